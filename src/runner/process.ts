@@ -1,11 +1,11 @@
 import { stat } from 'node:fs/promises'
-
 import { setTimeout as pause, setImmediate } from 'node:timers/promises'
 import { messageOf } from '../lib/message-of.ts'
 import { CommandGroup } from './cgroup.ts'
 import { REAP_MS, type Started, settledWithin, untilClosed } from './child.ts'
 import { shortageOf } from './command.ts'
 import { startContained } from './contained-process.ts'
+import { reach } from './crash-moments.ts'
 import { diskShortageNow, noDisk, watchDisk } from './disk-watch.ts'
 import { notIsolated, SandboxError } from './isolation/sandbox.ts'
 import { startPlain } from './plain-process.ts'
@@ -148,6 +148,7 @@ async function untilEnded(
   // A command that uses too much gets no time to use still more.
   if (end !== 'exited' && !AT_ONCE.has(end)) {
     terminate()
+    reach('while stopping')
     const killAt = performance.now() + GRACE_MS
     while (lives() && performance.now() < killAt) await pause(POLL_MS)
   }

@@ -30,6 +30,10 @@ export const FRAME = {
   stdin: 12,
   /** To the runner: that was all of the input. To the server: nothing reads it any more. */
   inputEnd: 13,
+  /** In both directions, empty: the runner sends it back. */
+  ping: 14,
+  /** To the runner: a `RunnerCrash` as JSON, of a test. */
+  crash: 15,
 } as const
 export type FrameType = (typeof FRAME)[keyof typeof FRAME]
 

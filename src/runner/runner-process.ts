@@ -2,9 +2,11 @@ import { Socket } from 'node:net'
 import { PassThrough, pipeline, type Readable } from 'node:stream'
 import type { Notice } from '../domain/records.ts'
 import { messageOf } from '../lib/message-of.ts'
+import { armCrash, reach } from './crash-moments.ts'
 import { GuardedFiles } from './isolation/guarded-files.ts'
 import { OwnUserProjects } from './isolation/own-user.ts'
 import { notIsolated, SandboxError } from './isolation/sandbox.ts'
+import { killLeftContainers } from './left-containers.ts'
 import { Networks } from './network/networks.ts'
 import { OutputQueue, type Side, type Waiting } from './output-queue.ts'
 import { closeInherited, giveWay } from './own-process.ts'
@@ -30,6 +32,7 @@ import {
  */
 closeInherited()
 giveWay()
+void killLeftContainers()
 const server = new Socket({ fd: 3, readable: true, writable: true })
 const calls = new Map<number, Call>()
 const networks = new Networks()
@@ -59,9 +62,11 @@ class Call {
   }
 
   async run(request: StartRequest): Promise<CallEnd> {
+    reach('before spawn')
     const end = await runProcess(request, {
       stopped: this.#stopped.promise,
       onStarted: ({ stdin, stdout, stderr }) => {
+        reach('after spawn')
         if (stdin !== null) {
           pipeline(this.#input, stdin, (failed) => {
             if (failed) server.write(frame(FRAME.inputEnd, this.#id, ''))
@@ -109,6 +114,7 @@ class Call {
     if (own === undefined) return
     own.source = source
     source.on('data', (chunk: Buffer) => {
+      reach('during output')
       const sent = this.#queue.push(side, chunk)
       for (const one of sent) this.#send(one)
       if (!this.#queue.isEmpty) this.#timer ??= setTimeout(() => this.#sendSome(), FLOOD_PAUSE_MS)
@@ -158,6 +164,12 @@ function take({ type, call: id, payload }: Frame): void {
     case FRAME.window:
       calls.get(id)?.widen(payload.readUInt8(0), payload.readUInt32BE(1))
       break
+    case FRAME.ping:
+      server.write(frame(FRAME.ping, id, ''))
+      break
+    case FRAME.crash:
+      armCrash(JSON.parse(payload.toString()))
+      break
   }
 }
 
@@ -175,6 +187,7 @@ async function start(id: number, request: StartRequest): Promise<void> {
         : { end: 'not_started', message: messageOf(cause) },
   )
   for (const payload of guarded.changes()) note({ kind: 'guard_changed', payload })
+  reach('before its end')
   calls.delete(id)
   server.write(frame(FRAME.end, id, JSON.stringify(end)))
 }

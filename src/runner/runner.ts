@@ -1,12 +1,15 @@
 import type { ChildProcess } from 'node:child_process'
 import type { Socket } from 'node:net'
 import { Readable, Writable } from 'node:stream'
+import { setTimeout as pause } from 'node:timers/promises'
 import type { Notice } from '../domain/records.ts'
 import type { Logger } from '../lib/logger.ts'
 import { messageOf } from '../lib/message-of.ts'
 import { siblingModule } from '../lib/package-files.ts'
 import { Call, type Lost } from './call.ts'
 import { shortageOf } from './command.ts'
+import type { RunnerCrash } from './crash-moments.ts'
+import { Heartbeat, PATIENCE, type Patience } from './heartbeat.ts'
 import { startHelper } from './helper-process.ts'
 import {
   type CallEnd,
@@ -17,6 +20,9 @@ import {
   type StartRequest,
   type StopCause,
 } from './protocol.ts'
+
+/** How long after its pipe the end of a process is reported, at most. */
+const EXIT_MS = 1_000
 
 /** A command that the runner starts. */
 export type RunningCall = {
@@ -34,16 +40,23 @@ export type RunningCall = {
 export class Runner {
   readonly #log: Pick<Logger, 'info' | 'error'>
   readonly #program: URL
+  readonly #patience: Patience
   #connection: Connection | null = null
-  #deaths = 0
+  /** Resolves when the last death is logged; null if there was none. */
+  #death: Promise<void> | null = null
 
-  /** @param program the module that the process runs */
+  /**
+   * @param program the module that the process runs
+   * @param patience after which a process that does not answer is killed, and its commands with it
+   */
   constructor(
     log: Pick<Logger, 'info' | 'error'>,
     program: URL = siblingModule('runner-process', import.meta.url),
+    patience: Patience = PATIENCE,
   ) {
     this.#log = log
     this.#program = program
+    this.#patience = patience
   }
 
   /** Starts the process now, not with the first command. Throws what `spawn` throws. */
@@ -60,6 +73,11 @@ export class Runner {
     }
   }
 
+  /** Lets the process die or stop at a moment of the next command, for tests. */
+  crash(crash: RunnerCrash): void {
+    this.#connected().crash(crash)
+  }
+
   /** Process id of the runner; null if there is none now. */
   get pid(): number | null {
     return this.#connection?.pid ?? null
@@ -74,20 +92,23 @@ export class Runner {
   #connected(): Connection {
     if (this.#connection !== null) return this.#connection
     // One that could not be started is replaced by the next command.
-    const connection = new Connection(this.#program, (lost, how) => {
+    const connection = new Connection(this.#program, this.#patience, (lost, how) => {
       if (this.#connection !== connection) return
+      // At once: the next command needs another process.
       this.#connection = null
-      this.#deaths += 1
-      this.#log.error(
-        { pid: connection.pid, how, commands: lost },
-        'the process that runs commands has died: what its commands did is not known',
-      )
+      this.#death = how.then((how) => {
+        this.#log.error(
+          { pid: connection.pid, how, commands: lost },
+          'the process that runs commands has died: what its commands did is not known',
+        )
+      })
     })
-    if (connection.pid === null) return connection
+    const { pid } = connection
+    if (pid === null) return connection
     this.#connection = connection
-    if (this.#deaths > 0) {
-      this.#log.info({ pid: connection.pid }, 'the process that runs commands was started again')
-    }
+    void this.#death?.then(() => {
+      this.#log.info({ pid }, 'the process that runs commands was started again')
+    })
     return connection
   }
 }
@@ -98,35 +119,48 @@ class Connection {
   /** Resolves to the cause if the process could not be started. */
   readonly #failed: Promise<unknown>
   readonly #calls = new Map<number, Call>()
+  readonly #heartbeat: Heartbeat
   #count = 0
 
-  /** @param onDeath called with the number of commands that were running, and the exit code or signal */
-  constructor(program: URL, onDeath: (lost: number, how: string) => void) {
+  /** @param onDeath called with the number of commands that were running, and the exit code or signal, which come later */
+  constructor(
+    program: URL,
+    patience: Patience,
+    onDeath: (lost: number, how: Promise<string>) => void,
+  ) {
     const child = startHelper(program, '/')
     this.#child = child
     // Without descriptors there are no pipes either.
     const pipe = child.stdio?.[3] as Socket | undefined
     this.#pipe = pipe
-    let how = 'unknown'
-    this.#failed = new Promise((resolve) => child.on('error', resolve))
-    child.once('exit', (code, signal) => {
-      how = String(signal ?? code)
+    let isSilent = false
+    const ended = new Promise<string>((resolve) => {
+      child.once('exit', (code, signal) => {
+        resolve(isSilent ? 'it did not answer' : String(signal ?? code))
+      })
     })
+    const ping = (): void => void pipe?.write(frame(FRAME.ping, 0, ''))
+    this.#heartbeat = new Heartbeat(patience, ping, () => {
+      isSilent = true
+      child.kill('SIGKILL')
+    })
+    this.#failed = new Promise((resolve) => child.on('error', resolve))
     const reader = new FrameReader()
     pipe?.on('data', (chunk: Buffer) => {
+      this.#heartbeat.heard()
       for (const received of reader.read(chunk)) this.#take(received)
     })
     pipe?.on('error', () => {})
     pipe?.once('close', () => {
-      const lost = this.#calls.size
-      for (const call of this.#calls.values()) call.end({ end: 'lost' })
+      this.#heartbeat.stop()
+      const lost = [...this.#calls.values()]
       this.#calls.clear()
       // The pipe may close before the exit is reported.
-      setTimeout(() => onDeath(lost, how), 20).unref()
+      onDeath(lost.length, Promise.race([ended, pause(EXIT_MS, 'unknown', { ref: false })]))
+      for (const call of lost) call.end({ end: 'lost' })
     })
-    // Without commands, the runner keeps no process from ending.
     child.unref()
-    pipe?.unref()
+    this.#rest()
   }
 
   get pid(): number | null {
@@ -147,6 +181,7 @@ class Connection {
     )
     this.#calls.set(id, call)
     pipe.ref()
+    this.#heartbeat.start()
     pipe.write(frame(FRAME.start, id, JSON.stringify(request)))
     const { stdin, stdout, stderr, ended } = call
     return {
@@ -157,9 +192,19 @@ class Connection {
     }
   }
 
+  crash(crash: RunnerCrash): void {
+    this.#pipe?.write(frame(FRAME.crash, 0, JSON.stringify(crash)))
+  }
+
   close(): void {
     this.#pipe?.destroy()
     this.#child.kill('SIGKILL')
+  }
+
+  /** Without commands, it need not answer, and keeps no process from ending. */
+  #rest(): void {
+    this.#heartbeat.stop()
+    this.#pipe?.unref()
   }
 
   #take({ type, call: id, payload }: Frame): void {
@@ -177,7 +222,7 @@ class Connection {
     else if (type === FRAME.notice) call.onNotice(JSON.parse(payload.toString()) as Notice)
     else if (type === FRAME.end) {
       this.#calls.delete(id)
-      if (this.#calls.size === 0) this.#pipe?.unref()
+      if (this.#calls.size === 0) this.#rest()
       call.end(JSON.parse(payload.toString()) as CallEnd)
     }
   }

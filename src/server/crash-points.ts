@@ -2,6 +2,8 @@ import { ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import type { Effects } from '../agent/effects.ts'
 import { ALL_KINDS, type Kind } from '../domain/records.ts'
+import { CRASH_MOMENTS, type CrashMoment, type RunnerCrash } from '../runner/crash-moments.ts'
+import type { Runner } from '../runner/runner.ts'
 import { type EventStore, storeWith } from '../store/event-store.ts'
 
 const EFFECTS = ['model', 'tool', 'goal check', 'project'] as const
@@ -19,26 +21,50 @@ export const CRASH_POINTS: readonly CrashPoint[] = [
   ...EFFECTS,
 ].flatMap((deed) => [`before ${deed}`, `after ${deed}`] as const)
 
-const KNOWN: ReadonlyMap<string, CrashPoint> = new Map(CRASH_POINTS.map((point) => [point, point]))
+/** A moment of the command of a tool at which the process that runs commands is killed or stopped. */
+export type RunnerCrashPoint = `runner ${RunnerCrash['how']} ${CrashMoment}`
 
-/** `after append of tool_call#2` is the second time that the server reaches this point; without a number, the first. */
+export const RUNNER_CRASH_POINTS: readonly RunnerCrashPoint[] = CRASH_MOMENTS.flatMap((moment) => [
+  `runner killed ${moment}` as const,
+  `runner stopped ${moment}` as const,
+])
+const ALL_POINTS = [...CRASH_POINTS, ...RUNNER_CRASH_POINTS]
+type Point = CrashPoint | RunnerCrashPoint
+
+const KNOWN: ReadonlyMap<string, Point> = new Map(ALL_POINTS.map((point) => [point, point]))
+
+/**
+ * `after append of tool_call#2` is the second time that the server reaches this point; without a number, the first. For the
+ * process that runs commands, the number is that of a call of a tool.
+ */
 export const CrashAt = z.string().transform((text, context) => {
   const [, name = '', time = '1'] = /^(.*?)(?:#([1-9]\d*))?$/.exec(text) ?? []
   const point = KNOWN.get(name)
   if (point !== undefined) return { point, time: Number(time) }
-  context.addIssue(`must be one of: ${CRASH_POINTS.join(', ')}; or one of them with #2, #3, …`)
+  context.addIssue(`must be one of: ${ALL_POINTS.join(', ')}; or one of them with #2, #3, …`)
   return z.NEVER
 })
 export type CrashAt = z.infer<typeof CrashAt>
 
 /** Counts how often a point is reached, and kills this process as `kill -9` does at the chosen time. */
-function fuse({ point, time }: CrashAt): (reached: CrashPoint) => void {
+function fuse(
+  { point, time }: CrashAt,
+  burn: () => void = () => process.kill(process.pid, 'SIGKILL'),
+): (reached: Point) => void {
   let times = 0
   return (reached) => {
     if (reached !== point) return
     times += 1
-    if (times === time) process.kill(process.pid, 'SIGKILL')
+    if (times === time) burn()
   }
+}
+
+/** Lets the process that runs commands crash in a call of a tool, if that is the point. */
+function runnerFuse(at: CrashAt, runner: Pick<Runner, 'crash'>): () => void {
+  const [, how, moment] = /^runner (killed|stopped) (.*)$/.exec(at.point) ?? []
+  const crash = { how, moment } as RunnerCrash
+  const reach = fuse(at, () => runner.crash(crash))
+  return () => reach(at.point)
 }
 
 /** The store with the crash points of its appends; the store itself without `at`. */
@@ -57,8 +83,21 @@ export function withCrashingAppends(store: EventStore, at: CrashAt | undefined):
 }
 
 /** The effects of the run loop with the crash points around them; the effects themselves without `at`. */
-export function withCrashingEffects(effects: Effects, at: CrashAt | undefined): Effects {
+export function withCrashingEffects(
+  effects: Effects,
+  at: CrashAt | undefined,
+  runner: Pick<Runner, 'crash'>,
+): Effects {
   if (at === undefined) return effects
+  if (at.point.startsWith('runner ')) {
+    const { toolbox } = effects
+    const reach = runnerFuse(at, runner)
+    const execute: Effects['toolbox']['execute'] = (call, context) => {
+      reach()
+      return toolbox.execute(call, context)
+    }
+    return { ...effects, toolbox: { ...toolbox, execute } }
+  }
   const reach = fuse(at)
   const { models, toolbox, findGoal, readProject } = effects
   const around = async <T>(effect: (typeof EFFECTS)[number], act: () => PromiseLike<T>) => {

@@ -131,7 +131,7 @@ export function createEffects(
     modelAttempts: 6,
   }
   return {
-    effects: withCrashingEffects(effects, settings.RETRAI_CRASH_AT),
+    effects: withCrashingEffects(effects, settings.RETRAI_CRASH_AT, runner),
     planRun: plan,
   }
 }

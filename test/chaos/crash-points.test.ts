@@ -1,7 +1,10 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import type { Kind, RunRecord } from '../../src/domain/records.ts'
 import { CRASH_POINTS, type CrashPoint } from '../../src/server/crash-points.ts'
 import { isMissing } from '../support/missing.ts'
+import { canMakeGroups, smallGroup } from '../support/small-group.ts'
 import { Client } from './client.ts'
 import type { Evidence } from './evidence.ts'
 import { processesIn } from './inspection.ts'
@@ -12,6 +15,7 @@ import {
   calling,
   connecting,
   delegating,
+  endless,
   fatal,
   guarded,
   type Plan,
@@ -23,6 +27,7 @@ import {
 } from './plans.ts'
 import type { Server } from './server-process.ts'
 
+const MIB = 1024 * 1024
 const never = new AbortController().signal
 /** Several servers start at the same time, on a machine that may be busy. */
 const AMPLE = { timeout: 240_000 }
@@ -254,6 +259,73 @@ describe.concurrent('if the process that runs commands dies', AMPLE, () => {
     expect(evidence.ledger).toEqual(['0.0', '1.0'])
     expect(endOf(evidence)).toMatchObject({ status: 'achieved' })
   })
+})
+
+/** Lets the server of a command that does not end by itself die, and another one continue. */
+async function dieInCommand(
+  settings: Readonly<Record<string, string>>,
+  kill: (server: Server, runs: PlannedRuns) => Promise<void>,
+): Promise<Evidence> {
+  await using runs = await PlannedRuns.open([endless])
+  const dying = runs.startServer(settings)
+  const playing = runs.play(dying)
+  await kill(dying, runs)
+  expect(await dying.exit, dying.output).toEqual({ code: null, signal: 'SIGKILL' })
+  await playing
+  expect(await processesIn(runs.projectOf(endless))).toEqual([])
+  const server = runs.startServer()
+  await runs.play(server)
+  const { body } = (await (await alive(server)).get(`/api/runs/${runs.runId(endless)}`)) ?? {}
+  await server.stop()
+  return runs.evidence(endless, body)
+}
+
+const begun = (runs: PlannedRuns) =>
+  expect
+    .poll(() => existsSync(join(runs.projectOf(endless), 'ledger')), { timeout: 60_000 })
+    .toBe(true)
+
+describe.concurrent('if a server dies in a command', AMPLE, () => {
+  test('while its runner is stopped, the command is unknown, is not run again, and leaves nothing', async ({
+    expect,
+  }) => {
+    const stopped = { RETRAI_CRASH_AT: 'runner stopped during output' }
+    const evidence = await dieInCommand(stopped, async (server, runs) => {
+      await begun(runs)
+      await expect.poll(() => server.runnerState, { timeout: 60_000 }).toBe('T')
+      server.kill('SIGKILL')
+    })
+    expect(violations(evidence)).toEqual([])
+    expect(outcomesOf(evidence)).toEqual(['unknown', 'ok'])
+    expect(endOf(evidence)).toMatchObject({ status: 'achieved' })
+  })
+
+  test.skipIf(!canMakeGroups)(
+    'because the kernel ends it for lack of memory, the command is unknown, is not run again, and leaves nothing',
+    async ({ expect }) => {
+      const evidence = await dieInCommand({}, async (server, runs) => {
+        await begun(runs)
+        const group = smallGroup(MIB)
+        group.add(server.pid ?? 0)
+        const { url } = await alive(server)
+        const isGone = server.exit.then(() => true)
+        const ask = () => fetch(`${url}/openapi.json`).then((answer) => answer.text())
+        while (
+          !(await Promise.race([
+            isGone,
+            ask()
+              .then(() => false)
+              .catch(() => isGone),
+          ]))
+        );
+        expect(group.kills()).toBeGreaterThan(0)
+      })
+      expect(violations(evidence)).toEqual([])
+      expect(outcomesOf(evidence)).toEqual(['unknown', 'ok'])
+      expect(evidence.ledger).toEqual(['0.0', '1.0'])
+      expect(endOf(evidence)).toMatchObject({ status: 'achieved' })
+    },
+  )
 })
 
 const both = ['0.0', '0.1']

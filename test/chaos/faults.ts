@@ -1,4 +1,4 @@
-import { CRASH_POINTS } from '../../src/server/crash-points.ts'
+import { CRASH_POINTS, RUNNER_CRASH_POINTS } from '../../src/server/crash-points.ts'
 import { LEASE_MS, type StoreName } from './environment.ts'
 import type { Cluster } from './eventstoredb-environment.ts'
 import { Random } from './random.ts'
@@ -9,6 +9,7 @@ import type { World } from './world.ts'
 const WEIGHTS = {
   kill: 10,
   crash_point: 6,
+  crash_runner: 3,
   terminate: 1,
   stall: 3,
   abort: 1,
@@ -54,7 +55,12 @@ export type PlannedFault = {
   readonly times: number
   /** Where the server kills itself, as in RETRAI_CRASH_AT. */
   readonly crashAt: string
+  /** Where its runner kills itself, in a call of a tool. */
+  readonly crashRunnerAt: string
 }
+
+/** A runner that stops itself is killed only much later: `stall_runner` and `strand_runner` stop it for a while. */
+const RUNNER_KILLS = RUNNER_CRASH_POINTS.filter((point) => point.startsWith('runner killed'))
 
 /** The faults of a chaos run: endless, and the same for the same seed. */
 export function* faultPlan(
@@ -73,6 +79,7 @@ export function* faultPlan(
       lastsMs: random.int(50, 1200),
       times: random.int(1, 3),
       crashAt: `${random.pick(CRASH_POINTS)}#${random.int(1, 4)}`,
+      crashRunnerAt: `${random.pick(RUNNER_KILLS)}#${random.int(1, 4)}`,
     }
   }
 }
@@ -101,6 +108,8 @@ export async function applyFault(
       return slot.kill(world.slots.length > 1 ? lastsMs : 0)
     case 'crash_point':
       return slot.kill(0, { RETRAI_CRASH_AT: fault.crashAt })
+    case 'crash_runner':
+      return slot.kill(0, { RETRAI_CRASH_AT: fault.crashRunnerAt })
     case 'terminate':
       return slot.terminate()
     case 'stall':

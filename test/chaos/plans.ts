@@ -152,6 +152,17 @@ export const fatal: Plan = {
       : finish(turn),
 }
 
+/** A command that works until something ends it. */
+export const endless: Plan = {
+  name: 'endless',
+  body: { max_iterations: 5 },
+  answers: true,
+  script: ({ turn }) =>
+    turn === 0
+      ? { calls: [bash(leaves('0.0', '(setsid sleep 1000 &); echo printed; sleep 1000'))] }
+      : finish(turn),
+}
+
 /** Whether a conversation is of a plan with this name: of its run, or of a sub-agent of that. */
 const isOf = (name: string, conversation: string): boolean =>
   [`/${name}.`, `/${name}/${PART}.`].some((folder) => conversation.includes(folder))

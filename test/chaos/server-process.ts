@@ -69,10 +69,20 @@ export class Server {
     this.#process.kill(signal)
   }
 
-  /** Sends a signal to the process that runs its commands. Only Linux shows which one that is. */
+  /** The process that runs its commands. Only Linux shows which one that is. */
+  get #runner(): number | undefined {
+    return childrenOf(this.pid ?? 0).find((pid) => /runner-process/.test(commandLine(pid)))
+  }
+
+  /** The state of that process as the kernel shows it: `T` if it is stopped; null if there is none. */
+  get runnerState(): string | null {
+    const stat =
+      this.#runner === undefined ? '' : readFileSync(`/proc/${this.#runner}/stat`, 'utf8')
+    return /\) ([A-Z]) /i.exec(stat)?.[1] ?? null
+  }
+
   signalRunner(signal: NodeJS.Signals): void {
-    const runner = childrenOf(this.pid ?? 0).find((pid) => /runner-process/.test(commandLine(pid)))
-    if (runner !== undefined) process.kill(runner, signal)
+    if (this.#runner !== undefined) process.kill(this.#runner, signal)
   }
 
   /** Asks it to stop, and waits until it has. */
