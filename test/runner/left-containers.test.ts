@@ -87,7 +87,7 @@ describe.skipIf(isMissing('bwrap'))('a container without its bwrap', { timeout: 
 
   test('begins nothing without its runner, and the next runner ends it', async () => {
     const { base, project, isolation } = await place()
-    const sandbox = isolation.prepare({ file: '', args: [], cwd: project, signal: never }, {})
+    const sandbox = await isolation.prepare({ file: '', args: [], cwd: project, signal: never }, {})
     const request = {
       ...{
         file: 'bash',
