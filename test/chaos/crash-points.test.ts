@@ -263,10 +263,11 @@ describe.concurrent('if the process that runs commands dies', AMPLE, () => {
 
 /** Lets the server of a command that does not end by itself die, and another one continue. */
 async function dieInCommand(
+  signal: AbortSignal,
   settings: Readonly<Record<string, string>>,
   kill: (server: Server, runs: PlannedRuns) => Promise<void>,
 ): Promise<Evidence> {
-  await using runs = await PlannedRuns.open([endless])
+  await using runs = await PlannedRuns.open([endless], signal)
   const dying = runs.startServer(settings)
   const playing = runs.play(dying)
   await kill(dying, runs)
@@ -285,12 +286,12 @@ const begun = (runs: PlannedRuns) =>
     .poll(() => existsSync(join(runs.projectOf(endless), 'ledger')), { timeout: 60_000 })
     .toBe(true)
 
-describe.concurrent('if a server dies in a command', AMPLE, () => {
+describe('if a server dies in a command', AMPLE, () => {
   test('while its runner is stopped, the command is unknown, is not run again, and leaves nothing', async ({
-    expect,
+    signal,
   }) => {
     const stopped = { RETRAI_CRASH_AT: 'runner stopped during output' }
-    const evidence = await dieInCommand(stopped, async (server, runs) => {
+    const evidence = await dieInCommand(signal, stopped, async (server, runs) => {
       await begun(runs)
       await expect.poll(() => server.runnerState, { timeout: 60_000 }).toBe('T')
       server.kill('SIGKILL')
@@ -302,8 +303,8 @@ describe.concurrent('if a server dies in a command', AMPLE, () => {
 
   test.skipIf(!canMakeGroups)(
     'because the kernel ends it for lack of memory, the command is unknown, is not run again, and leaves nothing',
-    async ({ expect }) => {
-      const evidence = await dieInCommand({}, async (server, runs) => {
+    async ({ signal }) => {
+      const evidence = await dieInCommand(signal, {}, async (server, runs) => {
         await begun(runs)
         const group = smallGroup(MIB)
         group.add(server.pid ?? 0)
