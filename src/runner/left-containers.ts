@@ -81,8 +81,8 @@ async function killMarked(isLeft: (mark: string) => boolean): Promise<void> {
 export const killContainer = (mark: string): Promise<void> => killMarked((one) => one === mark)
 
 /**
- * Kills the containers of runners that do not live any more, in the namespace of this process: those of other namespaces
- * cannot be told from the dead here. Never rejects.
+ * Kills the containers of runners that do not live any more, in the namespace of this process: whether those of other
+ * namespaces live is not visible here. Never rejects.
  */
 export async function killLeftContainers(): Promise<void> {
   const ours = `${MARK}:${ownNamespace()}:`

@@ -14,7 +14,7 @@ import { temporaryFolder } from './support.ts'
 const MIB = 1024 * 1024
 /** A runner that does not answer for so long is killed. */
 const IMPATIENT = { everyMs: 200, questions: 25 }
-/** It makes no difference where a runner is stopped, and each time takes as long as the patience. */
+/** It makes no difference where a runner is stopped, and each case lasts until the patience ends. */
 const MOMENTS = {
   killed: CRASH_MOMENTS,
   stopped: ['while stopping'],

@@ -20,7 +20,7 @@ const VERSIONS = {
 
 let count = 0
 
-/** Whether this process may make such groups; a line says so if not. */
+/** Whether this process may make such groups; if not, a line names what is missing. */
 export const canMakeGroups: boolean = ((): boolean => {
   try {
     remove(made(1024 * 1024).folder)

@@ -46,7 +46,7 @@ describe.runIf(process.getuid?.() === 0 && !isMissing('bwrap'))('in a project of
     expect(isolation.factsFor(project, 'none')).toMatchObject({ user: 'own' })
   })
 
-  test('if no file system can map ids, commands are root without capabilities, and the server and the record say so', async () => {
+  test('if no file system can map ids, commands are root without capabilities, and the server and the record name that', async () => {
     const { bash, isolation, project } = await place(0o755, '')
     expect(isolation.ownUserProblem).toMatch(/belongs to root, commands run as root without/)
     expect(isolation.detail).toContain(isolation.ownUserProblem)
@@ -56,7 +56,7 @@ describe.runIf(process.getuid?.() === 0 && !isMissing('bwrap'))('in a project of
     expect(result.policy).toMatchObject({ level: 'namespaces', user: 'root' })
   })
 
-  test('if that of one project cannot, the result says so, and its hash is another one', async () => {
+  test('if that of one project cannot, the result names that, and its hash is another one', async () => {
     const { bash, isolation, project } = await place(0o755, '/project ')
     expect(isolation.ownUserProblem).toBeNull()
     const promised = isolation.factsFor(project, 'none')
