@@ -41,7 +41,6 @@ const CONSOLE = [
     'domain/evolve\\.ts$',
     'domain/state\\.ts$',
     'log/commitment\\.ts$',
-    'log/run-log\\.ts$',
   ],
   ...['audit/proofs/public-keys\\.ts$', 'audit/verify/verify-run\\.ts$'],
 ]
