@@ -29,7 +29,7 @@ export function openCall(
     throw new BrokenInvariant(`tool_call ${payload.call_id} is not the next call of its turn`)
   }
   const { read_only, ...call } = payload
-  if (!mayBeSame(call, next)) {
+  if (payload.tool !== next.tool || (isStrict(state) && !mayBeSame(call, next))) {
     throw new BrokenInvariant(
       `tool_call ${payload.call_id} is not the call that the model requested`,
     )
@@ -41,6 +41,10 @@ export function openCall(
     phase: { type: 'acting', pending, open: payload, ...(answer && { answer }) },
   }
 }
+
+/** Exports of earlier versions are known in which a call has fewer arguments than the model requested. */
+const isStrict = ({ config, approvals }: RunState): boolean =>
+  config.max_turns_per_iteration !== undefined || approvals !== undefined
 
 /** The open call has its result. */
 export function closeCall(
