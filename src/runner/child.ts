@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { constants } from 'node:os'
 import type { Readable, Writable } from 'node:stream'
-import type { CommandGroup } from './cgroup.ts'
+import type { CommandGroup } from './command-group.ts'
 import type { PolicyFacts } from './isolation/policy.ts'
 import type { Ended } from './protocol.ts'
 
