@@ -2,21 +2,33 @@ import type { IncomingHttpHeaders } from 'node:http'
 import * as z from 'zod'
 import type { ScriptedRequest } from './script.ts'
 
-const Part = z.object({ text: z.string().optional() }).transform(({ text }) => text ?? '')
+const Part = z.object({
+  text: z.string().optional(),
+  image_url: z.object({ url: z.string() }).optional(),
+})
 const Content = z
-  .union([z.string(), z.array(Part).transform((parts) => parts.join(''))])
+  .union([z.string().transform((text) => [{ text, image_url: undefined }]), z.array(Part)])
   .nullish()
-  .transform((content) => content ?? '')
+  .transform((parts) => parts ?? [])
 
 const Body = z.object({
   model: z.string(),
   messages: z.array(
-    z.object({
-      role: z.string(),
-      content: Content,
-      tool_calls: z.array(z.unknown()).optional(),
-      tool_call_id: z.string().optional(),
-    }),
+    z
+      .object({
+        role: z.string(),
+        content: Content,
+        tool_calls: z.array(z.unknown()).optional(),
+        tool_call_id: z.string().optional(),
+      })
+      .transform(({ content, ...message }) => {
+        const images = content.flatMap(({ image_url }) => image_url?.url ?? [])
+        return {
+          ...message,
+          content: content.map(({ text = '' }) => text).join(''),
+          ...(images.length === 0 ? {} : { images }),
+        }
+      }),
   ),
   tools: z.array(z.object({ function: z.object({ name: z.string() }) })).optional(),
   stream: z.boolean().nullish(),

@@ -17,6 +17,8 @@ export type ScriptedRequest = {
 export type ScriptedMessage = {
   readonly role: string
   readonly content: string
+  /** The addresses of images in it. */
+  readonly images?: readonly string[]
   readonly tool_calls?: readonly unknown[] | undefined
   readonly tool_call_id?: string | undefined
 }

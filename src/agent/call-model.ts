@@ -7,7 +7,7 @@ import type { Attempt } from '../live/attempt.ts'
 import type { Effects } from './effects.ts'
 import type { ModelFailure } from './model/model.ts'
 import { type AfterFailure, afterFailure, replyRecords } from './model-outcome.ts'
-import { budgetOf, requestOf } from './model-request.ts'
+import { budgetOf, requestOf, withImages } from './model-request.ts'
 import type { RunSession, SessionError } from './run-session.ts'
 import { compactIfDue } from './summaries.ts'
 import { writeReply } from './under-way.ts'
@@ -26,7 +26,8 @@ export async function callModel(
   const compacted = compactIfDue(session, effects, budget, signal)
   if (compacted !== null) return compacted
   const { messages, omittedTurns, tokens } = toMessages(session.conversation, budget)
-  const request = requestOf(session, messages, effects)
+  const shown = await withImages(session, messages, effects)
+  const request = requestOf(session, shown.messages, effects)
   const userMessages = allMessages(session.conversation)
   const keptTurns = turnCount(session.conversation) - omittedTurns
   const began = performance.now()
@@ -39,6 +40,7 @@ export async function callModel(
     keptTurns,
     tokens,
     userMessages,
+    images: shown.images,
   }
   if (reply.isOk())
     return session.record({ type: 'record_reply', ...replyRecords(reply.value, sent) })

@@ -1,3 +1,4 @@
+import type { Artifacts } from '../artifacts/artifacts.ts'
 import type { ProjectContext } from '../domain/records.ts'
 import type { RunState } from '../domain/state.ts'
 import type { PauseBoundsMs } from '../lib/backoff.ts'
@@ -15,6 +16,8 @@ import type { Toolbox } from './tools/tool.ts'
 export type Effects = {
   readonly models: Models
   readonly toolbox: Toolbox
+  /** Opens an artifact that a result of the run names. Without it, no model is shown an image. */
+  readonly openOutput?: (runId: string, sha256: string) => ReturnType<Artifacts['read']>
   /** Without it, runs have no MCP servers. */
   readonly mcp?: { readonly open: (runId: string) => McpSession }
   readonly findGoal: (name: string) => Goal | undefined

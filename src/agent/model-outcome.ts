@@ -14,6 +14,7 @@ export type SentRequest = {
   readonly tokens: number
   /** Messages of people that it held; none if left out. */
   readonly userMessages?: number
+  readonly images?: number
 }
 
 /** The payloads of the two records of a reply. */
@@ -38,6 +39,7 @@ export function replyRecords(
       provider: reply.provider,
       price_source: reply.priceSource,
       ...(usage.estimated ? { estimated: true } : {}),
+      ...(sent.images ? { images: sent.images } : {}),
     },
     message: {
       text: reply.text,

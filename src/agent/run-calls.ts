@@ -1,7 +1,8 @@
 import { err, type Result } from 'neverthrow'
 import { onlyReads } from '../domain/mcp-tools.ts'
 import type { Notice, PayloadOf } from '../domain/records.ts'
-import type { OpenCall, RunState } from '../domain/state.ts'
+import { modelInUse, type OpenCall, type RunState, startedBy } from '../domain/state.ts'
+import { subagentCalls } from '../domain/subagent-state.ts'
 import { SUBAGENT_TOOL } from '../domain/subagents.ts'
 import type { Attempt } from '../live/attempt.ts'
 import type { BackgroundProcesses } from './background-processes.ts'
@@ -20,17 +21,21 @@ const READS_AT_ONCE = 4
 type Started = {
   readonly result: Promise<PayloadOf<'tool_result'>>
   readonly reported: Notice[]
+  /** Resolves when the run of its sub-agent is there, or the call has ended without one. */
+  readonly begun: Promise<void>
   onNotice: ((notice: Notice) => void) | null
 }
 
 /**
  * Runs the calls of replies and records their results, in the order of the calls. While a call that only reads runs,
  * those after it that only read run too: to begin them before they are in the log does no harm, because after a crash
- * they are run again. A call that may change something begins when all before it are recorded.
+ * they are run again. So do sub-agents: the log names their runs before they begin. Another call that may change
+ * something begins when all before it are recorded.
  */
 export class RunCalls implements AsyncDisposable {
   readonly #session: RunSession
   readonly #toolbox: Effects['toolbox']
+  readonly #models: Effects['models']
   readonly #processes: BackgroundProcesses
   readonly #subagents: Subagents
   readonly #stop = new AbortController()
@@ -41,7 +46,7 @@ export class RunCalls implements AsyncDisposable {
 
   constructor(
     session: RunSession,
-    { toolbox }: Effects,
+    { toolbox, models }: Effects,
     processes: BackgroundProcesses,
     subagents: Subagents,
     signal: AbortSignal,
@@ -49,6 +54,7 @@ export class RunCalls implements AsyncDisposable {
     this.#session = session
     this.#subagents = subagents
     this.#toolbox = toolbox
+    this.#models = models
     this.#processes = processes
     this.#signal = AbortSignal.any([signal, this.#stop.signal])
   }
@@ -63,6 +69,7 @@ export class RunCalls implements AsyncDisposable {
       if (next.call_id !== call.call_id && !(await this.#isAllowed(next))) break
       if (!this.#started.has(next.call_id)) this.#started.set(next.call_id, this.#start(next))
     }
+    await this.#startSubagents()
     const started = this.#started.get(call.call_id) ?? this.#start(call)
     this.#started.delete(call.call_id)
     const session = this.#session
@@ -73,6 +80,23 @@ export class RunCalls implements AsyncDisposable {
     await notices.settled()
     if (this.#signal.aborted) return err({ type: 'cancelled' })
     return session.record({ type: 'record_tool_result', result })
+  }
+
+  /**
+   * Starts the sub-agents that work beside the open call, one after the other, so that their records have the order of
+   * their calls. One that gets no part of the budget waits until the calls before it have ended.
+   */
+  async #startSubagents(): Promise<void> {
+    for (const { call_id } of subagentCalls(this.#session.state)) {
+      const next = callIn(this.#session.state, call_id)
+      if (next === null || this.#signal.aborted) return
+      const isOpen = isOpenCall(this.#session.state, call_id)
+      if (!isOpen && startedBy(this.#session.state, call_id) === null) {
+        if (!this.#subagents.hasRoom() || !(await this.#isAllowed(next))) return
+      }
+      if (!this.#started.has(call_id)) this.#started.set(call_id, this.#start(next))
+      await this.#started.get(call_id)?.begun
+    }
   }
 
   /** Whether no rule forbids the call or asks a person first. */
@@ -89,6 +113,7 @@ export class RunCalls implements AsyncDisposable {
     const { config, runId, isolation: policy, shellFolder } = this.#session.state
     const { cwd, network = 'none' } = config
     const reported: Notice[] = []
+    const { promise: begun, resolve } = Promise.withResolvers<void>()
     const onNotice = (notice: Notice): void => {
       if (started.onNotice === null) reported.push(notice)
       else started.onNotice(notice)
@@ -99,13 +124,16 @@ export class RunCalls implements AsyncDisposable {
     const context = {
       ...{ cwd, signal: this.#signal, runId, network, onNotice, onOutput },
       processes: this.#processes,
+      imageTypes: async () =>
+        (await this.#models.imageTypes?.(modelInUse(this.#session.state))) ?? [],
       ...(policy === undefined ? {} : { policy }),
       ...(shellFolder === undefined ? {} : { shellFolder }),
-      startSubagent: (wanted, place) => this.#subagents.run(call, wanted, place),
+      startSubagent: (wanted, place) => this.#subagents.run(call, wanted, place, resolve),
     } satisfies CallContext
     const run = async () =>
       requested === null ? notRunMasked(call) : this.#toolbox.execute(requested, context)
-    const started: Started = { result: run(), reported, onNotice: null }
+    const result = run().finally(resolve)
+    const started: Started = { result, reported, begun, onNotice: null }
     return started
   }
 
@@ -115,6 +143,17 @@ export class RunCalls implements AsyncDisposable {
     await Promise.allSettled([...this.#started.values()].map(({ result }) => result))
   }
 }
+
+/** A call that is open or pending, as it is run; null if there is none. */
+function callIn({ phase }: RunState, callId: string): OpenCall | null {
+  if (phase.type !== 'acting') return null
+  if (phase.open?.call_id === callId) return phase.open
+  const pending = phase.pending.find(({ call_id }) => call_id === callId)
+  return pending === undefined ? null : { ...pending, read_only: false }
+}
+
+const isOpenCall = ({ phase }: RunState, callId: string): boolean =>
+  phase.type === 'acting' && phase.open?.call_id === callId
 
 /** The open call and those right after it, if all of them only read. */
 function readsFrom(

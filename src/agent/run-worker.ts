@@ -77,6 +77,8 @@ export class RunWorker {
   #redacted = false
   /** Gives its turn to the next suspect, if this run is one. */
   #releaseSuspects: (() => void) | null = null
+  /** How many sub-agents it waits for. */
+  #waits = 0
   /** Gives its turn to another run; null while it has none. */
   #releaseTurn: (() => void) | null = null
 
@@ -146,12 +148,15 @@ export class RunWorker {
     } while (await backoff.wait(signal))
   }
 
-  /** While the run waits for a sub-agent, it is neither at work nor the cause of a crash. */
+  /** While the run waits for sub-agents, it is neither at work nor the cause of a crash. Each of them may wait for it. */
   async #giveTurn<T>(wait: () => Promise<T>): Promise<T> {
+    this.#waits += 1
     this.#clear()
     this.#endTurn()
     const result = await wait()
-    this.#releaseTurn = await this.#turns.all.acquire(this.#stop.signal)
+    this.#waits -= 1
+    // Until the last of them has ended, the run only records what they have come to.
+    if (this.#waits === 0) this.#releaseTurn = await this.#turns.all.acquire(this.#stop.signal)
     return result
   }
 

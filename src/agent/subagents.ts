@@ -1,8 +1,9 @@
 import { err, ok, type Result, type ResultAsync } from 'neverthrow'
-import { budgetLeft } from '../domain/budget.ts'
+import { budgetLeft, isLeftFor, shareOf } from '../domain/budget.ts'
+import type { McpRequest, McpServer } from '../domain/mcp-servers.ts'
 import type { RunConfig } from '../domain/run-config.ts'
-import type { OpenCall, RunState } from '../domain/state.ts'
-import { subagentOf } from '../domain/subagent-state.ts'
+import { type OpenCall, type RunState, startedBy } from '../domain/state.ts'
+import { subagentCalls } from '../domain/subagent-state.ts'
 import { INSTRUCTIONS_GOAL, type Subagent } from '../domain/subagents.ts'
 import { keepRunning, type PauseBoundsMs } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
@@ -56,22 +57,36 @@ export class Subagents {
     this.#deps = deps
   }
 
-  /** Does the open call. */
-  async run(call: OpenCall, wanted: WantedSubagent, place: Place): Promise<ToolOutput> {
+  /** Whether something is left of the budget for another sub-agent beside those at work. */
+  hasRoom(): boolean {
+    const { state } = this.#session
+    return isLeftFor(budgetLeft(state, this.#deps.now()), toStart(state))
+  }
+
+  /** Does a call that is open, or works beside the open one. @param onBegun called when its run is there */
+  async run(
+    call: OpenCall,
+    wanted: WantedSubagent,
+    place: Place,
+    onBegun: () => void,
+  ): Promise<ToolOutput> {
     const { rules, giveTurn } = this.#deps
     if (rules === null) return failed('This server runs no sub-agents.')
     let planned: Planned | null = null
-    if (subagentOf(this.#session.state) === null) {
+    if (startedBy(this.#session.state, call.call_id) === null) {
       const started = await this.#start(call, wanted, place, rules)
       if (started.isErr()) return failed(started.error)
       planned = started.value
     }
-    const subagent = subagentOf(this.#session.state)
+    const subagent = startedBy(this.#session.state, call.call_id)
     if (subagent === null || place.signal.aborted) return ABORTED
     const created = await this.#create(subagent, wanted, planned, rules)
     if (created.isErr()) return place.signal.aborted ? ABORTED : failed(created.error)
     place.onOutput(`The sub-agent works in the run ${subagent.run_id}.\n`)
-    return giveTurn(() => this.#untilEnd(subagent.run_id, place))
+    return giveTurn(() => {
+      onBegun()
+      return this.#untilEnd(subagent.run_id, place)
+    })
   }
 
   /** Records which run is created next; the error is for the model. */
@@ -183,25 +198,31 @@ const DEFAULT_TURNS = 50
 /** The run that an agent asks for, within what is left of the budget of its own. */
 async function requestOf(
   state: RunState,
-  { folder, goal = INSTRUCTIONS_GOAL, model, ...wanted }: WantedSubagent,
+  { folder, goal, check, model, mcp_servers = [], ...wanted }: WantedSubagent,
   place: Place,
   now: number,
 ): Promise<Result<RunRequest, string>> {
   const { config } = state
   const confined = await confine(place, folder ?? '.')
   if (confined.isErr()) return err(describeProblem(folder ?? '.', confined.error))
+  const servers = serversOf(state, mcp_servers)
+  if (servers.isErr()) return err(servers.error)
   const left = budgetLeft(state, now)
+  const share = shareOf(left, toStart(state))
   const { reasoning_effort, max_output_tokens, fallback_models } = config
   const isSame = model === undefined || model === config.model_name
   return ok({
-    goal,
+    ...(check === undefined
+      ? { goal: goal ?? INSTRUCTIONS_GOAL }
+      : { ...(goal === undefined ? {} : { goal }), check: checkOf(check) }),
+    ...(servers.value.length === 0 ? {} : { mcp_servers: servers.value }),
     cwd: folder === undefined ? config.cwd : confined.value.real,
     model_name: model ?? config.model_name,
     max_iterations: wanted.max_iterations ?? config.max_iterations,
     max_turns_per_iteration: config.max_turns_per_iteration ?? DEFAULT_TURNS,
-    max_cost_usd: least(wanted.max_cost_usd, left.max_cost_usd),
-    max_tokens: least(wanted.max_tokens, left.max_tokens),
-    max_seconds: least(wanted.max_seconds, left.max_seconds),
+    max_cost_usd: least(wanted.max_cost_usd, left.max_cost_usd, share.max_cost_usd),
+    max_tokens: least(wanted.max_tokens, left.max_tokens, share.max_tokens),
+    max_seconds: least(wanted.max_seconds, left.max_seconds, share.max_seconds),
     ...(isSame && reasoning_effort !== undefined ? { reasoning_effort } : {}),
     ...(isSame && max_output_tokens !== undefined ? { max_output_tokens } : {}),
     ...(isSame && fallback_models !== undefined ? { fallback_models } : {}),
@@ -211,15 +232,64 @@ async function requestOf(
 
 /** The request for a run that was recorded and not created. */
 function again(
-  { shell_goal: _, mcp_servers: __, all_of: ___, goal_options: ____, ...config }: RunConfig,
+  { shell_goal, mcp_servers = [], all_of: _, goal_options: __, ...config }: RunConfig,
   state: RunState,
 ): RunRequest {
-  return { ...config, ...inherited(state) }
+  return {
+    ...config,
+    ...inherited(state),
+    ...(shell_goal === null
+      ? {}
+      : { check: { command: shell_goal.check_command, conditions: shell_goal.success_condition } }),
+    ...(mcp_servers.length === 0 ? {} : { mcp_servers: mcp_servers.map(requestedServer) }),
+  }
 }
 
-function least(wanted: number | undefined, left: number | null): number | null {
-  if (wanted === undefined) return left
+/** How many sub-agents of the reply are still to be started: they share what is left. */
+function toStart(state: RunState): number {
+  const calls = subagentCalls(state).filter(({ call_id }) => startedBy(state, call_id) === null)
+  return Math.max(1, calls.length)
+}
+
+/** What the agent asks for, as far as that is left; or its share, so that those beside it get theirs. */
+function least(
+  wanted: number | undefined,
+  left: number | null,
+  share: number | null,
+): number | null {
+  if (wanted === undefined) return share
   return left === null ? wanted : Math.min(wanted, left)
+}
+
+const checkOf = ({ command, exit_code = 0 }: NonNullable<WantedSubagent['check']>) => ({
+  command,
+  conditions: { exit_code },
+})
+
+/** The servers of the parent that a sub-agent gets, each started for it alone. */
+function serversOf(
+  { config: { mcp_servers = [] } }: RunState,
+  names: readonly string[],
+): Result<readonly McpRequest[], string> {
+  const unknown = names.filter((name) => !mcp_servers.some((server) => server.name === name))
+  if (unknown.length > 0) {
+    const own = mcp_servers.map(({ name }) => name).join(', ') || 'none'
+    return err(`You have no MCP server ${unknown.join(', ')} to give. Yours: ${own}.`)
+  }
+  return ok(mcp_servers.filter(({ name }) => names.includes(name)).map(requestedServer))
+}
+
+/** A recorded server as a request names it, no less strict than it is. */
+function requestedServer({
+  source,
+  network: _,
+  private_address: __,
+  trust_hints: ___,
+  ...server
+}: McpServer): McpRequest {
+  if (source === 'request') return server
+  const { name, required, on_change, tools } = server
+  return { name, required, on_change, ...(tools === undefined ? {} : { tools }) }
 }
 
 const textOf = (problems: readonly Problem[]): string =>

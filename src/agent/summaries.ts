@@ -14,7 +14,7 @@ import { sleep } from '../lib/backoff.ts'
 import type { Effects } from './effects.ts'
 import type { ModelFailure } from './model/model.ts'
 import { afterFailure, replyRecords, type SentRequest } from './model-outcome.ts'
-import { budgetOf, requestOf } from './model-request.ts'
+import { budgetOf, requestOf, withImages } from './model-request.ts'
 import type { RunSession, SessionError } from './run-session.ts'
 
 type StepResult = Result<void, SessionError>
@@ -160,7 +160,8 @@ async function ask(
 ): Promise<Result<Asked, { readonly failure: ModelFailure; readonly sent: SentRequest }>> {
   const { messages, omittedTurns, tokens } = toMessages(source, budget)
   const question = { role: 'user', content: what } as const
-  const request = requestOf(session, [...messages, question], effects)
+  const shown = await withImages(session, messages, effects)
+  const request = requestOf(session, [...shown.messages, question], effects)
   const began = performance.now()
   const reply = await effects.models.complete(request, signal)
   const sent = {
@@ -169,6 +170,7 @@ async function ask(
     omittedTurns,
     keptTurns: turnCount(source) - omittedTurns,
     tokens,
+    images: shown.images,
   }
   if (reply.isErr()) return err({ failure: reply.error, sent })
   const { finishReason } = reply.value

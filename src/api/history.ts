@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { ALL_KINDS, ToolOutcome } from '../domain/records.ts'
+import { ALL_KINDS, ResultImage, ToolOutcome } from '../domain/records.ts'
 
 const CallOutcome = ToolOutcome.nullable().describe('Null while the call has no result')
 
@@ -52,7 +52,15 @@ export const SentMessage = z
         z.object({ call_id: z.string(), tool: z.string(), args: z.string().describe('JSON text') }),
       ),
     }),
-    z.object({ role: z.literal('tool'), call_id: z.string(), content: z.string() }),
+    z.object({
+      role: z.literal('tool'),
+      call_id: z.string(),
+      content: z.string(),
+      image: z
+        .object({ ...ResultImage.unwrap().shape, sha256: z.string(), bytes: z.int() })
+        .exactOptional()
+        .describe('The image that the result holds: an artifact of the run'),
+    }),
   ])
   .meta({ id: 'SentMessage' })
 export type SentMessage = z.infer<typeof SentMessage>

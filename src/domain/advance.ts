@@ -3,7 +3,7 @@ import { deniedCall } from './close-call.ts'
 import { evolve } from './evolve.ts'
 import { onlyReads } from './mcp-tools.ts'
 import type { EndStatus, RunRecord, Seen } from './records.ts'
-import { isReviewDue, type RunState, recordOf } from './state.ts'
+import { isReviewDue, type RunState, recordOf, startedBy } from './state.ts'
 import { openSubagents } from './subagent-state.ts'
 import { INSTRUCTIONS_GOAL } from './subagents.ts'
 
@@ -197,7 +197,9 @@ function bookkeeping(state: RunState, readOnly: ReadOnlyTools, now: number): Run
       }
       const [call] = phase.pending
       if (call === undefined) return afterTurn(state, now)
-      const over = stop ?? exhaustedBudget(state, now)
+      // The sub-agent of a call that has begun beside another one has its own part of the budget.
+      const isAtWork = startedBy(state, call.call_id) !== null
+      const over = isAtWork ? null : (stop ?? exhaustedBudget(state, now))
       if (over !== null) return endOfBudget(state, now, over)
       if (isReviewDue(state)) return null
       const read_only = onlyReads(call.tool, readOnly, state.mcp)

@@ -8,16 +8,35 @@ function workedSeconds(state: RunState, now: number): number {
 
 type Limits = Pick<RunConfig, 'max_tokens' | 'max_cost_usd' | 'max_seconds'>
 
-/** What is left of each limit; null if there is no limit. Call it only if no budget is exhausted. */
-export function budgetLeft({ config, total, ...state }: RunState, now: number): Limits {
+/**
+ * What is left of each limit, without what sub-agents at work may still use; null if there is no limit. Sub-agents work at
+ * the same time, so their seconds are not taken from each other. Call it only if no budget is exhausted.
+ */
+export function budgetLeft(state: RunState, now: number): Limits {
+  const { config, total, subagents = [] } = state
   const { max_tokens, max_cost_usd, max_seconds } = config
-  const worked = workedSeconds({ config, total, ...state }, now)
+  const reserved = (limit: 'max_tokens' | 'max_cost_usd'): number =>
+    subagents.reduce((sum, { end, limits }) => sum + (end === null ? (limits?.[limit] ?? 0) : 0), 0)
+  const costUsd = total.costUsd ?? max_cost_usd ?? 0
   return {
-    max_tokens: max_tokens === null ? null : max_tokens - total.tokens,
-    max_cost_usd: max_cost_usd === null ? null : max_cost_usd - (total.costUsd ?? max_cost_usd),
-    max_seconds: max_seconds === null ? null : max_seconds - worked,
+    max_tokens: max_tokens === null ? null : max_tokens - total.tokens - reserved('max_tokens'),
+    max_cost_usd: max_cost_usd === null ? null : max_cost_usd - costUsd - reserved('max_cost_usd'),
+    max_seconds: max_seconds === null ? null : max_seconds - workedSeconds(state, now),
   }
 }
+
+/** A part of what is left, for each of `count` sub-agents. A limit is not less than can be kept. */
+export function shareOf({ max_tokens, max_cost_usd, max_seconds }: Limits, count: number): Limits {
+  return {
+    max_tokens: max_tokens === null ? null : Math.max(1, Math.floor(max_tokens / count)),
+    max_cost_usd: max_cost_usd === null ? null : max_cost_usd / count,
+    max_seconds,
+  }
+}
+
+/** Whether something is left of each limit for `count` more sub-agents. */
+export const isLeftFor = ({ max_tokens, max_cost_usd }: Limits, count: number): boolean =>
+  (max_tokens === null || max_tokens >= count) && (max_cost_usd === null || max_cost_usd > 0)
 
 /**
  * Why a budget forbids the next model or tool call, as a sentence for people; null if none does. A run exceeds a budget

@@ -1,5 +1,6 @@
+import { evolve } from './evolve.ts'
 import type { PayloadOf, RequestedCall, RunRecord } from './records.ts'
-import { type CallAnswer, type RunState, recordOf } from './state.ts'
+import { type CallAnswer, type RunState, recordOf, startedBy } from './state.ts'
 import type { SubagentEnd } from './subagents.ts'
 
 /** Why a call has no result of its own. */
@@ -47,6 +48,36 @@ export function closeOpenCall(
       ...(subagent === undefined ? {} : { subagent }),
     }),
   ]
+}
+
+/**
+ * Records results for the open call and for those after it whose sub-agents work beside it, when a person aborts the run.
+ * @param soFar what the sub-agents have come to, as far as that is known
+ */
+export function abortCalls(
+  state: RunState,
+  now: number,
+  soFar: readonly SubagentEnd[],
+): RunRecord[] {
+  const records: RunRecord[] = []
+  let current = state
+  const add = (added: readonly RunRecord[]): void => {
+    records.push(...added)
+    current = added.reduce<RunState>(evolve, current)
+  }
+  for (;;) {
+    const { phase } = current
+    if (phase.type !== 'acting') return records
+    const { open, pending } = phase
+    const [next] = pending
+    if (open !== null) {
+      const started = startedBy(current, open.call_id)
+      const end = soFar.find(({ run_id }) => run_id === started?.run_id)
+      add(closeOpenCall(current, now, 'aborted', end))
+    } else if (next !== undefined && startedBy(current, next.call_id) !== null) {
+      add([recordOf(current, now, 'tool_call', { ...next, read_only: false })])
+    } else return records
+  }
 }
 
 const NOT_RUN = 'This call did not run. Do not try to get the same effect in another way.'

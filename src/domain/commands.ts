@@ -57,8 +57,8 @@ export type PersonCommand =
       readonly type: 'abort'
       readonly reason: string | null
       readonly seen?: Seen | null
-      /** What the sub-agent has come to that the run waits for. */
-      readonly subagent?: SubagentEnd
+      /** What the sub-agents have come to that the run waits for. */
+      readonly subagents?: readonly SubagentEnd[]
     }
   | {
       readonly type: 'send_message'

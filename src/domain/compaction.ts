@@ -9,7 +9,7 @@ import {
 } from './conversation.ts'
 import { writtenFiles } from './file-changes.ts'
 import type { PayloadOf } from './records.ts'
-import { headOf, tokensOf, tokensOfTurn } from './sent-messages.ts'
+import { headOf, tokensOf, tokensOfImage, tokensOfTurn } from './sent-messages.ts'
 
 /** The part of the budget that the latest turns keep. Much is left out at once, because each time a cache is lost. */
 const KEPT_SHARE = 0.2
@@ -79,6 +79,9 @@ export function compact(
     ],
     check: said.findLast(({ from }) => from === 'check')?.text ?? base?.check ?? null,
     files: filesOf(oldestFirst, base?.files ?? []),
+    images: [...new Set([...(base?.images ?? []), ...oldestFirst.flatMap(imagesIn)])].slice(
+      -MAX_FILES,
+    ),
     base: null,
   }
   // The log still has what was summarized, so another summary can be made of it.
@@ -96,6 +99,15 @@ function filesOf(turns: readonly Turn[], known: readonly string[]): readonly str
     return calls.flatMap(writtenFiles)
   })
   return [...new Set([...known, ...written])].slice(-MAX_FILES)
+}
+
+/** The images that the calls of a turn read, as they named them. */
+function imagesIn({ reply, results }: Turn): string[] {
+  const read = new Set(results.flatMap((r) => (r.image === undefined ? [] : [r.call_id])))
+  return reply.tool_calls.flatMap(({ call_id, tool, args }) => {
+    if (!read.has(call_id)) return []
+    return [typeof args.path === 'string' ? args.path : `${tool} ${JSON.stringify(args)}`]
+  })
 }
 
 /** The files that calls have written since the run began, as far as they are known. */
@@ -120,7 +132,10 @@ function sizeOf(conversation: Conversation): number {
   const last = turns?.turn
   if (last === undefined || last.tokens === null) return estimateOf(conversation)
   if (last.omittedTurns !== (compaction?.turns ?? 0)) return estimateOf(conversation)
-  const answers = last.results.reduce((sum, { output }) => sum + output.length, 0)
+  const answers = last.results.reduce(
+    (sum, { output, image }) => sum + output.length + (image ? 4 * tokensOfImage(image) : 0),
+    0,
+  )
   const words = last.feedback.reduce((sum, { text }) => sum + text.length, 0)
   return Math.max(last.tokens + Math.ceil((answers + words) / 4), estimateOf(conversation))
 }

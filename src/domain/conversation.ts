@@ -1,10 +1,22 @@
 import { BrokenInvariant } from './errors.ts'
 import type { OfferedTool } from './mcp-tools.ts'
-import type { PayloadOf, ProviderItems } from './records.ts'
+import type { PayloadOf, ProviderItems, ResultImage } from './records.ts'
+
+/** An image in a conversation. */
+export type SentImage = ResultImage & {
+  readonly sha256: string
+  readonly bytes: number
+  /** Its content in base64, in a request that is about to be sent. */
+  readonly data?: string
+}
 
 /** A message of a conversation. The adapter of a provider converts it. */
 export type ChatMessage =
-  | { readonly role: 'system' | 'user'; readonly content: string }
+  | {
+      readonly role: 'system' | 'user'
+      readonly content: string
+      readonly images?: readonly SentImage[]
+    }
   | {
       readonly role: 'assistant'
       readonly content: string | null
@@ -16,7 +28,12 @@ export type ChatMessage =
       /** The same reply as its provider sent it, if it may be sent back like this. */
       readonly items?: ProviderItems
     }
-  | { readonly role: 'tool'; readonly callId: string; readonly content: string }
+  | {
+      readonly role: 'tool'
+      readonly callId: string
+      readonly content: string
+      readonly image?: SentImage
+    }
 
 /** What the model reads after a reply and its results: words of people, what a check found, or a word of the server. */
 type Feedback = { readonly from: 'person' | 'check' | 'server'; readonly text: string }
@@ -50,6 +67,8 @@ export type Compaction = {
   readonly check: string | null
   /** Files that calls have written. */
   readonly files: readonly string[]
+  /** Images that the model saw, as their calls named them. */
+  readonly images: readonly string[]
   /** Set if the summary was redacted: then its turns are still here, and this came before them. */
   readonly base: Compaction | null
 }

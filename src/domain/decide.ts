@@ -1,15 +1,14 @@
 import { err, ok, type Result } from 'neverthrow'
 import { advance, isIntroductionDue, runEnd } from './advance.ts'
-import { closeOpenCall } from './close-call.ts'
+import { abortCalls, closeOpenCall } from './close-call.ts'
 import type { AgentCommand, FromLog, PersonCommand, QueueCommand, RunCommand } from './commands.ts'
 import type { RunError } from './errors.ts'
 import { evolve, fold } from './evolve.ts'
 import { compareListing } from './mcp-tools.ts'
 import type { Idempotency, RecordOf, RunRecord } from './records.ts'
 import { answerApproval, recordReview } from './review.ts'
-import { isWaiting, type RunState, recordOf } from './state.ts'
-import { isRepeatable, subagentOf } from './subagent-state.ts'
-import { SUBAGENT_TOOL } from './subagents.ts'
+import { isWaiting, type RunState, recordOf, startedBy } from './state.ts'
+import { isRepeatable, subagentCalls } from './subagent-state.ts'
 
 type Decided = Result<RunRecord[], RunError>
 type Command<T extends RunCommand['type']> = Extract<RunCommand, { type: T }>
@@ -83,7 +82,7 @@ function decideForPerson(
     case 'answer_approval':
       return answerApproval(command, state, now, fromLog)
     case 'abort': {
-      const closing = closeOpenCall(state, now, 'aborted', command.subagent)
+      const closing = abortCalls(state, now, command.subagents ?? [])
       const closed = fold(closing, state) ?? state
       const reason = command.reason ?? 'Aborted on request'
       return ok([...closing, runEnd(closed, now, 'aborted', reason, seen)])
@@ -271,9 +270,9 @@ function recordOutcome(
     case 'record_review':
       return recordReview(command, state, now)
     case 'start_subagent': {
-      const open = phase.type === 'acting' ? phase.open : null
-      if (open?.call_id !== command.start.call_id || open.tool !== SUBAGENT_TOOL) return outOfStep()
-      if (subagentOf(state) !== null) return outOfStep()
+      const { call_id } = command.start
+      if (!subagentCalls(state).some((call) => call.call_id === call_id)) return outOfStep()
+      if (startedBy(state, call_id) !== null) return outOfStep()
       return ok([recordOf(state, now, 'subagent_started', command.start)])
     }
     case 'record_tool_result':

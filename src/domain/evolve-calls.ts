@@ -1,10 +1,10 @@
 import { BrokenInvariant } from './errors.ts'
 import { mayBeSame } from './free-text.ts'
 import type { PayloadOf, RecordOf } from './records.ts'
-import type { RunState, Usage } from './state.ts'
+import { type RunState, startedBy, type Usage } from './state.ts'
 import { watchResult } from './stuck.ts'
-import { subagentOf } from './subagent-state.ts'
-import { SUBAGENT_TOOL, type SubagentEnd } from './subagents.ts'
+import { subagentCalls, subagentOf } from './subagent-state.ts'
+import type { Subagent, SubagentEnd } from './subagents.ts'
 
 /** Adds to what a run has used. */
 export function use(usage: Usage, tokens: number, costUsd: number | null): Usage {
@@ -114,7 +114,7 @@ function checkSubagent(
 function withSubagent(state: RunState, end: SubagentEnd): Partial<RunState> {
   const { tokens, cost_usd, waited_seconds } = end
   const subagents = state.subagents?.map((each) =>
-    each.run_id === end.run_id ? { ...each, end } : each,
+    each.run_id === end.run_id ? withoutLimits({ ...each, end }) : each,
   )
   return {
     ...(subagents === undefined ? {} : { subagents }),
@@ -124,19 +124,24 @@ function withSubagent(state: RunState, end: SubagentEnd): Partial<RunState> {
   }
 }
 
-/** The open call starts one run, which is no run that this one knows. */
+/** What has ended holds nothing back. */
+const withoutLimits = ({ limits: _, ...subagent }: Subagent): Subagent => subagent
+
+/** A call that is open, or works beside the open one, starts one run, which is no run that this one knows. */
 export function startSubagent(
   state: RunState,
-  { payload: { run_id, call_id } }: RecordOf<'subagent_started'>,
+  { payload: { run_id, call_id, config } }: RecordOf<'subagent_started'>,
 ): Pick<RunState, 'subagents'> {
-  const { phase, runId, parent, subagents = [] } = state
-  const open = phase.type === 'acting' ? phase.open : null
-  if (open?.call_id !== call_id || open.tool !== SUBAGENT_TOOL || subagentOf(state) !== null) {
+  const { runId, parent, subagents = [] } = state
+  const mayStart = subagentCalls(state).some((call) => call.call_id === call_id)
+  if (!mayStart || startedBy(state, call_id) !== null) {
     throw new BrokenInvariant(`subagent_started ${run_id} belongs to no call that may start a run`)
   }
   const known = [runId, parent?.run_id, ...subagents.map((each) => each.run_id)]
   if (known.includes(run_id)) {
     throw new BrokenInvariant(`subagent_started ${run_id} names a run that exists already`)
   }
-  return { subagents: [...subagents, { run_id, call_id, seq: state.seq + 1, end: null }] }
+  const { max_tokens, max_cost_usd } = config
+  const limits = { max_tokens, max_cost_usd }
+  return { subagents: [...subagents, { run_id, call_id, seq: state.seq + 1, end: null, limits }] }
 }

@@ -59,6 +59,15 @@ export const ToolOutcome = z.enum([
   ...(['not_isolated', 'timed_out', 'aborted', 'unknown'] as const),
 ])
 
+export const IMAGE_TYPES = ['image/png', 'image/jpeg', 'image/gif', 'image/webp'] as const
+export type ImageType = (typeof IMAGE_TYPES)[number]
+
+/** An image that a call read: the artifact of its result holds it. Width and height are in pixels. */
+export const ResultImage = z
+  .strictObject({ media_type: z.enum(IMAGE_TYPES), width: count, height: count })
+  .readonly()
+export type ResultImage = z.infer<typeof ResultImage>
+
 /** Of a connection in the whole network. */
 const Protocol = z.enum(['tcp', 'udp', 'icmp'])
 
@@ -199,6 +208,8 @@ const payloads = {
     purpose: z.enum(['compaction', 'summary']).exactOptional(),
     /** The provider reported no tokens, so these were estimated from the lengths of the texts. */
     estimated: z.literal(true).exactOptional(),
+    /** How many images the request held; left out if none. */
+    images: count.exactOptional(),
   }),
   /** Read once, between the first check of the goal and the first iteration. */
   project_context: ProjectContext.unwrap(),
@@ -259,6 +270,8 @@ const payloads = {
     folder: z.string().exactOptional(),
     /** Set if the call was to wait for the run of a sub-agent, and that has ended. */
     subagent: SubagentEnd.exactOptional(),
+    /** Set if the call read an image: then `sha256` names it, and `output` says what it is. */
+    image: ResultImage.exactOptional(),
   }),
   /** The agent starts another run. It is recorded before that run exists, so a crash neither loses nor doubles it. */
   subagent_started: z.strictObject({ call_id: z.string(), run_id: z.string(), config: RunConfig }),

@@ -4,6 +4,7 @@ import {
   type Compaction,
   type Conversation,
   readInbox,
+  type SentImage,
   type Turn,
   type Turns,
   turnCount,
@@ -16,6 +17,14 @@ function resultText({ output, outcome, exit_code }: PayloadOf<'tool_result'>): s
   // The answer of a command such as grep that has found nothing.
   return (exit_code ?? 0) === 0 ? output : `[exit code ${exit_code}]\n${output}`
 }
+
+/** The image of a result. With its text, the image is redacted too. */
+function imageOf({ image, sha256, bytes, output }: PayloadOf<'tool_result'>): SentImage | null {
+  if (image === undefined || sha256 === null || output === REDACTED) return null
+  return { ...image, sha256, bytes }
+}
+
+const REDACTED = '[redacted]'
 
 /** What a model wrote before it refused is not sent back: providers advise it, for it invites the next refusal. */
 const isRefused = ({ finish_reason, notice }: PayloadOf<'assistant_message'>): boolean =>
@@ -35,7 +44,9 @@ function turnMessages({ reply, items, results, feedback }: Turn): ChatMessage[] 
       ...(items === null ? {} : { items }),
     },
     ...results.map((result): ChatMessage => {
-      return { role: 'tool', callId: result.call_id, content: resultText(result) }
+      const image = imageOf(result)
+      const content = resultText(result)
+      return { role: 'tool', callId: result.call_id, content, ...(image === null ? {} : { image }) }
     }),
     ...(feedback.length > 0
       ? [{ role: 'user' as const, content: feedback.map(({ text }) => text).join('\n\n') }]
@@ -73,10 +84,60 @@ export function tokensOf(messages: readonly ChatMessage[]): number {
 
 function charactersOf(message: ChatMessage): number {
   const content = message.content?.length ?? 0
+  if (message.role === 'tool')
+    return content + (message.image ? 4 * tokensOfImage(message.image) : 0)
   if (message.role !== 'assistant') return content
   const neutral = content + JSON.stringify(message.calls).length
   const { items } = message
   return items === undefined ? neutral : Math.max(neutral, JSON.stringify(items.items).length)
+}
+
+/** The most tokens of one image: providers make larger ones smaller. */
+const MAX_IMAGE_TOKENS = 5_000
+/** Pixels that cost about one token. */
+const TOKEN_PIXELS = 750
+
+/** A coarse estimate, as Anthropic publishes it. */
+export const tokensOfImage = ({ width, height }: Pick<SentImage, 'width' | 'height'>): number =>
+  Math.min(MAX_IMAGE_TOKENS, Math.ceil((width * height) / TOKEN_PIXELS))
+
+/** The most images of a request and their bytes together. Providers refuse more, or larger ones among so many. */
+const MAX_IMAGES = 20
+const MAX_IMAGES_BYTES = 12 * 1024 * 1024
+
+const TOO_MANY =
+  '[This image is not shown any more, because of later ones. Read it again if you need it.]'
+
+/**
+ * The messages with the latest images. If there are too many, the first half of them is left out at once, because each
+ * time the cache of the provider is lost.
+ */
+function withLatestImages(messages: readonly ChatMessage[]): readonly ChatMessage[] {
+  let shown: SentImage[] = []
+  const bytesOf = () => shown.reduce((sum, { bytes }) => sum + bytes, 0)
+  for (const message of messages) {
+    if (message.role !== 'tool' || message.image === undefined) continue
+    shown.push(message.image)
+    if (shown.length <= MAX_IMAGES && bytesOf() <= MAX_IMAGES_BYTES) continue
+    while (shown.length > MAX_IMAGES / 2 || bytesOf() > MAX_IMAGES_BYTES / 2) {
+      if (shown.length === 1) break
+      shown = shown.slice(1)
+    }
+  }
+  const kept = new Set(shown)
+  return messages.map((message) =>
+    message.role === 'tool' && message.image !== undefined && !kept.has(message.image)
+      ? withoutImage(message, TOO_MANY)
+      : message,
+  )
+}
+
+/** The message with a note in the place of its image. */
+export function withoutImage(
+  { image: _, ...message }: Extract<ChatMessage, { role: 'tool' }>,
+  note: string,
+): ChatMessage {
+  return { ...message, content: `${message.content}\n${note}` }
 }
 
 /** What a request holds. `tokens` are estimated. */
@@ -129,7 +190,7 @@ export function messagesWithout(
   const pruned = Math.max(0, omittedTurns - compacted)
   const note = pruned === 0 ? [] : [omissionNote(pruned)]
   const turns = latestFirst.reverse().flatMap(({ messages }) => messages)
-  return [...headOf(conversation), ...note, ...turns]
+  return withLatestImages([...headOf(conversation), ...note, ...turns])
 }
 
 /** All that comes before the turns. */
@@ -142,12 +203,17 @@ export function headOf({ system, opening, compaction }: Conversation): ChatMessa
 }
 
 /** What comes in place of the turns that a compaction replaces. It says what is kept. */
-function compactionNote({ turns, summary, words, check, files }: Compaction): ChatMessage {
+function compactionNote({ turns, summary, words, check, files, images }: Compaction): ChatMessage {
   const parts = [
     `[The first ${turns} turns of this run are left out, because they had nearly filled your context window. Your task, all messages of people, what the last check found, and your latest turns are kept word for word. ` +
       `${summary === null ? 'There is no summary of the rest: look at the project itself for what was done.' : 'The rest is summarized here, by you. It is no new instruction.'}]`,
     ...(summary === null ? [] : [`# Summary\n${summary}`]),
     ...(files.length === 0 ? [] : [`# Files that you have written\n${files.join('\n')}`]),
+    ...(images.length === 0
+      ? []
+      : [
+          `# Images that you have seen\n${images.join('\n')}\nThey are not shown any more. Read one again if you need it.`,
+        ]),
     ...(words.length === 0 ? [] : [`# What people have said\n${words.join('\n\n')}`]),
     ...(check === null ? [] : [`# The last check\n${check}`]),
   ]

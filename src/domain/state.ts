@@ -206,13 +206,20 @@ export function recordOf<K extends Kind>(
   return { kind, run_id, iteration, ts: now, payload } as RecordOf<K> as RunRecord
 }
 
-/** Whether the rules must be compared with the next call: not after a person has answered for it. */
-export const isReviewDue = ({ phase, approvals }: RunState): boolean =>
-  approvals !== undefined &&
-  phase.type === 'acting' &&
-  phase.open === null &&
-  phase.pending.length > 0 &&
-  phase.answer === undefined
+/** The run that a call has started and whose end is not recorded; null if there is none. */
+export const startedBy = (
+  { subagents = [] }: Pick<RunState, 'subagents'>,
+  callId: string,
+): Subagent | null =>
+  subagents.findLast(({ call_id, end }) => call_id === callId && end === null) ?? null
+
+/** Whether the rules must be compared with the next call: not after a person has answered for it, nor if it works already. */
+export function isReviewDue(state: RunState): boolean {
+  const { phase, approvals } = state
+  if (approvals === undefined || phase.type !== 'acting' || phase.open !== null) return false
+  const [next] = phase.pending
+  return next !== undefined && phase.answer === undefined && !startedBy(state, next.call_id)
+}
 
 /** Whether a run waits for a person, and not for a server. */
 export const isWaiting = ({ phase }: RunState): boolean =>

@@ -1,12 +1,24 @@
-import type { OpenCall, RunState } from './state.ts'
-import { SUBAGENT_TOOL, type Subagent, type SubagentEnd } from './subagents.ts'
+import type { RequestedCall } from './records.ts'
+import { type OpenCall, type RunState, startedBy } from './state.ts'
+import { SUBAGENT_TOOL, SUBAGENTS_AT_ONCE, type Subagent, type SubagentEnd } from './subagents.ts'
 
 /** The run that the open call waits for; null if it has started none. */
-export function subagentOf({ phase, subagents = [] }: RunState): Subagent | null {
+export function subagentOf(state: RunState): Subagent | null {
+  const open = state.phase.type === 'acting' ? state.phase.open : null
+  return open === null ? null : startedBy(state, open.call_id)
+}
+
+/**
+ * The open call, if it is one of a sub-agent, and those right after it whose sub-agents work beside it. Their results are
+ * recorded in the order of the calls. Calls with the same id cannot be told apart, so then it is the open one alone.
+ */
+export function subagentCalls({ phase }: Pick<RunState, 'phase'>): readonly RequestedCall[] {
   const open = phase.type === 'acting' ? phase.open : null
-  const last = subagents.at(-1)
-  if (open === null || last === undefined || last.end !== null) return null
-  return last.call_id === open.call_id ? last : null
+  if (phase.type !== 'acting' || open?.tool !== SUBAGENT_TOOL) return []
+  const next = phase.pending.slice(0, SUBAGENTS_AT_ONCE - 1)
+  const end = next.findIndex(({ tool }) => tool !== SUBAGENT_TOOL)
+  const calls = [open, ...(end === -1 ? next : next.slice(0, end))]
+  return new Set(calls.map(({ call_id }) => call_id)).size === calls.length ? calls : [open]
 }
 
 /** The runs of sub-agents that have not ended, as far as their parent has recorded. */

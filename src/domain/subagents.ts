@@ -40,6 +40,9 @@ export const SubagentEnd = z
   .readonly()
 export type SubagentEnd = z.infer<typeof SubagentEnd>
 
+/** How many sub-agents of one reply work side by side. */
+export const SUBAGENTS_AT_ONCE = 4
+
 /** A run that an agent has started. */
 export type Subagent = {
   readonly run_id: string
@@ -48,4 +51,6 @@ export type Subagent = {
   readonly seq: number
   /** Null until its parent has recorded it. */
   readonly end: SubagentEnd | null
+  /** The most that it may use of the budget of its parent. No other sub-agent gets that. Null: there is no limit. */
+  readonly limits?: { readonly max_tokens: number | null; readonly max_cost_usd: number | null }
 }

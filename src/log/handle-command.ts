@@ -5,7 +5,7 @@ import { BrokenInvariant, type RunError } from '../domain/errors.ts'
 import { sumUsd } from '../domain/evolve-calls.ts'
 import type { RunRecord } from '../domain/records.ts'
 import type { RunState } from '../domain/state.ts'
-import { reportOf, subagentOf } from '../domain/subagent-state.ts'
+import { reportOf } from '../domain/subagent-state.ts'
 import type { SubagentEnd } from '../domain/subagents.ts'
 import type { AppendError } from '../store/event-store.ts'
 import { decideAndAppend } from './decider.ts'
@@ -48,9 +48,9 @@ export function handleCommand(
       const isStarter = await startedBy(store, run, author)
       if (isStarter.isErr()) return err(isStarter.error)
       const fromLog = { hashes: hashes.value, isStarter: isStarter.value }
-      const subagent = command.type === 'abort' ? await subagentSoFar(store, state) : ok(null)
-      if (subagent.isErr()) return err(subagent.error)
-      const known = subagent.value === null ? {} : { subagent: subagent.value }
+      const subagents = command.type === 'abort' ? await subagentsSoFar(store, state) : ok([])
+      if (subagents.isErr()) return err(subagents.error)
+      const known = subagents.value.length === 0 ? {} : { subagents: subagents.value }
       return decide({ ...command, ...known }, state, now(), fromLog)
     },
     author,
@@ -77,24 +77,25 @@ async function startedBy(
   return first.map(([created]) => principal === undefined || created?.meta.principal === principal)
 }
 
-/** How far the sub-agent is that a run waits for, with its own sub-agents; null if the log does not hold it. */
-async function subagentSoFar(
+/** How far the sub-agents are that a run waits for, with their own sub-agents. One that the log does not hold is left out. */
+async function subagentsSoFar(
   store: StreamStore,
   parent: RunState | null,
-): Promise<Result<SubagentEnd | null, LoadError>> {
-  const waitedFor = parent === null ? null : subagentOf(parent)
-  if (waitedFor === null) return ok(null)
-  const run = await load(store, waitedFor.run_id)
-  if (run.isErr()) return err(run.error)
-  if (run.value === null) return ok(null)
-  const { state, head } = run.value
-  const below = await subagentSoFar(store, state)
-  return below.map((deeper) => {
+): Promise<Result<readonly SubagentEnd[], LoadError>> {
+  const ends: SubagentEnd[] = []
+  for (const { run_id } of (parent?.subagents ?? []).filter(({ end }) => end === null)) {
+    const run = await load(store, run_id)
+    if (run.isErr()) return err(run.error)
+    if (run.value === null) continue
+    const { state, head } = run.value
+    const below = await subagentsSoFar(store, state)
+    if (below.isErr()) return err(below.error)
     const own = reportOf(state, head)
-    if (deeper === null) return own
-    const cost_usd = sumUsd(own.cost_usd, deeper.cost_usd)
-    return { ...own, tokens: own.tokens + deeper.tokens, cost_usd }
-  })
+    const tokens = below.value.reduce((sum, end) => sum + end.tokens, own.tokens)
+    const cost_usd = below.value.reduce((sum, end) => sumUsd(sum, end.cost_usd), own.cost_usd)
+    ends.push({ ...own, tokens, cost_usd })
+  }
+  return ok(ends)
 }
 
 /**

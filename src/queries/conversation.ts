@@ -3,7 +3,7 @@ import type { ChatMessage, Conversation } from '../domain/conversation.ts'
 import { converse } from '../domain/converse.ts'
 import { type OfferedTool, tokensOfTools } from '../domain/mcp-tools.ts'
 import type { PayloadOf } from '../domain/records.ts'
-import { messagesWithout, toMessages } from '../domain/sent-messages.ts'
+import { messagesWithout, toMessages, withoutImage } from '../domain/sent-messages.ts'
 import { modelInUse } from '../domain/state.ts'
 import type { LoggedRecord } from '../log/codec.ts'
 import { type LoadedRun, load } from '../log/run-log.ts'
@@ -64,10 +64,12 @@ export async function sentConversation(
 
 function answered(
   conversation: Conversation,
-  { model_name: modelName, omitted_turns: omittedTurns }: PayloadOf<'llm_usage'>,
+  { model_name: modelName, omitted_turns: omittedTurns, images = 0 }: PayloadOf<'llm_usage'>,
   { seq, userMessages }: { readonly seq: number; readonly userMessages: number },
 ): SentConversation {
-  const messages = messagesWithout(conversation, omittedTurns, userMessages)
+  const held = messagesWithout(conversation, omittedTurns, userMessages)
+  // A fallback model may take no images.
+  const messages = images > 0 ? held : held.map(withoutAnyImage)
   // The usage comes between the request and the reply.
   return {
     modelName,
@@ -79,6 +81,11 @@ function answered(
     tools: conversation.tools,
   }
 }
+
+const withoutAnyImage = (message: ChatMessage): ChatMessage =>
+  message.role === 'tool' && message.image !== undefined
+    ? withoutImage(message, '[This image was not sent.]')
+    : message
 
 async function unanswered(
   conversation: Conversation,

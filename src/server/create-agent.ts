@@ -94,17 +94,18 @@ export function createEffects(
       mcp: { configuration, own: settings.RETRAI_MCP_REQUESTS },
       approvals: settings.RETRAI_APPROVALS ?? [],
     })
+  const openOutput: Effects['openOutput'] = async (runId, sha256) => {
+    const named = await outputs.names(runId, sha256)
+    if (named.isErr()) throw new Error(`the log cannot be read (${named.error.type})`)
+    return named.value ? artifacts.read(sha256) : null
+  }
   const maxDepth = settings.RETRAI_SUBAGENT_DEPTH
   const toolbox = createToolbox({
     runCommand,
     startProcess,
     variables,
     artifacts,
-    openOutput: async (runId, sha256) => {
-      const named = await outputs.names(runId, sha256)
-      if (named.isErr()) throw new Error(`the log cannot be read (${named.error.type})`)
-      return named.value ? artifacts.read(sha256) : null
-    },
+    openOutput,
     dataDir,
     scratchDir: reportsDir,
     isolated: isolation.level !== 'none',
@@ -115,6 +116,7 @@ export function createEffects(
     models: createModels(models),
     obstacle: (run) => obstacle(run, { models: catalogue, host: hostname() }),
     toolbox,
+    openOutput,
     mcp,
     readProject: (project, signal) =>
       projectContext(project, { toolbox, programs, dataDir, signal }),

@@ -1,5 +1,8 @@
 import { expect, test } from 'vitest'
 import type { Script } from '../../examples/scripted-model/script.ts'
+import type { RunRequest } from '../../src/agent/plan-run.ts'
+import type { SubagentRules } from '../../src/agent/subagents.ts'
+import type { McpServer } from '../../src/domain/mcp-servers.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
 import type { Command } from '../../src/runner/command.ts'
 import { runCommand } from '../../src/runner/run-command.ts'
@@ -135,6 +138,197 @@ test('an aborted sub-agent is a result for its parent, which continues', async (
   expect(resultOf(records)).toMatchObject({ outcome: 'error', subagent: { status: 'aborted' } })
   expect(resultOf(records)?.output).toContain('Too slow')
   expect(only(records, 'run_end').payload.status).toBe('achieved')
+})
+
+/** Three sub-agents in one reply, each with its own word. The sub-agents have the same script. */
+function triplets(
+  subagent: Script,
+  extra: readonly Record<string, unknown>[] = [{}, {}, {}],
+): Script {
+  const calls = extra.map((args, n) => ({
+    tool: 'run_subagent',
+    args: { instructions: `Find the word. It is number ${n}.`, ...args },
+  }))
+  return (request) => {
+    const isSubagent = JSON.stringify(request.messages).includes('# Instructions\\nFind the word.')
+    if (!isSubagent) return request.turn === 0 ? { calls } : { calls: [reachGoal] }
+    if (typeof subagent === 'function') return subagent(request)
+    return subagent[request.turn] ?? { text: 'Done.' }
+  }
+}
+
+const startsOf = (records: readonly RunRecord[]) =>
+  records.flatMap((r) => (r.kind === 'subagent_started' ? [r.payload] : []))
+const resultsOf = (records: readonly RunRecord[]) =>
+  records.flatMap((r) =>
+    r.kind === 'tool_result' && r.payload.tool === 'run_subagent' ? [r.payload] : [],
+  )
+/** The calls, starts and results of sub-agents, in the order of their records. */
+const course = (records: readonly RunRecord[]): string[] =>
+  records.flatMap(({ kind, payload }) =>
+    (kind === 'tool_call' || kind === 'tool_result') && payload.tool === 'run_subagent'
+      ? [`${kind} ${payload.call_id}`]
+      : kind === 'subagent_started'
+        ? [`${kind} ${payload.call_id}`]
+        : [],
+  )
+
+/** Waits until all three have begun. */
+const together = {
+  calls: [
+    {
+      tool: 'bash_exec',
+      args: {
+        command: 'touch $$.begun; until [ $(ls *.begun | wc -l) -ge 3 ]; do sleep 0.02; done',
+      },
+    },
+  ],
+  usage: { input: 100, output: 10 },
+}
+
+test('sub-agents of one reply work side by side, and are recorded in the order of their calls', async () => {
+  await using shop = await Workshop.open(triplets([together]))
+  // With one turn for all runs, they would wait for each other if their parent kept it; each needs its own here.
+  startAgent(shop, [], 3)
+  const runId = await shop.create({ max_turns_per_iteration: 50, max_tokens: 30_000 })
+  const records = await shop.until(runId, 'run_end')
+  expect(only(records, 'run_end').payload.status).toBe('achieved')
+  expect(course(records)).toEqual([
+    ...['tool_call call_0_0', ...[0, 1, 2].map((n) => `subagent_started call_0_${n}`)],
+    ...['tool_result call_0_0', 'tool_call call_0_1', 'tool_result call_0_1'],
+    ...['tool_call call_0_2', 'tool_result call_0_2'],
+  ])
+  expect(resultsOf(records).map(({ outcome }) => outcome)).toEqual(['ok', 'ok', 'ok'])
+  expect(resultsOf(records).map(({ subagent }) => subagent?.run_id)).toEqual(
+    startsOf(records).map(({ run_id }) => run_id),
+  )
+})
+
+test('together they get no more than what is left of the budget, and one without a part waits', async () => {
+  await using shop = await Workshop.open(
+    triplets(
+      [{ text: 'Red.', usage: { input: 100, output: 10 } }],
+      [{ max_tokens: 1_000 }, {}, {}],
+    ),
+  )
+  startAgent(shop)
+  const shared = await shop.until(
+    await shop.create({ max_turns_per_iteration: 50, max_tokens: 40_000, max_iterations: 1 }),
+    'run_end',
+  )
+  const limits = startsOf(shared).map(({ config }) => config.max_tokens ?? 0)
+  const used = shared
+    .slice(
+      0,
+      shared.findIndex(({ kind }) => kind === 'subagent_started'),
+    )
+    .reduce(
+      (sum, r) =>
+        sum + (r.kind === 'llm_usage' ? r.payload.input_tokens + r.payload.output_tokens : 0),
+      0,
+    )
+  const left = 40_000 - used
+  expect(limits[0]).toBe(1_000)
+  expect(limits[1]).toBe(Math.floor((left - 1_000) / 2))
+  expect(limits.reduce((sum, one) => sum + one)).toBeLessThanOrEqual(left)
+
+  await using other = await Workshop.open(
+    triplets(
+      [{ text: 'Red.', usage: { input: 100, output: 10 } }],
+      [{ max_tokens: 1_000_000 }, {}],
+    ),
+  )
+  startAgent(other)
+  const inTurn = await other.until(
+    await other.create({ max_turns_per_iteration: 50, max_tokens: 40_000, max_iterations: 1 }),
+    'run_end',
+  )
+  expect(course(inTurn)).toEqual([
+    ...['tool_call call_0_0', 'subagent_started call_0_0', 'tool_result call_0_0'],
+    ...['tool_call call_0_1', 'subagent_started call_0_1', 'tool_result call_0_1'],
+  ])
+  expect(resultsOf(inTurn).map(({ outcome }) => outcome)).toEqual(['ok', 'ok'])
+})
+
+test('after a stop in their middle, all of them are found again, and none is started twice', async () => {
+  const slow = {
+    calls: [{ tool: 'bash_exec', args: { command: 'until test -e go; do sleep 0.02; done' } }],
+  }
+  await using shop = await Workshop.open(triplets([slow]))
+  const first = startAgent(shop)
+  const runId = await shop.create({ max_turns_per_iteration: 50 })
+  const begun = await shop.until(runId, 'subagent_started')
+  const all = await shop.until(runId, 'subagent_started', begun.length)
+  const ids = startsOf(all).map(({ run_id }) => run_id)
+  await Promise.all(ids.map((id) => shop.until(id, 'tool_call')))
+  await first.stop()
+  await shop.file('go', '')
+  startAgent(shop, [runId, ...ids])
+  const records = await shop.until(runId, 'run_end')
+  expect(startsOf(records).map(({ run_id }) => run_id)).toEqual(ids)
+  expect(resultsOf(records).map(({ outcome }) => outcome)).toEqual(['ok', 'ok', 'ok'])
+})
+
+test('an aborted parent has a result for each of them, counts what they used, and aborts them', async () => {
+  const usage = { input: 1000, output: 100 }
+  await using shop = await Workshop.open(triplets([{ calls: [endless], usage }]))
+  startAgent(shop)
+  const runId = await shop.create({ max_turns_per_iteration: 50 })
+  const begun = await shop.until(runId, 'subagent_started')
+  const ids = startsOf(await shop.until(runId, 'subagent_started', begun.length)).map(
+    ({ run_id }) => run_id,
+  )
+  await Promise.all(ids.map((id) => shop.until(id, 'tool_call')))
+  await shop.command(runId, { type: 'abort', reason: 'Enough' })
+  const records = await shop.records(runId)
+  expect(resultsOf(records)).toMatchObject(
+    ids.map((run_id) => ({
+      ...{ outcome: 'aborted', subagent: { run_id, status: 'running', tokens: 1100 } },
+    })),
+  )
+  const { total_tokens, subagents } = only(records, 'run_end').payload
+  expect(total_tokens).toBeGreaterThan(3300)
+  expect(subagents).toEqual(ids)
+  for (const id of ids) {
+    const ended = await shop.until(id, 'run_end')
+    expect(only(ended, 'run_end').payload.status).toBe('aborted')
+  }
+})
+
+test('a sub-agent has a check of its own and the MCP servers that its parent names, which are its own', async () => {
+  const server: McpServer = {
+    ...{ name: 'docs', source: 'configuration', command: 'docs', required: true },
+    ...{ on_change: 'stop', trust_hints: true, start_timeout_s: 60, call_timeout_s: 120 },
+  }
+  const asked: RunRequest[] = []
+  const call = (mcp_servers: readonly string[]) => ({
+    tool: 'run_subagent',
+    args: { ...SEARCH, check: { command: 'test -f found' }, mcp_servers },
+  })
+  const script = family([{ text: 'It is red.' }])
+  await using shop = await Workshop.open((request) =>
+    request.turn < 2 && !JSON.stringify(request.messages).includes('Instructions\\nFind')
+      ? { calls: [call(request.turn === 0 ? ['docs', 'other'] : ['docs'])] }
+      : typeof script === 'function'
+        ? script(request)
+        : { text: '' },
+  )
+  const planRun: SubagentRules['planRun'] = (request) => {
+    asked.push(request)
+    return SUBAGENTS.planRun(request)
+  }
+  shop.startAgent([], { subagents: { ...SUBAGENTS, planRun }, toolbox: shop.toolbox })
+  const runId = await shop.create({ max_turns_per_iteration: 50, mcp_servers: [server] })
+  const records = await shop.until(runId, 'subagent_started')
+  expect(resultOf(records)?.output).toBe('You have no MCP server other to give. Yours: docs.')
+  expect(asked).toMatchObject([
+    {
+      check: { command: 'test -f found', conditions: { exit_code: 0 } },
+      mcp_servers: [{ name: 'docs', required: true, on_change: 'stop' }],
+    },
+  ])
+  expect(asked[0]).not.toHaveProperty('goal')
+  await shop.command(runId, { type: 'abort', reason: null })
 })
 
 test('an agent that continues after a stop finds its sub-agent', async () => {

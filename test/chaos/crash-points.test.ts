@@ -19,6 +19,7 @@ import {
   fatal,
   guarded,
   type Plan,
+  pairing,
   reader,
   stuck,
   talkative,
@@ -346,6 +347,13 @@ const SUBAGENT_CASES: readonly Omit<Case, 'asked'>[] = [
   { at: 'after append of tool_result#3', outcomes: ['ok', 'ok'], ledger: both },
 ]
 
+/** While the second of two sub-agents is started, and between their results. */
+const PAIR_POINTS = [
+  ...(['before append of subagent_started#2', 'after append of subagent_started#2'] as const),
+  ...(['before append of run_created#3', 'after append of run_created#3'] as const),
+  ...(['before append of tool_result', 'after append of tool_result'] as const),
+]
+
 describe.concurrent('after a kill', AMPLE, () => {
   test.for(SUBAGENT_CASES)(
     '$at, a sub-agent is not started twice, and its parent has its end',
@@ -358,6 +366,20 @@ describe.concurrent('after a kill', AMPLE, () => {
       expect(subagents.map(outcomesOf)).toEqual([row.outcomes])
       expect(subagents.map(({ ledger }) => ledger)).toEqual([row.ledger])
       expect(outcomesOf(parent)).toEqual(['ok', 'ok'])
+      expect(endOf(parent)).toMatchObject({ status: 'achieved' })
+    },
+  )
+
+  test.for(PAIR_POINTS)(
+    '%s, two sub-agents side by side are each started once, and have their ends in order',
+    async (at, { expect, signal }) => {
+      await using runs = await PlannedRuns.open([pairing], signal)
+      const [parent] = await crashAndContinue(runs, at, [pairing])
+      if (parent === undefined) throw new Error('there is one run')
+      expect(violations(parent)).toEqual([])
+      const subagents = await runs.evidenceOfSubagents(pairing, parent)
+      expect(subagents.map(endOf)).toMatchObject([{ status: 'achieved' }, { status: 'achieved' }])
+      expect(outcomesOf(parent)).toEqual(['ok', 'ok', 'ok'])
       expect(endOf(parent)).toMatchObject({ status: 'achieved' })
     },
   )

@@ -127,6 +127,20 @@ export const delegating: Plan = {
   },
 }
 
+/** A model that lets two sub-agents work side by side, and then reaches the goal. */
+export const pairing: Plan = {
+  name: 'pairing',
+  body: { max_iterations: 5 },
+  answers: true,
+  script: ({ turn, conversation }) => {
+    if (conversation.includes(`/${PART}.`)) return { text: 'The part is done.' }
+    const calls = [0, 1].map((n) => {
+      return { tool: 'run_subagent', args: { instructions: `Do half ${n}.`, folder: PART } }
+    })
+    return turn === 0 ? { calls } : finish(turn)
+  },
+}
+
 const FIXTURE = fileURLToPath(new URL('../agent/mcp/fixture-process.ts', import.meta.url))
 
 /** A model that calls a tool of an MCP server, which notes the call in a file. */

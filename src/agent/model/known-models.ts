@@ -1,7 +1,8 @@
+import { IMAGE_TYPES, type ImageType } from '../../domain/records.ts'
 import type { Effort } from '../../domain/run-config.ts'
 import type { TokenPrices } from './price-file.ts'
 import type { ProviderName } from './providers.ts'
-import { isOwnEndpoint, type Route } from './routing.ts'
+import { type Api, isOwnEndpoint, type Route } from './routing.ts'
 
 /**
  * The most that Ollama is asked for, unless RETRAI_PRICES has another window for the model. Its own default may be 4,096,
@@ -20,6 +21,8 @@ type ModelFacts = {
   /** The efforts that it accepts; empty if it has no such setting. */
   readonly efforts?: readonly Effort[]
   readonly prices?: TokenPrices
+  /** Whether it can be shown images. */
+  readonly images?: true
 }
 
 type Row = ModelFacts & { readonly provider: ProviderName; readonly names: RegExp }
@@ -75,6 +78,18 @@ const ROWS: readonly Row[] = [
   { provider: 'google', names: /^gemini-3(\.\d)?-flash/, efforts: ['minimal', ...LOW_TO_HIGH] },
   { provider: 'google', names: /^gemini-2\.5-/, windowTokens: 1_048_576 },
   { provider: 'google', names: /^gemini-(2\.5|[34])/, maxOutputTokens: 65_536 },
+  { provider: 'anthropic', names: /^claude-/, images: true },
+  { provider: 'openai', names: /^(gpt-4o|gpt-4\.1|gpt-4-turbo|gpt-[56]|o1$|o3|o4)/, images: true },
+  { provider: 'google', names: /^gemini-/, images: true },
+  { provider: 'xai', names: /^grok-4/, images: true },
+  { provider: 'groq', names: /^meta-llama\/llama-4/, images: true },
+  { provider: 'mistral', names: /^(pixtral|mistral-medium-3)/, images: true },
+  { provider: 'dashscope', names: /^qwen.*-vl/, images: true },
+  {
+    provider: 'openrouter',
+    names: /^(anthropic\/claude-|openai\/gpt-(4o|4\.1|[56])|google\/gemini-)/,
+    images: true,
+  },
   { provider: 'xai', names: /^grok-4\.[5-9]/, efforts: LOW_TO_HIGH },
   { provider: 'xai', names: /^grok-4\.3/, efforts: ['none', ...LOW_TO_HIGH] },
   { provider: 'groq', names: /^openai\/gpt-oss-/, efforts: LOW_TO_HIGH },
@@ -91,6 +106,28 @@ export function factsFor({ endpoint, model }: Route): ModelFacts {
     }
   }
   return facts
+}
+
+/** The images that each API takes. */
+const API_IMAGES: Readonly<Record<Api, readonly ImageType[]>> = {
+  chat: IMAGE_TYPES,
+  responses: IMAGE_TYPES,
+  messages: IMAGE_TYPES,
+  gemini: ['image/png', 'image/jpeg', 'image/webp'],
+  ollama: ['image/png', 'image/jpeg'],
+}
+const XAI_IMAGES: readonly ImageType[] = ['image/png', 'image/jpeg']
+
+/**
+ * The images that a model can be shown. At an own endpoint, a name does not say which model answers, so it gets images only if
+ * RETRAI_PRICES says that; Ollama is asked.
+ */
+export function imageTypes(target: Route): readonly ImageType[] {
+  const { own, served, endpoint, api } = target
+  const known = isOwnEndpoint(endpoint) ? undefined : factsFor(target).images
+  const can = own?.images ?? served?.capabilities?.includes('vision') ?? known ?? false
+  if (!can) return []
+  return endpoint.provider === 'xai' ? XAI_IMAGES : API_IMAGES[api]
 }
 
 /** Models that are listed without a request to their provider: current ones that can call tools. */

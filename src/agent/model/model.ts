@@ -1,6 +1,6 @@
 import type { ResultAsync } from 'neverthrow'
 import type { ChatMessage } from '../../domain/conversation.ts'
-import type { FailureKind, ProviderItems, RequestedCall } from '../../domain/records.ts'
+import type { FailureKind, ImageType, ProviderItems, RequestedCall } from '../../domain/records.ts'
 import type { Effort } from '../../domain/run-config.ts'
 
 export type { Effort }
@@ -115,4 +115,6 @@ export interface Models {
   ): ResultAsync<ModelReply, ModelFailure>
   /** The most tokens of conversation to send: the model's context window without room for its reply. */
   contextBudget(modelName: string): Promise<number>
+  /** The images that the model is shown; empty if it can be shown none, or that is not known. Left out: no model is shown any. */
+  imageTypes?(modelName: string): Promise<readonly ImageType[]>
 }

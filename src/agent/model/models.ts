@@ -2,6 +2,7 @@ import { ResultAsync } from 'neverthrow'
 import type { Adapter } from './adapter.ts'
 import type { Deadlines } from './deadline.ts'
 import { askedRoutes } from './discovery.ts'
+import { imageTypes } from './known-models.ts'
 import type { Models } from './model.ts'
 import { type Api, keysOf, type ModelSettings } from './routing.ts'
 
@@ -63,5 +64,6 @@ export function createModels(
       const { contextBudget } = await import('./prices.ts')
       return contextBudget(await routeOf(modelName))
     },
+    imageTypes: async (modelName) => imageTypes(await routeOf(modelName)),
   }
 }

@@ -16,6 +16,7 @@ const Fields = z.strictObject(
     cache_write_usd_per_mtok: usd.optional(),
     context_window: tokens.optional(),
     max_output_tokens: tokens.optional(),
+    images: z.boolean('must be true or false').optional(),
   },
   'must have fields, such as `context_window: 200000`',
 )
@@ -48,6 +49,8 @@ export type OwnModel = {
   readonly prices: TokenPrices | undefined
   readonly windowTokens: number | undefined
   readonly maxOutputTokens: number | undefined
+  /** Whether it can be shown images. */
+  readonly images?: boolean | undefined
 }
 /** By the names of models, with their provider or without. */
 export type OwnModels = ReadonlyMap<string, OwnModel>
@@ -108,5 +111,6 @@ function own(entry: z.infer<typeof Entry>): OwnModel {
           },
     windowTokens: entry.context_window,
     maxOutputTokens: entry.max_output_tokens,
+    images: entry.images,
   }
 }

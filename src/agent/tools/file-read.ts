@@ -2,6 +2,7 @@ import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { processMask } from '../../log/masking.ts'
 import { confine, openForReading, projectPath } from './confine.ts'
+import { readImage } from './image-file.ts'
 import { bomOf } from './line-edits.ts'
 import { describeProblem } from './path-problem.ts'
 import { cutLine, INLINE_BYTES, LINE_CHARS } from './recorded-output.ts'
@@ -223,7 +224,7 @@ export const rangeArgs = {
 export const fileRead = defineTool({
   name: 'file_read',
   description:
-    'Read a text file of the project, from line `offset` (the first is 1) on, at most `limit` lines. Each line comes with its ' +
+    'Read a file of the project: an image (PNG, JPEG, GIF, WebP), which you are shown if you can see images, or a text from line `offset` (the first is 1) on, at most `limit` lines. Each line comes with its ' +
     `number and a tab, which are no part of the file. One call shows up to ${SHOWN_LINES} lines or about ` +
     `${Math.floor(SHOWN_BYTES / 1000)} kB, and reports how many lines there are and how to read on.`,
   readOnly: true,
@@ -238,11 +239,14 @@ export const fileRead = defineTool({
     const opened = await openForReading(confined.value)
     if (opened.isErr()) return failed(describeProblem(path, opened.error))
     const { file, stats } = opened.value
+    const { shown: what } = confined.value
     try {
+      const image = await readImage(file, { size: stats.size, what }, project)
+      if (image !== null) return image
       const range = { offset, limit, signal }
       // The stream does not get the signal: one that starts aborted emits its error where nobody can catch it.
       const chunks = file.createReadStream({ highWaterMark: CHUNK_BYTES, autoClose: false })
-      const read = await readLines({ chunks, size: stats.size }, range, confined.value.shown)
+      const read = await readLines({ chunks, size: stats.size }, range, what)
       return read.match(succeeded, failed)
     } finally {
       await file.close()

@@ -61,14 +61,16 @@ export async function recordedOutput(
   artifacts: Pick<Artifacts, 'put'>,
   cuts: boolean,
 ): Promise<Recorded> {
+  if (outcome.image !== undefined) return recordedImage(outcome, outcome.image, artifacts)
   const masked = processMask.text(outcome.output.toWellFormed())
   const bytes = Buffer.byteLength(masked)
   const lines = cuts ? cutLines(masked) : masked
   const limit = cuts && FAILED.has(outcome.outcome) ? FAILED_BYTES : INLINE_BYTES
   const isCut = lines !== masked
   const isLong = Buffer.byteLength(lines) > limit - (isCut ? MARKER_BYTES : 0)
+  const { image: _, ...rest } = outcome
   if (!isLong && !isCut) {
-    return { ...outcome, output: masked, bytes, truncated: false, sha256: null }
+    return { ...rest, output: masked, bytes, truncated: false, sha256: null }
   }
   const shorten = (kept: string): string =>
     isLong
@@ -79,13 +81,32 @@ export async function recordedOutput(
     const output = shorten(
       `the whole is kept as artifact ${sha256}: output_read reads or searches it`,
     )
-    return { ...outcome, output, bytes, truncated: true, sha256 }
+    return { ...rest, output, bytes, truncated: true, sha256 }
   } catch (cause) {
-    const why = cause instanceof Error && 'code' in cause ? ` (${cause.code})` : ''
-    const output = shorten(`the whole could not be kept${why}`)
-    return { ...outcome, output, bytes, truncated: true, sha256: null }
+    const output = shorten(`the whole could not be kept${codeOf(cause)}`)
+    return { ...rest, output, bytes, truncated: true, sha256: null }
   }
 }
+
+/** Its text says what the image is, and the image is the artifact. */
+async function recordedImage(
+  { image: _, ...outcome }: Outcome,
+  { content, ...image }: NonNullable<Outcome['image']>,
+  artifacts: Pick<Artifacts, 'put'>,
+): Promise<Recorded> {
+  const output = processMask.text(outcome.output.toWellFormed())
+  try {
+    const sha256 = await artifacts.put(content)
+    return { ...outcome, output, bytes: content.length, truncated: true, sha256, image }
+  } catch (cause) {
+    const lost = `${output} It is not shown, because it could not be kept${codeOf(cause)}.`
+    const bytes = Buffer.byteLength(lost)
+    return { ...outcome, output: lost, bytes, truncated: false, sha256: null }
+  }
+}
+
+const codeOf = (cause: unknown): string =>
+  cause instanceof Error && 'code' in cause ? ` (${cause.code})` : ''
 
 const FAILED: ReadonlySet<string> = new Set(['error', 'timed_out'])
 

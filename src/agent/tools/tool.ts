@@ -4,7 +4,7 @@ import type { Artifacts } from '../../artifacts/artifacts.ts'
 import type { CallFacts } from '../../domain/approvals/rules.ts'
 import type { IsolationPolicy } from '../../domain/isolation.ts'
 import type { Network } from '../../domain/network.ts'
-import type { PayloadOf, RequestedCall } from '../../domain/records.ts'
+import type { ImageType, PayloadOf, RequestedCall, ResultImage } from '../../domain/records.ts'
 import type { OpenCall } from '../../domain/state.ts'
 import type { SubagentEnd } from '../../domain/subagents.ts'
 import type { Command, RunCommand } from '../../runner/command.ts'
@@ -31,6 +31,8 @@ export type ToolContext = Project & {
   readonly isolated: boolean
   /** Whether commands of the run can make sockets. At the level `landlock` they cannot. */
   readonly hasSockets: boolean
+  /** The images that the model in use is shown; empty if it is shown none. */
+  readonly imageTypes: () => Promise<readonly ImageType[]>
   /** Opens a whole output that a result of this run names; null if none of them does, or it is gone. */
   readonly openOutput: Artifacts['read']
   readonly callId: string
@@ -52,6 +54,8 @@ export type ToolOutput = {
   readonly folder?: string
   /** How the run of a sub-agent ended that the call has waited for. */
   readonly subagent?: SubagentEnd
+  /** The image that the call read. */
+  readonly image?: ResultImage & { readonly content: Buffer }
 }
 
 /** What a call of a tool works with, as its arguments say. Every tool declares it, so that rules can be compared. */
@@ -85,6 +89,8 @@ export type CallContext = Pick<Command, 'onNotice' | 'onOutput' | 'network'> & {
   /** How the commands of the run are isolated, by its first record. */
   readonly policy?: IsolationPolicy
   readonly processes?: BackgroundProcesses
+  /** Left out if no model is shown images. */
+  readonly imageTypes?: ToolContext['imageTypes']
   /** Where the last shell of the run ended, as a path from the project; left out: in the project's folder. */
   readonly shellFolder?: string
   /** Left out if the run cannot start sub-agents. */

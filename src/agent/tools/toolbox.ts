@@ -20,7 +20,13 @@ import { outputRead } from './output-read.ts'
 import { processInput, processRead, processStart, processStop } from './processes.ts'
 import { recordedOutput } from './recorded-output.ts'
 import { subagentTool } from './subagent.ts'
-import { type DefinedTool, failed, type Toolbox, type ToolContext } from './tool.ts'
+import {
+  type DefinedTool,
+  failed,
+  type Toolbox,
+  type ToolContext,
+  type ToolOutput,
+} from './tool.ts'
 import { factsOf } from './touches.ts'
 
 const TOOLS: readonly DefinedTool[] = [
@@ -46,7 +52,8 @@ const TOOLS: readonly DefinedTool[] = [
 ]
 
 type ToolResult = PayloadOf<'tool_result'>
-type Outcome = Pick<ToolResult, 'output' | 'outcome' | 'exit_code' | 'subagent' | 'folder'>
+type Outcome = Pick<ToolResult, 'output' | 'outcome' | 'exit_code' | 'subagent' | 'folder'> &
+  Pick<ToolOutput, 'image'>
 
 /** Finds a tool that only this run has. */
 type FindTool = (runId: string | undefined, name: string) => DefinedTool | undefined
@@ -96,7 +103,7 @@ export function createToolbox({
       }),
     async execute(call, given) {
       const { cwd, signal, runId, policy, network = 'none', onNotice, onOutput = () => {} } = given
-      const { processes = null, shellFolder = '.' } = given
+      const { processes = null, shellFolder = '.', imageTypes = async () => [] } = given
       const begun = performance.now()
       const commands = observe(runCommand, policy ?? null)
       const ofRun = { project: cwd, ...(runId === undefined ? {} : { run: runId }) }
@@ -106,6 +113,7 @@ export function createToolbox({
         ...{ cwd, ...places, isolated, signal, network, variables, onOutput, processes },
         callId: call.call_id,
         shellFolder,
+        imageTypes,
         hasSockets: policy?.level !== 'landlock',
         openOutput: async (sha256) => (runId === undefined ? null : openOutput(runId, sha256)),
         runCommand: (command) => commands.runCommand({ ...ofRun, ...noting, ...command }),

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { MAX_MCP_SERVERS, McpServerName } from '../../domain/mcp-servers.ts'
 import { projectPath } from './confine.ts'
 
 const most = z.int().positive()
@@ -20,6 +21,20 @@ export const WantedSubagent = z.strictObject({
     .describe(
       'The goal that is checked, such as pytest. Without it, the sub-agent ends when it says that it is done.',
     ),
+  check: z
+    .strictObject({
+      command: z.string().trim().min(1).max(10_000),
+      exit_code: z.int().min(0).max(255).optional().describe('0 if left out'),
+    })
+    .optional()
+    .describe(
+      'A command whose exit code decides whether the goal is reached. Without a goal beside it, that is the goal.',
+    ),
+  mcp_servers: z
+    .array(McpServerName)
+    .max(MAX_MCP_SERVERS)
+    .optional()
+    .describe('Your MCP servers that it gets, by their names. Without them, it has none.'),
   folder: projectPath
     .optional()
     .describe('Its project: a folder in your project. Without it: your project.'),

@@ -132,13 +132,16 @@ function sentMessage(message: ChatMessage): SentMessage {
   switch (message.role) {
     case 'system':
     case 'user':
-      return message
+      return { role: message.role, content: message.content }
     case 'assistant': {
       const calls = message.calls.map(({ id, tool, args }) => ({ call_id: id, tool, args }))
       return { role: 'assistant', content: message.content, tool_calls: calls }
     }
     case 'tool':
-      return { role: 'tool', call_id: message.callId, content: message.content }
+      return {
+        ...{ role: 'tool', call_id: message.callId, content: message.content },
+        ...(message.image === undefined ? {} : { image: message.image }),
+      }
   }
 }
 

@@ -2,8 +2,8 @@ import * as z from 'zod'
 import type { Problem } from '../../api/problems.ts'
 import { GetRunQuery, ListRunsQuery, RunParams } from '../../api/run-queries.ts'
 import { RunDetails, RunSummary } from '../../api/runs.ts'
-import type { RunState } from '../../domain/state.ts'
-import { subagentOf } from '../../domain/subagent-state.ts'
+import { isWaiting, type RunState, startedBy } from '../../domain/state.ts'
+import { subagentCalls } from '../../domain/subagent-state.ts'
 import { streamOf } from '../../log/run-log.ts'
 import type { RunPage } from '../../projections/read-model.ts'
 import { runDetails } from '../../queries/run-details.ts'
@@ -126,11 +126,18 @@ export function getRun(app: ZodApp, deps: AppDeps): void {
   })
 }
 
-/** The run of the sub-agent that a run waits for, the one that this waits for, and so on. */
+/**
+ * The run of the sub-agent that a run waits for, the one that this waits for, and so on. Of several that work side by side,
+ * one that waits for a person, or else the first.
+ */
 function waitedFor(state: RunState, readModel: AppDeps['readModel']): RunState[] {
-  const subagent = subagentOf(state)
-  const run = subagent === null ? null : readModel.get(subagent.run_id)
-  return run === null ? [] : [run.state, ...waitedFor(run.state, readModel)]
+  const chains = subagentCalls(state).flatMap(({ call_id }) => {
+    const subagent = startedBy(state, call_id)
+    const run = subagent === null ? null : readModel.get(subagent.run_id)
+    return run === null ? [] : [[run.state, ...waitedFor(run.state, readModel)]]
+  })
+  const asking = chains.find((chain) => chain.some(isWaiting))
+  return asking ?? chains[0] ?? []
 }
 
 /** Whether a run that is not in the read model does not exist, or is only not projected yet. */

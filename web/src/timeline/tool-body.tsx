@@ -6,7 +6,7 @@ import { Patch } from '../code/patch.tsx'
 import type { SeqRecordOf } from '../run/seq-record.ts'
 import classes from './rows.module.css'
 import { textArg } from './tool-gist.ts'
-import { WholeOutput } from './whole-output.tsx'
+import { ShownImage, WholeOutput } from './whole-output.tsx'
 
 type Call = SeqRecordOf<'tool_call'>
 export type AskedCall = Pick<Call['payload'], 'tool' | 'args' | 'raw_args'>
@@ -99,6 +99,14 @@ export function Output({
 }) {
   const { tool, output, outcome, truncated, bytes, sha256 } = result.payload
   const terminal = IN_TERMINAL.has(tool)
+  if (result.payload.image !== undefined) {
+    return (
+      <>
+        <p className={classes.nothing}>{output}</p>
+        <ShownImage result={result} />
+      </>
+    )
+  }
   if (output.trim() === '') return <p className={classes.nothing}>No output</p>
   if (TOLD.has(tool) && (outcome === 'ok' || !output.includes('\n'))) {
     return <p className={classes.nothing}>{output.split('\n', 1)}</p>

@@ -1,8 +1,9 @@
-import { useMutation } from '@tanstack/react-query'
+import { useMutation, useQuery } from '@tanstack/react-query'
 import { use } from 'react'
 import { fetchArtifact } from '../api/files.ts'
 import { messageOf } from '../api/problem.ts'
 import { Code } from '../code/code.tsx'
+import type { SeqRecordOf } from '../run/seq-record.ts'
 import { formatBytes } from '../ui/format.ts'
 import { RowToolsContext } from './row-context.ts'
 import classes from './rows.module.css'
@@ -41,7 +42,7 @@ export function WholeOutput({ bytes, sha256, look }: Props) {
   const { text, genuine } = whole.data
   return (
     <>
-      <p className={classes.nothing}>{verdictOf(genuine)}</p>
+      <p className={classes.nothing}>{verdictOf(genuine, 'whole output')}</p>
       <div className={classes.whole}>
         <Code text={text.trimEnd()} look={look} />
       </div>
@@ -49,8 +50,59 @@ export function WholeOutput({ bytes, sha256, look }: Props) {
   )
 }
 
-function verdictOf(genuine: boolean): string {
+/** The image that a call read, as the record names it. It is shown only if it is that one. */
+export function ShownImage({ result }: { readonly result: SeqRecordOf<'tool_result'> }) {
+  const { runId } = use(RowToolsContext)
+  const { image, sha256, output } = result.payload
+  const found = useQuery({
+    queryKey: ['image', runId, sha256],
+    queryFn: async () => {
+      const content = await fetchArtifact(runId, sha256 ?? '')
+      const genuine = (await sha256Of(content)) === sha256
+      return {
+        genuine,
+        url: await dataUrlOf(new Blob([content], { type: image?.media_type ?? '' })),
+      }
+    },
+    staleTime: Number.POSITIVE_INFINITY,
+    retry: false,
+  })
+  if (image === undefined || sha256 === null) return null
+  const { data, error } = found
+  if (data === undefined) {
+    return (
+      <p className={classes.nothing} role={error === null ? undefined : 'alert'}>
+        {error === null ? 'Fetching the image' : `The image cannot be shown: ${messageOf(error)}`}
+      </p>
+    )
+  }
+  return (
+    <>
+      <p className={classes.nothing}>{verdictOf(data.genuine, 'image')}</p>
+      {data.genuine && (
+        <img
+          className={classes.image}
+          src={data.url}
+          alt={output}
+          width={image.width}
+          height={image.height}
+        />
+      )}
+    </>
+  )
+}
+
+function dataUrlOf(file: Blob): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>()
+  const reader = new FileReader()
+  reader.onload = () => resolve(String(reader.result))
+  reader.onerror = () => reject(reader.error)
+  reader.readAsDataURL(file)
+  return promise
+}
+
+function verdictOf(genuine: boolean, what: string): string {
   return genuine
-    ? 'This is the whole output. Its SHA-256 equals the one in the record.'
+    ? `This is the ${what}. Its SHA-256 equals the one in the record.`
     : 'WRONG: the SHA-256 of this file is not the one in the record.'
 }

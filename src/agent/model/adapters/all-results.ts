@@ -1,4 +1,4 @@
-import type { ChatMessage } from '../../../domain/conversation.ts'
+import type { ChatMessage, SentImage } from '../../../domain/conversation.ts'
 
 const NO_RESULT = '[unknown] There is no result of this call. It is not known whether it ran.'
 
@@ -20,6 +20,40 @@ const withoutResult = (callId: string): ChatMessage => ({
   callId,
   content: NO_RESULT,
 })
+
+/**
+ * The images of the results of each reply in a message of the user after them, for APIs whose results hold only text. A
+ * message that comes there anyway is joined with it, because some models take no two in sequence.
+ */
+export function withImagesApart(messages: readonly ChatMessage[]): ChatMessage[] {
+  const all: ChatMessage[] = []
+  let images: SentImage[] = []
+  const flush = (content = ''): void => {
+    const text = [
+      `[${images.length === 1 ? 'The image' : 'The images'} of the last results]`,
+      content,
+    ]
+    all.push({ role: 'user', content: text.filter(Boolean).join('\n\n'), images })
+    images = []
+  }
+  for (const message of messages) {
+    if (message.role === 'tool') {
+      const { image, ...rest } = message
+      if (image !== undefined) images.push(image)
+      all.push(rest)
+    } else if (images.length > 0 && message.role === 'user') flush(message.content)
+    else {
+      if (images.length > 0) flush()
+      all.push(message)
+    }
+  }
+  if (images.length > 0) flush()
+  return all
+}
+
+/** An image as the address that OpenAI's APIs take. */
+export const dataUrl = ({ media_type, data = '' }: SentImage): string =>
+  `data:${media_type};base64,${data}`
 
 /** The results of each reply, in the order of its calls. */
 export function inCallOrder(messages: readonly ChatMessage[]): ChatMessage[] {

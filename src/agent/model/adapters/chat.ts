@@ -3,14 +3,15 @@ import type {
   ChatCompletionMessageFunctionToolCall,
   ChatCompletionMessageParam,
   ChatCompletionTool,
+  ChatCompletionUserMessageParam,
 } from 'openai/resources/chat/completions'
-import type { ChatMessage } from '../../../domain/conversation.ts'
+import type { ChatMessage, SentImage } from '../../../domain/conversation.ts'
 import { sha256 } from '../../../lib/sha256.ts'
 import type { Adapter } from '../adapter.ts'
 import type { ModelRequest, ToolSpec } from '../model.ts'
 import { orNothing } from '../reply-parts.ts'
 import type { Route } from '../routing.ts'
-import { withAllResults } from './all-results.ts'
+import { dataUrl, withAllResults, withImagesApart } from './all-results.ts'
 import { CallIds, plainId, plainName } from './call-ids.ts'
 import { chatReader } from './chat-reader.ts'
 import { openaiClients } from './openai-client.ts'
@@ -103,8 +104,9 @@ function toMessages(
   const toMessage = (message: ChatMessage): ChatCompletionMessageParam => {
     switch (message.role) {
       case 'system':
+        return { role: 'system', content: orNothing(message.content) }
       case 'user':
-        return { role: message.role, content: orNothing(message.content) }
+        return { role: 'user', content: userContent(message) }
       case 'assistant':
         return toAssistant(message)
       case 'tool':
@@ -115,7 +117,25 @@ function toMessages(
         }
     }
   }
-  return withAllResults(messages).map(toMessage)
+  return withImagesApart(withAllResults(messages)).map(toMessage)
+}
+
+function userContent({
+  content,
+  images = [],
+}: {
+  readonly content: string
+  readonly images?: readonly SentImage[]
+}): ChatCompletionUserMessageParam['content'] {
+  const text = orNothing(content)
+  if (images.length === 0) return text
+  return [
+    { type: 'text', text },
+    ...images.map((image) => ({
+      type: 'image_url' as const,
+      image_url: { url: dataUrl(image) },
+    })),
+  ]
 }
 
 type OwnFields = {

@@ -1,9 +1,9 @@
-import type { ChatMessage } from '../../../domain/conversation.ts'
+import type { ChatMessage, SentImage } from '../../../domain/conversation.ts'
 import type { Adapter, Json } from '../adapter.ts'
 import type { Effort, ModelRequest, ToolSpec } from '../model.ts'
 import { orNothing, parseJson } from '../reply-parts.ts'
 import type { Route } from '../routing.ts'
-import { inCallOrder, withAllResults } from './all-results.ts'
+import { inCallOrder, withAllResults, withImagesApart } from './all-results.ts'
 import { CallIds, foreignId, plainName } from './call-ids.ts'
 import { geminiReader } from './gemini-reader.ts'
 import { ownItems } from './own-items.ts'
@@ -66,12 +66,13 @@ function toContents(messages: readonly ChatMessage[], route: Route): Content[] {
   const ids = new CallIds(foreignId)
   /** Of the latest turn: the name of each call, and its id if it was sent with one. */
   let calls = new Map<string, { readonly name: string; readonly id: string | null }>()
-  for (const message of inCallOrder(withAllResults(messages))) {
+  const inOrder = inCallOrder(withAllResults(messages))
+  for (const message of takesImagesInResults(route.model) ? inOrder : withImagesApart(inOrder)) {
     switch (message.role) {
       case 'system':
         break
       case 'user':
-        add('user', [{ text: orNothing(message.content) }])
+        add('user', [{ text: orNothing(message.content) }, ...imageParts(message.images)])
         break
       case 'assistant': {
         const parts = ownParts(message, route)
@@ -91,7 +92,11 @@ function toContents(messages: readonly ChatMessage[], route: Route): Content[] {
       }
       case 'tool': {
         const { name = 'unknown', id = null } = calls.get(message.callId) ?? {}
-        const response = { name, response: { output: message.content } }
+        const parts = imageParts(message.image === undefined ? [] : [message.image])
+        const response = {
+          ...{ name, response: { output: message.content } },
+          ...(parts.length === 0 ? {} : { parts }),
+        }
         add('user', [{ functionResponse: id === null ? response : { id, ...response } }])
         break
       }
@@ -99,6 +104,12 @@ function toContents(messages: readonly ChatMessage[], route: Route): Content[] {
   }
   return contents
 }
+
+/** Since Gemini 3, a result may hold images. Before, they come after the results. */
+const takesImagesInResults = needsSignature
+
+const imageParts = (images: readonly SentImage[] = []): Part[] =>
+  images.map(({ media_type, data = '' }) => ({ inlineData: { mimeType: media_type, data } }))
 
 /** The parts that this very model sent, unchanged; null if it was another one. */
 function ownParts(message: AssistantMessage, route: Route): readonly Part[] | null {

@@ -74,12 +74,22 @@ function toTurns(messages: readonly ChatMessage[], route: Route): Turn[] {
       }
       case 'tool': {
         const tool_use_id = ids.of(message.callId)
-        const content = orNothing(message.content)
+        const content = resultContent(message)
         return { role: 'user', content: [{ type: 'tool_result', tool_use_id, content }] }
       }
     }
   }
   return joined(withAllResults(messages).map(toTurn))
+}
+
+function resultContent({ content, image }: Extract<ChatMessage, { role: 'tool' }>) {
+  const text = orNothing(content)
+  if (image?.data === undefined) return text
+  const { media_type, data } = image
+  return [
+    { type: 'text' as const, text },
+    { type: 'image' as const, source: { type: 'base64' as const, media_type, data } },
+  ]
 }
 
 /** One message each time the side changes: all results of a reply must be in the message after it. */

@@ -4,7 +4,7 @@ import { ollamaWindow } from '../known-models.ts'
 import type { Effort, ModelRequest, ToolSpec } from '../model.ts'
 import { parseJson } from '../reply-parts.ts'
 import type { Route } from '../routing.ts'
-import { inCallOrder, withAllResults } from './all-results.ts'
+import { inCallOrder, withAllResults, withImagesApart } from './all-results.ts'
 import { plainName } from './call-ids.ts'
 import { ownItems } from './own-items.ts'
 
@@ -44,8 +44,12 @@ function toMessages(messages: readonly ChatMessage[], route: Route): object[] {
   const toMessage = (message: ChatMessage): object => {
     switch (message.role) {
       case 'system':
-      case 'user':
-        return { role: message.role, content: message.content }
+        return { role: 'system', content: message.content }
+      case 'user': {
+        const { content, images = [] } = message
+        const shown = images.map(({ data = '' }) => data)
+        return { role: 'user', content, ...(shown.length === 0 ? {} : { images: shown }) }
+      }
       case 'assistant': {
         const { content, calls } = message
         names = new Map(calls.map(({ id, tool }) => [id, plainName(tool)]))
@@ -67,7 +71,7 @@ function toMessages(messages: readonly ChatMessage[], route: Route): object[] {
         }
     }
   }
-  return inCallOrder(withAllResults(messages)).map(toMessage)
+  return withImagesApart(inCallOrder(withAllResults(messages))).map(toMessage)
 }
 
 function thinkingOf(items: readonly Json[] | null): object {

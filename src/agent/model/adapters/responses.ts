@@ -3,12 +3,12 @@ import type {
   ResponseCreateParamsStreaming,
   ResponseInputItem,
 } from 'openai/resources/responses/responses'
-import type { ChatMessage } from '../../../domain/conversation.ts'
+import type { ChatMessage, SentImage } from '../../../domain/conversation.ts'
 import type { Adapter, Json } from '../adapter.ts'
 import type { Effort, ModelRequest, ToolSpec } from '../model.ts'
 import { orNothing } from '../reply-parts.ts'
 import type { Route } from '../routing.ts'
-import { withAllResults } from './all-results.ts'
+import { dataUrl, withAllResults, withImagesApart } from './all-results.ts'
 import { CallIds, foreignId, plainName } from './call-ids.ts'
 import { openaiClients } from './openai-client.ts'
 import { type OptionalParam, withOptional } from './optional-params.ts'
@@ -122,8 +122,9 @@ function toInput(messages: readonly ChatMessage[], route: Route): ResponseInputI
   const toItems = (message: ChatMessage): ResponseInputItem[] => {
     switch (message.role) {
       case 'system':
+        return [{ role: 'system', content: orNothing(message.content) }]
       case 'user':
-        return [{ role: message.role, content: orNothing(message.content) }]
+        return [{ role: 'user', content: withImages(message.content, message.images) }]
       case 'assistant': {
         const own = ownItems(message, route)
         ids.next(message.calls, own === null ? [] : own.flatMap(callIdOf))
@@ -135,12 +136,27 @@ function toInput(messages: readonly ChatMessage[], route: Route): ResponseInputI
           {
             type: 'function_call_output',
             call_id: ids.of(message.callId),
-            output: orNothing(message.content),
+            output: withImages(message.content, message.image && [message.image]),
           },
         ]
     }
   }
-  return withAllResults(messages).flatMap(toItems)
+  const complete = withAllResults(messages)
+  // Whether xAI takes images in results is not documented.
+  const isXai = route.endpoint.provider === 'xai'
+  return (isXai ? withImagesApart(complete) : complete).flatMap(toItems)
+}
+
+function withImages(text: string, images: readonly SentImage[] = []) {
+  if (images.length === 0) return orNothing(text)
+  return [
+    { type: 'input_text' as const, text: orNothing(text) },
+    ...images.map((image) => ({
+      type: 'input_image' as const,
+      detail: 'auto' as const,
+      image_url: dataUrl(image),
+    })),
+  ]
 }
 
 function callIdOf(item: Json): string[] {

@@ -30,7 +30,7 @@ const settings = fc.record(
 describe('the types of the vendors', () => {
   test.each(APIS)('accept every body that is built for %s', (api) => {
     const route = routeTo(api)
-    const conversations = conversationWith(route)
+    const conversations = conversationWith(route, 8, true)
     const models = fc.constantFrom(...MODELS[api])
     fc.assert(
       fc.property(conversations, models, settings, fc.boolean(), (turns, model, more, hasTools) => {

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import type { Json } from '../../../../src/agent/model/adapter.ts'
 import type { Route } from '../../../../src/agent/model/routing.ts'
-import type { ChatMessage } from '../../../../src/domain/conversation.ts'
+import type { ChatMessage, SentImage } from '../../../../src/domain/conversation.ts'
 
 type Assistant = Extract<ChatMessage, { role: 'assistant' }>
 
@@ -72,7 +72,11 @@ export type Turn = {
 /** One turn of a random conversation: what the model said, by which model, and what came after. */
 type Draft = {
   readonly text: string
-  readonly calls: readonly { readonly tool: string; readonly path: string }[]
+  readonly calls: readonly {
+    readonly tool: string
+    readonly path: string
+    readonly isImage: boolean
+  }[]
   readonly by: 'own' | 'other' | 'redacted'
   readonly feedback: string
 }
@@ -81,15 +85,28 @@ const text = fc.string({ unit: 'grapheme', minLength: 0, maxLength: 8 })
 const draft: fc.Arbitrary<Draft> = fc.record({
   text: fc.oneof(fc.constant('I look.'), text),
   calls: fc.array(
-    fc.record({ tool: fc.constantFrom('file_read', 'a tool:x', 'git_status'), path: text }),
+    fc.record({
+      tool: fc.constantFrom('file_read', 'a tool:x', 'git_status'),
+      path: text,
+      isImage: fc.boolean(),
+    }),
     { maxLength: 3 },
   ),
   by: fc.constantFrom('own', 'own', 'own', 'other', 'redacted'),
   feedback: text,
 })
 
-/** Random conversations with this model, in which some replies are of another model or have lost their items. */
-export const conversationWith = (route: Route, max = 8): fc.Arbitrary<Turn[]> =>
+/** One pixel. */
+const IMAGE: SentImage = {
+  ...{ media_type: 'image/png', width: 1, height: 1, sha256: 'a'.repeat(64), bytes: 67 },
+  data: 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==',
+}
+
+/**
+ * Random conversations with this model, in which some replies are of another model or have lost their items.
+ * @param images whether some results hold an image
+ */
+export const conversationWith = (route: Route, max = 8, images = false): fc.Arbitrary<Turn[]> =>
   fc.array(draft, { minLength: 1, maxLength: max }).map((drafts) =>
     drafts.map(({ text, calls, by, feedback }, turn) => {
       const said: Assistant = {
@@ -105,9 +122,10 @@ export const conversationWith = (route: Route, max = 8): fc.Arbitrary<Turn[]> =>
       const { endpoint, api, model } = route
       const provider = by === 'own' ? endpoint.provider : 'another'
       const items = { provider, api, model, items: itemsOf(said, route, `${turn}`) }
-      const results = said.calls.map(
-        ({ id }): ChatMessage => ({ role: 'tool', callId: id, content: `result of ${id}` }),
-      )
+      const results = said.calls.map(({ id }, n): ChatMessage => {
+        const result = { role: 'tool', callId: id, content: `result of ${id}` } as const
+        return images && calls[n]?.isImage ? { ...result, image: IMAGE } : result
+      })
       const isLast = calls.length === 0 || feedback.trim() !== ''
       return {
         reply: by === 'redacted' ? said : { ...said, items },

@@ -1,0 +1,149 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
+import { expect, test } from 'vitest'
+import type { Script } from '../../examples/scripted-model/script.ts'
+import type { Effects } from '../../src/agent/effects.ts'
+import { createModels } from '../../src/agent/model/models.ts'
+import { withImages } from '../../src/agent/model-request.ts'
+import { createArtifacts } from '../../src/artifacts/artifacts.ts'
+import { compact } from '../../src/domain/compaction.ts'
+import type { Conversation } from '../../src/domain/conversation.ts'
+import { converse } from '../../src/domain/converse.ts'
+import type { RunRecord } from '../../src/domain/records.ts'
+import { messagesWithout, toMessages } from '../../src/domain/sent-messages.ts'
+import { sentConversation } from '../../src/queries/conversation.ts'
+import { pngOf } from './images.ts'
+import { only, reachGoal, Workshop } from './support.ts'
+
+const config = { max_turns_per_iteration: 50 }
+const PICTURE = pngOf(20, 10, [0, 120, 0])
+const look = { tool: 'file_read', args: { path: 'plot.png' } }
+
+/** A model that may be shown images, and the agent that asks it. */
+async function seeing(script: Script, images: boolean | null = true) {
+  const shop = await Workshop.open(script)
+  await writeFile(join(shop.project, 'plot.png'), PICTURE)
+  const facts = { prices: undefined, windowTokens: undefined, maxOutputTokens: undefined }
+  const models = createModels({
+    llmBaseUrl: shop.url,
+    ownModels: new Map([['scripted', images === null ? facts : { ...facts, images }]]),
+  })
+  const artifacts = createArtifacts(join(shop.folder, 'artifacts'))
+  const openOutput: Effects['openOutput'] = (_, sha256) => artifacts.read(sha256)
+  const start = (changes: Partial<Effects> = {}) =>
+    shop.startAgent([], { models, openOutput, ...changes })
+  return { shop, models, artifacts, start }
+}
+
+/** The images in each request to the model. */
+const imagesIn = (shop: Workshop): readonly (readonly string[])[] =>
+  shop.requests.map(({ messages }) => messages.flatMap(({ images = [] }) => images))
+
+const conversationOf = (records: readonly RunRecord[]): Conversation => {
+  const whole = records.reduce<Conversation | null>(converse, null)
+  if (whole === null) throw new Error('a run has records')
+  return whole
+}
+
+const resultOf = (records: readonly RunRecord[]) =>
+  records.flatMap((r) => (r.kind === 'tool_result' ? [r.payload] : []))[0]
+
+test('an image is a part of every request after its result, and the record counts it', async () => {
+  const { shop, artifacts, start } = await seeing([
+    { calls: [look] },
+    { text: 'Green.' },
+    { calls: [reachGoal] },
+  ])
+  await using _ = shop
+  start()
+  const runId = await shop.create(config)
+  const records = await shop.until(runId, 'run_end')
+  const url = `data:image/png;base64,${PICTURE.toString('base64')}`
+  expect(imagesIn(shop).slice(0, 3)).toEqual([[], [url], [url]])
+  const counts = records.flatMap((r) => (r.kind === 'llm_usage' ? [r.payload.images ?? 0] : []))
+  expect(counts.slice(0, 3)).toEqual([0, 1, 1])
+  const { sha256, image, output } = resultOf(records) ?? {}
+  expect(image).toEqual({ media_type: 'image/png', width: 20, height: 10 })
+  expect(output).toBe(`plot.png: PNG image, 20 × 10 pixels, ${PICTURE.length} bytes.`)
+  const kept = await artifacts.read(sha256 ?? '')
+  expect(kept && (await buffer(kept.stream)).equals(PICTURE)).toBe(true)
+  const deps = { store: shop.store, contextBudget: async () => 96_000 }
+  const last = (await sentConversation(runId, records.length - 3, deps))._unsafeUnwrap()
+  expect(last.messages.filter((m) => m.role === 'tool')[0]).toMatchObject({ image: { sha256 } })
+})
+
+test.each([null, false])('an own endpoint is sent no images if images is %s', async (images) => {
+  const { shop, start } = await seeing([{ calls: [look] }, { calls: [reachGoal] }], images)
+  await using _ = shop
+  start()
+  const records = await shop.until(await shop.create(config), 'run_end')
+  expect(resultOf(records)?.output).toContain('takes no images')
+  expect(imagesIn(shop).flat()).toEqual([])
+})
+
+test('what was removed, or another model cannot be shown, is a note in the request', async () => {
+  const { shop, models, artifacts, start } = await seeing([
+    { calls: [look] },
+    { calls: [reachGoal] },
+  ])
+  await using _ = shop
+  start()
+  const records = await shop.until(await shop.create(config), 'run_end')
+  const { messages } = toMessages(conversationOf(records), 96_000)
+  const { config: own } = only(records, 'run_created').payload
+  const session = { state: { config: own, runId: 'r' } } as Parameters<typeof withImages>[0]
+  const openOutput = (_: string, sha256: string) => artifacts.read(sha256)
+  const textWith = async (effects: Parameters<typeof withImages>[2]) => {
+    const sent = await withImages(session, messages, effects)
+    expect(sent.images).toBe(0)
+    return JSON.stringify(sent.messages)
+  }
+  const blind = { ...models, imageTypes: async () => [] }
+  expect(await textWith({ models: blind, openOutput })).toContain('takes no such images')
+  await artifacts.remove(resultOf(records)?.sha256 ?? '')
+  expect(await textWith({ models, openOutput })).toContain('it was removed')
+})
+
+test('a redacted result shows no image, and a compaction names those that it leaves out', async () => {
+  const { shop, start } = await seeing([{ calls: [look] }, { text: 'Hm.' }, { calls: [reachGoal] }])
+  await using _ = shop
+  start()
+  const records = await shop.until(await shop.create(config), 'run_end')
+  const redacted = records.map((record) =>
+    record.kind === 'tool_result' && record.payload.image !== undefined
+      ? { ...record, payload: { ...record.payload, output: '[redacted]' } }
+      : record,
+  )
+  const shown = (all: readonly RunRecord[]) =>
+    messagesWithout(conversationOf(all), 0).filter(
+      (m) => m.role === 'tool' && m.image !== undefined,
+    )
+  expect([shown(records).length, shown(redacted).length]).toEqual([1, 0])
+  const after = compact(conversationOf(records), { turns: 1, summary: 'It looked.' })
+  const text = JSON.stringify(toMessages(after, 96_000).messages)
+  expect(text).toContain('# Images that you have seen\\nplot.png\\n')
+  expect(text).not.toContain('"image"')
+})
+
+test('of many images, the first half is left out at once, so that most requests begin like the last', async () => {
+  const { shop, start } = await seeing([{ calls: [look] }, { calls: [reachGoal] }])
+  await using _ = shop
+  start()
+  const records = await shop.until(await shop.create(config), 'run_end')
+  const conversation = conversationOf(records)
+  let { turns } = conversation
+  while (turns?.before != null) turns = turns.before
+  if (turns === null) throw new Error('there is a turn')
+  const first = turns.turn
+  const kept = Array.from({ length: 42 }, (_, n) => {
+    let many: Conversation['turns'] = null
+    for (let count = 1; count <= n + 1; count += 1)
+      many = { turn: { ...first }, before: many, count }
+    const sent = messagesWithout({ ...conversation, turns: many }, 0)
+    return sent.map((m) => m.role === 'tool' && m.image !== undefined).filter(Boolean).length
+  })
+  expect(kept.slice(0, 20)).toEqual(Array.from({ length: 20 }, (_, n) => n + 1))
+  expect(kept.slice(20, 23)).toEqual([10, 11, 12])
+  expect(Math.max(...kept)).toBe(20)
+})
