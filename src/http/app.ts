@@ -31,14 +31,9 @@ import {
 import { proofs } from './routes/proofs.ts'
 import { getRun, listRuns } from './routes/read-runs.ts'
 import { redactRun } from './routes/redactions.ts'
-import {
-  abortRun,
-  answerApproval,
-  configureRun,
-  resumeRun,
-  sendMessage,
-} from './routes/run-commands.ts'
+import { abortRun, answerApproval, configureRun, resumeRun } from './routes/run-commands.ts'
 import { runEvents } from './routes/run-events.ts'
+import { sendMessage } from './routes/send-message.ts'
 import { watchAll, watchRun } from './routes/sockets.ts'
 import { tokens } from './routes/tokens.ts'
 
