@@ -15,6 +15,7 @@ import {
 } from './sandbox.ts'
 import { seccompProgram } from './seccomp.ts'
 import { systemArguments } from './system.ts'
+import { seedCargo } from './tool-chains.ts'
 
 /** The descriptors of a container that are no mounts. */
 export const GATE_FD = 3
@@ -31,13 +32,14 @@ export const GATE = { notFound: 'not_found', ready: 'ready' } as const
 /**
  * The first process of a container: its end is the end of all that the command left. The command begins only after the
  * runner has answered: then the container is in its control group, and the kernel knows with what it ends.
+ * @param before what prepares the home and the network of the command
  * @param run how it becomes the command
  */
-const prelude = (forward: string, run: string): string => `cd "$2" || exit 126; threads=$3; shift 3
+const prelude = (before: string, run: string): string => `cd "$2" || exit 126; threads=$3; shift 3
 command -v "$1" >/dev/null 2>&1 || { echo ${GATE.notFound} >&${GATE_FD}; exit 127; }
 echo ${GATE.ready} >&${GATE_FD}; read -r _ <&${GATE_FD} || exit 125
 exec ${GATE_FD}>&- 4>&2 2>/dev/null
-${forward}
+${before}
 echo 1000 >/proc/self/oom_score_adj; ulimit -c 0; ulimit -f ${FILE_BLOCKS}; ulimit -u "$threads" || ulimit -p "$threads"
 ${run}`
 
@@ -87,6 +89,7 @@ export function container(
     system ??= systemArguments()
     const facts = factsOf(mounts, system, project)
     const forward = sandbox.proxy === null ? '' : startForwarder(sandbox.socat, sandbox.proxy.port)
+    const before = [seedCargo(sandbox.tools), forward].filter(Boolean).join('\n')
     const variables = { ...gitVariables(repository, project.user), ...env }
     const environment = Object.entries(variables).flatMap(([name, value]) => [
       '--setenv',
@@ -99,7 +102,7 @@ export function container(
       ...[...mounts.args, ...environment],
       ...['--seccomp', String(SECCOMP_FD), '--remount-ro', '/', '--chdir', '/'],
       ...['--', ...becoming(project.user, sandbox.setpriv)],
-      ...['/bin/sh', '-c', prelude(forward, howToRun(project.user)), 'sh', mark, cwd],
+      ...['/bin/sh', '-c', prelude(before, howToRun(project.user)), 'sh', mark, cwd],
       ...[String(processes * THREADS_PER_PROCESS), ...command],
     ]
     return { args, mounts: mounts.descriptors, seccomp, facts }

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { basename, dirname, isAbsolute, join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { isWithin } from './sandbox.ts'
 import { SYSTEM } from './system.ts'
 
@@ -50,8 +51,10 @@ const NOT_PASSED = [
     'XDG_CACHE_HOME',
     'XDG_CONFIG_HOME',
   ],
-  ...['XDG_DATA_HOME', 'XDG_RUNTIME_DIR', 'CARGO_HOME', 'GOPATH', 'GOCACHE'],
+  ...['XDG_DATA_HOME', 'XDG_RUNTIME_DIR', 'CARGO_HOME', 'GOPATH', 'GOCACHE', 'GOMODCACHE'],
 ]
+/** Where Go downloads modules by itself. */
+const GO_PROXIES = 'https://proxy.golang.org,direct'
 
 /**
  * The folders and files outside of the system's own that commands read: what the PATH names, with the rest of its tool
@@ -70,7 +73,8 @@ export function toolChains(
     ...[...onPath, dirname(process.execPath)].map((path) => chainOf(path, home, inHome)),
     ...named,
     ...(env.PATH?.includes(join(home, '.cargo')) ? [join(home, '.rustup')] : []),
-    ...['.cargo/registry', '.cargo/git', 'go/pkg'].map((name) => join(home, name)),
+    ...['registry', 'git'].map((name) => join(env.CARGO_HOME ?? join(home, '.cargo'), name)),
+    join(env.GOPATH?.split(':')[0] || join(home, 'go'), 'pkg'),
     ...more,
   ]
   const shown = [...new Set(wanted)].filter((path) => {
@@ -106,13 +110,50 @@ export function isolatedEnvironment(
   })
   const passed = Object.entries(env).filter(([name]) => ![...NOT_PASSED, ...missing].includes(name))
   const rustup = tools.find((path) => path.endsWith('/.rustup'))
-  const modules = tools.find((path) => path.endsWith('/go/pkg'))
+  const isVisible = (path: string): boolean =>
+    [...SYSTEM, ...tools].some((folder) => isWithin(folder, path)) && existsSync(path)
+  const { GOMODCACHE, GOPATH } = env
+  const downloads = [
+    ...(GOMODCACHE === undefined ? [] : [GOMODCACHE]),
+    ...(GOPATH === undefined ? [] : [join(GOPATH.split(':')[0] ?? '', 'pkg/mod')]),
+    ...tools.filter((path) => path.endsWith('/pkg')).map((path) => join(path, 'mod')),
+  ]
+    .map((path) => join(path, 'cache/download'))
+    .find(isVisible)
   return {
     ...Object.fromEntries(passed),
     ...{ HOME: home, USER: 'agent', LOGNAME: 'agent', SHELL: '/bin/bash', TMPDIR: tmp },
     ...(rustup === undefined || env.RUSTUP_HOME !== undefined ? {} : { RUSTUP_HOME: rustup }),
-    ...(modules === undefined || env.GOMODCACHE !== undefined
-      ? {}
-      : { GOMODCACHE: `${modules}/mod` }),
+    // Go writes modules into the home. Without this it takes the right to remove them.
+    GOFLAGS: [env.GOFLAGS, '-modcacherw'].filter(Boolean).join(' '),
+    ...(downloads === undefined ? {} : { GOPROXY: goProxies(downloads, env.GOPROXY) }),
   }
+}
+
+/** The cache of the host first. After `|`, Go asks the next one also if it may not read the first. */
+function goProxies(downloads: string, others = GO_PROXIES): string {
+  const url = pathToFileURL(downloads).href.replace(/[,|]/g, encodeURIComponent)
+  return `${url}|${others}`
+}
+
+/** That of the official image of Rust, which needs no place in a home. */
+const SYSTEM_REGISTRY = '/usr/local/cargo/registry'
+
+/**
+ * Lines of sh that fill the registry of a new home with what the host has: links to its crates, and a copy of the index,
+ * which Cargo writes. Cargo itself knows one registry only. An index that is a repository of git is left out: it is large,
+ * and no Cargo since 1.70 has one. '' if the host has no registry.
+ */
+export function seedCargo(tools: readonly string[]): string {
+  const shown = tools.find((path) => /\/\.?cargo\/registry$/.test(path))
+  const registry = shown ?? (existsSync(SYSTEM_REGISTRY) ? SYSTEM_REGISTRY : null)
+  if (registry === null) return ''
+  const quoted = `'${registry.replaceAll("'", "'\\''")}'`
+  return `seed_cargo() {
+  [ -r "$1/cache" ] && [ ! -e "$HOME/.cargo/registry" ] && mkdir -p "$HOME/.cargo" || return
+  new=$(mktemp -d "$HOME/.cargo/registry.XXXXXX") && cp -Rs "$1/cache" "$new" && mkdir "$new/index" || return
+  for index in "$1"/index/*/; do [ -e "$index/.git" ] || cp -R "$index" "$new/index"; done
+  mv -T "$new" "$HOME/.cargo/registry" || rm -rf "$new"
+}
+seed_cargo ${quoted} 2>/dev/null`
 }
