@@ -48,14 +48,23 @@ describe('a run with a sub-agent', () => {
       .refused({ type: 'out_of_step', command: 'start_subagent', phase: 'acting' })
   })
 
-  test('starts none by another tool, by a call that is not open, or without a call', () => {
+  test('names those of the following calls too, as they work side by side', () => {
+    given(...started)
+      .when(start(OTHER, 'c1'))
+      .gives('1 subagent_started')
+    given(create(), claim(), reply(['run_subagent', 'bash_exec', 'run_subagent']), start())
+      .when(start(OTHER, 'c2'))
+      .refused({ type: 'out_of_step', command: 'start_subagent', phase: 'acting' })
+  })
+
+  test('starts none by another tool, by a call that was not requested, or without a call', () => {
     const refused = (phase: string) =>
       ({ type: 'out_of_step', command: 'start_subagent', phase }) as const
     given(create(), claim(), reply(['bash_exec']))
       .when(start())
       .refused(refused('acting'))
     given(...calling)
-      .when(start(CHILD, 'c1'))
+      .when(start(CHILD, 'c2'))
       .refused(refused('acting'))
     given(create(), claim()).when(start()).refused(refused('planning'))
   })
@@ -100,7 +109,7 @@ describe('a run with a sub-agent', () => {
   })
 
   test('names it in its end if it is aborted first, and counts what it used by then', () => {
-    const abort = { type: 'abort', reason: null, subagent: end({ status: 'running' }) } as const
+    const abort = { type: 'abort', reason: null, subagents: [end({ status: 'running' })] } as const
     const [, ended] = given(...started)
       .when(abort)
       .gives('1 tool_result c0 aborted', '1 run_end aborted')
@@ -129,11 +138,11 @@ describe('a run with a sub-agent', () => {
 describe('a history that no commands can have produced is refused', () => {
   const whole = given(...done, result('c1', 'run_subagent'), check(true)).records
   const aborted = given(...started, {
-    ...{ type: 'abort', reason: null, subagent: end({ status: 'running' }) },
+    ...{ type: 'abort', reason: null, subagents: [end({ status: 'running' })] },
   } as const).records
 
   test.each<[string, readonly RunRecord[], object, string]>([
-    ['a start by a call that is not open', whole, { call_id: 'c1' }, 'subagent_started'],
+    ['a start by a call that was not requested', whole, { call_id: 'c2' }, 'subagent_started'],
     ['a start of the run itself', whole, { run_id: runId }, 'subagent_started'],
     ['the end of another run', whole, { subagent: end({ run_id: OTHER }) }, 'tool_result'],
     [

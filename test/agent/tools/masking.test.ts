@@ -71,7 +71,7 @@ describe('the result of a tool', () => {
 
   test('has no half of a secret at the end of a cut line', async () => {
     const { run } = await projectWith({
-      'line.txt': 'x'.repeat(1980) + token.repeat(20),
+      'line.txt': 'x'.repeat(1980) + `${token},`.repeat(20),
       // Masks shorten the line, so that text after them is shown.
       'min.js': `find(${`"${jwt}",`.repeat(30)}`,
     })

@@ -75,6 +75,7 @@ const Operations = z.object({
 /** Operations that show nothing of the log. */
 const SHOWS_NOTHING = [
   'listGoals',
+  'listServerApprovals',
   'listKeys',
   'listModels',
   'me',
