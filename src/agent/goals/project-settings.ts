@@ -4,7 +4,7 @@ import { type ApprovalRule, ApprovalRules } from '../../domain/approvals/rules.t
 import type { GoalRequest, RequestedPart } from '../../domain/requested-goal.ts'
 import { ALL_OF } from './all-of.ts'
 import { textOf } from './project-files.ts'
-import { type ProjectSettings, readProjectSettings, SETTINGS_FILE } from './retrai-yml.ts'
+import { meantKey, type ProjectSettings, readProjectSettings, SETTINGS_FILE } from './retrai-yml.ts'
 import { shellGoal } from './shell-goal.ts'
 
 type Asked = GoalRequest & { readonly approvals?: ApprovalRules | undefined }
@@ -21,12 +21,17 @@ const partsOf = ({ all_of, ...single }: GoalRequest): readonly RequestedPart[] =
  */
 export const settingsFor = (cwd: string, asked: GoalRequest) =>
   readProjectSettings(cwd, (text) => {
-    if (!namesGoal(asked) || text.includes('approvals')) return true
+    if (!namesGoal(asked) || hasRules(text)) return true
     const parts = partsOf(asked).filter(({ check, goal_options }) => !(check && goal_options))
     return parts.some(({ goal, check }) => {
       return goal !== undefined && (text.includes(goal) || (!check && goal === shellGoal.name))
     })
   })
+
+/** Whether a text has rules for calls, or a misspelled key for them. */
+const hasRules = (text: string): boolean =>
+  text.includes('approvals') ||
+  [...text.matchAll(/[\w-]+(?=["']?\s*:)/g)].some(([key]) => meantKey(key) === 'approvals')
 
 /** The goals that the file names, in the form of a request; nothing if it names none. */
 function declared(settings: ProjectSettings): GoalRequest {

@@ -27,7 +27,7 @@ const parsing = new Semaphore(2)
 
 const { check_command, success_condition } = ShellGoal.unwrap().shape
 
-/** Other top-level keys belong to other tools. */
+/** Other top-level keys belong to other tools, unless they are close to one of these. */
 const Settings = z
   .object({
     /** As in the request of a run. */
@@ -46,6 +46,50 @@ const Settings = z
   })
   .readonly()
 export type ProjectSettings = z.output<typeof Settings>
+
+const KEYS = Object.keys(Settings.unwrap().shape)
+/** Of a longer key. In a shorter one, two wrong letters make another word, such as `tool` for `goal`. */
+const MOST_WRONG = 2
+const SHORT_KEY = 5
+
+/** The key that an unknown one is probably meant to be; null if it is known, or a key of another tool. */
+export function meantKey(key: string): string | null {
+  if (KEYS.includes(key)) return null
+  const name = key.toLowerCase()
+  const isClose = (known: string): boolean =>
+    distance(name, known) <= (Math.min(name.length, known.length) <= SHORT_KEY ? 1 : MOST_WRONG)
+  return KEYS.find(isClose) ?? null
+}
+
+/** How many letters are added, missing, wrong or exchanged with their neighbour. More than `MOST_WRONG` is not counted. */
+function distance(one: string, other: string): number {
+  if (Math.abs(one.length - other.length) > MOST_WRONG) return MOST_WRONG + 1
+  const rows = [Array.from({ length: other.length + 1 }, (_, column) => column)]
+  for (let row = 1; row <= one.length; row += 1) {
+    const [before, above = []] = [rows[row - 2], rows[row - 1]]
+    const line = [row]
+    for (let column = 1; column <= other.length; column += 1) {
+      const at = (cells: readonly number[] | undefined, back: number): number =>
+        cells?.[column - back] ?? Number.POSITIVE_INFINITY
+      const isSame = one[row - 1] === other[column - 1]
+      const isSwapped = one[row - 1] === other[column - 2] && one[row - 2] === other[column - 1]
+      const swapped = isSwapped ? at(before, 2) + 1 : Number.POSITIVE_INFINITY
+      line.push(
+        Math.min(at(above, 0) + 1, at(line, 1) + 1, at(above, 1) + Number(!isSame), swapped),
+      )
+    }
+    rows.push(line)
+  }
+  return rows.at(-1)?.at(-1) ?? other.length
+}
+
+/** Keys that are probably misspelled: what they say would have no effect. */
+function misspelled(value: unknown): string[] {
+  return Object.keys(Object(value)).flatMap((key) => {
+    const meant = meantKey(key)
+    return meant === null ? [] : [`there is no "${oneLine(key)}": did you mean ${meant}?`]
+  })
+}
 
 const NAMES: Readonly<Record<string, string>> = {
   object: 'a mapping, such as {exit_code: 0}',
@@ -111,7 +155,8 @@ async function parseSettings(text: string): Promise<Result<ProjectSettings, stri
   const parsed = await parseYaml(text)
   return parsed.andThen((value) => {
     const settings = Settings.safeParse(value, { error: explain })
-    return settings.success ? ok(settings.data) : err(problemsOf(settings.error))
+    const problems = [...misspelled(value), ...(settings.error ? [problemsOf(settings.error)] : [])]
+    return settings.success && problems.length === 0 ? ok(settings.data) : err(problems.join('; '))
   })
 }
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { goals } from '../../../src/agent/goals/catalogue.ts'
 import { settingsFor, withRules, withSettings } from '../../../src/agent/goals/project-settings.ts'
-import { readProjectSettings } from '../../../src/agent/goals/retrai-yml.ts'
+import { meantKey, readProjectSettings } from '../../../src/agent/goals/retrai-yml.ts'
 import { chooseGoal, fittingGoals, prepareGoal } from '../../../src/agent/plan-goal.ts'
 import { type ApprovalRules, judge } from '../../../src/domain/approvals/rules.ts'
 import type { GoalRequest } from '../../../src/domain/requested-goal.ts'
@@ -24,6 +24,13 @@ test('has the command and all conditions; keys of other tools are ignored', asyn
     check_command: 'make check',
     success_condition: { exit_code: 0, output_contains: 'OK', max_seconds: 10 },
   })
+})
+
+test('a key of another tool is not taken for a misspelled one', () => {
+  for (const key of ['tool', 'local', 'model', 'role', 'check', 'proposals', 'goal']) {
+    expect(meantKey(key), key).toBeNull()
+  }
+  expect(['goals', 'All-Of', 'aprovals'].map(meantKey)).toEqual(['goal', 'all_of', 'approvals'])
 })
 
 test('without a condition requires exit code 0; with one requires only that', async () => {
@@ -70,6 +77,13 @@ test.each([
     'with a rule of an unknown action',
     'approvals: [{tool: bash_exec, action: perhaps}]\n',
     ['approvals.0.action'],
+  ],
+  ['with one rule for all', 'approval: []\n', ['there is no "approval": did you mean approvals?']],
+  ['with a goal misspelled', 'gaol: lint\n', ['there is no "gaol": did you mean goal?']],
+  [
+    'with keys in other spellings',
+    'checkCommand: x\nsuccess-conditions: {}\nAll_of: []\ngoal_option: {}\n',
+    ['mean check_command?', 'mean success_condition?', 'mean all_of?', 'mean goal_options?'],
   ],
 ])('that is %s is refused with the file and every problem', async (_what, text, problems) => {
   const error = (await read(text))._unsafeUnwrapErr()
@@ -170,7 +184,10 @@ describe('a run in a project with the file', () => {
     expect(await isRead(broken, { goal: 'pytest' })).toBe(false)
     expect(await isRead(broken, {})).toBe(true)
     expect(await isRead(broken, { goal: 'shell-goal' })).toBe(true)
-    expect(await isRead(`${broken}approvals: []\n`, { goal: 'pytest' })).toBe(true)
+    for (const rules of ['approvals: []', 'approval: []', '{"aprovals" : []}']) {
+      expect(await isRead(`${broken}${rules}\n`, { goal: 'pytest' })).toBe(true)
+    }
+    expect(await isRead('approval: []\n', { goal: 'pytest' })).toBe(true)
   })
 
   test('is offered the goal that the file names first', async () => {
