@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { err, type Result } from 'neverthrow'
+import { processMask } from '../../log/masking.ts'
 import { readConfined } from '../tools/confine.ts'
 import { describeProblem } from '../tools/path-problem.ts'
 import type { Coverage } from './coverage-report.ts'
@@ -9,7 +10,7 @@ import { parseApart, toResult } from './parse-apart.ts'
 import { firstOf, scriptOf } from './project-files.ts'
 import { BUILD_CHECK_MS, cannotCheck, inBash, NO_BASH, runCheck } from './run-check.ts'
 import { lacksProgram, missesOf } from './shell-goal.ts'
-import { oneLine, tail } from './text.ts'
+import { nameList, oneLine, tail } from './text.ts'
 import { failureDetails, knownFailures } from './what-failed.ts'
 
 /** Where coverage tools write their reports, if nobody says it. */
@@ -21,6 +22,13 @@ const REPORTS = [
   'lcov.info',
   'coverage.out',
   'cover.out',
+]
+/** How many of the failed tests are named. */
+const NAMED = 5
+/** Where runners of tests write which failed, if their output does not say it. */
+const TEST_REPORTS = [
+  ...['junit.xml', 'report.xml', 'test-results.xml', 'test-report.xml'],
+  ...['reports/junit.xml', 'coverage/junit.xml', 'test-results/junit.xml'],
 ]
 const MAX_REPORT_BYTES = 16 * 1024 * 1024
 /** How many of the files with the least coverage the model reads. */
@@ -60,6 +68,19 @@ async function readCoverage(
   return parsed.andThen(toResult)
 }
 
+/** The failed tests by a JUnit report that the check has written, as a part of a sentence; '' if there is none. */
+async function failedIn({ config, signal }: GoalContext, before: Changes): Promise<string> {
+  const path = await writtenSince(config.cwd, before)
+  if (path === null) return ''
+  const content = await readConfined({ cwd: config.cwd, dataDir: null }, path, MAX_REPORT_BYTES)
+  if (content.isErr()) return ''
+  const parsed = await parseApart('junit', [content.value.toString()], signal)
+  const cases = parsed.andThen(toResult).unwrapOr([])
+  const failed = cases.filter(({ outcome }) => outcome === 'failed').map(({ name }) => name)
+  const first = failed.slice(0, NAMED).map((name) => processMask.text(name))
+  return failed.length === 0 ? '' : `failing: ${nameList(first, failed.length)} (${path})`
+}
+
 const rounded = (percent: number): string => `${Math.floor(percent * 100) / 100} %`
 
 function judge({ percent, files }: Coverage, wanted: number, report: string): GoalVerdict {
@@ -85,6 +106,7 @@ async function check(context: GoalContext): Promise<GoalVerdict> {
     return cannotCheck('This run has no command or no min_percent: start a new run with both')
   }
   const before = await changesOf(cwd, report === undefined ? REPORTS : [report])
+  const testsBefore = await changesOf(cwd, TEST_REPORTS)
   const command = `\`${oneLine(goal.check_command, 80)}\``
   const ran = await runCheck(context, {
     tool: command,
@@ -97,8 +119,10 @@ async function check(context: GoalContext): Promise<GoalVerdict> {
   const misses = missesOf(goal, ended)
   if (misses.length > 0) {
     const lacking = lacksProgram(ended)
-    const known = lacking ? [] : [knownFailures(ended.output)].filter(Boolean)
-    const reason = `${command} failed: ${[...misses, ...known].join('; ')}`
+    const known = lacking
+      ? ''
+      : knownFailures(ended.output) || (await failedIn(context, testsBefore))
+    const reason = `${command} failed: ${[...misses, known].filter(Boolean).join('; ')}`
     const verdict = lacking ? 'cannot_check' : 'not_achieved'
     return { verdict, reason, details: failureDetails(ended.output) }
   }

@@ -111,6 +111,15 @@ test('tests that fail are reported before the coverage', async () => {
   expect(judged?.details).toContain('one test failed')
 })
 
+test('tests that fail only in a report of JUnit are named', async () => {
+  const xml = `<testsuites><testsuite><testcase name="adds"/><testcase name="divides"><failure message="no"/></testcase></testsuite></testsuites>`
+  const files = { 'new.xml': xml, 'report.xml': xml.replace('divides', 'of before') }
+  const judged = await coverage('cp new.xml junit.xml; exit 1', { min_percent: 1 }, files)
+  expect(judged?.reason).toMatch(/it ended with exit code 1; failing: divides \(junit\.xml\)$/)
+  const silent = await coverage('echo broken >junit.xml; exit 1', { min_percent: 1 }, files)
+  expect(silent?.reason).toMatch(/it ended with exit code 1$/)
+})
+
 test('a report is read neither outside of the project nor through a link', async () => {
   const outside = join(await project({}), 'report.json')
   await writeFile(outside, SUMMARY)
