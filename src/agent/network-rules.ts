@@ -1,4 +1,4 @@
-import type { Level } from '../domain/isolation.ts'
+import { hasSockets, type Level } from '../domain/isolation.ts'
 import { asksForGoal, beyond, type Network, withoutPresets } from '../domain/network.ts'
 import type { Goal } from './goals/goal.ts'
 
@@ -29,10 +29,11 @@ export function networkProblem(
     )
   }
   if (network === 'none' || level === null) return null
-  if (level === 'landlock') {
+  if (!hasSockets(level)) {
+    const better = level === 'seatbelt' ? 'use a server on Linux with' : 'install'
     return (
-      'The server isolates commands at the level landlock, which gives them no network. Leave network out, or ' +
-      'install bubblewrap and start the server again.'
+      `The server isolates commands at the level ${level}, which gives them no network. Leave network out, or ` +
+      `${better} bubblewrap and start the server again.`
     )
   }
   if (network === 'full') {

@@ -1,13 +1,17 @@
 import * as z from 'zod'
 
 /** How commands are isolated, the strictest first; docs/security.md says what each level promises. */
-export const LEVELS = ['namespaces', 'landlock', 'uid', 'none'] as const
+export const LEVELS = ['namespaces', 'landlock', 'seatbelt', 'uid', 'none'] as const
 export const Level = z.enum(LEVELS)
 export type Level = z.infer<typeof Level>
 
 /** Whether one level is as strict as another, or stricter. */
 export const isAtLeast = (level: Level, other: Level): boolean =>
   LEVELS.indexOf(level) <= LEVELS.indexOf(other)
+
+/** Whether commands at a level can make sockets, also to reach each other. */
+export const hasSockets = (level: Level | 'refused'): boolean =>
+  level !== 'landlock' && level !== 'seatbelt'
 
 /** What ends a command, beside itself. `time`, `memory`, `processes`, `disk` and `output` are limits. */
 export const KilledBy = z.enum(['time', 'memory', 'processes', 'disk', 'output', 'abort'])
@@ -48,6 +52,7 @@ export type LowerLimits = z.infer<typeof LowerLimits>
 /**
  * What the commands of a run may see and do. Its paths are roles, so that the policies of runs can be compared:
  * `project`, `home`, `tmp`, `report` (of a goal check), `system:/usr`, `tools:~/.nvm`; in `protected`, relative to the project.
+ * `not verified` in `visible` says that nobody has tried on a real system whether the level keeps what it names.
  */
 export const IsolationPolicy = z
   .strictObject({

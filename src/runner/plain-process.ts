@@ -4,7 +4,8 @@ import { resolve } from 'node:path'
 import { type Started, spawned, untilExit } from './child.ts'
 import type { CommandGroup } from './command-group.ts'
 import type { PolicyFacts } from './isolation/policy.ts'
-import { isExecutable } from './isolation/sandbox.ts'
+import { isExecutable, type OpenedProject } from './isolation/sandbox.ts'
+import { confined } from './isolation/seatbelt.ts'
 import { restricted } from './isolation/setpriv.ts'
 import type { Ended, NotStarted, StartRequest } from './protocol.ts'
 import {
@@ -27,23 +28,35 @@ export async function startPlain(
 ): Promise<Started | NotStarted> {
   const { file, args, sandbox } = request
   startReaper()
-  if (sandbox === null) return startMarked(request, { group, facts: null })
+  if (sandbox === null) return startMarked(request, { group, facts: null, user: null })
   const found = programOf(request)
   if (found === null) return { end: 'not_found', message: `The program ${file} is not found` }
-  const all = restricted(sandbox, [found, ...args])
-  const launched = { ...request, file: sandbox.launcher, args: all.args }
-  return startMarked(launched, { group, facts: all.facts })
+  const command = [found, ...args]
+  const { user, facts, ...launch } =
+    sandbox.level === 'seatbelt'
+      ? confined(sandbox, command)
+      : { ...restricted(sandbox, command), user: null }
+  const launched = { ...request, file: sandbox.launcher, args: launch.args }
+  return startMarked(launched, { group, facts, user })
+}
+
+type How = {
+  readonly group: CommandGroup | null
+  readonly facts: PolicyFacts | null
+  /** Who runs it, if its launcher does not change the user itself. */
+  readonly user: OpenedProject['user']
 }
 
 async function startMarked(
   { file, args, cwd, env, hasInput = false }: StartRequest,
-  { group, facts }: { readonly group: CommandGroup | null; readonly facts: PolicyFacts | null },
+  { group, facts, user }: How,
 ): Promise<Started> {
   const mark = newMark()
   const before = performance.now()
   const child = spawn(file, args, {
     cwd,
     env: { ...env, ...mark },
+    ...user,
     detached: true,
     stdio: [hasInput ? 'pipe' : 'ignore', 'pipe', 'pipe'],
   })

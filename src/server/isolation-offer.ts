@@ -1,8 +1,8 @@
 import { type NetworkRules, networkProblem } from '../agent/network-rules.ts'
 import type { IsolationOffer } from '../api/isolation.ts'
-import { isAtLeast, LEVELS, type Level } from '../domain/isolation.ts'
+import { isAtLeast, type Level } from '../domain/isolation.ts'
 import type { CommandLimits } from '../runner/command.ts'
-import type { Isolation } from '../runner/isolation/isolation.ts'
+import { type Isolation, levelsOn } from '../runner/isolation/isolation.ts'
 import { mostOf } from '../runner/isolation/run-policy.ts'
 
 /** Any host, to find out whether a run may name hosts. */
@@ -30,7 +30,8 @@ export async function isolationOffer(
       full_problem: networkProblem('full', undefined, at),
     }
   }
-  const possible = own === null ? [] : LEVELS.filter((level) => isAtLeast(level, own))
+  const possible =
+    own === null ? [] : levelsOn(process.platform).filter((level) => isAtLeast(level, own))
   const levels = await Promise.all(possible.map(offered))
   return { level: own, detail, levels, hosts, limits: mostOf(limits) }
 }

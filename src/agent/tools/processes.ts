@@ -114,7 +114,7 @@ export const processStart = defineTool({
 })
 
 const NO_SOCKETS =
-  '[Commands of this run are isolated at the level landlock, where no process has sockets of its own: it can neither listen ' +
+  '[Commands of this run are isolated so that no process has sockets of its own: it can neither listen ' +
   'on a port nor connect to one, also not on localhost. A server cannot work here. Test it without a network, such as by ' +
   'calling its functions.]'
 

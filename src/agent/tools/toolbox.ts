@@ -1,4 +1,5 @@
 import type { Artifacts } from '../../artifacts/artifacts.ts'
+import { hasSockets } from '../../domain/isolation.ts'
 import type { PayloadOf } from '../../domain/records.ts'
 import type { OpenCall } from '../../domain/state.ts'
 import { messageOf } from '../../lib/message-of.ts'
@@ -114,7 +115,7 @@ export function createToolbox({
         callId: call.call_id,
         shellFolder,
         imageTypes,
-        hasSockets: policy?.level !== 'landlock',
+        hasSockets: policy === undefined || hasSockets(policy.level),
         openOutput: async (sha256) => (runId === undefined ? null : openOutput(runId, sha256)),
         runCommand: (command) => commands.runCommand({ ...ofRun, ...noting, ...command }),
         startProcess: starting && ((request) => starting({ ...ofRun, ...request })),

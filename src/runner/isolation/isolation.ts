@@ -11,15 +11,20 @@ import { factsOfContainer } from './bubblewrap.ts'
 import { CheckHomes } from './check-homes.ts'
 import { EVERYTHING, NOTHING, type PolicyFacts } from './policy.ts'
 import { HOME, isRoot, placesIn, type Sandbox, TMP } from './sandbox.ts'
+import { factsOfConfined } from './seatbelt.ts'
 import { factsOfRestricted } from './setpriv.ts'
 import { isolatedEnvironment } from './tool-chains.ts'
 import { KEPT, type TrialOptions, trySandbox } from './trial.ts'
 
 /** What lets this machine isolate commands, by the reason why it cannot, without a point. */
 export const adviceFor = (why: string): string =>
-  /refuses (user )?namespaces|hides parts of/.test(why)
-    ? 'Allow it namespaces (docs/operations.md, "Isolation of commands")'
-    : 'Install bubblewrap (apt-get install bubblewrap)'
+  why.includes('it exists only on')
+    ? 'Choose a level of this system (RETRAI_ISOLATION=auto)'
+    : why.includes('seatbelt: ')
+      ? 'Run the server on Linux'
+      : /refuses (user )?namespaces|hides parts of/.test(why)
+        ? 'Allow it namespaces (docs/operations.md, "Isolation of commands")'
+        : 'Install bubblewrap (apt-get install bubblewrap)'
 
 /** How a server isolates its commands. */
 export type Isolation = {
@@ -85,9 +90,11 @@ export async function chooseIsolation(
     return tried
   }
   const why: string[] = []
-  for (const level of wanted === 'auto' ? (['namespaces', 'landlock'] as const) : [wanted]) {
+  const { platform = process.platform } = options
+  const best: readonly Level[] = platform === 'darwin' ? ['seatbelt'] : ['namespaces', 'landlock']
+  for (const level of wanted === 'auto' ? best : [wanted]) {
     const tried = await attempt(level)
-    if (tried.isOk()) return withStricter(tried.value, attempt)
+    if (tried.isOk()) return withStricter(tried.value, attempt, levelsOn(platform))
     why.push(`${level}: ${tried.error}`)
   }
   const detail =
@@ -97,6 +104,10 @@ export async function chooseIsolation(
   return { ...NO_ISOLATION, level: null, detail, atLeast, network: 'none', factsFor: () => NOTHING }
 }
 
+/** The levels that a system can have, the strictest first. */
+export const levelsOn = (platform: NodeJS.Platform): Level[] =>
+  LEVELS.filter((level) => level === 'none' || (level === 'seatbelt') === (platform === 'darwin'))
+
 /** Isolation at its one level. */
 type OneLevel = Omit<Isolation, 'atLeast' | 'level'> & { readonly level: Level }
 
@@ -104,18 +115,20 @@ type OneLevel = Omit<Isolation, 'atLeast' | 'level'> & { readonly level: Level }
 function withStricter(
   own: OneLevel,
   attempt: (level: Level) => Promise<Result<OneLevel, string>>,
+  levels: readonly Level[],
 ): Isolation {
   const isolation: Isolation = {
     ...own,
     atLeast: async (wanted) => {
       if (isAtLeast(own.level, wanted)) return ok(isolation)
       const why: string[] = []
-      for (const level of LEVELS.filter((level) => isAtLeast(level, wanted)).reverse()) {
+      for (const level of levels.filter((level) => isAtLeast(level, wanted)).reverse()) {
         const tried = await attempt(level)
-        if (tried.isOk()) return ok(withStricter(tried.value, attempt))
+        if (tried.isOk()) return ok(withStricter(tried.value, attempt, levels))
         why.push(`${level}: ${tried.error}`)
       }
-      return err(`This server cannot isolate commands at the level ${wanted} (${why.join('; ')}).`)
+      const reasons = why.join('; ') || 'this system has no such level'
+      return err(`This server cannot isolate commands at the level ${wanted} (${reasons}).`)
     },
   }
   return isolation
@@ -136,6 +149,9 @@ const DETAILS = {
     'Each command runs in a container of its own (bubblewrap). It has no network, unless its run asks for one.',
   landlock:
     'Commands cannot read or change the data folder (Landlock), and have no network. They can signal the server, and what they start is found by a mark.',
+  seatbelt:
+    'Commands run with a profile of sandbox-exec. NOT VERIFIED: nobody has run this level on macOS yet. The profile hides the data folder and gives ' +
+    'no network. Memory is not limited, and processes that leave their group can outlive their command.',
   uid: 'Commands run as the owner of the project, not as root.',
 }
 
@@ -155,6 +171,7 @@ function isolated(
       // The folders of a run are made with its first command. Any folder has their roles.
       const own = { home: folder, tmp: folder, kept: true }
       const sandbox = { ...base, project, own, network }
+      if (level === 'seatbelt') return factsOfConfined(sandbox)
       return level === 'namespaces' ? factsOfContainer(sandbox) : factsOfRestricted(sandbox)
     },
     async prepare(command, env) {

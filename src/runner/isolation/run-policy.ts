@@ -44,12 +44,15 @@ export function policyOf(
         : {}),
       output_bytes: outputBytes,
       ...(level === 'namespaces' ? { file_bytes: MAX_FILE_BYTES } : {}),
-      ...(level === 'namespaces' || level === 'landlock' ? { home_bytes: homeBytes } : {}),
+      ...(level !== null && HAS_HOME.has(level) ? { home_bytes: homeBytes } : {}),
       free_disk_bytes: freeDiskBytes,
     },
     policy_sha256: facts.policy_sha256,
   }
 }
+
+/** The levels at which a command has a home of its run. */
+const HAS_HOME: ReadonlySet<Level> = new Set(['namespaces', 'landlock', 'seatbelt'])
 
 const networkOf = (wanted: Network): Pick<IsolationPolicy, 'network' | 'hosts'> =>
   typeof wanted === 'string' ? { network: wanted } : { network: 'allow-list', hosts: wanted.allow }

@@ -10,6 +10,8 @@ import {
   openSync,
   readdirSync,
   readlinkSync,
+  realpathSync,
+  statSync,
 } from 'node:fs'
 import { join } from 'node:path'
 import type { Level } from '../../domain/isolation.ts'
@@ -27,7 +29,7 @@ export type OwnUser = {
 /** What an isolated command sees and may do, as the runner needs it. */
 export type Sandbox = {
   readonly level: Exclude<Level, 'none'>
-  /** Absolute path of bwrap, or of setpriv at the other levels. */
+  /** Absolute path of bwrap, of sandbox-exec at the level `seatbelt`, or of setpriv at the other levels. */
   readonly launcher: string
   /** That of setpriv, which a root server needs at every level. */
   readonly setpriv: string | null
@@ -116,23 +118,38 @@ export function notIsolated(why: string) {
 }
 
 /** Opens the project. Throws a `SandboxError` if it is no folder or leads to one of the server. */
-export function openProject({ project, hidden, ownUser }: Sandbox): OpenedProject {
+export function openProject({ level, project, hidden, ownUser }: Sandbox): OpenedProject {
   let descriptor: number
   try {
     descriptor = openSync(project, constants.O_RDONLY | constants.O_DIRECTORY)
   } catch (cause) {
     throw new SandboxError(`the project's folder cannot be opened: ${messageOf(cause)}`)
   }
-  const real = readlinkSync(`/proc/self/fd/${descriptor}`)
+  const { uid, gid, dev, ino } = fstatSync(descriptor)
+  const isOnLinux = level !== 'seatbelt'
+  const real = isOnLinux ? readlinkSync(`/proc/self/fd/${descriptor}`) : realPathOf(project)
+  const found = isOnLinux ? null : statSync(real, { throwIfNoEntry: false })
+  if (found !== null && (found?.ino !== ino || found.dev !== dev)) {
+    closeSync(descriptor)
+    throw new SandboxError(`${project} was exchanged while it was opened`)
+  }
   if (hidden.some((path) => overlap(path, real))) {
     closeSync(descriptor)
     throw new SandboxError(`${project} leads to the data folder of the server`)
   }
-  const { uid, gid } = fstatSync(descriptor)
   const isRootOwned = uid === 0
   const owner = isRootOwned ? idsOf(ownUser) : { uid, gid }
   const user = isRoot() ? owner : null
   return { descriptor, real, user, isRootOwned }
+}
+
+/** Where a path leads, or the path if it leads nowhere. */
+export function realPathOf(path: string): string {
+  try {
+    return realpathSync.native(path)
+  } catch {
+    return path
+  }
 }
 
 const idsOf = (ownUser: OwnUser | null): OpenedProject['user'] =>

@@ -29,6 +29,12 @@ export type TrialOptions = {
   readonly env: Readonly<Record<string, string | undefined>>
   /** More folders that commands may read. */
   readonly toolPaths: readonly string[]
+  /** That of this process, if it is left out. */
+  readonly platform?: NodeJS.Platform
+}
+
+const LAUNCHERS: Readonly<Record<Sandbox['level'], string>> = {
+  ...{ namespaces: 'bwrap', landlock: 'setpriv', seatbelt: 'sandbox-exec', uid: 'setpriv' },
 }
 
 /** A level that works here. */
@@ -43,12 +49,17 @@ type Tried = {
 /** Makes what every command at a level has in common, and runs a command as a trial. The error is a part of a sentence. */
 export async function trySandbox(
   level: Sandbox['level'],
-  { runner, env, toolPaths, ...options }: TrialOptions,
+  { runner, env, toolPaths, platform = process.platform, ...options }: TrialOptions,
 ): Promise<Result<Tried, string>> {
-  const launcher = programOn(env.PATH, level === 'namespaces' ? 'bwrap' : 'setpriv')
+  const isSeatbelt = level === 'seatbelt'
+  if (isSeatbelt !== (platform === 'darwin')) {
+    return err(`it exists only on ${isSeatbelt ? 'macOS' : 'Linux'}`)
+  }
+  const launcher = programOn(env.PATH, LAUNCHERS[level])
   const setpriv = programOn(env.PATH, 'setpriv')
   if (launcher === null) return err('its program is not installed')
-  if (isRoot() && setpriv === null) return err('setpriv of util-linux is not installed')
+  if (isRoot() && !isSeatbelt && setpriv === null)
+    return err('setpriv of util-linux is not installed')
   if (level === 'uid' && !isRoot()) return err('the server does not run as root')
   const dataDir = await realpath(options.dataDir)
   const inside = join(dataDir, FOLDER)
@@ -57,7 +68,8 @@ export async function trySandbox(
   await writeFile(secret, '')
   const folder = level !== 'namespaces' && isRoot() ? await folderForUsers(dataDir) : inside
   const filter = join(folder, `filter-${level}`)
-  await writeFile(filter, seccompProgram({ network: level === 'uid' }) ?? '', { mode: 0o644 })
+  const calls = isSeatbelt ? null : seccompProgram({ network: level === 'uid' })
+  await writeFile(filter, calls ?? '', { mode: 0o644 })
   const hidden = [...new Set([dataDir, options.dataDir])]
   // Where administrators have their programs, which are not on the PATH of every user.
   const find = (name: string) => programOn(`${env.PATH ?? ''}:/usr/sbin:/sbin`, name)
@@ -83,7 +95,8 @@ export async function trySandbox(
   if (ownUser !== null) await writeAccounts(folder)
   const without = ownUser === null ? NO_OWN_USER : await attempt(ownUser, null)
   // Of a root server, commands run as the owner of the project.
-  const owners = level === 'uid' ? [NOBODY] : isRoot() ? [null, NOBODY] : [null]
+  const owners =
+    level === 'uid' || (isSeatbelt && isRoot()) ? [NOBODY] : isRoot() ? [null, NOBODY] : [null]
   for (const owner of owners) {
     if (owner === null && without === null) continue
     const problem = await attempt(null, owner)

@@ -109,11 +109,9 @@ test('where processes have no sockets, the start reports that', async () => {
   const policy = { level: 'landlock', network: 'none', ...none } as const
   const { start } = await runWith({}, { policy })
   const { result } = await start('echo up', { wait_s: 1 })
-  expect(result.output).toMatch(
-    /^up\n\[process .*\]\n\[.* level landlock, where no process has sockets/,
-  )
+  expect(result.output).toMatch(/^up\n\[process .*\]\n\[.* isolated so that no process has sockets/)
   const { start: other } = await runWith()
-  expect((await other('echo up')).result.output).not.toContain('landlock')
+  expect((await other('echo up')).result.output).not.toContain('sockets')
 })
 
 test('no more than eight processes of a run live at once', async () => {
