@@ -23,8 +23,10 @@ const FAILED_TESTS: readonly RegExp[] = [
   /^ *not ok \d+ -? ?((?!.*# TODO).+)$/,
   // unittest, automake, and what people write themselves
   /^\[?(?:FAIL|FAILED|ERROR)\]?(?:: | +(?=[\w./]+$))(.+)$/,
-  /^ *[✗✘✖×] (?!\d+ problem)(.+)$/,
+  /^ *[✗✘✖×] (?!\d+ problem|failing tests:$)(.+)$/,
 ]
+/** How long a test took, which vitest and node write after its name. */
+const DURATION = / \(?[\d.]+ ?m?s\)?$/
 
 /** Lines that are errors, with their place. */
 const ERRORS: readonly RegExp[] = [
@@ -32,6 +34,8 @@ const ERRORS: readonly RegExp[] = [
   /^(?=[^:(]*[A-Za-z])[^\s:(][^:(]*(?::\d+|\(\d+)(?:[:,]\d+)?\)?(?::| -) *(?:fatal )?error\b/,
   // go, flake8, ruff: any message that is not less than an error
   /^(?=[^:]*\.\w)[^\s:][^:\s]*:\d+:\d+: (?!warning|note|info|remark|In )\S/,
+  // python3 -m
+  /^\S*python[\d.]*: No module named \S+$/,
   // the linker
   /^[^\s:][^:]*:.*\b(?:undefined reference to|multiple definition of)\b/,
   // assert of C, Unity
@@ -83,7 +87,12 @@ function find(output: string): Found {
   const lines = linesOf(output)
   const names = lines.flatMap((line) => {
     const found = FAILED_TESTS.map((pattern) => pattern.exec(line)?.[1])
-    return found.find((name) => name !== undefined)?.trim() ?? []
+    return (
+      found
+        .find((name) => name !== undefined)
+        ?.replace(DURATION, '')
+        .trim() ?? []
+    )
   })
   const errors = lines.flatMap((_, index) => {
     const error = errorIn(lines, index)

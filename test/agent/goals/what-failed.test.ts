@@ -48,6 +48,17 @@ describe('the first error with its place, and the names of failed tests, are fou
       "t: test.c:12: main: Assertion `sum(1, 2) == 3' failed.",
     ],
     [
+      'the tests of Node',
+      '✖ adds (1.4ms)\nℹ fail 1\n✖ failing tests:\n✖ adds (1.4ms)\n',
+      'failing: adds',
+    ],
+    ['vitest', ' ❯ f.test.js (1 test | 1 failed) 11ms\n   × adds 9ms\n', 'failing: adds'],
+    [
+      'Python without the module',
+      '/usr/bin/python3: No module named coverage\n',
+      '/usr/bin/python3: No module named coverage',
+    ],
+    [
       'tsc',
       "src/a.ts(3,5): error TS2322: Type 'string' is not assignable to type 'number'.\n",
       "src/a.ts(3,5): error TS2322: Type 'string' is not assignable to type 'number'.",
