@@ -86,7 +86,7 @@ describeInBrowser('the form that starts a run', () => {
     await timeline.getByText('MCP servers: docs').waitFor()
     await page
       .getByTestId('findings')
-      .getByText(/^Tools of MCP servers: docs \(\d+\)$/)
+      .getByText(/Tools of MCP servers: docs \(\d+\)/)
       .waitFor()
   })
 
