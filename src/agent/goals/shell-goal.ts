@@ -106,7 +106,7 @@ export function scriptLacksProgram(
   ended: Exited,
 ): GoalVerdict | null {
   if (network !== 'none' || !lacksProgram(ended)) return null
-  const reason = `${script} needs ${missingProgram(ended.output)}, which was not found: install the packages of the project with \`npm install\``
+  const reason = `${script} needs ${missingProgram(ended.output)}, which was not found: install the packages of the project with \`npm install\`, or, if they are in a folder above it, start a run in that folder`
   return cannotCheck(reason, tail(ended.output))
 }
 

@@ -34,6 +34,8 @@ const ERRORS: readonly RegExp[] = [
   /^(?=[^:(]*[A-Za-z])[^\s:(][^:(]*(?::\d+|\(\d+)(?:[:,]\d+)?\)?(?::| -) *(?:fatal )?error\b/,
   // go, flake8, ruff: any message that is not less than an error
   /^(?=[^:]*\.\w)[^\s:][^:\s]*:\d+:\d+: (?!warning|note|info|remark|In )\S/,
+  // npm and npx without a network
+  /^npm error request to \S+ failed\b/,
   // python3 -m
   /^\S*python[\d.]*: No module named \S+$/,
   // the linker

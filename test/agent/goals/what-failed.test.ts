@@ -54,6 +54,11 @@ describe('the first error with its place, and the names of failed tests, are fou
     ],
     ['vitest', ' ❯ f.test.js (1 test | 1 failed) 11ms\n   × adds 9ms\n', 'failing: adds'],
     [
+      'npx without a network',
+      'npm error code EAI_AGAIN\nnpm error request to https://r/c8 failed, reason: no\n',
+      'npm error request to https://r/c8 failed, reason: no',
+    ],
+    [
       'Python without the module',
       '/usr/bin/python3: No module named coverage\n',
       '/usr/bin/python3: No module named coverage',
