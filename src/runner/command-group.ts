@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { foldersOf, type GroupLimits, limit } from './cgroup.ts'
@@ -26,7 +26,9 @@ export class CommandGroup {
     const key = JSON.stringify(server)
     const unused = idle.get(key) ?? []
     idle.set(key, unused)
-    const group = unused.pop() ?? new CommandGroup(server, unused)
+    const last = unused.findLastIndex((group) => group.#exists())
+    const [kept] = last === -1 ? [] : unused.splice(last)
+    const group = kept ?? new CommandGroup(server, unused)
     group.#begin(limits)
     return group
   }
@@ -48,6 +50,11 @@ export class CommandGroup {
             memory: child(server.memory),
             pids: server.pids === null ? null : child(server.pids),
           }
+  }
+
+  /** False if somebody has removed it while no command used it. */
+  #exists(): boolean {
+    return foldersOf(this.#group).every((folder) => existsSync(folder))
   }
 
   #begin({ memoryBytes, processes }: GroupLimits): void {

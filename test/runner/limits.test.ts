@@ -1,4 +1,4 @@
-import { readdir, writeFile } from 'node:fs/promises'
+import { readdir, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { commandOutput } from '../../src/agent/tools/commands.ts'
@@ -126,6 +126,19 @@ ifGrouped('a control group is used by one command after the other, each by itsel
   expect(await run(bash(cwd, 'echo fine'))).toMatchObject({ end: 'exited', stdout: 'fine\n' })
   expect(await groups()).toEqual(before)
 })
+
+ifGrouped(
+  'a command gets a new control group if somebody has removed the unused ones',
+  async () => {
+    const { run, folder } = grouped()
+    const cwd = await temporaryFolder()
+    await run(bash(cwd, 'true'))
+    for (const entry of await readdir(folder, { withFileTypes: true })) {
+      if (entry.isDirectory()) await rmdir(join(folder, entry.name))
+    }
+    expect(await run(bash(cwd, `${UNTIL_GROUPED}; echo fine`))).toMatchObject({ stdout: 'fine\n' })
+  },
+)
 
 ifGrouped('in a control group, even a process without a mark ends with its command', async () => {
   const { run } = grouped()
