@@ -144,7 +144,7 @@ export class RunCalls implements AsyncDisposable {
   }
 }
 
-/** A call that is open or pending, as it is run; null if there is none. */
+/** The open or pending call with this id, with its arguments as they are run; null if the run has no such call. */
 function callIn({ phase }: RunState, callId: string): OpenCall | null {
   if (phase.type !== 'acting') return null
   if (phase.open?.call_id === callId) return phase.open

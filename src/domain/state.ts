@@ -206,7 +206,7 @@ export function recordOf<K extends Kind>(
   return { kind, run_id, iteration, ts: now, payload } as RecordOf<K> as RunRecord
 }
 
-/** The run that a call has started and whose end is not recorded; null if there is none. */
+/** The sub-agent that a call has started and that has not ended in the log; null if the call has started none. */
 export const startedBy = (
   { subagents = [] }: Pick<RunState, 'subagents'>,
   callId: string,

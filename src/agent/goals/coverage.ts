@@ -68,7 +68,7 @@ async function readCoverage(
   return parsed.andThen(toResult)
 }
 
-/** The failed tests by a JUnit report that the check has written, as a part of a sentence; '' if there is none. */
+/** The tests that failed by the JUnit report that the check wrote, as a part of a sentence; '' if the report names no such test. */
 async function failedIn({ config, signal }: GoalContext, before: Changes): Promise<string> {
   const path = await writtenSince(config.cwd, before)
   if (path === null) return ''

@@ -27,7 +27,7 @@ function verdictOf({ achieved, verdict }: { achieved: boolean; verdict?: string 
   return achieved ? 'reached' : 'not reached'
 }
 
-/** A reason after a statement; nothing if there is none. */
+/** The reason as the end of a sentence; '' without a reason. */
 const because = (reason: string | null | undefined): string =>
   reason == null || reason === '' ? '' : `: ${oneLine(reason)}`
 

@@ -21,7 +21,7 @@ const RUSTC = `error[E0425]: cannot find value \`c\` in this scope
 error: could not compile \`sums\` (lib) due to 1 previous error
 `
 const ESLINT = `
-/work/a.js
+/home/sam/project/a.js
   1:7  error    'x' is assigned a value but never used  no-unused-vars
   2:1  warning  Unexpected console statement            no-console
   3:1  error    'y' is not defined                      no-undef
@@ -97,7 +97,7 @@ describe('the first error with its place, and the names of failed tests, are fou
     [
       'eslint',
       ESLINT,
-      "/work/a.js:1:7: 'x' is assigned a value but never used no-unused-vars (and 1 more)",
+      "/home/sam/project/a.js:1:7: 'x' is assigned a value but never used no-unused-vars (and 1 more)",
     ],
     [
       'go test',
