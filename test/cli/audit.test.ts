@@ -171,7 +171,7 @@ describe('an export', () => {
     expect((await retrai(into)).stderr).toContain('is imported')
     expect((await retrai(into)).stderr).toContain('were there already')
     const held = await retrai(['verify', '--data-dir', file('other')])
-    expect(held.stdout).toContain('1 runs hold')
+    expect(held.stdout).toContain('1 run hold')
     expect(held.code).toBe(0)
   })
 })

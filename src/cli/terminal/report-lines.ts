@@ -8,7 +8,7 @@ import {
   type RedactionReport,
   type Trust,
 } from '../../audit/verify/report.ts'
-import { oneLine, timeOf } from './plain-text.ts'
+import { counted, oneLine, timeOf } from './plain-text.ts'
 
 /** The findings of the verification of a store. */
 export type LiveReport = {
@@ -166,11 +166,11 @@ export function liveLines(report: LiveReport): string[] {
       : `Compared with checkpoint ${[...new Set(checkpoints)].join(' and ')}.`
   const beside = Object.entries(ledgers).filter(([, length]) => length > 0)
   const counts = [
-    `${records} records in ${runs} runs hold, and ${artifacts} artifacts.`,
+    `${counted(records, 'record')} in ${counted(runs, 'run')} hold, and ${counted(artifacts, 'artifact')}.`,
     ...beside.map(([name, length]) => `${length} entries of the ledger ${name} hold.`),
     ...(read_model === null
       ? []
-      : [`Compared ${read_model} runs of the read model with their records.`]),
+      : [`Compared ${counted(read_model, 'run')} of the read model with the records.`]),
     ...familyLines(report.family),
     ...signers
       .filter(({ own }) => !own)
