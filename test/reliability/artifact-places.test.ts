@@ -65,7 +65,7 @@ const verifyFolder = (env: NodeJS.ProcessEnv) =>
 const copyTo = (to: string, env: NodeJS.ProcessEnv, ...more: string[]) =>
   retrai(['copy', '--from', site.path('data'), '--to', to, ...more], env)
 
-const HOLDS = { code: 0, stdout: expect.stringMatching(/The store holds\.[\s\S]* 1 artifacts\./) }
+const HOLDS = { code: 0, stdout: expect.stringMatching(/The store holds\.[\s\S]* 1 artifact\./) }
 const lacks = (sha256: string) => ({
   code: 1,
   stdout: expect.stringMatching(

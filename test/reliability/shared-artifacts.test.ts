@@ -64,7 +64,7 @@ test('what one server keeps is served, verified, copied and redacted through eve
   ])
   expect(copied.code, copied.stderr).toBe(0)
   const ofCopy = await retrai(['verify', '--data-dir', site.path('copy')])
-  expect(ofCopy).toMatchObject({ code: 0, stdout: expect.stringMatching(/hold, and 1 artifacts/) })
+  expect(ofCopy).toMatchObject({ code: 0, stdout: expect.stringMatching(/hold, and 1 artifact/) })
 
   const body = { seq, pointer: '/output', reason: 'a password', secret: null }
   expect((await post(other, `/api/runs/${runId}/redact`, body)).status).toBe(200)
