@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync } from 'node:fs'
+import { closeSync, readFileSync } from 'node:fs'
 import type { Duplex, Readable, Writable } from 'node:stream'
 import { messageOf } from '../lib/message-of.ts'
 import { REAP_MS, type Started, settledWithin, spawned, untilClosed, untilExit } from './child.ts'
@@ -7,7 +7,7 @@ import type { CommandGroup } from './command-group.ts'
 import { container, GATE, GATE_FD, SECCOMP_FD, STATUS_FD } from './isolation/bubblewrap.ts'
 import type { Sandbox } from './isolation/sandbox.ts'
 import { killContainer, newContainerMark } from './left-containers.ts'
-import { namespaceOf } from './process-watch.ts'
+import { namespaceOf, processNames } from './process-watch.ts'
 import type { StartRequest } from './protocol.ts'
 import { sendSignal } from './stragglers.ts'
 
@@ -60,7 +60,7 @@ export async function startContained(
     const isReady = reported.soFar().includes(GATE.ready) && first !== null
     if (!isReady || hasBegun || refused !== null || !lives()) return
     try {
-      for (const process of [pid, first]) group?.add(process)
+      if (group !== null) for (const one of [pid, ...processesWith(first)]) group.add(one)
       hasBegun = true
       gate.write('begin\n')
     } catch (cause) {
@@ -109,6 +109,19 @@ export async function startContained(
       sendSignal(of ?? pid, 'SIGKILL')
       if (!(await settledWithin(exit, REAP_MS))) sendSignal(pid, 'SIGKILL')
     },
+  }
+}
+
+/** What is in a container before its command begins: process 1 and, unless that is the shell at the gate, the shell. */
+function processesWith(first: number): number[] {
+  try {
+    const children = readFileSync(`/proc/${first}/task/${first}/children`, 'utf8')
+    return [first, ...children.split(' ').filter(Boolean).map(Number)]
+  } catch {
+    // The kernel may have no such lists.
+    const inside = namespaceOf(first)
+    const all = processNames().map(Number).filter(Number.isInteger)
+    return [first, ...all.filter((one) => inside !== null && namespaceOf(one) === inside)]
   }
 }
 

@@ -2,6 +2,7 @@ import { createInterface } from 'node:readline/promises'
 import { err, ok, type Result } from 'neverthrow'
 import { type AgentEvent, type Kind, type RunDetails, WatchError } from '../../client/index.ts'
 import type { CallDecision, Decision } from '../../domain/records.ts'
+import { Backoff } from '../../lib/backoff.ts'
 import type { Connection } from '../connection.ts'
 import { eventLine, shownKinds } from '../terminal/event-line.ts'
 import { EXIT, exitCodeOf } from '../terminal/exit-codes.ts'
@@ -110,6 +111,10 @@ function closing({ payload }: AgentEvent<'run_end'>, isShown: boolean): string {
   return `Run ${status}${why} (${counted(iterations, 'iteration')}, ${counted(total_tokens, 'token')}, ${cost})`
 }
 
+type WaitingFor = NonNullable<RunDetails['progress']['waiting_for']>
+
+const BEHIND_MS = [20, 1000] as const
+
 type CheckOptions = {
   /** Whether to ask the person at the terminal. Otherwise a message says how to decide. */
   readonly ask: boolean
@@ -158,9 +163,8 @@ class HumanChecks {
     this.#question = question
     const { client, explain, hint } = this.#connection
     const { run_id } = this.#run
-    const found = await client.runs.get(run_id)
-    const waiting = found.isOk() ? found.value.progress.waiting_for : null
-    if (question.signal.aborted || waiting?.approval === undefined || waiting.seq !== seq) return
+    const waiting = await this.#waitingAt(seq, question.signal)
+    if (question.signal.aborted || waiting?.approval === undefined) return
     const { approval } = waiting
     say(...callLines(approval))
     const asks = this.#options.asksForCalls && atTerminal()
@@ -175,6 +179,23 @@ class HumanChecks {
     const { call_sha256 } = approval
     const answered = await client.runs.answer(run_id, seq, { ...answer, call_sha256, seen })
     if (answered.isErr()) say(explain(answered.error))
+  }
+
+  /** What the run waits for since this record; null if it is answered already, or the server cannot tell. */
+  async #waitingAt(seq: number, signal: AbortSignal): Promise<WaitingFor | null> {
+    const { client, explain } = this.#connection
+    const backoff = new Backoff(BEHIND_MS)
+    do {
+      const found = await client.runs.get(this.#run.run_id)
+      if (found.isErr()) {
+        if (!signal.aborted) say(explain(found.error))
+        return null
+      }
+      const { seq: read, waiting_for } = found.value.progress
+      // The watch can be ahead of what the server reads elsewhere.
+      if (read >= seq) return waiting_for?.seq === seq ? waiting_for : null
+    } while (await backoff.wait(signal))
+    return null
   }
 
   #showHints(): void {

@@ -49,6 +49,15 @@ async function descendantsOf(pid: number): Promise<number[]> {
   return [...children, ...(await Promise.all(children.map(descendantsOf))).flat()]
 }
 
+/** Of the one command that runs. */
+async function bwrapOf(runner: Runner): Promise<number> {
+  const children = ['-o', 'pid=,comm=', '--ppid', String(runner.pid)]
+  const { stdout } = await promisify(execFile)('ps', children)
+  const pid = /(\d+) bwrap/.exec(stdout)?.[1]
+  if (pid === undefined) throw new Error('there is no bwrap')
+  return Number(pid)
+}
+
 test('if nothing can isolate commands, they are refused, and the sentence says what to do', async () => {
   const { isolation, bash, project } = await place('auto', { PATH: '/nowhere' })
   expect(isolation.level).toBeNull()
@@ -106,10 +115,7 @@ describe.each([
       if (owner !== 0) await chown(project, owner, owner)
       const running = bash('touch begun; exec sleep 1000.25')
       await expect.poll(() => existsSync(join(project, 'begun')), { timeout: 30_000 }).toBe(true)
-      const children = ['-o', 'pid=,comm=', '--ppid', String(runner.pid)]
-      const { stdout } = await promisify(execFile)('ps', children)
-      const [bwrap] = [...stdout.matchAll(/(\d+) bwrap/g)].map(([, pid]) => Number(pid))
-      if (bwrap === undefined) throw new Error('there is no bwrap')
+      const bwrap = await bwrapOf(runner)
       const inside = await descendantsOf(bwrap)
       expect(inside.length).toBeGreaterThan(1)
       process.kill(bwrap, 'SIGKILL')
@@ -163,20 +169,38 @@ afterAll(() => {
   if (group.isOk()) removeControlGroup(group.value)
 })
 
-test.skipIf(isMissing('bwrap') || group.isErr())(
-  'a container is in its control group before its command begins',
-  async () => {
+describe.skipIf(isMissing('bwrap') || group.isErr())('with control groups', () => {
+  const grouped = async () => {
     const { project, isolation, runner } = await place()
-    const limits = {
-      ...DEFAULT_LIMITS,
-      memoryBytes: 64 * 1024 * 1024,
-      group: group._unsafeUnwrap(),
-    }
+    const memoryBytes = 64 * 1024 * 1024
+    const limits = { ...DEFAULT_LIMITS, memoryBytes, group: group._unsafeUnwrap() }
     const run = commandRunner(limits, runner, isolation)
-    const bash = (script: string) => {
-      const { signal } = new AbortController()
-      return run({ file: 'bash', args: ['-c', script], cwd: project, timeoutMs: 60_000, signal })
-    }
+    const bash = (script: string, { signal } = new AbortController()) =>
+      run({ file: 'bash', args: ['-c', script], cwd: project, timeoutMs: 60_000, signal })
+    return { bash, runner, project }
+  }
+
+  test.each(process.getuid?.() === 0 ? [0, 1234] : [process.getuid?.() ?? 0])(
+    'all of a command is in its control group (owner of the project: %i)',
+    async (owner) => {
+      const { bash, runner, project } = await grouped()
+      await chown(project, owner, owner)
+      const stop = new AbortController()
+      const ended = bash('sleep 1000 & touch begun; wait', stop)
+      await expect.poll(() => existsSync(join(project, 'begun')), { timeout: 30_000 }).toBe(true)
+      // From outside: in the container, its own group looks like the root of all groups.
+      const bwrap = await bwrapOf(runner)
+      const pids = [bwrap, ...(await descendantsOf(bwrap))]
+      const groups = pids.map((pid) => readFile(`/proc/${pid}/cgroup`, 'utf8'))
+      stop.abort()
+      expect(await ended).toMatchObject({ end: 'aborted' })
+      expect(pids.length).toBeGreaterThan(3)
+      for (const one of groups) expect(await one).toMatch(/\/retrai-\d+\/c[\d-]+$/m)
+    },
+  )
+
+  test('what takes too much memory in a container ends as out of memory', async () => {
+    const { bash } = await grouped()
     expect(await bash('head -c 400000000 /dev/zero | tail -c 300000000 | wc -c')).toMatchObject({
       end: 'out_of_memory',
       policy: { limits: { memory_by: 'cgroup' } },
@@ -184,8 +208,8 @@ test.skipIf(isMissing('bwrap') || group.isErr())(
     expect(await bash('exit 3')).toMatchObject({ end: 'exited', exitCode: 3 })
     expect(await bash('ls /proc/self/fd')).toMatchObject({ stdout: '0\n1\n2\n3\n' })
     expect(await bash('no-such-program')).toMatchObject({ end: 'exited', exitCode: 127 })
-  },
-)
+  })
+})
 
 test.skipIf(isMissing('bwrap') || isMissing('git'))(
   'of a repository around the project, commands read the history and change nothing',
