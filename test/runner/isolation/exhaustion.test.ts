@@ -1,0 +1,65 @@
+import { chown, mkdir, readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import type { CommandLimits } from '../../../src/runner/command.ts'
+import { chooseIsolation } from '../../../src/runner/isolation/isolation.ts'
+import { commandRunner, DEFAULT_LIMITS } from '../../../src/runner/run-command.ts'
+import { Runner } from '../../../src/runner/runner.ts'
+import { isMissing } from '../../support/missing.ts'
+import { temporaryFolder } from '../support.ts'
+
+const MIB = 1024 * 1024
+const OWNERS = process.getuid?.() === 0 ? [0, 1500] : [process.getuid?.() ?? 0]
+
+async function place(owner: number, limits: Partial<CommandLimits> = {}) {
+  const base = await temporaryFolder()
+  const [dataDir, project] = [join(base, 'data'), join(base, 'project')]
+  await mkdir(dataDir)
+  await mkdir(project)
+  await chown(project, owner, owner)
+  const runner = new Runner({ info: () => {}, error: () => {} })
+  onTestFinished(() => runner.close())
+  const { env } = process
+  const isolation = await chooseIsolation('namespaces', { runner, dataDir, env, toolPaths: [] })
+  const run = commandRunner({ ...DEFAULT_LIMITS, ...limits }, runner, isolation)
+  return (script: string) => {
+    const { signal } = new AbortController()
+    const args = ['-c', script]
+    return run({ file: 'bash', args, cwd: project, timeoutMs: 60_000, signal, run: 'run' })
+  }
+}
+
+describe.skipIf(isMissing('bwrap')).each(OWNERS)('in a project of user %i', (owner) => {
+  test('a fork bomb ends at the limit of processes, and nothing of it lives', async () => {
+    const bash = await place(owner, { processes: 40 })
+    const result = await bash('bomb() { sleep 98764 & bomb | bomb & }; bomb; wait; echo survived')
+    expect(result.output).not.toContain('survived')
+    const running = await bash('pgrep -xc sleep; :')
+    expect(running).toMatchObject({ end: 'exited', stdout: '0\n' })
+    for (const name of await readdir('/proc')) {
+      const line = await readFile(`/proc/${name}/cmdline`, 'utf8').catch(() => '')
+      expect(line).not.toBe('sleep\x0098764\0')
+    }
+  })
+
+  test.each(['~', '/tmp'])('what fills %s is stopped', async (folder) => {
+    const bash = await place(owner, { homeBytes: 4 * MIB })
+    const result = await bash(`head -c 700000000 /dev/zero >${folder}/large; sleep 1000`)
+    expect(result).toMatchObject({ end: 'disk_full' })
+  })
+
+  test('what a command may keep in memory has a limit, everywhere', async () => {
+    const bash = await place(owner)
+    const { stdout } = await bash(
+      'while read -r _ on type options _; do [ $type = tmpfs ] && [ -w $on ] && echo $on $(stat -fc "%b %S" $on); done </proc/mounts',
+    )
+    const writable = stdout
+      .trim()
+      .split('\n')
+      .map((line) => line.split(' '))
+    for (const [folder, blocks, blockBytes] of writable) {
+      expect(Number(blocks) * Number(blockBytes), folder).toBeLessThanOrEqual(1024 * MIB)
+    }
+    expect(writable.map(([folder]) => folder)).toContain('/dev/shm')
+  })
+})
