@@ -62,7 +62,7 @@ export const ToolOutcome = z.enum([
 export const IMAGE_TYPES = ['image/png', 'image/jpeg', 'image/gif', 'image/webp'] as const
 export type ImageType = (typeof IMAGE_TYPES)[number]
 
-/** An image that a call read: the artifact of its result holds it. Width and height are in pixels. */
+/** An image in the result of a call: the artifact of its result holds it. Width and height are in pixels. */
 export const ResultImage = z
   .strictObject({ media_type: z.enum(IMAGE_TYPES), width: count, height: count })
   .readonly()
@@ -270,7 +270,7 @@ const payloads = {
     folder: z.string().exactOptional(),
     /** Set if the call was to wait for the run of a sub-agent, and that has ended. */
     subagent: SubagentEnd.exactOptional(),
-    /** Set if the call read an image: then `sha256` names it, and `output` says what it is. */
+    /** Set if the result holds an image: then `sha256` names it, and `output` says what it is. */
     image: ResultImage.exactOptional(),
   }),
   /** The agent starts another run. It is recorded before that run exists, so a crash neither loses nor doubles it. */

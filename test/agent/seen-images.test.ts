@@ -6,6 +6,7 @@ import type { Script } from '../../examples/scripted-model/script.ts'
 import type { Effects } from '../../src/agent/effects.ts'
 import { createModels } from '../../src/agent/model/models.ts'
 import { withImages } from '../../src/agent/model-request.ts'
+import { recordedOutput } from '../../src/agent/tools/recorded-output.ts'
 import { createArtifacts } from '../../src/artifacts/artifacts.ts'
 import { compact } from '../../src/domain/compaction.ts'
 import type { Conversation } from '../../src/domain/conversation.ts'
@@ -14,6 +15,7 @@ import type { RunRecord } from '../../src/domain/records.ts'
 import { messagesWithout, toMessages } from '../../src/domain/sent-messages.ts'
 import { sentConversation } from '../../src/queries/conversation.ts'
 import { pngOf } from './images.ts'
+import { fixture, withServers } from './mcp/support.ts'
 import { only, reachGoal, Workshop } from './support.ts'
 
 const config = { max_turns_per_iteration: 50 }
@@ -35,6 +37,18 @@ async function seeing(script: Script, images: boolean | null = true) {
     shop.startAgent([], { models, openOutput, ...changes })
   return { shop, models, artifacts, start }
 }
+
+/** Adds an MCP server to the agent, which sends images. */
+function withPictures({ shop, models, artifacts }: Awaited<ReturnType<typeof seeing>>) {
+  const effects = withServers(shop)
+  shop.startAgent([], {
+    ...{ ...effects, models },
+    openOutput: (_, sha256) => artifacts.read(sha256),
+  })
+  return { ...config, mcp_servers: [fixture('good')] }
+}
+
+const picturesOf = (word: string) => ({ tool: 'mcp__fix__picture', args: { word } })
 
 /** The images in each request to the model. */
 const imagesIn = (shop: Workshop): readonly (readonly string[])[] =>
@@ -146,4 +160,52 @@ test('of many images, the first half is left out at once, so that most requests 
   expect(kept.slice(0, 20)).toEqual(Array.from({ length: 20 }, (_, n) => n + 1))
   expect(kept.slice(20, 23)).toEqual([10, 11, 12])
   expect(Math.max(...kept)).toBe(20)
+})
+
+test('the first image of an MCP result is shown and kept; the text names it and everything else', async () => {
+  const opened = await seeing([
+    { calls: [picturesOf('plot.png plot.png')] },
+    { calls: [reachGoal] },
+  ])
+  await using shop = opened.shop
+  const records = await shop.until(await shop.create(withPictures(opened)), 'run_end')
+  const { sha256, image, output, bytes, outcome } = resultOf(records) ?? {}
+  expect(image).toEqual({ media_type: 'image/png', width: 20, height: 10 })
+  expect({ bytes, outcome }).toEqual({ bytes: PICTURE.length, outcome: 'ok' })
+  const about = `PNG image, 20 × 10 pixels, ${PICTURE.length} bytes`
+  expect(output?.split('\n')).toEqual([
+    ...['Seen:', `[audio, audio/wav, ${PICTURE.length} bytes: not shown]`, `[${about}]`],
+    `[${about}. It is not shown: a result holds one image.]`,
+    `[resource file:///last, ${about}. It is not shown: a result holds one image.]`,
+  ])
+  const kept = await opened.artifacts.read(sha256 ?? '')
+  expect(kept && (await buffer(kept.stream)).equals(PICTURE)).toBe(true)
+  const url = `data:image/png;base64,${PICTURE.toString('base64')}`
+  expect(imagesIn(shop).slice(0, 2)).toEqual([[], [url]])
+})
+
+test('an image of an MCP result that the model cannot be shown is named, and the call has not failed', async () => {
+  const opened = await seeing([{ calls: [picturesOf('plot.png')] }, { calls: [reachGoal] }], false)
+  await using shop = opened.shop
+  const records = await shop.until(await shop.create(withPictures(opened)), 'run_end')
+  const { output, ...result } = resultOf(records) ?? {}
+  expect(result).toMatchObject({ outcome: 'ok', sha256: null, truncated: false })
+  expect(output).toContain('bytes. It is not shown: the model in use takes no images.]')
+  expect(imagesIn(shop).flat()).toEqual([])
+})
+
+test('an image that comes with a long text is kept, and the text is cut in its middle', async () => {
+  const image = { media_type: 'image/png', width: 20, height: 10, content: PICTURE } as const
+  const output = `a${'x'.repeat(40_000)}z`
+  const put = async () => 'a'.repeat(64)
+  const outcome = { output, image, exit_code: 0, outcome: 'ok' } as const
+  const kept = await recordedOutput(outcome, { put }, false)
+  expect(kept).toMatchObject({ sha256: 'a'.repeat(64), bytes: PICTURE.length, truncated: true })
+  expect(kept.output).toMatch(
+    /^ax+\n\[… \d+ of 40002 bytes are left out here; they are not kept, .*…\]\nx+z$/,
+  )
+  const lost = await recordedOutput(outcome, { put: () => Promise.reject(new Error()) }, false)
+  expect(lost).toMatchObject({ sha256: null })
+  expect(lost.output).toMatch(/The image is not shown, because it could not be kept\.$/)
+  expect(lost).not.toHaveProperty('image')
 })

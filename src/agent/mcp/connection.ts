@@ -19,7 +19,7 @@ import { Backoff } from '../../lib/backoff.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { processMask } from '../../log/masking.ts'
 import type { RunningProcess } from '../../runner/start-process.ts'
-import type { ToolOutput } from '../tools/tool.ts'
+import type { ToolContext, ToolOutput } from '../tools/tool.ts'
 import { Allowance } from './allowance.ts'
 import { guardedFetch } from './guarded-fetch.ts'
 import { StdioTransport } from './stdio-transport.ts'
@@ -139,20 +139,19 @@ export class Connection {
   async call(
     tool: string,
     args: Readonly<Record<string, unknown>>,
-    signal: AbortSignal,
+    { signal, imageTypes }: Pick<ToolContext, 'signal' | 'imageTypes'>,
   ): Promise<ToolOutput> {
     if (this.#failure !== null) return notCalled(this.#server.name, this.#why(this.#failure))
     this.#allowance.renew()
+    const timeout = this.#server.call_timeout_s * 1000
+    let result: CallToolResult
     try {
-      const timeout = this.#server.call_timeout_s * 1000
-      const result = await this.#client.callTool(
-        { name: tool, arguments: args },
-        { signal, timeout },
-      )
-      return outputOf(result as CallToolResult)
+      const asked = { name: tool, arguments: args }
+      result = (await this.#client.callTool(asked, { signal, timeout })) as CallToolResult
     } catch (cause) {
       return this.#failed(cause, signal)
     }
+    return outputOf(result, imageTypes)
   }
 
   /** Says goodbye, and ends a program. Never rejects. */

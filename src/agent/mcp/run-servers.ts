@@ -8,7 +8,7 @@ import type { Notice } from '../../domain/records.ts'
 import type { RunState } from '../../domain/state.ts'
 import { isWithin } from '../../runner/isolation/sandbox.ts'
 import type { StartProcess } from '../../runner/start-process.ts'
-import type { DefinedTool } from '../tools/tool.ts'
+import type { DefinedTool, ToolContext } from '../tools/tool.ts'
 import type { Connection, Endpoint } from './connection.ts'
 import { listingOf, MAX_TOOLS } from './listing.ts'
 import { filledIn, type McpConfiguration } from './servers-file.ts'
@@ -100,7 +100,7 @@ class RunServers implements AsyncDisposable {
         readOnly,
         // What it does with files or commands is not known: rules name the tool or its server.
         touches: () => ({ mcpServer: slot.server.name }),
-        prepare: (args) => ok(({ signal }) => call(slot, tool, args, signal)),
+        prepare: (args) => ok((context) => call(slot, tool, args, context)),
       }
     }
     return undefined
@@ -238,11 +238,11 @@ async function call(
   slot: Slot,
   tool: string,
   args: unknown,
-  signal: AbortSignal,
+  context: ToolContext,
 ): ReturnType<Connection['call']> {
   const { server, connection, problem } = slot
   if (connection === null) return notCalled(server.name, problem ?? '')
-  const result = await connection.call(tool, args as Readonly<Record<string, unknown>>, signal)
+  const result = await connection.call(tool, args as Readonly<Record<string, unknown>>, context)
   if (connection.failure === null) slot.isSecondTry = false
   return result
 }

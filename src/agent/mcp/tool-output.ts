@@ -1,39 +1,74 @@
 import type { CallToolResult } from '@modelcontextprotocol/client'
-import { failed, succeeded, type ToolOutput } from '../tools/tool.ts'
+import type { ImageType } from '../../domain/records.ts'
+import { imageIn } from '../tools/images.ts'
+import { failed, succeeded, type ToolContext, type ToolOutput } from '../tools/tool.ts'
 
 type Block = CallToolResult['content'][number]
+/** A block as a text, and the image that is in it if the model in use can be shown it. */
+type Part = { readonly text: string; readonly image?: NonNullable<ToolOutput['image']> }
 
-/** The result of a call as the model reads it. What a model cannot read as text is named with its type and size. */
-export function outputOf({ content, structuredContent, isError }: CallToolResult): ToolOutput {
-  const blocks = content.map(textOf)
+/**
+ * The result of a call as the model gets it. A result holds one image, the first that the model can be shown. All else
+ * that is no text is named with its type and size.
+ */
+export async function outputOf(
+  { content, structuredContent, isError }: CallToolResult,
+  imageTypes: ToolContext['imageTypes'],
+): Promise<ToolOutput> {
+  const types = content.some(hasBytes) ? await imageTypes() : []
+  const parts = content.map((block) => partOf(block, types))
+  const shown = parts.find(({ image }) => image !== undefined)
+  const blocks = parts.map((part) =>
+    part.image === undefined || part === shown ? part.text : withoutImage(part.text),
+  )
   const structured = structuredContent === undefined ? '' : JSON.stringify(structuredContent)
   // Most servers send the same as a text, for older clients.
   const isRepeated = structured === '' || blocks.some((text) => isSameJson(text, structured))
   const output = [...blocks, ...(isRepeated ? [] : [structured])].join('\n')
+  const image = shown?.image === undefined ? {} : { image: shown.image }
   return isError === true
-    ? failed(output || 'The call failed, and the server gave no reason.')
-    : succeeded(output)
+    ? { ...failed(output || 'The call failed, and the server gave no reason.'), ...image }
+    : { ...succeeded(output), ...image }
 }
 
-function textOf(block: Block): string {
+const withoutImage = (text: string): string =>
+  `${text.slice(0, -1)}. It is not shown: a result holds one image.]`
+
+const hasBytes = ({ type }: Block): boolean => type === 'image' || type === 'resource'
+
+function partOf(block: Block, types: readonly ImageType[]): Part {
   switch (block.type) {
     case 'text':
-      return block.text
+      return { text: block.text }
     case 'image':
     case 'audio':
-      return `[${block.type}, ${block.mimeType}, ${bytesOf(block.data)} bytes: not shown]`
-    case 'resource_link':
-      return [`[link to ${block.uri}] ${block.name}`, block.description ?? ''].join('\n').trimEnd()
+      return bytesPart(block.type, block.mimeType, block.data, types)
+    case 'resource_link': {
+      const { uri, name, title, description = '', mimeType, size } = block
+      const about = [mimeType, size === undefined ? undefined : `${size} bytes`]
+      const link = [`link to ${uri}`, ...about].filter((one) => one !== undefined).join(', ')
+      return { text: `[${link}] ${title ?? name}\n${description}`.trimEnd() }
+    }
     case 'resource': {
       const { uri, mimeType = 'of no type' } = block.resource
+      const what = `resource ${uri}`
       return 'text' in block.resource
-        ? `[resource ${uri}]\n${block.resource.text}`
-        : `[resource ${uri}, ${mimeType}, ${bytesOf(block.resource.blob)} bytes: not shown]`
+        ? { text: `[${what}]\n${block.resource.text}` }
+        : bytesPart(what, mimeType, block.resource.blob, types)
     }
   }
 }
 
-const bytesOf = (base64: string): number => Buffer.byteLength(base64, 'base64')
+/** @param type as the server says; whether it is an image, its bytes decide */
+function bytesPart(what: string, type: string, base64: string, types: readonly ImageType[]): Part {
+  const content = Buffer.from(base64, 'base64')
+  const found = what === 'audio' ? null : imageIn(content, types)
+  if (found === null) return { text: `[${what}, ${type}, ${content.length} bytes: not shown]` }
+  const about = what === 'image' ? found.about : `${what}, ${found.about}`
+  return 'image' in found
+    ? { text: `[${about}]`, image: found.image }
+    : { text: `[${about}. ${found.problem}]` }
+}
 
 function isSameJson(text: string, json: string): boolean {
   if (!/^\s*[[{]/.test(text)) return false

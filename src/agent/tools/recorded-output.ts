@@ -94,16 +94,21 @@ async function recordedImage(
   { content, ...image }: NonNullable<Outcome['image']>,
   artifacts: Pick<Artifacts, 'put'>,
 ): Promise<Recorded> {
-  const output = processMask.text(outcome.output.toWellFormed())
   try {
     const sha256 = await artifacts.put(content)
+    const masked = processMask.text(outcome.output.toWellFormed())
+    const bytes = Buffer.byteLength(masked)
+    const output =
+      bytes > INLINE_BYTES ? headAndTail(Buffer.from(masked), bytes, BESIDE, INLINE_BYTES) : masked
     return { ...outcome, output, bytes: content.length, truncated: true, sha256, image }
   } catch (cause) {
-    const lost = `${output} It is not shown, because it could not be kept${codeOf(cause)}.`
-    const bytes = Buffer.byteLength(lost)
-    return { ...outcome, output: lost, bytes, truncated: false, sha256: null }
+    const output = `${outcome.output} The image is not shown, because it could not be kept${codeOf(cause)}.`
+    return recordedOutput({ ...outcome, output }, artifacts, false)
   }
 }
+
+/** Only results of MCP servers hold a long text and an image. */
+const BESIDE = 'they are not kept, because the artifact of this result is its image'
 
 const codeOf = (cause: unknown): string =>
   cause instanceof Error && 'code' in cause ? ` (${cause.code})` : ''

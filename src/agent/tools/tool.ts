@@ -54,7 +54,7 @@ export type ToolOutput = {
   readonly folder?: string
   /** How the run of a sub-agent ended that the call has waited for. */
   readonly subagent?: SubagentEnd
-  /** The image that the call read. */
+  /** The image that the result holds. */
   readonly image?: ResultImage & { readonly content: Buffer }
 }
 

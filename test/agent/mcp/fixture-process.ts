@@ -54,8 +54,8 @@ function tools(): object[] {
   }
   return [
     look,
-    ...['write', 'slow', 'fail', 'all', 'big', 'die', 'secret', 'sees', 'change'].map((name) =>
-      named(name),
+    ...['write', 'slow', 'fail', 'all', 'big', 'die', 'secret', 'sees', 'change', 'picture'].map(
+      (name) => named(name),
     ),
   ]
 }
@@ -67,8 +67,19 @@ const ALL = [
   { type: 'image', mimeType: 'image/png', data: 'AAAA' },
   { type: 'resource', resource: { uri: 'file:///a', text: 'inside' } },
   { type: 'resource', resource: { uri: 'file:///b', mimeType: 'x/y', blob: 'AAAA' } },
-  { type: 'resource_link', uri: 'file:///c', name: 'c' },
+  { type: 'resource_link', uri: 'file:///c', name: 'c', mimeType: 'text/plain', size: 7 },
 ]
+
+/** Sends the files that its word names, as images, and the last of them in a resource. */
+function pictures(names: readonly string[]): object {
+  const images = names.map((name) => readFileSync(name).toString('base64'))
+  const content = images.map((data) => ({ type: 'image', mimeType: 'image/x', data }))
+  const resource = { uri: 'file:///last', mimeType: 'image/png', blob: images.at(-1) }
+  const audio = { type: 'audio', mimeType: 'audio/wav', data: images[0] }
+  return {
+    content: [{ type: 'text', text: 'Seen:' }, audio, ...content, { type: 'resource', resource }],
+  }
+}
 
 function call(name: string, { word = '' }: { readonly word?: string }): object | null {
   note(`call ${name} ${word}`.trim())
@@ -79,6 +90,8 @@ function call(name: string, { word = '' }: { readonly word?: string }): object |
       return { ...text('It did not work.'), isError: true }
     case 'all':
       return { content: ALL, structuredContent: { found: 3 } }
+    case 'picture':
+      return pictures(word.split(' '))
     case 'big':
       return text('x'.repeat(100_000))
     case 'secret':

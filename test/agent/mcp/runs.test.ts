@@ -76,7 +76,7 @@ describe('results', () => {
         ...['words', '[image, image/png, 3 bytes: not shown]', '[resource file:///a]', 'inside'],
         ...[
           '[resource file:///b, x/y, 3 bytes: not shown]',
-          '[link to file:///c] c',
+          '[link to file:///c, text/plain, 7 bytes] c',
           '{"found":3}',
         ],
       ].join('\n'),

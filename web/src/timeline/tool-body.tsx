@@ -102,7 +102,13 @@ export function Output({
   if (result.payload.image !== undefined) {
     return (
       <>
-        <p className={classes.nothing}>{output}</p>
+        {output.includes('\n') ? (
+          <Folded name={`output ${result.seq}`} text={output}>
+            {(shown) => <Code text={shown} />}
+          </Folded>
+        ) : (
+          <p className={classes.nothing}>{output}</p>
+        )}
         <ShownImage result={result} />
       </>
     )

@@ -50,7 +50,7 @@ export function WholeOutput({ bytes, sha256, look }: Props) {
   )
 }
 
-/** The image that a call read, as the record names it. It is shown only if it is that one. */
+/** The image in the result of a call, as the record names it. It is shown only if it is that one. */
 export function ShownImage({ result }: { readonly result: SeqRecordOf<'tool_result'> }) {
   const { runId } = use(RowToolsContext)
   const { image, sha256, output } = result.payload
@@ -83,7 +83,7 @@ export function ShownImage({ result }: { readonly result: SeqRecordOf<'tool_resu
         <img
           className={classes.image}
           src={data.url}
-          alt={output}
+          alt={output.includes('\n') ? `${image.width} × ${image.height} pixels` : output}
           width={image.width}
           height={image.height}
         />

@@ -80,38 +80,82 @@ const NAMES: Readonly<Record<ImageType, string>> = {
   'image/webp': 'WebP',
 }
 
+/** What an image is, in words, and the image if the model in use can be shown it, or else why not, as a sentence. */
+type Look<Image> = { readonly about: string } & (
+  | { readonly image: Image }
+  | { readonly problem: string; readonly remedy?: string }
+)
+
+/** Null if these bytes begin no image that models take. @param size of the whole, in bytes */
+function lookAt(head: Buffer, size: number, types: readonly ImageType[]): Look<ResultImage> | null {
+  const type = imageTypeOf(head)
+  if (type === null) return null
+  const image = imageOf(head)
+  if (image === null) {
+    const about = `${NAMES[type]} image, ${size} bytes`
+    return { about, problem: 'It is not shown, because it is damaged.' }
+  }
+  const { width, height } = image
+  const about = `${NAMES[type]} image, ${width} × ${height} pixels, ${size} bytes`
+  if (types.length === 0) {
+    return { about, problem: 'It is not shown: the model in use takes no images.' }
+  }
+  if (!types.includes(type)) {
+    const others = types.map((one) => NAMES[one]).join(', ')
+    const problem = `It is not shown: the model in use takes only ${others}.`
+    return { about, problem, remedy: 'Convert it.' }
+  }
+  if (size > MAX_BYTES || Math.max(width, height) > MAX_PIXELS || Math.min(width, height) < 1) {
+    const problem = `It is not shown: images have at most ${MAX_BYTES} bytes and ${MAX_PIXELS} pixels a side.`
+    return { about, problem, remedy: 'Make a smaller copy.' }
+  }
+  return { about, image }
+}
+
+/** Null if this is no image that models take. */
+export function imageIn(
+  content: Buffer,
+  types: readonly ImageType[],
+): Look<NonNullable<ToolOutput['image']>> | null {
+  const look = lookAt(content.subarray(0, HEAD_BYTES), content.length, types)
+  if (look === null || 'problem' in look) return look
+  const { about, image } = look
+  const text = content.toString('latin1')
+  if (processMask.text(text) !== text) {
+    return { about, problem: 'It is not shown, because its data contain a secret.' }
+  }
+  return { about, image: { ...image, content } }
+}
+
 /** Reads a file that is an image, for a model that can be shown it; for others, a sentence about it. Null for a file of another format. */
 export async function readImage(
   file: FileHandle,
   { size, what }: { readonly size: number; readonly what: string },
   { imageTypes }: Pick<ToolContext, 'imageTypes'>,
 ): Promise<ToolOutput | null> {
-  const head = Buffer.alloc(Math.min(size, HEAD_BYTES))
-  const { bytesRead } = await file.read(head, 0, head.length, 0)
-  const begun = head.subarray(0, bytesRead)
-  const type = imageTypeOf(begun)
-  if (type === null) return null
-  const image = imageOf(begun)
-  if (image === null) return failed(`${what} begins like a ${NAMES[type]} image, but is damaged.`)
-  const { width, height } = image
-  const about = `${what}: ${NAMES[type]} image, ${width} × ${height} pixels, ${size} bytes.`
+  const read = async (bytes: number): Promise<Buffer> => {
+    const content = Buffer.alloc(bytes)
+    const { bytesRead } = await file.read(content, 0, bytes, 0)
+    return content.subarray(0, bytesRead)
+  }
+  const head = await read(Math.min(size, HEAD_BYTES))
+  if (imageTypeOf(head) === null) return null
   const types = await imageTypes()
-  if (types.length === 0)
-    return succeeded(`${about} It is not shown: the model in use takes no images.`)
-  const others = types.map((one) => NAMES[one]).join(', ')
-  if (!types.includes(type)) {
-    return failed(`${about} It is not shown: the model in use takes only ${others}. Convert it.`)
-  }
-  if (size > MAX_BYTES || Math.max(width, height) > MAX_PIXELS || Math.min(width, height) < 1) {
-    const most = `${MAX_BYTES} bytes and ${MAX_PIXELS} pixels a side`
-    return failed(`${about} It is not shown: images have at most ${most}. Make a smaller copy.`)
-  }
-  const content = Buffer.alloc(size)
-  const { bytesRead: read } = await file.read(content, 0, size, 0)
-  if (read !== size) return failed(`${what} was changed while it was read. Read it again.`)
-  const text = content.toString('latin1')
-  if (processMask.text(text) !== text) {
-    return failed(`${about} It is not shown, because its data contain a secret.`)
-  }
-  return { ...succeeded(about), image: { ...image, content } }
+  const look = lookAt(head, size, types)
+  if (look !== null && 'problem' in look) return notShown(what, look, types.length === 0)
+  const content = await read(size)
+  const whole = content.length === size ? imageIn(content, types) : null
+  if (whole === null) return failed(`${what} was changed while it was read. Read it again.`)
+  if ('problem' in whole) return notShown(what, whole, false)
+  return { ...succeeded(`${what}: ${whole.about}.`), image: whole.image }
+}
+
+/** @param isFine whether the call has not failed: its model takes no images at all */
+function notShown(
+  what: string,
+  { about, problem, remedy = '' }: Extract<Look<never>, { problem: string }>,
+  isFine: boolean,
+): ToolOutput {
+  const sentence = `${what}: ${about}. ${problem} ${remedy}`.trimEnd()
+  return isFine ? succeeded(sentence) : failed(sentence)
 }
