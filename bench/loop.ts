@@ -1,28 +1,38 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { besideOpencode } from './loop/beside-opencode.ts'
+import { besideRef } from './loop/beside-ref.ts'
 import { ownShare } from './loop/own-share.ts'
 import { CONTENT, FILES } from './loop/script.ts'
 import { startProcess } from './loop/start-process.ts'
 import { inTemporaryFolder } from './support/temporary-folder.ts'
 
-/** Runs of five iterations, each a call of an instant model and one file read. */
-export function run(): Promise<string> {
+/**
+ * Runs of five iterations, each a call of an instant model and one file read.
+ * @param ref a commit to compare with, as git names it
+ */
+export function run({ ref }: { readonly ref?: string } = {}): Promise<string> {
   return inTemporaryFolder(async (folder) => {
     const project = join(folder, 'project')
     await mkdir(project)
     for (const file of FILES) await writeFile(join(project, file), CONTENT)
     await using model = await startProcess(new URL('./loop/endpoint-process.ts', import.meta.url))
-    return [
-      '### The loop: runs of five iterations beside opencode',
-      '',
-      await besideOpencode(folder, project, model.url),
-      '',
-      '#### The share of our own code',
-      '',
-      await ownShare(folder, project, model.url),
-      '',
-    ].join('\n')
+    const places = { folder, project, modelUrl: model.url }
+    const parts = [
+      { title: '### The loop: runs of five iterations beside opencode', measure: besideOpencode },
+      { title: '#### The share of our own code', measure: ownShare },
+      ...(ref === undefined
+        ? []
+        : [{ title: `#### The loop beside ${ref}`, measure: besideRef(ref) }]),
+    ]
+    const sections: string[] = []
+    for (const { title, measure } of parts) {
+      const section = `${title}\n\n${await measure(places)}\n`
+      // What follows takes a while, or may fail.
+      console.error(section)
+      sections.push(section)
+    }
+    return sections.join('\n')
   })
 }
 

@@ -1,11 +1,12 @@
 import { execFileSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
-import { mkdir, readFile, symlink } from 'node:fs/promises'
+import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { startServerProcess } from '../examples/demo/server.ts'
 import { buildProgram } from '../test/support/build.ts'
+import { sourcesOf } from './support/earlier-commit.ts'
 import { median, table } from './support/figures.ts'
 import { inTemporaryFolder } from './support/temporary-folder.ts'
 import { atMost, notAsked } from './support/verdicts.ts'
@@ -48,11 +49,7 @@ export async function run({ ref = BEFORE }: { readonly ref?: string } = {}): Pro
 
 /** Puts the sources of a commit into a folder, with our dependencies, and builds them if it can be built. */
 async function programOf(ref: string, folder: string): Promise<string> {
-  await mkdir(folder)
-  const options = { cwd: ROOT, maxBuffer: 1e9 }
-  const archive = execFileSync('git', ['archive', '--format=tar', `${ref}^{commit}`], options)
-  execFileSync('tar', ['-x', '-C', folder], { input: archive })
-  await symlink(join(ROOT, 'node_modules'), join(folder, 'node_modules'))
+  await sourcesOf(ref, folder)
   if (!existsSync(join(folder, 'tsdown.config.ts'))) return join(folder, 'src/cli/retrai.ts')
   const tsdown = join(ROOT, 'node_modules/tsdown/dist/run.mjs')
   execFileSync(process.execPath, [tsdown, '--logLevel', 'error'], { cwd: folder })

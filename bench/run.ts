@@ -18,7 +18,7 @@ import * as verify from './verify.ts'
 
 /**
  * `npm run bench [-- name… --ref <commit>]`. Without names, all benches run and write the page; otherwise they only
- * print their sections. `package` compares with the commit.
+ * print their sections. `package` and `loop` compare with the commit.
  */
 const BENCHES = [
   { name: 'store-append', run: storeAppend.run },

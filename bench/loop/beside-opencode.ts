@@ -1,70 +1,96 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { ResultAsync } from 'neverthrow'
+import { messageOf } from '../../src/lib/message-of.ts'
 import { checkSession, runOnOpencode } from '../peer-opencode/client.ts'
 import { installOpencode, OPENCODE_VERSION } from '../peer-opencode/install.ts'
 import { startOpencode } from '../peer-opencode/server.ts'
 import { table } from '../support/figures.ts'
 import { type Contender, compare, type Figures } from './compare.ts'
+import { must } from './must.ts'
 import { runOnRetrai } from './retrai-client.ts'
 import { ITERATIONS } from './script.ts'
 import { type ServerProcess, startProcess } from './start-process.ts'
-import { timesBetter } from './verdicts.ts'
 
 const AT_ONCE = [1, 8, 32]
 const ROUNDS = 5
 /** How many times better than opencode the loop must be. */
 const ASKED = 10
 /** Rounds that do not count: both load their parts and compile their code as they first work. */
-const WARM_UP = { atOnce: 32, rounds: 2 }
+const WARM_UP = { atOnce: 32, rounds: 1 }
+/** Longest time of opencode's first run, milliseconds. */
+const FIRST_RUN_MS = 60_000
+
+/** Where the parts of this bench work: a folder for data, the project of the runs, and the model. */
+export type Places = {
+  readonly folder: string
+  readonly project: string
+  readonly modelUrl: string
+}
 
 /** Both servers do the same runs, asked over HTTP, against the same model. Returns Markdown. */
-export async function besideOpencode(
-  folder: string,
-  project: string,
-  modelUrl: string,
-): Promise<string> {
-  const data = join(folder, 'retrai')
-  await mkdir(data)
-  await using retrai = await startServer(data, modelUrl)
-  const installed = await installOpencode()
-  const skipped = installed.isErr() ? installed.error : null
-  if (skipped !== null) console.warn(`opencode is NOT measured: ${skipped}`)
-  const places = { folder: join(folder, 'opencode'), project, modelUrl }
-  await using opencode = installed.isOk() ? await startOpencode(installed.value, places) : null
-
-  const contenders = [ours(retrai.url, project), ...(opencode ? [await theirs(opencode.url)] : [])]
-  await compare(contenders, WARM_UP)
+export async function besideOpencode(places: Places): Promise<string> {
+  const { folder, project, modelUrl } = places
+  await using retrai = await startServer(join(folder, 'retrai'), modelUrl)
+  await using opencode = await startPeer(places)
+  let missing = opencode.isErr() ? opencode.error : null
+  const own = contender((signal) => runOnRetrai(retrai.url, project, { signal }), 20, 4)
+  const peer = opencode.isOk() ? [opencode.value] : []
   const rows: string[][] = []
+  await compare([own, ...peer], WARM_UP)
   for (const atOnce of AT_ONCE) {
-    const [own, peer] = await compare(contenders, { atOnce, rounds: ROUNDS })
-    if (own !== undefined) rows.push(...lines(atOnce, own, peer))
+    const contenders = missing === null ? [own, ...peer] : [own]
+    const [ours, theirs] = await compare(contenders, { atOnce, rounds: ROUNDS })
+    if (theirs?.isErr()) missing = `With ${atOnce} runs at once: ${theirs.error}`
+    if (ours !== undefined) rows.push(...lines(atOnce, must(ours), theirs?.unwrapOr(undefined)))
   }
+  if (missing !== null) console.warn(`opencode is NOT measured: ${missing}`)
   const head = ['runs at once', 'measure', 'retrAI', 'opencode', 'times better', 'asked', 'held?']
-  return [table(head, rows), '', ...(skipped === null ? [] : [notMeasured(skipped)]), NOTES].join(
-    '\n',
+  const note = missing === null ? [] : [`**opencode could not be measured:** ${missing}\n`]
+  return [table(head, rows), '', ...note, NOTES].join('\n')
+}
+
+/** Starts the server of some sources in a process of its own. By default, they are these. */
+export async function startServer(
+  data: string,
+  modelUrl: string,
+  module = new URL('./server-process.ts', import.meta.url),
+): Promise<ServerProcess> {
+  await mkdir(data)
+  return await startProcess(module, [data, modelUrl])
+}
+
+/** Both servers ask the model once more after the last iteration: retrAI for a summary, opencode with the last result. */
+export const contender = (
+  runOnce: Contender['runOnce'],
+  ...[fewest, forEach]: readonly [fewest: number, forEach: number]
+): Contender => ({
+  runOnce,
+  steps: ITERATIONS + 1,
+  runsPerRound: (atOnce) => fewest + forEach * atOnce,
+})
+
+/** opencode, after it has done one run as it should; or why it cannot be measured. */
+async function startPeer(places: Places) {
+  const own = { ...places, folder: join(places.folder, 'opencode') }
+  const started = await installOpencode().andThen((program) =>
+    ResultAsync.fromPromise(startOpencode(program, own), messageOf),
   )
+  const checked = await started.asyncAndThen(({ url }) =>
+    ResultAsync.fromPromise(checkOpencode(url), messageOf),
+  )
+  const peer = checked.map((url) => contender((signal) => runOnOpencode(url, signal), 4, 1))
+  return Object.assign(peer, {
+    async [Symbol.asyncDispose]() {
+      if (started.isOk()) await started.value[Symbol.asyncDispose]()
+    },
+  })
 }
 
-const startServer = (data: string, modelUrl: string): Promise<ServerProcess> =>
-  startProcess(new URL('./server-process.ts', import.meta.url), [data, modelUrl])
-
-function ours(url: string, project: string): Contender {
-  return {
-    runOnce: () => runOnRetrai(url, project),
-    // After the last iteration it asks the model once more, for a summary.
-    steps: ITERATIONS + 1,
-    runsPerRound: (atOnce) => 40 + 10 * atOnce,
-  }
-}
-
-async function theirs(url: string): Promise<Contender> {
-  await checkSession(url, await runOnOpencode(url))
-  return {
-    runOnce: () => runOnOpencode(url),
-    // After the last tool result it calls the model once more, which answers that all is done.
-    steps: ITERATIONS + 1,
-    runsPerRound: (atOnce) => 4 + atOnce,
-  }
+async function checkOpencode(url: string): Promise<string> {
+  const signal = AbortSignal.timeout(FIRST_RUN_MS)
+  await checkSession(url, await runOnOpencode(url, signal), signal)
+  return url
 }
 
 function lines(atOnce: number, own: Figures, peer: Figures | undefined): string[][] {
@@ -73,7 +99,7 @@ function lines(atOnce: number, own: Figures, peer: Figures | undefined): string[
     measure,
     mine.toFixed(1),
     other?.toFixed(1) ?? '–',
-    ...(times === undefined ? ['–', `≥ ${ASKED}×`, 'not measured'] : timesBetter(times, ASKED)),
+    ...(times === undefined ? ['–', `≥ ${ASKED}×`, 'not measured'] : timesBetter(times)),
   ]
   if (peer === undefined) {
     return [line('ms a step', own.msPerStep), line('runs/s', own.runsPerSecond)]
@@ -84,10 +110,13 @@ function lines(atOnce: number, own: Figures, peer: Figures | undefined): string[
   ]
 }
 
-const notMeasured = (reason: string): string =>
-  `**opencode could not be measured on this machine:** ${reason}\n`
+const timesBetter = (times: number): readonly string[] => [
+  `${times.toFixed(times < 10 ? 1 : 0)}×`,
+  `≥ ${ASKED}×`,
+  times >= ASKED ? 'yes' : '**NO**',
+]
 
-const NOTES = `Medians of ${ROUNDS} rounds, in which the two take turns; the given number of runs is always under way. A
+const NOTES = `Medians of up to ${ROUNDS} rounds, in which the two take turns; the given number of runs is always under way. A
 step is one model call with everything that belongs to it. The time of a step is the median time of a run
 divided by its number of steps: ${ITERATIONS + 1}, since both ask the model once more after the last result (retrAI for a
 summary). Each server is one process, the model is another, and this driver a third: it starts runs over
@@ -100,6 +129,6 @@ HTTP and learns of their end over HTTP. The model answers at once, both read the
 - **opencode ${OPENCODE_VERSION}** (\`opencode serve\`): \`POST /session\`, then \`POST /session/{id}/message\`, which
   answers when the model reports that it is done. Five times one model call and one \`read\`, then a last
   model call. Switched off: snapshots, sharing, updates, plugins, language servers, formatters, the file
-  watcher and looking up models; it gets a title, so that it need not ask a model for one; the
+  watcher, looking up models and installing its package for plugins; it gets a title, so that it need not ask a model for one; the
   project is not a git repository. What remains different: streamed replies, a longer prompt, events on its
   bus, and its SQLite file (\`synchronous = NORMAL\`, so not on the disk with each commit).`

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { median, table } from '../support/figures.ts'
+import type { Places } from './beside-opencode.ts'
 import { closedLoop } from './closed-loop.ts'
 import { instantEffects, realEffects } from './effects.ts'
 import { InProcess } from './in-process.ts'
@@ -12,7 +13,7 @@ const AT_ONCE = [1, 32]
 const ROUNDS = 5
 /** Runs at once in the round that does not count. */
 const WARM_UP = 32
-const runsPerRound = (atOnce: number): number => 40 + 10 * atOnce
+const runsPerRound = (atOnce: number): number => 20 + 4 * atOnce
 /** A file system in memory, if there is one: a log there does not wait for a disk. */
 const MEMORY = '/dev/shm'
 
@@ -20,10 +21,10 @@ const MEMORY = '/dev/shm'
 type Variant = { readonly name: string; readonly loop: InProcess; readonly costs: Cost[] }
 
 /** Milliseconds of the clock and of processors (all threads) for one iteration. */
-type Cost = { readonly ms: number; readonly cpuMs: number }
+export type Cost = { readonly ms: number; readonly cpuMs: number }
 
 /** The loop in this process, with and without the model, the tool, the projector and the disk. */
-export async function ownShare(folder: string, project: string, modelUrl: string): Promise<string> {
+export async function ownShare({ folder, project, modelUrl }: Places): Promise<string> {
   const memory = existsSync(MEMORY) ? await mkdtemp(join(MEMORY, 'retrai-bench-')) : null
   const rows: string[][] = []
   try {
@@ -71,14 +72,20 @@ async function openVariants(places: {
   ]
 }
 
-async function measure(loop: InProcess, atOnce: number): Promise<Cost> {
-  const runs = runsPerRound(atOnce)
+const measure = (loop: InProcess, atOnce: number): Promise<Cost> =>
+  costOf(loop, { atOnce, runs: runsPerRound(atOnce) })
+
+/** What an iteration costs if `atOnce` of these runs are always under way. */
+export async function costOf(
+  loop: InProcess,
+  options: { readonly atOnce: number; readonly runs: number },
+): Promise<Cost> {
   const before = process.cpuUsage()
-  const { runsPerSecond } = await closedLoop(() => loop.runOnce(), { atOnce, runs })
+  const { runsPerSecond } = await closedLoop(() => loop.runOnce(), options)
   const { user, system } = process.cpuUsage(before)
   return {
     ms: 1000 / (runsPerSecond * ITERATIONS),
-    cpuMs: (user + system) / 1000 / (runs * ITERATIONS),
+    cpuMs: (user + system) / 1000 / (options.runs * ITERATIONS),
   }
 }
 

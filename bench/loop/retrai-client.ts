@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import * as z from 'zod'
 import { ITERATIONS } from './script.ts'
 
@@ -6,27 +7,37 @@ const RunEnd = z.object({
   kind: z.literal('run_end'),
   payload: z.object({ iterations: z.literal(ITERATIONS) }),
 })
+/** One turn an iteration. Servers of before iterations had many turns refuse the setting, and need none. */
+const ONE_TURN = { max_turns_per_iteration: 1 }
 
 /** Starts a run over HTTP and waits for its end on a WebSocket. */
-export async function runOnRetrai(serverUrl: string, project: string): Promise<void> {
+export async function runOnRetrai(
+  serverUrl: string,
+  project: string,
+  { signal, limits = ONE_TURN }: { readonly signal: AbortSignal; readonly limits?: object },
+): Promise<void> {
   const response = await fetch(`${serverUrl}/api/runs`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({
-      ...{ goal: 'idle', cwd: project },
-      ...{ max_iterations: ITERATIONS, max_turns_per_iteration: 1 },
-    }),
+    body: JSON.stringify({ goal: 'idle', cwd: project, max_iterations: ITERATIONS, ...limits }),
+    signal,
   })
   if (!response.ok) throw new Error(await response.text())
   const { run_id } = Created.parse(await response.json())
-  RunEnd.parse(JSON.parse(await runEndOf(serverUrl, run_id)))
+  RunEnd.parse(JSON.parse(await runEndOf(serverUrl, run_id, signal)))
 }
 
-function runEndOf(serverUrl: string, runId: string): Promise<string> {
+async function runEndOf(serverUrl: string, runId: string, signal: AbortSignal): Promise<string> {
   const url = `${serverUrl.replace(/^http/, 'ws')}/api/ws/${runId}?kinds=run_end`
-  return new Promise((resolve, reject) => {
-    const socket = new WebSocket(url)
-    socket.onmessage = ({ data }) => resolve(String(data))
-    socket.onclose = ({ code }) => reject(new Error(`the socket closed with ${code}, no run_end`))
-  })
+  const socket = new WebSocket(url)
+  try {
+    const closed = once(socket, 'close', { signal }).then(([{ code }]) => {
+      throw new Error(`the socket closed with ${code}, no run_end`)
+    })
+    const [{ data }] = await Promise.race([once(socket, 'message', { signal }), closed])
+    closed.catch(() => {})
+    return String(data)
+  } finally {
+    socket.close()
+  }
 }

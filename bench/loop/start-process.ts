@@ -7,23 +7,36 @@ const Ready = z.object({ url: z.string() })
 
 export type ServerProcess = AsyncDisposable & { readonly url: string }
 
-/** Starts a module that sends its `url` to its parent once it listens, and ends on disconnect. */
+/** Longest times until a process is ready, and until it has ended, milliseconds. */
+const [READY_MS, END_MS] = [60_000, 15_000]
+
+/**
+ * Starts a module that sends its `url` to its parent once it listens, and ends on disconnect.
+ * @throws if it ends, or is not ready in time
+ */
 export async function startProcess(
   module: URL,
   args: readonly string[] = [],
 ): Promise<ServerProcess> {
-  const child = fork(fileURLToPath(module), args)
+  const path = fileURLToPath(module)
+  const child = fork(path, args)
   const exited = once(child, 'exit')
+  const end = async (): Promise<void> => {
+    if (child.connected) child.disconnect()
+    const stubborn = setTimeout(() => child.kill('SIGKILL'), END_MS)
+    await exited
+    clearTimeout(stubborn)
+  }
   const died = exited.then(([code]) => {
-    throw new Error(`${fileURLToPath(module)} stopped with code ${code}`)
+    throw new Error(`${path} stopped with code ${code}`)
   })
-  const [message] = await Promise.race([once(child, 'message'), died])
-  died.catch(() => {})
-  return {
-    url: Ready.parse(message).url,
-    async [Symbol.asyncDispose]() {
-      child.disconnect()
-      await exited
-    },
+  try {
+    const ready = once(child, 'message', { signal: AbortSignal.timeout(READY_MS) })
+    const [message] = await Promise.race([ready, died])
+    died.catch(() => {})
+    return { url: Ready.parse(message).url, [Symbol.asyncDispose]: end }
+  } catch (cause) {
+    await end()
+    throw new Error(`${path} could not be started`, { cause })
   }
 }
