@@ -26,36 +26,29 @@ const USAGE = {
   omitted_turns: 0,
 } as const
 
-/** The records of a run that never ends: one command an iteration, and its output of 600 bytes. */
+/**
+ * The records of a run that never ends: one command an iteration, and its output of 600 bytes. Their keys are in the
+ * order in which the server writes them.
+ */
 function* endlessRun(runId: string): Generator<RunRecord, never> {
-  const head = { run_id: runId, ts: START }
-  yield {
-    ...head,
-    iteration: 0,
-    kind: 'run_created',
-    payload: { config: CONFIG, system_prompt: 'Mend it.' },
-  }
-  yield {
-    ...head,
-    iteration: 0,
-    kind: 'run_claimed',
-    payload: { claimant: 'bench', pid: 1, host: 'bench' },
-  }
+  let at = { run_id: runId, iteration: 0, ts: START }
+  yield { kind: 'run_created', ...at, payload: { config: CONFIG, system_prompt: 'Mend it.' } }
+  yield { kind: 'run_claimed', ...at, payload: { claimant: 'bench', pid: 1, host: 'bench' } }
   for (let iteration = 1; ; iteration += 1) {
-    const at = { ...head, iteration }
+    at = { ...at, iteration }
     const call = { call_id: `call-${iteration}`, tool: 'bash_exec', args: { command: 'make' } }
-    yield { ...at, kind: 'step_start', payload: { node: 'plan' } }
-    yield { ...at, kind: 'llm_usage', payload: USAGE }
+    yield { kind: 'step_start', ...at, payload: { node: 'plan' } }
+    yield { kind: 'llm_usage', ...at, payload: USAGE }
     const message = { text: 'Let us see.', tool_calls: [call], finish_reason: 'tool_calls' }
-    yield { ...at, kind: 'assistant_message', payload: message }
-    yield { ...at, kind: 'step_start', payload: { node: 'act' } }
-    yield { ...at, kind: 'tool_call', payload: { ...call, read_only: false } }
+    yield { kind: 'assistant_message', ...at, payload: message }
+    yield { kind: 'step_start', ...at, payload: { node: 'act' } }
+    yield { kind: 'tool_call', ...at, payload: { ...call, read_only: false } }
     yield toolResult(runId, iteration, OUTPUT)
-    yield { ...at, kind: 'step_start', payload: { node: 'evaluate' } }
+    yield { kind: 'step_start', ...at, payload: { node: 'evaluate' } }
     const check = { achieved: false, reason: '3 tests failing', details: '', duration_ms: 900 }
-    yield { ...at, kind: 'goal_check', payload: check }
+    yield { kind: 'goal_check', ...at, payload: check }
     const sum = { iteration, tokens: 12_340, cost_usd: null }
-    yield { ...at, kind: 'iteration_complete', payload: sum }
+    yield { kind: 'iteration_complete', ...at, payload: sum }
   }
 }
 
