@@ -1,7 +1,7 @@
 import { streamOf } from '../src/log/run-log.ts'
 import { appendsBench } from './eventstoredb/appends.ts'
 import { startWatched } from './eventstoredb/joiner.ts'
-import { memoryBench } from './eventstoredb/memory.ts'
+import { memoryBench, SOAK_SECONDS } from './eventstoredb/memory.ts'
 import { readModelBench } from './eventstoredb/read-model.ts'
 import { readsBench } from './eventstoredb/reads.ts'
 import { openBare, openOurs } from './eventstoredb/side.ts'
@@ -51,7 +51,7 @@ async function report(name: string, connectionString: string): Promise<string> {
       '',
       readModel,
       '',
-      'A soak of 20 seconds, with three runs a second on each of two servers at the same time:',
+      `A soak of ${SOAK_SECONDS} seconds, with three runs a second on each of two servers at the same time:`,
       '',
       await memoryBench(connectionString),
       '',

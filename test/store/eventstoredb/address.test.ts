@@ -47,12 +47,24 @@ describe('a connection string', () => {
     },
   )
 
-  test('with a file of certificates that cannot be used is refused, and the file is named', async () => {
-    const file = join(await temporaryFolder(), 'ca.pem')
-    const open = () => openEventStoreDb({ connectionString: `esdb://host?tlsCAFile=${file}` })
-    expect((await open())._unsafeUnwrapErr().message).toContain(file)
-    await writeFile(file, '')
-    expect((await open())._unsafeUnwrapErr().message).toContain(`${file} (tlsCAFile) holds no`)
+  test.each([
+    ['tlsCAFile', 'certificate'],
+    ['userCertFile', 'certificate'],
+    ['userKeyFile', 'private key'],
+  ])(
+    'with a file of %s that cannot be used is refused, and the file is named',
+    async (option, what) => {
+      const file = join(await temporaryFolder(), 'file.pem')
+      const open = () => openEventStoreDb({ connectionString: `esdb://host?${option}=${file}` })
+      expect((await open())._unsafeUnwrapErr().message).toContain(file)
+      await writeFile(file, '')
+      const { message } = (await open())._unsafeUnwrapErr()
+      expect(message).toContain(`${file} (${option}) holds no ${what}`)
+    },
+  )
+
+  test('with a user and no password is refused', () => {
+    expect(readAddress('esdb://ada@host')._unsafeUnwrapErr()).toContain('without a password')
   })
 })
 
