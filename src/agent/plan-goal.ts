@@ -11,7 +11,8 @@ import type {
 import { folderProblems } from './data-folder.ts'
 import { ALL_OF } from './goals/all-of.ts'
 import { FIT, type Fit, type Goal } from './goals/goal.ts'
-import { declaredGoal } from './goals/project-settings.ts'
+import { declaredGoal, ignoredKeys } from './goals/project-settings.ts'
+import { SETTINGS_FILE } from './goals/retrai-yml.ts'
 import { shellGoal } from './goals/shell-goal.ts'
 import type { Problem } from './model-problems.ts'
 
@@ -168,7 +169,14 @@ export function fittingGoals(
         return fit === null ? [] : [{ ...goal, ...fit }]
       }),
     )
-    return ok(found.flat().sort((one, other) => other.fit - one.fit))
+    const [best, ...others] = found.flat().sort((one, other) => other.fit - one.fit)
+    if (best === undefined) return ok([])
+    const ignored = await ignoredKeys(cwd)
+    if (ignored.length === 0) return ok([best, ...others])
+    const have = ignored.length === 1 ? 'has' : 'have'
+    const note = `in ${SETTINGS_FILE}, ${ignored.join(', ')} ${have} no effect`
+    const because = `${best.because} (${note})`
+    return ok([{ ...best, because }, ...others])
   }
   return new ResultAsync(find())
 }

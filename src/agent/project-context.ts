@@ -4,6 +4,7 @@ import type { ProjectContext } from '../domain/records.ts'
 import { sha256 } from '../lib/sha256.ts'
 import { processMask } from '../log/masking.ts'
 import { characterStart } from '../runner/bounded-text.ts'
+import { ignoredKeys } from './goals/project-settings.ts'
 import type { InstalledPrograms, Project } from './installed-programs.ts'
 import { readConfined } from './tools/confine.ts'
 import { foldersBetween, repositoryRoot } from './tools/search-files.ts'
@@ -27,13 +28,17 @@ const WITHIN_MS = 10_000
 export async function projectContext(project: Project, deps: Deps): Promise<ProjectContext> {
   const signal = AbortSignal.any([deps.signal, AbortSignal.timeout(WITHIN_MS)])
   const look = { ...deps, signal }
-  const [documents, files, git, programs] = await Promise.all([
+  const [documents, files, git, programs, ignored] = await Promise.all([
     readDocuments(project.cwd, deps.dataDir),
     outputOf('find_files', { pattern: '**/*' }, project, look).then(outline),
     outputOf('git_status', {}, project, look),
     deps.programs.seenFrom(project, signal),
+    ignoredKeys(project.cwd),
   ])
-  return { documents, files, git: git && shorten(git, TEXT_BYTES), programs }
+  return {
+    ...{ documents, files, git: git && shorten(git, TEXT_BYTES), programs },
+    ...(ignored.length === 0 ? {} : { ignored_keys: [...ignored] }),
+  }
 }
 
 type Document = ProjectContext['documents'][number]

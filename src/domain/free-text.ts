@@ -24,7 +24,7 @@ const FREE_TEXT: { readonly [K in Kind]: readonly string[] } = {
   run_config_changed: ['/reason'],
   step_start: [],
   llm_usage: [],
-  project_context: ['/documents/*/text', '/files', '/git', '/programs'],
+  project_context: ['/documents/*/text', '/files', '/git', '/programs', '/ignored_keys/*'],
   mcp_tools_listed: ['/tools/*/description', '/left_out/*/reason', '/problem'],
   user_message: ['/text'],
   llm_retry: ['/reason'],

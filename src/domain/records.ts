@@ -133,6 +133,8 @@ export const ProjectContext = z
     files: z.string().nullable(),
     git: z.string().nullable(),
     programs: z.string().nullable(),
+    /** Keys of the project's `.retrai.yml` that have no effect, which the agent is not shown; left out if there are none. */
+    ignored_keys: z.array(z.string()).exactOptional(),
   })
   .readonly()
 export type ProjectContext = z.infer<typeof ProjectContext>

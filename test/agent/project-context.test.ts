@@ -51,6 +51,12 @@ test('documents are read from the root of the repository to the project, AGENTS.
   ])
 })
 
+test('keys of .retrai.yml that have no effect are recorded', async () => {
+  expect(await contextOf(join(root, 'api'))).not.toHaveProperty('ignored_keys')
+  await write('api/.retrai.yml', 'goal: pytest\nmodel: some-model\n')
+  expect((await contextOf(join(root, 'api'))).ignored_keys).toEqual(['model'])
+})
+
 test('without a repository, only the project itself is read, and no link out of it', async () => {
   await write('AGENTS.md', 'Not mine.')
   await symlink(join(root, 'AGENTS.md'), join(root, 'api/AGENTS.md'))

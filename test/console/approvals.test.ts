@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { script } from '../../examples/scripted-model/fix-the-calculator.ts'
 import { createClient } from '../../src/client/index.ts'
-import { describeInBrowser, useBrowser } from './support/page.ts'
+import { describeInBrowser, fact, useBrowser } from './support/page.ts'
 import { type ConsoleServer, startConsoleServer, startRun } from './support/server.ts'
 
 const COMMAND = 'printf "\u202e" && touch made-by-the-agent'
@@ -10,11 +10,16 @@ describeInBrowser('a call that waits for a person', () => {
   const open = useBrowser()
   let server: ConsoleServer
   beforeAll(async () => {
-    server = await startConsoleServer(({ turn }) =>
-      turn === 0
-        ? { calls: [{ tool: 'bash_exec', args: { command: COMMAND } }] }
-        : (script[turn - 1] ?? { text: 'My script ends here.' }),
-    )
+    server = await startConsoleServer(({ turn, messages }) => {
+      const words = JSON.stringify(messages)
+      if (words.includes('Read the tests')) return { text: 'Hm.', delayMs: 600_000 }
+      const asks = { calls: [{ tool: 'bash_exec', args: { command: COMMAND } }] }
+      if (words.includes('Find the bug') || turn > 0 || !words.includes('two sub-agents')) {
+        return turn === 0 ? asks : (script[turn - 1] ?? { text: 'My script ends here.' })
+      }
+      const start = (instructions: string) => ({ tool: 'run_subagent', args: { instructions } })
+      return { calls: [start('Find the bug.'), start('Read the tests.')] }
+    })
   })
   afterAll(() => server.stop())
 
@@ -39,5 +44,41 @@ describeInBrowser('a call that waits for a person', () => {
         return found.progress.seq
       })
       .toBeGreaterThan(8)
+  })
+  test('is asked about while the server still reads the run as it was before', async () => {
+    const rule = { tool: 'bash_exec', action: 'ask' }
+    const cwd = await server.newProject('late')
+    const runId = await startRun(server.url, { cwd, approvals: [rule] })
+    const page = await open(server.url)
+    // The run over REST, as a late read model shows it.
+    await page.route(`**/api/runs/${runId}`, async (route) => {
+      const answer = await route.fetch()
+      const run = await answer.json()
+      const progress = { ...run.progress, seq: 1, waiting_for: null }
+      await route.fulfill({ json: { ...run, status: 'running', progress } })
+    })
+    await page.goto(`${server.url}/runs/${runId}`)
+    const panel = page.getByTestId('approval')
+    await panel.getByText('May the agent call bash_exec?').waitFor()
+    await page.getByText('Waiting for a person').first().waitFor()
+    await panel.getByRole('button', { name: 'Deny' }).click()
+    await panel.waitFor({ state: 'hidden' })
+  })
+
+  test('in a sub-agent is in the header of its parent, beside those that work', async () => {
+    const cwd = await server.newProject('family')
+    const runId = await startRun(server.url, {
+      ...{ cwd, instructions: 'Start two sub-agents.', max_turns_per_iteration: 9 },
+      approvals: [{ tool: 'bash_exec', action: 'ask', reason: 'Look at it first' }],
+    })
+    const page = await open(`${server.url}/runs/${runId}`)
+    const list = page.getByRole('list', { name: 'Sub-agents at work' })
+    await list.getByText('It waits for a person: ').waitFor()
+    expect(await list.getByRole('listitem').count()).toBe(2)
+    await fact(page, 'Now').getByText('Waiting for 2 sub-agents').waitFor()
+    await list.getByText('Waits for you', { exact: true }).waitFor()
+    await list.getByText('Running', { exact: true }).waitFor()
+    await list.getByRole('link').first().click()
+    await page.getByTestId('approval').getByText('touch made-by-the-agent').first().waitFor()
   })
 })

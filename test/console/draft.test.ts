@@ -9,6 +9,7 @@ import {
   type PartDraft,
   schemaOf,
 } from '../../web/src/start/goal-draft.ts'
+import { emptyServer, serversOf } from '../../web/src/start/mcp-draft.ts'
 import { emptyRule, rulesOf, ruleText } from '../../web/src/start/rule-draft.ts'
 
 const unnamed = z.strictObject(RequestedOptions.shape)
@@ -130,4 +131,18 @@ test('a rule is read as a sentence', () => {
     ruleText({ tool: 'file_*', path: '.github/**', action: 'ask', by: 'other_than_starter' }),
   ).toBe('A call of the tool file_*, on .github/** asks a person who did not start the run')
   expect(ruleText({ action: 'ask' })).toBe('Every call asks a person')
+})
+
+test('MCP servers of the request come after those that it names, with the fields of their kind', () => {
+  const own = [
+    { ...emptyServer(), name: ' a ', command: 'node', args: 'server.js\n--name=b c\n', url: 'x' },
+    { ...emptyServer(), name: 'b', by: 'url' as const, url: 'https://b', required: false },
+    { ...emptyServer(), name: 'c', command: 'c' },
+  ]
+  expect(serversOf(['docs'], own)).toEqual([
+    'docs',
+    { name: 'a', command: 'node', args: ['server.js', '--name=b c'] },
+    { name: 'b', url: 'https://b', required: false },
+    { name: 'c', command: 'c' },
+  ])
 })

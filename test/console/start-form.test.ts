@@ -21,6 +21,7 @@ describeInBrowser('the form that starts a run', () => {
     await writeFile(servers, JSON.stringify({ mcpServers: { docs } }))
     server = await startConsoleServer([{ text: 'There is nothing that I can do.' }], [], {
       RETRAI_MCP_SERVERS: servers,
+      RETRAI_MCP_REQUESTS: 'all',
       RETRAI_APPROVALS: JSON.stringify(SERVER_RULES),
     })
   })
@@ -58,9 +59,14 @@ describeInBrowser('the form that starts a run', () => {
     await page.getByRole('option', { name: 'is denied' }).click()
     await form.getByRole('button', { name: 'Move Rule 2 up' }).click()
     await form.getByLabel('Iteration limit').fill('1')
-    await form.getByRole('combobox', { name: 'MCP servers' }).press('ArrowDown')
+    await form.getByRole('combobox', { name: 'Servers of the configuration' }).press('ArrowDown')
     await page.getByRole('option', { name: 'docs' }).click()
     await page.keyboard.press('Tab')
+    await form.getByRole('button', { name: 'Add an MCP server of its own' }).click()
+    const own = form.getByRole('group', { name: 'MCP server 1' })
+    await own.getByLabel('Name').fill('mine')
+    await own.getByLabel('Program').fill(process.execPath)
+    await own.getByLabel('Arguments').fill(`${FIXTURE}\ngood`)
     await form.getByRole('button', { name: 'Start the run' }).click()
 
     await page.waitForURL(/\/runs\/[0-9a-f-]{36}$/)
@@ -83,15 +89,15 @@ describeInBrowser('the form that starts a run', () => {
       lifted: [],
     })
     const timeline = page.getByTestId('timeline')
-    await timeline.getByText('MCP servers: docs').waitFor()
+    await timeline.getByText('MCP servers: docs, mine').waitFor()
     await page
       .getByTestId('findings')
-      .getByText(/Tools of MCP servers: docs \(\d+\)/)
+      .getByText(/Tools of MCP servers: .*mine \(\d+\)/)
       .waitFor()
   })
 
   test('shows each problem beside the field that has it, also in lists', async () => {
-    const { form } = await openForm()
+    const { page, form } = await openForm()
     const isInvalid = (label: string) => form.getByLabel(label).first().getAttribute('aria-invalid')
     await form.getByRole('radio', { name: /^perf-check/ }).click()
     await form.getByLabel('Project folder').fill(await server.newProject('wrong'))
@@ -110,6 +116,27 @@ describeInBrowser('the form that starts a run', () => {
     await form.getByLabel('Not by who starts the run').check()
     const command = form.getByRole('group', { name: 'Rule 1' }).getByLabel('Command')
     await command.fill('x'.repeat(300))
+    for (const name of ['docs', 'No Name']) {
+      await form.getByRole('button', { name: 'Add an MCP server of its own' }).click()
+      await form
+        .getByRole('group', { name: /^MCP server/ })
+        .last()
+        .getByLabel('Name')
+        .fill(name)
+    }
+    const [first, second] = [1, 2].map((n) => form.getByRole('group', { name: `MCP server ${n}` }))
+    await second?.getByRole('combobox').click()
+    await page.getByRole('option', { name: 'A URL' }).click()
+    await second?.getByLabel('URL').fill('ftp://x')
+    await form.getByRole('button', { name: 'Start the run' }).click()
+    await second?.getByText('Must have lower-case letters').waitFor()
+    await second?.getByText('Must be an http:// or https:// URL').waitFor()
+    await first?.getByText('Must not be empty').waitFor()
+    await first?.getByLabel('Program').fill('node')
+    await form.getByRole('button', { name: 'Remove MCP server 2' }).click()
+    await form.getByRole('button', { name: 'Start the run' }).click()
+    await first?.getByText('is an MCP server of the configuration').waitFor()
+    await form.getByRole('button', { name: 'Remove MCP server 1' }).click()
     await form.getByRole('button', { name: 'Start the run' }).click()
     await form.getByText('must begin with / and have no spaces').first().waitFor()
     for (const label of ['Path', 'Url', 'Command'])

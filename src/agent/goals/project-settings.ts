@@ -4,7 +4,13 @@ import { type ApprovalRule, ApprovalRules } from '../../domain/approvals/rules.t
 import type { GoalRequest, RequestedPart } from '../../domain/requested-goal.ts'
 import { ALL_OF } from './all-of.ts'
 import { textOf } from './project-files.ts'
-import { meantKey, type ProjectSettings, readProjectSettings, SETTINGS_FILE } from './retrai-yml.ts'
+import {
+  keysWithoutEffect,
+  meantKey,
+  type ProjectSettings,
+  readProjectSettings,
+  SETTINGS_FILE,
+} from './retrai-yml.ts'
 import { shellGoal } from './shell-goal.ts'
 
 type Asked = GoalRequest & { readonly approvals?: ApprovalRules | undefined }
@@ -97,6 +103,10 @@ export const noCheckCommand = (cwd: string, settings: ProjectSettings | null): s
     : `${join(cwd, SETTINGS_FILE)}: check_command: is missing`
 
 const NAMED = /^goal\s*:\s*["']?([\w-]+)/m
+
+/** Keys of the project's `.retrai.yml` that have no effect; none if there is no such file. */
+export const ignoredKeys = async (cwd: string): Promise<readonly string[]> =>
+  keysWithoutEffect((await textOf(cwd, SETTINGS_FILE)) ?? '')
 
 /** The goal that `.retrai.yml` names, at a glance: it is read when a run is created. Null if it names none. */
 export async function declaredGoal(

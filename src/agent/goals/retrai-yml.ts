@@ -27,7 +27,7 @@ const parsing = new Semaphore(2)
 
 const { check_command, success_condition } = ShellGoal.unwrap().shape
 
-/** Other top-level keys belong to other tools, unless they are close to one of these. */
+/** Other top-level keys have no effect, which is recorded. One that is close to one of these is refused. */
 const Settings = z
   .object({
     /** As in the request of a run. */
@@ -52,7 +52,16 @@ const KEYS = Object.keys(Settings.unwrap().shape)
 const MOST_WRONG = 2
 const SHORT_KEY = 5
 
-/** The key that an unknown one is probably meant to be; null if it is known, or a key of another tool. */
+const TOP_LEVEL_KEY = /^(["']?)([\w-]{1,100})\1[ \t]*:(?=\s|$)/gm
+const MOST_REPORTED = 20
+
+/** Keys of a file that have no effect, at a glance: it is not parsed. At most 20. */
+export function keysWithoutEffect(text: string): readonly string[] {
+  const keys = [...text.matchAll(TOP_LEVEL_KEY)].map(([, , key = '']) => key)
+  return [...new Set(keys)].filter((key) => !KEYS.includes(key)).slice(0, MOST_REPORTED)
+}
+
+/** The key that an unknown one is probably meant to be; null if it is known, or close to none. */
 export function meantKey(key: string): string | null {
   if (KEYS.includes(key)) return null
   const name = key.toLowerCase()

@@ -20,8 +20,8 @@ export type McpRules = {
   readonly network: Pick<NetworkRules, 'most'>
 }
 
-const FIELD = 'mcp_servers'
-const problem = (message: string): Problem => ({ field: FIELD, message })
+/** What is wrong with one server, and with which of its fields, if it is one. */
+type Refusal = { readonly field?: keyof Requested; readonly message: string }
 
 /** The servers of a run as they are recorded, or everything that is wrong with what it asks for. */
 export function planServers(
@@ -35,41 +35,54 @@ export function planServers(
         ? ofConfiguration(one, rules)
         : ofRequest(one, rules),
   )
-  const names = planned.flatMap((one) => (one.isOk() ? [one.value.name] : []))
-  const twice = names.find((name, at) => names.indexOf(name) !== at)
-  const problems = [
-    ...planned.flatMap((one) => (one.isErr() ? [problem(one.error)] : [])),
-    ...(twice === undefined ? [] : [problem(`Two servers have the name ${twice}. Rename one.`)]),
-  ]
+  const names = requested.map((one) => (typeof one === 'string' ? one : one.name))
+  const problems = planned.flatMap((one, at): Problem[] => {
+    const field = `mcp_servers.${at}`
+    if (one.isErr()) {
+      const { field: inner, message } = one.error
+      return [{ field: inner === undefined ? field : `${field}.${inner}`, message }]
+    }
+    const { name } = one.value
+    if (names.indexOf(name) === at) return []
+    return [{ field, message: `Two servers have the name ${name}. Rename one.` }]
+  })
   if (problems.length > 0) return err(problems)
   return ok(planned.flatMap((one) => (one.isOk() ? [one.value] : [])))
 }
 
 type Requested = Exclude<McpRequest, string>
 
+const refuse = (message: string, field?: keyof Requested): Result<never, Refusal> =>
+  err({ message, ...(field === undefined ? {} : { field }) })
+
 /** A run may ask for less than the configuration gives, and never for more. */
 function ofConfiguration(
   { name, required, on_change, tools, ...rest }: Requested,
   { configuration: { servers } }: McpRules,
-): Result<McpServer, string> {
+): Result<McpServer, Refusal> {
   const known = servers.get(name)?.recorded
   if (known === undefined) {
     const names = [...servers.keys()].join(', ')
     const advice =
       names === '' ? 'It has none: see RETRAI_MCP_SERVERS.' : `Choose one of: ${names}.`
-    return err(`This server has no MCP server "${name}". ${advice}`)
+    return refuse(`This server has no MCP server "${name}". ${advice}`)
   }
   const [field] = Object.keys(rest)
   if (field !== undefined) {
-    return err(`${field} of the MCP server ${name} is fixed by the configuration. Leave it out.`)
+    return refuse(`${field} of the MCP server ${name} is fixed by the configuration. Leave it out.`)
   }
   if (on_change === 'record' && known.on_change === 'stop') {
-    return err(`The configuration of the MCP server ${name} lets no run continue after a change.`)
+    return refuse(
+      `The configuration of the MCP server ${name} lets no run continue after a change.`,
+    )
   }
   const allowed = known.tools
   const beyond = tools?.filter((tool) => allowed !== undefined && !allowed.includes(tool)) ?? []
   if (beyond.length > 0) {
-    return err(`The configuration of the MCP server ${name} does not allow ${beyond.join(', ')}.`)
+    return refuse(
+      `The configuration of the MCP server ${name} does not allow ${beyond.join(', ')}.`,
+      'tools',
+    )
   }
   return ok({
     ...known,
@@ -80,15 +93,17 @@ function ofConfiguration(
 }
 
 /** Nothing of the environment of the server gets into a server that a request defines. */
-function ofRequest(requested: Requested, rules: McpRules): Result<McpServer, string> {
+function ofRequest(requested: Requested, rules: McpRules): Result<McpServer, Refusal> {
   const { name, url } = requested
   if (rules.configuration.servers.has(name)) {
-    return err(`"${name}" is an MCP server of the configuration. Choose another name.`)
+    return refuse(`"${name}" is an MCP server of the configuration. Choose another name.`, 'name')
   }
   const misfit = formProblem(requested)
-  if (misfit !== null) return err(`The MCP server ${name} ${misfit}.`)
+  if (misfit !== null) return refuse(`The MCP server ${name} ${misfit}.`)
+  const field = url === undefined ? 'command' : 'url'
   const refused = url === undefined ? commandProblem(name, rules) : urlProblem(name, url, rules)
-  return refused === null ? ok({ ...MCP_DEFAULTS, ...requested, source: 'request' }) : err(refused)
+  if (refused !== null) return refuse(refused, field)
+  return ok({ ...MCP_DEFAULTS, ...requested, source: 'request' })
 }
 
 const SETTING = 'RETRAI_MCP_REQUESTS'

@@ -50,10 +50,12 @@ function gist(event: AgentEvent): string {
       return `${shorten(now.join(', '), 200)}${because(reason)}`
     }
     case 'project_context': {
-      const { documents, files, git, programs } = event.payload
+      const { documents, files, git, programs, ignored_keys: ignored = [] } = event.payload
       const known = { files, 'the state of git': git, 'installed programs': programs }
       const read = Object.entries(known).flatMap(([name, text]) => (text === null ? [] : [name]))
-      return `the agent was shown ${shorten([...documents.map(({ path }) => path), ...read].join(', ') || 'nothing', 200)}`
+      const note = ignored.length === 0 ? '' : `; no effect in .retrai.yml: ${ignored.join(', ')}`
+      const shown = [...documents.map(({ path }) => path), ...read].join(', ') || 'nothing'
+      return `the agent was shown ${shorten(shown, 200)}${shorten(oneLine(note), 200)}`
     }
     case 'step_start':
       return event.payload.node

@@ -1,7 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import { goals } from '../../../src/agent/goals/catalogue.ts'
 import { settingsFor, withRules, withSettings } from '../../../src/agent/goals/project-settings.ts'
-import { meantKey, readProjectSettings } from '../../../src/agent/goals/retrai-yml.ts'
+import {
+  keysWithoutEffect,
+  meantKey,
+  readProjectSettings,
+} from '../../../src/agent/goals/retrai-yml.ts'
 import { chooseGoal, fittingGoals, prepareGoal } from '../../../src/agent/plan-goal.ts'
 import { type ApprovalRules, judge } from '../../../src/domain/approvals/rules.ts'
 import type { GoalRequest } from '../../../src/domain/requested-goal.ts'
@@ -18,12 +22,23 @@ success_condition:
 
 const read = async (text: string) => readProjectSettings(await project({ '.retrai.yml': text }))
 
-test('has the command and all conditions; keys of other tools are ignored', async () => {
+test('has the command and all conditions; keys that it does not know have no effect', async () => {
   expect((await read(FULL))._unsafeUnwrap()).toEqual({
     goal: 'shell-goal',
     check_command: 'make check',
     success_condition: { exit_code: 0, output_contains: 'OK', max_seconds: 10 },
   })
+})
+
+test('keys without effect are named, with the goal that the file names', async () => {
+  expect(keysWithoutEffect(FULL)).toEqual(['model'])
+  const text = `${FULL}"limits": {max_seconds: 3}\nnetwork:\n  deep: 1\nmodel : x\n# comment: y\n`
+  expect(keysWithoutEffect(text)).toEqual(['model', 'limits', 'network'])
+  const cwd = await project({ '.retrai.yml': text })
+  const [first] = (await fittingGoals(cwd, goals, null))._unsafeUnwrap()
+  expect(first?.because).toBe(
+    '.retrai.yml names it (in .retrai.yml, model, limits, network have no effect)',
+  )
 })
 
 test('a key of another tool is not taken for a misspelled one', () => {

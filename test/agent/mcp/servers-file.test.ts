@@ -114,6 +114,15 @@ test('a run may not reach a URL if runs reach nothing', async () => {
   expect(planned.isErr()).toBe(true)
 })
 
+test('a problem names the server by its place, and its field', async () => {
+  const own = { name: 'own', url: 'https://a.example' }
+  const planned = planServers(['docs', { ...own, name: 'docs' }, own, own], await rules('commands'))
+  const fields = planned._unsafeUnwrapErr().map(({ field }) => field)
+  expect(fields).toEqual(['mcp_servers.1.name', 'mcp_servers.2.url', 'mcp_servers.3.url'])
+  const twice = planServers(['docs', 'docs'], await rules())
+  expect(twice._unsafeUnwrapErr()).toMatchObject([{ field: 'mcp_servers.1' }])
+})
+
 test('a run may be stricter than the configuration, and bring a command', async () => {
   const own = { name: 'own', command: 'b' }
   const planned = planServers([{ name: 'docs', tools: ['read'] }, own], await rules())

@@ -6,6 +6,7 @@ import { type RunState, statusOf } from '../../../src/domain/state.ts'
 import { seenIn } from '../run/answers.ts'
 import type { Connection } from '../run/run-store.ts'
 import type { RunView } from '../run/run-view.ts'
+import { SubagentLine } from '../timeline/subagent-line.tsx'
 import { visible } from '../ui/foreign-text.ts'
 import { baseName, formatClock, formatCost, formatCount, shortId } from '../ui/format.ts'
 import { StatusPill } from '../ui/status-pill.tsx'
@@ -77,9 +78,34 @@ export function RunHeader(props: Props) {
         </CopyButton>
       </p>
       {state !== null && (
-        <Facts view={view} state={state} moment={moment} live={following && ended === null} />
+        <>
+          <Facts view={view} state={state} moment={moment} live={following && ended === null} />
+          <SubagentsAtWork view={view} state={state} />
+        </>
       )}
     </div>
+  )
+}
+
+/** The sub-agents at work at this moment. */
+const atWork = ({ subagents = [], phase }: RunState) =>
+  phase.type === 'ended' ? [] : subagents.filter(({ end }) => end === null)
+
+function SubagentsAtWork({ view, state }: { readonly view: RunView; readonly state: RunState }) {
+  const open = atWork(state)
+  if (open.length === 0) return null
+  return (
+    <ul className={classes.subagents} aria-label="Sub-agents at work">
+      {open.map(({ run_id, seq }) => {
+        const started = view.records[seq]
+        const goal = started?.kind === 'subagent_started' ? started.payload.config.goal : ''
+        return (
+          <li key={run_id}>
+            <SubagentLine runId={run_id} goal={goal} brief />
+          </li>
+        )
+      })}
+    </ul>
   )
 }
 
@@ -151,11 +177,8 @@ function nameOf({ phase, queued }: RunState): string {
 /** What the run does at the moment, in words. */
 function doing(state: RunState): string {
   const { phase, claimant, queued } = state
-  const subagent = state.subagents?.at(-1)
-  const open = phase.type === 'acting' ? phase.open : null
-  if (subagent?.end === null && subagent.call_id === open?.call_id) {
-    return `Waiting for the sub-agent ${shortId(subagent.run_id)}`
-  }
+  const open = atWork(state).length
+  if (open > 0) return `Waiting for ${open === 1 ? 'a sub-agent' : `${open} sub-agents`}`
   if (queued !== null) return queued
   switch (phase.type) {
     case 'ready':

@@ -6,6 +6,7 @@ import { visible } from '../ui/foreign-text.ts'
 import classes from './approvals-field.module.css'
 import { RowsField } from './rows-field.tsx'
 import { ACTIONS, emptyRule, type RuleDraft, ruleText } from './rule-draft.ts'
+import { Section } from './section.tsx'
 
 type Props = {
   readonly value: readonly RuleDraft[]
@@ -16,8 +17,7 @@ type Props = {
 /** Rules for the calls of the run, in order, and the rules of the server, which hold too. */
 export function ApprovalsField({ value, onChange, problem }: Props) {
   return (
-    <section className={classes.approvals} aria-label="Approvals">
-      <h3 className={classes.title}>Approvals</h3>
+    <Section title="Approvals">
       <ServerRules />
       <RowsField
         items={value}
@@ -37,7 +37,7 @@ export function ApprovalsField({ value, onChange, problem }: Props) {
           />
         )}
       </RowsField>
-    </section>
+    </Section>
   )
 }
 

@@ -20,7 +20,7 @@ export function CommandFields({ value, onChange, problem }: Props) {
   const mib = (bytes: number | undefined): string | undefined =>
     bytes === undefined ? undefined : `At most ${Math.floor(bytes / MIB)}`
   const limit = (field: 'memory_mib' | 'home_mib' | 'output_mib' | 'processes') => ({
-    ...{ min: 1, allowDecimal: false, value: value[field] },
+    ...{ min: 1, allowDecimal: false, hideControls: true, value: value[field] },
     onChange: (entered: number | string) => onChange({ [field]: entered }),
   })
   return (

@@ -2,6 +2,7 @@ import type { Level, LowerLimits } from '../../../src/api/isolation.ts'
 import type { Effort } from '../../../src/api/records.ts'
 import type { Goal, RunRequest } from '../../../src/client/index.ts'
 import { emptyPart, goalsOf, type PartDraft } from './goal-draft.ts'
+import { type McpDraft, serversOf } from './mcp-draft.ts'
 import { type RuleDraft, rulesOf } from './rule-draft.ts'
 
 /** The settings of a run that depend on its model, as they are filled in. An empty number field holds ''. */
@@ -37,7 +38,10 @@ export type Draft = ModelDraft &
     readonly max_tokens: number | string
     readonly max_seconds: number | string
     readonly approvals: readonly RuleDraft[]
+    /** Those of the configuration, by name. */
     readonly mcp_servers: readonly string[]
+    /** Those that the request brings. */
+    readonly own_servers: readonly McpDraft[]
     readonly instructions: string
     readonly reason: string
   }
@@ -63,6 +67,7 @@ export const EMPTY_DRAFT: Draft = {
   output_mib: '',
   approvals: [],
   mcp_servers: [],
+  own_servers: [],
   instructions: '',
   reason: '',
 }
@@ -88,6 +93,7 @@ export function requestOf(draft: Draft, goals: readonly Goal[]): RunRequest {
   })
   const network = networkOf(draft.network)
   const limits = limitsOf(draft)
+  const servers = serversOf(draft.mcp_servers, draft.own_servers)
   const approvals = rulesOf(draft.approvals)
   return {
     ...goalsOf(draft.parts, goals),
@@ -95,7 +101,7 @@ export function requestOf(draft: Draft, goals: readonly Goal[]): RunRequest {
     hitl_enabled: draft.hitl_enabled,
     ...(draft.reasoning_effort === null ? {} : { reasoning_effort: draft.reasoning_effort }),
     ...(draft.fallback_models.length === 0 ? {} : { fallback_models: [...draft.fallback_models] }),
-    ...(draft.mcp_servers.length === 0 ? {} : { mcp_servers: [...draft.mcp_servers] }),
+    ...(servers.length === 0 ? {} : { mcp_servers: servers }),
     ...(draft.isolation === null ? {} : { isolation: draft.isolation }),
     ...(network === null ? {} : { network }),
     ...(Object.keys(limits).length === 0 ? {} : { command_limits: limits }),

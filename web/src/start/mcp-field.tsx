@@ -1,26 +1,145 @@
-import { MultiSelect } from '@mantine/core'
+import { Checkbox, MultiSelect, Select, SimpleGrid, Text, Textarea, TextInput } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
+import type { FieldProblemOf } from '../api/problem.ts'
 import { mcpOfferQuery } from '../api/queries.ts'
+import { emptyServer, type McpDraft } from './mcp-draft.ts'
+import { RowsField } from './rows-field.tsx'
+import { Section } from './section.tsx'
 
+type Value = { readonly mcp_servers: readonly string[]; readonly own_servers: readonly McpDraft[] }
 type Props = {
-  readonly value: readonly string[]
-  readonly onChange: (names: string[]) => void
-  readonly problem: string | undefined
+  readonly value: Value
+  readonly onChange: (changes: Partial<Value>) => void
+  readonly problem: FieldProblemOf
 }
 
-/** The MCP servers of a run, if the server has any. */
+/** The MCP servers of a run: those of the server, and those that the run brings, if the server lets it. */
 export function McpField({ value, onChange, problem }: Props) {
-  const servers = useQuery(mcpOfferQuery).data?.servers ?? []
-  if (servers.length === 0) return null
+  const { mcp_servers: names, own_servers: own } = value
+  const offer = useQuery(mcpOfferQuery).data
+  const servers = offer?.servers ?? []
+  const mayBring = offer === undefined ? 'none' : offer.own
+  if (servers.length === 0 && mayBring === 'none') return null
+  const ofNames = names.map((_, index) => problem(`mcp_servers.${index}`)).find(Boolean)
   return (
-    <MultiSelect
-      label="MCP servers"
-      description="Optional. Servers whose tools the agent may call."
-      data={servers.map(({ name }) => name)}
-      value={[...value]}
-      onChange={onChange}
-      error={problem}
-      clearable
-    />
+    <Section title="MCP servers">
+      <Text size="sm" c="dimmed">
+        Optional. The agent may call the tools of these servers.
+      </Text>
+      {servers.length > 0 && (
+        <MultiSelect
+          label="Servers of the configuration"
+          data={servers.map(({ name }) => name)}
+          value={[...names]}
+          onChange={(mcp_servers) => onChange({ mcp_servers })}
+          error={ofNames}
+          clearable
+        />
+      )}
+      {mayBring !== 'none' && (
+        <RowsField
+          items={own}
+          onChange={(own_servers) => onChange({ own_servers })}
+          make={emptyServer}
+          nameOf={(index) => `MCP server ${index + 1}`}
+          addLabel="Add an MCP server of its own"
+          problem={problem('mcp_servers', 'exact')}
+        >
+          {(server, change, index) => {
+            const field = `mcp_servers.${names.length + index}`
+            return (
+              <OwnServer
+                server={server}
+                onChange={change}
+                mayHaveUrl={mayBring === 'all'}
+                problem={(inner) =>
+                  problem(`${field}.${inner}`) ??
+                  (inner === 'name' ? problem(field, 'exact') : undefined)
+                }
+              />
+            )
+          }}
+        </RowsField>
+      )}
+    </Section>
+  )
+}
+
+type OwnProps = {
+  readonly server: McpDraft
+  readonly onChange: (changes: Partial<McpDraft>) => void
+  readonly mayHaveUrl: boolean
+  readonly problem: (field: string) => string | undefined
+}
+
+const WAYS = [
+  { value: 'command', label: 'A program' },
+  { value: 'url', label: 'A URL' },
+] as const
+
+function OwnServer({ server, onChange, mayHaveUrl, problem }: OwnProps) {
+  return (
+    <>
+      <SimpleGrid cols={{ base: 1, xs: 2 }}>
+        <TextInput
+          label="Name"
+          placeholder="docs"
+          value={server.name}
+          onChange={(event) => onChange({ name: event.currentTarget.value })}
+          error={problem('name')}
+          spellCheck={false}
+          withAsterisk
+        />
+        {mayHaveUrl && (
+          <Select
+            label="It is"
+            data={WAYS}
+            value={server.by}
+            onChange={(by) => onChange({ by: by === 'url' ? 'url' : 'command' })}
+            allowDeselect={false}
+          />
+        )}
+      </SimpleGrid>
+      {server.by === 'url' ? (
+        <TextInput
+          label="URL"
+          placeholder="https://docs.example.org/mcp"
+          value={server.url}
+          onChange={(event) => onChange({ url: event.currentTarget.value })}
+          error={problem('url')}
+          spellCheck={false}
+          withAsterisk
+        />
+      ) : (
+        <SimpleGrid cols={{ base: 1, xs: 2 }}>
+          <TextInput
+            label="Program"
+            description="It runs isolated like the commands of the run."
+            placeholder="node"
+            value={server.command}
+            onChange={(event) => onChange({ command: event.currentTarget.value })}
+            error={problem('command')}
+            spellCheck={false}
+            withAsterisk
+          />
+          <Textarea
+            label="Arguments"
+            description="Optional. One a line."
+            placeholder="server.js"
+            autosize
+            maxRows={6}
+            value={server.args}
+            onChange={(event) => onChange({ args: event.currentTarget.value })}
+            error={problem('args')}
+            spellCheck={false}
+          />
+        </SimpleGrid>
+      )}
+      <Checkbox
+        label="The run ends if this server cannot be used"
+        checked={server.required}
+        onChange={(event) => onChange({ required: event.currentTarget.checked })}
+      />
+    </>
   )
 }

@@ -153,11 +153,7 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
           problem={problem}
         />
         <CommandFields value={draft} onChange={change} problem={problem} />
-        <McpField
-          value={draft.mcp_servers}
-          onChange={(mcp_servers) => change({ mcp_servers })}
-          problem={problem('mcp_servers')}
-        />
+        <McpField value={draft} onChange={change} problem={problem} />
         <TextInput
           label="Reason"
           description="Optional. It is recorded in the log."

@@ -31,7 +31,7 @@ type AgentNote = Extract<
 export function agentNoteOf(record: AgentNote): Shown {
   switch (record.kind) {
     case 'project_context': {
-      const { documents, files, git, programs } = record.payload
+      const { documents, files, git, programs, ignored_keys: ignored = [] } = record.payload
       const parts = [
         ...documents.map(({ path, text }) => `# ${path}\n${text}`),
         ...[files, git, programs].filter((text) => text !== null),
@@ -45,6 +45,12 @@ export function agentNoteOf(record: AgentNote): Shown {
             <p className={classes.line}>
               The agent was shown its project{names === '' ? '' : `, with ${visible(names)}`}
             </p>
+            {ignored.length > 0 && (
+              <p className={classes.line}>
+                In .retrai.yml, {visible(ignored.join(', '))}{' '}
+                {ignored.length === 1 ? 'has' : 'have'} no effect
+              </p>
+            )}
             <More
               name={`context ${record.seq}`}
               label="What it was shown"

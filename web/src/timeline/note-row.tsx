@@ -26,7 +26,7 @@ import { By } from './by.tsx'
 import { Frame } from './frame.tsx'
 import { More, plain, type Shown, SIZE } from './note-parts.tsx'
 import classes from './rows.module.css'
-import { SubagentNote } from './subagent-note.tsx'
+import { SubagentLine } from './subagent-line.tsx'
 
 export function NoteRow({ row: { record } }: { readonly row: RowOf<'note'> }) {
   const { icon, tone, content } = noteOf(record)
@@ -174,7 +174,7 @@ function noteOf(record: Note): Shown {
       return {
         icon: <IconRobot {...SIZE} />,
         tone: 'plain',
-        content: <SubagentNote record={record} />,
+        content: <SubagentLine runId={record.payload.run_id} goal={record.payload.config.goal} />,
       }
     case 'error': {
       const { message, traceback } = record.payload

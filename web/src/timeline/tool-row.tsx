@@ -58,8 +58,11 @@ export function ToolRow({ row: { call, result: whole }, moment, working }: Props
   const written = use(OutputContext).get(call.payload.call_id)
   const tone =
     outcome === null ? (working ? 'running' : 'plain') : outcome === 'ok' ? 'plain' : 'failed'
-  // Calls that changed something are open at first; calls that only read are folded.
-  const opened = !call.payload.read_only || (outcome !== null && outcome !== 'ok')
+  // Calls that changed something or show an image are open at first; others that only read are folded.
+  const opened =
+    !call.payload.read_only ||
+    (outcome !== null && outcome !== 'ok') ||
+    result?.payload.image !== undefined
   return (
     <Frame
       records={result === null ? [call] : [call, result]}

@@ -80,13 +80,16 @@ export function ShownImage({ result }: { readonly result: SeqRecordOf<'tool_resu
     <>
       <p className={classes.nothing}>{verdictOf(data.genuine, 'image')}</p>
       {data.genuine && (
-        <img
-          className={classes.image}
-          src={data.url}
-          alt={output.includes('\n') ? `${image.width} × ${image.height} pixels` : output}
-          width={image.width}
-          height={image.height}
-        />
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
+        <section className={classes.whole} tabIndex={0} aria-label="Image">
+          <img
+            className={classes.image}
+            src={data.url}
+            alt={output.includes('\n') ? `${image.width} × ${image.height} pixels` : output}
+            width={image.width}
+            height={image.height}
+          />
+        </section>
       )}
     </>
   )
