@@ -103,15 +103,22 @@ export const limitSockets = fp<Pick<LiveLimits, 'sockets' | 'socketsPerClient'>>
       { all: sockets, perClient: socketsPerClient },
       { all: 'too_many_sockets', perClient: 'too_many_of_client' },
     )
-    app.addHook('onRequest', async (request, reply) => {
-      if (!request.ws && !isStream(request)) return
-      if (request.ws && !speaksWebSocket(request)) return sendProblem(request, reply, NO_WEBSOCKET)
+    const refusalAt = (address: string): Problem | null => {
+      const code = admission.enter(address)
+      return code === null ? null : { code }
+    }
+    app.addHook('onRequest', (request, reply, done) => {
+      if (!request.ws && !isStream(request)) return done()
       const { ip } = request
-      const refusal = admission.enter(ip)
-      if (refusal !== null) return sendProblem(request, reply, { code: refusal })
+      const refusal = request.ws && !speaksWebSocket(request) ? NO_WEBSOCKET : refusalAt(ip)
+      if (refusal !== null) {
+        void sendProblem(request, reply, refusal)
+        return
+      }
       const held = request.ws ? request.raw.socket : reply.raw
       // `once` would hold a wrapper while the socket is open.
       held.on('close', () => admission.leave(ip))
+      done()
     })
   },
   { name: 'socket-limits', dependencies: ['security'] },

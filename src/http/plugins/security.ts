@@ -35,27 +35,30 @@ export const security = fp<{ readonly auth: Auth }>(
     app.decorateRequest('principal', { getter: principalOf })
     app.decorateRequest('role', { getter: roleOf })
     app.decorateRequest('tokenLifetime', { getter: lifetimeOf })
-    app.addHook('onRequest', async (request, reply) => {
+    // Without promises where none is needed: every request passes here.
+    app.addHook('onRequest', (request, reply, done) => {
       reply.headers(SECURITY_HEADERS)
-      const foreign = foreignness(request, auth.guarded)
-      if (foreign !== null) return sendProblem(request, reply, { code: foreign })
-      const broken = brokenHead(request)
-      if (broken !== null) {
-        if (request.ws) reply.header('sec-websocket-version', WEBSOCKET_VERSION)
-        return sendProblem(request, reply, { code: 'bad_request', detail: broken })
+      const refused = refusalOf(request, auth.guarded)
+      if (refused !== null) {
+        if (request.ws && refused.code === 'bad_request')
+          reply.header('sec-websocket-version', WEBSOCKET_VERSION)
+        void sendProblem(request, reply, refused)
+        return
       }
       const { needs } = request.routeOptions.config
-      if (needs === undefined) return
-      const caller = await identify(request, auth)
-      if (caller.isErr()) {
-        const { type: code, ...rest } = caller.error
-        if (code === 'unauthenticated') reply.header('www-authenticate', 'Bearer realm="retrai"')
-        return sendProblem(request, reply, { code, ...rest })
+      if (needs === undefined) return done()
+      const admit = (caller: Result<Caller, Rejection>): void => {
+        if (caller.isOk()) request.caller = caller.value
+        const problem = admission(caller, needs)
+        if (problem?.code === 'unauthenticated') {
+          reply.header('www-authenticate', 'Bearer realm="retrai"')
+        }
+        if (problem === null) done()
+        else void sendProblem(request, reply, problem)
       }
-      request.caller = caller.value
-      if (!roleMay(caller.value.role, needs)) {
-        return sendProblem(request, reply, forbidden(caller.value, needs))
-      }
+      const caller = identify(request, auth)
+      if (caller instanceof Promise) void caller.then(admit, done)
+      else admit(caller)
     })
     app.addHook('onSend', (request, { raw }, payload, done) => {
       if (request.caller !== null && payload instanceof Readable)
@@ -69,6 +72,14 @@ export const security = fp<{ readonly auth: Auth }>(
 
 const WEBSOCKET_VERSION = '13'
 const TOKENS = /^ *[\w!#$%&'*+.^`|~-]+ *(, *[\w!#$%&'*+.^`|~-]+ *)*$/
+
+/** Why a request is refused, whoever sends it; null if it is not. */
+function refusalOf(request: FastifyRequest, guarded: boolean): Problem | null {
+  const foreign = foreignness(request, guarded)
+  if (foreign !== null) return { code: foreign }
+  const broken = brokenHead(request)
+  return broken === null ? null : { code: 'bad_request', detail: broken }
+}
 
 /** Why Node or the WebSocket library would refuse the request without a problem document; null if they would not. */
 function brokenHead({ headers, raw, ws }: FastifyRequest): string | null {
@@ -125,14 +136,27 @@ function lifetimeOf(this: FastifyRequest): TokenLifetime {
 /** How long a request waits until the server has read the tokens, milliseconds. */
 const READ_WITHIN_MS = 2_000
 
-async function identify(request: FastifyRequest, auth: Auth): Promise<Result<Caller, Rejection>> {
+/** At once, unless it takes a ticket, or a server that has just started is still reading the tokens. */
+function identify(
+  request: FastifyRequest,
+  auth: Auth,
+): Result<Caller, Rejection> | Promise<Result<Caller, Rejection>> {
   const credential = credentialOf(request)
   if (credential?.type === 'ticket') return auth.redeem(credential.ticket)
   const caller = auth.authenticate(credential?.token)
   if (caller.isOk() || caller.error.type !== 'tokens_unread') return caller
-  // A server that has just started is still reading them.
-  const read = await auth.read(READ_WITHIN_MS)
-  return read ? auth.authenticate(credential?.token) : err(caller.error)
+  return auth
+    .read(READ_WITHIN_MS)
+    .then((read) => (read ? auth.authenticate(credential?.token) : err(caller.error)))
+}
+
+/** Why a caller may not do what needs this permission; null if the caller may. */
+function admission(caller: Result<Caller, Rejection>, needs: Permission): Problem | null {
+  if (caller.isErr()) {
+    const { type: code, ...rest } = caller.error
+    return { code, ...rest }
+  }
+  return roleMay(caller.value.role, needs) ? null : forbidden(caller.value, needs)
 }
 
 function forbidden({ role }: Caller, needs: Permission): Problem {

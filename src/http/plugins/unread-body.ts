@@ -13,14 +13,17 @@ const DISCARD_MS = 2000
  */
 export const discardUnreadBodies = fp(
   async (app) => {
-    app.addHook('onSend', async ({ raw }) => discardUnreadBody(raw))
+    app.addHook('onSend', ({ raw }, _reply, _payload, done) => {
+      if (isUnread(raw)) void discardUnreadBody(raw).then(() => done(), done)
+      else done()
+    })
   },
   { name: 'unread-bodies' },
 )
 
 /** Resolves at the end of the body, at one of the limits, or when the client leaves. */
 export async function discardUnreadBody(request: IncomingMessage): Promise<void> {
-  if (!hasBody(request) || request.complete || request.destroyed) return
+  if (!isUnread(request)) return
   const ended = new AbortController()
   const end = (): void => ended.abort()
   let bytes = 0
@@ -31,6 +34,9 @@ export async function discardUnreadBody(request: IncomingMessage): Promise<void>
   for (const event of ['end', 'close', 'error']) request.once(event, end)
   await sleep(DISCARD_MS, undefined, { signal: ended.signal }).catch(() => undefined)
 }
+
+const isUnread = (request: IncomingMessage): boolean =>
+  !request.complete && hasBody(request) && !request.destroyed
 
 const hasBody = ({ headers }: IncomingMessage): boolean =>
   headers['transfer-encoding'] !== undefined || Number(headers['content-length']) > 0

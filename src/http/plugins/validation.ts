@@ -106,12 +106,15 @@ export const runParams = fp(
   { name: 'run-params', dependencies: ['security'] },
 )
 
-async function readRunId(request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+function readRunId(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
   const { run_id: given } = RunParams.parse(request.params)
   const runId = RunId.safeParse(given)
-  if (!runId.success) return sendProblem(request, reply, { code: 'run_not_found' })
+  if (!runId.success) {
+    void sendProblem(request, reply, { code: 'run_not_found' })
+    return
+  }
   request.runId = runId.data
-  return undefined
+  done()
 }
 
 /** No body of this API needs more than three levels. */
