@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import type { Effects } from '../agent/effects.ts'
@@ -33,38 +34,63 @@ type Point = CrashPoint | RunnerCrashPoint
 
 const KNOWN: ReadonlyMap<string, Point> = new Map(ALL_POINTS.map((point) => [point, point]))
 
+type Crash = { readonly point: Point; readonly time: number }
+
 /**
  * `after append of tool_call#2` is the second time that the server reaches this point; without a number, the first. For the
  * process that runs commands, the number is that of a call of a tool.
  */
-export const CrashAt = z.string().transform((text, context) => {
+function crashNamed(text: string): Crash | undefined {
   const [, name = '', time = '1'] = /^(.*?)(?:#([1-9]\d*))?$/.exec(text) ?? []
   const point = KNOWN.get(name)
-  if (point !== undefined) return { point, time: Number(time) }
-  context.addIssue(`must be one of: ${ALL_POINTS.join(', ')}; or one of them with #2, #3, …`)
+  return point && { point, time: Number(time) }
+}
+
+/**
+ * A crash point, or the absolute path of a file that will name one. While it does not, the server does not crash, so it
+ * can first work on other runs.
+ */
+export const CrashAt = z.string().transform((text, context): Crash | { readonly file: string } => {
+  if (text.startsWith('/')) return { file: text }
+  const crash = crashNamed(text)
+  if (crash !== undefined) return crash
+  const points = ALL_POINTS.join(', ')
+  context.addIssue(`must be one of: ${points}; or one of them with #2, #3, …; or a file with that`)
   return z.NEVER
 })
 export type CrashAt = z.infer<typeof CrashAt>
 
+function crashIn(file: string): Crash | undefined {
+  try {
+    return crashNamed(readFileSync(file, 'utf8'))
+  } catch {
+    return undefined
+  }
+}
+
+const crashOf = (at: CrashAt): Crash | undefined => ('file' in at ? crashIn(at.file) : at)
+
 /** Counts how often a point is reached, and kills this process as `kill -9` does at the chosen time. */
-function fuse(
-  { point, time }: CrashAt,
-  burn: () => void = () => process.kill(process.pid, 'SIGKILL'),
-): (reached: Point) => void {
+function fuse(at: CrashAt): (reached: CrashPoint) => void {
   let times = 0
   return (reached) => {
-    if (reached !== point) return
+    const crash = crashOf(at)
+    if (reached !== crash?.point) return
     times += 1
-    if (times === time) burn()
+    if (times === crash.time) process.kill(process.pid, 'SIGKILL')
   }
 }
 
 /** Lets the process that runs commands crash in a call of a tool, if that is the point. */
 function runnerFuse(at: CrashAt, runner: Pick<Runner, 'crash'>): () => void {
-  const [, how, moment] = /^runner (killed|stopped) (.*)$/.exec(at.point) ?? []
-  const crash = { how, moment } as RunnerCrash
-  const reach = fuse(at, () => runner.crash(crash))
-  return () => reach(at.point)
+  let calls = 0
+  return () => {
+    const crash = crashOf(at)
+    const [, how, moment] = /^runner (killed|stopped) (.*)$/.exec(crash?.point ?? '') ?? []
+    if (how === undefined) return
+    calls += 1
+    if (calls === crash?.time) runner.crash({ how, moment } as RunnerCrash)
+  }
 }
 
 /** The store with the crash points of its appends; the store itself without `at`. */
@@ -89,16 +115,8 @@ export function withCrashingEffects(
   runner: Pick<Runner, 'crash'>,
 ): Effects {
   if (at === undefined) return effects
-  if (at.point.startsWith('runner ')) {
-    const { toolbox } = effects
-    const reach = runnerFuse(at, runner)
-    const execute: Effects['toolbox']['execute'] = (call, context) => {
-      reach()
-      return toolbox.execute(call, context)
-    }
-    return { ...effects, toolbox: { ...toolbox, execute } }
-  }
   const reach = fuse(at)
+  const reachCall = runnerFuse(at, runner)
   const { models, toolbox, findGoal, readProject } = effects
   const around = async <T>(effect: (typeof EFFECTS)[number], act: () => PromiseLike<T>) => {
     reach(`before ${effect}`)
@@ -115,7 +133,11 @@ export function withCrashingEffects(
     },
     toolbox: {
       ...toolbox,
-      execute: (call, context) => around('tool', () => toolbox.execute(call, context)),
+      execute: (call, context) =>
+        around('tool', () => {
+          reachCall()
+          return toolbox.execute(call, context)
+        }),
     },
     readProject: (project, signal) => around('project', () => readProject(project, signal)),
     findGoal: (name) => {

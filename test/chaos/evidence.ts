@@ -68,7 +68,7 @@ function rowsInFile(dataDir: string, condition: string, value: string): StoredEv
   }
 }
 
-/** The stream of a run in the file of the embedded store. No server may have it open. */
+/** The stream of a run in the file of the embedded store. */
 export const eventsInFile = (dataDir: string, runId: string): StoredEvent[] =>
   rowsInFile(dataDir, 's.name', `run-${runId}`)
 
@@ -89,3 +89,13 @@ export function eventsInStandIn({ log }: Pick<StandIn, 'log'>, runId: string): S
     return { revision: Number(revision), id, type, data: text(data), metadata: text(metadata) }
   })
 }
+
+export const recordsOf = ({ events }: Evidence): RunRecord[] =>
+  events.map(({ data }) => JSON.parse(data))
+
+/** What the last record of a run says. */
+export const endOf = (evidence: Evidence): unknown => recordsOf(evidence).at(-1)?.payload
+
+/** The outcomes of its calls. */
+export const outcomesOf = (evidence: Evidence): string[] =>
+  recordsOf(evidence).flatMap((r) => (r.kind === 'tool_result' ? [r.payload.outcome] : []))

@@ -1,8 +1,8 @@
-import { mkdir, mkdtemp, realpath, rename, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, rename, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { startScriptedModel } from '../../examples/scripted-model/server.ts'
+import { expect } from 'vitest'
 import { Client } from './client.ts'
+import type { CrashSite } from './crash-site.ts'
 import {
   type Acknowledged,
   type Evidence,
@@ -12,72 +12,51 @@ import {
   subagentsInFile,
 } from './evidence.ts'
 import { readLedger } from './ledger.ts'
-import { GOAL, PART, type Plan, scriptOf } from './plans.ts'
-import { Server } from './server-process.ts'
+import { GOAL, PART, type Plan } from './plans.ts'
 import { type Frame, watch } from './watch.ts'
 
 /** A run of a plan, and all that its servers showed of it. */
 class PlannedRun {
   readonly plan: Plan
   readonly project: string
+  /** The Idempotency-Key with which it is created. */
+  readonly key: string
   runId: string | null = null
   readonly observations: Observation[] = []
   readonly acknowledged: Acknowledged[] = []
 
-  constructor(plan: Plan, folder: string) {
+  /** @param group different for all groups of runs in this folder */
+  constructor(plan: Plan, folder: string, group: string) {
     this.plan = plan
-    this.project = join(folder, plan.name)
+    this.project = join(folder, group, plan.name)
+    this.key = `${group}-${plan.name}`
   }
 }
 
-type Model = Awaited<ReturnType<typeof startScriptedModel>>
-
-/** A data folder, a scripted model and one run for each plan. Servers work on them one after the other. */
-export class PlannedRuns implements AsyncDisposable {
-  readonly #folder: string
-  readonly #model: Model
+/** One run for each plan. The servers of a crash site work on them one after the other. */
+export class PlannedRuns {
+  readonly #site: CrashSite
   readonly #runs: readonly PlannedRun[]
-  readonly #servers: Server[] = []
-  readonly #over: AbortSignal
 
-  private constructor(
-    folder: string,
-    model: Model,
-    runs: readonly PlannedRun[],
-    over: AbortSignal,
-  ) {
-    this.#folder = folder
-    this.#model = model
+  private constructor(site: CrashSite, runs: readonly PlannedRun[]) {
+    this.#site = site
     this.#runs = runs
-    this.#over = over
-    over.addEventListener('abort', () => this.#kill())
   }
 
-  /** @param over aborts when the test has timed out: then its servers end, and with them all that it waits for */
-  static async open(plans: readonly Plan[], over: AbortSignal): Promise<PlannedRuns> {
-    const folder = await realpath(await mkdtemp(join(tmpdir(), 'retrai-crash-')))
-    const runs = plans.map((plan) => new PlannedRun(plan, folder))
+  static async on(site: CrashSite, plans: readonly Plan[]): Promise<PlannedRuns> {
+    site.groups += 1
+    const group = `group-${site.groups}`
+    const runs = plans.map((plan) => new PlannedRun(plan, site.folder, group))
     for (const { project } of runs) {
       await mkdir(join(project, PART), { recursive: true })
       await writeFile(join(project, '.retrai.yml'), GOAL)
     }
-    const model = await startScriptedModel({ script: scriptOf(plans) })
-    return new PlannedRuns(folder, model, runs, over)
-  }
-
-  get #dataDir(): string {
-    return join(this.#folder, 'data')
-  }
-
-  startServer(settings: Readonly<Record<string, string>> = {}): Server {
-    const server = new Server({ dataDir: this.#dataDir, modelUrl: this.#model.url }, settings)
-    this.#servers.push(server)
-    if (this.#over.aborted) server.kill('SIGKILL')
-    return server
+    return new PlannedRuns(site, runs)
   }
 
   /** Plays each plan until its run has ended, waits for an answer that the plan does not give, or the server dies. */
-  async play(server: Server): Promise<void> {
+  async play(): Promise<void> {
+    const { server } = this.#site
     const url = await server.url
     if (url === null) return
     const gone = new AbortController()
@@ -106,25 +85,27 @@ export class PlannedRuns implements AsyncDisposable {
   /** How many requests the model got for each of its turns. */
   asked(plan: Plan): number[] {
     const counts: number[] = []
-    for (const { conversation, turn } of this.#model.requests) {
-      if (conversation.includes(`/${plan.name}.`)) counts[turn] = (counts[turn] ?? 0) + 1
+    for (const { conversation, turn } of this.#site.model.requests) {
+      if (conversation.includes(`${this.projectOf(plan)}.`)) counts[turn] = (counts[turn] ?? 0) + 1
     }
     return counts
   }
 
-  /** All that is known of a run. No server may have the log open. */
-  async evidence(plan: Plan, details: unknown): Promise<Evidence> {
+  /** All that is known of a run, which has ended. */
+  async evidence(plan: Plan): Promise<Evidence> {
     const { project, observations, acknowledged } = this.#run(plan)
+    const { dataDir } = this.#site
     const runId = this.runId(plan)
+    const details = await (await this.#site.client()).get(`/api/runs/${runId}`)
     return {
       runId,
-      events: eventsInFile(this.#dataDir, runId),
-      subagents: subagentsInFile(this.#dataDir, runId),
+      events: eventsInFile(dataDir, runId),
+      subagents: subagentsInFile(dataDir, runId),
       observations,
       ledger: await readLedger(project),
       acknowledged,
       settled: true,
-      details: [details],
+      details: [details?.body],
     }
   }
 
@@ -144,23 +125,31 @@ export class PlannedRuns implements AsyncDisposable {
     if (run === undefined) throw new Error(`no run has the plan ${plan.name}`)
     return run
   }
+}
 
-  #kill(): void {
-    for (const server of this.#servers) server.kill('SIGKILL')
-  }
+/** Plays runs of these plans on a server that dies at a crash point, and on the next one. All but those that wait have ended. */
+export async function crashAndContinue(
+  site: CrashSite,
+  at: string,
+  plans: readonly Plan[],
+): Promise<PlannedRuns> {
+  const runs = await PlannedRuns.on(site, plans)
+  site.crashAt(at)
+  await runs.play()
+  await expectKilled(site)
+  site.restart()
+  await runs.play()
+  return runs
+}
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    this.#kill()
-    await Promise.all(this.#servers.map(({ exit }) => exit))
-    await this.#model.close()
-    await rm(this.#folder, { recursive: true, force: true, maxRetries: 5 })
-  }
+export async function expectKilled({ server }: CrashSite): Promise<void> {
+  expect(await server.exit, server.output).toEqual({ code: null, signal: 'SIGKILL' })
 }
 
 async function play(run: PlannedRun, client: Client, gone: AbortSignal): Promise<void> {
-  const { name, body, answers } = run.plan
+  const { body, answers } = run.plan
   const request = { goal: 'shell-goal', model_name: 'scripted', cwd: run.project, ...body }
-  const runId = await client.create(name, request)
+  const runId = await client.create(run.key, request)
   if (runId === null) return
   run.runId = runId
   run.acknowledged.push({ type: 'created' })

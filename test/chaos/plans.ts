@@ -177,6 +177,12 @@ export const endless: Plan = {
       : finish(turn),
 }
 
+/** Each of which has a name of its own. */
+export const ALL_PLANS: readonly Plan[] = [
+  ...[writer, reader, asked, waiting, stuck, guarded, talkative, connecting],
+  ...[delegating, pairing, calling, fatal, endless],
+]
+
 /** Whether a conversation is of a plan with this name: of its run, or of a sub-agent of that. */
 const isOf = (name: string, conversation: string): boolean =>
   [`/${name}.`, `/${name}/${PART}.`].some((folder) => conversation.includes(folder))

@@ -17,6 +17,10 @@ test.each(['', 'after lunch', 'after tool#0', 'after tool#x', 'after tool#1#2'])
   },
 )
 
+test('a path names a file that will hold the crash point', () => {
+  expect(CrashAt.parse('/tmp/crash-at')).toEqual({ file: '/tmp/crash-at' })
+})
+
 test('a server has no crash point by default', () => {
   expect(readSettings({}, {})._unsafeUnwrap().RETRAI_CRASH_AT).toBeUndefined()
 })

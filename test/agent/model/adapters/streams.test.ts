@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util'
 import Anthropic from '@anthropic-ai/sdk'
 import OpenAI from 'openai'
 import { describe, expect, test } from 'vitest'
@@ -18,7 +19,9 @@ describe.each(APIS)('a reply over %s', (api) => {
     const whole = await wholeReply(api)
     for (let at = 1; at < all.length; at += 1) {
       const { reply, parts } = await read(api, [all.slice(0, at), all.slice(at)])
-      expect({ reply: timeless(reply._unsafeUnwrap()), parts }).toEqual(whole)
+      const divided = { reply: timeless(reply._unsafeUnwrap()), parts }
+      // The matcher takes longer than the reply.
+      if (!isDeepStrictEqual(divided, whole)) expect(divided, `divided at ${at}`).toEqual(whole)
     }
   })
 
@@ -28,7 +31,7 @@ describe.each(APIS)('a reply over %s', (api) => {
     for (let at = 0; at < all.length; at += 1) {
       const { reply } = await read(api, [all.slice(0, at)])
       if (reply.isErr()) {
-        expect(reply.error).toMatchObject({ type: 'transient' })
+        expect(reply.error.type).toBe('transient')
         outcomes.add('failed')
         continue
       }

@@ -1,0 +1,185 @@
+import { existsSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import type { CrashPoint } from '../../src/server/crash-points.ts'
+import { canMakeGroups, smallGroup } from '../support/small-group.ts'
+import { AMPLE, type CrashSite, CrashSites } from './crash-site.ts'
+import { type Evidence, endOf, outcomesOf } from './evidence.ts'
+import { processesIn } from './inspection.ts'
+import { violations } from './invariants.ts'
+import { crashAndContinue, expectKilled, PlannedRuns } from './planned-runs.ts'
+import { endless, fatal, reader, writer } from './plans.ts'
+
+const MIB = 1024 * 1024
+
+const sites = new CrashSites()
+afterAll(() => sites[Symbol.asyncDispose]())
+
+describe.concurrent('if the process that runs commands dies', AMPLE, () => {
+  test('its command is unknown, is not run again, and leaves nothing', ({ expect, signal }) =>
+    sites.with(signal, async (site) => {
+      const runs = await PlannedRuns.on(site, [fatal])
+      await runs.play()
+      expect(await processesIn(runs.projectOf(fatal))).toEqual([])
+      const evidence = await runs.evidence(fatal)
+      expect(violations(evidence)).toEqual([])
+      expect(outcomesOf(evidence)).toEqual(['unknown', 'ok'])
+      expect(evidence.ledger).toEqual(['0.0', '1.0'])
+      expect(endOf(evidence)).toMatchObject({ status: 'achieved' })
+    }))
+})
+
+/** Lets a server die in a command that does not end by itself, and another one continue. */
+const dieInCommand = (
+  signal: AbortSignal,
+  kill: (site: CrashSite) => Promise<void>,
+  at?: string,
+): Promise<Evidence> =>
+  sites.with(signal, async (site) => {
+    const runs = await PlannedRuns.on(site, [endless])
+    if (at !== undefined) site.crashAt(at)
+    const playing = runs.play()
+    await expect
+      .poll(() => existsSync(join(runs.projectOf(endless), 'ledger')), { timeout: 60_000 })
+      .toBe(true)
+    await kill(site)
+    await expectKilled(site)
+    await playing
+    expect(await processesIn(runs.projectOf(endless))).toEqual([])
+    site.restart()
+    await runs.play()
+    return runs.evidence(endless)
+  })
+
+describe('if a server dies in a command', AMPLE, () => {
+  test('while its runner is stopped, the command is unknown, is not run again, and leaves nothing', async ({
+    signal,
+  }) => {
+    const stopped = async ({ server }: CrashSite) => {
+      await expect.poll(() => server.runnerState, { timeout: 60_000 }).toBe('T')
+      server.kill('SIGKILL')
+    }
+    const evidence = await dieInCommand(signal, stopped, 'runner stopped during output')
+    expect(violations(evidence)).toEqual([])
+    expect(outcomesOf(evidence)).toEqual(['unknown', 'ok'])
+    expect(endOf(evidence)).toMatchObject({ status: 'achieved' })
+  })
+
+  test.skipIf(!canMakeGroups)(
+    'because the kernel ends it for lack of memory, the command is unknown, is not run again, and leaves nothing',
+    async ({ signal }) => {
+      const evidence = await dieInCommand(signal, async ({ server }) => {
+        const group = smallGroup(MIB)
+        group.add(server.pid ?? 0)
+        const url = await server.url
+        const isGone = server.exit.then(() => true)
+        const ask = () => fetch(`${url}/openapi.json`).then((answer) => answer.text())
+        while (
+          !(await Promise.race([
+            isGone,
+            ask()
+              .then(() => false)
+              .catch(() => isGone),
+          ]))
+        );
+        expect(group.kills()).toBeGreaterThan(0)
+      })
+      expect(violations(evidence)).toEqual([])
+      expect(outcomesOf(evidence)).toEqual(['unknown', 'ok'])
+      expect(evidence.ledger).toEqual(['0.0', '1.0'])
+      expect(endOf(evidence)).toMatchObject({ status: 'achieved' })
+    },
+  )
+})
+
+type Case = {
+  readonly at: CrashPoint | `${CrashPoint}#${number}`
+  /** Outcomes of the calls, and the entries that they wrote. */
+  readonly outcomes: readonly string[]
+  readonly ledger?: readonly string[]
+  /** How many requests the model got for each of its turns. */
+  readonly asked: readonly number[]
+}
+
+const ok = ['ok', 'ok', 'ok']
+const all = ['0.0', '0.1', '1.0']
+
+/** Two calls in the first turn, one in the second; each appends its own name to a file. */
+const WRITER_CASES: readonly Case[] = [
+  { at: 'before model', outcomes: ok, ledger: all, asked: [1, 1, 1] },
+  { at: 'after model', outcomes: ok, ledger: all, asked: [2, 1, 1] },
+  { at: 'before append of assistant_message', outcomes: ok, ledger: all, asked: [2, 1, 1] },
+  { at: 'before append of tool_call', outcomes: ok, ledger: all, asked: [2, 1, 1] },
+  {
+    at: 'after append of tool_call',
+    outcomes: ['unknown', 'ok', 'ok'],
+    ledger: ['0.1', '1.0'],
+    asked: [1, 1, 1],
+  },
+  {
+    at: 'before tool',
+    outcomes: ['unknown', 'ok', 'ok'],
+    ledger: ['0.1', '1.0'],
+    asked: [1, 1, 1],
+  },
+  { at: 'after tool', outcomes: ['unknown', 'ok', 'ok'], ledger: all, asked: [1, 1, 1] },
+  {
+    at: 'before append of tool_result',
+    outcomes: ['unknown', 'ok', 'ok'],
+    ledger: all,
+    asked: [1, 1, 1],
+  },
+  {
+    at: 'after append of tool_result',
+    outcomes: ['ok', 'unknown', 'ok'],
+    ledger: ['0.0', '1.0'],
+    asked: [1, 1, 1],
+  },
+  { at: 'after tool#2', outcomes: ['ok', 'unknown', 'ok'], ledger: all, asked: [1, 1, 1] },
+  {
+    at: 'before append of tool_result#2',
+    outcomes: ['ok', 'unknown', 'ok'],
+    ledger: all,
+    asked: [1, 1, 1],
+  },
+  { at: 'after append of tool_result#2', outcomes: ok, ledger: all, asked: [1, 1, 1] },
+  { at: 'after goal check', outcomes: ok, ledger: all, asked: [1, 1, 1] },
+  { at: 'before append of goal_check', outcomes: ok, ledger: all, asked: [1, 1, 1] },
+  { at: 'after append of goal_check', outcomes: ok, ledger: all, asked: [1, 1, 1] },
+  { at: 'before append of goal_check#2', outcomes: ok, ledger: all, asked: [1, 1, 1] },
+  { at: 'before append of run_end', outcomes: ok, ledger: all, asked: [1, 1, 1] },
+  { at: 'after append of run_end', outcomes: ok, ledger: all, asked: [1, 1, 1] },
+]
+
+/** Two calls that only read, after one failure of the model; then a model that refuses. */
+const READER_CASES: readonly Case[] = [
+  { at: 'before tool', outcomes: ['ok', 'ok'], asked: [2, 1] },
+  { at: 'after tool', outcomes: ['ok', 'ok'], asked: [2, 1] },
+  { at: 'after append of tool_call#2', outcomes: ['ok', 'ok'], asked: [2, 1] },
+  { at: 'before append of llm_retry', outcomes: ['ok', 'ok'], asked: [2, 1] },
+  { at: 'before append of error', outcomes: ['ok', 'ok'], asked: [2, 2] },
+  { at: 'after append of error', outcomes: ['ok', 'ok'], asked: [2, 1] },
+]
+
+describe.concurrent('after a kill', AMPLE, () => {
+  test.for(WRITER_CASES)('$at, no call that writes is run twice', (row, { expect, signal }) =>
+    sites.with(signal, async (site) => {
+      const runs = await crashAndContinue(site, row.at, [writer])
+      const evidence = await runs.evidence(writer)
+      expect(violations(evidence)).toEqual([])
+      expect(outcomesOf(evidence)).toEqual(row.outcomes)
+      expect(evidence.ledger).toEqual(row.ledger)
+      expect(runs.asked(writer)).toEqual(row.asked)
+    }),
+  )
+
+  test.for(READER_CASES)('$at, calls that only read are run again', (row, { expect, signal }) =>
+    sites.with(signal, async (site) => {
+      const runs = await crashAndContinue(site, row.at, [reader])
+      const evidence = await runs.evidence(reader)
+      expect(violations(evidence)).toEqual([])
+      expect(outcomesOf(evidence)).toEqual(row.outcomes)
+      expect(runs.asked(reader)).toEqual(row.asked)
+    }),
+  )
+})
