@@ -3,7 +3,8 @@ import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 /** Small files with tests that take long. */
-const LONG = /\/(chaos\/chaos|fuzz\/fuzz|audit\/constant-memory|cli\/demo)\.test\.ts$/
+const LONG =
+  /\/(chaos\/chaos|chaos\/crash-(points|outcomes|subagents)|reliability\/redaction|fuzz\/fuzz|audit\/constant-memory|cli\/demo)\.test\.ts$/
 
 /** A first run starts with the largest files. The long tests would be the last, when the other workers have nothing left. */
 class LongFirst extends BaseSequencer {

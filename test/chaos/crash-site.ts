@@ -110,6 +110,7 @@ export class CrashSites implements AsyncDisposable {
       this.#free.push(site)
       return result
     } catch (error) {
+      if (over.aborted) console.error(`The test took too long. Its server:\n${site.server.output}`)
       await site[Symbol.asyncDispose]()
       throw error
     } finally {
