@@ -43,12 +43,13 @@ const ERRORS: readonly RegExp[] = [
   // assert of C, Unity
   /^[^\s:][^:]*: ?[^\s:]+:\d+:.*\bAssertion\b.*\bfailed/,
   /^[^\s:]+:\d+:\w+:FAIL\b/,
-  // biome
-  /^[^\s:]+:\d+:\d+ (?:lint|parse|format|assist)\b/,
 ]
 /** An error whose place is on the next line: that of rustc and ruff. */
 const ERROR_BEFORE_PLACE = /^(?:error(?:\[E\d+\])?: |[A-Z]+\d+ )/
 const PLACE_AFTER = /^ *--> +(\S+:\d+:\d+)/
+/** Of biome: the place and the rule, and two lines below what is wrong. With `!` or `i`, it is less than an error. */
+const BIOME = /^(\S+) ((?:lint|parse|format|assist)(?:\/\S+)?)(?: +FIXABLE)? *━+$/
+const BIOME_ERROR = /^ *× (.+)$/
 /** Of eslint, below a line with the name of the file. */
 const ESLINT = /^ +(\d+:\d+) +error +(.+)$/
 
@@ -78,6 +79,11 @@ function errorIn(lines: readonly string[], index: number): string | null {
     const place = PLACE_AFTER.exec(lines[index + 1] ?? '')?.[1]
     return place === undefined ? null : `${place}: ${line}`
   }
+  const [, place, rule] = BIOME.exec(line) ?? []
+  if (place !== undefined) {
+    const wrong = BIOME_ERROR.exec(lines[index + 2] ?? '')?.[1]
+    return wrong === undefined ? null : `${place}: ${wrong} (${rule})`
+  }
   const [, at, message] = ESLINT.exec(line) ?? []
   if (at === undefined) return null
   let above = index - 1
@@ -87,7 +93,9 @@ function errorIn(lines: readonly string[], index: number): string | null {
 
 function find(output: string): Found {
   const lines = linesOf(output)
-  const names = lines.flatMap((line) => {
+  const names = lines.flatMap((line, index) => {
+    // A message of biome, which begins like a failed test.
+    if (lines[index - 2]?.endsWith('━')) return []
     const found = FAILED_TESTS.map((pattern) => pattern.exec(line)?.[1])
     return (
       found

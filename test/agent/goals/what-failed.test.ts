@@ -29,9 +29,33 @@ const ESLINT = `
 ✖ 3 problems (2 errors, 1 warning)
 `
 
+const BIOME = `src/sum.ts:1:29 lint/suspicious/noExplicitAny ━━━━━━━━━━
+
+  ! Unexpected any. Specify a different type.
+  
+src/sum.ts:4:8 lint/correctness/noInnerDeclarations  FIXABLE  ━━━━━━━━━━
+
+  × This var should be declared at the root of the enclosing function.
+  
+src/sum.ts format ━━━━━━━━━━
+
+  × Formatter would have printed the following content:
+  
+Found 2 errors.
+Found 1 warning.
+check ━━━━━━━━━━
+
+  × Some errors were emitted while running checks.
+`
+
 describe('the first error with its place, and the names of failed tests, are found in the output of', () => {
   test.each([
     ['gcc', GCC, "sum.c:3:12: error: 'c' undeclared (first use in this function)"],
+    [
+      'biome',
+      BIOME,
+      'src/sum.ts:4:8: This var should be declared at the root of the enclosing function. (lint/correctness/noInnerDeclarations) (and 1 more)',
+    ],
     [
       'gcc without a header',
       'a.c:1:10: fatal error: x.h: No such file or directory\n',
