@@ -5,8 +5,7 @@ import type { Runner } from './runner.ts'
 
 const WITHIN_MS = 10_000
 /** Ends well when the shell finds itself in the control group named `$1`. */
-const SCRIPT = `n=0
-until grep -q "/$1/" /proc/self/cgroup; do n=$((n + 1)); [ "$n" -lt 500 ] || exit 1; done`
+const SCRIPT = 'grep -q "/$1/" /proc/self/cgroup'
 
 /**
  * Makes the control group of a server and tries it with a command. The error says why commands have none, as a part of a

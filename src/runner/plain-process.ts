@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
+import { Writable } from 'node:stream'
 import { type Started, spawned, untilExit } from './child.ts'
 import type { CommandGroup } from './command-group.ts'
 import type { PolicyFacts } from './isolation/policy.ts'
@@ -40,6 +41,19 @@ export async function startPlain(
   return startMarked(launched, { group, facts, user })
 }
 
+/** It becomes the command when the runner answers. If the runner dies before, it runs nothing. */
+const GATE_SCRIPT = 'read -r _ <&3 || exit 125; exec 3<&-; exec "$@"'
+const AT_GATE = ['/bin/sh', '-c', GATE_SCRIPT, 'sh'] as const
+
+/** A command that waits until it is in its control group: what it starts before would stay outside, without limits. */
+function gated(request: StartRequest): StartRequest {
+  const found = programOf(request)
+  // Starting it will fail, and its error says why.
+  if (found === null) return request
+  const [shell, ...before] = AT_GATE
+  return { ...request, file: shell, args: [...before, found, ...request.args] }
+}
+
 type How = {
   readonly group: CommandGroup | null
   readonly facts: PolicyFacts | null
@@ -47,10 +61,8 @@ type How = {
   readonly user: OpenedProject['user']
 }
 
-async function startMarked(
-  { file, args, cwd, env, hasInput = false }: StartRequest,
-  { group, facts, user }: How,
-): Promise<Started> {
+async function startMarked(request: StartRequest, { group, facts, user }: How): Promise<Started> {
+  const { file, args, cwd, env, hasInput = false } = group === null ? request : gated(request)
   const mark = newMark()
   const before = performance.now()
   const child = spawn(file, args, {
@@ -58,15 +70,24 @@ async function startMarked(
     env: { ...env, ...mark },
     ...user,
     detached: true,
-    stdio: [hasInput ? 'pipe' : 'ignore', 'pipe', 'pipe'],
+    stdio: [
+      hasInput ? 'pipe' : 'ignore',
+      'pipe',
+      'pipe',
+      ...(group === null ? [] : ['pipe' as const]),
+    ],
   })
   const { stdin, stdout, stderr } = child
   const exited = untilExit(child).then((exitCode): Ended => ({ end: 'exited', exitCode }))
   const pid = await spawned(child)
   if (stdout === null || stderr === null) throw new Error('it has no pipes')
-  const origin = originOf(pid, mark, before)
-  group?.add(pid)
   preferForKilling(pid)
+  if (group !== null) {
+    const gate: unknown = child.stdio[3]
+    if (!(gate instanceof Writable)) throw new Error('it has no pipes')
+    begin(gate, () => group.add(pid))
+  }
+  const origin = originOf(pid, mark, before)
   return {
     ...{ stdin, stdout, stderr, exited, pid, facts, group },
     ...{ mark: entryOf(mark), namespace: () => null },
@@ -76,6 +97,18 @@ async function startMarked(
       killCommand(origin, child.exitCode !== null || child.signalCode !== null)
       group?.killAll()
     },
+  }
+}
+
+/** Lets a command begin when it is in its group. If it cannot be moved there, its gate stays closed for ever. */
+function begin(gate: Writable, join: () => void): void {
+  gate.on('error', () => {})
+  try {
+    join()
+    gate.end('begin\n')
+  } catch (cause) {
+    gate.destroy()
+    throw cause
   }
 }
 

@@ -32,7 +32,7 @@ export type ProcessIo = {
 
 /** Runs a command to its end. When it resolves, nothing of the command lives. */
 export async function runProcess(request: StartRequest, io: ProcessIo): Promise<CallEnd> {
-  const started = await start(request)
+  const started = await start(request, io.stopped)
   if ('end' in started) return started
   const closed = Promise.all([started.stdout, started.stderr].map(untilClosed))
   io.onStarted(started)
@@ -93,19 +93,29 @@ function writtenBy({ sandbox, cwd }: StartRequest) {
   return { homes, disks: [sandbox?.project ?? cwd, ...homes.slice(0, 1)] }
 }
 
-async function start(request: StartRequest): Promise<Started | NotStarted> {
+async function start(
+  request: StartRequest,
+  stopped: Promise<StopCause>,
+): Promise<Started | NotStarted | { readonly end: StopCause }> {
   const { file, cwd, project, sandbox, limits } = request
   const short = diskShortageNow(project, limits.freeDiskBytes)
   if (short !== null) return { end: 'not_started', message: noDisk(short) }
-  let group: CommandGroup | null = null
+  let group: CommandGroup | null
   try {
     group = request.group === null ? null : CommandGroup.take(request.group, limits)
+  } catch (cause) {
+    const message = `${file} cannot be started, because it gets no control group: ${messageOf(cause)}`
+    return { end: 'not_started', message }
+  }
+  try {
+    const stop = new AbortController()
+    void stopped.then(() => stop.abort())
     const started =
       sandbox?.level === 'namespaces'
-        ? await startContained(request, sandbox, group)
+        ? await startContained(request, sandbox, group, stop.signal)
         : await startPlain(request, group)
-    if ('end' in started) await group?.release()
-    return started
+    if (started === null || 'end' in started) await group?.release()
+    return started ?? { end: await stopped }
   } catch (cause) {
     await group?.release()
     return whyNotStarted(file, cwd, cause)

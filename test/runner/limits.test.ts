@@ -101,17 +101,44 @@ const grouped = () => {
   const run = commandRunner({ ...DEFAULT_LIMITS, memoryBytes: 64 * MIB, group: server })
   return { run, folder }
 }
-/** A command begins before it is moved into its group. */
-const UNTIL_GROUPED = 'until grep -q /retrai- /proc/self/cgroup; do sleep 0.01; done'
-const TOO_MUCH = `${UNTIL_GROUPED}; head -c 400000000 /dev/zero | tail -c 300000000 | wc -c`
+const TOO_MUCH = 'head -c 400000000 /dev/zero | tail -c 300000000 | wc -c'
 
 ifGrouped('in a control group, the kernel ends what takes too much memory', async () => {
   const { run } = grouped()
   const cwd = await temporaryFolder()
-  const named = await run(bash(cwd, `${UNTIL_GROUPED}; cat /proc/self/cgroup`))
+  const named = await run(bash(cwd, 'cat /proc/self/cgroup'))
   expect(named.stdout).toMatch(new RegExp(`/retrai-${process.pid}/c[\\d-]+$`, 'm'))
   const result = await run(bash(cwd, TOO_MUCH))
   expect(result).toMatchObject({ end: 'out_of_memory', limitBytes: 64 * MIB })
+})
+
+ifGrouped(
+  'a command is in its control group before it begins, with its own arguments',
+  async () => {
+    const { run } = grouped()
+    const cwd = await temporaryFolder()
+    const { signal } = new AbortController()
+    const seen = await Promise.all(
+      Array.from({ length: 20 }, async () => {
+        const args = ['/proc/self/cgroup']
+        return (await run({ file: 'cat', args, cwd, timeoutMs: 60_000, signal })).stdout
+      }),
+    )
+    expect(seen.filter((groups) => !groups.includes(`/retrai-${process.pid}/c`))).toEqual([])
+    const args = ['%s|', 'a b', '', '$HOME', '*']
+    const printed = await run({ file: 'printf', args, cwd, timeoutMs: 60_000, signal })
+    expect(printed.stdout).toBe('a b||$HOME|*|')
+    const missing = await run({ file: 'no-such-program', args: [], cwd, timeoutMs: 60_000, signal })
+    expect(missing.end).toBe('not_found')
+  },
+)
+
+test('a missing control group is not taken for a missing program', async () => {
+  const cwd = await temporaryFolder()
+  const group = { version: 2, folder: join(cwd, 'gone') } as const
+  const result = await commandRunner({ ...DEFAULT_LIMITS, group })(bash(cwd, 'true'))
+  expect(result.end).toBe('not_started')
+  expect(result.output).toContain('bash cannot be started, because it gets no control group')
 })
 
 ifGrouped('a control group is used by one command after the other, each by itself', async () => {
@@ -136,7 +163,7 @@ ifGrouped(
     for (const entry of await readdir(folder, { withFileTypes: true })) {
       if (entry.isDirectory()) await rmdir(join(folder, entry.name))
     }
-    expect(await run(bash(cwd, `${UNTIL_GROUPED}; echo fine`))).toMatchObject({ stdout: 'fine\n' })
+    expect(await run(bash(cwd, 'echo fine'))).toMatchObject({ stdout: 'fine\n' })
   },
 )
 
@@ -144,7 +171,7 @@ ifGrouped('in a control group, even a process without a mark ends with its comma
   const { run } = grouped()
   const cwd = await temporaryFolder()
   const hidden = "env -i setsid bash -c 'echo $$ > pids.new; mv pids.new pids; exec sleep 1000' &"
-  const script = `${UNTIL_GROUPED}; ${hidden} until [ -s pids ]; do sleep 0.01; done; echo done`
+  const script = `${hidden} until [ -s pids ]; do sleep 0.01; done; echo done`
   expect(await run(bash(cwd, script))).toMatchObject({ end: 'exited', stdout: 'done\n' })
   await expectAllDead(await pidsIn(join(cwd, 'pids'), 1))
 })
