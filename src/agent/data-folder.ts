@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs'
 import { realpath, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import type { Problem } from './model-problems.ts'
@@ -25,15 +26,27 @@ export async function dataFolderProblem(
 
 type Identities = { readonly own: string; readonly all: readonly string[] }
 
-/** The identity of a folder and of each folder above it: device and inode, or the path if it does not exist. */
+/**
+ * The identity of a folder and of each folder above it: device and inode, or the path if it does not exist. To find the
+ * path, all of them are looked up, which may take long on a slow disk. After that, they are known, and to ask for each in
+ * the pool of threads would take a hundred times as long.
+ */
 async function folderAndParents(path: string): Promise<Identities> {
   const all: string[] = []
   let at = await realpath(path).catch(() => resolve(path))
   for (;;) {
-    const stats = await stat(at).catch(() => null)
-    all.push(stats === null ? at : `${stats.dev}:${stats.ino}`)
+    all.push(identityOf(at))
     if (at === dirname(at)) return { own: all[0] ?? at, all }
     at = dirname(at)
+  }
+}
+
+function identityOf(path: string): string {
+  try {
+    const { dev, ino } = statSync(path)
+    return `${dev}:${ino}`
+  } catch {
+    return path
   }
 }
 

@@ -41,6 +41,70 @@ export async function projectContext(project: Project, deps: Deps): Promise<Proj
   }
 }
 
+type Look = {
+  readonly found: Promise<ProjectContext>
+  readonly stop: AbortController
+  /** How many runs wait for it. */
+  wanted: number
+}
+
+const NOTHING: ProjectContext = { documents: [], files: null, git: null, programs: null }
+
+/**
+ * Looks at projects. A look starts several commands, so there is only one at a time in a project, and the runs that begin
+ * meanwhile share the next one. So no run gets what was seen before it asked.
+ */
+export class ProjectLooks {
+  readonly #look: (project: Project, signal: AbortSignal) => Promise<ProjectContext>
+  /** The last look in each project that has not ended. */
+  readonly #last = new Map<string, Look>()
+  /** Those of them that have not begun. */
+  readonly #planned = new Map<string, Look>()
+
+  constructor(look: (project: Project, signal: AbortSignal) => Promise<ProjectContext>) {
+    this.#look = look
+  }
+
+  /** Resolves at once when `signal` aborts. A look that nobody waits for any more is stopped. */
+  of(project: Project, signal: AbortSignal): Promise<ProjectContext> {
+    const key = JSON.stringify([project.cwd, project.policy])
+    const look = this.#planned.get(key) ?? this.#plan(key, project)
+    look.wanted += 1
+    return new Promise((resolve) => {
+      const leave = (): void => {
+        look.wanted -= 1
+        if (look.wanted === 0) {
+          look.stop.abort()
+          if (this.#planned.get(key) === look) this.#planned.delete(key)
+        }
+        resolve(NOTHING)
+      }
+      signal.addEventListener('abort', leave, { once: true })
+      if (signal.aborted) leave()
+      void look.found.then((context) => {
+        signal.removeEventListener('abort', leave)
+        resolve(context)
+      })
+    })
+  }
+
+  #plan(key: string, project: Project): Look {
+    const stop = new AbortController()
+    const before = this.#last.get(key)?.found ?? Promise.resolve()
+    const found = before.then(() => {
+      if (this.#planned.get(key) === look) this.#planned.delete(key)
+      return stop.signal.aborted ? NOTHING : this.#look(project, stop.signal)
+    })
+    const look: Look = { found, stop, wanted: 0 }
+    this.#planned.set(key, look)
+    this.#last.set(key, look)
+    void found.then(() => {
+      if (this.#last.get(key) === look) this.#last.delete(key)
+    })
+    return look
+  }
+}
+
 type Document = ProjectContext['documents'][number]
 
 /** What all documents of a project may have together, as in Codex. */

@@ -1,7 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, readFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
 import type { Duplex, Readable, Writable } from 'node:stream'
 import { messageOf } from '../lib/message-of.ts'
+import { Semaphore } from '../lib/semaphore.ts'
 import { REAP_MS, type Started, settledWithin, spawned, untilClosed, untilExit } from './child.ts'
 import type { CommandGroup } from './command-group.ts'
 import { container, GATE, GATE_FD, SECCOMP_FD, STATUS_FD } from './isolation/bubblewrap.ts'
@@ -15,11 +17,52 @@ import { sendSignal } from './stragglers.ts'
 const CLOSED_MS = 1_000
 const KILLED_EARLY = 'The command was not started: the process that makes its container was killed'
 
-/** Starts a command in a container, whose end is the end of all that is in it. */
+/**
+ * How many containers are made at once. To make one takes a processor for as long as a short command, so that more of them
+ * would not be ready earlier, and would keep everything else on the machine waiting.
+ */
+const making = new Semaphore(2 * availableParallelism())
+/** One that takes longer than this, such as on a slow disk, does not keep others waiting. */
+const MAKING_MS = 2_000
+
+/** Waits until a container may be made. Null if `signal` aborts before. Call the result when it is made. */
+async function turnToMake(sandbox: Sandbox, signal: AbortSignal): Promise<(() => void) | null> {
+  const release = await making.acquire(signal, sandbox.own?.home ?? sandbox.project)
+  if (release === null) return null
+  let isOver = false
+  const end = (): void => {
+    clearTimeout(timer)
+    if (!isOver) release()
+    isOver = true
+  }
+  const timer = setTimeout(end, MAKING_MS)
+  return end
+}
+
+/**
+ * Starts a command in a container, whose end is the end of all that is in it. Null if `signal` aborts before it is made.
+ */
 export async function startContained(
+  request: StartRequest,
+  sandbox: Sandbox,
+  group: CommandGroup | null,
+  signal: AbortSignal,
+): Promise<Started | null> {
+  const onMade = await turnToMake(sandbox, signal)
+  if (onMade === null) return null
+  try {
+    return await makeContainer(request, sandbox, group, onMade)
+  } catch (cause) {
+    onMade()
+    throw cause
+  }
+}
+
+async function makeContainer(
   { file, args, cwd, env, limits, hasInput = false }: StartRequest,
   sandbox: Sandbox,
   group: CommandGroup | null,
+  onMade: () => void,
 ): Promise<Started> {
   const { processes } = limits
   const mark = newContainerMark()
@@ -63,6 +106,7 @@ export async function startContained(
       if (group !== null) for (const one of [pid, ...processesWith(first)]) group.add(one)
       hasBegun = true
       gate.write('begin\n')
+      onMade()
     } catch (cause) {
       refused = `The command was not started, because it has no control group: ${messageOf(cause)}`
       gate.destroy()
@@ -74,6 +118,7 @@ export async function startContained(
   return {
     ...{ stdin, stdout, stderr, pid, facts, group, lives, mark: null },
     exited: exit.then(async () => {
+      onMade()
       const closed = Promise.all([reported.closed, status.closed])
       // Without its bwrap, a container may wait for ever, with all pipes open.
       const isLeft = child.signalCode !== null || !(await settledWithin(closed, CLOSED_MS))

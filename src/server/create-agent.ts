@@ -15,7 +15,7 @@ import type { ModelSettings } from '../agent/model/routing.ts'
 import type { NetworkRules } from '../agent/network-rules.ts'
 import { obstacle } from '../agent/obstacle.ts'
 import { planRun } from '../agent/plan-run.ts'
-import { projectContext } from '../agent/project-context.ts'
+import { ProjectLooks, projectContext } from '../agent/project-context.ts'
 import type { Resources } from '../agent/resources.ts'
 import type { SubagentRules } from '../agent/subagents.ts'
 import { Supervisor } from '../agent/supervisor.ts'
@@ -112,14 +112,16 @@ export function createEffects(
     findTool: (runId, name) => mcp.tool(runId, name),
     subagents: maxDepth > 0,
   })
+  const looks = new ProjectLooks((project, signal) =>
+    projectContext(project, { toolbox, programs, dataDir, signal }),
+  )
   const effects: Effects = {
     models: createModels(models),
     obstacle: (run) => obstacle(run, { models: catalogue, host: hostname() }),
     toolbox,
     openOutput,
     mcp,
-    readProject: (project, signal) =>
-      projectContext(project, { toolbox, programs, dataDir, signal }),
+    readProject: (project, signal) => looks.of(project, signal),
     findGoal,
     runCommand,
     variables,

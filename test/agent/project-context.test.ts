@@ -2,9 +2,9 @@ import { execFileSync } from 'node:child_process'
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import { InstalledPrograms } from '../../src/agent/installed-programs.ts'
-import { projectContext } from '../../src/agent/project-context.ts'
+import { ProjectLooks, projectContext } from '../../src/agent/project-context.ts'
 import { createToolbox } from '../../src/agent/tools/toolbox.ts'
 import { createArtifacts } from '../../src/artifacts/artifacts.ts'
 import { sha256 } from '../../src/lib/sha256.ts'
@@ -94,3 +94,51 @@ test.skipIf(isMissing('git'))(
     expect(programs).toMatch(/^git: git version /m)
   },
 )
+
+/** Looks that end when the test says so. */
+function looksThatWait() {
+  const begun: { runId: string; signal: AbortSignal; end: () => void }[] = []
+  const looks = new ProjectLooks(({ runId }, signal) => {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    begun.push({ runId, signal, end: resolve })
+    return promise.then(() => ({ documents: [], files: runId, git: null, programs: null }))
+  })
+  const of = (runId: string, signal: AbortSignal) =>
+    looks.of({ cwd: root, runId, policy: undefined }, signal)
+  return { begun, of }
+}
+
+test('runs that begin during a look share the next one, which begins after all of them', async () => {
+  const { signal } = new AbortController()
+  const { begun, of } = looksThatWait()
+  const first = of('a', signal)
+  await vi.waitFor(() => expect(begun).toHaveLength(1))
+  const others = ['b', 'c', 'd'].map((runId) => of(runId, signal))
+  begun[0]?.end()
+  expect((await first).files).toBe('a')
+  await vi.waitFor(() => expect(begun).toHaveLength(2))
+  begun[1]?.end()
+  expect((await Promise.all(others)).map(({ files }) => files)).toEqual(['b', 'b', 'b'])
+  const later = of('e', signal)
+  await vi.waitFor(() => expect(begun).toHaveLength(3))
+  begun[2]?.end()
+  expect((await later).files).toBe('e')
+})
+
+test('a look is stopped when nobody waits for it any more, and an aborted run waits for none', async () => {
+  const { begun, of } = looksThatWait()
+  const [one, other, third] = [new AbortController(), new AbortController(), new AbortController()]
+  const first = of('a', one.signal)
+  const same = of('b', other.signal)
+  await vi.waitFor(() => expect(begun).toHaveLength(1))
+  const next = of('c', third.signal)
+  third.abort()
+  expect((await next).files).toBeNull()
+  one.abort()
+  expect((await first).files).toBeNull()
+  expect(begun[0]?.signal.aborted).toBe(false)
+  other.abort()
+  expect((await same).files).toBeNull()
+  expect(begun[0]?.signal.aborted).toBe(true)
+  begun[0]?.end()
+})

@@ -1,4 +1,5 @@
 import { execFile } from 'node:child_process'
+import { lstat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
@@ -10,7 +11,7 @@ import { ShellGoal, SuccessCondition } from '../../domain/run-config.ts'
 import { siblingModule } from '../../lib/package-files.ts'
 import { Semaphore } from '../../lib/semaphore.ts'
 import { readConfined } from '../tools/confine.ts'
-import { describeProblem } from '../tools/path-problem.ts'
+import { codeOf, describeProblem } from '../tools/path-problem.ts'
 import { oneLine } from './text.ts'
 
 export const SETTINGS_FILE = '.retrai.yml'
@@ -178,6 +179,8 @@ export function readProjectSettings(
   isNeeded: (text: string) => boolean = () => true,
 ): ResultAsync<ProjectSettings | null, string> {
   const read = async (): Promise<Result<ProjectSettings | null, string>> => {
+    // Most projects have none, and to find that out by opening it takes five times as long.
+    if (await isMissing(join(cwd, SETTINGS_FILE))) return ok(null)
     const content = await readConfined({ cwd, dataDir: null }, SETTINGS_FILE, MAX_BYTES)
     if (content.isOk()) {
       const text = content.value.toString()
@@ -188,3 +191,9 @@ export function readProjectSettings(
   }
   return new ResultAsync(read()).mapErr((problem) => `${join(cwd, SETTINGS_FILE)}: ${problem}`)
 }
+
+const isMissing = (path: string): Promise<boolean> =>
+  lstat(path).then(
+    () => false,
+    (cause) => codeOf(cause) === 'ENOENT',
+  )

@@ -58,6 +58,22 @@ async function bwrapOf(runner: Runner): Promise<number> {
   return Number(pid)
 }
 
+withBwrap(
+  'more commands than containers are made at once all run, and those that wait can be aborted',
+  async () => {
+    const { bash } = await place()
+    const abort = new AbortController()
+    const waiting = Array.from({ length: 20 }, () => bash('sleep 60', { signal: abort.signal }))
+    const others = Array.from({ length: 20 }, (_, index) => bash(`echo ${index}`))
+    abort.abort()
+    expect(new Set((await Promise.all(waiting)).map(({ end }) => end))).toEqual(
+      new Set(['aborted']),
+    )
+    const outputs = (await Promise.all(others)).map(({ output }) => output)
+    expect(outputs).toEqual(others.map((_, index) => `${index}\n`))
+  },
+)
+
 test('if nothing can isolate commands, they are refused, and the sentence says what to do', async () => {
   const { isolation, bash, project } = await place('auto', { PATH: '/nowhere' })
   expect(isolation.level).toBeNull()
