@@ -59,6 +59,7 @@ async function run(
   const call = runner.start({ ...request, timeoutMs, keptBytes }, command.onNotice)
   const onAbort = (): void => call.stop('aborted')
   signal.addEventListener('abort', onAbort)
+  if (signal.aborted) onAbort()
   const output = collectOutput(call, keptBytes, {
     maxTotalBytes: outputBytes,
     onTooMuch: () => call.stop('too_much_output'),

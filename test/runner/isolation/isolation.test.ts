@@ -63,7 +63,7 @@ withBwrap(
   async () => {
     const { bash } = await place()
     const abort = new AbortController()
-    const waiting = Array.from({ length: 20 }, () => bash('sleep 60', { signal: abort.signal }))
+    const waiting = Array.from({ length: 20 }, () => bash('sleep 50', { signal: abort.signal }))
     const others = Array.from({ length: 20 }, (_, index) => bash(`echo ${index}`))
     abort.abort()
     expect(new Set((await Promise.all(waiting)).map(({ end }) => end))).toEqual(
