@@ -18,7 +18,7 @@ const CLOSED_MS = 1_000
 const KILLED_EARLY = 'The command was not started: the process that makes its container was killed'
 
 /**
- * How many containers are made at once. To make one takes a processor for as long as a short command, so that more of them
+ * How many containers are made at once. Making one keeps a processor busy like a short command, so more of them
  * would not be ready earlier, and would keep everything else on the machine waiting.
  */
 const making = new Semaphore(2 * availableParallelism())

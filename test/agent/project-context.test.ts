@@ -95,7 +95,7 @@ test.skipIf(isMissing('git'))(
   },
 )
 
-/** Looks that end when the test says so. */
+/** Looks that end when the test ends them. */
 function looksThatWait() {
   const begun: { runId: string; signal: AbortSignal; end: () => void }[] = []
   const looks = new ProjectLooks(({ runId }, signal) => {
