@@ -65,10 +65,12 @@ export function storedJson({ altered }: Pick<RecordedEvent, 'altered'>, text: st
   }
 }
 
-/** Replaces lone surrogates: JSON text may hold them as escapes, but canonical UTF-8 cannot. */
-function wellFormed<T>(value: T): T {
-  const text = JSON.stringify(value)
-  if (!/\\ud[89a-f]/i.test(text)) return value
+/**
+ * Replaces lone surrogates: JSON text may hold them as escapes, but canonical UTF-8 cannot.
+ * @param text the JSON of the value
+ */
+function wellFormed<T>(value: T, text: string): T {
+  if (!text.includes('\\ud') || !/\\ud[89a-f]/.test(text)) return value
   return JSON.parse(text, (_key, item: unknown) => {
     if (typeof item === 'string') return item.toWellFormed()
     if (typeof item !== 'object' || item === null || Array.isArray(item)) return item
@@ -92,13 +94,14 @@ export function encode<R extends { readonly kind: string; readonly payload: obje
   record: R,
   meta: Omit<SaltedMeta, 'hash' | 'schema'>,
 ): { readonly event: NewEvent; readonly logged: Logged<R> } {
-  const written = masked(wellFormed(record))
+  const text = JSON.stringify(record)
+  const written = masked(wellFormed(record, text))
   const unsigned = { schema: SCHEMA, ...meta }
   const complete = { ...unsigned, hash: recordHash(seq, written, unsigned) }
   const event = {
     id: uuidOfHash(complete.hash),
     type: written.kind,
-    data: JSON.stringify(written),
+    data: written === record ? text : JSON.stringify(written),
     metadata: JSON.stringify(complete),
   }
   return { event, logged: { seq, record: written, meta: complete } }

@@ -1,4 +1,5 @@
 import { calcPrice, type PriceCalculation } from '@pydantic/genai-prices'
+import { LruCache } from '../../lib/lru-cache.ts'
 import { factsFor, ollamaWindow } from './known-models.ts'
 import type { TokenPrices } from './price-file.ts'
 import { PROVIDERS } from './providers.ts'
@@ -112,7 +113,7 @@ export function contextWindow(route: Route): number | null {
   const known = route.own?.windowTokens ?? factsFor(route).windowTokens
   if (known !== undefined) return known
   if (route.endpoint.provider === 'ollama') return ollamaWindow(route)
-  return lookUp(route, { input_tokens: 0, output_tokens: 0 })?.model.context_window ?? null
+  return listedWindow(route)
 }
 
 /** The most tokens of conversation to send to a model. */
@@ -143,6 +144,20 @@ function lookUp(
   } catch {
     return null
   }
+}
+
+/** The windows in that list, null for models without one. The list never changes, and each request asks for its window. */
+const listedWindows = new LruCache<{ readonly tokens: number | null }>(256)
+
+function listedWindow(route: Route): number | null {
+  const { endpoint, model } = route
+  const key = JSON.stringify([endpoint.provider, endpoint.baseUrl, model])
+  const known = listedWindows.get(key)
+  if (known !== undefined) return known.tokens
+  const found = lookUp(route, { input_tokens: 0, output_tokens: 0 })
+  const tokens = found?.model.context_window ?? null
+  listedWindows.set(key, { tokens })
+  return tokens
 }
 
 /** The price of a provider's own list: another provider has other prices for the same model. */

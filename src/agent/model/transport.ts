@@ -1,5 +1,4 @@
 import { err, ok, type Result } from 'neverthrow'
-import { sleep } from '../../lib/backoff.ts'
 import {
   type Adapter,
   type Complaint,
@@ -194,16 +193,17 @@ class Input {
 /** Reads to the end, so that the connection can be used again; closes it if the end does not come. */
 async function drain(source: ReadableStreamDefaultReader<Uint8Array> | undefined): Promise<void> {
   if (source === undefined) return
-  const end = new AbortController()
   const rest = async () => {
     while (!(await source.read()).done);
   }
+  const { promise: late, resolve } = Promise.withResolvers<void>()
+  const timer = setTimeout(resolve, DRAIN_MS)
   try {
-    await Promise.race([rest(), sleep(DRAIN_MS, end.signal)])
+    await Promise.race([rest(), late])
     await source.cancel()
   } catch {
     // The reply is here, or its failure is known.
   } finally {
-    end.abort()
+    clearTimeout(timer)
   }
 }

@@ -37,15 +37,25 @@ export function cutLine(line: string, limit: number = LINE_CHARS, missing = 0): 
 
 /** The same for each line of a text. */
 function cutLines(text: string): string {
-  // Most texts have no long line, and a search for one costs less than to take a text apart.
-  if (!LONG_LINE.test(text)) return text
+  if (!hasLongLine(text)) return text
   return text
     .split('\n')
-    .map((line) => (LONG_LINE.test(line) ? cutLine(line) : line))
+    .map((line) => (line.length > LONGEST_LINE ? cutLine(line) : line))
     .join('\n')
 }
 
-const LONG_LINE = new RegExp(`[^\\n]{${LINE_CHARS + NOTE_CHARS + PREFIX_CHARS + 1}}`)
+const LONGEST_LINE = LINE_CHARS + NOTE_CHARS + PREFIX_CHARS
+
+/** Most texts have no long line, and a search for line ends costs less than to take a text apart. */
+function hasLongLine(text: string): boolean {
+  let start = 0
+  while (text.length - start > LONGEST_LINE) {
+    const end = text.indexOf('\n', start)
+    if (end === -1 || end - start > LONGEST_LINE) return true
+    start = end + 1
+  }
+  return false
+}
 
 type Outcome = Omit<ToolOutput, 'exitCode' | 'outcome'> &
   Pick<PayloadOf<'tool_result'>, 'outcome' | 'exit_code'>

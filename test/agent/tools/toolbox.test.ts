@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { text } from 'node:stream/consumers'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { recordedOutput } from '../../../src/agent/tools/recorded-output.ts'
 import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
 import { PAYLOADS } from '../../../src/domain/records.ts'
 import type { RunCommand } from '../../../src/runner/command.ts'
@@ -182,6 +183,25 @@ describe('output', () => {
       }),
       { numRuns: 60 },
     )
+  })
+
+  test.each([
+    ['the only line', '', ''],
+    ['the first line', '', '\nshort'],
+    ['the last line', 'short\n', ''],
+    ['a line between others', 'short\n\n', '\n\nshort'],
+  ])('has %s cut only if that is longer than 2,120 characters', async (_, before, after) => {
+    const artifacts = { put: async () => 'a'.repeat(64) }
+    const outcome = { outcome: 'ok', exit_code: 0 } as const
+    const recorded = (characters: number) => {
+      const output = `${before}${'x'.repeat(characters)}${after}`
+      return recordedOutput({ ...outcome, output }, artifacts, true)
+    }
+    expect(await recorded(2_120)).toMatchObject({ truncated: false, sha256: null })
+    const { output, truncated } = await recorded(2_121)
+    const cut = `${'x'.repeat(2_000)} [… 121 more characters of this line are left out]`
+    expect(output.startsWith(`${before}${cut}${after}\n`)).toBe(true)
+    expect(truncated).toBe(true)
   })
 
   test('that cannot be stored is shortened too, with a note', async () => {
