@@ -46,8 +46,11 @@ type Write = {
 async function waitingRun(site: Site, server: ServerProcess): Promise<string> {
   const cwd = await site.project(randomUUID())
   const wanted = runIn(cwd, { hitl_enabled: true })
-  const { status, body } = await send(server, 'POST', '/api/runs', wanted)
-  expect(status, JSON.stringify(body)).toBe(201)
+  // A store that has just come back may refuse some more.
+  const { body } = await until(
+    () => send(server, 'POST', '/api/runs', wanted),
+    ({ status }) => status === 201,
+  )
   const runId = String(body.run_id)
   await until(
     () => send(server, 'GET', `/api/runs/${runId}`),
@@ -130,7 +133,11 @@ const WRITES: readonly Write[] = [
     name: 'revoke a token',
     prepare: async (_, server) => {
       const name = `t${randomUUID().slice(0, 8)}`
-      return String((await send(server, 'POST', '/api/tokens', tokenBody(name))).body.id)
+      const { body } = await until(
+        () => send(server, 'POST', '/api/tokens', tokenBody(name)),
+        ({ status }) => status === 201,
+      )
+      return String(body.id)
     },
     send: (server, id) => send(server, 'DELETE', `/api/tokens/${id}`),
     isStored: holds(
@@ -142,7 +149,7 @@ const WRITES: readonly Write[] = [
 ]
 
 /** What an answer says of its write. */
-type Claim = 'done' | 'nothing was done' | 'unknown'
+export type Claim = 'done' | 'nothing was done' | 'unknown'
 
 function claimOf({ status, body }: Answer): Claim {
   const code = String(body.type).replace('urn:retrai:problem:', '')
@@ -166,20 +173,37 @@ export class EveryWrite {
   }
 
   /**
-   * Makes every write once.
+   * Makes every write once, one after the other.
    * @param begin called before each write: begins a fault
    */
   async cross(begin: (write: string) => Promise<unknown>): Promise<Claim[]> {
-    const ids = await Promise.all(WRITES.map((write) => write.prepare(this.#site, this.#server)))
+    const ids = await this.#prepare()
     const claims: Claim[] = []
     for (const [index, write] of WRITES.entries()) {
       await begin(write.name)
-      const id = ids[index] ?? ''
-      const claim = claimOf(await write.send(this.#server, id))
-      this.#claims.push({ write, id, claim })
-      claims.push(claim)
+      claims.push(await this.#claim(write, ids[index]))
     }
     return claims
+  }
+
+  /**
+   * Makes every write once, all at the same time.
+   * @param begin called before them: begins a fault
+   */
+  async crossAtOnce(begin: () => Promise<unknown>): Promise<Claim[]> {
+    const ids = await this.#prepare()
+    await begin()
+    return Promise.all(WRITES.map((write, index) => this.#claim(write, ids[index])))
+  }
+
+  #prepare(): Promise<string[]> {
+    return Promise.all(WRITES.map((write) => write.prepare(this.#site, this.#server)))
+  }
+
+  async #claim(write: Write, id = ''): Promise<Claim> {
+    const claim = claimOf(await write.send(this.#server, id))
+    this.#claims.push({ write, id, claim })
+    return claim
   }
 
   /** Fails for each answer that the log contradicts. */
