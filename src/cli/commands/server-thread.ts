@@ -33,6 +33,12 @@ export type FromThread =
 /** A server that listens: its address, and what it reports of itself. */
 export type Started = { readonly url: string; readonly about: About }
 
+/**
+ * Of what the server has made a moment ago. By default, a burst of work leaves the process 128 MiB larger until the next one,
+ * and each collection of so much stops the server for longer.
+ */
+const MAX_YOUNG_MB = 48
+
 const SCRIPT = siblingModule('serve-thread', import.meta.url)
 /** A thread in JavaScript shows its stack within milliseconds, but a busy machine needs longer. */
 const STACK_WITHIN_MS = 15_000
@@ -103,7 +109,10 @@ export class ServerThread {
   #run(restarted: Restart | null): Running {
     const beats = newBeats()
     const workerData: ThreadData = { beats, restarted }
-    const worker = new Worker(SCRIPT, { workerData })
+    const worker = new Worker(SCRIPT, {
+      workerData,
+      resourceLimits: { maxYoungGenerationSizeMb: MAX_YOUNG_MB },
+    })
     const started = Promise.withResolvers<Result<Started, string>>()
     const prepared = Promise.withResolvers<void>()
     const ready = Promise.withResolvers<void>()
