@@ -25,8 +25,8 @@ export default defineConfig({
     // Most files of tests load the same modules, which takes a second, so those of one worker share them.
     isolate: false,
     sequence: { sequencer: LongFirst },
-    // Vitest leaves one core free, which is half of a machine with two. Many tests wait for a process or a timer.
-    maxWorkers: availableParallelism() + 1,
+    // Many tests wait for a process or a timer: with one worker more than cores, a third of the processor time was left.
+    maxWorkers: availableParallelism() * 2,
     maxConcurrency: availableParallelism() + 1,
     // Real servers, real child processes and a shared machine: generous, and never a measure of speed.
     testTimeout: 180_000,

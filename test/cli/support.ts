@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { type ServerProcess, startServerProcess } from '../../examples/demo/server.ts'
 import { type AgentEvent, createClient } from '../../src/client/index.ts'
 import { COMPILE_CACHE } from '../support/build.ts'
+import { PATIENCE_MS, within } from '../support/within.ts'
 
 /** `retrai`: what the global setup built for this test run; the sources if a script imports this. */
 export const CLI =
@@ -37,13 +38,19 @@ export const WITH_PARENT = ['--import', `data:text/javascript,${encodeURICompone
 
 export type Finished = { readonly code: number; readonly stdout: string; readonly stderr: string }
 
-/** Runs `retrai …` to its end. */
+/** Runs `retrai …` to its end. Rejects if that takes longer than a test waits. */
 export function retrai(
   args: readonly string[],
   env: NodeJS.ProcessEnv = cleanEnv(),
 ): Promise<Finished> {
-  return new Promise((resolve) => {
-    execFile(process.execPath, [CLI, ...args], { env }, (error, stdout, stderr) => {
+  return new Promise((resolve, reject) => {
+    const options = { env, timeout: PATIENCE_MS, killSignal: 'SIGKILL' } as const
+    execFile(process.execPath, [CLI, ...args], options, (error, stdout, stderr) => {
+      if (error?.killed) {
+        reject(
+          new Error(`retrai ${args.join(' ')} does not end. It printed:\n${stdout}\n${stderr}`),
+        )
+      }
       resolve({ code: error === null ? 0 : Number(error.code), stdout, stderr })
     })
   })
@@ -54,7 +61,11 @@ export const startServer = (
   args: readonly string[],
   env: NodeJS.ProcessEnv,
   launcher: readonly string[] = [],
-): Promise<ServerProcess> => startServerProcess(args, env, CLI, launcher, WITH_PARENT)
+): Promise<ServerProcess> =>
+  within(
+    startServerProcess(args, env, CLI, launcher, WITH_PARENT),
+    () => `retrai serve ${args.join(' ')} to be ready`,
+  )
 
 /** `retrai …` while it runs. */
 export class Running {
@@ -84,8 +95,13 @@ export class Running {
     })
   }
 
-  /** Resolves to the match as soon as the output matches; rejects if the process ends before. */
-  async prints(wanted: RegExp): Promise<RegExpExecArray> {
+  /** Resolves to the match as soon as the output matches; rejects if the process ends before, or it takes too long. */
+  prints(wanted: RegExp): Promise<RegExpExecArray> {
+    const soFar = () => `${wanted}. It printed:\n${this.stdout}\n${this.stderr}`
+    return within(this.#printed(wanted), soFar)
+  }
+
+  async #printed(wanted: RegExp): Promise<RegExpExecArray> {
     for (;;) {
       const found = wanted.exec(this.stdout) ?? wanted.exec(this.stderr)
       if (found !== null) return found

@@ -110,43 +110,58 @@ async function filesWith(folder: string, text: string): Promise<string[]> {
   return found
 }
 
-const Description = z.object({ paths: z.record(z.string(), z.record(z.string(), z.unknown())) })
+const Answers = z.record(
+  z.string(),
+  z.object({ content: z.record(z.string(), z.unknown()).optional() }),
+)
+const Operation = z.object({ responses: Answers })
+const Description = z.object({
+  paths: z.record(z.string(), z.object({ get: Operation.optional() })),
+})
 
-/** All answers to GET, in every media type and at every record. */
-async function* allAnswers(server: ServerProcess, runId: string, artifact: string, last: number) {
+/** How many requests are under way at a time. */
+const AT_ONCE = 4
+const MEDIA_TYPES = ['application/json', 'application/x-ndjson', 'text/event-stream']
+
+/** All requests with GET, in every media type and at every record. Those at a record are only in the media types that they have. */
+async function allRequests(server: ServerProcess, runId: string, artifact: string, last: number) {
   const described = Description.parse((await get(server, '/openapi.json')).body)
-  const paths = Object.entries(described.paths).flatMap(([path, methods]) =>
-    'get' in methods ? [path] : [],
+  const reads = Object.entries(described.paths).flatMap(([path, { get: operation }]) =>
+    operation === undefined || path.startsWith('/api/ws') ? [] : [{ path, operation }],
   )
-  expect(paths.length).toBeGreaterThan(15)
-  for (const path of paths.filter((each) => !each.startsWith('/api/ws'))) {
+  expect(reads.length).toBeGreaterThan(15)
+  return reads.flatMap(({ path, operation }) => {
     const address = path.replace('{run_id}', runId).replace('{sha256}', artifact)
-    const moments = /\{run_id\}(\/conversation|\/diff)?$/.test(path)
-      ? Array.from({ length: last + 1 }, (_, at) =>
-          path.endsWith('diff') ? `?from=0&to=${at}` : `?at=${at}`,
-        )
-      : []
-    for (const query of ['', '?kinds=all', '?kinds=all&meta=true', ...moments]) {
-      for (const accept of ['application/json', 'application/x-ndjson', 'text/event-stream']) {
-        if (path === '/api/events' && accept === 'text/event-stream') continue
-        const signal = AbortSignal.timeout(20_000)
-        const answer = await fetch(`${server.url}${address}${query}`, {
-          headers: { accept },
-          signal,
-        })
-        yield { address: `${address}${query}`, text: await answer.text() }
-      }
-    }
-  }
+    const plain = ['', '?kinds=all', '?kinds=all&meta=true'].flatMap((query) =>
+      MEDIA_TYPES.map((accept) => ({ address: address + query, accept })),
+    )
+    const endless = path === '/api/events' ? 'text/event-stream' : null
+    const answers = plain.filter(({ accept }) => accept !== endless)
+    if (!/^\/api\/runs\/\{run_id\}(\/conversation|\/diff)?$/.test(path)) return answers
+    const types = Object.keys(operation.responses['200']?.content ?? {})
+    expect(types).toContain('application/json')
+    const at = path.endsWith('/diff') ? '?from=0&to=' : '?at='
+    const moments = Array.from({ length: last + 1 }, (_, seq) => `${address}${at}${seq}`)
+    return [
+      ...answers,
+      ...moments.flatMap((moment) => types.map((accept) => ({ address: moment, accept }))),
+    ]
+  })
 }
 
 async function whereServed(server: ServerProcess, runId: string, artifact: string, secret: string) {
   const { body } = await get(server, `/api/runs/${runId}`)
   const { progress } = z.object({ progress: z.object({ seq: z.int() }) }).parse(body)
   const found = new Set<string>()
-  for await (const { address, text } of allAnswers(server, runId, artifact, progress.seq)) {
-    if (text.includes(secret)) found.add(address)
+  const requests = (await allRequests(server, runId, artifact, progress.seq)).values()
+  const ask = async () => {
+    for (const { address, accept } of requests) {
+      const signal = AbortSignal.timeout(60_000)
+      const answer = await fetch(`${server.url}${address}`, { headers: { accept }, signal })
+      if ((await answer.text()).includes(secret)) found.add(address)
+    }
   }
+  await Promise.all(Array.from({ length: AT_ONCE }, ask))
   const watcher = watch(server, runId)
   await watcher.closed
   if (watcher.texts.join('').includes(secret)) found.add('WebSocket')

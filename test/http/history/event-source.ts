@@ -1,4 +1,5 @@
 import { type ClientRequest, type IncomingMessage, request } from 'node:http'
+import { within } from '../../support/within.ts'
 import type { TestServer } from '../support.ts'
 
 export type ServerSentEvent = { readonly id: string; readonly type: string; readonly data: string }
@@ -106,9 +107,10 @@ export class EventReader {
   async until(done: (reader: this) => boolean): Promise<void> {
     while (!done(this)) {
       if (this.#isOver) throw new Error(`over with ${this.events.length} events`)
-      await new Promise<void>((resolve) => {
+      const next = new Promise<void>((resolve) => {
         this.#wake = resolve
       })
+      await within(next, () => `more than ${this.events.length} events`)
     }
   }
 

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import WebSocket from 'ws'
+import { within } from '../../support/within.ts'
 import type { TestServer } from '../support.ts'
 
 /** An observer of all runs over a WebSocket, which keeps what it gets. */
@@ -23,7 +24,8 @@ export class FeedWatcher {
       if (this.socket.readyState === WebSocket.CLOSED) {
         throw new Error(`closed with ${this.frames.length} of ${count} frames`)
       }
-      await Promise.race([once(this.socket, 'message'), this.closed])
+      const next = Promise.race([once(this.socket, 'message'), this.closed])
+      await within(next, () => `${count} frames; there are ${this.frames.length}`)
     }
   }
 }

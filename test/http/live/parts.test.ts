@@ -5,6 +5,7 @@ import { PartFrame, PartsEnd } from '../../../src/api/live-parts.ts'
 import type { Attempt, PartName } from '../../../src/live/attempt.ts'
 import { LiveParts } from '../../../src/live/live-parts.ts'
 import { processMask } from '../../../src/log/masking.ts'
+import { within } from '../../support/within.ts'
 import { EventReader } from '../history/event-source.ts'
 import {
   agentDoes,
@@ -55,7 +56,8 @@ class Observer {
   async until(isThere: (observer: this) => boolean): Promise<void> {
     while (!isThere(this)) {
       if (this.socket.readyState === WebSocket.CLOSED) throw new Error(`closed: ${this.kinds}`)
-      await Promise.race([once(this.socket, 'message'), this.#closed])
+      const next = Promise.race([once(this.socket, 'message'), this.#closed])
+      await within(next, () => `more than these frames: ${this.kinds}`)
     }
   }
 }

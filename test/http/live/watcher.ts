@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import WebSocket from 'ws'
 import * as z from 'zod'
+import { within } from '../../support/within.ts'
 import type { TestServer } from '../support.ts'
 
 const Frame = z.strictObject({
@@ -67,7 +68,9 @@ export class Watcher {
       if (this.socket.readyState === WebSocket.CLOSED) {
         throw new Error(`closed with ${received.length} of ${count} frames`)
       }
-      await Promise.race([once(this.socket, 'message'), this.closed])
+      const next = Promise.race([once(this.socket, 'message'), this.closed])
+      const last = () => this.texts.at(-1) ?? 'nothing'
+      await within(next, () => `${count} frames; there are ${received.length}, the last: ${last()}`)
     }
   }
 }

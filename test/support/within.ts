@@ -1,0 +1,22 @@
+/** Less than the time that a test has, so the test fails with what it waited for. */
+export const PATIENCE_MS = 120_000
+
+// Also when a test has fake timers.
+const { setTimeout, clearTimeout } = globalThis
+
+/**
+ * Waits for a promise that may never be settled.
+ * @param awaited what it is, and what there is of it so far
+ */
+export async function within<T>(promise: PromiseLike<T>, awaited: () => string): Promise<T> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<never>((_, reject) => {
+    const giveUp = () => reject(new Error(`waited ${PATIENCE_MS / 1000} s for ${awaited()}`))
+    timer = setTimeout(giveUp, PATIENCE_MS)
+  })
+  try {
+    return await Promise.race([promise, late])
+  } finally {
+    clearTimeout(timer)
+  }
+}
