@@ -1,9 +1,9 @@
 import { FileChanges } from '../domain/file-changes.ts'
 import { reportOf } from '../domain/subagent-state.ts'
+import { counted } from '../lib/counted.ts'
 import { decode } from '../log/codec.ts'
 import { foldLogged, type LoadedRun } from '../log/run-log.ts'
 import type { RecordedEvent } from '../store/event-store.ts'
-import { counted } from './goals/text.ts'
 import { failed, type ToolOutput } from './tools/tool.ts'
 
 /** The run of a sub-agent as far as its parent has followed it. */

@@ -188,7 +188,7 @@ describe('a secret in a run', () => {
     expect(proof.body).toMatchObject({ head: before.body.head, length: before.body.length })
 
     const verified = await retrai(['verify', '--server', server.url])
-    expect(verified.stdout).toMatch(/Redacted: \d+ strings in \d+ records, and 1 artifacts/)
+    expect(verified.stdout).toMatch(/Redacted: \d+ strings in \d+ records, and 1 artifact,/)
     expect(verified.stdout).toContain('by local: a password')
     expect(verified.code, verified.stdout).toBe(0)
     const bundle = site.path('run.tar.gz')

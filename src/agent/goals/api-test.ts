@@ -1,9 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { ApiRequest, GoalOptions } from '../../domain/run-config.ts'
+import { counted } from '../../lib/counted.ts'
 import type { Goal, GoalContext, GoalVerdict } from './goal.ts'
 import { cannotCheck, type Exited, NO_BASH, runCheck } from './run-check.ts'
 import { lacksProgram } from './shell-goal.ts'
-import { counted, DETAILS_LIMIT, errorLine, headAndTail, lastLine, tail } from './text.ts'
+import { DETAILS_LIMIT, errorLine, headAndTail, lastLine, tail } from './text.ts'
 
 const DEFAULT_URL = 'http://127.0.0.1:8000'
 const READY_SECONDS = 60

@@ -1,9 +1,10 @@
 import { join, relative } from 'node:path'
+import { counted } from '../../lib/counted.ts'
 import { FIT, type Goal, type GoalContext, type GoalVerdict } from './goal.ts'
 import { parseApart, toResult } from './parse-apart.ts'
 import { firstOf } from './project-files.ts'
 import { type Exited, endedWith, noResult, runCheck, SHORT_CHECK_MS } from './run-check.ts'
-import { counted, DETAILS_LIMIT, headAndTail, lastLine, oneLine, tail } from './text.ts'
+import { DETAILS_LIMIT, headAndTail, lastLine, oneLine, tail } from './text.ts'
 import type { Diagnostic, PyrightReport } from './tool-output.ts'
 
 /** `src/a.py:3:7`, counted from 1 as editors do. */

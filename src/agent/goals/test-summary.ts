@@ -1,6 +1,7 @@
+import { counted } from '../../lib/counted.ts'
 import type { GoalVerdict } from './goal.ts'
 import { type Exited, endedWith } from './run-check.ts'
-import { counted, DETAILS_LIMIT, headAndTail, lastLine, nameList, oneLine, tail } from './text.ts'
+import { DETAILS_LIMIT, headAndTail, lastLine, nameList, oneLine, tail } from './text.ts'
 import { knownFailures } from './what-failed.ts'
 
 /** A test, or a file or package of tests, with its failure. */

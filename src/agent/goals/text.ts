@@ -41,11 +41,6 @@ export function nameList(names: readonly string[], total = names.length): string
   return more > 0 ? `${shown.join(', ')} and ${more} more` : shown.join(', ')
 }
 
-/** "1 test", "2 tests". */
-export function counted(count: number, noun: string): string {
-  return `${count} ${noun}${count === 1 ? '' : 's'}`
-}
-
 const ERROR = /^(?:[\w.]*(?:Error|Exception)|error|fatal|panic)\b.*:/i
 
 /** The last line that names an error, which may come before a trace; without one, the last line. */

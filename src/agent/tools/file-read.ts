@@ -1,5 +1,6 @@
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
+import { counted } from '../../lib/counted.ts'
 import { processMask } from '../../log/masking.ts'
 import { confine, openForReading, projectPath } from './confine.ts'
 import { readImage } from './images.ts'
@@ -197,7 +198,7 @@ function describeReadProblem(what: string, problem: ReadProblem): string {
     case 'binary':
       return `${what} is a binary file.`
     case 'after_the_end':
-      return `${what} has only ${problem.lines} line${problem.lines === 1 ? '' : 's'}.`
+      return `${what} has only ${counted(problem.lines, 'line')}.`
     case 'too_far':
       return `${what} is too large: that line is not within its first ${MAX_SCANNED_BYTES} bytes.`
   }

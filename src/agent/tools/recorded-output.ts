@@ -1,5 +1,6 @@
 import type { Artifacts } from '../../artifacts/artifacts.ts'
 import type { PayloadOf } from '../../domain/records.ts'
+import { counted } from '../../lib/counted.ts'
 import { processMask } from '../../log/masking.ts'
 import { characterStart, nextCharacterStart } from '../../runner/bounded-text.ts'
 import type { ToolOutput } from './tool.ts'
@@ -32,7 +33,7 @@ export function cutLine(line: string, limit: number = LINE_CHARS, missing = 0): 
   if (missing === 0 && line.length <= limit + NOTE_CHARS) return line
   const shown = line.slice(0, limit).replace(/[\uD800-\uDBFF]$/, '')
   const left = charactersIn(line.slice(shown.length)) + missing
-  return `${shown} [… ${left} more character${left === 1 ? '' : 's'} of this line are left out]`
+  return `${shown} [… ${counted(left, 'more character')} of this line are left out]`
 }
 
 /** The same for each line of a text. */

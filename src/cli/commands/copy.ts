@@ -5,6 +5,7 @@ import { artifactsIn, type CopiedArtifacts, copyNamed } from '../../artifacts/ar
 import { artifactsInLog } from '../../artifacts/artifacts-in-log.ts'
 import { artifactOf } from '../../audit/verify/verify-run.ts'
 import { pauseMs, sleep } from '../../lib/backoff.ts'
+import { counted } from '../../lib/counted.ts'
 import { decode } from '../../log/codec.ts'
 import { type CopyProgress, copyLog } from '../../log/copy-log.ts'
 import { type LogPages, logPages, type StreamReader } from '../../log/stream-pages.ts'
@@ -62,7 +63,7 @@ async function copy(places: Places): Promise<void> {
   await Promise.all([source.value.close(), target.value.close()])
   if (copied.isErr()) return fail(copied.error)
   const { progress, artifacts } = copied.value
-  const count = artifacts.copied === 0 ? '' : `; ${artifacts.copied} artifacts`
+  const count = artifacts.copied === 0 ? '' : `; ${counted(artifacts.copied, 'artifact')}`
   await print(`Done: ${sentence(progress)}${count}`)
   const { missing } = artifacts
   if (missing.length > 0) await print(`Not in the source either: artifacts ${some(missing)}.`)

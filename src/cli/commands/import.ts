@@ -8,6 +8,7 @@ import {
   type Imported,
   importRun,
 } from '../../audit/bundle/import-run.ts'
+import { counted } from '../../lib/counted.ts'
 import { bundleFile } from '../bundle-file.ts'
 import { dataDirOf, openDataFolderStore } from '../data-folder.ts'
 import { EXIT, PLAIN_EXIT_CODES } from '../terminal/exit-codes.ts'
@@ -87,5 +88,5 @@ function explain(error: ImportError): readonly string[] {
 
 function sentence({ runId, records, present, artifacts }: Imported): string {
   const there = present === 0 ? '' : ` (${present} were there already)`
-  return `Run ${runId} is imported: ${records} records${there}, ${artifacts} artifacts.`
+  return `Run ${runId} is imported: ${counted(records, 'record')}${there}, ${counted(artifacts, 'artifact')}.`
 }

@@ -1,6 +1,7 @@
 import { type AgentEvent, DOCUMENTED_KINDS, type Kind } from '../../client/index.ts'
 import { changesOf } from '../../domain/mcp-tools.ts'
-import { counted, type Line, oneLine, shorten } from './plain-text.ts'
+import { counted } from '../../lib/counted.ts'
+import { type Line, oneLine, shorten } from './plain-text.ts'
 
 /** What people see beside the ten common kinds if they choose none: what is said, and which runs are started. */
 const SAID = ['assistant_message', 'user_message', 'subagent_started'] as const

@@ -54,9 +54,6 @@ export function withoutControls(json: string): string {
 const escaped = (unit: number): string =>
   unit === 0x0a ? '\n' : `\\u${unit.toString(16).padStart(4, '0')}`
 
-/** A number with what it counts: "1 tool", "3 tools". */
-export const counted = (n: number, what: string): string => `${n} ${what}${n === 1 ? '' : 's'}`
-
 /** A time for people. A number from outside may not be a time. @param seconds since the epoch */
 export function timeOf(seconds: number): string {
   const time = new Date(seconds * 1000)

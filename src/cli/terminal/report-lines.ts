@@ -8,7 +8,8 @@ import {
   type RedactionReport,
   type Trust,
 } from '../../audit/verify/report.ts'
-import { counted, oneLine, timeOf } from './plain-text.ts'
+import { counted } from '../../lib/counted.ts'
+import { oneLine, timeOf } from './plain-text.ts'
 
 /** The findings of the verification of a store. */
 export type LiveReport = {
@@ -56,7 +57,7 @@ export function bundleLines(report: BundleReport): string[] {
     ? 'the run is complete'
     : 'the run had not ended at the time of the signature'
   return [
-    `${run} holds: ${verified} records, ${artifacts} artifacts; ${end}.`,
+    `${run} holds: ${counted(verified, 'record')}, ${counted(artifacts, 'artifact')}; ${end}.`,
     ...redactionLines(report.redacted),
     ...isolationLines(report),
     ...familyLines(report.family),
@@ -78,14 +79,17 @@ function isolationLines({ isolation, isolated_otherwise: count }: BundleReport):
     ...facts.map((fact) => `  ${oneLine(fact)}`),
     ...(count === 0
       ? []
-      : [`  ${count} calls and checks were isolated in another way, as recorded.`]),
+      : [
+          `  Isolated in another way, as recorded: ${counted(count, 'result')} of calls or checks.`,
+        ]),
   ]
 }
 
 /** The redactions, for people; empty if there are none. */
 function redactionLines({ strings, records, artifacts, redactions }: RedactionReport) {
   if (redactions.length === 0) return []
-  const counts = `Redacted: ${strings} strings in ${records} records, and ${artifacts} artifacts, all recorded.`
+  const places = `${counted(strings, 'string')} in ${counted(records, 'record')}`
+  const counts = `Redacted: ${places}, and ${counted(artifacts, 'artifact')}, all recorded.`
   return [
     counts,
     ...redactions.map(({ run_id, seq, pointers, ts, principal, reason }) => {
