@@ -53,6 +53,15 @@ const BIOME_ERROR = /^ *× (.+)$/
 /** Of eslint, below a line with the name of the file. */
 const ESLINT = /^ +(\d+:\d+) +error +(.+)$/
 
+/** What ended Node: the error, its stack, and the version of Node at the end. */
+const THROWN = /^(?:Uncaught )?(\w*Error(?: \[\w+\])?: .+)$/
+const NODE_ENDED = /^Node\.js v\d/
+const STACK_LINES = 60
+const STACK_PLACE = /^ +at (?:[^()]*\()?(?:file:\/\/)?(\/[^()]+:\d+:\d+)\)?$/
+/** Above the error, if it is in the syntax. */
+const SOURCE_PLACE = /^(?:file:\/\/)?(\/\S+:\d+)$/
+const SOURCE_LINES = 6
+
 type Found = {
   readonly names: readonly string[]
   /** The errors in one line each. */
@@ -85,11 +94,28 @@ function errorIn(lines: readonly string[], index: number): string | null {
     return wrong === undefined ? null : `${place}: ${wrong} (${rule})`
   }
   const [, at, message] = ESLINT.exec(line) ?? []
-  if (at === undefined) return null
+  if (at === undefined) return thrownIn(lines, index)
   let above = index - 1
   while (above > 0 && !/^\S/.test(lines[above] ?? '')) above -= 1
   return `${lines[above]}:${at}: ${message}`
 }
+
+/** An error that ended Node, with the place in the project's own code where it was thrown. */
+function thrownIn(lines: readonly string[], index: number): string | null {
+  const thrown = THROWN.exec(lines[index] ?? '')?.[1]
+  if (thrown === undefined) return null
+  const rest = lines.slice(index + 1, index + 1 + STACK_LINES)
+  const end = rest.findIndex((line) => NODE_ENDED.test(line))
+  if (end === -1) return null
+  const above = lines.slice(Math.max(0, index - SOURCE_LINES), index)
+  const place =
+    placesIn(rest.slice(0, end), STACK_PLACE).find((one) => !one.includes('/node_modules/')) ??
+    placesIn(above, SOURCE_PLACE).at(-1)
+  return place === undefined ? thrown : `${place}: ${thrown}`
+}
+
+const placesIn = (lines: readonly string[], pattern: RegExp): readonly string[] =>
+  lines.flatMap((line) => pattern.exec(line)?.[1] ?? [])
 
 function find(output: string): Found {
   const lines = linesOf(output)

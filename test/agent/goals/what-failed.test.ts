@@ -48,9 +48,41 @@ check ━━━━━━━━━━
   × Some errors were emitted while running checks.
 `
 
+const THROWN = `file:///home/sam/a.mjs:3
+  return JSON.parse(readFileSync(name, 'utf8')).value.x
+                                                     ^
+
+TypeError: Cannot read properties of undefined (reading 'x')
+    at get (file:///home/sam/node_modules/dep/index.js:9:5)
+    at load (file:///home/sam/a.mjs:3:54)
+    at ModuleJob.run (node:internal/modules/esm/module_job:561:25)
+
+Node.js v24.21.0
+`
+const SYNTAX = `/home/sam/b.cjs:1
+const a = 1; foo bar
+                 ^^^
+
+SyntaxError: Unexpected identifier 'bar'
+    at wrapSafe (node:internal/modules/cjs/loader:1861:18)
+    at node:internal/main/run_main_module:33:47
+
+Node.js v24.21.0
+`
+
 describe('the first error with its place, and the names of failed tests, are found in the output of', () => {
   test.each([
     ['gcc', GCC, "sum.c:3:12: error: 'c' undeclared (first use in this function)"],
+    [
+      'node, if an error ends it',
+      THROWN,
+      "/home/sam/a.mjs:3:54: TypeError: Cannot read properties of undefined (reading 'x')",
+    ],
+    [
+      'node, if a file is not JavaScript',
+      SYNTAX,
+      "/home/sam/b.cjs:1: SyntaxError: Unexpected identifier 'bar'",
+    ],
     [
       'biome',
       BIOME,
@@ -179,4 +211,10 @@ test('the details have the first error, if it comes long before the end', async 
   const whole = await fixture('go-test.jsonl')
   expect(failureDetails('one\ntwo\n')).toBe('one\ntwo')
   expect(failureDetails(whole).length).toBeLessThan(4_200)
+})
+
+test('an error that a program caught and printed is not what ended it', () => {
+  expect(knownFailures('TypeError: x is not a function\n    at f (/home/sam/a.js:1:2)\nok\n')).toBe(
+    '',
+  )
 })
