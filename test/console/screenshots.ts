@@ -9,10 +9,10 @@ import { startConsoleServer, startRun } from './support/server.ts'
 
 /** Takes the pictures of the console that the documentation shows: `npm run screenshots`. */
 const FOLDER = fileURLToPath(new URL('../../docs/screenshots/', import.meta.url))
-const DESKTOP = { viewport: { width: 1440, height: 900 }, reducedMotion: 'reduce' } as const
+const DESKTOP = { viewport: { width: 1280, height: 800 }, reducedMotion: 'reduce' } as const
 const PHONE = {
   viewport: { width: 390, height: 844 },
-  deviceScaleFactor: 2,
+  deviceScaleFactor: 1.5,
   isMobile: true,
   hasTouch: true,
   reducedMotion: 'reduce',
@@ -25,17 +25,20 @@ const slowly: Script = ({ turn }) => {
   return 'calls' in reply ? { ...reply, delayMs: 300 } : reply
 }
 
+/** @param part what is in the picture; left out: the whole page */
 async function shoot(
   browser: Browser,
   name: string,
   options: BrowserContextOptions,
   visit: (page: Page) => Promise<void>,
+  part: (page: Page) => Pick<Page, 'screenshot'> = (page) => page,
 ): Promise<void> {
   const context = await browser.newContext(options)
   const page = await context.newPage()
+  page.setDefaultTimeout(120_000)
   await visit(page)
   await page.evaluate('document.fonts.ready')
-  await page.screenshot({ path: `${FOLDER}${name}.png` })
+  await part(page).screenshot({ path: `${FOLDER}${name}.png` })
   await context.close()
   console.log(`docs/screenshots/${name}.png`)
 }
@@ -67,15 +70,33 @@ async function main(): Promise<void> {
     await page.getByText('in ray-tracer').waitFor()
   }
   try {
-    await shoot(browser, 'run-live', DESKTOP, run(live))
+    await shoot(browser, 'run-live', DESKTOP, async (page) => {
+      await run(live)(page)
+      await page.locator('[data-fact="Iteration"] dd').getByText('3 of').waitFor()
+      await page.locator('[data-fact="Now"] dd').getByText('Asking the model').waitFor()
+      await page.waitForTimeout(400)
+    })
     await shoot(browser, 'runs', DESKTOP, list)
     await shoot(browser, 'runs-dark', { ...DESKTOP, colorScheme: 'dark' }, list)
-    await shoot(browser, 'start', DESKTOP, async (page) => {
+    const dialog = (page: Page) => page.getByRole('dialog')
+    const startForm = async (page: Page): Promise<void> => {
       await list(page)
       await page.keyboard.press('n')
       await page.getByRole('radio', { name: /^pytest/ }).click()
       await page.waitForTimeout(300)
-    })
+    }
+    await shoot(browser, 'start', DESKTOP, startForm, dialog)
+    const rules = async (page: Page): Promise<void> => {
+      await startForm(page)
+      await page.getByRole('button', { name: 'Add an MCP server of its own' }).click()
+      await page.getByRole('button', { name: 'Add a rule' }).click()
+      const rule = page.getByRole('group', { name: 'Rule 1' })
+      await rule.getByLabel('Command').fill('git push *')
+      await rule.getByLabel('Why').fill('People push')
+      await page.getByRole('region', { name: 'Approvals' }).evaluate('(it) => it.scrollIntoView()')
+      await page.waitForTimeout(300)
+    }
+    await shoot(browser, 'start-rules', { ...DESKTOP, colorScheme: 'dark' }, rules, dialog)
     await shoot(browser, 'human-check', DESKTOP, run(waiting))
     await shoot(browser, 'replay', DESKTOP, run(achieved, '#seq=29'))
     await shoot(browser, 'trust', DESKTOP, async (page) => {
