@@ -30,6 +30,13 @@ describe('docker-compose.yml', () => {
     for (const [, { restart }] of nodes) expect(['always', 'unless-stopped']).toContain(restart)
   })
 
+  test('gives the service the same settings on one node and on three', () => {
+    const [one, three] = ['retrai', 'retrai-cluster'].map((name) =>
+      Object.keys(services[name]?.environment ?? {}).sort(),
+    )
+    expect(three).toEqual(one)
+  })
+
   test('names, in the URL of the cluster, what its nodes advertise and their certificates hold', () => {
     const advertised = nodes.flatMap(
       ([, { environment }]) => environment.EVENTSTORE_NODE_HOST_ADVERTISE_AS ?? [],

@@ -169,7 +169,7 @@ export const THE_USER = 'the user in EVENTSTORE_URL'
 /** What gRPC's code of a refusal for want of rights means for the person who runs the server; null for others. */
 function rightMissing({ type, code }: { type?: string | undefined; code?: number | undefined }) {
   if (code === 16) {
-    return 'it does not accept the user name and password in EVENTSTORE_URL. Correct them.'
+    return `it does not know ${THE_USER}, or not with this password. Correct EVENTSTORE_URL.`
   }
   return code === 7 || type === 'access-denied'
     ? `${THE_USER} lacks a right. It must read and write the streams run-… and retrai-…, and read $all (for instance as a member of $admins).`

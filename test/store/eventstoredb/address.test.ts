@@ -164,7 +164,7 @@ describe.skipIf(isMissing('openssl'))('certificates', () => {
 })
 
 test.each([
-  [{ code: 16, message: 'x' }, 'does not accept the user name and password'],
+  [{ code: 16, message: 'x' }, 'does not know the user in EVENTSTORE_URL, or not'],
   [{ code: 7, message: 'x' }, 'lacks a right'],
   [{ type: 'access-denied', message: 'x' }, 'lacks a right'],
 ])('a refusal for want of rights (%j) names the setting and what is missing', (cause, text) => {
