@@ -11,6 +11,7 @@ import { knownKeys } from '../audit/proofs/public-keys.ts'
 import { READ_MODEL } from '../audit/verify/projected-runs.ts'
 import type { Finding } from '../audit/verify/report.ts'
 import { verifyHeads } from '../audit/verify/verify-store.ts'
+import { counted } from '../lib/counted.ts'
 import { siblingModule } from '../lib/package-files.ts'
 import { date, type Parts } from './parts.ts'
 import type { Task, Verdict } from './verify-worker.ts'
@@ -144,7 +145,7 @@ function detail(findings: number, altered: string | null): string | null {
     ...(findings === 0
       ? []
       : [
-          `Verification has ${findings} findings in the log or beside it: records or runs were changed or removed.`,
+          `Verification has ${counted(findings, 'finding')} in the log or beside it: records or runs were changed or removed.`,
         ]),
     ...(altered === null
       ? []

@@ -68,6 +68,31 @@ export function chained(
   })
 }
 
+/** A run whose agent asked for two sub-agents in one reply, and their runs. Each does what its call asks, or `told` says. */
+export function siblingsOf(told = ['Read.', 'Write.']) {
+  const created = create()
+  if (created.type !== 'create') throw new Error('a run is created')
+  const { runId, config } = created
+  const replied = reply(['run_subagent', 'run_subagent'])
+  if (replied.type !== 'record_reply') throw new Error('a reply is recorded')
+  const tool_calls = ['Read.', 'Write.'].map((instructions, n) => {
+    return { call_id: `c${n}`, tool: 'run_subagent', args: { instructions } }
+  })
+  const asked = { ...replied, message: { ...replied.message, tool_calls } }
+  const parent = new Stream(runId, (record) => record)
+  const steps: Step[] = [created, claim(), asked]
+  const children = told.map((instructions, n) => {
+    const run_id = `${SUBAGENT_ID.slice(0, -1)}${n}`
+    steps.push(by('p1', { type: 'start_subagent', start: { call_id: `c${n}`, run_id, config } }))
+    parent.continue(steps)
+    const named = { run_id: runId, call_id: `c${n}`, depth: 1, ...parent.last }
+    const child = new Stream(run_id, (record) => record)
+    child.continue([{ ...created, runId: run_id, instructions, parent: named }, claim()])
+    return child
+  })
+  return [parent, ...children].flatMap(({ events }) => events)
+}
+
 /** A run that starts a sub-agent, and the run of that, which a person aborts. The first reaches its goal. */
 export function familyOf({
   ofParent = (it) => it,

@@ -1,5 +1,6 @@
 import { mayBeSame } from '../../domain/free-text.ts'
 import type { PayloadOf } from '../../domain/records.ts'
+import { subagentCalls } from '../../domain/subagent-state.ts'
 import type { Parent } from '../../domain/subagents.ts'
 import type { LoggedRecord } from '../../log/codec.ts'
 import type { LoadedRun } from '../../log/run-log.ts'
@@ -59,9 +60,9 @@ export class FamilyCheck {
     }
     if (record.kind === 'subagent_started') {
       const { payload } = record
-      const { phase } = run.state
-      const open = phase.type === 'acting' ? phase.open : null
-      const asked = open?.args.instructions
+      // Those beside the open call are started before their calls begin.
+      const call = subagentCalls(run.state).find(({ call_id }) => call_id === payload.call_id)
+      const asked = call?.args.instructions
       // As the tool reads it.
       const instructions = typeof asked === 'string' ? asked.trim() : asked
       this.#starts.set(keyOf(claim), { ...claim, hash: meta.hash, payload, instructions })

@@ -8,7 +8,7 @@ import type { Kind, PayloadOf, RunRecord } from '../../../src/domain/records.ts'
 import { hashOfCall } from '../../../src/log/commitment.ts'
 import type { RecordedEvent } from '../../../src/store/event-store.ts'
 import { by, claim, create, given, reply, result } from '../../domain/support.ts'
-import { chained, familyOf, SUBAGENT_ID } from '../../support/family.ts'
+import { chained, familyOf, SUBAGENT_ID, siblingsOf } from '../../support/family.ts'
 import { exported, newKeys, partsOf, readerOf } from '../support.ts'
 
 const NO_ARTIFACTS = { read: async () => null }
@@ -42,6 +42,15 @@ describe('a run and the run of its sub-agent', () => {
       expect(findings).toEqual([])
       expect(family).toEqual({ compared: 1, not_compared: [] })
     }
+  })
+
+  test('hold if two of one reply are at work, each with the instructions of its own call', async () => {
+    const { findings, family } = await verify(siblingsOf())
+    expect(findings).toEqual([])
+    expect(family).toEqual({ compared: 2, not_compared: [] })
+    const swapped = await verify(siblingsOf(['Write.', 'Read.']))
+    expect(swapped.findings).toHaveLength(2)
+    expect(swapped.findings[0]?.message).toContain('its instructions are not those of the call')
   })
 
   test.each<[string, Parameters<typeof familyOf>[0], string, string]>([
