@@ -26,7 +26,7 @@ export default defineConfig({
     isolate: false,
     sequence: { sequencer: LongFirst },
     // Many tests wait for a process or a timer: with one worker more than cores, a third of the processor time was left.
-    maxWorkers: availableParallelism() * 2,
+    maxWorkers: availableParallelism() + 2,
     maxConcurrency: availableParallelism() + 1,
     // Real servers, real child processes and a shared machine: generous, and never a measure of speed.
     testTimeout: 180_000,

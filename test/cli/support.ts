@@ -96,9 +96,9 @@ export class Running {
   }
 
   /** Resolves to the match as soon as the output matches; rejects if the process ends before, or it takes too long. */
-  prints(wanted: RegExp): Promise<RegExpExecArray> {
+  prints(wanted: RegExp, patienceMs?: number): Promise<RegExpExecArray> {
     const soFar = () => `${wanted}. It printed:\n${this.stdout}\n${this.stderr}`
-    return within(this.#printed(wanted), soFar)
+    return within(this.#printed(wanted), soFar, patienceMs)
   }
 
   async #printed(wanted: RegExp): Promise<RegExpExecArray> {

@@ -8,11 +8,15 @@ const { setTimeout, clearTimeout } = globalThis
  * Waits for a promise that may never be settled.
  * @param awaited what it is, and what there is of it so far
  */
-export async function within<T>(promise: PromiseLike<T>, awaited: () => string): Promise<T> {
+export async function within<T>(
+  promise: PromiseLike<T>,
+  awaited: () => string,
+  patienceMs = PATIENCE_MS,
+): Promise<T> {
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
-    const giveUp = () => reject(new Error(`waited ${PATIENCE_MS / 1000} s for ${awaited()}`))
-    timer = setTimeout(giveUp, PATIENCE_MS)
+    const giveUp = () => reject(new Error(`waited ${patienceMs / 1000} s for ${awaited()}`))
+    timer = setTimeout(giveUp, patienceMs)
   })
   try {
     return await Promise.race([promise, late])

@@ -1,0 +1,21 @@
+import { expect, onTestFinished, test } from 'vitest'
+import { Running } from '../cli/support.ts'
+import { within } from './within.ts'
+
+test('what is settled in time is passed on', async () => {
+  const awaited = () => 'nothing'
+  expect(await within(Promise.resolve(1), awaited)).toBe(1)
+  await expect(within(Promise.reject(new Error('broken')), awaited)).rejects.toThrow('broken')
+})
+
+test('a test that waits for output in vain fails with what it waited for and what was printed', async () => {
+  const program = new Running(
+    ['sh', '-c', 'echo begun; echo wrong >&2; exec sleep 600'],
+    process.env,
+  )
+  onTestFinished(() => void program.child.kill('SIGKILL'))
+  await program.prints(/begun/)
+  await program.prints(/wrong/)
+  const failure = await program.prints(/never/, 10).catch(String)
+  expect(failure).toBe('Error: waited 0.01 s for /never/. It printed:\nbegun\n\nwrong\n')
+})
