@@ -1,5 +1,6 @@
 import { IMAGE_TYPES, type ImageType } from '../../domain/records.ts'
 import type { Effort } from '../../domain/run-config.ts'
+import { LruCache } from '../../lib/lru-cache.ts'
 import type { TokenPrices } from './price-file.ts'
 import type { ProviderName } from './providers.ts'
 import { type Api, isOwnEndpoint, type Route } from './routing.ts'
@@ -99,14 +100,22 @@ const ROWS: readonly Row[] = [
 
 /** The facts of a model. At an own endpoint, only its name counts. */
 export function factsFor({ endpoint, model }: Route): ModelFacts {
+  const isOwn = isOwnEndpoint(endpoint)
+  const key = `${isOwn ? '' : endpoint.provider} ${model}`
+  const known = knownFacts.get(key)
+  if (known !== undefined) return known
   const facts: ModelFacts = {}
   for (const { provider, names, ...more } of ROWS) {
-    if ((isOwnEndpoint(endpoint) || endpoint.provider === provider) && names.test(model)) {
+    if ((isOwn || endpoint.provider === provider) && names.test(model)) {
       Object.assign(facts, { ...more, ...facts })
     }
   }
+  knownFacts.set(key, facts)
   return facts
 }
+
+/** Each request asks for the facts of its model several times. */
+const knownFacts = new LruCache<ModelFacts>(256)
 
 /** The images that each API takes. */
 const API_IMAGES: Readonly<Record<Api, readonly ImageType[]>> = {

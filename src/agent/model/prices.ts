@@ -40,6 +40,7 @@ export function priceOf(route: Route, tokens: PricedTokens): Price | null {
   const { prices } = factsFor(route)
   if (prices !== undefined) return { usd: costAt(prices, parts), source: 'table' }
   if (route.endpoint.provider === 'ollama') return { usd: 0, source: 'local' }
+  if (!listingOf(route).isListed) return null
   const { inputTokens, cachedInputTokens, cacheWriteTokens, outputTokens } = parts
   const found = lookUp(route, {
     input_tokens: inputTokens,
@@ -113,7 +114,7 @@ export function contextWindow(route: Route): number | null {
   const known = route.own?.windowTokens ?? factsFor(route).windowTokens
   if (known !== undefined) return known
   if (route.endpoint.provider === 'ollama') return ollamaWindow(route)
-  return listedWindow(route)
+  return listingOf(route).windowTokens
 }
 
 /** The most tokens of conversation to send to a model. */
@@ -146,18 +147,22 @@ function lookUp(
   }
 }
 
-/** The windows in that list, null for models without one. The list never changes, and each request asks for its window. */
-const listedWindows = new LruCache<{ readonly tokens: number | null }>(256)
+/** Whether that list holds a model, and its context window there. */
+type Listing = { readonly isListed: boolean; readonly windowTokens: number | null }
 
-function listedWindow(route: Route): number | null {
+/** The list never changes, and to search all of it costs more than most other work of a turn. */
+const listings = new LruCache<Listing>(256)
+
+function listingOf(route: Route): Listing {
   const { endpoint, model } = route
   const key = JSON.stringify([endpoint.provider, endpoint.baseUrl, model])
-  const known = listedWindows.get(key)
-  if (known !== undefined) return known.tokens
+  const known = listings.get(key)
+  if (known !== undefined) return known
   const found = lookUp(route, { input_tokens: 0, output_tokens: 0 })
-  const tokens = found?.model.context_window ?? null
-  listedWindows.set(key, { tokens })
-  return tokens
+  const windowTokens = found?.model.context_window ?? null
+  const listing = { isListed: found !== null, windowTokens }
+  listings.set(key, listing)
+  return listing
 }
 
 /** The price of a provider's own list: another provider has other prices for the same model. */
