@@ -70,7 +70,7 @@ export class ProjectLooks {
     const key = JSON.stringify([project.cwd, project.policy])
     const look = this.#planned.get(key) ?? this.#plan(key, project)
     look.wanted += 1
-    return new Promise((resolve) => {
+    return new Promise((resolve, reject) => {
       const leave = (): void => {
         look.wanted -= 1
         if (look.wanted === 0) {
@@ -81,26 +81,28 @@ export class ProjectLooks {
       }
       signal.addEventListener('abort', leave, { once: true })
       if (signal.aborted) leave()
-      void look.found.then((context) => {
-        signal.removeEventListener('abort', leave)
-        resolve(context)
-      })
+      void look.found
+        .then(resolve, reject)
+        .finally(() => signal.removeEventListener('abort', leave))
     })
   }
 
   #plan(key: string, project: Project): Look {
     const stop = new AbortController()
     const before = this.#last.get(key)?.found ?? Promise.resolve()
-    const found = before.then(() => {
+    const begin = async (): Promise<ProjectContext> => {
       if (this.#planned.get(key) === look) this.#planned.delete(key)
       return stop.signal.aborted ? NOTHING : this.#look(project, stop.signal)
-    })
+    }
+    // A look that failed is the concern of the runs that waited for it.
+    const found = before.then(begin, begin)
     const look: Look = { found, stop, wanted: 0 }
     this.#planned.set(key, look)
     this.#last.set(key, look)
-    void found.then(() => {
+    const end = (): void => {
       if (this.#last.get(key) === look) this.#last.delete(key)
-    })
+    }
+    void found.then(end, end)
     return look
   }
 }

@@ -142,3 +142,20 @@ test('a look is stopped when nobody waits for it any more, and an aborted run wa
   expect(begun[0]?.signal.aborted).toBe(true)
   begun[0]?.end()
 })
+
+test('a look that fails fails for all that wait for it, and the next one begins', async () => {
+  const { signal } = new AbortController()
+  let failing = true
+  const looks = new ProjectLooks(async ({ runId }) => {
+    if (failing) throw new Error(`${runId} failed`)
+    return { documents: [], files: runId, git: null, programs: null }
+  })
+  const of = (runId: string) => looks.of({ cwd: root, runId, policy: undefined }, signal)
+  const both = Promise.allSettled([of('a'), of('b')])
+  const planned = of('c').catch(String)
+  const failed = { status: 'rejected', reason: new Error('a failed') }
+  expect(await both).toEqual([failed, failed])
+  await planned
+  failing = false
+  expect((await of('d')).files).toBe('d')
+})
