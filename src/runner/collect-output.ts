@@ -4,11 +4,11 @@ import { processMask } from '../log/masking.ts'
 import { BoundedText } from './bounded-text.ts'
 import type { OutputPiece } from './protocol.ts'
 
-/** Once a stream is over the half of its limit, it pauses so long after so much work, so that a flood does not keep this process busy. */
-const REST_MS = 2
+/** Once a stream is over the half of its limit, other work has its turn after so much of this, so that a flood holds up nothing. */
 const WORK_MS = 4
-/** Text that is held back is checked again with each chunk, so chunks smaller than this are collected first. */
+/** Text that is held back is checked again with each chunk, so chunks smaller than this are collected for so long first. */
 const SMALL_BYTES = 16 * 1024
+const REST_MS = 2
 
 /** What output is added to. */
 type Sink = Pick<BoundedText, 'add' | 'skip' | 'text'>
@@ -69,7 +69,8 @@ export function collectOutput(
       if (!isCrumb && !isMuchWork) return
       workedMs = 0
       stream.pause()
-      setTimeout(() => stream.resume(), REST_MS)
+      if (isCrumb) setTimeout(() => stream.resume(), REST_MS)
+      else setImmediate(() => stream.resume())
     })
     const closed = new Promise<void>((resolve) => {
       stream.once('close', () => {

@@ -43,6 +43,8 @@ const MUTED = [FRAME.mutedStdout, FRAME.mutedStderr] as const
 /** Of a flood, so much is sent for observers while it lasts. */
 const FLOOD_BYTES = 128 * 1024
 const FLOOD_PAUSE_MS = 40
+/** Of the beginning of the output, so much waits here for the server, so that masking it keeps the command waiting for less. */
+const MAX_BACKLOG_BYTES = 16 * 1024 * 1024
 
 class Call {
   readonly #id: number
@@ -52,11 +54,18 @@ class Call {
   /** Keeps what comes before the process is started, and what it has not read. */
   readonly #input = new PassThrough()
   #consumed = 0
+  /** What must be sent and comes before the queue, but for which the server has no room yet. */
+  readonly #backlog: Waiting[] = []
+  #backlogBytes = 0
+  /** 0 if nothing may be dropped: then a command whose output nobody reads waits. */
+  readonly #backlogLimit: number
   #timer: ReturnType<typeof setTimeout> | null = null
 
   constructor(id: number, keptBytes: number) {
     this.#id = id
-    this.#queue = new OutputQueue(Math.ceil(keptBytes / 2))
+    const half = Math.ceil(keptBytes / 2)
+    this.#queue = new OutputQueue(half)
+    this.#backlogLimit = half > MAX_BACKLOG_BYTES ? 0 : half
     this.#input.on('error', () => {})
     this.#sides = STREAMS.map(() => ({ room: WINDOW_BYTES, source: null }))
   }
@@ -80,6 +89,7 @@ class Call {
       },
     })
     if (this.#timer !== null) clearTimeout(this.#timer)
+    for (const one of this.#backlog.splice(0)) this.#send(one)
     for (let one = this.#queue.shift(); one !== undefined; one = this.#queue.shift())
       this.#send(one)
     return end
@@ -106,7 +116,8 @@ class Call {
     const side = this.#sides[stream === FRAME.stdout ? 0 : 1]
     if (side === undefined) return
     side.room += bytes
-    if (side.room > 0) side.source?.resume()
+    this.#sendBacklog()
+    if (side.room > 0 || this.#backlogBytes < this.#backlogLimit) side.source?.resume()
   }
 
   #connect(side: Side, source: Readable): void {
@@ -116,18 +127,35 @@ class Call {
     source.on('data', (chunk: Buffer) => {
       reach('during output')
       const sent = this.#queue.push(side, chunk)
-      for (const one of sent) this.#send(one)
+      for (const one of sent) {
+        this.#backlog.push(one)
+        this.#backlogBytes += one.chunk.length
+      }
+      this.#sendBacklog()
       if (!this.#queue.isEmpty) this.#timer ??= setTimeout(() => this.#sendSome(), FLOOD_PAUSE_MS)
       // What is dropped waits for nobody.
-      if (sent.length > 0 && own.room <= 0) source.pause()
+      const isFull = this.#backlogBytes >= this.#backlogLimit
+      if (sent.length > 0 && own.room <= 0 && isFull) source.pause()
     })
+  }
+
+  /** Sends what must be sent, in its order, if the server has room for it or nothing may wait here. */
+  #sendBacklog(): void {
+    let sent = 0
+    for (const one of this.#backlog) {
+      if (this.#backlogLimit > 0 && (this.#sides[one.side]?.room ?? 0) <= 0) break
+      this.#send(one)
+      this.#backlogBytes -= one.chunk.length
+      sent += 1
+    }
+    this.#backlog.splice(0, sent)
   }
 
   /** Sends a part of what waits, if the server has room for it. */
   #sendSome(): void {
     this.#timer = null
     let left = FLOOD_BYTES
-    while (left > 0 && this.#sides.every(({ room }) => room > 0)) {
+    while (left > 0 && this.#backlog.length === 0 && this.#sides.every(({ room }) => room > 0)) {
       const one = this.#queue.shift()
       if (one === undefined) return
       this.#send(one)

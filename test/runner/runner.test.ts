@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readFile, writeFile } from 'node:fs/promises'
+import { access, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, onTestFinished, test, vi } from 'vitest'
@@ -55,6 +55,23 @@ test.runIf(onLinux)(
     expect(Number(resident?.[1])).toBeLessThan(64 * 1024)
   },
 )
+
+test('the beginning of a long output waits for its reader, not the command for the reader', async () => {
+  const { runner } = startRunner()
+  const cwd = await temporaryFolder()
+  const bytes = 6 * WINDOW_BYTES
+  const script = `yes 123456789 | head -c ${bytes}; touch done`
+  const call = runner.start({ ...request(cwd, script), keptBytes: 4 * bytes })
+  await vi.waitFor(() => access(join(cwd, 'done')), { timeout: 20_000 })
+  const pieces: Buffer[] = []
+  for await (const { chunk, gap } of call.stdout) {
+    expect(gap).toBe(0)
+    pieces.push(chunk)
+  }
+  expect(await call.ended).toEqual({ end: 'exited', exitCode: 0 })
+  const expected = '123456789\n'.repeat(bytes / 10 + 1).slice(0, bytes)
+  expect(Buffer.concat(pieces).toString() === expected).toBe(true)
+})
 
 test('a command whose output nobody reads is stopped by its pipe, and stops no other', async () => {
   const { runner, bash } = startRunner()
