@@ -31,7 +31,7 @@ import { listen } from './listen.ts'
 import { openArtifacts, shareArtifacts } from './open-artifacts.ts'
 import { openAuth, openLog } from './open-log.ts'
 import { date, now, type Parts } from './parts.ts'
-import { rebuildInThread } from './rebuild.ts'
+import { rebuildFromFile } from './rebuild.ts'
 import { createRedactions } from './redactions.ts'
 import { type Settings, secretsOf } from './settings.ts'
 import {
@@ -152,7 +152,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   const asOfNow = redactor.apply.bind(redactor)
   const projector = startProjector({
     ...{ store, readModel: readModel.value, log, ledgers, asOfNow },
-    ...(file === null ? {} : { rebuild: rebuildInThread(file, redactor) }),
+    ...(file === null ? {} : { rebuild: rebuildFromFile(file, redactor) }),
     onLogReplaced: (reason) => {
       log.error({ reason }, LOG_REPLACED)
       isReplaced = true

@@ -15,7 +15,7 @@ import { openReadModel } from '../../src/projections/sqlite-read-model.ts'
 import { REDACTIONS, type Redaction } from '../../src/redaction/redaction-ledger.ts'
 import { Redactor } from '../../src/redaction/redactor.ts'
 import { withRedactions } from '../../src/redaction/with-redactions.ts'
-import { rebuildInThread } from '../../src/server/rebuild.ts'
+import { rebuildFromFile } from '../../src/server/rebuild.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
 import { append, prepare } from '../support/append-records.ts'
@@ -95,9 +95,10 @@ async function redact(store: EventStore, runId: string, seq: number, pointer: st
   ;(await decideAndAppend(store, REDACTIONS, () => ok([entry]), author))._unsafeUnwrap()
 }
 
-/** The rebuild in a thread, and how many batches came from it. */
-function counted(store: EventStore, folder: string) {
-  const rebuild = rebuildInThread(join(folder, 'log.sqlite'), new Redactor({ store, log }), 1)
+/** The rebuild in a thread or in this one, and how many batches came from it. */
+function counted(store: EventStore, folder: string, worthEvents = 1) {
+  const redactor = new Redactor({ store, log })
+  const rebuild = rebuildFromFile(join(folder, 'log.sqlite'), redactor, worthEvents)
   const batches: number[] = []
   const counting: Rebuild = async function* counting(...args) {
     for await (const batch of rebuild(...args)) {
@@ -108,7 +109,7 @@ function counted(store: EventStore, folder: string) {
   return { rebuild: counting, batches }
 }
 
-test('a thread makes the same read model as a subscription: of runs that are unfinished, damaged, altered or redacted', async () => {
+test('a log that is read from its file makes the same read model as a subscription: of runs that are unfinished, damaged, altered or redacted', async () => {
   const folder = await folderOfLog()
   const runs = sampled(12)
   const ids = runs.map((records) => records[0]?.run_id ?? '')
@@ -132,6 +133,9 @@ test('a thread makes the same read model as a subscription: of runs that are unf
   const rebuilt = await project(store, folder, 'by-thread', first.rebuild)
   expect(first.batches).not.toEqual([])
   expect(rebuilt).toEqual(await project(store, folder, 'by-subscription'))
+  const here = counted(store, folder, Number.POSITIVE_INFINITY)
+  expect(await project(store, folder, 'here', here.rebuild)).toEqual(rebuilt)
+  expect(here.batches).not.toEqual([])
   expect(rebuilt.damaged).toMatchObject(
     [
       { run_id: brokenId, seq: 5 },
@@ -150,24 +154,33 @@ test('a thread makes the same read model as a subscription: of runs that are unf
   const continued = await project(store, folder, 'by-thread', second.rebuild)
   expect(second.batches).not.toEqual([])
   expect(continued).toEqual(await project(store, folder, 'from-zero'))
+  const rest = counted(store, folder, Number.POSITIVE_INFINITY)
+  expect(await project(store, folder, 'here', rest.rebuild)).toEqual(continued)
+  expect(rest.batches).not.toEqual([])
 })
 
-test('a thread does not know a redaction that is recorded while it works, so it ends', async () => {
-  const folder = await folderOfLog()
-  const store = await openStore(folder)
-  for (const records of sampled(3)) await write(store, records)
-  let known = -1
-  const redactor = {
-    ready: () => new Redactor({ store, log }).ready(),
-    get known() {
-      // Its first value is taken before the thread starts.
-      known += 1
-      return known
-    },
-  }
-  const rebuild = rebuildInThread(join(folder, 'log.sqlite'), redactor, 1)
-  for await (const batch of rebuild(null, [], new AbortController().signal)) {
-    throw new Error(`a batch of ${batch.rows.length} runs was taken`)
-  }
-  expect(known).toBeGreaterThan(0)
-})
+test.each([
+  { where: 'a thread', worthEvents: 1 },
+  { where: 'this thread', worthEvents: Number.POSITIVE_INFINITY },
+])(
+  'a fold in $where does not know a redaction that is recorded while it works, so it ends',
+  async ({ worthEvents }) => {
+    const folder = await folderOfLog()
+    const store = await openStore(folder)
+    for (const records of sampled(3)) await write(store, records)
+    let known = -1
+    const redactor = {
+      ready: () => new Redactor({ store, log }).ready(),
+      get known() {
+        // Its first value is taken before the thread starts.
+        known += 1
+        return known
+      },
+    }
+    const rebuild = rebuildFromFile(join(folder, 'log.sqlite'), redactor, worthEvents)
+    for await (const batch of rebuild(null, [], new AbortController().signal)) {
+      throw new Error(`a batch of ${batch.rows.length} runs was taken`)
+    }
+    expect(known).toBeGreaterThan(0)
+  },
+)
