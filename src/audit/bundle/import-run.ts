@@ -127,7 +127,7 @@ async function importRecords(
   }
   const report = await verifyBundle(open(), {
     anchors,
-    onRecord: async (line) => {
+    onLine: async (line) => {
       batch.push(eventOf(runId, line))
       if (batch.length === BATCH) await flush()
     },

@@ -50,16 +50,10 @@ function parsedJson(text: string): unknown {
 
 /**
  * Reads a line. A line must be exactly what would be written for its contents, so it cannot hold a name twice.
- * @param isRead whether the same text has been read before, and holds a record in its one form
  * @returns a sentence about what is wrong, if the line does not hold a record
  */
-export function readLine(
-  { text, ended }: TextLine,
-  format: LineFormat,
-  isRead = false,
-): RecordLine | string {
-  if (!ended) return 'the line is cut off or is not UTF-8'
-  if (isRead && format === 'plain') return JSON.parse(text)
+export function readLine(text: TextLine, format: LineFormat): RecordLine | string {
+  if (text === null) return 'the line is cut off or is not UTF-8'
   const plain = format === 'plain' ? readPlainLine(text) : null
   if (plain !== null) return plain
   const wrong = format === 'checksummed' ? wrongChecksum(text) : null
@@ -104,55 +98,70 @@ function wrongChecksum(text: string): string | null {
 /** A longer line is not one of ours, and is not gathered in memory. */
 const MAX_LINE_BYTES = 16 * 1024 * 1024
 
-/** A line of a file. It is not `ended` if it lacks its line break or is not UTF-8. */
-export type TextLine = { readonly text: string; readonly ended: boolean }
+/** A line of a file; null if it lacks its line break or is not UTF-8. */
+type TextLine = string | null
+
+/** Bytes of lines without the last line break. They are one line that is not `ended` if that line break is missing. */
+export type LineBytes = { readonly bytes: Uint8Array; readonly ended: boolean }
 
 /** Splits bytes into lines. */
 export async function* linesOf(chunks: AsyncIterable<Uint8Array>): AsyncGenerator<TextLine> {
-  for await (const lines of lineBatches(chunks)) yield* lines
+  for await (const lines of lineBytes(chunks)) yield* linesIn(lines)
 }
 
-/** The same in batches, one for each chunk in which lines end: an `await` for each line costs more than the line. */
-export async function* lineBatches(
+/** Splits bytes between lines: an `await` for each line costs more than the line. @param least how many bytes to gather */
+export async function* lineBytes(
   chunks: AsyncIterable<Uint8Array>,
-): AsyncGenerator<readonly TextLine[]> {
+  least = 0,
+): AsyncGenerator<LineBytes> {
   let pieces: Uint8Array[] = []
   let bytes = 0
+  /** Since the last line break. */
+  let open = 0
   for await (const chunk of chunks) {
     const from = chunk.lastIndexOf(0x0a) + 1
-    if (from > 0) {
-      yield endedLines(Buffer.concat([...pieces, chunk.subarray(0, from - 1)]))
+    open = from > 0 ? chunk.length - from : open + chunk.length
+    if (from > 0 && bytes + from >= least) {
+      yield { bytes: Buffer.concat([...pieces, chunk.subarray(0, from - 1)]), ended: true }
       pieces = []
       bytes = 0
+      if (open === 0) continue
+      pieces.push(chunk.subarray(from))
+      bytes = open
+    } else {
+      pieces.push(chunk)
+      bytes += chunk.length
     }
-    if (from === chunk.length) continue
-    pieces.push(chunk.subarray(from))
-    bytes += chunk.length - from
-    if (bytes > MAX_LINE_BYTES) break
+    if (open > MAX_LINE_BYTES) break
   }
-  if (pieces.length > 0) yield [{ ...lineOf(Buffer.concat(pieces)), ended: false }]
+  const rest = Buffer.concat(pieces)
+  const from = rest.lastIndexOf(0x0a) + 1
+  if (from > 0) yield { bytes: rest.subarray(0, from - 1), ended: true }
+  if (from < rest.length) yield { bytes: rest.subarray(from), ended: false }
 }
 
-const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-
-function endedLines(bytes: Buffer): TextLine[] {
-  const { text, ended } = lineOf(bytes)
-  if (ended) return text.split('\n').map((each) => ({ text: each, ended }))
+/** The lines of bytes that `lineBytes` has split. */
+export function linesIn({ bytes, ended }: LineBytes): readonly TextLine[] {
+  if (!ended) return [null]
+  const text = decoded(bytes)
+  if (text !== null) return text.split('\n')
   // One of the lines is not UTF-8: each is decoded by itself to find which.
   const lines: TextLine[] = []
   for (let from = 0; from <= bytes.length; ) {
     const end = bytes.indexOf(0x0a, from)
     const to = end === -1 ? bytes.length : end
-    lines.push(lineOf(bytes.subarray(from, to)))
+    lines.push(decoded(bytes.subarray(from, to)))
     from = to + 1
   }
   return lines
 }
 
-function lineOf(bytes: Buffer): TextLine {
+const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+function decoded(bytes: Uint8Array): string | null {
   try {
-    return { text: UTF8.decode(bytes), ended: true }
+    return UTF8.decode(bytes)
   } catch {
-    return { text: bytes.toString(), ended: false }
+    return null
   }
 }

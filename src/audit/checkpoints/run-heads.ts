@@ -62,7 +62,13 @@ export class KeptHeads {
     this.#source = source
   }
 
-  /** Notes a record that holds. @param id as of `RunHead` */
+  /** The record of a run or ledger to compare; null if the checkpoint does not name it. @param id as of `RunHead` */
+  seqOf(id: string): number | null {
+    const kept = this.#heads.get(id)
+    return kept === undefined ? null : kept.length - 1
+  }
+
+  /** Notes a record that holds; of each run, that of `seqOf` must be among them. @param id as of `RunHead` */
   see(id: string, seq: number, hash: string): void {
     const kept = this.#heads.get(id)
     if (kept?.length !== seq + 1) return

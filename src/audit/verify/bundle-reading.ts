@@ -21,11 +21,9 @@ import type { ContentsPool } from './contents-pool.ts'
 import { RedactionCheck } from './redaction-check.ts'
 import type { Finding } from './report.ts'
 import { verifyRedactions } from './verify-ledger.ts'
-import { RecordsCheck, type SeeRecord, type VerifiedRecords } from './verify-records.ts'
+import { RecordsCheck, type RecordsObserver, type VerifiedRecords } from './verify-records.ts'
 
-export type Observers = {
-  /** Gets each record that holds, in order. */
-  readonly onRecord?: SeeRecord
+export type Observers = RecordsObserver & {
   /** Gets each recorded redaction that holds, in order. */
   readonly onRedaction?: (redaction: LoggedRedaction) => void
 }
@@ -149,10 +147,12 @@ export class BundleReading {
   async #readRecords(path: string, body: HashedBody): Promise<void> {
     const runId = this.#proof?.run_id ?? this.#manifest?.run_id
     if (runId === undefined) return
-    const { onRecord } = this.#observers
-    this.#records ??= new RecordsCheck(runId, this.#pool, (line, logged, run) => {
-      this.#redactions.see(logged)
-      return onRecord?.(line, logged, run)
+    this.#records ??= new RecordsCheck(runId, this.#pool, {
+      ...this.#observers,
+      onRecord: (record) => {
+        this.#redactions.see(record.logged)
+        this.#observers.onRecord?.(record)
+      },
     })
     const { bad, next } = this.#records
     if (bad === null && firstSeqOf(path) !== next) {

@@ -2,122 +2,211 @@ import { availableParallelism } from 'node:os'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import { siblingModule } from '../../lib/package-files.ts'
-import type { Answer, Contents } from './contents-thread.ts'
+import type { Answer, Order } from './contents-thread.ts'
+import {
+  type Batch,
+  follow,
+  type KnownRun,
+  type KnownRuns,
+  prepare,
+  type Verified,
+} from './verify-batch.ts'
 
-/** A batch when its turn comes. `sound` has 1 for each record that needs no further check; null if nobody has looked. */
-export type Checked<B> = { readonly batch: B; readonly sound: Uint8Array | null }
-
-type Sound = Checked<unknown>['sound']
-type Thread = {
-  readonly worker: Worker
-  readonly ready: Promise<void>
-  /** Null before it is ready and after it is lost. */
-  waiting: ((sound: Sound) => void)[] | null
+/** What the pool asks its caller. */
+type Caller<I> = {
+  batchOf(item: I): Batch
+  /** The runs before the batch of an item. It is asked when all items before that one were yielded. */
+  knownOf(item: I): KnownRuns
 }
-type Ahead<B> = { readonly batch: B; readonly chars: number; readonly sound: Promise<Sound> }
 
-/** Fewer records are verified before a thread would be ready. */
-const START_AFTER_RECORDS = 4_000
-/** More threads than these would wait for the caller, which puts the records in order. */
+/** An item that is not yielded yet. */
+type Ahead<I> = {
+  readonly item: I
+  readonly batch: Batch
+  readonly size: number
+  /** Null if the thread of the caller verifies it. */
+  readonly sent: Sent | null
+  readonly prepared: ReturnType<typeof prepare> | null
+}
+
+/** Less is verified before a thread would be ready. In bytes. */
+const START_AFTER_BYTES = 4 * 1024 * 1024
+/** More threads than these would wait for each other, because they put the records in order. */
 const MAX_THREADS = 4
-/** How many batches a thread has at once, and how many are read ahead for each thread. */
-const [AT_ONCE, READ_AHEAD] = [3, 6] as const
-/** What is read ahead has about this size at most, in characters. */
-const MAX_AHEAD_CHARS = 4 * 1024 * 1024
-/** Of a thread: batches need little. One that needs more is lost, and the caller checks what it had. */
+/** How many batches may wait for a thread. */
+const AT_ONCE = 2
+/** What is read ahead has about this size at most. */
+const MAX_AHEAD_BYTES = 1024 * 1024
+/** Of a thread: batches need little. One that needs more is lost, and the caller verifies what it had. */
 const HEAP = { maxYoungGenerationSizeMb: 8, maxOldGenerationSizeMb: 128 }
 
 /**
- * Threads that check records ahead of their order, each by itself, which is most of the work. What they find sound need
- * not be checked again. Everything else is left to the caller, so all findings are made in one place. The caller
- * checks what no thread is free for, so nothing changes but the time if there are no threads.
+ * Verifies batches of records, in threads and in the thread of the caller. Most of the work needs no order. The rest,
+ * whether records continue their runs, moves with the states of these runs from one thread to the next. Without threads
+ * nothing changes but the time.
  */
 export class ContentsPool implements Disposable {
   readonly #size: number
   #threads: readonly Thread[] = []
-  #seen = 0
+  #seenBytes = 0
 
-  /** @param size how many threads are started after some thousand records */
+  /** @param size how many threads are started after some megabytes */
   constructor(size = Math.min(availableParallelism() - 1, MAX_THREADS)) {
     this.#size = size
   }
 
-  /** The batches in their order, read ahead as far as memory allows. */
-  async *check<B>(
-    batches: AsyncIterable<B>,
-    contentsOf: (batch: B) => Contents,
-  ): AsyncGenerator<Checked<B>, void, void> {
-    const queue: Ahead<B>[] = []
-    let chars = 0
-    for await (const batch of batches) {
-      // Answers arrive between two turns of the event loop.
-      if (this.#threads.length > 0) await nextTurn()
-      const contents = contentsOf(batch)
-      const entry = { batch, chars: charsOf(contents), sound: this.#offer(contents) }
-      queue.push(entry)
-      chars += entry.chars
-      while (queue.length > READ_AHEAD * this.#threads.length || chars > MAX_AHEAD_CHARS) {
-        const [next] = queue.splice(0, 1)
-        if (next === undefined) break
-        chars -= next.chars
-        yield { batch: next.batch, sound: await next.sound }
+  /** The items in their order, read ahead as far as memory allows. If reading fails, first those before it. */
+  async *verify<I>(
+    items: AsyncIterable<I>,
+    caller: Caller<I>,
+  ): AsyncGenerator<{ readonly item: I; readonly verified: Verified }, void, void> {
+    const queue: Ahead<I>[] = []
+    let failure: { readonly cause: unknown } | null = null
+    try {
+      try {
+        for await (const item of items) {
+          queue.push(this.#take(item, caller.batchOf(item)))
+          // Answers arrive between two turns of the event loop.
+          if (this.#threads.length > 0) await nextTurn()
+          yield* inOrder(queue, caller, MAX_AHEAD_BYTES)
+        }
+      } catch (cause) {
+        failure = { cause }
       }
+      yield* inOrder(queue, caller, 0)
+      if (failure !== null) throw failure.cause
+    } finally {
+      // The threads have further callers.
+      for (const { sent } of queue) if (sent?.isOrdered === false) sent.thread.follow(1, new Map())
     }
-    for (const next of queue) yield { batch: next.batch, sound: await next.sound }
   }
 
   /** Starts the threads. */
   async start(): Promise<void> {
     if (this.#threads.length > 0) return
-    this.#threads = Array.from({ length: this.#size }, startThread)
+    this.#threads = Array.from({ length: this.#size }, () => new Thread())
     await Promise.all(this.#threads.map(({ ready }) => ready))
   }
 
   [Symbol.dispose](): void {
-    for (const { worker } of this.#threads) void worker.terminate()
+    for (const thread of this.#threads) thread.end()
   }
 
-  #offer(contents: Contents): Promise<Sound> {
-    this.#seen += itemsOf(contents).length
-    if (this.#seen >= START_AFTER_RECORDS) void this.start()
-    const waits = ({ waiting }: Thread): number => waiting?.length ?? AT_ONCE
-    const [first] = this.#threads.toSorted((one, other) => waits(one) - waits(other))
-    if (first === undefined || first.waiting === null || first.waiting.length >= AT_ONCE) {
-      return Promise.resolve(null)
+  #take<I>(item: I, batch: Batch): Ahead<I> {
+    const size = sizeOf(batch)
+    this.#seenBytes += size
+    if (this.#seenBytes >= START_AFTER_BYTES) void this.start()
+    const [first] = this.#threads.toSorted((one, other) => one.waiting - other.waiting)
+    const isFree = first !== undefined && first.waiting < AT_ONCE
+    const sent = isFree ? first.send(batch) : null
+    return { item, batch, size, sent, prepared: sent === null ? prepare(batch) : null }
+  }
+}
+
+/** Yields what is verified, and waits while more than `most` is ahead. */
+async function* inOrder<I>(
+  queue: Ahead<I>[],
+  { knownOf }: Caller<I>,
+  most: number,
+): AsyncGenerator<{ readonly item: I; readonly verified: Verified }, void, void> {
+  for (let [next] = queue; next !== undefined; [next] = queue) {
+    const { item, batch, sent } = next
+    if (sent !== null && !sent.isOrdered) orderFirst(sent.thread, queue, knownOf)
+    if (sent !== null && sent.answered === undefined) {
+      if (queue.reduce((sum, { size }) => sum + size, 0) <= most) return
+      await sent.answer
     }
-    const { promise, resolve } = Promise.withResolvers<Sound>()
-    first.waiting.push(resolve)
-    first.worker.postMessage(contents)
-    return promise
+    const verified = sent?.answered ?? follow(next.prepared ?? prepare(batch), knownOf(item))
+    queue.shift()
+    yield { item, verified }
   }
 }
 
-function startThread(): Thread {
-  const worker = new Worker(siblingModule('contents-thread', import.meta.url), {
-    resourceLimits: HEAP,
-  })
-  const { promise: ready, resolve } = Promise.withResolvers<void>()
-  const thread: Thread = { worker, ready, waiting: null }
-  worker.unref()
-  worker.on('message', (message: Answer) => {
-    if (message.type === 'checked') return thread.waiting?.shift()?.(message.sound)
-    thread.waiting = []
-    resolve()
-  })
-  // The caller checks what a lost thread had.
-  const onLost = (): void => {
-    for (const answer of thread.waiting ?? []) answer(null)
-    thread.waiting = null
-    resolve()
+/** Lets a thread follow the first batches of the queue, up to one that it does not have. */
+function orderFirst<I>(
+  thread: Thread,
+  queue: readonly Ahead<I>[],
+  knownOf: Caller<I>['knownOf'],
+): void {
+  const known = new Map<string, KnownRun>()
+  let count = 0
+  for (const { item, sent } of queue) {
+    if (sent?.thread !== thread || sent.isOrdered) break
+    for (const [runId, run] of knownOf(item)) known.set(runId, run)
+    sent.isOrdered = true
+    count += 1
   }
-  worker.once('error', onLost)
-  worker.once('exit', onLost)
-  return thread
+  thread.follow(count, known)
 }
 
-const itemsOf = (contents: Contents) => ('lines' in contents ? contents.lines : contents.events)
+/** A batch that a thread has. */
+type Sent = {
+  readonly thread: Thread
+  isOrdered: boolean
+  readonly answer: Promise<Verified | null>
+  /** Null if the thread was lost. */
+  answered: Verified | null | undefined
+}
 
-const charsOf = (contents: Contents): number =>
-  itemsOf(contents).reduce((sum, item) => {
-    return sum + (typeof item === 'string' ? item.length : item.data.length + item.metadata.length)
-  }, 0)
+class Thread {
+  readonly ready: Promise<void>
+  /** How many batches wait for it; infinite before it is ready and after it is lost. */
+  waiting = Number.POSITIVE_INFINITY
+  readonly #worker: Worker
+  #answers: ((verified: Verified | null) => void)[] = []
+
+  constructor() {
+    const url = siblingModule('contents-thread', import.meta.url)
+    this.#worker = new Worker(url, { resourceLimits: HEAP })
+    this.#worker.unref()
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.ready = promise
+    this.#worker.on('message', (message: Answer) => {
+      if (message.type === 'verified') this.#answers.shift()?.(message.verified)
+      else if (message.type === 'prepared') this.waiting -= 1
+      else {
+        this.waiting = 0
+        resolve()
+      }
+    })
+    // The caller verifies what a lost thread had.
+    const onLost = (): void => {
+      this.waiting = Number.POSITIVE_INFINITY
+      for (const answer of this.#answers) answer(null)
+      this.#answers = []
+      resolve()
+    }
+    this.#worker.once('error', onLost)
+    this.#worker.once('exit', onLost)
+  }
+
+  send(batch: Batch): Sent {
+    const { promise: answer, resolve } = Promise.withResolvers<Verified | null>()
+    const sent: Sent = { thread: this, isOrdered: false, answer, answered: undefined }
+    this.#answers.push((verified) => {
+      sent.answered = verified
+      resolve(verified)
+    })
+    this.waiting += 1
+    this.#order({ type: 'batch', batch })
+    return sent
+  }
+
+  /** Lets it follow so many batches, the first of those that it has not followed. */
+  follow(count: number, known: KnownRuns): void {
+    this.#order({ type: 'follow', count, known })
+  }
+
+  end(): void {
+    void this.#worker.terminate()
+  }
+
+  #order(order: Order): void {
+    this.#worker.postMessage(order)
+  }
+}
+
+const sizeOf = (batch: Batch): number =>
+  'lines' in batch
+    ? batch.lines.bytes.length
+    : batch.events.reduce((sum, { data, metadata }) => sum + data.length + metadata.length, 0)

@@ -1,35 +1,56 @@
-/** Main module of a thread that checks records by themselves, ahead of the order in which they are verified. */
+/** Main module of a thread that verifies batches of records. */
 import { parentPort } from 'node:worker_threads'
-import type { RecordedEvent } from '../../store/event-store.ts'
-import { type LineFormat, readLine } from '../bundle/record-lines.ts'
-import { isSoundAlone, storedRecord } from './verify-run.ts'
+import {
+  advanced,
+  type Batch,
+  follow,
+  type KnownRuns,
+  prepare,
+  type Verified,
+} from './verify-batch.ts'
 
-/** Records to check, as lines of an export or as events of a store. */
-export type Contents =
-  | { readonly lines: readonly string[]; readonly format: LineFormat }
-  | { readonly events: readonly RecordedEvent[] }
+/** To follow so many batches, the first of those that were sent and not followed, and the runs before them. */
+type Follow = { readonly type: 'follow'; readonly count: number; readonly known: KnownRuns }
+/** All batches are prepared and followed in order. */
+export type Order = { readonly type: 'batch'; readonly batch: Batch } | Follow
 
-/** `ready` once, then an answer to each `Contents`, in order: 1 for each record that is sound by itself. */
+/** `ready` once, `prepared` after each batch, and `verified` for each that is followed. */
 export type Answer =
   | { readonly type: 'ready' }
-  | { readonly type: 'checked'; readonly sound: Uint8Array }
+  | { readonly type: 'prepared' }
+  | { readonly type: 'verified'; readonly verified: Verified }
 
-function isSoundLine(text: string, format: LineFormat): boolean {
-  const line = readLine({ text, ended: true }, format)
-  return typeof line !== 'string' && isSoundAlone(line)
-}
-
-function check(contents: Contents): Uint8Array {
-  const sound =
-    'lines' in contents
-      ? contents.lines.map((text) => isSoundLine(text, contents.format))
-      : contents.events.map((event) => isSoundAlone(storedRecord(event)))
-  return Uint8Array.from(sound, Number)
-}
+const batches: Batch[] = []
+const prepared: ReturnType<typeof prepare>[] = []
+const follows: Follow[] = []
+let isWorking = false
 
 const answer = (message: Answer): void => parentPort?.postMessage(message)
 
-parentPort?.on('message', (contents: Contents) => {
-  answer({ type: 'checked', sound: check(contents) })
+/** One step, so that an order to follow need not wait until all batches are prepared. */
+function work(): void {
+  const [order] = follows
+  const first = order === undefined ? undefined : prepared.shift()
+  if (order !== undefined && first !== undefined) {
+    const verified = follow(first, order.known)
+    const count = order.count - 1
+    if (count === 0) follows.shift()
+    else follows[0] = { ...order, count, known: advanced(order.known, verified) }
+    answer({ type: 'verified', verified })
+  } else {
+    const batch = batches.shift()
+    isWorking = batch !== undefined
+    if (batch === undefined) return
+    prepared.push(prepare(batch))
+    answer({ type: 'prepared' })
+  }
+  setImmediate(work)
+}
+
+parentPort?.on('message', (order: Order) => {
+  if (order.type === 'batch') batches.push(order.batch)
+  else follows.push(order)
+  if (!isWorking) setImmediate(work)
+  isWorking = true
 })
 answer({ type: 'ready' })

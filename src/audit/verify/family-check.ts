@@ -6,6 +6,7 @@ import type { LoggedRecord } from '../../log/codec.ts'
 import type { LoadedRun } from '../../log/run-log.ts'
 import { type EndClaim, type Judgement, judgeEnd } from './family-ends.ts'
 import type { FamilyReport, Finding, NotCompared } from './report.ts'
+import type { SeenRecord } from './verify-batch.ts'
 
 type Place = { readonly runId: string; readonly seq: number }
 /** A record that names another run. `created` is when the store took it, in milliseconds since the epoch. */
@@ -42,21 +43,13 @@ export class FamilyCheck {
     this.#isWhole = isWhole
   }
 
-  /**
-   * Notes a record that holds.
-   * @param run the run up to it
-   * @param created when the store took it, in milliseconds since the epoch
-   */
-  see({ seq, record, meta }: LoggedRecord, run: LoadedRun, created: number): void {
+  /** Notes a record that holds and for which `concernsFamily` is true. */
+  see({ logged: { seq, record, meta }, run, created }: SeenRecord): void {
     const { run_id: runId } = record
     const claim = { runId, seq, created }
-    if (record.kind === 'run_created') {
+    if (record.kind === 'run_created' && record.payload.parent !== undefined) {
       const { payload } = record
-      this.#runs.set(runId, payload.parent === undefined ? null : run)
-      if (payload.parent !== undefined) {
-        this.#children.set(runId, { ...claim, parent: payload.parent, payload })
-      }
-      return
+      this.#children.set(runId, { ...claim, parent: record.payload.parent, payload })
     }
     if (record.kind === 'subagent_started') {
       const { payload } = record
@@ -67,11 +60,18 @@ export class FamilyCheck {
       const instructions = typeof asked === 'string' ? asked.trim() : asked
       this.#starts.set(keyOf(claim), { ...claim, hash: meta.hash, payload, instructions })
       this.#runs.set(runId, run)
-    } else if (this.#runs.get(runId)) this.#runs.set(runId, run)
+    }
     if (record.kind !== 'tool_result' || record.payload.subagent === undefined) return
     const { subagent: end } = record.payload
     const child = this.#runs.get(end.run_id) ?? null
     this.#ends.push({ ...claim, end, at: child?.state.seq === end.seq ? child : null })
+  }
+
+  /** Notes a run after some records, as far as it holds. */
+  reach(run: LoadedRun): void {
+    const { runId, parent } = run.state
+    const isNamed = this.#runs.get(runId) ?? parent !== undefined
+    this.#runs.set(runId, isNamed ? run : null)
   }
 
   /** Notes that a run does not hold from this record on. */
@@ -222,5 +222,11 @@ export class FamilyCheck {
     return endedAt !== null && created >= endedAt * 1000
   }
 }
+
+/** Whether a record names another run. */
+export const concernsFamily = ({ record: { kind, payload } }: LoggedRecord): boolean =>
+  kind === 'subagent_started' ||
+  (kind === 'run_created' && payload.parent !== undefined) ||
+  (kind === 'tool_result' && payload.subagent !== undefined)
 
 const keyOf = ({ runId, seq }: Place): string => `${runId}/${seq}`

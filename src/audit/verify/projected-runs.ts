@@ -33,7 +33,17 @@ export class ProjectedCheck {
     this.#reached = projected.last === null
   }
 
-  /** Notes a run as of a record that holds. */
+  /** The record up to which a run is compared; null if the read model does not have the run. */
+  seqOf(runId: string): number | null {
+    return this.#projected.runs.get(runId)?.seq ?? null
+  }
+
+  /** Whether this is the last event that is projected. */
+  isLast(event: RecordedEvent): boolean {
+    return event.id === this.#projected.last?.id
+  }
+
+  /** Notes a run as of a record that holds; as of that of `seqOf` must be among them. */
   see(run: LoadedRun): void {
     const { runId, seq } = run.state
     const known = this.#projected.runs.get(runId)
@@ -43,10 +53,10 @@ export class ProjectedCheck {
     this.#add('changed', `it differs from the log about run ${runId} as of record ${seq}`)
   }
 
-  /** Notes an event that was read. @param runs all runs as of this event, without those that do not hold */
+  /** Notes an event that was read; if `isLast`, it must be noted. @param runs as of it, those that hold */
   reach(event: RecordedEvent, runs: () => Iterable<LoadedRun>): void {
     const { last } = this.#projected
-    if (this.#reached || last === null || event.id !== last.id) return
+    if (this.#reached || last === null || !this.isLast(event)) return
     const { stream, revision, position } = last
     const here = event.stream === stream && event.revision === revision
     this.#reached = here && event.position === position

@@ -40,11 +40,18 @@ export async function verifyBundle(
 ): Promise<BundleReport> {
   using own = new ContentsPool()
   const family = families ?? new FamilyCheck(false)
-  const onRecord: Observers['onRecord'] = (line, logged, run) => {
-    family.see(logged, run, line.created)
-    return others.onRecord?.(line, logged, run)
+  const observers: Observers = {
+    ...others,
+    onRecord: (record) => {
+      family.see(record)
+      others.onRecord?.(record)
+    },
+    onRun: (run) => {
+      family.reach(run)
+      others.onRun?.(run)
+    },
   }
-  const reading = new BundleReading(anchors.keys, given ?? own, { ...others, onRecord })
+  const reading = new BundleReading(anchors.keys, given ?? own, observers)
   try {
     for await (const part of parts) await reading.take(part)
   } catch (cause) {

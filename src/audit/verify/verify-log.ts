@@ -13,8 +13,9 @@ import { FamilyCheck } from './family-check.ts'
 import { type Projected, ProjectedCheck } from './projected-runs.ts'
 import { RedactionCheck } from './redaction-check.ts'
 import type { FamilyReport, Finding, RedactionReport } from './report.ts'
+import type { KnownRun, KnownRuns, SeenRecord, Verified } from './verify-batch.ts'
 import { readRedaction, verifyEntry } from './verify-ledger.ts'
-import { artifactOf, storedRecord, type VerifiedRun, verifyRecord } from './verify-run.ts'
+import { storedRecord, type VerifiedRun } from './verify-run.ts'
 
 export type LogReport = {
   readonly runs: number
@@ -46,16 +47,27 @@ export function verifyLog(
 ): ResultAsync<LogReport, StoreFailure> {
   const check = new LogCheck(artifacts, kept, projected && new ProjectedCheck(projected))
   const verify = async (): Promise<Result<LogReport, StoreFailure>> => {
-    const checked = pool.check(pages, (page) => ({ events: page.unwrapOr([]) }))
-    for await (const { batch: page, sound } of checked) {
-      if (page.isErr()) return err(page.error)
-      for (const [index, event] of page.value.entries()) check.take(event, sound?.[index] === 1)
+    let failure: StoreFailure | null = null
+    async function* read(): AsyncGenerator<readonly RecordedEvent[]> {
+      for await (const page of pages) {
+        if (page.isOk()) yield* check.split(page.value)
+        else failure = page.error
+        if (failure !== null) return
+      }
     }
+    const verified = pool.verify(read(), {
+      batchOf: (events) => ({ events: events.filter(isOfRun) }),
+      knownOf: (events) => check.known(events),
+    })
+    for await (const { item, verified: found } of verified) check.take(item, found)
+    if (failure !== null) return err(failure)
     if (reader !== undefined) await readWanted(check.family, reader)
     return ok(await check.finish())
   }
   return new ResultAsync(verify())
 }
+
+const isOfRun = ({ stream }: RecordedEvent): boolean => stream.startsWith(RUN_STREAM_PREFIX)
 
 /** Folds runs once more up to the records that other runs name. A run that cannot be read is not compared. */
 async function readWanted(family: FamilyCheck, reader: StreamReader): Promise<void> {
@@ -65,8 +77,11 @@ async function readWanted(family: FamilyCheck, reader: StreamReader): Promise<vo
   }
 }
 
-type RunCheck = { run: VerifiedRun | null; bad: boolean }
+type RunCheck = { readonly run: VerifiedRun | null; readonly bad: boolean }
 type LedgerCheck = { end: LedgerEnd; bad: boolean }
+
+/** So many events are verified together. Larger batches take longer, because they do not fit into caches. */
+const BATCH_EVENTS = 64
 
 class LogCheck {
   readonly family = new FamilyCheck(true)
@@ -91,12 +106,73 @@ class LogCheck {
     this.#projected = projected
   }
 
-  /** @param isSound whether it is a sound record by itself */
-  take(event: RecordedEvent, isSound: boolean): void {
-    const ledger = ledgerOf(event.stream)
-    if (ledger !== null) this.#takeEntry(ledger, event)
-    else if (event.stream.startsWith(RUN_STREAM_PREFIX)) this.#takeRecord(event, isSound)
-    this.#projected?.reach(event, () => this.#goodRuns())
+  /** Splits a page, in any case after the last event that is projected: the runs are compared as of it. */
+  *split(page: readonly RecordedEvent[]): Generator<readonly RecordedEvent[]> {
+    let from = 0
+    for (const [at, event] of page.entries()) {
+      const isLast = at === page.length - 1 || this.#projected?.isLast(event) === true
+      if (!isLast && at < from + BATCH_EVENTS) continue
+      yield page.slice(from, at + 1)
+      from = at + 1
+    }
+  }
+
+  /** The runs of events that hold so far. */
+  known(events: readonly RecordedEvent[]): KnownRuns {
+    const known = new Map<string, KnownRun>()
+    for (const { stream } of events.filter(isOfRun)) {
+      const runId = runIdOf(stream)
+      const { run, bad } = this.#runs.get(runId) ?? { run: null, bad: false }
+      if (bad || known.has(runId)) continue
+      const wanted = [...this.#kept, this.#projected].flatMap((each) => each?.seqOf(runId) ?? [])
+      known.set(runId, { run, wanted })
+    }
+    return known
+  }
+
+  /** @param verified what was found in the records of runs among the events */
+  take(events: readonly RecordedEvent[], verified: Verified): void {
+    const seen = new Map(verified.seen.map((record) => [record.at, record]))
+    const bad = new Map(verified.bad.map((record) => [record.at, record]))
+    let at = 0
+    for (const event of events) {
+      if (isOfRun(event)) {
+        this.#see(seen.get(at))
+        this.#seeBad(bad.get(at))
+        at += 1
+        continue
+      }
+      const ledger = ledgerOf(event.stream)
+      if (ledger !== null) this.#takeEntry(ledger, event)
+    }
+    this.#records += verified.held
+    for (const run of verified.runs.values()) {
+      this.family.reach(run)
+      const { runId } = run.state
+      this.#runs.set(runId, { bad: this.#runs.get(runId)?.bad === true, run })
+    }
+    for (const [name, { runId, seq }] of verified.artifacts) {
+      if (!this.#named.has(name)) this.#named.set(name, { where: `run ${runId}`, seq })
+    }
+    const last = events.at(-1)
+    if (last !== undefined) this.#projected?.reach(last, () => this.#goodRuns())
+  }
+
+  #see(record: SeenRecord | undefined): void {
+    if (record === undefined) return
+    const { logged, run } = record
+    this.family.see(record)
+    this.#redactions.see(logged)
+    this.#projected?.see(run)
+    for (const heads of this.#kept) heads.see(run.state.runId, logged.seq, logged.meta.hash)
+  }
+
+  #seeBad(bad: Verified['bad'][number] | undefined): void {
+    if (bad === undefined) return
+    const { runId, record } = bad
+    this.#runs.set(runId, { run: this.#runs.get(runId)?.run ?? null, bad: true })
+    this.#findings.push({ ...record, where: `run ${runId}` })
+    this.family.seeBad(runId, record.seq)
   }
 
   #takeEntry(name: LedgerName, event: RecordedEvent): void {
@@ -125,32 +201,6 @@ class LogCheck {
 
   *#goodRuns(): Generator<LoadedRun> {
     for (const { run, bad } of this.#runs.values()) if (run !== null && !bad) yield run
-  }
-
-  #takeRecord(event: RecordedEvent, isSound: boolean): void {
-    const runId = runIdOf(event.stream)
-    const check = this.#runs.get(runId) ?? { run: null, bad: false }
-    this.#runs.set(runId, check)
-    if (check.bad) return
-    const where = `run ${runId}`
-    const verified = verifyRecord(runId, check.run, storedRecord(event), isSound)
-    if (verified.isErr()) {
-      check.bad = true
-      this.#findings.push({ ...verified.error, where })
-      this.family.seeBad(runId, verified.error.seq)
-      return
-    }
-    const { run, logged } = verified.value
-    check.run = run
-    this.#records += 1
-    this.family.see(logged, run, event.created)
-    this.#redactions.see(logged)
-    this.#projected?.see(run)
-    for (const heads of this.#kept) heads.see(runId, logged.seq, logged.meta.hash)
-    const artifact = artifactOf(logged)
-    if (artifact !== null && !this.#named.has(artifact)) {
-      this.#named.set(artifact, { where, seq: logged.seq })
-    }
   }
 
   async finish(): Promise<LogReport> {

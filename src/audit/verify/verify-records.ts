@@ -1,13 +1,7 @@
-import type { LoggedRecord } from '../../log/codec.ts'
-import {
-  type LineFormat,
-  lineBatches,
-  type RecordLine,
-  readLine,
-  type TextLine,
-} from '../bundle/record-lines.ts'
+import { type LineFormat, lineBytes, linesIn, type RecordLine } from '../bundle/record-lines.ts'
 import type { ContentsPool } from './contents-pool.ts'
-import { artifactOf, type BadRecord, type VerifiedRun, verifyRecord } from './verify-run.ts'
+import type { Batch, KnownRuns, SeenRecord, Verified } from './verify-batch.ts'
+import type { BadRecord, VerifiedRun } from './verify-run.ts'
 
 /** The records of an export up to the first bad one. */
 export type VerifiedRecords = {
@@ -19,31 +13,34 @@ export type VerifiedRecords = {
   readonly isolatedOtherwise: number
 }
 
-/** @param run the run up to this record */
-export type SeeRecord = (
-  line: RecordLine,
-  logged: LoggedRecord,
-  run: VerifiedRun,
-) => void | Promise<void>
+/** What others see of the records of an export that hold, in order. */
+export type RecordsObserver = {
+  /** The seqs of records to see, beside those that name other runs or are redacted. */
+  readonly wanted?: (runId: string) => readonly number[]
+  readonly onRecord?: (record: SeenRecord) => void
+  /** Gets the run after some records. */
+  readonly onRun?: (run: VerifiedRun) => void
+  /** Gets the lines of all records. */
+  readonly onLine?: (line: RecordLine) => void | Promise<void>
+}
 
-const isIsolatedOtherwise = ({ record: { kind, payload } }: LoggedRecord): boolean =>
-  (kind === 'tool_result' || kind === 'goal_check') && payload.isolation !== undefined
+/** Lines of about this size are verified together. Larger batches take longer, because they do not fit into caches. */
+const BATCH_BYTES = 32 * 1024
 
 /** Verifies the records of a run, line by line. */
 export class RecordsCheck implements VerifiedRecords {
   readonly #runId: string
-  readonly #see: SeeRecord
+  readonly #observer: RecordsObserver
   readonly #pool: ContentsPool
   run: VerifiedRun | null = null
   bad: BadRecord | null = null
   readonly artifacts = new Map<string, number>()
   isolatedOtherwise = 0
 
-  /** @param see gets each record that holds, in order */
-  constructor(runId: string, pool: ContentsPool, see: SeeRecord = () => {}) {
+  constructor(runId: string, pool: ContentsPool, observer: RecordsObserver = {}) {
     this.#runId = runId
     this.#pool = pool
-    this.#see = see
+    this.#observer = observer
   }
 
   /** The seq of the next record, if all before it hold. */
@@ -53,54 +50,36 @@ export class RecordsCheck implements VerifiedRecords {
 
   /** Continues with the lines of a part, and reads it to its end. */
   async read(body: AsyncIterable<Uint8Array>, format: LineFormat): Promise<void> {
-    const batches = this.#pool.check(gathered(lineBatches(body)), (lines) => {
-      return { lines: lines.map(({ text }) => text), format }
+    const runId = this.#runId
+    const wanted = this.#observer.wanted?.(runId) ?? []
+    const batches = this.#pool.verify(lineBytes(body, BATCH_BYTES), {
+      batchOf: (lines): Batch => ({ runId, lines, format }),
+      knownOf: (): KnownRuns =>
+        this.bad === null ? new Map([[runId, { run: this.run, wanted }]]) : new Map(),
     })
-    for await (const { batch, sound } of batches) {
-      for (const [index, line] of batch.entries()) {
-        if (this.bad !== null) break
-        const seen = this.#take(line, format, sound?.[index] === 1)
-        if (seen !== undefined) await seen
+    for await (const { item, verified } of batches) {
+      this.#take(verified)
+      if (this.#observer.onLine === undefined) continue
+      for (const text of linesIn(item).slice(0, verified.held)) {
+        // It holds a record in its one form.
+        const line: RecordLine = JSON.parse(text ?? '')
+        await this.#observer.onLine(line)
       }
     }
   }
 
-  #take(text: TextLine, format: LineFormat, isSound: boolean): void | Promise<void> {
-    const seq = this.next
-    const line = readLine(text, format, isSound)
-    if (typeof line === 'string') {
-      this.bad = { problem: 'changed', seq, message: line }
-      return
+  #take({ runs, seen, bad, artifacts, isolatedOtherwise }: Verified): void {
+    const { onRecord, onRun } = this.#observer
+    for (const record of seen) onRecord?.(record)
+    const run = runs.get(this.#runId)
+    if (run !== undefined) {
+      this.run = run
+      onRun?.(run)
     }
-    const verified = verifyRecord(this.#runId, this.run, line, isSound)
-    if (verified.isErr()) {
-      this.bad = verified.error
-      return
+    this.bad ??= bad[0]?.record ?? null
+    for (const [name, { seq }] of artifacts) {
+      if (!this.artifacts.has(name)) this.artifacts.set(name, seq)
     }
-    const { run, logged } = verified.value
-    this.run = run
-    const artifact = artifactOf(logged)
-    if (artifact !== null && !this.artifacts.has(artifact)) this.artifacts.set(artifact, seq)
-    if (isIsolatedOtherwise(logged)) this.isolatedOtherwise += 1
-    return this.#see(line, logged, run)
+    this.isolatedOtherwise += isolatedOtherwise
   }
-}
-
-/** Lines of about this size are checked together: the parts of an archive arrive in smaller pieces. In characters. */
-const BATCH_CHARS = 128 * 1024
-
-async function* gathered(
-  batches: AsyncIterable<readonly TextLine[]>,
-): AsyncGenerator<readonly TextLine[]> {
-  let lines: TextLine[] = []
-  let chars = 0
-  for await (const batch of batches) {
-    lines = lines.concat(batch)
-    chars += batch.reduce((sum, { text }) => sum + text.length, 0)
-    if (chars < BATCH_CHARS) continue
-    yield lines
-    lines = []
-    chars = 0
-  }
-  if (lines.length > 0) yield lines
 }

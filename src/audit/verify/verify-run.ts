@@ -1,12 +1,13 @@
 import { err, ok, type Result } from 'neverthrow'
-import type { RunRecord } from '../../domain/records.ts'
+import { mayBeSame } from '../../domain/free-text.ts'
+import { isWaiting } from '../../domain/state.ts'
 import { plainMetadata } from '../../lib/plain-metadata.ts'
 import { type RecordMeta, recordHash, uuidOfHash } from '../../log/chain.ts'
 import { decodeParsed, type Logged, type LoggedRecord, storedJson } from '../../log/codec.ts'
+import { hashOfCall } from '../../log/commitment.ts'
 import { NotAsRedacted } from '../../log/redacted-record.ts'
-import { foldLogged, streamOf } from '../../log/run-log.ts'
+import { foldLogged, type LoadedRun } from '../../log/run-log.ts'
 import type { RecordedEvent } from '../../store/event-store.ts'
-import { answersProblem, type VerifiedRun, verifiedRun } from './verify-answers.ts'
 
 /** A record as a store or an export holds it; data and metadata are parsed JSON. */
 export type StoredRecord = {
@@ -31,29 +32,55 @@ export type BadRecord = {
   readonly message: string
 }
 
-export type { VerifiedRun } from './verify-answers.ts'
+/** A run as far as it is verified. */
+export type VerifiedRun = LoadedRun & {
+  /** Who started it; null if nobody is named. */
+  readonly starter: string | null
+  /** The hash of the open question; null if the run asks nothing. */
+  readonly question: string | null
+}
+
 export type VerifiedRecord = { readonly run: VerifiedRun; readonly logged: LoggedRecord }
 
 /**
  * Verifies the next record of a run. Pure: begin with `null`, and continue with the `run` of each result, which is the
  * run's state and the hash of its last record, as far as they are verified.
- * @param isSound whether `isSoundAlone` has returned true for the same record
  */
-export function verifyRecord(
+export const verifyRecord = (
   runId: string,
   run: VerifiedRun | null,
   record: StoredRecord,
-  isSound = false,
+): Result<VerifiedRecord, BadRecord> => verifyNext(runId, run, checkedAlone(record))
+
+/** A record of which is known what can be known without the other records of its run. */
+export type CheckedRecord = {
+  readonly seq: number
+  readonly alone: Result<LoggedRecord, BadRecord>
+}
+
+export function checkedAlone(record: StoredRecord): CheckedRecord {
+  const { seq, data, metadata, meta } = record
+  const bad = (problem: BadRecord['problem'], message: string): CheckedRecord => {
+    return { seq, alone: err({ problem, seq, message }) }
+  }
+  const alone = decodeParsed({ stream: '', revision: seq }, data, metadata, meta)
+  if (alone.isErr()) return bad('unreadable', alone.error.message)
+  const changed = whatChanged(record, alone.value)
+  return changed === null ? { seq, alone: ok(alone.value) } : bad('changed', changed)
+}
+
+/** The rest of `verifyRecord`. */
+export function verifyNext(
+  runId: string,
+  run: VerifiedRun | null,
+  { seq: actual, alone }: CheckedRecord,
 ): Result<VerifiedRecord, BadRecord> {
   const seq = run === null ? 0 : run.state.seq + 1
-  const bad = (problem: BadRecord['problem'], message: string) => err({ problem, seq, message })
-  const elsewhere = misplaced(record.seq, seq)
+  const elsewhere = misplaced(actual, seq)
   if (elsewhere !== null) return err(elsewhere)
-  const decoded = isSound ? ok(soundRecord(record)) : decodeStored(streamOf(runId), record)
-  if (decoded.isErr()) return bad('unreadable', decoded.error.message)
-  const logged = decoded.value
-  const changed = isSound ? null : whatChanged(record, logged)
-  if (changed !== null) return bad('changed', changed)
+  if (alone.isErr()) return err(alone.error)
+  const logged = alone.value
+  const bad = (problem: BadRecord['problem'], message: string) => err({ problem, seq, message })
   const folded = foldLogged(runId, run, logged)
   if (folded.isErr()) {
     const linked = logged.meta.prev_hash === run?.head || run === null
@@ -62,20 +89,6 @@ export function verifyRecord(
   const impossible = run === null ? null : answersProblem(run, logged)
   if (impossible !== null) return bad('impossible', impossible)
   return ok({ run: verifiedRun(run, folded.value, logged), logged })
-}
-
-/** Whether everything holds that needs no other record, and the record is read as it is stored. */
-export function isSoundAlone(record: StoredRecord): boolean {
-  const decoded = decodeStored('', record)
-  if (decoded.isErr() || decoded.value.record !== record.data) return false
-  return whatChanged(record, decoded.value) === null
-}
-
-const decodeStored = (stream: string, { seq, data, metadata, meta }: StoredRecord) =>
-  decodeParsed({ stream, revision: seq }, data, metadata, meta)
-
-const soundRecord = ({ seq, data, metadata }: StoredRecord): LoggedRecord => {
-  return { seq, record: data as RunRecord, meta: metadata as RecordMeta }
 }
 
 /** What is wrong if the record `actual` is in the place of `seq`; null if it belongs there. */
@@ -127,4 +140,56 @@ export function storedRecord(event: RecordedEvent): StoredRecord {
 /** The artifact that a record names; null if it names none. */
 export function artifactOf({ record }: LoggedRecord): string | null {
   return record.kind === 'tool_result' ? record.payload.sha256 : null
+}
+
+/** @param before null before the first record */
+function verifiedRun(
+  before: VerifiedRun | null,
+  { state, head }: LoadedRun,
+  { meta }: LoggedRecord,
+): VerifiedRun {
+  const starter = before === null ? (meta.principal ?? null) : before.starter
+  const question = isWaiting(state) ? (before?.question ?? head) : null
+  return { state, head, starter, question }
+}
+
+/** Why no server can have recorded this question or answer, beyond what the fold says; null if it can. */
+function answersProblem(run: VerifiedRun, { record, meta }: LoggedRecord): string | null {
+  switch (record.kind) {
+    case 'approval_required':
+      return callProblem(run, record.payload.call_sha256)
+    case 'human_check_response':
+      return shownProblem(run, record.payload.shown_sha256)
+    case 'approval_response':
+      return shownProblem(run, record.payload.shown_sha256) ?? answererProblem(run, meta.principal)
+    default:
+      return null
+  }
+}
+
+/** A person allows or denies a call by its hash. After a redaction of the call, nothing can be compared. */
+function callProblem({ state: { phase } }: LoadedRun, named: string): string | null {
+  const [call] = phase.type === 'acting' ? phase.pending : []
+  if (call === undefined) return 'it asks about no call'
+  const actual = hashOfCall(call)
+  if (mayBeSame(named, actual) || isRedacted(call)) return null
+  return `it names the hash ${named} of the call, and the call has ${actual}`
+}
+
+const isRedacted = (call: object): boolean => JSON.stringify(call).includes('[redacted]')
+
+/** Records of earlier versions do not name the hash. */
+function shownProblem({ question }: VerifiedRun, shown: string | undefined): string | null {
+  if (shown === undefined || shown === question) return null
+  return `it names the hash ${shown} of the question, and the question has ${question}`
+}
+
+function answererProblem(
+  { state: { phase }, starter }: VerifiedRun,
+  principal: string | undefined,
+): string | null {
+  const by = phase.type === 'awaiting_approval' ? phase.content.by : undefined
+  if (by !== 'other_than_starter') return null
+  if (principal !== undefined && principal !== starter) return null
+  return 'the rule asks for somebody else than who started the run, and who answered did that'
 }

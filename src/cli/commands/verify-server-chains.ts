@@ -143,8 +143,8 @@ async function runsOf(
   if (got.isErr()) return err(got.error)
   const heads = new Map<string, RunHead>()
   try {
-    for await (const { text } of linesOf(got.value)) {
-      const head = RunHead.parse(JSON.parse(text))
+    for await (const text of linesOf(got.value)) {
+      const head = RunHead.parse(JSON.parse(text ?? ''))
       heads.set(head.run_id, head)
     }
     return ok(heads)

@@ -149,7 +149,8 @@ class ServerCheck {
         anchors: this.#anchors,
         pool: this.#options.pool,
         family: new FamilyCheck(true),
-        onRecord: (_line, logged, run) => {
+        wanted: () => [seq],
+        onRecord: ({ logged, run }) => {
           if (logged.seq === seq) this.#family.note(run)
         },
       })
@@ -166,8 +167,11 @@ class ServerCheck {
       anchors: this.#anchors,
       pool: this.#options.pool,
       family: this.#family,
-      onRecord: (_line, { seq, record, meta }, run) => {
+      wanted: (runId) => this.#heads.flatMap((heads) => heads.seqOf(runId) ?? []),
+      onRecord: ({ logged: { seq, record, meta } }) => {
         for (const heads of this.#heads) heads.see(record.run_id, seq, meta.hash)
+      },
+      onRun: (run) => {
         folded = run
       },
     })

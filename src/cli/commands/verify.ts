@@ -7,7 +7,8 @@ import { knownKeys, type TrustAnchors } from '../../audit/proofs/public-keys.ts'
 import { ContentsPool } from '../../audit/verify/contents-pool.ts'
 import { FamilyCheck } from '../../audit/verify/family-check.ts'
 import { type BundleReport, isBroken } from '../../audit/verify/report.ts'
-import { type VerifyOptions, verifyBundle } from '../../audit/verify/verify-bundle.ts'
+import type { SeenRecord } from '../../audit/verify/verify-batch.ts'
+import { verifyBundle } from '../../audit/verify/verify-bundle.ts'
 import { type VerifiableStore, verifyStore } from '../../audit/verify/verify-store.ts'
 import { logPages } from '../../log/stream-pages.ts'
 import { readProjected } from '../../projections/read-projected.ts'
@@ -108,10 +109,10 @@ async function verifyFiles(
   for (const open of files.value) reports.push(await verifyBundle(open(), { anchors, family }))
   for (const { runId, seq } of family.wanted()) {
     const open = files.value[reports.findIndex(({ run_id }) => run_id === runId)]
-    const onRecord: VerifyOptions['onRecord'] = (_line, logged, run) => {
+    const onRecord = ({ logged, run }: SeenRecord): void => {
       if (logged.seq === seq) family.note(run)
     }
-    if (open !== undefined) await verifyBundle(open(), { anchors, onRecord })
+    if (open !== undefined) await verifyBundle(open(), { anchors, wanted: () => [seq], onRecord })
   }
   const report = filesReport(reports, family)
   const lines = [...reports.flatMap((each) => [...bundleLines(each), '']), ...filesLines(report)]

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { ok } from 'neverthrow'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import type { BundlePart } from '../../../src/audit/bundle/bundle-format.ts'
 import type { Keys } from '../../../src/audit/proofs/keyring.ts'
 import { ContentsPool } from '../../../src/audit/verify/contents-pool.ts'
 import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
@@ -77,6 +78,36 @@ test('threads find the same as one thread in a log, whatever record is changed o
   })
   await fc.assert(property, { numRuns: 60 })
 })
+
+test('what was read before a log or an export breaks off is verified, and the threads stay of use', async () => {
+  const [records = []] = fc.sample(run, { numRuns: 1, seed: 3 })
+  const events = eventsOf(records)
+  async function* broken(): LogPages {
+    yield* pagesOf(events.slice(0, 21))
+    throw new Error('the disk is gone')
+  }
+  const parts = await exported(events, keys)
+  async function* cutOff(): AsyncGenerator<BundlePart> {
+    for await (const part of partsOf(parts)) {
+      yield part.path === recordsPart(2) ? { ...part, body: halfOf(part.body) } : part
+    }
+  }
+  const alone = await verifyBundle(cutOff(), { pool: new ContentsPool(0) })
+  expect(alone.findings).toContainEqual(expect.objectContaining({ message: 'it is cut off' }))
+  for (let round = 0; round < 3; round += 1) {
+    await expect(verifyLog(broken(), NO_ARTIFACTS, [], { pool })).rejects.toThrow(
+      'the disk is gone',
+    )
+    expect(await verifyBundle(cutOff(), { pool })).toEqual(alone)
+  }
+})
+
+async function* halfOf(body: BundlePart['body']): BundlePart['body'] {
+  for await (const chunk of body) {
+    for (let from = 0; from < chunk.length / 2; from += 900) yield chunk.subarray(from, from + 900)
+  }
+  throw new Error('it is cut off')
+}
 
 test('what lost threads had is checked by the caller', async () => {
   const lost = new ContentsPool(2)
