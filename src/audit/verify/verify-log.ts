@@ -1,8 +1,6 @@
-import { createHash } from 'node:crypto'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { LedgerName } from '../../api/audit.ts'
 import type { ArtifactSource } from '../../artifacts/artifacts.ts'
-import { messageOf } from '../../lib/message-of.ts'
 import { type LoadedRun, load, RUN_STREAM_PREFIX, runIdOf } from '../../log/run-log.ts'
 import type { LogPages, StreamReader } from '../../log/stream-pages.ts'
 import type { RecordedEvent, StoreFailure } from '../../store/event-store.ts'
@@ -13,6 +11,7 @@ import { FamilyCheck } from './family-check.ts'
 import { type Projected, ProjectedCheck } from './projected-runs.ts'
 import { RedactionCheck } from './redaction-check.ts'
 import type { FamilyReport, Finding, RedactionReport } from './report.ts'
+import { type NamedArtifact, verifyArtifacts } from './verify-artifacts.ts'
 import type { KnownRun, KnownRuns, SeenRecord, Verified } from './verify-batch.ts'
 import { readRedaction, verifyEntry } from './verify-ledger.ts'
 import { storedRecord, type VerifiedRun } from './verify-run.ts'
@@ -91,7 +90,7 @@ class LogCheck {
   readonly #runs = new Map<string, RunCheck>()
   readonly #ledgers = new Map<LedgerName, LedgerCheck>()
   /** Artifacts that records name, each with the first record that names it. */
-  readonly #named = new Map<string, { readonly where: string; readonly seq: number }>()
+  readonly #named = new Map<string, NamedArtifact>()
   readonly #findings: Finding[] = []
   readonly #redactions = new RedactionCheck()
   #records = 0
@@ -204,19 +203,9 @@ class LogCheck {
   }
 
   async finish(): Promise<LogReport> {
-    let artifacts = 0
-    let unreachable = 0
-    for (const [name, place] of this.#named) {
-      // A place that has been away so often is not waited for any more.
-      const problem: ArtifactProblem | null =
-        unreachable < MAX_UNREACHABLE
-          ? await artifactProblem(this.#artifacts, name)
-          : { problem: 'unreachable', message: `its artifact ${name} was not looked for` }
-      if (problem?.problem === 'unreachable') unreachable += 1
-      if (problem?.problem === 'missing' && this.#redactions.hasDeleted(name)) continue
-      if (problem === null) artifacts += 1
-      else this.#findings.push({ ...problem, ...place })
-    }
+    const named = await verifyArtifacts(this.#artifacts, this.#named, (name) =>
+      this.#redactions.hasDeleted(name),
+    )
     const lengthOf = (id: string): number => {
       const ledger = ledgerOf(id)
       if (ledger !== null) return this.#ledgers.get(ledger)?.end.length ?? 0
@@ -230,7 +219,7 @@ class LogCheck {
     const projected = this.#projected?.findings((id) => this.#runs.get(id)?.bad === true) ?? []
     const family = this.family.judge()
     const others = [...missing, ...redactions, ...projected, ...family.findings]
-    const findings = [...this.#findings, ...others]
+    const findings = [...this.#findings, ...named.findings, ...others]
     const ledgers = Object.fromEntries(
       [...this.#ledgers].map(([name, { end }]) => [name, end.length]),
     )
@@ -238,32 +227,10 @@ class LogCheck {
       runs: this.#runs.size,
       records: this.#records,
       ledgers,
-      artifacts,
+      artifacts: named.held,
       redacted: this.#redactions.report(),
       family: family.report,
       findings,
     }
-  }
-}
-
-/** How many artifacts may be out of reach before the others are not looked for. */
-const MAX_UNREACHABLE = 10
-
-type ArtifactProblem = Pick<Finding, 'problem' | 'message'>
-
-async function artifactProblem(
-  artifacts: ArtifactSource,
-  name: string,
-): Promise<ArtifactProblem | null> {
-  try {
-    const found = await artifacts.read(name)
-    if (found === null) return { problem: 'missing', message: `its artifact ${name} is missing` }
-    const hash = createHash('sha256')
-    for await (const chunk of found.stream) hash.update(chunk)
-    if (hash.digest('hex') === name) return null
-    return { problem: 'changed', message: `its artifact ${name} has other contents` }
-  } catch (cause) {
-    const why = messageOf(cause)
-    return { problem: 'unreachable', message: `its artifact ${name} cannot be read now: ${why}` }
   }
 }
