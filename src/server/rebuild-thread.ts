@@ -2,14 +2,9 @@
 
 import { once } from 'node:events'
 import { parentPort, workerData } from 'node:worker_threads'
-import * as z from 'zod'
 import type { BatchRows } from '../projections/batch.ts'
 import { LogScan } from '../store/embedded/log-scan.ts'
-import { foldLog } from './rebuild.ts'
-
-/** The input of the thread: the log, the position after which it begins, and the runs that are damaged before. */
-const Task = z.object({ file: z.string(), after: z.int(), damaged: z.array(z.string()) })
-export type Task = z.infer<typeof Task>
+import { foldLog, Task } from './rebuild.ts'
 
 /** How many batches may be on their way. The caller answers each. */
 const AHEAD = 2

@@ -1,6 +1,7 @@
 import { on } from 'node:events'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
+import * as z from 'zod'
 import { siblingModule } from '../lib/package-files.ts'
 import { decodeCompared } from '../log/codec.ts'
 import { RUN_STREAM_PREFIX } from '../log/run-log.ts'
@@ -11,7 +12,10 @@ import { RedactionIndex } from '../redaction/redaction-index.ts'
 import { REDACTIONS, Redaction } from '../redaction/redaction-ledger.ts'
 import type { Redactor } from '../redaction/redactor.ts'
 import { LogScan } from '../store/embedded/log-scan.ts'
-import type { Task } from './rebuild-thread.ts'
+
+/** The input of the thread: the log, the position after which it begins, and the runs that are damaged before. */
+export const Task = z.object({ file: z.string(), after: z.int(), damaged: z.array(z.string()) })
+export type Task = z.infer<typeof Task>
 
 /** With fewer events, this thread has caught up before another one would be ready. */
 const WORTH_EVENTS = 20_000

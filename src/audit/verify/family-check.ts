@@ -6,7 +6,7 @@ import type { LoggedRecord } from '../../log/codec.ts'
 import type { LoadedRun } from '../../log/run-log.ts'
 import { type EndClaim, type Judgement, judgeEnd } from './family-ends.ts'
 import type { FamilyReport, Finding, NotCompared } from './report.ts'
-import type { SeenRecord } from './verify-batch.ts'
+import type { SeenRecord } from './verify-run.ts'
 
 type Place = { readonly runId: string; readonly seq: number }
 /** A record that names another run. `created` is when the store took it, in milliseconds since the epoch. */

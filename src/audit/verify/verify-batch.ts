@@ -8,6 +8,7 @@ import {
   type BadRecord,
   type CheckedRecord,
   checkedAlone,
+  type SeenRecord,
   storedRecord,
   type VerifiedRun,
   verifyNext,
@@ -32,15 +33,6 @@ export type KnownRun = { readonly run: VerifiedRun | null; readonly wanted: read
 
 /** The runs that a batch may continue. Records of other runs are passed over, because these do not hold already. */
 export type KnownRuns = ReadonlyMap<string, KnownRun>
-
-/** A record that holds. */
-export type SeenRecord = {
-  readonly logged: LoggedRecord
-  /** The run up to it. */
-  readonly run: VerifiedRun
-  /** When the store took it, in milliseconds since the epoch. */
-  readonly created: number
-}
 
 /** What was found in a batch. `at` is the place of a record in it. */
 export type Verified = {

@@ -12,9 +12,9 @@ import { type Projected, ProjectedCheck } from './projected-runs.ts'
 import { RedactionCheck } from './redaction-check.ts'
 import type { FamilyReport, Finding, RedactionReport } from './report.ts'
 import { type NamedArtifact, verifyArtifacts } from './verify-artifacts.ts'
-import type { KnownRun, KnownRuns, SeenRecord, Verified } from './verify-batch.ts'
+import type { KnownRun, KnownRuns, Verified } from './verify-batch.ts'
 import { readRedaction, verifyEntry } from './verify-ledger.ts'
-import { storedRecord, type VerifiedRun } from './verify-run.ts'
+import { type SeenRecord, storedRecord, type VerifiedRun } from './verify-run.ts'
 
 export type LogReport = {
   readonly runs: number

@@ -1,7 +1,7 @@
 import { type LineFormat, lineBytes, linesIn, type RecordLine } from '../bundle/record-lines.ts'
 import type { ContentsPool } from './contents-pool.ts'
-import type { Batch, KnownRuns, SeenRecord, Verified } from './verify-batch.ts'
-import type { BadRecord, VerifiedRun } from './verify-run.ts'
+import type { Batch, KnownRuns, Verified } from './verify-batch.ts'
+import type { BadRecord, SeenRecord, VerifiedRun } from './verify-run.ts'
 
 /** The records of an export up to the first bad one. */
 export type VerifiedRecords = {

@@ -52,6 +52,12 @@ export const verifyRecord = (
   record: StoredRecord,
 ): Result<VerifiedRecord, BadRecord> => verifyNext(runId, run, checkedAlone(record))
 
+/** A record that holds, and the run up to it. */
+export type SeenRecord = VerifiedRecord & {
+  /** When the store took it, in milliseconds since the epoch. */
+  readonly created: number
+}
+
 /** A record of which is known what can be known without the other records of its run. */
 export type CheckedRecord = {
   readonly seq: number
