@@ -18,7 +18,8 @@ export async function closedLoop(
   options: { readonly atOnce: number; readonly runs: number; readonly limitMs?: number },
 ): Promise<Round> {
   const { atOnce, runs, limitMs = LIMIT_MS } = options
-  const signal = AbortSignal.timeout(Math.max(1, Math.round(limitMs)))
+  const stop = new AbortController()
+  const { signal } = stop
   const times: number[] = []
   let left = runs
   const keepOneUnderWay = async (): Promise<void> => {
@@ -30,11 +31,16 @@ export async function closedLoop(
     }
   }
   const began = performance.now()
-  const late = new Promise<never>((_, reject) => {
-    const tooLate = () => new Error(`only ${times.length} of ${runs} runs ended in ${limitMs} ms`)
-    signal.addEventListener('abort', () => reject(tooLate()), { once: true })
-  })
-  await Promise.race([Promise.all(Array.from({ length: atOnce }, keepOneUnderWay)), late])
+  const { promise: late, reject } = Promise.withResolvers<never>()
+  const timer = setTimeout(() => {
+    stop.abort()
+    reject(new Error(`only ${times.length} of ${runs} runs ended in ${Math.round(limitMs)} ms`))
+  }, limitMs)
+  try {
+    await Promise.race([Promise.all(Array.from({ length: atOnce }, keepOneUnderWay)), late])
+  } finally {
+    clearTimeout(timer)
+  }
   const seconds = (performance.now() - began) / 1000
   return { runMs: median(times), runsPerSecond: runs / seconds }
 }
