@@ -138,7 +138,7 @@ test('copy takes the artifacts of a data folder into the log of an EventStoreDB'
     '--to',
     standIn.connectionString,
   ])
-  expect(copied).toMatchObject({ code: 0, stdout: expect.stringContaining('; 1 artifacts') })
+  expect(copied).toMatchObject({ code: 0, stdout: expect.stringContaining('; 1 artifact\n') })
   const server = await site.serve('fresh', {
     model: url,
     args: ['--store', standIn.connectionString],
