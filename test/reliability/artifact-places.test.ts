@@ -109,7 +109,7 @@ describe.each([
     const { connectionString: to } = await site.standIn()
     expect(await copyTo(to, withPlace(place), '--artifacts', 'log')).toMatchObject({
       code: 0,
-      stdout: expect.stringContaining('; 1 artifacts'),
+      stdout: expect.stringContaining('; 1 artifact\n'),
     })
     expect(await retrai(['verify', '--store', to])).toMatchObject(HOLDS)
   })
@@ -136,7 +136,7 @@ test('artifacts move from the data folder into a shared one with a copy', async 
   const { connectionString: to } = await site.standIn()
   expect(await copyTo(to, { ...cleanEnv(), ...env })).toMatchObject({
     code: 0,
-    stdout: expect.stringContaining('; 1 artifacts'),
+    stdout: expect.stringContaining('; 1 artifact\n'),
   })
   expect(await retrai(['verify', '--store', to], { ...cleanEnv(), ...env })).toMatchObject(HOLDS)
 })
