@@ -1,5 +1,5 @@
 import { createReadStream } from 'node:fs'
-import { access, constants } from 'node:fs/promises'
+import { access, constants, stat } from 'node:fs/promises'
 import { err, ok, type Result } from 'neverthrow'
 import { type BundlePart, firstSeqOf, RECORDS_V1 } from '../audit/bundle/bundle-format.ts'
 import { BrokenArchive } from '../audit/bundle/inflate.ts'
@@ -15,6 +15,8 @@ type BundleFile = () => AsyncIterable<BundlePart>
 export async function bundleFile(path: string): Promise<Result<BundleFile, string>> {
   try {
     await access(path, constants.R_OK)
+    if ((await stat(path)).isDirectory())
+      return err(`${path} is a folder, and an export is a file.`)
     return ok(() => unpacked(createReadStream(path)))
   } catch (cause) {
     return err(`${path} cannot be read: ${messageOf(cause)}`)

@@ -225,6 +225,10 @@ describe('a replay', () => {
     expect(verified.stdout).toContain(
       'This is not an export of a run, or its beginning is missing.',
     )
+    const elsewhere = await retrai(['verify', tmpdir()])
+    expect(elsewhere.code).toBe(3)
+    expect(elsewhere.stderr).toContain('is a folder')
+    expect(elsewhere.stderr).toContain('--data-dir')
     const unknown = await retrai(['replay', 'x', '--speed', 'max', ...fromServer()])
     expect(unknown.code).toBe(3)
   })

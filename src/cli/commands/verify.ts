@@ -98,7 +98,7 @@ async function verifyFiles(
   options: Options,
 ): Promise<Result<number, string>> {
   const files = Result.combine(await Promise.all(paths.map(bundleFile)))
-  if (files.isErr()) return err(files.error)
+  if (files.isErr()) return err(`${files.error} To verify a data folder, name it with --data-dir.`)
   const [only] = files.value
   if (files.value.length === 1 && only !== undefined) {
     const report = await verifyBundle(only(), { anchors })
