@@ -33,11 +33,11 @@ export async function besideOpencode(places: Places): Promise<string> {
   const { folder, project, modelUrl } = places
   await using retrai = await startServer(join(folder, 'retrai'), modelUrl)
   await using opencode = await startPeer(places)
-  let missing = opencode.isErr() ? opencode.error : null
   const own = contender((signal) => runOnRetrai(retrai.url, project, { signal }), 20, 4)
   const peer = opencode.isOk() ? [opencode.value] : []
   const rows: string[][] = []
-  await compare([own, ...peer], WARM_UP)
+  const [, warmed] = await compare([own, ...peer], WARM_UP)
+  let missing = opencode.isErr() ? opencode.error : warmed?.isErr() ? warmed.error : null
   for (const atOnce of AT_ONCE) {
     const contenders = missing === null ? [own, ...peer] : [own]
     const [ours, theirs] = await compare(contenders, { atOnce, rounds: ROUNDS })

@@ -44,7 +44,7 @@ async function overHttp(root: string, { folder, project, modelUrl }: Places): Pr
   await using before = await startServer(join(folder, 'before'), modelUrl, module)
   const ours = contender((signal) => runOnRetrai(now.url, project, { signal }), FEWEST, FOR_EACH)
   const theirs = await contenderBefore(before.url, project)
-  await compare([theirs, ours], { atOnce: 32, rounds: WARM_UP })
+  for (const warmed of await compare([theirs, ours], { atOnce: 32, rounds: WARM_UP })) must(warmed)
   const rows: Row[] = []
   for (const atOnce of AT_ONCE) {
     const figures = await compare([theirs, ours], { atOnce, rounds: ROUNDS })
