@@ -40,7 +40,7 @@ const PAGE = fileURLToPath(new URL('../docs/benchmarks.md', import.meta.url))
 const HEAD = `# Benchmarks
 
 Every figure is beside its limit, measured in the same run. To repeat them, run \`npm run bench\` on a
-machine that does nothing else. It takes some minutes and writes this page. \`npm run bench -- loop\`
+machine that does nothing else. It takes half an hour and writes this page. \`npm run bench -- loop\`
 prints one section and writes nothing.`
 
 const { positionals: wanted, values } = parseArgs({

@@ -9,6 +9,7 @@ import { seenIn } from '../run/answers.ts'
 import type { RunView } from '../run/run-view.ts'
 import { DECISION_ID } from '../run-page/use-run-shortcuts.ts'
 import { formatClock, formatMoment } from '../ui/format.ts'
+import { ScrollRegion } from '../ui/scroll-region.tsx'
 import { useNow } from '../ui/use-now.ts'
 import classes from './decide-panel.module.css'
 
@@ -67,10 +68,9 @@ export function WaitingPanel<D extends string>(props: Props<D>) {
             {formatClock(now - since)}, since record {seq}
           </span>
         </h2>
-        {/* biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard */}
-        <section className={classes.words} tabIndex={0} aria-label="What is asked">
+        <ScrollRegion className={classes.words} label="What is asked">
           {children}
-        </section>
+        </ScrollRegion>
         {answer.isError && (
           <p className={classes.problem} role="alert">
             {messageOf(answer.error)}

@@ -5,6 +5,7 @@ import { messageOf } from '../api/problem.ts'
 import { Code } from '../code/code.tsx'
 import type { SeqRecordOf } from '../run/seq-record.ts'
 import { formatBytes } from '../ui/format.ts'
+import { ScrollRegion } from '../ui/scroll-region.tsx'
 import { RowToolsContext } from './row-context.ts'
 import classes from './rows.module.css'
 import { sha256Of } from './sha256.ts'
@@ -80,8 +81,7 @@ export function ShownImage({ result }: { readonly result: SeqRecordOf<'tool_resu
     <>
       <p className={classes.nothing}>{verdictOf(data.genuine, 'image')}</p>
       {data.genuine && (
-        // biome-ignore lint/a11y/noNoninteractiveTabindex: what scrolls must be reached by keyboard
-        <section className={classes.whole} tabIndex={0} aria-label="Image">
+        <ScrollRegion className={classes.whole} label="Image">
           <img
             className={classes.image}
             src={data.url}
@@ -89,7 +89,7 @@ export function ShownImage({ result }: { readonly result: SeqRecordOf<'tool_resu
             width={image.width}
             height={image.height}
           />
-        </section>
+        </ScrollRegion>
       )}
     </>
   )
