@@ -207,11 +207,11 @@ describe.skipIf(isMissing('bwrap') || group.isErr())('with control groups', () =
       // From outside: in the container, its own group looks like the root of all groups.
       const bwrap = await bwrapOf(runner)
       const pids = [bwrap, ...(await descendantsOf(bwrap))]
-      const groups = pids.map((pid) => readFile(`/proc/${pid}/cgroup`, 'utf8'))
+      const groups = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cgroup`, 'utf8')))
       stop.abort()
       expect(await ended).toMatchObject({ end: 'aborted' })
       expect(pids.length).toBeGreaterThan(3)
-      for (const one of groups) expect(await one).toMatch(/\/retrai-\d+\/c[\d-]+$/m)
+      for (const one of groups) expect(one).toMatch(/\/retrai-\d+\/c[\d-]+$/m)
     },
   )
 
