@@ -26,7 +26,8 @@ function count(): void {
 
 /** Of the parts of a reply, only the first counts: how many others there are depends on the pace. */
 function countAndTime(buffer: Buffer, at: number, length: number): void {
-  const isPart = buffer.compare(PART, 0, PART.length, at, at + PART.length) === 0
+  // A compressed frame may be shorter than this, and the last one of the buffer.
+  const isPart = buffer.subarray(at, at + PART.length).equals(PART)
   const stamp = isPart ? PART_STAMP : STAMP
   const start = buffer.indexOf(stamp, at)
   const isStamped = start >= 0 && start < at + length
