@@ -1,13 +1,16 @@
 import { randomUUID } from 'node:crypto'
 import { existsSync } from 'node:fs'
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
-import { homedir } from 'node:os'
+import { homedir, hostname } from 'node:os'
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path'
-import { ResultAsync } from 'neverthrow'
+import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
+import { type Keyring, openKeyring } from '../audit/proofs/keyring.ts'
 import { MAX_POOL_NAME, PoolName } from '../domain/records.ts'
 import { messageOf } from '../lib/message-of.ts'
 import { sha256 } from '../lib/sha256.ts'
+import { date } from './parts.ts'
+import type { Settings } from './settings.ts'
 
 /** The default of earlier versions: in the folder where the server is started, which may be a project. */
 export const formerDataDir = (): string => resolve('.retrai')
@@ -86,12 +89,33 @@ const WHY: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full',
 }
 
-/**
- * The identity of the server that has this data folder. Its first start makes it, and every restart keeps it. The error
- * is a text for people.
- */
-export const ensureServerId = (file: string): ResultAsync<string, string> =>
-  kept(file, z.uuid('it does not hold a server id'), randomUUID)
+/** Who a server is, the same through all its restarts. */
+type Identity = {
+  readonly keyring: Keyring
+  readonly serverId: string
+  /** Null if the runs of this server may be worked on anywhere: only servers that share a log need pools. */
+  readonly pool: string | null
+}
+
+/** Makes the data folder at the first start, and in it the identity of its server. The error is a text for people. */
+export async function openIdentity({
+  RETRAI_DATA_DIR: dataDir,
+  RETRAI_POOL: chosen,
+  EVENTSTORE_URL,
+}: Settings): Promise<Result<Identity, string>> {
+  const made = await makeDataFolder(dataDir)
+  if (made.isErr()) return err(made.error)
+  const keyring = await openKeyring(join(dataDir, 'keys'), date)
+  if (keyring.isErr()) return err(keyring.error.message)
+  const isId = z.uuid('it does not hold a server id')
+  const serverId = await kept(join(dataDir, 'server-id'), isId, randomUUID)
+  if (serverId.isErr()) return err(serverId.error)
+  const isShared = chosen === undefined && EVENTSTORE_URL !== undefined
+  const pool = isShared
+    ? await ensurePool(join(dataDir, 'pool'), hostname())
+    : ok<string | null, string>(chosen ?? null)
+  return pool.map((name) => ({ keyring: keyring.value, serverId: serverId.value, pool: name }))
+}
 
 /**
  * The pool of the server that has this data folder, if no setting names one: the name of the machine at the first

@@ -5,6 +5,8 @@ import { IMPORTS_FOLDER, pendingImports } from '../audit/bundle/import-run.ts'
 import type { Auth } from '../auth/auth.ts'
 import type { OwnSecret } from '../domain/mask/own-secrets.ts'
 import { guardSecrets } from '../log/masking.ts'
+import type { Isolation } from '../runner/isolation/isolation.ts'
+import type { ChosenLimits } from './command-limits.ts'
 import { formerDataDir, newDataDir } from './data-folder.ts'
 import type { Settings } from './settings.ts'
 
@@ -37,6 +39,20 @@ export function warnOfFormerDataDir({ RETRAI_DATA_DIR: dataDir }: Settings, log:
     'the data folder is in the folder where the server was started: runs of a project there are refused. ' +
       `To move it, stop the server and run: mkdir -p '${dirname(target)}' && mv '${dataDir}' '${target}'`,
   )
+}
+
+/** Logs how commands are isolated, and who keeps their limits. */
+export function reportCommands(
+  {
+    isolation: { level, detail },
+    limits,
+  }: { readonly isolation: Pick<Isolation, 'level' | 'detail'>; readonly limits: ChosenLimits },
+  log: Logger,
+): void {
+  if (limits.limits.group === null) log.warn(limits.detail)
+  else log.info(limits.detail)
+  if (level === 'namespaces') log.info({ isolation: level }, detail)
+  else log.warn({ isolation: level ?? 'refused' }, detail)
 }
 
 /** Logs which model a run has that names none, and why. */

@@ -1,40 +1,36 @@
 import { randomUUID } from 'node:crypto'
-import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { err, fromThrowable, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Logger } from 'pino'
 import { clearReports } from '../agent/goals/report-folder.ts'
-import { readServersFile, secretsOfServers } from '../agent/mcp/servers-file.ts'
+import {
+  type McpConfiguration,
+  readServersFile,
+  secretsOfServers,
+} from '../agent/mcp/servers-file.ts'
 import { createCatalogue } from '../agent/model/catalogue.ts'
 import { readPriceFile } from '../agent/model/price-file.ts'
+import type { ModelSettings } from '../agent/model/routing.ts'
 import { Resources } from '../agent/resources.ts'
+import type { Supervisor } from '../agent/supervisor.ts'
 import { AccessRecorder } from '../audit/access-log/access-recorder.ts'
-import { openKeyring } from '../audit/proofs/keyring.ts'
 import type { Level } from '../domain/isolation.ts'
-import { startProjector } from '../projections/projector.ts'
-import { openReadModel } from '../projections/sqlite-read-model.ts'
 import { removeControlGroup } from '../runner/cgroup.ts'
-import { chooseIsolation } from '../runner/isolation/isolation.ts'
+import { chooseIsolation, type Isolation } from '../runner/isolation/isolation.ts'
 import { Runner } from '../runner/runner.ts'
-import { chooseLimits } from './command-limits.ts'
+import { type ChosenLimits, chooseLimits } from './command-limits.ts'
 import { createEffects, createSupervisor, modelSettings, REPORTS_FOLDER } from './create-agent.ts'
 import { createApp, type Restart } from './create-app.ts'
-import {
-  cleanStops,
-  ensurePool,
-  ensureServerId,
-  makeDataFolder,
-  noteCleanStop,
-} from './data-folder.ts'
+import { cleanStops, noteCleanStop, openIdentity } from './data-folder.ts'
 import { startCheckpointing, startIntegrity, type VerifyPace } from './integrity.ts'
 import { listen } from './listen.ts'
 import { openArtifacts, shareArtifacts } from './open-artifacts.ts'
-import { openAuth, openLog } from './open-log.ts'
-import { date, now, type Parts } from './parts.ts'
-import { rebuildFromFile } from './rebuild.ts'
+import { openHistory } from './open-history.ts'
+import { now, type Parts } from './parts.ts'
 import { createRedactions } from './redactions.ts'
 import { type Settings, secretsOf } from './settings.ts'
 import {
+  reportCommands,
   reportDefaultModel,
   unfinishedImports,
   warnOfFormerDataDir,
@@ -78,13 +74,6 @@ type StartOptions = {
 /** How long a start waits until all recorded redactions are done. */
 const REDACTED_WITHIN_MS = 5_000
 
-const LOG_REPLACED =
-  'the event store came back with another log, for instance an empty one or an older backup: the server starts again from it'
-
-/** The same for observers. The reason of a WebSocket's close has at most 123 bytes. */
-const LOG_REPLACED_CLOSE =
-  'the event store came back with another log; the server starts again from it'
-
 /** Starts the process that runs commands before settings and keys are read. If it cannot be started, the server reports that. */
 export function startRunner(log: ConstructorParameters<typeof Runner>[0]): Runner {
   const runner = new Runner(log)
@@ -116,111 +105,62 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   // If a step fails, everything that was opened before is closed, in the opposite order.
   await using opened = new AsyncDisposableStack()
   opened.defer(() => runner.close())
-  const { RETRAI_DATA_DIR: dataDir, RETRAI_PRICES: priceFile } = settings
-  const ownModels = priceFile === undefined ? ok(undefined) : await readPriceFile(priceFile)
-  if (ownModels.isErr()) return err(ownModels.error)
-  const mcp = await readServersFile(settings.RETRAI_MCP_SERVERS, process.env)
-  if (mcp.isErr()) return err(mcp.error)
-  warnOfShortSecrets(secretsOfServers(mcp.value), log)
-  const models = modelSettings(settings, ownModels.value)
-  const made = await makeDataFolder(dataDir)
-  if (made.isErr()) return err(made.error)
-  const keyring = await openKeyring(join(dataDir, 'keys'), date)
-  if (keyring.isErr()) return err(keyring.error.message)
-  const serverId = await ensureServerId(join(dataDir, 'server-id'))
-  if (serverId.isErr()) return err(serverId.error)
-  const pool = await poolOf(settings)
-  if (pool.isErr()) return err(pool.error)
-
+  const configured = await readConfiguration(settings, log)
+  if (configured.isErr()) return err(configured.error)
+  const { models, mcp } = configured.value
+  const identity = await openIdentity(settings)
+  if (identity.isErr()) return err(identity.error)
   // A trial takes a moment, in which the stores are opened.
-  const choosing = chooseIsolation(settings.RETRAI_ISOLATION, {
-    ...{ runner, dataDir, env: process.env, toolPaths: settings.RETRAI_TOOL_PATHS ?? [] },
-  })
-  const choosingLimits = chooseLimits(settings, runner)
-  const stored = await openLog(settings, log)
-  if (stored.isErr()) return err(stored.error)
-  const { ledger, store, redactor, ledgers, file } = stored.value
-  opened.defer(() => store.close())
-  opened.defer(() => redactor.stop())
-  const auth = await openAuth(settings, log, store)
-  if (auth.isErr()) return err(auth.error)
-  opened.defer(() => auth.value.close())
-  const readModel = openReadModel({ file: join(dataDir, 'read-model.sqlite'), log })
-  if (readModel.isErr()) return err(readModel.error.message)
-  opened.defer(() => readModel.value.close())
-  let isReplaced = false
-  const asOfNow = redactor.apply.bind(redactor)
-  const projector = startProjector({
-    ...{ store, readModel: readModel.value, log, ledgers, asOfNow },
-    ...(file === null ? {} : { rebuild: rebuildFromFile(file, redactor) }),
-    onLogReplaced: (reason) => {
-      log.error({ reason }, LOG_REPLACED)
-      isReplaced = true
-      options.onLogReplaced?.(reason)
-    },
-  })
-  opened.defer(() => projector.stop())
-
-  // The read model is locked now, so no other server runs checks in this folder.
-  const cleared = await ResultAsync.fromPromise(clearReports(join(dataDir, REPORTS_FOLDER)), String)
-  if (cleared.isErr()) {
-    log.warn({ why: cleared.error }, 'reports of earlier checks cannot be removed')
-  }
-
-  const chosen = await choosingLimits
-  const { group } = chosen.limits
+  const choosing = chooseCommands(settings, runner)
+  const history = await openHistory(settings, { ...options, opened })
+  if (history.isErr()) return err(history.error)
+  await removeReports(settings, log)
+  const commands = await choosing
+  const { isolation, limits } = commands
+  const { group } = limits.limits
   if (group !== null) opened.defer(() => removeControlGroup(group))
-  if (group === null) log.warn(chosen.detail)
-  else log.info(chosen.detail)
-  const isolation = await choosing
-  const { level, detail } = isolation
-  if (level === 'namespaces') log.info({ isolation: level }, detail)
-  else log.warn({ isolation: level ?? 'refused' }, detail)
+  reportCommands(commands, log)
+
+  const { ledger, redactor, auth, store, readModel, projector } = history.value
   const places = openArtifacts(settings, ledger)
   if (places.isErr()) return err(places.error)
   const { artifacts } = places.value
-  const parts: Parts = { settings, log, store, artifacts, readModel: readModel.value, projector }
+  const parts: Parts = { settings, log, store, artifacts, readModel, projector }
   const resources = new Resources({ retryMs: [100, 5_000], log })
   const { effects, planRun } = createEffects(settings, models, parts, resources, {
-    ...{ runner, isolation, limits: chosen.limits, mcp: mcp.value },
+    ...{ runner, isolation, limits: limits.limits, mcp },
   })
   const redactions = createRedactions({ ...parts, ledger, redactor, now })
-  const claimant = `${serverId.value}/${randomUUID()}`
-  const stops = join(dataDir, 'clean-stops')
-  const supervisor = createSupervisor(parts, effects, {
-    server: serverId.value,
-    claimant,
-    stopped: await cleanStops(stops),
-    pool: pool.value,
-  })
+  const { serverId, pool, keyring } = identity.value
+  const claimant = `${serverId}/${randomUUID()}`
+  const stops = join(settings.RETRAI_DATA_DIR, 'clean-stops')
+  const stopped = await cleanStops(stops)
+  const claims = { server: serverId, claimant, stopped, pool }
+  const supervisor = createSupervisor(parts, effects, claims)
   redactions.onRedacted((runId) => supervisor.forget(runId))
   const accessLog = createAccessLog(parts)
   opened.defer(() => accessLog?.stop())
-  const integrity = startIntegrity(
-    { ...parts, store: ledger, keyring: keyring.value },
-    options.verify,
-  )
+  const integrity = startIntegrity({ ...parts, store: ledger, keyring }, options.verify)
   opened.defer(() => integrity.stop())
   const catalogue = createCatalogue(models)
   reportDefaultModel(catalogue, log)
   const app = await createApp(parts, {
-    keyring: keyring.value,
-    auth: auth.value,
-    effects,
-    catalogue,
-    planRun,
-    resources,
-    isolation,
-    limits: chosen,
-    mcp: mcp.value,
-    redactions,
-    accessLog,
-    integrity,
-    pool: pool.value,
+    ...{
+      keyring,
+      auth,
+      effects,
+      catalogue,
+      planRun,
+      resources,
+      isolation,
+      limits,
+      mcp,
+      redactions,
+    },
+    ...{ accessLog, integrity, pool, whyClosing: history.value.whyClosing },
     restarted: options.restarted ?? null,
-    whyClosing: () => (isReplaced ? LOG_REPLACED_CLOSE : null),
   })
-  const checkpoints = startCheckpointing(parts, keyring.value, integrity.keep)
+  const checkpoints = startCheckpointing(parts, keyring, integrity.keep)
   opened.defer(async () => {
     // This comes first: if the stop is cut short, it must not count as a crash.
     const noted = await noteCleanStop(stops, claimant)
@@ -237,38 +177,81 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   if (url.isErr()) return err(url.error)
   const { RETRAI_LISTEN: socket } = settings
   if (socket !== undefined) opened.defer(() => removeSocket(socket))
-  void warnOfLocalAdmins(settings, auth.value, log)
+  void warnOfLocalAdmins(settings, auth, log)
   const imports = await unfinishedImports(settings, log)
   const running = opened.move()
-  // Work begins when the unfinished runs are known. Until then the server is not ready.
-  const startWork = async (caughtUp: boolean): Promise<void> => {
-    if (!caughtUp || running.disposed) return
-    const unfinished = readModel.value.unfinished().filter(({ runId }) => !imports.has(runId))
-    await isolation.forgetAllBut(new Set(unfinished.map(({ runId }) => runId)))
-    if (running.disposed) return
-    supervisor.start(unfinished, projector.checkpoint())
-  }
-  projector
-    .caughtUpOnce()
-    .then(startWork)
-    .catch((error) => log.fatal({ err: error }, 'no run is worked on: restart the server'))
+  startWork(parts, { supervisor, isolation, imports, isOver: () => running.disposed })
   const { name: model, problem: modelProblem } = catalogue.default
   return ok({
     url: url.value,
-    about: { isolation: level, model, modelProblem },
+    about: { isolation: isolation.level, model, modelProblem },
     ready: projector.caughtUpOnce(),
     close: () => running.disposeAsync(),
   })
 }
 
-/** Only servers that share a log need pools. Null if the runs of this server may be worked on anywhere. */
-async function poolOf({
-  RETRAI_POOL: chosen,
-  RETRAI_DATA_DIR: dataDir,
-  EVENTSTORE_URL,
-}: Settings): Promise<Result<string | null, string>> {
-  if (chosen !== undefined) return ok(chosen)
-  return EVENTSTORE_URL === undefined ? ok(null) : ensurePool(join(dataDir, 'pool'), hostname())
+/** What is configured in files that settings name. The error is a text for people. */
+async function readConfiguration(
+  settings: Settings,
+  log: Logger,
+): Promise<Result<{ readonly models: ModelSettings; readonly mcp: McpConfiguration }, string>> {
+  const { RETRAI_PRICES: priceFile } = settings
+  const ownModels = priceFile === undefined ? ok(undefined) : await readPriceFile(priceFile)
+  if (ownModels.isErr()) return err(ownModels.error)
+  const mcp = await readServersFile(settings.RETRAI_MCP_SERVERS, process.env)
+  if (mcp.isErr()) return err(mcp.error)
+  warnOfShortSecrets(secretsOfServers(mcp.value), log)
+  return ok({ models: modelSettings(settings, ownModels.value), mcp: mcp.value })
+}
+
+/** Removes the reports of earlier checks. The read model must be locked, so that no other server runs checks in this folder. */
+async function removeReports({ RETRAI_DATA_DIR }: Settings, log: Logger): Promise<void> {
+  const clearing = clearReports(join(RETRAI_DATA_DIR, REPORTS_FOLDER))
+  const cleared = await ResultAsync.fromPromise(clearing, String)
+  if (cleared.isErr())
+    log.warn({ why: cleared.error }, 'reports of earlier checks cannot be removed')
+}
+
+/** How commands run. */
+type Commands = { readonly isolation: Isolation; readonly limits: ChosenLimits }
+
+async function chooseCommands(settings: Settings, runner: Runner): Promise<Commands> {
+  const { RETRAI_DATA_DIR: dataDir, RETRAI_ISOLATION: wanted, RETRAI_TOOL_PATHS = [] } = settings
+  const place = { runner, dataDir, env: process.env, toolPaths: RETRAI_TOOL_PATHS }
+  const [isolation, limits] = await Promise.all([
+    chooseIsolation(wanted, place),
+    chooseLimits(settings, runner),
+  ])
+  return { isolation, limits }
+}
+
+/** Works on the unfinished runs as soon as they are known. Until then the server is not ready. */
+function startWork(
+  { readModel, projector, log }: Parts,
+  {
+    supervisor,
+    isolation,
+    imports,
+    isOver,
+  }: {
+    readonly supervisor: Supervisor
+    readonly isolation: Isolation
+    /** Runs whose import was interrupted. */
+    readonly imports: ReadonlySet<string>
+    /** Whether the server is closed. */
+    readonly isOver: () => boolean
+  },
+): void {
+  const start = async (caughtUp: boolean): Promise<void> => {
+    if (!caughtUp || isOver()) return
+    const unfinished = readModel.unfinished().filter(({ runId }) => !imports.has(runId))
+    await isolation.forgetAllBut(new Set(unfinished.map(({ runId }) => runId)))
+    if (!isOver()) supervisor.start(unfinished, projector.checkpoint())
+  }
+  projector
+    .caughtUpOnce()
+    .then(start)
+    .catch((error) => log.fatal({ err: error }, 'no run is worked on: restart the server'))
 }
 
 /** Null if it is switched off. */

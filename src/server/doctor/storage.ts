@@ -2,7 +2,7 @@ import { access, constants, stat, statfs } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { openReadableLog } from '../../store/embedded/existing-log.ts'
 import { formerDataDir, newDataDir } from '../data-folder.ts'
-import { openWritable } from '../open-log.ts'
+import { openWritable } from '../open-history.ts'
 import type { Settings } from '../settings.ts'
 import { type Finding, fail, ok, warn } from './finding.ts'
 

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { missingRight } from '../../src/server/open-log.ts'
+import { missingRight } from '../../src/server/open-history.ts'
 import { openStore } from '../store/eventstoredb/support.ts'
 import { type StandIn, startStandIn } from '../support/eventstore-stand-in/index.ts'
 

@@ -6,14 +6,76 @@ import { Auth } from '../auth/auth.ts'
 import { OWN_STREAM_PREFIX } from '../domain/records.ts'
 import { LedgerHeads } from '../log/ledger-heads.ts'
 import { RUN_STREAM_PREFIX } from '../log/run-log.ts'
+import { startProjector } from '../projections/projector.ts'
+import { openReadModel } from '../projections/sqlite-read-model.ts'
 import { Redactor } from '../redaction/redactor.ts'
 import { withRedactions } from '../redaction/with-redactions.ts'
 import { openEmbeddedStore } from '../store/embedded/embedded-store.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { EventStoreDbOptions } from '../store/eventstoredb/eventstoredb-store.ts'
 import { withCrashingAppends } from './crash-points.ts'
-import { now } from './parts.ts'
+import { now, type Parts } from './parts.ts'
+import { rebuildFromFile } from './rebuild.ts'
 import { isLoopback, type Settings } from './settings.ts'
+
+const LOG_REPLACED =
+  'the event store came back with another log, for instance an empty one or an older backup: the server starts again from it'
+
+/** The same for observers. The reason of a WebSocket's close has at most 123 bytes. */
+const LOG_REPLACED_CLOSE =
+  'the event store came back with another log; the server starts again from it'
+
+/** The log with what is made of it. */
+type History = Omit<OpenLog, 'ledgers' | 'file'> &
+  Pick<Parts, 'readModel' | 'projector'> & {
+    readonly auth: Auth
+    /** Why observers lose their sockets, if the store holds another log than before; else null. */
+    readonly whyClosing: () => string | null
+  }
+
+/** Opens the log, the tokens in it, and the read model, which it lets catch up with the log. The error is a text for people. */
+export async function openHistory(
+  settings: Settings,
+  {
+    log,
+    opened,
+    onLogReplaced,
+  }: {
+    readonly log: Logger
+    /** Closes everything that is opened here. */
+    readonly opened: AsyncDisposableStack
+    /** Called if the store holds another log than before. */
+    readonly onLogReplaced?: (reason: string) => void
+  },
+): Promise<Result<History, string>> {
+  const stored = await openLog(settings, log)
+  if (stored.isErr()) return err(stored.error)
+  const { ledgers, file, ...logs } = stored.value
+  const { store, redactor } = logs
+  opened.defer(() => store.close())
+  opened.defer(() => redactor.stop())
+  const auth = await openAuth(settings, log, store)
+  if (auth.isErr()) return err(auth.error)
+  opened.defer(() => auth.value.close())
+  const readModelFile = join(settings.RETRAI_DATA_DIR, 'read-model.sqlite')
+  const readModel = openReadModel({ file: readModelFile, log })
+  if (readModel.isErr()) return err(readModel.error.message)
+  opened.defer(() => readModel.value.close())
+  let isReplaced = false
+  const asOfNow = redactor.apply.bind(redactor)
+  const projector = startProjector({
+    ...{ store, readModel: readModel.value, log, ledgers, asOfNow },
+    ...(file === null ? {} : { rebuild: rebuildFromFile(file, redactor) }),
+    onLogReplaced: (reason) => {
+      log.error({ reason }, LOG_REPLACED)
+      isReplaced = true
+      onLogReplaced?.(reason)
+    },
+  })
+  opened.defer(() => projector.stop())
+  const whyClosing = () => (isReplaced ? LOG_REPLACED_CLOSE : null)
+  return ok({ ...logs, auth: auth.value, readModel: readModel.value, projector, whyClosing })
+}
 
 /** The log as it is stored, the same without redacted text, and the redactor. */
 type OpenLog = {
@@ -26,7 +88,7 @@ type OpenLog = {
 }
 
 /** Opens the store that is configured. The error is a text for people. */
-export async function openLog(settings: Settings, log: Logger): Promise<Result<OpenLog, string>> {
+async function openLog(settings: Settings, log: Logger): Promise<Result<OpenLog, string>> {
   const opened = await openStore(settings, log)
   return opened.map((whole) => {
     const ledgers = new LedgerHeads()
@@ -92,7 +154,7 @@ export async function missingRight(store: Pick<EventStore, 'append'>): Promise<s
 const TOKENS_WITHIN_MS = 10_000
 
 /** Opens the tokens. A server that listens beyond loopback needs one; the error is a text for people. */
-export async function openAuth(
+async function openAuth(
   settings: Settings,
   log: Logger,
   store: EventStore,
