@@ -115,6 +115,7 @@ test.each([
 })
 
 const UPGRADE = 'Connection: Upgrade\r\nUpgrade: websocket\r\nHost: localhost\r\n'
+const JSON_OF = 'Content-Type: application/json\r\nContent-Length: '
 const KEY = 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n'
 
 test.each([
@@ -169,6 +170,24 @@ test.each([
     `POST /api/ws HTTP/1.1\r\n${UPGRADE}${KEY}Sec-WebSocket-Version: 13\r\n\r\n`,
   ],
   [
+    'two Host headers',
+    400,
+    'bad_request',
+    'GET /api/runs HTTP/1.1\r\nHost: localhost\r\nhost: localhost\r\n\r\n',
+  ],
+  [
+    'a body that is not UTF-8',
+    400,
+    'malformed_json',
+    `POST /api/runs HTTP/1.1\r\nHost: localhost\r\n${JSON_OF}17\r\n\r\n{"goal":"caf\xe9!!"}`,
+  ],
+  [
+    'a compressed body',
+    415,
+    'unsupported_media_type',
+    `POST /api/runs HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: gzip\r\n${JSON_OF}2\r\n\r\n{}`,
+  ],
+  [
     'a handshake elsewhere',
     400,
     'bad_request',
@@ -179,7 +198,7 @@ test.each([
   async (_, status, code, request) => {
     server = await startTestServer()
     const connection = connect(server.port, '127.0.0.1')
-    connection.write(request.replace('HTTP/1.1\r\n', 'HTTP/1.1\r\nConnection: close\r\n'))
+    connection.write(request.replace('HTTP/1.1\r\n', 'HTTP/1.1\r\nConnection: close\r\n'), 'latin1')
     const answer = (await connection.toArray()).join('')
     const [head = '', body = ''] = answer.split('\r\n\r\n')
     expect(head.split(' ')[1]).toBe(String(status))

@@ -81,9 +81,14 @@ function refusalOf(request: FastifyRequest, guarded: boolean): Problem | null {
   return broken === null ? null : { code: 'bad_request', detail: broken }
 }
 
-/** Why Node or the WebSocket library would refuse the request without a problem document; null if they would not. */
+/**
+ * Why Node or the WebSocket library would refuse the request without a problem document, or why it could be taken for
+ * another one; null if neither.
+ */
 function brokenHead({ headers, raw, ws }: FastifyRequest): string | null {
   if (headers.host === undefined && raw.httpVersion === '1.1') return 'The Host header is missing.'
+  // Node keeps the first one. A proxy before this server may have decided by another.
+  if (countOf('host', raw.rawHeaders) > 1) return 'There is more than one Host header.'
   if (!ws) return null
   if (!/^[+/0-9a-z]{22}==$/i.test(headers['sec-websocket-key'] ?? '')) {
     return 'Sec-WebSocket-Key must be 16 bytes in base64. Connect with a WebSocket client.'
@@ -96,6 +101,15 @@ function brokenHead({ headers, raw, ws }: FastifyRequest): string | null {
   const names = protocols.split(',').map((name) => name.trim())
   const good = TOKENS.test(protocols) && new Set(names).size === names.length
   return good ? null : 'Sec-WebSocket-Protocol must be different names, separated by commas.'
+}
+
+/** @param rawHeaders names and values in turn */
+function countOf(name: string, rawHeaders: readonly string[]): number {
+  let count = 0
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    if (rawHeaders[at]?.toLowerCase() === name) count += 1
+  }
+  return count
 }
 
 /**

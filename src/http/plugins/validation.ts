@@ -1,8 +1,9 @@
+import { isUtf8 } from 'node:buffer'
 import type { FastifyReply, FastifyRequest, FastifySchemaCompiler } from 'fastify'
 import fp from 'fastify-plugin'
 import type { z } from 'zod'
 import { RunId } from '../../api/fields.ts'
-import type { FieldProblem } from '../../api/problems.ts'
+import type { FieldProblem, Problem } from '../../api/problems.ts'
 import { RunParams } from '../../api/run-queries.ts'
 import { ProblemError, sendProblem } from '../problems/problem.ts'
 
@@ -122,18 +123,20 @@ const MAX_DEPTH = 64
 
 /**
  * Accepts only bodies that are declared as JSON: a browser does not send these to another origin without
- * asking first. An empty body counts as no body.
+ * asking first. An empty body counts as no body. What is not UTF-8 is refused: the log would have other text than was sent.
  */
 export const acceptJsonOnly = fp(
   async (app) => {
     const parseJson = app.getDefaultJsonParser('error', 'error')
     app.removeAllContentTypeParsers()
-    app.addContentTypeParser<string>(
+    app.addContentTypeParser<Buffer>(
       'application/json',
-      { parseAs: 'string' },
+      { parseAs: 'buffer' },
       (request, body, done) => {
-        if (body === '') return done(null, undefined)
-        void parseJson(request, body, (error, parsed) => {
+        if (body.length === 0) return done(null, undefined)
+        const unread = unreadable(request, body)
+        if (unread !== null) return done(new ProblemError(unread))
+        void parseJson(request, body.toString(), (error, parsed) => {
           if (error) return done(error)
           try {
             done(null, sound(parsed, '', 0))
@@ -146,6 +149,17 @@ export const acceptJsonOnly = fp(
   },
   { name: 'json-bodies' },
 )
+
+/** Why a body cannot be read as text; null if it can. */
+function unreadable({ headers }: FastifyRequest, body: Buffer): Problem | null {
+  const encoding = headers['content-encoding'] ?? 'identity'
+  if (encoding.toLowerCase() !== 'identity') {
+    const detail = `The body is sent with Content-Encoding: ${encoding}. Send it as it is.`
+    return { code: 'unsupported_media_type', detail }
+  }
+  if (isUtf8(body)) return null
+  return { code: 'malformed_json', detail: 'The body is not valid UTF-8. Send its text as UTF-8.' }
+}
 
 /**
  * JSON that the rest of the server can hash, and walk with recursive functions. Halves of surrogate pairs, which
