@@ -11,7 +11,7 @@ import { PastNote } from '../replay/past-note.tsx'
 import { ReplayBar } from '../replay/replay-bar.tsx'
 import { usePlayback } from '../replay/use-playback.ts'
 import { usePlayhead } from '../replay/use-playhead.ts'
-import { stateAt } from '../run/run-view.ts'
+import { type RunView, stateAt } from '../run/run-view.ts'
 import { useRun } from '../run/use-run.ts'
 import { RowToolsContext } from '../timeline/row-context.ts'
 import { Timeline } from '../timeline/timeline.tsx'
@@ -38,7 +38,7 @@ export function RunPage({ runId }: { readonly runId: string }) {
   const playhead = usePlayhead()
   const playback = usePlayback(view, playhead)
   const [shown, showRecords] = useState<readonly number[]>([])
-  const [tab, setTab] = useState<'timeline' | 'overview'>('timeline')
+  const [tab, setTab] = useState<Tab>('timeline')
   const unfolded = useMemo(() => new Set<string>(), [])
 
   const last = view.records.length - 1
@@ -47,10 +47,7 @@ export function RunPage({ runId }: { readonly runId: string }) {
   const state = useMemo(() => stateAt(view, moment), [view, moment])
   const newest = view.state
   const growing = newest === null || newest.phase.type !== 'ended'
-  // While the history comes in, checks that were answered long ago are open for a moment.
   const current = server === null || last >= server.progress.seq
-  const open = current && newest?.phase.type === 'awaiting_human' ? newest.phase : null
-  const waiting = current && newest?.phase.type === 'awaiting_approval' ? newest.phase : null
   const began = view.records[0]?.ts ?? 0
   const [openedAt] = useState(Date.now)
   const endedAt = server?.ended_at ?? null
@@ -89,33 +86,8 @@ export function RunPage({ runId }: { readonly runId: string }) {
         head={server?.progress.seq ?? null}
         ended={server !== null && hasEnded(server.status) ? server.status : null}
       />
-      {open !== null && (
-        <DecidePanel
-          key={open.seq}
-          runId={runId}
-          seq={open.seq}
-          summary={open.summary}
-          view={view}
-        />
-      )}
-      {waiting !== null && (
-        <ApprovalPanel key={waiting.seq} runId={runId} open={waiting} view={view} />
-      )}
-      <DecidedNote view={view} open={open?.seq ?? null} />
-      <div className={classes.tabs} role="tablist" aria-label="Parts of the run">
-        {(['timeline', 'overview'] as const).map((name) => (
-          <button
-            key={name}
-            type="button"
-            role="tab"
-            aria-selected={tab === name}
-            className={classes.tab}
-            onClick={() => setTab(name)}
-          >
-            {name === 'timeline' ? 'Timeline' : 'Overview'}
-          </button>
-        ))}
-      </div>
+      <Questions runId={runId} view={view} current={current} />
+      <Tabs shown={tab} onShow={setTab} />
       <div className={classes.main}>
         <section className={classes.timeline} aria-label="Timeline">
           {!following && (
@@ -156,6 +128,61 @@ export function RunPage({ runId }: { readonly runId: string }) {
         ended={!growing}
       />
       <RawRecords view={view} seqs={shown} onClose={() => showRecords([])} />
+    </div>
+  )
+}
+
+/** What the run asks people, and how the last question was decided. */
+function Questions({
+  runId,
+  view,
+  current,
+}: {
+  readonly runId: string
+  readonly view: RunView
+  /** While the history comes in, checks that were answered long ago are open for a moment. */
+  readonly current: boolean
+}) {
+  const phase = current ? view.state?.phase : undefined
+  const open = phase?.type === 'awaiting_human' ? phase : null
+  return (
+    <>
+      {open !== null && (
+        <DecidePanel
+          key={open.seq}
+          runId={runId}
+          seq={open.seq}
+          summary={open.summary}
+          view={view}
+        />
+      )}
+      {phase?.type === 'awaiting_approval' && (
+        <ApprovalPanel key={phase.seq} runId={runId} open={phase} view={view} />
+      )}
+      <DecidedNote view={view} open={open?.seq ?? null} />
+    </>
+  )
+}
+
+const TABS = { timeline: 'Timeline', overview: 'Overview' } as const
+type Tab = keyof typeof TABS
+
+/** Chooses a part of the page, where there is no room for both. */
+function Tabs({ shown, onShow }: { readonly shown: Tab; readonly onShow: (tab: Tab) => void }) {
+  return (
+    <div className={classes.tabs} role="tablist" aria-label="Parts of the run">
+      {(['timeline', 'overview'] as const).map((name) => (
+        <button
+          key={name}
+          type="button"
+          role="tab"
+          aria-selected={shown === name}
+          className={classes.tab}
+          onClick={() => onShow(name)}
+        >
+          {TABS[name]}
+        </button>
+      ))}
     </div>
   )
 }

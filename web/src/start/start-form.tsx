@@ -1,14 +1,4 @@
-import {
-  Alert,
-  Button,
-  Group,
-  NumberInput,
-  SimpleGrid,
-  Stack,
-  Switch,
-  Textarea,
-  TextInput,
-} from '@mantine/core'
+import { Alert, Button, Group, Stack, Switch, Textarea, TextInput } from '@mantine/core'
 import { useLocalStorage } from '@mantine/hooks'
 import { useMutation, useQuery } from '@tanstack/react-query'
 import type { FormEvent } from 'react'
@@ -23,6 +13,7 @@ import { type Draft, EMPTY_DRAFT, requestOf } from './draft.ts'
 import { fieldOf } from './goal-draft.ts'
 import { GoalFields } from './goal-fields.tsx'
 import { GoalPicker } from './goal-picker.tsx'
+import { BudgetLimits, TurnLimits } from './limit-fields.tsx'
 import { McpField } from './mcp-field.tsx'
 import { ModelFields } from './model-fields.tsx'
 import classes from './start-form.module.css'
@@ -90,63 +81,14 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
           error={problem('instructions')}
         />
         <ModelFields value={draft} onChange={change} problem={problem} />
-        <SimpleGrid cols={{ base: 1, xs: 2 }}>
-          <NumberInput
-            label="Iteration limit"
-            placeholder="20"
-            min={1}
-            allowDecimal={false}
-            value={draft.max_iterations}
-            onChange={(max_iterations) => change({ max_iterations })}
-            error={problem('max_iterations')}
-          />
-          <NumberInput
-            label="Turn limit"
-            placeholder="50 an iteration"
-            min={1}
-            allowDecimal={false}
-            value={draft.max_turns_per_iteration}
-            onChange={(max_turns_per_iteration) => change({ max_turns_per_iteration })}
-            error={problem('max_turns_per_iteration')}
-          />
-        </SimpleGrid>
+        <TurnLimits value={draft} onChange={change} problem={problem} />
         <Switch
           label="Ask me after every iteration"
           description="The run waits until you approve the next one, or abort it."
           checked={draft.hitl_enabled}
           onChange={(event) => change({ hitl_enabled: event.currentTarget.checked })}
         />
-        <SimpleGrid cols={{ base: 1, xs: 3 }}>
-          <NumberInput
-            label="Cost limit"
-            placeholder="None"
-            prefix="$"
-            min={0}
-            decimalScale={4}
-            value={draft.max_cost_usd}
-            onChange={(max_cost_usd) => change({ max_cost_usd })}
-            error={problem('max_cost_usd')}
-          />
-          <NumberInput
-            label="Token limit"
-            placeholder="None"
-            min={1}
-            allowDecimal={false}
-            thousandSeparator=","
-            value={draft.max_tokens}
-            onChange={(max_tokens) => change({ max_tokens })}
-            error={problem('max_tokens')}
-          />
-          <NumberInput
-            label="Working time limit"
-            placeholder="None"
-            suffix=" s"
-            min={1}
-            value={draft.max_seconds}
-            onChange={(max_seconds) => change({ max_seconds })}
-            error={problem('max_seconds')}
-          />
-        </SimpleGrid>
+        <BudgetLimits value={draft} onChange={change} problem={problem} />
         <ApprovalsField
           value={draft.approvals}
           onChange={(approvals) => change({ approvals })}
