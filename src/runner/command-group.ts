@@ -99,13 +99,14 @@ export class CommandGroup {
   /** Kills all that is in the group, again and again while it forks. */
   killAll(): void {
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
-      const pids = this.#members()
+      const pids = this.members()
       if (pids.length === 0) return
       for (const pid of pids) sendSignal(pid, 'SIGKILL')
     }
   }
 
-  #members(): number[] {
+  /** The processes in it. */
+  members(): number[] {
     const [folder = ''] = foldersOf(this.#group)
     try {
       const list = readFileSync(join(folder, 'cgroup.procs'), 'utf8')
@@ -117,7 +118,7 @@ export class CommandGroup {
 
   /** Ends the use of the group by a command whose processes are dead. The kernel may need a moment to forget them. */
   async release(): Promise<void> {
-    for (let tries = 0; this.#members().length > 0; tries += 1) {
+    for (let tries = 0; this.members().length > 0; tries += 1) {
       if (tries === RELEASE_TRIES) return
       await pause(RELEASE_PAUSE_MS)
     }

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import type { Limits, Stop } from './protocol.ts'
 
-/** A command whose memory is watched. */
+/** A command whose memory is watched. Its processes are those of its group, of its namespace, or with its mark. */
 type Watched = {
   /** The process that leads its session. */
   readonly pid: number
@@ -9,6 +9,8 @@ type Watched = {
   readonly mark: string | null
   /** The pid namespace that the command has to itself; null if it has none, or none yet. */
   readonly namespace: () => string | null
+  /** Its processes, if it cannot leave its control group; null if they have to be searched for. */
+  readonly members: () => readonly number[] | null
   readonly limits: Pick<Limits, 'memoryBytes' | 'processes' | 'all'>
   /** How many of its processes the kernel has killed for their memory. */
   readonly kills: () => number
@@ -23,9 +25,11 @@ const MIB = 1024 * 1024
 const INTERVAL_MS = 200
 /** The part of the time that a look may take. With many processes a look takes long, so the next one is later. */
 const MAX_SHARE = 0.05
+/** While all commands are younger than this, nothing is looked at: most are over by then. */
+const YOUNG_MS = 100
 
-const watches = new Map<number, Watched>()
-/** The command that a process belongs to, or null, and the time at which the process began. */
+const watches = new Map<number, Watched & { readonly since: number }>()
+/** The command without a namespace that a process belongs to, or null, and the time at which the process began. */
 const known = new Map<number, { readonly began: string; readonly watch: number | null }>()
 let count = 0
 let isLooking = false
@@ -43,7 +47,7 @@ export function watchProcesses(watched: Watched): () => void {
   if (!canLimitMemory) return () => {}
   count += 1
   const id = count
-  watches.set(id, watched)
+  watches.set(id, { ...watched, since: performance.now() })
   if (!isLooking) {
     isLooking = true
     setTimeout(look, INTERVAL_MS)
@@ -60,12 +64,14 @@ function look(): void {
     return
   }
   const begun = performance.now()
-  const used = [...members()].flatMap(([id, pids]): Used[] => {
-    const watched = watches.get(id)
-    return watched === undefined ? [] : [{ watched, pids, bytes: sum(pids, roughBytes) }]
-  })
-  for (const one of used) stopBeyondOwn(one)
-  stopBeyondAll(used)
+  if ([...watches.values()].some(({ since }) => begun - since >= YOUNG_MS)) {
+    const used = [...members()].flatMap(([id, pids]): Used[] => {
+      const watched = watches.get(id)
+      return watched === undefined ? [] : [{ watched, pids, bytes: sum(pids, roughBytes) }]
+    })
+    for (const one of used) stopBeyondOwn(one)
+    stopBeyondAll(used)
+  }
   const took = performance.now() - begun
   setTimeout(look, Math.max(INTERVAL_MS, took / MAX_SHARE))
 }
@@ -119,14 +125,29 @@ function stopBeyondAll(used: readonly Used[]): void {
 const sum = (pids: readonly number[], bytesOf: (pid: number) => number): number =>
   pids.reduce((total, pid) => total + bytesOf(pid), 0)
 
-/** The processes of each command: of its session, or with its mark, wherever they are. */
-function members(): Map<number, number[]> {
-  const found = new Map<number, number[]>()
+/** The processes of each command. */
+function members(): Map<number, readonly number[]> {
+  const found = new Map<number, readonly number[]>()
+  const byNamespace = new Map<string, number>()
+  let areMarked = false
+  for (const [id, { mark, namespace, members }] of watches) {
+    const own = members()
+    if (own !== null) found.set(id, own)
+    else if (mark !== null) areMarked = true
+    else {
+      const own = namespace()
+      if (own !== null) byNamespace.set(own, id)
+    }
+  }
+  if (!areMarked) known.clear()
+  if (!areMarked && byNamespace.size === 0) return found
   const alive = new Set<number>()
   for (const name of processNames()) {
     const pid = Number(name)
     if (!Number.isInteger(pid)) continue
-    const id = watchOf(pid)
+    // Of a process in a container this is enough: it may have left its session and its environment.
+    const contained = byNamespace.size === 0 ? undefined : byNamespace.get(namespaceOf(pid) ?? '')
+    const id = contained ?? (areMarked ? markedWatchOf(pid) : null)
     if (id === undefined) continue
     alive.add(pid)
     if (id !== null && watches.has(id)) found.set(id, [...(found.get(id) ?? []), pid])
@@ -144,15 +165,15 @@ export function processNames(): string[] {
   }
 }
 
-/** Undefined if the process is gone. */
-function watchOf(pid: number): number | null | undefined {
+/** The command whose session a process is in, or whose mark it has; undefined if the process is gone. */
+function markedWatchOf(pid: number): number | null | undefined {
   const stat = read(`/proc/${pid}/stat`)
   if (stat === '') return undefined
   // After the name, which is in parentheses and may hold anything: state, parent, group, session, …
   const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
   const session = Number(fields[3])
   const began = fields[19] ?? ''
-  const led = bySession(session) ?? byNamespace(pid)
+  const led = bySession(session)
   if (led !== null) return led
   const before = known.get(pid)
   if (before?.began === began) return before.watch
@@ -162,16 +183,8 @@ function watchOf(pid: number): number | null | undefined {
 }
 
 function bySession(session: number): number | null {
-  for (const [id, { pid }] of watches) if (pid === session) return id
+  for (const [id, { pid, mark }] of watches) if (mark !== null && pid === session) return id
   return null
-}
-
-/** In a container, processes may have left their session and their environment, but not the namespace. */
-function byNamespace(pid: number): number | null {
-  const contained = [...watches].filter(([, { namespace }]) => namespace() !== null)
-  const own = contained.length === 0 ? null : namespaceOf(pid)
-  if (own === null) return null
-  return contained.find(([, { namespace }]) => namespace() === own)?.[0] ?? null
 }
 
 /** The pid namespace of a process; null if it is gone or of another user. */

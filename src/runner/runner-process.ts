@@ -51,8 +51,8 @@ class Call {
   readonly #queue: OutputQueue
   readonly #sides: readonly { room: number; source: Readable | null }[]
   readonly #stopped = Promise.withResolvers<StopCause>()
-  /** Keeps what comes before the process is started, and what it has not read. */
-  readonly #input = new PassThrough()
+  /** Keeps what comes before the process is started, and what it has not read; null if it has no input. */
+  readonly #input: PassThrough | null
   #consumed = 0
   /** What must be sent and comes before the queue, but for which the server has no room yet. */
   readonly #backlog: Waiting[] = []
@@ -61,12 +61,12 @@ class Call {
   readonly #backlogLimit: number
   #timer: ReturnType<typeof setTimeout> | null = null
 
-  constructor(id: number, keptBytes: number) {
+  constructor(id: number, { keptBytes, hasInput = false }: StartRequest) {
     this.#id = id
+    this.#input = hasInput ? new PassThrough().on('error', () => {}) : null
     const half = Math.ceil(keptBytes / 2)
     this.#queue = new OutputQueue(half)
     this.#backlogLimit = half > MAX_BACKLOG_BYTES ? 0 : half
-    this.#input.on('error', () => {})
     this.#sides = STREAMS.map(() => ({ room: WINDOW_BYTES, source: null }))
   }
 
@@ -76,7 +76,7 @@ class Call {
       stopped: this.#stopped.promise,
       onStarted: ({ stdin, stdout, stderr }) => {
         reach('after spawn')
-        if (stdin !== null) {
+        if (stdin !== null && this.#input !== null) {
           pipeline(this.#input, stdin, (failed) => {
             if (failed) server.write(frame(FRAME.inputEnd, this.#id, ''))
           })
@@ -96,7 +96,7 @@ class Call {
   }
 
   takeInput(chunk: Buffer): void {
-    this.#input.write(chunk, () => {
+    this.#input?.write(chunk, () => {
       this.#consumed += chunk.length
       if (this.#consumed < RETURNED_BYTES) return
       server.write(windowFrame(this.#id, 'stdin', this.#consumed))
@@ -105,7 +105,7 @@ class Call {
   }
 
   endInput(): void {
-    this.#input.end()
+    this.#input?.end()
   }
 
   stop(cause: StopCause): void {
@@ -202,7 +202,7 @@ function take({ type, call: id, payload }: Frame): void {
 }
 
 async function start(id: number, request: StartRequest): Promise<void> {
-  const call = new Call(id, request.keptBytes)
+  const call = new Call(id, request)
   calls.set(id, call)
   const note = (notice: Notice): void => {
     server.write(frame(FRAME.notice, id, JSON.stringify(notice)))

@@ -48,6 +48,7 @@ const howToRun = (user: OpenedProject['user']): string =>
   user === null ? '(exec "$@") 2>&4 4>&-\nexit $?' : 'exec "$@" 2>&4 4>&-'
 
 let system: readonly string[] | null = null
+let filter: Buffer | null = null
 
 /** A command line of bwrap, and what belongs to it. */
 export type Container = {
@@ -77,7 +78,8 @@ export function container(
   command: readonly string[],
   { env, cwd, processes, mark }: HowToRun,
 ): Container {
-  const seccomp = seccompProgram({ network: true })
+  filter ??= seccompProgram({ network: true })
+  const seccomp = filter
   if (seccomp === null) throw new SandboxError(`there is no filter for ${process.arch} processors`)
   const project = openProject(sandbox)
   const mounts = new Mounts()
