@@ -1,21 +1,20 @@
 import { err, ok, type Result, type ResultAsync } from 'neverthrow'
-import { budgetLeft, isLeftFor, shareOf } from '../domain/budget.ts'
-import type { McpRequest, McpServer } from '../domain/mcp-servers.ts'
-import type { RunConfig } from '../domain/run-config.ts'
-import { type OpenCall, type RunState, startedBy } from '../domain/state.ts'
-import { subagentCalls } from '../domain/subagent-state.ts'
-import { INSTRUCTIONS_GOAL, type Subagent } from '../domain/subagents.ts'
+import { budgetLeft, isLeftFor } from '../domain/budget.ts'
+import { FileChanges } from '../domain/file-changes.ts'
+import { type OpenCall, startedBy } from '../domain/state.ts'
+import { reportOf } from '../domain/subagent-state.ts'
+import type { Subagent } from '../domain/subagents.ts'
 import { keepRunning, type PauseBoundsMs } from '../lib/backoff.ts'
+import { counted } from '../lib/counted.ts'
 import type { Logger } from '../lib/logger.ts'
+import { decode } from '../log/codec.ts'
 import { handleCommand } from '../log/handle-command.ts'
-import { load, readRecords, streamOf } from '../log/run-log.ts'
-import type { EventStore } from '../store/event-store.ts'
-import { FollowedRun } from './followed-run.ts'
+import { foldLogged, type LoadedRun, load, readRecords, streamOf } from '../log/run-log.ts'
+import type { EventStore, RecordedEvent } from '../store/event-store.ts'
 import type { Problem } from './model-problems.ts'
 import type { PlannedRun, RunRequest } from './plan-run.ts'
 import type { RunSession } from './run-session.ts'
-import { confine } from './tools/confine.ts'
-import { describeProblem } from './tools/path-problem.ts'
+import { again, depthOf, refusal, requestOf, toStart } from './subagent-request.ts'
 import { failed, type ToolContext, type ToolOutput } from './tools/tool.ts'
 import type { WantedSubagent } from './tools/wanted-subagent.ts'
 
@@ -164,136 +163,75 @@ export class Subagents {
   }
 }
 
+const textOf = (problems: readonly Problem[]): string =>
+  problems.map(({ field, message }) => `${field}: ${message}`).join('\n')
+
+const ofLog = ({ type }: { readonly type: string }): string =>
+  `The run of the sub-agent could not be created: ${type}.`
+
 const ABORTED: ToolOutput = {
   output: 'The run was aborted while its sub-agent worked.',
   exitCode: null,
   outcome: 'aborted',
 }
 
-const depthOf = ({ parent }: RunState): number => parent?.depth ?? 0
+/** The run of a sub-agent as far as its parent has followed it. */
+class FollowedRun {
+  /** Null until it has ended. */
+  output: ToolOutput | null = null
+  readonly #runId: string
+  readonly #changes = new FileChanges()
+  #run: LoadedRun | null = null
+  /** Its last reply, or the summary of its work. */
+  #words = ''
 
-function refusal(state: RunState, { maxDepth, maxPerRun }: SubagentRules): string | null {
-  const depth = depthOf(state)
-  if (depth >= maxDepth) {
-    const who = depth === 0 ? 'Agents' : `Sub-agents at depth ${depth}`
-    return `${who} start no sub-agents on this server. Do the work yourself.`
+  constructor(runId: string) {
+    this.#runId = runId
   }
-  const started = state.subagents?.length ?? 0
-  if (started < maxPerRun) return null
-  return `This run has started ${started} sub-agents, the most on this server. Do the rest yourself.`
-}
 
-/** What of the parent holds for its sub-agents too. */
-const inherited = ({ config, isolation }: RunState) => ({
-  hitl_enabled: config.hitl_enabled,
-  ...(config.network === undefined ? {} : { network: config.network }),
-  ...(config.approvals === undefined ? {} : { approvals: config.approvals }),
-  isolation: isolation?.at_least ?? null,
-  command_limits: isolation?.at_most ?? null,
-})
+  /** Of the last record; -1 before the first. */
+  get seq(): number {
+    return this.#run?.state.seq ?? -1
+  }
 
-/** The replies of one iteration in runs of versions that had no such number. */
-const DEFAULT_TURNS = 50
+  /** @returns what observers of the parent should know */
+  add(event: RecordedEvent): string | null {
+    const folded = decode(event).andThen((logged) =>
+      foldLogged(this.#runId, this.#run, logged).map((run) => ({ run, logged })),
+    )
+    if (folded.isErr()) {
+      this.output = failed(`The run ${this.#runId} of the sub-agent cannot be read any more.`)
+      return null
+    }
+    const { run, logged } = folded.value
+    const { record } = logged
+    this.#run = run
+    this.#changes.add(logged.seq, record)
+    if (record.kind === 'assistant_message') this.#words = record.payload.text ?? this.#words
+    if (record.kind === 'run_summary') this.#words = record.payload.text
+    if (record.kind === 'run_end') this.output = this.#report(run)
+    return record.kind === 'human_check_required'
+      ? `The sub-agent waits for a person: ${record.payload.summary}`
+      : null
+  }
 
-/** The run that an agent asks for, within what is left of the budget of its own. */
-async function requestOf(
-  state: RunState,
-  { folder, goal, check, model, mcp_servers = [], ...wanted }: WantedSubagent,
-  place: Place,
-  now: number,
-): Promise<Result<RunRequest, string>> {
-  const { config } = state
-  const confined = await confine(place, folder ?? '.')
-  if (confined.isErr()) return err(describeProblem(folder ?? '.', confined.error))
-  const servers = serversOf(state, mcp_servers)
-  if (servers.isErr()) return err(servers.error)
-  const left = budgetLeft(state, now)
-  const share = shareOf(left, toStart(state))
-  const { reasoning_effort, max_output_tokens, fallback_models } = config
-  const isSame = model === undefined || model === config.model_name
-  return ok({
-    ...(check === undefined
-      ? { goal: goal ?? INSTRUCTIONS_GOAL }
-      : { ...(goal === undefined ? {} : { goal }), check: checkOf(check) }),
-    ...(servers.value.length === 0 ? {} : { mcp_servers: servers.value }),
-    cwd: folder === undefined ? config.cwd : confined.value.real,
-    model_name: model ?? config.model_name,
-    max_iterations: wanted.max_iterations ?? config.max_iterations,
-    max_turns_per_iteration: config.max_turns_per_iteration ?? DEFAULT_TURNS,
-    max_cost_usd: least(wanted.max_cost_usd, left.max_cost_usd, share.max_cost_usd),
-    max_tokens: least(wanted.max_tokens, left.max_tokens, share.max_tokens),
-    max_seconds: least(wanted.max_seconds, left.max_seconds, share.max_seconds),
-    ...(isSame && reasoning_effort !== undefined ? { reasoning_effort } : {}),
-    ...(isSame && max_output_tokens !== undefined ? { max_output_tokens } : {}),
-    ...(isSame && fallback_models !== undefined ? { fallback_models } : {}),
-    ...inherited(state),
-  })
-}
-
-/** The request for a run that was recorded and not created. */
-function again(
-  { shell_goal, mcp_servers = [], all_of: _, goal_options: __, ...config }: RunConfig,
-  state: RunState,
-): RunRequest {
-  return {
-    ...config,
-    ...inherited(state),
-    ...(shell_goal === null
-      ? {}
-      : { check: { command: shell_goal.check_command, conditions: shell_goal.success_condition } }),
-    ...(mcp_servers.length === 0 ? {} : { mcp_servers: mcp_servers.map(requestedServer) }),
+  #report({ state, head }: LoadedRun): ToolOutput {
+    const { phase, iteration } = state
+    if (phase.type !== 'ended') throw new Error('a run that has not ended is reported')
+    const { status, reason } = phase
+    const subagent = reportOf(state, head)
+    const { tokens, cost_usd } = subagent
+    const cost = cost_usd === null ? 'an unknown price' : `$${cost_usd.toFixed(4)}`
+    const files = this.#changes.files().filter(({ changed }) => changed !== 'no')
+    const output = [
+      `The sub-agent (run ${this.#runId}) has ended: ${status}. ${reason}`,
+      `It used ${tokens} tokens for ${cost} in ${counted(iteration, 'iteration')}.`,
+      files.length === 0
+        ? 'It wrote no files by name.'
+        : `It wrote these files: ${files.map(({ path }) => path).join(', ')}.`,
+      ...(this.#words === '' ? [] : [`Its last words:\n${this.#words}`]),
+    ].join('\n')
+    const isOk = status === 'achieved'
+    return { output, exitCode: isOk ? 0 : 1, outcome: isOk ? 'ok' : 'error', subagent }
   }
 }
-
-/** How many sub-agents of the reply are still to be started: they share what is left. */
-function toStart(state: RunState): number {
-  const calls = subagentCalls(state).filter(({ call_id }) => startedBy(state, call_id) === null)
-  return Math.max(1, calls.length)
-}
-
-/** What the agent asks for, as far as that is left; or its share, so that those beside it get theirs. */
-function least(
-  wanted: number | undefined,
-  left: number | null,
-  share: number | null,
-): number | null {
-  if (wanted === undefined) return share
-  return left === null ? wanted : Math.min(wanted, left)
-}
-
-const checkOf = ({ command, exit_code = 0 }: NonNullable<WantedSubagent['check']>) => ({
-  command,
-  conditions: { exit_code },
-})
-
-/** The servers of the parent that a sub-agent gets, each started for it alone. */
-function serversOf(
-  { config: { mcp_servers = [] } }: RunState,
-  names: readonly string[],
-): Result<readonly McpRequest[], string> {
-  const unknown = names.filter((name) => !mcp_servers.some((server) => server.name === name))
-  if (unknown.length > 0) {
-    const own = mcp_servers.map(({ name }) => name).join(', ') || 'none'
-    return err(`You have no MCP server ${unknown.join(', ')} to give. Yours: ${own}.`)
-  }
-  return ok(mcp_servers.filter(({ name }) => names.includes(name)).map(requestedServer))
-}
-
-/** A recorded server as a request names it, no less strict than it is. */
-function requestedServer({
-  source,
-  network: _,
-  private_address: __,
-  trust_hints: ___,
-  ...server
-}: McpServer): McpRequest {
-  if (source === 'request') return server
-  const { name, required, on_change, tools } = server
-  return { name, required, on_change, ...(tools === undefined ? {} : { tools }) }
-}
-
-const textOf = (problems: readonly Problem[]): string =>
-  problems.map(({ field, message }) => `${field}: ${message}`).join('\n')
-
-const ofLog = ({ type }: { readonly type: string }): string =>
-  `The run of the sub-agent could not be created: ${type}.`

@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow'
-import type { RuleName } from './approvals/rules.ts'
+import { nameOfRule } from './approvals/rules.ts'
 import { deniedCall } from './close-call.ts'
 import type { AgentCommand, FromLog, PersonCommand } from './commands.ts'
 import type { RunError } from './errors.ts'
@@ -34,7 +34,7 @@ export function recordReview(
       doubt === null ? undefined : `It cannot be judged with certainty: ${doubt}.`,
     ]
     const reason = why.filter((part) => part !== undefined).join(' ') || null
-    return ok([begun, deniedCall(state, now, call, { by: nameOf(name), reason })])
+    return ok([begun, deniedCall(state, now, call, { by: nameOfRule(name), reason })])
   }
   const question = {
     ...{ call_id: call.call_id, tool: call.tool, call_sha256: callSha256, rule: name, content },
@@ -42,8 +42,6 @@ export function recordReview(
   }
   return ok([recordOf(state, now, 'approval_required', question)])
 }
-
-const nameOf = ({ of, index }: RuleName): string => `Rule ${index + 1} of the ${of}`
 
 /** The answer of a person for the call that waits. After it, the process that works on the run continues. */
 export function answerApproval(

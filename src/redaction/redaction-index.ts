@@ -1,10 +1,11 @@
 import type { ResultAsync } from 'neverthrow'
+import { Backoff, type PauseBoundsMs } from '../lib/backoff.ts'
 import { artifactOfStream } from '../log/artifact-streams.ts'
 import { foldStream } from '../log/decider.ts'
 import { redactStrings } from '../log/redacted-record.ts'
 import { runIdOf } from '../log/run-log.ts'
 import type { LogPages } from '../log/stream-pages.ts'
-import type { EventStore, RecordedEvent, StoreFailure } from '../store/event-store.ts'
+import type { EventStore, RecordedEvent, StoreFailure, Subscription } from '../store/event-store.ts'
 import { type LoggedRedaction, REDACTIONS, redactionsOf } from './redaction-ledger.ts'
 
 type OfRun = {
@@ -76,5 +77,53 @@ export async function* withoutRedacted(pages: LogPages, index: RedactionIndex): 
   }
   for await (const page of pages) {
     yield page.map((events) => events.filter(isKept).map((event) => index.apply(event)))
+  }
+}
+
+/** What hides the text that is redacted. */
+type Hides = {
+  /** Resolves once all redactions that were recorded before are known. */
+  ready(): ResultAsync<void, StoreFailure>
+  apply(event: RecordedEvent): RecordedEvent
+}
+
+/** Pauses of a subscription until the redactions can be read. */
+const RETRY_MS: PauseBoundsMs = [100, 1_000]
+
+/**
+ * The store as all but the redactor read it: without redacted strings, even if the store still has them or cannot
+ * erase them.
+ */
+export function withRedactions(store: EventStore, redactor: Hides): EventStore {
+  const apply = (event: RecordedEvent): RecordedEvent => redactor.apply(event)
+  return {
+    append: (stream, events, options) => store.append(stream, events, options),
+    readStream: (stream, options) =>
+      redactor
+        .ready()
+        .andThen(() => store.readStream(stream, options))
+        .map((events) => events.map(apply)),
+    subscribeStream: (stream, options) =>
+      applied(() => store.subscribeStream(stream, options), redactor, options.signal),
+    subscribeAll: (options) => applied(() => store.subscribeAll(options), redactor, options.signal),
+    ping: () => store.ping(),
+    close: () => store.close(),
+  }
+}
+
+async function* applied(
+  subscribe: () => Subscription,
+  redactor: Hides,
+  signal: AbortSignal,
+): Subscription {
+  const backoff = new Backoff(RETRY_MS)
+  while (!signal.aborted) {
+    if ((await redactor.ready()).isOk()) break
+    await backoff.wait(signal)
+  }
+  if (signal.aborted) return
+  for await (const item of subscribe()) {
+    if (item.type !== 'events') yield item
+    else yield { type: 'events', events: item.events.map((event) => redactor.apply(event)) }
   }
 }

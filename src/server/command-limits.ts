@@ -1,9 +1,9 @@
-import type { Result } from 'neverthrow'
-import { chooseControlGroup } from '../runner/choose-group.ts'
+import { err, ok, type Result } from 'neverthrow'
+import { makeControlGroup, removeControlGroup } from '../runner/cgroup.ts'
 import type { CommandLimits } from '../runner/command.ts'
 import { diskShortage, noDisk } from '../runner/disk-watch.ts'
 import { canLimitMemory } from '../runner/process-watch.ts'
-import type { ControlGroup } from '../runner/protocol.ts'
+import type { ControlGroup, Limits } from '../runner/protocol.ts'
 import { DEFAULT_LIMITS } from '../runner/run-command.ts'
 import type { Runner } from '../runner/runner.ts'
 import type { Settings } from './settings.ts'
@@ -63,4 +63,39 @@ export async function diskProblem(
 ): Promise<string | null> {
   const short = await diskShortage(folders, freeDiskBytes)
   return short === null ? null : noDisk(short)
+}
+
+const WITHIN_MS = 10_000
+/** Ends well when the shell finds itself in the control group named `$1`. */
+const SCRIPT = 'grep -q "/$1/" /proc/self/cgroup'
+
+/**
+ * Makes the control group of a server and tries it with a command. The error says why commands have none, as a part of a
+ * sentence.
+ */
+async function chooseControlGroup(
+  runner: Runner,
+  limits: Limits,
+): Promise<Result<ControlGroup, string>> {
+  const made = makeControlGroup(limits.all)
+  if (made.isErr()) return err(made.error)
+  const args = ['-c', SCRIPT, 'sh', `retrai-${process.pid}`]
+  const call = runner.start({
+    ...{
+      file: '/bin/sh',
+      args,
+      cwd: '/',
+      project: '/',
+      env: { PATH: '/usr/bin:/bin' },
+      timeoutMs: WITHIN_MS,
+      keptBytes: 0,
+    },
+    ...{ limits, group: made.value, sandbox: null },
+  })
+  call.stdout.resume()
+  call.stderr.resume()
+  const ended = await call.ended
+  if (ended.end === 'exited' && ended.exitCode === 0) return ok(made.value)
+  removeControlGroup(made.value)
+  return err(`a trial ended with ${ended.end}${'message' in ended ? `: ${ended.message}` : ''}`)
 }

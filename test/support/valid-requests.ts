@@ -40,13 +40,13 @@ vi.mock(import('../../src/agent/model/adapters/chat.ts'), async (original) =>
 vi.mock(import('../../src/agent/model/adapters/responses.ts'), async (original) =>
   withChecks('responses', await original()),
 )
-vi.mock(import('../../src/agent/model/adapters/messages-request.ts'), async (original) =>
+vi.mock(import('../../src/agent/model/adapters/messages.ts'), async (original) =>
   withChecks('messages', await original()),
 )
 vi.mock(import('../../src/agent/model/adapters/gemini.ts'), async (original) =>
   withChecks('gemini', await original()),
 )
-vi.mock(import('../../src/agent/model/adapters/ollama-request.ts'), async (original) =>
+vi.mock(import('../../src/agent/model/adapters/ollama.ts'), async (original) =>
   withChecks('ollama', await original()),
 )
 

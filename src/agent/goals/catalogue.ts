@@ -1,16 +1,36 @@
+import { INSTRUCTIONS_GOAL } from '../../domain/subagents.ts'
 import { allOf } from './all-of.ts'
 import { apiTest } from './api-test.ts'
 import { coverage } from './coverage.ts'
 import type { Goal } from './goal.ts'
-import { instructionsGoal } from './instructions.ts'
 import { bunTest, npmTest } from './javascript.ts'
 import { lint } from './lint.ts'
 import { makeTest } from './make-test.ts'
 import { perfCheck } from './perf-check.ts'
-import { pyright } from './pyright.ts'
-import { pytest } from './pytest.ts'
+import { pyright, pytest } from './python.ts'
 import { cargoTest, goTest } from './rust-and-go.ts'
 import { shellGoal, withConditions } from './shell-goal.ts'
+import { oneLine } from './text.ts'
+
+const REASON_CHARACTERS = 200
+
+/** Done when the agent reports that it is done: for work that no command can check. */
+const instructionsGoal: Goal = {
+  name: INSTRUCTIONS_GOAL,
+  description: 'The agent has done what its instructions ask for, by its own word',
+  prompt:
+    'Do what the instructions ask for. Nothing but your word is checked: when everything is done, reply without tool ' +
+    'calls, and report exactly what the instructions ask you to report.',
+  detect: async () => null,
+  check: async ({ lastWords = null }) => {
+    if (lastWords === null) {
+      const reason = 'The agent has not said that it is done'
+      return { verdict: 'not_achieved', reason, details: '' }
+    }
+    const said = oneLine(lastWords, REASON_CHARACTERS)
+    return { verdict: 'achieved', reason: `The agent says that it is done: ${said}`, details: '' }
+  },
+}
 
 /** The goals that judge what their tool prints or reports. */
 const tools = [

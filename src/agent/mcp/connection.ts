@@ -20,10 +20,8 @@ import { messageOf } from '../../lib/message-of.ts'
 import { processMask } from '../../log/masking.ts'
 import type { RunningProcess } from '../../runner/start-process.ts'
 import type { ToolContext, ToolOutput } from '../tools/tool.ts'
-import { Allowance } from './allowance.ts'
-import { guardedFetch } from './guarded-fetch.ts'
-import { StdioTransport } from './stdio-transport.ts'
 import { notCalled, outputOf } from './tool-output.ts'
+import { Allowance, guardedFetch, StdioTransport } from './transports.ts'
 
 /** How a server is reached, with its secrets. */
 export type Endpoint =

@@ -1,7 +1,10 @@
+import { relative, resolve } from 'node:path'
 import type { Artifacts } from '../../artifacts/artifacts.ts'
+import type { CallFacts, Touches } from '../../domain/approvals/rules.ts'
 import { hasSockets } from '../../domain/isolation.ts'
-import type { PayloadOf } from '../../domain/records.ts'
+import type { PayloadOf, RequestedCall } from '../../domain/records.ts'
 import type { OpenCall } from '../../domain/state.ts'
+import { SUBAGENT_TOOL, SUBAGENTS_AT_ONCE } from '../../domain/subagents.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { processMask } from '../../log/masking.ts'
 import type { RunCommand } from '../../runner/command.ts'
@@ -10,6 +13,7 @@ import { dataFolderProblem } from '../data-folder.ts'
 import { observe } from '../observed-commands.ts'
 import { applyPatch } from './apply-patch.ts'
 import { bashExec, runPytest } from './commands.ts'
+import { confine, type Project } from './confine.ts'
 import { fileDelete, fileRename } from './file-move.ts'
 import { filePatch } from './file-patch.ts'
 import { fileRead } from './file-read.ts'
@@ -20,15 +24,16 @@ import { grepSearch } from './grep-search.ts'
 import { outputRead } from './output-read.ts'
 import { processInput, processRead, processStart, processStop } from './processes.ts'
 import { recordedOutput } from './recorded-output.ts'
-import { subagentTool } from './subagent.ts'
 import {
+  type Declared,
   type DefinedTool,
+  defineTool,
   failed,
   type Toolbox,
   type ToolContext,
   type ToolOutput,
 } from './tool.ts'
-import { factsOf } from './touches.ts'
+import { WantedSubagent } from './wanted-subagent.ts'
 
 const TOOLS: readonly DefinedTool[] = [
   bashExec,
@@ -188,3 +193,45 @@ function jsonProblem(text: string): string {
     return `not valid JSON: ${messageOf(cause)}`
   }
 }
+
+/** What the rules need to know of a call; null if it is rejected anyway, because its arguments are not valid. */
+async function factsOf(
+  call: RequestedCall,
+  tool: DefinedTool | undefined,
+  project: Project,
+): Promise<Pick<CallFacts, 'tool' | 'touches'> | null> {
+  if (tool === undefined) return { tool: call.tool, touches: null }
+  if (call.raw_args !== undefined) return null
+  const declared = tool.touches(call.args)
+  return declared === null ? null : { tool: call.tool, touches: await resolved(declared, project) }
+}
+
+async function resolved(declared: Declared, project: Project): Promise<Touches> {
+  const { paths = [], trees = [], ...rest } = declared
+  const names = (all: readonly string[]) => Promise.all(all.map((path) => namesOf(path, project)))
+  return { ...rest, paths: await names(paths), trees: await names(trees) }
+}
+
+/** A path as it is written and, if links lead elsewhere, where it leads: both from the project. */
+async function namesOf(path: string, project: Project): Promise<readonly string[]> {
+  const written = relative(resolve(project.cwd), resolve(project.cwd, path)) || '.'
+  const confined = await confine(project, path)
+  return confined.isOk() && confined.value.shown !== written
+    ? [written, confined.value.shown]
+    : [written]
+}
+
+const subagentTool = defineTool({
+  name: SUBAGENT_TOOL,
+  description:
+    'Let a sub-agent work on a task in this project, and wait for it. It has your tools (of MCP servers, those that you name), a conversation of its own, and ' +
+    'a budget out of yours; you get its last reply, the files that it changed and what it used. Use it for work that you ' +
+    'can describe completely and of which you need only the result, such as a search through many files. It works in the ' +
+    `same files as you. Up to ${SUBAGENTS_AT_ONCE} that you ask for in one reply, in sequence, work side by side and share your budget: give them ` +
+    'different files.',
+  readOnly: false,
+  args: WantedSubagent,
+  // The calls of the sub-agent are reviewed by the same rules.
+  touches: () => ({}),
+  run: (wanted, { startSubagent }) => startSubagent(wanted),
+})

@@ -13,7 +13,13 @@ import { redactionIndexOf, withoutRedacted } from '../../redaction/redaction-ind
 import { artifactsOfFolder, namedPlace } from '../../server/open-artifacts.ts'
 import { readArtifactSettings } from '../../server/read-settings.ts'
 import type { EventStore } from '../../store/event-store.ts'
-import { artifactsAround, isConnectionString, openEventStoreDb, openStore } from '../data-folder.ts'
+import {
+  artifactsAround,
+  dataDirOf,
+  isConnectionString,
+  openEventStoreDb,
+  openStore,
+} from '../data-folder.ts'
 import { fail, print } from '../terminal/print.ts'
 
 const HELP = `
@@ -167,4 +173,36 @@ function printer(): (progress: CopyProgress) => void {
 function sentence({ copied, present, leftOut, streams }: CopyProgress): string {
   const others = leftOut === 0 ? '' : `, ${leftOut} of other programs left out`
   return `${copied} events copied, ${present} were there already${others}; ${streams} streams`
+}
+
+const BACKUP_HELP = `
+The backup shows the log at one moment, is checked, and is a log of its own. To restore it, put it as
+log.sqlite into an empty data folder, with a copy of the folder "artifacts" beside it, and start the server
+on that folder. Back up an EventStoreDB with the tools of EventStoreDB.`
+
+/** `retrai backup FILE`: copies the embedded log, even while a server uses it. */
+export function backupCommand(): Command {
+  return new Command('backup')
+    .description('Copy the log of a data folder to a file, even while a server uses it.')
+    .argument('<file>', 'file to write')
+    .option('--data-dir <folder>', 'the data folder (default: as for serve)')
+    .option('--force', 'replace the file if it exists')
+    .addHelpText('after', BACKUP_HELP)
+    .action(backup)
+}
+
+async function backup(
+  target: string,
+  { force, dataDir }: { readonly force?: boolean; readonly dataDir?: string },
+): Promise<void> {
+  const folder = dataDirOf(dataDir)
+  if (folder.isErr()) return fail(...folder.error.split('\n'))
+  const { backupLog } = await import('../../store/embedded/backup.ts')
+  const source = join(folder.value, 'log.sqlite')
+  const made = await backupLog({ source, target, overwrite: force === true })
+  if (made.isErr()) return fail(made.error.message)
+  const { streams, events, head } = made.value
+  await print(
+    `${target} holds ${events} events in ${streams} streams, up to position ${head}; checked.`,
+  )
 }

@@ -1,5 +1,5 @@
 import type { RunDetails } from '../../client/index.ts'
-import type { RuleName } from '../../domain/approvals/rules.ts'
+import { nameOfRule } from '../../domain/approvals/rules.ts'
 import { oneLine, visibleJson } from './plain-text.ts'
 
 /** A call that waits for a person. */
@@ -22,7 +22,7 @@ export function callLines(waiting: WaitingCall): string[] {
     ...(call.raw_args === undefined
       ? Object.entries(call.args).flatMap(([name, value]) => argLines(name, value))
       : barred('  ', call.raw_args)),
-    `${named(rule)} asks first${reason === undefined ? '' : `: ${oneLine(reason)}`}`,
+    `${nameOfRule(rule)} asks first${reason === undefined ? '' : `: ${oneLine(reason)}`}`,
     ...(doubt === null
       ? []
       : [`It holds because the call cannot be judged with certainty: ${oneLine(doubt)}`]),
@@ -31,8 +31,6 @@ export function callLines(waiting: WaitingCall): string[] {
       : []),
   ]
 }
-
-const named = ({ of, index }: RuleName): string => `Rule ${index + 1} of the ${of}`
 
 const SIGNS: Readonly<Record<string, string>> = { old: '-', new: '+' }
 

@@ -65,6 +65,9 @@ export const RuleName = z
   .readonly()
 export type RuleName = z.infer<typeof RuleName>
 
+/** The rule for people: "Rule 1 of the server". */
+export const nameOfRule = ({ of, index }: RuleName): string => `Rule ${index + 1} of the ${of}`
+
 /** What a call works with, as its tool declares. Left out: nothing of that kind. */
 export type Touches = {
   /** Files. Each has all its names, from the project: as the model wrote it, and where links lead. */

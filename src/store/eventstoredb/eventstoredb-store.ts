@@ -17,7 +17,7 @@ import {
   type StoreFailure,
   type Subscription,
 } from '../event-store.ts'
-import { type Address, readAddress } from './address.ts'
+import { type Address, probeHosts, readAddress } from './address.ts'
 import { BatchAppends } from './batch-appends.ts'
 import {
   appendError,
@@ -29,12 +29,18 @@ import {
   THE_USER,
   within,
 } from './calls.ts'
-import { connect, namedDeadline, scrubbed, scrubber, unusable } from './connect.ts'
-import { proxyVariable, silenceServername } from './environment.ts'
+import {
+  connect,
+  namedDeadline,
+  proxyVariable,
+  scrubbed,
+  scrubber,
+  silenceServername,
+  unusable,
+} from './connect.ts'
 import { decodePosition, positionInAll, toEventData } from './event-format.ts'
 import { follow } from './follow.ts'
 import { readPage } from './pages.ts'
-import { probeHosts } from './probe-hosts.ts'
 import { answeringNode, ofAll, ofStream, page, protocolOf } from './protocol.ts'
 import { allSource, streamSource } from './sources.ts'
 

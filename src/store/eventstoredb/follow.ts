@@ -2,10 +2,9 @@ import { Backoff, type PauseBoundsMs } from '../../lib/backoff.ts'
 import { Signal } from '../../lib/signal.ts'
 import type { Subscription, SubscriptionItem } from '../event-store.ts'
 import { clientMessageOf, isTombstone } from './calls.ts'
-import { CatchingUp } from './catching-up.ts'
 import { isSystemEvent, type Message, type StoredEvent } from './event-format.ts'
 import { cancel, type ReadCall } from './protocol.ts'
-import type { Source } from './sources.ts'
+import { CatchingUp, type Source } from './sources.ts'
 
 /** How many messages are read ahead before the server has to wait. */
 const READ_AHEAD = 512

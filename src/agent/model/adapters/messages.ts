@@ -1,24 +1,27 @@
 import Anthropic from '@anthropic-ai/sdk'
-import type { MessageCreateParamsStreaming, Tool } from '@anthropic-ai/sdk/resources/messages'
-import { type Adapter, HttpStatusError } from '../adapter.ts'
-import { patientFetch } from '../patient-fetch.ts'
-import type { Endpoint } from '../routing.ts'
+import type {
+  ContentBlockParam,
+  MessageCreateParamsStreaming,
+  MessageParam,
+  Tool,
+} from '@anthropic-ai/sdk/resources/messages'
+import type { ChatMessage } from '../../../domain/conversation.ts'
+import type { Adapter, Json } from '../adapter.ts'
+import type { ModelRequest, ToolSpec } from '../model.ts'
+import { orNothing, parseJson } from '../reply-parts.ts'
+import type { Endpoint, Route } from '../routing.ts'
+import { withAllResults } from './all-results.ts'
+import { CallIds, foreignId, plainName } from './call-ids.ts'
+import { outputLimit, thinkingOf } from './claude-models.ts'
+import { clients, SDK_OPTIONS, throwStatus } from './clients.ts'
 import { messagesReader } from './messages-reader.ts'
-import { toMessagesBody } from './messages-request.ts'
 import { type OptionalParam, withOptional } from './optional-params.ts'
+import { ownItems } from './own-items.ts'
+import { closedSchema, optionalCount } from './strict-schema.ts'
 
-/** Longer than any deadline of this server, so that only our own decide. */
-const NEVER_MS = 2 ** 31 - 1
-
-/** Keeps the whole body of an error, and makes errors of all providers alike. */
 class EndpointClient extends Anthropic {
-  protected override makeStatusError(
-    status: number,
-    error: object,
-    message: string | undefined,
-    headers: Headers,
-  ): never {
-    throw new HttpStatusError(status, error ?? message ?? {}, headers)
+  protected override makeStatusError(...given: Parameters<typeof throwStatus>): never {
+    throwStatus(...given)
   }
 }
 
@@ -26,14 +29,11 @@ function createClient({ baseUrl, apiKey }: Endpoint): Anthropic {
   const key = apiKey ?? 'none'
   const isAnthropic = URL.parse(baseUrl)?.hostname.endsWith('anthropic.com') === true
   return new EndpointClient({
+    ...SDK_OPTIONS,
     // The SDK adds the version itself.
     baseURL: baseUrl.replace(/\/v1\/?$/, ''),
     apiKey: key,
     webhookKey: null,
-    maxRetries: 0,
-    timeout: NEVER_MS,
-    logLevel: 'off',
-    fetch: patientFetch,
     // Other vendors that speak this API know only the header and the version of its first years.
     ...(isAnthropic
       ? {}
@@ -53,12 +53,7 @@ const STRICT: OptionalParam = {
 
 /** Anthropic's Messages API. */
 export function messagesAdapter(): Adapter {
-  const clients = new Map<string, Anthropic>()
-  const clientOf = (endpoint: Endpoint) => {
-    const client = clients.get(endpoint.baseUrl) ?? createClient(endpoint)
-    clients.set(endpoint.baseUrl, client)
-    return client
-  }
+  const clientOf = clients(createClient)
   return {
     framing: 'events',
     body: toMessagesBody,
@@ -69,4 +64,152 @@ export function messagesAdapter(): Adapter {
     ),
     reader: () => messagesReader(),
   }
+}
+
+type AssistantMessage = Extract<ChatMessage, { role: 'assistant' }>
+type Turn = { readonly role: 'user' | 'assistant'; readonly content: ContentBlockParam[] }
+
+/** The body of a Messages request. */
+export function toMessagesBody(request: ModelRequest, route: Route): MessageCreateParamsStreaming {
+  const [first, ...others] = request.messages
+  const system = first?.role === 'system' ? first.content : null
+  const maxTokens = outputLimit(route.model, request.maxOutputTokens)
+  const turns = toTurns(system === null ? request.messages : others, route)
+  const thinking = thinkingOf(route.model, request.effort, maxTokens)
+  const isUsable = thinking.thinking?.type !== 'enabled' || beginsWithThinking(turns)
+  return {
+    model: route.model,
+    max_tokens: maxTokens,
+    stream: true,
+    ...(isUsable ? thinking : {}),
+    ...(request.tools.length === 0 ? {} : { tools: toTools(request.tools) }),
+    ...(system === null
+      ? {}
+      : { system: [{ type: 'text', text: orNothing(system), cache_control: MARK }] }),
+    messages: withCacheMarks(turns),
+  }
+}
+
+/** What Anthropic can enforce in one request. */
+const MAX_STRICT_TOOLS = 20
+const MAX_OPTIONAL_PROPERTIES = 24
+
+/** The first tools that Anthropic can enforce are strict: their calls have what their schemas require. */
+function toTools(tools: readonly ToolSpec[]): Tool[] {
+  let [strict, optional] = [0, 0]
+  return tools.map(({ name, description, parameters }) => {
+    const { $schema: _, ...schema } = parameters
+    const closed = closedSchema(schema)
+    const added = optionalCount(closed)
+    const isStrict =
+      closed !== null && strict < MAX_STRICT_TOOLS && optional + added <= MAX_OPTIONAL_PROPERTIES
+    const sent = { name, description, input_schema: { type: 'object' as const, ...schema } }
+    if (!isStrict) return sent
+    strict += 1
+    optional += added
+    return { ...sent, input_schema: { ...closed, type: 'object' as const }, strict: true }
+  })
+}
+
+function toTurns(messages: readonly ChatMessage[], route: Route): Turn[] {
+  const ids = new CallIds(foreignId)
+  const toTurn = (message: ChatMessage): Turn => {
+    switch (message.role) {
+      case 'system':
+      case 'user':
+        return { role: 'user', content: [{ type: 'text', text: orNothing(message.content) }] }
+      case 'assistant': {
+        const own = ownItems(message, route)
+        ids.next(message.calls, own === null ? [] : own.flatMap(callIdOf))
+        return { role: 'assistant', content: own === null ? neutral(message, ids) : sent(own) }
+      }
+      case 'tool': {
+        const tool_use_id = ids.of(message.callId)
+        const content = resultContent(message)
+        return { role: 'user', content: [{ type: 'tool_result', tool_use_id, content }] }
+      }
+    }
+  }
+  return joined(withAllResults(messages).map(toTurn))
+}
+
+function resultContent({ content, image }: Extract<ChatMessage, { role: 'tool' }>) {
+  const text = orNothing(content)
+  if (image?.data === undefined) return text
+  const { media_type, data } = image
+  return [
+    { type: 'text' as const, text },
+    { type: 'image' as const, source: { type: 'base64' as const, media_type, data } },
+  ]
+}
+
+/** One message each time the side changes: all results of a reply must be in the message after it. */
+function joined(turns: readonly Turn[]): Turn[] {
+  const all: Turn[] = []
+  for (const turn of turns) {
+    const last = all.at(-1)
+    if (last?.role === turn.role) last.content.push(...turn.content)
+    else all.push({ role: turn.role, content: [...turn.content] })
+  }
+  return all
+}
+
+/** The blocks as they came; only empty texts are refused when they come back. */
+function sent(items: readonly Json[]): ContentBlockParam[] {
+  const blocks = items as unknown as ContentBlockParam[]
+  return blocks.filter((block) => block.type !== 'text' || block.text.trim() !== '')
+}
+
+function callIdOf(item: Json): string[] {
+  const isBlock = typeof item === 'object' && item !== null && !Array.isArray(item)
+  if (!isBlock || item.type !== 'tool_use') return []
+  return typeof item.id === 'string' ? [item.id] : []
+}
+
+function neutral({ content, calls }: AssistantMessage, ids: CallIds): ContentBlockParam[] {
+  const hasText = content?.trim() || calls.length === 0
+  return [
+    ...(hasText ? [{ type: 'text' as const, text: orNothing(content).trimEnd() }] : []),
+    ...calls.map(({ id, tool, args }) => ({
+      type: 'tool_use' as const,
+      id: ids.of(id),
+      name: plainName(tool),
+      input: parseJson(args).unwrapOr({}),
+    })),
+  ]
+}
+
+/** Models that think by a budget want each reply of an unfinished turn to begin with its thoughts. */
+function beginsWithThinking(turns: readonly Turn[]): boolean {
+  const lastReply = turns.findLast(({ role }) => role === 'assistant')
+  const [first] = lastReply?.content ?? []
+  const isOpen = turns.at(-1)?.content.some(({ type }) => type === 'tool_result') === true
+  return !isOpen || first?.type === 'thinking' || first?.type === 'redacted_thinking'
+}
+
+const MARK = { type: 'ephemeral' } as const
+/** How many blocks before a mark Anthropic looks for an earlier one. */
+const LOOK_BACK_BLOCKS = 20
+
+/**
+ * Marks the end of what is to be cached: the newest message of the user and, if the last turn was so long that the mark
+ * of the previous request would not be found, the one before that. With the system's, these are at most three of four.
+ */
+function withCacheMarks(turns: readonly Turn[]): MessageParam[] {
+  const users = turns.flatMap(({ role }, index) => (role === 'user' ? [index] : []))
+  const [previous = -1, newest = -1] = users.length < 2 ? [-1, ...users] : users.slice(-2)
+  const since = turns.slice(previous + 1).reduce((sum, { content }) => sum + content.length, 0)
+  const isFar = previous >= 0 && since > LOOK_BACK_BLOCKS
+  return turns.map(({ role, content }, index) => {
+    const isMarked = index === newest || (isFar && index === previous)
+    return { role, content: isMarked ? withMark(content) : content }
+  })
+}
+
+function withMark(content: readonly ContentBlockParam[]): ContentBlockParam[] {
+  return content.map((block, index) => {
+    if (index < content.length - 1) return block
+    if (block.type !== 'text' && block.type !== 'tool_result') return block
+    return { ...block, cache_control: MARK }
+  })
 }

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { ollamaAdapter } from '../../../../src/agent/model/adapters/ollama.ts'
-import { toOllamaBody } from '../../../../src/agent/model/adapters/ollama-request.ts'
+import { ollamaAdapter, toOllamaBody } from '../../../../src/agent/model/adapters/ollama.ts'
 import type { ModelRequest } from '../../../../src/agent/model/model.ts'
 import type { Route } from '../../../../src/agent/model/routing.ts'
 import type { ChatMessage } from '../../../../src/domain/conversation.ts'

@@ -1,3 +1,6 @@
+import { lookup as resolveHost } from 'node:dns'
+import type { RequestOptions } from 'node:http'
+import { isIP } from 'node:net'
 import {
   deserializeMessage,
   type JSONRPCMessage,
@@ -6,9 +9,54 @@ import {
 } from '@modelcontextprotocol/client'
 import { stripTerminalCodes } from '../../domain/terminal-codes.ts'
 import { processMask } from '../../log/masking.ts'
+import { isPublicAddress } from '../../runner/network/public-address.ts'
 import type { OutputPiece } from '../../runner/protocol.ts'
 import type { ProcessEnd, RunningProcess } from '../../runner/start-process.ts'
-import { type Allowance, MESSAGE_BYTES } from './allowance.ts'
+import { fetchWith } from '../model/patient-fetch.ts'
+
+/** The address of a server is not on the public Internet, and its definition does not allow that. */
+class PrivateAddress extends Error {
+  override readonly name = 'PrivateAddress'
+
+  constructor(host: string, address: string) {
+    super(
+      `${host} leads to ${address}, which is no address of the public Internet. If it is meant, ` +
+        'set "private_address": true in RETRAI_MCP_SERVERS',
+    )
+  }
+}
+
+/**
+ * A `fetch` that sends nothing to an address that is not public, whatever a name resolves to at that moment, and reads no
+ * more than is allowed.
+ */
+export function guardedFetch(
+  { private_address }: { readonly private_address?: true },
+  allowance: Allowance,
+): typeof fetch {
+  const accepts = (bytes: number): boolean => allowance.take(bytes)
+  if (private_address === true) return fetchWith({ accepts })
+  const send = fetchWith({ accepts, lookup: publicOnly })
+  return async (input, init) => {
+    // The name of an address is not looked up.
+    const host = new URL(input instanceof Request ? input.url : input).hostname
+    const address = host.replace(/^\[|\]$/g, '')
+    if (isIP(address) !== 0 && !isPublicAddress(address)) throw new PrivateAddress(host, address)
+    return send(input, init)
+  }
+}
+
+const publicOnly: NonNullable<RequestOptions['lookup']> = (host, options, done) => {
+  resolveHost(host, { ...options, all: true }, (failure, addresses) => {
+    if (failure !== null) return done(failure, '')
+    const [first] = addresses
+    const good = addresses.filter(({ address }) => isPublicAddress(address))
+    const [chosen] = good
+    if (chosen === undefined) return done(new PrivateAddress(host, first?.address ?? 'nothing'), '')
+    if (options.all === true) return done(null, good)
+    done(null, chosen.address, chosen.family)
+  })
+}
 
 /** Of what a server prints beside its messages, for people. */
 const TAIL_BYTES = 2_000
@@ -132,4 +180,25 @@ function endOf(end: ProcessEnd | null): string {
   if (end === null) return ''
   if (end.end === 'exited') return `It ended with exit code ${end.exitCode}.`
   return end.message === '' ? `It has ended (${end.end}).` : end.message
+}
+
+/** Of one message of a server. */
+const MESSAGE_BYTES = 8 * 1024 * 1024
+/** Of all that a server sends for one request of ours, and between two. */
+const ALLOWED_BYTES = 4 * MESSAGE_BYTES
+
+/** What a server may still send before something is asked of it again. */
+export class Allowance {
+  #left = ALLOWED_BYTES
+
+  /** Something is asked of the server. */
+  renew(): void {
+    this.#left = ALLOWED_BYTES
+  }
+
+  /** False if the server has sent too much. */
+  take(bytes: number): boolean {
+    this.#left -= bytes
+    return this.#left >= 0
+  }
 }

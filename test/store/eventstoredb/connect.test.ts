@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
-import { proxyVariable } from '../../../src/store/eventstoredb/environment.ts'
+import { proxyVariable } from '../../../src/store/eventstoredb/connect.ts'
 
 const hosts = [{ name: 'node1.example' }, { name: 'node2.example' }]
 
@@ -24,7 +24,7 @@ test('a proxy matters unless every host is excepted', () => {
 })
 
 test('DEP0123 is not printed, other warnings are', async () => {
-  const module = new URL('../../../src/store/eventstoredb/environment.ts', import.meta.url)
+  const module = new URL('../../../src/store/eventstoredb/connect.ts', import.meta.url)
   const script = `
     const { silenceServername } = await import('${module.href}')
     silenceServername()

@@ -4,7 +4,7 @@ import type {
   Tool,
 } from '@anthropic-ai/sdk/resources/messages'
 import { describe, expect, test } from 'vitest'
-import { toMessagesBody } from '../../../../src/agent/model/adapters/messages-request.ts'
+import { toMessagesBody } from '../../../../src/agent/model/adapters/messages.ts'
 import type { Effort, ModelRequest } from '../../../../src/agent/model/model.ts'
 import type { ChatMessage } from '../../../../src/domain/conversation.ts'
 import { REQUEST, routeTo, TOOL } from './support.ts'
