@@ -1,7 +1,9 @@
+import { type CallFacts, judge, type Verdict } from '../domain/approvals/rules.ts'
 import { masksIn } from '../domain/mask/finder.ts'
 import type { PayloadOf, RequestedCall, RunRecord } from '../domain/records.ts'
-import type { OpenCall } from '../domain/state.ts'
+import type { OpenCall, RunState } from '../domain/state.ts'
 import { processMask } from '../log/masking.ts'
+import type { Toolbox } from './tools/tool.ts'
 
 /**
  * The calls of the last reply as the model wrote them. The log holds them with secrets masked, but they must run
@@ -48,4 +50,24 @@ export function notRunMasked({ call_id, tool }: OpenCall): PayloadOf<'tool_resul
     truncated: false,
     sha256: null,
   }
+}
+
+const ALLOWED: Verdict = { action: 'allow', rule: null, doubt: null }
+
+/**
+ * Compares the rules of a run with a call.
+ * @param call as the model wrote it; null if only its masked form is known, so that it cannot run
+ */
+export async function reviewCall(
+  call: RequestedCall | null,
+  { approvals, config, runId, total }: RunState,
+  toolbox: Pick<Toolbox, 'facts'>,
+): Promise<Verdict> {
+  if (approvals === undefined || call === null) return ALLOWED
+  const facts = await toolbox.facts(call, { cwd: config.cwd, runId })
+  if (facts === null) return ALLOWED
+  const { approvedCostUsd } = approvals
+  const known = total.costUsd !== null && approvedCostUsd !== null
+  const costUsd: CallFacts['costUsd'] = known ? total.costUsd - approvedCostUsd : null
+  return judge({ ...facts, costUsd }, approvals)
 }

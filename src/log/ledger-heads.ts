@@ -7,7 +7,7 @@ import {
   type Subscription,
   storeWith,
 } from '../store/event-store.ts'
-import { artifactOfStream } from './artifact-streams.ts'
+import { artifactOfStream } from './artifact-index.ts'
 import type { StreamReader } from './stream-pages.ts'
 
 /** The stream of heartbeats of the servers that share a log. It is no ledger: the store may remove old ones. */

@@ -6,8 +6,15 @@ import { decideAndAppend } from '../log/decider.ts'
 import { type ByPointer, redactStrings } from '../log/redacted-record.ts'
 import { type Author, type LoadError, load, recordPages, streamOf } from '../log/run-log.ts'
 import type { AppendError, EventStore, RecordedEvent } from '../store/event-store.ts'
-import { holdsAny, needlesOf, type Place, stringsAt, stringsOf } from './places.ts'
-import { REDACTIONS, type Redaction } from './redaction-ledger.ts'
+import {
+  holdsAny,
+  needlesOf,
+  type Place,
+  REDACTIONS,
+  type Redaction,
+  stringsAt,
+  stringsOf,
+} from './redaction-ledger.ts'
 import type { CarriedOut, Redactor } from './redactor.ts'
 
 export type RedactRequest = {

@@ -1,6 +1,6 @@
 import type { ResultAsync } from 'neverthrow'
 import { Backoff, type PauseBoundsMs } from '../lib/backoff.ts'
-import { artifactOfStream } from '../log/artifact-streams.ts'
+import { artifactOfStream } from '../log/artifact-index.ts'
 import { foldStream } from '../log/decider.ts'
 import { redactStrings } from '../log/redacted-record.ts'
 import { runIdOf } from '../log/run-log.ts'

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import * as z from 'zod'
 import type { ServerProcess } from '../../examples/demo/server.ts'
-import { artifactStream } from '../../src/log/artifact-streams.ts'
+import { artifactStream } from '../../src/log/artifact-index.ts'
 import { cleanEnv, retrai } from '../cli/support.ts'
 import { ACCESS_KEY, BUCKET, S3StandIn, SECRET_KEY } from '../support/s3-stand-in.ts'
 import {

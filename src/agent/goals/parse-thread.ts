@@ -2,9 +2,8 @@ import { parentPort, workerData } from 'node:worker_threads'
 import type { Result } from 'neverthrow'
 import * as z from 'zod'
 import { parseCoverage } from './coverage-report.ts'
-import { parseGoTest } from './go-test-events.ts'
 import { parseJUnit } from './junit.ts'
-import { parseCargoTest, parsePyright } from './tool-output.ts'
+import { parseCargoTest, parseGoTest, parsePyright } from './tool-output.ts'
 
 /** A result in the form that passes between threads. */
 export type Plain<T> = { readonly value: T } | { readonly problem: string }

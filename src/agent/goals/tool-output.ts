@@ -89,3 +89,158 @@ export function parsePyright(stdout: string): Result<PyrightReport, string> {
     return err(oneLine(`${cause}`))
   }
 }
+
+/** A line of `go test -json`, as `go doc test2json` and `go help buildjson` describe it. */
+const Event = z.object({
+  Action: z.string(),
+  Package: z.string().default(''),
+  Test: z.string().default(''),
+  Output: z.string().default(''),
+  ImportPath: z.string().default(''),
+  FailedBuild: z.string().default(''),
+})
+type Event = z.infer<typeof Event>
+
+type Outcome = 'running' | 'passed' | 'failed' | 'skipped'
+type Test = { readonly pkg: string; readonly name: string; outcome: Outcome; output: string }
+type Package = { readonly name: string; failed: boolean; failedBuild: string; output: string }
+
+const OUTCOMES: Readonly<Record<string, Outcome>> = {
+  run: 'running',
+  pass: 'passed',
+  fail: 'failed',
+  skip: 'skipped',
+}
+
+function parseLine(line: string): Event | null {
+  if (!line.startsWith('{')) return null
+  try {
+    return Event.safeParse(JSON.parse(line)).data ?? null
+  } catch {
+    return null
+  }
+}
+
+function entry<V>(map: Map<string, V>, key: string, make: () => V): V {
+  const known = map.get(key)
+  if (known !== undefined) return known
+  const made = make()
+  map.set(key, made)
+  return made
+}
+
+/** Collects the events of each test and package. */
+class Events {
+  readonly tests = new Map<string, Test>()
+  readonly packages = new Map<string, Package>()
+  /** Compiler messages by import path. */
+  readonly builds = new Map<string, string>()
+
+  add(event: Event): void {
+    const { Action, Package: name, Test: test, Output, ImportPath } = event
+    if (Action === 'build-output') {
+      this.builds.set(ImportPath, (this.builds.get(ImportPath) ?? '') + Output)
+    } else if (test !== '') {
+      const fresh = (): Test => ({ pkg: name, name: test, outcome: 'running', output: '' })
+      const item = entry(this.tests, `${name} ${test}`, fresh)
+      item.output += Output
+      item.outcome = OUTCOMES[Action] ?? item.outcome
+    } else if (name !== '') {
+      const fresh = (): Package => ({ name, failed: false, failedBuild: '', output: '' })
+      const item = entry(this.packages, name, fresh)
+      item.output += Output
+      item.failed ||= Action === 'fail'
+      item.failedBuild ||= event.FailedBuild
+    }
+  }
+}
+
+/**
+ * A test with subtests counts only if it failed and none of its subtests did; otherwise the subtests count. A test that
+ * never ended failed: it ended its package, or was stopped with it.
+ */
+function countedTests({ tests }: Events): Test[] {
+  const all = [...tests.values()].map(
+    (test): Test => (test.outcome === 'running' ? { ...test, outcome: 'failed' } : test),
+  )
+  // A tree of the parts of names, so that a name with many slashes costs no more than its length.
+  const root: Place = { below: new Map(), failedBelow: false }
+  const places = all.map(({ pkg, name, outcome }) => {
+    const packageAt = entry(root.below, pkg, newPlace)
+    return name.split('/').reduce((place, part) => {
+      place.failedBelow ||= outcome === 'failed'
+      return entry(place.below, part, newPlace)
+    }, packageAt)
+  })
+  return all.filter(({ outcome }, index) => {
+    const place = places[index]
+    const isParent = place !== undefined && place.below.size > 0
+    return !isParent || (outcome === 'failed' && !place.failedBelow)
+  })
+}
+
+/** A test or a package, and the tests below it. */
+type Place = { readonly below: Map<string, Place>; failedBelow: boolean }
+const newPlace = (): Place => ({ below: new Map(), failedBelow: false })
+
+/** Packages that failed although none of their tests did: they do not build, or ended early. */
+function brokenPackages({ packages, builds }: Events, tests: readonly Test[]): Failure[] {
+  const explained = new Set(
+    tests.filter(({ outcome }) => outcome === 'failed').map(({ pkg }) => pkg),
+  )
+  return [...packages.values()]
+    .filter(({ name, failed }) => failed && !explained.has(name))
+    .map(({ name, failedBuild, output }) => ({
+      suite: '',
+      name,
+      message: (builds.get(failedBuild) ?? output).trim(),
+    }))
+}
+
+const FRAME = /^\s*(?:=== (?:RUN|PAUSE|CONT|NAME)|--- (?:FAIL|PASS|SKIP):)/
+
+/** The output of a test without the lines that go adds. */
+const withoutFrames = (output: string): string =>
+  output
+    .split('\n')
+    .filter((line) => !FRAME.test(line))
+    .join('\n')
+    .trim()
+
+/**
+ * Reads the output of `go test -json`. `printed` is the output for people, `events` the number of lines that could be
+ * read.
+ */
+export function parseGoTest(stdout: string): {
+  readonly summary: TestSummary
+  readonly printed: string
+  readonly events: number
+} {
+  const events = new Events()
+  const printed: string[] = []
+  let read = 0
+  for (const line of stdout.split('\n')) {
+    const event = parseLine(line)
+    if (event !== null) {
+      events.add(event)
+      read += 1
+    }
+    printed.push(event === null ? (line === '' ? '' : `${line}\n`) : event.Output)
+  }
+  const tests = countedTests(events)
+  const failed = tests.filter(({ outcome }) => outcome === 'failed')
+  return {
+    summary: {
+      passed: tests.filter(({ outcome }) => outcome === 'passed').length,
+      failed: failed.length,
+      skipped: tests.filter(({ outcome }) => outcome === 'skipped').length,
+      expectedFailures: 0,
+      failures: failed.map(({ pkg, name, output }) => {
+        return { suite: pkg, name, message: withoutFrames(output) }
+      }),
+      broken: brokenPackages(events, tests),
+    },
+    printed: printed.join(''),
+    events: read,
+  }
+}

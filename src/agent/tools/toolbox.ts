@@ -14,10 +14,8 @@ import { observe } from '../observed-commands.ts'
 import { applyPatch } from './apply-patch.ts'
 import { bashExec, runPytest } from './commands.ts'
 import { confine, type Project } from './confine.ts'
-import { fileDelete, fileRename } from './file-move.ts'
 import { filePatch } from './file-patch.ts'
 import { fileRead } from './file-read.ts'
-import { fileWrite } from './file-write.ts'
 import { fileList, findFiles } from './find-files.ts'
 import { gitDiff, gitLog, gitStatus } from './git.ts'
 import { grepSearch } from './grep-search.ts'
@@ -34,6 +32,7 @@ import {
   type ToolOutput,
 } from './tool.ts'
 import { WantedSubagent } from './wanted-subagent.ts'
+import { fileDelete, fileRename, fileWrite } from './whole-files.ts'
 
 const TOOLS: readonly DefinedTool[] = [
   bashExec,

@@ -40,8 +40,7 @@ import {
 } from './connect.ts'
 import { decodePosition, positionInAll, toEventData } from './event-format.ts'
 import { follow } from './follow.ts'
-import { readPage } from './pages.ts'
-import { answeringNode, ofAll, ofStream, page, protocolOf } from './protocol.ts'
+import { answeringNode, ofAll, ofStream, page, protocolOf, readPage } from './protocol.ts'
 import { allSource, streamSource } from './sources.ts'
 
 /** How long the server may take for one call. */

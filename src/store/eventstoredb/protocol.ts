@@ -1,9 +1,11 @@
 import type { EventStoreDBClient } from '@eventstore/db-client'
 import shared from '@eventstore/db-client/generated/shared_pb.js'
 import services, { type StreamsClient } from '@eventstore/db-client/generated/streams_grpc_pb.js'
-import generated, { type ReadReq } from '@eventstore/db-client/generated/streams_pb.js'
+import type { ReadReq } from '@eventstore/db-client/generated/streams_pb.js'
+import generated from '@eventstore/db-client/generated/streams_pb.js'
 import type { CallOptions, ClientReadableStream, Metadata } from '@grpc/grpc-js'
-import { type LogPosition, type Message, readMessage } from './event-format.ts'
+import { Refused, within } from './calls.ts'
+import { type LogPosition, type Message, readMessage, type StoredEvent } from './event-format.ts'
 
 const { Empty, StreamIdentifier } = shared
 
@@ -132,3 +134,38 @@ export function filtered(
   options.clearNoFilter()
   return options.setFilter(filter)
 }
+
+const ignore = (): void => {}
+
+/**
+ * Reads to the end. Leaves no call open on the server, whatever happens.
+ * @throws NotAnswered after `ms`, Refused with `stream-not-found`, or an error of gRPC
+ */
+export async function readPage(
+  protocol: Protocol,
+  request: ReadReq,
+  ms: number,
+): Promise<StoredEvent[]> {
+  const opened = openRead(protocol, request)
+  try {
+    return await within(ms, opened.then(collect))
+  } catch (cause) {
+    opened.then(cancel, ignore)
+    throw cause
+  }
+}
+
+function collect(call: ReadCall): Promise<StoredEvent[]> {
+  const events: StoredEvent[] = []
+  return new Promise((resolve, reject) => {
+    call
+      .on('error', reject)
+      .on('end', () => resolve(events))
+      .on('data', (message: Message) => {
+        if (message.type === 'event') events.push(message.event)
+        if (message.type === 'stream_not_found') reject(NOT_FOUND)
+      })
+  })
+}
+
+const NOT_FOUND = new Refused({ type: 'stream-not-found', message: 'the stream does not exist' })

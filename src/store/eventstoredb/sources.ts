@@ -2,7 +2,6 @@ import type { EventStoreDBClient } from '@eventstore/db-client'
 import type { Signal } from '../../lib/signal.ts'
 import { call, readError } from './calls.ts'
 import { isSystemEvent, type LogPosition, type StoredEvent } from './event-format.ts'
-import { readPage } from './pages.ts'
 import {
   filtered,
   ofAll,
@@ -11,6 +10,7 @@ import {
   page,
   protocolOf,
   type ReadCall,
+  readPage,
   subscription,
 } from './protocol.ts'
 

@@ -1,5 +1,7 @@
 import type { ChatMessage } from '../../../domain/conversation.ts'
+import type { Json } from '../adapter.ts'
 import { distinct } from '../reply-parts.ts'
+import type { Route } from '../routing.ts'
 
 type Calls = Extract<ChatMessage, { role: 'assistant' }>['calls']
 
@@ -44,4 +46,15 @@ export class CallIds {
   of(id: string): string {
     return this.#sent.get(id) ?? id
   }
+}
+
+type AssistantMessage = Extract<ChatMessage, { role: 'assistant' }>
+
+/** The items of a reply that this very model sent through this API; null if it was another one. */
+export function ownItems(
+  { items }: AssistantMessage,
+  { endpoint, api, model }: Route,
+): readonly Json[] | null {
+  if (items === undefined || items.api !== api) return null
+  return items.provider === endpoint.provider && items.model === model ? items.items : null
 }

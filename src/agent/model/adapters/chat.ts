@@ -12,11 +12,10 @@ import type { ModelRequest, ToolSpec } from '../model.ts'
 import { orNothing } from '../reply-parts.ts'
 import type { Route } from '../routing.ts'
 import { dataUrl, withAllResults, withImagesApart } from './all-results.ts'
-import { CallIds, plainId, plainName } from './call-ids.ts'
+import { CallIds, ownItems, plainId, plainName } from './call-ids.ts'
 import { chatReader } from './chat-reader.ts'
 import { openaiClients } from './openai-client.ts'
 import { type OptionalParam, withOptional } from './optional-params.ts'
-import { ownItems } from './own-items.ts'
 
 const STREAM_OPTIONS: OptionalParam = {
   name: 'stream_options',

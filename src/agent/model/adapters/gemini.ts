@@ -4,10 +4,9 @@ import type { Effort, ModelRequest, ToolSpec } from '../model.ts'
 import { orNothing, parseJson } from '../reply-parts.ts'
 import type { Route } from '../routing.ts'
 import { inCallOrder, withAllResults, withImagesApart } from './all-results.ts'
-import { CallIds, foreignId, plainName } from './call-ids.ts'
+import { CallIds, foreignId, ownItems, plainName } from './call-ids.ts'
 import { postJson } from './clients.ts'
 import { geminiReader } from './gemini-reader.ts'
-import { ownItems } from './own-items.ts'
 
 /**
  * Google's own API. Its SDK rebuilds what it sends and drops fields that it does not know; the signatures of thoughts

@@ -11,12 +11,11 @@ import type { ModelRequest, ToolSpec } from '../model.ts'
 import { orNothing, parseJson } from '../reply-parts.ts'
 import type { Endpoint, Route } from '../routing.ts'
 import { withAllResults } from './all-results.ts'
-import { CallIds, foreignId, plainName } from './call-ids.ts'
+import { CallIds, foreignId, ownItems, plainName } from './call-ids.ts'
 import { outputLimit, thinkingOf } from './claude-models.ts'
 import { clients, SDK_OPTIONS, throwStatus } from './clients.ts'
 import { messagesReader } from './messages-reader.ts'
 import { type OptionalParam, withOptional } from './optional-params.ts'
-import { ownItems } from './own-items.ts'
 import { closedSchema, optionalCount } from './strict-schema.ts'
 
 class EndpointClient extends Anthropic {

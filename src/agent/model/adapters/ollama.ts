@@ -7,9 +7,8 @@ import type { Effort, FinishReason, ModelPart, ModelRequest, ToolSpec } from '..
 import { invalid, parseJson, type ReportedCall, toRequestedCalls } from '../reply-parts.ts'
 import type { Route } from '../routing.ts'
 import { inCallOrder, withAllResults, withImagesApart } from './all-results.ts'
-import { plainName } from './call-ids.ts'
+import { ownItems, plainName } from './call-ids.ts'
 import { postJson } from './clients.ts'
-import { ownItems } from './own-items.ts'
 import { ReportedUsage, usageOf } from './usage.ts'
 
 /** Ollama's own chat API: a line of JSON for each piece of a reply. */
