@@ -61,6 +61,27 @@ test('does not wait for ever for a read model that falls behind', async () => {
   expect((await fetch(`${server.url}/api/runs/${randomUUID()}`)).status).toBe(404)
 })
 
+test('a run that is read before it is projected is answered when it is', async () => {
+  let isCreated = false
+  let isProjected = false
+  server = await startTestServer({
+    wrapReadModel: (readModel) => ({
+      get: (runId) => (isProjected ? readModel.get(runId) : null),
+      list: (query) => readModel.list(query),
+      caughtUp: true,
+      waitFor: async (...wanted) => {
+        await readModel.waitFor(...wanted)
+        isProjected = isCreated
+        return isProjected
+      },
+    }),
+  })
+  const runId = await createRun(server)
+  isCreated = true
+  const answer = await fetch(`${server.url}/api/runs/${runId}`)
+  expect([answer.status, await answer.json()]).toMatchObject([200, { run_id: runId }])
+})
+
 test('names the damaged record of a damaged run, and changes nothing', async () => {
   server = await startTestServer()
   const runId = await createRun(server)

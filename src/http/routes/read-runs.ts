@@ -4,11 +4,11 @@ import { GetRunQuery, ListRunsQuery, RunParams } from '../../api/run-queries.ts'
 import { RunDetails, RunSummary } from '../../api/runs.ts'
 import { isWaiting, type RunState, startedBy } from '../../domain/state.ts'
 import { subagentCalls } from '../../domain/subagent-state.ts'
-import { streamOf } from '../../log/run-log.ts'
+import { type LoadedRun, streamOf } from '../../log/run-log.ts'
 import type { RunPage } from '../../projections/read-model.ts'
 import { runDetails } from '../../queries/run-details.ts'
 import { RunHistory } from '../../queries/run-history.ts'
-import type { AppDeps, ZodApp } from '../deps.ts'
+import { type AppDeps, PROJECTION_WAIT_MS, type ZodApp } from '../deps.ts'
 import { described, problems, READ_PROBLEMS, sendProblem } from '../problems/problem.ts'
 import { commandProblem, invalidField, queryProblem } from '../problems/problem-of.ts'
 import { entityTag, isKnown, isKnownStill } from '../replies/conditional.ts'
@@ -116,8 +116,8 @@ export function getRun(app: ZodApp, deps: AppDeps): void {
         const known = isKnownStill(request, reply, tagOf(state.value))
         return known ? reply.code(304).send() : runDetails(state.value)
       }
-      const run = deps.readModel.get(runId)
-      if (run === null) return sendProblem(request, reply, await whyMissing(runId, deps))
+      const run = deps.readModel.get(runId) ?? (await newRun(runId, deps))
+      if ('code' in run) return sendProblem(request, reply, run)
       const waited = waitedFor(run.state, deps.readModel)
       if (isKnown(request, reply, tagOf(run.state, waited))) return reply.code(304).send()
       if (waited.length > 0) return runDetails(run.state, waited)
@@ -140,12 +140,14 @@ function waitedFor(state: RunState, readModel: AppDeps['readModel']): RunState[]
   return asking ?? chains[0] ?? []
 }
 
-/** Whether a run that is not in the read model does not exist, or is only not projected yet. */
-async function whyMissing(runId: string, { store }: AppDeps): Promise<Problem> {
+/** A run that is not in the read model, once it is projected; the problem is that it does not exist, or that this takes long. */
+async function newRun(runId: string, { store, readModel }: AppDeps): Promise<LoadedRun | Problem> {
   const first = await store.readStream(streamOf(runId), {
     from: 'start',
     direction: 'forward',
     limit: 1,
   })
-  return first.isErr() ? commandProblem(first.error) : { code: 'not_projected' }
+  if (first.isErr()) return commandProblem(first.error)
+  await readModel.waitFor(runId, 0, PROJECTION_WAIT_MS)
+  return readModel.get(runId) ?? { code: 'not_projected' }
 }
