@@ -29,12 +29,21 @@ export const cleanEnv = (): NodeJS.ProcessEnv => ({
   NODE_COMPILE_CACHE: COMPILE_CACHE,
 })
 
+/**
+ * Options of Node for a process that lives for seconds: with a larger young generation and without threads for it, a
+ * server takes a fifth less processor time.
+ */
+const SHORT_LIVED = ['--min-semi-space-size=16', '--single-threaded-gc']
+
 /** A server must not outlive a test run that is killed. With these options of Node, it ends when its parent has ended. */
 const WATCH_PARENT = `import { isMainThread } from 'node:worker_threads'
 const parent = process.ppid
 const look = () => process.ppid === parent || process.kill(process.pid, 'SIGKILL')
 if (isMainThread) setInterval(look, 500).unref()`
-export const WITH_PARENT = ['--import', `data:text/javascript,${encodeURIComponent(WATCH_PARENT)}`]
+export const WITH_PARENT = [
+  ...SHORT_LIVED,
+  ...['--import', `data:text/javascript,${encodeURIComponent(WATCH_PARENT)}`],
+]
 
 export type Finished = { readonly code: number; readonly stdout: string; readonly stderr: string }
 
@@ -45,7 +54,7 @@ export function retrai(
 ): Promise<Finished> {
   return new Promise((resolve, reject) => {
     const options = { env, timeout: PATIENCE_MS, killSignal: 'SIGKILL' } as const
-    execFile(process.execPath, [CLI, ...args], options, (error, stdout, stderr) => {
+    execFile(process.execPath, [...SHORT_LIVED, CLI, ...args], options, (error, stdout, stderr) => {
       if (error?.killed) {
         reject(
           new Error(`retrai ${args.join(' ')} does not end. It printed:\n${stdout}\n${stderr}`),
@@ -128,7 +137,7 @@ sys.exit(os.waitstatus_to_exitcode(status))`
 
 /** `retrai …` at a terminal, where stdout and stderr are the same. */
 export function startAtTerminal(args: readonly string[], env: NodeJS.ProcessEnv): Running {
-  const command = ['python3', '-c', PTY, process.execPath, CLI, ...args]
+  const command = ['python3', '-c', PTY, process.execPath, ...SHORT_LIVED, CLI, ...args]
   return new Running(command, { ...env, TERM: 'xterm-256color' })
 }
 
