@@ -1,5 +1,5 @@
 import { join, resolve } from 'node:path'
-import { err, ok, Result } from 'neverthrow'
+import { err, ok, type Result } from 'neverthrow'
 import type { ArtifactSource } from '../artifacts/artifacts.ts'
 import { type Keyring, openKeyring } from '../audit/proofs/keyring.ts'
 import { makeDataFolder } from '../server/data-folder.ts'
@@ -13,7 +13,6 @@ import { say } from './terminal/print.ts'
 export type DataFolder = {
   readonly log: ReadableLog
   readonly artifacts: ArtifactSource
-  readonly keyring: Keyring
 }
 
 /** The data folder: the given one, that of RETRAI_DATA_DIR, or the default for the working folder. */
@@ -29,17 +28,14 @@ export async function keyringOf(dataDir: string): Promise<Result<Keyring, string
   return opened.mapErr(({ message }) => message)
 }
 
-/** Opens the embedded log of a data folder for reading. */
+/** Opens the embedded log of a data folder for reading. Makes no keys in it. */
 export async function openDataFolder(dataDir: string): Promise<Result<DataFolder, string>> {
   const { openReadableLog } = await import('../store/embedded/existing-log.ts')
   const log = await openReadableLog(join(dataDir, 'log.sqlite'))
   if (log.isErr()) return err(log.error.message)
-  const parts = Result.combine([
-    await keyringOf(dataDir),
-    artifactsAround({ dataDir, reader: log.value }),
-  ])
-  if (parts.isErr()) await log.value.close()
-  return parts.map(([keyring, artifacts]) => ({ log: log.value, artifacts, keyring }))
+  const artifacts = artifactsAround({ dataDir, reader: log.value })
+  if (artifacts.isErr()) await log.value.close()
+  return artifacts.map((source) => ({ log: log.value, artifacts: source }))
 }
 
 /** The artifacts of a log, as a server with the same variables would find them. */

@@ -6,15 +6,17 @@ import { messageOf } from '../lib/message-of.ts'
 import type { AppendError, EventStore, StoreFailure } from '../store/event-store.ts'
 import { storedValue } from './codec.ts'
 import { appendAfter } from './decider.ts'
+import type { StreamReader } from './stream-pages.ts'
 
 /** The stream that names the log. */
 export const LOG_ID_STREAM = `${OWN_STREAM_PREFIX}log`
 const KIND = 'log_created'
 const LogCreated = z.strictObject({ log_id: z.uuid() })
 
-export type LogIdError =
+export type LogIdError = UnreadLogId | Extract<AppendError, { type: 'outcome_unknown' }>
+
+type UnreadLogId =
   | StoreFailure
-  | Extract<AppendError, { type: 'outcome_unknown' }>
   /** The stream that names the log does not hold a log id. */
   | { readonly type: 'log_id_unreadable'; readonly message: string }
 
@@ -27,7 +29,7 @@ export function ensureLogId(store: EventStore): ResultAsync<string, LogIdError> 
 }
 
 async function readOrCreate(store: EventStore): Promise<Result<string, LogIdError>> {
-  const before = await read(store)
+  const before = await readLogId(store)
   if (before.isErr()) return err(before.error)
   if (before.value !== null) return ok(before.value)
   const data: z.infer<typeof LogCreated> = { log_id: randomUUID() }
@@ -36,7 +38,7 @@ async function readOrCreate(store: EventStore): Promise<Result<string, LogIdErro
   if (failure === null) return ok(data.log_id)
   if (failure.type !== 'wrong_expected_revision') return err(failed(failure))
   // Another process was faster.
-  return (await read(store)).andThen((id) => (id === null ? err(failed(failure)) : ok(id)))
+  return (await readLogId(store)).andThen((id) => (id === null ? err(failed(failure)) : ok(id)))
 }
 
 function failed(failure: AppendError): LogIdError {
@@ -50,12 +52,12 @@ function failed(failure: AppendError): LogIdError {
 }
 
 /** Null if the log has no identity yet. */
-async function read(store: EventStore): Promise<Result<string | null, LogIdError>> {
+export async function readLogId(store: StreamReader): Promise<Result<string | null, UnreadLogId>> {
   const page = await store.readStream(LOG_ID_STREAM, { from: 0, direction: 'forward', limit: 1 })
   if (page.isErr()) return page.error.type === 'stream_not_found' ? ok(null) : err(page.error)
   const [event] = page.value
   const problem = (message: string) =>
-    err<string | null, LogIdError>({ type: 'log_id_unreadable', message })
+    err<string | null, UnreadLogId>({ type: 'log_id_unreadable', message })
   if (event?.type !== KIND) return problem(`${LOG_ID_STREAM} does not begin with ${KIND}`)
   try {
     return ok(LogCreated.parse(storedValue(event)).log_id)

@@ -1,5 +1,6 @@
 import { constants } from 'node:fs'
-import { copyFile, mkdtemp, open, readdir, rm, stat } from 'node:fs/promises'
+import { access, copyFile, mkdtemp, open, readdir, rm, stat } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import * as z from 'zod'
@@ -35,8 +36,7 @@ const ATTEMPTS = 5
  * locks it, so this reads a copy.
  */
 export async function readProjected(file: string): Promise<ProjectedRuns | null> {
-  await removeLeft(dirname(file))
-  const folder = await mkdtemp(join(dirname(file), COPIES))
+  const folder = await folderForCopy(dirname(file))
   try {
     const copy = join(folder, 'read-model.sqlite')
     return (await copied(file, copy)) ? read(copy) : null
@@ -49,6 +49,17 @@ export async function readProjected(file: string): Promise<ProjectedRuns | null>
 const COPIES = 'verify-'
 /** The process that made an older copy has ended. */
 const LEFT_AFTER_MS = 24 * 3_600_000
+
+/** In the temporary folder, if nothing can be written beside the file. */
+async function folderForCopy(beside: string): Promise<string> {
+  try {
+    await access(beside, constants.W_OK)
+  } catch {
+    return mkdtemp(join(tmpdir(), 'retrai-verify-'))
+  }
+  await removeLeft(beside)
+  return mkdtemp(join(beside, COPIES))
+}
 
 async function removeLeft(folder: string): Promise<void> {
   for (const name of await readdir(folder)) {

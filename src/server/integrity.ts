@@ -1,15 +1,19 @@
-import { readFile, rename, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { Worker } from 'node:worker_threads'
 import { okAsync, ResultAsync } from 'neverthrow'
 import type { Logger } from 'pino'
-import { Checkpoint } from '../api/audit.ts'
+import type { Checkpoint } from '../api/audit.ts'
 import { type CheckpointTimer, startCheckpoints } from '../audit/checkpoints/checkpoint-timer.ts'
 import { CheckpointWriter } from '../audit/checkpoints/checkpoint-writer.ts'
+import {
+  keepCheckpoint,
+  readKeptCheckpoints,
+  setAside,
+} from '../audit/checkpoints/kept-checkpoints.ts'
 import type { Keyring } from '../audit/proofs/keyring.ts'
 import { knownKeys } from '../audit/proofs/public-keys.ts'
 import { READ_MODEL } from '../audit/verify/projected-runs.ts'
 import type { Finding } from '../audit/verify/report.ts'
+import { lostFinding } from '../audit/verify/verify-checkpoints.ts'
 import { verifyHeads } from '../audit/verify/verify-store.ts'
 import { counted } from '../lib/counted.ts'
 import { siblingModule } from '../lib/package-files.ts'
@@ -52,7 +56,7 @@ type Deps = Pick<Parts, 'settings' | 'log' | 'store' | 'readModel'> & { readonly
 export function startIntegrity(deps: Deps, pace: Partial<VerifyPace> = {}): Integrity {
   const { settings, log } = deps
   const { firstAfterMs, everyMs, restTimes } = { ...PACE, ...pace }
-  const keptFile = join(settings.RETRAI_DATA_DIR, 'last-checkpoint.json')
+  const dataDir = settings.RETRAI_DATA_DIR
   let heads: readonly Finding[] = []
   let whole: readonly Finding[] = []
   let stopped = false
@@ -62,16 +66,18 @@ export function startIntegrity(deps: Deps, pace: Partial<VerifyPace> = {}): Inte
   const verifyStart = async (): Promise<void> => {
     const keys = await deps.keyring.load()
     if (keys.isErr()) return log.warn({ error: keys.error }, NOT_VERIFIED)
-    const kept = await readKept(keptFile)
+    const kept = await readKeptCheckpoints(dataDir)
     const found = await verifyHeads(deps.store, knownKeys(keys.value.published), kept)
     if (stopped) return
     if (found.isErr()) return log.warn({ error: found.error }, NOT_VERIFIED)
-    heads = found.value
+    // The next checkpoint must not overwrite the only sign that there was another log.
+    const lost = await Promise.all(found.value.lost.map((each) => setAside(dataDir, each)))
+    heads = [...found.value.findings, ...lost.map(lostFinding)]
     logFindings(log, heads)
   }
 
   const verifyWhole = (): void => {
-    const task: Task = { dataDir: settings.RETRAI_DATA_DIR, artifacts: settings, restTimes }
+    const task: Task = { dataDir, artifacts: settings, restTimes }
     const worker = new Worker(WORKER, {
       workerData: task,
       resourceLimits: { maxOldGenerationSizeMb: MAX_MEMORY_MB },
@@ -108,7 +114,7 @@ export function startIntegrity(deps: Deps, pace: Partial<VerifyPace> = {}): Inte
     detail: () => detail(new Set([...heads, ...whole].map(textOf)).size, deps.readModel.altered),
     keep: async (checkpoint) => {
       await started
-      await writeKept(keptFile, checkpoint).catch((error) =>
+      await keepCheckpoint(dataDir, checkpoint).catch((error) =>
         log.warn({ err: error }, 'the last checkpoint could not be saved beside the log'),
       )
     },
@@ -154,19 +160,6 @@ function detail(findings: number, altered: string | null): string | null {
   return parts.length === 0
     ? null
     : `${parts.join(' ')} See the log of the server and "retrai verify".`
-}
-
-async function readKept(file: string): Promise<Checkpoint | null> {
-  try {
-    return Checkpoint.parse(JSON.parse(await readFile(file, 'utf8')))
-  } catch {
-    return null
-  }
-}
-
-async function writeKept(file: string, checkpoint: Checkpoint): Promise<void> {
-  await writeFile(`${file}.new`, `${JSON.stringify(checkpoint)}\n`, { mode: 0o600 })
-  await rename(`${file}.new`, file)
 }
 
 /** Writes signed checkpoints over all runs, unless they are switched off. */

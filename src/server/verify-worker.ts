@@ -5,7 +5,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { parentPort, workerData } from 'node:worker_threads'
 import { err, type Result } from 'neverthrow'
 import * as z from 'zod'
-import { openKeyring } from '../audit/proofs/keyring.ts'
+import { readKeptCheckpoints } from '../audit/checkpoints/kept-checkpoints.ts'
+import { readPublishedKeys } from '../audit/proofs/keyring.ts'
 import { knownKeys } from '../audit/proofs/public-keys.ts'
 import type { Finding } from '../audit/verify/report.ts'
 import { verifyStore } from '../audit/verify/verify-store.ts'
@@ -13,7 +14,6 @@ import type { LogPages } from '../log/stream-pages.ts'
 import { readProjected } from '../projections/read-projected.ts'
 import { openReadableLog } from '../store/embedded/existing-log.ts'
 import { readableArtifacts } from './open-artifacts.ts'
-import { date } from './parts.ts'
 import type { ArtifactSettings } from './read-settings.ts'
 
 /** The input of the thread. */
@@ -47,11 +47,11 @@ async function verifyTwice(task: Task): Promise<Verdict> {
 type Verified = { readonly records: number; readonly findings: readonly Finding[] }
 
 async function verify({ dataDir, artifacts, restTimes }: Task): Promise<Result<Verified, string>> {
-  const keyring = await openKeyring(join(dataDir, 'keys'), date)
-  const keys = keyring.isErr() ? err(keyring.error) : await keyring.value.load()
+  const keys = await readPublishedKeys(join(dataDir, 'keys'))
   if (keys.isErr()) return err(keys.error.message)
   // Read before the log, so that the log has everything in it.
   const projected = await readProjected(join(dataDir, 'read-model.sqlite'))
+  const beside = await readKeptCheckpoints(dataDir)
   const log = await openReadableLog(join(dataDir, 'log.sqlite'))
   if (log.isErr()) return err(log.error.message)
   try {
@@ -61,8 +61,9 @@ async function verify({ dataDir, artifacts, restTimes }: Task): Promise<Result<V
       reader: log.value,
       pages: () => resting(log.value.pages(), restTimes),
       artifacts: source.value,
-      keys: knownKeys(keys.value.published),
+      keys: knownKeys(keys.value),
       projected,
+      beside,
     })
     return verified.map(({ records, findings }) => ({ records, findings }))
   } finally {

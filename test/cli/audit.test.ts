@@ -1,4 +1,5 @@
-import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { spawnSync } from 'node:child_process'
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -269,6 +270,31 @@ describe('a store', () => {
     db.close()
     return retrai(['verify', '--data-dir', dir, ...kept()])
   }
+
+  test('is verified on a read-only disk, without its private key', async ({ skip }) => {
+    const dir = file('read-only')
+    await mkdir(join(dir, 'keys'), { recursive: true })
+    const made = await retrai(['backup', join(dir, 'log.sqlite'), ...fromFolder()])
+    expect(made, made.stderr).toMatchObject({ code: 0 })
+    await copyFile(join(file('data'), 'keys/keyring.json'), join(dir, 'keys/keyring.json'))
+    for (const name of ['read-model.sqlite', 'read-model.sqlite-wal']) {
+      await copyFile(join(file('data'), name), join(dir, name))
+    }
+    const mount = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
+    const sealed = ['unshare', '--mount', '--propagation', 'private', 'sh', '-c', mount, dir]
+    if (spawnSync(sealed[0] ?? '', [...sealed.slice(1), 'true']).status !== 0) {
+      console.warn('*** SKIPPED: a test of a read-only disk, which needs root and unshare --mount')
+      return skip()
+    }
+    const done = await retrai(['verify', '--data-dir', dir, ...kept()], cleanEnv(), sealed)
+    expect(done, done.stderr).toMatchObject({ code: 0 })
+    expect(done.stdout).toContain('in 2 runs hold')
+    expect(done.stdout).toContain('Compared 2 runs of the read model')
+    // No key is made in a folder that can be written either.
+    await rm(join(dir, 'keys'), { recursive: true })
+    expect(await retrai(['verify', '--data-dir', dir])).toMatchObject({ code: 0 })
+    expect(await readdir(dir)).not.toContain('keys')
+  })
 
   test('with a changed record names the record', async () => {
     const sql = `UPDATE events SET data = replace(data, '"iteration":1', '"iteration":2')

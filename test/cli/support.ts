@@ -47,14 +47,16 @@ export const WITH_PARENT = [
 
 export type Finished = { readonly code: number; readonly stdout: string; readonly stderr: string }
 
-/** Runs `retrai …` to its end. Rejects if that takes longer than a test waits. */
+/** Runs `retrai …` to its end. Rejects if that takes longer than a test waits. @param launcher a program that starts it */
 export function retrai(
   args: readonly string[],
   env: NodeJS.ProcessEnv = cleanEnv(),
+  launcher: readonly string[] = [],
 ): Promise<Finished> {
   return new Promise((resolve, reject) => {
     const options = { env, timeout: PATIENCE_MS, killSignal: 'SIGKILL' } as const
-    execFile(process.execPath, [...SHORT_LIVED, CLI, ...args], options, (error, stdout, stderr) => {
+    const [program = '', ...rest] = [...launcher, process.execPath, ...SHORT_LIVED, CLI, ...args]
+    execFile(program, rest, options, (error, stdout, stderr) => {
       if (error?.killed) {
         reject(
           new Error(`retrai ${args.join(' ')} does not end. It printed:\n${stdout}\n${stderr}`),

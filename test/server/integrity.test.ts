@@ -137,7 +137,12 @@ describe('at its start a server reports, and still serves, when', () => {
       'the log was reset to before its last checkpoint',
       `DELETE FROM events WHERE position >=
          (SELECT min(position) FROM events WHERE type LIKE 'checkpoint%')`,
-      'the store does not have it any more',
+      'put back to an older state',
+    ],
+    [
+      'the log has the id of another log',
+      `UPDATE events SET data = '{"log_id":"${randomUUID()}"}' WHERE type = 'log_created'`,
+      'the id of this log is',
     ],
     [
       'the list of a checkpoint was changed',
@@ -155,6 +160,29 @@ describe('at its start a server reports, and still serves, when', () => {
     expect(JSON.stringify(said)).not.toContain(RUN)
     expect((await fetch(`${server?.url}/api/runs`)).status).toBe(200)
   })
+})
+
+test('a log that was put back is found at every start, and by verify, until somebody deletes what shows it', async () => {
+  const dir = await changed(
+    `DELETE FROM events WHERE position >=
+       (SELECT min(position) FROM events WHERE type LIKE 'checkpoint%')`,
+  )
+  const verified = () => retrai(['verify', '--data-dir', dir])
+  const found = await verified()
+  expect([found.code, found.stdout]).toEqual([
+    1,
+    expect.stringContaining('and last-checkpoint.json beside the log does'),
+  ])
+  // The server writes new checkpoints meanwhile.
+  for (let begin = 0; begin < 2; begin += 1) {
+    await start(dir, HEADS_ONLY)
+    await logged(({ message }) => message?.includes('put back to an older state') === true)
+    await stop()
+  }
+  expect((await verified()).code).toBe(1)
+  const [lost = ''] = (await readdir(dir)).filter((name) => name.startsWith('lost-checkpoint-'))
+  await rm(join(dir, lost))
+  expect((await verified()).code).toBe(0)
 })
 
 test.each([

@@ -5,6 +5,7 @@ import {
   type KeyObject,
   sign,
 } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { err, type Result, ResultAsync } from 'neverthrow'
@@ -44,6 +45,11 @@ export function openKeyring(dir: string, clock: () => Date): ResultAsync<Keyring
     return loaded.map(() => keyring)
   }
   return new ResultAsync(open())
+}
+
+/** The public keys in the folder of a keyring, none if it has none. Changes nothing, and needs no private key. */
+export function readPublishedKeys(dir: string): ResultAsync<PublishedKeys, KeyringFailure> {
+  return attempt(dir, async () => (existsSync(join(dir, LIST)) ? readList(dir) : { keys: [] }))
 }
 
 const LIST = 'keyring.json'

@@ -1,12 +1,14 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Checkpoint, RunHead } from '../../api/audit.ts'
 import { GENESIS } from '../../log/chain.ts'
+import { readLogId } from '../../log/log-id.ts'
 import type { StreamReader } from '../../log/stream-pages.ts'
 import {
   type CheckpointError,
   type CheckpointLog,
   checkpointEntries,
 } from '../checkpoints/checkpoint-stream.ts'
+import type { KeptCheckpoint } from '../checkpoints/kept-checkpoints.ts'
 import { MerkleTree } from '../checkpoints/merkle.ts'
 import { leafOf } from '../checkpoints/run-heads.ts'
 import { type KnownKeys, knownKeys } from '../proofs/public-keys.ts'
@@ -31,6 +33,10 @@ export function linkFinding(before: Checkpoint | null, checkpoint: Checkpoint): 
     return finding('missing', checkpoint, `number ${number} is expected in its place`)
   }
   const previous = before === null ? GENESIS : checkpointHash(before)
+  if (before !== null && before.log_id !== checkpoint.log_id) {
+    const message = `it is of the log ${checkpoint.log_id}, and the one before it of ${before.log_id}`
+    return finding('changed', checkpoint, message)
+  }
   if (checkpoint.previous === previous) return null
   return finding('unlinked', checkpoint, 'it does not follow the checkpoint before it')
 }
@@ -67,6 +73,8 @@ export type VerifiedCheckpoints = {
   readonly latest: CheckpointLog | null
   /** As of the checkpoint with the wanted number; null if it does not exist. */
   readonly wanted: CheckpointLog | null
+  /** Those of the checkpoints beside the log that the log does not have. */
+  readonly lost: readonly KeptCheckpoint[]
   readonly findings: readonly Finding[]
 }
 
@@ -81,16 +89,33 @@ export const countSigner = (signed: Map<string, number>, { key }: Checkpoint): v
   signed.set(key, (signed.get(key) ?? 0) + 1)
 }
 
+const isSame = (one: Checkpoint, other: Checkpoint): boolean =>
+  one.number === other.number && checkpointHash(one) === checkpointHash(other)
+
+/** What is wrong if a checkpoint is in a file beside the log, and not in the log. */
+export const lostFinding = ({ file, checkpoint }: KeptCheckpoint): Finding =>
+  finding(
+    'missing',
+    checkpoint,
+    `the log does not have it, and ${file} beside the log does: the log was put back to an older state, or exchanged. If somebody did that on purpose, delete that file`,
+  )
+
 /**
  * Verifies the checkpoints of a log: signatures, order, roots.
- * @param roots the roots of all checkpoints, or only of the last one, which costs less
+ * @param options.wanted the number of a checkpoint of which the runs are needed
+ * @param options.roots the roots of all checkpoints, or only of the last one, which costs less
+ * @param options.kept what the log must have
  */
 export function verifyCheckpoints(
   store: StreamReader,
   given: KnownKeys,
-  wantedNumber: number | null,
-  roots: 'all' | 'last' = 'all',
+  options: {
+    readonly wanted?: number | null
+    readonly roots?: 'all' | 'last'
+    readonly kept?: readonly KeptCheckpoint[]
+  } = {},
 ): ResultAsync<VerifiedCheckpoints, CheckpointError> {
+  const { wanted: wantedNumber = null, roots = 'all', kept = [] } = options
   const verify = async (): Promise<Result<VerifiedCheckpoints, CheckpointError>> => {
     const findings: Finding[] = []
     const keys = new Map(given)
@@ -102,6 +127,7 @@ export function verifyCheckpoints(
     let pending: RunHead[] = []
     let checkpoint: Checkpoint | null = null
     let wanted: CheckpointLog | null = null
+    let lost = kept
     let revision = -1
     let count = 0
     for await (const entry of checkpointEntries(store, revision)) {
@@ -118,6 +144,8 @@ export function verifyCheckpoints(
       pending = []
       count += 1
       countSigner(signed, checkpoint)
+      const current = checkpoint
+      lost = lost.filter((each) => !isSame(each.checkpoint, current))
       for (const [fingerprint, key] of knownKeys(entry.value)) keys.set(fingerprint, key)
       const known = keys.has(checkpoint.key)
       if (!known) unknown.push(checkpoint)
@@ -132,10 +160,17 @@ export function verifyCheckpoints(
       }
     }
     findings.push(...unknown.flatMap((each) => sealFinding(each, keys) ?? []))
-    const found = { count, keys, signed, wanted, findings }
+    const found = { count, keys, signed, wanted, lost, findings }
     if (checkpoint === null) return ok({ ...found, latest: null })
     const root = roots === 'last' ? rootFinding(checkpoint, heads.values()) : null
     if (root !== null) findings.push(root)
+    const id = await readLogId(store)
+    if (id.isErr() && id.error.type === 'store_failed') return err(id.error)
+    const logId = id.unwrapOr(null) ?? 'unknown'
+    if (checkpoint.log_id !== logId) {
+      const message = `it is of the log ${checkpoint.log_id}, and the id of this log is ${logId}`
+      findings.push(finding('changed', checkpoint, message))
+    }
     return ok({ ...found, latest: { revision, checkpoint, heads, pending } })
   }
   return new ResultAsync(verify())

@@ -5,6 +5,7 @@ import { uuidOfHash } from '../../log/chain.ts'
 import { streamOf } from '../../log/run-log.ts'
 import type { LogPages, StreamReader } from '../../log/stream-pages.ts'
 import type { CheckpointLog } from '../checkpoints/checkpoint-stream.ts'
+import type { KeptCheckpoint } from '../checkpoints/kept-checkpoints.ts'
 import { KeptHeads, subjectOf } from '../checkpoints/run-heads.ts'
 import { ledgerOf } from '../ledgers.ts'
 import type { KnownKeys } from '../proofs/public-keys.ts'
@@ -13,6 +14,7 @@ import type { ContentsPool } from './contents-pool.ts'
 import type { Projected } from './projected-runs.ts'
 import type { CheckpointSigner, Finding } from './report.ts'
 import {
+  lostFinding,
   sealFinding,
   signersOf,
   type VerifiedCheckpoints,
@@ -28,6 +30,8 @@ export type VerifiableStore = {
   readonly keys: KnownKeys
   /** What a read model held of the same log before it was read; null without a read model. */
   readonly projected: Projected | null
+  /** Checkpoints that the log must have, because they are in files beside it. */
+  readonly beside?: readonly KeptCheckpoint[]
   /** Without it, one thread does everything. */
   readonly pool?: ContentsPool
 }
@@ -43,7 +47,11 @@ export async function verifyStore(
   { reader, pages, artifacts, keys, ...options }: VerifiableStore,
   kept: Checkpoint | null = null,
 ): Promise<Result<StoreReport, string>> {
-  const checked = await verifyCheckpoints(reader, keys, kept?.number ?? null)
+  const { beside = [] } = options
+  const checked = await verifyCheckpoints(reader, keys, {
+    wanted: kept?.number ?? null,
+    kept: beside,
+  })
   if (checked.isErr()) return err(checked.error.message)
   const { latest, wanted } = checked.value
   const sources: (CheckpointLog & { readonly name: string })[] = [
@@ -56,6 +64,7 @@ export async function verifyStore(
   const findings = [
     ...verified.value.findings,
     ...checked.value.findings,
+    ...checked.value.lost.map(lostFinding),
     ...keptFindings(kept, checked.value, (checkpoint) =>
       sealFinding(checkpoint, checked.value.keys),
     ),
@@ -95,17 +104,19 @@ const AT_ONCE = 8
 /**
  * Verifies the checkpoints, and that each run and ledger in the last one is in the log with the record that it names.
  * Reads only the id of one event of each, because ids are made from hashes.
- * @param kept the last checkpoint that was written, from outside of the log; null if it is not known
+ * @param kept the checkpoints beside the log
+ * @returns what is wrong, apart from the checkpoints that the log does not have: these are `lost`
  */
 export async function verifyHeads(
   store: StreamReader,
   keys: KnownKeys,
-  kept: Checkpoint | null,
-): Promise<Result<Finding[], string>> {
-  const checked = await verifyCheckpoints(store, keys, kept?.number ?? null, 'last')
+  kept: readonly KeptCheckpoint[],
+): Promise<Result<{ findings: Finding[]; lost: readonly KeptCheckpoint[] }, string>> {
+  const checked = await verifyCheckpoints(store, keys, { roots: 'last', kept })
   if (checked.isErr()) return err(checked.error.message)
-  const findings = [...checked.value.findings, ...keptFindings(kept, checked.value, () => null)]
-  const heads = [...(checked.value.latest?.heads.values() ?? [])]
+  const { latest, lost } = checked.value
+  const findings = [...checked.value.findings]
+  const heads = [...(latest?.heads.values() ?? [])]
   for (let from = 0; from < heads.length; from += AT_ONCE) {
     const some = heads.slice(from, from + AT_ONCE)
     for (const found of await Promise.all(some.map((head) => headFinding(store, head)))) {
@@ -113,7 +124,7 @@ export async function verifyHeads(
       if (found.value !== null) findings.push(found.value)
     }
   }
-  return ok(findings)
+  return ok({ findings, lost })
 }
 
 const firstOf = (store: StreamReader, stream: string) =>

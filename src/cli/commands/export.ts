@@ -9,7 +9,7 @@ import { messageOf } from '../../lib/message-of.ts'
 import type { StreamReader } from '../../log/stream-pages.ts'
 import { redactionIndexOf } from '../../redaction/redaction-index.ts'
 import { download, endingWith } from '../connection.ts'
-import { dataDirOf, openDataFolder } from '../data-folder.ts'
+import { dataDirOf, keyringOf, openDataFolder } from '../data-folder.ts'
 import { EXIT, PLAIN_EXIT_CODES } from '../terminal/exit-codes.ts'
 import { say } from '../terminal/print.ts'
 
@@ -68,9 +68,15 @@ async function fromServer(runId: string, options: Options): Promise<Result<Opene
 
 async function fromFolder(runId: string, given: string): Promise<Result<Opened, string>> {
   const dir = dataDirOf(given)
-  const folder = dir.isErr() ? err(dir.error) : await openDataFolder(dir.value)
+  if (dir.isErr()) return err(dir.error)
+  const folder = await openDataFolder(dir.value)
+  const keyring = folder.isErr() ? err(folder.error) : await keyringOf(dir.value)
   if (folder.isErr()) return err(folder.error)
-  const { log, artifacts, keyring } = folder.value
+  const { log, artifacts } = folder.value
+  if (keyring.isErr()) {
+    await log.close()
+    return err(keyring.error)
+  }
   const runs = { get: () => null }
   const index = await redactionIndexOf(log)
   if (index.isErr()) {
@@ -81,7 +87,13 @@ async function fromFolder(runId: string, given: string): Promise<Result<Opened, 
     readStream: (stream, options) =>
       log.readStream(stream, options).map((page) => page.map((event) => index.value.apply(event))),
   }
-  const audit = createAudit({ store, runs, keyring, artifacts, clock: () => new Date() })
+  const audit = createAudit({
+    store,
+    runs,
+    keyring: keyring.value,
+    artifacts,
+    clock: () => new Date(),
+  })
   const archive = await audit.exportRun(runId)
   if (archive.isOk()) return ok({ archive: archive.value, close: () => log.close() })
   await log.close()

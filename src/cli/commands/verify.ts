@@ -3,6 +3,8 @@ import { Command } from 'commander'
 import { err, ok, Result } from 'neverthrow'
 import type { Checkpoint } from '../../api/audit.ts'
 import { keysInLog } from '../../audit/checkpoints/checkpoint-stream.ts'
+import { readKeptCheckpoints } from '../../audit/checkpoints/kept-checkpoints.ts'
+import { readPublishedKeys } from '../../audit/proofs/keyring.ts'
 import { knownKeys, type TrustAnchors } from '../../audit/proofs/public-keys.ts'
 import { ContentsPool } from '../../audit/verify/contents-pool.ts'
 import { FamilyCheck } from '../../audit/verify/family-check.ts'
@@ -164,23 +166,25 @@ async function verifyDataFolder(
   const folder = await openDataFolder(dir.value)
   if (folder.isErr()) return err(folder.error)
   try {
-    return await verifyFolder(folder.value, join(dir.value, 'read-model.sqlite'), kept, anchors)
+    return await verifyFolder(folder.value, dir.value, kept, anchors)
   } finally {
     await folder.value.log.close()
   }
 }
 
 async function verifyFolder(
-  { log, artifacts, keyring }: DataFolder,
-  readModel: string,
+  { log, artifacts }: DataFolder,
+  dataDir: string,
   kept: Checkpoint | null,
   anchors: TrustAnchors,
 ): Promise<Result<LiveReport, string>> {
-  const own = await keyring.load()
+  const own = await readPublishedKeys(join(dataDir, 'keys'))
   if (own.isErr()) return err(own.error.message)
-  const keys = new Map([...knownKeys(own.value.published), ...anchors.keys])
-  const projected = await readProjected(readModel)
-  const store = { reader: log, pages: () => log.pages(), artifacts, keys, projected }
+  const keys = new Map([...knownKeys(own.value), ...anchors.keys])
+  const projected = await readProjected(join(dataDir, 'read-model.sqlite'))
+  // Read before the log, so that the log has everything in them.
+  const beside = await readKeptCheckpoints(dataDir)
+  const store = { reader: log, pages: () => log.pages(), artifacts, keys, projected, beside }
   return reportOn(store, kept, anchors)
 }
 

@@ -1,6 +1,7 @@
-import { realpathSync } from 'node:fs'
+import { accessSync, constants, realpathSync, statSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { pathToFileURL } from 'node:url'
 import { err, ok, type Result } from 'neverthrow'
 import type { StoreFailure } from '../event-store.ts'
 import { prepareSchema, READER_PRAGMAS, Refused } from './schema.ts'
@@ -38,13 +39,43 @@ export function openLog(wanted: string): Result<OpenedLog, StoreFailure> {
 
 /** A connection for reading, beside the one that writes. */
 export function openForReading(file: string): Result<DatabaseSync, StoreFailure> {
+  const opened = connect(file)
+  if (opened.isOk() || !isAtRest(file)) return opened.mapErr((error) => storeFailed(file, error))
+  return connect(immutable(file)).mapErr((error) => storeFailed(file, error))
+}
+
+function connect(file: string | URL): Result<DatabaseSync, unknown> {
+  let db: DatabaseSync | null = null
   try {
-    const db = new DatabaseSync(file, { readOnly: true, timeout: BUSY_TIMEOUT_MS })
+    db = new DatabaseSync(file, { readOnly: true, timeout: BUSY_TIMEOUT_MS })
     db.exec(READER_PRAGMAS)
+    // The first access to the file.
+    db.exec('PRAGMA schema_version')
     return ok(db)
   } catch (error) {
-    return err(storeFailed(file, error))
+    db?.close()
+    return err(error)
   }
+}
+
+/**
+ * Whether this process can write nothing in the folder of the log, and all of the log is in its file. Such is a copy on a
+ * read-only disk, where SQLite cannot make the files that it needs beside a log.
+ */
+function isAtRest(file: string): boolean {
+  try {
+    accessSync(dirname(file), constants.W_OK)
+    return false
+  } catch {
+    const ahead = statSync(`${file}-wal`, { throwIfNoEntry: false })
+    return ahead === undefined || ahead.size === 0
+  }
+}
+
+function immutable(file: string): URL {
+  const url = pathToFileURL(file)
+  url.searchParams.set('immutable', '1')
+  return url
 }
 
 function realName(file: string): string {

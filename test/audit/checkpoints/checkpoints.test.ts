@@ -20,6 +20,7 @@ import { verifyCheckpoints } from '../../../src/audit/verify/verify-checkpoints.
 import { verifyEntry } from '../../../src/audit/verify/verify-ledger.ts'
 import { storedRecord } from '../../../src/audit/verify/verify-run.ts'
 import { decideAndAppend } from '../../../src/log/decider.ts'
+import { LOG_ID_STREAM } from '../../../src/log/log-id.ts'
 import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
 import type { EventStore } from '../../../src/store/event-store.ts'
 import { NOW } from '../support.ts'
@@ -65,9 +66,19 @@ const writerOn = (on: EventStore, ring: Keyring = keyring) =>
     clock: () => NOW,
   })
 
+/** A store with the identity of this log, and nothing else. */
+async function sameLog(name: string): Promise<EventStore> {
+  const other = (await openEmbeddedStore({ file: join(folder, name) }))._unsafeUnwrap()
+  const page = { from: 0, direction: 'forward', limit: 1 } as const
+  const identity = (await store.readStream(LOG_ID_STREAM, page))._unsafeUnwrap()
+  const options = { expectedRevision: 'no_stream' } as const
+  ;(await other.append(LOG_ID_STREAM, identity, options))._unsafeUnwrap()
+  return other
+}
+
 const write = async (writer: CheckpointWriter) => (await writer.write())._unsafeUnwrap()
 const verified = async (wanted: number | null = null) =>
-  (await verifyCheckpoints(store, keys, wanted))._unsafeUnwrap()
+  (await verifyCheckpoints(store, keys, { wanted }))._unsafeUnwrap()
 
 test('a checkpoint is written when a run is new or longer, and only then', async () => {
   const writer = writerOn(store)
@@ -262,7 +273,7 @@ describe('servers that share a log', () => {
     grow(1, 1)
     await write(writerOn(store, others))
     await withoutPublishedKeys(async (other) => {
-      const { findings } = (await verifyCheckpoints(other, keys, null))._unsafeUnwrap()
+      const { findings } = (await verifyCheckpoints(other, keys))._unsafeUnwrap()
       const [theirs] = await keysOf(others)
       expect(findings).toEqual([
         {
@@ -275,16 +286,14 @@ describe('servers that share a log', () => {
       // As an earlier version left it: the server publishes its key, though no run has changed.
       expect(await write(writerOn(other, others))).toMatchObject({ number: 1 })
       expect(await write(writerOn(other, others))).toBeNull()
-      expect((await verifyCheckpoints(other, keys, null))._unsafeUnwrap().findings).toEqual([])
+      expect((await verifyCheckpoints(other, keys))._unsafeUnwrap().findings).toEqual([])
     })
   })
 
   async function withoutPublishedKeys(use: (other: EventStore) => Promise<void>) {
     const page = { from: 0, direction: 'forward', limit: 100 } as const
     const events = (await store.readStream(CHECKPOINT_STREAM, page))._unsafeUnwrap()
-    const other = (
-      await openEmbeddedStore({ file: join(folder, 'earlier.sqlite') })
-    )._unsafeUnwrap()
+    const other = await sameLog('earlier.sqlite')
     try {
       const bare = events.map(({ id, type, data }) => ({ id, type, data, metadata: '{}' }))
       ;(
@@ -338,8 +347,7 @@ describe('verification finds', () => {
   async function rewritten(change: (data: string, index: number) => string | null) {
     const page = { from: 0, direction: 'forward', limit: 100 } as const
     const events = (await store.readStream(CHECKPOINT_STREAM, page))._unsafeUnwrap()
-    const file = join(folder, 'other.sqlite')
-    const other = (await openEmbeddedStore({ file }))._unsafeUnwrap()
+    const other = await sameLog('other.sqlite')
     try {
       const kept = events.flatMap(({ id, type, data, metadata }, index) => {
         const changed = change(data, index)
@@ -348,7 +356,7 @@ describe('verification finds', () => {
       ;(
         await other.append(CHECKPOINT_STREAM, kept, { expectedRevision: 'no_stream' })
       )._unsafeUnwrap()
-      const { findings } = (await verifyCheckpoints(other, keys, null))._unsafeUnwrap()
+      const { findings } = (await verifyCheckpoints(other, keys))._unsafeUnwrap()
       return findings.map(({ problem, where }) => `${problem} ${where}`)
     } finally {
       await other.close()
