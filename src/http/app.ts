@@ -7,13 +7,13 @@ import { LIVE_LIMITS } from './live/limits.ts'
 import { livePlugin } from './live/live-plugin.ts'
 import { logAccesses } from './plugins/access-log.ts'
 import { limitConnections, limitSockets } from './plugins/admission.ts'
+import { beforeSending } from './plugins/before-sending.ts'
 import { handleNotFound, refuseConnection, refuseExpectation, sendError } from './plugins/errors.ts'
 import { describeApi } from './plugins/openapi.ts'
 import { serveConsole, serveDocs } from './plugins/pages.ts'
 import { requirePermissions } from './plugins/permission.ts'
 import { RequestLog, withSafeRequests } from './plugins/request-log.ts'
 import { security } from './plugins/security.ts'
-import { discardUnreadBodies } from './plugins/unread-body.ts'
 import { acceptJsonOnly, runParams, validatorCompiler } from './plugins/validation.ts'
 import { accesses } from './routes/access-log.ts'
 import { allEvents } from './routes/all-events.ts'
@@ -91,7 +91,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   app.setErrorHandler(sendError)
   const limits = { ...LIVE_LIMITS, ...deps.live }
   await app.register(limitConnections, limits)
-  await app.register(discardUnreadBodies)
+  await app.register(beforeSending, limits)
   await app.register(requirePermissions)
   if (deps.accessLog !== undefined) await app.register(logAccesses, { recorder: deps.accessLog })
   await app.register(livePlugin, deps)

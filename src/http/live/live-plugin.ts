@@ -1,12 +1,13 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import websocket from '@fastify/websocket'
-import type { FastifyInstance } from 'fastify'
+import type { FastifyInstance, onRequestHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import { LiveParts } from '../../live/live-parts.ts'
 import { processMask } from '../../log/masking.ts'
 import type { Checkpoint } from '../../projections/batch.ts'
 import type { AppDeps } from '../deps.ts'
 import { chooseProtocol } from '../plugins/credentials.ts'
+import { isOfSockets } from '../plugins/security.ts'
 import { WatchLog } from '../plugins/watch-log.ts'
 import { RunFacts } from './all-runs-selection.ts'
 import { AllRunsTopic } from './all-runs-topic.ts'
@@ -93,9 +94,12 @@ export const livePlugin = fp<AppDeps>(
 /** When a WebSocket opens, its connection releases the HTTP response, and so the request. */
 function releaseResponses(app: FastifyInstance): void {
   const responses = new WeakMap<IncomingMessage, ServerResponse>()
-  app.addHook('onRequest', (request, reply, done) => {
+  const keep: onRequestHookHandler = (request, reply, done) => {
     if (request.ws) responses.set(request.raw, reply.raw)
     done()
+  }
+  app.addHook('onRoute', (route) => {
+    if (isOfSockets(route.url)) route.onRequest = [...[route.onRequest ?? []].flat(), keep]
   })
   app.websocketServer.on('connection', (_socket, request) => {
     responses.get(request)?.detachSocket(request.socket)

@@ -1,10 +1,11 @@
 import type { Socket } from 'node:net'
-import type { FastifyRequest } from 'fastify'
+import type { FastifyRequest, onRequestHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
-import type { Problem, ProblemCode } from '../../api/problems.ts'
+import type { ProblemCode } from '../../api/problems.ts'
 import type { LiveLimits } from '../live/limits.ts'
 import { sendProblem } from '../problems/problem.ts'
 import { endWithProblem } from './errors.ts'
+import { isOfSockets } from './security.ts'
 
 type Scoped<T> = { readonly all: T; readonly perClient: T }
 
@@ -43,14 +44,9 @@ type ConnectionLimits = {
   /** Connections that may be open at once, in all and from one address. */
   readonly connections: number
   readonly connectionsPerClient: number
-  /** How long a client may read nothing of an answer that waits for it, milliseconds. */
-  readonly stallMs: number
 }
 
-/**
- * Limits what connections cost: refuses connections beyond the limits with a problem document, before it reads a
- * request, and disconnects clients that do not read their answers.
- */
+/** Refuses connections beyond the limits with a problem document, before it reads a request. */
 export const limitConnections = fp<ConnectionLimits>(
   async (app, limits) => {
     const { connections, connectionsPerClient } = limits
@@ -58,44 +54,24 @@ export const limitConnections = fp<ConnectionLimits>(
       { all: connections, perClient: connectionsPerClient },
       { all: 'too_many_connections', perClient: 'too_many_connections_of_client' },
     )
-    const refused = new WeakSet<Socket>()
-    app.server.on('connection', (socket) => {
+    const serve = app.server.listeners('connection')
+    app.server.removeAllListeners('connection')
+    app.server.on('connection', (socket: Socket) => {
       const address = socket.remoteAddress ?? ''
       const code = admission.enter(address)
-      if (code === null) {
-        // `once` would hold a wrapper while the connection is open.
-        socket.on('close', () => admission.leave(address))
-        return
-      }
-      refused.add(socket)
-      endWithProblem(socket, { code })
-    })
-    app.addHook('onRequest', (request, reply, done) => {
-      // The connection has its answer already, so the request must not be carried out.
-      if (refused.has(request.raw.socket)) reply.hijack()
-      done()
-    })
-    app.addHook('onSend', (_request, { raw: response }, _payload, done) => {
-      // Node checks progress once in each stallMs, so this takes up to twice as long.
-      response.setTimeout(limits.stallMs, () => {
-        if (response.writableLength > 0) response.destroy()
-        // Only the server has nothing to send.
-        else response.setTimeout(limits.stallMs)
-      })
-      done()
+      // Nothing of a refused connection is read, so no request of it is carried out.
+      if (code !== null) return endWithProblem(socket, { code })
+      // `once` would hold a wrapper while the connection is open.
+      socket.on('close', () => admission.leave(address))
+      for (const listener of serve) listener.call(app.server, socket)
     })
   },
   { name: 'connection-limits' },
 )
 
-const NO_WEBSOCKET = {
-  code: 'bad_request',
-  detail: 'This address is not for WebSockets. /api/ws/{run_id} and /api/ws are.',
-} as const satisfies Problem
-
 /**
- * Refuses WebSockets at routes that are not for them, and WebSockets and streams of records beyond the limits, before
- * they cost anything. A connection counts until it is closed, a stream until it has ended.
+ * Refuses WebSockets and streams of records beyond the limits, before they cost anything. A connection counts until it
+ * is closed, a stream until it has ended.
  */
 export const limitSockets = fp<Pick<LiveLimits, 'sockets' | 'socketsPerClient'>>(
   async (app, { sockets, socketsPerClient }) => {
@@ -103,32 +79,26 @@ export const limitSockets = fp<Pick<LiveLimits, 'sockets' | 'socketsPerClient'>>
       { all: sockets, perClient: socketsPerClient },
       { all: 'too_many_sockets', perClient: 'too_many_of_client' },
     )
-    const refusalAt = (address: string): Problem | null => {
-      const code = admission.enter(address)
-      return code === null ? null : { code }
-    }
-    app.addHook('onRequest', (request, reply, done) => {
-      if (!request.ws && !isStream(request)) return done()
+    const admit: onRequestHookHandler = (request, reply, done) => {
+      if (!request.ws && !wantsStream(request)) return done()
       const { ip } = request
-      const refusal = request.ws && !speaksWebSocket(request) ? NO_WEBSOCKET : refusalAt(ip)
-      if (refusal !== null) {
-        void sendProblem(request, reply, refusal)
+      const code = admission.enter(ip)
+      if (code !== null) {
+        void sendProblem(request, reply, { code })
         return
       }
       const held = request.ws ? request.raw.socket : reply.raw
       // `once` would hold a wrapper while the socket is open.
       held.on('close', () => admission.leave(ip))
       done()
+    }
+    app.addHook('onRoute', (route) => {
+      if (!isOfSockets(route.url) && !route.url.endsWith('/events')) return
+      route.onRequest = [...[route.onRequest ?? []].flat(), admit]
     })
   },
   { name: 'socket-limits', dependencies: ['security'] },
 )
 
-/** An address without a route is refused later. */
-const speaksWebSocket = ({ routeOptions: { url } }: FastifyRequest): boolean =>
-  url === undefined || /^\/api\/ws\b/.test(url)
-
-const isStream = ({ headers, routeOptions }: FastifyRequest): boolean => {
-  const { url = '' } = routeOptions
-  return url.endsWith('/events') && /event-stream|ndjson/i.test(headers.accept ?? '')
-}
+const wantsStream = ({ headers }: FastifyRequest): boolean =>
+  /event-stream|ndjson/i.test(headers.accept ?? '')

@@ -5,9 +5,9 @@ import fp from 'fastify-plugin'
 import { type Problem, type ProblemCode, problemDocument } from '../../api/problems.ts'
 import { STATUS_CODES } from '../../lib/node-http.ts'
 import { isPassing, ProblemError, RETRY_AFTER_SECONDS, sendProblem } from '../problems/problem.ts'
+import { discardUnreadBody } from './before-sending.ts'
 import { sendMissingPage, wantsPage } from './pages.ts'
 import { SECURITY_HEADERS } from './security.ts'
-import { discardUnreadBody } from './unread-body.ts'
 import { InvalidInput } from './validation.ts'
 
 /** The problems of requests that the framework refuses, by its error code. */

@@ -33,8 +33,7 @@ export class RequestLog extends LogController {
   }
 }
 
-const isProbe = ({ routeOptions }: FastifyRequest): boolean =>
-  routeOptions.url?.startsWith('/health/') === true
+const isProbe = ({ url }: FastifyRequest): boolean => url.startsWith('/health/')
 
 function describe({ method, url, host, ip, socket }: FastifyRequest) {
   const { remotePort } = socket

@@ -38,14 +38,16 @@ export const security = fp<{ readonly auth: Auth }>(
     // Without promises where none is needed: every request passes here.
     app.addHook('onRequest', (request, reply, done) => {
       reply.headers(SECURITY_HEADERS)
-      const refused = refusalOf(request, auth.guarded)
+      // The framework makes this object each time it is asked.
+      const { url: route, config } = request.routeOptions
+      const refused = refusalOf(request, route, auth.guarded)
       if (refused !== null) {
         if (request.ws && refused.code === 'bad_request')
           reply.header('sec-websocket-version', WEBSOCKET_VERSION)
         void sendProblem(request, reply, refused)
         return
       }
-      const { needs } = request.routeOptions.config
+      const { needs } = config
       if (needs === undefined) return done()
       const admit = (caller: Result<Caller, Rejection>): void => {
         if (caller.isOk()) request.caller = caller.value
@@ -70,14 +72,21 @@ export const security = fp<{ readonly auth: Auth }>(
   { name: 'security', dependencies: ['connection-limits', '@fastify/websocket'] },
 )
 
+/** Whether WebSockets may be opened at a route. */
+export const isOfSockets = (route: string): boolean => /^\/api\/ws\b/.test(route)
+
 const WEBSOCKET_VERSION = '13'
 const TOKENS = /^ *[\w!#$%&'*+.^`|~-]+ *(, *[\w!#$%&'*+.^`|~-]+ *)*$/
 
 /** Why a request is refused, whoever sends it; null if it is not. */
-function refusalOf(request: FastifyRequest, guarded: boolean): Problem | null {
-  const foreign = foreignness(request, guarded)
+function refusalOf(
+  request: FastifyRequest,
+  route: string | undefined,
+  guarded: boolean,
+): Problem | null {
+  const foreign = foreignness(request, route, guarded)
   if (foreign !== null) return { code: foreign }
-  const broken = brokenHead(request)
+  const broken = brokenHead(request, route)
   return broken === null ? null : { code: 'bad_request', detail: broken }
 }
 
@@ -85,11 +94,18 @@ function refusalOf(request: FastifyRequest, guarded: boolean): Problem | null {
  * Why Node or the WebSocket library would refuse the request without a problem document, or why it could be taken for
  * another one; null if neither.
  */
-function brokenHead({ headers, raw, ws }: FastifyRequest): string | null {
+function brokenHead(
+  { headers, raw, ws }: FastifyRequest,
+  route: string | undefined,
+): string | null {
   if (headers.host === undefined && raw.httpVersion === '1.1') return 'The Host header is missing.'
   // Node keeps the first one. A proxy before this server may have decided by another.
   if (countOf('host', raw.rawHeaders) > 1) return 'There is more than one Host header.'
   if (!ws) return null
+  // An address without a route is refused later.
+  if (route !== undefined && !isOfSockets(route)) {
+    return 'This address is not for WebSockets. /api/ws/{run_id} and /api/ws are.'
+  }
   if (!/^[+/0-9a-z]{22}==$/i.test(headers['sec-websocket-key'] ?? '')) {
     return 'Sec-WebSocket-Key must be 16 bytes in base64. Connect with a WebSocket client.'
   }
@@ -180,9 +196,13 @@ function forbidden({ role }: Caller, needs: Permission): Problem {
 }
 
 /** A server that may need no token answers only on loopback names. */
-function foreignness(request: FastifyRequest, guarded: boolean): ProblemCode | null {
+function foreignness(
+  request: FastifyRequest,
+  route: string | undefined,
+  guarded: boolean,
+): ProblemCode | null {
   if (!guarded && !LOOPBACK_HOST.test(request.headers.host ?? '')) return 'foreign_host'
-  return !sameOrigin(request, guarded) || crossSite(request) ? 'foreign_origin' : null
+  return !sameOrigin(request, guarded) || crossSite(request, route) ? 'foreign_origin' : null
 }
 
 /** A server with tokens may be behind a proxy that ends TLS, so the scheme may differ. */
@@ -198,18 +218,17 @@ function sameOrigin({ headers, protocol }: FastifyRequest, anyScheme: boolean): 
  * Browsers send the origin of a request. A link of another site may lead to a page, but to nothing under /api, because
  * a browser may follow a link that nobody clicked (a redirect is enough).
  */
-function crossSite(request: FastifyRequest): boolean {
+function crossSite(request: FastifyRequest, route = request.url): boolean {
   const { headers, method } = request
   const site = headers['sec-fetch-site']
-  if (site === undefined) return isOfApi(request) && couldBeForeign(request)
+  if (site === undefined) return couldBeForeign(request) && isOfApi(route)
   if (site === 'same-origin' || site === 'none') return false
   const followsLink = method === 'GET' && headers['sec-fetch-dest'] === 'document'
-  return !followsLink || isOfApi(request)
+  return !followsLink || isOfApi(route)
 }
 
-/** By the route, because one address has many spellings; by the address if it has no route. */
-const isOfApi = ({ routeOptions, url }: FastifyRequest): boolean =>
-  /^\/api(\/|$|\?)/.test(routeOptions.url ?? url)
+/** @param route because one address has many spellings; the address if it has no route */
+const isOfApi = (route: string): boolean => /^\/api(\/|$|\?)/.test(route)
 
 /**
  * For browsers that send no Sec-Fetch-Site: old ones, and all of them over plain HTTP to another machine. If such a

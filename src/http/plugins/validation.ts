@@ -1,10 +1,9 @@
 import { isUtf8 } from 'node:buffer'
 import type { FastifyReply, FastifyRequest, FastifySchemaCompiler } from 'fastify'
 import fp from 'fastify-plugin'
-import type { z } from 'zod'
+import * as z from 'zod'
 import { RunId } from '../../api/fields.ts'
 import type { FieldProblem, Problem } from '../../api/problems.ts'
-import { RunParams } from '../../api/run-queries.ts'
 import { ProblemError, sendProblem } from '../problems/problem.ts'
 
 type Issue = z.core.$ZodIssue
@@ -107,14 +106,15 @@ export const runParams = fp(
   { name: 'run-params', dependencies: ['security'] },
 )
 
+const OfRun = z.object({ run_id: RunId })
+
 function readRunId(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
-  const { run_id: given } = RunParams.parse(request.params)
-  const runId = RunId.safeParse(given)
-  if (!runId.success) {
+  const params = OfRun.safeParse(request.params)
+  if (!params.success) {
     void sendProblem(request, reply, { code: 'run_not_found' })
     return
   }
-  request.runId = runId.data
+  request.runId = params.data.run_id
   done()
 }
 

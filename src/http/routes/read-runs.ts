@@ -1,3 +1,4 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import * as z from 'zod'
 import type { Problem } from '../../api/problems.ts'
 import { GetRunQuery, ListRunsQuery, RunParams } from '../../api/run-queries.ts'
@@ -35,16 +36,18 @@ export function listRuns(app: ZodApp, { readModel }: AppDeps): void {
         ...problems('invalid_request'),
       },
     },
-    handler: async (request, reply) => {
+    // Without a promise, because there is nothing to wait for. A reply that is returned would be waited for too.
+    handler: (request, reply) => {
       const page = readModel.list(request.query)
       if (page === null) {
         const message =
           'cursor does not belong to this list. Use the one in the Link header of a page.'
-        return sendProblem(request, reply, invalidField('cursor', message))
+        void sendProblem(request, reply, invalidField('cursor', message))
+        return
       }
       const link = linkOf(page, request.query)
       if (link !== null) reply.header('link', link)
-      return sendJson(reply, rowsOf(page))
+      void sendJson(reply, rowsOf(page))
     },
   })
 }
@@ -69,16 +72,35 @@ function nextLink({ limit, status, goal, parent }: ListRunsQuery, cursor: string
 }
 
 const detailsOf = jsonOnce((state: RunState) => runDetails(state))
+const NONE: readonly RunState[] = []
 
 /** GET /api/runs/{run_id} */
 export function getRun(app: ZodApp, deps: AppDeps): void {
   const history = new RunHistory(deps)
   deps.redactions?.onRedacted(() => history.forget())
-  const tagOf = ({ runId, seq }: RunState, waited: readonly RunState[] = []): string =>
+  const tagOf = ({ runId, seq }: RunState, waited = NONE): string =>
     entityTag(
-      [seq, ...waited.map((each) => each.seq)].join('+'),
+      waited.length === 0 ? seq : [seq, ...waited.map((each) => each.seq)].join('+'),
       deps.redactions?.ofRun(runId).length ?? 0,
     )
+  const sendRun = (request: FastifyRequest, reply: FastifyReply, { state }: LoadedRun): void => {
+    const waited = waitedFor(state, deps.readModel)
+    if (isKnown(request, reply, tagOf(state, waited))) void reply.code(304).send()
+    else {
+      const isAlone = waited.length === 0
+      void sendJson(reply, isAlone ? detailsOf(state) : JSON.stringify(runDetails(state, waited)))
+    }
+  }
+  const sendStateAt = async (
+    request: FastifyRequest,
+    reply: FastifyReply,
+    at: number,
+  ): Promise<FastifyReply> => {
+    const state = await history.stateAt(request.runId, at)
+    if (state.isErr()) return sendProblem(request, reply, queryProblem(state.error))
+    const known = isKnownStill(request, reply, tagOf(state.value))
+    return known ? reply.code(304).send() : sendJson(reply, detailsOf(state.value))
+  }
   app.route({
     method: 'GET',
     url: '/api/runs/:run_id',
@@ -107,37 +129,39 @@ export function getRun(app: ZodApp, deps: AppDeps): void {
         ),
       },
     },
-    handler: async (request, reply) => {
+    handler: (request, reply) => {
       const { runId } = request
       const { at } = request.query
-      if (at !== undefined) {
-        const state = await history.stateAt(runId, at)
-        if (state.isErr()) return sendProblem(request, reply, queryProblem(state.error))
-        const known = isKnownStill(request, reply, tagOf(state.value))
-        return known ? reply.code(304).send() : runDetails(state.value)
-      }
-      const run = deps.readModel.get(runId) ?? (await newRun(runId, deps))
-      if ('code' in run) return sendProblem(request, reply, run)
-      const waited = waitedFor(run.state, deps.readModel)
-      if (isKnown(request, reply, tagOf(run.state, waited))) return reply.code(304).send()
-      if (waited.length > 0) return runDetails(run.state, waited)
-      return sendJson(reply, detailsOf(run.state))
+      if (at !== undefined) return settle(reply, sendStateAt(request, reply, at))
+      const run = deps.readModel.get(runId)
+      if (run !== null) return sendRun(request, reply, run)
+      const sent = newRun(runId, deps).then((found) => {
+        if ('code' in found) void sendProblem(request, reply, found)
+        else sendRun(request, reply, found)
+      })
+      settle(reply, sent)
     },
   })
 }
+
+/** For a handler that makes no promise if there is nothing to wait for. */
+const settle = (reply: FastifyReply, sent: Promise<unknown>): void =>
+  void sent.catch((error: unknown) => reply.send(error))
 
 /**
  * The run of the sub-agent that a run waits for, the one that this waits for, and so on. Of several that work side by side,
  * one that waits for a person, or else the first.
  */
-function waitedFor(state: RunState, readModel: AppDeps['readModel']): RunState[] {
-  const chains = subagentCalls(state).flatMap(({ call_id }) => {
+function waitedFor(state: RunState, readModel: AppDeps['readModel']): readonly RunState[] {
+  const calls = subagentCalls(state)
+  if (calls.length === 0) return NONE
+  const chains = calls.flatMap(({ call_id }) => {
     const subagent = startedBy(state, call_id)
     const run = subagent === null ? null : readModel.get(subagent.run_id)
     return run === null ? [] : [[run.state, ...waitedFor(run.state, readModel)]]
   })
   const asking = chains.find((chain) => chain.some(isWaiting))
-  return asking ?? chains[0] ?? []
+  return asking ?? chains[0] ?? NONE
 }
 
 /** A run that is not in the read model, once it is projected; the problem is that it does not exist, or that this takes long. */
