@@ -1,4 +1,4 @@
-import { err, ok, type Result } from 'neverthrow'
+import { err, ok } from 'neverthrow'
 import { allMessages, turnCount } from '../domain/conversation.ts'
 import { toMessages } from '../domain/sent-messages.ts'
 import { nextFallback } from '../domain/state.ts'
@@ -8,11 +8,9 @@ import type { Effects } from './effects.ts'
 import type { ModelFailure } from './model/model.ts'
 import { type AfterFailure, afterFailure, replyRecords } from './model-outcome.ts'
 import { budgetOf, requestOf, withImages } from './model-request.ts'
-import type { RunSession, SessionError } from './run-session.ts'
+import type { RunSession, StepResult } from './run-session.ts'
 import { compactIfDue } from './summaries.ts'
 import { writeReply } from './under-way.ts'
-
-type StepResult = Result<void, SessionError>
 
 /** Records the next reply of the model, or why it gave no reply. A conversation that is too long is summarized first. */
 export async function callModel(

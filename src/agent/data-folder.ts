@@ -1,6 +1,7 @@
 import { statSync } from 'node:fs'
 import { realpath, stat } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
+import { codeOf } from '../lib/message-of.ts'
 import type { Problem } from './model-problems.ts'
 
 /**
@@ -59,8 +60,7 @@ export async function folderProblems(cwd: string, dataDir: string | null): Promi
     }
     return [{ field: 'cwd', message: `${cwd} is not a directory. Name the project's folder.` }]
   } catch (cause) {
-    const reason =
-      (cause as NodeJS.ErrnoException).code === 'ENOENT' ? 'does not exist' : 'cannot be opened'
+    const reason = codeOf(cause) === 'ENOENT' ? 'does not exist' : 'cannot be opened'
     return [{ field: 'cwd', message: `${cwd} ${reason}. Name an existing directory.` }]
   }
 }

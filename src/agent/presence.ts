@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import * as z from 'zod'
 import { keepRunning, type PauseBoundsMs, sleep } from '../lib/backoff.ts'
+import { jsonOr } from '../lib/json-or.ts'
 import type { Logger } from '../lib/logger.ts'
 import { SERVERS_STREAM } from '../log/ledger-heads.ts'
 import { runIdOf } from '../log/run-log.ts'
@@ -106,7 +107,7 @@ export class Presence {
   }
 
   #hear({ type, data }: RecordedEvent): void {
-    const sign = Sign.safeParse(parsedJson(data))
+    const sign = Sign.safeParse(jsonOr(data, null))
     if (!sign.success) return
     if (type === ALIVE) this.#leases.heard(sign.data.claimant, this.#clock())
     if (type === LEFT) this.#report(this.#leases.left(sign.data.claimant))
@@ -146,13 +147,5 @@ export class Presence {
       if (this.#failing) log.info({}, 'the heartbeat of this server is written again')
     }
     this.#failing = appended.isErr()
-  }
-}
-
-function parsedJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return null
   }
 }

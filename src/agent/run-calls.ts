@@ -1,4 +1,4 @@
-import { err, type Result } from 'neverthrow'
+import { err } from 'neverthrow'
 import { onlyReads } from '../domain/mcp-tools.ts'
 import type { Notice, PayloadOf } from '../domain/records.ts'
 import { modelInUse, type OpenCall, type RunState, startedBy } from '../domain/state.ts'
@@ -9,7 +9,7 @@ import type { BackgroundProcesses } from './background-processes.ts'
 import type { Effects } from './effects.ts'
 import { Notices } from './observed-commands.ts'
 import { notRunMasked, reviewCall } from './requested-calls.ts'
-import type { RunSession, SessionError } from './run-session.ts'
+import type { RunSession, StepResult } from './run-session.ts'
 import type { Subagents } from './subagents.ts'
 import type { CallContext } from './tools/tool.ts'
 
@@ -59,7 +59,7 @@ export class RunCalls implements AsyncDisposable {
   }
 
   /** Runs the open call of the run. */
-  async run(call: OpenCall, attempt: Attempt | null): Promise<Result<void, SessionError>> {
+  async run(call: OpenCall, attempt: Attempt | null): Promise<StepResult> {
     this.#attempt = attempt
     const { state } = this.#session
     const onlyReading = (tool: string): boolean =>

@@ -15,12 +15,10 @@ import type { McpSession } from './mcp/run-servers.ts'
 import { Notices, observe } from './observed-commands.ts'
 import { reviewCall } from './requested-calls.ts'
 import { RunCalls } from './run-calls.ts'
-import type { RunSession, SessionError } from './run-session.ts'
+import type { RunSession, SessionError, StepResult } from './run-session.ts'
 import type { Subagents } from './subagents.ts'
 import { summarizeRun } from './summaries.ts'
 import { underWay } from './under-way.ts'
-
-type StepResult = Result<void, SessionError>
 
 /**
  * Works on a claimed run until it ends or waits for a person: reads the next step from the state, does it, and records

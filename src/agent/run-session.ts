@@ -34,6 +34,9 @@ export type SessionError =
   /** This process must stop the work on the run: it stops, or the run is no longer its own. */
   | { readonly type: 'cancelled' }
 
+/** Whether a step could be recorded. */
+export type StepResult = Result<void, SessionError>
+
 /** Distributes over the union, so that reports need not repeat the fields of all agent commands. */
 type Report<C = AgentCommand | QueueCommand> = C extends AgentCommand
   ? Omit<C, 'claimant' | 'readOnlyTools'>
@@ -115,7 +118,7 @@ export class RunSession {
   }
 
   /** Reads the run again from its beginning if it must be forgotten. */
-  async refresh(): Promise<Result<void, SessionError>> {
+  async refresh(): Promise<StepResult> {
     if (!this.#forgotten) return ok(undefined)
     this.#forgotten = false
     const again = await RunSession.open(this.#run.state.runId, this.#deps)
@@ -131,16 +134,16 @@ export class RunSession {
   }
 
   /** Decides on the present state and appends; decides again after each conflict. */
-  record(report: Report): Promise<Result<void, SessionError>> {
+  record(report: Report): Promise<StepResult> {
     return this.#record(report, null)
   }
 
   /** Records nothing if a part of the run was redacted since then: the report may hold what was redacted. */
-  recordUnlessRedacted(since: number, report: Report): Promise<Result<void, SessionError>> {
+  recordUnlessRedacted(since: number, report: Report): Promise<StepResult> {
     return this.#record(report, since)
   }
 
-  async #record(report: Report, since: number | null): Promise<Result<void, SessionError>> {
+  async #record(report: Report, since: number | null): Promise<StepResult> {
     const { claimant, readOnlyTools, signal } = this.#deps
     const command = { ...report, claimant, readOnlyTools } as AgentCommand
     for (;;) {
@@ -186,7 +189,7 @@ export class RunSession {
   }
 
   /** Reads what others have added to the run. */
-  async update(): Promise<Result<void, SessionError>> {
+  async update(): Promise<StepResult> {
     const from = this.#run
     const visit = (logged: LoggedRecord): void => this.#converse(logged)
     const loaded = await load(this.#store, from.state.runId, { from, visit })
@@ -196,7 +199,7 @@ export class RunSession {
   }
 
   /** Checks after a slow append whether another process has claimed the run and continues it. */
-  async #confirmClaim(): Promise<Result<void, SessionError>> {
+  async #confirmClaim(): Promise<StepResult> {
     const updated = await this.update()
     if (updated.isErr()) return updated
     const { claimant } = this.#run.state

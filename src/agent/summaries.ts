@@ -15,9 +15,7 @@ import type { Effects } from './effects.ts'
 import type { ModelFailure } from './model/model.ts'
 import { afterFailure, replyRecords, type SentRequest } from './model-outcome.ts'
 import { budgetOf, requestOf, withImages } from './model-request.ts'
-import type { RunSession, SessionError } from './run-session.ts'
-
-type StepResult = Result<void, SessionError>
+import type { RunSession, StepResult } from './run-session.ts'
 
 /** How often the model is asked for a summary of its first turns. */
 const COMPACTION_ATTEMPTS = 2

@@ -1,8 +1,7 @@
-import type { Result } from 'neverthrow'
 import type { Attempt } from '../live/attempt.ts'
 import type { LiveParts } from '../live/live-parts.ts'
 import type { ModelPart } from './model/model.ts'
-import type { RunSession, SessionError } from './run-session.ts'
+import type { RunSession, StepResult } from './run-session.ts'
 
 /**
  * Does an effect and records its outcome. Observers may follow its parts until then. If it fails, it should withdraw
@@ -11,8 +10,8 @@ import type { RunSession, SessionError } from './run-session.ts'
 export async function underWay(
   session: Pick<RunSession, 'state'>,
   live: LiveParts | undefined,
-  effect: (attempt: Attempt | null) => Promise<Result<void, SessionError>>,
-): Promise<Result<void, SessionError>> {
+  effect: (attempt: Attempt | null) => Promise<StepResult>,
+): Promise<StepResult> {
   if (live === undefined) return effect(null)
   const { runId, iteration, seq, config } = session.state
   const attempt = live.begin({ runId, goal: config.goal, iteration, seq })

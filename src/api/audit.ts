@@ -1,7 +1,8 @@
 import * as z from 'zod'
 import { ACCESS_KINDS } from '../domain/access.ts'
+import { Sha256 } from '../domain/fields.ts'
 import { OWN_STREAM_PREFIX } from '../domain/records.ts'
-import { Sha256, Timestamp } from './fields.ts'
+import { Timestamp } from './fields.ts'
 
 /** A public key of a server. Signatures from before it was retired remain valid. */
 export const PublishedKey = z

@@ -6,8 +6,5 @@ export const MAX_SEQ = 9_999_999_999
 /** ISO 8601 in UTC, with milliseconds. */
 export const Timestamp = z.iso.datetime({ precision: 3 })
 
-/** 64 lower-case hex digits. */
-export const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hex digits')
-
 /** A run id as a client gives it: a UUID in either case. Streams have it in lower case. */
 export const RunId = z.uuid().toLowerCase()

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Readable } from 'node:stream'
+import { codeOf } from '../lib/message-of.ts'
 import { sha256 as sha256Of } from '../lib/sha256.ts'
 
 /** Where whole tool outputs are kept, by their SHA-256 (64 lower-case hex digits). */
@@ -67,7 +68,7 @@ export function createArtifacts(dir: string): ArtifactFolder {
 }
 
 function missing(cause: unknown): null {
-  if (cause instanceof Error && 'code' in cause && cause.code === 'ENOENT') return null
+  if (codeOf(cause) === 'ENOENT') return null
   throw cause
 }
 

@@ -4,13 +4,11 @@ import * as z from 'zod'
 import type { TokenView } from '../api/auth.ts'
 import { RESERVED_NAMES, TokenName } from '../api/auth-requests.ts'
 import { ROLES, type Role } from '../api/roles.ts'
-
+import { Sha256 } from '../domain/fields.ts'
 import { OWN_STREAM_PREFIX } from '../domain/records.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { Logged } from '../log/codec.ts'
 import type { StreamDefinition } from '../log/decider.ts'
-
-const Sha256 = z.string().regex(/^[0-9a-f]{64}$/)
 
 const TokenCreated = z.strictObject({
   kind: z.literal('token_created'),

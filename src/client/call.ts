@@ -1,6 +1,7 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import { codeOf, ProblemDocument } from '../api/problems.ts'
+import { jsonOr } from '../lib/json-or.ts'
 import type { RequestError } from './errors.ts'
 import { textOf } from './lines.ts'
 
@@ -144,7 +145,7 @@ function readAnswer<T>(
     const message = `${url} redirects to ${to}, and redirects are not followed. Use the address of the server itself.`
     return err({ type: 'not_understood', status, message })
   }
-  const body = text === null ? undefined : parseJson(text)
+  const body = text === null ? undefined : jsonOr(text, undefined)
   const parsed = good ? schema.safeParse(body) : undefined
   if (parsed?.success) return ok({ value: parsed.data, text, headers })
   const problem = ProblemDocument.safeParse(body)
@@ -167,14 +168,6 @@ const isRedirect = ({ type, status }: Response): boolean =>
 /** The error quotes a token that is not valid as a header. */
 const withoutToken = (message: string, token: string | undefined): string =>
   token === undefined ? message : message.replaceAll(token, '[the token]')
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
 
 /** In Node the cause of the error has the reason, in browsers the error itself. */
 function reasonOf(thrown: unknown): string {

@@ -2,6 +2,7 @@ import { err, ok, type Result } from 'neverthrow'
 import type * as z from 'zod'
 import { EventMeta } from '../api/frames.ts'
 import { ALL_KINDS, DOCUMENTED_KINDS, type Kind, type RecordOf, RunRecord } from '../api/records.ts'
+import { jsonOr } from '../lib/json-or.ts'
 
 type Seq = {
   /** The number of the record in its run: 0, 1, 2 … A watch resumes after it. */
@@ -84,7 +85,8 @@ const issuesOf = ({ issues }: z.ZodError): string =>
   issues.map(({ path, message }) => `${path.join('.')}: ${message}`).join('; ')
 
 /** Reads the text of a frame. */
-export const readText = (text: string): Result<Read, string> => readValue(parseFrame(text), text)
+export const readText = (text: string): Result<Read, string> =>
+  readValue(jsonOr(text, undefined), text)
 
 /** The same, for a text that was parsed already. */
 export function readValue(frame: unknown, text: string): Result<Read, string> {
@@ -99,15 +101,6 @@ export const isAltered = (frame: unknown, text: string): boolean =>
 /** Marks what was read of an altered text. */
 export const asAltered = (read: Read): Read =>
   read.type === 'event' ? { ...read, event: { ...read.event, altered: true } } : read
-
-/** The value of a text; undefined if it is not JSON. */
-export function parseFrame(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
-}
 
 function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value)

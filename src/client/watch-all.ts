@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { FeedCaughtUp, Refusal } from '../api/frames.ts'
 import type { Kind, RunStatus } from '../api/records.ts'
+import { jsonOr } from '../lib/json-or.ts'
 import { queryOf } from './call.ts'
 import { FeedError } from './errors.ts'
 import {
@@ -10,7 +11,6 @@ import {
   isAltered,
   type Kinds,
   kindsText,
-  parseFrame,
   readFrame,
   wantedKinds,
 } from './events.ts'
@@ -139,7 +139,7 @@ class FeedReader<K extends Kind, L extends boolean | undefined> {
   /** @throws FeedError if the server may not send such a frame */
   *read(frames: readonly string[]): Generator<FeedEvent<K> | PartsOf<L>> {
     for (const text of frames) {
-      const frame = parseFrame(text)
+      const frame = jsonOr(text, undefined)
       const caughtUp = FeedCaughtUp.safeParse(frame)
       if (caughtUp.success) {
         // There may be no event with this cursor, and `end` becomes a cursor here.

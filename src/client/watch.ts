@@ -2,6 +2,7 @@ import { ok } from 'neverthrow'
 import * as z from 'zod'
 import { CLOSE_CODES } from '../api/close-codes.ts'
 import type { Kind } from '../api/records.ts'
+import { jsonOr } from '../lib/json-or.ts'
 import { WatchError } from './errors.ts'
 import {
   type AgentEvent,
@@ -9,7 +10,6 @@ import {
   type ChosenKind,
   type Kinds,
   kindsText,
-  parseFrame,
   readValue,
   wantedKinds,
 } from './events.ts'
@@ -172,7 +172,7 @@ class EventReader<K extends Kind, L extends boolean | undefined> {
   /** @throws WatchError if the server may not send such a frame */
   *read(frames: readonly string[]): Generator<AgentEvent<K> | PartsOf<L>> {
     for (const text of frames) {
-      const frame = parseFrame(text)
+      const frame = jsonOr(text, undefined)
       const part = readPart(frame)
       const read = part === undefined ? readValue(frame, text) : ok(null)
       if (read.isErr()) throw this.#fault(`sent something that is not an event: ${read.error}`)

@@ -35,6 +35,8 @@ export type ChatMessage =
       readonly image?: SentImage
     }
 
+export type AssistantMessage = Extract<ChatMessage, { role: 'assistant' }>
+
 /** What the model reads after a reply and its results: words of people, what a check found, or a word of the server. */
 type Feedback = { readonly from: 'person' | 'check' | 'server'; readonly text: string }
 

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { Sha256 } from './fields.ts'
 
 /** How commands are isolated, the strictest first; docs/security.md says what each level promises. */
 export const LEVELS = ['namespaces', 'landlock', 'seatbelt', 'uid', 'none'] as const
@@ -75,7 +76,7 @@ export const IsolationPolicy = z
     user: z.enum(['owner', 'own', 'root']).exactOptional(),
     limits: Limits,
     /** SHA-256 (hex) of the arguments that make the isolation, with roles in the place of paths. */
-    policy_sha256: z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hex digits'),
+    policy_sha256: Sha256,
   })
   .readonly()
 export type IsolationPolicy = z.infer<typeof IsolationPolicy>

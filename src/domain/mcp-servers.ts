@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { NulFree } from './fields.ts'
 import { Network } from './network.ts'
 
 /** Without two underscores in sequence, so that the name of a tool shows its server. */
@@ -16,10 +17,9 @@ const MAX_TIMEOUT_S = 3_600
 const MAX_ARGS = 100
 const MAX_TOOLS = 100
 const timeout = z.number().positive().max(MAX_TIMEOUT_S)
-const noNul = z.string().refine((text) => !text.includes('\0'), 'must not contain a NUL character')
 const program = {
-  command: noNul.min(1, 'must not be empty').exactOptional(),
-  args: z.array(noNul).max(MAX_ARGS).readonly().exactOptional(),
+  command: NulFree.min(1, 'must not be empty').exactOptional(),
+  args: z.array(NulFree).max(MAX_ARGS).readonly().exactOptional(),
 }
 const tools = z.array(z.string().min(1)).max(MAX_TOOLS).readonly()
 

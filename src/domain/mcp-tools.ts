@@ -1,11 +1,10 @@
 import * as z from 'zod'
-import { Json } from './json.ts'
+import { Json, Sha256 } from './fields.ts'
 import { type McpServer, McpServerName } from './mcp-servers.ts'
 
 /** The name of a tool of an MCP server, for models, begins with this: `mcp__server__tool`. */
 export const MCP_PREFIX = 'mcp__'
 
-const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hex digits')
 const names = z.array(z.string()).readonly()
 
 /** The tools of a server as it has listed them, or why there are none. All texts are of the server: they may lie. */
@@ -31,7 +30,7 @@ export const McpListing = z
             /** Whether it counts as a tool that only reads. */
             read_only: z.boolean(),
             /** Of the RFC 8785 form of `tool`, `description`, `input_schema` and `read_only`. */
-            sha256,
+            sha256: Sha256,
           })
           .readonly(),
       )

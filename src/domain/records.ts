@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { ApprovalRule, ApprovalRules, RuleName } from './approvals/rules.ts'
+import { Json, Sha256 } from './fields.ts'
 import { IsolationDifference, IsolationPolicy, KilledBy } from './isolation.ts'
-import { Json } from './json.ts'
 import { McpToolsListed } from './mcp-tools.ts'
 import { ConfigChanges, RunConfig } from './run-config.ts'
 import { Parent, SubagentEnd } from './subagents.ts'
@@ -87,14 +87,11 @@ export const PoolName = z
     `must have 1 to ${MAX_POOL_NAME} letters, digits, or . _ : -`,
   )
 
-/** SHA-256, lower-case hex. */
-const sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hex digits')
-
 /**
  * The last record that a person had seen, as their client reported it and compared with the log. Its hash commits to
  * all records up to it.
  */
-export const Seen = z.strictObject({ seq: count, hash: sha256 }).readonly()
+export const Seen = z.strictObject({ seq: count, hash: Sha256 }).readonly()
 export type Seen = z.infer<typeof Seen>
 
 export const Decision = z.enum(['approve', 'abort'])
@@ -124,7 +121,7 @@ export const ProjectContext = z
         path: z.string(),
         /** Shortened if `truncated`. `sha256` and `bytes` are of the whole text, with secrets masked. */
         text: z.string(),
-        sha256,
+        sha256: Sha256,
         bytes: count,
         truncated: z.boolean(),
       }),
@@ -317,7 +314,7 @@ const payloads = {
     /** From the project's folder, such as `.git/hooks/pre-commit`. */
     path: z.string(),
     /** Of its content (of a link: where it leads); null if it is gone, or too large or no file. */
-    sha256: sha256.nullable(),
+    sha256: Sha256.nullable(),
   }),
   iteration_complete: z.strictObject({ iteration: count, tokens: count, cost_usd: cost }),
   human_check_required: z.strictObject({ iteration: count, summary: z.string() }),
@@ -327,7 +324,7 @@ const payloads = {
     /** seq of the human_check_required that this answers. */
     answers: count,
     /** Hash of that record. It commits to everything that led to the question. */
-    shown_sha256: sha256.exactOptional(),
+    shown_sha256: Sha256.exactOptional(),
     seen: Seen.exactOptional(),
   }),
   /** The next call of the reply does not begin before a person allows it. */
@@ -352,7 +349,7 @@ const payloads = {
     /** The rule asks no more in this run. */
     lifts_rule: z.literal(true).exactOptional(),
     /** As in `human_check_response`. */
-    shown_sha256: sha256.exactOptional(),
+    shown_sha256: Sha256.exactOptional(),
     seen: Seen.exactOptional(),
   }),
   /** The first turns of the conversation are left out of all later requests; a summary comes in their place. */

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { Sha256 } from './fields.ts'
 
 /** The tool with which an agent starts another run, and waits for its end. */
 export const SUBAGENT_TOOL = 'run_subagent'
@@ -6,7 +7,6 @@ export const SUBAGENT_TOOL = 'run_subagent'
 export const INSTRUCTIONS_GOAL = 'instructions'
 
 const count = z.int().nonnegative()
-const hash = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hex digits')
 
 /** The run whose agent started this one, by the record `subagent_started` of that run. */
 export const Parent = z
@@ -15,7 +15,7 @@ export const Parent = z
     call_id: z.string(),
     /** Of the record. Its hash commits to all records of the parent up to it. */
     seq: count,
-    hash,
+    hash: Sha256,
     /** 1 if the parent has no parent itself. */
     depth: z.int().positive(),
   })
@@ -35,7 +35,7 @@ export const SubagentEnd = z
     waited_seconds: z.number().nonnegative(),
     /** Of its last record. The hash commits to its whole log. */
     seq: count,
-    hash,
+    hash: Sha256,
   })
   .readonly()
 export type SubagentEnd = z.infer<typeof SubagentEnd>

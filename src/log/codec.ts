@@ -1,8 +1,10 @@
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
+import { Sha256 } from '../domain/fields.ts'
 import { maskPayload } from '../domain/mask/mask-payload.ts'
 import { RunRecord } from '../domain/records.ts'
 import { isExactJson } from '../lib/exact-json.ts'
+import { jsonOr } from '../lib/json-or.ts'
 import { LruCache } from '../lib/lru-cache.ts'
 import { plainMetadata } from '../lib/plain-metadata.ts'
 import { quickParse } from '../lib/quick-parse.ts'
@@ -30,15 +32,14 @@ export type DamagedRecord = {
 }
 
 const Salt = z.string().regex(/^[0-9a-f]{32}$/)
-const Hash = z.string().regex(/^[0-9a-f]{64}$/)
 const common = {
   schema: z.int(),
   command_id: z.string(),
   principal: z.string().exactOptional(),
-  prev_hash: Hash,
-  hash: Hash,
+  prev_hash: Sha256,
+  hash: Sha256,
 }
-const ByPointer = z.record(z.string().startsWith('/'), Hash)
+const ByPointer = z.record(z.string().startsWith('/'), Sha256)
 const WholeMeta = z.strictObject({ ...common, salt: Salt })
 const RedactedMeta = z.strictObject({ ...common, salts: ByPointer, redacted: ByPointer })
 
@@ -57,12 +58,7 @@ const OTHER_TEXT =
  * record, not even after an export.
  */
 export function storedJson({ altered }: Pick<RecordedEvent, 'altered'>, text: string): unknown {
-  if (altered === true) return text
-  try {
-    return JSON.parse(text)
-  } catch {
-    return text
-  }
+  return altered === true ? text : jsonOr(text, text)
 }
 
 /**

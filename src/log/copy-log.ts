@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { OWN_STREAM_PREFIX } from '../domain/records.ts'
 import { appendBytes } from '../lib/append-bytes.ts'
+import { jsonOr } from '../lib/json-or.ts'
 import {
   type AppendError,
   type EventStore,
@@ -192,15 +193,7 @@ function isSameButForRedactions(one: NewEvent, other: NewEvent): boolean {
 
 /** A store may write the same JSON in another way than the other. */
 function isSameJson(one: string, other: string): boolean {
-  return one === other || isDeepStrictEqual(jsonOf(one), jsonOf(other))
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return text
-  }
+  return one === other || isDeepStrictEqual(jsonOr(one, one), jsonOr(other, other))
 }
 
 const isOurs = (stream: string): boolean =>

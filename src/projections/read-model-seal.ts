@@ -1,6 +1,7 @@
 import { createHmac, createSecretKey, type KeyObject, randomBytes } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import * as z from 'zod'
+import { codeOf } from '../lib/message-of.ts'
 
 /** The file does not hold what this server wrote to it. */
 export class Altered extends Error {
@@ -16,7 +17,7 @@ export function sealKey(file: string): Buffer {
     const key = readFileSync(file)
     if (key.length === KEY_BYTES) return key
   } catch (cause) {
-    if (!(cause instanceof Error && 'code' in cause && cause.code === 'ENOENT')) throw cause
+    if (codeOf(cause) !== 'ENOENT') throw cause
   }
   const key = randomBytes(KEY_BYTES)
   writeFileSync(file, key, { mode: 0o600 })

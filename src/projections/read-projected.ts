@@ -4,6 +4,8 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import * as z from 'zod'
+import { jsonOr } from '../lib/json-or.ts'
+import { codeOf } from '../lib/message-of.ts'
 import { sha256 } from '../lib/sha256.ts'
 import { canonicalText } from '../log/commitment.ts'
 import type { LoadedRun } from '../log/run-log.ts'
@@ -106,8 +108,7 @@ async function walHeader(file: string): Promise<string> {
   }
 }
 
-const isMissing = (cause: unknown): boolean =>
-  z.object({ code: z.literal('ENOENT') }).safeParse(cause).success
+const isMissing = (cause: unknown): boolean => codeOf(cause) === 'ENOENT'
 
 function read(file: string): ProjectedRuns | null {
   const db = new DatabaseSync(file)
@@ -116,7 +117,7 @@ function read(file: string): ProjectedRuns | null {
     const runs = new Map<string, ProjectedRun>()
     for (const found of db.prepare('SELECT * FROM runs').iterate()) {
       const { state, seal: _, ...columns } = SealedRow.parse(found)
-      const digest = digestOf(columns, parsed(state))
+      const digest = digestOf(columns, jsonOr(state, state))
       runs.set(columns.run_id, { seq: columns.seq, digest })
     }
     const place = 'SELECT event_id AS id, stream, revision, position FROM progress'
@@ -128,14 +129,6 @@ function read(file: string): ProjectedRuns | null {
     }
   } finally {
     db.close()
-  }
-}
-
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return text
   }
 }
 

@@ -1,10 +1,9 @@
 import * as z from 'zod'
+import { Sha256 } from '../domain/fields.ts'
 import { OWN_STREAM_PREFIX } from '../domain/records.ts'
 import type { Logged } from '../log/codec.ts'
 import { escapedName, mapStrings } from '../log/commitment.ts'
 import type { StreamDefinition } from '../log/decider.ts'
-
-const Hash = z.string().regex(/^[0-9a-f]{64}$/)
 
 /** Strings of a record are redacted. Appended before they are, so that none disappears without an entry. */
 export const Redaction = z.strictObject({
@@ -14,14 +13,14 @@ export const Redaction = z.strictObject({
     run_id: z.uuid(),
     seq: z.int().nonnegative(),
     /** The commitments to the strings, by their pointers from the payload of the record. */
-    redacted: z.record(z.string().startsWith('/'), Hash),
+    redacted: z.record(z.string().startsWith('/'), Sha256),
     /** SHA-256 of the whole output, which is removed together with its head and tail. */
-    artifact: Hash.exactOptional(),
+    artifact: Sha256.exactOptional(),
     reason: z.string(),
     /** The entry of another log, if the run was imported from that log and redacted there. */
     origin: z
       .strictObject({
-        hash: Hash,
+        hash: Sha256,
         ts: z.number().nonnegative(),
         principal: z.string().exactOptional(),
       })

@@ -2,6 +2,7 @@ import { opendir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ResultAsync } from 'neverthrow'
 import * as z from 'zod'
+import { jsonOr } from '../../lib/json-or.ts'
 import { confine, openFolder, pathIn, readConfined } from '../tools/confine.ts'
 
 const MAX_BYTES = 1024 * 1024
@@ -53,9 +54,5 @@ export async function testScript(cwd: string): Promise<string | null> {
 export async function scriptOf(cwd: string, name: string): Promise<string | null> {
   const text = await textOf(cwd, 'package.json')
   if (text === null) return null
-  try {
-    return PackageJson.parse(JSON.parse(text)).scripts?.[name]?.trim() || null
-  } catch {
-    return null
-  }
+  return PackageJson.safeParse(jsonOr(text, null)).data?.scripts?.[name]?.trim() || null
 }

@@ -3,7 +3,7 @@ import { basename, dirname, join } from 'node:path'
 import { StringDecoder } from 'node:string_decoder'
 import { setImmediate } from 'node:timers/promises'
 import { err, ok, okAsync, type Result, ResultAsync } from 'neverthrow'
-import { messageOf } from '../../lib/message-of.ts'
+import { codeOf, messageOf } from '../../lib/message-of.ts'
 import { processMask } from '../../log/masking.ts'
 import { readConfined } from '../tools/confine.ts'
 import { describeProblem } from '../tools/path-problem.ts'
@@ -33,7 +33,7 @@ export async function withReportFolder(
   let folder: string
   try {
     await mkdir(reportsDir, { mode: 0o700 }).catch((cause) => {
-      if (!(cause instanceof Error && 'code' in cause && cause.code === 'EEXIST')) throw cause
+      if (codeOf(cause) !== 'EEXIST') throw cause
     })
     folder = await mkdtemp(join(reportsDir, 'check-'))
   } catch (cause) {

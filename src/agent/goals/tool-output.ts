@@ -1,5 +1,6 @@
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
+import { jsonOr } from '../../lib/json-or.ts'
 import type { Failure, TestSummary } from './test-summary.ts'
 import { oneLine } from './text.ts'
 
@@ -113,12 +114,7 @@ const OUTCOMES: Readonly<Record<string, Outcome>> = {
 }
 
 function parseLine(line: string): Event | null {
-  if (!line.startsWith('{')) return null
-  try {
-    return Event.safeParse(JSON.parse(line)).data ?? null
-  } catch {
-    return null
-  }
+  return line.startsWith('{') ? (Event.safeParse(jsonOr(line, null)).data ?? null) : null
 }
 
 function entry<V>(map: Map<string, V>, key: string, make: () => V): V {

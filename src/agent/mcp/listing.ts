@@ -1,6 +1,6 @@
 import type { Tool } from '@modelcontextprotocol/client'
 import * as z from 'zod'
-import { Json } from '../../domain/json.ts'
+import { Json } from '../../domain/fields.ts'
 import { maskPayload } from '../../domain/mask/mask-payload.ts'
 import type { McpServer } from '../../domain/mcp-servers.ts'
 import { MCP_PREFIX, type McpListing } from '../../domain/mcp-tools.ts'

@@ -2,6 +2,7 @@ import { access, constants } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as z from 'zod'
 import { splitCommand } from '../../domain/approvals/split-command.ts'
+import { NulFree } from '../../domain/fields.ts'
 import { withTemporaryFolder } from '../../lib/temporary-folder.ts'
 import { type CommandResult, overLimit } from '../../runner/command.ts'
 import { projectPath } from './confine.ts'
@@ -70,11 +71,7 @@ const DEFAULT_TIMEOUT_S = 120
 const MAX_TIMEOUT_S = 3600
 
 /** What a model gives to bash. */
-export const commandLine = z
-  .string()
-  .min(1)
-  .refine((text) => !text.includes('\0'), 'must not contain a NUL character')
-  .describe('The command line, as bash takes it')
+export const commandLine = NulFree.min(1).describe('The command line, as bash takes it')
 
 export const bashExec = defineTool({
   name: 'bash_exec',
@@ -153,7 +150,7 @@ export const runPytest = defineTool({
   readOnly: false,
   args: z.strictObject({
     args: z
-      .array(z.string().refine((text) => !text.includes('\0'), 'must not contain a NUL character'))
+      .array(NulFree)
       .max(100)
       .optional()
       .describe('Arguments of pytest, one an item, such as ["-x", "tests/test_cart.py"]'),

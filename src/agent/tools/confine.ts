@@ -2,14 +2,12 @@ import { existsSync, type Stats } from 'node:fs'
 import { constants, type FileHandle, lstat, open, readlink, realpath } from 'node:fs/promises'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
-import * as z from 'zod'
-import { codeOf, type PathProblem, problemOf } from './path-problem.ts'
+import { NulFree } from '../../domain/fields.ts'
+import { codeOf } from '../../lib/message-of.ts'
+import { type PathProblem, problemOf } from './path-problem.ts'
 
 /** The schema of a path argument. */
-export const projectPath = z
-  .string()
-  .min(1)
-  .refine((path) => !path.includes('\0'), 'must not contain a NUL character')
+export const projectPath = NulFree.min(1)
 
 /** Where a path is resolved. */
 export type Project = {

@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
+import { NulFree } from '../../domain/fields.ts'
 import { withTemporaryFolder } from '../../lib/temporary-folder.ts'
 import { processMask } from '../../log/masking.ts'
 import type { Command, CommandResult } from '../../runner/command.ts'
@@ -157,11 +158,8 @@ export const grepSearch = defineTool({
     SCOPE,
   readOnly: true,
   args: z.strictObject({
-    pattern: z
-      .string()
-      .min(1)
+    pattern: NulFree.min(1)
       .max(10_000)
-      .refine((text) => !text.includes('\0'), 'must not contain a NUL character')
       .describe('Extended regular expression, matched within each line'),
     path: projectPath.optional().describe('A folder or file to search; the project if left out'),
     name: z

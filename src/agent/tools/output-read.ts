@@ -1,5 +1,6 @@
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
+import { NulFree } from '../../domain/fields.ts'
 import { rangeArgs, readLines } from './file-read.ts'
 import { grepText } from './grep-search.ts'
 import { INLINE_BYTES } from './recorded-output.ts'
@@ -37,9 +38,6 @@ function wantedOf({ pattern, text }: Search, ranged: boolean): Result<Search | n
   return ok({ pattern, text })
 }
 
-const hasNoNul = (text: string): boolean => !text.includes('\0')
-const NO_NUL = 'must not contain a NUL character'
-
 export const outputRead = defineTool({
   name: 'output_read',
   description:
@@ -57,20 +55,14 @@ export const outputRead = defineTool({
       .min(1)
       .optional()
       .describe('The character of each line to begin with, to read a long line on; 1 if left out'),
-    pattern: z
-      .string()
-      .min(1)
+    pattern: NulFree.min(1)
       .max(1000)
-      .refine(hasNoNul, NO_NUL)
       .optional()
       .describe(
         'Extended regular expression (grep -E), in any case, such as "error|failed [0-9]+"',
       ),
-    text: z
-      .string()
-      .min(1)
+    text: NulFree.min(1)
       .max(1000)
-      .refine(hasNoNul, NO_NUL)
       .refine((text) => !text.includes('\n'), 'must be a part of one line')
       .optional()
       .describe('Exactly this text, in any case, instead of a pattern'),

@@ -1,4 +1,4 @@
-import { messageOf } from '../../lib/message-of.ts'
+import { codeOf, messageOf } from '../../lib/message-of.ts'
 
 /** Why a path of the project cannot be used. */
 export type PathProblem =
@@ -71,8 +71,4 @@ export function problemOf(cause: unknown): PathProblem {
     default:
       return { type: 'unusable', message }
   }
-}
-
-export function codeOf(cause: unknown): string | null {
-  return cause instanceof Error && 'code' in cause ? String(cause.code) : null
 }

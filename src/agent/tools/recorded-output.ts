@@ -1,6 +1,7 @@
 import type { Artifacts } from '../../artifacts/artifacts.ts'
 import type { PayloadOf } from '../../domain/records.ts'
 import { counted } from '../../lib/counted.ts'
+import { codeOf } from '../../lib/message-of.ts'
 import { processMask } from '../../log/masking.ts'
 import { characterStart, nextCharacterStart } from '../../runner/bounded-text.ts'
 import type { ToolOutput } from './tool.ts'
@@ -94,7 +95,7 @@ export async function recordedOutput(
     )
     return { ...rest, output, bytes, truncated: true, sha256 }
   } catch (cause) {
-    const output = shorten(`the whole could not be kept${codeOf(cause)}`)
+    const output = shorten(`the whole could not be kept${inBrackets(cause)}`)
     return { ...rest, output, bytes, truncated: true, sha256: null }
   }
 }
@@ -113,7 +114,7 @@ async function recordedImage(
       bytes > INLINE_BYTES ? headAndTail(Buffer.from(masked), bytes, BESIDE, INLINE_BYTES) : masked
     return { ...outcome, output, bytes: content.length, truncated: true, sha256, image }
   } catch (cause) {
-    const output = `${outcome.output} The image is not shown, because it could not be kept${codeOf(cause)}.`
+    const output = `${outcome.output} The image is not shown, because it could not be kept${inBrackets(cause)}.`
     return recordedOutput({ ...outcome, output }, artifacts, false)
   }
 }
@@ -121,8 +122,10 @@ async function recordedImage(
 /** Only results of MCP servers hold a long text and an image. */
 const BESIDE = 'they are not kept, because the artifact of this result is its image'
 
-const codeOf = (cause: unknown): string =>
-  cause instanceof Error && 'code' in cause ? ` (${cause.code})` : ''
+function inBrackets(cause: unknown): string {
+  const code = codeOf(cause)
+  return code === null ? '' : ` (${code})`
+}
 
 const FAILED: ReadonlySet<string> = new Set(['error', 'timed_out'])
 

@@ -3,6 +3,7 @@ import { basename } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { masksIn } from '../../domain/mask/finder.ts'
+import { codeOf } from '../../lib/message-of.ts'
 import { processMask } from '../../log/masking.ts'
 import {
   type ConfinedPath,
@@ -15,7 +16,7 @@ import {
   projectPath,
   readAtMost,
 } from './confine.ts'
-import { codeOf, describeProblem, type PathProblem, problemOf } from './path-problem.ts'
+import { describeProblem, type PathProblem, problemOf } from './path-problem.ts'
 import { defineTool, failed, succeeded } from './tool.ts'
 import { openParent, removeFolders, statsOf, writeAtomically } from './write-atomically.ts'
 

@@ -14,6 +14,7 @@ import {
 } from 'node:fs/promises'
 import { basename, dirname, join, relative, sep } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
+import { codeOf } from '../../lib/message-of.ts'
 import {
   type ConfinedPath,
   isAt,
@@ -23,7 +24,7 @@ import {
   openFolderIn,
   pathIn,
 } from './confine.ts'
-import { codeOf, type PathProblem, problemOf } from './path-problem.ts'
+import { type PathProblem, problemOf } from './path-problem.ts'
 
 /** What is to be at a path: this content, or nothing. */
 export type FileChange = {

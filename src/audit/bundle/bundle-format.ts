@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
 import * as z from 'zod'
 import { sealed } from '../../api/audit.ts'
-import { Sha256, Timestamp } from '../../api/fields.ts'
+import { Timestamp } from '../../api/fields.ts'
+import { Sha256 } from '../../domain/fields.ts'
 
 /** The parts of an export: `redactions.ndjson` only if something was redacted, `artifacts/` only if a record names one. */
 export const README = 'README.txt'

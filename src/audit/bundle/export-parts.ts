@@ -2,6 +2,8 @@ import { createHash } from 'node:crypto'
 import * as z from 'zod'
 import type { RunProof } from '../../api/audit.ts'
 import type { ArtifactSource } from '../../artifacts/artifacts.ts'
+import { Sha256 } from '../../domain/fields.ts'
+import { jsonOr } from '../../lib/json-or.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { decodeAs } from '../../log/codec.ts'
 import { canonicalText } from '../../log/commitment.ts'
@@ -166,23 +168,18 @@ async function* recordFiles(
   }
 }
 
-const Names = z.object({ payload: z.object({ sha256: z.string().regex(/^[0-9a-f]{64}$/) }) })
+const Names = z.object({ payload: z.object({ sha256: Sha256 }) })
 const Redacted = z.object({ redacted: z.record(z.string(), z.string()) })
 
 function noteNames({ type, revision, data, metadata }: RecordedEvent, seen: Seen): void {
-  const artifact = type === 'tool_result' ? parsedAs(Names, data)?.payload.sha256 : undefined
+  const artifact =
+    type === 'tool_result' ? Names.safeParse(jsonOr(data, null)).data?.payload.sha256 : undefined
   if (artifact !== undefined) seen.artifacts.add(artifact)
   if (!metadata.includes('"redacted"')) return
-  for (const pointer of Object.keys(parsedAs(Redacted, metadata)?.redacted ?? {})) {
+  for (const pointer of Object.keys(
+    Redacted.safeParse(jsonOr(metadata, null)).data?.redacted ?? {},
+  )) {
     seen.redacted.add(placeOf(revision, pointer))
-  }
-}
-
-function parsedAs<T>(shape: z.ZodType<T>, text: string): T | undefined {
-  try {
-    return shape.safeParse(JSON.parse(text)).data
-  } catch {
-    return undefined
   }
 }
 

@@ -1,6 +1,7 @@
 import { crc32 } from 'node:zlib'
 import * as z from 'zod'
 import { isExactJson } from '../../lib/exact-json.ts'
+import { jsonOr } from '../../lib/json-or.ts'
 import { plainMetadata } from '../../lib/plain-metadata.ts'
 import type { RecordedEvent } from '../../store/event-store.ts'
 import { type StoredRecord, storedRecord } from '../verify/verify-run.ts'
@@ -40,14 +41,6 @@ export function eventLine(event: RecordedEvent, format: LineFormat): string {
 const textOf = ({ seq, id, type, created, data, metadata }: RecordLine): string =>
   JSON.stringify({ seq, id, type, created, data, metadata })
 
-function parsedJson(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return text
-  }
-}
-
 /**
  * Reads a line. A line must be exactly what would be written for its contents, so it cannot hold a name twice.
  * @returns a sentence about what is wrong, if the line does not hold a record
@@ -58,7 +51,7 @@ export function readLine(text: TextLine, format: LineFormat): RecordLine | strin
   if (plain !== null) return plain
   const wrong = format === 'checksummed' ? wrongChecksum(text) : null
   if (wrong !== null) return wrong
-  const parsed = Line[format].safeParse(parsedJson(text))
+  const parsed = Line[format].safeParse(jsonOr(text, text))
   if (!parsed.success) return `the line is not a record: ${z.prettifyError(parsed.error)}`
   const line: RecordLine = parsed.data
   const expected = textOf(line)
@@ -83,7 +76,7 @@ function readPlainLine(text: string): RecordLine | null {
   const meta = plainMetadata(text.slice(end + METADATA.length, -1))
   if (meta === null || !text.endsWith('}')) return null
   const written = text.slice(start.length, end)
-  const data = parsedJson(written)
+  const data = jsonOr(written, written)
   if (typeof data !== 'object' || !isExactJson(written, data)) return null
   return { seq: Number(seq), id, type, created: Number(created), data, metadata: meta, meta }
 }

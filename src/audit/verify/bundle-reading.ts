@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import { PublishedKeys, RunProof } from '../../api/audit.ts'
+import { jsonOr } from '../../lib/json-or.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { canonicalText } from '../../log/commitment.ts'
 import type { LoggedRedaction } from '../../redaction/redaction-ledger.ts'
@@ -124,7 +125,7 @@ export class BundleReading {
     schema: z.ZodType<T>,
   ): Promise<T | null> {
     const text = await body.text()
-    const value = jsonOf(text)
+    const value = jsonOr(text, undefined)
     const parsed = schema.safeParse(value)
     if (parsed.success && `${canonicalText(parsed.data)}\n` === text) return parsed.data
     const message = parsed.success
@@ -197,12 +198,4 @@ export class BundleReading {
 /** The record that names an artifact, by the path of the artifact; null for any other path. */
 export function namedBy(path: string, records: VerifiedRecords | null): number | null {
   return records?.artifacts.get(path.slice(ARTIFACTS.length)) ?? null
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text)
-  } catch {
-    return undefined
-  }
 }

@@ -20,6 +20,7 @@ import {
   openEventStoreDb,
   openStore,
 } from '../data-folder.ts'
+import { DATA_DIR } from '../terminal/option-values.ts'
 import { fail, print } from '../terminal/print.ts'
 
 const HELP = `
@@ -185,7 +186,7 @@ export function backupCommand(): Command {
   return new Command('backup')
     .description('Copy the log of a data folder to a file, even while a server uses it.')
     .argument('<file>', 'file to write')
-    .option('--data-dir <folder>', 'the data folder (default: as for serve)')
+    .option(...DATA_DIR)
     .option('--force', 'replace the file if it exists')
     .addHelpText('after', BACKUP_HELP)
     .action(backup)

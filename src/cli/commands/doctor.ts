@@ -6,6 +6,7 @@ import type { Finding } from '../../server/doctor/finding.ts'
 import { readSettings } from '../../server/read-settings.ts'
 import { secretsOf } from '../../server/settings.ts'
 import { endingWith, exitWithOurs } from '../connection.ts'
+import { DATA_DIR } from '../terminal/option-values.ts'
 import { type Line, oneLine } from '../terminal/plain-text.ts'
 import { print, printJson } from '../terminal/print.ts'
 
@@ -29,7 +30,7 @@ type Options = { readonly dataDir?: string; readonly store?: string; readonly js
 export function doctorCommand(): Command {
   return new Command('doctor')
     .description('Check this machine for what a server needs, and say how to fix what it lacks.')
-    .option('--data-dir <folder>', 'the data folder (default: as for serve)')
+    .option(...DATA_DIR)
     .option('--store <url>', 'esdb://… of an EventStoreDB (default: as for serve)')
     .option('--json', 'print the findings as JSON')
     .addHelpText('after', HELP)

@@ -2,6 +2,7 @@ import { resolve } from 'node:path'
 import { type Command, InvalidArgumentError } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import type { Goal, RunRequest } from '../../client/index.ts'
+import { jsonOr } from '../../lib/json-or.ts'
 import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { number } from '../terminal/option-values.ts'
@@ -46,15 +47,7 @@ function setting(text: string, before: readonly GoalSetting[] = []): readonly Go
   if (name === undefined || value === undefined) {
     throw new InvalidArgumentError('Give a name and a value, such as max_ms=200.')
   }
-  return [...before, { goal, name, value: parsed(value) }]
-}
-
-function parsed(value: string): unknown {
-  try {
-    return JSON.parse(value)
-  } catch {
-    return value
-  }
+  return [...before, { goal, name, value: jsonOr(value, value) }]
 }
 
 /** What a person does about a project that no goal fits. */

@@ -12,6 +12,7 @@ import { counted } from '../../lib/counted.ts'
 import { bundleFile } from '../bundle-file.ts'
 import { dataDirOf, openDataFolderStore } from '../data-folder.ts'
 import { EXIT, PLAIN_EXIT_CODES } from '../terminal/exit-codes.ts'
+import { DATA_DIR } from '../terminal/option-values.ts'
 import { say } from '../terminal/print.ts'
 import { bundleLines } from '../terminal/report-lines.ts'
 import { type AnchorOptions, readAnchors, withAnchors } from './anchors.ts'
@@ -33,7 +34,7 @@ export function importCommand(): Command {
   return withAnchors(new Command('import'))
     .description('Import the run of an export into a data folder, as a run that can only be read.')
     .argument('<file>', 'an export')
-    .option('--data-dir <folder>', 'the data folder (default: as for serve)')
+    .option(...DATA_DIR)
     .addHelpText('after', HELP)
     .action(async (file: string, options: Options) => {
       const done = await run(file, options)

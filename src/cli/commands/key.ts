@@ -4,6 +4,7 @@ import type { Keys } from '../../audit/proofs/keyring.ts'
 import { endingWith } from '../connection.ts'
 import { dataDirOf, keyringOf } from '../data-folder.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
+import { DATA_DIR } from '../terminal/option-values.ts'
 import { print, printJson } from '../terminal/print.ts'
 
 const HELP = `
@@ -18,12 +19,12 @@ type Options = { readonly dataDir?: string; readonly json?: boolean }
 export function keyCommand(): Command {
   const list = new Command('list')
     .description('List the public keys, newest first. If there is none, make the first one.')
-    .option('--data-dir <folder>', 'the data folder (default: as for serve)')
+    .option(...DATA_DIR)
     .option('--json', 'print the answer of GET /api/keys')
     .action((options: Options) => endingWith(() => show(options, false)))
   const rotate = new Command('rotate')
     .description('Make a new key. The list keeps the old key, and its private part is deleted.')
-    .option('--data-dir <folder>', 'the data folder (default: as for serve)')
+    .option(...DATA_DIR)
     .option('--json', 'print the answer of GET /api/keys')
     .action((options: Options) => endingWith(() => show(options, true)))
   return new Command('key')

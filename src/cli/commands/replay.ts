@@ -7,7 +7,7 @@ import { bundleEvents, bundleFile, readWhole, UnreadableExport } from '../bundle
 import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
 import { eventLine, shownKinds } from '../terminal/event-line.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
-import { kinds, positiveInt, seq } from '../terminal/option-values.ts'
+import { JSON_EVENTS, KINDS, positiveInt, seq } from '../terminal/option-values.ts'
 import { KEYS_HELP, Playback, type Target, takeKeys } from '../terminal/playback.ts'
 import { print, printJson, say } from '../terminal/print.ts'
 
@@ -38,12 +38,8 @@ export function replayCommand(): Command {
         .argParser(positiveInt)
         .conflicts('from'),
     )
-    .option(
-      '--kinds <list>',
-      '"all", or kinds separated by commas (default the ten common ones; without --json also what is said)',
-      kinds,
-    )
-    .option('--json', 'print each event as JSON, one a line')
+    .option(...KINDS)
+    .option(...JSON_EVENTS)
     .addHelpText('after', HELP)
     .action((run: string, options: Options) =>
       whenConnected(options, (connection) => replay(run, options, connection)),

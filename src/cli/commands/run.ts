@@ -7,6 +7,7 @@ import { LEVELS, type Level } from '../../domain/isolation.ts'
 import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
 import { EXIT, OUTCOME_EXIT_CODES } from '../terminal/exit-codes.ts'
 import {
+  JSON_EVENTS,
   mcpServers,
   names,
   network,
@@ -103,7 +104,7 @@ export function runCommand(): Command {
     )
     .option('--reason <text>', 'why you start it; kept in the log')
     .option('--detach', 'only start it, and print its id')
-    .option('--json', 'print each event as JSON, one a line')
+    .option(...JSON_EVENTS)
   return goalOptions(command).action((names: readonly string[], options: Options) =>
     whenConnected(options, async (connection) => {
       const words = await wordsOf({ text: options.message, file: options.file })

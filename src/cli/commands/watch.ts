@@ -5,7 +5,7 @@ import { type Connection, type ServerOptions, serverCommand, whenConnected } fro
 import { eventLine, shownKinds } from '../terminal/event-line.ts'
 import { EXIT, OUTCOME_EXIT_CODES } from '../terminal/exit-codes.ts'
 import { liveBlock } from '../terminal/live-block.ts'
-import { isSeq, kinds } from '../terminal/option-values.ts'
+import { isSeq, JSON_EVENTS, KINDS } from '../terminal/option-values.ts'
 import type { Line } from '../terminal/plain-text.ts'
 import { print, printJson, reportState, say } from '../terminal/print.ts'
 import { follow } from './follow.ts'
@@ -27,12 +27,8 @@ export function watchCommand(): Command {
       '--after <place>',
       'begin after this place: a seq of the run; for all runs, the cursor of an event, "start" or "end"',
     )
-    .option(
-      '--kinds <list>',
-      '"all", or kinds separated by commas (default the ten common ones; without --json also what is said)',
-      kinds,
-    )
-    .option('--json', 'print each event as JSON, one a line')
+    .option(...KINDS)
+    .option(...JSON_EVENTS)
     .action((runId: string | undefined, { server, ...choice }: Choice & ServerOptions) =>
       whenConnected(server === undefined ? {} : { server }, (connection) =>
         watch(connection, runId, choice),

@@ -54,7 +54,6 @@ export function names(text: string): readonly string[] {
   return found
 }
 
-/** What commands reach: "none", "full", or hosts and presets separated by commas. The server checks them. */
 /** Rules for calls, from a JSON file. The server checks what they say. */
 export async function rulesFrom(
   path: string | undefined,
@@ -67,6 +66,7 @@ export async function rulesFrom(
   }
 }
 
+/** What commands reach: "none", "full", or hosts and presets separated by commas. The server checks them. */
 export function network(text: string): NonNullable<RunRequest['network']> {
   if (text === 'none' || text === 'full') return text
   const allow = text.split(',').map((entry) => entry.trim())
@@ -96,9 +96,17 @@ export function duration(text: string): number {
   throw new InvalidArgumentError('Give a time such as 90m, 12h or 30d (s, m, h, d or w).')
 }
 
-/** "all", or kinds separated by commas. */
-export const kinds = (text: string): readonly Kind[] =>
-  text === 'all' ? ALL_KINDS : someOf(ALL_KINDS, 'Choose "all", or some of')(text)
+/** The option with "all", or kinds separated by commas. */
+export const KINDS = [
+  '--kinds <list>',
+  '"all", or kinds separated by commas (default the ten common ones; without --json also what is said)',
+  (text: string): readonly Kind[] =>
+    text === 'all' ? ALL_KINDS : someOf(ALL_KINDS, 'Choose "all", or some of')(text),
+] as const
+
+export const JSON_EVENTS = ['--json', 'print each event as JSON, one a line'] as const
+
+export const DATA_DIR = ['--data-dir <folder>', 'the data folder (default: as for serve)'] as const
 
 /** Parses names separated by commas. @param advice begins the sentence about other names */
 export const someOf =

@@ -1,9 +1,9 @@
-import type { ChatMessage } from '../../../domain/conversation.ts'
+import type { AssistantMessage } from '../../../domain/conversation.ts'
 import type { Json } from '../adapter.ts'
 import { distinct } from '../reply-parts.ts'
 import type { Route } from '../routing.ts'
 
-type Calls = Extract<ChatMessage, { role: 'assistant' }>['calls']
+type Calls = AssistantMessage['calls']
 
 /** The most characters of an id or a name that every provider accepts. */
 const MAX_ID = 50
@@ -47,8 +47,6 @@ export class CallIds {
     return this.#sent.get(id) ?? id
   }
 }
-
-type AssistantMessage = Extract<ChatMessage, { role: 'assistant' }>
 
 /** The items of a reply that this very model sent through this API; null if it was another one. */
 export function ownItems(

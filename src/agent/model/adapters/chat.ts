@@ -5,7 +5,7 @@ import type {
   ChatCompletionTool,
   ChatCompletionUserMessageParam,
 } from 'openai/resources/chat/completions'
-import type { ChatMessage, SentImage } from '../../../domain/conversation.ts'
+import type { AssistantMessage, ChatMessage, SentImage } from '../../../domain/conversation.ts'
 import { sha256 } from '../../../lib/sha256.ts'
 import type { Adapter } from '../adapter.ts'
 import type { ModelRequest, ToolSpec } from '../model.ts'
@@ -39,8 +39,6 @@ export function chatAdapter(): Adapter {
     reader: () => chatReader(),
   }
 }
-
-type AssistantMessage = Extract<ChatMessage, { role: 'assistant' }>
 
 /** The body of a chat completions request. */
 export function toChatBody(

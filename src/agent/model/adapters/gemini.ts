@@ -1,4 +1,4 @@
-import type { ChatMessage, SentImage } from '../../../domain/conversation.ts'
+import type { AssistantMessage, ChatMessage, SentImage } from '../../../domain/conversation.ts'
 import type { Adapter, Json } from '../adapter.ts'
 import type { Effort, ModelRequest, ToolSpec } from '../model.ts'
 import { orNothing, parseJson } from '../reply-parts.ts'
@@ -28,7 +28,6 @@ export function geminiAdapter(): Adapter {
 
 type Part = { readonly [name: string]: Json }
 type Content = { readonly role: 'user' | 'model'; readonly parts: readonly Part[] }
-type AssistantMessage = Extract<ChatMessage, { role: 'assistant' }>
 
 /** The body of Google's generateContent. */
 export function toGeminiBody(request: ModelRequest, route: Route): object {

@@ -5,7 +5,7 @@ import type {
   MessageParam,
   Tool,
 } from '@anthropic-ai/sdk/resources/messages'
-import type { ChatMessage } from '../../../domain/conversation.ts'
+import type { AssistantMessage, ChatMessage } from '../../../domain/conversation.ts'
 import type { Adapter, Json } from '../adapter.ts'
 import type { ModelRequest, ToolSpec } from '../model.ts'
 import { orNothing, parseJson } from '../reply-parts.ts'
@@ -65,7 +65,6 @@ export function messagesAdapter(): Adapter {
   }
 }
 
-type AssistantMessage = Extract<ChatMessage, { role: 'assistant' }>
 type Turn = { readonly role: 'user' | 'assistant'; readonly content: ContentBlockParam[] }
 
 /** The body of a Messages request. */

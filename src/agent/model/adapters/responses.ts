@@ -3,7 +3,7 @@ import type {
   ResponseCreateParamsStreaming,
   ResponseInputItem,
 } from 'openai/resources/responses/responses'
-import type { ChatMessage, SentImage } from '../../../domain/conversation.ts'
+import type { AssistantMessage, ChatMessage, SentImage } from '../../../domain/conversation.ts'
 import type { Adapter, Json } from '../adapter.ts'
 import type { Effort, ModelRequest, ToolSpec } from '../model.ts'
 import { orNothing } from '../reply-parts.ts'
@@ -51,8 +51,6 @@ export function responsesAdapter(): Adapter {
     reader: ({ tools }) => responsesReader(tools),
   }
 }
-
-type AssistantMessage = Extract<ChatMessage, { role: 'assistant' }>
 
 /** The body of a Responses request. */
 export function toResponsesBody(
