@@ -1,14 +1,12 @@
 import { err, ok, type Result } from 'neverthrow'
-import { advance, isIntroductionDue, runEnd } from './advance.ts'
-import { abortCalls, closeOpenCall } from './close-call.ts'
-import type { AgentCommand, FromLog, PersonCommand, QueueCommand, RunCommand } from './commands.ts'
+import { advance, runEnd } from './advance.ts'
+import { abortCalls } from './close-call.ts'
+import type { FromLog, PersonCommand, QueueCommand, RunCommand } from './commands.ts'
+import { decideForAgent } from './decide-for-agent.ts'
 import type { RunError } from './errors.ts'
 import { evolve, fold } from './evolve.ts'
-import { compareListing } from './mcp-tools.ts'
 import type { Idempotency, RecordOf, RunRecord } from './records.ts'
-import { answerApproval, recordReview } from './review.ts'
-import { isWaiting, type RunState, recordOf, startedBy } from './state.ts'
-import { isRepeatable, subagentCalls } from './subagent-state.ts'
+import { isWaiting, type RunState, recordOf } from './state.ts'
 
 type Decided = Result<RunRecord[], RunError>
 type Command<T extends RunCommand['type']> = Extract<RunCommand, { type: T }>
@@ -162,6 +160,40 @@ function respondForCall(
   return answerApproval({ ...answer, answers: seq, callSha256 }, state, now, fromLog)
 }
 
+/** The answer of a person for the call that waits. After it, the process that works on the run continues. */
+function answerApproval(
+  command: Command<'answer_approval'>,
+  state: RunState,
+  now: number,
+  { hashes, isStarter }: FromLog,
+): Decided {
+  const { phase } = state
+  if (phase.type !== 'awaiting_approval') return err({ type: 'not_awaiting_human' })
+  const { decision, reason, answers, callSha256, liftsRule = false, seen = null } = command
+  const [call] = phase.pending
+  if (answers !== phase.seq) {
+    return err({ type: 'stale_decision', open: phase.seq, answered: answers })
+  }
+  if (call === undefined || callSha256 !== phase.callSha256) {
+    return err({ type: 'other_call', callId: call?.call_id ?? '' })
+  }
+  if (phase.content.by === 'other_than_starter' && isStarter) {
+    return err({ type: 'starter_may_not_answer' })
+  }
+  if (liftsRule && (decision !== 'allow' || phase.rule.of !== 'run')) {
+    return err({ type: 'rule_stays' })
+  }
+  const shown = hashes.get(phase.seq)
+  return ok([
+    recordOf(state, now, 'approval_response', {
+      ...{ decision, reason, answers, call_id: call.call_id, call_sha256: callSha256 },
+      ...(liftsRule ? { lifts_rule: true as const } : {}),
+      ...(shown === undefined ? {} : { shown_sha256: shown }),
+      ...(seen === null ? {} : { seen }),
+    }),
+  ])
+}
+
 /** A run that waits for a person needs no server until it has the answer. */
 function queue(
   { reason, expected, overrides }: QueueCommand,
@@ -173,134 +205,5 @@ function queue(
   if (state.queued !== null && !overrides) return ok([])
   return ok([recordOf(state, now, 'run_queued', { reason })])
 }
-
-function decideForAgent(command: AgentCommand, state: RunState, now: number): Decided {
-  if (command.type === 'claim') return claim(command, state, now)
-  if (state.claimant !== command.claimant) {
-    return err({ type: 'claim_lost', claimant: state.claimant })
-  }
-  const outcome = recordOutcome(command, state, now)
-  return outcome.map((records) => withAdvance(records, command, state, now))
-}
-
-/** The records of an agent's command, and all that follows from them without an effect. */
-function withAdvance(records: RunRecord[], command: AgentCommand, state: RunState, now: number) {
-  const after = fold(records, state) ?? state
-  return [...records, ...advance(after, command.readOnlyTools, now)]
-}
-
-/** Claims a run for a process: at its start, after a restart, or from a process that seems dead. */
-function claim(command: Command<'claim'>, state: RunState, now: number): Decided {
-  const { claimant, expected, pid, host, afterCrash = false } = command
-  if (state.claimant !== expected) return err({ type: 'claim_lost', claimant: state.claimant })
-  const open = state.phase.type === 'acting' ? state.phase.open : null
-  const why = afterCrash ? { after_crash: true as const } : {}
-  const claimed = recordOf(state, now, 'run_claimed', { claimant, pid, host, ...why })
-  if (evolve(state, claimed).crashes >= MAX_CRASHES) {
-    const what = open === null ? 'goal was checked' : `call of ${open.tool} ran`
-    const reason = `The server crashed ${MAX_CRASHES} times while the ${what}, so it is not tried again`
-    return ok([
-      claimed,
-      ...closeOpenCall(state, now, 'crashed'),
-      runEnd(state, now, 'failed', reason),
-    ])
-  }
-  const records = [
-    claimed,
-    // Nobody can know whether a call that changes something took effect, so it is never run twice.
-    ...(open !== null && !isRepeatable(open) ? closeOpenCall(state, now, 'in_doubt') : []),
-  ]
-  return ok(withAdvance(records, command, state, now))
-}
-
-function recordOutcome(
-  command: Exclude<AgentCommand, { type: 'claim' }>,
-  state: RunState,
-  now: number,
-): Decided {
-  const { phase } = state
-  const outOfStep = (): Decided =>
-    err({ type: 'out_of_step', command: command.type, phase: phase.type })
-  switch (command.type) {
-    case 'proceed':
-      return ok([])
-    case 'record_reply':
-      if (phase.type !== 'planning') return outOfStep()
-      return ok([
-        recordOf(state, now, 'llm_usage', command.usage),
-        recordOf(state, now, 'assistant_message', command.message),
-      ])
-    case 'record_context':
-      if (!isIntroductionDue(state)) return outOfStep()
-      return ok([recordOf(state, now, 'project_context', command.context)])
-    case 'record_mcp_tools': {
-      const open = phase.type === 'acting' && phase.open !== null
-      if (phase.type !== 'planning' && !open) return outOfStep()
-      const { mcp_servers = [] } = state.config
-      const listed = command.listings.map((one) => compareListing(one, state.mcp, mcp_servers))
-      const isOver = listed.some(({ stops }) => stops !== undefined)
-      return ok([
-        ...listed.map((payload) => recordOf(state, now, 'mcp_tools_listed', payload)),
-        ...(isOver ? closeOpenCall(state, now, 'not_run') : []),
-      ])
-    }
-    case 'record_compaction':
-      if (phase.type !== 'planning') return outOfStep()
-      return ok([
-        ...(command.usage === null ? [] : [recordOf(state, now, 'llm_usage', command.usage)]),
-        recordOf(state, now, 'context_compacted', command.compaction),
-      ])
-    case 'record_summary':
-      if (phase.type !== 'ending' || phase.isSummarized) return outOfStep()
-      return ok([
-        ...(command.usage === null ? [] : [recordOf(state, now, 'llm_usage', command.usage)]),
-        recordOf(state, now, 'run_summary', command.summary),
-      ])
-    case 'record_retry': {
-      if (phase.type !== 'planning') return outOfStep()
-      const { reason, delayMs: delay_ms, failure, contextTokens, fallback } = command
-      const attempt = phase.failures + 1
-      const why = {
-        ...(failure === undefined ? {} : { failure }),
-        ...(contextTokens === undefined ? {} : { context_tokens: contextTokens }),
-        ...(fallback === undefined ? {} : { fallback }),
-      }
-      return ok([recordOf(state, now, 'llm_retry', { attempt, reason, delay_ms, ...why })])
-    }
-    case 'record_review':
-      return recordReview(command, state, now)
-    case 'start_subagent': {
-      const { call_id } = command.start
-      if (!subagentCalls(state).some((call) => call.call_id === call_id)) return outOfStep()
-      if (startedBy(state, call_id) !== null) return outOfStep()
-      return ok([recordOf(state, now, 'subagent_started', command.start)])
-    }
-    case 'record_tool_result':
-      if (phase.type !== 'acting') return outOfStep()
-      if (phase.open?.call_id !== command.result.call_id) return outOfStep()
-      return ok([recordOf(state, now, 'tool_result', command.result)])
-    case 'record_notices': {
-      const call_id = phase.type === 'acting' ? (phase.open?.call_id ?? null) : null
-      return ok(
-        command.notices.map(({ kind, payload }) =>
-          recordOf(state, now, kind, { call_id, ...payload }),
-        ),
-      )
-    }
-    case 'record_goal_check':
-      if (phase.type !== 'evaluating') return outOfStep()
-      return ok([recordOf(state, now, 'goal_check', command.check)])
-    case 'fail': {
-      const { message, traceback } = command
-      return ok([
-        ...closeOpenCall(state, now, 'failed'),
-        recordOf(state, now, 'error', { message, traceback }),
-      ])
-    }
-  }
-}
-
-/** After this many crashes during one call or check, it is not tried again: it may be the cause. */
-const MAX_CRASHES = 3
 
 const NONE: ReadonlySet<string> = new Set()

@@ -7,14 +7,15 @@ import { type ByPointer, redactStrings } from '../log/redacted-record.ts'
 import { type Author, type LoadError, load, recordPages, streamOf } from '../log/run-log.ts'
 import type { AppendError, EventStore, RecordedEvent } from '../store/event-store.ts'
 import {
+  findElsewhere,
   holdsAny,
   needlesOf,
   type Place,
-  REDACTIONS,
-  type Redaction,
+  type PlaceInRun,
   stringsAt,
   stringsOf,
-} from './redaction-ledger.ts'
+} from './places.ts'
+import { REDACTIONS, type Redaction } from './redaction-ledger.ts'
 import type { CarriedOut, Redactor } from './redactor.ts'
 
 export type RedactRequest = {
@@ -25,13 +26,6 @@ export type RedactRequest = {
   readonly reason: string
   /** The part of the text to look for elsewhere in the run; null for the whole text. Not kept. */
   readonly secret: string | null
-}
-
-/** Where a text is in a run. `redactable` is false for a text that the log needs. */
-type PlaceInRun = {
-  readonly seq: number
-  readonly pointer: string
-  readonly redactable: boolean
 }
 
 export type Redacted = {
@@ -245,41 +239,4 @@ function entryOf(
   const whole = kind === 'tool_result' ? payload.sha256 : null
   const artifact = whole === null ? {} : { artifact: whole }
   return { kind: 'redacted', ts, payload: { run_id: runId, seq, redacted, ...artifact, reason } }
-}
-
-/** Where else in the run one of the texts is, also as a part of another text. */
-async function findElsewhere(
-  { store, artifactHolds }: RedactDeps,
-  { runId, seq }: RedactRequest,
-  places: readonly Place[],
-  needles: readonly string[],
-): Promise<Result<PlaceInRun[], LoadError>> {
-  const found: PlaceInRun[] = []
-  if (needles.length === 0) return ok(found)
-  const meant = new Set(places.map(({ pointer }) => pointer))
-  for await (const page of recordPages(store, runId)) {
-    if (page.isErr()) return err(page.error)
-    for (const logged of page.value) {
-      for (const pointer of await placesIn(logged.record, needles, artifactHolds)) {
-        if (logged.seq === seq && meant.has(pointer)) continue
-        const redactable = isFreeText(logged.record.kind, pointer)
-        found.push({ seq: logged.seq, pointer, redactable })
-      }
-    }
-  }
-  return ok(found)
-}
-
-/** An output counts as holding what its artifact holds, because both are redacted together. */
-async function placesIn(
-  { kind, payload }: RunRecord,
-  needles: readonly string[],
-  artifactHolds: RedactDeps['artifactHolds'],
-): Promise<string[]> {
-  const pointers = stringsOf(payload).flatMap(({ pointer, text }) => {
-    return holdsAny(text, needles) ? [pointer] : []
-  })
-  const whole = kind === 'tool_result' ? payload.sha256 : null
-  if (whole === null || pointers.includes('/output')) return pointers
-  return (await artifactHolds(whole, needles)) ? [...pointers, '/output'] : pointers
 }

@@ -2,7 +2,6 @@ import * as z from 'zod'
 import { Sha256 } from '../domain/fields.ts'
 import { OWN_STREAM_PREFIX } from '../domain/records.ts'
 import type { Logged } from '../log/codec.ts'
-import { escapedName, mapStrings } from '../log/commitment.ts'
 import type { StreamDefinition } from '../log/decider.ts'
 
 /** Strings of a record are redacted. Appended before they are, so that none disappears without an entry. */
@@ -50,45 +49,3 @@ export function redactionsOf(redactions: RedactionChain): LoggedRedaction[] {
   for (let rest = redactions; rest !== null; rest = rest.before) found.push(rest.last)
   return found.reverse()
 }
-
-/** A string of a payload, by its RFC 6901 pointer. */
-export type Place = { readonly pointer: string; readonly text: string }
-
-/** All strings of a payload, in their order. */
-export function stringsOf(payload: object): Place[] {
-  const places: Place[] = []
-  mapStrings(payload, (text, pointer) => {
-    places.push({ pointer, text })
-    return text
-  })
-  return places
-}
-
-/** The string at a pointer, or all strings below it. */
-export function stringsAt(payload: object, pointer: string): Place[] {
-  const asWritten = pointer.split('/').map(canonicalName).join('/')
-  return stringsOf(payload).filter((place) => {
-    return place.pointer === asWritten || place.pointer.startsWith(`${asWritten}/`)
-  })
-}
-
-/** Brings two spellings of one name to one, such as a `~` that is not escaped. */
-const canonicalName = (name: string): string =>
-  escapedName(name.replaceAll('~1', '/').replaceAll('~0', '~'))
-
-/** Shorter texts are not looked for: they would be found everywhere. */
-const SHORTEST = 4
-
-/** The forms that texts may have within other texts: as they are, and escaped as in JSON. */
-export function needlesOf(texts: Iterable<string>): readonly string[] {
-  const needles = new Set<string>()
-  for (const text of texts) {
-    if (text.trim().length < SHORTEST) continue
-    needles.add(text)
-    needles.add(JSON.stringify(text).slice(1, -1))
-  }
-  return [...needles]
-}
-
-export const holdsAny = (text: string, needles: readonly string[]): boolean =>
-  needles.some((needle) => text.includes(needle))

@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { firstSeqOf } from '../../src/audit/bundle/bundle-format.ts'
 import { isFreeText } from '../../src/domain/free-text.ts'
 import { decode } from '../../src/log/codec.ts'
-import { stringsOf } from '../../src/redaction/redaction-ledger.ts'
+import { stringsOf } from '../../src/redaction/places.ts'
 import type { RecordedEvent } from '../../src/store/event-store.ts'
 import { checksummed, contentOf, type Part, replaced, type Taken } from './support.ts'
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { readFrame, readText } from '../../src/client/events.ts'
+import { jsonOr } from '../../src/lib/json-or.ts'
 
 const RUN = '550e8400-e29b-41d4-a716-446655440000'
 const STEP = {
@@ -79,6 +80,6 @@ describe('a frame', () => {
       'payload.node',
     ],
   ])('that is %s is refused', (_what, text, named) => {
-    expect(readFrame(JSON.parse(text))._unsafeUnwrapErr()).toContain(named)
+    expect(readFrame(jsonOr(text, undefined))._unsafeUnwrapErr()).toContain(named)
   })
 })

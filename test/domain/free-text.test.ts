@@ -5,7 +5,7 @@ import { isFreeText, neededFor } from '../../src/domain/free-text.ts'
 import { RunRecord } from '../../src/domain/records.ts'
 import { statusOf } from '../../src/domain/state.ts'
 import { mapStrings } from '../../src/log/commitment.ts'
-import { stringsOf } from '../../src/redaction/redaction-ledger.ts'
+import { stringsOf } from '../../src/redaction/places.ts'
 import { validRun } from '../support/run-records.ts'
 
 /** The record with all its free texts redacted. */

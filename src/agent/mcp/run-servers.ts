@@ -11,7 +11,7 @@ import type { StartProcess } from '../../runner/start-process.ts'
 import type { DefinedTool, ToolContext } from '../tools/tool.ts'
 import type { Connection, Endpoint } from './connection.ts'
 import { listingOf, MAX_TOOLS } from './listing.ts'
-import { filledIn, type McpConfiguration } from './servers-file.ts'
+import { filledIn, isSameServer, type McpConfiguration } from './servers-file.ts'
 import { notCalled } from './tool-output.ts'
 
 type Deps = {
@@ -246,8 +246,3 @@ async function call(
   if (connection.failure === null) slot.isSecondTry = false
   return result
 }
-
-/** Whether a run may use the secrets of the configuration: not for another program or address. */
-const isSameServer = (known: McpServer, recorded: McpServer): boolean =>
-  JSON.stringify([known.command, known.args, known.url, known.network]) ===
-  JSON.stringify([recorded.command, recorded.args, recorded.url, recorded.network])

@@ -128,3 +128,8 @@ export const filledIn = (template: string, { variables }: McpConfiguration): str
 /** The secrets of the configuration, each with the name of its variable. */
 export const secretsOfServers = ({ variables }: McpConfiguration): OwnSecret[] =>
   [...variables].map(([name, value]) => ({ name, value }))
+
+/** Whether a run may use the secrets of the configuration: not for another program or address. */
+export const isSameServer = (known: McpServer, recorded: McpServer): boolean =>
+  JSON.stringify([known.command, known.args, known.url, known.network]) ===
+  JSON.stringify([recorded.command, recorded.args, recorded.url, recorded.network])

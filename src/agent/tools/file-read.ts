@@ -33,11 +33,6 @@ type LineRange = {
 /** The kept beginning of a line, and how many characters come after it. */
 type KeptLine = { readonly bytes: Buffer; readonly missing: number }
 
-type ReadProblem =
-  | { readonly type: 'binary' }
-  | { readonly type: 'after_the_end'; readonly lines: number }
-  | { readonly type: 'too_far' }
-
 /** Collects the lines of a range from chunks of bytes, and counts the others. Keeps nothing of what it skips. */
 class LineCollector {
   readonly #range: LineRange
@@ -143,25 +138,28 @@ type Read = {
 async function readRange(
   chunks: AsyncIterable<Buffer>,
   range: LineRange,
-): Promise<Result<Read, ReadProblem>> {
+  what: string,
+): Promise<Result<Read, string>> {
   const collected = new LineCollector(range)
   let scanned = 0
   for await (const chunk of chunks) {
     range.signal.throwIfAborted()
     const isBinary = chunk.includes(0)
-    if (isBinary && !collected.isFull) return err({ type: 'binary' })
+    if (isBinary && !collected.isFull) return err(`${what} is a binary file.`)
     scanned += chunk.length
     if (collected.isFull && (isBinary || scanned > MAX_COUNTED_BYTES)) {
       return ok({ collected, total: null })
     }
     collected.add(chunk)
     if (collected.line < range.offset && scanned >= MAX_SCANNED_BYTES) {
-      return err({ type: 'too_far' })
+      return err(
+        `${what} is too large: that line is not within its first ${MAX_SCANNED_BYTES} bytes.`,
+      )
     }
   }
   collected.end()
   const total = collected.isOpen ? collected.line : collected.line - 1
-  if (range.offset > Math.max(1, total)) return err({ type: 'after_the_end', lines: total })
+  if (range.offset > Math.max(1, total)) return err(`${what} has only ${counted(total, 'line')}.`)
   return ok({ collected, total })
 }
 
@@ -193,27 +191,14 @@ function present({ collected, total }: Read, { offset }: LineRange, size: number
 const shortened = (line: string, missing: number): string =>
   cutLine(line.replace(/\r$/, '').replace(/^\ufeff/, ''), LINE_CHARS, missing)
 
-function describeReadProblem(what: string, problem: ReadProblem): string {
-  switch (problem.type) {
-    case 'binary':
-      return `${what} is a binary file.`
-    case 'after_the_end':
-      return `${what} has only ${counted(problem.lines, 'line')}.`
-    case 'too_far':
-      return `${what} is too large: that line is not within its first ${MAX_SCANNED_BYTES} bytes.`
-  }
-}
-
 /** Lines of a text as a model reads them; the error is a sentence. @param what names the text */
 export async function readLines(
   { chunks, size }: { readonly chunks: AsyncIterable<Buffer>; readonly size: number },
   range: LineRange,
   what: string,
 ): Promise<Result<string, string>> {
-  const read = await readRange(chunks, range)
-  return read
-    .map((read) => present(read, range, size))
-    .mapErr((problem) => describeReadProblem(what, problem))
+  const read = await readRange(chunks, range, what)
+  return read.map((read) => present(read, range, size))
 }
 
 /** The arguments that name a range of lines. */

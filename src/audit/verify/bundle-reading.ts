@@ -15,12 +15,20 @@ import {
   PROOF,
   RECORDS_V1,
   REDACTIONS_FILE,
+  recordsPath,
   type Version,
 } from '../bundle/bundle-format.ts'
-import { type KnownKeys, knownKeys } from '../proofs/public-keys.ts'
+import {
+  hasAnchors,
+  isTrusted,
+  type KnownKeys,
+  knownKeys,
+  type TrustAnchors,
+} from '../proofs/public-keys.ts'
+import { checkSeal, type Sealed } from '../proofs/statements.ts'
 import type { ContentsPool } from './contents-pool.ts'
 import { RedactionCheck } from './redaction-check.ts'
-import type { Finding } from './report.ts'
+import type { Finding, Trust } from './report.ts'
 import { verifyRedactions } from './verify-ledger.ts'
 import { RecordsCheck, type RecordsObserver, type VerifiedRecords } from './verify-records.ts'
 
@@ -198,4 +206,38 @@ export class BundleReading {
 /** The record that names an artifact, by the path of the artifact; null for any other path. */
 export function namedBy(path: string, records: VerifiedRecords | null): number | null {
   return records?.artifacts.get(path.slice(ARTIFACTS.length)) ?? null
+}
+
+/** What is wrong with the signatures of an export. */
+export function sealsBroken({ manifest, proof, keys }: BundleContents): Finding[] {
+  const findings = [...sealBroken(MANIFEST, manifest, keys), ...sealBroken(PROOF, proof, keys)]
+  if (manifest === null || proof === null) return findings
+  if (manifest.run_id === proof.run_id && manifest.records === proof.length) return findings
+  const message = `it names ${proof.length} records of ${proof.run_id}, the manifest ${manifest.records} of ${manifest.run_id}`
+  return [...findings, { problem: 'changed', where: PROOF, seq: null, message }]
+}
+
+function sealBroken(where: string, statement: Sealed | null, keys: KnownKeys): Finding[] {
+  const seal = statement === null ? 'good' : checkSeal(statement, keys)
+  if (statement === null || seal === 'good') return []
+  const message =
+    seal === 'bad'
+      ? `its signature is not from the key ${statement.key}: it was changed after it was signed`
+      : `the key ${statement.key} is not known, so its signature cannot be checked`
+  return [{ problem: 'signature', where, seq: null, message }]
+}
+
+/** The part that holds a record, or should hold it. */
+export function fileOf(seq: number, { version, parts }: BundleContents): string {
+  const before = parts.filter(({ path }) => (firstSeqOf(path) ?? Number.POSITIVE_INFINITY) <= seq)
+  return before.at(-1)?.path ?? (version === 1 ? RECORDS_V1 : recordsPath(0))
+}
+
+/** Whether everything in an export that is signed is signed with keys that the reader trusts. */
+export function trustOf({ manifest, proof }: BundleContents, anchors: TrustAnchors): Trust {
+  if (!hasAnchors(anchors)) return 'not_compared'
+  const all = [manifest?.key, proof?.key].every(
+    (key) => key !== undefined && isTrusted(anchors, key),
+  )
+  return all ? 'trusted' : 'not_trusted'
 }

@@ -10,18 +10,19 @@ import {
   REDACTIONS_FILE,
   recordsPath,
 } from '../bundle/bundle-format.ts'
+import { NO_ANCHORS, type TrustAnchors } from '../proofs/public-keys.ts'
 import {
-  hasAnchors,
-  isTrusted,
-  type KnownKeys,
-  NO_ANCHORS,
-  type TrustAnchors,
-} from '../proofs/public-keys.ts'
-import { checkSeal, type Sealed } from '../proofs/statements.ts'
-import { type BundleContents, BundleReading, namedBy, type Observers } from './bundle-reading.ts'
+  type BundleContents,
+  BundleReading,
+  fileOf,
+  namedBy,
+  type Observers,
+  sealsBroken,
+  trustOf,
+} from './bundle-reading.ts'
 import { ContentsPool } from './contents-pool.ts'
 import { FamilyCheck } from './family-check.ts'
-import type { BundleReport, Finding, Trust } from './report.ts'
+import type { BundleReport, Finding } from './report.ts'
 import type { VerifiedRecords } from './verify-records.ts'
 
 export type VerifyOptions = Observers & {
@@ -191,30 +192,6 @@ function manifestMalformed({ manifest, version }: BundleContents): Finding[] {
   )
 }
 
-function sealsBroken({ manifest, proof, keys }: BundleContents): Finding[] {
-  const findings = [...sealBroken(MANIFEST, manifest, keys), ...sealBroken(PROOF, proof, keys)]
-  if (manifest === null || proof === null) return findings
-  if (manifest.run_id === proof.run_id && manifest.records === proof.length) return findings
-  const message = `it names ${proof.length} records of ${proof.run_id}, the manifest ${manifest.records} of ${manifest.run_id}`
-  return [...findings, { problem: 'changed', where: PROOF, seq: null, message }]
-}
-
-function sealBroken(where: string, statement: Sealed | null, keys: KnownKeys): Finding[] {
-  const seal = statement === null ? 'good' : checkSeal(statement, keys)
-  if (statement === null || seal === 'good') return []
-  const message =
-    seal === 'bad'
-      ? `its signature is not from the key ${statement.key}: it was changed after it was signed`
-      : `the key ${statement.key} is not known, so its signature cannot be checked`
-  return [{ problem: 'signature', where, seq: null, message }]
-}
-
-/** The part that holds a record, or should hold it. */
-function fileOf(seq: number, { version, parts }: BundleContents): string {
-  const before = parts.filter(({ path }) => (firstSeqOf(path) ?? Number.POSITIVE_INFINITY) <= seq)
-  return before.at(-1)?.path ?? (version === 1 ? RECORDS_V1 : recordsPath(0))
-}
-
 function recordsNotSigned(contents: BundleContents): Finding[] {
   const { records, proof } = contents
   const found = (problem: Finding['problem'], seq: number, message: string): Finding[] => [
@@ -267,12 +244,4 @@ function redactionsAmiss(contents: BundleContents): Finding[] {
   return redactions.findings(known).map(({ runId: _, where, ...finding }) => {
     return { ...finding, where: where ?? fileOf(finding.seq, contents) }
   })
-}
-
-function trustOf({ manifest, proof }: BundleContents, anchors: TrustAnchors): Trust {
-  if (!hasAnchors(anchors)) return 'not_compared'
-  const all = [manifest?.key, proof?.key].every(
-    (key) => key !== undefined && isTrusted(anchors, key),
-  )
-  return all ? 'trusted' : 'not_trusted'
 }

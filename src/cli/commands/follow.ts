@@ -1,16 +1,20 @@
-import { createInterface } from 'node:readline/promises'
 import { err, ok, type Result } from 'neverthrow'
 import { type AgentEvent, type Kind, type RunDetails, WatchError } from '../../client/index.ts'
-import type { CallDecision, Decision } from '../../domain/records.ts'
 import { Backoff } from '../../lib/backoff.ts'
 import { counted } from '../../lib/counted.ts'
 import type { Connection } from '../connection.ts'
+import {
+  askAboutCall,
+  askDecision,
+  atTerminal,
+  callLines,
+  shownHash,
+} from '../terminal/decisions.ts'
 import { eventLine, shownKinds } from '../terminal/event-line.ts'
 import { EXIT, exitCodeOf } from '../terminal/exit-codes.ts'
 import { liveBlock } from '../terminal/live-block.ts'
 import { oneLine } from '../terminal/plain-text.ts'
 import { print, printJson, reportState, say } from '../terminal/print.ts'
-import { callLines, shownHash } from '../terminal/waiting-call.ts'
 
 export type FollowOptions = {
   /** Prints events as JSON, one a line, instead of lines for people. */
@@ -216,67 +220,5 @@ class HumanChecks {
     const seen = meta === undefined ? null : { seq, hash: meta.hash }
     const answered = await client.runs.resume(this.#run.run_id, { ...answer, seq, seen })
     if (answered.isErr()) say(explain(answered.error))
-  }
-}
-
-type Answer<D> = { readonly decision: D; readonly reason: string | null }
-
-type Decisions<D> = Readonly<Record<string, D | 'later'>>
-
-const CALL_DECISIONS: Decisions<CallDecision> = {
-  a: 'allow',
-  allow: 'allow',
-  d: 'deny',
-  deny: 'deny',
-  '': 'later',
-}
-const DECISIONS: Decisions<Decision> = {
-  a: 'approve',
-  approve: 'approve',
-  x: 'abort',
-  abort: 'abort',
-  '': 'later',
-}
-
-const askDecision = (signal: AbortSignal, onInterrupt: () => void) =>
-  ask('[a]pprove, [x] abort, Enter to decide later: ', DECISIONS, signal, onInterrupt)
-
-const askAboutCall = (signal: AbortSignal, onInterrupt: () => void) =>
-  ask('[a]llow, [d]eny, Enter to decide later: ', CALL_DECISIONS, signal, onInterrupt)
-
-/** Whether there is a person to ask. */
-const atTerminal = (): boolean => process.stdin.isTTY && process.stderr.isTTY
-
-/**
- * Asks the person at the terminal what to do with a run. Null if the person leaves the decision open, or
- * `signal` withdraws the question.
- * @param onInterrupt called for Ctrl+C, which is no signal while the terminal is in this mode
- */
-async function ask<D extends string>(
-  question: string,
-  decisions: Decisions<D>,
-  signal: AbortSignal,
-  onInterrupt: () => void,
-): Promise<Answer<D> | null> {
-  const terminal = createInterface({ input: process.stdin, output: process.stderr })
-  const closed = new AbortController()
-  terminal.once('SIGINT', onInterrupt)
-  terminal.once('close', () => closed.abort())
-  const options = { signal: AbortSignal.any([signal, closed.signal]) }
-  try {
-    for (;;) {
-      const text = await terminal.question(question, options)
-      const decision = decisions[text.trim().toLowerCase()]
-      if (decision === undefined) continue
-      if (decision === 'later') return null
-      const reason = await terminal.question('Reason (Enter for none): ', options)
-      return { decision, reason: reason.trim() || null }
-    }
-  } catch (thrown) {
-    if (!options.signal.aborted) throw thrown
-    process.stderr.write('\n')
-    return null
-  } finally {
-    terminal.close()
   }
 }

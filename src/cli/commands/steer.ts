@@ -3,10 +3,10 @@ import { err, ok, type Result } from 'neverthrow'
 import { EFFORTS, type Effort, type Seen } from '../../api/records.ts'
 import type { RunStanding } from '../../client/index.ts'
 import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
+import { callLines, shownHash } from '../terminal/decisions.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { callHash, names, positiveInt, seen, seq, wordsOf } from '../terminal/option-values.ts'
 import { print, say } from '../terminal/print.ts'
-import { callLines, shownHash } from '../terminal/waiting-call.ts'
 
 type AbortOptions = ServerOptions & {
   readonly reason?: string

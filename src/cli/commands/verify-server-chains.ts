@@ -1,6 +1,7 @@
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { Checkpoint, LedgerProof, ledgerStream, RunHead } from '../../api/audit.ts'
+import type { RunSummary } from '../../api/runs.ts'
 import { linesOf } from '../../audit/bundle/record-lines.ts'
 import { KeptHeads } from '../../audit/checkpoints/run-heads.ts'
 import type { KnownKeys } from '../../audit/proofs/public-keys.ts'
@@ -14,7 +15,13 @@ import {
 } from '../../audit/verify/verify-checkpoints.ts'
 import { verifyLedgerLines } from '../../audit/verify/verify-ledger.ts'
 import { keptFindings } from '../../audit/verify/verify-store.ts'
-import { type DownloadFailure, download, downloadJson, type ServerOptions } from '../connection.ts'
+import {
+  connect,
+  type DownloadFailure,
+  download,
+  downloadJson,
+  type ServerOptions,
+} from '../connection.ts'
 
 export type VerifiedLedgers = {
   /** The number of entries that hold, by the name of the ledger. */
@@ -150,5 +157,24 @@ async function runsOf(
     return ok(heads)
   } catch (cause) {
     return err({ code: null, message: `The runs of a checkpoint cannot be read: ${String(cause)}` })
+  }
+}
+
+/** The list of runs of the server, by id. */
+export async function listedRuns(
+  options: ServerOptions,
+): Promise<Result<ReadonlyMap<string, RunSummary>, string>> {
+  const connection = connect(options)
+  if (connection.isErr()) return err(connection.error)
+  const { client, explain } = connection.value
+  const runs = new Map<string, RunSummary>()
+  for (let cursor: string | undefined; ; ) {
+    const page = await client.runs.list({ limit: 1000, cursor })
+    if (page.isErr()) return err(explain(page.error))
+    const before = runs.size
+    for (const run of page.value.runs) runs.set(run.run_id, run)
+    if (page.value.next === null) return ok(runs)
+    if (runs.size === before) return err('The server lists the same runs again and again.')
+    cursor = page.value.next
   }
 }

@@ -17,10 +17,11 @@ import { messageOf } from '../../lib/message-of.ts'
 import { canonicalText } from '../../log/commitment.ts'
 import type { LoadedRun } from '../../log/run-log.ts'
 import { runDetails } from '../../queries/run-details.ts'
-import { connect, download, downloadJson, type ServerOptions } from '../connection.ts'
+import { download, downloadJson, type ServerOptions } from '../connection.ts'
 import type { LiveReport } from '../terminal/report-lines.ts'
 import { trustOf } from './anchors.ts'
 import {
+  listedRuns,
   type ReadCheckpoints,
   readCheckpoints,
   type VerifiedLedgers,
@@ -58,25 +59,6 @@ export async function verifyServer(
   if (families.isErr()) return err(families.error)
   const ledgers = await verifyLedgers(options, keys, checkpoints.value.heads)
   return ledgers.map((verified) => check.report(checkpoints.value, verified, own))
-}
-
-/** The list of runs of the server, by id. */
-async function listedRuns(
-  options: ServerOptions,
-): Promise<Result<ReadonlyMap<string, RunSummary>, string>> {
-  const connection = connect(options)
-  if (connection.isErr()) return err(connection.error)
-  const { client, explain } = connection.value
-  const runs = new Map<string, RunSummary>()
-  for (let cursor: string | undefined; ; ) {
-    const page = await client.runs.list({ limit: 1000, cursor })
-    if (page.isErr()) return err(explain(page.error))
-    const before = runs.size
-    for (const run of page.value.runs) runs.set(run.run_id, run)
-    if (page.value.next === null) return ok(runs)
-    if (runs.size === before) return err('The server lists the same runs again and again.')
-    cursor = page.value.next
-  }
 }
 
 /** A server breaks an export off if it cannot read the rest of it. That is not a finding about the run. */

@@ -1,0 +1,177 @@
+import { err, ok, type Result } from 'neverthrow'
+import { advance, isIntroductionDue, runEnd } from './advance.ts'
+import { nameOfRule } from './approvals/rules.ts'
+import { closeOpenCall, deniedCall } from './close-call.ts'
+import type { AgentCommand } from './commands.ts'
+import type { RunError } from './errors.ts'
+import { evolve, fold } from './evolve.ts'
+import { compareListing, onlyReads } from './mcp-tools.ts'
+import type { RunRecord } from './records.ts'
+import { isReviewDue, type RunState, recordOf, startedBy } from './state.ts'
+import { isRepeatable, subagentCalls } from './subagent-state.ts'
+
+type Decided = Result<RunRecord[], RunError>
+type Command<T extends AgentCommand['type']> = Extract<AgentCommand, { type: T }>
+
+/** Decides for the process that works on a run, and only for that. */
+export function decideForAgent(command: AgentCommand, state: RunState, now: number): Decided {
+  if (command.type === 'claim') return claim(command, state, now)
+  if (state.claimant !== command.claimant) {
+    return err({ type: 'claim_lost', claimant: state.claimant })
+  }
+  const outcome = recordOutcome(command, state, now)
+  return outcome.map((records) => withAdvance(records, command, state, now))
+}
+
+/** The records of an agent's command, and all that follows from them without an effect. */
+function withAdvance(records: RunRecord[], command: AgentCommand, state: RunState, now: number) {
+  const after = fold(records, state) ?? state
+  return [...records, ...advance(after, command.readOnlyTools, now)]
+}
+
+/** Claims a run for a process: at its start, after a restart, or from a process that seems dead. */
+function claim(command: Command<'claim'>, state: RunState, now: number): Decided {
+  const { claimant, expected, pid, host, afterCrash = false } = command
+  if (state.claimant !== expected) return err({ type: 'claim_lost', claimant: state.claimant })
+  const open = state.phase.type === 'acting' ? state.phase.open : null
+  const why = afterCrash ? { after_crash: true as const } : {}
+  const claimed = recordOf(state, now, 'run_claimed', { claimant, pid, host, ...why })
+  if (evolve(state, claimed).crashes >= MAX_CRASHES) {
+    const what = open === null ? 'goal was checked' : `call of ${open.tool} ran`
+    const reason = `The server crashed ${MAX_CRASHES} times while the ${what}, so it is not tried again`
+    return ok([
+      claimed,
+      ...closeOpenCall(state, now, 'crashed'),
+      runEnd(state, now, 'failed', reason),
+    ])
+  }
+  const records = [
+    claimed,
+    // Nobody can know whether a call that changes something took effect, so it is never run twice.
+    ...(open !== null && !isRepeatable(open) ? closeOpenCall(state, now, 'in_doubt') : []),
+  ]
+  return ok(withAdvance(records, command, state, now))
+}
+
+function recordOutcome(
+  command: Exclude<AgentCommand, { type: 'claim' }>,
+  state: RunState,
+  now: number,
+): Decided {
+  const { phase } = state
+  const outOfStep = (): Decided =>
+    err({ type: 'out_of_step', command: command.type, phase: phase.type })
+  switch (command.type) {
+    case 'proceed':
+      return ok([])
+    case 'record_reply':
+      if (phase.type !== 'planning') return outOfStep()
+      return ok([
+        recordOf(state, now, 'llm_usage', command.usage),
+        recordOf(state, now, 'assistant_message', command.message),
+      ])
+    case 'record_context':
+      if (!isIntroductionDue(state)) return outOfStep()
+      return ok([recordOf(state, now, 'project_context', command.context)])
+    case 'record_mcp_tools': {
+      const open = phase.type === 'acting' && phase.open !== null
+      if (phase.type !== 'planning' && !open) return outOfStep()
+      const { mcp_servers = [] } = state.config
+      const listed = command.listings.map((one) => compareListing(one, state.mcp, mcp_servers))
+      const isOver = listed.some(({ stops }) => stops !== undefined)
+      return ok([
+        ...listed.map((payload) => recordOf(state, now, 'mcp_tools_listed', payload)),
+        ...(isOver ? closeOpenCall(state, now, 'not_run') : []),
+      ])
+    }
+    case 'record_compaction':
+      if (phase.type !== 'planning') return outOfStep()
+      return ok([
+        ...(command.usage === null ? [] : [recordOf(state, now, 'llm_usage', command.usage)]),
+        recordOf(state, now, 'context_compacted', command.compaction),
+      ])
+    case 'record_summary':
+      if (phase.type !== 'ending' || phase.isSummarized) return outOfStep()
+      return ok([
+        ...(command.usage === null ? [] : [recordOf(state, now, 'llm_usage', command.usage)]),
+        recordOf(state, now, 'run_summary', command.summary),
+      ])
+    case 'record_retry': {
+      if (phase.type !== 'planning') return outOfStep()
+      const { reason, delayMs: delay_ms, failure, contextTokens, fallback } = command
+      const attempt = phase.failures + 1
+      const why = {
+        ...(failure === undefined ? {} : { failure }),
+        ...(contextTokens === undefined ? {} : { context_tokens: contextTokens }),
+        ...(fallback === undefined ? {} : { fallback }),
+      }
+      return ok([recordOf(state, now, 'llm_retry', { attempt, reason, delay_ms, ...why })])
+    }
+    case 'record_review':
+      return recordReview(command, state, now)
+    case 'start_subagent': {
+      const { call_id } = command.start
+      if (!subagentCalls(state).some((call) => call.call_id === call_id)) return outOfStep()
+      if (startedBy(state, call_id) !== null) return outOfStep()
+      return ok([recordOf(state, now, 'subagent_started', command.start)])
+    }
+    case 'record_tool_result':
+      if (phase.type !== 'acting') return outOfStep()
+      if (phase.open?.call_id !== command.result.call_id) return outOfStep()
+      return ok([recordOf(state, now, 'tool_result', command.result)])
+    case 'record_notices': {
+      const call_id = phase.type === 'acting' ? (phase.open?.call_id ?? null) : null
+      return ok(
+        command.notices.map(({ kind, payload }) =>
+          recordOf(state, now, kind, { call_id, ...payload }),
+        ),
+      )
+    }
+    case 'record_goal_check':
+      if (phase.type !== 'evaluating') return outOfStep()
+      return ok([recordOf(state, now, 'goal_check', command.check)])
+    case 'fail': {
+      const { message, traceback } = command
+      return ok([
+        ...closeOpenCall(state, now, 'failed'),
+        recordOf(state, now, 'error', { message, traceback }),
+      ])
+    }
+  }
+}
+
+/** What the rules say of the next call: it begins, is denied, or waits for a person. */
+function recordReview(
+  { callId, callSha256, verdict, readOnlyTools }: Command<'record_review'>,
+  state: RunState,
+  now: number,
+): Decided {
+  const { phase } = state
+  const call = phase.type === 'acting' ? phase.pending[0] : undefined
+  if (call === undefined || call.call_id !== callId || !isReviewDue(state)) {
+    return err({ type: 'out_of_step', command: 'record_review', phase: phase.type })
+  }
+  const { action, rule, doubt } = verdict
+  const begun = recordOf(state, now, 'tool_call', {
+    ...call,
+    read_only: onlyReads(call.tool, readOnlyTools, state.mcp),
+  })
+  if (action === 'allow' || rule === null) return ok([begun])
+  const { content, ...name } = rule
+  if (action === 'deny') {
+    const why = [
+      content.reason,
+      doubt === null ? undefined : `It cannot be judged with certainty: ${doubt}.`,
+    ]
+    const reason = why.filter((part) => part !== undefined).join(' ') || null
+    return ok([begun, deniedCall(state, now, call, { by: nameOfRule(name), reason })])
+  }
+  const question = {
+    ...{ call_id: call.call_id, tool: call.tool, call_sha256: callSha256, rule: name, content },
+    ...(doubt === null ? {} : { doubt }),
+  }
+  return ok([recordOf(state, now, 'approval_required', question)])
+}
+
+/** After this many crashes during one call or check, it is not tried again: it may be the cause. */
+const MAX_CRASHES = 3
