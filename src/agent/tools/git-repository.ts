@@ -18,15 +18,18 @@ export type GitProblem =
   /** git itself failed. */
   | { readonly type: 'command'; readonly result: CommandResult }
 
+const ELSEWHERE =
+  'Isolated commands see another one only if RETRAI_TOOL_PATHS of the server names its folder, and can then read it.'
+
 /** A sentence for the model. */
 export function describeGitProblem(problem: Exclude<GitProblem, { type: 'command' }>): string {
   switch (problem.type) {
     case 'no_repository':
       return 'fatal: not a git repository (or any of the parent directories): .git'
     case 'leads_outside':
-      return `${problem.what} leads out of the project's folder. The git tools read a repository only if all of it is in that folder. Use bash_exec for others.`
+      return `${problem.what} leads out of the project's folder. The git tools read a repository only if all of it is in that folder. ${ELSEWHERE}`
     case 'worktree':
-      return 'This is a linked worktree: its repository is outside of the project. The git tools do not read it. Use bash_exec.'
+      return `This is a linked worktree: its repository is outside of the project. The git tools do not read it. ${ELSEWHERE}`
     case 'unusable':
       return `The repository cannot be read: ${problem.message}.`
   }

@@ -7,6 +7,7 @@ export type PathProblem =
   | { readonly type: 'dangling_link'; readonly link: string }
   | { readonly type: 'not_found' }
   | { readonly type: 'is_folder' }
+  | { readonly type: 'not_empty' }
   | { readonly type: 'not_a_folder' }
   | { readonly type: 'not_a_file' }
   | { readonly type: 'too_large'; readonly maxBytes: number }
@@ -32,6 +33,8 @@ export function describeProblem(path: string, problem: PathProblem): string {
       return `${name} does not exist.`
     case 'is_folder':
       return `${name} is a folder, not a file.`
+    case 'not_empty':
+      return `${name} is a folder that is not empty.`
     case 'not_a_folder':
       return `${name} is not a folder, or leads through something that is not a folder.`
     case 'not_a_file':
@@ -53,7 +56,8 @@ export function describeProblem(path: string, problem: PathProblem): string {
 
 /** What an error of the file system means for a path. */
 export function problemOf(cause: unknown): PathProblem {
-  const message = messageOf(cause)
+  // Without the system call and its path, which may be one of the server's own.
+  const message = messageOf(cause).replace(/, \w+ '.*$/s, '')
   switch (codeOf(cause)) {
     case 'ENOENT':
       return { type: 'not_found' }
@@ -61,6 +65,8 @@ export function problemOf(cause: unknown): PathProblem {
       return { type: 'not_a_folder' }
     case 'EISDIR':
       return { type: 'is_folder' }
+    case 'ENOTEMPTY':
+      return { type: 'not_empty' }
     case 'EACCES':
     case 'EPERM':
       return { type: 'no_access' }

@@ -3,6 +3,7 @@ import { basename } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { masksIn } from '../../domain/mask/finder.ts'
+import { counted } from '../../lib/counted.ts'
 import { codeOf } from '../../lib/message-of.ts'
 import { processMask } from '../../log/masking.ts'
 import {
@@ -44,7 +45,9 @@ export const fileWrite = defineTool({
     const written = await writeAtomically(confined.value, content)
     if (written.isErr()) return failed(describeProblem(path, written.error))
     const what = written.value === 'created' ? 'Created' : 'Replaced'
-    return succeeded(`${what} ${confined.value.shown} (${Buffer.byteLength(content)} bytes).`)
+    return succeeded(
+      `${what} ${confined.value.shown} (${counted(Buffer.byteLength(content), 'byte')}).`,
+    )
   },
 })
 

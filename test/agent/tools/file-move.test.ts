@@ -24,7 +24,7 @@ describe('file_delete', () => {
   test.each([
     ['none', 'does not exist'],
     ['.', 'is a folder'],
-    ['folder', 'not empty'],
+    ['folder', '"folder" is a folder that is not empty.'],
     ['folder/a.txt/x', 'is not a folder'],
   ])('says why %s is not deleted', async (path, words) => {
     const { cwd, run } = await projectWith({ 'folder/a.txt': 'a' })

@@ -169,6 +169,8 @@ describe('file_write', () => {
     const { cwd, run } = await projectWith()
     const result = await run('file_write', { path: 'a/b/c.txt', content: 'grün\n' })
     expect(result).toMatchObject({ outcome: 'ok', output: 'Created a/b/c.txt (6 bytes).' })
+    const short = await run('file_write', { path: 'short', content: '1' })
+    expect(short.output).toBe('Created short (1 byte).')
     expect(await readFile(join(cwd, 'a/b/c.txt'), 'utf8')).toBe('grün\n')
     expect(await readdir(join(cwd, 'a/b'))).toEqual(['c.txt'])
   })
