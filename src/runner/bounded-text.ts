@@ -23,6 +23,7 @@ const FIRST_HEAD_BYTES = 4096
  * more memory than its limit, and its end, where most summaries are, is kept.
  */
 export class BoundedText {
+  readonly #limit: number
   #headLimit: number
   readonly #tailLimit: number
   #head = Buffer.alloc(0)
@@ -34,16 +35,36 @@ export class BoundedText {
   #inTail = 0
 
   constructor(limit: number) {
+    this.#limit = limit
     this.#headLimit = Math.ceil(limit / 2)
     this.#tailLimit = Math.floor(limit / 2)
   }
 
   add(text: string): void {
     if (text === '') return
-    const bytes = Buffer.from(text)
+    const size = Buffer.byteLength(text)
     const room = this.#headLimit - this.#headSize
-    this.#addToHead(bytes.subarray(0, room))
-    if (bytes.length > room) this.#addToRing(bytes.subarray(room))
+    if (size <= room) {
+      this.#growHead(size)
+      this.#headSize += this.#head.write(text, this.#headSize)
+      return
+    }
+    const bytes = Buffer.from(text)
+    this.#growHead(room)
+    this.#headSize += bytes.copy(this.#head, this.#headSize, 0, room)
+    this.#addToRing(bytes.subarray(room))
+  }
+
+  /** The same text, to which other text is added from now on. */
+  copy(): BoundedText {
+    const copy = new BoundedText(this.#limit)
+    copy.#headLimit = this.#headLimit
+    copy.#head = Buffer.from(this.#head)
+    copy.#headSize = this.#headSize
+    copy.#ring = this.#ring === null ? null : Buffer.from(this.#ring)
+    copy.#afterHead = this.#afterHead
+    copy.#inTail = this.#inTail
+    return copy
   }
 
   /** Counts bytes that are dropped, and drops what came after the head. */
@@ -56,6 +77,7 @@ export class BoundedText {
   /** What is kept. If something was dropped, a line in its place has the number of bytes. */
   text(): string {
     const head = this.#head.subarray(0, this.#headSize)
+    if (this.#afterHead === 0) return head.toString()
     const tail = this.#tail()
     if (this.#afterHead <= tail.length) return Buffer.concat([head, tail]).toString()
     const headEnd = characterEnd(head)
@@ -65,25 +87,20 @@ export class BoundedText {
     return kept.join(`\n[${dropped} bytes of output are dropped here]\n`)
   }
 
-  #addToHead(bytes: Buffer): void {
-    const needed = this.#headSize + bytes.length
-    if (needed > this.#head.length) {
-      const size = Math.min(
-        this.#headLimit,
-        Math.max(FIRST_HEAD_BYTES, needed, this.#head.length * 2),
-      )
-      const grown = Buffer.alloc(size)
-      this.#head.copy(grown, 0, 0, this.#headSize)
-      this.#head = grown
-    }
-    bytes.copy(this.#head, this.#headSize)
-    this.#headSize = needed
+  /** Makes room for so many bytes more. */
+  #growHead(bytes: number): void {
+    const needed = this.#headSize + bytes
+    if (needed <= this.#head.length) return
+    const size = Math.max(FIRST_HEAD_BYTES, needed, this.#head.length * 2)
+    const grown = Buffer.allocUnsafeSlow(Math.min(this.#headLimit, size))
+    this.#head.copy(grown, 0, 0, this.#headSize)
+    this.#head = grown
   }
 
   #addToRing(bytes: Buffer): void {
     const size = this.#tailLimit
     if (size > 0) {
-      this.#ring ??= Buffer.alloc(size)
+      this.#ring ??= Buffer.allocUnsafeSlow(size)
       const latest = bytes.subarray(Math.max(0, bytes.length - size))
       const at = (this.#afterHead + bytes.length - latest.length) % size
       const untilEnd = latest.copy(this.#ring, at)

@@ -11,13 +11,13 @@ const SMALL_BYTES = 16 * 1024
 const REST_MS = 2
 
 /** What output is added to. */
-type Sink = Pick<BoundedText, 'add' | 'skip' | 'text'>
+type Sink = Pick<BoundedText, 'add' | 'skip'>
 
 type CollectedOutput = {
   readonly stdout: BoundedText
   readonly stderr: BoundedText
   /** Both in the order in which they came. A character whose bytes came in two chunks stays whole. */
-  readonly both: Sink
+  readonly both: Pick<BoundedText, 'text'>
   readonly bytes: () => number
   /** Resolves when both streams are closed. */
   readonly closed: Promise<unknown>
@@ -36,7 +36,7 @@ export function collectOutput(
     maxTotalBytes,
     onTooMuch,
     onOutput = () => {},
-    both = new BoundedText(maxBytes),
+    both,
   }: {
     readonly maxTotalBytes: number
     readonly onTooMuch: () => void
@@ -46,13 +46,14 @@ export function collectOutput(
     readonly both?: Sink
   },
 ): CollectedOutput {
+  const joined = new Joined(both ?? null)
   const adders = interleave((text) => {
-    both.add(text)
+    joined.add(text)
     if (text !== '') onOutput(text)
   })
   let total = 0
   const follow = (stream: Readable, add: Add): { own: BoundedText; closed: Promise<void> } => {
-    const side = new MaskedSide(add, maxBytes, both)
+    const side = new MaskedSide(add, maxBytes, joined)
     let seen = 0
     let workedMs = 0
     stream.on('error', () => {})
@@ -61,6 +62,7 @@ export function collectOutput(
       const { length } = piece.chunk
       seen += length
       total += length + piece.gap
+      joined.begin(side.own)
       side.take(piece)
       if (total > maxTotalBytes) onTooMuch()
       workedMs += performance.now() - began
@@ -82,9 +84,41 @@ export function collectOutput(
   }
   const [out, err] = [follow(streams.stdout, adders[0]), follow(streams.stderr, adders[1])]
   return {
-    ...{ stdout: out.own, stderr: err.own, both },
+    ...{ stdout: out.own, stderr: err.own, both: joined },
     bytes: () => total,
     closed: Promise.all([out.closed, err.closed]),
+  }
+}
+
+/** Both streams of a command. Most commands use only one: until the other begins, this is the text of that one. */
+class Joined implements Sink {
+  #sink: Sink | null
+  #text: BoundedText | null = null
+  #first: BoundedText | null = null
+
+  /** @param sink gets both streams, in place of a text of its own */
+  constructor(sink: Sink | null) {
+    this.#sink = sink
+  }
+
+  /** Called before text of a stream comes. */
+  begin(own: BoundedText): void {
+    this.#first ??= own
+    if (this.#sink !== null || own === this.#first) return
+    this.#text = this.#first.copy()
+    this.#sink = this.#text
+  }
+
+  add(text: string): void {
+    this.#sink?.add(text)
+  }
+
+  skip(bytes: number): void {
+    this.#sink?.skip(bytes)
+  }
+
+  text(): string {
+    return (this.#text ?? this.#first)?.text() ?? ''
   }
 }
 

@@ -35,4 +35,23 @@ describe('bounded text', () => {
       { numRuns: 500 },
     )
   })
+
+  test('a copy has the same text, and later text changes only one of them', () => {
+    fc.assert(
+      fc.property(pieces, fc.nat(40), pieces, fc.nat(400), (before, gap, after, limit) => {
+        const [one, other] = [new BoundedText(limit), new BoundedText(limit)]
+        for (const text of before) for (const each of [one, other]) each.add(text)
+        if (gap > 0) for (const each of [one, other]) each.skip(gap)
+        const copy = one.copy()
+        for (const text of after) {
+          copy.add(text)
+          other.add(text)
+        }
+        const own = one.text()
+        expect(copy.text()).toBe(other.text())
+        expect(one.text()).toBe(own)
+        expect(one.copy().text()).toBe(own)
+      }),
+    )
+  })
 })
