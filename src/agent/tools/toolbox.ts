@@ -132,7 +132,7 @@ export function createToolbox({
       const duration_ms = Math.round(performance.now() - begun)
       const recorded = await recordedOutput(
         outcome,
-        artifacts,
+        signal.aborted ? NOT_KEPT : artifacts,
         TOOLS.includes(defined as DefinedTool),
       )
       const { output, exit_code, outcome: how, bytes, truncated, sha256, ...others } = recorded
@@ -141,6 +141,13 @@ export function createToolbox({
       return { ...result, bytes, truncated, sha256, ...commands.observed(), ...others }
     },
   }
+}
+
+/** No record will name the output of a call that ended with its run, so nobody could find or redact it. */
+const NOT_KEPT: Pick<Artifacts, 'put'> = {
+  put: async () => {
+    throw new Error('the run has ended')
+  },
 }
 
 const toolNamed = (name: string, tools: readonly DefinedTool[]): DefinedTool | undefined =>

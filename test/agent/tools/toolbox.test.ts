@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { tmpdir } from 'node:os'
 import { text } from 'node:stream/consumers'
 import fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import { recordedOutput } from '../../../src/agent/tools/recorded-output.ts'
 import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
 import { PAYLOADS } from '../../../src/domain/records.ts'
@@ -134,6 +134,19 @@ describe('the toolbox', () => {
     expect(write).toMatchObject({ outcome: 'aborted', exit_code: null })
     expect((await run('file_list')).output).toBe('The folder is empty.')
   })
+})
+
+test('the long output of a command that ends with its run is not kept, because no record names it', async () => {
+  const abort = new AbortController()
+  const runCommand: RunCommand = async (command) => {
+    abort.abort()
+    return printing('secret\n'.repeat(INLINE_BYTES))(command)
+  }
+  const { run, artifacts } = await projectWith({}, { runCommand })
+  const put = vi.spyOn(artifacts, 'put')
+  const result = await run('bash_exec', { command: 'print' }, abort.signal)
+  expect(result).toMatchObject({ truncated: true, sha256: null })
+  expect(put).not.toHaveBeenCalled()
 })
 
 const longText = fc
