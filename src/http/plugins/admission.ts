@@ -59,8 +59,12 @@ export const limitConnections = fp<ConnectionLimits>(
     app.server.on('connection', (socket: Socket) => {
       const address = socket.remoteAddress ?? ''
       const code = admission.enter(address)
-      // Nothing of a refused connection is read, so no request of it is carried out.
-      if (code !== null) return endWithProblem(socket, { code })
+      if (code !== null) {
+        // No request of a refused connection is carried out. What it sends is dropped: unread, it would make the
+        // connection reset before the client has read why.
+        socket.on('error', () => socket.destroy()).resume()
+        return endWithProblem(socket, { code })
+      }
       // `once` would hold a wrapper while the connection is open.
       socket.on('close', () => admission.leave(address))
       for (const listener of serve) listener.call(app.server, socket)

@@ -47,3 +47,15 @@ test('connections beyond the limit of the server are refused, with and without a
   expect(refused).toMatch(/^HTTP\/1\.1 503 /)
   expect(problem(refused)).toMatchObject({ type: 'urn:retrai:problem:too_many_connections' })
 })
+
+test('a refused client that resets its connection disturbs nobody', async () => {
+  server = await startTestServer({ live: { connections: 1 } })
+  const served = await open('127.0.0.1')
+  const reset = async (): Promise<void> => {
+    const refused = await open('127.0.0.1')
+    refused.write('GET /health/live HTTP/1.1\r\n')
+    refused.resetAndDestroy()
+  }
+  await Promise.all(Array.from({ length: 50 }, reset))
+  expect(await ask(served)).toMatch(/^HTTP\/1\.1 200/)
+})
