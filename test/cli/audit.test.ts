@@ -290,6 +290,10 @@ describe('a store', () => {
     expect(done, done.stderr).toMatchObject({ code: 0 })
     expect(done.stdout).toContain('in 2 runs hold')
     expect(done.stdout).toContain('Compared 2 runs of the read model')
+    await writeFile(join(dir, 'log.sqlite-wal'), 'a part of it')
+    const halved = await retrai(['verify', '--data-dir', dir], cleanEnv(), sealed)
+    expect(halved).toMatchObject({ code: 3, stderr: expect.stringContaining('copy the folder') })
+    await rm(join(dir, 'log.sqlite-wal'))
     // No key is made in a folder that can be written either.
     await rm(join(dir, 'keys'), { recursive: true })
     expect(await retrai(['verify', '--data-dir', dir])).toMatchObject({ code: 0 })

@@ -40,7 +40,13 @@ export function openLog(wanted: string): Result<OpenedLog, StoreFailure> {
 /** A connection for reading, beside the one that writes. */
 export function openForReading(file: string): Result<DatabaseSync, StoreFailure> {
   const opened = connect(file)
-  if (opened.isOk() || !isAtRest(file)) return opened.mapErr((error) => storeFailed(file, error))
+  if (opened.isOk() || canWriteBeside(file)) {
+    return opened.mapErr((error) => storeFailed(file, error))
+  }
+  if (!isAtRest(file)) {
+    const message = `a part of the event store ${file} is in ${file}-wal, and nothing can be written in its folder: copy the folder to a place where it can be written`
+    return err({ type: 'store_failed', message })
+  }
   return connect(immutable(file)).mapErr((error) => storeFailed(file, error))
 }
 
@@ -58,18 +64,19 @@ function connect(file: string | URL): Result<DatabaseSync, unknown> {
   }
 }
 
-/**
- * Whether this process can write nothing in the folder of the log, and all of the log is in its file. Such is a copy on a
- * read-only disk, where SQLite cannot make the files that it needs beside a log.
- */
-function isAtRest(file: string): boolean {
+/** On a read-only disk, SQLite cannot make the files that it needs beside a log. */
+function canWriteBeside(file: string): boolean {
   try {
     accessSync(dirname(file), constants.W_OK)
-    return false
+    return true
   } catch {
-    const ahead = statSync(`${file}-wal`, { throwIfNoEntry: false })
-    return ahead === undefined || ahead.size === 0
+    return false
   }
+}
+
+/** Whether all of the log is in its file, and nothing in its write-ahead log. */
+function isAtRest(file: string): boolean {
+  return (statSync(`${file}-wal`, { throwIfNoEntry: false })?.size ?? 0) === 0
 }
 
 function immutable(file: string): URL {
