@@ -5,11 +5,11 @@ import { startForwarder } from '../network/forwarder.ts'
 import { hostSockets } from './host-sockets.ts'
 import { addMounts, Mounts } from './mounts.ts'
 import { EMPTY_HOME, EMPTY_TMP, type PolicyFacts, policyHash, rightsOf, unique } from './policy.ts'
-import { repositoryAbove } from './repository.ts'
 import {
   type OpenedProject,
   openProject,
   prepareFolders,
+  repositoryAbove,
   type Sandbox,
   SandboxError,
 } from './sandbox.ts'

@@ -11,7 +11,6 @@ import {
   toolRole,
   unique,
 } from './policy.ts'
-import { repositoryAbove } from './repository.ts'
 import {
   isRoot,
   isWithin,
@@ -19,6 +18,7 @@ import {
   openProject,
   prepareFolders,
   realPathOf,
+  repositoryAbove,
   type Sandbox,
   SandboxError,
 } from './sandbox.ts'

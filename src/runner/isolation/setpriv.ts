@@ -10,11 +10,11 @@ import {
   toolRole,
   unique,
 } from './policy.ts'
-import { repositoryAbove } from './repository.ts'
 import {
   type OpenedProject,
   openProject,
   prepareFolders,
+  repositoryAbove,
   type Sandbox,
   SandboxError,
 } from './sandbox.ts'

@@ -1,7 +1,7 @@
 import { readdirSync, rmSync } from 'node:fs'
 import { Socket } from 'node:net'
 import { messageOf } from '../../lib/message-of.ts'
-import { closeInherited } from '../own-process.ts'
+import { closeInherited } from '../helper-process.ts'
 import { FRAME, type Frame, FrameReader, frame } from '../protocol.ts'
 import type { DoorRequest } from './doors.ts'
 import { Door } from './proxy.ts'
