@@ -8,6 +8,7 @@ import * as z from 'zod'
 import { ApprovalRules } from '../../domain/approvals/rules.ts'
 import { allOf, goalFields } from '../../domain/requested-goal.ts'
 import { ShellGoal, SuccessCondition } from '../../domain/run-config.ts'
+import { LruCache } from '../../lib/lru-cache.ts'
 import { codeOf } from '../../lib/message-of.ts'
 import { siblingModule } from '../../lib/package-files.ts'
 import { Semaphore } from '../../lib/semaphore.ts'
@@ -138,8 +139,13 @@ function problemsOf({ issues }: z.ZodError): string {
 
 const Parsed = z.union([z.object({ problem: z.string() }), z.object({ value: z.unknown() })])
 
-/** Parses a YAML text in a process of its own. */
+/** What the last texts are: the runs of a project read the same one, and to parse it starts a process. */
+const parsedTexts = new LruCache<Result<unknown, string>>(8)
+
+/** Parses a YAML text in a process of its own, unless it was parsed recently. */
 async function parseYaml(text: string): Promise<Result<unknown, string>> {
+  const known = parsedTexts.get(text)
+  if (known !== undefined) return known
   const release = await parsing.acquire(new AbortController().signal)
   try {
     const child = execute(process.execPath, ['--max-old-space-size=64', PARSER], {
@@ -151,7 +157,9 @@ async function parseYaml(text: string): Promise<Result<unknown, string>> {
     // If the child ends before it has read its input, it failed, and that is reported.
     child.child.stdin?.on('error', () => {}).end(text)
     const parsed = Parsed.parse(JSON.parse((await child).stdout))
-    return 'problem' in parsed ? err(oneLine(parsed.problem)) : ok(parsed.value)
+    const result = 'problem' in parsed ? err(oneLine(parsed.problem)) : ok(parsed.value)
+    parsedTexts.set(text, result)
+    return result
   } catch (cause) {
     if (cause instanceof Error && 'signal' in cause && cause.signal === 'SIGKILL') {
       return err(TOOK_TOO_LONG)

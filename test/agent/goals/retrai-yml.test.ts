@@ -30,6 +30,19 @@ test('has the command and all conditions; keys that it does not know have no eff
   })
 })
 
+test('a text that was parsed recently starts no process', async () => {
+  const text = 'check_command: make just-this-once'
+  const parsed = (await read(text))._unsafeUnwrap()
+  const { execPath } = process
+  process.execPath = '/nowhere/node'
+  try {
+    expect((await read(`${text}-more`)).isErr()).toBe(true)
+    expect((await read(text))._unsafeUnwrap()).toEqual(parsed)
+  } finally {
+    process.execPath = execPath
+  }
+})
+
 test('keys without effect are named, with the goal that the file names', async () => {
   expect(keysWithoutEffect(FULL)).toEqual(['model'])
   const text = `${FULL}"limits": {max_seconds: 3}\nnetwork:\n  deep: 1\nmodel : x\n# comment: y\n`
