@@ -80,7 +80,8 @@ test('threads find the same as one thread in a log, whatever record is changed o
 })
 
 test('what was read before a log or an export breaks off is verified, and the threads stay of use', async () => {
-  const [records = []] = fc.sample(run, { numRuns: 1, seed: 3 })
+  const runs = fc.sample(validRun(undefined, { maxMoves: 120 }), { numRuns: 200, seed: 3 })
+  const [records = []] = runs.toSorted((one, other) => other.length - one.length)
   const events = eventsOf(records)
   async function* broken(): LogPages {
     yield* pagesOf(events.slice(0, 21))
@@ -89,11 +90,14 @@ test('what was read before a log or an export breaks off is verified, and the th
   const parts = await exported(events, keys)
   async function* cutOff(): AsyncGenerator<BundlePart> {
     for await (const part of partsOf(parts)) {
-      yield part.path === recordsPart(2) ? { ...part, body: halfOf(part.body) } : part
+      yield part.path === recordsPart(2) ? { ...part, body: mostOf(part.body) } : part
     }
   }
   const alone = await verifyBundle(cutOff(), { pool: new ContentsPool(0) })
   expect(alone.findings).toContainEqual(expect.objectContaining({ message: 'it is cut off' }))
+  // Some records came before the end, and were verified.
+  expect(alone.verified).toBeGreaterThan(0)
+  expect(alone.verified).toBeLessThan(events.length)
   for (let round = 0; round < 3; round += 1) {
     await expect(verifyLog(broken(), NO_ARTIFACTS, [], { pool })).rejects.toThrow(
       'the disk is gone',
@@ -102,9 +106,10 @@ test('what was read before a log or an export breaks off is verified, and the th
   }
 })
 
-async function* halfOf(body: BundlePart['body']): BundlePart['body'] {
+async function* mostOf(body: BundlePart['body']): BundlePart['body'] {
   for await (const chunk of body) {
-    for (let from = 0; from < chunk.length / 2; from += 900) yield chunk.subarray(from, from + 900)
+    for (let from = 0; from < chunk.length * 0.8; from += 900)
+      yield chunk.subarray(from, from + 900)
   }
   throw new Error('it is cut off')
 }
