@@ -9,6 +9,8 @@ import type { ServerProcess } from '../../examples/demo/server.ts'
 import { brokenProject, goal, script } from '../../examples/scripted-model/fix-the-calculator.ts'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
 import { createClient } from '../../src/client/index.ts'
+import { until } from '../reliability/support.ts'
+import { PATIENCE_MS } from '../support/within.ts'
 import { cleanEnv, type Finished, retrai, startServer } from './support.ts'
 
 let folder: string
@@ -36,7 +38,8 @@ async function finishedRun(url: string, cwd: string): Promise<string> {
     body: JSON.stringify({ goal, cwd, model_name: 'scripted', ...ONE_TURN }),
   })
   const { run_id } = z.object({ run_id: z.string() }).parse(await created.json())
-  for await (const _ of createClient({ baseUrl: url }).watch(run_id));
+  const signal = AbortSignal.timeout(PATIENCE_MS)
+  for await (const _ of createClient({ baseUrl: url }).watch(run_id, { signal }));
   return run_id
 }
 
@@ -52,11 +55,11 @@ async function isComplete(url: string, runId: string): Promise<boolean> {
 
 /** The newest checkpoint, as soon as it covers all records of these runs. */
 async function checkpointOver(url: string, ids: readonly string[]): Promise<string> {
-  for (;;) {
-    const complete = await Promise.all(ids.map((id) => isComplete(url, id)))
-    if (complete.every(Boolean)) return (await fetch(`${url}/api/checkpoints/latest`)).text()
-    await new Promise((resolve) => setTimeout(resolve, 50))
-  }
+  await until(
+    () => Promise.all(ids.map((id) => isComplete(url, id))),
+    (complete) => complete.every(Boolean),
+  )
+  return (await fetch(`${url}/api/checkpoints/latest`)).text()
 }
 
 beforeAll(async () => {

@@ -5,6 +5,8 @@ import { expect, test } from 'vitest'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
 import { createClient } from '../../src/client/index.ts'
 import { Server } from '../chaos/server-process.ts'
+import { PATIENCE_MS } from '../support/within.ts'
+import { until } from './support.ts'
 
 /** Begins and never ends, so a server always dies during it. */
 const CHECK = `
@@ -17,9 +19,11 @@ async function checksIn(project: string): Promise<number> {
   return text.split('\n').length - 1
 }
 
-async function untilChecks(project: string, count: number): Promise<void> {
-  while ((await checksIn(project)) < count) await new Promise((resolve) => setTimeout(resolve, 20))
-}
+const untilChecks = (project: string, count: number): Promise<number> =>
+  until(
+    () => checksIn(project),
+    (checks) => checks >= count,
+  )
 
 test('a check that ran in three crashes is not repeated; stops do not count', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'retrai-crash-loop-'))
@@ -47,7 +51,9 @@ test('a check that ran in three crashes is not repeated; stops do not count', as
     }
     const client = await clientOf(server)
     const kinds: string[] = []
-    for await (const { kind } of client.watch(run.run_id, { kinds: 'all' })) kinds.push(kind)
+    const signal = AbortSignal.timeout(PATIENCE_MS)
+    for await (const { kind } of client.watch(run.run_id, { kinds: 'all', signal }))
+      kinds.push(kind)
     expect(kinds.slice(-2)).toEqual(['run_claimed', 'run_end'])
     expect((await client.runs.get(run.run_id))._unsafeUnwrap()).toMatchObject({
       status: 'failed',
