@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { CLI, cleanEnv, WITH_PARENT } from '../cli/support.ts'
+import { CLI, cleanEnv, fewPrograms, WITH_PARENT } from '../cli/support.ts'
 
 const KEPT_LINES = 200
 
@@ -48,8 +48,10 @@ export class Server {
   ) {
     const args = [...WITH_PARENT, CLI, 'serve', '--port', '0']
     const model = { RETRAI_LLM_BASE_URL: options.modelUrl, RETRAI_PRICES: MODELS }
+    // In a container, the links of its PATH would be missing.
+    const env = settings.RETRAI_ISOLATION === undefined ? fewPrograms() : cleanEnv()
     this.#process = spawn(process.execPath, [...args, '--data-dir', options.dataDir], {
-      env: { ...cleanEnv(), ...model, ...settings },
+      env: { ...env, ...model, ...settings },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.exit = once(this.#process, 'exit').then(([code, signal]) => ({ code, signal }))

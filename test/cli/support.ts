@@ -29,6 +29,12 @@ export const cleanEnv = (): NodeJS.ProcessEnv => ({
   NODE_COMPILE_CACHE: COMPILE_CACHE,
 })
 
+/** `cleanEnv` for a server whose commands need no compiler and no package manager, which it then does not look at. */
+export const fewPrograms = (): NodeJS.ProcessEnv => ({
+  ...cleanEnv(),
+  ...(process.env.RETRAI_TEST_PATH === undefined ? {} : { PATH: process.env.RETRAI_TEST_PATH }),
+})
+
 /**
  * Options of Node for a process that lives for seconds: with a larger young generation and without threads for it, a
  * server takes a fifth less processor time.

@@ -1,11 +1,16 @@
 import { execFileSync } from 'node:child_process'
-import { delimiter, dirname } from 'node:path'
+import { mkdtemp, readdir, rm, symlink } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { delimiter, dirname, join } from 'node:path'
 import type { TestProject } from 'vitest/node'
 import { buildConsole, buildProgram, COMPILE_CACHE } from './build.ts'
 import { findMissing } from './missing.ts'
 
+/** A server asks each of them for its version before its first run. Together that takes longer than most runs of tests. */
+const SLOW_PROGRAMS = 'npm bun deno uv go cargo rustc java make gcc'.split(' ')
+
 /** Before all tests: finds out which tools are missing, and builds the program and the console that the tests start. */
-export default async function setup({ provide }: TestProject): Promise<void> {
+export default async function setup({ provide }: TestProject): Promise<() => Promise<void>> {
   process.env.PATH = pathWithoutShims(process.env.PATH ?? '')
   process.env.NODE_COMPILE_CACHE = COMPILE_CACHE
   const missing = findMissing()
@@ -13,6 +18,21 @@ export default async function setup({ provide }: TestProject): Promise<void> {
   // Not `provide`: code that starts the program also runs without Vitest.
   process.env.RETRAI_TEST_PROGRAM = await buildProgram()
   if (!missing.includes('chromium')) await buildConsole()
+  const programs = await mkdtemp(join(tmpdir(), 'retrai-programs-'))
+  await linkPrograms(programs)
+  process.env.RETRAI_TEST_PATH = programs
+  return () => rm(programs, { recursive: true })
+}
+
+/** Links to all programs of the PATH but the slow ones. */
+async function linkPrograms(folder: string): Promise<void> {
+  const linked = new Set(SLOW_PROGRAMS)
+  for (const from of process.env.PATH?.split(delimiter) ?? []) {
+    const names = await readdir(from).catch(() => [])
+    const added = names.filter((name) => !linked.has(name))
+    await Promise.all(added.map((name) => symlink(join(from, name), join(folder, name))))
+    for (const name of added) linked.add(name)
+  }
 }
 
 /** A shim of pyenv starts dozens of shells before each program, so the tests use the programs themselves. */
