@@ -1,0 +1,56 @@
+import { randomUUID } from 'node:crypto'
+import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import type { Checkpoint } from '../../../src/api/audit.ts'
+import {
+  keepCheckpoint,
+  readKeptCheckpoints,
+} from '../../../src/audit/checkpoints/kept-checkpoints.ts'
+
+let folder: string
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'retrai-kept-'))
+})
+afterEach(() => rm(folder, { recursive: true }))
+
+const LOG = randomUUID()
+const checkpoint = (number: number, log_id = LOG): Checkpoint => ({
+  ...({ type: 'retrai.checkpoint.v1', log_id, number, runs: 1 } as const),
+  ...{ root: 'a'.repeat(64), previous: '0'.repeat(64), signed_at: '2026-02-18T12:00:00.000Z' },
+  ...{ key: 'b'.repeat(64), signature: 'c'.repeat(128) },
+})
+const keep = async (...checkpoints: readonly Checkpoint[]): Promise<void> => {
+  for (const each of checkpoints) await keepCheckpoint(folder, each)
+}
+const kept = async (): Promise<unknown> =>
+  (await readKeptCheckpoints(folder))
+    .map((each) => `${each.file.split('-')[0]} ${each.checkpoint.number}`)
+    .sort()
+
+test('the last checkpoint takes the place of the one before it', async () => {
+  await keep(checkpoint(1), checkpoint(2), checkpoint(7))
+  expect(await readdir(folder)).toEqual(['last-checkpoint.json'])
+  expect(await kept()).toEqual(['last 7'])
+})
+
+test.each([
+  ['an earlier number', checkpoint(3)],
+  ['the same number', { ...checkpoint(7), root: 'd'.repeat(64) }],
+  ['another log', checkpoint(8, randomUUID())],
+])(
+  'a checkpoint with %s does not overwrite what shows that the log was exchanged',
+  async (_, next) => {
+    await keep(checkpoint(7), next, { ...next, number: next.number + 1 })
+    expect(await kept()).toEqual([`last ${next.number + 1}`, 'lost 7'])
+  },
+)
+
+test('a file that holds no checkpoint counts as none', async () => {
+  await writeFile(join(folder, 'last-checkpoint.json'), '{')
+  expect(await kept()).toEqual([])
+  await keep(checkpoint(1))
+  expect(await kept()).toEqual(['last 1'])
+  expect(await readKeptCheckpoints(join(folder, 'missing'))).toEqual([])
+})
