@@ -63,33 +63,44 @@ export async function runLoop(
       const news = await newsOfServers(session, servers, step, signal)
       if (signal.aborted) return err({ type: 'cancelled' })
       if (news !== null) return session.record(news)
-      switch (step.type) {
-        case 'proceed':
-          return session.record({ type: 'proceed' })
-        case 'call_model':
-          return underWay(session, effects.liveParts, (attempt) =>
-            callModel(session, effects, attempt, signal),
-          )
-        case 'run_tool':
-          return underWay(session, effects.liveParts, (attempt) => calls.run(step.call, attempt))
-        case 'review_call': {
-          const { call_id: callId } = step.call
-          const requested = session.callToRun(step.call)
-          const verdict = await reviewCall(requested, session.state, effects.toolbox)
-          const callSha256 = hashOfCall(step.call)
-          return session.record({ type: 'record_review', callId, callSha256, verdict })
-        }
-        case 'check_goal':
-          return underWay(session, effects.liveParts, (attempt) =>
-            checkGoal(session, effects, attempt, signal),
-          )
-        case 'summarize':
-          return summarizeRun(session, effects, signal)
-        case 'read_context':
-          return readContext(session, effects, signal)
-      }
+      return take(step, session, effects, calls, signal)
     })
     if (done.isErr()) return err(done.error)
+  }
+}
+
+/** Takes a step, and records its outcome. */
+async function take(
+  step: Exclude<NextStep, { type: 'end' | 'await_human' }>,
+  session: RunSession,
+  effects: Effects,
+  calls: RunCalls,
+  signal: AbortSignal,
+): Promise<StepResult> {
+  switch (step.type) {
+    case 'proceed':
+      return session.record({ type: 'proceed' })
+    case 'call_model':
+      return underWay(session, effects.liveParts, (attempt) =>
+        callModel(session, effects, attempt, signal),
+      )
+    case 'run_tool':
+      return underWay(session, effects.liveParts, (attempt) => calls.run(step.call, attempt))
+    case 'review_call': {
+      const { call_id: callId } = step.call
+      const requested = session.callToRun(step.call)
+      const verdict = await reviewCall(requested, session.state, effects.toolbox)
+      const callSha256 = hashOfCall(step.call)
+      return session.record({ type: 'record_review', callId, callSha256, verdict })
+    }
+    case 'check_goal':
+      return underWay(session, effects.liveParts, (attempt) =>
+        checkGoal(session, effects, attempt, signal),
+      )
+    case 'summarize':
+      return summarizeRun(session, effects, signal)
+    case 'read_context':
+      return readContext(session, effects, signal)
   }
 }
 

@@ -7,7 +7,7 @@ import { systemPrompt } from '../agent/goals/prompt.ts'
 import { InstalledPrograms } from '../agent/installed-programs.ts'
 import { McpRuns } from '../agent/mcp/run-servers.ts'
 import type { McpConfiguration } from '../agent/mcp/servers-file.ts'
-import { createCatalogue } from '../agent/model/catalogue.ts'
+import { createCatalogue, type ModelCatalogue } from '../agent/model/catalogue.ts'
 import { createModels } from '../agent/model/models.ts'
 import type { OwnModels } from '../agent/model/price-file.ts'
 import { keysFrom } from '../agent/model/providers.ts'
@@ -54,6 +54,29 @@ export const networkRules = (settings: Settings, isolation: Isolation): NetworkR
   fullProblem: isolation.fullNetworkProblem,
 })
 
+/** Plans runs by the settings of the server. */
+function planner(
+  settings: Settings,
+  models: ModelCatalogue,
+  isolation: Isolation,
+  limits: CommandLimits,
+  configuration: McpConfiguration,
+): SubagentRules['planRun'] {
+  const ceilings = {
+    max_cost_usd: settings.RETRAI_MAX_COST_USD ?? null,
+    max_tokens: settings.RETRAI_MAX_TOKENS ?? null,
+    max_seconds: settings.RETRAI_MAX_SECONDS ?? null,
+  }
+  return (request) =>
+    planRun(request, {
+      ...{ goals, models, systemPrompt, ceilings, dataDir: settings.RETRAI_DATA_DIR },
+      isolate: (project, wanted) => policyOfRun(isolation, limits, project, wanted),
+      network: networkRules(settings, isolation),
+      mcp: { configuration, own: settings.RETRAI_MCP_REQUESTS },
+      approvals: settings.RETRAI_APPROVALS ?? [],
+    })
+}
+
 /** All effects of runs on the world, and how a run is planned. */
 export function createEffects(
   settings: Settings,
@@ -81,19 +104,7 @@ export function createEffects(
   const outputs = new ArtifactIndex(store)
   const programs = new InstalledPrograms(runCommand)
   const dataDir = settings.RETRAI_DATA_DIR
-  const ceilings = {
-    max_cost_usd: settings.RETRAI_MAX_COST_USD ?? null,
-    max_tokens: settings.RETRAI_MAX_TOKENS ?? null,
-    max_seconds: settings.RETRAI_MAX_SECONDS ?? null,
-  }
-  const plan: SubagentRules['planRun'] = (request) =>
-    planRun(request, {
-      ...{ goals, models: catalogue, systemPrompt, ceilings, dataDir },
-      isolate: (project, wanted) => policyOfRun(isolation, limits, project, wanted),
-      network: networkRules(settings, isolation),
-      mcp: { configuration, own: settings.RETRAI_MCP_REQUESTS },
-      approvals: settings.RETRAI_APPROVALS ?? [],
-    })
+  const plan = planner(settings, catalogue, isolation, limits, configuration)
   const openOutput: Effects['openOutput'] = async (runId, sha256) => {
     const named = await outputs.names(runId, sha256)
     if (named.isErr()) throw new Error(`the log cannot be read (${named.error.type})`)

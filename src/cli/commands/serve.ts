@@ -114,24 +114,24 @@ export function serveCommand(): Command {
 
 async function serve(flags: Record<string, string>): Promise<void> {
   // Loaded here, so --help is answered at once.
-  const [{ ServerThread }, { listenForHealth }, { createLog }, notices] = await Promise.all([
+  const [{ ServerThread }, { listenForHealth }, output] = await Promise.all([
     import('./server-thread.ts'),
     import('../../server/listen.ts'),
     import('../terminal/log.ts'),
-    import('../terminal/serve-notices.ts'),
   ])
+  const { createLog, isAtTerminal, logNotices, terminalNotices } = output
   const thread = new ServerThread(createLog('info'))
   await thread.prepared
   const read = readSettings(flags, process.env)
   if (read.isErr()) return giveUp(thread, read.error)
-  const atTerminal = notices.isAtTerminal()
+  const atTerminal = isAtTerminal()
   // A person at a terminal gets the notices, and log lines only of what is wrong, unless they choose a level.
   const isQuiet = atTerminal && !(flags.logLevel ?? process.env.RETRAI_LOG_LEVEL)?.trim()
   const settings = isQuiet ? { ...read.value, RETRAI_LOG_LEVEL: 'warn' as const } : read.value
   guardSecrets(secretsOf(settings))
   const { RETRAI_LOG_LEVEL, RETRAI_HOST: host, RETRAI_HEALTH_PORT: healthPort } = settings
   const log = createLog(RETRAI_LOG_LEVEL)
-  const notice = atTerminal ? notices.terminalNotices(factsOf(settings)) : notices.logNotices(log)
+  const notice = atTerminal ? terminalNotices(factsOf(settings)) : logNotices(log)
   thread.serve(settings, log)
   const signalled = new Promise<NodeJS.Signals>((resolve) => {
     for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, resolve)

@@ -2,7 +2,9 @@ import { isatty } from 'node:tty'
 import { type DestinationStream, type Logger, pino } from 'pino'
 import pretty from 'pino-pretty'
 import { processMask } from '../../log/masking.ts'
-import { visibleJson, withoutControls } from './plain-text.ts'
+import type { About } from '../../server/start-server.ts'
+import { type Line, visibleJson, withoutControls } from './plain-text.ts'
+import { print } from './print.ts'
 
 /** Logs JSON lines to stdout, or readable lines if stdout is a terminal. Secrets are masked. */
 export function createLog(level: string): Logger {
@@ -11,7 +13,7 @@ export function createLog(level: string): Logger {
     redact: ['req.headers.authorization', 'req.headers.cookie'],
   }
   // In a thread, process.stdout is a pipe to the main thread, so this checks the file.
-  if (!isatty(1)) return pino(options, cleaned(pino.destination({ sync: true }), visibleJson))
+  if (!isAtTerminal()) return pino(options, cleaned(pino.destination({ sync: true }), visibleJson))
   const readable = pretty({
     ...{ ignore: 'pid,hostname', translateTime: 'HH:MM:ss', singleLine: true, sync: true },
   })
@@ -24,4 +26,75 @@ function cleaned(
   clean: (line: string) => string,
 ): DestinationStream {
   return { write: (line) => destination.write(clean(processMask.text(line))) }
+}
+
+/** What `retrai serve` reports while it starts and stops. */
+type ServeNotices = {
+  /** It listens, and its store or read model is not ready yet. */
+  late(url: string): void
+  ready(url: string, about: About): void
+  health(url: string): void
+  stopping(signal: string): void
+}
+
+/** Whether a person sees what this process prints. */
+export const isAtTerminal = (): boolean => isatty(1)
+
+/** Log lines, for a program or a file. */
+export const logNotices = (log: Logger): ServeNotices => ({
+  late: (url) => log.info(`retrai listens at ${url}, and is not ready yet: see /health/ready`),
+  ready: (url) => log.info(`retrai is ready at ${url}`),
+  health: (url) => log.info(`GET ${url}/health/live reports whether the server is stuck`),
+  stopping: (signal) => log.info(`${signal} received, stopping`),
+})
+
+type Facts = {
+  readonly dataDir: string
+  /** The EventStoreDB, without its password; null for the embedded store. */
+  readonly store: string | null
+}
+
+/** Lines for a person at a terminal, who looks for the address and for what to do next. */
+export function terminalNotices({ dataDir, store }: Facts): ServeNotices {
+  const show = (...lines: readonly Line[]): void => {
+    for (const line of lines) void print(line)
+  }
+  return {
+    late: (url) => show(`retrAI listens at ${url}, and is still starting …`),
+    ready: (url, about) => show(...readyLines(url, about, { dataDir, store })),
+    health: (url) => show(`${url}/health/live reports whether the server is stuck.`),
+    stopping: (signal) =>
+      show('', `${signal}: stopping. Unfinished runs continue when you start the server again.`),
+  }
+}
+
+/** The address that commands use by default. */
+const DEFAULT_URL = 'http://127.0.0.1:8000'
+
+/** The log has the others, which say what to do. */
+const firstSentence = (text: string): string => text.split('. ', 1)[0] ?? ''
+
+/** The lines of a server that is ready. */
+function readyLines(url: string, about: About, { dataDir, store }: Facts): readonly Line[] {
+  const { isolation, model, modelProblem } = about
+  const isSocket = url.startsWith('unix:')
+  const server = url === DEFAULT_URL ? '' : ` --server ${url}`
+  const rows = [
+    ['data', dataDir],
+    ...(store === null ? [] : [['log', store]]),
+    ['isolation', isolation ?? 'none is possible: commands of agents are refused'],
+    ['model', modelProblem === null ? model : `${model}: it ${firstSentence(modelProblem)}`],
+  ]
+  return [
+    '',
+    ['retrAI is ready at ', { text: url, style: 'bold' }],
+    ...rows.map(([name = '', value = '']): Line => {
+      return [{ text: `  ${name.padEnd(10)}`, style: 'dim' }, value]
+    }),
+    '',
+    isSocket ? 'To start a run:' : 'To start a run, open that address in a browser, or:',
+    `  retrai run --cwd /path/to/your/project${server}`,
+    '',
+    'Ctrl+C stops the server.',
+  ]
 }
