@@ -9,8 +9,7 @@ import { siblingModule } from '../lib/package-files.ts'
 import { Call, type Lost } from './call.ts'
 import { shortageOf } from './command.ts'
 import type { RunnerCrash } from './crash-moments.ts'
-import { Heartbeat, PATIENCE, type Patience } from './heartbeat.ts'
-import { startHelper } from './helper-process.ts'
+import { Heartbeat, PATIENCE, type Patience, startHelper } from './helper-process.ts'
 import {
   type CallEnd,
   FRAME,

@@ -1,6 +1,5 @@
 import { expect, test } from 'vitest'
-import type { Connection } from '../../../src/runner/network/connection.ts'
-import { FlowReader } from '../../../src/runner/network/flows.ts'
+import { type Connection, FlowReader } from '../../../src/runner/network/connection.ts'
 
 /** What pasta of Debian 13 logs with `--debug`. */
 const LOG = `0.0130: Template interface: eth0 (IPv4), eth0 (IPv6)
