@@ -1,4 +1,5 @@
-import { err, type Result } from 'neverthrow'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { err, ok, type Result } from 'neverthrow'
 import { RunRecord } from '../domain/records.ts'
 import { type DamagedRecord, decodeAs, decodeCompared, type LoggedRecord } from '../log/codec.ts'
 import { foldLogged, type LoadedRun, runIdOf, streamOf } from '../log/run-log.ts'
@@ -176,5 +177,69 @@ export class LogFold implements Before {
     const compared = decodeCompared(RunRecord, event)
     const asOfNow = this.#redactions.apply(event)
     return compared.isErr() || asOfNow === event ? compared : decodeAs(RunRecord, asOfNow)
+  }
+}
+
+/** Folding pauses after this many events or milliseconds, whichever comes first, so that other work gets its turn. */
+const SLICE_EVENTS = 100
+const SLICE_MS = 3
+
+/** Where batches are committed; `F` is why one was not. */
+type Target<F> = Before & {
+  /** Whether it has all that is stored, so that later events are committed at once. */
+  readonly caughtUp: boolean
+  commit(batch: Batch): Result<void, F>
+}
+
+type Deps<F> = {
+  readonly readModel: Target<F>
+  /** An event as it is now: strings may have been redacted since it was delivered. */
+  readonly asOfNow?: (event: RecordedEvent) => RecordedEvent
+}
+
+/** The batch that events are folded into until it is committed; then the next one begins. */
+export class OpenBatch<F> {
+  readonly #deps: Deps<F>
+  #batch: Batch
+
+  constructor(deps: Deps<F>) {
+    this.#deps = deps
+    this.#batch = new Batch(deps.readModel)
+  }
+
+  /** Folds events in slices, and commits when the batch is full or the read model is current. Ends early if `round` aborts. */
+  async project(events: readonly RecordedEvent[], round: AbortSignal): Promise<Result<void, F>> {
+    for (let next = 0; next < events.length; ) {
+      next += this.#fold(events.slice(next, next + SLICE_EVENTS))
+      if (round.aborted) return ok(undefined)
+      if (this.#batch.isFull || (next === events.length && this.#deps.readModel.caughtUp)) {
+        const committed = this.commit()
+        if (committed.isErr()) return committed
+      }
+      await nextTurn()
+      if (round.aborted) return ok(undefined)
+    }
+    return ok(undefined)
+  }
+
+  commit(): Result<void, F> {
+    const { readModel } = this.#deps
+    if (this.#batch.size === 0) return ok(undefined)
+    const committed = readModel.commit(this.#batch)
+    if (committed.isOk()) this.#batch = new Batch(readModel)
+    return committed
+  }
+
+  /** Folds events until a slice is over; returns how many. */
+  #fold(events: readonly RecordedEvent[]): number {
+    const { asOfNow } = this.#deps
+    const began = performance.now()
+    let folded = 0
+    for (const event of events) {
+      this.#batch.add(asOfNow === undefined ? event : asOfNow(event))
+      folded += 1
+      if (performance.now() - began > SLICE_MS) break
+    }
+    return folded
   }
 }
