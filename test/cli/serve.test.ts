@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -10,6 +11,7 @@ import { brokenProject, goal, script } from '../../examples/scripted-model/fix-t
 import type { Script } from '../../examples/scripted-model/script.ts'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
 import type { AgentEvent } from '../../src/client/index.ts'
+import { Settings } from '../../src/server/settings.ts'
 import { isMissing } from '../support/missing.ts'
 import { CLI, cleanEnv, observe, Running, retrai, startAtTerminal, startServer } from './support.ts'
 
@@ -255,13 +257,19 @@ describe('the start fails with a message', () => {
     expect(nowhere.stderr).toMatch(/^retrai: The data folder \/proc\/retrai\/data cannot be made: /)
   })
 
-  test('--help lists every flag and variable', async () => {
+  test('--help lists every flag and variable, and the docs list every variable', async () => {
     const { code, stdout } = await retrai(['serve', '--help'])
     expect(code).toBe(0)
-    const names = ['--host', '--port', '--data-dir', '--store', '--log-level', 'RETRAI_HOST']
-    const variables = ['RETRAI_PORT', 'RETRAI_DATA_DIR', 'EVENTSTORE_URL', 'RETRAI_TOKEN']
-    const models = ['RETRAI_LLM_BASE_URL', 'ANTHROPIC_API_KEY', 'GEMINI_API_KEY', 'OPENAI_BASE_URL']
-    for (const name of [...names, ...variables, ...models]) expect(stdout).toContain(name)
+    for (const flag of ['--host', '--port', '--data-dir', '--store', '--log-level'])
+      expect(stdout).toContain(flag)
+    // The crash points are for tests.
+    const settings = Object.keys(Settings.shape).filter((name) => name !== 'RETRAI_CRASH_AT')
+    const missing = (text: string) => settings.filter((name) => !text.includes(name))
+    expect(missing(stdout)).toEqual([])
+    const docs = ['docs/reference.md', 'docs/quickstart.md'].map((file) =>
+      readFileSync(file, 'utf8'),
+    )
+    expect(missing(docs.join())).toEqual([])
   })
 })
 

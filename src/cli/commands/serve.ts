@@ -49,6 +49,10 @@ Environment (flags win; a variable that is empty counts as not set):
                          PATH, with colons between them
   RETRAI_COMMAND_ENV     names of variables of the server that commands of agents and checks may see, with
                          commas between them
+  RETRAI_NETWORK         the most network that a run may ask for: none, hosts (default: hosts that it
+                         names), full, or a list such as pypi.org,*.example.org,preset:npm
+  RETRAI_MCP_SERVERS     a JSON file with the MCP servers that runs may name (docs/reference.md)
+  RETRAI_MCP_REQUESTS    the MCP servers that a run may bring: none, commands (default) or all
   RETRAI_POOL            if servers share an EventStoreDB: the pool of this server, which works only on
                          runs that servers of its pool accepted (default: the host name at the first start)
   RETRAI_APPROVALS       rules for the calls of every run: a JSON list, or a file with one
@@ -62,8 +66,8 @@ Environment (flags win; a variable that is empty counts as not set):
   RETRAI_MAX_CONNECTIONS, RETRAI_MAX_CONNECTIONS_PER_CLIENT
                          the most open connections, with WebSockets (default 12000 and 6000)
   RETRAI_SOCKET_STALL_SECONDS
-                         how long a client may read nothing that waits for it, before the server closes
-                         its WebSocket or ends its answer (default 60)
+                         how long a client may leave data unread before the server closes its WebSocket or
+                         ends its answer (default 60)
   RETRAI_CHECKPOINT_SECONDS
                          the longest time until a change is in a checkpoint, which is a signed statement
                          about all runs (default 60); the end of a run also causes one soon. 0: never

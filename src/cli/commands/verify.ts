@@ -30,9 +30,9 @@ import { type AnchorOptions, readAnchors, readKept, trustOf, withAnchors } from 
 import { verifyServer } from './verify-server.ts'
 
 const HELP = `
-A FILE is verified without a server or a network: whether it is complete and unaltered. Only --fingerprint
-or --keys, from a source that you trust, can show that the server that you mean signed it. If the exports of a
-run and of its sub-agents are named together, what they say of each other is compared, too.
+Whether a FILE is complete and unaltered is verified without a server or a network. To know that a certain
+server signed it, pass --fingerprint or --keys from a source that you trust. If you name the exports of a run
+and of its sub-agents together, the command also compares what they say about each other.
 
 A store is verified run by run, and compared with its own last checkpoint. --checkpoint also compares it
 with a checkpoint that you have kept (an answer to GET /api/checkpoints/latest). This finds runs that were
