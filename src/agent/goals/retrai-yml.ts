@@ -9,7 +9,7 @@ import { ApprovalRules } from '../../domain/approvals/rules.ts'
 import { allOf, goalFields } from '../../domain/requested-goal.ts'
 import { ShellGoal, SuccessCondition } from '../../domain/run-config.ts'
 import { LruCache } from '../../lib/lru-cache.ts'
-import { codeOf } from '../../lib/message-of.ts'
+import { codeOf, messageOf } from '../../lib/message-of.ts'
 import { siblingModule } from '../../lib/package-files.ts'
 import { Semaphore } from '../../lib/semaphore.ts'
 import { readConfined } from '../tools/confine.ts'
@@ -22,6 +22,7 @@ const MAX_BYTES = 64 * 1024
 /** Milliseconds are enough, but on a busy machine a process may need seconds to start. */
 const PARSE_WITHIN_MS = 20_000
 const TOOK_TOO_LONG = `to parse it took more than ${PARSE_WITHIN_MS / 1_000} s. Write only what the check needs, or try again when this machine is less busy`
+const OUTGROWN = 'it is too deep or too large to be parsed as YAML. Write only what the check needs'
 const PARSER = fileURLToPath(siblingModule('yaml-child', import.meta.url))
 
 const execute = promisify(execFile)
@@ -161,14 +162,31 @@ async function parseYaml(text: string): Promise<Result<unknown, string>> {
     parsedTexts.set(text, result)
     return result
   } catch (cause) {
-    if (cause instanceof Error && 'signal' in cause && cause.signal === 'SIGKILL') {
-      return err(TOOK_TOO_LONG)
-    }
-    return err('it is too deep or too large to be parsed as YAML. Write only what the check needs')
+    return err(whyNotParsed(cause))
   } finally {
     release?.()
   }
 }
+
+/** What ends Node if it has no more memory or stack. */
+const NO_MEMORY: readonly unknown[] = ['SIGABRT', 'SIGTRAP', 'SIGSEGV', 134, 139]
+
+/** Why the process that parses has failed, for people. */
+export function whyNotParsed(cause: unknown): string {
+  const { signal, code, stderr } = Failure.catch({}).parse(cause)
+  if (signal === 'SIGKILL') return TOOK_TOO_LONG
+  const isOutgrown = code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER'
+  if (isOutgrown || NO_MEMORY.includes(signal ?? code)) return OUTGROWN
+  const last = stderr?.trim().split('\n').at(-1) || messageOf(cause)
+  return `the process that parses it failed, which is not the fault of the file: ${oneLine(last)}. Try again`
+}
+
+/** As Node reports that a process failed: it was not started, had too much output, was killed, or ended with a code. */
+const Failure = z.object({
+  code: z.union([z.string(), z.number()]).nullish(),
+  signal: z.string().nullish(),
+  stderr: z.string().optional(),
+})
 
 async function parseSettings(text: string): Promise<Result<ProjectSettings, string>> {
   const parsed = await parseYaml(text)

@@ -1,3 +1,5 @@
+import { execFile } from 'node:child_process'
+import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { goals } from '../../../src/agent/goals/catalogue.ts'
 import { settingsFor, withRules, withSettings } from '../../../src/agent/goals/project-settings.ts'
@@ -5,6 +7,7 @@ import {
   keysWithoutEffect,
   meantKey,
   readProjectSettings,
+  whyNotParsed,
 } from '../../../src/agent/goals/retrai-yml.ts'
 import { chooseGoal, fittingGoals, prepareGoal } from '../../../src/agent/plan-goal.ts'
 import { type ApprovalRules, judge } from '../../../src/domain/approvals/rules.ts'
@@ -41,6 +44,23 @@ test('a text that was parsed recently starts no process', async () => {
   } finally {
     process.execPath = execPath
   }
+})
+
+test('a process that could not parse is not taken for a text that is too large', async () => {
+  const failed = (file: string, args: readonly string[]) =>
+    promisify(execFile)(file, args).then(
+      () => expect.unreachable(),
+      (cause) => whyNotParsed(cause),
+    )
+  const node = (script: string) =>
+    failed(process.execPath, ['--max-old-space-size=64', '-e', script])
+  expect(await failed('/nowhere/node', [])).toMatch(/^the process .* ENOENT\. Try again$/)
+  expect(await node('throw new Error("no such module")')).toContain('not the fault of the file')
+  expect(await node('process.kill(process.pid, "SIGTERM")')).toContain('not the fault of the file')
+  expect(await node('const all = []; for (;;) all.push({ a: all.length })')).toMatch(
+    /^it is too deep/,
+  )
+  expect(await node('process.stdout.write("x".repeat(2 ** 21))')).toMatch(/^it is too deep/)
 })
 
 test('keys without effect are named, with the goal that the file names', async () => {
