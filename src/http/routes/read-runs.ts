@@ -86,10 +86,8 @@ export function getRun(app: ZodApp, deps: AppDeps): void {
   const sendRun = (request: FastifyRequest, reply: FastifyReply, { state }: LoadedRun): void => {
     const waited = waitedFor(state, deps.readModel)
     if (isKnown(request, reply, tagOf(state, waited))) void reply.code(304).send()
-    else {
-      const isAlone = waited.length === 0
-      void sendJson(reply, isAlone ? detailsOf(state) : JSON.stringify(runDetails(state, waited)))
-    }
+    else if (waited.length > 0) void reply.send(runDetails(state, waited))
+    else void sendJson(reply, detailsOf(state))
   }
   const sendStateAt = async (
     request: FastifyRequest,
@@ -99,7 +97,7 @@ export function getRun(app: ZodApp, deps: AppDeps): void {
     const state = await history.stateAt(request.runId, at)
     if (state.isErr()) return sendProblem(request, reply, queryProblem(state.error))
     const known = isKnownStill(request, reply, tagOf(state.value))
-    return known ? reply.code(304).send() : sendJson(reply, detailsOf(state.value))
+    return known ? reply.code(304).send() : reply.send(runDetails(state.value))
   }
   app.route({
     method: 'GET',
