@@ -7,7 +7,7 @@ import { createdRecord } from '../../support/run-records.ts'
 import { RunWriter, startTestServer, type TestServer } from '../support.ts'
 import { Watcher } from './watcher.ts'
 
-/** On a busy machine, a client that reads may stand still for half a second. */
+/** On a busy machine, a client that reads may get no processor for half a second. */
 const STALL_MS = 1000
 const SIP_BYTES = 256 * 1024
 const SIP_PAUSE_MS = 60
