@@ -1,9 +1,14 @@
+import { Button, Center, PasswordInput, Stack, Text, Title } from '@mantine/core'
+import { useQuery } from '@tanstack/react-query'
+import { type FormEvent, type ReactNode, useState } from 'react'
 import { Route, Switch } from 'wouter'
+import { hasToken, keepToken } from '../api/client.ts'
+import { ApiProblem } from '../api/problem.ts'
+import { meQuery } from '../api/queries.ts'
 import { RunsPage } from '../list/runs-page.tsx'
 import { RunPage } from '../run-page/run-page.tsx'
 import { NotFound } from './not-found.tsx'
 import { Shell } from './shell.tsx'
-import { TokenGate } from './token-gate.tsx'
 
 export function App() {
   return (
@@ -20,5 +25,48 @@ export function App() {
         </Switch>
       </Shell>
     </TokenGate>
+  )
+}
+
+/** Asks for a token if the server needs one, and shows the page when the server accepts it. */
+function TokenGate({ children }: { readonly children: ReactNode }) {
+  const [token, setToken] = useState('')
+  const probe = useQuery(meQuery)
+  const { error } = probe
+  const refused =
+    error instanceof ApiProblem && error.error.type === 'refused' && error.error.status === 401
+  if (!refused) return children
+
+  const submit = (event: FormEvent): void => {
+    event.preventDefault()
+    keepToken(token.trim())
+    void probe.refetch()
+  }
+  return (
+    <Center component="main" h="100dvh" p="lg">
+      <form onSubmit={submit}>
+        <Stack maw={380}>
+          <Title order={1} size="h3">
+            This server needs a token
+          </Title>
+          <Text c="dimmed" size="sm">
+            Enter its secret, which begins with retrai_, or the value of RETRAI_TOKEN. This tab
+            keeps it until you close the tab.
+          </Text>
+          <PasswordInput
+            label="Token"
+            value={token}
+            onChange={(event) => setToken(event.currentTarget.value)}
+            error={
+              !hasToken() || probe.isFetching ? null : 'The server does not accept this token.'
+            }
+            data-autofocus
+          />
+          <Button type="submit" loading={probe.isFetching} disabled={token.trim() === ''}>
+            Continue
+          </Button>
+        </Stack>
+      </form>
+    </Center>
   )
 }

@@ -1,11 +1,14 @@
-import { IconCheck, IconPlayerStopFilled } from '@tabler/icons-react'
+import { IconCheck, IconPlayerStopFilled, IconX } from '@tabler/icons-react'
+import { useState } from 'react'
 import type { Decision } from '../../../src/api/records.ts'
 import { client } from '../api/client.ts'
 import { answerOf } from '../api/problem.ts'
-import { answerTo } from '../run/answers.ts'
+import { type Answer, answerTo } from '../run/answers.ts'
+import { principalOf } from '../run/attribution.ts'
 import type { RunView } from '../run/run-view.ts'
 import { visible } from '../ui/foreign-text.ts'
-import { AnswerWords } from './answer-words.tsx'
+import { formatDuration } from '../ui/format.ts'
+import { STATUS_NAMES } from '../ui/status.ts'
 import classes from './decide-panel.module.css'
 import { type Choice, WaitingPanel } from './waiting-panel.tsx'
 
@@ -54,4 +57,67 @@ function Before({ view, seq }: Pick<Props, 'view' | 'seq'>) {
       The last time: <AnswerWords answer={answer} askedAt={view.records[before]?.ts ?? answer.ts} />
     </p>
   )
+}
+
+type NoteProps = {
+  readonly view: RunView
+  /** seq of the human check that is open; null for none. */
+  readonly open: number | null
+}
+
+/** Shows how the check that was open on this page has been answered, and by whom. */
+export function DecidedNote({ view, open }: NoteProps) {
+  const [asked, setAsked] = useState(open)
+  if (open !== null && open !== asked) setAsked(open)
+  const answer = open === null && asked !== null ? answerTo(view, asked) : null
+  if (answer === null) return null
+  const approved = answer.kind === 'human_check_response' && answer.payload.decision === 'approve'
+  return (
+    <div className={classes.decided} role="status" data-testid="decided" data-approved={approved}>
+      {approved ? (
+        <IconCheck size={17} stroke={2.2} aria-hidden />
+      ) : (
+        <IconPlayerStopFilled size={14} aria-hidden />
+      )}
+      <span>
+        <AnswerWords answer={answer} askedAt={view.records[asked ?? 0]?.ts ?? answer.ts} />
+      </span>
+      <button
+        type="button"
+        className={classes.dismiss}
+        aria-label="Dismiss"
+        onClick={() => setAsked(null)}
+      >
+        <IconX size={16} stroke={1.8} />
+      </button>
+    </div>
+  )
+}
+
+/** The answer to a human check in a sentence: who answered what, how soon, and why. */
+function AnswerWords({ answer, askedAt }: { readonly answer: Answer; readonly askedAt: number }) {
+  const principal = principalOf(answer)
+  const { reason } = answer.payload
+  return (
+    <>
+      <b>{verbOf(answer)}</b>
+      {principal !== null && (
+        <>
+          {' '}
+          by <b>{principal}</b>
+        </>
+      )}{' '}
+      after {formatDuration(answer.ts - askedAt)}
+      {reason !== null && reason !== '' && (
+        <>
+          : <q className={classes.quote}>{visible(reason)}</q>
+        </>
+      )}
+    </>
+  )
+}
+
+function verbOf(answer: Answer): string {
+  if (answer.kind === 'run_end') return STATUS_NAMES[answer.payload.status]
+  return answer.payload.decision === 'approve' ? 'Approved' : 'Aborted'
 }

@@ -1,15 +1,18 @@
+import { CopyButton } from '@mantine/core'
 import { IconAlertTriangle, IconCheck, IconCircleDashed, IconEyeOff } from '@tabler/icons-react'
-import { useQuery } from '@tanstack/react-query'
+import { useMutation, useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import type { RunDetails } from '../../../src/client/index.ts'
+import { fetchExport, save } from '../api/files.ts'
 import { messageOf } from '../api/problem.ts'
 import { proofQuery } from '../api/queries.ts'
+import { useMayNot } from '../api/use-may.ts'
 import type { Connection } from '../run/run-store.ts'
 import type { RunView } from '../run/run-view.ts'
+import { formatCount } from '../ui/format.ts'
+import type { ProofVerdict } from '../verify/protocol.ts'
 import type { Verifying } from '../verify/use-verification.ts'
-import { Downloads } from './downloads.tsx'
 import { examine, type Finding, type Signing } from './findings.ts'
-import { Hashes } from './hashes.tsx'
 import { Panel } from './panel.tsx'
 import classes from './trust-panel.module.css'
 
@@ -83,4 +86,90 @@ function Icon({ verdict }: { readonly verdict: Finding['verdict'] }) {
     case 'note':
       return <IconEyeOff size={16} stroke={1.8} aria-label="Note:" />
   }
+}
+
+type HashesProps = {
+  readonly view: RunView
+  readonly verifying: Verifying
+  readonly proof: ProofVerdict | null
+}
+
+/** What to keep, or to compare with a kept copy: this page cannot check who operates the server. */
+function Hashes({ view: { records }, verifying: { verified }, proof }: HashesProps) {
+  const head = records[verified - 1]?.meta?.hash
+  const { key, policy } = proof?.type === 'good' ? proof : { key: null, policy: null }
+  if (head === undefined) return null
+  return (
+    <>
+      <dl className={classes.hashes}>
+        <Hash name={`Hash of record ${formatCount(verified - 1)}`} value={head} />
+        {policy !== null && <Hash name="Signed policy of isolation" value={policy} />}
+        {key !== null && <Hash name="Fingerprint of the key" value={key} />}
+      </dl>
+      {key !== null && (
+        <p className={classes.hint}>
+          Compare the fingerprint with the one that you have from the operator of the server.
+        </p>
+      )}
+    </>
+  )
+}
+
+function Hash({ name, value }: { readonly name: string; readonly value: string }) {
+  return (
+    <div className={classes.hash}>
+      <dt>{name}</dt>
+      <dd>
+        <CopyButton value={value}>
+          {({ copied, copy }) => (
+            <button type="button" className={classes.hex} title="Copy" onClick={copy}>
+              {copied
+                ? 'Copied'
+                : partsOf(value).map((part) => <span key={part.at}>{part.text}</span>)}
+            </button>
+          )}
+        </CopyButton>
+      </dd>
+    </div>
+  )
+}
+
+/** Digits in a row that people can compare without losing their place. */
+const DIGITS = 16
+
+/** A hash in parts, which stay whole where it wraps. Together they are its text. */
+const partsOf = (hash: string) =>
+  Array.from({ length: Math.ceil(hash.length / DIGITS) }, (_, index) => {
+    const at = index * DIGITS
+    return { at, text: hash.slice(at, at + DIGITS) }
+  })
+
+/** Downloads of the run: with all its proofs, or only the records of this page. */
+function Downloads({ view: { records } }: { readonly view: RunView }) {
+  const runId = records[0]?.run_id ?? ''
+  const mayNot = useMayNot('runs:export')
+  const exported = useMutation({
+    mutationFn: async () => save(await fetchExport(runId), `retrai-run-${runId}.tar.gz`),
+  })
+  const saveLines = (): void => {
+    const lines = records.map((record) => `${JSON.stringify(record)}\n`)
+    save(new Blob(lines, { type: 'application/x-ndjson' }), `run-${runId}.jsonl`)
+  }
+  return (
+    <div className={classes.downloads}>
+      <button
+        type="button"
+        className={classes.download}
+        disabled={mayNot !== null}
+        title={mayNot ?? undefined}
+        onClick={() => exported.mutate()}
+      >
+        {exported.isPending ? 'Preparing the export' : 'Signed export (.tar.gz)'}
+      </button>
+      <button type="button" className={classes.download} onClick={saveLines}>
+        These records (.jsonl)
+      </button>
+      {exported.isError && <span role="alert">{messageOf(exported.error)}</span>}
+    </div>
+  )
 }

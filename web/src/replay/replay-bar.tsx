@@ -2,6 +2,7 @@ import { ActionIcon, CopyButton, NativeSelect, Tooltip } from '@mantine/core'
 import {
   IconChevronLeft,
   IconChevronRight,
+  IconHistory,
   IconLink,
   IconPlayerPauseFilled,
   IconPlayerPlayFilled,
@@ -146,5 +147,29 @@ function Control({
         <Icon size={17} />
       </ActionIcon>
     </Tooltip>
+  )
+}
+
+type NoteProps = {
+  readonly moment: number
+  /** When that was, seconds since the epoch. */
+  readonly ts: number
+  readonly ended: boolean
+  readonly onNewest: () => void
+}
+
+/** A note that the page shows the run as it was, not as it is now. */
+export function PastNote({ moment, ts, ended, onNewest }: NoteProps) {
+  return (
+    <div className={classes.note} role="status">
+      <IconHistory size={16} aria-hidden />
+      <span>
+        As it was at record {formatCount(moment)}
+        <span className={classes.clock}>, {formatMoment(ts)}</span>
+      </span>
+      <button type="button" className={classes.back} onClick={onNewest}>
+        {ended ? 'To the end' : 'Back to live'}
+      </button>
+    </div>
   )
 }

@@ -1,11 +1,12 @@
-import { Alert, Button, Group, Modal, NumberInput, Stack, Switch, TextInput } from '@mantine/core'
+import { NumberInput, Switch, TextInput } from '@mantine/core'
 import { useMutation } from '@tanstack/react-query'
 import { useState } from 'react'
 import type { ConfigChanges, RunConfig, Seen } from '../../../src/api/records.ts'
 import { client } from '../api/client.ts'
-import { answerOf, messageOf, problemsIn } from '../api/problem.ts'
+import { answerOf, problemsIn } from '../api/problem.ts'
 import type { ModelDraft } from '../start/draft.ts'
 import { ModelFields } from '../start/model-fields.tsx'
+import { FormDialog } from '../ui/form-dialog.tsx'
 
 type Props = {
   readonly runId: string
@@ -33,58 +34,38 @@ export function ConfigDialog({ runId, seen, config, onClose }: Props) {
   })
   const problem = problemsIn(change.error)
   return (
-    <Modal opened onClose={onClose} title="Change the run">
-      <form
-        onSubmit={(event) => {
-          event.preventDefault()
-          change.mutate()
-        }}
-      >
-        <Stack>
-          <NumberInput
-            label="Iteration limit"
-            min={1}
-            allowDecimal={false}
-            value={iterations}
-            onChange={setIterations}
-            error={problem('max_iterations')}
-          />
-          <ModelFields
-            value={model}
-            onChange={(changed) => setModel({ ...model, ...changed })}
-            problem={problem}
-          />
-          <Switch
-            label="Ask me after every iteration"
-            checked={asks}
-            onChange={(event) => setAsks(event.currentTarget.checked)}
-          />
-          <TextInput
-            label="Reason"
-            description="Optional. It is recorded in the log."
-            value={reason}
-            onChange={(event) => setReason(event.currentTarget.value)}
-          />
-          {change.isError && (
-            <Alert color="red" variant="light" role="alert">
-              {messageOf(change.error)}
-            </Alert>
-          )}
-          <Group justify="flex-end">
-            <Button variant="default" onClick={onClose}>
-              Cancel
-            </Button>
-            <Button
-              type="submit"
-              loading={change.isPending}
-              disabled={Object.keys(changes).length === 0}
-            >
-              Change from the next step
-            </Button>
-          </Group>
-        </Stack>
-      </form>
-    </Modal>
+    <FormDialog
+      title="Change the run"
+      onClose={onClose}
+      sending={change}
+      labels={{ send: 'Change from the next step' }}
+      disabled={Object.keys(changes).length === 0}
+    >
+      <NumberInput
+        label="Iteration limit"
+        min={1}
+        allowDecimal={false}
+        value={iterations}
+        onChange={setIterations}
+        error={problem('max_iterations')}
+      />
+      <ModelFields
+        value={model}
+        onChange={(changed) => setModel({ ...model, ...changed })}
+        problem={problem}
+      />
+      <Switch
+        label="Ask me after every iteration"
+        checked={asks}
+        onChange={(event) => setAsks(event.currentTarget.checked)}
+      />
+      <TextInput
+        label="Reason"
+        description="Optional. It is recorded in the log."
+        value={reason}
+        onChange={(event) => setReason(event.currentTarget.value)}
+      />
+    </FormDialog>
   )
 }
 

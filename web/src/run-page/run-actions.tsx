@@ -1,12 +1,16 @@
-import { Button } from '@mantine/core'
+import { Button, Text, Textarea, TextInput } from '@mantine/core'
 import { useDisclosure } from '@mantine/hooks'
 import { IconAdjustmentsHorizontal, IconMessage, IconPlayerStopFilled } from '@tabler/icons-react'
+import { useMutation } from '@tanstack/react-query'
+import { type ReactNode, useState } from 'react'
 import type { Seen } from '../../../src/api/records.ts'
+import type { Permission } from '../../../src/client/index.ts'
 import type { RunState } from '../../../src/domain/state.ts'
+import { client } from '../api/client.ts'
+import { answerOf, problemsIn } from '../api/problem.ts'
 import { useMayNot } from '../api/use-may.ts'
-import { AbortDialog } from './abort-dialog.tsx'
+import { FormDialog } from '../ui/form-dialog.tsx'
 import { ConfigDialog } from './config-dialog.tsx'
-import { MessageDialog } from './message-dialog.tsx'
 import classes from './run-actions.module.css'
 
 type Props = {
@@ -21,54 +25,126 @@ export function RunActions({ runId, state, seen }: Props) {
   const [aborting, abort] = useDisclosure(false)
   const [configuring, configure] = useDisclosure(false)
   const [writing, write] = useDisclosure(false)
-  const mayNotWrite = useMayNot('runs:message')
-  const mayNotConfigure = useMayNot('runs:configure')
-  const mayNotAbort = useMayNot('runs:abort')
   if (state.phase.type === 'ended') return null
   return (
     <div className={classes.actions}>
-      <Button
-        variant="default"
-        size="xs"
-        aria-label="Send a message to the agent"
-        classNames={{ section: classes.section }}
-        leftSection={<IconMessage size={15} />}
-        disabled={mayNotWrite !== null}
-        title={mayNotWrite ?? undefined}
+      <Action
+        label="Message"
+        name="Send a message to the agent"
+        icon={<IconMessage size={15} />}
+        permission="runs:message"
         onClick={write.open}
-      >
-        <span className={classes.label}>Message</span>
-      </Button>
-      <Button
-        variant="default"
-        size="xs"
-        aria-label="Change the run"
-        classNames={{ section: classes.section }}
-        leftSection={<IconAdjustmentsHorizontal size={15} />}
-        disabled={mayNotConfigure !== null}
-        title={mayNotConfigure ?? undefined}
+      />
+      <Action
+        label="Change"
+        name="Change the run"
+        icon={<IconAdjustmentsHorizontal size={15} />}
+        permission="runs:configure"
         onClick={configure.open}
-      >
-        <span className={classes.label}>Change</span>
-      </Button>
-      <Button
-        variant="default"
-        size="xs"
+      />
+      <Action
+        label="Abort"
+        name="Abort the run"
+        icon={<IconPlayerStopFilled size={14} />}
+        permission="runs:abort"
         className={classes.abort}
-        aria-label="Abort the run"
-        classNames={{ section: classes.section }}
-        leftSection={<IconPlayerStopFilled size={14} />}
-        disabled={mayNotAbort !== null}
-        title={mayNotAbort ?? undefined}
         onClick={abort.open}
-      >
-        <span className={classes.label}>Abort</span>
-      </Button>
-      <AbortDialog runId={runId} seen={seen} opened={aborting} onClose={abort.close} />
+      />
+      {aborting && <AbortDialog runId={runId} seen={seen} onClose={abort.close} />}
       {writing && <MessageDialog runId={runId} seen={seen} onClose={write.close} />}
       {configuring && (
         <ConfigDialog runId={runId} seen={seen} config={state.config} onClose={configure.close} />
       )}
     </div>
+  )
+}
+
+type ActionProps = {
+  readonly label: string
+  /** What the button is called where there is no room for its label. */
+  readonly name: string
+  readonly icon: ReactNode
+  readonly permission: Permission
+  readonly className?: string | undefined
+  readonly onClick: () => void
+}
+
+function Action({ label, name, icon, permission, className, onClick }: ActionProps) {
+  const mayNot = useMayNot(permission)
+  return (
+    <Button
+      variant="default"
+      size="xs"
+      className={className}
+      aria-label={name}
+      classNames={{ section: classes.section }}
+      leftSection={icon}
+      disabled={mayNot !== null}
+      title={mayNot ?? undefined}
+      onClick={onClick}
+    >
+      <span className={classes.label}>{label}</span>
+    </Button>
+  )
+}
+
+type DialogProps = Pick<Props, 'runId' | 'seen'> & { readonly onClose: () => void }
+
+function AbortDialog({ runId, seen, onClose }: DialogProps) {
+  const [reason, setReason] = useState('')
+  const abort = useMutation({
+    mutationFn: () => answerOf(client().runs.abort(runId, { reason: reason.trim() || null, seen })),
+    onSuccess: onClose,
+  })
+  return (
+    <FormDialog
+      title="Abort this run?"
+      onClose={onClose}
+      sending={abort}
+      labels={{ send: 'Abort the run', leave: 'Keep it running' }}
+      isGrave
+    >
+      <Text size="sm">
+        The run stops at once and cannot be continued. Its changes in the project stay.
+      </Text>
+      <TextInput
+        label="Reason"
+        description="Optional. It is recorded in the log."
+        value={reason}
+        onChange={(event) => setReason(event.currentTarget.value)}
+        data-autofocus
+      />
+    </FormDialog>
+  )
+}
+
+/** What a person says to the agent of a run. */
+function MessageDialog({ runId, seen, onClose }: DialogProps) {
+  const [text, setText] = useState('')
+  const [idempotencyKey] = useState(() => crypto.randomUUID())
+  const send = useMutation({
+    mutationFn: () => answerOf(client().runs.send(runId, { text, seen }, { idempotencyKey })),
+    onSuccess: onClose,
+  })
+  return (
+    <FormDialog
+      title="Send a message to the agent"
+      onClose={onClose}
+      sending={send}
+      labels={{ send: 'Send' }}
+      disabled={text.trim() === ''}
+    >
+      <Textarea
+        label="Message"
+        description="The agent reads it before its next reply. It is recorded in the log."
+        autosize
+        minRows={3}
+        maxRows={12}
+        value={text}
+        onChange={(event) => setText(event.currentTarget.value)}
+        error={problemsIn(send.error)('text')}
+        data-autofocus
+      />
+    </FormDialog>
   )
 }

@@ -77,3 +77,21 @@ export type Note =
   | SeqRecordOf<'run_end'>
 
 export type RowOf<T extends Row['type']> = Extract<Row, { type: T }>
+
+/** The seq of the last record that a row holds: after that it does not change any more. */
+export function lastSeqOf(row: Row): number {
+  switch (row.type) {
+    case 'iteration':
+      return row.closed?.seq ?? Number.POSITIVE_INFINITY
+    case 'step':
+      return row.until?.seq ?? Number.POSITIVE_INFINITY
+    case 'message':
+      return row.message?.seq ?? Number.POSITIVE_INFINITY
+    case 'tool':
+      return row.result?.seq ?? Number.POSITIVE_INFINITY
+    case 'human':
+      return row.response?.seq ?? Number.POSITIVE_INFINITY
+    default:
+      return row.seq
+  }
+}

@@ -1,3 +1,4 @@
+import { useMemo, useSyncExternalStore } from 'react'
 import {
   HistoryError,
   type Part,
@@ -24,7 +25,7 @@ export type Connection =
 
 const STATES = { connecting: 'connecting', live: 'open', reconnecting: 'lost' } as const
 
-export type RunSnapshot = {
+type RunSnapshot = {
   readonly view: RunView
   /** What is being written. Its records replace it in the same moment. */
   readonly parts: readonly PartText[]
@@ -37,7 +38,7 @@ const LARGE_BATCH = 500
 const LARGE_BATCH_MS = 120
 
 /** Watches one run while the page shows it. It keeps what it has received, and continues from there. */
-export class RunStore {
+class RunStore {
   readonly #runId: string
   readonly #listeners = new Set<() => void>()
   #snapshot: RunSnapshot = {
@@ -146,4 +147,10 @@ export class RunStore {
     this.#snapshot = snapshot
     for (const listener of this.#listeners) listener()
   }
+}
+
+/** The records of a run that have arrived; watches the run while the component is mounted. */
+export function useRun(runId: string): RunSnapshot {
+  const store = useMemo(() => new RunStore(runId), [runId])
+  return useSyncExternalStore(store.subscribe, store.getSnapshot)
 }

@@ -2,6 +2,7 @@ import { Checkbox, NumberInput, Select, SimpleGrid, Text, TextInput } from '@man
 import { useQuery } from '@tanstack/react-query'
 import type { FieldProblemOf } from '../api/problem.ts'
 import { serverRulesQuery } from '../api/queries.ts'
+import { numberField, textField } from '../ui/field.ts'
 import { visible } from '../ui/foreign-text.ts'
 import classes from './approvals-field.module.css'
 import { RowsField } from './rows-field.tsx'
@@ -73,6 +74,7 @@ type RuleProps = {
 }
 
 function Rule({ rule, onChange, problem }: RuleProps) {
+  const form = { value: rule, onChange, problem }
   return (
     <>
       <SimpleGrid cols={{ base: 1, xs: 2 }}>
@@ -103,9 +105,7 @@ function Rule({ rule, onChange, problem }: RuleProps) {
             key={name}
             label={label}
             placeholder={placeholder}
-            value={rule[name]}
-            onChange={(event) => onChange({ [name]: event.currentTarget.value })}
-            error={problem(name)}
+            {...textField(name, form)}
             spellCheck={false}
           />
         ))}
@@ -115,17 +115,13 @@ function Rule({ rule, onChange, problem }: RuleProps) {
           prefix="$"
           min={0}
           decimalScale={4}
-          value={rule.cost_above_usd}
-          onChange={(cost_above_usd) => onChange({ cost_above_usd })}
-          error={problem('cost_above_usd')}
+          {...numberField('cost_above_usd', form)}
         />
       </SimpleGrid>
       <TextInput
         label="Why"
         description="Optional. The person who answers and the model read it."
-        value={rule.reason}
-        onChange={(event) => onChange({ reason: event.currentTarget.value })}
-        error={problem('reason')}
+        {...textField('reason', form)}
       />
     </>
   )

@@ -3,6 +3,7 @@ import { useQuery } from '@tanstack/react-query'
 import type { Level } from '../../../src/api/isolation.ts'
 import type { IsolationOffer } from '../../../src/client/index.ts'
 import { isolationOfferQuery } from '../api/queries.ts'
+import { countField, textField } from '../ui/field.ts'
 import type { CommandDraft } from './draft.ts'
 
 type Props = {
@@ -14,14 +15,15 @@ type Props = {
 const MIB = 1024 * 1024
 
 /** What the commands of a run may do: what the server offers can be chosen, and the rest says why not. */
-export function CommandFields({ value, onChange, problem }: Props) {
+export function CommandFields(form: Props) {
+  const { value, onChange, problem } = form
   const offer = useQuery(isolationOfferQuery).data
   const limits = offer?.limits
   const mib = (bytes: number | undefined): string | undefined =>
     bytes === undefined ? undefined : `At most ${Math.floor(bytes / MIB)}`
-  const limit = (field: 'memory_mib' | 'home_mib' | 'output_mib' | 'processes') => ({
-    ...{ min: 1, allowDecimal: false, hideControls: true, value: value[field] },
-    onChange: (entered: number | string) => onChange({ [field]: entered }),
+  const limit = (draft: 'memory_mib' | 'home_mib' | 'output_mib' | 'processes', field: string) => ({
+    ...countField(draft, { ...form, problem: () => problem(`command_limits.${field}`) }),
+    hideControls: true,
   })
   return (
     <>
@@ -49,38 +51,32 @@ export function CommandFields({ value, onChange, problem }: Props) {
         label="Network of the commands"
         description={networkHint(offer, value.isolation)}
         placeholder="None"
-        value={value.network}
-        onChange={(event) => onChange({ network: event.currentTarget.value })}
-        error={problem('network')}
+        {...textField('network', form)}
         spellCheck={false}
       />
       <SimpleGrid cols={{ base: 2, xs: 4 }}>
         <NumberInput
-          {...limit('memory_mib')}
+          {...limit('memory_mib', 'memory_bytes')}
           label="Memory"
           suffix=" MiB"
           placeholder={mib(limits?.memory_bytes)}
-          error={problem('command_limits.memory_bytes')}
         />
         <NumberInput
-          {...limit('processes')}
+          {...limit('processes', 'processes')}
           label="Processes"
           placeholder={limits === undefined ? undefined : `At most ${limits.processes}`}
-          error={problem('command_limits.processes')}
         />
         <NumberInput
-          {...limit('home_mib')}
+          {...limit('home_mib', 'home_bytes')}
           label="Home"
           suffix=" MiB"
           placeholder={mib(limits?.home_bytes)}
-          error={problem('command_limits.home_bytes')}
         />
         <NumberInput
-          {...limit('output_mib')}
+          {...limit('output_mib', 'output_bytes')}
           label="Output"
           suffix=" MiB"
           placeholder={mib(limits?.output_bytes)}
-          error={problem('command_limits.output_bytes')}
         />
       </SimpleGrid>
     </>

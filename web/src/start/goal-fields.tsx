@@ -1,10 +1,12 @@
-import { Select } from '@mantine/core'
+import { NumberInput, Select, SimpleGrid, TextInput } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
+import type { Goal } from '../../../src/client/index.ts'
 import type { FieldProblemOf } from '../api/problem.ts'
 import { goalsQuery } from '../api/queries.ts'
-import { emptyPart, fieldOf, type PartDraft } from './goal-draft.ts'
-import { GoalSettings } from './goal-settings.tsx'
+import { numberField, textField } from '../ui/field.ts'
+import { emptyPart, fieldOf, type PartDraft, schemaOf } from './goal-draft.ts'
 import { RowsField } from './rows-field.tsx'
+import { ValueField } from './value-field.tsx'
 
 type Props = {
   /** At least one. The first is chosen among the cards. */
@@ -58,6 +60,87 @@ export function GoalFields({ parts, onChange, problem }: Props) {
           </>
         )}
       </RowsField>
+    </>
+  )
+}
+
+type SettingsProps = {
+  readonly part: PartDraft
+  /** The goal that is chosen; undefined for none. */
+  readonly goal: Goal | undefined
+  readonly onChange: (changes: Partial<PartDraft>) => void
+  /** The field of the request that has this of the goal. */
+  readonly fieldOf: (inner: string) => string
+  readonly problem: FieldProblemOf
+}
+
+const CHECK_HINTS = {
+  none: 'The goal that you have chosen takes none: remove it.',
+  optional: 'Optional. A command that must succeed, in place of that of the goal.',
+  required: 'The command of the goal.',
+} as const
+
+/** What a goal takes beside its name: a command with conditions, and its options as the server describes them. */
+function GoalSettings({ part, goal, onChange, fieldOf, problem }: SettingsProps) {
+  const hint =
+    goal === undefined
+      ? 'A command that must succeed. It is the goal if you choose none.'
+      : CHECK_HINTS[goal.check ?? 'optional']
+  const check = fieldOf('check')
+  const conditions = {
+    value: part,
+    onChange,
+    problem: (name: string) => problem(`${check}.conditions.${name}`),
+  }
+  return (
+    <>
+      {(goal?.check !== 'none' || part.check !== '') && (
+        <TextInput
+          label="Check"
+          description={hint}
+          placeholder="make lint"
+          withAsterisk={goal?.check === 'required'}
+          value={part.check}
+          onChange={(event) => onChange({ check: event.currentTarget.value })}
+          error={problem(check, 'exact') ?? problem(`${check}.command`)}
+          spellCheck={false}
+        />
+      )}
+      {part.check.trim() !== '' && (
+        <SimpleGrid cols={{ base: 1, xs: 3 }}>
+          <NumberInput
+            label="Exit code"
+            placeholder="0"
+            allowDecimal={false}
+            {...numberField('exit_code', conditions)}
+          />
+          <TextInput
+            label="Output contains"
+            placeholder="Anything"
+            {...textField('output_contains', conditions)}
+            spellCheck={false}
+          />
+          <NumberInput
+            label="Faster than"
+            placeholder="No limit"
+            suffix=" s"
+            min={0}
+            {...numberField('max_seconds', conditions)}
+          />
+        </SimpleGrid>
+      )}
+      {(goal?.options ?? []).map(({ name, required, schema }) => (
+        <ValueField
+          key={name}
+          name={name}
+          schema={schemaOf(schema)}
+          required={required}
+          value={part.options[name] ?? ''}
+          onChange={(value) => onChange({ options: { ...part.options, [name]: value } })}
+          field={fieldOf(`goal_options.${name}`)}
+          problem={problem}
+        />
+      ))}
     </>
   )
 }

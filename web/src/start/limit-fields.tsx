@@ -1,4 +1,5 @@
 import { NumberInput, SimpleGrid } from '@mantine/core'
+import { countField, numberField } from '../ui/field.ts'
 import type { Draft } from './draft.ts'
 
 type Props = {
@@ -8,33 +9,25 @@ type Props = {
 }
 
 /** How long the agent may try. */
-export function TurnLimits({ value, onChange, problem }: Props) {
+export function TurnLimits(form: Props) {
   return (
     <SimpleGrid cols={{ base: 1, xs: 2 }}>
       <NumberInput
         label="Iteration limit"
         placeholder="20"
-        min={1}
-        allowDecimal={false}
-        value={value.max_iterations}
-        onChange={(max_iterations) => onChange({ max_iterations })}
-        error={problem('max_iterations')}
+        {...countField('max_iterations', form)}
       />
       <NumberInput
         label="Turn limit"
         placeholder="50 an iteration"
-        min={1}
-        allowDecimal={false}
-        value={value.max_turns_per_iteration}
-        onChange={(max_turns_per_iteration) => onChange({ max_turns_per_iteration })}
-        error={problem('max_turns_per_iteration')}
+        {...countField('max_turns_per_iteration', form)}
       />
     </SimpleGrid>
   )
 }
 
 /** What the run may use. */
-export function BudgetLimits({ value, onChange, problem }: Props) {
+export function BudgetLimits(form: Props) {
   return (
     <SimpleGrid cols={{ base: 1, xs: 3 }}>
       <NumberInput
@@ -43,28 +36,20 @@ export function BudgetLimits({ value, onChange, problem }: Props) {
         prefix="$"
         min={0}
         decimalScale={4}
-        value={value.max_cost_usd}
-        onChange={(max_cost_usd) => onChange({ max_cost_usd })}
-        error={problem('max_cost_usd')}
+        {...numberField('max_cost_usd', form)}
       />
       <NumberInput
         label="Token limit"
         placeholder="None"
-        min={1}
-        allowDecimal={false}
         thousandSeparator=","
-        value={value.max_tokens}
-        onChange={(max_tokens) => onChange({ max_tokens })}
-        error={problem('max_tokens')}
+        {...countField('max_tokens', form)}
       />
       <NumberInput
         label="Working time limit"
         placeholder="None"
         suffix=" s"
         min={1}
-        value={value.max_seconds}
-        onChange={(max_seconds) => onChange({ max_seconds })}
-        error={problem('max_seconds')}
+        {...numberField('max_seconds', form)}
       />
     </SimpleGrid>
   )

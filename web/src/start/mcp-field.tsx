@@ -2,6 +2,7 @@ import { Checkbox, MultiSelect, Select, SimpleGrid, Text, Textarea, TextInput } 
 import { useQuery } from '@tanstack/react-query'
 import type { FieldProblemOf } from '../api/problem.ts'
 import { mcpOfferQuery } from '../api/queries.ts'
+import { textField } from '../ui/field.ts'
 import { emptyServer, type McpDraft } from './mcp-draft.ts'
 import { RowsField } from './rows-field.tsx'
 import { Section } from './section.tsx'
@@ -78,15 +79,14 @@ const WAYS = [
 ] as const
 
 function OwnServer({ server, onChange, mayHaveUrl, problem }: OwnProps) {
+  const form = { value: server, onChange, problem }
   return (
     <>
       <SimpleGrid cols={{ base: 1, xs: 2 }}>
         <TextInput
           label="Name"
           placeholder="docs"
-          value={server.name}
-          onChange={(event) => onChange({ name: event.currentTarget.value })}
-          error={problem('name')}
+          {...textField('name', form)}
           spellCheck={false}
           withAsterisk
         />
@@ -104,9 +104,7 @@ function OwnServer({ server, onChange, mayHaveUrl, problem }: OwnProps) {
         <TextInput
           label="URL"
           placeholder="https://docs.example.org/mcp"
-          value={server.url}
-          onChange={(event) => onChange({ url: event.currentTarget.value })}
-          error={problem('url')}
+          {...textField('url', form)}
           spellCheck={false}
           withAsterisk
         />
@@ -116,9 +114,7 @@ function OwnServer({ server, onChange, mayHaveUrl, problem }: OwnProps) {
             label="Program"
             description="It runs isolated like the commands of the run."
             placeholder="node"
-            value={server.command}
-            onChange={(event) => onChange({ command: event.currentTarget.value })}
-            error={problem('command')}
+            {...textField('command', form)}
             spellCheck={false}
             withAsterisk
           />
@@ -128,9 +124,7 @@ function OwnServer({ server, onChange, mayHaveUrl, problem }: OwnProps) {
             placeholder="server.js"
             autosize
             maxRows={6}
-            value={server.args}
-            onChange={(event) => onChange({ args: event.currentTarget.value })}
-            error={problem('args')}
+            {...textField('args', form)}
             spellCheck={false}
           />
         </SimpleGrid>

@@ -3,6 +3,7 @@ import { useQuery } from '@tanstack/react-query'
 import { EFFORTS, type Effort } from '../../../src/api/records.ts'
 import type { Model } from '../../../src/client/index.ts'
 import { modelsQuery } from '../api/queries.ts'
+import { countField } from '../ui/field.ts'
 import type { ModelDraft } from './draft.ts'
 
 type Props = {
@@ -14,7 +15,8 @@ type Props = {
 const isEffort = (text: string | null): text is Effort => EFFORTS.some((effort) => effort === text)
 
 /** Every model may be typed; those that the server knows and can call are offered. */
-export function ModelFields({ value, onChange, problem }: Props) {
+export function ModelFields(form: Props) {
+  const { value, onChange, problem } = form
   const models = useQuery(modelsQuery).data ?? []
   const names = models.filter((model) => model.problem === null).map(({ name }) => name)
   const chosen = models.find(({ name, is_default }) =>
@@ -49,12 +51,8 @@ export function ModelFields({ value, onChange, problem }: Props) {
           label="Reply limit"
           placeholder="The most that it can"
           suffix=" tokens"
-          min={1}
-          allowDecimal={false}
           thousandSeparator=","
-          value={value.max_output_tokens}
-          onChange={(max_output_tokens) => onChange({ max_output_tokens })}
-          error={problem('max_output_tokens')}
+          {...countField('max_output_tokens', form)}
         />
       </SimpleGrid>
       <TagsInput

@@ -1,12 +1,13 @@
-import { Alert, Button, Group, Stack, Switch, Textarea, TextInput } from '@mantine/core'
+import { Switch, Textarea, TextInput } from '@mantine/core'
 import { useLocalStorage } from '@mantine/hooks'
 import { useMutation, useQuery } from '@tanstack/react-query'
-import type { FormEvent } from 'react'
 import { useState } from 'react'
 import { useLocation } from 'wouter'
 import { client } from '../api/client.ts'
-import { answerOf, messageOf, problemsIn } from '../api/problem.ts'
+import { answerOf, problemsIn } from '../api/problem.ts'
 import { goalsQuery } from '../api/queries.ts'
+import { textField } from '../ui/field.ts'
+import { FormDialog } from '../ui/form-dialog.tsx'
 import { ApprovalsField } from './approvals-field.tsx'
 import { CommandFields } from './command-fields.tsx'
 import { type Draft, EMPTY_DRAFT, requestOf } from './draft.ts'
@@ -16,10 +17,9 @@ import { GoalPicker } from './goal-picker.tsx'
 import { BudgetLimits, TurnLimits } from './limit-fields.tsx'
 import { McpField } from './mcp-field.tsx'
 import { ModelFields } from './model-fields.tsx'
-import classes from './start-form.module.css'
 
 /** All settings of a run. For those that are left out, the server has defaults. */
-export function StartForm({ onDone }: { readonly onDone: () => void }) {
+export function StartForm({ onClose }: { readonly onClose: () => void }) {
   const [, navigate] = useLocation()
   const [last, setLast] = useLocalStorage({
     key: 'retrai.last-start',
@@ -34,89 +34,71 @@ export function StartForm({ onDone }: { readonly onDone: () => void }) {
     mutationFn: () => answerOf(client().runs.create(requestOf(draft, goals))),
     onSuccess: ({ run_id }) => {
       setLast({ cwd: draft.cwd, model_name: draft.model_name })
-      onDone()
+      onClose()
       navigate(`/runs/${run_id}`)
     },
   })
   const problem = problemsIn(start.error)
-  const submit = (event: FormEvent): void => {
-    event.preventDefault()
-    start.mutate()
-  }
+  const form = { value: draft, onChange: change, problem }
 
   return (
-    <form onSubmit={submit}>
-      <Stack gap="md">
-        <GoalPicker
-          cwd={draft.cwd}
-          value={first?.goal ?? ''}
-          onChange={(goal) => {
-            // Options of another goal would be refused.
-            change({
-              parts: draft.parts.map((part, index) =>
-                index === 0 ? { ...part, goal, options: {} } : part,
-              ),
-            })
-          }}
-          problem={problem(fieldOf(draft.parts, 0, 'goal'))}
-        />
-        <TextInput
-          label="Project folder"
-          description="A folder on the server's machine. If empty, the folder in which the server was started."
-          placeholder="/home/you/project"
-          value={draft.cwd}
-          onChange={(event) => change({ cwd: event.currentTarget.value })}
-          error={problem('cwd')}
-          spellCheck={false}
-        />
-        <GoalFields parts={draft.parts} onChange={(parts) => change({ parts })} problem={problem} />
-        <Textarea
-          label="Instructions"
-          description="Optional. What the agent shall do, beside reaching the goal."
-          autosize
-          minRows={2}
-          maxRows={12}
-          value={draft.instructions}
-          onChange={(event) => change({ instructions: event.currentTarget.value })}
-          error={problem('instructions')}
-        />
-        <ModelFields value={draft} onChange={change} problem={problem} />
-        <TurnLimits value={draft} onChange={change} problem={problem} />
-        <Switch
-          label="Ask me after every iteration"
-          description="The run waits until you approve the next one, or abort it."
-          checked={draft.hitl_enabled}
-          onChange={(event) => change({ hitl_enabled: event.currentTarget.checked })}
-        />
-        <BudgetLimits value={draft} onChange={change} problem={problem} />
-        <ApprovalsField
-          value={draft.approvals}
-          onChange={(approvals) => change({ approvals })}
-          problem={problem}
-        />
-        <CommandFields value={draft} onChange={change} problem={problem} />
-        <McpField value={draft} onChange={change} problem={problem} />
-        <TextInput
-          label="Reason"
-          description="Optional. It is recorded in the log."
-          value={draft.reason}
-          onChange={(event) => change({ reason: event.currentTarget.value })}
-          error={problem('reason')}
-        />
-        {start.error !== null && (
-          <Alert color="red" variant="light" role="alert">
-            {messageOf(start.error)}
-          </Alert>
-        )}
-        <Group justify="flex-end" className={classes.foot}>
-          <Button variant="default" onClick={onDone}>
-            Cancel
-          </Button>
-          <Button type="submit" loading={start.isPending}>
-            Start the run
-          </Button>
-        </Group>
-      </Stack>
-    </form>
+    <FormDialog
+      title="Start a run"
+      size="lg"
+      onClose={onClose}
+      sending={start}
+      labels={{ send: 'Start the run' }}
+    >
+      <GoalPicker
+        cwd={draft.cwd}
+        value={first?.goal ?? ''}
+        onChange={(goal) => {
+          // Options of another goal would be refused.
+          change({
+            parts: draft.parts.map((part, index) =>
+              index === 0 ? { ...part, goal, options: {} } : part,
+            ),
+          })
+        }}
+        problem={problem(fieldOf(draft.parts, 0, 'goal'))}
+      />
+      <TextInput
+        label="Project folder"
+        description="A folder on the server's machine. If empty, the folder in which the server was started."
+        placeholder="/home/you/project"
+        {...textField('cwd', form)}
+        spellCheck={false}
+      />
+      <GoalFields parts={draft.parts} onChange={(parts) => change({ parts })} problem={problem} />
+      <Textarea
+        label="Instructions"
+        description="Optional. What the agent shall do, beside reaching the goal."
+        autosize
+        minRows={2}
+        maxRows={12}
+        {...textField('instructions', form)}
+      />
+      <ModelFields {...form} />
+      <TurnLimits {...form} />
+      <Switch
+        label="Ask me after every iteration"
+        description="The run waits until you approve the next one, or abort it."
+        checked={draft.hitl_enabled}
+        onChange={(event) => change({ hitl_enabled: event.currentTarget.checked })}
+      />
+      <BudgetLimits {...form} />
+      <ApprovalsField
+        value={draft.approvals}
+        onChange={(approvals) => change({ approvals })}
+        problem={problem}
+      />
+      <CommandFields {...form} />
+      <McpField {...form} />
+      <TextInput
+        label="Reason"
+        description="Optional. It is recorded in the log."
+        {...textField('reason', form)}
+      />
+    </FormDialog>
   )
 }

@@ -1,13 +1,17 @@
+import { IconHandStop, IconSparkles, IconTarget, IconTargetArrow } from '@tabler/icons-react'
 import { memo } from 'react'
-import type { Row } from '../run/rows.ts'
-import { ClosedRow } from './closed-row.tsx'
-import { GoalRow } from './goal-row.tsx'
-import { HumanRow } from './human-row.tsx'
-import { IterationRow } from './iteration-row.tsx'
-import { MessageRow } from './message-row.tsx'
+import type { Verdict } from '../../../src/api/records.ts'
+import { Code } from '../code/code.tsx'
+import { useFold } from '../code/fold.tsx'
+import type { Row, RowOf, StepNode } from '../run/rows.ts'
+import { visible } from '../ui/foreign-text.ts'
+import { counted, formatClock, formatCost, formatCount, formatDuration } from '../ui/format.ts'
+import { By } from './by.tsx'
+import { Frame } from './frame.tsx'
 import { NoteRow } from './note-row.tsx'
-import { StepRow } from './step-row.tsx'
+import classes from './rows.module.css'
 import { ToolRow } from './tool-row.tsx'
+import { Words } from './words.tsx'
 
 type Props = {
   readonly row: Row
@@ -18,41 +22,173 @@ type Props = {
   readonly working: boolean
 }
 
-export const RowView = memo(function RowView({ row, moment, began, working }: Props) {
+type RowProps<T extends Row['type']> = Omit<Props, 'row'> & { readonly row: RowOf<T> }
+
+export const RowView = memo(function RowView({ row, ...shown }: Props) {
   switch (row.type) {
     case 'iteration':
-      return <IterationRow row={row} began={began} />
+      return <IterationRow row={row} {...shown} />
     case 'step':
-      return <StepRow row={row} moment={moment} working={working} />
+      return <StepRow row={row} {...shown} />
     case 'message':
-      return <MessageRow row={row} moment={moment} />
+      return <MessageRow row={row} {...shown} />
     case 'tool':
-      return <ToolRow row={row} moment={moment} working={working} />
+      return <ToolRow row={row} {...shown} />
     case 'goal':
-      return <GoalRow row={row} />
+      return <GoalRow row={row} {...shown} />
     case 'human':
-      return <HumanRow row={row} moment={moment} ended={!working} />
+      return <HumanRow row={row} {...shown} />
     case 'closed':
-      return <ClosedRow row={row} />
+      return <ClosedRow row={row} {...shown} />
     case 'note':
       return <NoteRow row={row} />
   }
 })
 
-/** The seq of the last record that a row holds: after that it does not change any more. */
-export function lastSeqOf(row: Row): number {
-  switch (row.type) {
-    case 'iteration':
-      return row.closed?.seq ?? Number.POSITIVE_INFINITY
-    case 'step':
-      return row.until?.seq ?? Number.POSITIVE_INFINITY
-    case 'message':
-      return row.message?.seq ?? Number.POSITIVE_INFINITY
-    case 'tool':
-      return row.result?.seq ?? Number.POSITIVE_INFINITY
-    case 'human':
-      return row.response?.seq ?? Number.POSITIVE_INFINITY
-    default:
-      return row.seq
-  }
+function IterationRow({ row, began }: RowProps<'iteration'>) {
+  return (
+    <div className={classes.iteration}>
+      <h2 className={classes.iterationTitle}>Iteration {row.iteration}</h2>
+      <span className={classes.quiet}>at {formatClock(row.ts - began)}</span>
+    </div>
+  )
+}
+
+const STEPS: Readonly<Record<StepNode, string>> = {
+  plan: 'Plan',
+  act: 'Act',
+  evaluate: 'Evaluate',
+  human_check: 'Human check',
+}
+
+function StepRow({ row: { seq, node, ts, until }, moment, working }: RowProps<'step'>) {
+  const begun = seq <= moment
+  const over = until !== null && until.seq <= moment
+  return (
+    <div className={classes.step}>
+      <span className={classes.stepName}>{STEPS[node]}</span>
+      <span className={classes.quiet}>
+        {over ? formatDuration(until.ts - ts) : working && begun ? 'in progress' : ''}
+      </span>
+    </div>
+  )
+}
+
+/** How replies ended that are not whole. */
+const ENDINGS: Readonly<Record<string, string>> = {
+  length: 'cut off at its length limit',
+  overflow: 'cut off by the context window',
+  refusal: 'refused',
+  pause: 'interrupted by the provider',
+  empty: 'empty',
+  malformed: 'with a call that cannot be read',
+}
+
+function MessageRow({ row: { usage, message }, moment }: RowProps<'message'>) {
+  const said = message !== null && message.seq <= moment ? message.payload : null
+  const { input_tokens, output_tokens, cost_usd, duration_ms, model_name, omitted_turns } =
+    usage.payload
+  const ending = said === null ? undefined : ENDINGS[said.finish_reason]
+  return (
+    <Frame
+      records={said === null || message === null ? [usage] : [usage, message]}
+      icon={<IconSparkles size={15} stroke={1.7} />}
+    >
+      {said !== null && said.text !== null && said.text !== '' && <Words text={said.text} />}
+      <div className={classes.facts}>
+        <span>{model_name}</span>
+        <span>
+          {formatCount(input_tokens)} in, {formatCount(output_tokens)} out
+        </span>
+        <span>{formatDuration(duration_ms / 1000)}</span>
+        {cost_usd !== null && <span>{formatCost(cost_usd)}</span>}
+        {omitted_turns > 0 && <span>{counted(omitted_turns, 'earlier turn')} left out</span>}
+        {ending !== undefined && <span title={said?.notice}>{ending}</span>}
+      </div>
+    </Frame>
+  )
+}
+
+const headOf = (achieved: boolean, verdict: Verdict | undefined): string => {
+  if (verdict === 'cannot_check') return 'Cannot be checked'
+  return achieved ? 'Goal reached' : 'Not there yet'
+}
+
+function GoalRow({ row: { check } }: RowProps<'goal'>) {
+  const { achieved, verdict, reason, details, duration_ms } = check.payload
+  const [open, toggle] = useFold(`goal ${check.seq}`)
+  const Icon = achieved ? IconTargetArrow : IconTarget
+  return (
+    <Frame
+      records={[check]}
+      icon={<Icon size={15} stroke={1.8} />}
+      tone={achieved ? 'achieved' : 'failed'}
+    >
+      <div className={classes.verdict} data-achieved={achieved}>
+        <div className={classes.verdictHead}>
+          <b>{headOf(achieved, verdict)}</b>
+          <span className={classes.quiet}>checked in {formatDuration(duration_ms / 1000)}</span>
+        </div>
+        <p className={classes.reason}>{visible(reason)}</p>
+        {details.trim() !== '' && (
+          <button type="button" className={classes.link} aria-expanded={open} onClick={toggle}>
+            {open ? 'Hide what the check printed' : 'What the check printed'}
+          </button>
+        )}
+      </div>
+      {open && (
+        <div className={classes.printed}>
+          <Code text={details.trimEnd()} look="terminal" />
+        </div>
+      )}
+    </Frame>
+  )
+}
+
+function HumanRow({ row: { required, response: whole }, moment, working }: RowProps<'human'>) {
+  const response = whole !== null && whole.seq <= moment ? whole : null
+  return (
+    <Frame
+      records={response === null ? [required] : [required, response]}
+      icon={<IconHandStop size={15} stroke={1.9} />}
+      tone="human"
+    >
+      <div className={classes.human} data-open={response === null && working}>
+        <b>A person was asked</b>
+        <p className={classes.reason}>{visible(required.payload.summary)}</p>
+        {response === null ? (
+          <p className={classes.quiet}>
+            {working ? 'No answer yet.' : 'The run ended without an answer.'}
+          </p>
+        ) : (
+          <div className={classes.answer}>
+            <span>
+              <b>{response.payload.decision === 'approve' ? 'Approved' : 'Aborted'}</b>
+              <By record={response} />
+            </span>
+            <span className={classes.quiet}>after {formatDuration(response.ts - required.ts)}</span>
+            {response.payload.seen !== undefined && (
+              <span className={classes.quiet}>
+                with record {response.payload.seen.seq} on the screen
+              </span>
+            )}
+            {response.payload.reason !== null && <q>{visible(response.payload.reason)}</q>}
+          </div>
+        )}
+      </div>
+    </Frame>
+  )
+}
+
+function ClosedRow({ row: { record } }: RowProps<'closed'>) {
+  const { iteration, tokens, cost_usd } = record.payload
+  return (
+    <Frame records={[record]}>
+      <div className={classes.facts}>
+        <span>Iteration {iteration} complete</span>
+        <span>{formatCount(tokens)} tokens</span>
+        {cost_usd !== null && <span>{formatCost(cost_usd)}</span>}
+      </div>
+    </Frame>
+  )
 }

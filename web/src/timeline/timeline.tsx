@@ -1,14 +1,13 @@
 import { IconArrowDown } from '@tabler/icons-react'
 import { useVirtualizer } from '@tanstack/react-virtual'
-import { useEffect, useLayoutEffect, useMemo, useRef } from 'react'
+import { type RefObject, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react'
 import type { PartText } from '../../../src/client/index.ts'
-import type { Row } from '../run/rows.ts'
+import { lastSeqOf, type Row } from '../run/rows.ts'
 import type { RunView } from '../run/run-view.ts'
 import { LiveRowView, liveRowsOf, outputsOf } from './live-rows.tsx'
 import { OutputContext } from './row-context.ts'
-import { lastSeqOf, RowView } from './row-view.tsx'
+import { RowView } from './row-view.tsx'
 import classes from './timeline.module.css'
-import { useStickiness } from './use-stickiness.ts'
 
 /** What rows measure before they have been seen, pixels. */
 const HEIGHTS: Readonly<Record<Row['type'], number>> = {
@@ -131,4 +130,38 @@ export function Timeline({ view, moment, following, growing, parts }: Props) {
       )}
     </div>
   )
+}
+
+const AT_END_PX = 60
+/** Scrolling this soon after a sign of a person is that person's. */
+const BY_HAND_MS = 500
+
+/**
+ * Whether the page follows the end of a growing list: until a person scrolls away from it, and
+ * again once the end is in sight.
+ */
+function useStickiness(scroller: RefObject<HTMLElement | null>) {
+  const stick = useRef(true)
+  const touched = useRef(0)
+  const [atEnd, setAtEnd] = useState(true)
+  const onTouch = (): void => {
+    touched.current = performance.now()
+  }
+  const onScroll = (): void => {
+    const element = scroller.current
+    if (element === null) return
+    const left = element.scrollHeight - element.scrollTop - element.clientHeight
+    const there = left < AT_END_PX
+    if (there) stick.current = true
+    else if (performance.now() - touched.current < BY_HAND_MS) stick.current = false
+    setAtEnd(there || stick.current)
+  }
+  const listeners = {
+    onScroll,
+    onWheel: onTouch,
+    onTouchMove: onTouch,
+    onKeyDown: onTouch,
+    onPointerDown: onTouch,
+  }
+  return { atEnd, stick, listeners }
 }

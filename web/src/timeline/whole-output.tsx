@@ -8,7 +8,6 @@ import { formatBytes } from '../ui/format.ts'
 import { ScrollRegion } from '../ui/scroll-region.tsx'
 import { RowToolsContext } from './row-context.ts'
 import classes from './rows.module.css'
-import { sha256Of } from './sha256.ts'
 
 type Props = {
   readonly bytes: number
@@ -108,4 +107,14 @@ function verdictOf(genuine: boolean, what: string): string {
   return genuine
     ? `This is the ${what}. Its SHA-256 equals the one in the record.`
     : 'WRONG: the SHA-256 of this file is not the one in the record.'
+}
+
+/** SHA-256 (hex). Browsers provide no cryptography of their own without TLS. */
+async function sha256Of(content: Uint8Array<ArrayBuffer>): Promise<string> {
+  if (!isSecureContext) {
+    const { hash } = await import('../verify/node-crypto.ts')
+    return hash('sha256', content, 'hex')
+  }
+  const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', content))
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, '0')).join('')
 }
