@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, test } from 'vitest'
-import { isTestRule } from '../src/agent/goals/make-test.ts'
+import { isTestRule } from '../src/agent/goals/project-scripts.ts'
 import { PRINTED_LIMIT, readPrintedSummary } from '../src/agent/goals/printed-summary.ts'
 import { missingProgram, NOT_FOUND_LIMIT } from '../src/agent/goals/shell-goal.ts'
 import { headAndTail, lastLine, oneLine, tail } from '../src/agent/goals/text.ts'

@@ -1,11 +1,10 @@
 import { resolve } from 'node:path'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { ApprovalRules } from '../domain/approvals/rules.ts'
-import type { IsolationPolicy, Level, LowerLimits } from '../domain/isolation.ts'
+import type { IsolationPolicy } from '../domain/isolation.ts'
 import { maskPayload } from '../domain/mask/mask-payload.ts'
-import type { McpRequest } from '../domain/mcp-servers.ts'
 import { withoutPresets } from '../domain/network.ts'
-import type { GoalRequest } from '../domain/requested-goal.ts'
+import type { RunRequest } from '../domain/requested-goal.ts'
 import type { RunConfig } from '../domain/run-config.ts'
 import { processMask } from '../log/masking.ts'
 import type { Wanted } from '../runner/isolation/run-policy.ts'
@@ -17,16 +16,6 @@ import { NO_SERVERS } from './mcp/servers-file.ts'
 import { type ModelRules, modelProblems, type Problem } from './model-problems.ts'
 import { type NetworkRules, networkProblem } from './network-rules.ts'
 import { chooseGoal, prepareGoal } from './plan-goal.ts'
-
-/** What a client chooses of a run. */
-export type RunRequest = Omit<RunConfig, keyof GoalRequest | 'shell_goal' | 'mcp_servers'> &
-  GoalRequest & {
-    readonly mcp_servers?: readonly McpRequest[]
-    /** The level of isolation that it asks for; null for that of the server. */
-    readonly isolation?: Level | null
-    /** The limits of its commands that it asks for; null for those of the server. */
-    readonly command_limits?: LowerLimits | null
-  }
 
 /** What a run is created from. */
 export type PlannedRun = {

@@ -5,8 +5,8 @@ import type { Logger } from '../lib/logger.ts'
 import { decideAndAppend, type Folded } from '../log/decider.ts'
 import type { LoadError } from '../log/run-log.ts'
 import type { AppendError, EventStore } from '../store/event-store.ts'
-import type { Caller, Rejection } from './caller.ts'
-import { Directory } from './directory.ts'
+import type { Caller, Rejection } from './callers.ts'
+import { Directory } from './callers.ts'
 import { Tickets } from './tickets.ts'
 import {
   decideCreation,

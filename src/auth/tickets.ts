@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { err, ok, type Result } from 'neverthrow'
-import type { Caller, Rejection } from './caller.ts'
+import type { Caller, Rejection } from './callers.ts'
 
 /** How long a ticket is valid, seconds. */
 const VALID_S = 30

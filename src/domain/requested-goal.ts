@@ -1,5 +1,13 @@
 import * as z from 'zod'
-import { ApiRequest, GoalOptions, ShellGoal, SuccessCondition } from './run-config.ts'
+import type { Level, LowerLimits } from './isolation.ts'
+import type { McpRequest } from './mcp-servers.ts'
+import {
+  ApiRequest,
+  GoalOptions,
+  type RunConfig,
+  ShellGoal,
+  SuccessCondition,
+} from './run-config.ts'
 
 /** The most characters of a command, and of each text of a request. */
 const MAX_TEXT = 10_000
@@ -133,3 +141,13 @@ export type RequestedPart = z.output<z.ZodObject<typeof goalFields>>
 export type GoalRequest = RequestedPart & {
   readonly all_of?: readonly (string | RequestedPart)[]
 }
+
+/** What a client may choose of a run, with the defaults filled in. */
+export type RunRequest = Omit<RunConfig, 'shell_goal' | 'mcp_servers' | keyof GoalRequest> &
+  GoalRequest & {
+    readonly mcp_servers?: readonly McpRequest[]
+    /** The level of isolation that it asks for; null for that of the server. */
+    readonly isolation?: Level | null
+    /** The limits of its commands that it asks for; null for those of the server. */
+    readonly command_limits?: LowerLimits | null
+  }

@@ -1,4 +1,10 @@
-import fastify, { type FastifyInstance } from 'fastify'
+import fastify, {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  LogController,
+} from 'fastify'
 import fp from 'fastify-plugin'
 import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
 import { maxHeaderSize } from '../lib/node-http.ts'
@@ -12,22 +18,21 @@ import { handleNotFound, refuseConnection, refuseExpectation, sendError } from '
 import { describeApi } from './plugins/openapi.ts'
 import { serveConsole, serveDocs } from './plugins/pages.ts'
 import { requirePermissions } from './plugins/permission.ts'
-import { RequestLog, withSafeRequests } from './plugins/request-log.ts'
 import { security } from './plugins/security.ts'
 import { acceptJsonOnly, runParams, validatorCompiler } from './plugins/validation.ts'
-import { accesses } from './routes/access-log.ts'
-import { allEvents } from './routes/all-events.ts'
-import { checkpoints } from './routes/checkpoints.ts'
-import { createRun } from './routes/create-run.ts'
-import { health } from './routes/health.ts'
-import { conversation, readArtifact, runDiff } from './routes/history.ts'
 import {
+  health,
   listGoals,
   listMcpServers,
   listModels,
   listServerApprovals,
   showIsolation,
-} from './routes/offers.ts'
+} from './routes/about-server.ts'
+import { accesses } from './routes/access-log.ts'
+import { allEvents } from './routes/all-events.ts'
+import { checkpoints } from './routes/checkpoints.ts'
+import { createRun } from './routes/create-run.ts'
+import { conversation, readArtifact, runDiff } from './routes/history.ts'
 import { proofs } from './routes/proofs.ts'
 import { getRun, listRuns } from './routes/read-runs.ts'
 import { redactRun } from './routes/redactions.ts'
@@ -129,3 +134,46 @@ const routes = fp<AppDeps>(
     ],
   },
 )
+
+/** Logs the fields of a request that the framework logs, without secrets. */
+function withSafeRequests(logger: FastifyBaseLogger): FastifyBaseLogger {
+  return logger.child({}, { serializers: { req: describe } })
+}
+
+/**
+ * Logs one line for each request when it is complete. It logs a WebSocket when a client asks for it, because the socket
+ * may stay open for days. It logs successful probes at the level debug.
+ */
+class RequestLog extends LogController {
+  override incomingRequest(request: FastifyRequest): void {
+    if (request.headers.upgrade !== undefined)
+      request.log.info({ req: request }, 'upgrade requested')
+  }
+
+  override requestCompleted(
+    error: Error | null | undefined,
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ): void {
+    const fields = { req: request, res: reply, responseTime: Math.round(reply.elapsedTime) }
+    if (error) reply.log.error({ ...fields, err: error }, 'request failed')
+    else if (isProbe(request) && reply.statusCode < 400)
+      reply.log.debug(fields, 'request completed')
+    else reply.log.info(fields, 'request completed')
+  }
+}
+
+const isProbe = ({ url }: FastifyRequest): boolean => url.startsWith('/health/')
+
+function describe({ method, url, host, ip, socket }: FastifyRequest) {
+  const { remotePort } = socket
+  return { method, url: withoutSecrets(url), host, remoteAddress: ip, remotePort }
+}
+
+const REMOVED = '[removed]'
+
+/** A ticket may be in an address. A token may not, but somebody may put it there by mistake. */
+const withoutSecrets = (url: string): string =>
+  url
+    .replace(/([?&](?:ticket|token|access_token)=)[^&#]*/gi, `$1${REMOVED}`)
+    .replace(/retrai_[\w-]{8,}/g, REMOVED)

@@ -13,9 +13,8 @@ import type { AccessRecorder } from '../audit/access-log/access-recorder.ts'
 import type { Audit } from '../audit/audit.ts'
 import type { Auth } from '../auth/auth.ts'
 import type { ApprovalRules } from '../domain/approvals/rules.ts'
-import type { IsolationPolicy, Level, LowerLimits } from '../domain/isolation.ts'
-import type { McpRequest } from '../domain/mcp-servers.ts'
-import type { GoalRequest } from '../domain/requested-goal.ts'
+import type { IsolationPolicy } from '../domain/isolation.ts'
+import type { RunRequest } from '../domain/requested-goal.ts'
 import type { ConfigChanges, RunConfig } from '../domain/run-config.ts'
 import type { LiveParts } from '../live/live-parts.ts'
 import type { Author } from '../log/run-log.ts'
@@ -34,14 +33,6 @@ export type ZodApp = FastifyInstance<
   FastifyBaseLogger,
   ZodTypeProvider
 >
-
-/** What a client may choose of a run, with the defaults filled in. */
-export type RunRequest = Omit<RunConfig, 'shell_goal' | 'mcp_servers' | keyof GoalRequest> &
-  GoalRequest & {
-    readonly mcp_servers?: readonly McpRequest[]
-    readonly isolation?: Level | null
-    readonly command_limits?: LowerLimits | null
-  }
 
 /** What the server creates a run from. */
 export type PlannedRun = {

@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from 'vitest'
-import { type Caller, TokenLifetime } from '../../src/auth/caller.ts'
+import { type Caller, TokenLifetime } from '../../src/auth/callers.ts'
 import { Tickets } from '../../src/auth/tickets.ts'
 
 let now: number

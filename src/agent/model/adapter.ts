@@ -1,7 +1,7 @@
 import type { Result } from 'neverthrow'
 import type * as z from 'zod'
 import type { RequestedCall } from '../../domain/records.ts'
-import type { FinishReason, ModelPart, ModelRequest, TokenUsage } from './model.ts'
+import type { FinishReason, ModelPart, ModelRequest, TokenUsage, ToolSpec } from './model.ts'
 import type { Route } from './routing.ts'
 
 export type Json = z.core.util.JSONType
@@ -71,4 +71,10 @@ export class HttpStatusError extends Error {
     this.body = body
     this.headers = headers
   }
+}
+
+/** The JSON Schema of the arguments of a tool, without its dialect, which not every endpoint accepts. */
+export function schemaOf({ parameters }: Pick<ToolSpec, 'parameters'>) {
+  const { $schema: _, ...schema } = parameters
+  return schema
 }

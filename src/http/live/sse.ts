@@ -2,7 +2,8 @@ import type { FastifyReply } from 'fastify'
 import type { Form, Selection } from '../../api/event-query.ts'
 import type { AttemptOf } from '../../live/attempt.ts'
 import type { LiveParts } from '../../live/live-parts.ts'
-import type { Watched } from '../plugins/watch-log.ts'
+import type { Watched } from '../plugins/access-log.ts'
+import { EVENT_STREAM } from '../replies/format.ts'
 import type { AllRunsSelection } from './all-runs-selection.ts'
 import type { AllRunsTopic } from './all-runs-topic.ts'
 import { type EncodedFrame, isEnd, refusalFrame } from './frame.ts'
@@ -10,8 +11,6 @@ import { PartsFollower } from './parts-follower.ts'
 import { damageMessage, selects } from './record-json.ts'
 import { Chunks } from './response-streams.ts'
 import type { RunTopics } from './run-topics.ts'
-
-export const EVENT_STREAM = 'text/event-stream'
 
 /** How long a browser waits before it connects again. */
 const RETRY_MS = 1000

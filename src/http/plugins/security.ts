@@ -6,7 +6,7 @@ import { err, type Result } from 'neverthrow'
 import type { Problem, ProblemCode } from '../../api/problems.ts'
 import { type Permission, type Role, roleMay, rolesThatMay } from '../../api/roles.ts'
 import type { Auth } from '../../auth/auth.ts'
-import type { Caller, Rejection, TokenLifetime } from '../../auth/caller.ts'
+import type { Caller, Rejection, TokenLifetime } from '../../auth/callers.ts'
 import { sendProblem } from '../problems/problem.ts'
 import { credentialOf } from './credentials.ts'
 

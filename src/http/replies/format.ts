@@ -2,10 +2,10 @@ import type { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { err, ok, type Result } from 'neverthrow'
 import type { FieldProblem, Problem } from '../../api/problems.ts'
-import { EVENT_STREAM } from '../live/sse.ts'
 
 export const JSON_TYPE = 'application/json'
 export const NDJSON = 'application/x-ndjson'
+export const EVENT_STREAM = 'text/event-stream'
 const FORMATS = [JSON_TYPE, NDJSON, EVENT_STREAM] as const
 
 type Format = (typeof FORMATS)[number]

@@ -12,10 +12,10 @@ import {
 } from '../live/all-runs-selection.ts'
 import type { Live } from '../live/live-plugin.ts'
 import { allRunsLines } from '../live/ndjson.ts'
-import { allRunsEventStream, beginEventStream, EVENT_STREAM } from '../live/sse.ts'
-import { NOT_WRITTEN } from '../plugins/watch-log.ts'
+import { allRunsEventStream, beginEventStream } from '../live/sse.ts'
+import { NOT_WRITTEN } from '../plugins/access-log.ts'
 import { problems, sendProblem } from '../problems/problem.ts'
-import { formatOf, lastEventId, NDJSON } from '../replies/format.ts'
+import { EVENT_STREAM, formatOf, lastEventId, NDJSON } from '../replies/format.ts'
 import { JsonPage } from '../replies/json.ts'
 
 const DESCRIPTION = `

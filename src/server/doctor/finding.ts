@@ -14,17 +14,15 @@ export const ok = (name: string, message: string): Finding => {
   return { name, verdict: 'ok', message, fix: null }
 }
 
+const fixable =
+  (verdict: Exclude<Finding['verdict'], 'ok'>) =>
+  (name: string, message: string, fix: string): Finding => ({ name, verdict, message, fix })
+
 /** Only some projects need what is missing. */
-export const note = (name: string, message: string, fix: string): Finding => {
-  return { name, verdict: 'note', message, fix }
-}
+export const note = fixable('note')
 
 /** A server works, but not as well as it could. */
-export const warn = (name: string, message: string, fix: string): Finding => {
-  return { name, verdict: 'warn', message, fix }
-}
+export const warn = fixable('warn')
 
 /** A server does not work, or refuses all commands. */
-export const fail = (name: string, message: string, fix: string): Finding => {
-  return { name, verdict: 'fail', message, fix }
-}
+export const fail = fixable('fail')

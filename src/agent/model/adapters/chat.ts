@@ -7,7 +7,7 @@ import type {
 } from 'openai/resources/chat/completions'
 import type { AssistantMessage, ChatMessage, SentImage } from '../../../domain/conversation.ts'
 import { sha256 } from '../../../lib/sha256.ts'
-import type { Adapter } from '../adapter.ts'
+import { type Adapter, schemaOf } from '../adapter.ts'
 import type { ModelRequest, ToolSpec } from '../model.ts'
 import { orNothing } from '../reply-parts.ts'
 import type { Route } from '../routing.ts'
@@ -172,10 +172,10 @@ function signed([first, ...others]: ToolCalls): ToolCalls {
   return [{ extra_content: { google: signature }, ...first } as typeof first, ...others]
 }
 
-function toTool({ name, description, parameters }: ToolSpec): ChatCompletionTool {
-  const { $schema: _, ...schema } = parameters
-  return { type: 'function', function: { name, description, parameters: schema } }
-}
+const toTool = ({ name, description, ...tool }: ToolSpec): ChatCompletionTool => ({
+  type: 'function',
+  function: { name, description, parameters: schemaOf(tool) },
+})
 
 /** Google's OpenAI-compatible endpoint, at an own OPENAI_BASE_URL. */
 const isGoogle = ({ endpoint }: Route): boolean =>

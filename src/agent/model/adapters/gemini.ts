@@ -1,5 +1,5 @@
 import type { AssistantMessage, ChatMessage, SentImage } from '../../../domain/conversation.ts'
-import type { Adapter, Json } from '../adapter.ts'
+import { type Adapter, type Json, schemaOf } from '../adapter.ts'
 import type { Effort, ModelRequest, ToolSpec } from '../model.ts'
 import { orNothing, parseJson } from '../reply-parts.ts'
 import type { Route } from '../routing.ts'
@@ -143,10 +143,11 @@ function argsOf(text: string): { [name: string]: Json } {
   return isPart(args) ? args : {}
 }
 
-const toDeclaration = ({ name, description, parameters }: ToolSpec) => {
-  const { $schema: _, ...schema } = parameters
-  return { name, description, parametersJsonSchema: schema }
-}
+const toDeclaration = ({ name, description, ...tool }: ToolSpec) => ({
+  name,
+  description,
+  parametersJsonSchema: schemaOf(tool),
+})
 
 const LEVELS: Readonly<Record<Effort, string>> = {
   none: 'MINIMAL',

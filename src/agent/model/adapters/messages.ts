@@ -6,7 +6,7 @@ import type {
   Tool,
 } from '@anthropic-ai/sdk/resources/messages'
 import type { AssistantMessage, ChatMessage } from '../../../domain/conversation.ts'
-import type { Adapter, Json } from '../adapter.ts'
+import { type Adapter, type Json, schemaOf } from '../adapter.ts'
 import type { ModelRequest, ToolSpec } from '../model.ts'
 import { orNothing, parseJson } from '../reply-parts.ts'
 import type { Endpoint, Route } from '../routing.ts'
@@ -95,8 +95,9 @@ const MAX_OPTIONAL_PROPERTIES = 24
 /** The first tools that Anthropic can enforce are strict: their calls have what their schemas require. */
 function toTools(tools: readonly ToolSpec[]): Tool[] {
   let [strict, optional] = [0, 0]
-  return tools.map(({ name, description, parameters }) => {
-    const { $schema: _, ...schema } = parameters
+  return tools.map((tool) => {
+    const { name, description } = tool
+    const schema = schemaOf(tool)
     const closed = closedSchema(schema)
     const added = optionalCount(closed)
     const isStrict =

@@ -1,7 +1,14 @@
 import { ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import type { ChatMessage } from '../../../domain/conversation.ts'
-import type { Adapter, Complaint, Json, RawReply, ReplyReader } from '../adapter.ts'
+import {
+  type Adapter,
+  type Complaint,
+  type Json,
+  type RawReply,
+  type ReplyReader,
+  schemaOf,
+} from '../adapter.ts'
 import { ollamaWindow } from '../known-models.ts'
 import type { Effort, FinishReason, ModelPart, ModelRequest, ToolSpec } from '../model.ts'
 import { invalid, parseJson, type ReportedCall, toRequestedCalls } from '../reply-parts.ts'
@@ -94,10 +101,10 @@ function thinkingOf(items: readonly Json[] | null): object {
   return typeof item.thinking === 'string' ? { thinking: item.thinking } : {}
 }
 
-const toTool = ({ name, description, parameters }: ToolSpec) => {
-  const { $schema: _, ...schema } = parameters
-  return { type: 'function', function: { name, description, parameters: schema } }
-}
+const toTool = ({ name, description, ...tool }: ToolSpec) => ({
+  type: 'function',
+  function: { name, description, parameters: schemaOf(tool) },
+})
 
 const text = z.string().nullish().catch(null)
 const Call = z.object({

@@ -4,7 +4,7 @@ import type {
   ResponseInputItem,
 } from 'openai/resources/responses/responses'
 import type { AssistantMessage, ChatMessage, SentImage } from '../../../domain/conversation.ts'
-import type { Adapter, Json } from '../adapter.ts'
+import { type Adapter, type Json, schemaOf } from '../adapter.ts'
 import type { Effort, ModelRequest, ToolSpec } from '../model.ts'
 import { orNothing } from '../reply-parts.ts'
 import type { Route } from '../routing.ts'
@@ -104,13 +104,12 @@ const XAI_EFFORT: Readonly<Record<Effort, 'none' | 'low' | 'medium' | 'high'>> =
 
 function toTool({ name, description, parameters }: ToolSpec): FunctionTool {
   const strict = strictSchema(parameters)
-  const { $schema: _, ...schema } = parameters
   return {
     type: 'function',
     name,
     description,
     strict: strict !== null,
-    parameters: { ...(strict ?? schema) },
+    parameters: { ...(strict ?? schemaOf({ parameters })) },
   }
 }
 
