@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, test } from 'vitest'
-import { isTestRule } from '../src/agent/goals/project-scripts.ts'
 import { PRINTED_LIMIT, readPrintedSummary } from '../src/agent/goals/printed-summary.ts'
+import { isTestRule } from '../src/agent/goals/project-scripts.ts'
 import { missingProgram, NOT_FOUND_LIMIT } from '../src/agent/goals/shell-goal.ts'
 import { headAndTail, lastLine, oneLine, tail } from '../src/agent/goals/text.ts'
 import { parseCargoTest, parseGoTest } from '../src/agent/goals/tool-output.ts'
