@@ -6,8 +6,7 @@ import type { OutputPiece } from './protocol.ts'
 
 /** Once a stream is over the half of its limit, other work has its turn after so much of this, so that a flood holds up nothing. */
 const WORK_MS = 4
-/** Text that is held back is checked again with each chunk, so chunks smaller than this are collected for so long first. */
-const SMALL_BYTES = 16 * 1024
+/** Text that is held back is checked again with each chunk, so chunks smaller than that text are collected for so long first. */
 const REST_MS = 2
 
 /** What output is added to. */
@@ -66,7 +65,7 @@ export function collectOutput(
       side.take(piece)
       if (total > maxTotalBytes) onTooMuch()
       workedMs += performance.now() - began
-      const isCrumb = side.holds && length < SMALL_BYTES
+      const isCrumb = length < side.heldChars
       const isMuchWork = seen > maxBytes / 2 && workedMs >= WORK_MS
       if (!isCrumb && !isMuchWork) return
       workedMs = 0
@@ -136,8 +135,8 @@ class MaskedSide {
     this.#add = add
   }
 
-  get holds(): boolean {
-    return this.#pieces.holds
+  get heldChars(): number {
+    return this.#pieces.heldChars
   }
 
   take({ chunk, gap, isMuted }: OutputPiece): void {
@@ -153,7 +152,7 @@ class MaskedSide {
 
   #show(masked: string): void {
     this.own.add(masked)
-    this.#add(masked, this.#pieces.holds)
+    this.#add(masked, this.heldChars > 0)
   }
 
   /** Begins again after bytes that were dropped, with what was held back before them. */

@@ -77,9 +77,8 @@ export class MaskingStream {
     this.#finder = finder
   }
 
-  /** Whether text is held back. */
-  get holds(): boolean {
-    return this.#held !== ''
+  get heldChars(): number {
+    return this.#held.length
   }
 
   /** Adds text; returns what is decided by now. */

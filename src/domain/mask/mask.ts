@@ -5,8 +5,8 @@ import { privateKeys } from './private-key.ts'
 
 /** A text that comes in pieces. The result does not depend on where the text is cut. */
 type MaskedText = {
-  /** Whether text is held back until more of it comes. */
-  readonly holds: boolean
+  /** How much text is held back until more of it comes, in characters. */
+  readonly heldChars: number
   /** Adds a piece; returns what is decided by now. */
   write(piece: string): string
   /** Ends the text; returns the rest of it. */
@@ -41,8 +41,8 @@ export function createMask(secrets: readonly OwnSecret[]): Mask {
 
 function inPieces(streams: readonly MaskingStream[]): MaskedText {
   return {
-    get holds() {
-      return streams.some((stream) => stream.holds)
+    get heldChars() {
+      return streams.reduce((chars, stream) => chars + stream.heldChars, 0)
     },
     write: (piece) => streams.reduce((text, stream) => stream.write(text), piece),
     end: () => streams.reduce((text, stream) => stream.write(text) + stream.end(), ''),
