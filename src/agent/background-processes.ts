@@ -15,14 +15,14 @@ import { UnreadText } from './unread-text.ts'
 const MAX_ALIVE = 8
 /** Processes of one run that are known, with those that have ended. */
 const MAX_KNOWN = 32
-/** Bytes of each stream that wait to be masked: of a flood, the middle is dropped. */
+/** Bytes of each stream that wait to be masked. If a process prints too much, the middle is dropped. */
 const KEPT_BYTES = 1_048_576
 /** How long input may wait for a process that does not read. */
 const INPUT_WITHIN_MS = 2_000
 
 /** What a read waits for. */
 export type Wait = {
-  /** Exactly this text in what is not read yet; null: nothing. */
+  /** Waits for exactly this text in what is not read yet; null: for no text. */
   readonly text: string | null
   readonly ms: number
 }
@@ -84,7 +84,10 @@ export class BackgroundProcesses implements AsyncDisposable {
     return notices
   }
 
-  /** Stops all of them. Resolves when nothing of them lives. @param why as a part of a sentence */
+  /**
+   * Stops all of them. Resolves when none of their processes is alive.
+   * @param why as a part of a sentence
+   */
   async stopAll(why: string): Promise<void> {
     await Promise.all(this.alive().map((process) => process.stop(why)))
   }
@@ -94,7 +97,7 @@ export class BackgroundProcesses implements AsyncDisposable {
     await this.stopAll('with the work on the run')
   }
 
-  /** No two processes of a run have the same id, also after a restart of the server, which knows no earlier ones. */
+  /** No two processes of a run have the same id, even after a restart of the server, which does not know earlier ones. */
   #newId(): string {
     for (;;) {
       const id = `p-${randomBytes(3).toString('hex')}`
@@ -107,7 +110,7 @@ export class BackgroundProcesses implements AsyncDisposable {
 export class BackgroundProcess {
   readonly id: string
   readonly command: string
-  /** Resolves when nothing of it lives and all of its output is here. */
+  /** Resolves when it and all that it started have ended, and all output is here. */
   readonly ended: Promise<void>
   /** How it ended; null while it lives. */
   end: ProcessEnd | null = null
@@ -132,7 +135,7 @@ export class BackgroundProcess {
     })
   }
 
-  /** Waits until a text appears, the process ends or the time is over. Rejects never. */
+  /** Waits until a text appears, the process ends or the time is over. Never rejects. */
   async wait({ text, ms }: Wait, signal: AbortSignal): Promise<WaitEnd> {
     const late = AbortSignal.timeout(ms)
     const over = AbortSignal.any([signal, late])
@@ -150,7 +153,10 @@ export class BackgroundProcess {
     return this.#unread.take()
   }
 
-  /** Writes to its input, and perhaps ends that. @returns whether the process has taken all of it, or will: false if it does not read */
+  /**
+   * Writes to its input, and closes the input if asked to.
+   * @returns whether the process has taken all of it, or will: false if it does not read
+   */
   async write(text: string, isLast: boolean): Promise<boolean> {
     const { stdin } = this.#process
     const { promise, resolve } = Promise.withResolvers<boolean>()

@@ -28,9 +28,9 @@ export async function dataFolderProblem(
 type Identities = { readonly own: string; readonly all: readonly string[] }
 
 /**
- * The identity of a folder and of each folder above it: device and inode, or the path if it does not exist. To find the
- * path, all of them are looked up, which may take long on a slow disk. After that, they are known, and to ask for each in
- * the pool of threads would take a hundred times as long.
+ * The identity of a folder and of each folder above it: device and inode, or the path if it does not exist. The look-up
+ * of the path visits all of them, which may take long on a slow disk. After that, the system knows them, and synchronous
+ * calls are a hundred times as fast as calls in the pool of threads.
  */
 async function folderAndParents(path: string): Promise<Identities> {
   const all: string[] = []

@@ -24,7 +24,7 @@ export type Effects = {
   readonly runCommand: RunCommand
   /** Reads what an agent is shown of its project. Never rejects. */
   readonly readProject: (project: Project, signal: AbortSignal) => Promise<ProjectContext>
-  /** Variables that the checks of goals see; the toolbox has them for commands of the model. None if it is left out. */
+  /** Variables that the checks of goals see; none if it is left out. The toolbox has those for commands of the model. */
   readonly variables?: Readonly<Record<string, string>>
   /** What agents may start; they start no sub-agents if it is left out. */
   readonly subagents?: SubagentRules
@@ -40,7 +40,7 @@ export type Effects = {
   readonly liveParts?: LiveParts
   /** Where goal checks keep the reports of tools while they run. A start empties it. */
   readonly reportsDir: string
-  /** Pauses between attempts to reach a model, and the attempts of one step in all. */
+  /** Pauses between attempts to reach a model, and how many attempts one step makes. */
   readonly modelRetryMs: PauseBoundsMs
   readonly modelAttempts: number
 }

@@ -19,12 +19,12 @@ type Deps = {
   readonly log: Pick<Logger, 'info' | 'warn'>
 }
 
-/** Records after which a run has no server as before. */
+/** Records after which a run still has no server. */
 const WITHOUT_SERVER: ReadonlySet<string> = new Set<Kind>(['run_queued', 'run_config_changed'])
 
 /**
- * Records of runs of other pools that they are queued: nobody in their pool takes them up. This server may not work on
- * them, but it may be the only one that runs at all.
+ * Records that runs of other pools are queued, because no server of their pool takes them up. This server may not work on
+ * them, but it may be the only server that runs.
  */
 export class ForeignRuns {
   readonly #deps: Deps

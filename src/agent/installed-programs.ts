@@ -33,14 +33,14 @@ const CHOICES = [
   ],
 ]
 
-/** An answer is used for other projects so long, milliseconds. Meanwhile somebody may install a program. */
+/** How long an answer is used for other projects, milliseconds. After that, somebody may have installed a program. */
 const FRESH_MS = 60_000
 
 type Seen = { readonly programs: Promise<string | null>; readonly until: number }
 
 /**
- * The programs that commands find, with their versions. To ask them starts each of them once, so runs that begin soon
- * after each other share an answer, if they would get the same one.
+ * The programs that commands find, with their versions. Each question starts every program once, so runs that begin soon
+ * after each other share an answer if they would get the same one.
  */
 export class InstalledPrograms {
   readonly #runCommand: RunCommand

@@ -122,7 +122,7 @@ export class Leases {
     return now - (this.#heard.get(claimant) ?? Number.NEGATIVE_INFINITY) < withinMs
   }
 
-  /** The runs of other processes whose lease has expired, and those that none has claimed in such a time. */
+  /** The runs of other processes whose lease has expired, and those that no process has claimed for as long. */
   expired(self: string, now: number): OrphanedRun[] {
     const expired: OrphanedRun[] = []
     for (const [runId, held] of this.#runs) {

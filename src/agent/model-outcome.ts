@@ -131,5 +131,5 @@ function kindOf(failure: Exclude<ModelFailure, { type: 'cancelled' }>): FailureK
   return failure.type === 'transient' ? failure.kind : failure.type
 }
 
-/** The window of a model that is not known must be found by trying. */
+/** If the window of a model is not known, it must be found by trying. */
 const halved = ({ tokens }: SentRequest): number => Math.floor(tokens / 2)

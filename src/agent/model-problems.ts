@@ -36,7 +36,7 @@ const OF_MODELS = [
   ...(['max_output_tokens', 'fallback_models'] as const),
 ]
 
-/** What is wrong with a change to the configuration of a run, with what the run has already. */
+/** What is wrong with the configuration of a run after a change. */
 export async function changeProblems(
   changes: ConfigChanges,
   config: RunConfig,

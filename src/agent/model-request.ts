@@ -10,7 +10,7 @@ import type { RunSession } from './run-session.ts'
 
 type Session = Pick<RunSession, 'state' | 'conversation'>
 
-/** A request to the model that the run asks now. The settings of a run that are not set are the model's own. */
+/** A request to the model that the run asks now. Settings that the run leaves out are the model's defaults. */
 export function requestOf(
   { state, conversation }: Session,
   messages: readonly ChatMessage[],
@@ -30,7 +30,7 @@ export function requestOf(
 const NOT_SHOWN = '[This image is not shown: the model in use takes no such images.]'
 const GONE = '[This image is not shown: it was removed, or cannot be read now.]'
 
-/** The messages with the content of their images, as far as the model in use is shown them, and how many it is shown. */
+/** The messages with the content of the images that the model in use is shown, and how many it is shown. */
 export async function withImages(
   { state }: Pick<RunSession, 'state'>,
   messages: readonly ChatMessage[],
@@ -54,7 +54,7 @@ export async function withImages(
 
 type Opened = ReturnType<NonNullable<Effects['openOutput']>>
 
-/** Null if it is not there, cannot be read, or is another one. */
+/** Null if it does not exist, cannot be read, or has another hash. */
 async function contentOf(name: string, open: () => Opened | undefined): Promise<Buffer | null> {
   try {
     const found = await open()
@@ -65,7 +65,7 @@ async function contentOf(name: string, open: () => Opened | undefined): Promise<
   }
 }
 
-/** The most tokens of its conversation that the model in use may get, beside the tools of MCP servers. */
+/** The most tokens of its conversation that the model in use may get, without the tools of MCP servers. */
 export async function budgetOf(
   { state, conversation }: Session,
   models: Effects['models'],

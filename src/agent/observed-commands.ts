@@ -7,7 +7,7 @@ import type { StartProcess } from '../runner/start-process.ts'
 type Observed = Pick<PayloadOf<'tool_result'>, 'killed_by' | 'isolation'>
 
 /**
- * Runs the commands of one call or check as its run asks for, and keeps what the record has to say about them.
+ * Runs the commands of one call or check as its run demands, and keeps what the record must say about them.
  * @param policy how the commands of the run are isolated by its first record; null for runs of earlier versions
  */
 export function observe(

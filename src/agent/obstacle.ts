@@ -5,7 +5,10 @@ import type { ModelCatalogue } from './model/catalogue.ts'
 
 /** Why this server should not claim a run. */
 export type Obstacle = {
-  /** `cannot_work`: on no account. `only_fallback`: only if no other server can call the model that comes first. */
+  /**
+   * `cannot_work`: this server cannot work on the run. `only_fallback`: it may, if no other server can call the first
+   * model.
+   */
   readonly type: 'cannot_work' | 'only_fallback'
   /** A sentence with advice. */
   readonly reason: string

@@ -57,7 +57,7 @@ export function chooseGoal(
   return problems.length > 0 || goal === undefined ? err(problems) : ok({ goal, parts })
 }
 
-/** What a request with all_of says of a goal beside it. */
+/** What a request says about a goal that it names in addition to all_of. */
 function besides({ goal = ALL_OF, check, goal_options }: RequestedPart): Problem[] {
   const message = 'With all_of, name each goal in it, with its check and goal_options.'
   const fields = [

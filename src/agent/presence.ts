@@ -55,7 +55,7 @@ export class Presence {
     this.#clock = deps.clock ?? (() => performance.now())
   }
 
-  /** Begins with the runs that this process does not take up at once. From then on, `note` gets every record. */
+  /** Starts with the runs that this process does not take up at once. From then on, `note` gets every record. */
   start(held: readonly (OrphanedRun & { readonly resting: boolean })[]): void {
     const now = this.#clock()
     for (const run of held) this.#leases.hold(run, now)
@@ -78,7 +78,7 @@ export class Presence {
     if (event.type === 'run_claimed') this.#report(this.#leases.leftBefore(runIdOf(event.stream)))
   }
 
-  /** Whether it announced that it leaves, so it did not crash. */
+  /** Whether it announced its end, which means that it did not crash. */
   hasLeft(claimant: string): boolean {
     return this.#leases.hasLeft(claimant)
   }

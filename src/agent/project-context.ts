@@ -18,7 +18,7 @@ type Deps = {
   readonly signal: AbortSignal
 }
 
-/** What one look at the project may take. What is not known by then is left out. */
+/** How long one look at the project may take. What is not known by then is left out. */
 const WITHIN_MS = 10_000
 
 /**
@@ -52,7 +52,7 @@ const NOTHING: ProjectContext = { documents: [], files: null, git: null, program
 
 /**
  * Looks at projects. A look starts several commands, so there is only one at a time in a project, and the runs that begin
- * meanwhile share the next one. So no run gets what was seen before it asked.
+ * meanwhile share the next one. So no run gets the result of a look that began before it asked.
  */
 export class ProjectLooks {
   readonly #look: (project: Project, signal: AbortSignal) => Promise<ProjectContext>
@@ -109,7 +109,7 @@ export class ProjectLooks {
 
 type Document = ProjectContext['documents'][number]
 
-/** What all documents of a project may have together, as in Codex. */
+/** The most bytes of all documents of a project together, as in Codex. */
 const DOCUMENTS_BYTES = 32 * 1024
 /** A larger file is not read. */
 const MAX_FILE_BYTES = 1024 * 1024
@@ -167,7 +167,7 @@ async function outputOf(
   return outcome === 'ok' ? output : null
 }
 
-/** What the list of files and the state of the repository may have, each. */
+/** The most bytes of the list of files, and of the state of the repository. */
 const TEXT_BYTES = 8 * 1024
 /** Deeper folders are shown with the number of their files. */
 const DEPTH = 3

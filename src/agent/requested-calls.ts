@@ -18,7 +18,7 @@ export class RequestedCalls {
     if (reply?.kind !== 'assistant_message') return
     const { tool_calls: calls } = reply.payload
     const byId = new Map(calls.map((call) => [recordedId(call), call]))
-    // If two ids have the same mask, they do not identify a call.
+    // If two ids become the same when they are masked, they do not identify a call.
     this.#byId = byId.size === calls.length ? byId : new Map()
   }
 

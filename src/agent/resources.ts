@@ -71,7 +71,7 @@ export class Resources {
   }
 }
 
-/** By synchronous calls: they take microseconds, those of the pool of threads a hundred times as long. */
+/** Synchronous calls take microseconds; calls in the pool of threads take a hundred times as long. */
 function openSpareFiles(): void {
   const opened: number[] = []
   try {

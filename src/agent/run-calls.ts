@@ -26,10 +26,10 @@ type Started = {
 }
 
 /**
- * Runs the calls of replies and records their results, in the order of the calls. While a call that only reads runs,
- * those after it that only read run too: to begin them before they are in the log does no harm, because after a crash
- * they are run again. So do sub-agents: the log names their runs before they begin. Another call that may change
- * something begins when all before it are recorded.
+ * Runs the calls of replies and records their results, in the order of the calls. While a call that only reads runs, the
+ * calls after it that only read run too. They begin before they are in the log, which does no harm, because they are run
+ * again after a crash. Sub-agents run side by side too, because the log names their runs before they begin. Any other
+ * call begins when all calls before it are recorded.
  */
 export class RunCalls implements AsyncDisposable {
   readonly #session: RunSession
@@ -40,7 +40,7 @@ export class RunCalls implements AsyncDisposable {
   readonly #stop = new AbortController()
   readonly #signal: AbortSignal
   readonly #started = new Map<string, Started>()
-  /** Of the open call, where observers see its output. */
+  /** The attempt of the open call, where observers see its output. */
   #attempt: Attempt | null = null
 
   constructor(
@@ -82,8 +82,8 @@ export class RunCalls implements AsyncDisposable {
   }
 
   /**
-   * Starts the sub-agents that work beside the open call, one after the other, so that their records have the order of
-   * their calls. One that gets no part of the budget waits until the calls before it have ended.
+   * Starts the sub-agents that work at the same time as the open call, one after the other, so that their records have
+   * the order of their calls. One that gets no part of the budget waits until the calls before it have ended.
    */
   async #startSubagents(): Promise<void> {
     for (const { call_id } of subagentCalls(this.#session.state)) {

@@ -34,7 +34,7 @@ export async function runLoop(
   let isApart = false
   await using processes = new BackgroundProcesses()
   await using servers = effects.mcp?.open(session.state.runId) ?? null
-  // Its calls end before the processes and servers.
+  // The calls of the run end before its processes and servers.
   await using calls = new RunCalls(session, effects, processes, subagents, signal)
   for (;;) {
     if (signal.aborted) return err({ type: 'cancelled' })
@@ -44,7 +44,7 @@ export async function runLoop(
     if (step.type === 'end') return ok('ended')
     const why = STOPS_PROCESSES[step.type]
     if (why !== undefined) await processes.stopAll(why)
-    // During a call, connections of servers would be taken for those of the call.
+    // During a call, connections of MCP servers would be recorded as the call's.
     const ofServers = step.type === 'run_tool' ? [] : (servers?.takeNotices() ?? [])
     const noted = await recordNotices(session, [...processes.takeNotices(), ...ofServers])
     if (noted.isErr()) return err(noted.error)

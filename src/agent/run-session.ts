@@ -23,7 +23,7 @@ import {
 import type { AppendError } from '../store/event-store.ts'
 import { RequestedCalls } from './requested-calls.ts'
 
-/** If an append took longer, this process may have been stopped meanwhile, and others may think it dead. */
+/** If an append took longer, this process may have been suspended, and others may consider it dead. */
 const STALL_MS = 1_000
 
 /** Why a process cannot continue a run. */
@@ -207,7 +207,7 @@ export class RunSession {
   }
 }
 
-/** A store that waits while the real one is in trouble, until the work on the run must stop. */
+/** A store that waits while the real one fails, until the work on the run must stop. */
 function outlasting(runId: string, { store, retryMs, signal, log }: SessionDeps): StreamStore {
   return patientStore(store, {
     wait: (error, failures) => {
@@ -219,7 +219,7 @@ function outlasting(runId: string, { store, retryMs, signal, log }: SessionDeps)
   })
 }
 
-/** Trouble of the store reaches this place only if the work on the run must stop. */
+/** An error of the store arrives here only if the work on the run must stop. */
 function sessionError<E extends RunError | AppendError | LoadError>(error: E): SessionError {
   switch (error.type) {
     case 'store_unavailable':

@@ -44,7 +44,7 @@ type ProcessIdentity = {
   readonly host: string
 }
 
-/** Whose run may be claimed, beside the own: any process's, none, or that of one claimant (null: of no claimant). */
+/** Whose runs may be claimed, in addition to own ones: of any process, of none, or of one claimant (null: of no claimant). */
 export type From = 'anyone' | 'nobody' | { readonly claimant: string | null }
 
 /** The content of a `run_end`, for the logger. */
@@ -73,7 +73,7 @@ export class RunWorker {
   #isStale = false
   /** Why this server cannot work on the run, as it recorded last. */
   #reported: string | null = null
-  /** A redaction changed the run after it was begun to be read. */
+  /** A redaction changed the run while it was being read. */
   #redacted = false
   /** Gives its turn to the next suspect, if this run is one. */
   #releaseSuspects: (() => void) | null = null
@@ -155,7 +155,7 @@ export class RunWorker {
     this.#endTurn()
     const result = await wait()
     this.#waits -= 1
-    // Until the last of them has ended, the run only records what they have come to.
+    // Until the last of them has ended, the run only records their results.
     if (this.#waits === 0) this.#releaseTurn = await this.#turns.all.acquire(this.#stop.signal)
     return result
   }

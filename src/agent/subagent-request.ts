@@ -28,7 +28,7 @@ export function refusal(state: RunState, { maxDepth, maxPerRun }: Limits): strin
   return `This run has started ${started} sub-agents, the most on this server. Do the rest yourself.`
 }
 
-/** What of the parent holds for its sub-agents too. */
+/** The settings of the parent that hold for its sub-agents too. */
 const inherited = ({ config, isolation }: RunState) => ({
   hitl_enabled: config.hitl_enabled,
   ...(config.network === undefined ? {} : { network: config.network }),
@@ -37,7 +37,7 @@ const inherited = ({ config, isolation }: RunState) => ({
   command_limits: isolation?.at_most ?? null,
 })
 
-/** The replies of one iteration in runs of versions that had no such number. */
+/** The most replies of one iteration in runs of versions without that setting. */
 const DEFAULT_TURNS = 50
 
 /** The run that an agent asks for, within what is left of the budget of its own. */
@@ -96,7 +96,7 @@ export function toStart(state: RunState): number {
   return Math.max(1, calls.length)
 }
 
-/** What the agent asks for, as far as that is left; or its share, so that those beside it get theirs. */
+/** What the agent asks for, if that much is left; otherwise its share, so that the other sub-agents get theirs. */
 function least(
   wanted: number | undefined,
   left: number | null,
@@ -124,7 +124,7 @@ function serversOf(
   return ok(mcp_servers.filter(({ name }) => names.includes(name)).map(requestedServer))
 }
 
-/** A recorded server as a request names it, no less strict than it is. */
+/** A recorded server in the form of a request, as strict as it was recorded. */
 function requestedServer({
   source,
   network: _,

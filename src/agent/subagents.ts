@@ -57,13 +57,16 @@ export class Subagents {
     this.#deps = deps
   }
 
-  /** Whether something is left of the budget for another sub-agent beside those at work. */
+  /** Whether the budget has something left for another sub-agent, in addition to those at work. */
   hasRoom(): boolean {
     const { state } = this.#session
     return isLeftFor(budgetLeft(state, this.#deps.now()), toStart(state))
   }
 
-  /** Does a call that is open, or works beside the open one. @param onBegun called when its run is there */
+  /**
+   * Does a call that is open, or that works at the same time as the open one.
+   * @param onBegun called when its run is there
+   */
   async run(
     call: OpenCall,
     wanted: WantedSubagent,
@@ -190,7 +193,7 @@ class FollowedRun {
     this.#runId = runId
   }
 
-  /** Of the last record; -1 before the first. */
+  /** The seq of the last record; -1 before the first. */
   get seq(): number {
     return this.#run?.state.seq ?? -1
   }

@@ -143,7 +143,7 @@ const messageOf = (failure: ModelFailure): string =>
 type Asked = { readonly text: string | null; readonly usage: PayloadOf<'llm_usage'> }
 
 /**
- * Asks the model something beside its work, after the conversation as it is. The request keeps the tools, because some
+ * Asks the model something that is not a part of its work, after the conversation as it is. The request keeps the tools, because some
  * providers want them with earlier calls and all of them cache a beginning that stays the same; but no call is run.
  */
 async function ask(

@@ -78,7 +78,7 @@ export class Supervisor {
     this.#following = this.#follow(after)
   }
 
-  /** If its parent ended while no server ran, the run may wait for a person that nobody has need of. */
+  /** If its parent ended while no server ran, the run may wait for a decision that nobody needs any more. */
   async #endWithParent({ runId, parent = null }: Unfinished): Promise<void> {
     if (parent === null) return
     const ended = await hasEnded(this.#deps.store, parent)

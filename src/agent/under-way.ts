@@ -4,8 +4,8 @@ import type { ModelPart } from './model/model.ts'
 import type { RunSession, StepResult } from './run-session.ts'
 
 /**
- * Does an effect and records its outcome. Observers may follow its parts until then. If it fails, it should withdraw
- * them before it records that.
+ * Does an effect and records its outcome. Until then, observers may follow its parts. An effect that fails should
+ * withdraw its parts before it records the failure.
  */
 export async function underWay(
   session: Pick<RunSession, 'state'>,

@@ -1,9 +1,9 @@
-/** Of output that nobody reads, so much is kept. */
+/** How much is kept of output that nobody reads. */
 const MAX_CHARS = 256 * 1024
 
 /**
- * The output of a process that was not read yet. Of more than a limit, the oldest is dropped, up to the beginning of a
- * line; what is read says how much was dropped, and where.
+ * The output of a process that was not read yet. If it is longer than a limit, the oldest part is dropped, up to the
+ * beginning of a line. What is read names how much was dropped, and where.
  */
 export class UnreadText {
   readonly #maxChars: number

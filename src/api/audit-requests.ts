@@ -23,7 +23,7 @@ export const ListCheckpointsQuery = z.strictObject({
   limit: z.coerce.number().int().min(1).max(1000).default(100),
 })
 
-/** Any text is valid, so that a wrong number is an unknown checkpoint and not an invalid request. */
+/** Any text is valid, so that a wrong number is reported as an unknown checkpoint, not as an invalid request. */
 export const CheckpointParams = z.object({
   number: z.string().meta({ description: 'A number, or `latest`', examples: ['latest'] }),
 })

@@ -23,7 +23,7 @@ export const PublishedKeys = z
   .meta({ id: 'PublishedKeys' })
 export type PublishedKeys = z.infer<typeof PublishedKeys>
 
-/** The chained streams that a log holds beside the runs. */
+/** The chained streams that a log holds in addition to the runs. */
 export const LEDGERS = ['access', 'redactions', 'tokens'] as const
 export const LedgerName = z.enum(LEDGERS)
 export type LedgerName = z.infer<typeof LedgerName>

@@ -60,8 +60,8 @@ const TOKEN: TokenView = {
 }
 
 /**
- * Gives the schemas of the responses their examples, for the descriptions of the API. They are apart from the
- * schemas, so that the client in a browser does not carry them.
+ * Gives the schemas of the responses their examples, for the descriptions of the API. They are not in the schemas, so
+ * that a browser does not load them with the client.
  */
 export function addExamples(): void {
   add(ProblemDocument, {

@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { RUN_STATUSES } from '../domain/state.ts'
 import { Seq } from './event-query.ts'
 
-/** Any text in the path is valid, so that a wrong id is an unknown run and not an invalid request. */
+/** Any text in the path is valid, so that a wrong id is reported as an unknown run, not as an invalid request. */
 export const RunParams = z.object({
   run_id: z.string().meta({ format: 'uuid', examples: ['550e8400-e29b-41d4-a716-446655440000'] }),
 })

@@ -112,7 +112,7 @@ export const CreateRun = z
       .nullable()
       .default(null)
       .describe(
-        'What the agent shall do, beside reaching the goal. With instructions, a goal that is reached at the ' +
+        'What the agent should do in addition to reaching the goal. With instructions, a goal that is reached at the ' +
           'beginning does not end the run',
       ),
     reason: reason.describe('Why somebody starts the run. Kept in the log'),
@@ -211,7 +211,7 @@ export const AnswerApproval = z
     lifts_rule: z
       .boolean()
       .default(false)
-      .describe('With `allow`: the rule asks no more in this run. Only for rules of the run'),
+      .describe('With `allow`: the rule no longer asks in this run. Only for rules of the run'),
     seen,
   })
   .meta({

@@ -12,7 +12,7 @@ const SHA256 = /^[0-9a-f]{64}$/
 const EMPTY_SHA256 = sha256Of('')
 /** How long the service may take until its answer begins, milliseconds. */
 const ANSWER_MS = 10_000
-/** How long an artifact is kept trying while the service is away, milliseconds. */
+/** How long the server tries to keep an artifact while the service is away, milliseconds. */
 const PATIENCE_MS = 60_000
 const RETRY_MS: PauseBoundsMs = [100, 5_000]
 /** An error of S3 is an XML document with a code. */
@@ -84,7 +84,7 @@ class Refused extends ArtifactsUnreachable {}
 
 function objectUrl({ bucket, prefix, endpoint }: BucketPlace, region: string, sha256: string): URL {
   const key = `${prefix}${sha256.slice(0, 2)}/${sha256}`
-  // Other services than that of AWS have no host for each bucket, and names with dots fit no certificate.
+  // Services other than AWS's have no host for each bucket, and names with dots fit no certificate.
   if (endpoint !== null) return new URL(`${endpoint}/${bucket}/${key}`)
   return bucket.includes('.')
     ? new URL(`https://s3.${region}.amazonaws.com/${bucket}/${key}`)
@@ -156,7 +156,7 @@ function adviceFor(code: string): string {
 type AwsCredentials = {
   readonly accessKeyId: string
   readonly secretAccessKey: string
-  /** Of credentials that expire. */
+  /** Only credentials that expire have one. */
   readonly sessionToken?: string | undefined
 }
 

@@ -11,9 +11,12 @@ import type { EventStore, NewEvent, ReadError } from '../store/event-store.ts'
 import type { ArtifactSource, Artifacts } from './artifacts.ts'
 
 const KIND = 'artifact_chunk'
-/** Base64 makes 800 kB of them, which one append takes. */
+/** In Base64 they are 800 kB, which fits into one append. */
 const CHUNK_BYTES = 600_000
-/** How long an artifact is kept trying while the store is away, milliseconds: more than an election of a new leader takes. */
+/**
+ * How long the server tries to keep an artifact while the store is away, milliseconds: longer than the election of a
+ * leader.
+ */
 const PATIENCE_MS = 60_000
 const RETRY_MS: PauseBoundsMs = [100, 5_000]
 

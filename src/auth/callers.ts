@@ -71,7 +71,7 @@ export class Directory {
   #local: Caller
   #guarded: boolean
   #bySecret: ReadonlyMap<string, Token> | null = null
-  /** Of tokens that were used, by the id of the token. */
+  /** The lifetimes of tokens that were used, by the id of the token. */
   readonly #lifetimes = new Map<
     string,
     { readonly token: Token; readonly lifetime: TokenLifetime }

@@ -17,7 +17,7 @@ const TokenCreated = z.strictObject({
     id: z.uuid(),
     name: TokenName,
     role: z.enum(ROLES),
-    /** Of the secret, hex. */
+    /** The SHA-256 of the secret, hex. */
     sha256: Sha256,
     /** Seconds since the epoch. */
     expires_at: z.number().nullable(),
@@ -81,7 +81,7 @@ export const newSecret = (): string => `${PREFIX}${randomBytes(SECRET_BYTES).toS
 
 /**
  * What is stored in place of a secret, hex. A slow hash would protect secrets that can be guessed; these
- * have 256 random bits. Nor does it matter how long it takes to find a digest among others: a client that guesses
+ * have 256 random bits. The time that it takes to find a digest among others reveals nothing either: a client that guesses
  * cannot choose the digest of its guess.
  */
 export const digestOf = (secret: string): string => sha256(secret)
@@ -97,7 +97,7 @@ export type TokenError =
 type Now = {
   /** Seconds since the epoch. */
   readonly now: number
-  /** Whether there is an admin beside those in the ledger: the token from the configuration. */
+  /** Whether there is an admin in addition to those in the ledger: the token from the configuration. */
   readonly otherAdmin: boolean
 }
 

@@ -15,7 +15,7 @@ import { oneLine } from './terminal/plain-text.ts'
 import { endWithReader, say } from './terminal/print.ts'
 
 const DEFAULT_URL = 'http://127.0.0.1:8000'
-const DEFAULT_SERVER = `the socket of a server of yours if there is one, else ${DEFAULT_URL}`
+const DEFAULT_SERVER = `the socket of your own server if there is one, otherwise ${DEFAULT_URL}`
 
 const ENVIRONMENT = `
 Environment:

@@ -1,6 +1,6 @@
 /** Why a call failed. `message` is for a person. */
 export type RequestError =
-  /** There was no answer. The server may have done what was asked, or not. */
+  /** There was no answer. The server may or may not have done what was asked. */
   | { readonly type: 'unreachable'; readonly message: string }
   /** The server refused, and did nothing. */
   | {
@@ -57,7 +57,7 @@ export class WatchError extends Error {
 export class FeedError extends Error {
   override readonly name = 'FeedError'
   readonly type: Extract<WatchErrorType, 'refused' | 'not_understood'>
-  /** Of the last event that came, or the `after` of the watch: a watch with it as `after` resumes there. */
+  /** The cursor of the last event that came, or the `after` of the watch. A watch with it as `after` resumes there. */
   readonly cursor: string | undefined
 
   constructor(type: FeedError['type'], message: string, cursor: string | undefined) {

@@ -94,7 +94,7 @@ async function* readHistory<const S extends Kinds | undefined>(
   const reading = new Reading<ChosenKind<S>>(runId, wantedKinds(kinds), { after, meta, signal })
   for (;;) {
     if (yield* streamed(reading, deps)) return
-    // A stream that breaks off does not report why. The page after what came does, or has the next events.
+    // A stream that breaks off does not report why. The next page reports it, or has the next events.
     if (yield* paged(reading, deps)) return
   }
 }

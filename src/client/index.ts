@@ -85,14 +85,14 @@ export type Client = {
   goals(options?: Signal & { readonly cwd?: string }): Answered<readonly Goal[]>
   /** The models that a run can name, the default first. */
   models(options?: Signal): Answered<readonly Model[]>
-  /** What a run may ask for of the isolation of its commands. */
+  /** The isolation that a run may ask for. */
   isolation(options?: Signal): Answered<IsolationOffer>
   /** The MCP servers that a run may have. */
   mcpServers(options?: Signal): Answered<McpOffer>
   /**
    * The events of a run: its history after `after`, then live events, until the run has ended. Each event comes once
    * and in order. If the connection is lost, the client connects again and resumes. With `live: true` it also yields
-   * what is being written and is no record yet.
+   * what is being written and is not a record yet.
    * @throws WatchError (from the iteration) if the watch cannot continue, the reason of `signal` if that aborts
    */
   watch<

@@ -33,7 +33,7 @@ export type FeedOptions<
   readonly status?: RunStatus | undefined
   /** Each event also has `id` and `meta`, which are stored beside its record. */
   readonly meta?: boolean | undefined
-  /** Also yields what is being written and is no record yet, as with `watch`. */
+  /** Also yields what is being written and is not a record yet, as with `watch`. */
   readonly live?: L
   /** Ends the watch: the iteration rejects with the reason of the signal. */
   readonly signal?: AbortSignal | undefined

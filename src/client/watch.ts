@@ -27,7 +27,7 @@ export type WatchOptions<
   readonly kinds?: S
   /** Each event also has `id` and `meta`, which are stored beside its record. */
   readonly meta?: boolean | undefined
-  /** Also yields what is being written and is no record yet: `part` and `parts_end`. `partsAfter` joins the pieces. */
+  /** Also yields what is being written and is not a record yet: `part` and `parts_end`. `partsAfter` joins the pieces. */
   readonly live?: L
   /** Ends the watch: the iteration rejects with the reason of the signal. */
   readonly signal?: AbortSignal | undefined

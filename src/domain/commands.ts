@@ -23,7 +23,7 @@ export type PersonCommand =
       readonly config: RunConfig
       readonly systemPrompt: string
       readonly reason?: string | null
-      /** What the agent shall do, beside reaching the goal. */
+      /** What the agent should do in addition to reaching the goal. */
       readonly instructions?: string | null
       readonly idempotency?: Idempotency
       readonly isolation?: IsolationPolicy
@@ -47,9 +47,9 @@ export type PersonCommand =
       readonly reason: string | null
       /** seq of the question that is answered. */
       readonly answers: number
-      /** Of the call that the person was shown. */
+      /** The hash of the call that the person was shown. */
       readonly callSha256: string
-      /** Whether the rule asks no more in this run. */
+      /** Whether the rule no longer asks in this run. */
       readonly liftsRule?: boolean
       readonly seen?: Seen | null
     }
@@ -126,7 +126,7 @@ export type AgentCommand = {
     }
   | {
       readonly type: 'record_review'
-      /** Of the next call. */
+      /** The id and the hash of the next call. */
       readonly callId: string
       readonly callSha256: string
       readonly verdict: Verdict

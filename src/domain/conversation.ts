@@ -48,7 +48,7 @@ export type Turn = {
   readonly items: ProviderItems | null
   /** How many of the first turns the request for this reply left out. */
   readonly omittedTurns: number
-  /** Of its request and the reply, as the provider counts them; null if that is not known. */
+  /** The tokens of its request and the reply, as the provider counts them; null if that is not known. */
   readonly tokens: number | null
   readonly results: readonly PayloadOf<'tool_result'>[]
   readonly feedback: readonly Feedback[]
@@ -63,7 +63,7 @@ export type Compaction = {
   readonly turns: number
   /** Null if none could be made. */
   readonly summary: string | null
-  /** Of people, oldest first. */
+  /** The words of people, oldest first. */
   readonly words: readonly string[]
   /** What the last check found, if it is among the turns that are left out. */
   readonly check: string | null
@@ -83,7 +83,7 @@ export type Conversation = {
   /** Null before the first reply. Without those that a compaction replaces. */
   readonly turns: Turns | null
   readonly compaction: Compaction | null
-  /** Of the last record. */
+  /** The seq of the last record. */
   readonly seq: number
   /** As the last `llm_usage` reports it. */
   readonly omittedTurns: number
@@ -108,7 +108,7 @@ export function lastWords({ turns }: Pick<Conversation, 'turns'>): string | null
   return calls.length === 0 && notice === undefined ? (text ?? '') : null
 }
 
-/** Of the whole run. */
+/** The number of turns of the whole run. */
 export const turnCount = ({ turns }: Pick<Conversation, 'turns'>): number => turns?.count ?? 0
 
 export function changeLast(conversation: Conversation, change: (turn: Turn) => Turn): Conversation {

@@ -110,7 +110,7 @@ function checkSubagent(
   }
 }
 
-/** What a sub-agent used is a part of what its parent used, and its time with people is no work of its parent. */
+/** What a sub-agent used is a part of what its parent used, and its time with people does not count as work of its parent. */
 function withSubagent(state: RunState, end: SubagentEnd): Partial<RunState> {
   const { tokens, cost_usd, waited_seconds } = end
   const subagents = state.subagents?.map((each) =>
@@ -127,7 +127,7 @@ function withSubagent(state: RunState, end: SubagentEnd): Partial<RunState> {
 /** What has ended holds nothing back. */
 const withoutLimits = ({ limits: _, ...subagent }: Subagent): Subagent => subagent
 
-/** A call that is open, or works beside the open one, starts one run, which is no run that this one knows. */
+/** A call that is open, or works beside the open one, starts one run, which must not be a run that this one knows already. */
 export function startSubagent(
   state: RunState,
   { payload: { run_id, call_id, config } }: RecordOf<'subagent_started'>,

@@ -23,14 +23,14 @@ const count = z.int().nonnegative()
 /** The limits of a command. A limit that is left out is not kept at the level of the policy. */
 const Limits = z
   .strictObject({
-    /** Of all its processes together, and who keeps the limit: the kernel, or a look at them several times a second. */
+    /** The memory of all its processes together. The kernel keeps the limit, or the server looks several times a second. */
     memory_bytes: count.exactOptional(),
     memory_by: z.enum(['cgroup', 'watch']).exactOptional(),
     processes: count.exactOptional(),
     output_bytes: count.exactOptional(),
-    /** Of one file that it writes. */
+    /** The size of one file that it writes. */
     file_bytes: count.exactOptional(),
-    /** Of its home and its temporary files together. */
+    /** The size of its home and its temporary files together. */
     home_bytes: count.exactOptional(),
     /** The free space on the disk of the project below which it is ended. */
     free_disk_bytes: count.exactOptional(),

@@ -29,7 +29,7 @@ export const McpListing = z
             input_schema: z.record(z.string(), Json),
             /** Whether it counts as a tool that only reads. */
             read_only: z.boolean(),
-            /** Of the RFC 8785 form of `tool`, `description`, `input_schema` and `read_only`. */
+            /** The hash of the RFC 8785 form of `tool`, `description`, `input_schema` and `read_only`. */
             sha256: Sha256,
           })
           .readonly(),

@@ -68,7 +68,7 @@ export const ResultImage = z
   .readonly()
 export type ResultImage = z.infer<typeof ResultImage>
 
-/** Of a connection in the whole network. */
+/** The protocol of a connection in the whole network. */
 const Protocol = z.enum(['tcp', 'udp', 'icmp'])
 
 /** The idempotency key of a request, and the SHA-256 (hex) of the request in canonical form. */
@@ -257,7 +257,7 @@ const payloads = {
     exit_code: z.int().nullable(),
     outcome: ToolOutcome,
     duration_ms: count,
-    /** Of the whole output. If `output` holds only head and tail, `sha256` names the artifact. */
+    /** The size of the whole output. If `output` holds only head and tail, `sha256` names the artifact. */
     bytes: count,
     truncated: z.boolean(),
     sha256: z.string().nullable(),
@@ -313,7 +313,7 @@ const payloads = {
     call_id: z.string().nullable(),
     /** From the project's folder, such as `.git/hooks/pre-commit`. */
     path: z.string(),
-    /** Of its content (of a link: where it leads); null if it is gone, or too large or no file. */
+    /** The hash of its content, or of where a link leads; null if it is gone, too large or not a file. */
     sha256: Sha256.nullable(),
   }),
   iteration_complete: z.strictObject({ iteration: count, tokens: count, cost_usd: cost }),
@@ -331,7 +331,7 @@ const payloads = {
   approval_required: z.strictObject({
     call_id: z.string(),
     tool: z.string(),
-    /** Of the canonical form (RFC 8785) of the call, as `assistant_message` has it. */
+    /** The hash of the canonical form (RFC 8785) of the call, as `assistant_message` has it. */
     call_sha256: z.string(),
     rule: RuleName,
     /** The rule as it is written. */
@@ -346,7 +346,7 @@ const payloads = {
     answers: count,
     call_id: z.string(),
     call_sha256: z.string(),
-    /** The rule asks no more in this run. */
+    /** The rule no longer asks in this run. */
     lifts_rule: z.literal(true).exactOptional(),
     /** As in `human_check_response`. */
     shown_sha256: Sha256.exactOptional(),
@@ -362,7 +362,7 @@ const payloads = {
     failure: z.string().exactOptional(),
     model_name: z.string(),
     cost_usd: cost,
-    /** Of the next request without and with this, as the server estimates. */
+    /** The tokens of the next request without and with this, as the server estimates them. */
     tokens_before: count,
     tokens_after: count,
   }),

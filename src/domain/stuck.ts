@@ -28,7 +28,7 @@ const WAITING_TIMES = 4
 /** After this many turns since it was asked for another approach, an agent is no longer under suspicion. */
 const RECOVERED_TURNS = 20
 
-/** What is remembered of the turns of an agent, to see when it makes no progress. Of bounded size. */
+/** What is remembered of the turns of an agent, to see when it makes no progress. Its size is bounded. */
 export type Watch = {
   /** The calls of the turn under way and their results, as one number. */
   readonly turn: {

@@ -13,7 +13,7 @@ export const Parent = z
   .strictObject({
     run_id: z.string(),
     call_id: z.string(),
-    /** Of the record. Its hash commits to all records of the parent up to it. */
+    /** The record's seq and hash. The hash commits to all records of the parent up to it. */
     seq: count,
     hash: Sha256,
     /** 1 if the parent has no parent itself. */
@@ -33,7 +33,7 @@ export const SubagentEnd = z
     cost_usd: z.number().nonnegative().nullable(),
     /** How long it waited for people. */
     waited_seconds: z.number().nonnegative(),
-    /** Of its last record. The hash commits to its whole log. */
+    /** The seq and hash of its last record. The hash commits to its whole log. */
     seq: count,
     hash: Sha256,
   })
@@ -47,7 +47,7 @@ export const SUBAGENTS_AT_ONCE = 4
 export type Subagent = {
   readonly run_id: string
   readonly call_id: string
-  /** Of the record `subagent_started`. */
+  /** The seq of the record `subagent_started`. */
   readonly seq: number
   /** Null until its parent has recorded it. */
   readonly end: SubagentEnd | null

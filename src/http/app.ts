@@ -81,7 +81,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
     requestTimeout: REQUEST_TIMEOUT_MS,
     frameworkErrors: sendError,
     clientErrorHandler: refuseConnection,
-    // A parameter of an address may have any length, so that a wrong id is an unknown one.
+    // A parameter in an address may have any length, so that a wrong id is reported as unknown.
     routerOptions: { maxParamLength: maxHeaderSize },
     http: {
       // Node would refuse a request without it and send no problem document. The security plugin sends one.

@@ -64,7 +64,7 @@ export type Redactions = {
   ofRun(runId: string): readonly LoggedRedaction[]
   /** An event without the texts that have been redacted. */
   asOfNow(event: RecordedEvent): RecordedEvent
-  /** Calls `forget` with each run of which a text is redacted, before the redaction is answered. */
+  /** Calls `forget` with each run in which a text is redacted, before the client gets the answer. */
   onRedacted(forget: (runId: string) => void): void
 }
 
@@ -77,7 +77,7 @@ export type AppDeps = {
   readonly artifacts: ArtifactSource
   /** Without it, there are no routes for keys, proofs, exports and checkpoints. */
   readonly audit?: Audit
-  /** The most tokens of a conversation that a model is sent. */
+  /** The most tokens of a conversation that a model gets. */
   readonly contextBudget: (modelName: string) => Promise<number>
   /** The tools that models may call. */
   readonly tools: readonly OfferedTool[]
@@ -86,14 +86,14 @@ export type AppDeps = {
   readonly fittingGoals: (cwd: string) => ResultAsync<readonly Goal[], readonly FieldProblem[]>
   /** Checks what only the agent knows, and returns all problems at once. */
   readonly planRun: (request: RunRequest) => ResultAsync<PlannedRun, readonly FieldProblem[]>
-  /** Checks what only the agent knows of a change to the configuration of a run. */
+  /** Checks a change to the configuration of a run, as far as only the agent can. */
   readonly changeProblems: (
     changes: ConfigChanges,
     config: RunConfig,
   ) => Promise<readonly FieldProblem[]>
   /** The models that runs may name, the default first. */
   readonly models: () => Promise<readonly Model[]>
-  /** What a run may ask for of the isolation of its commands. Without it, there is no route for that. */
+  /** The isolation that a run may ask for. Without it, there is no route for that. */
   readonly isolationOffer?: () => Promise<IsolationOffer>
   /** The MCP servers that a run may have. Without it, there is no route for that. */
   readonly mcpOffer?: McpOffer
@@ -107,7 +107,7 @@ export type AppDeps = {
   readonly ready: () => Promise<Readiness>
   /** Authenticates callers. */
   readonly auth: Auth
-  /** Records who reads what. Without it, nothing records it. */
+  /** Records accesses. Without it, nothing records them. */
   readonly accessLog?: Pick<AccessRecorder, 'note'>
   /** Without them, nothing can be redacted. */
   readonly redactions?: Redactions
@@ -116,7 +116,7 @@ export type AppDeps = {
   readonly live?: Partial<LiveLimits>
   /** What the agent of this process writes before it is recorded. Without it, observers get records only. */
   readonly liveParts?: LiveParts
-  /** Why the server closes its sockets when it stops, if not because somebody stops it. */
+  /** Why the server closes its sockets when it stops, if the reason is not that somebody stops it. */
   readonly whyClosing?: () => string | null
 }
 

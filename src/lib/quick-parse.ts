@@ -168,7 +168,7 @@ function refinement(def: (z.core.$ZodChecks | z.core.$ZodCustom)['_zod']['def'])
   return def.check === 'custom' ? (value) => def.fn(value) === true : null
 }
 
-/** Of a text or list; the type is checked before. */
+/** The length of a text or list; the type is checked before. */
 const lengthOf = (value: unknown): number =>
   typeof value === 'string' || Array.isArray(value) ? value.length : Number.NaN
 

@@ -1,6 +1,6 @@
 import type { Mask } from '../domain/mask/mask.ts'
 
-/** What a part is a part of: a reply of the model, or what a command prints. */
+/** What a part belongs to: a reply of the model, or what a command prints. */
 export type PartName =
   | { readonly of: 'text' | 'reasoning' }
   /** The JSON text of the arguments of a call; `call` counts the calls of the reply from 0. */
@@ -8,7 +8,7 @@ export type PartName =
   /** `call_id` is null for the check of the goal. */
   | { readonly of: 'output'; readonly call_id: string | null }
 
-/** The most of a part that is kept for observers, in UTF-16 code units: of a longer one, its end. */
+/** How much of a part is kept for observers, in UTF-16 code units. If it is longer, its end is kept. */
 export const MAX_PART_CHARS = 32_768
 /** The most parts of one attempt. Observers see no more calls than these before their record comes. */
 const MAX_PARTS = 24
@@ -38,7 +38,7 @@ export class Part {
     this.#text = this.#text.slice(-MAX_PART_CHARS)
   }
 
-  /** What is kept from a place on, and where that begins: later if the text at this place was dropped. */
+  /** What is kept after a place, and where that begins: later, if the text at this place was dropped. */
   from(place: number): { readonly offset: number; readonly text: string } {
     const offset = Math.max(place, this.#start)
     return { offset, text: this.#text.slice(offset - this.#start, this.end - this.#start) }

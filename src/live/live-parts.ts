@@ -27,7 +27,7 @@ export class LiveParts {
   readonly #changed = new Set<string>()
   #begun = 0
   #timer: ReturnType<typeof setTimeout> | null = null
-  /** As of `performance.now`: observers get nothing before. */
+  /** A time of `performance.now`: observers get nothing before it. */
   #notBefore = 0
 
   constructor(mask: Mask) {

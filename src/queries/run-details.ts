@@ -7,7 +7,7 @@ import { runRow, timestamp } from '../projections/read-model.ts'
 
 /**
  * What a client sees of a run, read from its folded state alone.
- * @param waited the run of the sub-agent that it waits for, the one that this waits for, and so on
+ * @param waited the run of the sub-agent that it waits for, the run that this one waits for, and so on
  */
 export function runDetails(state: RunState, waited: readonly RunState[] = []): RunDetails {
   const { config } = state

@@ -16,7 +16,7 @@ export type QueryError =
   /** The run has no record with this seq yet. */
   | { readonly type: 'record_not_found'; readonly seq: number; readonly last: number }
 
-/** The state is kept after each of so many records: a fold to a later record begins there. */
+/** The state is kept after every so many records: a fold to a later record begins there. */
 const SNAPSHOT_EVERY = 1000
 const SNAPSHOTS = 64
 
@@ -33,7 +33,7 @@ export class RunHistory {
 
   /** To be called when something in a run was redacted. */
   forget(): void {
-    // A fold that is under way puts its snapshots into the old cache.
+    // A fold under way still puts its snapshots into the old cache.
     this.#snapshots = new LruCache<LoadedRun>(SNAPSHOTS)
   }
 
@@ -49,7 +49,7 @@ export class RunHistory {
     return folded.map(({ state }) => state)
   }
 
-  /** Shows each record from `from` to `to`, both inclusive, to `visit`; fails if the run does not have them all. */
+  /** Calls `visit` with each record from `from` to `to`, both inclusive; fails if the run does not have them all. */
   async walk(
     runId: string,
     [from, to]: readonly [number, number],

@@ -26,7 +26,7 @@ export function stringsAt(payload: object, pointer: string): Place[] {
   })
 }
 
-/** Brings two spellings of one name to one, such as a `~` that is not escaped. */
+/** Gives two spellings of one name the same form, such as a `~` that is not escaped. */
 const canonicalName = (name: string): string =>
   escapedName(name.replaceAll('~1', '/').replaceAll('~0', '~'))
 
@@ -60,7 +60,7 @@ type Searched = {
   readonly artifactHolds: (sha256: string, texts: readonly string[]) => Promise<boolean>
 }
 
-/** Where else in the run one of the texts is, also as a part of another text. */
+/** Where else in the run one of the texts is, even as a part of another text. */
 export async function findElsewhere(
   { store, artifactHolds }: Searched,
   { runId, seq }: { readonly runId: string; readonly seq: number },

@@ -104,7 +104,7 @@ async function redact(
   const recorded = await decideAndAppend(deps.ledger, REDACTIONS, () => ok(entries), author)
   if (recorded.isErr()) return err(recorded.error)
   const { revision } = recorded.value
-  // An agent may have finished another one meanwhile. Once the text is hidden, none can be made of it.
+  // An agent may have finished another summary meanwhile. Once the text is hidden, no summary can be made of it.
   await deps.redactor.carriedOut(revision, PATIENCE_MS)
   const late = await summariesAfter(deps, request)
   if (late.isErr()) return err(late.error)
@@ -127,7 +127,7 @@ async function redact(
 
 /**
  * The redactions of the summaries that come after a record: each was made of the whole conversation before it, and may
- * hold its text in other words. An agent at work makes another one.
+ * hold the text in other words. An agent at work makes another summary.
  */
 async function summariesAfter(
   { store, now }: RedactDeps,

@@ -24,8 +24,8 @@ const ERASED_AT_ONCE = 50
 const RETRY_MS: PauseBoundsMs = [100, 10_000]
 
 /**
- * Follows the ledger of redactions and carries them out: hides the strings from all that read through
- * `withRedactions`, has what was derived from them rebuilt or dropped, and erases them from the store, if it can. At
+ * Follows the ledger of redactions and carries them out: hides the strings from everything that reads through
+ * `withRedactions`, lets what was derived from them be rebuilt or dropped, and erases them from the store, if it can. At
  * each start all redactions are carried out from the beginning, so an interruption does no harm.
  */
 export class Redactor {
@@ -43,7 +43,7 @@ export class Redactor {
   #following: Promise<void> = Promise.resolve()
   #erasing: Promise<void> = Promise.resolve()
 
-  /** @param store holds the ledger and is erased from: not one made by `withRedactions` */
+  /** @param store holds the ledger, and the strings are erased from it: not one made by `withRedactions` */
   constructor({ store, log }: { readonly store: EventStore; readonly log: Logger }) {
     this.#store = store
     this.#log = log
@@ -98,7 +98,7 @@ export class Redactor {
     }
   }
 
-  /** Resolves once all that is recorded now is carried out, if the ledger cannot be read, or after `ms`. */
+  /** Resolves when everything that is recorded now is carried out, when the ledger cannot be read, or after `ms`. */
   async settled(ms: number): Promise<void> {
     if ((await this.ready()).isOk()) await this.carriedOut(this.#known, ms)
   }
@@ -190,8 +190,8 @@ export class Redactor {
 }
 
 /**
- * Overwrites the redacted records, also those that lack the strings already, so that certainly nothing of the strings
- * is left in the files. Skips records that do not exist.
+ * Overwrites the redacted records, even those without the strings, so that nothing of the strings can be left in the
+ * files. Skips records that do not exist.
  * @param without the event without the strings
  * @throws if the store cannot do it now
  */

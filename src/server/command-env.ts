@@ -14,7 +14,7 @@ const NAME = /^[A-Za-z_][A-Za-z0-9_]*$/
 /** Why commands cannot have a variable; null if they can. */
 function problemOf(name: string): string | null {
   if (!NAME.test(name)) {
-    return `names ${JSON.stringify(name)}, which is no name of a variable: write names with commas between them, without values`
+    return `names ${JSON.stringify(name)}, which is not the name of a variable: write names with commas between them, without values`
   }
   if (name.startsWith('RETRAI_') || OWN.has(name)) {
     return `names ${name}, which is a setting of this server: give commands a variable of another name`

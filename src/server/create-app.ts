@@ -190,7 +190,7 @@ async function readiness(
       projections: check(projectionProblem),
       integrity: check(integrity.detail()),
       resources: check(shortage),
-      // Nothing is wrong, but a person who misses a run finds here where it went.
+      // Nothing is wrong, but a person who misses a run learns here where it went.
       ...(restarted === null ? {} : { log: { ok: true, detail: replacedLog(restarted) } }),
       // A server that refuses commands still serves what is stored.
       isolation: {

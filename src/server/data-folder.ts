@@ -89,7 +89,7 @@ const WHY: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full',
 }
 
-/** Who a server is, the same through all its restarts. */
+/** The identity of a server, which stays through all its restarts. */
 type Identity = {
   readonly keyring: Keyring
   readonly serverId: string

@@ -40,7 +40,7 @@ const WORKER = siblingModule('verify-worker', import.meta.url)
 
 /** Known problems of the stored data. */
 export type Integrity = {
-  /** For anybody, so without any content; null while no problem is known. */
+  /** A text that anybody may read, so it has no content of runs; null while no problem is known. */
   detail(): string | null
   /** Keeps a checkpoint outside of the log, so that a log that was reset to an earlier state is found. */
   keep(checkpoint: Checkpoint): Promise<void>
@@ -171,7 +171,7 @@ export function startCheckpointing(
   const { RETRAI_CHECKPOINT_SECONDS: seconds } = settings
   if (seconds === 0) return { stop: async () => {} }
   const writer = new CheckpointWriter({ store, runs: readModel, keyring, clock: date })
-  // The heads of a log that the store has lost must not be signed into the one that it holds now.
+  // A checkpoint in the present log must not sign the heads of a log that the store has lost.
   const write: CheckpointWriter['write'] = (options) =>
     ResultAsync.fromSafePromise<boolean, never>(projector.followsSameLog()).andThen((isSame) =>
       isSame ? writer.write(options) : okAsync(null),

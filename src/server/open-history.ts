@@ -133,8 +133,8 @@ const PROBED = [`${RUN_STREAM_PREFIX}${randomUUID()}`, `${OWN_STREAM_PREFIX}righ
 
 /**
  * Why the user of the store may not write the log, as a sentence for people; null if the user may, or if the store does
- * not answer now. Each stream is asked for an append after a revision that it cannot have: a store that would allow it
- * answers that the revision is wrong, so nothing is left behind.
+ * not answer now. To find out, the server appends to each stream after a revision that it cannot have. If the user has
+ * the right, the store answers that the revision is wrong. So nothing is ever written.
  */
 export async function missingRight(store: Pick<EventStore, 'append'>): Promise<string | null> {
   const event = { id: randomUUID(), type: 'probe', data: '{}', metadata: '{}' }

@@ -23,8 +23,8 @@ const WINDOW = 100
 
 /**
  * Folds the log of an embedded store from its file: a subscription, which gets each record from another thread, takes
- * twice as long. Much is folded in a thread of its own. Ends early if a redaction is recorded meanwhile, of which the
- * fold does not know.
+ * twice as long. If there is much to fold, a separate thread does it. Ends early if a redaction is recorded meanwhile,
+ * because the fold does not know it.
  */
 export function rebuildFromFile(
   file: string,
@@ -78,7 +78,10 @@ async function* foldInThread(task: Task, signal: AbortSignal): AsyncGenerator<Ba
   }
 }
 
-/** Folds a log from a position on, so many positions at once. Yields full batches, the rest, and null after each window. */
+/**
+ * Folds a log from a position on, one window of positions at a time. Yields full batches, the rest, and null after each
+ * window.
+ */
 export function* foldLog(
   scan: LogScan,
   { after, damaged, window }: Omit<Task, 'file'> & { readonly window: number },

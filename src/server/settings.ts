@@ -151,14 +151,14 @@ export const Settings = z.strictObject({
   RETRAI_COMMAND_PROCESSES: positiveInt
     .pipe(z.number().min(8, 'must be at least 8').max(65_536, 'must be at most 65536'))
     .default(512),
-  /** Of all commands at once; three quarters of the memory of the machine if it is not set. */
+  /** The memory of all commands together; three quarters of the machine's memory if it is not set. */
   RETRAI_COMMANDS_MEMORY_MIB: positiveInt
     .pipe(z.number().min(64, 'must be at least 64'))
     .optional(),
   RETRAI_COMMANDS_PROCESSES: positiveInt
     .pipe(z.number().min(8, 'must be at least 8').max(1_000_000, 'must be at most 1000000'))
     .default(4_096),
-  /** Of the home and the temporary files of a run. */
+  /** The most in the home and the temporary files of a run. */
   RETRAI_RUN_HOME_MIB: positiveInt.default(4_096),
   /** 0: no command is ended or refused for lack of space. */
   RETRAI_MIN_FREE_DISK_MIB: number.pipe(z.int('must be a whole number')).default(512),

@@ -104,7 +104,7 @@ describeInBrowser('who did what', () => {
     )._unsafeUnwrap()
     await timeline.getByText(/^Approved by alice$/).waitFor()
     await panel.getByText('2 of 9 tests failing').waitFor()
-    await panel.getByText(/^The last time: Approved by alice after .*: Continue gently$/).waitFor()
+    await panel.getByText(/^Last time: Approved by alice after .*: Continue gently$/).waitFor()
 
     await panel.getByRole('button', { name: 'Abort the run' }).click()
     const decided = page.getByTestId('decided')

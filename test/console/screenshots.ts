@@ -88,7 +88,7 @@ async function main(): Promise<void> {
     await shoot(browser, 'start', DESKTOP, startForm, dialog)
     const rules = async (page: Page): Promise<void> => {
       await startForm(page)
-      await page.getByRole('button', { name: 'Add an MCP server of its own' }).click()
+      await page.getByRole('button', { name: 'Add an MCP server for this run' }).click()
       await page.getByRole('button', { name: 'Add a rule' }).click()
       const rule = page.getByRole('group', { name: 'Rule 1' })
       await rule.getByLabel('Command').fill('git push *')

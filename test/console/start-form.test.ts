@@ -62,7 +62,7 @@ describeInBrowser('the form that starts a run', () => {
     await form.getByRole('combobox', { name: 'Servers of the configuration' }).press('ArrowDown')
     await page.getByRole('option', { name: 'docs' }).click()
     await page.keyboard.press('Tab')
-    await form.getByRole('button', { name: 'Add an MCP server of its own' }).click()
+    await form.getByRole('button', { name: 'Add an MCP server for this run' }).click()
     const own = form.getByRole('group', { name: 'MCP server 1' })
     await own.getByLabel('Name').fill('mine')
     await own.getByLabel('Program').fill(process.execPath)
@@ -113,11 +113,11 @@ describeInBrowser('the form that starts a run', () => {
     await form.getByLabel('Path').first().fill('no slash')
     await form.getByLabel('Url').fill('ftp://x')
     await form.getByRole('button', { name: 'Add a rule' }).click()
-    await form.getByLabel('Not by who starts the run').check()
+    await form.getByLabel('Not by the person who starts the run').check()
     const command = form.getByRole('group', { name: 'Rule 1' }).getByLabel('Command')
     await command.fill('x'.repeat(300))
     for (const name of ['docs', 'No Name']) {
-      await form.getByRole('button', { name: 'Add an MCP server of its own' }).click()
+      await form.getByRole('button', { name: 'Add an MCP server for this run' }).click()
       await form
         .getByRole('group', { name: /^MCP server/ })
         .last()

@@ -61,7 +61,7 @@ describeInBrowser('a run that continues, verified in the browser', () => {
     await page.getByTestId('connection').getByText('All records received').waitFor()
     const proof = await proofOf(server.url, runId)
     await findings(page).getByText(SIGNED).waitFor()
-    await findings(page).getByText('It names the recorded policy of isolation').waitFor()
+    await findings(page).getByText('It names the recorded isolation policy').waitFor()
     await page.getByText(proof.policy_sha256 ?? 'no policy').waitFor()
     await findings(page).getByText(`${proof.length} of ${proof.length} records verified`).waitFor()
     await page.getByText(proof.head, { exact: true }).waitFor()

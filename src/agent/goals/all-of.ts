@@ -12,7 +12,7 @@ const DETAILS_LIMIT = 12_288
 const configOfPart = ({ all_of: _, goal_options: __, ...config }: RunConfig, part: GoalPart) =>
   ({ ...config, ...part }) satisfies RunConfig
 
-/** A goal of several by its name, or by its command if that is all that it is. */
+/** The name of one of several goals, or its command if it has no name. */
 function nameOf({ goal, shell_goal }: GoalPart): string {
   if (goal !== 'shell-goal' || shell_goal === null) return goal
   return `\`${oneLine(shell_goal.check_command, 60)}\``
@@ -27,8 +27,8 @@ const HEADS: Readonly<Record<GoalVerdict['verdict'], string>> = {
 }
 
 /**
- * One verdict for several: achieved if all are. If one cannot be checked, then neither can all. The reason names each,
- * those that fail first; the details are those of the goals that are not reached.
+ * One verdict for several goals: achieved if all are. If one cannot be checked, the whole cannot. The reason names each
+ * goal, failed ones first; the details are those of the goals that are not reached.
  */
 export function mergeVerdicts(judged: readonly Judged[]): GoalVerdict {
   const [only] = judged

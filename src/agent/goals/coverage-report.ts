@@ -6,7 +6,7 @@ import { oneLine } from './text.ts'
 /** How much of a project its tests have run, and the files with the most that they have not. */
 export type Coverage = {
   readonly percent: number
-  /** With the fewest percent first; none if the report does not list files. */
+  /** The files with the lowest percentage first; none if the report does not list files. */
   readonly files: readonly { readonly name: string; readonly percent: number }[]
 }
 
@@ -97,7 +97,7 @@ function fromLcov(lines: readonly string[]): Coverage {
   return sumOf(files)
 }
 
-/** A profile of Go: `file.go:1.2,3.4 statements count`. A block of several packages is there several times. */
+/** A profile of Go: `file.go:1.2,3.4 statements count`. If several packages run a block, it appears several times. */
 function fromGoProfile(lines: readonly string[]): Coverage {
   const blocks = new Map<string, { name: string; statements: number; isRun: boolean }>()
   for (const line of lines) {

@@ -13,7 +13,7 @@ import { lacksProgram, missesOf } from './shell-goal.ts'
 import { nameList, oneLine, tail } from './text.ts'
 import { failureDetails, knownFailures } from './what-failed.ts'
 
-/** Where coverage tools write their reports, if nobody says it. */
+/** Where coverage tools write their reports by default. */
 const REPORTS = [
   'coverage/coverage-summary.json',
   'coverage/lcov.info',
@@ -25,7 +25,7 @@ const REPORTS = [
 ]
 /** How many of the failed tests are named. */
 const NAMED = 5
-/** Where runners of tests write which failed, if their output does not say it. */
+/** Where test runners write which tests failed, if their output does not name them. */
 const TEST_REPORTS = [
   ...['junit.xml', 'report.xml', 'test-results.xml', 'test-report.xml'],
   ...['reports/junit.xml', 'coverage/junit.xml', 'test-results/junit.xml'],
@@ -49,7 +49,7 @@ async function changesOf(cwd: string, paths: readonly string[]): Promise<Changes
   )
 }
 
-/** The first report that has changed since `before`: an old one says nothing about the code as it is. */
+/** The first report that has changed since `before`: an old one says nothing about the present code. */
 async function writtenSince(cwd: string, before: Changes): Promise<string | null> {
   for (const [path, then] of before) {
     const now = await changeOf(cwd, path)

@@ -38,7 +38,7 @@ export const FIT = {
   quality: 1,
 } as const
 
-/** What a goal takes of a request beside its name. */
+/** What a goal takes from a request in addition to its name. */
 export type Takes = {
   /** A command in place of its own; `required` if it has none. */
   readonly check?: 'optional' | 'required'

@@ -17,7 +17,7 @@ import { whatFailed } from './what-failed.ts'
 type Linter = {
   /** The command as people know it. */
   readonly tool: string
-  /** What in the project shows that it is used; null if it is not. */
+  /** What shows that the project uses it; null if nothing does. */
   readonly detect: (cwd: string) => Promise<string | null>
   /** The ways to run it, best first. */
   readonly programs: (cwd: string) => Promise<readonly [Program, ...Program[]]>
@@ -122,7 +122,7 @@ const LINTERS: readonly Linter[] = [
   },
 ]
 
-/** The tools that a tool of the same language makes needless: the first that fits counts. */
+/** If several tools of a language fit, the first of them is used. */
 const LANGUAGES = [
   ['npm run lint', 'biome lint', 'eslint'],
   ['ruff check', 'flake8'],
@@ -175,7 +175,7 @@ async function checkWith(context: GoalContext, linter: Linter): Promise<GoalVerd
   return { verdict: 'not_achieved', reason, details }
 }
 
-/** The command of a run in place of the linters of the project. */
+/** The command of a run instead of the project's linters. */
 const ownLinter = (tool: string): Linter => ({
   ...{ tool, missing: '', detect: async () => null },
   programs: async () => [{ file: 'bash', args: [] }],

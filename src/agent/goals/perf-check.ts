@@ -8,8 +8,8 @@ import { oneLine, tail } from './text.ts'
 const DEFAULT_RUNS = 5
 
 /**
- * Runs the command and prints how long it took, in seconds, on a last line that begins with the mark. It is measured in
- * the container, so that making that does not count.
+ * Runs the command and prints how long it took, in seconds, on a last line that begins with the mark. The time is
+ * measured in the container, so making the container does not count.
  */
 const MEASURE = `exec 3>&2; TIMEFORMAT="$2 %3R"; { time bash -c "$1" 2>&3 3>&-; } 2>&1`
 

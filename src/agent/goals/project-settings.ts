@@ -22,8 +22,8 @@ const partsOf = ({ all_of, ...single }: GoalRequest): readonly RequestedPart[] =
   all_of?.map((part) => (typeof part === 'string' ? { goal: part } : part)) ?? [single]
 
 /**
- * Reads `.retrai.yml` of a project if it says something of what is asked for. A file that has rules for calls always
- * does: if it cannot be read, the run is refused, and not started without them.
+ * Reads `.retrai.yml` of a project if it concerns what is asked for. A file with rules for calls always does: if it
+ * cannot be read, the run is refused, not started without them.
  */
 export const settingsFor = (cwd: string, asked: GoalRequest) =>
   readProjectSettings(cwd, (text) => {
@@ -57,8 +57,8 @@ function checkOf({ check_command: command, success_condition: conditions }: Proj
 }
 
 /**
- * What is asked for, with what the file says of it: the goal if none is named, and the check and the options of each
- * goal that is named without them. A field of the request always replaces that of the file.
+ * What is asked for, completed from the file: the goal if none is named, and the check and the options of each goal that
+ * is named without them. A field of the request always replaces that of the file.
  */
 export function withSettings(asked: GoalRequest, settings: ProjectSettings | null): GoalRequest {
   if (settings === null) return asked
@@ -80,7 +80,7 @@ export function withSettings(asked: GoalRequest, settings: ProjectSettings | nul
 
 /**
  * The rules of a run: its own, then those of the file. The first that holds decides, so the file can only make a run
- * stricter: a call that its own rules say nothing of would be allowed.
+ * stricter: without it, a call that no rule of the run fits would be allowed.
  */
 export function withRules(
   asked: Asked,

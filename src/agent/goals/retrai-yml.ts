@@ -41,7 +41,7 @@ const Settings = z
     /** The `check` of the goal. */
     check_command: check_command.exactOptional(),
     success_condition: success_condition.default({ exit_code: 0 }),
-    /** Rules for calls, which come after those of the request: so they make a run stricter, never laxer. */
+    /** Rules for calls. They come after those of the request, so they make a run stricter, never laxer. */
     approvals: ApprovalRules.exactOptional(),
   })
   .refine(({ goal, all_of }) => goal === undefined || all_of === undefined, {
@@ -52,7 +52,7 @@ const Settings = z
 export type ProjectSettings = z.output<typeof Settings>
 
 const KEYS = Object.keys(Settings.unwrap().shape)
-/** Of a longer key. In a shorter one, two wrong letters make another word, such as `tool` for `goal`. */
+/** The most wrong letters of a long key. In a short one, two wrong letters make another word, such as `tool` for `goal`. */
 const MOST_WRONG = 2
 const SHORT_KEY = 5
 
@@ -140,7 +140,7 @@ function problemsOf({ issues }: z.ZodError): string {
 
 const Parsed = z.union([z.object({ problem: z.string() }), z.object({ value: z.unknown() })])
 
-/** What the last texts are: the runs of a project read the same one, and to parse it starts a process. */
+/** The last texts and their settings: the runs of a project read the same text, and each parse starts a process. */
 const parsedTexts = new LruCache<Result<unknown, string>>(8)
 
 /** Parses a YAML text in a process of its own, unless it was parsed recently. */
@@ -206,7 +206,7 @@ export function readProjectSettings(
   isNeeded: (text: string) => boolean = () => true,
 ): ResultAsync<ProjectSettings | null, string> {
   const read = async (): Promise<Result<ProjectSettings | null, string>> => {
-    // Most projects have none, and to find that out by opening it takes five times as long.
+    // Most projects have none, and opening it to find that out takes five times as long.
     if (await isMissing(join(cwd, SETTINGS_FILE))) return ok(null)
     const content = await readConfined({ cwd, dataDir: null }, SETTINGS_FILE, MAX_BYTES)
     if (content.isOk()) {

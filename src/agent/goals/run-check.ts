@@ -30,9 +30,9 @@ export type Check = {
   readonly missing: string
   readonly timeoutMs: number
   readonly env?: Readonly<Record<string, string>>
-  /** Added if the run has a command in place of the programs, so that its result can be read as theirs. */
+  /** Added if the run has its own command instead of the programs, so that its result can be read in the same way. */
   readonly envOfCommand?: Readonly<Record<string, string>>
-  /** Whether its time counts: then it begins with an empty home, in which nothing was stored to be faster. */
+  /** Whether its time counts. Then its home is empty, so that nothing stored in it makes the check faster. */
   readonly isTimed?: boolean
   /** Folders outside of the project that it writes its report into. */
   readonly writable?: readonly string[]
@@ -47,7 +47,7 @@ export function isExited(result: CommandResult): result is Exited {
 }
 
 /**
- * The environment of a command of a check. Go keeps results of tests beside what it compiles, and looks only at some of what
+ * The environment of a command of a check. Go keeps results of tests with what it compiles, and looks only at some of what
  * they depend on; a check runs them.
  */
 export function checkEnvironment(

@@ -172,7 +172,7 @@ export const shellGoal: Goal = {
   check,
 }
 
-/** A goal that reads the result of its command itself, with the conditions of the run's own command. */
+/** The same goal, which also checks the conditions if the run has its own command. */
 export const withConditions = (goal: Goal): Goal => ({
   ...goal,
   check: async (context) => {

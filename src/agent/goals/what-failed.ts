@@ -1,10 +1,10 @@
 import { stripTerminalCodes } from '../../domain/terminal-codes.ts'
 import { DETAILS_LIMIT, lastLine, nameList, oneLine, tail } from './text.ts'
 
-/** Of the beginning and of the end of the output: compilers stop early, tests print their failures last. */
+/** How much of the beginning and of the end of the output is read: compilers stop early, tests print failures last. */
 const READ_CHARACTERS = 256 * 1024
 const LINE_CHARACTERS = 1000
-/** Of a message of a compiler with its place and its lines of code. */
+/** The most lines of a compiler's message, with its place and its lines of code. */
 const MESSAGE_LINES = 12
 const MOST_NAMES = 1000
 
@@ -47,10 +47,10 @@ const ERRORS: readonly RegExp[] = [
 /** An error whose place is on the next line: that of rustc and ruff. */
 const ERROR_BEFORE_PLACE = /^(?:error(?:\[E\d+\])?: |[A-Z]+\d+ )/
 const PLACE_AFTER = /^ *--> +(\S+:\d+:\d+)/
-/** Of biome: the place and the rule, and two lines below what is wrong. With `!` or `i`, it is less than an error. */
+/** How biome begins a finding: the place and the rule. Two lines below is what is wrong; `!` or `i` is less than an error. */
 const BIOME = /^(\S+) ((?:lint|parse|format|assist)(?:\/\S+)?)(?: +FIXABLE)? *━+$/
 const BIOME_ERROR = /^ *× (.+)$/
-/** Of eslint, below a line with the name of the file. */
+/** An error of eslint, below a line with the name of the file. */
 const ESLINT = /^ +(\d+:\d+) +error +(.+)$/
 
 /** What ended Node: the error, its stack, and the version of Node at the end. */
@@ -143,7 +143,7 @@ function find(output: string): Found {
   }
 }
 
-/** A parent of tests fails with them, so it says nothing: `TestSum` beside `TestSum/of_none`. */
+/** A parent test fails with its subtests, so it adds nothing: `TestSum` next to `TestSum/of_none`. */
 const withoutParents = (names: readonly string[]): readonly string[] =>
   names.filter((name) => !names.some((other) => other.startsWith(`${name}/`)))
 

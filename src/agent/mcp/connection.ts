@@ -108,7 +108,7 @@ export class Connection {
     return this.#tools
   }
 
-  /** Whether the server says that its list is another one now. */
+  /** Whether the server reports that its list has changed. */
   get isStale(): boolean {
     return this.#isStale
   }
@@ -162,7 +162,7 @@ export class Connection {
       clearTimeout(timer)
     }
     await this.#client.close().catch(() => {})
-    // The client closes a transport only if it got as far as that.
+    // The client closes a transport only if it has connected it.
     await transport.close().catch(() => {})
   }
 
@@ -212,7 +212,7 @@ export class Connection {
       return { output, exitCode: 1, outcome: 'error' }
     }
     if (cause instanceof SdkHttpError || isInvalid(cause)) {
-      // A server that does not know the session any more must be connected to again.
+      // If a server no longer knows the session, a new connection is needed.
       if (cause instanceof SdkHttpError && cause.status === 404)
         this.#failure ??= 'It ended the session.'
       const output = `The MCP server ${name} did not answer the call as it must: ${shown(messageOf(cause))}`

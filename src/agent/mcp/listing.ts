@@ -13,7 +13,7 @@ type LeftOut = NonNullable<McpListing['left_out']>[number]
 
 /** The longest name that all providers accept. */
 const MAX_NAME = 64
-/** Of the description and schema of one tool, and of all tools of a server: they are in every request. */
+/** The most bytes of the description and schema of one tool, and of all tools of a server: every request holds them. */
 const TOOL_BYTES = 32 * 1024
 const ALL_BYTES = 256 * 1024
 /** How deep a schema may be. */

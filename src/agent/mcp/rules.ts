@@ -92,7 +92,7 @@ function ofConfiguration(
   })
 }
 
-/** Nothing of the environment of the server gets into a server that a request defines. */
+/** An MCP server that a request defines gets nothing from the environment of this server. */
 function ofRequest(requested: Requested, rules: McpRules): Result<McpServer, Refusal> {
   const { name, url } = requested
   if (rules.configuration.servers.has(name)) {

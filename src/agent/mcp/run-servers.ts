@@ -72,8 +72,8 @@ class RunServers implements AsyncDisposable {
   }
 
   /**
-   * Starts the servers that are needed and not there, and asks those for their tools that say that they have others.
-   * Resolves to what the run must record before it continues. Never rejects.
+   * Starts the servers that are needed and do not run, and lists the tools of those that report a change. Resolves to
+   * what the run must record before it continues. Never rejects.
    */
   async update(run: RunState, signal: AbortSignal): Promise<readonly McpListing[]> {
     this.#slots ??= (run.config.mcp_servers ?? []).map((server) => ({
@@ -85,7 +85,7 @@ class RunServers implements AsyncDisposable {
     return this.#slots.flatMap((slot) => this.#news(slot, run))
   }
 
-  /** What connections of the programs were reported since this was asked last. */
+  /** The connections of the programs that were reported since the last call of this. */
   takeNotices(): readonly Notice[] {
     return this.#notices.splice(0)
   }
@@ -98,7 +98,7 @@ class RunServers implements AsyncDisposable {
       return {
         spec: { name, description, parameters },
         readOnly,
-        // What it does with files or commands is not known: rules name the tool or its server.
+        // Nobody knows what it does with files or commands, so rules name the tool or its server.
         touches: () => ({ mcpServer: slot.server.name }),
         prepare: (args) => ok((context) => call(slot, tool, args, context)),
       }

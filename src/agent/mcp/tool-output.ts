@@ -8,8 +8,8 @@ type Block = CallToolResult['content'][number]
 type Part = { readonly text: string; readonly image?: NonNullable<ToolOutput['image']> }
 
 /**
- * The result of a call as the model gets it. A result holds one image, the first that the model can be shown. All else
- * that is no text is named with its type and size.
+ * The result of a call as the model gets it. A result holds one image, the first that the model can be shown. Everything
+ * else that is not text is named with its type and size.
  */
 export async function outputOf(
   { content, structuredContent, isError }: CallToolResult,
@@ -59,7 +59,7 @@ function partOf(block: Block, types: readonly ImageType[]): Part {
   }
 }
 
-/** @param type as the server says; whether it is an image, its bytes decide */
+/** @param type as the server reports it; the bytes decide whether it is an image */
 function bytesPart(what: string, type: string, base64: string, types: readonly ImageType[]): Part {
   const content = Buffer.from(base64, 'base64')
   const found = what === 'audio' ? null : imageIn(content, types)

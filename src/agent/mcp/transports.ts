@@ -20,7 +20,7 @@ class PrivateAddress extends Error {
 
   constructor(host: string, address: string) {
     super(
-      `${host} leads to ${address}, which is no address of the public Internet. If it is meant, ` +
+      `${host} leads to ${address}, which is not an address of the public Internet. If it is meant, ` +
         'set "private_address": true in RETRAI_MCP_SERVERS',
     )
   }
@@ -58,9 +58,9 @@ const publicOnly: NonNullable<RequestOptions['lookup']> = (host, options, done) 
   })
 }
 
-/** Of what a server prints beside its messages, for people. */
+/** How much is kept of what a server prints in addition to its messages, for people. */
 const TAIL_BYTES = 2_000
-/** Messages that are JSON and no messages of the protocol. */
+/** The most messages that are JSON but not messages of the protocol. */
 const MAX_STRAY = 100
 /** How long a server has to end after the end of its input. */
 const END_WITHIN_MS = 1_000
@@ -70,7 +70,10 @@ export class StdioTransport implements Transport {
   onclose?: () => void
   onerror?: (error: Error) => void
   onmessage?: NonNullable<Transport['onmessage']>
-  /** The SDK knows by these two that this is a program: one that leaves its first question open is asked in the old way. */
+  /**
+   * By these two, the SDK knows that this is a program: if it does not answer the first question, the SDK asks in the old
+   * way.
+   */
   readonly pid = null
   readonly stderr = null
   readonly #starting: () => Promise<RunningProcess>
@@ -162,7 +165,7 @@ export class StdioTransport implements Transport {
       // Some programs print other things, too.
       if (cause instanceof SyntaxError) return
       this.#stray += 1
-      if (this.#stray > MAX_STRAY) this.#stop('What it sends are no messages of MCP.')
+      if (this.#stray > MAX_STRAY) this.#stop('It sends lines that are not messages of MCP.')
     }
   }
 
@@ -182,9 +185,9 @@ function endOf(end: ProcessEnd | null): string {
   return end.message === '' ? `It has ended (${end.end}).` : end.message
 }
 
-/** Of one message of a server. */
+/** The most bytes of one message of a server. */
 const MESSAGE_BYTES = 8 * 1024 * 1024
-/** Of all that a server sends for one request of ours, and between two. */
+/** The most bytes that a server may send for one request of ours, and between two. */
 const ALLOWED_BYTES = 4 * MESSAGE_BYTES
 
 /** What a server may still send before something is asked of it again. */

@@ -6,7 +6,7 @@ import type { Route } from './routing.ts'
 
 export type Json = z.core.util.JSONType
 
-/** What one wire API needs. The transport does all the rest: time limits, aborts, framing, errors, sizes, prices. */
+/** What one wire API needs. The transport does everything else: time limits, aborts, framing, errors, sizes, prices. */
 export interface Adapter {
   /** How a response is divided into messages. */
   readonly framing: 'events' | 'lines'
@@ -17,7 +17,7 @@ export interface Adapter {
   body(request: ModelRequest, route: Route): object
   /**
    * Sends a body. Resolves when the headers of the response are here. Rejects with `HttpStatusError` if its status is
-   * no success, and with anything else if no response came.
+   * not a success, and with anything else if no response came.
    */
   send(body: object, route: Route, signal: AbortSignal): Promise<Response>
   /** Begins to read the reply to a request. */
@@ -28,7 +28,7 @@ export interface Adapter {
 export interface ReplyReader {
   /** Takes the next message: its parsed JSON, or the text `[DONE]`. Unknown messages are ignored. */
   read(message: unknown): Result<readonly ModelPart[], Complaint>
-  /** Takes a response that is no stream. It is the whole reply. */
+  /** Takes a response that is not a stream. It is the whole reply. */
   readWhole(message: unknown): Result<readonly ModelPart[], Complaint>
   /**
    * `open`: the reply is not whole yet. `may_end`: it is, if the stream ends here. `ended`: its last message was read.
@@ -57,7 +57,7 @@ export type RawReply = {
   readonly costUsd: number | null
 }
 
-/** A response whose status is no success. */
+/** A response whose status is not a success. */
 export class HttpStatusError extends Error {
   override readonly name = 'HttpStatusError'
   readonly status: number

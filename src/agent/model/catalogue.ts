@@ -42,7 +42,7 @@ export type ModelCatalogue = {
   efforts(modelName: string): Promise<readonly Effort[] | null>
   /** The most tokens of a reply of this model; null if that is not known. */
   maxOutputTokens(modelName: string): Promise<number | null>
-  /** The models that this server knows. An own endpoint and Ollama are asked for theirs. */
+  /** The models that this server knows. The operator's endpoint and Ollama are asked for theirs. */
   list(): Promise<readonly ModelInfo[]>
 }
 
@@ -80,7 +80,7 @@ export function createCatalogue(settings: ModelSettings): ModelCatalogue {
           problem: problem === null ? null : `The model "${name}" ${problem}`,
         }
       }
-      // An own endpoint takes names of providers too, but nobody knows whether it has these models.
+      // The operator's endpoint takes names of providers too, but nobody knows whether it has these models.
       const listed = LISTED_MODELS.filter((name) => !isOwnEndpoint(route(name, settings).endpoint))
       const names = [chosen.name, ...(ownModels?.keys() ?? []), ...(await discover()), ...listed]
       const distinct = new Set(names.map((name) => fullName(name, settings)))
@@ -101,7 +101,7 @@ function choose(settings: ModelSettings): Omit<DefaultModel, 'problem'> {
   const { model, llmBaseUrl, openaiBaseUrl } = settings
   if (model !== undefined) return { name: model, reason: 'RETRAI_MODEL is set to it' }
   const unset = { name: FALLBACK, reason: 'RETRAI_MODEL is not set' }
-  // Nobody knows the models of an own endpoint.
+  // Nobody knows the models of an endpoint of the operator.
   if (llmBaseUrl !== undefined || openaiBaseUrl !== undefined) return unset
   const [only, ...others] = PROVIDER_NAMES.filter((name) => keyOf(name, settings) !== undefined)
   if (only === undefined || others.length > 0) return unset
@@ -110,7 +110,7 @@ function choose(settings: ModelSettings): Omit<DefaultModel, 'problem'> {
   return { name, reason: `${key.variable} is the only key that is set` }
 }
 
-/** A name with its provider, because there are two ways to name a model. At an own endpoint there is one. */
+/** A name with its provider, because a model can be named in two ways. At an endpoint of the operator, there is one way. */
 function fullName(name: string, settings: ModelSettings): string {
   const { endpoint, model } = route(name, settings)
   if (endpoint.provider === 'custom' || isOwnEndpoint(endpoint)) return name

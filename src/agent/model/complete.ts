@@ -106,7 +106,10 @@ function withEnd({ text, toolCalls, finishReason }: RawReply): Ended {
   }
 }
 
-/** The items of a whole reply. Those of another go back to nobody: a provider would want the results of its calls. */
+/**
+ * The items of a whole reply. Items of a reply that is not whole are not sent back: a provider would want results of its
+ * calls.
+ */
 function keptItems(
   { items }: RawReply,
   { finishReason }: Ended,

@@ -17,7 +17,7 @@ const MAX_MODELS = 500
 type Source = { readonly url: string; readonly apiKey: string | undefined; readonly prefix: string }
 
 /**
- * Returns a function that asks the own endpoint and Ollama which models they have. An endpoint that does not answer has
+ * Returns a function that asks the operator's endpoint and Ollama which models they have. An endpoint that does not answer has
  * none.
  */
 export function discoverModels(settings: ModelSettings): () => Promise<readonly string[]> {

@@ -92,7 +92,7 @@ const QUOTA: ReadonlySet<string> = new Set([
   ...['billing_hard_limit_reached', 'enforced_spend_limit_reached', 'contract_spend_limit_reached'],
 ])
 
-/** What providers answer if reasoning of theirs that they get back is not as they sent it. */
+/** What providers answer if they get reasoning back that is not as they sent it. */
 const REASONING_REFUSED =
   /bound to a different conversation|invalid `?signature`?|thinking.{0,40}cannot be modified|invalid_encrypted_content|encrypted content .{0,60}(?:could not be|cannot be)|without its required following item|corrupted thought signature|invalid thought signature/i
 
@@ -182,7 +182,7 @@ function textOf(value: unknown): string {
 }
 
 const MAX_LENGTH = 300
-/** A shorter key is no secret, and removing it would spoil every message. */
+/** A shorter key is not a secret, and removing it would spoil every message. */
 const MIN_KEY_LENGTH = 4
 
 /**

@@ -15,7 +15,7 @@ const OLLAMA_WINDOW_TOKENS = 65_536
 export const ollamaWindow = ({ own, served }: Route): number =>
   own?.windowTokens ?? Math.min(served?.windowTokens ?? OLLAMA_WINDOW_TOKENS, OLLAMA_WINDOW_TOKENS)
 
-/** What is known of a model, beside what the price list of genai-prices has. */
+/** What is known of a model and is not in the price list of genai-prices. */
 type ModelFacts = {
   readonly windowTokens?: number
   readonly maxOutputTokens?: number
@@ -47,7 +47,7 @@ const prices = (input: number, output: number, cached: number, write: number): T
 const ROWS: readonly Row[] = [
   { provider: 'anthropic', names: /^claude-fable-5-2$/, prices: prices(8, 40, 0.8, 10) },
   { provider: 'anthropic', names: /^claude-sonnet-5-5$/, prices: prices(2, 10, 0.2, 2.5) },
-  // Those that cannot be kept from thinking: the others have the effort none.
+  // Models that always think: the others have the effort none.
   { provider: 'anthropic', names: /^claude-(fable-5|mythos-5|opus-5-5)/, efforts: LOW_TO_MAX },
   { provider: 'anthropic', names: /^claude-(opus|sonnet|haiku)-5/, efforts: NONE_TO_MAX },
   {
@@ -98,7 +98,7 @@ const ROWS: readonly Row[] = [
   { provider: 'zai', names: /^glm-5\.3/i, efforts: LOW_HIGH_MAX },
 ]
 
-/** The facts of a model. At an own endpoint, only its name counts. */
+/** The facts of a model. At an operator's endpoint, only its name counts. */
 export function factsFor({ endpoint, model }: Route): ModelFacts {
   const isOwn = isOwnEndpoint(endpoint)
   const key = `${isOwn ? '' : endpoint.provider} ${model}`
@@ -128,7 +128,7 @@ const API_IMAGES: Readonly<Record<Api, readonly ImageType[]>> = {
 const XAI_IMAGES: readonly ImageType[] = ['image/png', 'image/jpeg']
 
 /**
- * The images that a model can be shown. At an own endpoint, a name does not say which model answers, so it gets images only if
+ * The images that a model can be shown. At an operator's endpoint, a name does not say which model answers, so it gets images only if
  * RETRAI_PRICES says that; Ollama is asked.
  */
 export function imageTypes(target: Route): readonly ImageType[] {

@@ -88,7 +88,7 @@ function mistakesIn({ path, message, ...issue }: z.core.$ZodIssue): Mistake[] {
   return issue.keys.map((key) => ({ place: [...path, key], what }))
 }
 
-/** Where a value is in the text, or the innermost one around it that is there. */
+/** Where a value is in the text; if it is missing, where the innermost value around it is. */
 function offsetOf(document: Document.Parsed, place: readonly PropertyKey[]): number {
   for (let length = place.length; length > 0; length -= 1) {
     const node = document.getIn(place.slice(0, length), true)

@@ -22,7 +22,7 @@ const DEFAULT_BUDGET_TOKENS = 96_000
 const BUDGET_SHARE = 0.85
 /** The part of what is left if a provider keeps room in the window for the longest reply, as OpenAI does. */
 const BESIDE_REPLY_SHARE = 0.95
-/** More makes each request dear, and models less attentive. */
+/** More tokens make each request expensive, and models less attentive. */
 const MAX_BUDGET_TOKENS = 400_000
 const MILLION = 1_000_000
 
@@ -130,7 +130,7 @@ export const maxOutputTokens = (route: Route): number | null =>
   route.own?.maxOutputTokens ?? factsFor(route).maxOutputTokens ?? null
 
 /**
- * Finds the model in the price list that is bundled with the library: under its provider or, at an own endpoint, by its
+ * Finds the model in the price list that is bundled with the library: under its provider or, at an operator's endpoint, by its
  * name alone. A gap in the list must not lose a reply.
  */
 function lookUp(
@@ -150,7 +150,7 @@ function lookUp(
 /** Whether that list holds a model, and its context window there. */
 type Listing = { readonly isListed: boolean; readonly windowTokens: number | null }
 
-/** The list never changes, and to search all of it costs more than most other work of a turn. */
+/** The list never changes, and a search of all of it costs more than most other work of a turn. */
 const listings = new LruCache<Listing>(256)
 
 function listingOf(route: Route): Listing {

@@ -64,7 +64,7 @@ export type Route = {
 /**
  * Finds the endpoint of a model by its name: `provider/model`, or one of the names without a provider, which are those
  * of Anthropic, Google and OpenAI. RETRAI_LLM_BASE_URL takes every name. OPENAI_BASE_URL takes each name that belongs
- * to no other provider whose key is set, with its slashes, because models of an own endpoint often have them.
+ * to no other provider whose key is set, with its slashes, because models of operators' endpoints often have them.
  */
 export function route(modelName: string, settings: ModelSettings): Route {
   const target = routeByName(modelName, settings)
@@ -106,7 +106,7 @@ const OPENAI_HOST = new URL(PROVIDERS.openai.baseUrl).host
 export const isOwnEndpoint = ({ provider, baseUrl }: Omit<Endpoint, 'apiKey'>): boolean =>
   provider === 'custom' || (provider === 'openai' && URL.parse(baseUrl)?.host !== OPENAI_HOST)
 
-/** Whether a provider can be called. At an own endpoint, the key of OpenAI is the key of that endpoint. */
+/** Whether a provider can be called. At an operator's endpoint, the key of OpenAI is the key of that endpoint. */
 function isSet(name: ProviderName | undefined, settings: ModelSettings): boolean {
   if (name === undefined || name === 'openai') return false
   return PROVIDERS[name].key === null || keyOf(name, settings) !== undefined

@@ -22,7 +22,7 @@ import type { ModelFailure, ModelPart } from './model.ts'
 import { parseJson } from './reply-parts.ts'
 import type { Route } from './routing.ts'
 
-/** More than any reply that can be recorded, with all that streams add to it. */
+/** More than any reply that can be recorded, including what streams add to it. */
 const MAX_RESPONSE_BYTES = 32 * 1024 * 1024
 /** How long a connection may stay open after the last message of a reply. */
 const DRAIN_MS = 50

@@ -54,7 +54,7 @@ const ANSWERS_WITH_1: ReadonlySet<string> = new Set([
   ...['grep', 'egrep', 'fgrep', 'rg', 'find', 'diff', 'cmp', 'test', '['],
 ])
 
-/** Whether exit code 1 of a command line is no failure. A line that cannot be split with certainty may have failed. */
+/** Whether exit code 1 of a command line is not a failure. A line that cannot be split with certainty may have failed. */
 function answersWith1(line: string): boolean {
   const commands = splitCommand(line)
   if ('doubt' in commands) return false

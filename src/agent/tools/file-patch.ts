@@ -44,7 +44,7 @@ export async function readText(confined: ConfinedPath): Promise<Result<TextFile,
 const listOf = (lines: readonly number[]): string =>
   `line${lines.length === 1 ? '' : 's'} ${lines.slice(0, 10).join(', ')}${lines.length > 10 ? ', …' : ''}`
 
-/** The miss of some lines in a file, with the place that is most like them. */
+/** The message that lines are not in a file, with the place that is most like them. */
 export function missOf(
   what: string,
   path: string,

@@ -9,7 +9,7 @@ import { describeProblem } from './path-problem.ts'
 import { cutLine, INLINE_BYTES, LINE_CHARS } from './recorded-output.ts'
 import { defineTool, failed, succeeded } from './tool.ts'
 
-/** What one call shows. The rest of what fits in a record is for the note below, and for masks. */
+/** How much one call shows. The rest of a record is for the note below, and for masks. */
 const SHOWN_BYTES = INLINE_BYTES - 1024
 const SHOWN_LINES = 2000
 /** The longest secret that is looked for. A secret that begins in what is shown must be seen whole, to be masked. */
@@ -163,7 +163,7 @@ async function readRange(
   return ok({ collected, total })
 }
 
-/** The lines with their numbers, without secrets and without line ends, and what is to be known of the rest. */
+/** The lines with their numbers, without secrets and line ends, and what the model must know about the rest. */
 function present({ collected, total }: Read, { offset }: LineRange, size: number): string {
   if (size === 0) return '[The file is empty.]'
   const before = collected.before.toString()
@@ -230,7 +230,7 @@ export const fileRead = defineTool({
       const image = await readImage(file, { size: stats.size, what }, project)
       if (image !== null) return image
       const range = { offset, limit, signal }
-      // The stream does not get the signal: one that starts aborted emits its error where nobody can catch it.
+      // The stream does not get the signal: if it were aborted from the start, its error could not be caught.
       const chunks = file.createReadStream({ highWaterMark: CHUNK_BYTES, autoClose: false })
       const read = await readLines({ chunks, size: stats.size }, range, what)
       return read.match(succeeded, failed)

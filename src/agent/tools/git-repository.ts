@@ -5,7 +5,7 @@ import { err, ok, type Result } from 'neverthrow'
 import type { CommandResult } from '../../runner/command.ts'
 import { confine, isInside, type OpenedPath, openFolder, pathIn, readConfined } from './confine.ts'
 
-/** Of files that hold one name or a few: HEAD, a gitfile, alternates. */
+/** The most bytes of a file that holds a few names: HEAD, a gitfile, alternates. */
 export const MAX_NAMES_BYTES = 64 * 1024
 
 /** Why the git tools do not read the repository of a project. */
@@ -74,7 +74,7 @@ async function gitDirIn(holder: string): Promise<Result<string | null, GitProble
     : err({ type: 'leads_outside', what: '.git' })
 }
 
-/** Opens a folder; null if it is no repository. A link in it must not lead out of the folder that holds it. */
+/** Opens a folder; null if it is not a repository. A link in it must not lead out of the folder that holds it. */
 async function openRepository(
   holder: string,
   path: string,

@@ -36,8 +36,8 @@ const CUTTER = `length > ${KEPT_BYTES} { rest = substr($0, ${KEPT_BYTES + 1}); g
 /** Memory of each of the two programs: an expression such as a{1,30000} needs gigabytes. */
 const MEMORY_MIB = 512
 /**
- * If a shell cannot limit memory, the limit of all commands applies. No core files are written. The first argument is
- * what grep reads for `-`.
+ * If a shell cannot limit the memory, only the limit of all commands applies. No core files are written. The first
+ * argument is what grep reads for `-`.
  */
 const PIPELINE = `ulimit -c 0; ulimit -v ${MEMORY_MIB * 1024} 2>/dev/null; set -o pipefail; input="$1"; shift; grep "$@" <"$input" | LC_ALL=C awk '${CUTTER}'`
 const OPTIONS = ['-HIE', '--color=never']

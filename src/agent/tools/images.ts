@@ -5,12 +5,12 @@ import { failed, succeeded, type ToolContext, type ToolOutput } from './tool.ts'
 
 /** An image may become 5 MB in base64, the least that a provider takes. */
 const MAX_BYTES = 3_750_000
-/** Of each side: no provider takes more. */
+/** The longest side: no provider takes more. */
 const MAX_PIXELS = 8_000
-/** How far into a file its size in pixels is searched: a JPEG may have a preview and a profile of its colours before it. */
+/** How much of a file is searched for its size in pixels: in a JPEG, a preview and a colour profile may come before it. */
 const HEAD_BYTES = 512 * 1024
 
-/** What a file is by its first bytes; null if it is no image that models take. */
+/** The type of a file, by its first bytes; null if it is not an image that models take. */
 function imageTypeOf(head: Buffer): ImageType | null {
   const text = head.subarray(0, 12).toString('latin1')
   if (text.startsWith('\x89PNG\r\n\x1a\n')) return 'image/png'
@@ -80,13 +80,16 @@ const NAMES: Readonly<Record<ImageType, string>> = {
   'image/webp': 'WebP',
 }
 
-/** What an image is, in words, and the image if the model in use can be shown it, or else why not, as a sentence. */
+/** A description of an image, with the image if the model in use can be shown it, or else with the reason why not. */
 type Look<Image> = { readonly about: string } & (
   | { readonly image: Image }
   | { readonly problem: string; readonly remedy?: string }
 )
 
-/** Null if these bytes begin no image that models take. @param size of the whole, in bytes */
+/**
+ * Null if these bytes are not the beginning of an image that models take.
+ * @param size of the whole, in bytes
+ */
 function lookAt(head: Buffer, size: number, types: readonly ImageType[]): Look<ResultImage> | null {
   const type = imageTypeOf(head)
   if (type === null) return null
@@ -112,7 +115,7 @@ function lookAt(head: Buffer, size: number, types: readonly ImageType[]): Look<R
   return { about, image }
 }
 
-/** Null if this is no image that models take. */
+/** Null if this is not an image that models take. */
 export function imageIn(
   content: Buffer,
   types: readonly ImageType[],
@@ -150,7 +153,7 @@ export async function readImage(
   return { ...succeeded(`${what}: ${whole.about}.`), image: whole.image }
 }
 
-/** @param isFine whether the call has not failed: its model takes no images at all */
+/** @param isFine whether the call counts as a success although its model takes no images */
 function notShown(
   what: string,
   { about, problem, remedy = '' }: Extract<Look<never>, { problem: string }>,

@@ -30,7 +30,7 @@ export function joinLines(lines: readonly Line[]): string {
 const endNear = (lines: readonly Line[], index: number): '\n' | '\r\n' =>
   lines[index]?.end || lines[index - 1]?.end || '\n'
 
-/** The byte order mark of a text, which is no part of its first line. */
+/** The byte order mark of a text, which does not belong to its first line. */
 export const bomOf = (text: string): string => (text.startsWith('\ufeff') ? '\ufeff' : '')
 
 export const isBlank = (line: string): boolean => line.trim() === ''
@@ -72,8 +72,7 @@ export const oldLines = (hunk: Hunk): string[] =>
 
 /**
  * The lines with a hunk applied at the line `at`. Lines that stay keep their spaces and line ends; new lines get the
- * indentation and the line ends of the place. Null if the indentation of the hunk means another structure than that of
- * the text.
+ * indentation and the line ends of the place. Null if the indentation of the hunk has another structure than the text.
  */
 export function applyHunk(lines: readonly Line[], at: number, hunk: Hunk): Line[] | null {
   const count = oldLines(hunk).length
@@ -112,7 +111,7 @@ function indentation(lines: readonly Pair[]): ((line: string) => string) | null 
     if ((known.get(from) ?? to) !== to) return null
     known.set(from, to)
   }
-  // Levels that become one would be another program in some languages.
+  // If two levels of indentation became one, the program would change in some languages.
   if (new Set(known.values()).size < known.size) return null
   const pairs = [...known]
   const [first] = pairs
@@ -124,7 +123,7 @@ function indentation(lines: readonly Pair[]): ((line: string) => string) | null 
   }
 }
 
-/** If all lines are indented by the same piece more, or less: adds it, or removes it. */
+/** If all lines are indented more, or less, by the same piece, adds or removes that piece. */
 function shift(pairs: readonly Pair[]): ((indent: string) => string) | null {
   const [[from, to] = ['', '']] = pairs
   const more = to.slice(0, Math.max(0, to.length - from.length))

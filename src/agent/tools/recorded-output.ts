@@ -48,7 +48,7 @@ function cutLines(text: string): string {
 
 const LONGEST_LINE = LINE_CHARS + NOTE_CHARS + PREFIX_CHARS
 
-/** Most texts have no long line, and a search for line ends costs less than to take a text apart. */
+/** Most texts have no long line, and it costs less to look for line ends than to split a text. */
 function hasLongLine(text: string): boolean {
   let start = 0
   while (text.length - start > LONGEST_LINE) {

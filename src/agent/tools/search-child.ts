@@ -145,10 +145,10 @@ function* filesBelow(): Generator<string> {
 
 /** Before the dot at the beginning of a name. */
 const DOT = /(?<=^|\/)(?=\.)/g
-/** Names with a dot in one path that are tried both ways; those after them are tried like the last of these. */
+/** How many names with a dot in one path are tried both ways; later ones are tried like the last of these. */
 const MAX_DOTS = 4
 
-/** As what a path may match a glob: Node's own matcher lets no `*` match the dot at the beginning of a name. */
+/** The forms in which a path may match a glob: in Node's matcher, no `*` matches the dot at the beginning of a name. */
 function* readings(path: string): Generator<string> {
   yield path
   const dots = Math.min(path.match(DOT)?.length ?? 0, MAX_DOTS)
@@ -210,7 +210,7 @@ async function runOn(
 
 /** Exit codes up to this one mean that the command has searched, as with grep. */
 const SEARCHED = 1
-/** Instead of an exit code, if a signal ended the command. */
+/** Takes the place of an exit code if a signal ended the command. */
 const KILLED = 128
 
 async function runOnFiles(run: readonly string[]): Promise<number> {

@@ -33,7 +33,7 @@ export const SEARCH_TIMEOUT_MS = 30_000
 /** More than the heap limit below, because Node also has buffers and code. */
 const MAX_MEMORY_BYTES = 768 * 1024 * 1024
 const MAX_RULES_BYTES = 64 * 1024
-/** Of all rules of the folders above, which are an argument of the program. Linux allows 128 KiB. */
+/** The most bytes of the rules of all folders above, which are an argument of the program. Linux allows 128 KiB. */
 const MAX_ABOVE_BYTES = 32 * 1024
 /** Nobody writes these into rules, and as JSON they would be long. */
 const CONTROL = /[^\P{Cc}\n]/gu

@@ -18,7 +18,7 @@ export type EditProblem =
   /** `lines` are numbers of lines, from 1. `loosely`: the places differ from the old text in spaces. */
   | { readonly type: 'several'; readonly lines: readonly number[]; readonly loosely: boolean }
   | { readonly type: 'missing' }
-  /** It is there, but its levels of indentation are others than those in the text. */
+  /** It is there, but with other levels of indentation than the text has. */
   | { readonly type: 'indented_otherwise'; readonly line: number }
 
 export type Edited = {
@@ -66,7 +66,7 @@ function replacement(text: string, old: string, edit: Edit): string {
   return withEnds(edit.new, old.includes('\r\n') ? '\r\n' : '\n')
 }
 
-/** The places of a part, also overlapping ones if it may be only one: each of them could be meant. */
+/** The places of a part. If only one may exist, overlapping places count too: each of them could be meant. */
 function placesOf(text: string, part: string, apart: boolean): number[] {
   const places: number[] = []
   const step = apart ? part.length : 1

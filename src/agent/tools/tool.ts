@@ -60,7 +60,7 @@ export type ToolOutput = {
 
 /** What a call of a tool works with, as its arguments say. Every tool declares it, so that rules can be compared. */
 export type Declared = {
-  /** Files that it reads or changes, as the model wrote them; of a move, both. */
+  /** Files that it reads or changes, as the model wrote them; both names of a move. */
   readonly paths?: readonly string[]
   /** Folders of which it may read everything. */
   readonly trees?: readonly string[]
@@ -131,7 +131,7 @@ export function defineTool<Args extends z.ZodObject>(tool: Tool<Args>): DefinedT
     spec: {
       name,
       description,
-      // Made when a model is asked for the first time: a start has no need of it.
+      // Made when a model is asked for the first time: a start does not need it.
       get parameters() {
         parameters ??= parametersOf(tool.args)
         return parameters

@@ -123,7 +123,7 @@ export const fileDelete = defineTool({
   },
 })
 
-/** Moves a file or folder. A file is never replaced unless that is asked for, also if it appears meanwhile. */
+/** Moves a file or folder. A file is replaced only if that is asked for, even if it appears meanwhile. */
 async function move(from: Place, to: Place, overwrite: boolean): Promise<PathProblem | null> {
   const [stats, present] = await Promise.all([statsOf(from.at), statsOf(to.at)])
   if (stats === null) return { type: 'not_found' }

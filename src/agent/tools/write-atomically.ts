@@ -51,7 +51,7 @@ export async function writeAtomically(
 
 /**
  * Changes all of these files, or none: new content is written beside each file before the first gets its name, and what
- * was changed is put back if one of them fails. Only a crash in between leaves some changed and others not.
+ * was changed is put back if one of them fails. Only a crash in between leaves some files changed and others unchanged.
  */
 export async function changeFiles(
   changes: readonly FileChange[],
@@ -214,7 +214,7 @@ export async function openParent(
   make = false,
 ): Promise<Result<Parent, PathProblem>> {
   const wanted = dirname(real)
-  // This is the parent of the project: the path was the project itself.
+  // This is the parent of the project, because the path was the project itself.
   if (!isInside(root, wanted)) return err({ type: 'is_folder' })
   const made: string[] = []
   let opened = await openFolder({ root, real: root, shown: '.' })

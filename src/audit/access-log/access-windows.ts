@@ -134,7 +134,7 @@ export class AccessWindows {
     this.#write(entryOf({ ...access, ...listOf(window) }, times, now))
   }
 
-  /** Of unknown clients only the address counts, and only up to a number of addresses. */
+  /** Unknown clients are distinguished only by their address, and only up to a number of addresses. */
   #strangerOf(access: Access): Access {
     if (access.principal !== null) return access
     const stranger = { ...access, run_id: null, asked: '' }

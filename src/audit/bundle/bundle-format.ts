@@ -125,7 +125,7 @@ export class HashedBody implements AsyncIterable<Uint8Array> {
     return Buffer.concat(chunks).toString()
   }
 
-  /** Of everything that was read. Nothing can be read after it. */
+  /** The hash of everything that was read. Nothing can be read after it. */
   get sha256(): string {
     this.#digest ??= this.#hash.digest('hex')
     return this.#digest

@@ -172,7 +172,7 @@ function importRedactions(
   )
 }
 
-/** Of the entry itself, and of the entry that first redacted the strings. */
+/** The hashes of the entry itself, and of the entry that first redacted the strings. */
 const hashesOf = ({ record, meta }: LoggedRedaction): string[] => [
   meta.hash,
   ...(record.payload.origin === undefined ? [] : [record.payload.origin.hash]),

@@ -50,7 +50,7 @@ function checkStart(start: Buffer): void {
 
 /** Inflates one piece after the other, and finds where the compressed data end. */
 class Inflating {
-  // Of a file that ends early, everything that is there is inflated.
+  // If a file ends early, everything that is there is inflated.
   readonly #raw = createInflateRaw({ finishFlush: constants.Z_SYNC_FLUSH })
   #ready: Uint8Array[] = []
   #failure: Error | null = null

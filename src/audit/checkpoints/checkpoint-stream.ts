@@ -40,7 +40,7 @@ const event = (type: string, data: object, metadata: object = {}): NewEvent => {
 
 /** What the stream holds up to a revision. */
 export type CheckpointLog = {
-  /** Of the last event; -1 for an empty stream. */
+  /** The revision of the last event; -1 for an empty stream. */
   readonly revision: number
   /** The last checkpoint, and the runs that it is made over. */
   readonly checkpoint: Checkpoint | null

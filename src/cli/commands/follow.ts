@@ -93,7 +93,7 @@ export async function follow(
   return ok(exitCodeOf(status))
 }
 
-/** What people see beside the kinds that they chose. */
+/** What people see in addition to the kinds that they chose. */
 const ALWAYS_SHOWN = [
   ...(['run_queued', 'agent_stuck', 'run_summary'] as const),
   ...(['approval_required', 'approval_response'] as const),

@@ -25,7 +25,10 @@ type GoalSetting = { readonly goal: string | null; readonly name: string; readon
 
 export const goalOptions = (command: Command): Command =>
   command
-    .option('--check <command>', 'the command that must succeed, or the one of the goal')
+    .option(
+      '--check <command>',
+      'a command that must succeed, or that replaces the command of the goal',
+    )
     .option('--check-exit-code <n>', 'the exit code that it must have (default 0)', number)
     .option('--check-output <text>', 'a text that must be in its standard output')
     .option('--check-seconds <n>', 'the longest that it may take', number)
@@ -140,7 +143,7 @@ function goalTable(goals: readonly Goal[], forProject: boolean): readonly Line[]
   return table(['GOAL', 'WHAT IT MEANS', forProject ? 'WHY IT FITS' : 'SETTINGS'], rows)
 }
 
-/** What a goal takes beside its name, in the form of the options of `retrai run`; those in brackets may be left out. */
+/** What a goal takes in addition to its name, in the form of the options of `retrai run`; those in brackets may be left out. */
 function settingsOf({ check = 'none', options = [] }: Pick<Goal, 'check' | 'options'>): string {
   const settings = options.map(({ name, required }) => (required ? name : `[${name}]`))
   const command = { none: [], optional: ['[--check]'], required: ['--check'] }[check]

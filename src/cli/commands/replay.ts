@@ -104,8 +104,8 @@ function targetOf({ from, iteration }: Options): Target {
 
 const beyond = (target: Target): string =>
   'seq' in target
-    ? `The run has no record ${target.seq}: it ends before.`
-    : `The run has no iteration ${target.iteration}: it ends before.`
+    ? `The run ends before record ${target.seq}.`
+    : `The run ends before iteration ${target.iteration}.`
 
 type Source = (after: number) => AsyncIterable<AgentEvent>
 

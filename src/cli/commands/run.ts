@@ -56,8 +56,8 @@ export function runCommand(): Command {
       '[goals...]',
       'the goal, or several that must hold together; "retrai goals" lists them (default: the first that fits the project)',
     )
-    .option('-m, --message <text>', 'what the agent shall do, beside reaching the goal')
-    .option('-f, --file <path>', 'read that from a file; "-" is the standard input')
+    .option('-m, --message <text>', 'what the agent should do in addition to reaching the goal')
+    .option('-f, --file <path>', 'read these instructions from a file; "-" is the standard input')
     .option('--cwd <folder>', "the project's folder, on the machine of the server", '.')
     .option('--model <name>', 'the model (default the server\'s); "retrai models" lists the models')
     .addOption(
@@ -66,7 +66,11 @@ export function runCommand(): Command {
       ),
     )
     .option('--max-output-tokens <n>', 'the most tokens of one reply', positiveInt)
-    .option('--fallback <models>', 'the models to continue with if it fails, with commas', names)
+    .option(
+      '--fallback <models>',
+      'if the model fails, continue with these, with commas between them',
+      names,
+    )
     .option('--max-iterations <n>', 'the most iterations', number)
     .option('--max-turns <n>', 'the most replies of the model in one iteration', number)
     .option('--hitl', 'wait for a person after every iteration that did not reach the goal')
@@ -76,18 +80,22 @@ export function runCommand(): Command {
     .addOption(
       new Option(
         '--isolation <level>',
-        'isolate its commands at least at this level, which must be as strict as that of the server or stricter',
+        'isolate its commands at this level or a stricter one; it may not be less strict than the level of the server',
       ).choices(LEVELS),
     )
     .option(
       '--network <what>',
-      'what its commands reach: none, full, or hosts and presets with commas between them, such as pypi.org,*.example.org,preset:goal',
+      'what its commands may reach: none, full, or hosts and presets with commas between them, such as pypi.org,*.example.org,preset:goal',
       network,
     )
-    .option('--mcp <servers>', 'MCP servers of the server, with commas between their names', names)
+    .option(
+      '--mcp <servers>',
+      'MCP servers that the server offers, with commas between their names',
+      names,
+    )
     .option(
       '--mcp-json <servers>',
-      'MCP servers of its own, as JSON: [{"name": …, "command": …, "args": […]}]',
+      'further MCP servers, for this run only, as JSON: [{"name": …, "command": …, "args": […]}]',
       mcpServers,
     )
     .option(

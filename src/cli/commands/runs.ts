@@ -201,7 +201,9 @@ export function modelsCommand(): Command {
         if (shown.length > 0) for (const line of table(HEAD, shown.map(row))) await print(line)
         const hidden = models.length - shown.length
         if (hidden > 0) {
-          say(`${hidden} more models cannot be called, mostly for want of a key; --all shows them.`)
+          say(
+            `${hidden} more models cannot be called, mostly because a key is not set; --all shows them.`,
+          )
         }
         return ok(EXIT.done)
       }),

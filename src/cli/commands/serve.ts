@@ -6,7 +6,7 @@ import { type Settings, secretsOf } from '../../server/settings.ts'
 import { fail } from '../terminal/print.ts'
 import type { ServerThread } from './server-thread.ts'
 
-/** The longest time for a stop, then the process ends. What is not stored by then was not acknowledged. */
+/** How long a stop may take. After that, the process ends. What is not stored by then was not acknowledged. */
 const STOP_WITHIN_MS = 4_500
 
 /** If the server is not ready by then, it logs where it listens, milliseconds. */
@@ -16,8 +16,8 @@ const ENVIRONMENT = `
 Environment (flags win; a variable that is empty counts as not set):
   RETRAI_HOST, RETRAI_PORT, RETRAI_LISTEN, RETRAI_HEALTH_PORT, RETRAI_DATA_DIR, EVENTSTORE_URL, RETRAI_LOG_LEVEL
                          as the flags above
-  RETRAI_TOKEN           a token with the role admin, beside those of "retrai token". To listen beyond
-                         loopback, the server needs a token, and then all clients need one
+  RETRAI_TOKEN           one more token with the role admin, which "retrai token" does not list. To listen
+                         beyond loopback, the server needs a token, and then all clients need one
   RETRAI_MAX_RUNS_AT_WORK
                          the most runs that are worked on at the same time (default 16); others wait
   RETRAI_SUBAGENT_DEPTH, RETRAI_MAX_SUBAGENTS
@@ -45,8 +45,8 @@ Environment (flags win; a variable that is empty counts as not set):
   RETRAI_ISOLATION       how commands are isolated: auto (default), namespaces (bubblewrap), landlock, seatbelt
                          (macOS, not verified), uid or none. auto takes namespaces, else landlock, on macOS
                          seatbelt, else commands are refused
-  RETRAI_TOOL_PATHS      folders that isolated commands may read, beside the system's and those of the
-                         PATH, with colons between them
+  RETRAI_TOOL_PATHS      further folders that isolated commands may read, with colons between them; they
+                         may always read those of the system and of the PATH
   RETRAI_COMMAND_ENV     names of variables of the server that commands of agents and checks may see, with
                          commas between them
   RETRAI_NETWORK         the most network that a run may ask for: none, hosts (default: hosts that it
@@ -129,7 +129,7 @@ async function serve(flags: Record<string, string>): Promise<void> {
   const read = readSettings(flags, process.env)
   if (read.isErr()) return giveUp(thread, read.error)
   const atTerminal = isAtTerminal()
-  // A person at a terminal gets the notices, and log lines only of what is wrong, unless they choose a level.
+  // A person at a terminal gets the notices, and log lines only about what is wrong, unless they choose a level.
   const isQuiet = atTerminal && !(flags.logLevel ?? process.env.RETRAI_LOG_LEVEL)?.trim()
   const settings = isQuiet ? { ...read.value, RETRAI_LOG_LEVEL: 'warn' as const } : read.value
   guardSecrets(secretsOf(settings))

@@ -34,8 +34,8 @@ export type FromThread =
 export type Started = { readonly url: string; readonly about: About }
 
 /**
- * Of what the server has made a moment ago. By default, a burst of work leaves the process 128 MiB larger until the next one,
- * and each collection of so much stops the server for longer.
+ * How much memory the server's newest objects may take. By default, a burst of work leaves the process 128 MiB larger until
+ * the next burst, and each collection of that much stops the server for longer.
  */
 const MAX_YOUNG_MB = 48
 

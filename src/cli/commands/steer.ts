@@ -58,7 +58,11 @@ export function configureCommand(): Command {
       ).choices([...EFFORTS, 'default']),
     )
     .option('--max-output-tokens <n>', 'the most tokens of one reply', positiveInt)
-    .option('--fallback <models>', 'the models to continue with if it fails, with commas', names)
+    .option(
+      '--fallback <models>',
+      'if the model fails, continue with these, with commas between them',
+      names,
+    )
     .option('--max-iterations <n>', 'the most iterations', positiveInt)
     .option('--hitl', 'wait for a person after every iteration that did not reach the goal')
     .option('--no-hitl', 'do not wait for a person')
@@ -126,7 +130,7 @@ const CALL = [
   callHash,
 ] as const
 
-/** `retrai approve RUN`: lets a run that waits for a person continue, or the call begin that waits. */
+/** `retrai approve RUN`: lets a run that waits for a person continue, or lets the waiting call begin. */
 export function approveCommand(): Command {
   return serverCommand('approve')
     .description(
@@ -136,7 +140,7 @@ export function approveCommand(): Command {
     .option('--reason <text>', 'kept in the log, and shown to the model')
     .option('--seq <seq>', 'the question that you answer: refused if another one is open', seq)
     .option(...CALL)
-    .option('--always', 'with --call: the rule asks no more in this run')
+    .option('--always', 'with --call: the rule no longer asks in this run')
     .option(...SEEN)
     .action((runId: string, options: AnswerOptions) =>
       whenConnected(options, (connection) => answer(connection, runId, 'allow', options)),

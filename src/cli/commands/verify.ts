@@ -121,7 +121,7 @@ async function verifyFiles(
   return printReport(report, lines, options)
 }
 
-/** Of several exports together. Findings name the file of the export that they are about, if it is one. */
+/** The report on several exports together. A finding about one export names its file. */
 function filesReport(exports: readonly BundleReport[], family: FamilyCheck) {
   const judged = family.judge()
   const findings = [...exports.flatMap((each) => each.findings), ...judged.findings]

@@ -9,13 +9,15 @@ export type WaitingCall = NonNullable<
   NonNullable<RunDetails['progress']['waiting_for']>['approval']
 >
 
-/** As many digits of the hash of a call as a person pastes. */
+/** How many digits of the hash of a call are shown for a person to paste. */
 const SHOWN_DIGITS = 16
 
 export const shownHash = ({ call_sha256 }: WaitingCall): string =>
   call_sha256.slice(0, SHOWN_DIGITS)
 
-/** The call as a person decides about it: all its arguments, each line after a bar, so that none looks like ours. */
+/**
+ * The call that a person decides about: all its arguments, each line after a bar, so that no line looks like one of ours.
+ */
 export function callLines(waiting: WaitingCall): string[] {
   const { call, content, rule, doubt } = waiting
   const { reason, by } = content
@@ -29,7 +31,7 @@ export function callLines(waiting: WaitingCall): string[] {
       ? []
       : [`It holds because the call cannot be judged with certainty: ${oneLine(doubt)}`]),
     ...(by === 'other_than_starter'
-      ? ['Another person than the one who started the run must answer.']
+      ? ['Somebody other than the person who started the run must answer.']
       : []),
   ]
 }
@@ -77,7 +79,7 @@ export const atTerminal = (): boolean => process.stdin.isTTY && process.stderr.i
 /**
  * Asks the person at the terminal what to do with a run. Null if the person leaves the decision open, or
  * `signal` withdraws the question.
- * @param onInterrupt called for Ctrl+C, which is no signal while the terminal is in this mode
+ * @param onInterrupt called for Ctrl+C, which sends no signal while the terminal is in this mode
  */
 async function ask<D extends string>(
   question: string,

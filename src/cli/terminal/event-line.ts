@@ -3,7 +3,7 @@ import { changesOf } from '../../domain/mcp-tools.ts'
 import { counted } from '../../lib/counted.ts'
 import { type Line, oneLine, shorten } from './plain-text.ts'
 
-/** What people see beside the ten common kinds if they choose none: what is said, and which runs are started. */
+/** If people choose no kinds, they see the ten common ones and these: what is said, and which runs are started. */
 const SAID = ['assistant_message', 'user_message', 'subagent_started'] as const
 
 /** The kinds to ask for, and which of their events are shown. */
@@ -11,7 +11,7 @@ export function shownKinds(chosen: readonly Kind[] | undefined, json: boolean) {
   const kinds: readonly Kind[] =
     chosen ?? (json ? DOCUMENTED_KINDS : [...DOCUMENTED_KINDS, ...SAID])
   const shown: ReadonlySet<string> = new Set(kinds)
-  // A reply that only calls tools is seen by its calls.
+  // A reply that only calls tools is shown by its calls.
   const isSilent = (event: AgentEvent) =>
     event.kind === 'assistant_message' && wordsOf(event.payload.text) === ''
   return {
@@ -90,7 +90,7 @@ function gist(event: AgentEvent): string {
       return connectionText(event.payload)
     case 'guard_changed': {
       const { path, sha256 } = event.payload
-      const how = sha256 === null ? 'is gone, or is no file' : 'appeared or changed'
+      const how = sha256 === null ? 'is gone, or is not a file' : 'appeared or changed'
       return `${oneLine(path)} ${how} while a command ran`
     }
     case 'goal_check':
@@ -105,7 +105,7 @@ function gist(event: AgentEvent): string {
     }
     case 'approval_response': {
       const { decision, reason, lifts_rule } = event.payload
-      const rest = lifts_rule === true ? ', and the rule asks no more' : ''
+      const rest = lifts_rule === true ? ', and the rule no longer asks' : ''
       return `${decision}${rest}${because(reason)}`
     }
     case 'iteration_complete': {

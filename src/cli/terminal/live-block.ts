@@ -8,7 +8,7 @@ import {
 } from '../../client/index.ts'
 import { type Line, rendered } from './plain-text.ts'
 
-/** The most lines of a text under way that are shown: its last ones. */
+/** How many of the last lines of a text under way are shown. */
 const MAX_LINES = 5
 /** More than a line of any terminal shows, in characters. */
 const MAX_LINE_CHARS = 1_000
@@ -62,7 +62,7 @@ export class LiveBlock {
   }
 }
 
-/** The block of this process; null if its output is no terminal that can move its cursor. */
+/** The block of this process; null if its output is not a terminal that can move its cursor. */
 export function liveBlock(): LiveBlock | null {
   const { stdout } = process
   return stdout.isTTY && process.env.TERM !== 'dumb' ? new LiveBlock(stdout) : null

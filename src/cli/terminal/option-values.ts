@@ -62,7 +62,7 @@ export async function rulesFrom(
   try {
     return ok(JSON.parse(await readFile(path, 'utf8')))
   } catch (cause) {
-    return err(`${path} is no JSON file with rules: ${messageOf(cause)}`)
+    return err(`${path} is not a JSON file with rules: ${messageOf(cause)}`)
   }
 }
 

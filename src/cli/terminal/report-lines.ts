@@ -100,7 +100,7 @@ function redactionLines({ strings, records, artifacts, redactions }: RedactionRe
   ]
 }
 
-/** The report on what several exports say of each other, for people. */
+/** The report on what several exports say about each other, for people. */
 export function filesLines({
   exports,
   family,
@@ -125,7 +125,7 @@ export function filesLines({
 /** How many records that were not compared are listed. */
 const MAX_LISTED = 10
 
-/** What was compared of sub-agents, for people; empty if there are none. */
+/** What was compared about sub-agents, for people; empty if there are none. */
 function familyLines({ compared, not_compared: left }: FamilyReport): string[] {
   const more = left.length - MAX_LISTED
   return [

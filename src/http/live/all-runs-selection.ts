@@ -62,7 +62,7 @@ const MAX_GOALS = 1024
 /** Records that are read at once to find an earlier status: one of the nearest usually has it. */
 const LOOK_BACK = 8
 
-/** Facts about runs that the records at hand do not hold. */
+/** Looks up facts about runs that the given records do not hold. */
 export class RunFacts {
   readonly #deps: TopicDeps
   readonly #goals = new LruCache<string>(MAX_GOALS)
@@ -169,7 +169,7 @@ export class AllRunsFilter {
     return this.#filters.goal !== undefined || this.#filters.status !== undefined
   }
 
-  /** A damaged record passes for every observer of its run, whatever else it filters on. */
+  /** A damaged record passes for every observer of its run, whatever its other filters are. */
   #passesAlone({ runId, isDamaged, kind, data }: AllRunsFrame): boolean {
     const { run_id } = this.#filters
     if (run_id !== undefined && !run_id.has(runId)) return false

@@ -104,7 +104,7 @@ export class AllRunsFrame extends Frame {
   readonly position: Position
   readonly runId: string
   readonly cursor: string
-  /** The stored event is not a record: this is an `error` in its place. */
+  /** Set if the stored event is not a record: this frame is an `error` in its place. */
   readonly isDamaged: boolean
   #status: RunStatus | null | undefined
 

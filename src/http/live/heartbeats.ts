@@ -1,7 +1,7 @@
 import type { WebSocket } from '@fastify/websocket'
 import type { LiveLimits } from './limits.ts'
 
-/** A client is pinged after this many bytes, so this much is the most that it must read in its time. */
+/** A client is pinged after this many bytes, so it never has to read more than that in its time. */
 const PING_EVERY_BYTES = 64 * 1024
 /** How many times the shared timer fires in the shorter of the two times. */
 const TICKS = 20
@@ -62,7 +62,7 @@ class Heartbeat {
   #bytes = 0
   #asked = 0
   #answered = 0
-  /** As of `performance.now`: the next ping at the fixed pace, and the end of the client's time. */
+  /** Times of `performance.now`: the next ping at the fixed pace, and the end of the client's time. */
   #pingAt: number
   #stalledAt = Number.POSITIVE_INFINITY
 

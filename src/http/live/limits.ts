@@ -5,7 +5,7 @@ export type LiveLimits = {
   readonly ringBytes: number
   /** About how much is read from the store at once for a socket whose cursor is older than the ring. */
   readonly pageBytes: number
-  /** How much of the pages that were read last is kept for other observers, of all runs together. */
+  /** How many bytes of the latest pages of all runs together are kept for other observers. */
   readonly keptBytes: number
   /** How much may be buffered for one socket before its cursor stops. */
   readonly socketBytes: number

@@ -58,8 +58,8 @@ declare module 'fastify' {
 }
 
 /**
- * Adds live delivery, over WebSockets and otherwise. It comes before every plugin that may refuse a request, so that
- * the connection of a refused upgrade is closed: HTTP has released it by then.
+ * Adds live delivery, over WebSockets and otherwise. It comes before every plugin that may refuse a request, so that it
+ * closes the connection of a refused upgrade, which HTTP has released by then.
  */
 export const livePlugin = fp<AppDeps>(
   async (app, deps) => {

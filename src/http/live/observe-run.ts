@@ -26,7 +26,7 @@ export const observeRun =
   (socket: ServedSocket): Observer =>
     new RunObserver(givenId, query, socket, live, watched)
 
-/** Sends the selected frames of a run. Nothing but this object waits for the next one. */
+/** Sends the selected frames of a run. Only this object waits for the next one. */
 class RunObserver implements Observer, Follower<number> {
   form: Form = 'record'
   /** Frames up to this seq have been taken. */
@@ -170,7 +170,7 @@ class RunObserver implements Observer, Follower<number> {
     return this.#send(frames, seq, start)
   }
 
-  /** A client that reconnects over REST sees the final state, unless the read model lags far behind. */
+  /** A client that then asks over REST sees the final state, unless the read model lags far behind. */
   async #complete(cursor: number): Promise<Ending> {
     this.#caughtUp?.send(cursor, this.#socket)
     await this.#live.readModel.waitFor(this.#runId, cursor, PROJECTION_WAIT_MS)

@@ -9,7 +9,7 @@ import type { SocketWriter } from './socket-writer.ts'
 type Scope = {
   /** Null for all runs. */
   readonly runId: string | null
-  /** The last record that it has of this run; for all runs, what came before it began counts as read. */
+  /** The last record that it has of this run. If it observes all runs, records before its beginning count as read. */
   readonly after?: number
   readonly wants?: (attempt: AttemptOf) => boolean
 }
@@ -18,8 +18,8 @@ type Scope = {
 type Place = { readonly seq: number; readonly settled: number }
 
 /**
- * What one observer has of the parts under way. It gets a part after the record before it, and nothing of the part after
- * the record that replaces it. For each part it holds a place, not a queue.
+ * What one observer has of the parts under way. It gets a part only between the record before it and the record that
+ * replaces it. For each part, it holds a place, not a queue.
  */
 export class PartsFollower implements PartsListener {
   readonly runId: string | null
@@ -87,7 +87,7 @@ export class PartsFollower implements PartsListener {
     return place.seq >= of.seq && place.settled <= of.seq
   }
 
-  /** Ends the attempts of which no record comes any more that would end them. */
+  /** Ends the attempts that no later record would end. */
   #ended(): EncodedFrame[] {
     const frames: EncodedFrame[] = []
     for (const attempt of [...this.#open.keys()]) {

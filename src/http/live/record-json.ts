@@ -53,8 +53,8 @@ export function recordJsonOf(
 }
 
 /**
- * The id and the metadata of an event as the end of a JSON object, on one line; null if the metadata is
- * not JSON. It is passed on as stored: verification must not depend on what this server understands.
+ * The id and the metadata of an event as the end of a JSON object, on one line; null if the metadata is not JSON. It is
+ * sent as it is stored: verification must not depend on what this server understands.
  */
 function metaSuffix({ id, metadata }: RecordedEvent): string | null {
   try {

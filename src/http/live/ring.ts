@@ -10,7 +10,7 @@ export type Places<Cursor> = {
   dropped(cursor: Cursor): void
 }
 
-/** The places of seqs, which count without gaps: a place is a difference. */
+/** The places of seqs, which have no gaps: a place is a difference. */
 export function seqPlaces(after: number): Places<number> {
   const place = (seq: number): number => seq - after
   return {
@@ -22,7 +22,7 @@ export function seqPlaces(after: number): Places<number> {
   }
 }
 
-/** The places of positions, which cannot be compared: each that is kept is remembered. */
+/** The places of positions, which cannot be compared: each kept position is remembered. */
 export function positionPlaces<Cursor>(after: Cursor): Places<Cursor> {
   const places = new Map([[after, 0]])
   return {
@@ -74,7 +74,7 @@ export class Ring<Cursor, Item> {
     while (this.#bytes > this.#limits.ringBytes) this.#dropFirst()
   }
 
-  /** Whether the items after a cursor are kept, or come next. */
+  /** Whether the items after a cursor are kept, or the next one to come follows it. */
   has(cursor: Cursor): boolean {
     return (this.#contents.places.after(cursor) ?? -1) >= this.#first
   }

@@ -59,7 +59,7 @@ export class PageSize {
 /** What one client wants of a run. */
 export type RunSelection = {
   readonly runId: string
-  /** Exclusive; null begins at the end that the direction begins at. */
+  /** Exclusive; null for the beginning of the run or, backward, for its end. */
   readonly after: number | null
   readonly direction: 'forward' | 'backward'
   readonly limit: number
@@ -147,7 +147,7 @@ export class PageCache {
   /** Records of a run right after `cursor`, up to `limit` or more; empty if there are none. */
   async after(runId: string, cursor: number, limit: number, form: Form = 'record'): Promise<Read> {
     const from = cursor + 1
-    // A caller that finds no page must have begun to read before the next caller looks.
+    // If a caller finds no page, it must begin to read before the next caller looks.
     const page = this.#find(runId, from, form)
     if (page === undefined) return this.#begin(runId, from, limit, form).read
     const kept = (await page.read).map((frames) => frames.slice(from - page.from))

@@ -28,8 +28,8 @@ export class RunTopics {
   }
 
   /**
-   * The frames of a run: history, then live, as `SharedTopic.follow`. The topic is dropped after its last
-   * follower, and what is kept in one form after the last that wanted this form.
+   * The frames of a run: history, then live, as `SharedTopic.follow`. The topic is dropped after its last follower has
+   * left, and the frames of one form after the last follower that wanted that form.
    */
   follow(
     { runId, after, form }: Followed,

@@ -36,14 +36,14 @@ export type TopicSource<Cursor, Item> = {
   cursorOfEvent(event: RecordedEvent): Cursor
   sizeOf(item: Item): number
   placesAfter(cursor: Cursor): Places<Cursor>
-  /** Nobody follows the topic in this form any more; `isIdle`: nor in another. */
+  /** Nobody follows the topic in this form any more; `isIdle`: nobody follows it in any form. */
   released?(form: Form, isIdle: boolean): void
 }
 
-/** A reader of a topic. While nothing is new for it, the topic holds nothing else for it. */
+/** A reader of a topic. While there is nothing new, this is all that the topic holds for it. */
 export type Follower<Cursor> = {
   readonly form: Form
-  /** Of the last item that it took. */
+  /** The cursor of the last item that it took. */
   cursor: Cursor
   /** There may be something new to take. Must not throw. */
   onNews(): void
@@ -58,10 +58,9 @@ type Shared<Cursor, Item> = {
 }
 
 /**
- * A part of the log as its followers in this process read it. A follower reads what is stored until it
- * reaches the end. From there on one subscription feeds a ring for each form that somebody wants, and
- * serves all followers whose cursor is within the ring. A follower that falls out of the ring reads what
- * is stored again.
+ * A part of the log as its followers in this process read it. A follower reads the store until it reaches the end. From
+ * there on, one subscription feeds a ring for each form that somebody wants, and serves all followers whose cursor is in
+ * the ring. A follower whose cursor leaves the ring reads the store again.
  */
 export class SharedTopic<Cursor, Item> {
   readonly #source: TopicSource<Cursor, Item>
@@ -181,7 +180,7 @@ export class SharedTopic<Cursor, Item> {
 
   /** Opens the ring of a form. It begins where the subscription is, if there is one already. */
   #openRing(follower: Follower<Cursor>): void {
-    // A follower that has left may still be reading: nothing would end a subscription for it.
+    // A follower that has left may still be reading. A subscription for it would never end.
     if (!this.#followers.has(follower)) return
     const { cursor, form } = follower
     this.#shared ??= this.#subscribe(cursor)

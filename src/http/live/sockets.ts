@@ -38,13 +38,13 @@ export type Observer = {
   closed(): void
 }
 
-/** Is called with what the observer of a socket has thrown. */
+/** Called with what the observer of a socket has thrown. */
 type OnFailure = (served: ServedSocket, error: unknown) => void
 
 /** An open WebSocket and its observer. While nothing is sent, it holds no promise and no iterator. */
 export class ServedSocket {
   readonly writer: SocketWriter
-  /** Of the request that opened the socket. */
+  /** The id of the request that opened the socket. */
   readonly requestId: string
   readonly #socket: WebSocket
   readonly #leave = new AbortController()

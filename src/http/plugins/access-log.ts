@@ -88,7 +88,7 @@ export const NOT_WRITTEN = {
 
 /** One watch of records, for the access log. */
 export type Watched = {
-  /** Of the last record that was sent: its seq or, for all runs, its cursor. */
+  /** The seq of the last record that was sent or, for all runs, its cursor. */
   last: number | string | null
   /** Call it before the first record is sent. @returns whether records may be sent */
   begin(): boolean | Promise<boolean>
@@ -151,7 +151,10 @@ class Recorded implements Watched {
   }
 }
 
-/** The most characters of a query that are recorded; of a longer one, the beginning and a hash of the whole. */
+/**
+ * The most characters of a query that are recorded. For a longer query, its beginning and a hash of the whole are
+ * recorded.
+ */
 const MAX_ASKED_CHARS = 300
 const HASH_DIGITS = 32
 
@@ -159,7 +162,7 @@ const Params = z.record(z.string(), z.string()).catch({})
 
 type AuditContext = Pick<Access, 'run_id' | 'principal' | 'client' | 'operation' | 'asked'>
 
-/** Who reads what, as the access log records it. */
+/** The caller of a request and what it reads, as the access log records them. */
 function auditContext(request: FastifyRequest): AuditContext {
   const { caller, ip: client, routeOptions } = request
   const { run_id: given, ...params } = Params.parse(request.params)

@@ -22,7 +22,7 @@ class Admission {
     this.#codes = codes
   }
 
-  /** Counts one more until it leaves. Returns null, or the code that refuses it. */
+  /** Counts one more connection until it leaves. Returns null, or the code of the problem that refuses it. */
   enter(address: string): ProblemCode | null {
     const ofClient = this.#ofClient.get(address) ?? 0
     if (this.#open >= this.#limits.all) return this.#codes.all

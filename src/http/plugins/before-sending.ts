@@ -27,8 +27,9 @@ export const beforeSending = fp<{ readonly stallMs: number }>(
 type Write = (failure?: Error) => void
 
 /**
- * One turn of the event loop. Its first answer is written at once, the others after all requests of the turn were handled.
- * Otherwise each of them would wake a client that had just gone to sleep, which costs both sides more than the answer.
+ * One turn of the event loop. Its first answer is written at once, the others after all requests of the turn were
+ * handled. Otherwise, each answer would wake a client that had just gone to sleep, which costs both sides more than the
+ * answer itself.
  */
 class Turn {
   /** Null before the first answer. */
@@ -51,7 +52,7 @@ class Turn {
       try {
         write()
       } catch (error) {
-        // As the framework does if a handler throws: this answer becomes a problem document.
+        // Like the framework if a handler throws: this answer becomes a problem document.
         write(error instanceof Error ? error : new Error(String(error)))
       }
     }

@@ -164,7 +164,7 @@ const REQUEST_HEADERS = {
   'If-None-Match': 'An ETag of an earlier answer: the answer is 304 if nothing has changed',
 } as const
 
-/** Headers that do not follow from the statuses of an operation. */
+/** The headers of operations that do not follow from their statuses. */
 const OF_OPERATION: Readonly<Record<string, AnswerHeader>> = {
   createRun: 'Location',
   configureRun: 'ETag',

@@ -35,7 +35,7 @@ export const security = fp<{ readonly auth: Auth }>(
     app.decorateRequest('principal', { getter: principalOf })
     app.decorateRequest('role', { getter: roleOf })
     app.decorateRequest('tokenLifetime', { getter: lifetimeOf })
-    // Without promises where none is needed: every request passes here.
+    // It makes no promise where none is needed, because every request passes here.
     app.addHook('onRequest', (request, reply, done) => {
       reply.headers(SECURITY_HEADERS)
       // The framework makes this object each time it is asked.
@@ -68,7 +68,7 @@ export const security = fp<{ readonly auth: Auth }>(
       done()
     })
   },
-  // If a hook refuses an upgrade, the plugin of WebSockets closes its connection. For that it must come first.
+  // If a hook refuses an upgrade, the plugin of WebSockets closes the connection, so that plugin must come first.
   { name: 'security', dependencies: ['connection-limits', '@fastify/websocket'] },
 )
 
@@ -78,7 +78,7 @@ export const isOfSockets = (route: string): boolean => /^\/api\/ws\b/.test(route
 const WEBSOCKET_VERSION = '13'
 const TOKENS = /^ *[\w!#$%&'*+.^`|~-]+ *(, *[\w!#$%&'*+.^`|~-]+ *)*$/
 
-/** Why a request is refused, whoever sends it; null if it is not. */
+/** Why a request is refused for every caller; null if it is not. */
 function refusalOf(
   request: FastifyRequest,
   route: string | undefined,
@@ -99,7 +99,7 @@ function brokenHead(
   route: string | undefined,
 ): string | null {
   if (headers.host === undefined && raw.httpVersion === '1.1') return 'The Host header is missing.'
-  // Node keeps the first one. A proxy before this server may have decided by another.
+  // Node keeps the first of several headers. A proxy before this server may have used another one.
   if (countOf('host', raw.rawHeaders) > 1) return 'There is more than one Host header.'
   if (!ws) return null
   // An address without a route is refused later.

@@ -122,8 +122,9 @@ function readRunId(request: FastifyRequest, reply: FastifyReply, done: () => voi
 const MAX_DEPTH = 64
 
 /**
- * Accepts only bodies that are declared as JSON: a browser does not send these to another origin without
- * asking first. An empty body counts as no body. What is not UTF-8 is refused: the log would have other text than was sent.
+ * Accepts only bodies that are declared as JSON: a browser does not send these to another origin without asking first. An
+ * empty body counts as no body. A body that is not UTF-8 is refused, because the log would hold a different text than the
+ * client sent.
  */
 export const acceptJsonOnly = fp(
   async (app) => {

@@ -38,7 +38,7 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, proble
 
 /**
  * The one way from a result to a reply: a handler returns what this returns, the value or a reply with the problem.
- * @param problemOf makes a problem of an error; not needed if the error is a problem already
+ * @param problemOf turns an error into a problem; not needed if the error is a problem already
  */
 export async function sendResult<T>(
   request: FastifyRequest,
@@ -121,7 +121,7 @@ export const BODY_PROBLEMS = [
   'invalid_request',
 ] as const satisfies readonly ProblemCode[]
 
-/** The problems that every request can have that has a body and writes to the log. */
+/** The problems of every request with a body that writes to the log. */
 export const COMMAND_PROBLEMS = [
   ...BODY_PROBLEMS,
   'append_too_large',
@@ -132,7 +132,7 @@ export const COMMAND_PROBLEMS = [
   'busy',
 ] as const satisfies readonly ProblemCode[]
 
-/** The problems that every request can have that reads records from the store. */
+/** The problems of every request that reads records from the store. */
 export const READ_PROBLEMS = [
   'damaged_record',
   'store_unavailable',

@@ -85,7 +85,7 @@ export function listModels(app: ZodApp, { models }: AppDeps): void {
       tags: ['models'],
       summary: 'List the models that a run can name',
       description:
-        'The models that this server knows, with those that an own endpoint and Ollama report. A run may name others ' +
+        'The models that this server knows, with those that an endpoint of the operator and Ollama report. A run may name others ' +
         'of the same providers too. Those that cannot be called now have a `problem`.',
       response: { 200: described('The default comes first', z.array(Model)) },
     },

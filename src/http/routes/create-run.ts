@@ -100,7 +100,7 @@ export function createRun(app: ZodApp, deps: AppDeps): void {
   })
 }
 
-/** Why nobody could answer a rule that asks for another person; null if somebody could. */
+/** Why nobody could answer for a rule that demands another person; null if somebody could. */
 function nobodyElse(
   { config, serverApprovals = [] }: PlannedRun,
   { auth }: Pick<AppDeps, 'auth'>,

@@ -113,7 +113,7 @@ function listLedgers(app: ZodApp, audit: Audit): void {
     schema: {
       operationId: 'listLedgers',
       tags: ['audit'],
-      summary: 'A signed statement of each ledger that the log holds beside the runs',
+      summary: 'A signed statement of each ledger that the log holds in addition to the runs',
       description:
         'A ledger is a stream of entries, chained by hashes like the records of a run: who read ' +
         'what (`access`), the tokens (`tokens`), the redactions (`redactions`).',

@@ -36,7 +36,7 @@ export function listRuns(app: ZodApp, { readModel }: AppDeps): void {
         ...problems('invalid_request'),
       },
     },
-    // Without a promise, because there is nothing to wait for. A reply that is returned would be waited for too.
+    // Without a promise, because there is nothing to wait for. The framework would also wait for a reply that is returned.
     handler: (request, reply) => {
       const page = readModel.list(request.query)
       if (page === null) {
@@ -147,7 +147,7 @@ const settle = (reply: FastifyReply, sent: Promise<unknown>): void =>
   void sent.catch((error: unknown) => reply.send(error))
 
 /**
- * The run of the sub-agent that a run waits for, the one that this waits for, and so on. Of several that work side by side,
+ * The run of the sub-agent that a run waits for, the run that this one waits for, and so on. If several work side by side:
  * one that waits for a person, or else the first.
  */
 function waitedFor(state: RunState, readModel: AppDeps['readModel']): readonly RunState[] {
@@ -162,7 +162,7 @@ function waitedFor(state: RunState, readModel: AppDeps['readModel']): readonly R
   return asking ?? chains[0] ?? NONE
 }
 
-/** A run that is not in the read model, once it is projected; the problem is that it does not exist, or that this takes long. */
+/** A run that is not in the read model yet, once it is projected; a problem if it does not exist, or if this takes too long. */
 async function newRun(runId: string, { store, readModel }: AppDeps): Promise<LoadedRun | Problem> {
   const first = await store.readStream(streamOf(runId), {
     from: 'start',

@@ -85,7 +85,7 @@ const NODE = 'Install Node.js from https://nodejs.org.'
 const SYSTEM = 'Install it with the package manager of the system.'
 const GO = 'Install it from https://go.dev/dl.'
 
-/** Projects may have it themselves: then it need not be installed for all. */
+/** A project may have it: then it need not be installed for all projects. */
 const npm = (name: string, use: string, packages: string = name): Program => {
   const fix = `Install it in the projects that use it, with "npm install --save-dev ${packages}".`
   return { name, use, ask: [name, '--version'], fix }
@@ -143,7 +143,7 @@ const PROGRAMS: readonly Program[] = [
   },
 ]
 
-/** Which programs commands find, and for the others who needs them and how to install them. */
+/** Which programs commands find. For the others, what needs them and how to install them. */
 function examinePrograms(version: AskVersion): Promise<Finding[]> {
   return Promise.all(
     PROGRAMS.map(async ({ name, use, ask, fix, isNeeded = false }) => {

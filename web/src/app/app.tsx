@@ -50,8 +50,8 @@ function TokenGate({ children }: { readonly children: ReactNode }) {
             This server needs a token
           </Title>
           <Text c="dimmed" size="sm">
-            Enter its secret, which begins with retrai_, or the value of RETRAI_TOKEN. This tab
-            keeps it until you close the tab.
+            Enter the secret of a token, which begins with retrai_, or the value of RETRAI_TOKEN.
+            This tab keeps it until you close it.
           </Text>
           <PasswordInput
             label="Token"

@@ -4,7 +4,7 @@ import { highlight } from './highlight.tsx'
 import classes from './patch.module.css'
 import { type PatchLine, patchLines } from './patch-lines.ts'
 
-/** A patch of more lines is folded: fewer than these would often show only what stays the same. */
+/** A patch with more lines is folded. Fewer lines would often show only what stays the same. */
 const SHORT = 30
 
 type Props = {

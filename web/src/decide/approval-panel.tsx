@@ -79,7 +79,7 @@ function WaitingCall({ open }: { readonly open: Waiting }) {
         {doubt !== null &&
           ` It holds because the call cannot be judged with certainty: ${visible(doubt)}.`}
         {content.by === 'other_than_starter' &&
-          ' Somebody else than who started the run must answer.'}
+          ' Somebody other than the person who started the run must answer.'}
       </p>
     </>
   )

@@ -54,7 +54,7 @@ function Before({ view, seq }: Pick<Props, 'view' | 'seq'>) {
   if (before === undefined || answer === null) return null
   return (
     <p className={classes.before}>
-      The last time: <AnswerWords answer={answer} askedAt={view.records[before]?.ts ?? answer.ts} />
+      Last time: <AnswerWords answer={answer} askedAt={view.records[before]?.ts ?? answer.ts} />
     </p>
   )
 }

@@ -20,13 +20,13 @@ export type Choice<D extends string> = {
   readonly icon: ReactNode
 }
 
-/** Why a person decides so, and what they had seen. */
+/** The reason of a person for a decision, and what they had seen. */
 export type Grounds = { readonly reason: string | null; readonly seen: Seen | null }
 
 type Props<D extends string> = {
   readonly testId: string
   readonly title: string
-  /** For people who may not decide, if it is another one. */
+  /** For people who may not decide, if they get another title. */
   readonly titleForOthers?: string
   readonly view: RunView
   /** The record that asks. */

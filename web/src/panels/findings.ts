@@ -130,7 +130,8 @@ function judged(
   }
   const { length, head, policy, signedAt, runId } = verdict
   const first = view.records[0]
-  if (first !== undefined && first.run_id !== runId) return bad('The server has signed another run')
+  if (first !== undefined && first.run_id !== runId)
+    return bad('The server has signed a different run')
   const last = view.records[length - 1]
   const ended = connection.type === 'complete'
   if (ended && length !== view.records.length) {
@@ -140,9 +141,9 @@ function judged(
     const what = `The server has signed ${counted(length, 'record')}, and not all of them are verified here`
     return { verdict: 'open', what }
   }
-  if (last.meta?.hash !== head) return bad('The server has signed another history than this one')
+  if (last.meta?.hash !== head) return bad('The server has signed a different history')
   if (policy !== null && policyOf(view)?.policy_sha256 !== policy) {
-    return bad('The server has signed another policy of isolation than the recorded one', policy)
+    return bad('The server has signed a different isolation policy from the recorded one', policy)
   }
   const again = ended ? {} : { action: { label: 'Ask again', run: signing.ask } }
   return {
@@ -152,7 +153,7 @@ function judged(
       : `The server has signed the first ${counted(length, 'record')} as they are here`,
     more:
       `Its head hash equals the one computed here; the Ed25519 signature of ${momentOf(signedAt)} is valid` +
-      (policy === null ? '' : '. It names the recorded policy of isolation'),
+      (policy === null ? '' : '. It names the recorded isolation policy'),
     ...again,
   }
 }

@@ -15,7 +15,7 @@ function optionalLines(config: RunConfig): (readonly [string, string])[] {
   ]
 }
 
-/** What a goal was given beside its name. */
+/** What a goal was given in addition to its name. */
 function goalLines({ shell_goal, goal_options }: Pick<RunConfig, 'shell_goal' | 'goal_options'>) {
   return [
     ...(shell_goal === null ? [] : ([['Check', shell_goal.check_command]] as const)),

@@ -103,12 +103,12 @@ function Hashes({ view: { records }, verifying: { verified }, proof }: HashesPro
     <>
       <dl className={classes.hashes}>
         <Hash name={`Hash of record ${formatCount(verified - 1)}`} value={head} />
-        {policy !== null && <Hash name="Signed policy of isolation" value={policy} />}
+        {policy !== null && <Hash name="Signed isolation policy" value={policy} />}
         {key !== null && <Hash name="Fingerprint of the key" value={key} />}
       </dl>
       {key !== null && (
         <p className={classes.hint}>
-          Compare the fingerprint with the one that you have from the operator of the server.
+          Compare the fingerprint with the one that the operator of the server gave you.
         </p>
       )}
     </>

@@ -35,7 +35,7 @@ function* endings(text: string): Generator<number> {
   yield 1
 }
 
-/** What closes all that is open at the end of a text; null if it is no object. */
+/** What closes all that is open at the end of a text; null if it is not an object. */
 function openIn(text: string): string | null {
   if (!text.trimStart().startsWith('{')) return null
   const closers: string[] = []

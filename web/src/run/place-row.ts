@@ -99,7 +99,7 @@ function complete(draft: Draft, index: number, row: Row): void {
   draft.rows[index] = row
 }
 
-/** How far back the row may be that a record completes. Only notes can come between them. */
+/** The row of this type that a record completes. Only notes can come between the two. */
 function lastOf<T extends Row['type']>(draft: Draft, type: T) {
   const { rows } = draft
   for (let index = rows.length - 1; index >= 0; index -= 1) {

@@ -3,9 +3,8 @@ import type { SeqRecordOf } from './seq-record.ts'
 export type StepNode = SeqRecordOf<'step_start'>['payload']['node']
 
 /**
- * The rows of the timeline, in the order of `seq`. A row that more than one record belongs
- * to keeps the records, so that it can be shown as it was at any earlier record: what has a later seq had not
- * happened yet.
+ * The rows of the timeline, in the order of `seq`. A row of several records keeps them, so that it can be shown as it
+ * was at any earlier record: what has a later seq had not happened yet.
  */
 export type Row =
   | {
@@ -60,7 +59,7 @@ export type Note =
   | SeqRecordOf<'user_message'>
   | SeqRecordOf<'agent_stuck'>
   | SeqRecordOf<'context_compacted'>
-  /** A request beside the replies of the agent. */
+  /** A request that is not for a reply of the agent. */
   | SeqRecordOf<'llm_usage'>
   | SeqRecordOf<'approval_required'>
   | SeqRecordOf<'approval_response'>

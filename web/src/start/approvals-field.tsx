@@ -26,7 +26,7 @@ export function ApprovalsField({ value, onChange, problem }: Props) {
         make={emptyRule}
         nameOf={(index) => `Rule ${index + 1}`}
         addLabel="Add a rule"
-        description="The first rule that holds for a call decides. A call for which none holds is allowed. * is any text."
+        description="The first rule that fits a call decides. If none fits, the call is allowed. * is any text."
         ordered
         problem={problem('approvals', 'exact')}
       >
@@ -48,7 +48,7 @@ function ServerRules() {
   return (
     <div data-testid="server-rules">
       <Text size="sm" c="dimmed">
-        The server has rules for every run. The stricter of both decides:
+        The server has rules for every run, too. The stricter rule decides:
       </Text>
       <ol className={classes.rules}>
         {rules.map((rule, index) => (
@@ -92,7 +92,7 @@ function Rule({ rule, onChange, problem }: RuleProps) {
         {rule.action === 'ask' && (
           <Checkbox
             className={classes.by}
-            label="Not by who starts the run"
+            label="Not by the person who starts the run"
             checked={rule.isByOther}
             onChange={(event) => onChange({ isByOther: event.currentTarget.checked })}
             error={problem('by')}

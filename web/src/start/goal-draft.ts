@@ -45,7 +45,7 @@ export type RowDraft = { readonly id: string; readonly values: ObjectDraft }
 export type PartDraft = {
   readonly id: string
   readonly goal: string
-  /** A command in place of that of the goal. Empty: there is no such command. */
+  /** A command instead of the command of the goal. Empty: there is no such command. */
   readonly check: string
   readonly exit_code: number | string
   readonly output_contains: string

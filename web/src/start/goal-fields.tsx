@@ -42,7 +42,7 @@ export function GoalFields({ parts, onChange, problem }: Props) {
           <>
             <Select
               label="Goal of the run"
-              placeholder="None: only the command of the check"
+              placeholder="None: only the command in Check"
               data={goals.map(({ name }) => name).filter((name) => name !== 'all-of')}
               value={part.goal === '' ? null : part.goal}
               onChange={(goal) => change({ goal: goal ?? '', options: {} })}
@@ -75,16 +75,16 @@ type SettingsProps = {
 }
 
 const CHECK_HINTS = {
-  none: 'The goal that you have chosen takes none: remove it.',
-  optional: 'Optional. A command that must succeed, in place of that of the goal.',
+  none: 'The goal that you have chosen takes no command: remove it.',
+  optional: 'Optional. A command that must succeed, instead of the command of the goal.',
   required: 'The command of the goal.',
 } as const
 
-/** What a goal takes beside its name: a command with conditions, and its options as the server describes them. */
+/** What a goal takes in addition to its name: a command with conditions, and its options as the server describes them. */
 function GoalSettings({ part, goal, onChange, fieldOf, problem }: SettingsProps) {
   const hint =
     goal === undefined
-      ? 'A command that must succeed. It is the goal if you choose none.'
+      ? 'A command that must succeed. If you choose no goal, this is the goal.'
       : CHECK_HINTS[goal.check ?? 'optional']
   const check = fieldOf('check')
   const conditions = {

@@ -6,7 +6,7 @@ import { messageOf } from '../api/problem.ts'
 import { fittingGoalsQuery, goalsQuery } from '../api/queries.ts'
 import classes from './goal-picker.module.css'
 
-/** A folder is looked at when nobody has typed for so long. */
+/** The server is asked about a folder when nobody has typed for this long. */
 const TYPING_MS = 300
 
 type Props = {
@@ -29,7 +29,7 @@ export function GoalPicker({ cwd, value, onChange, problem }: Props) {
   return (
     <Radio.Group
       label="Goal"
-      description="Without one, it is the command in Check, or the goal that .retrai.yml of the project names."
+      description="If you choose none, the goal is the command in Check, or the goal in .retrai.yml of the project."
       value={value}
       onChange={onChange}
       error={problem}

@@ -14,7 +14,7 @@ type Props = {
   readonly problem: FieldProblemOf
 }
 
-/** The MCP servers of a run: those of the server, and those that the run brings, if the server lets it. */
+/** The MCP servers of a run: those that the server offers, and those that the run brings, if the server allows that. */
 export function McpField({ value, onChange, problem }: Props) {
   const { mcp_servers: names, own_servers: own } = value
   const offer = useQuery(mcpOfferQuery).data
@@ -43,7 +43,7 @@ export function McpField({ value, onChange, problem }: Props) {
           onChange={(own_servers) => onChange({ own_servers })}
           make={emptyServer}
           nameOf={(index) => `MCP server ${index + 1}`}
-          addLabel="Add an MCP server of its own"
+          addLabel="Add an MCP server for this run"
           problem={problem('mcp_servers', 'exact')}
         >
           {(server, change, index) => {

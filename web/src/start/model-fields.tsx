@@ -14,7 +14,7 @@ type Props = {
 
 const isEffort = (text: string | null): text is Effort => EFFORTS.some((effort) => effort === text)
 
-/** Every model may be typed; those that the server knows and can call are offered. */
+/** A person may type any model; the form offers those that the server knows and can call. */
 export function ModelFields(form: Props) {
   const { value, onChange, problem } = form
   const models = useQuery(modelsQuery).data ?? []
@@ -49,7 +49,7 @@ export function ModelFields(form: Props) {
         />
         <NumberInput
           label="Reply limit"
-          placeholder="The most that it can"
+          placeholder="The limit of the model"
           suffix=" tokens"
           thousandSeparator=","
           {...countField('max_output_tokens', form)}
@@ -72,7 +72,7 @@ export function ModelFields(form: Props) {
 function factsOf({ context_window, prices }: Model): string {
   const window =
     context_window === null ? 'Unknown window' : `${context_window.toLocaleString('en')} tokens`
-  if (prices === null) return `${window}; unknown price, so it can have no cost limit`
+  if (prices === null) return `${window}; unknown price, so a run with it cannot have a cost limit`
   const { input_usd_per_mtok: input, output_usd_per_mtok: output } = prices
   return `${window}; $${input} in, $${output} out for a million tokens`
 }

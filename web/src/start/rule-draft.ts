@@ -19,7 +19,7 @@ export type RuleDraft = {
   readonly path: string
   readonly mcp_server: string
   readonly cost_above_usd: number | string
-  /** Another person than the one who starts the run must answer. */
+  /** Somebody other than the person who starts the run must answer. */
   readonly isByOther: boolean
   readonly reason: string
 }

@@ -72,7 +72,7 @@ export function StartForm({ onClose }: { readonly onClose: () => void }) {
       <GoalFields parts={draft.parts} onChange={(parts) => change({ parts })} problem={problem} />
       <Textarea
         label="Instructions"
-        description="Optional. What the agent shall do, beside reaching the goal."
+        description="Optional. What the agent should do in addition to reaching the goal."
         autosize
         minRows={2}
         maxRows={12}

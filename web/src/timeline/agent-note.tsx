@@ -27,7 +27,7 @@ type AgentNote = Extract<
   }
 >
 
-/** What is recorded about the work of the agent, beside its replies and calls. */
+/** What is recorded about the work of the agent, apart from its replies and calls. */
 export function agentNoteOf(record: AgentNote): Shown {
   switch (record.kind) {
     case 'project_context': {

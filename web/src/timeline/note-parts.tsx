@@ -4,7 +4,7 @@ import { useFold } from '../code/fold.tsx'
 import { visible } from '../ui/foreign-text.ts'
 import classes from './rows.module.css'
 
-/** Of the icons of rows. */
+/** The size of the icons of rows. */
 export const SIZE = { size: 15, stroke: 1.7 } as const
 
 /** How a record is shown that makes a row of its own. */

@@ -141,7 +141,7 @@ function noteOf(record: Note): Shown {
             <p className={classes.line}>
               {decision === 'allow' ? 'Allowed' : 'Denied'}
               <By record={record} />
-              {lifts_rule === true && ', and the rule asks no more in this run'}
+              {lifts_rule === true && ', and the rule no longer asks in this run'}
             </p>
             {reason !== null && <q className={classes.said}>{visible(reason)}</q>}
           </>
@@ -166,7 +166,7 @@ function noteOf(record: Note): Shown {
     }
     case 'guard_changed': {
       const { path, sha256 } = record.payload
-      const how = sha256 === null ? 'is gone, or is no file' : 'appeared or changed'
+      const how = sha256 === null ? 'is gone, or is not a file' : 'appeared or changed'
       const what = `${path} ${how} while a command ran. It decides what git or this server runs later.`
       return { ...plain(<IconAlertTriangle {...SIZE} />, what), tone: 'human' }
     }

@@ -32,10 +32,10 @@ type Props = {
   readonly parts: readonly PartText[]
 }
 
-/** What a row measures before it has been seen that is being written. */
+/** The height of a row that is being written, before it has been seen. */
 const LIVE_HEIGHT = 60
 
-/** A row as it is complete, or dimmed if it has not happened yet at this record. */
+/** Whether a row is shown as it is when complete; it is dimmed if it has not happened yet at this record. */
 const isSettled = (row: Row, moment: number): boolean =>
   row.seq > moment || lastSeqOf(row) <= moment
 
@@ -133,7 +133,7 @@ export function Timeline({ view, moment, following, growing, parts }: Props) {
 }
 
 const AT_END_PX = 60
-/** Scrolling this soon after a sign of a person is that person's. */
+/** Scrolling this soon after a person has touched the page is that person's. */
 const BY_HAND_MS = 500
 
 /**

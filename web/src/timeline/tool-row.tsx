@@ -154,7 +154,7 @@ function Outcome({
   return (
     <span className={classes.outcome} data-outcome={outcome}>
       {outcome !== 'ok' && <b>{OUTCOMES[outcome]}</b>}
-      {killed_by !== undefined && LIMITS.has(killed_by) && <b>limit of {killed_by}</b>}
+      {killed_by !== undefined && LIMITS.has(killed_by) && <b>{killed_by} limit</b>}
       {exit_code !== null && exit_code !== 0 && <span>exit {exit_code}</span>}
       <span>{formatDuration(duration_ms / 1000)}</span>
     </span>

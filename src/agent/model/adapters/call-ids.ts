@@ -14,7 +14,7 @@ const plain = (name: string): string => name.replaceAll(/[^a-zA-Z0-9_-]/g, '_')
 /** An id in the letters that every provider accepts. */
 export const plainId = (id: string): string => plain(id).slice(0, MAX_ID)
 
-/** The same for calls of other models, beside own ones: no provider gives such an id, so none of its own is equal. */
+/** The same for calls of other models: no provider gives such an id, so it equals none of the provider's own. */
 export const foreignId = (id: string): string => `other_${plainId(id)}`
 
 /** A tool's name in the letters that every provider accepts. */
@@ -27,7 +27,7 @@ export const plainName = (name: string): string => plain(name).slice(0, MAX_NAME
 export class CallIds {
   readonly #taken = new Set<string>()
   readonly #convert: (id: string) => string
-  /** Of the latest turn: as recorded → as sent. */
+  /** The ids of the latest turn: as recorded → as sent. */
   #sent: ReadonlyMap<string, string> = new Map()
 
   constructor(convert: (id: string) => string) {

@@ -141,7 +141,7 @@ type OwnFields = {
   readonly calls: ReadonlyMap<number, object>
 }
 
-/** What the endpoint sent with this message beside text and calls: reasoning goes back under the name that it came in. */
+/** What the endpoint sent with this message in addition to text and calls: reasoning goes back under its own name. */
 function ownFields(message: AssistantMessage, route: Route): OwnFields {
   const [item] = ownItems(message, route) ?? []
   if (typeof item !== 'object' || item === null || Array.isArray(item)) {
@@ -177,7 +177,7 @@ const toTool = ({ name, description, ...tool }: ToolSpec): ChatCompletionTool =>
   function: { name, description, parameters: schemaOf(tool) },
 })
 
-/** Google's OpenAI-compatible endpoint, at an own OPENAI_BASE_URL. */
+/** Google's OpenAI-compatible endpoint, if OPENAI_BASE_URL names it. */
 const isGoogle = ({ endpoint }: Route): boolean =>
   URL.parse(endpoint.baseUrl)?.hostname.endsWith('googleapis.com') === true
 

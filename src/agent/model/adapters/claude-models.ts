@@ -74,7 +74,7 @@ const BUDGETS: Readonly<Record<Exclude<Effort, 'none'>, number>> = {
 const MIN_BUDGET = 1_024
 
 /**
- * The parameters about thinking. They must be the same in all requests of a run, for a change of them makes the cache
+ * The parameters about thinking. They must be the same in all requests of a run, because a change makes the cache
  * useless.
  * @param maxTokens the limit on the reply, which thinking counts against
  */
@@ -90,7 +90,7 @@ export function thinkingOf(
     return budget < MIN_BUDGET ? {} : { thinking: { type: 'enabled', budget_tokens: budget } }
   }
   return {
-    // The newest models otherwise send their thoughts empty, and with them what they say between calls.
+    // Without it, the newest models send their thoughts empty, and also what they say between calls.
     thinking: { type: 'adaptive', display: 'summarized' },
     ...(effort === undefined ? {} : { output_config: { effort: nearest(effort, family) } }),
   }

@@ -5,7 +5,7 @@ import type { Endpoint } from '../routing.ts'
 
 /**
  * Sends a body to an endpoint that has no SDK here.
- * @throws HttpStatusError if the status of the response is no success
+ * @throws HttpStatusError if the status of the response is not a success
  */
 export async function postJson(
   url: string,

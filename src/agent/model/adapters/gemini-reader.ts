@@ -136,7 +136,7 @@ const isPlain = (part: Part): boolean =>
   typeof part.text === 'string' &&
   Object.keys(part).every((name) => name === 'text' || name === 'thought')
 
-/** A whole reply ends with STOP, also one with calls. */
+/** A whole reply ends with STOP, even one with calls. */
 const FINISH: Readonly<Record<string, FinishReason>> = {
   MAX_TOKENS: 'length',
   SAFETY: 'refusal',

@@ -62,7 +62,7 @@ function toContents(messages: readonly ChatMessage[], route: Route): Content[] {
     else contents.push({ role, parts: [...parts] })
   }
   const ids = new CallIds(foreignId)
-  /** Of the latest turn: the name of each call, and its id if it was sent with one. */
+  /** The calls of the latest turn: the name of each, and its id if it was sent with one. */
   let calls = new Map<string, { readonly name: string; readonly id: string | null }>()
   const inOrder = inCallOrder(withAllResults(messages))
   for (const message of takesImagesInResults(route.model) ? inOrder : withImagesApart(inOrder)) {

@@ -78,7 +78,7 @@ class MessagesReader implements ReplyReader {
         args: this.#inputs.get(at) || (block.input as Block) || {},
       })),
     )
-    // A call whose input is no JSON object has no form in which it could go back.
+    // If the input of a call is not a JSON object, the call cannot be sent back in any form.
     const isReadable = toolCalls.every(({ raw_args }) => raw_args === undefined)
     return ok({
       text: text || null,
