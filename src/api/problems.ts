@@ -60,7 +60,7 @@ export const CATALOGUE = {
   starter_may_not_answer: [
     403,
     'Somebody else must decide',
-    'The rule asks for another person than the one who started the run: a token with another name. You may abort the run.',
+    'Somebody other than the person who started the run must answer: a token with another name. You may abort the run.',
   ],
   run_not_found: [404, 'Unknown run', 'There is no such run. GET /api/runs lists all runs.'],
   record_not_found: [404, 'No such record', 'The run has no record with this seq yet.'],

@@ -16,7 +16,7 @@ export type RunError =
   | { readonly type: 'stale_decision'; readonly open: number; readonly answered: number }
   /** The person was shown another call than the one that waits. */
   | { readonly type: 'other_call'; readonly callId: string }
-  /** The rule asks for another person than the one who started the run. */
+  /** The rule demands somebody other than the person who started the run. */
   | { readonly type: 'starter_may_not_answer' }
   /** Only an `ask` rule of the run can be lifted, and only by allowing a call. */
   | { readonly type: 'rule_stays' }

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 
 /** Hosts of package registries, which a run may allow by the name of the preset. */
-export const PRESETS = {
+const PRESETS = {
   npm: ['registry.npmjs.org', 'registry.yarnpkg.com'],
   pypi: ['pypi.org', 'files.pythonhosted.org'],
   cargo: ['index.crates.io', 'static.crates.io', 'crates.io'],

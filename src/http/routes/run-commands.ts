@@ -9,10 +9,8 @@ import type { PersonCommand } from '../../domain/commands.ts'
 import { statusOf } from '../../domain/state.ts'
 import { handleCommand } from '../../log/handle-command.ts'
 import type { LoadedRun } from '../../log/run-log.ts'
-
 import { runDetails } from '../../queries/run-details.ts'
 import { type AppDeps, PROJECTION_WAIT_MS, type ZodApp } from '../deps.ts'
-
 import {
   COMMAND_PROBLEMS,
   described,
@@ -147,6 +145,14 @@ export function answerApproval(app: ZodApp, deps: AppDeps): void {
   })
 }
 
+const CHANGE_PROBLEMS = [
+  'invalid_request',
+  'run_not_found',
+  'run_ended',
+  'seen_otherwise',
+  ...COMMAND_PROBLEMS,
+] as const
+
 /** POST /api/runs/{run_id}/abort */
 export function abortRun(app: ZodApp, deps: AppDeps): void {
   app.route({
@@ -161,13 +167,7 @@ export function abortRun(app: ZodApp, deps: AppDeps): void {
       body: AbortRun,
       response: {
         200: described('The run has ended. Its agent stops what it is doing', RunAndStatus),
-        ...problems(
-          'invalid_request',
-          'run_not_found',
-          'run_ended',
-          'seen_otherwise',
-          ...COMMAND_PROBLEMS,
-        ),
+        ...problems(...CHANGE_PROBLEMS),
       },
     },
     handler: async (request, reply) => {
@@ -196,13 +196,7 @@ export function configureRun(app: ZodApp, deps: AppDeps): void {
       body: ConfigureRun,
       response: {
         200: described('The run with its new configuration', RunDetails),
-        ...problems(
-          'invalid_request',
-          'run_not_found',
-          'run_ended',
-          'seen_otherwise',
-          ...COMMAND_PROBLEMS,
-        ),
+        ...problems(...CHANGE_PROBLEMS),
       },
     },
     handler: async (request, reply) => {

@@ -1,3 +1,4 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { WatchAllQuery, WatchRunQuery } from '../../api/event-query.ts'
@@ -78,6 +79,11 @@ const SOCKET_RESPONSES = {
   ...problems('upgrade_required', 'too_many_of_client', 'too_many_sockets'),
 }
 
+function demandUpgrade(request: FastifyRequest, reply: FastifyReply) {
+  reply.header('upgrade', 'websocket')
+  return sendProblem(request, reply, { code: 'upgrade_required' })
+}
+
 /** WS /api/ws/{run_id} */
 export function watchRun(app: ZodApp, live: Live): void {
   app.route({
@@ -95,10 +101,7 @@ export function watchRun(app: ZodApp, live: Live): void {
     },
     // A WebSocket client cannot read an HTTP response, so the server reports a bad query on the socket.
     attachValidation: true,
-    handler: (request, reply) => {
-      reply.header('upgrade', 'websocket')
-      return sendProblem(request, reply, { code: 'upgrade_required' })
-    },
+    handler: demandUpgrade,
     wsHandler: (socket, request) => {
       const { run_id: runId } = RunParams.parse(request.params)
       const watched = live.watchLog.watch(request, 'run_watched')
@@ -122,10 +125,7 @@ export function watchAll(app: ZodApp, live: Live): void {
       response: SOCKET_RESPONSES,
     },
     attachValidation: true,
-    handler: (request, reply) => {
-      reply.header('upgrade', 'websocket')
-      return sendProblem(request, reply, { code: 'upgrade_required' })
-    },
+    handler: demandUpgrade,
     wsHandler: (socket, request) => {
       const watched = live.watchLog.watch(request, 'feed_watched')
       live.sockets.serve(socket, observeAllRuns(queryOf(request), live, watched), request)

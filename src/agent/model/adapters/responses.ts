@@ -53,10 +53,7 @@ export function responsesAdapter(): Adapter {
 }
 
 /** The body of a Responses request. */
-export function toResponsesBody(
-  request: ModelRequest,
-  route: Route,
-): ResponseCreateParamsStreaming {
+function toResponsesBody(request: ModelRequest, route: Route): ResponseCreateParamsStreaming {
   const { messages, tools, cacheKey, maxOutputTokens } = request
   const [first, ...others] = messages
   const isXai = route.endpoint.provider === 'xai'
