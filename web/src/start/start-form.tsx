@@ -1,4 +1,4 @@
-import { Switch, Textarea, TextInput } from '@mantine/core'
+import { NumberInput, SimpleGrid, Switch, Textarea, TextInput } from '@mantine/core'
 import { useLocalStorage } from '@mantine/hooks'
 import { useMutation, useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
@@ -6,15 +6,13 @@ import { useLocation } from 'wouter'
 import { client } from '../api/client.ts'
 import { answerOf, problemsIn } from '../api/problem.ts'
 import { goalsQuery } from '../api/queries.ts'
-import { textField } from '../ui/field.ts'
+import { countField, numberField, textField } from '../ui/field.ts'
 import { FormDialog } from '../ui/form-dialog.tsx'
 import { ApprovalsField } from './approvals-field.tsx'
 import { CommandFields } from './command-fields.tsx'
 import { type Draft, EMPTY_DRAFT, requestOf } from './draft.ts'
 import { fieldOf } from './goal-draft.ts'
-import { GoalFields } from './goal-fields.tsx'
-import { GoalPicker } from './goal-picker.tsx'
-import { BudgetLimits, TurnLimits } from './limit-fields.tsx'
+import { GoalFields, GoalPicker } from './goal-fields.tsx'
 import { McpField } from './mcp-field.tsx'
 import { ModelFields } from './model-fields.tsx'
 
@@ -100,5 +98,58 @@ export function StartForm({ onClose }: { readonly onClose: () => void }) {
         {...textField('reason', form)}
       />
     </FormDialog>
+  )
+}
+
+type Props = {
+  readonly value: Draft
+  readonly onChange: (changes: Partial<Draft>) => void
+  readonly problem: (field: string) => string | undefined
+}
+
+/** How long the agent may try. */
+function TurnLimits(form: Props) {
+  return (
+    <SimpleGrid cols={{ base: 1, xs: 2 }}>
+      <NumberInput
+        label="Iteration limit"
+        placeholder="20"
+        {...countField('max_iterations', form)}
+      />
+      <NumberInput
+        label="Turn limit"
+        placeholder="50 an iteration"
+        {...countField('max_turns_per_iteration', form)}
+      />
+    </SimpleGrid>
+  )
+}
+
+/** What the run may use. */
+function BudgetLimits(form: Props) {
+  return (
+    <SimpleGrid cols={{ base: 1, xs: 3 }}>
+      <NumberInput
+        label="Cost limit"
+        placeholder="None"
+        prefix="$"
+        min={0}
+        decimalScale={4}
+        {...numberField('max_cost_usd', form)}
+      />
+      <NumberInput
+        label="Token limit"
+        placeholder="None"
+        thousandSeparator=","
+        {...countField('max_tokens', form)}
+      />
+      <NumberInput
+        label="Working time limit"
+        placeholder="None"
+        suffix=" s"
+        min={1}
+        {...numberField('max_seconds', form)}
+      />
+    </SimpleGrid>
   )
 }
