@@ -203,10 +203,10 @@ describe('a replay', () => {
   test('that begins after the end of the run fails with a message', async () => {
     const target = await exportTo('beyond.tar.gz', ...fromServer())
     for (const [where, why] of [
-      [[target, '--iteration', '99'], 'no iteration 99'],
-      [[target, '--from', '9999'], 'no record 9999'],
-      [[run(), '--iteration', '99', ...fromServer()], 'no iteration 99'],
-      [[run(), '--from', '9999', ...fromServer()], 'no record 9999'],
+      [[target, '--iteration', '99'], 'before iteration 99'],
+      [[target, '--from', '9999'], 'before record 9999'],
+      [[run(), '--iteration', '99', ...fromServer()], 'before iteration 99'],
+      [[run(), '--from', '9999', ...fromServer()], 'before record 9999'],
     ] as const) {
       const done = await retrai(['replay', '--speed', 'max', ...where])
       expect(done).toMatchObject({ code: 3, stdout: '', stderr: expect.stringContaining(why) })
