@@ -19,7 +19,7 @@ test('names have commas between them, each once', () => {
 })
 
 test.each([
-  ['CI=true', /"CI=true", which is no name of a variable: write names with commas/],
+  ['CI=true', /"CI=true", which is not the name of a variable: write names with commas/],
   ['A B', /"A B", which is no name/],
   ['CI,', /"", which is no name/],
   ['CI,OPENAI_API_KEY', /OPENAI_API_KEY, which is a setting of this server/],

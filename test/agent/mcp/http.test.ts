@@ -107,7 +107,7 @@ test('an address that is not public is refused, by number and by name', async ()
     const { shop, end } = await played(server, [])
     await using __ = shop
     expect(end).toMatchObject({ status: 'failed', total_tokens: 0 })
-    expect(end.reason).toMatch(/is no address of the public Internet/)
+    expect(end.reason).toMatch(/is not an address of the public Internet/)
   }
   expect(headers).toEqual([])
 })

@@ -178,7 +178,7 @@ describe('a server that misbehaves at its start', () => {
   test.each([
     ['broken', /It ended with exit code 3. It printed last: no such module/],
     ['silent', /gave no answer in time \(start_timeout_s is 6\)/],
-    ['garbage', /What it sends are no messages of MCP/],
+    ['garbage', /It sends lines that are not messages of MCP/],
     ['flood', /sent more than anybody had asked for/],
     ['long line', /more than 8 MiB/],
     ['endless pages', /pagination did not terminate/],
