@@ -1,5 +1,6 @@
 import { Backoff } from '../lib/backoff.ts'
 import { Signal } from '../lib/signal.ts'
+import type { Kinds } from './events.ts'
 import type { ClientLimits } from './limits.ts'
 
 /**
@@ -7,6 +8,18 @@ import type { ClientLimits } from './limits.ts'
  * when the watch is over.
  */
 export type WatchState = 'connecting' | 'live' | 'reconnecting' | 'closed'
+
+/** The options of every watch. */
+export type FollowOptions<S extends Kinds | undefined, L extends boolean | undefined> = {
+  readonly kinds?: S
+  /** Each event also has `id` and `meta`, which are stored beside its record. */
+  readonly meta?: boolean | undefined
+  /** Also yields what is being written and is not a record yet: `part` and `parts_end`. `partsAfter` joins the pieces. */
+  readonly live?: L
+  /** Ends the watch: the iteration rejects with the reason of the signal. */
+  readonly signal?: AbortSignal | undefined
+  readonly onState?: ((state: WatchState) => void) | undefined
+}
 
 /** What a watch does after a connection has ended: it is over, or it connects again. */
 export type Next = 'end' | 'at_once' | 'later'

@@ -14,30 +14,22 @@ import {
   readFrame,
   wantedKinds,
 } from './events.ts'
-import { type Connection, follow, type Next, type WatchState } from './follow.ts'
+import { type Connection, type FollowOptions, follow, type Next } from './follow.ts'
 import { type PartsOf, readPart } from './live-parts.ts'
 import type { WatchDeps } from './watch.ts'
 
 export type FeedOptions<
   S extends Kinds | undefined = Kinds | undefined,
   L extends boolean | undefined = undefined,
-> = {
+> = FollowOptions<S, L> & {
   /** Only events after this cursor; with `end`, only live events. The default is all. */
   readonly after?: string | undefined
-  readonly kinds?: S
   /** Only these runs. */
   readonly runIds?: readonly string[] | undefined
   /** Only runs with this goal. */
   readonly goal?: string | undefined
   /** Only records after which the run had this status. */
   readonly status?: RunStatus | undefined
-  /** Each event also has `id` and `meta`, which are stored beside its record. */
-  readonly meta?: boolean | undefined
-  /** Also yields what is being written and is not a record yet, as with `watch`. */
-  readonly live?: L
-  /** Ends the watch: the iteration rejects with the reason of the signal. */
-  readonly signal?: AbortSignal | undefined
-  readonly onState?: ((state: WatchState) => void) | undefined
   /**
    * Called when all stored events have been delivered, with the cursor of the last record of the log; null if the log
    * has no record. After a lost connection it is called again.

@@ -13,7 +13,7 @@ import {
   readValue,
   wantedKinds,
 } from './events.ts'
-import { type Connection, type Ending, follow, type Next, type WatchState } from './follow.ts'
+import { type Connection, type Ending, type FollowOptions, follow, type Next } from './follow.ts'
 import type { ClientLimits } from './limits.ts'
 import { type PartsOf, readPart } from './live-parts.ts'
 import type { Runs } from './runs.ts'
@@ -21,17 +21,9 @@ import type { Runs } from './runs.ts'
 export type WatchOptions<
   S extends Kinds | undefined = Kinds | undefined,
   L extends boolean | undefined = undefined,
-> = {
+> = FollowOptions<S, L> & {
   /** Only events after this seq. The default is -1: all. */
   readonly after?: number | undefined
-  readonly kinds?: S
-  /** Each event also has `id` and `meta`, which are stored beside its record. */
-  readonly meta?: boolean | undefined
-  /** Also yields what is being written and is not a record yet: `part` and `parts_end`. `partsAfter` joins the pieces. */
-  readonly live?: L
-  /** Ends the watch: the iteration rejects with the reason of the signal. */
-  readonly signal?: AbortSignal | undefined
-  readonly onState?: ((state: WatchState) => void) | undefined
   /**
    * Called when all stored events have been delivered, with the seq of the last record: later events are live. After
    * a lost connection it is called again.

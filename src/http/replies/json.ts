@@ -35,24 +35,28 @@ export class JsonPage {
   readonly #limit: number
   #bytes = 2
   #lookedAt = 0
+  /** The `after` of the next page. */
+  #next = ''
 
   constructor(limit: number) {
     this.#limit = limit
   }
 
   /**
-   * Adds a frame. Returns false if the page has no room for it: then the page ends before it.
+   * Adds the frame of a record. Returns whether the page ends: after the record or, if it has no room for it, before it.
    * @param frame null for a record that was not selected
+   * @param place the `after` of a page that begins after the record
    */
-  add(frame: string | null): boolean {
+  add(frame: string | null, place: string | number): boolean {
     if (frame !== null) {
       const bytes = Buffer.byteLength(frame) + 1
-      if (this.#frames.length > 0 && this.#bytes + bytes > MAX_PAGE_BYTES) return false
+      if (this.#frames.length > 0 && this.#bytes + bytes > MAX_PAGE_BYTES) return true
       this.#frames.push(frame)
       this.#bytes += bytes
     }
     this.#lookedAt += 1
-    return true
+    this.#next = String(place)
+    return this.left <= 0 || this.#lookedAt >= MAX_LOOKED_AT
   }
 
   get empty(): boolean {
@@ -64,13 +68,12 @@ export class JsonPage {
     return this.#limit - this.#frames.length
   }
 
-  get full(): boolean {
-    return this.left <= 0 || this.#lookedAt >= MAX_LOOKED_AT
+  /** Sends a page that is not the last: its Link header leads to the next. */
+  send(request: FastifyRequest, reply: FastifyReply): FastifyReply {
+    return this.sendLast(reply.header('link', nextLink(request.url, this.#next)))
   }
 
-  /** @param next the `after` of the next page; null on the last page */
-  send(request: FastifyRequest, reply: FastifyReply, next: string | null): FastifyReply {
-    if (next !== null) reply.header('link', nextLink(request.url, next))
+  sendLast(reply: FastifyReply): FastifyReply {
     return sendJson(reply, `[${this.#frames.join(',')}]`)
   }
 }

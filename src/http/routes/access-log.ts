@@ -86,17 +86,14 @@ async function sendPage(
   audit: Audit,
 ): Promise<FastifyReply> {
   const page = new JsonPage(query.limit ?? PAGE_LIMIT)
-  let last: number | null = null
   for await (const read of audit.accesses(query)) {
     if (read.isErr()) return sendProblem(request, reply, auditProblem(read.error, request))
     for (const entry of read.value) {
       const frame = selects(query, entry) ? frameOf(entry) : null
-      if (!page.add(frame)) return page.send(request, reply, String(last))
-      last = entry.seq
-      if (page.full) return page.send(request, reply, String(entry.seq))
+      if (page.add(frame, entry.seq)) return page.send(request, reply)
     }
   }
-  return page.send(request, reply, null)
+  return page.sendLast(reply)
 }
 
 /** @throws if the log cannot be read to its end, so that the response breaks off and does not look complete */

@@ -129,15 +129,12 @@ async function sendPage(
   reply.raw.once('close', () => leave.abort())
   const filter = new AllRunsFilter(query, live.facts, leave.signal)
   const form = formIn(query)
-  let { cursor } = start
   for await (const frames of live.allRuns.history(start.position, form, leave.signal)) {
     const selected = await filter.select(frames, page.left)
     for (const frame of frames) {
-      if (!page.add(selected.has(frame) ? frame.data.toString() : null))
-        return page.send(request, reply, cursor)
-      cursor = frame.cursor
-      if (page.full) return page.send(request, reply, cursor)
+      const json = selected.has(frame) ? frame.data.toString() : null
+      if (page.add(json, frame.cursor)) return page.send(request, reply)
     }
   }
-  return page.send(request, reply, null)
+  return page.sendLast(reply)
 }

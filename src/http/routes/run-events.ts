@@ -104,25 +104,22 @@ async function sendPage(
   live: Live,
 ): Promise<FastifyReply> {
   const page = new JsonPage(wanted.limit)
-  let last = wanted.after
   for await (const read of pagesOf(wanted, new PageSize(MAX_PAGE_BYTES, FIRST_READ), live)) {
     if (read.isErr()) return sendProblem(request, reply, commandProblem(read.error))
     for (const record of read.value) {
       if (record.type === 'damage') {
         // This page has the records before the damaged one; the next page reports the damage.
-        if (!page.empty) return page.send(request, reply, String(last))
+        if (!page.empty) return page.send(request, reply)
         return sendProblem(request, reply, {
           code: 'damaged_record',
           detail: damageMessage(record),
         })
       }
       const frame = selects(wanted.selection, record.kind, record.json) ? frameText(record) : null
-      if (!page.add(frame)) return page.send(request, reply, String(last))
-      last = record.seq
-      if (page.full) return page.send(request, reply, String(last))
+      if (page.add(frame, record.seq)) return page.send(request, reply)
     }
   }
-  return page.send(request, reply, null)
+  return page.sendLast(reply)
 }
 
 async function sendEvents(
