@@ -20,8 +20,8 @@ test('names have commas between them, each once', () => {
 
 test.each([
   ['CI=true', /"CI=true", which is not the name of a variable: write names with commas/],
-  ['A B', /"A B", which is no name/],
-  ['CI,', /"", which is no name/],
+  ['A B', /"A B", which is not the name of a variable/],
+  ['CI,', /"", which is not the name of a variable/],
   ['CI,OPENAI_API_KEY', /OPENAI_API_KEY, which is a setting of this server/],
   ['RETRAI_TOKEN', /RETRAI_TOKEN, which is a setting of this server/],
   ['EVENTSTORE_URL', /EVENTSTORE_URL, which is a setting of this server/],

@@ -6,6 +6,9 @@ import type { Route } from './routing.ts'
 
 export type Json = z.core.util.JSONType
 
+export const isObject = (value: unknown): value is { [name: string]: Json } =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
 /** What one wire API needs. The transport does everything else: time limits, aborts, framing, errors, sizes, prices. */
 export interface Adapter {
   /** How a response is divided into messages. */

@@ -1,5 +1,6 @@
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
+import type { AssistantMessage } from '../../domain/conversation.ts'
 import type { RequestedCall } from '../../domain/records.ts'
 import type { Complaint } from './adapter.ts'
 
@@ -18,6 +19,10 @@ export function distinct(wanted: string, taken: Set<string>): string {
   taken.add(candidate)
   return candidate
 }
+
+/** The text of a reply; null if there is none beside its calls. */
+export const textOf = ({ content, calls }: AssistantMessage): string | null =>
+  content?.trim() ? content : calls.length === 0 ? orNothing(null) : null
 
 /** Some providers refuse a message without text. */
 export function orNothing(content: string | null): string {

@@ -1,5 +1,5 @@
 import type { AssistantMessage } from '../../../domain/conversation.ts'
-import type { Json } from '../adapter.ts'
+import { isObject, type Json } from '../adapter.ts'
 import { distinct } from '../reply-parts.ts'
 import type { Route } from '../routing.ts'
 
@@ -47,6 +47,13 @@ export class CallIds {
     return this.#sent.get(id) ?? id
   }
 }
+
+/** The ids of the calls among the items of a reply: such `items` have this type, and their id in this field. */
+export const idsIn = (items: readonly Json[], type: string, field: string): string[] =>
+  items.flatMap((item) => {
+    const id = isObject(item) && item.type === type ? item[field] : undefined
+    return typeof id === 'string' ? [id] : []
+  })
 
 /** The items of a reply that this very model sent through this API; null if it was another one. */
 export function ownItems(

@@ -7,9 +7,9 @@ import type {
 } from 'openai/resources/chat/completions'
 import type { AssistantMessage, ChatMessage, SentImage } from '../../../domain/conversation.ts'
 import { sha256 } from '../../../lib/sha256.ts'
-import { type Adapter, schemaOf } from '../adapter.ts'
+import { type Adapter, isObject, schemaOf } from '../adapter.ts'
 import type { ModelRequest, ToolSpec } from '../model.ts'
-import { orNothing } from '../reply-parts.ts'
+import { orNothing, textOf } from '../reply-parts.ts'
 import type { Route } from '../routing.ts'
 import { dataUrl, withAllResults, withImagesApart } from './all-results.ts'
 import { CallIds, ownItems, plainId, plainName } from './call-ids.ts'
@@ -78,7 +78,7 @@ function toMessages(
   const ids = new CallIds(vendor.shortIds ? shortId : plainId)
   const needsSignature = isGoogle(route) && !/^gemini-[12]\b/.test(route.model)
   const toAssistant = (message: AssistantMessage): ChatCompletionMessageParam => {
-    const { content, calls } = message
+    const { calls } = message
     const own = ownFields(message, route)
     ids.next(calls)
     const tool_calls = calls.map(({ id, tool, args }, index) => ({
@@ -87,10 +87,9 @@ function toMessages(
       function: { name: plainName(tool), arguments: args },
       ...own.calls.get(index),
     }))
-    const text = calls.length === 0 ? orNothing(content) : content?.trim() ? content : null
     return {
       role: 'assistant',
-      content: text,
+      content: textOf(message),
       ...(calls.length === 0
         ? {}
         : { tool_calls: needsSignature ? signed(tool_calls) : tool_calls }),
@@ -144,12 +143,10 @@ type OwnFields = {
 /** What the endpoint sent with this message in addition to text and calls: reasoning goes back under its own name. */
 function ownFields(message: AssistantMessage, route: Route): OwnFields {
   const [item] = ownItems(message, route) ?? []
-  if (typeof item !== 'object' || item === null || Array.isArray(item)) {
-    return { message: {}, calls: new Map() }
-  }
+  if (!isObject(item)) return { message: {}, calls: new Map() }
   const { tool_calls = [], ...fields } = item
   const additions = (Array.isArray(tool_calls) ? tool_calls : []).flatMap((call) => {
-    if (typeof call !== 'object' || call === null || Array.isArray(call)) return []
+    if (!isObject(call)) return []
     const { index, ...addition } = call
     return [[Number(index), addition] as const]
   })

@@ -1,6 +1,6 @@
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
-import type { Complaint, Json, RawReply, ReplyReader } from '../adapter.ts'
+import { type Complaint, isObject, type Json, type RawReply, type ReplyReader } from '../adapter.ts'
 import type { FinishReason, ModelPart } from '../model.ts'
 import { invalid, toRequestedCalls } from '../reply-parts.ts'
 import { ReportedUsage, usageOf } from './usage.ts'
@@ -104,7 +104,7 @@ class GeminiReader implements ReplyReader {
   #add(part: Part): ModelPart[] {
     this.#keep(part)
     const { functionCall: call } = part
-    if (typeof call === 'object' && call !== null && !Array.isArray(call)) {
+    if (isObject(call)) {
       const index = this.#calls
       this.#calls += 1
       return [

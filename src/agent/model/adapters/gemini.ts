@@ -1,7 +1,7 @@
 import type { AssistantMessage, ChatMessage, SentImage } from '../../../domain/conversation.ts'
-import { type Adapter, type Json, schemaOf } from '../adapter.ts'
+import { type Adapter, isObject, type Json, schemaOf } from '../adapter.ts'
 import type { Effort, ModelRequest, ToolSpec } from '../model.ts'
-import { orNothing, parseJson } from '../reply-parts.ts'
+import { orNothing, parseJson, textOf } from '../reply-parts.ts'
 import type { Route } from '../routing.ts'
 import { inCallOrder, withAllResults, withImagesApart } from './all-results.ts'
 import { CallIds, foreignId, ownItems, plainName } from './call-ids.ts'
@@ -113,24 +113,21 @@ const imageParts = (images: readonly SentImage[] = []): Part[] =>
 function ownParts(message: AssistantMessage, route: Route): readonly Part[] | null {
   const items = ownItems(message, route)
   if (items === null || items.length === 0) return null
-  const parts = items.filter(isPart)
+  const parts = items.filter(isObject)
   return parts.flatMap(callIn).length === message.calls.length ? parts : null
 }
 
-const isPart = (item: Json): item is { [name: string]: Json } =>
-  typeof item === 'object' && item !== null && !Array.isArray(item)
-
 /** The call in a part, with the id that Google gave it, if it gave one. */
 function callIn({ functionCall: call }: Part): { name: string; id: string | null }[] {
-  if (call === undefined || !isPart(call)) return []
+  if (call === undefined || !isObject(call)) return []
   return [{ name: String(call.name ?? ''), id: typeof call.id === 'string' ? call.id : null }]
 }
 
-function rebuilt({ content, calls }: AssistantMessage, ids: CallIds, model: string): Part[] {
-  const text = calls.length === 0 ? orNothing(content) : content?.trim() ? content : null
+function rebuilt(message: AssistantMessage, ids: CallIds, model: string): Part[] {
+  const text = textOf(message)
   return [
     ...(text === null ? [] : [{ text }]),
-    ...calls.map(({ id, tool, args }, at): Part => {
+    ...message.calls.map(({ id, tool, args }, at): Part => {
       const functionCall = { id: ids.of(id), name: plainName(tool), args: argsOf(args) }
       if (at > 0 || !needsSignature(model)) return { functionCall }
       return { functionCall, thoughtSignature: NO_SIGNATURE }
@@ -139,8 +136,8 @@ function rebuilt({ content, calls }: AssistantMessage, ids: CallIds, model: stri
 }
 
 function argsOf(text: string): { [name: string]: Json } {
-  const args = parseJson(text).unwrapOr(null) as Json
-  return isPart(args) ? args : {}
+  const args = parseJson(text).unwrapOr(null)
+  return isObject(args) ? args : {}
 }
 
 const toDeclaration = ({ name, description, ...tool }: ToolSpec) => ({

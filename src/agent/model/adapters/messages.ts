@@ -8,10 +8,10 @@ import type {
 import type { AssistantMessage, ChatMessage } from '../../../domain/conversation.ts'
 import { type Adapter, type Json, schemaOf } from '../adapter.ts'
 import type { ModelRequest, ToolSpec } from '../model.ts'
-import { orNothing, parseJson } from '../reply-parts.ts'
+import { orNothing, parseJson, textOf } from '../reply-parts.ts'
 import type { Endpoint, Route } from '../routing.ts'
 import { withAllResults } from './all-results.ts'
-import { CallIds, foreignId, ownItems, plainName } from './call-ids.ts'
+import { CallIds, foreignId, idsIn, ownItems, plainName } from './call-ids.ts'
 import { outputLimit, thinkingOf } from './claude-models.ts'
 import { clients, SDK_OPTIONS, throwStatus } from './clients.ts'
 import { messagesReader } from './messages-reader.ts'
@@ -119,7 +119,7 @@ function toTurns(messages: readonly ChatMessage[], route: Route): Turn[] {
         return { role: 'user', content: [{ type: 'text', text: orNothing(message.content) }] }
       case 'assistant': {
         const own = ownItems(message, route)
-        ids.next(message.calls, own === null ? [] : own.flatMap(callIdOf))
+        ids.next(message.calls, idsIn(own ?? [], 'tool_use', 'id'))
         return { role: 'assistant', content: own === null ? neutral(message, ids) : sent(own) }
       }
       case 'tool': {
@@ -159,17 +159,11 @@ function sent(items: readonly Json[]): ContentBlockParam[] {
   return blocks.filter((block) => block.type !== 'text' || block.text.trim() !== '')
 }
 
-function callIdOf(item: Json): string[] {
-  const isBlock = typeof item === 'object' && item !== null && !Array.isArray(item)
-  if (!isBlock || item.type !== 'tool_use') return []
-  return typeof item.id === 'string' ? [item.id] : []
-}
-
-function neutral({ content, calls }: AssistantMessage, ids: CallIds): ContentBlockParam[] {
-  const hasText = content?.trim() || calls.length === 0
+function neutral(message: AssistantMessage, ids: CallIds): ContentBlockParam[] {
+  const text = textOf(message)
   return [
-    ...(hasText ? [{ type: 'text' as const, text: orNothing(content).trimEnd() }] : []),
-    ...calls.map(({ id, tool, args }) => ({
+    ...(text === null ? [] : [{ type: 'text' as const, text: text.trimEnd() }]),
+    ...message.calls.map(({ id, tool, args }) => ({
       type: 'tool_use' as const,
       id: ids.of(id),
       name: plainName(tool),

@@ -4,6 +4,7 @@ import type { ChatMessage } from '../../../domain/conversation.ts'
 import {
   type Adapter,
   type Complaint,
+  isObject,
   type Json,
   type RawReply,
   type ReplyReader,
@@ -97,8 +98,7 @@ function toMessages(messages: readonly ChatMessage[], route: Route): object[] {
 
 function thinkingOf(items: readonly Json[] | null): object {
   const [item] = items ?? []
-  if (typeof item !== 'object' || item === null || Array.isArray(item)) return {}
-  return typeof item.thinking === 'string' ? { thinking: item.thinking } : {}
+  return isObject(item) && typeof item.thinking === 'string' ? { thinking: item.thinking } : {}
 }
 
 const toTool = ({ name, description, ...tool }: ToolSpec) => ({

@@ -4,12 +4,12 @@ import type {
   ResponseInputItem,
 } from 'openai/resources/responses/responses'
 import type { AssistantMessage, ChatMessage, SentImage } from '../../../domain/conversation.ts'
-import { type Adapter, type Json, schemaOf } from '../adapter.ts'
+import { type Adapter, schemaOf } from '../adapter.ts'
 import type { Effort, ModelRequest, ToolSpec } from '../model.ts'
-import { orNothing } from '../reply-parts.ts'
+import { orNothing, textOf } from '../reply-parts.ts'
 import type { Route } from '../routing.ts'
 import { dataUrl, withAllResults, withImagesApart } from './all-results.ts'
-import { CallIds, foreignId, ownItems, plainName } from './call-ids.ts'
+import { CallIds, foreignId, idsIn, ownItems, plainName } from './call-ids.ts'
 import { openaiClients } from './openai-client.ts'
 import { type OptionalParam, withOptional } from './optional-params.ts'
 import { responsesReader } from './responses-reader.ts'
@@ -120,7 +120,7 @@ function toInput(messages: readonly ChatMessage[], route: Route): ResponseInputI
         return [{ role: 'user', content: withImages(message.content, message.images) }]
       case 'assistant': {
         const own = ownItems(message, route)
-        ids.next(message.calls, own === null ? [] : own.flatMap(callIdOf))
+        ids.next(message.calls, idsIn(own ?? [], 'function_call', 'call_id'))
         // They are sent as they came, so they have the types of the provider.
         return own === null ? neutral(message, ids) : ([...own] as unknown as ResponseInputItem[])
       }
@@ -152,17 +152,11 @@ function withImages(text: string, images: readonly SentImage[] = []) {
   ]
 }
 
-function callIdOf(item: Json): string[] {
-  const isCall = typeof item === 'object' && item !== null && !Array.isArray(item)
-  if (!isCall || item.type !== 'function_call') return []
-  return typeof item.call_id === 'string' ? [item.call_id] : []
-}
-
-function neutral({ content, calls }: AssistantMessage, ids: CallIds): ResponseInputItem[] {
-  const hasText = content?.trim() || calls.length === 0
+function neutral(message: AssistantMessage, ids: CallIds): ResponseInputItem[] {
+  const content = textOf(message)
   return [
-    ...(hasText ? [{ role: 'assistant' as const, content: orNothing(content) }] : []),
-    ...calls.map(({ id, tool, args }) => ({
+    ...(content === null ? [] : [{ role: 'assistant' as const, content }]),
+    ...message.calls.map(({ id, tool, args }) => ({
       type: 'function_call' as const,
       call_id: ids.of(id),
       name: plainName(tool),

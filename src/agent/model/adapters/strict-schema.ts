@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { isObject } from '../adapter.ts'
 import type { ToolSpec } from '../model.ts'
 
 type Schema = Readonly<Record<string, unknown>>
@@ -102,22 +103,19 @@ export function withoutNulls(
   const entries = Object.entries(args).flatMap(([name, value]): [string, unknown][] => {
     if (value === null && !required.includes(name)) return []
     const property = properties[name] ?? {}
-    if (Array.isArray(value) && isSchema(property.items)) {
+    if (Array.isArray(value) && isObject(property.items)) {
       const items = property.items
-      return [[name, value.map((item) => (isSchema(item) ? withoutNulls(item, items) : item))]]
+      return [[name, value.map((item) => (isObject(item) ? withoutNulls(item, items) : item))]]
     }
-    return [[name, isSchema(value) ? withoutNulls(value, property) : value]]
+    return [[name, isObject(value) ? withoutNulls(value, property) : value]]
   })
   return Object.fromEntries(entries)
 }
 
-const isSchema = (value: unknown): value is Schema =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
-
 /** How many properties of a schema, and of those in it, may be left out. */
 export function optionalCount(schema: unknown): number {
   if (Array.isArray(schema)) return schema.reduce((sum: number, one) => sum + optionalCount(one), 0)
-  if (!isSchema(schema)) return 0
+  if (!isObject(schema)) return 0
   const read = schema.type === 'object' ? ObjectSchema.safeParse(schema) : undefined
   const { properties = {}, required = [] } = read?.data ?? {}
   const own = Object.keys(properties).filter((name) => !required.includes(name)).length
