@@ -47,7 +47,6 @@ ${run}`
 const howToRun = (user: OpenedProject['user']): string =>
   user === null ? '(exec "$@") 2>&4 4>&-\nexit $?' : 'exec "$@" 2>&4 4>&-'
 
-let system: readonly string[] | null = null
 let filter: Buffer | null = null
 
 /** A command line of bwrap, and what belongs to it. */
@@ -88,7 +87,7 @@ export function container(
     const repository = repositoryAbove(project.real, sandbox.userHome)
     const sockets = hostSockets([project.real, sandbox.project])
     addMounts(mounts, sandbox, project, { repository, sockets })
-    system ??= systemArguments()
+    const system = systemArguments(project)
     const facts = factsOf(mounts, system, project)
     const forward = sandbox.proxy === null ? '' : startForwarder(sandbox.socat, sandbox.proxy.port)
     const before = [seedCargo(sandbox.tools), forward].filter(Boolean).join('\n')
@@ -125,8 +124,7 @@ export function factsOfContainer(sandbox: Sandbox): PolicyFacts {
     const repository = repositoryAbove(project.real, sandbox.userHome)
     const sockets = hostSockets([project.real, sandbox.project], SOCKETS_MAX_AGE_MS)
     addMounts(mounts, sandbox, project, { repository, sockets })
-    system ??= systemArguments()
-    return factsOf(mounts, system, project)
+    return factsOf(mounts, systemArguments(project), project)
   } finally {
     for (const descriptor of mounts.descriptors) closeSync(descriptor)
   }

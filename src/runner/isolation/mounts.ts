@@ -34,7 +34,8 @@ export class Mounts {
   readonly descriptors: number[] = []
   /** The mounts in their order, each a kind and a role. A mount that is a part of another one has none. */
   readonly roles: string[] = []
-  readonly #folders = new Set<string>()
+  /** What is there already, or is mounted before anything that may be in it. */
+  readonly #folders = new Set(['/', '/usr', '/etc', TMP])
 
   add(kind: Kind, descriptor: number, target: string, role: string | null): void {
     this.makeAbove(target)
@@ -67,7 +68,7 @@ export class Mounts {
   /** Makes the folders above a mount so that every user may pass: by itself, bwrap makes them for root only. */
   makeAbove(target: string): void {
     const above = dirname(target)
-    if (above === '/' || this.#folders.has(above)) return
+    if (this.#folders.has(above)) return
     this.makeAbove(above)
     this.#folders.add(above)
     this.args.push('--perms', '0755', '--dir', above)

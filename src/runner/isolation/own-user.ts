@@ -32,14 +32,22 @@ const READY_WITHIN_MS = 5_000
 
 /** Shows files of root as those of the user, and stores those of the user as those of root. All others stay. */
 const MAP = `X-mount.idmap=b:0:${OWN_ID}:1 b:1:1:${OWN_ID - 1}`
-/** Keeps the namespace until the pipe is closed: the runner's end of it closes with the runner. */
-const HOLD =
-  'mount=$1 map=$2 path=$3; "$mount" --bind -o "$map" "$path" "$path" && echo ready && read -r _'
+/**
+ * Keeps the namespace until the pipe is closed: the runner's end of it closes with the runner. What no container shows of
+ * the kernel is unmounted there, because bwrap reads the list of all mounts again for each that it makes.
+ */
+const HOLD = `mount=$1 umount=$2 map=$3 path=$4
+while read -r _ _ _ _ at _; do
+  case $at in /sys/fs/*|/sys/kernel/*|/dev/pts|/dev/shm|/dev/mqueue|/dev/hugepages) of_kernel="$at $of_kernel";; esac
+done </proc/self/mountinfo
+"$umount" --lazy $of_kernel 2>/dev/null
+"$mount" --bind -o "$map" "$path" "$path" && echo ready && read -r _`
 
 /** The user, if the programs that it needs are installed. */
 export function ownUserFrom(find: (name: string) => string | null): OwnUser | null {
-  const [unshare, mount, nsenter] = ['unshare', 'mount', 'nsenter'].map(find)
-  return unshare && mount && nsenter ? { id: OWN_ID, unshare, mount, nsenter } : null
+  const [unshare, mount, umount, nsenter] = ['unshare', 'mount', 'umount', 'nsenter'].map(find)
+  const areThere = unshare && mount && umount && nsenter
+  return areThere ? { id: OWN_ID, unshare, mount, umount, nsenter } : null
 }
 
 /** Writes the accounts of the machine with that of the user. */
@@ -90,9 +98,9 @@ export class OwnUserProjects {
     const key = JSON.stringify(place)
     const before = this.#held.get(key)
     if (before !== undefined && before.holder.exitCode === null) return before
-    const { unshare, mount } = ownUser
+    const { unshare, mount, umount } = ownUser
     const args = ['--mount', '--propagation', 'slave', '/bin/sh', '-c', HOLD, 'sh']
-    const holder = spawn(unshare, [...args, mount, MAP, place.real], {
+    const holder = spawn(unshare, [...args, mount, umount, MAP, place.real], {
       ...{ cwd: '/', env: {}, stdio: ['pipe', 'pipe', 'ignore'] },
     })
     holder.on('error', () => {})

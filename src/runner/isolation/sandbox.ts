@@ -24,7 +24,7 @@ import type { CheckHome } from './check-homes.ts'
 export type OwnUser = {
   /** Its id and that of its group. */
   readonly id: number
-} & Readonly<Record<'unshare' | 'mount' | 'nsenter', string>>
+} & Readonly<Record<'unshare' | 'mount' | 'umount' | 'nsenter', string>>
 
 /** What an isolated command sees and may do, as the runner needs it. */
 export type Sandbox = {

@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdir, mkdtemp, readdir, readFile, realpath, rm, writeFile } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
@@ -16,7 +16,7 @@ import { ATTACKS, type Target } from './attacks.ts'
 /**
  * Plays the server: it has a key in its environment, a data folder, a home and sockets, and lets the model run the
  * attacks. Prints the outcome of each as a line of JSON. Arguments: the level, the way (`tool`: what the attack names, or
- * `bash_exec`; `check`: the check of a goal), and names of attacks (all if there are none).
+ * `bash_exec`; `check`: the check of a goal), and names of attacks (all if there are none). PROJECT_OWNER: whose the project is.
  */
 const [level = 'auto', way = 'tool', ...names] = process.argv.slice(2)
 const base = await realpath(await mkdtemp(join(tmpdir(), 'retrai-attack-')))
@@ -40,6 +40,8 @@ for (const [path, text] of Object.entries(FILES)) {
   await mkdir(join(at(path), '..'), { recursive: true })
   await writeFile(at(path), text)
 }
+const { PROJECT_OWNER } = process.env
+if (PROJECT_OWNER !== undefined) execFileSync('chown', ['-R', PROJECT_OWNER, at('project')])
 const listening = async (where: number | string) => {
   const server = createServer((socket) => socket.on('error', () => {}).end('CANARY_API'))
   server.listen(where)

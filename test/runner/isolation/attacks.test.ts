@@ -11,6 +11,7 @@ import { ATTACKS } from './attacks.ts'
 const run = promisify(execFile)
 const ROOT = join(import.meta.dirname, '../../..')
 const isRoot = process.getuid?.() === 0
+const ORDINARY = 1500
 
 const Outcome = z.object({
   name: z.string(),
@@ -31,6 +32,7 @@ async function attack(
   uid: number | null,
   way: 'tool' | 'check',
   names: readonly string[] = [],
+  env: Readonly<Record<string, string>> = {},
 ): Promise<Outcome[]> {
   const args = ['test/runner/isolation/attack-process.ts', level, way, ...names]
   const folder = await realpath(await mkdtemp(join(tmpdir(), 'retrai-attacks-')))
@@ -54,7 +56,7 @@ async function attack(
   try {
     const { stdout } = await run(file ?? '', rest, {
       ...{ cwd: ROOT, maxBuffer: 64 * 1024 * 1024 },
-      env: { ...process.env, CANARY_ENV: 'CANARY_ENV' },
+      env: { ...process.env, CANARY_ENV: 'CANARY_ENV', ...env },
     })
     const [chosen = '', ...lines] = stdout.trim().split('\n')
     expect(JSON.parse(chosen)).toMatchObject({ level })
@@ -71,6 +73,19 @@ chmod 755 "$folder"
 mkdir "$folder/root" "$folder/node"
 mount --bind "$root" "$folder/root"
 mount --bind "$node" "$folder/node"
+secret() {
+  echo CANARY_ETC >"$folder/$1"
+  chown "$2" "$folder/$1"
+  chmod "$3" "$folder/$1"
+  [ ! -e "$4" ] || mount --bind "$folder/$1" "$4"
+}
+secret groups 0:0 644 /etc/gshadow
+secret passwords ${ORDINARY}:0 600 /etc/security/opasswd
+secret machine 0:${ORDINARY} 640 /etc/machine-id
+mkdir "$folder/ssh"
+secret ssh/key 0:0 644 /etc/none
+chmod 711 "$folder/ssh"
+[ ! -e /etc/ssh ] || mount --bind "$folder/ssh" /etc/ssh
 cd "$folder/root"
 exec env -u NODE_OPTIONS PATH="$folder/node/bin:/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin" setpriv --reuid "$uid" --regid "$uid" --clear-groups node "$@"
 `
@@ -82,7 +97,7 @@ const won = ({ output }: Outcome): boolean => /WON|CANARY/.test(output)
 const USERS: readonly (readonly [user: string, uid: number | null])[] = isRoot
   ? [
       ['root', null],
-      ['an ordinary user', 1500],
+      ['an ordinary user', ORDINARY],
     ]
   : [['an ordinary user', null]]
 
@@ -107,6 +122,19 @@ describe.skipIf(isMissing('bwrap')).each(WAYS)('in a container of $user, $how', 
     if (exitCode !== undefined && way === 'tool') expect(outcome?.exitCode).toBe(exitCode)
   })
 })
+
+test.runIf(isRoot && !isMissing('bwrap'))(
+  'in a project of an ordinary user, a root server shows no secrets of the system either',
+  async () => {
+    const names = ATTACKS.flatMap(({ name }) => (name.startsWith('read secrets') ? [name] : []))
+    const env = { PROJECT_OWNER: String(ORDINARY) }
+    const outcomes = await attack('namespaces', null, 'tool', names, env)
+    expect(outcomes.map(({ name }) => name)).toContain(
+      'read secrets of the system that its user could read',
+    )
+    expect(outcomes.filter(won)).toEqual([])
+  },
+)
 
 /** What Landlock cannot hold is in docs/security.md. */
 test.skipIf(isMissing('landlock')).each(USERS)(

@@ -238,6 +238,12 @@ export const ATTACKS: readonly Attack[] = [
     real: 'root',
   },
   {
+    // The test has made them readable: to all, to the ordinary user, to his group, and in a folder that cannot be listed.
+    name: 'read secrets of the system that its user could read',
+    script: 'cat /etc/gshadow /etc/security/opasswd /etc/machine-id /etc/ssh/key',
+    real: 'root',
+  },
+  {
     name: 'reach the API on loopback',
     landlock: true,
     script: each(

@@ -95,6 +95,12 @@ describe.runIf(process.getuid?.() === 0 && !isMissing('bwrap'))('in a project of
     expect(result.stdout).toBe('0\n')
   })
 
+  test('only what everybody may read is covered: the kernel refuses the rest', async () => {
+    const { bash } = await place()
+    const { output } = await bash('cat /etc/shadow; grep -c " /etc/shadow " /proc/self/mountinfo')
+    expect(output).toMatch(/^cat: \/etc\/shadow: Permission denied\n0\n$/)
+  })
+
   test('a home that an earlier version left as that of root can be used', async () => {
     const { bash, isolation } = await place()
     await bash('echo old >~/old', { run: 'run' })
