@@ -30,9 +30,9 @@ export const privateKeys: Finder = {
     }
     return null
   },
-  // Every key but the last ends before the next one begins.
+  // Every key but the last ends before the next one begins. Most texts have none, and indexOf is the faster one to see that.
   undecided: (text, from) => {
-    const at = text.lastIndexOf(ARMOUR)
+    const at = text.indexOf(ARMOUR, from) === -1 ? -1 : text.lastIndexOf(ARMOUR)
     return at >= from && isOpen(text, at) ? at : startOfPrefix(text, from, PREFIXES)
   },
 }
