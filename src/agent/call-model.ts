@@ -12,9 +12,7 @@ import type { RunSession, StepResult } from './run-session.ts'
 import { compactIfDue } from './summaries.ts'
 import { writeReply } from './under-way.ts'
 
-/**
- * Records the next reply of the model, or why it gave no reply. If the conversation is too long, it is summarized first.
- */
+/** Records the model's next reply, or why it gave none. If the conversation is too long, it is summarized first. */
 export async function callModel(
   session: RunSession,
   effects: Effects,

@@ -5,10 +5,7 @@ import type { ModelCatalogue } from './model/catalogue.ts'
 
 /** Why this server should not claim a run. */
 export type Obstacle = {
-  /**
-   * `cannot_work`: this server cannot work on the run. `only_fallback`: it may, if no other server can call the first
-   * model.
-   */
+  /** `cannot_work`: it cannot work on the run. `only_fallback`: it can, if no other can call the first model. */
   readonly type: 'cannot_work' | 'only_fallback'
   /** A sentence with advice. */
   readonly reason: string

@@ -125,10 +125,7 @@ export function planRun(
 
 const NO_MCP = { configuration: NO_SERVERS, own: 'none' } as const
 
-/**
- * A run works from its first record, which is masked, so it must not need a secret in it. The messages quote the masked
- * form.
- */
+/** A run works from its masked first record, so it must not need a secret in it. The messages quote the masked form. */
 function secretProblems(config: RunConfig): Problem[] {
   const masked = maskPayload(config, processMask.text)
   const problem = (field: string, what: string, text: string): Problem => {

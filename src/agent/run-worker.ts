@@ -29,9 +29,7 @@ export type WorkerDeps = {
   readonly wasStopped: (claimant: string) => boolean
 }
 
-/**
- * Limits how many runs are worked on at once: of all runs, and of those that were interrupted by more than one crash.
- */
+/** Limits how many runs are worked on at once: of all runs, and of those that more than one crash interrupted. */
 export type Turns = { readonly all: Semaphore; readonly suspects: Semaphore }
 
 /** This process, as `run_claimed` names it. */
@@ -54,9 +52,7 @@ type End = { readonly status: string; readonly reason: string }
 export class RunWorker {
   /** Resolves when the work on the run is over. */
   readonly done: Promise<void>
-  /**
-   * Set if something happened that this worker may not have seen: the run must then be taken up once more, from this.
-   */
+  /** Set if something happened that this worker may not have seen: the run must then be taken up again, from this. */
   again: From | null = null
   readonly #runId: string
   readonly #from: From

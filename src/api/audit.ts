@@ -83,10 +83,7 @@ export const Checkpoint = sealed('retrai.checkpoint.v1', {
 }).meta({ id: 'Checkpoint' })
 export type Checkpoint = z.infer<typeof Checkpoint>
 
-/**
- * The length of a run, and the hash of its last record. The head of a ledger has the name of the ledger's stream
- * as its run id.
- */
+/** The length of a run, and the hash of its last record. The run id of a ledger's head is the name of its stream. */
 export const RunHead = z
   .strictObject({
     run_id: z.union([z.uuid(), z.enum(LEDGERS.map(ledgerStream))]),

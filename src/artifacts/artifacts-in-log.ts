@@ -13,10 +13,7 @@ import type { ArtifactSource, Artifacts } from './artifacts.ts'
 const KIND = 'artifact_chunk'
 /** In Base64 they are 800 kB, which fits into one append. */
 const CHUNK_BYTES = 600_000
-/**
- * How long the server tries to keep an artifact while the store is away, milliseconds: longer than the election of a
- * leader.
- */
+/** How long the server tries to keep an artifact without the store, in ms: longer than the election of a leader. */
 const PATIENCE_MS = 60_000
 const RETRY_MS: PauseBoundsMs = [100, 5_000]
 

@@ -96,9 +96,7 @@ export async function* follow<T>({
   }
 }
 
-/**
- * Whether this side gave up the connection, because more came than the consumer could take, or nothing came for a while.
- */
+/** Whether this side gave up the connection, because more came than the consumer could take, or nothing for a while. */
 const wasGivenUp = ({ ending, opened }: Connection): boolean =>
   ending.type === 'overflow' || (ending.type === 'timed_out' && opened)
 

@@ -62,9 +62,7 @@ export type Runs = {
     options?: Signal,
   ): Answered<RunAndStatus>
   abort(runId: string, why?: Why, options?: Signal): Answered<RunAndStatus>
-  /**
-   * Redacts texts of a record for ever. The pointer (RFC 6901) begins at the payload. Repeating the call is safe.
-   */
+  /** Redacts texts of a record for ever. The pointer (RFC 6901) begins at the payload. Repeating the call is safe. */
   redact(runId: string, what: RedactRun, options?: Signal): Answered<RedactedRecord>
   /**
    * Says something to the agent of a run: its next request to the model holds it. With an idempotency key, the same

@@ -55,10 +55,7 @@ function create(record: RecordOf<'run_created'>): RunState {
   }
 }
 
-/**
- * A crash counts against the check or call that was under way in the process, not against the wait for a model or a
- * sub-agent.
- */
+/** A crash counts against the check or call under way in the process, not against the wait for a model or sub-agent. */
 function crashesAfter(state: RunState, { payload }: RecordOf<'run_claimed'>): number {
   const { phase, crashes } = state
   const isCalling = phase.type === 'acting' && phase.open !== null && subagentOf(state) === null

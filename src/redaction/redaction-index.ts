@@ -90,10 +90,7 @@ type Hides = {
 /** Pauses of a subscription until the redactions can be read. */
 const RETRY_MS: PauseBoundsMs = [100, 1_000]
 
-/**
- * The store as all but the redactor read it: without redacted strings, even if the store still has them or cannot
- * erase them.
- */
+/** The store as all but the redactor read it: without redacted strings, even if it still has or cannot erase them. */
 export function withRedactions(store: EventStore, redactor: Hides): EventStore {
   const apply = (event: RecordedEvent): RecordedEvent => redactor.apply(event)
   return {

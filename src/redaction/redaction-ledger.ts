@@ -4,9 +4,7 @@ import { OWN_STREAM_PREFIX } from '../domain/records.ts'
 import type { Logged } from '../log/codec.ts'
 import type { StreamDefinition } from '../log/decider.ts'
 
-/**
- * Strings of a record are redacted. It is appended before that happens, so that no string disappears without an entry.
- */
+/** Strings of a record are redacted. It is appended before that happens: no string disappears without an entry. */
 export const Redaction = z.strictObject({
   kind: z.literal('redacted'),
   ts: z.number().nonnegative(),

@@ -78,10 +78,7 @@ async function* foldInThread(task: Task, signal: AbortSignal): AsyncGenerator<Ba
   }
 }
 
-/**
- * Folds a log from a position on, one window of positions at a time. Yields full batches, the rest, and null after each
- * window.
- */
+/** Folds a log from a position on, window by window. Yields full batches, the rest, and null after each window. */
 export function* foldLog(
   scan: LogScan,
   { after, damaged, window }: Omit<Task, 'file'> & { readonly window: number },

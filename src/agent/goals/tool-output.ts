@@ -203,10 +203,7 @@ const withoutFrames = (output: string): string =>
     .join('\n')
     .trim()
 
-/**
- * Reads the output of `go test -json`. `printed` is the output for people, `events` the number of lines that could be
- * read.
- */
+/** Reads the output of `go test -json`. `printed` is the output for people, `events` counts the readable lines. */
 export function parseGoTest(stdout: string): {
   readonly summary: TestSummary
   readonly printed: string

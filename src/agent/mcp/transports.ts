@@ -70,10 +70,7 @@ export class StdioTransport implements Transport {
   onclose?: () => void
   onerror?: (error: Error) => void
   onmessage?: NonNullable<Transport['onmessage']>
-  /**
-   * By these two, the SDK knows that this is a program: if it does not answer the first question, the SDK asks in the old
-   * way.
-   */
+  /** These two mark a program for the SDK: if it does not answer the first question, it is asked in the old way. */
   readonly pid = null
   readonly stderr = null
   readonly #starting: () => Promise<RunningProcess>

@@ -33,9 +33,7 @@ export interface ReplyReader {
   read(message: unknown): Result<readonly ModelPart[], Complaint>
   /** Takes a response that is not a stream. It is the whole reply. */
   readWhole(message: unknown): Result<readonly ModelPart[], Complaint>
-  /**
-   * `open`: the reply is not whole yet. `may_end`: it is, if the stream ends here. `ended`: its last message was read.
-   */
+  /** `open`: the reply is not whole. `may_end`: it is if the stream ends here. `ended`: its last message is read. */
   readonly state: 'open' | 'may_end' | 'ended'
   /** The reply, if `state` is not `open`. */
   reply(): Result<RawReply, Complaint>

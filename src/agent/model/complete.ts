@@ -106,10 +106,7 @@ function withEnd({ text, toolCalls, finishReason }: RawReply): Ended {
   }
 }
 
-/**
- * The items of a whole reply. Items of a reply that is not whole are not sent back: a provider would want results of its
- * calls.
- */
+/** The items of a whole reply. The items of others are not sent back: a provider would want results of their calls. */
 function keptItems(
   { items }: RawReply,
   { finishReason }: Ended,

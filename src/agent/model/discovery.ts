@@ -16,10 +16,7 @@ const MAX_MODELS = 500
 
 type Source = { readonly url: string; readonly apiKey: string | undefined; readonly prefix: string }
 
-/**
- * Returns a function that asks the operator's endpoint and Ollama which models they have. An endpoint that does not answer has
- * none.
- */
+/** Makes a function that asks the operator's endpoint and Ollama for their models. One that is silent has none. */
 export function discoverModels(settings: ModelSettings): () => Promise<readonly string[]> {
   const sources = sourcesOf(settings)
   const ask = async () => (await Promise.all(sources.map(namesAt))).flat()

@@ -120,9 +120,7 @@ async function isLink(path: string): Promise<boolean> {
 /** On Linux, each open file has a path that leads to that file whatever happens to its name. */
 const DESCRIPTORS = existsSync('/proc/self/fd') ? '/proc/self/fd' : null
 
-/**
- * The path of `name` in an open folder, or of the folder itself. It stays in this folder even if its name is swapped.
- */
+/** The path of `name` in an open folder, or of the folder itself. It stays in it even if its name is swapped. */
 export function pathIn({ file, real }: OpenedPath, name = '.'): string {
   return join(DESCRIPTORS === null ? real : join(DESCRIPTORS, String(file.fd)), name)
 }

@@ -116,9 +116,7 @@ class ServerCheck {
     return code === 'run_not_found' ? ok() : err(message)
   }
 
-  /**
-   * Reads runs that other runs name and that were not listed or not read so far: they may have begun or continued since.
-   */
+  /** Reads runs that other runs name and that were not listed or read yet: they may have begun or continued since. */
   async families(): Promise<Result<void, string>> {
     for (const runId of this.#family.unseen()) {
       const done = await this.run(runId)

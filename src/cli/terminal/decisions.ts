@@ -15,9 +15,7 @@ const SHOWN_DIGITS = 16
 export const shownHash = ({ call_sha256 }: WaitingCall): string =>
   call_sha256.slice(0, SHOWN_DIGITS)
 
-/**
- * The call that a person decides about: all its arguments, each line after a bar, so that no line looks like one of ours.
- */
+/** The call that a person decides about: all arguments, each line after a bar, so that none looks like one of ours. */
 export function callLines(waiting: WaitingCall): string[] {
   const { call, content, rule, doubt } = waiting
   const { reason, by } = content

@@ -24,10 +24,7 @@ const headerSize = (payload: number): number => (payload <= SHORT ? 2 : payload 
 /** Bytes of the frame of a payload. */
 export const frameSize = (payload: number): number => headerSize(payload) + payload
 
-/**
- * Memory that holds frames one after the other. Adjacent frames are sent together, to any number of
- * sockets, without a copy.
- */
+/** Memory that holds frames one after the other. Adjacent frames go out together, to many sockets, without a copy. */
 export class FrameBuffer {
   readonly #memory: Buffer
   #used = 0
@@ -145,10 +142,7 @@ export function refusalFrame(runId: string, seq: number, ts: number, message: st
   return Buffer.from(json.slice(0, -1) + placeSuffix(seq))
 }
 
-/**
- * The frame between history and live, for clients that ask for it. It is not a record, and has no
- * iteration, ts or payload.
- */
+/** The frame between history and live, for clients that ask for it. Not a record: no iteration, ts or payload. */
 export function caughtUpFrame(runId: string, seq: number): Buffer {
   return Buffer.from(JSON.stringify({ kind: 'caught_up', run_id: runId, seq }))
 }

@@ -10,10 +10,7 @@ import { sha256 } from '../../lib/sha256.ts'
 import { ProblemError } from '../problems/problem.ts'
 import { EVENT_STREAM } from '../replies/format.ts'
 
-/**
- * What each operation shows of the log, for the access log. A test fails if an operation that shows something is
- * missing.
- */
+/** What each operation shows of the log, for the access log. A test fails if one that shows something is missing. */
 export const SHOWN: Readonly<Record<string, GrantedKind>> = {
   listRuns: 'runs_listed',
   getRun: 'run_read',
@@ -151,10 +148,7 @@ class Recorded implements Watched {
   }
 }
 
-/**
- * The most characters of a query that are recorded. For a longer query, its beginning and a hash of the whole are
- * recorded.
- */
+/** The most characters of a query that are recorded. A longer one is cut, and a hash of the whole is recorded too. */
 const MAX_ASKED_CHARS = 300
 const HASH_DIGITS = 32
 

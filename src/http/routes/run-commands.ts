@@ -51,6 +51,19 @@ export function command(
     })
 }
 
+const CHANGE_PROBLEMS = [
+  'invalid_request',
+  'run_not_found',
+  'run_ended',
+  'seen_otherwise',
+  ...COMMAND_PROBLEMS,
+] as const
+
+const ANSWER_PROBLEMS = [
+  ...(['forbidden', 'starter_may_not_answer', 'not_awaiting_human', 'stale_decision'] as const),
+  ...CHANGE_PROBLEMS,
+] as const
+
 /** POST /api/runs/{run_id}/resume */
 export function resumeRun(app: ZodApp, deps: AppDeps): void {
   app.route({
@@ -69,17 +82,7 @@ export function resumeRun(app: ZodApp, deps: AppDeps): void {
       body: ResumeRun,
       response: {
         200: described('The decision is in the log', ResumedRun),
-        ...problems(
-          'invalid_request',
-          'forbidden',
-          'starter_may_not_answer',
-          'run_not_found',
-          'not_awaiting_human',
-          'stale_decision',
-          'seen_otherwise',
-          'run_ended',
-          ...COMMAND_PROBLEMS,
-        ),
+        ...problems(...ANSWER_PROBLEMS),
       },
     },
     handler: async (request, reply) => {
@@ -111,19 +114,7 @@ export function answerApproval(app: ZodApp, deps: AppDeps): void {
       body: AnswerApproval,
       response: {
         200: described('The answer is in the log', AnsweredApproval),
-        ...problems(
-          'invalid_request',
-          'forbidden',
-          'starter_may_not_answer',
-          'run_not_found',
-          'not_awaiting_human',
-          'stale_decision',
-          'other_call',
-          'rule_stays',
-          'seen_otherwise',
-          'run_ended',
-          ...COMMAND_PROBLEMS,
-        ),
+        ...problems('other_call', 'rule_stays', ...ANSWER_PROBLEMS),
       },
     },
     handler: async (request, reply) => {
@@ -144,14 +135,6 @@ export function answerApproval(app: ZodApp, deps: AppDeps): void {
     },
   })
 }
-
-const CHANGE_PROBLEMS = [
-  'invalid_request',
-  'run_not_found',
-  'run_ended',
-  'seen_otherwise',
-  ...COMMAND_PROBLEMS,
-] as const
 
 /** POST /api/runs/{run_id}/abort */
 export function abortRun(app: ZodApp, deps: AppDeps): void {

@@ -136,10 +136,7 @@ const AT_END_PX = 60
 /** Scrolling this soon after a person has touched the page is that person's. */
 const BY_HAND_MS = 500
 
-/**
- * Whether the page follows the end of a growing list: until a person scrolls away from it, and
- * again once the end is in sight.
- */
+/** Whether the page follows the end of a growing list: until a person scrolls away, and again with the end in sight. */
 function useStickiness(scroller: RefObject<HTMLElement | null>) {
   const stick = useRef(true)
   const touched = useRef(0)
