@@ -156,6 +156,7 @@ export class BundleReading {
   async #readRecords(path: string, body: HashedBody): Promise<void> {
     const runId = this.#proof?.run_id ?? this.#manifest?.run_id
     if (runId === undefined) return
+    this.#pool.expect(this.#proof?.length ?? 0)
     this.#records ??= new RecordsCheck(runId, this.#pool, {
       ...this.#observers,
       onRecord: (record) => {

@@ -29,8 +29,10 @@ type Ahead<I> = {
   readonly prepared: ReturnType<typeof prepare> | null
 }
 
-/** Less is verified before a thread would be ready. In bytes. */
-const START_AFTER_BYTES = 4 * 1024 * 1024
+/** In the time that a thread needs until it is as fast as the caller, the caller verifies this much. In bytes. */
+const START_AFTER_BYTES = 16 * 1024 * 1024
+/** If so many records are expected, the threads start at once. */
+const MANY_RECORDS = 30_000
 /** More threads than these would wait for each other, because they put the records in order. */
 const MAX_THREADS = 4
 /** How many batches may wait for a thread. */
@@ -38,7 +40,7 @@ const AT_ONCE = 2
 /** What is read ahead has about this size at most. */
 const MAX_AHEAD_BYTES = 1024 * 1024
 /** Of a thread: batches need little. One that needs more is lost, and the caller verifies what it had. */
-const HEAP = { maxYoungGenerationSizeMb: 8, maxOldGenerationSizeMb: 128 }
+const HEAP = { maxYoungGenerationSizeMb: 16, maxOldGenerationSizeMb: 128 }
 
 /**
  * Verifies batches of records, in threads and in the thread of the caller. Most of the work needs no order. The rest,
@@ -50,7 +52,7 @@ export class ContentsPool implements Disposable {
   #threads: readonly Thread[] = []
   #seenBytes = 0
 
-  /** @param size how many threads are started after some megabytes */
+  /** @param size how many threads are started after some megabytes, or before many records */
   constructor(size = Math.min(availableParallelism() - 1, MAX_THREADS)) {
     this.#size = size
   }
@@ -79,6 +81,11 @@ export class ContentsPool implements Disposable {
       // The threads have further callers.
       for (const { sent } of queue) if (sent?.isOrdered === false) sent.thread.follow(1, new Map())
     }
+  }
+
+  /** Starts the threads if they are worth it for so many records. */
+  expect(records: number): void {
+    if (records >= MANY_RECORDS) void this.start()
   }
 
   /** Starts the threads. */
