@@ -1,4 +1,4 @@
-import { Result, type ResultAsync } from 'neverthrow'
+import { err, ok, Result, type ResultAsync } from 'neverthrow'
 import { BrokenInvariant } from '../domain/errors.ts'
 import { evolve } from '../domain/evolve.ts'
 import { RunRecord } from '../domain/records.ts'
@@ -82,10 +82,11 @@ export function foldLogged(
   run: LoadedRun | null,
   logged: LoggedRecord,
 ): Result<LoadedRun, DamagedRecord> {
-  return foldRecord(runStream(runId), foldedRun(run), logged).map(({ state, head }) => {
-    if (state === null) throw new BrokenInvariant('a record leaves a run without a state')
-    return { state, head }
-  })
+  const folded = foldRecord(runStream(runId), foldedRun(run), logged)
+  if (folded.isErr()) return err(folded.error)
+  const { state, head } = folded.value
+  if (state === null) throw new BrokenInvariant('a record leaves a run without a state')
+  return ok({ state, head })
 }
 
 /**

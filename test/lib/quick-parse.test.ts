@@ -119,6 +119,14 @@ describe('other schemas', () => {
     expectAsZod(schema, {})
   })
 
+  test('a UUID that is asked for again makes no other text one', () => {
+    const schema = z.strictObject({ a: z.uuid() })
+    const id = '0b0b6a3e-5d0a-4c57-8f4e-2f6f0b0c7a11'
+    for (const a of [null, '', id, id, null, '', `${id}0`, id.toUpperCase()]) {
+      expectAsZod(schema, { a })
+    }
+  })
+
   test('reads no member that an object inherits', () => {
     const schema = z.strictObject({ a: z.string() })
     expectAsZod(schema, Object.create({ a: 'b' }))
