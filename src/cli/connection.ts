@@ -8,6 +8,7 @@ import { createOpener } from '../client/call.ts'
 import { type Client, createClient, type RequestError, readBaseUrl } from '../client/index.ts'
 import { CLIENT_LIMITS } from '../client/limits.ts'
 import { chunksOf, textOf } from '../client/lines.ts'
+import { shellWord } from '../lib/shell-word.ts'
 import { defaultSocket } from '../server/data-folder.ts'
 import { parseSettings } from '../server/read-settings.ts'
 import { EXIT, PLAIN_EXIT_CODES } from './terminal/exit-codes.ts'
@@ -116,8 +117,7 @@ export function connect({ server }: ServerOptions): Result<Connection, string> {
 }
 
 /** Quoted for a shell: a server must not make a person paste a command of its own. */
-const quoted = (arg: string): string =>
-  /^[\w@%+=:,./-]+$/.test(arg) ? arg : `'${arg.replaceAll("'", "'\\''")}'`
+const quoted = (arg: string): string => (/^[\w@%+=:,./-]+$/.test(arg) ? arg : shellWord(arg))
 
 /** What is wrong with a call, and what to do. */
 function explain(error: RequestError): string {

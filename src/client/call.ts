@@ -26,6 +26,8 @@ type Answer<T> = {
 
 /** What every call takes. */
 export type Signal = { readonly signal?: AbortSignal | undefined }
+/** With a key, the same request can be sent again safely: it has its effect only once. */
+export type Repeatable = Signal & { readonly idempotencyKey?: string | undefined }
 export type Answered<T> = ResultAsync<T, RequestError>
 export type Bytes = ReadableStream<Uint8Array<ArrayBuffer>>
 
@@ -39,7 +41,7 @@ export type Rest = {
     path: string,
     body: unknown,
     schema: z.ZodType<T>,
-    options?: Signal,
+    options?: Repeatable,
   ): Answered<T>
   /** A body that is not JSON. Only its beginning must come in time: the caller reads it as it comes. */
   open(path: string, accept: string, options?: Signal): Answered<Bytes>
@@ -52,8 +54,10 @@ export function createRest(options: CallerOptions): Rest {
     call,
     get: (path, schema, { signal } = {}) =>
       call({ method: 'GET', path, schema, signal }).map(({ value }) => value),
-    send: (method, path, body, schema, { signal } = {}) =>
-      call({ method, path, body, schema, signal }).map(({ value }) => value),
+    send: (method, path, body, schema, { idempotencyKey: key, signal } = {}) => {
+      const headers = key === undefined ? {} : { 'idempotency-key': key }
+      return call({ method, path, body, headers, schema, signal }).map(({ value }) => value)
+    },
     open: (path, accept, { signal } = {}) => open({ path, accept, signal }),
   }
 }

@@ -17,7 +17,15 @@ import {
   RunDetails,
   RunSummary,
 } from '../api/runs.ts'
-import { type Answered, cursorOf, queryOf, type Rest, runPath, type Signal } from './call.ts'
+import {
+  type Answered,
+  cursorOf,
+  queryOf,
+  type Repeatable,
+  type Rest,
+  runPath,
+  type Signal,
+} from './call.ts'
 
 /** What to run. The server has defaults for the optional fields. */
 export type RunRequest = CreateRun
@@ -45,10 +53,7 @@ export type RunPage = { readonly runs: readonly RunSummary[]; readonly next: str
 /** The calls of /api/runs. */
 export type Runs = {
   /** With an idempotency key, the same request can be repeated safely: it starts only one run. */
-  create(
-    request: RunRequest,
-    options?: Signal & { readonly idempotencyKey?: string | undefined },
-  ): Answered<RunAndStatus>
+  create(request: RunRequest, options?: Repeatable): Answered<RunAndStatus>
   list(query?: RunQuery, options?: Signal): Answered<RunPage>
   /** The run as it is now or, with `at`, as it was after the record with that seq. */
   get(runId: string, options?: Signal & { readonly at?: number | undefined }): Answered<RunDetails>
@@ -68,26 +73,14 @@ export type Runs = {
    * Says something to the agent of a run: its next request to the model holds it. With an idempotency key, the same
    * message can be sent again safely.
    */
-  send(
-    runId: string,
-    message: SendMessage,
-    options?: Signal & { readonly idempotencyKey?: string | undefined },
-  ): Answered<RecordedMessage>
+  send(runId: string, message: SendMessage, options?: Repeatable): Answered<RecordedMessage>
   /** Takes effect at the next step of the run. */
   configure(runId: string, changes: ConfigureRun, options?: Signal): Answered<RunDetails>
 }
 
 export function createRuns({ call, get, send }: Rest): Runs {
   return {
-    create: (body, { idempotencyKey, signal } = {}) =>
-      call({
-        method: 'POST',
-        path: '/api/runs',
-        body,
-        headers: idempotencyKey === undefined ? {} : { 'idempotency-key': idempotencyKey },
-        schema: RunAndStatus,
-        signal,
-      }).map(({ value }) => value),
+    create: (body, options) => send('POST', '/api/runs', body, RunAndStatus, options),
     list: (query = {}, { signal } = {}) =>
       call({
         method: 'GET',
@@ -107,15 +100,8 @@ export function createRuns({ call, get, send }: Rest): Runs {
       send('POST', runPath(runId, `/approvals/${seq}`), body, AnsweredApproval, options),
     abort: (runId, body = {}, options) =>
       send('POST', runPath(runId, '/abort'), body, RunAndStatus, options),
-    send: (runId, body, { idempotencyKey, signal } = {}) =>
-      call({
-        method: 'POST',
-        path: runPath(runId, '/messages'),
-        body,
-        headers: idempotencyKey === undefined ? {} : { 'idempotency-key': idempotencyKey },
-        schema: RecordedMessage,
-        signal,
-      }).map(({ value }) => value),
+    send: (runId, body, options) =>
+      send('POST', runPath(runId, '/messages'), body, RecordedMessage, options),
     redact: (runId, body, options) =>
       send('POST', runPath(runId, '/redact'), body, RedactedRecord, options),
     configure: (runId, body, options) =>

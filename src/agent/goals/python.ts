@@ -1,5 +1,6 @@
 import { join, relative } from 'node:path'
 import { counted } from '../../lib/counted.ts'
+import { shellWord } from '../../lib/shell-word.ts'
 import { FIT, type Fit, type Goal, type GoalContext, type GoalVerdict } from './goal.ts'
 import { type JUnitCase, summarize } from './junit.ts'
 import { parseApart, toResult } from './parse-apart.ts'
@@ -37,8 +38,6 @@ async function programs(cwd: string, options: readonly string[]): Promise<[Progr
   return own === null ? [...system] : [asModule(join(cwd, own)), ...system]
 }
 
-const quoted = (option: string): string => `'${option.replaceAll("'", `'"'"'`)}'`
-
 async function runPytest(context: GoalContext, folder: string, report: string) {
   const options = [
     '-q',
@@ -60,7 +59,7 @@ async function runPytest(context: GoalContext, folder: string, report: string) {
     // After an edit within the same second, Python would still run the old bytecode.
     env: { PYTHONDONTWRITEBYTECODE: '1' },
     // The command of a run may be anything that starts pytest, such as `uv run pytest tests/unit`.
-    envOfCommand: { PYTEST_ADDOPTS: options.map(quoted).join(' ') },
+    envOfCommand: { PYTEST_ADDOPTS: options.map(shellWord).join(' ') },
   })
 }
 

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import * as z from 'zod'
 import { splitCommand } from '../../domain/approvals/split-command.ts'
 import { NulFree } from '../../domain/fields.ts'
+import { shellWord } from '../../lib/shell-word.ts'
 import { withTemporaryFolder } from '../../lib/temporary-folder.ts'
 import { type CommandResult, overLimit } from '../../runner/command.ts'
 import { projectPath } from './confine.ts'
@@ -123,9 +124,6 @@ export const bashExec = defineTool({
   },
 })
 
-/** As a word of bash. */
-const quoted = (word: string): string => `'${word.replaceAll("'", "'\\''")}'`
-
 const TIMEOUT_MS = 600_000
 const VIRTUAL_ENVIRONMENTS = ['.venv', 'venv']
 
@@ -155,7 +153,7 @@ export const runPytest = defineTool({
       .optional()
       .describe('Arguments of pytest, one an item, such as ["-x", "tests/test_cart.py"]'),
   }),
-  touches: ({ args = [] }) => ({ commands: [['pytest', ...args.map(quoted)].join(' ')] }),
+  touches: ({ args = [] }) => ({ commands: [['pytest', ...args.map(shellWord)].join(' ')] }),
   run: async ({ args = [] }, { cwd, signal, runCommand, network, variables: env, onOutput }) => {
     const result = await runCommand({
       file: await pythonOf(cwd),
