@@ -52,8 +52,8 @@ export function recordHash(
 }
 
 /**
- * The same text for a record of a run, put together from fewer pieces: to write it and to hash it takes half of the
- * time. Null for other records.
+ * The same text for a record of a run, from fewer pieces, which halves the time to write and to hash it. Null for other
+ * records.
  */
 function ofRun(
   seq: number,

@@ -180,10 +180,7 @@ export function decodeAs<R>(
   })
 }
 
-/**
- * Reads a stored event of which nobody knows whether its text was altered: compares the text, which is parsed in any
- * case.
- */
+/** Reads a stored event whose text may have been altered: compares the text, which is parsed in any case. */
 export function decodeCompared<R>(
   shape: z.ZodType<R>,
   event: RecordedEvent,

@@ -65,7 +65,7 @@ export function canonicalText(
 type Member = { readonly name: string; readonly prefix: string; readonly step: string }
 type Shape = { readonly names: readonly string[]; readonly members: readonly Member[] }
 
-/** Records have few shapes of objects. The names of each shape are sorted and quoted once. By their first names. */
+/** Records have few shapes of objects, so the names of each are sorted and quoted once. Found by the first name. */
 const SHAPES = new Map<string, readonly Shape[]>()
 /** How many are kept: first names, shapes of each, characters of each shape. */
 const [MAX_FIRST, MAX_ALIKE, MAX_LENGTH] = [100, 20, 1_000] as const

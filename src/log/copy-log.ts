@@ -90,7 +90,7 @@ function* groups(events: readonly RecordedEvent[]): Generator<readonly RecordedE
 
 class Copy {
   readonly #target: StreamStore
-  /** The revision of the next event of streams of the target, as far as that is known. */
+  /** The revisions of the next events of the target's streams, as far as they are known. */
   readonly #ends = new Map<string, number>()
   progress: CopyProgress = { copied: 0, present: 0, leftOut: 0, streams: 0 }
 
@@ -191,7 +191,7 @@ function isSameButForRedactions(one: NewEvent, other: NewEvent): boolean {
   }
 }
 
-/** A store may write the same JSON in another way than the other. */
+/** Two stores may write the same JSON in different ways. */
 function isSameJson(one: string, other: string): boolean {
   return one === other || isDeepStrictEqual(jsonOr(one, one), jsonOr(other, other))
 }

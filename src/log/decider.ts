@@ -35,9 +35,9 @@ export type Author = { readonly commandId: string; readonly principal?: string }
 
 type StoredRecord = { readonly kind: string; readonly payload: object }
 
-/** How often a command is decided again at most because another writer was faster. */
+/** How often at most a command is decided again because another writer was faster. */
 const MAX_CONFLICTS = 50
-/** How many attempts an append gets at most while its outcome is unknown. */
+/** How many attempts at most an append gets while its outcome is unknown. */
 const MAX_ATTEMPTS = 3
 
 export function emptyStream<S>({ initial }: { readonly initial: S }): Folded<S> {

@@ -62,7 +62,7 @@ export function handleCommand(
   })
 }
 
-/** Whether the author started the run, if that matters: if it waits for an answer of somebody else. */
+/** Whether the author started the run. It matters only if the run waits for an answer of somebody else. */
 async function startedBy(
   store: StreamStore,
   run: LoadedRun | null,
@@ -77,7 +77,7 @@ async function startedBy(
   return first.map(([created]) => principal === undefined || created?.meta.principal === principal)
 }
 
-/** How far the sub-agents are that a run waits for, with their own sub-agents. One that the log does not hold is left out. */
+/** The progress of the sub-agents that a run waits for, and of theirs. Those that are not in the log are left out. */
 async function subagentsSoFar(
   store: StreamStore,
   parent: RunState | null,

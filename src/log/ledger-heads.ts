@@ -10,7 +10,7 @@ import {
 import { artifactOfStream } from './artifact-index.ts'
 import type { StreamReader } from './stream-pages.ts'
 
-/** The stream of heartbeats of the servers that share a log. It is no ledger: the store may remove old ones. */
+/** The stream of heartbeats of the servers that share a log. It is not a ledger: the store may remove old ones. */
 export const SERVERS_STREAM = `${OWN_STREAM_PREFIX}servers`
 
 type Head = { readonly revision: number; readonly id: string }

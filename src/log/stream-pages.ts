@@ -85,7 +85,7 @@ export function lastEvent(
 /** A whole log in pages, in the order in which it was appended. */
 export type LogPages = AsyncIterable<Result<readonly RecordedEvent[], StoreFailure>>
 
-/** A store that sends nothing for so long is given up, milliseconds. */
+/** A store that sends nothing for this long, in milliseconds, is given up. */
 const SILENT_MS = 60_000
 
 /** The whole log of a store, up to what is stored when its end is reached. Ends with an error if the store is lost. */

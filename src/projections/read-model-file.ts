@@ -142,7 +142,7 @@ function isInUse(cause: unknown): boolean {
   return resultCode(cause) === SQLITE_BUSY
 }
 
-/** Whether the file must stay: another process has it open, or it is no read model. */
+/** Whether the file must stay: another process has it open, or it is not a read model. */
 function isOfOthers(cause: unknown): boolean {
   return isInUse(cause) || cause instanceof Foreign
 }
@@ -184,7 +184,7 @@ export type Contents = {
   readonly damaged: Set<string>
   logId: string | null
   checkpoint: Checkpoint | null
-  /** Why the previous file was thrown away, if something else than a server had changed it. */
+  /** Why the previous file was thrown away, if something other than a server had changed it. */
   altered: string | null
 }
 
@@ -213,7 +213,7 @@ export function openNew(options: ReadModelOptions, reason: string): Contents {
 
 /**
  * Opens the file. If it is damaged, or another version made it, it is replaced by an empty one.
- * @throws if another process has the file open, it is no read model, or it cannot be created
+ * @throws if another process has the file open, it is not a read model, or it cannot be created
  */
 export function openOrRebuild(options: ReadModelOptions): Contents {
   try {

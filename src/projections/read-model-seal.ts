@@ -11,7 +11,7 @@ export class Altered extends Error {
 const KEY_BYTES = 32
 const MODULUS = 1n << 256n
 
-/** The key of the seals, in a file beside the read model. If it is missing or no key, a new one is written. */
+/** The key of the seals, in a file beside the read model. If it is missing or not a key, a new one is written. */
 export function sealKey(file: string): Buffer {
   try {
     const key = readFileSync(file)

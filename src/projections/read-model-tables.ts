@@ -225,7 +225,7 @@ export class ReadModelTables {
     }
   }
 
-  /** Seals the sum of the rows and the progress. @param before the seals of replaced rows @param after of new ones */
+  /** Seals the sum of the rows and the progress. @param before the seals of replaced rows @param after of the new ones */
   #seal(before: readonly string[], after: readonly string[]): void {
     const rows = summed(SealedProgress.parse(this.#progress.get()).rows, before, after)
     this.#putSeal.run(rows, this.#progressSeal(rows))
@@ -236,7 +236,7 @@ export class ReadModelTables {
     return this.#sealer.of('progress', { ...rest, rows })
   }
 
-  /** @param newRuns those of which there is no row yet, as far as is known */
+  /** @param newRuns the runs that have no row yet, as far as is known */
   #putAll(
     rows: Iterable<RunTableRow>,
     newRuns: ReadonlySet<string> = new Set(),

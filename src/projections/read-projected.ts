@@ -30,7 +30,7 @@ const Place = z.object({
   position: z.string(),
 })
 
-/** A copy that a writer has disturbed is repeated so often at most. */
+/** How often at most a copy is repeated because a writer has disturbed it. */
 const ATTEMPTS = 5
 
 /**

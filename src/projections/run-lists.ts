@@ -54,7 +54,7 @@ export class RunLists {
     return page
   }
 
-  /** To be called when a run was added, or its status or the reason of it changed. */
+  /** To be called when a run was added, or its status or the reason for it changed. */
   forget(): void {
     this.#pages.clear()
   }

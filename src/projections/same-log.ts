@@ -35,7 +35,7 @@ export async function checkLog(deps: LogCheck): Promise<Result<string | null, Lo
   return missing
 }
 
-/** Why the log is not the one of which `last` was projected last; null if it is. */
+/** Why this log is not the one whose event `last` was projected last; null if it is. */
 export async function missingRecord(
   store: EventStore,
   last: Checkpoint | null,

@@ -228,14 +228,14 @@ export class SqliteReadModel implements ReadModel {
     this.#beginGeneration()
   }
 
-  /** Why the file was thrown away, if something else than a server had changed it; null if nothing had. */
+  /** Why the file was thrown away, if something other than a server had changed it; else null. */
   get altered(): string | null {
     return this.#contents.altered
   }
 
   /**
-   * Throws everything that was projected away and begins with an empty file for the same log.
-   * @param altered whether something else than this server had changed the file
+   * Throws away everything that was projected, and begins with an empty file for the same log.
+   * @param altered whether something other than this server had changed the file
    * @throws when no new file can be made
    */
   startOver(reason: string, { altered = false }: { readonly altered?: boolean } = {}): void {

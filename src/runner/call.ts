@@ -33,7 +33,7 @@ export class Call {
   readonly #gaps = { stdout: 0, stderr: 0 }
   /** Bytes of input that the runner takes now. */
   #room = WINDOW_BYTES
-  /** The rest of the input that there was no room for. */
+  /** The rest of the input, for which there was no room. */
   #waiting: { readonly rest: Buffer; readonly done: (error?: Error) => void } | null = null
 
   /** @param send sends frames to the runner, if the call has not ended */

@@ -8,7 +8,7 @@ import type { Ended } from './protocol.ts'
 /** Time for the kernel to end a killed process. One that hangs in a device never ends. */
 export const REAP_MS = 5_000
 
-/** A process with all that comes of it. */
+/** A process with everything that it starts. */
 export type Started = {
   /** Null if it has no input. */
   readonly stdin: Writable | null

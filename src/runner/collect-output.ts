@@ -15,7 +15,7 @@ type Sink = Pick<BoundedText, 'add' | 'skip'>
 type CollectedOutput = {
   readonly stdout: BoundedText
   readonly stderr: BoundedText
-  /** Both in the order in which they came. A character whose bytes came in two chunks stays whole. */
+  /** Both streams in the order in which they came. A character whose bytes came in two chunks stays whole. */
   readonly both: Pick<BoundedText, 'text'>
   readonly bytes: () => number
   /** Resolves when both streams are closed. */
@@ -28,7 +28,7 @@ type CollectedOutput = {
  * `maxTotalBytes`.
  */
 export function collectOutput(
-  /** Of `OutputPiece`s. */
+  /** Streams of `OutputPiece`s. */
   streams: { readonly stdout: Readable; readonly stderr: Readable },
   maxBytes: number,
   {

@@ -21,7 +21,7 @@ export class CommandGroup {
   #limits: GroupLimits | null = null
   #killsBefore = 0
 
-  /** One that nothing is in. Throws what the file system throws. */
+  /** A group without processes. Throws what the file system throws. */
   static take(server: ControlGroup, limits: GroupLimits): CommandGroup {
     const key = JSON.stringify(server)
     const unused = idle.get(key) ?? []

@@ -9,7 +9,7 @@ export const DEFAULT_MAX_BYTES = 1_048_576
 
 /** The limits of every command of a server. */
 export type CommandLimits = Limits & {
-  /** Of all that it prints. */
+  /** The most that a command prints. */
   readonly outputBytes: number
   /** Where control groups of commands are made; null if they cannot be made here. */
   readonly group: ControlGroup | null
@@ -36,11 +36,11 @@ export type Command = {
   readonly project?: string
   /** The run whose home and temporary files it uses; if left out, empty ones, so that nothing written before decides it. */
   readonly run?: string
-  /** In place of an empty home, that of the checks of a run; it counts only if `run` is left out. */
+  /** The home of a run's checks, in place of an empty one. Used only if `run` is left out. */
   readonly checkHome?: CheckHomeOf | null
   /**
-   * Whether it reaches the ports of the background processes of its run on localhost, or is such a process. Otherwise it
-   * reaches only its own.
+   * `joins`: it reaches the ports of its run's background processes on localhost. `opens`: it is such a process. If
+   * left out, it reaches only its own ports.
    */
   readonly localhost?: 'joins' | 'opens'
   /** A folder that was made for this command alone, which counts as a part of its temporary files. */

@@ -5,7 +5,7 @@ import type { Limits, Stop } from './protocol.ts'
 
 const MIB = 1024 * 1024
 const INTERVAL_MS = 500
-/** The part of the time that a look may take: a folder with many files is measured less often. */
+/** The share of time that measuring may take: a folder with many files is measured less often. */
 const MAX_SHARE = 0.05
 const BLOCK_BYTES = 512
 const LOOKS_AT_ONCE = 32

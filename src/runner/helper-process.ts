@@ -66,7 +66,7 @@ export function closeInherited(): void {
   }
 }
 
-/** Of 0 to 19: the server gets about five times the processor time of the runner when both want it. */
+/** Between 0 and 19: the server gets about five times the processor time of the runner when both want it. */
 const NICENESS = 7
 
 /**

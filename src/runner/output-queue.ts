@@ -6,7 +6,7 @@ export type Side = 0 | 1
 /** A piece of output that waits. */
 export type Waiting = OutputPiece & {
   readonly side: Side
-  /** Whether it is of the beginning of its stream, of which nothing is dropped. */
+  /** Whether it belongs to the beginning of its stream, of which nothing is dropped. */
   readonly isHead: boolean
 }
 

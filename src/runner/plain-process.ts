@@ -57,7 +57,7 @@ function gated(request: StartRequest): StartRequest {
 type How = {
   readonly group: CommandGroup | null
   readonly facts: PolicyFacts | null
-  /** Who runs it, if its launcher does not change the user itself. */
+  /** The user who runs it, if its launcher does not change the user itself. */
   readonly user: OpenedProject['user']
 }
 
@@ -117,7 +117,7 @@ function preferForKilling(pid: number): void {
   try {
     writeFileSync(`/proc/${pid}/oom_score_adj`, '500')
   } catch {
-    // It has ended already, or this is no Linux.
+    // It has ended already, or this is not Linux.
   }
 }
 

@@ -14,7 +14,7 @@ export type Program = Omit<Command, 'timeoutMs' | 'maxBytes' | 'onOutput'>
 /** A program that can be started. */
 type PreparedCall = {
   readonly request: Omit<StartRequest, 'timeoutMs' | 'keptBytes'>
-  /** Of all that it prints. */
+  /** The most that it prints. */
   readonly outputBytes: number
   /** How it will be isolated; undefined if it cannot be. */
   readonly policy: () => IsolationPolicy | undefined
@@ -70,6 +70,6 @@ const localhostOf = ({ run, localhost, network = 'none' }: Program): Localhost |
     ? null
     : { key: JSON.stringify([run, network]), opens: localhost === 'opens' }
 
-/** Why a program did not start. Without a message it is bwrap that failed, and that printed why. */
+/** Why a program did not start. Without a message, bwrap failed, and printed why. */
 export const whyNotStarted = ({ message }: NotStarted, printed: string): string =>
   message || notIsolated(printed).message

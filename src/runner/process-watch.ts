@@ -23,7 +23,7 @@ export const canLimitMemory: boolean =
 
 const MIB = 1024 * 1024
 const INTERVAL_MS = 200
-/** The part of the time that a look may take. With many processes a look takes long, so the next one is later. */
+/** The share of time that looks may take. With many processes a look takes long, so the next one is later. */
 const MAX_SHARE = 0.05
 /** While all commands are younger than this, nothing is looked at: most are over by then. */
 const YOUNG_MS = 100
@@ -145,7 +145,7 @@ function members(): Map<number, readonly number[]> {
   for (const name of processNames()) {
     const pid = Number(name)
     if (!Number.isInteger(pid)) continue
-    // Of a process in a container this is enough: it may have left its session and its environment.
+    // For a process in a container this is enough: it may have left its session and its environment.
     const contained = byNamespace.size === 0 ? undefined : byNamespace.get(namespaceOf(pid) ?? '')
     const id = contained ?? (areMarked ? markedWatchOf(pid) : null)
     if (id === undefined) continue

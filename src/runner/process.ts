@@ -41,7 +41,7 @@ export async function runProcess(request: StartRequest, io: ProcessIo): Promise<
   const unwatch = watchProcesses({
     ...{ pid: started.pid, mark: started.mark, namespace: started.namespace },
     ...{ limits: request.limits, kills, onTooMuch },
-    // Whoever is not in a container may move to another group, if he is root.
+    // A process of root that is not in a container may move to another group.
     members: () => (started.mark === null ? (started.group?.members() ?? null) : null),
   })
   const unwatchDisk = watchDisk({ ...writtenBy(request), limits: request.limits, onTooMuch })

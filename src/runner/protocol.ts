@@ -57,7 +57,7 @@ export type StartRequest = {
   readonly timeoutMs: number | null
   /** Whether it has a standard input; otherwise it reads the end of the file at once. */
   readonly hasInput?: boolean
-  /** Bytes of each stream that are of use: of more, the middle is dropped where it is read. */
+  /** How many bytes of each stream are of use: if there are more, the middle is dropped where it is read. */
   readonly keptBytes: number
   readonly limits: Limits
   /** Where its control group is made; null if none can be made here. */
@@ -78,14 +78,14 @@ export type Localhost = {
 
 /** The limits that the runner keeps. */
 export type Limits = {
-  /** Of all processes of the command together. */
+  /** The memory of all processes of the command together. */
   readonly memoryBytes: number
   readonly processes: number
-  /** Of its home and its temporary files together, if they are kept on the disk. */
+  /** The size of its home and its temporary files together, if they are kept on the disk. */
   readonly homeBytes: number
   /** The free space on a disk that it writes to below which it is stopped. */
   readonly freeDiskBytes: number
-  /** Of all commands of the server together. */
+  /** The limits of all commands of the server together. */
   readonly all: { readonly memoryBytes: number; readonly processes: number }
 }
 

@@ -13,7 +13,7 @@ import { Runner } from './runner.ts'
 
 const MIB = 1024 * 1024
 const GIB = 1024 * MIB
-/** Of the machine or its container. */
+/** The memory of the machine or its container. */
 const MEMORY_BYTES = Math.min(totalmem(), process.constrainedMemory() || totalmem())
 
 /** One command may use half of the memory, all together three quarters; nothing else stops what test suites do. */
@@ -91,7 +91,7 @@ async function run(
   }
 }
 
-/** The text of the one stream that was used, as most commands use only one: both in order are the same. */
+/** Most commands use only one stream. Then its text is also that of both in order. */
 const onlyOne = (stdout: string, stderr: string): string | null =>
   stderr === '' ? stdout : stdout === '' ? stderr : null
 

@@ -40,10 +40,10 @@ const ownUserProjects = new OwnUserProjects()
 
 const STREAMS = [FRAME.stdout, FRAME.stderr] as const
 const MUTED = [FRAME.mutedStdout, FRAME.mutedStderr] as const
-/** Of a flood, so much is sent for observers while it lasts. */
+/** How much of a flood is sent for observers while it lasts. */
 const FLOOD_BYTES = 128 * 1024
 const FLOOD_PAUSE_MS = 40
-/** Of the beginning of the output, so much waits here for the server, so that masking it keeps the command waiting for less. */
+/** How much of the beginning of the output waits here for the server, so that masking it delays the command less. */
 const MAX_BACKLOG_BYTES = 16 * 1024 * 1024
 
 class Call {

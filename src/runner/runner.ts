@@ -20,14 +20,14 @@ import {
   type StopCause,
 } from './protocol.ts'
 
-/** How long after its pipe the end of a process is reported, at most. */
+/** How long at most after the end of its pipe the end of a process is reported. */
 const EXIT_MS = 1_000
 
 /** A command that the runner starts. */
 export type RunningCall = {
   /** Its standard input, if it has one. It fails when nothing reads it any more. */
   readonly stdin: Writable
-  /** Of `OutputPiece`s. */
+  /** A stream of `OutputPiece`s. */
   readonly stdout: Readable
   readonly stderr: Readable
   /** Resolves when no process of the command is alive. Never rejects. */

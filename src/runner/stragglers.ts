@@ -56,7 +56,7 @@ function marked(origin: Origin): number[] {
   return pids.filter((pid) => carries(pid, entry))
 }
 
-/** Of more numbers than this, it is cheaper to list the processes that exist. */
+/** For more numbers than this, it is cheaper to list the processes that exist. */
 const MAX_NUMBERS = 256
 /** More processes than any machine starts in a millisecond. */
 const MAX_STARTS_PER_MS = 300

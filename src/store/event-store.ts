@@ -82,7 +82,7 @@ export type OverwriteError =
 
 /**
  * What a subscription delivers. `caught_up` comes when all that is stored at that moment has been delivered, and again
- * each time the subscription fell behind, or lost its store.
+ * after the subscription fell behind or lost its store.
  */
 export type SubscriptionItem =
   | { readonly type: 'events'; readonly events: readonly RecordedEvent[] }

@@ -56,7 +56,7 @@ export class GuardedFiles {
       return false
     }
     note('.retrai.yml')
-    // A file that leads to a repository elsewhere, or a link: what it leads to is no part of the project.
+    // A file that leads to a repository elsewhere, or a link: what it leads to is not a part of the project.
     if (!note('.git')) return found
     note('.git/config')
     if (!note(HOOKS)) return found

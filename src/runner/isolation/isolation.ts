@@ -36,7 +36,7 @@ export type Isolation = {
   readonly fullNetworkProblem: string | null
   /** Why commands in a project of root are root too, as a sentence for people; null if they are not. */
   readonly ownUserProblem: string | null
-  /** Where tools and checks keep what they need for a moment, if the data folder is no place for that. */
+  /** Where tools and checks keep what they need for a moment, if the data folder cannot be used for it. */
   readonly scratchDir: string | null
   readonly network: IsolationPolicy['network']
   /** The isolation that keeps at least a level: this one, or another that passes its trial. The error is a sentence. */
@@ -50,7 +50,7 @@ export type Isolation = {
   ): Promise<Prepared | null>
   /** Removes the home and the temporary files of a run that has ended. Never rejects. */
   forget(runId: string): Promise<void>
-  /** Removes those of all other runs. Never rejects. */
+  /** Removes the homes and temporary files of all other runs. Never rejects. */
   forgetAllBut(runIds: ReadonlySet<string>): Promise<void>
 }
 

@@ -10,9 +10,9 @@ import type { Sandbox } from './sandbox.ts'
 
 const WITHIN_MS = 10_000
 const MIB = 1024 * 1024
-/** Of what a trial prints. */
+/** How much is kept of what a trial prints. */
 const MAX_BYTES = 64 * 1024
-/** Of a trial. */
+/** The limits of a trial. */
 const LIMITS: Limits = {
   memoryBytes: 512 * MIB,
   ...{ processes: 64, homeBytes: 512 * MIB, freeDiskBytes: 0 },

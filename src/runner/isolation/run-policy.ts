@@ -144,7 +144,7 @@ const COMPARED = [
   'policy_sha256',
 ] as const
 
-/** Where a command was isolated in another way than its run says; null if nowhere. */
+/** How the isolation of a command differs from what its run says; null if it does not. */
 export function differenceOf(
   run: IsolationPolicy,
   used: IsolationPolicy,

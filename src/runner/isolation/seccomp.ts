@@ -161,7 +161,7 @@ function sockets(network: boolean): Instruction[] {
     ]),
     [JUMP_EQUAL, FAMILIES.netlink, 1, 0],
     [RETURN, EAFNOSUPPORT],
-    // Of netlink only the protocol that lists addresses and routes.
+    // For netlink, only the protocol that lists addresses and routes.
     ...unless(argumentAt(2), [[JUMP_EQUAL, 0, ALLOW]], EPERM),
   ]
 }

@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { basename, dirname, isAbsolute, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { shellWord } from '../../lib/shell-word.ts'
 import { isWithin } from './sandbox.ts'
 import { SYSTEM } from './system.ts'
 
@@ -38,7 +39,7 @@ const FOLDERS = [
 ]
 /** Variables that name a file with certificates. */
 const FILES = ['SSL_CERT_FILE', 'NODE_EXTRA_CA_CERTS']
-/** Of the home of the server's user: an isolated command has its own. */
+/** Variables about the home of the server's user: an isolated command has its own. */
 const NOT_PASSED = [
   ...[
     'HOME',
@@ -136,7 +137,7 @@ function goProxies(downloads: string, others = GO_PROXIES): string {
   return `${url}|${others}`
 }
 
-/** That of the official image of Rust, which needs no place in a home. */
+/** The registry of the official image of Rust, which needs no place in a home. */
 const SYSTEM_REGISTRY = '/usr/local/cargo/registry'
 
 /**
@@ -148,12 +149,11 @@ export function seedCargo(tools: readonly string[]): string {
   const shown = tools.find((path) => /\/\.?cargo\/registry$/.test(path))
   const registry = shown ?? (existsSync(SYSTEM_REGISTRY) ? SYSTEM_REGISTRY : null)
   if (registry === null) return ''
-  const quoted = `'${registry.replaceAll("'", "'\\''")}'`
   return `seed_cargo() {
   [ -r "$1/cache" ] && [ ! -e "$HOME/.cargo/registry" ] && mkdir -p "$HOME/.cargo" || return
   new=$(mktemp -d "$HOME/.cargo/registry.XXXXXX") && cp -Rs "$1/cache" "$new" && mkdir "$new/index" || return
   for index in "$1"/index/*/; do [ -e "$index/.git" ] || cp -R "$index" "$new/index"; done
   mv -T "$new" "$HOME/.cargo/registry" || rm -rf "$new"
 }
-seed_cargo ${quoted} 2>/dev/null`
+seed_cargo ${shellWord(registry)} 2>/dev/null`
 }

@@ -1,6 +1,6 @@
 /** A connection that a command asked the proxy for, when it has ended or was refused, or one in the whole network. */
 export type Connection = {
-  /** As the command wrote it, or an address. */
+  /** The host as the command wrote it, or an address. */
   readonly host: string
   readonly port: number
   readonly allowed: boolean
@@ -9,7 +9,7 @@ export type Connection = {
   /** From the host to the command; null if it is not known. */
   readonly bytes_in: number | null
   readonly bytes_out: number | null
-  /** In the whole network. */
+  /** For connections in the whole network. */
   readonly protocol?: 'tcp' | 'udp' | 'icmp'
   /** If more than one: the sum of connections that are not reported one by one. */
   readonly connections?: number

@@ -1,4 +1,5 @@
 import type { Network } from '../../domain/network.ts'
+import { shellWord } from '../../lib/shell-word.ts'
 
 /** Where the socket of the proxy is in a container. */
 export const PROXY_SOCKET = '/run/proxy.sock'
@@ -35,12 +36,10 @@ const LOOKS = 100_000
  * @param socat null: it is not installed
  */
 export const startForwarder = (socat: string | null, port: number): string => `
-${commandLine(socat, port).map(quoted).join(' ')} </dev/null >/dev/null 2>&1 4>&- &
+${commandLine(socat, port).map(shellWord).join(' ')} </dev/null >/dev/null 2>&1 4>&- &
 listens() { while read -r _ at _ state _; do [ "$at $state" = '0100007F:${port.toString(16).toUpperCase().padStart(4, '0')} 0A' ] && return; done </proc/net/tcp; return 1; }
 looks=0; until listens || [ $((looks += 1)) -gt ${LOOKS} ]; do :; done
 `
-
-const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`
 
 /** The variables that lead programs to the proxy. Both spellings: some programs know only one. */
 export function proxyVariables(network: Network, port = FIRST_PORT): Record<string, string> {

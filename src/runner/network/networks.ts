@@ -13,7 +13,7 @@ type Run = (request: StartRequest) => Promise<CallEnd>
 
 type Shared = {
   readonly network: Promise<WholeNetwork>
-  /** Those in it, by their numbers. The first gets what is reported of the whole. */
+  /** The commands in it, by their numbers. The first gets what is reported of the whole network. */
   readonly members: Map<number, Note>
 }
 

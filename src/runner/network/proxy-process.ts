@@ -11,7 +11,7 @@ import { Door } from './proxy.ts'
  * settings and no keys. It works in a folder of sockets, and ends with the runner.
  */
 closeInherited()
-// Of an earlier proxy. The names are relative, because the path of a socket must be short.
+// Sockets of an earlier proxy. Their names are relative, because the path of a socket must be short.
 for (const name of readdirSync('.')) rmSync(name, { recursive: true, force: true })
 const runner = new Socket({ fd: 3, readable: true, writable: true })
 const doors = new Map<number, Promise<Door>>()

@@ -9,7 +9,7 @@ import { isPublicAddress } from './public-address.ts'
 
 const RESOLVE_WITHIN_MS = 15_000
 const CONNECT_WITHIN_MS = 15_000
-/** A connection that brings nothing for so long is closed. */
+/** A connection that brings nothing for this long is closed. */
 const IDLE_MS = 10 * 60_000
 /** Connections of one command at once. */
 const MAX_CONNECTIONS = 256
@@ -153,7 +153,7 @@ export class Door {
     if (good.length === 0) {
       throw new Refusal(
         403,
-        `${host} leads to ${addresses[0]}, which is no address of the public Internet`,
+        `${host} leads to ${addresses[0]}, which is not an address of the public Internet`,
       )
     }
     for (const address of good) {
@@ -219,7 +219,7 @@ function connected(socket: Socket): Promise<Socket | null> {
 async function joined(client: Duplex, upstream: Socket): Promise<string | null> {
   let failure: string | null = null
   upstream.once('error', () => {
-    // If the command went away first, that is the end and no failure.
+    // If the command went away first, that is the end, not a failure.
     if (!client.destroyed) failure = 'The host cut the connection'
   })
   upstream.setTimeout(IDLE_MS, () => upstream.destroy())

@@ -21,7 +21,7 @@ const NOT_PUBLIC: readonly (readonly [network: string, prefix: number])[] = [
 ]
 /** All public IPv6 addresses are in this network. */
 const PUBLIC_6 = ['2000::', 3] as const
-/** Parts of it that are for documentation, or lead to an IPv4 address that is not checked. */
+/** Parts of that network that are for documentation, or lead to an IPv4 address that is not checked. */
 const NOT_PUBLIC_6: readonly (readonly [network: string, prefix: number])[] = [
   ['2001::', 23],
   ['2001:db8::', 32],

@@ -48,7 +48,7 @@ const GATHERED = 8
  * part of a commit: bench/store-append.ts measures it.
  */
 const AWAKE_MS = 0.5
-/** For so long it sleeps as usual after it has stayed awake in vain: the disk is slow, or the processors are busy. */
+/** How long it sleeps as usual after it has stayed awake in vain: the disk is slow, or the processors are busy. */
 const ASLEEP_MS = 10
 
 const WRITER = siblingModule('worker-writer', import.meta.url)

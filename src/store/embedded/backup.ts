@@ -84,7 +84,7 @@ async function whatIsInTheWay(source: string, target: string): Promise<string | 
   if (log !== null && log.ino === there.ino && log.dev === there.dev) {
     return `${target} is the log itself: choose another file for the copy`
   }
-  // The same for the log of another server. And what a killed one left there would be mixed with the copy.
+  // The same holds for the log of another server. And what a killed server left there would be mixed with the copy.
   if (!existsSync(`${target}-wal`)) return null
   return `${target} is a database in use, or was when its program was killed: choose another file for the copy`
 }

@@ -5,7 +5,7 @@ export class FilesLost extends Error {
   override readonly name = 'FilesLost'
 }
 
-/** Files that were there just now are not asked again: what is written right before they are lost is lost in any case. */
+/** Files that were there just now are not asked again: what is written right before their loss is lost in any case. */
 const FRESH_MS = 5
 
 /**

@@ -158,7 +158,7 @@ class ClientStore implements EventStore {
     ).map((revision) => ({ revision }))
   }
 
-  /** One attempt within so many milliseconds. The error is text that is not JSON. */
+  /** One attempt, with a time limit in milliseconds. The error: the text is not JSON. */
   #appendOnce(
     stream: string,
     events: readonly NewEvent[],

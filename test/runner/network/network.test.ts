@@ -77,7 +77,8 @@ describe.skipIf(isMissing('bwrap') || isMissing('ip'))('in a world with one host
 
   test('a name of the list that leads to a private address is refused', () => {
     expect(outcomes.private?.output).toContain('HTTP/1.1 403')
-    const reason = 'private.test leads to 192.168.7.7, which is no address of the public Internet'
+    const reason =
+      'private.test leads to 192.168.7.7, which is not an address of the public Internet'
     expect(payloads('private')).toMatchObject([{ allowed: false, reason }])
   })
 
