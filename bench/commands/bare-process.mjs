@@ -6,15 +6,18 @@ import { closeSync, openSync } from 'node:fs'
 const O_PATH = 0o10000000
 
 /** Runs a command; resolves to the bytes of its output when it has ended and its pipes are closed. */
-function run({ file, args, cwd, pipes = [], paths = [] }) {
-  const mounts = paths.map((path) => openSync(path, O_PATH))
+function run({ file, args, cwd, pipes = [], files = [], paths = [] }) {
+  const opened = [
+    ...files.map((path) => openSync(path)),
+    ...paths.map((path) => openSync(path, O_PATH)),
+  ]
   const child = spawn(file, args, {
     cwd,
     env: { PATH: process.env.PATH },
     detached: true,
-    stdio: ['ignore', 'pipe', 'pipe', ...pipes.map(() => 'pipe'), ...mounts],
+    stdio: ['ignore', 'pipe', 'pipe', ...pipes.map(() => 'pipe'), ...opened],
   })
-  for (const mount of mounts) closeSync(mount)
+  for (const one of opened) closeSync(one)
   for (const [index, text] of pipes.entries()) {
     const pipe = child.stdio[3 + index]
     if (text === null) pipe.resume()

@@ -1,11 +1,13 @@
-/** What `bare-process.mjs` runs: a command, what is written to its further pipes, and paths that are opened for it. */
+/** What `bare-process.mjs` runs: a command, what is written to its further pipes, and what is opened for it. */
 export type BareCommand = {
   readonly file: string
   readonly args: readonly string[]
   readonly cwd: string
   /** From descriptor 3 on: Base64, or null for a pipe that is read. */
   readonly pipes?: readonly (string | null)[]
-  /** After the pipes. */
+  /** After the pipes, opened to be read. */
+  readonly files?: readonly string[]
+  /** After the files, opened without rights to their content. */
   readonly paths?: readonly string[]
 }
 

@@ -6,7 +6,7 @@ import { closeSync, readlinkSync } from 'node:fs'
 import { pathToFileURL } from 'node:url'
 import type { Level } from '../../src/domain/isolation.ts'
 import type { Command } from '../../src/runner/command.ts'
-import { container, GATE_FD, SECCOMP_FD, STATUS_FD } from '../../src/runner/isolation/bubblewrap.ts'
+import { container, GATE_FD, STATUS_FD } from '../../src/runner/isolation/bubblewrap.ts'
 import { chooseIsolation, NO_ISOLATION } from '../../src/runner/isolation/isolation.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
 import { Runner } from '../../src/runner/runner.ts'
@@ -41,18 +41,12 @@ async function bareCommand(wanted: Wanted): Promise<BareCommand> {
   if (prepared === null) throw new Error('commands are not isolated here')
   const { sandbox, env } = prepared
   const how = { env, cwd, processes: DEFAULT_LIMITS.processes, mark: 'bench' }
-  const { args: all, mounts, seccomp } = container(sandbox, [file, ...args], how)
-  const paths = mounts.map((mount) => readlinkSync(`/proc/self/fd/${mount}`))
-  for (const mount of mounts) closeSync(mount)
-  const begin = Buffer.from('begin\n')
-  const written = new Map<number, Buffer>([
-    [GATE_FD, begin],
-    [SECCOMP_FD, seccomp],
-  ])
-  const pipes = [GATE_FD, STATUS_FD, SECCOMP_FD].map(
-    (descriptor) => written.get(descriptor)?.toString('base64') ?? null,
-  )
-  return { file: sandbox.launcher, args: all, cwd: '/', pipes, paths }
+  const { args: all, descriptors } = container(sandbox, [file, ...args], how)
+  const [filter = '', ...paths] = descriptors.map((one) => readlinkSync(`/proc/self/fd/${one}`))
+  for (const one of descriptors) closeSync(one)
+  const begin = Buffer.from('begin\n').toString('base64')
+  const pipes = [GATE_FD, STATUS_FD].map((descriptor) => (descriptor === GATE_FD ? begin : null))
+  return { file: sandbox.launcher, args: all, cwd: '/', pipes, files: [filter], paths }
 }
 
 const operations = {

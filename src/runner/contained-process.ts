@@ -1,12 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
-import type { Duplex, Readable, Writable } from 'node:stream'
+import type { Duplex, Readable } from 'node:stream'
 import { messageOf } from '../lib/message-of.ts'
 import { Semaphore } from '../lib/semaphore.ts'
 import { REAP_MS, type Started, settledWithin, spawned, untilClosed, untilExit } from './child.ts'
 import type { CommandGroup } from './command-group.ts'
-import { container, GATE, GATE_FD, SECCOMP_FD, STATUS_FD } from './isolation/bubblewrap.ts'
+import { container, GATE, GATE_FD, STATUS_FD } from './isolation/bubblewrap.ts'
 import type { Sandbox } from './isolation/sandbox.ts'
 import { killContainer, newContainerMark } from './left-containers.ts'
 import { namespaceOf, processNames } from './process-watch.ts'
@@ -67,7 +67,7 @@ async function makeContainer(
   const { processes } = limits
   const mark = newContainerMark()
   const contained = container(sandbox, [file, ...args], { env, cwd, processes, mark })
-  const { args: all, mounts, seccomp, facts } = contained
+  const { args: all, descriptors, facts } = contained
   let child: ChildProcess
   try {
     const [launcher = '', ...before] = [...sandbox.enter, sandbox.launcher]
@@ -77,19 +77,17 @@ async function makeContainer(
       detached: true,
       stdio: [
         hasInput ? 'pipe' : 'ignore',
-        ...(['pipe', 'pipe', 'pipe', 'pipe', 'pipe'] as const),
-        ...mounts,
+        ...(['pipe', 'pipe', 'pipe', 'pipe'] as const),
+        ...descriptors,
       ],
     })
   } finally {
-    for (const descriptor of mounts) closeSync(descriptor)
+    for (const descriptor of descriptors) closeSync(descriptor)
   }
   const { stdin, stdout, stderr } = child
   if (stdout === null || stderr === null) throw await failureOf(child)
   const exit = untilExit(child)
   const pipes: readonly unknown[] = child.stdio
-  const filter = pipes[SECCOMP_FD] as Writable
-  filter.on('error', () => {}).end(seccomp)
   const gate = pipes[GATE_FD] as Duplex
   const reported = textOf(gate)
   const status = textOf(pipes[STATUS_FD] as Readable)

@@ -1,5 +1,6 @@
-import { closeSync } from 'node:fs'
+import { closeSync, fstatSync, openSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { messageOf } from '../../lib/message-of.ts'
 import { THREADS_PER_PROCESS } from '../cgroup.ts'
 import { startForwarder } from '../network/forwarder.ts'
 import { hostSockets } from './host-sockets.ts'
@@ -13,7 +14,6 @@ import {
   type Sandbox,
   SandboxError,
 } from './sandbox.ts'
-import { seccompProgram } from './seccomp.ts'
 import { systemArguments } from './system.ts'
 import { seedCargo } from './tool-chains.ts'
 
@@ -47,14 +47,11 @@ ${run}`
 const howToRun = (user: OpenedProject['user']): string =>
   user === null ? '(exec "$@") 2>&4 4>&-\nexit $?' : 'exec "$@" 2>&4 4>&-'
 
-let filter: Buffer | null = null
-
 /** A command line of bwrap, and what belongs to it. */
 export type Container = {
   readonly args: readonly string[]
-  /** To be passed from descriptor `FIRST_MOUNT_FD` on, and closed when bwrap was started. */
-  readonly mounts: readonly number[]
-  readonly seccomp: Buffer
+  /** The filter of system calls and the mounts: to be passed from `SECCOMP_FD` on, and closed when bwrap was started. */
+  readonly descriptors: readonly number[]
   /** What the command may see and do. */
   readonly facts: PolicyFacts
 }
@@ -77,9 +74,6 @@ export function container(
   command: readonly string[],
   { env, cwd, processes, mark }: HowToRun,
 ): Container {
-  filter ??= seccompProgram({ network: true })
-  const seccomp = filter
-  if (seccomp === null) throw new SandboxError(`there is no filter for ${process.arch} processors`)
   const project = openProject(sandbox)
   const mounts = new Mounts()
   try {
@@ -106,11 +100,24 @@ export function container(
       ...['/bin/sh', '-c', prelude(before, howToRun(project.user)), 'sh', mark, cwd],
       ...[String(processes * THREADS_PER_PROCESS), ...command],
     ]
-    return { args, mounts: mounts.descriptors, seccomp, facts }
+    return { args, descriptors: [openFilter(sandbox), ...mounts.descriptors], facts }
   } catch (cause) {
     for (const descriptor of mounts.descriptors) closeSync(descriptor)
     throw cause
   }
+}
+
+/** Opened for each command: bwrap reads it to its end, and those who share what is open share the place in it. */
+function openFilter({ filter }: Sandbox): number {
+  let descriptor: number
+  try {
+    descriptor = openSync(filter, 'r')
+  } catch (cause) {
+    throw new SandboxError(`the filter of system calls cannot be opened: ${messageOf(cause)}`)
+  }
+  if (fstatSync(descriptor).size > 0) return descriptor
+  closeSync(descriptor)
+  throw new SandboxError(`there is no filter for ${process.arch} processors`)
 }
 
 /** Of the list of sockets when a run is only described. A command that starts reads the list again. */

@@ -20,11 +20,8 @@ const O_NOFOLLOW = 0o400000
 const COVER_BYTES = 65_536
 /** Where links lead, also if that does not exist. */
 function realPathOf(path: string): string {
-  try {
-    return resolve(dirname(path), readlinkSync(path))
-  } catch {
-    return path
-  }
+  const isLink = lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true
+  return isLink ? resolve(dirname(path), readlinkSync(path)) : path
 }
 type Kind = '--bind-fd' | '--ro-bind-fd'
 
@@ -190,10 +187,19 @@ function guard(mounts: Mounts, project: number, at: string, sockets: readonly st
 
 /** A file or a folder, or nothing for a socket. A link is not followed: what it leads to is no part of the repository. */
 function openGuarded(path: string): number | null {
-  const found = opened(path, O_NOFOLLOW)
+  // Few projects have all of these, and an error takes longer than a look.
+  const found = isThere(path) ? opened(path, O_NOFOLLOW) : null
   if (found === null) return null
   const status = fstatSync(found)
   if (status.isDirectory() || status.isFile()) return found
   closeSync(found)
   return status.isSocket() ? opened('/dev/null') : null
+}
+
+function isThere(path: string): boolean {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false }) !== undefined
+  } catch {
+    return false // in a folder that this process may not enter
+  }
 }

@@ -11,7 +11,7 @@ import {
 } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { isWithin, type OwnUser, type Sandbox } from './sandbox.ts'
+import type { OwnUser, Sandbox } from './sandbox.ts'
 
 /** Above the ids that systems give to users, containers and subordinate users, and below 2^31. */
 export const OWN_ID = 2_000_000_000
@@ -138,12 +138,10 @@ function placeOf(project: string): Place | null {
 /** Whether something is mounted below a folder: the mapped mount would not show it. */
 function hasMountsInside(folder: string): boolean {
   const escaped = folder.replace(/[ \t\n\\]/g, (c) => `\\0${c.charCodeAt(0).toString(8)}`)
+  const below = escaped.endsWith('/') ? escaped : `${escaped}/`
   return readFileSync('/proc/self/mountinfo', 'utf8')
     .split('\n')
-    .some((line) => {
-      const at = line.split(' ')[4]
-      return at !== undefined && at !== escaped && isWithin(escaped, at)
-    })
+    .some((line) => line.includes(below) && line.split(' ')[4]?.startsWith(below))
 }
 
 /** Whether the folder is there and belongs to the user, in the namespace of the holder. */

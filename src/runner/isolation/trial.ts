@@ -68,7 +68,7 @@ export async function trySandbox(
   await writeFile(secret, '')
   const folder = level !== 'namespaces' && isRoot() ? await folderForUsers(dataDir) : inside
   const filter = join(folder, `filter-${level}`)
-  const calls = isSeatbelt ? null : seccompProgram({ network: level === 'uid' })
+  const calls = isSeatbelt ? null : seccompProgram({ network: level !== 'landlock' })
   await writeFile(filter, calls ?? '', { mode: 0o644 })
   const hidden = [...new Set([dataDir, options.dataDir])]
   // Where administrators have their programs, which are not on the PATH of every user.
