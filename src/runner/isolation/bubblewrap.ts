@@ -20,7 +20,7 @@ import { seedCargo } from './tool-chains.ts'
 /** The descriptors of a container that are no mounts. */
 export const GATE_FD = 3
 export const STATUS_FD = 4
-export const SECCOMP_FD = 5
+const SECCOMP_FD = 5
 
 /** Of one file that a command writes. */
 export const MAX_FILE_BYTES = 16 * 1024 * 1024 * 1024

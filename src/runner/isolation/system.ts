@@ -39,7 +39,7 @@ const isFolder = (path: string): boolean => statusOf(path)?.isDirectory() === tr
 type User = Pick<OpenedProject, 'user' | 'isRootOwned'>
 
 /**
- * Whether the user of a command may have a right to a file or folder of the system. What the kernel refuses him needs no
+ * Whether the user of a command may have a right to a file or folder of the system. What the kernel refuses needs no
  * cover, and each cover takes bwrap a fifth of a millisecond: it reads all mounts again.
  */
 function isOpenTo({ user, isRootOwned }: User, path: string): boolean {
@@ -74,19 +74,20 @@ const shown = (): string[] =>
     return status?.isDirectory() ? ['--ro-bind', path, path] : []
   })
 
-const emptied = (): string[] =>
-  KERNEL_FOLDERS.filter(isFolder).flatMap((path) => {
-    return isFolder(EMPTY_FOLDER)
-      ? ['--ro-bind', EMPTY_FOLDER, path]
-      : ['--perms', '0555', '--tmpfs', path, '--remount-ro', path]
-  })
+/** An empty folder in memory belongs to the user who runs bwrap: if that is the user of the command, it has to be read-only. */
+function emptied({ user }: User, path: string): string[] {
+  const inMemory = ['--perms', '0555', '--tmpfs', path]
+  if (user !== null) return inMemory
+  const isThere = isFolder(EMPTY_FOLDER)
+  return isThere ? ['--ro-bind', EMPTY_FOLDER, path] : [...inMemory, '--remount-ro', path]
+}
 
 /** What is the same for every command of this machine, found out once. */
-let fixed: { readonly shown: readonly string[]; readonly emptied: readonly string[] } | null = null
+let fixed: { readonly shown: readonly string[]; readonly folders: readonly string[] } | null = null
 
 /** The part of bwrap's arguments that is the same for all commands of a user: what they see of the system. */
 export function systemArguments(user: User): string[] {
-  fixed ??= { shown: shown(), emptied: emptied() }
+  fixed ??= { shown: shown(), folders: KERNEL_FOLDERS.filter(isFolder) }
   const nothingOf = (files: readonly string[]): string[] =>
     files.filter((path) => isOpenTo(user, path)).flatMap((path) => ['--ro-bind', '/dev/null', path])
   return [
@@ -103,7 +104,7 @@ export function systemArguments(user: User): string[] {
     // bwrap leaves /proc/sys writable for root, and with it core_pattern, which the kernel runs as root.
     ...['--proc', '/proc', '--ro-bind', '/proc/sys', '/proc/sys'],
     ...nothingOf(KERNEL_FILES),
-    ...fixed.emptied,
+    ...fixed.folders.flatMap((path) => emptied(user, path)),
     ...['--ro-bind-try', '/sys/devices/system/cpu', '/sys/devices/system/cpu'],
     ...['--dir', '/run', '--dir', '/var', '--symlink', '../run', '/var/run'],
     ...['--perms', '1777', '--size', String(MEMORY_FOLDER_BYTES), '--tmpfs', '/var/tmp'],

@@ -124,7 +124,7 @@ async function canLayer(runner: Runner, sandbox: Sandbox, secret: string): Promi
   return problem === null
 }
 
-const NO_OWN_USER = 'mount, unshare or nsenter is not installed'
+const NO_OWN_USER = 'mount, umount, unshare or nsenter is not installed'
 
 /** @param why as a part of a sentence */
 const asRoot = (why: string): string =>

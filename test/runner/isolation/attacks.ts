@@ -381,6 +381,12 @@ export const ATTACKS: readonly Attack[] = [
     real: 'root',
   },
   {
+    name: 'write into a folder of /proc that is covered',
+    script: ['acpi', 'driver', 'fs', 'pressure']
+      .map((name) => each(`chmod 777 /proc/${name}`, `touch /proc/${name}/made`))
+      .join('\n'),
+  },
+  {
     name: 'open or make devices',
     landlock: true,
     script: `${opens('<', '/dev/mem', '/dev/kmsg', '/dev/vda', '/dev/sda', '/dev/nvme0n1')}; ${each('mknod disk b 8 0', 'mknod mem c 1 1')}`,
