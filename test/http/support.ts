@@ -111,6 +111,7 @@ export async function startTestServer(options: Options = {}): Promise<TestServer
   const without = withRedactions(store, redactor)
   const asOfNow = (event: RecordedEvent) => redactor.apply(event)
   const projector = startProjector({ store: without, readModel: projected, log: silent, asOfNow })
+  await projector.caughtUpOnce()
   const readModel = wrapReadModel(projected)
   const keys = join(folder, 'keys')
   const keyring = (await openKeyring(keys, () => new Date()))._unsafeUnwrap()

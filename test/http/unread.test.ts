@@ -45,11 +45,10 @@ async function unread(path: string, accept: string, requests = 1): Promise<Socke
   const { localPort = 0 } = client
   const head = `GET ${path.replace('RUN', runId)} HTTP/1.1\r\nhost: 127.0.0.1:${server.port}\r\naccept: ${accept}\r\n\r\n`
   client.write(head.repeat(requests))
-  for (;;) {
-    const socket = ofClient.get(localPort)
-    if (socket !== undefined) return socket
-    await new Promise(setImmediate)
-  }
+  await expect
+    .poll(() => [...ofClient.keys()], { message: 'ports of clients' })
+    .toContain(localPort)
+  return ofClient.get(localPort) as Socket
 }
 
 /** RUN is replaced with the id of the run, which is created later. */

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -125,11 +124,13 @@ describe('the feed of all runs', () => {
     const own = await startTestServer({ live: { pingMs: 10 } })
     try {
       const old = await createRun(own)
-      const watcher = new FeedWatcher(own, 'after=end&kinds=all')
+      const watcher = new FeedWatcher(own, 'after=end&kinds=all&caught_up=true')
       const reader = new EventReader(own, `${ALL}&after=end`)
-      await once(watcher.socket, 'open')
+      // An open socket has no place in the log yet.
+      await watcher.have(1)
       await reader.until(({ parser }) => parser.lastEventId !== '')
       const { lastEventId } = reader.parser
+      expect(watcher.frames).toEqual([{ kind: 'caught_up', cursor: lastEventId }])
       reader.leave()
       await agentDoes(own, old, CLAIM)
       const again = new EventReader(own, `${ALL}&after=end`, { lastEventId })
@@ -137,8 +138,8 @@ describe('the feed of all runs', () => {
       expect(again.frames.map(({ seq }) => seq)).toEqual([1, 2])
       again.leave()
       const fresh = await createRun(own)
-      await watcher.have(3)
-      expect(watcher.frames.map(({ run_id }) => run_id)).toEqual([old, old, fresh])
+      await watcher.have(4)
+      expect(watcher.frames.slice(1).map(({ run_id }) => run_id)).toEqual([old, old, fresh])
       watcher.socket.terminate()
     } finally {
       await own.stop()
@@ -209,10 +210,9 @@ describe('the feed of all runs', () => {
       await Promise.all(watchers.map((watcher) => watcher.have(1)))
       await agentDoes(own, runId, CLAIM)
       await Promise.all(watchers.map((watcher) => watcher.have(3)))
-      while (open.size > 1) await new Promise(setImmediate)
-      expect(open.size).toBe(1)
+      await expect.poll(() => open.size, { message: 'open subscriptions' }).toBe(1)
       for (const { socket } of watchers) socket.terminate()
-      while (open.size > 0) await new Promise(setImmediate)
+      await expect.poll(() => open.size, { message: 'open subscriptions' }).toBe(0)
     } finally {
       await own.stop()
     }
@@ -247,7 +247,7 @@ describe('the feed of all runs', () => {
       const later = new FeedWatcher(own, cursor)
       const problem = await getProblem(own, `/api/events?${cursor}`)
       expect([problem.code, problem.status]).toEqual(['store_unavailable', 503])
-      while (refused < 4) await new Promise(setImmediate)
+      await expect.poll(() => refused, { message: 'refused reads' }).toBeGreaterThan(3)
       away = false
       await agentDoes(own, runId, CLAIM, ...iteration(true))
       await first.have(9)

@@ -53,8 +53,7 @@ export class EventReader {
   readonly events: ServerSentEvent[] = []
   readonly parser = new EventStreamParser((event) => this.events.push(event))
   readonly response: Promise<IncomingMessage>
-  /** Resolves when the response has ended or broken off. */
-  readonly ended: Promise<void>
+  readonly #ended: Promise<void>
   readonly #request: ClientRequest
   #wake: () => void = () => {}
   #isOver = false
@@ -70,7 +69,7 @@ export class EventReader {
     }
     this.#request = request({ host: '127.0.0.1', port, path, headers, agent: false })
     const { promise, resolve } = Promise.withResolvers<void>()
-    this.ended = promise
+    this.#ended = promise
     const over = () => {
       this.#isOver = true
       this.#wake()
@@ -94,6 +93,11 @@ export class EventReader {
     })
     this.response.catch(() => {})
     this.#request.end()
+  }
+
+  /** Resolves when the response has ended or broken off. */
+  get ended(): Promise<void> {
+    return within(this.#ended, () => `an event stream to end after ${this.events.length} events`)
   }
 
   /** The frames that came, without other events. */

@@ -7,7 +7,7 @@ import type { TestServer } from '../support.ts'
 export class FeedWatcher {
   readonly socket: WebSocket
   readonly frames: Record<string, unknown>[] = []
-  readonly closed: Promise<number>
+  readonly #closed: Promise<number>
 
   constructor({ port }: Pick<TestServer, 'port'>, search = '') {
     this.socket = new WebSocket(`ws://127.0.0.1:${port}/api/ws?${search}`)
@@ -15,7 +15,12 @@ export class FeedWatcher {
     this.socket.on('message', (data: Buffer) => {
       this.frames.push(JSON.parse(data.toString()) as Record<string, unknown>)
     })
-    this.closed = new Promise((resolve) => this.socket.once('close', resolve))
+    this.#closed = new Promise((resolve) => this.socket.once('close', resolve))
+  }
+
+  /** The code with which the socket closes. */
+  get closed(): Promise<number> {
+    return within(this.#closed, () => `a WebSocket to close after ${this.frames.length} frames`)
   }
 
   /** Resolves after so many frames; rejects if the socket closes before. */
@@ -24,7 +29,7 @@ export class FeedWatcher {
       if (this.socket.readyState === WebSocket.CLOSED) {
         throw new Error(`closed with ${this.frames.length} of ${count} frames`)
       }
-      const next = Promise.race([once(this.socket, 'message'), this.closed])
+      const next = Promise.race([once(this.socket, 'message'), this.#closed])
       await within(next, () => `${count} frames; there are ${this.frames.length}`)
     }
   }

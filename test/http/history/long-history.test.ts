@@ -138,9 +138,9 @@ describe('a reader of an event stream that does not read', () => {
         const changes = { model_name: `${i}`.padEnd(64 * 1024, '.') }
         await writer.append([{ ...at, kind: 'run_config_changed', payload: { changes } }])
       }
-      while ((await connections(own)) > 1) {
-        await new Promise(setImmediate)
-      }
+      await expect
+        .poll(() => connections(own), { message: 'open connections' })
+        .toBeLessThanOrEqual(1)
       response.resume()
       await stuck.ended
       const { lastEventId } = stuck.parser

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { afterEach, expect, test } from 'vitest'
 import type { LiveLimits } from '../../../src/http/live/limits.ts'
+import { within } from '../../support/within.ts'
 import {
   agentDoes,
   bound,
@@ -45,7 +46,8 @@ const watch = async (runId: string, localAddress: string): Promise<Watcher> => {
 
 /** A place is free when the server notices that the connection is closed, which is a moment later. */
 const admitted = async (runId: string, address: string): Promise<void> => {
-  while ((await upgrade(runId, address)).status !== 101) await new Promise(setImmediate)
+  const status = async () => (await upgrade(runId, address)).status
+  await expect.poll(status, { message: 'the answer to an upgrade' }).toBe(101)
 }
 
 test('a WebSocket at an address without one is refused', async () => {
@@ -92,7 +94,8 @@ test('a refused request does not count as an open socket', async () => {
   const runId = await start({ sockets: 1 })
   for (let i = 0; i < 5; i += 1) {
     const nowhere = new Watcher(server, `../nowhere/${i}`)
-    const [, response] = await once(nowhere.socket, 'unexpected-response')
+    const refused = once(nowhere.socket, 'unexpected-response')
+    const [, response] = await within(refused, () => `the refusal of WebSocket ${i}`)
     expect([404, 503]).toContain(response.statusCode)
     nowhere.socket.terminate()
   }

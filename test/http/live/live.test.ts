@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { errAsync } from 'neverthrow'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { readRecords, streamOf } from '../../../src/log/run-log.ts'
+import { within } from '../../support/within.ts'
 import {
   agentDoes,
   bound,
@@ -143,7 +144,7 @@ describe('the live event stream', () => {
   test('ignores what observers send', async () => {
     const runId = await createRun(server)
     const watcher = new Watcher(server, runId)
-    await once(watcher.socket, 'open')
+    await watcher.opened()
     watcher.socket.send('{"decision":"approve"}')
     await agentDoes(server, runId, CLAIM, ...iteration(true))
     expect((await watcher.closed).code).toBe(1000)
@@ -156,14 +157,14 @@ describe('the live event stream in trouble', () => {
 
   test('keeps the socket open while the store is away, and loses nothing', async () => {
     let away = false
-    const reads = { refused: 0 }
+    let refused = 0
     server = await startTestServer({
       live: { retryMs: [1, 5] },
       wrapStore: (store) => ({
         ...bound(store),
         readStream: (...args) => {
           if (!away) return store.readStream(...args)
-          reads.refused += 1
+          refused += 1
           return errAsync({ type: 'store_unavailable', message: 'away' })
         },
       }),
@@ -171,8 +172,8 @@ describe('the live event stream in trouble', () => {
     const runId = await createRun(server)
     away = true
     const watcher = new Watcher(server, `${runId}?kinds=all`)
-    await once(watcher.socket, 'open')
-    while (reads.refused < 5) await new Promise(setImmediate)
+    await watcher.opened()
+    await expect.poll(() => refused, { message: 'refused reads' }).toBeGreaterThan(4)
     expect(watcher.frames).toEqual([])
     away = false
     await watcher.have(1)
@@ -202,8 +203,9 @@ describe('the live event stream in trouble', () => {
     await watcher.have(1)
     held = true
     await agentDoes(server, runId, CLAIM, ...iteration(true))
-    expect(await asked.promise).toBeGreaterThan(1)
-    await watcher.have((await asked.promise) + 1)
+    const seq = await within(asked.promise, () => 'a question to the read model')
+    expect(seq).toBeGreaterThan(1)
+    await watcher.have(seq + 1)
     expect(watcher.frames.at(-1)?.kind).toBe('run_end')
     expect(watcher.socket.readyState).toBe(watcher.socket.OPEN)
     shown.resolve()
@@ -277,7 +279,7 @@ describe('the live event stream in trouble', () => {
     expect([opened, open.size]).toEqual([1, 1])
     for (const watcher of watchers) watcher.socket.close()
     await Promise.all(watchers.map(({ closed }) => closed))
-    while (open.size > 0) await new Promise(setImmediate)
+    await expect.poll(() => open.size, { message: 'open subscriptions' }).toBe(0)
     // The next observer opens a new subscription.
     await agentDoes(server, runId, ...iteration(true))
     const late = new Watcher(server, runId)
@@ -304,7 +306,9 @@ describe('the live event stream in trouble', () => {
     const dead = new Watcher(server, `${runId}?kinds=all`, { autoPong: false })
     await Promise.all([alive.have(1), dead.have(1)])
     expect(await dead.closed).toEqual({ code: 1013, reason: 'the client makes no progress' })
-    for (let pings = 0; pings < 3; pings += 1) await once(alive.socket, 'ping')
+    for (let pings = 0; pings < 3; pings += 1) {
+      await within(once(alive.socket, 'ping'), () => `ping ${pings}`)
+    }
     const ended = await fetch(`${server.url}/api/runs/${runId}/abort`, json('POST', {}))
     expect(ended.status).toBe(200)
     expect((await alive.closed).code).toBe(1000)

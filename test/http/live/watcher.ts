@@ -25,7 +25,7 @@ export class Watcher {
   readonly #notices: Notice[] = []
   /** The bytes of each frame as they came. */
   readonly texts: string[] = []
-  readonly closed: Promise<{ readonly code: number; readonly reason: string }>
+  readonly #closed: Promise<{ readonly code: number; readonly reason: string }>
 
   constructor(
     { port }: Pick<TestServer, 'port'>,
@@ -43,13 +43,23 @@ export class Watcher {
       if (notice.success) this.#notices.push(notice.data)
       else this.frames.push(Frame.parse(json))
     })
-    this.closed = new Promise((resolve) => {
+    this.#closed = new Promise((resolve) => {
       this.socket.once('close', (code, reason) => resolve({ code, reason: reason.toString() }))
     })
   }
 
   get seqs(): number[] {
     return this.frames.map(({ seq }) => seq)
+  }
+
+  /** Resolves when the socket is open. */
+  async opened(): Promise<void> {
+    await within(once(this.socket, 'open'), () => 'a WebSocket to open')
+  }
+
+  /** How the socket closes. */
+  get closed(): Promise<{ readonly code: number; readonly reason: string }> {
+    return within(this.#closed, () => `a WebSocket to close; ${this.#soFar(this.frames)}`)
   }
 
   /** Resolves when it has this many frames; rejects if the socket closes before. */
@@ -63,14 +73,17 @@ export class Watcher {
     return this.#notices
   }
 
+  #soFar(received: readonly unknown[]): string {
+    return `there are ${received.length} frames, the last: ${this.texts.at(-1) ?? 'nothing'}`
+  }
+
   async #haveIn(received: readonly unknown[], count: number): Promise<void> {
     while (received.length < count) {
       if (this.socket.readyState === WebSocket.CLOSED) {
         throw new Error(`closed with ${received.length} of ${count} frames`)
       }
-      const next = Promise.race([once(this.socket, 'message'), this.closed])
-      const last = () => this.texts.at(-1) ?? 'nothing'
-      await within(next, () => `${count} frames; there are ${received.length}, the last: ${last()}`)
+      const next = Promise.race([once(this.socket, 'message'), this.#closed])
+      await within(next, () => `${count} frames; ${this.#soFar(received)}`)
     }
   }
 }
