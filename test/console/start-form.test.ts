@@ -99,9 +99,17 @@ describeInBrowser('the form that starts a run', () => {
   test('shows each problem beside the field that has it, also in lists', async () => {
     const { page, form } = await openForm()
     const isInvalid = (label: string) => form.getByLabel(label).first().getAttribute('aria-invalid')
+    /** Before the answer, the form may show the problems of an earlier one. */
+    const submit = async () => {
+      const answered = page.waitForResponse(
+        (answer) => answer.request().method() === 'POST' && answer.url().endsWith('/api/runs'),
+      )
+      await form.getByRole('button', { name: 'Start the run' }).click()
+      await answered
+    }
     await form.getByRole('radio', { name: /^perf-check/ }).click()
     await form.getByLabel('Project folder').fill(await server.newProject('wrong'))
-    await form.getByRole('button', { name: 'Start the run' }).click()
+    await submit()
     await form
       .getByText('The goal perf-check needs a check with the command to run.')
       .first()
@@ -128,25 +136,26 @@ describeInBrowser('the form that starts a run', () => {
     await second?.getByRole('combobox').click()
     await page.getByRole('option', { name: 'A URL' }).click()
     await second?.getByLabel('URL').fill('ftp://x')
-    await form.getByRole('button', { name: 'Start the run' }).click()
+    await submit()
     await second?.getByText('Must have lower-case letters').waitFor()
     await second?.getByText('Must be an http:// or https:// URL').waitFor()
     await first?.getByText('Must not be empty').waitFor()
     await first?.getByLabel('Program').fill('node')
     await form.getByRole('button', { name: 'Remove MCP server 2' }).click()
-    await form.getByRole('button', { name: 'Start the run' }).click()
+    await submit()
     await first?.getByText('is an MCP server of the configuration').waitFor()
     await form.getByRole('button', { name: 'Remove MCP server 1' }).click()
-    await form.getByRole('button', { name: 'Start the run' }).click()
+    await submit()
     await form.getByText('must begin with / and have no spaces').first().waitFor()
-    for (const label of ['Path', 'Url', 'Command'])
+    for (const label of ['Path', 'Url', 'Command']) {
       expect(await isInvalid(label), label).toBe('true')
+    }
 
     await command.fill('git push *')
     await form.getByRole('button', { name: 'Remove Request 1' }).click()
     await form.getByLabel('Url').fill('')
     await form.getByRole('radio', { name: /^npm-test/ }).click()
-    await form.getByRole('button', { name: 'Start the run' }).click()
+    await submit()
     await form
       .getByRole('region', { name: 'Approvals' })
       .getByText('this server has no tokens')
