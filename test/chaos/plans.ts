@@ -43,15 +43,15 @@ export const reader: Plan = {
 /** A call that leaves a hook of git. */
 const LEAVES_A_HOOK = 'mkdir -p .git/hooks; echo true >.git/hooks/pre-commit'
 
-/** A person who is asked, changes the limits of the run, and approves. */
+/** A person who is asked, changes the limits of the run, and approves. A call that was lost is repeated. */
 export const asked: Plan = {
   name: 'asked',
   body: { max_iterations: 3, hitl_enabled: true },
   changes: { max_iterations: 4 },
   answers: true,
   script: ({ turn }) =>
-    turn === 1
-      ? { calls: [bash(leaves('1.0', `touch done; ${LEAVES_A_HOOK}`))] }
+    turn % 2 === 1
+      ? { calls: [bash(leaves(`${turn}.0`, `touch done; ${LEAVES_A_HOOK}`))] }
       : { text: turn === 0 ? 'I have a question.' : 'It is done.' },
 }
 
