@@ -21,7 +21,8 @@ const Report = z.object({
 /** What axe finds that is serious or worse, in words. */
 async function faults(page: Page): Promise<string[]> {
   await page.evaluate(axe.source)
-  const { violations } = Report.parse(await page.evaluate('axe.run()'))
+  const run = `axe.run({ resultTypes: ['violations'] })`
+  const { violations } = Report.parse(await page.evaluate(run))
   return violations
     .filter(({ impact }) => impact === 'serious' || impact === 'critical')
     .flatMap(({ id, nodes }) =>
@@ -42,28 +43,34 @@ async function openWholeForm(page: Page): Promise<void> {
   await page.getByRole('group', { name: 'Rule 2' }).waitFor()
 }
 
-const PAGES: Readonly<Record<string, (page: Page, url: string) => Promise<void>>> = {
-  'the list': async (page, url) => {
-    await page.goto(url)
-    await page.getByText('in ray-tracer').waitFor()
+const PAGES: Readonly<
+  Record<string, { readonly path: string; readonly ready: (page: Page) => Promise<void> }>
+> = {
+  'the list': {
+    path: '/',
+    ready: (page) => page.getByText('in ray-tracer').waitFor(),
   },
-  'the form': async (page, url) => {
-    await page.goto(url)
-    await page.getByText('in ray-tracer').waitFor()
-    await openWholeForm(page)
+  'the form': {
+    path: '/',
+    ready: async (page) => {
+      await page.getByText('in ray-tracer').waitFor()
+      await openWholeForm(page)
+    },
   },
-  'a run': async (page, url) => {
-    await page.goto(`${url}/runs/${achieved}`)
-    await page.getByTestId('connection').getByText('All records received').waitFor()
+  'a run': {
+    path: `/runs/${achieved}`,
+    ready: (page) => page.getByTestId('connection').getByText('All records received').waitFor(),
   },
-  'a run that waits': async (page, url) => {
-    await page.goto(`${url}/runs/${waiting}`)
-    await page.getByTestId('decide').waitFor()
+  'a run that waits': {
+    path: `/runs/${waiting}`,
+    ready: (page) => page.getByTestId('decide').waitFor(),
   },
-  shortcuts: async (page, url) => {
-    await page.goto(url)
-    await page.getByRole('button', { name: 'Keyboard shortcuts' }).click()
-    await page.getByRole('dialog', { name: 'Keyboard shortcuts' }).waitFor()
+  shortcuts: {
+    path: '/',
+    ready: async (page) => {
+      await page.getByRole('button', { name: 'Keyboard shortcuts' }).click()
+      await page.getByRole('dialog', { name: 'Keyboard shortcuts' }).waitFor()
+    },
   },
 }
 
@@ -76,9 +83,9 @@ describeInBrowser('accessibility', () => {
   afterAll(() => server.stop())
 
   describe.each(['light', 'dark'] as const)('in %s', (colorScheme) => {
-    test.each(Object.keys(PAGES))('%s has no serious fault', async (name) => {
-      const page = await open(server.url, { colorScheme })
-      await PAGES[name]?.(page, server.url)
+    test.each(Object.entries(PAGES))('%s has no serious fault', async (_, { path, ready }) => {
+      const page = await open(server.url + path, { colorScheme })
+      await ready(page)
       expect(await faults(page)).toEqual([])
     })
   })

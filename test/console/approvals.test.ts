@@ -49,7 +49,7 @@ describeInBrowser('a call that waits for a person', () => {
     const rule = { tool: 'bash_exec', action: 'ask' }
     const cwd = await server.newProject('late')
     const runId = await startRun(server.url, { cwd, approvals: [rule] })
-    const page = await open(server.url)
+    const page = await open('about:blank')
     // The run over REST, as a late read model shows it.
     await page.route(`**/api/runs/${runId}`, async (route) => {
       const answer = await route.fetch()

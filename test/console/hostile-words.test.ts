@@ -27,7 +27,7 @@ describeInBrowser('words of a model and output of tools', () => {
   afterAll(() => server.stop())
 
   test('are shown as text, and never become markup or cause a request', async () => {
-    const page = await open(server.url)
+    const page = await open('about:blank')
     const asked: string[] = []
     page.on('request', (request) => asked.push(request.url()))
     await page.goto(`${server.url}/runs/${RUN}`)

@@ -143,7 +143,7 @@ describeInBrowser('a stored history', () => {
     }
     test.each(Object.keys(tampered))('%s', async (name) => {
       const [path, change, told] = tampered[name] ?? ['', same, '']
-      const page = await open(server.url)
+      const page = await open('about:blank')
       await page.route(path, async (route) => {
         const answer = await route.fetch()
         const body = z.record(z.string(), z.unknown()).parse(await answer.json())
@@ -159,7 +159,7 @@ describeInBrowser('a stored history', () => {
   })
 
   test('reports a record whose text two readers read differently', async () => {
-    const page = await open(server.url)
+    const page = await open('about:blank')
     await page.route(`**/runs/${achieved}/events?*`, async (route) => {
       const answer = await route.fetch()
       const lines = (await answer.text()).split('\n').map((line, seq) => {
