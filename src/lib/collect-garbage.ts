@@ -1,12 +1,12 @@
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
-/** A start has ended by then, milliseconds after the server is ready. */
-const AFTER_START_MS = 1_000
+/** A start has ended by then, and so has the rush of clients after it, milliseconds after the server is ready. */
+const AFTER_START_MS = 10_000
 
 /**
  * Collects all garbage of this thread and returns its memory to the system. V8 puts that off while a thread has little to
- * do. Takes some tens of milliseconds.
+ * do. Takes up to a quarter of a second.
  */
 export function collectGarbage(): void {
   // The flag is that of the whole process, and other threads may be here too, so it stays set.
