@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
-import { CLI, cleanEnv, fewPrograms, WITH_PARENT } from '../cli/support.ts'
+import { CLI, serverEnv, WITH_PARENT } from '../cli/support.ts'
 
 const KEPT_LINES = 200
 
@@ -43,15 +43,19 @@ export class Server {
   readonly #lines: string[] = []
 
   constructor(
-    options: { readonly dataDir: string; readonly modelUrl: string },
+    options: {
+      readonly dataDir: string
+      readonly modelUrl: string
+      /** Where it starts. Runs that name no folder work there. */
+      readonly cwd?: string
+    },
     settings: Readonly<Record<string, string>> = {},
   ) {
     const args = [...WITH_PARENT, CLI, 'serve', '--port', '0']
     const model = { RETRAI_LLM_BASE_URL: options.modelUrl, RETRAI_PRICES: MODELS }
-    // In a container, the links of its PATH would be missing.
-    const env = settings.RETRAI_ISOLATION === undefined ? fewPrograms() : cleanEnv()
     this.#process = spawn(process.execPath, [...args, '--data-dir', options.dataDir], {
-      env: { ...env, ...model, ...settings },
+      cwd: options.cwd ?? process.cwd(),
+      env: serverEnv({ ...model, ...settings }),
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     this.exit = once(this.#process, 'exit').then(([code, signal]) => ({ code, signal }))

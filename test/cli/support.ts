@@ -29,11 +29,14 @@ export const cleanEnv = (): NodeJS.ProcessEnv => ({
   NODE_COMPILE_CACHE: COMPILE_CACHE,
 })
 
-/** `cleanEnv` for a server whose commands need no compiler and no package manager, which it then does not look at. */
-export const fewPrograms = (): NodeJS.ProcessEnv => ({
-  ...cleanEnv(),
-  ...(process.env.RETRAI_TEST_PATH === undefined ? {} : { PATH: process.env.RETRAI_TEST_PATH }),
-})
+/**
+ * The environment of a server with these settings. If its commands are not isolated, they find no compiler and no
+ * package manager, which it then does not look at. In a container, the links of that PATH would be missing.
+ */
+export function serverEnv(settings: Readonly<Record<string, string>> = {}): NodeJS.ProcessEnv {
+  const few = settings.RETRAI_ISOLATION === undefined ? process.env.RETRAI_TEST_PATH : undefined
+  return { ...cleanEnv(), ...(few === undefined ? {} : { PATH: few }), ...settings }
+}
 
 /**
  * Options of Node for a process that lives for seconds: with a larger young generation and without threads for it, a

@@ -42,15 +42,13 @@ export async function fuzz(options: FuzzOptions): Promise<FuzzReport> {
   const { url, pid, identities, seed, isOver } = options
   const document = ApiDocument.parse(await (await fetch(`${url}/openapi.json`)).json())
   const judge = new Judge(document)
+  const all = requests(document, identities.length)
   const known: Known = { runs: [], tokens: [] }
   const statuses: Record<string, number> = {}
   const before = await residentBytes(pid)
   let index = 0
   for (let part = 0; !isOver(index); part += 1) {
-    const sampled = fc.sample(requests(document, identities.length), {
-      numRuns: AT_ONCE,
-      seed: seed + part,
-    })
+    const sampled = fc.sample(all, { numRuns: AT_ONCE, seed: seed + part })
     for (const made of sampled) {
       if (isOver(index)) break
       const request = filledIn(made, known, index)
@@ -187,11 +185,11 @@ const NO_FAILURE = /urn:retrai:problem:(redaction_pending|not_projected|too_many
 
 /** Compares answers with the description. */
 class Judge {
-  readonly #document: ApiDocument
+  readonly #definitions: ApiDocument['components']['schemas']
   readonly #schemas = new Map<string, z.ZodType>()
 
   constructor(document: ApiDocument) {
-    this.#document = document
+    this.#definitions = withinSchema(document.components.schemas)
   }
 
   /** What is wrong with an answer; null for nothing. */
@@ -222,12 +220,15 @@ class Judge {
   #schema(name: string, schema: Readonly<Record<string, unknown>>): z.ZodType {
     const known = this.#schemas.get(name)
     if (known !== undefined) return known
-    const whole = JSON.stringify({ ...schema, $defs: this.#document.components.schemas })
-    const made = z.fromJSONSchema(JSON.parse(whole.replaceAll('#/components/schemas/', '#/$defs/')))
+    const made = z.fromJSONSchema({ ...withinSchema(schema), $defs: this.#definitions })
     this.#schemas.set(name, made)
     return made
   }
 }
+
+/** Schemas of the description, which name each other as JSON Schema does within one schema. */
+const withinSchema = <T>(schemas: T): T =>
+  JSON.parse(JSON.stringify(schemas).replaceAll('#/components/schemas/', '#/$defs/'))
 
 async function residentBytes(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8')

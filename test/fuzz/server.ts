@@ -1,6 +1,7 @@
-import { mkdtemp, rm } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { mkdir, mkdtemp, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { delimiter, join } from 'node:path'
 import * as z from 'zod'
 import { ROLES } from '../../src/api/roles.ts'
 import { Server } from '../chaos/server-process.ts'
@@ -16,6 +17,9 @@ const NO_KEY = 'a-key-that-opens-nothing'
 const LINES = 20
 const LINE_CHARS = 300
 
+/** What commands find. A pytest would look for tests on the whole disk: some runs work in `/`. */
+const PROGRAMS = ['bash', 'sh', 'git']
+
 const Secret = z.object({ secret: z.string() })
 
 /** Fuzzes a server process of its own, in a folder of its own. @throws as `fuzz` does */
@@ -24,9 +28,13 @@ export async function fuzzServer(
   isOver: (index: number) => boolean,
 ): Promise<FuzzReport> {
   const folder = await mkdtemp(join(tmpdir(), 'retrai-fuzz-'))
+  const [project, programs] = [join(folder, 'project'), join(folder, 'programs')]
+  await mkdir(project)
+  await mkdir(programs)
+  for (const name of PROGRAMS) await link(name, programs)
   const server = new Server(
-    { dataDir: join(folder, 'data'), modelUrl: NO_MODEL },
-    { RETRAI_TOKEN: ADMIN, OPENAI_API_KEY: NO_KEY, ANTHROPIC_API_KEY: NO_KEY },
+    { dataDir: join(folder, 'data'), modelUrl: NO_MODEL, cwd: project },
+    { RETRAI_TOKEN: ADMIN, OPENAI_API_KEY: NO_KEY, ANTHROPIC_API_KEY: NO_KEY, PATH: programs },
   )
   try {
     const url = await server.url
@@ -48,6 +56,13 @@ export async function fuzzServer(
     await server.stop()
     await rm(folder, { recursive: true, force: true })
   }
+}
+
+/** Links to the first program with this name, if there is one. */
+async function link(name: string, folder: string): Promise<void> {
+  const places = (process.env.PATH ?? '').split(delimiter).map((place) => join(place, name))
+  const found = places.find((place) => existsSync(place))
+  if (found !== undefined) await symlink(found, join(folder, name))
 }
 
 async function makeToken(url: string, role: string): Promise<Identity> {

@@ -13,7 +13,7 @@ import { streamOf } from '../../src/log/run-log.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
 import { openEventStoreDb } from '../../src/store/eventstoredb/eventstoredb-store.ts'
-import { cleanEnv, startServer } from '../cli/support.ts'
+import { serverEnv, startServer } from '../cli/support.ts'
 import { Watcher } from '../http/live/watcher.ts'
 import { type StandIn, startStandIn } from '../support/eventstore-stand-in/index.ts'
 
@@ -84,7 +84,7 @@ export class Site implements AsyncDisposable {
     } = {},
   ): Promise<ServerProcess> {
     const { model = 'http://127.0.0.1:9/v1', args = [], launcher } = options
-    const env = { ...cleanEnv(), RETRAI_LLM_BASE_URL: model, ...options.env }
+    const env = serverEnv({ RETRAI_LLM_BASE_URL: model, ...options.env })
     const place = ['--port', '0', '--data-dir', this.path(dataDir)]
     const server = await startServer([...place, ...args], env, launcher)
     this.onClose(() => kill(server))
