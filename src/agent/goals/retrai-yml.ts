@@ -149,6 +149,8 @@ async function parseYaml(text: string): Promise<Result<unknown, string>> {
   if (known !== undefined) return known
   const release = await parsing.acquire(new AbortController().signal)
   try {
+    const meanwhile = parsedTexts.get(text)
+    if (meanwhile !== undefined) return meanwhile
     const child = execute(process.execPath, ['--max-old-space-size=64', PARSER], {
       env: {},
       timeout: PARSE_WITHIN_MS,

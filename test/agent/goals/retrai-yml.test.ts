@@ -1,4 +1,6 @@
 import { execFile } from 'node:child_process'
+import { chmod, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { goals } from '../../../src/agent/goals/catalogue.ts'
@@ -41,6 +43,24 @@ test('a text that was parsed recently starts no process', async () => {
   try {
     expect((await read(`${text}-more`)).isErr()).toBe(true)
     expect((await read(text))._unsafeUnwrap()).toEqual(parsed)
+  } finally {
+    process.execPath = execPath
+  }
+})
+
+test('readings of one text at the same time start two processes at most', async () => {
+  const { execPath } = process
+  const counts = `#!/bin/sh\necho >>"$0.starts"\nexec '${execPath}' "$@"\n`
+  const node = join(await project({ node: counts }), 'node')
+  await chmod(node, 0o755)
+  process.execPath = node
+  try {
+    const text = 'check_command: make many-at-once'
+    const readings = await Promise.all(Array.from({ length: 6 }, () => read(text)))
+    for (const reading of readings) {
+      expect(reading._unsafeUnwrap()).toMatchObject({ check_command: 'make many-at-once' })
+    }
+    expect(await readFile(`${node}.starts`, 'utf8')).toMatch(/^\n{1,2}$/)
   } finally {
     process.execPath = execPath
   }
