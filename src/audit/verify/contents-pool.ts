@@ -29,9 +29,9 @@ type Ahead<I> = {
   readonly prepared: ReturnType<typeof prepare> | null
 }
 
-/** In the time that a thread needs until it is as fast as the caller, the caller verifies this much. In bytes. */
+/** How many bytes the caller verifies in the time that a thread needs until it is as fast as the caller. */
 const START_AFTER_BYTES = 16 * 1024 * 1024
-/** If so many records are expected, the threads start at once. */
+/** If at least this many records are expected, the threads start at once. */
 const MANY_RECORDS = 30_000
 /** More threads than these would wait for each other, because they put the records in order. */
 const MAX_THREADS = 4
@@ -39,7 +39,7 @@ const MAX_THREADS = 4
 const AT_ONCE = 2
 /** What is read ahead has about this size at most. */
 const MAX_AHEAD_BYTES = 1024 * 1024
-/** Of a thread: batches need little. One that needs more is lost, and the caller verifies what it had. */
+/** A thread's memory: batches need little. A thread that needs more is lost, and the caller verifies what it had. */
 const HEAP = { maxYoungGenerationSizeMb: 16, maxOldGenerationSizeMb: 128 }
 
 /**
@@ -57,7 +57,7 @@ export class ContentsPool implements Disposable {
     this.#size = size
   }
 
-  /** The items in their order, read ahead as far as memory allows. If reading fails, first those before it. */
+  /** The items in their order, read ahead as far as memory allows. If reading fails, those before come first. */
   async *verify<I>(
     items: AsyncIterable<I>,
     caller: Caller<I>,
@@ -199,7 +199,7 @@ class Thread {
     return sent
   }
 
-  /** Lets it follow so many batches, the first of those that it has not followed. */
+  /** Lets it follow the first `count` of the batches that it has not followed. */
   follow(count: number, known: KnownRuns): void {
     this.#order({ type: 'follow', count, known })
   }

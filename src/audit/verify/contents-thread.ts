@@ -9,7 +9,7 @@ import {
   type Verified,
 } from './verify-batch.ts'
 
-/** To follow so many batches, the first of those that were sent and not followed, and the runs before them. */
+/** Follow the first `count` of the batches that were sent and not followed. `known` are the runs before them. */
 type Follow = { readonly type: 'follow'; readonly count: number; readonly known: KnownRuns }
 /** All batches are prepared and followed in order. */
 export type Order = { readonly type: 'batch'; readonly batch: Batch } | Follow

@@ -28,7 +28,7 @@ type Child = Claim & {
  * hold, each run in order, and the runs in any order.
  */
 export class FamilyCheck {
-  /** Whether a run that is not here must be: an imported one need not. */
+  /** Whether a run that is not here is missing. An imported run may be without the others. */
   readonly #isWhole: boolean
   /** The runs that were seen, each with its state if another run names it or may do so. */
   readonly #runs = new Map<string, LoadedRun | null>()

@@ -10,7 +10,7 @@ export type Judgement =
   | { readonly wrong: string }
   | { readonly skipped: string }
 
-/** What a run says of the end of its sub-agent, and the run of that up to the record that it names, if that was read. */
+/** What a run says of the end of its sub-agent, and the sub-agent's run up to the named record, if that was read. */
 export type EndClaim = { readonly end: SubagentEnd; readonly at: LoadedRun | null }
 
 type StateOf = (runId: string) => RunState | null

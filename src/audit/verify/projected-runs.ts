@@ -5,7 +5,7 @@ import type { Finding } from './report.ts'
 /** What a read model holds of one run. */
 export type ProjectedRun = {
   readonly seq: number
-  /** Of everything that it holds of the run, as `digestOf` makes it. */
+  /** The digest of everything that it holds of the run, as `digestOf` makes it. */
   readonly digest: string
 }
 
@@ -43,7 +43,7 @@ export class ProjectedCheck {
     return event.id === this.#projected.last?.id
   }
 
-  /** Notes a run as of a record that holds; as of that of `seqOf` must be among them. */
+  /** Notes a run as of a record that holds. The record of `seqOf` must be among these. */
   see(run: LoadedRun): void {
     const { runId, seq } = run.state
     const known = this.#projected.runs.get(runId)
@@ -53,7 +53,7 @@ export class ProjectedCheck {
     this.#add('changed', `it differs from the log about run ${runId} as of record ${seq}`)
   }
 
-  /** Notes an event that was read; if `isLast`, it must be noted. @param runs as of it, those that hold */
+  /** Notes an event that was read: the last one must be noted. @param runs those that hold, as of the event */
   reach(event: RecordedEvent, runs: () => Iterable<LoadedRun>): void {
     const { last } = this.#projected
     if (this.#reached || last === null || !this.isLast(event)) return

@@ -3,7 +3,7 @@ import type { LoggedRedaction } from '../../redaction/redaction-ledger.ts'
 import { REDACTIONS_FILE } from '../bundle/bundle-format.ts'
 import type { Finding, RedactionReport, ReportedRedaction } from './report.ts'
 
-/** Without the redactions of other runs, which deleted an artifact that both name. */
+/** The report of one run: without the redactions of other runs, which deleted an artifact that both name. */
 export function ofRun(runId: string, report: RedactionReport): RedactionReport {
   return withRedactions(
     report,
@@ -11,7 +11,7 @@ export function ofRun(runId: string, report: RedactionReport): RedactionReport {
   )
 }
 
-/** Of several runs. */
+/** The report of several runs. */
 export function combined(reports: readonly RedactionReport[]): RedactionReport {
   const sum = (of: 'strings' | 'records') => reports.reduce((total, each) => total + each[of], 0)
   const counts = { strings: sum('strings'), records: sum('records') }

@@ -100,7 +100,7 @@ export type BundleReport = {
   readonly isolated_otherwise: number
   /** The redactions of the run that hold. */
   readonly redacted: RedactionReport
-  /** Empty if the run has no sub-agents and is no sub-agent. */
+  /** Empty if the run has no sub-agents and is not a sub-agent. */
   readonly family: FamilyReport
   /** The first record that differs from what was signed. */
   readonly first_bad_seq: number | null

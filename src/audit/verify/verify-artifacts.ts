@@ -23,7 +23,7 @@ export async function verifyArtifacts(
   let held = 0
   let unreachable = 0
   for (const [name, place] of named) {
-    // A place that has been away so often is not waited for any more.
+    // After so many failures, nothing waits for the place any more.
     const problem: Problem | null =
       unreachable < MAX_UNREACHABLE
         ? await artifactProblem(source, name)

@@ -214,7 +214,7 @@ function recordsNotSigned(contents: BundleContents): Finding[] {
   return found('changed', length - 1, message)
 }
 
-/** Proofs of earlier versions name no policy. One that does names that of the first record. */
+/** Proofs of earlier versions name no policy. A proof that names one names that of the first record. */
 function policyNotSigned(contents: BundleContents): Finding[] {
   const { records, proof } = contents
   if (proof?.policy_sha256 === undefined || records?.run == null) return []

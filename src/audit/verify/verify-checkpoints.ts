@@ -69,11 +69,11 @@ export type VerifiedCheckpoints = {
   readonly keys: KnownKeys
   /** How many checkpoints each key has signed. */
   readonly signed: ReadonlyMap<string, number>
-  /** As of the last checkpoint; null if there is no checkpoint. */
+  /** The log as of the last checkpoint; null if there is no checkpoint. */
   readonly latest: CheckpointLog | null
-  /** As of the checkpoint with the wanted number; null if it does not exist. */
+  /** The log as of the checkpoint with the wanted number; null if it does not exist. */
   readonly wanted: CheckpointLog | null
-  /** Those of the checkpoints beside the log that the log does not have. */
+  /** The checkpoints beside the log that the log does not have. */
   readonly lost: readonly KeptCheckpoint[]
   readonly findings: readonly Finding[]
 }
@@ -120,7 +120,7 @@ export function verifyCheckpoints(
     const findings: Finding[] = []
     const keys = new Map(given)
     const signed = new Map<string, number>()
-    /** Signed by keys that may be published later in the log. */
+    /** Checkpoints whose keys may be published later in the log. */
     const unknown: Checkpoint[] = []
     const tree = new MerkleTree()
     const heads = new Map<string, RunHead>()

@@ -79,7 +79,7 @@ async function readWanted(family: FamilyCheck, reader: StreamReader): Promise<vo
 type RunCheck = { readonly run: VerifiedRun | null; readonly bad: boolean }
 type LedgerCheck = { end: LedgerEnd; bad: boolean }
 
-/** So many events are verified together. Larger batches take longer, because they do not fit into caches. */
+/** How many events are verified together. Larger batches take longer, because they do not fit into caches. */
 const BATCH_EVENTS = 64
 
 class LogCheck {

@@ -58,7 +58,7 @@ export type SeenRecord = VerifiedRecord & {
   readonly created: number
 }
 
-/** A record of which is known what can be known without the other records of its run. */
+/** A record with all that can be known of it without the other records of its run. */
 export type CheckedRecord = {
   readonly seq: number
   readonly alone: Result<LoggedRecord, BadRecord>

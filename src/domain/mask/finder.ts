@@ -27,7 +27,7 @@ export const masksIn = (text: string): string[] => [
 const REACH_CHARS = 24_000
 /** How far it looks at the text before a secret, in characters. */
 const CONTEXT_CHARS = 16
-/** How much undecided text is held back, in characters. Of more, only the last REACH_CHARS characters are. */
+/** How much undecided text is held back, in characters. If there is more, only its last REACH_CHARS characters are. */
 const MAX_HELD_CHARS = 64_000
 
 /** Replaces all that a finder finds by masks. Text without secrets is returned as it is. */

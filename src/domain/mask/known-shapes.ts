@@ -7,7 +7,7 @@ type Rule = {
   readonly kind: string
   /** Every secret of this kind begins with one of these. */
   readonly starts: readonly string[]
-  /** If one of these characters comes right before it, it is something else: `task-…` is no `sk-…`. */
+  /** If one of these characters comes right before it, it is something else: `task-…` is not `sk-…`. */
   readonly notAfter?: RegExp
   /** The secret from its first character on. A group named `keep` is a beginning that stays readable. */
   readonly shape: RegExp

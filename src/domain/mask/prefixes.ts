@@ -8,7 +8,7 @@ const TABLE_BITS = 18
 const TABLE_MASK = 2 ** TABLE_BITS - 1
 /** Characters of a literal that are looked up at once: as many as the shortest literals have. */
 const WINDOW = 3
-/** After so many shifts, nothing is left of a character in the hash. */
+/** After this many shifts, nothing is left of a character in the hash. */
 const SHIFT_BITS = TABLE_BITS / WINDOW
 
 /**

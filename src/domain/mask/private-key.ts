@@ -30,7 +30,7 @@ export const privateKeys: Finder = {
     }
     return null
   },
-  // Every key but the last ends before the next one begins. Most texts have none, and indexOf is the faster one to see that.
+  // Every key but the last ends before the next one begins. Most texts have none, and indexOf sees that faster.
   undecided: (text, from) => {
     const at = text.indexOf(ARMOUR, from) === -1 ? -1 : text.lastIndexOf(ARMOUR)
     return at >= from && isOpen(text, at) ? at : startOfPrefix(text, from, PREFIXES)

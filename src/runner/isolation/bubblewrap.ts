@@ -17,12 +17,12 @@ import {
 import { systemArguments } from './system.ts'
 import { seedCargo } from './tool-chains.ts'
 
-/** The descriptors of a container that are no mounts. */
+/** The descriptors of a container that are not mounts. */
 export const GATE_FD = 3
 export const STATUS_FD = 4
 const SECCOMP_FD = 5
 
-/** Of one file that a command writes. */
+/** The largest file that a command can write. */
 export const MAX_FILE_BYTES = 16 * 1024 * 1024 * 1024
 const FILE_BLOCKS = MAX_FILE_BYTES / 512
 
@@ -120,7 +120,7 @@ function openFilter({ filter }: Sandbox): number {
   throw new SandboxError(`there is no filter for ${process.arch} processors`)
 }
 
-/** Of the list of sockets when a run is only described. A command that starts reads the list again. */
+/** How old the list of sockets may be when a run is only described. A command that starts reads it again. */
 const SOCKETS_MAX_AGE_MS = 1_000
 
 /** What a command in such a container may see and do. */

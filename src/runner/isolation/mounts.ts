@@ -16,7 +16,7 @@ const FIRST_MOUNT_FD = 6
 const O_PATH = 0o10000000
 const O_NOFOLLOW = 0o400000
 
-/** Of an empty folder that covers one of the server. */
+/** The size of an empty folder that covers one of the server. */
 const COVER_BYTES = 65_536
 /** Where links lead, also if that does not exist. */
 function realPathOf(path: string): string {
@@ -71,7 +71,7 @@ export class Mounts {
     this.args.push('--perms', '0755', '--dir', above)
   }
 
-  /** Nothing if there is no such path. */
+  /** Does nothing if there is no such path. */
   addPath(kind: Kind, path: string, role: string | null, target = path): void {
     const descriptor = opened(path)
     if (descriptor !== null) this.add(kind, descriptor, target, role)
@@ -185,7 +185,7 @@ function guard(mounts: Mounts, project: number, at: string, sockets: readonly st
   }
 }
 
-/** A file or a folder, or nothing for a socket. A link is not followed: what it leads to is no part of the repository. */
+/** A file or a folder, or nothing for a socket. A link is not followed: its target is not a part of the repository. */
 function openGuarded(path: string): number | null {
   // Few projects have all of these, and an error takes longer than a look.
   const found = isThere(path) ? opened(path, O_NOFOLLOW) : null

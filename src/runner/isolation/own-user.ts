@@ -26,7 +26,7 @@ export const ACCOUNTS = [
   { path: '/etc/group', name: 'group', line: `agent:x:${OWN_ID}:` },
 ] as const
 
-/** A namespace of mounts in which the project belongs to another user is kept for so long after its last command. */
+/** How long a namespace in which the project belongs to another user is kept after its last command. */
 const IDLE_MS = 60_000
 const READY_WITHIN_MS = 5_000
 

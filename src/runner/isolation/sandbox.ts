@@ -22,7 +22,7 @@ import type { CheckHome } from './check-homes.ts'
 
 /** The user of commands in projects of root, who owns nothing else, and the programs that let it work there. */
 export type OwnUser = {
-  /** Its id and that of its group. */
+  /** The id of the user, and of its group. */
   readonly id: number
 } & Readonly<Record<'unshare' | 'mount' | 'umount' | 'nsenter', string>>
 
@@ -31,7 +31,7 @@ export type Sandbox = {
   readonly level: Exclude<Level, 'none'>
   /** Absolute path of bwrap, of sandbox-exec at the level `seatbelt`, or of setpriv at the other levels. */
   readonly launcher: string
-  /** That of setpriv, which a root server needs at every level. */
+  /** The path of setpriv, which a root server needs at every level. */
   readonly setpriv: string | null
   /** A file with the filter of system calls; it is empty if there is none for this processor. */
   readonly filter: string
@@ -117,7 +117,7 @@ export function notIsolated(why: string) {
   return { end: 'not_isolated', message } as const
 }
 
-/** Opens the project. Throws a `SandboxError` if it is no folder or leads to one of the server. */
+/** Opens the project. Throws a `SandboxError` if it is not a folder or leads to one of the server. */
 export function openProject({ level, project, hidden, ownUser }: Sandbox): OpenedProject {
   let descriptor: number
   try {

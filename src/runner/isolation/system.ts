@@ -22,7 +22,7 @@ export const DEVICES: readonly string[] = [
   ...['null', 'zero', 'full', 'random', 'urandom', 'tty'],
 ].map((name) => `/dev/${name}`)
 
-/** Of the folders of a container that are in memory. */
+/** The size of a container's folders that are in memory. */
 export const MEMORY_FOLDER_BYTES = 1024 * 1024 * 1024
 
 const KERNEL_FILES = [

@@ -15,7 +15,7 @@ import { toolChains } from './tool-chains.ts'
 
 /** Below the data folder: homes and temporary files of runs. */
 const FOLDER = 'sandboxes'
-/** What no command may see, to try that. */
+/** A file that no command may see: a trial tries to read it. */
 const SECRET = 'secret'
 /** What is kept in that folder, beside what belongs to a run. */
 export const KEPT: ReadonlySet<string> = new Set([
@@ -29,7 +29,7 @@ export type TrialOptions = {
   readonly env: Readonly<Record<string, string | undefined>>
   /** More folders that commands may read. */
   readonly toolPaths: readonly string[]
-  /** That of this process, if it is left out. */
+  /** The platform of this process, if it is left out. */
   readonly platform?: NodeJS.Platform
 }
 
@@ -94,7 +94,7 @@ export async function trySandbox(
   const ownUser = isRoot() && level === 'namespaces' ? ownUserFrom(find) : null
   if (ownUser !== null) await writeAccounts(folder)
   const without = ownUser === null ? NO_OWN_USER : await attempt(ownUser, null)
-  // Of a root server, commands run as the owner of the project.
+  // The commands of a root server run as the owner of the project.
   const owners =
     level === 'uid' || (isSeatbelt && isRoot()) ? [NOBODY] : isRoot() ? [null, NOBODY] : [null]
   for (const owner of owners) {
