@@ -109,6 +109,48 @@ export class Batch {
   }
 }
 
+/** So many small batches are merged at most, however few runs are in them. */
+const MERGED = 20
+
+/** Small batches that follow one another or hold different runs, as one. */
+export class MergedBatches {
+  #size = 0
+  #rows = new Map<string, RunTableRow>()
+  #newRuns = new Set<string>()
+  #damaged: DamagedRun[] = []
+  #checkpoint: Checkpoint | null = null
+
+  add({ rows, newRuns, damaged, checkpoint }: BatchRows): void {
+    this.#size += 1
+    for (const row of rows) this.#rows.set(row.run_id, row)
+    for (const runId of newRuns) this.#newRuns.add(runId)
+    this.#damaged.push(...damaged)
+    const isLater = Number(checkpoint?.position ?? 0) > Number(this.#checkpoint?.position ?? 0)
+    if (isLater) this.#checkpoint = checkpoint
+  }
+
+  get isFull(): boolean {
+    return this.#rows.size >= COMMIT_RUNS || this.#size >= MERGED
+  }
+
+  /** What was merged since this was last called; null if that is nothing. */
+  take(): BatchRows | null {
+    if (this.#checkpoint === null) return null
+    const merged = {
+      rows: [...this.#rows.values()],
+      newRuns: this.#newRuns,
+      damaged: this.#damaged,
+      checkpoint: this.#checkpoint,
+    }
+    this.#size = 0
+    this.#rows = new Map()
+    this.#newRuns = new Set()
+    this.#damaged = []
+    this.#checkpoint = null
+    return merged
+  }
+}
+
 const checkpointAt = ({ position, stream, revision, id }: RecordedEvent): Checkpoint => {
   return { position, stream, revision, eventId: id }
 }

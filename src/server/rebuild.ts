@@ -1,29 +1,40 @@
 import { on } from 'node:events'
+import { availableParallelism } from 'node:os'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { Worker } from 'node:worker_threads'
 import * as z from 'zod'
 import { siblingModule } from '../lib/package-files.ts'
 import { decodeCompared } from '../log/codec.ts'
 import { RUN_STREAM_PREFIX } from '../log/run-log.ts'
-import { type BatchRows, LogFold } from '../projections/batch.ts'
+import { type BatchRows, LogFold, MergedBatches } from '../projections/batch.ts'
 import type { Rebuild } from '../projections/projector.ts'
 import { RedactionIndex } from '../redaction/redaction-index.ts'
 import { REDACTIONS, Redaction } from '../redaction/redaction-ledger.ts'
 import type { Redactor } from '../redaction/redactor.ts'
 import { LogScan } from '../store/embedded/log-scan.ts'
+import type { RecordedEvent } from '../store/event-store.ts'
 
-/** The input of the thread: the log, the position after which it begins, and the runs that are damaged before. */
-export const Task = z.object({ file: z.string(), after: z.int(), damaged: z.array(z.string()) })
-export type Task = z.infer<typeof Task>
+/** What is folded: the log from a position on, up to another one, and the runs that are damaged before. */
+const Work = z.object({ after: z.int(), through: z.int(), damaged: z.array(z.string()) })
+type Work = z.infer<typeof Work>
+
+/** The input of a thread. */
+export const Task = Work.extend({
+  file: z.string(),
+  share: z.object({ index: z.int(), of: z.int() }),
+})
+type Task = z.infer<typeof Task>
 
 /** With fewer events, this thread has caught up before another one would be ready. */
 const WORTH_EVENTS = 20_000
 /** How many positions this thread reads and folds before other work gets its turn: about a millisecond. */
 const WINDOW = 100
+/** Threads that share the work. More would wait for this one, which writes the rows. */
+const THREADS = Math.min(2, availableParallelism())
 
 /**
  * Folds the log of an embedded store from its file: a subscription, which gets each record from another thread, takes
- * twice as long. If there is much to fold, a separate thread does it. Ends early if a redaction is recorded meanwhile,
+ * twice as long. If there is much to fold, separate threads do it. Ends early if a redaction is recorded meanwhile,
  * because the fold does not know it.
  */
 export function rebuildFromFile(
@@ -40,11 +51,12 @@ export function rebuildFromFile(
     // The store reports why.
     if (opened.isErr()) return
     using scan = opened.value
-    const task = { after, damaged: [...damaged] }
+    const through = scan.last()
+    const work = { after, through, damaged: [...damaged] }
     const batches =
-      scan.last() - after < worthEvents
-        ? foldHere(scan, task, isOver)
-        : foldInThread({ file, ...task }, signal)
+      through - after < worthEvents
+        ? foldHere(scan, work, isOver)
+        : foldInThreads({ file, ...work }, signal)
     for await (const rows of batches) {
       if (isOver()) return
       yield rows
@@ -54,21 +66,55 @@ export function rebuildFromFile(
 
 async function* foldHere(
   scan: LogScan,
-  task: Omit<Task, 'file'>,
+  work: Work,
   isOver: () => boolean,
 ): AsyncGenerator<BatchRows> {
-  for (const rows of foldLog(scan, { ...task, window: WINDOW })) {
-    if (rows !== null) yield rows
+  const fold = foldOf(scan, work)
+  for (let from = work.after; from < work.through; from += WINDOW) {
+    for (const event of scan.window(from, WINDOW)) {
+      const rows = isOfRun(event) ? fold.add(event) : null
+      if (rows !== null) yield rows
+    }
     await nextTurn()
     if (isOver()) return
   }
+  const rest = fold.take()
+  if (rest !== null) yield rest
 }
 
-async function* foldInThread(task: Task, signal: AbortSignal): AsyncGenerator<BatchRows> {
+/** Each thread folds some of the streams. What they folded of the same positions is committed together. */
+async function* foldInThreads(
+  task: Omit<Task, 'share'>,
+  signal: AbortSignal,
+): AsyncGenerator<BatchRows> {
+  const threads = Array.from({ length: THREADS }, (_, index) =>
+    foldInThread({ ...task, share: { index, of: THREADS } }, signal),
+  )
+  const merged = new MergedBatches()
+  try {
+    for (;;) {
+      const batches = await Promise.all(threads.map((thread) => thread.next()))
+      // If a thread ends early, what the others have folded of the next positions is dropped.
+      if (batches.some(({ done }) => done)) break
+      for (const { value } of batches) if (value) merged.add(value)
+      const rows = merged.isFull ? merged.take() : null
+      if (rows !== null) yield rows
+    }
+    const rest = merged.take()
+    if (rest !== null) yield rest
+  } finally {
+    await Promise.all(threads.map((thread) => thread.return()))
+  }
+}
+
+async function* foldInThread(
+  task: Task,
+  signal: AbortSignal,
+): AsyncGenerator<BatchRows | null, void, void> {
   const worker = new Worker(siblingModule('rebuild-thread', import.meta.url), { workerData: task })
   try {
     for await (const [rows] of on(worker, 'message', { signal, close: ['exit'] })) {
-      yield rows satisfies BatchRows
+      yield rows satisfies BatchRows | null
       worker.postMessage('next')
     }
   } catch (cause) {
@@ -78,24 +124,28 @@ async function* foldInThread(task: Task, signal: AbortSignal): AsyncGenerator<Ba
   }
 }
 
-/** Folds a log from a position on, window by window. Yields full batches, the rest, and null after each window. */
-export function* foldLog(
+/** Folds a share of a log. Yields what was folded of each `window` positions, null if that is nothing. */
+export function* foldShare(
   scan: LogScan,
-  { after, damaged, window }: Omit<Task, 'file'> & { readonly window: number },
+  { share, ...work }: Omit<Task, 'file'>,
+  window: number,
 ): Generator<BatchRows | null, void, void> {
+  const fold = foldOf(scan, work)
+  for (let from = work.after; from < work.through; from += window) {
+    // What is appended meanwhile is for later: another share might not have seen it.
+    const count = Math.min(window, work.through - from)
+    for (const event of scan.window(from, count, share)) if (isOfRun(event)) fold.add(event)
+    yield fold.take()
+  }
+}
+
+const isOfRun = ({ stream }: RecordedEvent): boolean => stream.startsWith(RUN_STREAM_PREFIX)
+
+function foldOf(scan: LogScan, { damaged }: Work): LogFold {
   const redactions = scan.before(REDACTIONS.stream, Number.MAX_SAFE_INTEGER).flatMap((event) => {
     return decodeCompared(Redaction, event)
       .map((redaction) => [redaction])
       .unwrapOr([])
   })
-  const fold = new LogFold(scan, new RedactionIndex(redactions), damaged)
-  const last = scan.last()
-  for (let from = after; from < last; from += window) {
-    for (const event of scan.window(from, window)) {
-      const rows = event.stream.startsWith(RUN_STREAM_PREFIX) ? fold.add(event) : null
-      if (rows !== null) yield rows
-    }
-    yield null
-  }
-  yield fold.take()
+  return new LogFold(scan, new RedactionIndex(redactions), damaged)
 }

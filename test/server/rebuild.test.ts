@@ -10,13 +10,15 @@ import type { RunRecord } from '../../src/domain/records.ts'
 import { decideAndAppend } from '../../src/log/decider.ts'
 import { redactStrings } from '../../src/log/redacted-record.ts'
 import { type LoadedRun, streamOf } from '../../src/log/run-log.ts'
+import { type BatchRows, MergedBatches } from '../../src/projections/batch.ts'
 import { type Rebuild, startProjector } from '../../src/projections/projector.ts'
 import { openReadModel } from '../../src/projections/sqlite-read-model.ts'
 import { withRedactions } from '../../src/redaction/redaction-index.ts'
 import { REDACTIONS, type Redaction } from '../../src/redaction/redaction-ledger.ts'
 import { Redactor } from '../../src/redaction/redactor.ts'
-import { rebuildFromFile } from '../../src/server/rebuild.ts'
+import { foldShare, rebuildFromFile } from '../../src/server/rebuild.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
+import { LogScan } from '../../src/store/embedded/log-scan.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
 import { append, prepare } from '../support/append-records.ts'
 import { validRun } from '../support/run-records.ts'
@@ -157,6 +159,58 @@ test('a log that is read from its file makes the same read model as a subscripti
   const rest = counted(store, folder, Number.POSITIVE_INFINITY)
   expect(await project(store, folder, 'here', rest.rebuild)).toEqual(continued)
   expect(rest.batches).not.toEqual([])
+})
+
+test('shares of a log that are folded in windows and merged make the same rows as the whole log', async () => {
+  const folder = await folderOfLog()
+  const store = await openStore(folder)
+  const runs = sampled(6)
+  let heads: readonly (LoadedRun | null)[] = runs.map(() => null)
+  for (let from = 0; from < 24; from += 3) {
+    const after: (LoadedRun | null)[] = []
+    for (const [at, records] of runs.entries()) {
+      const [known, more] = [heads[at] ?? null, records.slice(from, from + 3)]
+      after.push(more.length === 0 ? known : await write(store, more, known))
+    }
+    heads = after
+  }
+  using scan = LogScan.open(join(folder, 'log.sqlite'))._unsafeUnwrap()
+  const through = scan.last()
+  const folded = (of: number, window: number): BatchRows[] => {
+    const merged = new MergedBatches()
+    const shares = Array.from({ length: of }, (_, index) => {
+      const task = { after: 0, through, damaged: [], share: { index, of } }
+      return [...foldShare(scan, task, window)]
+    })
+    const taken: BatchRows[] = []
+    for (let at = 0; at < Math.ceil(through / window); at += 1) {
+      for (const share of shares) {
+        const rows = share[at]
+        if (rows) merged.add(rows)
+      }
+      const rows = merged.isFull ? merged.take() : null
+      if (rows !== null) taken.push(rows)
+    }
+    const rest = merged.take()
+    return rest === null ? taken : [...taken, rest]
+  }
+  const [whole] = folded(1, through)
+  const sorted = (rows: BatchRows['rows']) =>
+    rows.toSorted((one, other) => (one.run_id < other.run_id ? -1 : 1))
+  for (const [of, window] of [
+    [1, 5],
+    [2, 4],
+    [3, 100],
+  ] as const) {
+    const batches = folded(of, window)
+    const rows = new Map(batches.flatMap((batch) => batch.rows).map((row) => [row.run_id, row]))
+    expect(sorted([...rows.values()])).toEqual(sorted(whole?.rows ?? []))
+    expect(batches.at(-1)?.checkpoint).toEqual(whole?.checkpoint)
+    // A run is new once, in the batch with its first row.
+    const news = batches.flatMap(({ newRuns }) => [...newRuns])
+    expect(news.toSorted()).toEqual([...(whole?.newRuns ?? [])].toSorted())
+  }
+  expect(folded(2, 4).length).toBeGreaterThan(1)
 })
 
 test.each([

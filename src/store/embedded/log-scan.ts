@@ -5,6 +5,10 @@ import { openExisting } from './existing-log.ts'
 import { COLUMNS } from './log-reader.ts'
 import { Replacements } from './overwriting.ts'
 
+/** The streams that one of several readers reads. The shares of `index` 0 to `of - 1` hold each stream once. */
+export type Share = { readonly index: number; readonly of: number }
+const WHOLE: Share = { index: 0, of: 1 }
+
 /**
  * A log that is read in the thread of the caller, in its order. Reads fast, because it does not look whether texts were
  * altered: its events have no `altered`, so a caller must compare their texts (`decodeCompared`).
@@ -33,7 +37,7 @@ export class LogScan implements Disposable {
     // CROSS JOIN makes the planner begin with the events, in their order.
     this.#window = arrays(`
       SELECT ${COLUMNS}, s.name FROM events e CROSS JOIN streams s ON s.id = e.stream_id
-      WHERE e.position > ? AND e.position <= ? ORDER BY e.position`)
+      WHERE e.position > ? AND e.position <= ? AND e.stream_id % ? = ? ORDER BY e.position`)
     this.#stream = arrays(`
       SELECT ${COLUMNS}, s.name FROM streams s JOIN events e ON e.stream_id = s.id
       WHERE s.name = ? AND e.revision < ? ORDER BY e.revision`)
@@ -44,9 +48,9 @@ export class LogScan implements Disposable {
     return Number(this.#last.get()?.last)
   }
 
-  /** The events at the `count` positions after `after`. It leaves no transaction open, so a checkpoint is not held up. */
-  window(after: number, count: number): RecordedEvent[] {
-    return this.#window.all(after, after + count).map((event) => this.#event(event))
+  /** The events of a share at the `count` positions after `after`. It leaves no transaction open, so a checkpoint is not held up. */
+  window(after: number, count: number, { index, of }: Share = WHOLE): RecordedEvent[] {
+    return this.#window.all(after, after + count, of, index).map((event) => this.#event(event))
   }
 
   /** The events of a stream before a revision. */
