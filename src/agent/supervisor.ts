@@ -13,10 +13,7 @@ import { type From, isOpenTo, RunWorker, type Turns, type WorkerDeps } from './r
 export type SupervisorDeps = Omit<WorkerDeps, 'wasStopped' | 'queueAfterMs'> & {
   /** Claimants of the processes of this server that were stopped and did not crash. */
   readonly stopped: ReadonlySet<string>
-  /**
-   * How long a server that shares its store must be silent before its runs are taken over; null if only this process
-   * uses the store.
-   */
+  /** How long a server is silent before others take over its runs; null if only this process uses the store. */
   readonly leaseMs: number | null
   /** How many runs may be worked on at once. More runs wait in order. */
   readonly maxRunsAtWork: number

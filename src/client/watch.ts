@@ -115,10 +115,7 @@ function addressOf(
   return `/api/ws/${encodeURIComponent(runId)}?kinds=${kinds}${more}`
 }
 
-/**
- * Turns the frames of one watch, from all its connections, into events: each once, in order, and only of the kinds
- * that are wanted.
- */
+/** Turns the frames of one watch, from all its connections, into events: each once, in order, of the wanted kinds. */
 class EventReader<K extends Kind, L extends boolean | undefined> {
   readonly #wanted: ReadonlySet<Kind>
   readonly #onCaughtUp: ((seq: number) => void) | undefined

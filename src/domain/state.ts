@@ -35,10 +35,7 @@ export type CallAnswer = { readonly decision: CallDecision; readonly reason: str
 export type Phase =
   /** Nothing under way: the next iteration may begin. */
   | { readonly type: 'ready' }
-  /**
-   * The model is asked; `failures` requests in this step have failed so far, `otherFailures` of them with the models
-   * before this one.
-   */
+  /** The model is asked; `failures` requests of this step failed, `otherFailures` of them with earlier models. */
   | {
       readonly type: 'planning'
       readonly failures: number

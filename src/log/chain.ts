@@ -51,10 +51,7 @@ export function recordHash(
   )
 }
 
-/**
- * The same text for a record of a run, from fewer pieces, which halves the time to write and to hash it. Null for other
- * records.
- */
+/** The same text for a record of a run, from fewer pieces, which takes half of the time. Null for others. */
 function ofRun(
   seq: number,
   record: { readonly [name: string]: unknown },

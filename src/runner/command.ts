@@ -146,10 +146,7 @@ const ALLOWED: ReadonlySet<string> = new Set([
 ])
 const ALLOWED_PREFIX = 'LC_'
 
-/**
- * No command waits for a person or a terminal, looking at a project leaves no files in it, and no output is full of
- * progress bars.
- */
+/** No command waits for a person or a terminal, leaves files in a project by looking at it, or prints progress bars. */
 const FIXED: Readonly<Record<string, string>> = {
   GIT_TERMINAL_PROMPT: '0',
   GIT_EDITOR: 'true',

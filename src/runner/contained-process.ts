@@ -39,9 +39,7 @@ async function turnToMake(sandbox: Sandbox, signal: AbortSignal): Promise<(() =>
   return end
 }
 
-/**
- * Starts a command in a container, whose end is the end of all that is in it. Null if `signal` aborts before it is made.
- */
+/** Starts a command in a container, whose end is the end of all in it. Null if `signal` aborts before it is made. */
 export async function startContained(
   request: StartRequest,
   sandbox: Sandbox,

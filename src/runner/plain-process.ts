@@ -19,10 +19,7 @@ import {
   startReaper,
 } from './stragglers.ts'
 
-/**
- * Starts a command that shares the namespaces of the server, in a process group of its own. Its processes are found by
- * their mark.
- */
+/** Starts a command in the namespaces of the server, in a group of its own. Its processes are found by their mark. */
 export async function startPlain(
   request: StartRequest,
   group: CommandGroup | null,

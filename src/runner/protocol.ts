@@ -37,10 +37,7 @@ export const FRAME = {
 } as const
 export type FrameType = (typeof FRAME)[keyof typeof FRAME]
 
-/**
- * Bytes of each stream of a call that may be on their way to the other end, so that one slow reader does not stop the
- * others.
- */
+/** Bytes of each stream of a call that may be on their way, so that one slow reader does not stop the others. */
 export const WINDOW_BYTES = 512 * 1024
 /** Bytes that an end has consumed before it returns them to the window. */
 export const RETURNED_BYTES = WINDOW_BYTES / 2

@@ -69,10 +69,7 @@ const WITHIN_MS = 10_000
 /** Ends well when the shell finds itself in the control group named `$1`. */
 const SCRIPT = 'grep -q "/$1/" /proc/self/cgroup'
 
-/**
- * Makes the control group of a server and tries it with a command. The error says why commands have none, as a part of a
- * sentence.
- */
+/** Makes the control group of a server and tries it with a command. The error, a part of a sentence, says why not. */
 async function chooseControlGroup(
   runner: Runner,
   limits: Limits,

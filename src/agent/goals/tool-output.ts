@@ -36,10 +36,7 @@ function uncompiledTargets(stderr: string): Failure[] {
   })
 }
 
-/**
- * Reads the output of `cargo test`, which has no stable machine format. `binaries` is the number of test binaries with
- * a result.
- */
+/** Reads the output of `cargo test`, which has no stable format. `binaries` counts the test binaries with a result. */
 export function parseCargoTest(
   stdout: string,
   stderr: string,

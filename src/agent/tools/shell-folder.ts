@@ -63,10 +63,7 @@ type Start = {
   readonly notes: readonly string[]
 }
 
-/**
- * Where a command starts: in the folder that the model asks for, otherwise where the last command ended. The error is
- * for the model.
- */
+/** Where a command starts: where the model asks, otherwise where the last command ended. The error is for the model. */
 export async function startOfShell(
   shell: Shell,
   wanted: string | undefined,

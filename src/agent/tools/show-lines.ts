@@ -9,10 +9,7 @@ const SEARCHED_LINES = 50_000
 /** Below this, two lines have nothing in common. */
 const LEAST_SIMILARITY = 0.4
 
-/**
- * The place of a text that is most like the wanted lines, as a small diff with the numbers of its lines; null if nothing
- * is like them.
- */
+/** The place of a text that is most like the wanted lines, as a small diff with line numbers; null if nothing is. */
 export function nearestPlace(lines: readonly Line[], wanted: readonly string[]): string | null {
   const asked = wanted.slice(0, COMPARED_LINES)
   const at = sharedPlace(lines, asked) ?? similarPlace(lines, asked)

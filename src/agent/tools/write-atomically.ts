@@ -37,10 +37,7 @@ export type FileChange = {
 export type Change = 'created' | 'replaced' | 'deleted'
 type ChangeProblem = { readonly path: ConfinedPath; readonly problem: PathProblem }
 
-/**
- * Writes a file so that a reader sees either the old content or the new. Makes parent folders; keeps the mode of an
- * existing file.
- */
+/** Writes a file so that readers see its old or new content. Makes parent folders; keeps an existing file's mode. */
 export async function writeAtomically(
   path: ConfinedPath,
   content: string,

@@ -52,9 +52,7 @@ const NOTHING: Finder = { find: () => null, undecided: (text) => text.length }
 
 const BASE64 = /[A-Za-z0-9+/_-]/
 
-/**
- * Whether a Base64 character may hold the end of the text before a secret together with the beginning of the secret.
- */
+/** Whether a Base64 character may hold the end of the text before a secret and also the beginning of the secret. */
 function isShared(text: string, at: number, edge: number): boolean {
   return at > edge && BASE64.test(text.charAt(at - 1)) && BASE64.test(text.charAt(at))
 }

@@ -51,9 +51,7 @@ export function properPrefixes(texts: readonly string[]): Prefixes {
   return { all, longest: Math.max(0, ...texts.map((text) => text.length - 1)) }
 }
 
-/**
- * Where the longest prefix begins that the text ends with, at or after `from`; the length of the text if there is none.
- */
+/** Where the longest prefix that ends the text begins, at or after `from`; the length of the text if there is none. */
 export function startOfPrefix(text: string, from: number, { all, longest }: Prefixes): number {
   for (let at = Math.max(from, text.length - longest); at < text.length; at += 1) {
     if (all.has(text.slice(at))) return at

@@ -60,10 +60,7 @@ export function lastEventId({ headers }: FastifyRequest): string | undefined {
   return typeof given === 'string' && given !== '' ? given : undefined
 }
 
-/**
- * The offered media type that a client prefers, by its Accept header (RFC 9110): the first one if it prefers none,
- * null if it accepts none.
- */
+/** The offered type that a client prefers by its Accept header (RFC 9110), or the first; null if it accepts none. */
 export function preferred<T extends string>(
   accept: string | undefined,
   offered: readonly T[],
