@@ -16,7 +16,7 @@ const ROOT = fileURLToPath(new URL('../', import.meta.url))
 const BEFORE = '30d4dc6'
 const ROUNDS = 9
 /** A server is idle after this time without a request, milliseconds. */
-const IDLE_MS = 12_000
+const IDLE_MS = 4_000
 /** The unit of times in /proc on Linux, milliseconds. */
 const TICK_MS = 10
 

@@ -2,7 +2,7 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 
 /** A start has ended by then, and so has the rush of clients after it, milliseconds after the server is ready. */
-const AFTER_START_MS = 10_000
+const AFTER_START_MS = 2_000
 
 /**
  * Collects all garbage of this thread and returns its memory to the system. V8 puts that off while a thread has little to

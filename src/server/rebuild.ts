@@ -134,7 +134,9 @@ export function* foldShare(
   for (let from = work.after; from < work.through; from += window) {
     // What is appended meanwhile is for later: another share might not have seen it.
     const count = Math.min(window, work.through - from)
-    for (const event of scan.window(from, count, share)) if (isOfRun(event)) fold.add(event)
+    for (const event of scan.window(from, count, share)) {
+      if (isOfRun(event) && fold.add(event) !== null) throw new Error('a window fills a batch')
+    }
     yield fold.take()
   }
 }
