@@ -46,8 +46,8 @@ function isOpenTo({ user, isRootOwned }: User, path: string): boolean {
   try {
     const status = statSync(path, { throwIfNoEntry: false })
     if (status === undefined) return false
-    const { uid, mode } = status
-    if ((mode & 0o007) !== 0 || uid === user?.uid) return true
+    const { uid, gid, mode } = status
+    if ((mode & 0o007) !== 0 || uid === user?.uid || gid === user?.gid) return true
     // The rights of a group may be those of an access control list, which can name any user but one who owns nothing.
     return user === null ? isOpenHere(path) : !isRootOwned && (mode & 0o070) !== 0
   } catch {
