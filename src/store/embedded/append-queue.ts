@@ -48,7 +48,10 @@ const GATHERED = 8
  * part of a commit: bench/store-append.ts measures it.
  */
 const AWAKE_MS = 0.5
-/** How long it sleeps as usual after it has stayed awake in vain: the disk is slow, or the processors are busy. */
+/**
+ * For so long it sleeps as usual after it has stayed awake in vain twice in a row: then the disk is slow, or the
+ * processors are busy. One slow commit means neither.
+ */
 const ASLEEP_MS = 10
 
 const WRITER = siblingModule('worker-writer', import.meta.url)
@@ -71,6 +74,8 @@ export class AppendQueue {
   /** By `performance.now()`; 0 while it does not stay awake. */
   #awakeUntil = 0
   #asleepUntil = 0
+  /** How many times in a row it has stayed awake in vain. */
+  #inVain = 0
 
   constructor(file: string, feed: CommitFeed) {
     this.#feed = feed
@@ -218,7 +223,8 @@ export class AppendQueue {
       return
     }
     this.#awakeUntil = 0
-    if (isWaiting) this.#asleepUntil = now + ASLEEP_MS
+    this.#inVain = isWaiting ? this.#inVain + 1 : 0
+    if (this.#inVain > 1) this.#asleepUntil = now + ASLEEP_MS
   }
 
   #publish(
