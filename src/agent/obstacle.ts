@@ -12,9 +12,8 @@ export type Obstacle = {
 }
 
 /**
- * What keeps this server from working on a run: it does not have the project's folder, or cannot call the model in use.
- * A server that can call one of the run's fallback models can work on it, but others may be better. Null if nothing
- * keeps it.
+ * What keeps this server from working on a run: it does not have the project's folder, or cannot call the model. A
+ * server that can call one of the run's fallback models can work on it, but others may be better. Null if nothing does.
  */
 export async function obstacle(
   run: ModelChoice & { readonly config: Pick<RunConfig, 'cwd'> },

@@ -33,10 +33,7 @@ type Unfinished = {
 /** See `WorkerDeps.queueAfterMs`, if servers share the store. */
 const QUEUE_AFTER_MS = 1_000
 
-/**
- * Follows the log and works on its runs. A new run and a run after a crash take the same path: claim it, fold it, do
- * the next step.
- */
+/** Follows the log and works on its runs. New runs and those after a crash take one path: claim, fold, next step. */
 export class Supervisor {
   readonly #deps: SupervisorDeps & WorkerDeps
   readonly #workers = new Map<string, RunWorker>()
@@ -57,10 +54,7 @@ export class Supervisor {
     this.#foreign = new ForeignRuns({ ...deps, clock, graceMs: leaseMs ?? 0 })
   }
 
-  /**
-   * Takes up the runs that are unfinished at the position `after` and that no other server may still work on, and
-   * follows the log from there.
-   */
+  /** Takes up runs that are unfinished at `after` and that no other server works on. Follows the log from there. */
   start(unfinished: readonly Unfinished[], after: Position | null): void {
     const held: Unfinished[] = []
     for (const run of unfinished) {

@@ -33,9 +33,8 @@ export class HistoryError extends Error {
 }
 
 /**
- * Why a watch ends, because connecting again would not help: `unknown_run`; `refused` (the token or the query is
- * not valid); `damaged_record` (the server cannot read a record); `not_understood` (a retrAI server does not send
- * such a frame).
+ * Why a watch ends, because connecting again would not help: `unknown_run`; `refused` (the token or the query is not
+ * valid); `damaged_record` (the server cannot read a record); `not_understood` (no retrAI server sends such a frame).
  */
 export type WatchErrorType = 'unknown_run' | 'refused' | 'damaged_record' | 'not_understood'
 

@@ -35,10 +35,7 @@ export type ChosenKind<S extends Kinds | undefined> = S extends 'all'
 
 const KNOWN: ReadonlySet<unknown> = new Set(ALL_KINDS)
 
-/**
- * What a frame holds: an event, the notice that everything up to `seq` has been sent, or a record of a kind that
- * only newer clients know.
- */
+/** What a frame holds: an event, the notice that all up to `seq` is sent, or a record of a kind for newer clients. */
 export type Read =
   | { readonly type: 'event'; readonly event: AgentEvent }
   | { readonly type: 'caught_up'; readonly seq: number }

@@ -3,10 +3,7 @@ import { Signal } from '../lib/signal.ts'
 import type { Kinds } from './events.ts'
 import type { ClientLimits } from './limits.ts'
 
-/**
- * `connecting` at first, `live` while the server can send, `reconnecting` after the connection was lost, `closed`
- * when the watch is over.
- */
+/** `connecting` at first, `live` while the server can send, `reconnecting` after a disconnect, `closed` at the end. */
 export type WatchState = 'connecting' | 'live' | 'reconnecting' | 'closed'
 
 /** The options of every watch. */

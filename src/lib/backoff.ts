@@ -52,8 +52,7 @@ export class Backoff {
 }
 
 /**
- * Keeps a background loop running until `signal` aborts: if `loop` ends or throws, it is started again after a
- * pause. Never rejects.
+ * Runs a loop until `signal` aborts: if `loop` ends or throws, it starts again after a pause. Never rejects.
  * @param onFailure called with what `loop` has thrown
  */
 export async function keepRunning(

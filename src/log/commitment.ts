@@ -8,8 +8,7 @@ export const SALT_BYTES = 16
 
 /**
  * The salt (hex) of one string of a record, by its RFC 6901 pointer from the payload. Both salts have a fixed length,
- * so nothing here can be read in two ways. The secret comes last, so that the salt of one string reveals nothing about
- * the salt of another.
+ * so nothing here can be read in two ways. The secret comes last, so that the salt of one string reveals no other.
  */
 export const leafSalt = (recordSalt: string, pointer: string): string =>
   sha256(pointer + recordSalt)
@@ -17,8 +16,7 @@ export const leafSalt = (recordSalt: string, pointer: string): string =>
 /**
  * The canonical form of the payload in which a commitment replaces each string: the SHA-256 (hex) of the string's own
  * salt and the string. The hash of a record is made over this. So one string can later be redacted together with its
- * salt: the chain still verifies, and nobody can learn the string by guessing. Numbers, booleans and keys stay as
- * they are.
+ * salt: the chain still verifies, and nobody can guess the string. Numbers, booleans and keys stay as they are.
  * @param salt of the record, hex
  */
 export function committed(payload: object, salt: string): string {

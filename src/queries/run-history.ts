@@ -5,7 +5,6 @@ import { LruCache } from '../lib/lru-cache.ts'
 import type { LoggedRecord } from '../log/codec.ts'
 import { type LoadError, type LoadedRun, load, recordPages, streamOf } from '../log/run-log.ts'
 import { lastEvent, type StreamReader } from '../log/stream-pages.ts'
-
 import type { ReadModel } from '../projections/read-model.ts'
 import type { EventStore } from '../store/event-store.ts'
 

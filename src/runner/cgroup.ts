@@ -18,8 +18,7 @@ const STALE = /^retrai-(\d+)(-server)?$/
 export const THREADS_PER_PROCESS = 8
 
 /**
- * Makes the control group of this server, limited to what all its commands may use together. The error says why not, as a
- * part of a sentence.
+ * Makes this server's control group, with the limits of all commands. The error, a part of a sentence, says why not.
  */
 export function makeControlGroup(all: Limits['all']): Result<ControlGroup, string> {
   if (process.platform !== 'linux') return err('only Linux has control groups')

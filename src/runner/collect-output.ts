@@ -24,8 +24,7 @@ type CollectedOutput = {
 
 /**
  * Reads both streams of a child to their end, keeping at most `maxBytes` of each. Secrets are masked before anything is
- * dropped, because a half of one would not be recognized. `onTooMuch` is called once both together have more than
- * `maxTotalBytes`.
+ * dropped: half of one is not recognized. `onTooMuch` is called once both together have more than `maxTotalBytes`.
  */
 export function collectOutput(
   /** Streams of `OutputPiece`s. */

@@ -17,10 +17,9 @@ const REACH_BYTES = 72 * 1024
 const SLACK_BYTES = 512 * 1024
 
 /**
- * The output of a flood, in the order in which it came. To send and mask all of it would take longer than to print it, and
- * most of it is of no use. So that is dropped here, up to the beginning of a line: no secret with a known shape, and none
- * of this server, contains a line break, except private keys. So the first lines after a gap, more than a private key
- * has, are not shown.
+ * The output of a flood, in its order. To send and mask all of it takes longer than to print it, and most is useless.
+ * It is dropped here, up to the beginning of a line: no secret with a known shape, and none of this server, contains a
+ * line break, except private keys. So the first lines after a gap, more than a private key has, are hidden.
  */
 export class OutputQueue {
   readonly #keptBytes: number

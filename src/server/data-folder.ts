@@ -119,8 +119,7 @@ export async function openIdentity({
 
 /**
  * The pool of the server that has this data folder, if no setting names one: the name of the machine at the first
- * start. A container that is replaced gets another host name, and must still find its runs. The error is a text for
- * people.
+ * start. A replaced container gets another host name, and must still find its runs. The error is a text for people.
  */
 export const ensurePool = (file: string, host: string): ResultAsync<string, string> =>
   kept(file, PoolName, () => host.replace(/[^\w.:-]/g, '-').slice(0, MAX_POOL_NAME) || 'localhost')

@@ -104,8 +104,7 @@ type Frames = z.infer<typeof Paused>['params']['callFrames']
 
 /**
  * The stack of a thread of this process, innermost call first, one per line. The thread is paused for a moment, even in
- * the middle of a loop. Null if it does not pause in time: then it is in native code, such as a read that does not
- * return.
+ * the middle of a loop. Null if it does not pause in time: it is in native code then, such as a read that hangs.
  * @param script URL of the main module of the thread
  */
 export function stackOfThread(script: string, withinMs: number): Promise<string | null> {

@@ -23,8 +23,7 @@ const ADAPTERS: Readonly<Record<Api, () => Promise<Adapter>>> = {
 }
 
 /**
- * The models of these settings. Adapters and the price list are loaded with the first call, so a server that only shows
- * runs needs neither.
+ * The models of these settings. Adapters and prices are loaded with the first call, so showing runs needs neither.
  * @param options.timeoutMs how long one reply may take; default 1 hour
  * @param options.firstMs how long a provider may take to begin; default 10 minutes
  * @param options.silenceMs how long it may be silent in the middle of a reply; default 5 minutes

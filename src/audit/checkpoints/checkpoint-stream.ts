@@ -90,10 +90,7 @@ export async function* checkpointEntries(
   }
 }
 
-/**
- * The stream from its start: an entry for each checkpoint, and one for its end. The map of an entry changes when the
- * next one is requested.
- */
+/** The stream from its start: an entry for each checkpoint and one for the end. An entry's map lasts until the next. */
 async function* readCheckpoints(
   store: StreamReader,
 ): AsyncGenerator<Result<CheckpointLog, CheckpointError>> {

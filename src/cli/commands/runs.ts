@@ -1,5 +1,4 @@
 import { type Command, Option } from 'commander'
-
 import { err, ok, type Result } from 'neverthrow'
 import type { Model, RunDetails, RunSummary } from '../../client/index.ts'
 import { RUN_STATUSES, type RunStatus } from '../../domain/state.ts'
@@ -12,12 +11,11 @@ import { print, printJson, say, table } from '../terminal/print.ts'
 
 type JsonOption = ServerOptions & { readonly json?: boolean }
 
-type ListOptions = ServerOptions & {
+type ListOptions = JsonOption & {
   readonly status?: RunStatus
   readonly goal?: string
   readonly parent?: string
   readonly limit: number
-  readonly json?: boolean
 }
 
 /** The longest page of a server. */
@@ -178,7 +176,7 @@ function costOf({ progress: { estimated_cost_usd: cost }, max_cost_usd }: RunDet
   return amount(cost === null ? 'unknown' : `$${cost.toFixed(4)}`, limit)
 }
 
-type Options = ServerOptions & { readonly json?: boolean; readonly all?: boolean }
+type Options = JsonOption & { readonly all?: boolean }
 
 const HEAD = ['MODEL', 'WINDOW', 'OUTPUT', '$/M IN', '$/M CACHED', '$/M OUT', 'EFFORTS', 'NEEDS']
 

@@ -26,9 +26,8 @@ function alone(kind: string, starts: readonly string[], shape: RegExp): Rule {
 }
 
 /**
- * All kinds of secrets with a known shape. Every shape is bounded, matches within one line (private keys have a finder
- * of their own), and holds no quote or backslash, so that JSON stays JSON. A match depends on one character after it at
- * most.
+ * All secrets with a known shape. Every shape is bounded, matches within one line (private keys have a finder of their
+ * own), and holds no quote or backslash, so that JSON stays JSON. A match depends on one character after it at most.
  */
 export const RULES: readonly Rule[] = [
   rule('retrai-token', ['retrai_'], /retrai_[\w-]{43}/),

@@ -15,10 +15,7 @@ type MaskedText = {
   cut(): string
 }
 
-/**
- * Replaces secrets by `[masked:<kind>]`: those with a known shape, and those of the server itself. Pure; masking a
- * masked text changes nothing.
- */
+/** Replaces secrets by `[masked:<kind>]`: those with a known shape and the server's own. Pure and idempotent. */
 export type Mask = {
   text(text: string): string
   /** Like `text`, but the result has as many lines: empty ones after the mask of a secret of several lines. */

@@ -3,10 +3,7 @@ import type { Kind, RunRecord } from '../../domain/records.ts'
 import type { RecordedEvent } from '../../store/event-store.ts'
 import { type Damage, placeSuffix, type RecordJson, recordJsonOf } from './record-json.ts'
 
-/**
- * A text frame as the server sends it over a WebSocket (RFC 6455): the bytes of `memory` from `start` to
- * `end`. The payload begins at `at`.
- */
+/** A text frame for a WebSocket (RFC 6455): the bytes of `memory` from `start` to `end`. The payload begins at `at`. */
 export type EncodedFrame = {
   readonly memory: Buffer
   readonly start: number

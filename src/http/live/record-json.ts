@@ -30,10 +30,9 @@ export const placeSuffix = (seq: number, cursor?: string): string =>
   cursor === undefined ? `,"seq":${seq}}` : `,"seq":${seq},"cursor":"${cursor}"}`
 
 /**
- * Reads a stored event. A record that this server wrote with the present schema is served as it is stored; any
- * other is serialized again. Each event is validated first, unless the projector has folded it already
- * (`projected`): then it is a record, and a client that joins a long run late does not wait for a second
- * validation.
+ * Reads a stored event. A record of the present schema that this server wrote is served as stored; any other is
+ * serialized again. Each event is validated first, unless the projector has folded it already (`projected`): then it is
+ * a record, and a client that joins a long run late does not wait for a second validation.
  * @param cursor of the record, for frames of all runs
  */
 export function recordJsonOf(

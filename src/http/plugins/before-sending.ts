@@ -27,9 +27,8 @@ export const beforeSending = fp<{ readonly stallMs: number }>(
 type Write = (failure?: Error) => void
 
 /**
- * One turn of the event loop. Its first answer is written at once, the others after all requests of the turn were
- * handled. Otherwise, each answer would wake a client that had just gone to sleep, which costs both sides more than the
- * answer itself.
+ * One turn of the event loop. The first answer is written at once, the others after all requests of the turn.
+ * Otherwise, each answer would wake a client that had just gone to sleep, which costs both sides more than the answer.
  */
 class Turn {
   /** Null before the first answer. */

@@ -122,9 +122,8 @@ function readRunId(request: FastifyRequest, reply: FastifyReply, done: () => voi
 const MAX_DEPTH = 64
 
 /**
- * Accepts only bodies that are declared as JSON: a browser does not send these to another origin without asking first. An
- * empty body counts as no body. A body that is not UTF-8 is refused, because the log would hold a different text than the
- * client sent.
+ * Accepts only bodies that are declared as JSON: a browser does not send these to another origin without asking first.
+ * An empty body counts as none. A body that is not UTF-8 is refused, because the log would hold a different text.
  */
 export const acceptJsonOnly = fp(
   async (app) => {

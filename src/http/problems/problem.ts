@@ -84,10 +84,11 @@ export function problems(...codes: ProblemCode[]): Record<number, ProblemRespons
 }
 
 /** A response with a description, for the description of a route. */
-export const described = <S extends z.ZodType>(description: string, schema: S) => ({
-  description,
-  content: { 'application/json': { schema } },
-})
+export const described = <S extends z.ZodType, T extends string = 'application/json'>(
+  description: string,
+  schema: S,
+  type = 'application/json' as T,
+) => ({ description, content: { [type]: { schema } } as Record<T, { schema: S }> })
 
 /** The responses of a route with further ones. If both have a status, their descriptions are joined. */
 export function withProblems(

@@ -10,10 +10,7 @@ const FORMATS = [JSON_TYPE, NDJSON, EVENT_STREAM] as const
 
 type Format = (typeof FORMATS)[number]
 
-/**
- * The form of records that a client wants, by its Accept header. A stream is live, so parameters that only a page
- * can have are refused there.
- */
+/** The form of records that a client wants, by its Accept header. A live stream refuses what only pages can have. */
 export function formatOf(
   request: FastifyRequest,
   query: {

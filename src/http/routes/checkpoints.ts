@@ -105,12 +105,12 @@ function listCheckpointRuns(app: ZodApp, audit: Audit): void {
       summary: 'The runs and ledgers that a checkpoint covers: the leaves of its tree',
       params: CheckpointParams,
       response: {
-        200: {
-          description:
-            'One JSON object a line: `run_id`, `length`, `head`. For a ledger, `run_id` is the name of its ' +
+        200: described(
+          'One JSON object a line: `run_id`, `length`, `head`. For a ledger, `run_id` is the name of its ' +
             'stream, such as `retrai-access`',
-          content: { [NDJSON]: { schema: z.string() } },
-        },
+          z.string(),
+          NDJSON,
+        ),
         ...problems('checkpoint_not_found', ...AUDIT_PROBLEMS),
       },
     },

@@ -162,10 +162,7 @@ export function readArtifact(app: ZodApp, deps: AppDeps): void {
         'this run names it.',
       params: ArtifactParams,
       response: {
-        200: {
-          description: 'The output, as a file',
-          content: { 'text/plain': { schema: z.string() } },
-        },
+        200: described('The output, as a file', z.string(), 'text/plain'),
         304: UNCHANGED,
         ...problems('run_not_found', 'artifact_not_found', ...READ_PROBLEMS),
       },

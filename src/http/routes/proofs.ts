@@ -87,10 +87,7 @@ function exportRun(app: ZodApp, audit: Audit): void {
         'the run as of the moment of the request. If the download breaks off, the archive is not complete.',
       params: RunParams,
       response: {
-        200: {
-          description: 'The archive',
-          content: { 'application/gzip': { schema: z.string().meta({ format: 'binary' }) } },
-        },
+        200: described('The archive', z.string().meta({ format: 'binary' }), 'application/gzip'),
         ...problems('run_not_found', 'redacted_meanwhile', ...AUDIT_PROBLEMS),
       },
     },
@@ -145,10 +142,7 @@ function readLedger(app: ZodApp, audit: Audit): void {
         'compares them with the proof. If the server cannot send them all, the response breaks off.',
       params: LedgerParams,
       response: {
-        200: {
-          description: 'One JSON object a line',
-          content: { [NDJSON]: { schema: z.string() } },
-        },
+        200: described('One JSON object a line', z.string(), NDJSON),
         ...problems('not_found', ...AUDIT_PROBLEMS),
       },
     },

@@ -180,10 +180,7 @@ const isGoogle = ({ endpoint }: Route): boolean =>
 
 /** What an endpoint for chat completions wants that the others do not, or refuse. */
 type Vendor = {
-  /**
-   * What an assistant's message needs if its own reasoning is not known: `each` message or each with `calls`, and the
-   * text to put there.
-   */
+  /** What `each` message, or each with `calls`, needs if its own reasoning is not known, and the text to put there. */
   readonly filler?: { readonly where: 'each' | 'calls'; readonly text: string }
   /** How the endpoint is asked for its effort of reasoning. */
   readonly effort: 'reasoning_effort' | 'reasoning' | 'none'

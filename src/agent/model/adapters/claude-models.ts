@@ -74,8 +74,7 @@ const BUDGETS: Readonly<Record<Exclude<Effort, 'none'>, number>> = {
 const MIN_BUDGET = 1_024
 
 /**
- * The parameters about thinking. They must be the same in all requests of a run, because a change makes the cache
- * useless.
+ * The parameters about thinking. They must be the same in all requests of a run, because a change voids the cache.
  * @param maxTokens the limit on the reply, which thinking counts against
  */
 export function thinkingOf(
