@@ -71,11 +71,7 @@ export const CATALOGUE = {
     'There is no such checkpoint. GET /api/checkpoints lists all of them; a server writes them if RETRAI_CHECKPOINT_SECONDS is set.',
   ],
   token_not_found: [404, 'Unknown token', 'There is no such token. GET /api/tokens lists them.'],
-  method_not_allowed: [
-    405,
-    'Method not allowed',
-    'Use one of the methods that the Allow header names.',
-  ],
+  method_not_allowed: [405, 'Method not allowed', 'Use one of the methods in the Allow header.'],
   not_acceptable: [
     406,
     'Not acceptable',
