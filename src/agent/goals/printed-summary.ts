@@ -91,10 +91,7 @@ function countsIn(line: string): Counts {
   return counts
 }
 
-/**
- * The lines of TAP without those of suites that failed only because of their tests, as the block of details after such
- * a line shows.
- */
+/** The lines of TAP without those of suites that failed only by their tests, as the details after such a line show. */
 function withoutSuites(lines: readonly string[]): readonly string[] {
   const suites = new Set<number>()
   let open: number | null = null
