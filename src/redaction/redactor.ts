@@ -9,7 +9,10 @@ import type { EventStore, Overwrite, RecordedEvent, StoreFailure } from '../stor
 import { RedactionIndex } from './redaction-index.ts'
 import { type LoggedRedaction, REDACTIONS, Redaction } from './redaction-ledger.ts'
 
-/** Rebuilds or drops what was derived from runs. A second call changes nothing. If it rejects, it is called again. */
+/**
+ * Rebuilds or drops what was derived from runs. A second call with the same redactions changes nothing. If it rejects,
+ * it is called again.
+ */
 export type Forget = (redactions: readonly LoggedRedaction[]) => Promise<void>
 
 /** `hidden`: nothing serves the text any more. `erased`: the store does not hold it any more. */

@@ -5,7 +5,10 @@ export type Revision = number
 /** Opaque place of an event in the whole log; later events have other positions, never compare them. */
 export type Position = string
 
-/** An event to append. `data` and `metadata` are JSON text as `JSON.stringify` writes it. Stores never interpret them. */
+/**
+ * An event to append. `data` and `metadata` are JSON text as `JSON.stringify` writes it. A store keeps the text as it is,
+ * and never interprets it.
+ */
 export type NewEvent = {
   /** Lower-case UUID. The same id at the same place again is the same append. */
   readonly id: string
