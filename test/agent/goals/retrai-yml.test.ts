@@ -1,6 +1,4 @@
 import { execFile } from 'node:child_process'
-import { chmod, readFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { goals } from '../../../src/agent/goals/catalogue.ts'
@@ -14,7 +12,7 @@ import {
 import { chooseGoal, fittingGoals, prepareGoal } from '../../../src/agent/plan-goal.ts'
 import { type ApprovalRules, judge } from '../../../src/domain/approvals/rules.ts'
 import type { GoalRequest } from '../../../src/domain/requested-goal.ts'
-import { project } from './support.ts'
+import { project, startsOfNode } from './support.ts'
 
 const FULL = `goal: shell-goal
 model: some-model
@@ -49,21 +47,14 @@ test('a text that was parsed recently starts no process', async () => {
 })
 
 test('readings of one text at the same time start two processes at most', async () => {
-  const { execPath } = process
-  const counts = `#!/bin/sh\necho >>"$0.starts"\nexec '${execPath}' "$@"\n`
-  const node = join(await project({ node: counts }), 'node')
-  await chmod(node, 0o755)
-  process.execPath = node
-  try {
-    const text = 'check_command: make many-at-once'
+  const text = 'check_command: make many-at-once'
+  const starts = await startsOfNode(async () => {
     const readings = await Promise.all(Array.from({ length: 6 }, () => read(text)))
     for (const reading of readings) {
       expect(reading._unsafeUnwrap()).toMatchObject({ check_command: 'make many-at-once' })
     }
-    expect(await readFile(`${node}.starts`, 'utf8')).toMatch(/^\n{1,2}$/)
-  } finally {
-    process.execPath = execPath
-  }
+  })
+  expect([1, 2]).toContain(starts)
 })
 
 test('a process that could not parse is not taken for a text that is too large', async () => {

@@ -93,3 +93,19 @@ export const exited = (exitCode: number, output = ''): Exited => ({
   bytes: Buffer.byteLength(output),
   durationMs: 1,
 })
+
+/** How many processes of Node this process starts meanwhile. */
+export async function startsOfNode(meanwhile: () => Promise<void>): Promise<number> {
+  const { execPath } = process
+  const counts = `#!/bin/sh\necho >>"$0.starts"\nexec '${execPath}' "$@"\n`
+  const node = join(await project({ node: counts }), 'node')
+  await chmod(node, 0o755)
+  process.execPath = node
+  try {
+    await meanwhile()
+  } finally {
+    process.execPath = execPath
+  }
+  const starts = await readFile(`${node}.starts`, 'utf8').catch(() => '')
+  return starts.length
+}
