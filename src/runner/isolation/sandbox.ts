@@ -33,7 +33,7 @@ export type Sandbox = {
   readonly launcher: string
   /** The path of setpriv, which a root server needs at every level. */
   readonly setpriv: string | null
-  /** A file with the filter of system calls; it is empty if there is none for this processor. */
+  /** The file that holds the filter of system calls. It is empty if no filter exists for this kind of processor. */
   readonly filter: string
   /** The project as the run names it. All that the command may change is in here, or in the folders below. */
   readonly project: string
