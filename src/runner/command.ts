@@ -2,7 +2,7 @@ import type { IsolationPolicy, KilledBy, Level, LowerLimits } from '../domain/is
 import type { Network } from '../domain/network.ts'
 import type { Notice } from '../domain/records.ts'
 import type { CheckHomeOf } from './isolation/check-homes.ts'
-import type { ControlGroup, Limits } from './protocol.ts'
+import type { ControlGroup, Ended, Limits } from './protocol.ts'
 
 /** Bytes kept of each stream of a command without a limit of its own: 1 MiB. */
 export const DEFAULT_MAX_BYTES = 1_048_576
@@ -66,18 +66,7 @@ export type CommandResult = {
    * How it ended: by itself, at a limit of time, memory or output, or with its run. Or it was not started: `not_isolated`
    * if it cannot be isolated as it must be. `lost`: the process that runs commands died, and what the command did is not known.
    */
-  readonly end:
-    | 'exited'
-    | 'timed_out'
-    | 'out_of_memory'
-    | 'too_many_processes'
-    | 'disk_full'
-    | 'too_much_output'
-    | 'aborted'
-    | 'not_found'
-    | 'not_started'
-    | 'not_isolated'
-    | 'lost'
+  readonly end: Ended['end']
   /** The limit of memory or output that ended it. */
   readonly limitBytes?: number
   /** What it did before it was stopped at a limit, as a part of a sentence. */

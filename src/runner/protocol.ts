@@ -112,7 +112,7 @@ export type CallEnd = Ended & {
 export type Ended =
   | { readonly end: 'exited'; readonly exitCode: number }
   | { readonly end: StopCause; readonly why?: string }
-  /** What it did is not known. */
+  /** The process that runs commands died; what the command did is not known. */
   | { readonly end: 'lost' }
   | NotStarted
 

@@ -33,6 +33,30 @@ export function rightsOf({ user, isRootOwned }: Pick<OpenedProject, 'user' | 'is
     : { name: { user: 'owner' }, fixed: 'as the owner of the project' }
 }
 
+/** A file or folder that a command sees, with its role in records. */
+export type Seen = { readonly path: string; readonly role: string }
+
+const inRole = (paths: readonly string[], role: string): Seen[] =>
+  paths.map((path) => ({ path, role }))
+
+/**
+ * What a command without mounts of its own sees beside the system and its project.
+ * @param repository the one around the project
+ */
+export function seenIn(sandbox: Sandbox, repository: string | null) {
+  const { own, tools, readable, writable } = sandbox
+  const [home, tmp] = own?.kept === true ? ['home', 'tmp'] : [EMPTY_HOME, EMPTY_TMP]
+  return {
+    tools: tools.map((path) => ({ path, role: toolRole(path, sandbox) })),
+    readable: readable.map((path) => ({ path, role: readableRole(path, sandbox) })),
+    repository: repository === null ? [] : inRole([repository], 'repository'),
+    written: [
+      ...(own === null ? [] : [...inRole([own.home], home), ...inRole([own.tmp], tmp)]),
+      ...inRole(writable, 'report'),
+    ],
+  }
+}
+
 /** Shows the home of the server's user as `~`: policies are compared between machines and users. */
 export function toolRole(path: string, { userHome }: Pick<Sandbox, 'userHome'>): string {
   const inHome = userHome !== '' && userHome !== '/' && isWithin(userHome, path)

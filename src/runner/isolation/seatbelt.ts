@@ -1,16 +1,7 @@
 import { closeSync, lstatSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { GUARDED } from './guarded-files.ts'
-import {
-  EMPTY_HOME,
-  EMPTY_TMP,
-  type PolicyFacts,
-  policyHash,
-  readableRole,
-  rightsOf,
-  toolRole,
-  unique,
-} from './policy.ts'
+import { type PolicyFacts, policyHash, rightsOf, type Seen, seenIn, unique } from './policy.ts'
 import {
   isRoot,
   isWithin,
@@ -90,6 +81,8 @@ type Rule = {
 const some = (paths: readonly string[], role: string | null) =>
   paths.map((path) => ({ path, role }))
 
+const atRealPath = ({ path, role }: Seen): Seen => ({ path: realPathOf(path), role })
+
 /**
  * The rules of a command, in their order.
  * @param real the project, through no link
@@ -107,24 +100,19 @@ export function rulesOf(
     readonly guarded: readonly string[]
   },
 ): Rule[] {
-  const { own, tools, readable, writable, scratch, hidden, project } = sandbox
-  const read = readable.map((path) => ({
-    path: realPathOf(path),
-    role: readableRole(path, sandbox),
-  }))
-  const isOurs = ({ path }: { readonly path: string }): boolean =>
-    hidden.some((folder) => isWithin(folder, path))
+  const { tools, readable, writable, scratch, hidden, project } = sandbox
+  const seen = seenIn(sandbox, repository)
+  const read = seen.readable.map(atRealPath)
+  const isOurs = ({ path }: Seen): boolean => hidden.some((folder) => isWithin(folder, path))
   const outside = [
-    ...tools.map((path) => ({ path: realPathOf(path), role: toolRole(path, sandbox) })),
+    ...seen.tools.map(atRealPath),
     ...read.filter((one) => !isOurs(one)),
-    ...some(repository === null ? [] : [repository], 'repository'),
+    ...seen.repository,
   ]
   const written = [
     ...some([real], 'project'),
-    ...(own === null ? [] : some([realPathOf(own.home)], own.kept ? 'home' : EMPTY_HOME)),
-    ...(own === null ? [] : some([realPathOf(own.tmp)], own.kept ? 'tmp' : EMPTY_TMP)),
+    ...seen.written.map(atRealPath),
     ...some(scratch === null ? [] : [realPathOf(scratch)], null),
-    ...some(writable.map(realPathOf), 'report'),
   ]
   const kept = guarded.map((path) => ({ path: join(real, path), role: `project/${path}` }))
   const all = [...outside, ...read, ...written].map(({ path }) => path)

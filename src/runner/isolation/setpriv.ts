@@ -1,15 +1,6 @@
 import { closeSync, existsSync, lstatSync, readdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import {
-  EMPTY_HOME,
-  EMPTY_TMP,
-  type PolicyFacts,
-  policyHash,
-  readableRole,
-  rightsOf,
-  toolRole,
-  unique,
-} from './policy.ts'
+import { type PolicyFacts, policyHash, rightsOf, type Seen, seenIn, unique } from './policy.ts'
 import {
   type OpenedProject,
   openProject,
@@ -101,35 +92,28 @@ export function factsOfRestricted(sandbox: Sandbox): PolicyFacts {
 }
 
 /** What Landlock allows below a path. */
-type Rule = {
-  readonly access: string
-  readonly path: string
-  readonly role: string
-  readonly writes: boolean
-}
+type Rule = Seen & { readonly access: string; readonly writes: boolean }
 
 function landlockRules(sandbox: Sandbox, user: OpenedProject['user'], real: string): Rule[] {
-  const { own, project, readable, writable } = sandbox
+  const { project } = sandbox
   const tools = user === null ? sandbox.tools : sandbox.tools.filter(isOpenToAll)
   const etc = user === null && process.getuid?.() === 0 ? readableOfEtc() : ['/etc']
-  const rule = (path: string, role: string, writes: boolean): Rule[] => {
-    if (!existsSync(path)) return []
-    const isFolder = lstatSync(path).isDirectory()
+  const rule = (seen: Seen, writes: boolean): Rule[] => {
+    if (!existsSync(seen.path)) return []
+    const isFolder = lstatSync(seen.path).isDirectory()
     const access = writes ? (isFolder ? WRITE : WRITE_FILE) : isFolder ? READ : READ_FILE
-    return [{ access, path, role, writes }]
+    return [{ ...seen, access, writes }]
   }
-  const repository = repositoryAbove(real, sandbox.userHome)
-  const system = [...SYSTEM.filter((path) => path !== '/etc'), ...etc, '/proc']
+  const ofSystem = (path: string): Seen => ({ path, role: 'system' })
+  const system = [...SYSTEM.filter((path) => path !== '/etc'), ...etc, '/proc'].map(ofSystem)
+  const seen = seenIn({ ...sandbox, tools }, repositoryAbove(real, sandbox.userHome))
   return [
-    ...system.flatMap((path) => rule(path, 'system', false)),
-    ...tools.flatMap((path) => rule(path, toolRole(path, sandbox), false)),
-    ...readable.flatMap((path) => rule(path, readableRole(path, sandbox), false)),
-    ...(repository === null ? [] : rule(repository, 'repository', false)),
-    ...DEVICES.flatMap((path) => rule(path, 'system', true)),
-    ...rule(project, 'project', true),
-    ...(own === null ? [] : rule(own.home, own.kept ? 'home' : EMPTY_HOME, true)),
-    ...(own === null ? [] : rule(own.tmp, own.kept ? 'tmp' : EMPTY_TMP, true)),
-    ...writable.flatMap((path) => rule(path, 'report', true)),
+    ...[...system, ...seen.tools, ...seen.readable, ...seen.repository].flatMap((one) =>
+      rule(one, false),
+    ),
+    ...[...DEVICES.map(ofSystem), { path: project, role: 'project' }, ...seen.written].flatMap(
+      (one) => rule(one, true),
+    ),
   ]
 }
 
