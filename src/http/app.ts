@@ -8,6 +8,7 @@ import fastify, {
 import fp from 'fastify-plugin'
 import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
 import { maxHeaderSize } from '../lib/node-http.ts'
+import { RunHistory } from '../queries/run-history.ts'
 import type { AppDeps } from './deps.ts'
 import { LIVE_LIMITS } from './live/limits.ts'
 import { livePlugin } from './live/live-plugin.ts'
@@ -116,7 +117,9 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
 const routes = fp<AppDeps>(
   async (app, deps) => {
     const typed = app.withTypeProvider<ZodTypeProvider>()
-    for (const route of ROUTES) route(typed, deps)
+    const history = new RunHistory(deps)
+    deps.redactions?.onRedacted(() => history.forget())
+    for (const route of ROUTES) route(typed, { ...deps, history })
     for (const route of LIVE_ROUTES) route(typed, app.live)
     if (deps.audit !== undefined) for (const route of AUDIT_ROUTES) route(typed, deps.audit)
   },

@@ -20,6 +20,7 @@ import type { LiveParts } from '../live/live-parts.ts'
 import type { Author } from '../log/run-log.ts'
 import type { Checkpoint } from '../projections/batch.ts'
 import type { ReadModel } from '../projections/read-model.ts'
+import type { RunHistory } from '../queries/run-history.ts'
 import type { RedactError, Redacted, RedactRequest } from '../redaction/redact-run.ts'
 import type { LoggedRedaction } from '../redaction/redaction-ledger.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
@@ -119,6 +120,9 @@ export type AppDeps = {
   /** Why the server closes its sockets when it stops, if the reason is not that somebody stops it. */
   readonly whyClosing?: () => string | null
 }
+
+/** What the routes of runs need, too. */
+export type RunDeps = AppDeps & { readonly history: RunHistory }
 
 /** How long a reply waits for the read model to show what the client reads next, milliseconds. */
 export const PROJECTION_WAIT_MS = 2000

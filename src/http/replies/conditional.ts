@@ -1,12 +1,14 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Redactions } from '../deps.ts'
 
 /**
- * An entity tag.
+ * An entity tag of a reply about a run. Each time a text of the run is redacted, what was derived from it changes.
  * @param name the revision or the range that the reply is about
- * @param redactions how often texts of the run were redacted: each time, what was derived from it changes
  */
-export const entityTag = (name: string | number, redactions: number): string =>
-  redactions === 0 ? `"${name}"` : `"${name}-r${redactions}"`
+export function entityTag(name: string | number, runId: string, redactions?: Redactions): string {
+  const times = redactions?.ofRun(runId).length ?? 0
+  return times === 0 ? `"${name}"` : `"${name}-r${times}"`
+}
 
 /** Adds the tag to the reply. @returns whether the client has this version already, so that 304 is enough */
 export function isKnown(request: FastifyRequest, reply: FastifyReply, etag: string): boolean {

@@ -11,8 +11,8 @@ import { messageOf } from '../../lib/message-of.ts'
 import { ArtifactIndex } from '../../log/artifact-index.ts'
 import { sentConversation } from '../../queries/conversation.ts'
 import { runDetails } from '../../queries/run-details.ts'
-import { fieldChanges, openCall, RunHistory } from '../../queries/run-history.ts'
-import type { AppDeps, ZodApp } from '../deps.ts'
+import { fieldChanges, openCall } from '../../queries/run-history.ts'
+import type { AppDeps, RunDeps, ZodApp } from '../deps.ts'
 import { described, problems, READ_PROBLEMS, sendProblem, sendResult } from '../problems/problem.ts'
 import { artifactProblem, invalidField, queryProblem } from '../problems/problem-of.ts'
 import { entityTag, isKnownStill } from '../replies/conditional.ts'
@@ -21,9 +21,7 @@ const HISTORY_PROBLEMS = ['run_not_found', 'record_not_found', ...READ_PROBLEMS]
 const UNCHANGED = z.undefined().describe('The client has this already')
 
 /** GET /api/runs/{run_id}/diff */
-export function runDiff(app: ZodApp, deps: AppDeps): void {
-  const history = new RunHistory(deps)
-  deps.redactions?.onRedacted(() => history.forget())
+export function runDiff(app: ZodApp, { history, ...deps }: RunDeps): void {
   app.route({
     method: 'GET',
     url: '/api/runs/:run_id/diff',
@@ -56,8 +54,8 @@ export function runDiff(app: ZodApp, deps: AppDeps): void {
       if (before.isErr()) return sendProblem(request, reply, queryProblem(before.error))
       const after = await history.stateAt(runId, to)
       if (after.isErr()) return sendProblem(request, reply, queryProblem(after.error))
-      const redactions = deps.redactions?.ofRun(runId).length ?? 0
-      if (isKnownStill(request, reply, entityTag(`${from}-${to}`, redactions))) {
+      const tag = entityTag(`${from}-${to}`, runId, deps.redactions)
+      if (isKnownStill(request, reply, tag)) {
         return reply.code(304).send()
       }
       const records: Partial<Record<Kind, number>> = {}

@@ -8,8 +8,7 @@ import { subagentCalls } from '../../domain/subagent-state.ts'
 import { type LoadedRun, streamOf } from '../../log/run-log.ts'
 import type { RunPage } from '../../projections/read-model.ts'
 import { runDetails } from '../../queries/run-details.ts'
-import { RunHistory } from '../../queries/run-history.ts'
-import { type AppDeps, PROJECTION_WAIT_MS, type ZodApp } from '../deps.ts'
+import { type AppDeps, PROJECTION_WAIT_MS, type RunDeps, type ZodApp } from '../deps.ts'
 import { described, problems, READ_PROBLEMS, sendProblem } from '../problems/problem.ts'
 import { commandProblem, invalidField, queryProblem } from '../problems/problem-of.ts'
 import { entityTag, isKnown, isKnownStill } from '../replies/conditional.ts'
@@ -75,14 +74,9 @@ const detailsOf = jsonOnce((state: RunState) => runDetails(state))
 const NONE: readonly RunState[] = []
 
 /** GET /api/runs/{run_id} */
-export function getRun(app: ZodApp, deps: AppDeps): void {
-  const history = new RunHistory(deps)
-  deps.redactions?.onRedacted(() => history.forget())
+export function getRun(app: ZodApp, { history, ...deps }: RunDeps): void {
   const tagOf = ({ runId, seq }: RunState, waited = NONE): string =>
-    entityTag(
-      waited.length === 0 ? seq : [seq, ...waited.map((each) => each.seq)].join('+'),
-      deps.redactions?.ofRun(runId).length ?? 0,
-    )
+    entityTag([seq, ...waited.map((each) => each.seq)].join('+'), runId, deps.redactions)
   const sendRun = (request: FastifyRequest, reply: FastifyReply, { state }: LoadedRun): void => {
     const waited = waitedFor(state, deps.readModel)
     if (isKnown(request, reply, tagOf(state, waited))) void reply.code(304).send()

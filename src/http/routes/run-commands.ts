@@ -189,8 +189,7 @@ export function configureRun(app: ZodApp, deps: AppDeps): void {
       if (wrong.length > 0) return sendInvalid(request, reply, wrong)
       const wanted = { type: 'configure', changes, reason, seen } as const
       const changed = command(deps, request, request.runId, wanted).map(({ state }) => {
-        const redactions = deps.redactions?.ofRun(state.runId).length ?? 0
-        reply.header('etag', entityTag(state.seq, redactions))
+        reply.header('etag', entityTag(state.seq, state.runId, deps.redactions))
         return runDetails(state)
       })
       return sendResult(request, reply, changed)
