@@ -13,18 +13,27 @@ type Props = {
 }
 
 const MIB = 1024 * 1024
+/** The labels of the limits, with their fields in the form and in the request. */
+const LIMITS = [
+  ['Memory', 'memory_mib', 'memory_bytes'],
+  ['Processes', 'processes', 'processes'],
+  ['Home', 'home_mib', 'home_bytes'],
+  ['Output', 'output_mib', 'output_bytes'],
+] as const
 
 /** What the commands of a run may do: what the server offers can be chosen, and the rest says why not. */
 export function CommandFields(form: Props) {
   const { value, onChange, problem } = form
   const offer = useQuery(isolationOfferQuery).data
-  const limits = offer?.limits
-  const mib = (bytes: number | undefined): string | undefined =>
-    bytes === undefined ? undefined : `At most ${Math.floor(bytes / MIB)}`
-  const limit = (draft: 'memory_mib' | 'home_mib' | 'output_mib' | 'processes', field: string) => ({
-    ...countField(draft, { ...form, problem: () => problem(`command_limits.${field}`) }),
-    hideControls: true,
-  })
+  const limit = ([label, name, field]: (typeof LIMITS)[number]) => {
+    const most = offer?.limits[field]
+    const [unit, suffix] = field === 'processes' ? [1, ''] : [MIB, ' MiB']
+    return {
+      ...countField(name, { ...form, problem: () => problem(`command_limits.${field}`) }),
+      ...{ label, suffix, hideControls: true },
+      placeholder: most === undefined ? undefined : `At most ${Math.floor(most / unit)}`,
+    }
+  }
   return (
     <>
       <Select
@@ -55,29 +64,9 @@ export function CommandFields(form: Props) {
         spellCheck={false}
       />
       <SimpleGrid cols={{ base: 2, xs: 4 }}>
-        <NumberInput
-          {...limit('memory_mib', 'memory_bytes')}
-          label="Memory"
-          suffix=" MiB"
-          placeholder={mib(limits?.memory_bytes)}
-        />
-        <NumberInput
-          {...limit('processes', 'processes')}
-          label="Processes"
-          placeholder={limits === undefined ? undefined : `At most ${limits.processes}`}
-        />
-        <NumberInput
-          {...limit('home_mib', 'home_bytes')}
-          label="Home"
-          suffix=" MiB"
-          placeholder={mib(limits?.home_bytes)}
-        />
-        <NumberInput
-          {...limit('output_mib', 'output_bytes')}
-          label="Output"
-          suffix=" MiB"
-          placeholder={mib(limits?.output_bytes)}
-        />
+        {LIMITS.map((one) => (
+          <NumberInput key={one[1]} {...limit(one)} />
+        ))}
       </SimpleGrid>
     </>
   )
