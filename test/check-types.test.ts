@@ -33,7 +33,7 @@ const DECLARATIONS = [
   'type Json = string | Json[]; declare const json: () => Json',
 ]
 
-test('a Result that nobody reads is found, however it is dropped', () => {
+test('a Result that nobody reads is reported, however it is dropped', () => {
   const dropped = [
     'now()',
     'await soon()',
@@ -52,7 +52,7 @@ test('a Result that nobody reads is found, however it is dropped', () => {
   expect(reportedLines([...DECLARATIONS, ...dropped])).toEqual(every)
 })
 
-test('a Result that is read, kept or returned is not found', () => {
+test('a Result that is read, kept or returned is not reported', () => {
   const read = [
     'if (now().isErr()) call(() => {})',
     'const kept = await soon(); String(kept.map(String))',

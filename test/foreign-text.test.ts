@@ -114,7 +114,7 @@ const inGo = (Output: string): string => {
   return go({ Action: 'output', ...test, Output }) + go({ Action: 'fail', ...test })
 }
 
-describe('the time that foreign text takes to read grows with its length and no faster, whatever it is', () => {
+describe('the time to read any foreign text grows no faster than its length', () => {
   const readers: [string, (text: string) => unknown, number, readonly string[]][] = [
     ['printed totals', readPrintedSummary, PRINTED_LIMIT / 8, PRINTED],
     ['a program that is not found', missingProgram, NOT_FOUND_LIMIT, [': not found', 'not found']],

@@ -98,7 +98,7 @@ test('each rule about rooms and packages fails for an import that it forbids', a
   }
 })
 
-test('each door between two rooms is used', async () => {
+test('each allowed import between two rooms is used', async () => {
   const imports: (readonly [from: string, to: string])[] = []
   for (const path of globSync('{src,web/src}/**/*.{ts,tsx}', { cwd: CHECKOUT })) {
     const source = await readFile(join(CHECKOUT, path), 'utf8')

@@ -42,7 +42,7 @@ const ENGLISH = [
   'Say something, tell them apart, such as that; recommend, amend, as long.',
 ]
 
-test('the word check reports the dialect, also over a line break, and no English', () => {
+test('the word check reports the dialect, also across a line break, and no plain English', () => {
   const every = DIALECT.map((_, index) => index + 1)
   expect(reportedLines([...DIALECT, ...ENGLISH])).toEqual(every)
 })

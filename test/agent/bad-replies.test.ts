@@ -76,7 +76,7 @@ test('a conversation that is too long is sent again with fewer turns', async () 
 describe('a model that makes no progress', () => {
   const stuck = { max_turns_per_iteration: 50 }
 
-  test('reads a hint and is asked for another approach, and a better one solves the task', async () => {
+  test('reads a hint, is asked for another approach, and solves the task with a better one', async () => {
     const { records, requests } = await runOf(({ turn, messages }) => {
       const asked = JSON.stringify(messages).includes('take another approach')
       if (!asked) return { calls: [{ tool: 'file_list', args: {} }] }
@@ -98,7 +98,7 @@ describe('a model that makes no progress', () => {
     ['empty', {}],
     ['cut off', { text: 'I write', finishReason: 'length' as const }],
     ['not valid', { calls: [{ tool: 'no_such_tool', args: {} }] }],
-  ])('with replies that are %s ends after five of them', async (what, reply) => {
+  ])('ends its run after five replies that are %s', async (what, reply) => {
     const { records, requests } = await runOf(() => reply, stuck)
     expect(only(records, 'run_end').payload.reason).toContain(`replies in a row were ${what}`)
     // The last one asks for a summary.

@@ -30,14 +30,14 @@ function programsOf(...ends: CommandResult['end'][]) {
   return { programs, asked }
 }
 
-test('runs that begin soon after each other share an answer', async () => {
+test('runs that begin soon after each other share one look', async () => {
   const { programs, asked } = programsOf()
   const found = ['a', 'b'].map((name) => programs.seenFrom(projectAt(name), signal))
   expect(await Promise.all(found)).toEqual(['bun: v1\nnode: v1', 'bun: v1\nnode: v1'])
   expect(asked).toEqual([join(root, 'a')])
 })
 
-test('a project in a folder that chooses versions is asked for itself', async () => {
+test('a project whose folder chooses versions gets a look of its own', async () => {
   const { programs } = programsOf()
   await programs.seenFrom(projectAt('a'), signal)
   expect(await programs.seenFrom(projectAt('pinned/deep'), signal)).toContain('node: v2')

@@ -37,7 +37,7 @@ function having(...events: readonly RecordedEvent[]): Leases {
 const leftBehind = [{ runId: RUN, claimant: 'x', pool: null }]
 
 describe('a lease', () => {
-  test('expires when its holder has been silent for its length, not earlier', () => {
+  test('expires when its holder has been silent for its full length, not earlier', () => {
     const leases = having(claim('x'))
     expect(leases.expired('me', 99)).toEqual([])
     expect(leases.expired('me', 100)).toEqual(leftBehind)
@@ -57,7 +57,7 @@ describe('a lease', () => {
     expect(leases.expired('me', 249)).toEqual([])
   })
 
-  test('of a run that has ended, or that another process has claimed, does not exist any more', () => {
+  test('ends when its run ends, or when another process claims the run', () => {
     expect(having(claim('x'), ended).expired('me', 1_000)).toEqual([])
     const taken = having(claim('x'), claim('y'))
     expect(taken.expired('me', 1_000)).toEqual([{ runId: RUN, claimant: 'y', pool: null }])
@@ -84,7 +84,7 @@ describe('a lease', () => {
     expect(leases.expired('me', 3)).toEqual(leftBehind)
   })
 
-  test('is renewed after a time in which no record could arrive', () => {
+  test('is renewed after a time in which no record could be received', () => {
     const leases = having(claim('x'))
     leases.renewAll(500)
     expect(leases.expired('me', 599)).toEqual([])

@@ -67,7 +67,7 @@ describe('a call with a secret in its arguments', () => {
     expect(JSON.stringify(records)).not.toContain(token)
   })
 
-  test('that only reads is not repeated from the log', async () => {
+  test('that only reads is not repeated from its masked record', async () => {
     await using shop = await Workshop.open([
       { calls: [{ tool: 'grep_search', args: { pattern: token } }] },
       { calls: [reachGoal] },
@@ -81,7 +81,7 @@ describe('a call with a secret in its arguments', () => {
     expect(JSON.stringify(shop.requests[1])).toContain('was not run')
   })
 
-  test('that was still pending is not run with the mask by the next process; other calls are run', async () => {
+  test('that was pending is not run with the mask by the next process; other calls are run', async () => {
     await using shop = await Workshop.open([
       {
         calls: [

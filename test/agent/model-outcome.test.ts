@@ -60,7 +60,7 @@ describe('the records of a reply', () => {
 describe('after a failed attempt', () => {
   const policy = { failures: 0, attempts: 3, retryMs: [100, 100] as const, sent: SENT }
 
-  test('the wait that the provider asks for is kept, but for at most two minutes', () => {
+  test('the next attempt comes after the wait that the provider asks for, at most two minutes', () => {
     const wait = (retryAfterMs: number) => {
       const failure = {
         type: 'transient',
@@ -79,7 +79,7 @@ describe('after a failed attempt', () => {
     expect(wait(500_000)).toMatchObject({ delayMs: 120_000 })
   })
 
-  test('without one, the pause has a random part', () => {
+  test('the pause has a random part if the provider asks for no wait', () => {
     const failure = {
       type: 'transient',
       kind: 'overloaded',
@@ -105,7 +105,7 @@ describe('after a failed attempt', () => {
     expect(afterFailure(failure, last)).toMatchObject({ type: 'fail', message: 'Too long.' })
   })
 
-  test('refused reasoning is recorded, and the run ends at what no attempt can change', () => {
+  test('refused reasoning is recorded, and a failure that no attempt can change ends the run', () => {
     expect(afterFailure({ type: 'reasoning_refused', message: 'Bound.' }, policy)).toMatchObject({
       type: 'record_retry',
       failure: 'reasoning_refused',

@@ -86,7 +86,7 @@ test('a shell-goal without any check names both ways to give one', () => {
   expect(problem?.message).toMatch(/\.retrai\.yml: there is no such file.*the check of the request/)
 })
 
-test('goals that fit a project come with the reason, those with tests before others', async () => {
+test('goals that fit a project are listed with the reason, those with tests first', async () => {
   const cwd = await project({
     'pyproject.toml': '',
     'go.mod': 'module a',
@@ -101,7 +101,7 @@ test('goals that fit a project come with the reason, those with tests before oth
   ])
 })
 
-test('a folder that no run may have has no goals', async () => {
+test('a folder that runs may not use has no goals', async () => {
   const cwd = await project({})
   const inside = (await fittingGoals(cwd, goals, cwd))._unsafeUnwrapErr()
   expect(inside).toEqual([{ field: 'cwd', message: expect.stringContaining('data folder') }])

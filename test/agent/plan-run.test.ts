@@ -86,7 +86,7 @@ test.each([
   expect(problems).toEqual([{ field: 'isolation', message: expect.stringContaining(why) }])
 })
 
-test('a run may ask for lower limits of its commands, and is refused higher ones', async () => {
+test('a run may ask for lower limits of its commands, and not for higher ones', async () => {
   const lower = { memory_bytes: 1024 * 1024, processes: 7 }
   const { isolation } = (await plan({ command_limits: lower }))._unsafeUnwrap()
   expect(isolation).toMatchObject({ at_most: lower, limits: lower })
@@ -97,7 +97,7 @@ test('a run may ask for lower limits of its commands, and is refused higher ones
   ])
 })
 
-test('all problems are named together', async () => {
+test('all problems are reported together', async () => {
   const problems = await plan({ goal: 'win', cwd: '/does/not/exist', model_name: 'gpt-5' })
   const named = problems._unsafeUnwrapErr()
   expect(named.map(({ field }) => field)).toEqual(['goal', 'cwd', 'model_name'])
@@ -120,7 +120,7 @@ test('a shell-goal is fixed when the run is created, and refused without its set
   expect(planned.config.shell_goal?.check_command).toBe('make check')
 })
 
-test('limits of the server apply to requests for more, and to requests without a limit', async () => {
+test('the limits of the server apply if a request asks for more, or names no limit', async () => {
   const ceilings = { max_cost_usd: 5, max_tokens: 1000, max_seconds: null }
   const more = (await plan({ max_cost_usd: 6, max_tokens: 1001 }, ceilings))._unsafeUnwrapErr()
   expect(more.map(({ field }) => field)).toEqual(['max_cost_usd', 'max_tokens'])
@@ -166,7 +166,7 @@ test('a project that contains the data folder, or is inside it, is refused, with
   expect((await plan({ cwd: join(data, 'project') })).isOk()).toBe(true)
 })
 
-test('a cost limit needs a known price, also one that is the limit of the server', async () => {
+test('a cost limit needs a known price, also if it is the limit of the server', async () => {
   const model_name = 'anthropic/claude-haiku-5-5'
   expect((await plan({ model_name })).isOk()).toBe(true)
   const [problem] = (await plan({ model_name, max_cost_usd: 5 }))._unsafeUnwrapErr()
@@ -177,7 +177,7 @@ test('a cost limit needs a known price, also one that is the limit of the server
   expect((await plan({ max_cost_usd: 5 })).isOk()).toBe(true)
 })
 
-test('what a model cannot do is refused, with what it can', async () => {
+test('a setting that a model does not have is refused, with those that it has', async () => {
   const wrong = await plan({ reasoning_effort: 'minimal', max_output_tokens: 500_000 })
   expect(wrong._unsafeUnwrapErr()).toEqual([
     {
@@ -194,7 +194,7 @@ test('what a model cannot do is refused, with what it can', async () => {
   expect((await plan({ reasoning_effort: 'high', max_output_tokens: 9_000 })).isOk()).toBe(true)
 })
 
-test('each fallback model must be able to work too, and be another one', async () => {
+test('each fallback model must be able to work, and must differ from the others', async () => {
   const fallback_models = ['gpt-5', 'claude-sonnet-4-6']
   const problems = (await plan({ fallback_models }))._unsafeUnwrapErr()
   expect(problems.map(({ field }) => field)).toEqual(['fallback_models', 'fallback_models'])
@@ -203,7 +203,7 @@ test('each fallback model must be able to work too, and be another one', async (
   expect((await plan({ fallback_models: ['claude-opus-5'] })).isOk()).toBe(true)
 })
 
-test('a change is checked together with what the run has already', async () => {
+test('a change is checked together with the configuration that the run has', async () => {
   const models = createCatalogue({ anthropicApiKey: 'a' })
   const { config } = (
     await plan({
@@ -223,7 +223,7 @@ test('a change is checked together with what the run has already', async () => {
   expect(await changeProblems({ hitl_enabled: true }, config, createCatalogue({}))).toEqual([])
 })
 
-test('the presets of a run are recorded as their hosts', async () => {
+test('the presets of a run are recorded as lists of hosts', async () => {
   const planned = await plan({ goal: 'npm-test', network: { allow: ['preset:goal'] } })
   expect(planned._unsafeUnwrap().config.network).toEqual({
     allow: ['registry.npmjs.org', 'registry.yarnpkg.com'],

@@ -15,7 +15,7 @@ const checks = {
 const reasons = (records: readonly RunRecord[]) =>
   records.flatMap((record) => (record.kind === 'run_queued' ? [record.payload.reason] : []))
 
-test('a server leaves the runs of other pools to the servers of these pools', async () => {
+test('a server leaves the runs of another pool to the servers of that pool', async () => {
   await using shop = await Workshop.open([{ calls: [reachGoal] }])
   shop.startAgent([], {}, 16, 3_600_000, 'east')
   const theirs = await shop.create({}, 'west')
@@ -26,13 +26,13 @@ test('a server leaves the runs of other pools to the servers of these pools', as
   await shop.until(theirs, 'run_end')
 })
 
-test('every server may work on a run without a pool', async () => {
+test('any server may work on a run without a pool', async () => {
   await using shop = await Workshop.open([{ calls: [reachGoal] }])
   shop.startAgent([], {}, 16, 3_600_000, 'east')
   await shop.until(await shop.create(), 'run_end')
 })
 
-test('a run that no server of its pool takes up is queued, with the reason', async () => {
+test('a run that no server of its pool claims is queued, with the reason', async () => {
   await using shop = await Workshop.open([{ calls: [reachGoal] }])
   const runId = await shop.create({}, 'west')
   shop.startAgent([], {}, 16, LEASE_MS, 'east')
@@ -72,7 +72,7 @@ test('a run waits until its folder is there', async () => {
   expect(only(records, 'run_end').payload.status).toBe('achieved')
 })
 
-test('a run waits until its model can be called, and leaves its turn to other runs', async () => {
+test('a run waits until its model can be called, and other runs take its turn', async () => {
   await using shop = await Workshop.open([{ calls: [reachGoal] }])
   shop.startAgent([], checks, 1)
   const locked = await shop.create({ model_name: 'locked' })
@@ -84,7 +84,7 @@ test('a run waits until its model can be called, and leaves its turn to other ru
   await shop.until(locked, 'run_end')
 })
 
-test('a run that one server of a pool cannot work on is taken by another one of the pool', async () => {
+test('a run that one server of a pool cannot work on is claimed by another one of the pool', async () => {
   await using shop = await Workshop.open([{ calls: [reachGoal] }])
   shop.startAgent(
     [],
@@ -98,7 +98,7 @@ test('a run that one server of a pool cannot work on is taken by another one of 
   expect(reasons(records)).toEqual([])
 })
 
-test('a server that can call only a fallback model takes the run if no other server does', async () => {
+test('a server that can call only a fallback model claims the run if no other server does', async () => {
   await using shop = await Workshop.open([{ calls: [reachGoal] }])
   shop.startAgent([], checks)
   const runId = await shop.create({ model_name: 'locked', fallback_models: ['scripted'] })
@@ -115,7 +115,7 @@ test('a server that can call the first model comes before one that can call only
   expect(shop.requests.map(({ model }) => model)).toEqual(['locked'])
 })
 
-test('an obstacle names each model that the run may still ask', async () => {
+test('the reason of a wait names each model that the run may still ask', async () => {
   const config = { cwd: '/', model_name: 'locked', fallback_models: ['open', 'locked too'] }
   const problems = { problem: async (name: string) => (name === 'open' ? null : 'needs SOME_KEY.') }
   const found = (fallback: string | null) => {

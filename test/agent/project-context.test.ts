@@ -57,13 +57,13 @@ test('keys of .retrai.yml that have no effect are recorded', async () => {
   expect((await contextOf(join(root, 'api'))).ignored_keys).toEqual(['model'])
 })
 
-test('without a repository, only the project itself is read, and no link out of it', async () => {
+test('without a repository, only the project itself is read, and no link that leads out of it', async () => {
   await write('AGENTS.md', 'Not mine.')
   await symlink(join(root, 'AGENTS.md'), join(root, 'api/AGENTS.md'))
   expect((await contextOf(join(root, 'api'))).documents).toEqual([])
 })
 
-test('all documents together have at most 32 KiB, and the hash is of the whole', async () => {
+test('all documents together have at most 32 KiB; the hash is that of the whole document', async () => {
   await mkdir(join(root, '.git'))
   const long = 'é'.repeat(20_000)
   await write('AGENTS.md', long)
@@ -74,7 +74,7 @@ test('all documents together have at most 32 KiB, and the hash is of the whole',
   expect(near).toMatchObject({ text: '', truncated: true })
 })
 
-test('the files are listed, deep folders and those that tools make as a number', async () => {
+test('the files are listed; of deep folders and those that tools make, only the number of files', async () => {
   await write('api/src/a.py', '')
   await write('api/src/deep/deeper/b.py', '')
   await mkdir(join(root, 'api/target/debug'), { recursive: true })
@@ -85,7 +85,7 @@ test('the files are listed, deep folders and those that tools make as a number',
 })
 
 test.skipIf(isMissing('git'))(
-  'the state of the repository and the programs are known',
+  'the state of the repository and the installed programs are part of it',
   async () => {
     execFileSync('git', ['init', '-q', '-b', 'trunk', root])
     await write('api/new.py', '')
@@ -125,7 +125,7 @@ test('runs that begin during a look share the next one, which begins after all o
   expect((await later).files).toBe('e')
 })
 
-test('a look is stopped when nobody waits for it any more, and an aborted run waits for none', async () => {
+test('a look is stopped when nobody waits for it any more; an aborted run does not wait', async () => {
   const { begun, of } = looksThatWait()
   const [one, other, third] = [new AbortController(), new AbortController(), new AbortController()]
   const first = of('a', one.signal)
@@ -143,7 +143,7 @@ test('a look is stopped when nobody waits for it any more, and an aborted run wa
   begun[0]?.end()
 })
 
-test('a look that fails fails for all that wait for it, and the next one begins', async () => {
+test('a look that fails fails for every run that waits for it, and the next one begins', async () => {
   const { signal } = new AbortController()
   let failing = true
   const looks = new ProjectLooks(async ({ runId }) => {

@@ -30,14 +30,14 @@ test('a shortage is named while it lasts, and logged once', async () => {
   expect(logged).toHaveLength(2)
 })
 
-test('an error that is no shortage causes no wait', async () => {
+test('an error that is not a shortage does not make a run wait', async () => {
   const log = { info() {}, error() {} }
   const probe = () => Promise.reject(Object.assign(new Error('gone'), { code: 'ENOENT' }))
   const resources = new Resources({ retryMs: [1, 1], log, probe })
   expect(await resources.available(new AbortController().signal)).toBe(true)
 })
 
-test('a run whose commands cannot start for lack of descriptors waits, and uses no iteration', async () => {
+test('a run whose commands cannot start for lack of descriptors waits without using an iteration', async () => {
   await using shop = await Workshop.open([{ text: 'Done.' }])
   await shop.file('done', '')
   const { resources, looked } = shortFor(3)

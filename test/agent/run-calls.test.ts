@@ -81,7 +81,7 @@ test('no more than four run at once', async () => {
   expect(watched.most).toBe(4)
 })
 
-test('after a stop in their middle, what is not recorded is read again, and none is unknown', async () => {
+test('after a stop in the middle, calls without a recorded result are repeated, and none is unknown', async () => {
   await using shop = await Workshop.open([
     { calls: [read('a'), read('b'), read('c')] },
     { calls: [reachGoal] },

@@ -63,7 +63,7 @@ const conversationOf = (records: readonly RunRecord[]): Conversation => {
 const resultOf = (records: readonly RunRecord[]) =>
   records.flatMap((r) => (r.kind === 'tool_result' ? [r.payload] : []))[0]
 
-test('an image is a part of every request after its result, and the record counts it', async () => {
+test('an image is a part of every request after its result, and is counted in the records', async () => {
   const { shop, artifacts, start } = await seeing([
     { calls: [look] },
     { text: 'Green.' },
@@ -87,16 +87,19 @@ test('an image is a part of every request after its result, and the record count
   expect(last.messages.filter((m) => m.role === 'tool')[0]).toMatchObject({ image: { sha256 } })
 })
 
-test.each([null, false])('an own endpoint is sent no images if images is %s', async (images) => {
-  const { shop, start } = await seeing([{ calls: [look] }, { calls: [reachGoal] }], images)
-  await using _ = shop
-  start()
-  const records = await shop.until(await shop.create(config), 'run_end')
-  expect(resultOf(records)?.output).toContain('takes no images')
-  expect(imagesIn(shop).flat()).toEqual([])
-})
+test.each([null, false])(
+  'an endpoint of the user is sent no images if images is %s',
+  async (images) => {
+    const { shop, start } = await seeing([{ calls: [look] }, { calls: [reachGoal] }], images)
+    await using _ = shop
+    start()
+    const records = await shop.until(await shop.create(config), 'run_end')
+    expect(resultOf(records)?.output).toContain('takes no images')
+    expect(imagesIn(shop).flat()).toEqual([])
+  },
+)
 
-test('what was removed, or another model cannot be shown, is a note in the request', async () => {
+test('a note replaces an image that was removed or that the model cannot see', async () => {
   const { shop, models, artifacts, start } = await seeing([
     { calls: [look] },
     { calls: [reachGoal] },
@@ -119,7 +122,7 @@ test('what was removed, or another model cannot be shown, is a note in the reque
   expect(await textWith({ models, openOutput })).toContain('it was removed')
 })
 
-test('a redacted result shows no image, and a compaction names those that it leaves out', async () => {
+test('a redacted result shows no image, and a compaction names the images that it leaves out', async () => {
   const { shop, start } = await seeing([{ calls: [look] }, { text: 'Hm.' }, { calls: [reachGoal] }])
   await using _ = shop
   start()
@@ -140,7 +143,7 @@ test('a redacted result shows no image, and a compaction names those that it lea
   expect(text).not.toContain('"image"')
 })
 
-test('of many images, the first half is left out at once, so that most requests begin like the last', async () => {
+test('if there are too many images, the older half is left out at once, so most requests keep their prefix', async () => {
   const { shop, start } = await seeing([{ calls: [look] }, { calls: [reachGoal] }])
   await using _ = shop
   start()
@@ -184,7 +187,7 @@ test('the first image of an MCP result is shown and kept; the text names it and 
   expect(imagesIn(shop).slice(0, 2)).toEqual([[], [url]])
 })
 
-test('an image of an MCP result that the model cannot be shown is named, and the call has not failed', async () => {
+test('an MCP image that the model cannot see is named, and the call succeeds', async () => {
   const opened = await seeing([{ calls: [picturesOf('plot.png')] }, { calls: [reachGoal] }], false)
   await using shop = opened.shop
   const records = await shop.until(await shop.create(withPictures(opened)), 'run_end')

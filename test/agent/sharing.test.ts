@@ -12,7 +12,7 @@ const sharing = (shop: Workshop) => shop.startAgent([], {}, 16, LEASE_MS)
 const claimants = (records: readonly RunRecord[]) =>
   records.flatMap((record) => (record.kind === 'run_claimed' ? [record.payload.claimant] : []))
 
-test('a process that is silent because its model takes long keeps its run', async () => {
+test('a process that is silent because it waits for its model keeps its run', async () => {
   await using shop = await Workshop.open([{ calls: [reachGoal], delayMs: 3 * LEASE_MS }])
   sharing(shop)
   sharing(shop)

@@ -29,7 +29,7 @@ test('a message sent while a call runs is in the next request', async () => {
   expect(shop.requests[1]?.messages.at(-1)?.content).toContain(WORDS)
 })
 
-test('a message sent while the model replies is in the request after it, also after a crash', async () => {
+test('a message sent while the model replies is in the next request, also after a crash', async () => {
   await using shop = await Workshop.open([
     { text: 'It is done.', delayMs: 400 },
     { calls: [reachGoal] },
@@ -110,7 +110,7 @@ function startAgent(shop: Workshop, reached: (phase: Phase) => Promise<void>): v
 }
 
 test.each(PHASES)(
-  'a message sent during the phase "%s" is recorded and held once',
+  'a message sent during the phase "%s" is recorded once and sent to the model once',
   async (phase) => {
     await using shop = await Workshop.open(working(phase !== 'summary'))
     let sent = false

@@ -50,7 +50,7 @@ const PHASES: readonly [
 ]
 
 test.each(PHASES)(
-  'two servers: an abort while the sub-agent %s ends both runs, each once, and both logs fit together',
+  'two servers: an abort while the sub-agent %s ends both runs, each once, and the logs of both agree',
   async (_, kind, script, config) => {
     await using shop = await Workshop.open(family(script))
     for (let server = 0; server < 2; server += 1) {
@@ -75,7 +75,7 @@ test.each(PHASES)(
   },
 )
 
-test('a sub-agent of a server that stopped is continued by another, and both logs fit together', async () => {
+test('a sub-agent of a server that stopped is continued by another, and the logs of both runs agree', async () => {
   const slow = { tool: 'bash_exec', args: { command: 'touch begun; test -e go || sleep 1000' } }
   await using shop = await Workshop.open(family([{ calls: [slow] }, { text: 'Done.' }]))
   const effects = { subagents: SUBAGENTS, toolbox: shop.toolbox }

@@ -31,7 +31,7 @@ const startOf = (records: readonly RunRecord[]) => only(records, 'subagent_start
 const resultOf = (records: readonly RunRecord[]) =>
   records.flatMap((r) => (r.kind === 'tool_result' ? [r.payload] : []))[0]
 
-test('an agent starts a run, waits for it, and has its last words, its files and its usage', async () => {
+test('an agent starts a run, waits for it, and reads its last words, its files and its usage', async () => {
   await using shop = await Workshop.open(family([{ text: 'The word is elephant.' }]))
   startAgent(shop)
   const runId = await shop.create({ max_turns_per_iteration: 50 })
@@ -48,7 +48,7 @@ test('an agent starts a run, waits for it, and has its last words, its files and
   expect(resultOf(records)?.output).toContain('The word is elephant.')
 })
 
-test('what a sub-agent used is a part of what its parent used', async () => {
+test('what a sub-agent uses counts as used by its parent', async () => {
   const usage = { input: 1000, output: 100 }
   await using shop = await Workshop.open(family([{ text: 'It is red.', usage }]))
   startAgent(shop)
@@ -64,7 +64,7 @@ test('what a sub-agent used is a part of what its parent used', async () => {
   })
 })
 
-test('a sub-agent has at most what is left of the budget, and its parent ends if that is used up', async () => {
+test('a sub-agent gets at most what is left of the budget, and its parent ends when that is used up', async () => {
   const usage = { input: 900, output: 100 }
   const wasteful = { calls: [{ tool: 'file_list', args: {} }], usage }
   await using shop = await Workshop.open(family(() => wasteful))
@@ -91,7 +91,7 @@ test('a sub-agent has at most what is left of the budget, and its parent ends if
   })
 })
 
-test('runs that wait for sub-agents leave their turns to them', async () => {
+test('a run that waits for a sub-agent leaves its turn to it', async () => {
   await using shop = await Workshop.open(family([{ text: 'It is red.' }]))
   startAgent(shop, [], 1)
   const ids = await Promise.all(
@@ -104,7 +104,7 @@ test('runs that wait for sub-agents leave their turns to them', async () => {
 /** A command that runs until its run ends. */
 const endless = { tool: 'bash_exec', args: { command: 'sleep 1000' } }
 
-test('an aborted parent aborts its sub-agent, and counts what that used so far', async () => {
+test('an aborted parent aborts its sub-agent, and counts what the sub-agent used so far', async () => {
   const usage = { input: 1000, output: 100 }
   await using shop = await Workshop.open(family([{ calls: [endless], usage }]))
   startAgent(shop)
@@ -204,7 +204,7 @@ test('sub-agents of one reply work side by side, and are recorded in the order o
   )
 })
 
-test('together they get no more than what is left of the budget, and one without a part waits', async () => {
+test('together they get no more than what is left of the budget, and one that gets no share waits', async () => {
   await using shop = await Workshop.open(
     triplets(
       [{ text: 'Red.', usage: { input: 100, output: 10 } }],
@@ -250,7 +250,7 @@ test('together they get no more than what is left of the budget, and one without
   expect(resultsOf(inTurn).map(({ outcome }) => outcome)).toEqual(['ok', 'ok'])
 })
 
-test('after a stop in their middle, all of them are found again, and none is started twice', async () => {
+test('after a stop in the middle, all sub-agents are found again, and none is started twice', async () => {
   const slow = {
     calls: [{ tool: 'bash_exec', args: { command: 'until test -e go; do sleep 0.02; done' } }],
   }
@@ -269,7 +269,7 @@ test('after a stop in their middle, all of them are found again, and none is sta
   expect(resultsOf(records).map(({ outcome }) => outcome)).toEqual(['ok', 'ok', 'ok'])
 })
 
-test('an aborted parent has a result for each of them, counts what they used, and aborts them', async () => {
+test('an aborted parent aborts all its sub-agents, has a result for each, and counts what they used', async () => {
   const usage = { input: 1000, output: 100 }
   await using shop = await Workshop.open(triplets([{ calls: [endless], usage }]))
   startAgent(shop)
@@ -295,7 +295,7 @@ test('an aborted parent has a result for each of them, counts what they used, an
   }
 })
 
-test('a sub-agent has a check of its own and the MCP servers that its parent names, which are its own', async () => {
+test('a sub-agent has a check of its own, and its own copies of the MCP servers that its parent names', async () => {
   const server: McpServer = {
     ...{ name: 'docs', source: 'configuration', command: 'docs', required: true },
     ...{ on_change: 'stop', trust_hints: true, start_timeout_s: 60, call_timeout_s: 120 },
@@ -385,7 +385,7 @@ test('a sub-agent asks people if its parent does, and its parent waits', async (
 test.each([
   ['a folder outside of the project', { folder: '..' }, 'outside'],
   ['no instructions', { instructions: '' }, 'not valid'],
-])('a call with %s starts nothing and reports why', async (_, args, why) => {
+])('a call with %s starts nothing, and its result says why', async (_, args, why) => {
   const call = { tool: 'run_subagent', args: { ...SEARCH, ...args } }
   await using shop = await Workshop.open(family([], call))
   startAgent(shop)
@@ -394,7 +394,7 @@ test.each([
   expect(resultOf(records)?.output).toContain(why)
 })
 
-test('agents start no more and no deeper sub-agents than the server lets them', async () => {
+test('agents start no more sub-agents, and no deeper ones, than the server allows', async () => {
   const nested: Script = ({ messages }) =>
     messages.some(({ role }) => role === 'tool')
       ? { text: messages.at(-1)?.content ?? '' }
@@ -408,7 +408,7 @@ test('agents start no more and no deeper sub-agents than the server lets them', 
   expect(resultOf(grandchild)?.output).toContain('start no sub-agents')
 })
 
-test('only the first check of a run makes the home of its checks, and those of a sub-agent begin with the same', async () => {
+test('only the first check of a run makes the home of its checks, and sub-agents use the same home', async () => {
   const check = { tool: 'run_subagent', args: { ...SEARCH, goal: 'make-test' } }
   await using shop = await Workshop.open(family([{ text: 'Done.' }], check))
   const checks: Pick<Command, 'file' | 'checkHome' | 'run' | 'env'>[] = []

@@ -38,7 +38,7 @@ const compactionsIn = (records: readonly RunRecord[]) =>
   records.flatMap((record) => (record.kind === 'context_compacted' ? [record.payload] : []))
 
 describe('a conversation that grows beyond the budget', () => {
-  test('is summarized by the model, rarely and much, and the run continues from the summary', async () => {
+  test('is summarized by the model, seldom and in large parts, and the run continues from the summary', async () => {
     const script = longTask(60, () => ({ text: '# Done\nI printed zeros.' }))
     const { records, requests } = await runOf(script, 6_000)
     expect(only(records, 'run_end').payload.achieved).toBe(true)
@@ -75,7 +75,7 @@ describe('a conversation that grows beyond the budget', () => {
     expect(requests[asked + 2]?.messages[2]?.content).toContain('There is no summary')
   })
 
-  test('is left out without a summary if the model answers with a call, which is not run', async () => {
+  test('is left out without a summary if the model answers with a call, and the call is not run', async () => {
     const script = longTask(20, () => ({ calls: [reachGoal] }))
     const { records } = await runOf(script, 4_000)
     expect(compactionsIn(records)[0]).toMatchObject({ failure: 'The model wrote no text' })
@@ -85,7 +85,7 @@ describe('a conversation that grows beyond the budget', () => {
     expect(touched).toHaveLength(1)
   })
 
-  test('is summarized again if a part of it was redacted meanwhile', async () => {
+  test('is summarized again if a part of it is redacted meanwhile', async () => {
     const began = Promise.withResolvers<void>()
     const held = Promise.withResolvers<void>()
     let asked = 0
@@ -115,7 +115,7 @@ describe('a run that ends without its goal', () => {
     isSummary(request) ? { text: 'I looked around.' } : chat(request.turn)
   const limited = { max_turns_per_iteration: 2, max_iterations: 1 }
 
-  test('has a summary by its model, whose call is not run', async () => {
+  test('has a summary by its model, and a call in that reply is not run', async () => {
     await using shop = await Workshop.open(idle)
     shop.startAgent()
     const records = await shop.until(await shop.create(limited), 'run_end')
@@ -152,7 +152,7 @@ describe('a run that ends without its goal', () => {
     })
   })
 
-  test('is summarized after a crash in the middle of that', async () => {
+  test('is summarized after a crash in the middle of its summary', async () => {
     const began = Promise.withResolvers<void>()
     let asked = 0
     await using shop = await Workshop.open((request) => {

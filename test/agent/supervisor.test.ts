@@ -139,7 +139,7 @@ describe('models that fail', () => {
 })
 
 describe('people', () => {
-  test('are waited for, and a run continues after the answer', async () => {
+  test('are asked, and the run continues after their answer', async () => {
     await using shop = await Workshop.open([{}, { calls: [reachGoal] }])
     shop.startAgent()
     const runId = await shop.create({ hitl_enabled: true })
@@ -157,7 +157,7 @@ describe('people', () => {
     expect(records.filter(({ kind }) => kind === 'run_claimed')).toHaveLength(1)
   })
 
-  test('abort a command that runs: it ends, and nothing is recorded after run_end', async () => {
+  test('abort a run while its command runs: the command ends, and nothing is recorded after run_end', async () => {
     await using shop = await Workshop.open([
       { calls: [{ tool: 'bash_exec', args: { command: 'echo $$ > pid; exec sleep 600' } }] },
     ])
@@ -174,7 +174,7 @@ describe('people', () => {
     expect(kinds(records).slice(-2)).toEqual(['1 tool_result aborted', '1 run_end aborted'])
   })
 
-  test('abort while the model is asked: the request is cancelled', async () => {
+  test('abort a run while its model is asked: the request is cancelled', async () => {
     await using shop = await Workshop.open([{ fault: 'hang' }])
     const agent = shop.startAgent()
     const runId = await shop.create()
@@ -188,7 +188,7 @@ describe('people', () => {
 })
 
 describe('after a process stops, another process that takes over its runs', () => {
-  test('asks the model again if the reply is missing', async () => {
+  test('asks the model again if there is no reply', async () => {
     await using shop = await Workshop.open([{ calls: [reachGoal], first: [{ fault: 'hang' }] }])
     const first = shop.startAgent()
     const runId = await shop.create()
@@ -236,7 +236,7 @@ describe('after a process stops, another process that takes over its runs', () =
     expect(only(records, 'run_end').payload.status).toBe('achieved')
   })
 
-  test('shares new runs with it: one process works on each', async () => {
+  test('new runs are shared: one process works on each', async () => {
     await using shop = await Workshop.open([{ calls: [reachGoal] }])
     shop.startAgent()
     shop.startAgent()
@@ -248,7 +248,7 @@ describe('after a process stops, another process that takes over its runs', () =
     }
   })
 
-  test('stops the work of the first process, and its command', async () => {
+  test('the first process stops its work and its command', async () => {
     await using shop = await Workshop.open([
       { calls: [{ tool: 'bash_exec', args: { command: 'echo $$ > pid; exec sleep 600' } }] },
       { calls: [reachGoal] },
@@ -330,8 +330,8 @@ test('the server logs once how a run ended, also if a person ended it', async ()
   }, 10_000)
 })
 
-describe('a run whose project has the data folder in it', () => {
-  test('ends when it is claimed, with advice, before any work in it', async () => {
+describe('a run whose project contains the data folder', () => {
+  test('ends when it is claimed, with advice, before any work', async () => {
     await using shop = await Workshop.open([{ calls: [reachGoal] }])
     const dataDir = join(shop.project, '.retrai')
     await mkdir(dataDir)

@@ -128,7 +128,7 @@ const supervise = (store: EventStore, effects: Effects) =>
   })
 
 test.each(['news', 'reads'] as const)(
-  'if two processes claim a run at the same time, the later one works on it, even if its %s come late',
+  'if two processes claim a run at the same time, the second works on it, even if its %s come late',
   async (late) => {
     await using shop = await Workshop.open([])
     const asked = Promise.withResolvers<void>()

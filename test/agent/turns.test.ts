@@ -61,7 +61,7 @@ test('the first request holds the verdict of the first check', async () => {
   expect(first?.messages[1]?.content).toMatch(/goal was checked: not reached yet/)
 })
 
-test('a model that only reads is not checked, and reads that nothing has changed', async () => {
+test('after turns that only read there is no check, and the model reads that nothing has changed', async () => {
   await using shop = await Workshop.open(({ turn }) =>
     turn % 2 === 0
       ? { calls: [{ tool: 'file_list', args: {} }] }

@@ -64,7 +64,7 @@ function slowModel(parts: readonly ModelPart[], models: Models) {
 const [token = ''] = FAKES['github-token'] ?? []
 
 describe('parts of a run', () => {
-  test('a failed reply is seen while it comes, and withdrawn', async () => {
+  test('a failed reply is shown while it comes, and then withdrawn', async () => {
     await using shop = await Workshop.open([{ text: 'Now.', calls: [reachGoal] }])
     const observer = new Observer()
     const { slow, release } = slowModel(
@@ -98,7 +98,7 @@ describe('parts of a run', () => {
     expect(JSON.stringify(await shop.records(runId))).not.toContain('I will')
   })
 
-  test('the output of a call and of the check is seen while the commands run', async () => {
+  test('the output of a call and of the check is shown while the commands run', async () => {
     const command = 'echo one; echo two >&2; while ! test -f go; do sleep 0.01; done; touch done'
     await using shop = await Workshop.open([{ calls: [{ tool: 'bash_exec', args: { command } }] }])
     const observer = new Observer()
@@ -118,7 +118,7 @@ describe('parts of a run', () => {
     expect(outputs()).toContainEqual(['{"of":"output","call_id":null}', 'checking\n'])
   })
 
-  test('nothing is under way after the run', async () => {
+  test('nothing is under way after the end of the run', async () => {
     await using shop = await Workshop.open([{ text: 'Now.', calls: [reachGoal] }])
     const live = new LiveParts(processMask)
     const agent = shop.startAgent([], { liveParts: live })

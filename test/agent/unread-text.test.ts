@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { UnreadText } from '../../src/agent/unread-text.ts'
 
-test('what was read is not read again', () => {
+test('text that was read is not returned again', () => {
   const unread = new UnreadText()
   unread.add('one\n')
   expect(unread.text()).toBe('one\n')
@@ -12,7 +12,7 @@ test('what was read is not read again', () => {
   expect(unread.take()).toBe('three\n')
 })
 
-test('of more than the limit, the oldest lines are dropped, and their bytes are counted', () => {
+test('beyond the limit, the oldest lines are dropped, and their bytes are counted', () => {
   const unread = new UnreadText(1_000)
   const lines = Array.from({ length: 10_000 }, (_, index) => `line ${index} ä\n`)
   for (const line of lines) unread.add(line)
@@ -31,7 +31,7 @@ test('a single line that is longer than the limit keeps its end', () => {
   expect(unread.take()).toBe('\n[97 bytes of output are dropped here]\nxxxthe end')
 })
 
-test('a gap in the middle is marked where it is', () => {
+test('a gap in the middle is marked in its place', () => {
   const unread = new UnreadText()
   unread.add('before\n')
   unread.skip(123)

@@ -43,7 +43,7 @@ describe('artifacts in a bucket', () => {
     await artifacts.remove(sha256)
   })
 
-  test('that are not there are told apart from a bucket that cannot be read', async () => {
+  test('that do not exist are told apart from a bucket that cannot be read', async () => {
     const sha256 = sha256Of('nothing')
     expect(await bucket().read(sha256)).toBeNull()
     await expect(bucket({ bucket: 'other-one' }).read(sha256)).rejects.toThrow(/NoSuchBucket.*Make/)
@@ -61,7 +61,7 @@ describe('artifacts in a bucket', () => {
     )
   })
 
-  test('are put again while the service is busy, but not if it refuses', async () => {
+  test('are sent again while the service is busy, but not if it refuses them', async () => {
     service.failures.push({ status: 503, code: 'SlowDown' }, { status: 500, code: 'InternalError' })
     await bucket().put(OUTPUT)
     expect(service.objects.size).toBe(1)
@@ -71,7 +71,7 @@ describe('artifacts in a bucket', () => {
   })
 })
 
-test('a signature is the one that AWS publishes as an example', () => {
+test('a signature equals the example that AWS publishes', () => {
   const headers = signedHeaders(
     {
       method: 'GET',

@@ -52,14 +52,14 @@ describe.each(Object.entries(stores))('artifacts in %s', (_, open) => {
     ['of no bytes', Buffer.alloc(0)],
     ['of text', Buffer.from('grün 😀\0')],
     ['of several chunks', LARGE],
-  ])('an artifact %s comes back as it was put', async (_what, content) => {
+  ])('an artifact %s is read as it was put', async (_what, content) => {
     const artifacts = artifactsInLog(await open())
     const sha256 = await artifacts.put(content)
     expect(sha256).toBe(sha256Of(content))
     expect(await contentOf(artifacts, sha256)).toEqual(content)
   })
 
-  test('an artifact is stored once, however many servers put it at once', async () => {
+  test('an artifact is stored once, even if several servers put it at once', async () => {
     const store = await open()
     const artifacts = artifactsInLog(store)
     const names = await Promise.all([1, 2, 3].map(() => artifacts.put(LARGE)))
@@ -67,7 +67,7 @@ describe.each(Object.entries(stores))('artifacts in %s', (_, open) => {
     expect(await readAll(store, artifactStream(names[0] ?? ''))).toHaveLength(3)
   })
 
-  test('an artifact that was cut short by a crash is not there, and is completed when it is put again', async () => {
+  test('an artifact that a crash cut short does not exist, and is completed when it is put again', async () => {
     const store = await open()
     let appends = 0
     const crashing = bound(store, {

@@ -19,7 +19,7 @@ describe('artifacts', () => {
     expect(artifact && String(await buffer(artifact.stream))).toBe('grün 😀\0')
   })
 
-  it('lies where its name says, for its owner alone, with nothing beside it', async () => {
+  it('is a file at the path of its hash, for its owner alone, with nothing beside it', async () => {
     const dir = await temporaryFolder()
     const bytes = Buffer.from([0, 255, 254, 13, 10])
     const sha256 = await createArtifacts(dir).put(bytes)
@@ -29,7 +29,7 @@ describe('artifacts', () => {
     expect((await stat(join(folder, sha256))).mode & 0o777).toBe(0o600)
   })
 
-  it('is written once, however often and at once it is put', async () => {
+  it('is written once, even if it is put often and at the same time', async () => {
     const dir = await temporaryFolder()
     const artifacts = createArtifacts(dir)
     const names = await Promise.all(Array.from({ length: 8 }, () => artifacts.put('the same')))
@@ -49,12 +49,12 @@ describe('artifacts', () => {
     'F'.repeat(64),
     `${'a'.repeat(63)}/`,
     `${'a'.repeat(64)}\n`,
-  ])('is null for %j, which names none', async (name) => {
+  ])('is null for %j, which is not a hash', async (name) => {
     const artifacts = createArtifacts(await temporaryFolder())
     expect(await artifacts.read(name)).toBeNull()
   })
 
-  it('rejects where content cannot be kept', async () => {
+  it('rejects if the content cannot be stored', async () => {
     const file = join(await temporaryFolder(), 'file')
     await writeFile(file, '')
     await expect(createArtifacts(file).put('x')).rejects.toThrow('ENOTDIR')

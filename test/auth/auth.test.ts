@@ -54,7 +54,7 @@ describe('a log without tokens', () => {
     expect(rejection(auth).type).toBe('unauthenticated')
   })
 
-  test('accepts only the token from the configuration, if there is one', async () => {
+  test('accepts only the token from the configuration if there is one', async () => {
     const auth = await opened({ configured: 'configured-0123456789' })
     expect(auth.guarded).toBe(true)
     expect(rejection(auth).type).toBe('unauthenticated')
@@ -64,7 +64,7 @@ describe('a log without tokens', () => {
   })
 })
 
-test('a token of the ledger keeps its role if it is also in the configuration', async () => {
+test('a token of the ledger keeps its role even if the configuration has it too', async () => {
   const { secret } = await (async () => {
     const auth = await opened()
     await make(auth, 'root')
@@ -128,7 +128,7 @@ describe('a token', () => {
     expect(rejection(auth, secret).type).toBe('unauthenticated')
   })
 
-  test('ends its lifetime at the moment in which it expires', async () => {
+  test('ends what it opened at the moment when it expires', async () => {
     const auth = await opened()
     await make(auth, 'root')
     const { token, secret } = await make(auth, 'ada', 'viewer', 1)
@@ -137,7 +137,7 @@ describe('a token', () => {
     expect(clock()).toBeGreaterThanOrEqual(token.expires_at ?? 0)
   })
 
-  test('has a unique name, even if two are created at once', async () => {
+  test('gets a unique name, even if two are created at once', async () => {
     const [one, two] = [await opened(), await opened()]
     const wanted = { name: 'ada', role: 'admin', expiresIn: null } as const
     const made = await Promise.all([one.create(wanted, 'x'), two.create(wanted, 'y')])
@@ -146,7 +146,7 @@ describe('a token', () => {
     expect(lost?._unsafeUnwrapErr().type).toBe('name_taken')
   })
 
-  test('of the last admin stays, even if two are revoked at once', async () => {
+  test('of the last admin cannot be revoked, even if two are revoked at once', async () => {
     const [one, two] = [await opened(), await opened()]
     const tokens = [(await make(one, 'ada')).token, (await make(one, 'bob')).token]
     const revoked = await Promise.all([
@@ -179,7 +179,7 @@ describe('a log that cannot be read', () => {
     expect(rejection(configured, 'another').type).toBe('tokens_unread')
   })
 
-  test('is replaced by the last known tokens, in a file that only its owner reads', async () => {
+  test('is replaced by the last known tokens, from a file that only its owner can read', async () => {
     const keptIn = join(await testFolder(), 'tokens.json')
     const before = await opened({ keptIn })
     await expect.poll(async () => (await open({ store: away(), keptIn })).guarded).toBe(false)

@@ -50,7 +50,7 @@ test('a text that is not a ticket is rejected', () => {
 
 const of = (principal: string): Caller => ({ ...forever(), principal })
 
-test('a token that asks for too many loses its own oldest, and no other token loses any', () => {
+test('if a token has too many tickets, its own oldest is dropped, and none of another token', () => {
   const other = issue(of('grace'))
   const held = Array.from({ length: 20_000 }, () => issue(of('ada')))
   expect(tickets.redeem(other).isOk()).toBe(true)
@@ -68,7 +68,7 @@ test('used and expired tickets do not count', () => {
   expect(held.every((ticket) => tickets.redeem(ticket).isOk())).toBe(true)
 })
 
-test('the number of unused tickets is limited, and expired ones make room', () => {
+test('the number of unused tickets is limited, and expired ones do not count', () => {
   const held = Array.from({ length: 10_000 }, (_, n) => issue(of(`token ${n % 100}`)))
   expect(tickets.issue(of('ada'))._unsafeUnwrapErr().type).toBe('too_many_tickets')
   // Room of one's own is made first.

@@ -29,7 +29,7 @@ const wanted = (name: string, role: Token['role'] = 'admin') => {
 }
 
 describe('making a token', () => {
-  test('is recorded as it was wanted', () => {
+  test('is recorded as it was requested', () => {
     expect(decideCreation(all(), wanted('ada'), now)._unsafeUnwrap()).toEqual([
       { kind: 'token_created', ts: 1000, payload: wanted('ada') },
     ])
@@ -44,13 +44,10 @@ describe('making a token', () => {
     expect(made._unsafeUnwrapErr()).toEqual({ type: 'name_taken', name: 'ada' })
   })
 
-  test.each(['local', 'token'])(
-    'is refused for the name %s, which means something else',
-    (name) => {
-      const made = decideCreation(all(token('root')), wanted(name), now)
-      expect(made._unsafeUnwrapErr().type).toBe('name_taken')
-    },
-  )
+  test.each(['local', 'token'])('is refused for the name %s, which has another meaning', (name) => {
+    const made = decideCreation(all(token('root')), wanted(name), now)
+    expect(made._unsafeUnwrapErr().type).toBe('name_taken')
+  })
 
   test.each([
     ['there is none', all()],
@@ -78,7 +75,7 @@ describe('revoking a token', () => {
     expect(revoke(tokens, 'none')._unsafeUnwrapErr()).toEqual({ type: 'token_not_found' })
   })
 
-  test('leaves an admin', () => {
+  test('is refused for the last admin', () => {
     const tokens = all(
       token('root'),
       token('late', { expires_at: 999 }),
@@ -92,7 +89,7 @@ describe('revoking a token', () => {
   })
 })
 
-test('revoking an admin that lasts leaves one that lasts', () => {
+test('the last admin without an expiry cannot be revoked', () => {
   const day = 86_400
   const revoke = (left: Partial<Token>, id = 'root', otherAdmin = false) =>
     decideRevocation(all(token('root'), token('left', left)), id, null, { ...now, otherAdmin })
@@ -109,18 +106,18 @@ test('revoking an admin that lasts leaves one that lasts', () => {
   expect(decideRevocation(alone, 'a', null, now)._unsafeUnwrapErr().type).toBe('admin_needed')
 })
 
-test('a token is active until the second in which it expires', () => {
+test('a token is active until the second when it expires', () => {
   expect(isActive(token('ada', { expires_at: 1000 }), 999.9)).toBe(true)
   expect(isActive(token('ada', { expires_at: 1000 }), 1000)).toBe(false)
   expect(isActive(token('ada', { revoked }), 0)).toBe(false)
 })
 
-test.each(['a', '0', 'ci.main', 'a_b-c', 'a'.repeat(64)])('takes the name %s', (name) => {
+test.each(['a', '0', 'ci.main', 'a_b-c', 'a'.repeat(64)])('accepts the name %s', (name) => {
   expect(TokenName.safeParse(name).success).toBe(true)
 })
 
 test.each(['', 'A', '-a', '.a', 'a b', 'ä', 'a\n', 'a'.repeat(65)])(
-  'does not take the name %j',
+  'does not accept the name %j',
   (name) => {
     expect(TokenName.safeParse(name).success).toBe(false)
   },

@@ -16,7 +16,10 @@ const sites = new CrashSites()
 afterAll(() => sites[Symbol.asyncDispose]())
 
 describe.concurrent('if the process that runs commands dies', AMPLE, () => {
-  test('its command is unknown, is not run again, and leaves nothing', ({ expect, signal }) =>
+  test('the result of its command is unknown, and the command is not run again and leaves nothing', ({
+    expect,
+    signal,
+  }) =>
     sites.with(signal, async (site) => {
       const runs = await PlannedRuns.on(site, [fatal])
       await runs.play()
@@ -52,7 +55,7 @@ const dieInCommand = (
   })
 
 describe('if a server dies in a command', AMPLE, () => {
-  test('while its runner is stopped, the command is unknown, is not run again, and leaves nothing', async ({
+  test('while its runner is stopped, the result is unknown, and the command is not run again and leaves nothing', async ({
     signal,
   }) => {
     const stopped = async ({ server }: CrashSite) => {
@@ -66,7 +69,7 @@ describe('if a server dies in a command', AMPLE, () => {
   })
 
   test.skipIf(!canMakeGroups)(
-    'because the kernel ends it for lack of memory, the command is unknown, is not run again, and leaves nothing',
+    'because the kernel kills it for lack of memory, the result is unknown, and the command is not run again and leaves nothing',
     async ({ signal }) => {
       const evidence = await dieInCommand(signal, async ({ server }) => {
         const group = smallGroup(MIB)

@@ -108,7 +108,7 @@ describe.concurrent('a server that is killed', AMPLE, () => {
     ...CRASH_POINTS.filter(isOfServers).map((point) => ({ point, outcome: 'ok' })),
     ...(['before tool', 'after tool'] as const).map((point) => ({ point, outcome: 'unknown' })),
   ])(
-    '$point continues its run with MCP servers: the call is $outcome',
+    '$point continues its run with MCP servers: the result of the call is $outcome',
     ({ point, outcome }, { expect, signal }) =>
       sites.with(signal, async (site) => {
         const runs = await crashAndContinue(site, point, [calling])

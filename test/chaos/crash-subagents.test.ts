@@ -42,7 +42,7 @@ const PAIR_POINTS = [
 
 describe.concurrent('after a kill', AMPLE, () => {
   test.for(SUBAGENT_CASES)(
-    '$at, a sub-agent is not started twice, and its parent has its end',
+    '$at, a sub-agent is not started twice, and its parent records its end',
     (row, { expect, signal }) =>
       sites.with(signal, async (site) => {
         const runs = await crashAndContinue(site, row.at, [delegating])
@@ -57,7 +57,7 @@ describe.concurrent('after a kill', AMPLE, () => {
   )
 
   test.for(PAIR_POINTS)(
-    '%s, two sub-agents side by side are each started once, and have their ends in order',
+    '%s, two sub-agents side by side are each started once, and their ends are recorded in order',
     (at, { expect, signal }) =>
       sites.with(signal, async (site) => {
         const runs = await crashAndContinue(site, at, [pairing])

@@ -403,7 +403,7 @@ describe('the checker of invariants', () => {
     expect(violated(evidence)).toContain(invariant)
   })
 
-  test('is tested for each invariant', () => {
+  test('is tested with each invariant', () => {
     const tested = new Set(BROKEN.map(([, invariant]) => invariant))
     expect(INVARIANT_NAMES.filter((name) => !tested.has(name))).toEqual([])
   })

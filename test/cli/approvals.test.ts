@@ -131,7 +131,7 @@ test.skipIf(isMissing('python3'))(
   },
 )
 
-test('a setting that is no list of rules is refused, with what is wrong', async () => {
+test('a setting that is not a list of rules is refused, with what is wrong', async () => {
   const run = await retrai(['serve', '--port', '0', '--data-dir', join(folder, 'other')], {
     ...cleanEnv(),
     RETRAI_APPROVALS: '[{"tool":"x","action":"perhaps"}]',

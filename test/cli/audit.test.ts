@@ -109,7 +109,7 @@ describe('an export', () => {
     }
   })
 
-  test('that another key signed, that is broken, or that does not exist has its own exit code', async () => {
+  test('that is signed by another key, is broken, or does not exist has an exit code of its own', async () => {
     const target = await exportTo('trust.tar.gz', ...fromServer())
     const other = await retrai(['verify', target, '--fingerprint', '0'.repeat(64)])
     expect(other.code).toBe(2)
@@ -192,7 +192,7 @@ describe('a replay', () => {
     expect(live.stdout).not.toContain('\u001b')
   })
 
-  test('from an iteration, of some kinds, as JSON', async () => {
+  test('can begin at an iteration, select kinds, and print JSON', async () => {
     const args = ['--speed', 'max', '--iteration', '3', '--kinds', 'step_start,run_end', '--json']
     const shown = lines(await retrai(['replay', run(), ...args, ...fromServer()]))
     const events = shown.map((line) => JSON.parse(line))
@@ -219,7 +219,7 @@ describe('a replay', () => {
     expect(both.code).not.toBe(0)
   })
 
-  test('of something that is no run fails with a message', async () => {
+  test('of something that is not a run fails with a message', async () => {
     await writeFile(file('text'), 'no archive')
     const none = await retrai(['replay', file('text'), '--speed', 'max'])
     expect(none).toMatchObject({ code: 3 })
@@ -311,14 +311,14 @@ describe('a store', () => {
     expect(done.stdout).toContain(`run ${run()}, record 6: changed`)
   })
 
-  test('with the end of a run cut off names the first missing record', async () => {
+  test('without the end of a run names the first missing record', async () => {
     const done = await changed('cut', 'DELETE FROM events WHERE stream_id = $RUN AND revision > 9')
     expect(done.code).toBe(1)
     expect(done.stdout).toContain(`run ${run()}, record 10: missing`)
     expect(done.stdout).toContain('its end was cut off')
   })
 
-  test('with a run and all checkpoints dropped does not agree with the checkpoint that was kept', async () => {
+  test('without a run and all checkpoints does not agree with the checkpoint that was kept', async () => {
     const sql = `DELETE FROM events WHERE stream_id IN ($RUN, $CHECKPOINTS)`
     const done = await changed('dropped', sql)
     expect(done.code).toBe(1)
@@ -352,7 +352,7 @@ describe('a store', () => {
     expect(done.stdout).toContain(finding)
   })
 
-  test('with a run dropped does not agree with its own checkpoints', async () => {
+  test('without a run does not agree with its own checkpoints', async () => {
     const done = await changed('dropped-one', 'DELETE FROM events WHERE stream_id = $RUN')
     expect(done.code).toBe(1)
     expect(done.stdout).toContain('it was dropped')

@@ -107,7 +107,7 @@ describe('retrai run', () => {
     expect(stdout).not.toContain('\x1b')
   })
 
-  test('ends with 1 when the run fails, and passes all limits on', async () => {
+  test('ends with 1 when the run fails, and sends all limits', async () => {
     const cwd = await project()
     const limits = ['--max-iterations', '1', '--max-tokens', '90000', '--max-seconds', '600']
     const args = ['--cwd', cwd, '--max-cost-usd', '2.5', '--model', 'gpt-5-mini', ...limits]
@@ -447,7 +447,7 @@ describe('the goal of retrai run', () => {
     expect((await cli('show', run_id)).stdout).toMatch(/^check +echo fine; test -e done$/m)
   })
 
-  test('is the first that fits the project, which is named with the reason', async () => {
+  test('is the first that fits the project, and is printed with the reason', async () => {
     const { code, stderr } = await cli('run', '--cwd', await project())
     expect(code).toBe(0)
     expect(stderr).toContain('The goal is shell-goal, because .retrai.yml has a check_command.')
@@ -476,7 +476,7 @@ describe('the goal of retrai run', () => {
     expect(stderr).toMatch(message)
   })
 
-  test('of a project is listed with the reason', async () => {
+  test('is listed, for a project, with the reason why it fits', async () => {
     const { stdout } = await cli('goals', '--cwd', await project())
     expect(stdout).toMatch(/WHY IT FITS\nshell-goal .* \.retrai\.yml has a check_command/)
     const none = await cli('goals', '--cwd', await plain())

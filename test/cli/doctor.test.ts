@@ -53,7 +53,7 @@ test.skipIf(isMissing('bwrap'))(
   },
 )
 
-test('what fails is named with its fix, and the exit code is 1', async () => {
+test('what fails is named with a remedy, and the exit code is 1', async () => {
   const dataDir = join(await temporaryFolder(), 'data')
   await mkdir(dataDir, { mode: 0o755 })
   await writeFile(join(dataDir, 'log.sqlite'), 'this is no database '.repeat(100))
@@ -125,7 +125,7 @@ test('an EventStoreDB is reported with its version, its leader and the rights of
   })
 })
 
-test('the file of prices is read, and a wrong one is named with its mistakes', async () => {
+test('the price file is read, and a wrong one is named with its mistakes', async () => {
   const folder = await temporaryFolder()
   const file = join(folder, 'prices.yml')
   const env = { RETRAI_DATA_DIR: join(folder, 'data'), RETRAI_PRICES: file }

@@ -65,7 +65,7 @@ test('the end of an iteration and of a run is shown in words, not in JSON', () =
   expect(gist(end)).toBe('aborted: Wrong branch')
 })
 
-test('what the agent says is shown to people who choose no kinds; a reply that only calls tools is seen by its calls', () => {
+test('if no kinds are chosen, the words of the agent are shown, and of a reply without words only its calls', () => {
   const reply = (text: string | null): AgentEvent => ({
     ...{ run_id: '550e8400-e29b-41d4-a716-446655440000', iteration: 1, ts: 1, seq: 8 },
     kind: 'assistant_message',
@@ -102,7 +102,7 @@ test.each(ALL_KINDS)('%s has a line of plain words', (kind) => {
   expect(line).not.toMatch(/"\w+":/)
 })
 
-test('one of something is not called many', () => {
+test('one of something is not counted in the plural', () => {
   const at = { run_id: '550e8400-e29b-41d4-a716-446655440000', iteration: 0, ts: 1, seq: 8 }
   const tool = { name: 'mcp__docs__search', tool: 'search', description: '', input_schema: {} }
   const listed: AgentEvent = {

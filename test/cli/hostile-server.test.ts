@@ -89,7 +89,7 @@ describe('the text of a server is shown as text', () => {
   })
 })
 
-describe('the command gives up on a server that answers endlessly', () => {
+describe('a command gives up on a server that answers endlessly', () => {
   test('in one answer', async () => {
     const url = await server((_, response) => {
       response.writeHead(200, { 'content-type': 'application/json' })
@@ -156,7 +156,7 @@ describe('the token', () => {
   })
 })
 
-test('a fault of the program is no verdict, and its message is shown as text', async () => {
+test('an error of the program itself is not a verdict, and its message is shown as text', async () => {
   const fault = `process.stdout.write = () => { throw new Error(${JSON.stringify(EVIL)}) }`
   const NODE_OPTIONS = `--import data:text/javascript,${encodeURIComponent(fault)}`
   const url = await answering([summary])

@@ -39,8 +39,8 @@ class Screen {
   }
 }
 
-describe('the text under way at a terminal', () => {
-  test('is shown by its last lines, and its record takes its place', () => {
+describe('text that is being written, at a terminal', () => {
+  test('is shown by its last lines until its record replaces it', () => {
     const screen = new Screen()
     const block = new LiveBlock(screen)
     screen.write('record 4\n')
@@ -66,13 +66,13 @@ describe('the text under way at a terminal', () => {
     expect(screen.lines[0]).toContain('a b')
   })
 
-  test('shows a progress bar as it is now', () => {
+  test('shows the present state of a progress bar', () => {
     const screen = new Screen()
     new LiveBlock(screen).see(part('10 %\r20 %\r30 %', { of: 'output', call_id: 'c' }))
     expect(screen.lines[0]).toMatch(/output +30 %$/)
   })
 
-  test('goes away with its attempt, or when something else is to be printed', () => {
+  test('disappears with its attempt, or when something else is printed', () => {
     const screen = new Screen()
     const block = new LiveBlock(screen)
     block.see(part('one'))

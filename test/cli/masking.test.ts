@@ -187,7 +187,7 @@ async function filesBelow(path: string): Promise<[name: string, content: Buffer]
 
 const found = (text: string | Buffer): string[] => PARTS.filter((part) => text.includes(part))
 
-describe('a secret is nowhere', () => {
+describe('a secret does not appear', () => {
   test('in the files of the server', async () => {
     const files = await filesBelow(join(folder, 'data'))
     const names = files.map(([name]) => name).join('\n')

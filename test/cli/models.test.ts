@@ -33,7 +33,7 @@ afterAll(async () => {
 const cli = (...args: string[]) => retrai(args, env)
 
 describe('retrai models', () => {
-  test('lists those that can be called, the default first', async () => {
+  test('lists the models that can be called, the default first', async () => {
     const { code, stdout, stderr } = await cli('models')
     expect(code).toBe(0)
     const [head, first] = stdout.split('\n')
@@ -75,7 +75,7 @@ describe('the settings of models', () => {
   const run = (...args: string[]) =>
     cli('run', 'shell-goal', '--cwd', folder, '--detach', '--json', ...args)
 
-  test('are given to a run, shown, and changed while it works', async () => {
+  test('can be given to a run, are shown, and can be changed while it works', async () => {
     const started = await run(
       ...['--effort', 'high', '--max-output-tokens', '9000', '--fallback', 'dashscope/x'],
       ...['--max-cost-usd', '1', '--model', 'ollama/mine'],

@@ -49,7 +49,7 @@ const hostile = fc
   .map((parts) => parts.join(''))
 
 describe('text from outside', () => {
-  test('cannot control a terminal and stays in its line, whatever it is', () => {
+  test('cannot control a terminal, and stays on its line', () => {
     fc.assert(
       fc.property(hostile, (text) => {
         for (const line of [rendered(text), oneLine(text), rendered([text, text])]) {
@@ -60,7 +60,7 @@ describe('text from outside', () => {
     )
   })
 
-  test('loses terminal commands and keeps its words', () => {
+  test('loses its terminal commands and keeps its words', () => {
     expect(rendered('a\x1b[31mb\x9b1mc\x1b]0;title\x07d\x1bcd\x1b]open')).toBe('abcddopen')
     expect(rendered('two  spaces, ❤️ 👩‍💻')).toBe('two  spaces, ❤️ 👩‍💻')
     expect(oneLine(' a\tb\r\nc\u202ed  e ')).toBe('a b c d e')
@@ -71,7 +71,7 @@ describe('text from outside', () => {
     expect(oneLine('x'.repeat(1_000_000))).toHaveLength(10_001)
   })
 
-  test('only the styles of a line colour it', () => {
+  test('gets its colours only from the styles of its line', () => {
     const line = rendered([{ text: '\x1b[8mhidden', style: 'bold' }, '\x1b[8m'])
     expect(line.replace('\x1b[1m', '').replace('\x1b[22m', '')).toBe('hidden')
   })
@@ -93,7 +93,7 @@ describe('JSON', () => {
     )
   })
 
-  test('of a log is harmless even after it is parsed', () => {
+  test('that contains a log is harmless even after it is parsed', () => {
     const text = '\x1b[2J\u0090\u202e\r\b\f "\\u001b" \\ \n\tend'
     const read: unknown = JSON.parse(withoutControls(JSON.stringify({ text })))
     expect(read).toEqual({ text: ' [2J      "\\u001b" \\ \n\tend' })
@@ -101,7 +101,7 @@ describe('JSON', () => {
 })
 
 test.each(['\x1b', '\x1b[', '\x1b]', '\x9d', '\x1b[0', '\x1b]0;\x1b[', '\u202e', ' ', '\\u001b'])(
-  'reading %j many times takes time in proportion',
+  'the time to read %j repeated many times is proportional to its length',
   (piece) => {
     const read = (text: string): void => {
       withoutControls(JSON.stringify(text))
@@ -112,7 +112,7 @@ test.each(['\x1b', '\x1b[', '\x1b]', '\x9d', '\x1b[0', '\x1b]0;\x1b[', '\u202e',
   },
 )
 
-test('a number that is not a time is no error', () => {
+test('a number that is not a time is not an error', () => {
   expect(timeOf(0)).toBe('1970-01-01T00:00:00.000Z')
   expect(timeOf(1e300)).toBe('1e+300 s')
 })

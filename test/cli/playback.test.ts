@@ -73,7 +73,7 @@ describe('a run is shown', () => {
     expect((await play({ from: { iteration: 2 } })).shown).toEqual([2, 3, 4, 5])
   })
 
-  test('without the records that are not wanted, but with their pauses', async () => {
+  test('without the records that were not selected, but with their pauses', async () => {
     const wanted = ({ seq }: AgentEvent): boolean => seq % 3 === 0
     expect(await play({ wanted })).toEqual({ shown: [0, 3], waits: [6000] })
   })
@@ -109,7 +109,7 @@ describe('a person', () => {
     expect((await play({ script })).shown).toEqual([0, 4, 1])
   })
 
-  test('who jumps beyond the end of the run is back at the last record, paused', async () => {
+  test('is at the last record, paused, after a jump beyond the end', async () => {
     const jump = (target: Target): PlaybackCommand => ({ type: 'jump', target })
     const script = { 1: [jump({ seq: 9 })], 2: [pause], 3: [jump({ iteration: 9 })], 4: [pause] }
     expect((await play({ script })).shown).toEqual([0, 1, 1, 1, 2, 3, 4, 5])

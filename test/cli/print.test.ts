@@ -24,7 +24,7 @@ test('a table that is wider than the terminal has its longest words wrapped, and
   ])
 })
 
-test('a table that fits, or that no terminal shows, has a line for each row', () => {
+test('a table that fits, or is not printed to a terminal, has one line for each row', () => {
   expect(linesOf(ROWS, 100)).toEqual(linesOf(ROWS, Number.POSITIVE_INFINITY))
   expect(linesOf(ROWS, 100)).toHaveLength(3)
 })

@@ -159,7 +159,7 @@ describe('stopping', () => {
     expect(events.at(-1)?.kind).toBe('run_end')
   })
 
-  test('SIGINT ends an idle server too, and other users cannot read its new data folder', async () => {
+  test('SIGINT ends an idle server, whose new data folder other users cannot read', async () => {
     const server = await serve()
     expect((await stat(dataDir())).mode & 0o777).toBe(0o700)
     server.process.kill('SIGINT')
@@ -185,7 +185,7 @@ describe('stopping', () => {
   })
 })
 
-test('a server that a test started ends with the test run, also if that is killed', async () => {
+test('a server that a test started ends with the test run, even if that is killed', async () => {
   const support = JSON.stringify(new URL('./support.ts', import.meta.url).href)
   const args = JSON.stringify(['--port', '0', '--data-dir', dataDir()])
   const starting = `import { cleanEnv, startServer } from ${support}

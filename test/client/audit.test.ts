@@ -49,7 +49,7 @@ test('a proof is signed by a key of the server, even if it has fields that this 
   expect((await ofNewer.proof(runId))._unsafeUnwrap()).toEqual(newer)
 })
 
-test('an export comes as a stream, and verifies', async () => {
+test('an export arrives as a stream, and holds', async () => {
   const body = (await audit().export(runId))._unsafeUnwrap()
   const anchors = { keys: await keysOf(), fingerprints: new Set<string>() }
   const archive = unpacked(Readable.fromWeb(body))

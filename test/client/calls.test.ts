@@ -95,7 +95,7 @@ describe('the calls', () => {
     expect(await idsOf({ goal: 'npm-test', status: 'failed' })).toEqual([])
   })
 
-  test('start only one run with one idempotency key', async () => {
+  test('start one run only with the same idempotency key', async () => {
     const { runs } = client()
     const request = { goal: 'pytest' }
     const first = await runs.create(request, { idempotencyKey: 'k1' })

@@ -32,7 +32,7 @@ describe('a frame', () => {
     expect(read(unhashed)._unsafeUnwrapErr()).toContain('meta.hash')
   })
 
-  test('with metadata is marked as altered if the server writes another text for it', () => {
+  test('with metadata is marked as altered if its text is not the text that the server would write', () => {
     const meta = { schema: 1, command_id: 'c', salt: '00', prev_hash: '0', hash: '1' }
     const text = JSON.stringify({ ...STEP, id: 'an-id', meta })
     const altered = (changed: string) => readText(changed)._unsafeUnwrap()
@@ -56,12 +56,12 @@ describe('a frame', () => {
     expect(read(caughtUp)._unsafeUnwrap()).toEqual({ type: 'caught_up', seq: 41 })
   })
 
-  test('may have fields that this client does not know; they are kept', () => {
+  test('may have fields that this client does not know, which are kept', () => {
     const newer = { ...STEP, payload: { node: 'plan', colour: 'green' }, shape: 'round' }
     expect(read(newer)._unsafeUnwrap()).toEqual({ type: 'event', event: newer })
   })
 
-  test('of a kind that this client does not know still has its seq', () => {
+  test('of a kind that this client does not know has its seq nevertheless', () => {
     const newer = { ...STEP, kind: 'coffee_break', payload: {} }
     expect(read(newer)._unsafeUnwrap()).toEqual({ type: 'unknown_kind', seq: 2 })
   })

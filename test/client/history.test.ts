@@ -196,7 +196,7 @@ describe('the events of a run', () => {
     expect(thrown).toMatchObject({ seq: -1, error: { type: 'refused', code: 'run_not_found' } })
   })
 
-  test('are given up if nothing more comes', async () => {
+  test('are given up if nothing arrives any more', async () => {
     // The first line is there at once, so only the silence after it is a matter of time.
     const silent = createClient({ baseUrl: server.url, fetch: beginsOnly, limits: SHORT })
     const { read, thrown } = await broken(silent.history.events(UNKNOWN, { kinds: 'all' }))
@@ -293,7 +293,7 @@ describe('an earlier state', () => {
     expect(turned._unsafeUnwrapErr()).toMatchObject({ code: 'invalid_request' })
   })
 
-  test('has the conversation that was sent to the model', async () => {
+  test('contains the conversation that was sent to the model', async () => {
     const runId = await endedRun()
     const { history } = client()
     const first = (await history.conversation(runId, { at: 0 }))._unsafeUnwrap()

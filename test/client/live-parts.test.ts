@@ -50,7 +50,7 @@ const folded = (...all: Parameters<typeof partsAfter>[1][]) =>
   all.reduce((parts: readonly PartText[], next) => partsAfter(parts, next), [])
 const texts = (parts: readonly PartText[]) => parts.map(({ text, lost }) => [lost, text])
 
-describe('the texts under way', () => {
+describe('texts that are being written', () => {
   test('are joined from their pieces, each under its name', () => {
     const call = { of: 'arguments', call: 0, tool: 'bash_exec' }
     const parts = folded(piece(0, 'I '), piece(0, '{', call), piece(2, 'will'), piece(1, '}', call))
@@ -61,12 +61,12 @@ describe('the texts under way', () => {
     expect(new Set(parts.map(({ key }) => key)).size).toBe(2)
   })
 
-  test('show what is lost, and come again from the beginning after a lost connection', () => {
+  test('report what is lost, and start again after a lost connection', () => {
     expect(texts(folded(piece(0, 'one'), piece(90, 'two')))).toEqual([[90, 'two']])
     expect(texts(folded(piece(0, 'one'), piece(0, 'one two')))).toEqual([[0, 'one two']])
   })
 
-  test('are replaced by the next record that is not about something else', () => {
+  test('are replaced by the next record that concerns them', () => {
     const usage = step(5, { kind: 'llm_usage' })
     expect(folded(piece(0, 'one'), step(4), usage)).toHaveLength(1)
     expect(folded(piece(0, 'one'), step(5, { run_id: randomUUID() }))).toHaveLength(1)
@@ -101,7 +101,7 @@ describe('a watch with live: true', () => {
     expect(seen).toEqual(['part', 'assistant_message', 'parts_end'])
   })
 
-  test('of all runs yields them too', async () => {
+  test('of all runs yields parts too', async () => {
     const { runId, attempt } = await plannedRun()
     attempt.write({ of: 'text' }, 'I will\n')
     const watched = createClient({ baseUrl: server.url }).watchAll({
@@ -116,7 +116,7 @@ describe('a watch with live: true', () => {
     }
   })
 
-  test('after a lost connection has each text once', async () => {
+  test('yields each text once after a lost connection', async () => {
     const { runId, attempt } = await plannedRun()
     const proxy = await startCuttingProxy(server.port)
     try {
@@ -142,7 +142,7 @@ describe('a watch with live: true', () => {
     }
   })
 
-  test('without it yields no part, also by its type', () => {
+  test('yields no parts without live: true, and has a type without parts', () => {
     const watched = createClient({ baseUrl: server.url }).watch(run_id, { kinds: ['run_end'] })
     expectTypeOf(watched).toEqualTypeOf<AsyncGenerator<AgentEvent<'run_end'>, void, undefined>>()
   })

@@ -244,7 +244,7 @@ describe('leaving', () => {
     while (openSockets() > 0) await turn()
   })
 
-  test('by the signal gives no more of the events that have come', async () => {
+  test('by the signal drops the events that have arrived', async () => {
     const runId = await endedRun()
     const leave = new AbortController()
     const seen: number[] = []
@@ -262,7 +262,7 @@ describe('leaving', () => {
     )
   })
 
-  test('by the signal ends the wait before connecting again', async () => {
+  test('by the signal ends the wait before the next connection', async () => {
     const leave = new AbortController()
     const nobody = await startCuttingProxy(server.port)
     await nobody.stop()

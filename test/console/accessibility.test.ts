@@ -90,7 +90,7 @@ describeInBrowser('accessibility', () => {
     })
   })
 
-  test('the scheme of the system is taken, until another is chosen', async () => {
+  test('the colour scheme of the system is used until another is chosen', async () => {
     const page = await open(server.url, { colorScheme: 'dark' })
     await page.getByText('in ray-tracer').waitFor()
     const scheme = (): Promise<unknown> =>

@@ -45,7 +45,7 @@ describeInBrowser('a call that waits for a person', () => {
       })
       .toBeGreaterThan(8)
   })
-  test('is asked about while the server still reads the run as it was before', async () => {
+  test('is shown even while the answers of the server lag behind the run', async () => {
     const rule = { tool: 'bash_exec', action: 'ask' }
     const cwd = await server.newProject('late')
     const runId = await startRun(server.url, { cwd, approvals: [rule] })
@@ -65,7 +65,7 @@ describeInBrowser('a call that waits for a person', () => {
     await panel.waitFor({ state: 'hidden' })
   })
 
-  test('in a sub-agent is in the header of its parent, beside those that work', async () => {
+  test('of a sub-agent is shown in the header of its parent, beside the sub-agents that work', async () => {
     const cwd = await server.newProject('family')
     const runId = await startRun(server.url, {
       ...{ cwd, instructions: 'Start two sub-agents.', max_turns_per_iteration: 9 },

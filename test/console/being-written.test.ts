@@ -56,7 +56,7 @@ describeInBrowser('what is being written', () => {
   })
   afterAll(() => server.stop())
 
-  test('is shown while it comes, and its records take its place without a jump', async () => {
+  test('is shown while it comes, and its records replace it without a jump', async () => {
     const cwd = await server.newProject('written')
     const runId = await startRun(server.url, { cwd, max_iterations: 1 })
     // High enough that nothing scrolls.

@@ -37,7 +37,7 @@ const goalsOf = (...parts: PartDraft[]) => {
   return goals
 }
 
-test('a form sends only what is filled in; the server has defaults for the rest', () => {
+test('a form sends only what is filled in, and leaves the rest to the defaults of the server', () => {
   const draft = {
     ...EMPTY_DRAFT,
     parts: [part({ goal: 'pytest' })],
@@ -75,7 +75,7 @@ describe('a goal', () => {
     })
   })
 
-  test('has lists of objects, with names and texts in lines', () => {
+  test('has lists of objects, and names and texts one per line', () => {
     const values = { path: '/health', status: 204, headers: 'Accept: text/plain\n\nX-A: b: c' }
     const requests = [
       { id: 'a', values },
@@ -89,7 +89,7 @@ describe('a goal', () => {
     })
   })
 
-  test('is a part of all_of if there are several, and so are the fields of its problems', () => {
+  test('becomes a part of all_of if there are several, and its problems name the fields there', () => {
     const parts = [part({ goal: 'pytest' }), part({ check: 'make docs' })]
     expect(goalsOf(...parts)).toEqual({
       all_of: [{ goal: 'pytest' }, { check: { command: 'make docs' } }],
@@ -133,7 +133,7 @@ test('a rule is read as a sentence', () => {
   expect(ruleText({ action: 'ask' })).toBe('Every call asks a person')
 })
 
-test('MCP servers of the request come after those that it names, with the fields of their kind', () => {
+test('MCP servers of the request come after the named ones, with the fields of their kind', () => {
   const own = [
     { ...emptyServer(), name: ' a ', command: 'node', args: 'server.js\n--name=b c\n', url: 'x' },
     { ...emptyServer(), name: 'b', by: 'url' as const, url: 'https://b', required: false },

@@ -43,7 +43,7 @@ describe('a link leads', () => {
 })
 
 describe('Markdown is read', () => {
-  test('of what models write', () => {
+  test('as models write it', () => {
     const item = '* **`gross()`** rounds the sum, _not each line_: [the law](https://example.org)\n'
     const table = '| a | b |\n| - | - |\n'.concat('| `x` | *y* |\n'.repeat(90))
     expect(
@@ -65,10 +65,12 @@ describe('Markdown is read', () => {
     '_',
     'a\n',
     'word ',
-  ])('not of %j again and again', (piece) => expect(isSimple(piece.repeat(5_000))).toBe(false))
+  ])('quickly, also of %j repeated many times', (piece) =>
+    expect(isSimple(piece.repeat(5_000))).toBe(false),
+  )
 })
 
-test('code is highlighted if its lines are as short as those of people', () => {
+test('code is highlighted if its lines are as short as people write them', () => {
   expect(isQuicklyColoured('const a = 1\n'.repeat(1_500), 'typescript')).toBe(true)
   for (const hostile of ['a'.repeat(20_000), '\n'.repeat(20_000), 'a b\n'.repeat(20_000)]) {
     expect(isQuicklyColoured(hostile, 'typescript')).toBe(false)

@@ -27,7 +27,7 @@ describeInBrowser('the list of runs', () => {
   })
   afterAll(() => server.stop())
 
-  test('holds thousands of runs, and only those in sight are in the page', async () => {
+  test('holds thousands of runs, of which only those in sight are in the page', async () => {
     const page = await open(server.url)
     await page.getByText('in project-0', { exact: true }).waitFor()
     await expect

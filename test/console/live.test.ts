@@ -84,7 +84,7 @@ describeInBrowser('a run that goes on', () => {
     expect(await form.getByLabel('Processes').getAttribute('aria-invalid')).toBe('true')
   })
 
-  test('is offered the goals that fit its folder first, and can have a command as its goal', async () => {
+  test('is offered the goals that fit its folder, and can have a command as its goal', async () => {
     const page = await open(server.url)
     await page.getByRole('button', { name: 'Start a run' }).click()
     const form = page.getByRole('dialog', { name: 'Start a run' })

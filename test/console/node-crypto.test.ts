@@ -48,7 +48,7 @@ describe('the replacement for node:crypto in browsers', () => {
   test.each([
     ['X25519', () => node.generateKeyPairSync('x25519').publicKey],
     ['RSA', () => node.generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey],
-  ])('does not take a key of %s for one of Ed25519', (_name, make) => {
+  ])('does not accept a key of %s as an Ed25519 key', (_name, make) => {
     expect(here.createPublicKey(pemOf(make())).asymmetricKeyType).toBeUndefined()
   })
 
@@ -67,7 +67,7 @@ test.each([
   ['no proof', {}, { keys: [] }],
   ['no keys', proofBy('a'), {}],
   ['a text that is not a signature', { ...proofBy('a'), signature: 'zz' }, { keys: [] }],
-])('%s is no proof', (_name, proof, keys) => {
+])('%s is not a proof', (_name, proof, keys) => {
   expect(checkProof(proof, keys).type).toBe('unreadable')
 })
 

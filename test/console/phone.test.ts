@@ -49,7 +49,7 @@ describeInBrowser('on a phone', () => {
     expect((await boxOf(started)).y).toBeGreaterThan((await boxOf(status)).y)
   })
 
-  test('the place in a long run is beside the speed, and the reason of its end is in sight', async () => {
+  test('the position in a long run is shown beside the speed, and the reason of its end is in sight', async () => {
     const page = await open(`${server.url}/runs/${LONG}`, { viewport: VIEWPORT })
     await page.getByTestId('connection').getByText('All records received').waitFor()
     const speed = await boxOf(page.getByLabel('Speed of the replay'))

@@ -46,7 +46,7 @@ describe('playing a run', () => {
     )
   })
 
-  test('an address names a record, and is read as it was written', () => {
+  test('an address names a record, and reading it gives that record back', () => {
     fc.assert(
       fc.property(fc.nat(), (seq) => {
         expect(seqFromHash(hashOf(seq))).toBe(seq)

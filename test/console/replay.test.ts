@@ -50,7 +50,7 @@ describeInBrowser('replay', () => {
     await row.getByText(/\d ms/).waitFor()
   })
 
-  test('moves by keyboard between records and iterations, and the address follows', async () => {
+  test('moves between records and iterations by keyboard, and the address follows', async () => {
     const page = await open(`${server.url}/runs/${achieved}#seq=5`)
     await expect.poll(() => moment(page)).toMatch(/^5 \//)
     await page.keyboard.press('k')

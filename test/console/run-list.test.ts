@@ -20,7 +20,7 @@ function pageOf(newest: number, limit: number, cursor: string | null = null): Ru
 }
 
 describe('the list of runs', () => {
-  test('holds the newest runs without a gap and in order, whatever comes meanwhile', () => {
+  test('holds the newest runs in order and without a gap, whatever happens meanwhile', () => {
     const step = fc.record({ born: fc.nat({ max: 12 }), older: fc.boolean() })
     fc.assert(
       fc.property(fc.array(step, { maxLength: 30 }), fc.nat({ max: 40 }), (steps, known) => {
@@ -38,7 +38,7 @@ describe('the list of runs', () => {
     )
   })
 
-  test('takes over changes from its newest page', () => {
+  test('applies the changes of its newest page', () => {
     const list = withHead(null, pageOf(9, 5))
     const changed = pageOf(9, 5)
     const [first, ...rest] = changed.runs
@@ -47,7 +47,7 @@ describe('the list of runs', () => {
     expect(withHead(list, { ...changed, runs }).runs[0]?.status).toBe('achieved')
   })
 
-  test('a run is found by the beginning of its id, or its goal', () => {
+  test('finds a run by the beginning of its id, or by its goal', () => {
     expect(matches(runOf(12), ' 00000012')).toBe(true)
     expect(matches(runOf(12), 'PyT')).toBe(true)
     expect(matches(runOf(12), '0012')).toBe(false)

@@ -48,7 +48,7 @@ describe('the view of a run', () => {
     )
   })
 
-  test('has a row of its own for each request beside the work of the agent', () => {
+  test("has a row of its own for each request besides those of the agent's work", () => {
     fc.assert(
       fc.property(someRun, (records) => {
         const { rows } = extend(EMPTY_VIEW, records)

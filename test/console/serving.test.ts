@@ -53,7 +53,7 @@ describe('the console is served', () => {
     expect(response.headers['cache-control']).toBe('public, max-age=31536000, immutable')
   })
 
-  test('without any other file of the disk', async () => {
+  test('without any other file from the disk', async () => {
     await build()
     for (const url of ['/assets/', '/assets/../index.html', '/assets/%2e%2e/index.html', '/nope']) {
       expect([url, (await app.inject(url)).statusCode]).toEqual([url, 404])
@@ -79,7 +79,7 @@ describe('the console is served', () => {
     }
   })
 
-  test('as a page about the build if it is not built; a build is found without a restart', async () => {
+  test('as a page that explains how to build it if it is not built; a build is found without a restart', async () => {
     await app.register(serveConsole, { root })
     const before = await app.inject('/')
     expect(before.statusCode).toBe(503)

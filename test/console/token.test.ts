@@ -16,7 +16,7 @@ describeInBrowser('a server with a token', () => {
   })
   afterAll(() => server.stop())
 
-  test('is used for pages and live events until the tab is closed', async () => {
+  test('is used for requests and live events until the tab is closed', async () => {
     const page = await open(`${server.url}/runs/${waiting}`)
     await page.getByRole('heading', { name: 'This server needs a token' }).waitFor()
     await page.getByLabel('Token', { exact: true }).fill('not the token at all')
@@ -31,7 +31,7 @@ describeInBrowser('a server with a token', () => {
     expect(await page.evaluate('localStorage.getItem("retrai.token")')).toBeNull()
   })
 
-  test('shows each role what it may do, and drops a token that was revoked', async () => {
+  test('shows each role what it may do, and is dropped once it is revoked', async () => {
     const { tokens } = createClient({ baseUrl: server.url, token: TOKEN })
     for (const role of ROLES) {
       const made = (await tokens.create({ name: `an-${role}`, role }))._unsafeUnwrap()

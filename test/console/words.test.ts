@@ -34,7 +34,7 @@ test.each([
   expect(formatCost(cost)).toBe(words)
 })
 
-test('clocks', () => {
+test('times are shown as minutes and seconds', () => {
   expect([formatClock(7), formatClock(754), formatClock(3723), formatClock(-1)]).toEqual([
     '0:07',
     '12:34',
@@ -56,7 +56,7 @@ describe('the distance of a check from the goal', () => {
     expect(distanceOf({ achieved: false, reason })).toEqual(distance)
   })
 
-  test('does not exist after the goal is reached', () => {
+  test('is not shown after the goal is reached', () => {
     expect(distanceOf({ achieved: true, reason: 'All 42 tests passed' })).toEqual({
       failing: 0,
       total: 42,

@@ -124,7 +124,7 @@ describe('a rule about paths', () => {
   const WORKFLOWS = [{ path: '.github/**', action: 'ask' }] as const
   const paths = (...names: string[]) => action(WORKFLOWS, { paths: [names] }, 'file_write')
 
-  test('holds for a file, a link to it, one of several, and a folder with it', () => {
+  test('applies to the file, a link to it, a call with several files, and a folder that contains it', () => {
     expect(paths('.github/workflows/ci.yml')).toBe('ask')
     expect(paths('.github')).toBe('ask')
     expect(paths('ci.yml', '.github/workflows/ci.yml')).toBe('ask')
@@ -141,7 +141,7 @@ describe('a rule about paths', () => {
   })
 })
 
-test('a tool of which nothing is known fits every condition that is not laxer', () => {
+test('a tool of which nothing is known meets every condition, except of a rule that allows', () => {
   const rules = [
     { path: 'src/**', action: 'allow' },
     { command: 'rm *', action: 'deny' },
@@ -151,7 +151,7 @@ test('a tool of which nothing is known fits every condition that is not laxer', 
   expect(action([{ mcp_server: 'github', action: 'ask' }], {}, 'git_status')).toBe('allow')
 })
 
-test('a rule about the cost holds above it, and if the cost is not known', () => {
+test('a rule about the cost applies above that cost, and if the cost is not known', () => {
   const rules = [{ cost_above_usd: 1, action: 'ask' }] as const
   expect(action(rules, {}, 'x', 1)).toBe('allow')
   expect(action(rules, {}, 'x', 1.01)).toBe('ask')
@@ -171,7 +171,7 @@ test('the stricter of run and server decides, and a lifted rule allows', () => {
   expect(of(ask, ask, [{ of: 'run', index: 0 }])).toBe('ask')
 })
 
-test('patterns that hang other matchers take no time', () => {
+test('patterns that make other matchers hang are matched quickly', () => {
   const stars = `${'*a'.repeat(90)}*b`
   expect(command(`x ${'a'.repeat(3_900)}`, [{ command: stars, action: 'deny' }])).toBe('allow')
 })
@@ -222,7 +222,7 @@ describe('a run with rules', () => {
     })
   })
 
-  test('waits for a person, and the seconds do not count', () => {
+  test('waits for a person, and that time does not count', () => {
     given(...replied)
       .when(review('c0', ASK))
       .gives('1 approval_required')
@@ -230,7 +230,7 @@ describe('a run with rules', () => {
     expect(state?.waitedSeconds).toBe(1000 - 3)
   })
 
-  test('begins the call after it was allowed, and reviews the next one', () => {
+  test('begins the call once it is allowed, and reviews the next one', () => {
     given(...asked)
       .when(answer('allow', seq))
       .gives('1 approval_response')
@@ -249,7 +249,7 @@ describe('a run with rules', () => {
       .gives('1 tool_call c0', '1 tool_result c0 denied')
   })
 
-  test('refuses an answer for another question, for another call, and a second one', () => {
+  test('refuses an answer to another question or for another call, and a second answer', () => {
     given(...asked)
       .when(answer('allow', 3))
       .refused({ type: 'stale_decision', open: seq, answered: 3 })
@@ -269,7 +269,7 @@ describe('a run with rules', () => {
       .refused({ type: 'rule_stays' })
   })
 
-  test('refuses the answer of who started it, if the rule asks for somebody else', () => {
+  test('refuses the answer of the person who started it if the rule asks for somebody else', () => {
     const rule = { ...ASK, by: 'other_than_starter' } as const
     const asking = [create({ approvals: [rule] }), claim(), reply(['bash_exec'])]
     const waiting = given(...asking, review('c0', rule))
@@ -279,7 +279,7 @@ describe('a run with rules', () => {
     waiting.when(answer('allow', seq), 9, new Map(), false).gives('1 approval_response')
   })
 
-  test('understands clients that know only human checks', () => {
+  test('accepts the answer of a client that knows only human checks', () => {
     const respond = (decision: 'approve' | 'abort') =>
       ({ type: 'respond', decision, reason: null, answers: null }) as const
     given(...asked)
@@ -372,7 +372,7 @@ describe('a history that no commands can have produced is refused', () => {
     expect(() => altered(records, 'tool_result', changes)).toThrow('no rule or person denied')
   })
 
-  test('a next step before the answer, at a human check too', () => {
+  test('a next step before the answer, also at a human check', () => {
     const [step] = allowed.filter(({ kind }) => kind === 'step_start')
     const open = allowed.findIndex(({ kind }) => kind === 'approval_required') + 1
     expect(() => fold(step === undefined ? [] : [...allowed.slice(0, open), step])).toThrow(
@@ -382,7 +382,7 @@ describe('a history that no commands can have produced is refused', () => {
     expect(() => fold(step === undefined ? [] : [...check, step])).toThrow('before the answer')
   })
 
-  test('but not one from which texts were redacted', () => {
+  test('a history from which texts were redacted is accepted', () => {
     altered(allowed, 'approval_required', { call_sha256: '[redacted]' })
     altered(allowed, 'approval_response', { call_sha256: '[redacted]' })
   })

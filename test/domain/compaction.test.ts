@@ -48,7 +48,7 @@ const talk = (...steps: Step[]) => conversationOf(given(...begun, ...steps).reco
 const sent = (conversation: Conversation) =>
   toMessages(conversation, 10_000).messages.map(({ content }) => content ?? '')
 
-describe('a conversation is made shorter', () => {
+describe('a conversation is shortened', () => {
   const five = ['a', 'b', 'c', 'd', 'e'].flatMap((name) => turn(name))
 
   test('if it would not fit, so that its latest turns keep a fifth of the budget', () => {
@@ -68,7 +68,7 @@ describe('a conversation is made shorter', () => {
     expect(dueCompaction(huge, 3_000)).toBeNull()
   })
 
-  test('not again right after it', () => {
+  test('not again right after that', () => {
     expect(dueCompaction(talk(...five, compacted({ turns: 4 })), 500)).toBeNull()
   })
 })
@@ -88,7 +88,7 @@ describe('the next request', () => {
     expect(last).toBe('c')
   })
 
-  test('holds what the last check found, and what people said, after the second time too', () => {
+  test('holds what the last check found, and what people said, also after the second summary', () => {
     const checked = by('p1', {
       type: 'record_reply',
       usage: {
@@ -118,7 +118,7 @@ describe('the next request', () => {
     expect(messages.filter((content) => content.includes('Hurry up.'))).toHaveLength(1)
   })
 
-  test('is shown as it was sent, before and after', () => {
+  test('is shown as it was sent before the compaction, and after it', () => {
     const { records } = given(...begun, ...worked, compacted({}), reply(2))
     const at = records.findLastIndex(({ kind }) => kind === 'context_compacted')
     const before = conversationOf(records.slice(0, at))
@@ -133,7 +133,7 @@ describe('a summary that was redacted', () => {
   const steps = [...turn('a'), ...turn('b'), ...turn('c')]
   const redacted = talk(...steps, compacted({ summary: '[redacted]' }))
 
-  test('is written once more, of the turns that it replaces', () => {
+  test('is written again, of the turns that it replaced', () => {
     expect(dueCompaction(redacted, 10_000)).toMatchObject({ turns: 2 })
     const again = talk(
       ...steps,

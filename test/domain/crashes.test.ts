@@ -25,7 +25,7 @@ describe('work that is interrupted by a crash', () => {
     })
   })
 
-  test('a call that only reads is not repeated after three crashes either, and gets a result', () => {
+  test('a call that only reads is not repeated after three crashes either, and has a result', () => {
     const records = given(...reading, ...twice)
       .when(claimAfterCrash('p4', 'p3'))
       .gives('1 run_claimed', '1 tool_result c0 aborted', '1 run_end failed')
@@ -34,7 +34,7 @@ describe('work that is interrupted by a crash', () => {
     })
   })
 
-  test('a stop is no crash, and neither is an old claim, which does not record crashes', () => {
+  test('neither a stop nor a claim of an earlier version, which records no crashes, counts as a crash', () => {
     const stops = [claim('p2', 'p1'), claim('p3', 'p2'), claim('p4', 'p3')]
     given(...checking, ...stops)
       .when(claim('p5', 'p4'))

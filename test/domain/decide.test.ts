@@ -148,7 +148,7 @@ describe('after run_end', () => {
 describe('a run that does not exist, or exists already', () => {
   test('takes no commands', () => given().when(abort).refused({ type: 'run_not_found' }))
   test('is not created twice', () => given(create()).when(create()).refused({ type: 'run_exists' }))
-  test('is the run that the same request, with the same key, created', () => {
+  test('is returned if the same request with the same key created it', () => {
     const named = (sha: string) =>
       ({ ...create(), idempotency: { key: 'k', request_sha256: sha } }) as RunCommand
     given(named('a')).when(named('a')).refused({ type: 'already_created' })

@@ -59,7 +59,7 @@ describe('for all valid runs', () => {
     )
   })
 
-  test('a call has at most one result, after it, and exactly one at the end of the run', () => {
+  test('a call has at most one result, which comes after it, and exactly one at the end of the run', () => {
     fc.assert(
       fc.property(validRun(), (records) => {
         const open = new Set<string>()
@@ -79,7 +79,7 @@ describe('for all valid runs', () => {
     )
   })
 
-  test('the next shell starts where the last result that names a folder says', () => {
+  test('the next shell starts in the folder that the last result with a folder names', () => {
     fc.assert(
       fc.property(validRun(), (records) => {
         const named = records.flatMap((record) =>

@@ -17,14 +17,14 @@ function asking(...steps: Step[]) {
 }
 
 describe('the model that a run asks', () => {
-  test('is that of its configuration, and then the next of its fallbacks', () => {
+  test('is that of its configuration, and after failures the next of its fallbacks', () => {
     expect(asking()).toMatchObject({ model: 'a', next: 'b' })
     expect(asking(retry, fallBack('a', 'b'))).toMatchObject({ model: 'b', next: 'c' })
     const last = asking(fallBack('a', 'b'), fallBack('b', 'c'))
     expect(last).toMatchObject({ model: 'c', next: undefined })
   })
 
-  test('has attempts of its own: those of the models before it are counted apart', () => {
+  test('has attempts of its own: those of earlier models are counted separately', () => {
     const { state } = asking(retry, fallBack('a', 'b'), retry)
     expect(state.phase).toEqual({ type: 'planning', failures: 3, otherFailures: 2 })
   })
@@ -41,7 +41,7 @@ describe('the model that a run asks', () => {
     expect(asking(fallBack('a', 'b'), configure({ hitl_enabled: true })).model).toBe('b')
   })
 
-  test('leaves no trace in the state of a run that never needed another', () => {
+  test('adds nothing to the state of a run that never needed a fallback', () => {
     expect(asking(retry, configure({ model_name: 'd' })).state).not.toHaveProperty('fallback')
   })
 })

@@ -16,7 +16,7 @@ const withoutTexts = (record: RunRecord): RunRecord => {
   return RunRecord.parse({ ...record, payload })
 }
 
-test('a run is still a run, in the same state, without its free texts', () => {
+test('without its free texts, a run is still valid and in the same state', () => {
   fc.assert(
     fc.property(validRun(), (records) => {
       const [whole, rest] = [fold(records), fold(records.map(withoutTexts))]
@@ -50,7 +50,7 @@ test.each([
   expect(isFreeText(kind, pointer)).toBe(free)
 })
 
-test('texts of unfinished work are needed; none is needed after the end of the run', () => {
+test('the texts of unfinished work are needed, and after the end of the run no text is', () => {
   fc.assert(
     fc.property(validRun(), (records) => {
       const state = fold(records)

@@ -35,7 +35,7 @@ describe('a listing', () => {
       .gives('1 mcp_tools_listed')
   })
 
-  test('with other tools ends a run that has worked, with a summary', () => {
+  test('with other tools ends a run that has already worked, with a summary', () => {
     given(...working(), lists([tool('search')]), reply(['file_read']), result('c0', 'file_read'))
       .when(lists([tool('search', 'b'), tool('send')]))
       .gives('1 mcp_tools_listed', '1 run_ending')
@@ -64,7 +64,7 @@ describe('a listing', () => {
       .gives('1 mcp_tools_listed')
   })
 
-  test('comes only where a reply or a call waits for it', () => {
+  test('is accepted only while a reply or a call waits for it', () => {
     given(create({ mcp_servers: [server()] }), claim(), reply())
       .when(lists([]))
       .refused({ type: 'out_of_step', command: 'record_mcp_tools', phase: 'evaluating' })

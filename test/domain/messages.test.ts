@@ -92,7 +92,7 @@ describe('a message of a person', () => {
       .gives('2 llm_usage', '2 assistant_message', '2 iteration_complete', '2 run_end achieved')
   })
 
-  test('keeps a green project at work', () => {
+  test('keeps the run at work although its project is green', () => {
     given(...begun, say('Add a test.'))
       .when(check(true))
       .gives('0 goal_check')

@@ -33,7 +33,7 @@ test('presets are replaced by their hosts, and each host is named once', () => {
   expect(withoutPresets('full', ['pypi'])).toBe('full')
 })
 
-test('an entry goes beyond a list unless an entry of the list covers it', () => {
+test('an entry goes beyond a list if no entry of the list covers it', () => {
   const most = ['pypi.org', '*.example.org', 'own.net:8443']
   expect(beyond(['pypi.org', 'a.example.org', '*.b.example.org', 'pypi.org:443'], most)).toEqual([])
   const further = ['*.org', 'example.org', 'pypi.org:22', 'own.net', '*.pypi.org']

@@ -42,12 +42,12 @@ const sentBack = (conversation: Conversation, omitted = 0): unknown[] =>
   )
 
 describe('the items of a provider', () => {
-  test('go back as they came', () => {
+  test('are sent back as they came', () => {
     const conversation = fold(created, usage(0), said('a'), usage(0), said('b'))
     expect(sentBack(conversation)).toEqual([{ signature: 'a' }, { signature: 'b' }])
   })
 
-  test('stay out of the request if a part of them is masked or redacted, and the turn stays in it', () => {
+  test('are left out of the request if a part of them is masked or redacted, while the turn stays in it', () => {
     const conversation = fold(
       created,
       usage(0),
@@ -63,7 +63,7 @@ describe('the items of a provider', () => {
     ).toHaveLength(3)
   })
 
-  test('are bound to the turns before them, so those of another beginning stay out', () => {
+  test('are bound to the turns before them, so they are left out if the conversation begins otherwise', () => {
     const conversation = fold(
       created,
       usage(0),
@@ -77,7 +77,7 @@ describe('the items of a provider', () => {
     expect(sentBack(conversation, 2)).toEqual([])
   })
 
-  test('stay out for good once the provider has refused them, and later ones go back', () => {
+  test('are left out for good once the provider has refused them, and later ones are sent back', () => {
     const refused = record('llm_retry', {
       attempt: 1,
       reason: 'Bound.',
@@ -110,7 +110,7 @@ describe('the model reads', () => {
     )
   })
 
-  test('a shorter conversation after one did not fit', () => {
+  test('a shorter conversation if the last one did not fit', () => {
     const long = { text: 'word '.repeat(400) }
     const turns = [usage(0), said('a', long), usage(0), said('b', long), usage(0), said('c', long)]
     const retry = record('llm_retry', {

@@ -48,7 +48,7 @@ function found(...steps: Step[]): string[] {
 }
 
 describe('the same call with the same result', () => {
-  test('gives the model a hint after 3 times, and asks it for another approach after 5', () => {
+  test('gives the model a hint the third time, and asks it for another approach the fifth time', () => {
     expect(found(...times(2, () => turn()))).toEqual([])
     expect(found(...times(4, () => turn()))).toEqual(['repeating 3 hint'])
     expect(found(...times(5, () => turn()))).toEqual(['repeating 3 hint', 'repeating 5 reflection'])
@@ -70,13 +70,13 @@ describe('the same call with the same result', () => {
       .gives('1 goal_check', '1 iteration_complete', '1 run_end achieved')
   })
 
-  test('counts again after another result, another call, or a word of a person', () => {
+  test('is counted from the beginning after another result, another call, or a message of a person', () => {
     expect(found(...times(9, (at) => turn({}, { output: `line ${at >> 1}` })))).toEqual([])
     expect(found(...times(9, (at) => turn({ command: `test ${at >> 1}` })))).toEqual([])
     expect(found(...times(4, () => [...turn(), ...turn(), say]))).toEqual([])
   })
 
-  test('is no pattern if a test follows each of different edits', () => {
+  test('is not a repetition if a test follows each of several different edits', () => {
     const work = times(9, (at) => [
       ...turn({ path: 'a', content: `${at}` }, {}, 'file_write'),
       ...turn({ command: 'npm test' }, { outcome: 'error', exit_code: 1 }),
@@ -84,13 +84,13 @@ describe('the same call with the same result', () => {
     expect(found(...work)).toEqual([])
   })
 
-  test('may be repeated more often by a model that waits for something', () => {
+  test('may be repeated more often if the model waits for something', () => {
     const poll = () => turn({ command: 'sleep 5; tail log' }, { duration_ms: 5_000 })
     expect(found(...times(19, poll))).toEqual(['repeating 3 hint'])
     expect(found(...times(20, poll))).toEqual(['repeating 3 hint', 'repeating 20 reflection'])
   })
 
-  test('is forgiven after 20 good turns', () => {
+  test('is forgotten after 20 good turns', () => {
     const good = (n: number) => times(n, (at) => turn({ command: `step ${at}` }))
     const again = times(5, () => turn())
     const asked = ['repeating 3 hint', 'repeating 5 reflection']
@@ -102,14 +102,14 @@ describe('the same call with the same result', () => {
   })
 })
 
-test('two turns that alternate are asked for another approach', () => {
+test('a model that alternates between two turns is asked for another approach', () => {
   const alternate = (at: number) => turn({ content: at % 2 === 0 ? 'a' : 'b' }, {}, 'file_write')
   expect(found(...times(5, alternate))).toEqual([])
   expect(found(...times(6, alternate))).toEqual(['alternating 6 reflection'])
   expect(found(...times(12, alternate))).toEqual(['alternating 6 reflection', 'alternating 6 end'])
 })
 
-test('only errors are asked for another approach', () => {
+test('a model whose calls only fail is asked for another approach', () => {
   const fail = (at: number) => turn({ command: `try ${at}` }, { outcome: 'error', exit_code: 1 })
   expect(found(...times(8, fail))).toEqual(['failing 8 reflection'])
   expect(found(...times(7, fail), ...turn(), ...times(7, fail))).toEqual([])
@@ -134,12 +134,12 @@ describe('replies that are not whole', () => {
     expect(state?.phase.type).toBe('ending')
   })
 
-  test('do not interrupt what is counted of the work', () => {
+  test('do not reset the counts of the work', () => {
     const empty = replied({ finish_reason: 'empty', notice: 'It was empty.' })
     expect(found(...turn(), ...turn(), empty, ...turn())).toEqual(['repeating 3 hint'])
   })
 
-  test('include calls that are all rejected', () => {
+  test('include replies whose calls are all rejected', () => {
     const bad = (at: number) => turn({ at }, { outcome: 'rejected', exit_code: null })
     expect(found(...times(5, bad))).toEqual(['malformed 5 end'])
   })

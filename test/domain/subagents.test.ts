@@ -39,7 +39,7 @@ const started = [...calling, start()]
 const done = [...started, resultWith(end())]
 
 describe('a run with a sub-agent', () => {
-  test('names it before it exists, once', () => {
+  test('names the sub-agent once, before it exists', () => {
     given(...calling)
       .when(start())
       .gives('1 subagent_started')
@@ -48,7 +48,7 @@ describe('a run with a sub-agent', () => {
       .refused({ type: 'out_of_step', command: 'start_subagent', phase: 'acting' })
   })
 
-  test('names those of the following calls too, as they work side by side', () => {
+  test('names those of the following calls too, because they work side by side', () => {
     given(...started)
       .when(start(OTHER, 'c1'))
       .gives('1 subagent_started')
@@ -75,7 +75,7 @@ describe('a run with a sub-agent', () => {
       .refused({ type: 'claim_lost', claimant: 'p2' })
   })
 
-  test('counts what it used, and begins the next call', () => {
+  test('counts what it used, and then begins the next call', () => {
     const { state } = given(...started, resultWith(end()))
     expect(state?.total).toEqual({ tokens: 800, costUsd: 0.08 })
     expect(state?.waitedSeconds).toBe(5)
@@ -87,7 +87,7 @@ describe('a run with a sub-agent', () => {
       .gives('1 subagent_started')
   })
 
-  test('does not know its price any more if that of the sub-agent is not known', () => {
+  test('has no known cost any more if that of the sub-agent is not known', () => {
     const { state } = given(...started, resultWith(end({ cost_usd: null })))
     expect(state?.total.costUsd).toBe(null)
   })
@@ -99,7 +99,7 @@ describe('a run with a sub-agent', () => {
       .gives('1 tool_result c0 error', '1 run_end failed')
   })
 
-  test('keeps the open call through a crash, however often', () => {
+  test('keeps the open call through any number of crashes', () => {
     const crashed = ['p2', 'p3', 'p4'].map((process, n) => claimAfterCrash(process, `p${n + 1}`))
     given(...started, ...crashed)
       .when(claimAfterCrash('p5', 'p4'))
@@ -108,7 +108,7 @@ describe('a run with a sub-agent', () => {
     expect(given(...before).state?.phase).toMatchObject({ type: 'acting', open: { call_id: 'c0' } })
   })
 
-  test('names it in its end if it is aborted first, and counts what it used by then', () => {
+  test('names it in run_end if the parent is aborted first, and counts what it used by then', () => {
     const abort = { type: 'abort', reason: null, subagents: [end({ status: 'running' })] } as const
     const [, ended] = given(...started)
       .when(abort)
@@ -126,7 +126,7 @@ describe('a run with a sub-agent', () => {
     expect(ended?.payload).not.toHaveProperty('subagents')
   })
 
-  test('names it if the process fails', () => {
+  test('names it in run_end if the process fails', () => {
     const fail = by('p1', { type: 'fail', message: 'disk full', traceback: '' })
     const records = given(...started)
       .when(fail)

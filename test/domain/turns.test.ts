@@ -54,7 +54,7 @@ describe('before the first call of a model', () => {
 })
 
 describe('an iteration', () => {
-  test('has a turn of the model after another, until a reply without calls', () => {
+  test('has one turn of the model after another, until a reply without calls', () => {
     given(...working, reply(['bash_exec']))
       .when(result('c0', 'bash_exec'))
       .gives('1 tool_result c0 ok', '1 step_start plan')
@@ -63,7 +63,7 @@ describe('an iteration', () => {
       .gives('1 llm_usage', '1 assistant_message', '1 step_start evaluate')
   })
 
-  test('ends after the most turns that it may have', () => {
+  test('ends after the greatest number of turns that it may have', () => {
     given(...working, ...change, ...change, reply(['bash_exec']))
       .when(result('c0', 'bash_exec', 'other'))
       .gives('1 tool_result c0 ok', '1 step_start evaluate')
@@ -76,14 +76,14 @@ describe('an iteration', () => {
     expect(complete?.payload).toMatchObject({ tokens: 250, cost_usd: 0.03 })
   })
 
-  test('begins to count its turns at zero', () => {
+  test('counts its turns from zero', () => {
     const second = [...working, ...change, ...change, reply(), check(false)]
     given(...second, ...change, reply(['bash_exec']))
       .when(result('c0', 'bash_exec'))
       .gives('2 tool_result c0 ok', '2 step_start plan')
   })
 
-  test('in which only reading calls ran ends without a check, which would find the same', () => {
+  test('in which only reading calls ran ends without a check, because it would find the same', () => {
     given(...working, ...read)
       .when(reply())
       .gives('1 llm_usage', '1 assistant_message', '1 iteration_complete', '2 step_start plan')

@@ -280,7 +280,7 @@ describe.each(FOLDERS)('the data folder of $name', (golden) => {
     await expectNothingIn(golden, dataDir)
   })
 
-  test('has exports that hold; exports of complete runs can be imported, and give the same runs', async () => {
+  test('has exports that hold, and those of complete runs can be imported, and give the same runs', async () => {
     const dataDir = await mkdtemp(join(folder, 'imported-'))
     const taken = []
     const file = golden.exportFile('achieved.tar.gz')

@@ -42,7 +42,7 @@ describe('the golden logs', () => {
     )
   })
 
-  test.each(LOGS)('$name: reads and folds to the same state as ever', (golden) => {
+  test.each(LOGS)('$name: is read and folded to the same state as ever', (golden) => {
     const { runId, meaning } = golden
     const read = stored(golden).map((event) =>
       decode({ ...event, stream: streamOf(runId), position: '', created: 0 })._unsafeUnwrap(),

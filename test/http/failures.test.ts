@@ -34,7 +34,7 @@ test.each([
   expect(detail).toContain(says)
 })
 
-test('does not wait for ever for a read model that falls behind', async () => {
+test('does not wait forever for a read model that falls behind', async () => {
   let waited = 0
   server = await startTestServer({
     wrapReadModel: (readModel) => ({
@@ -61,7 +61,7 @@ test('does not wait for ever for a read model that falls behind', async () => {
   expect((await fetch(`${server.url}/api/runs/${randomUUID()}`)).status).toBe(404)
 })
 
-test('a run that is read before it is projected is answered when it is', async () => {
+test('a request for a run that is not projected yet is answered when it is', async () => {
   let isCreated = false
   let isProjected = false
   server = await startTestServer({

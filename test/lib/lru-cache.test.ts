@@ -11,7 +11,7 @@ test('the least recently used item is removed first', () => {
   expect([cache.get('a'), cache.get('c')]).toEqual([1, 3])
 })
 
-test('setting again replaces and takes no more room', () => {
+test('setting an item again replaces it and takes no more room', () => {
   const cache = new LruCache<number>(2)
   cache.set('a', 1)
   cache.set('b', 2)

@@ -70,7 +70,7 @@ describe('records', () => {
     )
   })
 
-  test('that are changed anywhere are accepted or refused as zod does, for the same reason', () => {
+  test('that are changed anywhere are accepted or refused as by zod, for the same reason', () => {
     fc.assert(
       fc.property(
         validRun(undefined, { maxMoves: 8 }),
@@ -87,7 +87,7 @@ describe('records', () => {
     )
   })
 
-  test('of all kinds need no zod', () => {
+  test('of all kinds are parsed without zod', () => {
     const parse = vi.spyOn(RunRecord, 'parse')
     fc.assert(
       fc.property(validRun(), (records) => {
@@ -119,7 +119,7 @@ describe('other schemas', () => {
     expectAsZod(schema, {})
   })
 
-  test('a UUID that is asked for again makes no other text one', () => {
+  test('after a UUID was parsed twice, no other text passes for one', () => {
     const schema = z.strictObject({ a: z.uuid() })
     const id = '0b0b6a3e-5d0a-4c57-8f4e-2f6f0b0c7a11'
     for (const a of [null, '', id, id, null, '', `${id}0`, id.toUpperCase()]) {
@@ -127,7 +127,7 @@ describe('other schemas', () => {
     }
   })
 
-  test('reads no member that an object inherits', () => {
+  test('read no member that an object inherits', () => {
     const schema = z.strictObject({ a: z.string() })
     expectAsZod(schema, Object.create({ a: 'b' }))
     expect(outcome(() => quickParse(schema, ['b']))).toEqual(outcome(() => schema.parse(['b'])))

@@ -42,7 +42,7 @@ test('a job that leaves the queue holds no place', async () => {
   expect(await semaphore.acquire(AbortSignal.abort())).toBeNull()
 })
 
-test('owners take turns, so that many jobs of one keep no job of another waiting', async () => {
+test('owners take turns, so the many jobs of one do not delay the jobs of another', async () => {
   const semaphore = new Semaphore(1)
   const began: string[] = []
   const job = async (owner: string): Promise<void> => {

@@ -74,7 +74,7 @@ function isJson(text: string): boolean {
   }
 }
 
-test('of a long part the end is kept, and its place is known', () => {
+test('of a long part, the end is kept, with its place', () => {
   const written = attempt()
   const line = `${'x'.repeat(99)}\n`
   for (let count = 0; count < 10_000; count += 1) written.write(TEXT, line)

@@ -24,7 +24,7 @@ function stored(seq: number, given: RunRecord = record): RecordedEvent {
   return { ...event, stream: 'run-x', revision: seq, position: String(seq), created: 0 }
 }
 
-test('what is written is read back, for all valid runs', () => {
+test('for all valid runs, what is written is read back', () => {
   fc.assert(
     fc.property(validRun(), (records) => {
       records.forEach((each, seq) => {
@@ -34,7 +34,7 @@ test('what is written is read back, for all valid runs', () => {
   )
 })
 
-test('an event that is delivered twice is decoded once, unless its text differs', () => {
+test('an event that is delivered twice is decoded once, unless its text is different', () => {
   const event = stored(5)
   const first = decode(event)._unsafeUnwrap()
   expect(decode({ ...event, position: '99' })._unsafeUnwrap()).toBe(first)
@@ -74,7 +74,7 @@ test('the hash is SHA-256 over the canonical form, with commitments in place of 
   expect(encode(7, record, meta).logged.meta.hash).toBe(expected)
 })
 
-test('the hash of any record is that of the canonical form of its parts', () => {
+test('the hash of any record equals that of its canonical form made of parts', () => {
   const texts = fc.string({ unit: 'grapheme' })
   const names = {
     kind: texts,

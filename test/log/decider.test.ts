@@ -64,7 +64,7 @@ test('entries are chained, and name their writer', async () => {
   expect(after).toEqual({ revision: 2, head, state: ['a', 'b', 'c'] })
 })
 
-test('of many writers at once, each adds its entry once, and decides on the entries before it', async () => {
+test('when many write at once, each adds its entry once, and decides on the entries before it', async () => {
   const unlessThere = (name: string) => (state: readonly string[]) =>
     state.includes(name) ? err('taken' as const) : ok([added(name)])
   const outcomes = await Promise.all(

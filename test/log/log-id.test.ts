@@ -36,7 +36,7 @@ test('another log gets another identity', async () => {
   expect(a).not.toBe(b)
 })
 
-test('all that ask at once get the same identity', async () => {
+test('all callers that ask at once get the same identity', async () => {
   const ids = await Promise.all(Array.from({ length: 8 }, () => ensureLogId(store)))
   expect(new Set(ids.map((id) => id._unsafeUnwrap())).size).toBe(1)
 })

@@ -72,7 +72,7 @@ describe('the package, installed into an empty folder', () => {
     expect(installed.stderr.split('\n').filter((line) => /npm (warn|error)/.test(line))).toEqual([])
   })
 
-  test('brings no package that is in its build, but the two that the client needs', async () => {
+  test('depends on no package that its build contains, except the two that the client needs', async () => {
     const root = join(folder, 'node_modules/retrai')
     const { dependencies } = JSON.parse(await readFile(join(root, 'package.json'), 'utf8'))
     const licenses = await readFile(join(root, 'dist/licenses.txt'), 'utf8')
@@ -184,7 +184,7 @@ for await (const event of client.watch('550e8400-e29b-41d4-a716-446655440000')) 
     }
   })
 
-  test('gives browsers a client below 45 KB', async () => {
+  test('gives browsers a client smaller than 45 KB', async () => {
     const entry = join(folder, 'browser.js')
     await writeFile(entry, "export { createClient } from 'retrai/client'\n")
     const outDir = join(folder, 'bundle')
@@ -200,7 +200,7 @@ for await (const event of client.watch('550e8400-e29b-41d4-a716-446655440000')) 
     expect(bundle.toString()).not.toMatch(/from ?["']node:/)
   })
 
-  test('says in one line which Node it needs', async () => {
+  test('names in one line the version of Node that it needs', async () => {
     const program = pathToFileURL(join(folder, 'node_modules/retrai/bin/retrai.js')).href
     const asOld = `const versions = { ...process.versions, node: '20.19.0' }
       Object.defineProperty(process, 'versions', { value: versions })

@@ -26,7 +26,7 @@ test('a call waits until the record is projected, and no longer', async () => {
   expect(vi.getTimerCount()).toBe(0)
 })
 
-test('no call waits longer than its timeout', async () => {
+test('a call waits no longer than its timeout', async () => {
   const waiting = new ProjectionWaiters()
   const reached = waiting.wait('a', 3, 1000)
   const longer = waiting.wait('a', 3, 2000)

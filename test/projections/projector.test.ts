@@ -64,7 +64,7 @@ function stateOf(readModel: SqliteReadModel, runId: string) {
 }
 
 describe('the projector', () => {
-  test('keeps the read model the fold of the log while runs are written and it restarts', async () => {
+  test('keeps the read model equal to the fold of the log while runs are written and it restarts', async () => {
     const plan = fc.tuple(
       fc.uniqueArray(validAppends(undefined, { maxMoves: 20 }), {
         minLength: 1,
@@ -127,7 +127,7 @@ describe('the projector', () => {
     }
   })
 
-  test('that stops before it has caught up reports it', async () => {
+  test('reports it if it stops before it has caught up', async () => {
     const store = await openStore()
     const { projector, readModel } = start(store)
     await projector.stop()
@@ -149,7 +149,7 @@ describe('the projector', () => {
     expect(readModel.get(RUN)).toBeNull()
   })
 
-  test('lets other work have its turn while it projects a long history', async () => {
+  test('lets other work have turns while it projects a long history', async () => {
     const store = await openStore()
     const events = numbered(
       Array.from({ length: 3000 }, (_, i) => {
@@ -256,7 +256,7 @@ describe('what goes wrong', () => {
     expect(second.lines.filter(({ level }) => level === 'error')).toEqual([])
   })
 
-  test('a log that was restored from a backup and then took other records is projected from zero', async () => {
+  test('a log that was restored from a backup and then received other records is projected from the start', async () => {
     const before = await openStore()
     await write(before, longRun(RUN))
     await write(before, longRun(OTHER))
@@ -290,7 +290,7 @@ describe('what goes wrong', () => {
     expect(stateOf(readModel, RUN)).toEqual(fold(longRun(RUN)))
   })
 
-  test('damage that is found while a batch is folded loses no record', async () => {
+  test('if damage is found while a batch is folded, no record is lost', async () => {
     const store = await openStore()
     const records = longRun(RUN)
     await write(store, longRun(OTHER))
@@ -348,7 +348,7 @@ describe('what goes wrong', () => {
     expect(lines[0]).toMatchObject({ level: 'error' })
   })
 
-  test('a log that was moved to a store with other positions is projected from zero', async () => {
+  test('a log that was moved to a store with other positions is projected from the start', async () => {
     const store = await openStore()
     await write(store, longRun(RUN))
     const filled = start(store)

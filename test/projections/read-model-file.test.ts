@@ -71,7 +71,7 @@ function scribble(file: string): void {
   closeSync(descriptor)
 }
 
-describe('a file that cannot be used is thrown away', () => {
+describe('the file is thrown away', () => {
   const spoilings: Record<string, (file: string) => void> = {
     'no database': (file) => writeFileSync(file, 'a text of somebody else'),
     truncated: (file) => truncateSync(file, 5000),
@@ -81,7 +81,7 @@ describe('a file that cannot be used is thrown away', () => {
     'without its progress': (file) => change(file, 'DELETE FROM progress'),
   }
 
-  test.each(Object.entries(spoilings))('%s', (_, spoil) => {
+  test.each(Object.entries(spoilings))('if it cannot be used: %s', (_, spoil) => {
     const file = filledFile()
     spoil(file)
     const { log, lines } = collectingLog()
@@ -94,7 +94,7 @@ describe('a file that cannot be used is thrown away', () => {
     expect(readModel.get(OTHER)?.state.seq).toBe(0)
   })
 
-  test('made for another log', () => {
+  test('if it was made for another log', () => {
     const file = filledFile()
     const { log, lines } = collectingLog()
     const readModel = openLater(file, 'b1f2b2f0-5d5c-4d5e-8a7e-0a4d7ad2e0c3', log)
@@ -103,7 +103,7 @@ describe('a file that cannot be used is thrown away', () => {
     expect(lines).toEqual([expect.objectContaining({ level: 'warn', file })])
   })
 
-  test('while a usable file is kept, and nothing is logged', () => {
+  test('but not if it can be used, and then nothing is logged', () => {
     const file = filledFile()
     const { log, lines } = collectingLog()
     const readModel = openLater(file, LOG_ID, log)
@@ -112,7 +112,7 @@ describe('a file that cannot be used is thrown away', () => {
     expect(lines).toEqual([])
   })
 
-  test('a file that was deleted is replaced', () => {
+  test('and is created again if it was deleted', () => {
     const file = filledFile()
     rmSync(file)
     expect(openLater(file).checkpoint).toBeNull()
@@ -142,7 +142,7 @@ describe('damage found while the read model is open', () => {
     expect(readModel.altered).toContain(RUN)
   })
 
-  test('as a state of another run counts as damage too', () => {
+  test('is also the state of another run', () => {
     const file = filledFile()
     change(
       file,
@@ -154,7 +154,7 @@ describe('damage found while the read model is open', () => {
     expect(readModel.checkpoint).toBeNull()
   })
 
-  test('as an unknown status counts as damage too', () => {
+  test('is also an unknown status', () => {
     const file = filledFile()
     change(file, `UPDATE runs SET status = 'lost' WHERE run_id = '${RUN}'`)
     const readModel = openLater(file)
@@ -212,7 +212,7 @@ test('a path where no file can be created is an error', () => {
 })
 
 describe('a failed commit', () => {
-  test('keeps nothing of the batch', () => {
+  test('leaves nothing of the batch', () => {
     const file = filledFile()
     change(
       file,

@@ -85,7 +85,7 @@ describe('the list', () => {
     )
   })
 
-  test('is current after every commit, although pages are kept', () => {
+  test('is current after every commit, although pages are cached', () => {
     fc.assert(
       fc.property(
         mixedLog,
@@ -107,7 +107,7 @@ describe('the list', () => {
     )
   })
 
-  test('keeps a page while its runs are listed the same, and no longer', () => {
+  test('caches a page until something in it changes', () => {
     const created = createdRecord('f7c2a5de-2c55-4b5c-8a34-000000000001')
     const at = { run_id: created.run_id, iteration: 1, ts: created.ts }
     const payload = { node: 'plan' } as const
@@ -159,7 +159,7 @@ describe('the list', () => {
     Buffer.from('{"created_at":"soon","run_id":"f7c2a5de-2c55-4b5c-8a34-4c1a3c1b2a10"}').toString(
       'base64url',
     ),
-  ])('refuses the foreign cursor %j', (cursor) => {
+  ])('refuses the cursor %j, which is not its own', (cursor) => {
     const readModel = open(newFile())
     expect(readModel.list({ limit: 10, cursor })).toBeNull()
     readModel.close()
@@ -171,7 +171,7 @@ describe('the list', () => {
     [{ goal: 'pytest' }, 'runs_by_goal'],
     [{ goal: 'pytest', status: 'running' as const }, 'runs_by_goal_and_status'],
     [{ parent: '550e8400-e29b-41d4-a716-446655440000' }, 'runs_by_parent'],
-  ])('filtered by %j reads only one index, in order', (filters, index) => {
+  ])('reads only one index, in order, if it is filtered by %j', (filters, index) => {
     const file = newFile()
     const readModel = open(file)
     expect([...readModel.settle()]).toHaveLength(5)

@@ -99,14 +99,14 @@ describe('a run', () => {
     })
   })
 
-  test('that ended by a limit has that reason beside the reason of its last check', () => {
+  test('that ended by a limit shows that reason beside the reason of its last check', () => {
     const short = { ...check, payload: { ...check.payload, achieved: false, reason: '3 failing' } }
     const details = runDetails(stateOf(short, ended('failed')))
     expect(details.end_reason).toBe('Stopped by max_tokens')
     expect(details.final_state?.goal_reason).toBe('3 failing')
   })
 
-  test('that ended before its goal was ever checked has the reason for its end', () => {
+  test('that ended before its goal was ever checked shows the reason for its end', () => {
     const { final_state } = runDetails(stateOf(ended('failed')))
     expect(final_state).toMatchObject({
       goal_achieved: false,

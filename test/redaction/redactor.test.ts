@@ -63,7 +63,7 @@ const promptIn = async (store: EventStore) => {
 }
 
 describe('a redaction', () => {
-  test('that was recorded before the start is hidden from the first read and subscription', () =>
+  test('that was recorded before the start hides its text from the first read and subscription', () =>
     withRun(async (store) => {
       ;(await record(store))._unsafeUnwrap()
       const hidden = withRedactions(rigid(store), new Redactor({ store: rigid(store), log }))
@@ -75,7 +75,7 @@ describe('a redaction', () => {
       expect(await promptIn(store)).toBe('Mend it.')
     }))
 
-  test('is hidden, then forgotten, then erased; if it cannot be erased, the result reports that', () =>
+  test('hides the text, then makes derived data forget it, then erases it, and reports if it cannot be erased', () =>
     withRun(async (store) => {
       for (const given of [rigid(store), store]) {
         const redactor = new Redactor({ store: given, log })
@@ -93,7 +93,7 @@ describe('a redaction', () => {
       }
     }))
 
-  test('is repeated until all have forgotten it and the store has erased it', () =>
+  test('is repeated until all derived data has forgotten the text and the store has erased it', () =>
     withRun(async (store) => {
       ;(await record(store))._unsafeUnwrap()
       let failures = 0
@@ -115,7 +115,7 @@ describe('a redaction', () => {
       await redactor.stop()
     }))
 
-  test('is not known while the store does not answer, so nothing is read', () =>
+  test('is unknown while the store does not answer, so nothing is read', () =>
     withRun(async (store) => {
       ;(await record(store))._unsafeUnwrap()
       const away = { type: 'store_unavailable', message: 'away' } as const

@@ -77,7 +77,7 @@ describe.each([
   ['a folder', folder],
   ['a bucket', bucket],
 ])('artifacts in %s', (_, open) => {
-  test('are found by a verification that knows the place, and are missing for one that does not', async () => {
+  test('are found by a verification that knows the place, and missing for one that does not', async () => {
     const place = await open()
     const { sha256 } = await usedFolder(place)
     expect(await verifyFolder(withPlace(place))).toMatchObject(HOLDS)
@@ -102,7 +102,7 @@ describe.each([
     expect((await artifactOf(other, runId, sha256)).status).toBe(200)
   })
 
-  test('are copied into an EventStoreDB if its servers will keep them there', async () => {
+  test('are copied into an EventStoreDB if its servers keep artifacts there', async () => {
     const place = await open()
     const { server } = await usedFolder(place)
     await server.stop()
@@ -129,7 +129,7 @@ describe.each([
 const artifactOf = (server: ServerProcess, runId: string, sha256: string) =>
   fetch(`${server.url}/api/runs/${runId}/artifacts/${sha256}`)
 
-test('artifacts move from the data folder into a shared one with a copy', async () => {
+test('copy moves artifacts from the data folder into a shared one', async () => {
   const { server } = await usedFolder({ env: {}, empty: async () => {} })
   await server.stop()
   const { env } = await folder()

@@ -39,7 +39,7 @@ async function usedFolder(): Promise<string> {
   return runId
 }
 
-test('a backup that is made during runs shows one moment of the log, and a server can continue from it', async () => {
+test('a backup that is made during runs holds the log at one moment, and a server can continue from it', async () => {
   const model = await site.model([
     ...dense(0, 6).map((n) => bash(`echo ${n} >> effects; sleep 0.02`)),
     bash('touch done'),
@@ -93,7 +93,7 @@ test('a backup that is made during runs shows one moment of the log, and a serve
   })
 })
 
-test('a backup that replaces the log begins a new read model', async () => {
+test('if a backup replaces the log, the read model is rebuilt', async () => {
   const first = await usedFolder()
   const file = site.path('log.backup')
   expect((await backup(file)).code).toBe(0)

@@ -83,7 +83,7 @@ async function ofStandIn<T>(standIn: StandIn, use: (store: EventStore) => Promis
   }
 }
 
-test('a log is copied to EventStoreDB and back, with an interruption and a repetition, and stays the same', async () => {
+test('a log stays the same when it is copied to EventStoreDB and back, even with an interruption and a repetition', async () => {
   const { dataDir, runIds, waiting, details, model } = await usedFolder(6, 4)
   const standIn = await site.standIn()
   const to = standIn.connectionString
@@ -192,7 +192,7 @@ test('streams of other programs in an EventStoreDB are not copied', async () => 
   })
 })
 
-test('the message names a place that cannot be read or written', async () => {
+test('an error names the place that cannot be read or written', async () => {
   const standIn = await site.standIn()
   await standIn.faults.down()
   const away = await copy(site.path('data'), site.path('copy'))

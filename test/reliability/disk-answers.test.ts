@@ -45,7 +45,7 @@ async function stored(folder: string): Promise<RecordedEvent[]> {
 /** A frame of SQLite's write-ahead log: a page of 4 KiB and its header, bytes. */
 const FRAME = 4120
 
-test('a quota that ends anywhere in a commit: every answer says what the log holds', async () => {
+test('a quota that ends anywhere in a commit: every answer agrees with the log', async () => {
   const server = await serve()
   const writes = new EveryWrite(site, server)
   const limit = (bytes: number | 'unlimited') =>
@@ -79,7 +79,7 @@ const FAULTS: Readonly<Record<string, () => Promise<void>>> = {
 }
 
 test.each(Object.entries(FAULTS))(
-  '%s while a server uses it: every answer says what the log holds',
+  '%s while a server uses it: every answer agrees with the log',
   async (_, begin) => {
     const server = await serve()
     const writes = new EveryWrite(site, server)
@@ -121,7 +121,7 @@ async function smallDisk(folder: string, size: string) {
   }
 }
 
-test('a full disk: every answer says what the log holds', async ({ skip }) => {
+test('a full disk: every answer agrees with the log', async ({ skip }) => {
   const disk = await smallDisk(site.path('data'), '16m')
   if (disk === null) {
     console.warn('*** SKIPPED: a test of a full disk, which needs root and unshare --mount')

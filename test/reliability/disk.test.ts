@@ -123,29 +123,32 @@ async function expectToGoOn(server: ServerProcess, runId: string, cwd: string): 
 }
 
 describe('a disk that is full', () => {
-  test.skipIf(!canMount)('stops runs until there is room, and nothing else', async () => {
-    await mount(site.path('data'), '-t', 'tmpfs', '-o', 'size=16m', 'none')
-    const model = await site.model(talkative())
-    const server = await site.serve('data', { model: model.url })
-    const cwd = await site.project()
-    const runId = await start(server, cwd, { max_iterations: 500 })
-    await until(
-      () => linesOf(join(cwd, 'effects')),
-      (lines) => lines.length > 5,
-    )
-    const ballast = await open(site.path('data', 'ballast'), 'w')
-    const filling = async () => {
-      for (;;) await ballast.write(Buffer.alloc(16_384))
-    }
-    // Either the server or the filler uses the rest of the space.
-    await expect(filling()).rejects.toThrow(/ENOSPC/)
-    await ballast.close()
-    await expectToWait(server, runId, cwd)
-    await rm(site.path('data', 'ballast'))
-    await expectToGoOn(server, runId, cwd)
-  })
+  test.skipIf(!canMount)(
+    'makes runs wait until there is room, and affects nothing else',
+    async () => {
+      await mount(site.path('data'), '-t', 'tmpfs', '-o', 'size=16m', 'none')
+      const model = await site.model(talkative())
+      const server = await site.serve('data', { model: model.url })
+      const cwd = await site.project()
+      const runId = await start(server, cwd, { max_iterations: 500 })
+      await until(
+        () => linesOf(join(cwd, 'effects')),
+        (lines) => lines.length > 5,
+      )
+      const ballast = await open(site.path('data', 'ballast'), 'w')
+      const filling = async () => {
+        for (;;) await ballast.write(Buffer.alloc(16_384))
+      }
+      // Either the server or the filler uses the rest of the space.
+      await expect(filling()).rejects.toThrow(/ENOSPC/)
+      await ballast.close()
+      await expectToWait(server, runId, cwd)
+      await rm(site.path('data', 'ballast'))
+      await expectToGoOn(server, runId, cwd)
+    },
+  )
 
-  test('or a quota that does not let files grow', async () => {
+  test('makes runs wait, also if it is a quota that does not let files grow', async () => {
     const model = await site.model(talkative())
     const server = await site.serve('data', { model: model.url })
     const cwd = await site.project()
@@ -207,7 +210,7 @@ describe('the start of a server names a data folder that cannot be used', () => 
     expect(await refused()).toContain(`${log()} is the database of another program`)
   })
 
-  test('with a log that is no database', async () => {
+  test('with a log that is not a database', async () => {
     await site.write('data/log.sqlite', 'Dear Sir or Madam, '.repeat(1000))
     expect(await refused()).toContain(`${log()} is not an event store`)
   })

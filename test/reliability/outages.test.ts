@@ -161,7 +161,7 @@ test('an outage during runs costs only time', async () => {
   expect(created).toHaveLength(runIds.length)
 })
 
-test('a silent network is noticed within the deadline', async () => {
+test('a network that goes silent is noticed within the deadline', async () => {
   const standIn = await site.standIn()
   const model = await site.model([bash('touch begun; sleep 2'), bash('touch done')])
   const args = ['--store', `${standIn.connectionString}&defaultDeadline=1000`]

@@ -54,7 +54,7 @@ test('each of two pools on one store works on its own runs only', async () => {
   }
 })
 
-test('a run that its pool has lost is queued at the other pool, and continues with its pool', async () => {
+test('a run whose pool has no server is queued by the other pool, and continues when its pool is back', async () => {
   const standIn = await site.standIn()
   const serve = (folder: string, pool: string, model: string) =>
     site.serve(folder, {
@@ -86,7 +86,7 @@ test('a run that its pool has lost is queued at the other pool, and continues wi
   expect(await listed(east, '?status=queued')).toEqual([])
 })
 
-test('a run waits for its key, also over a restart, and can be aborted meanwhile', async () => {
+test('a run waits for its key, also across a restart, and can be aborted meanwhile', async () => {
   const folder = 'data'
   const cwd = await site.project()
   const { url: model } = await site.model([{ delayMs: 600_000, ...done }])

@@ -169,7 +169,7 @@ async function whereServed(server: ServerProcess, runId: string, artifact: strin
 }
 
 describe('a secret in a run', () => {
-  test('is served and stored nowhere after its redaction, and everything still holds', async () => {
+  test('is neither served nor stored anywhere after its redaction, and everything still holds', async () => {
     const secret = newSecret()
     const { server, runId, model } = await runWith(secret, embedded)
     const before = await get(server, `/api/runs/${runId}/proof`)
@@ -215,7 +215,7 @@ describe('a secret in a run', () => {
     expect([stored.code, stored.stdout]).toEqual([0, expect.stringContaining('Redacted: ')])
   })
 
-  test('takes the summaries after it along, which may hold it in other words', async () => {
+  test('is redacted with the summaries after it, which may hold it in other words', async () => {
     const secret = newSecret()
     const inOtherWords = secret.toUpperCase()
     const model = await site.model(({ messages }) => {

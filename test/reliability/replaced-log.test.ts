@@ -79,7 +79,7 @@ test.each(cases)(
 test.each([
   ['an older backup', (backup: StandIn['log']['all']) => backup],
   ['an empty log', () => []],
-])('two servers with a run at work and observers start over from %s', async (_, restored) => {
+])('two servers with observers and a run at work start over from %s', async (_, restored) => {
   const standIn = await site.standIn()
   const model = await site.model(() => ({
     calls: [{ tool: 'bash_exec', args: { command: 'test -e go && touch done; sleep 0.1' } }],
@@ -132,7 +132,7 @@ test('a store that comes back with the same log restarts nothing', async () => {
   )
 })
 
-test('a store that comes back without only a token and a redaction is noticed, and both are gone', async () => {
+test('a store that comes back and lacks only a token and a redaction is noticed, and both are gone', async () => {
   const standIn = await site.standIn()
   const model = await site.model(script)
   const args = ['--store', standIn.connectionString]

@@ -45,7 +45,7 @@ const artifactOf = (server: ServerProcess, runId: string, sha256: string) =>
 
 const model = () => site.model([bash(`seq 1 9000; echo ${SECRET}; seq 1 9000`), bash('touch done')])
 
-test('what one server keeps is served, verified, copied and redacted through every other', async () => {
+test('an artifact of one server is served, verified, copied and redacted by every other', async () => {
   const standIn = await site.standIn()
   const options = { model: (await model()).url, args: ['--store', standIn.connectionString] }
   const [one, other] = [await site.serve('one', options), await site.serve('other', options)]
@@ -164,7 +164,7 @@ test('servers may share a folder for artifacts instead', async () => {
   expect((await artifactOf(other, runId, sha256)).status).toBe(404)
 })
 
-test('a bucket serves every server, and an artifact that it cannot give now is not called missing', async () => {
+test('a bucket serves every server, and an artifact that it cannot deliver now is not reported as missing', async () => {
   const service = await S3StandIn.start()
   site.onClose(() => service.stop())
   const standIn = await site.standIn()

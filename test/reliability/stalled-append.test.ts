@@ -61,7 +61,7 @@ async function claimed() {
   }
 }
 
-test('a process that stalled in an append notices a takeover before it does anything', async () => {
+test('a process that stalled in an append notices a takeover before it does anything else', async () => {
   const { first, behindNextAppend, takeOver } = await claimed()
   behindNextAppend(async () => {
     await takeOver()

@@ -89,7 +89,7 @@ const stored = (): RecordedEvent[] =>
     metadata: Buffer.from(metadata).toString(),
   }))
 
-test.each(Object.entries(FAULTS))('%s: every answer says what the log holds', async (_, fault) => {
+test.each(Object.entries(FAULTS))('%s: every answer agrees with the log', async (_, fault) => {
   const writes = new EveryWrite(site, server)
   const begin = async () => fault.begin()
   const claims = await (fault.again ? writes.cross(begin) : writes.crossAtOnce(begin))

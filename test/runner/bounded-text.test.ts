@@ -36,7 +36,7 @@ describe('bounded text', () => {
     )
   })
 
-  test('a copy has the same text, and later text changes only one of them', () => {
+  test('can be copied, and later text changes only one of the two', () => {
     fc.assert(
       fc.property(pieces, fc.nat(40), pieces, fc.nat(400), (before, gap, after, limit) => {
         const [one, other] = [new BoundedText(limit), new BoundedText(limit)]

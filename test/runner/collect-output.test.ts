@@ -44,7 +44,7 @@ test('small pieces of a possible secret are collected before they are checked ag
   expect(await end()).toBe('eyJof no importance')
 })
 
-test('after text that is decided at once, reading continues at once', async () => {
+test('after text that needs no waiting, reading continues at once', async () => {
   const { stdout, end } = collected()
   const seen = nextData(stdout)
   stdout.push(piece('a line\n'))
@@ -109,7 +109,7 @@ test('of a flood, what is kept is the beginning and the end of the whole masked 
   )
 }, 120_000)
 
-test('dropped output is counted, and what must not be shown is not', async () => {
+test('dropped output is counted, and what must not be shown is not shown', async () => {
   const streams = { stdout: endless(), stderr: endless() }
   const output = collectOutput(streams, 1000, LIMITS)
   streams.stdout.push(piece('first\n'))

@@ -61,7 +61,7 @@ describe.runIf(isLinux).each(['none', 'namespaces'] as const)('at the level %s',
   test
     .skipIf(isOff)
     .each(level === 'none' ? (['killed'] as const) : (['killed', 'stopped'] as const))(
-    'if the runner is %s at any moment, the command is unknown, runs once, and nothing of it lives',
+    'if the runner is %s at any moment, the result is unknown, and the command runs once and leaves no process',
     { timeout: 120_000 },
     async (how) => {
       const { runner, bash, left, logged } = await place(level)
@@ -88,7 +88,7 @@ describe.runIf(isLinux).each(['none', 'namespaces'] as const)('at the level %s',
   )
 
   test.skipIf(isOff || !canMakeGroups)(
-    'if the kernel kills the runner for lack of memory, the command is unknown, and nothing of it lives',
+    'if the kernel kills the runner for lack of memory, the result is unknown, and the command leaves no process',
     { timeout: 120_000 },
     async () => {
       const { runner, bash, left } = await place(level)

@@ -61,7 +61,7 @@ async function nextChildOf(pid: number, before: readonly number[]): Promise<numb
 }
 
 describe.skipIf(isMissing('bwrap'))('a container without its bwrap', { timeout: 120_000 }, () => {
-  test('is ended, whenever bwrap is killed, and it is known whether its command began', async () => {
+  test('is ended whenever bwrap is killed, and it is known whether its command began', async () => {
     const { project, runner, isolation } = await place()
     const run = commandRunner(DEFAULT_LIMITS, runner, isolation)
     const ends: string[] = []
@@ -85,7 +85,7 @@ describe.skipIf(isMissing('bwrap'))('a container without its bwrap', { timeout: 
     expect(new Set(ends)).toEqual(new Set(['not_started', 'lost']))
   })
 
-  test('begins nothing without its runner, and the next runner ends it', async () => {
+  test('starts no command if its runner is gone, and the next runner ends it', async () => {
     const { base, project, isolation } = await place()
     const sandbox = await isolation.prepare({ file: '', args: [], cwd: project, signal: never }, {})
     const request = {

@@ -183,7 +183,7 @@ test('a command that prints without end is stopped, and its result gives the rea
   expect(commandOutput(result, 1).output).toContain('[stopped because it printed more than 4 MiB')
 })
 
-test.runIf(onLinux)('the verdict of a check gives the reason too', async () => {
+test.runIf(onLinux)('the verdict of a check that is stopped gives the reason too', async () => {
   const cwd = await project({
     Makefile: 'test:\n\t@yes "$$(yes | head -c 1000)" | tr -d "\\\\n" | tail\n',
   })

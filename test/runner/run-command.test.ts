@@ -67,7 +67,7 @@ describe('a command that cannot be started', () => {
     expect(result.output).toContain('no-such-program-anywhere')
   })
 
-  test('is reported with its folder if that is missing', async () => {
+  test('is reported with its folder if the folder is missing', async () => {
     const cwd = join(await temporaryFolder(), 'gone')
     const result = await bash(cwd, 'true')
     expect(result).toMatchObject({ end: 'not_started', exitCode: null })
@@ -84,7 +84,7 @@ describe('a command that cannot be started', () => {
     expect(result.output).not.toBe('')
   })
 
-  test('is not started if its file is no program', async () => {
+  test('is not started if its file is not a program', async () => {
     const cwd = await temporaryFolder()
     await writeFile(join(cwd, 'plain'), 'echo no', { mode: 0o644 })
     const result = await bash(cwd, '', { file: join(cwd, 'plain') })
@@ -134,7 +134,7 @@ describe('a command that is stopped', () => {
     await expectAllDead(pids)
   })
 
-  test('gets less than a second of its own time if it ignores SIGTERM', async () => {
+  test('gets less than a second more if it ignores SIGTERM', async () => {
     expect(GRACE_MS).toBeLessThan(1000)
     const cwd = await temporaryFolder()
     const script = 'trap "" TERM; echo $$ > pids; while :; do echo tick >> ticks; sleep 0.05; done'
@@ -193,7 +193,7 @@ describe('a process that a command leaves in the background', () => {
     await expectAllDead(await pidsIn(join(cwd, 'pids'), 1))
   })
 
-  test.runIf(onLinux)('is not waited for if it cannot be found', async () => {
+  test.runIf(onLinux)('does not delay the result if it cannot be found', async () => {
     const cwd = await temporaryFolder()
     // It is neither in the process group nor marked, and it holds the output open.
     const lost = "env -i setsid bash -c 'echo $$ > pids.new; mv pids.new pids; exec sleep 1000' &"
@@ -244,7 +244,7 @@ describe('output', () => {
     expect(head.length + tail.length).toBeLessThanOrEqual(maxBytes)
   })
 
-  test('that is not too long is kept whole, also of both streams at once', async () => {
+  test('that is not too long is kept whole, also from both streams at once', async () => {
     const lines = Array.from({ length: 20_000 }, (_, index) => `${index}\n`).join('')
     const maxBytes = 2 * lines.length
     const script = 'seq 0 19999 & seq 0 19999 >&2; wait'
@@ -305,7 +305,7 @@ describe('the environment', () => {
     }
   })
 
-  test('has what programs need, what a command adds, and no prompts of git', async () => {
+  test('has what programs need, what the command adds, and no prompts of git', async () => {
     vi.stubEnv('LC_CTYPE', 'C.UTF-8')
     try {
       const { stdout } = await bash(await temporaryFolder(), 'env', { env: { ADDED: 'yes' } })

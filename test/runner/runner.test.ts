@@ -56,7 +56,7 @@ test.runIf(onLinux)(
   },
 )
 
-test('the beginning of a long output waits for its reader, not the command for the reader', async () => {
+test('a long output is kept for its reader, and the command does not wait for the reader', async () => {
   const { runner } = startRunner()
   const cwd = await temporaryFolder()
   const bytes = 6 * WINDOW_BYTES
@@ -96,27 +96,30 @@ test('a command whose output nobody reads is stopped by its pipe, and stops no o
   expect(bytes).toBeLessThan(3 * WINDOW_BYTES)
 })
 
-test.runIf(onLinux)('when its process dies, a command is lost, and the next one runs', async () => {
-  const { runner, bash, logged } = startRunner()
-  const cwd = await temporaryFolder()
-  const script = "setsid bash -c 'echo $$ >> pids; sleep 1000; :' & echo $$ >> pids; wait"
-  const result = bash(cwd, script)
-  const pids = await pidsIn(join(cwd, 'pids'), 2)
-  const first = runner.pid ?? 0
-  process.kill(first, 'SIGKILL')
-  expect(await result).toMatchObject({ end: 'lost', exitCode: null })
-  expect(commandOutput(await result, 1)).toMatchObject({ outcome: 'unknown' })
-  await expectAllDead(pids)
-  // The next one comes at once.
-  expect(await bash(cwd, 'echo again')).toMatchObject({ end: 'exited', stdout: 'again\n' })
-  expect(logged).toEqual([
-    'the process that runs commands has died: what its commands did is not known',
-    'the process that runs commands was started again',
-  ])
-})
+test.runIf(onLinux)(
+  'when the process of the runner dies, the command is lost, and the next one runs',
+  async () => {
+    const { runner, bash, logged } = startRunner()
+    const cwd = await temporaryFolder()
+    const script = "setsid bash -c 'echo $$ >> pids; sleep 1000; :' & echo $$ >> pids; wait"
+    const result = bash(cwd, script)
+    const pids = await pidsIn(join(cwd, 'pids'), 2)
+    const first = runner.pid ?? 0
+    process.kill(first, 'SIGKILL')
+    expect(await result).toMatchObject({ end: 'lost', exitCode: null })
+    expect(commandOutput(await result, 1)).toMatchObject({ outcome: 'unknown' })
+    await expectAllDead(pids)
+    // The next one comes at once.
+    expect(await bash(cwd, 'echo again')).toMatchObject({ end: 'exited', stdout: 'again\n' })
+    expect(logged).toEqual([
+      'the process that runs commands has died: what its commands did is not known',
+      'the process that runs commands was started again',
+    ])
+  },
+)
 
 test.runIf(onLinux).each(['SIGCONT', 'SIGSTOP'] as const)(
-  'it ends with the server after %s, and its commands with it',
+  'the runner ends with the server after %s, and its commands end with it',
   async (signal) => {
     const cwd = await temporaryFolder()
     const module = (name: string) =>
@@ -143,7 +146,7 @@ test.runIf(onLinux).each(['SIGCONT', 'SIGSTOP'] as const)(
   },
 )
 
-test('an idle one keeps no process from ending', async () => {
+test("an idle runner does not keep the server's process alive", async () => {
   const cwd = await temporaryFolder()
   const module = fileURLToPath(new URL('../../src/runner/run-command.ts', import.meta.url))
   const program = join(cwd, 'program.ts')

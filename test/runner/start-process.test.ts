@@ -68,7 +68,7 @@ async function nextOf(stream: Readable): Promise<string> {
 }
 
 describe.each(LEVELS)('at the level %s', (level) => {
-  test('a process answers what is written to it, until its input ends', async () => {
+  test('a process answers its input until the input ends', async () => {
     const { start } = await place(level)
     const echo = await start('while read -r line; do echo "got $line"; done; echo over >&2; exit 3')
     echo.stdin.write('one\n')
@@ -139,7 +139,7 @@ describe.each(LEVELS)('at the level %s', (level) => {
     expect((await commandLines()).filter((line) => line === 'sleep 98761 ')).toEqual([])
   })
 
-  test('a process that cannot be started says why, and its streams are over', async () => {
+  test('if a process cannot be started, the reason is reported, and its streams end', async () => {
     const { start } = await place(level)
     const missing = await start('', { file: 'no-such-program', args: [] })
     missing.stdin.write('lost')
@@ -158,7 +158,7 @@ test.skipIf(isMissing('bwrap') || isMissing('python3')).each([
   ['no network', 'none'],
   ['a list of hosts', { allow: ['example.org'] }],
 ] as const)(
-  'commands of its run reach the ports of a process with %s, and no others do',
+  'with %s, commands of its run reach the ports of a process, and no other commands do',
   async (_, network) => {
     const { start, bash } = await place('namespaces')
     const own = { run: RUN, network, localhost: 'joins' } as const
@@ -185,7 +185,7 @@ test.skipIf(isMissing('bwrap') || isMissing('python3')).each([
 )
 
 test.skipIf(isMissing('bwrap'))(
-  'in a network that is shared, each command has its own way to its hosts',
+  'in a shared network, each command has a way of its own to its hosts',
   async () => {
     const { start, bash } = await place('namespaces')
     const own = { run: RUN, network: { allow: ['allowed.example'] } } as const
@@ -232,7 +232,7 @@ async function expectNoSleep(seconds: number): Promise<void> {
 }
 
 test.skipIf(isMissing('bwrap'))(
-  'when the runner dies, a process is lost with all that it has started, and its input fails',
+  'when the runner dies, a process ends with all that it has started, and writing to it fails',
   async () => {
     const { cwd, runner, start } = await place('namespaces')
     const process_ = await start(`echo ready; ${outlive(98_762)}`, {

@@ -13,7 +13,7 @@ import { temporaryFolder } from '../runner/support.ts'
 const read = (names: string) =>
   readSettings({ dataDir: '/data' }, { RETRAI_COMMAND_ENV: names, HOME: '/home/me' })
 
-test('names have commas between them, each once', () => {
+test('names are separated by commas, and each is kept once', () => {
   const settings = read('DATABASE_URL, CI,CI')._unsafeUnwrap()
   expect(settings.RETRAI_COMMAND_ENV).toEqual(['CI', 'DATABASE_URL'])
 })
@@ -54,7 +54,7 @@ test('values are secrets if their names sound like it, and so are passwords in a
   expect(secretsOf(settings, variables)).toEqual([{ name: 'NPM_TOKEN', value: 'npm-token-1234' }])
 })
 
-test('commands of the model see the variables, and the tools of the server do not', async () => {
+test("commands of the model see the variables, and the server's own tools do not", async () => {
   const cwd = await temporaryFolder()
   await writeFile(join(cwd, 'note'), 'a')
   const seen: (string | undefined)[] = []
@@ -77,7 +77,7 @@ test('commands of the model see the variables, and the tools of the server do no
   expect(seen.slice(1).filter((value) => value !== undefined)).toEqual([])
 })
 
-test('the first record of a run has the names, and a result says where they were others', async () => {
+test('the first record of a run has the names, and a result has them if they were others', async () => {
   const project = await temporaryFolder()
   const policyWith = async (variables: readonly string[]) =>
     (

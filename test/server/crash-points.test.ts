@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { CRASH_POINTS, CrashAt } from '../../src/server/crash-points.ts'
 import { readSettings } from '../../src/server/read-settings.ts'
 
-test('every crash point can be named, for the first time or a later one', () => {
+test('every crash point can be set, for the first passage or a later one', () => {
   for (const point of CRASH_POINTS) {
     expect(CrashAt.parse(point)).toEqual({ point, time: 1 })
     expect(CrashAt.parse(`${point}#12`)).toEqual({ point, time: 12 })

@@ -19,7 +19,7 @@ test('a server keeps its pool when the name of its machine changes', async () =>
   expect(await poolOn('f3a9c0de11aa')).toBe('build-1')
 })
 
-test('a pool is made of what names of machines have, and has a name in any case', async () => {
+test("a pool name is made of the characters of a machine's name, and is never empty", async () => {
   expect(await poolOn('Adas Rechner/süd')).toBe('Adas-Rechner-s-d')
   await rm(file)
   expect(await poolOn('')).toBe('localhost')
@@ -27,7 +27,7 @@ test('a pool is made of what names of machines have, and has a name in any case'
   expect(await poolOn('a'.repeat(300))).toHaveLength(100)
 })
 
-test('a crash may have left the file empty, but another text in it is refused', async () => {
+test('an empty file, as a crash may leave it, is accepted, and any other wrong text is refused', async () => {
   await writeFile(file, '')
   expect(await poolOn('build-1')).toBe('build-1')
   await writeFile(file, 'two words\n')

@@ -162,7 +162,7 @@ describe('at its start a server reports, and still serves, when', () => {
   })
 })
 
-test('a log that was put back is found at every start, and by verify, until somebody deletes what shows it', async () => {
+test('an older log that was put back is reported at every start and by verify, until somebody deletes the evidence', async () => {
   const dir = await changed(
     `DELETE FROM events WHERE position >=
        (SELECT min(position) FROM events WHERE type LIKE 'checkpoint%')`,
@@ -234,7 +234,7 @@ describe('a changed read model is rebuilt at the start, and this is reported', (
   })
 })
 
-test('verification finds a read model that was changed together with its seals, and the server rebuilds it', async () => {
+test('verify finds a read model that was changed together with its seals, and the server rebuilds it', async () => {
   const dir = await changed('SELECT 1', 'read-model.sqlite')
   const { Sealer, sealKey, summed } = await import('../../src/projections/read-model-seal.ts')
   const db = new DatabaseSync(join(dir, 'read-model.sqlite'))

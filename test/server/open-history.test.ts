@@ -11,7 +11,7 @@ afterEach(() => server.stop())
 
 const open = () => openStore(`esdb://ada:secret@127.0.0.1:${server.port}?tls=false`)
 
-test('a user who may write is found out without writing', async () => {
+test('the right to write is checked without writing', async () => {
   expect(await missingRight(await open())).toBeNull()
   expect(server.log.all).toEqual([])
 })
@@ -28,7 +28,7 @@ test.each(['run-', 'retrai-'])(
   },
 )
 
-test('a store that does not answer refuses nothing', async () => {
+test('a store that does not answer does not count as a refusal', async () => {
   const store = await open()
   await server.faults.down()
   expect(await missingRight(store)).toBeNull()

@@ -111,7 +111,7 @@ function counted(store: EventStore, folder: string, worthEvents = 1) {
   return { rebuild: counting, batches }
 }
 
-test('a log that is read from its file makes the same read model as a subscription: of runs that are unfinished, damaged, altered or redacted', async () => {
+test('reading the log from its file makes the same read model as a subscription, also of unfinished, damaged, altered or redacted runs', async () => {
   const folder = await folderOfLog()
   const runs = sampled(12)
   const ids = runs.map((records) => records[0]?.run_id ?? '')
@@ -161,7 +161,7 @@ test('a log that is read from its file makes the same read model as a subscripti
   expect(rest.batches).not.toEqual([])
 })
 
-test('shares of a log that are folded in windows and merged make the same rows as the whole log', async () => {
+test('shares of a log, folded in windows and merged, make the same rows as the whole log', async () => {
   const folder = await folderOfLog()
   const store = await openStore(folder)
   const runs = sampled(6)
@@ -217,7 +217,7 @@ test.each([
   { where: 'a thread', worthEvents: 1 },
   { where: 'this thread', worthEvents: Number.POSITIVE_INFINITY },
 ])(
-  'a fold in $where does not know a redaction that is recorded while it works, so it ends',
+  'a fold in $where ends when a redaction is recorded, because it does not know it',
   async ({ worthEvents }) => {
     const folder = await folderOfLog()
     const store = await openStore(folder)

@@ -7,7 +7,7 @@ import { isLoopback, secretsOf } from '../../src/server/settings.ts'
 
 const read = (flags = {}, env = {}) => readSettings(flags, env)
 
-test('defaults', () => {
+test('every setting has its default', () => {
   expect(read()._unsafeUnwrap()).toEqual({
     RETRAI_HOST: '127.0.0.1',
     RETRAI_PORT: 8000,

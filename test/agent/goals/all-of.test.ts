@@ -19,7 +19,7 @@ async function check(parts: readonly GoalPart[], files: Files = {}, run = runCom
 }
 
 describe('several goals', () => {
-  test('are achieved if all are, and the reason names each', async () => {
+  test('are achieved if each of them is, and the reason names each', async () => {
     const npm = await programs({ npm: 'echo "# pass 2"' })
     const parts = [{ goal: 'npm-test', shell_goal: null }, command('true')]
     const files = { 'package.json': '{"scripts":{"test":"x"}}' }
@@ -30,7 +30,7 @@ describe('several goals', () => {
     )
   })
 
-  test('that fail are all checked, come first, and show what each printed', async () => {
+  test('that fail are all checked, are listed first, and show what each printed', async () => {
     const verdict = await check([
       command('echo one; false'),
       command('true'),
@@ -44,7 +44,7 @@ describe('several goals', () => {
     expect(verdict?.details).toContain('=== `echo three; exit 3`\nthree')
   })
 
-  test('of which one cannot be checked cannot be checked, and the rest is not run', async () => {
+  test('cannot be checked if one of them cannot be, and the rest is not run', async () => {
     const parts = [command('frobnicate'), command('touch ran')]
     const verdict = await check(parts, {}, withPath(process.env.PATH ?? ''))
     expect(verdict?.verdict).toBe('cannot_check')
@@ -60,7 +60,7 @@ describe('several goals', () => {
   })
 })
 
-describe('a command in place of that of a goal', () => {
+describe('a command that replaces the command of a goal', () => {
   const own = async (name: string, check_command: string, conditions = {}, run = runCommand) =>
     findGoal(name)?.check({
       config: configOf(name, await project({}), {
@@ -72,7 +72,7 @@ describe('a command in place of that of a goal', () => {
       reportsDir: await project({}),
     })
 
-  test('is judged as the goal judges: by the totals that it prints', async () => {
+  test('is judged as the goal judges its own command: by the totals that it prints', async () => {
     const verdict = await own('npm-test', 'echo "# pass 2"; echo "# fail 1"')
     expect(verdict?.reason).toContain('1 of 3 tests failing')
     expect((await own('make-test', 'echo "# pass 2"'))?.reason).toBe('All 2 tests passed')

@@ -100,7 +100,7 @@ withCurl('without a start command, requests go to what runs already', async () =
   expect(judged?.reason).toMatch(/^1 of 1 request failed: GET \/: no answer \(curl: .*onnect/)
 })
 
-test('without curl it cannot be checked', async () => {
+test('without curl, the goal cannot be checked', async () => {
   const folder = await programs({ bash: 'exec /bin/bash "$@"' })
   const judged = await apiTest({ requests: [{ path: '/' }] }, withPath(folder))
   expect(judged?.verdict).toBe('cannot_check')

@@ -33,15 +33,18 @@ describe('the table of goals', () => {
     expect(findGoal('no-such-goal')).toBeUndefined()
   })
 
-  test.each(single)('%s: a missing program is a verdict with advice', async (name) => {
-    const empty = await project({})
-    const verdict = await check(name, await project(PACKAGE), {
-      runCommand: withPath(empty),
-      shellGoal,
-    })
-    expect(verdict.verdict).toBe('cannot_check')
-    expect(verdict.reason).toMatch(/^\w+ is not installed: install /)
-  })
+  test.each(single)(
+    '%s: if its program is missing, the verdict says what to install',
+    async (name) => {
+      const empty = await project({})
+      const verdict = await check(name, await project(PACKAGE), {
+        runCommand: withPath(empty),
+        shellGoal,
+      })
+      expect(verdict.verdict).toBe('cannot_check')
+      expect(verdict.reason).toMatch(/^\w+ is not installed: install /)
+    },
+  )
 
   const ending =
     (end: CommandResult['end'], output = '') =>
@@ -51,7 +54,7 @@ describe('the table of goals', () => {
     })
 
   test.each(single)(
-    '%s: a check that takes too long is a verdict that says how long',
+    '%s: if its check takes too long, the verdict says how long it took',
     async (name) => {
       const runCommand = ending('timed_out', 'still at it')
       const verdict = await check(name, await project(PACKAGE), { runCommand, shellGoal })
@@ -61,13 +64,13 @@ describe('the table of goals', () => {
     },
   )
 
-  test.each(single)('%s: a check that cannot be started is a verdict', async (name) => {
+  test.each(single)('%s: if its check cannot be started, that is the verdict', async (name) => {
     const runCommand = ending('not_started', 'Permission denied')
     const verdict = await check(name, await project(PACKAGE), { runCommand, shellGoal })
     expect(verdict.reason).toMatch(/could not be started: Permission denied$/)
   })
 
-  test.each(single)('%s: an aborted check is not achieved', async (name) => {
+  test.each(single)('%s: if its check is aborted, it is not achieved', async (name) => {
     const abort = new AbortController()
     abort.abort()
     const options = { signal: abort.signal, shellGoal }

@@ -63,7 +63,7 @@ describe('a report is read by its content', () => {
     expect(parseCoverage(text)._unsafeUnwrap()).toEqual({ percent: 80, files })
   })
 
-  test.each(['', 'nothing', '{}', '<a/>', '{"total": 1}', '{'])('%j is no report', (text) => {
+  test.each(['', 'nothing', '{}', '<a/>', '{"total": 1}', '{'])('%j is not a report', (text) => {
     expect(parseCoverage(text).isErr()).toBe(true)
   })
 })
@@ -80,7 +80,7 @@ async function coverage(check_command: string, goal_options: GoalOptions, files:
 
 const WRITES = 'mkdir -p coverage && cp summary.json coverage/coverage-summary.json'
 
-test('enough coverage is achieved, by the report where the tools write it', async () => {
+test('enough coverage achieves the goal, with the report where the tools write it', async () => {
   const judged = await coverage(WRITES, { min_percent: 80 })
   expect(judged).toMatchObject({ verdict: 'achieved' })
   expect(judged?.reason).toBe(
@@ -88,14 +88,14 @@ test('enough coverage is achieved, by the report where the tools write it', asyn
   )
 })
 
-test('too little is not, and the model reads which files have the least', async () => {
+test('too little coverage does not, and the model reads which files have the least', async () => {
   const judged = await coverage(WRITES, { min_percent: 80.5 })
   expect(judged?.verdict).toBe('not_achieved')
   expect(judged?.reason).toContain('The coverage is 80 %, less than 80.5 %')
   expect(judged?.details).toBe('The least covered files:\n60 % /project/src/badly.ts')
 })
 
-test('a report that the check did not write does not count, whatever time it bears', async () => {
+test('a report that the check did not write does not count', async () => {
   const old = { 'coverage.json': SUMMARY }
   const judged = await coverage('touch -d 2099-01-01 other', { min_percent: 1 }, old)
   expect(judged?.verdict).toBe('not_achieved')
@@ -111,7 +111,7 @@ test('tests that fail are reported before the coverage', async () => {
   expect(judged?.details).toContain('one test failed')
 })
 
-test('tests that fail only in a report of JUnit are named', async () => {
+test('tests that fail only in a JUnit report are named', async () => {
   const xml = `<testsuites><testsuite><testcase name="adds"/><testcase name="divides"><failure message="no"/></testcase></testsuite></testsuites>`
   const files = { 'new.xml': xml, 'report.xml': xml.replace('divides', 'of before') }
   const judged = await coverage('cp new.xml junit.xml; exit 1', { min_percent: 1 }, files)
@@ -130,7 +130,7 @@ test('a report is read neither outside of the project nor through a link', async
   expect(judged?.reason).toContain('The report report.json cannot be read: ')
 })
 
-test('a report that is no report is a verdict', async () => {
+test('if the report cannot be read, that is the verdict', async () => {
   const judged = await coverage('echo what >lcov.info', { min_percent: 1 })
   expect(judged?.reason).toMatch(/^The report lcov\.info cannot be read: it is not one of /)
 })

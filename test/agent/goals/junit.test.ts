@@ -29,7 +29,7 @@ const Case: fc.Arbitrary<JUnitCase> = fc.record({
 describe('a JUnit report', () => {
   const Cases = fc.array(Case, { maxLength: 30 })
 
-  test('is read back case by case, however its suites are nested', () => {
+  test('gives every case, however its suites are nested', () => {
     fc.assert(
       fc.property(Cases, Cases, (outer, inner) => {
         const nested = `<testsuite name="inner">${inner.map(caseXml).join('\n')}</testsuite>`
@@ -41,7 +41,7 @@ describe('a JUnit report', () => {
     )
   })
 
-  test('leads to a reason with consistent numbers', () => {
+  test('gives a reason with consistent numbers', () => {
     fc.assert(
       fc.property(Cases, fc.constantFrom(0, 1), (cases, exitCode) => {
         const xml = `<testsuites><testsuite>${cases.map(caseXml).join('')}</testsuite></testsuites>`
@@ -77,7 +77,7 @@ describe('a JUnit report', () => {
     )
   })
 
-  test('of any text is read or refused, and never throws', () => {
+  test('is read or refused, whatever its text is; reading it never throws', () => {
     const Piece = fc.constantFrom(
       '<testsuites>',
       '</testsuites>',

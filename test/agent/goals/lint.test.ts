@@ -30,7 +30,7 @@ test.each<[string, Files, string | null]>([
   else expect(fit?.because).toMatch(new RegExp(`\\(${tool}\\)$`))
 })
 
-test('a linter that finds nothing is achieved, one that finds something shows it', async () => {
+test('a linter that finds nothing achieves the goal, one that finds something shows it', async () => {
   const cwd = await project({ '.flake8': '' })
   const clean = withPrograms(await programs({ flake8: 'exit 0' }))
   expect(await check('lint', cwd, { runCommand: clean })).toMatchObject({
@@ -52,7 +52,7 @@ test('a project in two languages has two linters, and both must find nothing', a
   expect(reason).toMatch(/^1 of 2 reached\. go vet not reached: .*flake8 reached: /)
 })
 
-test('a linter that is not installed, or not known, cannot be checked', async () => {
+test('the goal cannot be checked if the linter is not installed or not known', async () => {
   const runCommand = withPath(await project({}))
   const missing = await check('lint', await project({ '.flake8': '' }), { runCommand })
   expect(missing.verdict).toBe('cannot_check')
@@ -69,7 +69,7 @@ test('the command of a run is used in place of the linters', async () => {
 })
 
 test.each(['lint', 'npm-test'])(
-  '%s: a script that needs a missing program cannot be checked, unless the agent could install it',
+  '%s: if its script needs a missing program, the goal cannot be checked, unless the agent could install the program',
   async (goal) => {
     const cwd = await project({
       'package.json': '{"scripts":{"lint":"no-such-linter .","test":"no-such-linter ."}}',

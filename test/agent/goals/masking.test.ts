@@ -15,7 +15,7 @@ function expectNothingOf(secret: string, text: string): void {
 }
 
 test.each([token, OWN])(
-  'a verdict that is cut within a secret holds no half of it: %s',
+  'a verdict that is cut within a secret shows no part of it: %s',
   async (secret) => {
     for (const length of [4_060, 4_075, 4_085]) {
       const cwd = await project({

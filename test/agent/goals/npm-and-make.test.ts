@@ -26,14 +26,14 @@ describe('npm-test on real projects', () => {
     expect(verdict.details).toContain('1 == 2')
   })
 
-  test('failures before `|| true` are no success', async () => {
+  test('failures before `|| true` are failures', async () => {
     const cwd = await node('node --test || true', "test('adds', () => assert.equal(1, 2))")
     const verdict = await check('npm-test', cwd)
     expect(verdict.verdict).toBe('not_achieved')
     expect(verdict.reason).toBe('1 of 1 test failing: adds; npm test hides this with exit code 0')
   })
 
-  test('no tests are no success', async () => {
+  test('without tests, the goal is not achieved', async () => {
     const verdict = await check(
       'npm-test',
       await project({ 'package.json': packageJson('node --test') }),
@@ -49,7 +49,7 @@ describe('npm-test on real projects', () => {
     ['with an empty script', packageJson(' ')],
     ['with the script of npm init', packageJson('echo "Error: no test specified" && exit 1')],
     ['that is no JSON', '{'],
-  ])('a package.json %s is a verdict', async (_what, text) => {
+  ])('a package.json %s gives a verdict with the reason', async (_what, text) => {
     const verdict = await check('npm-test', await project({ 'package.json': text }))
     expect(verdict.verdict).toBe('cannot_check')
     expect(verdict.reason).toMatch(/^There is no test script/)
@@ -79,14 +79,14 @@ describe.skipIf(isMissing('make'))('make-test on real projects', () => {
     })
   })
 
-  test('that crashes names the signal, and one with an error of a compiler its first one', async () => {
+  test('a crash is reported with its signal, and a failed build with the first error of the compiler', async () => {
     const crashed = await make('test:\n\t@echo begun; kill -SEGV $$$$\n')
     expect(crashed.reason).toMatch(/exit code 2: make: .*Segmentation fault/)
     const broken = await make('test:\n\t@echo "a.c:3:1: error: no"; echo more; echo; exit 1\n')
     expect(broken.reason).toBe('make test ended with exit code 2: a.c:3:1: error: no')
   })
 
-  test('uses the totals of a runner that it calls', async () => {
+  test('uses the totals of the runner that it calls', async () => {
     const verdict = await make(
       "test:\n\t-@echo 'FAILED t.py::test_a'; echo '1 failed, 2 passed in 0.1s'\n",
     )
@@ -97,13 +97,13 @@ describe.skipIf(isMissing('make'))('make-test on real projects', () => {
   test.each([
     ['a file named test', 'test:\n\t@echo never\n', { test: '' }],
     ['a rule without a recipe', 'test: other\nother:\n', {}],
-  ])('%s makes it run nothing, which is no success', async (_what, makefile, files) => {
+  ])('%s makes it run nothing, so the goal is not achieved', async (_what, makefile, files) => {
     const verdict = await make(makefile, files)
     expect(verdict.verdict).toBe('not_achieved')
     expect(verdict.reason).toMatch(/^make test ran nothing/)
   })
 
-  test('no such rule', async () => {
+  test('without a rule for test, the goal cannot be checked', async () => {
     const verdict = await make('build:\n\ttrue\n')
     expect(verdict.verdict).toBe('cannot_check')
     expect(verdict.reason).toContain("No rule to make target 'test'")

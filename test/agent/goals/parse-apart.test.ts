@@ -19,7 +19,7 @@ test('the result of a parser is returned', async () => {
   expect(cargo._unsafeUnwrap().summary).toMatchObject({ passed: 1 })
 })
 
-test('a report that takes too long is given up, and other work continues meanwhile', async () => {
+test('a report that takes too long to read is given up, and other work continues meanwhile', async () => {
   // Attributes without values are slow in the XML library.
   const hostile = `<testsuite a="1" ${'b '.repeat(4 * MIB)}></testsuite>`
   let turns = 0
@@ -30,7 +30,7 @@ test('a report that takes too long is given up, and other work continues meanwhi
   expect(turns).toBeGreaterThan(5)
 })
 
-test('reading ends with the run', async () => {
+test('reading a report ends when the run is aborted', async () => {
   const stop = new AbortController()
   const begun = performance.now()
   const reading = parseApart(

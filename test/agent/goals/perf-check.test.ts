@@ -20,7 +20,7 @@ test('the median is the middle, or the mean of the two in the middle', () => {
   expect(median([4, 1, 9, 2])).toBe(3)
 })
 
-test('a command that is fast enough is achieved, with all measured times', async () => {
+test('a command that is fast enough achieves the goal, and all measured times are reported', async () => {
   const judged = await perfCheck('echo fine', { max_ms: 60_000, runs: 3 })
   expect(judged?.verdict).toBe('achieved')
   expect(judged?.reason).toMatch(
@@ -28,7 +28,7 @@ test('a command that is fast enough is achieved, with all measured times', async
   )
 })
 
-test('a command that is too slow is not', async () => {
+test('a command that is too slow does not achieve it', async () => {
   const judged = await perfCheck('sleep 0.05', { max_ms: 1, runs: 1 })
   expect(judged?.verdict).toBe('not_achieved')
   expect(judged?.reason).toMatch(/more than 1 ms/)

@@ -43,11 +43,11 @@ describe('the totals that test runners print', () => {
     ['node', 'ℹ tests 0\nℹ pass 0\nℹ fail 0\n'],
     ['vitest', ' Test Files  1 passed (1)\n      Tests  no tests\n'],
     ['pytest', '\nno tests ran in 0.01s\n'],
-  ])('of %s without tests are zero, not unknown', (_runner, output) => {
+  ])('of %s are zero without tests, not unknown', (_runner, output) => {
     expect(numbers(output)).toEqual([0, 0, 0, 0])
   })
 
-  test('are read quickly from a lot of strange output', () => {
+  test('are found quickly in a lot of strange output', () => {
     const odd = 'not ok 1 - a\n ---\n  failureType: x\n'.repeat(25_000)
     expect(numbers(`${odd}\n# pass 1\n# fail 2\n`)).toEqual([1, 2, 0, 0])
   }, 5_000)

@@ -4,7 +4,7 @@ import { systemPrompt } from '../../../src/agent/goals/prompt.ts'
 import { configOf } from './support.ts'
 
 describe('the system prompt', () => {
-  test.each(goals)('$name: has the goal, its check, the folder and the limit', (goal) => {
+  test.each(goals)('$name: contains the goal, its check, the folder and the limit', (goal) => {
     const prompt = systemPrompt(configOf(goal.name, '/home/dev/project'))
     for (const part of [goal.name, goal.prompt, '/home/dev/project', 'at most 20 iterations']) {
       expect(prompt).toContain(part)
@@ -18,7 +18,7 @@ describe('the system prompt', () => {
     expect(systemPrompt({ ...config, hitl_enabled: true })).toContain('a person decides')
   })
 
-  test('has the command and the conditions of a shell-goal', () => {
+  test('contains the command and the conditions of a shell-goal', () => {
     const shell_goal = {
       check_command: 'make check',
       success_condition: { exit_code: 0, output_contains: 'OK', max_seconds: 10 },

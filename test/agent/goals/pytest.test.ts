@@ -94,7 +94,7 @@ def test_both(leaks): assert False, "in the body"
     expect(verdict.reason).toContain("No module named 'no_such_module'")
   })
 
-  test('a broken conftest.py leaves no report, which is the verdict', async () => {
+  test('if a broken conftest.py prevents the report, that is the verdict', async () => {
     const verdict = await verdictOf({
       'conftest.py': 'import no_such_module\n',
       'test_b.py': PASSES,
@@ -119,7 +119,7 @@ def test_both(leaks): assert False, "in the body"
     expect(verdict).toMatchObject({ verdict: 'not_achieved', reason: 'No test passed: 1 skipped' })
   })
 
-  test('a test that kills the interpreter is a verdict with the signal', async () => {
+  test('if a test kills the interpreter, the verdict names the signal', async () => {
     const verdict = await verdictOf({
       'test_a.py': 'import os\ndef test_x(): os.kill(os.getpid(), 9)\n',
     })
@@ -127,7 +127,7 @@ def test_both(leaks): assert False, "in the body"
     expect(verdict.reason).toMatch(/was ended by SIGKILL \(exit code 137\) and wrote no report/)
   })
 
-  test('passing tests with a bad exit code are no success', async () => {
+  test('passing tests with a bad exit code are not a success', async () => {
     const verdict = await verdictOf({
       'conftest.py': 'def pytest_sessionfinish(session): session.exitstatus = 7\n',
       'test_a.py': PASSES,
@@ -186,7 +186,7 @@ def test_both(leaks): assert False, "in the body"
   })
 })
 
-describe('the way to pytest', () => {
+describe('finding pytest', () => {
   const LACKS = 'echo "/usr/bin/python3: No module named pytest" >&2; exit 1'
   const reports = (xml: string) => `
 for option in "$@"; do case "$option" in
@@ -195,13 +195,13 @@ esac; done`
   const ONE_PASSED =
     '<testsuites><testsuite><testcase classname="t" name="a"/></testsuite></testsuites>'
 
-  test('without pytest in python3, the program pytest is used', async () => {
+  test('if python3 has no pytest, the program pytest is used', async () => {
     const bin = await programs({ python3: LACKS, pytest: reports(ONE_PASSED) })
     const verdict = await check('pytest', await project({}), { runCommand: withPrograms(bin) })
     expect(verdict).toMatchObject({ verdict: 'achieved', reason: '1 test passed' })
   })
 
-  test('the environment of the project comes first', async () => {
+  test('the environment of the project is tried first', async () => {
     const bin = await programs({ python3: 'exit 9', pytest: 'exit 9' })
     const own = await programs({ python: `${reports(ONE_PASSED)}\necho "$0" "$@"` })
     const python = await readFile(join(own, 'python'), 'utf8')
@@ -216,7 +216,7 @@ esac; done`
     ['torn', ONE_PASSED.slice(0, -20), 'its report cannot be read'],
     ['of another kind', '<html></html>', 'it is not a JUnit report'],
     ['empty', '', 'wrote no report'],
-  ])('a report that is %s is a verdict', async (_what, xml, problem) => {
+  ])('if the report is %s, that is the verdict', async (_what, xml, problem) => {
     const bin = await programs({ python3: `${reports(xml)}\necho some words` })
     const verdict = await check('pytest', await project({}), { runCommand: withPrograms(bin) })
     expect(verdict.verdict).toBe('not_achieved')

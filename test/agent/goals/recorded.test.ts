@@ -28,7 +28,7 @@ esac; done
     expect(verdict.details).toContain('boom & co')
   })
 
-  test('failures with exit code 0 are no success', async () => {
+  test('failures with exit code 0 are not a success', async () => {
     const verdict = await checkWith('bun-test', 'bun', `${reporting}exit 0`)
     expect(verdict.verdict).toBe('not_achieved')
     expect(verdict.reason).toContain('bun test hides this with exit code 0')
@@ -57,13 +57,13 @@ describe('pyright', () => {
     expect(verdict.details).toContain('(reportArgumentType)')
   })
 
-  test('no errors, with the number of warnings', async () => {
+  test('if there are no errors, the number of warnings is reported', async () => {
     const verdict = await checkWith('pyright', 'pyright', clean(3))
     const reason = 'No type errors in 3 files, 2 warnings'
     expect(verdict).toMatchObject({ verdict: 'achieved', reason })
   })
 
-  test('a clean report with a bad exit code is no success', async () => {
+  test('a clean report with a bad exit code is not a success', async () => {
     const script = `${clean(3)}; echo 'Config file could not be parsed' >&2; exit 3`
     const verdict = await checkWith('pyright', 'pyright', script)
     expect(verdict.verdict).toBe('not_achieved')
@@ -77,7 +77,7 @@ describe('pyright', () => {
     expect(verdict.details).toBe(`--outputjson --pythonpath ${cwd}/.venv/bin/python`)
   })
 
-  test('no files are no success', async () => {
+  test('without files, the goal is not achieved', async () => {
     const verdict = await checkWith('pyright', 'pyright', clean(0))
     expect(verdict).toMatchObject({
       verdict: 'not_achieved',
@@ -86,7 +86,7 @@ describe('pyright', () => {
   })
 
   test.each(['{"summary": 1}', '{"generalDiagnostics": [', 'no JSON at all', ''])(
-    'the report %s is a verdict',
+    'if the report is %s, that is the verdict',
     async (text) => {
       const verdict = await checkWith('pyright', 'pyright', `echo '${text}'; exit 2`)
       expect(verdict.verdict).toBe('not_achieved')
@@ -110,7 +110,7 @@ describe('go-test', () => {
     expect(verdict.details).toContain('assignment to entry in nil map')
   })
 
-  test('a test that never ended failed with its package', async () => {
+  test('a test that never ended has failed with its package', async () => {
     const lines = [
       { Action: 'run', Package: 'p', Test: 'TestHangs' },
       { Action: 'output', Package: 'p', Test: 'TestHangs', Output: 'panic: test timed out\n' },
@@ -122,7 +122,7 @@ describe('go-test', () => {
     expect(verdict.details).toContain('test timed out')
   })
 
-  test('packages without tests are no success', async () => {
+  test('packages without tests are not a success', async () => {
     const line = { Action: 'skip', Package: 'p' }
     const verdict = await checkWith('go-test', 'go', `echo '${JSON.stringify(line)}'`)
     expect(verdict.verdict).toBe('not_achieved')
@@ -152,7 +152,7 @@ describe.skipIf(isMissing('go'))('go-test on a real project', () => {
 })
 
 describe('cargo-test', () => {
-  test('adds all binaries and names one that crashed', async () => {
+  test('adds up all binaries, and names one that crashed', async () => {
     const script = `cat "${fixtureAt('cargo-test.stdout.txt')}"; cat "${fixtureAt('cargo-test.stderr.txt')}" >&2; exit 101`
     const verdict = await checkWith('cargo-test', 'cargo', script)
     expect(verdict.verdict).toBe('not_achieved')
@@ -163,14 +163,14 @@ describe('cargo-test', () => {
     expect(verdict.details).toContain('assertion `left == right` failed: sum')
   })
 
-  test('no tests in any binary are no success', async () => {
+  test('without tests in any binary, the goal is not achieved', async () => {
     const none = 'test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out'
     const verdict = await checkWith('cargo-test', 'cargo', `echo '${none}'`)
     expect(verdict.verdict).toBe('not_achieved')
     expect(verdict.reason).toMatch(/^No test was run/)
   })
 
-  test('more output than can be read is a verdict, because it may contain failures', async () => {
+  test('if there is more output than can be read, that is the verdict, because it may contain failures', async () => {
     const script = `head -c 40000000 /dev/zero | tr '\\0' x
 echo 'test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out'`
     const verdict = await checkWith('cargo-test', 'cargo', script)

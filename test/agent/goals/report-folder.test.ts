@@ -7,7 +7,7 @@ import { project } from './support.ts'
 
 const TOKEN = `ghp_${'Ab3dEf6hIj'.repeat(4)}`
 
-test('a report is read with its secrets masked, also across the borders of pieces', async () => {
+test('a report is read with its secrets masked, also if a secret is split between two pieces', async () => {
   const folder = await project({})
   const path = join(folder, 'junit.xml')
   await writeFile(path, `${'é'.repeat(131_060)}${TOKEN} the end`)
@@ -15,14 +15,14 @@ test('a report is read with its secrets masked, also across the borders of piece
   expect(text).toBe(`${'é'.repeat(131_060)}[masked:github-token] the end`)
 })
 
-test('a missing or empty file is no report', async () => {
+test('a missing or empty file is not a report', async () => {
   const folder = await project({ 'empty.xml': '' })
   for (const name of ['empty.xml', 'none.xml']) {
     expect((await readReport(join(folder, name)))._unsafeUnwrap()).toBeNull()
   }
 })
 
-test('a report that is no file, leads elsewhere or is too large is not read', async () => {
+test('a report that is not a file, is a link to elsewhere, or is too large is not read', async () => {
   const folder = await project({ 'large.xml': '' })
   const elsewhere = await project({ 'secret.xml': 'a secret' })
   await symlink(join(elsewhere, 'secret.xml'), join(folder, 'link.xml'))
@@ -34,7 +34,7 @@ test('a report that is no file, leads elsewhere or is too large is not read', as
   expect(await problem('large.xml')).toContain('more than 16777216 bytes')
 })
 
-test('the folder of a check is for this user alone, and removed after the check', async () => {
+test('only this user can read the folder of a check, and it is removed after the check', async () => {
   const reportsDir = join(await project({}), 'checks')
   let folder = ''
   const verdict = { verdict: 'achieved' as const, reason: '', details: '' }

@@ -25,7 +25,7 @@ success_condition:
 
 const read = async (text: string) => readProjectSettings(await project({ '.retrai.yml': text }))
 
-test('has the command and all conditions; keys that it does not know have no effect', async () => {
+test('gives the command and all conditions; unknown keys have no effect', async () => {
   expect((await read(FULL))._unsafeUnwrap()).toEqual({
     goal: 'shell-goal',
     check_command: 'make check',
@@ -33,7 +33,7 @@ test('has the command and all conditions; keys that it does not know have no eff
   })
 })
 
-test('a text that was parsed recently starts no process', async () => {
+test('a text that was parsed recently is not parsed again', async () => {
   const text = 'check_command: make just-this-once'
   const parsed = (await read(text))._unsafeUnwrap()
   const { execPath } = process
@@ -46,7 +46,7 @@ test('a text that was parsed recently starts no process', async () => {
   }
 })
 
-test('readings of one text at the same time start two processes at most', async () => {
+test('if one text is read many times at once, at most two processes parse it', async () => {
   const text = 'check_command: make many-at-once'
   const starts = await startsOfNode(async () => {
     const readings = await Promise.all(Array.from({ length: 6 }, () => read(text)))
@@ -57,7 +57,7 @@ test('readings of one text at the same time start two processes at most', async 
   expect([1, 2]).toContain(starts)
 })
 
-test('a process that could not parse is not taken for a text that is too large', async () => {
+test('only a text that is too large is reported as one, not a parser that failed', async () => {
   const failed = (file: string, args: readonly string[]) =>
     promisify(execFile)(file, args).then(
       () => expect.unreachable(),
@@ -74,7 +74,7 @@ test('a process that could not parse is not taken for a text that is too large',
   expect(await node('process.stdout.write("x".repeat(2 ** 21))')).toMatch(/^it is too deep/)
 })
 
-test('keys without effect are named, with the goal that the file names', async () => {
+test('keys without effect are named where the goal of the file is offered', async () => {
   expect(keysWithoutEffect(FULL)).toEqual(['model'])
   const text = `${FULL}"limits": {max_seconds: 3}\nnetwork:\n  deep: 1\nmodel : x\n# comment: y\n`
   expect(keysWithoutEffect(text)).toEqual(['model', 'limits', 'network'])
@@ -92,7 +92,7 @@ test('a key of another tool is not taken for a misspelled one', () => {
   expect(['goals', 'All-Of', 'aprovals'].map(meantKey)).toEqual(['goal', 'all_of', 'approvals'])
 })
 
-test('without a condition requires exit code 0; with one requires only that', async () => {
+test('requires exit code 0 if it has no condition, and otherwise only its conditions', async () => {
   const conditions = async (text: string) => (await read(text))._unsafeUnwrap()?.success_condition
   expect(await conditions('check_command: make check\n')).toEqual({ exit_code: 0 })
   const one = 'check_command: x\nsuccess_condition:\n  output_contains: fine\n'
@@ -175,7 +175,7 @@ const ofCommand = (check_command: string) => ({
 })
 
 describe('a run in a project with the file', () => {
-  test('that names no goal has that of the file', async () => {
+  test('gets the goal of the file if it names none', async () => {
     expect((await planned('check_command: make check\n', {}))._unsafeUnwrap()).toEqual({
       goal: 'shell-goal',
       shell_goal: ofCommand('make check'),
@@ -189,7 +189,7 @@ describe('a run in a project with the file', () => {
     expect((await planned(COVERAGE, { goal: 'coverage' }))._unsafeUnwrap()).toEqual(coverage)
   })
 
-  test('that names no goal has all goals of the file', async () => {
+  test('gets all goals of the file if it names none', async () => {
     const all_of = [
       { goal: 'pytest', shell_goal: null },
       {
@@ -205,7 +205,7 @@ describe('a run in a project with the file', () => {
     expect(one).toEqual(all_of[1])
   })
 
-  test('what the request names replaces what the file has', async () => {
+  test('gets what the request names in place of what the file names', async () => {
     const check = { command: 'true', conditions: { exit_code: 0 } }
     const own = await planned(COVERAGE, { goal: 'coverage', goal_options: { min_percent: 95 } })
     expect(own._unsafeUnwrap()).toEqual({
@@ -229,14 +229,14 @@ describe('a run in a project with the file', () => {
     ])
   })
 
-  test('an unknown goal of the file is refused like that of a request', async () => {
+  test('is refused if the file names an unknown goal, as if the request named it', async () => {
     const [problem] = (await planned('goal: dance\n', {}))._unsafeUnwrapErr()
     expect(problem).toEqual({ field: 'goal', message: expect.stringContaining('no goal "dance"') })
     const [none] = (await planned(null, {}))._unsafeUnwrapErr()
     expect(none?.message).toContain('here or in .retrai.yml of the project')
   })
 
-  test('is not read for a goal that it says nothing of, unless it has rules', async () => {
+  test('reads only rules from the file if its goal has no settings there', async () => {
     const isRead = async (text: string, request: GoalRequest) =>
       (await settingsFor(await project({ '.retrai.yml': text }), request)).isErr()
     const broken = 'check_command: "make\n'
@@ -267,7 +267,7 @@ describe('rules of the file', () => {
   const action = (run: ApprovalRules | undefined) =>
     judge(push, { run: run ?? [], server: [], lifted: [] }).action
 
-  test('make a run stricter, and never laxer', async () => {
+  test('can only make a run stricter', async () => {
     const denies = await settingsWith('[{command: "git *", action: deny}]')
     const allows = await settingsWith('[{command: "**", action: allow}]')
     const asks: ApprovalRules = [{ command: 'git push *', action: 'ask' }]
@@ -281,7 +281,7 @@ describe('rules of the file', () => {
     expect(join(denies?.approvals, denies)).toEqual(denies?.approvals)
   })
 
-  test('that are too many with those of the request are refused', async () => {
+  test('are refused if they are too many together with those of the request', async () => {
     const many: ApprovalRules = Array.from({ length: 64 }, (_, index) => {
       return { tool: `tool-${index}`, action: 'deny' }
     })

@@ -76,7 +76,7 @@ describe('shell-goal', () => {
     expect(verdict.verdict).toBe('not_achieved')
   })
 
-  test('without a command in the run gives a verdict', async () => {
+  test('gives a verdict if the run has no command', async () => {
     const verdict = await check('shell-goal', await project({}))
     expect(verdict.reason).toMatch(/has no check_command/)
   })

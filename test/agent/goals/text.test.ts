@@ -54,14 +54,14 @@ test('the last line with a word', () => {
   expect(lastLine('')).toBe('')
 })
 
-test('a list of names has the number of omitted names', () => {
+test('a list of names ends with the number of omitted names', () => {
   expect(nameList(['a', 'b'])).toBe('a, b')
   expect(nameList(['a', 'b', 'c', 'd', 'e', 'f', 'g'])).toBe('a, b, c, d, e and 2 more')
   expect(nameList(['a'], 3)).toBe('a and 2 more')
   expect(nameList([], 3)).toBe('')
 })
 
-test('the line of an error is found before its trace; without one it is the last line', () => {
+test('the line of an error is the line before its trace, or else the last line', () => {
   const node =
     '\n  throw err\n  ^\n\nError: Cannot find module x\n    at load (node:a:1:2) {\n}\n\nNode.js v24.21.0\n'
   expect(errorLine(node)).toBe('Error: Cannot find module x')

@@ -185,7 +185,7 @@ describe('the first error with its place, and the names of failed tests, are fou
     expect(knownFailures(output)).toBe(known)
   })
 
-  test('nothing that succeeds or only warns', async () => {
+  test('nothing is found in output of what succeeded or only warned', async () => {
     const outputs = [
       '12:30:05: error 7\n',
       'a.c:1:2: warning: unused\n',
@@ -195,13 +195,13 @@ describe('the first error with its place, and the names of failed tests, are fou
     expect(whatFailed('sums are off\nmake: *** Error 1\n', /^make/)).toBe('sums are off')
   })
 
-  test('a lot of strange output, quickly', () => {
+  test('a lot of strange output is read quickly', () => {
     const odd = ['a'.repeat(5_000), 'a:1'.repeat(2_000), '  1:1  error  x', ' '.repeat(5_000)]
     expect(knownFailures(`${odd.join('\n')}\n`.repeat(500))).not.toBe('')
   }, 5_000)
 })
 
-test('the details have the first error, if it comes long before the end', async () => {
+test('the details contain the first error, even if it was printed long before the end', async () => {
   const details = failureDetails(
     `${GCC}${'make[1]: nothing of interest\n'.repeat(1_000)}last words\n`,
   )
@@ -213,7 +213,7 @@ test('the details have the first error, if it comes long before the end', async 
   expect(failureDetails(whole).length).toBeLessThan(4_200)
 })
 
-test('an error that a program caught and printed is not what ended it', () => {
+test('an error that a program caught and printed is not taken for the one that ended it', () => {
   expect(knownFailures('TypeError: x is not a function\n    at f (/home/sam/a.js:1:2)\nok\n')).toBe(
     '',
   )

@@ -21,14 +21,14 @@ async function programIn(level: IsolationPolicy['level'], visible = (_: string):
   return { folder, file, why }
 }
 
-test('a program that is there, and that the isolation hides, is named with the setting that shows it', async () => {
+test('a program that exists but is hidden by the isolation is named, with the setting that shows it', async () => {
   const { folder, file, why } = await programIn('namespaces')
   expect(why('It ended with exit code 1.')).toContain(`${file} is there, but the isolation`)
   expect(why('It ended with exit code 1.')).toContain(`Add ${folder} to RETRAI_TOOL_PATHS`)
   expect(why(`Error: Cannot find module '${file}'`, ['start.js'])).toContain('RETRAI_TOOL_PATHS')
 })
 
-test('nothing is added if the program is visible, is not there, or nothing is hidden', async () => {
+test('nothing is added if the program is visible or does not exist, or if nothing is hidden', async () => {
   const shown = await programIn('landlock', (folder) => [`tools:${folder}`])
   expect(shown.why('It ended.')).toBe('')
   const open = await programIn('none')

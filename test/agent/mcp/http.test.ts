@@ -69,7 +69,7 @@ const search: Script = [
   { calls: [reachGoal] },
 ]
 
-test('a server of the official SDK lists its tools and answers calls; secrets of the file are sent and never recorded', async () => {
+test('a server built with the official SDK lists its tools and answers calls; secrets of the file are sent and never recorded', async () => {
   const { url, headers } = await sdkServer()
   await using shop = await Workshop.open(search)
   const definition = {
@@ -122,13 +122,13 @@ describe('a server that', () => {
     expect(end.reason).toMatch(/answered 401: it needs a token/)
   })
 
-  test('answers something else fails with the reason', async () => {
+  test('answers with something else is refused with the reason', async () => {
     const { shop, end } = await played(docs(await answering(200, 'text/html', '<p>hi')), [])
     await using _ = shop
     expect(end).toMatchObject({ status: 'failed', total_tokens: 0 })
   })
 
-  test('never answers is given up after its time', async () => {
+  test('never answers is given up after the time limit', async () => {
     const url = await listen(() => {})
     const { shop, end } = await played(docs(url, { start_timeout_s: 0.5 }), [])
     await using _ = shop

@@ -10,7 +10,7 @@ import { reachGoal, Workshop } from '../support.ts'
 import { FIXTURE, withServers } from './support.ts'
 
 test.skipIf(isMissing('bwrap'))(
-  'a program is isolated like a command: it has its own variables and the project, and nothing of the server',
+  'a program is isolated like a command: it sees its own variables and the project, and nothing of the server',
   async () => {
     const base = await mkdtemp(join(tmpdir(), 'retrai-mcp-'))
     onTestFinished(() => rm(base, { recursive: true }))

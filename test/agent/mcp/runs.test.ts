@@ -45,7 +45,7 @@ test('the tools of a server are listed before the first request, which holds the
   )
 })
 
-test('a project that is green already starts no server', async () => {
+test('if the project is green already, no server is started', async () => {
   await using shop = await Workshop.open([])
   await shop.file('done', '')
   shop.startAgent([], withServers(shop))
@@ -54,7 +54,7 @@ test('a project that is green already starts no server', async () => {
   await expect(seenBy(shop)).rejects.toThrow('ENOENT')
 })
 
-test('two runs have two servers', async () => {
+test('each run has a server of its own', async () => {
   await using shop = await Workshop.open([call('look'), { calls: [reachGoal] }])
   shop.startAgent([], withServers(shop))
   const create = () => shop.create({ ...turns, mcp_servers: [fixture('good')] })
@@ -64,7 +64,7 @@ test('two runs have two servers', async () => {
 })
 
 describe('results', () => {
-  test('keep failures, refusals and everything that is no text', async () => {
+  test('keep failures, refusals and everything that is not text', async () => {
     const { shop, results } = await played(
       [call('fail'), call('all'), call('nothing'), call('big'), { calls: [reachGoal] }],
       [fixture('good')],
@@ -86,7 +86,7 @@ describe('results', () => {
     expect(results[3]?.sha256).toMatch(/^[0-9a-f]{64}$/)
   })
 
-  test('say after the time limit of a call that it was cancelled, as the server reads', async () => {
+  test('report that a call was cancelled at its time limit, and the server learns it', async () => {
     const { shop, results } = await played(
       [call('slow'), { calls: [reachGoal] }],
       [fixture('good', { call_timeout_s: 0.2 })],
@@ -112,7 +112,7 @@ test('an abort cancels the call, and the server ends', async () => {
 })
 
 describe('a server that dies', () => {
-  test('is started again once; the call under way is unknown', async () => {
+  test('is started again once, and the result of the call under way is unknown', async () => {
     const { shop, results, end } = await played(
       [call('die'), call('look', { word: 'it' }), { calls: [reachGoal] }],
       [fixture('good')],
@@ -124,14 +124,14 @@ describe('a server that dies', () => {
     expect(end.achieved).toBe(true)
   })
 
-  test('ends the run if it dies again, and the run needs it', async () => {
+  test('ends the run if it dies again and the run needs it', async () => {
     const { shop, end, listed } = await played([call('die'), call('die')], [fixture('good')])
     await using _ = shop
     expect(end.reason).toMatch(/needs the MCP server fix, .*lost again/)
     expect(listed.at(-1)?.stops).toBe(end.reason)
   })
 
-  test('is missing from then on if the run does not need it, and the model reads that', async () => {
+  test('is missing from then on if the run does not need it, which the model reads', async () => {
     const { shop, end, records } = await played(
       [call('die'), call('die'), call('look'), { calls: [reachGoal] }],
       [fixture('good', { required: false })],

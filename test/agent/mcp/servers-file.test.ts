@@ -19,7 +19,7 @@ async function read(content: unknown, env: Record<string, string> = {}) {
   return readServersFile(file, env)
 }
 
-test('servers are read with their defaults; values of variables stay outside of what is recorded', async () => {
+test('servers are read with their defaults; values of variables are not recorded', async () => {
   const env = { GITHUB_TOKEN: 'ghp_something' }
   const configuration = (
     await read(
@@ -58,7 +58,7 @@ test('every problem of the file is named with its place', async () => {
   }
 })
 
-test('a file that is missing or is no JSON is refused with its name', async () => {
+test('a file that is missing or is not JSON is refused with its name', async () => {
   expect((await read('{'))._unsafeUnwrapErr()).toMatch(
     /mcp.json of RETRAI_MCP_SERVERS cannot be read/,
   )
@@ -106,7 +106,7 @@ test.each<[string, McpRequest, Awaited<ReturnType<typeof rules>>['own'], RegExp]
   ).toMatch(why)
 })
 
-test('a run may not reach a URL if runs reach nothing', async () => {
+test('a run may not use a server at a URL if runs have no network', async () => {
   const planned = planServers(
     [{ name: 'own', url: 'https://a.example' }],
     await rules('all', 'none'),
@@ -123,7 +123,7 @@ test('a problem names the server by its place, and its field', async () => {
   expect(twice._unsafeUnwrapErr()).toMatchObject([{ field: 'mcp_servers.1' }])
 })
 
-test('a run may be stricter than the configuration, and bring a command', async () => {
+test('a run may be stricter than the configuration, and may bring a command', async () => {
   const own = { name: 'own', command: 'b' }
   const planned = planServers([{ name: 'docs', tools: ['read'] }, own], await rules())
   expect(planned._unsafeUnwrap()).toMatchObject([

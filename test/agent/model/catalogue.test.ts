@@ -53,14 +53,14 @@ describe('the list of models', () => {
     expect(claude?.problem).toContain('The model "anthropic/claude-opus-5-5" needs ANTHROPIC')
   })
 
-  test('names each model once, however the default is written', async () => {
+  test('lists each model once, whichever name the default has', async () => {
     const models = await listed({ model: 'claude-opus-5', anthropicApiKey: 'a' })
     expect(models.has('claude-opus-5')).toBe(false)
     expect([...models.values()].filter(({ isDefault }) => isDefault)).toHaveLength(1)
     expect(models.get('anthropic/claude-opus-5')?.isDefault).toBe(true)
   })
 
-  test('has the models of the file with prices', async () => {
+  test('has the models of the price file', async () => {
     const prices = {
       input_usd_per_mtok: 1,
       output_usd_per_mtok: 2,
@@ -72,7 +72,7 @@ describe('the list of models', () => {
     expect(models.get('xai/grok-9')).toMatchObject({ prices, contextWindow: 9_000 })
   })
 
-  test('is that of the own endpoint, if it takes every model', async () => {
+  test('is that of OPENAI_BASE_URL if that endpoint takes every model', async () => {
     const { url, requests } = await endpoint(['qwen3', 'org/llama'])
     const catalogue = createCatalogue({ llmBaseUrl: url, llmApiKey: 'k', model: 'qwen3' })
     const models = await catalogue.list()
@@ -124,7 +124,7 @@ describe('Ollama is asked what it knows of a model', () => {
   }
   const deaf = { capabilities: ['completion'], model_info: {} }
 
-  test('its window, which is asked for up to 65,536 tokens, and whether it can think', async () => {
+  test('its window, of which at most 65,536 tokens are asked for, and whether it can think', async () => {
     const { url, shown } = await ollama({ small, large, old: {} })
     const models = await listed({ ollamaUrl: url })
     expect(models.get('ollama/small')).toMatchObject({ contextWindow: 8_192, efforts: [] })
@@ -144,7 +144,7 @@ describe('Ollama is asked what it knows of a model', () => {
     expect(await createCatalogue({ ollamaUrl: NOWHERE }).problem('ollama/qwen3')).toBeNull()
   })
 
-  test('the request asks for that window', async () => {
+  test('a request asks for that window', async () => {
     const { url } = await ollama({ small })
     const budget = await createModels({ ollamaUrl: url }).contextBudget('ollama/small')
     expect(budget).toBe(Math.floor(8_192 * 0.85))

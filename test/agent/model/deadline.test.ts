@@ -19,7 +19,7 @@ describe('work with a deadline', () => {
     expect(threw._unsafeUnwrapErr()).toEqual({ type: 'threw', cause })
   })
 
-  test('ends at its deadline or abort, even if the work does not notice', async () => {
+  test('ends at its deadline or abort, even if the work ignores it', async () => {
     const run = new AbortController()
     const late = await withDeadlines(run.signal, within(1), never)
     expect(late._unsafeUnwrapErr()).toEqual({ type: 'timed_out', ms: 1 })
@@ -39,7 +39,7 @@ describe('work with a deadline', () => {
     expect(stuck._unsafeUnwrapErr()).toEqual({ type: 'silent', ms: 2 })
   })
 
-  test('may take long if it is heard again and again', async () => {
+  test('may take long if it gives signs of life', async () => {
     vi.useFakeTimers()
     onTestFinished(() => void vi.useRealTimers())
     const { signal } = new AbortController()

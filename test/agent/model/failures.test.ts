@@ -69,7 +69,7 @@ describe('a failure that may be retried', () => {
     expect(error).toMatchObject({ type: 'transient', message: sentence, retryAfterMs: null })
   })
 
-  test('is over after the faults in the script', async () => {
+  test('is followed by the reply of the script', async () => {
     const { models } = await scripted([
       { text: 'Done.', first: [{ status: 503 }, { fault: 'drop' }] },
     ])
@@ -91,7 +91,7 @@ describe('a refusal', () => {
     expect(error).toEqual({ type: 'refused', message: sentence })
   })
 
-  test('is an exhausted quota, although its status is 429', async () => {
+  test('is an exhausted quota, although it has status 429', async () => {
     const code = 'insufficient_quota'
     const byCode = await failure({ status: 429, body: { error: { message: 'Pay.', code } } })
     const byType = await failure({ status: 429, body: { error: { message: 'Pay.', type: code } } })
@@ -113,13 +113,13 @@ describe('a refusal', () => {
     ['a proxy', 'Bad\n  thing.', 'Bad thing.'],
     ['nobody', '', 'no reason given'],
     ['nobody', {}, 'no reason given'],
-  ])('has the words of %s', async (_, body, words) => {
+  ])('quotes %s', async (_, body, words) => {
     const { error, host } = await failure({ status: 400, body })
     const sentence = `${host} refused the request for scripted-model (400): ${words}`
     expect(error).toEqual({ type: 'refused', message: sentence })
   })
 
-  test('never shows the key, even if the endpoint does', async () => {
+  test('never shows the key, even if the answer of the endpoint does', async () => {
     const script = ({ headers }: { headers: { authorization?: string | undefined } }) => {
       const body = message(`Incorrect API key: ${headers.authorization} ${'x'.repeat(1000)}`)
       return { status: 401, body }

@@ -48,7 +48,7 @@ models:
     expect(usdOf(route('my-model', { ...at, ownModels }), usage)).toBe(2)
   })
 
-  test('corrects what is known, under either name of a model', async () => {
+  test('corrects a known model, under either of its names', async () => {
     const prices = '{ input_usd_per_mtok: 1, output_usd_per_mtok: 1 }'
     for (const name of ['claude-opus-5', 'anthropic/claude-opus-5']) {
       const ownModels = (await read(`models: { ${name}: ${prices} }`))._unsafeUnwrap()
@@ -103,7 +103,7 @@ models:
     expect(error).toContain(`  ${message}`)
   })
 
-  test('a file that is missing or no YAML is named', async () => {
+  test('a file that is missing or is not YAML is named', async () => {
     const missing = join(folder, 'none.yml')
     expect((await readPriceFile(missing))._unsafeUnwrapErr()).toMatch(
       /^RETRAI_PRICES: the file .*none\.yml cannot be read: ENOENT/,

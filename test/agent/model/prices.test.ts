@@ -51,7 +51,7 @@ describe.each(KNOWN)('the price of %s', (model) => {
   })
 })
 
-test('tokens that are written to the cache have their own price, and long ones another', () => {
+test('tokens written to the cache have a price of their own, and long-lived ones another', () => {
   const claude = route('claude-opus-5', own)
   const cost = (more: Partial<PricedTokens>) =>
     usdOf(claude, { inputTokens: 1_000_000, cachedInputTokens: 0, outputTokens: 0, ...more })
@@ -63,7 +63,7 @@ test('tokens that are written to the cache have their own price, and long ones a
   expect(cost({ cachedInputTokens: 900_000, cacheWriteTokens: 900_000 })).toBeCloseTo(1.075, 9)
 })
 
-describe('a price of another model is not taken', () => {
+describe('a model does not get the price of another one', () => {
   test.each([
     ['a version that the list knows only by its beginning', 'claude-sonnet-5-7'],
     ['a model that only another provider has', 'groq/claude-sonnet-5'],
@@ -79,7 +79,7 @@ describe('a price of another model is not taken', () => {
   })
 })
 
-test('our own table has what the list does not have', () => {
+test('a model that the list lacks has a price from our own table', () => {
   const fable = route('claude-fable-5-2', own)
   expect(tokenPrices(fable)).toEqual({
     input_usd_per_mtok: 8,

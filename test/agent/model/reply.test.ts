@@ -91,12 +91,12 @@ describe('tool calls', () => {
     [undefined, {}],
     [null, {}],
     [{ path: 'a.py' }, { path: 'a.py' }],
-  ])('takes the arguments %j', async (written, args) => {
+  ])('parses the arguments %j', async (written, args) => {
     expect(await argumentsOf(written)).toEqual({ args, raw_args: undefined })
   })
 
   test.each(['{"path": "a.py"', '"a.py"', '["a.py"]', 'null', '42', 'path=a.py'])(
-    'keeps the arguments %j as they are, for they are no JSON object',
+    'keeps the arguments %j as they are, because they are not a JSON object',
     async (written) => {
       expect(await argumentsOf(written)).toEqual({ args: {}, raw_args: written })
     },
@@ -139,7 +139,7 @@ describe('usage', () => {
     },
   )
 
-  test('determines the price, with a lower price for cached tokens', async () => {
+  test('determines the cost, with a lower price for cached tokens', async () => {
     const usage = { input: 10_000, output: 100 }
     const cost = async (cached: number) => {
       const { models } = await scripted([{ text: 'Done.', usage: { ...usage, cached } }])

@@ -25,7 +25,7 @@ describe('a request', () => {
     expect(request?.stream).toBe(true)
   })
 
-  test('sends a foreign endpoint nothing from the environment', async () => {
+  test('sends nothing from the environment to an endpoint of the user', async () => {
     vi.stubEnv('OPENAI_ORG_ID', 'org-of-mine')
     vi.stubEnv('OPENAI_PROJECT_ID', 'project-of-mine')
     vi.stubEnv('OPENAI_API_KEY', 'key-of-mine')
@@ -89,7 +89,7 @@ describe('a request', () => {
     expect(bodyOf(empty).messages.map(({ content }) => content)).toEqual(['(nothing)', '(nothing)'])
   })
 
-  test('has a signature for the first call of a turn only for Gemini 3', () => {
+  test('has a signature at the first call of a turn only for Gemini 3', () => {
     const turn = [calling('a', 'b'), result('a'), result('b')]
     const signed = (model: string) =>
       JSON.stringify(bodyOf(turn, model)).match(/thought_signature":/g)?.length ?? 0

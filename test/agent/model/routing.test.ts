@@ -31,7 +31,7 @@ describe('routing by model name', () => {
     ['gemini-2.5-pro', 'GEMINI_API_KEY'],
     ['gpt-5', 'OPENAI_API_KEY'],
     ['ollama/qwen3:8b', null],
-  ])('says which key %s lacks', (name, variable) => {
+  ])('names the key that %s lacks', (name, variable) => {
     const { problem } = route(name, {})
     if (variable === null) expect(problem).toBeNull()
     else expect(problem).toContain(`needs ${variable}, which is not set. Set it in`)
@@ -108,7 +108,7 @@ describe('names of the form provider/model', () => {
     expect(route('openai/', keys).problem).toMatch(/^names no model/)
   })
 
-  test('an own OPENAI_BASE_URL takes the names that it took before, with their slashes', () => {
+  test('an OPENAI_BASE_URL of the user takes names with slashes, as before', () => {
     const own = { openaiBaseUrl: 'http://127.0.0.1:9/v1', openaiApiKey: 'o', groqApiKey: 'q' }
     for (const model of ['meta-llama/llama-4', 'openai/gpt-oss-120b', 'anthropic/claude-opus-5']) {
       const target = route(model, own)
@@ -142,7 +142,7 @@ describe('the model of a run that names none', () => {
     [{ anthropicApiKey: 'a' }, 'claude-sonnet-4-6'],
     [{ geminiApiKey: 'g' }, 'gemini/gemini-2.5-pro'],
     [{ deepseekApiKey: 'd' }, 'deepseek/deepseek-v4-pro'],
-  ])('is one of the only provider whose key is set: %j', (settings, name) => {
+  ])('belongs to the only provider whose key is set: %j', (settings, name) => {
     const chosen = defaultModel(settings)
     expect(chosen).toMatchObject({ name, problem: null })
     expect(chosen.reason).toMatch(/_API_KEY is the only key that is set$/)
@@ -154,7 +154,7 @@ describe('the model of a run that names none', () => {
     [{ anthropicApiKey: 'a', openaiApiKey: 'o' }, false],
     [{ openaiApiKey: 'o', openaiBaseUrl: 'http://127.0.0.1:9/v1' }, true],
     [{ llmBaseUrl: 'http://127.0.0.1:9/v1' }, false],
-  ])('is the one of earlier versions otherwise: %j', (settings, isRefused) => {
+  ])('is otherwise the default of earlier versions: %j', (settings, isRefused) => {
     const chosen = defaultModel(settings)
     expect(chosen.name).toBe('claude-sonnet-4-6')
     expect(chosen.problem !== null).toBe(isRefused)

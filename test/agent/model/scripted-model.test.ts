@@ -43,7 +43,7 @@ describe('the scripted model', () => {
     expect(outcome._unsafeUnwrap().text).toBe('1 scripted-model file_read')
   })
 
-  test('lists itself', async () => {
+  test('lists itself as a model', async () => {
     const { server } = await scripted([])
     const models = await (await fetch(`${server.url}/models`)).json()
     expect(models).toMatchObject({ object: 'list', data: [{ id: 'scripted-model' }] })

@@ -22,7 +22,7 @@ async function allOf(folder: string): Promise<Readonly<Record<string, string>>> 
 }
 
 describe('apply_patch', () => {
-  test('updates, adds, deletes and moves files by one patch', async () => {
+  test('updates, adds, deletes and moves files with one patch', async () => {
     const { cwd, run } = await projectWith({
       'a.py':
         'class A:\n    def f(self):\n        return 1\n\nclass B:\n    def f(self):\n        return 1\n',
@@ -48,7 +48,7 @@ describe('apply_patch', () => {
     expect((await stat(join(cwd, 'bin/run.sh'))).mode & 0o777).toBe(0o755)
   })
 
-  test('takes context that differs in spaces, and reports that', async () => {
+  test('accepts context that differs in spaces, and reports that', async () => {
     const { cwd, run } = await projectWith({ 'a.py': '\ufeffif x:\n\ta()\n' })
     const patch = patchOf('*** Update File: a.py', ' if x:', '-    a()', '+    b()', '+    c()')
     const { output } = await run('apply_patch', patch)
@@ -90,7 +90,7 @@ describe('apply_patch', () => {
     expect(cut.output).toContain('it may be cut off')
   })
 
-  test('may change a file twice, and write one that it has deleted', async () => {
+  test('may change a file twice, and may write one that it has deleted', async () => {
     const { cwd, run } = await projectWith({ a: 'one\ntwo\n', b: 'b\n' })
     const lines = ['*** Update File: a', '-one', '+1', '*** Update File: a', ' 1', '-two', '+2']
     const result = await run(

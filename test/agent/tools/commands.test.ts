@@ -33,7 +33,7 @@ describe('bash_exec', () => {
     expect(bad).toMatchObject({ outcome: 'error', exit_code: 7, output: 'no\n' })
   })
 
-  test('takes exit code 1 of a search or a comparison for an answer, and of nothing else', async () => {
+  test('treats exit code 1 as an answer for a search or a comparison, and for no other command', async () => {
     const { run } = await projectWith({ a: 'a\n', b: 'b\n' })
     for (const command of ['grep x a', 'cd . && diff a b', 'cat a | grep -c x', 'test -f x']) {
       expect(await run('bash_exec', { command }), command).toMatchObject({
@@ -48,7 +48,7 @@ describe('bash_exec', () => {
     expect(await run('bash_exec', { command: 'grep x none' })).toMatchObject({ outcome: 'error' })
   })
 
-  test('keeps less of the output of a command that failed, from its beginning and its end', async () => {
+  test('keeps less of the output if the command failed, from its beginning and its end', async () => {
     const { run } = await projectWith()
     const failed = await run('bash_exec', { command: 'seq 1 4000; exit 3' })
     expect(failed).toMatchObject({ outcome: 'error', truncated: true })
@@ -163,7 +163,7 @@ describe.skipIf(isMissing('git'))('git_diff', () => {
     expect(result.output).toContain('+first\n')
   })
 
-  test('shows only the project if that is a part of a repository', async () => {
+  test('shows only the project if it is a part of a repository', async () => {
     const { cwd, toolbox } = await committedWith({ 'a.txt': 'a\n', 'part/b.txt': 'b\n' })
     await writeFile(join(cwd, 'a.txt'), 'elsewhere\n')
     await writeFile(join(cwd, 'part/b.txt'), 'here\n')

@@ -241,7 +241,7 @@ describe('the data folder of the server', () => {
   }
 
   test.each(['.retrai/keys/keyring.json', 'link/keys/keyring.json', '.retrai/new', '.retrai'])(
-    'is not reached by %s',
+    'cannot be reached by %s',
     async (path) => {
       const { dataDir, run } = await projectWithData()
       for (const [tool, argsFor] of Object.entries(CALLS)) {
@@ -254,7 +254,7 @@ describe('the data folder of the server', () => {
     },
   )
 
-  test('is not reachable by a path, even for a call that was allowed', async () => {
+  test('cannot be reached by a path, even if a person allowed the call', async () => {
     const { dataDir } = await projectWithData()
     const project = { cwd: dirname(dataDir), dataDir }
     for (const path of ['.retrai', '.retrai/keys/new', 'link/keys/keyring.json']) {
@@ -264,7 +264,7 @@ describe('the data folder of the server', () => {
     expect((await openTree(root, project))._unsafeUnwrapErr()).toEqual({ type: 'data_folder' })
   })
 
-  test('blocks every tool in a project that contains it', async () => {
+  test('blocks every tool if the project contains it', async () => {
     const { run } = await projectWithData()
     for (const [tool, args] of [
       ['bash_exec', { command: 'cat .retrai/keys/keyring.json' }],

@@ -7,7 +7,7 @@ const allOf = async (folder: string): Promise<string[]> =>
   (await readdir(folder, { recursive: true })).sort()
 
 describe('file_delete', () => {
-  test('deletes a file, an empty folder, and a link but not what it leads to', async () => {
+  test('deletes a file, an empty folder, and a link without its target', async () => {
     const { cwd, outside, run } = await projectWith({ 'a.txt': 'a', 'b.txt': 'b' })
     await writeFile(join(outside, 'kept'), 'kept')
     await mkdir(join(cwd, 'empty'))
@@ -36,7 +36,7 @@ describe('file_delete', () => {
 })
 
 describe('file_rename', () => {
-  test('moves a file with its mode, and makes the folders on the way', async () => {
+  test('moves a file with its mode, and makes the missing folders', async () => {
     const { cwd, run } = await projectWith({ 'run.sh': 'x' })
     await chmod(join(cwd, 'run.sh'), 0o751)
     const result = await run('file_rename', { path: 'run.sh', to: 'bin/deep/go.sh' })
@@ -79,7 +79,7 @@ describe('file_rename', () => {
   })
 })
 
-describe('what git or the server obeys', () => {
+describe('a file that git or the server obeys', () => {
   test.each([
     '.git/hooks/pre-commit',
     '.git/config',
@@ -87,7 +87,7 @@ describe('what git or the server obeys', () => {
     '.GIT/hooks/x',
     'sub/.git/config',
     '.retrai.yml',
-  ])('is neither written, deleted nor moved: %s', async (path) => {
+  ])('is not written, deleted or moved: %s', async (path) => {
     const { cwd, run } = await projectWith({ '.git/config': 'c', 'sub/.git/config': 'c', a: 'a' })
     const before = await allOf(cwd)
     for (const [tool, args] of [

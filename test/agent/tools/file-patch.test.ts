@@ -17,7 +17,7 @@ describe('file_patch', () => {
     expect(patched).toBe("\ufeffone\r\n$& $1 $' \\n\r\nthree\r\n")
   })
 
-  test('makes several edits, each in the text that the one before has left', async () => {
+  test('makes several edits, each in the text that the previous edit left', async () => {
     const { cwd, run } = await projectWith({ a: 'one two one' })
     const edits = [
       { old: 'one', new: '1', replace_all: true },
@@ -49,7 +49,7 @@ describe('file_patch', () => {
     )
   })
 
-  test('takes lines that differ in spaces, and reports that', async () => {
+  test('accepts lines that differ in spaces, and reports that', async () => {
     const { cwd, run } = await projectWith({ 'a.py': 'def f():\n    a = 1\n    return a\n' })
     const args = { path: 'a.py', old: 'a = 1\nreturn a', new: 'a = 2\nreturn a' }
     const result = await run('file_patch', args)
@@ -59,7 +59,7 @@ describe('file_patch', () => {
     expect(await readFile(join(cwd, 'a.py'), 'utf8')).toBe('def f():\n    a = 2\n    return a\n')
   })
 
-  test('shows the nearest place of a miss, with its line numbers', async () => {
+  test('shows the most similar place if the text is not found, with its line numbers', async () => {
     const text = `${'x\n'.repeat(9)}def total(a, b):\n    return a + b\n\n`
     const { run } = await projectWith({ 'a.py': text })
     const old = 'def total(a, b):\n    return a - b\n'
@@ -80,7 +80,7 @@ describe('file_patch', () => {
     ['  a\n a\n', 'a \n', 'without regard to spaces'],
     ['a\nb', 'a\n  b', 'other levels of indentation'],
     [Buffer.from([0x61, 0x62, 0x63, 0xff]), 'abc', 'not a text file in UTF-8'],
-  ])('changes nothing in %j where %j is asked for', async (content, old, words) => {
+  ])('changes nothing in %j if %j is to be replaced', async (content, old, words) => {
     const { cwd, run } = await projectWith({ a: content })
     const result = await run('file_patch', { path: 'a', old, new: 'abc' })
     expect(result).toMatchObject({ outcome: 'error', exit_code: 1 })

@@ -49,7 +49,7 @@ describe('file_read', () => {
     expect(result.output).toContain(words)
   })
 
-  test('shows any file completely over calls that continue at the given offset', async () => {
+  test('shows any file completely, in calls that each continue at the returned offset', async () => {
     const content = fc
       .array(fc.string({ unit: fc.constantFrom('a', 'é', '😀', ' '), maxLength: 300 }), {
         maxLength: 600,
@@ -99,7 +99,7 @@ describe('file_read', () => {
     expect(result.output).toContain(`of a file of ${20 * 1024 ** 3} bytes`)
   })
 
-  test('is harmless when its run is aborted while the file is opened', async () => {
+  test('does no harm if its run is aborted while the file is opened', async () => {
     const { run } = await projectWith({ 'a.txt': 'text' })
     const aborted = new AbortController()
     const result = run('file_read', { path: 'a.txt' }, aborted.signal)
@@ -165,7 +165,7 @@ describe('file_list', () => {
 })
 
 describe('file_write', () => {
-  test('makes a file and its folders, and leaves nothing else', async () => {
+  test('makes a file and its folders, and leaves no other files', async () => {
     const { cwd, run } = await projectWith()
     const result = await run('file_write', { path: 'a/b/c.txt', content: 'grün\n' })
     expect(result).toMatchObject({ outcome: 'ok', output: 'Created a/b/c.txt (6 bytes).' })

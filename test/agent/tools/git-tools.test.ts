@@ -547,7 +547,7 @@ describe.skipIf(isMissing('git'))('an ordinary repository is read', () => {
     expect((await made.run('git_status')).output).toBe('## main...origin/main [ahead 1]\n')
   })
 
-  test('with SHA-256, a split index and line ends of its own', async () => {
+  test('with SHA-256, a split index and its own line ends', async () => {
     const made = await repository()
     await rm(join(made.cwd, '.git'), { recursive: true })
     git(made.cwd, 'init', '--quiet', '--object-format=sha256', '--initial-branch=main')

@@ -147,7 +147,7 @@ describe('a search', () => {
     expect(output.trim().split('\n').sort()).toEqual(withLines.map((file) => `./${file}`))
   })
 
-  test('that finds nothing reports what it left out', async () => {
+  test('that finds nothing reports which files it left out', async () => {
     const { run } = await projectWith(FILES)
     const left =
       '[Files and folders left out: 4 ignored (`ignored: true` searches them), 3 hidden (`hidden: true` searches them).]'
@@ -155,7 +155,7 @@ describe('a search', () => {
     expect((await run('grep_search', all('none'))).output).toBe(`Nothing matches. ${left}`)
   })
 
-  test('of a folder that is ignored sees its files', async () => {
+  test('in an ignored folder sees its files', async () => {
     const { run } = await projectWith(FILES)
     const result = await run('grep_search', { pattern: 'total', path: 'out' })
     expect(result.output).toBe('out/a.js:1:total\n')
@@ -170,7 +170,7 @@ describe('a search', () => {
     expect(output).toBe('a.ts')
   })
 
-  test('obeys no rules through a link, and none that are too large', async () => {
+  test('obeys no rules that a link leads to, and none that are too large', async () => {
     const { cwd, outside, run } = await projectWith({
       'a.txt': '',
       'big/.gitignore': '*.txt\n'.repeat(20_000),
@@ -184,7 +184,7 @@ describe('a search', () => {
     )
   })
 
-  test('of a tree that is deeper than paths can be long reports what it could not open', async () => {
+  test('of a tree deeper than the longest path reports what it could not open', async () => {
     const { run } = await projectWith({ 'a.txt': 'total\n' })
     const inside = `for level in {1..30}; do mkdir ${'d'.repeat(200)} && cd ${'d'.repeat(200)}; done`
     await run('bash_exec', { command: inside })
@@ -197,7 +197,7 @@ describe('a search', () => {
     await run('bash_exec', { command: 'rm -r d*' })
   })
 
-  test('of more files than are open at once finds what is in the last', async () => {
+  test('of more files than it opens at once finds what is in the last one', async () => {
     const files = Array.from({ length: 1000 }, (_, n) => [`f${n}`, `total ${n}\n`] as const)
     const { run } = await projectWith(Object.fromEntries(files))
     const { output } = await run('grep_search', { pattern: '99$', output: 'counts' })

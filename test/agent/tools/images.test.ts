@@ -41,7 +41,7 @@ test.each([
   },
 )
 
-test('a model that is shown no images, or not these, gets a sentence and nothing is kept', async () => {
+test('if the model cannot see images of this type, it gets a sentence, and nothing is kept', async () => {
   const { result, kept } = await read(PNG, {})
   expect(result).toMatchObject({ outcome: 'ok', sha256: null, truncated: false })
   expect(result.output).toContain('2 × 3 pixels')
@@ -68,7 +68,7 @@ test('an image that is too large, damaged, or holds a secret is not kept', async
   expect([kept, JSON.stringify(result).includes(secret)]).toEqual([null, false])
 })
 
-test('a file that only begins like an image is damaged, and other binary files stay what they are', async () => {
+test('a file that only begins like an image counts as damaged, and other binary files as binary', async () => {
   const jpeg = Buffer.concat([Buffer.from('ffd8ffe0', 'hex'), deflateSync('x')])
   expect((await read(jpeg)).result).toMatchObject({ outcome: 'error', sha256: null })
   expect((await read(Buffer.from([1, 0, 2]))).result.output).toBe('a.bin is a binary file.')

@@ -30,7 +30,7 @@ describe('the result of a tool', () => {
     expect(found.output).toBe(`./.env:1:TOKEN=${MASKED}\n`)
   })
 
-  test('is computed with the real secret', async () => {
+  test('is made with the real secret', async () => {
     const { run, cwd } = await projectWith()
     await run('file_write', { path: 'a', content: token })
     expect(await readFile(join(cwd, 'a'), 'utf8')).toBe(token)
@@ -69,7 +69,7 @@ describe('the result of a tool', () => {
     expect(output.split('\n').sort()).toEqual(['', MASKED, 'warning'])
   })
 
-  test('has no half of a secret at the end of a cut line', async () => {
+  test('has no part of a secret at the end of a cut line', async () => {
     const { run } = await projectWith({
       'line.txt': 'x'.repeat(1980) + `${token},`.repeat(20),
       // Masks shorten the line, so that text after them is shown.
@@ -85,7 +85,7 @@ describe('the result of a tool', () => {
     )
   })
 
-  test('names the problem of arguments without a piece of a secret', async () => {
+  test('names the problem of arguments without showing any of a secret', async () => {
     const { toolbox, cwd } = await projectWith()
     const { signal } = new AbortController()
     for (const raw_args of [`{"a": ${token}`, `{"content": "${OWN}" "x"}`, `[${token}`]) {
@@ -107,7 +107,7 @@ describe('the result of a tool', () => {
 })
 
 describe('a private key', () => {
-  test('is not shown by reading it line by line, and the numbers of other lines stay right', async () => {
+  test('is masked even if it is read line by line, and the line numbers stay right', async () => {
     const key = pem('RSA ', 30)
     const { run } = await projectWith({ 'key.pem': `before\n${key}\nafter\n` })
     const lines = key.split('\n').length

@@ -38,7 +38,7 @@ test('a shortened result names the tool, which reads the whole output by lines',
   })
 })
 
-test('a search finds lines by a pattern or a text, in any case, and counts those that it leaves out', async () => {
+test('a search finds lines by a pattern or a text, whatever their case, and counts those that it leaves out', async () => {
   const { run, artifact } = await longOutput()
   const search = async (wanted: Readonly<Record<string, string>>) =>
     (await run('mine', 'output_read', { artifact, ...wanted })).output
@@ -49,14 +49,14 @@ test('a search finds lines by a pattern or a text, in any case, and counts those
   expect(await search({ pattern: 'a(' })).toMatch(/^grep: .*give it as "text"\.$/s)
 })
 
-test('a pattern that matches slowly or needs much memory ends, and the server goes on meanwhile', async () => {
+test('a pattern that is slow or needs much memory is stopped, and the server works meanwhile', async () => {
   const { run, artifact } = await longOutput()
   const pattern = '(.{1,30000}){1,30000}'
   const result = await run('mine', 'output_read', { artifact, pattern })
   expect(result).toMatchObject({ outcome: 'error' })
 })
 
-test('a long line is cut with the number of characters left out, and read on by column', async () => {
+test('a long line is cut, with the number of omitted characters, and the rest can be read by column', async () => {
   const { run, keep } = await longOutput()
   const word = 'grün'
   const command = `printf '${word}%.0s' {1..10000}; echo; echo short`

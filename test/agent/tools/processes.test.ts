@@ -24,7 +24,7 @@ async function runWith(
   return { ...project, tool, start, processes }
 }
 
-test('a process answers later calls, and each read has only what is new', async () => {
+test('a process answers later calls, and each read returns only what is new', async () => {
   const { tool, start } = await runWith()
   const { id, result } = await start('echo ready; while read -r line; do echo "got $line"; done', {
     wait_for: 'ready',
@@ -56,13 +56,13 @@ test('a process that fails at once reports that in the result of its start', asy
   expect((await tool('process_read')).output).toMatch(`${id} ended with exit code 7: echo`)
 })
 
-test('a process starts in the folder that the model names', async () => {
+test('a process starts in the folder that the call names', async () => {
   const { start } = await runWith({ 'a/b/here': '' })
   expect((await start('ls', { folder: 'a/b', wait_s: 30 })).result.output).toMatch(/^here\n/)
   expect((await start('ls', { folder: '..' })).result.outcome).toBe('error')
 })
 
-test('a text that does not appear in time is named', async () => {
+test('if the awaited text does not appear in time, the result names it', async () => {
   const { start } = await runWith()
   const { result } = await start('sleep 1000', { wait_for: 'yes', wait_s: 0.2 })
   expect(result.output).toMatch(
@@ -93,7 +93,7 @@ test('all processes of a run end with it', async () => {
   expect(processes.alive()).toEqual([])
 })
 
-test('of a process that is not known, for example after a restart, the model learns why', async () => {
+test('if a process is not known, for example after a restart, the result says why', async () => {
   const { tool, start } = await runWith()
   const { id } = await start('sleep 1000')
   for (const name of ['process_read', 'process_stop']) {
@@ -104,7 +104,7 @@ test('of a process that is not known, for example after a restart, the model lea
   }
 })
 
-test('where processes have no sockets, the start reports that', async () => {
+test('if processes cannot have sockets, the result of the start reports that', async () => {
   const none = { visible: [], writable: [], protected: [], limits: {}, policy_sha256: '' } as const
   const policy = { level: 'landlock', network: 'none', ...none } as const
   const { start } = await runWith({}, { policy })
@@ -126,7 +126,7 @@ test('no more than eight processes of a run live at once', async () => {
   expect((await start('true')).result.outcome).toBe('ok')
 })
 
-test('a flood is read as its end, and says how much is missing', async () => {
+test('of a flood of output, the end is read, with how much is missing', async () => {
   const { start } = await runWith()
   const { result } = await start('seq 1 300000; echo done; sleep 1000', {
     ...{ wait_for: 'done', wait_s: 60 },
@@ -143,7 +143,7 @@ test('secrets in the output of a process are masked', async () => {
   expect(result.output).toContain('[masked:github-token]')
 })
 
-test('without background processes, the model is asked to use commands', async () => {
+test('if there are no background processes, the model is asked to use commands', async () => {
   const { run, cwd } = await projectWith()
   const { output, outcome } = await run('process_start', { command: 'touch made' })
   expect([output, outcome]).toEqual([

@@ -31,7 +31,7 @@ describe('grep_search', () => {
   test.each([
     ['src/deep', 'src/deep/er/cart_test.py:1:def test_total():\n'],
     ['src/cart.py', 'src/cart.py:1:def total():\n'],
-  ])('looks only in %s when told to', async (path, output) => {
+  ])('looks only in %s if the call asks for it', async (path, output) => {
     const { run } = await projectWith(FILES)
     expect((await run('grep_search', { pattern: 'def', path })).output).toBe(output)
   })
@@ -70,7 +70,7 @@ describe('grep_search', () => {
   })
 
   test.runIf(process.platform === 'linux').each([['a{1,30000}'], ['((a{1,100}){1,100}){1,100}']])(
-    'gives up a pattern that takes too much memory: %s',
+    'gives up a pattern that needs too much memory: %s',
     async (pattern) => {
       const { run, cwd } = await projectWith({ a: 'aaa\n' })
       const result = await run('grep_search', { pattern })
@@ -168,7 +168,7 @@ describe('find_files', () => {
     expect(lines.at(-1)).toBe('[there are more than 1000 files]')
   })
 
-  test('ends with its run, even if its pattern takes long', async () => {
+  test('ends when its run is aborted, even if its pattern is slow', async () => {
     const { run } = await projectWith({ [`${'a'.repeat(200)}.txt`]: '' })
     const pattern = `${'*a'.repeat(40)}b`
     const result = await run('find_files', { pattern }, AbortSignal.timeout(500))

@@ -38,7 +38,7 @@ describe('a command', () => {
     expect(await bash('(cd a); cd a && cd ..')).not.toHaveProperty('folder')
   })
 
-  test('starts in the folder that the model asks for, and the next where that one ended', async () => {
+  test('starts in the folder that its call names, and the next one where that one ended', async () => {
     const { bash, next } = await shellIn('a/x', 'b/c/x')
     await bash('cd a')
     expect((await bash('ls', { folder: 'b' })).output).toBe('c\n[the next command starts in "b"]')
@@ -103,7 +103,7 @@ describe('a command', () => {
 })
 
 describe('a command that is hostile', () => {
-  test('leads the next one nowhere outside of the project', async () => {
+  test('cannot move the next one out of the project', async () => {
     const { bash, next, outside } = await shellIn('a/x')
     await bash('cd a')
     const result = await bash(`cd '${outside}'`)
@@ -114,7 +114,7 @@ describe('a command that is hostile', () => {
     expect(await next()).toBe('')
   })
 
-  test('cannot exchange the folder for a link that leads outside', async () => {
+  test('cannot replace the folder by a link that leads outside', async () => {
     const { cwd, outside, bash } = await shellIn('a/x')
     await bash('cd a')
     await rm(join(cwd, 'a'), { recursive: true })
@@ -132,7 +132,7 @@ describe('a command that is hostile', () => {
     ['a link to a secret', 'ln -sf "$PWD/../secret" "$report"'],
     ['a pipe', 'rm -f "$report"; mkfifo "$report"'],
     ['a folder', 'rm -f "$report"; mkdir "$report"'],
-  ])('changes nothing with a report that is %s', async (_, odd) => {
+  ])('has no effect with a report that is %s', async (_, odd) => {
     const { cwd, bash, next } = await shellIn('a/x', 'b/x')
     await writeFile(join(cwd, 'secret'), `${cwd}/b\n`)
     await bash('cd a')
@@ -141,7 +141,7 @@ describe('a command that is hostile', () => {
     expect(await readdir(join(cwd, '../data/reports'))).toEqual([])
   })
 
-  test('gets no further with a forged report than with cd', async () => {
+  test('gets no further by a forged report than by cd', async () => {
     const { bash, next, outside } = await shellIn('a/x', 'file')
     for (const path of [outside, '/', '$PWD/file', '$PWD/missing', '$PWD/../data']) {
       const { output } = await bash(`trap - EXIT; echo "${path}" >|"$retrai_report"`)

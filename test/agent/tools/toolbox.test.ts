@@ -94,7 +94,7 @@ describe('the toolbox', () => {
     for (const { name } of toolbox.specs) expect(result.output).toContain(name)
   })
 
-  test('rejects a name of the prototype', async () => {
+  test('rejects a name that objects inherit', async () => {
     const { run } = await projectWith()
     expect(await run('constructor')).toMatchObject({ outcome: 'rejected' })
   })
@@ -136,7 +136,7 @@ describe('the toolbox', () => {
   })
 })
 
-test('the long output of a command that ends with its run is not kept, because no record names it', async () => {
+test('the long output of a command that is stopped with its run is not kept, because no record names it', async () => {
   const abort = new AbortController()
   const runCommand: RunCommand = async (command) => {
     abort.abort()
@@ -203,7 +203,7 @@ describe('output', () => {
     ['the first line', '', '\nshort'],
     ['the last line', 'short\n', ''],
     ['a line between others', 'short\n\n', '\n\nshort'],
-  ])('has %s cut only if that is longer than 2,120 characters', async (_, before, after) => {
+  ])('cuts %s only beyond 2,120 characters', async (_, before, after) => {
     const artifacts = { put: async () => 'a'.repeat(64) }
     const outcome = { outcome: 'ok', exit_code: 0 } as const
     const recorded = (characters: number) => {

@@ -198,14 +198,14 @@ async function check(each: Case, files: Readonly<Record<string, string>>): Promi
 const titled = (cases: readonly Case[]) =>
   cases.map((each) => [`${each.tool} ${JSON.stringify(each.args)}`, each] as const)
 
-describe('what a tool says that it touches is what it does', () => {
+describe('what a tool declares that it touches is what it touches', () => {
   test.each(titled(CASES))('%s', async (_, each) => check(each, FILES))
 
   test.skipIf(isMissing('git')).each(titled(GIT_CASES))('%s', async (_, each) =>
     check(each, GIT_FILES),
   )
 
-  test('for every tool, and each that may change something is seen to do so', async () => {
+  test('every tool is compared, and each that may change something is seen to change it', async () => {
     const { toolbox } = await play({ tool: 'file_list', args: {} }, FILES)
     const all = [...CASES, ...GIT_CASES]
     const names = toolbox.specs.map(({ name }) => name)

@@ -84,7 +84,7 @@ describe.each(Object.entries(STORES))('on %s', (_, open) => {
   })
 })
 
-test('after a restart it continues, and the counts of before are written', async () => {
+test('after a restart the log continues, and the counts from before are written', async () => {
   const file = join(await testFolder(), 'log.sqlite')
   for (const name of ['alice', 'bob']) {
     const store = await openEmbedded(file)
@@ -120,7 +120,7 @@ function failing(store: EventStore) {
 const away = () =>
   errAsync<Appended, AppendError>({ type: 'store_unavailable', message: 'it is away' })
 
-test('entries that wait while the store is away are written later; an entry reports how many were lost', async () => {
+test('entries that wait while the store is away are written later, and an entry reports how many were lost', async () => {
   const real = await temporary()
   const { store, fail } = failing(real)
   const recorder = recorderOn(store, { bound: 3, flushMs: 5 })
@@ -164,7 +164,7 @@ test('an append whose answer was lost is not stored twice', async () => {
   await holds(real)
 })
 
-describe('if an access must be written before anything is shown', () => {
+describe('if an access must be recorded before anything is shown', () => {
   test('an access waits for the log, and repeated ones do not', async () => {
     const store = await temporary()
     const recorder = recorderOn(store, { strict: true })

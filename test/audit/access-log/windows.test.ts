@@ -45,7 +45,7 @@ test('the first access is an entry at once; equal ones after it are one entry a 
   expect(entries.reduce((sum, { payload }) => sum + payload.count, 0)).toBe(180)
 })
 
-test('an access that comes once is one entry; after the window it is another entry', () => {
+test('an access that happens once is one entry, and after the window another one', () => {
   const { entries, made } = windows()
   made.add(access(), 0)
   made.closeOld(60)
@@ -106,7 +106,7 @@ test('an entry lists no queries if all are the same', () => {
   for (const { payload } of entries) expect(payload).not.toHaveProperty('queries')
 })
 
-test('a query that is varied without end adds one bounded entry a minute, with the number of queries that are not listed', () => {
+test('endlessly varied queries add one bounded entry a minute, with the number of queries that are not listed', () => {
   const { entries, made } = windows()
   for (let n = 0; n < 50_000; n += 1) {
     made.closeOld(n / 1000)
@@ -135,7 +135,7 @@ test('many windows with many queries do not fill the memory', () => {
   expect(entries.reduce((sum, { payload }) => sum + payload.count, 0)).toBe(80_000)
 })
 
-test('watches that are counted report the one that reached furthest', () => {
+test('watches that are counted together report the record that the furthest one reached', () => {
   const { entries, made } = windows()
   const ended = (last: number | null, seconds: number) =>
     access({ kind: 'watch_ended', last, seconds })
@@ -153,7 +153,7 @@ test('watches that are counted report the one that reached furthest', () => {
   expect(entries[1]?.payload).toMatchObject({ count: 4, last: 41, seconds: 8 })
 })
 
-test('unknown clients are distinguished by their address, up to a number of addresses', () => {
+test('unknown clients are distinguished by their address, up to a limit', () => {
   const { entries, made } = windows()
   for (let n = 0; n < 5000; n += 1) {
     made.add(stranger(`10.1.${n % 250}.1`), 0)

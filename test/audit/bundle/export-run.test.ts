@@ -63,7 +63,7 @@ async function partsFrom(store: StreamReader): Promise<Part[]> {
   return parts
 }
 
-test('an export reads each record once, has some files of records, and its manifest last', async () => {
+test('an export reads each record once, splits the records into files, and ends with its manifest', async () => {
   const read: number[] = []
   const parts = await partsFrom(readerOf(() => events, read))
   // The proof names the policy of the first record.
@@ -81,7 +81,7 @@ test('an export reads each record once, has some files of records, and its manif
   expect(await verifyBundle(partsOf(parts))).toMatchObject({ holds: true, verified: events.length })
 })
 
-test('an export without one of its files, or with them in another order, names the first bad record', async () => {
+test('if a file of an export is missing or in another place, the first bad record is named', async () => {
   const parts = await partsFrom(readerOf(() => events))
   const [at, next] = [4, 5]
   const [one, two] = [parts[at] as Part, parts[next] as Part]
@@ -102,7 +102,7 @@ test('an export without one of its files, or with them in another order, names t
   }
 })
 
-test('a redaction while an export is sent breaks it off; one that was not carried out before it is exported', async () => {
+test('a redaction during an export breaks it off; if one was recorded but not carried out, verifying the export finds it', async () => {
   const taken = [{ seq: 0, pointer: '/system_prompt' }]
   const ledger = withTaken(events, taken).slice(events.length)
   let all: readonly RecordedEvent[] = events

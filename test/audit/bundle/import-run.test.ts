@@ -123,7 +123,7 @@ test('an import that was interrupted is marked, so that no server continues the 
   expect(await pending()).toEqual([])
 })
 
-test('what does not hold, or is not complete, leaves no trace', async () => {
+test('an export that does not hold, or is not complete, leaves no trace', async () => {
   const broken = replaced(
     parts,
     recordsPart(2),
@@ -145,7 +145,7 @@ test('what does not hold, or is not complete, leaves no trace', async () => {
   expect(await pending()).toEqual([])
 })
 
-test('another run under the same id stays what it is', async () => {
+test('another run with the same id stays as it is', async () => {
   const others = eventsOf(complete.slice(0, 3)).map(({ id, type, data, metadata }) => {
     return { id, type, data, metadata }
   })

@@ -27,7 +27,7 @@ const verify = (content: Buffer, chunk = 997) => {
   return verifyBundle(unpacked(Readable.from(chunks)))
 }
 
-test('an archive holds, however it arrives', async () => {
+test('an archive holds, in whatever pieces it arrives', async () => {
   for (const chunk of [1, 13, 512, 1_000_000]) {
     expect(await verify(archive, chunk)).toMatchObject({ holds: true, verified: records.length })
   }
@@ -46,7 +46,7 @@ test('an archive that breaks off anywhere before its checksum is incomplete', as
   )
 })
 
-test('another file than an archive is refused, with a finding', async () => {
+test('a file that is not an archive is refused, with a finding', async () => {
   const report = await verify(Buffer.from('this is no archive'))
   expect(report).toMatchObject({ holds: false, run_id: null, verified: 0 })
   expect(report.findings[0]).toMatchObject({ problem: 'incomplete', where: 'archive' })

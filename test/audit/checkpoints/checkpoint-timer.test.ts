@@ -38,7 +38,7 @@ beforeEach(() => {
 })
 afterEach(() => vi.useRealTimers())
 
-test('a checkpoint is tried at intervals', async () => {
+test('a checkpoint is attempted at intervals', async () => {
   const timer = start()
   await vi.advanceTimersByTimeAsync(59_000)
   expect(writes).toBe(0)

@@ -153,7 +153,7 @@ test('a run that could not be written is in the next checkpoint', async () => {
   expect(await verified()).toMatchObject({ count: 1, findings: [] })
 })
 
-test('a server waits until the checkpoint of another one is old enough', async () => {
+test('a server waits until the checkpoint of another server is old enough', async () => {
   grow(1, 1)
   await write(writerOn(store))
   grow(1, 2)
@@ -170,7 +170,7 @@ test('a server waits until the checkpoint of another one is old enough', async (
   expect((await writer.write({ pauseMs: 5_000 }))._unsafeUnwrap()).toMatchObject({ number: 1 })
 })
 
-test('each run in a checkpoint has a proof of that, with its length and hash at that time', async () => {
+test('each run in a checkpoint has a proof of its length and hash at that time', async () => {
   const writer = writerOn(store)
   for (let n = 1; n <= 7; n += 1) grow(n, n)
   await write(writer)
@@ -192,7 +192,7 @@ test('each run in a checkpoint has a proof of that, with its length and hash at 
   expect((await checkpointAt(store, 7))._unsafeUnwrap()).toBeNull()
 })
 
-test('ledgers are in a checkpoint by the names of their streams, and a cut or rewritten ledger is found', async () => {
+test('a checkpoint covers ledgers by the names of their streams, so a cut or rewritten ledger is found', async () => {
   const add = (name: LedgerName, ...kinds: string[]) => {
     const ledger = {
       stream: ledgerStream(name),
@@ -244,7 +244,7 @@ describe('servers that share a log', () => {
   })
   const keysOf = async (ring: Keyring) => (await ring.load())._unsafeUnwrap().published.keys
 
-  test('verify the checkpoints of each other with the published keys, also after a rotation', async () => {
+  test("verify each other's checkpoints with the published keys, also after a rotation", async () => {
     const [one, other] = [writerOn(store), writerOn(store, others)]
     grow(1, 1)
     await write(one)
@@ -269,7 +269,7 @@ describe('servers that share a log', () => {
     expect(metadata.map((text) => text === '{}')).toEqual([false, false, false, true])
   })
 
-  test('are distinguished from a server whose key nobody has published', async () => {
+  test('are distinguished from a server whose key is not published', async () => {
     grow(1, 1)
     await write(writerOn(store, others))
     await withoutPublishedKeys(async (other) => {

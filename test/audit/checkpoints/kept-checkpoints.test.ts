@@ -29,7 +29,7 @@ const kept = async (): Promise<unknown> =>
     .map((each) => `${each.file.split('-')[0]} ${each.checkpoint.number}`)
     .sort()
 
-test('the last checkpoint takes the place of the one before it', async () => {
+test('the last checkpoint replaces the one before it', async () => {
   await keep(checkpoint(1), checkpoint(2), checkpoint(7))
   expect(await readdir(folder)).toEqual(['last-checkpoint.json'])
   expect(await kept()).toEqual(['last 7'])
@@ -40,14 +40,14 @@ test.each([
   ['the same number', { ...checkpoint(7), root: 'd'.repeat(64) }],
   ['another log', checkpoint(8, randomUUID())],
 ])(
-  'a checkpoint with %s does not overwrite what shows that the log was exchanged',
+  'a checkpoint with %s does not overwrite the one that shows that the log was replaced',
   async (_, next) => {
     await keep(checkpoint(7), next, { ...next, number: next.number + 1 })
     expect(await kept()).toEqual([`last ${next.number + 1}`, 'lost 7'])
   },
 )
 
-test('a file that holds no checkpoint counts as none', async () => {
+test('a file without a checkpoint counts as missing', async () => {
   await writeFile(join(folder, 'last-checkpoint.json'), '{')
   expect(await kept()).toEqual([])
   await keep(checkpoint(1))

@@ -54,7 +54,7 @@ const changes = fc.array(fc.dictionary(fc.string(), fc.string(), { maxKeys: 12 }
   maxLength: 12,
 })
 
-test('a tree that grows has the same root as a tree made of all its leaves at once', () => {
+test('a tree that grows has the same root as a tree that is built at once', () => {
   fc.assert(
     fc.property(changes, (given) => {
       const tree = new MerkleTree()

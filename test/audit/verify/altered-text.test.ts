@@ -144,7 +144,7 @@ describe('a row of the log with', () => {
     ...Object.entries(alterations).map(([name, change]) => [name, 'data', change] as const),
     ...Object.entries(ofMetadata).map(([name, change]) => [name, 'metadata', change] as const),
   ]
-  test.each(ways)('%s is not served, and is named', async (_name, column, change) => {
+  test.each(ways)('%s is not served, and is reported', async (_name, column, change) => {
     expect(await verifiedFolder()).toEqual([])
     alter(streamOf(runId()), column, change)
     const found = {
@@ -172,7 +172,7 @@ describe('a row of the log with', () => {
     if (!isMissing('python3')) expect((await inPython(archive)).first_bad_seq).toBe(SEQ)
   })
 
-  test('another text is found by a server that has read the row before', async () => {
+  test('another text is found by a server that has already read the row', async () => {
     const store = (await openEmbeddedStore({ file }))._unsafeUnwrap()
     const page = { from: SEQ, direction: 'forward', limit: 1 } as const
     const read = async () => (await store.readStream(streamOf(runId()), page))._unsafeUnwrap()
@@ -191,7 +191,7 @@ describe('a row of the log with', () => {
     await Promise.all([log.close(), store.close()])
   })
 
-  test('another text in a ledger is named', async () => {
+  test('another text in a ledger is reported', async () => {
     alter(REDACTIONS.stream, 'data', (json) => json.replace('{"kind"', '{"kind":"made","kind"'))
     const found = { where: 'ledger redactions', seq: SEQ }
     expect(await verifiedFolder()).toContainEqual(expect.objectContaining(found))
@@ -202,7 +202,7 @@ describe('a line of an export with', () => {
   const each = ([1, 2] as const).flatMap((version) =>
     Object.entries(alterations).map(([name, change]) => ({ version, name, change })),
   )
-  test.each(each)('$name is named, and not imported (version $version)', async (altering) => {
+  test.each(each)('$name is reported, and not imported (version $version)', async (altering) => {
     const { version, change } = altering
     const parts = asVersion(version, await exported(eventsOf(records), keys), keys)
     const file = recordsPart(version)

@@ -41,7 +41,7 @@ const run = validRun(undefined, { maxMoves: 25 })
 const place = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })
 const version = fc.constantFrom(1 as const, 2 as const)
 
-test('threads find the same as one thread in an export, whatever byte of its records is changed', async () => {
+test("whatever byte of an export's records is changed, threads find the same as one thread", async () => {
   const property = fc.asyncProperty(
     run,
     version,
@@ -62,7 +62,7 @@ test('threads find the same as one thread in an export, whatever byte of its rec
   await fc.assert(property, { numRuns: 60 })
 })
 
-test('threads find the same as one thread in a log, whatever record is changed or exchanged', async () => {
+test('whatever record of a log is changed or swapped, threads find the same as one thread', async () => {
   const property = fc.asyncProperty(run, place, fc.boolean(), async (records, where, exchanged) => {
     const events = eventsOf(records)
     const at = Math.floor(where * events.length)
@@ -79,7 +79,7 @@ test('threads find the same as one thread in a log, whatever record is changed o
   await fc.assert(property, { numRuns: 60 })
 })
 
-test('what was read before a log or an export breaks off is verified, and the threads stay of use', async () => {
+test('what was read before a log or an export broke off is verified, and the threads can be used again', async () => {
   const runs = fc.sample(validRun(undefined, { maxMoves: 120 }), { numRuns: 200, seed: 3 })
   const [records = []] = runs.toSorted((one, other) => other.length - one.length)
   const events = eventsOf(records)
@@ -114,7 +114,7 @@ async function* mostOf(body: BundlePart['body']): BundlePart['body'] {
   throw new Error('it is cut off')
 }
 
-test('what lost threads had is checked by the caller', async () => {
+test('the caller checks the work of threads that died', async () => {
   const lost = new ContentsPool(2)
   await lost.start()
   const [records = []] = fc.sample(run, { numRuns: 1, seed: 3 })

@@ -33,7 +33,7 @@ const eventsOf = ({ parent, subagent }: ReturnType<typeof familyOf>) => [
 ]
 
 describe('a run and the run of its sub-agent', () => {
-  test('hold if they say the same, in any order', async () => {
+  test('hold if they agree, in any order', async () => {
     for (const events of [
       [...parent.events, ...subagent.events],
       [...subagent.events, ...parent.events],
@@ -44,7 +44,7 @@ describe('a run and the run of its sub-agent', () => {
     }
   })
 
-  test('hold if two of one reply are at work, each with the instructions of its own call', async () => {
+  test('hold if one reply started two sub-agents, each with the instructions of its own call', async () => {
     const { findings, family } = await verify(siblingsOf())
     expect(findings).toEqual([])
     expect(family).toEqual({ compared: 2, not_compared: [] })
@@ -166,7 +166,7 @@ describe('a run and the run of its sub-agent', () => {
     ])
   })
 
-  test('do not hold if a run names a start that starts another', async () => {
+  test('do not hold if a run names a record that started another run', async () => {
     const twin = chained(
       OTHER_ID,
       subagent.records.map((record) => ({ ...record, run_id: OTHER_ID })),
@@ -182,7 +182,7 @@ describe('a run and the run of its sub-agent', () => {
     ])
   })
 
-  test('do not hold if the run that is named was started by a person', async () => {
+  test('do not hold if the named run was started by a person', async () => {
     const born = subagent.records.map((record) => {
       if (record.kind !== 'run_created') return record
       const { parent: _, ...payload } = record.payload
@@ -198,7 +198,7 @@ describe('a run and the run of its sub-agent', () => {
     ])
   })
 
-  test('do not recurse for ever if forged runs name each other in a circle', async () => {
+  test('do not lead to endless recursion if forged runs name each other in a circle', async () => {
     const circle = (record: RunRecord) =>
       of('run_created', (it) =>
         it.parent ? { parent: { ...it.parent, run_id: SUBAGENT_ID } } : {},
@@ -219,7 +219,7 @@ function of<K extends Kind>(kind: K, change: (payload: PayloadOf<K>) => object) 
   }
 }
 
-test('any one value that both logs hold is found if it is altered in one, with a fitting chain', async () => {
+test('if a value that both logs contain is altered in one, with a new chain, it is found', async () => {
   const values = [
     ...(['run_id', 'call_id', 'seq', 'hash', 'depth'] as const).map(
       (name) => ['parent', name] as const,
@@ -258,7 +258,7 @@ test('any one value that both logs hold is found if it is altered in one, with a
   )
 })
 
-test('exports are compared if they are verified together, and the report says if not', async () => {
+test('exports are compared if they are verified together; otherwise the report says that they were not', async () => {
   const keys = await newKeys()
   const exportOf = (events: readonly RecordedEvent[]) => exported(events, keys)
   const [ours, theirs] = await Promise.all([exportOf(parent.events), exportOf(subagent.events)])
@@ -322,7 +322,7 @@ describe('the answer of a person', () => {
     )
   }
 
-  test('holds if it names the question, the call, and comes from who may answer', async () => {
+  test('holds if it names the question and the call, and comes from somebody who may answer', async () => {
     expect((await verify(history({}))).findings).toEqual([])
   })
 

@@ -65,7 +65,7 @@ describe('the policy of isolation', () => {
   const verifyWith = async (records: readonly RunRecord[], policy?: string) =>
     verify(await exported(eventsOf(records), keys, ARTIFACTS, policy))
 
-  test('is named by the signature, if the first record names it', async () => {
+  test('is named in the signature if the first record names it', async () => {
     const plain = await verifyWith(records)
     expect(plain).toMatchObject({ holds: true, isolation: null, signed_policy: null })
     const report = await verifyWith(isolated(records))
@@ -73,7 +73,7 @@ describe('the policy of isolation', () => {
     expect(bundleLines(report)).toContain(`The signature names the policy ${POLICY} of isolation.`)
   })
 
-  test('must be that of the first record, if the signature names one', async () => {
+  test('must be that of the first record if the signature names one', async () => {
     for (const run of [records, isolated(records)]) {
       expect(await verifyWith(run, 'f'.repeat(64))).toMatchObject({
         ...{ holds: false, first_bad_seq: 0 },
@@ -102,7 +102,7 @@ describe.each([1, 2] as const)('version %i of exports', (version) => {
     replaced(parts, file, changed.map((line) => `${line}\n`).join(''))
 
   describe('a signed export', () => {
-    test('of any run holds, and is reported as what it is', async () => {
+    test('of any run holds, and is reported correctly', async () => {
       await fc.assert(
         fc.asyncProperty(run, async (records) => {
           const report = await verify(await exportOf(records))
@@ -242,7 +242,7 @@ describe.each([1, 2] as const)('version %i of exports', (version) => {
       expect(report.findings.map(({ message }) => message).join()).toContain('were rewritten')
     })
 
-    test('a proof and a manifest that another key signed are distinguished from those of the server', async () => {
+    test('a proof and a manifest signed by another key are distinguished from those of the server', async () => {
       const forger = await newKeys()
       const parts = await exportedAs(eventsOf(example()), forger, ARTIFACTS)
       const anchors = { keys: knownKeys(keys.published), fingerprints: new Set<string>() }
@@ -257,7 +257,7 @@ describe.each([1, 2] as const)('version %i of exports', (version) => {
       expect(byFingerprint).toMatchObject({ holds: true, trust: 'trusted' })
     })
 
-    test('another key that is listed under the fingerprint of the server', async () => {
+    test('another key listed under the fingerprint of the server', async () => {
       const forger = await newKeys()
       const published = {
         keys: forger.published.keys.map((key) => ({ ...key, fingerprint: keys.signer.key })),
@@ -294,7 +294,7 @@ describe.each([1, 2] as const)('version %i of exports', (version) => {
       )
     })
 
-    test('is found if it is not recorded, if it is recorded and was not carried out, or if it is about another text', async () => {
+    test('is found if it is not recorded, was recorded but not carried out, or is about another text', async () => {
       await fc.assert(
         fc.asyncProperty(longRun, place, async (records, where) => {
           const events = eventsOf(records)
@@ -311,7 +311,7 @@ describe.each([1, 2] as const)('version %i of exports', (version) => {
       )
     })
 
-    test('is compared also if the server itself signed the wrong export', async () => {
+    test('is compared even if the server itself signed the wrong export', async () => {
       const records = fc.sample(longRun, { numRuns: 1, seed: 4 })[0] as RunRecord[]
       const events = eventsOf(records)
       const taken = someTexts(events, 0.3)
@@ -328,7 +328,7 @@ describe.each([1, 2] as const)('version %i of exports', (version) => {
       expect(undone.findings[0]).toMatchObject({ problem: 'redaction', where: 'redactions.ndjson' })
     })
 
-    test('that deleted an artifact does not make it a lost artifact', async () => {
+    test('that deleted an artifact does not report it as lost', async () => {
       const isLong = ({ kind, payload }: RunRecord) =>
         kind === 'tool_result' && payload.sha256 === ARTIFACT
       const records = fc.sample(
@@ -342,7 +342,7 @@ describe.each([1, 2] as const)('version %i of exports', (version) => {
     })
   })
 
-  test('an artifact that the server had lost is named, with the record that needs it', async () => {
+  test('an artifact that the server has lost is named, with the record that needs it', async () => {
     const records = fc.sample(
       run.filter((each) =>
         each.some(({ kind, payload }) => kind === 'tool_result' && payload.sha256 !== null),

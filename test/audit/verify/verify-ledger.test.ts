@@ -73,7 +73,7 @@ test('an entry is named, whatever part of it was changed', async () => {
   }
 })
 
-test('any changed byte is found in its line', async () => {
+test('any changed byte is found, and its line named', async () => {
   const text = Buffer.from(textOf(await stored()))
   const lines = text.toString().split('\n')
   for (let at = 0; at < text.length; at += 7) {

@@ -48,14 +48,14 @@ test('names are masked in the arguments of tools, and two names with the same ma
   expect(Object.keys(maskPayload({ achieved: true }, text))).toEqual(['achieved'])
 })
 
-test('a name that means something to JavaScript stays a name', () => {
+test('a name with a meaning in JavaScript stays a name', () => {
   const payload = { args: JSON.parse(`{"__proto__": "${secret}"}`) }
   expect(JSON.stringify(maskPayload(payload, text))).toBe(
     '{"args":{"__proto__":"[masked:github-token]"}}',
   )
 })
 
-test('words and hashes of the server stay, even if one of its keys is such a word', () => {
+test('words and hashes that the server writes stay, even if one of its keys is such a word', () => {
   const payload = { status: 'achieved', sha256: 'achieved', reason: 'achieved' }
   expect(maskPayload(payload, text)).toEqual({
     status: 'achieved',

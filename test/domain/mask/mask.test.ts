@@ -50,7 +50,7 @@ describe('a secret of a known shape', () => {
     expect(known.text(`${lines.join('\n').slice(0, -30)}`)).toBe('[masked:private-key]')
   })
 
-  test('may be a private key with names of files or marks of a diff before its lines', () => {
+  test('may be a private key whose lines begin with file names or the marks of a diff', () => {
     const lines = pem('', 6).split('\n')
     expect(known.text(lines.map((line, at) => `a/key.pem:${at}:${line}`).join('\n'))).toBe(
       'a/key.pem:0:[masked:private-key]',
@@ -137,7 +137,7 @@ describe("the server's own secret", () => {
     for (const write of written) expect(mask.text(write(value, ''))).toMatch(`[masked:${name}]`)
   })
 
-  test('leaves nothing of itself in Base64, at whatever byte it begins', () => {
+  test('is masked in Base64 too, at whatever byte it begins', () => {
     const secrets = ['Zq9-own.key_1', '!~0*7?"{}|\u007f\\#', '\u0000\u0001\u0010zQaB/+~^`@'].map(
       (value) => {
         return { name: 'A_KEY', value }
@@ -159,7 +159,7 @@ describe("the server's own secret", () => {
     }
   })
 
-  test('is masked before shapes are, so that no shape begins within it', () => {
+  test('is masked before known shapes are, so no shape can begin within it', () => {
     const url = 'postgres://app:ab/changeit@x:changeit@db'
     expect(mask.text(url)).not.toContain('change')
   })
@@ -217,7 +217,7 @@ function inPieces(by: Mask, text: string, cuts: readonly number[]): string {
 }
 
 describe('any text', () => {
-  test('has the same result in pieces as in one', () => {
+  test('is masked the same in pieces as in one piece', () => {
     fc.assert(
       fc.property(anyText, fc.array(fc.nat(), { maxLength: 8 }), (text, cuts) => {
         expect(inPieces(mask, text, cuts)).toBe(mask.text(text))
@@ -226,7 +226,7 @@ describe('any text', () => {
     )
   })
 
-  test('reveals no secret of the server, wherever that is and however the text is cut', () => {
+  test('reveals no secret of the server, wherever it is and however the text is cut', () => {
     const way = fc.constantFrom(...written)
     fc.assert(
       fc.property(
@@ -282,7 +282,7 @@ describe('a text in pieces', () => {
     expect(pieces.write(`${secret.slice(20)}\n`)).toBe('[masked:github-token]\n')
   })
 
-  test('is returned in time, and masked, even if it is one long line that may become a secret', () => {
+  test('is masked and returned in time, even if it is one long line that may become a secret', () => {
     const [secret = ''] = FAKES['github-token'] ?? []
     const line = `://${'x'.repeat(99_990)}${secret}`
     const pieces = mask.pieces()
@@ -299,7 +299,7 @@ describe('a text in pieces', () => {
     expect(held).toBeLessThan(100_000)
   })
 
-  test('loses what may be a part of a secret if it is cut off', () => {
+  test('loses the end that may be a part of a secret if it is cut off', () => {
     const [secret = ''] = FAKES['github-token'] ?? []
     const pieces = mask.pieces()
     const out = pieces.write(`the key is ${secret.slice(0, -5)}`) + pieces.cut()
@@ -323,7 +323,7 @@ test.each([
   ['colours', '\u001b[0;0;0;0;0m'],
   ['blanks', ' '],
   ['beginnings of an own secret', 'Zq9-own.key_'],
-])('takes time in line with the length of the text: %s', (_, part) => {
+])('the time to mask a text is proportional to its length: %s', (_, part) => {
   const textOf = (length: number) => part.repeat(Math.ceil(length / part.length))
   expectLinearTime(mask.text, textOf, 400_000)
 })

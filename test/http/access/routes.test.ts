@@ -126,7 +126,7 @@ describe('every route under /api', () => {
     }
   })
 
-  test.each(ROLES)('permits a %s what the table lists, and nothing else', async (role) => {
+  test.each(ROLES)('permits the role %s what the table lists, and nothing else', async (role) => {
     for (const route of api()) {
       const roles = expectedFor(route) ?? []
       const answer = await ask(route, bearer(people.secrets[role]))

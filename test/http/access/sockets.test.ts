@@ -58,7 +58,7 @@ const idOf = (name: string): string =>
   people.server.auth.tokens().find((token) => token.name === name)?.id ?? ''
 
 describe('a WebSocket', () => {
-  test('opens with a header, a subprotocol or a ticket of a caller that may read', async () => {
+  test('opens with the header, the subprotocol or the ticket of a caller that may read', async () => {
     for (const secret of Object.values(people.secrets)) {
       expect(await outcome({ secret })).toBe('open')
       expect(await outcome({ protocols: ['retrai', protocolOf(secret)] })).toBe('open')
@@ -89,7 +89,7 @@ describe('a WebSocket', () => {
     expect(await outcome({ protocols: ['retrai', `retrai.ticket.${ticket}`] })).toBe(401)
   })
 
-  test('gets the subprotocol without a secret', async () => {
+  test('is answered with the subprotocol that holds no secret', async () => {
     const ticket = `retrai.ticket.${await getTicket(people.secrets.viewer)}`
     const watcher = watch({ protocols: [ticket, 'retrai'] })
     await watcher.opened()
@@ -97,7 +97,7 @@ describe('a WebSocket', () => {
     watcher.socket.terminate()
   })
 
-  test('does not open with a ticket of a token that was revoked since', async () => {
+  test('does not open with a ticket whose token has been revoked since', async () => {
     const ticket = await getTicket(people.secrets.viewer)
     await call(people, people.secrets.admin, 'DELETE', `/api/tokens/${idOf('viewer')}`)
     expect(await outcome({ query: `&ticket=${ticket}` })).toBe(401)

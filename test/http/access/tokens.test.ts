@@ -46,7 +46,7 @@ test('a token is created, used, listed and revoked', async () => {
   expect([after.code, after.message]).toEqual(['unauthenticated', 'The token "ci" was revoked.'])
 })
 
-test('no cache keeps the answer with a secret', async () => {
+test('no cache may keep the answer that holds a secret', async () => {
   const answer = await fetch(`${people.server.url}/api/tokens`, {
     method: 'POST',
     headers: { ...bearer(people.secrets.admin), 'content-type': 'application/json' },
@@ -91,7 +91,7 @@ test('an admin that revokes its own token gets the answer', async () => {
   expect((await client(spare.secret).me()).isErr()).toBe(true)
 })
 
-test('a watch ends and does not reconnect when its token is revoked', async () => {
+test('when its token is revoked, a watch ends and does not reconnect', async () => {
   const run = (await admin().runs.create({ goal: 'pytest' }))._unsafeUnwrap()
   const wanted = { name: 'watcher', role: 'viewer' } as const
   const { id, secret } = (await admin().tokens.create(wanted))._unsafeUnwrap()

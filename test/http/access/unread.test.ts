@@ -45,7 +45,7 @@ test('while the server has not read the tokens, it accepts none', async () => {
   }
 })
 
-test('and it refuses a foreign host name without waiting', async () => {
+test('while the server has not read the tokens, it refuses a foreign host name without waiting', async () => {
   const foreign = get('bare', '/api/runs', { host: 'attacker.example' })
   const own = get('bare', '/api/runs')
   release()

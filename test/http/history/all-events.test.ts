@@ -35,7 +35,7 @@ afterAll(() => server.stop())
 const ALL = '/api/events?kinds=all'
 
 describe('a cursor of the feed', () => {
-  test('names its record, and so its place', async () => {
+  test('names its record, and thereby its place', async () => {
     const { frames } = await getPages(server, ALL)
     for (const [index, { cursor }] of frames.entries()) {
       const rest = await getPages(server, `${ALL}&after=${cursor}`)
@@ -120,7 +120,7 @@ describe('the feed of all runs', () => {
     expect(JSON.stringify(watcher.frames)).toContain(JSON.stringify(message).slice(1, -1))
   })
 
-  test('begins at the end if the client asks for it, over a lost connection too', async () => {
+  test('begins at the end if the client asks for it, and resumes there after a lost connection', async () => {
     const own = await startTestServer({ live: { pingMs: 10 } })
     try {
       const old = await createRun(own)

@@ -86,7 +86,7 @@ describe('an artifact', () => {
     expect(await (await fetch(server.url + path)).text()).toBe('later')
   })
 
-  test('is not served for another run, and not if only a text mentions it', async () => {
+  test('is not served for another run, or if only a text mentions it', async () => {
     const [own, other] = [await acting(), await acting()]
     const sha256 = await artifacts.put('mine')
     await artifacts.put('quoted')

@@ -135,7 +135,7 @@ async function observe(
   return got.map(withoutCursor)
 }
 
-test('the feed of all runs is the naive filter of the log, for every way to join and resume', async () => {
+test('the feed of all runs equals a naive filter of the log, for every way to join and resume', async () => {
   const run = validAppends(fc.uuid({ version: 4 }), { maxMoves: 20 })
   await fc.assert(
     fc.asyncProperty(

@@ -83,7 +83,7 @@ describe('a long history', () => {
   )
 })
 
-describe('a reader of an event stream that does not read', () => {
+describe('a client of an event stream that does not read', () => {
   test('costs only its buffers, disturbs nobody, and misses nothing', async () => {
     const own = await startTestServer({ live: { ringBytes: MB, pageBytes: 256 * 1024 } })
     try {

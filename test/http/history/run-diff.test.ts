@@ -87,7 +87,7 @@ describe('what changed between two records', () => {
     )
   })
 
-  test('names files and commands, with a call that was not complete', async () => {
+  test('names files and commands, also of a call that was not complete', async () => {
     const runId = await createRun(server)
     const call = (call_id: string, tool: string, args: Record<string, string>) => {
       return { call_id, tool, args }

@@ -273,7 +273,7 @@ describe('the event stream of a run', () => {
     expect([again.code, again.status]).toEqual(['damaged_record', 500])
   })
 
-  test('counts as a live connection until it is over, and pages do not', async () => {
+  test('counts as a live connection until it ends, which pages do not', async () => {
     const own = await startTestServer({ live: { socketsPerClient: 1 } })
     try {
       const path = pathOf(await createRun(own))

@@ -30,7 +30,7 @@ const get = async (path: string): Promise<unknown> => {
 }
 
 describe('a run at a record', () => {
-  test('is what the server answered at that time, for random runs and all their records', async () => {
+  test('is what the server answered at that moment, for random runs and all their records', async () => {
     await fc.assert(
       fc.asyncProperty(validRun(fc.constant(''), { maxMoves: 25 }), async (made) => {
         const runId = randomUUID()
@@ -79,7 +79,7 @@ describe('a run at a record', () => {
     expect(problem.detail).toContain(message)
   })
 
-  test('is not found by counting down from the requested seq', async () => {
+  test('is looked up from the end of the run, not by counting down from the requested seq', async () => {
     const runId = await createRun(server)
     const history = new RunHistory(server)
     const far = 500_000_000_000

@@ -55,7 +55,7 @@ describe('?caught_up=true', () => {
     expect(await watcher.notices(1)).toHaveLength(1)
   })
 
-  test('is answered at once if the observer has everything, with the seq that it gave', async () => {
+  test('adds the frame at once if the observer has everything, with the seq that it gave', async () => {
     server = await startTestServer()
     const runId = await createRun(server)
     const watcher = new Watcher(server, `${runId}?caught_up=true&after=0`)
@@ -64,7 +64,7 @@ describe('?caught_up=true', () => {
   })
 
   test.each([-1, 10])(
-    'comes in front of the close where the run has ended, after=%i',
+    'adds the frame before the close if the run has ended, after=%i',
     async (after) => {
       server = await startTestServer()
       const runId = await createRun(server)
@@ -88,7 +88,7 @@ describe('?caught_up=true', () => {
     watcher.socket.terminate()
   })
 
-  test('comes after what was stored while the history was sent', async () => {
+  test('adds the frame after what was stored while the history was sent', async () => {
     let writer: RunWriter | null = null
     let more = 3
     const runId = randomUUID()

@@ -28,7 +28,7 @@ function frameOf(event: RecordedEvent, projected: boolean): RunFrame {
 }
 
 describe('the frame of a stored event', () => {
-  test('is the same whether it was projected before or not', () => {
+  test('is the same whether the event was projected before or not', () => {
     fc.assert(
       fc.property(validRun(fc.constant(RUN)), (records) => {
         for (const event of stored(records)) {
@@ -45,7 +45,7 @@ describe('the frame of a stored event', () => {
   const [created] = stored(fc.sample(validRun(fc.constant(RUN)), { numRuns: 1, seed: 1 })[0] ?? [])
   if (created === undefined) throw new Error('a run has a first record')
 
-  test('is the same for a record that another writer formatted differently', () => {
+  test('is the same if another writer formatted the record differently', () => {
     const spelt = {
       ...created,
       data: ` ${JSON.stringify(JSON.parse(created.data), null, 2)}\n`,
@@ -53,7 +53,7 @@ describe('the frame of a stored event', () => {
     expect(frameOf(spelt, true)).toEqual(frameOf(created, true))
   })
 
-  test('holds id and metadata on one line if they are wanted', () => {
+  test('holds id and metadata on one line if they are requested', () => {
     const spelt = { ...created, metadata: JSON.stringify(JSON.parse(created.metadata), null, 2) }
     for (const event of [created, spelt]) {
       const [frame] = framesOf([event], 0, 'with_meta')
@@ -69,7 +69,7 @@ describe('the frame of a stored event', () => {
     }
   })
 
-  test('is damage if its metadata is wanted and is not JSON', () => {
+  test('reports damage if its metadata is requested and is not JSON', () => {
     const event = { ...created, metadata: created.metadata.slice(0, -1) }
     expect(frameOf(event, true).type).toBe('frame')
     expect(framesOf([event], 0, 'with_meta').map(({ type }) => type)).toEqual(['damage'])
@@ -81,7 +81,7 @@ describe('the frame of a stored event', () => {
     ['an unknown kind', { type: 'odd', data: created.data.replace('run_created', 'odd') }],
     ['a newer schema', { metadata: created.metadata.replace('"schema":1', '"schema":99') }],
     ['no metadata', { metadata: '' }],
-  ])('is damage for %s', (_, change) => {
+  ])('reports damage for %s', (_, change) => {
     const frame = frameOf({ ...created, ...change }, false)
     expect([frame.type, frame.seq]).toEqual(['damage', 0])
   })

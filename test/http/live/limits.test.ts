@@ -50,7 +50,7 @@ const admitted = async (runId: string, address: string): Promise<void> => {
   await expect.poll(status, { message: 'the answer to an upgrade' }).toBe(101)
 }
 
-test('a WebSocket at an address without one is refused', async () => {
+test('a WebSocket at an address that offers none is refused', async () => {
   const runId = await start({})
   for (const path of ['/api/runs', `/api/runs/${runId}`, '/health/live', '/docs/']) {
     const refused = await upgradeAt(path, '127.0.0.1')
@@ -61,7 +61,7 @@ test('a WebSocket at an address without one is refused', async () => {
   expect((await upgradeAt('/api/ws', '127.0.0.1')).status).toBe(101)
 })
 
-test('sockets of one address beyond its limit are refused, those of others are not', async () => {
+test('sockets of one address beyond its limit are refused, and those of other addresses are not', async () => {
   const runId = await start({ socketsPerClient: 2 })
   const [first] = await Promise.all([watch(runId, '127.0.0.1'), watch(runId, '127.0.0.1')])
   const refused = await upgrade(runId, '127.0.0.1')
@@ -78,7 +78,7 @@ test('sockets of one address beyond its limit are refused, those of others are n
   await admitted(runId, '127.0.0.1')
 })
 
-test('sockets beyond the limit of all are refused, other requests are not', async () => {
+test('sockets beyond the total limit are refused, and other requests are not', async () => {
   const runId = await start({ sockets: 2 })
   const [first] = await Promise.all([watch(runId, '127.0.0.1'), watch(runId, '127.0.0.2')])
   const refused = await upgrade(runId, '127.0.0.3')

@@ -151,7 +151,7 @@ describe('the live event stream', () => {
   })
 })
 
-describe('the live event stream in trouble', () => {
+describe('the live event stream, when something fails', () => {
   let server: TestServer
   afterEach(() => server.stop())
 
@@ -212,7 +212,7 @@ describe('the live event stream in trouble', () => {
     expect((await watcher.closed).code).toBe(1000)
   })
 
-  test('subscribes again after the last frame if a subscription breaks', async () => {
+  test('is subscribed again after its last frame if a subscription breaks', async () => {
     let subscriptions = 0
     server = await startTestServer({
       live: { retryMs: [1, 5] },
@@ -299,7 +299,7 @@ describe('the live event stream in trouble', () => {
     expect((await deaf.closed).code).not.toBe(1000)
   })
 
-  test('closes if a client gives no sign of life, and not on other clients', async () => {
+  test('closes for a client that gives no sign of life, and for no other', async () => {
     server = await startTestServer({ live: { pingMs: 20, stallMs: 60 } })
     const runId = await createRun(server)
     const alive = new Watcher(server, `${runId}?kinds=all`)

@@ -121,7 +121,7 @@ describe('an observer with live=true', () => {
     late.socket.close()
   })
 
-  test('gets the end of an attempt even if it does not get its record', async () => {
+  test('gets the end of an attempt even if its kinds leave out the record', async () => {
     const observer = new Observer(`/${runId}?kinds=goal_check&live=true`)
     await once(observer.socket, 'open')
     attempt.write(TEXT, 'I will\n')
@@ -142,7 +142,7 @@ describe('an observer with live=true', () => {
     observer.socket.close()
   })
 
-  test('gets nothing of a part after its record, however late the agent ends it', async () => {
+  test('gets nothing of a part after its record, even if the agent ends the part late', async () => {
     const observer = new Observer(`/${runId}?kinds=all&live=true`)
     attempt.write(TEXT, 'I will\n')
     await observer.until(({ kinds }) => kinds.includes('part'))
@@ -156,7 +156,7 @@ describe('an observer with live=true', () => {
     observer.socket.close()
   })
 
-  test('that does not read loses no record and no order, and gets what is new joined', async () => {
+  test('that does not read loses no record, keeps the order, and gets the new text in one part', async () => {
     const observer = new Observer(`/${runId}?kinds=all&live=true`)
     await observer.until(({ frames }) => frames.length === PLANNED + 1)
     observer.socket.pause()
@@ -182,7 +182,7 @@ describe('an observer with live=true', () => {
     observer.socket.close()
   })
 
-  test('loses what is under way when a text of the run is redacted', async () => {
+  test('gets nothing more of what is under way when a text of the run is redacted', async () => {
     await reply()
     attempt = liveParts.begin({ runId, ...RUN, iteration: 2, seq: 8 })
     const observer = new Observer(`/${runId}?live=true`)

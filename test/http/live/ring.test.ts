@@ -69,7 +69,7 @@ describe('a ring keeps the newest items within both limits', () => {
 
 const limits = { ringFrames: 4, ringBytes: 100 }
 
-test('a ring has nothing after its end, nor after a seq that was not added yet', () => {
+test('a ring has nothing after its end, or after a seq that was not added yet', () => {
   const ring = ringOfSeqs(3, limits)
   expect(ring.after(2)).toBe(null)
   expect(ring.after(3)).toEqual([])

@@ -134,7 +134,7 @@ describe('the pages of a run', () => {
     expect(reads).toHaveLength(3)
   })
 
-  test('are read again by a caller that waited for a read that failed', async () => {
+  test('are read again if the read that a caller waited for has failed', async () => {
     const failure = { type: 'store_unavailable', message: 'away' } as const
     let left = 1
     const { reads, deps } = storeOf([run], (rows) => {
@@ -151,7 +151,7 @@ describe('the pages of a run', () => {
     expect(reads).toHaveLength(2)
   })
 
-  test('end where the log ends, and continue when it does', async () => {
+  test('end where the log ends, and continue when the log does', async () => {
     const growing = { runId: run.runId, events: run.events.slice(0, 5) }
     const pages = new PageCache(storeOf([growing]).deps, 1_000_000)
     expect(seqs(await readOn(pages, run.runId, -1, 10))).toEqual([0, 1, 2, 3, 4])

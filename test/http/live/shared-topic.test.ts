@@ -49,7 +49,7 @@ async function seqsOf(pages: AsyncIterable<readonly Item[]>): Promise<number[]> 
   return seqs
 }
 
-test('a follower catches up, is called when there is news, and takes it once', async () => {
+test('a follower catches up, is called when there are new items, and gets each once', async () => {
   const { topic, counts, append } = topicOf()
   const news = Promise.withResolvers<void>()
   const follower = { form: 'record' as const, cursor: -1, onNews: () => news.resolve() }

@@ -140,7 +140,7 @@ describe('the description of the API', () => {
     }
   })
 
-  test('has no schema that nothing refers to', () => {
+  test('has no schema that is never used', () => {
     for (const name of Object.keys(document.components.schemas)) {
       expect(text).toContain(`"$ref":"#/components/schemas/${name}"`)
     }
@@ -251,7 +251,7 @@ describe('the description of the API', () => {
 })
 
 describe('the page of the description', () => {
-  test('is at /docs and loads nothing from anywhere else', async () => {
+  test('is at /docs and loads nothing from elsewhere', async () => {
     const page = await fetch(`${server.url}/docs`)
     expect([page.status, page.headers.get('content-type')]).toEqual([
       200,

@@ -13,7 +13,7 @@ describe('plugins', () => {
   })
   afterAll(() => server.stop())
 
-  test('fail the start if one that they depend on is missing', async () => {
+  test('make the start fail if one that they depend on is missing', async () => {
     const { auth } = server
     const defaults = { cwd: '/', model_name: 'gpt-5-mini', max_iterations: 20 }
     const limits = { connections: 1, connectionsPerClient: 1 }

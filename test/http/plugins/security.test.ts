@@ -73,7 +73,7 @@ describe('a server without a token', () => {
     expect(await runCount()).toBe(before)
   })
 
-  test('answers a link from another site with a page, but not in a frame', async () => {
+  test('answers a link from another site with a page, but not inside a frame', async () => {
     const link = { host: own(), 'sec-fetch-site': 'cross-site', 'sec-fetch-mode': 'navigate' }
     const docs = { path: '/docs/', headers: { ...link, 'sec-fetch-dest': 'document' } }
     expect((await rawRequest(server, docs)).status).toBe(200)
@@ -108,13 +108,13 @@ describe('a server without a token', () => {
     ['a picture, by the page that it is in', { referer: 'http://attacker.example/' }],
     ['a page on another port', { referer: 'http://127.0.0.1:1/' }],
     ['a page without an address', { referer: 'about:blank' }],
-  ])('of a browser without Sec-Fetch-Site it refuses %s', async (_, headers) => {
+  ])('refuses, from a browser without Sec-Fetch-Site, %s', async (_, headers) => {
     const get = (path: string) => rawRequest(server, { path, headers: { host: own(), ...headers } })
     expect((await get('/api/runs')).status).toBe(403)
     expect((await get('/docs/')).status).toBe(200)
   })
 
-  test('answers its own page in a browser without Sec-Fetch-Site, and any program', async () => {
+  test('answers any program, and its own page in a browser without Sec-Fetch-Site', async () => {
     for (const headers of [
       { referer: `http://${own()}/runs/x`, accept: 'text/html,application/xhtml+xml' },
       { accept: '*/*' },
@@ -126,7 +126,7 @@ describe('a server without a token', () => {
   })
 
   test.each(['text/plain', 'application/x-www-form-urlencoded', 'multipart/form-data; boundary=x'])(
-    'starts nothing for %s, which a page may send anywhere unasked',
+    'starts nothing for %s, which a page may send to any server without asking',
     async (type) => {
       const before = await runCount()
       const headers = { host: own(), 'content-type': type }
@@ -213,7 +213,7 @@ describe('a server with a token', () => {
     ['http://retrai.example', 200],
     ['https://retrai.example', 200],
     ['https://attacker.example', 403],
-  ])('answers a page of %s with %i', async (origin, status) => {
+  ])('answers a page from %s with %i', async (origin, status) => {
     const headers = { ...bearer(token), host: 'retrai.example', origin }
     expect((await rawRequest(server, { path: '/api/runs', headers })).status).toBe(status)
   })

@@ -165,7 +165,7 @@ describe('an access', () => {
     expect(counts).toEqual([1, 20])
   })
 
-  test('names the token, and neither its secret nor that of a ticket', async () => {
+  test('names the token, but not its secret or that of a ticket', async () => {
     const server = await start({ token: TOKEN })
     const headers = { authorization: `Bearer ${TOKEN}` }
     const created = await fetch(`${server.url}/api/runs`, {
@@ -270,7 +270,7 @@ describe('a watch', () => {
 })
 
 describe('a refusal', () => {
-  test('is recorded: with the address of an unknown caller, with the name and the operation of a known one', async () => {
+  test('is recorded: of an unknown caller with the address, of a known one with name and operation', async () => {
     const server = await start({ token: TOKEN })
     const admin = { authorization: `Bearer ${TOKEN}` }
     const made = await fetch(`${server.url}/api/tokens`, {
@@ -352,7 +352,7 @@ describe('GET /api/access', () => {
     },
   )
 
-  test('records that it was read, and is proved by a signed statement', async () => {
+  test('records that it was read, and can be proved by a signed statement', async () => {
     const server = await start()
     expect(await found(server)).toEqual([])
     await expect.poll(async () => (await found(server)).length).toBeGreaterThan(0)

@@ -114,7 +114,7 @@ test('a server without tokens refuses a rule that nobody could answer', async ()
   })
 })
 
-test('a client that knows only human checks allows the call by approving', async () => {
+test('a client that knows only human checks allows the call by its approval', async () => {
   const client = createClient({ baseUrl: open.url })
   const { runId, seq } = await waitingRun(client, open)
   const resumed = await client.runs.resume(runId, { decision: 'approve', seq })

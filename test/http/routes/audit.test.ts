@@ -81,7 +81,7 @@ test('unknown runs, checkpoints and ledgers are 404', async () => {
   expect(await read('/api/checkpoints', z.array(Checkpoint))).toEqual([])
 })
 
-test('checkpoints, their runs, and the proof that a checkpoint covers a run', async () => {
+test('checkpoints are listed with their runs, and a proof shows that a checkpoint covers a run', async () => {
   const own = await startTestServer()
   try {
     const id = await createRun(own)

@@ -59,7 +59,7 @@ test('a request that was refused leaves its key free', async () => {
   expect((await post(key)).status).toBe(201)
 })
 
-test('other keys create other runs, and an invalid key is refused', async () => {
+test('another key creates another run, and an invalid key is refused', async () => {
   const [one, other] = [await post(randomUUID()), await post(randomUUID())]
   expect(one.answer.run_id).not.toBe(other.answer.run_id)
   const bad = await post('two words')
@@ -82,7 +82,7 @@ test('a number that is too large for JavaScript is refused, and the answer names
   expect((await post(key)).status).toBe(201)
 })
 
-test('half of a surrogate pair is replaced as in the log', async () => {
+test('half of a surrogate pair is replaced, as in the log', async () => {
   const key = randomUUID()
   const body = (half: string) => `{"goal":"pytest","reason":"cut ${half}"}`
   expect((await postText(key, body('\\ud83d'))).status).toBe(201)
@@ -90,7 +90,7 @@ test('half of a surrogate pair is replaced as in the log', async () => {
   expect((await postText(key, body('other'))).status).toBe(409)
 })
 
-test('a body that is nested very deep is refused before any code walks it', async () => {
+test('a body that is nested very deeply is refused before any code walks it', async () => {
   for (const body of [
     '['.repeat(500_000) + ']'.repeat(500_000),
     `${'{"a":'.repeat(65)}1${'}'.repeat(65)}`,

@@ -31,7 +31,7 @@ describe('a message to the agent of a run', () => {
     expect(await messagesOf(runId)).toEqual(['Leave the API alone.'])
   })
 
-  test('with the same key is recorded once, and answered the same', async () => {
+  test('is recorded once if it is repeated with the same key, and has the same answer', async () => {
     const runId = await createRun(server)
     const key = { 'idempotency-key': 'm1' }
     const [first, second] = [
@@ -80,7 +80,7 @@ test('instructions are kept in the first record', async () => {
   expect(created.payload.config).not.toHaveProperty('instructions')
 })
 
-test('a run whose goal is its instructions needs some', async () => {
+test('a run whose goal is to follow instructions must have some', async () => {
   const response = await fetch(`${server.url}/api/runs`, json('POST', { goal: 'instructions' }))
   expect(response.status).toBe(422)
   expect(await response.json()).toMatchObject({

@@ -133,7 +133,7 @@ describe('a text that was redacted', () => {
     expect((await redact(runId, 7, '/payload/output')).pointers).toEqual(['/output'])
   })
 
-  test('is redacted once: the same request again has the same answer', async () => {
+  test('is redacted once: a repeated request has the same answer', async () => {
     const runId = await endedRun()
     const first = await redact(runId, 7, '/output')
     expect(await redact(runId, 7, '/output')).toEqual({ ...first, elsewhere: [] })
@@ -149,7 +149,7 @@ describe('a text that was redacted', () => {
     ])
   })
 
-  test('of an imported run, names who redacted it in its first log', async () => {
+  test('names, in an imported run, who redacted it in its first log', async () => {
     const runId = await endedRun()
     const page = await server.store.readStream(streamOf(runId), {
       from: 7,
@@ -171,7 +171,7 @@ describe('a text that was redacted', () => {
     await expect.poll(list).toMatchObject([{ principal: 'alice', ts: origin.ts, seq: 7 }])
   })
 
-  test('is not sent to observers who join later, and earlier observers continue', async () => {
+  test('is not sent to observers that join later, and earlier observers continue', async () => {
     const runId = await runAtWork()
     const watcher = new Watcher(server, `${runId}?kinds=all`)
     const feed = new FeedWatcher(server, `run_id=${runId}&kinds=all`)

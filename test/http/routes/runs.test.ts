@@ -112,7 +112,7 @@ test.each([
   expect(ProblemDocument.parse(await answer.json()).errors).toEqual([{ field, message }])
 })
 
-test('lists the goals that fit a folder, and refuses a folder that no run may have', async () => {
+test('lists the goals that fit a folder, and refuses a folder that runs may not use', async () => {
   const fitting = await fetch(`${server.url}/api/goals?cwd=/`)
   expect(await fitting.json()).toMatchObject([{ name: 'npm-test' }])
   const refused = await fetch(`${server.url}/api/goals?cwd=/no/folder`)
@@ -140,7 +140,7 @@ test('lists runs page by page, newest first, along the Link header', async () =>
   expect(listed).toHaveLength(5)
 })
 
-test('answers 304 until something happens to the run', async () => {
+test('answers 304 until the run changes', async () => {
   const runId = await createRun(server)
   const path = `${server.url}/api/runs/${runId}`
   const etag = (await fetch(path)).headers.get('etag') ?? ''
@@ -218,14 +218,14 @@ test('accepts one of many decisions at the same time', async () => {
   expect(statuses).toEqual([200, ...Array(7).fill(409)])
 })
 
-test('keeps the reason of a start beside the configuration of the run', async () => {
+test('records the reason of a start beside the configuration of the run', async () => {
   const runId = await createRun(server, { reason: 'The nightly build is red' })
   const [created] = await logged(runId)
   expect(created?.record.payload).toMatchObject({ reason: 'The nightly build is red' })
   expect(created?.record.payload).not.toHaveProperty('config.reason')
 })
 
-test('keeps the hash of the question that was answered, whatever comes after it', async () => {
+test('records the hash of the question that was answered, whatever comes after it', async () => {
   const runId = await createRun(server, { hitl_enabled: true })
   await agentDoes(server, runId, CLAIM, ...iteration(false))
   const question = (await logged(runId)).at(-1)
@@ -241,7 +241,7 @@ test('keeps the hash of the question that was answered, whatever comes after it'
   })
 })
 
-test('keeps the record that a person has seen, and refuses a decision on another history', async () => {
+test('records the last record that a person has seen, and refuses a decision on another history', async () => {
   const runId = await createRun(server, { hitl_enabled: true })
   await agentDoes(server, runId, CLAIM, ...iteration(false))
   const records = await logged(runId)

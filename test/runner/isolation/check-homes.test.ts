@@ -63,7 +63,7 @@ const UNTOUCHED = './.cache/tool/result\n644 1 5\ngood\n'
 
 const OWNERS = process.getuid?.() === 0 ? [0, 1500] : [0]
 describe.skipIf(isMissing('bwrap')).each(OWNERS)('in a project of user %d', (owner) => {
-  test('a check begins with what the first one left, and changes nothing of it', async () => {
+  test('a check begins with what the first one left, and does not change it for later checks', async () => {
     const { bash, kept, folder } = await place(owner)
     const made = await bash(MADE, FIRST)
     expect(made.policy?.writable).toContain('home of the first check')
@@ -89,7 +89,7 @@ describe.skipIf(isMissing('bwrap'))('the home of the checks of a run', () => {
     (await at.bash(script, options)).stdout
   const LIST = 'ls -A ~'
 
-  test('is empty for a check that comes before it was made, for another run, and without a run', async () => {
+  test('is empty for a check before it is made, for another run, and without a run', async () => {
     at = await place()
     expect(await stdout(LIST)).toBe('')
     await at.bash('touch ~/kept', FIRST)

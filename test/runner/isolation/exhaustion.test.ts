@@ -30,7 +30,7 @@ async function place(owner: number, limits: Partial<CommandLimits> = {}) {
 }
 
 describe.skipIf(isMissing('bwrap')).each(OWNERS)('in a project of user %i', (owner) => {
-  test('a fork bomb ends at the limit of processes, and nothing of it lives', async () => {
+  test('a fork bomb ends at the limit of processes, and leaves no process', async () => {
     const bash = await place(owner, { processes: 40 })
     const result = await bash('bomb() { sleep 98764 & bomb | bomb & }; bomb; wait; echo survived')
     expect(result.output).not.toContain('survived')
@@ -48,7 +48,7 @@ describe.skipIf(isMissing('bwrap')).each(OWNERS)('in a project of user %i', (own
     expect(result).toMatchObject({ end: 'disk_full' })
   })
 
-  test('what a command may keep in memory has a limit, everywhere', async () => {
+  test('files that a command keeps in memory have a limit, wherever they are', async () => {
     const bash = await place(owner)
     const { stdout } = await bash(
       'while read -r _ on type options _; do [ $type = tmpfs ] && [ -w $on ] && echo $on $(stat -fc "%b %S" $on); done </proc/mounts',

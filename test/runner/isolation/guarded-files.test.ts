@@ -47,7 +47,7 @@ test('a file that is replaced by another with the same size and time is reported
   expect(await reported(script)).toEqual({ '.git/config': sha256('[core]\n') })
 })
 
-test('what is gone, what is no file and where a link leads are reported too', async () => {
+test('a deleted file, a thing that is not a file, and the target of a link are reported too', async () => {
   await rm(join(project, '.git/hooks'), { recursive: true })
   const script = 'rm .git/config; mkfifo .retrai.yml; ln -s /tmp/hooks .git/hooks'
   expect(await reported(script)).toEqual({
@@ -57,7 +57,7 @@ test('what is gone, what is no file and where a link leads are reported too', as
   })
 })
 
-test('a link in the place of the repository is reported, and not followed', async () => {
+test('a link in place of the repository is reported, and not followed', async () => {
   const elsewhere = await temporaryFolder()
   await writeFile(join(elsewhere, 'config'), 'secret')
   expect(await reported(`rm -rf .git; ln -s ${elsewhere} .git`)).toEqual({

@@ -74,7 +74,7 @@ withBwrap(
   },
 )
 
-test('if nothing can isolate commands, they are refused, and the sentence says what to do', async () => {
+test('if nothing can isolate commands, they are refused, and the message says what to do', async () => {
   const { isolation, bash, project } = await place('auto', { PATH: '/nowhere' })
   expect(isolation.level).toBeNull()
   expect(isolation.detail).toMatch(/Install bubblewrap \(.*\).*RETRAI_ISOLATION=none/)
@@ -197,7 +197,7 @@ describe.skipIf(isMissing('bwrap') || group.isErr())('with control groups', () =
   }
 
   test.each(process.getuid?.() === 0 ? [0, 1234] : [process.getuid?.() ?? 0])(
-    'all of a command is in its control group (owner of the project: %i)',
+    'all processes of a command are in its control group (owner of the project: %i)',
     async (owner) => {
       const { bash, runner, project } = await grouped()
       await chown(project, owner, owner)
@@ -215,7 +215,7 @@ describe.skipIf(isMissing('bwrap') || group.isErr())('with control groups', () =
     },
   )
 
-  test('what takes too much memory in a container ends as out of memory', async () => {
+  test('a command that takes too much memory in a container ends as out of memory', async () => {
     const { bash } = await grouped()
     expect(await bash('head -c 400000000 /dev/zero | tail -c 300000000 | wc -c')).toMatchObject({
       end: 'out_of_memory',
@@ -228,7 +228,7 @@ describe.skipIf(isMissing('bwrap') || group.isErr())('with control groups', () =
 })
 
 test.skipIf(isMissing('bwrap') || isMissing('git'))(
-  'of a repository around the project, commands read the history and change nothing',
+  'commands can read the history of a repository around the project, and change nothing in it',
   async () => {
     const { base, project, bash, isolation } = await place()
     const git = 'git -c user.name=a -c user.email=a@b'

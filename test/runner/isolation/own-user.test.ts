@@ -38,7 +38,7 @@ async function place(mode = 0o755, unmappable: string | null = null) {
 }
 
 describe.runIf(process.getuid?.() === 0 && !isMissing('bwrap'))('in a project of root', () => {
-  test('commands are another user, who has a name', async () => {
+  test('commands run as another user, who has a name', async () => {
     const { bash, isolation, project } = await place()
     const result = await bash('id -u; id -g; whoami; echo ~agent')
     expect(result.output).toBe(`${OWN_ID}\n${OWN_ID}\nagent\n/home/agent\n`)
@@ -46,7 +46,7 @@ describe.runIf(process.getuid?.() === 0 && !isMissing('bwrap'))('in a project of
     expect(isolation.factsFor(project, 'none')).toMatchObject({ user: 'own' })
   })
 
-  test('if no file system can map ids, commands are root without capabilities, and the server and the record name that', async () => {
+  test('if no file system can map ids, commands run as root without capabilities, which the server and the record report', async () => {
     const { bash, isolation, project } = await place(0o755, '')
     expect(isolation.ownUserProblem).toMatch(/belongs to root, commands run as root without/)
     expect(isolation.detail).toContain(isolation.ownUserProblem)
@@ -56,7 +56,7 @@ describe.runIf(process.getuid?.() === 0 && !isMissing('bwrap'))('in a project of
     expect(result.policy).toMatchObject({ level: 'namespaces', user: 'root' })
   })
 
-  test('if that of one project cannot, the result names that, and its hash is another one', async () => {
+  test('if the file system of one project cannot, the result reports that, with another hash', async () => {
     const { bash, isolation, project } = await place(0o755, '/project ')
     expect(isolation.ownUserProblem).toBeNull()
     const promised = isolation.factsFor(project, 'none')
@@ -67,7 +67,7 @@ describe.runIf(process.getuid?.() === 0 && !isMissing('bwrap'))('in a project of
     expect(policy?.policy_sha256).not.toBe(promised.policy_sha256)
   })
 
-  test('files stay those of root, and command, next command and root can change them', async () => {
+  test('files stay owned by root, and each command and root can change them', async () => {
     const { bash, project } = await place(0o700)
     await writeFile(join(project, 'private'), 'from root\n', { mode: 0o600 })
     const first = await bash('cat private; echo more >>private; mkdir made; echo made >made/file')
@@ -79,7 +79,7 @@ describe.runIf(process.getuid?.() === 0 && !isMissing('bwrap'))('in a project of
     expect(await bash('echo again >>made/file; rm -r made')).toMatchObject({ exitCode: 0 })
   })
 
-  test('files of other users stay theirs', async () => {
+  test('files of other users stay owned by them', async () => {
     const { bash, project } = await place()
     await writeFile(join(project, 'theirs'), '', { mode: 0o600 })
     await chown(join(project, 'theirs'), 1500, 1500)
@@ -87,7 +87,7 @@ describe.runIf(process.getuid?.() === 0 && !isMissing('bwrap'))('in a project of
     expect(result).toMatchObject({ stdout: '1500\n', exitCode: 1 })
   })
 
-  test('what root alone may read is not readable, wherever it is', async () => {
+  test('what only root may read cannot be read, wherever it is', async () => {
     const { bash } = await place()
     const result = await bash(
       'for f in /etc/shadow /etc/gshadow /etc/sudoers; do cat $f; done | wc -c',
@@ -101,7 +101,7 @@ describe.runIf(process.getuid?.() === 0 && !isMissing('bwrap'))('in a project of
     expect(output).toMatch(/^cat: \/etc\/shadow: Permission denied\n0\n$/)
   })
 
-  test('a home that an earlier version left as that of root can be used', async () => {
+  test('a home that an earlier version left owned by root can be used', async () => {
     const { bash, isolation } = await place()
     await bash('echo old >~/old', { run: 'run' })
     const { sandbox } = (await isolation.prepare({ ...COMMAND, run: 'run' }, {})) ?? {}
@@ -114,7 +114,7 @@ describe.runIf(process.getuid?.() === 0 && !isMissing('bwrap'))('in a project of
     })
   })
 
-  test('git works, also on what root has committed', async () => {
+  test('git works, also with what root has committed', async () => {
     const { bash } = await place()
     const who = '-c user.name=a -c user.email=a@b'
     const script = `git init -q && echo 1 >f && git add . && git ${who} commit -qm one && git log --format=%s`

@@ -90,7 +90,7 @@ describe.skipIf(isMissing('bwrap') || isMissing('go') || isMissing('git'))('Go',
   })
 })
 
-test('a cache of Go that commands do not see is not named; own proxies and flags stay', () => {
+test('a cache of Go that commands cannot see is not set, and proxies and flags of the user stay', () => {
   const at = { home: '/home/agent', tmp: '/tmp', tools: [] }
   const own = { GOMODCACHE: '/nowhere', GOPROXY: 'https://proxy.example', GOFLAGS: '-trimpath' }
   const env = isolatedEnvironment(own, at)

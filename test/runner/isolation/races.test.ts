@@ -29,7 +29,7 @@ swap()
 const ROUNDS = 12
 
 test.skipIf(isMissing('bwrap'))(
-  'a project that is exchanged for a link to the data folder again and again never shows it',
+  'a project that is constantly replaced by a link to the data folder never shows the data folder',
   { timeout: 120_000 },
   async () => {
     const base = await temporaryFolder()

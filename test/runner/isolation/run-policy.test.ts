@@ -103,7 +103,7 @@ withBwrap(
   },
 )
 
-test('a process that is isolated less than its run says is recorded as such', async () => {
+test('if a process is isolated less than its run says, its record shows it', async () => {
   const [server, other] = [await place('none'), await place('auto')]
   const { isolation } = await server.background('echo on', await other.policy())
   expect(isolation).toMatchObject({ level: 'none', visible: ['everything'] })

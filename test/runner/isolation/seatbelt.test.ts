@@ -96,7 +96,7 @@ test('no name of a folder can change a profile: paths are parameters, and each i
   )
 })
 
-test('a profile lets a command change its project and its home, and nothing that is guarded or of the server', () => {
+test('a profile lets a command change its project and its home, but nothing that is guarded or belongs to the server', () => {
   const paths = {
     tools: ['/data-tools'],
     scratch: '/data/checks/one',
@@ -171,7 +171,7 @@ async function machine(script: string) {
 
 const COMMAND = 'while [ "$1" != -- ]; do shift; done; shift'
 
-test('a sandbox-exec that keeps nothing fails its trial, and commands are refused', async () => {
+test('a sandbox-exec that restricts nothing fails its trial, and commands are refused', async () => {
   const { isolation } = await machine(`${COMMAND}; exec "$@"`)
   expect(isolation.level).toBeNull()
   expect(isolation.detail).toMatch(
@@ -220,7 +220,7 @@ printf '%s\\0' "\${args[@]}" >"$PWD/arguments"; exec "$@"`,
   expect(filled).toMatchObject({ end: 'disk_full' })
 })
 
-test('on Linux the level is refused, and the sentence says where it exists', async () => {
+test('on Linux the level is refused, and the message says where it exists', async () => {
   const runner = new Runner({ info: () => {}, error: () => {} })
   onTestFinished(() => runner.close())
   const isolation = await chooseIsolation('seatbelt', {

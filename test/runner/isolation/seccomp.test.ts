@@ -85,6 +85,6 @@ test('without namespaces of its own, a command has no shared memory and no queue
   expect(new Set(calls.map((call) => decide(program(true), call)))).toEqual(new Set([ALLOW]))
 })
 
-test('another processor has no program', () => {
+test('there is no program for other processors', () => {
   expect(seccompProgram({ network: true }, 'riscv64')).toBeNull()
 })

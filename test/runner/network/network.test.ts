@@ -21,7 +21,7 @@ const HOSTS = {
   allow: ['host.test', '*.other.test', 'loopback.test:8000', 'machine.test:8000', 'private.test'],
 }
 
-describe.skipIf(isMissing('bwrap') || isMissing('ip'))('in a world with one host', () => {
+describe.skipIf(isMissing('bwrap') || isMissing('ip'))('in a network with one host', () => {
   let outcomes: Readonly<Record<string, Outcome>> = {}
   beforeAll(async () => {
     outcomes = await inWorld({
@@ -68,12 +68,15 @@ describe.skipIf(isMissing('bwrap') || isMissing('ip'))('in a world with one host
     expect(outcomes.variables?.output).toBe('http://127.0.0.1:3128 http://127.0.0.1:3128\n')
   })
 
-  test.each(['another host', 'another port', 'an address'])('it does not reach %s', (name) => {
-    expect(outcomes[name]?.output).toContain('HTTP/1.1 403')
-    expect(payloads(name)).toMatchObject([
-      { allowed: false, reason: expect.stringContaining('This run may not reach'), bytes_out: 0 },
-    ])
-  })
+  test.each(['another host', 'another port', 'an address'])(
+    'a command does not reach %s',
+    (name) => {
+      expect(outcomes[name]?.output).toContain('HTTP/1.1 403')
+      expect(payloads(name)).toMatchObject([
+        { allowed: false, reason: expect.stringContaining('This run may not reach'), bytes_out: 0 },
+      ])
+    },
+  )
 
   test('a name of the list that leads to a private address is refused', () => {
     expect(outcomes.private?.output).toContain('HTTP/1.1 403')
@@ -82,23 +85,23 @@ describe.skipIf(isMissing('bwrap') || isMissing('ip'))('in a world with one host
     expect(payloads('private')).toMatchObject([{ allowed: false, reason }])
   })
 
-  test('it reaches the API by no name and no address', () => {
+  test('a command reaches the API by no name and no address', () => {
     expect(outcomes['the API']?.output).not.toMatch(/REACHED|CANARY|200/)
     expect(payloads('the API')?.map(({ allowed }) => allowed)).toEqual([false, false, false])
   })
 
-  test('it reaches nothing past the proxy', () => {
+  test('a command reaches nothing without the proxy', () => {
     expect(outcomes['past the proxy']?.output).not.toContain('REACHED')
   })
 
-  test('a plain request is refused with a sentence', () => {
+  test('a plain request is refused with an explanation', () => {
     expect(outcomes['plain HTTP']?.output).toMatch(
       /^HTTP\/1.1 405 [\s\S]*Only connections with CONNECT/,
     )
     expect(payloads('plain HTTP')).toMatchObject([{ host: 'host.test', port: 80, allowed: false }])
   })
 
-  test('of many connections, the last are reported as one sum', () => {
+  test('if there are many connections, the last are reported as one sum', () => {
     const all = payloads('many') ?? []
     expect(all).toHaveLength(201)
     expect(all.at(-1)).toMatchObject({ host: '*', allowed: false, connections: 30 })
@@ -135,7 +138,7 @@ describe.skipIf(isMissing('bwrap') || isMissing('ip') || isMissing('pasta'))(
   },
 )
 
-test('if a program for the whole network is missing, the sentence says what to install', () => {
+test('if a program for the whole network is missing, the message says what to install', () => {
   const found = findNetworkTools((name) => (name === 'pasta' ? null : `/usr/bin/${name}`))
   const [what, todo] = ['The network full needs pasta', 'apt-get install passt']
   expect(found).toEqual({ problem: expect.stringMatching(`${what}.*${todo}`) })

@@ -14,7 +14,7 @@ export function appendTests(open: () => EventStore): void {
     expect(events.map((event) => JSON.parse(event.data).n)).toEqual(dense(0, 4))
   })
 
-  test('any appends to a new and to an existing stream', async () => {
+  test('"any" appends to a new and to an existing stream', async () => {
     const stream = uniqueName('any')
     expect(await append(open(), stream, numbered(2), 'any')).toBe(1)
     expect(await append(open(), stream, numbered(1), 'any')).toBe(2)
@@ -77,7 +77,7 @@ export function appendTests(open: () => EventStore): void {
     expect(await append(open(), stream, numbered(1), 1)).toBe(2)
   })
 
-  test('of concurrent appends with the same expected revision, exactly one is made', async () => {
+  test('of concurrent appends with the same expected revision, exactly one succeeds', async () => {
     const stream = uniqueName('race')
     await append(open(), stream, numbered(1))
     const appends = Array.from({ length: 16 }, () => numbered(2))
@@ -112,7 +112,7 @@ export function appendTests(open: () => EventStore): void {
     }
   })
 
-  test('an append of the size limit is made, one byte more is refused and leaves no trace', async () => {
+  test('an append at the size limit succeeds, one byte more is refused and leaves no trace', async () => {
     const stream = uniqueName('limit')
     const frame = JSON.stringify({ x: '' }).length + '{}'.length
     const full = newEvent({ x: 'x'.repeat(MAX_APPEND_BYTES - frame) })
@@ -180,7 +180,7 @@ export function idempotenceTests(open: () => EventStore): void {
     expect(refused._unsafeUnwrapErr()).toMatchObject({ type: 'wrong_expected_revision', actual: 1 })
   })
 
-  test('a partial match is refused: known ids followed by a new one', async () => {
+  test('a partial repetition is refused: known ids followed by a new one', async () => {
     const stream = uniqueName('partial')
     const events = numbered(2)
     await append(open(), stream, events, 'no_stream')

@@ -75,7 +75,7 @@ export function streamSubscriptionTests(open: () => EventStore): void {
     expect(observer.events.every((event) => event.stream === stream)).toBe(true)
   })
 
-  test('joining while others append: nothing missing, doubled or out of order', async () => {
+  test('joining while others append: nothing is missing, doubled or out of order', async () => {
     const stream = uniqueName('joining')
     const total = 300
     const observers = []
@@ -130,7 +130,7 @@ export function leavingTests(open: () => EventStore): void {
     expectDense(observer, -1, observer.events.length - 1)
   })
 
-  test('a signal that is aborted already ends the iteration at once', async () => {
+  test('a signal that is already aborted ends the iteration at once', async () => {
     const stream = uniqueName('aborted')
     await append(open(), stream, numbered(3))
     const signal = AbortSignal.abort()

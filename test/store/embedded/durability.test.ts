@@ -79,8 +79,8 @@ describe('one process at a time', () => {
   })
 })
 
-describe('a disk that takes no more', () => {
-  test('appends fail with the name of the file, reads still work, nothing acknowledged is lost', async () => {
+describe('a full disk', () => {
+  test('makes appends fail with the name of the file, reads still work, and nothing acknowledged is lost', async () => {
     const file = join(await testFolder(), 'log.db')
     // A limit on the size of files, in blocks of 512 or 1024 bytes, met with an error and not a signal.
     const running = appender(file, 2, 5000, "trap '' XFSZ; ulimit -f 2048")

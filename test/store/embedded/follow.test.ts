@@ -108,7 +108,7 @@ describe('a subscription', () => {
     expect(feed.hasListeners(STREAM)).toBe(false)
   })
 
-  test('that does not keep up reads the file again, and catches up again', async () => {
+  test('that falls behind reads from the file again, and reports again that it has caught up', async () => {
     const { feed, log, followed } = logInMemory(() => Promise.resolve())
     const { signal } = new AbortController()
     const iterator = follow(followed, -1, signal)
@@ -129,7 +129,7 @@ describe('a subscription', () => {
     await iterator.return()
   })
 
-  test('waits for a file that cannot be read, and continues', async () => {
+  test('waits while the file cannot be read, and then continues', async () => {
     const { followed } = logInMemory(() => Promise.resolve())
     let reads = 0
     const failing: Followed = {
@@ -165,7 +165,7 @@ describe('an inbox', () => {
     expect(inbox.take()).toEqual([recorded(3)])
   })
 
-  test('of a feed that is closed is closed', () => {
+  test('of a closed feed is closed', () => {
     const feed = new CommitFeed()
     const before = feed.joinAll('')
     feed.close()

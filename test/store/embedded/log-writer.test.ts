@@ -63,7 +63,7 @@ describe('a group of appends', () => {
     expect(stored(db)).toEqual(['a@0 #1', 'a@1 #2', 'b@0 #3'])
   })
 
-  test('is written in the transaction that began before it came', async () => {
+  test('is written in the transaction that was begun before it came', async () => {
     const { db, writer, file } = await openLog()
     writer.begin()
     expect(db.isTransaction).toBe(true)

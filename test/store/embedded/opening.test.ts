@@ -22,7 +22,7 @@ function sql(file: string, statements: string): void {
 }
 
 describe('one store at a time', () => {
-  test('a second store in the same process is refused, by each name of the file', async () => {
+  test('a second store in the same process is refused, whichever name of the file it uses', async () => {
     const folder = await testFolder()
     const file = join(folder, 'log.db')
     const store = await openStore(file)

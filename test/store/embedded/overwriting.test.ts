@@ -104,7 +104,7 @@ test('an overwrite under way is finished before the store closes', async () => {
   expect(await store.overwrite?.([])).toMatchObject({ error: { type: 'store_unavailable' } })
 })
 
-test('while another program reads the file, its write-ahead log cannot be emptied: the overwrite fails, and can be repeated', async () => {
+test('while another program reads the file, its write-ahead log cannot be emptied, so the overwrite fails and can be repeated', async () => {
   const file = await logFile()
   const store = await openStore(file)
   const text = secret()
@@ -123,7 +123,7 @@ test('while another program reads the file, its write-ahead log cannot be emptie
   await store.close()
 })
 
-test('a log of the format before is upgraded, and nothing is left of the rows that it had moved', async () => {
+test('a log of the previous format is upgraded, and nothing is left of the rows that it had moved', async () => {
   const file = await logFile()
   const store = await openStore(file)
   const secrets = Array.from({ length: 30 }, secret)

@@ -37,7 +37,7 @@ describe('a connection string', () => {
   })
 
   test.each(['zx@yq', 'zx:yq', 'zx/yq', 'z@x:y', 'zx?yq', '1?zx=yq', 'zx%yq'])(
-    'with the password %s, which is not encoded, is refused without a part of it',
+    'with the password %s, which is not encoded, is refused without showing any of it',
     async (password) => {
       const connectionString = `esdb://admin:${password}@127.0.0.1:2113?tls=false`
       const { message } = (await openEventStoreDb({ connectionString }))._unsafeUnwrapErr()
@@ -95,7 +95,7 @@ describe('hosts are tried one by one', () => {
     ])
   })
 
-  test('a node without TLS is recognized if the string asks for TLS', async () => {
+  test('a node without TLS is recognized if the connection string asks for TLS', async () => {
     const { port } = await standIn()
     const [problem] = await problems(`esdb://127.0.0.1:${port}`)
     expect(problem).toContain('add tls=false')
@@ -155,7 +155,7 @@ describe.skipIf(isMissing('openssl'))('certificates', () => {
     expect(name).toContain('its certificate is for other names')
   })
 
-  test('a node with TLS is recognized if the string says tls=false', async () => {
+  test('a node with TLS is recognized if the connection string says tls=false', async () => {
     const port = await tlsNode()
     const [problem] = await problems(`esdb://localhost:${port}?tls=false`)
     expect(problem).toContain('remove tls=false')
@@ -166,7 +166,7 @@ test.each([
   [{ code: 16, message: 'x' }, 'does not know the user in EVENTSTORE_URL, or not'],
   [{ code: 7, message: 'x' }, 'lacks a right'],
   [{ type: 'access-denied', message: 'x' }, 'lacks a right'],
-])('a refusal for want of rights (%j) names the setting and what is missing', (cause, text) => {
+])('a refusal for lack of rights (%j) names the setting and what is missing', (cause, text) => {
   const expected = { type: 'store_failed', message: expect.stringContaining(text) }
   expect(storeFailure(cause)).toMatchObject(expected)
   expect(appendError(cause, { expected: 0, bytes: 1 })).toMatchObject(expected)

@@ -19,7 +19,7 @@ const failed = async (
   (await store.append('run-1', events, { expectedRevision }))._unsafeUnwrapErr()
 
 test.each(['lose_answer', 'stay_silent', 'swallow'] as const)(
-  'an append that meets %s has an unknown outcome; the same again settles it, stored once',
+  'an append that meets %s has an unknown outcome; repeating it settles that, and it is stored once',
   async (fault) => {
     const server = await standIn()
     const store = await openStore(server.connectionString, { timeoutMs: 400 })
@@ -45,7 +45,7 @@ test.each(['drop', 'drop_stored'] as const)(
   },
 )
 
-test('an append that the server keeps dropping ends within the time limit, its outcome unknown', async () => {
+test('an append that the server keeps dropping ends within the time limit, with an unknown outcome', async () => {
   const server = await standIn()
   const store = await openStore(server.connectionString, { timeoutMs: 400 })
   server.faults.nextAppends('drop', 1000)
@@ -53,7 +53,7 @@ test('an append that the server keeps dropping ends within the time limit, its o
   expect(server.calls.batchAppends).toBeGreaterThan(1)
 })
 
-test('an append that was dropped, and then refused because of its revision, was not made', async () => {
+test('an append that was dropped, and then refused because of its revision, is known not to be stored', async () => {
   const server = await standIn()
   const store = await openStore(server.connectionString)
   server.faults.nextAppends('drop')
@@ -131,7 +131,7 @@ async function settle(
   }
 }
 
-test('appends at an exact revision share one call; others, which cannot be repeated, have their own', async () => {
+test('appends at an exact revision share one long call, and others, which cannot be repeated, have a call each', async () => {
   const server = await standIn()
   const store = await openStore(server.connectionString)
   await append(store, 'run-1', numbered(2), 'no_stream')
@@ -142,7 +142,7 @@ test('appends at an exact revision share one call; others, which cannot be repea
   expect(server.calls).toMatchObject({ appends: 2, batchAppends: 2 })
 })
 
-test('the lost connection of one store does not touch the appends of another', async () => {
+test('the lost connection of one store does not affect the appends of another', async () => {
   const [one, other] = [await standIn(), await standIn()]
   const [broken, healthy] = [
     await openStore(one.connectionString),
@@ -204,7 +204,7 @@ test('closing waits for an append without an answer no longer than the time limi
   expect((await appended)._unsafeUnwrapErr()).toMatchObject({ type: 'outcome_unknown' })
 })
 
-test('a connection that cannot be replaced is an answer, not the end of the process', async () => {
+test('if a connection cannot be replaced, the append fails, and the process lives', async () => {
   const [server, gone] = [await standIn(), await standIn()]
   await gone.faults.down()
   const seeds = `127.0.0.1:${server.port},127.0.0.1:${server.port}`

@@ -5,7 +5,7 @@ import { proxyVariable } from '../../../src/store/eventstoredb/connect.ts'
 
 const hosts = [{ name: 'node1.example' }, { name: 'node2.example' }]
 
-test('the proxy that gRPC uses is named, in its order', () => {
+test('the proxy that gRPC would use is named, by the precedence of its variables', () => {
   expect(proxyVariable(hosts, {})).toBeNull()
   expect(proxyVariable(hosts, { https_proxy: '' })).toBeNull()
   expect(proxyVariable(hosts, { http_proxy: 'http://p', https_proxy: 'http://p' })).toBe(
@@ -16,7 +16,7 @@ test('the proxy that gRPC uses is named, in its order', () => {
   )
 })
 
-test('a proxy matters unless every host is excepted', () => {
+test('a proxy matters unless every host is exempt', () => {
   const env = { https_proxy: 'http://p' }
   expect(proxyVariable(hosts, { ...env, no_proxy: 'node1.example' })).toBe('https_proxy')
   expect(proxyVariable(hosts, { ...env, no_proxy: 'node1.example,node2.example' })).toBeNull()

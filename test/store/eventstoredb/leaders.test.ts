@@ -33,7 +33,7 @@ test('the same append from two sides at once succeeds on both, and is stored onc
   expect(server.calls.batchAppends).toBeGreaterThan(2)
 })
 
-test('an append during an election ends within its time limit, its outcome unknown; then it is stored once', async () => {
+test('an append during an election ends within its time limit, with an unknown outcome; repeated later, it is stored once', async () => {
   const server = await standIn()
   const store = await openStore(server.connectionString, { timeoutMs: 300 })
   await append(store, 'run-1', numbered(1), 'no_stream')
@@ -46,7 +46,7 @@ test('an append during an election ends within its time limit, its outcome unkno
   expect(server.log.events('run-1')).toHaveLength(3)
 })
 
-test('a node that lives and knows no leader yet has done nothing; the store works when there is a leader', async () => {
+test('a node that knows no leader yet has stored nothing, and the store works as soon as there is a leader', async () => {
   const server = await standIn()
   server.faults.leaderless = true
   const store = await openStore(server.connectionString)
@@ -82,7 +82,7 @@ test('after a discovery that failed, the next call tries again', async () => {
   await observer.stop()
 })
 
-test('what an old leader cuts off its log was never seen; the same append is stored once by the next leader', async () => {
+test('what an old leader cuts off its log was never visible, and the same append is stored once by the next leader', async () => {
   const server = await standIn()
   const store = await openStore(server.connectionString)
   await append(store, 'run-1', numbered(1), 'no_stream')

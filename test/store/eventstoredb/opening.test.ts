@@ -17,7 +17,7 @@ test.each([
   })
 })
 
-test('options without effect are named, ignored, and not printed with the password', async () => {
+test('options without effect are named and ignored, and the password is not printed', async () => {
   const server = await standIn()
   const printed = vi.spyOn(console, 'warn')
   onTestFinished(() => printed.mockRestore())
@@ -58,7 +58,7 @@ test('no message shows the password, however the string is broken', async () => 
   }
 })
 
-test('an event has the same position, whether it is read from the stream or from all', async () => {
+test('an event has the same position, whether it is read from its stream or from all streams', async () => {
   const server = await standIn()
   const store = await openStore(server.connectionString)
   await append(store, 'run-1', [newEvent({ n: 0 }), newEvent({ n: 1 })])
@@ -77,7 +77,7 @@ test('metadata is read as it was appended, also falsy values', async () => {
   expect(stored.map(({ metadata }) => metadata)).toEqual(events.map(({ metadata }) => metadata))
 })
 
-test('JSON of every kind can be data', async () => {
+test('any JSON can be data', async () => {
   const server = await standIn()
   const store = await openStore(server.connectionString)
   const events = [1, null, true, 'text', [1, [2]], { a: { b: null } }].map((data) => newEvent(data))
@@ -86,7 +86,7 @@ test('JSON of every kind can be data', async () => {
   expect(stored.map(({ data }) => data)).toEqual(events.map(({ data }) => data))
 })
 
-test('a silent server delays the opening only for a moment, and calls up to their time limit', async () => {
+test('a silent server delays opening only for a moment, and calls only up to their time limit', async () => {
   const server = await standIn()
   server.faults.freeze()
   const store = await openStore(`${server.connectionString}&defaultDeadline=300`)

@@ -26,7 +26,7 @@ const faults: Record<string, (server: StandIn) => Promise<void>> = {
 }
 
 test.each(Object.entries(faults))(
-  '%s: nothing is lost, doubled or out of order, and caught up is said again',
+  '%s: nothing is lost, doubled or out of order, and caught up is reported again',
   async (_name, strike) => {
     const server = await standIn()
     const store = await openStore(server.connectionString)
@@ -58,7 +58,7 @@ test.each(Object.entries(faults))(
   },
 )
 
-test('a subscription that fell behind, as the server reports, reports caught up again', async () => {
+test('if the server reports that a subscription fell behind, it reports again when it has caught up', async () => {
   const server = await standIn()
   const store = await openStore(server.connectionString)
   await append(store, 'run-1', numbered(2))
@@ -87,7 +87,7 @@ test('a subscription waits for a server that is not there yet', async () => {
 })
 
 test.each(['reports', 'does not report'])(
-  'events of others at the end of the log: it catches up if the server %s where it is',
+  'a subscription catches up past the events of others at the end of the log if the server %s where it is',
   async (word) => {
     const server = await standIn()
     server.faults.noCheckpoints = word !== 'reports'
@@ -104,7 +104,7 @@ test.each(['reports', 'does not report'])(
   },
 )
 
-test('a place that is reported between events counts only after the events before it', async () => {
+test('a position that the server reports between events counts only after the events before it', async () => {
   const server = await standIn()
   const store = await openStore(server.connectionString)
   for (let n = 0; n < 20; n += 1) {
@@ -125,7 +125,7 @@ test('a place that is reported between events counts only after the events befor
   expectDense(observer, -1, 999)
 })
 
-test('without a prefix all streams are followed, but not those of the system', async () => {
+test('without a prefix, all streams are followed except those of the system', async () => {
   const server = await standIn()
   const store = await openStore(server.connectionString)
   for (const stream of ['$stats', 'run-1', '$$run-1', 'other']) {
@@ -137,7 +137,7 @@ test('without a prefix all streams are followed, but not those of the system', a
   expect(observer.events.map(({ stream }) => stream)).toEqual(['run-1', 'other'])
 })
 
-test('a reader that stops reading holds the server back, and continues where it was', async () => {
+test('a reader that stops reading holds the server back, and later continues where it was', async () => {
   const server = await standIn()
   const store = await openStore(server.connectionString)
   const total = 6000
@@ -166,7 +166,7 @@ test('a reader that stops reading holds the server back, and continues where it 
   expectDense(observer, -1, total - 1)
 })
 
-test('an observer that leaves leaves no call open on the server', async () => {
+test('an observer that leaves keeps no call open on the server', async () => {
   const server = await standIn()
   const store = await openStore(server.connectionString)
   for (let n = 0; n < 5; n += 1) await append(store, 'run-1', numbered(400))

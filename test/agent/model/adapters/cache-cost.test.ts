@@ -98,7 +98,7 @@ describe.each<TestedApi>(['messages', 'responses', 'chat'])('a run of 50 turns o
     expect(shareOf(api, () => 1)).toBeLessThan(0.25)
   })
 
-  test('does so too if many calls are made at once', () => {
+  test('pays as little if many calls are made at once', () => {
     expect(shareOf(api, (n) => (n % 5 === 0 ? 30 : 2))).toBeLessThan(0.25)
   })
 })

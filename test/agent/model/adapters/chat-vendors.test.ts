@@ -28,7 +28,7 @@ const assistants = (body: ReturnType<typeof bodyAt>) =>
 
 const LOCAL = 'http://127.0.0.1:8080/v1'
 
-describe('reasoning goes back under the name that it came in', () => {
+describe('reasoning is sent back in the field that it came in', () => {
   test.each([
     { reasoning_content: 'Hm.' },
     { reasoning: 'Hm.' },
@@ -39,7 +39,7 @@ describe('reasoning goes back under the name that it came in', () => {
     expect(message).toMatchObject(fields)
   })
 
-  test('and signatures with the call that they came with', () => {
+  test('signatures come with the call that they belong to', () => {
     const extra_content = { google: { thought_signature: 'Cs==' } }
     const items = [{ tool_calls: [{ index: 1, extra_content }] }]
     const [message] = assistants(bodyAt(LOCAL, [said(items, 'a', 'b'), result('a'), result('b')]))
@@ -48,10 +48,10 @@ describe('reasoning goes back under the name that it came in', () => {
   })
 })
 
-describe('a vendor gets what it wants and nothing that it refuses', () => {
+describe('a vendor is sent what it requires, and nothing that it refuses', () => {
   const turns = [said(null, 'call_1'), result('call_1'), said(null)]
 
-  test('DeepSeek: reasoning in each reply, if only an empty one', () => {
+  test('DeepSeek: reasoning in each reply, even if it is empty', () => {
     const own = said([{ reasoning_content: 'Hm.' }])
     const body = bodyAt('https://api.deepseek.com', [...turns, own])
     expect(assistants(body).map((message) => Reflect.get(message, 'reasoning_content'))).toEqual([
@@ -177,7 +177,7 @@ describe('a stream of chat completions', () => {
     ])
   })
 
-  test('leaves out thoughts that a local server wrote into the text', async () => {
+  test('leaves out thoughts that a local server has written into the text', async () => {
     const { text } = await reply(
       chunk({ content: '<think>Hm. ' }),
       chunk({ content: 'Hm.</think>\nDone.' }, 'stop'),
@@ -203,12 +203,12 @@ describe('a stream of chat completions', () => {
       { prompt_tokens: 10, completion_tokens: 2 },
       { cachedTokens: null, reasoningTokens: null },
     ],
-  ])('has the usage %j', async (usage, expected) => {
+  ])('reports the usage %j', async (usage, expected) => {
     const { usage: read } = await reply(chunk({ content: 'x' }, 'stop'), { choices: [], usage })
     expect(read).toMatchObject({ inputTokens: 10, outputTokens: 2, ...expected })
   })
 
-  test('has the price that OpenRouter names', async () => {
+  test('reports the price that OpenRouter names', async () => {
     const usage = { prompt_tokens: 10, completion_tokens: 2, cost: 0.0125 }
     const { costUsd, priceSource } = await reply(chunk({ content: 'x' }, 'stop'), {
       choices: [],

@@ -60,7 +60,7 @@ describe('a request', () => {
     expect(request?.headers.authorization).toBe('Bearer sk-test-key')
   })
 
-  test('over messages is sent again without strict tools if Anthropic cannot enforce them', async () => {
+  test('over Messages is sent again without strict tools if Anthropic cannot enforce them', async () => {
     let isRefused = false
     const server = await serve((response) => {
       if (isRefused) return answerWith(STREAMS.messages)(response)

@@ -66,7 +66,7 @@ describe('a reply that is not whole runs none of its calls and sends nothing of 
 })
 
 describe('a turn that the provider interrupts', () => {
-  test('keeps what it has', async () => {
+  test('keeps what has come', async () => {
     expect(await ending('messages', stopped('pause_turn'))).toMatchObject({
       finishReason: 'pause',
       keepsItems: true,

@@ -64,7 +64,7 @@ describe('a reply of Gemini', () => {
     expect(parts.filter(({ type }) => type === 'call')).toHaveLength(2)
   })
 
-  test('is the same at whatever byte its stream is divided, and failed where it is cut', async () => {
+  test('is the same wherever its stream is divided, and fails wherever it is cut', async () => {
     const expected = await whole()
     // The bytes after the last piece are only its end mark.
     const last = STREAM.length - 3
@@ -92,7 +92,7 @@ describe('a reply of Gemini', () => {
     expect(reply._unsafeUnwrap().finishReason).toBe(expected)
   })
 
-  test('to a blocked prompt is a refusal, and one without parts is empty', async () => {
+  test('to a blocked prompt is a refusal, and a reply without parts is empty', async () => {
     const blocked = {
       promptFeedback: { blockReason: 'OTHER' },
       usageMetadata: { promptTokenCount: 9 },
@@ -103,7 +103,7 @@ describe('a reply of Gemini', () => {
     expect(empty.reply._unsafeUnwrap().finishReason).toBe('empty')
   })
 
-  test('without a signature that Google misses is asked for again without reasoning', async () => {
+  test('is asked for again without reasoning if Google misses a signature', async () => {
     const lost = piece([], { finishReason: 'MISSING_THOUGHT_SIGNATURE' })
     const { reply } = await readBy(adapter, route, [bytes(sse([lost]))])
     expect(reply._unsafeUnwrapErr().type).toBe('reasoning_refused')
@@ -136,7 +136,7 @@ const bodyOf = (changes: Partial<ModelRequest> = {}, model = route.model) =>
   toGeminiBody({ ...REQUEST, ...changes }, routeTo(model)) as Body
 
 describe('a request to Gemini', () => {
-  test('has its instructions and tools apart, with plain JSON Schema', () => {
+  test('has instructions and tools in fields of their own, with plain JSON Schema', () => {
     const body = bodyOf()
     expect(body.systemInstruction).toEqual({ parts: [{ text: 'You fix programs.' }] })
     const { name, description, parameters } = TOOL
@@ -146,7 +146,7 @@ describe('a request to Gemini', () => {
     expect(body.contents).toEqual([{ role: 'user', parts: [{ text: 'Fix this one.' }] }])
   })
 
-  test('has the sentinel on the first call of a step of another model, from Gemini 3 on', () => {
+  test('from Gemini 3 on, has the sentinel on the first call of a step that another model made', () => {
     const messages = [...REQUEST.messages, foreign, result('toolu_1'), result('toolu_2')]
     const signatures = (model: string) =>
       bodyOf({ messages }, model).contents[1]?.parts.map(({ thoughtSignature }) => thoughtSignature)
@@ -187,7 +187,7 @@ function violation({ contents }: Body): string | null {
   return null
 }
 
-test('a conversation keeps the rules of Google: signatures as they came, each call answered', async () => {
+test('a conversation follows the rules of Google: signatures as they came, each call answered', async () => {
   const bodies: Body[] = []
   const url = await fakeServer((body: Body, request) => {
     expect(request.url).toBe('/v1/models/gemini-3.8-flash:streamGenerateContent?alt=sse')
@@ -234,7 +234,7 @@ test('a conversation keeps the rules of Google: signatures as they came, each ca
   ;(await askBy(adapter, target, { ...REQUEST, messages })).reply._unsafeUnwrap()
 })
 
-test('errors of Google are read: the wait that it asks for, a bad key', async () => {
+test('an error of Google is read: the wait that it asks for, or a bad key', async () => {
   const details = [{ '@type': 'type.googleapis.com/google.rpc.RetryInfo', retryDelay: '34.4s' }]
   const exhausted = {
     error: { code: 429, message: 'slow down', status: 'RESOURCE_EXHAUSTED', details },

@@ -37,7 +37,7 @@ const marks = (body: MessageCreateParamsStreaming): string[] =>
   )
 
 describe('a request', () => {
-  test('has all results of a reply first in one message, and texts after them', () => {
+  test('has all results of a reply in one message, before texts', () => {
     const { messages } = bodyOf([
       ...HEAD,
       said('I look.', 'a', 'b'),
@@ -86,7 +86,7 @@ describe('a request', () => {
     expect(marks(body)).toEqual(['4.0'])
   })
 
-  test('marks the message before it too if the last turn was longer than the cache looks back', () => {
+  test('also marks the message before it if the last turn is longer than the cache looks back', () => {
     const ids = Array.from({ length: 12 }, (_, n) => `c${n}`)
     const long = [...HEAD, said('One.', 'a'), result('a'), said('Two.', ...ids), ...ids.map(result)]
     expect(marks(bodyOf(long))).toEqual(['2.0', '4.11'])

@@ -58,7 +58,7 @@ describe('a reply of Ollama', () => {
     ])
   })
 
-  test('is the same at whatever byte it is divided, and failed wherever it is cut', async () => {
+  test('is the same wherever its stream is divided, and fails wherever it is cut', async () => {
     const expected = await whole()
     for (let at = 1; at < STREAM.length; at += 1) {
       const { reply, parts } = await readBy(adapter, route, [STREAM.slice(0, at), STREAM.slice(at)])
@@ -86,7 +86,7 @@ describe('a reply of Ollama', () => {
     expect(usage.inputTokens).toBeGreaterThan(0)
   })
 
-  test('with an error in a line is a failed attempt', async () => {
+  test('with a line that is an error is a failed attempt', async () => {
     const broken = lines([piece({ content: 'x' }), { error: 'the runner has stopped' }])
     const { reply } = await readBy(adapter, route, [bytes(broken)])
     expect(reply._unsafeUnwrapErr()).toMatchObject({
@@ -133,12 +133,12 @@ describe('a request to Ollama', () => {
     expect(bodyOf(changes, routeTo(model)).think).toBe(think)
   })
 
-  test('has no think for a model that cannot', () => {
+  test('has no think for a model that cannot think', () => {
     const served = { windowTokens: null, capabilities: ['tools'] }
     expect(bodyOf({ effort: 'high' }, { ...route, served })).not.toHaveProperty('think')
   })
 
-  test('has results in the order of their calls, with the name of the tool, and no foreign thoughts', async () => {
+  test('has results in the order of their calls, with the name of the tool, and no thoughts of other models', async () => {
     const url = await fakeServer(({ messages }: Body) => {
       for (const [at, { tool_calls = [] }] of messages.entries()) {
         const results = messages.slice(at + 1, at + 1 + tool_calls.length)

@@ -50,14 +50,14 @@ describe('an optional parameter that an endpoint refuses', () => {
     expect(bodies).toEqual([BODY, without, without])
   })
 
-  test('is tried without once: the second refusal is the answer', async () => {
+  test('is left out once: a second refusal is the answer', async () => {
     const again = refusal({ error: { message: 'No.', param: 'stream' } })
     const { bodies, sent } = await bodiesFor(again, again)
     await expect(sent).rejects.toBe(again)
     expect(bodies).toHaveLength(2)
   })
 
-  test('is no reason to send another request after any other error', async () => {
+  test('is not left out after any other error', async () => {
     for (const other of [
       refusal({ message: 'a stream of words' }),
       refusal({ param: 'model' }),

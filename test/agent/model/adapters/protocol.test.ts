@@ -208,7 +208,7 @@ async function hanging(response: Response, onSilence: () => void): Promise<Respo
   return new Response(body, response)
 }
 
-test('whatever happens in a run, no provider has a reason to refuse a request of it', async () => {
+test('whatever happens in a run, its requests break no rule of any provider', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 10 }), async (steps) => {
       const run = new FakeRun()

@@ -15,7 +15,7 @@ async function wholeReply(api: TestedApi) {
 describe.each(APIS)('a reply over %s', (api) => {
   const all = bytes(STREAMS[api])
 
-  test('is the same at whatever byte its stream is divided', async () => {
+  test('is the same wherever its stream is divided', async () => {
     const whole = await wholeReply(api)
     for (let at = 1; at < all.length; at += 1) {
       const { reply, parts } = await read(api, [all.slice(0, at), all.slice(at)])
@@ -25,7 +25,7 @@ describe.each(APIS)('a reply over %s', (api) => {
     }
   })
 
-  test('is a failed attempt at whatever byte its stream ends too early', async () => {
+  test('is a failed attempt wherever its stream ends too early', async () => {
     const whole = await wholeReply(api)
     const outcomes = new Set<string>()
     for (let at = 0; at < all.length; at += 1) {
@@ -43,7 +43,7 @@ describe.each(APIS)('a reply over %s', (api) => {
     expect(outcomes).toContain('failed')
   })
 
-  test('has the parts in its order, and they add up to it', async () => {
+  test('comes in parts that are in order and add up to it', async () => {
     const { reply, parts } = await wholeReply(api)
     const textOf = (type: 'text' | 'reasoning') =>
       parts.flatMap((part) => (part.type === type ? [part.text] : [])).join('')
@@ -59,7 +59,7 @@ describe.each(APIS)('a reply over %s', (api) => {
   })
 })
 
-describe('a reply is what the SDK of the provider makes of the same stream', () => {
+describe('a reply equals what the SDK of the provider makes of the same stream', () => {
   const fakeFetch = (api: TestedApi) => async () => streamOf([bytes(STREAMS[api])])
 
   test('of Responses', async () => {

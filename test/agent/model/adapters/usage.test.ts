@@ -176,7 +176,7 @@ describe.each(APIS)('of a reply over %s', (api) => {
     )
   })
 
-  test('an unknown number of either side is no usage, and never 0', () => {
+  test('if the input or the output is not known, there is no usage, not 0', () => {
     for (const reported of [null, {}, { input_tokens: 'x' }, { output_tokens: 5, eval_count: 5 }]) {
       expect(usageOf(api, reported)).toBeNull()
     }
