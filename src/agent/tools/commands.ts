@@ -6,7 +6,7 @@ import { NulFree } from '../../domain/fields.ts'
 import { shellWord } from '../../lib/shell-word.ts'
 import { withTemporaryFolder } from '../../lib/temporary-folder.ts'
 import { type CommandResult, overLimit } from '../../runner/command.ts'
-import { projectPath } from './confine.ts'
+import { isInside, projectPath } from './confine.ts'
 import { endOfShell, reportingTo, startOfShell } from './shell-folder.ts'
 import { defineTool, failed, type ToolOutput } from './tool.ts'
 
@@ -119,10 +119,23 @@ export const bashExec = defineTool({
       const { output, ...ended } = commandOutput(result, timeoutMs, IF_TIMED_OUT)
       const isAnswer = result.end === 'exited' && result.exitCode === 1 && answersWith1(command)
       const outcome = isAnswer ? 'ok' : ended.outcome
-      return { ...ended, ...end, outcome, output: notes.reduce(withNote, output) }
+      const refused = context.isolated ? gitRefusal(output, context.cwd) : []
+      return { ...ended, ...end, outcome, output: [...notes, ...refused].reduce(withNote, output) }
     })
   },
 })
+
+const NO_LOCK = /Unable to create '([^']+\.lock)': (?:Read-only file system|Permission denied)/
+
+/** What to do if git could not change a repository of which the project is a part, such as that of a linked worktree. */
+function gitRefusal(output: string, cwd: string): string[] {
+  const lock = NO_LOCK.exec(output)?.[1]
+  if (lock === undefined || isInside(cwd, lock)) return []
+  return [
+    'commands can read this repository, but not change it, because it is not in the folder of the project. Leave your ' +
+      'changes in the files and do not stage or commit them: a person does that',
+  ]
+}
 
 const TIMEOUT_MS = 600_000
 const VIRTUAL_ENVIRONMENTS = ['.venv', 'venv']

@@ -3,8 +3,16 @@ import { dirname, join, resolve } from 'node:path'
 import { pipeline } from 'node:stream/promises'
 import { err, ok, type Result } from 'neverthrow'
 import { withTemporaryFolder } from '../../lib/temporary-folder.ts'
-import { confine, isInside, openForReading, pathForCommands, readConfined } from './confine.ts'
 import {
+  confine,
+  isInside,
+  type OpenedPath,
+  openForReading,
+  pathForCommands,
+  readConfined,
+} from './confine.ts'
+import {
+  closeRepository,
   entriesOf,
   findRepository,
   type GitProblem,
@@ -29,7 +37,7 @@ export async function withGitView<T>(
 ): Promise<Result<T, GitProblem>> {
   const found = await findRepository(await realpath(context.cwd))
   if (found.isErr()) return err(found.error)
-  const { holder, gitDir } = found.value
+  const { holder } = found.value
   try {
     return await withTemporaryFolder(context.scratchDir, 'git-', async (view) => {
       const made = await fillView(view, found.value, context)
@@ -37,7 +45,7 @@ export async function withGitView<T>(
       return ok(await use(environment(view, holder), [view, holder]))
     })
   } finally {
-    await gitDir.file.close()
+    await closeRepository(found.value)
   }
 }
 
@@ -66,21 +74,19 @@ const isObjectFolder = (name: string): boolean => name === 'pack' || /^[0-9a-f]{
 
 async function fillView(
   view: string,
-  { holder, gitDir }: Repository,
+  repository: Repository,
   context: ToolContext,
 ): Promise<Result<void, GitProblem>> {
-  const project = { cwd: holder, dataDir: null }
-  const inGitDir = (name: string): string => join(gitDir.real, name)
-  const head = await readConfined(project, inGitDir('HEAD'), MAX_NAMES_BYTES)
+  const { root, gitDir, commonDir } = repository
+  const project = { cwd: root, dataDir: null }
+  const head = await readConfined(project, join(gitDir.real, 'HEAD'), MAX_NAMES_BYTES)
   if (head.isErr()) return err({ type: 'unusable', message: '.git/HEAD cannot be read' })
-  const alternates = await alternatesOf(holder, inGitDir('objects'))
+  const alternates = await alternatesOf(root, join(commonDir.real, 'objects'))
   if (alternates.isErr()) return err(alternates.error)
-  const config = await readConfined(project, inGitDir('config'), MAX_CONFIG_BYTES)
-  if (config.isErr() && config.error.type !== 'not_found') {
-    return err({ type: 'unusable', message: '.git/config is not a regular file of at most 1 MiB' })
-  }
+  const config = await configOf(repository)
+  if (config.isErr()) return err(config.error)
   // git lists the settings of a file that it does not use as its configuration.
-  await writeFile(join(view, 'theirs'), config.isOk() ? config.value : '')
+  await writeFile(join(view, 'theirs'), config.value)
   const settings = await settingsIn(join(view, 'theirs'), context)
   if (settings.isErr()) return err(settings.error)
 
@@ -89,30 +95,67 @@ async function fillView(
   await writeFile(join(view, 'config'), settings.value)
   await writeFile(join(view, 'HEAD'), head.value)
   await writeFile(join(view, 'objects/info/alternates'), alternates.value.join('\n'))
-  const names = (await entriesOf(gitDir, '.'))
-    .map(({ name }) => name)
-    .filter((name) => LINKED.has(name) || name.startsWith('sharedindex.'))
-  const objects = (await entriesOf(gitDir, 'objects')).map(({ name }) => name)
-  const info = (await entriesOf(gitDir, 'info')).filter((entry) => entry.isFile())
-  for (const path of [
-    ...names,
-    ...objects.filter(isObjectFolder).map((name) => join('objects', name)),
-    ...info.map(({ name }) => join('info', name)),
-  ]) {
-    await symlink(join(pathForCommands(gitDir, context.isolated), path), join(view, path))
-  }
-  return copyIndex(inGitDir('index'), holder, join(view, 'index'))
+  await linkParts(view, repository, context.isolated)
+  return copyIndex(join(gitDir.real, 'index'), root, join(view, 'index'))
 }
 
-/** What git reads in the repository itself: none of it names a program. */
+/** Links the view to what git reads in the repository itself. None of it names a program. */
+async function linkParts(
+  view: string,
+  { gitDir, commonDir }: Repository,
+  isolated: boolean,
+): Promise<void> {
+  const namesIn = async (folder: OpenedPath, path: string) =>
+    (await entriesOf(folder, path)).map(({ name }) => name)
+  const link = async (folder: OpenedPath, paths: readonly string[]): Promise<void> => {
+    for (const path of paths) {
+      await symlink(join(pathForCommands(folder, isolated), path), join(view, path))
+    }
+  }
+  const objects = (await namesIn(commonDir, 'objects')).filter(isObjectFolder)
+  const info = (await entriesOf(commonDir, 'info')).filter(
+    (entry) => entry.isFile() && (gitDir === commonDir || entry.name !== SPARSE),
+  )
+  await link(commonDir, [
+    ...(await namesIn(commonDir, '.')).filter((name) => LINKED.has(name)),
+    ...objects.map((name) => join('objects', name)),
+    ...info.map(({ name }) => join('info', name)),
+  ])
+  const parts = (await namesIn(gitDir, '.')).filter((name) => name.startsWith('sharedindex.'))
+  const own = gitDir === commonDir ? [] : await entriesOf(gitDir, 'info')
+  const isSparse = own.some((entry) => entry.isFile() && entry.name === SPARSE)
+  await link(gitDir, isSparse ? [...parts, join('info', SPARSE)] : parts)
+}
+
 const LINKED: ReadonlySet<string> = new Set(['refs', 'packed-refs', 'reftable', 'shallow'])
+/** In `info`, the only file that belongs to one worktree. */
+const SPARSE = 'sparse-checkout'
+
+/** The settings of a repository and those of its linked worktree, which only matter if git uses both. */
+async function configOf({
+  root,
+  gitDir,
+  commonDir,
+}: Repository): Promise<Result<Buffer, GitProblem>> {
+  const own = gitDir === commonDir ? [] : [join(gitDir.real, 'config.worktree')]
+  const texts: Buffer[] = []
+  for (const path of [join(commonDir.real, 'config'), ...own]) {
+    const text = await readConfined({ cwd: root, dataDir: null }, path, MAX_CONFIG_BYTES)
+    if (text.isOk()) texts.push(text.value, Buffer.from('\n'))
+    else if (text.error.type !== 'not_found') {
+      const message = '.git/config is not a regular file of at most 1 MiB'
+      return err({ type: 'unusable', message })
+    }
+  }
+  return ok(Buffer.concat(texts))
+}
 
 async function copyIndex(
   path: string,
-  holder: string,
+  root: string,
   target: string,
 ): Promise<Result<void, GitProblem>> {
-  const confined = await confine({ cwd: holder, dataDir: null }, path)
+  const confined = await confine({ cwd: root, dataDir: null }, path)
   const opened = confined.isErr() ? err(confined.error) : await openForReading(confined.value)
   if (opened.isErr()) {
     if (opened.error.type === 'not_found') return ok(undefined)
@@ -133,12 +176,12 @@ async function copyIndex(
 
 /** The other folders of objects that a repository names, and those that they name in turn. */
 async function alternatesOf(
-  holder: string,
+  root: string,
   objects: string,
   depth = 0,
 ): Promise<Result<readonly string[], GitProblem>> {
   const what = '.git/objects/info/alternates'
-  const project = { cwd: holder, dataDir: null }
+  const project = { cwd: root, dataDir: null }
   const content = await readConfined(project, join(objects, 'info/alternates'), MAX_NAMES_BYTES)
   if (content.isErr()) {
     return content.error.type === 'not_found' ? ok([]) : err({ type: 'leads_outside', what })
@@ -147,10 +190,10 @@ async function alternatesOf(
   for (const line of content.value.toString().split('\n')) {
     if (line === '' || line.startsWith('#')) continue
     const real = await realpath(resolve(objects, line)).catch(() => null)
-    if (real === null || !isInside(holder, real) || depth >= 5) {
+    if (real === null || !isInside(root, real) || depth >= 5) {
       return err({ type: 'leads_outside', what })
     }
-    const further = await alternatesOf(holder, real, depth + 1)
+    const further = await alternatesOf(root, real, depth + 1)
     if (further.isErr()) return err(further.error)
     found.push(real, ...further.value)
   }

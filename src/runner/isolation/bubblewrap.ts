@@ -1,16 +1,15 @@
 import { closeSync, fstatSync, openSync } from 'node:fs'
-import { dirname } from 'node:path'
 import { messageOf } from '../../lib/message-of.ts'
 import { THREADS_PER_PROCESS } from '../cgroup.ts'
 import { startForwarder } from '../network/forwarder.ts'
 import { hostSockets } from './host-sockets.ts'
 import { addMounts, Mounts } from './mounts.ts'
 import { EMPTY_HOME, EMPTY_TMP, type PolicyFacts, policyHash, rightsOf, unique } from './policy.ts'
+import { type Repository, repositoryAround } from './repositories.ts'
 import {
   type OpenedProject,
   openProject,
   prepareFolders,
-  repositoryAbove,
   type Sandbox,
   SandboxError,
 } from './sandbox.ts'
@@ -78,7 +77,7 @@ export function container(
   const mounts = new Mounts()
   try {
     prepareFolders(sandbox, project.user)
-    const repository = repositoryAbove(project.real, sandbox.userHome)
+    const repository = repositoryAround(project.real, sandbox)
     const sockets = hostSockets([project.real, sandbox.project])
     addMounts(mounts, sandbox, project, { repository, sockets })
     const system = systemArguments(project)
@@ -128,7 +127,7 @@ export function factsOfContainer(sandbox: Sandbox): PolicyFacts {
   const project = openProject(sandbox)
   const mounts = new Mounts()
   try {
-    const repository = repositoryAbove(project.real, sandbox.userHome)
+    const repository = repositoryAround(project.real, sandbox)
     const sockets = hostSockets([project.real, sandbox.project], SOCKETS_MAX_AGE_MS)
     addMounts(mounts, sandbox, project, { repository, sockets })
     return factsOf(mounts, systemArguments(project), project)
@@ -180,15 +179,15 @@ function factsOf(
   }
 }
 
-/** What lets git look for a repository above the project, in a folder that bwrap has made as another user. */
+/** What lets git use a repository outside of the project, in folders of which bwrap has made some as another user. */
 function gitVariables(
-  repository: string | null,
+  repository: Repository | null,
   user: OpenedProject['user'],
 ): Readonly<Record<string, string>> {
   if (repository === null) return {}
   const safe = { GIT_CONFIG_COUNT: '1', GIT_CONFIG_KEY_0: 'safe.directory' }
   return {
     GIT_DISCOVERY_ACROSS_FILESYSTEM: '1',
-    ...(user === null ? {} : { ...safe, GIT_CONFIG_VALUE_0: dirname(repository) }),
+    ...(user === null ? {} : { ...safe, GIT_CONFIG_VALUE_0: repository.root }),
   }
 }

@@ -6,6 +6,7 @@ import type { CheckHome } from './check-homes.ts'
 import { GUARDED } from './guarded-files.ts'
 import { ACCOUNTS } from './own-user.ts'
 import { CHECK_HOME, COPIED_HOME, EMPTY_HOME, EMPTY_TMP, readableRole, toolRole } from './policy.ts'
+import type { Repository } from './repositories.ts'
 import { HOME, isWithin, type OpenedProject, type Sandbox, TMP } from './sandbox.ts'
 import { MEMORY_FOLDER_BYTES, SYSTEM } from './system.ts'
 
@@ -77,6 +78,15 @@ export class Mounts {
     if (descriptor !== null) this.add(kind, descriptor, target, role)
   }
 
+  /** Like `addPath`, for a path that was found to lead through no link: if it does now, it is not mounted. */
+  addFound(kind: Kind, path: string, role: string): void {
+    const descriptor = opened(path, O_NOFOLLOW)
+    if (descriptor === null) return
+    const isThere = readlinkSync(`/proc/self/fd/${descriptor}`) === path
+    if (isThere && !fstatSync(descriptor).isSymbolicLink()) this.add(kind, descriptor, path, role)
+    else closeSync(descriptor)
+  }
+
   rolesOf(kind: Kind | '--tmpfs' | '--overlay'): string[] {
     const prefix = `${kind} `
     return this.roles.flatMap((line) =>
@@ -102,7 +112,7 @@ export function addMounts(
   mounts: Mounts,
   sandbox: Sandbox,
   project: OpenedProject,
-  { repository, sockets }: { repository: string | null; sockets: readonly string[] },
+  { repository, sockets }: { repository: Repository | null; sockets: readonly string[] },
 ): void {
   const { own, checkHome, scratch, tools, hidden, writable, readable, proxy, network } = sandbox
   if (own === null) {
@@ -127,7 +137,7 @@ export function addMounts(
   const covered = hidden.filter((path) => above.some((folder) => isWithin(folder, path)))
   for (const path of covered)
     mounts.addMemory(path, 'nothing', { perms: '0755', bytes: COVER_BYTES })
-  if (repository !== null) mounts.addPath('--ro-bind-fd', repository, 'repository')
+  for (const path of repository?.paths ?? []) mounts.addFound('--ro-bind-fd', path, 'repository')
   mounts.add('--bind-fd', project.descriptor, sandbox.project, 'project')
   guard(mounts, project.descriptor, sandbox.project, sockets)
   if (project.real !== sandbox.project) {

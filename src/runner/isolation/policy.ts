@@ -1,5 +1,6 @@
 import type { IsolationPolicy } from '../../domain/isolation.ts'
 import { sha256 } from '../../lib/sha256.ts'
+import type { Repository } from './repositories.ts'
 import { isRoot, isWithin, type OpenedProject, type Sandbox } from './sandbox.ts'
 
 /** What a command sees and may change, by roles, and the hash of the arguments that make it so. */
@@ -43,13 +44,13 @@ const inRole = (paths: readonly string[], role: string): Seen[] =>
  * What a command without mounts of its own sees beside the system and its project.
  * @param repository the one around the project
  */
-export function seenIn(sandbox: Sandbox, repository: string | null) {
+export function seenIn(sandbox: Sandbox, repository: Repository | null) {
   const { own, tools, readable, writable } = sandbox
   const [home, tmp] = own?.kept === true ? ['home', 'tmp'] : [EMPTY_HOME, EMPTY_TMP]
   return {
     tools: tools.map((path) => ({ path, role: toolRole(path, sandbox) })),
     readable: readable.map((path) => ({ path, role: readableRole(path, sandbox) })),
-    repository: repository === null ? [] : inRole([repository], 'repository'),
+    repository: inRole(repository?.paths ?? [], 'repository'),
     written: [
       ...(own === null ? [] : [...inRole([own.home], home), ...inRole([own.tmp], tmp)]),
       ...inRole(writable, 'report'),

@@ -2,6 +2,7 @@ import { closeSync, lstatSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { GUARDED } from './guarded-files.ts'
 import { type PolicyFacts, policyHash, rightsOf, type Seen, seenIn, unique } from './policy.ts'
+import { type Repository, repositoryAround } from './repositories.ts'
 import {
   isRoot,
   isWithin,
@@ -9,7 +10,6 @@ import {
   openProject,
   prepareFolders,
   realPathOf,
-  repositoryAbove,
   type Sandbox,
   SandboxError,
 } from './sandbox.ts'
@@ -86,7 +86,7 @@ const atRealPath = ({ path, role }: Seen): Seen => ({ path: realPathOf(path), ro
 /**
  * The rules of a command, in their order.
  * @param real the project, through no link
- * @param repository the `.git` around the project
+ * @param repository the one around the project
  * @param guarded what exists of the guarded files
  */
 export function rulesOf(
@@ -96,7 +96,7 @@ export function rulesOf(
     repository,
     guarded,
   }: Pick<OpenedProject, 'real'> & {
-    readonly repository: string | null
+    readonly repository: Repository | null
     readonly guarded: readonly string[]
   },
 ): Rule[] {
@@ -200,7 +200,7 @@ const rulesIn = (sandbox: Sandbox, { real }: OpenedProject): Rule[] => {
   const guarded = GUARDED.filter((path) => {
     return isThere(join(real, path)) && isThere(dirname(join(real, path)))
   })
-  return rulesOf(sandbox, { real, repository: repositoryAbove(real, sandbox.userHome), guarded })
+  return rulesOf(sandbox, { real, repository: repositoryAround(real, sandbox), guarded })
 }
 
 function factsOf(rules: readonly Rule[], project: OpenedProject): PolicyFacts {

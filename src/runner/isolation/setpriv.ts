@@ -1,11 +1,11 @@
 import { closeSync, existsSync, lstatSync, readdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { type PolicyFacts, policyHash, rightsOf, type Seen, seenIn, unique } from './policy.ts'
+import { repositoryAround } from './repositories.ts'
 import {
   type OpenedProject,
   openProject,
   prepareFolders,
-  repositoryAbove,
   type Sandbox,
   SandboxError,
 } from './sandbox.ts'
@@ -106,7 +106,7 @@ function landlockRules(sandbox: Sandbox, user: OpenedProject['user'], real: stri
   }
   const ofSystem = (path: string): Seen => ({ path, role: 'system' })
   const system = [...SYSTEM.filter((path) => path !== '/etc'), ...etc, '/proc'].map(ofSystem)
-  const seen = seenIn({ ...sandbox, tools }, repositoryAbove(real, sandbox.userHome))
+  const seen = seenIn({ ...sandbox, tools }, repositoryAround(real, sandbox))
   return [
     ...[...system, ...seen.tools, ...seen.readable, ...seen.repository].flatMap((one) =>
       rule(one, false),

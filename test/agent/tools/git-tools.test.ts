@@ -95,6 +95,12 @@ async function signedCommit({ cwd }: Repository, kind: 'PGP' | 'SSH'): Promise<v
   git(cwd, 'update-ref', 'HEAD', git(cwd, 'hash-object', '-t', 'commit', '-w', file).trim())
 }
 
+/** Adds a linked worktree; returns the folder that its file `.git` names. */
+async function worktree(repository: string, folder: string): Promise<string> {
+  git(repository, 'worktree', 'add', '--quiet', '-b', 'linked', folder)
+  return (await readFile(join(folder, '.git'), 'utf8')).trim().replace('gitdir: ', '')
+}
+
 /** A submodule with a change in it; returns its folder. */
 async function submodule({ cwd, outside }: Repository): Promise<string> {
   const origin = join(outside, 'sub')
@@ -383,6 +389,17 @@ const TRICKS: readonly Trick[] = [
     },
   ],
   [
+    'the configuration of a linked worktree, its own and the common one',
+    true,
+    async ({ cwd, outside, config, program }) => {
+      await rename(cwd, join(outside, 'main'))
+      const gitDir = await worktree(join(outside, 'main'), cwd)
+      config(['core.fsmonitor', program], ['extensions.worktreeConfig', 'true'])
+      await writeFile(join(gitDir, 'config.worktree'), `[diff]\n\texternal = ${program}\n`)
+      await writeFile(join(cwd, 'a.txt'), 'changed\n')
+    },
+  ],
+  [
     'a .git with the configuration of another',
     true,
     async (made) => {
@@ -461,16 +478,30 @@ describe.skipIf(isMissing('git'))('a repository that leads out of the project is
       },
     ],
     [
-      'as a linked worktree',
+      'as a linked worktree of a repository that names another folder',
       /^\.git leads out/,
-      async ({ cwd, other }) => {
-        await rm(cwd, { recursive: true })
-        git(other, 'worktree', 'add', '--quiet', '--detach', cwd)
+      async ({ cwd, other, outside }) => {
+        const name = await worktree(other, join(outside, 'linked'))
+        await rm(join(cwd, '.git'), { recursive: true })
+        await writeFile(join(cwd, '.git'), `gitdir: ${name}\n`)
+      },
+    ],
+    [
+      'as a linked worktree that another repository lists by a link',
+      /^\.git names another repository, which does not name this folder/,
+      async ({ cwd, other, file }) => {
+        await rm(join(cwd, '.git'), { recursive: true })
+        await file('fake/commondir', `${join(other, '.git')}\n`)
+        await file('fake/gitdir', `${join(cwd, '.git')}\n`)
+        await file('fake/HEAD', 'ref: refs/heads/main\n')
+        await mkdir(join(other, '.git/worktrees'))
+        await symlink(join(cwd, 'fake'), join(other, '.git/worktrees/fake'))
+        await file('.git', `gitdir: ${join(other, '.git/worktrees/fake')}\n`)
       },
     ],
     [
       'by commondir',
-      /^This is a linked worktree/,
+      /^\.git names another repository, which does not name this folder/,
       async ({ file, other }) => file('.git/commondir', join(other, '.git')),
     ],
     [
@@ -535,6 +566,20 @@ describe.skipIf(isMissing('git'))('an ordinary repository is read', () => {
     expect((await made.run('git_status')).output).toBe('## main\n M a.txt\n?? .gitignore\n')
     expect((await made.run('git_diff')).output).toContain('-a\n+changed\n')
     expect((await made.run('git_log')).output).toContain('The first one')
+  })
+
+  test('if it is a linked worktree, without the changes of the main one', async () => {
+    const made = await repository()
+    const main = join(made.outside, 'main')
+    await rename(made.cwd, main)
+    await worktree(main, made.cwd)
+    await made.file('b.txt', '')
+    await made.file('a.txt', 'other\n')
+    git(made.cwd, 'sparse-checkout', 'set', '--no-cone', '/a.txt')
+    expect((await made.run('git_status')).output).toBe('## linked\n M a.txt\n?? b.txt\n')
+    expect((await made.run('git_diff')).output).toContain('-a\n+other\n')
+    expect((await made.run('git_log')).output).toContain('The first one')
+    expect(git(main, 'status', '--short')).toBe(' M a.txt\n')
   })
 
   test('with the branch that it follows', async () => {

@@ -103,7 +103,11 @@ test('a profile lets a command change its project and its home, but nothing that
     readable: ['/data/view'],
   }
   const rules = rulesOf(sandbox(paths), {
-    ...{ real: '/p', repository: '/above/.git', guarded: ['.git/hooks', '.git/config'] },
+    ...{
+      real: '/p',
+      repository: { root: '/above', paths: ['/above/.git'] },
+      guarded: ['.git/hooks', '.git/config'],
+    },
   })
   const args = profileOf(rules)
   const can = (operation: string, path: string): boolean => allows(args, operation, path)
