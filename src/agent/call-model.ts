@@ -1,7 +1,7 @@
 import { err, ok } from 'neverthrow'
 import { allMessages, turnCount } from '../domain/conversation.ts'
 import { toMessages } from '../domain/sent-messages.ts'
-import { nextFallback } from '../domain/state.ts'
+import { failedRequests, nextFallback } from '../domain/state.ts'
 import { sleep } from '../lib/backoff.ts'
 import type { Attempt } from '../live/attempt.ts'
 import type { Effects } from './effects.ts'
@@ -55,13 +55,11 @@ export async function callModel(
 async function recordFailure(
   session: RunSession,
   failure: Exclude<ModelFailure, { type: 'cancelled' }>,
-  policy: Omit<AfterFailure, 'failures' | 'fallback'>,
+  policy: Omit<AfterFailure, 'failures' | 'invalidReplies' | 'fallback'>,
   signal: AbortSignal,
 ): Promise<StepResult> {
-  const { phase } = session.state
-  const failures = phase.type === 'planning' ? phase.failures - (phase.otherFailures ?? 0) : 0
   const fallback = nextFallback(session.state)
-  const next = afterFailure(failure, { ...policy, failures, fallback })
+  const next = afterFailure(failure, { ...policy, ...failedRequests(session.state), fallback })
   const recorded = await session.record(next)
   if (recorded.isErr() || next.type === 'fail') return recorded
   return (await sleep(next.delayMs, signal)) ? ok(undefined) : err({ type: 'cancelled' })

@@ -83,6 +83,8 @@ function noticeOf({ finishReason, droppedCalls = [], usage }: ModelReply): strin
 export type AfterFailure = {
   /** How many attempts with this model have failed before in this step. */
   readonly failures: number
+  /** How many of them were replies that are not valid. */
+  readonly invalidReplies: number
   /** How many attempts a step has with each model. */
   readonly attempts: number
   readonly retryMs: PauseBoundsMs
@@ -104,16 +106,19 @@ const MAX_RETRY_AFTER_MS = 120_000
 /** What follows from a failed attempt: another one after a pause, one with the next model, or the end of the run. */
 export function afterFailure(
   failure: Exclude<ModelFailure, { type: 'cancelled' }>,
-  { failures, attempts, retryMs, sent, fallback = null }: AfterFailure,
+  { failures, invalidReplies, attempts, retryMs, sent, fallback = null }: AfterFailure,
 ): NextStep {
   const isHopeless =
     failure.type === 'refused' || (failure.type === 'context_overflow' && sent.keptTurns <= 1)
-  if (isHopeless || failures + 1 >= attempts) {
+  const isPaidAgain = failure.type === 'transient' && failure.isReply === true
+  const isAgain = isPaidAgain && invalidReplies > 0
+  if (isHopeless || isAgain || failures + 1 >= attempts) {
     if (fallback !== null) {
       const reason = failure.message
       return { type: 'record_retry', reason, delayMs: 0, failure: kindOf(failure), fallback }
     }
-    const tries = failures > 0 ? ` (attempt ${failures + 1} of ${attempts})` : ''
+    const asked = isAgain ? '; the model was asked again once' : ''
+    const tries = failures > 0 ? ` (attempt ${failures + 1} of ${attempts}${asked})` : ''
     return { type: 'fail', message: `${failure.message}${tries}`, traceback: '' }
   }
   const requestedMs = failure.type === 'transient' ? (failure.retryAfterMs ?? 0) : 0

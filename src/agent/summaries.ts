@@ -9,7 +9,7 @@ import {
 import { type Conversation, turnCount } from '../domain/conversation.ts'
 import type { PayloadOf } from '../domain/records.ts'
 import { toMessages } from '../domain/sent-messages.ts'
-import { modelInUse, type RunState } from '../domain/state.ts'
+import { failedRequests, modelInUse, type RunState } from '../domain/state.ts'
 import { sleep } from '../lib/backoff.ts'
 import type { Effects } from './effects.ts'
 import type { ModelFailure } from './model/model.ts'
@@ -91,10 +91,8 @@ async function compactNow(
   }
   const { failure, sent } = asked.error
   if (failure.type === 'cancelled') return err({ type: 'cancelled' })
-  const { phase } = session.state
-  const failures = phase.type === 'planning' ? phase.failures - (phase.otherFailures ?? 0) : 0
-  const policy = { failures, attempts: COMPACTION_ATTEMPTS, retryMs: effects.modelRetryMs, sent }
-  const next = afterFailure(failure, policy)
+  const policy = { attempts: COMPACTION_ATTEMPTS, retryMs: effects.modelRetryMs, sent }
+  const next = afterFailure(failure, { ...policy, ...failedRequests(session.state) })
   if (next.type === 'fail') return record(null, null, next.message)
   const recorded = await session.record(next)
   if (recorded.isErr()) return recorded

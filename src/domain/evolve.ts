@@ -99,12 +99,17 @@ function compact({ phase }: RunState): Partial<RunState> {
   return { phase: { type: 'planning', failures, ...others, isCompacted: true } }
 }
 
-function retry(state: RunState, { attempt, fallback }: PayloadOf<'llm_retry'>): Partial<RunState> {
-  const before = state.phase.type === 'planning' ? state.phase.otherFailures : undefined
-  const otherFailures = fallback === undefined ? before : attempt
+function retry(
+  { phase }: RunState,
+  { attempt, failure, fallback }: PayloadOf<'llm_retry'>,
+): Partial<RunState> {
+  const before = phase.type === 'planning' ? phase : undefined
+  const otherFailures = fallback === undefined ? before?.otherFailures : attempt
   const others = otherFailures === undefined ? {} : { otherFailures }
+  const invalidReplies = (before?.invalidReplies ?? 0) + (failure === 'invalid_reply' ? 1 : 0)
+  const invalid = fallback === undefined && invalidReplies > 0 ? { invalidReplies } : {}
   return {
-    phase: { type: 'planning', failures: attempt, ...others },
+    phase: { type: 'planning', failures: attempt, ...others, ...invalid },
     ...(fallback === undefined ? {} : { fallback: fallback.to }),
   }
 }

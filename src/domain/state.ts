@@ -40,6 +40,8 @@ export type Phase =
       readonly type: 'planning'
       readonly failures: number
       readonly otherFailures?: number
+      /** How many of the failures with the model in use were replies that are not valid; none if left out. */
+      readonly invalidReplies?: number
       /** Its conversation was made shorter in this step, which had a price. */
       readonly isCompacted?: true
     }
@@ -178,6 +180,13 @@ export function modelsLeft(choice: ModelChoice): [string, ...string[]] {
 export function nextFallback(state: RunState): Fallback | null {
   const [from, to] = modelsLeft(state)
   return to === undefined ? null : { from, to }
+}
+
+/** The requests of this step to the model in use that failed, and how many of them had replies that are not valid. */
+export function failedRequests({ phase }: RunState) {
+  if (phase.type !== 'planning') return { failures: 0, invalidReplies: 0 }
+  const { failures, otherFailures = 0, invalidReplies = 0 } = phase
+  return { failures: failures - otherFailures, invalidReplies }
 }
 
 export function statusOf(state: RunState): RunStatus {

@@ -73,6 +73,40 @@ test('a conversation that is too long is sent again with fewer turns', async () 
   expect(after).toBeLessThan(before ?? 0)
 })
 
+const nameless = { id: 'a', type: 'function', function: { arguments: '{}' } }
+
+test.each([
+  [
+    'with a call that has no name',
+    { status: 200, body: { choices: [{ message: { tool_calls: [nameless] } }] } },
+    /a call has no name \(attempt 3 of 4; the model was asked again once\)/,
+  ],
+  [
+    'that is too large to record',
+    { text: 'x'.repeat(500_000) },
+    /it is too large.* asked again once/,
+  ],
+])('a reply %s is asked for again once, because it was paid', async (_, reply, reason) => {
+  let asked = 0
+  const { records, requests } = await runOf(() => {
+    asked += 1
+    return asked === 1 ? { status: 503 } : reply
+  })
+  expect(only(records, 'error').payload.message).toMatch(reason)
+  expect(only(records, 'run_end').payload.status).toBe('failed')
+  const failures = records.flatMap((record) =>
+    record.kind === 'llm_retry' ? [record.payload.failure] : [],
+  )
+  expect(failures).toEqual(['overloaded', 'invalid_reply'])
+  expect(requests).toHaveLength(3)
+})
+
+test('a page of a proxy in the place of a reply costs nothing, so it uses all attempts', async () => {
+  const { records, requests } = await runOf(() => ({ fault: 'garbage' }))
+  expect(only(records, 'error').payload.message).toMatch(/It works!.*\(attempt 4 of 4\)/)
+  expect(requests).toHaveLength(4)
+})
+
 describe('a model that makes no progress', () => {
   const stuck = { max_turns_per_iteration: 50 }
 

@@ -58,7 +58,13 @@ describe('the records of a reply', () => {
 })
 
 describe('after a failed attempt', () => {
-  const policy = { failures: 0, attempts: 3, retryMs: [100, 100] as const, sent: SENT }
+  const policy = {
+    failures: 0,
+    invalidReplies: 0,
+    attempts: 3,
+    retryMs: [100, 100] as const,
+    sent: SENT,
+  }
 
   test('the next attempt comes after the wait that the provider asks for, at most two minutes', () => {
     const wait = (retryAfterMs: number) => {

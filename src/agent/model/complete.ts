@@ -1,7 +1,7 @@
 import { err, ok, type Result } from 'neverthrow'
 import type { Adapter, RawReply } from './adapter.ts'
 import type { Deadlines } from './deadline.ts'
-import { type CallInfo, invalidReply, quoter } from './failures.ts'
+import { type CallInfo, quoter, unusableReply } from './failures.ts'
 import type { ModelFailure, ModelPart, ModelReply, ModelRequest, TokenUsage } from './model.ts'
 import { priceOf } from './prices.ts'
 import { keyVariable, type Route } from './routing.ts'
@@ -68,7 +68,7 @@ function finish(
 ): Result<ModelReply, ModelFailure> {
   const ended = withEnd(raw)
   const bytes = Buffer.byteLength(JSON.stringify([raw.text, raw.toolCalls]))
-  if (bytes > MAX_REPLY_BYTES) return err(invalidReply(`it is too large, ${bytes} bytes`, call))
+  if (bytes > MAX_REPLY_BYTES) return err(unusableReply(`it is too large, ${bytes} bytes`, call))
   const usage = raw.usage ?? estimated(body, raw)
   const own = raw.costUsd
   const price = own === null ? priceFor(target, usage) : { usd: own, source: 'provider' }

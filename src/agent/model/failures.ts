@@ -120,13 +120,20 @@ export function tooSlow(
   return transient(type, `${host} ${what} for ${model} ${how} ${ms / 1000} s`)
 }
 
-export function invalidReply(what: string, { host, model, quote }: CallInfo): ModelFailure {
+/** The failure of a response that is no message of its API, such as the page of a proxy. */
+export function noReply(what: string, { host, model, quote }: CallInfo) {
   const message = `The reply of ${host} for ${model} is not valid: ${quote(what)}`
   return transient('invalid_reply', message)
 }
 
-function transient(kind: TransientKind, message: string, wait: number | null = null): ModelFailure {
-  return { type: 'transient', kind, message, retryAfterMs: wait }
+/** The failure of a reply of the model that cannot be used. */
+export const unusableReply = (what: string, call: CallInfo): ModelFailure => ({
+  ...noReply(what, call),
+  isReply: true,
+})
+
+function transient(kind: TransientKind, message: string, wait: number | null = null) {
+  return { type: 'transient', kind, message, retryAfterMs: wait } as const
 }
 
 /** The innermost reason: fetch wraps what the socket said. */

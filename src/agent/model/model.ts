@@ -96,6 +96,8 @@ export type ModelFailure =
       readonly kind: TransientKind
       readonly message: string
       readonly retryAfterMs: number | null
+      /** The model has replied, so the attempt was paid. Only one more is worth its price. */
+      readonly isReply?: true
     }
   /** The conversation is longer than the model's context window: a shorter one may succeed. */
   | { readonly type: 'context_overflow'; readonly message: string }

@@ -11,11 +11,12 @@ import {
   brokenOff,
   type CallInfo,
   holdsProblem,
-  invalidReply,
+  noReply,
   reportedFailure,
   statusFailure,
   tooSlow,
   unreachable,
+  unusableReply,
 } from './failures.ts'
 import { eventFrames, type Frames, lineFrames, wholeFrame } from './framing.ts'
 import type { ModelFailure, ModelPart } from './model.ts'
@@ -122,7 +123,8 @@ class Input {
         if (done) return this.#atEnd(observe)
         heard()
         bytes += value.byteLength
-        if (bytes > MAX_RESPONSE_BYTES) return err(this.#invalid(`it is too large, ${bytes} bytes`))
+        if (bytes > MAX_RESPONSE_BYTES)
+          return err(unusableReply(`it is too large, ${bytes} bytes`, this.#call))
         for (const frame of this.#framesOf(value).push(value)) {
           const read = this.#take(frame, observe)
           if (read.isErr()) return err(read.error)
@@ -154,7 +156,7 @@ class Input {
   #take(frame: string, observe: (parts: readonly ModelPart[]) => unknown, isWhole = false) {
     if (frame.trim() === '') return ok(undefined)
     const json = frame.trim() === '[DONE]' ? ok<unknown, 'not_json'>('[DONE]') : parseJson(frame)
-    if (json.isErr()) return err(this.#invalid(frame))
+    if (json.isErr()) return err(noReply(frame, this.#call))
     this.#messages += 1
     if (holdsProblem(json.value)) {
       return err(reportedFailure(json.value, this.#response.headers, this.#call))
@@ -169,7 +171,7 @@ class Input {
 
   #failure(complaint: Complaint): ModelFailure {
     return complaint.type === 'invalid'
-      ? this.#invalid(complaint.what)
+      ? unusableReply(complaint.what, this.#call)
       : reportedFailure(complaint.body, this.#response.headers, this.#call)
   }
 
@@ -182,11 +184,7 @@ class Input {
     }
     if (this.#reader.state !== 'open') return this.#whole()
     if (this.#messages > 0) return err(brokenOff(new Error('it ended too early'), this.#call))
-    return err(this.#invalid(this.#head.trim() || 'it is empty'))
-  }
-
-  #invalid(what: string): ModelFailure {
-    return invalidReply(what, this.#call)
+    return err(noReply(this.#head.trim() || 'it is empty', this.#call))
   }
 }
 

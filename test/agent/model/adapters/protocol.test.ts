@@ -141,7 +141,13 @@ class FakeRun {
     if (reply.isOk()) return ok({ reply: reply.value, sent })
     const { error } = reply
     if (error.type === 'cancelled') return err(error)
-    const next = afterFailure(error, { failures: 0, attempts: 9, retryMs: [0, 0], sent })
+    const next = afterFailure(error, {
+      failures: 0,
+      invalidReplies: 0,
+      attempts: 9,
+      retryMs: [0, 0],
+      sent,
+    })
     if (next.type === 'fail') throw new Error(next.message)
     const { reason, delayMs: delay_ms, failure = 'refused' } = next
     this.#add('llm_retry', { attempt: 1, reason, delay_ms, failure })
