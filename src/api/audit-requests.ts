@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { ACCESS_KINDS, type AccessKind } from '../domain/access.ts'
 import { After, PageLimit, Seconds } from './event-query.ts'
-import { MAX_SEQ, RunId } from './fields.ts'
+import { MAX_SEQ, RunId, wholeInQuery } from './fields.ts'
 
 /** The query of GET /api/keys. */
 export const ListKeysQuery = z.object({
@@ -13,14 +13,8 @@ export const ListKeysQuery = z.object({
 
 /** The query of GET /api/checkpoints. */
 export const ListCheckpointsQuery = z.strictObject({
-  after: z.coerce
-    .number()
-    .int()
-    .min(-1)
-    .max(MAX_SEQ)
-    .default(-1)
-    .describe('Only checkpoints with a larger number'),
-  limit: z.coerce.number().int().min(1).max(1000).default(100),
+  after: wholeInQuery(-1, MAX_SEQ).default(-1).describe('Only checkpoints with a larger number'),
+  limit: wholeInQuery(1, 1000).default(100),
 })
 
 /** Any text is valid, so that a wrong number is reported as an unknown checkpoint, not as an invalid request. */

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { ALL_KINDS, DOCUMENTED_KINDS, type Kind } from '../domain/records.ts'
 import { RUN_STATUSES } from '../domain/state.ts'
-import { MAX_SEQ, RunId } from './fields.ts'
+import { MAX_SEQ, RunId, wholeInQuery } from './fields.ts'
 
 /** The place of a record in its run, in a query. */
 export const Seq = z
@@ -26,11 +26,7 @@ export const After = z
 export const PAGE_LIMIT = 500
 const MAX_LIMIT = 5000
 
-export const PageLimit = z.coerce
-  .number()
-  .int()
-  .min(1)
-  .max(MAX_LIMIT)
+export const PageLimit = wholeInQuery(1, MAX_LIMIT)
   .optional()
   .describe(`The most frames to return. A JSON page has at most ${PAGE_LIMIT} without it`)
 

@@ -8,3 +8,19 @@ export const Timestamp = z.iso.datetime({ precision: 3 })
 
 /** A run id as a client gives it: a UUID in either case. Streams have it in lower case. */
 export const RunId = z.uuid().toLowerCase()
+
+/** A number without a sign, written in decimal digits. JavaScript reads `0x10`, `1e2`, `+5` and ` 5` as numbers, too. */
+export const Decimal = z
+  .string()
+  .regex(/^\d{1,15}(\.\d{1,9})?$/, 'must be a number in decimal digits')
+  .transform(Number)
+
+const WHOLE = /^-?\d{1,15}$/
+
+/** A whole number of a query: described as a number, and written in decimal digits. Both limits are inclusive. */
+export const wholeInQuery = (min: number, max: number) =>
+  z.preprocess((text, context) => {
+    if (typeof text === 'string' && WHOLE.test(text)) return Number(text)
+    context.addIssue('must be a whole number in decimal digits')
+    return z.NEVER
+  }, z.int().min(min).max(max))

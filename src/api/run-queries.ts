@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { RUN_STATUSES } from '../domain/state.ts'
 import { Seq } from './event-query.ts'
+import { wholeInQuery } from './fields.ts'
 
 /** Any text in the path is valid, so that a wrong id is reported as an unknown run, not as an invalid request. */
 export const RunParams = z.object({
@@ -19,7 +20,7 @@ export const ArtifactParams = RunParams.extend({
 
 /** The query of GET /api/runs. */
 export const ListRunsQuery = z.strictObject({
-  limit: z.coerce.number().int().min(1).max(1000).default(100),
+  limit: wholeInQuery(1, 1000).default(100),
   cursor: z.string().optional().describe('From the Link header of the page before'),
   status: z.enum(RUN_STATUSES).optional(),
   goal: z.string().optional(),

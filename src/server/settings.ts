@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { isAbsolute, resolve } from 'node:path'
 import * as z from 'zod'
 import { KEY_VARIABLES } from '../agent/model/providers.ts'
+import { Decimal } from '../api/fields.ts'
 import { readBucketPlace } from '../artifacts/bucket-place.ts'
 import { ApprovalRules } from '../domain/approvals/rules.ts'
 import { LEVELS } from '../domain/isolation.ts'
@@ -20,7 +21,7 @@ const port = trimmed
   .regex(/^\d+$/, 'must be a port number')
   .transform(Number)
   .pipe(z.int().max(65535, 'must be at most 65535'))
-const number = trimmed.regex(/^\d+(\.\d+)?$/, 'must be a number').transform(Number)
+const number = trimmed.pipe(Decimal)
 const positive = number.pipe(z.number().positive('must be more than 0'))
 const positiveInt = number.pipe(z.int('must be a whole number').min(1, 'must be at least 1'))
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const

@@ -515,6 +515,9 @@ describe('a command fails with 3 and a message', () => {
     [['watch', UNKNOWN, '--kinds', 'dance'], 'Choose "all", or some of'],
     [['watch', UNKNOWN, '--after', 'x'], 'Give a seq'],
     [['run', 'pytest', '--max-tokens', 'many'], 'Give a number'],
+    [['run', 'pytest', '--max-tokens', '0x10'], 'Give a number'],
+    [['run', 'pytest', '--max-cost-usd', '1e2'], 'Give a number'],
+    [['replay', UNKNOWN, '--speed', '1e2'], 'Give a number'],
     [['runs', '--limit', '0'], 'Give a whole number'],
     [['runs', '--status', 'lost'], 'Allowed choices are'],
   ])('retrai %j', async (args, message) => {

@@ -127,7 +127,18 @@ const cases: Case[] = [
   { ask: 'GET /api/runs?goal=nope', status: 200, answer: z.array(RunSummary).length(0) },
   { ask: 'GET /api/runs?limit=0', status: 422, answer: 'invalid_request', says: 'at least 1' },
   { ask: 'GET /api/runs?limit=1001', status: 422, answer: 'invalid_request', says: 'at most 1000' },
-  { ask: 'GET /api/runs?limit=many', status: 422, answer: 'invalid_request', says: 'a number' },
+  ...['many', '0x10', '1e2', '%205', '%2B5', '5.0', ''].flatMap((text) =>
+    [
+      ...['/api/runs?limit=', '/api/events?limit=', '/api/access?limit='],
+      ...['/api/checkpoints?limit=', '/api/checkpoints?after=', '/api/runs/:ended/events?limit='],
+    ].map((path) => ({
+      ask: `GET ${path}${text}`,
+      status: 422,
+      answer: 'invalid_request' as const,
+      says: 'a whole number in decimal digits',
+    })),
+  ),
+  { ask: 'GET /api/checkpoints?after=-1', status: 200, answer: z.array(z.object({})) },
   { ask: 'GET /api/runs?status=odd', status: 422, answer: 'invalid_request', says: '"achieved"' },
   { ask: 'GET /api/runs?cursor=odd', status: 422, answer: 'invalid_request', says: 'Link header' },
   { ask: 'GET /api/runs?page=2', status: 422, answer: 'invalid_request', says: 'page' },

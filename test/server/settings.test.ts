@@ -61,6 +61,8 @@ describe('a setting that is not valid is refused, by its names', () => {
     [{}, { RETRAI_MAX_TOKENS: '1.5' }, 'RETRAI_MAX_TOKENS: must be a whole number'],
     [{}, { RETRAI_MAX_COST_USD: '0' }, 'RETRAI_MAX_COST_USD: must be more than 0'],
     [{}, { RETRAI_MAX_RUNS_AT_WORK: 'many' }, 'RETRAI_MAX_RUNS_AT_WORK: must be a number'],
+    [{}, { RETRAI_MAX_RUNS_AT_WORK: '0x10' }, 'RETRAI_MAX_RUNS_AT_WORK: must be a number'],
+    [{}, { RETRAI_CHECKPOINT_SECONDS: '-1' }, 'RETRAI_CHECKPOINT_SECONDS: must be a number'],
     [{}, { RETRAI_POOL: 'two words' }, 'RETRAI_POOL: must have 1 to 100 letters, digits'],
     [
       {},

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { type Command, InvalidArgumentError, Option } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
+import { Decimal } from '../../api/fields.ts'
 import { BrokenArchive } from '../../audit/bundle/inflate.ts'
 import { type AgentEvent, type Client, type Kind, WatchError } from '../../client/index.ts'
 import { bundleEvents, bundleFile, readWhole, UnreadableExport } from '../bundle-file.ts'
@@ -48,8 +49,8 @@ export function replayCommand(): Command {
 
 function speed(text: string): number {
   if (text === 'max') return Number.POSITIVE_INFINITY
-  const factor = Number(text)
-  if (text.trim() !== '' && factor > 0 && Number.isFinite(factor)) return factor
+  const factor = Decimal.safeParse(text).data ?? 0
+  if (factor > 0) return factor
   throw new InvalidArgumentError('Give a number above 0, or "max".')
 }
 

@@ -3,6 +3,7 @@ import { text as textOf } from 'node:stream/consumers'
 import { InvalidArgumentError } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
+import { Decimal } from '../../api/fields.ts'
 import type { Seen } from '../../api/records.ts'
 import { McpServers } from '../../api/run-requests.ts'
 import { ALL_KINDS, type Kind, type RunRequest } from '../../client/index.ts'
@@ -10,10 +11,9 @@ import { messageOf } from '../../lib/message-of.ts'
 
 /** A number. The server checks its range. */
 export function number(text: string): number {
-  const value = Number(text)
-  if (text.trim() === '' || !Number.isFinite(value))
-    throw new InvalidArgumentError('Give a number.')
-  return value
+  const value = Decimal.safeParse(text)
+  if (value.success) return value.data
+  throw new InvalidArgumentError('Give a number in decimal digits.')
 }
 
 /** Whether a text is a seq, or -1, which means before the first record. */
