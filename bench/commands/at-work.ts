@@ -20,7 +20,7 @@ export async function atWork(program: string, modelUrl: string, folder: string):
   const { loopP99Ms, rssMiB } = await server.measure(async () => {
     const until = performance.now() + MEASURE_MS
     while (performance.now() < until) {
-      times.push((await server.ask('GET', '/health/live')).ms)
+      times.push((await server.get('/health/live')).ms)
       await delay(BETWEEN_MS)
     }
   })

@@ -1,5 +1,5 @@
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { Agent, request } from 'node:http'
+import { Agent, type RequestOptions, request } from 'node:http'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
@@ -48,20 +48,16 @@ export class MeasuredServer {
       program,
     )
     const measured = new MeasuredServer(server, report, project)
-    while ((await measured.ask('GET', '/health/ready')).status !== 200) await delay(POLL_MS)
+    while ((await measured.get('/health/ready')).status !== 200) await delay(POLL_MS)
     return measured
   }
 
   /** Creates a run; resolves to the milliseconds until the answer. */
   async createRun(model: Model): Promise<number> {
-    const body = JSON.stringify({
+    return timeToCreate(this.#server.url, this.#agent, {
       ...{ goal: 'make-test', cwd: this.#project, model_name: `openai/${model}` },
       max_turns_per_iteration: 10_000,
     })
-    const { status, text, ms } = await this.ask('POST', '/api/runs', body)
-    if (status !== 201) throw new Error(text)
-    Created.parse(JSON.parse(text))
-    return ms
   }
 
   /** What the server measured of itself meanwhile. */
@@ -77,31 +73,47 @@ export class MeasuredServer {
     }
   }
 
-  ask(
-    method: 'GET' | 'POST',
-    path: string,
-    body?: string,
-  ): Promise<{ readonly status: number; readonly text: string; readonly ms: number }> {
-    const began = performance.now()
-    const headers = body === undefined ? {} : { 'content-type': 'application/json' }
-    return new Promise((resolve, reject) => {
-      const asked = request(`${this.#server.url}${path}`, { method, headers, agent: this.#agent })
-      asked.once('error', reject)
-      asked.once('response', (response) => {
-        let text = ''
-        response.setEncoding('utf8').on('data', (piece: string) => {
-          text += piece
-        })
-        response.once('end', () => {
-          resolve({ status: response.statusCode ?? 0, text, ms: performance.now() - began })
-        })
-      })
-      asked.end(body)
-    })
+  /** Asks for a path. */
+  get(path: string): Promise<Answer> {
+    return answerOf(`${this.#server.url}${path}`, { method: 'GET', agent: this.#agent })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#agent.destroy()
     await this.#server.stop()
   }
+}
+
+/**
+ * Asks a server to create a run.
+ * @returns milliseconds until the answer
+ * @throws if it is not created
+ */
+export async function timeToCreate(url: string, agent: Agent, run: object): Promise<number> {
+  const headers = { 'content-type': 'application/json' }
+  const options = { method: 'POST', headers, agent }
+  const { status, text, ms } = await answerOf(`${url}/api/runs`, options, JSON.stringify(run))
+  if (status !== 201) throw new Error(text)
+  Created.parse(JSON.parse(text))
+  return ms
+}
+
+type Answer = { readonly status: number; readonly text: string; readonly ms: number }
+
+function answerOf(url: string, options: RequestOptions, body?: string): Promise<Answer> {
+  const began = performance.now()
+  return new Promise((resolve, reject) => {
+    const asked = request(url, options)
+    asked.once('error', reject)
+    asked.once('response', (response) => {
+      let text = ''
+      response.setEncoding('utf8').on('data', (piece: string) => {
+        text += piece
+      })
+      response.once('end', () => {
+        resolve({ status: response.statusCode ?? 0, text, ms: performance.now() - began })
+      })
+    })
+    asked.end(body)
+  })
 }
