@@ -54,10 +54,8 @@ function identityOf(path: string): string {
 /** Why a folder cannot be the project of a run. */
 export async function folderProblems(cwd: string, dataDir: string | null): Promise<Problem[]> {
   try {
-    if ((await stat(cwd)).isDirectory()) {
-      const clash = await dataFolderProblem(cwd, dataDir)
-      return clash === null ? [] : [{ field: 'cwd', message: clash }]
-    }
+    const [found, clash] = await Promise.all([stat(cwd), dataFolderProblem(cwd, dataDir)])
+    if (found.isDirectory()) return clash === null ? [] : [{ field: 'cwd', message: clash }]
     return [{ field: 'cwd', message: `${cwd} is not a directory. Name the project's folder.` }]
   } catch (cause) {
     const reason = codeOf(cause) === 'ENOENT' ? 'does not exist' : 'cannot be opened'

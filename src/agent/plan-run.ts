@@ -71,8 +71,11 @@ export function planRun(
   const plan = async (): Promise<Result<PlannedRun, Problem[]>> => {
     const { goal: _, check: __, goal_options: ___, all_of: ____, ...request } = requested
     const cwd = resolve(request.cwd)
-    const folder = await folderProblems(cwd, dataDir)
-    const read = folder.length > 0 ? ok(null) : await settingsFor(cwd, requested)
+    const [folder, file] = await Promise.all([
+      folderProblems(cwd, dataDir),
+      settingsFor(cwd, requested),
+    ])
+    const read = folder.length > 0 ? ok(null) : file
     const settings = read.unwrapOr(null)
     const chosen = chooseGoal(withSettings(requested, settings), goals)
     const rules = withRules(requested, settings)
