@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { processMask } from '../../log/masking.ts'
 import type { ModelFailure, TransientKind } from './model.ts'
-import { isOverflow } from './overflow.ts'
+import { natureOf, readProblem, statusOf } from './reported-problem.ts'
 
 /** The endpoint and the model of a call, and how to quote it. */
 export type CallInfo = {
@@ -12,9 +12,6 @@ export type CallInfo = {
   /** Shortens a text of an endpoint and removes the keys. */
   readonly quote: (text: string) => string
 }
-
-/** Statuses below 500 after which another attempt may succeed. */
-const RETRYABLE = new Set([408, 409, 425, 429])
 
 /** The failure of a request that got no response. */
 export function unreachable(cause: unknown, { host, model, quote }: CallInfo): ModelFailure {
@@ -65,50 +62,11 @@ export function reportedFailure(body: unknown, headers: Headers, call: CallInfo)
   return statusFailure(status, body, headers, call)
 }
 
-function natureOf(
-  status: number,
-  { message, code, type }: Problem,
-): 'context_overflow' | 'reasoning_refused' | 'refused' | 'transient' {
-  if ([code, type].some((name) => QUOTA.has(String(name)))) return 'refused'
-  if (status < 500 && status !== 429) {
-    if (isOverflow(message, [code, type])) return 'context_overflow'
-    if (status === 400 && REASONING_REFUSED.test(`${code} ${message}`)) return 'reasoning_refused'
-    // Groq: the model wrote a call that cannot be read, and may write a better one.
-    if (code === 'tool_use_failed') return 'transient'
-  }
-  return status < 500 && !RETRYABLE.has(status) ? 'refused' : 'transient'
-}
-
 function transientKind(status: number): TransientKind {
   if (status === 429) return 'rate_limited'
   if (status === 503 || status === 529) return 'overloaded'
   if (status === 408 || status === 504) return 'timed_out'
   return status < 500 ? 'invalid_reply' : 'server_error'
-}
-
-/** A limit of money: no wait helps, even if the status is that of a rate limit. */
-const QUOTA: ReadonlySet<string> = new Set([
-  ...['insufficient_quota', 'credit_balance_exhausted', 'billing_error', 'billing_not_active'],
-  ...['billing_hard_limit_reached', 'enforced_spend_limit_reached', 'contract_spend_limit_reached'],
-])
-
-/** What providers answer if they get reasoning back that is not as they sent it. */
-const REASONING_REFUSED =
-  /bound to a different conversation|invalid `?signature`?|thinking.{0,40}cannot be modified|invalid_encrypted_content|encrypted content .{0,60}(?:could not be|cannot be)|without its required following item|corrupted thought signature|invalid thought signature/i
-
-/** The statuses that the error codes of streams mean. */
-const STATUS_OF: Readonly<Record<string, number>> = {
-  ...{ invalid_request_error: 400, invalid_prompt: 400, context_length_exceeded: 400 },
-  ...{ authentication_error: 401, billing_error: 402, permission_error: 403 },
-  ...{ not_found_error: 404, model_not_found: 404, request_too_large: 413 },
-  ...{ bio_policy: 400, misalignment_policy_violation: 400, data_residency_mismatch: 400 },
-  ...{ rate_limit_error: 429, rate_limit_exceeded: 429, slow_down: 429, insufficient_quota: 429 },
-  ...{ api_error: 500, server_error: 500, timeout_error: 504, overloaded_error: 529 },
-}
-
-function statusOf(code: string | number | null): number | null {
-  const known = STATUS_OF[String(code)] ?? Number(code ?? Number.NaN)
-  return known >= 400 && known < 600 ? known : null
 }
 
 export function tooSlow(
@@ -144,48 +102,6 @@ function rootMessage(cause: unknown): string {
   const inner = current instanceof AggregateError ? current.errors[0] : undefined
   if (inner instanceof Error) return inner.message
   return current.message || current.name
-}
-
-const Detail = z.object({
-  message: z.string(),
-  code: z.union([z.string(), z.number()]).nullish().catch(null),
-  type: z.string().nullish().catch(null),
-  details: z.looseObject({ error_code: z.string() }).nullish().catch(null),
-})
-
-const Wrapped = z.object({ error: z.union([z.string().min(1), z.looseObject({})]) })
-
-/** The problem that an endpoint reports. `code` is its own code, or a status in the body. */
-type Problem = {
-  readonly message: string
-  readonly code: string | number | null
-  readonly type: string | null
-}
-
-/**
- * Reads the body of an error, wherever an endpoint puts its message: `{error: {message}}`, the same
- * in a list (Google), `{error: "…"}` (Ollama), `{message}` (vLLM), or plain text.
- */
-export function readProblem(body: unknown): Problem {
-  const first: unknown = Array.isArray(body) ? body[0] : body
-  const wrapped = Wrapped.safeParse(first)
-  const inner = wrapped.success ? wrapped.data.error : first
-  const detail = Detail.safeParse(inner)
-  if (detail.success) {
-    const { message, code, type, details } = detail.data
-    return { message, code: details?.error_code ?? code ?? null, type: type ?? null }
-  }
-  return { message: textOf(inner), code: null, type: null }
-}
-
-/** Whether a body contains an error at all. */
-export function holdsProblem(body: unknown): boolean {
-  return Wrapped.safeParse(body).success
-}
-
-function textOf(value: unknown): string {
-  const text = typeof value === 'string' ? value : JSON.stringify(value ?? '')
-  return ['', '""', '{}'].includes(text.trim()) ? 'no reason given' : text
 }
 
 const MAX_LENGTH = 300

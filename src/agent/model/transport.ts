@@ -10,7 +10,6 @@ import { type Deadlines, withDeadlines } from './deadline.ts'
 import {
   brokenOff,
   type CallInfo,
-  holdsProblem,
   noReply,
   reportedFailure,
   statusFailure,
@@ -21,6 +20,7 @@ import {
 import { eventFrames, type Frames, lineFrames, wholeFrame } from './framing.ts'
 import type { ModelFailure, ModelPart } from './model.ts'
 import { parseJson } from './reply-parts.ts'
+import { holdsProblem } from './reported-problem.ts'
 import type { Route } from './routing.ts'
 
 /** More than any reply that can be recorded, including what streams add to it. */

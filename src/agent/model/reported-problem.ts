@@ -1,0 +1,126 @@
+import * as z from 'zod'
+
+const Detail = z.object({
+  message: z.string(),
+  code: z.union([z.string(), z.number()]).nullish().catch(null),
+  type: z.string().nullish().catch(null),
+  details: z.looseObject({ error_code: z.string() }).nullish().catch(null),
+})
+
+const Wrapped = z.object({ error: z.union([z.string().min(1), z.looseObject({})]) })
+
+/** The problem that an endpoint reports. `code` is its own code, or a status in the body. */
+type Problem = {
+  readonly message: string
+  readonly code: string | number | null
+  readonly type: string | null
+}
+
+/**
+ * Reads the body of an error, wherever an endpoint puts its message: `{error: {message}}`, the same
+ * in a list (Google), `{error: "…"}` (Ollama), `{message}` (vLLM), or plain text.
+ */
+export function readProblem(body: unknown): Problem {
+  const first: unknown = Array.isArray(body) ? body[0] : body
+  const wrapped = Wrapped.safeParse(first)
+  const inner = wrapped.success ? wrapped.data.error : first
+  const detail = Detail.safeParse(inner)
+  if (detail.success) {
+    const { message, code, type, details } = detail.data
+    return { message, code: details?.error_code ?? code ?? null, type: type ?? null }
+  }
+  return { message: textOf(inner), code: null, type: null }
+}
+
+/** Whether a body contains an error at all. */
+export function holdsProblem(body: unknown): boolean {
+  return Wrapped.safeParse(body).success
+}
+
+function textOf(value: unknown): string {
+  const text = typeof value === 'string' ? value : JSON.stringify(value ?? '')
+  return ['', '""', '{}'].includes(text.trim()) ? 'no reason given' : text
+}
+
+/** Statuses below 500 after which another attempt may succeed. */
+const RETRYABLE = new Set([408, 409, 425, 429])
+
+/** What an error response means for the request. */
+export function natureOf(
+  status: number,
+  { message, code, type }: Problem,
+): 'context_overflow' | 'reasoning_refused' | 'refused' | 'transient' {
+  if ([code, type].some((name) => QUOTA.has(String(name)))) return 'refused'
+  if (status < 500 && status !== 429) {
+    if (isOverflow(message, [code, type])) return 'context_overflow'
+    if (status === 400 && REASONING_REFUSED.test(`${code} ${message}`)) return 'reasoning_refused'
+    // Groq: the model wrote a call that cannot be read, and may write a better one.
+    if (code === 'tool_use_failed') return 'transient'
+  }
+  return status < 500 && !RETRYABLE.has(status) ? 'refused' : 'transient'
+}
+
+/** Error codes that mean that a conversation is too long for its model. */
+const OVERFLOW_CODES: ReadonlySet<string> = new Set([
+  'context_length_exceeded',
+  'request_too_large',
+  'model_context_window_exceeded',
+])
+
+/** What the endpoints write if a conversation is too long. Few of them have a code for it. */
+const OVERFLOW_PHRASES = [
+  /prompt (?:is )?too long/i,
+  /request(?:_| entity )too_?large/i,
+  /input is too long/i,
+  /exceeds? (?:the|your) (?:model'?s? )?context (?:window|length)/i,
+  /maximum context length/i,
+  /exceeds maximum allowed input length/i,
+  /input token count.*exceeds/i,
+  /tokens in request more than max tokens/i,
+  /maximum prompt length/i,
+  /reduce the length of (?:the|your) (?:messages|prompt|input)/i,
+  /exceeds the limit of \d+/i,
+  /exceeds the available context size/i,
+  /greater than the context length/i,
+  /context window exceeds/i,
+  /exceeded (?:model|max context) (?:token limit|length)/i,
+  /context length is only \d+/i,
+  /prompt has \d+ tokens/i,
+  /too many tokens/i,
+  /token limit exceeded/i,
+]
+
+/** Limits on the rate of requests use similar words. */
+const RATE_LIMIT = /rate.?limit|throttl|too many requests|per minute|service unavailable/i
+
+/** Whether an error means that the conversation is longer than the model's context window. */
+function isOverflow(message: string, codes: readonly (string | number | null)[]): boolean {
+  if (codes.some((code) => OVERFLOW_CODES.has(String(code)))) return true
+  return !RATE_LIMIT.test(message) && OVERFLOW_PHRASES.some((phrase) => phrase.test(message))
+}
+
+/** A limit of money: no wait helps, even if the status is that of a rate limit. */
+const QUOTA: ReadonlySet<string> = new Set([
+  ...['insufficient_quota', 'credit_balance_exhausted', 'billing_error', 'billing_not_active'],
+  ...['billing_hard_limit_reached', 'enforced_spend_limit_reached', 'contract_spend_limit_reached'],
+])
+
+/** What providers answer if they get reasoning back that is not as they sent it. */
+const REASONING_REFUSED =
+  /bound to a different conversation|invalid `?signature`?|thinking.{0,40}cannot be modified|invalid_encrypted_content|encrypted content .{0,60}(?:could not be|cannot be)|without its required following item|corrupted thought signature|invalid thought signature/i
+
+/** The statuses that the error codes of streams mean. */
+const STATUS_OF: Readonly<Record<string, number>> = {
+  ...{ invalid_request_error: 400, invalid_prompt: 400, context_length_exceeded: 400 },
+  ...{ authentication_error: 401, billing_error: 402, permission_error: 403 },
+  ...{ not_found_error: 404, model_not_found: 404, request_too_large: 413 },
+  ...{ bio_policy: 400, misalignment_policy_violation: 400, data_residency_mismatch: 400 },
+  ...{ rate_limit_error: 429, rate_limit_exceeded: 429, slow_down: 429, insufficient_quota: 429 },
+  ...{ api_error: 500, server_error: 500, timeout_error: 504, overloaded_error: 529 },
+}
+
+/** The status that a code means; null if it means none. */
+export function statusOf(code: string | number | null): number | null {
+  const known = STATUS_OF[String(code)] ?? Number(code ?? Number.NaN)
+  return known >= 400 && known < 600 ? known : null
+}
