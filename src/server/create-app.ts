@@ -19,12 +19,10 @@ import { buildApp } from '../http/app.ts'
 import type { Redactions } from '../http/deps.ts'
 import type { Projector } from '../projections/projector.ts'
 import type { SqliteReadModel } from '../projections/sqlite-read-model.ts'
-import type { Isolation } from '../runner/isolation/isolation.ts'
 import type { EventStore } from '../store/event-store.ts'
-import { type ChosenLimits, diskProblem } from './command-limits.ts'
+import { type Commands, diskProblem, isolationOffer } from './commands.ts'
 import { networkRules } from './create-agent.ts'
 import type { Integrity } from './integrity.ts'
-import { isolationOffer } from './isolation-offer.ts'
 import { date, now, type Parts } from './parts.ts'
 
 /** A restart of the server within its process because the store holds another log: when, and what showed it. */
@@ -49,15 +47,13 @@ export function createApp(
     pool,
     restarted,
     whyClosing,
-  }: {
+  }: Commands & {
     readonly keyring: Keyring
     readonly auth: Auth
     readonly effects: Effects
     readonly catalogue: ModelCatalogue
     readonly planRun: SubagentRules['planRun']
     readonly resources: Resources
-    readonly isolation: Isolation
-    readonly limits: ChosenLimits
     readonly mcp: McpConfiguration
     readonly redactions: Redactions
     /** Null if the access log is off. */
@@ -170,12 +166,10 @@ async function readiness(
     limits,
     dataDir,
     restarted,
-  }: {
+  }: Commands & {
     readonly restarted: Restart | null
     readonly integrity: Pick<Integrity, 'detail'>
     readonly resources: Pick<Resources, 'problem'>
-    readonly isolation: Pick<Isolation, 'level' | 'detail'>
-    readonly limits: ChosenLimits
     readonly dataDir: string
   },
 ) {

@@ -5,8 +5,7 @@ import { IMPORTS_FOLDER, pendingImports } from '../audit/bundle/import-run.ts'
 import type { Auth } from '../auth/auth.ts'
 import type { OwnSecret } from '../domain/mask/own-secrets.ts'
 import { guardSecrets } from '../log/masking.ts'
-import type { Isolation } from '../runner/isolation/isolation.ts'
-import type { ChosenLimits } from './command-limits.ts'
+import type { Commands } from './commands.ts'
 import { formerDataDir, newDataDir } from './data-folder.ts'
 import type { Settings } from './settings.ts'
 
@@ -43,10 +42,7 @@ export function warnOfFormerDataDir({ RETRAI_DATA_DIR: dataDir }: Settings, log:
 
 /** Logs how commands are isolated, and who keeps their limits. */
 export function reportCommands(
-  {
-    isolation: { level, detail },
-    limits,
-  }: { readonly isolation: Pick<Isolation, 'level' | 'detail'>; readonly limits: ChosenLimits },
+  { isolation: { level, detail }, limits }: Commands,
   log: Logger,
 ): void {
   if (limits.limits.group === null) log.warn(limits.detail)

@@ -16,9 +16,9 @@ import type { Supervisor } from '../agent/supervisor.ts'
 import { AccessRecorder } from '../audit/access-log/access-recorder.ts'
 import type { Level } from '../domain/isolation.ts'
 import { removeControlGroup } from '../runner/cgroup.ts'
-import { chooseIsolation, type Isolation } from '../runner/isolation/isolation.ts'
+import type { Isolation } from '../runner/isolation/isolation.ts'
 import { Runner } from '../runner/runner.ts'
-import { type ChosenLimits, chooseLimits } from './command-limits.ts'
+import { chooseCommands } from './commands.ts'
 import { createEffects, createSupervisor, modelSettings, REPORTS_FOLDER } from './create-agent.ts'
 import { createApp, type Restart } from './create-app.ts'
 import { cleanStops, noteCleanStop, openIdentity } from './data-folder.ts'
@@ -210,19 +210,6 @@ async function removeReports({ RETRAI_DATA_DIR }: Settings, log: Logger): Promis
   const cleared = await ResultAsync.fromPromise(clearing, String)
   if (cleared.isErr())
     log.warn({ why: cleared.error }, 'reports of earlier checks cannot be removed')
-}
-
-/** How commands run. */
-type Commands = { readonly isolation: Isolation; readonly limits: ChosenLimits }
-
-async function chooseCommands(settings: Settings, runner: Runner): Promise<Commands> {
-  const { RETRAI_DATA_DIR: dataDir, RETRAI_ISOLATION: wanted, RETRAI_TOOL_PATHS = [] } = settings
-  const place = { runner, dataDir, env: process.env, toolPaths: RETRAI_TOOL_PATHS }
-  const [isolation, limits] = await Promise.all([
-    chooseIsolation(wanted, place),
-    chooseLimits(settings, runner),
-  ])
-  return { isolation, limits }
 }
 
 /** Works on the unfinished runs as soon as they are known. Until then the server is not ready. */

@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import type { Level } from '../../domain/isolation.ts'
 import { removeControlGroup } from '../../runner/cgroup.ts'
-import { adviceFor, chooseIsolation, type Isolation } from '../../runner/isolation/isolation.ts'
+import { adviceFor, type Isolation } from '../../runner/isolation/isolation.ts'
 import { commandRunner } from '../../runner/run-command.ts'
 import { Runner } from '../../runner/runner.ts'
-import { chooseLimits } from '../command-limits.ts'
+import { chooseCommands } from '../commands.ts'
 import type { Settings } from '../settings.ts'
 import { type Finding, fail, note, ok, warn } from './finding.ts'
 
@@ -19,10 +19,9 @@ export async function examineCommands(settings: Settings): Promise<Finding[]> {
   const [dataDir, project] = [join(base, 'data'), join(base, 'project')]
   await mkdir(dataDir)
   await mkdir(project)
-  const isolation = await chooseIsolation(settings.RETRAI_ISOLATION, {
-    ...{ runner, dataDir, env: process.env, toolPaths: settings.RETRAI_TOOL_PATHS ?? [] },
-  })
-  const { limits, detail } = await chooseLimits(settings, runner)
+  const chosen = await chooseCommands({ ...settings, RETRAI_DATA_DIR: dataDir }, runner)
+  const { isolation } = chosen
+  const { limits, detail } = chosen.limits
   try {
     const run = commandRunner(limits, runner, isolation)
     const { signal } = new AbortController()

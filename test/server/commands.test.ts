@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import type { NetworkRules } from '../../src/agent/network-rules.ts'
 import { type Isolation, NO_ISOLATION } from '../../src/runner/isolation/isolation.ts'
 import { DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
-import { isolationOffer } from '../../src/server/isolation-offer.ts'
+import { isolationOffer } from '../../src/server/commands.ts'
 
 /** A server on which only bubblewrap works. */
 const only = (level: Isolation['level']): Isolation => ({

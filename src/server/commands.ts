@@ -1,7 +1,12 @@
 import { err, ok, type Result } from 'neverthrow'
+import { type NetworkRules, networkProblem } from '../agent/network-rules.ts'
+import type { IsolationOffer } from '../api/isolation.ts'
+import { isAtLeast, type Level } from '../domain/isolation.ts'
 import { makeControlGroup, removeControlGroup } from '../runner/cgroup.ts'
 import type { CommandLimits } from '../runner/command.ts'
 import { diskShortage, noDisk } from '../runner/disk-watch.ts'
+import { chooseIsolation, type Isolation, levelsOn } from '../runner/isolation/isolation.ts'
+import { mostOf } from '../runner/isolation/run-policy.ts'
 import { canLimitMemory } from '../runner/process-watch.ts'
 import type { ControlGroup, Limits } from '../runner/protocol.ts'
 import { DEFAULT_LIMITS } from '../runner/run-command.ts'
@@ -10,15 +15,29 @@ import type { Settings } from './settings.ts'
 
 const MIB = 1024 * 1024
 
+/** How commands run on a server. */
+export type Commands = { readonly isolation: Isolation; readonly limits: ChosenLimits }
+
 /** The limits of commands, and what a person should know about them. */
-export type ChosenLimits = {
+type ChosenLimits = {
   readonly limits: CommandLimits
   /** Who keeps the limit of memory, as a sentence. */
   readonly detail: string
 }
 
+/** Finds out how commands can run here, by the settings. A trial takes a moment. */
+export async function chooseCommands(settings: Settings, runner: Runner): Promise<Commands> {
+  const { RETRAI_DATA_DIR: dataDir, RETRAI_ISOLATION: wanted, RETRAI_TOOL_PATHS = [] } = settings
+  const place = { runner, dataDir, env: process.env, toolPaths: RETRAI_TOOL_PATHS }
+  const [isolation, limits] = await Promise.all([
+    chooseIsolation(wanted, place),
+    chooseLimits(settings, runner),
+  ])
+  return { isolation, limits }
+}
+
 /** The limits of commands by the settings, in a control group if one can be made here. */
-export async function chooseLimits(settings: Settings, runner: Runner): Promise<ChosenLimits> {
+async function chooseLimits(settings: Settings, runner: Runner): Promise<ChosenLimits> {
   const limits = limitsOf(settings)
   const group = await chooseControlGroup(runner, limits)
   return { limits: { ...limits, group: group.unwrapOr(null) }, detail: detailOf(group) }
@@ -63,6 +82,37 @@ export async function diskProblem(
 ): Promise<string | null> {
   const short = await diskShortage(folders, freeDiskBytes)
   return short === null ? null : noDisk(short)
+}
+
+/** Any host, to find out whether a run may name hosts. */
+const SOME_HOST = 'example.org'
+
+/** What a run may ask for on this server. A stricter level than its own is tried when this is first called. */
+export async function isolationOffer(
+  isolation: Pick<Isolation, 'level' | 'detail' | 'atLeast'>,
+  rules: NetworkRules,
+  limits: CommandLimits,
+): Promise<IsolationOffer> {
+  const { level: own, detail } = isolation
+  const hosts = typeof rules.most === 'string' ? null : rules.most
+  const offered = async (level: Level) => {
+    const kept = await isolation.atLeast(level)
+    const at = { ...rules, level }
+    const named = { allow: hosts ?? [SOME_HOST] }
+    return {
+      level,
+      problem: kept.match(
+        () => null,
+        (why) => why,
+      ),
+      hosts_problem: networkProblem(named, undefined, at),
+      full_problem: networkProblem('full', undefined, at),
+    }
+  }
+  const possible =
+    own === null ? [] : levelsOn(process.platform).filter((level) => isAtLeast(level, own))
+  const levels = await Promise.all(possible.map(offered))
+  return { level: own, detail, levels, hosts, limits: mostOf(limits) }
 }
 
 const WITHIN_MS = 10_000
