@@ -3,13 +3,12 @@
 import { once } from 'node:events'
 import { parentPort, workerData } from 'node:worker_threads'
 import type { BatchRows } from '../projections/batch.ts'
+import { SHARE_WINDOW } from '../projections/log-fold.ts'
 import { LogScan } from '../store/embedded/log-scan.ts'
 import { foldShare, Task } from './rebuild.ts'
 
 /** How many batches may be on their way. The caller answers each. */
 const AHEAD = 4
-/** How many positions are read at once, and sent as one batch: fewer than fill it. */
-const WINDOW = 900
 
 if (parentPort === null) throw new Error('this module is the main module of a worker thread')
 const port = parentPort
@@ -27,5 +26,5 @@ const { file, ...task } = Task.parse(workerData)
 const opened = LogScan.open(file)
 if (opened.isErr()) throw new Error(opened.error.message)
 using scan = opened.value
-for (const rows of foldShare(scan, task, WINDOW)) await send(rows)
+for (const rows of foldShare(scan, task, SHARE_WINDOW)) await send(rows)
 port.close()
