@@ -4,6 +4,10 @@ import { handleCommand } from '../log/handle-command.ts'
 import { runIdOf } from '../log/run-log.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
 
+/** Whether a server of one pool may work on a run of another. */
+export const isOpenTo = (server: string | null, run: string | null): boolean =>
+  server === null || run === null || server === run
+
 /** A run of another pool that no server seems to work on. `claimant` worked on it last; null if none has. */
 type Abandoned = { readonly runId: string; readonly claimant: string | null; readonly pool: string }
 

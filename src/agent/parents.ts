@@ -18,7 +18,7 @@ type Deps = {
 }
 
 /** Whether a run has ended, by the last record of its stream. */
-export function hasEnded(store: EventStore, runId: string): ResultAsync<boolean, ReadError> {
+function hasEnded(store: EventStore, runId: string): ResultAsync<boolean, ReadError> {
   const last = { from: 'end', direction: 'backward', limit: 1 } as const
   return store
     .readStream(streamOf(runId), last)
@@ -55,6 +55,17 @@ export async function abortWithParent(runId: string, parentId: string, deps: Dep
     log.warn({ run_id: runId, err }, 'the run of a sub-agent cannot be aborted: retrying')
   const signal = AbortSignal.any([deps.signal, over.signal])
   await keepRunning(abort, { ...deps, signal, onFailure })
+}
+
+/** Aborts the run of a sub-agent if its parent has ended, and returns whether it has. */
+export async function endWithParent(
+  runId: string,
+  parentId: string,
+  deps: Deps,
+): Promise<Result<boolean, ReadError>> {
+  const ended = await hasEnded(deps.store, parentId)
+  if (ended.isOk() && ended.value) await abortWithParent(runId, parentId, deps)
+  return ended
 }
 
 const CAN_CHANGE: ReadonlySet<string> = new Set([

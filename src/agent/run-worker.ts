@@ -2,15 +2,16 @@ import { ok, type Result } from 'neverthrow'
 import type { RunState } from '../domain/state.ts'
 import { Backoff, type PauseBoundsMs, sleep } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
-import type { Semaphore } from '../lib/semaphore.ts'
 import { decode } from '../log/codec.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
 import type { Effects } from './effects.ts'
+import { isOpenTo } from './foreign-runs.ts'
 import type { Obstacle } from './obstacle.ts'
-import { abortWithParent, hasEnded } from './parents.ts'
+import { endWithParent } from './parents.ts'
 import { runLoop } from './run-loop.ts'
 import { RunSession, type SessionError } from './run-session.ts'
 import { Subagents } from './subagents.ts'
+import { Turn, type Turns } from './turns.ts'
 
 export type WorkerDeps = {
   readonly store: EventStore
@@ -28,9 +29,6 @@ export type WorkerDeps = {
   /** Whether the process with this claimant was stopped, and did not crash. */
   readonly wasStopped: (claimant: string) => boolean
 }
-
-/** Limits how many runs are worked on at once: of all runs, and of those that more than one crash interrupted. */
-export type Turns = { readonly all: Semaphore; readonly suspects: Semaphore }
 
 /** This process, as `run_claimed` names it. */
 type ProcessIdentity = {
@@ -57,7 +55,7 @@ export class RunWorker {
   readonly #runId: string
   readonly #from: From
   readonly #deps: WorkerDeps
-  readonly #turns: Turns
+  readonly #turn: Turn
   readonly #stop = new AbortController()
   /** Whether it still waits for its turn. */
   #waiting = true
@@ -71,18 +69,12 @@ export class RunWorker {
   #reported: string | null = null
   /** A redaction changed the run while it was being read. */
   #redacted = false
-  /** Gives its turn to the next suspect, if this run is one. */
-  #releaseSuspects: (() => void) | null = null
-  /** How many sub-agents it waits for. */
-  #waits = 0
-  /** Gives its turn to another run; null while it has none. */
-  #releaseTurn: (() => void) | null = null
 
   constructor(runId: string, from: From, turns: Turns, deps: WorkerDeps) {
     this.#runId = runId
     this.#from = from
     this.#deps = deps
-    this.#turns = turns
+    this.#turn = new Turn(turns, this.#stop.signal)
     this.done = this.#takeTurns()
   }
 
@@ -130,41 +122,15 @@ export class RunWorker {
 
   /** While this server cannot work on the run, it leaves its turn to other runs and tries again later. */
   async #takeTurns(): Promise<void> {
-    const { signal } = this.#stop
     const backoff = new Backoff(this.#deps.retryMs)
     do {
-      this.#releaseTurn = await this.#turns.all.acquire(signal)
-      if (this.#releaseTurn === null) return
+      if (!(await this.#turn.take())) return
       try {
         if ((await this.#work()) !== 'later') return
       } finally {
-        this.#clear()
-        this.#endTurn()
+        this.#turn.end()
       }
-    } while (await backoff.wait(signal))
-  }
-
-  /** While the run waits for sub-agents, it is neither at work nor the cause of a crash. Each of them may wait for it. */
-  async #giveTurn<T>(wait: () => Promise<T>): Promise<T> {
-    this.#waits += 1
-    this.#clear()
-    this.#endTurn()
-    const result = await wait()
-    this.#waits -= 1
-    // Until the last of them has ended, the run only records their results.
-    if (this.#waits === 0) this.#releaseTurn = await this.#turns.all.acquire(this.#stop.signal)
-    return result
-  }
-
-  #endTurn(): void {
-    this.#releaseTurn?.()
-    this.#releaseTurn = null
-  }
-
-  /** The check or call that was interrupted by crashes is over, so it was not their cause. */
-  #clear(): void {
-    this.#releaseSuspects?.()
-    this.#releaseSuspects = null
+    } while (await backoff.wait(this.#stop.signal))
   }
 
   async #open(): Promise<Result<RunSession, SessionError>> {
@@ -174,7 +140,7 @@ export class RunWorker {
       readOnlyTools: this.#deps.effects.toolbox.readOnly,
       signal: this.#stop.signal,
       onAppended: ({ crashes }) => {
-        if (crashes === 0) this.#clear()
+        if (crashes === 0) this.#turn.clear()
       },
     })
     if (opened.isOk() && this.#redacted) opened.value.forget()
@@ -183,7 +149,6 @@ export class RunWorker {
 
   /** Resolves to 'later' if this server may work on the run but cannot now. */
   async #work(): Promise<'over' | 'later'> {
-    const { signal } = this.#stop
     this.#waiting = false
     const opened = this.#session === null ? await this.#open() : ok(this.#session)
     if (opened.isErr()) return this.#report(opened.error)
@@ -191,22 +156,16 @@ export class RunWorker {
     this.#session = session
     const { parent } = session.state
     if (parent !== undefined && session.state.phase.type !== 'ended') {
-      const ended = await hasEnded(this.#deps.store, parent.run_id)
+      const deps = { ...this.#deps, signal: this.#stop.signal }
+      const ended = await endWithParent(this.#runId, parent.run_id, deps)
       if (ended.isErr()) return 'later'
-      if (ended.value) {
-        await abortWithParent(this.#runId, parent.run_id, { ...this.#deps, signal })
-        return 'over'
-      }
+      if (ended.value) return 'over'
     }
     if (!this.#mayTake(session.state)) return 'over'
     const obstacle = await this.#obstacle(session)
     if (obstacle?.type === 'cannot_work') return this.#queue(session, obstacle.reason)
     if (obstacle !== null && !(await this.#leaveToOthers())) return 'over'
-    if (session.state.crashes > 0) {
-      // Suspects are claimed and worked on one at a time, so a crash counts against only one of them.
-      this.#releaseSuspects = await this.#turns.suspects.acquire(signal)
-      if (this.#releaseSuspects === null) return 'over'
-    }
+    if (session.state.crashes > 0 && !(await this.#turn.takeAsSuspect())) return 'over'
     if (await this.#claim(session)) await this.#run(session)
     return 'over'
   }
@@ -216,7 +175,7 @@ export class RunWorker {
     const subagents = new Subagents(session, {
       ...this.#deps,
       rules: effects.subagents ?? null,
-      giveTurn: (wait) => this.#giveTurn(wait),
+      giveTurn: (wait) => this.#turn.give(wait),
     })
     const ended = await runLoop(session, effects, subagents, this.#stop.signal)
     // The end may arrive from the log before the loop has seen that its last append was the end.
@@ -300,7 +259,3 @@ export class RunWorker {
 function endOf({ phase }: RunState): End | null {
   return phase.type === 'ended' ? { status: phase.status, reason: phase.reason } : null
 }
-
-/** Whether a server of one pool may work on a run of another. */
-export const isOpenTo = (server: string | null, run: string | null): boolean =>
-  server === null || run === null || server === run

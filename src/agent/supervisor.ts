@@ -1,14 +1,14 @@
 import type { Kind } from '../domain/records.ts'
 import { keepRunning } from '../lib/backoff.ts'
-import { Semaphore } from '../lib/semaphore.ts'
 import { decode } from '../log/codec.ts'
 import { RUN_STREAM_PREFIX, runIdOf } from '../log/run-log.ts'
 import type { Position, RecordedEvent } from '../store/event-store.ts'
-import { ForeignRuns } from './foreign-runs.ts'
+import { ForeignRuns, isOpenTo } from './foreign-runs.ts'
 import type { OrphanedRun } from './leases.ts'
-import { abortWithParent, endingWith, hasEnded } from './parents.ts'
+import { abortWithParent, endingWith, endWithParent } from './parents.ts'
 import { Presence } from './presence.ts'
-import { type From, isOpenTo, RunWorker, type Turns, type WorkerDeps } from './run-worker.ts'
+import { type From, RunWorker, type WorkerDeps } from './run-worker.ts'
+import { Turns } from './turns.ts'
 
 export type SupervisorDeps = Omit<WorkerDeps, 'wasStopped' | 'queueAfterMs'> & {
   /** Claimants of the processes of this server that were stopped and did not crash. */
@@ -48,7 +48,7 @@ export class Supervisor {
       deps.stopped.has(claimant) || (this.#presence?.hasLeft(claimant) ?? false)
     const { leaseMs } = deps
     this.#deps = { ...deps, wasStopped, queueAfterMs: leaseMs === null ? 0 : QUEUE_AFTER_MS }
-    this.#turns = { all: new Semaphore(deps.maxRunsAtWork), suspects: new Semaphore(1) }
+    this.#turns = new Turns(deps.maxRunsAtWork)
     this.#presence = leaseMs === null ? null : this.#presenceFor(leaseMs)
     const clock = () => performance.now()
     this.#foreign = new ForeignRuns({ ...deps, clock, graceMs: leaseMs ?? 0 })
@@ -62,22 +62,13 @@ export class Supervisor {
       if (this.#presence === null) this.#takeUp(runId, 'anyone')
       else if (!this.#mayTake(run)) {
         held.push(run)
-        void this.#endWithParent(run)
+        // If its parent ended while no server ran, it may wait for a decision that nobody needs any more.
+        if (run.parent != null)
+          void endWithParent(runId, run.parent, { ...this.#deps, signal: this.#stop.signal })
       } else this.#takeUp(runId, { claimant })
     }
     this.#presence?.start(held)
     this.#following = this.#follow(after)
-  }
-
-  /** If its parent ended while no server ran, the run may wait for a decision that nobody needs any more. */
-  async #endWithParent({ runId, parent = null }: Unfinished): Promise<void> {
-    if (parent === null) return
-    const ended = await hasEnded(this.#deps.store, parent)
-    if (ended.isOk() && ended.value) await this.#abort(runId, parent)
-  }
-
-  #abort(runId: string, parent: string): Promise<void> {
-    return abortWithParent(runId, parent, { ...this.#deps, signal: this.#stop.signal })
   }
 
   #presenceFor(leaseMs: number): Presence {
@@ -169,7 +160,8 @@ export class Supervisor {
         break
       case 'run_end':
         this.#workers.get(runId)?.noticeEnd(event)
-        for (const subagent of endingWith(event)) void this.#abort(subagent, runId)
+        for (const subagent of endingWith(event))
+          void abortWithParent(subagent, runId, { ...this.#deps, signal: this.#stop.signal })
         break
     }
   }
