@@ -7,7 +7,7 @@ import { whileOthersWait } from './commands/while-others-wait.ts'
 import { startProcess } from './loop/start-process.ts'
 import { inTemporaryFolder } from './support/temporary-folder.ts'
 
-/** Commands of the agent beside bare `spawn`, what they cost the server, and creating runs while many others wait. */
+/** Commands of the agent beside bare `spawn`, what they cost the server, and the creation of runs while many others wait. */
 export function run(): Promise<string> {
   return inTemporaryFolder(async (folder) => {
     const program = await buildProgram()
@@ -22,7 +22,7 @@ export function run(): Promise<string> {
       '',
       beside,
       '',
-      '#### The server while runs are at work on commands',
+      '#### The server while runs work on commands',
       '',
       await atWork(program, model.url, await place('at-work')),
       '',

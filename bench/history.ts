@@ -53,8 +53,8 @@ export async function run(): Promise<string> {
     '',
     `Medians of ${ROUNDS} alternating rounds; ratios are medians of the rounds' ratios. Server and limit run in separate`,
     'processes. The limit is `node:http` over one `SELECT` of `node:sqlite` in the same thread: it parses each record,',
-    'adds its seq and writes it with `JSON.stringify`; in the second column it adds the seq to the stored text.',
-    'The server keeps up to 16 MB of pages of a watched run for the next reader, so it has that much of the shorter replay in memory.',
+    'adds its seq and writes it with `JSON.stringify`. In the second column it adds the seq to the stored text.',
+    'The server keeps up to 16 MB of pages of a watched run for the next reader, so up to that much of the shorter replay is in memory.',
   ].join('\n')
 }
 
@@ -108,7 +108,7 @@ async function take(url: string, { accept, linesEach }: Form, records: number): 
     outgoing.end()
   })
   const ms = performance.now() - start
-  // An event stream also has the time after which to reconnect, and an end.
+  // An event stream also names the delay before a reconnect, and its end.
   if (lines < records * linesEach || lines > records * linesEach + 8) {
     throw new Error(`${lines} lines came for ${records} records`)
   }

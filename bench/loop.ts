@@ -28,7 +28,7 @@ export function run({ ref }: { readonly ref?: string } = {}): Promise<string> {
     const sections: string[] = []
     for (const { title, measure } of parts) {
       const section = `${title}\n\n${await measure(places)}\n`
-      // What follows takes a while, or may fail.
+      // Printed at once, because the next section takes a while and may fail.
       console.error(section)
       sections.push(section)
     }

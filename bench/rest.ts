@@ -58,8 +58,8 @@ async function fill(server: Peer<ServerOperations>): Promise<Row[]> {
   return [
     { name: `a run of ${SHORT_RUN} records`, path: `/api/runs/${short}` },
     { name: `a run of ${integer(LONG_RUN)} records`, path: `/api/runs/${long}` },
-    { name: 'the list, 100 of a page', path: '/api/runs' },
-    { name: 'the list, 20 of a page', path: '/api/runs?limit=20' },
+    { name: 'the list, 100 runs a page', path: '/api/runs' },
+    { name: 'the list, 20 runs a page', path: '/api/runs?limit=20' },
   ]
 }
 

@@ -39,8 +39,8 @@ const PAGE = fileURLToPath(new URL('../docs/benchmarks.md', import.meta.url))
 
 const HEAD = `# Benchmarks
 
-Every figure is beside its limit, measured in the same run. To repeat them, run \`npm run bench\` on a
-machine that does nothing else. It takes half an hour and writes this page. \`npm run bench -- loop\`
+Each figure has its limit beside it, measured in the same run. To repeat the measurements, run \`npm run bench\` on a
+machine that does nothing else. That takes half an hour and writes this page. \`npm run bench -- loop\`
 prints one section and writes nothing.`
 
 const { positionals: wanted, values } = parseArgs({
@@ -66,7 +66,7 @@ for (const { name, run } of BENCHES) {
   sections.push(section)
 }
 
-// The page holds the figures of one machine at one time, so some of them are not enough.
+// The page holds the figures of one machine at one time, so it is only written by a run of all benches.
 if (wanted.length === 0) {
   await writeFile(PAGE, `${[HEAD, machine, ...sections].join('\n\n')}\n`)
   console.error(`Written to ${PAGE}`)

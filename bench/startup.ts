@@ -35,7 +35,7 @@ export async function run(): Promise<string> {
 
 async function prepare(folder: string, runs: number): Promise<History> {
   const dataDir = join(folder, `${runs}`)
-  // A server refuses runs in a folder that its data folder is in.
+  // A server refuses a run whose folder contains the data folder.
   const project = join(folder, 'project')
   for (const made of [dataDir, project]) await mkdir(made, { recursive: true })
   const log = new BareLog(join(dataDir, 'log.sqlite'))
@@ -59,12 +59,12 @@ function report(histories: readonly History[]): string {
       ]),
     ),
     '',
-    `From the start of the built program, medians of ${ROUNDS} alternating rounds, each after a kill -9. All runs but ${UNFINISHED} (or`,
-    'the only one) have ended. Those continue, and the first resumed step is the first request to',
-    'the model. The limit is the start with one run: what a longer history adds is its cost.',
+    `From the start of the built program; medians of ${ROUNDS} alternating rounds, each after a kill -9. All runs but ${UNFINISHED} (or`,
+    'the only one) have ended. The others continue, and the first resumed step is their first request to',
+    'the model. The limit is the start with one run; what a longer history adds is its cost.',
     '',
     table(
-      ['records', 'read model from zero', 'subscription alone', 'bare SELECT', 'ratio to it'],
+      ['records', 'read model from zero', 'subscription alone', 'bare SELECT', 'ratio to that'],
       histories
         .slice(1)
         .map(({ records, rebuild: { projected, subscribed, scanned } }) => [

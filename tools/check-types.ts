@@ -52,7 +52,7 @@ export function unreadResults(program: ts.Program): ts.Diagnostic[] {
     return holdsResult(checker.getTypeAtLocation(value))
   }
 
-  /** A function that is passed where one without a value is expected. */
+  /** A function that is passed where a function without a value is expected. */
   function isUnreadFunction(node: ts.Node): boolean {
     if (!ts.isExpression(node)) return false
     if (!ts.isFunctionLike(node) && !ts.isCallOrNewExpression(node.parent)) return false
@@ -91,8 +91,8 @@ function isResult({ symbol }: ts.Type): boolean {
 }
 
 /**
- * Checks the types of projects as tsc does, and in the same pass finds each neverthrow Result that nobody reads: a statement whose
- * value is one, and a function that returns one to a caller that expects no value. Awaiting a Result does not read it.
+ * Checks the types of projects as tsc does, and in the same pass finds each neverthrow Result that nobody reads: a
+ * statement whose value is a Result, and a function that returns one to a caller that expects no value. Awaiting a Result does not read it.
  * Biome's noFloatingPromises finds neither. `node tools/check-types.ts . web`
  */
 if (import.meta.main) {

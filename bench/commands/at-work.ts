@@ -10,7 +10,7 @@ const MEASURE_MS = 12_000
 const BETWEEN_MS = 4
 const ASKED = { loopMs: 10, requestMs: 20 }
 
-/** How quick a large server is while many runs are at work on short commands. */
+/** How fast a large server answers while many runs work on short commands. */
 export async function atWork(program: string, modelUrl: string, folder: string): Promise<string> {
   const places = { folder, ballastMiB: BALLAST_MIB }
   await using server = await MeasuredServer.start(program, modelUrl, places)
@@ -33,7 +33,7 @@ export async function atWork(program: string, modelUrl: string, folder: string):
       ],
     ),
     '',
-    `${RUNS} runs, each with one command after the other, in a server of ${rssMiB.toFixed(0)} MiB (of which ${BALLAST_MIB} are ballast), at the`,
+    `${RUNS} runs, each with one command after another, in a server of ${rssMiB.toFixed(0)} MiB (${BALLAST_MIB} of them ballast), at the`,
     `best level of isolation of this machine, for ${MEASURE_MS / 1000} s. One client asks every ${BETWEEN_MS} ms over one connection.`,
   ].join('\n')
 }

@@ -1,5 +1,5 @@
-// A small process that starts commands with `spawn`, and nothing else. It is no TypeScript, because Node needs much
-// more memory to run that, and a process with more memory starts others more slowly.
+// A small process that only starts commands with `spawn`. It is not TypeScript, because Node needs much more memory to
+// run that, and a process with more memory starts others more slowly.
 import { spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
 

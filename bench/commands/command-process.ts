@@ -1,5 +1,5 @@
 /**
- * Commands as a server runs them, in a process of its own, with the runner as it is built.
+ * Commands as a server runs them, in a process of its own, with the built runner.
  * Arguments: the folder of its data, the built program of the runner.
  */
 import { closeSync, readlinkSync } from 'node:fs'
@@ -14,7 +14,7 @@ import { answerCalls } from '../support/calls.ts'
 import type { BareCommand, Repeated, Wanted } from './bare.ts'
 
 const [dataDir = '', program = ''] = process.argv.slice(2)
-const AMPLE_MS = 60_000
+const COMMAND_LIMIT_MS = 60_000
 const runner = new Runner({ info: () => {}, error: () => {} }, pathToFileURL(program))
 runner.connect()
 const chosen = await chooseIsolation('auto', { runner, dataDir, env: process.env, toolPaths: [] })
@@ -22,7 +22,7 @@ const isolated = commandRunner(DEFAULT_LIMITS, runner, chosen)
 const bare = commandRunner(DEFAULT_LIMITS, runner, NO_ISOLATION)
 
 const commandOf = ({ file, args, cwd }: Wanted): Command => ({
-  ...{ file, args, cwd, project: cwd, run: 'bench', timeoutMs: AMPLE_MS },
+  ...{ file, args, cwd, project: cwd, run: 'bench', timeoutMs: COMMAND_LIMIT_MS },
   ...{ maxBytes: 8 * 1024 * 1024, signal: new AbortController().signal },
 })
 

@@ -1,4 +1,4 @@
-/** The model as a process of its own: `slow` never answers, `sleep` runs one long command, the others many short ones. */
+/** The model as a process of its own. The model `slow` never answers, `sleep` runs one long command, any other many short ones. */
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
 
 const model = await startScriptedModel({

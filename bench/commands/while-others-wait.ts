@@ -18,7 +18,7 @@ const ASKED = { createMs: 5, waitingKiB: 150 }
 /** Milliseconds of requests to both servers, which take turns. */
 type Times = { readonly ours: number[]; readonly bare: number[] }
 
-/** What it costs to create a run, and what a run costs, while many wait for their model and some run commands. */
+/** What creating a run costs, and how much memory a run takes, while many wait for their model and some run commands. */
 export async function whileOthersWait(
   program: string,
   modelUrl: string,
@@ -73,10 +73,10 @@ export async function whileOthersWait(
       [['memory of a waiting run', ...atMostKiB(eachKiB, ASKED.waitingKiB)]],
     ),
     '',
-    `${WAITING} runs wait for a model that does not answer, ${RUNNING} run a command. ${MEASURED} more are created one after the other, ${BETWEEN_MS} ms`,
-    `apart, so ${1000 / BETWEEN_MS} a second; idle is the same server with the first ${MEASURED}. A created run begins at once with the check of its goal, a`,
-    'command. It is answered when it is on the disk. In the middle between two of them, a bare fastify server in a process of its own',
-    'is asked: it stores 8 KiB with one commit of `node:sqlite`, and answers. The memory is the growth of RSS with the waiting runs, after a collection.',
+    `${WAITING} runs wait for a model that does not answer, ${RUNNING} run a command. ${MEASURED} more are created one after another, ${BETWEEN_MS} ms`,
+    `apart, so ${1000 / BETWEEN_MS} a second; idle is the same server while it creates the first ${MEASURED}. A created run begins at once with the check of its`,
+    'goal, which is a command. The answer comes when the run is on the disk. Halfway between two runs, a bare fastify server in a process of its own',
+    'is asked. It stores 8 KiB with one commit of `node:sqlite`, and answers. The memory is how much RSS grows with the waiting runs, after a collection.',
   ].join('\n')
 }
 

@@ -17,8 +17,8 @@ type Round = Readonly<
 >
 
 /**
- * Appends of one event of 1 KB each, against the bare client with its batch append and with a call for each: how many a
- * second, and how much processor time each costs, which other work on the machine distorts least.
+ * Appends of one event of 1 KB each, against the bare client with its batch append and with a call for each append: how
+ * many a second, and the processor time of each, which other work on the machine distorts least.
  */
 export async function appendsBench({ ours, batched, single }: Sides): Promise<string> {
   const lines: string[][] = []

@@ -23,7 +23,7 @@ export async function startWatched(folder: string, connectionString: string): Pr
     join: async (runId, records) => {
       await observers.ask('expect', records)
       const target = { port, path: watchPath(runId) }
-      const began = await observers.ask('rush', { target, observers: 1 })
+      const began = await observers.ask('openAtOnce', { target, observers: 1 })
       const ended = await observers.ask('complete')
       await observers.ask('close')
       return (ended - began) / 1e6

@@ -19,7 +19,7 @@ const ASKED_GROWTH = 1.1
 
 /**
  * The memory of a server on an EventStoreDB and of one on the embedded store, while both work on three runs a second:
- * the resident memory of the last third of the soak, and against the third before, whether it grows.
+ * the resident memory in the last third of the soak, and its growth since the middle third.
  */
 export async function memoryBench(
   connectionString: string,

@@ -37,7 +37,7 @@ export async function readsBench(
     const rounds: { ours: number; bare: number }[] = []
     // The first round warms up both sides and does not count.
     for (let round = 0; round <= ROUNDS; round += 1) {
-      // What the other side left under way must not count.
+      // Work that the other side left under way must not count.
       await delay(PAUSE_MS)
       const ours = await way.ours()
       await delay(PAUSE_MS)

@@ -8,12 +8,12 @@ import { DatabaseSync } from 'node:sqlite'
 import { type WebSocket, WebSocketServer } from 'ws'
 import type { PreparedAppend } from '../../test/support/append-records.ts'
 import { answerCalls } from '../support/calls.ts'
-import { openHouse } from './house.ts'
 import { cpu, memory, portOf } from './process.ts'
+import { openProjectedStore } from './projected-store.ts'
 import { Writer } from './writer.ts'
 
 const [folder = ''] = process.argv.slice(2)
-const { file, store, readModel, close } = await openHouse(folder)
+const { file, store, readModel, close } = await openProjectedStore(folder)
 const TEXT = { binary: false } as const
 const PAGE = 1000
 

@@ -1,6 +1,6 @@
 /**
  * A bare `ws` server that broadcasts the records of a run, with or without permessage-deflate.
- * Argument: how it compresses.
+ * Argument: the mode of compression.
  */
 import { randomUUID } from 'node:crypto'
 import { createServer } from 'node:http'
@@ -15,8 +15,8 @@ const MODES: Readonly<Record<string, PerMessageDeflateOptions | false>> = {
   each: { threshold: 0, serverNoContextTakeover: true },
   stream: { threshold: 0 },
 }
-/** Frames that all sockets get before it waits until they are sent. */
-const ABREAST = 20
+/** Frames that each socket gets before the server waits until they are sent. */
+const FRAMES_AT_ONCE = 20
 
 const [mode = 'none'] = process.argv.slice(2)
 const http = createServer()
@@ -29,11 +29,11 @@ const script = new RunScript(randomUUID())
 
 async function broadcast(frames: readonly Buffer[]): Promise<void> {
   const sockets = [...clients]
-  for (let done = 0; done < frames.length; done += ABREAST) {
+  for (let done = 0; done < frames.length; done += FRAMES_AT_ONCE) {
     await Promise.all(
       sockets.map((socket) => {
         const gone = Promise.withResolvers<void>()
-        const some = frames.slice(done, done + ABREAST)
+        const some = frames.slice(done, done + FRAMES_AT_ONCE)
         for (const frame of some) {
           socket.send(frame, TEXT, frame === some.at(-1) ? () => gone.resolve() : undefined)
         }

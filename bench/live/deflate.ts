@@ -23,7 +23,7 @@ export async function deflate(): Promise<string> {
     table(head, rows),
     '',
     `A bare \`ws\` server that broadcasts ${FRAMES} records to ${OBSERVERS} sockets in another process, with the`,
-    'settings that `ws` has of itself. Memory is RSS with the sockets and after the broadcast. Why it is off:',
+    'default settings of `ws`. Memory is RSS with the sockets, after the broadcast. Why it is off:',
     'docs/adr/0008.',
   ].join('\n')
 }

@@ -11,7 +11,7 @@ const HISTORY = 20
 /** All frames of a burst, and the smallest and largest number of its appends. */
 const [FRAMES, FEWEST_APPENDS, MOST_APPENDS] = [200_000, 25, 500]
 /** Frames a second, of all observers together, while delays are measured. */
-const CALM = 20_000
+const CALM_FRAMES_PER_SECOND = 20_000
 const TRICKLE_MS = 1500
 const ASKED = 0.9
 
@@ -40,10 +40,10 @@ export async function fanOut(): Promise<string> {
     table(head, lines),
     '',
     `Medians of ${ROUNDS} alternating rounds; the ratio is the median of the rounds' ratios. Both servers have`,
-    `the same store and projections, and append the same records, ${PER_APPEND} at a time, each append after the one`,
-    'before is on the disk. The bare one then calls `send` of `ws` for each record and socket. With one',
-    'observer both wait for the disk most of the time. Delays are those of all frames while one record at a',
-    `time is appended, so often that all observers together get ${integer(CALM)} frames a second.`,
+    `the same store and projections, and append the same records, ${PER_APPEND} at a time, each append once the previous`,
+    'one is on the disk. The bare one then calls `send` of `ws` for each record and socket. With one',
+    'observer, both wait for the disk most of the time. Delays are those of all frames while one record at a',
+    `time is appended, at a rate that gives all observers together ${integer(CALM_FRAMES_PER_SECOND)} frames a second.`,
   ].join('\n')
 }
 
@@ -106,7 +106,7 @@ async function trickle(
   { peer, runId }: Watched,
   observers: number,
 ): Promise<number> {
-  const everyMs = Math.max(10, (1000 * observers) / CALM)
+  const everyMs = Math.max(10, (1000 * observers) / CALM_FRAMES_PER_SECOND)
   const appends = Math.round(TRICKLE_MS / everyMs)
   await process.ask('expect', observers * appends)
   await peer.ask('trickle', { runId, appends, everyMs })

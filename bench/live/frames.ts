@@ -46,7 +46,7 @@ export class FrameParser {
   }
 }
 
-/** A pong as a client sends it: masked, with a mask that changes nothing. */
+/** A pong as a client sends it, with a mask of zeros. */
 export function pongFrame(payload: Buffer): Buffer {
   return Buffer.concat([Buffer.from([0x8a, 0x80 | payload.length, 0, 0, 0, 0]), payload])
 }

@@ -6,11 +6,11 @@ import { type Pair, type Side, startPair, watchPath } from './pair.ts'
 
 const SOCKETS = 2000
 const RUNS = 500
-/** Sockets that open and close before anything is measured: so many, one after the other. */
+/** Rounds of sockets that are opened and closed before anything is measured. */
 const [WARM_ROUNDS, WARM_SOCKETS] = [20, 100]
 const SETTLE_MS = 2000
 const CPU_MS = 5000
-/** Of the heap of a bare socket. */
+/** The limit, as a multiple of the heap of a bare socket. */
 const ASKED = 2.5
 
 type Cost = { readonly rss: number; readonly heap: number; readonly cpu: number }
@@ -39,10 +39,10 @@ export async function idleSockets(): Promise<string> {
     '',
     table(head, rows),
     '',
-    `Memory of the server process after a collection, before and with the sockets. Before that ${integer(WARM_ROUNDS * WARM_SOCKETS)} sockets`,
-    'have come and gone, so that it is what the sockets hold, not what code and heap grow to when the first of them come.',
-    'The memory of the process (RSS) reuses what those left, so only the heap is compared.',
-    `CPU is that of the whole process over ${CPU_MS / 1000} s, in parts of one processor.`,
+    `Memory of the server process after a collection, before and with the sockets. Before that, ${integer(WARM_ROUNDS * WARM_SOCKETS)} sockets`,
+    'were opened and closed, so the figures show what the sockets hold, not how code and heap grow with the first ones.',
+    'RSS reuses the memory that those left, so only the heap is compared.',
+    `CPU is that of the whole process over ${CPU_MS / 1000} s, as a share of one processor.`,
   ].join('\n')
 }
 

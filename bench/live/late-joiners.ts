@@ -38,7 +38,7 @@ export function lateJoiners(): Promise<string> {
       ['records/s in all', integer(perSecond), bareRows, ...atLeast(ratio, ASKED)],
       ['the same, absolute', integer(perSecond), '', ...moreThan(perSecond, ASKED_PER_SECOND)],
       [
-        'memory of the server, most it grew by',
+        'memory of the server, peak growth',
         `${used.peakMiB.toFixed(0)} MiB`,
         used.text,
         ...atMostMiB(used.peakMiB, FLAT_MIB),
@@ -65,7 +65,7 @@ async function longRun({ peer }: Side): Promise<string> {
 /** Records per second, from the first connection to the last receipt. */
 async function join({ observers }: Pair, { port }: Side, path: string): Promise<number> {
   await observers.ask('expect', JOINERS * RECORDS)
-  const start = await observers.ask('rush', { target: { port, path }, observers: JOINERS })
+  const start = await observers.ask('openAtOnce', { target: { port, path }, observers: JOINERS })
   const end = await observers.ask('complete')
   await observers.ask('close')
   return (1e9 * JOINERS * RECORDS) / (end - start)

@@ -6,9 +6,9 @@ import { type Pair, startPair, watchPath } from './pair.ts'
 
 const RECORDS = 100_000
 const READERS = 90
-const DEAF = 10
+const NEVER_READ = 10
 const ROUNDS = 3
-const UNDISTURBED = 0.9
+const ASKED = 0.9
 /** The allowed growth: for each client that never reads, a full socket buffer and the pages that it holds. */
 const BOUND_MIB = 64
 
@@ -24,7 +24,7 @@ export function neverRead(): Promise<string> {
     // The first round warms up and does not count.
     for (let round = 0; round <= ROUNDS; round += 1) {
       const alone = await readAll(pair, runId)
-      await pair.observers.ask('openDeaf', { target, observers: DEAF })
+      await pair.observers.ask('openUnread', { target, observers: NEVER_READ })
       const beside = await readAll(pair, runId)
       if (round > 0) rounds.push({ alone, beside })
     }
@@ -39,23 +39,23 @@ export function neverRead(): Promise<string> {
       [
         `records/s of the ${READERS}`,
         integer(with10),
-        `without the ${DEAF}: ${integer(without)}/s`,
-        ...atLeast(ratio, UNDISTURBED),
+        `without the ${NEVER_READ}: ${integer(without)}/s`,
+        ...atLeast(ratio, ASKED),
       ],
       [
-        `memory of the server, for the ${DEAF}`,
+        `memory of the server, for the ${NEVER_READ}`,
         `${mostWith10.toFixed(0)} MiB`,
-        `without the ${DEAF}: ${mostWithout.toFixed(0)} MiB`,
+        `without the ${NEVER_READ}: ${mostWithout.toFixed(0)} MiB`,
         ...atMostMiB(more, BOUND_MIB),
       ],
     ]
     return [
-      `#### ${READERS + DEAF} readers of a run of ${integer(RECORDS)} records, of whom ${DEAF} never read`,
+      `#### ${READERS + NEVER_READ} readers of a run of ${integer(RECORDS)} records, of which ${NEVER_READ} never read`,
       '',
       table(head, rows),
       '',
-      `Medians of ${ROUNDS} rounds, each first without and then with the ${DEAF}, which reconnect each time, after one`,
-      "that does not count; the ratio is the median of the rounds' ratios. Memory is the most RSS at any time of a half.",
+      `Medians of ${ROUNDS} rounds, each first without and then with the ${NEVER_READ}, which reconnect each time, after one`,
+      "that does not count; the ratio is the median of the rounds' ratios. Memory is the peak RSS of each half of a round.",
     ].join('\n')
   })
 }
@@ -67,7 +67,7 @@ async function readAll({ observers, ours }: Pair, runId: string): Promise<Half> 
   const memory = await MemoryWatch.begin(ours.peer)
   await observers.ask('expect', READERS * RECORDS)
   const target = { port: ours.port, path: watchPath(runId) }
-  const start = await observers.ask('rush', { target, observers: READERS })
+  const start = await observers.ask('openAtOnce', { target, observers: READERS })
   const end = await observers.ask('complete')
   const { mostMiB } = await memory.end()
   await observers.ask('close')

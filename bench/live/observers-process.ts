@@ -4,10 +4,10 @@ import { Observer, type Target } from './observer.ts'
 import { now } from './writer.ts'
 
 /** Connections that are opened at once. */
-const ABREAST = 50
+const OPENING_AT_ONCE = 50
 /** The close code of a run that has ended. */
 const NORMAL = 1000
-/** What comes right before the time at which a frame was caused: in a record, and in the first piece of a reply. */
+/** The text just before the time at which a frame was caused: in a record, and in the first piece of a reply. */
 const STAMP = Buffer.from('"changes":{"model_name":"')
 const PART_STAMP = Buffer.from('"offset":0,"text":"')
 const PART = Buffer.from('{"kind":"part')
@@ -24,9 +24,9 @@ function count(): void {
   if (received === wanted) complete.resolve(now())
 }
 
-/** Of the parts of a reply, only the first counts: how many others there are depends on the pace. */
+/** Of the parts of a reply, only the first counts, because the number of the others depends on the pace. */
 function countAndTime(buffer: Buffer, at: number, length: number): void {
-  // A compressed frame may be shorter than this, and the last one of the buffer.
+  // A compressed frame may be shorter than this, and may be the last one of the buffer.
   const isPart = buffer.subarray(at, at + PART.length).equals(PART)
   const stamp = isPart ? PART_STAMP : STAMP
   const start = buffer.indexOf(stamp, at)
@@ -38,7 +38,7 @@ function countAndTime(buffer: Buffer, at: number, length: number): void {
   if (isStamped || !isPart) count()
 }
 
-/** An observer that loses its server would let the bench wait for ever. */
+/** An observer that loses its server would let the bench wait forever. */
 function add(observer: Observer): void {
   observers.push(observer)
   observer.socket.once('close', () => {
@@ -51,14 +51,14 @@ function add(observer: Observer): void {
 const operations = {
   /** Opens connections, and resolves when the server has accepted all. */
   open: async ({ target, observers: wantedObservers }: Opening) => {
-    for (let done = 0; done < wantedObservers; done += ABREAST) {
-      const abreast = Math.min(ABREAST, wantedObservers - done)
-      const opening = Array.from({ length: abreast }, () => Observer.open(target, countAndTime))
+    for (let done = 0; done < wantedObservers; done += OPENING_AT_ONCE) {
+      const batch = Math.min(OPENING_AT_ONCE, wantedObservers - done)
+      const opening = Array.from({ length: batch }, () => Observer.open(target, countAndTime))
       for (const observer of await Promise.all(opening)) add(observer)
     }
   },
   /** Opens connections that never read. */
-  openDeaf: async ({ target, observers: wantedObservers }: Opening) => {
+  openUnread: async ({ target, observers: wantedObservers }: Opening) => {
     for (let done = 0; done < wantedObservers; done += 1) {
       const observer = await Observer.open(target)
       observer.socket.pause()
@@ -66,7 +66,7 @@ const operations = {
     }
   },
   /** Opens connections as fast as it can, and does not wait. @returns when it began */
-  rush: ({ target, observers: wantedObservers }: Opening) => {
+  openAtOnce: ({ target, observers: wantedObservers }: Opening) => {
     const start = now()
     for (let done = 0; done < wantedObservers; done += 1) {
       void Observer.open(target, count).then(add)

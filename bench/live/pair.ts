@@ -10,7 +10,7 @@ export type Side = {
   readonly port: number
 }
 
-/** Our server, the bare one beside it, and a process full of observers. */
+/** Our server, the bare one beside it, and a process with all observers. */
 export type Pair = AsyncDisposable & {
   readonly ours: Side
   readonly bare: Side
@@ -18,7 +18,7 @@ export type Pair = AsyncDisposable & {
 }
 
 const moduleOf = (name: string): URL => new URL(`./${name}-process.ts`, import.meta.url)
-/** For memory after a collection. */
+/** So that memory can be read after a collection. */
 const OPTIONS = ['--expose-gc']
 
 export async function startPair(folder: string): Promise<Pair> {

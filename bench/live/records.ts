@@ -27,7 +27,7 @@ const USAGE = {
 } as const
 
 /**
- * The records of a run that never ends: one command an iteration, and its output of 600 bytes. Their keys are in the
+ * The records of a run that never ends: in each iteration one command with an output of 600 bytes. Their keys are in the
  * order in which the server writes them.
  */
 function* endlessRun(runId: string): Generator<RunRecord, never> {
@@ -88,7 +88,7 @@ export class RunScript {
     return this.#prepare(Array.from({ length: records }, () => this.#records.next().value))
   }
 
-  /** One record of ordinary size with a text in it. */
+  /** One record of ordinary size that contains a text. */
   stamped(stamp: string): PreparedAppend {
     const payload = { changes: { model_name: stamp } }
     return this.#prepare([

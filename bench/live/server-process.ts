@@ -11,12 +11,12 @@ import { LiveParts } from '../../src/live/live-parts.ts'
 import { processMask } from '../../src/log/masking.ts'
 import { must } from '../loop/must.ts'
 import { answerCalls } from '../support/calls.ts'
-import { openHouse } from './house.ts'
 import { cpu, memory, portOf } from './process.ts'
+import { openProjectedStore } from './projected-store.ts'
 import { now, Writer } from './writer.ts'
 
 const [folder = '', connectionString] = process.argv.slice(2)
-const { store, readModel, close } = await openHouse(folder, connectionString)
+const { store, readModel, close } = await openProjectedStore(folder, connectionString)
 const clock = () => Date.now() / 1000
 const liveParts = new LiveParts(processMask)
 const auth = await Auth.open({ store, configured: null, clock, log: console })

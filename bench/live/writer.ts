@@ -13,10 +13,10 @@ const MANY_AT_ONCE = 256
 export type Load = { readonly runId: string; readonly appends: number; readonly perAppend: number }
 export type Pace = { readonly runId: string; readonly appends: number; readonly everyMs: number }
 
-/** Nanoseconds, of a clock that all processes of this machine share. */
+/** Nanoseconds of a clock that all processes of this machine share. */
 export const now = (): number => Number(process.hrtime.bigint())
 
-/** Writes runs as one agent does: each append begins after the last one is stored. */
+/** Writes runs as an agent does: each append begins after the previous one is stored. */
 export class Writer {
   readonly #store: EventStore
   readonly #stored: (prepared: PreparedAppend) => void

@@ -16,12 +16,12 @@ const AT_ONCE = [1, 8, 32]
 const ROUNDS = 5
 /** How many times better than opencode the loop must be. */
 const ASKED = 10
-/** Rounds that do not count: both load their parts and compile their code as they first work. */
+/** Rounds that do not count: at first, both sides load modules and compile code. */
 const WARM_UP = { atOnce: 32, rounds: 1 }
 /** Longest time of opencode's first run, milliseconds. */
 const FIRST_RUN_MS = 60_000
 
-/** Where the parts of this bench work: a folder for data, the project of the runs, and the model. */
+/** What the parts of this bench share: a folder for data, the project of the runs, and the model. */
 export type Places = {
   readonly folder: string
   readonly project: string
@@ -50,7 +50,7 @@ export async function besideOpencode(places: Places): Promise<string> {
   return [table(head, rows), '', ...note, NOTES].join('\n')
 }
 
-/** Starts the server of some sources in a process of its own. By default, they are these. */
+/** Starts the server in a process of its own, from these sources or from others. */
 export async function startServer(
   data: string,
   modelUrl: string,
@@ -70,7 +70,7 @@ export const contender = (
   runsPerRound: (atOnce) => fewest + forEach * atOnce,
 })
 
-/** opencode, after it has done one run as it should; or why it cannot be measured. */
+/** opencode, once it has done one run correctly, or the reason why it cannot be measured. */
 async function startPeer(places: Places) {
   const own = { ...places, folder: join(places.folder, 'opencode') }
   const started = await installOpencode().andThen((program) =>
@@ -120,15 +120,15 @@ const NOTES = `Medians of up to ${ROUNDS} rounds, in which the two take turns; t
 step is one model call with everything that belongs to it. The time of a step is the median time of a run
 divided by its number of steps: ${ITERATIONS + 1}, since both ask the model once more after the last result (retrAI for a
 summary). Each server is one process, the model is another, and this driver a third: it starts runs over
-HTTP and learns of their end over HTTP. The model answers at once, both read the same small file.
+HTTP and learns of their end over HTTP. The model answers at once, and both read the same small files.
 
 - **retrAI**: \`POST /api/runs\`, then a WebSocket that delivers \`run_end\`. In each iteration one model
   call, one \`file_read\` and the check of a goal that costs nothing; every record is on the disk
   (\`synchronous = FULL\`) before the next step, and is projected. The server works on 16 runs at once
-  by default; here it may work on 64, so that none waits for its turn.
+  by default; here it may work on 64, so none waits for its turn.
 - **opencode ${OPENCODE_VERSION}** (\`opencode serve\`): \`POST /session\`, then \`POST /session/{id}/message\`, which
   answers when the model reports that it is done. Five times one model call and one \`read\`, then a last
   model call. Switched off: snapshots, sharing, updates, plugins, language servers, formatters, the file
-  watcher, looking up models and installing its package for plugins; it gets a title, so that it need not ask a model for one; the
+  watcher, looking up models and installing its package for plugins; it is given a title, so it need not ask a model for one; the
   project is not a git repository. What remains different: streamed replies, a longer prompt, events on its
   bus, and its SQLite file (\`synchronous = NORMAL\`, so not on the disk with each commit).`

@@ -18,12 +18,12 @@ const ROUNDS = 5
 /** Rounds that do not count. */
 const WARM_UP = 1
 const [FEWEST, FOR_EACH] = [20, 4]
-/** A step takes no longer than it took at the commit. */
+/** The limit: a step takes no longer than at that commit. */
 const ASKED = 1
 
 type Row = readonly [what: string, before: number, now: number, ratio: number, asked?: boolean]
 
-/** The loop beside the one of an earlier commit, each with its own server. Returns Markdown. */
+/** The loop beside that of an earlier commit, each with its own server. Returns Markdown. */
 export const besideRef =
   (ref: string) =>
   async (places: Places): Promise<string> => {
@@ -54,7 +54,7 @@ async function overHttp(root: string, { folder, project, modelUrl }: Places): Pr
   return rows
 }
 
-/** Servers without many turns an iteration refuse a limit of them, and asked for no summary after the last one. */
+/** Servers whose iterations have one turn refuse a limit of turns, and ask for no summary at the end. */
 async function contenderBefore(url: string, project: string): Promise<Contender> {
   const run = (signal: AbortSignal, limits?: object) =>
     runOnRetrai(url, project, { signal, ...(limits && { limits }) })

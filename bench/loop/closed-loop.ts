@@ -6,7 +6,7 @@ export type Round = {
   readonly runsPerSecond: number
 }
 
-/** No round of any bench takes as long on a machine that works. */
+/** Far more than any round takes on a healthy machine. */
 const LIMIT_MS = 120_000
 
 /**

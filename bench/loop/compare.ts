@@ -18,13 +18,13 @@ export type Figures = {
   readonly rounds: number
 }
 
-/** All rounds of a side in one comparison take less. A side that is slower has fewer rounds, or fails. */
+/** The limit for all rounds of a side in one comparison. A slower side has fewer rounds, or fails. */
 const LIMIT_MS = 60_000
 
 /**
  * The sides take turns, so that other load on the machine affects all of them. A side that fails is left out from then
- * on, and the others are measured as if it were not there.
- * @returns for each side its figures, or why there are none
+ * on, and the others are measured without it.
+ * @returns the figures of each side, or the reason why there are none
  */
 export async function compare(
   contenders: readonly Contender[],
@@ -61,7 +61,7 @@ class Side {
     this.#leftMs -= performance.now() - began
   }
 
-  /** A side that only ran out of time has the figures of the rounds before. */
+  /** A side that only ran out of time keeps the figures of its earlier rounds. */
   figures(): Result<Figures, string> {
     const rounds = this.#rounds
     if (this.#failure !== null && (rounds.length === 0 || this.#leftMs > 0))

@@ -70,6 +70,6 @@ export class InProcess {
     const ended = this.#waiting.get(event.stream)
     this.#waiting.delete(event.stream)
     if (RunEnd.safeParse(JSON.parse(event.data)).success) ended?.resolve()
-    else ended?.reject(new Error(`a run ended as it should not: ${event.data}`))
+    else ended?.reject(new Error(`a run did not end as planned: ${event.data}`))
   }
 }

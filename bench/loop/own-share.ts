@@ -42,7 +42,7 @@ export async function ownShare({ folder, project, modelUrl }: Places): Promise<s
   } finally {
     if (memory !== null) await rm(memory, { recursive: true, force: true })
   }
-  const head = ['runs at once', 'what is done', 'ms an iteration', 'share', 'CPU ms']
+  const head = ['runs at once', 'variant', 'ms an iteration', 'share', 'CPU ms']
   return [table(head, rows), '', NOTES].join('\n')
 }
 
@@ -102,13 +102,13 @@ function lines(atOnce: number, variants: readonly Variant[]): string[][] {
   })
 }
 
-const NOTES = `The same loop in the process of this driver, without HTTP in front; medians of ${ROUNDS} rounds, in which
-the lines take turns. The time of an iteration is the time of a round divided by its iterations. CPU is that of all
+const NOTES = `The same loop in the process of this driver, without HTTP; medians of ${ROUNDS} rounds, in which the
+variants take turns. The time of an iteration is the time of a round divided by its iterations. CPU is that of all
 threads of this process, without the model's process.
 
 - *all of it*: the model over HTTP, the tool, the goal, and our own code.
 - *our own code*: model and tool answer at once, within the process. What is left is to fold, decide,
-  append (encoded, hashed, and on the disk before the next step) and project.
+  append (encode, hash, and write to the disk before the next step) and project.
 - *without projecting*: the same without a projector; the difference is what projecting costs.
-- *without a disk*: all of our own code with its data in a file system in memory; the difference is what
+- *without a disk*: our own code with its data in a file system in memory; the difference is what
   waiting for the disk costs.`

@@ -7,7 +7,7 @@ const RunEnd = z.object({
   kind: z.literal('run_end'),
   payload: z.object({ iterations: z.literal(ITERATIONS) }),
 })
-/** One turn an iteration. Servers of before iterations had many turns refuse the setting, and need none. */
+/** One turn an iteration. Earlier servers, whose iterations have one turn, refuse the setting and do not need it. */
 const ONE_TURN = { max_turns_per_iteration: 1 }
 
 /** Starts a run over HTTP and waits for its end on a WebSocket. */

@@ -1,10 +1,10 @@
 import type { ScriptedRequest, Turn } from '../../examples/scripted-model/script.ts'
 
-/** Tool calls, and so iterations, of each run. */
+/** Tool calls of each run, one in each iteration. */
 export const ITERATIONS = 5
 
 export const PROMPT = 'Read the notes five times.'
-/** What each call reads: an agent that repeats a call would be taken for stuck. */
+/** Each call reads another file: an agent that repeats a call counts as stuck. */
 export const FILES = Array.from({ length: ITERATIONS }, (_, n) => `notes-${n + 1}.txt`)
 export const CONTENT = 'A small file that is read again and again.\n'.repeat(20)
 

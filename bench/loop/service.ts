@@ -9,7 +9,7 @@ import type { EventStore } from '../../src/store/event-store.ts'
 import { must } from './must.ts'
 
 export const now = (): number => Date.now() / 1000
-/** More runs than any bench has under way. */
+/** More runs than any bench starts at once. */
 const MAX_RUNS_AT_WORK = 64
 const log = { info: () => {}, warn: console.warn, error: console.error }
 

@@ -1,6 +1,6 @@
 /**
- * The loop of some sources, without a server, as a process of its own.
- * Arguments: the root of the sources, the folder of its data, the URL of the model, the project.
+ * The loop of a checkout, without a server, as a process of its own.
+ * Arguments: the root of that checkout, the folder of its data, the URL of the model, the project.
  */
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'

@@ -23,9 +23,9 @@ export async function startProcess(
   const exited = once(child, 'exit')
   const end = async (): Promise<void> => {
     if (child.connected) child.disconnect()
-    const stubborn = setTimeout(() => child.kill('SIGKILL'), END_MS)
+    const killTimer = setTimeout(() => child.kill('SIGKILL'), END_MS)
     await exited
-    clearTimeout(stubborn)
+    clearTimeout(killTimer)
   }
   const died = exited.then(([code]) => {
     throw new Error(`${path} stopped with code ${code}`)

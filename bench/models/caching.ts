@@ -39,8 +39,8 @@ export async function caching(): Promise<string> {
     table(['model', 'without a cache', 'paid', 'asked', 'measured', 'held'], rows),
     '',
     'The requests are those that the adapters send to the fake providers of the tests, which enforce the rules of the APIs. What a provider',
-    'finds in its cache follows from these requests by its documented rules: of Anthropic up to the marks of earlier requests, of the others up',
-    'to where a request differs from the one before. Prices are those of the price list. No vendor was called.',
+    'finds in its cache follows from its documented rules: for Anthropic, everything up to the marks of earlier requests; for the others,',
+    'everything up to the first difference from the previous request. Prices are those of the price list. No vendor was called.',
   ].join('\n')
 }
 
@@ -113,7 +113,7 @@ function inOrder(body: Record<string, Json>): Json[] {
   return [tools, system, instructions, systemInstruction, said].flat()
 }
 
-/** A cache that finds the longest common beginning of a request and the one before. */
+/** A cache that finds the longest common beginning of a request and the previous one. */
 class PrefixCache {
   readonly #writes: boolean
   #last = ''

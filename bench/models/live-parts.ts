@@ -63,7 +63,7 @@ export function liveParts(): Promise<string> {
             ...below(delayMs, ASKED_MS),
           ],
           [
-            'appends/s while a reply is followed, beside those without',
+            'appends/s while a reply is watched, beside those without',
             ...atLeast(share, ASKED_SHARE),
           ],
         ],

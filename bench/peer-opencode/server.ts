@@ -29,9 +29,9 @@ export async function startOpencode(
   const exited = once(child, 'exit')
   const stop = async (): Promise<void> => {
     child.kill('SIGTERM')
-    const stubborn = setTimeout(() => child.kill('SIGKILL'), STOP_MS)
+    const killTimer = setTimeout(() => child.kill('SIGKILL'), STOP_MS)
     await exited
-    clearTimeout(stubborn)
+    clearTimeout(killTimer)
   }
   try {
     return { url: await listeningAt(child), [Symbol.asyncDispose]: stop }

@@ -13,7 +13,7 @@ export type Start = {
 }
 
 const POLL_MS = 2
-/** A run that has not asked the model by then has ended without it. */
+/** A run that has not asked the model by then has ended without asking. */
 const ASKED_WITHIN_MS = 60_000
 
 /** Starts the server on a data folder, as a package starts it, waits until it works on a run, and kills it. */

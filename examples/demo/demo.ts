@@ -46,7 +46,7 @@ async function chooseModel() {
     return { name, env: {}, note: `the model ${name}`, close: async () => {} }
   }
   const scripted = await startScriptedModel({ script })
-  // The commands of the script are known, and the demo must run on a machine with nothing but Node.
+  // The commands of the script are known, and the demo must run on a machine that has only Node.
   const isolation = process.env.RETRAI_ISOLATION ?? 'none'
   if (isolation === 'none') {
     console.log(
@@ -56,7 +56,7 @@ async function chooseModel() {
   return {
     name: SCRIPTED,
     env: { RETRAI_LLM_BASE_URL: scripted.url, RETRAI_ISOLATION: isolation },
-    note: 'a SCRIPTED model: its replies are written beforehand, everything else is real. Set ANTHROPIC_API_KEY, OPENAI_API_KEY or GEMINI_API_KEY for a real one',
+    note: 'a SCRIPTED model: its replies were written in advance, and everything else is real. Set ANTHROPIC_API_KEY, OPENAI_API_KEY or GEMINI_API_KEY for a real one',
     close: () => scripted.close(),
   }
 }
@@ -82,7 +82,7 @@ async function observe(
   return seen
 }
 
-/** The value of a call. Without it, the demo cannot continue. */
+/** The value of a call. The demo cannot continue without it. */
 function orThrow<T>(called: Result<T, RequestError>): T {
   if (called.isErr()) throw new Error(called.error.message)
   return called.value

@@ -29,7 +29,7 @@ export async function stream(
 
 const BEGUN = 'data: {"choices":[{"index":0,"delta":{"role":"assistant","content":"I "}}]}\n\n'
 
-/** The body of an error, as OpenAI words it. */
+/** The body of an error, as OpenAI writes it. */
 export function problem(message: string): string {
   return JSON.stringify({ error: { message, type: 'scripted', code: null } })
 }

@@ -1,6 +1,6 @@
 /**
- * A small JavaScript project with three bugs, and what a model could have said while it fixed them, one
- * in each iteration. Its tests need nothing but Node and npm.
+ * A small JavaScript project with three bugs, and what a model could have said while it fixed one in
+ * each iteration. Its tests need nothing but Node and npm.
  */
 import type { Turn } from './script.ts'
 
@@ -107,7 +107,7 @@ export const script: readonly Turn[] = [
     ],
   },
   {
-    text: 'The averages are right now. median() has to take the mean of the two middle numbers of an even count.',
+    text: 'average() is correct now. For an even count, median() has to take the mean of the two middle numbers.',
     calls: [
       {
         tool: 'file_patch',

@@ -1,6 +1,6 @@
 /**
- * A small Python project with three bugs, and what a model could have said while it fixed them, one
- * in each iteration.
+ * A small Python project with three bugs, and what a model could have said while it fixed one in
+ * each iteration.
  */
 import type { Turn } from './script.ts'
 
@@ -108,7 +108,7 @@ export const script: readonly Turn[] = [
     ],
   },
   {
-    text: 'The averages are right now. median() has to take the mean of the two middle numbers of an even count.',
+    text: 'average() is correct now. For an even count, median() has to take the mean of the two middle numbers.',
     calls: [
       {
         tool: 'file_patch',

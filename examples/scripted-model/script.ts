@@ -27,10 +27,10 @@ export type ScriptedMessage = {
 export type Turn = {
   readonly text?: string
   readonly calls?: readonly { readonly tool: string; readonly args: Record<string, unknown> }[]
-  /** Tokens; by default they follow from the sizes of request and reply. */
+  /** Tokens. By default, they are estimated from the sizes of request and reply. */
   readonly usage?: { readonly input: number; readonly output: number; readonly cached?: number }
   readonly delayMs?: number
-  /** Is called, and awaited, before each piece of a streamed reply. Pieces count from 0. */
+  /** Called and awaited before each piece of a streamed reply. Pieces are counted from 0. */
   readonly beforePiece?: (piece: number) => void | Promise<void>
   readonly finishReason?: string
   /** The answers to the first requests for this reply, in each conversation. */
@@ -52,8 +52,8 @@ export type Fault =
 
 /**
  * The answers of the stand-in. A list holds the replies of every conversation in order. The request itself shows which
- * reply is next, so a repeated request gets the same reply, and conversations do not disturb each other. (A client that
- * leaves out old turns needs a function instead.)
+ * reply is next, so a repeated request gets the same reply, and conversations do not disturb each other. A client that leaves out old turns
+ * needs a function instead.
  */
 export type Script =
   | readonly (Turn | Fault)[]

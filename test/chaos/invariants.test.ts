@@ -129,8 +129,8 @@ const family: Evidence = {
 const FAMILY = 'each sub-agent is started once, and both logs name each other'
 
 /** The history of a run that does not fit that of its sub-agent. */
-function estranged(lies: Parameters<typeof familyOf>[0]): Evidence {
-  const other = familyOf(lies)
+function disagreeing(changes: Parameters<typeof familyOf>[0]): Evidence {
+  const other = familyOf(changes)
   return { ...family, events: other.parent.events, subagents: [other.subagent.events] }
 }
 
@@ -309,12 +309,12 @@ const BROKEN: readonly (readonly [string, string, Evidence])[] = [
   [
     'a sub-agent names another record of its parent',
     FAMILY,
-    estranged({ ofParent: (named) => ({ ...named, seq: 1 }) }),
+    disagreeing({ ofParent: (named) => ({ ...named, seq: 1 }) }),
   ],
   [
     'the result of a sub-agent names another hash',
     FAMILY,
-    estranged({ ofEnd: (end) => ({ ...end, hash: 'a'.repeat(64) }) }),
+    disagreeing({ ofEnd: (end) => ({ ...end, hash: 'a'.repeat(64) }) }),
   ],
   [
     'a sub-agent continues after its result',

@@ -5,7 +5,7 @@ import { type Author, chain } from '../../src/log/decider.ts'
 import { foldedRun, type LoadedRun, loadedRun, runStream, streamOf } from '../../src/log/run-log.ts'
 import type { AppendError, EventStore, NewEvent } from '../../src/store/event-store.ts'
 
-/** Events that are ready to be appended. No command decided on them. To append them again is the same append. */
+/** Events that are ready to be appended. They come from no command. Appending them again is the same append. */
 export type PreparedAppend = {
   readonly runId: string
   readonly expected: number | 'no_stream'

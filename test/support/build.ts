@@ -9,8 +9,8 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const PROGRAM_FOLDER = 'test/dist'
 
 /**
- * Thousands of processes and threads run the same few modules. With this folder as NODE_COMPILE_CACHE, each starts with
- * what those before it have compiled, and a store opens with half of the processor time.
+ * Thousands of processes and threads run the same few modules. With this folder as NODE_COMPILE_CACHE, each uses what
+ * earlier ones have compiled, and opening a store takes half of the processor time.
  */
 export const COMPILE_CACHE = join(tmpdir(), 'node-compile-cache')
 
@@ -27,8 +27,8 @@ export async function buildConsole(): Promise<void> {
 }
 
 /**
- * Builds the program as for the package, unless its build is newer than its sources. A process starts from the build
- * with a third of the processor time.
+ * Builds the program as for the package, unless its build is newer than its sources. Starting from the build takes a
+ * third of the processor time.
  * @returns the file that Node runs
  */
 export async function buildProgram(): Promise<string> {
@@ -47,7 +47,7 @@ async function isBuilt(file: string, sources: readonly string[]): Promise<boolea
   return built > Math.max(...(await Promise.all(sources.map(newest))))
 }
 
-/** When a file, or the newest file of a folder, was changed; 0 if it does not exist. */
+/** When a file, or the newest file of a folder, was changed, or 0 if it does not exist. */
 async function newest(path: string): Promise<number> {
   const whole = `${ROOT}${path}`
   const stats = await stat(whole).catch(() => null)

@@ -8,11 +8,11 @@ import { by, check, claim, create, given, reply, result, type Step } from '../do
 
 export const SUBAGENT_ID = '6ba7b810-9dad-41d1-80b4-00c04fd430c8'
 
-/** What a run and its sub-agent say of each other. */
-type Lies = {
+/** Changes what a run and its sub-agent record about each other. */
+type Alterations = {
   readonly ofParent?: (parent: Parent) => Parent
   readonly ofEnd?: (end: SubagentEnd) => SubagentEnd
-  /** Any record of both, before it is hashed: so all that comes after it fits. */
+  /** Any record of either run, before it is hashed, so the chain holds. */
   readonly ofRecord?: (record: RunRecord) => RunRecord
 }
 
@@ -21,18 +21,18 @@ class Stream {
   readonly runId: string
   readonly records: RunRecord[] = []
   readonly events: RecordedEvent[] = []
-  readonly #lie: NonNullable<Lies['ofRecord']>
+  readonly #alter: NonNullable<Alterations['ofRecord']>
   #head = GENESIS
 
-  constructor(runId: string, lie: NonNullable<Lies['ofRecord']>) {
+  constructor(runId: string, alter: NonNullable<Alterations['ofRecord']>) {
     this.runId = runId
-    this.#lie = lie
+    this.#alter = alter
   }
 
-  /** Appends what follows from these steps, which begin with those of the call before. */
+  /** Appends the records of the new steps. The steps begin with those of the previous call. */
   continue(steps: readonly Step[]): void {
     const records = given(...steps).records.slice(this.records.length)
-    const events = chained(this.runId, records.map(this.#lie), this.events.length, this.#head)
+    const events = chained(this.runId, records.map(this.#alter), this.events.length, this.#head)
     this.records.push(...records)
     this.events.push(...events.map(({ event }) => event))
     this.#head = events.at(-1)?.hash ?? this.#head
@@ -45,8 +45,7 @@ class Stream {
 }
 
 /**
- * The events of records as if they were one append, chained and stored in time, but not folded: so they may be records
- * that no run can have.
+ * The events of records, chained as if they were one append, but not folded, so no run need be able to have them.
  */
 export function chained(
   runId: string,
@@ -68,7 +67,7 @@ export function chained(
   })
 }
 
-/** A run whose agent asked for two sub-agents in one reply, and their runs. Each does what its call asks, or `told` says. */
+/** A run whose agent asked for two sub-agents in one reply, and their runs. `told` are the instructions that the runs record. */
 export function siblingsOf(told = ['Read.', 'Write.']) {
   const created = create()
   if (created.type !== 'create') throw new Error('a run is created')
@@ -93,12 +92,12 @@ export function siblingsOf(told = ['Read.', 'Write.']) {
   return [parent, ...children].flatMap(({ events }) => events)
 }
 
-/** A run that starts a sub-agent, and the run of that, which a person aborts. The first reaches its goal. */
+/** A run that starts a sub-agent and reaches its goal, and the run of the sub-agent, which a person aborts. */
 export function familyOf({
   ofParent = (it) => it,
   ofEnd = (it) => it,
   ofRecord = (it) => it,
-}: Lies = {}) {
+}: Alterations = {}) {
   const created = create()
   if (created.type !== 'create') throw new Error('a run is created')
   const { runId, config } = created

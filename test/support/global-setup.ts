@@ -6,7 +6,7 @@ import type { TestProject } from 'vitest/node'
 import { buildConsole, buildProgram, COMPILE_CACHE } from './build.ts'
 import { findMissing } from './missing.ts'
 
-/** A server asks each of them for its version before its first run. Together that takes longer than most runs of tests. */
+/** Before its first run, a server asks each of them for its version, which takes longer than most tests. */
 const SLOW_PROGRAMS = 'npm bun deno uv go cargo rustc java make gcc'.split(' ')
 
 /** Before all tests: finds out which tools are missing, and builds the program and the console that the tests start. */
@@ -24,7 +24,7 @@ export default async function setup({ provide }: TestProject): Promise<() => Pro
   return () => rm(programs, { recursive: true })
 }
 
-/** Links to all programs of the PATH but the slow ones. */
+/** Links to all programs of the PATH except the slow ones. */
 async function linkPrograms(folder: string): Promise<void> {
   const linked = new Set(SLOW_PROGRAMS)
   for (const from of process.env.PATH?.split(delimiter) ?? []) {

@@ -2,14 +2,14 @@ import fc from 'fast-check'
 import { expect } from 'vitest'
 
 /** A shorter time depends more on the machine than on the text. */
-const TELLING_MS = 30
+const RELIABLE_MS = 30
 /** Twice the text takes twice the time in linear code, and four times in quadratic code. */
-const MOST_TIMES = 3
+const MAX_RATIO = 3
 const REPETITIONS = 4
 /** The text doubles up to its limit, so quadratic code fails long before it hangs. */
 const FIRST_SHARE = 64
 
-/** The shortest of several times on the processor: other processes can only make a time longer. */
+/** The shortest of several processor times, because other processes can only make a time longer. */
 function leastMs(read: (text: string) => unknown, text: string): number {
   let least = Number.POSITIVE_INFINITY
   for (let count = 0; count < REPETITIONS; count += 1) {
@@ -17,7 +17,7 @@ function leastMs(read: (text: string) => unknown, text: string): number {
     read(text)
     const { user, system } = process.threadCpuUsage(begun)
     least = Math.min(least, (user + system) / 1000)
-    if (least < TELLING_MS) break
+    if (least < RELIABLE_MS) break
   }
   return least
 }
@@ -35,8 +35,8 @@ export function expectLinearTime(
   for (let share = FIRST_SHARE; share >= 1; share /= 2) {
     const text = textOf(limit / share)
     let ms = leastMs(read, text)
-    const isTooMuch = () => half.ms > 0 && ms > TELLING_MS && ms > MOST_TIMES * half.ms
-    // Linear code may be late once, other code is late each time.
+    const isTooMuch = () => half.ms > 0 && ms > RELIABLE_MS && ms > MAX_RATIO * half.ms
+    // Linear code may be slow once; other code is slow each time.
     for (let again = 0; again < 3 && isTooMuch(); again += 1) {
       half.ms = Math.max(half.ms, leastMs(read, textOf(half.length)))
       ms = Math.min(ms, leastMs(read, text))

@@ -17,7 +17,7 @@ const READ_ONLY: ReadonlySet<string> = new Set(['file_read', 'grep_search'])
 const TOOLS = ['bash_exec', 'file_write', 'run_subagent', ...READ_ONLY]
 const START = 1_770_000_000
 
-/** What a command did beside its output. */
+/** What a command did besides its output. */
 const NOTICES: readonly Notice[] = [
   {
     kind: 'network_connection',
@@ -151,7 +151,7 @@ const move: fc.Arbitrary<Move> = fc.record({
   ),
 })
 
-/** One failed check in eight could not be made. */
+/** One failed check in eight could not be carried out. */
 function verdictOf({ achieved, duration_ms }: { achieved: boolean; duration_ms: number }): Verdict {
   if (achieved) return 'achieved'
   return duration_ms % 8 === 0 ? 'cannot_check' : 'not_achieved'
@@ -206,7 +206,7 @@ function endOf(run_id: string, { usage, check, seconds }: Move): SubagentEnd {
   return { run_id, status, tokens, cost_usd, waited_seconds: seconds, seq: 7, hash: '5'.repeat(64) }
 }
 
-/** The next step of the run, with the outcome that the move says. */
+/** The next step of the run, with the outcome that the move names. */
 function work(state: RunState, claimant: string, move: Move): RunCommand {
   const step = nextStep(state)
   switch (step.type) {
@@ -284,7 +284,7 @@ function answerFor(
   }
 }
 
-/** Leaves the first turn out, if there are more. */
+/** Leaves out the first turn if there are more. */
 function compaction(state: RunState, claimant: string, { text, usage }: Move): RunCommand {
   const turns = state.turns > 1 || state.iteration > 2 ? 1 : 0
   const { model_name, cost_usd } = usage

@@ -8,12 +8,12 @@ export const SECRET_KEY = 'a-secret-of-the-stand-in'
 export const BUCKET = 'outputs'
 
 /**
- * A service that speaks enough of S3: it puts, gets and deletes objects of one bucket, and checks each signature by the
- * published rules, with code of its own.
+ * A service that speaks the needed part of S3: it puts, gets and deletes objects of one bucket, and checks each signature
+ * by the published rules, with code of its own.
  */
 export class S3StandIn {
   readonly objects = new Map<string, Buffer>()
-  /** Answers to the next requests instead of the right ones. */
+  /** Faulty answers to the next requests. */
   readonly failures: { readonly status: number; readonly code: string }[] = []
   readonly #server: Server
 

@@ -5,14 +5,14 @@ import { warnOfMissing } from './missing.ts'
 
 /** A control group in which the kernel lets processes have little memory. */
 export type SmallGroup = {
-  /** What the process has stays where it was counted; what it takes from now on counts here. */
+  /** Memory that the process has already stays counted where it was; from now on, its memory counts here. */
   add(pid: number): void
   /** How many processes the kernel has killed for lack of memory in it. */
   kills(): number
 }
 
 const [LIMIT, KILLS] = [0, 1] as const
-/** Where groups are made: the files with the limit and with the count of kills, for each version. */
+/** For each version of control groups, the files with the limit and the count of kills. */
 const VERSIONS = {
   '/sys/fs/cgroup/memory': ['memory.limit_in_bytes', 'memory.oom_control'],
   '/sys/fs/cgroup': ['memory.max', 'memory.events'],

@@ -1,4 +1,4 @@
-/** Less than the time that a test has, so the test fails with what it waited for. */
+/** Less than the time limit of a test, so the test fails with what it waited for. */
 export const PATIENCE_MS = 120_000
 
 // Also when a test has fake timers.
@@ -6,7 +6,7 @@ const { setTimeout, clearTimeout } = globalThis
 
 /**
  * Waits for a promise that may never be settled.
- * @param awaited what it is, and what there is of it so far
+ * @param awaited describes what is awaited, and what there is of it so far
  */
 export async function within<T>(
   promise: PromiseLike<T>,

@@ -96,8 +96,8 @@ describe('a run and the run of its sub-agent', () => {
       PARENT_ID,
       'seconds with people 1',
     ],
-  ])('do not hold if one names %s', async (_, lies, runId, message) => {
-    const family = familyOf(lies)
+  ])('do not hold if one names %s', async (_, changes, runId, message) => {
+    const family = familyOf(changes)
     const { findings } = await verify(eventsOf(family))
     const seq = runId === PARENT_ID ? family.parent.events.findLastIndex(isResult) : 0
     expect(findings).toContainEqual({
@@ -270,9 +270,9 @@ test('exports are compared if they are verified together; otherwise the report s
     expect(await verifyBundle(partsOf(parts), { family })).toMatchObject({ holds: true })
   }
   expect(family.judge()).toEqual({ findings: [], report: { compared: 1, not_compared: [] } })
-  const lying = familyOf({ ofEnd: (it) => ({ ...it, tokens: 1 }) })
+  const altered = familyOf({ ofEnd: (it) => ({ ...it, tokens: 1 }) })
   const both = new FamilyCheck(false)
-  for (const { events } of [lying.parent, subagent]) {
+  for (const { events } of [altered.parent, subagent]) {
     await verifyBundle(partsOf(await exportOf(events)), { family: both })
   }
   expect(both.judge().findings).toMatchObject([{ problem: 'family' }])

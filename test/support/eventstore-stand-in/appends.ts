@@ -70,7 +70,7 @@ export function appendHandler(context: Context): IStreamsServer['append'] {
   }
 }
 
-/** Null if the client disconnects before it has sent everything: then nothing is appended. */
+/** Null if the client disconnects before it has sent everything. Then nothing is appended. */
 async function received(call: ServerReadableStream<AppendReq, AppendResp>) {
   let options: AppendReq.Options | null = null
   const events: ProposedEvent[] = []

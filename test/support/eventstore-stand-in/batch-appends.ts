@@ -35,7 +35,7 @@ export function batchAppendHandler(context: Context): IStreamsServer['batchAppen
       await faults.delay()
       const refused = notLeader(faults, call.metadata)
       if (refused === 'not ready') return answer(NOT_READY)
-      // A real server ends the whole call, and the other appends on it stay without an answer.
+      // A real server ends the whole call, and the other appends on it get no answer.
       if (refused !== null) return void call.emit('error', refused)
       if (isRefused(context, batch)) return answer(errorStatus('AccessDenied', new Uint8Array()))
       if (isTooLarge(batch.events)) return answer(TOO_LARGE)
@@ -108,7 +108,7 @@ function field(number: number, value: Uint8Array): Buffer {
 
 /** The answer of a real server to the second of two equal appends. */
 const DROPPED = errorStatus('Timeout', new generatedShared.Timeout().serializeBinary())
-/** It has neither details of a kind of its own nor a code. */
+/** It has no details of its own type, and no code. */
 const NOT_READY = generatedStatus.Status.deserializeBinary(
   Buffer.concat([
     field(2, Buffer.from('Server Is Not Ready')),

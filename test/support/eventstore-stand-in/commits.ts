@@ -2,15 +2,15 @@ import { setTimeout } from 'node:timers/promises'
 import type { Context } from './calls.ts'
 import type { AppendOutcome, Expected, ProposedEvent } from './log.ts'
 
-/** What becomes of an append. `dropped` and `lost` are not stored by it. */
+/** What becomes of an append. One that is `dropped` or `lost` stores nothing. */
 type Committed = AppendOutcome | { readonly type: 'dropped' } | { readonly type: 'lost' }
 
 /** The appends that are written and wait for the other nodes. */
 const underWay = new WeakMap<Context['log'], Set<string>>()
 
 /**
- * Stores an append once the other nodes have it. The same append, while the first one is under way, waits in vain: a
- * real server drops it when its commit time-out is over. If another node has become the leader meanwhile, the append
+ * Stores an append once the other nodes have it. If the same append comes while the first one is under way, it waits in
+ * vain: a real server drops it when its commit time-out is over. If another node has become the leader meanwhile, the append
  * is cut off the log of this one.
  */
 export async function commit(

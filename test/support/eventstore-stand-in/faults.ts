@@ -8,7 +8,7 @@ import type { Wire } from './wire.ts'
  */
 export type AppendFault = 'lose_answer' | 'stay_silent' | 'swallow' | 'drop' | 'drop_stored'
 
-/** A server that another node leads. */
+/** The address of the leader. */
 export type Leader = { readonly host: string; readonly port: number }
 
 type Subscriber = { end(): void; fail(): void; fallBehind(): void }
@@ -20,13 +20,13 @@ export class Faults {
   readonly #subscriptions = new Set<Subscriber>()
   /** How long each answer to a read or an append is delayed. */
   delayMs = 0
-  /** The server does not report to subscriptions to $all where it is in the log. */
+  /** The server does not report its place in the log to subscriptions to $all. */
   noCheckpoints = false
   /** How long an append takes from being written to being committed. Meanwhile, the same append is dropped. */
   commitMs = 0
-  /** How long an append waits for its commit before it is dropped: a real server's time. */
+  /** How long an append waits for its commit before it is dropped, as in a real server. */
   commitTimeoutMs = 2_000
-  /** The nodes elect a leader: appends are taken and neither stored nor answered. */
+  /** The nodes elect a leader: appends are received, but neither stored nor answered. */
   electing = false
   /** The node lives, accepts connections and knows no leader yet: calls that need one are refused. */
   leaderless = false
@@ -34,7 +34,7 @@ export class Faults {
   noGossip = false
   /** The user may not write streams whose names begin with this; null: may write all. */
   readOnly: string | null = null
-  /** Counts the leaders that this node has lost its place to. */
+  /** How often another node has become the leader in place of this one. */
   term = 0
   /** The other node that is the leader. Calls that need a leader are sent to it. */
   leader: Leader | null = null
@@ -55,7 +55,7 @@ export class Faults {
 
   /**
    * Another node has become the leader: this one cuts what is not committed off its log, and exits. What was under way
-   * is never stored, and never answered.
+   * is never stored or answered.
    */
   depose(): Promise<void> {
     this.term += 1

@@ -1,6 +1,6 @@
 import { EventEmitter } from 'node:events'
 
-/** The revision of a tombstone, and `$tb` of a deleted stream: the largest there is. */
+/** The revision of a tombstone, and the `$tb` of a deleted stream: the largest revision. */
 const NO_MORE = 0x7fffffffffffffffn
 
 export type ProposedEvent = {
@@ -27,7 +27,7 @@ export type AppendOutcome =
 
 type Stream = {
   readonly events: LoggedEvent[]
-  /** Revisions below this are not read any more. */
+  /** Revisions below this can no longer be read. */
   truncateBefore: bigint
   tombstoned: boolean
 }
@@ -38,7 +38,7 @@ export class Log {
   readonly #streams = new Map<string, Stream>()
   readonly #appended = new EventEmitter().setMaxListeners(0)
 
-  /** Calls back after each append, until the function that it returns is called. */
+  /** Calls `listener` after each append, until the returned function is called. */
   onAppended(listener: () => void): () => void {
     this.#appended.on('appended', listener)
     return () => this.#appended.off('appended', listener)
@@ -99,7 +99,7 @@ export class Log {
     this.#appended.emit('appended')
   }
 
-  /** Replaces this log by another: that of a backup, or an empty one. Call it only while no client is connected. */
+  /** Replaces this log with a backup or an empty one. Call it only while no client is connected. */
   restore(backup: readonly LoggedEvent[]): void {
     this.all.splice(0, this.all.length, ...backup)
     this.#streams.clear()

@@ -70,7 +70,7 @@ function page(events: readonly LoggedEvent[], options: Options): LoggedEvent[] {
   return events.slice(first, first + count)
 }
 
-/** The index of the first event for which this holds, and for all after it. */
+/** The index of the first event for which this holds, if it also holds for all later events. */
 function firstIndex(
   events: readonly LoggedEvent[],
   holds: (event: LoggedEvent) => boolean,

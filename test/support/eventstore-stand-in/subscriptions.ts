@@ -26,7 +26,7 @@ export async function subscribeToStream(
   })
 }
 
-/** All events that pass the filter. If many do not, checkpoints report how far the search is. */
+/** All events that pass the filter. If many do not pass, checkpoints report how far the search has come. */
 export async function subscribeToAll(
   context: Context,
   call: ReadCall,

@@ -8,7 +8,7 @@ import { must } from '../loop/must.ts'
 
 const log = { info: () => {}, warn: console.warn, error: console.error }
 
-export type House = {
+export type ProjectedStore = {
   /** The file of the log. */
   readonly file: string
   readonly store: EventStore
@@ -20,7 +20,10 @@ export type House = {
  * Store and projections, as the server has them, without an agent.
  * @param connectionString of the EventStoreDB to use instead of the embedded store
  */
-export async function openHouse(folder: string, connectionString?: string): Promise<House> {
+export async function openProjectedStore(
+  folder: string,
+  connectionString?: string,
+): Promise<ProjectedStore> {
   const file = join(folder, 'log.sqlite')
   const store = must(
     connectionString === undefined
