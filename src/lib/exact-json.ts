@@ -59,3 +59,47 @@ function endOfObject(text: string, from: number, value: Record<string, unknown>)
   if (at === from) return text.startsWith('{}', from) ? from + 2 : NOT_THERE
   return text.charCodeAt(at) === CLOSE_OBJECT ? at + 1 : NOT_THERE
 }
+
+/**
+ * A name that an object of a JSON text has twice: `JSON.parse` keeps the last value without a word. Null if there is none.
+ * Names that are equal once they are well-formed count as the same.
+ * @param value `JSON.parse(text)`
+ */
+export function repeatedName(text: string, value: unknown): string | null {
+  if (!text.includes('\\') && isExactJson(text, value)) return null
+  /** The names of the objects around a place; null for an array. */
+  const around: (Set<string> | null)[] = []
+  for (let at = 0; at < text.length; at += 1) {
+    const character = text.charCodeAt(at)
+    if (character === OPEN_OBJECT) around.push(new Set())
+    else if (character === OPEN_ARRAY) around.push(null)
+    else if (character === CLOSE_OBJECT || character === CLOSE_ARRAY) around.pop()
+    else if (character === QUOTE) {
+      const end = closingQuote(text, at)
+      const names = isColonNext(text, end + 1) ? around.at(-1) : null
+      if (names) {
+        const name = String(JSON.parse(text.slice(at, end + 1))).toWellFormed()
+        if (names.has(name)) return name
+        names.add(name)
+      }
+      at = end
+    }
+  }
+  return null
+}
+
+function closingQuote(text: string, from: number): number {
+  for (let end = text.indexOf('"', from + 1); ; end = text.indexOf('"', end + 1)) {
+    let escapes = 0
+    while (text[end - 1 - escapes] === '\\') escapes += 1
+    if (escapes % 2 === 0) return end
+  }
+}
+
+const BLANK = /[ \t\n\r]/
+
+function isColonNext(text: string, from: number): boolean {
+  let at = from
+  while (BLANK.test(text.charAt(at))) at += 1
+  return text.charCodeAt(at) === COLON
+}

@@ -85,6 +85,16 @@ const cases: Case[] = [
   },
   { ask: 'POST /api/runs', body: '{"goal":', status: 400, answer: 'malformed_json' },
   { ask: 'POST /api/runs', body: '{"__proto__":{}}', status: 400, answer: 'malformed_json' },
+  ...[
+    '{"goal":"pytest","cwd":"/","goal":"npm-test"}',
+    '{"all_of":[{"goal":"pytest"},{"x":1, "go\\u0061l":1, "goal":2}]}',
+  ].map((body) => ({
+    ask: 'POST /api/runs',
+    body,
+    status: 400,
+    answer: 'malformed_json' as const,
+    says: 'The body has "goal" twice in one object',
+  })),
   {
     ask: 'POST /api/runs',
     body: '{"goal":"pytest"}',

@@ -4,6 +4,7 @@ import fp from 'fastify-plugin'
 import * as z from 'zod'
 import { RunId } from '../../api/fields.ts'
 import type { FieldProblem, Problem } from '../../api/problems.ts'
+import { repeatedName } from '../../lib/exact-json.ts'
 import { ProblemError, sendProblem } from '../problems/problem.ts'
 
 type Issue = z.core.$ZodIssue
@@ -136,10 +137,13 @@ export const acceptJsonOnly = fp(
         if (body.length === 0) return done(null, undefined)
         const unread = unreadable(request, body)
         if (unread !== null) return done(new ProblemError(unread))
-        void parseJson(request, body.toString(), (error, parsed) => {
+        const text = body.toString()
+        void parseJson(request, text, (error, parsed) => {
           if (error) return done(error)
           try {
-            done(null, sound(parsed, '', 0))
+            const value = sound(parsed, '', 0)
+            refuseRepeatedNames(text, parsed)
+            done(null, value)
           } catch (refused) {
             done(refused instanceof Error ? refused : new Error(String(refused)))
           }
@@ -159,6 +163,17 @@ function unreadable({ headers }: FastifyRequest, body: Buffer): Problem | null {
   }
   if (isUtf8(body)) return null
   return { code: 'malformed_json', detail: 'The body is not valid UTF-8. Send its text as UTF-8.' }
+}
+
+const MAX_SHOWN_CHARS = 100
+
+/** @throws ProblemError if an object has a name twice: nobody could see later which of the two values was meant */
+function refuseRepeatedNames(text: string, parsed: unknown): void {
+  const name = repeatedName(text, parsed)
+  if (name === null) return
+  const shown = name.length > MAX_SHOWN_CHARS ? `${name.slice(0, MAX_SHOWN_CHARS)}…` : name
+  const detail = `The body has ${JSON.stringify(shown)} twice in one object. Send each name once.`
+  throw new ProblemError({ code: 'malformed_json', detail: detail.toWellFormed() })
 }
 
 /**
