@@ -6,11 +6,11 @@ import { messageOf } from '../lib/message-of.ts'
 import { Semaphore } from '../lib/semaphore.ts'
 import { REAP_MS, type Started, settledWithin, spawned, untilClosed, untilExit } from './child.ts'
 import type { CommandGroup } from './command-group.ts'
-import { container, GATE, GATE_FD, STATUS_FD } from './isolation/bubblewrap.ts'
+import { type Container, container, GATE, GATE_FD, STATUS_FD } from './isolation/bubblewrap.ts'
 import type { Sandbox } from './isolation/sandbox.ts'
 import { killContainer, newContainerMark } from './left-containers.ts'
 import { namespaceOf, processNames } from './process-watch.ts'
-import type { StartRequest } from './protocol.ts'
+import type { Ended, StartRequest } from './protocol.ts'
 import { sendSignal } from './stragglers.ts'
 
 /** Time for the pipes of a container to close after its bwrap has ended by itself. */
@@ -64,12 +64,47 @@ async function makeContainer(
 ): Promise<Started> {
   const { processes } = limits
   const mark = newContainerMark()
-  const contained = container(sandbox, [file, ...args], { env, cwd, processes, mark })
-  const { args: all, descriptors, facts } = contained
-  let child: ChildProcess
+  const made = container(sandbox, [file, ...args], { env, cwd, processes, mark })
+  const child = launch(sandbox, made, hasInput)
+  const { stdin, stdout, stderr } = child
+  if (stdout === null || stderr === null) throw await failureOf(child)
+  const exit = untilExit(child)
+  const gate = new Gate(child)
+  const pid = await spawned(child)
+  gate.openWhenReady((first) => {
+    if (group !== null) for (const one of [pid, ...processesWith(first)]) group.add(one)
+    onMade()
+  })
+  let namespace: string | null = null
+  return {
+    ...{ stdin, stdout, stderr, pid, group, facts: made.facts, lives: gate.lives, mark: null },
+    exited: exit.then(() => {
+      onMade()
+      return gate.end(file, mark)
+    }),
+    namespace: () => {
+      const { init } = gate
+      if (namespace === null && init !== null) namespace = namespaceOf(init)
+      return namespace
+    },
+    terminate: () => {
+      const { init } = gate
+      if (init !== null && gate.lives()) sendSignal(-init, 'SIGTERM')
+    },
+    kill: async () => {
+      if (!gate.lives()) return
+      // bwrap ends when everything in the container is dead. Killed with it, it would end before.
+      sendSignal(gate.init ?? pid, 'SIGKILL')
+      if (!(await settledWithin(exit, REAP_MS))) sendSignal(pid, 'SIGKILL')
+    },
+  }
+}
+
+/** Starts bwrap, and closes what was opened for it. */
+function launch(sandbox: Sandbox, { args, descriptors }: Container, hasInput: boolean) {
+  const [launcher = '', ...before] = [...sandbox.enter, sandbox.launcher]
   try {
-    const [launcher = '', ...before] = [...sandbox.enter, sandbox.launcher]
-    child = spawn(launcher, [...before, ...all], {
+    return spawn(launcher, [...before, ...args], {
       cwd: '/',
       env: {},
       detached: true,
@@ -82,74 +117,70 @@ async function makeContainer(
   } finally {
     for (const descriptor of descriptors) closeSync(descriptor)
   }
-  const { stdin, stdout, stderr } = child
-  if (stdout === null || stderr === null) throw await failureOf(child)
-  const exit = untilExit(child)
-  const pipes: readonly unknown[] = child.stdio
-  const gate = pipes[GATE_FD] as Duplex
-  const reported = textOf(gate)
-  const status = textOf(pipes[STATUS_FD] as Readable)
-  const pid = await spawned(child)
-  const init = (): number | null => numberIn(status.soFar(), 'child-pid')
-  const lives = (): boolean => child.exitCode === null && child.signalCode === null
-  let hasBegun = false
-  let refused: string | null = null
-  const begin = (): void => {
-    const first = init()
-    const isReady = reported.soFar().includes(GATE.ready) && first !== null
-    if (!isReady || hasBegun || refused !== null || !lives()) return
-    try {
-      if (group !== null) for (const one of [pid, ...processesWith(first)]) group.add(one)
-      hasBegun = true
-      gate.write('begin\n')
-      onMade()
-    } catch (cause) {
-      refused = `The command was not started, because it has no control group: ${messageOf(cause)}`
-      gate.destroy()
-    }
+}
+
+/** What a container reports of itself, and the answer after which its command begins. */
+class Gate {
+  readonly #child: ChildProcess
+  readonly #pipe: Duplex
+  readonly #reported: PipeText
+  readonly #status: PipeText
+  #hasBegun = false
+  /** Why the command may not begin. */
+  #refused: string | null = null
+
+  constructor(child: ChildProcess) {
+    const pipes: readonly unknown[] = child.stdio
+    this.#child = child
+    this.#pipe = (pipes[GATE_FD] as Duplex).on('error', () => {})
+    this.#reported = textOf(this.#pipe)
+    this.#status = textOf(pipes[STATUS_FD] as Readable)
   }
-  gate.on('error', () => {})
-  for (const pipe of [reported, status]) pipe.onText(begin)
-  let namespace: string | null = null
-  return {
-    ...{ stdin, stdout, stderr, pid, facts, group, lives, mark: null },
-    exited: exit.then(async () => {
-      onMade()
-      const closed = Promise.all([reported.closed, status.closed])
-      // Without its bwrap, a container may wait for ever, with all pipes open.
-      const isLeft = child.signalCode !== null || !(await settledWithin(closed, CLOSED_MS))
-      if (isLeft) await killContainer(mark)
-      await settledWithin(closed, REAP_MS)
-      const exitCode = numberIn(status.soFar(), 'exit-code')
-      if (refused !== null) return { end: 'not_started', message: refused }
-      if (reported.soFar().includes(GATE.notFound)) {
-        return { end: 'not_found', message: `The program ${file} is not found` }
+
+  /** Process 1 of the container, as the host sees it; null until it is reported. */
+  get init(): number | null {
+    return numberIn(this.#status.soFar(), 'child-pid')
+  }
+
+  readonly lives = (): boolean => this.#child.exitCode === null && this.#child.signalCode === null
+
+  /** @param admit called with process 1 before the command begins, which it does not if this throws */
+  openWhenReady(admit: (init: number) => void): void {
+    const open = (): void => {
+      const { init } = this
+      const isReady = this.#reported.soFar().includes(GATE.ready) && init !== null
+      if (!isReady || this.#hasBegun || this.#refused !== null || !this.lives()) return
+      try {
+        admit(init)
+        this.#hasBegun = true
+        this.#pipe.write('begin\n')
+      } catch (cause) {
+        this.#refused = `The command was not started, because it has no control group: ${messageOf(cause)}`
+        this.#pipe.destroy()
       }
-      // Somebody killed bwrap, such as the kernel for lack of memory, and all that was in the container with it.
-      if (exitCode === null && hasBegun) return { end: 'lost' }
-      if (exitCode === null && child.signalCode !== null) {
-        return { end: 'not_started', message: KILLED_EARLY }
-      }
-      // bwrap itself failed. What it printed is the output of the call.
-      if (exitCode === null) return { end: 'not_isolated', message: '' }
-      return { end: 'exited', exitCode }
-    }),
-    namespace: () => {
-      const of = init()
-      if (namespace === null && of !== null) namespace = namespaceOf(of)
-      return namespace
-    },
-    terminate: () => {
-      const of = init()
-      if (of !== null && lives()) sendSignal(-of, 'SIGTERM')
-    },
-    kill: async () => {
-      if (!lives()) return
-      // bwrap ends when everything in the container is dead. Killed with it, it would end before.
-      const of = init()
-      sendSignal(of ?? pid, 'SIGKILL')
-      if (!(await settledWithin(exit, REAP_MS))) sendSignal(pid, 'SIGKILL')
-    },
+    }
+    for (const pipe of [this.#reported, this.#status]) pipe.onText(open)
+  }
+
+  /** How the command ended, after the exit of bwrap. When this resolves, nothing of the container lives. */
+  async end(file: string, mark: string): Promise<Ended> {
+    const { signalCode } = this.#child
+    const closed = Promise.all([this.#reported.closed, this.#status.closed])
+    // Without its bwrap, a container may wait for ever, with all pipes open.
+    const isLeft = signalCode !== null || !(await settledWithin(closed, CLOSED_MS))
+    if (isLeft) await killContainer(mark)
+    await settledWithin(closed, REAP_MS)
+    const exitCode = numberIn(this.#status.soFar(), 'exit-code')
+    if (this.#refused !== null) return { end: 'not_started', message: this.#refused }
+    if (this.#reported.soFar().includes(GATE.notFound)) {
+      return { end: 'not_found', message: `The program ${file} is not found` }
+    }
+    if (exitCode !== null) return { end: 'exited', exitCode }
+    // Somebody killed bwrap, such as the kernel for lack of memory, and all that was in the container with it.
+    if (this.#hasBegun) return { end: 'lost' }
+    if (signalCode !== null) return { end: 'not_started', message: KILLED_EARLY }
+    // bwrap itself failed. What it printed is the output of the call.
+    return { end: 'not_isolated', message: '' }
   }
 }
 
