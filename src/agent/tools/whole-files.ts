@@ -17,9 +17,10 @@ import {
   projectPath,
   readAtMost,
 } from './confine.ts'
+import { openParent, removeFolders } from './parent-folder.ts'
 import { describeProblem, type PathProblem, problemOf } from './path-problem.ts'
 import { defineTool, failed, succeeded } from './tool.ts'
-import { openParent, removeFolders, statsOf, writeAtomically } from './write-atomically.ts'
+import { statsOf, writeAtomically } from './write-atomically.ts'
 
 export const fileWrite = defineTool({
   name: 'file_write',

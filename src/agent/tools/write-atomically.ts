@@ -1,29 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import type { Stats } from 'node:fs'
-import {
-  access,
-  constants,
-  type FileHandle,
-  link,
-  lstat,
-  mkdir,
-  open,
-  rename,
-  rm,
-  rmdir,
-} from 'node:fs/promises'
-import { basename, dirname, join, relative, sep } from 'node:path'
+import { access, constants, type FileHandle, link, lstat, open, rename, rm } from 'node:fs/promises'
+import { basename, join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import { codeOf } from '../../lib/message-of.ts'
-import {
-  type ConfinedPath,
-  isAt,
-  isInside,
-  type OpenedPath,
-  openFolder,
-  openFolderIn,
-  pathIn,
-} from './confine.ts'
+import { type ConfinedPath, isAt, type OpenedPath, pathIn } from './confine.ts'
+import { openParent, type Parent, removeFolders } from './parent-folder.ts'
 import { type PathProblem, problemOf } from './path-problem.ts'
 
 /** What is to be at a path: this content, or nothing. */
@@ -197,61 +179,6 @@ async function fill(file: FileHandle, content: string, mode: number | undefined)
   await file.writeFile(content)
   if (mode !== undefined) await file.chmod(mode & 0o7777)
   await file.sync()
-}
-
-type Parent = {
-  readonly folder: OpenedPath
-  /** Folders that were made on the way, the outermost first. */
-  readonly made: readonly string[]
-}
-
-/** Opens the folder of a path: each part in the open folder above it, through no link. */
-export async function openParent(
-  { root, real }: ConfinedPath,
-  make = false,
-): Promise<Result<Parent, PathProblem>> {
-  const wanted = dirname(real)
-  // This is the parent of the project, because the path was the project itself.
-  if (!isInside(root, wanted)) return err({ type: 'is_folder' })
-  const made: string[] = []
-  let opened = await openFolder({ root, real: root, shown: '.' })
-  for (const name of relative(root, wanted).split(sep).filter(Boolean)) {
-    if (opened.isErr()) break
-    const above = opened.value
-    try {
-      opened = await openFolderIn(above, name)
-      if (make && opened.isErr() && opened.error.type === 'not_found') {
-        if (await makeIn(above, name)) made.push(join(above.real, name))
-        opened = await openFolderIn(above, name)
-      }
-    } finally {
-      await above.file.close()
-    }
-  }
-  if (opened.isErr()) await removeFolders(root, made)
-  return opened.map((folder) => ({ folder, made }))
-}
-
-/** False if somebody else has made it. */
-async function makeIn(above: OpenedPath, name: string): Promise<boolean> {
-  try {
-    await mkdir(pathIn(above, name))
-    return true
-  } catch (cause) {
-    if (codeOf(cause) === 'EEXIST') return false
-    throw cause
-  }
-}
-
-/** Removes folders that were made for nothing, unless something is in them by now. */
-export async function removeFolders(root: string, made: readonly string[]): Promise<void> {
-  for (const real of made.toReversed()) {
-    const parent = await openParent({ root, real, shown: real })
-    if (parent.isErr()) continue
-    const { folder } = parent.value
-    await rmdir(pathIn(folder, basename(real))).catch(() => {})
-    await folder.file.close()
-  }
 }
 
 export async function statsOf(path: string): Promise<Stats | null> {
