@@ -1,10 +1,10 @@
 import * as z from 'zod'
+import type { CreateRun } from '../api/create-run.ts'
 import type { RunStatus } from '../api/records.ts'
 import type {
   AbortRun,
   AnswerApproval,
   ConfigureRun,
-  CreateRun,
   RedactRun,
   ResumeRun,
   SendMessage,

@@ -1,0 +1,132 @@
+import * as z from 'zod'
+import { Level, LowerLimits } from '../domain/isolation.ts'
+import { MAX_MCP_SERVERS, McpRequest } from '../domain/mcp-servers.ts'
+import { allOf, goalFields } from '../domain/requested-goal.ts'
+import { RunConfig } from '../domain/run-config.ts'
+
+const {
+  goal: _,
+  shell_goal: __,
+  goal_options: ___,
+  all_of: ____,
+  mcp_servers: _____,
+  ...config
+} = RunConfig.unwrap().shape
+
+/** The most that a request may ask for: stored runs may have more. */
+export const MAX_ITERATIONS = 1_000_000
+const MAX_TURNS = 10_000
+/** Real tasks take 50 to 200 replies of the model in all. */
+const DEFAULT_TURNS = 50
+const MAX_TOKENS = 1_000_000_000_000
+const MAX_COST_USD = 1_000_000_000
+const MAX_SECONDS = 3650 * 86_400
+
+/** What a client may choose of a run. */
+export const REQUESTED_CONFIG = {
+  ...config,
+  max_iterations: config.max_iterations.max(MAX_ITERATIONS),
+  max_turns_per_iteration: config.max_turns_per_iteration.unwrap().max(MAX_TURNS),
+  max_tokens: config.max_tokens.unwrap().max(MAX_TOKENS).nullable(),
+  max_cost_usd: config.max_cost_usd.unwrap().max(MAX_COST_USD).nullable(),
+  max_seconds: config.max_seconds.unwrap().max(MAX_SECONDS).nullable(),
+} as const
+
+/** Servers that a run names or brings. */
+export const McpServers = z.array(McpRequest).max(MAX_MCP_SERVERS)
+
+/** The most characters that a person may say to an agent at once. */
+export const MAX_WORDS = 100_000
+
+export const reason = z.string().nullable().default(null).describe('Kept in the log')
+
+/** The body of POST /api/runs. The server has defaults for `cwd`, `model_name` and `max_iterations`. */
+export const CreateRun = z
+  .strictObject({
+    ...goalFields,
+    all_of: allOf,
+    cwd: REQUESTED_CONFIG.cwd
+      .optional()
+      .describe("The project's folder. Without it: the one in which the server was started"),
+    model_name: REQUESTED_CONFIG.model_name
+      .optional()
+      .describe('`provider/model`, such as one of GET /api/models'),
+    reasoning_effort: REQUESTED_CONFIG.reasoning_effort.describe(
+      "How much the model may think. Without it, or null: the model's own default",
+    ),
+    max_output_tokens: REQUESTED_CONFIG.max_output_tokens.describe(
+      'Of one reply, reasoning included. Without it, or null: the most that the model can',
+    ),
+    fallback_models: REQUESTED_CONFIG.fallback_models.describe(
+      'If all attempts with a model have failed, the run continues with the next one of these',
+    ),
+    max_iterations: REQUESTED_CONFIG.max_iterations.optional(),
+    max_turns_per_iteration: REQUESTED_CONFIG.max_turns_per_iteration
+      .default(DEFAULT_TURNS)
+      .describe(
+        'The most replies of the model before the goal is checked. The agent may end the iteration earlier, ' +
+          'with a reply without tool calls',
+      ),
+    hitl_enabled: REQUESTED_CONFIG.hitl_enabled
+      .default(false)
+      .describe('Wait for a person after every iteration that did not reach the goal'),
+    max_cost_usd: REQUESTED_CONFIG.max_cost_usd.default(null).describe('US dollars'),
+    max_tokens: REQUESTED_CONFIG.max_tokens.default(null),
+    max_seconds: REQUESTED_CONFIG.max_seconds
+      .default(null)
+      .describe('Working time; waiting for a person does not count'),
+    isolation: Level.nullable()
+      .default(null)
+      .describe(
+        'The level of isolation that its commands need, if it is stricter than that of the server. A server ' +
+          'that cannot keep it refuses the run, and later its commands. Never less than the level of the server',
+      ),
+    command_limits: LowerLimits.nullable()
+      .default(null)
+      .describe('Limits of its commands below those of the server, which GET /api/isolation shows'),
+    network: REQUESTED_CONFIG.network.describe(
+      'What the commands of the run reach. `none`: nothing. `{"allow": […]}`: these hosts, through a proxy ' +
+        'for HTTPS; an entry is a name, such as `pypi.org`, `*.pythonhosted.org` (all names below it) or ' +
+        '`example.org:8443` (without a port: 443 and 80), or the package registries of a tool: `preset:npm`, ' +
+        '`preset:pypi`, `preset:cargo`, `preset:go`, `preset:maven`, or `preset:goal` for those of the goal. ' +
+        '`full`: everything except the machine of the server. Without it: nothing, if commands are isolated. ' +
+        'The setting RETRAI_NETWORK says the most that a run may have',
+    ),
+    mcp_servers: McpServers.default([]).describe(
+      'MCP servers whose tools the agent may call: names of GET /api/mcp-servers, or servers of its own with a command or ' +
+        'a URL, if RETRAI_MCP_REQUESTS allows that. A program is isolated like the commands of the run. For a server of the ' +
+        'configuration, `required`, `on_change` and `tools` may be stricter than there',
+    ),
+    approvals: REQUESTED_CONFIG.approvals.describe(
+      'Rules for the calls of tools, in order: the first that holds says whether the call is allowed, asks a person, ' +
+        'or is denied. Without one that holds, it is allowed. Rules of the server (RETRAI_APPROVALS) hold too: ' +
+        'the stricter of both decides',
+    ),
+    instructions: z
+      .string()
+      .trim()
+      .min(1)
+      .max(MAX_WORDS)
+      .nullable()
+      .default(null)
+      .describe(
+        'What the agent should do in addition to reaching the goal. With instructions, a goal that is reached at the ' +
+          'beginning does not end the run',
+      ),
+    reason: reason.describe('Why somebody starts the run. Kept in the log'),
+  })
+  .meta({
+    id: 'CreateRun',
+    examples: [
+      {
+        goal: 'pytest',
+        cwd: '/path/to/project',
+        model_name: 'claude-sonnet-4-6',
+        max_iterations: 20,
+        hitl_enabled: false,
+        network: { allow: ['preset:goal'] },
+      },
+      { all_of: ['pytest', { check: { command: 'make lint' } }], cwd: '/path/to/project' },
+    ],
+  })
+export type CreateRun = z.input<typeof CreateRun>
