@@ -13,7 +13,7 @@ import type { Keyring } from '../audit/proofs/keyring.ts'
 import { knownKeys } from '../audit/proofs/public-keys.ts'
 import { READ_MODEL } from '../audit/verify/projected-runs.ts'
 import type { Finding } from '../audit/verify/report.ts'
-import { lostFinding } from '../audit/verify/verify-checkpoints.ts'
+import { lostFinding, unreadableFinding } from '../audit/verify/verify-checkpoints.ts'
 import { verifyHeads } from '../audit/verify/verify-store.ts'
 import { counted } from '../lib/counted.ts'
 import { siblingModule } from '../lib/package-files.ts'
@@ -66,13 +66,15 @@ export function startIntegrity(deps: Deps, pace: Partial<VerifyPace> = {}): Inte
   const verifyStart = async (): Promise<void> => {
     const keys = await deps.keyring.load()
     if (keys.isErr()) return log.warn({ error: keys.error }, NOT_VERIFIED)
-    const kept = await readKeptCheckpoints(dataDir)
-    const found = await verifyHeads(deps.store, knownKeys(keys.value.published), kept)
+    const beside = await readKeptCheckpoints(dataDir)
+    const found = await verifyHeads(deps.store, knownKeys(keys.value.published), beside.kept)
     if (stopped) return
     if (found.isErr()) return log.warn({ error: found.error }, NOT_VERIFIED)
     // The next checkpoint must not overwrite the only sign that there was another log.
     const lost = await Promise.all(found.value.lost.map((each) => setAside(dataDir, each)))
-    heads = [...found.value.findings, ...lost.map(lostFinding)]
+    const unreadable = await Promise.all(beside.unreadable.map((each) => setAside(dataDir, each)))
+    const ofFiles = [...lost.map(lostFinding), ...unreadable.map(unreadableFinding)]
+    heads = [...found.value.findings, ...ofFiles]
     logFindings(log, heads)
   }
 

@@ -185,6 +185,31 @@ test('an older log that was put back is reported at every start and by verify, u
   expect((await verified()).code).toBe(0)
 })
 
+test('an older log with a damaged last-checkpoint.json is reported at every start and by verify', async () => {
+  const dir = await changed(
+    `DELETE FROM events WHERE position >=
+       (SELECT min(position) FROM events WHERE type LIKE 'checkpoint%')`,
+  )
+  await writeFile(join(dir, 'last-checkpoint.json'), '{}')
+  const verified = () => retrai(['verify', '--data-dir', dir])
+  const found = await verified()
+  expect([found.code, found.stdout]).toEqual([
+    1,
+    expect.stringContaining('last-checkpoint.json: unreadable: it must hold a checkpoint'),
+  ])
+  for (let begin = 0; begin < 2; begin += 1) {
+    await start(dir, HEADS_ONLY)
+    const { where } = await logged(({ message }) => message?.includes('cannot be read') === true)
+    expect(where).toMatch(/^lost-checkpoint-unreadable-/)
+    expect((await readiness()).checks.integrity.ok).toBe(false)
+    await stop()
+  }
+  expect((await verified()).code).toBe(1)
+  const [lost = ''] = (await readdir(dir)).filter((name) => name.startsWith('lost-checkpoint-'))
+  await rm(join(dir, lost))
+  expect((await verified()).code).toBe(0)
+})
+
 test.each([
   [
     'a changed record',

@@ -8,7 +8,7 @@ import {
   type CheckpointLog,
   checkpointEntries,
 } from '../checkpoints/checkpoint-stream.ts'
-import type { KeptCheckpoint } from '../checkpoints/kept-checkpoints.ts'
+import type { KeptCheckpoint, UnreadableCheckpoint } from '../checkpoints/kept-checkpoints.ts'
 import { MerkleTree } from '../checkpoints/merkle.ts'
 import { leafOf } from '../checkpoints/run-heads.ts'
 import { type KnownKeys, knownKeys } from '../proofs/public-keys.ts'
@@ -99,6 +99,14 @@ export const lostFinding = ({ file, checkpoint }: KeptCheckpoint): Finding =>
     checkpoint,
     `the log does not have it, and ${file} beside the log does: the log was put back to an older state, or exchanged. If somebody did that on purpose, delete that file`,
   )
+
+/** What is wrong if nobody can know which checkpoint a file beside the log has held. */
+export const unreadableFinding = ({ file, why }: UnreadableCheckpoint): Finding => ({
+  problem: 'unreadable',
+  where: file,
+  seq: null,
+  message: `it must hold a checkpoint that the log has, and cannot be read (${why}), so it is not known whether the log was put back to an older state. If somebody damaged it by mistake, delete that file`,
+})
 
 /**
  * Verifies the checkpoints of a log: signatures, order, roots.

@@ -5,7 +5,11 @@ import { uuidOfHash } from '../../log/chain.ts'
 import { streamOf } from '../../log/run-log.ts'
 import type { LogPages, StreamReader } from '../../log/stream-pages.ts'
 import type { CheckpointLog } from '../checkpoints/checkpoint-stream.ts'
-import type { KeptCheckpoint } from '../checkpoints/kept-checkpoints.ts'
+import {
+  type KeptBeside,
+  type KeptCheckpoint,
+  NOTHING_KEPT,
+} from '../checkpoints/kept-checkpoints.ts'
 import { KeptHeads, subjectOf } from '../checkpoints/run-heads.ts'
 import { ledgerOf } from '../ledgers.ts'
 import type { KnownKeys } from '../proofs/public-keys.ts'
@@ -17,6 +21,7 @@ import {
   lostFinding,
   sealFinding,
   signersOf,
+  unreadableFinding,
   type VerifiedCheckpoints,
   verifyCheckpoints,
 } from './verify-checkpoints.ts'
@@ -30,8 +35,8 @@ export type VerifiableStore = {
   readonly keys: KnownKeys
   /** What a read model held of the same log before it was read; null without a read model. */
   readonly projected: Projected | null
-  /** Checkpoints that the log must have, because they are in files beside it. */
-  readonly beside?: readonly KeptCheckpoint[]
+  /** The checkpoints in files beside the log. */
+  readonly beside?: KeptBeside
   /** Without it, one thread does everything. */
   readonly pool?: ContentsPool
 }
@@ -47,10 +52,10 @@ export async function verifyStore(
   { reader, pages, artifacts, keys, ...options }: VerifiableStore,
   kept: Checkpoint | null = null,
 ): Promise<Result<StoreReport, string>> {
-  const { beside = [] } = options
+  const { beside = NOTHING_KEPT } = options
   const checked = await verifyCheckpoints(reader, keys, {
     wanted: kept?.number ?? null,
-    kept: beside,
+    kept: beside.kept,
   })
   if (checked.isErr()) return err(checked.error.message)
   const { latest, wanted } = checked.value
@@ -65,6 +70,7 @@ export async function verifyStore(
     ...verified.value.findings,
     ...checked.value.findings,
     ...checked.value.lost.map(lostFinding),
+    ...beside.unreadable.map(unreadableFinding),
     ...keptFindings(kept, checked.value, (checkpoint) =>
       sealFinding(checkpoint, checked.value.keys),
     ),

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -25,7 +25,7 @@ const keep = async (...checkpoints: readonly Checkpoint[]): Promise<void> => {
   for (const each of checkpoints) await keepCheckpoint(folder, each)
 }
 const kept = async (): Promise<unknown> =>
-  (await readKeptCheckpoints(folder))
+  (await readKeptCheckpoints(folder)).kept
     .map((each) => `${each.file.split('-')[0]} ${each.checkpoint.number}`)
     .sort()
 
@@ -47,10 +47,22 @@ test.each([
   },
 )
 
-test('a file without a checkpoint counts as missing', async () => {
-  await writeFile(join(folder, 'last-checkpoint.json'), '{')
-  expect(await kept()).toEqual([])
-  await keep(checkpoint(1))
-  expect(await kept()).toEqual(['last 1'])
-  expect(await readKeptCheckpoints(join(folder, 'missing'))).toEqual([])
+test.each([
+  ['is not JSON', (file: string) => writeFile(file, '{')],
+  ['is empty', (file: string) => writeFile(file, '')],
+  ['has another shape', (file: string) => writeFile(file, JSON.stringify({ number: 7 }))],
+  ['cannot be read', (file: string) => mkdir(file)],
+])('a file that %s is kept as evidence, and no checkpoint overwrites it', async (_, make) => {
+  await make(join(folder, 'last-checkpoint.json'))
+  const files = async () => (await readKeptCheckpoints(folder)).unreadable.map(({ file }) => file)
+  expect(await files()).toEqual(['last-checkpoint.json'])
+  await keep(checkpoint(1), checkpoint(2))
+  expect(await kept()).toEqual(['last 2'])
+  const unreadable = expect.stringMatching(/^lost-checkpoint-unreadable-[0-9a-f]{8}\.json$/)
+  expect(await files()).toEqual([unreadable])
+})
+
+test('a folder that does not exist has no checkpoints', async () => {
+  const nothing = { kept: [], unreadable: [] }
+  expect(await readKeptCheckpoints(join(folder, 'missing'))).toEqual(nothing)
 })
