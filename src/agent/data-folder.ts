@@ -17,7 +17,7 @@ export async function dataFolderProblem(
   const [project, data] = await Promise.all([folderAndParents(cwd), folderAndParents(dataDir)])
   if (data.all.includes(project.own)) {
     return (
-      `${cwd} has the server's data folder in it, so a run there could read its keys and change its log. Stop the ` +
+      `${cwd} contains the server's data folder, so a run there could read its keys and change its log. Stop the ` +
       `server, move ${dataDir} to a place outside of every project, and start the server with --data-dir (RETRAI_DATA_DIR) set to that place.`
     )
   }

@@ -53,7 +53,7 @@ export class ForeignRuns {
     if (queued.isOk()) return log.info({ run_id: runId, pool }, 'no server of its pool has the run')
     if (queued.error.type === 'run_ended' || queued.error.type === 'claim_lost') return
     this.#since.set(runId, since)
-    log.warn({ run_id: runId, error: queued.error }, 'it cannot be recorded that a run is queued')
+    log.warn({ run_id: runId, error: queued.error }, 'a run cannot be recorded as queued')
   }
 
   /** A record of a run, in the order of the log. */

@@ -76,7 +76,7 @@ async function settingProblems(
   }
   const most = await models.maxOutputTokens(name)
   if (max_output_tokens !== null && most !== null && max_output_tokens > most) {
-    const message = `max_output_tokens must be at most ${most}, the most that the model "${name}" can.`
+    const message = `max_output_tokens must be at most ${most}, the limit of the model "${name}".`
     found.push({ field: 'max_output_tokens', message })
   }
   return found

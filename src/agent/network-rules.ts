@@ -24,7 +24,7 @@ export function networkProblem(
   const registries = goal?.registries ?? []
   if (level === 'none' || level === 'uid') {
     return (
-      `The server isolates commands at the level ${level}, where they use its own network whatever a run asks for. ` +
+      `The server isolates commands at the level ${level}, where they use the server's network, whatever a run asks for. ` +
       'Leave network out, or start the server at the level namespaces.'
     )
   }

@@ -77,7 +77,7 @@ export const Checkpoint = sealed('retrai.checkpoint.v1', {
     'Merkle root (RFC 6962) over run id, length and head of all runs and ledgers',
   ),
   previous: Sha256.describe(
-    'SHA-256 of the canonical form of the checkpoint before; 64 zeros for the first',
+    'SHA-256 of the canonical form of the previous checkpoint; 64 zeros for the first',
   ),
   signed_at: Timestamp,
 }).meta({ id: 'Checkpoint' })

@@ -8,7 +8,7 @@ export const EventMeta = z.looseObject({
   command_id: z.string().describe('Unique to the command that wrote the record'),
   principal: z.string().optional().describe('Who caused it, if a person did'),
   salt: z.string().optional().describe('Of the commitments to the strings of the payload'),
-  prev_hash: z.string().describe('`hash` of the record before; 64 zeros for the first'),
+  prev_hash: z.string().describe('`hash` of the previous record; 64 zeros for the first'),
   hash: z.string().describe('SHA-256 that commits to this record and all before it'),
 })
 export type EventMeta = Readonly<z.infer<typeof EventMeta>>
@@ -114,7 +114,7 @@ function buildFrames() {
   const cursor = z
     .string()
     .describe(
-      'Place among the records of all runs: with it as `after`, the records after it follow',
+      'Place among the records of all runs. As `after`, it selects the records that come after this one',
     )
   const frameOf = (kind: Kind, what: 'Event' | 'FeedEvent') =>
     z

@@ -115,7 +115,7 @@ export const CATALOGUE = {
   other_call: [
     409,
     'Another call',
-    'Another call waits than the one whose hash you sent. Read the run again, then decide.',
+    'A different call waits now than the one whose hash you sent. Read the run again, then decide.',
   ],
   rule_stays: [
     409,
@@ -158,12 +158,12 @@ export const CATALOGUE = {
   too_many_of_client: [
     429,
     'Too many connections',
-    'Your address has the most live connections that it may have. Close some, or connect again later.',
+    'Your address has reached its limit of live connections. Close some, or connect again later.',
   ],
   too_many_connections_of_client: [
     429,
     'Too many connections',
-    'Your address has the most connections that it may have. Close some, or connect again later.',
+    'Your address has reached its limit of connections. Close some, or connect again later.',
   ],
   too_many_tickets: [
     429,
@@ -197,12 +197,12 @@ export const CATALOGUE = {
   too_many_sockets: [
     503,
     'Too many connections',
-    'This server has the most live connections that it may have. Connect again later.',
+    'This server has reached its limit of live connections. Connect again later.',
   ],
   too_many_connections: [
     503,
     'Too many connections',
-    'This server has the most connections that it may have. Connect again later.',
+    'This server has reached its limit of connections. Connect again later.',
   ],
   stuck: [
     503,

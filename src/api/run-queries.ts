@@ -21,7 +21,7 @@ export const ArtifactParams = RunParams.extend({
 /** The query of GET /api/runs. */
 export const ListRunsQuery = z.strictObject({
   limit: wholeInQuery(1, 1000).default(100),
-  cursor: z.string().optional().describe('From the Link header of the page before'),
+  cursor: z.string().optional().describe('From the Link header of the previous page'),
   status: z.enum(RUN_STATUSES).optional(),
   goal: z.string().optional(),
   parent: z.string().optional().describe('Only runs that the agent of this run has started'),

@@ -182,7 +182,9 @@ export const RunDetails = z
     parent_run_id: ParentRunId,
     parent: Parent.unwrap()
       .exactOptional()
-      .describe('The record of the parent that starts this run, and how deep it is below a person'),
+      .describe(
+        'The record of the parent that started this run, and the depth of the run below the one that a person started',
+      ),
     subagents: z
       .array(Subagent)
       .readonly()

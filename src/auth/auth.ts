@@ -61,7 +61,10 @@ export class Auth {
       void kept?.write(tokens).match(
         () => {},
         (message) =>
-          deps.log.warn({ message }, 'the tokens could not be kept for when the store is away'),
+          deps.log.warn(
+            { message },
+            'the tokens could not be saved for use while the store is away',
+          ),
       )
     })
   }

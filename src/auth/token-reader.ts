@@ -48,7 +48,7 @@ export class TokenReader {
           if (taken.isErr()) return taken.error
         }
       } catch (error) {
-        log.warn({ err: error }, 'the tokens cannot be followed now; retrying')
+        log.warn({ err: error }, 'the token ledger cannot be followed now; retrying')
       }
       await sleep(RETRY_MS, signal)
     }

@@ -96,7 +96,7 @@ export function askAboutCall(
   const isLifted = state.approvals?.lifted.some((each) => mayBeSame(each, rule)) === true
   if (isLifted || content.action !== 'ask' || !mayBeSame(content, wanted)) {
     throw new BrokenInvariant(
-      `approval_required ${payload.call_id} names a rule ${rule.index} of the ${rule.of} that does not ask so`,
+      `approval_required ${payload.call_id} names rule ${rule.index} of the ${rule.of}, which does not ask like that`,
     )
   }
   return {

@@ -201,7 +201,7 @@ function end(state: RunState, { ts, payload }: RecordOf<'run_end'>): Partial<Run
   if (open.length !== subagents.length || open.some((id, at) => id !== subagents[at])) {
     const named = subagents.join(', ') || 'none'
     throw new BrokenInvariant(
-      `run_end names other sub-agents (${named}) than have not ended (${open.join(', ') || 'none'})`,
+      `run_end names the sub-agents ${named}, but ${open.join(', ') || 'none'} have not ended`,
     )
   }
   return { endedAt: ts, waitingSince: null, phase: { type: 'ended', status, reason } }

@@ -60,12 +60,12 @@ export const RequestedOptions = z
       .min(0)
       .max(100)
       .exactOptional()
-      .describe('coverage: the least that the tests must run of the code, in percent'),
+      .describe('coverage: the percentage of the code that the tests must run at least'),
     report: line
       .min(1)
       .exactOptional()
       .describe(
-        'coverage: the report that the command writes, from the project folder. Without it: the first that the check has written where coverage tools write it',
+        'coverage: the report that the command writes, relative to the project folder. Without it: the first report that the check has written where coverage tools write theirs',
       ),
     requests: z
       .array(Request)

@@ -202,7 +202,7 @@ const isOurs = (stream: string): boolean =>
 function otherContent(stream: string, revision: number): CopyError {
   const message =
     stream === LOG_ID_STREAM
-      ? 'the target is a log of its own already: copy into an empty one, or into an earlier copy of this log'
+      ? 'the target already holds another log: copy into an empty one, or into an earlier copy of this log'
       : `the stream ${stream} of the target holds another event at revision ${revision}: the target is not a copy of this log, or something was appended to it since`
   return { type: 'other_content', message }
 }

@@ -61,7 +61,7 @@ function isStateOf(value: unknown, runId: string, seq: number): value is RunStat
 }
 
 const alteredRow = (runId: string): string =>
-  `its row of the run ${runId} was changed by something else than this server`
+  `its row of the run ${runId} was changed by something other than this server`
 
 /** The statements of an open read model file. Methods throw what SQLite throws. */
 export class ReadModelTables {
@@ -217,11 +217,11 @@ export class ReadModelTables {
     const { rows, seal } = SealedProgress.parse(found)
     if (rows !== summed(NOTHING_SUMMED, [], seals)) {
       throw new Altered(
-        'rows were added to it or removed from it by something else than this server',
+        'rows were added to it or removed from it by something other than this server',
       )
     }
     if (seal !== this.#progressSeal(rows)) {
-      throw new Altered('its checkpoint was changed by something else than this server')
+      throw new Altered('its checkpoint was changed by something other than this server')
     }
   }
 

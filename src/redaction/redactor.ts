@@ -181,7 +181,7 @@ export class Redactor {
         if (backoff.failures > 0) this.#log.info({}, 'the redaction is carried out now')
         return
       } catch (error) {
-        const message = 'a redaction cannot be carried out yet, this is tried again'
+        const message = 'a redaction cannot be carried out yet, trying again'
         if (backoff.failures === 0) this.#log.warn({ err: error }, message)
         await backoff.wait(signal)
       }

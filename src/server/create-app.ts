@@ -198,7 +198,7 @@ async function readiness(
 }
 
 const replacedLog = ({ at, reason }: Restart): string =>
-  `At ${at.toISOString()} the event store came back with another log, such as an older backup or an empty one: ${reason}. The server has started over from it. What that log does not hold is gone here.`
+  `At ${at.toISOString()} the event store came back with another log, such as an older backup or an empty one: ${reason}. The server has started over from it. What is not in that log is gone.`
 
 const check = (problem: string | null) =>
   problem === null ? { ok: true } : { ok: false, detail: problem }

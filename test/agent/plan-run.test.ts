@@ -79,7 +79,7 @@ test('a run has the level of the server, or the stricter one that it asks for', 
 })
 
 test.each([
-  ['none', 'A run may ask for a stricter level, never for less.'],
+  ['none', 'A run may ask for a stricter level, never for a weaker one.'],
   ['namespaces', 'There is no bwrap.'],
 ] as const)('a run that asks for the level %s is refused, with the reason', async (level, why) => {
   const problems = (await plan({ isolation: level }))._unsafeUnwrapErr()
@@ -147,13 +147,10 @@ test('a project that contains the data folder, or is inside it, is refused, with
   await mkdir(join(data, 'project'))
   await symlink(join(data, 'data'), join(data, 'link'))
   const wrong: readonly (readonly [string, RegExp])[] = [
-    [
-      data,
-      /has the server's data folder in it.* move .*\/data to .*--data-dir \(RETRAI_DATA_DIR\)/,
-    ],
-    ['/', /has the server's data folder in it/],
-    [join(data, 'data'), /has the server's data folder in it/],
-    [join(data, 'link'), /has the server's data folder in it/],
+    [data, /contains the server's data folder.* move .*\/data to .*--data-dir \(RETRAI_DATA_DIR\)/],
+    ['/', /contains the server's data folder/],
+    [join(data, 'data'), /contains the server's data folder/],
+    [join(data, 'link'), /contains the server's data folder/],
     [join(data, 'data/keys'), /is in the server's data folder/],
     [join(data, 'link/keys'), /is in the server's data folder/],
   ]
@@ -188,7 +185,7 @@ test('a setting that a model does not have is refused, with those that it has', 
     {
       field: 'max_output_tokens',
       message:
-        'max_output_tokens must be at most 64000, the most that the model "claude-sonnet-4-6" can.',
+        'max_output_tokens must be at most 64000, the limit of the model "claude-sonnet-4-6".',
     },
   ])
   expect((await plan({ reasoning_effort: 'high', max_output_tokens: 9_000 })).isOk()).toBe(true)
@@ -236,7 +233,7 @@ test.each([
   [{ most: ['pypi.org'] }, { allow: ['pypi.org', 'evil.com'] }, 'no run reach evil.com'],
   [{ most: 'full', fullProblem: 'Install passt.' }, 'full', 'Install passt.'],
   [{ level: 'landlock' }, { allow: ['pypi.org'] }, 'install bubblewrap'],
-  [{ level: 'none' }, 'none', 'use its own network whatever a run asks for'],
+  [{ level: 'none' }, 'none', "use the server's network, whatever a run asks for"],
 ] as const)('a server with %j refuses the network %j', async (rules, network, why) => {
   const planned = await plan({ network }, NO_CEILINGS, { ...ANY_HOSTS, ...rules })
   expect(planned._unsafeUnwrapErr()).toEqual([

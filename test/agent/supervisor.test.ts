@@ -339,7 +339,7 @@ describe('a run whose project contains the data folder', () => {
     shop.startAgent([runId], { dataDir })
     const records = await shop.until(runId, 'run_end')
     const { message } = only(records, 'error').payload
-    expect(message).toContain(`${shop.project} has the server's data folder in it`)
+    expect(message).toContain(`${shop.project} contains the server's data folder`)
     expect(message).toContain('--data-dir')
     expect(shop.requests).toEqual([])
   })

@@ -285,7 +285,7 @@ describe('what goes wrong', () => {
 
     const { projector, readModel } = start(store, filled.file)
     expect(readModel.get(RUN)).toBeNull()
-    expect(readModel.altered).toContain('changed by something else')
+    expect(readModel.altered).toContain('changed by something other')
     await projector.caughtUpOnce()
     expect(stateOf(readModel, RUN)).toEqual(fold(longRun(RUN)))
   })

@@ -162,7 +162,7 @@ test('a target with other content is refused, and stays unchanged', async () => 
   const before = await withLog(site.path('own'), wholeLog)
   const foreign = await copy(dataDir, site.path('own'))
   expect(foreign.code).toBe(1)
-  expect(foreign.stderr).toContain('a log of its own')
+  expect(foreign.stderr).toContain('already holds another log')
   expect(await withLog(site.path('own'), wholeLog)).toEqual(before)
 
   const stream = `run-${runIds[0]}`

@@ -134,7 +134,7 @@ export function parseCoverage(text: string): Result<Coverage, string> {
     const coverage = read(text.trimStart())
     if (coverage === null || !Number.isFinite(coverage.percent)) {
       return err(
-        'it is not one of coverage-summary.json, coverage.json, coverage.xml, lcov, and a profile of Go',
+        'it is not a coverage-summary.json, coverage.json, coverage.xml, lcov file or Go profile',
       )
     }
     return ok({ ...coverage, files: coverage.files.toSorted((a, b) => a.percent - b.percent) })

@@ -21,7 +21,7 @@ export const SETTINGS_FILE = '.retrai.yml'
 const MAX_BYTES = 64 * 1024
 /** Milliseconds are enough, but on a busy machine a process may need seconds to start. */
 const PARSE_WITHIN_MS = 20_000
-const TOOK_TOO_LONG = `to parse it took more than ${PARSE_WITHIN_MS / 1_000} s. Write only what the check needs, or try again when this machine is less busy`
+const TOOK_TOO_LONG = `parsing it took more than ${PARSE_WITHIN_MS / 1_000} s. Write only what the check needs, or try again when this machine is less busy`
 const OUTGROWN = 'it is too deep or too large to be parsed as YAML. Write only what the check needs'
 const PARSER = fileURLToPath(siblingModule('yaml-child', import.meta.url))
 

@@ -215,7 +215,7 @@ export class Connection {
       // If a server no longer knows the session, a new connection is needed.
       if (cause instanceof SdkHttpError && cause.status === 404)
         this.#failure ??= 'It ended the session.'
-      const output = `The MCP server ${name} did not answer the call as it must: ${shown(messageOf(cause))}`
+      const output = `The MCP server ${name} gave an answer to the call that is not valid: ${shown(messageOf(cause))}`
       return { output, exitCode: 1, outcome: 'error' }
     }
     this.#failure ??= shown(messageOf(cause))

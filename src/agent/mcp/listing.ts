@@ -111,6 +111,6 @@ function depthOf(value: unknown, above = 0): number {
 function shortened(left_out: readonly LeftOut[]): readonly LeftOut[] {
   if (left_out.length <= MAX_LEFT_OUT) return left_out
   const more = left_out.length - MAX_LEFT_OUT
-  const rest = { tool: `${more} more`, reason: 'they are left out for such reasons' }
+  const rest = { tool: `${more} more`, reason: 'they are left out for similar reasons' }
   return [...left_out.slice(0, MAX_LEFT_OUT), rest]
 }

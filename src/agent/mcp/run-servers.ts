@@ -221,10 +221,10 @@ export function hiddenFrom(
   )
   if (hidden.length === 0) return ''
   const [first = ''] = hidden
-  const are = hidden.length === 1 ? 'is' : 'are'
+  const exist = hidden.length === 1 ? 'exists' : 'exist'
   return (
-    ` ${hidden.join(', ')} ${are} there, but the isolation of commands (${isolation.level}) hides all that is outside of ` +
-    `the project and of the tools. Add ${dirname(first)} to RETRAI_TOOL_PATHS and restart the server, or move the program into the project.`
+    ` ${hidden.join(', ')} ${exist}, but the isolation of commands (${isolation.level}) hides everything outside of ` +
+    `the project and the tools. Add ${dirname(first)} to RETRAI_TOOL_PATHS and restart the server, or move the program into the project.`
   )
 }
 

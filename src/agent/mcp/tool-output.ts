@@ -81,4 +81,4 @@ function isSameJson(text: string, json: string): boolean {
 
 /** The result of a call to a server that is not there. */
 export const notCalled = (server: string, why: string): ToolOutput =>
-  failed(`The call was not made, because the MCP server ${server} is not there now: ${why}`)
+  failed(`The call was not made, because the MCP server ${server} is not available now: ${why}`)

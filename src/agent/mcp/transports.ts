@@ -20,7 +20,7 @@ class PrivateAddress extends Error {
 
   constructor(host: string, address: string) {
     super(
-      `${host} leads to ${address}, which is not an address of the public Internet. If it is meant, ` +
+      `${host} leads to ${address}, which is not an address of the public Internet. If you want that, ` +
         'set "private_address": true in RETRAI_MCP_SERVERS',
     )
   }
@@ -136,7 +136,7 @@ export class StdioTransport implements Transport {
   }
 
   #read(chunk: Buffer): void {
-    if (!this.#allowance.take(chunk.length)) this.#stop('It sent more than anybody had asked for.')
+    if (!this.#allowance.take(chunk.length)) this.#stop('It sent more than was asked for.')
     if (this.#complaint !== null) return
     let rest = chunk
     for (let end = rest.indexOf('\n'); end !== -1; end = rest.indexOf('\n')) {

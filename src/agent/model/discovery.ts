@@ -34,7 +34,7 @@ export function askedRoutes(settings: ModelSettings): (modelName: string) => Pro
     if (served === null) return target
     if (served === 'missing') {
       const host = URL.parse(target.endpoint.baseUrl)?.host
-      const problem = `is not at Ollama on ${host}. Get it there with \`ollama pull ${target.model}\`, or choose another model.`
+      const problem = `is not in Ollama on ${host}. Get it with \`ollama pull ${target.model}\`, or choose another model.`
       return { ...target, problem }
     }
     const isUsable = served.capabilities?.includes('tools') ?? true

@@ -66,7 +66,7 @@ function answersWith1(line: string): boolean {
 }
 
 const IF_TIMED_OUT =
-  '. A server or watcher belongs into process_start. If it only needs longer, start it with process_start and read it later, ' +
+  '. A server or watcher belongs in process_start. If it only needs longer, start it with process_start and read it later, ' +
   'or give a larger timeout_s. If it waited for input, find a way without'
 const DEFAULT_TIMEOUT_S = 120
 const MAX_TIMEOUT_S = 3600
@@ -91,7 +91,7 @@ export const bashExec = defineTool({
       .positive()
       .max(MAX_TIMEOUT_S)
       .optional()
-      .describe(`Seconds until it is stopped; ${DEFAULT_TIMEOUT_S} where left out`),
+      .describe(`Seconds until it is stopped; ${DEFAULT_TIMEOUT_S} if left out`),
   }),
   touches: ({ command }) => ({ commands: [command] }),
   run: async ({ command, folder, timeout_s = DEFAULT_TIMEOUT_S }, context) => {

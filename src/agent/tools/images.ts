@@ -125,7 +125,7 @@ export function imageIn(
   const { about, image } = look
   const text = content.toString('latin1')
   if (processMask.text(text) !== text) {
-    return { about, problem: 'It is not shown, because its data contain a secret.' }
+    return { about, problem: 'It is not shown, because its data contains a secret.' }
   }
   return { about, image: { ...image, content } }
 }

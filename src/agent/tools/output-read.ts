@@ -59,13 +59,13 @@ export const outputRead = defineTool({
       .max(1000)
       .optional()
       .describe(
-        'Extended regular expression (grep -E), in any case, such as "error|failed [0-9]+"',
+        'Extended regular expression (grep -E), ignoring case, such as "error|failed [0-9]+"',
       ),
     text: NulFree.min(1)
       .max(1000)
       .refine((text) => !text.includes('\n'), 'must be a part of one line')
       .optional()
-      .describe('Exactly this text, in any case, instead of a pattern'),
+      .describe('Exactly this text, ignoring case, instead of a pattern'),
   }),
   touches: () => ({}),
   run: async ({ artifact, offset, limit, column, ...search }, context) => {

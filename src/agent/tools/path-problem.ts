@@ -44,7 +44,7 @@ export function describeProblem(path: string, problem: PathProblem): string {
     case 'no_access':
       return `${name}: permission denied.`
     case 'guarded':
-      return `${name} is not changed by tools: git or this server obeys it. If it must change, a person has to do that.`
+      return `${name} cannot be changed by tools, because git or this server obeys it. If it must change, a person has to do that.`
     case 'exists':
       return `${name} exists already.`
     case 'changed_meanwhile':

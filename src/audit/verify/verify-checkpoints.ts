@@ -34,7 +34,7 @@ export function linkFinding(before: Checkpoint | null, checkpoint: Checkpoint): 
   }
   const previous = before === null ? GENESIS : checkpointHash(before)
   if (before !== null && before.log_id !== checkpoint.log_id) {
-    const message = `it is of the log ${checkpoint.log_id}, and the one before it of ${before.log_id}`
+    const message = `it belongs to the log ${checkpoint.log_id}, and the previous one to ${before.log_id}`
     return finding('changed', checkpoint, message)
   }
   if (checkpoint.previous === previous) return null
@@ -97,7 +97,7 @@ export const lostFinding = ({ file, checkpoint }: KeptCheckpoint): Finding =>
   finding(
     'missing',
     checkpoint,
-    `the log does not have it, and ${file} beside the log does: the log was put back to an older state, or exchanged. If somebody did that on purpose, delete that file`,
+    `the log does not have it, and ${file} beside the log does: the log was put back to an older state, or replaced. If somebody did that on purpose, delete that file`,
   )
 
 /** What is wrong if nobody can know which checkpoint a file beside the log has held. */
@@ -176,7 +176,7 @@ export function verifyCheckpoints(
     if (id.isErr() && id.error.type === 'store_failed') return err(id.error)
     const logId = id.unwrapOr(null) ?? 'unknown'
     if (checkpoint.log_id !== logId) {
-      const message = `it is of the log ${checkpoint.log_id}, and the id of this log is ${logId}`
+      const message = `it belongs to the log ${checkpoint.log_id}, and the id of this log is ${logId}`
       findings.push(finding('changed', checkpoint, message))
     }
     return ok({ ...found, latest: { revision, checkpoint, heads, pending } })

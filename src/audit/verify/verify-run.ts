@@ -197,5 +197,5 @@ function answererProblem(
   const by = phase.type === 'awaiting_approval' ? phase.content.by : undefined
   if (by !== 'other_than_starter') return null
   if (principal !== undefined && principal !== starter) return null
-  return 'the rule asks for somebody else than who started the run, and who answered did that'
+  return 'the rule asks for an answer by somebody other than the person who started the run, and no such person answered'
 }

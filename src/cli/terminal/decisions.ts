@@ -27,7 +27,7 @@ export function callLines(waiting: WaitingCall): string[] {
     `${nameOfRule(rule)} asks first${reason === undefined ? '' : `: ${oneLine(reason)}`}`,
     ...(doubt === null
       ? []
-      : [`It holds because the call cannot be judged with certainty: ${oneLine(doubt)}`]),
+      : [`The rule applies because the call cannot be judged with certainty: ${oneLine(doubt)}`]),
     ...(by === 'other_than_starter'
       ? ['Somebody other than the person who started the run must answer.']
       : []),

@@ -42,7 +42,7 @@ function gist(event: AgentEvent): string {
     }
     case 'run_claimed': {
       const { pid, host, after_crash } = event.payload
-      const why = after_crash === true ? ', after a crash of the process before it' : ''
+      const why = after_crash === true ? ', after a crash of the previous process' : ''
       return `process ${pid} on ${oneLine(host)} works on the run${why}`
     }
     case 'run_config_changed': {

@@ -35,7 +35,9 @@ export const ApprovalRule = z
       .number()
       .nonnegative()
       .exactOptional()
-      .describe('The run has cost more since a call was allowed by a person, or since it began'),
+      .describe(
+        'The run has cost more than this since a person last allowed a call, or since it began',
+      ),
     action: Action,
     by: z
       .enum(BY)

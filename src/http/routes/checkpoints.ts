@@ -51,7 +51,7 @@ function listCheckpoints(app: ZodApp, audit: Audit): void {
       tags: ['audit'],
       summary: 'Signed statements of all runs and ledgers, oldest first',
       description:
-        'The server writes a checkpoint soon after each end of a run, and at the latest ' +
+        'The server writes a checkpoint soon after a run ends, and at the latest ' +
         'RETRAI_CHECKPOINT_SECONDS (60) after a change. With a kept checkpoint a client can check later ' +
         'whether a run was dropped or lost its end: `retrai verify --server URL --checkpoint FILE`.',
       querystring: ListCheckpointsQuery,

@@ -33,7 +33,7 @@ export function runDiff(app: ZodApp, { history, ...deps }: RunDeps): void {
       description:
         '`from` and `to` are the seqs of two records: the answer compares the run after the one with the run ' +
         'after the other. A call of a tool counts if its call or its result lies between the two. Only ' +
-        'The file tools and `apply_patch` name the files that they change. The answer lists commands too, but the ' +
+        'the file tools and `apply_patch` name the files that they change. The answer lists commands too, but the ' +
         'log does not record what they did to files.',
       params: RunParams,
       querystring: DiffQuery,

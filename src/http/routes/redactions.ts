@@ -23,7 +23,7 @@ redacted what, when and why is an entry of a ledger of its own, which exports an
 
 Only free texts can be redacted: arguments and outputs of tools, what the model and people wrote, reasons, errors,
 prompts. Names, ids, kinds and numbers cannot. With the output of a tool, its artifact is removed. Summaries that come
-after the record may hold its text in other words, so they are redacted with it; an agent at work makes another one. The answer names
+after the record may hold its text in other words, so they are redacted with it; an agent at work writes a new summary. The answer names
 the other places of the run that hold the same text; the server changes nothing there. A client can safely send the
 request again.
 `

@@ -148,7 +148,7 @@ const DETAILS = {
   namespaces:
     'Each command runs in a container of its own (bubblewrap). It has no network, unless its run asks for one.',
   landlock:
-    'Commands cannot read or change the data folder (Landlock), and have no network. They can signal the server, and what they start is found by a mark.',
+    'Commands cannot read or change the data folder (Landlock), and have no network. They can signal the server, and the processes that they start are found by a mark in their environment.',
   seatbelt:
     'Commands run with a profile of sandbox-exec. NOT VERIFIED: nobody has run this level on macOS yet. The profile hides the data folder and gives ' +
     'no network. Memory is not limited, and processes that leave their group can outlive their command.',

@@ -78,7 +78,7 @@ export async function policyOfRun(
   const refused = (message: string) => err({ field: 'isolation', message })
   if (atLeast !== null && own.level !== null && !isAtLeast(atLeast, own.level)) {
     return refused(
-      `This server isolates commands at the level ${own.level}. A run may ask for a stricter level, never for less.`,
+      `This server isolates commands at the level ${own.level}. A run may ask for a stricter level, never for a weaker one.`,
     )
   }
   const excess = atMost === null ? null : excessOf(atMost, limits)

@@ -131,7 +131,7 @@ export function openProject({ level, project, hidden, ownUser }: Sandbox): Opene
   const found = isOnLinux ? null : statSync(real, { throwIfNoEntry: false })
   if (found !== null && (found?.ino !== ino || found.dev !== dev)) {
     closeSync(descriptor)
-    throw new SandboxError(`${project} was exchanged while it was opened`)
+    throw new SandboxError(`${project} was replaced while it was opened`)
   }
   if (hidden.some((path) => overlap(path, real))) {
     closeSync(descriptor)

@@ -23,7 +23,7 @@ export function findNetworkTools(
   const packages = [...new Set(missing.map((name) => PACKAGES[name]))].join(' ')
   return {
     problem:
-      `The network full needs ${missing.join(' and ')}, which the server does not find. Install it ` +
+      `The network "full" needs ${missing.join(' and ')}, which the server does not find. Install it ` +
       `(apt-get install ${packages}) and start the server again, or name hosts.`,
   }
 }

@@ -55,7 +55,7 @@ async function aboutIsolation(isolation: Isolation, wanted: Level | 'auto'): Pro
     return [ownUserProblem === null ? ok(NAME, found) : warn(NAME, found, advice)]
   }
   if (level === 'seatbelt')
-    return [warn(NAME, found, 'For what docs/security.md promises, run it on Linux.')]
+    return [warn(NAME, found, 'To have what docs/security.md promises, run the server on Linux.')]
   const better = await isolation.atLeast('namespaces')
   if (better.isOk()) {
     const advice = `Set RETRAI_ISOLATION=auto instead of ${wanted}: the level namespaces works here.`

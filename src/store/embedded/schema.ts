@@ -65,7 +65,7 @@ export function prepareSchema(db: DatabaseSync, file: string): void {
   // Last, so that the mark of the file is in the file itself and not only in its log.
   if (pragma(db, 'journal_mode = WAL') !== 'wal') {
     throw new Refused(
-      `the event store ${file} is where SQLite cannot share memory between connections ` +
+      `the event store ${file} is in a place where SQLite cannot share memory between connections ` +
         '(a network folder?): choose a local folder',
     )
   }

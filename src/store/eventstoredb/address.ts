@@ -186,8 +186,8 @@ function explained({ code, message }: Failure, { tls, ca }: Address): string {
       return 'there is no route to it. Check the network.'
     case 'SILENT':
       return tls
-        ? 'it takes connections but does not answer. Check for a firewall; if the node runs without TLS, add tls=false.'
-        : 'it takes connections but does not answer. Check for a firewall; if the node runs with TLS, remove tls=false.'
+        ? 'it accepts connections but does not answer. Check for a firewall; if the node runs without TLS, add tls=false.'
+        : 'it accepts connections but does not answer. Check for a firewall; if the node runs with TLS, remove tls=false.'
     case 'NOT_HTTP2':
     case 'ECONNRESET':
     case 'ERR_SSL_WRONG_VERSION_NUMBER':

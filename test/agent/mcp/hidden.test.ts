@@ -23,7 +23,7 @@ async function programIn(level: IsolationPolicy['level'], visible = (_: string):
 
 test('a program that exists but is hidden by the isolation is named, with the setting that shows it', async () => {
   const { folder, file, why } = await programIn('namespaces')
-  expect(why('It ended with exit code 1.')).toContain(`${file} is there, but the isolation`)
+  expect(why('It ended with exit code 1.')).toContain(`${file} exists, but the isolation`)
   expect(why('It ended with exit code 1.')).toContain(`Add ${folder} to RETRAI_TOOL_PATHS`)
   expect(why(`Error: Cannot find module '${file}'`, ['start.js'])).toContain('RETRAI_TOOL_PATHS')
 })

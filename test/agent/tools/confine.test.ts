@@ -273,7 +273,7 @@ describe('the data folder of the server', () => {
     ] as const) {
       const { outcome, output } = await run(tool, args)
       expect(outcome).toBe('error')
-      expect(output).toContain("has the server's data folder in it")
+      expect(output).toContain("contains the server's data folder")
     }
   })
 

@@ -64,7 +64,7 @@ test('an image that is too large, damaged, or holds a secret is not kept', async
   guardSecrets([{ name: 'secret', value: secret }])
   const telling = Buffer.concat([PNG, Buffer.from(`tEXtComment\0${secret}`)])
   const { result, kept } = await read(telling)
-  expect(result.output).toContain('contain a secret')
+  expect(result.output).toContain('contains a secret')
   expect([kept, JSON.stringify(result).includes(secret)]).toEqual([null, false])
 })
 

@@ -328,8 +328,8 @@ describe('the answer of a person', () => {
 
   test.each<[string, Parameters<typeof history>[0], number, string]>([
     ['names another question', { shown: HASH }, answers + 1, 'names the hash'],
-    ['comes from who started the run', { who: 'alice' }, answers + 1, 'somebody else'],
-    ['comes from nobody', { who: null }, answers + 1, 'somebody else'],
+    ['comes from who started the run', { who: 'alice' }, answers + 1, 'somebody other than'],
+    ['comes from nobody', { who: null }, answers + 1, 'somebody other than'],
     [
       'is about another call than the one that waits',
       {

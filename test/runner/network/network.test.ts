@@ -140,6 +140,6 @@ describe.skipIf(isMissing('bwrap') || isMissing('ip') || isMissing('pasta'))(
 
 test('if a program for the whole network is missing, the message says what to install', () => {
   const found = findNetworkTools((name) => (name === 'pasta' ? null : `/usr/bin/${name}`))
-  const [what, todo] = ['The network full needs pasta', 'apt-get install passt']
+  const [what, todo] = ['The network "full" needs pasta', 'apt-get install passt']
   expect(found).toEqual({ problem: expect.stringMatching(`${what}.*${todo}`) })
 })

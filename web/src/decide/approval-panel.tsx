@@ -77,7 +77,7 @@ function WaitingCall({ open }: { readonly open: Waiting }) {
         Rule {rule.index + 1} of the {rule.of} asks
         {content.reason === undefined ? '.' : `: ${visible(content.reason)}`}
         {doubt !== null &&
-          ` It holds because the call cannot be judged with certainty: ${visible(doubt)}.`}
+          ` The rule applies because the call cannot be judged with certainty: ${visible(doubt)}.`}
         {content.by === 'other_than_starter' &&
           ' Somebody other than the person who started the run must answer.'}
       </p>

@@ -128,7 +128,7 @@ type SettingsProps = {
 }
 
 const CHECK_HINTS = {
-  none: 'The goal that you have chosen takes no command: remove it.',
+  none: 'The chosen goal takes no command: remove the command.',
   optional: 'Optional. A command that must succeed, instead of the command of the goal.',
   required: 'The command of the goal.',
 } as const
