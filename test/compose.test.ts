@@ -65,7 +65,7 @@ describe('docker-compose.yml', () => {
 const TOKEN = 'a-token-for-this-test'
 /** An election ends within seconds, and a node that was killed is not needed. */
 const FAILOVER_MS = 60_000
-/** Ports that are free, so that nothing else on the machine is in the way. */
+/** Free ports, so nothing else on the machine is in the way. */
 const FREE_PORTS = `services:
 ${[...nodes.map(([name]) => name), 'retrai', 'retrai-cluster']
   .map(

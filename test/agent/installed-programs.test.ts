@@ -18,7 +18,7 @@ afterEach(() => rm(root, { recursive: true, force: true }))
 const signal = new AbortController().signal
 const projectAt = (folder: string) => ({ cwd: join(root, folder), runId: 'a', policy: undefined })
 
-/** Programs of a machine on which each look finds another version; `ends` is how the looks end. */
+/** Programs of a machine on which each look finds another version. `ends` are the outcomes of the looks. */
 function programsOf(...ends: CommandResult['end'][]) {
   const asked: string[] = []
   const programs = new InstalledPrograms(async ({ cwd }) => {

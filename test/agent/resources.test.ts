@@ -5,7 +5,7 @@ import { only, Workshop } from './support.ts'
 
 const tooManyFiles = () => Object.assign(new Error('too many open files'), { code: 'EMFILE' })
 
-/** A process that is short of descriptors for this many looks. */
+/** A process that has too few descriptors for this many looks. */
 function shortFor(times: number) {
   const logged: string[] = []
   const note = (_fields: object, message: string) => logged.push(message)

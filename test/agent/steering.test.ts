@@ -6,7 +6,7 @@ import { only, reachGoal, Workshop } from './support.ts'
 
 const WORDS = 'Leave the API alone.'
 
-/** The first request after a point holds the words, and no request holds them twice. */
+/** The first request after a record holds the message, and no request holds it twice. */
 function timesHeld(shop: Workshop): number[] {
   return shop.requests.map(({ messages }) => {
     const texts = messages.map(({ content }) => content ?? '')
@@ -131,7 +131,7 @@ test.each(PHASES)(
     const held = timesHeld(shop)
     expect(Math.max(...held)).toBe(phase === 'summary' ? 0 : 1)
     if (phase === 'summary') return
-    // All requests after the first one that holds it do so too, also after a summary.
+    // All requests after the first one that holds it hold it too, also after a summary.
     expect(held.slice(held.indexOf(1))).toEqual(held.slice(held.indexOf(1)).map(() => 1))
     expect(held.indexOf(1)).toBeLessThanOrEqual(sentAfter + 1)
   },

@@ -6,14 +6,14 @@ import type { RunConfig } from '../../src/domain/run-config.ts'
 import { logPages } from '../../src/log/stream-pages.ts'
 import { only, SUBAGENTS, Workshop } from './support.ts'
 
-/** No server of these tests is silent for so long. */
+/** Longer than any silence of a server in these tests. */
 const LEASE_MS = 3_600_000
 const search = { tool: 'run_subagent', args: { instructions: 'Find the word.' } }
 const endless = { tool: 'bash_exec', args: { command: 'sleep 1000' } }
 const late = { text: 'Late.', delayMs: 600_000 }
 const look = { tool: 'file_list', args: {} }
 
-/** The parent starts a sub-agent; that has a script of its own. */
+/** The parent starts a sub-agent, which has a script of its own. */
 function family(subagent: Exclude<Script, (...args: never) => unknown>): Script {
   return (request) => {
     const isSubagent = JSON.stringify(request.messages).includes('# Instructions\\nFind the word.')

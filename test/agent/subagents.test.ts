@@ -188,7 +188,7 @@ const together = {
 
 test('sub-agents of one reply work side by side, and are recorded in the order of their calls', async () => {
   await using shop = await Workshop.open(triplets([together]))
-  // With one turn for all runs, they would wait for each other if their parent kept it; each needs its own here.
+  // Runs that wait for sub-agents leave their turn. Here, each sub-agent needs a turn of its own.
   startAgent(shop, [], 3)
   const runId = await shop.create({ max_turns_per_iteration: 50, max_tokens: 30_000 })
   const records = await shop.until(runId, 'run_end')

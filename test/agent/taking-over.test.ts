@@ -24,7 +24,7 @@ const claimOf = (claimant: string, expected: string | null): RunCommand => ({
   host: 'elsewhere',
 })
 
-/** A store in which reads of runs and notices of events can be delayed, as on a busy machine. */
+/** A store in which reads and deliveries of events can be delayed, as on a busy machine. */
 function slow(
   store: EventStore,
   held: { readonly reads?: Promise<unknown>; readonly news?: Promise<unknown> },

@@ -14,7 +14,7 @@ const config = { max_turns_per_iteration: 50, shell_goal: COUNTING }
 const checksOf = async (shop: Workshop): Promise<number> =>
   (await readFile(`${shop.project}.checks`, 'utf8')).length / 2
 
-/** A task of 60 turns: it looks 19 times, changes something, and repeats that. It believes to be done once too early. */
+/** A task of 60 turns: it looks 19 times, changes something, and repeats that. It reports once too early that it is done. */
 const longTask: Script = ({ turn }) => {
   if (turn === 30) return { text: 'I think that is all.' }
   if (turn >= 60) return { text: 'Now it is done.' }

@@ -13,7 +13,7 @@ import { temporaryFolder } from '../runner/support.ts'
 import { readAll } from '../store/contract/support.ts'
 import { openStore, standIn } from '../store/eventstoredb/support.ts'
 
-/** More than two chunks, and none of its bytes like another. */
+/** More than two chunks, with varied bytes. */
 const LARGE = randomBytes(1_500_001)
 
 async function contentOf(

@@ -141,7 +141,7 @@ const artifactsOf = (contents: ReadonlyMap<string, Buffer>): ArtifactSource => (
 
 /**
  * An export of these events, as an archive.
- * @param policy is signed in the place of the policy that the first record names
+ * @param policy is signed instead of the policy that the first record names
  */
 export async function archiveOf(
   events: readonly RecordedEvent[],

@@ -24,7 +24,7 @@ type Line = z.infer<typeof Line>
 const linesOf = (parts: readonly Part[], path: string): string[] =>
   contentOf(parts, path).toString().split('\n').slice(0, -1)
 
-/** The line with its contents changed, and its checksum, if it has one, made to fit. */
+/** The line with changed contents, and with a fitting checksum if it has one. */
 function changed(line: string, change: (line: Line) => void): string {
   const { crc32, ...rest } = Line.parse(JSON.parse(line))
   change(rest as Line)

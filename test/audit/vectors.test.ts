@@ -73,7 +73,7 @@ const Answer = z.object({
   findings: z.array(z.string()),
 })
 
-/** What the verifier in Python finds, and the code it ends with. */
+/** The output and exit code of the verifier in Python. */
 async function inPython(archive: Buffer, ...args: string[]) {
   const file = join(folder, 'export.tar.gz')
   await writeFile(file, archive)

@@ -71,7 +71,7 @@ test('used and expired tickets do not count', () => {
 test('the number of unused tickets is limited, and expired ones do not count', () => {
   const held = Array.from({ length: 10_000 }, (_, n) => issue(of(`token ${n % 100}`)))
   expect(tickets.issue(of('ada'))._unsafeUnwrapErr().type).toBe('too_many_tickets')
-  // Room of one's own is made first.
+  // A token's own tickets are dropped first.
   issue(of('token 7'))
   expect(tickets.redeem(held[5] ?? '').isOk()).toBe(true)
   issue(of('ada'))

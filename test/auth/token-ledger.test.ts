@@ -99,7 +99,7 @@ test('the last admin without an expiry cannot be revoked', () => {
     expect(revoke({ expires_at }, 'left').isOk()).toBe(true)
   }
   expect(revoke({ expires_at: 1000 + day }).isOk()).toBe(true)
-  // Where none lasts, one of them can still be revoked, and not the last.
+  // If no admin token lasts, all but the last one can still be revoked.
   const short = all(token('a', { expires_at: 1001 }), token('b', { expires_at: 1002 }))
   expect(decideRevocation(short, 'a', null, now).isOk()).toBe(true)
   const alone = all(token('a', { expires_at: 1001 }))

@@ -47,7 +47,7 @@ async function scripted(script: Script): Promise<string> {
 const TICK_MS = 50
 
 test('an abort ends all processes of a command, and run_end names what the run used', async () => {
-  // One that ignores SIGTERM and counts its own time, one that left the process group, and their parent.
+  // One process ignores SIGTERM and counts its own time, one has left the process group, and one is their parent.
   const command = `
     (trap "" TERM; sh -c 'echo $PPID >> pids'; while :; do echo tick >> ticks; sleep 0.05; done) &
     setsid bash -c 'trap "" TERM; echo $$ >> pids; sleep 600; :' &
@@ -66,7 +66,7 @@ test('an abort ends all processes of a command, and run_end names what the run u
   const before = await ticks()
   expect(await abort()).toMatchObject({ status: 200 })
   await expectAllDead(pids)
-  // In its own time, so that a busy machine, which slows down both, makes no difference.
+  // Measured in its own time, so a busy machine, which slows down both, makes no difference.
   expect((await ticks()) - before).toBeLessThan(1000 / TICK_MS)
   const all = await records()
   const costs = all.flatMap((r) =>

@@ -3,7 +3,7 @@ import canonicalize from 'canonicalize'
 import * as z from 'zod'
 import type { StoredEvent } from './evidence.ts'
 
-// The hash chain of docs/adr/0007 again: a check of the server must not share its code.
+// A second implementation of the hash chain of docs/adr/0007: a check of the server must not share its code.
 
 const sha256 = (text: string): string => createHash('sha256').update(text, 'utf8').digest('hex')
 const Data = z.record(z.string(), z.unknown())

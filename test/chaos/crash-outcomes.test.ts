@@ -32,7 +32,7 @@ describe.concurrent('if the process that runs commands dies', AMPLE, () => {
     }))
 })
 
-/** Lets a server die in a command that does not end by itself, and another one continue. */
+/** A server dies in a command that does not end by itself, and another server continues. */
 const dieInCommand = (
   signal: AbortSignal,
   kill: (site: CrashSite) => Promise<void>,

@@ -23,7 +23,7 @@ export class CrashSite implements AsyncDisposable {
   readonly model: Model
   readonly #settings: Settings
   #server: Server
-  /** How many groups of runs it has had. */
+  /** The number of groups of runs so far. */
   groups = 0
 
   private constructor(folder: string, model: Model, settings: Settings) {

@@ -38,7 +38,7 @@ export type Evidence = {
   /** The streams of all runs that name this one as their parent; left out if nobody looked for them. */
   readonly subagents?: readonly (readonly StoredEvent[])[]
   readonly observations: readonly Observation[]
-  /** What the tool calls that change something wrote to disk: one entry each time that one ran. */
+  /** What tool calls that change something wrote to disk: one entry each time such a call ran. */
   readonly ledger: readonly string[]
   readonly acknowledged: readonly Acknowledged[]
   /** Whether the run must have ended. */

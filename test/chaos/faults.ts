@@ -47,9 +47,9 @@ export type PlannedFault = {
   readonly waitMs: number
   /** Whether the fault waits until the server listens. */
   readonly whenListening: boolean
-  /** Chooses the server and the run: a number from 0 up to, but never, 1. */
+  /** Chooses the server and the run: a number of at least 0 and less than 1. */
   readonly choice: number
-  /** How long it lasts, if it lasts, milliseconds. */
+  /** How long it lasts, milliseconds, if it lasts. */
   readonly lastsMs: number
   /** How often it is repeated, if it can be. */
   readonly times: number

@@ -76,7 +76,7 @@ async function verification(slot: Slot): Promise<string[]> {
   return HOLDS.includes(code) ? [] : [`retrai verify ends with ${code}: ${stdout}${stderr}`]
 }
 
-/** All holds; or it does, and the signer is not known, since nobody named a key. */
+/** Everything holds, or everything holds but the signer is not known, because nobody named a key. */
 const HOLDS = [0, 2]
 
 /** An observer reads the whole history from each server, and REST shows the end of the run. */

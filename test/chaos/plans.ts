@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url'
 import type { Fault, Script, ScriptedRequest, Turn } from '../../examples/scripted-model/script.ts'
 import { leaves } from './ledger.ts'
 
-/** A run as a person wants it, and what the model says in it. */
+/** A run as a person requests it, and what the model says in it. */
 export type Plan = {
   readonly name: string
   readonly body: Readonly<Record<string, unknown>>
@@ -177,7 +177,7 @@ export const endless: Plan = {
       : finish(turn),
 }
 
-/** Each of which has a name of its own. */
+/** Each has a name of its own. */
 export const ALL_PLANS: readonly Plan[] = [
   ...[writer, reader, asked, waiting, stuck, guarded, talkative, connecting],
   ...[delegating, pairing, calling, fatal, endless],
@@ -190,7 +190,7 @@ const isOf = (name: string, conversation: string): boolean =>
 /** The goal of all plans. */
 export const GOAL = 'check_command: test -f done\n'
 
-/** One script for all plans: a conversation begins with the folder, which has the name of its plan or is in one that has. */
+/** One script for all plans: a conversation begins with the folder, which has the name of its plan, or is inside such a folder. */
 export function scriptOf(plans: readonly Plan[]): Script {
   return (request) => {
     const plan = plans.find(({ name }) => isOf(name, request.conversation))

@@ -9,7 +9,7 @@ export class Random {
     this.#state = createHash('sha256').update(JSON.stringify(seed)).digest().readUInt32LE()
   }
 
-  /** From 0 up to, but never, 1. (mulberry32, by Tommy Ettinger, in the public domain) */
+  /** From 0 up to 1, but never 1 itself. (mulberry32, by Tommy Ettinger, in the public domain) */
   next(): number {
     this.#state = (this.#state + 0x6d2b79f5) | 0
     let t = Math.imul(this.#state ^ (this.#state >>> 15), this.#state | 1)

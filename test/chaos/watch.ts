@@ -11,7 +11,7 @@ const Frame = z.looseObject({
 })
 export type Frame = z.infer<typeof Frame>
 
-/** Whether a frame says why the server ends an observation: it is no record, and its seq is the cursor. */
+/** Whether a frame gives the reason why the server ends an observation: it is not a record, and its seq is the cursor. */
 const isRefusal = ({ kind, seq, iteration }: Frame, cursor: number): boolean =>
   kind === 'error' && iteration === 0 && seq === cursor
 

@@ -90,7 +90,7 @@ export class World {
     await scenario.play(this.#actors.body(number)).catch((cause) => this.finds(String(cause)))
   }
 
-  /** One of the runs that have not ended. @param choice a number from 0 up to, but never, 1 */
+  /** One of the runs that have not ended. @param choice a number of at least 0 and less than 1 */
   runUnderWay(choice: number): Scenario | undefined {
     const underWay = this.scenarios.filter(({ runId, ended }) => runId !== null && !ended)
     return underWay[Math.floor(choice * underWay.length)]

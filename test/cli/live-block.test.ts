@@ -21,7 +21,7 @@ const part = (text: string, changes: object = {}) =>
   }) as Part
 const record = { kind: 'step_start', run_id, seq: 5 } as AgentEvent
 
-/** A terminal that knows as much as the block uses: line feeds, and "erase from n lines above". */
+/** A terminal that knows only what the block uses: line feeds, and "erase from n lines above". */
 class Screen {
   readonly columns = 60
   lines = ['']

@@ -307,7 +307,7 @@ test.skipIf(isMissing('python3'))(
     expect(running.stdout).toMatch(/^ {2}model {5}some-model\r?$/m)
     expect(running.stdout).toContain(`retrai run --cwd /path/to/your/project --server ${url}`)
     expect((await fetch(`${url}/health/ready`)).status).toBe(200)
-    // No line of the log, but what is wrong: here, that commands are not isolated.
+    // No log lines except problems: here, that commands are not isolated.
     expect(running.stdout).not.toMatch(/"level"|INFO/)
     expect(running.stdout).toContain('WARN')
     running.type('\x03')

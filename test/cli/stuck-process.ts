@@ -3,7 +3,7 @@ import { workerData } from 'node:worker_threads'
 
 /**
  * A server loads this with `--import`. It makes the thread of the server stuck while the file RETRAI_TEST_STUCK
- * exists. If the file is a FIFO, the thread is stuck in native code for ever.
+ * exists. If the file is a FIFO, the thread is stuck in native code forever.
  */
 const file = process.env.RETRAI_TEST_STUCK ?? ''
 
@@ -11,7 +11,7 @@ function spinWhileItIsThere(): void {
   while (existsSync(file));
 }
 
-// Only the thread of the server has beats.
+// Only the thread of the server sends heartbeats.
 if (workerData?.beats !== undefined) {
   setInterval(() => {
     if (!existsSync(file)) return

@@ -24,7 +24,7 @@ afterEach(async () => {
   await rm(folder, { recursive: true, force: true })
 })
 
-/** A server that is stuck while there is a file of this name in the folder. */
+/** A server that is stuck while the folder has a file of this name. */
 async function serve(name: string) {
   const env = {
     ...cleanEnv(),

@@ -24,7 +24,7 @@ export const cleanEnv = (): NodeJS.ProcessEnv => ({
         ),
     ),
   ),
-  // What does not test isolation needs none, and is faster without it.
+  // A test that is not about isolation needs none, and is faster without it.
   RETRAI_ISOLATION: 'none',
   NODE_COMPILE_CACHE: COMPILE_CACHE,
 })

@@ -2,11 +2,11 @@ import axe from 'axe-core'
 import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod'
-import { gallery } from './support/gallery.ts'
 import { describeInBrowser, useBrowser } from './support/page.ts'
+import { sampleRuns } from './support/sample-runs.ts'
 import { type ConsoleServer, startConsoleServer } from './support/server.ts'
 
-const { stories, achieved, waiting } = gallery(Date.now() / 1000)
+const { samples, achieved, waiting } = sampleRuns(Date.now() / 1000)
 
 const Report = z.object({
   violations: z.array(
@@ -78,7 +78,7 @@ describeInBrowser('accessibility', () => {
   const open = useBrowser()
   let server: ConsoleServer
   beforeAll(async () => {
-    server = await startConsoleServer([], stories)
+    server = await startConsoleServer([], samples)
   })
   afterAll(() => server.stop())
 

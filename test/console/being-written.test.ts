@@ -27,7 +27,7 @@ function haltingModel() {
           beforePiece: (at) => gates.find(({ piece }) => piece === at)?.promise,
         }
   const [text, call] = gates
-  return { model, letSay: () => text?.resolve(), letCall: () => call?.resolve() }
+  return { model, allowReplies: () => text?.resolve(), letCall: () => call?.resolve() }
 }
 
 /** Notes, in each frame that the page draws, where the words of the model are; null if they are not there. */
@@ -49,7 +49,7 @@ const placesIn = (page: Page): Promise<(number | null)[]> => page.evaluate('wind
 
 describeInBrowser('what is being written', () => {
   const open = useBrowser()
-  const { model, letSay, letCall } = haltingModel()
+  const { model, allowReplies, letCall } = haltingModel()
   let server: ConsoleServer
   beforeAll(async () => {
     server = await startConsoleServer(model)
@@ -68,7 +68,7 @@ describeInBrowser('what is being written', () => {
     await written.getByText('Being written').waitFor()
     expect(await timeline.textContent()).not.toContain('run the tests')
 
-    letSay()
+    allowReplies()
     await written.getByText(TEXT).waitFor()
     await written.getByText('$ echo printed').waitFor()
     expect(await timeline.textContent()).not.toContain('done')

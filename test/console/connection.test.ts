@@ -7,7 +7,7 @@ import { type ConsoleServer, startConsoleServer, startRun } from './support/serv
 
 describeInBrowser('a connection that is lost', () => {
   const open = useBrowser()
-  const { model, letSay } = gatedModel()
+  const { model, allowReplies } = gatedModel()
   let server: ConsoleServer
   let proxy: TcpProxy
   beforeAll(async () => {
@@ -29,7 +29,7 @@ describeInBrowser('a connection that is lost', () => {
 
     proxy.cut()
     await badge.getByText(/Connection lost at record \d+/).waitFor()
-    letSay(3)
+    allowReplies(3)
     const { runs } = createClient({ baseUrl: server.url })
     const status = async () => (await runs.get(runId))._unsafeUnwrap().status
     await expect.poll(status, { timeout: 90_000 }).toBe('achieved')

@@ -8,11 +8,11 @@ const TOKEN = 'a-token-of-sixteen-characters-or-more'
 
 describeInBrowser('a run that waits for a person', () => {
   const open = useBrowser()
-  const { model, letSay } = gatedModel()
+  const { model, allowReplies } = gatedModel()
   let server: ConsoleServer
   beforeAll(async () => {
     server = await startConsoleServer(model)
-    letSay(2)
+    allowReplies(2)
   })
   afterAll(() => server.stop())
 
@@ -60,11 +60,11 @@ describeInBrowser('a run that waits for a person', () => {
 
 describeInBrowser('who did what', () => {
   const open = useBrowser(/status of 401/)
-  const { model, letSay } = gatedModel()
+  const { model, allowReplies } = gatedModel()
   let server: ConsoleServer
   beforeAll(async () => {
     server = await startConsoleServer(model, [], { RETRAI_TOKEN: TOKEN })
-    letSay(2)
+    allowReplies(2)
   })
   afterAll(() => server.stop())
 

@@ -1,14 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { describeInBrowser, elementsIn, useBrowser } from './support/page.ts'
+import { SampleRun } from './support/sample-run.ts'
 import { configOf } from './support/seed.ts'
 import { type ConsoleServer, startConsoleServer } from './support/server.ts'
-import { Story } from './support/story.ts'
 
 const RUN = randomUUID()
 const lines = (word: string): string => `${word}\n`.repeat(400)
 
-const story = new Story(RUN, configOf(), Date.now() / 1000 - 60).tell({
+const sample = new SampleRun(RUN, configOf(), Date.now() / 1000 - 60).iterate({
   text: 'I rewrite it.',
   calls: [
     { tool: 'bash_exec', args: { command: `cat <<EOF\n${lines('here')}EOF` }, output: 'done' },
@@ -26,7 +26,7 @@ describeInBrowser('what a tool was asked for at length', () => {
   const open = useBrowser()
   let server: ConsoleServer
   beforeAll(async () => {
-    server = await startConsoleServer([], [story])
+    server = await startConsoleServer([], [sample])
   })
   afterAll(() => server.stop())
 

@@ -1,15 +1,15 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { describeInBrowser, useBrowser } from './support/page.ts'
+import { SampleRun } from './support/sample-run.ts'
 import { configOf } from './support/seed.ts'
 import { type ConsoleServer, startConsoleServer } from './support/server.ts'
-import { Story } from './support/story.ts'
 
 const RUN = randomUUID()
 const EVIL =
   '<img src="/evil" onerror="window.hurt=1"><script>window.hurt=1</script> ![](/evil.png) [x](javascript:window.hurt=1) [here](/api/runs) [out](https://evil.example/a) a\u202eb'
 
-const story = new Story(RUN, configOf(), Date.now() / 1000 - 60).tell({
+const sample = new SampleRun(RUN, configOf(), Date.now() / 1000 - 60).iterate({
   text: EVIL,
   calls: [
     { tool: 'file_write', args: { path: 'a.html', content: EVIL }, output: EVIL },
@@ -22,7 +22,7 @@ describeInBrowser('words of a model and output of tools', () => {
   const open = useBrowser()
   let server: ConsoleServer
   beforeAll(async () => {
-    server = await startConsoleServer([], [story])
+    server = await startConsoleServer([], [sample])
   })
   afterAll(() => server.stop())
 

@@ -1,29 +1,29 @@
 import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { describeInBrowser, elementsIn, useBrowser } from './support/page.ts'
+import { SampleRun } from './support/sample-run.ts'
 import { configOf } from './support/seed.ts'
 import { type ConsoleServer, startConsoleServer } from './support/server.ts'
-import { Story } from './support/story.ts'
 
 const RUNS = 2500
 const GOALS = ['pytest', 'npm-test', 'go-test', 'cargo-test', 'pyright']
 const NOW = Date.now() / 1000
 
 /** Run n is the n-th newest; one in five has each goal, one in two has failed, the others were aborted. */
-const stories = Array.from({ length: RUNS }, (_, n) => {
+const samples = Array.from({ length: RUNS }, (_, n) => {
   const config = configOf({ goal: GOALS[n % GOALS.length] ?? '', cwd: `/home/ada/project-${n}` })
-  const story = new Story(randomUUID(), config, NOW - 60 - n)
-  return n % 2 === 0 ? story.fail('disk full') : story.abort('enough')
+  const sample = new SampleRun(randomUUID(), config, NOW - 60 - n)
+  return n % 2 === 0 ? sample.fail('disk full') : sample.abort('enough')
 })
 const TO_THE_END = `document.querySelector('[data-testid="runs"]').scrollTop = 1e9`
 
-const idOf = (n: number): string => stories[n]?.records[0]?.run_id ?? ''
+const idOf = (n: number): string => samples[n]?.records[0]?.run_id ?? ''
 
 describeInBrowser('the list of runs', () => {
   const open = useBrowser()
   let server: ConsoleServer
   beforeAll(async () => {
-    server = await startConsoleServer([], stories)
+    server = await startConsoleServer([], samples)
   })
   afterAll(() => server.stop())
 

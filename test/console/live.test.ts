@@ -5,7 +5,7 @@ import { type ConsoleServer, startConsoleServer, startRun } from './support/serv
 
 describeInBrowser('a run that goes on', () => {
   const open = useBrowser()
-  const { model, letSay } = gatedModel()
+  const { model, allowReplies } = gatedModel()
   let server: ConsoleServer
   beforeAll(async () => {
     server = await startConsoleServer(model)
@@ -37,10 +37,10 @@ describeInBrowser('a run that goes on', () => {
     await page.getByTestId('connection').getByText('Live', { exact: true }).waitFor()
     await page.getByText('another-model').first().waitFor()
     await expect.poll(() => fact(page, 'Now').textContent()).toBe('Asking the model')
-    letSay(1)
+    allowReplies(1)
     await page.getByTestId('timeline').getByText('3 of 9 tests failing').first().waitFor()
     await expect.poll(() => fact(page, 'Iteration').textContent()).toBe('2 of 20')
-    letSay(3)
+    allowReplies(3)
     await page.getByTestId('connection').getByText('All records received').waitFor()
     await expect.poll(() => fact(page, 'Goal').textContent()).toBe('All 9 tests passed')
     await expect.poll(() => page.title()).toContain('Achieved: npm-test in by-hand')

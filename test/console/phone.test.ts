@@ -3,16 +3,16 @@ import type { Locator } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { longRun } from './support/long-run.ts'
 import { describeInBrowser, useBrowser } from './support/page.ts'
+import { SampleRun } from './support/sample-run.ts'
 import { configOf } from './support/seed.ts'
 import { type ConsoleServer, startConsoleServer } from './support/server.ts'
-import { Story } from './support/story.ts'
 
 const VIEWPORT = { width: 360, height: 740 }
 const now = Date.now() / 1000
 const [WORDY, LONG] = [randomUUID(), randomUUID()]
 
 /** A run that waits, with far more to say than a phone can show. */
-const wordy = new Story(WORDY, configOf({ hitl_enabled: true }), now - 400).tell({
+const wordy = new SampleRun(WORDY, configOf({ hitl_enabled: true }), now - 400).iterate({
   text: 'Nothing helps.',
   calls: [],
   check: { achieved: false, reason: 'a test with a very long name is failing, '.repeat(100) },

@@ -2,16 +2,16 @@ import { randomUUID } from 'node:crypto'
 import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { fold } from '../../src/domain/evolve.ts'
-import { gallery } from './support/gallery.ts'
 import { longRun } from './support/long-run.ts'
 import { describeInBrowser, elementsIn, fact, useBrowser } from './support/page.ts'
+import { sampleRuns } from './support/sample-runs.ts'
 import { type ConsoleServer, startConsoleServer } from './support/server.ts'
 
 const RECORDS = 20_000
 const LONG = randomUUID()
-const { stories, achieved } = gallery(Date.now() / 1000)
+const { samples, achieved } = sampleRuns(Date.now() / 1000)
 const long = longRun(LONG, RECORDS, Date.now() / 1000 - 90_000)
-const short = stories.find(({ records }) => records[0]?.run_id === achieved)?.records ?? []
+const short = samples.find(({ records }) => records[0]?.run_id === achieved)?.records ?? []
 
 const scrubTo = (page: Page, seq: number): Promise<void> =>
   page.getByRole('slider', { name: 'Moment of the run' }).fill(String(seq))
@@ -22,7 +22,7 @@ describeInBrowser('replay', () => {
   const open = useBrowser()
   let server: ConsoleServer
   beforeAll(async () => {
-    server = await startConsoleServer([], [...stories, long])
+    server = await startConsoleServer([], [...samples, long])
   })
   afterAll(() => server.stop())
 
@@ -88,7 +88,7 @@ describeInBrowser('replay', () => {
     expect(frames).toBeLessThan(10)
     const all = new Intl.NumberFormat('en-US').format(last + 1)
     await page.getByText(`${all} of ${all} records verified here, in your browser`).waitFor()
-    // It was over long before: its story begins at the beginning, and says how it came to its end.
+    // The run has ended long ago: the replay begins at the beginning, and the page shows how the run ended.
     await page.getByTestId('timeline').getByText('Iteration 1', { exact: true }).waitFor()
     expect(await fact(page, 'Why it was aborted').textContent()).toBe('It goes round in circles')
     expect(await elementsIn(page, 'timeline')).toBeLessThan(3000)

@@ -4,7 +4,7 @@ import { script } from '../../examples/scripted-model/fix-the-calculator.ts'
 import type { Script } from '../../examples/scripted-model/script.ts'
 import { buildConsole } from '../support/build.ts'
 import { launchBrowser } from './support/browser.ts'
-import { gallery } from './support/gallery.ts'
+import { sampleRuns } from './support/sample-runs.ts'
 import { startConsoleServer, startRun } from './support/server.ts'
 
 /** Takes the pictures of the console that the documentation shows: `npm run screenshots`. */
@@ -18,7 +18,7 @@ const PHONE = {
   reducedMotion: 'reduce',
 } as const
 
-/** The calculator is fixed, then the model takes its time, so that there is a run that continues. */
+/** Fixes the calculator and then replies slowly, so there is a run that continues. */
 const slowly: Script = ({ turn }) => {
   const reply = script[turn]
   if (reply === undefined || turn >= 2) return { text: 'Let me think.', delayMs: 600_000 }
@@ -45,8 +45,8 @@ async function shoot(
 
 async function main(): Promise<void> {
   await buildConsole()
-  const { stories, achieved, waiting } = gallery(Date.now() / 1000)
-  const server = await startConsoleServer(slowly, stories)
+  const { samples, achieved, waiting } = sampleRuns(Date.now() / 1000)
+  const server = await startConsoleServer(slowly, samples)
   const browser = await launchBrowser()
   const { url } = server
   const live = await startRun(url, { cwd: await server.newProject('calculator') })

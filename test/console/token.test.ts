@@ -1,18 +1,18 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ROLES } from '../../src/api/roles.ts'
 import { createClient } from '../../src/client/index.ts'
-import { gallery } from './support/gallery.ts'
 import { describeInBrowser, useBrowser } from './support/page.ts'
+import { sampleRuns } from './support/sample-runs.ts'
 import { type ConsoleServer, startConsoleServer } from './support/server.ts'
 
 const TOKEN = 'a-token-of-sixteen-characters-or-more'
-const { stories, waiting } = gallery(Date.now() / 1000)
+const { samples, waiting } = sampleRuns(Date.now() / 1000)
 
 describeInBrowser('a server with a token', () => {
   const open = useBrowser(/status of 401/)
   let server: ConsoleServer
   beforeAll(async () => {
-    server = await startConsoleServer([], stories, { RETRAI_TOKEN: TOKEN })
+    server = await startConsoleServer([], samples, { RETRAI_TOKEN: TOKEN })
   })
   afterAll(() => server.stop())
 

@@ -5,10 +5,10 @@ import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod'
 import { createClient } from '../../src/client/index.ts'
-import { gallery } from './support/gallery.ts'
 import { gatedModel } from './support/gate.ts'
 import { longRun } from './support/long-run.ts'
 import { describeInBrowser, useBrowser } from './support/page.ts'
+import { sampleRuns } from './support/sample-runs.ts'
 import { type ConsoleServer, startConsoleServer, startRun } from './support/server.ts'
 
 const VERIFIED = /^([\d,]+) of \1 records verified here, in your browser/
@@ -33,7 +33,7 @@ async function proofOf(url: string, runId: string) {
 
 describeInBrowser('a run that continues, verified in the browser', () => {
   const open = useBrowser()
-  const { model, letSay } = gatedModel()
+  const { model, allowReplies } = gatedModel()
   let server: ConsoleServer
   beforeAll(async () => {
     server = await startConsoleServer(model)
@@ -44,7 +44,7 @@ describeInBrowser('a run that continues, verified in the browser', () => {
     const cwd = await server.newProject('calculator')
     const runId = await startRun(server.url, { cwd, hitl_enabled: true })
     const page = await open(`${server.url}/runs/${runId}`)
-    letSay(1)
+    allowReplies(1)
     await page.getByTestId('decide').waitFor()
     await findings(page).getByText(VERIFIED).waitFor()
     await findings(page).getByText('The server has not signed this yet').waitFor()
@@ -52,7 +52,7 @@ describeInBrowser('a run that continues, verified in the browser', () => {
     const { length } = await proofOf(server.url, runId)
     await findings(page).getByText(`The server has signed the first ${length} records`).waitFor()
 
-    letSay(3)
+    allowReplies(3)
     await page.getByTestId('decide').getByRole('button', { name: 'Approve' }).click()
     await page.getByTestId('decide').getByText('2 of 9 tests failing').waitFor()
     await findings(page).getByText(`The server has signed the first ${length} records`).waitFor()
@@ -75,15 +75,16 @@ const now = Date.now() / 1000
 
 describeInBrowser('a stored history', () => {
   const open = useBrowser(/status of 401|Cross-Origin-Opener-Policy header has been ignored/)
-  const { stories, achieved } = gallery(now)
+  const { samples, achieved } = sampleRuns(now)
   const longId = randomUUID()
   const long = longRun(longId, 25_100, now - 90_000)
-  const story = stories.find(({ records }) => records[0]?.run_id === achieved)
+  const sample = samples.find(({ records }) => records[0]?.run_id === achieved)
   const changed =
-    story?.records.findIndex((record) => JSON.stringify(record).includes('for three reasons')) ?? -1
+    sample?.records.findIndex((record) => JSON.stringify(record).includes('for three reasons')) ??
+    -1
   let server: ConsoleServer
   beforeAll(async () => {
-    server = await startConsoleServer([], [...stories, long], { RETRAI_TOKEN: TOKEN })
+    server = await startConsoleServer([], [...samples, long], { RETRAI_TOKEN: TOKEN })
   })
   afterAll(() => server.stop())
 
@@ -175,7 +176,7 @@ describeInBrowser('a stored history', () => {
   })
 
   test('reports which texts were redacted, and verifies without them', async () => {
-    const output = story?.records.findIndex(({ kind }) => kind === 'tool_result') ?? -1
+    const output = sample?.records.findIndex(({ kind }) => kind === 'tool_result') ?? -1
     const answer = await fetch(`${server.url}/api/runs/${achieved}/redact`, {
       method: 'POST',
       headers: { 'content-type': 'application/json', authorization: `Bearer ${TOKEN}` },

@@ -10,7 +10,7 @@ test('the status after each record is the status of the folded records', () => {
     fc.property(validRun(), (records) => {
       let status: RunStatus | null = null
       for (const [index, record] of records.entries()) {
-        // A claim ends the wait for a server, and no other.
+        // A claim ends the wait for a server, but no other wait.
         if (record.kind === 'run_claimed' && status === 'queued') status = 'running'
         status = statusAfter(record) ?? status
         const state = fold(records.slice(0, index + 1))

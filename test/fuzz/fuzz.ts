@@ -19,7 +19,7 @@ export type FuzzOptions = {
 
 export type FuzzReport = { readonly requests: number; readonly statuses: Record<string, number> }
 
-/** Milliseconds after which an answer may be a hang. */
+/** Milliseconds after which an answer may count as hanging. */
 const SLOW_MS = 1000
 /** On a busy machine, an answer may take this many times as long as a health probe. */
 const PROBES = 40
@@ -192,7 +192,7 @@ class Judge {
     this.#definitions = withinSchema(document.components.schemas)
   }
 
-  /** What is wrong with an answer; null for nothing. */
+  /** What is wrong with an answer, or null. */
   problemOf(
     { operation, headers }: FuzzRequest,
     { status, headers: sent, body }: Answer,

@@ -52,7 +52,7 @@ const HOSTILE_TEXTS = [
 ] as const
 const hostileText = fc.oneof(fc.constantFrom(...HOSTILE_TEXTS), fc.string({ unit: 'binary' }))
 
-/** A number of this schema: its bounds, what is beside them, and any. */
+/** A number for this schema: its bounds, the numbers next to them, or any other. */
 function numberOf({ minimum, maximum, exclusiveMinimum }: Schema): fc.Arbitrary<number> {
   const bounds = [minimum, maximum, exclusiveMinimum].filter((bound) => typeof bound === 'number')
   const near = bounds.flatMap((bound) => [bound - 1, bound, bound + 1])
@@ -104,7 +104,7 @@ function textOf({ pattern }: Schema): fc.Arbitrary<string> {
   return fc.stringMatching(new RegExp(pattern), { size: 'small' })
 }
 
-/** A value, now and then another one that does not belong there. */
+/** A value, and now and then one that does not belong there. */
 const maybe = (value: fc.Arbitrary<unknown>): fc.Arbitrary<unknown> =>
   fc.oneof(
     { weight: 6, arbitrary: value },
@@ -121,7 +121,7 @@ const RAW_BODIES = [
   `{"reason":"${'x'.repeat(1_100_000)}"}`,
 ] as const
 
-/** What is likely to be taken, so that there is something to ask for. */
+/** Requests that are likely to be accepted, so there is something to ask for. */
 const GOOD: Readonly<Record<string, readonly string[]>> = {
   createRun: ['{"goal":"pytest"}', '{"goal":"pytest","hitl_enabled":true,"max_iterations":2}'],
   answerApproval: [`{"decision":"allow","call_sha256":"${'0'.repeat(64)}"}`],
@@ -164,7 +164,7 @@ const HEADERS = {
   host: ['attacker.example', 'localhost'],
 } as const
 
-/** Mostly none: many of them end a request before its route is asked. */
+/** Mostly no headers: many of them end a request before it reaches its route. */
 const headers: fc.Arbitrary<Record<string, string>> = fc
   .array(
     fc

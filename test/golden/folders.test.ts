@@ -135,7 +135,7 @@ const eventAnswers = ({ answers, about }: GoldenFolder) =>
     return [path, `${path}&meta=true`].map((address) => [address, answers[address]] as const)
   })
 
-/** Nobody finds in it what was redacted. */
+/** Fails if a redacted text is in it. */
 function expectNothingOf({ about }: GoldenFolder, where: string, content: Buffer | string): void {
   for (const text of about.redacted.texts) expect(content.includes(text), where).toBe(false)
 }
@@ -205,7 +205,7 @@ describe.each(FOLDERS)('the data folder of $name', (golden) => {
       expect(keptAnswer(address, text), address).toBe(answer)
       expectNothingOf(golden, address, text)
     }
-    // Or the answers about it would depend on how far it has come.
+    // Otherwise, the answers about it would depend on how far it has come.
     const progress = { seq: unfinished.records - 1 }
     expect(await server.json(unfinished.path, Status)).toMatchObject({ progress })
     const { artifacts } = about.redacted
@@ -334,7 +334,7 @@ async function expectCheckpointsToGoOn(golden: GoldenFolder, server: Opened): Pr
   expect(checkSeal(proof, keys)).toBe('good')
 }
 
-/** Former accesses stay, and new ones come after them. */
+/** Earlier accesses stay, and new ones come after them. */
 async function expectAccessesToBeKept(golden: GoldenFolder, server: Opened): Promise<void> {
   const before = Entries.parse(JSON.parse(answerOf(golden, '/api/access?limit=1000')))
   const list = () => server.json('/api/access?limit=1000', Entries)

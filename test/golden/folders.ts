@@ -27,7 +27,7 @@ const ADDED_TO_PROGRESS = 'model_name'
 
 /** An answer as it is kept and compared: without what later versions have added. */
 export function keptAnswer(address: string, answer: string): string {
-  // The checksum of a line is no part of the entry that it holds.
+  // The checksum of a line is not a part of its entry.
   if (address.startsWith('/api/ledgers/')) {
     return answer.replace(/^\{"crc32":"[0-9a-f]{8}",/gm, '{')
   }
@@ -63,7 +63,7 @@ function withoutAdditions(answer: string): string {
 /** What is in a golden data folder, `about.json`. */
 const About = z.strictObject({
   written_by: z.string(),
-  /** By what became of them. */
+  /** By how they ended. */
   tokens: z.strictObject({
     admin: Secret,
     viewer: Secret,
@@ -73,14 +73,14 @@ const About = z.strictObject({
   }),
   /** Fingerprints of the keys that it has signed with, newest first. */
   keys: z.array(Hash),
-  /** By the name of their stories; `records` is how many the folder holds. */
+  /** By the name of their scenarios; `records` is how many the folder holds. */
   runs: z.record(
     z.string(),
     z.strictObject({ run_id: z.uuid(), records: z.int(), status: z.string() }),
   ),
   /** The request that has created the run `achieved`, to be sent again. */
   idempotent: z.strictObject({ key: z.string(), body: z.looseObject({}) }),
-  /** Texts that were redacted, and whole outputs that went with them. */
+  /** Texts that were redacted, and whole outputs that were deleted with them. */
   redacted: z.strictObject({ texts: z.array(z.string()), artifacts: z.array(Hash) }),
   /** By file name. */
   exports: z.record(

@@ -48,7 +48,7 @@ describe('the golden logs', () => {
       decode({ ...event, stream: streamOf(runId), position: '', created: 0 })._unsafeUnwrap(),
     )
     const state = fold(read.map(({ record }) => record))
-    // What a later version adds is no harm; what it takes away or changes is.
+    // A later version may add something, but must not remove or change anything.
     expect(state).toMatchObject(meaning.state)
     if (state !== null) expect(runDetails(state)).toMatchObject(meaning.details)
   })
@@ -101,7 +101,7 @@ describe('a server that finds the golden logs', () => {
       expect(now).toHaveLength(events.length)
       expect(details[n]?.body, name).toMatchObject(meaning.details)
     }
-    // Their project is the root of the file system, which has the data folder in it: they end with that reason.
+    // Their project is the root of the file system, which contains the data folder, so they end with that reason.
     expect(outcomesOf('call-in-doubt')).toEqual(['unknown', 'unknown'])
     expect(outcomesOf('call-that-reads')).toEqual(['unknown'])
     for (const name of ['call-in-doubt', 'call-that-reads']) {
@@ -123,7 +123,7 @@ describe('a server that finds the golden logs', () => {
     recordsOf(wanted).flatMap((r) => (r.kind === 'tool_result' ? [r.payload.outcome] : []))
 })
 
-/** Puts the logs into a store that is not of their time. */
+/** Puts the logs into a store of this version. */
 async function fill(file: string): Promise<void> {
   const store = (await openEmbeddedStore({ file }))._unsafeUnwrap()
   for (const { runId, events } of LOGS) {

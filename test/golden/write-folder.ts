@@ -60,7 +60,7 @@ const SCRIPTS: Readonly<Record<string, readonly (Turn | Fault)[]>> = {
         { tool: 'file_read', args: { path: 'no-such-file' } },
         bash('printf "a\\tb\\n"; exit 3'),
         { tool: 'rm_rf', args: { path: '/' } },
-        // A model that does not know what arguments are.
+        // A model that sends malformed arguments.
         { tool: 'bash_exec', args: ['true'] as never },
         bash('yes "2 of 3 tests failed" | head -n 9000'),
         bash('sleep 60', { timeout_s: 1 }),
@@ -268,7 +268,7 @@ async function create(
   return CREATED.parse(created).run_id
 }
 
-/** Redacts all of a run in which this text is; resolves to the whole outputs that went with it. */
+/** Redacts every text of a run that contains this one; resolves to the whole outputs that were deleted with it. */
 async function redact(desk: Desk, runId: string, text: string): Promise<string[]> {
   const call = (await desk.frames(runId)).find(
     ({ kind, payload }) => kind === 'tool_call' && JSON.stringify(payload).includes(text),

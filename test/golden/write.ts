@@ -15,7 +15,7 @@ import { runDetails } from '../../src/queries/run-details.ts'
 import type { RecordedEvent } from '../../src/store/event-store.ts'
 import { Workshop } from '../agent/support.ts'
 import { type GoldenEvent, LOGS, type Meaning } from './golden.ts'
-import { STORIES, type Story } from './stories.ts'
+import { SCENARIOS, type Scenario } from './scenarios.ts'
 
 const CONFIG: RunConfig = {
   goal: 'shell-goal',
@@ -36,7 +36,7 @@ async function play({
   pool = null,
   instructions,
   tell,
-}: Story): Promise<readonly RecordedEvent[]> {
+}: Scenario): Promise<readonly RecordedEvent[]> {
   await using shop = await Workshop.open(script)
   const runId = randomUUID()
   const create = { type: 'create', runId, systemPrompt: 'Mend it.' } as const
@@ -86,10 +86,10 @@ function meaningOf(events: readonly RecordedEvent[]): Meaning {
 }
 
 await mkdir(LOGS, { recursive: true })
-for (const [name, story] of Object.entries(STORIES)) {
+for (const [name, scenario] of Object.entries(SCENARIOS)) {
   const log = new URL(`${name}.ndjson`, LOGS)
   if (existsSync(log)) continue
-  const events = await play(story)
+  const events = await play(scenario)
   await writeFile(log, `${events.map(lineOf).join('\n')}\n`)
   await writeFile(new URL(`${name}.json`, LOGS), `${JSON.stringify(meaningOf(events), null, 2)}\n`)
   console.log(`${name}: ${events.map(({ type }) => type).join(' ')}`)

@@ -17,7 +17,7 @@ const LARGE = 350_000
 
 let server: TestServer
 let runId: string
-/** What the server has of each client, by its port. */
+/** The server's side of each connection, by the port of the client. */
 const ofClient = new Map<number, Socket>()
 beforeAll(async () => {
   server = await startTestServer({ live: { stallMs: STALL_MS, pingMs: 50 } })

@@ -378,7 +378,7 @@ describe('what goes wrong', () => {
     const other = await openStore()
     await write(other, longRun(OTHER))
     const { readModel, projector } = start(other, filled.file)
-    // Until then it is read as it was left.
+    // Until then, it is read as it is.
     expect(stateOf(readModel, RUN)).toEqual(fold(longRun(RUN)))
     expect(await projector.caughtUpOnce()).toBe(true)
     expect(readModel.get(RUN)).toBeNull()

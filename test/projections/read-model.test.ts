@@ -32,7 +32,7 @@ function fail(): never {
   throw new Error('a list that is never empty is empty')
 }
 
-/** The file as a process leaves it that is killed now. */
+/** The file as a process would leave it if it were killed now. */
 function copyAsAfterCrash(from: string): string {
   const to = newFile()
   for (const suffix of ['', '-wal', '.key']) {

@@ -148,7 +148,7 @@ const WRITES: readonly Write[] = [
   },
 ]
 
-/** What an answer says of its write. */
+/** What an answer says about its write. */
 export type Claim = 'done' | 'nothing was done' | 'unknown'
 
 function claimOf({ status, body }: Answer): Claim {

@@ -17,7 +17,7 @@ type Place = {
   readonly env: Readonly<Record<string, string>>
   /** Removes all artifacts from it. */
   empty(): Promise<void>
-  /** Makes it answer that it is away, until the test ends. */
+  /** Makes it unreachable until the test ends. */
   leave?(): Promise<void>
 }
 

@@ -94,7 +94,7 @@ test.each(Object.entries(FAULTS))(
   },
 )
 
-/** A process in a mount namespace of its own, with a small disk at a folder; null if that cannot be had. */
+/** A process in a mount namespace of its own, with a small disk at a folder; null if that is not possible. */
 async function smallDisk(folder: string, size: string) {
   await mkdir(folder, { recursive: true })
   const script = `mount -t tmpfs -o size=${size} none "$0" && echo mounted && exec sleep infinity`
@@ -144,7 +144,7 @@ test('a full disk: every answer agrees with the log', async ({ skip }) => {
   writes.compare(await stored(site.path('copy')))
 })
 
-/** Takes the rest of a disk. */
+/** Fills the rest of a disk. */
 async function fill(file: string): Promise<void> {
   const ballast = await open(file, 'a')
   try {

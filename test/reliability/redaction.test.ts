@@ -18,7 +18,7 @@ beforeEach(async () => {
 })
 afterEach(() => site[Symbol.asyncDispose]())
 
-/** A text that no pattern matches as a secret, and that is nowhere by chance. */
+/** A text that does not look like a secret, and does not occur anywhere by chance. */
 const newSecret = () => `orchid-${randomBytes(9).toString('hex')}`
 const bash = (command: string) => ({ tool: 'bash_exec', args: { command } })
 

@@ -14,7 +14,7 @@ afterEach(async () => {
   await site[Symbol.asyncDispose]()
 })
 
-/** Reaches its goal at once, but for a project named WAITS. */
+/** Reaches its goal at once, except in a project named WAITS. */
 const script: Script = ({ turn, messages }) => {
   const waits = messages.some(({ content }) => content.includes('WAITS')) && turn === 0
   return { calls: [{ tool: 'bash_exec', args: { command: waits ? 'true' : 'touch done' } }] }

@@ -27,7 +27,7 @@ type Fault = {
   readonly begin: () => unknown
   /** Whether it begins before each write, and not only once before all of them. */
   readonly again?: boolean
-  /** What some answer must say, or the fault did not reach the writes. */
+  /** What some answer must say. Otherwise, the fault did not reach the writes. */
   readonly claim: Claim
 }
 
@@ -38,7 +38,7 @@ const set = (faults: Partial<StandIn['faults']>) => () => Object.assign(standIn.
 let forget = (): void => {}
 let gone: Promise<void> | undefined
 
-/** The first append is stored, its answer is lost, and from then on nobody listens. */
+/** The first append is stored, its answer is lost, and from then on the store refuses connections. */
 async function lostAndGone(): Promise<void> {
   await endFaults()
   standIn.faults.nextAppends('lose_answer')

@@ -220,7 +220,7 @@ test('input for a process that has closed it fails', async () => {
   await closed.ended
 })
 
-/** Tries to outlive everything: deaf, in sessions of its own, without its environment. */
+/** Tries to outlive everything: it ignores signals, has sessions of its own, and clears its environment. */
 const outlive = (seconds: number): string =>
   `trap '' TERM HUP; (setsid env -i sleep ${seconds} &); setsid sleep ${seconds} & echo $$ >> started; cat; sleep ${seconds}`
 

@@ -124,7 +124,7 @@ test('reading the log from its file makes the same read model as a subscription,
   ;(await before.append(streamOf(brokenId), [broken], { expectedRevision: 4 }))._unsafeUnwrap()
   await redact(before, redactedId, 0, '/config/goal')
   await before.close()
-  // Another spelling of the same JSON.
+  // Another text of the same JSON.
   const db = new DatabaseSync(join(folder, 'log.sqlite'))
   db.prepare(`
     UPDATE events SET data = replace(data, '{"kind"', '{ "kind"') WHERE revision = 2

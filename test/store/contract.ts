@@ -12,9 +12,9 @@ import { numbered, uniqueName } from './contract/support.ts'
 type Opened = { readonly store: EventStore; close(): Promise<void> }
 
 /**
- * What every event store must honour. Streams have names of their own per test, so it may run against
+ * What every event store must do. Each test has streams with names of its own, so the suite may run against
  * a server that others use too.
- * @param open called once for the suite, and once more for the test of closing
+ * @param open called once for the suite, and once more by the test that closes a store
  * @param options.propertyRuns how many random scripts are played
  */
 export function describeEventStoreContract(

@@ -5,7 +5,7 @@ import type { CommandResult } from '../../../src/runner/command.ts'
 import { check, type Files, project, withPath } from './support.ts'
 
 const names = goals.map(({ name }) => name)
-/** The others have not one command of their own, and tests of their own. */
+/** The other goals have no command of their own, and are tested elsewhere. */
 const OTHERS = ['lint', 'perf-check', 'coverage', 'api-test', 'all-of', 'instructions']
 const single = names.filter((name) => !OTHERS.includes(name))
 const shellGoal = { check_command: 'true', success_condition: { exit_code: 0 } }

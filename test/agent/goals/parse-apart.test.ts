@@ -20,7 +20,7 @@ test('the result of a parser is returned', async () => {
 })
 
 test('a report that takes too long to read is given up, and other work continues meanwhile', async () => {
-  // Attributes without values are slow in the XML library.
+  // The XML library is slow with attributes that have no value.
   const hostile = `<testsuite a="1" ${'b '.repeat(4 * MIB)}></testsuite>`
   let turns = 0
   const timer = setInterval(() => turns++, 10)

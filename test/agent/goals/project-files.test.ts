@@ -74,7 +74,7 @@ describe.each(Object.entries(HOSTILE))('a project with %s', (_, make) => {
 })
 
 describe('.retrai.yml', () => {
-  /** Of the text after its first line. */
+  /** The size of the text after its first line. */
   const LIMIT = 64 * 1024 - 64
   const filled = (text: string) => text.repeat(Math.floor(LIMIT / text.length))
   const nine = (name: string) => `[${Array(9).fill(`*${name}`).join(',')}]`

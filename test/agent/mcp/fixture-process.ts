@@ -2,8 +2,8 @@ import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 
 /**
- * A small MCP server on its standard input and output, written by hand so that it can misbehave. Its first argument is how;
- * what it does is in files of the folder in which it runs.
+ * A small MCP server on its standard input and output, written by hand so that it can misbehave. Its first argument
+ * says how. It notes what it does in files of its working folder.
  */
 const [, , how = 'good'] = process.argv
 type Params = {
@@ -70,7 +70,7 @@ const ALL = [
   { type: 'resource_link', uri: 'file:///c', name: 'c', mimeType: 'text/plain', size: 7 },
 ]
 
-/** Sends the files that its word names, as images, and the last of them in a resource. */
+/** Sends the named files as images, and the last of them in a resource. */
 function pictures(names: readonly string[]): object {
   const images = names.map((name) => readFileSync(name).toString('base64'))
   const content = images.map((data) => ({ type: 'image', mimeType: 'image/x', data }))
@@ -135,7 +135,7 @@ if (how === 'broken') {
   process.exit(3)
 }
 if (how === 'old') {
-  // Like servers that end at a question which they do not know.
+  // Like servers that end when they get a request that they do not know.
   process.on('uncaughtException', () => process.exit(1))
 }
 if (how === 'flood') {

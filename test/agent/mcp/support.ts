@@ -15,7 +15,7 @@ import type { Workshop } from '../support.ts'
 
 export const FIXTURE = fileURLToPath(new URL('./fixture-process.ts', import.meta.url))
 
-/** The fixture as a server that a request has brought. */
+/** The fixture as a server that a request brings. */
 export const fixture = (how: string, changes: Partial<McpServer> = {}): McpServer => ({
   ...{ ...MCP_DEFAULTS, name: 'fix', source: 'request' },
   ...{ command: process.execPath, args: [FIXTURE, how], ...changes },

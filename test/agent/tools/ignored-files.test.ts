@@ -107,7 +107,7 @@ describe.skipIf(isMissing('rg'))('in any tree, as with ripgrep', () => {
           const expected = listed.filter(
             (one) => searched === '.' || one.startsWith(`${searched}/`),
           )
-          // If the folder itself is left out, a search of it is not comparable. In folders, ripgrep 14 misreads rules of those above.
+          // If the folder itself is ignored, searches of it cannot be compared. In a folder, ripgrep 14 misreads the rules of the folders above.
           if (expected.length === 0) return
           expect(found.sort()).toEqual(expected.sort())
         }),

@@ -3,7 +3,7 @@ import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
 import { runCommand } from '../../../src/runner/run-command.ts'
 import { projectWith } from './support.ts'
 
-/** A run with a long output, which another run has not. */
+/** A run with a long output that no other run has. */
 async function longOutput() {
   const { cwd, artifacts } = await projectWith()
   const owners = new Map<string, string>()

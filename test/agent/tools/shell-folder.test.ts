@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { projectWith } from './support.ts'
 
-/** The shell of one run: each command starts where the last one left it. */
+/** The shell of one run: each command starts where the last one ended. */
 async function shellIn(...paths: string[]) {
   const { cwd, outside, run } = await projectWith(
     Object.fromEntries(paths.map((path) => [path, ''])),
@@ -15,7 +15,7 @@ async function shellIn(...paths: string[]) {
     shellFolder = result.folder ?? shellFolder
     return result
   }
-  /** Where the next command starts, by that command. */
+  /** Where the next command starts, as it prints it. */
   const next = async () => (await bash('pwd')).output.split('\n')[0]?.slice(cwd.length)
   return { cwd, outside, bash, next }
 }

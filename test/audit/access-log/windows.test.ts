@@ -26,7 +26,7 @@ function windows(takes: () => boolean = () => true) {
   return { entries, made }
 }
 
-/** Count and times, the gist of an entry. */
+/** The count and the times of an entry. */
 const gist = ({ payload: { count, first_ts, last_ts } }: AccessEntry) => [count, first_ts, last_ts]
 
 test('the first access is an entry at once; equal ones after it are one entry a minute', () => {
@@ -129,7 +129,7 @@ test('many windows with many queries do not fill the memory', () => {
       made.add(access({ principal: `p${person}`, asked: `${n}&${'x'.repeat(290)}` }), 0)
     }
   }
-  // The oldest are written down before their minute is over.
+  // The oldest are written before their minute is over.
   expect(entries.length).toBeGreaterThan(2500)
   made.closeAll(1)
   expect(entries.reduce((sum, { payload }) => sum + payload.count, 0)).toBe(80_000)

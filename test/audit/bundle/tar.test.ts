@@ -55,7 +55,7 @@ test('a file that is not an archive is refused, with a finding', async () => {
 /** The archive without compression, so that a changed byte of it is one of its contents. */
 const stored = () => {
   const content = gzipSync(gunzipSync(archive), { level: 0 })
-  // The header names the effort of the compression; that of an export does not.
+  // The header of gzip names the level of compression; that of an export does not.
   content.writeUInt8(0, 8)
   return content
 }
@@ -92,7 +92,7 @@ test('a wrong checksum is reported, and no record is blamed for it', async () =>
 })
 
 const tar = () => gunzipSync(archive)
-/** How an archive can be more or less than one whole one, though nothing of its parts was changed. */
+/** Ways in which an archive is not exactly one whole archive, although its parts are unchanged. */
 const notOne: Readonly<Record<string, () => Buffer>> = {
   'a byte after it': () => Buffer.concat([archive, Buffer.from([0x1f])]),
   'a text after it': () => Buffer.concat([archive, Buffer.from('after the end')]),
@@ -164,8 +164,8 @@ test('an archive that is changed, cut, extended or doubled anywhere does not hol
 })
 
 /**
- * DEFLATE has some bits without a meaning, and a header the name of a system: the very same archive, but for
- * these, is the same archive.
+ * DEFLATE has some bits without a meaning, and the gzip header names an operating system. An archive that differs
+ * only in these is the same archive.
  */
 function isSameArchive(changed: Buffer): boolean {
   try {

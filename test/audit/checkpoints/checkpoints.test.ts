@@ -343,7 +343,7 @@ test('if two servers write at the same time, one succeeds, and the other notices
 })
 
 describe('verification finds', () => {
-  /** The stream in another log, changed on the way. */
+  /** The stream in another log, with a change. */
   async function rewritten(change: (data: string, index: number) => string | null) {
     const page = { from: 0, direction: 'forward', limit: 100 } as const
     const events = (await store.readStream(CHECKPOINT_STREAM, page))._unsafeUnwrap()

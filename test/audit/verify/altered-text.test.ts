@@ -40,7 +40,7 @@ import {
 } from '../support.ts'
 import { someTexts } from '../taken.ts'
 
-/** Ways in which a text can be written for the same value, or for another to another reader. */
+/** Other texts for the same value, or texts that another reader may read as another value. */
 const alterations: Readonly<Record<string, (json: string) => string>> = {
   'a second payload before the real one': (json) =>
     json.replace('"payload":', '"payload":{"message":"forged"},"payload":'),
@@ -98,7 +98,7 @@ beforeEach(async () => {
   await store.close()
 })
 
-/** As somebody does who has the file: he asks no server. */
+/** Changes the file directly, as somebody with access to it can, without a server. */
 function alter(stream: string, column: 'data' | 'metadata', change: (json: string) => string) {
   const db = new DatabaseSync(file)
   const where = 'stream_id = (SELECT id FROM streams WHERE name = ?) AND revision = ?'

@@ -88,7 +88,7 @@ describe.each([1, 2] as const)('version %i of exports', (version) => {
   const exportedAs = async (...[events, by, artifacts]: Parameters<typeof exported>) =>
     asVersion(version, await exported(events, by, artifacts), by)
 
-  /** Of about every second run, some texts are redacted. */
+  /** In about every second run, some texts are redacted. */
   const exportOf = (records: RunRecord[]) => {
     const events = eventsOf(records)
     return exportedAs(withTaken(events, takenFrom(records, events)), keys, ARTIFACTS)

@@ -1,7 +1,7 @@
 import { script } from '../../../examples/scripted-model/fix-the-calculator.ts'
 import type { Script } from '../../../examples/scripted-model/script.ts'
 
-/** A model that fixes the calculator, but says nothing until it is let. */
+/** A model that fixes the calculator, but replies only when a test allows it. */
 export function gatedModel() {
   let opened = 0
   let waiting: { readonly turn: number; readonly go: () => void }[] = []
@@ -15,8 +15,8 @@ export function gatedModel() {
   }
   return {
     model,
-    /** Lets the model give its first `replies` replies, in every run. */
-    letSay(replies: number): void {
+    /** Allows the first `replies` replies of the model, in every run. */
+    allowReplies(replies: number): void {
       opened = Math.max(opened, replies)
       for (const { turn, go } of waiting) if (turn < opened) go()
       waiting = waiting.filter(({ turn }) => turn >= opened)

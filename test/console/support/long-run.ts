@@ -1,13 +1,13 @@
+import { SampleRun } from './sample-run.ts'
 import { configOf } from './seed.ts'
-import { Story } from './story.ts'
 
 /** A run of at least so many records that has not ended well. */
-export function longRun(runId: string, records: number, startedAt: number): Story {
+export function longRun(runId: string, records: number, startedAt: number): SampleRun {
   const config = configOf({ max_iterations: records, cwd: '/home/ada/monolith' })
-  const story = new Story(runId, config, startedAt)
-  for (let n = 1; story.records.length < records; n += 1) {
+  const sample = new SampleRun(runId, config, startedAt)
+  for (let n = 1; sample.records.length < records; n += 1) {
     const left = Math.max(1, 400 - Math.floor(n / 6))
-    story.tell({
+    sample.iterate({
       text: `Attempt ${n}: I look at \`module_${n % 90}.py\` and fix what its test complains of.`,
       calls: [
         {
@@ -29,5 +29,5 @@ export function longRun(runId: string, records: number, startedAt: number): Stor
       check: { achieved: false, reason: `${left} of 400 tests failing: test_${n}` },
     })
   }
-  return story.abort('It goes round in circles')
+  return sample.abort('It goes round in circles')
 }

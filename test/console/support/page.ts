@@ -6,14 +6,14 @@ import { launchBrowser } from './browser.ts'
 /** Tests in a real browser; without one they are skipped. */
 export const describeInBrowser = describe.skipIf(isMissing('chromium'))
 
-/** Network trouble is what some tests are about; every other complaint of the browser is a fault. */
+/** Some tests cause network errors; every other complaint of the browser is a failure. */
 const NETWORK = /net::ERR_|WebSocket connection to|status of (404|409|422)/
 
 /** All files of a worker use one browser, because its start takes seconds. It ends with the worker. */
 let browser: Browser | undefined
 
 /**
- * Opens pages, closes them after each test, and fails it for anything that the page complained of.
+ * Opens pages, closes them after each test, and fails the test for any complaint of the page.
  * @param expected what the browser may complain of besides
  */
 export function useBrowser(expected = NETWORK) {

@@ -4,15 +4,15 @@ import type { RunConfig } from '../../../src/domain/run-config.ts'
 import type { LoadedRun } from '../../../src/log/run-log.ts'
 import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
 import { append, prepare } from '../../support/append-records.ts'
-import type { Story } from './story.ts'
+import type { SampleRun } from './sample-run.ts'
 
 const CHUNK = 400
 
 /** Writes runs into the log of a server that is not started yet. */
-export async function seed(dataDir: string, stories: readonly Story[]): Promise<void> {
+export async function seed(dataDir: string, samples: readonly SampleRun[]): Promise<void> {
   await mkdir(dataDir, { recursive: true })
   const store = (await openEmbeddedStore({ file: join(dataDir, 'log.sqlite') }))._unsafeUnwrap()
-  for (const { records, principals } of stories) {
+  for (const { records, principals } of samples) {
     const runId = records[0]?.run_id ?? ''
     let run: LoadedRun | null = null
     for (let from = 0; from < records.length; ) {

@@ -6,8 +6,8 @@ import { brokenProject, goal } from '../../../examples/scripted-model/fix-the-ca
 import type { Script } from '../../../examples/scripted-model/script.ts'
 import { startScriptedModel } from '../../../examples/scripted-model/server.ts'
 import { cleanEnv, startServer } from '../../cli/support.ts'
+import type { SampleRun } from './sample-run.ts'
 import { seed } from './seed.ts'
-import type { Story } from './story.ts'
 
 export type ConsoleServer = {
   /** Another one after a restart. */
@@ -22,12 +22,12 @@ export type ConsoleServer = {
 /** A server process with a scripted model, and these runs in its log. */
 export async function startConsoleServer(
   script: Script,
-  stories: readonly Story[] = [],
+  samples: readonly SampleRun[] = [],
   env: Readonly<Record<string, string>> = {},
 ): Promise<ConsoleServer> {
   const folder = await mkdtemp(join(tmpdir(), 'retrai-console-'))
   const dataDir = join(folder, 'data')
-  await seed(dataDir, stories)
+  await seed(dataDir, samples)
   const model = await startScriptedModel({ script, record: false })
   const args = ['--port', '0', '--data-dir', dataDir]
   const start = async () => {
@@ -37,7 +37,7 @@ export async function startConsoleServer(
       RETRAI_LOG_LEVEL: 'info',
       ...env,
     })
-    // Until then the runs that were there before are listed as far as they have been read.
+    // Until then, the list shows earlier runs only as far as they have been read.
     while (!(await fetch(`${started.url}/health/ready`)).ok) await delay(50)
     return started
   }

@@ -28,7 +28,7 @@ const watch = ({ query = '', secret, protocols = [] }: Way): Watcher => {
   const options = secret === undefined ? {} : { headers: bearer(secret) }
   return new Watcher(people.server, `${runId}?kinds=all${query}`, options, protocols)
 }
-/** What a WebSocket gets: its first frame, or the status of its refusal. */
+/** What a WebSocket gets: its first frame, or the status of the refusal. */
 async function outcome(way: Way): Promise<number | 'open'> {
   const watcher = watch(way)
   const refused = once(watcher.socket, 'unexpected-response').then(

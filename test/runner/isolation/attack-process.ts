@@ -15,8 +15,8 @@ import { ATTACKS, type Target } from './attacks.ts'
 
 /**
  * Plays the server: it has a key in its environment, a data folder, a home and sockets, and lets the model run the
- * attacks. Prints the outcome of each as a line of JSON. Arguments: the level, the way (`tool`: what the attack names, or
- * `bash_exec`; `check`: the check of a goal), and names of attacks (all if there are none). PROJECT_OWNER: whose the project is.
+ * attacks. Prints the outcome of each as a line of JSON. Arguments: the level, the way (`tool`: the tool of the attack, or
+ * `bash_exec`; `check`: the check of a goal), and names of attacks (all if none is named). PROJECT_OWNER: who owns the project.
  */
 const [level = 'auto', way = 'tool', ...names] = process.argv.slice(2)
 const base = await realpath(await mkdtemp(join(tmpdir(), 'retrai-attack-')))

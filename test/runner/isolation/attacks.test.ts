@@ -136,7 +136,7 @@ test.runIf(isRoot && !isMissing('bwrap'))(
   },
 )
 
-/** What Landlock cannot hold is in docs/security.md. */
+/** docs/security.md lists what Landlock cannot prevent. */
 test.skipIf(isMissing('landlock')).each(USERS)(
   'with Landlock, a command of %s cannot reach the server',
   async (_, uid) => {
@@ -149,7 +149,7 @@ test.skipIf(isMissing('landlock')).each(USERS)(
   },
 )
 
-/** Without isolation, the same attacks succeed: otherwise the tests above would show nothing. */
+/** Without isolation, the same attacks succeed. Otherwise, the tests above would prove nothing. */
 test.each(USERS)('without isolation, %s is at the mercy of its commands', async (user, uid) => {
   const real = ATTACKS.filter(isPossible).filter(({ real }) => {
     return real === 'always' || (real === 'root' && user === 'root')

@@ -22,7 +22,7 @@ export type Attack = {
   }[]
   /** It needs python3. */
   readonly python?: true
-  /** Without isolation it succeeds: for everybody, or for root only. So it shows that the attack is real. */
+  /** Whether it succeeds without isolation, for everybody or only for root, which shows that the attack is real. */
   readonly real?: 'always' | 'root'
   /** It fails at the level `landlock` too. */
   readonly landlock?: true

@@ -41,7 +41,7 @@ async function place(owner = 0) {
   }
 }
 
-/** What somebody may try to put something into the home of a later check. */
+/** Ways to try to put something into the home of a later check. */
 const ATTACKS = [
   'echo evil >~/planted; mkdir -p ~/.config/pip ~/.cargo && echo evil >~/.config/pip/pip.conf',
   'echo evil >>~/.cache/tool/result; echo evil >~/.cache/tool/other',
@@ -78,7 +78,7 @@ describe.skipIf(isMissing('bwrap')).each(OWNERS)('in a project of user %d', (own
       ])
       expect(kept()).toEqual(files)
     }
-    // What a check wrote is removed with it, and what the agent has in its home is somewhere else.
+    // What a check wrote is removed after it, and the home of the agent is somewhere else.
     expect((await readdir(folder)).sort()).toEqual(['home', 'made'])
   })
 })

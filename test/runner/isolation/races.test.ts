@@ -9,7 +9,7 @@ import { Runner } from '../../../src/runner/runner.ts'
 import { isMissing } from '../../support/missing.ts'
 import { temporaryFolder } from '../support.ts'
 
-/** Puts a link to another folder in the place of a project, and the project back, as fast as it can. */
+/** Replaces a project by a link to another folder and back, as fast as it can. */
 const SWAP = `
 import { renameSync, symlinkSync, unlinkSync } from 'node:fs'
 const [project, other] = process.argv.slice(1)

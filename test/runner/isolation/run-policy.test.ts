@@ -90,7 +90,7 @@ withBwrap(
     )
     expect(started.output).toMatch(/^on\n/)
     expect(started).not.toHaveProperty('isolation')
-    // Only the network is shared: no process is seen, and there is no interface but loopback.
+    // Only the network is shared: no other process is visible, and loopback is the only interface.
     const beside = await bash(
       'grep -c : /proc/net/dev; cat /proc/[0-9]*/cmdline | tr "\\\\0" " "',
       made,

@@ -135,7 +135,7 @@ test('a profile lets a command change its project and its home, but nothing that
   for (const path of ['/p/.git/hooks/pre-commit', '/p/.git/config']) {
     expect([can('file-read-data', path), can('file-write-create', path)]).toEqual([true, false])
   }
-  // What is above a guarded file, and what rules are about, is neither moved nor replaced.
+  // Neither the folders above a guarded file nor the paths in rules can be moved or replaced.
   for (const path of ['/p', '/p/.git', '/p/.git/hooks', '/data/run/home', '/data/checks/one']) {
     expect([path, can('file-write-unlink', path)]).toEqual([path, false])
   }
@@ -145,7 +145,7 @@ test('a profile lets a command change its project and its home, but nothing that
   expect(can('file-write-setugid', '/p/file')).toBe(false)
 })
 
-/** A `sandbox-exec` for tests, which keeps nothing of the profile and writes down its arguments. */
+/** A `sandbox-exec` for tests, which ignores the profile and writes down its arguments. */
 async function machine(script: string) {
   const base = await temporaryFolder()
   const [bin, dataDir, project] = ['bin', 'data', 'project'].map((name) => join(base, name)) as [
@@ -185,7 +185,7 @@ test('a sandbox-exec that restricts nothing fails its trial, and commands are re
 })
 
 test('at a level that passes its trial, commands get the profile, their limits and a record that says "not verified"', async () => {
-  // The trial sees a system that keeps the profile; all others run as they are.
+  // Only the trial runs as if the profile were applied.
   const { base, project, runner, isolation } = await machine(
     `args=("$@"); ${COMMAND}
 if [ "\${4-}" = probe ]; then id -u | sed 's/^/Uid: /'; echo 'writes the project'; exit; fi

@@ -19,8 +19,8 @@ const FAR_HOST = `require('node:net')
   .listen(443, '0.0.0.0', () => console.log('ready'))`
 
 /**
- * A network namespace for the machine, and one for the host, joined by a cable. The names of the test are in a hosts file
- * that is mounted for this world only, and the checkout and Node are mounted where every user may read them.
+ * A network namespace for the machine, and one for the host, joined by a virtual cable. The names of the test are in a
+ * hosts file that is mounted only here, and the checkout and Node are mounted where every user may read them.
  */
 const WORLD = `
 set -e

@@ -139,7 +139,7 @@ export function appendTests(open: () => EventStore): void {
   })
 }
 
-/** The same append again is the same append; anything near it is not. */
+/** The same append again counts as one append; anything similar does not. */
 export function idempotenceTests(open: () => EventStore): void {
   test('a repeated append with no_stream succeeds with the original revision', async () => {
     const stream = uniqueName('again')

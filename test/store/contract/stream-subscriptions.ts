@@ -113,7 +113,7 @@ export function streamSubscriptionTests(open: () => EventStore): void {
   })
 }
 
-/** However an observer leaves, it leaves cleanly. */
+/** However an observer leaves, its subscription ends cleanly. */
 export function leavingTests(open: () => EventStore): void {
   test('aborting ends an iteration that waits, normally', async () => {
     const observer = observeStream(open(), uniqueName('abort-waiting'))

@@ -139,7 +139,7 @@ export const observeAll = (
   after: Position | null = null,
 ): Observer => observe((signal) => store.subscribeAll({ after, prefix, signal }))
 
-/** Each event once, in the order of revisions, nothing left out: `after + 1` to `last`. */
+/** Each event once, in the order of revisions, without a gap: `after + 1` to `last`. */
 export function expectDense(observer: Observer, after: Revision, last: Revision): void {
   expect(revisions(observer.events)).toEqual(dense(after + 1, last))
 }

@@ -9,7 +9,7 @@ import { openStore, testFolder } from './support.ts'
 
 const logFile = async () => join(await testFolder(), 'log.db')
 
-/** A text that is found in the files of a store wherever it is left. */
+/** A text that can be found in the files of a store wherever it is left. */
 const secret = () => `secret-${randomBytes(12).toString('hex')}`
 
 async function bytesIn(file: string): Promise<string> {
@@ -70,7 +70,7 @@ test('nothing of an overwritten event is left in any file, however often it is o
     [],
   )
   expect([...second.values()].filter((text) => bytes.includes(text))).toEqual([])
-  // What stays does stay, or this test could not fail.
+  // The texts that are not overwritten are still there. Otherwise, this test could not fail.
   expect(secrets.filter((text) => bytes.includes(text))).toHaveLength(300)
   await store.close()
 })

@@ -113,7 +113,7 @@ test('if connections break again and again during many appends, each is stored o
   }
 })
 
-/** Appends the same until its outcome is known. */
+/** Repeats the same append until its outcome is known. */
 async function settle(
   store: EventStore,
   stream: string,

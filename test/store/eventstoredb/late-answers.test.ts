@@ -7,7 +7,7 @@ import { openStore, standIn } from './support.ts'
 const TIMEOUT_MS = 100
 const LAST = { from: 'end', direction: 'backward', limit: 1 } as const
 
-/** Keeps this process from doing anything else, as a machine does that has too much to do. */
+/** Blocks this process, as on an overloaded machine. */
 function stall(ms: number): void {
   const end = performance.now() + ms
   while (performance.now() < end);
@@ -18,7 +18,7 @@ test('a store closes even if the answer to a read arrived as the read was given 
   const patient = await openStore(connectionString)
   await append(patient, 'run-1', [newEvent()], 'no_stream')
   let givenUp = 0
-  // How many turns the answer takes from the stand-in to the client is not known, so all are tried.
+  // It is not known how many turns the answer takes from the stand-in to the client, so several numbers are tried.
   for (let turns = 0; turns < 12; turns += 1) {
     const opened = await openEventStoreDb({ connectionString, timeoutMs: TIMEOUT_MS })
     const store = opened._unsafeUnwrap()

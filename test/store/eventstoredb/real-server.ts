@@ -2,7 +2,7 @@ import type { StartedTestContainer } from 'testcontainers'
 
 /** The long-term support version that docker-compose.yml names too. */
 const IMAGE = 'eventstore/eventstore:24.10'
-/** Where the image is not on the machine yet, it must be here within this time. */
+/** If the image is not on the machine yet, it must arrive within this time. */
 const PULL_MS = 180_000
 const START_MS = 60_000
 

@@ -25,7 +25,7 @@ describeEventStoreContract('EventStoreDB (protocol stand-in that drops subscript
     const strike = (): void => {
       if (Math.random() < 0.5) faults.failSubscriptions()
       else faults.endSubscriptions()
-      // Now and then long enough for a busy machine to get somewhere.
+      // Now and then long enough for a busy machine to make progress.
       timer = setTimeout(strike, 10 + Math.random() ** 2 * 150)
     }
     strike()

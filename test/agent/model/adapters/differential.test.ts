@@ -56,7 +56,7 @@ const OPTIONS: Readonly<Record<Api, CallOptions['providerOptions']>> = {
 
 const MARK = { anthropic: { cacheControl: { type: 'ephemeral' } } }
 
-/** The same conversation in the words of the AI SDK. The results of a reply are one message there. */
+/** The same conversation in the types of the AI SDK. The results of a reply are one message there. */
 function promptOf(messages: readonly ChatMessage[], own: readonly AssistantPart[]): Prompt {
   const prompt: Prompt = []
   for (const message of messages) {

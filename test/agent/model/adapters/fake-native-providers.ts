@@ -76,7 +76,7 @@ type Message = {
 }
 type OllamaCall = { readonly name: string; readonly arguments: { readonly path: string } }
 
-/** Whether a result says that it is of this call. Without ids, nothing else does. */
+/** Whether a result names this call. Without ids, nothing else connects them. */
 const isOf = (call: OllamaCall | undefined, content: string): boolean =>
   call?.arguments.path === '[redacted]' || content.includes(`of ${call?.arguments.path}`)
 

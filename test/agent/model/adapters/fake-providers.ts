@@ -173,7 +173,7 @@ class FakeOpenAI extends FakeProvider {
   }
 }
 
-/** DeepSeek: every reply goes back with its reasoning, if only an empty one; each call is answered before the next message. */
+/** DeepSeek: every reply is sent back with its reasoning, even if it is empty; each call is answered before the next message. */
 class FakeDeepSeek extends FakeProvider {
   protected reply(_: Json, planned: Planned, n: number): string {
     const { text, calls, end } = planned

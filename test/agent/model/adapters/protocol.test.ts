@@ -89,7 +89,7 @@ class FakeRun {
         this.#record(step, reply.value)
         break
       }
-      // Only a redaction changes what was sent before, and then the provider refuses once.
+      // Only a redaction changes earlier messages, and then the provider refuses once.
       expect(reply.error).toMatchObject({ type: 'reasoning_refused' })
       refusals += 1
       expect(refusals).toBeLessThanOrEqual(this.#redactions > 0 ? 1 : 0)

@@ -111,7 +111,7 @@ describe('what a provider reports', () => {
 const count = fc.nat({ max: 1_000_000 })
 const maybe = fc.option(count)
 
-/** Reports of each API, in which all but the two main numbers may be missing, and what they mean. */
+/** Usage reports of each API and what they mean. All numbers but the two main ones may be missing. */
 const REPORTS: Readonly<Record<(typeof APIS)[number], fc.Arbitrary<readonly [object, object]>>> = {
   responses: fc
     .tuple(count, count, maybe, maybe, maybe)

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { RunConfig } from '../../../src/domain/run-config.ts'
+import { type SampleIteration, SampleRun } from './sample-run.ts'
 import { configOf } from './seed.ts'
-import { type Chapter, Story } from './story.ts'
 
 const READ = `"""Invoices, and what is owed on them."""
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ FAILED tests/test_ledger.py::test_balance_of_an_empty_ledger
 3 failed, 39 passed in 0.61s
 `
 
-const LOOK: Chapter = {
+const LOOK: SampleIteration = {
   text: 'I read the invoice module and run the tests, before I change anything.',
   calls: [
     { tool: 'file_list', args: {}, output: 'billing/\ntests/\npyproject.toml (412 bytes)' },
@@ -70,7 +70,7 @@ const LOOK: Chapter = {
   },
 }
 
-const ROUND: Chapter = {
+const ROUND: SampleIteration = {
   text: 'Three tests fail, for three reasons:\n\n1. `gross()` rounds the sum, **not each line**, as tax law asks for.\n2. A due date on a weekend has to move to the Monday after it.\n3. The ledger of nothing has a balance of `None`.\n\nI begin with the rounding.',
   calls: [
     {
@@ -106,7 +106,7 @@ const ROUND: Chapter = {
   },
 }
 
-const WEEKEND: Chapter = {
+const WEEKEND: SampleIteration = {
   text: 'The rounding is right now. Next, a due date never falls on a weekend.',
   calls: [
     {
@@ -135,7 +135,7 @@ const WEEKEND: Chapter = {
   },
 }
 
-const DONE: Chapter = {
+const DONE: SampleIteration = {
   text: 'Only the empty ledger is left: its balance is zero, not nothing.',
   calls: [
     {
@@ -157,50 +157,50 @@ const APPROVED = {
   reason: 'Continue, but leave the public names as they are.',
 } as const
 
-type Gallery = {
-  readonly stories: readonly Story[]
+type SampleRuns = {
+  readonly samples: readonly SampleRun[]
   readonly achieved: string
   readonly waiting: string
 }
 
-/** Runs that are good to look at. @param now seconds since the epoch */
-export function gallery(now: number): Gallery {
-  const tell = (ago: number, changes: Partial<RunConfig>): Story =>
-    new Story(randomUUID(), configOf(changes), now - ago)
+/** Runs in every state, for pictures and tests. @param now seconds since the epoch */
+export function sampleRuns(now: number): SampleRuns {
+  const begun = (ago: number, changes: Partial<RunConfig>): SampleRun =>
+    new SampleRun(randomUUID(), configOf(changes), now - ago)
   const achieved = randomUUID()
   const waiting = randomUUID()
-  const check = (reason: string): Chapter => ({
+  const check = (reason: string): SampleIteration => ({
     ...LOOK,
     calls: [],
     check: { achieved: false, reason },
   })
-  const stories = [
-    tell(86_400 * 3, { goal: 'cargo-test', cwd: '/home/ada/ray-tracer' })
-      .tell(LOOK)
-      .tell(DONE),
-    tell(86_400, { goal: 'pyright', cwd: '/home/ada/importer', model_name: 'gpt-5' })
-      .tell(check('41 type errors in 7 files'))
-      .tell(check('12 type errors in 3 files'))
+  const samples = [
+    begun(86_400 * 3, { goal: 'cargo-test', cwd: '/home/ada/ray-tracer' })
+      .iterate(LOOK)
+      .iterate(DONE),
+    begun(86_400, { goal: 'pyright', cwd: '/home/ada/importer', model_name: 'gpt-5' })
+      .iterate(check('41 type errors in 7 files'))
+      .iterate(check('12 type errors in 3 files'))
       .fail('The model answered 401: the key was refused.'),
-    tell(9000, { goal: 'npm-test', cwd: '/home/ada/storefront', max_iterations: 3 })
-      .tell(check('8 of 120 tests failing: cart, checkout'))
-      .tell(check('5 of 120 tests failing: checkout'))
-      .tell(check('5 of 120 tests failing: checkout')),
-    tell(4200, { goal: 'make-test', cwd: '/home/ada/firmware', model_name: 'gemini-2.5-pro' })
-      .tell(check('make test exited with 2'))
+    begun(9000, { goal: 'npm-test', cwd: '/home/ada/storefront', max_iterations: 3 })
+      .iterate(check('8 of 120 tests failing: cart, checkout'))
+      .iterate(check('5 of 120 tests failing: checkout'))
+      .iterate(check('5 of 120 tests failing: checkout')),
+    begun(4200, { goal: 'make-test', cwd: '/home/ada/firmware', model_name: 'gemini-2.5-pro' })
+      .iterate(check('make test exited with 2'))
       .abort('Wrong branch'),
-    tell(3000, { goal: 'go-test', cwd: '/home/ada/gateway', model_name: 'gpt-5' })
-      .tell(LOOK)
-      .tell(ROUND)
-      .tell(DONE),
-    new Story(achieved, configOf({ hitl_enabled: true }), now - 1500)
-      .tell({ ...LOOK, answer: { decision: 'approve', reason: null } })
-      .tell({ ...ROUND, answer: APPROVED, by: 'grace' })
-      .tell({ ...WEEKEND, answer: { decision: 'approve', reason: null } })
-      .tell(DONE),
-    new Story(waiting, configOf({ hitl_enabled: true, max_cost_usd: 2 }), now - 400)
-      .tell({ ...LOOK, answer: APPROVED })
-      .tell(ROUND),
+    begun(3000, { goal: 'go-test', cwd: '/home/ada/gateway', model_name: 'gpt-5' })
+      .iterate(LOOK)
+      .iterate(ROUND)
+      .iterate(DONE),
+    new SampleRun(achieved, configOf({ hitl_enabled: true }), now - 1500)
+      .iterate({ ...LOOK, answer: { decision: 'approve', reason: null } })
+      .iterate({ ...ROUND, answer: APPROVED, by: 'grace' })
+      .iterate({ ...WEEKEND, answer: { decision: 'approve', reason: null } })
+      .iterate(DONE),
+    new SampleRun(waiting, configOf({ hitl_enabled: true, max_cost_usd: 2 }), now - 400)
+      .iterate({ ...LOOK, answer: APPROVED })
+      .iterate(ROUND),
   ]
-  return { stories, achieved, waiting }
+  return { samples, achieved, waiting }
 }

@@ -7,8 +7,8 @@ import type { RunState } from '../../../src/domain/state.ts'
 
 type Call = { readonly tool: string; readonly args: PayloadOf<'tool_call'>['args'] }
 
-/** One iteration of a story. */
-export type Chapter = {
+/** One iteration of a sample run. */
+export type SampleIteration = {
   readonly text: string
   readonly calls: readonly (Call & { readonly output: string; readonly exitCode?: number })[]
   readonly check: { readonly achieved: boolean; readonly reason: string; readonly details?: string }
@@ -24,8 +24,8 @@ const CLAIMANT = 'a-process-of-long-ago'
 type Work = Omit<Extract<AgentCommand, { type: 'proceed' }>, 'type'>
 const WORK: Work = { claimant: CLAIMANT, readOnlyTools: READ_ONLY }
 
-/** A run as the domain itself writes it, told chapter by chapter, with a clock of its own. */
-export class Story {
+/** A run as the domain writes it, built iteration by iteration, with a clock of its own. */
+export class SampleRun {
   readonly records: RunRecord[] = []
   /** By seq: the person who caused the record; null for none. */
   readonly principals: (string | null)[] = []
@@ -44,9 +44,9 @@ export class Story {
     return this.#state?.phase.type === 'ended'
   }
 
-  tell(chapter: Chapter): this {
+  iterate(iteration: SampleIteration): this {
     const input = 1800 + this.records.length * 90
-    const output = 60 + Math.ceil(JSON.stringify(chapter.calls).length / 4)
+    const output = 60 + Math.ceil(JSON.stringify(iteration.calls).length / 4)
     const usage = {
       input_tokens: input,
       output_tokens: output,
@@ -55,15 +55,15 @@ export class Story {
       duration_ms: 2000 + output * 9,
       omitted_turns: 0,
     }
-    const tool_calls = chapter.calls.map(({ tool, args }, index) => ({
+    const tool_calls = iteration.calls.map(({ tool, args }, index) => ({
       call_id: `call_${this.records.length}_${index}`,
       tool,
       args,
     }))
     const finish_reason = tool_calls.length > 0 ? 'tool_calls' : 'stop'
-    const message = { text: chapter.text, tool_calls, finish_reason }
+    const message = { text: iteration.text, tool_calls, finish_reason }
     this.#do({ ...WORK, type: 'record_reply', usage, message }, usage.duration_ms / 1000)
-    for (const [index, call] of chapter.calls.entries()) {
+    for (const [index, call] of iteration.calls.entries()) {
       const { tool, output, exitCode = 0 } = call
       const duration_ms = 20 + ((output.length * 7) % 2400)
       const result: PayloadOf<'tool_result'> = {
@@ -79,11 +79,11 @@ export class Story {
       }
       this.#do({ ...WORK, type: 'record_tool_result', result }, duration_ms / 1000)
     }
-    const { achieved, reason, details = reason } = chapter.check
+    const { achieved, reason, details = reason } = iteration.check
     const check = { achieved, reason, details, duration_ms: 870 }
     this.#do({ ...WORK, type: 'record_goal_check', check }, 0.87)
-    if (this.#state?.phase.type === 'awaiting_human' && chapter.answer !== undefined) {
-      this.#do({ type: 'respond', ...chapter.answer, answers: null }, 42, chapter.by ?? 'ada')
+    if (this.#state?.phase.type === 'awaiting_human' && iteration.answer !== undefined) {
+      this.#do({ type: 'respond', ...iteration.answer, answers: null }, 42, iteration.by ?? 'ada')
       if (!this.ended) this.#do({ ...WORK, type: 'proceed' }, 0.01)
     }
     return this

@@ -8,13 +8,13 @@ import type { Kind } from '../../src/domain/records.ts'
 import type { RunConfig } from '../../src/domain/run-config.ts'
 import { SUBAGENTS, type Workshop } from '../agent/support.ts'
 
-/** How a golden log came about: a run as real processes, tools and people have written it. */
-export type Story = {
+/** How a golden log was made: a run as real processes, tools and people wrote it. */
+export type Scenario = {
   readonly script: Script
   readonly config?: Partial<RunConfig>
   readonly pool?: string | null
   readonly instructions?: string
-  /** What happens to the run once it is created; it is left as it stands then. */
+  /** What happens to the run once it is created. Then it is left as it is. */
   readonly tell: (shop: Workshop, runId: string) => Promise<unknown>
 }
 
@@ -143,7 +143,7 @@ const doneAtOnce: Effects['toolbox']['execute'] = async ({ call_id, tool }) => (
 })
 
 /** By the name of the log. The first ones have ended; a server continues the others when it finds them. */
-export const STORIES: Readonly<Record<string, Story>> = {
+export const SCENARIOS: Readonly<Record<string, Scenario>> = {
   achieved: {
     script: [
       {
@@ -153,7 +153,7 @@ export const STORIES: Readonly<Record<string, Story>> = {
           read('no-such-file'),
           bash('printf "a\\tb\\n"; exit 3'),
           { tool: 'rm_rf', args: { path: '/' } },
-          // A model that does not know what arguments are.
+          // A model that sends malformed arguments.
           { tool: 'bash_exec', args: ['true'] as never },
           bash('seq 1 20000'),
           { tool: 'bash_exec', args: { command: 'sleep 60', timeout_s: 1 } },
