@@ -2,6 +2,7 @@ import { join, resolve } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import type { ArtifactSource } from '../artifacts/artifacts.ts'
 import { type Keyring, openKeyring } from '../audit/proofs/keyring.ts'
+import { isOwnStream } from '../audit/verify/own-streams.ts'
 import { makeDataFolder } from '../server/data-folder.ts'
 import { readableArtifacts } from '../server/open-artifacts.ts'
 import { readArtifactSettings, readStorePlace } from '../server/read-settings.ts'
@@ -36,6 +37,12 @@ export async function openDataFolder(dataDir: string): Promise<Result<DataFolder
   const artifacts = artifactsAround({ dataDir, reader: log.value })
   if (artifacts.isErr()) await log.value.close()
   return artifacts.map((source) => ({ log: log.value, artifacts: source }))
+}
+
+/** What is in the file of a log and is not of a server, as sentences without their points. */
+export async function foreignIn(dataDir: string): Promise<Result<readonly string[], string>> {
+  const { foreignParts } = await import('../store/embedded/foreign-parts.ts')
+  return foreignParts(join(dataDir, 'log.sqlite'), isOwnStream).mapErr(({ message }) => message)
 }
 
 /** The artifacts of a log, as a server with the same variables would find them. */

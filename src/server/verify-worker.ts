@@ -8,11 +8,13 @@ import * as z from 'zod'
 import { readKeptCheckpoints } from '../audit/checkpoints/kept-checkpoints.ts'
 import { readPublishedKeys } from '../audit/proofs/keyring.ts'
 import { knownKeys } from '../audit/proofs/public-keys.ts'
+import { isOwnStream } from '../audit/verify/own-streams.ts'
 import type { Finding } from '../audit/verify/report.ts'
 import { verifyStore } from '../audit/verify/verify-store.ts'
 import type { LogPages } from '../log/stream-pages.ts'
 import { readProjected } from '../projections/read-projected.ts'
 import { openReadableLog } from '../store/embedded/existing-log.ts'
+import { foreignParts } from '../store/embedded/foreign-parts.ts'
 import { readableArtifacts } from './open-artifacts.ts'
 import type { ArtifactSettings } from './read-settings.ts'
 
@@ -52,7 +54,10 @@ async function verify({ dataDir, artifacts, restTimes }: Task): Promise<Result<V
   // Read before the log, so that the log has everything in it.
   const projected = await readProjected(join(dataDir, 'read-model.sqlite'))
   const beside = await readKeptCheckpoints(dataDir)
-  const log = await openReadableLog(join(dataDir, 'log.sqlite'))
+  const file = join(dataDir, 'log.sqlite')
+  const foreign = foreignParts(file, isOwnStream)
+  if (foreign.isErr()) return err(foreign.error.message)
+  const log = await openReadableLog(file)
   if (log.isErr()) return err(log.error.message)
   try {
     const source = readableArtifacts(artifacts, { dataDir, reader: log.value })
@@ -64,6 +69,7 @@ async function verify({ dataDir, artifacts, restTimes }: Task): Promise<Result<V
       keys: knownKeys(keys.value),
       projected,
       beside,
+      foreign: foreign.value,
     })
     return verified.map(({ records, findings }) => ({ records, findings }))
   } finally {

@@ -210,6 +210,52 @@ test('an older log with a damaged last-checkpoint.json is reported at every star
   expect((await verified()).code).toBe(0)
 })
 
+describe('what no server puts into the log is a finding of verify and of the server', () => {
+  const stream = `INSERT INTO streams (name) VALUES ('other')`
+  test.each([
+    ['a table', 'CREATE TABLE notes (text TEXT)', 'the table notes, which no server'],
+    ['a view', 'CREATE VIEW seen AS SELECT data FROM events', 'the view seen, which no server'],
+    [
+      'a trigger',
+      'CREATE TRIGGER quiet AFTER INSERT ON events BEGIN DELETE FROM events WHERE revision = 9; END',
+      'the trigger quiet, which no server',
+    ],
+    ['an index', 'CREATE INDEX by_type ON events (type)', 'the index by_type, which no server'],
+    [
+      'a lost index',
+      'DROP INDEX rewritten_by_position',
+      'not have the index rewritten_by_position',
+    ],
+    [
+      'a changed index',
+      'DROP INDEX rewritten_by_position; CREATE INDEX rewritten_by_position ON rewritten (id)',
+      'its index rewritten_by_position is not as a server makes it',
+    ],
+    ['a stream', stream, 'the stream "other", which no server'],
+    [
+      'a run without the id of one',
+      `${stream}; UPDATE streams SET name = 'run-other' WHERE name = 'other'`,
+      'the stream "run-other", which no server',
+    ],
+    [
+      'an artifact without a hash',
+      `${stream}; UPDATE streams SET name = 'retrai-artifact-x' WHERE name = 'other'`,
+      'the stream "retrai-artifact-x", which no server',
+    ],
+  ])('%s', async (_what, sql, message) => {
+    const dir = await changed(sql)
+    const verified = await retrai(['verify', '--data-dir', dir])
+    expect([verified.code, verified.stdout]).toEqual([
+      1,
+      expect.stringMatching(new RegExp(`log\\.sqlite: unexpected: .*${message}`)),
+    ])
+    await start(dir, AT_ONCE)
+    await logged(
+      (line) => line.msg === 'the stored data is not intact' && !!line.message?.includes(message),
+    )
+  })
+})
+
 test.each([
   [
     'a changed record',

@@ -37,6 +37,8 @@ export type VerifiableStore = {
   readonly projected: Projected | null
   /** The checkpoints in files beside the log. */
   readonly beside?: KeptBeside
+  /** What is in the file of the log and is not of a server, as sentences without their points. */
+  readonly foreign?: readonly string[]
   /** Without it, one thread does everything. */
   readonly pool?: ContentsPool
 }
@@ -52,7 +54,7 @@ export async function verifyStore(
   { reader, pages, artifacts, keys, ...options }: VerifiableStore,
   kept: Checkpoint | null = null,
 ): Promise<Result<StoreReport, string>> {
-  const { beside = NOTHING_KEPT } = options
+  const { beside = NOTHING_KEPT, foreign = [] } = options
   const checked = await verifyCheckpoints(reader, keys, {
     wanted: kept?.number ?? null,
     kept: beside.kept,
@@ -71,6 +73,7 @@ export async function verifyStore(
     ...checked.value.findings,
     ...checked.value.lost.map(lostFinding),
     ...beside.unreadable.map(unreadableFinding),
+    ...foreign.map(foreignFinding),
     ...keptFindings(kept, checked.value, (checkpoint) =>
       sealFinding(checkpoint, checked.value.keys),
     ),
@@ -83,6 +86,16 @@ export async function verifyStore(
     signers: signersOf(checked.value.signed, keys),
   })
 }
+
+/** Where a finding is that is about the file of the log. */
+const LOG_FILE = 'log.sqlite'
+
+const foreignFinding = (message: string): Finding => ({
+  problem: 'unexpected',
+  where: LOG_FILE,
+  seq: null,
+  message,
+})
 
 /** What is wrong if the log should still have a checkpoint that somebody has kept. */
 export function keptFindings(

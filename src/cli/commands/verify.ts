@@ -20,6 +20,7 @@ import {
   artifactsAround,
   type DataFolder,
   dataDirOf,
+  foreignIn,
   isConnectionString,
   openDataFolder,
   openEventStoreDb,
@@ -184,7 +185,10 @@ async function verifyFolder(
   const projected = await readProjected(join(dataDir, 'read-model.sqlite'))
   // Read before the log, so that the log has everything in them.
   const beside = await readKeptCheckpoints(dataDir)
-  const store = { reader: log, pages: () => log.pages(), artifacts, keys, projected, beside }
+  const foreign = await foreignIn(dataDir)
+  if (foreign.isErr()) return err(foreign.error)
+  const files = { projected, beside, foreign: foreign.value }
+  const store = { reader: log, pages: () => log.pages(), artifacts, keys, ...files }
   return reportOn(store, kept, anchors)
 }
 

@@ -1,4 +1,4 @@
-import type { DatabaseSync } from 'node:sqlite'
+import { DatabaseSync } from 'node:sqlite'
 
 /** Marks the file as ours in the header of the database: "rtAI". */
 const APPLICATION_ID = 0x72744149
@@ -118,6 +118,29 @@ function refuseDamaged(db: DatabaseSync, file: string): void {
       'or save what is left of it with the .recover command of sqlite3',
   )
 }
+
+/** The tables and indexes of a schema, such as `table events`, each with the statement that made it. */
+type Schema = ReadonlyMap<string, string>
+
+/** The schema that a log has, and the one that a server makes in its format. */
+export function schemaOf(db: DatabaseSync): { readonly found: Schema; readonly made: Schema } {
+  const format = Number(pragma(db, 'user_version'))
+  const own = new DatabaseSync(':memory:')
+  try {
+    for (const step of STEPS.slice(0, format)) own.exec(step)
+    return { found: readSchema(db), made: readSchema(own) }
+  } finally {
+    own.close()
+  }
+}
+
+const readSchema = (db: DatabaseSync): Schema =>
+  new Map(
+    db
+      .prepare('SELECT type, name, sql FROM sqlite_schema')
+      .all()
+      .map(({ type, name, sql }) => [`${type} ${name}`, String(sql).replaceAll(/\s+/g, ' ')]),
+  )
 
 function upgrade(db: DatabaseSync): void {
   const format = pragma(db, 'user_version')
