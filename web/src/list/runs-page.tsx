@@ -1,10 +1,30 @@
-import { Alert, Button, Center, Loader, Stack, Text, Title } from '@mantine/core'
+import {
+  Alert,
+  Button,
+  Center,
+  Kbd,
+  Loader,
+  Select,
+  Stack,
+  Text,
+  TextInput,
+  Title,
+} from '@mantine/core'
+import { IconSearch } from '@tabler/icons-react'
 import { useQuery } from '@tanstack/react-query'
-import { useEffect, useMemo, useSyncExternalStore } from 'react'
-import { diskQuery, integrityQuery, isolationQuery, replacedLogQuery } from '../api/queries.ts'
+import { type ReactNode, useEffect, useMemo, useRef, useSyncExternalStore } from 'react'
+import { RUN_STATUSES } from '../../../src/api/records.ts'
+import {
+  diskQuery,
+  goalsQuery,
+  integrityQuery,
+  isolationQuery,
+  replacedLogQuery,
+} from '../api/queries.ts'
 import { counted } from '../ui/format.ts'
+import { STATUS_NAMES } from '../ui/status.ts'
+import { useShortcuts } from '../ui/use-shortcuts.ts'
 import { useTitle } from '../ui/use-title.ts'
-import { FilterBar } from './filter-bar.tsx'
 import { matches } from './run-list.ts'
 import { RunListStore } from './run-list-store.ts'
 import { RunTable } from './run-table.tsx'
@@ -40,29 +60,17 @@ export function RunsPage() {
         <FilterBar filter={filter} onChange={change} />
       </div>
       {typeof doubt === 'string' && (
-        <Alert color="red" variant="light" className={classes.problem} role="alert">
+        <Notice color="red" role="alert">
           The server's own verification has failed. {doubt}
-        </Alert>
+        </Notice>
       )}
-      {isolation?.ok === false && (
-        <Alert color="orange" variant="light" className={classes.problem} role="status">
-          {isolation.detail}
-        </Alert>
-      )}
-      {typeof noDisk === 'string' && (
-        <Alert color="orange" variant="light" className={classes.problem} role="status">
-          {noDisk}
-        </Alert>
-      )}
-      {typeof replaced === 'string' && (
-        <Alert color="orange" variant="light" className={classes.problem} role="status">
-          {replaced}
-        </Alert>
-      )}
+      {isolation?.ok === false && <Notice color="orange">{isolation.detail}</Notice>}
+      {typeof noDisk === 'string' && <Notice color="orange">{noDisk}</Notice>}
+      {typeof replaced === 'string' && <Notice color="orange">{replaced}</Notice>}
       {problem !== null && (
-        <Alert color="red" variant="light" className={classes.problem} role="status">
+        <Notice color="red">
           {problem} {list !== null && 'This list may be out of date. '}Trying again.
-        </Alert>
+        </Notice>
       )}
       {list === null ? (
         problem === null && (
@@ -80,6 +88,80 @@ export function RunsPage() {
           footText(list.runs.length, list.next !== null, searching ? shown.length : null)}
       </p>
     </div>
+  )
+}
+
+type FilterProps = {
+  readonly filter: Filter
+  readonly onChange: (changes: Partial<Filter>) => void
+}
+
+function FilterBar({ filter, onChange }: FilterProps) {
+  const search = useRef<HTMLInputElement>(null)
+  const goals = useQuery(goalsQuery)
+  useShortcuts([['/', () => search.current?.focus()]])
+  const names = (goals.data ?? []).map(({ name }) => name)
+  return (
+    <div className={classes.bar}>
+      <fieldset className={classes.statuses}>
+        <legend className={classes.legend}>Status</legend>
+        {([null, ...RUN_STATUSES] as const).map((status) => (
+          <button
+            key={status ?? 'all'}
+            type="button"
+            className={classes.status}
+            data-status={status ?? 'all'}
+            aria-pressed={filter.status === status}
+            onClick={() => onChange({ status })}
+          >
+            {status === null ? 'All' : STATUS_NAMES[status]}
+          </button>
+        ))}
+      </fieldset>
+      <div className={classes.right}>
+        <Select
+          aria-label="Goal"
+          placeholder="Any goal"
+          data={
+            filter.goal === null || names.includes(filter.goal) ? names : [...names, filter.goal]
+          }
+          value={filter.goal}
+          onChange={(goal) => onChange({ goal })}
+          clearable
+          w={150}
+        />
+        <TextInput
+          ref={search}
+          type="search"
+          aria-label="Search by run id or goal"
+          placeholder="Id or goal"
+          leftSection={<IconSearch size={16} aria-hidden />}
+          rightSection={
+            <Kbd size="xs" className={classes.key}>
+              /
+            </Kbd>
+          }
+          value={filter.search}
+          onChange={(event) => onChange({ search: event.currentTarget.value })}
+          className={classes.search}
+        />
+      </div>
+    </div>
+  )
+}
+
+type NoticeProps = {
+  readonly color: 'red' | 'orange'
+  readonly role?: 'alert' | 'status'
+  readonly children: ReactNode
+}
+
+/** What a person should know of the server or the list. */
+function Notice({ color, role = 'status', children }: NoticeProps) {
+  return (
+    <Alert color={color} variant="light" className={classes.problem} role={role}>
+      {children}
+    </Alert>
   )
 }
 
