@@ -10,7 +10,7 @@ import type { Note } from '../run/rows.ts'
 import { visible } from '../ui/foreign-text.ts'
 import { formatCost, formatCount } from '../ui/format.ts'
 import { toolsNoteOf } from './mcp-note.tsx'
-import { More, plain, type Shown, SIZE } from './note-parts.tsx'
+import { lineAnd, More, plain, type Shown, SIZE } from './note-parts.tsx'
 import classes from './rows.module.css'
 
 type AgentNote = Extract<
@@ -84,19 +84,8 @@ export function agentNoteOf(record: AgentNote): Shown {
     case 'run_summary': {
       const { text, source, failure } = record.payload
       const by = source === 'model' ? 'by its model' : 'from the log'
-      return {
-        icon: <IconFileText {...SIZE} />,
-        tone: 'human',
-        content: (
-          <>
-            <p className={classes.line}>
-              Summary of the run, {by}
-              {failure === undefined ? '' : `: ${visible(failure)}`}
-            </p>
-            <q className={classes.said}>{visible(text)}</q>
-          </>
-        ),
-      }
+      const line = `Summary of the run, ${by}${failure === undefined ? '' : `: ${visible(failure)}`}`
+      return { ...lineAnd(<IconFileText {...SIZE} />, line, text), tone: 'human' }
     }
   }
 }

@@ -14,12 +14,20 @@ export type Shown = {
   readonly content: ReactNode
 }
 
-/** A row of one line. */
-export const plain = (icon: ReactNode, text: string): Shown => ({
+/** A row of one line, and below it the words of somebody, if there are any. */
+export const lineAnd = (icon: ReactNode, line: ReactNode, words?: string | null): Shown => ({
   icon,
   tone: 'plain',
-  content: <p className={classes.line}>{visible(text)}</p>,
+  content: (
+    <>
+      <p className={classes.line}>{line}</p>
+      {words != null && <q className={classes.said}>{visible(words)}</q>}
+    </>
+  ),
 })
+
+/** A row of one line. */
+export const plain = (icon: ReactNode, text: string): Shown => lineAnd(icon, visible(text))
 
 /** A long text that can be folded out. `name` is unique on the page. */
 export function More({

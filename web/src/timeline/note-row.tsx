@@ -24,7 +24,7 @@ import { STATUS_NAMES } from '../ui/status.ts'
 import { agentNoteOf } from './agent-note.tsx'
 import { By } from './by.tsx'
 import { Frame } from './frame.tsx'
-import { More, plain, type Shown, SIZE } from './note-parts.tsx'
+import { lineAnd, More, plain, type Shown, SIZE } from './note-parts.tsx'
 import classes from './rows.module.css'
 import { SubagentLine } from './subagent-line.tsx'
 
@@ -78,20 +78,15 @@ function noteOf(record: Note): Shown {
         ),
       }
     }
-    case 'user_message':
-      return {
-        icon: <IconMessage {...SIZE} />,
-        tone: 'human',
-        content: (
-          <>
-            <p className={classes.line}>
-              A message to the agent
-              <By record={record} />
-            </p>
-            <q className={classes.said}>{visible(record.payload.text)}</q>
-          </>
-        ),
-      }
+    case 'user_message': {
+      const line = (
+        <>
+          A message to the agent
+          <By record={record} />
+        </>
+      )
+      return { ...lineAnd(<IconMessage {...SIZE} />, line, record.payload.text), tone: 'human' }
+    }
     case 'project_context':
     case 'mcp_tools_listed':
     case 'agent_stuck':
@@ -111,19 +106,13 @@ function noteOf(record: Note): Shown {
     case 'run_config_changed': {
       const { changes, reason } = record.payload
       const told = Object.entries(changes).map(([name, value]) => `${name} is now ${String(value)}`)
-      return {
-        icon: <IconSettings {...SIZE} />,
-        tone: 'plain',
-        content: (
-          <>
-            <p className={classes.line}>
-              Configuration changed
-              <By record={record} />: {told.join(', ')}
-            </p>
-            {reason !== undefined && <q className={classes.said}>{visible(reason)}</q>}
-          </>
-        ),
-      }
+      const line = (
+        <>
+          Configuration changed
+          <By record={record} />: {told.join(', ')}
+        </>
+      )
+      return lineAnd(<IconSettings {...SIZE} />, line, reason)
     }
     case 'approval_required': {
       const { tool, rule, content } = record.payload
@@ -133,20 +122,15 @@ function noteOf(record: Note): Shown {
     }
     case 'approval_response': {
       const { decision, reason, lifts_rule } = record.payload
-      return {
-        icon: <IconHandStop {...SIZE} />,
-        tone: decision === 'allow' ? 'plain' : 'failed',
-        content: (
-          <>
-            <p className={classes.line}>
-              {decision === 'allow' ? 'Allowed' : 'Denied'}
-              <By record={record} />
-              {lifts_rule === true && ', and the rule no longer asks in this run'}
-            </p>
-            {reason !== null && <q className={classes.said}>{visible(reason)}</q>}
-          </>
-        ),
-      }
+      const line = (
+        <>
+          {decision === 'allow' ? 'Allowed' : 'Denied'}
+          <By record={record} />
+          {lifts_rule === true && ', and the rule no longer asks in this run'}
+        </>
+      )
+      const tone = decision === 'allow' ? 'plain' : 'failed'
+      return { ...lineAnd(<IconHandStop {...SIZE} />, line, reason), tone }
     }
     case 'llm_retry': {
       const { attempt, reason, delay_ms, fallback } = record.payload
