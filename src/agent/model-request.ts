@@ -1,17 +1,94 @@
 import { buffer } from 'node:stream/consumers'
-import type { ChatMessage } from '../domain/conversation.ts'
+import { err, ok } from 'neverthrow'
+import {
+  allMessages,
+  type ChatMessage,
+  type Conversation,
+  turnCount,
+} from '../domain/conversation.ts'
 import { tokensOfTools } from '../domain/mcp-tools.ts'
-import { withoutImage } from '../domain/sent-messages.ts'
-import { modelInUse } from '../domain/state.ts'
+import { toMessages, withoutImage } from '../domain/sent-messages.ts'
+import { failedRequests, modelInUse, nextFallback } from '../domain/state.ts'
+import { sleep } from '../lib/backoff.ts'
 import { sha256 } from '../lib/sha256.ts'
+import type { Attempt } from '../live/attempt.ts'
 import type { Effects } from './effects.ts'
-import type { ModelRequest } from './model/model.ts'
-import type { RunSession } from './run-session.ts'
+import type { ModelPart, ModelRequest } from './model/model.ts'
+import { afterFailure, replyRecords, type SentRequest } from './model-outcome.ts'
+import type { RunSession, StepResult } from './run-session.ts'
+import { writeReply } from './under-way.ts'
 
 type Session = Pick<RunSession, 'state' | 'conversation'>
 
+type Asked = {
+  readonly conversation: Conversation
+  /** The most tokens of the conversation that are sent. */
+  readonly budget: number
+  /** Comes after the conversation, and is not a part of it. */
+  readonly question?: string
+  readonly onPart?: (part: ModelPart) => void
+}
+
+/** Records the model's next reply, or why it gave none. */
+export async function callModel(
+  session: RunSession,
+  effects: Effects,
+  { budget, attempt }: Pick<Asked, 'budget'> & { readonly attempt: Attempt | null },
+  signal: AbortSignal,
+): Promise<StepResult> {
+  const { conversation } = session
+  const asked = { conversation, budget, onPart: writeReply(attempt) }
+  const { reply, sent } = await askModel(session, effects, asked, signal)
+  if (signal.aborted) return err({ type: 'cancelled' })
+  if (reply.isOk()) {
+    const records = replyRecords(reply.value, { ...sent, userMessages: allMessages(conversation) })
+    return session.record({ type: 'record_reply', ...records })
+  }
+  if (reply.error.type === 'cancelled') return err({ type: 'cancelled' })
+  attempt?.end('withdrawn')
+  const { modelRetryMs: retryMs, modelAttempts: attempts } = effects
+  const policy = { attempts, retryMs, sent, fallback: nextFallback(session.state) }
+  const next = afterFailure(reply.error, { ...policy, ...failedRequests(session.state) })
+  return recordFailure(session, next, signal)
+}
+
+/** Sends the model in use as much of a conversation as fits. Returns the reply, and what was sent. */
+export async function askModel(
+  session: Session,
+  effects: Effects,
+  { conversation, budget, question, onPart }: Asked,
+  signal: AbortSignal,
+) {
+  const { messages, omittedTurns, tokens } = toMessages(conversation, budget)
+  const shown = await withImages(session, messages, effects)
+  const more = question === undefined ? [] : [{ role: 'user', content: question } as const]
+  const request = requestOf(session, [...shown.messages, ...more], effects)
+  const began = performance.now()
+  const reply = await effects.models.complete(request, signal, onPart)
+  const sent: SentRequest = {
+    modelName: request.modelName,
+    durationMs: Math.round(performance.now() - began),
+    omittedTurns,
+    keptTurns: turnCount(conversation) - omittedTurns,
+    tokens,
+    images: shown.images,
+  }
+  return { reply, sent }
+}
+
+/** Records what comes after a failed request. Before the next attempt, it waits. */
+export async function recordFailure(
+  session: RunSession,
+  next: ReturnType<typeof afterFailure>,
+  signal: AbortSignal,
+): Promise<StepResult> {
+  const recorded = await session.record(next)
+  if (recorded.isErr() || next.type === 'fail') return recorded
+  return (await sleep(next.delayMs, signal)) ? ok() : err({ type: 'cancelled' })
+}
+
 /** A request to the model that the run asks now. Settings that the run leaves out are the model's defaults. */
-export function requestOf(
+function requestOf(
   { state, conversation }: Session,
   messages: readonly ChatMessage[],
   { toolbox }: Pick<Effects, 'toolbox'>,

@@ -7,17 +7,17 @@ import type { Attempt } from '../live/attempt.ts'
 import { hashOfCall } from '../log/commitment.ts'
 import type { CheckHomeOf } from '../runner/isolation/check-homes.ts'
 import { BackgroundProcesses } from './background-processes.ts'
-import { callModel } from './call-model.ts'
 import { dataFolderProblem } from './data-folder.ts'
 import type { Effects } from './effects.ts'
 import { checkEnvironment } from './goals/run-check.ts'
 import type { McpSession } from './mcp/run-servers.ts'
+import { budgetOf, callModel } from './model-request.ts'
 import { Notices, observe } from './observed-commands.ts'
 import { reviewCall } from './requested-calls.ts'
 import { RunCalls } from './run-calls.ts'
 import type { RunSession, SessionError, StepResult } from './run-session.ts'
 import type { Subagents } from './subagents.ts'
-import { summarizeRun } from './summaries.ts'
+import { compactIfDue, summarizeRun } from './summaries.ts'
 import { underWay } from './under-way.ts'
 
 /**
@@ -81,9 +81,11 @@ async function take(
     case 'proceed':
       return session.record({ type: 'proceed' })
     case 'call_model':
-      return underWay(session, effects.liveParts, (attempt) =>
-        callModel(session, effects, attempt, signal),
-      )
+      return underWay(session, effects.liveParts, async (attempt) => {
+        const budget = await budgetOf(session, effects.models)
+        const compacted = compactIfDue(session, effects, budget, signal)
+        return compacted ?? callModel(session, effects, { budget, attempt }, signal)
+      })
     case 'run_tool':
       return underWay(session, effects.liveParts, (attempt) => calls.run(step.call, attempt))
     case 'review_call': {

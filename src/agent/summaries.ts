@@ -10,11 +10,10 @@ import { type Conversation, turnCount } from '../domain/conversation.ts'
 import type { PayloadOf } from '../domain/records.ts'
 import { toMessages } from '../domain/sent-messages.ts'
 import { failedRequests, modelInUse, type RunState } from '../domain/state.ts'
-import { sleep } from '../lib/backoff.ts'
 import type { Effects } from './effects.ts'
 import type { ModelFailure } from './model/model.ts'
 import { afterFailure, replyRecords, type SentRequest } from './model-outcome.ts'
-import { budgetOf, requestOf, withImages } from './model-request.ts'
+import { askModel, budgetOf, recordFailure } from './model-request.ts'
 import type { RunSession, StepResult } from './run-session.ts'
 
 /** How often the model is asked for a summary of its first turns. */
@@ -66,8 +65,9 @@ async function compactNow(
   signal: AbortSignal,
 ): Promise<StepResult> {
   const { conversation, redactions } = session
-  const source = withoutRedacted(conversation)
-  const asked = await ask(session, effects, { source, budget, what: COMPACTION_REQUEST }, signal)
+  const question = COMPACTION_REQUEST
+  const request = { conversation: withoutRedacted(conversation), budget, question }
+  const asked = await ask(session, effects, request, signal)
   if (signal.aborted) return err({ type: 'cancelled' })
   const record = (text: string | null, usage: PayloadOf<'llm_usage'> | null, failure?: string) => {
     const { turns, upTo, tokensBefore } = due
@@ -94,9 +94,7 @@ async function compactNow(
   const policy = { attempts: COMPACTION_ATTEMPTS, retryMs: effects.modelRetryMs, sent }
   const next = afterFailure(failure, { ...policy, ...failedRequests(session.state) })
   if (next.type === 'fail') return record(null, null, next.message)
-  const recorded = await session.record(next)
-  if (recorded.isErr()) return recorded
-  return (await sleep(next.delayMs, signal)) ? ok() : err({ type: 'cancelled' })
+  return recordFailure(session, next, signal)
 }
 
 /** Records a summary of a run that ends without its goal: by the model, or from the log if no limit leaves room. */
@@ -116,14 +114,10 @@ export async function summarizeRun(
   if (session.exhausted() !== null) return fromLog()
   const reason = state.phase.type === 'ending' ? state.phase.reason : ''
   const budget = await budgetOf(session, effects.models)
-  const source = withoutRedacted(conversation)
+  const question = summaryRequest(reason)
+  const request = { conversation: withoutRedacted(conversation), budget, question }
   const within = AbortSignal.any([signal, AbortSignal.timeout(SUMMARY_WITHIN_MS)])
-  const asked = await ask(
-    session,
-    effects,
-    { source, budget, what: summaryRequest(reason) },
-    within,
-  )
+  const asked = await ask(session, effects, request, within)
   if (signal.aborted) return err({ type: 'cancelled' })
   if (asked.isErr()) return fromLog(messageOf(asked.error.failure))
   const { text, usage } = asked.value
@@ -147,33 +141,20 @@ type Asked = { readonly text: string | null; readonly usage: PayloadOf<'llm_usag
 async function ask(
   session: RunSession,
   effects: Effects,
-  {
-    source,
-    budget,
-    what,
-  }: { readonly source: Conversation; readonly budget: number; readonly what: string },
+  asked: {
+    readonly conversation: Conversation
+    readonly budget: number
+    readonly question: string
+  },
   signal: AbortSignal,
 ): Promise<Result<Asked, { readonly failure: ModelFailure; readonly sent: SentRequest }>> {
-  const { messages, omittedTurns, tokens } = toMessages(source, budget)
-  const question = { role: 'user', content: what } as const
-  const shown = await withImages(session, messages, effects)
-  const request = requestOf(session, [...shown.messages, question], effects)
-  const began = performance.now()
-  const reply = await effects.models.complete(request, signal)
-  const sent = {
-    modelName: request.modelName,
-    durationMs: Math.round(performance.now() - began),
-    omittedTurns,
-    keptTurns: turnCount(source) - omittedTurns,
-    tokens,
-    images: shown.images,
-  }
+  const { reply, sent } = await askModel(session, effects, asked, signal)
   if (reply.isErr()) return err({ failure: reply.error, sent })
   const { finishReason } = reply.value
   const written = finishReason === 'refusal' ? '' : (reply.value.text?.trim() ?? '')
   const isUsable = written !== '' && written !== '[redacted]'
   const text = isUsable ? written.slice(0, MAX_SUMMARY_CHARACTERS).toWellFormed() : null
-  const purpose = what === COMPACTION_REQUEST ? 'compaction' : 'summary'
+  const purpose = asked.question === COMPACTION_REQUEST ? 'compaction' : 'summary'
   return ok({ text, usage: { ...replyRecords(reply.value, sent).usage, purpose } })
 }
 
