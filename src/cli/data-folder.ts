@@ -4,7 +4,7 @@ import type { ArtifactSource } from '../artifacts/artifacts.ts'
 import { type Keyring, openKeyring } from '../audit/proofs/keyring.ts'
 import { isOwnStream } from '../audit/verify/own-streams.ts'
 import { makeDataFolder } from '../server/data-folder.ts'
-import { readableArtifacts } from '../server/open-artifacts.ts'
+import { artifactsOfFolder, readableArtifacts } from '../server/open-artifacts.ts'
 import { readArtifactSettings, readStorePlace } from '../server/read-settings.ts'
 import type { ReadableLog } from '../store/embedded/existing-log.ts'
 import type { EventStore } from '../store/event-store.ts'
@@ -37,6 +37,13 @@ export async function openDataFolder(dataDir: string): Promise<Result<DataFolder
   const artifacts = artifactsAround({ dataDir, reader: log.value })
   if (artifacts.isErr()) await log.value.close()
   return artifacts.map((source) => ({ log: log.value, artifacts: source }))
+}
+
+/** The names of the artifacts in a data folder. */
+export async function namesOfArtifacts(dataDir: string): Promise<readonly string[]> {
+  const names: string[] = []
+  for await (const { sha256 } of artifactsOfFolder(dataDir).files()) names.push(sha256)
+  return names
 }
 
 /** What is in the file of a log and is not of a server, as sentences without their points. */

@@ -210,6 +210,31 @@ test('an older log with a damaged last-checkpoint.json is reported at every star
   expect((await verified()).code).toBe(0)
 })
 
+test('verify says how many stored artifacts no record names, which is not a finding', async () => {
+  const verified = async (dir: string, ...more: string[]) => {
+    const { code, stdout } = await retrai(['verify', '--data-dir', dir, ...more])
+    return [code, stdout]
+  }
+  const none = await changed('UPDATE events SET type = type')
+  expect(await verified(none)).toEqual([0, expect.not.stringContaining('stored artifact')])
+  expect(await verified(none, '--json')).toEqual([
+    0,
+    expect.stringContaining('"unnamed_artifacts":0'),
+  ])
+  const stream = `retrai-artifact-${'c'.repeat(64)}`
+  const two = await changed(
+    `INSERT INTO streams (name) VALUES ('${stream}');
+     INSERT INTO events SELECT max(position) + 1, (SELECT id FROM streams WHERE name = '${stream}'),
+       0, '${randomUUID()}', 'artifact_chunk', '{}', '{}', 0 FROM events`,
+  )
+  await mkdir(join(two, 'artifacts/ab'), { recursive: true })
+  await writeFile(join(two, 'artifacts/ab', 'ab'.repeat(32)), 'lost')
+  expect(await verified(two)).toEqual([
+    0,
+    expect.stringContaining('No record names 2 stored artifacts'),
+  ])
+})
+
 describe('what no server puts into the log is a finding of verify and of the server', () => {
   const stream = `INSERT INTO streams (name) VALUES ('other')`
   test.each([

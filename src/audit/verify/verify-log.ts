@@ -1,6 +1,7 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { LedgerName } from '../../api/audit.ts'
 import type { ArtifactSource } from '../../artifacts/artifacts.ts'
+import { artifactOfStream } from '../../log/artifact-index.ts'
 import { type LoadedRun, load, RUN_STREAM_PREFIX, runIdOf } from '../../log/run-log.ts'
 import type { LogPages, StreamReader } from '../../log/stream-pages.ts'
 import type { RecordedEvent, StoreFailure } from '../../store/event-store.ts'
@@ -23,6 +24,11 @@ export type LogReport = {
   /** Records that hold. */
   readonly records: number
   readonly artifacts: number
+  /**
+   * How many artifacts are stored that no record names, because a server was killed between the two; null if that is not
+   * known: a place was not listed, or not all records hold.
+   */
+  readonly unnamed_artifacts: number | null
   /** The redactions of runs that hold. */
   readonly redacted: RedactionReport
   readonly family: FamilyReport
@@ -33,6 +39,8 @@ type VerifyLogOptions = {
   /** Reads runs of the same log once more. Without it, a few ends of sub-agents are not compared. */
   readonly reader?: StreamReader
   readonly projected?: Projected | null
+  /** The names of the artifacts that are stored for this log alone, beside those in the log. */
+  readonly stored?: Iterable<string>
   /** Without it, one thread does everything. */
   readonly pool?: ContentsPool
 }
@@ -42,7 +50,7 @@ export function verifyLog(
   pages: LogPages,
   artifacts: ArtifactSource,
   kept: readonly KeptHeads[],
-  { projected = null, pool = new ContentsPool(0), reader }: VerifyLogOptions = {},
+  { projected = null, pool = new ContentsPool(0), reader, stored }: VerifyLogOptions = {},
 ): ResultAsync<LogReport, StoreFailure> {
   const check = new LogCheck(artifacts, kept, projected && new ProjectedCheck(projected))
   const verify = async (): Promise<Result<LogReport, StoreFailure>> => {
@@ -61,7 +69,7 @@ export function verifyLog(
     for await (const { item, verified: found } of verified) check.take(item, found)
     if (failure !== null) return err(failure)
     if (reader !== undefined) await readWanted(check.family, reader)
-    return ok(await check.finish())
+    return ok(await check.finish(stored))
   }
   return new ResultAsync(verify())
 }
@@ -91,6 +99,8 @@ class LogCheck {
   readonly #ledgers = new Map<LedgerName, LedgerCheck>()
   /** Artifacts that records name, each with the first record that names it. */
   readonly #named = new Map<string, NamedArtifact>()
+  /** Artifacts in the log. */
+  readonly #inLog = new Set<string>()
   readonly #findings: Finding[] = []
   readonly #redactions = new RedactionCheck()
   #records = 0
@@ -143,6 +153,8 @@ class LogCheck {
       }
       const ledger = ledgerOf(event.stream)
       if (ledger !== null) this.#takeEntry(ledger, event)
+      const artifact = artifactOfStream(event.stream)
+      if (artifact !== null) this.#inLog.add(artifact)
     }
     this.#records += verified.held
     for (const run of verified.runs.values()) {
@@ -198,11 +210,17 @@ class LogCheck {
     }
   }
 
+  #unnamed(stored: Iterable<string>): number {
+    const names = new Set([...this.#inLog, ...stored])
+    return [...names].filter((name) => !this.#named.has(name)).length
+  }
+
   *#goodRuns(): Generator<LoadedRun> {
     for (const { run, bad } of this.#runs.values()) if (run !== null && !bad) yield run
   }
 
-  async finish(): Promise<LogReport> {
+  /** @param stored the names of artifacts beside those in the log */
+  async finish(stored: Iterable<string> | undefined): Promise<LogReport> {
     const named = await verifyArtifacts(this.#artifacts, this.#named, (name) =>
       this.#redactions.hasDeleted(name),
     )
@@ -228,6 +246,7 @@ class LogCheck {
       records: this.#records,
       ledgers,
       artifacts: named.held,
+      unnamed_artifacts: stored === undefined || findings.length > 0 ? null : this.#unnamed(stored),
       redacted: this.#redactions.report(),
       family: family.report,
       findings,

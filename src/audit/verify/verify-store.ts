@@ -37,6 +37,8 @@ export type VerifiableStore = {
   readonly projected: Projected | null
   /** The checkpoints in files beside the log. */
   readonly beside?: KeptBeside
+  /** The names of the artifacts that are stored for this log alone, beside those in the log. */
+  readonly stored?: Iterable<string>
   /** What is in the file of the log and is not of a server, as sentences without their points. */
   readonly foreign?: readonly string[]
   /** Without it, one thread does everything. */

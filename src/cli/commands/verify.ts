@@ -22,6 +22,7 @@ import {
   dataDirOf,
   foreignIn,
   isConnectionString,
+  namesOfArtifacts,
   openDataFolder,
   openEventStoreDb,
 } from '../data-folder.ts'
@@ -184,10 +185,11 @@ async function verifyFolder(
   const keys = new Map([...knownKeys(own.value), ...anchors.keys])
   const projected = await readProjected(join(dataDir, 'read-model.sqlite'))
   // Read before the log, so that the log has everything in them.
+  const stored = await namesOfArtifacts(dataDir)
   const beside = await readKeptCheckpoints(dataDir)
   const foreign = await foreignIn(dataDir)
   if (foreign.isErr()) return err(foreign.error)
-  const files = { projected, beside, foreign: foreign.value }
+  const files = { projected, beside, stored, foreign: foreign.value }
   const store = { reader: log, pages: () => log.pages(), artifacts, keys, ...files }
   return reportOn(store, kept, anchors)
 }

@@ -21,6 +21,8 @@ export type LiveReport = {
   /** Entries that hold, by the name of their ledger. */
   readonly ledgers: Readonly<Record<string, number>>
   readonly artifacts: number
+  /** How many artifacts are stored that no record names; null or left out if that is not known. */
+  readonly unnamed_artifacts?: number | null
   /** The redactions that are recorded and carried out. */
   readonly redacted: RedactionReport
   /** How runs and the runs of their sub-agents fit together. */
@@ -160,6 +162,13 @@ function trustLine(trust: Trust): string {
 const NOT_ALL_READ =
   'Nothing is wrong in what was read, but NOT EVERYTHING COULD BE READ. Verify it again when the artifacts can be reached.'
 
+function unnamedLines({ unnamed_artifacts: count }: LiveReport): string[] {
+  if (!count) return []
+  const why =
+    'a server was killed after it had stored them and before it recorded them, or is about to record them'
+  return [`No record names ${counted(count, 'stored artifact')}: ${why}.`]
+}
+
 /** The report on a store, for people. */
 export function liveLines(report: LiveReport): string[] {
   const { holds, runs, records, ledgers, artifacts, checkpoints, findings, trust } = report
@@ -183,6 +192,7 @@ export function liveLines(report: LiveReport): string[] {
           `${count} checkpoints are signed by the key ${key} of another server.`,
       ),
     ...(holds ? redactionLines(report.redacted) : []),
+    ...unnamedLines(report),
   ]
   if (!holds) {
     const verdict = isBroken(findings) ? 'The store DOES NOT HOLD.' : NOT_ALL_READ
