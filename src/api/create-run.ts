@@ -98,8 +98,8 @@ export const CreateRun = z
         'configuration, `required`, `on_change` and `tools` may be stricter than there',
     ),
     approvals: REQUESTED_CONFIG.approvals.describe(
-      'Rules for the calls of tools, in order: the first that holds says whether the call is allowed, asks a person, ' +
-        'or is denied. Without one that holds, it is allowed. Rules of the server (RETRAI_APPROVALS) hold too: ' +
+      'Rules for the calls of tools, in order: the first that applies says whether the call is allowed, asks a person, ' +
+        'or is denied. If none applies, it is allowed. Rules of the server (RETRAI_APPROVALS) apply too: ' +
         'the stricter of both decides',
     ),
     instructions: z

@@ -58,7 +58,7 @@ export type Goal = z.infer<typeof Goal>
 
 /** GET /api/approvals. */
 export const ServerApprovals = z
-  .object({ rules: ApprovalRules.describe('In order: the first that holds decides') })
+  .object({ rules: ApprovalRules.describe('In order: the first that applies decides') })
   .meta({ id: 'ServerApprovals' })
 
 /** A row of GET /api/runs. */

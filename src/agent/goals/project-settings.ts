@@ -79,7 +79,7 @@ export function withSettings(asked: GoalRequest, settings: ProjectSettings | nul
 }
 
 /**
- * The rules of a run: its own, then those of the file. The first that holds decides, so the file can only make a run
+ * The rules of a run: its own, then those of the file. The first that applies decides, so the file can only make a run
  * stricter: without it, a call that no rule of the run fits would be allowed.
  */
 export function withRules(

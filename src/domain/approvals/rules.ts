@@ -57,7 +57,7 @@ export const ApprovalRule = z
   .readonly()
 export type ApprovalRule = z.infer<typeof ApprovalRule>
 
-/** In order: the first that holds decides. Without one, the call is allowed. */
+/** In order: the first that applies decides. If none applies, the call is allowed. */
 export const ApprovalRules = z.array(ApprovalRule).max(MAX_RULES).readonly()
 export type ApprovalRules = z.infer<typeof ApprovalRules>
 
@@ -146,7 +146,7 @@ const doubtOf = ({ touches }: CallFacts, { doubt }: Deed): string =>
     ? 'it is not known what this tool works with'
     : (doubt ?? 'it may run or touch more than it names')
 
-/** All rules that may decide: those that hold perhaps, up to the first that holds surely. */
+/** All rules that may decide: those that perhaps apply, up to the first that surely applies. */
 function possibleRules(call: CallFacts, deed: Deed, rules: ApprovalRules) {
   const possible: { readonly index: number; readonly isSure: boolean }[] = []
   for (const [index, rule] of rules.entries()) {
