@@ -124,6 +124,29 @@ describeInBrowser('a stored history', () => {
     ])
   })
 
+  test('is shown as signed even if the page loses its request for the signature', async () => {
+    const page = await open('about:blank')
+    let asked = 0
+    await page.route('**/proof', (route) => {
+      asked += 1
+      return asked === 1 ? route.abort('connectionreset') : route.continue()
+    })
+    await page.goto(`${server.url}/runs/${achieved}`)
+    await page.getByLabel('Token', { exact: true }).fill(TOKEN)
+    await page.getByRole('button', { name: 'Continue' }).click()
+    await findings(page).getByText(SIGNED).waitFor()
+    expect(asked).toBe(2)
+  })
+
+  test('is shown as signed on a machine without a network', async () => {
+    const page = await open('about:blank')
+    await page.goto(`${server.url}/runs/${achieved}`)
+    await page.evaluate(`window.dispatchEvent(new Event('offline'))`)
+    await page.getByLabel('Token', { exact: true }).fill(TOKEN)
+    await page.getByRole('button', { name: 'Continue' }).click()
+    await findings(page).getByText(SIGNED).waitFor()
+  })
+
   describe('is not reported as signed', () => {
     const tampered: Readonly<Record<string, readonly [string, (body: Body) => unknown, string]>> = {
       'where the proof was changed': [

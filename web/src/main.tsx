@@ -14,7 +14,10 @@ import { theme } from './app/theme.ts'
 
 const queries = new QueryClient({
   defaultOptions: {
+    // The server may be on this machine, which answers without any network.
+    mutations: { networkMode: 'always' },
     queries: {
+      networkMode: 'always',
       // The server would refuse the same request again; the next poll repeats one that did not reach it.
       retry: (failures, error) =>
         failures < 2 && error instanceof ApiProblem && error.error.type === 'unreachable',

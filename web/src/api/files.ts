@@ -16,11 +16,17 @@ export async function fetchExport(runId: string): Promise<Blob> {
   return new Response(await answerOf(client().audit.export(runId))).blob()
 }
 
+/** The server understands the request and refuses it: it would refuse it again. */
+export class Refused extends Error {
+  override readonly name = 'Refused'
+}
+
 async function get(path: string, signal: AbortSignal): Promise<Response> {
   const response = await fetch(path, { headers: authorization(), signal })
   if (response.ok) return response
   const problem = ProblemDocument.safeParse(await response.json().catch(() => null))
-  throw new Error(problem.data?.detail ?? `The server answered ${response.status}.`)
+  const message = problem.data?.detail ?? `The server answered ${response.status}.`
+  throw response.status < 500 ? new Refused(message) : new Error(message)
 }
 
 /** A JSON document of the API that the client does not read, as it came. */

@@ -4,7 +4,7 @@ import { ServerApprovals } from '../../../src/api/runs.ts'
 import { hasEnded } from '../ui/status.ts'
 import { checkProof } from '../verify/verifier.ts'
 import { client } from './client.ts'
-import { fetchJson, fetchProof } from './files.ts'
+import { fetchJson, fetchProof, Refused } from './files.ts'
 import { answerOf } from './problem.ts'
 
 /** Requested regularly, so that the page notices when a token is revoked. */
@@ -111,6 +111,8 @@ export const runQuery = (runId: string) =>
       data !== undefined && hasEnded(data.status) ? false : POLL_MS,
   })
 
+const PROOF_RETRIES = 3
+
 /** The server's signed proof of a run, checked. It does not change after the run has ended. */
 export const proofQuery = (
   runId: string,
@@ -124,5 +126,6 @@ export const proofQuery = (
     },
     enabled,
     staleTime: Number.POSITIVE_INFINITY,
-    retry: false,
+    // No poll asks for it again if a connection or the code that checks it was lost for a moment.
+    retry: (failures, error) => failures < PROOF_RETRIES && !(error instanceof Refused),
   })
