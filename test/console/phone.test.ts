@@ -34,9 +34,17 @@ describeInBrowser('on a phone', () => {
 
   test('a decision can be made even if its question is long', async () => {
     const page = await open(`${server.url}/runs/${WORDY}`, { viewport: VIEWPORT })
-    const approve = await boxOf(page.getByTestId('decide').getByRole('button', { name: 'Approve' }))
-    expect(approve.y + approve.height).toBeLessThan(VIEWPORT.height)
-    expect((await boxOf(page.getByTestId('timeline'))).height).toBeGreaterThan(50)
+    const approve = page.getByTestId('decide').getByRole('button', { name: 'Approve' })
+    const bottom = async () => {
+      const { y, height } = await boxOf(approve)
+      return y + height
+    }
+    await approve.waitFor()
+    // The parts of the page get their places while the records arrive.
+    await expect.poll(bottom).toBeLessThan(VIEWPORT.height)
+    const timeline = page.getByTestId('timeline')
+    await expect.poll(async () => (await boxOf(timeline)).height).toBeGreaterThan(50)
+    expect(await bottom()).toBeLessThan(VIEWPORT.height)
   })
 
   test('the list shows the status and the start of each run', async () => {

@@ -22,7 +22,11 @@ export function useBrowser(expected = NETWORK) {
     if (browser?.isConnected() !== true) browser = await launchBrowser()
   })
   afterEach(async () => {
-    for (const context of browser?.contexts() ?? []) await context.close()
+    for (const context of browser?.contexts() ?? []) {
+      // A handler of a test may still wait for an answer that the page does not need any more.
+      for (const page of context.pages()) await page.unrouteAll({ behavior: 'ignoreErrors' })
+      await context.close()
+    }
     expect(complaints.splice(0)).toEqual([])
   })
   return async (url: string, options: BrowserContextOptions = {}): Promise<Page> => {

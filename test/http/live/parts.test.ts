@@ -201,6 +201,8 @@ describe('an observer with live=true', () => {
   })
 
   test('of all runs gets the parts of the runs that it selects', async () => {
+    // The end of the log, as far as this server has read it.
+    await expect.poll(() => server.readModel.get(runId)?.state.seq).toBe(PLANNED)
     const [all, other, here, done] = [
       new Observer('?after=end&live=true&caught_up=true'),
       new Observer('?after=end&live=true&caught_up=true&goal=npm-test'),
