@@ -1,10 +1,11 @@
-import { err, ok, type Result, type ResultAsync } from 'neverthrow'
+import type { Result, ResultAsync } from 'neverthrow'
 import type { Kind } from '../domain/records.ts'
 import { keepRunning, type PauseBoundsMs } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
 import { decode } from '../log/codec.ts'
 import { handleCommand } from '../log/handle-command.ts'
 import { streamOf } from '../log/run-log.ts'
+import { eventAt } from '../log/stream-pages.ts'
 import type { EventStore, ReadError, RecordedEvent } from '../store/event-store.ts'
 
 type Deps = {
@@ -18,16 +19,8 @@ type Deps = {
 }
 
 /** Whether a run has ended, by the last record of its stream. */
-function hasEnded(store: EventStore, runId: string): ResultAsync<boolean, ReadError> {
-  const last = { from: 'end', direction: 'backward', limit: 1 } as const
-  return store
-    .readStream(streamOf(runId), last)
-    .map(([event]) => event?.type === ('run_end' satisfies Kind))
-    .orElse(
-      (error): Result<boolean, ReadError> =>
-        error.type === 'stream_not_found' ? ok(false) : err(error),
-    )
-}
+const hasEnded = (store: EventStore, runId: string): ResultAsync<boolean, ReadError> =>
+  eventAt(store, streamOf(runId), 'end').map((event) => event?.type === ('run_end' satisfies Kind))
 
 /** The runs that must end with a run, by its last record. */
 export function endingWith(event: RecordedEvent): readonly string[] {

@@ -6,7 +6,7 @@ import { sha256 as sha256Of } from '../lib/sha256.ts'
 import { artifactStream } from '../log/artifact-index.ts'
 import { uuidOfHash } from '../log/chain.ts'
 import { patientStore, type StreamStore } from '../log/patience.ts'
-import { type StreamReader, streamPages } from '../log/stream-pages.ts'
+import { eventAt, type StreamReader, streamPages } from '../log/stream-pages.ts'
 import type { EventStore, NewEvent, ReadError } from '../store/event-store.ts'
 import type { ArtifactSource, Artifacts } from './artifacts.ts'
 
@@ -110,12 +110,11 @@ async function lastChunk(
   store: StreamReader,
   stream: string,
 ): Promise<Result<{ readonly total: number; readonly isLast: boolean } | null, ReadError>> {
-  const read = await store.readStream(stream, { from: 'end', direction: 'backward', limit: 1 })
-  if (read.isErr()) return read.error.type === 'stream_not_found' ? ok(null) : err(read.error)
-  const [event] = read.value
-  if (event === undefined) return ok(null)
-  const { index, count, total } = parsedChunk(event.data)
-  return ok({ total, isLast: index === count - 1 })
+  return eventAt(store, stream, 'end').map((event) => {
+    if (event === null) return null
+    const { index, count, total } = parsedChunk(event.data)
+    return { total, isLast: index === count - 1 }
+  })
 }
 
 async function* bytesOf(store: StreamReader, stream: string): AsyncGenerator<Buffer, void, void> {

@@ -1,10 +1,10 @@
-import { err, ok, type Result, type ResultAsync } from 'neverthrow'
+import { ok, type Result, type ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import { LEDGERS, type LedgerName, ledgerStream } from '../api/audit.ts'
 import { GENESIS } from '../log/chain.ts'
 import { decodeAs } from '../log/codec.ts'
 import type { LoadError } from '../log/run-log.ts'
-import { lastEvent, type StreamReader, streamPages } from '../log/stream-pages.ts'
+import { eventAt, type StreamReader, streamPages } from '../log/stream-pages.ts'
 import type { ReadError, RecordedEvent } from '../store/event-store.ts'
 import { eventLine } from './bundle/record-lines.ts'
 
@@ -29,12 +29,12 @@ export function ledgerEnd(
   store: StreamReader,
   name: LedgerName,
 ): ResultAsync<LedgerEnd, LoadError> {
-  return lastEvent(store, ledgerStream(name))
-    .andThen(
-      (event): Result<LedgerEnd, LoadError> =>
-        decodeAs(AnyEntry, event).map(({ seq, meta }) => ({ length: seq + 1, head: meta.hash })),
-    )
-    .orElse((error) => (error.type === 'stream_not_found' ? ok(LEDGER_START) : err(error)))
+  return eventAt(store, ledgerStream(name), 'end').andThen(
+    (event): Result<LedgerEnd, LoadError> =>
+      event === null
+        ? ok(LEDGER_START)
+        : decodeAs(AnyEntry, event).map(({ seq, meta }) => ({ length: seq + 1, head: meta.hash })),
+  )
 }
 
 /** Which entries, and in which direction. `after` is exclusive; without it, all. */

@@ -7,7 +7,7 @@ import { GENESIS } from './chain.ts'
 import { type DamagedRecord, decodeAs, encode, type Logged } from './codec.ts'
 import { SALT_BYTES } from './commitment.ts'
 import type { StreamStore } from './patience.ts'
-import { type StreamReader, streamPages } from './stream-pages.ts'
+import { eventAt, type StreamReader, streamPages } from './stream-pages.ts'
 
 /** A chained stream and its fold. Runs are such streams, and so are ledgers. */
 export type StreamDefinition<R, S> = {
@@ -204,11 +204,9 @@ export async function appendAfter(
     else if (unknown === null) return error
     else if (error.type === 'wrong_expected_revision') break
   }
-  const next = { from: revision + 1, direction: 'forward', limit: 1 } as const
-  const stored = await store.readStream(stream, next)
-  const [event] = stored.unwrapOr([])
+  const event = (await eventAt(store, stream, revision + 1)).unwrapOr(null)
   // While the place is free, an append that is still on its way may arrive.
-  if (event === undefined) return unknown
+  if (event === null) return unknown
   if (event.id === events[0]?.id) return null
   return { type: 'wrong_expected_revision', expected: expectedRevision, actual: event.revision }
 }

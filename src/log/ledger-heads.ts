@@ -1,4 +1,4 @@
-import { err, errAsync, ok, okAsync, type Result } from 'neverthrow'
+import { err, ok, type Result } from 'neverthrow'
 import { OWN_STREAM_PREFIX } from '../domain/records.ts'
 import {
   type EventStore,
@@ -8,7 +8,7 @@ import {
   storeWith,
 } from '../store/event-store.ts'
 import { artifactOfStream } from './artifact-index.ts'
-import type { StreamReader } from './stream-pages.ts'
+import { eventAt, type StreamReader } from './stream-pages.ts'
 
 /** The stream of heartbeats of the servers that share a log. It is not a ledger: the store may remove old ones. */
 export const SERVERS_STREAM = `${OWN_STREAM_PREFIX}servers`
@@ -45,12 +45,9 @@ export class LedgerHeads {
   async lacking(store: StreamReader): Promise<Result<string | null, StoreFailure>> {
     const lost = [...this.#beforeLoss]
     for (const [stream, head] of [...lost, ...this.#heads]) {
-      const options = { from: head.revision, direction: 'forward', limit: 1 } as const
-      const read = await store
-        .readStream(stream, options)
-        .orElse((error) => (error.type === 'stream_not_found' ? okAsync([]) : errAsync(error)))
+      const read = await eventAt(store, stream, head.revision)
       if (read.isErr()) return err(read.error)
-      if (read.value[0]?.id !== head.id) return ok(stream)
+      if (read.value?.id !== head.id) return ok(stream)
     }
     for (const [stream] of lost) this.#beforeLoss.delete(stream)
     return ok(null)

@@ -1,9 +1,10 @@
-import { err, ok, type Result, type ResultAsync } from 'neverthrow'
+import { err, errAsync, ok, okAsync, type Result, type ResultAsync } from 'neverthrow'
 import type {
   EventStore,
   ReadError,
   ReadOptions,
   RecordedEvent,
+  Revision,
   StoreFailure,
 } from '../store/event-store.ts'
 
@@ -70,16 +71,26 @@ export async function* firstEvents(
   yield err({ type: 'store_failed', message: `${stream} ends before record ${found}` })
 }
 
+/** The event of a stream at a revision, or its last one; null if there is none. */
+export function eventAt(
+  store: StreamReader,
+  stream: string,
+  at: Revision | 'end',
+): ResultAsync<RecordedEvent | null, StoreFailure> {
+  return store
+    .readStream(stream, { from: at, direction: at === 'end' ? 'backward' : 'forward', limit: 1 })
+    .map(([event]) => event ?? null)
+    .orElse((error) => (error.type === 'stream_not_found' ? okAsync(null) : errAsync(error)))
+}
+
 /** The last event of a stream; `stream_not_found` for a stream without events. */
 export function lastEvent(
   store: StreamReader,
   stream: string,
 ): ResultAsync<RecordedEvent, ReadError> {
-  return store
-    .readStream(stream, { from: 'end', direction: 'backward', limit: 1 })
-    .andThen(([event]): Result<RecordedEvent, ReadError> => {
-      return event === undefined ? err({ type: 'stream_not_found', stream }) : ok(event)
-    })
+  return eventAt(store, stream, 'end').andThen((event): Result<RecordedEvent, ReadError> => {
+    return event === null ? err({ type: 'stream_not_found', stream }) : ok(event)
+  })
 }
 
 /** A whole log in pages, in the order in which it was appended. */

@@ -1,8 +1,9 @@
 import { err, ok, type Result } from 'neverthrow'
 import type { LedgerHeads } from '../log/ledger-heads.ts'
 import { ensureLogId, type LogIdError } from '../log/log-id.ts'
+import { eventAt } from '../log/stream-pages.ts'
 import { REDACTIONS } from '../redaction/redaction-ledger.ts'
-import type { EventStore, RecordedEvent } from '../store/event-store.ts'
+import type { EventStore } from '../store/event-store.ts'
 import type { Checkpoint } from './batch.ts'
 import type { ReadModelFailure } from './read-model-file.ts'
 import type { SqliteReadModel } from './sqlite-read-model.ts'
@@ -67,15 +68,4 @@ async function missingEntry({
   if (ledgers === undefined) return ok(null)
   const lacking = await ledgers.lacking(store)
   return lacking.map((ledger) => (ledger === null ? null : isLacking(ledger)))
-}
-
-/** Null if there is no such event. */
-async function eventAt(
-  store: EventStore,
-  stream: string,
-  revision: number,
-): Promise<Result<RecordedEvent | null, LogFailure>> {
-  const read = await store.readStream(stream, { from: revision, direction: 'forward', limit: 1 })
-  if (read.isOk()) return ok(read.value[0] ?? null)
-  return read.error.type === 'stream_not_found' ? ok(null) : err(read.error)
 }

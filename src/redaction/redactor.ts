@@ -4,7 +4,7 @@ import type { Logger } from '../lib/logger.ts'
 import { Signal } from '../lib/signal.ts'
 import { decodeAs, forgetDecoded } from '../log/codec.ts'
 import { streamOf } from '../log/run-log.ts'
-import { streamPages } from '../log/stream-pages.ts'
+import { eventAt, streamPages } from '../log/stream-pages.ts'
 import type { EventStore, Overwrite, RecordedEvent, StoreFailure } from '../store/event-store.ts'
 import { RedactionIndex } from './redaction-index.ts'
 import { type LoggedRedaction, REDACTIONS, Redaction } from './redaction-ledger.ts'
@@ -203,10 +203,9 @@ async function eraseFrom(
   const events = new Map<string, Overwrite>()
   for (const { record } of redactions) {
     const { run_id, seq } = record.payload
-    const options = { from: seq, direction: 'forward', limit: 1 } as const
-    const page = await store.readStream(streamOf(run_id), options)
-    if (page.isErr() && page.error.type !== 'stream_not_found') throw failure(page.error)
-    for (const event of page.unwrapOr([])) events.set(`${run_id}/${seq}`, without(event))
+    const found = await eventAt(store, streamOf(run_id), seq)
+    if (found.isErr()) throw failure(found.error)
+    if (found.value !== null) events.set(`${run_id}/${seq}`, without(found.value))
   }
   if (events.size === 0) return
   const done = await store.overwrite?.([...events.values()])

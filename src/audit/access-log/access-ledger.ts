@@ -4,7 +4,7 @@ import { AccessEntry } from '../../domain/access.ts'
 import { decodeAs, type Logged } from '../../log/codec.ts'
 import { emptyStream, type Folded, type StreamDefinition } from '../../log/decider.ts'
 import type { LoadError } from '../../log/run-log.ts'
-import { lastEvent, type StreamReader } from '../../log/stream-pages.ts'
+import { eventAt, type StreamReader } from '../../log/stream-pages.ts'
 import { type LedgerRange, ledgerPages } from '../ledgers.ts'
 
 /** Who was shown what. Its state is the id of the command that wrote last. */
@@ -20,16 +20,14 @@ export function accessLedgerEnd(
   store: StreamReader,
 ): ResultAsync<Folded<string | null>, LoadError> {
   const { stream, schema } = ACCESS_LEDGER
-  return lastEvent(store, stream)
-    .andThen(
-      (event): Result<Folded<string | null>, LoadError> =>
-        decodeAs(schema, event).map(({ seq, meta }) => {
-          return { revision: seq, head: meta.hash, state: meta.command_id }
-        }),
-    )
-    .orElse((error) =>
-      error.type === 'stream_not_found' ? ok(emptyStream(ACCESS_LEDGER)) : err(error),
-    )
+  return eventAt(store, stream, 'end').andThen(
+    (event): Result<Folded<string | null>, LoadError> =>
+      event === null
+        ? ok(emptyStream(ACCESS_LEDGER))
+        : decodeAs(schema, event).map(({ seq, meta }) => {
+            return { revision: seq, head: meta.hash, state: meta.command_id }
+          }),
+  )
 }
 
 /** The entries in pages, up to the last one. */

@@ -8,7 +8,7 @@ import { messageOf } from '../../lib/message-of.ts'
 import { decodeAs } from '../../log/codec.ts'
 import { canonicalText } from '../../log/commitment.ts'
 import { streamOf } from '../../log/run-log.ts'
-import { firstEvents, lastEvent, type StreamReader } from '../../log/stream-pages.ts'
+import { eventAt, firstEvents, type StreamReader } from '../../log/stream-pages.ts'
 import { REDACTIONS, Redaction } from '../../redaction/redaction-ledger.ts'
 import type { ReadError, RecordedEvent } from '../../store/event-store.ts'
 import { ledgerPages } from '../ledgers.ts'
@@ -187,9 +187,9 @@ const placeOf = (seq: number, pointer: string): string => `${seq}${pointer}`
 
 /** The seq of the last entry in the ledger of redactions; -1 for an empty ledger. */
 async function lastRedaction(store: StreamReader): Promise<number> {
-  const last = await lastEvent(store, REDACTIONS.stream)
-  if (last.isErr() && last.error.type !== 'stream_not_found') throw new Unfinished(last.error)
-  return last.isOk() ? last.value.revision : -1
+  const last = await eventAt(store, REDACTIONS.stream, 'end')
+  if (last.isErr()) throw new Unfinished(last.error)
+  return last.value?.revision ?? -1
 }
 
 type ExportedRedaction = {

@@ -4,13 +4,8 @@ import { RunId } from '../../api/fields.ts'
 import { RunRecord } from '../../domain/records.ts'
 import { type RunStatus, statusAfter } from '../../domain/state.ts'
 import { RUN_STREAM_PREFIX, runIdOf, streamOf } from '../../log/run-log.ts'
-import type {
-  EventStore,
-  Position,
-  ReadError,
-  RecordedEvent,
-  StoreFailure,
-} from '../../store/event-store.ts'
+import { eventAt } from '../../log/stream-pages.ts'
+import type { EventStore, Position, RecordedEvent, StoreFailure } from '../../store/event-store.ts'
 import { encodeFrames, errorRecord, Frame, sizeOf } from './frame.ts'
 import {
   type Damage,
@@ -67,24 +62,15 @@ async function find(cursor: string, store: EventStore): Promise<Result<Position,
     return err({ type: 'unknown_cursor', message })
   }
   const place = Buffer.from(packed, 'base64url').toString('hex')
-  const read = await store.readStream(streamOf(dashed(place.slice(0, RUN_DIGITS))), {
-    from: Number(seq),
-    direction: 'forward',
-    limit: 1,
-  })
-  if (read.isErr() && read.error.type !== 'stream_not_found') return err(failure(read.error))
-  const event = read.isOk() ? read.value[0] : undefined
-  if (event !== undefined && digits(event.id).startsWith(place.slice(RUN_DIGITS))) {
+  const run = streamOf(dashed(place.slice(0, RUN_DIGITS)))
+  const read = await eventAt(store, run, Number(seq))
+  if (read.isErr()) return err(read.error)
+  const { value: event } = read
+  if (event !== null && digits(event.id).startsWith(place.slice(RUN_DIGITS))) {
     return ok(event.position)
   }
   const message = 'This cursor does not belong to this log. Start again without it.'
   return err({ type: 'unknown_cursor', message })
-}
-
-function failure(error: ReadError): CursorError {
-  return error.type === 'stream_not_found'
-    ? { type: 'store_failed', message: 'a stream is missing' }
-    : error
 }
 
 function dashed(hex: string): string {

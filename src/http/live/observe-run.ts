@@ -5,6 +5,7 @@ import { RunId } from '../../api/fields.ts'
 import { ALL_KINDS, DOCUMENTED_KINDS, type Kind } from '../../domain/records.ts'
 import { Backoff } from '../../lib/backoff.ts'
 import { streamOf } from '../../log/run-log.ts'
+import { eventAt } from '../../log/stream-pages.ts'
 import { PROJECTION_WAIT_MS } from '../deps.ts'
 import { NOT_WRITTEN, type Watched } from '../plugins/access-log.ts'
 import { caughtUpFrame, framesOf, isEnd, type RunFrame, refusalFrame } from './frame.ts'
@@ -199,10 +200,11 @@ async function readHead(
 ): Promise<RunFrame | 'unknown_run' | null> {
   const backoff = new Backoff(limits.retryMs)
   while (!signal.aborted) {
-    const options = { from: 'end', direction: 'backward', limit: 1 } as const
-    const read = await store.readStream(streamOf(runId), options)
-    if (read.isOk()) return framesOf(read.value, NOT_PROJECTED)[0] ?? 'unknown_run'
-    if (read.error.type === 'stream_not_found') return 'unknown_run'
+    const read = await eventAt(store, streamOf(runId), 'end')
+    if (read.isOk()) {
+      const [frame] = framesOf(read.value === null ? [] : [read.value], NOT_PROJECTED)
+      return frame ?? 'unknown_run'
+    }
     log.warn({ run_id: runId, error: read.error }, 'cannot look up a run to watch, trying again')
     await backoff.wait(signal)
   }
