@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Notice } from '../domain/records.ts'
 import { Signal } from '../lib/signal.ts'
+import { within } from '../lib/within.ts'
 import { collectOutput } from '../runner/collect-output.ts'
 import { overLimit } from '../runner/command.ts'
 import type {
@@ -159,13 +160,10 @@ export class BackgroundProcess {
    */
   async write(text: string, isLast: boolean): Promise<boolean> {
     const { stdin } = this.#process
-    const { promise, resolve } = Promise.withResolvers<boolean>()
-    const timer = setTimeout(resolve, INPUT_WITHIN_MS, false)
+    const { promise: taken, resolve } = Promise.withResolvers<boolean>()
     stdin.write(text, (error) => resolve(!error))
     if (isLast) stdin.end()
-    const isTaken = await promise
-    clearTimeout(timer)
-    return isTaken
+    return within(INPUT_WITHIN_MS, taken, () => false)
   }
 
   /** Ends it with all that it has started. @param why as a part of a sentence */

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
-import { setTimeout as delay } from 'node:timers/promises'
 import type { Result, ResultAsync } from 'neverthrow'
 import type { Logger } from '../lib/logger.ts'
+import { within } from '../lib/within.ts'
 import { decideAndAppend, type Folded } from '../log/decider.ts'
 import type { LoadError } from '../log/run-log.ts'
 import type { AppendError, EventStore } from '../store/event-store.ts'
@@ -94,10 +94,7 @@ export class Auth {
   /** Resolves to whether the tokens are known, after `withinMs` milliseconds at the latest. */
   async read(withinMs: number): Promise<boolean> {
     if (this.#directory.read) return true
-    const given = new AbortController()
-    const patience = delay(withinMs, undefined, { signal: given.signal }).catch(() => {})
-    await Promise.race([this.#readOnce.promise, patience])
-    given.abort()
+    await within(withinMs, this.#readOnce.promise, () => {})
     return this.#directory.read
   }
 

@@ -1,3 +1,5 @@
+import { within } from '../lib/within.ts'
+
 type Body = ReadableStream<Uint8Array<ArrayBuffer>>
 
 /**
@@ -12,7 +14,9 @@ export async function* chunksOf(
   const reader = body.getReader()
   try {
     for (;;) {
-      const { done, value } = await inTime(reader.read(), silenceMs)
+      const { done, value } = await within(silenceMs, reader.read(), () => {
+        throw new Error(`nothing came for ${silenceMs / 1000} s`)
+      })
       if (done) return
       yield value
     }
@@ -68,10 +72,4 @@ export async function* linesOf(
     if (lines.length > 0) yield lines
   }
   if (length > 0) throw new Error('the last line is not complete')
-}
-
-function inTime<T>(answer: Promise<T>, ms: number): Promise<T> {
-  const { promise: silence, reject } = Promise.withResolvers<never>()
-  const timer = setTimeout(() => reject(new Error(`nothing came for ${ms / 1000} s`)), ms)
-  return Promise.race([answer, silence]).finally(() => clearTimeout(timer))
 }

@@ -17,6 +17,7 @@ import type { Auth } from '../auth/auth.ts'
 import { RequestedOptions } from '../domain/requested-goal.ts'
 import { buildApp } from '../http/app.ts'
 import type { Redactions } from '../http/deps.ts'
+import { within } from '../lib/within.ts'
 import type { Projector } from '../projections/projector.ts'
 import type { SqliteReadModel } from '../projections/sqlite-read-model.ts'
 import type { EventStore } from '../store/event-store.ts'
@@ -205,12 +206,10 @@ const check = (problem: string | null) =>
 
 /** Null if the store answers now. */
 async function pingProblem(store: EventStore): Promise<string | null> {
-  const { promise: silence, resolve } = Promise.withResolvers<string>()
   const text = `The store does not answer within ${PING_WITHIN_MS / 1000} seconds.`
-  const timer = setTimeout(resolve, PING_WITHIN_MS, text)
   const answer = store.ping().match(
     () => null,
     ({ message }) => message,
   )
-  return Promise.race([answer, silence]).finally(() => clearTimeout(timer))
+  return within(PING_WITHIN_MS, answer, () => text)
 }

@@ -17,6 +17,7 @@ import type { McpListing } from '../../domain/mcp-tools.ts'
 import { stripTerminalCodes } from '../../domain/terminal-codes.ts'
 import { Backoff } from '../../lib/backoff.ts'
 import { messageOf } from '../../lib/message-of.ts'
+import { within } from '../../lib/within.ts'
 import { processMask } from '../../log/masking.ts'
 import type { RunningProcess } from '../../runner/start-process.ts'
 import type { ToolContext, ToolOutput } from '../tools/tool.ts'
@@ -156,10 +157,11 @@ export class Connection {
   async close(): Promise<void> {
     const transport = this.#transport
     if (transport instanceof StreamableHTTPClientTransport) {
-      const { promise, resolve } = Promise.withResolvers<void>()
-      const timer = setTimeout(resolve, GOODBYE_WITHIN_MS)
-      await Promise.race([transport.terminateSession().catch(() => {}), promise])
-      clearTimeout(timer)
+      await within(
+        GOODBYE_WITHIN_MS,
+        transport.terminateSession().catch(() => {}),
+        () => {},
+      )
     }
     await this.#client.close().catch(() => {})
     // The client closes a transport only if it has connected it.

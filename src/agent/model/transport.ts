@@ -1,4 +1,5 @@
 import { err, ok, type Result } from 'neverthrow'
+import { within } from '../../lib/within.ts'
 import {
   type Adapter,
   type Complaint,
@@ -194,14 +195,10 @@ async function drain(source: ReadableStreamDefaultReader<Uint8Array> | undefined
   const rest = async () => {
     while (!(await source.read()).done);
   }
-  const { promise: late, resolve } = Promise.withResolvers<void>()
-  const timer = setTimeout(resolve, DRAIN_MS)
   try {
-    await Promise.race([rest(), late])
+    await within(DRAIN_MS, rest(), () => {})
     await source.cancel()
   } catch {
     // The reply is here, or its failure is known.
-  } finally {
-    clearTimeout(timer)
   }
 }

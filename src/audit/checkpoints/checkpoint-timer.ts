@@ -1,5 +1,6 @@
 import type { Checkpoint } from '../../api/audit.ts'
 import type { Logger } from '../../lib/logger.ts'
+import { within } from '../../lib/within.ts'
 import type { CheckpointWriter, WriteError } from './checkpoint-writer.ts'
 
 type DebugLogger = Pick<Logger, 'info' | 'warn'> & { readonly debug: Logger['info'] }
@@ -92,10 +93,8 @@ export function startCheckpoints(
     stop: async (withinMs = 1_000) => {
       stopped = true
       clearTimeout(timer)
-      const tooLong = Promise.withResolvers<void>()
-      const limit = setTimeout(tooLong.resolve, withinMs)
-      await Promise.race([(underWay ?? Promise.resolve()).then(() => write(0)), tooLong.promise])
-      clearTimeout(limit)
+      const last = (underWay ?? Promise.resolve()).then(() => write(0))
+      await within(withinMs, last, () => {})
     },
   }
 }

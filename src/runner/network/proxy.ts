@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type Server } from 'node:http'
 import { connect, type Socket } from 'node:net'
 import { type Duplex, pipeline } from 'node:stream'
 import { allows } from '../../domain/network.ts'
+import { within } from '../../lib/within.ts'
 import { type Connection, ConnectionReport } from './connection.ts'
 import { isPublicAddress } from './public-address.ts'
 
@@ -145,7 +146,8 @@ export class Door {
         `This run may not reach ${host}:${port}. It may reach: ${this.#hosts.join(', ')}`,
       )
     }
-    const addresses = await within(this.#reach.addresses(host), RESOLVE_WITHIN_MS).catch(() => null)
+    const resolved = this.#reach.addresses(host).catch(() => null)
+    const addresses = await within(RESOLVE_WITHIN_MS, resolved, () => null)
     if (addresses === null || addresses.length === 0) {
       throw new Refusal(UNREACHED, `The name ${host} cannot be resolved`)
     }
@@ -229,10 +231,4 @@ async function joined(client: Duplex, upstream: Socket): Promise<string | null> 
     })
   await Promise.all([way(client, upstream), way(upstream, client)])
   return failure
-}
-
-async function within<T>(promise: Promise<T>, ms: number): Promise<T> {
-  const { promise: late, reject } = Promise.withResolvers<never>()
-  const timer = setTimeout(reject, ms, new Error('too late'))
-  return Promise.race([promise, late]).finally(() => clearTimeout(timer))
 }

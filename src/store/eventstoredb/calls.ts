@@ -2,12 +2,11 @@ import { setImmediate } from 'node:timers/promises'
 import { convertToCommandError } from '@eventstore/db-client'
 import * as z from 'zod'
 import { Backoff, type PauseBoundsMs } from '../../lib/backoff.ts'
+import { within } from '../../lib/within.ts'
 import type { AppendError, ExpectedRevision, ReadError, StoreFailure } from '../event-store.ts'
 
 /** How often a call is repeated with the leader that the last server named. */
 const MAX_LEADERS = 3
-
-const ignore = (): void => {}
 
 /**
  * Makes a call. Repeats it if the server is not the leader and so did nothing. When a call fails, the client has already
@@ -51,16 +50,10 @@ export async function appendWithin<T>(ms: number, once: (ms: number) => Promise<
 }
 
 /** Rejects with NotAnswered after `ms`. Ignores what the promise does later. */
-export async function within<T>(ms: number, answer: Promise<T>): Promise<T> {
-  const { promise: expiry, reject } = Promise.withResolvers<never>()
-  const timer = setTimeout(() => reject(new NotAnswered(`no answer within ${ms} ms`)), ms)
-  answer.catch(ignore)
-  try {
-    return await Promise.race([answer, expiry])
-  } finally {
-    clearTimeout(timer)
-  }
-}
+export const inTime = <T>(ms: number, answer: Promise<T>): Promise<T> =>
+  within(ms, answer, () => {
+    throw new NotAnswered(`no answer within ${ms} ms`)
+  })
 
 /** The server got a request, or may have got it, and has not answered. */
 export class NotAnswered extends Error {

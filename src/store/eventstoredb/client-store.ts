@@ -23,9 +23,9 @@ import {
   appendWithin,
   call,
   clientMessageOf,
+  inTime,
   readError,
   storeFailure,
-  within,
 } from './calls.ts'
 import { proxyVariable, scrubbed } from './connect.ts'
 import { decodePosition, positionInAll, toEventData } from './event-format.ts'
@@ -96,7 +96,7 @@ export class ClientStore implements EventStore {
       }
       const options = { expectedRevision, requiresLeader: true, deadline }
       const appending = this.#client.appendToStream(stream, data(), options)
-      const appended = await within(deadline, appending)
+      const appended = await inTime(deadline, appending)
       return Number(appended.nextExpectedRevision)
     })
   }
@@ -137,7 +137,7 @@ export class ClientStore implements EventStore {
     const options = { expectedRevision: 'any', requiresLeader: true } as const
     const once = () =>
       appendWithin(this.#options.timeoutMs, (deadline) =>
-        within(deadline, this.#client.deleteStream(stream, { ...options, deadline })),
+        inTime(deadline, this.#client.deleteStream(stream, { ...options, deadline })),
       )
     return this.#do(once, storeFailure).map(() => undefined)
   }

@@ -1,5 +1,5 @@
-import { setTimeout } from 'node:timers/promises'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import { within } from '../../lib/within.ts'
 import type { EventStore, StoreFailure } from '../event-store.ts'
 import { readAddress } from './address.ts'
 import { THE_USER } from './calls.ts'
@@ -51,7 +51,7 @@ export function openEventStoreDb(
       ...{ address: address.value, timeoutMs, scrub, log },
       onAnswer: options.onAnswer ?? (() => {}),
     })
-    const first = await firstAnswer(store)
+    const first = await within(FIRST_ANSWER_MS, store.ping(), () => null)
     const failure = first?.isErr() ? first.error : null
     if (first !== null && failure === null) return ok(store)
     if (failure === null || failure.type === 'store_unavailable') {
@@ -63,13 +63,6 @@ export function openEventStoreDb(
     return err(failure)
   }
   return new ResultAsync(open())
-}
-
-/** Null if the server does not answer in time. */
-async function firstAnswer(store: EventStore): Promise<Result<void, StoreFailure> | null> {
-  const waited = new AbortController()
-  const silence = setTimeout(FIRST_ANSWER_MS, null, waited).catch(() => null)
-  return Promise.race([store.ping(), silence]).finally(() => waited.abort())
 }
 
 /** Names the user in messages about rights. */

@@ -4,7 +4,7 @@ import services, { type StreamsClient } from '@eventstore/db-client/generated/st
 import type { ReadReq } from '@eventstore/db-client/generated/streams_pb.js'
 import generated from '@eventstore/db-client/generated/streams_pb.js'
 import type { CallOptions, ClientReadableStream, Metadata } from '@grpc/grpc-js'
-import { Refused, within } from './calls.ts'
+import { inTime, Refused } from './calls.ts'
 import { type LogPosition, type Message, readMessage, type StoredEvent } from './event-format.ts'
 
 const { Empty, StreamIdentifier } = shared
@@ -148,7 +148,7 @@ export async function readPage(
 ): Promise<StoredEvent[]> {
   const opened = openRead(protocol, request)
   try {
-    return await within(ms, opened.then(collect))
+    return await inTime(ms, opened.then(collect))
   } catch (cause) {
     opened.then(cancel, ignore)
     throw cause
