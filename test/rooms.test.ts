@@ -112,8 +112,8 @@ test('each allowed import between two rooms is used', async () => {
     const ofRoom = imports.filter(([path]) => rooms.some((room) => room.test(path)))
     return [to.pathNot]
       .flat()
-      .filter((door) => door !== from.path && !ofRoom.some(([, to]) => new RegExp(door).test(to)))
-      .map((door) => `${name}: ${door}`)
+      .filter((path) => path !== from.path && !ofRoom.some(([, to]) => new RegExp(path).test(to)))
+      .map((path) => `${name}: ${path}`)
   })
   expect(unused).toEqual([])
 })

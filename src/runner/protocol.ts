@@ -19,7 +19,7 @@ export const FRAME = {
   end: 6,
   /** To the server: a `Notice` as JSON, before the end of its call. */
   notice: 7,
-  /** From the proxy to the runner: a door is open. */
+  /** From the process of the proxies to the runner: a proxy is open. */
   opened: 8,
   /** To the server: output that must not be shown, only masked: see `OutputQueue`. */
   mutedStdout: 9,

@@ -126,8 +126,8 @@ export function pathIn({ file, real }: OpenedPath, name = '.'): string {
 }
 
 /**
- * The path by which a command reaches what this process holds open. An isolated command does not see this process, and it
- * sees the project in a form that cannot be exchanged.
+ * The path by which a command reaches what this process holds open. An isolated command does not see this process, and its
+ * project cannot be replaced.
  */
 export function pathForCommands({ file, real }: OpenedPath, isolated: boolean): string {
   return isolated || DESCRIPTORS === null ? real : `/proc/${process.pid}/fd/${file.fd}`

@@ -78,7 +78,7 @@ async function lostSecrets(path: ConfinedPath, content: string): Promise<string[
 
 type Place = { readonly folder: OpenedPath; readonly at: string }
 
-/** Uses the place of a path in its open folder, which no link can exchange. */
+/** Uses the place of a path in its open folder, which no link can replace. */
 async function inPlace<T>(
   path: ConfinedPath,
   make: boolean,

@@ -26,7 +26,7 @@ function realPathOf(path: string): string {
 }
 type Kind = '--bind-fd' | '--ro-bind-fd'
 
-/** Mounts from open descriptors, so that nothing can be exchanged before it is mounted. */
+/** Mounts from open descriptors, so nothing can be replaced before it is mounted. */
 export class Mounts {
   readonly args: string[] = []
   readonly descriptors: number[] = []
@@ -172,7 +172,7 @@ const isHomeOf = ({ home, layer }: CheckHome, user: OpenedProject['user']): bool
   layer === null || user === null || lstatSync(home).uid === user.uid
 
 /**
- * Makes what is guarded read-only, and puts nothing in the place of sockets. A folder above them becomes a mount of its
+ * Makes what is guarded read-only, and covers sockets with /dev/null. A folder above them becomes a mount of its
  * own, because a mount cannot be renamed or removed. What does not exist cannot be guarded: bwrap would make it in the project.
  * @param sockets as paths from the project
  */
@@ -195,7 +195,7 @@ function guard(mounts: Mounts, project: number, at: string, sockets: readonly st
   }
 }
 
-/** A file or a folder, or nothing for a socket. A link is not followed: its target is not a part of the repository. */
+/** A file or a folder, or /dev/null for a socket. A link is not followed: its target is not a part of the repository. */
 function openGuarded(path: string): number | null {
   // Few projects have all of these, and an error takes longer than a look.
   const found = isThere(path) ? opened(path, O_NOFOLLOW) : null

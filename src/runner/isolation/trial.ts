@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import { LEVELS } from '../../domain/isolation.ts'
 import { sha256 } from '../../lib/sha256.ts'
-import { DOORS_FOLDER } from '../network/doors.ts'
+import { PROXY_FOLDER } from '../network/command-proxies.ts'
 import { findNetworkTools } from '../network/network-tools.ts'
 import { RESOLV_CONF } from '../network/whole-network.ts'
 import type { Runner } from '../runner.ts'
@@ -19,7 +19,7 @@ const FOLDER = 'sandboxes'
 const SECRET = 'secret'
 /** What is kept in that folder, beside what belongs to a run. */
 export const KEPT: ReadonlySet<string> = new Set([
-  ...[SECRET, 'checks', DOORS_FOLDER, RESOLV_CONF.name, ...ACCOUNTS.map(({ name }) => name)],
+  ...[SECRET, 'checks', PROXY_FOLDER, RESOLV_CONF.name, ...ACCOUNTS.map(({ name }) => name)],
   ...LEVELS.map((level) => `filter-${level}`),
 ])
 const NOBODY = 65_534

@@ -3,8 +3,8 @@ import { once } from 'node:events'
 import type { Notice } from '../../domain/records.ts'
 import { isRoot, type Sandbox, SandboxError } from '../isolation/sandbox.ts'
 import type { CallEnd, Localhost, StartRequest } from '../protocol.ts'
+import { CommandProxies } from './command-proxies.ts'
 import type { Connection } from './connection.ts'
-import { Doors } from './doors.ts'
 import { FIRST_PORT, proxyVariables } from './forwarder.ts'
 import { openWholeNetwork, type WholeNetwork } from './whole-network.ts'
 
@@ -23,10 +23,10 @@ type Shared = {
  * ends with the last command in it.
  */
 export class Networks {
-  readonly #doors = new Doors()
+  readonly #proxies = new CommandProxies()
   readonly #shared = new Map<string, Shared>()
 
-  /** Runs a command while it can reach what it may reach. Rejects with a `SandboxError` if there is no way. */
+  /** Runs a command while it can reach what it may reach. Rejects with a `SandboxError` if the network cannot be made. */
   async with(request: StartRequest, note: Note, run: Run): Promise<CallEnd> {
     const { sandbox, localhost = null } = request
     if (sandbox?.level !== 'namespaces') return run(request)
@@ -76,7 +76,7 @@ export class Networks {
   ): Promise<CallEnd> {
     const { network } = sandbox
     if (typeof network === 'string') return run({ ...request, sandbox })
-    const door = await this.#doors.open(sandbox.folder, network.allow, (payload) =>
+    const proxy = await this.#proxies.open(sandbox.folder, network.allow, (payload) =>
       note({ kind: 'network_connection', payload }),
     )
     const env = { ...request.env, ...proxyVariables(network, port) }
@@ -84,10 +84,10 @@ export class Networks {
       return await run({
         ...request,
         env,
-        sandbox: { ...sandbox, proxy: { socket: door.path, port } },
+        sandbox: { ...sandbox, proxy: { socket: proxy.path, port } },
       })
     } finally {
-      await door.close()
+      await proxy.close()
     }
   }
 }

@@ -3,8 +3,8 @@ import { Socket } from 'node:net'
 import { messageOf } from '../../lib/message-of.ts'
 import { closeInherited } from '../helper-process.ts'
 import { FRAME, type Frame, FrameReader, frame } from '../protocol.ts'
-import type { DoorRequest } from './doors.ts'
-import { Door } from './proxy.ts'
+import type { ProxyRequest } from './command-proxies.ts'
+import { CommandProxy } from './proxy.ts'
 
 /**
  * The proxy: a process of its own that connects commands with the hosts that their runs allow. It has no environment, no
@@ -14,31 +14,31 @@ closeInherited()
 // Sockets of an earlier proxy. Their names are relative, because the path of a socket must be short.
 for (const name of readdirSync('.')) rmSync(name, { recursive: true, force: true })
 const runner = new Socket({ fd: 3, readable: true, writable: true })
-const doors = new Map<number, Promise<Door>>()
+const proxies = new Map<number, Promise<CommandProxy>>()
 
 function take({ type, call, payload }: Frame): void {
   if (type === FRAME.start) void open(call, JSON.parse(payload.toString()))
   else if (type === FRAME.stop) void close(call)
 }
 
-async function open(call: number, { socket, hosts }: DoorRequest): Promise<void> {
-  const opening = Door.open(socket, hosts, (connection) => {
+async function open(call: number, { socket, hosts }: ProxyRequest): Promise<void> {
+  const opening = CommandProxy.open(socket, hosts, (connection) => {
     runner.write(frame(FRAME.notice, call, JSON.stringify(connection)))
   })
-  doors.set(call, opening)
+  proxies.set(call, opening)
   try {
     await opening
     runner.write(frame(FRAME.opened, call, ''))
   } catch (cause) {
-    doors.delete(call)
+    proxies.delete(call)
     runner.write(frame(FRAME.end, call, messageOf(cause)))
   }
 }
 
 async function close(call: number): Promise<void> {
-  const door = await doors.get(call)
-  doors.delete(call)
-  await door?.close()
+  const proxy = await proxies.get(call)
+  proxies.delete(call)
+  await proxy?.close()
   runner.write(frame(FRAME.end, call, ''))
 }
 

@@ -42,7 +42,7 @@ class Refusal extends Error {
 }
 
 /** The way of one command to its hosts: an HTTP proxy on a unix socket that knows only CONNECT. */
-export class Door {
+export class CommandProxy {
   readonly #server: Server
   readonly #hosts: readonly string[]
   readonly #report: ConnectionReport
@@ -86,13 +86,13 @@ export class Door {
     hosts: readonly string[],
     onConnection: (connection: Connection) => void,
     reach: Reach = REACH,
-  ): Promise<Door> {
-    const door = new Door(hosts, onConnection, reach)
+  ): Promise<CommandProxy> {
+    const proxy = new CommandProxy(hosts, onConnection, reach)
     const { promise, resolve, reject } = Promise.withResolvers<void>()
-    door.#server.once('error', reject).listen(path, resolve)
+    proxy.#server.once('error', reject).listen(path, resolve)
     await promise
     await chmod(path, 0o666)
-    return door
+    return proxy
   }
 
   /** Ends all connections. Resolves when each is reported. */

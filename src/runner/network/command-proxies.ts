@@ -7,11 +7,11 @@ import { startHelper } from '../helper-process.ts'
 import { FRAME, type Frame, FrameReader, frame } from '../protocol.ts'
 import type { Connection } from './connection.ts'
 
-/** What the proxy needs to open a door; `socket` is a name in its folder. */
-export type DoorRequest = { readonly socket: string; readonly hosts: readonly string[] }
+/** What the process needs to open the proxy of a command; `socket` is a name in its folder. */
+export type ProxyRequest = { readonly socket: string; readonly hosts: readonly string[] }
 
 /** The way of one command to its hosts, as the runner has it. */
-export type OpenDoor = {
+export type OpenProxy = {
   /** The socket on which the proxy listens. */
   readonly path: string
   /** Ends its connections. Resolves when all of them are reported. */
@@ -25,24 +25,24 @@ type Opening = {
 }
 
 /** Below the folder where the server makes folders for commands. */
-export const DOORS_FOLDER = 'proxy'
+export const PROXY_FOLDER = 'proxy'
 
-/** Opens doors in the proxy, a process that starts with the first of them and, after its death, with the next one. */
-export class Doors {
-  #proxy: ProxyProcess | null = null
+/** Opens proxies for commands in one process, which starts with the first of them and, after its death, with the next one. */
+export class CommandProxies {
+  #process: ProxyProcess | null = null
 
-  /** Rejects if there is no way. @param folder where the server makes folders for commands */
+  /** Rejects if no proxy can be opened. @param folder where the server makes folders for commands */
   async open(
     folder: string,
     hosts: readonly string[],
     onConnection: (connection: Connection) => void,
-  ): Promise<OpenDoor> {
-    if (this.#proxy === null || this.#proxy.isDead) {
-      const doors = join(folder, DOORS_FOLDER)
-      mkdirSync(doors, { recursive: true, mode: 0o700 })
-      this.#proxy = new ProxyProcess(doors)
+  ): Promise<OpenProxy> {
+    if (this.#process === null || this.#process.isDead) {
+      const sockets = join(folder, PROXY_FOLDER)
+      mkdirSync(sockets, { recursive: true, mode: 0o700 })
+      this.#process = new ProxyProcess(sockets)
     }
-    return this.#proxy.open(hosts, onConnection)
+    return this.#process.open(hosts, onConnection)
   }
 }
 
@@ -52,7 +52,7 @@ class ProxyProcess {
   isDead = false
   readonly #folder: string
   readonly #pipe: Socket
-  readonly #doors = new Map<number, Opening>()
+  readonly #proxies = new Map<number, Opening>()
   #count = 0
 
   constructor(folder: string) {
@@ -71,49 +71,49 @@ class ProxyProcess {
   async open(
     hosts: readonly string[],
     onConnection: (connection: Connection) => void,
-  ): Promise<OpenDoor> {
+  ): Promise<OpenProxy> {
     this.#count += 1
     const id = this.#count
-    const socket = `door-${id}`
-    const door: Opening = {
+    const socket = `call-${id}`
+    const proxy: Opening = {
       opened: Promise.withResolvers(),
       closed: Promise.withResolvers(),
       onConnection,
     }
-    this.#doors.set(id, door)
-    const request: DoorRequest = { socket, hosts }
+    this.#proxies.set(id, proxy)
+    const request: ProxyRequest = { socket, hosts }
     this.#pipe.write(frame(FRAME.start, id, JSON.stringify(request)))
-    await door.opened.promise
+    await proxy.opened.promise
     return {
       path: join(this.#folder, socket),
       close: () => {
         if (!this.isDead) this.#pipe.write(frame(FRAME.stop, id, ''))
-        return door.closed.promise
+        return proxy.closed.promise
       },
     }
   }
 
   #take({ type, call, payload }: Frame): void {
-    const door = this.#doors.get(call)
-    if (door === undefined) return
-    if (type === FRAME.opened) door.opened.resolve()
-    else if (type === FRAME.notice) door.onConnection(JSON.parse(payload.toString()))
+    const proxy = this.#proxies.get(call)
+    if (proxy === undefined) return
+    if (type === FRAME.opened) proxy.opened.resolve()
+    else if (type === FRAME.notice) proxy.onConnection(JSON.parse(payload.toString()))
     else if (type === FRAME.end) {
-      this.#doors.delete(call)
-      door.opened.reject(new Error(`the proxy cannot listen: ${payload}`))
-      door.closed.resolve()
+      this.#proxies.delete(call)
+      proxy.opened.reject(new Error(`the proxy cannot listen: ${payload}`))
+      proxy.closed.resolve()
     }
   }
 
   #die(): void {
     if (this.isDead) return
     this.isDead = true
-    for (const { opened, closed, onConnection } of this.#doors.values()) {
+    for (const { opened, closed, onConnection } of this.#proxies.values()) {
       opened.reject(new Error('the proxy has died'))
       const lost = { host: '*', port: 0, allowed: true, reason: DEAD, bytes_in: 0, bytes_out: 0 }
       onConnection(lost)
       closed.resolve()
     }
-    this.#doors.clear()
+    this.#proxies.clear()
   }
 }
