@@ -29,8 +29,8 @@ type Identities = { readonly own: string; readonly all: readonly string[] }
 
 /**
  * The identity of a folder and of each folder above it: device and inode, or the path if it does not exist. The look-up
- * of the path visits all of them, which may take long on a slow disk. After that, the system knows them, and synchronous
- * calls are a hundred times as fast as calls in the pool of threads.
+ * of the path visits all of them, which may take long on a slow disk. After that, the system has them in its cache, and
+ * synchronous calls are a hundred times as fast as calls in the thread pool.
  */
 async function folderAndParents(path: string): Promise<Identities> {
   const all: string[] = []

@@ -83,7 +83,7 @@ export class RunCalls implements AsyncDisposable {
 
   /**
    * Starts the sub-agents that work at the same time as the open call, one after the other, so that their records have
-   * the order of their calls. One that gets no part of the budget waits until the calls before it have ended.
+   * the order of their calls. One that gets no share of the budget waits until the calls before it have ended.
    */
   async #startSubagents(): Promise<void> {
     for (const { call_id } of subagentCalls(this.#session.state)) {

@@ -187,8 +187,8 @@ async function checkGoal(
 }
 
 /**
- * The home with which the checks of a run begin. Only its first check makes it, because nothing has been done by its agent
- * yet. A sub-agent begins in a project that its parent may have changed, so its checks have the home of the parent.
+ * The home with which the checks of a run begin. Only its first check makes it, because its agent has not done anything
+ * by then. A sub-agent begins in a project that its parent may have changed, so its checks have the home of the parent.
  */
 function checkHomeOf({ runId, iteration, parent }: RunSession['state']): CheckHomeOf | null {
   if (parent === undefined) return { run: runId, makes: iteration === 0 }

@@ -45,8 +45,9 @@ type Place = Pick<ToolContext, 'cwd' | 'dataDir' | 'signal' | 'onOutput'>
 type Planned = Pick<PlannedRun, 'systemPrompt' | 'isolation' | 'serverApprovals'>
 
 /**
- * Starts the runs of sub-agents, and waits for them. The run is named in the log of its parent before it is created, and
- * only there is it looked up: so a process that continues the call after a crash finds the same run.
+ * Starts the runs of sub-agents, and waits for them. The log of the parent names the run before it is created, and that
+ * log is the only place where the run is looked up. So a process that continues the call after a crash finds the same
+ * run.
  */
 export class Subagents {
   readonly #session: RunSession
@@ -64,7 +65,7 @@ export class Subagents {
   }
 
   /**
-   * Does a call that is open, or that works at the same time as the open one.
+   * Carries out a call that is open, or that works at the same time as the open one.
    * @param onBegun called when its run is there
    */
   async run(

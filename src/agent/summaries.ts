@@ -135,8 +135,9 @@ const messageOf = (failure: ModelFailure): string =>
 type Asked = { readonly text: string | null; readonly usage: PayloadOf<'llm_usage'> }
 
 /**
- * Asks the model something that is not a part of its work, after the conversation as it is. The request keeps the tools, because some
- * providers want them with earlier calls and all of them cache a beginning that stays the same; but no call is run.
+ * Asks the model something that is not a part of its work, after the conversation as it is. The request keeps the
+ * tools, because some providers require them with earlier calls, and all of them cache a beginning that stays the same.
+ * No call in the reply is run.
  */
 async function ask(
   session: RunSession,

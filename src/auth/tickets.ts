@@ -19,9 +19,9 @@ type Ticket = {
 type Waiting = { readonly caller: Caller; readonly expiresAt: number }
 
 /**
- * Tickets for connections that cannot carry a token. A ticket is valid once, for a short time, and only on the
- * server that issued it, which keeps it in memory. A token that asks for too many loses its own oldest tickets: it
- * uses the newest, and no other token loses any.
+ * Tickets for connections that cannot carry a token. A ticket is valid once, for a short time, and only on the server
+ * that issued it, which keeps it in memory. If a token has too many, its own oldest tickets are dropped. So its newest
+ * ones stay valid, and no other token loses any.
  */
 export class Tickets {
   readonly #clock: () => number

@@ -77,8 +77,8 @@ export class TokenReader {
 const Kept = z.strictObject({ tokens: z.array(Token) })
 
 /**
- * A file with the tokens, without secrets, as this server saw them last. A server that starts while its store is
- * away goes by them, as it would if it had kept running.
+ * A file with the tokens, without secrets, as this server saw them last. A server that starts while its store is away
+ * uses them, as if it had kept running.
  */
 export class KeptTokens {
   readonly #file: string

@@ -9,8 +9,8 @@ function workedSeconds(state: RunState, now: number): number {
 type Limits = Pick<RunConfig, 'max_tokens' | 'max_cost_usd' | 'max_seconds'>
 
 /**
- * What is left of each limit, without what sub-agents at work may still use; null if there is no limit. Sub-agents work at
- * the same time, so their seconds are not taken from each other. Call it only if no budget is exhausted.
+ * What is left of each limit, without what sub-agents at work may still use; null if there is no limit. Sub-agents work
+ * at the same time, so they do not use up each other's seconds. Call it only if no budget is exhausted.
  */
 export function budgetLeft(state: RunState, now: number): Limits {
   const { config, total, subagents = [] } = state

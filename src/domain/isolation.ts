@@ -52,8 +52,8 @@ export type LowerLimits = z.infer<typeof LowerLimits>
 
 /**
  * What the commands of a run may see and do. Its paths are roles, so that the policies of runs can be compared:
- * `project`, `home`, `tmp`, `report` (of a goal check), `system:/usr`, `tools:~/.nvm`; in `protected`, relative to the project.
- * `not verified` in `visible` says that nobody has tried on a real system whether the level keeps what it names.
+ * `project`, `home`, `tmp`, `report` (of a goal check), `system:/usr`, `tools:~/.nvm`; in `protected`, relative to the
+ * project. `not verified` in `visible` means that nobody has tried on a real system whether the level holds.
  */
 export const IsolationPolicy = z
   .strictObject({

@@ -7,7 +7,9 @@ export const MCP_PREFIX = 'mcp__'
 
 const names = z.array(z.string()).readonly()
 
-/** The tools of a server as it has listed them, or why there are none. All texts are of the server: they may lie. */
+/**
+ * The tools of a server as it has listed them, or why there are none. All texts come from the server and may be false.
+ */
 export const McpListing = z
   .strictObject({
     server: McpServerName,

@@ -109,8 +109,8 @@ const TOO_MANY =
   '[This image is not shown any more, because of later ones. Read it again if you need it.]'
 
 /**
- * The messages with the latest images. If there are too many, the first half of them is left out at once, because each
- * time the cache of the provider is lost.
+ * The messages with the latest images. If there are too many, the older half is left out at once, because each change
+ * of the beginning voids the cache of the provider.
  */
 function withLatestImages(messages: readonly ChatMessage[]): readonly ChatMessage[] {
   let shown: SentImage[] = []

@@ -36,8 +36,8 @@ export function reportOf(state: RunState, hash: string): SubagentEnd {
 }
 
 /**
- * Whether a call may run again after a crash: it only reads, or it finds in the log how far it came, as a call does that
- * starts a sub-agent.
+ * Whether a call may run again after a crash: because it only reads, or because it starts a sub-agent and finds in the
+ * log how far it came.
  */
 export const isRepeatable = ({ read_only, tool }: OpenCall): boolean =>
   read_only || tool === SUBAGENT_TOOL

@@ -61,7 +61,7 @@ function endOfObject(text: string, from: number, value: Record<string, unknown>)
 }
 
 /**
- * A name that an object of a JSON text has twice: `JSON.parse` keeps the last value without a word. Null if there is none.
+ * A name that an object of a JSON text has twice: `JSON.parse` silently keeps the last value. Null if there is none.
  * Names that are equal once they are well-formed count as the same.
  * @param value `JSON.parse(text)`
  */

@@ -4,9 +4,15 @@ import { processMask } from '../log/masking.ts'
 import { BoundedText } from './bounded-text.ts'
 import type { OutputPiece } from './protocol.ts'
 
-/** Once a stream is over the half of its limit, other work has its turn after so much of this, so that a flood holds up nothing. */
+/**
+ * Once a stream has passed half of its limit, other work gets a turn after this much time of reading, so a flood delays
+ * nothing.
+ */
 const WORK_MS = 4
-/** Text that is held back is checked again with each chunk, so chunks smaller than that text are collected for so long first. */
+/**
+ * Text that is held back is checked again with each chunk, so chunks that are smaller than that text are first
+ * collected for this time.
+ */
 const REST_MS = 2
 
 /** What output is added to. */

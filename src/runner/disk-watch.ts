@@ -60,7 +60,10 @@ export async function diskShortage(
   return null
 }
 
-/** The same for one folder, at once: to ask in another thread takes longer than to ask. For processes that may wait for a disk. */
+/**
+ * The same for one folder, synchronously, because handing the question to another thread takes longer than the answer.
+ * Only for processes that may wait for a disk.
+ */
 export function diskShortageNow(folder: string, freeBytes: number): string | null {
   try {
     return shortOf(statfsSync(folder), folder, freeBytes)

@@ -70,8 +70,8 @@ export function closeInherited(): void {
 const NICENESS = 7
 
 /**
- * Lets the server go first on a busy machine: the runner, and all that it starts, take what the server leaves. Many
- * commands at once would otherwise make every request wait for its turn among them.
+ * Gives the server precedence on a busy machine: the runner, and all that it starts, use the processor time that the
+ * server leaves. Otherwise, many commands at once would delay every request.
  */
 export function giveWay(): void {
   setPriority(NICENESS)
@@ -90,7 +90,7 @@ export type Patience = { readonly everyMs: number; readonly questions: number }
 export const PATIENCE: Patience = { everyMs: 5_000, questions: 6 }
 
 /**
- * Finds out that a process does not work although it lives, for instance because it was stopped by a signal. It counts
+ * Detects a process that lives but does not work, for instance because it was stopped by a signal. It counts unanswered
  * questions, not time: if this process was stopped itself, the other one has not failed.
  */
 export class Heartbeat {

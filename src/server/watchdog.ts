@@ -1,7 +1,7 @@
 import { Session } from 'node:inspector'
 import * as z from 'zod'
 
-/** How often the watchdog looks at the beats. */
+/** How often the watchdog checks the heartbeats. */
 const LOOK_MS = 250
 /** A thread is stuck when its event loop has not turned for this long. */
 export const STUCK_MS = 5_000

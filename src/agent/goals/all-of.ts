@@ -27,8 +27,8 @@ const HEADS: Readonly<Record<GoalVerdict['verdict'], string>> = {
 }
 
 /**
- * One verdict for several goals: achieved if all are. If one cannot be checked, the whole cannot. The reason names each
- * goal, failed ones first; the details are those of the goals that are not reached.
+ * One verdict for several goals. It is achieved if all of them are. If one cannot be checked, it cannot be checked. The
+ * reason names each goal, failed ones first; the details are those of the goals that are not reached.
  */
 export function mergeVerdicts(judged: readonly Judged[]): GoalVerdict {
   const [only] = judged

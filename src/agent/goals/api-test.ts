@@ -16,8 +16,9 @@ const ENDED_EARLY = 91
 const NOT_READY = 92
 
 /**
- * Starts the server, waits until it answers, sends the requests and stops the server, all in one container: a command
- * reaches no server of another. Only answers are printed to the standard output, after a line with the mark.
+ * Starts the server, waits until it answers, sends the requests and stops the server, all in one container, because a
+ * command cannot reach a server that another one started. Only answers are printed to the standard output, after a line
+ * with the mark.
  */
 const SCRIPT = `
 mark=$1 start=$2 url=$3 ready=$4; shift 4

@@ -47,8 +47,8 @@ export function isExited(result: CommandResult): result is Exited {
 }
 
 /**
- * The environment of a command of a check. Go keeps results of tests with what it compiles, and looks only at some of what
- * they depend on; a check runs them.
+ * The environment of a command of a check. Go caches test results with what it compiles, and looks only at some of
+ * their dependencies, so a check runs the tests anyway.
  */
 export function checkEnvironment(
   ...all: readonly (Readonly<Record<string, string>> | undefined)[]

@@ -27,8 +27,8 @@ async function fitOf(cwd: string, manifest: string): Promise<Fit | null> {
 const NO_HOST = /Could not resolve host|dial tcp: lookup /
 
 /**
- * The verdict if packages cannot be downloaded because the commands of the run have no network; null if there is another
- * cause. Only for a check that ran no test: a test may look for a host itself.
+ * The verdict if packages cannot be downloaded because the commands of the run have no network; null if there is
+ * another cause. Only for a check that ran no test, because a test may itself fail to resolve a host.
  */
 function lacksPackages(
   { config: { network = 'none' } }: GoalContext,

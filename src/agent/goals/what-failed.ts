@@ -47,7 +47,10 @@ const ERRORS: readonly RegExp[] = [
 /** An error whose place is on the next line: that of rustc and ruff. */
 const ERROR_BEFORE_PLACE = /^(?:error(?:\[E\d+\])?: |[A-Z]+\d+ )/
 const PLACE_AFTER = /^ *--> +(\S+:\d+:\d+)/
-/** How biome begins a finding: the place and the rule. Two lines below is what is wrong; `!` or `i` is less than an error. */
+/**
+ * How biome begins a finding: the place and the rule. The message is two lines below. `!` or `i` in place of `×` is
+ * less than an error.
+ */
 const BIOME = /^(\S+) ((?:lint|parse|format|assist)(?:\/\S+)?)(?: +FIXABLE)? *━+$/
 const BIOME_ERROR = /^ *× (.+)$/
 /** An error of eslint, below a line with the name of the file. */

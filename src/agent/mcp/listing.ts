@@ -23,7 +23,7 @@ const MAX_LEFT_OUT = 20
 const MAX_SHOWN = 100
 
 /**
- * What a run records of the tools of a server. Secrets are masked first: before anything is hashed or measured.
+ * What a run records of the tools of a server. Secrets are masked before anything is hashed or measured.
  * @param room how many tools the run may still have
  */
 export function listingOf(

@@ -17,8 +17,8 @@ export type Deadlines = {
 }
 
 /**
- * Runs `work` until it ends, `signal` aborts, or one of the limits is exceeded, whichever comes first. Unless the work
- * ends, this returns at once, even if the work takes long to notice that its own signal is aborted.
+ * Runs `work` until it ends, `signal` aborts, or one of the limits is exceeded, whichever comes first. At an abort or a
+ * limit, this returns at once, even if the work takes long to notice that its own signal is aborted.
  * @param work calls `heard` at each sign of life
  */
 export function withDeadlines<T>(

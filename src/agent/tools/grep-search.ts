@@ -29,8 +29,8 @@ const MAX_PER_FILE = 500
 const CUT = '\x1f'
 const KEPT_BYTES = 4 * FOUND_LINE_CHARS
 /**
- * awk cuts long lines by bytes, so that they neither flood this process nor hide other lines. It counts what it leaves
- * out without the bytes that continue a character.
+ * awk cuts long lines by bytes, so that they neither flood this process nor hide other lines. It counts the omitted
+ * characters, not their bytes.
  */
 const CUTTER = `length > ${KEPT_BYTES} { rest = substr($0, ${KEPT_BYTES + 1}); gsub(/[\\200-\\277]/, "", rest); $0 = substr($0, 1, ${KEPT_BYTES}) "\\037" length(rest) } { print }`
 /** Memory of each of the two programs: an expression such as a{1,30000} needs gigabytes. */
@@ -85,8 +85,8 @@ const grepOf = (input: string, args: readonly string[], signal: AbortSignal): Co
 })
 
 /**
- * Lines of a text that match an extended regular expression or hold a text, in any case, as `number:line`. A pattern may
- * take any time and memory to match, so this is a command, with limits.
+ * The lines of a text that match an extended regular expression or contain a text, ignoring case, as `number:line`. A
+ * pattern may take any time and memory to match, so this is a command, with limits.
  */
 export async function grepText(
   text: AsyncIterable<Uint8Array>,

@@ -26,7 +26,7 @@ export type Rules = readonly RuleFile[]
 /**
  * The rules that hold in a folder.
  * @param above those of the folder that contains it
- * @param relative the path of an entry relative to the folder, from what `verdict` is asked
+ * @param relative makes the path of an entry relative to the folder, from the path that `verdict` gets
  */
 export function rulesWithin(above: Rules, texts: RuleTexts, relative: RuleFile['relative']): Rules {
   const own = KINDS.flatMap((kind) => {

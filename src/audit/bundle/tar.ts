@@ -40,7 +40,8 @@ const PATH_BYTES = 100
 const [MTIME, MTIME_DIGITS] = [136, 11] as const
 
 /**
- * The parts of a .tar.gz, in order. Each byte must be where `packed` puts it: else two readers could see two archives.
+ * The parts of a .tar.gz, in order. Each byte must be where `packed` puts it. Otherwise, two readers could see two
+ * different archives.
  * @throws BrokenArchive
  */
 export async function* unpacked(archive: Readable): AsyncGenerator<BundlePart> {

@@ -44,8 +44,8 @@ const HEAP = { maxYoungGenerationSizeMb: 16, maxOldGenerationSizeMb: 128 }
 
 /**
  * Verifies batches of records, in threads and in the thread of the caller. Most of the work needs no order. The rest,
- * whether records continue their runs, moves with the states of these runs from one thread to the next. Without threads
- * nothing changes but the time.
+ * whether records continue their runs, moves with the states of these runs from one thread to the next. Without
+ * threads, only the time changes.
  */
 export class ContentsPool implements Disposable {
   readonly #size: number

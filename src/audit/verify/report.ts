@@ -5,10 +5,9 @@ import type { BadRecord } from './verify-run.ts'
 export type Finding = {
   /**
    * As of `BadRecord`, and: `incomplete`, the archive ends early; `unexpected`, a part does not belong there;
-   * `signature`, a statement is not signed by the key that it names; `family`, a run and the run of its sub-agent say
-   * different things of each other; `redaction`, a text was redacted and that is
-   * not recorded, or a recorded redaction was not carried out; `unreachable`: an artifact that cannot be read now, so
-   * it is not known whether it holds.
+   * `signature`, a statement is not signed by the key that it names; `family`, a run and the run of its sub-agent
+   * disagree about each other; `redaction`, a text was redacted and that is not recorded, or a recorded redaction was
+   * not carried out; `unreachable`: an artifact that cannot be read now, so it is not known whether it holds.
    */
   readonly problem:
     | BadRecord['problem']
@@ -30,8 +29,8 @@ export const isBroken = (findings: readonly Finding[]): boolean =>
   findings.some(({ problem }) => problem !== 'unreachable')
 
 /**
- * Whose signature it is: of a key that the reader trusts, or of another key. It is not compared if the reader named no
- * key; then the archive's own keys are used.
+ * Whether the key of the signature is one that the reader trusts. If the reader named no key, it is not compared, and
+ * the archive's own keys are used.
  */
 export type Trust = 'trusted' | 'not_trusted' | 'not_compared'
 

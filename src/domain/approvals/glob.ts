@@ -27,8 +27,8 @@ function variants(pattern: string, kind: Kind): string[] {
 }
 
 /**
- * Whether a pattern matches a text: `surely`, whatever its unknown parts are, or `maybe`, for some of them. It takes time
- * in proportion to the pattern and the text, whatever they are.
+ * Whether a pattern matches a text: `surely`, whatever its unknown parts are, or `maybe`, for some of them. The time is
+ * proportional to the lengths of the pattern and the text, whatever they are.
  */
 export function matches(pattern: string, text: Text, kind: Kind, how: 'surely' | 'maybe'): boolean {
   return variants(pattern, kind).some((each) => isMatch([...tokensOf(each, kind)], text, how))

@@ -115,7 +115,10 @@ type Names = { readonly all: readonly Text[]; readonly others: readonly Text[] }
 
 const UNKNOWN: Names = { all: [[ANY]], others: [] }
 
-/** What the rules say of a call: of the rules of the run and of the server, and of all that the call does, the strictest. */
+/**
+ * The decision about a call: the strictest that the rules of the run or of the server make about anything that the call
+ * does.
+ */
 export function judge(call: CallFacts, { run, server, lifted }: RunRules): Verdict {
   const lists = [
     { of: 'server', rules: server },

@@ -40,7 +40,7 @@ const KEYWORDS: ReadonlySet<string> = new Set([
 const ASSIGNMENT = /^[A-Za-z_]\w*(\[[^\]]*\])?\+?=/
 
 /**
- * The commands that bash runs for a command line, or the reason why that is not certain. It knows less than bash: it
+ * The commands that bash runs for a command line, or the reason why that is not certain. It knows less than bash, and
  * gives up at everything that it does not know.
  */
 export function splitCommand(line: string): readonly SimpleCommand[] | { readonly doubt: string } {

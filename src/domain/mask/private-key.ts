@@ -48,7 +48,7 @@ function isOpen(text: string, at: number): boolean {
 
 /**
  * Where the private key ends that begins at `at`: after its last line or, if that is missing, as in the head of a file,
- * after the key material. Null without key material: the first line of a key alone is no secret.
+ * after the key material. Null without key material: the first line of a key alone is not a secret.
  */
 function privateKeyEnd(text: string, at: number): number | null {
   HEADER.lastIndex = at

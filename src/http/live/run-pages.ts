@@ -129,8 +129,8 @@ type Page = {
 const MAX_PAGES = 256
 
 /**
- * Reads pages of runs, and keeps the latest for other observers: a client that joins a long run late is
- * seldom alone. A record never changes, so a page that is kept stays right.
+ * Reads pages of runs, and keeps the latest for other observers: a client that joins a long run late is seldom alone. A
+ * record never changes, so a cached page stays correct.
  */
 export class PageCache {
   readonly #deps: PageDeps

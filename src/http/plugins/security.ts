@@ -129,8 +129,8 @@ function countOf(name: string, rawHeaders: readonly string[]): number {
 }
 
 /**
- * Cuts a long answer off when its caller loses the permission to read. The answer gets no proper end, so that nobody
- * takes a part for the whole.
+ * Cuts a long answer off when its caller loses the permission to read. The answer gets no proper end, so nobody
+ * mistakes a part for the whole.
  */
 function cutAtEnd(lifetime: TokenLifetime, response: ServerResponse): void {
   const forget = lifetime.onEnd(() => response.destroy())

@@ -153,7 +153,9 @@ function becoming(user: OpenedProject['user'], setpriv: string | null): string[]
   return [setpriv, ...ids, '--inh-caps=-all', '--bounding-set=-all', '--']
 }
 
-/** What is read-only in the project is protected; what is bound of it to be a mount is no more than the project. */
+/**
+ * What is read-only in the project counts as protected. A part that is bound only to be a mount counts as the project.
+ */
 function factsOf(
   mounts: Mounts,
   system: readonly string[],

@@ -14,7 +14,10 @@ import {
   SandboxError,
 } from './sandbox.ts'
 
-/** A role in `visible`: nobody has run this level on macOS, so nobody knows that the kernel takes the profile as it is meant. */
+/**
+ * A role in `visible`: nobody has run this level on macOS, so nobody knows whether the kernel applies the profile as
+ * intended.
+ */
 const NOT_VERIFIED = 'not verified'
 
 const quoted = (filter: string, texts: readonly string[]): string =>

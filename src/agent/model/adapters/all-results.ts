@@ -22,8 +22,8 @@ const withoutResult = (callId: string): ChatMessage => ({
 })
 
 /**
- * The images of the results of each reply in a message of the user after them, for APIs whose results hold only text. A
- * message that comes there anyway is joined with it, because some models take no two in sequence.
+ * The images of the results of each reply in a message of the user after them, for APIs whose results hold only text.
+ * If a message comes there anyway, the two are joined, because some models do not accept two user messages in sequence.
  */
 export function withImagesApart(messages: readonly ChatMessage[]): ChatMessage[] {
   const all: ChatMessage[] = []
