@@ -10,7 +10,7 @@ const Report = z.object({ loopP99Ms: z.number(), rssMiB: z.number() })
 const Created = z.object({ run_id: z.string() })
 const POLL_MS = 20
 
-export type Model = 'slow' | 'sleep' | 'commands'
+export type Model = 'slow' | 'sleep' | 'commands' | 'busy'
 
 /** The built server with a scripted model, whose event loop and memory are measured from within. */
 export class MeasuredServer {

@@ -66,7 +66,7 @@ export function closeInherited(): void {
   }
 }
 
-/** Between 0 and 19: the server gets about five times the processor time of the runner when both want it. */
+/** Between 0 and 19: the server gets about five times the processor time of a command when both want it. */
 const NICENESS = 7
 
 /**
@@ -75,11 +75,19 @@ const NICENESS = 7
  */
 export function giveWay(): void {
   setPriority(NICENESS)
+  sessionGivesWay('self')
+}
+
+/**
+ * Where Linux shares the processor out by sessions, only the niceness of a session counts against others. A new session
+ * begins without one: that of the runner, and that of each command.
+ * @param pid a process of the session
+ */
+export function sessionGivesWay(pid: number | 'self'): void {
   try {
-    // Where Linux shares the processor out by sessions, the runner has a session of its own, which counts instead.
-    writeFileSync('/proc/self/autogroup', String(NICENESS))
+    writeFileSync(`/proc/${pid}/autogroup`, String(NICENESS))
   } catch {
-    // It does not do so here.
+    // Linux does not do so here, or the process has ended.
   }
 }
 
