@@ -35,12 +35,12 @@ const licenses = {
   },
 }
 
-/** Makes none: all routes have the compilers of zod, and a route of another app that needs one fails at the start. */
+/** In place of compilers of JSON Schemas: all routes use zod, and a route that needed such a compiler would fail at the start. */
 const NO_COMPILER = `module.exports = () => () => { throw new Error('this build has no compiler of JSON schemas') }`
 
 /** Modules that are never used, by the packages that import them. */
 const UNUSED: Readonly<Record<string, readonly (readonly [name: string, code: string])[]>> = {
-  // The login with OAuth, and the validator, for which there is another one.
+  // The login with OAuth, and a validator that is not used, because there is another one.
   '@modelcontextprotocol': [
     ['jose', 'export {}'],
     [

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// What `npx retrai` starts. It also runs under a Node that is too old for the rest, to say so.
+// What `npx retrai` starts. It also runs on a Node that is too old for the rest, and reports that.
 import { existsSync } from 'node:fs'
 
 const NEEDED = 24

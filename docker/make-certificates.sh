@@ -5,7 +5,7 @@ set -euo pipefail
 # The user of the EventStoreDB image.
 readonly EVENTSTORE=1000:1000
 
-# The tool writes into new folders only, and reports success when it could not: the copies tell.
+# The tool writes only into new folders, and reports success even if it failed. Then the copies below fail.
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 

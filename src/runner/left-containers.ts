@@ -5,9 +5,9 @@ import { processNames } from './process-watch.ts'
 import { sendSignal } from './stragglers.ts'
 
 /**
- * A container ends with its bwrap, because the kernel sends it a signal then. But the kernel knows of that only after some
- * milliseconds: if bwrap is killed before, its child waits for it for ever. So each container carries a mark in its
- * arguments that names its runner, and what a runner left is found by it.
+ * A container ends with its bwrap, because the kernel sends it a signal then. But the kernel knows of that only after
+ * some milliseconds: if bwrap is killed before, its child waits for it for ever. So each container carries a mark in
+ * its arguments that names its runner, and what a runner left is found by that mark.
  */
 const MARK = 'retrai-container'
 const POLL_MS = 5
@@ -81,8 +81,8 @@ async function killMarked(isLeft: (mark: string) => boolean): Promise<void> {
 export const killContainer = (mark: string): Promise<void> => killMarked((one) => one === mark)
 
 /**
- * Kills the containers of runners that do not live any more, in the namespace of this process: whether those of other
- * namespaces live is not visible here. Never rejects.
+ * Kills the containers of runners that do not live any more, in the namespace of this process: it cannot see whether
+ * those of other namespaces live. Never rejects.
  */
 export async function killLeftContainers(): Promise<void> {
   const ours = `${MARK}:${ownNamespace()}:`

@@ -17,9 +17,10 @@ const REACH_BYTES = 72 * 1024
 const SLACK_BYTES = 512 * 1024
 
 /**
- * The output of a flood, in its order. To send and mask all of it takes longer than to print it, and most is useless.
- * It is dropped here, up to the beginning of a line: no secret with a known shape, and none of this server, contains a
- * line break, except private keys. So the first lines after a gap, more than a private key has, are hidden.
+ * The output of a command that may print a flood, in its order. Sending and masking a flood takes longer than printing
+ * it, and most of it is useless. So the excess is dropped here, up to the beginning of a line: no secret with a known
+ * shape, and none of this server, contains a line break, except private keys. So the first lines after a gap, more than
+ * a private key has, are hidden.
  */
 export class OutputQueue {
   readonly #keptBytes: number

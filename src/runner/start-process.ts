@@ -10,7 +10,7 @@ export type ProcessRequest = Program & {
   /** It may run until it is stopped if this is left out. */
   readonly timeoutMs?: number
   /**
-   * How many bytes of each stream are of use: the middle of a flood is dropped. If this is left out, nothing is
+   * How many bytes of each stream are needed: the middle of a flood is dropped. If this is left out, nothing is
    * dropped: a process whose output nobody reads waits until somebody does.
    */
   readonly keptBytes?: number

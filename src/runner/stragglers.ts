@@ -48,7 +48,10 @@ export type Origin = {
 /** The first processes of commands that run. None of them belongs to another command. */
 const origins = new Set<number>()
 
-/** The processes with the mark of a command. Read at once: this process has no other work, and jobs for each file take longer. */
+/**
+ * The processes with the mark of a command. Read synchronously, because this process has no other work, and
+ * asynchronous reads take longer.
+ */
 function marked(origin: Origin): number[] {
   if (!HAVE_PROC) return []
   const entry = `${entryOf(origin.mark)}\0`

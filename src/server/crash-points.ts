@@ -14,8 +14,8 @@ type Deed = `append of ${Kind}` | (typeof EFFECTS)[number]
 export type CrashPoint = `before ${Deed}` | `after ${Deed}`
 
 /**
- * All crash points. An append is named by every kind of record in it. "After" an append, it is in the log, and nothing
- * has followed from it. "After" an effect, its outcome is not recorded yet.
+ * All crash points. An append is named by every kind of record in it. "After" an append, the records are in the log,
+ * and have had no effect yet. "After" an effect, its outcome is not recorded yet.
  */
 export const CRASH_POINTS: readonly CrashPoint[] = [
   ...ALL_KINDS.map((kind) => `append of ${kind}` as const),

@@ -82,8 +82,8 @@ export function startRunner(log: ConstructorParameters<typeof Runner>[0]): Runne
 }
 
 /**
- * Joins the rooms: store, projections, agent, HTTP. If EventStoreDB is not reachable, the server listens and waits for
- * it. The error is a text for people.
+ * Joins store, projections, agent and HTTP into a server. If EventStoreDB is not reachable, the server listens and
+ * waits for it. The error is a text for people.
  */
 export function startServer(
   settings: Settings,

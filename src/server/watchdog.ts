@@ -16,8 +16,8 @@ export function startBeating(beats: Beats): void {
 }
 
 /**
- * Watches another thread by its beats. Only time during which the watchdog's own thread turns counts: after a
- * suspension of the whole process, no thread seems stuck.
+ * Watches another thread by its heartbeats. Only time in which the watchdog's own thread runs counts, so after a
+ * suspension of the whole process no thread seems stuck.
  */
 export class Watchdog {
   readonly #beats: Beats

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Verifies exports of retrAI, by docs/verification.md and nothing else: Python's standard library only.
+"""Verifies exports of retrAI. Written from docs/verification.md alone, with nothing but Python's standard library.
 
     verify.py FILE [--fingerprint HEX] [--json]
     verify.py --vectors vectors.json
 
 Exit codes: 0 holds, 1 does not hold, 2 signed by another key than the one given, 3 could not be verified.
-It does not know which kinds of records exist and in which order they make sense; retrai verify does.
+It does not know which kinds of records exist, and in which order they make sense, as retrai verify does.
 """
 
 import argparse
@@ -22,7 +22,7 @@ HEX64 = re.compile(r"[0-9a-f]{64}\Z")
 
 
 class Bad(Exception):
-    """Something does not hold; seq is the record it is about, where it is about one."""
+    """Something does not hold; seq is the record that it is about, if it is about one."""
 
     def __init__(self, message, seq=None):
         super().__init__(message)
@@ -450,9 +450,9 @@ class Archive:
             raise Bad("the archive does not begin as the gzip file of an export does")
 
     def more(self):
-        """Returns whether there is more; what comes after the last of it is checked then."""
+        """Returns whether there is more. If not, what follows the end is checked."""
         while not self.held and not self.member.eof:
-            # What came of the piece in which damage shows is lost, hence small pieces.
+            # The output of the piece with the damage is lost, so pieces are small.
             data = self.file.read(1 << 10)
             if not data:
                 raise Bad("the archive ends early")

@@ -39,8 +39,8 @@ const isFolder = (path: string): boolean => statusOf(path)?.isDirectory() === tr
 type User = Pick<OpenedProject, 'user' | 'isRootOwned'>
 
 /**
- * Whether the user of a command may have a right to a file or folder of the system. What the kernel refuses needs no
- * cover, and each cover takes bwrap a fifth of a millisecond: it reads all mounts again.
+ * Whether the user of a command may have a right to a file or folder of the system. What the kernel refuses need not be
+ * covered. Each cover takes a fifth of a millisecond, because bwrap reads all mounts again.
  */
 function isOpenTo({ user, isRootOwned }: User, path: string): boolean {
   try {

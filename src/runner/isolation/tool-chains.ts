@@ -141,9 +141,9 @@ function goProxies(downloads: string, others = GO_PROXIES): string {
 const SYSTEM_REGISTRY = '/usr/local/cargo/registry'
 
 /**
- * Lines of sh that fill the registry of a new home with what the host has: links to its crates, and a copy of the index,
- * which Cargo writes. Cargo itself knows one registry only. An index that is a repository of git is left out: it is large,
- * and no Cargo since 1.70 has one. '' if the host has no registry.
+ * Lines of sh that fill the registry of a new home with what the host has: links to its crates, and a copy of the
+ * index, which Cargo writes. Cargo itself reads only one registry. An index that is a repository of git is left out: it
+ * is large, and no Cargo since 1.70 has one. '' if the host has no registry.
  */
 export function seedCargo(tools: readonly string[]): string {
   const shown = tools.find((path) => /\/\.?cargo\/registry$/.test(path))

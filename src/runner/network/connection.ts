@@ -68,7 +68,7 @@ const ENDED = /Flow (\d+) \(FREE\)/
 
 /**
  * Reads what pasta logs with `--debug`. All that leaves its namespace is a flow of pasta, and it logs the beginning of
- * each: a TCP connection, a pair of UDP ports, a ping. Names are not known to it.
+ * each: a TCP connection, a pair of UDP ports, a ping. It does not know names.
  */
 export class FlowReader {
   readonly #onConnection: (connection: Connection) => void

@@ -77,7 +77,7 @@ export class CommandProxy {
   }
 
   /**
-   * Listens on a socket that every user may connect to who can reach it.
+   * Listens on a socket to which every user may connect who can reach it.
    * @param hosts patterns without presets
    * @param onConnection called with each connection when it has ended or was refused
    */

@@ -83,8 +83,8 @@ export async function openWholeNetwork(
 const HOLD = '"$1" -batch - && echo ready && exec sleep 2147483'
 
 /**
- * pasta gives up its rights before it opens the namespace. It finds the namespace of root through a mount in the place
- * of a file, which only it sees.
+ * pasta gives up its rights before it opens the namespace. It finds the namespace of root through a mount over a file,
+ * which only pasta sees.
  */
 const MOUNT = 'mount --bind "$1" "$2" && shift 2 && exec "$@"'
 

@@ -49,8 +49,8 @@ const GATHERED = 8
  */
 const AWAKE_MS = 0.5
 /**
- * For so long it sleeps as usual after it has stayed awake in vain twice in a row: then the disk is slow, or the
- * processors are busy. One slow commit means neither.
+ * How long it sleeps as usual after it has stayed awake in vain twice in a row, which means that the disk is slow or
+ * the processors are busy. One slow commit means neither.
  */
 const ASLEEP_MS = 10
 

@@ -9,8 +9,9 @@ import { storeFailed } from './sqlite-failure.ts'
 const MAX_NAMED = 20
 
 /**
- * What is in the file of a log and was not put there by a server, or is not as a server made it. Nobody sees a trigger, a table
- * or a stream of others in the records. Each part is a sentence without its point. A server may be writing to the log.
+ * What is in the file of a log but was not put there by a server, or is not as a server made it: the records do not
+ * show a foreign trigger, table or stream. Each part is a sentence without its full stop. A server may be writing to
+ * the log.
  * @param isOurs whether a server makes a stream with this name
  */
 export function foreignParts(

@@ -149,8 +149,8 @@ class Page {
 const REMEMBERED = 4_000_000
 
 /**
- * Checks that both texts of a row are what `JSON.stringify` writes: all that we append is. That costs as much as to
- * read the row, so it is done once for each row, and again only if the CRC-32 of its texts has changed.
+ * Checks that both texts of a row are what `JSON.stringify` writes: all that we append is. That costs as much as
+ * reading the row, so each row is checked once, and again only if the CRC-32 of its texts has changed.
  */
 class Compared {
   /** CRC-32 by position; 0 for rows that have not been compared. */

@@ -121,8 +121,8 @@ const readFile = Result.fromThrowable((file: string) => readFileSync(file, 'utf8
 const PROBE_MS = 2_000
 
 /**
- * Tries each host of a connection string by itself, and returns for each that fails what is wrong and what to do. The
- * client reports every mistake as "Failed to discover after 10 attempts".
+ * Tries each host of a connection string separately, and returns what is wrong with each that fails, and what to do.
+ * The client reports every mistake as "Failed to discover after 10 attempts".
  */
 export async function probeHosts(address: Address): Promise<readonly string[]> {
   const problems = await Promise.all(address.hosts.map((host) => problemOf(host, address)))
