@@ -3,9 +3,6 @@ import {
   Client,
   type ClientOptions,
   type JsonSchemaValidator,
-  ProtocolError,
-  SdkError,
-  SdkErrorCode,
   SdkHttpError,
   StreamableHTTPClientTransport,
   type Tool,
@@ -14,13 +11,12 @@ import {
 import { err, ok, type Result } from 'neverthrow'
 import type { McpServer } from '../../domain/mcp-servers.ts'
 import type { McpListing } from '../../domain/mcp-tools.ts'
-import { stripTerminalCodes } from '../../domain/terminal-codes.ts'
 import { Backoff } from '../../lib/backoff.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { within } from '../../lib/within.ts'
-import { processMask } from '../../log/masking.ts'
 import type { RunningProcess } from '../../runner/start-process.ts'
 import type { ToolContext, ToolOutput } from '../tools/tool.ts'
+import { explained, failedCall, isFinal, isTimeout, shown } from './failures.ts'
 import { notCalled, outputOf } from './tool-output.ts'
 import { Allowance, guardedFetch, StdioTransport } from './transports.ts'
 
@@ -37,8 +33,6 @@ const PROBE_WITHIN_MS = 5_000
 /** Pages of the list of tools. */
 const MAX_PAGES = 10
 const GOODBYE_WITHIN_MS = 1_000
-/** Words of a server in a sentence of ours. */
-const MAX_WORDS = 600
 
 /** A server lists and calls its tools through this, until it is closed or the server is gone. */
 export class Connection {
@@ -204,22 +198,12 @@ export class Connection {
     if (signal.aborted) {
       return { output: 'Cancelled with the run.', exitCode: null, outcome: 'aborted' }
     }
-    const { name, call_timeout_s } = this.#server
-    if (isTimeout(cause)) {
-      const output = `The MCP server ${name} gave no answer within ${call_timeout_s} s, so the call was cancelled.`
-      return { output, exitCode: null, outcome: 'timed_out' }
-    }
-    if (cause instanceof ProtocolError) {
-      const output = `The MCP server ${name} refused the call: ${shown(cause.message)}`
-      return { output, exitCode: 1, outcome: 'error' }
-    }
-    if (cause instanceof SdkHttpError || isInvalid(cause)) {
-      // If a server no longer knows the session, a new connection is needed.
-      if (cause instanceof SdkHttpError && cause.status === 404)
-        this.#failure ??= 'It ended the session.'
-      const output = `The MCP server ${name} gave an answer to the call that is not valid: ${shown(messageOf(cause))}`
-      return { output, exitCode: 1, outcome: 'error' }
-    }
+    const { name } = this.#server
+    // If a server no longer knows the session, a new connection is needed.
+    if (cause instanceof SdkHttpError && cause.status === 404)
+      this.#failure ??= 'It ended the session.'
+    const failed = failedCall(cause, this.#server)
+    if (failed !== null) return failed
     this.#failure ??= shown(messageOf(cause))
     const output =
       `The MCP server ${name} was lost during the call: ${this.#why(this.#failure)} Whether the call took effect is ` +
@@ -242,41 +226,4 @@ function transportTo(server: McpServer, endpoint: Endpoint, allowance: Allowance
     fetch: guardedFetch(server, allowance),
     requestInit: { headers: endpoint.headers },
   })
-}
-
-const isTimeout = (cause: unknown): boolean =>
-  cause instanceof SdkError && cause.code === SdkErrorCode.RequestTimeout
-
-const isInvalid = (cause: unknown): boolean =>
-  cause instanceof SdkError &&
-  [SdkErrorCode.InvalidResult, SdkErrorCode.UnsupportedResultType].includes(cause.code)
-
-/** Whether another attempt would end the same way. */
-const isFinal = (cause: unknown): boolean =>
-  isTimeout(cause) ||
-  (cause instanceof SdkError && cause.code === SdkErrorCode.ListPaginationExceeded) ||
-  (cause instanceof SdkHttpError && cause.status >= 400 && cause.status < 500) ||
-  causes(cause).some((one) => one.name === 'PrivateAddress')
-
-function explained(cause: unknown, timeoutMs: number): string {
-  if (isTimeout(cause)) return `It gave no answer in time (start_timeout_s is ${timeoutMs / 1000}).`
-  if (cause instanceof SdkHttpError && (cause.status === 401 || cause.status === 403)) {
-    return `It answered ${cause.status}: it needs a token, such as "headers": {"Authorization": "Bearer $\{TOKEN}"} in RETRAI_MCP_SERVERS. retrAI does not log in with OAuth.`
-  }
-  const [first, ...rest] = causes(cause)
-  return [first, ...rest].map((one) => one?.message ?? '').join(': ')
-}
-
-/** An error and what caused it. */
-function causes(cause: unknown): readonly Error[] {
-  if (!(cause instanceof Error)) return [new Error(String(cause))]
-  return cause.cause instanceof Error ? [cause, ...causes(cause.cause)] : [cause]
-}
-
-/** Words of a server in one line, masked and without what controls a terminal. */
-function shown(words: string): string {
-  const line = stripTerminalCodes(processMask.text(words.toWellFormed()))
-    .replace(/\s+/g, ' ')
-    .trim()
-  return line.length > MAX_WORDS ? `${line.slice(0, MAX_WORDS).toWellFormed()}…` : line
 }

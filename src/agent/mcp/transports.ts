@@ -7,12 +7,11 @@ import {
   serializeMessage,
   type Transport,
 } from '@modelcontextprotocol/client'
-import { stripTerminalCodes } from '../../domain/terminal-codes.ts'
-import { processMask } from '../../log/masking.ts'
 import { isPublicAddress } from '../../runner/network/public-address.ts'
 import type { OutputPiece } from '../../runner/protocol.ts'
 import type { ProcessEnd, RunningProcess } from '../../runner/start-process.ts'
 import { fetchWith } from '../model/patient-fetch.ts'
+import { plainWords } from './failures.ts'
 
 /** The address of a server is not on the public Internet, and its definition does not allow that. */
 class PrivateAddress extends Error {
@@ -93,9 +92,7 @@ export class StdioTransport implements Transport {
   /** Why the server is gone, as sentences for people; null if it is there. */
   get failure(): string | null {
     if (this.#complaint === null && this.#end === null) return null
-    const printed = stripTerminalCodes(
-      processMask.text(this.#tail.toString().toWellFormed()),
-    ).trim()
+    const printed = plainWords(this.#tail.toString()).trim()
     const last = printed === '' ? '' : ` It printed last: ${printed}`
     return `${this.#complaint ?? endOf(this.#end)}${last}`
   }

@@ -201,10 +201,7 @@ async function readHead(
   const backoff = new Backoff(limits.retryMs)
   while (!signal.aborted) {
     const read = await eventAt(store, streamOf(runId), 'end')
-    if (read.isOk()) {
-      const [frame] = framesOf(read.value === null ? [] : [read.value], NOT_PROJECTED)
-      return frame ?? 'unknown_run'
-    }
+    if (read.isOk()) return framesOf([read.value ?? []].flat(), NOT_PROJECTED)[0] ?? 'unknown_run'
     log.warn({ run_id: runId, error: read.error }, 'cannot look up a run to watch, trying again')
     await backoff.wait(signal)
   }
