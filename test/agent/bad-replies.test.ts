@@ -101,7 +101,7 @@ test.each([
   expect(requests).toHaveLength(3)
 })
 
-test('a page of a proxy in the place of a reply costs nothing, so it uses all attempts', async () => {
+test('if a proxy sends a page in place of a reply, that costs nothing, so all attempts are used', async () => {
   const { records, requests } = await runOf(() => ({ fault: 'garbage' }))
   expect(only(records, 'error').payload.message).toMatch(/It works!.*\(attempt 4 of 4\)/)
   expect(requests).toHaveLength(4)

@@ -67,7 +67,7 @@ test('a socket that a killed server has left is replaced', async () => {
   expect((await retrai(['goals'], env)).code).toBe(0)
 })
 
-test('what is in the way and is no socket stays, and so does a socket that is in use', async () => {
+test('a file that is not a socket is not replaced, and neither is a socket that is in use', async () => {
   const { path, env, folder } = await place()
   await writeFile(path, 'precious')
   const refused = await retrai(['serve'], env)

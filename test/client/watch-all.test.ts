@@ -180,7 +180,7 @@ describe('a watch of all runs', () => {
     expect(first).toMatchObject({ kind: 'run_created', seq: 0 })
   })
 
-  test('gives an error in the place of a record that cannot be read, and continues', async () => {
+  test('gives an error in place of a record that cannot be read, and continues', async () => {
     const damaged = await createRun(server)
     const event = { id: randomUUID(), type: 'step_start', data: '{}', metadata: '{}' }
     const stored = await server.store.append(streamOf(damaged), [event], { expectedRevision: 0 })

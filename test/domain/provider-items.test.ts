@@ -99,7 +99,7 @@ describe('the model reads', () => {
     expect(messagesWithout(conversation, 0).at(-1)).toEqual({ role: 'user', content: 'Cut off.' })
   })
 
-  test('nothing of a reply in which it refused', () => {
+  test('no part of a reply in which it refused', () => {
     const conversation = fold(
       created,
       usage(0),

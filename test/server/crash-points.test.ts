@@ -10,7 +10,7 @@ test('every crash point can be set, for the first passage or a later one', () =>
 })
 
 test.each(['', 'after lunch', 'after tool#0', 'after tool#x', 'after tool#1#2'])(
-  '"%s" is no crash point, and the error lists the crash points',
+  '"%s" is not a crash point, and the error lists the crash points',
   (text) => {
     const message = CrashAt.safeParse(text).error?.message ?? ''
     for (const point of CRASH_POINTS) expect(message).toContain(point)

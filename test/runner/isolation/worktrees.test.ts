@@ -94,7 +94,7 @@ const CHANGES = [
 ] as const
 
 describe.skipIf(isMissing('git')).each(LEVELS)('in a linked worktree, at the level %s', (level) => {
-  test('git and its tools read the history, and see nothing of the other worktrees', async () => {
+  test('git and the git tools read the history, and do not see the other worktrees', async () => {
     const { at, call, bash, policy } = await place(level)
     await writeFile(at('project/a'), 'changed\n')
     expect(await call('git_status')).toMatchObject({ output: '## project\n M a\n' })

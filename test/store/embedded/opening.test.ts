@@ -39,7 +39,7 @@ describe('one store at a time', () => {
     await (await openStore(file)).close()
   })
 
-  test('stores in different files know nothing of each other', async () => {
+  test('stores in different files do not affect each other', async () => {
     const folder = await testFolder()
     const [one, two] = [
       await openStore(join(folder, '1.db')),

@@ -43,7 +43,7 @@ const cut = (finishReason: string) => ({
   keepsItems: false,
 })
 
-describe('a reply that is not whole runs none of its calls and sends nothing of it back', () => {
+describe('if a reply is not whole, none of its calls is run, and none of it is sent back', () => {
   test.each([
     ['messages', 'max_tokens', 'length'],
     ['messages', 'refusal', 'refusal'],
