@@ -56,7 +56,7 @@ export function makeDataFolder(folder: string): ResultAsync<void, string> {
 }
 
 /**
- * Makes it and the folders above it. With `recursive`, Node would retry forever in /proc, where no folder can be made,
+ * Makes it and the folders above it. With `recursive`, Node would retry for ever in /proc, where no folder can be made,
  * and report no error for a read-only disk.
  */
 async function make(folder: string): Promise<void> {
