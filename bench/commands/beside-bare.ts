@@ -2,7 +2,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { type Peer, startPeer } from '../support/calls.ts'
 import { integer, median, table } from '../support/figures.ts'
-import { atLeast, atMostMiB, atMostMs, type Verdict } from '../support/verdicts.ts'
+import { atLeast, atMostMiB, atMostMs, notAsked, type Verdict } from '../support/verdicts.ts'
 import type { BareCommand, BareOperations, Repeated, Times, Wanted } from './bare.ts'
 import type { CommandOperations } from './command-process.ts'
 
@@ -43,7 +43,7 @@ export async function besideBare(program: string, folder: string): Promise<strin
     rows.push(
       ...(await rates(peers, { name: 'in a container', ...COUNTS_OF.isolated }, isolated, same)),
     )
-    cost.push('', await costOfIsolation(server, plain, isolated))
+    cost.push('', await costOfIsolation(peers, plain, isolated, same))
   }
   const output = await outputOf(peers, folder)
   const head = ['commands', 'at once', 'commands/s', 'bare/s', 'asked', 'measured', 'held']
@@ -87,28 +87,50 @@ async function rates(
   return rows
 }
 
+/** Median milliseconds of a command without isolation and in a container. */
+type Costs = { readonly without: number; readonly within: number }
+
 async function costOfIsolation(
-  server: Peer<CommandOperations>,
+  { server, bare }: Peers,
   plain: Wanted,
   isolated: Wanted,
+  same: BareCommand,
 ): Promise<string> {
-  const timesOf = async (command: Wanted): Promise<number> => {
-    const one: Repeated<Wanted> = { command, count: COUNTS.isolated, atOnce: 1 }
-    return median((await server.ask('repeat', one)).times)
-  }
-  const costs: { readonly without: number; readonly within: number }[] = []
+  const one = <C>(command: C): Repeated<C> => ({ command, count: COUNTS.isolated, atOnce: 1 })
+  const ours = async (command: Wanted): Promise<number> =>
+    median((await server.ask('repeat', one(command))).times)
+  const limit = async (command: BareCommand): Promise<number> =>
+    median((await bare.ask('repeat', one(command))).times)
+  const rounds: { readonly ours: Costs; readonly limit: Costs }[] = []
   for (let round = 0; round < ROUNDS; round += 1) {
-    costs.push({ without: await timesOf(plain), within: await timesOf(isolated) })
+    rounds.push({
+      ours: { without: await ours(plain), within: await ours(isolated) },
+      limit: { without: await limit(plain), within: await limit(same) },
+    })
   }
-  const [without, within] = [
-    median(costs.map(({ without }) => without)),
-    median(costs.map(({ within }) => within)),
-  ]
-  const verdict = atMostMs(median(costs.map((cost) => cost.within - cost.without)), ASKED.costMs)
-  const ms = (figure: number): string => `${figure.toFixed(1)} ms`
+  const row = (name: string, costs: readonly Costs[], isAsked: boolean): string[] => {
+    const ms = (of: (one: Costs) => number): string => `${median(costs.map(of)).toFixed(1)} ms`
+    const cost = median(costs.map(({ without, within }) => within - without))
+    const verdict = atMostMs(cost, ASKED.costMs)
+    return [
+      ...[name, ms(({ without }) => without), ms(({ within }) => within)],
+      ...(isAsked ? verdict : notAsked(verdict)),
+    ]
+  }
   return table(
-    ['a command', 'without isolation', 'in a container', 'asked', 'cost', 'held'],
-    [['median time', ms(without), ms(within), ...verdict]],
+    ['median time of a command', 'without isolation', 'in a container', 'asked', 'cost', 'held'],
+    [
+      row(
+        'ours',
+        rounds.map(({ ours }) => ours),
+        true,
+      ),
+      row(
+        'bare',
+        rounds.map(({ limit }) => limit),
+        false,
+      ),
+    ],
   )
 }
 
