@@ -62,13 +62,20 @@ export class Supervisor {
       if (this.#presence === null) this.#takeUp(runId, 'anyone')
       else if (!this.#mayTake(run)) {
         held.push(run)
-        // If its parent ended while no server ran, it may wait for a decision that nobody needs any more.
-        if (run.parent != null)
-          void endWithParent(runId, run.parent, { ...this.#deps, signal: this.#stop.signal })
+        void this.#endWithParent(run)
       } else this.#takeUp(runId, { claimant })
     }
     this.#presence?.start(held)
     this.#following = this.#follow(after)
+  }
+
+  /** If its parent ended while no server ran, the run may wait for a decision that nobody needs any more. */
+  async #endWithParent({ runId, parent = null }: Unfinished): Promise<void> {
+    if (parent === null) return
+    const ended = await endWithParent(runId, parent, { ...this.#deps, signal: this.#stop.signal })
+    if (ended.isOk()) return
+    const facts = { run_id: runId, parent, error: ended.error }
+    this.#deps.log.warn(facts, 'whether the parent of a run has ended cannot be read')
   }
 
   #presenceFor(leaseMs: number): Presence {
