@@ -78,6 +78,9 @@ export function giveWay(): void {
   sessionGivesWay('self')
 }
 
+/** The session of a process, for the sharing out of the processor. */
+export const SESSION = '/proc/self/autogroup'
+
 /**
  * Where Linux shares the processor out by sessions, only the niceness of a session counts against others. A new session
  * begins without one: that of the runner, and that of each command.
@@ -85,7 +88,7 @@ export function giveWay(): void {
  */
 export function sessionGivesWay(pid: number | 'self'): void {
   try {
-    writeFileSync(`/proc/${pid}/autogroup`, String(NICENESS))
+    writeFileSync(SESSION.replace('self', String(pid)), String(NICENESS))
   } catch {
     // Linux does not do so here, or the process has ended.
   }

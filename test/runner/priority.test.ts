@@ -2,13 +2,13 @@ import { existsSync, readFileSync } from 'node:fs'
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
+import { SESSION } from '../../src/runner/helper-process.ts'
 import { chooseIsolation, NO_ISOLATION } from '../../src/runner/isolation/isolation.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
 import { Runner } from '../../src/runner/runner.ts'
 import { isMissing } from '../support/missing.ts'
 import { temporaryFolder } from './support.ts'
 
-const SESSION = '/proc/self/autogroup'
 const sharesBySession = existsSync(SESSION) && readFileSync(SESSION, 'utf8').includes('nice')
 /** The kernel lets others change it only ten times a second, all together. */
 const isRoot = process.getuid?.() === 0

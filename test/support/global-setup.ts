@@ -1,8 +1,10 @@
 import { execFileSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { mkdtemp, readdir, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import type { TestProject } from 'vitest/node'
+import { SESSION, sessionGivesWay } from '../../src/runner/helper-process.ts'
 import { buildConsole, buildProgram, COMPILE_CACHE } from './build.ts'
 import { findMissing } from './missing.ts'
 
@@ -21,7 +23,24 @@ export default async function setup({ provide }: TestProject): Promise<() => Pro
   const programs = await mkdtemp(join(tmpdir(), 'retrai-programs-'))
   await linkPrograms(programs)
   process.env.RETRAI_TEST_PATH = programs
-  return () => rm(programs, { recursive: true })
+  const nice = nicenessOfSession()
+  sessionGivesWay('self')
+  return async () => {
+    if (nice !== null) writeFileSync(SESSION, nice)
+    await rm(programs, { recursive: true })
+  }
+}
+
+/**
+ * Commands give way to all other sessions. Here, these would be the tests, which wait for them: so their session gives way,
+ * too. Null if Linux does not share the processor out by sessions.
+ */
+function nicenessOfSession(): string | null {
+  try {
+    return /nice (-?\d+)$/m.exec(readFileSync(SESSION, 'utf8'))?.[1] ?? null
+  } catch {
+    return null
+  }
 }
 
 /** Links to all programs of the PATH except the slow ones. */
