@@ -23,7 +23,7 @@ export async function atWork(program: string, modelUrl: string, folder: string):
     await using server = await MeasuredServer.start(program, modelUrl, options)
     for (let run = 0; run < RUNS; run += 1) await server.createRun(model)
     await delay(SETTLE_MS)
-    return measure(server)
+    return await measure(server)
   }
   const short = await measured('commands')
   const busy = await measured('busy')
