@@ -21,8 +21,6 @@ export type Started = {
   readonly facts: PolicyFacts | null
   /** Its control group; null if it has none. */
   readonly group: CommandGroup | null
-  /** A process in the session of the command; null if none is known yet. */
-  readonly session: () => number | null
   /** The pid namespace that it is in alone; null if it shares that of the server. */
   readonly namespace: () => string | null
   /** What each of its processes has in its environment: `NAME=value`; null if it has a namespace. */

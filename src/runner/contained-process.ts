@@ -6,6 +6,7 @@ import { messageOf } from '../lib/message-of.ts'
 import { Semaphore } from '../lib/semaphore.ts'
 import { REAP_MS, type Started, settledWithin, spawned, untilClosed, untilExit } from './child.ts'
 import type { CommandGroup } from './command-group.ts'
+import { sessionGivesWay } from './helper-process.ts'
 import { type Container, container, GATE, GATE_FD, STATUS_FD } from './isolation/bubblewrap.ts'
 import type { Sandbox } from './isolation/sandbox.ts'
 import { killContainer, newContainerMark } from './left-containers.ts'
@@ -72,13 +73,13 @@ async function makeContainer(
   const gate = new Gate(child)
   const pid = await spawned(child)
   gate.openWhenReady((first) => {
+    sessionGivesWay(first)
     if (group !== null) for (const one of [pid, ...processesWith(first)]) group.add(one)
     onMade()
   })
   let namespace: string | null = null
   return {
     ...{ stdin, stdout, stderr, pid, group, facts: made.facts, lives: gate.lives, mark: null },
-    session: () => gate.init,
     exited: exit.then(() => {
       onMade()
       return gate.end(file, mark)

@@ -4,6 +4,7 @@ import { resolve } from 'node:path'
 import { Writable } from 'node:stream'
 import { type Started, spawned, untilExit } from './child.ts'
 import type { CommandGroup } from './command-group.ts'
+import { sessionGivesWay } from './helper-process.ts'
 import type { PolicyFacts } from './isolation/policy.ts'
 import { isExecutable, type OpenedProject } from './isolation/sandbox.ts'
 import { confined } from './isolation/seatbelt.ts'
@@ -79,6 +80,7 @@ async function startMarked(request: StartRequest, { group, facts, user }: How): 
   const pid = await spawned(child)
   if (stdout === null || stderr === null) throw new Error('it has no pipes')
   preferForKilling(pid)
+  sessionGivesWay(pid)
   if (group !== null) {
     const gate: unknown = child.stdio[3]
     if (!(gate instanceof Writable)) throw new Error('it has no pipes')
@@ -87,7 +89,7 @@ async function startMarked(request: StartRequest, { group, facts, user }: How): 
   const origin = originOf(pid, mark, before)
   return {
     ...{ stdin, stdout, stderr, exited, pid, facts, group },
-    ...{ mark: entryOf(mark), namespace: () => null, session: () => pid },
+    ...{ mark: entryOf(mark), namespace: () => null },
     terminate: () => signalCommand(origin, 'SIGTERM'),
     lives: () => sendSignal(-pid, 0),
     kill: async () => {

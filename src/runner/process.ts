@@ -7,7 +7,6 @@ import { CommandGroup } from './command-group.ts'
 import { startContained } from './contained-process.ts'
 import { reach } from './crash-moments.ts'
 import { diskShortageNow, noDisk, watchDisk } from './disk-watch.ts'
-import { sessionGivesWay } from './helper-process.ts'
 import { notIsolated, SandboxError } from './isolation/sandbox.ts'
 import { startPlain } from './plain-process.ts'
 import { tooMuchMemory, watchProcesses } from './process-watch.ts'
@@ -18,8 +17,6 @@ export const GRACE_MS = 400
 /** Time to read what is still in the pipes after all that could write to them was killed. */
 const DRAIN_MS = 1_000
 const POLL_MS = 20
-/** A command that is younger than this does not give way: on an idle machine it would only wait for the processes beside it. */
-const YOUNG_MS = 200
 /** The longest timer of Node. */
 const MAX_TIMER_MS = 2 ** 31 - 1
 
@@ -49,12 +46,7 @@ export async function runProcess(request: StartRequest, io: ProcessIo): Promise<
   })
   const unwatchDisk = watchDisk({ ...writtenBy(request), limits: request.limits, onTooMuch })
   const ownStop = exceeded.then(({ cause }) => cause)
-  const givesWay = setTimeout(() => {
-    const session = started.session()
-    if (session !== null) sessionGivesWay(session)
-  }, YOUNG_MS)
   const end = await untilEnded(started, Promise.race([io.stopped, ownStop]), request.timeoutMs)
-  clearTimeout(givesWay)
   unwatch()
   unwatchDisk()
   started.stdin?.destroy()

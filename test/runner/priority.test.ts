@@ -13,7 +13,7 @@ const sharesBySession = existsSync(SESSION) && readFileSync(SESSION, 'utf8').inc
 /** The kernel lets others change it only ten times a second, all together. */
 const isRoot = process.getuid?.() === 0
 
-/** A young command does not give way yet. */
+/** Without a gate, a command may begin before its session gives way. */
 const UNTIL_IT_GIVES_WAY = `until grep -q 'nice 7$' ${SESSION}; do sleep 0.01; done; nice`
 
 const levels = ['none', ...(isMissing('bwrap') ? [] : (['namespaces'] as const))] as const
