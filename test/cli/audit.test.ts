@@ -58,6 +58,7 @@ async function checkpointOver(url: string, ids: readonly string[]): Promise<stri
   await until(
     () => Promise.all(ids.map((id) => isComplete(url, id))),
     (complete) => complete.every(Boolean),
+    PATIENCE_MS,
   )
   return (await fetch(`${url}/api/checkpoints/latest`)).text()
 }

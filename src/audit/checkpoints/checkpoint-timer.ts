@@ -63,7 +63,9 @@ export function startCheckpoints(
       await onWritten(written.value)
     }
     if (written.isErr() || written.value !== null) {
-      notBefore = performance.now() + Math.max(pauseMs, TIMES_AS_LONG * took)
+      // Not longer than `seconds`: what took long on a slow disk would otherwise delay the next one for minutes.
+      const rest = Math.min(TIMES_AS_LONG * took, seconds * 1000)
+      notBefore = performance.now() + Math.max(pauseMs, rest)
     }
   }
   const tick = async (): Promise<void> => {
