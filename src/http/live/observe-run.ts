@@ -32,7 +32,9 @@ class RunObserver implements Observer, Follower<number> {
   form: Form = 'record'
   /** Frames up to this seq have been taken. */
   cursor = -1
-  readonly #runId: string
+  readonly #givenId: string
+  /** In lower case; empty until it is known to be a run id. */
+  #runId = ''
   readonly #socket: ServedSocket
   readonly #live: Live
   readonly #watched: Watched
@@ -43,8 +45,8 @@ class RunObserver implements Observer, Follower<number> {
   #caughtUp: CaughtUpReport | null = null
   #parts: PartsSender | null = null
 
-  constructor(runId: string, query: Query, socket: ServedSocket, live: Live, watched: Watched) {
-    this.#runId = runId
+  constructor(givenId: string, query: Query, socket: ServedSocket, live: Live, watched: Watched) {
+    this.#givenId = givenId
     this.#query = query
     this.#socket = socket
     this.#live = live
@@ -66,7 +68,7 @@ class RunObserver implements Observer, Follower<number> {
   }
 
   refusal({ cursor, message }: Parameters<Observer['refusal']>[0]): Buffer {
-    return refusalFrame(this.#runId, cursor, this.#live.clock(), message)
+    return refusalFrame(this.#givenId, cursor, this.#live.clock(), message)
   }
 
   closed(): void {
@@ -80,16 +82,18 @@ class RunObserver implements Observer, Follower<number> {
     const query = this.#query
     if (query === null) return null
     const { signal } = this.#socket
-    const runId = RunId.safeParse(this.#runId)
-    if (!runId.success) {
-      const message = `"${this.#runId}" is not a run id. GET /api/runs lists all runs.`
+    const parsed = RunId.safeParse(this.#givenId)
+    if (!parsed.success) {
+      const message = `"${this.#givenId}" is not a run id. GET /api/runs lists all runs.`
       return { type: 'unknown_run', cursor: -1, message }
     }
+    const runId = parsed.data
+    this.#runId = runId
     if (query.isErr()) return { type: 'bad_request', cursor: -1, message: query.error }
-    const head = await readHead(runId.data, signal, this.#live)
+    const head = await readHead(runId, signal, this.#live)
     if (head === null) return null
     if (head === 'unknown_run') {
-      const message = `There is no run ${runId.data}. GET /api/runs lists all runs.`
+      const message = `There is no run ${runId}. GET /api/runs lists all runs.`
       return { type: 'unknown_run', cursor: -1, message }
     }
     const { after = -1, kinds, caught_up: wantsCaughtUp, live: wantsParts } = query.value
@@ -101,20 +105,16 @@ class RunObserver implements Observer, Follower<number> {
     this.form = formIn(query.value)
     this.#kinds = sharedKinds(kinds)
     if (wantsCaughtUp === true) {
-      this.#caughtUp = new CaughtUpReport(runId.data, head.seq, this.#live)
+      this.#caughtUp = new CaughtUpReport(runId, head.seq, this.#live)
     }
     if (after === head.seq && isEnd(head)) return this.#complete(after)
     if (signal.aborted) return null
     if (!(await this.#watched.begin())) return notWritten(after)
     this.#query = null
     if (signal.aborted) return null
-    this.#topic = this.#live.runTopics.join(runId.data, this)
+    this.#topic = this.#live.runTopics.join(runId, this)
     if (wantsParts !== true) return null
-    this.#parts = new PartsSender(
-      this.#live.parts,
-      { runId: runId.data, after },
-      this.#socket.writer,
-    )
+    this.#parts = new PartsSender(this.#live.parts, { runId, after }, this.#socket.writer)
     return null
   }
 

@@ -107,6 +107,17 @@ describe('an observer with live=true', () => {
     observer.socket.close()
   })
 
+  test('that names the run in capitals gets the same', async () => {
+    const observer = new Observer(`/${runId.toUpperCase()}?kinds=goal_check&live=true`)
+    await once(observer.socket, 'open')
+    attempt.write(TEXT, 'I will\n')
+    await observer.until(({ kinds }) => kinds.includes('part'))
+    await reply()
+    await observer.until(({ kinds }) => kinds.includes('goal_check'))
+    expect(observer.kinds).toEqual(['part', 'parts_end', 'goal_check'])
+    observer.socket.close()
+  })
+
   test('that joins late gets the part so far, once, and then the rest', async () => {
     attempt.write(TEXT, 'one\n')
     attempt.write({ of: 'arguments', call: 0, tool: 'bash_exec' }, '')
