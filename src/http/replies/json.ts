@@ -79,8 +79,8 @@ export class JsonPage {
 }
 
 function nextLink(url: string, after: string): string {
-  const [path, query] = url.split('?')
-  const next = new URLSearchParams(query)
+  const [path = ''] = url.split('?', 1)
+  const next = new URLSearchParams(url.slice(path.length))
   next.set('after', after)
   return `<${path}?${next}>; rel="next"`
 }

@@ -120,6 +120,20 @@ describe('the feed of all runs', () => {
     expect(JSON.stringify(watcher.frames)).toContain(JSON.stringify(message).slice(1, -1))
   })
 
+  test('names a next page with the same query, whatever the client did not escape in it', async () => {
+    const own = await startTestServer()
+    try {
+      const goal = 'which?this'
+      for (const runId of [randomUUID(), randomUUID()]) {
+        await new RunWriter(own.store, runId).append([createdRecord(runId, { goal })])
+      }
+      const { frames } = await getPages(own, `${ALL}&limit=1&goal=${goal}`)
+      expect(frames).toHaveLength(2)
+    } finally {
+      await own.stop()
+    }
+  })
+
   test('begins at the end if the client asks for it, and resumes there after a lost connection', async () => {
     const own = await startTestServer({ live: { pingMs: 10 } })
     try {
