@@ -1,4 +1,3 @@
-import { once } from 'node:events'
 import type { WebSocket } from '@fastify/websocket'
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import { CLOSE_CODES } from '../../api/close-codes.ts'
@@ -168,7 +167,8 @@ export class Sockets {
     }, this.#limits.closeMs)
     await Promise.all(
       [...this.#open].map(([socket, served]) => {
-        const closed = once(socket, 'close')
+        // A client may still break the protocol, so an error must not end this.
+        const closed = new Promise((resolve) => socket.on('close', resolve))
         served.close(CLOSE_CODES.going_away, reason)
         return closed
       }),

@@ -1,5 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
+import { request } from 'node:http'
+import type { Duplex } from 'node:stream'
 import { errAsync } from 'neverthrow'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { readRecords, streamOf } from '../../../src/log/run-log.ts'
@@ -151,6 +153,16 @@ describe('the live event stream', () => {
   })
 })
 
+/** The connection of a WebSocket, for a client that sends anything. */
+async function upgraded({ port }: TestServer, path: string): Promise<Duplex> {
+  const key = Buffer.alloc(16).toString('base64')
+  const headers = { connection: 'upgrade', upgrade: 'websocket', 'sec-websocket-version': '13' }
+  const asked = request({ port, path, headers: { ...headers, 'sec-websocket-key': key } }).end()
+  const [, socket, head] = await once(asked, 'upgrade')
+  if (head.length > 0) socket.unshift(head)
+  return socket
+}
+
 describe('the live event stream, when something fails', () => {
   let server: TestServer
   afterEach(() => server.stop())
@@ -183,7 +195,8 @@ describe('the live event stream, when something fails', () => {
   })
 
   test('closes at the end of a run only after the read model shows it', async () => {
-    const [asked, shown] = [Promise.withResolvers<number>(), Promise.withResolvers<void>()]
+    const asked = Promise.withResolvers<readonly [runId: string, seq: number]>()
+    const shown = Promise.withResolvers<void>()
     let held = false
     server = await startTestServer({
       wrapReadModel: (readModel) => ({
@@ -192,18 +205,19 @@ describe('the live event stream, when something fails', () => {
         caughtUp: true,
         waitFor: async (run, seq, timeoutMs) => {
           if (!held) return readModel.waitFor(run, seq, timeoutMs)
-          asked.resolve(seq)
+          asked.resolve([run, seq])
           await shown.promise
           return true
         },
       }),
     })
     const runId = await createRun(server)
-    const watcher = new Watcher(server, `${runId}?kinds=all`)
+    const watcher = new Watcher(server, `${runId.toUpperCase()}?kinds=all`)
     await watcher.have(1)
     held = true
     await agentDoes(server, runId, CLAIM, ...iteration(true))
-    const seq = await within(asked.promise, () => 'a question to the read model')
+    const [run, seq] = await within(asked.promise, () => 'a question to the read model')
+    expect(run).toBe(runId)
     expect(seq).toBeGreaterThan(1)
     await watcher.have(seq + 1)
     expect(watcher.frames.at(-1)?.kind).toBe('run_end')
@@ -297,6 +311,17 @@ describe('the live event stream, when something fails', () => {
     expect(await polite.closed).toEqual({ code: 1001, reason: 'the server is closing' })
     deaf.socket.resume()
     expect((await deaf.closed).code).not.toBe(1000)
+  })
+
+  test('lets the server stop if a client breaks the protocol while its socket closes', async () => {
+    server = await startTestServer()
+    const runId = await createRun(server)
+    const rude = await upgraded(server, `/api/ws/${runId}?kinds=all`)
+    await within(once(rude, 'data'), () => 'the first frame')
+    // No client may send a frame without a mask.
+    rude.once('data', () => rude.write(Buffer.from([0x81, 0])))
+    await server.app.close()
+    expect(server.app.server.listening).toBe(false)
   })
 
   test('closes for a client that gives no sign of life, and for no other', async () => {
