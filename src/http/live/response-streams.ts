@@ -1,7 +1,7 @@
-import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import type { FastifyReply } from 'fastify'
+import { whenClosed } from '../../lib/when-closed.ts'
 import type { LiveLimits } from './limits.ts'
 
 /** About how much is written to a response at once. */
@@ -72,10 +72,8 @@ export class ResponseStreams {
     make: (signal: AbortSignal) => AsyncGenerator<Buffer, void, void>,
   ): FastifyReply {
     const leave = new AbortController()
-    // If the client has left before there was anything to send, `close` was emitted already.
-    if (reply.raw.destroyed) leave.abort()
-    else this.#open.set(reply.raw, leave)
-    reply.raw.once('close', () => {
+    this.#open.set(reply.raw, leave)
+    whenClosed(reply.raw, () => {
       this.#open.delete(reply.raw)
       leave.abort()
     })
@@ -94,7 +92,7 @@ export class ResponseStreams {
     await Promise.all(
       [...this.#open].map(([response, leave]) => {
         leave.abort()
-        return once(response, 'close')
+        return new Promise((resolve) => response.on('close', resolve))
       }),
     )
     clearTimeout(cut)

@@ -1,5 +1,6 @@
 import type { FastifyReply } from 'fastify'
 import type { Form, Selection } from '../../api/event-query.ts'
+import { whenClosed } from '../../lib/when-closed.ts'
 import type { AttemptOf } from '../../live/attempt.ts'
 import type { LiveParts } from '../../live/live-parts.ts'
 import type { Watched } from '../plugins/access-log.ts'
@@ -16,12 +17,12 @@ import type { RunTopics } from './run-topics.ts'
 const RETRY_MS = 1000
 const START = Buffer.from(`retry: ${RETRY_MS}\n\n`)
 
-/** Sets the headers of an event stream. */
-export function beginEventStream(reply: FastifyReply): FastifyReply {
-  return reply
-    .type(EVENT_STREAM)
-    .header('cache-control', 'no-store')
-    .header('x-accel-buffering', 'no')
+/** Begins a watch, and sets the headers of an event stream. @returns whether records may be sent */
+export async function beginEventStream(reply: FastifyReply, watched: Watched): Promise<boolean> {
+  if (!(await watched.begin())) return false
+  whenClosed(reply.raw, () => watched.end())
+  reply.type(EVENT_STREAM).header('cache-control', 'no-store').header('x-accel-buffering', 'no')
+  return true
 }
 
 type RunObservation = {

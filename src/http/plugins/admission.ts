@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import type { FastifyRequest, onRequestHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ProblemCode } from '../../api/problems.ts'
+import { whenClosed } from '../../lib/when-closed.ts'
 import type { LiveLimits } from '../live/limits.ts'
 import { sendProblem } from '../problems/problem.ts'
 import { endWithProblem } from './errors.ts'
@@ -91,9 +92,7 @@ export const limitSockets = fp<Pick<LiveLimits, 'sockets' | 'socketsPerClient'>>
         void sendProblem(request, reply, { code })
         return
       }
-      const held = request.ws ? request.raw.socket : reply.raw
-      // `once` would hold a wrapper while the socket is open.
-      held.on('close', () => admission.leave(ip))
+      whenClosed(request.ws ? request.raw.socket : reply.raw, () => admission.leave(ip))
       done()
     }
     app.addHook('onRoute', (route) => {

@@ -7,6 +7,7 @@ import type { Problem, ProblemCode } from '../../api/problems.ts'
 import { type Permission, type Role, roleMay, rolesThatMay } from '../../api/roles.ts'
 import type { Auth } from '../../auth/auth.ts'
 import type { Caller, Rejection, TokenLifetime } from '../../auth/callers.ts'
+import { whenClosed } from '../../lib/when-closed.ts'
 import { sendProblem } from '../problems/problem.ts'
 import { credentialOf } from './credentials.ts'
 
@@ -134,7 +135,7 @@ function countOf(name: string, rawHeaders: readonly string[]): number {
  */
 function cutAtEnd(lifetime: TokenLifetime, response: ServerResponse): void {
   const forget = lifetime.onEnd(() => response.destroy())
-  response.once('close', forget)
+  whenClosed(response, forget)
 }
 
 declare module 'fastify' {

@@ -3,6 +3,7 @@ import * as z from 'zod'
 import { AllEventsQuery, formIn, PAGE_LIMIT } from '../../api/event-query.ts'
 import { allEventsResponse } from '../../api/frames.ts'
 import type { Problem } from '../../api/problems.ts'
+import { whenClosed } from '../../lib/when-closed.ts'
 import type { ZodApp } from '../deps.ts'
 import {
   AllRunsFilter,
@@ -92,9 +93,7 @@ async function sendEvents(
   live: Live,
 ): Promise<FastifyReply> {
   const watched = live.watchLog.watch(request, 'feed_watched')
-  if (!(await watched.begin())) return sendProblem(request, reply, NOT_WRITTEN)
-  reply.raw.once('close', () => watched.end())
-  beginEventStream(reply)
+  if (!(await beginEventStream(reply, watched))) return sendProblem(request, reply, NOT_WRITTEN)
   const deps = { ...live, heartbeatMs: live.limits.pingMs }
   return live.streams.send(reply, (signal) => {
     const filter = new AllRunsFilter(query, live.facts, signal)
@@ -126,7 +125,7 @@ async function sendPage(
 ): Promise<FastifyReply> {
   const page = new JsonPage(query.limit ?? PAGE_LIMIT)
   const leave = new AbortController()
-  reply.raw.once('close', () => leave.abort())
+  whenClosed(reply.raw, () => leave.abort())
   const filter = new AllRunsFilter(query, live.facts, leave.signal)
   const form = formIn(query)
   for await (const frames of live.allRuns.history(start.position, form, leave.signal)) {

@@ -138,9 +138,7 @@ async function sendEvents(
   if (ready.isErr()) return sendProblem(request, reply, ready.error)
   if (ready.value.complete) return reply.code(204).send()
   const watched = live.watchLog.watch(request, 'run_watched')
-  if (!(await watched.begin())) return sendProblem(request, reply, NOT_WRITTEN)
-  reply.raw.once('close', () => watched.end())
-  beginEventStream(reply)
+  if (!(await beginEventStream(reply, watched))) return sendProblem(request, reply, NOT_WRITTEN)
   const observation = { ...wanted, after, watched }
   const deps = { ...live, heartbeatMs: live.limits.pingMs }
   return live.streams.send(reply, (signal) => runEventStream(observation, deps, signal))

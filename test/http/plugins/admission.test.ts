@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { afterEach, expect, test } from 'vitest'
-import { startTestServer, type TestServer } from '../support.ts'
+import { bound, startTestServer, type TestServer } from '../support.ts'
 
 let server: TestServer
 const clients: Socket[] = []
@@ -46,6 +46,33 @@ test('connections beyond the limit of the server are refused, with and without a
   const refused = await ask(await open('127.0.0.3'))
   expect(refused).toMatch(/^HTTP\/1\.1 503 /)
   expect(problem(refused)).toMatchObject({ type: 'urn:retrai:problem:too_many_connections' })
+})
+
+test('a stream does not count if its client has left before the server knew the tokens', async () => {
+  const [asked, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+  server = await startTestServer({
+    live: { socketsPerClient: 1 },
+    wrapTokenStore: (store) => ({
+      ...bound(store),
+      subscribeStream: async function* (stream, options) {
+        await released.promise
+        yield* store.subscribeStream(stream, options)
+      },
+    }),
+  })
+  server.app.server.on('request', () => asked.resolve())
+  const head = 'GET /api/events HTTP/1.1\r\nhost: localhost\r\naccept: application/x-ndjson\r\n'
+  const left = await open('127.0.0.1')
+  left.write(`${head}\r\n`)
+  await asked.promise
+  left.destroy()
+  const connections = () =>
+    new Promise((resolve) => server.app.server.getConnections((_, count) => resolve(count)))
+  await expect.poll(connections).toBe(0)
+  released.resolve()
+  const client = await open('127.0.0.1')
+  client.write(`${head}connection: close\r\n\r\n`)
+  expect(await text(client)).toMatch(/^HTTP\/1\.1 200/)
 })
 
 test('a refused client that resets its connection disturbs nobody', async () => {

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
+import type { ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
-import { errAsync } from 'neverthrow'
+import { errAsync, ResultAsync } from 'neverthrow'
 import { afterEach, describe, expect, test } from 'vitest'
 import WebSocket from 'ws'
 import * as z from 'zod'
@@ -236,6 +237,42 @@ describe('a watch', () => {
     const last = server.readModel.get(runId)?.state.seq
     expect(ended?.payload).toMatchObject({ run_id: runId, last })
   })
+
+  test.each(['/api/events', '/api/runs/$RUN/events'])(
+    'of %s ends in the log, too, if its client left while the beginning was written',
+    async (path) => {
+      const [asked, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
+      const server = await start({
+        accessLog: { ...TO_BE_SEEN, strict: true },
+        wrapStore: (store) => ({
+          ...bound(store),
+          append: (stream, events, options) => {
+            if (stream !== 'retrai-access') return store.append(stream, events, options)
+            asked.resolve()
+            const held = released.promise.then(() => store.append(stream, events, options))
+            return new ResultAsync(held)
+          },
+        }),
+      })
+      const runId = await createRun(server)
+      const leave = new AbortController()
+      const responses: ServerResponse[] = []
+      server.app.server.on('request', (_, response) => responses.push(response))
+      const answer = fetch(`${server.url}${path.replace('$RUN', runId)}`, {
+        headers: { accept: 'text/event-stream' },
+        signal: leave.signal,
+      })
+      await asked.promise
+      const left = once(responses.at(-1) ?? server.app.server, 'close')
+      leave.abort()
+      await expect(answer).rejects.toThrow()
+      await left
+      released.resolve()
+      await expect
+        .poll(async () => (await others(server)).map(({ kind }) => kind))
+        .toContain('watch_ended')
+    },
+  )
 
   test('of an unknown run is not recorded', async () => {
     const server = await start()
