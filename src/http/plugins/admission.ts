@@ -1,3 +1,4 @@
+import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { FastifyRequest, onRequestHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
@@ -7,6 +8,9 @@ import type { LiveLimits } from '../live/limits.ts'
 import { sendProblem } from '../problems/problem.ts'
 import { endWithProblem } from './errors.ts'
 import { isOfSockets } from './security.ts'
+
+/** Requests may take this many times as long to end as sockets and streams. */
+const TIMES_AS_LONG = 2
 
 type Scoped<T> = { readonly all: T; readonly perClient: T }
 
@@ -41,16 +45,26 @@ class Admission {
   }
 }
 
-type ConnectionLimits = {
-  /** Connections that may be open at once, in all and from one address. */
-  readonly connections: number
-  readonly connectionsPerClient: number
-}
+/** Connections that may be open at once, in all and from one address, and how long one may take to close. */
+type ConnectionLimits = Pick<LiveLimits, 'connections' | 'connectionsPerClient' | 'closeMs'>
 
-/** Refuses connections beyond the limits with a problem document, before it reads a request. */
+/**
+ * Refuses connections beyond the limits with a problem document, before it reads a request. No connection delays the end
+ * of the server for long: browsers open some before they have a request.
+ */
 export const limitConnections = fp<ConnectionLimits>(
   async (app, limits) => {
-    const { connections, connectionsPerClient } = limits
+    const { connections, connectionsPerClient, closeMs } = limits
+    /** Those that have sent no request yet: for Node, they are not idle. */
+    const silent = new Set<Socket>()
+    const begun = ({ socket }: IncomingMessage): unknown => silent.delete(socket)
+    app.server.on('request', begun).on('upgrade', begun)
+    app.addHook('preClose', (done) => {
+      for (const socket of silent) socket.destroy()
+      const cut = setTimeout(() => app.server.closeAllConnections(), TIMES_AS_LONG * closeMs)
+      app.server.on('close', () => clearTimeout(cut))
+      done()
+    })
     const admission = new Admission(
       { all: connections, perClient: connectionsPerClient },
       { all: 'too_many_connections', perClient: 'too_many_connections_of_client' },
@@ -66,8 +80,12 @@ export const limitConnections = fp<ConnectionLimits>(
         socket.on('error', () => socket.destroy()).resume()
         return endWithProblem(socket, { code })
       }
+      silent.add(socket)
       // `once` would hold a wrapper while the connection is open.
-      socket.on('close', () => admission.leave(address))
+      socket.on('close', () => {
+        silent.delete(socket)
+        admission.leave(address)
+      })
       for (const listener of serve) listener.call(app.server, socket)
     })
   },

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { afterEach, expect, test } from 'vitest'
+import { within } from '../../support/within.ts'
 import { bound, startTestServer, type TestServer } from '../support.ts'
 
 let server: TestServer
@@ -85,4 +86,17 @@ test('a refused client that resets its connection disturbs nobody', async () => 
   }
   await Promise.all(Array.from({ length: 50 }, reset))
   expect(await ask(served)).toMatch(/^HTTP\/1\.1 200/)
+})
+
+test('connections without a request, and requests that never end, do not keep the server from closing', async () => {
+  server = await startTestServer({ live: { closeMs: 50 } })
+  await open('127.0.0.1')
+  const half = await open('127.0.0.1')
+  half.write('GET /health/live HTTP/1.1\r\nho')
+  const endless = await open('127.0.0.1')
+  endless.write('POST /api/runs HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n')
+  const asked = once(server.app.server, 'request')
+  endless.write('content-length: 9\r\n\r\n{')
+  await asked
+  await within(server.app.close(), () => 'the end of the server', 10_000)
 })

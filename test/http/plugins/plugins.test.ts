@@ -16,7 +16,7 @@ describe('plugins', () => {
   test('make the start fail if one that they depend on is missing', async () => {
     const { auth } = server
     const defaults = { cwd: '/', model_name: 'gpt-5-mini', max_iterations: 20 }
-    const limits = { connections: 1, connectionsPerClient: 1 }
+    const limits = { connections: 1, connectionsPerClient: 1, closeMs: 1 }
     await expect(fastify().register(describeApi, { defaults })).rejects.toThrow("'permissions'")
     const withoutWebsocket = fastify()
     await withoutWebsocket.register(limitConnections, limits)
