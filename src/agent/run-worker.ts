@@ -94,6 +94,11 @@ export class RunWorker {
     this.#session?.forget()
   }
 
+  /** Whether the run has ended, as far as this worker knows. */
+  get hasEnded(): boolean {
+    return this.#end !== null || this.#session?.state.phase.type === 'ended'
+  }
+
   noticeEnd(event: RecordedEvent): void {
     const decoded = decode(event)
     if (decoded.isOk() && decoded.value.record.kind === 'run_end') {
@@ -182,7 +187,6 @@ export class RunWorker {
     const end = this.#end ?? endOf(session.state)
     if (end !== null) {
       log.info({ run_id: this.#runId, ...end }, 'run ended')
-      await effects.forgetRun?.(this.#runId)
     } else if (ended.isErr()) this.#report(ended.error)
     else log.info({ run_id: this.#runId }, 'run waits for a person')
   }

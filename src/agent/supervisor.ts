@@ -166,11 +166,18 @@ export class Supervisor {
         this.#workers.get(runId)?.noticeClaim(event)
         break
       case 'run_end':
-        this.#workers.get(runId)?.noticeEnd(event)
+        this.#noticeEnd(runId, event)
         for (const subagent of endingWith(event))
           void abortWithParent(subagent, runId, { ...this.#deps, signal: this.#stop.signal })
         break
     }
+  }
+
+  /** A run that waits for a person has no worker, but its commands may have left something. */
+  #noticeEnd(runId: string, event: RecordedEvent): void {
+    const worker = this.#workers.get(runId)
+    if (worker === undefined) void this.#deps.effects.forgetRun?.(runId)
+    else worker.noticeEnd(event)
   }
 
   /** Whether a new run is for this server. */
@@ -202,6 +209,7 @@ export class Supervisor {
       this.#deps.log.error({ run_id: runId, err }, 'the work on a run failed')
     }
     this.#workers.delete(runId)
+    if (worker.hasEnded) void this.#deps.effects.forgetRun?.(runId)
     if (worker.again !== null) this.#takeUp(runId, worker.again)
   }
 }

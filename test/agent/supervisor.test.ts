@@ -344,3 +344,38 @@ describe('a run whose project contains the data folder', () => {
     expect(shop.requests).toEqual([])
   })
 })
+
+test('what the commands of a run have left is removed at its end, whether it is worked on or waits', async () => {
+  await using shop = await Workshop.open(({ conversation }) =>
+    conversation.includes('/busy') ? { calls: [{ tool: 'bash_exec', args: SLEEP }] } : {},
+  )
+  const forgotten: string[] = []
+  const forgetRun = async (runId: string) => {
+    forgotten.push(runId)
+  }
+  shop.startAgent([], { forgetRun }, 1)
+  const failed = await shop.create({ max_iterations: 1 })
+  await shop.until(failed, 'run_end')
+  const [waiting, answered] = [await shop.create(ASKED), await shop.create(ASKED)]
+  await shop.until(waiting, 'human_check_required')
+  await shop.until(answered, 'human_check_required')
+  await mkdir(join(shop.project, 'busy'))
+  const busy = await shop.create({ cwd: join(shop.project, 'busy') })
+  await shop.until(busy, 'tool_call')
+  // Without a turn, nobody has read this answer yet.
+  await shop.command(answered, {
+    type: 'respond',
+    decision: 'approve',
+    reason: null,
+    answers: null,
+  })
+  for (const runId of [waiting, answered, busy]) {
+    await shop.command(runId, { type: 'abort', reason: null })
+  }
+  await vi.waitFor(() => {
+    expect(new Set(forgotten)).toEqual(new Set([failed, waiting, answered, busy]))
+  }, 10_000)
+})
+
+const SLEEP = { command: 'sleep 600' }
+const ASKED = { hitl_enabled: true }
