@@ -3,10 +3,9 @@ import { dirname, join } from 'node:path'
 import type { IsolationPolicy } from '../domain/isolation.ts'
 import type { RunCommand } from '../runner/command.ts'
 
-/** The project of a run. */
+/** The project of a run, or of several. */
 export type Project = {
   readonly cwd: string
-  readonly runId: string
   readonly policy: IsolationPolicy | undefined
 }
 
@@ -52,24 +51,27 @@ export class InstalledPrograms {
   }
 
   /** Null if no program is found in time. */
-  seenFrom(project: Project, signal: AbortSignal): Promise<string | null> {
+  async seenFrom(project: Project, signal: AbortSignal): Promise<string | null> {
     if (choosesVersions(project.cwd)) return this.#ask(project, signal)
     const view = JSON.stringify(project.policy?.at_least ?? null)
     const seen = this.#seen.get(view)
-    if (seen !== undefined && performance.now() < seen.until) return seen.programs
+    if (seen !== undefined && performance.now() < seen.until) {
+      // The run that asked may have been aborted.
+      return (await seen.programs) ?? (signal.aborted ? null : this.seenFrom(project, signal))
+    }
     const programs = this.#ask(project, signal)
-    this.#seen.set(view, { programs, until: performance.now() + FRESH_MS })
-    void programs.then((found) => {
-      if (found === null) this.#seen.delete(view)
-    })
-    return programs
+    const asked = { programs, until: performance.now() + FRESH_MS }
+    this.#seen.set(view, asked)
+    const found = await programs
+    if (found === null && this.#seen.get(view) === asked) this.#seen.delete(view)
+    return found
   }
 
-  async #ask({ cwd, runId, policy }: Project, signal: AbortSignal): Promise<string | null> {
+  async #ask({ cwd, policy }: Project, signal: AbortSignal): Promise<string | null> {
     const result = await this.#runCommand({
       file: 'bash',
       args: ['-c', VERSIONS],
-      ...{ cwd, run: runId, timeoutMs: WITHIN_MS, maxBytes: MAX_BYTES, signal },
+      ...{ cwd, timeoutMs: WITHIN_MS, maxBytes: MAX_BYTES, signal },
       ...(policy?.at_least === undefined ? {} : { atLeast: policy.at_least }),
     })
     const lines = result.stdout.split('\n').filter(Boolean).sort()

@@ -8,10 +8,10 @@ import { ignoredKeys } from './goals/project-settings.ts'
 import type { InstalledPrograms, Project } from './installed-programs.ts'
 import { readConfined } from './tools/confine.ts'
 import { foldersBetween, repositoryRoot } from './tools/search-files.ts'
-import type { Toolbox } from './tools/tool.ts'
+import type { Looking } from './tools/tool.ts'
 
 type Deps = {
-  readonly toolbox: Toolbox
+  readonly toolbox: Looking
   readonly programs: InstalledPrograms
   /** The server's data folder, which is not read; null if there is none. */
   readonly dataDir: string | null
@@ -27,13 +27,15 @@ const WITHIN_MS = 10_000
  */
 export async function projectContext(project: Project, deps: Deps): Promise<ProjectContext> {
   const signal = AbortSignal.any([deps.signal, AbortSignal.timeout(WITHIN_MS)])
-  const look = { ...deps, signal }
+  const { cwd, policy } = project
+  // A look is of no run: several share it, and it may end after the run that began it.
+  const context = { cwd, signal, ...(policy === undefined ? {} : { policy }) }
   const [documents, files, git, programs, ignored] = await Promise.all([
-    readDocuments(project.cwd, deps.dataDir),
-    outputOf('find_files', { pattern: '**/*' }, project, look).then(outline),
-    outputOf('git_status', {}, project, look),
+    readDocuments(cwd, deps.dataDir),
+    deps.toolbox.look('find_files', { pattern: '**/*' }, context).then(outline),
+    deps.toolbox.look('git_status', {}, context),
     deps.programs.seenFrom(project, signal),
-    ignoredKeys(project.cwd),
+    ignoredKeys(cwd),
   ])
   return {
     ...{ documents, files, git: git && shorten(git, TEXT_BYTES), programs },
@@ -152,19 +154,6 @@ async function readDocument(
     return { path, text, sha256: sha256(whole), bytes, truncated: text !== whole }
   }
   return null
-}
-
-/** The output of a tool that only reads; null if it fails. */
-async function outputOf(
-  tool: string,
-  args: Readonly<Record<string, string>>,
-  { cwd, runId, policy }: Project,
-  { toolbox, signal }: Deps,
-): Promise<string | null> {
-  const call = { call_id: 'context', tool, args, read_only: true }
-  const context = { cwd, runId, signal, ...(policy === undefined ? {} : { policy }) }
-  const { output, outcome } = await toolbox.execute(call, context)
-  return outcome === 'ok' ? output : null
 }
 
 /** The most bytes of the list of files, and of the state of the repository. */

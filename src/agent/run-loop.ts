@@ -200,8 +200,8 @@ async function readContext(
   { readProject }: Effects,
   signal: AbortSignal,
 ): Promise<StepResult> {
-  const { config, runId, isolation: policy } = session.state
-  const context = await readProject({ cwd: config.cwd, runId, policy }, signal)
+  const { config, isolation: policy } = session.state
+  const context = await readProject({ cwd: config.cwd, policy }, signal)
   if (signal.aborted) return err({ type: 'cancelled' })
   return session.record({ type: 'record_context', context })
 }

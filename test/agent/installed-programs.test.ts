@@ -16,7 +16,7 @@ beforeEach(async () => {
 afterEach(() => rm(root, { recursive: true, force: true }))
 
 const signal = new AbortController().signal
-const projectAt = (folder: string) => ({ cwd: join(root, folder), runId: 'a', policy: undefined })
+const projectAt = (folder: string) => ({ cwd: join(root, folder), policy: undefined })
 
 /** Programs of a machine on which each look finds another version. `ends` are the outcomes of the looks. */
 function programsOf(...ends: CommandResult['end'][]) {
@@ -48,4 +48,10 @@ test('a look that failed is repeated by the next run', async () => {
   const { programs } = programsOf('timed_out')
   expect(await programs.seenFrom(projectAt('a'), signal)).toBeNull()
   expect(await programs.seenFrom(projectAt('a'), signal)).toContain('node: v2')
+})
+
+test('a run gets its own answer if the run that asked before it was aborted', async () => {
+  const { programs } = programsOf('aborted')
+  const found = ['a', 'b'].map((name) => programs.seenFrom(projectAt(name), signal))
+  expect(await Promise.all(found)).toEqual([null, 'bun: v1\nnode: v2'])
 })

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,6 +9,7 @@ import { ProjectLooks, projectContext } from '../../src/agent/project-context.ts
 import { createToolbox } from '../../src/agent/tools/toolbox.ts'
 import { createArtifacts } from '../../src/artifacts/artifacts.ts'
 import { sha256 } from '../../src/lib/sha256.ts'
+import type { Command, RunCommand } from '../../src/runner/command.ts'
 import { runCommand } from '../../src/runner/run-command.ts'
 import { isMissing } from '../support/missing.ts'
 
@@ -20,14 +22,22 @@ afterEach(() => rm(root, { recursive: true, force: true }))
 
 const write = (path: string, text: string) => writeFile(join(root, path), text)
 
+/** The commands of the last look. */
+let commands: Command[] = []
+
 async function contextOf(cwd: string, dataDir: string | null = null) {
+  commands = []
+  const noted: RunCommand = (command) => {
+    commands.push(command)
+    return runCommand(command)
+  }
   const artifacts = createArtifacts(join(root, 'artifacts'))
-  const toolbox = createToolbox({ runCommand, artifacts, dataDir, scratchDir: tmpdir() })
+  const toolbox = createToolbox({ runCommand: noted, artifacts, dataDir, scratchDir: tmpdir() })
   const signal = new AbortController().signal
-  const project = { cwd, runId: 'a', policy: undefined }
+  const project = { cwd, policy: undefined }
   return projectContext(project, {
     toolbox,
-    programs: new InstalledPrograms(runCommand),
+    programs: new InstalledPrograms(noted),
     dataDir,
     signal,
   })
@@ -95,43 +105,54 @@ test.skipIf(isMissing('git'))(
   },
 )
 
+test('nothing of a look is kept: no artifact, which no record would name, and no folder of a run, which may have ended', async () => {
+  const name = 'x'.repeat(60)
+  for (let n = 0; n < 700; n += 1) await write(`api/src/deep/deeper/${name}${n}`, '')
+  const { files } = await contextOf(join(root, 'api'))
+  expect(files?.split('\n')).toEqual(['src/deep/deeper/ (700)'])
+  expect(existsSync(join(root, 'artifacts'))).toBe(false)
+  expect(commands.length).toBeGreaterThan(0)
+  expect(commands.filter(({ run }) => run !== undefined)).toEqual([])
+})
+
 /** Looks that end when the test ends them. */
 function looksThatWait() {
-  const begun: { runId: string; signal: AbortSignal; end: () => void }[] = []
-  const looks = new ProjectLooks(({ runId }, signal) => {
+  const begun: { signal: AbortSignal; end: () => void }[] = []
+  const looks = new ProjectLooks((_, signal) => {
     const { promise, resolve } = Promise.withResolvers<void>()
-    begun.push({ runId, signal, end: resolve })
-    return promise.then(() => ({ documents: [], files: runId, git: null, programs: null }))
+    const number = begun.push({ signal, end: resolve })
+    return promise.then(() => foundBy(`look ${number}`))
   })
-  const of = (runId: string, signal: AbortSignal) =>
-    looks.of({ cwd: root, runId, policy: undefined }, signal)
+  const of = (signal: AbortSignal) => looks.of({ cwd: root, policy: undefined }, signal)
   return { begun, of }
 }
+
+const foundBy = (files: string) => ({ documents: [], files, git: null, programs: null })
 
 test('runs that begin during a look share the next one, which begins after all of them', async () => {
   const { signal } = new AbortController()
   const { begun, of } = looksThatWait()
-  const first = of('a', signal)
+  const first = of(signal)
   await vi.waitFor(() => expect(begun).toHaveLength(1))
-  const others = ['b', 'c', 'd'].map((runId) => of(runId, signal))
+  const others = [1, 2, 3].map(() => of(signal))
   begun[0]?.end()
-  expect((await first).files).toBe('a')
+  expect((await first).files).toBe('look 1')
   await vi.waitFor(() => expect(begun).toHaveLength(2))
   begun[1]?.end()
-  expect((await Promise.all(others)).map(({ files }) => files)).toEqual(['b', 'b', 'b'])
-  const later = of('e', signal)
+  expect((await Promise.all(others)).map(({ files }) => files)).toEqual(Array(3).fill('look 2'))
+  const later = of(signal)
   await vi.waitFor(() => expect(begun).toHaveLength(3))
   begun[2]?.end()
-  expect((await later).files).toBe('e')
+  expect((await later).files).toBe('look 3')
 })
 
 test('a look is stopped when nobody waits for it any more; an aborted run does not wait', async () => {
   const { begun, of } = looksThatWait()
   const [one, other, third] = [new AbortController(), new AbortController(), new AbortController()]
-  const first = of('a', one.signal)
-  const same = of('b', other.signal)
+  const first = of(one.signal)
+  const same = of(other.signal)
   await vi.waitFor(() => expect(begun).toHaveLength(1))
-  const next = of('c', third.signal)
+  const next = of(third.signal)
   third.abort()
   expect((await next).files).toBeNull()
   one.abort()
@@ -146,16 +167,16 @@ test('a look is stopped when nobody waits for it any more; an aborted run does n
 test('a look that fails fails for every run that waits for it, and the next one begins', async () => {
   const { signal } = new AbortController()
   let failing = true
-  const looks = new ProjectLooks(async ({ runId }) => {
-    if (failing) throw new Error(`${runId} failed`)
-    return { documents: [], files: runId, git: null, programs: null }
+  const looks = new ProjectLooks(async () => {
+    if (failing) throw new Error('it failed')
+    return foundBy('the next look')
   })
-  const of = (runId: string) => looks.of({ cwd: root, runId, policy: undefined }, signal)
-  const both = Promise.allSettled([of('a'), of('b')])
-  const planned = of('c').catch(String)
-  const failed = { status: 'rejected', reason: new Error('a failed') }
+  const of = () => looks.of({ cwd: root, policy: undefined }, signal)
+  const both = Promise.allSettled([of(), of()])
+  const planned = of().catch(String)
+  const failed = { status: 'rejected', reason: new Error('it failed') }
   expect(await both).toEqual([failed, failed])
   await planned
   failing = false
-  expect((await of('d')).files).toBe('d')
+  expect((await of()).files).toBe('the next look')
 })

@@ -113,6 +113,12 @@ export interface Toolbox {
   execute(call: OpenCall, context: CallContext): Promise<PayloadOf<'tool_result'>>
 }
 
+/** The tools that only read, as the server uses them itself. */
+export type Looking = {
+  /** The whole output of a tool, masked; nothing of it is kept. Null if the tool fails. Never rejects. */
+  look(tool: string, args: OpenCall['args'], context: CallContext): Promise<string | null>
+}
+
 /** A tool without its argument type, so that all tools fit in one list. */
 export type DefinedTool = {
   readonly spec: ToolSpec

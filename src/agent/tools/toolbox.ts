@@ -23,10 +23,12 @@ import { outputRead } from './output-read.ts'
 import { processInput, processRead, processStart, processStop } from './processes.ts'
 import { recordedOutput } from './recorded-output.ts'
 import {
+  type CallContext,
   type Declared,
   type DefinedTool,
   defineTool,
   failed,
+  type Looking,
   type Toolbox,
   type ToolContext,
   type ToolOutput,
@@ -96,8 +98,31 @@ export function createToolbox({
   variables = {},
   subagents = false,
   ...places
-}: ToolboxOptions): Toolbox {
+}: ToolboxOptions): Toolbox & Looking {
   const tools = subagents ? [...TOOLS, subagentTool] : TOOLS
+  const carryOut = async (call: OpenCall, given: CallContext) => {
+    const { cwd, signal, runId, policy, network = 'none', onNotice, onOutput = () => {} } = given
+    const { processes = null, shellFolder = '.', imageTypes = async () => [] } = given
+    const commands = observe(runCommand, policy ?? null)
+    const ofRun = { project: cwd, ...(runId === undefined ? {} : { run: runId }) }
+    const noting = onNotice === undefined ? {} : { onNotice }
+    const starting = startProcess === undefined ? null : commands.starting(startProcess)
+    const context: ToolContext = {
+      ...{ cwd, ...places, isolated, signal, network, variables, onOutput, processes },
+      callId: call.call_id,
+      shellFolder,
+      imageTypes,
+      hasSockets: policy === undefined || hasSockets(policy.level),
+      openOutput: async (sha256) => (runId === undefined ? null : openOutput(runId, sha256)),
+      runCommand: (command) => commands.runCommand({ ...ofRun, ...noting, ...command }),
+      startProcess: starting && ((request) => starting({ ...ofRun, ...request })),
+      startSubagent: async (wanted) =>
+        given.startSubagent?.(wanted, context) ?? failed('This run starts no sub-agents.'),
+    }
+    const defined = toolNamed(call.tool, tools) ?? findTool(runId, call.tool)
+    const outcome = await perform(call, defined, context, tools)
+    return { outcome, observed: commands.observed }
+  }
   return {
     specs: tools.map(({ spec }) => spec),
     readOnly: new Set(tools.filter(({ readOnly }) => readOnly).map(({ spec }) => spec.name)),
@@ -107,38 +132,27 @@ export function createToolbox({
         dataDir: places.dataDir,
       }),
     async execute(call, given) {
-      const { cwd, signal, runId, policy, network = 'none', onNotice, onOutput = () => {} } = given
-      const { processes = null, shellFolder = '.', imageTypes = async () => [] } = given
       const begun = performance.now()
-      const commands = observe(runCommand, policy ?? null)
-      const ofRun = { project: cwd, ...(runId === undefined ? {} : { run: runId }) }
-      const noting = onNotice === undefined ? {} : { onNotice }
-      const starting = startProcess === undefined ? null : commands.starting(startProcess)
-      const context: ToolContext = {
-        ...{ cwd, ...places, isolated, signal, network, variables, onOutput, processes },
-        callId: call.call_id,
-        shellFolder,
-        imageTypes,
-        hasSockets: policy === undefined || hasSockets(policy.level),
-        openOutput: async (sha256) => (runId === undefined ? null : openOutput(runId, sha256)),
-        runCommand: (command) => commands.runCommand({ ...ofRun, ...noting, ...command }),
-        startProcess: starting && ((request) => starting({ ...ofRun, ...request })),
-        startSubagent: async (wanted) =>
-          given.startSubagent?.(wanted, context) ?? failed('This run starts no sub-agents.'),
-      }
+      const { outcome, observed } = await carryOut(call, given)
       const { call_id, tool } = call
-      const defined = toolNamed(tool, tools) ?? findTool(runId, tool)
-      const outcome = await perform(call, defined, context, tools)
       const duration_ms = Math.round(performance.now() - begun)
       const recorded = await recordedOutput(
         outcome,
-        signal.aborted ? NOT_KEPT : artifacts,
-        TOOLS.includes(defined as DefinedTool),
+        given.signal.aborted ? NOT_KEPT : artifacts,
+        TOOLS.some(({ spec }) => spec.name === tool),
       )
       const { output, exit_code, outcome: how, bytes, truncated, sha256, ...others } = recorded
       // In the order of the schema, so that the record is read fast.
       const result = { call_id, tool, output, exit_code, outcome: how, duration_ms }
-      return { ...result, bytes, truncated, sha256, ...commands.observed(), ...others }
+      return { ...result, bytes, truncated, sha256, ...observed(), ...others }
+    },
+    async look(tool, args, given) {
+      const { outcome: result } = await carryOut(
+        { call_id: 'look', tool, args, read_only: true },
+        given,
+      )
+      const { output, outcome } = result
+      return outcome === 'ok' ? processMask.text(output.toWellFormed()) : null
     },
   }
 }
