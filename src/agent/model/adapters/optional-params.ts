@@ -26,11 +26,13 @@ export function withOptional(
     const known = refused.get(place) ?? new Set()
     refused.set(place, known)
     for (;;) {
-      const reduced = [...known].reduce((shorter, { without }) => without(shorter), body)
+      // Requests that are under way at the same time are refused for the same reason.
+      const left = new Set(known)
+      const reduced = [...left].reduce((shorter, { without }) => without(shorter), body)
       try {
         return await send(reduced, route, signal)
       } catch (cause) {
-        const param = params.find((one) => !known.has(one) && isRefused(cause, one))
+        const param = params.find((one) => !left.has(one) && isRefused(cause, one))
         if (param === undefined) throw cause
         known.add(param)
       }

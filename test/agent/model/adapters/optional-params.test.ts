@@ -57,6 +57,20 @@ describe('an optional parameter that an endpoint refuses', () => {
     expect(bodies).toHaveLength(2)
   })
 
+  test('is left out by all requests that were refused at the same time', async () => {
+    const bodies: object[] = []
+    const send = withOptional(PARAMS, async (body) => {
+      bodies.push(body)
+      await Promise.resolve()
+      if ('stream_options' in body) throw refusal({ param: 'stream_options' })
+      return new Response()
+    })
+    const route = routeTo('responses')
+    await Promise.all([send(BODY, route, signal), send(BODY, route, signal)])
+    const without = { stream: true, model: 'm' }
+    expect(bodies).toEqual([BODY, BODY, without, without])
+  })
+
   test('is not left out after any other error', async () => {
     for (const other of [
       refusal({ message: 'a stream of words' }),
