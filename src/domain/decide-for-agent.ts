@@ -74,8 +74,8 @@ function recordOutcome(
       if (!isIntroductionDue(state)) return outOfStep()
       return ok([recordOf(state, now, 'project_context', command.context)])
     case 'record_mcp_tools': {
-      const open = phase.type === 'acting' && phase.open !== null
-      if (phase.type !== 'planning' && !open) return outOfStep()
+      const isCall = phase.type === 'acting' && (phase.open !== null || isReviewDue(state))
+      if (phase.type !== 'planning' && !isCall) return outOfStep()
       const { mcp_servers = [] } = state.config
       const listed = command.listings.map((one) => compareListing(one, state.mcp, mcp_servers))
       const isOver = listed.some(({ stops }) => stops !== undefined)

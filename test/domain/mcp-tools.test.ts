@@ -4,14 +4,18 @@ import type { Conversation } from '../../src/domain/conversation.ts'
 import { converse } from '../../src/domain/converse.ts'
 import { MCP_DEFAULTS, type McpServer } from '../../src/domain/mcp-servers.ts'
 import type { McpListing } from '../../src/domain/mcp-tools.ts'
+import type { RunConfig } from '../../src/domain/run-config.ts'
 import { by, check, claim, create, given, look, reply, result, type Step } from './support.ts'
 
 const server = (changes: Partial<McpServer> = {}): McpServer => ({
   ...{ ...MCP_DEFAULTS, name: 'docs', source: 'request', command: 'docs', ...changes },
 })
 
-const working = (changes: Partial<McpServer> = {}): RunCommand[] => [
-  create({ max_turns_per_iteration: 9, mcp_servers: [server(changes)] }),
+const working = (
+  changes: Partial<McpServer> = {},
+  config: Partial<RunConfig> = {},
+): RunCommand[] => [
+  create({ max_turns_per_iteration: 9, mcp_servers: [server(changes)], ...config }),
   claim(),
   check(false),
   look,
@@ -50,6 +54,13 @@ describe('a listing', () => {
         '1 step_start plan',
         '1 step_start evaluate',
       )
+  })
+
+  test('is accepted before a call is compared with the rules', () => {
+    const approvals = [{ tool: 'mcp__docs__search', action: 'ask' as const }]
+    given(...working({}, { approvals }), lists([tool('search')]), reply(['mcp__docs__search']))
+      .when(lists([]))
+      .gives('1 mcp_tools_listed', '1 run_ending')
   })
 
   test('of a server that cannot be used ends a run that needs it, and costs nothing', () => {
