@@ -77,6 +77,12 @@ function add(conversation: Conversation, record: RunRecord): Conversation {
       const tokens = input_tokens + output_tokens
       return { ...conversation, omittedTurns: omitted_turns, tokens }
     }
+    case 'run_config_changed': {
+      const { model_name, fallback_models } = record.payload.changes
+      return (model_name ?? fallback_models) === undefined
+        ? conversation
+        : { ...conversation, contextTokens: null }
+    }
     case 'context_compacted':
       return compact(conversation, record.payload)
     case 'llm_retry':

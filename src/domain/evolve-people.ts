@@ -2,7 +2,7 @@ import { BrokenInvariant } from './errors.ts'
 import { mayBeSame } from './free-text.ts'
 import type { Kind, RecordOf, RunRecord } from './records.ts'
 import type { ConfigChanges } from './run-config.ts'
-import { isReviewDue, type RunState } from './state.ts'
+import { isReviewDue, type Phase, type RunState } from './state.ts'
 import { UNSUSPICIOUS } from './stuck.ts'
 
 /** What a record keeps that is not of a process at work on the run. */
@@ -11,12 +11,20 @@ export const unworked = ({ crashes, queued }: RunState) => ({ crashes, queued })
 /** A change of its models is a decision of a person, so the run asks the first of them again. */
 export function configure(state: RunState, changes: ConfigChanges): Partial<RunState> {
   const { model_name, fallback_models } = changes
-  const isReset = state.fallback != null && (model_name ?? fallback_models) !== undefined
+  const config = { ...state.config, ...changes }
+  const common = { ...unworked(state), config }
+  if ((model_name ?? fallback_models) === undefined) return common
+  const { fallback, phase } = state
   return {
-    ...unworked(state),
-    config: { ...state.config, ...changes },
-    ...(isReset ? { fallback: null } : {}),
+    ...common,
+    ...(fallback == null ? {} : { fallback: null }),
+    ...(phase.type === 'planning' && phase.failures > 0 ? { phase: attemptsOfNext(phase) } : {}),
   }
+}
+
+/** The model that is asked from now on has attempts of its own. */
+function attemptsOfNext({ invalidReplies: _, ...phase }: Phase & { type: 'planning' }): Phase {
+  return { ...phase, otherFailures: phase.failures }
 }
 
 /** While a run waits for a person, only they, claims, and late reports of commands add to it, or it ends. */

@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { RunCommand } from '../../src/domain/commands.ts'
+import type { Conversation } from '../../src/domain/conversation.ts'
+import { converse } from '../../src/domain/converse.ts'
 import type { ConfigChanges } from '../../src/domain/run-config.ts'
 import { modelInUse, nextFallback } from '../../src/domain/state.ts'
 import { by, claim, create, given, type Step } from './support.ts'
@@ -39,6 +41,25 @@ describe('the model that a run asks', () => {
       next: 'e',
     })
     expect(asking(fallBack('a', 'b'), configure({ hitl_enabled: true })).model).toBe('b')
+  })
+
+  test('has attempts of its own, too, if a person has chosen it', () => {
+    const changed = asking(retry, retry, configure({ model_name: 'd' }), retry)
+    expect(changed.state.phase).toEqual({ type: 'planning', failures: 3, otherFailures: 2 })
+    const other = asking(retry, configure({ hitl_enabled: true }))
+    expect(other.state.phase).toEqual({ type: 'planning', failures: 1 })
+  })
+
+  test('is not limited to the context that the model before it could take', () => {
+    const overflow = by('p1', {
+      ...{ type: 'record_retry', reason: 'too long', delayMs: 0 },
+      ...{ failure: 'context_overflow', contextTokens: 500 },
+    })
+    const contextOf = (...steps: Step[]) =>
+      given(create(MODELS), claim(), ...steps).records.reduce<Conversation | null>(converse, null)
+        ?.contextTokens
+    expect(contextOf(overflow, configure({ hitl_enabled: true }))).toBe(500)
+    expect(contextOf(overflow, configure({ model_name: 'd' }))).toBeNull()
   })
 
   test('adds nothing to the state of a run that never needed a fallback', () => {
