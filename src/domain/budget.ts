@@ -1,9 +1,9 @@
 import type { RunConfig } from './run-config.ts'
-import { modelInUse, type RunState } from './state.ts'
+import { modelInUse, type RunState, waitedOnce } from './state.ts'
 
 /** Seconds the run has worked until `now` (seconds since the epoch), without waiting for people. */
 function workedSeconds(state: RunState, now: number): number {
-  return Math.max(0, now - state.createdAt - state.waitedSeconds)
+  return Math.max(0, now - state.createdAt - waitedOnce(state))
 }
 
 type Limits = Pick<RunConfig, 'max_tokens' | 'max_cost_usd' | 'max_seconds'>

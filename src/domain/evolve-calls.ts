@@ -1,7 +1,7 @@
 import { BrokenInvariant } from './errors.ts'
 import { mayBeSame } from './free-text.ts'
 import type { PayloadOf, RecordOf } from './records.ts'
-import { type RunState, startedBy, type Usage } from './state.ts'
+import { type RunState, startedBy, type Usage, waitedOnce } from './state.ts'
 import { watchResult } from './stuck.ts'
 import { subagentCalls, subagentOf } from './subagent-state.ts'
 import type { Subagent, SubagentEnd } from './subagents.ts'
@@ -49,7 +49,7 @@ const isStrict = ({ config, approvals }: RunState): boolean =>
 /** The open call has its result. */
 export function closeCall(
   state: RunState,
-  { payload }: RecordOf<'tool_result'>,
+  { ts, payload }: RecordOf<'tool_result'>,
 ): Partial<RunState> {
   const { phase } = state
   if (phase.type !== 'acting' || phase.open?.call_id !== payload.call_id) {
@@ -69,7 +69,7 @@ export function closeCall(
     phase: { type: 'acting', pending, open: null },
     watch: watchResult(state.watch, open, payload, isLast),
     ...(payload.folder === undefined ? {} : { shellFolder: payload.folder }),
-    ...(payload.subagent === undefined ? {} : withSubagent(state, payload.subagent)),
+    ...(payload.subagent === undefined ? {} : withSubagent(state, payload.subagent, ts)),
   }
 }
 
@@ -111,26 +111,45 @@ function checkSubagent(
 }
 
 /** What a sub-agent used is a part of what its parent used, and its time with people does not count as work of its parent. */
-function withSubagent(state: RunState, end: SubagentEnd): Partial<RunState> {
-  const { tokens, cost_usd, waited_seconds } = end
+function withSubagent(state: RunState, end: SubagentEnd, now: number): Partial<RunState> {
+  const { tokens, cost_usd } = end
   const subagents = state.subagents?.map((each) =>
-    each.run_id === end.run_id ? withoutLimits({ ...each, end }) : each,
+    each.run_id === end.run_id ? ended(each, end) : each,
   )
   return {
     ...(subagents === undefined ? {} : { subagents }),
     total: use(state.total, tokens, cost_usd),
     thisIteration: use(state.thisIteration, tokens, cost_usd),
-    waitedSeconds: state.waitedSeconds + waited_seconds,
+    ...waitWith(state, end, now),
   }
 }
 
+/** Sub-agents that work side by side also wait for people side by side: no second counts twice. */
+function waitWith(
+  state: RunState,
+  { run_id, waited_seconds: waited }: SubagentEnd,
+  now: number,
+): Pick<RunState, 'waitedSeconds' | 'waitedTwice'> {
+  const before = waitedOnce(state)
+  const { ts, waitedBefore } = state.subagents?.find((one) => one.run_id === run_id)?.began ?? {
+    ...{ ts: state.createdAt, waitedBefore: before },
+  }
+  const once = Math.max(before, waitedBefore + Math.min(waited, Math.max(0, now - ts)))
+  const waitedSeconds = state.waitedSeconds + waited
+  return once === waitedSeconds
+    ? { waitedSeconds }
+    : { waitedSeconds, waitedTwice: waitedSeconds - once }
+}
+
 /** What has ended holds nothing back. */
-const withoutLimits = ({ limits: _, ...subagent }: Subagent): Subagent => subagent
+const ended = ({ run_id, call_id, seq }: Subagent, end: SubagentEnd): Subagent => ({
+  ...{ run_id, call_id, seq, end },
+})
 
 /** A call that is open, or works beside the open one, starts one run, which must not be a run that this one knows already. */
 export function startSubagent(
   state: RunState,
-  { payload: { run_id, call_id, config } }: RecordOf<'subagent_started'>,
+  { ts, payload: { run_id, call_id, config } }: RecordOf<'subagent_started'>,
 ): Pick<RunState, 'subagents'> {
   const { runId, parent, subagents = [] } = state
   const mayStart = subagentCalls(state).some((call) => call.call_id === call_id)
@@ -143,5 +162,7 @@ export function startSubagent(
   }
   const { max_tokens, max_cost_usd } = config
   const limits = { max_tokens, max_cost_usd }
-  return { subagents: [...subagents, { run_id, call_id, seq: state.seq + 1, end: null, limits }] }
+  const began = { ts, waitedBefore: waitedOnce(state) }
+  const started = { run_id, call_id, seq: state.seq + 1, end: null, limits, began }
+  return { subagents: [...subagents, started] }
 }

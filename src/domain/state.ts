@@ -156,7 +156,13 @@ export type RunState = {
   /** When the run began to wait at the open human check, and the seconds that it waited at earlier ones. */
   readonly waitingSince: number | null
   readonly waitedSeconds: number
+  /** How many of these seconds are counted more than once, because sub-agents waited side by side; left out if none. */
+  readonly waitedTwice?: number
 }
+
+/** How long a run and its sub-agents waited for people. */
+export const waitedOnce = ({ waitedSeconds, waitedTwice = 0 }: RunState): number =>
+  waitedSeconds - waitedTwice
 
 /** The models of a run, and the one of its fallback models that it asks now, if any. */
 export type ModelChoice = Pick<RunState, 'fallback'> & {

@@ -53,4 +53,6 @@ export type Subagent = {
   readonly end: SubagentEnd | null
   /** The most that it may use of the budget of its parent. No other sub-agent gets that. Null: there is no limit. */
   readonly limits?: { readonly max_tokens: number | null; readonly max_cost_usd: number | null }
+  /** When it was started, and the seconds that its parent had waited for people by then. */
+  readonly began?: { readonly ts: number; readonly waitedBefore: number }
 }

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { budgetLeft } from '../../src/domain/budget.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
 import type { SubagentEnd } from '../../src/domain/subagents.ts'
 import {
@@ -97,6 +98,21 @@ describe('a run with a sub-agent', () => {
     given(...limited)
       .when(resultWith(end({ status: 'failed' }), 'error'))
       .gives('1 tool_result c0 error', '1 run_end failed')
+  })
+
+  test('waits no longer than its sub-agents did that waited side by side', () => {
+    const both: Step[] = [
+      create({ max_seconds: 150 }),
+      ...[...started.slice(1), start(OTHER, 'c1')],
+      { command: resultWith(end({ waited_seconds: 100 })), at: 104 },
+      {
+        ...{ command: resultWith(end({ run_id: OTHER, waited_seconds: 100 }), 'ok', 'c1') },
+        at: 104,
+      },
+    ]
+    const { state } = given(...both)
+    expect(state?.waitedSeconds).toBe(200)
+    expect(state && budgetLeft(state, 204).max_seconds).toBe(150 - (204 - 100))
   })
 
   test('keeps the open call through any number of crashes', () => {
