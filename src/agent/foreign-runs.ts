@@ -24,7 +24,11 @@ type Deps = {
 }
 
 /** Records after which a run still has no server. */
-const WITHOUT_SERVER: ReadonlySet<string> = new Set<Kind>(['run_queued', 'run_config_changed'])
+const WITHOUT_SERVER: ReadonlySet<string> = new Set<Kind>([
+  'run_queued',
+  'run_config_changed',
+  'user_message',
+])
 
 /**
  * Records that runs of other pools are queued, because no server of their pool takes them up. This server may not work on

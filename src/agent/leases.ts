@@ -17,6 +17,7 @@ const BY_OTHERS: ReadonlySet<string> = new Set<Kind>([
   'run_created',
   'run_queued',
   'run_config_changed',
+  'user_message',
   'human_check_response',
   'approval_response',
 ])

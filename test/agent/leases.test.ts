@@ -50,12 +50,15 @@ describe('a lease', () => {
     expect(leases.expired('me', 160)).toHaveLength(2)
   })
 
-  test('is renewed by a heartbeat, not by records of people', () => {
-    const leases = having(claim('x'), changed)
-    expect(leases.expired('me', 100)).toEqual(leftBehind)
-    leases.heard('x', 150)
-    expect(leases.expired('me', 249)).toEqual([])
-  })
+  test.each([changed, event('user_message', { text: 'Hurry up.' })])(
+    'is renewed by a heartbeat, not by records of people',
+    (record) => {
+      const leases = having(claim('x'), record)
+      expect(leases.expired('me', 100)).toEqual(leftBehind)
+      leases.heard('x', 150)
+      expect(leases.expired('me', 249)).toEqual([])
+    },
+  )
 
   test('ends when its run ends, or when another process claims the run', () => {
     expect(having(claim('x'), ended).expired('me', 1_000)).toEqual([])
