@@ -19,7 +19,7 @@ const Summary = z
   .catchall(z.object({ lines: counts }))
 /** `coverage json` of coverage.py and pytest-cov. */
 const CoveragePy = z.object({
-  totals: z.object({ percent_covered: percent }),
+  totals: z.object({ percent_covered: percent, num_statements: z.number().optional() }),
   files: z.record(z.string(), z.object({ summary: z.object({ percent_covered: percent }) })),
 })
 /** `cargo llvm-cov --json`. */
@@ -33,17 +33,27 @@ const LlvmCov = z.object({
   ]),
 })
 /** `coverage.xml` in the format of Cobertura. */
-const Cobertura = z.object({ coverage: z.object({ 'line-rate': z.coerce.number() }) })
+const Cobertura = z.object({
+  coverage: z.object({
+    'line-rate': z.coerce.number(),
+    'lines-valid': z.coerce.number().optional(),
+  }),
+})
 
-const ratio = (covered: number, total: number): number =>
-  total === 0 ? 100 : (100 * covered) / total
+/** `percent` is null if the report counts no lines at all. */
+type Report = Omit<Coverage, 'percent'> & { readonly percent: number | null }
 
-function fromJson(value: unknown): Coverage | null {
+const share = (covered: number, total: number): number | null =>
+  total === 0 ? null : (100 * covered) / total
+
+const ratio = (covered: number, total: number): number => share(covered, total) ?? 100
+
+function fromJson(value: unknown): Report | null {
   const summary = Summary.safeParse(value).data
   if (summary !== undefined) {
     const { total, ...files } = summary
     return {
-      percent: ratio(total.lines.covered, total.lines.total),
+      percent: share(total.lines.covered, total.lines.total),
       files: Object.entries(files).map(([name, { lines }]) => {
         return { name, percent: ratio(lines.covered, lines.total) }
       }),
@@ -51,8 +61,9 @@ function fromJson(value: unknown): Coverage | null {
   }
   const python = CoveragePy.safeParse(value).data
   if (python !== undefined) {
+    const { percent_covered, num_statements } = python.totals
     return {
-      percent: python.totals.percent_covered,
+      percent: num_statements === 0 ? null : percent_covered,
       files: Object.entries(python.files).map(([name, file]) => {
         return { name, percent: file.summary.percent_covered }
       }),
@@ -60,12 +71,12 @@ function fromJson(value: unknown): Coverage | null {
   }
   const llvm = LlvmCov.safeParse(value).data?.data[0]
   if (llvm === undefined) return null
-  const of = ({ lines }: z.infer<typeof Lines>): number => ratio(lines.covered, lines.count)
+  const { lines: total } = llvm.totals
   return {
-    percent: of(llvm.totals),
-    files: llvm.files.map(({ filename, summary: lines }) => ({
+    percent: share(total.covered, total.count),
+    files: llvm.files.map(({ filename, summary: { lines } }) => ({
       name: filename,
-      percent: of(lines),
+      percent: ratio(lines.covered, lines.count),
     })),
   }
 }
@@ -73,32 +84,32 @@ function fromJson(value: unknown): Coverage | null {
 type Tally = { covered: number; total: number }
 
 /** Adds what each file has, and all together. */
-function sumOf(files: ReadonlyMap<string, Tally>): Coverage {
+function sumOf(files: ReadonlyMap<string, Tally>): Report {
   const all = [...files]
   const sum = (field: keyof Tally) => all.reduce((total, [, tally]) => total + tally[field], 0)
   return {
-    percent: ratio(sum('covered'), sum('total')),
+    percent: share(sum('covered'), sum('total')),
     files: all.map(([name, { covered, total }]) => ({ name, percent: ratio(covered, total) })),
   }
 }
 
-/** lcov: `SF:` names a file; `LF:` and `LH:` count its lines, and those that were run. */
-function fromLcov(lines: readonly string[]): Coverage {
+/** lcov: `SF:` names a file; `LF:` and `LH:` count its lines, and those that were run. Some write only each line, as `DA:`. */
+function fromLcov(text: string): Report {
   const files = new Map<string, Tally>()
-  let tally: Tally = { covered: 0, total: 0 }
-  for (const line of lines) {
-    const value = line.slice(3)
-    if (line.startsWith('SF:')) {
-      tally = files.get(value) ?? { covered: 0, total: 0 }
-      files.set(value, tally)
-    } else if (line.startsWith('LF:')) tally.total += Number(value)
-    else if (line.startsWith('LH:')) tally.covered += Number(value)
+  for (const record of text.split(/^SF:/m).slice(1)) {
+    const [name = ''] = record.split(/\r?\n/, 1)
+    const lines = [...record.matchAll(/^DA:\d+,(\d+)/gm)]
+    const run = lines.filter(([, times]) => Number(times) > 0)
+    const tally = files.get(name) ?? { covered: 0, total: 0 }
+    tally.total += Number(/^LF:(\d+)/m.exec(record)?.[1] ?? lines.length)
+    tally.covered += Number(/^LH:(\d+)/m.exec(record)?.[1] ?? run.length)
+    files.set(name, tally)
   }
   return sumOf(files)
 }
 
 /** A profile of Go: `file.go:1.2,3.4 statements count`. If several packages run a block, it appears several times. */
-function fromGoProfile(lines: readonly string[]): Coverage {
+function fromGoProfile(lines: readonly string[]): Report {
   const blocks = new Map<string, { name: string; statements: number; isRun: boolean }>()
   for (const line of lines) {
     const [, block, name, statements, count] = /^((\S+):[\d.,]+) (\d+) (\d+)$/.exec(line) ?? []
@@ -116,28 +127,31 @@ function fromGoProfile(lines: readonly string[]): Coverage {
   return sumOf(files)
 }
 
-function read(text: string): Coverage | null {
+function read(text: string): Report | null {
   if (text.startsWith('{')) return fromJson(JSON.parse(text))
   if (text.startsWith('<')) {
     const parser = new XMLParser({ ignoreAttributes: false, attributeNamePrefix: '' })
     const report = Cobertura.safeParse(parser.parse(text)).data
-    return report === undefined ? null : { percent: 100 * report.coverage['line-rate'], files: [] }
+    if (report === undefined) return null
+    const { 'line-rate': rate, 'lines-valid': lines } = report.coverage
+    return { percent: lines === 0 ? null : 100 * rate, files: [] }
   }
-  const lines = text.split(/\r?\n/)
-  if (text.startsWith('mode:')) return fromGoProfile(lines)
-  return lines.some((line) => line.startsWith('SF:')) ? fromLcov(lines) : null
+  if (text.startsWith('mode:')) return fromGoProfile(text.split(/\r?\n/))
+  return /^SF:/m.test(text) ? fromLcov(text) : null
 }
 
 /** Reads a report of coverage by its content; the error is for people. */
 export function parseCoverage(text: string): Result<Coverage, string> {
   try {
-    const coverage = read(text.trimStart())
-    if (coverage === null || !Number.isFinite(coverage.percent)) {
+    const report = read(text.trimStart())
+    if (report?.percent === null) return err('it counts no lines of code')
+    if (report === null || !Number.isFinite(report.percent)) {
       return err(
         'it is not a coverage-summary.json, coverage.json, coverage.xml, lcov file or Go profile',
       )
     }
-    return ok({ ...coverage, files: coverage.files.toSorted((a, b) => a.percent - b.percent) })
+    const { percent, files } = report
+    return ok({ percent, files: files.toSorted((a, b) => a.percent - b.percent) })
   } catch (cause) {
     return err(oneLine(`${cause}`))
   }

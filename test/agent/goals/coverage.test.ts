@@ -27,6 +27,11 @@ describe('a report is read by its content', () => {
     ['coverage-summary.json', SUMMARY.replaceAll(/\/project\/src\/(\w+)\.ts/g, '$1'), FILES],
     ['lcov', `TN:\n${lcov('well', 5, 5)}${lcov('badly', 5, 3)}`, FILES],
     [
+      'lcov with nothing but lines',
+      `SF:well\n${'DA:1,2\n'.repeat(5)}end_of_record\nSF:badly\n${'DA:1,1,sum\n'.repeat(3)}${'DA:2,0\n'.repeat(2)}`,
+      FILES,
+    ],
+    [
       'coverage.py as JSON',
       JSON.stringify({
         meta: { version: '7.6' },
@@ -61,6 +66,17 @@ describe('a report is read by its content', () => {
     ],
   ])('%s', (_, text, files) => {
     expect(parseCoverage(text)._unsafeUnwrap()).toEqual({ percent: 80, files })
+  })
+
+  test.each([
+    JSON.stringify({ total: lines(0, 0) }),
+    'SF:empty\nend_of_record\n',
+    JSON.stringify({ totals: { percent_covered: 100, num_statements: 0 }, files: {} }),
+    '<coverage line-rate="1" lines-valid="0"></coverage>',
+    'mode: set\n',
+    JSON.stringify({ data: [{ totals: { lines: { count: 0, covered: 0 } } }] }),
+  ])('%j counts nothing, which is not enough', (text) => {
+    expect(parseCoverage(text)._unsafeUnwrapErr()).toBe('it counts no lines of code')
   })
 
   test.each(['', 'nothing', '{}', '<a/>', '{"total": 1}', '{'])('%j is not a report', (text) => {
