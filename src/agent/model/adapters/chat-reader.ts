@@ -2,7 +2,7 @@ import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import type { Complaint, Json, RawReply, ReplyReader } from '../adapter.ts'
 import type { FinishReason, ModelPart } from '../model.ts'
-import { invalid, toRequestedCalls } from '../reply-parts.ts'
+import { invalid, parseJson, toRequestedCalls } from '../reply-parts.ts'
 import { type ContentPart, ContentParts, ReasoningDetails } from './chat-reasoning.ts'
 import { ReportedUsage, usageOf } from './usage.ts'
 
@@ -160,17 +160,15 @@ class ChatReader implements ReplyReader {
     return parts
   }
 
-  /** Without an index, a new id begins a new call, and a piece without an id continues the last one. */
-  #positionOf({ index, id }: CallPiece, position: number): number {
-    if (typeof index === 'number') {
-      const known = this.#byIndex.get(index) ?? this.#calls.length
-      this.#byIndex.set(index, known)
-      return known
-    }
-    if (this.state === 'open' && this.#calls.length > 0 && !id && position === 0) {
-      return this.#calls.length - 1
-    }
-    return this.#calls.length
+  /** A piece continues the call of its index, or else the last one, unless another call begins with it. */
+  #positionOf(piece: CallPiece, position: number): number {
+    const { index } = piece
+    const last = this.state === 'open' && position === 0 ? this.#calls.length - 1 : -1
+    const at = (typeof index === 'number' ? this.#byIndex.get(index) : last) ?? -1
+    const call = this.#calls[at]
+    const found = call === undefined || beginsAnother(piece, call) ? this.#calls.length : at
+    if (typeof index === 'number') this.#byIndex.set(index, found)
+    return found
   }
 
   /** What an assistant's message gets in addition when it goes back to the same endpoint. */
@@ -188,6 +186,17 @@ class ChatReader implements ReplyReader {
     return Object.keys(message).length === 0 ? null : [message as Json]
   }
 }
+
+/** Some endpoints give all calls of a reply the same index, some repeat the name in each piece, some give no ids. */
+function beginsAnother({ id, index, function: called }: CallPiece, before: Call): boolean {
+  if (id && before.id !== null && before.id !== '') {
+    return id !== before.id && (typeof index !== 'number' || Boolean(called?.name))
+  }
+  if (typeof index !== 'number' && id) return true
+  return Boolean(called?.name && called.arguments) && before.name !== '' && isWhole(before.args)
+}
+
+const isWhole = (args: Call['args']): boolean => typeof args !== 'string' || parseJson(args).isOk()
 
 /** Some local servers leave the reasoning in the text. */
 function withoutThoughts(content: string | null): string | null {
