@@ -113,8 +113,17 @@ function toMessages(
         }
     }
   }
-  return withImagesApart(withAllResults(messages)).map(toMessage)
+  const whole = withImagesApart(withAllResults(messages))
+  return (vendor.isStrict ? withRepliesToResults(whole) : whole).map(toMessage)
 }
+
+/** Between the results of calls and a message of the user, Mistral requires one of the assistant. */
+const withRepliesToResults = (messages: readonly ChatMessage[]): readonly ChatMessage[] =>
+  messages.flatMap((message, at) =>
+    message.role === 'user' && messages[at - 1]?.role === 'tool'
+      ? [{ role: 'assistant', content: 'I have read the results.', calls: [] }, message]
+      : [message],
+  )
 
 function userContent({
   content,
@@ -184,7 +193,7 @@ type Vendor = {
   readonly filler?: { readonly where: 'each' | 'calls'; readonly text: string }
   /** How the endpoint is asked for its effort of reasoning. */
   readonly effort: 'reasoning_effort' | 'reasoning' | 'none'
-  /** Refuses properties that it does not know, such as `stream_options`. */
+  /** Refuses properties that it does not know, such as `stream_options`, and some orders of messages. */
   readonly isStrict?: true
   /** Wants ids of calls with exactly nine letters and digits. */
   readonly shortIds?: true

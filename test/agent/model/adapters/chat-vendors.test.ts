@@ -79,6 +79,16 @@ describe('a vendor is sent what it requires, and nothing that it refuses', () =>
     expect(body.messages).toContainEqual({ role: 'tool', tool_call_id: id, content: 'x' })
   })
 
+  test('Mistral: a reply between results and a message of the user', () => {
+    const rolesAt = (url: string) => {
+      const spoken = [...turns.slice(0, 2), { role: 'user' as const, content: 'Continue.' }]
+      return bodyAt(url, spoken).messages.map(({ role }) => role)
+    }
+    const begun = ['system', 'user', 'assistant', 'tool']
+    expect(rolesAt('https://api.mistral.ai/v1')).toEqual([...begun, 'assistant', 'user'])
+    expect(rolesAt(LOCAL)).toEqual([...begun, 'user'])
+  })
+
   test('OpenRouter: effort in its own form, and marks for the caches of Anthropic', () => {
     const url = 'https://openrouter.ai/api/v1'
     expect(bodyAt(url, turns, { effort: 'low' })).toMatchObject({ reasoning: { effort: 'low' } })
@@ -155,25 +165,72 @@ describe('a stream of chat completions', () => {
     ])
   })
 
-  test('finds calls without an index by their ids', async () => {
-    const call = (id: string | null, args: string, name?: string) =>
-      chunk({
-        tool_calls: [
-          {
-            ...(id === null ? {} : { id }),
-            function: { ...(name === undefined ? {} : { name }), arguments: args },
-          },
-        ],
-      })
-    const { toolCalls } = await reply(
-      call('a', '{"path":', 'file_read'),
-      call(null, '"x"}'),
-      call('b', '{}', 'git_status'),
-      chunk({}, 'stop'),
-    )
+  type Call = { id?: string | null; index?: number; name?: string; args: string }
+  const call = ({ name, args, ...more }: Call) =>
+    chunk({
+      tool_calls: [{ ...more, function: { ...(name && { name }), arguments: args } }],
+    })
+  const reads = { name: 'file_read', args: '{"path":"x"}' }
+  const asks = { name: 'git_status', args: '{}' }
+
+  test.each<[how: string, pieces: Call[]]>([
+    [
+      'without an index',
+      [
+        { id: 'a', ...reads },
+        { id: 'b', ...asks },
+      ],
+    ],
+    [
+      'with the same index',
+      [
+        { id: 'a', index: 0, ...reads },
+        { id: 'b', index: 0, ...asks },
+      ],
+    ],
+    [
+      'whose id and name come with each piece',
+      [
+        { id: 'a', name: 'file_read', args: '{"path":' },
+        { id: 'a', name: 'file_read', args: '"x"}' },
+        { id: 'b', ...asks },
+      ],
+    ],
+    [
+      'whose other pieces have neither an index nor an id',
+      [{ id: 'a', name: 'file_read', args: '{"path":' }, { args: '"x"}' }, { id: 'b', ...asks }],
+    ],
+  ])('finds calls %s', async (_, pieces) => {
+    const { toolCalls } = await reply(...pieces.map(call), chunk({}, 'stop'))
     expect(toolCalls).toEqual([
       { call_id: 'a', tool: 'file_read', args: { path: 'x' } },
       { call_id: 'b', tool: 'git_status', args: {} },
+    ])
+  })
+
+  test.each<[how: string, pieces: Call[]]>([
+    ['nor an index', [reads, asks]],
+    [
+      'and with the same index',
+      [
+        { index: 0, id: '', ...reads },
+        { index: 0, id: '', ...asks },
+      ],
+    ],
+    [
+      'and with a name in each piece',
+      [
+        { index: 0, name: 'file_read', args: '{"path":' },
+        { index: 0, name: 'file_read', args: '"x"}' },
+        { index: 0, name: 'file_read', args: '' },
+        { index: 1, ...asks },
+      ],
+    ],
+  ])('finds calls without ids %s', async (_, pieces) => {
+    const { toolCalls } = await reply(...pieces.map(call), chunk({}, 'stop'))
+    expect(toolCalls).toMatchObject([
+      { tool: 'file_read', args: { path: 'x' } },
+      { tool: 'git_status', args: {} },
     ])
   })
 
