@@ -51,8 +51,9 @@ export function natureOf(
   { message, code, type }: Problem,
 ): 'context_overflow' | 'reasoning_refused' | 'refused' | 'transient' {
   if ([code, type].some((name) => QUOTA.has(String(name)))) return 'refused'
+  // Some local servers report that with status 500, and errors in a stream may have none.
+  if (status !== 429 && isOverflow(message, [code, type])) return 'context_overflow'
   if (status < 500 && status !== 429) {
-    if (isOverflow(message, [code, type])) return 'context_overflow'
     if (status === 400 && REASONING_REFUSED.test(`${code} ${message}`)) return 'reasoning_refused'
     // Groq: the model wrote a call that cannot be read, and may write a better one.
     if (code === 'tool_use_failed') return 'transient'

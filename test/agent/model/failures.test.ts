@@ -98,6 +98,14 @@ describe('a refusal', () => {
     expect([byCode.error.type, byType.error.type]).toEqual(['refused', 'refused'])
   })
 
+  test('is a conversation that is too long, whatever the status', async () => {
+    const body = { error: 'request (9000 tokens) exceeds the available context size (8192 tokens)' }
+    for (const status of [200, 400, 500]) {
+      const { error } = await failure({ status, body })
+      expect(error).toMatchObject({ type: 'context_overflow' })
+    }
+  })
+
   test('may come with status 200', async () => {
     const body = { error: { message: 'No such model.', code: 404 } }
     const { error } = await failure({ status: 200, body })
