@@ -14,16 +14,20 @@ export function eventFrames(): Frames {
     push: (bytes) => {
       const frames: string[] = []
       for (const line of lines.push(bytes)) {
-        if (line.startsWith('data:')) data.push(line.slice(line[5] === ' ' ? 6 : 5))
+        const added = dataOf(line)
+        if (added !== null) data.push(added)
         if (line !== '' || data.length === 0) continue
         frames.push(data.join('\n'))
         data = []
       }
       return frames
     },
-    rest: () => [...data, lines.rest()].join('\n'),
+    rest: () => [...data, dataOf(lines.rest()) ?? lines.rest()].join('\n'),
   }
 }
+
+const dataOf = (line: string): string | null =>
+  line.startsWith('data:') ? line.slice(line[5] === ' ' ? 6 : 5) : null
 
 /** The lines of a text, without their ends. A CRLF may be cut between two pieces. */
 export function lineFrames(): Frames {
