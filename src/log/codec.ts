@@ -8,6 +8,7 @@ import { jsonOr } from '../lib/json-or.ts'
 import { LruCache } from '../lib/lru-cache.ts'
 import { plainMetadata } from '../lib/plain-metadata.ts'
 import { quickParse } from '../lib/quick-parse.ts'
+import { wellFormed } from '../lib/well-formed.ts'
 import type { NewEvent, RecordedEvent } from '../store/event-store.ts'
 import { type RecordMeta, recordHash, type SaltedMeta, uuidOfHash } from './chain.ts'
 import { processMask } from './masking.ts'
@@ -59,20 +60,6 @@ const OTHER_TEXT =
  */
 export function storedJson({ altered }: Pick<RecordedEvent, 'altered'>, text: string): unknown {
   return altered === true ? text : jsonOr(text, text)
-}
-
-/**
- * Replaces lone surrogates: JSON text may hold them as escapes, but canonical UTF-8 cannot.
- * @param text the JSON of the value
- */
-function wellFormed<T>(value: T, text: string): T {
-  if (!text.includes('\\ud') || !/\\ud[89a-f]/.test(text)) return value
-  return JSON.parse(text, (_key, item: unknown) => {
-    if (typeof item === 'string') return item.toWellFormed()
-    if (typeof item !== 'object' || item === null || Array.isArray(item)) return item
-    const entries = Object.entries(item)
-    return Object.fromEntries(entries.map(([name, value]) => [name.toWellFormed(), value]))
-  })
 }
 
 /** Masks a record. If there is nothing to mask, returns the same object. */

@@ -2,6 +2,7 @@ import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import type { AssistantMessage } from '../../domain/conversation.ts'
 import type { RequestedCall } from '../../domain/records.ts'
+import { wellFormed } from '../../lib/well-formed.ts'
 import type { Complaint } from './adapter.ts'
 
 export function parseJson(text: string): Result<unknown, 'not_json'> {
@@ -52,7 +53,8 @@ function readArguments(written: ReportedCall['args']): Pick<RequestedCall, 'args
   if (typeof written === 'string' && written.trim() === '') return { args: {} }
   const json = typeof written === 'string' ? parseJson(written).unwrapOr(null) : written
   const parsed = JsonObject.safeParse(json)
-  if (parsed.success) return { args: parsed.data }
+  // A tool must get what the log will hold.
+  if (parsed.success) return { args: wellFormed(parsed.data, JSON.stringify(parsed.data)) }
   return { args: {}, raw_args: typeof written === 'string' ? written : JSON.stringify(written) }
 }
 

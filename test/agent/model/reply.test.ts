@@ -102,6 +102,11 @@ describe('tool calls', () => {
     },
   )
 
+  test('hold no half of a surrogate pair, which the log cannot hold', async () => {
+    const written = String.raw`{"path":"\uD83D","b":["\ud83d\ude00"]}`
+    expect((await argumentsOf(written)).args).toEqual({ path: '\ufffd', b: ['😀'] })
+  })
+
   test('get ids that are unique in their reply, and the same each time', async () => {
     const ids = ['x', 'x', undefined, '', 'call_2', 7, 'x', 'x_2']
     const message = { tool_calls: ids.map((id) => call(id, '{}')) }
