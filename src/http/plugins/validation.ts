@@ -60,10 +60,15 @@ function why(issue: Issue): string {
     case 'invalid_type':
       return issue.input === undefined ? 'is required' : `must be ${named(issue.expected)}`
     case 'too_small':
-      if (issue.origin === 'string' || issue.origin === 'array') return 'must not be empty'
+      if (issue.origin === 'string' || issue.origin === 'array') {
+        if (issue.minimum === 1) return 'must not be empty'
+        const unit = issue.origin === 'string' ? 'characters' : 'items'
+        return `must have at least ${issue.minimum} ${unit}`
+      }
       return `must be ${issue.inclusive === false ? 'more than' : 'at least'} ${issue.minimum}`
     case 'too_big':
       if (issue.origin === 'string') return `must not be longer than ${issue.maximum} characters`
+      if (issue.origin === 'array') return `must have at most ${issue.maximum} items`
       return `must be ${issue.inclusive === false ? 'less than' : 'at most'} ${issue.maximum}`
     case 'invalid_value':
       return issue.input === undefined

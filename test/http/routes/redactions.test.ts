@@ -239,6 +239,12 @@ describe('a redaction is refused', () => {
     expect(JSON.stringify(await framesOf(runId))).not.toContain('[redacted]')
   })
 
+  test('if the secret is too short to look for', async () => {
+    const runId = await endedRun()
+    const short = { seq: 7, pointer: '/output', secret: 'abc' }
+    expect((await refusal(runId, short)).detail).toBe('secret must have at least 4 characters.')
+  })
+
   test('if its reason holds the text, or it has no reason', async () => {
     const runId = await endedRun()
     const telling = { seq: 6, pointer: '/args/command', reason: `it was ${SECRET}!` }

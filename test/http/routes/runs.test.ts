@@ -99,6 +99,12 @@ test.each([
     'all_of.1.goal_options.runs',
     'all_of.1.goal_options.runs must be at least 1.',
   ],
+  [
+    'a list that is too long',
+    { goal: 'pytest', fallback_models: Array.from({ length: 9 }, (_, at) => `openai/gpt-${at}`) },
+    'fallback_models',
+    'fallback_models must have at most 8 items.',
+  ],
   ['an empty all_of', { all_of: [] }, 'all_of', 'all_of must not be empty.'],
   [
     'an address with a path',
