@@ -115,6 +115,11 @@ export class HashedBody implements AsyncIterable<Uint8Array> {
     for await (const _ of this);
   }
 
+  /** Ends the reading of a part that is not needed to its end. */
+  async close(): Promise<void> {
+    await this.#chunks.return?.()
+  }
+
   /** @throws if the part is far larger than any text in an export */
   async text(): Promise<string> {
     const chunks: Uint8Array[] = []

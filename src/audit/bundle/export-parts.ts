@@ -101,11 +101,17 @@ export async function* exportParts(
       missing.push(name)
       continue
     }
+    const { bytes, stream } = found
     // Listed by what it contains: a file that was changed must not stop the export, but be found by a verifier.
-    const body = new HashedBody(found.stream)
+    const body = new HashedBody(stream)
     const path = `${ARTIFACTS}${name}`
-    yield { path, bytes: found.bytes, body }
-    parts.push({ path, bytes: found.bytes, sha256: body.sha256 })
+    try {
+      yield { path, bytes, body }
+    } finally {
+      // A reader may leave before the end.
+      await body.close()
+    }
+    parts.push({ path, bytes, sha256: body.sha256 })
   }
   const unsigned = {
     type: 'retrai.export.v2',

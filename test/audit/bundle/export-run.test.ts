@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto'
+import { once } from 'node:events'
 import { Readable } from 'node:stream'
 import { errAsync, okAsync, ResultAsync } from 'neverthrow'
 import { beforeAll, expect, test } from 'vitest'
+import type { ArtifactSource } from '../../../src/artifacts/artifacts.ts'
 import { recordsPath } from '../../../src/audit/bundle/bundle-format.ts'
 import { exportRun } from '../../../src/audit/bundle/export-run.ts'
 import { unpacked } from '../../../src/audit/bundle/tar.ts'
@@ -13,6 +15,7 @@ import { sha256 } from '../../../src/lib/sha256.ts'
 import type { StreamReader } from '../../../src/log/stream-pages.ts'
 import type { RecordedEvent } from '../../../src/store/event-store.ts'
 import { createdRecord } from '../../support/run-records.ts'
+import { within } from '../../support/within.ts'
 import { eventsOf, NOW, newKeys, type Part, partsOf, withTaken } from '../support.ts'
 
 const RUN_ID = '550e8400-e29b-41d4-a716-446655440000'
@@ -50,9 +53,11 @@ function readerOf(all: () => readonly RecordedEvent[], read: number[] = []): Str
   }
 }
 
-async function exportFrom(store: StreamReader) {
+const NONE: ArtifactSource = { read: async () => null }
+
+async function exportFrom(store: StreamReader, artifacts = NONE) {
   const proof = (await proveRun(store, null, RUN_ID, keys.signer, NOW))._unsafeUnwrap()
-  return exportRun({ store, artifacts: { read: async () => null }, keys, now: NOW }, proof)
+  return exportRun({ store, artifacts, keys, now: NOW }, proof)
 }
 
 async function partsFrom(store: StreamReader): Promise<Part[]> {
@@ -129,7 +134,43 @@ test('a redaction during an export breaks it off; if one was recorded but not ca
 })
 
 test('an artifact that is redacted while a run is exported is not reported as lost', async () => {
-  const output = 'a whole output'
+  const run = runNaming(OUTPUT)
+  const seq = run.length - 1
+  const redacted = withTaken(run, [{ seq, pointer: '/output', artifact: sha256(OUTPUT) }])
+  let all: readonly RecordedEvent[] = run
+  const artifacts = {
+    read: async () => {
+      all = redacted
+      return null
+    },
+  }
+  const archive = await exportFrom(
+    readerOf(() => all),
+    artifacts,
+  )
+  expect(await verifyBundle(unpacked(archive._unsafeUnwrap()))).toMatchObject({
+    holds: true,
+    redacted: { artifacts: 1 },
+  })
+})
+
+test('an artifact is closed if the reader of the export leaves while it is sent', async () => {
+  const bytes = 64 * 1024 * 1024
+  const read = () => stream.push(randomBytes(64 * 1024))
+  const stream = new Readable({ read })
+  const artifacts = { read: async () => ({ bytes, stream }) }
+  const archive = await exportFrom(
+    readerOf(() => runNaming(OUTPUT)),
+    artifacts,
+  )
+  archive._unsafeUnwrap().destroy()
+  await within(once(stream, 'close'), () => 'the artifact to be closed')
+})
+
+const OUTPUT = 'a whole output'
+
+/** A run with a call whose whole output is an artifact. */
+function runNaming(output: string): RecordedEvent[] {
   const call = { call_id: 'c', tool: 'bash_exec' }
   const common = { run_id: RUN_ID, iteration: 1, ts: 1_770_000_001 }
   const result: RunRecord = {
@@ -146,24 +187,8 @@ test('an artifact that is redacted while a run is exported is not reported as lo
       sha256: sha256(output),
     },
   }
-  const run = eventsOf([createdRecord(RUN_ID), ...turnOf(common, call), result])
-  const seq = run.length - 1
-  const redacted = withTaken(run, [{ seq, pointer: '/output', artifact: sha256(output) }])
-  let all: readonly RecordedEvent[] = run
-  const store = readerOf(() => all)
-  const proof = (await proveRun(store, null, RUN_ID, keys.signer, NOW))._unsafeUnwrap()
-  const artifacts = {
-    read: async () => {
-      all = redacted
-      return null
-    },
-  }
-  const archive = (await exportRun({ store, artifacts, keys, now: NOW }, proof))._unsafeUnwrap()
-  expect(await verifyBundle(unpacked(archive))).toMatchObject({
-    holds: true,
-    redacted: { artifacts: 1 },
-  })
-})
+  return eventsOf([createdRecord(RUN_ID), ...turnOf(common, call), result])
+}
 
 /** One tool call up to its result. */
 function turnOf(
