@@ -173,7 +173,7 @@ export function verifyCheckpoints(
     const root = roots === 'last' ? rootFinding(checkpoint, heads.values()) : null
     if (root !== null) findings.push(root)
     const id = await readLogId(store)
-    if (id.isErr() && id.error.type === 'store_failed') return err(id.error)
+    if (id.isErr() && id.error.type !== 'log_id_unreadable') return err(id.error)
     const logId = id.unwrapOr(null) ?? 'unknown'
     if (checkpoint.log_id !== logId) {
       const message = `it belongs to the log ${checkpoint.log_id}, and the id of this log is ${logId}`

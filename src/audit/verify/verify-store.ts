@@ -160,7 +160,7 @@ async function headFinding(
   const read = await store.readStream(stream, options)
   // A store may know the name of a stream without events.
   const first = read.isOk() && read.value.length === 0 ? await firstOf(store, stream) : read
-  if (read.isErr() && read.error.type !== 'stream_not_found') return err(read.error.message)
+  if (first.isErr() && first.error.type !== 'stream_not_found') return err(first.error.message)
   const finding = (problem: Finding['problem'], message: string) =>
     ok({ problem, where: subjectOf(run_id), seq: length - 1, message })
   if (read.isErr() || first.unwrapOr([]).length === 0) {

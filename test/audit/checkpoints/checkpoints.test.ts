@@ -1,7 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { errAsync, ok } from 'neverthrow'
+import { errAsync, ok, okAsync } from 'neverthrow'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { type LedgerName, ledgerStream, type RunHead } from '../../../src/api/audit.ts'
 import {
@@ -19,6 +19,7 @@ import { type KnownKeys, knownKeys } from '../../../src/audit/proofs/public-keys
 import { verifyCheckpoints } from '../../../src/audit/verify/verify-checkpoints.ts'
 import { verifyEntry } from '../../../src/audit/verify/verify-ledger.ts'
 import { storedRecord } from '../../../src/audit/verify/verify-run.ts'
+import { verifyHeads } from '../../../src/audit/verify/verify-store.ts'
 import { decideAndAppend } from '../../../src/log/decider.ts'
 import { LOG_ID_STREAM } from '../../../src/log/log-id.ts'
 import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
@@ -340,6 +341,34 @@ test('if two servers write at the same time, one succeeds, and the other notices
   const types = written.map((each) => (each.isOk() ? 'written' : each.error.type)).sort()
   expect(types).toEqual(['written', 'wrong_expected_revision'])
   expect(await verified()).toMatchObject({ count: 1, findings: [] })
+})
+
+describe('while a store is away, nothing counts as missing', () => {
+  beforeEach(async () => {
+    grow(1, 3)
+    await write(writerOn(store))
+  })
+  const away = () => errAsync({ type: 'store_unavailable', message: 'away' } as const)
+
+  test('no run of a checkpoint', async () => {
+    const leaving: EventStore = {
+      ...methods(store),
+      readStream: (stream, options) => {
+        if (!stream.startsWith('run-')) return store.readStream(stream, options)
+        return options.from === 0 ? away() : okAsync([])
+      },
+    }
+    expect((await verifyHeads(leaving, keys, [])).isErr()).toBe(true)
+  })
+
+  test('not the id of the log', async () => {
+    const leaving: EventStore = {
+      ...methods(store),
+      readStream: (stream, options) =>
+        stream === LOG_ID_STREAM ? away() : store.readStream(stream, options),
+    }
+    expect((await verifyCheckpoints(leaving, keys)).isErr()).toBe(true)
+  })
 })
 
 describe('verification finds', () => {
