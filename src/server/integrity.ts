@@ -2,7 +2,7 @@ import { Worker } from 'node:worker_threads'
 import { okAsync, ResultAsync } from 'neverthrow'
 import type { Logger } from 'pino'
 import type { Checkpoint } from '../api/audit.ts'
-import { type CheckpointTimer, startCheckpoints } from '../audit/checkpoints/checkpoint-timer.ts'
+import { CheckpointTimer } from '../audit/checkpoints/checkpoint-timer.ts'
 import { CheckpointWriter } from '../audit/checkpoints/checkpoint-writer.ts'
 import {
   keepCheckpoint,
@@ -178,7 +178,7 @@ export function startCheckpointing(
     ResultAsync.fromSafePromise<boolean, never>(projector.followsSameLog()).andThen((isSame) =>
       isSame ? writer.write(options) : okAsync(null),
     )
-  const timer = startCheckpoints({ write }, { seconds, log, written })
+  const timer = new CheckpointTimer({ write }, { seconds, log, written })
   readModel.whenRunEnds(() => timer.runEnded())
   return timer
 }

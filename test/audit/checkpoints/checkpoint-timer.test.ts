@@ -1,8 +1,8 @@
-import { okAsync } from 'neverthrow'
+import { okAsync, ResultAsync } from 'neverthrow'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { Checkpoint } from '../../../src/api/audit.ts'
 import {
-  startCheckpoints,
+  CheckpointTimer,
   type TimerOptions,
 } from '../../../src/audit/checkpoints/checkpoint-timer.ts'
 import type { CheckpointWriter } from '../../../src/audit/checkpoints/checkpoint-writer.ts'
@@ -21,20 +21,25 @@ const CHECKPOINT: Checkpoint = {
 
 let writes: number
 let answer: Checkpoint | 'too_soon' | null
+/** How long a checkpoint takes, milliseconds. */
+let takesMs: number
 const writer: Pick<CheckpointWriter, 'write'> = {
   write: () => {
     writes += 1
-    return okAsync(answer)
+    return takesMs === 0 ? okAsync(answer) : ResultAsync.fromSafePromise(slowly())
   },
 }
+const slowly = () =>
+  new Promise<typeof answer>((resolve) => setTimeout(() => resolve(answer), takesMs))
 const log = { debug: () => {}, info: () => {}, warn: () => {} }
-const start = (options: Partial<TimerOptions> = {}) =>
-  startCheckpoints(writer, { seconds: 60, log, jitterMs: 0, ...options })
+const start = (options: Partial<TimerOptions> = {}, by = writer) =>
+  new CheckpointTimer(by, { seconds: 60, log, jitterMs: 0, ...options })
 
 beforeEach(() => {
   vi.useFakeTimers()
   writes = 0
   answer = CHECKPOINT
+  takesMs = 0
 })
 afterEach(() => vi.useRealTimers())
 
@@ -73,6 +78,29 @@ test('if another server has just written a checkpoint, the next attempt comes af
   await vi.advanceTimersByTimeAsync(5_000)
   expect(writes).toBe(2)
   await timer.stop()
+})
+
+test('a checkpoint that a slow disk delayed delays the next one by no more than `seconds`', async () => {
+  const timer = start()
+  takesMs = 30_000
+  timer.runEnded()
+  await vi.advanceTimersByTimeAsync(31_000)
+  takesMs = 0
+  timer.runEnded()
+  await vi.advanceTimersByTimeAsync(59_000)
+  expect(writes).toBe(1)
+  await vi.advanceTimersByTimeAsync(1_000)
+  expect(writes).toBe(2)
+  await timer.stop()
+})
+
+test('after a checkpoint that failed because the disk did, there is another one', async () => {
+  const failing = { write: () => ResultAsync.fromSafePromise(Promise.reject(new Error('EIO'))) }
+  const warned: unknown[] = []
+  const timer = start({ log: { ...log, warn: (fields) => warned.push(fields) } }, failing)
+  await vi.advanceTimersByTimeAsync(120_000)
+  await timer.stop()
+  expect(warned).toEqual(Array.from({ length: 3 }, () => ({ err: new Error('EIO') })))
 })
 
 test('the last checkpoint is written when the timer stops, and no more after that', async () => {
