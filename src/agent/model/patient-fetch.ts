@@ -1,6 +1,9 @@
 import { request as overHttp, type RequestOptions } from 'node:http'
 import { request as overHttps } from 'node:https'
-import { Readable, Transform } from 'node:stream'
+import { pipeline, Readable, Transform } from 'node:stream'
+
+/** The most bytes of an error. A client reads it as a whole. */
+const MAX_ERROR_BYTES = 1024 * 1024
 
 /** Statuses whose responses have no body. */
 const BODILESS = new Set([204, 205, 304])
@@ -35,7 +38,9 @@ export const fetchWith =
         for (const [name, values = []] of Object.entries(headersDistinct)) {
           for (const value of values) received.append(name, value)
         }
-        const whole = accepts === undefined ? incoming : incoming.pipe(bounded(accepts))
+        const limit = accepts ?? (status >= 400 ? upTo(MAX_ERROR_BYTES) : undefined)
+        // Either stream ends with the other, so a response that fails keeps no connection.
+        const whole = limit === undefined ? incoming : pipeline(incoming, bounded(limit), () => {})
         const content = BODILESS.has(status) ? null : (Readable.toWeb(whole) as ReadableStream)
         resolve(new Response(content, { status, headers: received }))
       })
@@ -44,6 +49,14 @@ export const fetchWith =
   }
 
 export const patientFetch = fetchWith({})
+
+function upTo(maxBytes: number): (bytes: number) => boolean {
+  let total = 0
+  return (bytes) => {
+    total += bytes
+    return total <= maxBytes
+  }
+}
 
 /** Fails when more comes than is accepted. */
 const bounded = (accepts: (bytes: number) => boolean): Transform =>

@@ -1,8 +1,17 @@
-import { describe, expect, test } from 'vitest'
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { Readable } from 'node:stream'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import type { Fault } from '../../../examples/scripted-model/script.ts'
 import { startScriptedModel } from '../../../examples/scripted-model/server.ts'
 import { createModels } from '../../../src/agent/model/models.ts'
+import { within } from '../../support/within.ts'
 import { ask, KEY, REQUEST, says, scripted } from './support.ts'
+
+function* forEver(): Generator<Buffer> {
+  for (;;) yield Buffer.alloc(65_536, 'x')
+}
 
 async function failure(fault: Fault, options: { timeoutMs?: number } = {}) {
   const { models, host } = await scripted([fault], options)
@@ -51,6 +60,25 @@ describe('a failure that may be retried', () => {
     const error = (await ask(models))._unsafeUnwrapErr()
     expect(error).toMatchObject({ type: 'transient' })
     expect(error).toHaveProperty('message', expect.stringContaining('too large'))
+  })
+
+  test('is an error that does not end: the rest of it is not read', async () => {
+    const { promise: closed, resolve } = Promise.withResolvers<void>()
+    const endless = createServer((request, response) => {
+      request.resume()
+      response.writeHead(500).on('close', resolve)
+      Readable.from(forEver()).pipe(response)
+    })
+    endless.listen(0, '127.0.0.1')
+    await once(endless, 'listening')
+    onTestFinished(() => void endless.closeAllConnections())
+    onTestFinished(() => void endless.close())
+    const { port } = endless.address() as AddressInfo
+    const models = createModels({ llmBaseUrl: `http://127.0.0.1:${port}/v1` }, { timeoutMs: 5_000 })
+    const error = (await ask(models))._unsafeUnwrapErr()
+    expect(error).toMatchObject({ type: 'transient' })
+    expect(error).toHaveProperty('message', expect.stringContaining('(500)'))
+    await within(closed, () => 'the end of the connection', 10_000)
   })
 
   test('is an endpoint that takes too long', async () => {
