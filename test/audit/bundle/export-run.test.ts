@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto'
-import { once } from 'node:events'
 import { Readable } from 'node:stream'
 import { errAsync, okAsync, ResultAsync } from 'neverthrow'
 import { beforeAll, expect, test } from 'vitest'
@@ -158,13 +157,14 @@ test('an artifact is closed if the reader of the export leaves while it is sent'
   const bytes = 64 * 1024 * 1024
   const read = () => stream.push(randomBytes(64 * 1024))
   const stream = new Readable({ read })
+  const closed = new Promise((resolve) => stream.once('close', resolve))
   const artifacts = { read: async () => ({ bytes, stream }) }
   const archive = await exportFrom(
     readerOf(() => runNaming(OUTPUT)),
     artifacts,
   )
   archive._unsafeUnwrap().destroy()
-  await within(once(stream, 'close'), () => 'the artifact to be closed')
+  await within(closed, () => 'the artifact to be closed')
 })
 
 const OUTPUT = 'a whole output'
