@@ -14,7 +14,13 @@ export type BareCommand = {
 /** A command as a server runs it. */
 export type Wanted = Pick<BareCommand, 'file' | 'args' | 'cwd'> & { readonly isolated: boolean }
 
-export type Repeated<C> = { readonly command: C; readonly count: number; readonly atOnce: number }
+export type Repeated<C> = {
+  readonly command: C
+  readonly count: number
+  readonly atOnce: number
+  /** Between the end of a command and the beginning of the next one, milliseconds; 0 if left out. */
+  readonly pauseMs?: number
+}
 
 /** The whole time and that of each command, milliseconds. */
 export type Times = { readonly ms: number; readonly times: readonly number[] }

@@ -9,6 +9,11 @@ import type { CommandOperations } from './command-process.ts'
 const ROUNDS = 5
 /** Commands of each side in a round. */
 const COUNTS = { plain: 200, isolated: 60 }
+const PAUSE_MS = 100
+const PACES = [
+  { name: 'one after another', count: COUNTS.isolated, pauseMs: 0 },
+  { name: `${PAUSE_MS} ms after the last`, count: 15, pauseMs: PAUSE_MS },
+] as const
 const OUTPUT_BYTES = 100 * 1024 * 1024
 const OUTPUT_ROUNDS = 4
 const ASKED = { plain: 0.8, isolated: 0.9, output: 0.5, costMs: 10, memoryMiB: 64 }
@@ -90,36 +95,36 @@ async function rates(
 /** Median milliseconds of a command without isolation and in a container. */
 type Costs = { readonly without: number; readonly within: number }
 
+/** What isolation adds to a command: to one right after another, and after a pause, in which models think. */
 async function costOfIsolation(
   { server, bare }: Peers,
   plain: Wanted,
   isolated: Wanted,
   same: BareCommand,
 ): Promise<string> {
-  const one = <C>(command: C): Repeated<C> => ({ command, count: COUNTS.isolated, atOnce: 1 })
-  const ours = async (command: Wanted): Promise<number> =>
-    median((await server.ask('repeat', one(command))).times)
-  const limit = async (command: BareCommand): Promise<number> =>
-    median((await bare.ask('repeat', one(command))).times)
-  const rounds: { readonly ours: Costs; readonly limit: Costs }[] = []
-  for (let round = 0; round < ROUNDS; round += 1) {
-    rounds.push({
-      ours: { without: await ours(plain), within: await ours(isolated) },
-      limit: { without: await limit(plain), within: await limit(same) },
-    })
-  }
-  const row = (name: string, costs: readonly Costs[], isAsked: boolean): string[] => {
-    const ms = (of: (one: Costs) => number): string => `${median(costs.map(of)).toFixed(1)} ms`
-    const cost = median(costs.map(({ without, within }) => within - without))
-    const verdict = atMostMs(cost, ASKED.costMs)
-    return [
-      ...[name, ms(({ without }) => without), ms(({ within }) => within)],
-      ...(isAsked ? verdict : notAsked(verdict)),
-    ]
-  }
-  return table(
-    ['median time of a command', 'without isolation', 'in a container', 'asked', 'cost', 'held'],
-    [
+  const rows: string[][] = []
+  for (const { name, ...how } of PACES) {
+    const timed = async <C>(
+      { ask }: Pick<Peer<{ repeat(repeated: Repeated<C>): Promise<Times> }>, 'ask'>,
+      command: C,
+    ): Promise<number> => median((await ask('repeat', { command, atOnce: 1, ...how })).times)
+    const rounds: { readonly ours: Costs; readonly limit: Costs }[] = []
+    for (let round = 0; round < ROUNDS; round += 1) {
+      rounds.push({
+        ours: { without: await timed(server, plain), within: await timed(server, isolated) },
+        limit: { without: await timed(bare, plain), within: await timed(bare, same) },
+      })
+    }
+    const row = (side: string, costs: readonly Costs[], isAsked: boolean): string[] => {
+      const ms = (of: (one: Costs) => number): string => `${median(costs.map(of)).toFixed(1)} ms`
+      const cost = median(costs.map(({ without, within }) => within - without))
+      const verdict = atMostMs(cost, ASKED.costMs)
+      return [
+        ...[`${side}, ${name}`, ms(({ without }) => without), ms(({ within }) => within)],
+        ...(isAsked ? verdict : notAsked(verdict)),
+      ]
+    }
+    rows.push(
       row(
         'ours',
         rounds.map(({ ours }) => ours),
@@ -130,7 +135,11 @@ async function costOfIsolation(
         rounds.map(({ limit }) => limit),
         false,
       ),
-    ],
+    )
+  }
+  return table(
+    ['median time of a command', 'without isolation', 'in a container', 'asked', 'cost', 'held'],
+    rows,
   )
 }
 

@@ -16,6 +16,8 @@ export type Started = {
   readonly stderr: Readable
   /** How it ended by itself. */
   readonly exited: Promise<Ended>
+  /** What it reported, after its end. */
+  readonly report: () => Promise<string | null>
   readonly pid: number
   /** How it is isolated; null if it is not. */
   readonly facts: PolicyFacts | null

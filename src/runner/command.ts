@@ -43,6 +43,8 @@ export type Command = {
    * left out, it reaches only its own ports.
    */
   readonly localhost?: 'joins' | 'opens'
+  /** Whether it may report a text to `REPORT_FD`, which only its own processes can do. */
+  readonly reports?: boolean
   /** A folder that was made for this command alone, which counts as a part of its temporary files. */
   readonly scratch?: string
   /** More folders that an isolated command may write or read. */
@@ -83,6 +85,8 @@ export type CommandResult = {
   /** Bytes written in all, kept or not. */
   readonly bytes: number
   readonly durationMs: number
+  /** What it reported, if it exited by itself. */
+  readonly report?: string
   /** How it was isolated; absent if it was not started. */
   readonly policy?: IsolationPolicy
 }

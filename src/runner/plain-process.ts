@@ -1,15 +1,16 @@
 import { spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { Writable } from 'node:stream'
-import { type Started, spawned, untilExit } from './child.ts'
+import { Duplex } from 'node:stream'
+import { type Started, settledWithin, spawned, untilExit } from './child.ts'
 import type { CommandGroup } from './command-group.ts'
 import { sessionGivesWay } from './helper-process.ts'
 import type { PolicyFacts } from './isolation/policy.ts'
 import { isExecutable, type OpenedProject } from './isolation/sandbox.ts'
 import { confined } from './isolation/seatbelt.ts'
 import { restricted } from './isolation/setpriv.ts'
-import type { Ended, NotStarted, StartRequest } from './protocol.ts'
+import { reportIn, textOf } from './pipe-text.ts'
+import { type Ended, type NotStarted, REPORT_FD, type StartRequest } from './protocol.ts'
 import {
   entryOf,
   killCommand,
@@ -40,17 +41,20 @@ export async function startPlain(
 }
 
 /** It becomes the command when the runner answers. If the runner dies before, it runs nothing. */
-const GATE_SCRIPT = 'read -r _ <&3 || exit 125; exec 3<&-; exec "$@"'
-const AT_GATE = ['/bin/sh', '-c', GATE_SCRIPT, 'sh'] as const
+const AT_GATE = `read -r _ <&${REPORT_FD} || exit 125`
+const CLOSE_GATE = `exec ${REPORT_FD}<&-`
 
 /** A command that waits until it is in its control group: what it starts before would stay outside, without limits. */
 function gated(request: StartRequest): StartRequest {
   const found = programOf(request)
   // Starting it will fail, and its error says why.
   if (found === null) return request
-  const [shell, ...before] = AT_GATE
-  return { ...request, file: shell, args: [...before, found, ...request.args] }
+  const script = [AT_GATE, ...(request.reports ? [] : [CLOSE_GATE]), 'exec "$@"'].join('; ')
+  return { ...request, file: '/bin/sh', args: ['-c', script, 'sh', found, ...request.args] }
 }
+
+/** Time for a report to arrive after all that could write it was killed. */
+const REPORTED_MS = 1_000
 
 type How = {
   readonly group: CommandGroup | null
@@ -61,6 +65,7 @@ type How = {
 
 async function startMarked(request: StartRequest, { group, facts, user }: How): Promise<Started> {
   const { file, args, cwd, env, hasInput = false } = group === null ? request : gated(request)
+  const { reports = false } = request
   const mark = newMark()
   const before = performance.now()
   const child = spawn(file, args, {
@@ -72,7 +77,7 @@ async function startMarked(request: StartRequest, { group, facts, user }: How): 
       hasInput ? 'pipe' : 'ignore',
       'pipe',
       'pipe',
-      ...(group === null ? [] : ['pipe' as const]),
+      ...(reports || group !== null ? ['pipe' as const] : []),
     ],
   })
   const { stdin, stdout, stderr } = child
@@ -81,15 +86,22 @@ async function startMarked(request: StartRequest, { group, facts, user }: How): 
   if (stdout === null || stderr === null) throw new Error('it has no pipes')
   preferForKilling(pid)
   sessionGivesWay(pid)
+  const pipe: unknown = child.stdio[REPORT_FD]
   if (group !== null) {
-    const gate: unknown = child.stdio[3]
-    if (!(gate instanceof Writable)) throw new Error('it has no pipes')
-    begin(gate, () => group.add(pid))
+    if (!(pipe instanceof Duplex)) throw new Error('it has no pipes')
+    begin(pipe, () => group.add(pid))
   }
+  const reported = reports && pipe instanceof Duplex ? textOf(pipe) : null
   const origin = originOf(pid, mark, before)
   return {
     ...{ stdin, stdout, stderr, exited, pid, facts, group },
     ...{ mark: entryOf(mark), namespace: () => null },
+    report: async () => {
+      if (reported === null) return null
+      // What did not end with the command may keep the pipe open.
+      if (!(await settledWithin(reported.closed, REPORTED_MS))) reported.destroy()
+      return reportIn(reported)
+    },
     terminate: () => signalCommand(origin, 'SIGTERM'),
     lives: () => sendSignal(-pid, 0),
     kill: async () => {
@@ -100,7 +112,7 @@ async function startMarked(request: StartRequest, { group, facts, user }: How): 
 }
 
 /** Lets a command begin when it is in its group. If it cannot be moved there, its gate stays closed for ever. */
-function begin(gate: Writable, join: () => void): void {
+function begin(gate: Duplex, join: () => void): void {
   gate.on('error', () => {})
   try {
     join()

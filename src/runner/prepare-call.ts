@@ -30,7 +30,16 @@ export async function prepareCall(
   most: CommandLimits,
   own: Isolation,
 ): Promise<Result<PreparedCall, NotStarted>> {
-  const { file, args, cwd, project = cwd, atLeast, atMost = {}, maxMemoryBytes } = program
+  const {
+    file,
+    args,
+    cwd,
+    project = cwd,
+    atLeast,
+    atMost = {},
+    maxMemoryBytes,
+    reports = false,
+  } = program
   const enough = atLeast === undefined ? ok(own) : await own.atLeast(atLeast)
   if (enough.isErr()) return err({ end: 'not_isolated', message: enough.error })
   const isolation = enough.value
@@ -46,6 +55,7 @@ export async function prepareCall(
     request: {
       ...{ file, args, cwd, project, env, limits: { ...kept, memoryBytes }, group, sandbox },
       ...(localhost === null ? {} : { localhost }),
+      ...(reports ? { reports } : {}),
     },
     outputBytes,
     policy: () => {

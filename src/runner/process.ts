@@ -61,7 +61,12 @@ export async function runProcess(request: StartRequest, io: ProcessIo): Promise<
   const wasKilled = kills() > 0
   await started.group?.release()
   const ended = await endOf(started, end, { wasKilled, exceeded, request })
-  return started.facts === null ? ended : { ...ended, facts: started.facts }
+  const report = ended.end === 'exited' && request.reports ? await started.report() : null
+  return {
+    ...ended,
+    ...(started.facts === null ? {} : { facts: started.facts }),
+    ...(report === null ? {} : { report }),
+  }
 }
 
 /** How a command ended, with what it did if it was stopped at a limit. */

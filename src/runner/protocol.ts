@@ -52,6 +52,8 @@ export type StartRequest = {
   readonly env: Readonly<Record<string, string>>
   /** Null: it may run until it is stopped. */
   readonly timeoutMs: number | null
+  /** Whether it may report a text to `REPORT_FD`. */
+  readonly reports?: boolean
   /** Whether it has a standard input; otherwise it reads the end of the file at once. */
   readonly hasInput?: boolean
   /** How many bytes of each stream are of use: if there are more, the middle is dropped where it is read. */
@@ -64,6 +66,11 @@ export type StartRequest = {
   /** Whose ports on localhost it reaches: its own, if this is left out. */
   readonly localhost?: Localhost
 }
+
+/** The descriptor to which a command reports. */
+export const REPORT_FD = 3
+/** A longer report does not count. */
+export const MAX_REPORT_BYTES = 8_192
 
 /** A network that the commands of a run share while a process works in the background. */
 export type Localhost = {
@@ -106,6 +113,8 @@ export type Stop = { readonly cause: StopCause; readonly why: string }
 export type CallEnd = Ended & {
   /** How the command was isolated, if it was. */
   readonly facts?: PolicyFacts
+  /** What it reported. */
+  readonly report?: string
 }
 
 /** How a call ended. */

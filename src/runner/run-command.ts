@@ -87,6 +87,7 @@ async function run(
     ...{ stdout, stderr, output: onlyOne(stdout, stderr) ?? output.both.text() },
     bytes: output.bytes(),
     durationMs: durationMs(),
+    ...(ended.end === 'exited' && ended.report !== undefined ? { report: ended.report } : {}),
     ...(policy === undefined ? {} : { policy }),
   }
 }

@@ -2,6 +2,7 @@ import { Socket } from 'node:net'
 import { PassThrough, pipeline, type Readable } from 'node:stream'
 import type { Notice } from '../domain/records.ts'
 import { messageOf } from '../lib/message-of.ts'
+import { makeAhead } from './contained-process.ts'
 import { armCrash, reach } from './crash-moments.ts'
 import { closeInherited, giveWay } from './helper-process.ts'
 import { GuardedFiles } from './isolation/guarded-files.ts'
@@ -208,7 +209,11 @@ async function start(id: number, request: StartRequest): Promise<void> {
     server.write(frame(FRAME.notice, id, JSON.stringify(notice)))
   }
   const guarded = new GuardedFiles(request.project)
-  const end = await withNamespaces(request, note, (prepared) => call.run(prepared)).catch(
+  let used = request
+  const end = await withNamespaces(request, note, (prepared) => {
+    used = prepared
+    return call.run(prepared)
+  }).catch(
     (cause): CallEnd =>
       cause instanceof SandboxError
         ? notIsolated(messageOf(cause))
@@ -218,6 +223,7 @@ async function start(id: number, request: StartRequest): Promise<void> {
   reach('before its end')
   calls.delete(id)
   server.write(frame(FRAME.end, id, JSON.stringify(end)))
+  if (end.end === 'exited') makeAhead(used)
 }
 
 /** Runs a command in the namespaces that are made for it outside of its container. */

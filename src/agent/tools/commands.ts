@@ -4,10 +4,9 @@ import * as z from 'zod'
 import { splitCommand } from '../../domain/approvals/split-command.ts'
 import { NulFree } from '../../domain/fields.ts'
 import { shellWord } from '../../lib/shell-word.ts'
-import { withTemporaryFolder } from '../../lib/temporary-folder.ts'
 import { type CommandResult, overLimit } from '../../runner/command.ts'
 import { isInside, projectPath } from './confine.ts'
-import { endOfShell, reportingTo, startOfShell } from './shell-folder.ts'
+import { endOfShell, reporting, startOfShell } from './shell-folder.ts'
 import { defineTool, failed, type ToolOutput } from './tool.ts'
 
 /** Bytes kept of a command's output, for its artifact. */
@@ -98,30 +97,27 @@ export const bashExec = defineTool({
     const started = await startOfShell(context, folder)
     if (started.isErr()) return failed(started.error)
     const start = started.value
-    const { signal, runCommand, network, variables: env, onOutput, scratchDir } = context
+    const { signal, runCommand, network, variables: env, onOutput } = context
     const timeoutMs = timeout_s * 1000
-    return withTemporaryFolder(scratchDir, 'shell-', async (scratch) => {
-      const result = await runCommand({
-        file: 'bash',
-        args: reportingTo(scratch, command),
-        cwd: start.cwd,
-        timeoutMs,
-        maxBytes: WHOLE_OUTPUT_BYTES,
-        env,
-        network,
-        localhost: 'joins',
-        scratch,
-        onOutput,
-        signal,
-      })
-      const hasReport = result.end === 'exited'
-      const { notes, ...end } = await endOfShell(context, start, hasReport ? scratch : null)
-      const { output, ...ended } = commandOutput(result, timeoutMs, IF_TIMED_OUT)
-      const isAnswer = result.end === 'exited' && result.exitCode === 1 && answersWith1(command)
-      const outcome = isAnswer ? 'ok' : ended.outcome
-      const refused = context.isolated ? gitRefusal(output, context.cwd) : []
-      return { ...ended, ...end, outcome, output: [...notes, ...refused].reduce(withNote, output) }
+    const result = await runCommand({
+      file: 'bash',
+      args: reporting(command),
+      cwd: start.cwd,
+      timeoutMs,
+      maxBytes: WHOLE_OUTPUT_BYTES,
+      env,
+      network,
+      localhost: 'joins',
+      reports: true,
+      onOutput,
+      signal,
     })
+    const { notes, ...end } = await endOfShell(context, start, result.report)
+    const { output, ...ended } = commandOutput(result, timeoutMs, IF_TIMED_OUT)
+    const isAnswer = result.end === 'exited' && result.exitCode === 1 && answersWith1(command)
+    const outcome = isAnswer ? 'ok' : ended.outcome
+    const refused = context.isolated ? gitRefusal(output, context.cwd) : []
+    return { ...ended, ...end, outcome, output: [...notes, ...refused].reduce(withNote, output) }
   },
 })
 

@@ -1,33 +1,31 @@
-import { isUtf8 } from 'node:buffer'
-import { isAbsolute, join } from 'node:path'
+import { isAbsolute } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
-import { confine, openFolder, type Project, readConfined } from './confine.ts'
+import { REPORT_FD } from '../../runner/protocol.ts'
+import { confine, openFolder, type Project } from './confine.ts'
 import { describeProblem } from './path-problem.ts'
 import type { ToolOutput } from './tool.ts'
 
-/** The longest path that Linux takes, in bytes. */
-const MAX_REPORT_BYTES = 4096
-const REPORT = 'folder'
 /** The project's folder, as a path from the project. */
 const PROJECT = '.'
 
+/** A descriptor that scripts do not use, such as 3 to 9 and 200. Older bash cannot choose a free one. */
+const KEPT_FD = 173
+
 /**
- * Runs its second argument as `bash -c` does. When this shell ends, it writes its folder to the file of its first argument. It
- * writes nothing after `exec`, after a kill, or if the command sets a trap on EXIT itself. The exit code stays, and
+ * Runs its argument as `bash -c` does. When this shell ends, it reports its folder to the runner. It
+ * reports nothing after `exec`, after a kill, or if the command sets a trap on EXIT itself. The exit code stays, and
  * nothing is printed, also with tracing, noclobber, errexit or a trap on DEBUG. Tracing shows `eval` as one more level.
  */
 const REPORTING = [
-  'retrai_report=$1 retrai_command=$2',
-  'shift 2',
-  `trap '{ builtin trap - DEBUG; builtin set +x; builtin pwd -P >|"$retrai_report"; } >/dev/null 2>&1 || :' EXIT`,
+  `{ exec ${KEPT_FD}>&${REPORT_FD} ${REPORT_FD}>&-; } 2>/dev/null || :`,
+  'retrai_command=$1',
+  'shift',
+  `trap '{ builtin trap - DEBUG; builtin set +x; builtin pwd -P >&${KEPT_FD}; } >/dev/null 2>&1 || :' EXIT`,
   'eval "$retrai_command"',
 ].join('; ')
 
 /** The arguments of bash for a command that reports the folder in which it ends. */
-export const reportingTo = (scratch: string, command: string): string[] => [
-  ...['-c', REPORTING, 'bash'],
-  ...[join(scratch, REPORT), command],
-]
+export const reporting = (command: string): string[] => ['-c', REPORTING, 'bash', command]
 
 /** The folder in the project where a command starts. The error is for the model. */
 export async function startFolder(
@@ -76,16 +74,13 @@ export async function startOfShell(
   return ok({ cwd, folder: PROJECT, notes: [note] })
 }
 
-/**
- * What a command adds to its result: where the next one starts, unless that is the project's folder as before.
- * @param scratch the folder with its report; null if it did not end by itself
- */
+/** What a command adds to its result: where the next one starts, unless that is the project's folder as before. */
 export async function endOfShell(
   shell: Shell,
   start: Start,
-  scratch: string | null,
+  report: string | undefined,
 ): Promise<Pick<ToolOutput, 'folder'> & Pick<Start, 'notes'>> {
-  const reported = scratch === null ? null : await readReport(scratch)
+  const reported = folderIn(report)
   const found = reported === null ? null : await openIn(shell, reported)
   const folder = found === null ? start.folder : found.isOk() ? found.value.shown : PROJECT
   const notes = [
@@ -99,10 +94,8 @@ export async function endOfShell(
 const ELSEWHERE =
   "this command ended in no folder of the project: the next command starts in the project's folder"
 
-/** The path in a report; null if the report has no valid one. The command may have put anything in its place. */
-async function readReport(scratch: string): Promise<string | null> {
-  const report = await readConfined({ cwd: scratch, dataDir: null }, REPORT, MAX_REPORT_BYTES)
-  if (report.isErr() || !isUtf8(report.value)) return null
-  const path = report.value.toString().replace(/\n$/, '')
+/** The path in a report; null if it has no valid one. The command may have reported anything. */
+function folderIn(report: string | undefined): string | null {
+  const path = report?.replace(/\n$/, '') ?? ''
   return isAbsolute(path) && !path.includes('\0') ? path : null
 }

@@ -1,7 +1,9 @@
-import { closeSync, fstatSync, openSync } from 'node:fs'
+import { closeSync, fchmodSync, fstatSync, openSync, unlinkSync } from 'node:fs'
+import { join } from 'node:path'
 import { messageOf } from '../../lib/message-of.ts'
 import { THREADS_PER_PROCESS } from '../cgroup.ts'
 import { startForwarder } from '../network/forwarder.ts'
+import type { StartRequest } from '../protocol.ts'
 import { hostSockets } from './host-sockets.ts'
 import { addMounts, Mounts } from './mounts.ts'
 import { EMPTY_HOME, EMPTY_TMP, type PolicyFacts, policyHash, rightsOf, unique } from './policy.ts'
@@ -20,61 +22,71 @@ import { seedCargo } from './tool-chains.ts'
 export const GATE_FD = 3
 export const STATUS_FD = 4
 const SECCOMP_FD = 5
+const COMMAND_FD = 6
 
 /** The largest file that a command can write. */
 export const MAX_FILE_BYTES = 16 * 1024 * 1024 * 1024
 const FILE_BLOCKS = MAX_FILE_BYTES / 512
 
-/** What a container reports at its gate, which the command does not get. */
-export const GATE = { notFound: 'not_found', ready: 'ready' } as const
+/** What a container reports at its gate, before the command begins or does not. */
+export const GATE = { ready: 'ready', started: 'started', notFound: 'not_found' } as const
 
 /**
  * The first process of a container: its end is the end of all that the command left. The command begins only after the
- * runner has answered: then the container is in its control group, and the kernel knows with what it ends.
+ * runner has answered: then the container is in its control group, the kernel knows with what it ends, and `COMMAND_FD`
+ * names the command.
  * @param before what prepares the home and the network of the command
  * @param run how it becomes the command
  */
-const prelude = (before: string, run: string): string => `cd "$2" || exit 126; threads=$3; shift 3
+const prelude = (before: string, run: string): string => `echo ${GATE.ready} >&${GATE_FD}
+read -r _ <&${GATE_FD} || exit 125
+. /proc/self/fd/${COMMAND_FD}; exec ${COMMAND_FD}<&-
+cd "$1" || exit 126; retrai_threads=$2 retrai_reports=$3; shift 3
 command -v "$1" >/dev/null 2>&1 || { echo ${GATE.notFound} >&${GATE_FD}; exit 127; }
-echo ${GATE.ready} >&${GATE_FD}; read -r _ <&${GATE_FD} || exit 125
-exec ${GATE_FD}>&- 4>&2 2>/dev/null
+echo ${GATE.started} >&${GATE_FD}; [ "$retrai_reports" ] || exec ${GATE_FD}>&-
+exec 4>&2 2>/dev/null
 ${before}
-echo 1000 >/proc/self/oom_score_adj; ulimit -c 0; ulimit -f ${FILE_BLOCKS}; ulimit -u "$threads" || ulimit -p "$threads"
+echo 1000 >/proc/self/oom_score_adj; ulimit -c 0; ulimit -f ${FILE_BLOCKS}; ulimit -u "$retrai_threads" || ulimit -p "$retrai_threads"
 ${run}`
+
+/** What a container runs, and where it starts: a path on the host. */
+export type ContainedCommand = Pick<StartRequest, 'file' | 'args' | 'cwd' | 'reports'> & {
+  readonly processes: number
+}
+
+/** What the shell at the gate reads: its arguments. */
+export function commandScript(command: ContainedCommand): string {
+  const { file, args, cwd, processes, reports = false } = command
+  const threads = String(processes * THREADS_PER_PROCESS)
+  const words = [cwd, threads, reports ? 'yes' : '', file, ...args]
+  if (words.some((word) => word.includes('\0'))) throw new Error('it contains a NUL')
+  return `set -- ${words.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ')}\n`
+}
 
 /** Process 1 is the shell itself, which a command cannot signal, or one of bwrap's own. */
 const howToRun = (user: OpenedProject['user']): string =>
   user === null ? '(exec "$@") 2>&4 4>&-\nexit $?' : 'exec "$@" 2>&4 4>&-'
 
-/** A command line of bwrap, and what belongs to it. */
+/** A container that can be made. */
 export type Container = {
-  readonly args: readonly string[]
-  /** The filter of system calls and the mounts: to be passed from `SECCOMP_FD` on, and closed when bwrap was started. */
+  /** The command line that starts bwrap, but for its last argument, which marks the container. */
+  readonly command: readonly string[]
+  /** The filter of system calls, `script`, and the mounts: to be passed from `SECCOMP_FD` on. */
   readonly descriptors: readonly number[]
+  /** The file, still empty, that will name the command. */
+  readonly script: number
   /** What the command may see and do. */
   readonly facts: PolicyFacts
 }
 
-type HowToRun = {
-  readonly env: Readonly<Record<string, string>>
-  readonly cwd: string
-  readonly processes: number
-  /** An argument by which the container is found. */
-  readonly mark: string
-}
-
 /**
- * Prepares the container of a command. Throws a `SandboxError` if the project is not what it was.
+ * Prepares the container of a command. Throws a `SandboxError` if the project is not what it was. Close its descriptors.
  * @param env the whole environment of the command
- * @param cwd where it starts, a path on the host
  */
-export function container(
-  sandbox: Sandbox,
-  command: readonly string[],
-  { env, cwd, processes, mark }: HowToRun,
-): Container {
+export function container(sandbox: Sandbox, env: Readonly<Record<string, string>>): Container {
   const project = openProject(sandbox)
   const mounts = new Mounts()
+  const opened: number[] = []
   try {
     prepareFolders(sandbox, project.user)
     const repository = repositoryAround(project.real, sandbox)
@@ -90,18 +102,21 @@ export function container(
       name,
       value,
     ])
-    const args = [
+    const command = [
+      ...[...sandbox.enter, sandbox.launcher],
       ...['--json-status-fd', String(STATUS_FD), ...system, ...userArguments(project.user)],
       ...(sandbox.hasNetwork ? [] : ['--unshare-net']),
       ...[...mounts.args, ...environment],
       ...['--seccomp', String(SECCOMP_FD), '--remount-ro', '/', '--chdir', '/'],
       ...['--', ...becoming(project.user, sandbox.setpriv)],
-      ...['/bin/sh', '-c', prelude(before, howToRun(project.user)), 'sh', mark, cwd],
-      ...[String(processes * THREADS_PER_PROCESS), ...command],
+      ...['/bin/sh', '-c', prelude(before, howToRun(project.user)), 'sh'],
     ]
-    return { args, descriptors: [openFilter(sandbox), ...mounts.descriptors], facts }
+    const filter = openFilter(sandbox)
+    opened.push(filter)
+    const script = openScript(sandbox)
+    return { command, descriptors: [filter, script, ...mounts.descriptors], script, facts }
   } catch (cause) {
-    for (const descriptor of mounts.descriptors) closeSync(descriptor)
+    for (const descriptor of [...opened, ...mounts.descriptors]) closeSync(descriptor)
     throw cause
   }
 }
@@ -117,6 +132,18 @@ function openFilter({ filter }: Sandbox): number {
   if (fstatSync(descriptor).size > 0) return descriptor
   closeSync(descriptor)
   throw new SandboxError(`there is no filter for ${process.arch} processors`)
+}
+
+let scripts = 0
+
+/** A file without a name: its content will be the command, which the user of the container reads. */
+function openScript({ folder }: Sandbox): number {
+  scripts += 1
+  const path = join(folder, `command-${process.pid}-${scripts}`)
+  const descriptor = openSync(path, 'wx+')
+  unlinkSync(path)
+  fchmodSync(descriptor, 0o444)
+  return descriptor
 }
 
 /** How old the list of sockets may be when a run is only described. A command that starts reads it again. */

@@ -36,7 +36,7 @@ const LOOKS = 100_000
  * @param socat null: it is not installed
  */
 export const startForwarder = (socat: string | null, port: number): string => `
-${commandLine(socat, port).map(shellWord).join(' ')} </dev/null >/dev/null 2>&1 4>&- &
+${commandLine(socat, port).map(shellWord).join(' ')} </dev/null >/dev/null 2>&1 3>&- 4>&- &
 listens() { while read -r _ at _ state _; do [ "$at $state" = '0100007F:${port.toString(16).toUpperCase().padStart(4, '0')} 0A' ] && return; done </proc/net/tcp; return 1; }
 looks=0; until listens || [ $((looks += 1)) -gt ${LOOKS} ]; do :; done
 `

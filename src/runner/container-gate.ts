@@ -1,0 +1,103 @@
+import type { ChildProcess } from 'node:child_process'
+import type { Duplex, Readable } from 'node:stream'
+import { messageOf } from '../lib/message-of.ts'
+import { REAP_MS, settledWithin } from './child.ts'
+import { GATE, GATE_FD, STATUS_FD } from './isolation/bubblewrap.ts'
+import { killContainer } from './left-containers.ts'
+import { type PipeText, reportIn, textOf } from './pipe-text.ts'
+import type { Ended } from './protocol.ts'
+
+/** Time for the pipes of a container to close after its bwrap has ended by itself. */
+const CLOSED_MS = 1_000
+const KILLED_EARLY = 'The command was not started: the process that makes its container was killed'
+
+/** What a container reports of itself, and the answer after which its command begins. */
+export class Gate {
+  readonly #child: ChildProcess
+  readonly #pipe: Duplex
+  readonly #reported: PipeText
+  readonly #status: PipeText
+  #hasBegun = false
+  /** Why the command may not begin. */
+  #refused: string | null = null
+
+  constructor(child: ChildProcess) {
+    const pipes: readonly unknown[] = child.stdio
+    this.#child = child
+    this.#pipe = (pipes[GATE_FD] as Duplex).on('error', () => {})
+    this.#reported = textOf(this.#pipe)
+    this.#status = textOf(pipes[STATUS_FD] as Readable)
+  }
+
+  /** Process 1 of the container, as the host sees it; null until it is reported. */
+  get init(): number | null {
+    return numberIn(this.#status.soFar(), 'child-pid')
+  }
+
+  readonly lives = (): boolean => this.#child.exitCode === null && this.#child.signalCode === null
+
+  /** @param act called once, with process 1, when the container waits at its gate; at once if it does already */
+  whenReady(act: (init: number) => void): void {
+    let isDone = false
+    const look = (): void => {
+      const { init } = this
+      const isReady = this.#reported.soFar().includes(GATE.ready) && init !== null
+      if (isDone || !isReady || !this.lives()) return
+      isDone = true
+      act(init)
+    }
+    for (const pipe of [this.#reported, this.#status]) pipe.onText(look)
+    look()
+  }
+
+  /** @param admit called with process 1 before the command begins, which it does not if this throws */
+  openWhenReady(admit: (init: number) => void): void {
+    this.whenReady((init) => {
+      try {
+        admit(init)
+        this.#hasBegun = true
+        this.#pipe.write('begin\n')
+      } catch (cause) {
+        this.#refused = `The command was not started, because it has no control group: ${messageOf(cause)}`
+        this.close()
+      }
+    })
+  }
+
+  /** The container ends without a command. */
+  close(): void {
+    this.#pipe.destroy()
+  }
+
+  /** What the command reported, after its end. */
+  get report(): string | null {
+    return reportIn(this.#reported, `${GATE.ready}\n${GATE.started}\n`)
+  }
+
+  /** How the command ended, after the exit of bwrap. When this resolves, nothing of the container lives. */
+  async end(file: string, mark: string): Promise<Ended> {
+    const { signalCode } = this.#child
+    const closed = Promise.all([this.#reported.closed, this.#status.closed])
+    // Without its bwrap, a container may wait for ever, with all pipes open.
+    const isLeft = signalCode !== null || !(await settledWithin(closed, CLOSED_MS))
+    if (isLeft) await killContainer(mark)
+    await settledWithin(closed, REAP_MS)
+    const exitCode = numberIn(this.#status.soFar(), 'exit-code')
+    if (this.#refused !== null) return { end: 'not_started', message: this.#refused }
+    if (this.#reported.soFar().startsWith(`${GATE.ready}\n${GATE.notFound}\n`)) {
+      return { end: 'not_found', message: `The program ${file} is not found` }
+    }
+    if (exitCode !== null) return { end: 'exited', exitCode }
+    // Somebody killed bwrap, such as the kernel for lack of memory, and all that was in the container with it.
+    if (this.#hasBegun) return { end: 'lost' }
+    if (signalCode !== null) return { end: 'not_started', message: KILLED_EARLY }
+    // bwrap itself failed. What it printed is the output of the call.
+    return { end: 'not_isolated', message: '' }
+  }
+}
+
+/** A member of the JSON documents that bwrap reports. */
+function numberIn(status: string, name: 'child-pid' | 'exit-code'): number | null {
+  const found = new RegExp(`"${name}": (\\d+)`).exec(status)?.[1]
+  return found === undefined ? null : Number(found)
+}

@@ -1,0 +1,223 @@
+import { closeSync, openSync } from 'node:fs'
+import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import type { Command } from '../../src/runner/command.ts'
+import { ContainersAhead } from '../../src/runner/containers-ahead.ts'
+import type { Container } from '../../src/runner/isolation/bubblewrap.ts'
+import { chooseIsolation } from '../../src/runner/isolation/isolation.ts'
+import type { Sandbox } from '../../src/runner/isolation/sandbox.ts'
+import { commandRunner, DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
+import { Runner } from '../../src/runner/runner.ts'
+import { isMissing } from '../support/missing.ts'
+import { expectAllDead, temporaryFolder } from './support.ts'
+
+describe('containers that wait', () => {
+  afterEach(() => vi.useRealTimers())
+
+  const run = (name: string) => ({ own: { home: `/runs/${name}/home`, kept: true } }) as Sandbox
+  const ready = { scratch: null, writable: [], readable: [], network: 'none', hasNetwork: false }
+
+  /** A container that mounts this file. */
+  function containerOf(file: string, ...command: string[]) {
+    const descriptors = [openSync(file, 'r'), openSync('/dev/null', 'r')]
+    onTestFinished(() => descriptors.forEach((one) => void closeSync(one)))
+    const made = { command, descriptors, script: descriptors[1] } as unknown as Container
+    const { promise: exit, resolve: end } = Promise.withResolvers<void>()
+    return { made, lives: true, exit, end, discard: vi.fn() }
+  }
+
+  test('are given to one command, which would get the same', () => {
+    const ahead = new ContainersAhead()
+    const container = containerOf('/etc/passwd', 'bwrap')
+    ahead.keep(run('a'), container)
+    const same = containerOf('/etc/passwd', 'bwrap').made
+    expect(ahead.take(run('b'), same)).toBeNull()
+    expect(ahead.take(run('a'), same)).toBe(container)
+    expect(ahead.take(run('a'), same)).toBeNull()
+    expect(container.discard).not.toHaveBeenCalled()
+  })
+
+  test.each([
+    ['other arguments', () => containerOf('/etc/passwd', 'bwrap', '--bind').made],
+    ['another file', () => containerOf('/etc/hostname', 'bwrap').made],
+  ])('are ended if the next command would get %s', (_, wanted) => {
+    const ahead = new ContainersAhead()
+    const container = containerOf('/etc/passwd', 'bwrap')
+    ahead.keep(run('a'), container)
+    expect(ahead.take(run('a'), wanted())).toBeNull()
+    expect(container.discard).toHaveBeenCalledOnce()
+    expect(ahead.has(run('a'))).toBe(false)
+  })
+
+  test('are ended if no command comes', () => {
+    vi.useFakeTimers()
+    const ahead = new ContainersAhead()
+    const container = containerOf('/etc/passwd', 'bwrap')
+    ahead.keep(run('a'), container)
+    vi.advanceTimersByTime(59_000)
+    expect(ahead.has(run('a'))).toBe(true)
+    vi.advanceTimersByTime(2_000)
+    expect(ahead.has(run('a'))).toBe(false)
+    expect(container.discard).toHaveBeenCalledOnce()
+  })
+
+  test('are forgotten when they end', async () => {
+    const ahead = new ContainersAhead()
+    const container = containerOf('/etc/passwd', 'bwrap')
+    ahead.keep(run('a'), container)
+    container.end()
+    await container.exit
+    expect(ahead.has(run('a'))).toBe(false)
+  })
+
+  test('are made for a bounded number of runs, one for each, and only for what any command of a run may use', () => {
+    const ahead = new ContainersAhead()
+    const may = (name: string, more: object = {}) =>
+      ahead.isPossible({ ...run(name), ...ready, ...more } as Sandbox)
+    for (const more of [{ scratch: '/x' }, { writable: ['/x'] }, { readable: ['/x'] }])
+      expect(may('a', more)).toBe(false)
+    for (const more of [{ network: 'full' }, { hasNetwork: true }, { own: null }])
+      expect(may('a', more)).toBe(false)
+    for (let one = 0; one < 16; one += 1) {
+      expect(may(`${one}`)).toBe(true)
+      ahead.keep(run(`${one}`), containerOf('/etc/passwd', 'bwrap'))
+      expect(may(`${one}`)).toBe(false)
+    }
+    expect(may('another')).toBe(false)
+    const second = containerOf('/etc/passwd', 'bwrap')
+    ahead.keep(run('0'), second)
+    expect(second.discard).toHaveBeenCalledOnce()
+  })
+})
+
+/** The processes that a process has started, with their names. */
+async function childrenOf(pid: number): Promise<{ pid: number; name: string }[]> {
+  const listed = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')
+  const children = listed.split(' ').filter(Boolean).map(Number)
+  const nameOf = (child: number) => readFile(`/proc/${child}/comm`, 'utf8').catch(() => '')
+  return Promise.all(children.map(async (pid) => ({ pid, name: (await nameOf(pid)).trim() })))
+}
+
+/** The containers that a runner has made, by the ids of their bwraps. */
+async function bwrapsOf({ pid }: Runner): Promise<number[]> {
+  const children = await childrenOf(pid ?? 0)
+  return children.flatMap(({ pid, name }) => (name === 'bwrap' ? [pid] : []))
+}
+
+/** The shell that waits in a container; undefined while the container is being made. */
+async function shellIn(bwrap: number): Promise<number | undefined> {
+  const inside = await childrenOf(bwrap)
+  const all = [...inside, ...(await Promise.all(inside.map(({ pid }) => childrenOf(pid)))).flat()]
+  return all.find(({ name }) => name === 'sh')?.pid
+}
+
+async function runOf() {
+  const base = await temporaryFolder()
+  const [dataDir, project] = [join(base, 'data'), join(base, 'project')]
+  for (const path of [dataDir, project]) await mkdir(path)
+  const runner = new Runner({ info: () => {}, error: () => {} })
+  onTestFinished(() => runner.close())
+  const toolPaths: string[] = []
+  const isolation = await chooseIsolation('namespaces', {
+    ...{ runner, dataDir, env: process.env, toolPaths },
+  })
+  const run = commandRunner(DEFAULT_LIMITS, runner, isolation)
+  const bash = (script: string, options: Partial<Command> = {}) => {
+    const { signal } = new AbortController()
+    const how = { cwd: project, project, run: 'run', timeoutMs: 60_000, signal, ...options }
+    return run({ file: 'bash', args: ['-c', script], ...how })
+  }
+  /** Runs a command, and waits until the container of the next one waits. */
+  const waiting = async (script: string): Promise<number> => {
+    expect(await bash(script)).toMatchObject({ end: 'exited', exitCode: 0 })
+    const found = async () => {
+      const [pid = 0, ...others] = await bwrapsOf(runner)
+      expect(await shellIn(pid)).toBeDefined()
+      expect(others).toEqual([])
+      return pid
+    }
+    return vi.waitFor(found, { timeout: 20_000, interval: 10 })
+  }
+  return { project, runner, bash, waiting }
+}
+
+describe.skipIf(isMissing('bwrap'))('the next command of a run', () => {
+  test('gets the container that waits, in which nothing is left of the last one', async () => {
+    const { project, runner, bash, waiting } = await runOf()
+    const pid = await waiting('touch /dev/shm/left /var/tmp/left ~/kept; (sleep 500 &)')
+    await writeFile(join(project, 'new'), 'new\n')
+    const abort = new AbortController()
+    const script = 'cat new; ls ~ /dev/shm /var/tmp; pgrep -c sleep; cd /tmp; exec sleep 500'
+    const next = bash(script, { signal: abort.signal, onOutput: () => abort.abort() })
+    await vi.waitFor(async () => expect(await bwrapsOf(runner)).toEqual([pid]))
+    expect(await next).toMatchObject({ end: 'aborted' })
+    const { output } = await bash('cat new; ls ~ /dev/shm /var/tmp')
+    expect(output).toBe('new\n/dev/shm:\n\n/home/agent:\nkept\n\n/var/tmp:\n')
+    await expectAllDead([pid])
+  })
+
+  const hooks = '.git/hooks'
+  test.each([
+    {
+      change: 'a guarded folder is replaced',
+      first: `git init -q`,
+      meanwhile: async (project: string) => {
+        await rm(join(project, hooks), { recursive: true })
+        await mkdir(join(project, hooks))
+      },
+    },
+    {
+      change: 'a repository is replaced',
+      first: 'git init -q',
+      meanwhile: async (project: string) => {
+        await rename(join(project, '.git'), join(project, 'old'))
+        await mkdir(join(project, hooks), { recursive: true })
+      },
+    },
+    {
+      change: 'a guarded folder appears',
+      first: 'true',
+      meanwhile: async (project: string) => {
+        await mkdir(join(project, hooks), { recursive: true })
+      },
+    },
+  ])('cannot write what is guarded if $change', async ({ first, meanwhile }) => {
+    const { project, bash, waiting } = await runOf()
+    const pid = await waiting(first)
+    await meanwhile(project)
+    expect(await bash(`touch ${hooks}/evil`)).toMatchObject({
+      exitCode: 1,
+      output: expect.stringMatching(/Read-only file system/),
+    })
+    await expectAllDead([pid])
+  })
+
+  test('sees the project that is there now, and has the variables of its own call', async () => {
+    const { project, bash, waiting } = await runOf()
+    const first = await waiting('touch old')
+    await rename(project, `${project}-old`)
+    await mkdir(project)
+    await writeFile(join(project, 'new'), '')
+    expect((await bash('ls')).output).toBe('new\n')
+    await expectAllDead([first])
+    const second = await waiting('true')
+    expect((await bash('echo $GREETING', { env: { GREETING: 'hello' } })).output).toBe('hello\n')
+    await expectAllDead([second])
+  })
+
+  test('works if the container that waits was killed', async () => {
+    const { runner, bash, waiting } = await runOf()
+    process.kill(await waiting('true'), 'SIGKILL')
+    await vi.waitFor(async () => expect(await bwrapsOf(runner)).toEqual([]))
+    expect(await bash('echo works')).toMatchObject({ exitCode: 0, output: 'works\n' })
+  })
+})
+
+test.skipIf(isMissing('bwrap'))('a container that waits ends with its runner', async () => {
+  const { runner, waiting } = await runOf()
+  const pid = await waiting('true')
+  const shell = await shellIn(pid)
+  process.kill(runner.pid ?? 0, 'SIGKILL')
+  await expectAllDead([pid, shell ?? 0])
+})
