@@ -69,8 +69,9 @@ export class AccessWindows {
     const window = this.#windows.get(key)
     if (window !== undefined) {
       window.access = window.count === 0 ? access : merged(window.access, access)
-      if (window.count === 0) window.first = now
-      window.last = now
+      const isFirst = window.count === 0
+      window.first = isFirst ? now : Math.min(window.first, now)
+      window.last = isFirst ? now : Math.max(window.last, now)
       window.count += 1
       this.#list(window, access.asked)
       this.#makeRoom(now)
@@ -108,7 +109,8 @@ export class AccessWindows {
   /** Writes what was counted for a minute. */
   closeOld(now: number): void {
     for (const window of this.#windows.values()) {
-      if (now - window.began < WINDOW_SECONDS) return
+      // Of a clock that was set back, nobody knows how long it would take to reach the minute again.
+      if (now >= window.began && now - window.began < WINDOW_SECONDS) return
       this.#close(window, now)
       // A client that asked the whole minute will ask again: its next entry comes in a minute, not at once.
       if (window.count > 0) this.#open({ ...window, began: now, count: 0, ...nothing() })

@@ -45,6 +45,21 @@ test('the first access is an entry at once; equal ones after it are one entry a 
   expect(entries.reduce((sum, { payload }) => sum + payload.count, 0)).toBe(180)
 })
 
+test('if the clock is set back, what was counted is written at once, with times that include all of it', () => {
+  const { entries, made } = windows()
+  made.add(access(), 7_200)
+  made.add(access(), 7_201)
+  made.add(access(), 3_600)
+  made.closeOld(3_601)
+  made.add(access(), 3_602)
+  made.closeOld(3_661)
+  expect(entries.map(gist)).toEqual([
+    [1, 7_200, 7_200],
+    [2, 3_600, 7_201],
+    [1, 3_602, 3_602],
+  ])
+})
+
 test('an access that happens once is one entry, and after the window another one', () => {
   const { entries, made } = windows()
   made.add(access(), 0)
