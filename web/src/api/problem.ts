@@ -7,10 +7,22 @@ export class ApiProblem extends Error {
   readonly error: RequestError
 
   constructor(error: RequestError) {
-    super(error.type === 'unreachable' ? 'The server cannot be reached.' : error.message)
+    super(wordsOf(error))
     this.error = error
   }
 }
+
+function wordsOf(error: RequestError): string {
+  if (error.type === 'unreachable') return 'The server cannot be reached. Is it running?'
+  // Several fields may have the same problem.
+  const messages = error.type === 'refused' ? error.errors.map(({ message }) => message) : []
+  return messages.length === 0
+    ? error.message
+    : [...new Set(messages.map(withoutAddress))].join(' ')
+}
+
+/** A message without its last sentence if that names an address of the API: the page shows what is there. */
+const withoutAddress = (message: string): string => message.replace(/ GET \/api\/[^.]*\.$/, '')
 
 /** The answer. @throws ApiProblem */
 export async function answerOf<T>(answer: ResultAsync<T, RequestError>): Promise<T> {
@@ -29,7 +41,7 @@ export const problemsIn =
     if (!(cause instanceof ApiProblem) || cause.error.type !== 'refused') return undefined
     const isIn = (name: string) => exact === undefined && name.startsWith(`${field}.`)
     const found = cause.error.errors.find((one) => one.field === field || isIn(one.field))
-    return found === undefined ? undefined : besideField(found.field, found.message)
+    return found === undefined ? undefined : besideField(found.field, withoutAddress(found.message))
   }
 
 /** A message that begins with the name of its field, without it: the field is in sight. */

@@ -1,6 +1,6 @@
 import { Button, Center, PasswordInput, Stack, Text, Title } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
-import { type FormEvent, type ReactNode, useState } from 'react'
+import { type FormEvent, type ReactNode, useEffect, useRef, useState } from 'react'
 import { Route, Switch } from 'wouter'
 import { hasToken, keepToken } from '../api/client.ts'
 import { ApiProblem } from '../api/problem.ts'
@@ -31,15 +31,23 @@ export function App() {
 /** Asks for a token if the server needs one, and shows the page when the server accepts it. */
 function TokenGate({ children }: { readonly children: ReactNode }) {
   const [token, setToken] = useState('')
+  const [tried, setTried] = useState(false)
+  const input = useRef<HTMLInputElement>(null)
   const probe = useQuery(meQuery)
   const { error } = probe
   const refused =
     error instanceof ApiProblem && error.error.type === 'refused' && error.error.status === 401
-  if (!refused) return children
+  // While a token is tried, its answer is not known.
+  const asks = refused || (tried && probe.isPending)
+  useEffect(() => {
+    if (refused) input.current?.focus()
+  }, [refused])
+  if (!asks) return children
 
   const submit = (event: FormEvent): void => {
     event.preventDefault()
     keepToken(token.trim())
+    setTried(true)
     void probe.refetch()
   }
   return (
@@ -54,13 +62,13 @@ function TokenGate({ children }: { readonly children: ReactNode }) {
             This tab keeps it until you close it.
           </Text>
           <PasswordInput
+            ref={input}
             label="Token"
             value={token}
             onChange={(event) => setToken(event.currentTarget.value)}
             error={
               !hasToken() || probe.isFetching ? null : 'The server does not accept this token.'
             }
-            data-autofocus
           />
           <Button type="submit" loading={probe.isFetching} disabled={token.trim() === ''}>
             Continue

@@ -48,6 +48,7 @@ export function ConfigDialog({ runId, seen, config, onClose }: Props) {
         value={iterations}
         onChange={setIterations}
         error={problem('max_iterations')}
+        data-autofocus
       />
       <ModelFields
         value={model}

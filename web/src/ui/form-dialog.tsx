@@ -1,6 +1,6 @@
 import { Alert, Button, Group, Modal, Stack } from '@mantine/core'
 import type { UseMutationResult } from '@tanstack/react-query'
-import type { ReactNode } from 'react'
+import { type ReactNode, useEffect, useRef, useState } from 'react'
 import { messageOf } from '../api/problem.ts'
 import classes from './form-dialog.module.css'
 
@@ -20,9 +20,15 @@ type Props = {
 /** A dialog with a form, its buttons, and why it could not be sent. */
 export function FormDialog(props: Props) {
   const { title, size = 'md', onClose, sending, labels, isGrave = false, disabled = false } = props
+  const form = useRef<HTMLFormElement>(null)
+  useFocusReturn()
+  useEffect(() => {
+    if (sending.error !== null) focusProblem(form.current)
+  }, [sending.error])
   return (
     <Modal opened onClose={onClose} title={title} size={size}>
       <form
+        ref={form}
         onSubmit={(event) => {
           event.preventDefault()
           sending.mutate()
@@ -31,7 +37,7 @@ export function FormDialog(props: Props) {
         <Stack>
           {props.children}
           {sending.isError && (
-            <Alert color="red" variant="light" role="alert">
+            <Alert color="red" variant="light" role="alert" tabIndex={-1}>
               {messageOf(sending.error)}
             </Alert>
           )}
@@ -52,4 +58,26 @@ export function FormDialog(props: Props) {
       </form>
     </Modal>
   )
+}
+
+/** Gives the focus back to what had it when the dialog opened. Mantine does so only for dialogs that stay mounted. */
+function useFocusReturn(): void {
+  const [before] = useState(() => document.activeElement)
+  useEffect(
+    () => () => {
+      if (before instanceof HTMLElement) before.focus({ preventScroll: true })
+    },
+    [before],
+  )
+}
+
+const FIELDS = 'input:not([type="hidden"]), textarea, [role="radio"][tabindex="0"], button'
+
+/** Puts the focus on the first field with a problem, or, if it is in no field, on the reason why the form was not sent. */
+function focusProblem(form: HTMLFormElement | null): void {
+  const problem = form?.querySelector('.mantine-InputWrapper-error')
+  const field = problem?.closest('.mantine-InputWrapper-root') ?? problem?.parentElement
+  const target = field?.querySelector<HTMLElement>(FIELDS) ?? form?.querySelector('[role="alert"]')
+  if (target instanceof HTMLElement) target.focus({ preventScroll: true })
+  ;(problem ?? target)?.scrollIntoView({ block: 'center' })
 }

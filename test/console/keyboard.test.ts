@@ -1,0 +1,78 @@
+import type { Page } from 'playwright-core'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { describeInBrowser, useBrowser } from './support/page.ts'
+import { sampleRuns } from './support/sample-runs.ts'
+import { type ConsoleServer, startConsoleServer } from './support/server.ts'
+
+const { samples, waiting } = sampleRuns(Date.now() / 1000)
+
+/** What is focused: the name of its element, and its label. */
+const focused = (page: Page): Promise<unknown> =>
+  page.evaluate(`(() => {
+    const { tagName, ariaLabel, labels, innerText } = document.activeElement
+    return tagName + ' ' + (ariaLabel || labels?.[0]?.innerText || innerText.split('\\n')[0])
+  })()`)
+
+describeInBrowser('with the keyboard alone', () => {
+  const open = useBrowser()
+  let server: ConsoleServer
+  beforeAll(async () => {
+    server = await startConsoleServer([], samples)
+  })
+  afterAll(() => server.stop())
+
+  test.each([
+    ['Start a run', 'BUTTON pytest'],
+    ['Keyboard shortcuts', 'BUTTON Close'],
+    ['Send a message to the agent', 'TEXTAREA Message'],
+    ['Change the run', 'INPUT Iteration limit'],
+    ['Abort the run', 'INPUT Reason'],
+  ])('"%s" begins in %s, and gives the focus back', async (name, first) => {
+    const page = await open('about:blank')
+    const goals = page.waitForResponse('**/api/goals')
+    await page.goto(`${server.url}/runs/${waiting}`)
+    await goals
+    const opener = page.getByRole('button', { name, exact: true }).first()
+    await opener.focus()
+    const before = await focused(page)
+    await page.keyboard.press('Enter')
+    await expect.poll(() => focused(page)).toBe(first)
+    await page.keyboard.press('Escape')
+    await page.getByRole('dialog').waitFor({ state: 'detached' })
+    await expect.poll(() => focused(page)).toBe(before)
+  })
+
+  test('a form that is refused shows its first problem, and each reason once', async () => {
+    const page = await open(server.url)
+    await page.getByText('in ray-tracer').waitFor()
+    await page.keyboard.press('n')
+    const form = page.getByRole('dialog', { name: 'Start a run' })
+    await form.getByRole('button', { name: 'Add a goal that must hold too' }).click()
+    await form.getByRole('button', { name: 'Add an MCP server for this run' }).click()
+    await form.getByLabel('Reason').focus()
+    await page.keyboard.press('Enter')
+    const reasons = form.getByRole('alert')
+    await reasons.waitFor()
+    await expect.poll(() => focused(page)).toBe('BUTTON pytest')
+    const words = ((await reasons.textContent()) ?? '').split('. ')
+    expect(new Set(words).size).toBe(words.length)
+    await page.keyboard.press('Space')
+    await form.getByLabel('Goal of the run').fill('lint')
+    await page.getByRole('option', { name: 'lint' }).waitFor()
+    await page.keyboard.press('ArrowDown')
+    await page.keyboard.press('Enter')
+    await form.getByLabel('Reason').focus()
+    await page.keyboard.press('Enter')
+    await expect.poll(() => focused(page)).toBe('INPUT Name *')
+  })
+
+  test('a problem that is in no field gets the focus itself', async () => {
+    const page = await open(`${server.url}/runs/${waiting}`)
+    await page.getByRole('button', { name: 'Send a message to the agent' }).click()
+    await page.keyboard.type('Hello')
+    await page.route('**/messages', (route) => route.abort())
+    await page.getByRole('button', { name: 'Send', exact: true }).click()
+    await page.getByText('The server cannot be reached. Is it running?').waitFor()
+    await expect.poll(() => focused(page)).toContain('The server cannot be reached.')
+  })
+})
