@@ -8,7 +8,7 @@ import type { Connection } from '../run/run-store.ts'
 import type { RunView } from '../run/run-view.ts'
 import { SubagentLine } from '../timeline/subagent-line.tsx'
 import { visible } from '../ui/foreign-text.ts'
-import { baseName, formatClock, formatCost, formatCount, shortId } from '../ui/format.ts'
+import { baseName, counted, formatClock, formatCost, formatCount, shortId } from '../ui/format.ts'
 import { StatusPill } from '../ui/status-pill.tsx'
 import { useNow } from '../ui/use-now.ts'
 import { ConnectionBadge } from './connection-badge.tsx'
@@ -77,7 +77,9 @@ export function RunHeader(props: Props) {
           )}
         </CopyButton>
       </p>
-      {state !== null && (
+      {state === null ? (
+        <div className={classes.facts} />
+      ) : (
         <>
           <Facts view={view} state={state} moment={moment} live={following && ended === null} />
           <SubagentsAtWork view={view} state={state} />
@@ -186,7 +188,7 @@ function doing(state: RunState): string {
     case 'planning':
       return phase.failures === 0
         ? 'Asking the model'
-        : `Asking the model again, after ${phase.failures} failed calls`
+        : `Asking the model again, after ${counted(phase.failures, 'failed call')}`
     case 'replied':
       return 'Reading the reply'
     case 'acting':
