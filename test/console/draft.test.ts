@@ -129,7 +129,7 @@ test('a rule is read as a sentence', () => {
   )
   expect(
     ruleText({ tool: 'file_*', path: '.github/**', action: 'ask', by: 'other_than_starter' }),
-  ).toBe('A call of the tool file_*, on .github/** asks a person who did not start the run')
+  ).toBe('A call of the tool file_* on .github/** asks a person who did not start the run')
   expect(ruleText({ action: 'ask' })).toBe('Every call asks a person')
 })
 

@@ -108,6 +108,19 @@ describe('the view of a run', () => {
     )
   })
 
+  test('a check of the goal ends its step, whatever comes before the next one', () => {
+    fc.assert(
+      fc.property(someRun, (records) => {
+        const { rows } = extend(EMPTY_VIEW, records)
+        for (const [index, row] of rows.entries()) {
+          if (row.type !== 'goal') continue
+          const step = rows.slice(0, index).findLast(({ type }) => type === 'step')
+          expect(step).toMatchObject({ node: 'evaluate', until: { seq: row.seq } })
+        }
+      }),
+    )
+  })
+
   test('ignores records after a gap, and reports the gap', () => {
     fc.assert(
       fc.property(someRun, fc.nat({ max: 10_000 }), (records, any) => {

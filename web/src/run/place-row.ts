@@ -29,6 +29,8 @@ export function placeRow(draft: Draft, record: SeqRecord): void {
       endTool(draft, record)
       break
     case 'goal_check':
+      // Before the first iteration, more than the check comes before the next step.
+      endStep(draft, record)
       push(draft, { type: 'goal', seq, check: record })
       break
     case 'human_check_required':

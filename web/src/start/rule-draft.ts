@@ -58,7 +58,7 @@ export function ruleText({ action, by, reason, cost_above_usd, ...rule }: Rule):
     ...(rule.mcp_server === undefined ? [] : [`of the MCP server ${rule.mcp_server}`]),
     ...(cost_above_usd === undefined ? [] : [`after the run has cost $${cost_above_usd}`]),
   ]
-  const which = named.length === 0 ? 'Every call' : `A call ${named.join(', ')}`
+  const which = named.length === 0 ? 'Every call' : `A call ${named.join(' ')}`
   const what = ACTIONS.find(({ value }) => value === action)?.label ?? action
   const who = by === 'other_than_starter' ? ' who did not start the run' : ''
   return `${which} ${what}${who}${reason === undefined ? '' : `: ${reason}`}`
