@@ -19,7 +19,10 @@ export async function bundleFile(path: string): Promise<Result<BundleFile, strin
       return err(`${path} is a folder, and an export is a file.`)
     return ok(() => unpacked(createReadStream(path)))
   } catch (cause) {
-    return err(`${path} cannot be read: ${messageOf(cause)}`)
+    const isMissing = cause instanceof Error && 'code' in cause && cause.code === 'ENOENT'
+    return err(
+      isMissing ? `${path} does not exist.` : `${path} cannot be read: ${messageOf(cause)}.`,
+    )
   }
 }
 

@@ -1,7 +1,7 @@
 import { lstatSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { Readable } from 'node:stream'
-import { Command, type CommanderError } from 'commander'
+import { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { createOpener } from '../client/call.ts'
@@ -35,7 +35,7 @@ export type Connection = {
 
 export type ServerOptions = { readonly server?: string | undefined }
 
-/** A command that talks to a server, with the option, the help and the exit codes of all such commands. */
+/** A command that talks to a server, with the option and the help of all such commands. */
 export function serverCommand(name: string, exitCodes: string = PLAIN_EXIT_CODES): Command {
   return new Command(name)
     .option(
@@ -43,12 +43,6 @@ export function serverCommand(name: string, exitCodes: string = PLAIN_EXIT_CODES
       `the server: http://…, https://… or unix:PATH (default: ${DEFAULT_SERVER})`,
     )
     .addHelpText('after', `${exitCodes}\n${ENVIRONMENT}`)
-    .exitOverride(exitWithOurs)
-}
-
-/** For `exitOverride`: wrong options end with the exit code for a command that could not be carried out. */
-export function exitWithOurs({ exitCode }: CommanderError): never {
-  process.exit(exitCode === 0 ? EXIT.done : EXIT.notDone)
 }
 
 /** Connects, does the work of a command, and sets its exit code; or prints why it failed. */

@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 import { Command } from 'commander'
-import { EXIT } from './terminal/exit-codes.ts'
+import { EXIT, exitWithOurs } from './terminal/exit-codes.ts'
 import { fail } from './terminal/print.ts'
 
 /** Only the wanted command is loaded: a server that starts needs no client, and a client no server. */
@@ -36,11 +36,34 @@ const program = new Command('retrai')
   )
   .version('0.1.0')
 
-const [, , name = ''] = process.argv
+/** These end with 1 if anything is wrong, also an option. */
+const WITH_PLAIN_CODES = new Set(['serve', 'copy', 'backup'])
+
+/** Has a command, and those below it, write help and errors alike. @param line what a person types for it */
+function dress(command: Command, line: string): void {
+  command.configureHelp({ subcommandTerm: (each) => each.name() }).configureOutput({
+    outputError: (text, write) => {
+      const what = text
+        .replace(/^error: /, '')
+        .trimEnd()
+        .replace('\n(', ' (')
+      write(`retrai: ${what.replace(/[^.)]$/, '$&.')} "${line} --help" says how it is used.\n`)
+    },
+  })
+  if (!WITH_PLAIN_CODES.has(command.name())) command.exitOverride(exitWithOurs)
+  for (const each of command.commands) dress(each, `${line} ${each.name()}`)
+}
+
+const [, , name = '', about] = process.argv
 const wanted = Object.hasOwn(COMMANDS, name) ? [name] : Object.keys(COMMANDS)
 for (const each of wanted) {
   const command = await COMMANDS[each]?.()
   if (command !== undefined) program.addCommand(command)
+}
+
+dress(program, 'retrai')
+if (name === 'help' && about !== undefined && !['help', ...Object.keys(COMMANDS)].includes(about)) {
+  program.error(`error: unknown command '${about}'`)
 }
 
 program.hook('preAction', (_, command) => {

@@ -173,7 +173,7 @@ function printer(): (progress: CopyProgress) => void {
 
 function sentence({ copied, present, leftOut, streams }: CopyProgress): string {
   const others = leftOut === 0 ? '' : `, ${leftOut} of other programs left out`
-  return `${copied} events copied, ${present} were there already${others}; ${streams} streams`
+  return `${counted(copied, 'event')} copied, ${present} were there already${others}; ${counted(streams, 'stream')}`
 }
 
 const BACKUP_HELP = `
@@ -204,6 +204,6 @@ async function backup(
   if (made.isErr()) return fail(made.error.message)
   const { streams, events, head } = made.value
   await print(
-    `${target} holds ${events} events in ${streams} streams, up to position ${head}; checked.`,
+    `${target} holds ${counted(events, 'event')} in ${counted(streams, 'stream')}, up to position ${head}; checked.`,
   )
 }

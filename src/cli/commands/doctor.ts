@@ -5,7 +5,7 @@ import { examine } from '../../server/doctor/examine.ts'
 import type { Finding } from '../../server/doctor/finding.ts'
 import { readSettings } from '../../server/read-settings.ts'
 import { secretsOf } from '../../server/settings.ts'
-import { endingWith, exitWithOurs } from '../connection.ts'
+import { endingWith } from '../connection.ts'
 import { DATA_DIR } from '../terminal/option-values.ts'
 import { type Line, oneLine } from '../terminal/plain-text.ts'
 import { print, printJson } from '../terminal/print.ts'
@@ -34,7 +34,6 @@ export function doctorCommand(): Command {
     .option('--store <url>', 'esdb://… of an EventStoreDB (default: as for serve)')
     .option('--json', 'print the findings as JSON')
     .addHelpText('after', HELP)
-    .exitOverride(exitWithOurs)
     .action((options: Options) => endingWith(() => run(options)))
 }
 

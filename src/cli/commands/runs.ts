@@ -2,6 +2,7 @@ import { type Command, Option } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import type { Model, RunDetails, RunSummary } from '../../client/index.ts'
 import { RUN_STATUSES, type RunStatus } from '../../domain/state.ts'
+import { counted } from '../../lib/counted.ts'
 import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
 import { callLines, shownHash } from '../terminal/decisions.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
@@ -200,7 +201,7 @@ export function modelsCommand(): Command {
         const hidden = models.length - shown.length
         if (hidden > 0) {
           say(
-            `${hidden} more models cannot be called, mostly because a key is not set; --all shows them.`,
+            `${counted(hidden, 'more model')} cannot be called, mostly because a key is not set; --all shows them.`,
           )
         }
         return ok(EXIT.done)

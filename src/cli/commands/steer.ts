@@ -70,7 +70,11 @@ export function configureCommand(): Command {
     .option(...SEEN)
     .action((runId: string, { reason, seen, ...options }: ConfigureOptions) =>
       whenConnected(options, async ({ client, explain }) => {
-        const changes = { ...changesOf(options), reason, seen }
+        const changed = changesOf(options)
+        if (Object.keys(changed).length === 0) {
+          return err('Name what to change, such as --max-iterations 40 or --no-hitl.')
+        }
+        const changes = { ...changed, reason, seen }
         return printStatus((await client.runs.configure(runId, changes)).mapErr(explain))
       }),
     )

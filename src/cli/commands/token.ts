@@ -86,7 +86,8 @@ function listCommand(): Command {
       withBook(options, async (book) => {
         const tokens = await book.list()
         if (tokens.isErr()) return err(tokens.error)
-        if (options.json) for (const token of tokens.value) await printJson(token)
+        if (tokens.value.length === 0 && !options.json) say('There are no tokens yet.')
+        else if (options.json) for (const token of tokens.value) await printJson(token)
         else for (const line of linesOf(tokens.value)) await print(line)
         return ok()
       }),

@@ -15,7 +15,7 @@ import { type VerifiableStore, verifyStore } from '../../audit/verify/verify-sto
 import { logPages } from '../../log/stream-pages.ts'
 import { readProjected } from '../../projections/read-projected.ts'
 import { bundleFile } from '../bundle-file.ts'
-import { endingWith, exitWithOurs } from '../connection.ts'
+import { endingWith } from '../connection.ts'
 import {
   artifactsAround,
   type DataFolder,
@@ -74,7 +74,6 @@ export function verifyCommand(): Command {
     .option('--checkpoint <file>', 'a checkpoint that you have kept')
     .option('--json', 'print the findings as JSON')
     .addHelpText('after', HELP)
-    .exitOverride(exitWithOurs)
     .action((files: readonly string[], options: Options) => endingWith(() => run(files, options)))
 }
 

@@ -1,3 +1,4 @@
+import type { CommanderError } from 'commander'
 import type { EndStatus } from '../../domain/records.ts'
 
 /** Exit codes of the commands that talk to a server. */
@@ -18,6 +19,11 @@ const BY_STATUS: Readonly<Record<EndStatus, number>> = {
 }
 
 export const exitCodeOf = (status: EndStatus): number => BY_STATUS[status]
+
+/** For `exitOverride`: wrong options end with the exit code for a command that could not be carried out. */
+export function exitWithOurs({ exitCode }: CommanderError): never {
+  process.exit(exitCode === 0 ? EXIT.done : EXIT.notDone)
+}
 
 export const OUTCOME_EXIT_CODES = `
 Exit codes:

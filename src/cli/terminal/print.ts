@@ -1,5 +1,7 @@
 import { once } from 'node:events'
 import type { WatchState } from '../../client/index.ts'
+import { messageOf } from '../../lib/message-of.ts'
+import { EXIT } from './exit-codes.ts'
 import { type Line, rendered, shorten, visibleJson } from './plain-text.ts'
 
 /** What shells use for SIGPIPE. */
@@ -16,7 +18,18 @@ export function printJson(value: unknown, indent?: number): Promise<void> {
 }
 
 async function write(text: string): Promise<void> {
-  if (!process.stdout.write(`${text}\n`)) await once(process.stdout, 'drain')
+  try {
+    if (!process.stdout.write(`${text}\n`)) await once(process.stdout, 'drain')
+  } catch (cause) {
+    endUnwritten(cause)
+  }
+}
+
+/** Ends the process when its output cannot be written: quietly when its reader has ended, as with `| head`. */
+function endUnwritten(cause: unknown): never {
+  if (cause instanceof Error && 'code' in cause && cause.code === 'EPIPE') process.exit(BROKEN_PIPE)
+  say(`retrai: The output cannot be written: ${messageOf(cause)}`)
+  process.exit(EXIT.notDone)
 }
 
 /** Writes messages for a person to stderr, one a line. Results go to stdout. */
@@ -30,12 +43,9 @@ export function fail(...lines: readonly string[]): void {
   process.exitCode = 1
 }
 
-/** Ends the process quietly when the reader of its output has ended, as with `| head`. */
+/** Ends the process as soon as its output cannot be written, also if it waits for something else. */
 export function endWithReader(): void {
-  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-    if (error.code === 'EPIPE') process.exit(BROKEN_PIPE)
-    throw error
-  })
+  process.stdout.on('error', endUnwritten)
 }
 
 /** The most characters of a cell. One long text would widen the lines of all others. */

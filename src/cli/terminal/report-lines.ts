@@ -131,7 +131,9 @@ const MAX_LISTED = 10
 function familyLines({ compared, not_compared: left }: FamilyReport): string[] {
   const more = left.length - MAX_LISTED
   return [
-    ...(compared === 0 ? [] : [`Compared ${compared} sub-agents with the runs that started them.`]),
+    ...(compared === 0
+      ? []
+      : [`Compared ${counted(compared, 'sub-agent')} with what their parents recorded.`]),
     ...left
       .slice(0, MAX_LISTED)
       .map(
@@ -180,7 +182,10 @@ export function liveLines(report: LiveReport): string[] {
   const beside = Object.entries(ledgers).filter(([, length]) => length > 0)
   const counts = [
     `${counted(records, 'record')} in ${counted(runs, 'run')} hold, and ${counted(artifacts, 'artifact')}.`,
-    ...beside.map(([name, length]) => `${length} entries of the ledger ${name} hold.`),
+    ...beside.map(([name, length]) => {
+      const entries = length === 1 ? '1 entry' : `${length} entries`
+      return `${entries} of the ledger ${name} ${length === 1 ? 'holds' : 'hold'}.`
+    }),
     ...(read_model === null
       ? []
       : [`Compared ${counted(read_model, 'run')} of the read model with the records.`]),
@@ -189,7 +194,7 @@ export function liveLines(report: LiveReport): string[] {
       .filter(({ own }) => !own)
       .map(
         ({ key, checkpoints: count }) =>
-          `${count} checkpoints are signed by the key ${key} of another server.`,
+          `The key ${key} of another server has signed ${counted(count, 'checkpoint')}.`,
       ),
     ...(holds ? redactionLines(report.redacted) : []),
     ...unnamedLines(report),
