@@ -61,8 +61,8 @@ type Deps = {
   readonly clock: () => number
 }
 
-/** The longest time for which a timer can be set. */
-const MAX_TIMER_MS = 2 ** 31 - 1
+/** A clock may be set, and a machine may sleep, which timers do not notice: so it is compared this often. */
+const MAX_TIMER_MS = 60_000
 
 /** Finds the caller for a secret. A token's lifetime ends as soon as the token is revoked or expires. */
 export class Directory {

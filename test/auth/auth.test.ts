@@ -1,6 +1,6 @@
 import { readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { Auth, type AuthDeps } from '../../src/auth/auth.ts'
 
 import { digestOf, TOKEN_LEDGER } from '../../src/auth/token-ledger.ts'
@@ -135,6 +135,22 @@ describe('a token', () => {
     const { lifetime } = auth.authenticate(secret)._unsafeUnwrap()
     await new Promise<void>((resolve) => lifetime.onEnd(resolve))
     expect(clock()).toBeGreaterThanOrEqual(token.expires_at ?? 0)
+  })
+
+  test('ends it within a minute if the clock was set, or the machine has slept', async () => {
+    const auth = await opened()
+    await make(auth, 'root')
+    const { secret } = await make(auth, 'ada', 'viewer', 86_400)
+    onTestFinished(() => void vi.useRealTimers())
+    vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+    const { lifetime } = auth.authenticate(secret)._unsafeUnwrap()
+    const ended = vi.fn()
+    lifetime.onEnd(ended)
+    vi.advanceTimersByTime(3_600_000)
+    expect(ended).not.toHaveBeenCalled()
+    offset = 86_401
+    vi.advanceTimersByTime(60_000)
+    expect(ended).toHaveBeenCalledOnce()
   })
 
   test('gets a unique name, even if two are created at once', async () => {
