@@ -1,12 +1,14 @@
 import { lookup as resolveHost } from 'node:dns'
 import type { RequestOptions } from 'node:http'
 import { isIP } from 'node:net'
+import { StringDecoder } from 'node:string_decoder'
 import {
   deserializeMessage,
   type JSONRPCMessage,
   serializeMessage,
   type Transport,
 } from '@modelcontextprotocol/client'
+import { processMask } from '../../log/masking.ts'
 import { isPublicAddress } from '../../runner/network/public-address.ts'
 import type { OutputPiece } from '../../runner/protocol.ts'
 import type { ProcessEnd, RunningProcess } from '../../runner/start-process.ts'
@@ -57,8 +59,8 @@ const publicOnly: NonNullable<RequestOptions['lookup']> = (host, options, done) 
   })
 }
 
-/** How much is kept of what a server prints in addition to its messages, for people. */
-const TAIL_BYTES = 2_000
+/** How many characters are kept of what a server prints in addition to its messages, for people. */
+const TAIL = 2_000
 /** The most messages that are JSON but not messages of the protocol. */
 const MAX_STRAY = 100
 /** How long a server has to end after the end of its input. */
@@ -78,7 +80,9 @@ export class StdioTransport implements Transport {
   #begun: Buffer[] = []
   #begunBytes = 0
   #process: RunningProcess | null = null
-  #tail: Buffer = Buffer.alloc(0)
+  readonly #decoder = new StringDecoder('utf8')
+  #masking = processMask.pieces()
+  #tail = ''
   #stray = 0
   /** Why this end has stopped the server. */
   #complaint: string | null = null
@@ -92,7 +96,9 @@ export class StdioTransport implements Transport {
   /** Why the server is gone, as sentences for people; null if it is there. */
   get failure(): string | null {
     if (this.#complaint === null && this.#end === null) return null
-    const printed = plainWords(this.#tail.toString()).trim()
+    this.#keep(this.#masking.end())
+    this.#masking = processMask.pieces()
+    const printed = plainWords(this.#tail).trim()
     const last = printed === '' ? '' : ` It printed last: ${printed}`
     return `${this.#complaint ?? endOf(this.#end)}${last}`
   }
@@ -106,7 +112,9 @@ export class StdioTransport implements Transport {
     const running = await this.#starting()
     this.#process = running
     running.stdout.on('data', ({ chunk }: OutputPiece) => this.#read(chunk))
-    running.stderr.on('data', ({ chunk }: OutputPiece) => this.#keep(chunk))
+    running.stderr.on('data', ({ chunk }: OutputPiece) =>
+      this.#keep(this.#masking.write(this.#decoder.write(chunk))),
+    )
     running.stdin.on('error', () => {})
     void running.ended.then((end) => {
       this.#end = end
@@ -163,8 +171,8 @@ export class StdioTransport implements Transport {
     }
   }
 
-  #keep(chunk: Buffer): void {
-    this.#tail = Buffer.concat([this.#tail, chunk]).subarray(-TAIL_BYTES)
+  #keep(masked: string): void {
+    this.#tail = (this.#tail + masked).slice(-TAIL)
   }
 
   #stop(complaint: string): void {
