@@ -1,6 +1,7 @@
 import { err, errAsync, ok, okAsync, type Result, type ResultAsync } from 'neverthrow'
 import type {
   EventStore,
+  Position,
   ReadError,
   ReadOptions,
   RecordedEvent,
@@ -99,10 +100,18 @@ export type LogPages = AsyncIterable<Result<readonly RecordedEvent[], StoreFailu
 /** A store that sends nothing for this long, in milliseconds, is given up. */
 const SILENT_MS = 60_000
 
-/** The whole log of a store, up to what is stored when its end is reached. Ends with an error if the store is lost. */
+type LogPart = {
+  /** Exclusive; null is all. */
+  readonly after?: Position | null
+  /** Of the names of streams. */
+  readonly prefix?: string
+  readonly silentMs?: number
+}
+
+/** The log of a store, up to what is stored when its end is reached. Ends with an error if the store is lost. */
 export async function* logPages(
   store: Pick<EventStore, 'subscribeAll'>,
-  { silentMs = SILENT_MS }: { readonly silentMs?: number } = {},
+  { after = null, prefix = '', silentMs = SILENT_MS }: LogPart = {},
 ): LogPages {
   const done = new AbortController()
   const lost = new AbortController()
@@ -111,7 +120,7 @@ export async function* logPages(
   // Only while this waits for the store: what the caller does with a page may take longer.
   let timer = setTimeout(giveUp, silentMs)
   try {
-    for await (const item of store.subscribeAll({ after: null, prefix: '', signal })) {
+    for await (const item of store.subscribeAll({ after, prefix, signal })) {
       // A subscription reports that it is interrupted, and is then silent until the store answers again.
       if (item.type === 'interrupted') continue
       clearTimeout(timer)

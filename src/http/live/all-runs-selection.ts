@@ -1,4 +1,4 @@
-import { errAsync, okAsync, type ResultAsync } from 'neverthrow'
+import { err, errAsync, ok, okAsync, type Result, ResultAsync } from 'neverthrow'
 import type { z } from 'zod'
 import {
   type AllEventsQuery,
@@ -11,9 +11,10 @@ import { Backoff } from '../../lib/backoff.ts'
 import { LruCache } from '../../lib/lru-cache.ts'
 import type { AttemptOf } from '../../live/attempt.ts'
 import { decode } from '../../log/codec.ts'
-import { streamOf } from '../../log/run-log.ts'
+import { RUN_STREAM_PREFIX, streamOf } from '../../log/run-log.ts'
+import { logPages } from '../../log/stream-pages.ts'
 import type { Checkpoint } from '../../projections/batch.ts'
-import type { Position, RecordedEvent } from '../../store/event-store.ts'
+import type { EventStore, Position, RecordedEvent, StoreFailure } from '../../store/event-store.ts'
 import { type AllRunsFrame, type CursorError, cursorOf, locate, runOf } from './all-runs-topic.ts'
 import { selects } from './record-json.ts'
 import type { PageDeps } from './run-pages.ts'
@@ -50,13 +51,29 @@ export function startAfter(
     const message = 'The server has not read the log to its end yet. Try again in a moment.'
     return errAsync({ type: 'not_projected', message })
   }
-  const last = checkpoint()
-  if (last === null) return okAsync({ position: null, cursor: null })
-  const runId = runOf(last.stream)
-  const cursor =
-    runId === null ? null : cursorOf(runId, { revision: last.revision, id: last.eventId })
-  return okAsync({ position: last.position, cursor })
+  return new ResultAsync(endAfter(checkpoint(), store))
 }
+
+/** How long a store may be silent while the end of its log is looked up. */
+const END_SILENT_MS = 5_000
+
+/** The end of the log: this server may not have read the last records yet, which are committed. */
+async function endAfter(
+  known: Checkpoint | null,
+  store: EventStore,
+): Promise<Result<AllRunsStart, StoreFailure>> {
+  let last: Place | null = known === null ? null : { ...known, id: known.eventId }
+  const rest = { after: last?.position ?? null, prefix: RUN_STREAM_PREFIX }
+  for await (const page of logPages(store, { ...rest, silentMs: END_SILENT_MS })) {
+    if (page.isErr()) return err(page.error)
+    last = page.value.at(-1) ?? last
+  }
+  if (last === null) return ok({ position: null, cursor: null })
+  const runId = runOf(last.stream)
+  return ok({ position: last.position, cursor: runId === null ? null : cursorOf(runId, last) })
+}
+
+type Place = Pick<RecordedEvent, 'position' | 'stream' | 'revision' | 'id'>
 
 const MAX_GOALS = 1024
 /** Records that are read at once to find an earlier status: one of the nearest usually has it. */

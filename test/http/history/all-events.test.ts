@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { errAsync } from 'neverthrow'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { startAfter } from '../../../src/http/live/all-runs-selection.ts'
 import { locate } from '../../../src/http/live/all-runs-topic.ts'
 import { streamOf } from '../../../src/log/run-log.ts'
 import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
@@ -158,6 +159,21 @@ describe('the feed of all runs', () => {
     } finally {
       await own.stop()
     }
+  })
+
+  test('begins at the end of the log, not at the last record that the server has read', async () => {
+    const { frames } = await getPages(server, ALL)
+    const [first] = frames
+    const of = { from: 'start', direction: 'forward', limit: 1 } as const
+    const read = await server.store.readStream(streamOf(String(first?.run_id)), of)
+    const [event] = read._unsafeUnwrap()
+    if (event === undefined) throw new Error('there is no record')
+    const start = await startAfter('end', {
+      store: server.store,
+      readModel: { get: () => null, caughtUp: true },
+      checkpoint: () => ({ ...event, eventId: event.id }),
+    })
+    expect(start._unsafeUnwrap().cursor).toBe(frames.at(-1)?.cursor)
   })
 
   test('reports a record that cannot be read in its place, and continues', async () => {
