@@ -1,4 +1,5 @@
-import { mkdir, rmdir } from 'node:fs/promises'
+import type { Stats } from 'node:fs'
+import { type FileHandle, mkdir, readdir, rmdir } from 'node:fs/promises'
 import { basename, dirname, join, relative, sep } from 'node:path'
 import { err, type Result } from 'neverthrow'
 import { codeOf } from '../../lib/message-of.ts'
@@ -36,6 +37,7 @@ export async function openParent(
       if (make && opened.isErr() && opened.error.type === 'not_found') {
         if (await makeIn(above, name)) made.push(join(above.real, name))
         opened = await openFolderIn(above, name)
+        if (opened.isOk()) await giveFolder(opened.value, above)
       }
     } finally {
       await above.file.close()
@@ -54,6 +56,23 @@ async function makeIn(above: OpenedPath, name: string): Promise<boolean> {
     if (codeOf(cause) === 'EEXIST') return false
     throw cause
   }
+}
+
+/**
+ * What a root server makes belongs to the owner of the project, who runs its commands.
+ * @param owner whose it becomes
+ */
+export async function give(
+  file: FileHandle,
+  { uid, gid }: Pick<Stats, 'uid' | 'gid'>,
+): Promise<void> {
+  if (process.geteuid?.() === 0) await file.chown(uid, gid)
+}
+
+/** Somebody may have put another folder of root there: one that is empty can be given away. */
+async function giveFolder(made: OpenedPath, above: OpenedPath): Promise<void> {
+  const entries = await readdir(pathIn(made, '.'))
+  if (entries.length === 0) await give(made.file, await above.file.stat())
 }
 
 /** Removes folders that were made for nothing, unless something is in them by now. */

@@ -5,7 +5,7 @@ import { basename, join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import { codeOf } from '../../lib/message-of.ts'
 import { type ConfinedPath, isAt, type OpenedPath, pathIn } from './confine.ts'
-import { openParent, type Parent, removeFolders } from './parent-folder.ts'
+import { give, openParent, type Parent, removeFolders } from './parent-folder.ts'
 import { type PathProblem, problemOf } from './path-problem.ts'
 
 /** What is to be at a path: this content, or nothing. */
@@ -105,7 +105,7 @@ class StagedChange {
       if (problem !== null) return err(problem)
       const fresh = content === null ? null : temporaryIn(folder)
       if (fresh !== null && content !== null) {
-        const isThere = await write(folder, fresh, content, present?.mode ?? mode)
+        const isThere = await write(folder, fresh, content, present ?? { mode })
         if (!isThere) return err({ type: 'changed_meanwhile' })
       }
       const isKept = content === null || (isOneOfMany && present !== null)
@@ -155,18 +155,21 @@ class StagedChange {
 
 const temporaryIn = (folder: OpenedPath): string => pathIn(folder, `.retrai-${randomUUID()}.tmp`)
 
+/** The file that is replaced, or the mode of a new one, which belongs to the owner of its folder. */
+type Like = { readonly mode: number | undefined } | Pick<Stats, 'mode' | 'uid' | 'gid'>
+
 /** False if the file would be elsewhere, because its folder was moved away. */
 async function write(
   folder: OpenedPath,
   path: string,
   content: string,
-  mode: number | undefined,
+  like: Like,
 ): Promise<boolean> {
   const file = await open(path, 'wx')
   let isWritten = false
   try {
     if (!(await isAt(file, join(folder.real, basename(path))))) return false
-    await fill(file, content, mode)
+    await fill(file, content, { ...(await folder.file.stat()), ...like })
     isWritten = true
     return true
   } finally {
@@ -175,9 +178,15 @@ async function write(
   }
 }
 
-async function fill(file: FileHandle, content: string, mode: number | undefined): Promise<void> {
+async function fill(
+  file: FileHandle,
+  content: string,
+  { uid, gid, mode }: Like & Pick<Stats, 'uid' | 'gid'>,
+): Promise<void> {
   await file.writeFile(content)
-  if (mode !== undefined) await file.chmod(mode & 0o7777)
+  await give(file, { uid, gid })
+  // Like a write in place, this leaves no right to become the owner.
+  if (mode !== undefined) await file.chmod(mode & 0o777)
   await file.sync()
 }
 

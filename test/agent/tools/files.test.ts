@@ -1,4 +1,4 @@
-import { chmod, mkdir, open, readdir, readFile, stat, symlink } from 'node:fs/promises'
+import { chmod, chown, mkdir, open, readdir, readFile, stat, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -186,6 +186,31 @@ describe('file_write', () => {
     expect(await reader.readFile('utf8')).toBe('old')
     await reader.close()
   })
+
+  test('does not keep the right to run as the owner', async () => {
+    const { cwd, run } = await projectWith({ 'run.sh': 'old' })
+    await chmod(join(cwd, 'run.sh'), 0o6755)
+    await run('file_write', { path: 'run.sh', content: 'new' })
+    expect((await stat(join(cwd, 'run.sh'))).mode & 0o7777).toBe(0o755)
+  })
+
+  test.runIf(process.getuid?.() === 0)(
+    'makes nothing for root in a project of another user',
+    async () => {
+      const { cwd, run } = await projectWith({ 'other.txt': 'old' })
+      await chown(cwd, 1500, 1500)
+      await chown(join(cwd, 'other.txt'), 1600, 1600)
+      for (const path of ['a/b/c.txt', 'other.txt']) await run('file_write', { path, content: 'x' })
+      const owners = ['a', 'a/b', 'a/b/c.txt', 'other.txt'].map(async (path) => {
+        const { uid, gid } = await stat(join(cwd, path))
+        return [uid, gid]
+      })
+      expect(await Promise.all(owners)).toEqual([
+        ...Array.from({ length: 3 }, () => [1500, 1500]),
+        [1600, 1600],
+      ])
+    },
+  )
 
   test('writes through a link that stays inside, and keeps the link', async () => {
     const { cwd, run } = await projectWith({ 'real.txt': 'old' })
