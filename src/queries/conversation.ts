@@ -1,4 +1,5 @@
 import { err, ok, type Result } from 'neverthrow'
+import { replacesParts } from '../api/live-parts.ts'
 import type { ChatMessage, Conversation } from '../domain/conversation.ts'
 import { converse } from '../domain/converse.ts'
 import { type OfferedTool, tokensOfTools } from '../domain/mcp-tools.ts'
@@ -45,13 +46,20 @@ export async function sentConversation(
   let conversation: Conversation | null = null
   let usage: PayloadOf<'llm_usage'> | null = null
   let sent: SentConversation | null = null
+  /** The seqs of the last record that a request follows from, and of the messages of people. */
+  let asked = -1
+  const messages: number[] = []
   const visit = ({ seq, record }: LoggedRecord): unknown => {
     const isReply = record.kind === 'assistant_message' && at !== null && seq >= at
     if (isReply && usage !== null && conversation !== null) {
-      sent = answered(conversation, usage, { seq, userMessages: record.payload.user_messages ?? 0 })
+      const { user_messages: userMessages = 0 } = record.payload
+      const asOf = Math.max(asked, messages[userMessages - 1] ?? -1)
+      sent = answered(conversation, usage, { seq, asOf, userMessages })
       return 'stop'
     }
     if (record.kind === 'llm_usage') usage = record.payload
+    if (record.kind === 'user_message') messages.push(seq)
+    if (replacesParts(record.kind)) asked = seq
     conversation = converse(conversation, record)
     return null
   }
@@ -65,21 +73,17 @@ export async function sentConversation(
 function answered(
   conversation: Conversation,
   { model_name: modelName, omitted_turns: omittedTurns, images = 0 }: PayloadOf<'llm_usage'>,
-  { seq, userMessages }: { readonly seq: number; readonly userMessages: number },
+  {
+    seq: answeredBy,
+    asOf,
+    userMessages,
+  }: { readonly seq: number; readonly asOf: number; readonly userMessages: number },
 ): SentConversation {
   const held = messagesWithout(conversation, omittedTurns, userMessages)
   // A fallback model may take no images.
   const messages = images > 0 ? held : held.map(withoutAnyImage)
-  // The usage comes between the request and the reply.
-  return {
-    modelName,
-    request: 'answered',
-    asOf: seq - 2,
-    answeredBy: seq,
-    messages,
-    omittedTurns,
-    tools: conversation.tools,
-  }
+  const { tools } = conversation
+  return { modelName, request: 'answered', asOf, answeredBy, messages, omittedTurns, tools }
 }
 
 const withoutAnyImage = (message: ChatMessage): ChatMessage =>

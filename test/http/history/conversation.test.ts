@@ -9,6 +9,7 @@ import {
   CLAIM,
   createRun,
   iteration,
+  json,
   startTestServer,
   type TestServer,
 } from '../support.ts'
@@ -173,6 +174,25 @@ describe('the conversation at a record', () => {
           { role: 'user', content: 'The goal was checked: not reached yet. 3 of 42 tests failing' },
         ],
       })
+    })
+
+    test('is as of the last record that the request holds, even if a person has written meanwhile', async () => {
+      const runId = await createRun(server)
+      await agentDoes(server, runId, CLAIM)
+      const say = json('POST', { text: 'Wait.' })
+      const said = await fetch(`${server.url}/api/runs/${runId}/messages`, say)
+      expect(await said.json()).toMatchObject({ seq: 3 })
+      const [reply] = iteration(false)
+      if (reply?.type !== 'record_reply') throw new Error('a reply')
+      await agentDoes(server, runId, reply)
+      expect(await get(runId, '?at=5')).toMatchObject({ as_of: 2, answered_by: 5 })
+      await agentDoes(server, runId, ...iteration(false).slice(1), {
+        ...reply,
+        message: { ...reply.message, user_messages: 1 },
+      })
+      const next = await get(runId, '?at=6')
+      expect(next).toMatchObject({ as_of: 9, answered_by: 11 })
+      expect(JSON.stringify(next)).toContain('Wait.')
     })
 
     test.each([
