@@ -5,8 +5,7 @@ import { within } from '../lib/within.ts'
 import { decideAndAppend, type Folded } from '../log/decider.ts'
 import type { LoadError } from '../log/run-log.ts'
 import type { AppendError, EventStore } from '../store/event-store.ts'
-import type { Caller, Rejection } from './callers.ts'
-import { Directory } from './callers.ts'
+import { type Caller, Directory, type Rejection } from './callers.ts'
 import { Tickets } from './tickets.ts'
 import {
   decideCreation,
@@ -50,11 +49,10 @@ export class Auth {
   readonly #readOnce = Promise.withResolvers<void>()
   #following: Promise<unknown> = Promise.resolve()
 
-  private constructor(deps: AuthDeps) {
+  private constructor(deps: AuthDeps, kept: KeptTokens | null) {
     this.#deps = deps
     this.#directory = new Directory(deps)
     this.#tickets = new Tickets(deps.clock)
-    const kept = deps.keptIn === undefined ? null : new KeptTokens(deps.keptIn)
     this.#reader = new TokenReader((tokens) => {
       this.#directory.update(tokens)
       this.#readOnce.resolve()
@@ -71,9 +69,10 @@ export class Auth {
 
   /** Starts to follow the ledger, until `close`. */
   static async open(deps: AuthDeps): Promise<Auth> {
-    const auth = new Auth(deps)
-    const kept = deps.keptIn === undefined ? null : await new KeptTokens(deps.keptIn).read()
-    if (kept !== null) auth.#directory.update(kept)
+    const kept = deps.keptIn === undefined ? null : new KeptTokens(deps.keptIn)
+    const auth = new Auth(deps, kept)
+    const tokens = kept === null ? null : await kept.read()
+    if (tokens !== null) auth.#directory.update(tokens)
     auth.#following = auth.#follow()
     return auth
   }
@@ -107,7 +106,12 @@ export class Auth {
     return this.#tickets.redeem(ticket)
   }
 
-  /** All tokens that were ever created, as far as this server knows. */
+  /** Whether `tokens` are those of the log. */
+  get hasRead(): boolean {
+    return this.#reader.caughtUp
+  }
+
+  /** All tokens that were ever created, as far as this server has read the log. */
   tokens(): readonly Token[] {
     return [...this.#reader.loaded.state.values()]
   }

@@ -25,6 +25,11 @@ export class TokenReader {
     return this.#loaded
   }
 
+  /** Whether the ledger was read to its end. */
+  get caughtUp(): boolean {
+    return this.#caughtUp
+  }
+
   /** Takes over a ledger that was read to its end. */
   learn(loaded: Folded<Tokens>): void {
     if (loaded.revision <= this.#loaded.revision) return

@@ -37,11 +37,11 @@ function listTokens(app: ZodApp, { auth, clock }: AppDeps): void {
       summary: 'All tokens that were ever created, newest first, without their secrets',
       response: { 200: described('All tokens', z.array(TokenView)) },
     },
-    handler: async () =>
-      auth
-        .tokens()
-        .map((token) => tokenView(token, clock()))
-        .reverse(),
+    handler: async (request, reply) => {
+      if (!auth.hasRead) return sendProblem(request, reply, { code: 'tokens_unread' })
+      const views = auth.tokens().map((token) => tokenView(token, clock()))
+      return views.reverse()
+    },
   })
 }
 
@@ -151,10 +151,8 @@ function createTicket(app: ZodApp, { auth }: AppDeps): void {
       },
     },
     handler: async (request, reply) => {
-      const { caller } = request
-      if (caller === null)
-        throw new TypeError('request.caller was read on an unauthenticated route')
-      const issued = auth.issueTicket(caller)
+      const { principal, role, tokenLifetime: lifetime } = request
+      const issued = auth.issueTicket({ principal, role, lifetime })
       if (issued.isErr()) return sendProblem(request, reply, { code: issued.error.type })
       reply.code(201).header('cache-control', 'no-store')
       return { ticket: issued.value.ticket, expires_at: isoTime(issued.value.expiresAt) }

@@ -40,6 +40,8 @@ test('while the server has not read the tokens, it accepts none', async () => {
   expect((await get('configured', '/api/runs', bearer('some-token'))).status).toBe(503)
   expect((await get('configured', '/api/runs')).status).toBe(401)
   expect((await get('configured', '/api/runs', bearer(CONFIGURED))).status).toBe(200)
+  // An empty list would mean that there are none.
+  expect((await get('configured', '/api/tokens', bearer(CONFIGURED))).status).toBe(503)
   for (const path of ['/health/live', '/openapi.json', '/docs/']) {
     expect((await get('bare', path)).status).toBe(200)
   }
