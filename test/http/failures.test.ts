@@ -34,6 +34,23 @@ test.each([
   expect(detail).toContain(says)
 })
 
+test('checks a change of a run that the read model does not have yet', async () => {
+  let isBehind = false
+  server = await startTestServer({
+    wrapReadModel: (readModel) => ({
+      get: (runId) => (isBehind ? null : readModel.get(runId)),
+      list: (query) => readModel.list(query),
+      caughtUp: true,
+      waitFor: async () => true,
+    }),
+  })
+  const runId = await createRun(server)
+  isBehind = true
+  const change = json('PATCH', { model_name: 'gemini-3-pro' })
+  const answer = await fetch(`${server.url}/api/runs/${runId}/config`, change)
+  expect(answer.status).toBe(422)
+})
+
 test('does not wait forever for a read model that falls behind', async () => {
   let waited = 0
   server = await startTestServer({

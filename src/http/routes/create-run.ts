@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { err, ok, okAsync, type Result, type ResultAsync } from 'neverthrow'
+import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { CreateRun, REQUESTED_CONFIG as FIELDS, McpServers } from '../../api/create-run.ts'
-import type { FieldProblem, Problem } from '../../api/problems.ts'
+import type { FieldProblem } from '../../api/problems.ts'
 import { RunAndStatus, StartedRun } from '../../api/runs.ts'
 import { existing } from '../../domain/decide.ts'
 import { Level, LowerLimits } from '../../domain/isolation.ts'
@@ -13,7 +13,7 @@ import { statusOf } from '../../domain/state.ts'
 import { INSTRUCTIONS_GOAL } from '../../domain/subagents.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import { uuidOfHash } from '../../log/chain.ts'
-import { type LoadedRun, load } from '../../log/run-log.ts'
+import type { LoadedRun } from '../../log/run-log.ts'
 import type { AppDeps, PlannedRun, ZodApp } from '../deps.ts'
 import { InvalidInput } from '../plugins/validation.ts'
 import {
@@ -23,9 +23,9 @@ import {
   sendInvalid,
   sendProblem,
 } from '../problems/problem.ts'
-import { commandProblem, invalidField } from '../problems/problem-of.ts'
+import { invalidField } from '../problems/problem-of.ts'
 import { IDEMPOTENCY_KEY, idempotencyOf } from './idempotency.ts'
-import { command } from './run-commands.ts'
+import { command, findRun } from './run-commands.ts'
 
 /** POST /api/runs */
 export function createRun(app: ZodApp, deps: AppDeps): void {
@@ -120,15 +120,6 @@ function nothingToDo(
   if (config.goal !== INSTRUCTIONS_GOAL || instructions !== null) return null
   const message = `The goal ${INSTRUCTIONS_GOAL} needs instructions: what the agent shall do (in the CLI -m TEXT or -f FILE).`
   return { field: 'instructions', message }
-}
-
-/** From the log if the read model does not have it: another server may have created it. */
-function findRun(
-  { store, readModel }: AppDeps,
-  runId: string,
-): ResultAsync<LoadedRun | null, Problem> {
-  const known = readModel.get(runId)
-  return known === null ? load(store, runId).mapErr(commandProblem) : okAsync(known)
 }
 
 function repeat(

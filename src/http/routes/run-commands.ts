@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
-import { ResultAsync } from 'neverthrow'
+import { okAsync, ResultAsync } from 'neverthrow'
 import type { Problem } from '../../api/problems.ts'
 import { ApprovalParams, RunParams } from '../../api/run-queries.ts'
 import { AbortRun, AnswerApproval, ConfigureRun, ResumeRun } from '../../api/run-requests.ts'
@@ -8,7 +8,7 @@ import { AnsweredApproval, ResumedRun, RunAndStatus, RunDetails } from '../../ap
 import type { PersonCommand } from '../../domain/commands.ts'
 import { statusOf } from '../../domain/state.ts'
 import { handleCommand } from '../../log/handle-command.ts'
-import type { LoadedRun } from '../../log/run-log.ts'
+import { type LoadedRun, load } from '../../log/run-log.ts'
 import { runDetails } from '../../queries/run-details.ts'
 import { type AppDeps, PROJECTION_WAIT_MS, type ZodApp } from '../deps.ts'
 import {
@@ -16,6 +16,7 @@ import {
   described,
   problems,
   sendInvalid,
+  sendProblem,
   sendResult,
 } from '../problems/problem.ts'
 import { commandProblem } from '../problems/problem-of.ts'
@@ -49,6 +50,15 @@ export function command(
         readModel.waitFor(runId, seq, PROJECTION_WAIT_MS).then(() => run),
       )
     })
+}
+
+/** From the log if the read model does not have it: another server may have created it. */
+export function findRun(
+  { store, readModel }: Pick<AppDeps, 'store' | 'readModel'>,
+  runId: string,
+): ResultAsync<LoadedRun | null, Problem> {
+  const known = readModel.get(runId)
+  return known === null ? load(store, runId).mapErr(commandProblem) : okAsync(known)
 }
 
 const CHANGE_PROBLEMS = [
@@ -184,7 +194,9 @@ export function configureRun(app: ZodApp, deps: AppDeps): void {
     },
     handler: async (request, reply) => {
       const { reason, seen, ...changes } = request.body
-      const config = deps.readModel.get(request.runId)?.state.config
+      const found = await findRun(deps, request.runId)
+      if (found.isErr()) return sendProblem(request, reply, found.error)
+      const config = found.value?.state.config
       const wrong = config === undefined ? [] : await deps.changeProblems(changes, config)
       if (wrong.length > 0) return sendInvalid(request, reply, wrong)
       const wanted = { type: 'configure', changes, reason, seen } as const
