@@ -160,9 +160,12 @@ type AnswerHeader = keyof typeof ANSWER_HEADERS
 
 const REQUEST_HEADERS = {
   'Idempotency-Key':
-    'A name for this request: if a client sends the request again, it starts no second run',
+    'A name for this request: if a client sends the request again, it is carried out only once',
   'If-None-Match': 'An ETag of an earlier answer: the answer is 304 if nothing has changed',
 } as const
+
+/** The operations whose requests may have a name. */
+const NAMED: readonly string[] = ['createRun', 'sendMessage']
 
 /** The headers of operations that do not follow from their statuses. */
 const OF_OPERATION: Readonly<Record<string, AnswerHeader>> = {
@@ -178,7 +181,7 @@ const OF_OPERATION: Readonly<Record<string, AnswerHeader>> = {
 function describeHeaders(operation: Operation): void {
   const { operationId = '', responses = {} } = operation
   const conditional = '304' in responses
-  if (operationId === 'createRun') addRequestHeader(operation, 'Idempotency-Key')
+  if (NAMED.includes(operationId)) addRequestHeader(operation, 'Idempotency-Key')
   if (conditional) addRequestHeader(operation, 'If-None-Match')
   for (const [status, response] of Object.entries(responses)) {
     const own = status === '200' || status === '201' ? OF_OPERATION[operationId] : undefined

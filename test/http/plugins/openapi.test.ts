@@ -233,6 +233,7 @@ describe('the description of the API', () => {
         .parse(document.paths[path]?.[method]?.parameters)
         .flatMap((parameter) => (parameter.in === 'header' ? [parameter.name] : []))
     expect(asked('/api/runs', 'post')).toEqual(['Idempotency-Key'])
+    expect(asked('/api/runs/{run_id}/messages', 'post')).toEqual(['Idempotency-Key'])
     expect(asked('/api/runs/{run_id}', 'get')).toEqual(['If-None-Match'])
   })
 
