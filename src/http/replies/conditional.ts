@@ -4,10 +4,16 @@ import type { Redactions } from '../deps.ts'
 /**
  * An entity tag of a reply about a run. Each time a text of the run is redacted, what was derived from it changes.
  * @param name the revision or the range that the reply is about
+ * @param others the other runs that the reply is about
  */
-export function entityTag(name: string | number, runId: string, redactions?: Redactions): string {
-  const times = redactions?.ofRun(runId).length ?? 0
-  return times === 0 ? `"${name}"` : `"${name}-r${times}"`
+export function entityTag(
+  name: string | number,
+  runId: string,
+  redactions?: Redactions,
+  others: readonly string[] = [],
+): string {
+  const redacted = [runId, ...others].flatMap((id) => redactions?.ofRun(id) ?? [])
+  return redacted.length === 0 ? `"${name}"` : `"${name}-r${redacted.length}"`
 }
 
 /** Adds the tag to the reply. @returns whether the client has this version already, so that 304 is enough */

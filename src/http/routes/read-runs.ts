@@ -75,8 +75,11 @@ const NONE: readonly RunState[] = []
 
 /** GET /api/runs/{run_id} */
 export function getRun(app: ZodApp, { history, ...deps }: RunDeps): void {
-  const tagOf = ({ runId, seq }: RunState, waited = NONE): string =>
-    entityTag([seq, ...waited.map((each) => each.seq)].join('+'), runId, deps.redactions)
+  const tagOf = ({ runId, seq }: RunState, waited = NONE): string => {
+    const name = [seq, ...waited.map((each) => each.seq)].join('+')
+    const others = waited.map((each) => each.runId)
+    return entityTag(name, runId, deps.redactions, others)
+  }
   const sendRun = (request: FastifyRequest, reply: FastifyReply, { state }: LoadedRun): void => {
     const waited = waitedFor(state, deps.readModel)
     if (isKnown(request, reply, tagOf(state, waited))) void reply.code(304).send()

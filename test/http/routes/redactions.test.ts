@@ -1,13 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { ok } from 'neverthrow'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import * as z from 'zod'
 import { unpacked } from '../../../src/audit/bundle/tar.ts'
 import { decideAndAppend } from '../../../src/log/decider.ts'
 import { redactStrings } from '../../../src/log/redacted-record.ts'
-import { streamOf } from '../../../src/log/run-log.ts'
+import { runIdOf, streamOf } from '../../../src/log/run-log.ts'
 import { REDACTIONS, type Redaction } from '../../../src/redaction/redaction-ledger.ts'
+import { SUBAGENT_ID, siblingsOf } from '../../support/family.ts'
 import { FeedWatcher } from '../history/feed-watcher.ts'
 import { getPage } from '../history/support.ts'
 import { Watcher } from '../live/watcher.ts'
@@ -214,6 +215,32 @@ describe('a text that was redacted', () => {
       expect((await fetch(address, known(fresh.headers.get('etag') ?? ''))).status).toBe(304)
     }
   })
+})
+
+test('a redaction in a sub-agent changes the ETag of the run that waits for it', async () => {
+  const own = await startTestServer()
+  onTestFinished(() => own.stop())
+  const events = siblingsOf()
+  for (const stream of new Set(events.map((event) => event.stream))) {
+    const ofStream = events.filter((event) => event.stream === stream)
+    ;(await own.store.append(stream, ofStream, { expectedRevision: 'no_stream' }))._unsafeUnwrap()
+  }
+  const [parent, child] = ['', SUBAGENT_ID.slice(0, -1)].map((id) =>
+    events.find(({ stream }) => stream.startsWith(streamOf(id))),
+  )
+  if (parent === undefined || child === undefined) throw new Error('a run with a sub-agent')
+  expect(await own.readModel.waitFor(runIdOf(child.stream), 1, 10_000)).toBe(true)
+  const address = `${own.url}/api/runs/${runIdOf(parent.stream)}`
+  const etag = (await fetch(address)).headers.get('etag') ?? ''
+  const status = async () => (await fetch(address, { headers: { 'if-none-match': etag } })).status
+  expect([etag, await status()]).toEqual([expect.stringContaining('+'), 304])
+  const { redacted } = redactStrings(child, new Set(['/instructions']))
+  const payload = { run_id: runIdOf(child.stream), seq: 0, redacted, reason: 'a password' }
+  const entry: Redaction = { kind: 'redacted', ts: 1_800_000_000, payload }
+  const author = { commandId: randomUUID() }
+  const taken = await decideAndAppend(own.store, REDACTIONS, () => ok([entry]), author)
+  expect(taken.isOk()).toBe(true)
+  await expect.poll(status).toBe(200)
 })
 
 describe('a redaction is refused', () => {
