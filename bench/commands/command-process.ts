@@ -47,16 +47,18 @@ async function bareCommand(wanted: Wanted): Promise<BareCommand> {
   const prepared = await chosen.prepare(commandOf(wanted), { PATH: process.env.PATH ?? '' })
   if (prepared === null) throw new Error('commands are not isolated here')
   const { sandbox, env } = prepared
-  const { command, descriptors } = container(sandbox, env)
-  const [filter = '', _, ...paths] = descriptors.map((one) => readlinkSync(`/proc/self/fd/${one}`))
+  const { command, variables, descriptors } = container(sandbox, env)
+  const [filter = '', , , ...paths] = descriptors.map((one) => readlinkSync(`/proc/self/fd/${one}`))
   for (const one of descriptors) closeSync(one)
   const script = join(dataDir, 'bare-command')
+  const environment = join(dataDir, 'bare-variables')
+  writeFileSync(environment, variables)
   const { processes } = DEFAULT_LIMITS
   writeFileSync(script, commandScript({ file, args, cwd, processes }))
   const begin = Buffer.from('begin\n').toString('base64')
   const pipes = [GATE_FD, STATUS_FD].map((descriptor) => (descriptor === GATE_FD ? begin : null))
   const [program = '', ...all] = [...command, 'bench']
-  return { file: program, args: all, cwd: '/', pipes, files: [filter, script], paths }
+  return { file: program, args: all, cwd: '/', pipes, files: [filter, script, environment], paths }
 }
 
 const operations = {

@@ -74,12 +74,10 @@ export class ContainersAhead<C extends Waiting> {
  * Two containers with the same text show and allow the same: they have the same arguments and mount the same files. A
  * container that waits holds its files open, so the kernel gives none of their numbers to another file.
  */
-function shownBy({ command, descriptors, script }: Container): string {
-  const files = descriptors
-    .filter((descriptor) => descriptor !== script)
-    .map((descriptor) => {
-      const { dev, ino } = fstatSync(descriptor, { bigint: true })
-      return `${dev}:${ino}`
-    })
-  return JSON.stringify([command, files])
+function shownBy({ command, variables, files }: Container): string {
+  const inodes = files.map((descriptor) => {
+    const { dev, ino } = fstatSync(descriptor, { bigint: true })
+    return `${dev}:${ino}`
+  })
+  return JSON.stringify([command, variables, inodes])
 }

@@ -20,9 +20,9 @@ describe('containers that wait', () => {
 
   /** A container that mounts this file. */
   function containerOf(file: string, ...command: string[]) {
-    const descriptors = [openSync(file, 'r'), openSync('/dev/null', 'r')]
-    onTestFinished(() => descriptors.forEach((one) => void closeSync(one)))
-    const made = { command, descriptors, script: descriptors[1] } as unknown as Container
+    const files = [openSync(file, 'r')]
+    onTestFinished(() => files.forEach((one) => void closeSync(one)))
+    const made = { command, variables: '', files } as unknown as Container
     const { promise: exit, resolve: end } = Promise.withResolvers<void>()
     return { made, lives: true, exit, end, discard: vi.fn() }
   }

@@ -1,4 +1,4 @@
-import { closeSync, fchmodSync, fstatSync, openSync, unlinkSync } from 'node:fs'
+import { closeSync, fchmodSync, fstatSync, openSync, unlinkSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { messageOf } from '../../lib/message-of.ts'
 import { THREADS_PER_PROCESS } from '../cgroup.ts'
@@ -23,6 +23,7 @@ export const GATE_FD = 3
 export const STATUS_FD = 4
 const SECCOMP_FD = 5
 const COMMAND_FD = 6
+const VARIABLES_FD = 7
 
 /** The largest file that a command can write. */
 export const MAX_FILE_BYTES = 16 * 1024 * 1024 * 1024
@@ -58,8 +59,7 @@ export type ContainedCommand = Pick<StartRequest, 'file' | 'args' | 'cwd' | 'rep
 export function commandScript(command: ContainedCommand): string {
   const { file, args, cwd, processes, reports = false } = command
   const threads = String(processes * THREADS_PER_PROCESS)
-  const words = [cwd, threads, reports ? 'yes' : '', file, ...args]
-  if (words.some((word) => word.includes('\0'))) throw new Error('it contains a NUL')
+  const words = withoutNul([cwd, threads, reports ? 'yes' : '', file, ...args])
   return `set -- ${words.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ')}\n`
 }
 
@@ -71,8 +71,12 @@ const howToRun = (user: OpenedProject['user']): string =>
 export type Container = {
   /** The command line that starts bwrap, but for its last argument, which marks the container. */
   readonly command: readonly string[]
-  /** The filter of system calls, `script`, and the mounts: to be passed from `SECCOMP_FD` on. */
+  /** The environment of the command, as arguments of bwrap that it reads from a file: everybody can read a command line. */
+  readonly variables: string
+  /** The filter of system calls, `script`, the file of `variables`, and the mounts: to be passed from `SECCOMP_FD` on. */
   readonly descriptors: readonly number[]
+  /** Those of the descriptors that lead to files of others: the filter and the mounts. */
+  readonly files: readonly number[]
   /** The file, still empty, that will name the command. */
   readonly script: number
   /** What the command may see and do. */
@@ -96,25 +100,27 @@ export function container(sandbox: Sandbox, env: Readonly<Record<string, string>
     const facts = factsOf(mounts, system, project)
     const forward = sandbox.proxy === null ? '' : startForwarder(sandbox.socat, sandbox.proxy.port)
     const before = [seedCargo(sandbox.tools), forward].filter(Boolean).join('\n')
-    const variables = { ...gitVariables(repository, project.user), ...env }
-    const environment = Object.entries(variables).flatMap(([name, value]) => [
-      '--setenv',
-      name,
-      value,
-    ])
+    const variables = variableArguments({ ...gitVariables(repository, project.user), ...env })
     const command = [
       ...[...sandbox.enter, sandbox.launcher],
       ...['--json-status-fd', String(STATUS_FD), ...system, ...userArguments(project.user)],
       ...(sandbox.hasNetwork ? [] : ['--unshare-net']),
-      ...[...mounts.args, ...environment],
+      ...[...mounts.args, '--args', String(VARIABLES_FD)],
       ...['--seccomp', String(SECCOMP_FD), '--remount-ro', '/', '--chdir', '/'],
       ...['--', ...becoming(project.user, sandbox.setpriv)],
       ...['/bin/sh', '-c', prelude(before, howToRun(project.user)), 'sh'],
     ]
     const filter = openFilter(sandbox)
     opened.push(filter)
-    const script = openScript(sandbox)
-    return { command, descriptors: [filter, script, ...mounts.descriptors], script, facts }
+    // The user of the container reads the command, and only bwrap the variables.
+    const script = openNameless(sandbox, 0o444)
+    opened.push(script)
+    const environment = openNameless(sandbox, 0o400)
+    opened.push(environment)
+    writeSync(environment, variables, 0)
+    const files = [filter, ...mounts.descriptors]
+    const descriptors = [...opened, ...mounts.descriptors]
+    return { command, variables, descriptors, files, script, facts }
   } catch (cause) {
     for (const descriptor of [...opened, ...mounts.descriptors]) closeSync(descriptor)
     throw cause
@@ -134,15 +140,27 @@ function openFilter({ filter }: Sandbox): number {
   throw new SandboxError(`there is no filter for ${process.arch} processors`)
 }
 
-let scripts = 0
+function variableArguments(variables: Readonly<Record<string, string>>): string {
+  const all = Object.entries(variables).flatMap(([name, value]) => ['--setenv', name, value])
+  return withoutNul(all)
+    .map((text) => `${text}\0`)
+    .join('')
+}
 
-/** A file without a name: its content will be the command, which the user of the container reads. */
-function openScript({ folder }: Sandbox): number {
-  scripts += 1
-  const path = join(folder, `command-${process.pid}-${scripts}`)
-  const descriptor = openSync(path, 'wx+')
+function withoutNul(texts: readonly string[]): readonly string[] {
+  if (texts.some((text) => text.includes('\0'))) throw new Error('it contains a NUL')
+  return texts
+}
+
+let nameless = 0
+
+/** A file that no path leads to. */
+function openNameless({ folder }: Sandbox, mode: number): number {
+  nameless += 1
+  const path = join(folder, `nameless-${process.pid}-${nameless}`)
+  const descriptor = openSync(path, 'wx+', 0o600)
   unlinkSync(path)
-  fchmodSync(descriptor, 0o444)
+  fchmodSync(descriptor, mode)
   return descriptor
 }
 

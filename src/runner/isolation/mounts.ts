@@ -11,7 +11,7 @@ import { HOME, isWithin, type OpenedProject, type Sandbox, TMP } from './sandbox
 import { MEMORY_FOLDER_BYTES, SYSTEM } from './system.ts'
 
 /** The first descriptor of a mount, after those that bwrap uses itself. */
-const FIRST_MOUNT_FD = 7
+const FIRST_MOUNT_FD = 8
 
 /** Opens what a path names without rights to its content, and no link. */
 const O_PATH = 0o10000000

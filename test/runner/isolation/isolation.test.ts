@@ -74,6 +74,24 @@ withBwrap(
   },
 )
 
+withBwrap('no other user of the machine can read the variables of a command', async () => {
+  const { bash, runner } = await place()
+  const abort = new AbortController()
+  const env = { TOKEN: 'hidden-from-others' }
+  const script = 'printf "$TOKEN\\n$(ls /proc/self/fd)\\n"; exec sleep 500'
+  const { promise: isRunning, resolve: onOutput } = Promise.withResolvers<unknown>()
+  const running = bash(script, { env, onOutput, signal: abort.signal })
+  await isRunning
+  const bwrap = await bwrapOf(runner)
+  const lines: string[] = []
+  for (const pid of [bwrap, ...(await descendantsOf(bwrap))])
+    lines.push(await readFile(`/proc/${pid}/cmdline`, 'utf8'))
+  expect(lines.join()).not.toContain('hidden-from-others')
+  abort.abort()
+  // 3 is that of ls. Nothing with which the container was made is open in it.
+  expect((await running).output).toBe('hidden-from-others\n0\n1\n2\n3\n')
+})
+
 test('if nothing can isolate commands, they are refused, and the message says what to do', async () => {
   const { isolation, bash, project } = await place('auto', { PATH: '/nowhere' })
   expect(isolation.level).toBeNull()
