@@ -349,6 +349,9 @@ describe('a secret in a run', () => {
       expect(await filesWith(site.path(name), secret)).toEqual([])
     const verified = await retrai(['verify', '--server', other.url])
     expect([verified.code, verified.stdout]).toEqual([0, expect.stringContaining('Redacted: ')])
+    const directly = await retrai(['verify', ...args])
+    expect([directly.code, directly.stdout]).toEqual([0, expect.stringContaining('Redacted: ')])
+    expect(directly.stdout).toContain('it still holds the redacted texts')
 
     const into = (name: string) => [
       'copy',

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { Command } from 'commander'
-import { err, ok, Result } from 'neverthrow'
+import { err, ok, okAsync, Result } from 'neverthrow'
 import type { Checkpoint } from '../../api/audit.ts'
 import { keysInLog } from '../../audit/checkpoints/checkpoint-stream.ts'
 import { readKeptCheckpoints } from '../../audit/checkpoints/kept-checkpoints.ts'
@@ -14,6 +14,12 @@ import type { SeenRecord } from '../../audit/verify/verify-run.ts'
 import { type VerifiableStore, verifyStore } from '../../audit/verify/verify-store.ts'
 import { logPages } from '../../log/stream-pages.ts'
 import { readProjected } from '../../projections/read-projected.ts'
+import {
+  RedactionIndex,
+  redactionIndexOf,
+  withRedactions,
+} from '../../redaction/redaction-index.ts'
+import type { RecordedEvent } from '../../store/event-store.ts'
 import { bundleFile } from '../bundle-file.ts'
 import { endingWith } from '../connection.ts'
 import {
@@ -91,8 +97,14 @@ async function run(files: readonly string[], options: Options): Promise<Result<n
   if (kept.isErr()) return err(kept.error)
   const report = await verifyLive(options, kept.value, anchors.value)
   if (report.isErr()) return err(report.error)
-  return printReport(report.value, liveLines(report.value), options)
+  const { holds, redacted } = report.value
+  const isHidden = store !== undefined && holds && redacted.strings > 0
+  const lines = [...liveLines(report.value), ...(isHidden ? [NOT_ERASED] : [])]
+  return printReport(report.value, lines, options)
 }
+
+const NOT_ERASED =
+  'The EventStoreDB cannot erase, so it still holds the redacted texts. Its servers show them to nobody, and "retrai copy" leaves them out.'
 
 /** Verifies exports one by one, and compares runs with the runs of their sub-agents if both are among them. */
 async function verifyFiles(
@@ -209,7 +221,16 @@ async function verifyEventStoreDb(
     const inLog = await keysInLog(reader)
     if (inLog.isErr()) return err(inLog.error.message)
     const keys = new Map([...knownKeys({ keys: inLog.value }), ...anchors.keys])
-    const whole = { reader, pages: () => logPages(reader), artifacts: artifacts.value, keys }
+    // If the redactions cannot be read, the verification finds out why.
+    const index = (await redactionIndexOf(reader)).unwrapOr(new RedactionIndex())
+    const apply = (event: RecordedEvent): RecordedEvent => index.apply(event)
+    const hiding = withRedactions(reader, { ready: () => okAsync(), apply })
+    const whole = {
+      reader: hiding,
+      pages: () => logPages(hiding),
+      artifacts: artifacts.value,
+      keys,
+    }
     return await reportOn({ ...whole, projected: null }, kept, anchors)
   } finally {
     await reader.close()
