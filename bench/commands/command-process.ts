@@ -8,12 +8,8 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import type { Level } from '../../src/domain/isolation.ts'
 import type { Command } from '../../src/runner/command.ts'
-import {
-  commandScript,
-  container,
-  GATE_FD,
-  STATUS_FD,
-} from '../../src/runner/isolation/bubblewrap.ts'
+import { container, STATUS_FD } from '../../src/runner/isolation/bubblewrap.ts'
+import { commandScript, GATE_FD } from '../../src/runner/isolation/gate-shell.ts'
 import { chooseIsolation, NO_ISOLATION } from '../../src/runner/isolation/isolation.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
 import { Runner } from '../../src/runner/runner.ts'

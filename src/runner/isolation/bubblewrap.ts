@@ -1,9 +1,9 @@
+import { randomUUID } from 'node:crypto'
 import { closeSync, fchmodSync, fstatSync, openSync, unlinkSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { messageOf } from '../../lib/message-of.ts'
-import { THREADS_PER_PROCESS } from '../cgroup.ts'
 import { startForwarder } from '../network/forwarder.ts'
-import type { StartRequest } from '../protocol.ts'
+import { howToRun, prelude, withoutNul } from './gate-shell.ts'
 import { hostSockets } from './host-sockets.ts'
 import { addMounts, Mounts } from './mounts.ts'
 import { EMPTY_HOME, EMPTY_TMP, type PolicyFacts, policyHash, rightsOf, unique } from './policy.ts'
@@ -18,54 +18,10 @@ import {
 import { systemArguments } from './system.ts'
 import { seedCargo } from './tool-chains.ts'
 
-/** The descriptors of a container that are not mounts. */
-export const GATE_FD = 3
+/** The descriptors of a container that are not mounts, beside those of its gate. */
 export const STATUS_FD = 4
 const SECCOMP_FD = 5
-const COMMAND_FD = 6
 const VARIABLES_FD = 7
-
-/** The largest file that a command can write. */
-export const MAX_FILE_BYTES = 16 * 1024 * 1024 * 1024
-const FILE_BLOCKS = MAX_FILE_BYTES / 512
-
-/** What a container reports at its gate, before the command begins or does not. */
-export const GATE = { ready: 'ready', started: 'started', notFound: 'not_found' } as const
-
-/**
- * The first process of a container: its end is the end of all that the command left. The command begins only after the
- * runner has answered: then the container is in its control group, the kernel knows with what it ends, and `COMMAND_FD`
- * names the command.
- * @param before what prepares the home and the network of the command
- * @param run how it becomes the command
- */
-const prelude = (before: string, run: string): string => `echo ${GATE.ready} >&${GATE_FD}
-read -r _ <&${GATE_FD} || exit 125
-. /proc/self/fd/${COMMAND_FD}; exec ${COMMAND_FD}<&-
-cd "$1" || exit 126; retrai_threads=$2 retrai_reports=$3; shift 3
-command -v "$1" >/dev/null 2>&1 || { echo ${GATE.notFound} >&${GATE_FD}; exit 127; }
-echo ${GATE.started} >&${GATE_FD}; [ "$retrai_reports" ] || exec ${GATE_FD}>&-
-exec 4>&2 2>/dev/null
-${before}
-echo 1000 >/proc/self/oom_score_adj; ulimit -c 0; ulimit -f ${FILE_BLOCKS}; ulimit -u "$retrai_threads" || ulimit -p "$retrai_threads"
-${run}`
-
-/** What a container runs, and where it starts: a path on the host. */
-export type ContainedCommand = Pick<StartRequest, 'file' | 'args' | 'cwd' | 'reports'> & {
-  readonly processes: number
-}
-
-/** What the shell at the gate reads: its arguments. */
-export function commandScript(command: ContainedCommand): string {
-  const { file, args, cwd, processes, reports = false } = command
-  const threads = String(processes * THREADS_PER_PROCESS)
-  const words = withoutNul([cwd, threads, reports ? 'yes' : '', file, ...args])
-  return `set -- ${words.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ')}\n`
-}
-
-/** Process 1 is the shell itself, which a command cannot signal, or one of bwrap's own. */
-const howToRun = (user: OpenedProject['user']): string =>
-  user === null ? '(exec "$@") 2>&4 4>&-\nexit $?' : 'exec "$@" 2>&4 4>&-'
 
 /** A container that can be made. */
 export type Container = {
@@ -147,21 +103,17 @@ function variableArguments(variables: Readonly<Record<string, string>>): string 
     .join('')
 }
 
-function withoutNul(texts: readonly string[]): readonly string[] {
-  if (texts.some((text) => text.includes('\0'))) throw new Error('it contains a NUL')
-  return texts
-}
-
-let nameless = 0
-
 /** A file that no path leads to. */
 function openNameless({ folder }: Sandbox, mode: number): number {
-  nameless += 1
-  const path = join(folder, `nameless-${process.pid}-${nameless}`)
-  const descriptor = openSync(path, 'wx+', 0o600)
-  unlinkSync(path)
-  fchmodSync(descriptor, mode)
-  return descriptor
+  const path = join(folder, randomUUID())
+  try {
+    const descriptor = openSync(path, 'wx+', 0o600)
+    unlinkSync(path)
+    fchmodSync(descriptor, mode)
+    return descriptor
+  } catch (cause) {
+    throw new SandboxError(`no file can be made in ${folder}: ${messageOf(cause)}`)
+  }
 }
 
 /** How old the list of sockets may be when a run is only described. A command that starts reads it again. */

@@ -10,7 +10,7 @@ import type { Network } from '../../domain/network.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import type { CommandLimits } from '../command.ts'
 import { canLimitMemory } from '../process-watch.ts'
-import { MAX_FILE_BYTES } from './bubblewrap.ts'
+import { MAX_FILE_BYTES } from './gate-shell.ts'
 import type { Isolation } from './isolation.ts'
 import type { PolicyFacts } from './policy.ts'
 

@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { commandScript } from '../../../src/runner/isolation/bubblewrap.ts'
+import { commandScript } from '../../../src/runner/isolation/gate-shell.ts'
 import { temporaryFolder } from '../support.ts'
 
 const word = fc.oneof(
