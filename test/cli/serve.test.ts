@@ -5,6 +5,7 @@ import { mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import type { ServerProcess } from '../../examples/demo/server.ts'
 import { brokenProject, goal, script } from '../../examples/scripted-model/fix-the-calculator.ts'
@@ -173,15 +174,20 @@ describe('stopping', () => {
     const { port } = silent.address() as AddressInfo
     const store = `esdb://127.0.0.1:${port}?tls=false`
     const args = ['serve', '--port', '0', '--data-dir', dataDir(), '--store', store]
-    const starting = spawn(process.execPath, [CLI, ...args], { env: cleanEnv(), stdio: 'ignore' })
+    const starting = spawn(process.execPath, [CLI, ...args], {
+      env: cleanEnv(),
+      stdio: ['ignore', 'pipe', 'ignore'],
+    })
     cleanups.push(async () => {
       starting.kill('SIGKILL')
       silent.close()
     })
     const [asked] = (await once(silent, 'connection')) as [Socket]
     cleanups.push(async () => asked.destroy())
+    const exited = once(starting, 'exit')
     starting.kill('SIGTERM')
-    expect(await once(starting, 'exit')).toEqual([1, null])
+    expect(await text(starting.stdout)).toContain('has not stopped in time')
+    expect(await exited).toEqual([1, null])
   })
 })
 

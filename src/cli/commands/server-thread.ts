@@ -97,7 +97,13 @@ export class ServerThread {
   /** Ends the whole process, whatever the thread does; by SIGKILL if the event loop of the thread is stuck. */
   endProcess(): void {
     const silentMs = this.#running.watchdog?.silentMs ?? 0
-    if (silentMs < SILENT_MS) process.exit(1)
+    if (silentMs < SILENT_MS) {
+      this.#log.error(
+        {},
+        'the server has not stopped in time, so its process ends: its runs continue at the next start',
+      )
+      process.exit(1)
+    }
     this.#log.fatal(
       { stuck_ms: Math.round(silentMs) },
       'the server is stuck and cannot stop: the process ends as by kill -9, its runs continue at the next start',
