@@ -9,9 +9,9 @@ RUN npm run build
 
 FROM node:24-trixie-slim
 
-# What the agent works with: it runs commands, isolates them, reads history, and checks goals.
+# What the agent works with: it runs commands, isolates them, reads history, and checks goals. tini collects what they leave dead.
 RUN apt-get update \
- && apt-get install -y --no-install-recommends bash bubblewrap ca-certificates git iproute2 passt procps python3 python3-pytest socat util-linux \
+ && apt-get install -y --no-install-recommends bash bubblewrap ca-certificates git iproute2 passt procps python3 python3-pytest socat tini util-linux \
  && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /app
@@ -34,5 +34,5 @@ HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
   CMD ["node", "-e", "const at = (port, path) => fetch(`http://127.0.0.1:${port}/health/${path}`).then(async (r) => { if (!r.ok) throw Error(await r.text()) }); at(process.env.RETRAI_HEALTH_PORT, 'live').then(() => at(process.env.RETRAI_PORT ?? 8000, 'ready')).catch((e) => { console.error(e.message); process.exit(1) })"]
 
 # Outside of loopback the server needs a token: RETRAI_TOKEN, or one that "retrai token" made in /data.
-ENTRYPOINT ["node", "/app/bin/retrai.js"]
+ENTRYPOINT ["tini", "--", "node", "/app/bin/retrai.js"]
 CMD ["serve", "--host", "0.0.0.0"]

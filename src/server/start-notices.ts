@@ -29,6 +29,18 @@ export function warnOfMissingVariables({ RETRAI_COMMAND_ENV: names = [] }: Setti
   )
 }
 
+/**
+ * Warns that dead processes are left. Process 1 inherits what outlives its parent, also in every container of a command, and Node
+ * does not collect it.
+ */
+export function warnOfProcess1(pid: number, log: Pick<Logger, 'warn'>): void {
+  if (pid !== 1) return
+  log.warn(
+    'this server is process 1 of its container, so every command leaves dead processes until the container has no more numbers ' +
+      'for processes: start it with an init such as tini, or with "docker run --init"',
+  )
+}
+
 /** Warns about a data folder in the folder of the start: if that is a project, it can have no run. */
 export function warnOfFormerDataDir({ RETRAI_DATA_DIR: dataDir }: Settings, log: Logger): void {
   if (dataDir !== formerDataDir()) return

@@ -36,6 +36,7 @@ import {
   warnOfFormerDataDir,
   warnOfLocalAdmins,
   warnOfMissingVariables,
+  warnOfProcess1,
   warnOfShortSecrets,
 } from './start-notices.ts'
 import { removeSocket } from './unix-socket.ts'
@@ -102,6 +103,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   warnOfShortSecrets(secretsOf(settings), log)
   warnOfMissingVariables(settings, log)
   warnOfFormerDataDir(settings, log)
+  warnOfProcess1(process.pid, log)
   // If a step fails, everything that was opened before is closed, in the opposite order.
   await using opened = new AsyncDisposableStack()
   opened.defer(() => runner.close())
