@@ -1,6 +1,7 @@
 import { IMAGE_TYPES, type ImageType } from '../../domain/records.ts'
 import type { Effort } from '../../domain/run-config.ts'
 import { LruCache } from '../../lib/lru-cache.ts'
+import { claudeFamily } from './adapters/claude-models.ts'
 import type { TokenPrices } from './price-file.ts'
 import type { ProviderName } from './providers.ts'
 import { type Api, isOwnEndpoint, type Route } from './routing.ts'
@@ -41,34 +42,16 @@ const prices = (input: number, output: number, cached: number, write: number): T
 })
 
 /**
- * By the documentation of the providers in November 2026. A model gets the facts of all rows that match it; the first
+ * By the documentation of the providers in November 2026; the efforts of Claude models are with their adapter. A model gets the facts of all rows that match it; the first
  * row with a fact wins. Prices are here only if the price list has none, or another model's.
  */
 const ROWS: readonly Row[] = [
   { provider: 'anthropic', names: /^claude-fable-5-2$/, prices: prices(8, 40, 0.8, 10) },
   { provider: 'anthropic', names: /^claude-sonnet-5-5$/, prices: prices(2, 10, 0.2, 2.5) },
-  // Models that always think: the others have the effort none.
-  { provider: 'anthropic', names: /^claude-(fable-5|mythos-5|opus-5-5)/, efforts: LOW_TO_MAX },
-  { provider: 'anthropic', names: /^claude-(opus|sonnet|haiku)-5/, efforts: NONE_TO_MAX },
   {
     provider: 'anthropic',
-    names: /^claude-(fable|mythos|opus|sonnet|haiku)-5(-\d)?$/,
-    ...{ windowTokens: 1_000_000, maxOutputTokens: 128_000 },
-  },
-  {
-    provider: 'anthropic',
-    names: /^claude-opus-4-[78]$/,
-    ...{ windowTokens: 1_000_000, maxOutputTokens: 128_000, efforts: NONE_TO_MAX },
-  },
-  {
-    provider: 'anthropic',
-    names: /^claude-(opus|sonnet)-4-6$/,
-    ...{ maxOutputTokens: 64_000, efforts: ['none', ...LOW_TO_HIGH] },
-  },
-  {
-    provider: 'anthropic',
-    names: /^claude-\w+-4-5/,
-    ...{ maxOutputTokens: 64_000, efforts: ['none', 'minimal', ...LOW_TO_HIGH] },
+    names: /^claude-((fable|mythos|opus|sonnet|haiku)-5(-\d)?|opus-4-[78])$/,
+    windowTokens: 1_000_000,
   },
   { provider: 'openai', names: /^gpt-6\.1-sol/, windowTokens: 1_050_000, efforts: LOW_TO_MAX },
   { provider: 'openai', names: /^gpt-(6-sol|6-luna|5\.6-)/, efforts: NONE_TO_MAX },
@@ -104,7 +87,7 @@ export function factsFor({ endpoint, model }: Route): ModelFacts {
   const key = `${isOwn ? '' : endpoint.provider} ${model}`
   const known = knownFacts.get(key)
   if (known !== undefined) return known
-  const facts: ModelFacts = {}
+  const facts: ModelFacts = isOwn || endpoint.provider === 'anthropic' ? ofClaude(model) : {}
   for (const { provider, names, ...more } of ROWS) {
     if ((isOwn || endpoint.provider === provider) && names.test(model)) {
       Object.assign(facts, { ...more, ...facts })
@@ -112,6 +95,13 @@ export function factsFor({ endpoint, model }: Route): ModelFacts {
   }
   knownFacts.set(key, facts)
   return facts
+}
+
+function ofClaude(model: string): ModelFacts {
+  const family = claudeFamily(model)
+  if (family === undefined) return {}
+  const { efforts, maxOutputTokens } = family
+  return { efforts, maxOutputTokens }
 }
 
 /** Each request asks for the facts of its model several times. */

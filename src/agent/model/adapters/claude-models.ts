@@ -8,51 +8,49 @@ type Family = {
   readonly name: RegExp
   readonly thinking: 'adaptive' | 'budget'
   readonly off: 'between_tools' | 'disabled' | 'left_out' | null
-  /** The efforts that it accepts. */
-  readonly efforts: readonly Exclude<Effort, 'none' | 'minimal'>[]
+  /** The efforts that it has; empty if it cannot think. */
+  readonly efforts: readonly Effort[]
   readonly maxOutputTokens: number
 }
 
-const ALL_EFFORTS = ['low', 'medium', 'high', 'xhigh', 'max'] as const
-const ADAPTIVE = { thinking: 'adaptive', efforts: ALL_EFFORTS, maxOutputTokens: 128_000 } as const
+const ALWAYS_EFFORTS = ['low', 'medium', 'high', 'xhigh', 'max'] as const
+const ALWAYS = {
+  thinking: 'adaptive',
+  off: null,
+  efforts: ALWAYS_EFFORTS,
+  maxOutputTokens: 128_000,
+} as const
+const ADAPTIVE = { ...ALWAYS, efforts: ['none', ...ALWAYS_EFFORTS] } as const
+const BUDGET = {
+  thinking: 'budget',
+  off: 'left_out',
+  efforts: ['none', 'minimal', 'low', 'medium', 'high'],
+  maxOutputTokens: 64_000,
+} as const
 
-/** The first that fits is the one. A model that is not known is newer than this list. */
+/** By the documentation of Anthropic in November 2026. The first that fits is the one. */
 const FAMILIES: readonly Family[] = [
+  { ...ALWAYS, name: /^claude-(fable-5|mythos-5|opus-5-5)/ },
   { ...ADAPTIVE, name: /^claude-sonnet-5-5/, off: 'between_tools' },
-  { ...ADAPTIVE, name: /^claude-(haiku-5-5|sonnet-5|opus-5)(?!-5)/, off: 'disabled' },
+  { ...ADAPTIVE, name: /^claude-(haiku-5-5|sonnet-5|opus-5)/, off: 'disabled' },
   { ...ADAPTIVE, name: /^claude-opus-4-[78]/, off: 'left_out' },
   {
     ...ADAPTIVE,
     name: /^claude-(opus|sonnet)-4-6/,
     off: 'left_out',
-    efforts: ['low', 'medium', 'high'],
+    efforts: ['none', 'low', 'medium', 'high'],
     maxOutputTokens: 64_000,
   },
-  {
-    name: /^claude-(opus-4-5|sonnet-4|haiku-4|3-7-sonnet)/,
-    thinking: 'budget',
-    off: 'left_out',
-    efforts: [],
-    maxOutputTokens: 64_000,
-  },
-  {
-    name: /^claude-opus-4/,
-    thinking: 'budget',
-    off: 'left_out',
-    efforts: [],
-    maxOutputTokens: 32_000,
-  },
-  {
-    name: /^claude-(3|2|instant)/,
-    thinking: 'budget',
-    off: 'left_out',
-    efforts: [],
-    maxOutputTokens: 4_096,
-  },
+  { ...BUDGET, name: /^claude-(opus-4-5|sonnet-4|haiku-4|3-7-sonnet)/ },
+  { ...BUDGET, name: /^claude-opus-4/, maxOutputTokens: 32_000 },
+  { ...BUDGET, name: /^claude-(3|2|instant)/, efforts: [], maxOutputTokens: 4_096 },
 ]
-const NEWEST: Family = { ...ADAPTIVE, name: /./, off: null }
 
-const familyOf = (model: string): Family => FAMILIES.find(({ name }) => name.test(model)) ?? NEWEST
+/** What is known of a Claude model; undefined if it is newer than this list. */
+export const claudeFamily = (model: string): Family | undefined =>
+  FAMILIES.find(({ name }) => name.test(model))
+
+const familyOf = (model: string): Family => claudeFamily(model) ?? { ...ALWAYS, name: /./ }
 
 /** Enough for long thoughts and a large file. */
 const DEFAULT_OUTPUT_TOKENS = 32_000
@@ -85,7 +83,8 @@ export function thinkingOf(
   const family = familyOf(model)
   if (effort === 'none') return withoutThinking(family)
   if (family.thinking === 'budget') {
-    const budget = effort === undefined ? 0 : Math.min(BUDGETS[effort], Math.floor(maxTokens / 2))
+    if (effort === undefined || family.efforts.length === 0) return {}
+    const budget = Math.min(BUDGETS[effort], Math.floor(maxTokens / 2))
     return budget < MIN_BUDGET ? {} : { thinking: { type: 'enabled', budget_tokens: budget } }
   }
   return {
@@ -112,5 +111,6 @@ function withoutThinking({ off }: Family): ThinkingParams {
 }
 
 function nearest(effort: Exclude<Effort, 'none'>, { efforts }: Family) {
-  return efforts.find((known) => known === effort) ?? (effort === 'minimal' ? 'low' : 'high')
+  if (effort === 'minimal') return 'low'
+  return efforts.includes(effort) ? effort : 'high'
 }

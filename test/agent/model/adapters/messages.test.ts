@@ -113,6 +113,7 @@ describe('thinking', () => {
     ['claude-opus-4-7', 'none', undefined, undefined],
     ['claude-sonnet-4-5', undefined, undefined, undefined],
     ['claude-sonnet-4-5', 'low', { type: 'enabled', budget_tokens: 4_096 }, undefined],
+    ['claude-3-5-haiku-latest', 'high', undefined, undefined],
     ['claude-next-9', 'high', adaptive, { effort: 'high' }],
   ] as const)('of %s at the effort %s', (model, effort, thinkingParam, output_config) => {
     expect(thinking(model, effort)).toEqual({ thinking: thinkingParam, output_config })
