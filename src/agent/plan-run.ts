@@ -15,7 +15,7 @@ import { type McpRules, planServers } from './mcp/rules.ts'
 import { NO_SERVERS } from './mcp/servers-file.ts'
 import { type ModelRules, modelProblems, type Problem } from './model-problems.ts'
 import { type NetworkRules, networkProblem } from './network-rules.ts'
-import { chooseGoal, prepareGoal } from './plan-goal.ts'
+import { type ChosenGoal, chooseGoal, prepareGoal } from './plan-goal.ts'
 
 /** What a run is created from. */
 export type PlannedRun = {
@@ -49,82 +49,69 @@ export type PlanDeps = {
  * Turns a request into the configuration for `run_created`, or names every problem: an unknown goal, a folder that does
  * not exist, a model without its key, bad settings of the goal.
  */
-export function planRun(
-  {
-    isolation: atLeast = null,
-    command_limits: atMost = null,
-    mcp_servers = [],
-    ...requested
-  }: RunRequest,
-  {
-    goals,
-    models,
-    systemPrompt,
-    ceilings,
-    approvals = [],
-    dataDir,
-    isolate,
-    network: reach,
-    mcp,
-  }: PlanDeps,
-): ResultAsync<PlannedRun, readonly Problem[]> {
-  const plan = async (): Promise<Result<PlannedRun, Problem[]>> => {
-    const { goal: _, check: __, goal_options: ___, all_of: ____, ...request } = requested
-    const cwd = resolve(request.cwd)
-    const [folder, file] = await Promise.all([
-      folderProblems(cwd, dataDir),
-      settingsFor(cwd, requested),
-    ])
-    const read = folder.length > 0 ? ok(null) : file
-    const settings = read.unwrapOr(null)
-    const chosen = chooseGoal(withSettings(requested, settings), goals)
-    const rules = withRules(requested, settings)
-    const goal = chosen.map((found) => ({
-      name: found.goal.name,
-      registries: [...new Set(found.parts.flatMap((part) => part.goal.registries ?? []))],
-    }))
-    const registries = goal.isOk() ? goal.value.registries : []
-    const network = withoutPresets(request.network ?? 'none', registries)
-    const isolation = folder.length > 0 ? null : await isolate(cwd, { atLeast, network, atMost })
-    const level = atLeast !== null && isolation?.isOk() ? atLeast : reach.level
-    const refused = networkProblem(request.network, goal.unwrapOr(undefined), { ...reach, level })
-    const servers = planServers(mcp_servers, { ...(mcp ?? NO_MCP), network: reach })
-    const problems = [
-      ...(read.isErr() ? [{ field: 'goal', message: read.error }] : []),
-      ...(chosen.isErr() && read.isOk() ? chosen.error : []),
-      ...folder,
-      ...(await modelProblems({ ...request, ...withCeilings(request, ceilings) }, models)),
-      ...ceilingProblems(request, ceilings),
-      ...(isolation?.isErr() ? [isolation.error] : []),
-      ...(refused === null ? [] : [{ field: 'network', message: refused }]),
-      ...(servers.isErr() ? servers.error : []),
-      ...(rules.isErr() ? [{ field: 'approvals', message: rules.error }] : []),
-    ]
-    if (chosen.isErr() || problems.length > 0 || !isolation?.isOk() || servers.isErr()) {
-      return err(problems)
-    }
-    const prepared = prepareGoal(chosen.value, () => noCheckCommand(cwd, settings))
-    if (prepared.isErr()) return err([...prepared.error])
-    const approved = rules.unwrapOr(undefined)
-    const limits = withCeilings(request, ceilings)
-    const config: RunConfig = {
-      ...{ ...request, ...limits, cwd, ...prepared.value },
-      ...(approved === undefined ? {} : { approvals: approved }),
-      ...(request.network === undefined ? {} : { network }),
-      ...(servers.value.length === 0 ? {} : { mcp_servers: servers.value }),
-    }
-    const secrets = secretProblems(config)
-    if (secrets.length > 0) return err(secrets)
-    const { value: policy } = isolation
-    return ok({
-      config,
-      systemPrompt: systemPrompt(config),
-      isolation: policy,
-      serverApprovals: approvals,
-    })
+export const planRun = (
+  request: RunRequest,
+  deps: PlanDeps,
+): ResultAsync<PlannedRun, readonly Problem[]> => new ResultAsync(plan(request, deps))
+
+async function plan(
+  { isolation: atLeast = null, command_limits: atMost = null, ...requested }: RunRequest,
+  deps: PlanDeps,
+): Promise<Result<PlannedRun, readonly Problem[]>> {
+  const { goal: _, check: __, goal_options: ___, all_of: ____, ...rest } = requested
+  const { mcp_servers = [], ...request } = rest
+  const { ceilings, network: reach, mcp = NO_MCP } = deps
+  const cwd = resolve(request.cwd)
+  const [folder, file] = await Promise.all([
+    folderProblems(cwd, deps.dataDir),
+    settingsFor(cwd, requested),
+  ])
+  const read = folder.length > 0 ? ok(null) : file
+  const settings = read.unwrapOr(null)
+  const chosen = chooseGoal(withSettings(requested, settings), deps.goals)
+  const rules = withRules(requested, settings)
+  const goal = chosen.map(withRegistries).unwrapOr(undefined)
+  const network = withoutPresets(request.network ?? 'none', goal?.registries ?? [])
+  const isolation = folder.length > 0 ? null : await deps.isolate(cwd, { atLeast, network, atMost })
+  const level = atLeast !== null && isolation?.isOk() ? atLeast : reach.level
+  const refused = networkProblem(request.network, goal, { ...reach, level })
+  const servers = planServers(mcp_servers, { ...mcp, network: reach })
+  const limits = withCeilings(request, ceilings)
+  const problems = [
+    ...(read.isErr() ? [{ field: 'goal', message: read.error }] : []),
+    ...(chosen.isErr() && read.isOk() ? chosen.error : []),
+    ...folder,
+    ...(await modelProblems({ ...request, ...limits }, deps.models)),
+    ...ceilingProblems(request, ceilings),
+    ...(isolation?.isErr() ? [isolation.error] : []),
+    ...(refused === null ? [] : [{ field: 'network', message: refused }]),
+    ...(servers.isErr() ? servers.error : []),
+    ...(rules.isErr() ? [{ field: 'approvals', message: rules.error }] : []),
+  ]
+  if (chosen.isErr() || problems.length > 0 || !isolation?.isOk() || servers.isErr()) {
+    return err(problems)
   }
-  return new ResultAsync(plan())
+  const prepared = prepareGoal(chosen.value, () => noCheckCommand(cwd, settings))
+  if (prepared.isErr()) return err(prepared.error)
+  const approved = rules.unwrapOr(undefined)
+  const config: RunConfig = {
+    ...{ ...request, ...limits, cwd, ...prepared.value },
+    ...(approved === undefined ? {} : { approvals: approved }),
+    ...(request.network === undefined ? {} : { network }),
+    ...(servers.value.length === 0 ? {} : { mcp_servers: servers.value }),
+  }
+  const secrets = secretProblems(config)
+  if (secrets.length > 0) return err(secrets)
+  const { approvals: serverApprovals = [], systemPrompt } = deps
+  const planned = { config, systemPrompt: systemPrompt(config), isolation: isolation.value }
+  return ok({ ...planned, serverApprovals })
 }
+
+/** What a goal needs of the network, with all its parts. */
+const withRegistries = ({ goal, parts }: ChosenGoal) => ({
+  name: goal.name,
+  registries: [...new Set(parts.flatMap((part) => part.goal.registries ?? []))],
+})
 
 const NO_MCP = { configuration: NO_SERVERS, own: 'none' } as const
 
