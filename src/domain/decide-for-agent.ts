@@ -59,8 +59,7 @@ function recordOutcome(
   now: number,
 ): Decided {
   const { phase } = state
-  const outOfStep = (): Decided =>
-    err({ type: 'out_of_step', command: command.type, phase: phase.type })
+  const outOfStep = (): Decided => refuse(command, state)
   switch (command.type) {
     case 'proceed':
       return ok([])
@@ -73,17 +72,8 @@ function recordOutcome(
     case 'record_context':
       if (!isIntroductionDue(state)) return outOfStep()
       return ok([recordOf(state, now, 'project_context', command.context)])
-    case 'record_mcp_tools': {
-      const isCall = phase.type === 'acting' && (phase.open !== null || isReviewDue(state))
-      if (phase.type !== 'planning' && !isCall) return outOfStep()
-      const { mcp_servers = [] } = state.config
-      const listed = command.listings.map((one) => compareListing(one, state.mcp, mcp_servers))
-      const isOver = listed.some(({ stops }) => stops !== undefined)
-      return ok([
-        ...listed.map((payload) => recordOf(state, now, 'mcp_tools_listed', payload)),
-        ...(isOver ? closeOpenCall(state, now, 'not_run') : []),
-      ])
-    }
+    case 'record_mcp_tools':
+      return recordTools(command, state, now)
     case 'record_compaction':
       if (phase.type !== 'planning') return outOfStep()
       return ok([
@@ -96,37 +86,22 @@ function recordOutcome(
         ...(command.usage === null ? [] : [recordOf(state, now, 'llm_usage', command.usage)]),
         recordOf(state, now, 'run_summary', command.summary),
       ])
-    case 'record_retry': {
-      if (phase.type !== 'planning') return outOfStep()
-      const { reason, delayMs: delay_ms, failure, contextTokens, fallback } = command
-      const attempt = phase.failures + 1
-      const why = {
-        ...(failure === undefined ? {} : { failure }),
-        ...(contextTokens === undefined ? {} : { context_tokens: contextTokens }),
-        ...(fallback === undefined ? {} : { fallback }),
-      }
-      return ok([recordOf(state, now, 'llm_retry', { attempt, reason, delay_ms, ...why })])
-    }
+    case 'record_retry':
+      return recordRetry(command, state, now)
     case 'record_review':
       return recordReview(command, state, now)
     case 'start_subagent': {
       const { call_id } = command.start
-      if (!subagentCalls(state).some((call) => call.call_id === call_id)) return outOfStep()
-      if (startedBy(state, call_id) !== null) return outOfStep()
+      const mayStart = subagentCalls(state).some((call) => call.call_id === call_id)
+      if (!mayStart || startedBy(state, call_id) !== null) return outOfStep()
       return ok([recordOf(state, now, 'subagent_started', command.start)])
     }
     case 'record_tool_result':
       if (phase.type !== 'acting') return outOfStep()
       if (phase.open?.call_id !== command.result.call_id) return outOfStep()
       return ok([recordOf(state, now, 'tool_result', command.result)])
-    case 'record_notices': {
-      const call_id = phase.type === 'acting' ? (phase.open?.call_id ?? null) : null
-      return ok(
-        command.notices.map(({ kind, payload }) =>
-          recordOf(state, now, kind, { call_id, ...payload }),
-        ),
-      )
-    }
+    case 'record_notices':
+      return ok(noticesOf(command, state, now))
     case 'record_goal_check':
       if (phase.type !== 'evaluating') return outOfStep()
       return ok([recordOf(state, now, 'goal_check', command.check)])
@@ -140,16 +115,50 @@ function recordOutcome(
   }
 }
 
-/** What the rules say of the next call: it begins, is denied, or waits for a person. */
-function recordReview(
-  { callId, callSha256, verdict, readOnlyTools }: Command<'record_review'>,
+const refuse = ({ type: command }: AgentCommand, { phase }: RunState): Decided =>
+  err({ type: 'out_of_step', command, phase: phase.type })
+
+function noticesOf(
+  { notices }: Command<'record_notices'>,
   state: RunState,
   now: number,
-): Decided {
+): RunRecord[] {
+  const { phase } = state
+  const call_id = phase.type === 'acting' ? (phase.open?.call_id ?? null) : null
+  return notices.map(({ kind, payload }) => recordOf(state, now, kind, { call_id, ...payload }))
+}
+
+function recordTools(command: Command<'record_mcp_tools'>, state: RunState, now: number): Decided {
+  const { phase, mcp, config } = state
+  const isCall = phase.type === 'acting' && (phase.open !== null || isReviewDue(state))
+  if (phase.type !== 'planning' && !isCall) return refuse(command, state)
+  const listed = command.listings.map((one) => compareListing(one, mcp, config.mcp_servers ?? []))
+  const isOver = listed.some(({ stops }) => stops !== undefined)
+  return ok([
+    ...listed.map((payload) => recordOf(state, now, 'mcp_tools_listed', payload)),
+    ...(isOver ? closeOpenCall(state, now, 'not_run') : []),
+  ])
+}
+
+function recordRetry(command: Command<'record_retry'>, state: RunState, now: number): Decided {
+  if (state.phase.type !== 'planning') return refuse(command, state)
+  const { reason, delayMs: delay_ms, failure, contextTokens, fallback } = command
+  const retry = {
+    ...{ attempt: state.phase.failures + 1, reason, delay_ms },
+    ...(failure === undefined ? {} : { failure }),
+    ...(contextTokens === undefined ? {} : { context_tokens: contextTokens }),
+    ...(fallback === undefined ? {} : { fallback }),
+  }
+  return ok([recordOf(state, now, 'llm_retry', retry)])
+}
+
+/** What the rules say of the next call: it begins, is denied, or waits for a person. */
+function recordReview(command: Command<'record_review'>, state: RunState, now: number): Decided {
+  const { callId, callSha256, verdict, readOnlyTools } = command
   const { phase } = state
   const call = phase.type === 'acting' ? phase.pending[0] : undefined
   if (call === undefined || call.call_id !== callId || !isReviewDue(state)) {
-    return err({ type: 'out_of_step', command: 'record_review', phase: phase.type })
+    return refuse(command, state)
   }
   const { action, rule, doubt } = verdict
   const begun = recordOf(state, now, 'tool_call', {

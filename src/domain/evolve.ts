@@ -114,6 +114,35 @@ function retry(
   }
 }
 
+function spend(state: RunState, usage: PayloadOf<'llm_usage'>): Partial<RunState> {
+  const { input_tokens, output_tokens, cost_usd } = usage
+  const tokens = input_tokens + output_tokens
+  return {
+    total: use(state.total, tokens, cost_usd),
+    thisIteration: use(state.thisIteration, tokens, cost_usd),
+  }
+}
+
+function judge(state: RunState, check: PayloadOf<'goal_check'>): Partial<RunState> {
+  const { achieved, reason, verdict } = check
+  return {
+    goal: { achieved, reason },
+    changed: false,
+    uncheckable: verdict === 'cannot_check' ? state.uncheckable + 1 : 0,
+    phase: { type: 'checked' },
+  }
+}
+
+function summarize({ phase }: RunState, summary: PayloadOf<'run_summary'>): Partial<RunState> {
+  const { text, source } = summary
+  const reason = phase.type === 'ending' ? phase.reason : ''
+  return { summary: { text, source }, phase: { type: 'ending', reason, isSummarized: true } }
+}
+
+const fail = ({ message }: PayloadOf<'error'>): Partial<RunState> => ({
+  ...{ error: message, phase: { type: 'erred', message } },
+})
+
 function change(state: RunState, record: RunRecord): Partial<RunState> {
   switch (record.kind) {
     case 'run_created':
@@ -137,14 +166,8 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
       return receive(state, record)
     case 'step_start':
       return beginStep(state, record)
-    case 'llm_usage': {
-      const { input_tokens, output_tokens, cost_usd } = record.payload
-      const tokens = input_tokens + output_tokens
-      return {
-        total: use(state.total, tokens, cost_usd),
-        thisIteration: use(state.thisIteration, tokens, cost_usd),
-      }
-    }
+    case 'llm_usage':
+      return spend(state, record.payload)
     case 'llm_retry':
       return retry(state, record.payload)
     case 'assistant_message':
@@ -159,15 +182,8 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
       return compact(state)
     case 'agent_stuck':
       return { watch: watchFinding(state.watch, record.payload) }
-    case 'goal_check': {
-      const { achieved, reason, verdict } = record.payload
-      return {
-        goal: { achieved, reason },
-        changed: false,
-        uncheckable: verdict === 'cannot_check' ? state.uncheckable + 1 : 0,
-        phase: { type: 'checked' },
-      }
-    }
+    case 'goal_check':
+      return judge(state, record.payload)
     case 'iteration_complete':
       return { phase: { type: 'iterated' } }
     case 'human_check_required':
@@ -178,17 +194,12 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
       return askAboutCall(state, record)
     case 'approval_response':
       return answerCall(state, record)
-    case 'error': {
-      const { message } = record.payload
-      return { error: message, phase: { type: 'erred', message } }
-    }
+    case 'error':
+      return fail(record.payload)
     case 'run_ending':
       return { phase: { type: 'ending', reason: record.payload.reason, isSummarized: false } }
-    case 'run_summary': {
-      const { text, source } = record.payload
-      const reason = state.phase.type === 'ending' ? state.phase.reason : ''
-      return { summary: { text, source }, phase: { type: 'ending', reason, isSummarized: true } }
-    }
+    case 'run_summary':
+      return summarize(state, record.payload)
     case 'run_end':
       return end(state, record)
   }
