@@ -2,11 +2,11 @@ import { existsSync } from 'node:fs'
 import { open, rename, rm, stat } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { backup, DatabaseSync } from 'node:sqlite'
-import { pathToFileURL } from 'node:url'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import type { StoreFailure } from '../event-store.ts'
 import { openExisting } from './existing-log.ts'
+import { immutable } from './open-log.ts'
 import { storeFailed } from './sqlite-failure.ts'
 
 /** What a log holds. */
@@ -117,13 +117,6 @@ async function copyAndCheck(
 
 function contentsOf(db: DatabaseSync): LogContents {
   return Contents.parse(db.prepare(CONTENTS).get())
-}
-
-/** Opens a file that nobody changes, without creating the files of a shared one beside it. */
-function immutable(file: string): URL {
-  const url = pathToFileURL(file)
-  url.searchParams.set('immutable', '1')
-  return url
 }
 
 async function giveName(partial: string, target: string): Promise<void> {

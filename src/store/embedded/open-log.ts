@@ -79,7 +79,8 @@ function isAtRest(file: string): boolean {
   return (statSync(`${file}-wal`, { throwIfNoEntry: false })?.size ?? 0) === 0
 }
 
-function immutable(file: string): URL {
+/** Opens a file that nobody changes, without creating the files of a shared one beside it. */
+export function immutable(file: string): URL {
   const url = pathToFileURL(file)
   url.searchParams.set('immutable', '1')
   return url
