@@ -7,6 +7,7 @@ import {
   withoutRedacted,
 } from '../domain/compaction.ts'
 import { type Conversation, turnCount } from '../domain/conversation.ts'
+import { REDACTED } from '../domain/free-text.ts'
 import type { PayloadOf } from '../domain/records.ts'
 import { toMessages } from '../domain/sent-messages.ts'
 import { failedRequests, modelInUse, type RunState } from '../domain/state.ts'
@@ -153,7 +154,7 @@ async function ask(
   if (reply.isErr()) return err({ failure: reply.error, sent })
   const { finishReason } = reply.value
   const written = finishReason === 'refusal' ? '' : (reply.value.text?.trim() ?? '')
-  const isUsable = written !== '' && written !== '[redacted]'
+  const isUsable = written !== '' && written !== REDACTED
   const text = isUsable ? written.slice(0, MAX_SUMMARY_CHARACTERS).toWellFormed() : null
   const purpose = asked.question === COMPACTION_REQUEST ? 'compaction' : 'summary'
   return ok({ text, usage: { ...replyRecords(reply.value, sent).usage, purpose } })

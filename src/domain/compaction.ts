@@ -8,6 +8,7 @@ import {
   turnCount,
 } from './conversation.ts'
 import { writtenFiles } from './file-changes.ts'
+import { REDACTED } from './free-text.ts'
 import type { PayloadOf } from './records.ts'
 import { headOf, tokensOf, tokensOfImage, tokensOfTurn } from './sent-messages.ts'
 
@@ -17,8 +18,6 @@ const KEPT_SHARE = 0.2
 const WORTH_SHARE = 0.2
 /** The most files that are named. */
 const MAX_FILES = 100
-/** What the log holds in place of a text that was redacted. */
-const REDACTED = '[redacted]'
 
 /** What to leave out of the conversation: the first turns, up to the record of a reply. */
 export type DueCompaction = {

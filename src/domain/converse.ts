@@ -8,6 +8,7 @@ import {
   turnCount,
 } from './conversation.ts'
 import { BrokenInvariant } from './errors.ts'
+import { REDACTED } from './free-text.ts'
 import { masksIn } from './mask/finder.ts'
 import { offerTools } from './mcp-tools.ts'
 import type { PayloadOf, ProviderItems, RunRecord } from './records.ts'
@@ -140,7 +141,7 @@ function addReply(before: Conversation, reply: PayloadOf<'assistant_message'>): 
 /** A provider accepts its items only as they were: a mask or a redaction in them makes them useless. */
 function isWhole({ items }: ProviderItems): boolean {
   const text = JSON.stringify(items)
-  return !text.includes('[redacted]') && masksIn(text).length === 0
+  return !text.includes(REDACTED) && masksIn(text).length === 0
 }
 
 /** If a provider refuses its own reasoning, it gets none of what came so far, and later reasoning is bound to that. */

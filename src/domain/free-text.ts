@@ -1,6 +1,9 @@
 import type { Kind, RunRecord } from './records.ts'
 import type { RunState } from './state.ts'
 
+/** What a redaction leaves of a string. By itself it means nothing: the metadata says which strings are redacted. */
+export const REDACTED = '[redacted]'
+
 /**
  * The strings of each kind that people only read, by their pointers from the payload: `*` is any one name, `**` is
  * everything below. Only these can be redacted. Runs are found, folded and verified by all others.

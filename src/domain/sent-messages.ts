@@ -9,6 +9,7 @@ import {
   type Turns,
   turnCount,
 } from './conversation.ts'
+import { REDACTED } from './free-text.ts'
 import type { PayloadOf } from './records.ts'
 
 function resultText({ output, outcome, exit_code }: PayloadOf<'tool_result'>): string {
@@ -23,8 +24,6 @@ function imageOf({ image, sha256, bytes, output }: PayloadOf<'tool_result'>): Se
   if (image === undefined || sha256 === null || output === REDACTED) return null
   return { ...image, sha256, bytes }
 }
-
-const REDACTED = '[redacted]'
 
 /** What a model wrote before it refused is not sent back: providers advise it, for it invites the next refusal. */
 const isRefused = ({ finish_reason, notice }: PayloadOf<'assistant_message'>): boolean =>

@@ -1,8 +1,6 @@
+import { REDACTED } from '../domain/free-text.ts'
 import type { NewEvent } from '../store/event-store.ts'
 import { canonicalText, commitmentTo, leafSalt, mapStrings } from './commitment.ts'
-
-/** Replaces a redacted string. By itself it means nothing: the metadata says which strings are redacted. */
-const PLACEHOLDER = '[redacted]'
 
 /** Hex texts by the RFC 6901 pointers of strings, from the payload. */
 export type ByPointer = Readonly<Record<string, string>>
@@ -30,7 +28,7 @@ export function committedRedacted(payload: object, { salts, redacted }: Redacted
     found += 1
     const commitment = redacted[pointer]
     if (commitment !== undefined) {
-      if (text === PLACEHOLDER) return `"${commitment}"`
+      if (text === REDACTED) return `"${commitment}"`
       throw new NotAsRedacted(`${pointer} is redacted, but there is a text in its place`)
     }
     const salt = salts[pointer]
@@ -75,7 +73,7 @@ export function redactStrings<E extends NewEvent>(
     if (own === undefined) throw new NotAsRedacted(`${pointer} has no salt`)
     if (pointers.has(pointer)) {
       redacted[pointer] = commitmentTo(text, own)
-      return PLACEHOLDER
+      return REDACTED
     }
     salts[pointer] = own
     return text
