@@ -143,14 +143,12 @@ function routeTo(endpoint: Endpoint, model: string): Route {
 }
 
 /** The API that an endpoint speaks best. Every endpoint that is not known speaks chat completions. */
-function apiOf({ provider, baseUrl }: Endpoint): Api {
-  switch (provider) {
+function apiOf(endpoint: Endpoint): Api {
+  switch (endpoint.provider) {
     case 'anthropic':
       return 'messages'
     case 'openai':
-      return URL.parse(baseUrl)?.host === new URL(PROVIDERS.openai.baseUrl).host
-        ? 'responses'
-        : 'chat'
+      return isOwnEndpoint(endpoint) ? 'chat' : 'responses'
     case 'xai':
       return 'responses'
     case 'google':
