@@ -37,6 +37,8 @@ const QUEUE_AFTER_MS = 1_000
 export class Supervisor {
   readonly #deps: SupervisorDeps & WorkerDeps
   readonly #workers = new Map<string, RunWorker>()
+  /** Ended runs whose folders are being removed. */
+  readonly #forgetting = new Set<string>()
   readonly #turns: Turns
   readonly #presence: Presence | null
   readonly #foreign: ForeignRuns
@@ -176,8 +178,16 @@ export class Supervisor {
   /** A run that waits for a person has no worker, but its commands may have left something. */
   #noticeEnd(runId: string, event: RecordedEvent): void {
     const worker = this.#workers.get(runId)
-    if (worker === undefined) void this.#deps.effects.forgetRun?.(runId)
+    if (worker === undefined) void this.#forget(runId)
     else worker.noticeEnd(event)
+  }
+
+  /** The record of an end may come while this is under way. Two removals of one folder would fail each other. */
+  async #forget(runId: string): Promise<void> {
+    if (this.#forgetting.has(runId)) return
+    this.#forgetting.add(runId)
+    await this.#deps.effects.forgetRun?.(runId)
+    this.#forgetting.delete(runId)
   }
 
   /** Whether a new run is for this server. */
@@ -209,7 +219,7 @@ export class Supervisor {
       this.#deps.log.error({ run_id: runId, err }, 'the work on a run failed')
     }
     this.#workers.delete(runId)
-    if (worker.hasEnded) void this.#deps.effects.forgetRun?.(runId)
+    if (worker.hasEnded) void this.#forget(runId)
     if (worker.again !== null) this.#takeUp(runId, worker.again)
   }
 }

@@ -160,3 +160,28 @@ test('a run that another process claims while it waits for its turn belongs to t
   await supervisor.stop()
   expect(claimants(await shop.records(runId))).toEqual(['other'])
 })
+
+test('what a run has left is not removed a second time at once, if the record of its end comes late', async () => {
+  await using shop = await Workshop.open([])
+  const begun = Promise.withResolvers<void>()
+  const removed = Promise.withResolvers<void>()
+  const forgotten: string[] = []
+  const forgetRun = async (runId: string) => {
+    forgotten.push(runId)
+    begun.resolve()
+    await removed.promise
+  }
+  const effects = { ...idleEffects(Promise.resolve(), () => {}), forgetRun }
+  const { runId, position } = await claimedByOther(shop)
+  const supervisor = supervise(
+    slow(shop.store, { news: begun.promise }, () => {}),
+    effects,
+  )
+  supervisor.start([unfinishedRun(runId)], position)
+  await begun.promise
+  // It is worked on once its own first record has come, which is after that end.
+  await shop.until(await shop.create({ max_iterations: 1 }), 'run_end')
+  removed.resolve()
+  await supervisor.stop()
+  expect(forgotten.filter((id) => id === runId)).toHaveLength(1)
+})
