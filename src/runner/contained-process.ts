@@ -49,6 +49,9 @@ export function makeAhead(request: StartRequest): void {
   }, AHEAD_AFTER_MS).unref()
 }
 
+/** Ends the container that waits for a command of a run, by the home of that run. */
+export const forgetRun = (home: string): void => ahead.discard(home)
+
 /** The container that waits for this command; null if there is none. */
 function madeAhead({ env, hasInput = false }: StartRequest, sandbox: Sandbox) {
   if (hasInput || !ahead.has(sandbox)) return null

@@ -1,4 +1,4 @@
-import { fstatSync } from 'node:fs'
+import { existsSync, fstatSync } from 'node:fs'
 import type { Container } from './isolation/bubblewrap.ts'
 import type { Sandbox } from './isolation/sandbox.ts'
 import type { WaitingContainer } from './waiting-container.ts'
@@ -25,11 +25,11 @@ export class ContainersAhead<C extends Waiting> {
     return own !== null && this.#kept.has(own.home)
   }
 
-  /** Whether one can wait for the next command of this run: nothing in it may be made for one call. */
+  /** Whether one can wait for the next command of this run: the run has not ended, and nothing in it is made for one call. */
   isPossible({ own, scratch, writable, readable, network, hasNetwork }: Sandbox): boolean {
+    if (own?.kept !== true || this.#kept.has(own.home) || this.#kept.size >= MOST) return false
     const isForAnyCall = scratch === null && writable.length + readable.length === 0
-    const isKept = own?.kept === true && !this.#kept.has(own.home) && this.#kept.size < MOST
-    return isKept && isForAnyCall && network === 'none' && !hasNetwork
+    return isForAnyCall && network === 'none' && !hasNetwork && existsSync(own.home)
   }
 
   /** Keeps a container for the next command of this run, while it lives. */
@@ -38,11 +38,11 @@ export class ContainersAhead<C extends Waiting> {
       container.discard()
       return
     }
-    const timer = setTimeout(() => this.#discard(own.home), KEPT_MS).unref()
+    const timer = setTimeout(() => this.discard(own.home), KEPT_MS).unref()
     const kept = { container, shows: shownBy(container.made), timer }
     this.#kept.set(own.home, kept)
     void container.exit.then(() => {
-      if (this.#kept.get(own.home) === kept) this.#discard(own.home)
+      if (this.#kept.get(own.home) === kept) this.discard(own.home)
     })
   }
 
@@ -54,7 +54,7 @@ export class ContainersAhead<C extends Waiting> {
     const kept = own === null ? undefined : this.#kept.get(own.home)
     if (own === null || kept === undefined) return null
     if (kept.shows !== shownBy(wanted) || !kept.container.lives) {
-      this.#discard(own.home)
+      this.discard(own.home)
       return null
     }
     clearTimeout(kept.timer)
@@ -62,7 +62,8 @@ export class ContainersAhead<C extends Waiting> {
     return kept.container
   }
 
-  #discard(home: string): void {
+  /** Ends the container that waits for this run, if there is one. */
+  discard(home: string): void {
     const kept = this.#kept.get(home)
     this.#kept.delete(home)
     clearTimeout(kept?.timer)

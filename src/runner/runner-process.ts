@@ -2,7 +2,7 @@ import { Socket } from 'node:net'
 import { PassThrough, pipeline, type Readable } from 'node:stream'
 import type { Notice } from '../domain/records.ts'
 import { messageOf } from '../lib/message-of.ts'
-import { makeAhead } from './contained-process.ts'
+import { forgetRun, makeAhead } from './contained-process.ts'
 import { armCrash, reach } from './crash-moments.ts'
 import { closeInherited, giveWay } from './helper-process.ts'
 import { GuardedFiles } from './isolation/guarded-files.ts'
@@ -195,6 +195,9 @@ function take({ type, call: id, payload }: Frame): void {
       break
     case FRAME.ping:
       server.write(frame(FRAME.ping, id, ''))
+      break
+    case FRAME.forget:
+      forgetRun(payload.toString())
       break
     case FRAME.crash:
       armCrash(JSON.parse(payload.toString()))

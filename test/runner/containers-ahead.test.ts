@@ -1,7 +1,7 @@
-import { closeSync, openSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { Command } from '../../src/runner/command.ts'
 import { ContainersAhead } from '../../src/runner/containers-ahead.ts'
 import type { Container } from '../../src/runner/isolation/bubblewrap.ts'
@@ -13,9 +13,13 @@ import { isMissing } from '../support/missing.ts'
 import { expectAllDead, temporaryFolder } from './support.ts'
 
 describe('containers that wait', () => {
+  let homes = ''
+  beforeEach(async () => {
+    homes = await temporaryFolder()
+  })
   afterEach(() => vi.useRealTimers())
 
-  const run = (name: string) => ({ own: { home: `/runs/${name}/home`, kept: true } }) as Sandbox
+  const run = (name: string) => ({ own: { home: `${homes}/${name}`, kept: true } }) as Sandbox
   const ready = { scratch: null, writable: [], readable: [], network: 'none', hasNetwork: false }
 
   /** A container that mounts this file. */
@@ -73,8 +77,11 @@ describe('containers that wait', () => {
 
   test('are made for a bounded number of runs, one for each, and only for what any command of a run may use', () => {
     const ahead = new ContainersAhead()
-    const may = (name: string, more: object = {}) =>
-      ahead.isPossible({ ...run(name), ...ready, ...more } as Sandbox)
+    const may = (name: string, more: object = {}) => {
+      mkdirSync(join(homes, name), { recursive: true })
+      return ahead.isPossible({ ...run(name), ...ready, ...more } as Sandbox)
+    }
+    expect(ahead.isPossible({ ...run('ended'), ...ready } as Sandbox)).toBe(false)
     for (const more of [{ scratch: '/x' }, { writable: ['/x'] }, { readable: ['/x'] }])
       expect(may('a', more)).toBe(false)
     for (const more of [{ network: 'full' }, { hasNetwork: true }, { own: null }])
@@ -139,7 +146,7 @@ async function runOf() {
     }
     return vi.waitFor(found, { timeout: 20_000, interval: 10 })
   }
-  return { project, runner, bash, waiting }
+  return { project, runner, isolation, bash, waiting }
 }
 
 describe.skipIf(isMissing('bwrap'))('the next command of a run', () => {
@@ -212,6 +219,15 @@ describe.skipIf(isMissing('bwrap'))('the next command of a run', () => {
     await vi.waitFor(async () => expect(await bwrapsOf(runner)).toEqual([]))
     expect(await bash('echo works')).toMatchObject({ exitCode: 0, output: 'works\n' })
   })
+})
+
+test.skipIf(isMissing('bwrap'))('a container that waits ends with its run', async () => {
+  const { isolation, waiting } = await runOf()
+  const pid = await waiting('true')
+  await isolation.forget('another')
+  expect(await shellIn(pid)).toBeDefined()
+  await isolation.forget('run')
+  await expectAllDead([pid])
 })
 
 test.skipIf(isMissing('bwrap'))('a container that waits ends with its runner', async () => {

@@ -140,7 +140,7 @@ async function tryLevel(level: Level, options: TrialOptions): Promise<Result<One
   const tried = await trySandbox(level, options).catch((cause) => err(messageOf(cause)))
   return tried.map(({ base, fullNetworkProblem, ownUserProblem }) => {
     const detail = [DETAILS[base.level], ownUserProblem ?? []].flat().join(' ')
-    return { ...isolated(base), detail, fullNetworkProblem, ownUserProblem }
+    return { ...isolated(base, options.runner), detail, fullNetworkProblem, ownUserProblem }
   })
 }
 
@@ -157,6 +157,7 @@ const DETAILS = {
 
 function isolated(
   base: Sandbox,
+  runner: TrialOptions['runner'],
 ): Omit<OneLevel, 'detail' | 'fullNetworkProblem' | 'ownUserProblem'> {
   const { level, folder } = base
   const checkHomes = base.layers ? new CheckHomes(folder) : null
@@ -196,6 +197,7 @@ function isolated(
     },
     async forget(runId) {
       checkHomes?.forget(runId)
+      runner.forget(placesIn(join(folder, runId), true).home)
       await remove(runId)
     },
     async forgetAllBut(runIds) {
