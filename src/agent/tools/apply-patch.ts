@@ -71,7 +71,7 @@ class Drafts {
       this.#drafts.set(path.real, { ...draft, content: text })
       this.said.push(`M ${path.shown}`)
     } else {
-      const mode = draft.before === null ? {} : { mode: draft.before.mode }
+      const mode = draft.before === null ? {} : { mode: draft.before.stats.mode }
       const made = await this.#create(target.value, text, mode)
       if (made.isErr()) return err(made.error)
       this.#drafts.set(path.real, { ...draft, content: null })

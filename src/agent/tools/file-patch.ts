@@ -1,3 +1,4 @@
+import type { Stats } from 'node:fs'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import {
@@ -17,8 +18,8 @@ import { writeAtomically } from './write-atomically.ts'
 const MAX_BYTES = 16 * 1024 * 1024
 const MAX_EDITS = 100
 
-/** A text file as it is, and its mode. */
-export type TextFile = { readonly text: string; readonly mode: number }
+/** A text file as it is. */
+export type TextFile = { readonly text: string; readonly stats: Stats }
 
 /** Reads a whole text file; the error is a sentence for the model. */
 export async function readText(confined: ConfinedPath): Promise<Result<TextFile, string>> {
@@ -32,7 +33,7 @@ export async function readText(confined: ConfinedPath): Promise<Result<TextFile,
       return err(`${shown} is too large to patch: it has more than ${MAX_BYTES} bytes.`)
     }
     const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-    return ok({ text: decoder.decode(content), mode: stats.mode })
+    return ok({ text: decoder.decode(content), stats })
   } catch (cause) {
     if (cause instanceof TypeError) return err(`${shown} is not a text file in UTF-8.`)
     throw cause
@@ -153,7 +154,9 @@ export const filePatch = defineTool({
     )
     const patched = patch(shown, text, asked)
     if (patched.isErr()) return failed(patched.error)
-    const written = await writeAtomically(confined.value, patched.value.text)
+    const written = await writeAtomically(confined.value, patched.value.text, {
+      before: read.value,
+    })
     if (written.isErr()) return failed(describeProblem(path, written.error))
     return succeeded(
       [...patched.value.said, changedLines(text, patched.value.text)].join('\n').trimEnd(),

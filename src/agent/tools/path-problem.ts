@@ -15,7 +15,7 @@ export type PathProblem =
   /** git or this server obeys it. */
   | { readonly type: 'guarded' }
   | { readonly type: 'exists' }
-  /** Something else was put at the path while it was used. */
+  /** Something else was put at the path, or the file was changed, while it was used. */
   | { readonly type: 'changed_meanwhile' }
   | { readonly type: 'unusable'; readonly message: string }
 
@@ -48,7 +48,7 @@ export function describeProblem(path: string, problem: PathProblem): string {
     case 'exists':
       return `${name} exists already.`
     case 'changed_meanwhile':
-      return `${name} was replaced while it was used. Nothing was done.`
+      return `${name} was changed or replaced while it was used. Nothing was done.`
     case 'unusable':
       return `${name} cannot be used: ${problem.message}`
   }

@@ -12,9 +12,13 @@ import { type PathProblem, problemOf } from './path-problem.ts'
 export type FileChange = {
   readonly path: ConfinedPath
   readonly content: string | null
+  /** The file that was read for this change, which must not have changed since; null if there was none. */
+  readonly before?: Before
   /** The mode of a new file. A file that exists keeps its mode. */
   readonly mode?: number
 }
+
+type Before = { readonly stats: Pick<Stats, 'size' | 'mtimeMs'> } | null
 
 export type Change = 'created' | 'replaced' | 'deleted'
 type ChangeProblem = { readonly path: ConfinedPath; readonly problem: PathProblem }
@@ -23,8 +27,9 @@ type ChangeProblem = { readonly path: ConfinedPath; readonly problem: PathProble
 export async function writeAtomically(
   path: ConfinedPath,
   content: string,
+  { before }: Pick<FileChange, 'before'> = {},
 ): Promise<Result<Change, PathProblem>> {
-  const changed = await changeFiles([{ path, content }])
+  const changed = await changeFiles([{ path, content, ...(before !== undefined && { before }) }])
   return changed.map(([change = 'replaced']) => change).mapErr(({ problem }) => problem)
 }
 
@@ -51,7 +56,7 @@ export async function changeFiles(
   }
   try {
     for (const one of staged) {
-      const committed = await one.commit().then(() => null, problemOf)
+      const committed = await one.commit().catch(problemOf)
       if (committed !== null) return err({ path: one.path, problem: committed })
     }
     isDone = true
@@ -72,10 +77,11 @@ class StagedChange {
   readonly #fresh: string | null
   /** Where the old file is kept until all is done; null if there was no old file, or no need to keep it. */
   readonly #kept: string | null
+  readonly #before: Before | undefined
   #isCommitted = false
 
   private constructor(
-    path: ConfinedPath,
+    { path, before }: FileChange,
     parent: Parent,
     to: { readonly change: Change; readonly fresh: string | null; readonly kept: string | null },
   ) {
@@ -84,12 +90,14 @@ class StagedChange {
     this.change = to.change
     this.#fresh = to.fresh
     this.#kept = to.kept
+    this.#before = before
   }
 
   static async prepare(
-    { path, content, mode }: FileChange,
+    wanted: FileChange,
     isOneOfMany: boolean,
   ): Promise<Result<StagedChange, PathProblem>> {
+    const { path, content, mode } = wanted
     const opened = await openParent(path, content !== null)
     if (opened.isErr()) return err(opened.error)
     const parent = opened.value
@@ -111,7 +119,7 @@ class StagedChange {
       const isKept = content === null || (isOneOfMany && present !== null)
       const change = content === null ? 'deleted' : present === null ? 'created' : 'replaced'
       const kept = isKept ? temporaryIn(folder) : null
-      staged = new StagedChange(path, parent, { change, fresh, kept })
+      staged = new StagedChange(wanted, parent, { change, fresh, kept })
       return ok(staged)
     } finally {
       if (staged === null) {
@@ -125,13 +133,15 @@ class StagedChange {
     return pathIn(this.#parent.folder, basename(this.path.real))
   }
 
-  async commit(): Promise<void> {
+  async commit(): Promise<PathProblem | null> {
+    if (isOther(await statsOf(this.#target), this.#before)) return { type: 'changed_meanwhile' }
     if (this.#fresh === null) await rename(this.#target, this.#kept ?? '')
     else {
       if (this.#kept !== null) await link(this.#target, this.#kept)
       await rename(this.#fresh, this.#target)
     }
     this.#isCommitted = true
+    return null
   }
 
   async undo(): Promise<void> {
@@ -151,6 +161,12 @@ class StagedChange {
   async removeFolders(): Promise<void> {
     await removeFolders(this.path.root, this.#parent.made)
   }
+}
+
+function isOther(present: Stats | null, before: Before | undefined): boolean {
+  if (before === undefined) return false
+  const { size, mtimeMs } = before?.stats ?? {}
+  return present?.size !== size || present?.mtimeMs !== mtimeMs
 }
 
 const temporaryIn = (folder: OpenedPath): string => pathIn(folder, `.retrai-${randomUUID()}.tmp`)

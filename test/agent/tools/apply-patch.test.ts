@@ -1,4 +1,4 @@
-import { chmod, readdir, readFile, stat, symlink } from 'node:fs/promises'
+import { chmod, readdir, readFile, stat, symlink, utimes } from 'node:fs/promises'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -170,5 +170,26 @@ describe('changes of several files', () => {
     expect(changed._unsafeUnwrapErr()).toMatchObject({ problem: { type: 'not_found' } })
     expect(await allOf(cwd)).toEqual(files)
     expect((await readdir(cwd)).sort()).toEqual(['a', 'b', 'folder'])
+  })
+
+  test('are not made if a file has changed since it was read, or is there now', async () => {
+    const files = { a: 'a', b: 'b', c: 'c' }
+    const { cwd } = await projectWith(files)
+    const at = async (path: string) => (await confine({ cwd, dataDir: null }, path))._unsafeUnwrap()
+    const before = { stats: await stat(join(cwd, 'b')) }
+    const change = { path: await at('a'), content: 'A' }
+    const meanwhile = async (path: string, content: string | null, known: typeof before | null) => {
+      const last = { path: await at(path), content, before: known }
+      const changed = await changeFiles([change, last])
+      expect(changed._unsafeUnwrapErr().problem).toEqual({ type: 'changed_meanwhile' })
+    }
+    await meanwhile('c', 'C', null)
+    await utimes(join(cwd, 'b'), 1, 1)
+    await meanwhile('b', 'B', before)
+    await meanwhile('b', null, before)
+    expect(await allOf(cwd)).toEqual(files)
+    const now = { stats: await stat(join(cwd, 'b')) }
+    const again = await changeFiles([change, { path: await at('b'), content: null, before: now }])
+    expect(again._unsafeUnwrap()).toEqual(['replaced', 'deleted'])
   })
 })
