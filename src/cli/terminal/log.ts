@@ -6,6 +6,9 @@ import type { About } from '../../server/start-server.ts'
 import { type Line, visibleJson, withoutControls } from './plain-text.ts'
 import { print } from './print.ts'
 
+/** How many characters of lines wait while they cannot be written. More are lost. */
+const MOST_WAITING = 1024 * 1024
+
 /** Logs JSON lines to stdout, or readable lines if stdout is a terminal. Secrets are masked. */
 export function createLog(level: string): Logger {
   const options = {
@@ -13,19 +16,31 @@ export function createLog(level: string): Logger {
     redact: ['req.headers.authorization', 'req.headers.cookie'],
   }
   // In a thread, process.stdout is a pipe to the main thread, so this checks the file.
-  if (!isAtTerminal()) return pino(options, cleaned(pino.destination({ sync: true }), visibleJson))
+  if (!isAtTerminal()) {
+    const file = pino.destination({ sync: true, maxLength: MOST_WAITING })
+    return pino(options, cleaned(file, visibleJson))
+  }
   const readable = pretty({
     ...{ ignore: 'pid,hostname', translateTime: 'HH:MM:ss', singleLine: true, sync: true },
   })
   return pino(options, cleaned(readable, withoutControls))
 }
 
-/** It gets whole lines, so no secret is split. */
+/** It gets whole lines, so no secret is split. A disk that is full of logs stops nothing else: its lines wait. */
 function cleaned(
   destination: DestinationStream,
   clean: (line: string) => string,
 ): DestinationStream {
-  return { write: (line) => destination.write(clean(processMask.text(line))) }
+  return {
+    write: (line) => {
+      const text = clean(processMask.text(line))
+      try {
+        destination.write(text)
+      } catch {
+        // The next line tries again.
+      }
+    },
+  }
 }
 
 /** What `retrai serve` reports while it starts and stops. */
