@@ -77,79 +77,65 @@ function planner(
     })
 }
 
+/** What a server runs commands with, and the MCP servers that it knows. */
+type Means = {
+  readonly runner: Runner
+  readonly isolation: Isolation
+  readonly limits: CommandLimits
+  readonly mcp: McpConfiguration
+}
+
 /** All effects of runs on the world, and how a run is planned. */
 export function createEffects(
   settings: Settings,
   models: ModelSettings,
   { artifacts, store }: Pick<Parts, 'artifacts' | 'store'>,
   resources: Resources,
-  {
-    runner,
-    isolation,
-    limits,
-    mcp: configuration,
-  }: {
-    readonly runner: Runner
-    readonly isolation: Isolation
-    readonly limits: CommandLimits
-    readonly mcp: McpConfiguration
-  },
+  { runner, isolation, limits, mcp: configuration }: Means,
 ): { readonly effects: Effects; readonly planRun: SubagentRules['planRun'] } {
-  const runCommand = resources.patient(commandRunner(limits, runner, isolation))
-  const reportsDir = isolation.scratchDir ?? join(settings.RETRAI_DATA_DIR, REPORTS_FOLDER)
+  const { RETRAI_DATA_DIR: dataDir, RETRAI_SUBAGENT_DEPTH: maxDepth } = settings
   const catalogue = createCatalogue(models)
-  const variables = commandVariables(limits.variables, process.env)
+  const planRun = planner(settings, catalogue, isolation, limits, configuration)
+  const runCommand = resources.patient(commandRunner(limits, runner, isolation))
   const startProcess = processStarter(limits, runner, isolation)
   const mcp = new McpRuns({ configuration, startProcess })
-  const outputs = new ArtifactIndex(store)
-  const programs = new InstalledPrograms(runCommand)
-  const dataDir = settings.RETRAI_DATA_DIR
-  const plan = planner(settings, catalogue, isolation, limits, configuration)
-  const openOutput: Effects['openOutput'] = async (runId, sha256) => {
-    const named = await outputs.names(runId, sha256)
-    if (named.isErr()) throw new Error(`the log cannot be read (${named.error.type})`)
-    return named.value ? artifacts.read(sha256) : null
-  }
-  const maxDepth = settings.RETRAI_SUBAGENT_DEPTH
+  const reportsDir = isolation.scratchDir ?? join(dataDir, REPORTS_FOLDER)
+  const variables = commandVariables(limits.variables, process.env)
+  const openOutput = outputs(artifacts, new ArtifactIndex(store))
   const toolbox = createToolbox({
-    runCommand,
-    startProcess,
-    variables,
-    artifacts,
-    openOutput,
-    dataDir,
+    ...{ runCommand, startProcess, variables, artifacts, openOutput, dataDir },
     scratchDir: reportsDir,
     isolated: isolation.level !== 'none',
     findTool: (runId, name) => mcp.tool(runId, name),
     subagents: maxDepth > 0,
   })
+  const programs = new InstalledPrograms(runCommand)
   const looks = new ProjectLooks((project, signal) =>
     projectContext(project, { toolbox, programs, dataDir, signal }),
   )
   const effects: Effects = {
+    ...{ toolbox, openOutput, mcp, findGoal, runCommand, variables, dataDir, reportsDir },
     models: createModels(models),
     obstacle: (run) => obstacle(run, { models: catalogue, host: hostname() }),
-    toolbox,
-    openOutput,
-    mcp,
     readProject: (project, signal) => looks.of(project, signal),
-    findGoal,
-    runCommand,
-    variables,
-    subagents: { maxDepth, maxPerRun: settings.RETRAI_MAX_SUBAGENTS, planRun: plan },
-    dataDir,
-    reportsDir,
+    subagents: { maxDepth, maxPerRun: settings.RETRAI_MAX_SUBAGENTS, planRun },
     liveParts: new LiveParts(processMask),
     forgetRun: (runId) => isolation.forget(runId),
     untilAvailable: (signal) => resources.available(signal),
     modelRetryMs: [1_000, 30_000],
     modelAttempts: 6,
   }
-  return {
-    effects: withCrashingEffects(effects, settings.RETRAI_CRASH_AT, runner),
-    planRun: plan,
-  }
+  return { effects: withCrashingEffects(effects, settings.RETRAI_CRASH_AT, runner), planRun }
 }
+
+/** Whole outputs, each only for the runs that name it. */
+const outputs =
+  (artifacts: Parts['artifacts'], index: ArtifactIndex): NonNullable<Effects['openOutput']> =>
+  async (runId, sha256) => {
+    const named = await index.names(runId, sha256)
+    if (named.isErr()) throw new Error(`the log cannot be read (${named.error.type})`)
+    return named.value ? artifacts.read(sha256) : null
+  }
 
 /** The supervisor that works on the runs. It does nothing before it is started. */
 export function createSupervisor(

@@ -18,8 +18,6 @@ import { RequestedOptions } from '../domain/requested-goal.ts'
 import { buildApp } from '../http/app.ts'
 import type { Redactions } from '../http/deps.ts'
 import { within } from '../lib/within.ts'
-import type { Projector } from '../projections/projector.ts'
-import type { SqliteReadModel } from '../projections/sqlite-read-model.ts'
 import type { EventStore } from '../store/event-store.ts'
 import { type Commands, diskProblem, isolationOffer } from './commands.ts'
 import { networkRules } from './create-agent.ts'
@@ -29,79 +27,54 @@ import { date, now, type Parts } from './parts.ts'
 /** A restart of the server within its process because the store holds another log: when, and what showed it. */
 export type Restart = { readonly at: Date; readonly reason: string }
 
+/** What the app needs that was made for this start. */
+type Made = Commands & {
+  readonly keyring: Keyring
+  readonly auth: Auth
+  readonly effects: Pick<Effects, 'models' | 'toolbox' | 'liveParts'>
+  readonly catalogue: ModelCatalogue
+  readonly planRun: SubagentRules['planRun']
+  readonly resources: Pick<Resources, 'problem'>
+  readonly mcp: McpConfiguration
+  readonly redactions: Redactions
+  /** Null if the access log is off. */
+  readonly accessLog: AccessRecorder | null
+  readonly integrity: Pick<Integrity, 'detail'>
+  readonly pool: string | null
+  readonly restarted: Restart | null
+  readonly whyClosing: () => string | null
+}
+
 /** The HTTP app with everything that it needs from the other rooms. */
-export function createApp(
-  { settings, log, store, artifacts, readModel, projector }: Parts,
-  {
-    keyring,
-    auth,
-    effects: { models, toolbox, liveParts },
-    catalogue,
-    planRun,
-    resources,
-    isolation,
-    limits,
-    mcp: configuration,
-    redactions,
-    accessLog,
-    integrity,
-    pool,
-    restarted,
-    whyClosing,
-  }: Commands & {
-    readonly keyring: Keyring
-    readonly auth: Auth
-    readonly effects: Effects
-    readonly catalogue: ModelCatalogue
-    readonly planRun: SubagentRules['planRun']
-    readonly resources: Resources
-    readonly mcp: McpConfiguration
-    readonly redactions: Redactions
-    /** Null if the access log is off. */
-    readonly accessLog: AccessRecorder | null
-    readonly integrity: Pick<Integrity, 'detail'>
-    readonly pool: string | null
-    readonly restarted: Restart | null
-    readonly whyClosing: () => string | null
-  },
-): ReturnType<typeof buildApp> {
-  const network = networkRules(settings, isolation)
-  const dataDir = settings.RETRAI_DATA_DIR
+export function createApp(parts: Parts, made: Made): ReturnType<typeof buildApp> {
+  const { settings, log: logger, store, artifacts, readModel } = parts
+  const { keyring, auth, catalogue, planRun, redactions, pool, whyClosing, accessLog } = made
+  const { models, toolbox, liveParts } = made.effects
+  const network = networkRules(settings, made.isolation)
   return buildApp({
+    ...{ store, readModel, artifacts, auth, planRun, redactions, pool, whyClosing, logger },
     ...(accessLog === null ? {} : { accessLog }),
-    store,
-    readModel,
+    ...(liveParts === undefined ? {} : { liveParts }),
     checkpoint: () => readModel.checkpoint,
-    artifacts,
     audit: createAudit({ store, runs: readModel, keyring, artifacts, clock: date }),
     contextBudget: (modelName) => models.contextBudget(modelName),
     tools: toolbox.specs,
     goals: goals.map(goalOf),
     fittingGoals: (cwd) =>
-      fittingGoals(cwd, goals, dataDir).map((found) =>
+      fittingGoals(cwd, goals, settings.RETRAI_DATA_DIR).map((found) =>
         found.map((goal) => ({ ...goalOf(goal), because: goal.because })),
       ),
-    planRun,
     changeProblems: (changes, config) => changeProblems(changes, config, catalogue),
     models: async () => (await catalogue.list()).map(modelOf),
-    isolationOffer: () => isolationOffer(isolation, network, limits.limits),
+    isolationOffer: () => isolationOffer(made.isolation, network, made.limits.limits),
     mcpOffer: {
-      servers: [...configuration.servers.values()].map(({ recorded }) => recorded),
+      servers: [...made.mcp.servers.values()].map(({ recorded }) => recorded),
       own: settings.RETRAI_MCP_REQUESTS,
     },
     serverApprovals: settings.RETRAI_APPROVALS ?? [],
     clock: now,
-    pool,
     defaults: { cwd: process.cwd(), model_name: catalogue.default.name, max_iterations: 20 },
-    ready: () =>
-      readiness(store, readModel, projector, {
-        ...{ integrity, resources, isolation, limits, restarted },
-        dataDir,
-      }),
-    auth,
-    redactions,
-    whyClosing,
-    ...(liveParts === undefined ? {} : { liveParts }),
+    ready: () => readiness(parts, made),
     live: {
       connections: settings.RETRAI_MAX_CONNECTIONS,
       connectionsPerClient: settings.RETRAI_MAX_CONNECTIONS_PER_CLIENT,
@@ -109,7 +82,6 @@ export function createApp(
       socketsPerClient: settings.RETRAI_MAX_SOCKETS_PER_CLIENT,
       stallMs: settings.RETRAI_SOCKET_STALL_SECONDS * 1000,
     },
-    logger: log,
   })
 }
 
@@ -157,23 +129,10 @@ const PING_WITHIN_MS = 2_000
  * reported too, but the server still serves.
  */
 async function readiness(
-  store: EventStore,
-  readModel: SqliteReadModel,
-  projector: Projector,
-  {
-    integrity,
-    resources,
-    isolation,
-    limits,
-    dataDir,
-    restarted,
-  }: Commands & {
-    readonly restarted: Restart | null
-    readonly integrity: Pick<Integrity, 'detail'>
-    readonly resources: Pick<Resources, 'problem'>
-    readonly dataDir: string
-  },
+  { settings, store, readModel, projector }: Parts,
+  { integrity, resources, isolation, limits, restarted }: Made,
 ) {
+  const folders = [settings.RETRAI_DATA_DIR, process.cwd()]
   const storeProblem = await pingProblem(store)
   const catchingUp = 'The read model is still catching up with the log.'
   const projectionProblem = projector.problem() ?? (readModel.caughtUp ? null : catchingUp)
@@ -193,7 +152,7 @@ async function readiness(
         detail: `${isolation.level ?? 'refused'}: ${isolation.detail}`,
       },
       limits: { ok: true, detail: limits.detail },
-      disk: check(await diskProblem([dataDir, process.cwd()], limits.limits)),
+      disk: check(await diskProblem(folders, limits.limits)),
     },
   }
 }

@@ -1,5 +1,5 @@
 import { Worker } from 'node:worker_threads'
-import { okAsync, ResultAsync } from 'neverthrow'
+import { err, ok, okAsync, type Result, ResultAsync } from 'neverthrow'
 import type { Logger } from 'pino'
 import type { Checkpoint } from '../api/audit.ts'
 import { CheckpointTimer } from '../audit/checkpoints/checkpoint-timer.ts'
@@ -54,66 +54,21 @@ type Deps = Pick<Parts, 'settings' | 'log' | 'store' | 'readModel'> & { readonly
  * own. Findings are logged and reported, and the server continues to serve.
  */
 export function startIntegrity(deps: Deps, pace: Partial<VerifyPace> = {}): Integrity {
-  const { settings, log } = deps
-  const { firstAfterMs, everyMs, restTimes } = { ...PACE, ...pace }
+  const { settings, log, readModel } = deps
   const dataDir = settings.RETRAI_DATA_DIR
+  const stop = new AbortController()
   let heads: readonly Finding[] = []
-  let whole: readonly Finding[] = []
-  let stopped = false
-  let timer: NodeJS.Timeout
-  let thread: Worker | null = null
-
-  const verifyStart = async (): Promise<void> => {
-    const keys = await deps.keyring.load()
-    if (keys.isErr()) return log.warn({ error: keys.error }, NOT_VERIFIED)
-    const beside = await readKeptCheckpoints(dataDir)
-    const found = await verifyHeads(deps.store, knownKeys(keys.value.published), beside.kept)
-    if (stopped) return
-    if (found.isErr()) return log.warn({ error: found.error }, NOT_VERIFIED)
-    // The next checkpoint must not overwrite the only sign that there was another log.
-    const lost = await Promise.all(found.value.lost.map((each) => setAside(dataDir, each)))
-    const unreadable = await Promise.all(beside.unreadable.map((each) => setAside(dataDir, each)))
-    const ofFiles = [...lost.map(lostFinding), ...unreadable.map(unreadableFinding)]
-    heads = [...found.value.findings, ...ofFiles]
-    logFindings(log, heads)
-  }
-
-  const verifyWhole = (): void => {
-    const task: Task = { dataDir, artifacts: settings, restTimes }
-    const worker = new Worker(WORKER, {
-      workerData: task,
-      resourceLimits: { maxOldGenerationSizeMb: MAX_MEMORY_MB },
+  const started = verifyStart(deps, stop.signal)
+    .then((verified) => {
+      if (verified.isErr()) log.warn({ error: verified.error }, NOT_VERIFIED)
+      heads = verified.unwrapOr([])
+      logFindings(log, heads)
     })
-    thread = worker
-    worker.once('message', (verdict: Verdict) => {
-      if (verdict.type === 'failed') log.warn({ error: verdict.message }, NOT_VERIFIED)
-      else {
-        const { findings } = verdict
-        whole = findings.filter(({ problem }) => problem !== 'unreachable')
-        logFindings(log, whole)
-        const unread = findings.filter(({ problem }) => problem === 'unreachable')
-        const [first] = unread
-        if (first) log.warn({ artifacts: unread.length, first: first.message }, NOT_READ)
-        log.info({ records: verdict.records, findings: whole.length }, 'the store was verified')
-        rebuildReadModel(deps, whole)
-      }
-    })
-    worker.once('error', (error) => {
-      if (!stopped) log.warn({ err: error }, NOT_VERIFIED)
-    })
-    worker.once('exit', () => {
-      thread = null
-      if (!stopped) timer = setTimeout(verifyWhole, everyMs).unref()
-    })
-  }
-
-  const started = verifyStart().catch((error) => log.warn({ err: error }, NOT_VERIFIED))
-  // `retrai verify --server` verifies an EventStoreDB: its log may be as large as those of all its servers.
-  timer = setTimeout(() => {
-    if (settings.EVENTSTORE_URL === undefined) verifyWhole()
-  }, firstAfterMs).unref()
+    .catch((error) => log.warn({ err: error }, NOT_VERIFIED))
+  const whole = new WholeVerification(deps, { ...PACE, ...pace })
   return {
-    detail: () => detail(new Set([...heads, ...whole].map(textOf)).size, deps.readModel.altered),
+    detail: () =>
+      detail(new Set([...heads, ...whole.findings].map(textOf)).size, readModel.altered),
     keep: async (checkpoint) => {
       await started
       await keepCheckpoint(dataDir, checkpoint).catch((error) =>
@@ -121,11 +76,91 @@ export function startIntegrity(deps: Deps, pace: Partial<VerifyPace> = {}): Inte
       )
     },
     stop: async () => {
-      stopped = true
-      clearTimeout(timer)
-      await thread?.terminate()
+      stop.abort()
+      await whole.stop()
       await started
     },
+  }
+}
+
+/** Compares the log with its last checkpoint, and with those beside it. Sets aside those that the log does not have. */
+async function verifyStart(
+  { settings, store, keyring }: Deps,
+  signal: AbortSignal,
+): Promise<Result<readonly Finding[], unknown>> {
+  const dataDir = settings.RETRAI_DATA_DIR
+  const keys = await keyring.load()
+  if (keys.isErr()) return err(keys.error)
+  const beside = await readKeptCheckpoints(dataDir)
+  const found = await verifyHeads(store, knownKeys(keys.value.published), beside.kept)
+  if (signal.aborted) return ok([])
+  if (found.isErr()) return err(found.error)
+  // The next checkpoint must not overwrite the only sign that there was another log.
+  const lost = await Promise.all(found.value.lost.map((each) => setAside(dataDir, each)))
+  const unreadable = await Promise.all(beside.unreadable.map((each) => setAside(dataDir, each)))
+  const ofFiles = [...lost.map(lostFinding), ...unreadable.map(unreadableFinding)]
+  return ok([...found.value.findings, ...ofFiles])
+}
+
+/** Verifies the whole store from time to time, in a thread. */
+class WholeVerification {
+  /** Of the last verification. */
+  findings: readonly Finding[] = []
+  readonly #deps: Deps
+  readonly #pace: VerifyPace
+  #stopped = false
+  #timer: NodeJS.Timeout | undefined
+  #thread: Worker | null = null
+
+  constructor(deps: Deps, pace: VerifyPace) {
+    this.#deps = deps
+    this.#pace = pace
+    // `retrai verify --server` verifies an EventStoreDB: its log may be as large as those of all its servers.
+    if (deps.settings.EVENTSTORE_URL === undefined) this.#verifyAfter(pace.firstAfterMs)
+  }
+
+  async stop(): Promise<void> {
+    this.#stopped = true
+    clearTimeout(this.#timer)
+    await this.#thread?.terminate()
+  }
+
+  #verifyAfter(ms: number): void {
+    this.#timer = setTimeout(() => this.#verify(), ms).unref()
+  }
+
+  #verify(): void {
+    const { settings, log } = this.#deps
+    const { restTimes, everyMs } = this.#pace
+    const task: Task = { dataDir: settings.RETRAI_DATA_DIR, artifacts: settings, restTimes }
+    const resourceLimits = { maxOldGenerationSizeMb: MAX_MEMORY_MB }
+    this.#thread = new Worker(WORKER, { workerData: task, resourceLimits })
+      .once('message', (verdict: Verdict) => this.#take(verdict))
+      .once('error', (error) => {
+        if (!this.#stopped) log.warn({ err: error }, NOT_VERIFIED)
+      })
+      .once('exit', () => {
+        this.#thread = null
+        if (!this.#stopped) this.#verifyAfter(everyMs)
+      })
+  }
+
+  #take(verdict: Verdict): void {
+    const { log, readModel } = this.#deps
+    if (verdict.type === 'failed') {
+      log.warn({ error: verdict.message }, NOT_VERIFIED)
+      return
+    }
+    const isUnread = ({ problem }: Finding): boolean => problem === 'unreachable'
+    this.findings = verdict.findings.filter((finding) => !isUnread(finding))
+    logFindings(log, this.findings)
+    const unread = verdict.findings.filter(isUnread)
+    const [first] = unread
+    if (first) log.warn({ artifacts: unread.length, first: first.message }, NOT_READ)
+    const { records } = verdict
+    log.info({ records, findings: this.findings.length }, 'the store was verified')
+    const wrong = this.findings.find(({ where }) => where === READ_MODEL)
+    if (wrong !== undefined) readModel.startOver(wrong.message, { altered: true })
   }
 }
 
@@ -133,12 +168,6 @@ const NOT_READ = 'some artifacts could not be read, so they were not verified'
 const NOT_VERIFIED = 'the stored data could not be verified'
 
 const textOf = ({ where, seq, message }: Finding): string => `${where} ${seq ?? ''} ${message}`
-
-/** Rebuilds a read model that does not match the log. */
-function rebuildReadModel({ readModel }: Deps, findings: readonly Finding[]): void {
-  const [first] = findings.filter(({ where }) => where === READ_MODEL)
-  if (first !== undefined) readModel.startOver(first.message, { altered: true })
-}
 
 function logFindings(log: Logger, findings: readonly Finding[]): void {
   for (const finding of findings.slice(0, MAX_LOGGED)) {
