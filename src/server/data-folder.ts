@@ -90,7 +90,7 @@ const WHY: Readonly<Record<string, string>> = {
 }
 
 /** The identity of a server, which stays through all its restarts. */
-type Identity = {
+export type Identity = {
   readonly keyring: Keyring
   readonly serverId: string
   /** Null if the runs of this server may be worked on anywhere: only servers that share a log need pools. */

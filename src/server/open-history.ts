@@ -26,7 +26,7 @@ const LOG_REPLACED_CLOSE =
   'the event store came back with another log; the server starts again from it'
 
 /** The log with what is made of it. */
-type History = Omit<OpenLog, 'ledgers' | 'file'> &
+export type History = Omit<OpenLog, 'ledgers' | 'file'> &
   Pick<Parts, 'readModel' | 'projector'> & {
     readonly auth: Auth
     /** Why observers lose their sockets, if the store holds another log than before; else null. */

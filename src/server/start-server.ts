@@ -1,37 +1,27 @@
-import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { err, fromThrowable, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Logger } from 'pino'
 import { clearReports } from '../agent/goals/report-folder.ts'
-import {
-  type McpConfiguration,
-  readServersFile,
-  secretsOfServers,
-} from '../agent/mcp/servers-file.ts'
-import { createCatalogue } from '../agent/model/catalogue.ts'
+import { readServersFile, secretsOfServers } from '../agent/mcp/servers-file.ts'
 import { readPriceFile } from '../agent/model/price-file.ts'
-import type { ModelSettings } from '../agent/model/routing.ts'
-import { Resources } from '../agent/resources.ts'
 import type { Supervisor } from '../agent/supervisor.ts'
-import { AccessRecorder } from '../audit/access-log/access-recorder.ts'
 import type { Level } from '../domain/isolation.ts'
 import { removeControlGroup } from '../runner/cgroup.ts'
 import type { Isolation } from '../runner/isolation/isolation.ts'
 import { Runner } from '../runner/runner.ts'
-import { chooseCommands } from './commands.ts'
-import { createEffects, createSupervisor, modelSettings, REPORTS_FOLDER } from './create-agent.ts'
-import { createApp, type Restart } from './create-app.ts'
-import { cleanStops, noteCleanStop, openIdentity } from './data-folder.ts'
-import { startCheckpointing, startIntegrity, type VerifyPace } from './integrity.ts'
+import { type Commands, chooseCommands } from './commands.ts'
+import { modelSettings, REPORTS_FOLDER } from './create-agent.ts'
+import type { Restart } from './create-app.ts'
+import { openIdentity } from './data-folder.ts'
+import type { VerifyPace } from './integrity.ts'
+import { type Configuration, joinRooms } from './join-rooms.ts'
 import { listen } from './listen.ts'
 import { openArtifacts, shareArtifacts } from './open-artifacts.ts'
 import { openHistory } from './open-history.ts'
-import { now, type Parts } from './parts.ts'
-import { createRedactions } from './redactions.ts'
+import type { Parts } from './parts.ts'
 import { type Settings, secretsOf } from './settings.ts'
 import {
   reportCommands,
-  reportDefaultModel,
   unfinishedImports,
   warnOfFormerDataDir,
   warnOfLocalAdmins,
@@ -109,65 +99,24 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   opened.defer(() => runner.close())
   const configured = await readConfiguration(settings, log)
   if (configured.isErr()) return err(configured.error)
-  const { models, mcp } = configured.value
   const identity = await openIdentity(settings)
   if (identity.isErr()) return err(identity.error)
   // A trial takes a moment, in which the stores are opened.
   const choosing = chooseCommands(settings, runner)
+  opened.defer(() => forgetCommands(choosing))
   const history = await openHistory(settings, { ...options, opened })
   if (history.isErr()) return err(history.error)
   await removeReports(settings, log)
   const commands = await choosing
-  const { isolation, limits } = commands
-  const { group } = limits.limits
-  if (group !== null) opened.defer(() => removeControlGroup(group))
   reportCommands(commands, log)
-
   const { ledger, redactor, auth, store, readModel, projector } = history.value
   const places = openArtifacts(settings, ledger)
   if (places.isErr()) return err(places.error)
   const { artifacts } = places.value
   const parts: Parts = { settings, log, store, artifacts, readModel, projector }
-  const resources = new Resources({ retryMs: [100, 5_000], log })
-  const { effects, planRun } = createEffects(settings, models, parts, resources, {
-    ...{ runner, isolation, limits: limits.limits, mcp },
-  })
-  const redactions = createRedactions({ ...parts, ledger, redactor, now })
-  const { serverId, pool, keyring } = identity.value
-  const claimant = `${serverId}/${randomUUID()}`
-  const stops = join(settings.RETRAI_DATA_DIR, 'clean-stops')
-  const stopped = await cleanStops(stops)
-  const claims = { server: serverId, claimant, stopped, pool }
-  const supervisor = createSupervisor(parts, effects, claims)
-  redactions.onRedacted((runId) => supervisor.forget(runId))
-  const accessLog = createAccessLog(parts)
-  opened.defer(() => accessLog?.stop())
-  const integrity = startIntegrity({ ...parts, store: ledger, keyring }, options.verify)
-  opened.defer(() => integrity.stop())
-  const catalogue = createCatalogue(models)
-  reportDefaultModel(catalogue, log)
-  const app = await createApp(parts, {
-    ...{
-      keyring,
-      auth,
-      effects,
-      catalogue,
-      planRun,
-      resources,
-      isolation,
-      limits,
-      mcp,
-      redactions,
-    },
-    ...{ accessLog, integrity, pool, whyClosing: history.value.whyClosing },
-    restarted: options.restarted ?? null,
-  })
-  const checkpoints = startCheckpointing(parts, keyring, integrity.keep)
-  opened.defer(async () => {
-    // This comes first: if the stop is cut short, it must not count as a crash.
-    const noted = await noteCleanStop(stops, claimant)
-    if (noted.isErr()) log.warn({ file: stops, error: noted.error }, 'the stop cannot be recorded')
-    await Promise.all([supervisor.stop(), app.close(), checkpoints.stop()])
+  const { app, supervisor, redactions, catalogue } = await joinRooms(parts, {
+    ...{ ...configured.value, ...identity.value, ...history.value, ...commands },
+    ...{ runner, opened, options },
   })
   // Every part that keeps texts is registered now.
   redactions.start()
@@ -182,6 +131,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   void warnOfLocalAdmins(settings, auth, log)
   const imports = await unfinishedImports(settings, log)
   const running = opened.move()
+  const { isolation } = commands
   startWork(parts, { supervisor, isolation, imports, isOver: () => running.disposed })
   const { name: model, problem: modelProblem } = catalogue.default
   return ok({
@@ -192,11 +142,17 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   })
 }
 
+/** Removes what was made to run commands, once that is known: a start that has failed may still be choosing. */
+async function forgetCommands(choosing: Promise<Commands>): Promise<void> {
+  const { group } = (await choosing).limits.limits
+  if (group !== null) removeControlGroup(group)
+}
+
 /** What is configured in files that settings name. The error is a text for people. */
 async function readConfiguration(
   settings: Settings,
   log: Logger,
-): Promise<Result<{ readonly models: ModelSettings; readonly mcp: McpConfiguration }, string>> {
+): Promise<Result<Configuration, string>> {
   const { RETRAI_PRICES: priceFile } = settings
   const ownModels = priceFile === undefined ? ok(undefined) : await readPriceFile(priceFile)
   if (ownModels.isErr()) return err(ownModels.error)
@@ -241,12 +197,4 @@ function startWork(
     .caughtUpOnce()
     .then(start)
     .catch((error) => log.fatal({ err: error }, 'no run is worked on: restart the server'))
-}
-
-/** Null if it is switched off. */
-function createAccessLog({ settings, log, store }: Parts): AccessRecorder | null {
-  const mode = settings.RETRAI_ACCESS_LOG
-  return mode === 'off'
-    ? null
-    : new AccessRecorder({ store, clock: now, log, strict: mode === 'strict' })
 }

@@ -1,0 +1,37 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import pino from 'pino'
+import { expect, onTestFinished, test, vi } from 'vitest'
+import { Runner } from '../../src/runner/runner.ts'
+import { readSettings } from '../../src/server/read-settings.ts'
+import { startServer } from '../../src/server/start-server.ts'
+
+test('a start that fails waits for the trials of commands that it has begun', async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'retrai-start-'))
+  onTestFinished(() => rm(dataDir, { recursive: true }))
+  await writeFile(join(dataDir, 'log.sqlite'), 'Dear Sir or Madam, '.repeat(1000))
+  const log = pino({ level: 'silent' })
+  const runner = new Runner(log)
+  const start = runner.start.bind(runner)
+  let [begun, underWay] = [0, 0]
+  vi.spyOn(runner, 'start').mockImplementation((...request) => {
+    const call = start(...request)
+    begun += 1
+    underWay += 1
+    // A machine that is slower than the store.
+    const ended = call.ended.then(async (end) => {
+      await delay(100)
+      underWay -= 1
+      return end
+    })
+    const { stdin, stdout, stderr } = call
+    return { stdin, stdout, stderr, ended, stop: (cause) => call.stop(cause) }
+  })
+  const settings = readSettings({ dataDir, port: '0' }, { RETRAI_ISOLATION: 'namespaces' })
+  const started = await startServer(settings._unsafeUnwrap(), { log, runner })
+  expect(started._unsafeUnwrapErr()).toContain('is not an event store')
+  expect(begun).toBeGreaterThan(0)
+  expect(underWay).toBe(0)
+})
