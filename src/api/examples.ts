@@ -77,7 +77,9 @@ export function addExamples(): void {
     ready: true,
     checks: { store: { ok: true }, projections: { ok: true }, integrity: { ok: true } },
   })
+  addServerExamples()
   addRunExamples()
+  addRedactionExamples()
   addHistoryExamples()
   addAuditExamples()
   add(TokenView, TOKEN, {
@@ -102,7 +104,7 @@ function add<T extends z.ZodType>(schema: T, ...examples: z.output<T>[]): void {
   z.globalRegistry.add(schema, { ...schema.meta(), examples })
 }
 
-function addRunExamples(): void {
+function addServerExamples(): void {
   add(Model, {
     name: 'anthropic/claude-sonnet-4-6',
     provider: 'anthropic',
@@ -146,6 +148,9 @@ function addRunExamples(): void {
   add(ServerApprovals, {
     rules: [{ command: 'git push *', action: 'deny', reason: 'People push' }],
   })
+}
+
+function addRunExamples(): void {
   add(RunSummary, {
     run_id: RUN_ID,
     goal: 'pytest',
@@ -192,6 +197,9 @@ function addRunExamples(): void {
       waiting_for: null,
     },
   })
+}
+
+function addRedactionExamples(): void {
   add(RedactedRecord, {
     run_id: RUN_ID,
     seq: 7,

@@ -36,7 +36,7 @@ import { createRun } from './routes/create-run.ts'
 import { conversation, readArtifact, runDiff } from './routes/history.ts'
 import { proofs } from './routes/proofs.ts'
 import { getRun, listRuns } from './routes/read-runs.ts'
-import { redactRun } from './routes/redactions.ts'
+import { listRedactions, redactRun } from './routes/redactions.ts'
 import { abortRun, answerApproval, configureRun, resumeRun } from './routes/run-commands.ts'
 import { runEvents } from './routes/run-events.ts'
 import { sendMessage } from './routes/send-message.ts'
@@ -57,6 +57,7 @@ const ROUTES = [
   sendMessage,
   configureRun,
   redactRun,
+  listRedactions,
   listGoals,
   listModels,
   showIsolation,

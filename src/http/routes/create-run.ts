@@ -13,7 +13,6 @@ import { statusOf } from '../../domain/state.ts'
 import { INSTRUCTIONS_GOAL } from '../../domain/subagents.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import { uuidOfHash } from '../../log/chain.ts'
-import type { LoadedRun } from '../../log/run-log.ts'
 import type { AppDeps, PlannedRun, ZodApp } from '../deps.ts'
 import { InvalidInput } from '../plugins/validation.ts'
 import {
@@ -60,39 +59,30 @@ export function createRun(app: ZodApp, deps: AppDeps): void {
         return sendProblem(request, reply, invalidField(IDEMPOTENCY_KEY, asked.error))
       }
       if (asked.value === null) return
-      const before = await findRun(deps, asked.value.runId)
-      if (before.isErr()) return sendProblem(request, reply, before.error)
-      if (before.value !== null) return repeat(request, reply, before.value, asked.value)
       named.set(request, asked.value)
+      return (await repeated(request, reply, asked.value, deps)) ?? undefined
     },
     // The handler checks the rest of an invalid body too, so that the answer names every problem.
     attachValidation: true,
     handler: async (request, reply) => {
-      const planned = await planRequest(request.body, request.validationError, deps)
-      const lacking = planned.isOk()
-        ? (nobodyElse(planned.value, deps) ?? nothingToDo(planned.value, request.body))
-        : null
-      if (lacking !== null) return sendInvalid(request, reply, [lacking])
+      const { body, validationError } = request
+      const planned = (await planRequest(body, validationError, deps)).andThen((plan) => {
+        const lacking = nobodyElse(plan, deps) ?? nothingToDo(plan, body)
+        return lacking === null ? ok(plan) : err([lacking])
+      })
       if (planned.isErr()) return sendInvalid(request, reply, planned.error)
       const twin = named.get(request)
       const runId = twin?.runId ?? randomUUID()
       const created = await command(deps, request, runId, {
-        type: 'create',
-        runId,
-        ...planned.value,
-        reason: request.body.reason,
-        pool: deps.pool ?? null,
-        instructions: request.body.instructions,
+        ...{ type: 'create', runId, ...planned.value },
+        ...{ reason: body.reason, pool: deps.pool ?? null, instructions: body.instructions },
         ...(twin === undefined ? {} : { idempotency: twin.idempotency }),
       })
       if (created.isErr()) {
-        if (created.error.code !== 'already_created' || twin === undefined) {
-          return sendProblem(request, reply, created.error)
-        }
-        // The client sent the request twice at the same time, and the other one was faster.
-        const faster = await findRun(deps, runId)
-        if (faster.isErr()) return sendProblem(request, reply, faster.error)
-        if (faster.value !== null) return repeat(request, reply, faster.value, twin)
+        // The client may have sent the request twice at the same time, and the other one was faster.
+        const isTwin = created.error.code === 'already_created' && twin !== undefined
+        const answered = isTwin ? await repeated(request, reply, twin, deps) : null
+        return answered ?? sendProblem(request, reply, created.error)
       }
       reply.code(201).header('location', `/api/runs/${runId}`)
       return { run_id: runId, status: 'running' } as const
@@ -122,12 +112,17 @@ function nothingToDo(
   return { field: 'instructions', message }
 }
 
-function repeat(
+/** Answers a request whose run exists already; null if it does not. */
+async function repeated(
   request: FastifyRequest,
   reply: FastifyReply,
-  { state }: LoadedRun,
   { runId, idempotency }: NamedRequest,
-) {
+  deps: AppDeps,
+): Promise<FastifyReply | null> {
+  const found = await findRun(deps, runId)
+  if (found.isErr()) return sendProblem(request, reply, found.error)
+  if (found.value === null) return null
+  const { state } = found.value
   const { type } = existing(state, idempotency)
   if (type !== 'already_created') return sendProblem(request, reply, { code: 'key_reused' })
   return reply

@@ -70,32 +70,8 @@ function nextLink({ limit, status, goal, parent }: ListRunsQuery, cursor: string
   return `</api/runs?${next}>; rel="next"`
 }
 
-const detailsOf = jsonOnce((state: RunState) => runDetails(state))
-const NONE: readonly RunState[] = []
-
 /** GET /api/runs/{run_id} */
-export function getRun(app: ZodApp, { history, ...deps }: RunDeps): void {
-  const tagOf = ({ runId, seq }: RunState, waited = NONE): string => {
-    const name = [seq, ...waited.map((each) => each.seq)].join('+')
-    const others = waited.map((each) => each.runId)
-    return entityTag(name, runId, deps.redactions, others)
-  }
-  const sendRun = (request: FastifyRequest, reply: FastifyReply, { state }: LoadedRun): void => {
-    const waited = waitedFor(state, deps.readModel)
-    if (isKnown(request, reply, tagOf(state, waited))) void reply.code(304).send()
-    else if (waited.length > 0) void reply.send(runDetails(state, waited))
-    else void sendJson(reply, detailsOf(state))
-  }
-  const sendStateAt = async (
-    request: FastifyRequest,
-    reply: FastifyReply,
-    at: number,
-  ): Promise<FastifyReply> => {
-    const state = await history.stateAt(request.runId, at)
-    if (state.isErr()) return sendProblem(request, reply, queryProblem(state.error))
-    const known = isKnownStill(request, reply, tagOf(state.value))
-    return known ? reply.code(304).send() : reply.send(runDetails(state.value))
-  }
+export function getRun(app: ZodApp, deps: RunDeps): void {
   app.route({
     method: 'GET',
     url: '/api/runs/:run_id',
@@ -127,16 +103,47 @@ export function getRun(app: ZodApp, { history, ...deps }: RunDeps): void {
     handler: (request, reply) => {
       const { runId } = request
       const { at } = request.query
-      if (at !== undefined) return settle(reply, sendStateAt(request, reply, at))
+      if (at !== undefined) return settle(reply, sendStateAt(request, reply, at, deps))
       const run = deps.readModel.get(runId)
-      if (run !== null) return sendRun(request, reply, run)
+      if (run !== null) return sendRun(request, reply, run, deps)
       const sent = newRun(runId, deps).then((found) => {
         if ('code' in found) void sendProblem(request, reply, found)
-        else sendRun(request, reply, found)
+        else sendRun(request, reply, found, deps)
       })
       settle(reply, sent)
     },
   })
+}
+
+const detailsOf = jsonOnce((state: RunState) => runDetails(state))
+const NONE: readonly RunState[] = []
+
+function sendRun(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { state }: LoadedRun,
+  { readModel, redactions }: RunDeps,
+): void {
+  const waited = waitedFor(state, readModel)
+  const name = [state, ...waited].map(({ seq }) => seq).join('+')
+  const others = waited.map(({ runId }) => runId)
+  const tag = entityTag(name, state.runId, redactions, others)
+  if (isKnown(request, reply, tag)) void reply.code(304).send()
+  else if (waited.length > 0) void reply.send(runDetails(state, waited))
+  else void sendJson(reply, detailsOf(state))
+}
+
+async function sendStateAt(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  at: number,
+  { history, redactions }: RunDeps,
+): Promise<FastifyReply> {
+  const found = await history.stateAt(request.runId, at)
+  if (found.isErr()) return sendProblem(request, reply, queryProblem(found.error))
+  const state = found.value
+  const known = isKnownStill(request, reply, entityTag(state.seq, state.runId, redactions))
+  return known ? reply.code(304).send() : reply.send(runDetails(state))
 }
 
 /** For a handler that makes no promise if there is nothing to wait for. */

@@ -28,8 +28,8 @@ the other places of the run that hold the same text; the server changes nothing 
 request again.
 `
 
-/** POST /api/runs/{run_id}/redact and GET /api/runs/{run_id}/redactions */
-export function redactRun(app: ZodApp, { redactions, readModel }: AppDeps): void {
+/** POST /api/runs/{run_id}/redact */
+export function redactRun(app: ZodApp, { redactions }: AppDeps): void {
   if (redactions === undefined) return
   app.route({
     method: 'POST',
@@ -55,21 +55,25 @@ export function redactRun(app: ZodApp, { redactions, readModel }: AppDeps): void
       },
     },
     handler: async (request, reply) => {
-      const { runId } = request
-      const { seq, reason, secret } = request.body
-      const pointer = fromPayload(request.body.pointer)
+      const { runId, body } = request
+      const wanted = { ...body, runId, pointer: fromPayload(body.pointer) }
       const author = { commandId: randomUUID(), principal: request.principal }
       const redacted = redactions
-        .redact({ runId, seq, pointer, reason, secret }, author)
+        .redact(wanted, author)
         .mapErr(redactProblem)
         .andThen(({ carriedOut: { hidden, erased }, ...redacted }) =>
           hidden
-            ? ok({ run_id: runId, seq, erased, ...redacted })
+            ? ok({ run_id: runId, seq: body.seq, erased, ...redacted })
             : err<never, Problem>({ code: 'redaction_pending' }),
         )
       return sendResult(request, reply, redacted)
     },
   })
+}
+
+/** GET /api/runs/{run_id}/redactions */
+export function listRedactions(app: ZodApp, { redactions, readModel }: AppDeps): void {
+  if (redactions === undefined) return
   app.route({
     method: 'GET',
     url: '/api/runs/:run_id/redactions',
