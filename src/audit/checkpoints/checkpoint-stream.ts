@@ -67,7 +67,7 @@ export type CheckpointError =
     }
 
 /** What one event of the stream holds. */
-type CheckpointEntry = { readonly revision: number } & (
+export type CheckpointEntry = { readonly revision: number } & (
   | { readonly runs: readonly RunHead[] }
   | { readonly checkpoint: Checkpoint; readonly keys: readonly PublishedKey[] }
 )

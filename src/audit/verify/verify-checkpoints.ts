@@ -1,9 +1,11 @@
+import type { KeyObject } from 'node:crypto'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Checkpoint, RunHead } from '../../api/audit.ts'
 import { GENESIS } from '../../log/chain.ts'
 import { readLogId } from '../../log/log-id.ts'
 import type { StreamReader } from '../../log/stream-pages.ts'
 import {
+  type CheckpointEntry,
   type CheckpointError,
   type CheckpointLog,
   checkpointEntries,
@@ -108,78 +110,111 @@ export const unreadableFinding = ({ file, why }: UnreadableCheckpoint): Finding 
   message: `it must hold a checkpoint that the log has, and cannot be read (${why}), so it is not known whether the log was put back to an older state. If somebody damaged it by mistake, delete that file`,
 })
 
-/**
- * Verifies the checkpoints of a log: signatures, order, roots.
- * @param options.wanted the number of a checkpoint of which the runs are needed
- * @param options.roots the roots of all checkpoints, or only of the last one, which costs less
- * @param options.kept what the log must have
- */
+type VerifyOptions = {
+  /** The number of a checkpoint of which the runs are needed. */
+  readonly wanted?: number | null
+  /** The roots of all checkpoints, or only of the last one, which costs less. */
+  readonly roots?: 'all' | 'last'
+  /** What the log must have. */
+  readonly kept?: readonly KeptCheckpoint[]
+}
+
+/** Verifies the checkpoints of a log: signatures, order, roots. */
 export function verifyCheckpoints(
   store: StreamReader,
   given: KnownKeys,
-  options: {
-    readonly wanted?: number | null
-    readonly roots?: 'all' | 'last'
-    readonly kept?: readonly KeptCheckpoint[]
-  } = {},
+  options: VerifyOptions = {},
 ): ResultAsync<VerifiedCheckpoints, CheckpointError> {
-  const { wanted: wantedNumber = null, roots = 'all', kept = [] } = options
   const verify = async (): Promise<Result<VerifiedCheckpoints, CheckpointError>> => {
-    const findings: Finding[] = []
-    const keys = new Map(given)
-    const signed = new Map<string, number>()
-    /** Checkpoints whose keys may be published later in the log. */
-    const unknown: Checkpoint[] = []
-    const tree = new MerkleTree()
-    const heads = new Map<string, RunHead>()
-    let pending: RunHead[] = []
-    let checkpoint: Checkpoint | null = null
-    let wanted: CheckpointLog | null = null
-    let lost = kept
-    let revision = -1
-    let count = 0
-    for await (const entry of checkpointEntries(store, revision)) {
+    const check = new CheckpointsCheck(given, options)
+    for await (const entry of checkpointEntries(store, -1)) {
       if (entry.isErr()) return err(entry.error)
-      revision = entry.value.revision
-      if ('runs' in entry.value) {
-        pending.push(...entry.value.runs)
-        continue
-      }
-      const before: Checkpoint | null = checkpoint
-      checkpoint = entry.value.checkpoint
-      for (const head of pending) heads.set(head.run_id, head)
-      if (roots === 'all') grow(tree, pending)
-      pending = []
-      count += 1
-      countSigner(signed, checkpoint)
-      const current = checkpoint
-      lost = lost.filter((each) => !isSame(each.checkpoint, current))
-      for (const [fingerprint, key] of knownKeys(entry.value)) keys.set(fingerprint, key)
-      const known = keys.has(checkpoint.key)
-      if (!known) unknown.push(checkpoint)
-      const found = [
-        known ? sealFinding(checkpoint, keys) : null,
-        linkFinding(before, checkpoint),
-        roots === 'all' ? treeFinding(checkpoint, tree) : null,
-      ]
-      findings.push(...found.filter((each) => each !== null))
-      if (checkpoint.number === wantedNumber) {
-        wanted = { revision, checkpoint, heads: new Map(heads), pending: [] }
-      }
+      check.take(entry.value)
     }
-    findings.push(...unknown.flatMap((each) => sealFinding(each, keys) ?? []))
-    const found = { count, keys, signed, wanted, lost, findings }
-    if (checkpoint === null) return ok({ ...found, latest: null })
-    const root = roots === 'last' ? rootFinding(checkpoint, heads.values()) : null
-    if (root !== null) findings.push(root)
     const id = await readLogId(store)
     if (id.isErr() && id.error.type !== 'log_id_unreadable') return err(id.error)
-    const logId = id.unwrapOr(null) ?? 'unknown'
-    if (checkpoint.log_id !== logId) {
-      const message = `it belongs to the log ${checkpoint.log_id}, and the id of this log is ${logId}`
-      findings.push(finding('changed', checkpoint, message))
-    }
-    return ok({ ...found, latest: { revision, checkpoint, heads, pending } })
+    return ok(check.finish(id.unwrapOr(null)))
   }
   return new ResultAsync(verify())
+}
+
+/** Gets the entries of the stream in order. */
+class CheckpointsCheck {
+  readonly #options: Required<VerifyOptions>
+  readonly #findings: Finding[] = []
+  readonly #keys: Map<string, KeyObject>
+  readonly #signed = new Map<string, number>()
+  /** Checkpoints whose keys may be published later in the log. */
+  readonly #unknown: Checkpoint[] = []
+  readonly #tree = new MerkleTree()
+  readonly #heads = new Map<string, RunHead>()
+  #pending: RunHead[] = []
+  #last: Checkpoint | null = null
+  #wanted: CheckpointLog | null = null
+  #lost: readonly KeptCheckpoint[]
+  #revision = -1
+  #count = 0
+
+  constructor(given: KnownKeys, options: VerifyOptions) {
+    this.#options = { wanted: null, roots: 'all', kept: [], ...options }
+    this.#keys = new Map(given)
+    this.#lost = this.#options.kept
+  }
+
+  take(entry: CheckpointEntry): void {
+    this.#revision = entry.revision
+    if ('runs' in entry) {
+      this.#pending.push(...entry.runs)
+      return
+    }
+    for (const head of this.#pending) this.#heads.set(head.run_id, head)
+    if (this.#options.roots === 'all') grow(this.#tree, this.#pending)
+    this.#pending = []
+    for (const [fingerprint, key] of knownKeys(entry)) this.#keys.set(fingerprint, key)
+    this.#takeCheckpoint(entry.checkpoint)
+  }
+
+  #takeCheckpoint(checkpoint: Checkpoint): void {
+    const { wanted, roots } = this.#options
+    this.#count += 1
+    countSigner(this.#signed, checkpoint)
+    this.#lost = this.#lost.filter((each) => !isSame(each.checkpoint, checkpoint))
+    const isKnown = this.#keys.has(checkpoint.key)
+    if (!isKnown) this.#unknown.push(checkpoint)
+    this.#find(isKnown ? sealFinding(checkpoint, this.#keys) : null)
+    this.#find(linkFinding(this.#last, checkpoint))
+    this.#find(roots === 'all' ? treeFinding(checkpoint, this.#tree) : null)
+    this.#last = checkpoint
+    if (checkpoint.number === wanted) this.#wanted = this.#logAt(checkpoint, new Map(this.#heads))
+  }
+
+  /** @param logId null if it cannot be read, or there is none */
+  finish(logId: string | null): VerifiedCheckpoints {
+    for (const each of this.#unknown) this.#find(sealFinding(each, this.#keys))
+    const last = this.#last
+    if (last !== null && this.#options.roots === 'last') {
+      this.#find(rootFinding(last, this.#heads.values()))
+    }
+    if (last !== null && last.log_id !== logId) {
+      const message = `it belongs to the log ${last.log_id}, and the id of this log is ${logId ?? 'unknown'}`
+      this.#find(finding('changed', last, message))
+    }
+    return {
+      count: this.#count,
+      keys: this.#keys,
+      signed: this.#signed,
+      latest: last && this.#logAt(last, this.#heads),
+      wanted: this.#wanted,
+      lost: this.#lost,
+      findings: this.#findings,
+    }
+  }
+
+  #logAt(checkpoint: Checkpoint, heads: ReadonlyMap<string, RunHead>): CheckpointLog {
+    return { revision: this.#revision, checkpoint, heads, pending: [...this.#pending] }
+  }
+
+  #find(found: Finding | null): void {
+    if (found !== null) this.#findings.push(found)
+  }
 }
