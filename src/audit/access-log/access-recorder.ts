@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto'
-import { ok, type Result } from 'neverthrow'
+import { err, ok, type Result } from 'neverthrow'
 import type { AccessEntry } from '../../domain/access.ts'
 import type { Logger } from '../../lib/logger.ts'
 import { decideAndAppend, type Folded } from '../../log/decider.ts'
 import type { LoadError } from '../../log/run-log.ts'
 import type { AppendError, EventStore } from '../../store/event-store.ts'
-import { ACCESS_LEDGER, accessLedgerEnd } from './access-ledger.ts'
+import { ledgerEnd } from '../ledgers.ts'
+import { accessLedger } from './access-ledger.ts'
 import { type Access, AccessWindows } from './access-windows.ts'
 
 export type RecorderDeps = {
@@ -84,7 +85,7 @@ export class AccessRecorder {
 /** Entries in one append, and about how many bytes: far below the limit of an append. */
 const [BATCH, BATCH_BYTES] = [500, 300_000] as const
 
-type End = Folded<string | null>
+type End = Pick<Folded<boolean>, 'revision' | 'head'>
 type Times = { count: number; first_ts: number; last_ts: number }
 type Waiter = { readonly upTo: number; readonly resolve: (written: boolean) => void }
 
@@ -101,6 +102,7 @@ class AccessWriter {
   #lost: Times | null = null
   /** The first entries of the queue, under the id that they keep when the append is repeated. */
   #batch: { readonly id: string; readonly size: number } | null = null
+  /** What is known of the ledger: it had these entries before the batch that is written now. */
   #end: End | null = null
   #writing: Promise<boolean> | null = null
   #waiters: Waiter[] = []
@@ -182,17 +184,15 @@ class AccessWriter {
     id: string,
     entries: readonly AccessEntry[],
   ): Promise<Result<End, AppendError | LoadError>> {
-    const end = this.#end === null ? await accessLedgerEnd(this.#store) : ok(this.#end)
-    if (end.isErr()) return end
-    // An append whose answer was lost may be stored.
-    const decide = (last: string | null) => ok(last === id ? [] : entries)
-    return decideAndAppend(
-      this.#store,
-      ACCESS_LEDGER,
-      decide,
-      { commandId: id },
-      { from: end.value },
-    )
+    if (this.#end === null) {
+      const found = await ledgerEnd(this.#store, 'access')
+      if (found.isErr()) return err(found.error)
+      this.#end = { revision: found.value.length - 1, head: found.value.head }
+    }
+    // An append whose answer was lost may be stored, and entries of other servers after it.
+    const decide = (isStored: boolean) => ok(isStored ? [] : entries)
+    const from = { ...this.#end, state: false }
+    return decideAndAppend(this.#store, accessLedger(id), decide, { commandId: id }, { from })
   }
 
   #resolveWaiters(done: boolean): void {

@@ -164,6 +164,37 @@ test('an append whose answer was lost is not stored twice', async () => {
   await holds(real)
 })
 
+test('an append whose answer was lost is not stored twice if another server has written after it', async () => {
+  const real = await temporary()
+  let isAway = false
+  const away = () => errAsync({ type: 'store_unavailable', message: 'away' } as const)
+  const leaving: EventStore = {
+    ...bound(real),
+    readStream: (...call) => (isAway ? away() : real.readStream(...call)),
+    append: (...call) => {
+      if (isAway) return away()
+      isAway = true
+      return real
+        .append(...call)
+        .andThen(() => errAsync({ type: 'outcome_unknown', message: 'no answer' } as const))
+    },
+  }
+  const failed = Promise.withResolvers<void>()
+  const log = { ...silent, warn: () => failed.resolve() }
+  const recorder = recorderOn(leaving, { flushMs: 5, log })
+  void recorder.note(by('alice'))
+  await failed.promise
+  const other = recorderOn(real)
+  void other.note(by('carol'))
+  await other.stop()
+  leaving.append = (...call) => real.append(...call)
+  isAway = false
+  void recorder.note(by('bob'))
+  await recorder.stop()
+  expect(await principals(real)).toEqual(['alice', 'carol', 'bob'])
+  await holds(real)
+})
+
 describe('if an access must be recorded before anything is shown', () => {
   test('an access waits for the log, and repeated ones do not', async () => {
     const store = await temporary()
