@@ -123,32 +123,8 @@ async function expectToGoOn(server: ServerProcess, runId: string, cwd: string): 
 }
 
 describe('a disk that is full', () => {
-  test.skipIf(!canMount)(
-    'makes runs wait until there is room, and affects nothing else',
-    async () => {
-      await mount(site.path('data'), '-t', 'tmpfs', '-o', 'size=16m', 'none')
-      const model = await site.model(talkative())
-      const server = await site.serve('data', { model: model.url })
-      const cwd = await site.project()
-      const runId = await start(server, cwd, { max_iterations: 500 })
-      await until(
-        () => linesOf(join(cwd, 'effects')),
-        (lines) => lines.length > 5,
-      )
-      const ballast = await open(site.path('data', 'ballast'), 'w')
-      const filling = async () => {
-        for (;;) await ballast.write(Buffer.alloc(16_384))
-      }
-      // Either the server or the filler uses the rest of the space.
-      await expect(filling()).rejects.toThrow(/ENOSPC/)
-      await ballast.close()
-      await expectToWait(server, runId, cwd)
-      await rm(site.path('data', 'ballast'))
-      await expectToGoOn(server, runId, cwd)
-    },
-  )
-
-  test('makes runs wait, also if it is a quota that does not let files grow', async () => {
+  /** A server with a run that writes to its log all the time. */
+  async function busy() {
     const model = await site.model(talkative())
     const server = await site.serve('data', { model: model.url })
     const cwd = await site.project()
@@ -157,13 +133,37 @@ describe('a disk that is full', () => {
       () => linesOf(join(cwd, 'effects')),
       (lines) => lines.length > 5,
     )
+    return [server, runId, cwd] as const
+  }
+
+  test.skipIf(!canMount)(
+    'makes runs wait until there is room, and affects nothing else',
+    async () => {
+      await mount(site.path('data'), '-t', 'tmpfs', '-o', 'size=16m', 'none')
+      const run = await busy()
+      const ballast = await open(site.path('data', 'ballast'), 'w')
+      const filling = async () => {
+        for (;;) await ballast.write(Buffer.alloc(16_384))
+      }
+      // Either the server or the filler uses the rest of the space.
+      await expect(filling()).rejects.toThrow(/ENOSPC/)
+      await ballast.close()
+      await expectToWait(...run)
+      await rm(site.path('data', 'ballast'))
+      await expectToGoOn(...run)
+    },
+  )
+
+  test('makes runs wait, also if it is a quota that does not let files grow', async () => {
+    const run = await busy()
+    const [server] = run
     const limit = (bytes: string) =>
       shell('prlimit', '--pid', String(server.process.pid), `--fsize=${bytes}:`)
     const { size } = await stat(site.path('data', 'log.sqlite-wal'))
     limit(String(size))
-    await expectToWait(server, runId, cwd)
+    await expectToWait(...run)
     limit('unlimited')
-    await expectToGoOn(server, runId, cwd)
+    await expectToGoOn(...run)
   })
 })
 

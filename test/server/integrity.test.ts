@@ -28,6 +28,9 @@ const [RUN = ''] = RUNS
 /** The whole log is not verified during a test. */
 const HEADS_ONLY = { firstAfterMs: 3_600_000 }
 const AT_ONCE = { firstAfterMs: 0, restTimes: 0 }
+/** Resets the log to before its last checkpoint. */
+const RESET = `DELETE FROM events WHERE position >=
+  (SELECT min(position) FROM events WHERE type LIKE 'checkpoint%')`
 
 let folder: string
 let server: Server | null = null
@@ -133,12 +136,7 @@ describe('at its start a server reports, and still serves, when', () => {
       'DELETE FROM events WHERE stream_id = $RUN AND revision = 1',
       'its end was cut off',
     ],
-    [
-      'the log was reset to before its last checkpoint',
-      `DELETE FROM events WHERE position >=
-         (SELECT min(position) FROM events WHERE type LIKE 'checkpoint%')`,
-      'put back to an older state',
-    ],
+    ['the log was reset to before its last checkpoint', RESET, 'put back to an older state'],
     [
       'the log has the id of another log',
       `UPDATE events SET data = '{"log_id":"${randomUUID()}"}' WHERE type = 'log_created'`,
@@ -162,53 +160,48 @@ describe('at its start a server reports, and still serves, when', () => {
   })
 })
 
-test('an older log that was put back is reported at every start and by verify, until somebody deletes the evidence', async () => {
-  const dir = await changed(
-    `DELETE FROM events WHERE position >=
-       (SELECT min(position) FROM events WHERE type LIKE 'checkpoint%')`,
-  )
-  const verified = () => retrai(['verify', '--data-dir', dir])
-  const found = await verified()
-  expect([found.code, found.stdout]).toEqual([
-    1,
-    expect.stringContaining('and last-checkpoint.json beside the log does'),
-  ])
-  // The server writes new checkpoints meanwhile.
-  for (let begin = 0; begin < 2; begin += 1) {
-    await start(dir, HEADS_ONLY)
-    await logged(({ message }) => message?.includes('put back to an older state') === true)
-    await stop()
-  }
-  expect((await verified()).code).toBe(1)
-  const [lost = ''] = (await readdir(dir)).filter((name) => name.startsWith('lost-checkpoint-'))
-  await rm(join(dir, lost))
-  expect((await verified()).code).toBe(0)
-})
-
-test('an older log with a damaged last-checkpoint.json is reported at every start and by verify', async () => {
-  const dir = await changed(
-    `DELETE FROM events WHERE position >=
-       (SELECT min(position) FROM events WHERE type LIKE 'checkpoint%')`,
-  )
-  await writeFile(join(dir, 'last-checkpoint.json'), '{}')
-  const verified = () => retrai(['verify', '--data-dir', dir])
-  const found = await verified()
-  expect([found.code, found.stdout]).toEqual([
-    1,
-    expect.stringContaining('last-checkpoint.json: unreadable: it must hold a checkpoint'),
-  ])
-  for (let begin = 0; begin < 2; begin += 1) {
-    await start(dir, HEADS_ONLY)
-    const { where } = await logged(({ message }) => message?.includes('cannot be read') === true)
-    expect(where).toMatch(/^lost-checkpoint-unreadable-/)
-    expect((await readiness()).checks.integrity.ok).toBe(false)
-    await stop()
-  }
-  expect((await verified()).code).toBe(1)
-  const [lost = ''] = (await readdir(dir)).filter((name) => name.startsWith('lost-checkpoint-'))
-  await rm(join(dir, lost))
-  expect((await verified()).code).toBe(0)
-})
+test.each([
+  {
+    what: 'an older log that was put back',
+    prepare: async () => {},
+    found: 'and last-checkpoint.json beside the log does',
+    line: { where: 'checkpoint 0', message: expect.stringContaining('put back to an older state') },
+  },
+  {
+    what: 'an older log with a damaged last-checkpoint.json',
+    prepare: (dir: string) => writeFile(join(dir, 'last-checkpoint.json'), '{}'),
+    found: 'last-checkpoint.json: unreadable: it must hold a checkpoint',
+    line: {
+      where: expect.stringMatching(/^lost-checkpoint-unreadable-/),
+      message: expect.stringContaining('cannot be read'),
+    },
+  },
+])(
+  '$what is reported at every start and by verify, until somebody deletes the evidence',
+  async ({ prepare, found, line }) => {
+    const dir = await changed(RESET)
+    await prepare(dir)
+    const verified = async () => {
+      const { code, stdout } = await retrai(['verify', '--data-dir', dir])
+      return [code, stdout]
+    }
+    expect(await verified()).toEqual([1, expect.stringContaining(found)])
+    // The server writes new checkpoints meanwhile.
+    for (let begin = 0; begin < 2; begin += 1) {
+      await start(dir, HEADS_ONLY)
+      const evidence = await logged(
+        ({ msg, where }) => msg === 'the stored data is not intact' && where !== undefined,
+      )
+      expect(evidence).toMatchObject(line)
+      expect((await readiness()).checks.integrity.ok).toBe(false)
+      await stop()
+    }
+    expect(await verified()).toEqual([1, expect.anything()])
+    const [lost = ''] = (await readdir(dir)).filter((name) => name.startsWith('lost-checkpoint-'))
+    await rm(join(dir, lost))
+    expect(await verified()).toEqual([0, expect.anything()])
+  },
+)
 
 test('verify says how many stored artifacts no record names, which is not a finding', async () => {
   const verified = async (dir: string, ...more: string[]) => {
