@@ -7,8 +7,8 @@ import {
   turnCount,
 } from '../domain/conversation.ts'
 import { tokensOfTools } from '../domain/mcp-tools.ts'
+import { failedRequests, modelInUse, nextFallback } from '../domain/model-choice.ts'
 import { toMessages, withoutImage } from '../domain/sent-messages.ts'
-import { failedRequests, modelInUse, nextFallback } from '../domain/state.ts'
 import { sleep } from '../lib/backoff.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { Attempt } from '../live/attempt.ts'

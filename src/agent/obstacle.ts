@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises'
+import { type ModelChoice, modelsLeft } from '../domain/model-choice.ts'
 import type { RunConfig } from '../domain/run-config.ts'
-import { type ModelChoice, modelsLeft } from '../domain/state.ts'
 import type { ModelCatalogue } from './model/catalogue.ts'
 
 /** Why this server should not claim a run. */

@@ -1,5 +1,6 @@
+import { modelInUse } from './model-choice.ts'
 import type { RunConfig } from './run-config.ts'
-import { modelInUse, type RunState, waitedOnce } from './state.ts'
+import { type RunState, waitedOnce } from './state.ts'
 
 /** Seconds the run has worked until `now` (seconds since the epoch), without waiting for people. */
 function workedSeconds(state: RunState, now: number): number {

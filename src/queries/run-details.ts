@@ -1,7 +1,8 @@
 import type { RunDetails } from '../api/runs.ts'
 import type { RunRules } from '../domain/approvals/rules.ts'
+import { modelInUse } from '../domain/model-choice.ts'
 import type { GoalPart } from '../domain/run-config.ts'
-import { modelInUse, type RunState, statusOf } from '../domain/state.ts'
+import { type RunState, statusOf } from '../domain/state.ts'
 import type { Subagent } from '../domain/subagents.ts'
 import { runRow, timestamp } from '../projections/read-model.ts'
 

@@ -2,8 +2,8 @@ import { describe, expect, test } from 'vitest'
 import type { RunCommand } from '../../src/domain/commands.ts'
 import type { Conversation } from '../../src/domain/conversation.ts'
 import { converse } from '../../src/domain/converse.ts'
+import { modelInUse, nextFallback } from '../../src/domain/model-choice.ts'
 import type { ConfigChanges } from '../../src/domain/run-config.ts'
-import { modelInUse, nextFallback } from '../../src/domain/state.ts'
 import { by, claim, create, given, type Step } from './support.ts'
 
 const MODELS = { model_name: 'a', fallback_models: ['b', 'c'] }
