@@ -6,7 +6,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { ServerProcess } from '../../examples/demo/server.ts'
 import { brokenProject, goal, script } from '../../examples/scripted-model/fix-the-calculator.ts'
 import type { Script } from '../../examples/scripted-model/script.ts'
@@ -160,13 +160,16 @@ describe('stopping', () => {
     expect(events.at(-1)?.kind).toBe('run_end')
   })
 
-  test('SIGINT ends an idle server, whose new data folder other users cannot read', async () => {
-    const server = await serve()
-    expect((await stat(dataDir())).mode & 0o777).toBe(0o700)
-    server.process.kill('SIGINT')
-    await once(server.process, 'exit')
-    expect(server.process.exitCode).toBe(0)
-  })
+  test.each(['SIGINT', 'SIGHUP'] as const)(
+    '%s ends an idle server, whose new data folder other users cannot read',
+    async (signal) => {
+      const server = await serve()
+      expect((await stat(dataDir())).mode & 0o777).toBe(0o700)
+      server.process.kill(signal)
+      await once(server.process, 'exit')
+      expect(server.process.exitCode).toBe(0)
+    },
+  )
 
   test('SIGTERM ends a server that waits for its store while it starts', async () => {
     const silent = createServer().listen(0, '127.0.0.1')
@@ -320,5 +323,20 @@ test.skipIf(isMissing('python3'))(
     expect(await running.exit).toBe(0)
     expect(running.stdout).toContain('SIGINT: stopping.')
     expect(running.stdout).not.toContain('\x1b[')
+  },
+)
+
+/** The server has a terminal of its own, which closes when Python ends. */
+test.skipIf(isMissing('python3'))(
+  'a server whose terminal is closed stops as it should',
+  async () => {
+    const args = ['serve', '--port', '0', '--data-dir', dataDir()]
+    const running = startAtTerminal(args, cleanEnv())
+    await running.prints(/Ctrl\+C stops the server\./)
+    running.child.kill('SIGKILL')
+    await running.exit
+    // Only a server that is stopped writes it.
+    const stops = () => readFileSync(join(dataDir(), 'clean-stops'), 'utf8')
+    await vi.waitFor(() => expect(stops()).toMatch(/\n$/), 20_000)
   },
 )

@@ -89,7 +89,7 @@ Environment (flags win; a variable that is empty counts as not set):
                          dashscope/… (Qwen), openrouter/…
   OLLAMA_HOST            for models named ollama/… (default http://127.0.0.1:11434)`
 
-/** `retrai serve`: runs the server until SIGINT or SIGTERM. */
+/** `retrai serve`: runs the server until SIGINT, SIGTERM or SIGHUP. */
 export function serveCommand(): Command {
   return new Command('serve')
     .description('Start the server.')
@@ -138,7 +138,8 @@ async function serve(flags: Record<string, string>): Promise<void> {
   const notice = atTerminal ? terminalNotices(factsOf(settings)) : logNotices(log)
   thread.serve(settings, log)
   const signalled = new Promise<NodeJS.Signals>((resolve) => {
-    for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, resolve)
+    // A terminal that is closed sends SIGHUP.
+    for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, resolve)
   })
   // The time begins with the signal, so it also ends a server that still waits for its store.
   void signalled.then(() => setTimeout(() => thread.endProcess(), STOP_WITHIN_MS).unref())

@@ -3,8 +3,7 @@ import { type DestinationStream, type Logger, pino } from 'pino'
 import pretty from 'pino-pretty'
 import { processMask } from '../../log/masking.ts'
 import type { About } from '../../server/start-server.ts'
-import { type Line, visibleJson, withoutControls } from './plain-text.ts'
-import { print } from './print.ts'
+import { type Line, rendered, visibleJson, withoutControls } from './plain-text.ts'
 
 /** How many characters of lines wait while they cannot be written. More are lost. */
 const MOST_WAITING = 1024 * 1024
@@ -71,8 +70,10 @@ type Facts = {
 
 /** Lines for a person at a terminal, who looks for the address and for what to do next. */
 export function terminalNotices({ dataDir, store }: Facts): ServeNotices {
+  // A terminal may be closed, and the server must still stop as it should.
+  process.stdout.on('error', () => {})
   const show = (...lines: readonly Line[]): void => {
-    for (const line of lines) void print(line)
+    process.stdout.write(lines.map((line) => `${rendered(line)}\n`).join(''))
   }
   return {
     late: (url) => show(`retrAI listens at ${url}, and is still starting …`),
