@@ -5,7 +5,7 @@ import type { Goal, RunRequest } from '../../client/index.ts'
 import { jsonOr } from '../../lib/json-or.ts'
 import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
-import { number } from '../terminal/option-values.ts'
+import { given, number } from '../terminal/option-values.ts'
 import type { Line } from '../terminal/plain-text.ts'
 import { print, printJson, say, table } from '../terminal/print.ts'
 
@@ -110,11 +110,11 @@ function checkOf({
   checkOutput,
   checkSeconds,
 }: GoalChoice): Result<Part, string> {
-  const conditions = {
-    ...(checkExitCode === undefined ? {} : { exit_code: checkExitCode }),
-    ...(checkOutput === undefined ? {} : { output_contains: checkOutput }),
-    ...(checkSeconds === undefined ? {} : { max_seconds: checkSeconds }),
-  }
+  const conditions = given({
+    exit_code: checkExitCode,
+    output_contains: checkOutput,
+    max_seconds: checkSeconds,
+  })
   const hasConditions = Object.keys(conditions).length > 0
   if (check === undefined) {
     return hasConditions ? err('Give the command of these conditions with --check.') : ok({})

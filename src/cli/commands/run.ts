@@ -7,6 +7,7 @@ import { LEVELS, type Level } from '../../domain/isolation.ts'
 import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
 import { EXIT, OUTCOME_EXIT_CODES } from '../terminal/exit-codes.ts'
 import {
+  given,
   JSON_EVENTS,
   mcpServers,
   names,
@@ -77,6 +78,33 @@ export function runCommand(): Command {
     .option('--max-cost-usd <dollars>', 'the most that it may cost', number)
     .option('--max-tokens <n>', 'the most tokens it may use', number)
     .option('--max-seconds <n>', 'the longest that it may run', number)
+  commandOptions(command)
+    .option(
+      '--approvals <file>',
+      'a JSON file with rules for calls: which are allowed, ask a person, or are denied',
+    )
+    .option('--reason <text>', 'why you start it; kept in the log')
+    .option('--detach', 'only start it, and print its id')
+    .option(...JSON_EVENTS)
+  return goalOptions(command).action((names: readonly string[], options: Options) =>
+    whenConnected(options, async (connection) => {
+      const words = await wordsOf({ text: options.message, file: options.file })
+      if (words.isErr()) return err(words.error)
+      const goal = await chosenGoal(connection, names, options)
+      if (goal.isErr()) return err(goal.error)
+      const approvals = await rulesFrom(options.approvals)
+      if (approvals.isErr()) return err(approvals.error)
+      const rules = approvals.value === undefined ? {} : { approvals: approvals.value }
+      const asked = { ...goal.value, ...requestOf(options), ...rules }
+      const request = { ...asked, instructions: words.value }
+      return run(connection, request, options)
+    }),
+  )
+}
+
+/** What the commands of a run may do and use. */
+const commandOptions = (command: Command): Command =>
+  command
     .addOption(
       new Option(
         '--isolation <level>',
@@ -106,65 +134,41 @@ export function runCommand(): Command {
     .option('--command-processes <n>', 'the most processes of a command', positiveInt)
     .option('--command-output <MiB>', 'the most that a command prints', positiveInt)
     .option('--run-home <MiB>', 'the most that its commands keep in their home', positiveInt)
-    .option(
-      '--approvals <file>',
-      'a JSON file with rules for calls: which are allowed, ask a person, or are denied',
-    )
-    .option('--reason <text>', 'why you start it; kept in the log')
-    .option('--detach', 'only start it, and print its id')
-    .option(...JSON_EVENTS)
-  return goalOptions(command).action((names: readonly string[], options: Options) =>
-    whenConnected(options, async (connection) => {
-      const words = await wordsOf({ text: options.message, file: options.file })
-      if (words.isErr()) return err(words.error)
-      const goal = await chosenGoal(connection, names, options)
-      if (goal.isErr()) return err(goal.error)
-      const approvals = await rulesFrom(options.approvals)
-      if (approvals.isErr()) return err(approvals.error)
-      const rules = approvals.value === undefined ? {} : { approvals: approvals.value }
-      const asked = { ...goal.value, ...requestOf(options), ...rules }
-      const request = { ...asked, instructions: words.value }
-      return run(connection, request, options)
-    }),
-  )
-}
 
 function requestOf(options: Options): RunRequest {
-  const { cwd, model, maxIterations, maxTurns, hitl, maxCostUsd, maxTokens, maxSeconds } = options
-  const { effort, maxOutputTokens, fallback, isolation, network, reason } = options
   const servers = [...(options.mcp ?? []), ...(options.mcpJson ?? [])]
+  const limits = limitsOf(options)
+  const { isolation, network, reason } = options
   return {
-    cwd: resolve(cwd),
-    ...(model === undefined ? {} : { model_name: model }),
-    ...(effort === undefined ? {} : { reasoning_effort: effort }),
-    ...(maxOutputTokens === undefined ? {} : { max_output_tokens: maxOutputTokens }),
-    ...(fallback === undefined ? {} : { fallback_models: fallback }),
-    ...(maxIterations === undefined ? {} : { max_iterations: maxIterations }),
-    ...(maxTurns === undefined ? {} : { max_turns_per_iteration: maxTurns }),
-    ...(hitl === undefined ? {} : { hitl_enabled: hitl }),
-    ...(maxCostUsd === undefined ? {} : { max_cost_usd: maxCostUsd }),
-    ...(maxTokens === undefined ? {} : { max_tokens: maxTokens }),
-    ...(maxSeconds === undefined ? {} : { max_seconds: maxSeconds }),
-    ...(isolation === undefined ? {} : { isolation }),
-    ...(network === undefined ? {} : { network }),
+    cwd: resolve(options.cwd),
+    ...given({
+      model_name: options.model,
+      reasoning_effort: options.effort,
+      max_output_tokens: options.maxOutputTokens,
+      fallback_models: options.fallback,
+      max_iterations: options.maxIterations,
+      max_turns_per_iteration: options.maxTurns,
+      hitl_enabled: options.hitl,
+      max_cost_usd: options.maxCostUsd,
+      max_tokens: options.maxTokens,
+      max_seconds: options.maxSeconds,
+      ...{ isolation, network, reason },
+    }),
     ...(servers.length === 0 ? {} : { mcp_servers: servers }),
-    ...(reason === undefined ? {} : { reason }),
-    ...commandLimits(options),
+    ...(Object.keys(limits).length === 0 ? {} : { command_limits: limits }),
   }
 }
 
-const MIB = 1024 * 1024
+/** Mebibytes in bytes. */
+const bytes = (mib: number | undefined) => (mib === undefined ? mib : mib * 1024 * 1024)
 
-function commandLimits(options: Options): Pick<RunRequest, 'command_limits'> {
-  const { commandMemory, commandProcesses, commandOutput, runHome } = options
-  const limits = {
-    ...(commandMemory === undefined ? {} : { memory_bytes: commandMemory * MIB }),
-    ...(commandProcesses === undefined ? {} : { processes: commandProcesses }),
-    ...(commandOutput === undefined ? {} : { output_bytes: commandOutput * MIB }),
-    ...(runHome === undefined ? {} : { home_bytes: runHome * MIB }),
-  }
-  return Object.keys(limits).length === 0 ? {} : { command_limits: limits }
-}
+const limitsOf = ({ commandMemory, commandProcesses, commandOutput, runHome }: Options) =>
+  given({
+    memory_bytes: bytes(commandMemory),
+    processes: commandProcesses,
+    output_bytes: bytes(commandOutput),
+    home_bytes: bytes(runHome),
+  })
 
 async function run(
   connection: Connection,

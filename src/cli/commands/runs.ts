@@ -4,11 +4,11 @@ import type { Model, RunDetails, RunSummary } from '../../client/index.ts'
 import { RUN_STATUSES, type RunStatus } from '../../domain/state.ts'
 import { counted } from '../../lib/counted.ts'
 import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
-import { callLines, shownHash } from '../terminal/decisions.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { positiveInt } from '../terminal/option-values.ts'
 import { oneLine } from '../terminal/plain-text.ts'
 import { print, printJson, say, table } from '../terminal/print.ts'
+import { callLines, shownHash } from '../terminal/waiting-call.ts'
 
 type JsonOption = ServerOptions & { readonly json?: boolean }
 

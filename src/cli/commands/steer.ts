@@ -3,10 +3,18 @@ import { err, ok, type Result } from 'neverthrow'
 import { EFFORTS, type Effort, type Seen } from '../../api/records.ts'
 import type { RunStanding } from '../../client/index.ts'
 import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
-import { callLines, shownHash } from '../terminal/decisions.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
-import { callHash, names, positiveInt, seen, seq, wordsOf } from '../terminal/option-values.ts'
+import {
+  callHash,
+  given,
+  names,
+  positiveInt,
+  seen,
+  seq,
+  wordsOf,
+} from '../terminal/option-values.ts'
 import { print, say } from '../terminal/print.ts'
+import { callLines, shownHash } from '../terminal/waiting-call.ts'
 
 type AbortOptions = ServerOptions & {
   readonly reason?: string
@@ -88,14 +96,14 @@ function changesOf({
   maxIterations,
   hitl,
 }: ConfigureOptions) {
-  return {
-    ...(model === undefined ? {} : { model_name: model }),
-    ...(effort === undefined ? {} : { reasoning_effort: effort === 'default' ? null : effort }),
-    ...(maxOutputTokens === undefined ? {} : { max_output_tokens: maxOutputTokens }),
-    ...(fallback === undefined ? {} : { fallback_models: fallback }),
-    ...(maxIterations === undefined ? {} : { max_iterations: maxIterations }),
-    ...(hitl === undefined ? {} : { hitl_enabled: hitl }),
-  }
+  return given({
+    model_name: model,
+    reasoning_effort: effort === 'default' ? null : effort,
+    max_output_tokens: maxOutputTokens,
+    fallback_models: fallback,
+    max_iterations: maxIterations,
+    hitl_enabled: hitl,
+  })
 }
 
 type SendOptions = ServerOptions & { readonly file?: string }

@@ -9,6 +9,12 @@ import type { Seen } from '../../api/records.ts'
 import { ALL_KINDS, type Kind, type RunRequest } from '../../client/index.ts'
 import { messageOf } from '../../lib/message-of.ts'
 
+/** What a person gave: the object without what is undefined. */
+export const given = <T extends object>(values: T) =>
+  Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: Exclude<T[K], undefined>
+  }
+
 /** A number. The server checks its range. */
 export function number(text: string): number {
   const value = Decimal.safeParse(text)
