@@ -1,7 +1,7 @@
 import { IconChevronDown } from '@tabler/icons-react'
 import { createContext, type ReactNode, use, useState } from 'react'
 import { counted } from '../ui/format.ts'
-import classes from './fold.module.css'
+import classes from './code.module.css'
 
 /** What is unfolded, by name: rows disappear and return while a person scrolls, and should look the same. */
 export const Unfolded = createContext<Set<string>>(new Set())

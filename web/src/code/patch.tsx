@@ -1,7 +1,7 @@
 import { memo, useMemo } from 'react'
+import classes from './code.module.css'
 import { FoldButton, useFold } from './fold.tsx'
 import { highlight } from './highlight.tsx'
-import classes from './patch.module.css'
 import { type PatchLine, patchLines } from './patch-lines.ts'
 
 /** A patch with more lines is folded. Fewer lines would often show only what stays the same. */

@@ -45,17 +45,10 @@ type Props<D extends string> = {
 
 /** A run that waits for a person, in a prominent place: what is asked, and the form to answer it. */
 export function WaitingPanel<D extends string>(props: Props<D>) {
-  const { testId, title, view, seq, choices, children, more } = props
-  const [reason, setReason] = useState('')
+  const { testId, title, view, seq, children } = props
   const since = view.records[seq]?.ts ?? 0
   const now = useNow(1000) / 1000
-  const answer = useMutation({
-    mutationFn: (decision: D) =>
-      props.decide(decision, { reason: reason.trim() || null, seen: seenIn(view) }),
-  })
   const mayNot = useMayNot('runs:decide')
-  const isBusy = answer.isPending || answer.isSuccess
-  const [main] = choices
   return (
     <section className={classes.panel} aria-label="Your decision" data-testid={testId}>
       <span className={classes.hand} aria-hidden>
@@ -71,48 +64,55 @@ export function WaitingPanel<D extends string>(props: Props<D>) {
         <ScrollRegion className={classes.words} label="What is asked">
           {children}
         </ScrollRegion>
-        {answer.isError && (
-          <p className={classes.problem} role="alert">
-            {messageOf(answer.error)}
-          </p>
-        )}
       </div>
-      {mayNot === null ? (
-        <form
-          className={classes.form}
-          onSubmit={(event) => {
-            event.preventDefault()
-            answer.mutate(main.decision)
-          }}
-        >
-          <TextInput
-            id={DECISION_ID}
-            aria-label={props.reasonLabel}
-            placeholder={props.placeholder}
-            value={reason}
-            onChange={(event) => setReason(event.currentTarget.value)}
-            disabled={isBusy}
-          />
-          {more?.(isBusy)}
-          <div className={classes.buttons}>
-            {choices.map(({ decision, label, icon }) => (
-              <Button
-                key={decision}
-                leftSection={icon}
-                loading={answer.isPending && answer.variables === decision}
-                disabled={isBusy}
-                {...(decision === main.decision
-                  ? { type: 'submit', className: classes.approve }
-                  : { variant: 'default', onClick: () => answer.mutate(decision) })}
-              >
-                {label}
-              </Button>
-            ))}
-          </div>
-        </form>
-      ) : (
-        <p className={classes.summary}>{mayNot}</p>
-      )}
+      {mayNot === null ? <AnswerForm {...props} /> : <p className={classes.summary}>{mayNot}</p>}
     </section>
+  )
+}
+
+function AnswerForm<D extends string>(props: Props<D>) {
+  const { view, choices, decide, more } = props
+  const [reason, setReason] = useState('')
+  const answer = useMutation({
+    mutationFn: (decision: D) =>
+      decide(decision, { reason: reason.trim() || null, seen: seenIn(view) }),
+  })
+  const isBusy = answer.isPending || answer.isSuccess
+  const [main] = choices
+  return (
+    <form
+      className={classes.form}
+      onSubmit={(event) => {
+        event.preventDefault()
+        answer.mutate(main.decision)
+      }}
+    >
+      <TextInput
+        id={DECISION_ID}
+        aria-label={props.reasonLabel}
+        placeholder={props.placeholder}
+        value={reason}
+        onChange={(event) => setReason(event.currentTarget.value)}
+        disabled={isBusy}
+        error={answer.isError ? messageOf(answer.error) : null}
+        errorProps={{ role: 'alert' }}
+      />
+      {more?.(isBusy)}
+      <div className={classes.buttons}>
+        {choices.map(({ decision, label, icon }) => (
+          <Button
+            key={decision}
+            leftSection={icon}
+            loading={answer.isPending && answer.variables === decision}
+            disabled={isBusy}
+            {...(decision === main.decision
+              ? { type: 'submit', className: classes.approve }
+              : { variant: 'default', onClick: () => answer.mutate(decision) })}
+          >
+            {label}
+          </Button>
+        ))}
+      </div>
+    </form>
   )
 }

@@ -18,63 +18,23 @@ import { hashOf } from './playhead.ts'
 import classes from './replay-bar.module.css'
 import { Track } from './track.tsx'
 import { type Playback, SPEEDS } from './use-playback.ts'
-import type { Playhead } from './use-playhead.ts'
 
-type Props = {
+type ReplayProps = {
   readonly view: RunView
   readonly moment: number
-  readonly playhead: Playhead
   readonly playback: Playback
-  readonly ended: boolean
 }
 
+type Props = ReplayProps & { readonly following: boolean; readonly ended: boolean }
+
 /** The controls of the replay, below the run. */
-export function ReplayBar({ view, moment, playhead, playback, ended }: Props) {
+export function ReplayBar({ view, moment, playback, following, ended }: Props) {
   const last = view.records.length - 1
   const ts = view.records[moment]?.ts
-  const go = (seq: number | null): void => {
-    playback.pause()
-    playhead.seek(seq === null || seq >= last ? null : Math.max(0, seq))
-  }
-  const before = iterationBeside(view, moment, -1)
-  const next = iterationBeside(view, moment, 1)
+  const { go, speed, setSpeed } = playback
   return (
     <section className={classes.bar} aria-label="Replay">
-      <div className={classes.buttons}>
-        <Control
-          label="Previous iteration ([)"
-          icon={IconPlayerSkipBackFilled}
-          disabled={before === null}
-          onClick={() => go(before ?? 0)}
-        />
-        <Control
-          label="Previous record (k)"
-          icon={IconChevronLeft}
-          disabled={moment <= 0}
-          wideOnly
-          onClick={() => go(moment - 1)}
-        />
-        <Control
-          label={playback.playing ? 'Pause (space)' : 'Play (space)'}
-          icon={playback.playing ? IconPlayerPauseFilled : IconPlayerPlayFilled}
-          disabled={last < 1}
-          onClick={playback.toggle}
-          main
-        />
-        <Control
-          label="Next record (j)"
-          icon={IconChevronRight}
-          disabled={moment >= last}
-          wideOnly
-          onClick={() => go(moment + 1)}
-        />
-        <Control
-          label="Next iteration (])"
-          icon={IconPlayerSkipForwardFilled}
-          disabled={next === null}
-          onClick={() => go(next)}
-        />
-      </div>
+      <Steps view={view} moment={moment} playback={playback} />
       <Track view={view} moment={moment} onSeek={go} />
       <div className={classes.place}>
         <span className={classes.seq} data-testid="moment">
@@ -87,9 +47,9 @@ export function ReplayBar({ view, moment, playhead, playback, ended }: Props) {
         <NativeSelect
           aria-label="Speed of the replay"
           size="xs"
-          value={String(playback.speed)}
-          data={SPEEDS.map((speed) => ({ value: String(speed), label: `${speed}×` }))}
-          onChange={(event) => playback.setSpeed(Number(event.currentTarget.value))}
+          value={String(speed)}
+          data={SPEEDS.map((each) => ({ value: String(each), label: `${each}×` }))}
+          onChange={(event) => setSpeed(Number(event.currentTarget.value))}
           className={classes.speed}
         />
         <CopyButton value={location.origin + location.pathname + hashOf(Math.max(0, moment))}>
@@ -104,14 +64,58 @@ export function ReplayBar({ view, moment, playhead, playback, ended }: Props) {
         <button
           type="button"
           className={classes.newest}
-          data-following={playhead.at === null}
-          aria-pressed={playhead.at === null}
+          data-following={following}
+          aria-pressed={following}
           onClick={() => go(null)}
         >
           {ended ? 'End' : 'Live'}
         </button>
       </div>
     </section>
+  )
+}
+
+/** The buttons that go from record to record, or play the run. */
+function Steps({ view, moment, playback: { playing, toggle, go } }: ReplayProps) {
+  const last = view.records.length - 1
+  const before = iterationBeside(view, moment, -1)
+  const next = iterationBeside(view, moment, 1)
+  return (
+    <div className={classes.buttons}>
+      <Control
+        label="Previous iteration ([)"
+        icon={IconPlayerSkipBackFilled}
+        disabled={before === null}
+        onClick={() => go(before ?? 0)}
+      />
+      <Control
+        label="Previous record (k)"
+        icon={IconChevronLeft}
+        disabled={moment <= 0}
+        wideOnly
+        onClick={() => go(moment - 1)}
+      />
+      <Control
+        label={playing ? 'Pause (space)' : 'Play (space)'}
+        icon={playing ? IconPlayerPauseFilled : IconPlayerPlayFilled}
+        disabled={last < 1}
+        onClick={toggle}
+        main
+      />
+      <Control
+        label="Next record (j)"
+        icon={IconChevronRight}
+        disabled={moment >= last}
+        wideOnly
+        onClick={() => go(moment + 1)}
+      />
+      <Control
+        label="Next iteration (])"
+        icon={IconPlayerSkipForwardFilled}
+        disabled={next === null}
+        onClick={() => go(next)}
+      />
+    </div>
   )
 }
 

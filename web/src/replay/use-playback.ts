@@ -11,7 +11,8 @@ export type Playback = {
   readonly setSpeed: (speed: number) => void
   /** Plays from the record that is shown, or from the beginning if that is the last one. */
   readonly toggle: () => void
-  readonly pause: () => void
+  /** Goes to a record, or to the newest for null or any later seq, and pauses. */
+  readonly go: (seq: number | null) => void
 }
 
 const FRAME_MS = 33
@@ -44,5 +45,9 @@ export function usePlayback(view: RunView, { at, seek }: Playhead): Playback {
     if (!playing && at === null) seek(0)
     setPlaying(!playing)
   }
-  return { playing, speed, setSpeed, toggle, pause: () => setPlaying(false) }
+  const go = (seq: number | null): void => {
+    setPlaying(false)
+    seek(seq === null || seq >= view.records.length - 1 ? null : Math.max(0, seq))
+  }
+  return { playing, speed, setSpeed, toggle, go }
 }

@@ -9,7 +9,7 @@ import type { Connection } from '../run/run-store.ts'
 import type { RunView } from '../run/run-view.ts'
 import { formatCost, formatCount, formatDuration } from '../ui/format.ts'
 import type { Verifying } from '../verify/use-verification.ts'
-import classes from './overview.module.css'
+import classes from './run-page.module.css'
 
 type Props = {
   readonly view: RunView

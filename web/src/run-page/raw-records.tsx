@@ -1,7 +1,7 @@
 import { CopyButton, Modal } from '@mantine/core'
 import { Code } from '../code/code.tsx'
 import type { RunView } from '../run/run-view.ts'
-import classes from './raw-records.module.css'
+import classes from './run-page.module.css'
 
 type Props = {
   readonly view: RunView

@@ -11,7 +11,7 @@ import { answerOf, problemsIn } from '../api/problem.ts'
 import { useMayNot } from '../api/use-may.ts'
 import { FormDialog } from '../ui/form-dialog.tsx'
 import { ConfigDialog } from './config-dialog.tsx'
-import classes from './run-actions.module.css'
+import classes from './run-header.module.css'
 
 type Props = {
   readonly runId: string

@@ -1,6 +1,6 @@
 import { useQuery } from '@tanstack/react-query'
 import { useMemo, useState } from 'react'
-import { statusOf } from '../../../src/domain/state.ts'
+import { type RunState, statusOf } from '../../../src/domain/state.ts'
 import { replacedLogQuery, runQuery } from '../api/queries.ts'
 import { NotFound } from '../app/not-found.tsx'
 import { Unfolded } from '../code/fold.tsx'
@@ -26,13 +26,29 @@ import { useRunShortcuts } from './use-run-shortcuts.ts'
 /** Shown where the records of the run stay on the page. */
 const GONE = 'Gone: the event store came back with another log'
 
-/** One run: as it happens, or as it was at any moment. */
-export function RunPage({ runId }: { readonly runId: string }) {
+/** A run as it arrives, what the server says about it, and whether its records are valid. */
+function useWatched(runId: string) {
   const { view, parts, connection: watched } = useRun(runId)
   const isGone = watched.type === 'refused' && watched.unknown
   const replaced = useQuery({ ...replacedLogQuery, enabled: isGone, staleTime: 0 }).data ?? null
   const connection = isGone && replaced !== null ? { ...watched, message: GONE } : watched
   const server = useQuery(runQuery(runId)).data ?? null
+  const head = server?.progress.seq ?? null
+  const length =
+    connection.type === 'complete' ? view.records.length : head === null ? null : head + 1
+  const verifying = useVerification(runId, view.records, length)
+  return { view, parts, connection, replaced, server, head, verifying }
+}
+
+function titleOf(state: RunState | null): string {
+  if (state === null) return 'Run'
+  const { goal, cwd } = state.config
+  return `${STATUS_NAMES[statusOf(state)]}: ${goal} in ${baseName(cwd)}`
+}
+
+/** One run: as it happens, or as it was at any moment. */
+export function RunPage({ runId }: { readonly runId: string }) {
+  const { view, parts, connection, replaced, server, head, verifying } = useWatched(runId)
   const playhead = usePlayhead()
   const playback = usePlayback(view, playhead)
   const [shown, showRecords] = useState<readonly number[]>([])
@@ -43,26 +59,17 @@ export function RunPage({ runId }: { readonly runId: string }) {
   const moment = Math.min(playhead.at ?? last, last)
   const following = playhead.at === null
   const state = useMemo(() => stateAt(view, moment), [view, moment])
-  const newest = view.state
-  const growing = newest === null || newest.phase.type !== 'ended'
-  const current = server === null || last >= server.progress.seq
-  const began = view.records[0]?.ts ?? 0
+  const growing = view.state?.phase.type !== 'ended'
   const [openedAt] = useState(Date.now)
   const endedAt = server?.ended_at ?? null
   const longOver = endedAt !== null && Date.parse(endedAt) < openedAt
   const { seek } = playhead
-  const length =
-    connection.type === 'complete' ? last + 1 : server === null ? null : server.progress.seq + 1
-  const verifying = useVerification(runId, view.records, length)
+  const began = view.records[0]?.ts ?? 0
   const bad = verifying.bad?.seq ?? null
   const tools = useMemo(() => ({ runId, began, bad, seek, showRecords }), [runId, began, bad, seek])
 
-  useRunShortcuts({ view, moment, playhead, playback })
-  useTitle(
-    newest === null
-      ? 'Run'
-      : `${STATUS_NAMES[statusOf(newest)]}: ${newest.config.goal} in ${baseName(newest.config.cwd)}`,
-  )
+  useRunShortcuts({ view, moment, playback })
+  useTitle(titleOf(view.state))
   if (connection.type === 'refused' && last < 0) {
     return (
       <NotFound>
@@ -81,10 +88,10 @@ export function RunPage({ runId }: { readonly runId: string }) {
         moment={moment}
         following={following}
         connection={connection}
-        head={server?.progress.seq ?? null}
+        head={head}
         ended={server !== null && hasEnded(server.status) ? server.status : null}
       />
-      <Questions runId={runId} view={view} current={current} />
+      <Questions runId={runId} view={view} current={head === null || last >= head} />
       <Tabs shown={tab} onShow={setTab} />
       <div className={classes.main}>
         <section className={classes.timeline} aria-label="Timeline">
@@ -115,16 +122,10 @@ export function RunPage({ runId }: { readonly runId: string }) {
           server={server}
           connection={connection}
           verifying={verifying}
-          onSeek={(seq) => seek(seq)}
+          onSeek={seek}
         />
       </div>
-      <ReplayBar
-        view={view}
-        moment={moment}
-        playhead={playhead}
-        playback={playback}
-        ended={!growing}
-      />
+      <ReplayBar {...{ view, moment, following, playback }} ended={!growing} />
       <RawRecords view={view} seqs={shown} onClose={() => showRecords([])} />
     </div>
   )

@@ -1,7 +1,6 @@
 import { notifications } from '@mantine/notifications'
 import { hashOf } from '../replay/playhead.ts'
 import type { Playback } from '../replay/use-playback.ts'
-import type { Playhead } from '../replay/use-playhead.ts'
 import { iterationBeside } from '../run/moments.ts'
 import type { RunView } from '../run/run-view.ts'
 import { useShortcuts } from '../ui/use-shortcuts.ts'
@@ -9,19 +8,14 @@ import { useShortcuts } from '../ui/use-shortcuts.ts'
 type Options = {
   readonly view: RunView
   readonly moment: number
-  readonly playhead: Playhead
   readonly playback: Playback
 }
 
 /** The element that the shortcut d goes to. */
 export const DECISION_ID = 'decision'
 
-export function useRunShortcuts({ view, moment, playhead, playback }: Options): void {
-  const last = view.records.length - 1
-  const go = (seq: number | null): void => {
-    playback.pause()
-    playhead.seek(seq === null || seq >= last ? null : Math.max(0, seq))
-  }
+export function useRunShortcuts({ view, moment, playback }: Options): void {
+  const { go, toggle } = playback
   useShortcuts([
     ['j', () => go(moment + 1)],
     ['k', () => go(moment - 1)],
@@ -35,7 +29,7 @@ export function useRunShortcuts({ view, moment, playhead, playback }: Options): 
       'Space',
       (event) => {
         // On a button the space bar presses the button.
-        if (!(event.target instanceof HTMLButtonElement)) playback.toggle()
+        if (!(event.target instanceof HTMLButtonElement)) toggle()
       },
       { preventDefault: false },
     ],

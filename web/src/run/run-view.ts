@@ -1,9 +1,8 @@
 import { evolve } from '../../../src/domain/evolve.ts'
 import type { RunState } from '../../../src/domain/state.ts'
-import { redactedIn } from './attribution.ts'
 import { beginsIteration, placeRow } from './place-row.ts'
 import type { Row } from './rows.ts'
-import type { SeqRecord } from './seq-record.ts'
+import { redactedIn, type SeqRecord } from './seq-record.ts'
 
 /** A point of the line of tokens and cost: the totals after the record `seq`. */
 export type UsagePoint = {

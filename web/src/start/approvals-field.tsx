@@ -1,28 +1,22 @@
 import { Checkbox, NumberInput, Select, SimpleGrid, Text, TextInput } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
-import type { FieldProblemOf } from '../api/problem.ts'
 import { serverRulesQuery } from '../api/queries.ts'
-import { numberField, textField } from '../ui/field.ts'
+import { type FormOf, numberField, textField } from '../ui/field.ts'
 import { visible } from '../ui/foreign-text.ts'
-import classes from './approvals-field.module.css'
+import type { Draft } from './draft.ts'
 import { RowsField } from './rows-field.tsx'
 import { ACTIONS, emptyRule, type RuleDraft, ruleText } from './rule-draft.ts'
 import { Section } from './section.tsx'
-
-type Props = {
-  readonly value: readonly RuleDraft[]
-  readonly onChange: (rules: readonly RuleDraft[]) => void
-  readonly problem: FieldProblemOf
-}
+import classes from './start-form.module.css'
 
 /** Rules for the calls of the run, in order, and the rules of the server, which hold too. */
-export function ApprovalsField({ value, onChange, problem }: Props) {
+export function ApprovalsField({ value, onChange, problem }: FormOf<Pick<Draft, 'approvals'>>) {
   return (
     <Section title="Approvals">
       <ServerRules />
       <RowsField
-        items={value}
-        onChange={onChange}
+        items={value.approvals}
+        onChange={(approvals) => onChange({ approvals })}
         make={emptyRule}
         nameOf={(index) => `Rule ${index + 1}`}
         addLabel="Add a rule"
@@ -32,7 +26,7 @@ export function ApprovalsField({ value, onChange, problem }: Props) {
       >
         {(rule, change, index) => (
           <Rule
-            rule={rule}
+            value={rule}
             onChange={change}
             problem={(inner) => problem(`approvals.${index}.${inner}`)}
           />
@@ -67,14 +61,8 @@ const CONDITIONS = [
   ['mcp_server', 'MCP server', 'github'],
 ] as const
 
-type RuleProps = {
-  readonly rule: RuleDraft
-  readonly onChange: (changes: Partial<RuleDraft>) => void
-  readonly problem: (field: string) => string | undefined
-}
-
-function Rule({ rule, onChange, problem }: RuleProps) {
-  const form = { value: rule, onChange, problem }
+function Rule(form: FormOf<RuleDraft>) {
+  const { value: rule, onChange, problem } = form
   return (
     <>
       <SimpleGrid cols={{ base: 1, xs: 2 }}>

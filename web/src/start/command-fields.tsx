@@ -3,14 +3,8 @@ import { useQuery } from '@tanstack/react-query'
 import type { Level } from '../../../src/api/isolation.ts'
 import type { IsolationOffer } from '../../../src/client/index.ts'
 import { isolationOfferQuery } from '../api/queries.ts'
-import { countField, textField } from '../ui/field.ts'
+import { countField, type FormOf, textField } from '../ui/field.ts'
 import type { CommandDraft } from './draft.ts'
-
-type Props = {
-  readonly value: CommandDraft
-  readonly onChange: (changes: Partial<CommandDraft>) => void
-  readonly problem: (field: string) => string | undefined
-}
 
 const MIB = 1024 * 1024
 /** The labels of the limits, with their fields in the form and in the request. */
@@ -22,7 +16,7 @@ const LIMITS = [
 ] as const
 
 /** What the commands of a run may do: what the server offers can be chosen, and the rest says why not. */
-export function CommandFields(form: Props) {
+export function CommandFields(form: FormOf<CommandDraft>) {
   const { value, onChange, problem } = form
   const offer = useQuery(isolationOfferQuery).data
   const limit = ([label, name, field]: (typeof LIMITS)[number]) => {

@@ -4,27 +4,23 @@ import { useQuery } from '@tanstack/react-query'
 import type { Goal } from '../../../src/client/index.ts'
 import { type FieldProblemOf, messageOf } from '../api/problem.ts'
 import { fittingGoalsQuery, goalsQuery } from '../api/queries.ts'
-import { numberField, textField } from '../ui/field.ts'
+import { type FormOf, numberField, textField } from '../ui/field.ts'
+import type { Draft } from './draft.ts'
 import { emptyPart, fieldOf, type PartDraft, schemaOf } from './goal-draft.ts'
-import classes from './goal-picker.module.css'
 import { RowsField } from './rows-field.tsx'
+import classes from './start-form.module.css'
 import { ValueField } from './value-field.tsx'
 
 /** The server is asked about a folder when nobody has typed for this long. */
 const TYPING_MS = 300
 
-type PickerProps = {
-  /** The folder of the project, as it is typed. */
-  readonly cwd: string
-  readonly value: string
-  readonly onChange: (goal: string) => void
-  readonly problem: string | undefined
-}
-
 /** Several goals are added below, unless the project names them. */
 const isAlone = ({ name, because }: Goal): boolean => name !== 'all-of' || because !== undefined
 
-export function GoalPicker({ cwd, value, onChange, problem }: PickerProps) {
+/** The goals to choose from. The first goal of the run is chosen among these cards. */
+export function GoalPicker({ value: draft, onChange, problem }: FormOf<Draft>) {
+  const { parts, cwd } = draft
+  const chosen = parts[0]?.goal ?? ''
   const goals = useQuery(goalsQuery)
   const [folder] = useDebouncedValue(cwd.trim(), TYPING_MS)
   const fitting = (useQuery(fittingGoalsQuery(folder)).data ?? []).filter(isAlone)
@@ -34,9 +30,13 @@ export function GoalPicker({ cwd, value, onChange, problem }: PickerProps) {
     <Radio.Group
       label="Goal"
       description="If you choose none, the goal is the command in Check, or the goal in .retrai.yml of the project."
-      value={value}
-      onChange={onChange}
-      error={problem}
+      value={chosen}
+      onChange={(goal) => {
+        const [first = emptyPart(), ...others] = parts
+        // Options of another goal would be refused.
+        onChange({ parts: [{ ...first, goal, options: {} }, ...others] })
+      }}
+      error={problem(fieldOf(parts, 0, 'goal'))}
     >
       {goals.isError && <Input.Error>{messageOf(goals.error)}</Input.Error>}
       {goals.isPending && <Skeleton height={120} mt={6} />}
@@ -47,7 +47,7 @@ export function GoalPicker({ cwd, value, onChange, problem }: PickerProps) {
             value={name}
             className={classes.goal}
             // One stop for the tab key; the arrows go from goal to goal.
-            tabIndex={name === value || (value === '' && index === 0) ? 0 : -1}
+            tabIndex={name === chosen || (chosen === '' && index === 0) ? 0 : -1}
             data-autofocus={index === 0 || undefined}
           >
             <span className={classes.name}>{name}</span>
@@ -61,16 +61,10 @@ export function GoalPicker({ cwd, value, onChange, problem }: PickerProps) {
   )
 }
 
-type Props = {
-  /** At least one. The first is chosen among the cards. */
-  readonly parts: readonly PartDraft[]
-  readonly onChange: (parts: readonly PartDraft[]) => void
-  readonly problem: FieldProblemOf
-}
-
 /** The settings of the chosen goal, and further goals that must hold at the same time. */
-export function GoalFields({ parts, onChange, problem }: Props) {
+export function GoalFields({ value: { parts }, onChange, problem }: FormOf<Draft>) {
   const goals = useQuery(goalsQuery).data ?? []
+  const set = (next: readonly PartDraft[]): void => onChange({ parts: next })
   const goalOf = ({ goal }: PartDraft) => goals.find(({ name }) => name === goal)
   const [first, ...others] = parts
   if (first === undefined) return null
@@ -79,13 +73,13 @@ export function GoalFields({ parts, onChange, problem }: Props) {
       <GoalSettings
         part={first}
         goal={goalOf(first)}
-        onChange={(changes) => onChange([{ ...first, ...changes }, ...others])}
+        onChange={(changes) => set([{ ...first, ...changes }, ...others])}
         fieldOf={(inner) => fieldOf(parts, 0, inner)}
         problem={problem}
       />
       <RowsField
         items={others}
-        onChange={(changed) => onChange([first, ...changed])}
+        onChange={(changed) => set([first, ...changed])}
         make={emptyPart}
         nameOf={(index) => `Goal ${index + 2}`}
         addLabel="Add a goal that must hold too"
@@ -140,11 +134,6 @@ function GoalSettings({ part, goal, onChange, fieldOf, problem }: SettingsProps)
       ? 'A command that must succeed. If you choose no goal, this is the goal.'
       : CHECK_HINTS[goal.check ?? 'optional']
   const check = fieldOf('check')
-  const conditions = {
-    value: part,
-    onChange,
-    problem: (name: string) => problem(`${check}.conditions.${name}`),
-  }
   return (
     <>
       {(goal?.check !== 'none' || part.check !== '') && (
@@ -160,27 +149,11 @@ function GoalSettings({ part, goal, onChange, fieldOf, problem }: SettingsProps)
         />
       )}
       {part.check.trim() !== '' && (
-        <SimpleGrid cols={{ base: 1, xs: 3 }}>
-          <NumberInput
-            label="Exit code"
-            placeholder="0"
-            allowDecimal={false}
-            {...numberField('exit_code', conditions)}
-          />
-          <TextInput
-            label="Output contains"
-            placeholder="Anything"
-            {...textField('output_contains', conditions)}
-            spellCheck={false}
-          />
-          <NumberInput
-            label="Faster than"
-            placeholder="No limit"
-            suffix=" s"
-            min={0}
-            {...numberField('max_seconds', conditions)}
-          />
-        </SimpleGrid>
+        <Conditions
+          value={part}
+          onChange={onChange}
+          problem={(name) => problem(`${check}.conditions.${name}`)}
+        />
       )}
       {(goal?.options ?? []).map(({ name, required, schema }) => (
         <ValueField
@@ -195,5 +168,32 @@ function GoalSettings({ part, goal, onChange, fieldOf, problem }: SettingsProps)
         />
       ))}
     </>
+  )
+}
+
+/** When a command has succeeded. */
+function Conditions(form: FormOf<PartDraft>) {
+  return (
+    <SimpleGrid cols={{ base: 1, xs: 3 }}>
+      <NumberInput
+        label="Exit code"
+        placeholder="0"
+        allowDecimal={false}
+        {...numberField('exit_code', form)}
+      />
+      <TextInput
+        label="Output contains"
+        placeholder="Anything"
+        {...textField('output_contains', form)}
+        spellCheck={false}
+      />
+      <NumberInput
+        label="Faster than"
+        placeholder="No limit"
+        suffix=" s"
+        min={0}
+        {...numberField('max_seconds', form)}
+      />
+    </SimpleGrid>
   )
 }

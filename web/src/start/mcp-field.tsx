@@ -1,18 +1,13 @@
 import { Checkbox, MultiSelect, Select, SimpleGrid, Text, Textarea, TextInput } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
-import type { FieldProblemOf } from '../api/problem.ts'
 import { mcpOfferQuery } from '../api/queries.ts'
-import { textField } from '../ui/field.ts'
+import { type FormOf, textField } from '../ui/field.ts'
+import type { Draft } from './draft.ts'
 import { emptyServer, type McpDraft } from './mcp-draft.ts'
 import { RowsField } from './rows-field.tsx'
 import { Section } from './section.tsx'
 
-type Value = { readonly mcp_servers: readonly string[]; readonly own_servers: readonly McpDraft[] }
-type Props = {
-  readonly value: Value
-  readonly onChange: (changes: Partial<Value>) => void
-  readonly problem: FieldProblemOf
-}
+type Props = FormOf<Pick<Draft, 'mcp_servers' | 'own_servers'>>
 
 /** The MCP servers of a run: those that the server offers, and those that the run brings, if the server allows that. */
 export function McpField({ value, onChange, problem }: Props) {
@@ -50,7 +45,7 @@ export function McpField({ value, onChange, problem }: Props) {
             const field = `mcp_servers.${names.length + index}`
             return (
               <OwnServer
-                server={server}
+                value={server}
                 onChange={change}
                 mayHaveUrl={mayBring === 'all'}
                 problem={(inner) =>
@@ -66,20 +61,15 @@ export function McpField({ value, onChange, problem }: Props) {
   )
 }
 
-type OwnProps = {
-  readonly server: McpDraft
-  readonly onChange: (changes: Partial<McpDraft>) => void
-  readonly mayHaveUrl: boolean
-  readonly problem: (field: string) => string | undefined
-}
+type OwnProps = FormOf<McpDraft> & { readonly mayHaveUrl: boolean }
 
 const WAYS = [
   { value: 'command', label: 'A program' },
   { value: 'url', label: 'A URL' },
 ] as const
 
-function OwnServer({ server, onChange, mayHaveUrl, problem }: OwnProps) {
-  const form = { value: server, onChange, problem }
+function OwnServer({ mayHaveUrl, ...form }: OwnProps) {
+  const { value: server, onChange } = form
   return (
     <>
       <SimpleGrid cols={{ base: 1, xs: 2 }}>

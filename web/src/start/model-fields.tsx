@@ -3,19 +3,13 @@ import { useQuery } from '@tanstack/react-query'
 import { EFFORTS, type Effort } from '../../../src/api/records.ts'
 import type { Model } from '../../../src/client/index.ts'
 import { modelsQuery } from '../api/queries.ts'
-import { countField } from '../ui/field.ts'
+import { countField, type FormOf } from '../ui/field.ts'
 import type { ModelDraft } from './draft.ts'
-
-type Props = {
-  readonly value: ModelDraft
-  readonly onChange: (changes: Partial<ModelDraft>) => void
-  readonly problem: (field: string) => string | undefined
-}
 
 const isEffort = (text: string | null): text is Effort => EFFORTS.some((effort) => effort === text)
 
 /** A person may type any model; the form offers those that the server knows and can call. */
-export function ModelFields(form: Props) {
+export function ModelFields(form: FormOf<ModelDraft>) {
   const { value, onChange, problem } = form
   const models = useQuery(modelsQuery).data ?? []
   const names = models.filter((model) => model.problem === null).map(({ name }) => name)

@@ -1,7 +1,7 @@
 import { ActionIcon, Button, Fieldset, Input, Text } from '@mantine/core'
 import { IconArrowDown, IconArrowUp, IconPlus, IconTrash } from '@tabler/icons-react'
 import { type ReactNode, useRef } from 'react'
-import classes from './rows-field.module.css'
+import classes from './start-form.module.css'
 
 type Props<T> = {
   readonly items: readonly T[]
@@ -23,11 +23,6 @@ const ICON = { size: 16, stroke: 1.8 } as const
 export function RowsField<T extends { readonly id: string }>(props: Props<T>) {
   const { items, onChange, make, nameOf, addLabel, ordered = false } = props
   const add = useRef<HTMLButtonElement>(null)
-  const move = (from: number, to: number): void => {
-    const rest = items.toSpliced(from, 1)
-    const [moved] = items.slice(from, from + 1)
-    if (moved !== undefined) onChange(rest.toSpliced(to, 0, moved))
-  }
   const remove = (index: number): void => {
     onChange(items.toSpliced(index, 1))
     // The button that was pressed is gone.
@@ -43,22 +38,7 @@ export function RowsField<T extends { readonly id: string }>(props: Props<T>) {
       {items.map((item, index) => (
         <Fieldset key={item.id} legend={nameOf(index)} className={classes.row}>
           <div className={classes.actions}>
-            {ordered && (
-              <>
-                <Action
-                  label={`Move ${nameOf(index)} up`}
-                  icon={<IconArrowUp {...ICON} />}
-                  disabled={index === 0}
-                  onClick={() => move(index, index - 1)}
-                />
-                <Action
-                  label={`Move ${nameOf(index)} down`}
-                  icon={<IconArrowDown {...ICON} />}
-                  disabled={index === items.length - 1}
-                  onClick={() => move(index, index + 1)}
-                />
-              </>
-            )}
+            {ordered && <Moves {...{ items, onChange, index }} name={nameOf(index)} />}
             <Action
               label={`Remove ${nameOf(index)}`}
               icon={<IconTrash {...ICON} />}
@@ -84,6 +64,33 @@ export function RowsField<T extends { readonly id: string }>(props: Props<T>) {
         {addLabel}
       </Button>
     </div>
+  )
+}
+
+type MovesProps<T> = Pick<Props<T>, 'items' | 'onChange'> & {
+  readonly index: number
+  readonly name: string
+}
+
+/** Two buttons that give an item another place. */
+function Moves<T>({ items, onChange, index, name }: MovesProps<T>) {
+  const moveTo = (place: number): void =>
+    onChange(items.toSpliced(index, 1).toSpliced(place, 0, ...items.slice(index, index + 1)))
+  return (
+    <>
+      <Action
+        label={`Move ${name} up`}
+        icon={<IconArrowUp {...ICON} />}
+        disabled={index === 0}
+        onClick={() => moveTo(index - 1)}
+      />
+      <Action
+        label={`Move ${name} down`}
+        icon={<IconArrowDown {...ICON} />}
+        disabled={index === items.length - 1}
+        onClick={() => moveTo(index + 1)}
+      />
+    </>
   )
 }
 

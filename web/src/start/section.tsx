@@ -1,5 +1,5 @@
 import type { ReactNode } from 'react'
-import classes from './section.module.css'
+import classes from './start-form.module.css'
 
 type Props = { readonly title: string; readonly children: ReactNode }
 

@@ -6,12 +6,11 @@ import { useLocation } from 'wouter'
 import { client } from '../api/client.ts'
 import { answerOf, problemsIn } from '../api/problem.ts'
 import { goalsQuery } from '../api/queries.ts'
-import { countField, numberField, textField } from '../ui/field.ts'
+import { countField, type FormOf, numberField, textField } from '../ui/field.ts'
 import { FormDialog } from '../ui/form-dialog.tsx'
 import { ApprovalsField } from './approvals-field.tsx'
 import { CommandFields } from './command-fields.tsx'
 import { type Draft, EMPTY_DRAFT, requestOf } from './draft.ts'
-import { fieldOf } from './goal-draft.ts'
 import { GoalFields, GoalPicker } from './goal-fields.tsx'
 import { McpField } from './mcp-field.tsx'
 import { ModelFields } from './model-fields.tsx'
@@ -27,7 +26,6 @@ export function StartForm({ onClose }: { readonly onClose: () => void }) {
   const [draft, setDraft] = useState<Draft>({ ...EMPTY_DRAFT, ...last })
   const change = (changes: Partial<Draft>): void => setDraft({ ...draft, ...changes })
   const goals = useQuery(goalsQuery).data ?? []
-  const [first] = draft.parts
   const start = useMutation({
     mutationFn: () => answerOf(client().runs.create(requestOf(draft, goals))),
     onSuccess: ({ run_id }) => {
@@ -47,19 +45,7 @@ export function StartForm({ onClose }: { readonly onClose: () => void }) {
       sending={start}
       labels={{ send: 'Start the run' }}
     >
-      <GoalPicker
-        cwd={draft.cwd}
-        value={first?.goal ?? ''}
-        onChange={(goal) => {
-          // Options of another goal would be refused.
-          change({
-            parts: draft.parts.map((part, index) =>
-              index === 0 ? { ...part, goal, options: {} } : part,
-            ),
-          })
-        }}
-        problem={problem(fieldOf(draft.parts, 0, 'goal'))}
-      />
+      <GoalPicker {...form} />
       <TextInput
         label="Project folder"
         description="A folder on the server's machine. If empty, the folder in which the server was started."
@@ -67,7 +53,7 @@ export function StartForm({ onClose }: { readonly onClose: () => void }) {
         {...textField('cwd', form)}
         spellCheck={false}
       />
-      <GoalFields parts={draft.parts} onChange={(parts) => change({ parts })} problem={problem} />
+      <GoalFields {...form} />
       <Textarea
         label="Instructions"
         description="Optional. What the agent should do in addition to reaching the goal."
@@ -85,11 +71,7 @@ export function StartForm({ onClose }: { readonly onClose: () => void }) {
         onChange={(event) => change({ hitl_enabled: event.currentTarget.checked })}
       />
       <BudgetLimits {...form} />
-      <ApprovalsField
-        value={draft.approvals}
-        onChange={(approvals) => change({ approvals })}
-        problem={problem}
-      />
+      <ApprovalsField {...form} />
       <CommandFields {...form} />
       <McpField {...form} />
       <TextInput
@@ -101,14 +83,8 @@ export function StartForm({ onClose }: { readonly onClose: () => void }) {
   )
 }
 
-type Props = {
-  readonly value: Draft
-  readonly onChange: (changes: Partial<Draft>) => void
-  readonly problem: (field: string) => string | undefined
-}
-
 /** How long the agent may try. */
-function TurnLimits(form: Props) {
+function TurnLimits(form: FormOf<Draft>) {
   return (
     <SimpleGrid cols={{ base: 1, xs: 2 }}>
       <NumberInput
@@ -126,7 +102,7 @@ function TurnLimits(form: Props) {
 }
 
 /** What the run may use. */
-function BudgetLimits(form: Props) {
+function BudgetLimits(form: FormOf<Draft>) {
   return (
     <SimpleGrid cols={{ base: 1, xs: 3 }}>
       <NumberInput

@@ -28,7 +28,8 @@ function labelOf(name: string): string {
 }
 
 /** A field for a value, as its JSON Schema describes it. */
-export function ValueField({ name, schema, required, value, onChange, field, problem }: Props) {
+export function ValueField(props: Props) {
+  const { name, schema, required, value, onChange, field, problem } = props
   const { description } = schema
   const label = labelOf(name)
   const common = { label, description, withAsterisk: required, error: problem(field) }
@@ -56,27 +57,7 @@ export function ValueField({ name, schema, required, value, onChange, field, pro
         />
       )
     case 'rows':
-      return (
-        <RowsField<RowDraft>
-          items={typeof value === 'object' ? value : []}
-          onChange={onChange}
-          make={() => ({ id: newId(), values: {} })}
-          nameOf={(index) => `${label.replace(/s$/, '')} ${index + 1}`}
-          addLabel={`Add to ${label.toLowerCase()}${required ? ' (at least one)' : ''}`}
-          description={description}
-          problem={problem(field, 'exact')}
-        >
-          {(row, change, index) => (
-            <ValueFields
-              schema={schema.items ?? {}}
-              values={row.values}
-              onChange={(values) => change({ values })}
-              field={`${field}.${index}`}
-              problem={problem}
-            />
-          )}
-        </RowsField>
-      )
+      return <RowsValue {...props} />
     case 'lines':
       return (
         <Textarea
@@ -99,6 +80,32 @@ export function ValueField({ name, schema, required, value, onChange, field, pro
         />
       )
   }
+}
+
+/** A list of objects. */
+function RowsValue({ name, schema, required, value, onChange, field, problem }: Props) {
+  const label = labelOf(name)
+  return (
+    <RowsField<RowDraft>
+      items={typeof value === 'object' ? value : []}
+      onChange={onChange}
+      make={() => ({ id: newId(), values: {} })}
+      nameOf={(index) => `${label.replace(/s$/, '')} ${index + 1}`}
+      addLabel={`Add to ${label.toLowerCase()}${required ? ' (at least one)' : ''}`}
+      description={schema.description}
+      problem={problem(field, 'exact')}
+    >
+      {(row, change, index) => (
+        <ValueFields
+          schema={schema.items ?? {}}
+          values={row.values}
+          onChange={(values) => change({ values })}
+          field={`${field}.${index}`}
+          problem={problem}
+        />
+      )}
+    </RowsField>
+  )
 }
 
 type FieldsProps = {

@@ -3,105 +3,103 @@ import {
   IconFileText,
   IconFold,
   IconFolderOpen,
+  IconPlugConnected,
   IconRotate2,
   IconSparkles,
 } from '@tabler/icons-react'
-import type { Note } from '../run/rows.ts'
+import type { SeqRecordOf } from '../run/seq-record.ts'
 import { visible } from '../ui/foreign-text.ts'
-import { formatCost, formatCount } from '../ui/format.ts'
-import { toolsNoteOf } from './mcp-note.tsx'
-import { lineAnd, More, plain, type Shown, SIZE } from './note-parts.tsx'
+import { counted, formatCost, formatCount } from '../ui/format.ts'
+import { lineAnd, More, type Notes, plain } from './note-parts.tsx'
 import classes from './rows.module.css'
 
-type AgentNote = Extract<
-  Note,
-  {
-    readonly kind:
-      | 'project_context'
-      | 'mcp_tools_listed'
-      | 'agent_stuck'
-      | 'context_compacted'
-      | 'llm_usage'
-      | 'run_ending'
-      | 'run_summary'
-  }
->
+type Listed = SeqRecordOf<'mcp_tools_listed'>
 
 /** What is recorded about the work of the agent, apart from its replies and calls. */
-export function agentNoteOf(record: AgentNote): Shown {
-  switch (record.kind) {
-    case 'project_context': {
-      const { documents, files, git, programs, ignored_keys: ignored = [] } = record.payload
-      const parts = [
-        ...documents.map(({ path, text }) => `# ${path}\n${text}`),
-        ...[files, git, programs].filter((text) => text !== null),
-      ]
-      const names = documents.map(({ path }) => path).join(', ')
-      return {
-        icon: <IconFolderOpen {...SIZE} />,
-        tone: 'plain',
-        content: (
-          <>
-            <p className={classes.line}>
-              The agent was shown its project{names === '' ? '' : `, with ${visible(names)}`}
-            </p>
-            {ignored.length > 0 && (
-              <p className={classes.line}>
-                In .retrai.yml, {visible(ignored.join(', '))}{' '}
-                {ignored.length === 1 ? 'has' : 'have'} no effect
-              </p>
-            )}
-            <More
-              name={`context ${record.seq}`}
-              label="What it was shown"
-              text={parts.join('\n\n')}
-            />
-          </>
-        ),
-      }
+export const AGENT_NOTES: Notes<
+  | 'project_context'
+  | 'mcp_tools_listed'
+  | 'agent_stuck'
+  | 'context_compacted'
+  | 'llm_usage'
+  | 'run_ending'
+  | 'run_summary'
+> = {
+  project_context: (record) => ({
+    icon: IconFolderOpen,
+    tone: 'plain',
+    content: <Context record={record} />,
+  }),
+  mcp_tools_listed: (record) => {
+    const { problem, changes, stops } = record.payload
+    const isFine = problem === undefined && changes === undefined
+    return {
+      icon: IconPlugConnected,
+      tone: stops !== undefined ? 'failed' : isFine ? 'plain' : 'human',
+      content: <Listing record={record} />,
     }
-    case 'mcp_tools_listed':
-      return toolsNoteOf(record)
-    case 'agent_stuck': {
-      const { action, message } = record.payload
-      return { ...plain(<IconRotate2 {...SIZE} />, `${STUCK[action]}: ${message}`), tone: 'human' }
-    }
-    case 'context_compacted':
-      return {
-        icon: <IconFold {...SIZE} />,
-        tone: record.payload.summary === null ? 'human' : 'plain',
-        content: <Compacted record={record} />,
-      }
-    case 'llm_usage': {
-      const { purpose, input_tokens, output_tokens, cost_usd } = record.payload
-      const cost = cost_usd === null ? '' : `, ${formatCost(cost_usd)}`
-      const what = purpose === 'summary' ? 'its work' : 'its first turns'
-      const told = `The model was asked to summarize ${what}: ${formatCount(input_tokens)} tokens in, ${formatCount(output_tokens)} out${cost}`
-      return plain(<IconSparkles {...SIZE} />, told)
-    }
-    case 'run_ending':
-      return plain(<IconAlertTriangle {...SIZE} />, `The run ends. ${record.payload.reason}`)
-    case 'run_summary': {
-      const { text, source, failure } = record.payload
-      const by = source === 'model' ? 'by its model' : 'from the log'
-      const line = `Summary of the run, ${by}${failure === undefined ? '' : `: ${visible(failure)}`}`
-      return { ...lineAnd(<IconFileText {...SIZE} />, line, text), tone: 'human' }
-    }
-  }
+  },
+  agent_stuck: ({ payload: { action, message } }) =>
+    plain(IconRotate2, `${STUCK[action]}: ${message}`, 'human'),
+  context_compacted: (record) => ({
+    icon: IconFold,
+    tone: record.payload.summary === null ? 'human' : 'plain',
+    content: <Compacted record={record} />,
+  }),
+  llm_usage: ({ payload: { purpose, input_tokens, output_tokens, cost_usd } }) => {
+    const cost = cost_usd === null ? '' : `, ${formatCost(cost_usd)}`
+    const what = purpose === 'summary' ? 'its work' : 'its first turns'
+    const sizes = `${counted(input_tokens, 'token')} in, ${formatCount(output_tokens)} out`
+    return plain(IconSparkles, `The model was asked to summarize ${what}: ${sizes}${cost}`)
+  },
+  run_ending: ({ payload: { reason } }) => plain(IconAlertTriangle, `The run ends. ${reason}`),
+  run_summary: ({ payload: { text, source, failure } }) => {
+    const by = source === 'model' ? 'by its model' : 'from the log'
+    const why = failure === undefined ? '' : `: ${visible(failure)}`
+    return lineAnd(IconFileText, `Summary of the run, ${by}${why}`, text, 'human')
+  },
+}
+
+function Context({
+  record: { seq, payload },
+}: {
+  readonly record: SeqRecordOf<'project_context'>
+}) {
+  const { documents, files, git, programs, ignored_keys: ignored = [] } = payload
+  const parts = [
+    ...documents.map(({ path, text }) => `# ${path}\n${text}`),
+    ...[files, git, programs].filter((text) => text !== null),
+  ]
+  const names = documents.map(({ path }) => path).join(', ')
+  return (
+    <>
+      <p className={classes.line}>
+        The agent was shown its project{names === '' ? '' : `, with ${visible(names)}`}
+      </p>
+      {ignored.length > 0 && (
+        <p className={classes.line}>
+          In .retrai.yml, {visible(ignored.join(', '))} {ignored.length === 1 ? 'has' : 'have'} no
+          effect
+        </p>
+      )}
+      <More name={`context ${seq}`} label="What it was shown" text={parts.join('\n\n')} />
+    </>
+  )
 }
 
 function Compacted({
   record: { seq, payload },
 }: {
-  readonly record: Extract<Note, { readonly kind: 'context_compacted' }>
+  readonly record: SeqRecordOf<'context_compacted'>
 }) {
   const { turns, summary, failure, tokens_before, tokens_after } = payload
-  const sizes = `${formatCount(tokens_before)} tokens before, ${formatCount(tokens_after)} after`
+  const sizes = `${counted(tokens_before, 'token')} before, ${formatCount(tokens_after)} after`
   return (
     <>
       <p className={classes.line}>
-        The first {formatCount(turns)} turns are left out of the conversation from here: {sizes}.
-        {summary === null && ` There is no summary: ${visible(failure ?? '')}`}
+        The conversation leaves out{' '}
+        {turns === 1 ? 'the first turn' : `the first ${formatCount(turns)} turns`} from here:{' '}
+        {sizes}.{summary === null && ` There is no summary: ${visible(failure ?? '')}`}
       </p>
       {summary !== null && <More name={`compacted ${seq}`} label="Summary" text={summary} />}
     </>
@@ -113,3 +111,70 @@ const STUCK = {
   reflection: 'The agent was asked for another approach',
   end: 'The agent is stuck',
 } as const
+
+/** The tools that an MCP server has listed. Its words are shown as they are, and may lie. */
+function Listing({ record: { seq, payload } }: { readonly record: Listed }) {
+  const { server, tools, left_out = [], problem, changes, stops } = payload
+  const name = `mcp ${seq}`
+  return (
+    <>
+      <p className={classes.line}>
+        MCP server <b>{server}</b> {identityOf(payload)}
+        {problem === undefined ? `: ${counted(tools.length, 'tool')}` : ' cannot be used'}
+      </p>
+      {problem !== undefined && <q className={classes.said}>{visible(problem)}</q>}
+      {changes !== undefined && <p className={classes.line}>{visible(textOf(changes))}</p>}
+      {stops !== undefined && problem === undefined && (
+        <p className={classes.line}>{visible(stops)}</p>
+      )}
+      {tools.length > 0 && (
+        <More
+          name={name}
+          label="Tools, in the words of the server, which nobody has checked"
+          text={tools.map(toolText).join('\n\n')}
+        />
+      )}
+      {left_out.length > 0 && (
+        <More
+          name={`${name} left out`}
+          label={`${counted(left_out.length, 'tool')} left out`}
+          text={left_out.map(({ tool, reason }) => visible(`${tool}: ${reason}`)).join('\n')}
+        />
+      )}
+    </>
+  )
+}
+
+function identityOf({
+  transport,
+  server_name,
+  server_version,
+  protocol_version,
+}: Listed['payload']) {
+  const facts = [
+    ...(server_name === undefined ? [] : [`${server_name} ${server_version ?? ''}`.trim()]),
+    transport,
+    ...(protocol_version === undefined ? [] : [`protocol ${protocol_version}`]),
+  ]
+  return visible(`(${facts.join(', ')})`)
+}
+
+const textOf = (changes: NonNullable<Listed['payload']['changes']>): string =>
+  Object.entries(changes)
+    .filter(([, names]) => names.length > 0)
+    .map(([how, names]) => `${how}: ${names.join(', ')}`)
+    .join('; ')
+
+const toolText = ({
+  name,
+  description,
+  read_only,
+  sha256,
+  input_schema,
+}: Listed['payload']['tools'][number]) =>
+  [
+    `${name}${read_only ? ' (only reads)' : ''}`,
+    `SHA-256 ${sha256}`,
+    visible(description),
+    visible(JSON.stringify(input_schema)),
+  ].join('\n')

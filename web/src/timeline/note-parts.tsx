@@ -1,23 +1,32 @@
-import type { ReactNode } from 'react'
+import type { IconProps } from '@tabler/icons-react'
+import type { ComponentType, ReactNode } from 'react'
 import { Code } from '../code/code.tsx'
 import { useFold } from '../code/fold.tsx'
+import type { Note } from '../run/rows.ts'
+import { principalOf, type SeqRecord, type SeqRecordOf } from '../run/seq-record.ts'
 import { visible } from '../ui/foreign-text.ts'
 import classes from './rows.module.css'
 
-/** The size of the icons of rows. */
-export const SIZE = { size: 15, stroke: 1.7 } as const
+type Icon = ComponentType<IconProps>
+type Tone = 'plain' | 'human' | 'achieved' | 'failed'
 
 /** How a record is shown that makes a row of its own. */
-export type Shown = {
-  readonly icon: ReactNode
-  readonly tone: 'plain' | 'human' | 'achieved' | 'failed'
-  readonly content: ReactNode
+export type Shown = { readonly icon: Icon; readonly tone: Tone; readonly content: ReactNode }
+
+/** How records of these kinds are shown. */
+export type Notes<K extends Note['kind'] = Note['kind']> = {
+  readonly [P in K]: (record: SeqRecordOf<P>) => Shown
 }
 
 /** A row of one line, and below it the words of somebody, if there are any. */
-export const lineAnd = (icon: ReactNode, line: ReactNode, words?: string | null): Shown => ({
+export const lineAnd = (
+  icon: Icon,
+  line: ReactNode,
+  words?: string | null,
+  tone: Tone = 'plain',
+): Shown => ({
   icon,
-  tone: 'plain',
+  tone,
   content: (
     <>
       <p className={classes.line}>{line}</p>
@@ -27,7 +36,20 @@ export const lineAnd = (icon: ReactNode, line: ReactNode, words?: string | null)
 })
 
 /** A row of one line. */
-export const plain = (icon: ReactNode, text: string): Shown => lineAnd(icon, visible(text))
+export const plain = (icon: Icon, text: string, tone?: Tone): Shown =>
+  lineAnd(icon, visible(text), null, tone)
+
+/** Who caused a record, after what they did; nothing if no person did. */
+export function By({ record }: { readonly record: SeqRecord }) {
+  const principal = principalOf(record)
+  if (principal === null) return null
+  return (
+    <>
+      {' '}
+      by <b className={classes.principal}>{principal}</b>
+    </>
+  )
+}
 
 /** A long text that can be folded out. `name` is unique on the page. */
 export function More({

@@ -14,197 +14,173 @@ import {
 } from '@tabler/icons-react'
 import type { RunConfig } from '../../../src/api/records.ts'
 import { Code } from '../code/code.tsx'
-import { principalOf } from '../run/attribution.ts'
 import type { Note, RowOf } from '../run/rows.ts'
-import type { SeqRecordOf } from '../run/seq-record.ts'
+import { principalOf, type SeqRecordOf } from '../run/seq-record.ts'
 import { ruleText } from '../start/rule-draft.ts'
 import { visible } from '../ui/foreign-text.ts'
 import { counted, formatCost, formatCount, formatDuration } from '../ui/format.ts'
 import { STATUS_NAMES } from '../ui/status.ts'
-import { agentNoteOf } from './agent-note.tsx'
-import { By } from './by.tsx'
+import { AGENT_NOTES } from './agent-note.tsx'
 import { Frame } from './frame.tsx'
-import { lineAnd, More, plain, type Shown, SIZE } from './note-parts.tsx'
+import { By, lineAnd, More, type Notes, plain, type Shown } from './note-parts.tsx'
 import classes from './rows.module.css'
 import { SubagentLine } from './subagent-line.tsx'
 
 export function NoteRow({ row: { record } }: { readonly row: RowOf<'note'> }) {
-  const { icon, tone, content } = noteOf(record)
+  const { icon: Icon, tone, content } = noteOf(record.kind, record)
   return (
-    <Frame records={[record]} icon={icon} tone={tone}>
+    <Frame records={[record]} icon={<Icon size={15} stroke={1.7} />} tone={tone}>
       {content}
     </Frame>
   )
 }
 
-function noteOf(record: Note): Shown {
-  switch (record.kind) {
-    case 'run_created': {
-      const { config, system_prompt, instructions, reason, server_approvals } = record.payload
-      const rules = [...(server_approvals ?? []), ...(config.approvals ?? [])]
-      return {
-        icon: <IconFlag {...SIZE} />,
-        tone: 'plain',
-        content: (
-          <>
-            <p className={classes.line}>
-              <Asked record={record} /> to reach <b>{config.goal}</b> in{' '}
-              <code>{visible(config.cwd)}</code>
-            </p>
-            {config.all_of !== undefined && (
-              <p className={classes.line}>
-                Goals: {visible(config.all_of.map(({ goal }) => goal).join(', '))}
-              </p>
-            )}
-            {rules.length > 0 && (
-              <p className={classes.line}>
-                Rules for its calls: {visible(rules.map(ruleText).join('. '))}.
-              </p>
-            )}
-            {config.network !== undefined && (
-              <p className={classes.line}>
-                Network of its commands: {visible(networkOf(config.network))}
-              </p>
-            )}
-            {config.mcp_servers !== undefined && (
-              <p className={classes.line}>
-                MCP servers: {config.mcp_servers.map(({ name }) => name).join(', ')}
-              </p>
-            )}
-            {instructions !== undefined && <q className={classes.said}>{visible(instructions)}</q>}
-            {reason !== undefined && <q className={classes.said}>{visible(reason)}</q>}
-            <More name={`prompt ${record.seq}`} label="System prompt" text={system_prompt} />
-          </>
-        ),
-      }
+const raw = ({ payload }: Note): Shown => ({
+  icon: IconNote,
+  tone: 'plain',
+  content: <Code text={JSON.stringify(payload, null, 2)} language="json" />,
+})
+
+const NOTES: Notes = {
+  ...AGENT_NOTES,
+  run_created: (record) => ({
+    icon: IconFlag,
+    tone: 'plain',
+    content: <Created record={record} />,
+  }),
+  user_message: (record) => {
+    const line = (
+      <>
+        A message to the agent
+        <By record={record} />
+      </>
+    )
+    return lineAnd(IconMessage, line, record.payload.text, 'human')
+  },
+  run_claimed: ({ payload: { pid, host } }) =>
+    plain(IconCpu, `Process ${pid} on ${host} works on the run`),
+  run_queued: ({ payload: { reason } }) => plain(IconHourglassEmpty, `Queued: ${reason}`, 'human'),
+  run_config_changed: (record) => {
+    const { changes, reason } = record.payload
+    const told = Object.entries(changes).map(([name, value]) => `${name} is now ${String(value)}`)
+    const line = (
+      <>
+        Configuration changed
+        <By record={record} />: {told.join(', ')}
+      </>
+    )
+    return lineAnd(IconSettings, line, reason)
+  },
+  approval_required: ({ payload: { tool, rule, content } }) => {
+    const why = content.reason === undefined ? '' : `: ${content.reason}`
+    const what = `${tool} waits for a person, by rule ${rule.index + 1} of the ${rule.of}${why}`
+    return plain(IconHandStop, what, 'human')
+  },
+  approval_response: (record) => {
+    const { decision, reason, lifts_rule } = record.payload
+    const isAllowed = decision === 'allow'
+    const line = (
+      <>
+        {isAllowed ? 'Allowed' : 'Denied'}
+        <By record={record} />
+        {lifts_rule === true && ', and the rule no longer asks in this run'}
+      </>
+    )
+    return lineAnd(IconHandStop, line, reason, isAllowed ? 'plain' : 'failed')
+  },
+  llm_retry: ({ payload: { attempt, reason, delay_ms, fallback } }) => {
+    const next =
+      fallback === undefined
+        ? `Retried after ${formatDuration(delay_ms / 1000)}.`
+        : `The run continues with ${fallback.to}.`
+    return plain(IconRefresh, `Model call ${attempt} failed: ${reason}. ${next}`, 'human')
+  },
+  network_connection: ({ payload }) => {
+    const isFine = payload.allowed && payload.reason === null
+    return plain(IconWorld, connection(payload), isFine ? 'plain' : 'failed')
+  },
+  guard_changed: ({ payload: { path, sha256 } }) => {
+    const how = sha256 === null ? 'is gone, or is not a file' : 'appeared or changed'
+    const what = `${path} ${how} while a command ran. It decides what git or this server runs later.`
+    return plain(IconAlertTriangle, what, 'human')
+  },
+  subagent_started: ({ payload: { run_id, config } }) => ({
+    icon: IconRobot,
+    tone: 'plain',
+    content: <SubagentLine runId={run_id} goal={config.goal} />,
+  }),
+  error: ({ seq, payload: { message, traceback } }) => ({
+    icon: IconAlertTriangle,
+    tone: 'failed',
+    content: (
+      <>
+        <p className={classes.line}>
+          <b>Error</b> {visible(message)}
+        </p>
+        {traceback.trim() !== '' && (
+          <More name={`trace ${seq}`} label="Traceback" text={traceback} />
+        )}
+      </>
+    ),
+  }),
+  run_end: (record) => {
+    const { status } = record.payload
+    return {
+      icon: IconFlag3Filled,
+      tone: status === 'aborted' ? 'plain' : status,
+      content: <Ended record={record} />,
     }
-    case 'user_message': {
-      const line = (
-        <>
-          A message to the agent
-          <By record={record} />
-        </>
-      )
-      return { ...lineAnd(<IconMessage {...SIZE} />, line, record.payload.text), tone: 'human' }
-    }
-    case 'project_context':
-    case 'mcp_tools_listed':
-    case 'agent_stuck':
-    case 'context_compacted':
-    case 'llm_usage':
-    case 'run_ending':
-    case 'run_summary':
-      return agentNoteOf(record)
-    case 'run_claimed': {
-      const { pid, host } = record.payload
-      return plain(<IconCpu {...SIZE} />, `Process ${pid} on ${host} works on the run`)
-    }
-    case 'run_queued': {
-      const told = `Queued: ${record.payload.reason}`
-      return { ...plain(<IconHourglassEmpty {...SIZE} />, told), tone: 'human' }
-    }
-    case 'run_config_changed': {
-      const { changes, reason } = record.payload
-      const told = Object.entries(changes).map(([name, value]) => `${name} is now ${String(value)}`)
-      const line = (
-        <>
-          Configuration changed
-          <By record={record} />: {told.join(', ')}
-        </>
-      )
-      return lineAnd(<IconSettings {...SIZE} />, line, reason)
-    }
-    case 'approval_required': {
-      const { tool, rule, content } = record.payload
-      const why = content.reason === undefined ? '' : `: ${content.reason}`
-      const what = `${tool} waits for a person, by rule ${rule.index + 1} of the ${rule.of}${why}`
-      return { ...plain(<IconHandStop {...SIZE} />, what), tone: 'human' }
-    }
-    case 'approval_response': {
-      const { decision, reason, lifts_rule } = record.payload
-      const line = (
-        <>
-          {decision === 'allow' ? 'Allowed' : 'Denied'}
-          <By record={record} />
-          {lifts_rule === true && ', and the rule no longer asks in this run'}
-        </>
-      )
-      const tone = decision === 'allow' ? 'plain' : 'failed'
-      return { ...lineAnd(<IconHandStop {...SIZE} />, line, reason), tone }
-    }
-    case 'llm_retry': {
-      const { attempt, reason, delay_ms, fallback } = record.payload
-      const next =
-        fallback === undefined
-          ? `Retried after ${formatDuration(delay_ms / 1000)}.`
-          : `The run continues with ${fallback.to}.`
-      const told = `Model call ${attempt} failed: ${reason}. ${next}`
-      return { ...plain(<IconRefresh {...SIZE} />, told), tone: 'human' }
-    }
-    case 'network_connection': {
-      const { allowed, reason } = record.payload
-      return {
-        ...plain(<IconWorld {...SIZE} />, connection(record.payload)),
-        tone: allowed && reason === null ? 'plain' : 'failed',
-      }
-    }
-    case 'guard_changed': {
-      const { path, sha256 } = record.payload
-      const how = sha256 === null ? 'is gone, or is not a file' : 'appeared or changed'
-      const what = `${path} ${how} while a command ran. It decides what git or this server runs later.`
-      return { ...plain(<IconAlertTriangle {...SIZE} />, what), tone: 'human' }
-    }
-    case 'subagent_started':
-      return {
-        icon: <IconRobot {...SIZE} />,
-        tone: 'plain',
-        content: <SubagentLine runId={record.payload.run_id} goal={record.payload.config.goal} />,
-      }
-    case 'error': {
-      const { message, traceback } = record.payload
-      return {
-        icon: <IconAlertTriangle {...SIZE} />,
-        tone: 'failed',
-        content: (
-          <>
-            <p className={classes.line}>
-              <b>Error</b> {visible(message)}
-            </p>
-            {traceback.trim() !== '' && (
-              <More name={`trace ${record.seq}`} label="Traceback" text={traceback} />
-            )}
-          </>
-        ),
-      }
-    }
-    case 'run_end': {
-      const { status, reason, iterations, total_tokens, estimated_cost_usd } = record.payload
-      return {
-        icon: <IconFlag3Filled size={15} />,
-        tone: status === 'achieved' ? 'achieved' : status === 'failed' ? 'failed' : 'plain',
-        content: (
-          <div className={classes.end} data-status={status}>
-            <b>{STATUS_NAMES[status]}</b>
-            <By record={record} />
-            <p className={classes.reason}>{visible(reason)}</p>
-            <div className={classes.facts}>
-              <span>{counted(iterations, 'iteration')}</span>
-              <span>{formatCount(total_tokens)} tokens</span>
-              {estimated_cost_usd !== null && <span>{formatCost(estimated_cost_usd)}</span>}
-            </div>
-          </div>
-        ),
-      }
-    }
-    case 'assistant_message':
-    case 'tool_result':
-    case 'human_check_response':
-      return {
-        icon: <IconNote {...SIZE} />,
-        tone: 'plain',
-        content: <Code text={JSON.stringify(record.payload, null, 2)} language="json" />,
-      }
-  }
+  },
+  assistant_message: raw,
+  tool_result: raw,
+  human_check_response: raw,
+}
+
+const noteOf = <K extends Note['kind']>(kind: K, record: SeqRecordOf<K>): Shown =>
+  NOTES[kind](record)
+
+function Created({ record }: { readonly record: SeqRecordOf<'run_created'> }) {
+  const { config, system_prompt, instructions, reason, server_approvals } = record.payload
+  const { all_of: goals = [], mcp_servers: servers = [], network } = config
+  const rules = [...(server_approvals ?? []), ...(config.approvals ?? [])]
+  const lines = [
+    ...(goals.length === 0 ? [] : [`Goals: ${goals.map(({ goal }) => goal).join(', ')}`]),
+    ...(rules.length === 0 ? [] : [`Rules for its calls: ${rules.map(ruleText).join('. ')}.`]),
+    ...(network === undefined ? [] : [`Network of its commands: ${networkOf(network)}`]),
+    ...(servers.length === 0 ? [] : [`MCP servers: ${servers.map(({ name }) => name).join(', ')}`]),
+  ]
+  return (
+    <>
+      <p className={classes.line}>
+        <Asked record={record} /> to reach <b>{config.goal}</b> in{' '}
+        <code>{visible(config.cwd)}</code>
+      </p>
+      {lines.map((line) => (
+        <p key={line} className={classes.line}>
+          {visible(line)}
+        </p>
+      ))}
+      {instructions !== undefined && <q className={classes.said}>{visible(instructions)}</q>}
+      {reason !== undefined && <q className={classes.said}>{visible(reason)}</q>}
+      <More name={`prompt ${record.seq}`} label="System prompt" text={system_prompt} />
+    </>
+  )
+}
+
+function Ended({ record }: { readonly record: SeqRecordOf<'run_end'> }) {
+  const { status, reason, iterations, total_tokens, estimated_cost_usd } = record.payload
+  return (
+    <div className={classes.end} data-status={status}>
+      <b>{STATUS_NAMES[status]}</b>
+      <By record={record} />
+      <p className={classes.reason}>{visible(reason)}</p>
+      <div className={classes.facts}>
+        <span>{counted(iterations, 'iteration')}</span>
+        <span>{counted(total_tokens, 'token')}</span>
+        {estimated_cost_usd !== null && <span>{formatCost(estimated_cost_usd)}</span>}
+      </div>
+    </div>
+  )
 }
 
 function connection(payload: SeqRecordOf<'network_connection'>['payload']): string {
@@ -216,7 +192,7 @@ function connection(payload: SeqRecordOf<'network_connection'>['payload']): stri
   const bytes =
     bytes_in === null || bytes_out === null || !allowed
       ? []
-      : [`${formatCount(bytes_out)} bytes sent, ${formatCount(bytes_in)} received`]
+      : [`${counted(bytes_out, 'byte')} sent, ${formatCount(bytes_in)} received`]
   return [what, ...bytes, ...(reason === null ? [] : [reason])].join(': ')
 }
 

@@ -1,6 +1,14 @@
 import { IconArrowDown } from '@tabler/icons-react'
-import { useVirtualizer } from '@tanstack/react-virtual'
-import { type RefObject, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react'
+import { useVirtualizer, type Virtualizer } from '@tanstack/react-virtual'
+import {
+  type RefObject,
+  useCallback,
+  useEffect,
+  useLayoutEffect,
+  useMemo,
+  useRef,
+  useState,
+} from 'react'
 import type { PartText } from '../../../src/client/index.ts'
 import { lastSeqOf, type Row } from '../run/rows.ts'
 import type { RunView } from '../run/run-view.ts'
@@ -58,30 +66,13 @@ export function Timeline({ view, moment, following, growing, parts }: Props) {
     paddingEnd: 32,
     scrollPaddingEnd: 32,
   })
-  const { atEnd, stick, listeners } = useStickiness(scroller)
-
-  const height = virtual.getTotalSize()
-  const writes = parts.length > 0
-  // The page follows new rows while the end is in sight, and the growth of what is being written.
-  const grown = writes ? height : 0
-  // biome-ignore lint/correctness/useExhaustiveDependencies: it is to run again when something has grown
-  useLayoutEffect(() => {
-    if (following && growing && stick.current && count > 0) {
-      virtual.scrollToIndex(count - 1, { align: 'end' })
-    }
-  }, [following, growing, count, grown, virtual, stick])
-
   const here = rowOfSeq[moment]
-  const followed = useRef(following)
-  useEffect(() => {
-    if (!following && here !== undefined) virtual.scrollToIndex(here, { align: 'center' })
-    if (following && !followed.current) {
-      virtual.scrollToIndex(count - 1, { align: 'end' })
-      stick.current = true
-    }
-    followed.current = following
-  }, [following, here, count, virtual, stick])
-
+  const height = virtual.getTotalSize()
+  const { atEnd, goToEnd, listeners } = useScrolling(virtual, scroller, {
+    ...{ following, growing, count, here },
+    // The page also follows the growth of what is being written.
+    grown: parts.length > 0 ? height : 0,
+  })
   const began = view.records[0]?.ts ?? 0
   return (
     <div className={classes.frame}>
@@ -117,19 +108,47 @@ export function Timeline({ view, moment, following, growing, parts }: Props) {
         </OutputContext>
       </div>
       {following && growing && !atEnd && (
-        <button
-          type="button"
-          className={classes.toEnd}
-          onClick={() => {
-            stick.current = true
-            virtual.scrollToIndex(count - 1, { align: 'end' })
-          }}
-        >
+        <button type="button" className={classes.toEnd} onClick={goToEnd}>
           <IconArrowDown size={15} aria-hidden /> To the newest
         </button>
       )}
     </div>
   )
+}
+
+type Scrolling = Pick<Props, 'following' | 'growing'> & {
+  readonly count: number
+  /** The row of the record that is shown. */
+  readonly here: number | undefined
+  /** Changes when the last row may have grown. */
+  readonly grown: number
+}
+
+/** Scrolls to new rows while the end is in sight, to the record that is looked at, and back to the end. */
+function useScrolling(
+  virtual: Virtualizer<HTMLDivElement, Element>,
+  scroller: RefObject<HTMLElement | null>,
+  { following, growing, count, here, grown }: Scrolling,
+) {
+  const { atEnd, stick, listeners } = useStickiness(scroller)
+  // biome-ignore lint/correctness/useExhaustiveDependencies: it is to run again when something has grown
+  useLayoutEffect(() => {
+    if (following && growing && stick.current && count > 0) {
+      virtual.scrollToIndex(count - 1, { align: 'end' })
+    }
+  }, [following, growing, count, grown, virtual, stick])
+
+  const goToEnd = useCallback(() => {
+    stick.current = true
+    virtual.scrollToIndex(count - 1, { align: 'end' })
+  }, [stick, virtual, count])
+  const followed = useRef(following)
+  useEffect(() => {
+    if (!following && here !== undefined) virtual.scrollToIndex(here, { align: 'center' })
+    if (following && !followed.current) goToEnd()
+    followed.current = following
+  }, [following, here, virtual, goToEnd])
+  return { atEnd, goToEnd, listeners }
 }
 
 const AT_END_PX = 60

@@ -1,5 +1,14 @@
 import type { ChangeEvent } from 'react'
+import type { FieldProblemOf } from '../api/problem.ts'
 
+/** A form, or a part of one: what is filled in, and what is wrong with it. */
+export type FormOf<T> = {
+  readonly value: T
+  readonly onChange: (changes: Partial<T>) => void
+  readonly problem: FieldProblemOf
+}
+
+/** The same, for one of its fields. */
 type Form<T> = {
   readonly value: T
   readonly onChange: (changes: T) => void

@@ -2,7 +2,6 @@ import { Alert, Button, Group, Modal, Stack } from '@mantine/core'
 import type { UseMutationResult } from '@tanstack/react-query'
 import { type ReactNode, useEffect, useRef, useState } from 'react'
 import { messageOf } from '../api/problem.ts'
-import classes from './form-dialog.module.css'
 
 type Props = {
   readonly title: string
@@ -41,7 +40,7 @@ export function FormDialog(props: Props) {
               {messageOf(sending.error)}
             </Alert>
           )}
-          <Group justify="flex-end" className={classes.foot}>
+          <Group justify="flex-end" className="dialog-foot">
             <Button variant="default" onClick={onClose}>
               {labels.leave ?? 'Cancel'}
             </Button>
