@@ -32,7 +32,10 @@ describeInBrowser('a call that waits for a person', () => {
     await panel.getByText('May the agent call bash_exec?').waitFor()
     await panel.getByText('touch made-by-the-agent').first().waitFor()
     await panel.getByText('⟨U+202E⟩').first().waitFor()
-    await panel.getByText('Look at it first').waitFor()
+    // Of a long call, a phone shows only the beginning.
+    const why = panel.getByText('Rule 1 of the run asks: Look at it first.')
+    const call = panel.getByText('touch made-by-the-agent').first()
+    expect((await why.boundingBox())?.y).toBeLessThan((await call.boundingBox())?.y ?? 0)
     await panel.getByPlaceholder('Optional reason').fill('Not this file')
     await panel.getByRole('button', { name: 'Deny' }).click()
     const timeline = page.getByTestId('timeline')

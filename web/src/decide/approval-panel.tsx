@@ -10,7 +10,7 @@ import type { RunView } from '../run/run-view.ts'
 import { Asked } from '../timeline/tool-body.tsx'
 import { textArg } from '../timeline/tool-gist.ts'
 import { visible } from '../ui/foreign-text.ts'
-import classes from './decide-panel.module.css'
+import classes from './questions.module.css'
 import { type Choice, WaitingPanel } from './waiting-panel.tsx'
 
 type Waiting = Extract<RunState['phase'], { type: 'awaiting_approval' }>
@@ -56,16 +56,25 @@ export function ApprovalPanel({ runId, open, view }: Props) {
   )
 }
 
-/** The call in full, and the rule that asks. */
+/** The rule that asks, and the call in full. */
 function WaitingCall({ open }: { readonly open: Waiting }) {
   const [call] = open.pending
   const { rule, content, doubt } = open
   if (call === undefined) return null
   const path = textArg(call.args, 'path')
   const command = textArg(call.args, 'command')
+  const why = content.reason === undefined ? '' : `: ${visible(content.reason)}`
+  const asks = `Rule ${rule.index + 1} of the ${rule.of} asks${why}`
   const isEdit = call.tool === 'file_patch' || call.tool === 'file_write'
   return (
     <>
+      <p className={classes.before}>
+        {asks.replace(/(?<![.!?])$/, '.')}
+        {doubt !== null &&
+          ` The rule applies because the call cannot be judged with certainty: ${visible(doubt)}.`}
+        {content.by === 'other_than_starter' &&
+          ' Somebody other than the person who started the run must answer.'}
+      </p>
       {path !== null && <p className={classes.summary}>{visible(path)}</p>}
       {command !== null && <Code text={`$ ${command}`} look="terminal" />}
       {isEdit ? (
@@ -73,14 +82,6 @@ function WaitingCall({ open }: { readonly open: Waiting }) {
       ) : (
         <Code text={call.raw_args ?? JSON.stringify(call.args, null, 2)} language="json" />
       )}
-      <p className={classes.before}>
-        Rule {rule.index + 1} of the {rule.of} asks
-        {content.reason === undefined ? '.' : `: ${visible(content.reason)}`}
-        {doubt !== null &&
-          ` The rule applies because the call cannot be judged with certainty: ${visible(doubt)}.`}
-        {content.by === 'other_than_starter' &&
-          ' Somebody other than the person who started the run must answer.'}
-      </p>
     </>
   )
 }

@@ -11,7 +11,7 @@ import { DECISION_ID } from '../run-page/use-run-shortcuts.ts'
 import { formatClock, formatMoment } from '../ui/format.ts'
 import { ScrollRegion } from '../ui/scroll-region.tsx'
 import { useNow } from '../ui/use-now.ts'
-import classes from './decide-panel.module.css'
+import classes from './questions.module.css'
 
 /** What a person may decide. Enter in the field of the reason chooses the first. */
 export type Choice<D extends string> = {

@@ -7,7 +7,7 @@ import { TrustPanel } from '../panels/trust-panel.tsx'
 import { UsagePanel } from '../panels/usage-panel.tsx'
 import type { Connection } from '../run/run-store.ts'
 import type { RunView } from '../run/run-view.ts'
-import { formatCost, formatCount, formatDuration } from '../ui/format.ts'
+import { counted, formatCost, formatCount, formatDuration } from '../ui/format.ts'
 import type { Verifying } from '../verify/use-verification.ts'
 import classes from './run-page.module.css'
 
@@ -48,7 +48,7 @@ function optionalLines(config: RunConfig): (readonly [string, string])[] {
     ...(reasoning_effort === null ? [] : ([['Effort', reasoning_effort]] as const)),
     ...(max_output_tokens === null
       ? []
-      : ([['Replies', `at most ${formatCount(max_output_tokens)} tokens`]] as const)),
+      : ([['Replies', `at most ${counted(max_output_tokens, 'token')}`]] as const)),
     ...(fallback_models.length === 0 ? [] : ([['Fallbacks', fallback_models.join(', ')]] as const)),
   ]
 }

@@ -1,14 +1,14 @@
 import { useQuery } from '@tanstack/react-query'
 import { useMemo, useState } from 'react'
+import type { PartText } from '../../../src/client/index.ts'
 import { type RunState, statusOf } from '../../../src/domain/state.ts'
 import { replacedLogQuery, runQuery } from '../api/queries.ts'
 import { NotFound } from '../app/not-found.tsx'
 import { Unfolded } from '../code/fold.tsx'
-import { ApprovalPanel } from '../decide/approval-panel.tsx'
-import { DecidedNote, DecidePanel } from '../decide/decide-panel.tsx'
+import { Questions } from '../decide/questions.tsx'
 import { PastNote, ReplayBar } from '../replay/replay-bar.tsx'
 import { usePlayback } from '../replay/use-playback.ts'
-import { usePlayhead } from '../replay/use-playhead.ts'
+import { type Playhead, usePlayhead } from '../replay/use-playhead.ts'
 import { useRun } from '../run/run-store.ts'
 import { type RunView, stateAt } from '../run/run-view.ts'
 import { RowToolsContext } from '../timeline/row-context.ts'
@@ -53,20 +53,10 @@ export function RunPage({ runId }: { readonly runId: string }) {
   const playback = usePlayback(view, playhead)
   const [shown, showRecords] = useState<readonly number[]>([])
   const [tab, setTab] = useState<Tab>('timeline')
-  const unfolded = useMemo(() => new Set<string>(), [])
-
   const last = view.records.length - 1
   const moment = Math.min(playhead.at ?? last, last)
   const following = playhead.at === null
   const state = useMemo(() => stateAt(view, moment), [view, moment])
-  const growing = view.state?.phase.type !== 'ended'
-  const [openedAt] = useState(Date.now)
-  const endedAt = server?.ended_at ?? null
-  const longOver = endedAt !== null && Date.parse(endedAt) < openedAt
-  const { seek } = playhead
-  const began = view.records[0]?.ts ?? 0
-  const bad = verifying.bad?.seq ?? null
-  const tools = useMemo(() => ({ runId, began, bad, seek, showRecords }), [runId, began, bad, seek])
 
   useRunShortcuts({ view, moment, playback })
   useTitle(titleOf(view.state))
@@ -94,27 +84,11 @@ export function RunPage({ runId }: { readonly runId: string }) {
       <Questions runId={runId} view={view} current={head === null || last >= head} />
       <Tabs shown={tab} onShow={setTab} />
       <div className={classes.main}>
-        <section className={classes.timeline} aria-label="Timeline">
-          {!following && (
-            <PastNote
-              moment={moment}
-              ts={view.records[moment]?.ts ?? 0}
-              ended={!growing}
-              onNewest={() => seek(null)}
-            />
-          )}
-          <Unfolded value={unfolded}>
-            <RowToolsContext value={tools}>
-              <Timeline
-                view={view}
-                moment={moment}
-                following={following}
-                growing={growing && server !== null && !longOver}
-                parts={parts}
-              />
-            </RowToolsContext>
-          </Unfolded>
-        </section>
+        <RunTimeline
+          {...{ runId, view, parts, moment, playhead, showRecords }}
+          endedAt={server === null ? undefined : server.ended_at}
+          bad={verifying.bad?.seq ?? null}
+        />
         <Overview
           view={view}
           state={state}
@@ -122,44 +96,64 @@ export function RunPage({ runId }: { readonly runId: string }) {
           server={server}
           connection={connection}
           verifying={verifying}
-          onSeek={seek}
+          onSeek={playhead.seek}
         />
       </div>
-      <ReplayBar {...{ view, moment, following, playback }} ended={!growing} />
+      <ReplayBar {...{ view, moment, following, playback }} ended={hasEnd(view)} />
       <RawRecords view={view} seqs={shown} onClose={() => showRecords([])} />
     </div>
   )
 }
 
-/** What the run asks people, and how the last question was decided. */
-function Questions({
-  runId,
-  view,
-  current,
-}: {
+const hasEnd = ({ state }: RunView): boolean => state?.phase.type === 'ended'
+
+type TimelineProps = {
   readonly runId: string
   readonly view: RunView
-  /** While the history comes in, checks that were answered long ago are open for a moment. */
-  readonly current: boolean
-}) {
-  const phase = current ? view.state?.phase : undefined
-  const open = phase?.type === 'awaiting_human' ? phase : null
+  readonly parts: readonly PartText[]
+  readonly moment: number
+  readonly playhead: Playhead
+  /** When the run ended, as the server says; null while it works, undefined if that is not known yet. */
+  readonly endedAt: string | null | undefined
+  /** The record that is not valid; null if none is known. */
+  readonly bad: number | null
+  readonly showRecords: (seqs: readonly number[]) => void
+}
+
+function RunTimeline(props: TimelineProps) {
+  const { runId, view, parts, moment, playhead, endedAt, bad, showRecords } = props
+  const { at, seek } = playhead
+  const [openedAt] = useState(Date.now)
+  const unfolded = useMemo(() => new Set<string>(), [])
+  const began = view.records[0]?.ts ?? 0
+  const tools = useMemo(
+    () => ({ runId, began, bad, seek, showRecords }),
+    [runId, began, bad, seek, showRecords],
+  )
+  // A run that was over when the page was opened is read from its beginning.
+  const isFollowed = endedAt === null || (endedAt != null && Date.parse(endedAt) >= openedAt)
   return (
-    <>
-      {open !== null && (
-        <DecidePanel
-          key={open.seq}
-          runId={runId}
-          seq={open.seq}
-          summary={open.summary}
-          view={view}
+    <section className={classes.timeline} aria-label="Timeline">
+      {at !== null && (
+        <PastNote
+          moment={moment}
+          ts={view.records[moment]?.ts ?? 0}
+          ended={hasEnd(view)}
+          onNewest={() => seek(null)}
         />
       )}
-      {phase?.type === 'awaiting_approval' && (
-        <ApprovalPanel key={phase.seq} runId={runId} open={phase} view={view} />
-      )}
-      <DecidedNote view={view} open={open?.seq ?? null} />
-    </>
+      <Unfolded value={unfolded}>
+        <RowToolsContext value={tools}>
+          <Timeline
+            view={view}
+            moment={moment}
+            following={at === null}
+            growing={!hasEnd(view) && isFollowed}
+            parts={parts}
+          />
+        </RowToolsContext>
+      </Unfolded>
+    </section>
   )
 }
 

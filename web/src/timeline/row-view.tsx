@@ -186,7 +186,7 @@ function ClosedRow({ row: { record } }: RowProps<'closed'>) {
     <Frame records={[record]}>
       <div className={classes.facts}>
         <span>Iteration {iteration} complete</span>
-        <span>{formatCount(tokens)} tokens</span>
+        <span>{counted(tokens, 'token')}</span>
         {cost_usd !== null && <span>{formatCost(cost_usd)}</span>}
       </div>
     </Frame>

@@ -2,7 +2,7 @@ import { useQuery } from '@tanstack/react-query'
 import { Link } from 'wouter'
 import { runQuery } from '../api/queries.ts'
 import { visible } from '../ui/foreign-text.ts'
-import { formatCost, formatCount, shortId } from '../ui/format.ts'
+import { counted, formatCost, shortId } from '../ui/format.ts'
 import { StatusPill } from '../ui/status-pill.tsx'
 import classes from './subagent-line.module.css'
 
@@ -28,7 +28,7 @@ export function SubagentLine({ runId, goal, brief = false }: Props) {
       {run !== undefined && <StatusPill status={run.status} />}
       {progress !== undefined && !brief && (
         <span className={classes.used}>
-          {formatCount(progress.total_tokens)} tokens
+          {counted(progress.total_tokens, 'token')}
           {cost === null ? '' : `, ${formatCost(cost)}`}
         </span>
       )}

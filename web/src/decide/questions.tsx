@@ -9,8 +9,39 @@ import { principalOf } from '../run/seq-record.ts'
 import { visible } from '../ui/foreign-text.ts'
 import { formatDuration } from '../ui/format.ts'
 import { STATUS_NAMES } from '../ui/status.ts'
-import classes from './decide-panel.module.css'
+import { ApprovalPanel } from './approval-panel.tsx'
+import classes from './questions.module.css'
 import { type Choice, WaitingPanel } from './waiting-panel.tsx'
+
+type QuestionsProps = {
+  readonly runId: string
+  readonly view: RunView
+  /** While the history comes in, checks that were answered long ago are open for a moment. */
+  readonly current: boolean
+}
+
+/** What the run asks people, and how the last question was decided. */
+export function Questions({ runId, view, current }: QuestionsProps) {
+  const phase = current ? view.state?.phase : undefined
+  const open = phase?.type === 'awaiting_human' ? phase : null
+  return (
+    <>
+      {open !== null && (
+        <DecidePanel
+          key={open.seq}
+          runId={runId}
+          seq={open.seq}
+          summary={open.summary}
+          view={view}
+        />
+      )}
+      {phase?.type === 'awaiting_approval' && (
+        <ApprovalPanel key={phase.seq} runId={runId} open={phase} view={view} />
+      )}
+      <DecidedNote view={view} open={open?.seq ?? null} />
+    </>
+  )
+}
 
 type Props = {
   readonly runId: string
@@ -26,7 +57,7 @@ const CHOICES: readonly [Choice<Decision>, Choice<Decision>] = [
 ]
 
 /** A run that waits for a person after an iteration. */
-export function DecidePanel({ runId, seq, summary, view }: Props) {
+function DecidePanel({ runId, seq, summary, view }: Props) {
   return (
     <WaitingPanel
       testId="decide"
@@ -66,7 +97,7 @@ type NoteProps = {
 }
 
 /** Shows how the check that was open on this page has been answered, and by whom. */
-export function DecidedNote({ view, open }: NoteProps) {
+function DecidedNote({ view, open }: NoteProps) {
   const [asked, setAsked] = useState(open)
   if (open !== null && open !== asked) setAsked(open)
   const answer = open === null && asked !== null ? answerTo(view, asked) : null
