@@ -363,6 +363,7 @@ describe('a store', () => {
 describe('the access log', () => {
   test('is listed, newest first, and can be filtered', async () => {
     const listed = await retrai(['access', '--limit', '1000', ...fromServer()])
+    expect(listed.stdout).toMatch(/^SEQ .* TIMES +DETAILS$/m)
     expect(listed.code).toBe(0)
     expect(listed.stdout).toContain('run_exported')
     expect(listed.stdout).toContain('watch_ended')

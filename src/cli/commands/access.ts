@@ -54,7 +54,7 @@ async function show(
     }
     next = place
   }
-  const head = ['SEQ', 'WHEN', 'WHO', 'FROM', 'WHAT', 'RUN', 'TIMES', '']
+  const head = ['SEQ', 'WHEN', 'WHO', 'FROM', 'WHAT', 'RUN', 'TIMES', 'DETAILS']
   if (json) for (const entry of found) await printJson(entry)
   else for (const line of table(head, found.map(rowOf))) await print(line)
   if (next !== null && !json) say(`There are more than ${limit}; --limit shows more of them.`)
@@ -78,5 +78,6 @@ function detailOf(payload: Extract<LoggedAccess['payload'], { operation: string 
   }
   const others = (payload.queries?.length ?? 1) - 1 + (payload.unlisted ?? 0)
   const asked = payload.asked === '' ? payload.operation : `${payload.operation} ${payload.asked}`
-  return others === 0 ? asked : `${asked} and ${others} other queries`
+  if (others === 0) return asked
+  return `${asked} and ${others === 1 ? 'another query' : `${others} other queries`}`
 }

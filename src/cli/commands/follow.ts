@@ -77,8 +77,14 @@ export async function follow(
     process.removeListener('SIGINT', interrupt)
     checks.close()
   }
-  // The watch had no record: the run had ended before.
-  const { status } = found.value
+  return withoutRecords(found.value, { json, after })
+}
+
+/** The watch had no record: the run had ended before. */
+async function withoutRecords(
+  { status }: RunDetails,
+  { json, after }: Pick<FollowOptions, 'json' | 'after'>,
+): Promise<Result<number, string>> {
   if (status === 'queued' || status === 'running' || status === 'awaiting_human') {
     return err(`The server ended the watch, but the run has the status "${status}".`)
   }
