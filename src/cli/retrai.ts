@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 import { Command } from 'commander'
-import { EXIT, exitWithOurs } from './terminal/exit-codes.ts'
+import { EXIT } from './terminal/exit-codes.ts'
+import { dress } from './terminal/help.ts'
 import { fail } from './terminal/print.ts'
 
 /** Only the wanted command is loaded: a server that starts needs no client, and a client no server. */
@@ -35,24 +36,6 @@ const program = new Command('retrai')
     'Runs coding agents towards a goal that can be checked, and keeps a record that can be trusted.',
   )
   .version('0.1.0')
-
-/** These end with 1 if anything is wrong, also an option. */
-const WITH_PLAIN_CODES = new Set(['serve', 'copy', 'backup'])
-
-/** Has a command, and those below it, write help and errors alike. @param line what a person types for it */
-function dress(command: Command, line: string): void {
-  command.configureHelp({ subcommandTerm: (each) => each.name() }).configureOutput({
-    outputError: (text, write) => {
-      const what = text
-        .replace(/^error: /, '')
-        .trimEnd()
-        .replace('\n(', ' (')
-      write(`retrai: ${what.replace(/[^.)]$/, '$&.')} "${line} --help" says how it is used.\n`)
-    },
-  })
-  if (!WITH_PLAIN_CODES.has(command.name())) command.exitOverride(exitWithOurs)
-  for (const each of command.commands) dress(each, `${line} ${each.name()}`)
-}
 
 const [, , name = '', about] = process.argv
 const wanted = Object.hasOwn(COMMANDS, name) ? [name] : Object.keys(COMMANDS)

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { folded } from '../../src/cli/terminal/help.ts'
 import { cleanEnv, retrai } from './support.ts'
 
 const RUN = '6ba7b810-9dad-41d1-80b4-00c04fd430c8'
@@ -24,11 +25,38 @@ test.each([
   },
 )
 
-test('the list of commands is not wider than a terminal', async () => {
-  const { code, stdout } = await retrai(['--help'])
-  expect(code).toBe(0)
-  expect(stdout.split('\n').filter(({ length }) => length > 80)).toEqual([])
-  expect(stdout).toMatch(/^ {2}token +Make, list and revoke/m)
+test.each([[], ['serve'], ['verify']])(
+  'the help of %j is not wider than a terminal',
+  async (...args) => {
+    const { code, stdout } = await retrai([...args.flat(), '--help'])
+    expect(code).toBe(0)
+    expect(stdout.split('\n').filter(({ length }) => length > 80)).toEqual([])
+  },
+)
+
+test('the lines of a text are joined and broken below its beginning; the others stay', () => {
+  const long = 'It says one thing after the other, until there is no more room in this line, where'
+  const text = [
+    'Keys:',
+    '  q: quit',
+    '  g: jump',
+    '',
+    `  3    ${long}`,
+    '       it will end.',
+    '',
+  ].join('\n')
+  expect(folded(text, 40)).toBe(
+    `Keys:
+  q: quit
+  g: jump
+
+  3    It says one thing after the
+       other, until there is no more
+       room in this line, where it will
+       end.
+`,
+  )
+  expect(folded(text, 200)).toContain(`  3    ${long} it will end.\n`)
 })
 
 test('a change of nothing and a file that does not exist are named', async () => {

@@ -13,7 +13,7 @@ import type { Trust } from '../../audit/verify/report.ts'
 import { messageOf } from '../../lib/message-of.ts'
 
 export type AnchorOptions = {
-  readonly fingerprint: readonly string[]
+  readonly fingerprint?: readonly string[]
   readonly keys?: string
 }
 
@@ -24,19 +24,18 @@ export function withAnchors(command: Command): Command {
       '--fingerprint <hex>',
       'the fingerprint of a key that you trust; may be repeated',
       collect,
-      [],
     )
     .option('--keys <file>', 'keys that you trust: an answer to GET /api/keys')
 }
 
-function collect(text: string, before: readonly string[]): readonly string[] {
+function collect(text: string, before: readonly string[] = []): readonly string[] {
   const fingerprint = text.toLowerCase().replaceAll(':', '')
   if (/^[0-9a-f]{64}$/.test(fingerprint)) return [...before, fingerprint]
   throw new InvalidArgumentError('A fingerprint has 64 hex digits.')
 }
 
 export async function readAnchors({
-  fingerprint,
+  fingerprint = [],
   keys,
 }: AnchorOptions): Promise<Result<TrustAnchors, string>> {
   const fingerprints = new Set(fingerprint)

@@ -97,7 +97,7 @@ export function table(
 const GAP = '  '
 
 /** The lines of a text, broken between words. A word that is longer than a line stays whole. */
-function wrap(text: string, width: number): string[] {
+export function wrap(text: string, width: number): string[] {
   const lines: string[] = []
   let line = ''
   for (const word of text.split(' ')) {
