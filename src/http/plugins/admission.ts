@@ -1,11 +1,12 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
-import type { FastifyRequest, onRequestHookHandler } from 'fastify'
+import type { onRequestHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ProblemCode } from '../../api/problems.ts'
 import { whenClosed } from '../../lib/when-closed.ts'
 import type { LiveLimits } from '../live/limits.ts'
 import { sendProblem } from '../problems/problem.ts'
+import { wantsStream } from '../replies/format.ts'
 import { endWithProblem } from './errors.ts'
 import { isOfSockets } from './security.ts'
 
@@ -120,6 +121,3 @@ export const limitSockets = fp<Pick<LiveLimits, 'sockets' | 'socketsPerClient'>>
   },
   { name: 'socket-limits', dependencies: ['security'] },
 )
-
-const wantsStream = ({ headers }: FastifyRequest): boolean =>
-  /event-stream|ndjson/i.test(headers.accept ?? '')

@@ -10,6 +10,12 @@ const FORMATS = [JSON_TYPE, NDJSON, EVENT_STREAM] as const
 
 type Format = (typeof FORMATS)[number]
 
+/** Whether the answer to a request for records is a stream, by its Accept header, and not a page. */
+export function wantsStream({ headers }: Pick<FastifyRequest, 'headers'>): boolean {
+  const format = preferred(headers.accept, FORMATS)
+  return format === NDJSON || format === EVENT_STREAM
+}
+
 /** The form of records that a client wants, by its Accept header. A live stream refuses what only pages can have. */
 export function formatOf(
   request: FastifyRequest,

@@ -294,6 +294,23 @@ describe('the event stream of a run', () => {
     }
   })
 
+  test('counts whatever the client writes to ask for it, and a page does not', async () => {
+    const own = await startTestServer({ live: { socketsPerClient: 1 } })
+    try {
+      const path = pathOf(await createRun(own))
+      const either = { accept: 'application/json, application/x-ndjson;q=0.1' }
+      const leave = new AbortController()
+      const init = { headers: { accept: 'text/*' }, signal: leave.signal }
+      const open = await fetch(own.url + path, init)
+      expect(open.headers.get('content-type')).toContain('text/event-stream')
+      expect((await fetch(own.url + path, init)).status).toBe(429)
+      expect((await fetch(own.url + path, { headers: either })).status).toBe(200)
+      leave.abort()
+    } finally {
+      await own.stop()
+    }
+  })
+
   test('ends when the server stops, so that its reader connects again', async () => {
     const own = await startTestServer()
     const runId = await createRun(own)
