@@ -26,6 +26,12 @@ import { invalidField } from '../problems/problem-of.ts'
 import { IDEMPOTENCY_KEY, idempotencyOf } from './idempotency.ts'
 import { command, findRun } from './run-commands.ts'
 
+const DESCRIPTION =
+  'Unknown fields are refused, and the answer names every problem of the request at once. ' +
+  'The Location header of the answer is the address of the run. ' +
+  'With an `Idempotency-Key` header, a client can safely send the request again: the same key and ' +
+  'body give the same run, and the same key with another body is refused.'
+
 /** POST /api/runs */
 export function createRun(app: ZodApp, deps: AppDeps): void {
   const named = new WeakMap<FastifyRequest, NamedRequest>()
@@ -37,11 +43,7 @@ export function createRun(app: ZodApp, deps: AppDeps): void {
       operationId: 'createRun',
       tags: ['runs'],
       summary: 'Start a run',
-      description:
-        'Unknown fields are refused, and the answer names every problem of the request at once. ' +
-        'The Location header of the answer is the address of the run. ' +
-        'With an `Idempotency-Key` header, a client can safely send the request again: the same key and ' +
-        'body give the same run, and the same key with another body is refused.',
+      description: DESCRIPTION,
       body: CreateRun,
       response: {
         200: described(

@@ -1,5 +1,4 @@
 import type { FastifyRequest } from 'fastify'
-import { okAsync } from 'neverthrow'
 import { RunParams } from '../../api/run-queries.ts'
 import { SendMessage } from '../../api/run-requests.ts'
 import { RecordedMessage } from '../../api/runs.ts'
@@ -72,8 +71,7 @@ export function sendMessage(app: ZodApp, deps: AppDeps): void {
       }
       if (sent.isErr()) return sendProblem(request, reply, sent.error)
       const { state } = sent.value
-      reply.code(201)
-      return sendResult(request, reply, okAsync(answer(state, state.seq)))
+      return reply.code(201).send(answer(state, state.seq))
     },
   })
 }
