@@ -15,11 +15,11 @@ const TICKET_PROTOCOL = 'retrai.ticket.'
  * may be, because it is valid only once.
  */
 export function credentialOf(request: FastifyRequest): Credential | undefined {
+  // In any case the ticket leaves the query, even if it is not needed.
+  const inAddress = request.ws ? takeTicket(request) : undefined
   const token = /^bearer +(\S+) *$/i.exec(request.headers.authorization ?? '')?.[1]
   if (token !== undefined) return { type: 'token', token }
-  if (!request.ws) return undefined
-  const inAddress = takeTicket(request)
-  return fromProtocols(offeredProtocols(request)) ?? inAddress
+  return request.ws ? (fromProtocols(offeredProtocols(request)) ?? inAddress) : undefined
 }
 
 const offeredProtocols = ({ headers }: FastifyRequest): string[] =>

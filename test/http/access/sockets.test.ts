@@ -68,6 +68,16 @@ describe('a WebSocket', () => {
     }
   })
 
+  test('opens with the header, whatever else the client sends', async () => {
+    const { viewer } = people.secrets
+    const ticket = await getTicket(viewer)
+    const watcher = watch({ secret: viewer, query: `&ticket=${ticket}` })
+    await watcher.have(1)
+    expect(watcher.frames[0]?.kind).toBe('run_created')
+    watcher.socket.terminate()
+    expect(await outcome({ query: `&ticket=${ticket}` })).toBe('open')
+  })
+
   test('opens with nothing else', async () => {
     const { revoked, expired } = people
     expect(await outcome({})).toBe(401)
