@@ -35,6 +35,10 @@ export type Started = {
   readonly kill: () => Promise<void>
 }
 
+/** Whether a process has not ended. */
+export const lives = ({ exitCode, signalCode }: ChildProcess): boolean =>
+  exitCode === null && signalCode === null
+
 /** The exit code of a process; 128 + n if signal n ended it. */
 export const untilExit = (child: ChildProcess): Promise<number> =>
   new Promise((resolve) => {

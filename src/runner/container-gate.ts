@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
 import type { Duplex, Readable } from 'node:stream'
 import { messageOf } from '../lib/message-of.ts'
-import { REAP_MS, settledWithin } from './child.ts'
+import { lives, REAP_MS, settledWithin } from './child.ts'
 import { STATUS_FD } from './isolation/bubblewrap.ts'
 import { GATE, GATE_FD } from './isolation/gate-shell.ts'
 import { killContainer } from './left-containers.ts'
@@ -35,7 +35,7 @@ export class Gate {
     return numberIn(this.#status.soFar(), 'child-pid')
   }
 
-  readonly lives = (): boolean => this.#child.exitCode === null && this.#child.signalCode === null
+  readonly lives = (): boolean => lives(this.#child)
 
   /** @param act called once, with process 1, when the container waits at its gate; at once if it does already */
   whenReady(act: (init: number) => void): void {

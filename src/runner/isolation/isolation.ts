@@ -14,7 +14,7 @@ import { HOME, isRoot, placesIn, type Sandbox, TMP } from './sandbox.ts'
 import { factsOfConfined } from './seatbelt.ts'
 import { factsOfRestricted } from './setpriv.ts'
 import { isolatedEnvironment } from './tool-chains.ts'
-import { KEPT, type TrialOptions, trySandbox } from './trial.ts'
+import { FOLDER, KEPT, type TrialOptions, trySandbox } from './trial.ts'
 
 /** What lets this machine isolate commands, by the reason why it cannot, without a point. */
 export const adviceFor = (why: string): string =>
@@ -117,14 +117,21 @@ function withStricter(
   attempt: (level: Level) => Promise<Result<OneLevel, string>>,
   levels: readonly Level[],
 ): Isolation {
+  const used = new Set([own])
   const isolation: Isolation = {
     ...own,
+    forget: async (runId) => {
+      for (const level of used) await level.forget(runId)
+    },
     atLeast: async (wanted) => {
       if (isAtLeast(own.level, wanted)) return ok(isolation)
       const why: string[] = []
       for (const level of levels.filter((level) => isAtLeast(level, wanted)).reverse()) {
         const tried = await attempt(level)
-        if (tried.isOk()) return ok(withStricter(tried.value, attempt, levels))
+        if (tried.isOk()) {
+          used.add(tried.value)
+          return ok(withStricter(tried.value, attempt, levels))
+        }
         why.push(`${level}: ${tried.error}`)
       }
       const reasons = why.join('; ') || 'this system has no such level'
@@ -140,7 +147,7 @@ async function tryLevel(level: Level, options: TrialOptions): Promise<Result<One
   const tried = await trySandbox(level, options).catch((cause) => err(messageOf(cause)))
   return tried.map(({ base, fullNetworkProblem, ownUserProblem }) => {
     const detail = [DETAILS[base.level], ownUserProblem ?? []].flat().join(' ')
-    return { ...isolated(base, options.runner), detail, fullNetworkProblem, ownUserProblem }
+    return { ...isolated(base, options), detail, fullNetworkProblem, ownUserProblem }
   })
 }
 
@@ -157,13 +164,13 @@ const DETAILS = {
 
 function isolated(
   base: Sandbox,
-  runner: TrialOptions['runner'],
+  { runner, dataDir }: Pick<TrialOptions, 'runner' | 'dataDir'>,
 ): Omit<OneLevel, 'detail' | 'fullNetworkProblem' | 'ownUserProblem'> {
   const { level, folder } = base
   const checkHomes = base.layers ? new CheckHomes(folder) : null
   // What cannot be removed is tried again at the next start.
-  const remove = (name: string) =>
-    rm(join(folder, name), { recursive: true, force: true }).catch(() => {})
+  const remove = (name: string, at = folder) =>
+    rm(join(at, name), { recursive: true, force: true }).catch(() => {})
   return {
     level,
     scratchDir: level !== 'namespaces' && isRoot() ? join(folder, 'checks') : null,
@@ -201,9 +208,12 @@ function isolated(
       await remove(runId)
     },
     async forgetAllBut(runIds) {
-      const names = await readdir(folder).catch(() => [])
-      const left = names.filter((name) => !KEPT.has(name) && !runIds.has(name))
-      for (const name of left) await remove(name)
+      // Runs that asked for a stricter level have theirs in the data folder.
+      for (const at of new Set([folder, join(dataDir, FOLDER)])) {
+        const names = await readdir(at).catch(() => [])
+        const left = names.filter((name) => !KEPT.has(name) && !runIds.has(name))
+        for (const name of left) await remove(name, at)
+      }
     },
   }
 }

@@ -11,6 +11,7 @@ import {
 } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { lives } from '../child.ts'
 import type { OwnUser, Sandbox } from './sandbox.ts'
 
 /** Above the ids that systems give to users, containers and subordinate users, and below 2^31. */
@@ -97,7 +98,7 @@ export class OwnUserProjects {
   #hold(place: Place, ownUser: OwnUser): Held {
     const key = JSON.stringify(place)
     const before = this.#held.get(key)
-    if (before !== undefined && before.holder.exitCode === null) return before
+    if (before !== undefined && lives(before.holder)) return before
     const { unshare, mount, umount } = ownUser
     const args = ['--mount', '--propagation', 'slave', '/bin/sh', '-c', HOLD, 'sh']
     const holder = spawn(unshare, [...args, mount, umount, MAP, place.real], {

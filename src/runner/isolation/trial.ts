@@ -14,7 +14,7 @@ import { seccompProgram } from './seccomp.ts'
 import { toolChains } from './tool-chains.ts'
 
 /** Below the data folder: homes and temporary files of runs. */
-const FOLDER = 'sandboxes'
+export const FOLDER = 'sandboxes'
 /** A file that no command may see: a trial tries to read it. */
 const SECRET = 'secret'
 /** What is kept in that folder, beside what belongs to a run. */

@@ -128,6 +128,23 @@ withBwrap(
   },
 )
 
+withBwrap(
+  'the end of a run removes what it has at a stricter level than that of the server',
+  async () => {
+    const { bash, isolation, dataDir } = await place('landlock')
+    const homes = async () =>
+      (await readdir(join(dataDir, 'sandboxes'))).filter((name) => name.startsWith('run'))
+    const atLeast = 'namespaces' as const
+    for (const run of ['run-1', 'run-2', 'run-3']) {
+      expect(await bash('echo $HOME', { run, atLeast })).toMatchObject({ stdout: '/home/agent\n' })
+    }
+    await isolation.forget('run-1')
+    expect(await homes()).toEqual(['run-2', 'run-3'])
+    await isolation.forgetAllBut(new Set(['run-3']))
+    expect(await homes()).toEqual(['run-3'])
+  },
+)
+
 withBwrap('a project that was exchanged for a link to the data folder is not opened', async () => {
   const { bash, project, base, dataDir } = await place()
   await rename(project, join(base, 'moved'))

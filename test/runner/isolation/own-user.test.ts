@@ -1,6 +1,7 @@
+import { existsSync } from 'node:fs'
 import { chmod, chown, mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { Command } from '../../../src/runner/command.ts'
 import { chooseIsolation } from '../../../src/runner/isolation/isolation.ts'
 import { OWN_ID } from '../../../src/runner/isolation/own-user.ts'
@@ -34,7 +35,7 @@ async function place(mode = 0o755, unmappable: string | null = null) {
     const args = ['-c', script]
     return run({ file: 'bash', args, cwd: project, timeoutMs: 60_000, signal, ...options })
   }
-  return { project, isolation, bash }
+  return { project, isolation, runner, bash }
 }
 
 describe.runIf(process.getuid?.() === 0 && !isMissing('bwrap'))('in a project of root', () => {
@@ -77,6 +78,24 @@ describe.runIf(process.getuid?.() === 0 && !isMissing('bwrap'))('in a project of
     }
     expect(await readFile(join(project, 'private'), 'utf8')).toBe('from root\nmore\n')
     expect(await bash('echo again >>made/file; rm -r made')).toMatchObject({ exitCode: 0 })
+  })
+
+  test('commands run if what holds the mapped project was killed', async () => {
+    const { bash, project, runner } = await place()
+    const children = await readFile(`/proc/${runner.pid}/task/${runner.pid}/children`, 'utf8')
+    const before = new Set(children.split(' '))
+    await bash('true')
+    const now = await readFile(`/proc/${runner.pid}/task/${runner.pid}/children`, 'utf8')
+    const made = now.split(' ').filter((pid) => pid !== '' && !before.has(pid))
+    const lines = made.map(async (pid) => ({
+      pid,
+      line: await readFile(`/proc/${pid}/cmdline`, 'utf8').catch(() => ''),
+    }))
+    const holders = (await Promise.all(lines)).filter(({ line }) => line.includes(project))
+    expect(holders).toHaveLength(1)
+    for (const { pid } of holders) process.kill(Number(pid), 'SIGKILL')
+    await vi.waitFor(() => expect(existsSync(`/proc/${holders[0]?.pid}`)).toBe(false))
+    expect(await bash('id -u')).toMatchObject({ output: `${OWN_ID}\n` })
   })
 
   test('files of other users stay owned by them', async () => {
