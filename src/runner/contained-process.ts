@@ -37,16 +37,15 @@ export async function startContained(
  */
 export function makeAhead(request: StartRequest): void {
   const { sandbox, hasInput = false } = request
-  if (sandbox === null || hasInput || !ahead.isPossible(sandbox)) return
-  setTimeout(() => {
-    const release = ahead.isPossible(sandbox) ? making.tryAcquire() : null
-    if (release === null) return
-    // If it cannot be made now, the next command makes one, and its error says why.
-    void make(request, sandbox, release).then(
-      (container) => ahead.keep(sandbox, container),
-      () => {},
-    )
-  }, AHEAD_AFTER_MS).unref()
+  if (sandbox === null || hasInput || !ahead.expect(sandbox)) return
+  setTimeout(() => void makeExpected(request, sandbox), AHEAD_AFTER_MS).unref()
+}
+
+async function makeExpected(request: StartRequest, sandbox: Sandbox): Promise<void> {
+  const release = ahead.expects(sandbox) ? making.tryAcquire() : null
+  // If it cannot be made now, the next command makes one, and its error says why.
+  const made = release === null ? null : await make(request, sandbox, release).catch(() => null)
+  ahead.keep(sandbox, made)
 }
 
 /** Ends the container that waits for a command of a run, by the home of that run. */

@@ -19,22 +19,37 @@ type Kept<C> = {
 /** The containers that wait for the next commands of their runs: one for each run. */
 export class ContainersAhead<C extends Waiting> {
   readonly #kept = new Map<string, Kept<C>>()
+  /** The homes of the runs for which one is being made. */
+  readonly #expected = new Set<string>()
 
   /** Whether one waits for a command of this run. */
   has({ own }: Sandbox): boolean {
     return own !== null && this.#kept.has(own.home)
   }
 
-  /** Whether one can wait for the next command of this run: the run has not ended, and nothing in it is made for one call. */
-  isPossible({ own, scratch, writable, readable, network, hasNetwork }: Sandbox): boolean {
-    if (own?.kept !== true || this.#kept.has(own.home) || this.#kept.size >= MOST) return false
+  /**
+   * Expects a container for the next command of this run, until it is kept. False if none can wait: the run has ended, there
+   * is one, or something in this one was made for one call.
+   */
+  expect({ own, scratch, writable, readable, network, hasNetwork }: Sandbox): boolean {
+    if (own?.kept !== true || this.#kept.has(own.home) || this.#expected.has(own.home)) return false
     const isForAnyCall = scratch === null && writable.length + readable.length === 0
-    return isForAnyCall && network === 'none' && !hasNetwork && existsSync(own.home)
+    if (!isForAnyCall || network !== 'none' || hasNetwork || !existsSync(own.home)) return false
+    if (this.#kept.size + this.#expected.size >= MOST) return false
+    this.#expected.add(own.home)
+    return true
   }
 
-  /** Keeps a container for the next command of this run, while it lives. */
-  keep({ own }: Sandbox, container: C): void {
-    if (own === null || this.#kept.has(own.home)) {
+  /** Whether one is still expected: its run may have ended. */
+  expects({ own }: Sandbox): boolean {
+    return own !== null && this.#expected.has(own.home)
+  }
+
+  /** Keeps the container that is expected, while it lives. @param container null if none was made */
+  keep({ own }: Sandbox, container: C | null): void {
+    const isExpected = own !== null && this.#expected.delete(own.home)
+    if (container === null) return
+    if (!isExpected) {
       container.discard()
       return
     }
@@ -62,8 +77,9 @@ export class ContainersAhead<C extends Waiting> {
     return kept.container
   }
 
-  /** Ends the container that waits for this run, if there is one. */
+  /** Ends the container that waits for this run, if there is one, or that is being made. */
   discard(home: string): void {
+    this.#expected.delete(home)
     const kept = this.#kept.get(home)
     this.#kept.delete(home)
     clearTimeout(kept?.timer)

@@ -19,8 +19,19 @@ describe('containers that wait', () => {
   })
   afterEach(() => vi.useRealTimers())
 
-  const run = (name: string) => ({ own: { home: `${homes}/${name}`, kept: true } }) as Sandbox
   const ready = { scratch: null, writable: [], readable: [], network: 'none', hasNetwork: false }
+  const run = (name: string, more: object = {}) =>
+    ({ own: { home: `${homes}/${name}`, kept: true }, ...ready, ...more }) as unknown as Sandbox
+
+  /** Those that wait, for runs that have not ended. */
+  function waitingFor(...names: string[]) {
+    const ahead = new ContainersAhead()
+    for (const name of names) {
+      mkdirSync(join(homes, name), { recursive: true })
+      expect(ahead.expect(run(name))).toBe(true)
+    }
+    return ahead
+  }
 
   /** A container that mounts this file. */
   function containerOf(file: string, ...command: string[]) {
@@ -32,7 +43,7 @@ describe('containers that wait', () => {
   }
 
   test('are given to one command, which would get the same', () => {
-    const ahead = new ContainersAhead()
+    const ahead = waitingFor('a')
     const container = containerOf('/etc/passwd', 'bwrap')
     ahead.keep(run('a'), container)
     const same = containerOf('/etc/passwd', 'bwrap').made
@@ -46,7 +57,7 @@ describe('containers that wait', () => {
     ['other arguments', () => containerOf('/etc/passwd', 'bwrap', '--bind').made],
     ['another file', () => containerOf('/etc/hostname', 'bwrap').made],
   ])('are ended if the next command would get %s', (_, wanted) => {
-    const ahead = new ContainersAhead()
+    const ahead = waitingFor('a')
     const container = containerOf('/etc/passwd', 'bwrap')
     ahead.keep(run('a'), container)
     expect(ahead.take(run('a'), wanted())).toBeNull()
@@ -56,7 +67,7 @@ describe('containers that wait', () => {
 
   test('are ended if no command comes', () => {
     vi.useFakeTimers()
-    const ahead = new ContainersAhead()
+    const ahead = waitingFor('a')
     const container = containerOf('/etc/passwd', 'bwrap')
     ahead.keep(run('a'), container)
     vi.advanceTimersByTime(59_000)
@@ -67,7 +78,7 @@ describe('containers that wait', () => {
   })
 
   test('are forgotten when they end', async () => {
-    const ahead = new ContainersAhead()
+    const ahead = waitingFor('a')
     const container = containerOf('/etc/passwd', 'bwrap')
     ahead.keep(run('a'), container)
     container.end()
@@ -75,26 +86,37 @@ describe('containers that wait', () => {
     expect(ahead.has(run('a'))).toBe(false)
   })
 
+  test('are ended if their run ends while they are made', () => {
+    const ahead = waitingFor('a')
+    expect(ahead.expects(run('a'))).toBe(true)
+    ahead.discard(run('a').own?.home ?? '')
+    expect(ahead.expects(run('a'))).toBe(false)
+    const container = containerOf('/etc/passwd', 'bwrap')
+    ahead.keep(run('a'), container)
+    expect(container.discard).toHaveBeenCalledOnce()
+    expect(ahead.has(run('a'))).toBe(false)
+  })
+
   test('are made for a bounded number of runs, one for each, and only for what any command of a run may use', () => {
+    const names = Array.from({ length: 16 }, (_, index) => `${index}`)
+    for (const name of [...names, 'another']) mkdirSync(join(homes, name))
     const ahead = new ContainersAhead()
-    const may = (name: string, more: object = {}) => {
-      mkdirSync(join(homes, name), { recursive: true })
-      return ahead.isPossible({ ...run(name), ...ready, ...more } as Sandbox)
-    }
-    expect(ahead.isPossible({ ...run('ended'), ...ready } as Sandbox)).toBe(false)
+    const may = (name: string, more: object = {}) => ahead.expect(run(name, more))
+    expect(may('ended')).toBe(false)
     for (const more of [{ scratch: '/x' }, { writable: ['/x'] }, { readable: ['/x'] }])
-      expect(may('a', more)).toBe(false)
+      expect(may('0', more)).toBe(false)
     for (const more of [{ network: 'full' }, { hasNetwork: true }, { own: null }])
-      expect(may('a', more)).toBe(false)
-    for (let one = 0; one < 16; one += 1) {
-      expect(may(`${one}`)).toBe(true)
-      ahead.keep(run(`${one}`), containerOf('/etc/passwd', 'bwrap'))
-      expect(may(`${one}`)).toBe(false)
+      expect(may('0', more)).toBe(false)
+    for (const name of names) {
+      expect(may(name)).toBe(true)
+      expect(may(name)).toBe(false)
     }
     expect(may('another')).toBe(false)
-    const second = containerOf('/etc/passwd', 'bwrap')
-    ahead.keep(run('0'), second)
-    expect(second.discard).toHaveBeenCalledOnce()
+    ahead.keep(run('0'), containerOf('/etc/passwd', 'bwrap'))
+    expect(may('0')).toBe(false)
+    expect(may('another')).toBe(false)
+    ahead.keep(run('1'), null)
+    expect(may('another')).toBe(true)
   })
 })
 
