@@ -11,6 +11,8 @@ import type { Ended } from './protocol.ts'
 /** Time for the pipes of a container to close after its bwrap has ended by itself. */
 const CLOSED_MS = 1_000
 const KILLED_EARLY = 'The command was not started: the process that makes its container was killed'
+/** Added to a signal, it is the exit code of what the signal ended. */
+const SIGNALED = 128
 
 /** What a container reports of itself, and the answer after which its command begins. */
 export class Gate {
@@ -82,18 +84,27 @@ export class Gate {
     // Without its bwrap, a container may wait for ever, with all pipes open.
     const isLeft = signalCode !== null || !(await settledWithin(closed, CLOSED_MS))
     if (isLeft) await killContainer(mark)
-    await settledWithin(closed, REAP_MS)
+    // A process outside of the container may have been given one of the descriptors.
+    if (!(await settledWithin(closed, REAP_MS))) this.#reported.destroy()
     const exitCode = numberIn(this.#status.soFar(), 'exit-code')
     if (this.#refused !== null) return { end: 'not_started', message: this.#refused }
-    if (this.#reported.soFar().startsWith(`${GATE.ready}\n${GATE.notFound}\n`)) {
+    if (this.#answered(GATE.notFound)) {
       return { end: 'not_found', message: `The program ${file} is not found` }
     }
-    if (exitCode !== null) return { end: 'exited', exitCode }
     // Somebody killed bwrap, such as the kernel for lack of memory, and all that was in the container with it.
-    if (this.#hasBegun) return { end: 'lost' }
-    if (signalCode !== null) return { end: 'not_started', message: KILLED_EARLY }
-    // bwrap itself failed. What it printed is the output of the call.
+    if (exitCode === null && this.#hasBegun) return { end: 'lost' }
+    const wasKilled = signalCode !== null || (exitCode ?? 0) > SIGNALED
+    const failedAtGate = this.#hasBegun && !wasKilled
+    if (exitCode !== null && (this.#answered(GATE.started) || failedAtGate)) {
+      return { end: 'exited', exitCode }
+    }
+    if (wasKilled) return { end: 'not_started', message: KILLED_EARLY }
+    // bwrap failed, or a program on the way to the gate. What it printed is the output of the call.
     return { end: 'not_isolated', message: '' }
+  }
+
+  #answered(answer: string): boolean {
+    return this.#reported.soFar().startsWith(`${GATE.ready}\n${answer}\n`)
   }
 }
 
