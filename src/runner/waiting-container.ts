@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { closeSync, readFileSync, writeSync } from 'node:fs'
+import { closeSync, readFileSync } from 'node:fs'
 import { REAP_MS, type Started, settledWithin, spawned, untilExit } from './child.ts'
 import type { CommandGroup } from './command-group.ts'
 import { Gate } from './container-gate.ts'
 import { sessionGivesWay } from './helper-process.ts'
-import type { Container } from './isolation/bubblewrap.ts'
+import { type Container, writeWhole } from './isolation/bubblewrap.ts'
 import { type ContainedCommand, commandScript } from './isolation/gate-shell.ts'
 import { newContainerMark } from './left-containers.ts'
 import { namespaceOf, processNames } from './process-watch.ts'
@@ -32,7 +32,8 @@ export class WaitingContainer {
     const mark = newContainerMark()
     try {
       const child = launch(made, mark, hasInput)
-      if (child.stdout === null || child.stderr === null) throw await failureOf(child)
+      // Without descriptors it has no pipes either, not even `null`.
+      if (child.pid === undefined) throw await failureOf(child)
       const container = new WaitingContainer(child, mark, made)
       await spawned(child)
       return container
@@ -57,7 +58,7 @@ export class WaitingContainer {
     if (stdout === null || stderr === null || pid === undefined) throw new Error('it has no pipes')
     const gate = this.#gate
     try {
-      writeSync(this.made.script, commandScript(command))
+      writeWhole(this.made.script, commandScript(command))
     } catch (cause) {
       this.discard()
       throw cause

@@ -1,5 +1,6 @@
+import { execFileSync } from 'node:child_process'
 import { closeSync, mkdirSync, openSync } from 'node:fs'
-import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, readlink, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { Command } from '../../src/runner/command.ts'
@@ -240,6 +241,54 @@ describe.skipIf(isMissing('bwrap'))('the next command of a run', () => {
     process.kill(await waiting('true'), 'SIGKILL')
     await vi.waitFor(async () => expect(await bwrapsOf(runner)).toEqual([]))
     expect(await bash('echo works')).toMatchObject({ exitCode: 0, output: 'works\n' })
+  })
+})
+
+/** What a process has open, by the paths. */
+async function openIn({ pid }: Runner): Promise<string[]> {
+  const folder = `/proc/${pid}/fd`
+  const paths = (await readdir(folder)).map((name) => readlink(join(folder, name)).catch(() => ''))
+  return Promise.all(paths)
+}
+
+const isNameless = (path: string): boolean => path.endsWith('(deleted)')
+const isRefusal = expect.stringMatching(/^not_(started|isolated)$/)
+
+describe.skipIf(isMissing('bwrap'))('a command is not started', () => {
+  test('if the shell at its gate was killed', async () => {
+    const { runner, bash, waiting } = await runOf()
+    const pid = await waiting('true')
+    expect((await openIn(runner)).some(isNameless)).toBe(true)
+    process.kill(pid, 'SIGSTOP') // so that the runner does not learn of the death
+    process.kill((await shellIn(pid)) ?? 0, 'SIGKILL')
+    const next = bash('true')
+    await vi.waitFor(async () => expect((await openIn(runner)).some(isNameless)).toBe(false))
+    process.kill(pid, 'SIGCONT')
+    expect(await next).toMatchObject({ end: 'not_started', exitCode: null })
+  })
+
+  test('if only a part of it can be stored', async () => {
+    const { runner, bash, waiting } = await runOf()
+    await waiting('true')
+    execFileSync('prlimit', ['--pid', String(runner.pid), '--fsize=32768:'])
+    expect(await bash(`: ${'x'.repeat(100_000)}`)).toMatchObject({ end: 'not_started' })
+  })
+
+  test('if the runner has too few descriptors for it, which costs no other command', async () => {
+    const { project, runner, bash } = await runOf()
+    const alone = { readable: ['/etc/hostname'] } // nothing waits for such a command
+    await bash('mkdir -p .git/hooks', alone)
+    const { pid } = runner
+    const open = (await openIn(runner)).length
+    for (let free = 0; free < 24; free += 1) {
+      execFileSync('prlimit', ['--pid', String(pid), `--nofile=${open + free}:`])
+      const { end, exitCode } = await bash('touch .git/hooks/evil', alone)
+      expect({ end, exitCode }).toEqual(
+        exitCode === null ? { end: isRefusal, exitCode } : { end: 'exited', exitCode: 1 },
+      )
+    }
+    expect(runner.pid).toBe(pid)
+    expect(await openIn(runner)).not.toContain(project)
   })
 })
 

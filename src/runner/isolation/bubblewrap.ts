@@ -73,12 +73,12 @@ export function container(sandbox: Sandbox, env: Readonly<Record<string, string>
     opened.push(script)
     const environment = openNameless(sandbox, 0o400)
     opened.push(environment)
-    writeSync(environment, variables, 0)
+    writeWhole(environment, variables)
     const files = [filter, ...mounts.descriptors]
     const descriptors = [...opened, ...mounts.descriptors]
     return { command, variables, descriptors, files, script, facts }
   } catch (cause) {
-    for (const descriptor of [...opened, ...mounts.descriptors]) closeSync(descriptor)
+    closeAll([project.descriptor, ...opened, ...mounts.descriptors])
     throw cause
   }
 }
@@ -116,6 +116,17 @@ function openNameless({ folder }: Sandbox, mode: number): number {
   }
 }
 
+/** Writes a text to an empty file, or throws: with a part of it, a full disk would change a command. */
+export function writeWhole(descriptor: number, text: string): void {
+  if (writeSync(descriptor, text, 0) === Buffer.byteLength(text)) return
+  throw new Error('the disk has no room for what its container reads')
+}
+
+/** The project is one of its mounts, unless there was an error before. */
+function closeAll(descriptors: readonly number[]): void {
+  for (const descriptor of new Set(descriptors)) closeSync(descriptor)
+}
+
 /** How old the list of sockets may be when a run is only described. A command that starts reads it again. */
 const SOCKETS_MAX_AGE_MS = 1_000
 
@@ -129,7 +140,7 @@ export function factsOfContainer(sandbox: Sandbox): PolicyFacts {
     addMounts(mounts, sandbox, project, { repository, sockets })
     return factsOf(mounts, systemArguments(project), project)
   } finally {
-    for (const descriptor of mounts.descriptors) closeSync(descriptor)
+    closeAll([project.descriptor, ...mounts.descriptors])
   }
 }
 

@@ -1,5 +1,6 @@
 import { closeSync, fstatSync, lstatSync, openSync, readlinkSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
+import { shortageOf } from '../command.ts'
 import { PROXY_SOCKET } from '../network/forwarder.ts'
 import { RESOLV_CONF } from '../network/whole-network.ts'
 import type { CheckHome } from './check-homes.ts'
@@ -95,10 +96,12 @@ export class Mounts {
   }
 }
 
+/** Null if there is no such path. Throws if the system is short of something: what is guarded must not be left out. */
 function opened(path: string, flags = 0): number | null {
   try {
     return openSync(path, O_PATH | flags)
-  } catch {
+  } catch (cause) {
+    if (shortageOf(cause) !== null) throw cause
     return null
   }
 }
