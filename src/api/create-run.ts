@@ -74,7 +74,7 @@ export const CreateRun = z
     max_tokens: REQUESTED_CONFIG.max_tokens.default(null),
     max_seconds: REQUESTED_CONFIG.max_seconds
       .default(null)
-      .describe('Working time; waiting for a person does not count'),
+      .describe('Working time; waiting for a person or for a server does not count'),
     isolation: Level.nullable()
       .default(null)
       .describe(

@@ -52,6 +52,19 @@ function create(record: RecordOf<'run_created'>): RunState {
     endedAt: null,
     waitingSince: null,
     waitedSeconds: 0,
+    lastAt: record.ts,
+    idleSeconds: 0,
+  }
+}
+
+/** A server begins to work on the run. Until now, none did. */
+function beClaimed(state: RunState, record: RecordOf<'run_claimed'>): Partial<RunState> {
+  const isForPeople = state.waitingSince !== null
+  const idle = isForPeople ? 0 : Math.max(0, record.ts - state.lastAt)
+  return {
+    claimant: record.payload.claimant,
+    crashes: crashesAfter(state, record),
+    idleSeconds: state.idleSeconds + idle,
   }
 }
 
@@ -148,7 +161,7 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
     case 'run_created':
       throw new BrokenInvariant('run_created comes after another record')
     case 'run_claimed':
-      return { claimant: record.payload.claimant, crashes: crashesAfter(state, record) }
+      return beClaimed(state, record)
     case 'run_config_changed':
       return configure(state, record.payload.changes)
     case 'run_queued':
@@ -233,7 +246,9 @@ export function evolve(state: RunState | null, record: RunRecord): RunState {
   if (isWaiting(state) && !mayComeWhileWaiting(record)) {
     throw new BrokenInvariant(`${record.kind} comes before the answer to the open question`)
   }
-  return { ...state, crashes: 0, queued: null, ...change(state, record), seq: state.seq + 1 }
+  const changed = change(state, record)
+  const { ts: lastAt } = record
+  return { ...state, crashes: 0, queued: null, ...changed, lastAt, seq: state.seq + 1 }
 }
 
 /** Folds many records, oldest first. */

@@ -157,6 +157,10 @@ export type RunState = {
   readonly waitedSeconds: number
   /** How many of these seconds are counted more than once, because sub-agents waited side by side; left out if none. */
   readonly waitedTwice?: number
+  /** The time of the last record. */
+  readonly lastAt: number
+  /** How many seconds no server worked on the run, because it waited for its turn or its server was gone. */
+  readonly idleSeconds: number
 }
 
 /** How long a run and its sub-agents waited for people. */

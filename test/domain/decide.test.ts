@@ -287,6 +287,20 @@ describe('limits', () => {
   })
 })
 
+test('max_seconds does not count the time in which no server works on the run', () => {
+  const limited = { command: create({ max_seconds: 100 }), at: 0 }
+  const turn = { command: claim(), at: 5000 }
+  const restarted = { command: claim('p2', 'p1'), at: 9000 }
+  const late = { ...reply(['bash_exec']), claimant: 'p2' } as const
+  const answered = ['1 llm_usage', '1 assistant_message', '1 step_start act'] as const
+  given(limited, turn, restarted)
+    .when(late, 9099)
+    .gives(...answered, '1 tool_call c0')
+  given(limited, turn, restarted)
+    .when(late, 9100)
+    .gives(...answered, '1 run_end failed')
+})
+
 describe('a run that no server can work on', () => {
   const reasonOf = ({ state }: { readonly state: RunState | null }) => state?.queued
 
