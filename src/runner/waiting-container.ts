@@ -96,6 +96,9 @@ export class WaitingContainer {
   discard(): void {
     closeAll(this.made)
     this.#gate.close()
+    // Its user may have stopped the shell at the gate.
+    const { init, lives } = this.#gate
+    if (init !== null && lives()) sendSignal(init, 'SIGKILL')
     void this.exit.then(() => this.#gate.end('', this.#mark))
     for (const pipe of [this.#child.stdin, this.#child.stdout, this.#child.stderr]) pipe?.destroy()
   }
