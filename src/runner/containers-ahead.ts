@@ -91,10 +91,10 @@ export class ContainersAhead<C extends Waiting> {
  * Two containers with the same text show and allow the same: they have the same arguments and mount the same files. A
  * container that waits holds its files open, so the kernel gives none of their numbers to another file.
  */
-function shownBy({ command, variables, files }: Container): string {
+function shownBy({ command, variables, exported, files }: Container): string {
   const inodes = files.map((descriptor) => {
     const { dev, ino } = fstatSync(descriptor, { bigint: true })
     return `${dev}:${ino}`
   })
-  return JSON.stringify([command, variables, inodes])
+  return JSON.stringify([command, variables, exported, inodes])
 }

@@ -5,7 +5,7 @@ import type { CommandGroup } from './command-group.ts'
 import { Gate } from './container-gate.ts'
 import { sessionGivesWay } from './helper-process.ts'
 import { type Container, writeWhole } from './isolation/bubblewrap.ts'
-import { type ContainedCommand, commandScript } from './isolation/gate-shell.ts'
+import { type ContainedCommand, commandScript, withoutNul } from './isolation/gate-shell.ts'
 import { newContainerMark } from './left-containers.ts'
 import { namespaceOf, processNames } from './process-watch.ts'
 import { sendSignal } from './stragglers.ts'
@@ -58,7 +58,10 @@ export class WaitingContainer {
     if (stdout === null || stderr === null || pid === undefined) throw new Error('it has no pipes')
     const gate = this.#gate
     try {
-      writeWhole(this.made.script, commandScript(command))
+      writeWhole(
+        this.made.script,
+        withoutNul([this.made.exported, commandScript(command)]).join(''),
+      )
     } catch (cause) {
       this.discard()
       throw cause

@@ -3,7 +3,7 @@ import { closeSync, fchmodSync, fstatSync, openSync, unlinkSync, writeSync } fro
 import { join } from 'node:path'
 import { messageOf } from '../../lib/message-of.ts'
 import { startForwarder } from '../network/forwarder.ts'
-import { howToRun, prelude, withoutNul } from './gate-shell.ts'
+import { exportScript, howToRun, prelude, withoutNul } from './gate-shell.ts'
 import { hostSockets } from './host-sockets.ts'
 import { addMounts, Mounts } from './mounts.ts'
 import { EMPTY_HOME, EMPTY_TMP, type PolicyFacts, policyHash, rightsOf, unique } from './policy.ts'
@@ -29,6 +29,8 @@ export type Container = {
   readonly command: readonly string[]
   /** The environment of the command, as arguments of bwrap that it reads from a file: everybody can read a command line. */
   readonly variables: string
+  /** Those that no program before the command may have, as the beginning of its script. */
+  readonly exported: string
   /** The filter of system calls, `script`, the file of `variables`, and the mounts: to be passed from `SECCOMP_FD` on. */
   readonly descriptors: readonly number[]
   /** Those of the descriptors that lead to files of others: the filter and the mounts. */
@@ -56,7 +58,10 @@ export function container(sandbox: Sandbox, env: Readonly<Record<string, string>
     const facts = factsOf(mounts, system, project)
     const forward = sandbox.proxy === null ? '' : startForwarder(sandbox.socat, sandbox.proxy.port)
     const before = [seedCargo(sandbox.tools), forward].filter(Boolean).join('\n')
-    const variables = variableArguments({ ...gitVariables(repository, project.user), ...env })
+    const all = Object.entries({ ...gitVariables(repository, project.user), ...env })
+    const isOfLoader = ([name]: readonly [string, string]): boolean => OF_LOADER.test(name)
+    const exported = exportScript(all.filter(isOfLoader))
+    const variables = variableArguments(all.filter((one) => !isOfLoader(one)))
     const command = [
       ...[...sandbox.enter, sandbox.launcher],
       ...['--json-status-fd', String(STATUS_FD), ...system, ...userArguments(project.user)],
@@ -76,7 +81,7 @@ export function container(sandbox: Sandbox, env: Readonly<Record<string, string>
     writeWhole(environment, variables)
     const files = [filter, ...mounts.descriptors]
     const descriptors = [...opened, ...mounts.descriptors]
-    return { command, variables, descriptors, files, script, facts }
+    return { command, variables, exported, descriptors, files, script, facts }
   } catch (cause) {
     closeAll([project.descriptor, ...opened, ...mounts.descriptors])
     throw cause
@@ -96,8 +101,11 @@ function openFilter({ filter }: Sandbox): number {
   throw new SandboxError(`there is no filter for ${process.arch} processors`)
 }
 
-function variableArguments(variables: Readonly<Record<string, string>>): string {
-  const all = Object.entries(variables).flatMap(([name, value]) => ['--setenv', name, value])
+/** With them, setpriv, which is root until it has changed the user, would load a library of the command. */
+const OF_LOADER = /^(LD|GLIBC)_\w+$/
+
+function variableArguments(variables: readonly (readonly [string, string])[]): string {
+  const all = variables.flatMap(([name, value]) => ['--setenv', name, value])
   return withoutNul(all)
     .map((text) => `${text}\0`)
     .join('')

@@ -36,12 +36,18 @@ export type ContainedCommand = Pick<StartRequest, 'file' | 'args' | 'cwd' | 'rep
   readonly processes: number
 }
 
+const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`
+
+/** What the shell at the gate reads first: variables of the command alone. */
+export const exportScript = (variables: readonly (readonly [string, string])[]): string =>
+  variables.map(([name, value]) => `export ${name}=${quoted(value)}\n`).join('')
+
 /** What the shell at the gate reads: its arguments. */
 export function commandScript(command: ContainedCommand): string {
   const { file, args, cwd, processes, reports = false } = command
   const threads = String(processes * THREADS_PER_PROCESS)
   const words = withoutNul([cwd, threads, reports ? 'yes' : '', file, ...args])
-  return `set -- ${words.map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ')}\n`
+  return `set -- ${words.map(quoted).join(' ')}\n`
 }
 
 /** Process 1 is the shell itself, which a command cannot signal, or one of bwrap's own. */

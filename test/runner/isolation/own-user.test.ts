@@ -80,6 +80,14 @@ describe.runIf(process.getuid?.() === 0 && !isMissing('bwrap'))('in a project of
     expect(await bash('echo again >>made/file; rm -r made')).toMatchObject({ exitCode: 0 })
   })
 
+  test('no program that is still root loads what a variable of the command names', async () => {
+    const { bash } = await place()
+    const env = { LD_PRELOAD: "/no'where.so", LD_LIBRARY_PATH: '/nowhere' }
+    const { output } = await bash('echo "$LD_LIBRARY_PATH"', { env })
+    // Each program that the variable reaches prints a line: only the command does.
+    expect(output).toMatch(/^ERROR: ld.so: object '\/no'where.so' from LD_PRELOAD .*\n\/nowhere\n$/)
+  })
+
   test('commands run if what holds the mapped project was killed', async () => {
     const { bash, project, runner } = await place()
     const children = await readFile(`/proc/${runner.pid}/task/${runner.pid}/children`, 'utf8')
