@@ -88,12 +88,17 @@ if libc.process_vm_readv({SRV}, ctypes.byref(local), 1, ctypes.byref(remote), 1,
 
 /** pidfd_open and pidfd_getfd. Process 1 of a container keeps no descriptor but those of the command: 4 is its stderr. */
 const FOREIGN_DESCRIPTORS = `
-import ctypes
+import ctypes, os
 libc = ctypes.CDLL(None, use_errno=True)
+def file(n):
+    try: return (os.fstat(n).st_dev, os.fstat(n).st_ino)
+    except OSError: return None
+own = [file(n) for n in range(256)]
 for pid, kept in [({SRV}, ()), (1, (0, 1, 2, 4))]:
     process = libc.syscall(434, pid, 0)
     for n in range(0, 30) if process >= 0 else ():
-        if n not in kept and libc.syscall(438, process, n, 0) >= 0: print('WON: descriptor', n, 'of', pid)
+        taken = -1 if n in kept else libc.syscall(438, process, n, 0)
+        if taken >= 0 and file(taken) not in own: print('WON: descriptor', n, 'of', pid)
 `
 
 /** What a process of the machine left in System V shared memory, a message queue of System V, and one of POSIX. */
@@ -161,7 +166,7 @@ export const ATTACKS: readonly Attack[] = [
     real: 'root',
   },
   {
-    name: 'take descriptors of the server, or of process 1',
+    name: 'take descriptors of the server or of process 1 that it does not have',
     landlock: true,
     script: python(FOREIGN_DESCRIPTORS),
     python: true,
