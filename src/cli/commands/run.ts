@@ -77,7 +77,7 @@ export function runCommand(): Command {
     .option('--hitl', 'wait for a person after every iteration that did not reach the goal')
     .option('--max-cost-usd <dollars>', 'the most that it may cost', number)
     .option('--max-tokens <n>', 'the most tokens it may use', number)
-    .option('--max-seconds <n>', 'the longest that it may run', number)
+    .option('--max-seconds <n>', 'the longest that it may work', number)
   commandOptions(command)
     .option(
       '--approvals <file>',
