@@ -51,7 +51,7 @@ async function makeExpected(request: StartRequest, sandbox: Sandbox): Promise<vo
 /** Ends the container that waits for a command of a run, by the home of that run. */
 export const forgetRun = (home: string): void => ahead.discard(home)
 
-/** The container that waits for this command; null if there is none. */
+/** The container that waits for this command; null if none waits, or the command would get another one now. */
 function madeAhead({ env, hasInput = false }: StartRequest, sandbox: Sandbox) {
   if (hasInput || !ahead.has(sandbox)) return null
   const wanted = container(sandbox, env)

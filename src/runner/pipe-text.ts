@@ -24,7 +24,7 @@ export function textOf(pipe: Readable): PipeText {
   }
 }
 
-/** The report in a pipe, after what comes before it; null if there is none, it is too long, or it is not UTF-8. */
+/** The report in a pipe, after the text `before`; null if it is missing, too long or not UTF-8. */
 export function reportIn(pipe: PipeText, before = ''): string | null {
   const text = pipe.soFar()
   if (!text.startsWith(before) || text.length > MAX_REPORT_BYTES) return null

@@ -188,7 +188,7 @@ class CheckpointsCheck {
     if (checkpoint.number === wanted) this.#wanted = this.#logAt(checkpoint, new Map(this.#heads))
   }
 
-  /** @param logId null if it cannot be read, or there is none */
+  /** @param logId null if the log has no id that can be read */
   finish(logId: string | null): VerifiedCheckpoints {
     for (const each of this.#unknown) this.#find(sealFinding(each, this.#keys))
     const last = this.#last

@@ -131,7 +131,7 @@ function useScrolling(
   { following, growing, count, here, grown }: Scrolling,
 ) {
   const { atEnd, stick, listeners } = useStickiness(scroller)
-  // biome-ignore lint/correctness/useExhaustiveDependencies: it is to run again when something has grown
+  // biome-ignore lint/correctness/useExhaustiveDependencies: it runs again when the last row has grown
   useLayoutEffect(() => {
     if (following && growing && stick.current && count > 0) {
       virtual.scrollToIndex(count - 1, { align: 'end' })
