@@ -16,15 +16,28 @@ import { factsOfRestricted } from './setpriv.ts'
 import { isolatedEnvironment } from './tool-chains.ts'
 import { FOLDER, KEPT, type TrialOptions, trySandbox } from './trial.ts'
 
-/** What lets this machine isolate commands, by the reason why it cannot, without a point. */
+/** What lets this machine isolate commands, by a part of the reason why it cannot. The first that fits counts. */
+const ADVICE: readonly (readonly [RegExp, string])[] = [
+  [/it exists only on/, 'Choose a level of this system (RETRAI_ISOLATION=auto)'],
+  [/seatbelt: /, 'Run the server on Linux'],
+  [
+    /refuses (user )?namespaces|hides parts of/,
+    'Allow it namespaces (docs/operations.md, "Isolation of commands")',
+  ],
+  [
+    /namespaces: (its program is not installed|bwrap: Unknown option)/,
+    'Install bubblewrap (apt-get install bubblewrap)',
+  ],
+  [
+    /setpriv of util-linux|(^|\()landlock: (its program is not installed|setpriv: unrecognized)/,
+    'Install util-linux (apt-get install util-linux)',
+  ],
+]
+
+/** @param why in the words of trials; the advice is a sentence without a point */
 export const adviceFor = (why: string): string =>
-  why.includes('it exists only on')
-    ? 'Choose a level of this system (RETRAI_ISOLATION=auto)'
-    : why.includes('seatbelt: ')
-      ? 'Run the server on Linux'
-      : /refuses (user )?namespaces|hides parts of/.test(why)
-        ? 'Allow it namespaces (docs/operations.md, "Isolation of commands")'
-        : 'Install bubblewrap (apt-get install bubblewrap)'
+  ADVICE.find(([reason]) => reason.test(why))?.[1] ??
+  'Remove this cause (docs/operations.md, "Isolation of commands")'
 
 /** How a server isolates its commands. */
 export type Isolation = {

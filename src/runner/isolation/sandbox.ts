@@ -181,10 +181,11 @@ function give(path: string, user: NonNullable<OpenedProject['user']>): void {
   for (const name of readdirSync(path)) give(join(path, name), user)
 }
 
+/** Whether a path leads to a file that this process may execute. */
 export function isExecutable(path: string): boolean {
   try {
     accessSync(path, constants.X_OK)
-    return true
+    return statSync(path).isFile()
   } catch {
     return false
   }

@@ -7,9 +7,10 @@ import { PROXY_FOLDER } from '../network/command-proxies.ts'
 import { findNetworkTools } from '../network/network-tools.ts'
 import { RESOLV_CONF } from '../network/whole-network.ts'
 import type { Runner } from '../runner.ts'
+import { findProgram } from './find-program.ts'
 import { ACCOUNTS, ownUserFrom, writeAccounts } from './own-user.ts'
 import { probe } from './probe.ts'
-import { isExecutable, isRoot, type OwnUser, placesIn, type Sandbox } from './sandbox.ts'
+import { isRoot, type OwnUser, placesIn, type Sandbox } from './sandbox.ts'
 import { seccompProgram } from './seccomp.ts'
 import { toolChains } from './tool-chains.ts'
 
@@ -55,8 +56,8 @@ export async function trySandbox(
   if (isSeatbelt !== (platform === 'darwin')) {
     return err(`it exists only on ${isSeatbelt ? 'macOS' : 'Linux'}`)
   }
-  const launcher = programOn(env.PATH, LAUNCHERS[level])
-  const setpriv = programOn(env.PATH, 'setpriv')
+  const launcher = findProgram(LAUNCHERS[level], env.PATH)
+  const setpriv = findProgram('setpriv', env.PATH)
   if (launcher === null) return err('its program is not installed')
   if (isRoot() && !isSeatbelt && setpriv === null)
     return err('setpriv of util-linux is not installed')
@@ -72,14 +73,14 @@ export async function trySandbox(
   await writeFile(filter, calls ?? '', { mode: 0o644 })
   const hidden = [...new Set([dataDir, options.dataDir])]
   // Where administrators have their programs, which are not on the PATH of every user.
-  const find = (name: string) => programOn(`${env.PATH ?? ''}:/usr/sbin:/sbin`, name)
+  const find = (name: string) => findProgram(name, `${env.PATH ?? ''}:/usr/sbin:/sbin`)
   const whole = findNetworkTools(find)
   const tools = toolChains(env, toolPaths, hidden)
   const sandbox: Sandbox = {
     ...{ level, launcher, setpriv, filter, hidden, folder, tools },
     ...{ project: '/', own: null, writable: [], readable: [], userHome: env.HOME ?? '' },
     ...{ checkHome: null, layers: false, scratch: null },
-    ...{ network: 'none', proxy: null, socat: programOn(env.PATH, 'socat'), enter: [] },
+    ...{ network: 'none', proxy: null, socat: findProgram('socat', env.PATH), enter: [] },
     ...{ hasNetwork: false, nsenter: find('nsenter') },
     networkTools: 'tools' in whole ? whole.tools : null,
     ownUser: null,
@@ -143,9 +144,4 @@ async function folderForUsers(dataDir: string): Promise<string> {
   }
   await mkdir(join(folder, 'checks'), { mode: 0o711 }).catch(() => {})
   return folder
-}
-
-function programOn(path = '/usr/bin:/bin', name: string): string | null {
-  const files = path.split(':').map((folder) => join(folder, name))
-  return files.find(isExecutable) ?? null
 }

@@ -18,7 +18,7 @@ import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
 import type { Level } from '../../../src/domain/isolation.ts'
 import { makeControlGroup, removeControlGroup } from '../../../src/runner/cgroup.ts'
 import type { Command } from '../../../src/runner/command.ts'
-import { chooseIsolation } from '../../../src/runner/isolation/isolation.ts'
+import { adviceFor, chooseIsolation } from '../../../src/runner/isolation/isolation.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../../../src/runner/run-command.ts'
 import { Runner } from '../../../src/runner/runner.ts'
 import { isMissing } from '../../support/missing.ts'
@@ -99,6 +99,26 @@ test('if nothing can isolate commands, they are refused, and the message says wh
   const result = await bash('touch made')
   expect(result).toMatchObject({ end: 'not_isolated', output: isolation.detail })
   expect(await readdir(project)).toEqual([])
+})
+
+withBwrap('programs may be found through links in a folder that no container shows', async () => {
+  const base = await temporaryFolder()
+  const folders = ['/usr/sbin', '/usr/bin', '/sbin', '/bin']
+  for (const name of ['bwrap', 'setpriv', 'socat', 'unshare', 'mount', 'umount', 'nsenter']) {
+    const found = folders.map((folder) => join(folder, name)).find(existsSync)
+    if (found !== undefined) await symlink(found, join(base, name))
+  }
+  const { isolation } = await place('auto', { PATH: base })
+  expect(isolation).toMatchObject({ level: 'namespaces', ownUserProblem: null })
+})
+
+test.each([
+  ['bwrap: execvp /opt/x/setpriv: Permission denied', 'Remove this cause'],
+  ['bwrap: Unknown option --bind-fd', 'Install bubblewrap'],
+  ['setpriv of util-linux is not installed', 'Install util-linux'],
+])('the advice fits the reason: %s', (reason, advice) => {
+  const without = 'landlock: its program is not installed'
+  expect(adviceFor(`namespaces: ${reason}; ${without}`)).toContain(advice)
 })
 
 withBwrap('the best level is chosen, and it leaves nothing in the project', async () => {
