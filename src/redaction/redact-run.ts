@@ -87,7 +87,7 @@ async function redact(
   if (places.isErr()) return err(places.error)
   const done = 'redacted' in logged.meta ? logged.meta.redacted : {}
   const left = places.value.filter(({ pointer }) => done[pointer] === undefined)
-  if (left.length === 0) return redactedBefore(deps, request, places.value)
+  if (left.length === 0) return redactedBefore(deps, request, places.value, author)
   const run = await load(deps.store, request.runId)
   if (run.isErr()) return err(run.error)
   const needed = run.value === null ? null : neededFor(logged.record, run.value.state)
@@ -104,24 +104,41 @@ async function redact(
   const recorded = await decideAndAppend(deps.ledger, REDACTIONS, () => ok(entries), author)
   if (recorded.isErr()) return err(recorded.error)
   const { revision } = recorded.value
-  // An agent may have finished another summary meanwhile. Once the text is hidden, no summary can be made of it.
-  await deps.redactor.carriedOut(revision, PATIENCE_MS)
+  const late = await redactLateSummaries(deps, request, revision, author)
+  return late.map(({ seqs: added, carriedOut }) => {
+    const seqs = [...summaries.value.map(({ payload }) => payload.seq), ...added]
+    return {
+      redaction: revision - summaries.value.length,
+      pointers: left.map(({ pointer }) => pointer),
+      artifact: entry.payload.artifact ?? null,
+      summaries: seqs,
+      elsewhere: elsewhere.value.filter(({ seq }) => !seqs.includes(seq)),
+      carriedOut,
+    }
+  })
+}
+
+/**
+ * Waits until the ledger is carried out up to a revision, then redacts the summaries that an agent has finished
+ * meanwhile. Once a text is hidden, no summary can be made of it.
+ */
+async function redactLateSummaries(
+  deps: RedactDeps,
+  request: RedactRequest,
+  revision: number,
+  author: Author,
+): Promise<Result<{ readonly seqs: number[]; readonly carriedOut: CarriedOut }, RedactError>> {
+  const { redactor, ledger } = deps
+  const carriedOut = await redactor.carriedOut(revision, PATIENCE_MS)
   const late = await summariesAfter(deps, request)
   if (late.isErr()) return err(late.error)
-  const added = late.value
-  const last =
-    added.length === 0
-      ? recorded
-      : await decideAndAppend(deps.ledger, REDACTIONS, () => ok(added), author)
-  if (last.isErr()) return err(last.error)
-  const seqs = [...summaries.value, ...added].map(({ payload }) => payload.seq)
+  const entries = late.value
+  if (entries.length === 0) return ok({ seqs: [], carriedOut })
+  const recorded = await decideAndAppend(ledger, REDACTIONS, () => ok(entries), author)
+  if (recorded.isErr()) return err(recorded.error)
   return ok({
-    redaction: revision - summaries.value.length,
-    pointers: left.map(({ pointer }) => pointer),
-    artifact: entry.payload.artifact ?? null,
-    summaries: seqs,
-    elsewhere: elsewhere.value.filter(({ seq }) => !seqs.includes(seq)),
-    carriedOut: await deps.redactor.carriedOut(last.value.revision, PATIENCE_MS),
+    seqs: entries.map(({ payload }) => payload.seq),
+    carriedOut: await redactor.carriedOut(recorded.value.revision, PATIENCE_MS),
   })
 }
 
@@ -195,11 +212,15 @@ function redactable(
   )
 }
 
-/** The texts are redacted already. They are not known any more, so only the secret is looked for elsewhere. */
+/**
+ * The texts are redacted already. They are not known any more, so only the secret is looked for elsewhere. If the server
+ * stopped in the middle of the first request, there may be summaries of the texts that are not redacted yet.
+ */
 async function redactedBefore(
   deps: RedactDeps,
   request: RedactRequest,
   places: readonly Place[],
+  author: Author,
 ): Promise<Result<Redacted, RedactError>> {
   const { redactor } = deps
   const { runId, seq, secret } = request
@@ -214,14 +235,17 @@ async function redactedBefore(
   })
   const last = entries.at(-1)
   const redaction = last?.seq ?? -1
-  return ok({
+  // The first reason does not contain the texts. Nobody can check the one of this request.
+  const reason = last?.record.payload.reason ?? ''
+  const late = await redactLateSummaries(deps, { ...request, reason }, redaction, author)
+  return late.map(({ seqs: summaries, carriedOut }) => ({
     redaction,
     pointers,
     artifact: last?.record.payload.artifact ?? null,
-    summaries: [],
-    elsewhere: elsewhere.value,
-    carriedOut: await redactor.carriedOut(redaction, PATIENCE_MS),
-  })
+    summaries,
+    elsewhere: elsewhere.value.filter((place) => !summaries.includes(place.seq)),
+    carriedOut,
+  }))
 }
 
 function entryOf(

@@ -7,6 +7,7 @@ import { unpacked } from '../../../src/audit/bundle/tar.ts'
 import { decideAndAppend } from '../../../src/log/decider.ts'
 import { redactStrings } from '../../../src/log/redacted-record.ts'
 import { runIdOf, streamOf } from '../../../src/log/run-log.ts'
+import { eventAt } from '../../../src/log/stream-pages.ts'
 import { REDACTIONS, type Redaction } from '../../../src/redaction/redaction-ledger.ts'
 import { SUBAGENT_ID, siblingsOf } from '../../support/family.ts'
 import { FeedWatcher } from '../history/feed-watcher.ts'
@@ -92,6 +93,12 @@ async function refusal(runId: string, body: object) {
   return { status: answer.status, code: type.replace('urn:retrai:problem:', ''), detail }
 }
 
+async function eventOf(runId: string, seq: number) {
+  const event = (await eventAt(server.store, streamOf(runId), seq))._unsafeUnwrap()
+  if (event === null) throw new Error(`there is no record ${seq}`)
+  return event
+}
+
 const framesOf = async (runId: string) =>
   (await getPage(server, `/api/runs/${runId}/events?kinds=all`)).frames
 
@@ -150,15 +157,42 @@ describe('a text that was redacted', () => {
     ])
   })
 
+  test('is redacted in a summary that was written before the server stopped in the middle of the first request', async () => {
+    const runId = await runAtWork()
+    for (const call_id of ['a', 'b']) {
+      const result = { call_id, tool: 'bash_exec', ...RESULT }
+      await agentDoes(server, runId, { type: 'record_tool_result', result })
+    }
+    const event = await eventOf(runId, 7)
+    const { redacted } = redactStrings(event, new Set(['/output']))
+    const payload = { run_id: runId, seq: 7, redacted, reason: 'a password' }
+    const entry: Redaction = { kind: 'redacted', ts: 1_800_000_000, payload }
+    const author = { commandId: randomUUID() }
+    const first = await decideAndAppend(server.store, REDACTIONS, () => ok([entry]), author)
+    await agentDoes(server, runId, ...iteration(false).slice(1), {
+      ...{ type: 'record_compaction', usage: null },
+      compaction: {
+        ...{ turns: 1, up_to: 7, summary: `It prints ${SECRET}`, model_name: 'gpt-5-mini' },
+        ...{ cost_usd: null, tokens_before: 2, tokens_after: 1 },
+      },
+    })
+    const repeated = { seq: 7, pointer: '/output', reason: `it was ${SECRET}` }
+    const answer: unknown = await (await ask(runId, repeated)).json()
+    const frames = await framesOf(runId)
+    const summary = frames.find(({ kind }) => kind === 'context_compacted')
+    expect(summary).toMatchObject({ payload: { summary: '[redacted]' } })
+    const { revision } = first._unsafeUnwrap()
+    expect(answer).toMatchObject({ redaction: revision, summaries: [summary?.seq], erased: true })
+    const listed = await fetch(`${server.url}/api/runs/${runId}/redactions`)
+    expect(await listed.json()).toMatchObject([
+      { seq: 7, reason: 'a password' },
+      { seq: summary?.seq, reason: 'a password' },
+    ])
+  })
+
   test('names, in an imported run, who redacted it in its first log', async () => {
     const runId = await endedRun()
-    const page = await server.store.readStream(streamOf(runId), {
-      from: 7,
-      direction: 'forward',
-      limit: 1,
-    })
-    const [event] = page._unsafeUnwrap()
-    if (event === undefined) throw new Error('there is no record 7')
+    const event = await eventOf(runId, 7)
     const origin = { hash: 'a'.repeat(64), ts: 1_771_416_193.25, principal: 'alice' }
     const { redacted } = redactStrings(event, new Set(['/output']))
     const payload = { run_id: runId, seq: 7, redacted, reason: 'a password', origin }
