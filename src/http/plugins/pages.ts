@@ -90,17 +90,24 @@ const NOT_BUILT = `<!doctype html>
  * Serves the description as a page, at /docs. Everything that the page needs comes from this server. It is several
  * megabytes of script, so the server loads it with the first request for it.
  */
-export const serveDocs = fp(
-  async (app) => {
-    let docs: Promise<FastifyInstance> | undefined
+export const serveDocs = fp<{ readonly build?: () => Promise<FastifyInstance> }>(
+  async (app, { build = buildDocs }) => {
+    let docs: Promise<FastifyInstance> | null = null
+    const page = (): Promise<FastifyInstance> => {
+      docs ??= build().catch((error: unknown) => {
+        // The next request tries again: the server may have had no file descriptor left.
+        docs = null
+        throw error
+      })
+      return docs
+    }
     for (const url of ['/docs', '/docs/*']) {
       app.route({
         method: 'GET',
         url,
         schema: { hide: true },
         handler: async (request, reply) => {
-          docs ??= buildDocs()
-          const answer = await (await docs).inject({ method: 'GET', url: request.url })
+          const answer = await (await page()).inject({ method: 'GET', url: request.url })
           if (answer.statusCode === 404) return sendProblem(request, reply, { code: 'not_found' })
           return reply.code(answer.statusCode).headers(answer.headers).send(answer.rawPayload)
         },

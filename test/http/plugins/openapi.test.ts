@@ -1,6 +1,9 @@
+import fastify from 'fastify'
+import fp from 'fastify-plugin'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod'
 import { ALL_KINDS } from '../../../src/domain/records.ts'
+import { serveDocs } from '../../../src/http/plugins/pages.ts'
 import { startTestServer, type TestServer } from '../support.ts'
 
 const Schema = z.record(z.string(), z.unknown())
@@ -279,5 +282,22 @@ describe('the page of the description', () => {
       404,
       'application/problem+json',
     ])
+  })
+
+  test('is built again after it could not be built', async () => {
+    const app = fastify()
+    let builds = 0
+    const build = async () => {
+      builds += 1
+      if (builds === 1) throw new Error('too many open files')
+      return fastify()
+    }
+    await app.register(fp(async () => {}, { name: 'descriptions' }))
+    await app.register(serveDocs, { build })
+    const status = async () => (await app.inject('/docs')).statusCode
+    expect(await status()).toBe(500)
+    // The page of this test has no routes.
+    expect(await status()).not.toBe(500)
+    expect(builds).toBe(2)
   })
 })
