@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { existsSync } from 'node:fs'
+import { closeSync, existsSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { homedir, hostname } from 'node:os'
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path'
-import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import { err, ok, Result, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import { type Keyring, openKeyring } from '../audit/proofs/keyring.ts'
 import { MAX_POOL_NAME, PoolName } from '../domain/records.ts'
@@ -157,17 +157,37 @@ async function readOrCreate(
 /** How many claimants of stopped processes the file keeps, one per line, latest last. */
 const KEPT_STOPS = 100
 
-/** The claimants of processes that were stopped. Any other process crashed, or was stopped long ago. */
-export async function cleanStops(file: string): Promise<ReadonlySet<string>> {
-  const text = await ResultAsync.fromPromise(readFile(file, 'utf8'), String).unwrapOr('')
-  return new Set(text.split('\n').filter((line) => line !== ''))
+/** Which processes with this data folder were stopped, and did not crash. */
+type CleanStops = {
+  /** Their claimants. Any other process crashed, or was stopped long ago. */
+  readonly stopped: ReadonlySet<string>
+  /** Records that this process is being stopped. To be called once. The error is a text for people. */
+  note(claimant: string): Result<void, string>
 }
 
-/** Records that this process is being stopped. The error is a text for people. */
-export function noteCleanStop(file: string, claimant: string): ResultAsync<void, string> {
-  const note = async (): Promise<void> => {
-    const latest = [...(await cleanStops(file)), claimant].slice(-KEPT_STOPS)
-    await writeFile(file, `${latest.join('\n')}\n`)
+/** Keeps the file open: a process that is stopped may have no file descriptor left to open it with. */
+export function openCleanStops(file: string): CleanStops {
+  const opened = Result.fromThrowable(openSync, messageOf)(file, 'a+')
+  const latest = opened.andThen(Result.fromThrowable(latestStops, messageOf)).unwrapOr([])
+  const append = Result.fromThrowable((fd: number, claimant: string) => {
+    writeSync(fd, `${claimant}\n`)
+    closeSync(fd)
+  }, messageOf)
+  return {
+    stopped: new Set(latest),
+    note: (claimant) => opened.andThen((fd) => append(fd, claimant)),
   }
-  return ResultAsync.fromPromise(note(), String)
+}
+
+/** Drops the older ones. */
+function latestStops(fd: number): readonly string[] {
+  const stops = readFileSync(fd, 'utf8')
+    .split('\n')
+    .filter((line) => line !== '')
+  const latest = stops.slice(-KEPT_STOPS)
+  if (latest.length < stops.length) {
+    ftruncateSync(fd)
+    writeSync(fd, `${latest.join('\n')}\n`)
+  }
+  return latest
 }

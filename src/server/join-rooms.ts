@@ -9,7 +9,7 @@ import type { Runner } from '../runner/runner.ts'
 import type { Commands } from './commands.ts'
 import { createEffects, createSupervisor } from './create-agent.ts'
 import { createApp, type Restart } from './create-app.ts'
-import { cleanStops, type Identity, noteCleanStop } from './data-folder.ts'
+import { type Identity, openCleanStops } from './data-folder.ts'
 import { startCheckpointing, startIntegrity, type VerifyPace } from './integrity.ts'
 import type { History } from './open-history.ts'
 import { now, type Parts } from './parts.ts'
@@ -47,7 +47,8 @@ export async function joinRooms(parts: Parts, made: Opened) {
   const redactions = createRedactions({ ...parts, ledger, redactor, now })
   const claimant = `${made.serverId}/${randomUUID()}`
   const stops = join(settings.RETRAI_DATA_DIR, 'clean-stops')
-  const claims = { server: made.serverId, claimant, stopped: await cleanStops(stops) }
+  const { stopped, note } = openCleanStops(stops)
+  const claims = { server: made.serverId, claimant, stopped }
   const supervisor = createSupervisor(parts, effects, { ...claims, pool: made.pool })
   redactions.onRedacted((runId) => supervisor.forget(runId))
   const accessLog = createAccessLog(parts)
@@ -63,7 +64,7 @@ export async function joinRooms(parts: Parts, made: Opened) {
   const checkpoints = startCheckpointing(parts, keyring, integrity.keep)
   opened.defer(async () => {
     // This comes first: if the stop is cut short, it must not count as a crash.
-    const noted = await noteCleanStop(stops, claimant)
+    const noted = note(claimant)
     if (noted.isErr()) log.warn({ file: stops, error: noted.error }, 'the stop cannot be recorded')
     await Promise.all([supervisor.stop(), app.close(), checkpoints.stop()])
   })

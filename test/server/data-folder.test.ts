@@ -1,8 +1,10 @@
+import { execFile } from 'node:child_process'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { ensurePool } from '../../src/server/data-folder.ts'
+import { ensurePool, openCleanStops } from '../../src/server/data-folder.ts'
 
 let folder: string
 let file: string
@@ -35,4 +37,26 @@ test('an empty file, as a crash may leave it, is accepted, and any other wrong t
   expect(refused).toContain(`${file} cannot be used`)
   expect(refused).toContain('letters, digits')
   expect(await readFile(file, 'utf8')).toBe('two words\n')
+})
+
+test('a stop is noted even if the process has no file descriptor left', async () => {
+  const script = `
+    import { openSync } from 'node:fs'
+    import { openCleanStops } from ${JSON.stringify(new URL('../../src/server/data-folder.ts', import.meta.url).href)}
+    const stops = openCleanStops(process.argv[1])
+    const isFull = () => { try { openSync(process.execPath); return false } catch { return true } }
+    while (!isFull());
+    process.exitCode = stops.note('second').isOk() ? 0 : 1`
+  const stops = openCleanStops(file)
+  expect([...stops.stopped]).toEqual([])
+  stops.note('first')._unsafeUnwrap()
+  const limited = `ulimit -n 60; exec "$0" --input-type=module -e "$1" "$2"`
+  await promisify(execFile)('bash', ['-c', limited, process.execPath, script, file])
+  expect([...openCleanStops(file).stopped]).toEqual(['first', 'second'])
+})
+
+test('the file keeps the latest stops only', () => {
+  for (let n = 0; n < 103; n += 1) openCleanStops(file).note(`p${n}`)._unsafeUnwrap()
+  const { stopped } = openCleanStops(file)
+  expect([stopped.size, stopped.has('p1'), stopped.has('p102')]).toEqual([100, false, true])
 })
