@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow'
-import { mayBeSame } from '../../domain/free-text.ts'
+import { mayBeSame, REDACTED } from '../../domain/free-text.ts'
 import { isWaiting } from '../../domain/state.ts'
 import { plainMetadata } from '../../lib/plain-metadata.ts'
 import { type RecordMeta, recordHash, uuidOfHash } from '../../log/chain.ts'
@@ -182,7 +182,7 @@ function callProblem({ state: { phase } }: LoadedRun, named: string): string | n
   return `it names the hash ${named} of the call, and the call has ${actual}`
 }
 
-const isRedacted = (call: object): boolean => JSON.stringify(call).includes('[redacted]')
+const isRedacted = (call: object): boolean => JSON.stringify(call).includes(REDACTED)
 
 /** Records of earlier versions do not name the hash. */
 function shownProblem({ question }: VerifiedRun, shown: string | undefined): string | null {
