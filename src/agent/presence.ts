@@ -15,12 +15,15 @@ const Sign = z.strictObject({ claimant: z.string() })
 
 /** How many of the last signs are read at the start, to learn which processes have just left. */
 const SIGNS_READ = 256
+/** How many of the last signs the store keeps. */
+const SIGNS_KEPT = 4 * SIGNS_READ
 /** How many times per lease a process writes a heartbeat and looks for orphaned runs. */
 const BEATS = 4
 /** How long a process that stops tries to announce it. */
 const FAREWELL_MS = 1_000
 const RETRY_MS: PauseBoundsMs = [100, 5_000]
 
+const CANNOT_LIMIT = `the store cannot be made to drop old heartbeats of servers: set $maxCount of the stream ${SERVERS_STREAM} to ${SIGNS_KEPT}`
 const CANNOT_BEAT = 'this server cannot write its heartbeat: other servers may take over its runs'
 
 type PresenceDeps = {
@@ -67,6 +70,7 @@ export class Presence {
         onFailure: (err) => log.warn({ err }, message),
       })
     this.#work = Promise.all([
+      this.#limitSigns(),
       keep(() => this.#listen(), 'the heartbeats of other servers cannot be followed: retrying'),
       keep(() => this.#watch(), 'the run leases cannot be watched: retrying'),
     ])
@@ -88,6 +92,12 @@ export class Presence {
     this.#stop.abort()
     await this.#work
     await Promise.race([this.#announce(LEFT), delay(FAREWELL_MS, undefined, { ref: false })])
+  }
+
+  /** Nobody reads old signs. */
+  async #limitSigns(): Promise<void> {
+    const limited = await this.#deps.store.keepLatest?.(SERVERS_STREAM, SIGNS_KEPT)
+    if (limited?.isErr()) this.#deps.log.warn({ error: limited.error }, CANNOT_LIMIT)
   }
 
   async #listen(): Promise<void> {

@@ -12,6 +12,7 @@ import {
   type StoreFailure,
 } from '../store/event-store.ts'
 import { appendAfter } from './decider.ts'
+import { SERVERS_STREAM } from './ledger-heads.ts'
 import { LOG_ID_STREAM } from './log-id.ts'
 import { patientStore, type StreamStore } from './patience.ts'
 import { redactedPointers, redactStrings } from './redacted-record.ts'
@@ -45,7 +46,7 @@ type CopyOptions = {
 const REMEMBERED = 10_000
 
 /**
- * Copies our streams of a log into a store: the same names, revisions, ids, data and metadata, in the order of the
+ * Copies our streams of a log into a store, except the heartbeats of servers: the same names, revisions, ids, data and metadata, in the order of the
  * log. Compares what the target holds already, and leaves it as it is. So a copy that was interrupted can be
  * continued, and a second copy changes nothing. The log keeps its identity. If the source was redacted since an
  * earlier copy, the server that starts on the target redacts it there.
@@ -104,6 +105,8 @@ class Copy {
   async take(events: readonly RecordedEvent[]): Promise<Result<void, CopyError>> {
     const [first] = events
     if (first === undefined) return ok()
+    // It is about the processes of the source, and begins late after a scavenge.
+    if (first.stream === SERVERS_STREAM) return ok()
     if (!isOurs(first.stream)) {
       this.#count({ leftOut: events.length })
       return ok()

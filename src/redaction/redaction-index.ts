@@ -93,6 +93,7 @@ const RETRY_MS: PauseBoundsMs = [100, 1_000]
 /** The store as all but the redactor read it: without redacted strings, even if it still has or cannot erase them. */
 export function withRedactions(store: EventStore, redactor: Hides): EventStore {
   const apply = (event: RecordedEvent): RecordedEvent => redactor.apply(event)
+  const { keepLatest } = store
   return {
     append: (stream, events, options) => store.append(stream, events, options),
     readStream: (stream, options) =>
@@ -103,6 +104,7 @@ export function withRedactions(store: EventStore, redactor: Hides): EventStore {
     subscribeStream: (stream, options) =>
       applied(() => store.subscribeStream(stream, options), redactor, options.signal),
     subscribeAll: (options) => applied(() => store.subscribeAll(options), redactor, options.signal),
+    ...(keepLatest && { keepLatest: (...call) => keepLatest.apply(store, call) }),
     ping: () => store.ping(),
     close: () => store.close(),
   }

@@ -134,6 +134,13 @@ export interface EventStore {
    */
   deleteStream?(stream: string): ResultAsync<void, StoreFailure>
 
+  /**
+   * Makes the store keep only the latest `count` events of a stream, now and after later appends; they keep their
+   * revisions. Changes nothing if its operator has limited the stream already. The bytes of the others leave the files
+   * of the store when its operator scavenges it. A store that one process uses alone does not have it.
+   */
+  keepLatest?(stream: string, count: number): ResultAsync<void, StoreFailure>
+
   /** Whether the store answers now. */
   ping(): ResultAsync<void, StoreFailure>
 
@@ -143,7 +150,7 @@ export interface EventStore {
 
 /** A store that answers some calls in its own way, and all others as `store` does. */
 export function storeWith(store: EventStore, own: Partial<EventStore>): EventStore {
-  const { overwrite, deleteStream } = store
+  const { overwrite, deleteStream, keepLatest } = store
   return {
     append: (...call) => store.append(...call),
     readStream: (...call) => store.readStream(...call),
@@ -151,6 +158,7 @@ export function storeWith(store: EventStore, own: Partial<EventStore>): EventSto
     subscribeAll: (...call) => store.subscribeAll(...call),
     ...(overwrite && { overwrite: (...call) => overwrite.apply(store, call) }),
     ...(deleteStream && { deleteStream: (...call) => deleteStream.apply(store, call) }),
+    ...(keepLatest && { keepLatest: (...call) => keepLatest.apply(store, call) }),
     ping: () => store.ping(),
     close: () => store.close(),
     ...own,

@@ -41,6 +41,14 @@ test('a heartbeat that cannot be stored is logged once per outage, and repeated'
   ])
 })
 
+test('the store is asked to drop old heartbeats, and a refusal is logged', async () => {
+  const keepLatest = vi.fn(() => errAsync(AWAY))
+  const logged = await present((store) => Object.assign(store, { keepLatest }))
+  await vi.waitFor(() => expect(logged).toHaveLength(1), 20_000)
+  expect(keepLatest).toHaveBeenCalledExactlyOnceWith('retrai-servers', 1024)
+  expect(logged[0]).toContain('set $maxCount of the stream retrai-servers to 1024')
+})
+
 test('a broken subscription to the heartbeats is renewed', async () => {
   let subscriptions = 0
   const logged = await present((store) => {

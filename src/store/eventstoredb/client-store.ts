@@ -142,6 +142,19 @@ export class ClientStore implements EventStore {
     return this.#do(once, storeFailure).map(() => undefined)
   }
 
+  keepLatest(stream: string, count: number): ResultAsync<void, StoreFailure> {
+    const limit = async (deadline: number): Promise<void> => {
+      const options = { requiresLeader: true, deadline }
+      const { metadata = {} } = await this.#client.getStreamMetadata(stream, options)
+      const { maxCount, maxAge, truncateBefore } = metadata
+      if ((maxCount ?? maxAge ?? truncateBefore) !== undefined) return
+      await this.#client.setStreamMetadata(stream, { ...metadata, maxCount: count }, options)
+    }
+    const once = () =>
+      appendWithin(this.#options.timeoutMs, (deadline) => inTime(deadline, limit(deadline)))
+    return this.#do(once, storeFailure)
+  }
+
   ping(): ResultAsync<void, StoreFailure> {
     const request = page(ofAll('end'), 'backward', 1)
     const once = () => readPage(protocolOf(this.#client), request, this.#options.timeoutMs)

@@ -48,3 +48,26 @@ test('a truncated stream keeps its revisions', async () => {
   await observer.stop()
   expect(revisions(observer.events)).toEqual(dense(6, 9))
 })
+
+test('a stream of which the latest are kept has these, and keeps its revisions', async () => {
+  const server = await standIn()
+  const store = await openStore(server.connectionString)
+  await append(store, 'run-1', numbered(10))
+  for (const count of [4, 2]) {
+    expect((await store.keepLatest?.('run-1', count))?.isOk()).toBe(true)
+  }
+  const readAll = async () => {
+    const options = { from: 'start', direction: 'forward', limit: 99 } as const
+    return revisions((await store.readStream('run-1', options))._unsafeUnwrap())
+  }
+  // The first limit holds: it may be that of an operator.
+  expect(await readAll()).toEqual(dense(6, 9))
+  await append(store, 'run-1', numbered(3), 9)
+  expect(await readAll()).toEqual(dense(9, 12))
+  const observer = observeStream(store, 'run-1')
+  await observer.untilCaughtUp()
+  await observer.stop()
+  expect(revisions(observer.events)).toEqual(dense(9, 12))
+  const limits = server.log.events('$$run-1').map(({ data }) => Buffer.from(data).toString())
+  expect(limits.map((limit) => JSON.parse(limit))).toEqual([{ $maxCount: 4 }])
+})

@@ -29,6 +29,8 @@ type Stream = {
   readonly events: LoggedEvent[]
   /** Revisions below this can no longer be read. */
   truncateBefore: bigint
+  /** Only so many of the last events can be read; null for all. */
+  maxCount: bigint | null
   tombstoned: boolean
 }
 
@@ -50,7 +52,9 @@ export class Log {
   }
 
   isReadable({ stream, revision }: LoggedEvent): boolean {
-    return revision >= this.#stream(stream).truncateBefore && revision !== NO_MORE
+    const { events, truncateBefore, maxCount } = this.#stream(stream)
+    const isKept = maxCount === null || revision >= BigInt(events.length) - maxCount
+    return isKept && revision >= truncateBefore && revision !== NO_MORE
   }
 
   /** The events of a stream that are not truncated. */
@@ -103,13 +107,16 @@ export class Log {
   restore(backup: readonly LoggedEvent[]): void {
     this.all.splice(0, this.all.length, ...backup)
     this.#streams.clear()
-    for (const event of backup) this.#stream(event.stream).events.push(event)
+    for (const event of backup) {
+      this.#stream(event.stream).events.push(event)
+      if (event.stream.startsWith('$$')) this.#truncate(event.stream.slice(2), event)
+    }
   }
 
   #stream(name: string): Stream {
     const known = this.#streams.get(name)
     if (known !== undefined) return known
-    const stream: Stream = { events: [], truncateBefore: 0n, tombstoned: false }
+    const stream: Stream = { events: [], truncateBefore: 0n, maxCount: null, tombstoned: false }
     this.#streams.set(name, stream)
     return stream
   }
@@ -126,8 +133,10 @@ export class Log {
 
   #truncate(name: string, metadata: ProposedEvent | undefined): void {
     if (metadata === undefined) return
-    const { $tb } = JSON.parse(Buffer.from(metadata.data).toString('utf8'))
-    if (typeof $tb === 'number') this.#stream(name).truncateBefore = BigInt($tb)
+    const { $tb, $maxCount } = JSON.parse(Buffer.from(metadata.data).toString('utf8'))
+    const stream = this.#stream(name)
+    if (typeof $tb === 'number') stream.truncateBefore = BigInt($tb)
+    stream.maxCount = typeof $maxCount === 'number' ? BigInt($maxCount) : null
   }
 }
 
