@@ -1,10 +1,10 @@
 import { modelInUse } from './model-choice.ts'
 import type { RunConfig } from './run-config.ts'
-import { type RunState, waitedOnce } from './state.ts'
+import { idleUntil, type RunState, waitedOnce } from './state.ts'
 
 /** Seconds the run has worked until `now` (seconds since the epoch), without waiting for people or for a server. */
 function workedSeconds(state: RunState, now: number): number {
-  return Math.max(0, now - state.createdAt - waitedOnce(state) - state.idleSeconds)
+  return Math.max(0, now - state.createdAt - waitedOnce(state) - idleUntil(state, now))
 }
 
 type Limits = Pick<RunConfig, 'max_tokens' | 'max_cost_usd' | 'max_seconds'>

@@ -6,7 +6,9 @@ import { isReviewDue, type Phase, type RunState } from './state.ts'
 import { UNSUSPICIOUS } from './stuck.ts'
 
 /** What a record keeps that is not of a process at work on the run. */
-export const unworked = ({ crashes, queued }: RunState) => ({ crashes, queued })
+export const unworked = ({ crashes, queued, awaitsTurn }: RunState) => ({
+  ...{ crashes, queued, awaitsTurn },
+})
 
 /** A change of its models is a decision of a person, so the run asks the first of them again. */
 export function configure(state: RunState, changes: ConfigChanges): Partial<RunState> {
@@ -69,6 +71,7 @@ function afterWaiting(state: RunState, ts: number): Partial<RunState> {
   const waited = state.waitingSince === null ? 0 : ts - state.waitingSince
   return {
     waitingSince: null,
+    awaitsTurn: true,
     waitedSeconds: state.waitedSeconds + Math.max(0, waited),
     // A person may have changed the project meanwhile.
     changed: true,

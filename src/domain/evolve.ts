@@ -13,7 +13,7 @@ import {
 } from './evolve-people.ts'
 import { addListing } from './mcp-tools.ts'
 import type { PayloadOf, RecordOf, RunRecord } from './records.ts'
-import { isWaiting, type RunState, type Usage } from './state.ts'
+import { idleUntil, isWaiting, type RunState, type Usage } from './state.ts'
 import { UNSUSPICIOUS, watchFinding, watchReply } from './stuck.ts'
 import { openSubagents, subagentOf } from './subagent-state.ts'
 
@@ -44,6 +44,7 @@ function create(record: RecordOf<'run_created'>): RunState {
     error: null,
     summary: null,
     claimant: null,
+    awaitsTurn: false,
     pool: record.payload.pool ?? null,
     queued: null,
     crashes: 0,
@@ -59,12 +60,10 @@ function create(record: RecordOf<'run_created'>): RunState {
 
 /** A server begins to work on the run. Until now, none did. */
 function beClaimed(state: RunState, record: RecordOf<'run_claimed'>): Partial<RunState> {
-  const isForPeople = state.waitingSince !== null
-  const idle = isForPeople ? 0 : Math.max(0, record.ts - state.lastAt)
   return {
     claimant: record.payload.claimant,
     crashes: crashesAfter(state, record),
-    idleSeconds: state.idleSeconds + idle,
+    idleSeconds: idleUntil({ ...state, claimant: null }, record.ts),
   }
 }
 
@@ -246,9 +245,13 @@ export function evolve(state: RunState | null, record: RunRecord): RunState {
   if (isWaiting(state) && !mayComeWhileWaiting(record)) {
     throw new BrokenInvariant(`${record.kind} comes before the answer to the open question`)
   }
-  const changed = change(state, record)
   const { ts: lastAt } = record
-  return { ...state, crashes: 0, queued: null, ...changed, lastAt, seq: state.seq + 1 }
+  return {
+    ...state,
+    ...{ crashes: 0, queued: null, awaitsTurn: false, idleSeconds: idleUntil(state, lastAt) },
+    ...change(state, record),
+    ...{ lastAt, seq: state.seq + 1 },
+  }
 }
 
 /** Folds many records, oldest first. */

@@ -141,6 +141,8 @@ export type RunState = {
   readonly summary: Pick<PayloadOf<'run_summary'>, 'text' | 'source'> | null
   /** The process that works on the run, by the last `run_claimed`. */
   readonly claimant: string | null
+  /** A person has answered, and no process has continued the run since. */
+  readonly awaitsTurn: boolean
   /** The servers that may work on the run; null for every server of the log. */
   readonly pool: string | null
   /** Why no server can work on the run, if it waits for one that can. */
@@ -161,6 +163,13 @@ export type RunState = {
   readonly lastAt: number
   /** How many seconds no server worked on the run, because it waited for its turn or its server was gone. */
   readonly idleSeconds: number
+}
+
+/** How many seconds no server worked on the run until `now`. */
+export function idleUntil(state: RunState, now: number): number {
+  const { claimant, queued, awaitsTurn, lastAt, idleSeconds } = state
+  const isUnattended = claimant === null || queued !== null || awaitsTurn
+  return isUnattended && !isWaiting(state) ? idleSeconds + Math.max(0, now - lastAt) : idleSeconds
 }
 
 /** How long a run and its sub-agents waited for people. */

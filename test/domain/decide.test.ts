@@ -7,6 +7,7 @@ import { by, check, claim, create, given, queue, reply, result } from './support
 const respond = (decision: 'approve' | 'abort', answers: number | null = null) =>
   ({ type: 'respond', decision, reason: null, answers }) as const
 const abort = { type: 'abort', reason: 'enough' } as const
+const message = (text: string) => ({ type: 'send_message', text }) as const
 
 describe('one iteration', () => {
   test('a run begins with its configuration and nothing else', () => {
@@ -268,7 +269,7 @@ describe('limits', () => {
     expect(endReason(unknown)).toContain('the price of claude-sonnet-4-6 is not known')
   })
 
-  test('max_seconds counts work, not the wait for people', () => {
+  test('max_seconds counts work, not the wait for people or for a turn after their answer', () => {
     const limited = create({ max_seconds: 100, hitl_enabled: true })
     const asked = [
       { command: limited, at: 0 },
@@ -277,13 +278,23 @@ describe('limits', () => {
       { command: check(false), at: 20 },
     ]
     const proceed = by('p1', { type: 'proceed' })
-    const approved = { command: respond('approve'), at: 5000 }
-    given(...asked, approved)
-      .when(proceed, 5001)
-      .gives('2 step_start plan')
-    given(...asked, approved)
-      .when(proceed, 5080)
-      .gives('1 run_end failed')
+    const answered = [
+      ...[...asked, { command: respond('approve'), at: 5000 }],
+      ...[
+        { command: message('hi'), at: 6000 },
+        { command: proceed, at: 7000 },
+      ],
+    ]
+    const next = ['2 llm_usage', '2 assistant_message', '2 step_start act'] as const
+    given(...answered)
+      .when(reply(['bash_exec']), 7079)
+      .gives(...next, '2 tool_call c0')
+    given(...answered)
+      .when(reply(['bash_exec']), 7080)
+      .gives(...next, '2 run_end failed')
+    given(...asked, { command: respond('approve'), at: 5000 })
+      .when(claim('p2', 'p1'), 9000)
+      .gives('1 run_claimed', '2 step_start plan')
   })
 })
 
@@ -293,10 +304,11 @@ test('max_seconds does not count the time in which no server works on the run', 
   const restarted = { command: claim('p2', 'p1'), at: 9000 }
   const late = { ...reply(['bash_exec']), claimant: 'p2' } as const
   const answered = ['1 llm_usage', '1 assistant_message', '1 step_start act'] as const
-  given(limited, turn, restarted)
+  const words = { command: message('hi'), at: 3000 }
+  given(limited, words, turn, restarted)
     .when(late, 9099)
     .gives(...answered, '1 tool_call c0')
-  given(limited, turn, restarted)
+  given(limited, words, turn, restarted)
     .when(late, 9100)
     .gives(...answered, '1 run_end failed')
 })
