@@ -1,7 +1,7 @@
 import type { AgentCommand } from '../domain/commands.ts'
 import type { FailureKind, Fallback, PayloadOf } from '../domain/records.ts'
 import { type PauseBoundsMs, pauseMs } from '../lib/backoff.ts'
-import type { ModelFailure, ModelReply } from './model/model.ts'
+import type { ModelFailure, ModelReply, Used } from './model/model.ts'
 
 /** A request as it was sent. */
 export type SentRequest = {
@@ -15,6 +15,8 @@ export type SentRequest = {
   /** Messages of people that it held; none if left out. */
   readonly userMessages?: number
   readonly images?: number
+  /** What was asked for, if it is not the next reply. */
+  readonly purpose?: NonNullable<PayloadOf<'llm_usage'>['purpose']>
 }
 
 /** The payloads of the two records of a reply. */
@@ -22,25 +24,10 @@ export function replyRecords(
   reply: ModelReply,
   sent: SentRequest,
 ): { readonly usage: PayloadOf<'llm_usage'>; readonly message: PayloadOf<'assistant_message'> } {
-  const { usage, providerItems, finishReason } = reply
+  const { providerItems, finishReason } = reply
   const notice = noticeOf(reply)
   return {
-    usage: {
-      input_tokens: usage.inputTokens,
-      output_tokens: usage.outputTokens,
-      cost_usd: reply.costUsd,
-      model_name: sent.modelName,
-      duration_ms: sent.durationMs,
-      omitted_turns: sent.omittedTurns,
-      cached_tokens: usage.cachedTokens,
-      cache_write_tokens: usage.cacheWriteTokens,
-      reasoning_tokens: usage.reasoningTokens,
-      first_token_ms: reply.firstTokenMs,
-      provider: reply.provider,
-      price_source: reply.priceSource,
-      ...(usage.estimated ? { estimated: true } : {}),
-      ...(sent.images ? { images: sent.images } : {}),
-    },
+    usage: usageRecord(reply, sent),
     message: {
       text: reply.text,
       tool_calls: [...reply.toolCalls],
@@ -52,6 +39,31 @@ export function replyRecords(
       ...(finishReason === 'overflow' ? { context_tokens: halved(sent) } : {}),
       ...(sent.userMessages ? { user_messages: sent.userMessages } : {}),
     },
+  }
+}
+
+/** @param used what a reply has used; only one that can be used has a time of its first part */
+function usageRecord(
+  { usage, costUsd, provider, priceSource, ...used }: Used & Partial<ModelReply>,
+  sent: SentRequest,
+): PayloadOf<'llm_usage'> {
+  const { firstTokenMs } = used
+  return {
+    input_tokens: usage.inputTokens,
+    output_tokens: usage.outputTokens,
+    cost_usd: costUsd,
+    model_name: sent.modelName,
+    duration_ms: sent.durationMs,
+    omitted_turns: sent.omittedTurns,
+    cached_tokens: usage.cachedTokens,
+    cache_write_tokens: usage.cacheWriteTokens,
+    reasoning_tokens: usage.reasoningTokens,
+    ...(firstTokenMs === undefined ? {} : { first_token_ms: firstTokenMs }),
+    provider,
+    price_source: priceSource,
+    ...(usage.estimated ? { estimated: true } : {}),
+    ...(sent.images ? { images: sent.images } : {}),
+    ...(sent.purpose === undefined ? {} : { purpose: sent.purpose }),
   }
 }
 
@@ -96,9 +108,9 @@ export type AfterFailure = {
 type NextStep =
   | Pick<
       Extract<AgentCommand, { type: 'record_retry' }>,
-      'type' | 'reason' | 'delayMs' | 'failure' | 'contextTokens' | 'fallback'
+      'type' | 'usage' | 'reason' | 'delayMs' | 'failure' | 'contextTokens' | 'fallback'
     >
-  | Pick<Extract<AgentCommand, { type: 'fail' }>, 'type' | 'message' | 'traceback'>
+  | Pick<Extract<AgentCommand, { type: 'fail' }>, 'type' | 'usage' | 'message' | 'traceback'>
 
 /** The longest wait that a model endpoint may request. */
 const MAX_RETRY_AFTER_MS = 120_000
@@ -112,24 +124,35 @@ export function afterFailure(
     failure.type === 'refused' || (failure.type === 'context_overflow' && sent.keptTurns <= 1)
   const isPaidAgain = failure.type === 'transient' && failure.isReply === true
   const isAgain = isPaidAgain && invalidReplies > 0
+  const usage = usageOf(failure, sent)
   if (isHopeless || isAgain || failures + 1 >= attempts) {
     if (fallback !== null) {
       const reason = failure.message
-      return { type: 'record_retry', reason, delayMs: 0, failure: kindOf(failure), fallback }
+      const kind = kindOf(failure)
+      return { type: 'record_retry', ...usage, reason, delayMs: 0, failure: kind, fallback }
     }
     const asked = isAgain ? '; the model was asked again once' : ''
     const tries = failures > 0 ? ` (attempt ${failures + 1} of ${attempts}${asked})` : ''
-    return { type: 'fail', message: `${failure.message}${tries}`, traceback: '' }
+    return { type: 'fail', ...usage, message: `${failure.message}${tries}`, traceback: '' }
   }
   const requestedMs = failure.type === 'transient' ? (failure.retryAfterMs ?? 0) : 0
   const pause = Math.max(requestedMs, pauseMs(retryMs, failures))
   return {
-    type: 'record_retry',
+    ...{ type: 'record_retry', ...usage },
     reason: failure.message,
     delayMs: Math.round(Math.min(MAX_RETRY_AFTER_MS, pause)),
     failure: kindOf(failure),
     ...(failure.type === 'context_overflow' ? { contextTokens: halved(sent) } : {}),
   }
+}
+
+/** What a failed attempt has used, as far as that is known. */
+export function usageOf(
+  failure: ModelFailure,
+  sent: SentRequest,
+): { readonly usage?: PayloadOf<'llm_usage'> } {
+  const used = failure.type === 'transient' ? failure.used : undefined
+  return used === undefined ? {} : { usage: usageRecord(used, sent) }
 }
 
 function kindOf(failure: Exclude<ModelFailure, { type: 'cancelled' }>): FailureKind {

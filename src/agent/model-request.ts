@@ -1,5 +1,5 @@
 import { buffer } from 'node:stream/consumers'
-import { err, ok } from 'neverthrow'
+import { err } from 'neverthrow'
 import {
   allMessages,
   type ChatMessage,
@@ -26,6 +26,7 @@ type Asked = {
   readonly budget: number
   /** Comes after the conversation, and is not a part of it. */
   readonly question?: string
+  readonly purpose?: NonNullable<SentRequest['purpose']>
   readonly onPart?: (part: ModelPart) => void
 }
 
@@ -56,7 +57,7 @@ export async function callModel(
 export async function askModel(
   session: Session,
   effects: Effects,
-  { conversation, budget, question, onPart }: Asked,
+  { conversation, budget, question, purpose, onPart }: Asked,
   signal: AbortSignal,
 ) {
   const { messages, omittedTurns, tokens } = toMessages(conversation, budget)
@@ -72,6 +73,7 @@ export async function askModel(
     keptTurns: turnCount(conversation) - omittedTurns,
     tokens,
     images: shown.images,
+    ...(purpose === undefined ? {} : { purpose }),
   }
   return { reply, sent }
 }
@@ -84,7 +86,9 @@ export async function recordFailure(
 ): Promise<StepResult> {
   const recorded = await session.record(next)
   if (recorded.isErr() || next.type === 'fail') return recorded
-  return (await sleep(next.delayMs, signal)) ? ok() : err({ type: 'cancelled' })
+  if (!(await sleep(next.delayMs, signal))) return err({ type: 'cancelled' })
+  // The wait may have used up the time of the run.
+  return session.record({ type: 'proceed' })
 }
 
 /** A request to the model that the run asks now. Settings that the run leaves out are the model's defaults. */

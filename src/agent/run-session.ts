@@ -138,18 +138,23 @@ export class RunSession {
     return this.#record(report, null)
   }
 
-  /** Records nothing if a part of the run was redacted since then: the report may hold what was redacted. */
-  recordUnlessRedacted(since: number, report: Report): Promise<StepResult> {
-    return this.#record(report, since)
+  /** Records `instead` (null: nothing) if a part of the run was redacted since then: the report may hold what was redacted. */
+  recordUnlessRedacted(since: number, report: Report, instead: Report | null): Promise<StepResult> {
+    return this.#record(report, { since, instead })
   }
 
-  async #record(report: Report, since: number | null): Promise<StepResult> {
+  async #record(
+    report: Report,
+    redacted: { readonly since: number; readonly instead: Report | null } | null,
+  ): Promise<StepResult> {
     const { claimant, readOnlyTools, signal } = this.#deps
     const command = { ...report, claimant, readOnlyTools } as AgentCommand
     for (;;) {
       const fresh = await this.refresh()
       if (fresh.isErr()) return err(fresh.error)
-      if (since !== null && since !== this.#redactions) return ok(undefined)
+      if (redacted !== null && redacted.since !== this.#redactions) {
+        return redacted.instead === null ? ok(undefined) : this.#record(redacted.instead, null)
+      }
       const recorded = await this.#decideAndAppend(command)
       if (recorded.isOk()) return recorded.value < STALL_MS ? ok(undefined) : this.#confirmClaim()
       const { error } = recorded

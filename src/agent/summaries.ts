@@ -14,7 +14,7 @@ import { toMessages } from '../domain/sent-messages.ts'
 import type { RunState } from '../domain/state.ts'
 import type { Effects } from './effects.ts'
 import type { ModelFailure } from './model/model.ts'
-import { afterFailure, replyRecords, type SentRequest } from './model-outcome.ts'
+import { afterFailure, replyRecords, type SentRequest, usageOf } from './model-outcome.ts'
 import { askModel, budgetOf, recordFailure } from './model-request.ts'
 import type { RunSession, StepResult } from './run-session.ts'
 
@@ -67,8 +67,8 @@ async function compactNow(
   signal: AbortSignal,
 ): Promise<StepResult> {
   const { conversation, redactions } = session
-  const question = COMPACTION_REQUEST
-  const request = { conversation: withoutRedacted(conversation), budget, question }
+  const about = { question: COMPACTION_REQUEST, purpose: 'compaction' } as const
+  const request = { conversation: withoutRedacted(conversation), budget, ...about }
   const asked = await ask(session, effects, request, signal)
   if (signal.aborted) return err({ type: 'cancelled' })
   const record = (text: string | null, usage: PayloadOf<'llm_usage'> | null, failure?: string) => {
@@ -85,7 +85,7 @@ async function compactNow(
       tokens_after: toMessages(after, budget).tokens,
     }
     const report = { type: 'record_compaction', usage, compaction } as const
-    return session.recordUnlessRedacted(redactions, report)
+    return session.recordUnlessRedacted(redactions, report, onlyUsage(usage))
   }
   if (asked.isOk()) {
     const { text, usage } = asked.value
@@ -95,7 +95,7 @@ async function compactNow(
   if (failure.type === 'cancelled') return err({ type: 'cancelled' })
   const policy = { attempts: COMPACTION_ATTEMPTS, retryMs: effects.modelRetryMs, sent }
   const next = afterFailure(failure, { ...policy, ...failedRequests(session.state) })
-  if (next.type === 'fail') return record(null, null, next.message)
+  if (next.type === 'fail') return record(null, next.usage ?? null, next.message)
   return recordFailure(session, next, signal)
 }
 
@@ -107,7 +107,9 @@ export async function summarizeRun(
 ): Promise<StepResult> {
   const { state, conversation, redactions } = session
   const record = (summary: PayloadOf<'run_summary'>, usage: PayloadOf<'llm_usage'> | null = null) =>
-    session.recordUnlessRedacted(redactions, { type: 'record_summary', usage, summary })
+    session.recordUnlessRedacted(
+      ...([redactions, { type: 'record_summary', usage, summary }, onlyUsage(usage)] as const),
+    )
   const fromLog = (failure?: string, usage?: PayloadOf<'llm_usage'>) => {
     const why = failure === undefined ? {} : { failure }
     const text = factualSummary(state, conversation).slice(0, MAX_SUMMARY_CHARACTERS)
@@ -116,16 +118,23 @@ export async function summarizeRun(
   if (session.exhausted() !== null) return fromLog()
   const reason = state.phase.type === 'ending' ? state.phase.reason : ''
   const budget = await budgetOf(session, effects.models)
-  const question = summaryRequest(reason)
-  const request = { conversation: withoutRedacted(conversation), budget, question }
+  const about = { question: summaryRequest(reason), purpose: 'summary' } as const
+  const request = { conversation: withoutRedacted(conversation), budget, ...about }
   const within = AbortSignal.any([signal, AbortSignal.timeout(SUMMARY_WITHIN_MS)])
   const asked = await ask(session, effects, request, within)
   if (signal.aborted) return err({ type: 'cancelled' })
-  if (asked.isErr()) return fromLog(messageOf(asked.error.failure))
+  if (asked.isErr()) {
+    const { failure, sent } = asked.error
+    return fromLog(messageOf(failure), usageOf(failure, sent).usage)
+  }
   const { text, usage } = asked.value
   if (text === null) return fromLog(NO_TEXT, usage)
   return record({ text, source: 'model' }, usage)
 }
+
+/** What is recorded of a summary that a redaction has made useless. */
+const onlyUsage = (usage: PayloadOf<'llm_usage'> | null) =>
+  usage === null ? null : ({ type: 'record_usage', usage } as const)
 
 const NO_TEXT = 'The model wrote no text'
 
@@ -144,11 +153,7 @@ type Asked = { readonly text: string | null; readonly usage: PayloadOf<'llm_usag
 async function ask(
   session: RunSession,
   effects: Effects,
-  asked: {
-    readonly conversation: Conversation
-    readonly budget: number
-    readonly question: string
-  },
+  asked: Parameters<typeof askModel>[2],
   signal: AbortSignal,
 ): Promise<Result<Asked, { readonly failure: ModelFailure; readonly sent: SentRequest }>> {
   const { reply, sent } = await askModel(session, effects, asked, signal)
@@ -157,8 +162,7 @@ async function ask(
   const written = finishReason === 'refusal' ? '' : (reply.value.text?.trim() ?? '')
   const isUsable = written !== '' && written !== REDACTED
   const text = isUsable ? written.slice(0, MAX_SUMMARY_CHARACTERS).toWellFormed() : null
-  const purpose = asked.question === COMPACTION_REQUEST ? 'compaction' : 'summary'
-  return ok({ text, usage: { ...replyRecords(reply.value, sent).usage, purpose } })
+  return ok({ text, usage: replyRecords(reply.value, sent).usage })
 }
 
 /** A summary of a run that its model did not write. */

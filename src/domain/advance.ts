@@ -155,8 +155,8 @@ function withoutServers(state: RunState, now: number, reason: string): RunRecord
     : endOfBudget(state, now, reason)
 }
 
-/** To make the conversation shorter has a price, so it may have used up what the next reply needs. */
-function afterCompaction(state: RunState, now: number): RunRecord | null {
+/** Attempts that failed and a shorter conversation have a price, so they may have used up what the reply needs. */
+function beforeRequest(state: RunState, now: number): RunRecord | null {
   const exhausted = exhaustedBudget(state, now)
   return exhausted === null ? null : endOfBudget(state, now, exhausted)
 }
@@ -218,8 +218,7 @@ function bookkeeping(state: RunState, readOnly: ReadOnlyTools, now: number): Run
     case 'ending':
       return phase.isSummarized ? runEnd(state, now, 'failed', phase.reason) : null
     case 'planning':
-      if (stop !== null) return withoutServers(state, now, stop)
-      return phase.isCompacted === true ? afterCompaction(state, now) : null
+      return stop === null ? beforeRequest(state, now) : withoutServers(state, now, stop)
     case 'evaluating':
     case 'awaiting_human':
     case 'awaiting_approval':

@@ -41,7 +41,7 @@ export const isLeftFor = ({ max_tokens, max_cost_usd }: Limits, count: number): 
 
 /**
  * Why a budget forbids the next model or tool call, as a sentence for people; null if none does. A run exceeds a budget
- * by one step at most: the one that was under way.
+ * by one request or call at most: the one that was under way.
  */
 export function exhaustedBudget(state: RunState, now: number): string | null {
   const { max_tokens, max_cost_usd, max_seconds } = state.config

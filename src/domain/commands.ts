@@ -105,6 +105,8 @@ export type AgentCommand = {
     }
   | {
       readonly type: 'record_retry'
+      /** Left out if the attempt cost nothing, or nobody knows what. */
+      readonly usage?: PayloadOf<'llm_usage'>
       readonly reason: string
       readonly delayMs: number
       readonly failure?: FailureKind
@@ -113,6 +115,8 @@ export type AgentCommand = {
       /** Set if the run asks another model from now on. */
       readonly fallback?: Fallback
     }
+  /** A reply that is not used was paid. */
+  | { readonly type: 'record_usage'; readonly usage: PayloadOf<'llm_usage'> }
   | {
       readonly type: 'record_compaction'
       /** Null if no summary was made. */
@@ -137,7 +141,12 @@ export type AgentCommand = {
   /** What the commands of the open call or check have done so far. */
   | { readonly type: 'record_notices'; readonly notices: readonly Notice[] }
   | { readonly type: 'record_goal_check'; readonly check: PayloadOf<'goal_check'> }
-  | { readonly type: 'fail'; readonly message: string; readonly traceback: string }
+  | {
+      readonly type: 'fail'
+      readonly usage?: PayloadOf<'llm_usage'>
+      readonly message: string
+      readonly traceback: string
+    }
 )
 
 /** What a server reports of a run that it may not or cannot work on. */

@@ -6,7 +6,7 @@ import type { AgentCommand } from './commands.ts'
 import type { RunError } from './errors.ts'
 import { evolve, fold } from './evolve.ts'
 import { compareListing, onlyReads } from './mcp-tools.ts'
-import type { RunRecord } from './records.ts'
+import type { PayloadOf, RunRecord } from './records.ts'
 import { isReviewDue, type RunState, recordOf, startedBy } from './state.ts'
 import { isRepeatable, subagentCalls } from './subagent-state.ts'
 
@@ -74,16 +74,19 @@ function recordOutcome(
       return ok([recordOf(state, now, 'project_context', command.context)])
     case 'record_mcp_tools':
       return recordTools(command, state, now)
+    case 'record_usage':
+      if (phase.type !== 'planning' && phase.type !== 'ending') return outOfStep()
+      return ok([recordOf(state, now, 'llm_usage', command.usage)])
     case 'record_compaction':
       if (phase.type !== 'planning') return outOfStep()
       return ok([
-        ...(command.usage === null ? [] : [recordOf(state, now, 'llm_usage', command.usage)]),
+        ...usageOf(command, state, now),
         recordOf(state, now, 'context_compacted', command.compaction),
       ])
     case 'record_summary':
       if (phase.type !== 'ending' || phase.isSummarized) return outOfStep()
       return ok([
-        ...(command.usage === null ? [] : [recordOf(state, now, 'llm_usage', command.usage)]),
+        ...usageOf(command, state, now),
         recordOf(state, now, 'run_summary', command.summary),
       ])
     case 'record_retry':
@@ -109,11 +112,18 @@ function recordOutcome(
       const { message, traceback } = command
       return ok([
         ...closeOpenCall(state, now, 'failed'),
+        ...usageOf(command, state, now),
         recordOf(state, now, 'error', { message, traceback }),
       ])
     }
   }
 }
+
+const usageOf = (
+  { usage = null }: { readonly usage?: PayloadOf<'llm_usage'> | null },
+  state: RunState,
+  now: number,
+): RunRecord[] => (usage === null ? [] : [recordOf(state, now, 'llm_usage', usage)])
 
 const refuse = ({ type: command }: AgentCommand, { phase }: RunState): Decided =>
   err({ type: 'out_of_step', command, phase: phase.type })
@@ -149,7 +159,7 @@ function recordRetry(command: Command<'record_retry'>, state: RunState, now: num
     ...(contextTokens === undefined ? {} : { context_tokens: contextTokens }),
     ...(fallback === undefined ? {} : { fallback }),
   }
-  return ok([recordOf(state, now, 'llm_retry', retry)])
+  return ok([...usageOf(command, state, now), recordOf(state, now, 'llm_retry', retry)])
 }
 
 /** What the rules say of the next call: it begins, is denied, or waits for a person. */

@@ -108,7 +108,7 @@ function compact({ phase }: RunState): Partial<RunState> {
   const otherFailures = phase.type === 'planning' ? phase.otherFailures : undefined
   const others = otherFailures === undefined ? {} : { otherFailures }
   const failures = otherFailures ?? 0
-  return { phase: { type: 'planning', failures, ...others, isCompacted: true } }
+  return { phase: { type: 'planning', failures, ...others } }
 }
 
 function retry(

@@ -41,8 +41,6 @@ export type Phase =
       readonly otherFailures?: number
       /** How many of the failures with the model in use were replies that are not valid; none if left out. */
       readonly invalidReplies?: number
-      /** Its conversation was made shorter in this step, which had a price. */
-      readonly isCompacted?: true
     }
   /** The model has replied; none of its calls has begun. A reply that is not whole does not end its work. */
   | {

@@ -99,11 +99,31 @@ test.each([
   )
   expect(failures).toEqual(['overloaded', 'invalid_reply'])
   expect(requests).toHaveLength(3)
+  const used = records.flatMap((record) => (record.kind === 'llm_usage' ? [record.payload] : []))
+  expect(used).toHaveLength(2)
+  const tokens = used.reduce((sum, each) => sum + each.input_tokens + each.output_tokens, 0)
+  expect(only(records, 'run_end').payload.total_tokens).toBe(tokens)
+})
+
+test('a reply that is not valid uses up the budget of its run, and no more is asked', async () => {
+  const body = {
+    choices: [{ message: { tool_calls: [nameless] } }],
+    usage: { prompt_tokens: 60, completion_tokens: 40, cost: 0.25 },
+  }
+  const { records, requests } = await runOf(() => ({ status: 200, body }), { max_tokens: 100 })
+  expect(requests).toHaveLength(1)
+  expect(only(records, 'llm_usage').payload).toMatchObject({
+    ...{ input_tokens: 60, output_tokens: 40, cost_usd: 0.25, price_source: 'provider' },
+  })
+  expect(only(records, 'run_end').payload).toMatchObject({
+    ...{ total_tokens: 100, estimated_cost_usd: 0.25, reason: expect.stringMatching(/max_tokens/) },
+  })
 })
 
 test('if a proxy sends a page in place of a reply, that costs nothing, so all attempts are used', async () => {
   const { records, requests } = await runOf(() => ({ fault: 'garbage' }))
   expect(only(records, 'error').payload.message).toMatch(/It works!.*\(attempt 4 of 4\)/)
+  expect(records.filter(({ kind }) => kind === 'llm_usage')).toEqual([])
   expect(requests).toHaveLength(4)
 })
 

@@ -107,6 +107,10 @@ describe('a conversation that grows beyond the budget', () => {
     const records = await shop.until(runId, 'context_compacted')
     expect(only(records, 'context_compacted').payload.summary).toBe('Without it.')
     expect(JSON.stringify(records)).not.toContain('With the secret.')
+    const paid = records.filter(
+      ({ kind, payload }) => kind === 'llm_usage' && payload.purpose === 'compaction',
+    )
+    expect(paid).toHaveLength(asked)
   })
 })
 

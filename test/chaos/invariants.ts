@@ -99,7 +99,7 @@ function doubled(events: Evidence['events']): string[] {
 
 /** The kinds that one append stores together: the second by the first. */
 const ALWAYS_NEXT: Readonly<Partial<Record<RunRecord['kind'], readonly RunRecord['kind'][]>>> = {
-  llm_usage: ['assistant_message', 'context_compacted', 'run_summary'],
+  llm_usage: ['assistant_message', 'llm_retry', 'error', 'context_compacted', 'run_summary'],
   run_summary: ['run_end'],
   goal_check: ['iteration_complete'],
   project_context: ['step_start', 'run_end'],

@@ -48,13 +48,16 @@ describe('the view of a run', () => {
     )
   })
 
-  test("has a row of its own for each request besides those of the agent's work", () => {
+  test('has a row of its own for each request whose reply the agent does not use', () => {
     fc.assert(
       fc.property(someRun, (records) => {
         const { rows } = extend(EMPTY_VIEW, records)
         const usages = rows.flatMap((row) => (row.type === 'message' ? [row.usage] : []))
         expect(usages.filter(({ payload }) => payload.purpose !== undefined)).toEqual([])
-        const beside = records.filter((r) => r.kind === 'llm_usage' && r.payload.purpose)
+        const isUnused = (seq: number) => /llm_retry|error/.test(records[seq + 1]?.kind ?? '')
+        const beside = records.filter(
+          (r) => r.kind === 'llm_usage' && (r.payload.purpose || isUnused(r.seq)),
+        )
         const notes = rows.flatMap((row) => (row.type === 'note' ? [row.record] : []))
         expect(notes.filter(({ kind }) => kind === 'llm_usage')).toEqual(beside)
       }),

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { RunCommand } from '../../src/domain/commands.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
 import type { RunState } from '../../src/domain/state.ts'
-import { by, check, claim, create, given, queue, reply, result } from './support.ts'
+import { by, check, claim, create, given, queue, reply, result, usageOf } from './support.ts'
 
 const respond = (decision: 'approve' | 'abort', answers: number | null = null) =>
   ({ type: 'respond', decision, reason: null, answers }) as const
@@ -295,6 +295,35 @@ describe('limits', () => {
     given(...asked, { command: respond('approve'), at: 5000 })
       .when(claim('p2', 'p1'), 9000)
       .gives('1 run_claimed', '2 step_start plan')
+  })
+
+  test('an attempt to get a reply that was paid counts, also if it is the last one', () => {
+    const usage = usageOf(60, 0.25)
+    const retry = by('p1', { type: 'record_retry', reason: 'No name', delayMs: 9, usage })
+    const once = given(create({ max_tokens: 120 }), claim())
+    once.when(retry).gives('1 llm_usage', '1 llm_retry')
+    const twice = given(create({ max_tokens: 120 }), claim(), retry)
+    const spent = twice.when(retry).gives('1 llm_usage', '1 llm_retry', '1 run_end failed')
+    expect(endReason(spent)).toBe('Stopped by max_tokens: 120 of 120 tokens are used')
+    const fail = by('p1', { type: 'fail', message: 'No name', traceback: '', usage })
+    const [, , end] = twice.when(fail).gives('1 llm_usage', '1 error', '1 run_end failed')
+    expect(end?.payload).toMatchObject({ total_tokens: 120, estimated_cost_usd: 0.5 })
+  })
+
+  test('max_seconds stops before the next attempt to get a reply', () => {
+    const retry = by('p1', { type: 'record_retry', reason: 'HTTP 503', delayMs: 9_000 })
+    const limited = [
+      { command: create({ max_seconds: 10 }), at: 0 },
+      { command: claim(), at: 0 },
+      { command: retry, at: 2 },
+    ]
+    const proceed = by('p1', { type: 'proceed' })
+    given(...limited)
+      .when(proceed, 9)
+      .gives()
+    given(...limited)
+      .when(proceed, 11)
+      .gives('1 run_end failed')
   })
 })
 

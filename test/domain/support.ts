@@ -46,17 +46,19 @@ export const queue = (reason: string, expected: string | null = null, overrides 
 export const claimAfterCrash = (claimant: string, expected: string): RunCommand =>
   by(claimant, { type: 'claim', expected, pid: 1, host: 'host', afterCrash: true })
 
+export const usageOf = (tokens: number, cost: number | null) => ({
+  input_tokens: tokens,
+  output_tokens: 0,
+  cost_usd: cost,
+  model_name: 'claude-sonnet-4-6',
+  duration_ms: 1,
+  omitted_turns: 0,
+})
+
 export const reply = (tools: readonly string[] = [], tokens = 100, cost: number | null = 0.01) =>
   by('p1', {
     type: 'record_reply',
-    usage: {
-      input_tokens: tokens,
-      output_tokens: 0,
-      cost_usd: cost,
-      model_name: 'claude-sonnet-4-6',
-      duration_ms: 1,
-      omitted_turns: 0,
-    },
+    usage: usageOf(tokens, cost),
     message: {
       text: 'I look.',
       tool_calls: tools.map((tool, n) => ({ call_id: `c${n}`, tool, args: {} })),

@@ -324,7 +324,10 @@ function commandFor(state: RunState, move: Move): RunCommand {
   if (state.claimant === null || move.event === 'crash') return claim(state)
   switch (move.event) {
     case 'model_failure':
-      return byAgent(state.claimant, { type: 'record_retry', reason: 'HTTP 529', delayMs: 250 })
+      return byAgent(state.claimant, {
+        ...{ type: 'record_retry', reason: 'HTTP 529', delayMs: 250 },
+        ...(move.text === null ? {} : { usage: move.usage }),
+      })
     case 'compaction':
       return compaction(state, state.claimant, move)
     case 'mcp':

@@ -35,6 +35,8 @@ export interface ReplyReader {
   readWhole(message: unknown): Result<readonly ModelPart[], Complaint>
   /** `open`: the reply is not whole. `may_end`: it is if the stream ends here. `ended`: its last message is read. */
   readonly state: 'open' | 'may_end' | 'ended'
+  /** What the provider has reported so far. */
+  readonly used: Reported
   /** The reply, if `state` is not `open`. */
   reply(): Result<RawReply, Complaint>
 }
@@ -46,15 +48,19 @@ export type Complaint =
   | { readonly type: 'reported'; readonly body: unknown }
 
 /** A reply in the words of one API, before it is checked and priced. */
-export type RawReply = {
+export type RawReply = Reported & {
   readonly text: string | null
   readonly toolCalls: readonly RequestedCall[]
   readonly finishReason: FinishReason
   /** What goes back to the same provider; null if nothing must. */
   readonly items: readonly Json[] | null
-  /** Null if the provider reports none. */
+}
+
+/** What a provider reports of the price of a reply. */
+type Reported = {
+  /** Null if it reports none. */
   readonly usage: TokenUsage | null
-  /** The provider's own figure for this call, in US dollars; null if it gives none. */
+  /** Its own figure, in US dollars; null if it gives none. */
   readonly costUsd: number | null
 }
 

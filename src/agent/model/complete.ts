@@ -1,8 +1,15 @@
 import { err, ok, type Result } from 'neverthrow'
-import type { Adapter, RawReply } from './adapter.ts'
+import type { Adapter, RawReply, ReplyReader } from './adapter.ts'
 import type { Deadlines } from './deadline.ts'
 import { type CallInfo, quoter, unusableReply } from './failures.ts'
-import type { ModelFailure, ModelPart, ModelReply, ModelRequest, TokenUsage } from './model.ts'
+import type {
+  ModelFailure,
+  ModelPart,
+  ModelReply,
+  ModelRequest,
+  TokenUsage,
+  Used,
+} from './model.ts'
 import { priceOf } from './prices.ts'
 import { keyVariable, type Route } from './routing.ts'
 import { attempt, type Received } from './transport.ts'
@@ -37,17 +44,17 @@ export function createComplete({ routeOf, keys, deadlines, adapterOf }: Complete
     const host = URL.parse(endpoint.baseUrl)?.host ?? endpoint.baseUrl
     const call: CallInfo = { host, model, keyName, quote }
     const body = adapter.body(request, target)
-    const sent = {
-      adapter,
-      body,
-      route: target,
-      reader: adapter.reader(request),
-      call,
-      deadlines,
-      onPart,
+    const reader = adapter.reader(request)
+    let written = 0
+    const count = (part: ModelPart) => {
+      written += 'text' in part ? part.text.length : part.tool.length
+      onPart(part)
     }
+    const sent = { adapter, body, route: target, reader, call, deadlines, onPart: count }
     const received = await attempt(sent, signal)
-    return received.andThen((whole) => finish(whole, body, target, call))
+    return received
+      .andThen((whole) => finish(whole, body, target, call))
+      .mapErr((failure) => withUsed(failure, { reader, written, body, target }))
   }
 }
 
@@ -69,20 +76,42 @@ function finish(
   const ended = withEnd(raw)
   const bytes = Buffer.byteLength(JSON.stringify([raw.text, raw.toolCalls]))
   if (bytes > MAX_REPLY_BYTES) return err(unusableReply(`it is too large, ${bytes} bytes`, call))
-  const usage = raw.usage ?? estimated(body, raw)
-  const own = raw.costUsd
-  const price = own === null ? priceFor(target, usage) : { usd: own, source: 'provider' }
+  const usage = raw.usage ?? estimated(body, tokensIn({ text: raw.text, toolCalls: raw.toolCalls }))
   return ok({
     text: raw.text,
     ...ended,
     providerItems: keptItems(raw, ended, bytes, target),
-    usage,
-    provider: target.endpoint.provider,
-    costUsd: price?.usd ?? null,
-    priceSource: price?.source ?? null,
+    ...priced(target, usage, raw.costUsd),
     firstTokenMs,
   })
 }
+
+type Unusable = {
+  readonly reader: ReplyReader
+  /** How many characters of the reply have come. */
+  readonly written: number
+  readonly body: object
+  readonly target: Route
+}
+
+/** A reply that cannot be used has a price, too. What its provider had not reported before it ended is estimated. */
+function withUsed(
+  failure: ModelFailure,
+  { reader, written, body, target }: Unusable,
+): ModelFailure {
+  const { usage, costUsd } = reader.used
+  const isPaid = failure.type === 'transient' && failure.isReply === true
+  if (!isPaid || (usage === null && written === 0)) return failure
+  const reported = usage !== null && reader.state === 'open' ? withAtLeast(usage, written) : usage
+  const used = priced(target, reported ?? estimated(body, tokensOf(written)), costUsd)
+  return { ...failure, used }
+}
+
+/** The usage of a reply that did not come to its end, so its provider has not reported all of it. */
+const withAtLeast = (usage: TokenUsage, written: number): TokenUsage => ({
+  ...{ ...usage, outputTokens: Math.max(usage.outputTokens, tokensOf(written)) },
+  estimated: true,
+})
 
 type Ended = Pick<ModelReply, 'finishReason' | 'toolCalls' | 'droppedCalls'>
 
@@ -120,19 +149,29 @@ function keptItems(
   return { provider: endpoint.provider, api, model, items: [...items] }
 }
 
-function priceFor(target: Route, { cachedTokens, ...usage }: TokenUsage) {
-  return priceOf(target, { ...usage, cachedInputTokens: cachedTokens ?? 0 })
+/** @param own the provider's own figure, in US dollars */
+function priced(target: Route, usage: TokenUsage, own: number | null): Used {
+  const { cachedTokens, ...others } = usage
+  const price =
+    own === null
+      ? priceOf(target, { ...others, cachedInputTokens: cachedTokens ?? 0 })
+      : { usd: own, source: 'provider' }
+  const { provider } = target.endpoint
+  return { usage, provider, costUsd: price?.usd ?? null, priceSource: price?.source ?? null }
 }
 
-/** Estimates the usage if the endpoint reports none, about four characters per token, so that limits still apply. */
-function estimated(body: object, { text, toolCalls }: RawReply): TokenUsage {
-  const estimate = (value: unknown) => Math.ceil(JSON.stringify(value).length / 4)
+const tokensIn = (value: unknown): number => tokensOf(JSON.stringify(value).length)
+/** Without a tokenizer, about four characters are a token. */
+const tokensOf = (characters: number): number => Math.ceil(characters / 4)
+
+/** Estimates the usage if the endpoint reports none, so that limits still apply. */
+function estimated(body: object, outputTokens: number): TokenUsage {
   return {
-    inputTokens: estimate(body),
+    inputTokens: tokensIn(body),
     cachedTokens: null,
     cacheWriteTokens: null,
     longCacheWriteTokens: null,
-    outputTokens: estimate({ text, toolCalls }),
+    outputTokens,
     reasoningTokens: null,
     estimated: true,
   }

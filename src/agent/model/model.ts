@@ -56,7 +56,17 @@ export type TokenUsage = {
   readonly estimated?: true
 }
 
-export type ModelReply = {
+/** What a reply has used and cost. */
+export type Used = {
+  readonly usage: TokenUsage
+  readonly provider: string
+  /** US dollars for this call; null if the price of the model is not known. */
+  readonly costUsd: number | null
+  /** How `costUsd` was made; null if it is null. */
+  readonly priceSource: string | null
+}
+
+export type ModelReply = Used & {
   readonly text: string | null
   /** The calls to run. Calls of a reply that was cut off, refused or malformed are not among them. */
   readonly toolCalls: readonly RequestedCall[]
@@ -65,12 +75,6 @@ export type ModelReply = {
   readonly finishReason: FinishReason
   /** The reply as the provider sent it, to be sent back unchanged; null if there is nothing to keep. */
   readonly providerItems: ProviderItems | null
-  readonly usage: TokenUsage
-  readonly provider: string
-  /** US dollars for this call; null if the price of the model is not known. */
-  readonly costUsd: number | null
-  /** How `costUsd` was made; null if it is null. */
-  readonly priceSource: string | null
   /** Milliseconds from the request to the first part of the reply; null if it did not come in parts. */
   readonly firstTokenMs: number | null
 }
@@ -98,6 +102,8 @@ export type ModelFailure =
       readonly retryAfterMs: number | null
       /** The model has replied, so the attempt was paid. Only one more is worth its price. */
       readonly isReply?: true
+      /** What the reply has used; left out if nothing of it came. */
+      readonly used?: Used
     }
   /** The conversation is longer than the model's context window: a shorter one may succeed. */
   | { readonly type: 'context_overflow'; readonly message: string }

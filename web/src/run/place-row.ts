@@ -60,11 +60,14 @@ export function placeRow(draft: Draft, record: SeqRecord): void {
     case 'approval_response':
     case 'run_ending':
     case 'run_summary':
-    case 'llm_retry':
     case 'network_connection':
     case 'guard_changed':
     case 'subagent_started':
+      push(draft, note(record))
+      break
+    case 'llm_retry':
     case 'error':
+      dropReply(draft, record)
       push(draft, note(record))
       break
   }
@@ -74,6 +77,12 @@ function endMessage(draft: Draft, record: SeqRecordOf<'assistant_message'>): voi
   const open = lastOf(draft, 'message')
   if (open === null || open.row.message !== null) push(draft, note(record))
   else complete(draft, open.index, { ...open.row, message: record })
+}
+
+/** The usage right before a failure is that of a reply that could not be used. */
+function dropReply({ rows }: Draft, { seq }: SeqRecord): void {
+  const last = rows.at(-1)
+  if (last?.type === 'message' && last.seq === seq - 1) rows[rows.length - 1] = note(last.usage)
 }
 
 function endTool(draft: Draft, record: SeqRecordOf<'tool_result'>): void {

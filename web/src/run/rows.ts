@@ -59,7 +59,7 @@ export type Note =
   | SeqRecordOf<'user_message'>
   | SeqRecordOf<'agent_stuck'>
   | SeqRecordOf<'context_compacted'>
-  /** A request that is not for a reply of the agent. */
+  /** A request that is not for a reply of the agent, or whose reply could not be used. */
   | SeqRecordOf<'llm_usage'>
   | SeqRecordOf<'approval_required'>
   | SeqRecordOf<'approval_response'>

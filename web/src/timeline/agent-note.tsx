@@ -48,9 +48,8 @@ export const AGENT_NOTES: Notes<
   }),
   llm_usage: ({ payload: { purpose, input_tokens, output_tokens, cost_usd } }) => {
     const cost = cost_usd === null ? '' : `, ${formatCost(cost_usd)}`
-    const what = purpose === 'summary' ? 'its work' : 'its first turns'
     const sizes = `${counted(input_tokens, 'token')} in, ${formatCount(output_tokens)} out`
-    return plain(IconSparkles, `The model was asked to summarize ${what}: ${sizes}${cost}`)
+    return plain(IconSparkles, `${REQUESTS[purpose ?? 'reply']}: ${sizes}${cost}`)
   },
   run_ending: ({ payload: { reason } }) => plain(IconAlertTriangle, `The run ends. ${reason}`),
   run_summary: ({ payload: { text, source, failure } }) => {
@@ -59,6 +58,12 @@ export const AGENT_NOTES: Notes<
     return lineAnd(IconFileText, `Summary of the run, ${by}${why}`, text, 'human')
   },
 }
+
+const REQUESTS = {
+  reply: 'A reply of the model could not be used',
+  compaction: 'The model was asked to summarize its first turns',
+  summary: 'The model was asked to summarize its work',
+} as const
 
 function Context({
   record: { seq, payload },

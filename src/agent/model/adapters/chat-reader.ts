@@ -92,6 +92,10 @@ class ChatReader implements ReplyReader {
     return this.#end(choice?.finish_reason || 'stop').map(() => parts)
   }
 
+  get used() {
+    return { usage: usageOf('chat', this.#usage), costUsd: Cost.parse(this.#usage?.cost) }
+  }
+
   reply(): Result<RawReply, Complaint> {
     if (this.#calls.some(({ name }) => name === '')) {
       return err({ type: 'invalid', what: 'choices.0.message.tool_calls: a call has no name' })
@@ -104,8 +108,7 @@ class ChatReader implements ReplyReader {
       toolCalls: toRequestedCalls(this.#calls),
       finishReason: content === null && refusal !== null ? 'refusal' : finishReason,
       items: this.#items(),
-      usage: usageOf('chat', this.#usage),
-      costUsd: Cost.parse(this.#usage?.cost),
+      ...this.used,
     })
   }
 

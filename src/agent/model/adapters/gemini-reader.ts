@@ -65,6 +65,10 @@ class GeminiReader implements ReplyReader {
     return err({ type: 'invalid', what: 'it has no finishReason' })
   }
 
+  get used() {
+    return { usage: usageOf('gemini', this.#usage), costUsd: null }
+  }
+
   reply(): Result<RawReply, Complaint> {
     const calls: z.infer<typeof Call>[] = []
     for (const { functionCall } of this.#parts) {
@@ -83,8 +87,7 @@ class GeminiReader implements ReplyReader {
       ),
       finishReason,
       items: this.#parts as Json[],
-      usage: usageOf('gemini', this.#usage),
-      costUsd: null,
+      ...this.used,
     })
   }
 

@@ -64,6 +64,10 @@ class MessagesReader implements ReplyReader {
     return ok([])
   }
 
+  get used() {
+    return { usage: usageOf('messages', this.#usage), costUsd: null }
+  }
+
   reply(): Result<RawReply, Complaint> {
     const blocks = this.#blocks.map((block, at) => this.#whole(block, at))
     const finishReason = FINISH[this.#stop.stop_reason ?? ''] ?? 'stop'
@@ -85,8 +89,7 @@ class MessagesReader implements ReplyReader {
       toolCalls,
       finishReason,
       items: isReadable ? (blocks as Json[]) : null,
-      usage: usageOf('messages', this.#usage),
-      costUsd: null,
+      ...this.used,
     })
   }
 

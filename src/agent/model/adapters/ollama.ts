@@ -162,14 +162,17 @@ class OllamaReader implements ReplyReader {
     return this.read(message)
   }
 
+  get used() {
+    return { usage: usageOf('ollama', ReportedUsage.parse(this.#last)), costUsd: null }
+  }
+
   reply(): Result<RawReply, Complaint> {
     return ok({
       text: this.#text.trim() ? this.#text : null,
       toolCalls: toRequestedCalls(this.#calls),
       finishReason: FINISH[this.#last?.done_reason ?? ''] ?? 'stop',
       items: this.#thinking === '' ? null : [{ thinking: this.#thinking }],
-      usage: usageOf('ollama', ReportedUsage.parse(this.#last)),
-      costUsd: null,
+      ...this.used,
     })
   }
 }

@@ -74,6 +74,10 @@ class ResponsesReader implements ReplyReader {
     return body.success ? this.#end(body.data) : invalid(body.error)
   }
 
+  get used() {
+    return { usage: usageOf('responses', this.#response?.usage), costUsd: null }
+  }
+
   reply(): Result<RawReply, Complaint> {
     const response = this.#response
     if (response === null) return err({ type: 'invalid', what: 'it has no end' })
@@ -87,8 +91,7 @@ class ResponsesReader implements ReplyReader {
       toolCalls: this.#toolCalls(items),
       finishReason,
       items: items as Json[],
-      usage: usageOf('responses', response.usage),
-      costUsd: null,
+      ...this.used,
     })
   }
 

@@ -183,3 +183,18 @@ describe('an event that this version does not know', () => {
     expect(await ending(api, stream)).toMatchObject({ finishReason: 'tool_calls', calls: 2 })
   })
 })
+
+test('a reply that becomes invalid has used what was reported before, and what has come of it', async () => {
+  const stream = changed('messages', (event) =>
+    event.type === 'message_delta' ? { type: 'content_block_stop', index: -1 } : event,
+  )
+  const whole = (await read('messages', [bytes(changed('messages', (event) => event))])).reply
+  const { failure } = await ending('messages', stream)
+  const { usage } = whole._unsafeUnwrap()
+  expect(failure).toMatchObject({
+    ...{ type: 'transient', kind: 'invalid_reply' },
+    used: { usage: { inputTokens: usage.inputTokens, estimated: true } },
+  })
+  const used = failure?.type === 'transient' ? failure.used : undefined
+  expect(used?.usage.outputTokens).toBeGreaterThan(10)
+})
