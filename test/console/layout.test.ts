@@ -1,13 +1,15 @@
 import { randomUUID } from 'node:crypto'
+import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { gatedModel } from './support/gate.ts'
 import { describeInBrowser, fact, useBrowser } from './support/page.ts'
 import { SampleRun } from './support/sample-run.ts'
 import { sampleRuns } from './support/sample-runs.ts'
 import { configOf } from './support/seed.ts'
-import { type ConsoleServer, startConsoleServer } from './support/server.ts'
+import { type ConsoleServer, startConsoleServer, startRun } from './support/server.ts'
 
 const now = Date.now() / 1000
-const { samples, achieved } = sampleRuns(now)
+const { samples, achieved, waiting } = sampleRuns(now)
 const refused = randomUUID()
 const REASON = `api.example.com refused the request (401): ${'The key was revoked. '.repeat(6)}Is it right?`
 const many = Array.from({ length: 20 }, () => new SampleRun(randomUUID(), configOf(), now - 60))
@@ -58,5 +60,79 @@ describeInBrowser('the layout', () => {
       scrollHeight > clientHeight || scrollWidth > clientWidth
     )(document.querySelector('[data-fact="Why it failed"] dd'))`
     expect(await page.evaluate(hidden)).toBe(false)
+  })
+
+  test.each([
+    ['a screen at 200 %', { width: 640, height: 400 }],
+    ['a small phone', { width: 360, height: 640 }],
+    ['a phone that lies on its side', { width: 740, height: 360 }],
+    ['a screen at 400 %', { width: 320, height: 256 }],
+  ])('has room for the timeline of a run that waits, on %s', async (_, viewport) => {
+    const page = await open(`${server.url}/runs/${waiting}`, { viewport })
+    await page.getByTestId('decide').waitFor({ state: 'attached' })
+    const timeline = page.getByTestId('timeline')
+    await timeline.scrollIntoViewIfNeeded()
+    expect((await timeline.boundingBox())?.height).toBeGreaterThan(200)
+    expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(viewport.width)
+  })
+})
+
+/** Adds up how far the timeline has moved, in the units of the browser: 1 is the whole page by its whole height. */
+const OBSERVE_SHIFTS = `
+  window.moved = 0
+  const timeline = document.querySelector('[data-testid="timeline"]')
+  const isSeen = ({ node }) => node !== null && (node.contains(timeline) || timeline.contains(node))
+  new PerformanceObserver((list) => {
+    for (const { value, sources } of list.getEntries()) if (sources.some(isSeen)) window.moved += value
+  }).observe({ type: 'layout-shift' })`
+
+describeInBrowser('a run that begins to wait', () => {
+  const open = useBrowser()
+  const { model, allowReplies } = gatedModel()
+  let server: ConsoleServer
+  beforeAll(async () => {
+    server = await startConsoleServer(model)
+  })
+  afterAll(() => server.stop())
+
+  test('moves nothing that somebody reads, wide or narrow, and is announced', async () => {
+    const cwd = await server.newProject('waits')
+    const runId = await startRun(server.url, { cwd, hitl_enabled: true })
+    const wide = await open(`${server.url}/runs/${runId}`)
+    const phone = { width: 390, height: 844 }
+    const pages = [wide, await open(`${server.url}/runs/${runId}`, { viewport: phone })]
+    for (const page of pages) {
+      await fact(page, 'Now').getByText('Asking the model').waitFor()
+      await page.evaluate('document.fonts.ready')
+      await page.evaluate(OBSERVE_SHIFTS)
+    }
+    const status = (page: Page) => page.getByRole('status').filter({ hasText: 'This run waits' })
+    const moved = async (page: Page): Promise<number> => Number(await page.evaluate('window.moved'))
+    allowReplies(2)
+    for (const page of pages) {
+      await page.getByTestId('decide').waitFor()
+      await status(page).waitFor({ state: 'attached' })
+      expect(await moved(page)).toBeLessThan(0.01)
+    }
+    await wide.getByTestId('decide').getByRole('button', { name: 'Abort the run' }).click()
+    for (const page of pages) {
+      await page.getByTestId('decided').waitFor()
+      await status(page).waitFor({ state: 'detached' })
+      expect(await moved(page)).toBeLessThan(0.01)
+    }
+  })
+
+  test('is followed to its end although its window becomes smaller', async () => {
+    const cwd = await server.newProject('shrinks')
+    const page = await open(
+      `${server.url}/runs/${await startRun(server.url, { cwd, hitl_enabled: true })}`,
+    )
+    await page.getByTestId('decide').waitFor()
+    const left = `(({ scrollHeight, scrollTop, clientHeight }) => scrollHeight - scrollTop - clientHeight)(
+      document.querySelector('[data-testid="timeline"]'))`
+    await expect.poll(() => page.evaluate(left)).toBeLessThan(2)
+    await page.setViewportSize({ width: 1280, height: 600 })
+    await expect.poll(() => page.evaluate('innerHeight')).toBe(600)
+    await expect.poll(() => page.evaluate(left)).toBeLessThan(2)
   })
 })

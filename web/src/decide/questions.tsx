@@ -1,3 +1,4 @@
+import { VisuallyHidden } from '@mantine/core'
 import { IconCheck, IconPlayerStopFilled, IconX } from '@tabler/icons-react'
 import { useState } from 'react'
 import type { Decision } from '../../../src/api/records.ts'
@@ -24,6 +25,7 @@ type QuestionsProps = {
 export function Questions({ runId, view, current }: QuestionsProps) {
   const phase = current ? view.state?.phase : undefined
   const open = phase?.type === 'awaiting_human' ? phase : null
+  const call = phase?.type === 'awaiting_approval' ? phase : null
   return (
     <>
       {open !== null && (
@@ -35,10 +37,13 @@ export function Questions({ runId, view, current }: QuestionsProps) {
           view={view}
         />
       )}
-      {phase?.type === 'awaiting_approval' && (
-        <ApprovalPanel key={phase.seq} runId={runId} open={phase} view={view} />
-      )}
-      <DecidedNote view={view} open={open?.seq ?? null} />
+      {call !== null && <ApprovalPanel key={call.seq} runId={runId} open={call} view={view} />}
+      <div role="status">
+        {(open !== null || call !== null) && (
+          <VisuallyHidden>This run waits for a person</VisuallyHidden>
+        )}
+        <DecidedNote view={view} open={open?.seq ?? null} />
+      </div>
     </>
   )
 }
@@ -104,7 +109,7 @@ function DecidedNote({ view, open }: NoteProps) {
   if (answer === null) return null
   const approved = answer.kind === 'human_check_response' && answer.payload.decision === 'approve'
   return (
-    <div className={classes.decided} role="status" data-testid="decided" data-approved={approved}>
+    <div className={classes.decided} data-testid="decided" data-approved={approved}>
       {approved ? (
         <IconCheck size={17} stroke={2.2} aria-hidden />
       ) : (

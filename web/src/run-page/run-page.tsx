@@ -81,7 +81,6 @@ export function RunPage({ runId }: { readonly runId: string }) {
         head={head}
         ended={server !== null && hasEnded(server.status) ? server.status : null}
       />
-      <Questions runId={runId} view={view} current={head === null || last >= head} />
       <Tabs shown={tab} onShow={setTab} />
       <div className={classes.main}>
         <RunTimeline
@@ -99,6 +98,8 @@ export function RunPage({ runId }: { readonly runId: string }) {
           onSeek={playhead.seek}
         />
       </div>
+      {/* Below the timeline, because what appears above it would move what somebody reads. */}
+      <Questions runId={runId} view={view} current={head === null || last >= head} />
       <ReplayBar {...{ view, moment, following, playback }} ended={hasEnd(view)} />
       <RawRecords view={view} seqs={shown} onClose={() => showRecords([])} />
     </div>

@@ -72,6 +72,7 @@ export function Timeline({ view, moment, following, growing, parts }: Props) {
     ...{ following, growing, count, here },
     // The page also follows the growth of what is being written.
     grown: parts.length > 0 ? height : 0,
+    room: virtual.scrollRect?.height ?? 0,
   })
   const began = view.records[0]?.ts ?? 0
   return (
@@ -122,21 +123,23 @@ type Scrolling = Pick<Props, 'following' | 'growing'> & {
   readonly here: number | undefined
   /** Changes when the last row may have grown. */
   readonly grown: number
+  /** The height of what is in sight, pixels. */
+  readonly room: number
 }
 
 /** Scrolls to new rows while the end is in sight, to the record that is looked at, and back to the end. */
 function useScrolling(
   virtual: Virtualizer<HTMLDivElement, Element>,
   scroller: RefObject<HTMLElement | null>,
-  { following, growing, count, here, grown }: Scrolling,
+  { following, growing, count, here, grown, room }: Scrolling,
 ) {
   const { atEnd, stick, listeners } = useStickiness(scroller)
-  // biome-ignore lint/correctness/useExhaustiveDependencies: it runs again when the last row has grown
+  // biome-ignore lint/correctness/useExhaustiveDependencies: it runs again when the last row has grown, or the room for it has changed
   useLayoutEffect(() => {
     if (following && growing && stick.current && count > 0) {
       virtual.scrollToIndex(count - 1, { align: 'end' })
     }
-  }, [following, growing, count, grown, virtual, stick])
+  }, [following, growing, count, grown, room, virtual, stick])
 
   const goToEnd = useCallback(() => {
     stick.current = true
