@@ -75,4 +75,25 @@ describeInBrowser('with the keyboard alone', () => {
     await page.getByText('The server cannot be reached. Is it running?').waitFor()
     await expect.poll(() => focused(page)).toContain('The server cannot be reached.')
   })
+
+  test('the arrows go from part to part of a run, where only one is shown', async () => {
+    const viewport = { width: 390, height: 844 }
+    const page = await open(`${server.url}/runs/${waiting}`, { viewport })
+    const panel = page.getByRole('complementary', { name: 'Overview' })
+    const tab = (name: string) => page.getByRole('tab', { name, selected: true })
+    await page.getByRole('tab', { name: 'Timeline' }).focus()
+    for (const [key, chosen] of [
+      ['ArrowRight', 'Overview'],
+      ['ArrowRight', 'Timeline'],
+      ['End', 'Overview'],
+    ] as const) {
+      await page.keyboard.press(key)
+      await tab(chosen).waitFor()
+      expect(await focused(page)).toBe(`BUTTON ${chosen}`)
+    }
+    expect(await tab('Overview').getAttribute('aria-controls')).toBe(await panel.getAttribute('id'))
+    await page.keyboard.press('Shift+Tab')
+    await page.keyboard.press('Tab')
+    expect(await focused(page)).toBe('BUTTON Overview')
+  })
 })

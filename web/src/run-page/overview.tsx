@@ -12,6 +12,7 @@ import type { Verifying } from '../verify/use-verification.ts'
 import classes from './run-page.module.css'
 
 type Props = {
+  readonly id: string
   readonly view: RunView
   readonly state: RunState | null
   readonly moment: number
@@ -23,10 +24,10 @@ type Props = {
 
 /** The run as a whole, beside its timeline. */
 export function Overview(props: Props) {
-  const { view, state, moment, server, connection, verifying, onSeek } = props
+  const { id, view, state, moment, server, connection, verifying, onSeek } = props
 
   return (
-    <aside className={classes.overview} aria-label="Overview">
+    <aside id={id} className={classes.overview} aria-label="Overview">
       <ApproachPanel view={view} moment={moment} onSeek={onSeek} />
       <UsagePanel view={view} moment={moment} onSeek={onSeek} />
       <TrustPanel

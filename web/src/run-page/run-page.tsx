@@ -1,3 +1,4 @@
+import { createScopedKeydownHandler } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { useMemo, useState } from 'react'
 import type { PartText } from '../../../src/client/index.ts'
@@ -89,6 +90,7 @@ export function RunPage({ runId }: { readonly runId: string }) {
           bad={verifying.bad?.seq ?? null}
         />
         <Overview
+          id={panelId('overview')}
           view={view}
           state={state}
           moment={moment}
@@ -134,7 +136,7 @@ function RunTimeline(props: TimelineProps) {
   // A run that was over when the page was opened is read from its beginning.
   const isFollowed = endedAt === null || (endedAt != null && Date.parse(endedAt) >= openedAt)
   return (
-    <section className={classes.timeline} aria-label="Timeline">
+    <section id={panelId('timeline')} className={classes.timeline} aria-label="Timeline">
       {at !== null && (
         <PastNote
           moment={moment}
@@ -160,6 +162,15 @@ function RunTimeline(props: TimelineProps) {
 
 const TABS = { timeline: 'Timeline', overview: 'Overview' } as const
 type Tab = keyof typeof TABS
+const panelId = (tab: Tab): string => `panel-${tab}`
+
+const moveAmongTabs = createScopedKeydownHandler({
+  parentSelector: '[role="tablist"]',
+  siblingSelector: '[role="tab"]',
+  orientation: 'horizontal',
+  dir: 'ltr',
+  activateOnFocus: true,
+})
 
 /** Chooses a part of the page, where there is no room for both. */
 function Tabs({ shown, onShow }: { readonly shown: Tab; readonly onShow: (tab: Tab) => void }) {
@@ -171,8 +182,12 @@ function Tabs({ shown, onShow }: { readonly shown: Tab; readonly onShow: (tab: T
           type="button"
           role="tab"
           aria-selected={shown === name}
+          aria-controls={panelId(name)}
+          // One stop for the tab key; the arrows go from tab to tab.
+          tabIndex={shown === name ? 0 : -1}
           className={classes.tab}
           onClick={() => onShow(name)}
+          onKeyDown={moveAmongTabs}
         >
           {TABS[name]}
         </button>
