@@ -1,9 +1,19 @@
+import type { Page, Route } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createClient } from '../../src/client/index.ts'
 import { gatedModel } from './support/gate.ts'
 import { describeInBrowser, fact, useBrowser } from './support/page.ts'
 import { startProxy, type TcpProxy } from './support/proxy.ts'
 import { type ConsoleServer, startConsoleServer, startRun } from './support/server.ts'
+
+/** The next request to this address reaches the server, and its answer does not come back. */
+async function loseAnAnswer(page: Page, address: RegExp): Promise<void> {
+  const lose = async (route: Route): Promise<void> => {
+    await route.fetch()
+    await route.abort()
+  }
+  await page.route(address, lose, { times: 1 })
+}
 
 describeInBrowser('a connection that is lost', () => {
   const open = useBrowser()
@@ -41,5 +51,38 @@ describeInBrowser('a connection that is lost', () => {
     await page.getByText("The server's totals match the records").waitFor()
     expect(await fact(page, 'Goal').textContent()).toBe('All 9 tests passed')
     expect(await page.evaluate('window.neverReloaded')).toBe(true)
+  })
+
+  test('together with the answer to a message does not send it twice, whatever has happened since', async () => {
+    const runId = await startRun(server.url, { cwd: await server.newProject('messages') })
+    const page = await open(`${server.url}/runs/${runId}`)
+    await loseAnAnswer(page, /\/messages$/)
+    await page.getByRole('button', { name: 'Send a message to the agent' }).click()
+    const dialog = page.getByRole('dialog', { name: 'Send a message to the agent' })
+    await dialog.getByLabel('Message').fill('Keep it small')
+    await dialog.getByRole('button', { name: 'Send' }).click()
+    await dialog.getByRole('alert').waitFor()
+    const message = page.getByTestId('timeline').getByText('Keep it small')
+    await message.waitFor()
+    await dialog.getByRole('button', { name: 'Send' }).click()
+    await dialog.waitFor({ state: 'detached' })
+    expect(await message.count()).toBe(1)
+  })
+
+  test('together with the answer to a new run does not start it twice', async () => {
+    const page = await open(server.url)
+    await loseAnAnswer(page, /\/api\/runs$/)
+    const { runs } = createClient({ baseUrl: server.url })
+    const count = async () => (await runs.list())._unsafeUnwrap().runs.length
+    const before = await count()
+    await page.getByRole('button', { name: 'Start a run' }).click()
+    const form = page.getByRole('dialog', { name: 'Start a run' })
+    await form.getByRole('radio', { name: /^npm-test/ }).click()
+    await form.getByLabel('Project folder').fill(await server.newProject('once'))
+    await form.getByRole('button', { name: 'Start the run' }).click()
+    await form.getByRole('alert').waitFor()
+    await form.getByRole('button', { name: 'Start the run' }).click()
+    await page.waitForURL(/\/runs\/[0-9a-f-]{36}$/)
+    expect(await count()).toBe(before + 1)
   })
 })

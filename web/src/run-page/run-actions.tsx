@@ -4,10 +4,12 @@ import { IconAdjustmentsHorizontal, IconMessage, IconPlayerStopFilled } from '@t
 import { useMutation } from '@tanstack/react-query'
 import { type ReactNode, useState } from 'react'
 import type { Seen } from '../../../src/api/records.ts'
+import type { SendMessage } from '../../../src/api/run-requests.ts'
 import type { Permission } from '../../../src/client/index.ts'
 import type { RunState } from '../../../src/domain/state.ts'
 import { client } from '../api/client.ts'
 import { answerOf, problemsIn } from '../api/problem.ts'
+import { useAttempt } from '../api/use-attempt.ts'
 import { useMayNot } from '../api/use-may.ts'
 import { FormDialog } from '../ui/form-dialog.tsx'
 import { ConfigDialog } from './config-dialog.tsx'
@@ -121,9 +123,12 @@ function AbortDialog({ runId, seen, onClose }: DialogProps) {
 /** What a person says to the agent of a run. */
 function MessageDialog({ runId, seen, onClose }: DialogProps) {
   const [text, setText] = useState('')
-  const [idempotencyKey] = useState(() => crypto.randomUUID())
+  const attempt = useAttempt<SendMessage>()
   const send = useMutation({
-    mutationFn: () => answerOf(client().runs.send(runId, { text, seen }, { idempotencyKey })),
+    mutationFn: () => {
+      const { body, idempotencyKey } = attempt(text, { text, seen })
+      return answerOf(client().runs.send(runId, body, { idempotencyKey }))
+    },
     onSuccess: onClose,
   })
   return (

@@ -3,9 +3,11 @@ import { useLocalStorage } from '@mantine/hooks'
 import { useMutation, useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
 import { useLocation } from 'wouter'
+import type { RunRequest } from '../../../src/client/index.ts'
 import { client } from '../api/client.ts'
 import { answerOf, problemsIn } from '../api/problem.ts'
 import { goalsQuery } from '../api/queries.ts'
+import { useAttempt } from '../api/use-attempt.ts'
 import { countField, type FormOf, numberField, textField } from '../ui/field.ts'
 import { FormDialog } from '../ui/form-dialog.tsx'
 import { ApprovalsField } from './approvals-field.tsx'
@@ -26,8 +28,13 @@ export function StartForm({ onClose }: { readonly onClose: () => void }) {
   const [draft, setDraft] = useState<Draft>({ ...EMPTY_DRAFT, ...last })
   const change = (changes: Partial<Draft>): void => setDraft({ ...draft, ...changes })
   const goals = useQuery(goalsQuery).data ?? []
+  const attempt = useAttempt<RunRequest>()
   const start = useMutation({
-    mutationFn: () => answerOf(client().runs.create(requestOf(draft, goals))),
+    mutationFn: () => {
+      const request = requestOf(draft, goals)
+      const { body, idempotencyKey } = attempt(JSON.stringify(request), request)
+      return answerOf(client().runs.create(body, { idempotencyKey }))
+    },
     onSuccess: ({ run_id }) => {
       setLast({ cwd: draft.cwd, model_name: draft.model_name })
       onClose()
