@@ -132,3 +132,25 @@ describeInBrowser('a run that goes on', () => {
     await page.getByText('This server has no run 00000000').waitFor()
   })
 })
+
+describeInBrowser('a page that breaks', () => {
+  const open = useBrowser(/broken on purpose/)
+  let server: ConsoleServer
+  beforeAll(async () => {
+    server = await startConsoleServer([])
+  })
+  afterAll(() => server.stop())
+
+  test('says why, and leads to the others', async () => {
+    const runId = await startRun(server.url, { cwd: await server.newProject('breaks') })
+    const page = await open('about:blank')
+    await page.addInitScript(`Object.defineProperty(Intl.NumberFormat.prototype, 'format', {
+      get() { if (location.pathname !== '/') throw new Error('broken on purpose') },
+    })`)
+    await page.goto(`${server.url}/runs/${runId}`)
+    await page.getByRole('heading', { name: 'This page cannot be shown' }).waitFor()
+    await page.getByText('broken on purpose').waitFor()
+    await page.getByRole('link', { name: 'All runs', exact: true }).click()
+    await page.getByRole('heading', { name: 'Runs' }).waitFor()
+  })
+})

@@ -1,28 +1,32 @@
 import { Button, Center, PasswordInput, Stack, Text, Title } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { type FormEvent, type ReactNode, useEffect, useRef, useState } from 'react'
-import { Route, Switch } from 'wouter'
+import { Route, Switch, useLocation } from 'wouter'
 import { hasToken, keepToken } from '../api/client.ts'
 import { ApiProblem } from '../api/problem.ts'
 import { meQuery } from '../api/queries.ts'
 import { RunsPage } from '../list/runs-page.tsx'
 import { RunPage } from '../run-page/run-page.tsx'
 import { NotFound } from './not-found.tsx'
+import { PageBoundary } from './page-boundary.tsx'
 import { Shell } from './shell.tsx'
 
 export function App() {
+  const [path] = useLocation()
   return (
     <TokenGate>
       <Shell>
-        <Switch>
-          <Route path="/">
-            <RunsPage />
-          </Route>
-          <Route path="/runs/:id">{({ id }) => <RunPage key={id} runId={id} />}</Route>
-          <Route>
-            <NotFound />
-          </Route>
-        </Switch>
+        <PageBoundary key={path}>
+          <Switch>
+            <Route path="/">
+              <RunsPage />
+            </Route>
+            <Route path="/runs/:id">{({ id }) => <RunPage runId={id} />}</Route>
+            <Route>
+              <NotFound />
+            </Route>
+          </Switch>
+        </PageBoundary>
       </Shell>
     </TokenGate>
   )

@@ -2,15 +2,17 @@ import { Button, Center, Stack, Text, Title } from '@mantine/core'
 import { Link } from 'wouter'
 
 export function NotFound({
+  title = 'Nothing here',
   children = 'There is nothing at this address.',
 }: {
+  readonly title?: string
   readonly children?: string
 }) {
   return (
     <Center h="60vh" p="lg">
       <Stack align="center" gap="sm" maw={460}>
         <Title order={1} size="h3">
-          Nothing here
+          {title}
         </Title>
         <Text c="dimmed" ta="center">
           {children}
