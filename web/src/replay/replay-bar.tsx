@@ -1,4 +1,4 @@
-import { ActionIcon, CopyButton, NativeSelect, Tooltip } from '@mantine/core'
+import { ActionIcon, NativeSelect, Tooltip } from '@mantine/core'
 import {
   IconChevronLeft,
   IconChevronRight,
@@ -13,6 +13,7 @@ import {
 import type { ComponentType } from 'react'
 import { iterationBeside } from '../run/moments.ts'
 import type { RunView } from '../run/run-view.ts'
+import { CopyButton } from '../ui/copy-button.tsx'
 import { formatCount, formatMoment } from '../ui/format.ts'
 import { hashOf } from './playhead.ts'
 import classes from './replay-bar.module.css'

@@ -1,6 +1,7 @@
-import { CopyButton, Modal } from '@mantine/core'
+import { Modal } from '@mantine/core'
 import { Code } from '../code/code.tsx'
 import type { RunView } from '../run/run-view.ts'
+import { CopyButton } from '../ui/copy-button.tsx'
 import classes from './run-page.module.css'
 
 type Props = {

@@ -3,6 +3,7 @@ import { hashOf } from '../replay/playhead.ts'
 import type { Playback } from '../replay/use-playback.ts'
 import { iterationBeside } from '../run/moments.ts'
 import type { RunView } from '../run/run-view.ts'
+import { copyText } from '../ui/copy-button.tsx'
 import { useShortcuts } from '../ui/use-shortcuts.ts'
 
 type Options = {
@@ -38,11 +39,7 @@ export function useRunShortcuts({ view, moment, playback }: Options): void {
 
 async function copyLink(moment: number): Promise<void> {
   const link = location.origin + location.pathname + hashOf(Math.max(0, moment))
-  // Without TLS a page may not write to the clipboard.
-  if (!('clipboard' in navigator)) {
-    notifications.show({ title: `Link to record ${moment}`, message: link, autoClose: false })
-    return
+  if (await copyText(link)) {
+    notifications.show({ message: `Link to record ${moment} copied`, autoClose: 2000 })
   }
-  await navigator.clipboard.writeText(link)
-  notifications.show({ message: `Link to record ${moment} copied`, autoClose: 2000 })
 }
