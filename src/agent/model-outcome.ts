@@ -120,8 +120,12 @@ export function afterFailure(
   failure: Exclude<ModelFailure, { type: 'cancelled' }>,
   { failures, invalidReplies, attempts, retryMs, sent, fallback = null }: AfterFailure,
 ): NextStep {
+  const requestedMs = failure.type === 'transient' ? (failure.retryAfterMs ?? 0) : 0
+  const longestMs = (attempts - failures - 1) * MAX_RETRY_AFTER_MS
   const isHopeless =
-    failure.type === 'refused' || (failure.type === 'context_overflow' && sent.keptTurns <= 1)
+    failure.type === 'refused' ||
+    (failure.type === 'context_overflow' && sent.keptTurns <= 1) ||
+    (fallback !== null && requestedMs > longestMs)
   const isPaidAgain = failure.type === 'transient' && failure.isReply === true
   const isAgain = isPaidAgain && invalidReplies > 0
   const usage = usageOf(failure, sent)
@@ -135,7 +139,6 @@ export function afterFailure(
     const tries = failures > 0 ? ` (attempt ${failures + 1} of ${attempts}${asked})` : ''
     return { type: 'fail', ...usage, message: `${failure.message}${tries}`, traceback: '' }
   }
-  const requestedMs = failure.type === 'transient' ? (failure.retryAfterMs ?? 0) : 0
   const pause = Math.max(requestedMs, pauseMs(retryMs, failures))
   return {
     ...{ type: 'record_retry', ...usage },

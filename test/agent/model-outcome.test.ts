@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { FinishReason, ModelReply } from '../../src/agent/model/model.ts'
 import { afterFailure, replyRecords } from '../../src/agent/model-outcome.ts'
+import type { Fallback } from '../../src/domain/records.ts'
 
 const SENT = { modelName: 'm', durationMs: 5, omittedTurns: 1, keptTurns: 3, tokens: 1001 }
 const REPLY: ModelReply = {
@@ -66,15 +67,15 @@ describe('after a failed attempt', () => {
     sent: SENT,
   }
 
-  test('the next attempt comes after the wait that the provider asks for, at most two minutes', () => {
-    const wait = (retryAfterMs: number) => {
+  test('the next attempt comes after the wait that the provider asks for, at most two minutes; if all waits are shorter, another model is asked at once', () => {
+    const wait = (retryAfterMs: number, fallback: Fallback | null = null) => {
       const failure = {
         type: 'transient',
         kind: 'rate_limited',
         message: 'Slow.',
         retryAfterMs,
       } as const
-      return afterFailure(failure, policy)
+      return afterFailure(failure, { ...policy, fallback })
     }
     expect(wait(5_000)).toEqual({
       type: 'record_retry',
@@ -83,6 +84,9 @@ describe('after a failed attempt', () => {
       failure: 'rate_limited',
     })
     expect(wait(500_000)).toMatchObject({ delayMs: 120_000 })
+    const fallback = { from: 'm', to: 'other' }
+    expect(wait(200_000, fallback)).toMatchObject({ delayMs: 120_000 })
+    expect(wait(500_000, fallback)).toMatchObject({ delayMs: 0, fallback })
   })
 
   test('the pause has a random part if the provider asks for no wait', () => {

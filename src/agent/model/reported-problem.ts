@@ -4,8 +4,23 @@ const Detail = z.object({
   message: z.string(),
   code: z.union([z.string(), z.number()]).nullish().catch(null),
   type: z.string().nullish().catch(null),
-  details: z.looseObject({ error_code: z.string() }).nullish().catch(null),
+  details: z
+    .union([z.looseObject({ error_code: z.string() }), z.array(z.looseObject({}))])
+    .nullish()
+    .catch(null),
 })
+
+/** Google's detail of an error that names the quotas that are used up. */
+const QuotaFailure = z.object({
+  violations: z.array(z.object({ quotaId: z.string().catch('') })),
+})
+/** It is full again on the next day. The detail may ask for a wait of some seconds anyway. */
+const DAILY_QUOTA = /PerDay/i
+
+const isOfDay = (detail: unknown): boolean =>
+  QuotaFailure.safeParse(detail).data?.violations.some(({ quotaId }) =>
+    DAILY_QUOTA.test(quotaId),
+  ) === true
 
 const Wrapped = z.object({ error: z.union([z.string().min(1), z.looseObject({})]) })
 
@@ -27,7 +42,10 @@ export function readProblem(body: unknown): Problem {
   const detail = Detail.safeParse(inner)
   if (detail.success) {
     const { message, code, type, details } = detail.data
-    return { message, code: details?.error_code ?? code ?? null, type: type ?? null }
+    const known = Array.isArray(details)
+      ? details.some(isOfDay) && QUOTA_OF_DAY
+      : details?.error_code
+    return { message, code: known || (code ?? null), type: type ?? null }
   }
   return { message: textOf(inner), code: null, type: null }
 }
@@ -100,8 +118,11 @@ function isOverflow(message: string, codes: readonly (string | number | null)[])
   return !RATE_LIMIT.test(message) && OVERFLOW_PHRASES.some((phrase) => phrase.test(message))
 }
 
-/** A limit of money: no wait helps, even if the status is that of a rate limit. */
+/** Our own code for it: Google has none. */
+const QUOTA_OF_DAY = 'quota_of_day'
+/** A limit of money, or of a day: no wait helps, even if the status is that of a rate limit. */
 const QUOTA: ReadonlySet<string> = new Set([
+  QUOTA_OF_DAY,
   ...['insufficient_quota', 'credit_balance_exhausted', 'billing_error', 'billing_not_active'],
   ...['billing_hard_limit_reached', 'enforced_spend_limit_reached', 'contract_spend_limit_reached'],
 ])
@@ -117,6 +138,7 @@ const STATUS_OF: Readonly<Record<string, number>> = {
   ...{ not_found_error: 404, model_not_found: 404, request_too_large: 413 },
   ...{ bio_policy: 400, misalignment_policy_violation: 400, data_residency_mismatch: 400 },
   ...{ rate_limit_error: 429, rate_limit_exceeded: 429, slow_down: 429, insufficient_quota: 429 },
+  [QUOTA_OF_DAY]: 429,
   ...{ api_error: 500, server_error: 500, timeout_error: 504, overloaded_error: 529 },
 }
 

@@ -126,6 +126,20 @@ describe('a refusal', () => {
     expect([byCode.error.type, byType.error.type]).toEqual(['refused', 'refused'])
   })
 
+  test("is Google's quota of a day, but not that of a minute", async () => {
+    const typeOf = async (...quotas: string[]) => {
+      const violations = quotas.map((name) => ({ quotaId: `GenerateRequests${name}PerModel` }))
+      const details = [{ violations }, { retryDelay: '59s' }]
+      const body = [{ error: { code: 429, message: 'Quota exceeded.', details } }]
+      return (await failure({ status: 429, body })).error
+    }
+    expect(await typeOf('PerMinutePerProject')).toMatchObject({ retryAfterMs: 59_000 })
+    expect(await typeOf('PerMinutePerProject', 'PerDayPerProject')).toMatchObject({
+      type: 'refused',
+      message: expect.stringContaining('Quota exceeded.'),
+    })
+  })
+
   test('is a conversation that is too long, whatever the status', async () => {
     const body = { error: 'request (9000 tokens) exceeds the available context size (8192 tokens)' }
     for (const status of [200, 400, 500]) {
