@@ -1,5 +1,5 @@
 import { BrokenInvariant } from './errors.ts'
-import { closeCall, openCall, startSubagent, use } from './evolve-calls.ts'
+import { closeCall, openCall, startSubagent } from './evolve-calls.ts'
 import {
   answer,
   answerCall,
@@ -11,10 +11,11 @@ import {
   rulesOf,
   unworked,
 } from './evolve-people.ts'
+import { compact, reply, retry, spend } from './evolve-replies.ts'
 import { addListing } from './mcp-tools.ts'
 import type { PayloadOf, RecordOf, RunRecord } from './records.ts'
 import { idleUntil, isWaiting, type RunState, type Usage } from './state.ts'
-import { UNSUSPICIOUS, watchFinding, watchReply } from './stuck.ts'
+import { UNSUSPICIOUS, watchFinding } from './stuck.ts'
 import { openSubagents, subagentOf } from './subagent-state.ts'
 
 const NOTHING_USED: Usage = { tokens: 0, costUsd: 0 }
@@ -90,48 +91,6 @@ function beginStep(state: RunState, record: RecordOf<'step_start'>): Partial<Run
       return { phase: { type: 'evaluating' } }
     case 'human_check':
       return { phase: { type: 'consulting' } }
-  }
-}
-
-function reply(state: RunState, { payload }: RecordOf<'assistant_message'>): Partial<RunState> {
-  const { user_messages, tool_calls: calls, notice } = payload
-  return {
-    turns: state.turns + 1,
-    messages: { ...state.messages, read: user_messages ?? state.messages.read },
-    watch: watchReply(state.watch, payload),
-    phase: { type: 'replied', calls, ...(notice === undefined ? {} : { isBroken: true }) },
-  }
-}
-
-/** Attempts to get a summary do not count against those to get the next reply. */
-function compact({ phase }: RunState): Partial<RunState> {
-  const otherFailures = phase.type === 'planning' ? phase.otherFailures : undefined
-  const others = otherFailures === undefined ? {} : { otherFailures }
-  const failures = otherFailures ?? 0
-  return { phase: { type: 'planning', failures, ...others } }
-}
-
-function retry(
-  { phase }: RunState,
-  { attempt, failure, fallback }: PayloadOf<'llm_retry'>,
-): Partial<RunState> {
-  const before = phase.type === 'planning' ? phase : undefined
-  const otherFailures = fallback === undefined ? before?.otherFailures : attempt
-  const others = otherFailures === undefined ? {} : { otherFailures }
-  const invalidReplies = (before?.invalidReplies ?? 0) + (failure === 'invalid_reply' ? 1 : 0)
-  const invalid = fallback === undefined && invalidReplies > 0 ? { invalidReplies } : {}
-  return {
-    phase: { type: 'planning', failures: attempt, ...others, ...invalid },
-    ...(fallback === undefined ? {} : { fallback: fallback.to }),
-  }
-}
-
-function spend(state: RunState, usage: PayloadOf<'llm_usage'>): Partial<RunState> {
-  const { input_tokens, output_tokens, cost_usd } = usage
-  const tokens = input_tokens + output_tokens
-  return {
-    total: use(state.total, tokens, cost_usd),
-    thisIteration: use(state.thisIteration, tokens, cost_usd),
   }
 }
 
