@@ -1,5 +1,6 @@
 import type { AgentCommand } from '../domain/commands.ts'
 import type { FailureKind, Fallback, PayloadOf } from '../domain/records.ts'
+import { unended } from '../domain/sentences.ts'
 import { type PauseBoundsMs, pauseMs } from '../lib/backoff.ts'
 import type { ModelFailure, ModelReply, Used } from './model/model.ts'
 
@@ -136,8 +137,9 @@ export function afterFailure(
       return { type: 'record_retry', ...usage, reason, delayMs: 0, failure: kind, fallback }
     }
     const asked = isAgain ? '; the model was asked again once' : ''
-    const tries = failures > 0 ? ` (attempt ${failures + 1} of ${attempts}${asked})` : ''
-    return { type: 'fail', ...usage, message: `${failure.message}${tries}`, traceback: '' }
+    const tries = `(attempt ${failures + 1} of ${attempts}${asked})`
+    const message = failures > 0 ? `${unended(failure.message)} ${tries}` : failure.message
+    return { type: 'fail', ...usage, message, traceback: '' }
   }
   const pause = Math.max(requestedMs, pauseMs(retryMs, failures))
   return {

@@ -76,7 +76,7 @@ function choosePart(
   const at = (inner: string): string => (field === '' ? inner : `${field}.${inner}`)
   if (name === undefined && check === undefined) {
     const message =
-      'Name a goal, a check with a command, or all_of with several goals, here or in .retrai.yml of the project. GET /api/goals?cwd=FOLDER lists the goals that fit a project.'
+      'Name a goal, a check with a command, or all_of with several goals, here or in .retrai.yml of the project. "retrai goals --cwd FOLDER" lists the goals that fit a project.'
     return err([{ field: at('goal'), message }])
   }
   const goal = goals.find((known) => known.name === (name ?? shellGoal.name))

@@ -11,6 +11,7 @@ import { REDACTED } from '../domain/free-text.ts'
 import { failedRequests, modelInUse } from '../domain/model-choice.ts'
 import type { PayloadOf } from '../domain/records.ts'
 import { toMessages } from '../domain/sent-messages.ts'
+import { unended } from '../domain/sentences.ts'
 import type { RunState } from '../domain/state.ts'
 import type { Effects } from './effects.ts'
 import type { ModelFailure } from './model/model.ts'
@@ -42,7 +43,7 @@ Keep paths, names, commands and messages exactly as they are. Leave out what is 
 
 /** What the model is asked at the end of a run that has not reached its goal. */
 const summaryRequest = (reason: string): string =>
-  `The run ends now. ${reason}.
+  `The run ends now. ${unended(reason)}.
 
 Write a summary for the person who started it, as text only: a call would not be run. Say what you changed and where (path:line), what you found out, what does not work yet, and what you would try next. Only facts, at most 200 words.`
 
@@ -173,7 +174,7 @@ function factualSummary(state: RunState, conversation: Conversation): string {
   const words = conversation.turns?.turn.reply.text?.trim() ?? ''
   return [
     `The agent worked through ${iteration} iterations with ${turnCount(conversation)} replies: ${total.tokens} tokens, ${cost}.`,
-    `The last check of the goal: ${goal?.reason ?? 'none'}.`,
+    `The last check of the goal: ${unended(goal?.reason ?? 'none')}.`,
     files.length === 0
       ? 'It wrote no files by name.'
       : `It wrote these files: ${files.join(', ')}.`,

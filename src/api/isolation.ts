@@ -72,4 +72,4 @@ const SHOWN_DIGITS = 12
 const MIB = 1024 * 1024
 
 const mibOf = ({ memory_bytes = 0, memory_by }: IsolationPolicy['limits']): string =>
-  `${Math.round(memory_bytes / MIB)} MiB of memory (${memory_by === 'cgroup' ? 'enforced by the kernel' : 'watched'})`
+  `${Math.floor(memory_bytes / MIB)} MiB of memory (${memory_by === 'cgroup' ? 'enforced by the kernel' : 'watched'})`

@@ -3,6 +3,7 @@ import { deniedCall } from './close-call.ts'
 import { evolve } from './evolve.ts'
 import { onlyReads } from './mcp-tools.ts'
 import type { EndStatus, RunRecord, Seen } from './records.ts'
+import { unended } from './sentences.ts'
 import { isReviewDue, type RunState, recordOf, startedBy } from './state.ts'
 import { openSubagents } from './subagent-state.ts'
 import { INSTRUCTIONS_GOAL } from './subagents.ts'
@@ -174,7 +175,7 @@ function askHuman(state: RunState, now: number): RunRecord {
   const cost = total.costUsd === null ? 'at an unknown price' : `for $${total.costUsd.toFixed(4)}`
   const summary =
     `Iteration ${iteration} of at most ${config.max_iterations} did not reach the goal ` +
-    `${config.goal}: ${goal?.reason ?? 'not checked'}. ` +
+    `${config.goal}: ${unended(goal?.reason ?? 'not checked')}. ` +
     `${total.tokens} tokens used so far, ${cost}. Approve another iteration, or abort the run.`
   return recordOf(state, now, 'human_check_required', { iteration, summary })
 }

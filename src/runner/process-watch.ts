@@ -82,7 +82,7 @@ type Used = {
   readonly bytes: number
 }
 
-const mib = (bytes: number): string => `${Math.round(bytes / MIB)} MiB`
+const mib = (bytes: number): string => `${Math.floor(bytes / MIB)} MiB`
 
 /** What a command at its limit of memory did, as a part of a sentence. */
 export const tooMuchMemory = ({ memoryBytes }: Pick<Limits, 'memoryBytes'>): string =>

@@ -36,7 +36,7 @@ test('several goals are recorded in one form, whether by name or with settings',
 })
 
 test.each<[string, GoalRequest, string, RegExp]>([
-  ['nothing', {}, 'goal', /GET \/api\/goals\?cwd=FOLDER/],
+  ['nothing', {}, 'goal', /"retrai goals --cwd FOLDER" lists/],
   ['an unknown goal', { goal: 'dance' }, 'goal', /no goal "dance"\. Choose one of: pytest, /],
   ['all-of without goals', { goal: 'all-of' }, 'all_of', /needs all_of/],
   ['a goal beside all_of', { goal: 'pytest', all_of: ['pyright'] }, 'goal', /name each goal in it/],

@@ -217,6 +217,17 @@ describe('failures', () => {
   })
 })
 
+test('the question whether a run may continue quotes the last check as a part of a sentence', () => {
+  const asked = ['1 goal_check', '1 iteration_complete', '1 step_start human_check'] as const
+  const records = given(create({ hitl_enabled: true }), claim(), reply())
+    .when(check(false, 'make failed: 1 of 3 failed, '))
+    .gives(...asked, '1 human_check_required')
+  const question = records.find(({ kind }) => kind === 'human_check_required')
+  expect(question?.payload).toMatchObject({
+    summary: expect.stringContaining('make failed: 1 of 3 failed. 100 tokens used so far'),
+  })
+})
+
 describe('limits', () => {
   const endReason = (records: readonly RunRecord[]) => {
     const last = records.at(-1)

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { unended } from '../../domain/sentences.ts'
 import { processMask } from '../../log/masking.ts'
 import type { ModelFailure, TransientKind } from './model.ts'
 import { natureOf, readProblem, statusOf } from './reported-problem.ts'
@@ -44,8 +45,9 @@ export function statusFailure(
     case 'reasoning_refused':
       return { type: 'reasoning_refused', message: refusal }
     case 'refused': {
-      const hint = status === 401 && keyName !== null ? ` (is ${keyName} right?)` : ''
-      return { type: 'refused', message: `${refusal}${hint}` }
+      const asksForKey = status === 401 && keyName !== null
+      const message = asksForKey ? `${unended(refusal)} (is ${keyName} right?)` : refusal
+      return { type: 'refused', message }
     }
     case 'transient': {
       const message = `${host} failed to answer for ${model} (${status}): ${text}`

@@ -115,7 +115,7 @@ describe('a refusal', () => {
 
   test('because of the key names the variable of the key', async () => {
     const { error, host } = await failure({ status: 401, body: message('Incorrect API key.') })
-    const sentence = `${host} refused the request for scripted-model (401): Incorrect API key. (is RETRAI_LLM_API_KEY right?)`
+    const sentence = `${host} refused the request for scripted-model (401): Incorrect API key (is RETRAI_LLM_API_KEY right?)`
     expect(error).toEqual({ type: 'refused', message: sentence })
   })
 
