@@ -5,9 +5,19 @@ import type { RequestedCall } from '../../domain/records.ts'
 import { wellFormed } from '../../lib/well-formed.ts'
 import type { Complaint } from './adapter.ts'
 
+/** Deeper JSON could not be recorded, or not read again by every program that verifies a log. */
+const MAX_DEPTH = 200
+
+const isDeeper = (value: unknown, levels: number): boolean =>
+  typeof value === 'object' &&
+  value !== null &&
+  (levels === 0 || Object.values(value).some((inner) => isDeeper(inner, levels - 1)))
+
+/** JSON that is nested too deeply counts as none. */
 export function parseJson(text: string): Result<unknown, 'not_json'> {
   try {
-    return ok(JSON.parse(text))
+    const value: unknown = JSON.parse(text)
+    return isDeeper(value, MAX_DEPTH) ? err('not_json') : ok(value)
   } catch {
     return err('not_json')
   }

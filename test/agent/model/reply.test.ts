@@ -95,8 +95,9 @@ describe('tool calls', () => {
     expect(await argumentsOf(written)).toEqual({ args, raw_args: undefined })
   })
 
-  test.each(['{"path": "a.py"', '"a.py"', '["a.py"]', 'null', '42', 'path=a.py'])(
-    'keeps the arguments %j as they are, because they are not a JSON object',
+  const deep = `{"path":${'['.repeat(3_000)}${']'.repeat(3_000)}}`
+  test.each(['{"path": "a.py"', '"a.py"', '["a.py"]', 'null', '42', 'path=a.py', deep])(
+    'keeps the arguments %.20j as they are, because they are not a JSON object that can be recorded',
     async (written) => {
       expect(await argumentsOf(written)).toEqual({ args: {}, raw_args: written })
     },
@@ -133,7 +134,8 @@ describe('usage', () => {
     expect(await usageOf(usage)).toEqual({ inputTokens: 10, outputTokens: 40 })
   })
 
-  test.each([undefined, null, 'many', { prompt_tokens: -1 }, { completion_tokens: 3 }])(
+  const tooMany = { prompt_tokens: 1e20, completion_tokens: 3 }
+  test.each([undefined, null, 'many', { prompt_tokens: -1 }, { completion_tokens: 3 }, tooMany])(
     'is estimated where the endpoint reports %j',
     async (usage) => {
       const { inputTokens, outputTokens } = await usageOf(usage)
@@ -143,6 +145,13 @@ describe('usage', () => {
       expect(outputTokens).toBeLessThan(50)
     },
   )
+
+  test('may name its own cost, which must be one', async () => {
+    const usage = { prompt_tokens: 10, completion_tokens: 3 }
+    const costOf = async (cost: unknown) =>
+      (await replyTo({ content: 'Done.' }, { usage: { ...usage, cost } })).costUsd
+    expect([await costOf(0.25), await costOf(1e300), await costOf('1')]).toEqual([0.25, null, null])
+  })
 
   test('determines the cost, with a lower price for cached tokens', async () => {
     const usage = { input: 10_000, output: 100 }

@@ -4,7 +4,7 @@ import type { Complaint, Json, RawReply, ReplyReader } from '../adapter.ts'
 import type { FinishReason, ModelPart } from '../model.ts'
 import { invalid, parseJson, toRequestedCalls } from '../reply-parts.ts'
 import { type ContentPart, ContentParts, ReasoningDetails } from './chat-reasoning.ts'
-import { ReportedUsage, usageOf } from './usage.ts'
+import { ReportedCost, ReportedUsage, usageOf } from './usage.ts'
 
 const text = z.string().nullish().catch(null)
 
@@ -43,9 +43,6 @@ const Completion = z.object({
   choices: z.array(z.object({ message: Piece, finish_reason: text })).min(1, 'it has no choices'),
   usage: ReportedUsage,
 })
-
-/** OpenRouter's own figure, in US dollars. */
-const Cost = z.number().nonnegative().nullable().catch(null)
 
 /** Reads a chat completion, streamed or not. */
 export function chatReader(): ReplyReader {
@@ -93,7 +90,7 @@ class ChatReader implements ReplyReader {
   }
 
   get used() {
-    return { usage: usageOf('chat', this.#usage), costUsd: Cost.parse(this.#usage?.cost) }
+    return { usage: usageOf('chat', this.#usage), costUsd: ReportedCost.parse(this.#usage?.cost) }
   }
 
   reply(): Result<RawReply, Complaint> {

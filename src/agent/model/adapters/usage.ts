@@ -22,7 +22,15 @@ type Row = {
   readonly total: Cell
 }
 
-const tokens = z.number().nonnegative().transform(Math.round).nullable().catch(null)
+/** More than any reply has. A larger number is a mistake of the endpoint, and sums of such numbers could not be recorded. */
+const MAX_TOKENS = 1e9
+/** The same in US dollars. */
+const MAX_COST = 1e6
+
+const tokens = z.number().nonnegative().max(MAX_TOKENS).transform(Math.round).nullable().catch(null)
+
+/** What an endpoint says that a reply cost, in US dollars. */
+export const ReportedCost = z.number().nonnegative().max(MAX_COST).nullable().catch(null)
 
 const at =
   (path: string): Cell =>
