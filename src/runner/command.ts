@@ -125,6 +125,11 @@ export function shortageOf(cause: unknown): string | null {
   return SHORTAGES.has(code) ? String(code) : null
 }
 
+/** Throws the error again if the system is short of something: what could not be read is not missing. */
+export function throwIfShort(cause: unknown): void {
+  if (shortageOf(cause) !== null) throw cause
+}
+
 /**
  * The only variables of the server's own environment that commands get. It lists what is allowed, because a list of
  * secrets is never complete: keys, tokens and proxies with passwords are not passed on.

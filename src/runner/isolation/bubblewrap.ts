@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { closeSync, fchmodSync, fstatSync, openSync, unlinkSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { messageOf } from '../../lib/message-of.ts'
+import { throwIfShort } from '../command.ts'
 import { startForwarder } from '../network/forwarder.ts'
 import { exportScript, howToRun, prelude, withoutNul } from './gate-shell.ts'
 import { hostSockets } from './host-sockets.ts'
@@ -94,6 +95,7 @@ function openFilter({ filter }: Sandbox): number {
   try {
     descriptor = openSync(filter, 'r')
   } catch (cause) {
+    throwIfShort(cause)
     throw new SandboxError(`the filter of system calls cannot be opened: ${messageOf(cause)}`)
   }
   if (fstatSync(descriptor).size > 0) return descriptor
@@ -120,6 +122,7 @@ function openNameless({ folder }: Sandbox, mode: number): number {
     fchmodSync(descriptor, mode)
     return descriptor
   } catch (cause) {
+    throwIfShort(cause)
     throw new SandboxError(`no file can be made in ${folder}: ${messageOf(cause)}`)
   }
 }

@@ -1,6 +1,6 @@
 import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { isAbsolute, join, relative } from 'node:path'
-import { processNames } from '../process-watch.ts'
+import { throwIfShort } from '../command.ts'
 import { isWithin } from './sandbox.ts'
 
 type BoundSocket = readonly [inode: string, name: string]
@@ -42,7 +42,8 @@ function boundSockets(): BoundSocket[] {
     // Num RefCount Protocol Flags Type St Inode Path. Abstract names begin with @.
     const bound = list.matchAll(/^\w+: (?:\w+ ){5} *(\d+) ([^@\n].*)$/gm)
     return [...bound].map(([, inode = '', name = '']) => [inode, name])
-  } catch {
+  } catch (cause) {
+    throwIfShort(cause)
     return []
   }
 }
@@ -62,7 +63,7 @@ function pathsOf(
 
 /** The working folder of the process that has a socket open, if this process may know it. */
 function folderOfOwner(inode: string): string | null {
-  for (const pid of processNames()) {
+  for (const pid of readdirSync('/proc')) {
     if (!/^\d+$/.test(pid)) continue
     try {
       const descriptors = readdirSync(`/proc/${pid}/fd`)
@@ -70,7 +71,8 @@ function folderOfOwner(inode: string): string | null {
         (fd) => linkOf(`/proc/${pid}/fd/${fd}`) === `socket:[${inode}]`,
       )
       if (isOwner) return readlinkSync(`/proc/${pid}/cwd`)
-    } catch {
+    } catch (cause) {
+      throwIfShort(cause)
       // It is gone, or belongs to another user.
     }
   }

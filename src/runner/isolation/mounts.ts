@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, lstatSync, openSync, readlinkSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { shortageOf } from '../command.ts'
+import { throwIfShort } from '../command.ts'
 import { PROXY_SOCKET } from '../network/forwarder.ts'
 import { RESOLV_CONF } from '../network/whole-network.ts'
 import type { CheckHome } from './check-homes.ts'
@@ -101,7 +101,7 @@ function opened(path: string, flags = 0): number | null {
   try {
     return openSync(path, O_PATH | flags)
   } catch (cause) {
-    if (shortageOf(cause) !== null) throw cause
+    throwIfShort(cause)
     return null
   }
 }

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import {
   closeSync,
@@ -11,8 +11,10 @@ import {
 } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { lives } from '../child.ts'
-import type { OwnUser, Sandbox } from './sandbox.ts'
+import type { Readable, Writable } from 'node:stream'
+import { lives, spawned } from '../child.ts'
+import { throwIfShort } from '../command.ts'
+import { type OwnUser, type Sandbox, SandboxError } from './sandbox.ts'
 
 /** Above the ids that systems give to users, containers and subordinate users, and below 2^31. */
 export const OWN_ID = 2_000_000_000
@@ -29,7 +31,9 @@ export const ACCOUNTS = [
 
 /** How long a namespace in which the project belongs to another user is kept after its last command. */
 const IDLE_MS = 60_000
-const READY_WITHIN_MS = 5_000
+const READY_WITHIN_MS = 10_000
+/** The exit code of `mount` if the kernel refused the mount, such as one of a file system that cannot map ids. */
+const REFUSED = 32
 
 /** Shows files of root as those of the user, and stores those of the user as those of root. All others stay. */
 const MAP = `X-mount.idmap=b:0:${OWN_ID}:1 b:1:1:${OWN_ID - 1}`
@@ -42,7 +46,8 @@ while read -r _ _ _ _ at _; do
   case $at in /sys/fs/*|/sys/kernel/*|/dev/pts|/dev/shm|/dev/mqueue|/dev/hugepages) of_kernel="$at $of_kernel";; esac
 done </proc/self/mountinfo
 "$umount" --lazy $of_kernel 2>/dev/null
-"$mount" --bind -o "$map" "$path" "$path" && echo ready && read -r _`
+"$mount" --bind -o "$map" "$path" "$path" || exit
+echo ready; read -r _`
 
 /** The user, if the programs that it needs are installed. */
 export function ownUserFrom(find: (name: string) => string | null): OwnUser | null {
@@ -59,8 +64,12 @@ export async function writeAccounts(folder: string): Promise<void> {
   }
 }
 
+/** Keeps a namespace. Until it is known whether it was started, it may have no pipes. */
+type Holder = ChildProcessByStdio<Writable, Readable, null>
+
 type Held = {
-  readonly holder: ChildProcess
+  readonly holder: Holder
+  /** False if the file system of the project cannot map ids. Rejects as `isMapped` does. */
   readonly ready: Promise<boolean>
   users: number
   idle: NodeJS.Timeout | undefined
@@ -72,10 +81,17 @@ type Held = {
  */
 export class OwnUserProjects {
   readonly #held = new Map<string, Held>()
+  readonly #readyWithinMs: number
+
+  /** @param readyWithinMs how long the mount of a project may take */
+  constructor(readyWithinMs = READY_WITHIN_MS) {
+    this.#readyWithinMs = readyWithinMs
+  }
 
   /**
    * Calls `run` with the sandbox in which the command has its own user, or without one if the file system of the
-   * project cannot map ids. Nothing changes for projects of other users.
+   * project cannot map ids. Nothing changes for projects of other users. Rejects with a `SandboxError`, or for a shortage,
+   * if it is not known whether the file system can: the next command tries again.
    */
   async with<T>(sandbox: Sandbox, run: (sandbox: Sandbox) => Promise<T>): Promise<T> {
     const { ownUser } = sandbox
@@ -86,12 +102,22 @@ export class OwnUserProjects {
     held.users += 1
     clearTimeout(held.idle)
     try {
-      if (!(await held.ready)) return await run({ ...sandbox, ownUser: null })
+      if (!(await this.#untilReady(held))) return await run({ ...sandbox, ownUser: null })
       const enter = [ownUser.nsenter, `--target=${held.holder.pid}`, '--mount', '--']
       return await run({ ...sandbox, enter: [...enter, ...sandbox.enter] })
     } finally {
       held.users -= 1
       if (held.users === 0) held.idle = setTimeout(() => this.#release(held), IDLE_MS).unref()
+    }
+  }
+
+  async #untilReady(held: Held): Promise<boolean> {
+    try {
+      return await held.ready
+    } catch (cause) {
+      this.#release(held)
+      held.holder.kill('SIGKILL')
+      throw cause
     }
   }
 
@@ -102,11 +128,10 @@ export class OwnUserProjects {
     const { unshare, mount, umount } = ownUser
     const args = ['--mount', '--propagation', 'slave', '/bin/sh', '-c', HOLD, 'sh']
     const holder = spawn(unshare, [...args, mount, umount, MAP, place.real], {
-      ...{ cwd: '/', env: {}, stdio: ['pipe', 'pipe', 'ignore'] },
+      ...{ cwd: '/', env: {}, stdio: ['pipe', 'pipe', 'ignore'] as const },
     })
-    holder.on('error', () => {})
-    holder.stdin?.on('error', () => {})
-    const held = { holder, ready: isMapped(holder, place), users: 0, idle: undefined }
+    const ready = isMapped(holder, place, this.#readyWithinMs)
+    const held = { holder, ready, users: 0, idle: undefined }
     this.#held.set(key, held)
     return held
   }
@@ -125,7 +150,8 @@ function placeOf(project: string): Place | null {
   let descriptor: number
   try {
     descriptor = openSync(project, constants.O_RDONLY | constants.O_DIRECTORY)
-  } catch {
+  } catch (cause) {
+    throwIfShort(cause)
     return null
   }
   try {
@@ -145,17 +171,29 @@ function hasMountsInside(folder: string): boolean {
     .some((line) => line.includes(below) && line.split(' ')[4]?.startsWith(below))
 }
 
-/** Whether the folder is there and belongs to the user, in the namespace of the holder. */
-async function isMapped(holder: ChildProcess, { real, dev, ino }: Place): Promise<boolean> {
-  const signal = AbortSignal.timeout(READY_WITHIN_MS)
-  const ended = once(holder, 'close', { signal }).then(() => false)
-  const ready =
-    holder.stdout === null ? ended : once(holder.stdout, 'data', { signal }).then(() => true)
-  if (!(await Promise.race([ready, ended]).catch(() => false))) return false
-  try {
-    const seen = statSync(`/proc/${holder.pid}/root${real}`)
-    return seen.dev === dev && seen.ino === ino && seen.uid === OWN_ID
-  } catch {
-    return false
+/**
+ * Whether the folder belongs to the user in the namespace of the holder; false if the kernel or `mount` cannot map its ids.
+ * Rejects with a `SandboxError` if that is not known, or if the holder cannot be started.
+ */
+async function isMapped(
+  holder: Holder,
+  { real, dev, ino }: Place,
+  withinMs: number,
+): Promise<boolean> {
+  await spawned(holder)
+  const signal = AbortSignal.timeout(withinMs)
+  holder.stdin.on('error', () => {})
+  const ready = once(holder.stdout, 'data', { signal }).then(() => 'ready')
+  const ended = once(holder, 'close', { signal }).then(([code]) => code)
+  const end = await Promise.race([ready, ended]).catch(() => 'late')
+  if (end === REFUSED) return false
+  if (end !== 'ready') {
+    const why = end === 'late' ? `was not mounted within ${withinMs / 1000} s` : 'cannot be mounted'
+    throw new SandboxError(`its project ${why} for its user. The next command tries that again`)
   }
+  const seen = statSync(`/proc/${holder.pid}/root${real}`, { throwIfNoEntry: false })
+  if (seen?.dev !== dev || seen.ino !== ino) {
+    throw new SandboxError(`${real} was replaced while it was mounted`)
+  }
+  return seen.uid === OWN_ID
 }

@@ -1,5 +1,6 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
+import { throwIfShort } from '../command.ts'
 import { isWithin, realPathOf, type Sandbox } from './sandbox.ts'
 
 /** A repository of which the project is a part and which is not in the project. Commands read it and change nothing in it. */
@@ -88,7 +89,8 @@ function lineOf(path: string, uid: number): string | null {
   try {
     const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
     descriptor = openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
-  } catch {
+  } catch (cause) {
+    throwIfShort(cause)
     return null
   }
   try {

@@ -17,6 +17,7 @@ import { join } from 'node:path'
 import type { Level } from '../../domain/isolation.ts'
 import type { Network } from '../../domain/network.ts'
 import { messageOf } from '../../lib/message-of.ts'
+import { throwIfShort } from '../command.ts'
 import type { NetworkTools } from '../network/network-tools.ts'
 import type { CheckHome } from './check-homes.ts'
 
@@ -123,6 +124,7 @@ export function openProject({ level, project, hidden, ownUser }: Sandbox): Opene
   try {
     descriptor = openSync(project, constants.O_RDONLY | constants.O_DIRECTORY)
   } catch (cause) {
+    throwIfShort(cause)
     throw new SandboxError(`the project's folder cannot be opened: ${messageOf(cause)}`)
   }
   const { uid, gid, dev, ino } = fstatSync(descriptor)

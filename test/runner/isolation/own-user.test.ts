@@ -4,7 +4,8 @@ import { join } from 'node:path'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { Command } from '../../../src/runner/command.ts'
 import { chooseIsolation } from '../../../src/runner/isolation/isolation.ts'
-import { OWN_ID } from '../../../src/runner/isolation/own-user.ts'
+import { OWN_ID, OwnUserProjects } from '../../../src/runner/isolation/own-user.ts'
+import { type Sandbox, SandboxError } from '../../../src/runner/isolation/sandbox.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../../../src/runner/run-command.ts'
 import { Runner } from '../../../src/runner/runner.ts'
 import { isMissing } from '../../support/missing.ts'
@@ -66,6 +67,26 @@ describe.runIf(process.getuid?.() === 0 && !isMissing('bwrap'))('in a project of
     expect(output).toBe('0\n')
     expect(policy).toMatchObject({ level: 'namespaces', user: 'root' })
     expect(policy?.policy_sha256).not.toBe(promised.policy_sha256)
+  })
+
+  test.each([
+    ['takes too long', 'until [ -e $done ]; do sleep 0.05; done', 'was not mounted within 0.2 s'],
+    ['fails', '[ -e $done ] || exit 1', 'cannot be mounted'],
+  ])('if its mount %s, commands are refused, and the next one tries again', async (_, how, why) => {
+    const base = await temporaryFolder()
+    const [project, done] = [join(base, 'project'), join(base, 'done')]
+    await mkdir(project)
+    const mount = join(base, 'mount')
+    const script = `#!/bin/sh\ndone=${done}\n${how}\nexec /usr/bin/mount "$@"\n`
+    await writeFile(mount, script, { mode: 0o755 })
+    const others = { unshare: 'unshare', umount: 'umount', nsenter: 'nsenter' }
+    const sandbox = { project, enter: [], ownUser: { id: OWN_ID, mount, ...others } }
+    const projects = new OwnUserProjects(why.includes('within') ? 200 : 60_000)
+    const seen = () => projects.with(sandbox as unknown as Sandbox, async ({ enter }) => enter)
+    await expect(seen()).rejects.toThrow(`its project ${why} for its user`)
+    await expect(seen()).rejects.toBeInstanceOf(SandboxError)
+    await writeFile(done, '')
+    await expect.poll(() => seen().catch(() => [])).toContain('nsenter')
   })
 
   test('files stay owned by root, and each command and root can change them', async () => {
