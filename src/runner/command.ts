@@ -1,8 +1,9 @@
 import type { IsolationPolicy, KilledBy, Level, LowerLimits } from '../domain/isolation.ts'
 import type { Network } from '../domain/network.ts'
 import type { Notice } from '../domain/records.ts'
+import { messageOf } from '../lib/message-of.ts'
 import type { CheckHomeOf } from './isolation/check-homes.ts'
-import type { ControlGroup, Ended, Limits } from './protocol.ts'
+import type { ControlGroup, Ended, Limits, NotStarted } from './protocol.ts'
 
 /** Bytes kept of each stream of a command without a limit of its own: 1 MiB. */
 export const DEFAULT_MAX_BYTES = 1_048_576
@@ -123,6 +124,16 @@ const SHORTAGES: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE', 'EAGAIN', '
 export function shortageOf(cause: unknown): string | null {
   const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
   return SHORTAGES.has(code) ? String(code) : null
+}
+
+/**
+ * The end of a command that failed with this error before it began.
+ * @param what what could not be done, as the beginning of a sentence
+ */
+export function notStarted(what: string, cause: unknown): NotStarted {
+  const shortage = shortageOf(cause)
+  const message = `${what}: ${messageOf(cause)}`
+  return { end: 'not_started', message, ...(shortage === null ? {} : { shortage }) }
 }
 
 /** Throws the error again if the system is short of something: what could not be read is not missing. */

@@ -1,12 +1,12 @@
 import type { ChildProcess } from 'node:child_process'
 import type { Duplex, Readable } from 'node:stream'
-import { messageOf } from '../lib/message-of.ts'
 import { lives, REAP_MS, settledWithin } from './child.ts'
+import { notStarted } from './command.ts'
 import { STATUS_FD } from './isolation/bubblewrap.ts'
 import { GATE, GATE_FD } from './isolation/gate-shell.ts'
 import { killContainer } from './left-containers.ts'
 import { type PipeText, reportIn, textOf } from './pipe-text.ts'
-import type { Ended } from './protocol.ts'
+import type { Ended, NotStarted } from './protocol.ts'
 
 /** Time for the pipes of a container to close after its bwrap has ended by itself. */
 const CLOSED_MS = 1_000
@@ -22,7 +22,7 @@ export class Gate {
   readonly #status: PipeText
   #hasBegun = false
   /** Why the command may not begin. */
-  #refused: string | null = null
+  #refused: NotStarted | null = null
 
   constructor(child: ChildProcess) {
     const pipes: readonly unknown[] = child.stdio
@@ -61,7 +61,8 @@ export class Gate {
         this.#hasBegun = true
         this.#pipe.write('begin\n')
       } catch (cause) {
-        this.#refused = `The command was not started, because it has no control group: ${messageOf(cause)}`
+        const what = 'The command was not started, because it has no control group'
+        this.#refused = notStarted(what, cause)
         this.close()
       }
     })
@@ -87,7 +88,7 @@ export class Gate {
     // A process outside of the container may have been given one of the descriptors.
     if (!(await settledWithin(closed, REAP_MS))) this.#reported.destroy()
     const exitCode = numberIn(this.#status.soFar(), 'exit-code')
-    if (this.#refused !== null) return { end: 'not_started', message: this.#refused }
+    if (this.#refused !== null) return this.#refused
     if (this.#answered(GATE.notFound)) {
       return { end: 'not_found', message: `The program ${file} is not found` }
     }

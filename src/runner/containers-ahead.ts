@@ -42,7 +42,7 @@ export class ContainersAhead<C extends Waiting> {
 
   /** Whether one is still expected: its run may have ended. */
   expects({ own }: Sandbox): boolean {
-    return own !== null && this.#expected.has(own.home)
+    return own !== null && this.#expected.has(own.home) && existsSync(own.home)
   }
 
   /** Keeps the container that is expected, while it lives. @param container null if none was made */

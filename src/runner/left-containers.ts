@@ -1,7 +1,7 @@
-import { readFileSync, readlinkSync } from 'node:fs'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import { REAP_MS } from './child.ts'
-import { processNames } from './process-watch.ts'
+import { throwIfShort } from './command.ts'
 import { sendSignal } from './stragglers.ts'
 
 /**
@@ -21,7 +21,8 @@ const nameOf = (pid: number | 'self'): string | null => {
     const began = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]
     const [id] = stat.split(' ')
     return `${id}:${began}`
-  } catch {
+  } catch (cause) {
+    throwIfShort(cause)
     return null
   }
 }
@@ -53,7 +54,8 @@ export function newContainerMark(): string {
 function argumentsOf(pid: string): readonly string[] {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'latin1').split('\0')
-  } catch {
+  } catch (cause) {
+    throwIfShort(cause)
     return []
   }
 }
@@ -68,12 +70,16 @@ function markOf(pid: string): string | undefined {
 /** Kills all processes with such a mark, until there are none. What else is in their containers ends with them. */
 async function killMarked(isLeft: (mark: string) => boolean): Promise<void> {
   for (const late = performance.now() + REAP_MS; performance.now() < late; await pause(POLL_MS)) {
-    const found = processNames().filter((name) => {
-      const mark = /^\d/.test(name) ? markOf(name) : undefined
-      return mark !== undefined && isLeft(mark)
-    })
-    if (found.length === 0) return
-    for (const pid of found) sendSignal(Number(pid), 'SIGKILL')
+    try {
+      const found = readdirSync('/proc').filter((name) => {
+        const mark = /^\d/.test(name) ? markOf(name) : undefined
+        return mark !== undefined && isLeft(mark)
+      })
+      if (found.length === 0) return
+      for (const pid of found) sendSignal(Number(pid), 'SIGKILL')
+    } catch {
+      // This process is out of descriptors; it looks again soon.
+    }
   }
 }
 

@@ -6,7 +6,7 @@ import { type Started, settledWithin, spawned, untilExit } from './child.ts'
 import type { CommandGroup } from './command-group.ts'
 import { sessionGivesWay } from './helper-process.ts'
 import type { PolicyFacts } from './isolation/policy.ts'
-import { isExecutable, type OpenedProject } from './isolation/sandbox.ts'
+import { isExecutable, launchError, type OpenedProject } from './isolation/sandbox.ts'
 import { confined } from './isolation/seatbelt.ts'
 import { restricted } from './isolation/setpriv.ts'
 import { reportIn, textOf } from './pipe-text.ts'
@@ -37,7 +37,9 @@ export async function startPlain(
       ? confined(sandbox, command)
       : { ...restricted(sandbox, command), user: null }
   const launched = { ...request, file: sandbox.launcher, args: launch.args }
-  return startMarked(launched, { group, facts, user })
+  return startMarked(launched, { group, facts, user }).catch((cause) => {
+    throw launchError(sandbox.launcher, cause)
+  })
 }
 
 /** It becomes the command when the runner answers. If the runner dies before, it runs nothing. */

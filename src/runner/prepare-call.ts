@@ -80,6 +80,12 @@ const localhostOf = ({ run, localhost, network = 'none' }: Program): Localhost |
     ? null
     : { key: JSON.stringify([run, network]), opens: localhost === 'opens' }
 
+/** How bwrap, and the programs before it, name a lack of descriptors. */
+const SHORT_OF_FILES = /: Too many open files( in system)?$/m
+
 /** Why a program did not start. Without a message, bwrap failed, and printed why. */
-export const whyNotStarted = ({ message }: NotStarted, printed: string): string =>
-  message || notIsolated(printed).message
+export function refusalOf(refusal: NotStarted, printed: string): NotStarted {
+  if (refusal.message !== '') return refusal
+  const isShort = SHORT_OF_FILES.test(printed)
+  return { ...notIsolated(printed), ...(isShort && { shortage: 'EMFILE' }) }
+}

@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises'
 import { setTimeout as pause, setImmediate } from 'node:timers/promises'
 import { messageOf } from '../lib/message-of.ts'
 import { REAP_MS, type Started, settledWithin, untilClosed } from './child.ts'
-import { shortageOf } from './command.ts'
+import { notStarted } from './command.ts'
 import { CommandGroup } from './command-group.ts'
 import { startContained } from './contained-process.ts'
 import { reach } from './crash-moments.ts'
@@ -104,15 +104,14 @@ async function start(
   request: StartRequest,
   stopped: Promise<StopCause>,
 ): Promise<Started | NotStarted | { readonly end: StopCause }> {
-  const { file, cwd, project, sandbox, limits } = request
+  const { file, project, sandbox, limits } = request
   const short = diskShortageNow(project, limits.freeDiskBytes)
   if (short !== null) return { end: 'not_started', message: noDisk(short) }
   let group: CommandGroup | null
   try {
     group = request.group === null ? null : CommandGroup.take(request.group, limits)
   } catch (cause) {
-    const message = `${file} cannot be started, because it gets no control group: ${messageOf(cause)}`
-    return { end: 'not_started', message }
+    return notStarted(`${file} cannot be started, because it gets no control group`, cause)
   }
   try {
     const stop = new AbortController()
@@ -125,22 +124,18 @@ async function start(
     return started ?? { end: await stopped }
   } catch (cause) {
     await group?.release()
-    return whyNotStarted(file, cwd, cause)
+    return whyNotStarted(request, cause)
   }
 }
 
-async function whyNotStarted(file: string, cwd: string, cause: unknown): Promise<NotStarted> {
-  const message = messageOf(cause)
-  if (cause instanceof SandboxError) return notIsolated(message)
+/** The end of a command that failed with this error before it began. */
+export async function whyNotStarted(
+  { file, cwd }: Pick<StartRequest, 'file' | 'cwd'>,
+  cause: unknown,
+): Promise<NotStarted> {
+  if (cause instanceof SandboxError) return notIsolated(messageOf(cause))
   const missing = cause instanceof Error && 'code' in cause && cause.code === 'ENOENT'
-  if (!missing) {
-    const shortage = shortageOf(cause)
-    return {
-      end: 'not_started',
-      message: `${file} cannot be started: ${message}`,
-      ...(shortage === null ? {} : { shortage }),
-    }
-  }
+  if (!missing) return notStarted(`${file} cannot be started`, cause)
   // A missing program and a missing folder have the same code.
   const folder = await stat(cwd).catch(() => null)
   return folder?.isDirectory()

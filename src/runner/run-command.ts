@@ -8,7 +8,7 @@ import {
   type RunCommand,
 } from './command.ts'
 import { type Isolation, NO_ISOLATION } from './isolation/isolation.ts'
-import { prepareCall, whyNotStarted } from './prepare-call.ts'
+import { prepareCall, refusalOf } from './prepare-call.ts'
 import { Runner } from './runner.ts'
 
 const MIB = 1024 * 1024
@@ -70,9 +70,8 @@ async function run(
   signal.removeEventListener('abort', onAbort)
   await done(ended.end === 'exited')
   if ('message' in ended) {
-    const { shortage } = ended
-    const why = whyNotStarted(ended, output.stderr.text())
-    return { ...notRun(ended.end, why, durationMs()), ...(shortage && { shortage }) }
+    const { end, message, shortage } = refusalOf(ended, output.stderr.text())
+    return { ...notRun(end, message, durationMs()), ...(shortage && { shortage }) }
   }
   const [stdout, stderr] = [output.stdout.text(), output.stderr.text()]
   const limitBytes = { out_of_memory: request.limits.memoryBytes, too_much_output: outputBytes }

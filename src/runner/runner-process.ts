@@ -1,17 +1,15 @@
 import { Socket } from 'node:net'
 import { PassThrough, pipeline, type Readable } from 'node:stream'
 import type { Notice } from '../domain/records.ts'
-import { messageOf } from '../lib/message-of.ts'
 import { forgetRun, makeAhead } from './contained-process.ts'
 import { armCrash, reach } from './crash-moments.ts'
 import { closeInherited, giveWay } from './helper-process.ts'
 import { GuardedFiles } from './isolation/guarded-files.ts'
 import { OwnUserProjects } from './isolation/own-user.ts'
-import { notIsolated, SandboxError } from './isolation/sandbox.ts'
 import { killLeftContainers } from './left-containers.ts'
 import { Networks } from './network/networks.ts'
 import { OutputQueue, type Side, type Waiting } from './output-queue.ts'
-import { runProcess } from './process.ts'
+import { runProcess, whyNotStarted } from './process.ts'
 import {
   type CallEnd,
   FRAME,
@@ -211,22 +209,33 @@ async function start(id: number, request: StartRequest): Promise<void> {
   const note = (notice: Notice): void => {
     server.write(frame(FRAME.notice, id, JSON.stringify(notice)))
   }
-  const guarded = new GuardedFiles(request.project)
   let used = request
-  const end = await withNamespaces(request, note, (prepared) => {
-    used = prepared
-    return call.run(prepared)
-  }).catch(
-    (cause): CallEnd =>
-      cause instanceof SandboxError
-        ? notIsolated(messageOf(cause))
-        : { end: 'not_started', message: messageOf(cause) },
+  const end = await guarding(request, note, () =>
+    withNamespaces(request, note, (prepared) => {
+      used = prepared
+      return call.run(prepared)
+    }),
   )
-  for (const payload of guarded.changes()) note({ kind: 'guard_changed', payload })
   reach('before its end')
   calls.delete(id)
   server.write(frame(FRAME.end, id, JSON.stringify(end)))
   if (end.end === 'exited') makeAhead(used)
+}
+
+/** Notes what of the guarded files changes while a command runs. Never rejects. */
+async function guarding(
+  request: StartRequest,
+  note: (notice: Notice) => void,
+  run: () => Promise<CallEnd>,
+): Promise<CallEnd> {
+  try {
+    const guarded = new GuardedFiles(request.project)
+    const end = await run().catch((cause) => whyNotStarted(request, cause))
+    for (const payload of await guarded.changes()) note({ kind: 'guard_changed', payload })
+    return end
+  } catch (cause) {
+    return whyNotStarted(request, cause)
+  }
 }
 
 /** Runs a command in the namespaces that are made for it outside of its container. */

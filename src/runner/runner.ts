@@ -4,10 +4,9 @@ import { Readable, Writable } from 'node:stream'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Notice } from '../domain/records.ts'
 import type { Logger } from '../lib/logger.ts'
-import { messageOf } from '../lib/message-of.ts'
 import { siblingModule } from '../lib/package-files.ts'
 import { Call, type Lost } from './call.ts'
-import { shortageOf } from './command.ts'
+import { notStarted } from './command.ts'
 import type { RunnerCrash } from './crash-moments.ts'
 import { Heartbeat, PATIENCE, type Patience, startHelper } from './helper-process.ts'
 import {
@@ -68,7 +67,7 @@ export class Runner {
     try {
       return this.#connected().start(request, onNotice)
     } catch (cause) {
-      return notStarted(Promise.resolve(cause))
+      return withoutRunner(Promise.resolve(cause))
     }
   }
 
@@ -173,7 +172,7 @@ class Connection {
 
   start(request: StartRequest, onNotice: (notice: Notice) => void): RunningCall {
     const pipe = this.#pipe
-    if (pipe === undefined || this.pid === null) return notStarted(this.#failed)
+    if (pipe === undefined || this.pid === null) return withoutRunner(this.#failed)
     this.#count += 1
     const id = this.#count
     const call = new Call(
@@ -237,13 +236,9 @@ class Connection {
 }
 
 /** A command whose runner cannot be started, with the reason. */
-function notStarted(failed: Promise<unknown>): RunningCall {
-  const ended = failed.then((cause): CallEnd => {
-    const shortage = shortageOf(cause)
-    const message = `The process that runs commands cannot be started: ${messageOf(cause)}`
-    return { end: 'not_started', message, ...(shortage === null ? {} : { shortage }) }
-  })
-  return callThatEnded(ended)
+function withoutRunner(failed: Promise<unknown>): RunningCall {
+  const what = 'The process that runs commands cannot be started'
+  return callThatEnded(failed.then((cause): CallEnd => notStarted(what, cause)))
 }
 
 /** A call without a process. */

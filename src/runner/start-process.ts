@@ -1,7 +1,7 @@
 import type { IsolationPolicy } from '../domain/isolation.ts'
 import type { CommandLimits, CommandResult } from './command.ts'
 import type { Isolation } from './isolation/isolation.ts'
-import { type Program, prepareCall, whyNotStarted } from './prepare-call.ts'
+import { type Program, prepareCall, refusalOf } from './prepare-call.ts'
 import type { NotStarted } from './protocol.ts'
 import { callThatEnded, type Runner, type RunningCall } from './runner.ts'
 
@@ -72,8 +72,7 @@ export const processStarter =
   }
 
 function endOf(refusal: NotStarted): ProcessEnd {
-  const { end, shortage } = refusal
-  const message = whyNotStarted(refusal, 'bubblewrap printed why')
+  const { end, message, shortage } = refusalOf(refusal, 'bubblewrap printed why')
   return { end, exitCode: null, message, ...(shortage === undefined ? {} : { shortage }) }
 }
 

@@ -1,11 +1,13 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, readFileSync } from 'node:fs'
 import { REAP_MS, type Started, settledWithin, spawned, untilExit } from './child.ts'
+import { throwIfShort } from './command.ts'
 import type { CommandGroup } from './command-group.ts'
 import { Gate } from './container-gate.ts'
 import { sessionGivesWay } from './helper-process.ts'
 import { type Container, writeWhole } from './isolation/bubblewrap.ts'
 import { type ContainedCommand, commandScript, withoutNul } from './isolation/gate-shell.ts'
+import { launchError } from './isolation/sandbox.ts'
 import { newContainerMark } from './left-containers.ts'
 import { namespaceOf, processNames } from './process-watch.ts'
 import { sendSignal } from './stragglers.ts'
@@ -29,8 +31,8 @@ export class WaitingContainer {
 
   /** Starts bwrap. From now on the descriptors of the container are closed with it. Rejects if bwrap cannot be started. */
   static async make(made: Container, hasInput: boolean): Promise<WaitingContainer> {
-    const mark = newContainerMark()
     try {
+      const mark = newContainerMark()
       const child = launch(made, mark, hasInput)
       // Without descriptors it has no pipes either, not even `null`.
       if (child.pid === undefined) throw await failureOf(child)
@@ -39,7 +41,7 @@ export class WaitingContainer {
       return container
     } catch (cause) {
       closeAll(made)
-      throw cause
+      throw launchError(made.command[0] ?? '', cause)
     }
   }
 
@@ -130,7 +132,8 @@ function processesWith(first: number): number[] {
   try {
     const children = readFileSync(`/proc/${first}/task/${first}/children`, 'utf8')
     return [first, ...children.split(' ').filter(Boolean).map(Number)]
-  } catch {
+  } catch (cause) {
+    throwIfShort(cause)
     // The kernel may have no such lists.
     const inside = namespaceOf(first)
     const all = processNames().map(Number).filter(Number.isInteger)

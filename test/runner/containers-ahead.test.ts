@@ -3,6 +3,7 @@ import { closeSync, mkdirSync, openSync } from 'node:fs'
 import { mkdir, readdir, readFile, readlink, rename, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import type { Notice } from '../../src/domain/records.ts'
 import type { Command } from '../../src/runner/command.ts'
 import { ContainersAhead } from '../../src/runner/containers-ahead.ts'
 import type { Container } from '../../src/runner/isolation/bubblewrap.ts'
@@ -276,17 +277,22 @@ describe.skipIf(isMissing('bwrap'))('a command is not started', () => {
 
   test('if the runner has too few descriptors for it, which costs no other command', async () => {
     const { project, runner, bash } = await runOf()
-    const alone = { readable: ['/etc/hostname'] } // nothing waits for such a command
-    await bash('mkdir -p .git/hooks', alone)
+    const notices: Notice[] = []
+    const onNotice = (notice: Notice) => void notices.push(notice)
+    const alone = { readable: ['/etc/hostname'], onNotice } // nothing waits for such a command
+    await bash('mkdir -p .git/hooks; touch .git/hooks/pre-commit', alone)
+    notices.splice(0)
     const { pid } = runner
     const open = (await openIn(runner)).length
     for (let free = 0; free < 24; free += 1) {
       execFileSync('prlimit', ['--pid', String(pid), `--nofile=${open + free}:`])
-      const { end, exitCode } = await bash('touch .git/hooks/evil', alone)
-      expect({ end, exitCode }).toEqual(
-        exitCode === null ? { end: isRefusal, exitCode } : { end: 'exited', exitCode: 1 },
-      )
+      const { end, exitCode, shortage, output } = await bash('touch .git/hooks/evil', alone)
+      if (exitCode === null) {
+        expect({ end, shortage }, output).toEqual({ end: isRefusal, shortage: 'EMFILE' })
+        expect(output).toMatch(/EMFILE|Too many open files/)
+      } else expect({ end, exitCode }).toEqual({ end: 'exited', exitCode: 1 })
     }
+    expect(notices).toEqual([])
     expect(runner.pid).toBe(pid)
     expect(await openIn(runner)).not.toContain(project)
   })

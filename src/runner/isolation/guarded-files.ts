@@ -9,8 +9,10 @@ import {
   readlinkSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import type { Notice } from '../../domain/records.ts'
 import { sha256 } from '../../lib/sha256.ts'
+import { throwIfShort } from '../command.ts'
 
 /** What git and this server run or obey later, outside of any container. A container cannot change those that exist. */
 export const GUARDED = ['.git/hooks', '.git/config', '.retrai.yml']
@@ -19,6 +21,7 @@ const HOOKS = '.git/hooks'
 /** git installs examples of hooks, which it does not run. */
 const EXAMPLE = '.sample'
 const MAX_BYTES = 16 * 1024 * 1024
+const AGAIN_MS = 50
 
 type Change = Extract<Notice, { kind: 'guard_changed' }>['payload']
 
@@ -27,13 +30,24 @@ export class GuardedFiles {
   readonly #project: string
   readonly #before: ReadonlyMap<string, string>
 
+  /** Throws if this process is out of descriptors. */
   constructor(project: string) {
     this.#project = project
     this.#before = this.#look()
   }
 
-  /** What appeared, changed or went away since. */
-  changes(): Change[] {
+  /** What appeared, changed or went away since. Waits while this process is out of descriptors. */
+  async changes(): Promise<Change[]> {
+    for (;;) {
+      try {
+        return this.#changes()
+      } catch {
+        await pause(AGAIN_MS)
+      }
+    }
+  }
+
+  #changes(): Change[] {
     const now = this.#look()
     const gone = [...this.#before.keys()].filter((path) => !now.has(path))
     const changed = [...now].filter(([path, version]) => this.#before.get(path) !== version)
@@ -78,7 +92,8 @@ const statusOf = (path: string) => {
 function namesIn(folder: string): string[] {
   try {
     return readdirSync(folder)
-  } catch {
+  } catch (cause) {
+    throwIfShort(cause)
     return []
   }
 }
@@ -97,7 +112,8 @@ function hashOf(path: string): string | null {
     } finally {
       closeSync(descriptor)
     }
-  } catch {
+  } catch (cause) {
+    throwIfShort(cause)
     return null
   }
 }

@@ -118,6 +118,10 @@ export function notIsolated(why: string) {
   return { end: 'not_isolated', message } as const
 }
 
+/** What the error of a launcher that was not started means: if it is gone, nothing can be isolated. */
+export const launchError = (launcher: string, cause: unknown): unknown =>
+  isExecutable(launcher) ? cause : new SandboxError(`${launcher} is not installed any more`)
+
 /** Opens the project. Throws a `SandboxError` if it is not a folder or leads to one of the server. */
 export function openProject({ level, project, hidden, ownUser }: Sandbox): OpenedProject {
   let descriptor: number

@@ -51,20 +51,21 @@ const DEAD = 'The proxy has died: what was sent through this connection is not k
 class ProxyProcess {
   isDead = false
   readonly #folder: string
-  readonly #pipe: Socket
+  /** Undefined if the process could not be started for lack of descriptors. */
+  readonly #pipe: Socket | undefined
   readonly #proxies = new Map<number, Opening>()
   #count = 0
 
   constructor(folder: string) {
     this.#folder = folder
     const child: ChildProcess = startHelper(siblingModule('proxy-process', import.meta.url), folder)
-    this.#pipe = child.stdio?.[3] as Socket
-    child.on('error', () => this.#die())
+    this.#pipe = child.stdio?.[3] as Socket | undefined
+    child.on('error', (cause) => this.#die(cause))
     const reader = new FrameReader()
-    this.#pipe.on('data', (chunk: Buffer) => {
+    this.#pipe?.on('data', (chunk: Buffer) => {
       for (const received of reader.read(chunk)) this.#take(received)
     })
-    this.#pipe.on('error', () => {}).once('close', () => this.#die())
+    this.#pipe?.on('error', () => {}).once('close', () => this.#die())
     child.unref()
   }
 
@@ -82,12 +83,12 @@ class ProxyProcess {
     }
     this.#proxies.set(id, proxy)
     const request: ProxyRequest = { socket, hosts }
-    this.#pipe.write(frame(FRAME.start, id, JSON.stringify(request)))
+    this.#pipe?.write(frame(FRAME.start, id, JSON.stringify(request)))
     await proxy.opened.promise
     return {
       path: join(this.#folder, socket),
       close: () => {
-        if (!this.isDead) this.#pipe.write(frame(FRAME.stop, id, ''))
+        if (!this.isDead) this.#pipe?.write(frame(FRAME.stop, id, ''))
         return proxy.closed.promise
       },
     }
@@ -105,11 +106,11 @@ class ProxyProcess {
     }
   }
 
-  #die(): void {
+  #die(cause = new Error('the proxy has died')): void {
     if (this.isDead) return
     this.isDead = true
     for (const { opened, closed, onConnection } of this.#proxies.values()) {
-      opened.reject(new Error('the proxy has died'))
+      opened.reject(cause)
       const lost = { host: '*', port: 0, allowed: true, reason: DEAD, bytes_in: 0, bytes_out: 0 }
       onConnection(lost)
       closed.resolve()

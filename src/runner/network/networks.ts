@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import type { Notice } from '../../domain/records.ts'
+import { spawned } from '../child.ts'
 import { isRoot, type Sandbox, SandboxError } from '../isolation/sandbox.ts'
 import type { CallEnd, Localhost, StartRequest } from '../protocol.ts'
 import { CommandProxies } from './command-proxies.ts'
@@ -125,7 +126,7 @@ async function openLoopback({ launcher, nsenter }: Sandbox): Promise<WholeNetwor
     ],
     { cwd: '/', env: {}, stdio: ['pipe', 'pipe', 'ignore'] },
   )
-  holder.on('error', () => {})
+  await spawned(holder)
   holder.stdin.on('error', () => {})
   const started = await Promise.race([
     once(holder.stdout, 'data').then(([line]) => Number(line)),

@@ -5,6 +5,7 @@ import { isIPv6 } from 'node:net'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { setTimeout as pause } from 'node:timers/promises'
+import { spawned } from '../child.ts'
 import { SandboxError } from '../isolation/sandbox.ts'
 import { ANY_HOST, type Connection, ConnectionReport, FlowReader } from './connection.ts'
 import type { NetworkTools } from './network-tools.ts'
@@ -48,6 +49,7 @@ export async function openWholeNetwork(
   const users = isRoot ? [] : ['--user', '--map-current-user', '--keep-caps']
   const holder = started([unshare, ...users, '--net', '/bin/sh', '-c', HOLD, 'sh', ip])
   try {
+    await spawned(holder)
     await untilHeld(holder)
     const ns = `/proc/${holder.pid}/ns`
     const place = join(folder, RESOLV_CONF.name)
@@ -59,6 +61,7 @@ export async function openWholeNetwork(
     ]
     const mounted = [unshare, '--mount', '--propagation', 'private', '/bin/sh', '-c', MOUNT, 'sh']
     const passing = started(isRoot ? [...mounted, `${ns}/net`, place, ...command] : command)
+    await spawned(passing)
     const logged = logOf(passing, flows)
     await untilConnected(passing, holder.pid ?? 0, flows)
     const also = isRoot ? [] : ['--user', '--preserve-credentials']

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import {
   chmod,
   chown,
+  copyFile,
   mkdir,
   readdir,
   readFile,
@@ -119,6 +120,17 @@ test.each([
 ])('the advice fits the reason: %s', (reason, advice) => {
   const without = 'landlock: its program is not installed'
   expect(adviceFor(`namespaces: ${reason}; ${without}`)).toContain(advice)
+})
+
+withBwrap('if the program that isolates commands is gone, they are refused', async () => {
+  const bin = await temporaryFolder()
+  await copyFile('/usr/bin/bwrap', join(bin, 'bwrap'))
+  const { bash, project } = await place('namespaces', { PATH: `${bin}:${process.env.PATH}` })
+  if (process.getuid?.() === 0) await chown(project, 1500, 1500)
+  await rm(join(bin, 'bwrap'))
+  expect(await bash('true')).toMatchObject({
+    ...{ end: 'not_isolated', output: expect.stringContaining('bwrap is not installed any more') },
+  })
 })
 
 withBwrap('the best level is chosen, and it leaves nothing in the project', async () => {
