@@ -1,7 +1,8 @@
 import { closeSync, openSync } from 'node:fs'
 import { Backoff, type PauseBoundsMs } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
-import { type RunCommand, shortageOf } from '../runner/command.ts'
+import { shortageOf } from '../lib/shortage.ts'
+import type { RunCommand } from '../runner/command.ts'
 
 /** This many files must be openable before work that opens files begins. */
 const SPARE_FILES = 16

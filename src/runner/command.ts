@@ -2,6 +2,7 @@ import type { IsolationPolicy, KilledBy, Level, LowerLimits } from '../domain/is
 import type { Network } from '../domain/network.ts'
 import type { Notice } from '../domain/records.ts'
 import { messageOf } from '../lib/message-of.ts'
+import { shortageOf } from '../lib/shortage.ts'
 import type { CheckHomeOf } from './isolation/check-homes.ts'
 import type { ControlGroup, Ended, Limits, NotStarted } from './protocol.ts'
 
@@ -117,15 +118,6 @@ export const overLimit = ({
 }: Pick<CommandResult, 'why' | 'limitBytes'>): string =>
   why ?? `printed more than ${Math.round(limitBytes / MIB)} MiB`
 
-/** Errors for lack of descriptors, memory or processes. The shortage may be over in a moment. */
-const SHORTAGES: ReadonlySet<unknown> = new Set(['EMFILE', 'ENFILE', 'EAGAIN', 'ENOMEM'])
-
-/** The error code if the system is short of something; null if the error has another cause. */
-export function shortageOf(cause: unknown): string | null {
-  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
-  return SHORTAGES.has(code) ? String(code) : null
-}
-
 /**
  * The end of a command that failed with this error before it began.
  * @param what what could not be done, as the beginning of a sentence
@@ -134,11 +126,6 @@ export function notStarted(what: string, cause: unknown): NotStarted {
   const shortage = shortageOf(cause)
   const message = `${what}: ${messageOf(cause)}`
   return { end: 'not_started', message, ...(shortage === null ? {} : { shortage }) }
-}
-
-/** Throws the error again if the system is short of something: what could not be read is not missing. */
-export function throwIfShort(cause: unknown): void {
-  if (shortageOf(cause) !== null) throw cause
 }
 
 /**

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
+import { throwIfShort } from '../lib/shortage.ts'
 import { REAP_MS } from './child.ts'
-import { throwIfShort } from './command.ts'
 import { sendSignal } from './stragglers.ts'
 
 /**

@@ -1,7 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { closeSync, readFileSync } from 'node:fs'
+import { throwIfShort } from '../lib/shortage.ts'
 import { REAP_MS, type Started, settledWithin, spawned, untilExit } from './child.ts'
-import { throwIfShort } from './command.ts'
 import type { CommandGroup } from './command-group.ts'
 import { Gate } from './container-gate.ts'
 import { sessionGivesWay } from './helper-process.ts'

@@ -12,7 +12,7 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Notice } from '../../domain/records.ts'
 import { sha256 } from '../../lib/sha256.ts'
-import { throwIfShort } from '../command.ts'
+import { throwIfShort } from '../../lib/shortage.ts'
 
 /** What git and this server run or obey later, outside of any container. A container cannot change those that exist. */
 export const GUARDED = ['.git/hooks', '.git/config', '.retrai.yml']

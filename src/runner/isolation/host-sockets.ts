@@ -1,6 +1,6 @@
 import { lstatSync, readdirSync, readFileSync, readlinkSync } from 'node:fs'
 import { isAbsolute, join, relative } from 'node:path'
-import { throwIfShort } from '../command.ts'
+import { throwIfShort } from '../../lib/shortage.ts'
 import { isWithin } from './sandbox.ts'
 
 type BoundSocket = readonly [inode: string, name: string]

@@ -1,6 +1,6 @@
 import { closeSync, fstatSync, lstatSync, openSync, readlinkSync } from 'node:fs'
 import { dirname, join, resolve } from 'node:path'
-import { throwIfShort } from '../command.ts'
+import { throwIfShort } from '../../lib/shortage.ts'
 import { PROXY_SOCKET } from '../network/forwarder.ts'
 import { RESOLV_CONF } from '../network/whole-network.ts'
 import type { CheckHome } from './check-homes.ts'

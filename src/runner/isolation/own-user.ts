@@ -12,8 +12,8 @@ import {
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
+import { throwIfShort } from '../../lib/shortage.ts'
 import { lives, spawned } from '../child.ts'
-import { throwIfShort } from '../command.ts'
 import { type OwnUser, type Sandbox, SandboxError } from './sandbox.ts'
 
 /** Above the ids that systems give to users, containers and subordinate users, and below 2^31. */

@@ -1,6 +1,6 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
-import { throwIfShort } from '../command.ts'
+import { throwIfShort } from '../../lib/shortage.ts'
 import { isWithin, realPathOf, type Sandbox } from './sandbox.ts'
 
 /** A repository of which the project is a part and which is not in the project. Commands read it and change nothing in it. */

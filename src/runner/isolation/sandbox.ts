@@ -17,7 +17,7 @@ import { join } from 'node:path'
 import type { Level } from '../../domain/isolation.ts'
 import type { Network } from '../../domain/network.ts'
 import { messageOf } from '../../lib/message-of.ts'
-import { throwIfShort } from '../command.ts'
+import { throwIfShort } from '../../lib/shortage.ts'
 import type { NetworkTools } from '../network/network-tools.ts'
 import type { CheckHome } from './check-homes.ts'
 
