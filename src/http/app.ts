@@ -17,6 +17,7 @@ import { limitConnections, limitSockets } from './plugins/admission.ts'
 import { beforeSending } from './plugins/before-sending.ts'
 import { handleNotFound, refuseConnection, refuseExpectation, sendError } from './plugins/errors.ts'
 import { describeApi } from './plugins/openapi.ts'
+import { endOutdatedAnswers } from './plugins/outdated-answers.ts'
 import { serveConsole, serveDocs } from './plugins/pages.ts'
 import { requirePermissions } from './plugins/permission.ts'
 import { security } from './plugins/security.ts'
@@ -101,6 +102,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   await app.register(beforeSending, limits)
   await app.register(requirePermissions)
   if (deps.accessLog !== undefined) await app.register(logAccesses, { recorder: deps.accessLog })
+  await app.register(endOutdatedAnswers, { ...limits, redactions: deps.redactions })
   await app.register(livePlugin, deps)
   await app.register(security, { auth: deps.auth })
   await app.register(limitSockets, limits)

@@ -65,8 +65,8 @@ export type Redactions = {
   ofRun(runId: string): readonly LoggedRedaction[]
   /** An event without the texts that have been redacted. */
   asOfNow(event: RecordedEvent): RecordedEvent
-  /** Calls `forget` with each run in which a text is redacted, before the client gets the answer. */
-  onRedacted(forget: (runId: string) => void): void
+  /** Calls `forget` with each run in which a text is redacted, and waits for it before the client gets the answer. */
+  onRedacted(forget: (runId: string) => void | Promise<void>): void
 }
 
 /** Everything that the HTTP room needs from the other rooms. */

@@ -26,11 +26,10 @@ type Rebuilding = Pick<Deps, 'store' | 'readModel' | 'log'>
 /** Redactions for HTTP. Call `start` after every part that keeps texts has called `onRedacted`. */
 export function createRedactions(deps: Deps): Redactions & { start(): void } {
   const { ledger, store, redactor, artifacts, now } = deps
-  const forgetters: ((runId: string) => void)[] = []
+  const forgetters: ((runId: string) => void | Promise<void>)[] = []
   const forgetAll: Forget = async (redactions) => {
-    for (const runId of new Set(redactions.map(({ record }) => record.payload.run_id))) {
-      for (const forget of forgetters) forget(runId)
-    }
+    const runIds = new Set(redactions.map(({ record }) => record.payload.run_id))
+    await Promise.all([...runIds].flatMap((runId) => forgetters.map((forget) => forget(runId))))
   }
   return {
     redact: (request, author) =>

@@ -145,6 +145,12 @@ function recordOf({ data }: AllRunsFrame): RunRecord {
 }
 
 type Frames = readonly AllRunsFrame[]
+/** Some frames, and those of them that a filter selects. */
+export type AllRunsPart = {
+  readonly frames: Frames
+  readonly selected: ReadonlySet<AllRunsFrame>
+}
+type Filter = { select(frames: Frames): Promise<AllRunsPart['selected']> }
 
 /** The records of all runs in the order of the log; a cursor is a position, null before the first record. */
 export class AllRunsTopic {
@@ -168,13 +174,26 @@ export class AllRunsTopic {
     )
   }
 
-  /** All after a position: history, then live, as `SharedTopic.follow`. */
-  follow(
+  /** All after a position: history, then live, as `SharedTopic.follow`, and which of them the filter selects. */
+  async *follow(
     after: Position | null,
-    form: Form,
+    { form, filter }: { readonly form: Form; readonly filter: Filter },
     signal: AbortSignal,
-  ): AsyncGenerator<Frames, void, void> {
-    return this.#topic.follow(after, form, signal)
+  ): AsyncGenerator<AllRunsPart, void, void> {
+    let cursor = after
+    let inHistory = true
+    while (!signal.aborted) {
+      for await (const frames of this.#topic.follow(cursor, form, signal)) {
+        if (frames.length === 0 && !inHistory) continue
+        const { forgotten } = this.#topic
+        const selected = await filter.select(frames)
+        // The filter may read the store. A text that was redacted meanwhile is read again.
+        if (forgotten !== this.#topic.forgotten) break
+        yield { frames, selected }
+        inHistory &&= frames.length > 0
+        cursor = frames.at(-1)?.position ?? cursor
+      }
+    }
   }
 
   /** What is in the log now after a position. Ends there, or when `signal` aborts. */

@@ -21,6 +21,8 @@ export type LiveLimits = {
   readonly connectionsPerClient: number
   /** The pause before a failed read is retried: it doubles from the first to the second, milliseconds. */
   readonly retryMs: readonly [number, number]
+  /** How long a client may take to read what was sent to it before a text in it was redacted, milliseconds. */
+  readonly redactedMs: number
   /** How long a socket may take to close when the server stops, milliseconds. */
   readonly closeMs: number
 }
@@ -38,5 +40,6 @@ export const LIVE_LIMITS: LiveLimits = {
   connections: 12_000,
   connectionsPerClient: 6_000,
   retryMs: [100, 5000],
+  redactedMs: 1000,
   closeMs: 1000,
 }

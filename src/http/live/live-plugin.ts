@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import websocket from '@fastify/websocket'
 import type { FastifyInstance, onRequestHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
@@ -72,10 +73,13 @@ export const livePlugin = fp<AppDeps>(
       ...{ store, readModel, clock, checkpoint, watchLog, parts, limits, log: app.log },
       ...asOfNow,
     })
-    deps.redactions?.onRedacted((runId) => {
+    deps.redactions?.onRedacted(async (runId) => {
       live.runTopics.forget(runId)
       live.allRuns.forget()
       parts.forget(runId)
+      // Pages that were on their way to an observer in this turn are sent by then.
+      await nextTurn()
+      await live.sockets.endOutdated(runId)
     })
     await app.register(websocket, {
       options: { maxPayload: MAX_MESSAGE_BYTES, handleProtocols: chooseProtocol },

@@ -5,7 +5,7 @@ import { Backoff } from '../../lib/backoff.ts'
 import type { AttemptOf } from '../../live/attempt.ts'
 import type { Watched } from '../plugins/access-log.ts'
 import { AllRunsFilter, type AllRunsStart, startAfter } from './all-runs-selection.ts'
-import type { AllRunsFrame } from './all-runs-topic.ts'
+import type { AllRunsPart } from './all-runs-topic.ts'
 import { refusalFrame } from './frame.ts'
 import type { Live } from './live-plugin.ts'
 import { notWritten } from './observe-run.ts'
@@ -19,6 +19,7 @@ export const observeAllRuns =
   (socket: ServedSocket): Observer => ({
     advance: () => send(query, socket, live, watched),
     refusal: ({ message }) => refusalFrame('', -1, live.clock(), message),
+    shows: () => true,
     closed: () => watched.end(),
   })
 
@@ -41,8 +42,10 @@ async function send(
   const parts = query.value.live === true ? new PartsSender(live.parts, scope, writer) : null
   let { cursor } = start
   try {
-    for await (const frames of live.allRuns.follow(start.position, form, signal)) {
-      await sendAll(frames, { filter, writer, signal, watched, parts })
+    for await (const part of live.allRuns.follow(start.position, { form, filter }, signal)) {
+      const { frames } = part
+      sendAll(part, { writer, signal, watched, parts })
+      if (writer.full) await writer.drained()
       cursor = frames.at(-1)?.cursor ?? cursor
       const historyEnds = frames.length === 0
       if (historyEnds && query.value.caught_up === true) writer.send(caughtUpFrame(cursor))
@@ -74,19 +77,17 @@ async function findStart(
 }
 
 type Sending = {
-  readonly filter: AllRunsFilter
   readonly writer: SocketWriter
   readonly signal: AbortSignal
   readonly watched: Watched
   readonly parts: PartsSender | null
 }
 
-/** Sends the selected frames, no faster than the client reads. */
-async function sendAll(
-  frames: readonly AllRunsFrame[],
-  { filter, writer, signal, watched, parts }: Sending,
-): Promise<void> {
-  const selected = await filter.select(frames)
+/** Sends the selected frames. */
+function sendAll(
+  { frames, selected }: AllRunsPart,
+  { writer, signal, watched, parts }: Sending,
+): void {
   writer.cork()
   try {
     for (const frame of frames) {
@@ -96,7 +97,6 @@ async function sendAll(
         watched.last = frame.cursor
       }
       parts?.passed(frame.runId, frame.seq, frame.kind)
-      if (writer.full) await writer.uncorkedDrain()
     }
   } finally {
     writer.uncork()

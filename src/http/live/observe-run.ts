@@ -67,6 +67,10 @@ class RunObserver implements Observer, Follower<number> {
     this.#socket.wake()
   }
 
+  shows(runId: string): boolean {
+    return runId === this.#runId
+  }
+
   refusal({ cursor, message }: Parameters<Observer['refusal']>[0]): Buffer {
     return refusalFrame(this.#givenId, cursor, this.#live.clock(), message)
   }
@@ -124,6 +128,7 @@ class RunObserver implements Observer, Follower<number> {
     for await (const page of topic.catchUp(this, signal)) {
       const ending = await this.#send(page, seq)
       if (ending !== null) return ending
+      if (this.cursor < seq + page.length - 1) return null
       seq = this.cursor + 1
     }
     return null
@@ -162,13 +167,17 @@ class RunObserver implements Observer, Follower<number> {
     return index < frames.length ? this.#sendLater(frames, seq, index + 1) : null
   }
 
+  /** The rest is read again if something is redacted before the client has read what was sent. */
   async #sendLater(
     frames: readonly RunFrame[],
     seq: number,
     start: number,
   ): Promise<Ending | null> {
+    const forgotten = this.#topic?.forgotten
     await this.#socket.writer.drained()
-    return this.#send(frames, seq, start)
+    if (forgotten === this.#topic?.forgotten) return this.#send(frames, seq, start)
+    this.cursor = seq + start - 1
+    return null
   }
 
   /** A client that then asks over REST sees the final state, unless the read model lags far behind. */

@@ -40,6 +40,9 @@ export type TopicSource<Cursor, Item> = {
   released?(form: Form, isIdle: boolean): void
 }
 
+/** About how many bytes of items a reader gets at once. */
+const PART_BYTES = 128 * 1024
+
 /** A reader of a topic. While there is nothing new, this is all that the topic holds for it. */
 export type Follower<Cursor> = {
   readonly form: Form
@@ -66,6 +69,7 @@ export class SharedTopic<Cursor, Item> {
   readonly #source: TopicSource<Cursor, Item>
   readonly #deps: Pick<TopicDeps, 'limits' | 'log' | 'asOfNow'>
   readonly #followers = new Set<Follower<Cursor>>()
+  #forgotten = 0
   #shared: Shared<Cursor, Item> | null = null
 
   constructor(
@@ -74,6 +78,11 @@ export class SharedTopic<Cursor, Item> {
   ) {
     this.#source = source
     this.#deps = deps
+  }
+
+  /** How often `forget` was called. What a reader took before the last call is not to be sent any more. */
+  get forgotten(): number {
+    return this.#forgotten
   }
 
   /** Adds a reader, which begins after its cursor and calls `take` and `catchUp` until it calls `leave`. */
@@ -133,7 +142,8 @@ export class SharedTopic<Cursor, Item> {
 
   /**
    * The items after a cursor: history, then live, in order, each once, until `signal` aborts. Yields no
-   * items once, at the end of the history. Waits while the store has trouble.
+   * items once, at the end of the history. Waits while the store has trouble. After a call of `forget`, only the items
+   * that were yielded last are from before it.
    */
   async *follow(
     after: Cursor,
@@ -150,11 +160,13 @@ export class SharedTopic<Cursor, Item> {
         const live = this.take(follower)
         const pages = live === null ? this.catchUp(follower, signal) : [live]
         for await (const page of pages) {
-          if (page.length > 0) yield page
+          if (page.length > 0) yield* this.#parts(page, follower)
           else if (inHistory) {
             inHistory = false
             yield page
           }
+          const last = page.at(-1)
+          if (last !== undefined && this.#source.cursorOf(last) !== follower.cursor) break
         }
         if (live?.length === 0) await news.wait(signal, seen)
       }
@@ -163,8 +175,22 @@ export class SharedTopic<Cursor, Item> {
     }
   }
 
+  /** A page in parts. It ends after a call of `forget`, and moves the cursor of the follower back to there. */
+  *#parts(page: readonly Item[], follower: Follower<Cursor>): Generator<readonly Item[]> {
+    const { sizeOf } = this.#source
+    const forgotten = this.#forgotten
+    for (let at = 0, end = 0; at < page.length && forgotten === this.#forgotten; at = end) {
+      let bytes = 0
+      while (end < page.length && bytes < PART_BYTES) bytes += sizeOf(page[end++] as Item)
+      const part = page.slice(at, end)
+      this.#advance(follower, part)
+      yield part
+    }
+  }
+
   /** Drops all that is kept, because a part of it was redacted. Followers read the store again. */
   forget(): void {
+    this.#forgotten += 1
     this.#shared?.rings.clear()
     this.#notify()
   }

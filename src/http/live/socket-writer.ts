@@ -98,13 +98,6 @@ export class SocketWriter {
     this.#connection.uncork()
   }
 
-  /** `drained`, with nothing held back meanwhile. */
-  async uncorkedDrain(): Promise<void> {
-    this.uncork()
-    await this.drained()
-    this.cork()
-  }
-
   /** To be called when the socket has closed. */
   closed(): void {
     this.#release()

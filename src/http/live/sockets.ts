@@ -1,6 +1,7 @@
 import type { WebSocket } from '@fastify/websocket'
 import type { FastifyBaseLogger, FastifyRequest } from 'fastify'
 import { CLOSE_CODES } from '../../api/close-codes.ts'
+import { within } from '../../lib/within.ts'
 import { Heartbeats } from './heartbeats.ts'
 import type { LiveLimits } from './limits.ts'
 import { SocketWriter } from './socket-writer.ts'
@@ -31,6 +32,8 @@ export type Observer = {
    * closing. The observer calls `wake` of the socket when there may be more.
    */
   advance(): Ending | null | Promise<Ending | null>
+  /** Whether it sends frames of this run. */
+  shows(runId: string): boolean
   /** The frame that reports to the client why the server ends the observation. */
   refusal(ending: Exclude<Ending, { type: 'complete' }>): Buffer
   /** The socket has closed. */
@@ -78,6 +81,11 @@ export class ServedSocket {
     } catch (error) {
       this.#fail(error)
     }
+  }
+
+  /** Whether text of this run waits to be read by the client. */
+  holds(runId: string): boolean {
+    return this.writer.backlog > 0 && this.#observer.shows(runId)
   }
 
   /** Sends nothing more, except what was written already. */
@@ -158,6 +166,16 @@ export class Sockets {
       tokenLifetime.onEnd(() => this.#turnAway(socket)),
     )
     served.wake()
+  }
+
+  /** Ends the sockets whose clients do not soon read what was sent before a text of this run was redacted. */
+  async endOutdated(runId: string): Promise<void> {
+    const outdated = [...this.#open].filter(([, served]) => served.holds(runId))
+    await Promise.all(
+      outdated.map(([socket, { writer }]) =>
+        within(this.#limits.redactedMs, writer.drained(), () => socket.terminate()),
+      ),
+    )
   }
 
   /** Closes all sockets, and terminates those whose clients do not answer in time. @param reason of at most 123 bytes */

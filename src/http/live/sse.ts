@@ -6,7 +6,7 @@ import type { LiveParts } from '../../live/live-parts.ts'
 import type { Watched } from '../plugins/access-log.ts'
 import { EVENT_STREAM } from '../replies/format.ts'
 import type { AllRunsSelection } from './all-runs-selection.ts'
-import type { AllRunsTopic } from './all-runs-topic.ts'
+import type { AllRunsPart, AllRunsTopic } from './all-runs-topic.ts'
 import { type EncodedFrame, isEnd, refusalFrame } from './frame.ts'
 import { PartsFollower } from './parts-follower.ts'
 import { damageMessage, selects } from './record-json.ts'
@@ -68,10 +68,9 @@ export async function* runEventStream(
       const id = String(cursor)
       if (selects(selection, frame.kind, frame.data)) addEvent(chunks, id, frame.data)
       addParts(chunks, news?.follower.passed(runId, cursor, frame.kind))
-      if (isEnd(frame)) addNotice(chunks, 'end', Buffer.from(`{"seq":${id}}`), id)
-      if (chunks.full) yield chunks.take()
       if (isEnd(frame)) {
-        if (!chunks.empty) yield chunks.take()
+        addNotice(chunks, 'end', Buffer.from(`{"seq":${id}}`), id)
+        yield chunks.take()
         return
       }
     }
@@ -79,6 +78,8 @@ export async function* runEventStream(
     if (!chunks.empty) yield chunks.take()
   }
 }
+
+const NOTHING: AllRunsPart = { frames: [], selected: new Set() }
 
 type AllRunsStreamDeps = Omit<RunStreamDeps, 'runTopics'> & { readonly allRuns: AllRunsTopic }
 
@@ -98,23 +99,21 @@ export async function* allRunsEventStream(
   let { cursor } = start
   // A client that loses its connection before the first event resumes here.
   yield Buffer.concat([START, heartbeat(cursor)])
-  const source = allRuns.follow(start.position, form, signal)
+  const source = allRuns.follow(start.position, { form, filter }, signal)
   const wants = (attempt: AttemptOf) => filter.passesParts(attempt, clock())
   using news = live ? new PartsNews(parts, { runId: null, wants }) : null
   let inHistory = true
-  for await (const frames of withHeartbeat(source, heartbeatMs, news)) {
-    if (frames === 'silence') yield heartbeat(cursor)
-    inHistory &&= typeof frames === 'string' || frames.length > 0
-    const page = typeof frames === 'string' ? [] : frames
-    const selected = await filter.select(page)
-    for (const frame of page) {
+  for await (const part of withHeartbeat(source, heartbeatMs, news)) {
+    if (part === 'silence') yield heartbeat(cursor)
+    inHistory &&= typeof part === 'string' || part.frames.length > 0
+    const { frames, selected } = typeof part === 'string' ? NOTHING : part
+    for (const frame of frames) {
       cursor = frame.cursor
       if (selected.has(frame)) {
         addEvent(chunks, cursor, frame.data)
         watched.last = cursor
       }
       addParts(chunks, news?.follower.passed(frame.runId, frame.seq, frame.kind))
-      if (chunks.full) yield chunks.take()
     }
     if (!inHistory) addParts(chunks, news?.follower.take())
     if (!chunks.empty) yield chunks.take()

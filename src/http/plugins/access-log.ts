@@ -73,7 +73,7 @@ function noteAnswer(recorder: Recorder, kind: GrantedKind | undefined): OnSend {
 }
 
 /** The code that serves a watch records it, because it knows how the watch ends. */
-const isWatch = (reply: FastifyReply): boolean =>
+export const isWatch = (reply: FastifyReply): boolean =>
   String(reply.getHeader('content-type')).startsWith(EVENT_STREAM)
 
 /** How a server that must record every access refuses one that it cannot record. */

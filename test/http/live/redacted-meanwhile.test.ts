@@ -1,0 +1,122 @@
+import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
+import { ServerResponse } from 'node:http'
+import { connect } from 'node:net'
+import { text } from 'node:stream/consumers'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import type { RunRecord } from '../../../src/domain/records.ts'
+import { createdRecord } from '../../support/run-records.ts'
+import { within } from '../../support/within.ts'
+import { FeedWatcher } from '../history/feed-watcher.ts'
+import { json, RunWriter, startTestServer, type TestServer } from '../support.ts'
+import { Watcher } from './watcher.ts'
+
+const SECRET = 'orchid-on-the-sill'
+const TEXT = 'x'.repeat(256 * 1024)
+/** All of them are on the first page, which is far more than the buffers of both kernels hold. */
+const RECORDS = 63
+const REDACTED_SEQ = 60
+
+let server: TestServer
+beforeAll(async () => {
+  server = await startTestServer({
+    live: { socketBytes: 256 * 1024, pageBytes: 32 * 1024 * 1024, redactedMs: 100 },
+  })
+})
+afterAll(() => server.stop())
+
+async function bigRun(): Promise<string> {
+  const runId = randomUUID()
+  const writer = new RunWriter(server.store, runId)
+  await writer.append([createdRecord(runId)])
+  const at = { run_id: runId, iteration: 0, ts: 1_770_000_000 } as const
+  for (let seq = 1; seq <= RECORDS; seq += 1) {
+    const message = seq === REDACTED_SEQ ? SECRET + TEXT : TEXT
+    const record: RunRecord = { ...at, kind: 'error', payload: { message, traceback: '' } }
+    await writer.append([record])
+  }
+  expect(await server.readModel.waitFor(runId, RECORDS, 20_000)).toBe(true)
+  return runId
+}
+
+async function redact(runId: string): Promise<void> {
+  const body = json('POST', { seq: REDACTED_SEQ, pointer: '/message', reason: 'a password' })
+  const answer = await fetch(`${server.url}/api/runs/${runId}/redact`, body)
+  expect(answer.status).toBe(200)
+}
+
+const buffered = () => [...server.app.websocketServer.clients].map((c) => c.bufferedAmount)
+
+describe('a client that does not read gets nothing that was redacted meanwhile', () => {
+  test('over a WebSocket, and resumes after its last record', async () => {
+    const runId = await bigRun()
+    const slow = new Watcher(server, `${runId}?kinds=all`)
+    await slow.opened()
+    slow.socket.pause()
+    await expect.poll(() => Math.max(...buffered())).toBeGreaterThan(0)
+    await redact(runId)
+    slow.socket.resume()
+    expect((await slow.closed).code).toBe(1006)
+    const last = slow.seqs.at(-1) ?? -1
+    expect(last).toBeLessThan(REDACTED_SEQ)
+    const again = new Watcher(server, `${runId}?kinds=all&after=${last}`)
+    await again.have(RECORDS - last)
+    expect([...slow.seqs, ...again.seqs]).toEqual(Array.from({ length: RECORDS + 1 }, (_, n) => n))
+    expect(again.frames[REDACTED_SEQ - last - 1]?.payload).toMatchObject({ message: '[redacted]' })
+    again.socket.terminate()
+  })
+
+  test.each([
+    ['/api/ws', 'WebSocket'],
+    ['/api/runs/RUN/events?kinds=all', 'text/event-stream'],
+    ['/api/runs/RUN/events?kinds=all', 'application/x-ndjson'],
+    ['/api/events?kinds=all&run_id=RUN', 'text/event-stream'],
+    ['/api/events?kinds=all&run_id=RUN', 'application/x-ndjson'],
+  ])('%s as %s', async (path, accept) => {
+    const runId = await bigRun()
+    const read =
+      accept === 'WebSocket'
+        ? await feed(runId)
+        : await response(path.replace('RUN', runId), accept)
+    await redact(runId)
+    const got = await read()
+    expect(got).toContain('xxxxxxxx')
+    expect(got).not.toContain(SECRET)
+  })
+})
+
+test('a client that reads soon gets the redacted text in its place, without a new connection', async () => {
+  const runId = await bigRun()
+  const slow = new Watcher(server, `${runId}?kinds=all`)
+  await slow.opened()
+  slow.socket.pause()
+  await expect.poll(() => Math.max(...buffered())).toBeGreaterThan(0)
+  const redacted = redact(runId)
+  slow.socket.resume()
+  await Promise.all([redacted, slow.have(RECORDS + 1)])
+  expect(slow.seqs).toEqual(Array.from({ length: RECORDS + 1 }, (_, n) => n))
+  slow.socket.terminate()
+})
+
+/** Both return what the client gets when it begins to read, until the server ends the connection. */
+async function response(path: string, accept: string): Promise<() => Promise<string>> {
+  const client = connect({ host: '127.0.0.1', port: server.port }).pause()
+  const asked = once(server.app.server, 'request')
+  client.write(`GET ${path} HTTP/1.1\r\nhost: localhost\r\naccept: ${accept}\r\n\r\n`)
+  const [, answer]: unknown[] = await asked
+  if (!(answer instanceof ServerResponse)) throw new Error('no answer')
+  await expect.poll(() => answer.writableLength, { timeout: 20_000 }).toBeGreaterThan(0)
+  return () => within(text(client), () => 'the end of an answer')
+}
+
+async function feed(runId: string): Promise<() => Promise<string>> {
+  const slow = new FeedWatcher(server, `kinds=all&run_id=${runId}`)
+  await once(slow.socket, 'open')
+  slow.socket.pause()
+  await expect.poll(() => Math.max(...buffered())).toBeGreaterThan(0)
+  return async () => {
+    slow.socket.resume()
+    expect(await slow.closed).toBe(1006)
+    return JSON.stringify(slow.frames)
+  }
+}
