@@ -101,6 +101,8 @@ export type AfterFailure = {
   /** How many attempts a step has with each model. */
   readonly attempts: number
   readonly retryMs: PauseBoundsMs
+  /** How long the run may still work. It waits no longer. */
+  readonly leftMs: number
   readonly sent: SentRequest
   /** The model that comes next; null if the run has no other. */
   readonly fallback?: Fallback | null
@@ -119,7 +121,7 @@ const MAX_RETRY_AFTER_MS = 120_000
 /** What follows from a failed attempt: another one after a pause, one with the next model, or the end of the run. */
 export function afterFailure(
   failure: Exclude<ModelFailure, { type: 'cancelled' }>,
-  { failures, invalidReplies, attempts, retryMs, sent, fallback = null }: AfterFailure,
+  { failures, invalidReplies, attempts, retryMs, leftMs, sent, fallback = null }: AfterFailure,
 ): NextStep {
   const requestedMs = failure.type === 'transient' ? (failure.retryAfterMs ?? 0) : 0
   const longestMs = (attempts - failures - 1) * MAX_RETRY_AFTER_MS
@@ -145,7 +147,7 @@ export function afterFailure(
   return {
     ...{ type: 'record_retry', ...usage },
     reason: failure.message,
-    delayMs: Math.round(Math.min(MAX_RETRY_AFTER_MS, pause)),
+    delayMs: Math.ceil(Math.min(MAX_RETRY_AFTER_MS, leftMs, pause)),
     failure: kindOf(failure),
     ...(failure.type === 'context_overflow' ? { contextTokens: halved(sent) } : {}),
   }

@@ -48,7 +48,8 @@ export async function callModel(
   if (reply.error.type === 'cancelled') return err({ type: 'cancelled' })
   attempt?.end('withdrawn')
   const { modelRetryMs: retryMs, modelAttempts: attempts } = effects
-  const policy = { attempts, retryMs, sent, fallback: nextFallback(session.state) }
+  const { leftMs } = session
+  const policy = { attempts, retryMs, leftMs, sent, fallback: nextFallback(session.state) }
   const next = afterFailure(reply.error, { ...policy, ...failedRequests(session.state) })
   return recordFailure(session, next, signal)
 }

@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow'
-import { exhaustedBudget } from '../domain/budget.ts'
+import { budgetLeft, exhaustedBudget } from '../domain/budget.ts'
 import type { AgentCommand, QueueCommand } from '../domain/commands.ts'
 import type { Conversation } from '../domain/conversation.ts'
 import { converse } from '../domain/converse.ts'
@@ -115,6 +115,12 @@ export class RunSession {
   /** Why a budget of the run forbids another call now; null if none does. */
   exhausted(): string | null {
     return exhaustedBudget(this.state, this.#deps.now())
+  }
+
+  /** How long the run may still work, in milliseconds. */
+  get leftMs(): number {
+    const { max_seconds } = budgetLeft(this.state, this.#deps.now())
+    return max_seconds === null ? Number.POSITIVE_INFINITY : Math.max(0, max_seconds * 1_000)
   }
 
   /** Reads the run again from its beginning if it must be forgotten. */

@@ -13,6 +13,7 @@ import type { PayloadOf } from '../domain/records.ts'
 import { toMessages } from '../domain/sent-messages.ts'
 import { unended } from '../domain/sentences.ts'
 import type { RunState } from '../domain/state.ts'
+import { counted } from '../lib/counted.ts'
 import type { Effects } from './effects.ts'
 import type { ModelFailure } from './model/model.ts'
 import { afterFailure, replyRecords, type SentRequest, usageOf } from './model-outcome.ts'
@@ -94,7 +95,8 @@ async function compactNow(
   }
   const { failure, sent } = asked.error
   if (failure.type === 'cancelled') return err({ type: 'cancelled' })
-  const policy = { attempts: COMPACTION_ATTEMPTS, retryMs: effects.modelRetryMs, sent }
+  const { leftMs } = session
+  const policy = { attempts: COMPACTION_ATTEMPTS, retryMs: effects.modelRetryMs, leftMs, sent }
   const next = afterFailure(failure, { ...policy, ...failedRequests(session.state) })
   if (next.type === 'fail') return record(null, next.usage ?? null, next.message)
   return recordFailure(session, next, signal)
@@ -172,8 +174,10 @@ function factualSummary(state: RunState, conversation: Conversation): string {
   const cost = total.costUsd === null ? 'at an unknown price' : `for $${total.costUsd.toFixed(4)}`
   const files = filesWritten(conversation)
   const words = conversation.turns?.turn.reply.text?.trim() ?? ''
+  const turns = turnCount(conversation)
+  const replies = turns === 1 ? 'one reply' : `${turns} replies`
   return [
-    `The agent worked through ${iteration} iterations with ${turnCount(conversation)} replies: ${total.tokens} tokens, ${cost}.`,
+    `The agent worked through ${counted(iteration, 'iteration')} with ${replies}: ${counted(total.tokens, 'token')}, ${cost}.`,
     `The last check of the goal: ${unended(goal?.reason ?? 'none')}.`,
     files.length === 0
       ? 'It wrote no files by name.'

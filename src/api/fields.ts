@@ -7,7 +7,7 @@ export const MAX_SEQ = 9_999_999_999
 export const Timestamp = z.iso.datetime({ precision: 3 })
 
 /** A run id as a client gives it: a UUID in either case. Streams have it in lower case. */
-export const RunId = z.uuid().toLowerCase()
+export const RunId = z.uuid('must be a UUID').toLowerCase()
 
 /** A number without a sign, written in decimal digits. JavaScript reads `0x10`, `1e2`, `+5` and ` 5` as numbers, too. */
 export const Decimal = z

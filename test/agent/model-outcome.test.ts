@@ -64,6 +64,7 @@ describe('after a failed attempt', () => {
     invalidReplies: 0,
     attempts: 3,
     retryMs: [100, 100] as const,
+    leftMs: Number.POSITIVE_INFINITY,
     sent: SENT,
   }
 
@@ -87,6 +88,12 @@ describe('after a failed attempt', () => {
     const fallback = { from: 'm', to: 'other' }
     expect(wait(200_000, fallback)).toMatchObject({ delayMs: 120_000 })
     expect(wait(500_000, fallback)).toMatchObject({ delayMs: 0, fallback })
+  })
+
+  test('no attempt waits longer than the run may still work', () => {
+    const failure = { type: 'transient', kind: 'rate_limited', message: 'Slow.' } as const
+    const next = afterFailure({ ...failure, retryAfterMs: 60_000 }, { ...policy, leftMs: 3_000 })
+    expect(next).toMatchObject({ type: 'record_retry', delayMs: 3_000 })
   })
 
   test('the pause has a random part if the provider asks for no wait', () => {

@@ -141,7 +141,7 @@ describe('a run that ends without its goal', () => {
     const records = await shop.until(await shop.create({ ...limited, max_tokens: 1 }), 'run_end')
     expect(shop.requests).toHaveLength(1)
     expect(only(records, 'run_summary').payload.source).toBe('log')
-    expect(only(records, 'run_summary').payload.text).toContain('1 replies')
+    expect(only(records, 'run_summary').payload.text).toContain('1 iteration with one reply')
   })
 
   test('has a summary from the log if the model cannot write one, with the reason', async () => {

@@ -146,6 +146,7 @@ class FakeRun {
       invalidReplies: 0,
       attempts: 9,
       retryMs: [0, 0],
+      leftMs: 0,
       sent,
     })
     if (next.type === 'fail') throw new Error(next.message)
