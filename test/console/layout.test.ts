@@ -10,10 +10,21 @@ import { type ConsoleServer, startConsoleServer, startRun } from './support/serv
 
 const now = Date.now() / 1000
 const { samples, achieved, waiting } = sampleRuns(now)
-const refused = randomUUID()
+const [refused, wordy] = [randomUUID(), randomUUID()]
 const REASON = `api.example.com refused the request (401): ${'The key was revoked. '.repeat(6)}Is it right?`
 const many = Array.from({ length: 20 }, () => new SampleRun(randomUUID(), configOf(), now - 60))
-const all = [...samples, new SampleRun(refused, configOf(), now - 90).fail(REASON), ...many]
+/** A run that waits, whose names are as long as a machine allows. */
+const long = configOf({
+  cwd: `/home/${'ada'.repeat(80)}`,
+  model_name: 'm'.repeat(200),
+  hitl_enabled: true,
+})
+const waits = new SampleRun(wordy, long, now - 90).iterate({
+  text: 'Nothing helps.',
+  calls: [],
+  check: { achieved: false, reason: 'a test with a very long name is failing, '.repeat(100) },
+})
+const all = [...samples, waits, new SampleRun(refused, configOf(), now - 90).fail(REASON), ...many]
 
 describeInBrowser('the layout', () => {
   const open = useBrowser()
@@ -48,7 +59,7 @@ describeInBrowser('the layout', () => {
     await page.getByText('in firmware').waitFor()
     const short = await height()
     await page.getByRole('button', { name: 'All', exact: true }).click()
-    await page.getByText('28 runs').waitFor()
+    await page.getByText('29 runs').waitFor()
     expect(await height()).toBe(short)
   })
 
@@ -63,16 +74,17 @@ describeInBrowser('the layout', () => {
   })
 
   test.each([
-    ['a screen at 200 %', { width: 640, height: 400 }],
-    ['a small phone', { width: 360, height: 640 }],
-    ['a phone that lies on its side', { width: 740, height: 360 }],
-    ['a screen at 400 %', { width: 320, height: 256 }],
-  ])('has room for the timeline of a run that waits, on %s', async (_, viewport) => {
-    const page = await open(`${server.url}/runs/${waiting}`, { viewport })
+    ['a screen at 200 %', { width: 640, height: 400 }, waiting],
+    ['a screen at 400 %', { width: 320, height: 256 }, waiting],
+    ['a phone that lies on its side', { width: 740, height: 360 }, waiting],
+    ['a small phone', { width: 360, height: 640 }, wordy],
+    ['a low window', { width: 1280, height: 540 }, wordy],
+  ])('has room for the timeline of a run that waits, on %s', async (_, viewport, runId) => {
+    const page = await open(`${server.url}/runs/${runId}`, { viewport })
     await page.getByTestId('decide').waitFor({ state: 'attached' })
     const timeline = page.getByTestId('timeline')
     await timeline.scrollIntoViewIfNeeded()
-    expect((await timeline.boundingBox())?.height).toBeGreaterThan(200)
+    expect((await timeline.boundingBox())?.height).toBeGreaterThan(170)
     expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(viewport.width)
   })
 })
