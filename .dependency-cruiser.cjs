@@ -39,6 +39,7 @@ const CONSOLE = [
     'api/',
     'client/index\\.ts$',
     'domain/evolve\\.ts$',
+    'domain/file-changes\\.ts$',
     'domain/state\\.ts$',
     'log/commitment\\.ts$',
   ],

@@ -13,7 +13,7 @@ const { samples, achieved, waiting } = sampleRuns(now)
 const [refused, wordy] = [randomUUID(), randomUUID()]
 const REASON = `api.example.com refused the request (401): ${'The key was revoked. '.repeat(6)}Is it right?`
 const many = Array.from({ length: 20 }, () => new SampleRun(randomUUID(), configOf(), now - 60))
-/** A run that waits, whose names are as long as a machine allows. */
+/** A run that waits, with names that fit no line. */
 const long = configOf({
   cwd: `/home/${'ada'.repeat(80)}`,
   model_name: 'm'.repeat(200),

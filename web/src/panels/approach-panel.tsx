@@ -2,6 +2,7 @@ import { thin } from '../replay/marks.ts'
 import { countUpTo } from '../run/moments.ts'
 import type { RunView, Verdict } from '../run/run-view.ts'
 import { distanceOf } from '../run/verdict.ts'
+import { visible } from '../ui/foreign-text.ts'
 import { formatCount } from '../ui/format.ts'
 import classes from './approach-panel.module.css'
 import { Panel } from './panel.tsx'
@@ -40,7 +41,7 @@ export function ApproachPanel({ view, moment, onSeek }: Props) {
           ))}
         </div>
       )}
-      {newest !== undefined && <p className={classes.reason}>{newest.reason}</p>}
+      {newest !== undefined && <p className={classes.reason}>{visible(newest.reason)}</p>}
     </Panel>
   )
 }
@@ -66,6 +67,7 @@ function Bar({ verdict, worst, future, labelled, onSeek }: BarProps) {
   const { seq, iteration, achieved, reason } = verdict
   const distance = distanceOf(verdict)
   const share = achieved ? 0 : distance === null ? 1 : distance.failing / worst
+  const told = visible(`Iteration ${iteration}: ${reason}`)
   const label = achieved ? '✓' : (distance?.failing ?? '?')
   return (
     <button
@@ -73,8 +75,8 @@ function Bar({ verdict, worst, future, labelled, onSeek }: BarProps) {
       className={classes.slot}
       data-achieved={achieved}
       data-future={future}
-      title={`Iteration ${iteration}: ${reason}`}
-      aria-label={`Iteration ${iteration}: ${reason}`}
+      title={told}
+      aria-label={told}
       onClick={() => onSeek(seq)}
     >
       <span className={classes.bar} style={{ height: `${8 + 46 * share}px` }} />

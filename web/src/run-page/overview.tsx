@@ -2,6 +2,7 @@ import type { RunConfig } from '../../../src/api/records.ts'
 import type { RunDetails } from '../../../src/client/index.ts'
 import type { RunState } from '../../../src/domain/state.ts'
 import { ApproachPanel } from '../panels/approach-panel.tsx'
+import { ChangesPanel } from '../panels/changes-panel.tsx'
 import { Panel } from '../panels/panel.tsx'
 import { TrustPanel } from '../panels/trust-panel.tsx'
 import { UsagePanel } from '../panels/usage-panel.tsx'
@@ -29,6 +30,7 @@ export function Overview(props: Props) {
   return (
     <aside id={id} className={classes.overview} aria-label="Overview">
       <ApproachPanel view={view} moment={moment} onSeek={onSeek} />
+      <ChangesPanel view={view} moment={moment} onSeek={onSeek} />
       <UsagePanel view={view} moment={moment} onSeek={onSeek} />
       <TrustPanel
         view={view}
