@@ -63,6 +63,8 @@ export type Redactions = {
   redact(request: RedactRequest, author: Author): ResultAsync<Redacted, RedactError>
   /** Oldest first. */
   ofRun(runId: string): readonly LoggedRedaction[]
+  /** Whether a redaction of the run is known and not carried out yet. */
+  isPending(runId: string): boolean
   /** An event without the texts that have been redacted. */
   asOfNow(event: RecordedEvent): RecordedEvent
   /** Calls `forget` with each run in which a text is redacted, and waits for it before the client gets the answer. */

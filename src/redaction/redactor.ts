@@ -61,6 +61,11 @@ export class Redactor {
     return this.#known
   }
 
+  /** Up to which revision of the ledger nothing serves the redacted texts any more; -1 for none. */
+  get hidden(): number {
+    return this.#hidden
+  }
+
   /** The event without its redacted strings. */
   apply(event: RecordedEvent): RecordedEvent {
     return this.#index.apply(event)

@@ -39,6 +39,7 @@ export function createRedactions(deps: Deps): Redactions & { start(): void } {
         author,
       ),
     ofRun: (runId) => redactor.ofRun(runId),
+    isPending: (runId) => (redactor.ofRun(runId).at(-1)?.seq ?? -1) > redactor.hidden,
     asOfNow: (event) => redactor.apply(event),
     onRedacted: (forget) => {
       forgetters.push(forget)

@@ -2,7 +2,8 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Redactions } from '../deps.ts'
 
 /**
- * An entity tag of a reply about a run. Each time a text of the run is redacted, what was derived from it changes.
+ * An entity tag of a reply about a run. Each time a text of the run is redacted, what was derived from it changes. Call it
+ * before the reply is read: a tag that is too old only makes the client ask again.
  * @param name the revision or the range that the reply is about
  * @param others the other runs that the reply is about
  */
@@ -12,8 +13,12 @@ export function entityTag(
   redactions?: Redactions,
   others: readonly string[] = [],
 ): string {
-  const redacted = [runId, ...others].flatMap((id) => redactions?.ofRun(id) ?? [])
-  return redacted.length === 0 ? `"${name}"` : `"${name}-r${redacted.length}"`
+  const runIds = [runId, ...others]
+  const redacted = runIds.flatMap((id) => redactions?.ofRun(id) ?? [])
+  if (redacted.length === 0) return `"${name}"`
+  // Until then, the reply may still hold the text.
+  const isPending = runIds.some((id) => redactions?.isPending(id))
+  return `"${name}-r${redacted.length}${isPending ? '-pending' : ''}"`
 }
 
 /** Adds the tag to the reply. @returns whether the client has this version already, so that 304 is enough */

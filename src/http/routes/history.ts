@@ -50,14 +50,12 @@ export function runDiff(app: ZodApp, { history, ...deps }: RunDeps): void {
         const message = `from must not be after to: ${from} is more than ${to}.`
         return sendProblem(request, reply, invalidField('from', message))
       }
+      const tag = entityTag(`${from}-${to}`, runId, deps.redactions)
       const before = await history.stateAt(runId, from)
       if (before.isErr()) return sendProblem(request, reply, queryProblem(before.error))
       const after = await history.stateAt(runId, to)
       if (after.isErr()) return sendProblem(request, reply, queryProblem(after.error))
-      const tag = entityTag(`${from}-${to}`, runId, deps.redactions)
-      if (isKnownStill(request, reply, tag)) {
-        return reply.code(304).send()
-      }
+      if (isKnownStill(request, reply, tag)) return reply.code(304).send()
       const records: Partial<Record<Kind, number>> = {}
       const open = await openCall(before.value, deps)
       if (open.isErr()) return sendProblem(request, reply, queryProblem(open.error))

@@ -139,11 +139,11 @@ async function sendStateAt(
   at: number,
   { history, redactions }: RunDeps,
 ): Promise<FastifyReply> {
+  const tag = entityTag(at, request.runId, redactions)
   const found = await history.stateAt(request.runId, at)
   if (found.isErr()) return sendProblem(request, reply, queryProblem(found.error))
-  const state = found.value
-  const known = isKnownStill(request, reply, entityTag(state.seq, state.runId, redactions))
-  return known ? reply.code(304).send() : reply.send(runDetails(state))
+  const known = isKnownStill(request, reply, tag)
+  return known ? reply.code(304).send() : reply.send(runDetails(found.value))
 }
 
 /** For a handler that makes no promise if there is nothing to wait for. */
