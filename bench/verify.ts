@@ -1,50 +1,52 @@
-import { execFile } from 'node:child_process'
+import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 import { build } from 'tsdown'
-import * as z from 'zod'
 import config from '../tsdown.config.ts'
-import { table } from './support/figures.ts'
+import { type Peer, startPeer } from './support/calls.ts'
+import { sourcesOf } from './support/earlier-commit.ts'
+import { integer, median, table } from './support/figures.ts'
 import { inTemporaryFolder } from './support/temporary-folder.ts'
+import { atLeast } from './support/verdicts.ts'
+import type { BeforeOperations } from './verify/before-process.ts'
+import type { VerifyOperations } from './verify/verify-process.ts'
 
+const RECORDS = [10_000, 100_000]
 const ROUNDS = 7
+/** The last commit of v0.1. */
+const BEFORE = '30d4dc6'
+/** How many times as many records a second as then. */
+const ASKED = 3
 const ROOT = fileURLToPath(new URL('../', import.meta.url))
 
-/** Verification of an export's records, against bare SHA-256 of the same bytes. */
+/** Verification of an export's records, beside that of v0.1 and bare SHA-256 of the same bytes. */
 export async function run(): Promise<string> {
   const rows = await inTemporaryFolder(async (folder) => {
-    const { stdout } = await promisify(execFile)(process.execPath, [
-      await built(folder),
-      `${ROUNDS}`,
-    ])
-    return z.array(z.array(z.string())).parse(JSON.parse(stdout))
+    const sources = join(folder, 'before')
+    await sourcesOf(BEFORE, sources)
+    const program = new URL('./verify/before-process.ts', import.meta.url)
+    await using before = await startPeer<BeforeOperations>(program, [sources])
+    await using now = await startPeer<VerifyOperations>(await built(join(folder, 'now')))
+    const rows: string[][] = []
+    for (const count of RECORDS) rows.push(await compare(count, { before, now }))
+    return rows
   })
+  const head = ['records', 'bytes a record', 'now', 'one thread', 'bare SHA-256', 'ratio to that']
   return [
     '### Verification of a run',
     '',
-    table(
-      [
-        'records',
-        'bytes a record',
-        'verified',
-        'by one thread',
-        'bare SHA-256',
-        'ratio',
-        'records/s',
-      ],
-      rows,
-    ),
+    table([...head, 'records/s', `${BEFORE}/s`, 'times as many asked', 'measured', 'held'], rows),
     '',
-    `Medians of ${ROUNDS} alternating rounds, of code that is built as for the package. "Verified" is every check of the records:`,
-    'text, schema, commitments, canonical form, hash, id, link, and whether a run can have done it. The',
-    'limit only hashes the same bytes once. As in `retrai verify`, further threads start if there are many records,',
-    'and that time counts.',
+    `Medians of ${ROUNDS} alternating rounds, of code that is built as for the package; that of ${BEFORE} ran from its sources, and its`,
+    'start does not count. Each verifies a run with the same records, as its own export holds it: text, schema, commitments, canonical form,',
+    'hash, id, link, and whether a run can have done it. Bare SHA-256 only hashes our bytes once. As in `retrai verify`, further threads',
+    'start if there are many records, and that time counts.',
   ].join('\n')
 }
 
 /** From sources, a thread takes several times as long to start. @returns the file that Node runs */
-async function built(folder: string): Promise<string> {
+async function built(folder: string): Promise<URL> {
+  await mkdir(folder)
   const entry = {
     verify: 'bench/verify/verify-process.ts',
     'contents-thread': 'src/audit/verify/contents-thread.ts',
@@ -54,7 +56,32 @@ async function built(folder: string): Promise<string> {
     ...program,
     ...{ entry, config: false, cwd: ROOT, outDir: folder, logLevel: 'error' },
   })
-  return join(folder, 'verify.js')
+  return pathToFileURL(join(folder, 'verify.js'))
+}
+
+async function compare(
+  count: number,
+  sides: { readonly before: Peer<BeforeOperations>; readonly now: Peer<VerifyOperations> },
+): Promise<string[]> {
+  await sides.before.ask('prepare', count)
+  const bytes = await sides.now.ask('prepare', count)
+  const rounds: { verified: number; alone: number; bare: number; before: number }[] = []
+  // The first round warms up both sides and does not count.
+  for (let round = 0; round <= ROUNDS; round += 1) {
+    const before = await sides.before.ask('round')
+    const now = await sides.now.ask('round')
+    if (round > 0) rounds.push({ ...now, before })
+  }
+  const middle = (side: keyof (typeof rounds)[number]) => median(rounds.map((one) => one[side]))
+  const ms = (side: keyof (typeof rounds)[number]) => `${middle(side).toFixed(0)} ms`
+  const perSecond = (side: keyof (typeof rounds)[number]) => integer((1000 * count) / middle(side))
+  const times = median(rounds.map(({ before, verified }) => before / verified))
+  return [
+    ...[integer(count), integer(bytes / count), ms('verified'), ms('alone'), ms('bare')],
+    (middle('bare') / middle('verified')).toFixed(3),
+    ...[perSecond('verified'), perSecond('before')],
+    ...atLeast(times, ASKED),
+  ]
 }
 
 if (import.meta.main) console.log(await run())
