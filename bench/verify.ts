@@ -9,6 +9,7 @@ import { integer, median, table } from './support/figures.ts'
 import { inTemporaryFolder } from './support/temporary-folder.ts'
 import { atLeast } from './support/verdicts.ts'
 import type { BeforeOperations } from './verify/before-process.ts'
+import { verifyCommand } from './verify/command.ts'
 import type { VerifyOperations } from './verify/verify-process.ts'
 
 const RECORDS = [10_000, 100_000]
@@ -21,7 +22,7 @@ const ROOT = fileURLToPath(new URL('../', import.meta.url))
 
 /** Verification of an export's records, beside that of v0.1 and bare SHA-256 of the same bytes. */
 export async function run(): Promise<string> {
-  const rows = await inTemporaryFolder(async (folder) => {
+  return await inTemporaryFolder(async (folder) => {
     const sources = join(folder, 'before')
     await sourcesOf(BEFORE, sources)
     const program = new URL('./verify/before-process.ts', import.meta.url)
@@ -29,12 +30,14 @@ export async function run(): Promise<string> {
     await using now = await startPeer<VerifyOperations>(await built(join(folder, 'now')))
     const rows: string[][] = []
     for (const count of RECORDS) rows.push(await compare(count, { before, now }))
-    return rows
+    const command = await verifyCommand(before, sources, { folder, ref: BEFORE, asked: ASKED })
+    return ['### Verification of a run', '', ofRecords(rows), '', command].join('\n')
   })
+}
+
+function ofRecords(rows: readonly string[][]): string {
   const head = ['records', 'bytes a record', 'now', 'one thread', 'bare SHA-256', 'ratio to that']
   return [
-    '### Verification of a run',
-    '',
     table([...head, 'records/s', `${BEFORE}/s`, 'times as many asked', 'measured', 'held'], rows),
     '',
     `Medians of ${ROUNDS} alternating rounds, of code that is built as for the package; that of ${BEFORE} ran from its sources, and its`,

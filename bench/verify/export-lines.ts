@@ -44,8 +44,8 @@ export async function* chunksOf(bytes: Buffer): AsyncGenerator<Buffer> {
   for (let from = 0; from < bytes.length; from += CHUNK) yield bytes.subarray(from, from + CHUNK)
 }
 
-/** A run that calls one tool after the other, in one long turn. */
-function* appends(runId: string, count: number): Generator<RunRecord[]> {
+/** A run that calls one tool after the other, in one long turn. `count` records in all. */
+export function* appends(runId: string, count: number): Generator<RunRecord[]> {
   const common = { run_id: runId, iteration: 1, ts: 1_770_000_000.125 }
   const config = {
     goal: 'pytest',

@@ -1,7 +1,12 @@
 import { constants, crc32, createInflateRaw } from 'node:zlib'
 
-/** Bytes. Small, because the output of the piece in which damage shows is lost. Smaller pieces cost time. */
-const PIECE = 1024
+/** Bytes that are inflated at once. */
+const PIECE = 8 * 1024
+/**
+ * Bytes of output in one chunk. The chunk in which damage shows is lost. Each chunk is made in another thread, and to wait
+ * for a small one takes longer than to make it.
+ */
+const CHUNK = 128 * 1024
 /** The beginning of a gzip member that retrAI wrote: DEFLATE, no flags, no time, the default effort. */
 const START = Buffer.from('1f8b0800000000000000', 'hex')
 /** Its last byte names the system it was written on: for zlib, Unix, Windows or macOS. */
@@ -20,17 +25,10 @@ export class BrokenArchive extends Error {
  */
 export async function* inflated(archive: AsyncIterable<Uint8Array>): AsyncGenerator<Uint8Array> {
   const inflating = new Inflating()
-  let start = Buffer.alloc(0)
   try {
-    for await (const chunk of archive) {
-      const known = start.length < START.length ? Buffer.concat([start, chunk]) : chunk
-      const from = start.length < START.length ? START.length : 0
-      if (from > 0) start = Buffer.from(known.subarray(0, from))
-      if (from > 0 && start.length === START.length) checkStart(start)
-      for (let at = from; at < known.length; at += PIECE) {
-        yield* await inflating.take(known.subarray(at, at + PIECE))
-        inflating.check()
-      }
+    for await (const { chunks, problem } of oneAhead(inflatedPieces(archive, inflating))) {
+      yield* chunks
+      if (problem !== null) throw problem
     }
     yield* await inflating.end()
     inflating.checkEnd()
@@ -42,16 +40,55 @@ export async function* inflated(archive: AsyncIterable<Uint8Array>): AsyncGenera
   }
 }
 
+/** @throws BrokenArchive unless the archive begins as that of an export */
+async function* inflatedPieces(
+  archive: AsyncIterable<Uint8Array>,
+  inflating: Inflating,
+): AsyncGenerator<Taken> {
+  let start = Buffer.alloc(0)
+  for await (const chunk of archive) {
+    const known = start.length < START.length ? Buffer.concat([start, chunk]) : chunk
+    const from = start.length < START.length ? START.length : 0
+    if (from > 0) start = Buffer.from(known.subarray(0, from))
+    if (from > 0 && start.length === START.length) checkStart(start)
+    for (let at = from; at < known.length; at += PIECE) {
+      yield await inflating.take(known.subarray(at, at + PIECE))
+    }
+  }
+}
+
+/** The next item is made while the caller works on one. If it cannot be made, all before it come first. */
+async function* oneAhead<T>(items: AsyncGenerator<T>): AsyncGenerator<T> {
+  const nextItem = (): Promise<IteratorResult<T>> => {
+    const next = items.next()
+    // The caller may leave before it gets to the error.
+    next.catch(() => {})
+    return next
+  }
+  for (let next = nextItem(); ; ) {
+    const { done, value } = await next
+    if (done) return
+    next = nextItem()
+    yield value
+  }
+}
+
 function checkStart(start: Buffer): void {
   const known = SYSTEMS.has(start.readUInt8(START.length - 1))
   if (known && start.subarray(0, -1).equals(START.subarray(0, -1))) return
   throw new BrokenArchive('it does not begin as the gzip file of an export does')
 }
 
+/** What a piece has brought, and why nothing can be read after it; null if more can. */
+type Taken = { readonly chunks: readonly Uint8Array[]; readonly problem: BrokenArchive | null }
+
 /** Inflates one piece after the other, and finds where the compressed data end. */
 class Inflating {
   // If a file ends early, everything that is there is inflated.
-  readonly #raw = createInflateRaw({ finishFlush: constants.Z_SYNC_FLUSH })
+  readonly #raw = createInflateRaw({
+    chunkSize: CHUNK,
+    finishFlush: constants.Z_SYNC_FLUSH,
+  })
   #ready: Uint8Array[] = []
   #failure: Error | null = null
   #wake: () => void = () => {}
@@ -70,35 +107,35 @@ class Inflating {
     })
   }
 
-  async take(piece: Uint8Array): Promise<Uint8Array[]> {
-    if (this.#rest !== null) {
-      this.#rest = Buffer.concat([this.#rest, piece])
-      return []
-    }
+  async take(piece: Uint8Array): Promise<Taken> {
+    if (this.#rest === null) await this.#inflate(piece)
+    else this.#rest = Buffer.concat([this.#rest, piece])
+    return { chunks: this.#taken(), problem: this.#problem() }
+  }
+
+  async #inflate(piece: Uint8Array): Promise<void> {
     // After the end of the data, the callback does not come; the event `end` does.
     await this.#done(() => this.#raw.write(piece, () => this.#wake()))
     this.#fed += piece.length
     const left = this.#fed - this.#raw.bytesWritten
     if (this.#failure === null && left > 0) this.#rest = piece.subarray(piece.length - left)
-    return this.#taken()
   }
 
-  /** @throws BrokenArchive if no more can be read */
-  check(): void {
-    if (this.#failure !== null) {
-      throw new BrokenArchive(`it is damaged: ${this.#failure.message}`)
-    }
-    if ((this.#rest?.length ?? 0) > TRAILER) throw new BrokenArchive('bytes come after its end')
+  #problem(): BrokenArchive | null {
+    if (this.#failure !== null) return new BrokenArchive(`it is damaged: ${this.#failure.message}`)
+    const isOver = (this.#rest?.length ?? 0) > TRAILER
+    return isOver ? new BrokenArchive('bytes come after its end') : null
   }
 
-  async end(): Promise<Uint8Array[]> {
+  async end(): Promise<readonly Uint8Array[]> {
     if (this.#rest === null) await this.#done(() => this.#raw.end())
     return this.#taken()
   }
 
   /** @throws BrokenArchive unless the archive is whole and unaltered */
   checkEnd(): void {
-    this.check()
+    const problem = this.#problem()
+    if (problem !== null) throw problem
     if (this.#rest?.length !== TRAILER) throw new BrokenArchive('it ends early')
     const trailer = Buffer.from(this.#rest)
     if (trailer.readUInt32LE(0) !== this.#crc) throw new BrokenArchive('its checksum is wrong')
