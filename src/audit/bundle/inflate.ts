@@ -1,4 +1,5 @@
 import { constants, crc32, createInflateRaw } from 'node:zlib'
+import { oneAhead } from '../../lib/one-ahead.ts'
 
 /** Bytes that are inflated at once. */
 const PIECE = 8 * 1024
@@ -54,22 +55,6 @@ async function* inflatedPieces(
     for (let at = from; at < known.length; at += PIECE) {
       yield await inflating.take(known.subarray(at, at + PIECE))
     }
-  }
-}
-
-/** The next item is made while the caller works on one. If it cannot be made, all before it come first. */
-async function* oneAhead<T>(items: AsyncGenerator<T>): AsyncGenerator<T> {
-  const nextItem = (): Promise<IteratorResult<T>> => {
-    const next = items.next()
-    // The caller may leave before it gets to the error.
-    next.catch(() => {})
-    return next
-  }
-  for (let next = nextItem(); ; ) {
-    const { done, value } = await next
-    if (done) return
-    next = nextItem()
-    yield value
   }
 }
 

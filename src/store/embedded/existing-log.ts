@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import type { DatabaseSync } from 'node:sqlite'
 import { err, errAsync, ok, type Result, type ResultAsync } from 'neverthrow'
+import { oneAhead } from '../../lib/one-ahead.ts'
 import type { EventStore, RecordedEvent, StoreFailure } from '../event-store.ts'
 import { CommitFeed } from './commit-feed.ts'
 import { followedLog } from './follow.ts'
@@ -39,7 +40,7 @@ export function openReadableLog(file: string): ResultAsync<ReadableLog, StoreFai
   found.value.close()
   const reads = new ReadQueue(file)
   return reads.open().map(() => ({
-    pages: () => pages(reads),
+    pages: () => oneAhead(pages(reads)),
     readStream: (stream, options) => readStream(reads, stream, options),
     close: () => reads.close(),
   }))
