@@ -40,6 +40,8 @@ export async function prepareCall(
     maxMemoryBytes,
     reports = false,
   } = program
+  const tooLong = longArgument(program)
+  if (tooLong !== null) return err({ end: 'not_started', message: tooLong })
   const enough = atLeast === undefined ? ok(own) : await own.atLeast(atLeast)
   if (enough.isErr()) return err({ end: 'not_isolated', message: enough.error })
   const isolation = enough.value
@@ -72,6 +74,19 @@ export async function prepareCall(
     },
     done: async (exited) => prepared?.done(exited),
   })
+}
+
+/** The most bytes of an argument that Linux passes to a program, without the NUL after it. */
+const MAX_ARGUMENT_BYTES = 131_071
+
+/** Why a program cannot get its arguments, as sentences for the model; null if it can. */
+function longArgument({ file, args }: Pick<Program, 'file' | 'args'>): string | null {
+  const most = Math.max(0, ...args.map((arg) => Buffer.byteLength(arg)))
+  if (most <= MAX_ARGUMENT_BYTES) return null
+  return (
+    `${file} was not started: an argument has ${most} bytes, and no program can get one of more than ${MAX_ARGUMENT_BYTES}. ` +
+    'Write it to a file and use that, such as a script.'
+  )
 }
 
 /** Only commands of the same run that may reach the same hosts share a network. */

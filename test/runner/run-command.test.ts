@@ -53,6 +53,18 @@ describe('a command that ends by itself', () => {
     })
   })
 
+  test('may have the longest argument that the system passes, and is not started with a longer one', async () => {
+    const [cwd, longest] = [await temporaryFolder(), 'x'.repeat(131_071)]
+    const args = ['-c', 'printf %s "$1" | wc -c', 'bash']
+    expect(await bash(cwd, '', { args: [...args, longest] })).toMatchObject({
+      ...{ end: 'exited', output: '131071\n' },
+    })
+    const isRefused = 'bash was not started: an argument has 131073 bytes'
+    expect(await bash(cwd, '', { args: [...args, `${longest}€`.slice(1)] })).toMatchObject({
+      ...{ end: 'not_started', exitCode: null, output: expect.stringContaining(isRefused) },
+    })
+  })
+
   test('leaves no listener on the signal of its run', async () => {
     const { signal } = new AbortController()
     await bash(await temporaryFolder(), 'true', { signal })

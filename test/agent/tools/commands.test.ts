@@ -33,6 +33,17 @@ describe('bash_exec', () => {
     expect(bad).toMatchObject({ outcome: 'error', exit_code: 7, output: 'no\n' })
   })
 
+  test('says what to do with a command that is too long', async () => {
+    const { run } = await projectWith({})
+    const command = `cat <<END\n${'x'.repeat(200_000)}\nEND`
+    expect(await run('bash_exec', { command })).toMatchObject({
+      ...{ outcome: 'error', exit_code: null },
+      output: expect.stringMatching(
+        /no program can get one of more than 131071\. Write it to a file/,
+      ),
+    })
+  })
+
   test('treats exit code 1 as an answer for a search or a comparison, and for no other command', async () => {
     const { run } = await projectWith({ a: 'a\n', b: 'b\n' })
     for (const command of ['grep x a', 'cd . && diff a b', 'cat a | grep -c x', 'test -f x']) {
