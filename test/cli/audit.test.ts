@@ -160,7 +160,6 @@ describe('an export', () => {
     for (const command of [
       ['import', target],
       ['key', 'list'],
-      ['key', 'rotate'],
     ]) {
       const done = await retrai([...command, '--data-dir', '/proc/retrai/data'])
       expect(done).toMatchObject({ code: 3, stderr: expect.stringContaining('cannot be made') })
@@ -408,4 +407,10 @@ test('a new key is used at once, and signatures of the old one stay valid', asyn
     JSON.parse((await retrai(['verify', path, '--json'])).stdout).key
   expect(await signer(before)).toBe(fingerprint)
   expect(await signer(after)).not.toBe(fingerprint)
+})
+
+test('no key is made in place of one that is not there', async () => {
+  const done = await retrai(['key', 'rotate', '--data-dir', file('elsewhere')])
+  expect(done).toMatchObject({ code: 3, stderr: expect.stringContaining('Name that with') })
+  await expect(stat(file('elsewhere'))).rejects.toThrow('ENOENT')
 })

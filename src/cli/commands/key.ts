@@ -1,6 +1,7 @@
+import { join } from 'node:path'
 import { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
-import type { Keys } from '../../audit/proofs/keyring.ts'
+import { type Keys, readPublishedKeys } from '../../audit/proofs/keyring.ts'
 import { endingWith } from '../connection.ts'
 import { dataDirOf, keyringOf } from '../data-folder.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
@@ -37,6 +38,7 @@ export function keyCommand(): Command {
 async function show({ dataDir, json }: Options, rotate: boolean): Promise<Result<number, string>> {
   const folder = dataDirOf(dataDir)
   if (folder.isErr()) return err(folder.error)
+  if (rotate && !(await hasKeys(folder.value))) return err(noKeyIn(folder.value))
   const keyring = await keyringOf(folder.value)
   if (keyring.isErr()) return err(keyring.error)
   const keys = await (rotate ? keyring.value.rotate() : keyring.value.load())
@@ -45,6 +47,16 @@ async function show({ dataDir, json }: Options, rotate: boolean): Promise<Result
   else for (const line of linesOf(keys.value)) await print(line)
   return ok(EXIT.done)
 }
+
+/** Whether a server has made a key there. If its keys cannot be read, `keyringOf` says why. */
+const hasKeys = async (folder: string): Promise<boolean> =>
+  (await readPublishedKeys(join(folder, 'keys'))).match(
+    ({ keys }) => keys.length > 0,
+    () => true,
+  )
+
+const noKeyIn = (folder: string): string =>
+  `There is no key in ${folder}, so it is not the data folder of a server. Name that with --data-dir.`
 
 function linesOf({ published }: Keys): string[] {
   return published.keys.map(({ fingerprint, created, retired }) => {

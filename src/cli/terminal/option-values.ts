@@ -49,7 +49,7 @@ export function callHash(text: string): string {
 
 export function positiveInt(text: string): number {
   if (!/^[1-9]\d{0,8}$/.test(text))
-    throw new InvalidArgumentError('Give a whole number of at least 1.')
+    throw new InvalidArgumentError('Give a whole number from 1 to 999999999.')
   return Number(text)
 }
 
