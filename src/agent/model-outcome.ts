@@ -153,6 +153,16 @@ export function afterFailure(
   }
 }
 
+/** What follows from a failed attempt if the run asks another model by now, because a person chose it. */
+export function afterChange(
+  failure: Exclude<ModelFailure, { type: 'cancelled' }>,
+  sent: SentRequest,
+): NextStep {
+  const { message: reason } = failure
+  const usage = usageOf(failure, sent)
+  return { type: 'record_retry', ...usage, reason, delayMs: 0, failure: kindOf(failure) }
+}
+
 /** What a failed attempt has used, as far as that is known. */
 export function usageOf(
   failure: ModelFailure,

@@ -14,7 +14,7 @@ import { sha256 } from '../lib/sha256.ts'
 import type { Attempt } from '../live/attempt.ts'
 import type { Effects } from './effects.ts'
 import type { ModelPart, ModelRequest } from './model/model.ts'
-import { afterFailure, replyRecords, type SentRequest } from './model-outcome.ts'
+import { afterChange, afterFailure, replyRecords, type SentRequest } from './model-outcome.ts'
 import type { RunSession, StepResult } from './run-session.ts'
 import { writeReply } from './under-way.ts'
 
@@ -47,6 +47,12 @@ export async function callModel(
   }
   if (reply.error.type === 'cancelled') return err({ type: 'cancelled' })
   attempt?.end('withdrawn')
+  // A person may have changed the models meanwhile.
+  const updated = await session.update()
+  if (updated.isErr()) return updated
+  if (modelInUse(session.state) !== sent.modelName) {
+    return session.record(afterChange(reply.error, sent))
+  }
   const { modelRetryMs: retryMs, modelAttempts: attempts } = effects
   const { leftMs } = session
   const policy = { attempts, retryMs, leftMs, sent, fallback: nextFallback(session.state) }
@@ -88,8 +94,9 @@ export async function recordFailure(
   const recorded = await session.record(next)
   if (recorded.isErr() || next.type === 'fail') return recorded
   if (!(await sleep(next.delayMs, signal))) return err({ type: 'cancelled' })
-  // The wait may have used up the time of the run.
-  return session.record({ type: 'proceed' })
+  // The next attempt holds what people have said or changed, unless the wait has used up the time of the run.
+  const updated = await session.update()
+  return updated.isErr() ? updated : session.record({ type: 'proceed' })
 }
 
 /** A request to the model that the run asks now. Settings that the run leaves out are the model's defaults. */

@@ -6,6 +6,7 @@ import type { AgentCommand } from './commands.ts'
 import type { RunError } from './errors.ts'
 import { evolve, fold } from './evolve.ts'
 import { compareListing, onlyReads } from './mcp-tools.ts'
+import { modelInUse } from './model-choice.ts'
 import type { PayloadOf, RunRecord } from './records.ts'
 import { isReviewDue, type RunState, recordOf, startedBy } from './state.ts'
 import { isRepeatable, subagentCalls } from './subagent-state.ts'
@@ -152,7 +153,9 @@ function recordTools(command: Command<'record_mcp_tools'>, state: RunState, now:
 
 function recordRetry(command: Command<'record_retry'>, state: RunState, now: number): Decided {
   if (state.phase.type !== 'planning') return refuse(command, state)
-  const { reason, delayMs: delay_ms, failure, contextTokens, fallback } = command
+  const { reason, delayMs: delay_ms, failure, contextTokens } = command
+  // If a person has chosen another model meanwhile, the run asks that one.
+  const fallback = command.fallback?.from === modelInUse(state) ? command.fallback : undefined
   const retry = {
     ...{ attempt: state.phase.failures + 1, reason, delay_ms },
     ...(failure === undefined ? {} : { failure }),

@@ -57,6 +57,41 @@ test('if the last model fails too, the run fails with its reason', async () => {
   expect(failure?.payload).toMatchObject({ message: expect.stringMatching(/503.*attempt 4 of 4/) })
 })
 
+test('a model that a person chooses while another one refuses is asked next', async () => {
+  const asked = Promise.withResolvers<void>()
+  const changed = Promise.withResolvers<void>()
+  await using shop = await Workshop.open(async (request) => {
+    if (request.model !== 'forbidden') return play(request)
+    asked.resolve()
+    await changed.promise
+    return play(request)
+  })
+  shop.startAgent()
+  const runId = await shop.create({ model_name: 'forbidden' })
+  await asked.promise
+  await shop.command(runId, { type: 'configure', changes: { model_name: 'sound' } })
+  changed.resolve()
+  const records = await shop.until(runId, 'run_end')
+  expect(records.at(-1)?.payload).toMatchObject({ status: 'achieved' })
+  expect(records.filter(({ kind }) => kind === 'llm_retry')).toHaveLength(1)
+})
+
+test('what people change and say while a run waits for the next attempt is in that attempt', async () => {
+  const headers = { 'retry-after': '3' }
+  await using shop = await Workshop.open((request) =>
+    request.model === 'busy' ? { status: 429, headers } : play(request),
+  )
+  shop.startAgent()
+  const runId = await shop.create({ model_name: 'busy' })
+  await shop.until(runId, 'llm_retry')
+  await shop.command(runId, { type: 'configure', changes: { model_name: 'sound' } })
+  await shop.command(runId, { type: 'send_message', text: 'Look twice.' })
+  await shop.until(runId, 'run_end')
+  const [, second] = shop.requests
+  expect(second?.model).toBe('sound')
+  expect(JSON.stringify(second?.messages)).toContain('Look twice.')
+})
+
 test('effort and the limit of replies reach the model', async () => {
   await using shop = await Workshop.open([])
   const asked: ModelRequest[] = []
