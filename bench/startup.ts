@@ -2,9 +2,12 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { buildProgram } from '../test/support/build.ts'
 import { fill, RECORDS_EACH } from './startup/fill.ts'
-import { type Rebuild, timeRebuild } from './startup/rebuild.ts'
+import type { Rebuild } from './startup/rebuild.ts'
+import type { RebuildOperations } from './startup/rebuild-process.ts'
 import { type Start, timeStart } from './startup/server.ts'
 import { BareLog } from './support/bare-log.ts'
+import { builtProcess } from './support/built-process.ts'
+import { type Peer, startPeer } from './support/calls.ts'
 import { integer, median, table } from './support/figures.ts'
 import { inTemporaryFolder } from './support/temporary-folder.ts'
 
@@ -25,7 +28,13 @@ export async function run(): Promise<string> {
   return await inTemporaryFolder(async (folder) => {
     const program = await buildProgram()
     const histories: History[] = []
-    for (const runs of SIZES) histories.push(await prepare(folder, runs))
+    const module = await builtProcess(join(folder, 'built'), 'bench/startup/rebuild-process.ts', {
+      'worker-writer': 'src/store/embedded/worker-writer.ts',
+      'worker-reader': 'src/store/embedded/worker-reader.ts',
+      'rebuild-thread': 'src/server/rebuild-thread.ts',
+    })
+    await using peer = await startPeer<RebuildOperations>(module)
+    for (const runs of SIZES) histories.push(await prepare(folder, runs, peer))
     for (let round = 0; round < ROUNDS; round += 1) {
       for (const { dataDir, starts } of histories) starts.push(await timeStart(program, dataDir))
     }
@@ -33,7 +42,11 @@ export async function run(): Promise<string> {
   })
 }
 
-async function prepare(folder: string, runs: number): Promise<History> {
+async function prepare(
+  folder: string,
+  runs: number,
+  peer: Peer<RebuildOperations>,
+): Promise<History> {
   const dataDir = join(folder, `${runs}`)
   // A server refuses a run whose folder contains the data folder.
   const project = join(folder, 'project')
@@ -41,7 +54,8 @@ async function prepare(folder: string, runs: number): Promise<History> {
   const log = new BareLog(join(dataDir, 'log.sqlite'))
   const records = fill(log, project, runs, Math.min(runs, UNFINISHED))
   log.close()
-  return { runs, records, dataDir, rebuild: await timeRebuild(dataDir, records), starts: [] }
+  const rebuild = await peer.ask('time', { dataDir, records })
+  return { runs, records, dataDir, rebuild, starts: [] }
 }
 
 function report(histories: readonly History[]): string {
@@ -75,7 +89,7 @@ function report(histories: readonly History[]): string {
     ),
     '',
     `Runs of ${RECORDS_EACH} records. The read model validates, folds and stores; the bare SELECT reads the same rows`,
-    'in one thread and drops them; the subscription delivers them from the thread of the store.',
+    'in one thread and drops them; the subscription delivers them from the thread of the store. All of it runs as it is built for the package.',
   ].join('\n')
 }
 

@@ -1,8 +1,5 @@
-import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath, pathToFileURL } from 'node:url'
-import { build } from 'tsdown'
-import config from '../tsdown.config.ts'
+import { builtProcess } from './support/built-process.ts'
 import { type Peer, startPeer } from './support/calls.ts'
 import { sourcesOf } from './support/earlier-commit.ts'
 import { integer, median, table } from './support/figures.ts'
@@ -18,7 +15,6 @@ const ROUNDS = 7
 const BEFORE = '30d4dc6'
 /** How many times as many records a second as then. */
 const ASKED = 3
-const ROOT = fileURLToPath(new URL('../', import.meta.url))
 
 /** Verification of an export's records, beside that of v0.1 and bare SHA-256 of the same bytes. */
 export async function run(): Promise<string> {
@@ -27,7 +23,10 @@ export async function run(): Promise<string> {
     await sourcesOf(BEFORE, sources)
     const program = new URL('./verify/before-process.ts', import.meta.url)
     await using before = await startPeer<BeforeOperations>(program, [sources])
-    await using now = await startPeer<VerifyOperations>(await built(join(folder, 'now')))
+    const built = await builtProcess(join(folder, 'now'), 'bench/verify/verify-process.ts', {
+      'contents-thread': 'src/audit/verify/contents-thread.ts',
+    })
+    await using now = await startPeer<VerifyOperations>(built)
     const rows: string[][] = []
     for (const count of RECORDS) rows.push(await compare(count, { before, now }))
     const command = await verifyCommand(before, sources, { folder, ref: BEFORE, asked: ASKED })
@@ -45,21 +44,6 @@ function ofRecords(rows: readonly string[][]): string {
     'hash, id, link, and whether a run can have done it. Bare SHA-256 only hashes our bytes once. As in `retrai verify`, further threads',
     'start if there are many records, and that time counts.',
   ].join('\n')
-}
-
-/** From sources, a thread takes several times as long to start. @returns the file that Node runs */
-async function built(folder: string): Promise<URL> {
-  await mkdir(folder)
-  const entry = {
-    verify: 'bench/verify/verify-process.ts',
-    'contents-thread': 'src/audit/verify/contents-thread.ts',
-  }
-  const [program] = config
-  await build({
-    ...program,
-    ...{ entry, config: false, cwd: ROOT, outDir: folder, logLevel: 'error' },
-  })
-  return pathToFileURL(join(folder, 'verify.js'))
 }
 
 async function compare(
