@@ -1,7 +1,7 @@
-import { err, ok, type Result } from 'neverthrow'
+import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Adapter, RawReply, ReplyReader } from './adapter.ts'
 import type { Deadlines } from './deadline.ts'
-import { type CallInfo, quoter, unusableReply } from './failures.ts'
+import { type CallInfo, notLoaded, quoter, unusableReply } from './failures.ts'
 import type {
   ModelFailure,
   ModelPart,
@@ -39,7 +39,9 @@ export function createComplete({ routeOf, keys, deadlines, adapterOf }: Complete
     if (problem !== null) {
       return err({ type: 'refused', message: `The model "${request.modelName}" ${problem}` })
     }
-    const adapter = await adapterOf(api)
+    const loaded = await ResultAsync.fromPromise(adapterOf(api), notLoaded)
+    if (loaded.isErr()) return err(loaded.error)
+    const adapter = loaded.value
     const keyName = keyVariable(endpoint.provider)
     const host = URL.parse(endpoint.baseUrl)?.host ?? endpoint.baseUrl
     const call: CallInfo = { host, model, keyName, quote }

@@ -20,6 +20,12 @@ export function unreachable(cause: unknown, { host, model, quote }: CallInfo): M
   return transient('unreachable', `${host} cannot be reached for ${model}: ${why}`)
 }
 
+/** The failure of a request whose code cannot be loaded now: the process may have no file descriptor left. */
+export function notLoaded(cause: unknown): ModelFailure {
+  const why = rootMessage(cause)
+  return transient('unreachable', `The code that asks models cannot be loaded now: ${why}`)
+}
+
 /** The failure of a response that ended before its reply was whole. */
 export function brokenOff(cause: unknown, { host, model, quote }: CallInfo): ModelFailure {
   const why = quote(rootMessage(cause))

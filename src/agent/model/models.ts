@@ -1,7 +1,9 @@
 import { ResultAsync } from 'neverthrow'
+import { loadedOnce } from '../../lib/loaded-once.ts'
 import type { Adapter } from './adapter.ts'
 import type { Deadlines } from './deadline.ts'
 import { askedRoutes } from './discovery.ts'
+import { notLoaded } from './failures.ts'
 import { imageTypes } from './known-models.ts'
 import type { Models } from './model.ts'
 import { type Api, keysOf, type ModelSettings } from './routing.ts'
@@ -14,13 +16,13 @@ const DEFAULT_DEADLINES: Deadlines = {
 }
 
 /** Each adapter, and with it the SDK of its provider, is loaded when a model needs it. */
-const ADAPTERS: Readonly<Record<Api, () => Promise<Adapter>>> = {
-  chat: async () => (await import('./adapters/chat.ts')).chatAdapter(),
-  responses: async () => (await import('./adapters/responses.ts')).responsesAdapter(),
-  messages: async () => (await import('./adapters/messages.ts')).messagesAdapter(),
-  gemini: async () => (await import('./adapters/gemini.ts')).geminiAdapter(),
-  ollama: async () => (await import('./adapters/ollama.ts')).ollamaAdapter(),
-}
+const adapters = (): Readonly<Record<Api, () => Promise<Adapter>>> => ({
+  chat: loadedOnce(async () => (await import('./adapters/chat.ts')).chatAdapter()),
+  responses: loadedOnce(async () => (await import('./adapters/responses.ts')).responsesAdapter()),
+  messages: loadedOnce(async () => (await import('./adapters/messages.ts')).messagesAdapter()),
+  gemini: loadedOnce(async () => (await import('./adapters/gemini.ts')).geminiAdapter()),
+  ollama: loadedOnce(async () => (await import('./adapters/ollama.ts')).ollamaAdapter()),
+})
 
 /**
  * The models of these settings. Adapters and prices are loaded with the first call, so showing runs needs neither.
@@ -43,22 +45,17 @@ export function createModels(
     silenceMs: options.silenceMs ?? silenceMs,
   }
   const routeOf = askedRoutes(settings)
-  const adapters = new Map<Api, Promise<Adapter>>()
-  const adapterOf = (api: Api) => {
-    const adapter = adapters.get(api) ?? ADAPTERS[api]()
-    adapters.set(api, adapter)
-    return adapter
-  }
-  const load = async () => {
+  const own = adapters()
+  const complete = loadedOnce(async () => {
     const { createComplete } = await import('./complete.ts')
+    const adapterOf = (api: Api) => own[api]()
     return createComplete({ routeOf, keys: keysOf(settings), deadlines, adapterOf })
-  }
-  let loading: ReturnType<typeof load> | undefined
+  })
   return {
-    complete: (request, signal, onPart = () => {}) => {
-      loading ??= load()
-      return new ResultAsync(loading.then((complete) => complete(request, signal, onPart)))
-    },
+    complete: (request, signal, onPart = () => {}) =>
+      ResultAsync.fromPromise(complete(), notLoaded).andThen(
+        (ask) => new ResultAsync(ask(request, signal, onPart)),
+      ),
     contextBudget: async (modelName) => {
       const { contextBudget } = await import('./prices.ts')
       return contextBudget(await routeOf(modelName))

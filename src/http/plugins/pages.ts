@@ -5,6 +5,7 @@ import fastifyStatic from '@fastify/static'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fastify, { type FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import { loadedOnce } from '../../lib/loaded-once.ts'
 import { packageFolder } from '../../lib/package-files.ts'
 import { sendProblem } from '../problems/problem.ts'
 
@@ -92,15 +93,7 @@ const NOT_BUILT = `<!doctype html>
  */
 export const serveDocs = fp<{ readonly build?: () => Promise<FastifyInstance> }>(
   async (app, { build = buildDocs }) => {
-    let docs: Promise<FastifyInstance> | null = null
-    const page = (): Promise<FastifyInstance> => {
-      docs ??= build().catch((error: unknown) => {
-        // The next request tries again: the server may have had no file descriptor left.
-        docs = null
-        throw error
-      })
-      return docs
-    }
+    const page = loadedOnce(build)
     for (const url of ['/docs', '/docs/*']) {
       app.route({
         method: 'GET',

@@ -3,6 +3,10 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
+import { createComplete } from '../../../src/agent/model/complete.ts'
+import { askedRoutes } from '../../../src/agent/model/discovery.ts'
+import type { ModelRequest } from '../../../src/agent/model/model.ts'
+import type { ModelSettings } from '../../../src/agent/model/routing.ts'
 
 const MODELS = pathToFileURL(join(import.meta.dirname, '../../../src/agent/model/models.ts'))
 
@@ -39,6 +43,21 @@ async function loadedBy(modelName: string): Promise<string[]> {
   expect(before).toEqual([])
   return after
 }
+
+test('a model whose adapter cannot be loaded now is asked again later', async () => {
+  const complete = createComplete({
+    routeOf: askedRoutes({ openaiApiKey: 'k' } as ModelSettings),
+    keys: [],
+    deadlines: { totalMs: 1, firstMs: 1, silenceMs: 1 },
+    adapterOf: () => Promise.reject(new Error('EMFILE: too many open files')),
+  })
+  const request = { modelName: 'gpt-5' } as ModelRequest
+  const outcome = await complete(request, new AbortController().signal, () => {})
+  expect(outcome._unsafeUnwrapErr()).toMatchObject({
+    type: 'transient',
+    message: expect.stringContaining('too many open files'),
+  })
+})
 
 test('a server loads the SDK of a provider when a model of it is asked, and no other', async () => {
   expect(await loadedBy('gpt-5')).toEqual(['openai'])
