@@ -23,11 +23,18 @@ export function parseJson(text: string): Result<unknown, 'not_json'> {
   }
 }
 
-/** `wanted`, or `wanted_2`, `wanted_3`, … if it is taken. Adds the returned name to `taken`. */
-export function distinct(wanted: string, taken: Set<string>): string {
+export const FIRST_NUMBER = 2
+
+/**
+ * `wanted`, or `wanted_2`, `wanted_3`, … if it is taken. Adds the returned name to `taken`.
+ * @param taken the names, each with the number that the search for another one begins with: thousands may be equal
+ */
+export function distinct(wanted: string, taken: Map<string, number>): string {
   let candidate = wanted
-  for (let n = 2; taken.has(candidate); n += 1) candidate = `${wanted}_${n}`
-  taken.add(candidate)
+  let next = taken.get(wanted) ?? FIRST_NUMBER
+  for (; taken.has(candidate); next += 1) candidate = `${wanted}_${next}`
+  taken.set(wanted, next)
+  if (candidate !== wanted) taken.set(candidate, FIRST_NUMBER)
   return candidate
 }
 
@@ -51,7 +58,7 @@ export type ReportedCall = {
 
 /** Gives every call an id that is unique in its reply. The same reply always gets the same ids. */
 export function toRequestedCalls(calls: readonly ReportedCall[]): RequestedCall[] {
-  const taken = new Set<string>()
+  const taken = new Map<string, number>()
   return calls.map(({ id, name, args }, index) => ({
     call_id: distinct(id?.trim() || `call_${index}`, taken),
     tool: name,

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { toRequestedCalls } from '../../../src/agent/model/reply-parts.ts'
 import { ask, says, scripted } from './support.ts'
 
 const call = (id: unknown, args: unknown, name = 'file_read') => ({
@@ -113,6 +114,10 @@ describe('tool calls', () => {
     const message = { tool_calls: ids.map((id) => call(id, '{}')) }
     const first = (await replyTo(message)).toolCalls.map(({ call_id }) => call_id)
     expect(first).toEqual(['x', 'x_2', 'call_2', 'call_3', 'call_2_2', 'call_5', 'x_3', 'x_2_2'])
+    const many = toRequestedCalls(
+      Array.from({ length: 100_000 }, () => ({ id: 'x', name: 'f', args: '' })),
+    )
+    expect(many.at(-1)?.call_id).toBe('x_100000')
     const second = (await replyTo(message)).toolCalls.map(({ call_id }) => call_id)
     expect(second).toEqual(first)
   })

@@ -1,6 +1,6 @@
 import type { AssistantMessage } from '../../../domain/conversation.ts'
 import { isObject, type Json } from '../adapter.ts'
-import { distinct } from '../reply-parts.ts'
+import { distinct, FIRST_NUMBER } from '../reply-parts.ts'
 import type { Route } from '../routing.ts'
 
 type Calls = AssistantMessage['calls']
@@ -25,7 +25,7 @@ export const plainName = (name: string): string => plain(name).slice(0, MAX_NAME
  * converted to a form that the provider accepts, and is given once per request.
  */
 export class CallIds {
-  readonly #taken = new Set<string>()
+  readonly #taken = new Map<string, number>()
   readonly #convert: (id: string) => string
   /** The ids of the latest turn: as recorded → as sent. */
   #sent: ReadonlyMap<string, string> = new Map()
@@ -36,7 +36,7 @@ export class CallIds {
 
   /** Begins a turn. @param own the ids in the items of the provider, which stay as they are */
   next(calls: Calls, own: readonly string[] = []): void {
-    for (const id of own) this.#taken.add(id)
+    for (const id of own) if (!this.#taken.has(id)) this.#taken.set(id, FIRST_NUMBER)
     this.#sent = new Map(
       calls.map(({ id }, index) => [id, own[index] ?? distinct(this.#convert(id), this.#taken)]),
     )
