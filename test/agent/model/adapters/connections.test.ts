@@ -150,7 +150,7 @@ describe.each(['chat', 'responses', 'messages', 'gemini'] as const)('a stream ov
     const outcome = await complete(REQUEST, new AbortController().signal, () => {})
     expect(outcome._unsafeUnwrapErr()).toMatchObject({
       type: 'refused',
-      message: expect.stringContaining('(401): Bad key ***.'),
+      message: expect.stringContaining('(401): Bad key *** (is '),
     })
   })
 })
