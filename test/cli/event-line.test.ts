@@ -65,7 +65,7 @@ test('the end of an iteration and of a run is shown in words, not in JSON', () =
   expect(gist(end)).toBe('aborted: Wrong branch')
 })
 
-test('if no kinds are chosen, the words of the agent are shown, and of a reply without words only its calls', () => {
+test('if no kinds are chosen, the words of the agent are shown, of a reply without words only its calls, and why a run waits for its model', () => {
   const reply = (text: string | null): AgentEvent => ({
     ...{ run_id: '550e8400-e29b-41d4-a716-446655440000', iteration: 1, ts: 1, seq: 8 },
     kind: 'assistant_message',
@@ -84,6 +84,8 @@ test('if no kinds are chosen, the words of the agent are shown, and of a reply w
   expect(shown(undefined, true)).toEqual([false, false])
   expect(shown(['assistant_message'], false)).toEqual([true, true])
   expect(shown(['goal_check'], false)).toEqual([false, false])
+  const asked = (json: boolean) => shownKinds(undefined, json).kinds.includes('llm_retry')
+  expect([asked(false), asked(true)]).toEqual([true, false])
 })
 
 /** The records of runs that earlier versions wrote. */

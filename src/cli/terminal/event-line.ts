@@ -4,8 +4,8 @@ import type { PayloadOf } from '../../domain/records.ts'
 import { counted } from '../../lib/counted.ts'
 import { type Line, oneLine, shorten } from './plain-text.ts'
 
-/** If people choose no kinds, they see the ten common ones and these: what is said, and which runs are started. */
-const SAID = ['assistant_message', 'user_message', 'subagent_started'] as const
+/** If people choose no kinds, they see the ten common ones and these: what is said, which runs are started, and why a run waits. */
+const SAID = ['assistant_message', 'user_message', 'subagent_started', 'llm_retry'] as const
 
 /** The kinds to ask for, and which of their events are shown. */
 export function shownKinds(chosen: readonly Kind[] | undefined, json: boolean) {

@@ -105,7 +105,7 @@ export function duration(text: string): number {
 /** The option with "all", or kinds separated by commas. */
 export const KINDS = [
   '--kinds <list>',
-  '"all", or kinds separated by commas (default the ten common ones; without --json also what is said)',
+  '"all", or kinds separated by commas (default the ten common ones; without --json also what is said, and failed requests to models)',
   (text: string): readonly Kind[] =>
     text === 'all' ? ALL_KINDS : someOf(ALL_KINDS, 'Choose "all", or some of')(text),
 ] as const
