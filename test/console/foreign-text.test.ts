@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { colouredParts } from '../../web/src/code/ansi.ts'
 import {
   isQuicklyColoured,
   isSimple,
@@ -77,4 +78,26 @@ test('code is highlighted if its lines are as short as people write them', () =>
   }
   expect(isQuicklyColoured(JSON.stringify({ long: 'a '.repeat(5_000) }), 'json')).toBe(true)
   expect(isQuicklyColoured(JSON.stringify({ long: 'a '.repeat(50_000) }), 'json')).toBe(false)
+})
+
+describe('the colours that a program prints', () => {
+  const shown = (output: string): string =>
+    colouredParts(output)
+      .map(({ text, names }) => (names === '' ? text : `<${names}>${text}</>`))
+      .join('')
+
+  test('are shown', () => {
+    expect(shown('\x1b[31mFAIL\x1b[0m a \x1b[1;92mok\x1b[39m b\x1b[22m c\x1b[m')).toBe(
+      '<ansi-1>FAIL</> a <ansi-2 ansi-bold>ok</><ansi-bold> b</> c',
+    )
+    expect(shown('\x1b[38;5;16mdark\x1b[48;2;0;0;0;33mgold')).toBe('dark<ansi-3>gold</>')
+  })
+
+  test('hide nothing, and whatever else a terminal would obey stays visible', () => {
+    expect(shown('\x1b[8mconcealed\x1b[30;40mblack')).toBe('concealed<ansi-0>black</>')
+    expect(shown('\x1b[2J\x1b[1A\x1b]8;;https://evil.example\x07a\u202eb')).toBe(
+      '⟨U+001B⟩[2J⟨U+001B⟩[1A⟨U+001B⟩]8;;https://evil.example⟨U+0007⟩a⟨U+202E⟩b',
+    )
+    expect(shown('\x1b[31ma'.repeat(10_000))).toBe('⟨U+001B⟩[31ma'.repeat(10_000))
+  })
 })

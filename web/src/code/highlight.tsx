@@ -15,6 +15,7 @@ import yaml from 'highlight.js/lib/languages/yaml'
 import { createLowlight } from 'lowlight'
 import { Fragment, type ReactNode } from 'react'
 import { isQuicklyColoured, visible } from '../ui/foreign-text.ts'
+import { colouredParts, type Part } from './ansi.ts'
 
 const lowlight = createLowlight({
   bash,
@@ -36,13 +37,26 @@ const lowlight = createLowlight({
 type Tree = ReturnType<typeof lowlight.highlight>
 type Node = Tree['children'][number]
 
-/** The text as coloured elements: never as HTML, so nothing in it can become part of the page. */
+/**
+ * The text as coloured elements: never as HTML, so nothing in it can become part of the page.
+ * @param language `ansi` for what a program printed, with the colours that it printed
+ */
 export function highlight(code: string, language: string | null): ReactNode {
+  if (language === 'ansi') return colouredParts(code).map(coloured)
   const text = visible(code)
   if (language === null || !lowlight.registered(language)) return text
   if (!isQuicklyColoured(text, language)) return text
   return nodes(lowlight.highlight(language, text).children)
 }
+
+const coloured = ({ text, names }: Part, index: number): ReactNode =>
+  names === '' ? (
+    text
+  ) : (
+    <span key={index} className={names}>
+      {text}
+    </span>
+  )
 
 const nodes = (children: readonly Node[]): ReactNode[] =>
   // biome-ignore lint/suspicious/noArrayIndexKey: the parts of a text have no other name

@@ -138,7 +138,7 @@ function GoalRow({ row: { check } }: RowProps<'goal'>) {
       </div>
       {open && (
         <div className={classes.printed}>
-          <Code text={details.trimEnd()} look="terminal" />
+          <Code text={details.trimEnd()} language="ansi" look="terminal" />
         </div>
       )}
     </Frame>

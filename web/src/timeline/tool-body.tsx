@@ -123,7 +123,7 @@ export function Output({
         {(shown) => (
           <Code
             text={shown}
-            language={terminal ? null : outputLanguage(call)}
+            language={terminal ? 'ansi' : outputLanguage(call)}
             look={terminal ? 'terminal' : 'code'}
           />
         )}
@@ -140,7 +140,7 @@ export function WrittenOutput({ part: { key, text, lost } }: { readonly part: Pa
   return (
     <div data-partial>
       <Folded name={key} text={`${lost > 0 ? '…' : ''}${text}`} by="tail">
-        {(shown) => <Code text={shown} look="terminal" />}
+        {(shown) => <Code text={shown} language="ansi" look="terminal" />}
       </Folded>
     </div>
   )

@@ -43,9 +43,9 @@ export function WholeOutput({ bytes, sha256, look }: Props) {
   return (
     <>
       <p className={classes.nothing}>{verdictOf(genuine, 'whole output')}</p>
-      <div className={classes.whole}>
-        <Code text={text.trimEnd()} look={look} />
-      </div>
+      <ScrollRegion className={classes.whole} label="Whole output">
+        <Code text={text.trimEnd()} language={look === 'terminal' ? 'ansi' : null} look={look} />
+      </ScrollRegion>
     </>
   )
 }
