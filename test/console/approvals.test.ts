@@ -1,27 +1,23 @@
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { script } from '../../examples/scripted-model/fix-the-calculator.ts'
 import { createClient } from '../../src/client/index.ts'
-import { describeInBrowser, fact, useBrowser } from './support/page.ts'
-import { type ConsoleServer, startConsoleServer, startRun } from './support/server.ts'
+import { describeInBrowser, fact, useBrowser, useConsoleServer } from './support/page.ts'
+import { startRun } from './support/server.ts'
 
 const COMMAND = 'printf "\u202e" && touch made-by-the-agent'
 
 describeInBrowser('a call that waits for a person', () => {
   const open = useBrowser()
-  let server: ConsoleServer
-  beforeAll(async () => {
-    server = await startConsoleServer(({ turn, messages }) => {
-      const words = JSON.stringify(messages)
-      if (words.includes('Read the tests')) return { text: 'Hm.', delayMs: 600_000 }
-      const asks = { calls: [{ tool: 'bash_exec', args: { command: COMMAND } }] }
-      if (words.includes('Find the bug') || turn > 0 || !words.includes('two sub-agents')) {
-        return turn === 0 ? asks : (script[turn - 1] ?? { text: 'My script ends here.' })
-      }
-      const start = (instructions: string) => ({ tool: 'run_subagent', args: { instructions } })
-      return { calls: [start('Find the bug.'), start('Read the tests.')] }
-    })
+  const server = useConsoleServer(({ turn, messages }) => {
+    const words = JSON.stringify(messages)
+    if (words.includes('Read the tests')) return { text: 'Hm.', delayMs: 600_000 }
+    const asks = { calls: [{ tool: 'bash_exec', args: { command: COMMAND } }] }
+    if (words.includes('Find the bug') || turn > 0 || !words.includes('two sub-agents')) {
+      return turn === 0 ? asks : (script[turn - 1] ?? { text: 'My script ends here.' })
+    }
+    const start = (instructions: string) => ({ tool: 'run_subagent', args: { instructions } })
+    return { calls: [start('Find the bug.'), start('Read the tests.')] }
   })
-  afterAll(() => server.stop())
 
   test('shows the call in full and its rule, then the answer and who gave it', async () => {
     const rule = { tool: 'bash_exec', action: 'ask', reason: 'Look at it first' }
@@ -68,7 +64,7 @@ describeInBrowser('a call that waits for a person', () => {
     await panel.waitFor({ state: 'hidden' })
   })
 
-  test('of a sub-agent is shown in the header of its parent, beside the sub-agents that work', async () => {
+  test('of a sub-agent is shown below the timeline of its parent, which stays where it is, beside the sub-agents that work', async () => {
     const cwd = await server.newProject('family')
     const runId = await startRun(server.url, {
       ...{ cwd, instructions: 'Start two sub-agents.', max_turns_per_iteration: 9 },
@@ -78,6 +74,9 @@ describeInBrowser('a call that waits for a person', () => {
     const list = page.getByRole('list', { name: 'Sub-agents at work' })
     await list.getByText('It waits for a person: ').waitFor()
     expect(await list.getByRole('listitem').count()).toBe(2)
+    const timeline = await page.getByTestId('timeline').boundingBox()
+    const bottom = (timeline?.y ?? 0) + (timeline?.height ?? 0)
+    expect((await list.boundingBox())?.y).toBeGreaterThanOrEqual(bottom)
     await fact(page, 'Now').getByText('Waiting for 2 sub-agents').waitFor()
     await list.getByText('Waits for you', { exact: true }).waitFor()
     await list.getByText('Running', { exact: true }).waitFor()

@@ -81,10 +81,7 @@ export function RunHeader(props: Props) {
       {state === null ? (
         <div className={classes.facts} />
       ) : (
-        <>
-          <Facts view={view} state={state} moment={moment} live={following && ended === null} />
-          <SubagentsAtWork view={view} state={state} />
-        </>
+        <Facts view={view} state={state} moment={moment} live={following && ended === null} />
       )}
     </div>
   )
@@ -94,8 +91,11 @@ export function RunHeader(props: Props) {
 const atWork = ({ subagents = [], phase }: RunState) =>
   phase.type === 'ended' ? [] : subagents.filter(({ end }) => end === null)
 
-function SubagentsAtWork({ view, state }: { readonly view: RunView; readonly state: RunState }) {
-  const open = atWork(state)
+type SubagentsProps = Pick<Props, 'view' | 'state'>
+
+/** What the sub-agents that are at work do, in a line for each. */
+export function SubagentsAtWork({ view, state }: SubagentsProps) {
+  const open = state === null ? [] : atWork(state)
   if (open.length === 0) return null
   return (
     <ul className={classes.subagents} aria-label="Sub-agents at work">

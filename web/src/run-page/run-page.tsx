@@ -20,7 +20,7 @@ import { useTitle } from '../ui/use-title.ts'
 import { useVerification } from '../verify/use-verification.ts'
 import { Overview } from './overview.tsx'
 import { RawRecords } from './raw-records.tsx'
-import { RunHeader } from './run-header.tsx'
+import { RunHeader, SubagentsAtWork } from './run-header.tsx'
 import classes from './run-page.module.css'
 import { useRunShortcuts } from './use-run-shortcuts.ts'
 
@@ -101,6 +101,7 @@ export function RunPage({ runId }: { readonly runId: string }) {
         />
       </div>
       {/* Below the timeline, because what appears above it would move what somebody reads. */}
+      <SubagentsAtWork view={view} state={state} />
       <Questions runId={runId} view={view} current={head === null || last >= head} />
       <ReplayBar {...{ view, moment, following, playback }} ended={hasEnd(view)} />
       <RawRecords view={view} seqs={shown} onClose={() => showRecords([])} />
