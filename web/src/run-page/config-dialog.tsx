@@ -1,4 +1,4 @@
-import { NumberInput, Switch, TextInput } from '@mantine/core'
+import { Switch, TextInput } from '@mantine/core'
 import { useMutation } from '@tanstack/react-query'
 import { useState } from 'react'
 import type { ConfigChanges, RunConfig, Seen } from '../../../src/api/records.ts'
@@ -7,6 +7,7 @@ import { answerOf, problemsIn } from '../api/problem.ts'
 import type { ModelDraft } from '../start/draft.ts'
 import { ModelFields } from '../start/model-fields.tsx'
 import { FormDialog } from '../ui/form-dialog.tsx'
+import { NumberField } from '../ui/number-field.tsx'
 
 type Props = {
   readonly runId: string
@@ -41,13 +42,15 @@ export function ConfigDialog({ runId, seen, config, onClose }: Props) {
       labels={{ send: 'Change from the next step' }}
       disabled={Object.keys(changes).length === 0}
     >
-      <NumberInput
+      <NumberField
+        name="max_iterations"
+        form={{
+          value: { max_iterations: iterations },
+          onChange: (changed) => setIterations(changed.max_iterations),
+          problem,
+        }}
+        isCount
         label="Iteration limit"
-        min={1}
-        allowDecimal={false}
-        value={iterations}
-        onChange={setIterations}
-        error={problem('max_iterations')}
         data-autofocus
       />
       <ModelFields

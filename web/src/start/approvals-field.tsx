@@ -1,8 +1,9 @@
-import { Checkbox, NumberInput, Select, SimpleGrid, Text, TextInput } from '@mantine/core'
+import { Checkbox, Select, SimpleGrid, Text, TextInput } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { serverRulesQuery } from '../api/queries.ts'
-import { type FormOf, numberField, textField } from '../ui/field.ts'
+import { type FormOf, textField } from '../ui/field.ts'
 import { visible } from '../ui/foreign-text.ts'
+import { NumberField } from '../ui/number-field.tsx'
 import type { Draft } from './draft.ts'
 import { RowsField } from './rows-field.tsx'
 import { ACTIONS, emptyRule, type RuleDraft, ruleText } from './rule-draft.ts'
@@ -97,13 +98,14 @@ function Rule(form: FormOf<RuleDraft>) {
             spellCheck={false}
           />
         ))}
-        <NumberInput
+        <NumberField
+          name="cost_above_usd"
+          form={form}
           label="Cost above"
           placeholder="5"
           prefix="$"
           min={0}
           decimalScale={4}
-          {...numberField('cost_above_usd', form)}
         />
       </SimpleGrid>
       <TextInput

@@ -1,9 +1,10 @@
-import { NumberInput, Select, SimpleGrid, Text, TextInput } from '@mantine/core'
+import { Select, SimpleGrid, Text, TextInput } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import type { Level } from '../../../src/api/isolation.ts'
 import type { IsolationOffer } from '../../../src/client/index.ts'
 import { isolationOfferQuery } from '../api/queries.ts'
-import { countField, type FormOf, textField } from '../ui/field.ts'
+import { type FormOf, textField } from '../ui/field.ts'
+import { NumberField } from '../ui/number-field.tsx'
 import type { CommandDraft } from './draft.ts'
 
 const MIB = 1024 * 1024
@@ -23,8 +24,8 @@ export function CommandFields(form: FormOf<CommandDraft>) {
     const most = offer?.limits[field]
     const [unit, suffix] = field === 'processes' ? [1, ''] : [MIB, ' MiB']
     return {
-      ...countField(name, { ...form, problem: () => problem(`command_limits.${field}`) }),
-      ...{ label, suffix, hideControls: true },
+      ...{ name, label, suffix, hideControls: true },
+      form: { ...form, problem: () => problem(`command_limits.${field}`) },
       placeholder: most === undefined ? undefined : `At most ${Math.floor(most / unit)}`,
     }
   }
@@ -59,7 +60,7 @@ export function CommandFields(form: FormOf<CommandDraft>) {
       />
       <SimpleGrid cols={{ base: 2, xs: 4 }}>
         {LIMITS.map((one) => (
-          <NumberInput key={one[1]} {...limit(one)} />
+          <NumberField key={one[1]} isCount {...limit(one)} />
         ))}
       </SimpleGrid>
     </>

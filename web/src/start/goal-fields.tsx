@@ -1,10 +1,11 @@
-import { Input, NumberInput, Radio, Select, SimpleGrid, Skeleton, TextInput } from '@mantine/core'
+import { Input, Radio, Select, SimpleGrid, Skeleton, TextInput } from '@mantine/core'
 import { useDebouncedValue } from '@mantine/hooks'
 import { useQuery } from '@tanstack/react-query'
 import type { Goal } from '../../../src/client/index.ts'
 import { type FieldProblemOf, messageOf } from '../api/problem.ts'
 import { fittingGoalsQuery, goalsQuery } from '../api/queries.ts'
-import { type FormOf, numberField, textField } from '../ui/field.ts'
+import { type FormOf, textField } from '../ui/field.ts'
+import { NumberField } from '../ui/number-field.tsx'
 import type { Draft } from './draft.ts'
 import { emptyPart, fieldOf, type PartDraft, schemaOf } from './goal-draft.ts'
 import { RowsField } from './rows-field.tsx'
@@ -175,11 +176,12 @@ function GoalSettings({ part, goal, onChange, fieldOf, problem }: SettingsProps)
 function Conditions(form: FormOf<PartDraft>) {
   return (
     <SimpleGrid cols={{ base: 1, xs: 3 }}>
-      <NumberInput
+      <NumberField
+        name="exit_code"
+        form={form}
         label="Exit code"
         placeholder="0"
         allowDecimal={false}
-        {...numberField('exit_code', form)}
       />
       <TextInput
         label="Output contains"
@@ -187,12 +189,13 @@ function Conditions(form: FormOf<PartDraft>) {
         {...textField('output_contains', form)}
         spellCheck={false}
       />
-      <NumberInput
+      <NumberField
+        name="max_seconds"
+        form={form}
         label="Faster than"
         placeholder="No limit"
         suffix=" s"
         min={0}
-        {...numberField('max_seconds', form)}
       />
     </SimpleGrid>
   )

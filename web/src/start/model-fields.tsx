@@ -1,9 +1,10 @@
-import { Autocomplete, NumberInput, Select, SimpleGrid, TagsInput } from '@mantine/core'
+import { Autocomplete, Select, SimpleGrid, TagsInput } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { EFFORTS, type Effort } from '../../../src/api/records.ts'
 import type { Model } from '../../../src/client/index.ts'
 import { modelsQuery } from '../api/queries.ts'
-import { countField, type FormOf } from '../ui/field.ts'
+import type { FormOf } from '../ui/field.ts'
+import { NumberField } from '../ui/number-field.tsx'
 import type { ModelDraft } from './draft.ts'
 
 const isEffort = (text: string | null): text is Effort => EFFORTS.some((effort) => effort === text)
@@ -41,12 +42,14 @@ export function ModelFields(form: FormOf<ModelDraft>) {
           disabled={efforts.length === 0 && value.reasoning_effort === null}
           clearable
         />
-        <NumberInput
+        <NumberField
+          name="max_output_tokens"
+          form={form}
+          isCount
           label="Reply limit"
           placeholder="The limit of the model"
           suffix=" tokens"
           thousandSeparator=","
-          {...countField('max_output_tokens', form)}
         />
       </SimpleGrid>
       <TagsInput

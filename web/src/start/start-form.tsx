@@ -1,4 +1,4 @@
-import { NumberInput, SimpleGrid, Switch, Textarea, TextInput } from '@mantine/core'
+import { SimpleGrid, Switch, Textarea, TextInput } from '@mantine/core'
 import { useLocalStorage } from '@mantine/hooks'
 import { useMutation, useQuery } from '@tanstack/react-query'
 import { useState } from 'react'
@@ -8,8 +8,9 @@ import { client } from '../api/client.ts'
 import { answerOf, problemsIn } from '../api/problem.ts'
 import { goalsQuery } from '../api/queries.ts'
 import { useAttempt } from '../api/use-attempt.ts'
-import { countField, type FormOf, numberField, textField } from '../ui/field.ts'
+import { type FormOf, textField } from '../ui/field.ts'
 import { FormDialog } from '../ui/form-dialog.tsx'
+import { NumberField } from '../ui/number-field.tsx'
 import { ApprovalsField } from './approvals-field.tsx'
 import { CommandFields } from './command-fields.tsx'
 import { type Draft, EMPTY_DRAFT, requestOf } from './draft.ts'
@@ -94,15 +95,19 @@ export function StartForm({ onClose }: { readonly onClose: () => void }) {
 function TurnLimits(form: FormOf<Draft>) {
   return (
     <SimpleGrid cols={{ base: 1, xs: 2 }}>
-      <NumberInput
+      <NumberField
+        name="max_iterations"
+        form={form}
+        isCount
         label="Iteration limit"
         placeholder="20"
-        {...countField('max_iterations', form)}
       />
-      <NumberInput
+      <NumberField
+        name="max_turns_per_iteration"
+        form={form}
+        isCount
         label="Turn limit"
         placeholder="50 an iteration"
-        {...countField('max_turns_per_iteration', form)}
       />
     </SimpleGrid>
   )
@@ -112,26 +117,30 @@ function TurnLimits(form: FormOf<Draft>) {
 function BudgetLimits(form: FormOf<Draft>) {
   return (
     <SimpleGrid cols={{ base: 1, xs: 3 }}>
-      <NumberInput
+      <NumberField
+        name="max_cost_usd"
+        form={form}
         label="Cost limit"
         placeholder="None"
         prefix="$"
         min={0}
         decimalScale={4}
-        {...numberField('max_cost_usd', form)}
       />
-      <NumberInput
+      <NumberField
+        name="max_tokens"
+        form={form}
+        isCount
         label="Token limit"
         placeholder="None"
         thousandSeparator=","
-        {...countField('max_tokens', form)}
       />
-      <NumberInput
+      <NumberField
+        name="max_seconds"
+        form={form}
         label="Working time limit"
         placeholder="None"
         suffix=" s"
         min={1}
-        {...numberField('max_seconds', form)}
       />
     </SimpleGrid>
   )

@@ -1,5 +1,6 @@
-import { NumberInput, Select, SimpleGrid, Textarea, TextInput } from '@mantine/core'
+import { Select, SimpleGrid, Textarea, TextInput } from '@mantine/core'
 import type { FieldProblemOf } from '../api/problem.ts'
+import { NumberField } from '../ui/number-field.tsx'
 import {
   kindOf,
   newId,
@@ -37,10 +38,14 @@ export function ValueField(props: Props) {
   switch (kindOf(schema)) {
     case 'number':
       return (
-        <NumberInput
+        <NumberField
           {...common}
-          value={typeof value === 'object' ? '' : value}
-          onChange={onChange}
+          name={name}
+          form={{
+            value: { [name]: typeof value === 'object' ? '' : value },
+            onChange: ({ [name]: entered = '' }) => onChange(entered),
+            problem: () => problem(field),
+          }}
           allowDecimal={schema.type === 'number'}
           {...(schema.minimum === undefined ? {} : { min: schema.minimum })}
           {...(schema.maximum === undefined ? {} : { max: schema.maximum })}
