@@ -1,10 +1,9 @@
 import axe from 'axe-core'
 import type { Page } from 'playwright-core'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import * as z from 'zod'
-import { describeInBrowser, useBrowser } from './support/page.ts'
+import { describeInBrowser, useBrowser, useConsoleServer } from './support/page.ts'
 import { sampleRuns } from './support/sample-runs.ts'
-import { type ConsoleServer, startConsoleServer } from './support/server.ts'
 
 const { samples, achieved, waiting } = sampleRuns(Date.now() / 1000)
 
@@ -76,11 +75,7 @@ const PAGES: Readonly<
 
 describeInBrowser('accessibility', () => {
   const open = useBrowser()
-  let server: ConsoleServer
-  beforeAll(async () => {
-    server = await startConsoleServer([], samples)
-  })
-  afterAll(() => server.stop())
+  const server = useConsoleServer([], samples)
 
   describe.each(['light', 'dark'] as const)('in %s', (colorScheme) => {
     test.each(Object.entries(PAGES))('%s has no serious fault', async (_, { path, ready }) => {

@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import { gunzipSync } from 'node:zlib'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import type { Script } from '../../examples/scripted-model/script.ts'
-import { describeInBrowser, useBrowser } from './support/page.ts'
-import { type ConsoleServer, startConsoleServer, startRun } from './support/server.ts'
+import { describeInBrowser, useBrowser, useConsoleServer } from './support/page.ts'
+import { startRun } from './support/server.ts'
 
 const script: Script = [
   { text: 'I count.', calls: [{ tool: 'bash_exec', args: { command: 'seq 1 60000' } }] },
@@ -12,11 +12,7 @@ const script: Script = [
 
 describeInBrowser('what can be trusted', () => {
   const open = useBrowser()
-  let server: ConsoleServer
-  beforeAll(async () => {
-    server = await startConsoleServer(script)
-  })
-  afterAll(() => server.stop())
+  const server = useConsoleServer(script)
 
   test('a long output is loaded in full and checked, and the run is downloaded as a signed export', async () => {
     const cwd = await server.newProject('counting')

@@ -1,11 +1,11 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Page } from 'playwright-core'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import type { Script } from '../../examples/scripted-model/script.ts'
 import { partialObject } from '../../web/src/run/partial-json.ts'
-import { describeInBrowser, useBrowser } from './support/page.ts'
-import { type ConsoleServer, startConsoleServer, startRun } from './support/server.ts'
+import { describeInBrowser, useBrowser, useConsoleServer } from './support/page.ts'
+import { startRun } from './support/server.ts'
 
 const TEXT = 'I look at it all and run the tests.'
 const COMMAND = 'echo printed while it runs; while ! test -f go; do sleep 0.05; done'
@@ -50,11 +50,7 @@ const placesIn = (page: Page): Promise<(number | null)[]> => page.evaluate('wind
 describeInBrowser('what is being written', () => {
   const open = useBrowser()
   const { model, allowReplies, letCall } = haltingModel()
-  let server: ConsoleServer
-  beforeAll(async () => {
-    server = await startConsoleServer(model)
-  })
-  afterAll(() => server.stop())
+  const server = useConsoleServer(model)
 
   test('is shown while it comes, and its records replace it without a jump', async () => {
     const cwd = await server.newProject('written')

@@ -1,20 +1,16 @@
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { type AgentEvent, createClient } from '../../src/client/index.ts'
 import { gatedModel } from './support/gate.ts'
-import { describeInBrowser, fact, useBrowser } from './support/page.ts'
-import { type ConsoleServer, startConsoleServer, startRun } from './support/server.ts'
+import { describeInBrowser, fact, useBrowser, useConsoleServer } from './support/page.ts'
+import { startRun } from './support/server.ts'
 
 const TOKEN = 'a-token-of-sixteen-characters-or-more'
 
 describeInBrowser('a run that waits for a person', () => {
   const open = useBrowser()
   const { model, allowReplies } = gatedModel()
-  let server: ConsoleServer
-  beforeAll(async () => {
-    server = await startConsoleServer(model)
-    allowReplies(2)
-  })
-  afterAll(() => server.stop())
+  const server = useConsoleServer(model)
+  allowReplies(2)
 
   const waitingRun = async (name: string): Promise<string> =>
     startRun(server.url, { cwd: await server.newProject(name), hitl_enabled: true })
@@ -61,12 +57,8 @@ describeInBrowser('a run that waits for a person', () => {
 describeInBrowser('who did what', () => {
   const open = useBrowser(/status of 401/)
   const { model, allowReplies } = gatedModel()
-  let server: ConsoleServer
-  beforeAll(async () => {
-    server = await startConsoleServer(model, [], { RETRAI_TOKEN: TOKEN })
-    allowReplies(2)
-  })
-  afterAll(() => server.stop())
+  const server = useConsoleServer(model, [], { RETRAI_TOKEN: TOKEN })
+  allowReplies(2)
 
   const clientOf = async (name: string) => {
     const { tokens } = createClient({ baseUrl: server.url, token: TOKEN })

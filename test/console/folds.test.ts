@@ -1,9 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import { describeInBrowser, elementsIn, useBrowser } from './support/page.ts'
+import { expect, test } from 'vitest'
+import { describeInBrowser, elementsIn, useBrowser, useConsoleServer } from './support/page.ts'
 import { SampleRun } from './support/sample-run.ts'
 import { configOf } from './support/seed.ts'
-import { type ConsoleServer, startConsoleServer } from './support/server.ts'
 
 const RUN = randomUUID()
 const lines = (word: string): string => `${word}\n`.repeat(400)
@@ -24,11 +23,7 @@ const sample = new SampleRun(RUN, configOf(), Date.now() / 1000 - 60).iterate({
 
 describeInBrowser('what a tool was asked for at length', () => {
   const open = useBrowser()
-  let server: ConsoleServer
-  beforeAll(async () => {
-    server = await startConsoleServer([], [sample])
-  })
-  afterAll(() => server.stop())
+  const server = useConsoleServer([], [sample])
 
   test('is folded until it is opened', async () => {
     const page = await open(`${server.url}/runs/${RUN}`)

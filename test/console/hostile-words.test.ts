@@ -1,9 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import { describeInBrowser, useBrowser } from './support/page.ts'
+import { expect, test } from 'vitest'
+import { describeInBrowser, useBrowser, useConsoleServer } from './support/page.ts'
 import { SampleRun } from './support/sample-run.ts'
 import { configOf } from './support/seed.ts'
-import { type ConsoleServer, startConsoleServer } from './support/server.ts'
 
 const RUN = randomUUID()
 const EVIL =
@@ -20,11 +19,7 @@ const sample = new SampleRun(RUN, configOf(), Date.now() / 1000 - 60).iterate({
 
 describeInBrowser('words of a model and output of tools', () => {
   const open = useBrowser()
-  let server: ConsoleServer
-  beforeAll(async () => {
-    server = await startConsoleServer([], [sample])
-  })
-  afterAll(() => server.stop())
+  const server = useConsoleServer([], [sample])
 
   test('are shown as text, and never become markup or cause a request', async () => {
     const page = await open('about:blank')

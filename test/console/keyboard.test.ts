@@ -1,8 +1,7 @@
 import type { Page } from 'playwright-core'
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import { describeInBrowser, useBrowser } from './support/page.ts'
+import { expect, test } from 'vitest'
+import { describeInBrowser, useBrowser, useConsoleServer } from './support/page.ts'
 import { sampleRuns } from './support/sample-runs.ts'
-import { type ConsoleServer, startConsoleServer } from './support/server.ts'
 
 const { samples, waiting } = sampleRuns(Date.now() / 1000)
 
@@ -15,11 +14,7 @@ const focused = (page: Page): Promise<unknown> =>
 
 describeInBrowser('with the keyboard alone', () => {
   const open = useBrowser()
-  let server: ConsoleServer
-  beforeAll(async () => {
-    server = await startConsoleServer([], samples)
-  })
-  afterAll(() => server.stop())
+  const server = useConsoleServer([], samples)
 
   test.each([
     ['Start a run', 'BUTTON pytest'],

@@ -1,12 +1,12 @@
 import { randomUUID } from 'node:crypto'
 import type { Page } from 'playwright-core'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { gatedModel } from './support/gate.ts'
-import { describeInBrowser, fact, useBrowser } from './support/page.ts'
+import { describeInBrowser, fact, useBrowser, useConsoleServer } from './support/page.ts'
 import { SampleRun } from './support/sample-run.ts'
 import { sampleRuns } from './support/sample-runs.ts'
 import { configOf } from './support/seed.ts'
-import { type ConsoleServer, startConsoleServer, startRun } from './support/server.ts'
+import { startRun } from './support/server.ts'
 
 const now = Date.now() / 1000
 const { samples, achieved, waiting } = sampleRuns(now)
@@ -28,11 +28,7 @@ const all = [...samples, waits, new SampleRun(refused, configOf(), now - 90).fai
 
 describeInBrowser('the layout', () => {
   const open = useBrowser()
-  let server: ConsoleServer
-  beforeAll(async () => {
-    server = await startConsoleServer([], all)
-  })
-  afterAll(() => server.stop())
+  const server = useConsoleServer([], all)
 
   test.each([1280, 390])('does not move when the first records arrive, %i wide', async (width) => {
     const page = await open('about:blank', { viewport: { width, height: 844 } })
@@ -101,11 +97,7 @@ const OBSERVE_SHIFTS = `
 describeInBrowser('a run that begins to wait', () => {
   const open = useBrowser()
   const { model, allowReplies } = gatedModel()
-  let server: ConsoleServer
-  beforeAll(async () => {
-    server = await startConsoleServer(model)
-  })
-  afterAll(() => server.stop())
+  const server = useConsoleServer(model)
 
   test('moves nothing that somebody reads, wide or narrow, and is announced', async () => {
     const cwd = await server.newProject('waits')

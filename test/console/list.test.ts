@@ -1,9 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import { describeInBrowser, elementsIn, useBrowser } from './support/page.ts'
+import { expect, test } from 'vitest'
+import { describeInBrowser, elementsIn, useBrowser, useConsoleServer } from './support/page.ts'
 import { SampleRun } from './support/sample-run.ts'
 import { configOf } from './support/seed.ts'
-import { type ConsoleServer, startConsoleServer } from './support/server.ts'
 
 const RUNS = 2500
 const GOALS = ['pytest', 'npm-test', 'go-test', 'cargo-test', 'pyright']
@@ -21,11 +20,7 @@ const idOf = (n: number): string => samples[n]?.records[0]?.run_id ?? ''
 
 describeInBrowser('the list of runs', () => {
   const open = useBrowser()
-  let server: ConsoleServer
-  beforeAll(async () => {
-    server = await startConsoleServer([], samples)
-  })
-  afterAll(() => server.stop())
+  const server = useConsoleServer([], samples)
 
   test('holds thousands of runs, of which only those in sight are in the page', async () => {
     const page = await open(server.url)

@@ -1,16 +1,12 @@
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { gatedModel } from './support/gate.ts'
-import { describeInBrowser, fact, useBrowser } from './support/page.ts'
-import { type ConsoleServer, startConsoleServer, startRun } from './support/server.ts'
+import { describeInBrowser, fact, useBrowser, useConsoleServer } from './support/page.ts'
+import { startRun } from './support/server.ts'
 
 describeInBrowser('a run that goes on', () => {
   const open = useBrowser()
   const { model, allowReplies } = gatedModel()
-  let server: ConsoleServer
-  beforeAll(async () => {
-    server = await startConsoleServer(model)
-  })
-  afterAll(() => server.stop())
+  const server = useConsoleServer(model)
 
   test('is started in the form, watched live to its end, and found in the list', async () => {
     const project = await server.newProject('by-hand')
@@ -135,18 +131,20 @@ describeInBrowser('a run that goes on', () => {
 
 describeInBrowser('a page that breaks', () => {
   const open = useBrowser(/broken on purpose/)
-  let server: ConsoleServer
-  beforeAll(async () => {
-    server = await startConsoleServer([])
-  })
-  afterAll(() => server.stop())
+  const server = useConsoleServer([])
 
   test('says why, and leads to the others', async () => {
     const runId = await startRun(server.url, { cwd: await server.newProject('breaks') })
     const page = await open('about:blank')
-    await page.addInitScript(`Object.defineProperty(Intl.NumberFormat.prototype, 'format', {
-      get() { if (location.pathname !== '/') throw new Error('broken on purpose') },
-    })`)
+    await page.addInitScript(`
+      const { prototype } = Intl.NumberFormat
+      const format = Object.getOwnPropertyDescriptor(prototype, 'format').get
+      Object.defineProperty(prototype, 'format', {
+        get() {
+          if (location.pathname !== '/') throw new Error('broken on purpose')
+          return format.call(this)
+        },
+      })`)
     await page.goto(`${server.url}/runs/${runId}`)
     await page.getByRole('heading', { name: 'This page cannot be shown' }).waitFor()
     await page.getByText('broken on purpose').waitFor()

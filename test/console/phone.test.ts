@@ -1,11 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import type { Locator } from 'playwright-core'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { longRun } from './support/long-run.ts'
-import { describeInBrowser, useBrowser } from './support/page.ts'
+import { describeInBrowser, useBrowser, useConsoleServer } from './support/page.ts'
 import { SampleRun } from './support/sample-run.ts'
 import { configOf } from './support/seed.ts'
-import { type ConsoleServer, startConsoleServer } from './support/server.ts'
 
 const VIEWPORT = { width: 360, height: 740 }
 const now = Date.now() / 1000
@@ -26,11 +25,7 @@ async function boxOf(element: Locator) {
 
 describeInBrowser('on a phone', () => {
   const open = useBrowser()
-  let server: ConsoleServer
-  beforeAll(async () => {
-    server = await startConsoleServer([], [wordy, longRun(LONG, 12_000, now - 90_000)])
-  })
-  afterAll(() => server.stop())
+  const server = useConsoleServer([], [wordy, longRun(LONG, 12_000, now - 90_000)])
 
   test('a decision can be made even if its question is long', async () => {
     const page = await open(`${server.url}/runs/${WORDY}`, { viewport: VIEWPORT })

@@ -1,11 +1,16 @@
 import { randomUUID } from 'node:crypto'
 import type { Page } from 'playwright-core'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { fold } from '../../src/domain/evolve.ts'
 import { longRun } from './support/long-run.ts'
-import { describeInBrowser, elementsIn, fact, useBrowser } from './support/page.ts'
+import {
+  describeInBrowser,
+  elementsIn,
+  fact,
+  useBrowser,
+  useConsoleServer,
+} from './support/page.ts'
 import { sampleRuns } from './support/sample-runs.ts'
-import { type ConsoleServer, startConsoleServer } from './support/server.ts'
 
 const RECORDS = 20_000
 const LONG = randomUUID()
@@ -20,11 +25,7 @@ const moment = (page: Page): Promise<string | null> => page.getByTestId('moment'
 
 describeInBrowser('replay', () => {
   const open = useBrowser()
-  let server: ConsoleServer
-  beforeAll(async () => {
-    server = await startConsoleServer([], [...samples, long])
-  })
-  afterAll(() => server.stop())
+  const server = useConsoleServer([], [...samples, long])
 
   test('shows what was changed so far, and goes to the last change of a file, and from failure to failure', async () => {
     const page = await open(`${server.url}/runs/${achieved}`)

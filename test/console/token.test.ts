@@ -1,20 +1,15 @@
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { ROLES } from '../../src/api/roles.ts'
 import { createClient } from '../../src/client/index.ts'
-import { describeInBrowser, useBrowser } from './support/page.ts'
+import { describeInBrowser, useBrowser, useConsoleServer } from './support/page.ts'
 import { sampleRuns } from './support/sample-runs.ts'
-import { type ConsoleServer, startConsoleServer } from './support/server.ts'
 
 const TOKEN = 'a-token-of-sixteen-characters-or-more'
 const { samples, waiting } = sampleRuns(Date.now() / 1000)
 
 describeInBrowser('a server with a token', () => {
   const open = useBrowser(/status of 401/)
-  let server: ConsoleServer
-  beforeAll(async () => {
-    server = await startConsoleServer([], samples, { RETRAI_TOKEN: TOKEN })
-  })
-  afterAll(() => server.stop())
+  const server = useConsoleServer([], samples, { RETRAI_TOKEN: TOKEN })
 
   test('is used for requests and live events until the tab is closed', async () => {
     const page = await open(`${server.url}/runs/${waiting}`)

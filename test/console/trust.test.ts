@@ -2,14 +2,14 @@ import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import type { Page } from 'playwright-core'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import * as z from 'zod'
 import { createClient } from '../../src/client/index.ts'
 import { gatedModel } from './support/gate.ts'
 import { longRun } from './support/long-run.ts'
-import { describeInBrowser, useBrowser } from './support/page.ts'
+import { describeInBrowser, useBrowser, useConsoleServer } from './support/page.ts'
 import { sampleRuns } from './support/sample-runs.ts'
-import { type ConsoleServer, startConsoleServer, startRun } from './support/server.ts'
+import { startRun } from './support/server.ts'
 
 const VERIFIED = /^([\d,]+) of \1 records verified here, in your browser/
 const SIGNED = 'The server has signed exactly this history'
@@ -34,11 +34,7 @@ async function proofOf(url: string, runId: string) {
 describeInBrowser('a run that continues, verified in the browser', () => {
   const open = useBrowser()
   const { model, allowReplies } = gatedModel()
-  let server: ConsoleServer
-  beforeAll(async () => {
-    server = await startConsoleServer(model)
-  })
-  afterAll(() => server.stop())
+  const server = useConsoleServer(model)
 
   test('is verified as it arrives, and signed on request', async () => {
     const cwd = await server.newProject('calculator')
@@ -82,11 +78,7 @@ describeInBrowser('a stored history', () => {
   const changed =
     sample?.records.findIndex((record) => JSON.stringify(record).includes('for three reasons')) ??
     -1
-  let server: ConsoleServer
-  beforeAll(async () => {
-    server = await startConsoleServer([], [...samples, long], { RETRAI_TOKEN: TOKEN })
-  })
-  afterAll(() => server.stop())
+  const server = useConsoleServer([], [...samples, long], { RETRAI_TOKEN: TOKEN })
 
   const visit = async (path: string, url = server.url): Promise<Page> => {
     const page = await open(`${url}${path}`)

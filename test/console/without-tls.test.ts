@@ -1,18 +1,13 @@
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import { describeInBrowser, useBrowser } from './support/page.ts'
+import { expect, test } from 'vitest'
+import { describeInBrowser, useBrowser, useConsoleServer } from './support/page.ts'
 import { sampleRuns } from './support/sample-runs.ts'
-import { type ConsoleServer, startConsoleServer } from './support/server.ts'
 
 const TOKEN = 'a-token-of-sixteen-characters-or-more'
 const { samples, waiting } = sampleRuns(Date.now() / 1000)
 
 describeInBrowser('a page from another machine without TLS, where browsers offer less', () => {
   const open = useBrowser(/status of 401|Cross-Origin-Opener-Policy header has been ignored/)
-  let server: ConsoleServer
-  beforeAll(async () => {
-    server = await startConsoleServer([], samples, { RETRAI_TOKEN: TOKEN })
-  })
-  afterAll(() => server.stop())
+  const server = useConsoleServer([], samples, { RETRAI_TOKEN: TOKEN })
 
   test('sends messages, and copies', async () => {
     const page = await open(`${server.url.replace('127.0.0.1', 'retrai.test')}/runs/${waiting}`)

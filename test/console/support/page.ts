@@ -1,7 +1,8 @@
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
-import { afterEach, beforeAll, describe, expect } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest'
 import { isMissing } from '../../support/missing.ts'
 import { launchBrowser } from './browser.ts'
+import { type ConsoleServer, startConsoleServer } from './server.ts'
 
 /** Tests in a real browser; without one they are skipped. */
 export const describeInBrowser = describe.skipIf(isMissing('chromium'))
@@ -46,6 +47,24 @@ export function useBrowser(expected = NETWORK) {
     })
     await page.goto(url)
     return page
+  }
+}
+
+/** A server for the tests of a block: it starts before the first of them, and stops after the last. */
+export function useConsoleServer(
+  ...options: Parameters<typeof startConsoleServer>
+): Omit<ConsoleServer, 'stop'> {
+  let server: ConsoleServer
+  beforeAll(async () => {
+    server = await startConsoleServer(...options)
+  })
+  afterAll(() => server.stop())
+  return {
+    get url() {
+      return server.url
+    },
+    newProject: (name) => server.newProject(name),
+    restart: (change) => server.restart(change),
   }
 }
 
