@@ -1,6 +1,16 @@
 import { execFileSync } from 'node:child_process'
 import { closeSync, mkdirSync, openSync } from 'node:fs'
-import { mkdir, readdir, readFile, readlink, rename, rm, writeFile } from 'node:fs/promises'
+import {
+  mkdir,
+  readdir,
+  readFile,
+  readlink,
+  rename,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises'
+import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { Notice } from '../../src/domain/records.ts'
@@ -143,7 +153,8 @@ async function shellIn(bwrap: number): Promise<number | undefined> {
   return all.find(({ name }) => name === 'sh')?.pid
 }
 
-async function runOf() {
+/** @param env of the server, which finds its programs */
+async function runOf(env = process.env) {
   const base = await temporaryFolder()
   const [dataDir, project] = [join(base, 'data'), join(base, 'project')]
   for (const path of [dataDir, project]) await mkdir(path)
@@ -151,7 +162,7 @@ async function runOf() {
   onTestFinished(() => runner.close())
   const toolPaths: string[] = []
   const isolation = await chooseIsolation('namespaces', {
-    ...{ runner, dataDir, env: process.env, toolPaths },
+    ...{ runner, dataDir, env, toolPaths },
   })
   const run = commandRunner(DEFAULT_LIMITS, runner, isolation)
   const bash = (script: string, options: Partial<Command> = {}) => {
@@ -295,6 +306,81 @@ describe.skipIf(isMissing('bwrap'))('a command is not started', () => {
     expect(notices).toEqual([])
     expect(runner.pid).toBe(pid)
     expect(await openIn(runner)).not.toContain(project)
+  })
+})
+
+/** A run on a server whose bwrap waits while it is held. */
+async function heldRun() {
+  const bin = await temporaryFolder()
+  const [held, started, real] = ['held', 'started', 'real'].map((name) => join(bin, name))
+  const found = execFileSync('sh', ['-c', 'command -v bwrap'], { encoding: 'utf8' }).trim()
+  await symlink(found, real ?? '')
+  const script = `#!/bin/sh
+printf 'bwrap %s %s\\n' "$$" "$*" >>${started}
+while [ -e ${held} ]; do sleep 0.01; done
+exec ${real} "$@"
+`
+  await writeFile(join(bin, 'bwrap'), script, { mode: 0o755 })
+  const run = await runOf({ ...process.env, PATH: `${bin}:${process.env.PATH}` })
+  await rm(started ?? '')
+  /** The bwraps that were started, each with whether it shows the home of the run. */
+  const bwraps = async () =>
+    [...(await readFile(started ?? '', 'utf8')).matchAll(/^bwrap (\d+) (.*)$/gm)].map(
+      ([, pid, args = '']) => ({
+        pid: Number(pid),
+        isOfRun: /--bind-fd \d+ \/home\/agent/.test(args),
+      }),
+    )
+  const hold = () => writeFile(held ?? '', '')
+  const release = () => rm(held ?? '', { force: true })
+  onTestFinished(release)
+  return { ...run, bwraps, hold, release }
+}
+
+describe.skipIf(isMissing('bwrap'))('while containers take long to be made', () => {
+  test('none is made ahead, because other commands wait for theirs', async () => {
+    const { project, bash, bwraps, hold, release } = await heldRun()
+    const others = { run: undefined } as unknown as Partial<Command>
+    // Given a command of the run and one without a run, which end when a file appears,
+    const ending = bash('touch begun; until [ -e end ]; do sleep 0.01; done')
+    const later = bash('until [ -e later ]; do sleep 0.01; done; sleep 0.1', others)
+    await vi.waitFor(async () => expect(await bwraps()).toHaveLength(2))
+    await vi.waitFor(async () => expect(await readdir(project)).toContain('begun'))
+    // and more commands than containers are made at once,
+    await hold()
+    const count = 16 * availableParallelism()
+    const waiting = Array.from({ length: count }, () => bash('true', others))
+    await vi.waitFor(async () =>
+      expect((await bwraps()).length).toBeGreaterThanOrEqual(2 + 2 * availableParallelism()),
+    )
+    // when the command of the run ends, and the other one ends after the time for a container to be made ahead,
+    await writeFile(join(project, 'end'), '')
+    expect(await ending).toMatchObject({ end: 'exited', exitCode: 0 })
+    await writeFile(join(project, 'later'), '')
+    expect(await later).toMatchObject({ end: 'exited', exitCode: 0 })
+    // then none was made for the run, and all others get theirs.
+    const all = await bwraps()
+    expect(all.length).toBeLessThan(2 + count)
+    expect(all.filter(({ isOfRun }) => isOfRun)).toHaveLength(1)
+    await release()
+    for (const one of await Promise.all(waiting)) expect(one.end).toBe('exited')
+  })
+
+  test('one whose run ends before it is made ends when it is', async () => {
+    const { project, runner, bash, bwraps, hold, release } = await heldRun()
+    // Given a container that is made for the next command,
+    const ending = bash('touch begun; until [ -e end ]; do sleep 0.01; done')
+    await vi.waitFor(async () => expect(await readdir(project)).toContain('begun'))
+    await hold()
+    await writeFile(join(project, 'end'), '')
+    expect(await ending).toMatchObject({ end: 'exited', exitCode: 0 })
+    await vi.waitFor(async () => expect(await bwraps()).toHaveLength(2))
+    // when its run ends before, whose home is still there,
+    runner.forget(join(project, '../data/sandboxes/run/home'))
+    await release()
+    // then nothing of it is left.
+    await expectAllDead((await bwraps()).map(({ pid }) => pid))
+    await vi.waitFor(async () => expect((await openIn(runner)).some(isNameless)).toBe(false))
   })
 })
 
