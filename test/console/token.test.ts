@@ -50,6 +50,8 @@ describeInBrowser('a server with a token', () => {
       const why = `Your role, ${role}, may not do this.`
       await expect.poll(() => decide.getByText(why).count()).toBe(commands ? 0 : 1)
       if (role !== 'viewer') continue
+      await page.setViewportSize({ width: 360, height: 740 })
+      expect(await page.evaluate('document.documentElement.scrollWidth')).toBe(360)
       await page.keyboard.press('n')
       expect(await page.getByRole('dialog').count()).toBe(0)
       ;(await tokens.revoke(made.id))._unsafeUnwrap()
