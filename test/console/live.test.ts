@@ -39,6 +39,10 @@ describeInBrowser('a run that goes on', () => {
     allowReplies(3)
     await page.getByTestId('connection').getByText('All records received').waitFor()
     await expect.poll(() => fact(page, 'Goal').textContent()).toBe('All 9 tests passed')
+    // The page follows the run to its end, and shows it.
+    const below = `(({ scrollHeight, scrollTop, clientHeight }) => scrollHeight - scrollTop - clientHeight)(
+      document.querySelector('[data-testid="timeline"]'))`
+    await expect.poll(() => page.evaluate(below)).toBeLessThan(2)
     await expect.poll(() => page.title()).toContain('Achieved: npm-test in by-hand')
 
     await page.getByRole('link', { name: 'retrAI, all runs' }).click()

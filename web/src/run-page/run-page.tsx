@@ -152,6 +152,7 @@ function RunTimeline(props: TimelineProps) {
             view={view}
             moment={moment}
             following={at === null}
+            followed={isFollowed}
             growing={!hasEnd(view) && isFollowed}
             parts={parts}
           />

@@ -34,6 +34,8 @@ type Props = {
   readonly moment: number
   /** Whether the page shows the newest record. */
   readonly following: boolean
+  /** Whether the page scrolls to what is new, until the end of the run and including it. */
+  readonly followed: boolean
   /** Whether the run has not ended. */
   readonly growing: boolean
   /** What is being written. */
@@ -48,7 +50,7 @@ const isSettled = (row: Row, moment: number): boolean =>
   row.seq > moment || lastSeqOf(row) <= moment
 
 /** All that happened, as rows. Only those in sight exist in the page. */
-export function Timeline({ view, moment, following, growing, parts }: Props) {
+export function Timeline({ view, moment, following, followed, growing, parts }: Props) {
   const { rows, rowOfSeq } = view
   const written = useMemo(() => (following ? liveRowsOf(parts) : []), [following, parts])
   const outputs = useMemo(() => outputsOf(following ? parts : []), [following, parts])
@@ -69,7 +71,7 @@ export function Timeline({ view, moment, following, growing, parts }: Props) {
   const here = rowOfSeq[moment]
   const height = virtual.getTotalSize()
   const { atEnd, goToEnd, listeners } = useScrolling(virtual, scroller, {
-    ...{ following, growing, count, here },
+    ...{ following, followed, count, here },
     // The page also follows the growth of what is being written.
     grown: parts.length > 0 ? height : 0,
     room: virtual.scrollRect?.height ?? 0,
@@ -108,7 +110,7 @@ export function Timeline({ view, moment, following, growing, parts }: Props) {
           </ol>
         </OutputContext>
       </div>
-      {following && growing && !atEnd && (
+      {following && followed && !atEnd && (
         <button type="button" className={classes.toEnd} onClick={goToEnd}>
           <IconArrowDown size={15} aria-hidden /> To the newest
         </button>
@@ -117,7 +119,7 @@ export function Timeline({ view, moment, following, growing, parts }: Props) {
   )
 }
 
-type Scrolling = Pick<Props, 'following' | 'growing'> & {
+type Scrolling = Pick<Props, 'following' | 'followed'> & {
   readonly count: number
   /** The row of the record that is shown. */
   readonly here: number | undefined
@@ -131,25 +133,25 @@ type Scrolling = Pick<Props, 'following' | 'growing'> & {
 function useScrolling(
   virtual: Virtualizer<HTMLDivElement, Element>,
   scroller: RefObject<HTMLElement | null>,
-  { following, growing, count, here, grown, room }: Scrolling,
+  { following, followed, count, here, grown, room }: Scrolling,
 ) {
   const { atEnd, stick, listeners } = useStickiness(scroller)
   // biome-ignore lint/correctness/useExhaustiveDependencies: it runs again when the last row has grown, or the room for it has changed
   useLayoutEffect(() => {
-    if (following && growing && stick.current && count > 0) {
+    if (following && followed && stick.current && count > 0) {
       virtual.scrollToIndex(count - 1, { align: 'end' })
     }
-  }, [following, growing, count, grown, room, virtual, stick])
+  }, [following, followed, count, grown, room, virtual, stick])
 
   const goToEnd = useCallback(() => {
     stick.current = true
     virtual.scrollToIndex(count - 1, { align: 'end' })
   }, [stick, virtual, count])
-  const followed = useRef(following)
+  const wasFollowing = useRef(following)
   useEffect(() => {
     if (!following && here !== undefined) virtual.scrollToIndex(here, { align: 'center' })
-    if (following && !followed.current) goToEnd()
-    followed.current = following
+    if (following && !wasFollowing.current) goToEnd()
+    wasFollowing.current = following
   }, [following, here, virtual, goToEnd])
   return { atEnd, goToEnd, listeners }
 }
