@@ -19,7 +19,7 @@ export const observeAllRuns =
   (socket: ServedSocket): Observer => ({
     advance: () => send(query, socket, live, watched),
     refusal: ({ message }) => refusalFrame('', -1, live.clock(), message),
-    shows: () => true,
+    shows: (runId) => query.isOk() && (query.value.run_id?.has(runId) ?? true),
     closed: () => watched.end(),
   })
 
