@@ -325,7 +325,7 @@ describe('the live event stream, when something fails', () => {
   })
 
   test('closes for a client that gives no sign of life, and for no other', async () => {
-    server = await startTestServer({ live: { pingMs: 20, stallMs: 60 } })
+    server = await startTestServer({ live: { pingMs: 20, stallMs: 1000 } })
     const runId = await createRun(server)
     const alive = new Watcher(server, `${runId}?kinds=all`)
     const dead = new Watcher(server, `${runId}?kinds=all`, { autoPong: false })
