@@ -30,7 +30,8 @@ const HEADS_ONLY = { firstAfterMs: 3_600_000 }
 const AT_ONCE = { firstAfterMs: 0, restTimes: 0 }
 /** Resets the log to before its last checkpoint. */
 const RESET = `DELETE FROM events WHERE position >=
-  (SELECT min(position) FROM events WHERE type LIKE 'checkpoint%')`
+  (SELECT min(position) FROM events WHERE type LIKE 'checkpoint%');
+  DELETE FROM streams WHERE id NOT IN (SELECT stream_id FROM events)`
 
 let folder: string
 let server: Server | null = null

@@ -1,5 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { err, ok, type Result } from 'neverthrow'
+import { counted } from '../../lib/counted.ts'
 import type { StoreFailure } from '../event-store.ts'
 import { openExisting } from './existing-log.ts'
 import { schemaOf } from './schema.ts'
@@ -8,9 +9,26 @@ import { storeFailed } from './sqlite-failure.ts'
 /** How many streams of others are named. */
 const MAX_NAMED = 20
 
+/** The first append of a stream makes it, together with its events. */
+const STREAMS = `
+  SELECT name, NOT EXISTS (SELECT 1 FROM events e WHERE e.stream_id = s.id) AS isEmpty
+  FROM streams s`
+
+/**
+ * Texts that no reader of the log sees. A server blanks what it overwrites: the event, or the row of `rewritten` that
+ * was its newest.
+ */
+const UNSEEN = `
+  SELECT count(*) AS unseen FROM rewritten r
+  LEFT JOIN events e ON e.position = r.position
+  WHERE trim(r.data || r.metadata) <> '' AND (
+    e.data IS NULL OR e.data = '' OR trim(e.data || e.metadata) <> ''
+    OR r.id < (SELECT max(id) FROM rewritten n WHERE n.position = r.position)
+  )`
+
 /**
  * What is in the file of a log but was not put there by a server, or is not as a server made it: the records do not
- * show a foreign trigger, table or stream. Each part is a sentence without its full stop. A server may be writing to
+ * show a foreign trigger, table, stream or text. Each part is a sentence without its full stop. A server may be writing to
  * the log.
  * @param isOurs whether a server makes a stream with this name
  */
@@ -20,7 +38,7 @@ export function foreignParts(
 ): Result<readonly string[], StoreFailure> {
   return openExisting(file).andThen((db) => {
     try {
-      return ok([...schemaParts(db), ...streamParts(db, isOurs)])
+      return ok([...schemaParts(db), ...streamParts(db, isOurs), ...rewrittenParts(db)])
     } catch (error) {
       return err(storeFailed(file, error))
     } finally {
@@ -43,12 +61,21 @@ function schemaParts(db: DatabaseSync): string[] {
 function streamParts(db: DatabaseSync, isOurs: (stream: string) => boolean): string[] {
   const named: string[] = []
   let more = 0
-  for (const { name } of db.prepare('SELECT name FROM streams').iterate()) {
+  for (const { name, isEmpty } of db.prepare(STREAMS).iterate()) {
     const stream = String(name)
-    if (isOurs(stream)) continue
-    if (named.length < MAX_NAMED)
-      named.push(`it has the stream ${JSON.stringify(stream)}, which no server makes`)
+    if (isOurs(stream) && isEmpty === 0) continue
+    const why = isOurs(stream) ? 'without its events' : 'which no server makes'
+    if (named.length < MAX_NAMED) named.push(`it has the stream ${JSON.stringify(stream)}, ${why}`)
     else more += 1
   }
-  return more === 0 ? named : [...named, `it has ${more} more streams that no server makes`]
+  return more === 0 ? named : [...named, `it has ${more} more such streams`]
+}
+
+function rewrittenParts(db: DatabaseSync): string[] {
+  // A log of an older format does not have the table.
+  if (!schemaOf(db).found.has('table rewritten')) return []
+  const unseen = Number(db.prepare(UNSEEN).get()?.unseen)
+  return unseen === 0
+    ? []
+    : [`its table rewritten has ${counted(unseen, 'row')} that no server makes or leaves there`]
 }
