@@ -57,36 +57,62 @@ export function container(sandbox: Sandbox, env: Readonly<Record<string, string>
     addMounts(mounts, sandbox, project, { repository, sockets })
     const system = systemArguments(project)
     const facts = factsOf(mounts, system, project)
-    const forward = sandbox.proxy === null ? '' : startForwarder(sandbox.socat, sandbox.proxy.port)
-    const before = [seedCargo(sandbox.tools), forward].filter(Boolean).join('\n')
-    const all = Object.entries({ ...gitVariables(repository, project.user), ...env })
-    const isOfLoader = ([name]: readonly [string, string]): boolean => OF_LOADER.test(name)
-    const exported = exportScript(all.filter(isOfLoader))
-    const variables = variableArguments(all.filter((one) => !isOfLoader(one)))
-    const command = [
-      ...[...sandbox.enter, sandbox.launcher],
-      ...['--json-status-fd', String(STATUS_FD), ...system, ...userArguments(project.user)],
-      ...(sandbox.hasNetwork ? [] : ['--unshare-net']),
-      ...[...mounts.args, '--args', String(VARIABLES_FD)],
-      ...['--seccomp', String(SECCOMP_FD), '--remount-ro', '/', '--chdir', '/'],
-      ...['--', ...becoming(project.user, sandbox.setpriv)],
-      ...['/bin/sh', '-c', prelude(before, howToRun(project.user)), 'sh'],
-    ]
-    const filter = openFilter(sandbox)
-    opened.push(filter)
-    // The user of the container reads the command, and only bwrap the variables.
-    const script = openNameless(sandbox, 0o444)
-    opened.push(script)
-    const environment = openNameless(sandbox, 0o400)
-    opened.push(environment)
-    writeWhole(environment, variables)
+    const { variables, exported } = variablesOf({
+      ...gitVariables(repository, project.user),
+      ...env,
+    })
+    const [filter, script] = openFiles(sandbox, variables, opened)
     const files = [filter, ...mounts.descriptors]
     const descriptors = [...opened, ...mounts.descriptors]
+    const command = commandLine(sandbox, project.user, { system, mounts: mounts.args })
     return { command, variables, exported, descriptors, files, script, facts }
   } catch (cause) {
     closeAll([project.descriptor, ...opened, ...mounts.descriptors])
     throw cause
   }
+}
+
+/** What starts bwrap, and in it the shell at the gate. */
+function commandLine(
+  sandbox: Sandbox,
+  user: OpenedProject['user'],
+  { system, mounts }: Readonly<Record<'system' | 'mounts', readonly string[]>>,
+): string[] {
+  const forward = sandbox.proxy === null ? '' : startForwarder(sandbox.socat, sandbox.proxy.port)
+  const before = [seedCargo(sandbox.tools), forward].filter(Boolean).join('\n')
+  return [
+    ...[...sandbox.enter, sandbox.launcher],
+    ...['--json-status-fd', String(STATUS_FD), ...system, ...userArguments(user)],
+    ...(sandbox.hasNetwork ? [] : ['--unshare-net']),
+    ...[...mounts, '--args', String(VARIABLES_FD)],
+    ...['--seccomp', String(SECCOMP_FD), '--remount-ro', '/', '--chdir', '/'],
+    ...['--', ...becoming(user, sandbox.setpriv)],
+    ...['/bin/sh', '-c', prelude(before, howToRun(user)), 'sh'],
+  ]
+}
+
+/** The environment of a command, in the two parts in which a container gets it. */
+function variablesOf(env: Readonly<Record<string, string>>) {
+  const { ofLoader = [], others = [] } = Object.groupBy(Object.entries(env), ([name]) =>
+    OF_LOADER.test(name) ? 'ofLoader' : 'others',
+  )
+  return { variables: variableArguments(others), exported: exportScript(ofLoader) }
+}
+
+/**
+ * Opens the files from `SECCOMP_FD` on, in their order.
+ * @param opened gets each as soon as it is open
+ */
+function openFiles(sandbox: Sandbox, variables: string, opened: number[]) {
+  const keep = (descriptor: number): number => {
+    opened.push(descriptor)
+    return descriptor
+  }
+  const filter = keep(openFilter(sandbox))
+  // The user of the container reads the command, and only bwrap the variables.
+  const script = keep(openNameless(sandbox, 0o444))
+  writeWhole(keep(openNameless(sandbox, 0o400)), variables)
+  return [filter, script] as const
 }
 
 /** Opened for each command: bwrap reads it to its end, and those who share what is open share the place in it. */
