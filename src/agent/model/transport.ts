@@ -66,8 +66,12 @@ export async function attempt(
     case 'aborted':
       return err({ type: 'cancelled' })
     case 'timed_out':
-    case 'silent':
+    case 'silent': {
+      // An endpoint may keep the connection open after a whole reply, and not say that it was the end.
+      const whole = reader.state === 'open' ? null : reader.reply()
+      if (whole?.isOk()) return ok({ reply: whole.value, firstTokenMs })
       return err(tooSlow(done.error, call))
+    }
     case 'threw':
       throw done.error.cause
   }

@@ -88,6 +88,19 @@ describe('a request', () => {
   })
 })
 
+test.each(['chat', 'gemini'] as const)(
+  'a whole reply over %s is read although its connection stays open',
+  async (api) => {
+    const server = await serve((response) => {
+      response.writeHead(200, { 'content-type': 'text/event-stream' })
+      response.write(STREAMS[api].replace('data: [DONE]\n\n', ''))
+    })
+    const complete = completeAt(api, `${server.origin}/v1`, 50)
+    const reply = await complete(REQUEST, new AbortController().signal, () => {})
+    expect(reply._unsafeUnwrap().finishReason).toBe('tool_calls')
+  },
+)
+
 describe.each(['chat', 'responses', 'messages', 'gemini'] as const)('a stream over %s', (api) => {
   const half = STREAMS[api].slice(0, STREAMS[api].length / 2)
   const begin = (response: ServerResponse) => {
