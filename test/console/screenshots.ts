@@ -102,7 +102,7 @@ async function main(): Promise<void> {
     await shoot(browser, 'trust', DESKTOP, async (page) => {
       await run(achieved)(page)
       await page.getByText('The server has signed exactly this history').waitFor()
-      await page.evaluate("document.querySelector('aside')?.scrollTo(0, 450)")
+      await page.getByTestId('findings').scrollIntoViewIfNeeded()
     })
     await shoot(browser, 'run-dark', { ...DESKTOP, colorScheme: 'dark' }, run(achieved, '#seq=29'))
     await shoot(browser, 'phone-runs', PHONE, list)
