@@ -85,6 +85,13 @@ describeInBrowser('accessibility', () => {
     })
   })
 
+  test('what is wider than a phone can be scrolled by keyboard', async () => {
+    const viewport = { width: 360, height: 3600 }
+    const page = await open(`${server.url}/runs/${waiting}`, { viewport })
+    await page.getByText("'ROUND_HALF_UP' is not defined").waitFor()
+    expect(await faults(page)).toEqual([])
+  })
+
   test('the colour scheme of the system is used until another is chosen', async () => {
     const page = await open(server.url, { colorScheme: 'dark' })
     await page.getByText('in ray-tracer').waitFor()

@@ -1,5 +1,6 @@
 import { memo } from 'react'
 import './code.css'
+import { scrolledByKeyboard } from '../ui/scroll-region.tsx'
 import { highlight } from './highlight.tsx'
 
 type Props = {
@@ -10,7 +11,7 @@ type Props = {
 
 export const Code = memo(function Code({ text, language = null, look = 'code' }: Props) {
   return (
-    <pre className="code" data-look={look}>
+    <pre ref={scrolledByKeyboard} className="code" data-look={look}>
       <code>{highlight(text, language)}</code>
     </pre>
   )

@@ -1,4 +1,5 @@
 import { memo, useMemo } from 'react'
+import { scrolledByKeyboard } from '../ui/scroll-region.tsx'
 import classes from './code.module.css'
 import { FoldButton, useFold } from './fold.tsx'
 import { highlight } from './highlight.tsx'
@@ -29,7 +30,7 @@ export const Patch = memo(function Patch({ name, old, fresh, language }: Props) 
   const shown = long && !open ? lines.slice(0, SHORT) : lines
   return (
     <>
-      <div className={classes.patch}>
+      <div ref={scrolledByKeyboard} className={classes.patch}>
         {shown.map(({ type, text }, index) => (
           // biome-ignore lint/suspicious/noArrayIndexKey: lines have no other name and never move
           <div key={index} className={classes.line} data-type={type}>

@@ -2,12 +2,13 @@ import type { ReactNode } from 'react'
 import Markdown from 'react-markdown'
 import remarkGfm from 'remark-gfm'
 import { isSimple, outsideAddress, visible } from '../ui/foreign-text.ts'
+import { scrolledByKeyboard } from '../ui/scroll-region.tsx'
 import classes from './rows.module.css'
 
 const PLUGINS = [remarkGfm]
 /** Text of a model must not make the browser send a request. */
 const WITHOUT = ['img']
-const COMPONENTS = { a: OutsideLink }
+const COMPONENTS = { a: OutsideLink, pre: Preformatted }
 
 /** Text of a model: as Markdown, or as plain text if Markdown would block the page. */
 export function Words({ text }: { readonly text: string }) {
@@ -22,7 +23,13 @@ export function Words({ text }: { readonly text: string }) {
   )
 }
 
-type LinkProps = { readonly href?: string | undefined; readonly children?: ReactNode }
+type TextProps = { readonly children?: ReactNode }
+
+function Preformatted({ children }: TextProps) {
+  return <pre ref={scrolledByKeyboard}>{children}</pre>
+}
+
+type LinkProps = TextProps & { readonly href?: string | undefined }
 
 /** The text of a link may be misleading, so its address is shown beside the pointer. */
 function OutsideLink({ href, children }: LinkProps) {

@@ -15,3 +15,8 @@ export function ScrollRegion({ className, label, children }: Props) {
     </section>
   )
 }
+
+/** Lets the keyboard scroll what is wider than its place: not all browsers do so by themselves. For `ref`. */
+export const scrolledByKeyboard = (element: HTMLElement | null): void => {
+  if (element !== null && element.scrollWidth > element.clientWidth) element.tabIndex = 0
+}
