@@ -8,7 +8,8 @@ const RUN = randomUUID()
 const EVIL =
   '<img src="/evil" onerror="window.hurt=1"><script>window.hurt=1</script> ![](/evil.png) [x](javascript:window.hurt=1) [here](/api/runs) [out](https://evil.example/a) a\u202eb'
 
-const sample = new SampleRun(RUN, configOf(), Date.now() / 1000 - 60).iterate({
+const config = configOf({ goal_options: { start: EVIL } })
+const sample = new SampleRun(RUN, config, Date.now() / 1000 - 60).iterate({
   text: EVIL,
   calls: [
     { tool: 'file_write', args: { path: 'a.html', content: EVIL }, output: EVIL },
@@ -36,6 +37,9 @@ describeInBrowser('words of a model and output of tools', () => {
       '<a href="https://evil.example/a" title="https://evil.example/a" target="_blank" rel="noopener noreferrer nofollow">out</a>',
     ])
     await page.getByTestId('timeline').getByText('a⟨U+202E⟩b').first().waitFor()
+    const overview = page.getByRole('complementary', { name: 'Overview' })
+    expect(await overview.textContent()).not.toContain('\u202e')
+    expect(await overview.getByText('a⟨U+202E⟩b').count()).toBe(2)
     expect(asked.filter((url) => url.includes('evil'))).toEqual([])
     expect(asked.every((url) => new URL(url).origin === server.url)).toBe(true)
   })

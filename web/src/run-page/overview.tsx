@@ -8,6 +8,7 @@ import { TrustPanel } from '../panels/trust-panel.tsx'
 import { UsagePanel } from '../panels/usage-panel.tsx'
 import type { Connection } from '../run/run-store.ts'
 import type { RunView } from '../run/run-view.ts'
+import { visible } from '../ui/foreign-text.ts'
 import { counted, formatCost, formatCount, formatDuration } from '../ui/format.ts'
 import type { Verifying } from '../verify/use-verification.ts'
 import classes from './run-page.module.css'
@@ -89,7 +90,7 @@ function LimitsPanel({ config }: { readonly config: RunConfig }) {
         {lines.map(([name, value]) => (
           <div key={name} className={classes.line}>
             <dt>{name}</dt>
-            <dd>{value}</dd>
+            <dd>{visible(value)}</dd>
           </div>
         ))}
       </dl>
