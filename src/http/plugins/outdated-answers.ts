@@ -1,10 +1,9 @@
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyReply } from 'fastify'
 import fp from 'fastify-plugin'
 import * as z from 'zod'
 import { RunId } from '../../api/fields.ts'
 import type { GrantedKind } from '../../domain/access.ts'
-import { whenClosed } from '../../lib/when-closed.ts'
 import type { AppDeps } from '../deps.ts'
 import type { LiveLimits } from '../live/limits.ts'
 import { isWatch, SHOWN } from './access-log.ts'
@@ -28,31 +27,23 @@ type Deps = Pick<LiveLimits, 'redactedMs'> & { readonly redactions: AppDeps['red
 export const endOutdatedAnswers = fp<Deps>(
   async (app, { redactions, redactedMs }) => {
     if (redactions === undefined) return
-    /** The run that each shows; null for all runs. */
-    const underWay = new Map<FastifyReply, string | null>()
-    const note = (request: FastifyRequest, reply: FastifyReply): void => {
-      const { raw } = reply
-      underWay.set(reply, runOf(request))
-      // A stream has as many listeners as Node accepts without a warning.
-      raw.setMaxListeners(raw.getMaxListeners() + 1)
-      whenClosed(raw, () => underWay.delete(reply))
-    }
+    const answers = new AnswersUnderWay()
     app.addHook('onRoute', (route) => {
       const kind = SHOWN[route.schema?.operationId ?? '']
       if (kind === 'run_exported') {
         // Until then, an export notices by itself what is redacted, and begins again.
         route.onSend = [
           ...[route.onSend ?? []].flat(),
-          (request, reply, payload, done) => {
-            note(request, reply)
+          (_request, reply, payload, done) => {
+            answers.note(reply)
             done(null, payload)
           },
         ]
       } else if (TEXTS.has(kind)) {
         route.onRequest = [
           ...[route.onRequest ?? []].flat(),
-          (request, reply, done) => {
-            note(request, reply)
+          (_request, reply, done) => {
+            answers.note(reply)
             done()
           },
         ]
@@ -60,9 +51,7 @@ export const endOutdatedAnswers = fp<Deps>(
     })
     redactions.onRedacted(async (runId) => {
       const end = performance.now() + redactedMs
-      let outdated = [...underWay].flatMap(([reply, of]) =>
-        (of ?? runId) === runId ? [reply] : [],
-      )
+      let outdated = answers.of(runId)
       for (;;) {
         await nextTurn()
         outdated = outdated.filter((reply) => !isRead(reply))
@@ -75,8 +64,29 @@ export const endOutdatedAnswers = fp<Deps>(
   { name: 'outdated-answers' },
 )
 
+/** At least so many answers are noted before those that have ended are dropped. */
+const SWEEP_AT = 64
+
+/** The answers that have not ended. A listener for each would cost more than the looks now and then. */
+class AnswersUnderWay {
+  #noted: FastifyReply[] = []
+  #sweepAt = SWEEP_AT
+
+  note(reply: FastifyReply): void {
+    if (this.#noted.push(reply) < this.#sweepAt) return
+    this.#noted = this.#noted.filter(({ raw }) => !raw.closed)
+    this.#sweepAt = Math.max(SWEEP_AT, 2 * this.#noted.length)
+  }
+
+  of(runId: string): FastifyReply[] {
+    return this.#noted.filter(({ raw, request }) => {
+      const { run_id } = OfRun.parse(request.params)
+      return !raw.closed && (run_id === null || run_id === runId)
+    })
+  }
+}
+
 const OfRun = z.object({ run_id: RunId.nullable().catch(null).default(null) })
-const runOf = ({ params }: FastifyRequest): string | null => OfRun.parse(params).run_id
 
 /** What a stream sends after that was read from the log again. */
 const isRead = (reply: FastifyReply): boolean =>
