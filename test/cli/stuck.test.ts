@@ -86,9 +86,10 @@ test(
     const { server, health, url } = await serve('stuck.fifo')
     const project = join(folder, 'project')
     await mkdir(project)
+    await writeFile(join(project, '.retrai.yml'), 'check_command: "false"\n')
     const client = createClient({ baseUrl: url })
     const run = (
-      await client.runs.create({ goal: 'pytest', cwd: project, model_name: 'nobody' })
+      await client.runs.create({ goal: 'shell-goal', cwd: project, model_name: 'nobody' })
     )._unsafeUnwrap()
     const events = client.watch(run.run_id, { kinds: ALL_KINDS })
     for await (const { kind } of events) if (kind === 'llm_retry') break
