@@ -2,13 +2,14 @@ import { spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { Duplex } from 'node:stream'
-import { type Started, settledWithin, spawned, untilExit } from './child.ts'
+import { type Started, settledWithin, untilExit } from './child.ts'
 import type { CommandGroup } from './command-group.ts'
 import { sessionGivesWay } from './helper-process.ts'
 import type { PolicyFacts } from './isolation/policy.ts'
 import { isExecutable, launchError, type OpenedProject } from './isolation/sandbox.ts'
 import { confined } from './isolation/seatbelt.ts'
 import { restricted } from './isolation/setpriv.ts'
+import { hasPipes, startPrinting } from './output-pipes.ts'
 import { reportIn, textOf } from './pipe-text.ts'
 import { type Ended, type NotStarted, REPORT_FD, type StartRequest } from './protocol.ts'
 import {
@@ -35,7 +36,7 @@ export async function startPlain(
   const { user, facts, ...launch } =
     sandbox.level === 'seatbelt'
       ? confined(sandbox, command)
-      : { ...restricted(sandbox, command), user: null }
+      : { ...restricted(sandbox, command, hasPipes()), user: null }
   const launched = { ...request, file: sandbox.launcher, args: launch.args }
   return startMarked(launched, { group, facts, user }).catch((cause) => {
     throw launchError(sandbox.launcher, cause)
@@ -70,22 +71,21 @@ async function startMarked(request: StartRequest, { group, facts, user }: How): 
   const { reports = false } = request
   const mark = newMark()
   const before = performance.now()
-  const child = spawn(file, args, {
-    cwd,
-    env: { ...env, ...mark },
-    ...user,
-    detached: true,
-    stdio: [
-      hasInput ? 'pipe' : 'ignore',
-      'pipe',
-      'pipe',
-      ...(reports || group !== null ? ['pipe' as const] : []),
-    ],
-  })
-  const { stdin, stdout, stderr } = child
+  const { child, pid, stdout, stderr } = await startPrinting((outputs) =>
+    spawn(file, args, {
+      cwd,
+      env: { ...env, ...mark },
+      ...user,
+      detached: true,
+      stdio: [
+        hasInput ? 'pipe' : 'ignore',
+        ...outputs,
+        ...(reports || group !== null ? ['pipe' as const] : []),
+      ],
+    }),
+  )
+  const { stdin } = child
   const exited = untilExit(child).then((exitCode): Ended => ({ end: 'exited', exitCode }))
-  const pid = await spawned(child)
-  if (stdout === null || stderr === null) throw new Error('it has no pipes')
   preferForKilling(pid)
   sessionGivesWay(pid)
   const pipe: unknown = child.stdio[REPORT_FD]

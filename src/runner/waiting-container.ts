@@ -1,7 +1,7 @@
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { closeSync, readFileSync } from 'node:fs'
 import { throwIfShort } from '../lib/shortage.ts'
-import { REAP_MS, type Started, settledWithin, spawned, untilExit } from './child.ts'
+import { REAP_MS, type Started, settledWithin, untilExit } from './child.ts'
 import type { CommandGroup } from './command-group.ts'
 import { Gate } from './container-gate.ts'
 import { sessionGivesWay } from './helper-process.ts'
@@ -9,20 +9,22 @@ import { type Container, writeWhole } from './isolation/bubblewrap.ts'
 import { type ContainedCommand, commandScript, withoutNul } from './isolation/gate-shell.ts'
 import { launchError } from './isolation/sandbox.ts'
 import { newContainerMark } from './left-containers.ts'
+import { type Printing, startPrinting } from './output-pipes.ts'
 import { namespaceOf, processNames } from './process-watch.ts'
 import { sendSignal } from './stragglers.ts'
 
 /** A container that waits for its command, the only one that it is used for. */
 export class WaitingContainer {
-  readonly #child: ChildProcess
+  readonly #printing: Printing
   readonly #gate: Gate
   readonly #mark: string
   readonly made: Container
   /** Resolves when bwrap has ended. */
   readonly exit: Promise<unknown>
 
-  private constructor(child: ChildProcess, mark: string, made: Container) {
-    this.#child = child
+  private constructor(printing: Printing, mark: string, made: Container) {
+    const { child } = printing
+    this.#printing = printing
     this.#gate = new Gate(child)
     this.#mark = mark
     this.made = made
@@ -33,12 +35,7 @@ export class WaitingContainer {
   static async make(made: Container, hasInput: boolean): Promise<WaitingContainer> {
     try {
       const mark = newContainerMark()
-      const child = launch(made, mark, hasInput)
-      // Without descriptors it has no pipes either, not even `null`.
-      if (child.pid === undefined) throw await failureOf(child)
-      const container = new WaitingContainer(child, mark, made)
-      await spawned(child)
-      return container
+      return new WaitingContainer(await launch(made, mark, hasInput), mark, made)
     } catch (cause) {
       closeAll(made)
       throw launchError(made.command[0] ?? '', cause)
@@ -56,8 +53,8 @@ export class WaitingContainer {
 
   /** Lets the command begin as soon as the container is made. */
   begin(command: ContainedCommand, group: CommandGroup | null): Started {
-    const { stdin, stdout, stderr, pid } = this.#child
-    if (stdout === null || stderr === null || pid === undefined) throw new Error('it has no pipes')
+    const { child, pid, stdout, stderr } = this.#printing
+    const { stdin } = child
     const gate = this.#gate
     try {
       writeWhole(
@@ -105,22 +102,21 @@ export class WaitingContainer {
     const { init, lives } = this.#gate
     if (init !== null && lives()) sendSignal(init, 'SIGKILL')
     void this.exit.then(() => this.#gate.end('', this.#mark))
-    for (const pipe of [this.#child.stdin, this.#child.stdout, this.#child.stderr]) pipe?.destroy()
+    const { child, stdout, stderr } = this.#printing
+    for (const pipe of [child.stdin, stdout, stderr]) pipe?.destroy()
   }
 }
 
 function launch({ command, descriptors }: Container, mark: string, hasInput: boolean) {
   const [program = '', ...args] = [...command, mark]
-  return spawn(program, args, {
-    cwd: '/',
-    env: {},
-    detached: true,
-    stdio: [
-      hasInput ? 'pipe' : 'ignore',
-      ...(['pipe', 'pipe', 'pipe', 'pipe'] as const),
-      ...descriptors,
-    ],
-  })
+  return startPrinting((outputs) =>
+    spawn(program, args, {
+      cwd: '/',
+      env: {},
+      detached: true,
+      stdio: [hasInput ? 'pipe' : 'ignore', ...outputs, 'pipe', 'pipe', ...descriptors],
+    }),
+  )
 }
 
 function closeAll({ descriptors }: Container): void {
@@ -140,7 +136,3 @@ function processesWith(first: number): number[] {
     return [first, ...all.filter((one) => inside !== null && namespaceOf(one) === inside)]
   }
 }
-
-/** The error of a process that could not be started. */
-const failureOf = (child: ChildProcess): Promise<unknown> =>
-  new Promise((resolve) => child.once('error', resolve))

@@ -263,7 +263,9 @@ async function openIn({ pid }: Runner): Promise<string[]> {
   return Promise.all(paths)
 }
 
-const isNameless = (path: string): boolean => path.endsWith('(deleted)')
+/** A file of a container that has no name. The pipes of outputs, of which some are made ahead, have none either. */
+const isNameless = (path: string): boolean =>
+  path.endsWith('(deleted)') && !path.includes('/retrai-pipes-')
 const isRefusal = expect.stringMatching(/^not_(started|isolated)$/)
 
 describe.skipIf(isMissing('bwrap'))('a command is not started', () => {

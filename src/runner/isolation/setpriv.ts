@@ -16,14 +16,21 @@ const READ = 'read-file,read-dir,execute'
 const READ_FILE = 'read-file,execute'
 const WRITE = `${READ},write-file,remove-dir,remove-file,make-dir,make-reg,make-sock,make-fifo,make-sym,refer,truncate`
 const WRITE_FILE = 'read-file,write-file'
+/** For setpriv, these lead to what will be the outputs of the command. */
+const OUTPUTS = ['/dev/stdout', '/dev/stderr']
 
 type Restricted = { readonly args: readonly string[]; readonly facts: PolicyFacts }
 
 /**
  * Prepares a command that shares the namespaces of the server: at the level `landlock` with a list of what it reads and
  * writes, at both levels with a filter of system calls and without capabilities. Throws a `SandboxError` as `container` does.
+ * @param opensOutputs whether it may open its outputs, which must not be sockets
  */
-export function restricted(sandbox: Sandbox, command: readonly string[]): Restricted {
+export function restricted(
+  sandbox: Sandbox,
+  command: readonly string[],
+  opensOutputs: boolean,
+): Restricted {
   const project = openProject(sandbox)
   closeSync(project.descriptor)
   const { user } = project
@@ -36,7 +43,8 @@ export function restricted(sandbox: Sandbox, command: readonly string[]): Restri
   const { fixed, rules, facts } = rulesFor(sandbox, project)
   const ids = user === null ? [] : [`--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups']
   const scratch = sandbox.scratch === null ? [] : [{ access: WRITE, path: sandbox.scratch }]
-  const landlocked = sandbox.level === 'landlock' ? [...rules, ...scratch] : []
+  const outputs = opensOutputs ? OUTPUTS.map((path) => ({ access: 'write-file', path })) : []
+  const landlocked = sandbox.level === 'landlock' ? [...rules, ...scratch, ...outputs] : []
   const args = [
     ...[...fixed, ...ids],
     ...(sandbox.level === 'landlock' ? ['--landlock-access', 'fs'] : []),

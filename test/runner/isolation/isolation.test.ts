@@ -332,6 +332,35 @@ test.runIf(process.getuid?.() === 0 && !isMissing('landlock'))(
   },
 )
 
+test.for([
+  ['none', 'the user of the server', 0],
+  ['none', 'another user', 1500],
+  ['landlock', 'the user of the server', 0],
+  ['landlock', 'another user', 1500],
+  ['namespaces', 'the user of the server', 0],
+  ['namespaces', 'another user', 1500],
+] as const)(
+  'at the level %s, a command can open its outputs by their names, in a project of %s',
+  async ([level, , owner], { skip }) => {
+    const needed = { none: null, landlock: 'landlock', namespaces: 'bwrap' } as const
+    const missing = needed[level]
+    skip(missing !== null && isMissing(missing), 'the level is missing here')
+    skip(owner !== 0 && process.getuid?.() !== 0, 'only root can start it')
+    const { base, project, bash } = await place(level)
+    await chmod(base, 0o711)
+    if (owner !== 0) await chown(project, owner, owner)
+    const script =
+      'echo 1 >/dev/stdout; echo 2 >/dev/stderr; echo 3 | tee /dev/stderr; echo 4 >/proc/self/fd/1'
+    expect(await bash(script)).toMatchObject({
+      ...{ end: 'exited', exitCode: 0 },
+      ...{ stdout: '1\n3\n4\n', stderr: '2\n3\n' },
+    })
+    const isRoot = level === 'none' && process.getuid?.() === 0
+    const { stderr } = await bash('read -t 1 -r _ </dev/stdout')
+    if (!isRoot) expect(stderr).toContain('/dev/stdout: Permission denied')
+  },
+)
+
 withBwrap('a folder for a report can be written, a folder to read cannot', async () => {
   const { bash, dataDir } = await place()
   const [report, view] = [join(dataDir, 'checks/one'), join(dataDir, 'checks/two')]
