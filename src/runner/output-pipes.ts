@@ -1,24 +1,35 @@
-import { type ChildProcess, execFileSync } from 'node:child_process'
+import { type ChildProcess, execFile } from 'node:child_process'
 import {
+  chmodSync,
   closeSync,
   constants,
+  existsSync,
   fchmodSync,
   mkdtempSync,
   openSync,
   readFileSync,
   rmSync,
-  unlinkSync,
 } from 'node:fs'
 import { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
+import { promisify } from 'node:util'
 import { throwIfShort } from '../lib/shortage.ts'
 import { spawned } from './child.ts'
+import { O_PATH } from './isolation/mounts.ts'
 
 /** What a child is given for one of its outputs; `pipe` is a pair of sockets. */
 type Output = number | 'pipe'
 type Pipe = { readonly reader: Socket; readonly writer: number }
+
+export type Outputs = {
+  /**
+   * Whether its pipes are used again after their end. Not if a process that outlives it could keep one of them, and had
+   * fewer rights than the next process.
+   */
+  readonly areReused: boolean
+}
 
 /** A process that was started, and what it prints. */
 export type Printing = {
@@ -34,11 +45,12 @@ export type Printing = {
  * @param start spawns the process with these outputs
  */
 export async function startPrinting(
+  { areReused }: Outputs,
   start: (outputs: readonly [Output, Output]) => ChildProcess,
 ): Promise<Printing> {
   const pipes: (Pipe | null)[] = []
   try {
-    if (hasPipes()) for (let side = 0; side < 2; side += 1) pipes.push(takePipe())
+    if (await hasPipes()) for (let side = 0; side < 2; side += 1) pipes.push(takePipe(areReused))
     const [first = null, second = null] = pipes
     const child = start([first?.writer ?? 'pipe', second?.writer ?? 'pipe'])
     const pid = await spawned(child)
@@ -56,48 +68,58 @@ export async function startPrinting(
 /** How many pipes are made at once, because a program has to make them; fewer if few files can be open. */
 const [MANY, FEW] = [64, 8] as const
 const MANY_FILES = 4096
-/** Those that are made, each open in both directions. */
+/** Those that are made: descriptors with which they can be opened. */
 const made: number[] = []
 let canBeMade = process.platform === 'linux'
+let making: Promise<void> | null = null
 
 /** Whether the next process gets real pipes. */
-export function hasPipes(): boolean {
-  if (made.length < 2 && canBeMade) makePipes()
+export async function hasPipes(): Promise<boolean> {
+  while (made.length < 2 && canBeMade) await makePipes()
+  if (made.length < batchSize() / 4 && canBeMade) makePipes().catch(() => {})
   return made.length >= 2
 }
 
-function takePipe(): Pipe | null {
-  const both = made.pop()
-  if (both === undefined) return null
+function makePipes(): Promise<void> {
+  making ??= addPipes().finally(() => {
+    making = null
+  })
+  return making
+}
+
+function takePipe(isReused: boolean): Pipe | null {
+  const pipe = made.pop()
+  if (pipe === undefined) return null
+  const path = `/proc/self/fd/${pipe}`
+  let reader: Socket | null = null
   try {
-    const path = `/proc/self/fd/${both}`
+    chmodSync(path, 0o600)
     const read = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
-    try {
-      const writer = openSync(path, constants.O_WRONLY)
-      // A command with another user must be able to open what it has as its output, and none may read it.
-      fchmodSync(writer, 0o222)
-      return { reader: new Socket({ fd: read, readable: true, writable: false }), writer }
-    } catch (cause) {
-      closeSync(read)
-      throw cause
-    }
-  } finally {
-    closeSync(both)
+    reader = new Socket({ fd: read, readable: true, writable: false })
+    reader.once('close', () => {
+      if (isReused && reader?.readableEnded) made.push(pipe)
+      else closeSync(pipe)
+    })
+    const writer = openSync(path, constants.O_WRONLY)
+    // A command with another user must be able to open what it has as its output, and none may read it.
+    fchmodSync(writer, 0o222)
+    return { reader, writer }
+  } catch (cause) {
+    if (reader === null) closeSync(pipe)
+    else reader.destroy()
+    throw cause
   }
 }
 
-/** Node has no function for it. Nothing is left in the file system: each pipe is open when its name is removed. */
-function makePipes(): void {
-  const folder = mkdtempSync(join(tmpdir(), 'retrai-pipes-'))
+/** Node has no function for it. Nothing is left in the file system: each pipe is held when its name is removed. */
+async function addPipes(): Promise<void> {
+  const folder = mkdtempSync(join(existsSync(IN_MEMORY) ? IN_MEMORY : tmpdir(), 'retrai-pipes-'))
   try {
     const names = Array.from({ length: batchSize() }, (_, n) => join(folder, `${n}`))
-    execFileSync('mkfifo', ['-m', '600', ...names], { stdio: 'ignore', env: PATH })
-    for (const name of names) {
-      made.push(openSync(name, constants.O_RDWR | constants.O_NONBLOCK))
-      unlinkSync(name)
-    }
+    await promisify(execFile)('mkfifo', ['-m', '600', ...names], { env: PATH })
+    for (const name of names) made.push(openSync(name, O_PATH))
   } catch (cause) {
-    if (made.length > 0) return
+    if (made.length >= 2) return
     throwIfShort(cause)
     canBeMade = false
   } finally {
@@ -105,10 +127,17 @@ function makePipes(): void {
   }
 }
 
+/** On a disk, it takes several times as long. */
+const IN_MEMORY = '/dev/shm'
 const PATH = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' }
 
+let size: number | null = null
 function batchSize(): number {
+  size ??= filesAtOnce() >= MANY_FILES ? MANY : FEW
+  return size
+}
+
+function filesAtOnce(): number {
   const limits = readFileSync('/proc/self/limits', 'utf8')
-  const limit = Number(/^Max open files +(\d+)/m.exec(limits)?.[1] ?? Number.POSITIVE_INFINITY)
-  return limit >= MANY_FILES ? MANY : FEW
+  return Number(/^Max open files +(\d+)/m.exec(limits)?.[1] ?? Number.POSITIVE_INFINITY)
 }

@@ -36,7 +36,7 @@ export async function startPlain(
   const { user, facts, ...launch } =
     sandbox.level === 'seatbelt'
       ? confined(sandbox, command)
-      : { ...restricted(sandbox, command, hasPipes()), user: null }
+      : { ...restricted(sandbox, command, await hasPipes()), user: null }
   const launched = { ...request, file: sandbox.launcher, args: launch.args }
   return startMarked(launched, { group, facts, user }).catch((cause) => {
     throw launchError(sandbox.launcher, cause)
@@ -71,18 +71,20 @@ async function startMarked(request: StartRequest, { group, facts, user }: How): 
   const { reports = false } = request
   const mark = newMark()
   const before = performance.now()
-  const { child, pid, stdout, stderr } = await startPrinting((outputs) =>
-    spawn(file, args, {
-      cwd,
-      env: { ...env, ...mark },
-      ...user,
-      detached: true,
-      stdio: [
-        hasInput ? 'pipe' : 'ignore',
-        ...outputs,
-        ...(reports || group !== null ? ['pipe' as const] : []),
-      ],
-    }),
+  const { child, pid, stdout, stderr } = await startPrinting(
+    { areReused: request.sandbox === null },
+    (outputs) =>
+      spawn(file, args, {
+        cwd,
+        env: { ...env, ...mark },
+        ...user,
+        detached: true,
+        stdio: [
+          hasInput ? 'pipe' : 'ignore',
+          ...outputs,
+          ...(reports || group !== null ? ['pipe' as const] : []),
+        ],
+      }),
   )
   const { stdin } = child
   const exited = untilExit(child).then((exitCode): Ended => ({ end: 'exited', exitCode }))

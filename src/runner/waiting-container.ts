@@ -109,7 +109,7 @@ export class WaitingContainer {
 
 function launch({ command, descriptors }: Container, mark: string, hasInput: boolean) {
   const [program = '', ...args] = [...command, mark]
-  return startPrinting((outputs) =>
+  return startPrinting({ areReused: true }, (outputs) =>
     spawn(program, args, {
       cwd: '/',
       env: {},

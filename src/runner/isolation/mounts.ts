@@ -15,7 +15,7 @@ import { MEMORY_FOLDER_BYTES, SYSTEM } from './system.ts'
 const FIRST_MOUNT_FD = 8
 
 /** Opens what a path names without rights to its content, and no link. */
-const O_PATH = 0o10000000
+export const O_PATH = 0o10000000
 const O_NOFOLLOW = 0o400000
 
 /** The size of an empty folder that covers one of the server. */
