@@ -9,7 +9,7 @@ import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { ServerProcess } from '../../examples/demo/server.ts'
 import { brokenProject, goal, script } from '../../examples/scripted-model/fix-the-calculator.ts'
-import type { Script } from '../../examples/scripted-model/script.ts'
+import { player, type Script } from '../../examples/scripted-model/script.ts'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
 import type { AgentEvent } from '../../src/client/index.ts'
 import { Settings } from '../../src/server/settings.ts'
@@ -116,7 +116,13 @@ describe('a run on a real project', () => {
 
   test('continues after kill -9, without a lost or doubled record', async () => {
     const cwd = await project(brokenProject)
-    const llmUrl = await model(script)
+    // Between the iterations: what a call does that is cut off is not known, and the script does not look.
+    const { promise: isKilled, resolve: onKilled } = Promise.withResolvers<void>()
+    const play = player(script)
+    const llmUrl = await model(async (request) => {
+      if (request.turn > 0) await isKilled
+      return play(request)
+    })
     const killed = await serve(llmUrl)
     const runId = await start(killed.url, { goal, cwd, model_name: 'scripted', ...ONE_TURN })
     const before: AgentEvent[] = []
@@ -126,6 +132,7 @@ describe('a run on a real project', () => {
     })
     killed.process.kill('SIGKILL')
     await once(killed.process, 'exit')
+    onKilled()
 
     const server = await serve(llmUrl)
     const after = await observe(server.url, runId)

@@ -4,7 +4,7 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { startPrinting } from '../../src/runner/output-pipes.ts'
 
 /** More than are made at once. */
-const MANY = 100
+const MANY = 40
 /** Prints which pipe its output is. */
 const WHICH = 'stat -Lc %i /dev/stdout'
 
