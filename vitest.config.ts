@@ -27,8 +27,8 @@ export default defineConfig({
     // Threads of the garbage collector only take processor time from the other workers.
     execArgv: ['--min-semi-space-size=16', '--single-threaded-gc'],
     sequence: { sequencer: LongFirst },
-    // Many tests wait for a process or a timer: with two workers more than cores, a third of the processor time was left.
-    maxWorkers: availableParallelism() + 3,
+    // Many tests wait for a process or a timer: with one worker more than cores, a third of the processor time was left.
+    maxWorkers: availableParallelism() + 2,
     maxConcurrency: availableParallelism() + 1,
     // Real servers, real child processes and a shared machine: generous, and never a measure of speed.
     testTimeout: 180_000,
