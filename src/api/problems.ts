@@ -68,7 +68,7 @@ export const CATALOGUE = {
   checkpoint_not_found: [
     404,
     'Unknown checkpoint',
-    'There is no such checkpoint. GET /api/checkpoints lists all of them; a server writes them if RETRAI_CHECKPOINT_SECONDS is set.',
+    'There is no such checkpoint. GET /api/checkpoints lists all of them; a server writes them unless RETRAI_CHECKPOINT_SECONDS is 0.',
   ],
   token_not_found: [404, 'Unknown token', 'There is no such token. GET /api/tokens lists them.'],
   method_not_allowed: [405, 'Method not allowed', 'Use one of the methods in the Allow header.'],

@@ -25,6 +25,9 @@ function listenProblem(cause: unknown, host: string, port: number, flag: string)
     return `Port ${port} on ${host} is taken by another program. Stop it, or choose another port with ${flag} (0 finds a free one).`
   }
   if (code === 'EACCES') return `This user may not open port ${port}. Choose one above 1023.`
+  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND') {
+    return `This machine has no address ${host}. Choose one of its own with --host: 127.0.0.1 for this machine only, 0.0.0.0 or :: for all.`
+  }
   return `Cannot listen on ${host}:${port}: ${message}`
 }
 

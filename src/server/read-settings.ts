@@ -26,6 +26,18 @@ type Environment = Readonly<Record<string, string | undefined>>
 export const readSettings = (flags: Flags, env: Environment): Result<Settings, string> =>
   parseSettings(Settings, withDataDir(flags, env), env)
 
+/**
+ * The variables whose names begin like those of settings, but that are none: they have no effect.
+ * RETRAI_SERVER is a setting of the commands that talk to a server.
+ */
+export const unknownSettings = (
+  { RETRAI_COMMAND_ENV: forCommands = [] }: Pick<Settings, 'RETRAI_COMMAND_ENV'>,
+  env: Environment,
+): string[] => {
+  const known = new Set([...Object.keys(Settings.shape), 'RETRAI_SERVER', ...forCommands])
+  return Object.keys(env).filter((name) => name.startsWith('RETRAI_') && !known.has(name))
+}
+
 const StorePlace = Settings.pick({ RETRAI_DATA_DIR: true, EVENTSTORE_URL: true })
 
 /** Reads where the log of a server is, even if its other settings are not valid. */

@@ -7,6 +7,7 @@ import type { OwnSecret } from '../domain/mask/own-secrets.ts'
 import { guardSecrets } from '../log/masking.ts'
 import type { Commands } from './commands.ts'
 import { formerDataDir, newDataDir } from './data-folder.ts'
+import { unknownSettings } from './read-settings.ts'
 import type { Settings } from './settings.ts'
 
 /** Masks these secrets from now on, and warns of those that are too short for that. */
@@ -26,6 +27,20 @@ export function warnOfMissingVariables({ RETRAI_COMMAND_ENV: names = [] }: Setti
   log.warn(
     { missing },
     'RETRAI_COMMAND_ENV names variables that are not set: commands do not have them',
+  )
+}
+
+/** Warns of variables that look like settings, such as one whose name is misspelled. */
+export function warnOfUnknownSettings(
+  settings: Pick<Settings, 'RETRAI_COMMAND_ENV'>,
+  log: Pick<Logger, 'warn'>,
+  env: NodeJS.ProcessEnv = process.env,
+): void {
+  const unknown = unknownSettings(settings, env)
+  if (unknown.length === 0) return
+  log.warn(
+    { unknown },
+    'these variables are not settings, so they have no effect: "retrai serve --help" lists the settings',
   )
 }
 

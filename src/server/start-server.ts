@@ -28,6 +28,7 @@ import {
   warnOfMissingVariables,
   warnOfProcess1,
   warnOfShortSecrets,
+  warnOfUnknownSettings,
 } from './start-notices.ts'
 import { removeSocket } from './unix-socket.ts'
 
@@ -92,6 +93,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   }
   warnOfShortSecrets(secretsOf(settings), log)
   warnOfMissingVariables(settings, log)
+  warnOfUnknownSettings(settings, log)
   warnOfFormerDataDir(settings, log)
   warnOfProcess1(process.pid, log)
   // If a step fails, everything that was opened before is closed, in the opposite order.

@@ -1,5 +1,5 @@
 import { expect, test, vi } from 'vitest'
-import { warnOfProcess1 } from '../../src/server/start-notices.ts'
+import { warnOfProcess1, warnOfUnknownSettings } from '../../src/server/start-notices.ts'
 
 test('a server that is process 1 warns that nobody collects dead processes, and says what to do', () => {
   const warn = vi.fn()
@@ -7,4 +7,16 @@ test('a server that is process 1 warns that nobody collects dead processes, and 
   expect(warn).not.toHaveBeenCalled()
   warnOfProcess1(1, { warn })
   expect(warn).toHaveBeenCalledWith(expect.stringMatching(/such as tini, or .*docker run --init/))
+})
+
+test('variables whose names look like settings are named, unless they are settings or for commands', () => {
+  const warn = vi.fn()
+  const settings = { RETRAI_COMMAND_ENV: ['RETRAI_OF_A_PROJECT'] }
+  const known = { RETRAI_PORT: '0', RETRAI_SERVER: 'http://localhost', RETRAI_OF_A_PROJECT: '1' }
+  warnOfUnknownSettings(settings, { warn }, { ...known, HOME: '/' })
+  expect(warn).not.toHaveBeenCalled()
+  warnOfUnknownSettings(settings, { warn }, { ...known, RETRAI_MAX_COST: '5' })
+  expect(warn.mock.calls).toEqual([
+    [{ unknown: ['RETRAI_MAX_COST'] }, expect.stringContaining('"retrai serve --help"')],
+  ])
 })

@@ -7,6 +7,7 @@ import { openReadableLog } from '../../store/embedded/existing-log.ts'
 import { modelSettings } from '../create-agent.ts'
 import { formerDataDir, newDataDir } from '../data-folder.ts'
 import { openWritable } from '../open-history.ts'
+import { unknownSettings } from '../read-settings.ts'
 import { isLoopback, type Settings } from '../settings.ts'
 import { examineCommands } from './commands.ts'
 import { type Finding, fail, ok, warn } from './finding.ts'
@@ -21,11 +22,24 @@ export async function examine(settings: Settings): Promise<Finding[]> {
     examineStorage(settings),
   ])
   return [
+    ...aboutSettings(settings),
     ...commands,
     ...(await aboutModels(settings)),
     ...(await aboutMcp(settings)),
     ...aboutAccess(settings),
     ...storage,
+  ]
+}
+
+function aboutSettings(settings: Settings): Finding[] {
+  const unknown = unknownSettings(settings, process.env)
+  if (unknown.length === 0) return []
+  return [
+    warn(
+      'settings',
+      `No settings, so they have no effect: ${unknown.join(', ')}.`,
+      'Correct the names: "retrai serve --help" lists the settings.',
+    ),
   ]
 }
 
