@@ -140,7 +140,7 @@ function secretProblems(config: RunConfig): Problem[] {
 
 const FIELDS = { shell_goal: 'goal', goal_options: 'goal_options', all_of: 'all_of' } as const
 const WHAT = {
-  shell_goal: 'The check of .retrai.yml',
+  shell_goal: 'The check, of the request or of .retrai.yml,',
   goal_options: 'One of goal_options',
   all_of: 'A goal of all_of',
 } as const

@@ -127,7 +127,7 @@ const done = (worked: Result<void, string>): Result<number, string> => worked.ma
 function tokenName(text: string): string {
   const name = TokenName.safeParse(text)
   if (name.success) return name.data
-  throw new InvalidArgumentError(name.error.issues.map(({ message }) => message).join(' '))
+  throw new InvalidArgumentError(`It ${name.error.issues.map(({ message }) => message).join(' ')}.`)
 }
 
 function linesOf(tokens: readonly TokenView[]): Line[] {

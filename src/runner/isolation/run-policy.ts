@@ -120,10 +120,19 @@ export function lowerLimits(limits: CommandLimits, wanted: LowerLimits): Command
   }
 }
 
+const WHAT: Readonly<Record<keyof LowerLimits, string>> = {
+  memory_bytes: 'bytes of memory',
+  processes: 'processes',
+  output_bytes: 'bytes of output',
+  home_bytes: 'bytes in its home',
+}
+
 function excessOf(wanted: LowerLimits, limits: CommandLimits): Refusal | null {
-  for (const [name, most] of Object.entries(mostOf(limits))) {
-    if ((wanted[name as keyof LowerLimits] ?? 0) <= most) continue
-    const message = `This server lets no command have more than ${most}. A run may ask for less.`
+  const all = mostOf(limits)
+  for (const name of Object.keys(all) as (keyof LowerLimits)[]) {
+    const most = all[name]
+    if ((wanted[name] ?? 0) <= most) continue
+    const message = `This server lets no command have more than ${most} ${WHAT[name]}. A run may ask for less.`
     return { field: `command_limits.${name}`, message }
   }
   return null
