@@ -93,7 +93,10 @@ test('a run may ask for lower limits of its commands, and not for higher ones', 
   const most = DEFAULT_LIMITS.processes
   const problems = (await plan({ command_limits: { processes: most + 1 } }))._unsafeUnwrapErr()
   expect(problems).toEqual([
-    { field: 'command_limits.processes', message: expect.stringContaining(`more than ${most} processes.`) },
+    {
+      field: 'command_limits.processes',
+      message: expect.stringContaining(`more than ${most} processes.`),
+    },
   ])
 })
 
@@ -135,7 +138,9 @@ test('a run that needs a secret is refused, because its first record would hold 
   await writeFile(join(cwd, '.retrai.yml'), settings)
   const [problem] = (await plan({ goal: 'shell-goal' }))._unsafeUnwrapErr()
   expect(problem?.field).toBe('goal')
-  expect(problem?.message).toContain('The check, of the request or of .retrai.yml, contains a secret')
+  expect(problem?.message).toContain(
+    'The check, of the request or of .retrai.yml, contains a secret',
+  )
   expect(problem?.message).toContain('[masked:authorization]')
   await mkdir(join(cwd, token))
   const folder = (await plan({ cwd: join(cwd, token) }))._unsafeUnwrapErr()

@@ -13,7 +13,10 @@ import { storeFailed } from './sqlite-failure.ts'
 /** A connection to an existing log, for reading only. A server may be writing to it. */
 export function openExisting(file: string): Result<DatabaseSync, StoreFailure> {
   if (!existsSync(file)) {
-    return err({ type: 'store_failed', message: `there is no event store ${file}: name the data folder of a server` })
+    return err({
+      type: 'store_failed',
+      message: `there is no event store ${file}: name the data folder of a server`,
+    })
   }
   return openForReading(file).andThen((db): Result<DatabaseSync, StoreFailure> => {
     try {

@@ -83,7 +83,9 @@ function pragma(db: DatabaseSync, statement: string): unknown {
 export function refuseOthers(db: DatabaseSync, file: string): void {
   refuseForeign(db, file)
   if (pragma(db, 'application_id') !== APPLICATION_ID) {
-    throw new Refused(`${file} is empty: there is no event store in it. Name the data folder of a server`)
+    throw new Refused(
+      `${file} is empty: there is no event store in it. Name the data folder of a server`,
+    )
   }
 }
 
