@@ -44,17 +44,13 @@ const Completion = z.object({
   usage: ReportedUsage,
 })
 
-/** Reads a chat completion, streamed or not. */
-export function chatReader(): ReplyReader {
-  return new ChatReader()
-}
-
 type Call = { id: string | null; name: string; args: string | Record<string, Json>; extra?: Json }
 
 /** Names of the properties in which endpoints send reasoning as a text. */
 const REASONING = ['reasoning_content', 'reasoning'] as const
 
-class ChatReader implements ReplyReader {
+/** Reads a chat completion, streamed or not. */
+export class ChatReader implements ReplyReader {
   state: ReplyReader['state'] = 'open'
   readonly #calls: Call[] = []
   /** Positions in `#calls`, by the index that the endpoint gives. */

@@ -13,7 +13,7 @@ import { orNothing, textOf } from '../reply-parts.ts'
 import type { Route } from '../routing.ts'
 import { dataUrl, withAllResults, withImagesApart } from './all-results.ts'
 import { CallIds, ownItems, plainId, plainName } from './call-ids.ts'
-import { chatReader } from './chat-reader.ts'
+import { ChatReader } from './chat-reader.ts'
 import { openaiClients } from './openai-client.ts'
 import { type OptionalParam, withOptional } from './optional-params.ts'
 
@@ -36,7 +36,7 @@ export function chatAdapter(): Adapter {
         .chat.completions.create(body as ChatCompletionCreateParamsStreaming, { signal })
         .asResponse(),
     ),
-    reader: () => chatReader(),
+    reader: () => new ChatReader(),
   }
 }
 

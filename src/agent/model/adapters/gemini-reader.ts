@@ -31,11 +31,7 @@ const Call = z.object({
 })
 
 /** Reads a response of Google's generateContent, streamed or not. */
-export function geminiReader(): ReplyReader {
-  return new GeminiReader()
-}
-
-class GeminiReader implements ReplyReader {
+export class GeminiReader implements ReplyReader {
   state: ReplyReader['state'] = 'open'
   readonly #parts: Part[] = []
   #finish: string | null = null

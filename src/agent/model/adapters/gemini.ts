@@ -6,7 +6,7 @@ import type { Route } from '../routing.ts'
 import { inCallOrder, withAllResults, withImagesApart } from './all-results.ts'
 import { CallIds, foreignId, ownItems, plainName } from './call-ids.ts'
 import { postJson } from './clients.ts'
-import { geminiReader } from './gemini-reader.ts'
+import { GeminiReader } from './gemini-reader.ts'
 
 /**
  * Google's own API. Its SDK rebuilds what it sends and drops fields that it does not know; the signatures of thoughts
@@ -22,7 +22,7 @@ export function geminiAdapter(): Adapter {
       const key: Record<string, string> = apiKey === null ? {} : { 'x-goog-api-key': apiKey }
       return postJson(`${address}:streamGenerateContent?alt=sse`, body, key, signal)
     },
-    reader: () => geminiReader(),
+    reader: () => new GeminiReader(),
   }
 }
 

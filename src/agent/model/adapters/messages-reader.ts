@@ -37,11 +37,7 @@ type Event = z.infer<typeof Event>
 const readEvent = eventReader(Event)
 
 /** Reads a message of Anthropic's Messages API. */
-export function messagesReader(): ReplyReader {
-  return new MessagesReader()
-}
-
-class MessagesReader implements ReplyReader {
+export class MessagesReader implements ReplyReader {
   state: ReplyReader['state'] = 'open'
   readonly #blocks: Block[] = []
   /** The JSON texts of the inputs of calls, by the index of their block. */

@@ -14,7 +14,7 @@ import { withAllResults } from './all-results.ts'
 import { CallIds, foreignId, idsIn, ownItems, plainName } from './call-ids.ts'
 import { outputLimit, thinkingOf } from './claude-models.ts'
 import { clients, SDK_OPTIONS, throwStatus } from './clients.ts'
-import { messagesReader } from './messages-reader.ts'
+import { MessagesReader } from './messages-reader.ts'
 import { type OptionalParam, withOptional } from './optional-params.ts'
 import { closedSchema, optionalCount } from './strict-schema.ts'
 
@@ -61,7 +61,7 @@ export function messagesAdapter(): Adapter {
         .messages.create(body as MessageCreateParamsStreaming, { signal })
         .asResponse(),
     ),
-    reader: () => messagesReader(),
+    reader: () => new MessagesReader(),
   }
 }
 

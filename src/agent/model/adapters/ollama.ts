@@ -26,7 +26,7 @@ export function ollamaAdapter(): Adapter {
     body: toOllamaBody,
     send: (body, { endpoint }, signal) =>
       postJson(`${endpoint.baseUrl.replace(/\/+$/, '')}/api/chat`, body, {}, signal),
-    reader: () => ollamaReader(),
+    reader: () => new OllamaReader(),
   }
 }
 
@@ -124,10 +124,6 @@ const Line = z.looseObject({
 type Line = z.infer<typeof Line>
 
 /** Reads a response of Ollama's own chat API. */
-function ollamaReader(): ReplyReader {
-  return new OllamaReader()
-}
-
 class OllamaReader implements ReplyReader {
   state: ReplyReader['state'] = 'open'
   #text = ''

@@ -48,12 +48,8 @@ const Event = z.discriminatedUnion('type', [
 ])
 const readEvent = eventReader(Event)
 
-/** Reads a response of the Responses API. @param tools the tools of its request */
-export function responsesReader(tools: readonly ToolSpec[]): ReplyReader {
-  return new ResponsesReader(tools)
-}
-
-class ResponsesReader implements ReplyReader {
+/** Reads a response of the Responses API. */
+export class ResponsesReader implements ReplyReader {
   state: ReplyReader['state'] = 'open'
   readonly #tools: ReadonlyMap<string, ToolSpec>
   readonly #items = new Map<number, Item>()
@@ -61,6 +57,7 @@ class ResponsesReader implements ReplyReader {
   readonly #calls = new Map<number, number>()
   #response: ResponseBody | null = null
 
+  /** @param tools the tools of its request */
   constructor(tools: readonly ToolSpec[]) {
     this.#tools = new Map(tools.filter(isStrict).map((tool) => [tool.name, tool]))
   }

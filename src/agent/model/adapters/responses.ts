@@ -12,7 +12,7 @@ import { dataUrl, withAllResults, withImagesApart } from './all-results.ts'
 import { CallIds, foreignId, idsIn, ownItems, plainName } from './call-ids.ts'
 import { openaiClients } from './openai-client.ts'
 import { type OptionalParam, withOptional } from './optional-params.ts'
-import { responsesReader } from './responses-reader.ts'
+import { ResponsesReader } from './responses-reader.ts'
 import { strictSchema } from './strict-schema.ts'
 
 type Body = { readonly reasoning?: { readonly summary?: unknown } }
@@ -48,7 +48,7 @@ export function responsesAdapter(): Adapter {
         .responses.create(body as ResponseCreateParamsStreaming, { signal })
         .asResponse(),
     ),
-    reader: ({ tools }) => responsesReader(tools),
+    reader: ({ tools }) => new ResponsesReader(tools),
   }
 }
 
