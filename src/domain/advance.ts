@@ -2,6 +2,7 @@ import { exhaustedBudget } from './budget.ts'
 import { deniedCall } from './close-call.ts'
 import { evolve } from './evolve.ts'
 import { onlyReads } from './mcp-tools.ts'
+import { present } from './present.ts'
 import type { EndStatus, RunRecord, Seen } from './records.ts'
 import { unended } from './sentences.ts'
 import { isReviewDue, type RunState, recordOf, startedBy } from './state.ts'
@@ -24,7 +25,7 @@ export function runEnd(
     estimated_cost_usd: state.total.costUsd,
     status,
     reason,
-    ...(seen === null ? {} : { seen }),
+    ...present({ seen }),
     ...(subagents.length === 0 ? {} : { subagents }),
   })
 }

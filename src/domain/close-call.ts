@@ -1,4 +1,5 @@
 import { evolve } from './evolve.ts'
+import { present } from './present.ts'
 import type { PayloadOf, RequestedCall, RunRecord } from './records.ts'
 import { type CallAnswer, type RunState, recordOf, startedBy } from './state.ts'
 import type { SubagentEnd } from './subagents.ts'
@@ -42,12 +43,7 @@ export function closeOpenCall(
 ): RunRecord[] {
   const open = state.phase.type === 'acting' ? state.phase.open : null
   if (open === null) return []
-  return [
-    resultOf(state, now, open, {
-      ...HOW[how],
-      ...(subagent === undefined ? {} : { subagent }),
-    }),
-  ]
+  return [resultOf(state, now, open, { ...HOW[how], ...present({ subagent }) })]
 }
 
 /**

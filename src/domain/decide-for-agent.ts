@@ -10,6 +10,7 @@ import { modelInUse } from './model-choice.ts'
 import type { PayloadOf, RunRecord } from './records.ts'
 import { isReviewDue, type RunState, recordOf, startedBy } from './state.ts'
 import { isRepeatable, subagentCalls } from './subagent-state.ts'
+import { present } from './present.ts'
 
 type Decided = Result<RunRecord[], RunError>
 type Command<T extends AgentCommand['type']> = Extract<AgentCommand, { type: T }>
@@ -158,9 +159,7 @@ function recordRetry(command: Command<'record_retry'>, state: RunState, now: num
   const fallback = command.fallback?.from === modelInUse(state) ? command.fallback : undefined
   const retry = {
     ...{ attempt: state.phase.failures + 1, reason, delay_ms },
-    ...(failure === undefined ? {} : { failure }),
-    ...(contextTokens === undefined ? {} : { context_tokens: contextTokens }),
-    ...(fallback === undefined ? {} : { fallback }),
+    ...present({ failure, context_tokens: contextTokens, fallback }),
   }
   return ok([...usageOf(command, state, now), recordOf(state, now, 'llm_retry', retry)])
 }
@@ -190,7 +189,7 @@ function recordReview(command: Command<'record_review'>, state: RunState, now: n
   }
   const question = {
     ...{ call_id: call.call_id, tool: call.tool, call_sha256: callSha256, rule: name, content },
-    ...(doubt === null ? {} : { doubt }),
+    ...present({ doubt }),
   }
   return ok([recordOf(state, now, 'approval_required', question)])
 }

@@ -5,6 +5,7 @@ import type { FromLog, PersonCommand, QueueCommand, RunCommand } from './command
 import { decideForAgent } from './decide-for-agent.ts'
 import type { RunError } from './errors.ts'
 import { evolve, fold } from './evolve.ts'
+import { present } from './present.ts'
 import type { Idempotency, RecordOf, RunRecord } from './records.ts'
 import { isWaiting, type RunState, recordOf } from './state.ts'
 
@@ -33,8 +34,8 @@ export function decide(
 }
 
 function create(command: Command<'create'>, state: RunState | null, now: number): Decided {
-  const { runId, config, systemPrompt, reason = null, idempotency } = command
-  const { isolation, pool = null, instructions = null, serverApprovals = [], parent } = command
+  const { runId, config, systemPrompt, reason, idempotency } = command
+  const { isolation, pool, instructions, serverApprovals = [], parent } = command
   if (state !== null) return err(existing(state, idempotency))
   const record: RecordOf<'run_created'> = {
     kind: 'run_created',
@@ -44,13 +45,9 @@ function create(command: Command<'create'>, state: RunState | null, now: number)
     payload: {
       config,
       system_prompt: systemPrompt,
-      ...(reason === null ? {} : { reason }),
-      ...(idempotency === undefined ? {} : { idempotency }),
-      ...(instructions === null ? {} : { instructions }),
-      ...(isolation === undefined ? {} : { isolation }),
-      ...(pool === null ? {} : { pool }),
+      ...present({ reason, idempotency, instructions, isolation, pool }),
       ...(serverApprovals.length === 0 ? {} : { server_approvals: serverApprovals }),
-      ...(parent === undefined ? {} : { parent }),
+      ...present({ parent }),
     },
   }
   return ok([record])
@@ -88,8 +85,8 @@ function decideForPerson(
     case 'send_message':
       return sendMessage(command, state, now)
     case 'configure': {
-      const { changes, reason = null } = command
-      const why = { ...(reason === null ? {} : { reason }), ...(seen === null ? {} : { seen }) }
+      const { changes, reason } = command
+      const why = present({ reason, seen })
       return ok([recordOf(state, now, 'run_config_changed', { changes, ...why })])
     }
   }
@@ -97,7 +94,7 @@ function decideForPerson(
 
 /** A message never answers a human check, and never interrupts a call: the next request to the model holds it. */
 function sendMessage(command: Command<'send_message'>, state: RunState, now: number): Decided {
-  const { text, idempotency, seen = null } = command
+  const { text, idempotency, seen } = command
   const twin = state.namedMessages.find(({ key }) => key === idempotency?.key)
   if (twin !== undefined) {
     return err(
@@ -106,10 +103,7 @@ function sendMessage(command: Command<'send_message'>, state: RunState, now: num
         : { type: 'key_reused' },
     )
   }
-  const why = {
-    ...(idempotency === undefined ? {} : { idempotency }),
-    ...(seen === null ? {} : { seen }),
-  }
+  const why = present({ idempotency, seen })
   return ok([recordOf(state, now, 'user_message', { text, ...why })])
 }
 
@@ -122,17 +116,15 @@ function respond(
   const { phase } = state
   if (phase.type === 'awaiting_approval') return respondForCall(command, state, now, fromLog)
   if (phase.type !== 'awaiting_human') return err({ type: 'not_awaiting_human' })
-  const { decision, reason, answers, seen = null } = command
+  const { decision, reason, answers, seen } = command
   if (answers !== null && answers !== phase.seq) {
     return err({ type: 'stale_decision', open: phase.seq, answered: answers })
   }
-  const shown = fromLog.hashes.get(phase.seq)
   const response = recordOf(state, now, 'human_check_response', {
     decision,
     reason,
     answers: phase.seq,
-    ...(shown === undefined ? {} : { shown_sha256: shown }),
-    ...(seen === null ? {} : { seen }),
+    ...present({ shown_sha256: fromLog.hashes.get(phase.seq), seen }),
   })
   // An abort takes effect here. After an approval, the process that works on the run continues.
   return ok(
@@ -169,7 +161,7 @@ function answerApproval(
 ): Decided {
   const { phase } = state
   if (phase.type !== 'awaiting_approval') return err({ type: 'not_awaiting_human' })
-  const { decision, reason, answers, callSha256, liftsRule = false, seen = null } = command
+  const { decision, reason, answers, callSha256, liftsRule = false, seen } = command
   const [call] = phase.pending
   if (answers !== phase.seq) {
     return err({ type: 'stale_decision', open: phase.seq, answered: answers })
@@ -183,13 +175,11 @@ function answerApproval(
   if (liftsRule && (decision !== 'allow' || phase.rule.of !== 'run')) {
     return err({ type: 'rule_stays' })
   }
-  const shown = hashes.get(phase.seq)
   return ok([
     recordOf(state, now, 'approval_response', {
       ...{ decision, reason, answers, call_id: call.call_id, call_sha256: callSha256 },
       ...(liftsRule ? { lifts_rule: true as const } : {}),
-      ...(shown === undefined ? {} : { shown_sha256: shown }),
-      ...(seen === null ? {} : { seen }),
+      ...present({ shown_sha256: hashes.get(phase.seq), seen }),
     }),
   ])
 }

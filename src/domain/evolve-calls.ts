@@ -5,6 +5,7 @@ import { type RunState, startedBy, type Usage, waitedOnce } from './state.ts'
 import { watchResult } from './stuck.ts'
 import { subagentCalls, subagentOf } from './subagent-state.ts'
 import type { Subagent, SubagentEnd } from './subagents.ts'
+import { present } from './present.ts'
 
 /** Adds to what a run has used. */
 export function use(usage: Usage, tokens: number, costUsd: number | null): Usage {
@@ -117,7 +118,7 @@ function withSubagent(state: RunState, end: SubagentEnd, now: number): Partial<R
     each.run_id === end.run_id ? ended(each, end) : each,
   )
   return {
-    ...(subagents === undefined ? {} : { subagents }),
+    ...present({ subagents }),
     total: use(state.total, tokens, cost_usd),
     thisIteration: use(state.thisIteration, tokens, cost_usd),
     ...waitWith(state, end, now),

@@ -1,4 +1,5 @@
 import { use } from './evolve-calls.ts'
+import { present } from './present.ts'
 import type { PayloadOf, RecordOf } from './records.ts'
 import type { RunState } from './state.ts'
 import { watchReply } from './stuck.ts'
@@ -20,9 +21,8 @@ export function reply(
 /** The conversation is shorter. Attempts to get a summary do not count against those to get the next reply. */
 export function compact({ phase }: RunState): Partial<RunState> {
   const otherFailures = phase.type === 'planning' ? phase.otherFailures : undefined
-  const others = otherFailures === undefined ? {} : { otherFailures }
   const failures = otherFailures ?? 0
-  return { phase: { type: 'planning', failures, ...others } }
+  return { phase: { type: 'planning', failures, ...present({ otherFailures }) } }
 }
 
 /** An attempt to get a reply has failed. */
@@ -32,12 +32,11 @@ export function retry(
 ): Partial<RunState> {
   const before = phase.type === 'planning' ? phase : undefined
   const otherFailures = fallback === undefined ? before?.otherFailures : attempt
-  const others = otherFailures === undefined ? {} : { otherFailures }
   const invalidReplies = (before?.invalidReplies ?? 0) + (failure === 'invalid_reply' ? 1 : 0)
   const invalid = fallback === undefined && invalidReplies > 0 ? { invalidReplies } : {}
   return {
-    phase: { type: 'planning', failures: attempt, ...others, ...invalid },
-    ...(fallback === undefined ? {} : { fallback: fallback.to }),
+    phase: { type: 'planning', failures: attempt, ...present({ otherFailures }), ...invalid },
+    ...present({ fallback: fallback?.to }),
   }
 }
 

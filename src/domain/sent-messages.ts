@@ -10,6 +10,7 @@ import {
   turnCount,
 } from './conversation.ts'
 import { REDACTED } from './free-text.ts'
+import { present } from './present.ts'
 import type { PayloadOf } from './records.ts'
 
 function resultText({ output, outcome, exit_code }: PayloadOf<'tool_result'>): string {
@@ -40,12 +41,16 @@ function turnMessages({ reply, items, results, feedback }: Turn): ChatMessage[] 
       role: 'assistant',
       content: isRefused(reply) ? '' : (reply.text ?? (calls.length > 0 ? null : '')),
       calls,
-      ...(items === null ? {} : { items }),
+      ...present({ items }),
     },
     ...results.map((result): ChatMessage => {
-      const image = imageOf(result)
       const content = resultText(result)
-      return { role: 'tool', callId: result.call_id, content, ...(image === null ? {} : { image }) }
+      return {
+        role: 'tool',
+        callId: result.call_id,
+        content,
+        ...present({ image: imageOf(result) }),
+      }
     }),
     ...(feedback.length > 0
       ? [{ role: 'user' as const, content: feedback.map(({ text }) => text).join('\n\n') }]

@@ -1,5 +1,6 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import * as z from 'zod'
+import { present } from '../domain/present.ts'
 import { RUN_STATUSES } from '../domain/state.ts'
 import { LruCache } from '../lib/lru-cache.ts'
 import type { RunPage, RunQuery } from './read-model.ts'
@@ -65,20 +66,12 @@ export class RunLists {
     const sql = listSql({ status, goal, parent })
     const statement = this.#statements.get(sql) ?? this.#db.prepare(sql)
     this.#statements.set(sql, statement)
-    const filters = {
-      ...(status === undefined ? {} : { status }),
-      ...(goal === undefined ? {} : { goal }),
-      ...(parent === undefined ? {} : { parent }),
-    }
+    const filters = present({ status, goal, parent })
     // One more than asked for: it decides whether there is a next page.
     const rows = statement.all({ ...filters, ...after, limit: limit + 1 })
     const runs = rows.slice(0, limit).map((row) => {
       const { queued_reason, parent_run_id, ...run } = ListRow.parse(row)
-      return {
-        ...run,
-        ...(parent_run_id === null ? {} : { parent_run_id }),
-        ...(queued_reason === null ? {} : { queued_reason }),
-      }
+      return { ...run, ...present({ parent_run_id, queued_reason }) }
     })
     const last = runs.at(-1)
     const more = rows.length > runs.length && last !== undefined

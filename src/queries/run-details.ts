@@ -1,6 +1,7 @@
 import type { RunDetails } from '../api/runs.ts'
 import type { RunRules } from '../domain/approvals/rules.ts'
 import { modelInUse } from '../domain/model-choice.ts'
+import { present } from '../domain/present.ts'
 import type { GoalPart } from '../domain/run-config.ts'
 import { type RunState, statusOf } from '../domain/state.ts'
 import type { Subagent } from '../domain/subagents.ts'
@@ -15,9 +16,9 @@ export function runDetails(state: RunState, waited: readonly RunState[] = []): R
   return {
     ...runRow(state),
     ...goalDetails(config),
-    ...(config.all_of === undefined
-      ? {}
-      : { all_of: config.all_of.map((part) => ({ goal: part.goal, ...goalDetails(part) })) }),
+    ...present({
+      all_of: config.all_of?.map((part) => ({ goal: part.goal, ...goalDetails(part) })),
+    }),
     model_name: config.model_name,
     max_iterations: config.max_iterations,
     max_turns_per_iteration: config.max_turns_per_iteration ?? 1,
@@ -27,16 +28,18 @@ export function runDetails(state: RunState, waited: readonly RunState[] = []): R
     final_state: finalState(state),
     ended_at: state.endedAt === null ? null : timestamp(state.endedAt),
     end_reason: state.phase.type === 'ended' ? state.phase.reason : null,
-    ...(state.summary === null ? {} : { summary: state.summary }),
+    ...present({ summary: state.summary }),
     max_cost_usd: config.max_cost_usd,
     max_tokens: config.max_tokens,
     max_seconds: config.max_seconds,
-    ...(state.isolation === undefined ? {} : { isolation: state.isolation }),
-    ...(state.approvals === undefined ? {} : { approvals: rulesOf(state.approvals) }),
-    ...(state.queued === null ? {} : { queued_reason: state.queued }),
-    ...(state.parent === undefined ? {} : { parent: state.parent }),
-    ...(state.subagents === undefined ? {} : { subagents: state.subagents.map(subagentRow) }),
-    ...(state.pool === null ? {} : { pool: state.pool }),
+    ...present({
+      isolation: state.isolation,
+      approvals: state.approvals && rulesOf(state.approvals),
+      queued_reason: state.queued,
+      parent: state.parent,
+      subagents: state.subagents?.map(subagentRow),
+      pool: state.pool,
+    }),
     reasoning_effort: config.reasoning_effort ?? null,
     max_output_tokens: config.max_output_tokens ?? null,
     fallback_models: config.fallback_models ?? [],
@@ -46,7 +49,7 @@ export function runDetails(state: RunState, waited: readonly RunState[] = []): R
       total_tokens: state.total.tokens,
       estimated_cost_usd: state.total.costUsd,
       seq: state.seq,
-      ...(state.watch.found === null ? {} : { stuck: state.watch.found }),
+      ...present({ stuck: state.watch.found }),
       ...subagentNow(waited),
       waiting_for: waitingFor(state),
     },
@@ -54,12 +57,11 @@ export function runDetails(state: RunState, waited: readonly RunState[] = []): R
 }
 
 function goalDetails({ shell_goal, goal_options }: Omit<GoalPart, 'goal'>) {
-  return {
-    ...(shell_goal === null
-      ? {}
-      : { check: { command: shell_goal.check_command, conditions: shell_goal.success_condition } }),
-    ...(goal_options === undefined ? {} : { goal_options }),
+  const check = shell_goal && {
+    command: shell_goal.check_command,
+    conditions: shell_goal.success_condition,
   }
+  return present({ check, goal_options })
 }
 
 const rulesOf = ({ run, server, lifted }: RunRules) => ({ run, server, lifted })

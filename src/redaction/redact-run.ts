@@ -1,5 +1,6 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { isFreeText, neededFor } from '../domain/free-text.ts'
+import { present } from '../domain/present.ts'
 import type { RunRecord } from '../domain/records.ts'
 import { decode, type LoggedRecord } from '../log/codec.ts'
 import { decideAndAppend } from '../log/decider.ts'
@@ -261,6 +262,6 @@ function entryOf(
     [...pointers].map((pointer) => [pointer, commitments[pointer] ?? '']),
   )
   const whole = kind === 'tool_result' ? payload.sha256 : null
-  const artifact = whole === null ? {} : { artifact: whole }
+  const artifact = present({ artifact: whole })
   return { kind: 'redacted', ts, payload: { run_id: runId, seq, redacted, ...artifact, reason } }
 }
