@@ -27,7 +27,6 @@ import {
 import { Thread } from './thread.ts'
 
 type Settled = Extract<WriteReply, { type: 'settled' }>
-type Reply = Exclude<WriteReply, { type: 'opened' | 'refused' }>
 
 type Pending = {
   readonly stream: string
@@ -62,7 +61,7 @@ const WRITER = siblingModule('worker-writer', import.meta.url)
  */
 export class AppendQueue {
   readonly #feed: CommitFeed
-  readonly #thread: Thread<WriteRequest, Reply>
+  readonly #thread: Thread<WriteRequest, WriteReply>
   #gathered: Pending[] = []
   #sent: Pending[] = []
   #lost: StoreFailure | null = null
@@ -79,7 +78,7 @@ export class AppendQueue {
 
   constructor(file: string, feed: CommitFeed) {
     this.#feed = feed
-    this.#thread = new Thread<WriteRequest, Reply>(
+    this.#thread = new Thread<WriteRequest, WriteReply>(
       WRITER,
       file,
       (reply) => {

@@ -7,7 +7,7 @@ import { CommitFeed } from './commit-feed.ts'
 import { followedLog } from './follow.ts'
 import { openForReading } from './open-log.ts'
 import { ReadQueue, readStream } from './read-queue.ts'
-import { Refused, refuseOthers } from './schema.ts'
+import { refuseOthers } from './schema.ts'
 import { storeFailed } from './sqlite-failure.ts'
 
 /** A connection to an existing log, for reading only. A server may be writing to it. */
@@ -24,7 +24,6 @@ export function openExisting(file: string): Result<DatabaseSync, StoreFailure> {
       return ok(db)
     } catch (error) {
       db.close()
-      if (error instanceof Refused) return err({ type: 'store_failed', message: error.message })
       return err(storeFailed(file, error))
     }
   })

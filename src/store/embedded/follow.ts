@@ -103,12 +103,9 @@ async function readPatiently(
   return null
 }
 
-/** The reader ends the pages of a subscription long before this. */
-const NO_LIMIT = 1_000_000
-
 /** One stream, by its revisions. A stream that does not exist yet is an empty one. */
 export function followedStream(feed: CommitFeed, reads: ReadQueue, stream: string): Followed {
-  const page = { op: 'stream', stream, backward: false, limit: NO_LIMIT, short: true } as const
+  const page = { op: 'stream', stream, backward: false, limit: null } as const
   return {
     join: () => feed.joinStream(stream),
     leave: (inbox) => feed.leaveStream(stream, inbox),

@@ -50,15 +50,16 @@ export class LogReader {
   }
 
   stream(request: StreamRequest, emit: Emit): void {
-    const { id, stream, from, backward, short } = request
+    const { id, stream, from, backward } = request
     const found = this.#statements.find.get(stream)?.id
     if (typeof found !== 'number') {
       emit({ type: 'done', id, ...NO_ROWS, found: false, end: true, cursor: 0 })
       return
     }
-    const limit = short ? Math.min(request.limit, SHORT_PAGE) : request.limit
+    const limit = request.limit ?? SHORT_PAGE
     const statement = backward ? this.#statements.backward : this.#statements.forward
-    const page = new Page(this.#replacements, this.#compared, short ? null : { id, emit })
+    const parts = request.limit === null ? null : { id, emit }
+    const page = new Page(this.#replacements, this.#compared, parts)
     page.take(statement.iterate(found, from, limit))
     const end = !page.full && page.rows < limit
     emit({ type: 'done', id, ...page.taken(), found: true, end, cursor: 0 })

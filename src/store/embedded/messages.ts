@@ -26,6 +26,11 @@ export type WriteRequest =
   | { readonly type: 'probe' }
   | { readonly type: 'close' }
 
+/** The first message of a thread: it has opened the file, or why it has not. */
+export type Opening =
+  | { readonly type: 'opened' }
+  | { readonly type: 'refused'; readonly failure: StoreFailure }
+
 /** The outcomes of appends. */
 export const STORED = 0
 export const REPEATED = 1
@@ -34,8 +39,6 @@ export const FAILED = 3
 export const UNKNOWN = 4
 
 export type WriteReply =
-  | { readonly type: 'opened' }
-  | { readonly type: 'refused'; readonly failure: StoreFailure }
   | {
       readonly type: 'settled'
       /** When the group was committed, milliseconds since the epoch. */
@@ -97,9 +100,8 @@ export type ReadRequest =
       readonly stream: string
       readonly from: number
       readonly backward: boolean
-      readonly limit: number
-      /** Ends the page early, so that it stays small in bytes. */
-      readonly short: boolean
+      /** Null: a page of a subscription, which stays small in bytes. */
+      readonly limit: number | null
     }
   | { readonly op: 'all'; readonly id: number; readonly after: number; readonly prefix: string }
   | { readonly op: 'ping'; readonly id: number }
@@ -113,8 +115,6 @@ export type Rows = {
 }
 
 export type ReadReply =
-  | { readonly type: 'opened' }
-  | { readonly type: 'refused'; readonly failure: StoreFailure }
   | { readonly type: 'failed'; readonly id: number; readonly failure: StoreFailure }
   /** Some rows of an answer; more messages follow. */
   | (Rows & { readonly type: 'rows' })

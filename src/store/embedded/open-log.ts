@@ -4,7 +4,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { pathToFileURL } from 'node:url'
 import { err, ok, type Result } from 'neverthrow'
 import type { StoreFailure } from '../event-store.ts'
-import { prepareSchema, READER_PRAGMAS, Refused } from './schema.ts'
+import { prepareSchema, READER_PRAGMAS } from './schema.ts'
 import { isBusy, storeFailed } from './sqlite-failure.ts'
 
 /** How long another program may hold the file before a write fails, in milliseconds. */
@@ -96,7 +96,6 @@ function realName(file: string): string {
 }
 
 function refusal(file: string, error: unknown): StoreFailure {
-  if (error instanceof Refused) return { type: 'store_failed', message: error.message }
   if (!isBusy(error)) return storeFailed(file, error)
   const message =
     `the event store ${file} is in use already, by another server or another part of this one: ` +

@@ -11,7 +11,6 @@ import { type ReadReply, type ReadRequest, toEvents } from './messages.ts'
 import { Thread } from './thread.ts'
 
 type Done = Extract<ReadReply, { type: 'done' }>
-type Reply = Exclude<ReadReply, { type: 'opened' | 'refused' }>
 
 /** An answer of the reader: the rows of all its parts. */
 type ReadAnswer = Pick<Done, 'found' | 'end' | 'cursor'> & {
@@ -29,7 +28,7 @@ const READER = siblingModule('worker-reader', import.meta.url)
 
 /** The reads under way. Joins the parts in which the reading thread answers. */
 export class ReadQueue {
-  readonly #thread: Thread<ReadRequest, Reply>
+  readonly #thread: Thread<ReadRequest, ReadReply>
   readonly #waiting = new Map<number, Waiting>()
   #lastId = 0
   #lost: StoreFailure | null = null
@@ -37,7 +36,7 @@ export class ReadQueue {
 
   /** Starts the thread. */
   constructor(file: string) {
-    this.#thread = new Thread<ReadRequest, Reply>(
+    this.#thread = new Thread<ReadRequest, ReadReply>(
       READER,
       file,
       (reply) => this.#take(reply),
@@ -78,7 +77,7 @@ export class ReadQueue {
     await this.#thread.ended()
   }
 
-  #take(reply: Reply): void {
+  #take(reply: ReadReply): void {
     const waiting = this.#waiting.get(reply.id)
     if (waiting === undefined) return
     if (reply.type === 'failed') {
@@ -116,7 +115,6 @@ export function readStream(
     from: firstRevision(from),
     backward: direction === 'backward',
     limit: Math.min(atLeast(0, limit), MAX_PAGE),
-    short: false,
   } as const
   return reads
     .ask(stream, (id) => ({ ...request, id }))

@@ -1,6 +1,7 @@
 import { messageOf } from '../../lib/message-of.ts'
 import type { StoreFailure } from '../event-store.ts'
 import { FilesLost } from './file-guard.ts'
+import { Refused } from './schema.ts'
 
 /** Primary result codes of SQLite for which the message gives advice. */
 const [PERM, BUSY, LOCKED, READONLY, IOERR] = [3, 5, 6, 8, 10]
@@ -29,7 +30,7 @@ export function storeFailed(file: string, error: unknown): StoreFailure {
 }
 
 function describe(file: string, error: unknown): string {
-  if (error instanceof FilesLost) return error.message
+  if (error instanceof FilesLost || error instanceof Refused) return error.message
   const code = codeOf(error)
   const reason = messageOf(error)
   switch (code & 0xff) {

@@ -2,11 +2,7 @@ import { Worker } from 'node:worker_threads'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { messageOf } from '../../lib/message-of.ts'
 import type { StoreFailure } from '../event-store.ts'
-
-/** The first message of a thread: it has opened the file, or why it has not. */
-type Opening =
-  | { readonly type: 'opened' }
-  | { readonly type: 'refused'; readonly failure: StoreFailure }
+import type { Opening } from './messages.ts'
 
 /** One of the two threads that have the file open. */
 export class Thread<Request, Reply extends { readonly type: string }> {

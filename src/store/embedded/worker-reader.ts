@@ -1,7 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { parentPort, workerData } from 'node:worker_threads'
 import { LogReader } from './log-reader.ts'
-import type { ReadReply, ReadRequest } from './messages.ts'
+import type { Opening, ReadReply, ReadRequest } from './messages.ts'
 import { openForReading } from './open-log.ts'
 import { storeFailed } from './sqlite-failure.ts'
 
@@ -10,7 +10,7 @@ import { storeFailed } from './sqlite-failure.ts'
 if (parentPort === null) throw new Error('this module is the main module of a worker thread')
 const port = parentPort
 const file = String(workerData)
-const reply = (message: ReadReply): void => port.postMessage(message)
+const reply = (message: Opening | ReadReply): void => port.postMessage(message)
 
 let opened: { readonly db: DatabaseSync; readonly reader: LogReader } | null = null
 

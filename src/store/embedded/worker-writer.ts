@@ -3,6 +3,7 @@ import { type Append, LogWriter } from './log-writer.ts'
 import {
   type Cell,
   CellReader,
+  type Opening,
   toOverwrites,
   type WriteReply,
   type WriteRequest,
@@ -22,7 +23,7 @@ const SPIN_MS = 0.05
 
 if (parentPort === null) throw new Error('this module is the main module of a worker thread')
 const port = parentPort
-const reply = (message: WriteReply): void => port.postMessage(message)
+const reply = (message: Opening | WriteReply): void => port.postMessage(message)
 
 openLog(String(workerData)).match(
   (log) => {
