@@ -25,7 +25,8 @@ export type DamagedRun = {
 export type Before = {
   /** The run as of its last record before `revision` that is projected. */
   get(runId: string, revision: number): LoadedRun | null
-  isDamaged(runId: string): boolean
+  /** The runs that have a record that cannot be read. */
+  readonly damaged: ReadonlySet<string>
   decode(event: RecordedEvent): Result<LoggedRecord, DamagedRecord>
 }
 
@@ -67,7 +68,7 @@ export class Batch {
     // The events of a run often come one after the other.
     if (this.#of?.stream !== stream) this.#of = { stream, runId: runIdOf(stream) }
     const { runId } = this.#of
-    if (this.#damaged.has(runId) || this.#before.isDamaged(runId)) return
+    if (this.#damaged.has(runId) || this.#before.damaged.has(runId)) return
     const run = this.#runs.get(runId) ?? this.#find(runId, revision)
     if (run !== null && revision <= run.state.seq) return
     const decoded = this.#before.decode(event)

@@ -25,14 +25,14 @@ export class LogFold implements Before {
   readonly #redactions: RedactionIndex
   /** The runs that have not ended. A state is kept as its JSON, which takes less memory. */
   readonly #unfinished = new Map<string, { readonly state: string; readonly head: string }>()
-  readonly #damaged: Set<string>
+  readonly damaged: Set<string>
   #batch = new Batch(this)
 
   /** @param damaged runs that are known to be damaged */
   constructor(source: Source, redactions: RedactionIndex, damaged: readonly string[]) {
     this.#source = source
     this.#redactions = redactions
-    this.#damaged = new Set(damaged)
+    this.damaged = new Set(damaged)
   }
 
   /** Folds the next event of a run. @returns a full batch, else null */
@@ -52,12 +52,8 @@ export class LogFold implements Before {
       if (hasEnded) this.#unfinished.delete(run_id)
       else this.#unfinished.set(run_id, { state, head })
     }
-    for (const { runId } of rows.damaged) this.#damaged.add(runId)
+    for (const { runId } of rows.damaged) this.damaged.add(runId)
     return rows
-  }
-
-  isDamaged(runId: string): boolean {
-    return this.#damaged.has(runId)
   }
 
   get(runId: string, revision: number): LoadedRun | null {

@@ -1,5 +1,6 @@
 import { createHmac, createSecretKey, type KeyObject, randomBytes } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import * as z from 'zod'
 import { codeOf } from '../lib/message-of.ts'
 
@@ -74,3 +75,84 @@ export function summed(sum: string, removed: readonly string[], added: readonly 
 }
 
 export const NOTHING_SUMMED = '0'.repeat(64)
+
+const Seal = z.object({ seal: z.string() })
+const SealedProgress = z.looseObject({ rows: z.string(), seal: z.string().nullable() })
+/** The progress in a new file, before anything was sealed. */
+const Untouched = z.object({
+  log_id: z.null(),
+  position: z.null(),
+  redaction: z.literal(-1),
+  damaged: z.literal('[]'),
+  seal: z.null(),
+})
+
+/** The seals in an open file: that of each row, and the one over the sum of these and the progress. */
+export class FileSeals {
+  readonly #db: DatabaseSync
+  readonly #sealer: Sealer
+  readonly #stored: StatementSync
+  readonly #progress: StatementSync
+  readonly #put: StatementSync
+
+  constructor(db: DatabaseSync, sealer: Sealer) {
+    this.#db = db
+    this.#sealer = sealer
+    this.#stored = db.prepare('SELECT seal FROM runs WHERE run_id = ?')
+    this.#progress = db.prepare(`
+      SELECT log_id, position, stream, revision, event_id, redaction, rows,
+        (SELECT json_group_array(json_array(run_id, seq, message) ORDER BY run_id) FROM damaged) AS damaged,
+        seal FROM progress`)
+    this.#put = db.prepare('UPDATE progress SET rows = ?, seal = ?')
+  }
+
+  /** The seal that a row gets. */
+  of(row: RunTableRow): string {
+    return this.#sealer.row(row)
+  }
+
+  /** The seal that the row of a run has; null if there is no such row. */
+  stored(runId: string): string | null {
+    const found = this.#stored.get(runId)
+    return found === undefined ? null : Seal.parse(found).seal
+  }
+
+  /** A row of the table of runs. @throws Altered if it is not as this server wrote it */
+  checked(found: unknown): z.infer<typeof SealedRow> {
+    const row = SealedRow.parse(found)
+    if (this.#sealer.row(row) === row.seal) return row
+    throw new Altered(
+      `its row of the run ${row.run_id} was changed by something other than this server`,
+    )
+  }
+
+  /** @throws Altered if the file does not hold what this server wrote last */
+  verify(): void {
+    const seals: string[] = []
+    for (const found of this.#db.prepare('SELECT * FROM runs').iterate()) {
+      seals.push(this.checked(found).seal)
+    }
+    const progress = this.#progress.get()
+    if (seals.length === 0 && Untouched.safeParse(progress).success) return
+    const { rows, seal } = SealedProgress.parse(progress)
+    if (rows !== summed(NOTHING_SUMMED, [], seals)) {
+      throw new Altered(
+        'rows were added to it or removed from it by something other than this server',
+      )
+    }
+    if (seal !== this.#ofProgress(rows)) {
+      throw new Altered('its checkpoint was changed by something other than this server')
+    }
+  }
+
+  /** Seals the sum of the rows and the progress. @param before the seals of replaced rows @param after of the new ones */
+  renew(before: readonly string[], after: readonly string[]): void {
+    const rows = summed(SealedProgress.parse(this.#progress.get()).rows, before, after)
+    this.#put.run(rows, this.#ofProgress(rows))
+  }
+
+  #ofProgress(rows: string): string {
+    const { seal: _, ...rest } = SealedProgress.parse(this.#progress.get())
+    return this.#sealer.of('progress', { ...rest, rows })
+  }
+}

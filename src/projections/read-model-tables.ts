@@ -4,14 +4,7 @@ import type { RunState } from '../domain/state.ts'
 import type { LoadedRun } from '../log/run-log.ts'
 import type { BatchRows, Checkpoint } from './batch.ts'
 import { runColumns } from './read-model.ts'
-import {
-  Altered,
-  NOTHING_SUMMED,
-  type RunTableRow,
-  SealedRow,
-  type Sealer,
-  summed,
-} from './read-model-seal.ts'
+import { FileSeals, type RunTableRow, type Sealer } from './read-model-seal.ts'
 import { LIST_INDICES } from './run-lists.ts'
 
 /** A run that has not ended: the process that works on it, its pool, and whether it waits for a person. */
@@ -24,16 +17,6 @@ export type UnfinishedRun = {
   readonly parent: string | null
 }
 
-const Seal = z.object({ seal: z.string() })
-const SealedProgress = z.looseObject({ rows: z.string(), seal: z.string().nullable() })
-/** The progress in a new file, before anything was sealed. */
-const Untouched = z.object({
-  log_id: z.null(),
-  position: z.null(),
-  redaction: z.literal(-1),
-  damaged: z.literal('[]'),
-  seal: z.null(),
-})
 const RunId = z.object({ run_id: z.string() })
 const UnfinishedRow = z.object({
   run_id: z.string(),
@@ -60,9 +43,6 @@ function isStateOf(value: unknown, runId: string, seq: number): value is RunStat
   return data?.runId === runId && data.seq === seq
 }
 
-const alteredRow = (runId: string): string =>
-  `its row of the run ${runId} was changed by something other than this server`
-
 /** The statements of an open read model file. Methods throw what SQLite throws. */
 export class ReadModelTables {
   readonly #db: DatabaseSync
@@ -72,21 +52,12 @@ export class ReadModelTables {
   readonly #putProgress: StatementSync
   readonly #unfinished: StatementSync
   readonly #heads: StatementSync
-  readonly #sealer: Sealer
-  readonly #sealOf: StatementSync
-  readonly #progress: StatementSync
-  readonly #putSeal: StatementSync
+  readonly #seals: FileSeals
 
   constructor(db: DatabaseSync, sealer: Sealer) {
     this.#db = db
-    this.#sealer = sealer
+    this.#seals = new FileSeals(db, sealer)
     this.#run = db.prepare('SELECT * FROM runs WHERE run_id = ?')
-    this.#sealOf = db.prepare('SELECT seal FROM runs WHERE run_id = ?')
-    this.#progress = db.prepare(`
-      SELECT log_id, position, stream, revision, event_id, redaction, rows,
-        (SELECT json_group_array(json_array(run_id, seq, message) ORDER BY run_id) FROM damaged) AS damaged,
-        seal FROM progress`)
-    this.#putSeal = db.prepare('UPDATE progress SET rows = ?, seal = ?')
     this.#putRun = db.prepare(`
       INSERT INTO runs (run_id, created_at, goal, status, parent_run_id, seq, head, state, seal)
       VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
@@ -110,8 +81,7 @@ export class ReadModelTables {
   run(runId: string): LoadedRun | null {
     const found = this.#run.get(runId)
     if (found === undefined) return null
-    const row = SealedRow.parse(found)
-    if (this.#sealer.row(row) !== row.seal) throw new Altered(alteredRow(runId))
+    const row = this.#seals.checked(found)
     const state: unknown = JSON.parse(row.state)
     if (!isStateOf(state, runId, row.seq)) throw new SyntaxError('a row holds another run')
     return { state, head: row.head }
@@ -143,7 +113,7 @@ export class ReadModelTables {
   putLogId(logId: string): void {
     this.#transact(() => {
       this.#db.prepare('UPDATE progress SET log_id = ?').run(logId)
-      this.#seal([], [])
+      this.#seals.renew([], [])
     })
   }
 
@@ -164,7 +134,7 @@ export class ReadModelTables {
         const { position, stream, revision, eventId } = checkpoint
         this.#putProgress.run(position, stream, revision, eventId)
       }
-      this.#seal(sealed.before, sealed.after)
+      this.#seals.renew(sealed.before, sealed.after)
     })
   }
 
@@ -191,7 +161,7 @@ export class ReadModelTables {
     this.#transact(() => {
       const rows = runs.map((run) => ({ ...runColumns(run), state: JSON.stringify(run.state) }))
       const { before, after } = this.#putAll(rows)
-      this.#seal(before, after)
+      this.#seals.renew(before, after)
     })
     if (runs.length > 0) {
       this.#db.exec('VACUUM')
@@ -199,41 +169,13 @@ export class ReadModelTables {
     }
     this.#transact(() => {
       this.#db.prepare('UPDATE progress SET redaction = ?').run(redaction)
-      this.#seal([], [])
+      this.#seals.renew([], [])
     })
   }
 
   /** @throws Altered if the file does not hold what this server wrote last */
   verify(): void {
-    const seals: string[] = []
-    for (const found of this.#db.prepare('SELECT * FROM runs').iterate()) {
-      const row = SealedRow.parse(found)
-      const seal = this.#sealer.row(row)
-      if (seal !== row.seal) throw new Altered(alteredRow(row.run_id))
-      seals.push(seal)
-    }
-    const found = this.#progress.get()
-    if (seals.length === 0 && Untouched.safeParse(found).success) return
-    const { rows, seal } = SealedProgress.parse(found)
-    if (rows !== summed(NOTHING_SUMMED, [], seals)) {
-      throw new Altered(
-        'rows were added to it or removed from it by something other than this server',
-      )
-    }
-    if (seal !== this.#progressSeal(rows)) {
-      throw new Altered('its checkpoint was changed by something other than this server')
-    }
-  }
-
-  /** Seals the sum of the rows and the progress. @param before the seals of replaced rows @param after of the new ones */
-  #seal(before: readonly string[], after: readonly string[]): void {
-    const rows = summed(SealedProgress.parse(this.#progress.get()).rows, before, after)
-    this.#putSeal.run(rows, this.#progressSeal(rows))
-  }
-
-  #progressSeal(rows: string): string {
-    const { seal: _, ...rest } = SealedProgress.parse(this.#progress.get())
-    return this.#sealer.of('progress', { ...rest, rows })
+    this.#seals.verify()
   }
 
   /** @param newRuns the runs that have no row yet, as far as is known */
@@ -244,9 +186,9 @@ export class ReadModelTables {
     const [before, after]: [string[], string[]] = [[], []]
     for (const row of rows) {
       const { run_id, created_at, goal, status, parent_run_id, seq, head, state } = row
-      const known = newRuns.has(run_id) ? undefined : this.#sealOf.get(run_id)
-      if (known !== undefined) before.push(Seal.parse(known).seal)
-      const seal = this.#sealer.row(row)
+      const known = newRuns.has(run_id) ? null : this.#seals.stored(run_id)
+      if (known !== null) before.push(known)
+      const seal = this.#seals.of(row)
       after.push(seal)
       // By position: SQLite takes names several times slower.
       const listed = [run_id, created_at, goal, status, parent_run_id] as const

@@ -139,11 +139,7 @@ export class SqliteReadModel implements ReadModel {
     return this.#contents.logId
   }
 
-  /** Whether the run has a record that cannot be read. The run stays as it was before that record. */
-  isDamaged(runId: string): boolean {
-    return this.#contents.damaged.has(runId)
-  }
-
+  /** The runs that have a record that cannot be read. They stay as they were before that record. */
   get damaged(): ReadonlySet<string> {
     return this.#contents.damaged
   }

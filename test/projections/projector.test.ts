@@ -307,7 +307,7 @@ describe('what goes wrong', () => {
     await vi.waitUntil(() => readModel.caughtUp, PATIENCE_MS)
     expect(readModel.get(RUN)).toEqual(whole)
     expect(stateOf(readModel, OTHER)).toEqual(fold(longRun(OTHER)))
-    expect(readModel.isDamaged(RUN)).toBe(false)
+    expect(readModel.damaged.has(RUN)).toBe(false)
     expect(lines.filter(({ level }) => level === 'error')).toEqual([])
   })
 

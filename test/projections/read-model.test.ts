@@ -161,12 +161,12 @@ describe('a damaged run', () => {
       commit(readModel, damaged.slice(6))
       expect(readModel.get(RUN)?.state).toEqual(statesAfter(log, 4).get(RUN))
       expect(readModel.get(other)?.state.seq).toBe(0)
-      expect(readModel.isDamaged(RUN)).toBe(true)
+      expect(readModel.damaged.has(RUN)).toBe(true)
       readModel.close()
 
       const again = open(file)
-      expect(again.isDamaged(RUN)).toBe(true)
-      expect(again.isDamaged(other)).toBe(false)
+      expect(again.damaged.has(RUN)).toBe(true)
+      expect(again.damaged.has(other)).toBe(false)
       again.close()
     },
   )
