@@ -13,12 +13,11 @@ import { RunDiff, SentConversation } from './history.ts'
 import { IsolationOffer } from './isolation.ts'
 import { Model } from './models.ts'
 import { ProblemDocument } from './problems.ts'
+import { RedactedRecord, Redaction } from './redactions.ts'
 import {
   AnsweredApproval,
   Goal,
   RecordedMessage,
-  RedactedRecord,
-  Redaction,
   ResumedRun,
   RunAndStatus,
   RunDetails,

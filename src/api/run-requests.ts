@@ -5,7 +5,7 @@ import { MAX_ITERATIONS, MAX_WORDS, reason } from './create-run.ts'
 import { MAX_SEQ } from './fields.ts'
 
 /** A seq in a body. */
-const SeqInBody = z.int().nonnegative().max(MAX_SEQ)
+export const SeqInBody = z.int().nonnegative().max(MAX_SEQ)
 
 const SEEN_EXAMPLE = {
   seq: 14,
@@ -118,35 +118,3 @@ export const ConfigureRun = z
     ],
   })
 export type ConfigureRun = z.input<typeof ConfigureRun>
-
-/** The body of POST /api/runs/{run_id}/redact. */
-export const RedactRun = z
-  .strictObject({
-    seq: SeqInBody.describe('The record'),
-    pointer: z
-      .string()
-      .regex(/^(\/|$)/, 'must be a JSON pointer, such as /output')
-      .describe(
-        'RFC 6901, from the payload of the record (or from its frame: /payload/…). It names a text, or ' +
-          'an object or array: then all texts in it are redacted',
-      ),
-    reason: z
-      .string()
-      .trim()
-      .min(1)
-      .max(2000)
-      .describe('Kept in the log for ever. It must not hold the text itself'),
-    secret: z
-      .string()
-      .min(4)
-      .nullable()
-      .default(null)
-      .describe(
-        'The secret, if it is only a part of the text: the server looks for it elsewhere in the run. Not kept',
-      ),
-  })
-  .meta({
-    id: 'RedactRun',
-    examples: [{ seq: 7, pointer: '/args/command', reason: 'A password of a person' }],
-  })
-export type RedactRun = z.input<typeof RedactRun>

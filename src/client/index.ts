@@ -29,10 +29,10 @@ export type { RunDiff, SentConversation, SentMessage } from '../api/history.ts'
 export type { IsolationOffer } from '../api/isolation.ts'
 export type { McpOffer } from '../api/mcp.ts'
 export type { Model } from '../api/models.ts'
+export type { RedactedRecord as Redacted } from '../api/redactions.ts'
 export type { Permission, Role } from '../api/roles.ts'
 export type {
   Goal,
-  RedactedRecord as Redacted,
   RunAndStatus as RunStanding,
   RunDetails,
   RunSummary,

@@ -1,18 +1,17 @@
 import * as z from 'zod'
 import type { CreateRun } from '../api/create-run.ts'
 import type { RunStatus } from '../api/records.ts'
+import { RedactedRecord, type RedactRun } from '../api/redactions.ts'
 import type {
   AbortRun,
   AnswerApproval,
   ConfigureRun,
-  RedactRun,
   ResumeRun,
   SendMessage,
 } from '../api/run-requests.ts'
 import {
   AnsweredApproval,
   RecordedMessage,
-  RedactedRecord,
   RunAndStatus,
   RunDetails,
   RunSummary,
