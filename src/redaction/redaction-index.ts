@@ -1,4 +1,4 @@
-import type { ResultAsync } from 'neverthrow'
+import { okAsync, type ResultAsync } from 'neverthrow'
 import { Backoff, type PauseBoundsMs } from '../lib/backoff.ts'
 import { artifactOfStream } from '../log/artifact-index.ts'
 import { foldStream } from '../log/decider.ts'
@@ -43,6 +43,11 @@ export class RedactionIndex {
     const pointers = run.pointers.get(seq) ?? new Set<string>()
     run.pointers.set(seq, pointers)
     for (const pointer of Object.keys(redacted)) pointers.add(pointer)
+  }
+
+  /** All that it will ever know is known. */
+  ready(): ResultAsync<void, never> {
+    return okAsync()
   }
 
   hasRedactedArtifact(sha256: string): boolean {

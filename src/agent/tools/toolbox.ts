@@ -2,6 +2,7 @@ import { relative, resolve } from 'node:path'
 import type { Artifacts } from '../../artifacts/artifacts.ts'
 import type { CallFacts, Touches } from '../../domain/approvals/rules.ts'
 import { hasSockets } from '../../domain/isolation.ts'
+import { present } from '../../domain/present.ts'
 import type { PayloadOf, RequestedCall } from '../../domain/records.ts'
 import type { OpenCall } from '../../domain/state.ts'
 import { SUBAGENT_TOOL, SUBAGENTS_AT_ONCE } from '../../domain/subagents.ts'
@@ -100,12 +101,13 @@ export function createToolbox({
   ...places
 }: ToolboxOptions): Toolbox & Looking {
   const tools = subagents ? [...TOOLS, subagentTool] : TOOLS
+  const find = ({ tool }: RequestedCall, runId: string | undefined) =>
+    toolNamed(tool, tools) ?? findTool(runId, tool)
   const carryOut = async (call: OpenCall, given: CallContext) => {
     const { cwd, signal, runId, policy, network = 'none', onNotice, onOutput = () => {} } = given
     const { processes = null, shellFolder = '.', imageTypes = async () => [] } = given
     const commands = observe(runCommand, policy ?? null)
-    const ofRun = { project: cwd, ...(runId === undefined ? {} : { run: runId }) }
-    const noting = onNotice === undefined ? {} : { onNotice }
+    const ofRun = { project: cwd, ...present({ run: runId }) }
     const starting = startProcess === undefined ? null : commands.starting(startProcess)
     const context: ToolContext = {
       ...{ cwd, ...places, isolated, signal, network, variables, onOutput, processes },
@@ -114,44 +116,35 @@ export function createToolbox({
       imageTypes,
       hasSockets: policy === undefined || hasSockets(policy.level),
       openOutput: async (sha256) => (runId === undefined ? null : openOutput(runId, sha256)),
-      runCommand: (command) => commands.runCommand({ ...ofRun, ...noting, ...command }),
+      runCommand: (command) =>
+        commands.runCommand({ ...ofRun, ...present({ onNotice }), ...command }),
       startProcess: starting && ((request) => starting({ ...ofRun, ...request })),
       startSubagent: async (wanted) =>
         given.startSubagent?.(wanted, context) ?? failed('This run starts no sub-agents.'),
     }
-    const defined = toolNamed(call.tool, tools) ?? findTool(runId, call.tool)
-    const outcome = await perform(call, defined, context, tools)
+    const outcome = await perform(call, find(call, runId), context, tools)
     return { outcome, observed: commands.observed }
   }
   return {
     specs: tools.map(({ spec }) => spec),
     readOnly: new Set(tools.filter(({ readOnly }) => readOnly).map(({ spec }) => spec.name)),
     facts: (call, { cwd, runId }) =>
-      factsOf(call, toolNamed(call.tool, tools) ?? findTool(runId, call.tool), {
-        cwd,
-        dataDir: places.dataDir,
-      }),
+      factsOf(call, find(call, runId), { cwd, dataDir: places.dataDir }),
     async execute(call, given) {
       const begun = performance.now()
       const { outcome, observed } = await carryOut(call, given)
       const { call_id, tool } = call
       const duration_ms = Math.round(performance.now() - begun)
-      const recorded = await recordedOutput(
-        outcome,
-        given.signal.aborted ? NOT_KEPT : artifacts,
-        TOOLS.some(({ spec }) => spec.name === tool),
-      )
+      const kept = given.signal.aborted ? NOT_KEPT : artifacts
+      const recorded = await recordedOutput(outcome, kept, toolNamed(tool, TOOLS) !== undefined)
       const { output, exit_code, outcome: how, bytes, truncated, sha256, ...others } = recorded
       // In the order of the schema, so that the record is read fast.
       const result = { call_id, tool, output, exit_code, outcome: how, duration_ms }
       return { ...result, bytes, truncated, sha256, ...observed(), ...others }
     },
     async look(tool, args, given) {
-      const { outcome: result } = await carryOut(
-        { call_id: 'look', tool, args, read_only: true },
-        given,
-      )
-      const { output, outcome } = result
+      const call = { call_id: 'look', tool, args, read_only: true }
+      const { output, outcome } = (await carryOut(call, given)).outcome
       return outcome === 'ok' ? processMask.text(output.toWellFormed()) : null
     },
   }

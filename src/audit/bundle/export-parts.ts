@@ -130,11 +130,11 @@ function unreachable(cause: unknown): never {
   throw new Unfinished({ type: 'artifact_unreachable', message: messageOf(cause) })
 }
 
-const jsonFile = (value: object): Buffer => Buffer.from(`${canonicalText(value)}\n`)
-
 async function* inOrder(pieces: readonly Buffer[]): AsyncGenerator<Uint8Array> {
   yield* pieces
 }
+
+const jsonFile = (value: object): Buffer => Buffer.from(`${canonicalText(value)}\n`)
 
 /** What the records that were read name. */
 type Seen = {
@@ -182,11 +182,8 @@ function noteNames({ type, revision, data, metadata }: RecordedEvent, seen: Seen
     type === 'tool_result' ? Names.safeParse(jsonOr(data, null)).data?.payload.sha256 : undefined
   if (artifact !== undefined) seen.artifacts.add(artifact)
   if (!metadata.includes('"redacted"')) return
-  for (const pointer of Object.keys(
-    Redacted.safeParse(jsonOr(metadata, null)).data?.redacted ?? {},
-  )) {
-    seen.redacted.add(placeOf(revision, pointer))
-  }
+  const { redacted } = Redacted.safeParse(jsonOr(metadata, null)).data ?? { redacted: {} }
+  for (const pointer of Object.keys(redacted)) seen.redacted.add(placeOf(revision, pointer))
 }
 
 const placeOf = (seq: number, pointer: string): string => `${seq}${pointer}`

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { Command } from 'commander'
-import { err, ok, okAsync, Result } from 'neverthrow'
+import { err, ok, Result } from 'neverthrow'
 import type { Checkpoint } from '../../api/audit.ts'
 import { keysInLog } from '../../audit/checkpoints/checkpoint-stream.ts'
 import { readKeptCheckpoints } from '../../audit/checkpoints/kept-checkpoints.ts'
@@ -19,7 +19,6 @@ import {
   redactionIndexOf,
   withRedactions,
 } from '../../redaction/redaction-index.ts'
-import type { RecordedEvent } from '../../store/event-store.ts'
 import { bundleFile } from '../bundle-file.ts'
 import { endingWith } from '../connection.ts'
 import {
@@ -223,15 +222,9 @@ async function verifyEventStoreDb(
     const keys = new Map([...knownKeys({ keys: inLog.value }), ...anchors.keys])
     // If the redactions cannot be read, the verification finds out why.
     const index = (await redactionIndexOf(reader)).unwrapOr(new RedactionIndex())
-    const apply = (event: RecordedEvent): RecordedEvent => index.apply(event)
-    const hiding = withRedactions(reader, { ready: () => okAsync(), apply })
-    const whole = {
-      reader: hiding,
-      pages: () => logPages(hiding),
-      artifacts: artifacts.value,
-      keys,
-    }
-    return await reportOn({ ...whole, projected: null }, kept, anchors)
+    const hiding = withRedactions(reader, index)
+    const whole = { reader: hiding, pages: () => logPages(hiding), artifacts: artifacts.value }
+    return await reportOn({ ...whole, keys, projected: null }, kept, anchors)
   } finally {
     await reader.close()
   }
