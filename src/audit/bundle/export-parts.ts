@@ -160,9 +160,8 @@ async function* recordFiles(
   for await (const page of firstEvents(store, streamOf(run_id), length)) {
     if (page.isErr()) throw new Unfinished(page.error)
     for (const event of page.value) noteNames(event, seen)
-    const content = Buffer.from(
-      page.value.map((event) => `${eventLine(event, 'plain')}\n`).join(''),
-    )
+    const lines = page.value.map((event) => `${eventLine(event, 'plain')}\n`)
+    const content = Buffer.from(lines.join(''))
     pages.push(content)
     bytes += content.length
     read += page.value.length
@@ -178,9 +177,8 @@ const Names = z.object({ payload: z.object({ sha256: Sha256 }) })
 const Redacted = z.object({ redacted: z.record(z.string(), z.string()) })
 
 function noteNames({ type, revision, data, metadata }: RecordedEvent, seen: Seen): void {
-  const artifact =
-    type === 'tool_result' ? Names.safeParse(jsonOr(data, null)).data?.payload.sha256 : undefined
-  if (artifact !== undefined) seen.artifacts.add(artifact)
+  const named = type === 'tool_result' ? Names.safeParse(jsonOr(data, null)).data : undefined
+  if (named !== undefined) seen.artifacts.add(named.payload.sha256)
   if (!metadata.includes('"redacted"')) return
   const { redacted } = Redacted.safeParse(jsonOr(metadata, null)).data ?? { redacted: {} }
   for (const pointer of Object.keys(redacted)) seen.redacted.add(placeOf(revision, pointer))

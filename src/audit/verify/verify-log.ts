@@ -196,9 +196,7 @@ class LogCheck {
       this.#findings.push({ ...verified.error, where: `ledger ${name}` })
       return
     }
-    for (const heads of this.#kept) {
-      heads.see(event.stream, check.end.length, verified.value.head)
-    }
+    for (const heads of this.#kept) heads.see(event.stream, check.end.length, verified.value.head)
     check.end = verified.value
     if (name !== 'redactions') return
     const redaction = readRedaction(storedRecord(event))
@@ -227,8 +225,7 @@ class LogCheck {
     const lengthOf = (id: string): number => {
       const ledger = ledgerOf(id)
       if (ledger !== null) return this.#ledgers.get(ledger)?.end.length ?? 0
-      const { run = null } = this.#runs.get(id) ?? {}
-      return run === null ? 0 : run.state.seq + 1
+      return (this.#runs.get(id)?.run?.state.seq ?? -1) + 1
     }
     const missing = this.#kept.flatMap((heads) => heads.findings(lengthOf))
     const redactions = this.#redactions.findings(lengthOf).map(({ runId, ...finding }) => {
@@ -238,13 +235,10 @@ class LogCheck {
     const family = this.family.judge()
     const others = [...missing, ...redactions, ...projected, ...family.findings]
     const findings = [...this.#findings, ...named.findings, ...others]
-    const ledgers = Object.fromEntries(
-      [...this.#ledgers].map(([name, { end }]) => [name, end.length]),
-    )
     return {
       runs: this.#runs.size,
       records: this.#records,
-      ledgers,
+      ledgers: Object.fromEntries([...this.#ledgers].map(([name, { end }]) => [name, end.length])),
       artifacts: named.held,
       unnamed_artifacts: stored === undefined || findings.length > 0 ? null : this.#unnamed(stored),
       redacted: this.#redactions.report(),

@@ -137,8 +137,7 @@ async function verifyFiles(
 function filesReport(exports: readonly BundleReport[], family: FamilyCheck) {
   const judged = family.judge()
   const findings = [...exports.flatMap((each) => each.findings), ...judged.findings]
-  const trusts = exports.map(({ trust }) => trust)
-  const trust = TRUSTS.find((each) => trusts.includes(each)) ?? 'trusted'
+  const trust = TRUSTS.find((each) => exports.some((one) => one.trust === each)) ?? 'trusted'
   return { holds: findings.length === 0, trust, exports, family: judged.report, findings }
 }
 
@@ -239,8 +238,7 @@ async function reportOn(
   using pool = new ContentsPool()
   const verified = await verifyStore({ ...store, pool }, kept)
   return verified.map(({ compared, ...report }) => {
-    const latest = compared[0]
-    const signers = [kept, latest ?? null].flatMap((each) => each?.key ?? [])
+    const signers = [kept, compared[0]].flatMap((each) => each?.key ?? [])
     return {
       ...report,
       holds: report.findings.length === 0,
