@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { IsolationPolicy } from '../domain/isolation.ts'
+import { present } from '../domain/present.ts'
 import type { RunCommand } from '../runner/command.ts'
 
 /** The project of a run, or of several. */
@@ -72,7 +73,7 @@ export class InstalledPrograms {
       file: 'bash',
       args: ['-c', VERSIONS],
       ...{ cwd, timeoutMs: WITHIN_MS, maxBytes: MAX_BYTES, signal },
-      ...(policy?.at_least === undefined ? {} : { atLeast: policy.at_least }),
+      ...present({ atLeast: policy?.at_least }),
     })
     const lines = result.stdout.split('\n').filter(Boolean).sort()
     return result.end === 'exited' && lines.length > 0 ? lines.join('\n') : null

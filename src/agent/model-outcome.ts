@@ -1,4 +1,5 @@
 import type { AgentCommand } from '../domain/commands.ts'
+import { present } from '../domain/present.ts'
 import type { FailureKind, Fallback, PayloadOf } from '../domain/records.ts'
 import { unended } from '../domain/sentences.ts'
 import { type PauseBoundsMs, pauseMs } from '../lib/backoff.ts'
@@ -33,7 +34,7 @@ export function replyRecords(
       text: reply.text,
       tool_calls: [...reply.toolCalls],
       finish_reason: finishReason,
-      ...(notice === null ? {} : { notice }),
+      ...present({ notice }),
       ...(providerItems === null
         ? {}
         : { provider_items: { ...providerItems, items: [...providerItems.items] } }),
@@ -64,7 +65,7 @@ function usageRecord(
     price_source: priceSource,
     ...(usage.estimated ? { estimated: true } : {}),
     ...(sent.images ? { images: sent.images } : {}),
-    ...(sent.purpose === undefined ? {} : { purpose: sent.purpose }),
+    ...present({ purpose: sent.purpose }),
   }
 }
 

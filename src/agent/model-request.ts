@@ -8,6 +8,7 @@ import {
 } from '../domain/conversation.ts'
 import { tokensOfTools } from '../domain/mcp-tools.ts'
 import { failedRequests, modelInUse, nextFallback } from '../domain/model-choice.ts'
+import { present } from '../domain/present.ts'
 import { toMessages, withoutImage } from '../domain/sent-messages.ts'
 import { sleep } from '../lib/backoff.ts'
 import { sha256 } from '../lib/sha256.ts'
@@ -80,7 +81,7 @@ export async function askModel(
     keptTurns: turnCount(conversation) - omittedTurns,
     tokens,
     images: shown.images,
-    ...(purpose === undefined ? {} : { purpose }),
+    ...present({ purpose }),
   }
   return { reply, sent }
 }
@@ -105,14 +106,13 @@ function requestOf(
   messages: readonly ChatMessage[],
   { toolbox }: Pick<Effects, 'toolbox'>,
 ): ModelRequest {
-  const { reasoning_effort = null, max_output_tokens = null } = state.config
+  const { reasoning_effort, max_output_tokens } = state.config
   return {
     modelName: modelInUse(state),
     messages,
     tools: [...toolbox.specs, ...conversation.tools],
     cacheKey: state.runId,
-    ...(reasoning_effort === null ? {} : { effort: reasoning_effort }),
-    ...(max_output_tokens === null ? {} : { maxOutputTokens: max_output_tokens }),
+    ...present({ effort: reasoning_effort, maxOutputTokens: max_output_tokens }),
   }
 }
 

@@ -1,4 +1,5 @@
 import type { IsolationPolicy } from '../domain/isolation.ts'
+import { present } from '../domain/present.ts'
 import type { Notice, PayloadOf } from '../domain/records.ts'
 import { type CommandResult, killedBy, type RunCommand } from '../runner/command.ts'
 import { differenceOf } from '../runner/isolation/run-policy.ts'
@@ -20,10 +21,7 @@ export function observe(
   readonly observed: () => Observed
 } {
   const results: Pick<CommandResult, 'end' | 'policy'>[] = []
-  const asked = {
-    ...(policy?.at_least === undefined ? {} : { atLeast: policy.at_least }),
-    ...(policy?.at_most === undefined ? {} : { atMost: policy.at_most }),
-  }
+  const asked = present({ atLeast: policy?.at_least, atMost: policy?.at_most })
   return {
     runCommand: async (command) => {
       const result = await runCommand({ ...asked, ...command })
@@ -32,8 +30,7 @@ export function observe(
     },
     starting: (startProcess) => async (request) => {
       const started = await startProcess({ ...asked, ...request })
-      const { policy: used } = started
-      results.push({ end: 'exited', ...(used === undefined ? {} : { policy: used }) })
+      results.push({ end: 'exited', ...present({ policy: started.policy }) })
       return started
     },
     observed: () => {
@@ -42,10 +39,7 @@ export function observe(
         return policy === null || used === undefined ? [] : (differenceOf(policy, used) ?? [])
       })
       const [difference] = differences
-      return {
-        ...(killed === undefined ? {} : { killed_by: killed }),
-        ...(difference === undefined ? {} : { isolation: difference }),
-      }
+      return present({ killed_by: killed, isolation: difference })
     },
   }
 }

@@ -4,6 +4,7 @@ import type { ApprovalRules } from '../domain/approvals/rules.ts'
 import type { IsolationPolicy } from '../domain/isolation.ts'
 import { maskPayload } from '../domain/mask/mask-payload.ts'
 import { withoutPresets } from '../domain/network.ts'
+import { present } from '../domain/present.ts'
 import type { RunRequest } from '../domain/requested-goal.ts'
 import type { RunConfig } from '../domain/run-config.ts'
 import { processMask } from '../log/masking.ts'
@@ -96,7 +97,7 @@ async function plan(
   const approved = rules.unwrapOr(undefined)
   const config: RunConfig = {
     ...{ ...request, ...limits, cwd, ...prepared.value },
-    ...(approved === undefined ? {} : { approvals: approved }),
+    ...present({ approvals: approved }),
     ...(request.network === undefined ? {} : { network }),
     ...(servers.value.length === 0 ? {} : { mcp_servers: servers.value }),
   }

@@ -1,5 +1,6 @@
 import { realpath } from 'node:fs/promises'
 import { join, relative } from 'node:path'
+import { present } from '../domain/present.ts'
 import type { ProjectContext } from '../domain/records.ts'
 import { sha256 } from '../lib/sha256.ts'
 import { processMask } from '../log/masking.ts'
@@ -29,7 +30,7 @@ export async function projectContext(project: Project, deps: Deps): Promise<Proj
   const signal = AbortSignal.any([deps.signal, AbortSignal.timeout(WITHIN_MS)])
   const { cwd, policy } = project
   // A look is of no run: several share it, and it may end after the run that began it.
-  const context = { cwd, signal, ...(policy === undefined ? {} : { policy }) }
+  const context = { cwd, signal, ...present({ policy }) }
   const [documents, files, git, programs, ignored] = await Promise.all([
     readDocuments(cwd, deps.dataDir),
     deps.toolbox.look('find_files', { pattern: '**/*' }, context).then(outline),

@@ -1,6 +1,7 @@
 import { err } from 'neverthrow'
 import { onlyReads } from '../domain/mcp-tools.ts'
 import { modelInUse } from '../domain/model-choice.ts'
+import { present } from '../domain/present.ts'
 import type { Notice, PayloadOf } from '../domain/records.ts'
 import { type OpenCall, type RunState, startedBy } from '../domain/state.ts'
 import { subagentCalls } from '../domain/subagent-state.ts'
@@ -126,8 +127,7 @@ export class RunCalls implements AsyncDisposable {
       processes: this.#processes,
       imageTypes: async () =>
         (await this.#models.imageTypes?.(modelInUse(this.#session.state))) ?? [],
-      ...(policy === undefined ? {} : { policy }),
-      ...(shellFolder === undefined ? {} : { shellFolder }),
+      ...present({ policy, shellFolder }),
       startSubagent: (wanted, place) => this.#subagents.run(call, wanted, place, resolve),
     } satisfies CallContext
     const run = async () =>

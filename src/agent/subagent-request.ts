@@ -1,6 +1,7 @@
 import { err, ok, type Result } from 'neverthrow'
 import { budgetLeft, shareOf } from '../domain/budget.ts'
 import type { McpRequest, McpServer } from '../domain/mcp-servers.ts'
+import { present } from '../domain/present.ts'
 import type { RunRequest } from '../domain/requested-goal.ts'
 import type { RunConfig } from '../domain/run-config.ts'
 import { type RunState, startedBy } from '../domain/state.ts'
@@ -31,8 +32,7 @@ export function refusal(state: RunState, { maxDepth, maxPerRun }: Limits): strin
 /** The settings of the parent that hold for its sub-agents too. */
 const inherited = ({ config, isolation }: RunState) => ({
   hitl_enabled: config.hitl_enabled,
-  ...(config.network === undefined ? {} : { network: config.network }),
-  ...(config.approvals === undefined ? {} : { approvals: config.approvals }),
+  ...present({ network: config.network, approvals: config.approvals }),
   isolation: isolation?.at_least ?? null,
   command_limits: isolation?.at_most ?? null,
 })
@@ -59,7 +59,7 @@ export async function requestOf(
   return ok({
     ...(check === undefined
       ? { goal: goal ?? INSTRUCTIONS_GOAL }
-      : { ...(goal === undefined ? {} : { goal }), check: checkOf(check) }),
+      : { ...present({ goal }), check: checkOf(check) }),
     ...(servers.value.length === 0 ? {} : { mcp_servers: servers.value }),
     cwd: folder === undefined ? config.cwd : confined.value.real,
     model_name: model ?? config.model_name,
@@ -134,5 +134,5 @@ function requestedServer({
 }: McpServer): McpRequest {
   if (source === 'request') return server
   const { name, required, on_change, tools } = server
-  return { name, required, on_change, ...(tools === undefined ? {} : { tools }) }
+  return { name, required, on_change, ...present({ tools }) }
 }

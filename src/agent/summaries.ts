@@ -9,6 +9,7 @@ import {
 import { type Conversation, turnCount } from '../domain/conversation.ts'
 import { REDACTED } from '../domain/free-text.ts'
 import { failedRequests, modelInUse } from '../domain/model-choice.ts'
+import { present } from '../domain/present.ts'
 import type { PayloadOf } from '../domain/records.ts'
 import { toMessages } from '../domain/sent-messages.ts'
 import { unended } from '../domain/sentences.ts'
@@ -80,7 +81,7 @@ async function compactNow(
       turns,
       up_to: upTo,
       summary: text,
-      ...(failure === undefined ? {} : { failure }),
+      ...present({ failure }),
       model_name: modelInUse(session.state),
       cost_usd: usage?.cost_usd ?? null,
       tokens_before: tokensBefore,
@@ -114,9 +115,8 @@ export async function summarizeRun(
       ...([redactions, { type: 'record_summary', usage, summary }, onlyUsage(usage)] as const),
     )
   const fromLog = (failure?: string, usage?: PayloadOf<'llm_usage'>) => {
-    const why = failure === undefined ? {} : { failure }
     const text = factualSummary(state, conversation).slice(0, MAX_SUMMARY_CHARACTERS)
-    return record({ text: text.toWellFormed(), source: 'log', ...why }, usage)
+    return record({ text: text.toWellFormed(), source: 'log', ...present({ failure }) }, usage)
   }
   if (session.exhausted() !== null) return fromLog()
   const reason = state.phase.type === 'ending' ? state.phase.reason : ''

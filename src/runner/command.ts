@@ -1,5 +1,6 @@
 import type { IsolationPolicy, KilledBy, Level, LowerLimits } from '../domain/isolation.ts'
 import type { Network } from '../domain/network.ts'
+import { present } from '../domain/present.ts'
 import type { Notice } from '../domain/records.ts'
 import { messageOf } from '../lib/message-of.ts'
 import { shortageOf } from '../lib/shortage.ts'
@@ -125,7 +126,7 @@ export const overLimit = ({
 export function notStarted(what: string, cause: unknown): NotStarted {
   const shortage = shortageOf(cause)
   const message = `${what}: ${messageOf(cause)}`
-  return { end: 'not_started', message, ...(shortage === null ? {} : { shortage }) }
+  return { end: 'not_started', message, ...present({ shortage }) }
 }
 
 /**

@@ -1,5 +1,6 @@
 import { err, ok, type Result } from 'neverthrow'
 import type { IsolationPolicy } from '../domain/isolation.ts'
+import { present } from '../domain/present.ts'
 import type { Lost } from './call.ts'
 import { type Command, type CommandLimits, commandEnvironment } from './command.ts'
 import type { Isolation } from './isolation/isolation.ts'
@@ -56,7 +57,7 @@ export async function prepareCall(
   return ok({
     request: {
       ...{ file, args, cwd, project, env, limits: { ...kept, memoryBytes }, group, sandbox },
-      ...(localhost === null ? {} : { localhost }),
+      ...present({ localhost }),
       ...(reports ? { reports } : {}),
     },
     outputBytes,

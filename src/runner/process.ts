@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises'
 import { setTimeout as pause, setImmediate } from 'node:timers/promises'
+import { present } from '../domain/present.ts'
 import { messageOf } from '../lib/message-of.ts'
 import { REAP_MS, type Started, settledWithin, untilClosed } from './child.ts'
 import { notStarted } from './command.ts'
@@ -62,11 +63,7 @@ export async function runProcess(request: StartRequest, io: ProcessIo): Promise<
   await started.group?.release()
   const ended = await endOf(started, end, { wasKilled, exceeded, request })
   const report = ended.end === 'exited' && request.reports ? await started.report() : null
-  return {
-    ...ended,
-    ...(started.facts === null ? {} : { facts: started.facts }),
-    ...(report === null ? {} : { report }),
-  }
+  return { ...ended, ...present({ facts: started.facts, report }) }
 }
 
 /** How a command ended, with what it did if it was stopped at a limit. */

@@ -1,4 +1,5 @@
 import { totalmem } from 'node:os'
+import { present } from '../domain/present.ts'
 import { collectOutput } from './collect-output.ts'
 import {
   type Command,
@@ -63,7 +64,7 @@ async function run(
   const output = collectOutput(call, keptBytes, {
     maxTotalBytes: outputBytes,
     onTooMuch: () => call.stop('too_much_output'),
-    ...(command.onOutput === undefined ? {} : { onOutput: command.onOutput }),
+    ...present({ onOutput: command.onOutput }),
   })
   const ended = await call.ended
   await output.closed
@@ -87,7 +88,7 @@ async function run(
     bytes: output.bytes(),
     durationMs: durationMs(),
     ...(ended.end === 'exited' && ended.report !== undefined ? { report: ended.report } : {}),
-    ...(policy === undefined ? {} : { policy }),
+    ...present({ policy }),
   }
 }
 

@@ -1,4 +1,5 @@
 import type { IsolationPolicy } from '../domain/isolation.ts'
+import { present } from '../domain/present.ts'
 import type { CommandLimits, CommandResult } from './command.ts'
 import type { Isolation } from './isolation/isolation.ts'
 import { type Program, prepareCall, refusalOf } from './prepare-call.ts'
@@ -73,7 +74,7 @@ export const processStarter =
 
 function endOf(refusal: NotStarted): ProcessEnd {
   const { end, message, shortage } = refusalOf(refusal, 'bubblewrap printed why')
-  return { end, exitCode: null, message, ...(shortage === undefined ? {} : { shortage }) }
+  return { end, exitCode: null, message, ...present({ shortage }) }
 }
 
 const refused = (end: ProcessEnd): RunningProcess => ({

@@ -14,6 +14,7 @@ import type { AccessRecorder } from '../audit/access-log/access-recorder.ts'
 import { createAudit } from '../audit/audit.ts'
 import type { Keyring } from '../audit/proofs/keyring.ts'
 import type { Auth } from '../auth/auth.ts'
+import { present } from '../domain/present.ts'
 import { RequestedOptions } from '../domain/requested-goal.ts'
 import { buildApp } from '../http/app.ts'
 import type { Redactions } from '../http/deps.ts'
@@ -53,8 +54,7 @@ export function createApp(parts: Parts, made: Made): ReturnType<typeof buildApp>
   const network = networkRules(settings, made.isolation)
   return buildApp({
     ...{ store, readModel, artifacts, auth, planRun, redactions, pool, whyClosing, logger },
-    ...(accessLog === null ? {} : { accessLog }),
-    ...(liveParts === undefined ? {} : { liveParts }),
+    ...present({ accessLog, liveParts }),
     checkpoint: () => readModel.checkpoint,
     audit: createAudit({ store, runs: readModel, keyring, artifacts, clock: date }),
     contextBudget: (modelName) => models.contextBudget(modelName),

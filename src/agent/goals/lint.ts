@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { present } from '../../domain/present.ts'
 import { mergeVerdicts } from './all-of.ts'
 import { FIT, type Fit, type Goal, type GoalContext, type GoalVerdict } from './goal.ts'
 import { firstOf, scriptOf, textOf } from './project-files.ts'
@@ -160,7 +161,7 @@ async function checkWith(context: GoalContext, linter: Linter): Promise<GoalVerd
   const { tool, missing, isMissing } = linter
   const ran = await runCheck(context, {
     ...{ tool, missing, programs: await linter.programs(context.config.cwd) },
-    ...(isMissing === undefined ? {} : { isMissing }),
+    ...present({ isMissing }),
     timeoutMs: BUILD_CHECK_MS,
     env: { CI: 'true', NO_COLOR: '1' },
   })

@@ -1,6 +1,7 @@
 import { join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import { type ApprovalRule, ApprovalRules } from '../../domain/approvals/rules.ts'
+import { present } from '../../domain/present.ts'
 import type { GoalRequest, RequestedPart } from '../../domain/requested-goal.ts'
 import { ALL_OF } from './all-of.ts'
 import { textOf } from './project-files.ts'
@@ -45,11 +46,7 @@ function declared(settings: ProjectSettings): GoalRequest {
   if (all_of !== undefined) return { all_of }
   const check = checkOf(settings)
   if (goal === undefined && check === undefined) return {}
-  return {
-    goal: goal ?? shellGoal.name,
-    ...(check === undefined ? {} : { check }),
-    ...(goal_options === undefined ? {} : { goal_options }),
-  }
+  return { goal: goal ?? shellGoal.name, ...present({ check, goal_options }) }
 }
 
 function checkOf({ check_command: command, success_condition: conditions }: ProjectSettings) {

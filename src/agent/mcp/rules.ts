@@ -7,6 +7,7 @@ import {
   type McpServer,
 } from '../../domain/mcp-servers.ts'
 import { allows } from '../../domain/network.ts'
+import { present } from '../../domain/present.ts'
 import { isPublicAddress } from '../../runner/network/public-address.ts'
 import type { Problem } from '../model-problems.ts'
 import type { NetworkRules } from '../network-rules.ts'
@@ -53,7 +54,7 @@ export function planServers(
 type Requested = Exclude<McpRequest, string>
 
 const refuse = (message: string, field?: keyof Requested): Result<never, Refusal> =>
-  err({ message, ...(field === undefined ? {} : { field }) })
+  err({ message, ...present({ field }) })
 
 /** A run may ask for less than the configuration gives, and never for more. */
 function ofConfiguration(
@@ -84,12 +85,7 @@ function ofConfiguration(
       'tools',
     )
   }
-  return ok({
-    ...known,
-    ...(required === undefined ? {} : { required }),
-    ...(on_change === undefined ? {} : { on_change }),
-    ...(tools === undefined ? {} : { tools }),
-  })
+  return ok({ ...known, ...present({ required, on_change, tools }) })
 }
 
 /** An MCP server that a request defines gets nothing from the environment of this server. */

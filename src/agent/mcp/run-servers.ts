@@ -4,6 +4,7 @@ import { dirname } from 'node:path'
 import { ok } from 'neverthrow'
 import type { McpServer } from '../../domain/mcp-servers.ts'
 import { compareListing, type McpListing } from '../../domain/mcp-tools.ts'
+import { present } from '../../domain/present.ts'
 import type { Notice } from '../../domain/records.ts'
 import type { RunState } from '../../domain/state.ts'
 import { isWithin } from '../../runner/isolation/sandbox.ts'
@@ -193,8 +194,7 @@ class RunServers implements AsyncDisposable {
           ...{ file: fill(command), args: args.map(fill), env: filled(own?.env) },
           ...{ cwd: config.cwd, project: config.cwd, run: runId },
           network: network ?? config.network ?? 'none',
-          ...(policy?.at_least === undefined ? {} : { atLeast: policy.at_least }),
-          ...(policy?.at_most === undefined ? {} : { atMost: policy.at_most }),
+          ...present({ atLeast: policy?.at_least, atMost: policy?.at_most }),
           onNotice: (notice) => this.#notices.push(notice),
           signal: this.#stop.signal,
         }),

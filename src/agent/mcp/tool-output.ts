@@ -1,4 +1,5 @@
 import type { CallToolResult } from '@modelcontextprotocol/client'
+import { present } from '../../domain/present.ts'
 import type { ImageType } from '../../domain/records.ts'
 import { imageIn } from '../tools/images.ts'
 import { failed, succeeded, type ToolContext, type ToolOutput } from '../tools/tool.ts'
@@ -25,7 +26,7 @@ export async function outputOf(
   // Most servers send the same as a text, for older clients.
   const isRepeated = structured === '' || blocks.some((text) => isSameJson(text, structured))
   const output = [...blocks, ...(isRepeated ? [] : [structured])].join('\n')
-  const image = shown?.image === undefined ? {} : { image: shown.image }
+  const image = present({ image: shown?.image })
   return isError === true
     ? { ...failed(output || 'The call failed, and the server gave no reason.'), ...image }
     : { ...succeeded(output), ...image }

@@ -3,6 +3,7 @@ import { stat } from 'node:fs/promises'
 import { dirname, join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import * as z from 'zod'
+import { present } from '../../domain/present.ts'
 import { packageFolder, siblingModule } from '../../lib/package-files.ts'
 import type { CommandResult } from '../../runner/command.ts'
 import { type OpenedPath, pathForCommands, readConfined } from './confine.ts'
@@ -102,7 +103,7 @@ export async function searchFiles(
     maxMemoryBytes: MAX_MEMORY_BYTES,
     env: { LANGUAGE: 'en' },
     signal: context.signal,
-    ...(maxBytes === undefined ? {} : { maxBytes }),
+    ...present({ maxBytes }),
   })
   const [, before = '', last] = /^(.*\n)?(\{"ignored":.*\})\n$/s.exec(result.stderr) ?? []
   if (last === undefined) return { ...result, leftOut: null }

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdir, open, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import { present } from '../../domain/present.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import { type CopyError, copyLog } from '../../log/copy-log.ts'
 import { decideAndAppend } from '../../log/decider.ts'
@@ -179,10 +180,8 @@ const hashesOf = ({ record, meta }: LoggedRedaction): string[] => [
 ]
 
 function imported({ record, meta }: LoggedRedaction, ts: number): Redaction {
-  const { principal } = meta
-  const {
-    origin = { hash: meta.hash, ts: record.ts, ...(principal === undefined ? {} : { principal }) },
-  } = record.payload
+  const { hash, principal } = meta
+  const { origin = { hash, ts: record.ts, ...present({ principal }) } } = record.payload
   return { ...record, ts, payload: { ...record.payload, origin } }
 }
 

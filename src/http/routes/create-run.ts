@@ -7,6 +7,7 @@ import type { FieldProblem } from '../../api/problems.ts'
 import { RunAndStatus, StartedRun } from '../../api/runs.ts'
 import { existing } from '../../domain/decide.ts'
 import { Level, LowerLimits } from '../../domain/isolation.ts'
+import { present } from '../../domain/present.ts'
 import type { Idempotency } from '../../domain/records.ts'
 import { allOf, goalFields, type RunRequest } from '../../domain/requested-goal.ts'
 import { statusOf } from '../../domain/state.ts'
@@ -78,7 +79,7 @@ export function createRun(app: ZodApp, deps: AppDeps): void {
       const created = await command(deps, request, runId, {
         ...{ type: 'create', runId, ...planned.value },
         ...{ reason: body.reason, pool: deps.pool ?? null, instructions: body.instructions },
-        ...(twin === undefined ? {} : { idempotency: twin.idempotency }),
+        ...present({ idempotency: twin?.idempotency }),
       })
       if (created.isErr()) {
         // The client may have sent the request twice at the same time, and the other one was faster.

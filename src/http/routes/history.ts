@@ -6,6 +6,7 @@ import { RunDiff, SentConversation, type SentMessage } from '../../api/history.t
 import { ArtifactParams, ConversationQuery, DiffQuery, RunParams } from '../../api/run-queries.ts'
 import type { ChatMessage } from '../../domain/conversation.ts'
 import { FileChanges } from '../../domain/file-changes.ts'
+import { present } from '../../domain/present.ts'
 import type { Kind } from '../../domain/records.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { ArtifactIndex } from '../../log/artifact-index.ts'
@@ -136,7 +137,7 @@ function sentMessage(message: ChatMessage): SentMessage {
     case 'tool':
       return {
         ...{ role: 'tool', call_id: message.callId, content: message.content },
-        ...(message.image === undefined ? {} : { image: message.image }),
+        ...present({ image: message.image }),
       }
   }
 }

@@ -2,6 +2,7 @@ import type { FastifyRequest } from 'fastify'
 import { RunParams } from '../../api/run-queries.ts'
 import { SendMessage } from '../../api/run-requests.ts'
 import { RecordedMessage } from '../../api/runs.ts'
+import { present } from '../../domain/present.ts'
 import type { Idempotency } from '../../domain/records.ts'
 import { type RunState, statusOf } from '../../domain/state.ts'
 import { load } from '../../log/run-log.ts'
@@ -61,7 +62,7 @@ export function sendMessage(app: ZodApp, deps: AppDeps): void {
       const sent = await command(deps, request, runId, {
         type: 'send_message',
         ...body,
-        ...(idempotency === undefined ? {} : { idempotency }),
+        ...present({ idempotency }),
       })
       if (sent.isErr() && sent.error.code === 'already_sent') {
         const before = load(deps.store, runId)

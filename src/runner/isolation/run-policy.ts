@@ -7,6 +7,7 @@ import {
   type LowerLimits,
 } from '../../domain/isolation.ts'
 import type { Network } from '../../domain/network.ts'
+import { present } from '../../domain/present.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import type { CommandLimits } from '../command.ts'
 import { canLimitMemory } from '../process-watch.ts'
@@ -37,7 +38,7 @@ export function policyOf(
     writable: facts.writable,
     protected: facts.protected,
     ...(variables.length === 0 ? {} : { variables }),
-    ...(facts.user === undefined ? {} : { user: facts.user }),
+    ...present({ user: facts.user }),
     limits: {
       ...(canLimitMemory
         ? { memory_bytes: memoryBytes, memory_by: group === null ? 'watch' : 'cgroup', processes }
@@ -89,12 +90,7 @@ export async function policyOfRun(
     const facts = isolation.value.factsFor(project, network)
     const lowered = lowerLimits(limits, atMost ?? {})
     const { level, ...policy } = policyOf(isolation.value, facts, lowered, network)
-    return ok({
-      level,
-      ...(atLeast === null ? {} : { at_least: atLeast }),
-      ...(atMost === null ? {} : { at_most: atMost }),
-      ...policy,
-    })
+    return ok({ level, ...present({ at_least: atLeast, at_most: atMost }), ...policy })
   } catch (cause) {
     return refused(`Commands cannot be isolated in this folder: ${messageOf(cause)}.`)
   }

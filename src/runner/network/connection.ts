@@ -1,3 +1,4 @@
+import { present } from '../../domain/present.ts'
 /** A connection that a command asked the proxy for, when it has ended or was refused, or one in the whole network. */
 export type Connection = {
   /** The host as the command wrote it, or an address. */
@@ -103,7 +104,7 @@ export class FlowReader {
     this.#pending.delete(flow)
     this.#onConnection({
       ...{ ...place, allowed: true, reason, bytes_in: null, bytes_out: null },
-      ...(protocol === undefined ? {} : { protocol }),
+      ...present({ protocol }),
     })
   }
 }

@@ -1,4 +1,5 @@
 import type { AssistantMessage, ChatMessage, SentImage } from '../../../domain/conversation.ts'
+import { present } from '../../../domain/present.ts'
 import { type Adapter, isObject, type Json, schemaOf } from '../adapter.ts'
 import type { Effort, ModelRequest, ToolSpec } from '../model.ts'
 import { orNothing, parseJson, textOf } from '../reply-parts.ts'
@@ -39,10 +40,7 @@ export function toGeminiBody(request: ModelRequest, route: Route): object {
       ? {}
       : { systemInstruction: { parts: [{ text: system.join('\n\n') }] } }),
     ...(tools.length === 0 ? {} : { tools: [{ functionDeclarations: tools.map(toDeclaration) }] }),
-    generationConfig: {
-      ...(maxOutputTokens === undefined ? {} : { maxOutputTokens }),
-      ...(thinkingConfig === null ? {} : { thinkingConfig }),
-    },
+    generationConfig: present({ maxOutputTokens, thinkingConfig }),
     contents: toContents(messages, route),
   }
 }

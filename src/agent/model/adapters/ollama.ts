@@ -1,6 +1,7 @@
 import { ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import type { ChatMessage } from '../../../domain/conversation.ts'
+import { present } from '../../../domain/present.ts'
 import {
   type Adapter,
   type Complaint,
@@ -41,10 +42,7 @@ export function toOllamaBody(request: ModelRequest, route: Route): object {
     stream: true,
     keep_alive: KEEP_ALIVE,
     ...(effort === undefined || !canThink(route) ? {} : { think: thinkOf(effort, route.model) }),
-    options: {
-      num_ctx: ollamaWindow(route),
-      ...(maxOutputTokens === undefined ? {} : { num_predict: maxOutputTokens }),
-    },
+    options: { num_ctx: ollamaWindow(route), ...present({ num_predict: maxOutputTokens }) },
     ...(tools.length === 0 ? {} : { tools: tools.map(toTool) }),
     messages: toMessages(request.messages, route),
   }

@@ -4,6 +4,7 @@ import type {
   ResponseInputItem,
 } from 'openai/resources/responses/responses'
 import type { AssistantMessage, ChatMessage, SentImage } from '../../../domain/conversation.ts'
+import { present } from '../../../domain/present.ts'
 import { type Adapter, schemaOf } from '../adapter.ts'
 import type { Effort, ModelRequest, ToolSpec } from '../model.ts'
 import { orNothing, textOf } from '../reply-parts.ts'
@@ -66,8 +67,7 @@ function toResponsesBody(request: ModelRequest, route: Route): ResponseCreatePar
     ...(isXai ? {} : { stream_options: { include_obfuscation: false } }),
     ...reasoningOf(request, route),
     ...(hasInstructions ? { instructions: orNothing(first.content) } : {}),
-    ...(maxOutputTokens === undefined ? {} : { max_output_tokens: maxOutputTokens }),
-    ...(cacheKey === undefined ? {} : { prompt_cache_key: cacheKey }),
+    ...present({ max_output_tokens: maxOutputTokens, prompt_cache_key: cacheKey }),
     ...(tools.length === 0 ? {} : { tools: tools.map(toTool) }),
     input: toInput(hasInstructions ? others : messages, route),
   }
