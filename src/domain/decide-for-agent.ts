@@ -7,10 +7,10 @@ import type { RunError } from './errors.ts'
 import { evolve, fold } from './evolve.ts'
 import { compareListing, onlyReads } from './mcp-tools.ts'
 import { modelInUse } from './model-choice.ts'
-import type { PayloadOf, RunRecord } from './records.ts'
-import { isReviewDue, type RunState, recordOf, startedBy } from './state.ts'
-import { isRepeatable, subagentCalls } from './subagent-state.ts'
 import { present } from './present.ts'
+import type { PayloadOf, RunRecord } from './records.ts'
+import { isReviewDue, type RunState, recordOf } from './state.ts'
+import { isRepeatable, mayStart } from './subagent-state.ts'
 
 type Decided = Result<RunRecord[], RunError>
 type Command<T extends AgentCommand['type']> = Extract<AgentCommand, { type: T }>
@@ -95,12 +95,9 @@ function recordOutcome(
       return recordRetry(command, state, now)
     case 'record_review':
       return recordReview(command, state, now)
-    case 'start_subagent': {
-      const { call_id } = command.start
-      const mayStart = subagentCalls(state).some((call) => call.call_id === call_id)
-      if (!mayStart || startedBy(state, call_id) !== null) return outOfStep()
+    case 'start_subagent':
+      if (!mayStart(state, command.start.call_id)) return outOfStep()
       return ok([recordOf(state, now, 'subagent_started', command.start)])
-    }
     case 'record_tool_result':
       if (phase.type !== 'acting') return outOfStep()
       if (phase.open?.call_id !== command.result.call_id) return outOfStep()
@@ -110,14 +107,12 @@ function recordOutcome(
     case 'record_goal_check':
       if (phase.type !== 'evaluating') return outOfStep()
       return ok([recordOf(state, now, 'goal_check', command.check)])
-    case 'fail': {
-      const { message, traceback } = command
+    case 'fail':
       return ok([
         ...closeOpenCall(state, now, 'failed'),
         ...usageOf(command, state, now),
-        recordOf(state, now, 'error', { message, traceback }),
+        recordOf(state, now, 'error', { message: command.message, traceback: command.traceback }),
       ])
-    }
   }
 }
 

@@ -1,11 +1,11 @@
 import { BrokenInvariant } from './errors.ts'
 import { mayBeSame } from './free-text.ts'
-import type { PayloadOf, RecordOf } from './records.ts'
-import { type RunState, startedBy, type Usage, waitedOnce } from './state.ts'
-import { watchResult } from './stuck.ts'
-import { subagentCalls, subagentOf } from './subagent-state.ts'
-import type { Subagent, SubagentEnd } from './subagents.ts'
 import { present } from './present.ts'
+import type { PayloadOf, RecordOf } from './records.ts'
+import { type RunState, type Usage, waitedOnce } from './state.ts'
+import { watchResult } from './stuck.ts'
+import { mayStart, subagentOf } from './subagent-state.ts'
+import type { Subagent, SubagentEnd } from './subagents.ts'
 
 /** Adds to what a run has used. */
 export function use(usage: Usage, tokens: number, costUsd: number | null): Usage {
@@ -153,8 +153,7 @@ export function startSubagent(
   { ts, payload: { run_id, call_id, config } }: RecordOf<'subagent_started'>,
 ): Pick<RunState, 'subagents'> {
   const { runId, parent, subagents = [] } = state
-  const mayStart = subagentCalls(state).some((call) => call.call_id === call_id)
-  if (!mayStart || startedBy(state, call_id) !== null) {
+  if (!mayStart(state, call_id)) {
     throw new BrokenInvariant(`subagent_started ${run_id} belongs to no call that may start a run`)
   }
   const known = [runId, parent?.run_id, ...subagents.map((each) => each.run_id)]

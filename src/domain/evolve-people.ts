@@ -5,7 +5,7 @@ import type { ConfigChanges } from './run-config.ts'
 import { isReviewDue, type Phase, type RunState } from './state.ts'
 import { UNSUSPICIOUS } from './stuck.ts'
 
-/** What a record keeps that is not of a process at work on the run. */
+/** What stays after a record that is not of a process at work on the run: a call, check or wait is still under way. */
 export const unworked = ({ crashes, queued, awaitsTurn }: RunState) => ({
   ...{ crashes, queued, awaitsTurn },
 })

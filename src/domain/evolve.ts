@@ -126,12 +126,10 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
       return { ...unworked(state), queued: record.payload.reason }
     case 'network_connection':
     case 'guard_changed':
-      // Its call or check is still under way.
       return unworked(state)
     case 'project_context':
       return { introduced: true }
     case 'mcp_tools_listed':
-      // The reply or the call that needs the tools is still under way.
       return { ...unworked(state), mcp: addListing(state.mcp, record.payload) }
     case 'user_message':
       return receive(state, record)

@@ -21,6 +21,11 @@ export function subagentCalls({ phase }: Pick<RunState, 'phase'>): readonly Requ
   return new Set(calls.map(({ call_id }) => call_id)).size === calls.length ? calls : [open]
 }
 
+/** Whether a call may start a sub-agent: it is at work, and has not started one. */
+export const mayStart = (state: RunState, callId: string): boolean =>
+  subagentCalls(state).some(({ call_id }) => call_id === callId) &&
+  startedBy(state, callId) === null
+
 /** The runs of sub-agents that have not ended, as far as their parent has recorded. */
 export const openSubagents = ({ subagents = [] }: RunState): readonly string[] =>
   subagents
