@@ -1,4 +1,4 @@
-import { cp, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { chmod, cp, mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { retrai } from '../cli/support.ts'
@@ -126,7 +126,11 @@ test('an existing file is kept, unless --force replaces it', async () => {
   const again = await backup(site.path('again.backup'))
   expect(again.code).toBe(0)
   expect((await readFile(file)).equals(await readFile(site.path('again.backup')))).toBe(true)
-  expect((await stat(file)).mode).toBe((await stat(site.path('data', 'log.sqlite'))).mode)
+  // Everybody may read the log, but nobody else may enter its folder.
+  await chmod(site.path('data', 'log.sqlite'), 0o644)
+  expect((await stat(site.path('data'))).mode & 0o777).toBe(0o700)
+  expect((await backup(file, '--force')).code).toBe(0)
+  expect((await stat(file)).mode & 0o777).toBe(0o600)
 })
 
 test('a backup that fails names the reason, and leaves no file', async () => {

@@ -97,8 +97,7 @@ async function copyAndCheck(
   // For this connection, a read transaction keeps the log as it is, whatever a server writes.
   source.exec('BEGIN')
   const expected = contentsOf(source)
-  const { mode } = await stat(sourceFile)
-  await open(partial, 'wx', mode).then((file) => file.close())
+  await open(partial, 'wx', await modeOfCopy(sourceFile)).then((file) => file.close())
   await backup(source, partial, { rate: PAGES })
   source.exec('ROLLBACK')
   const copy = new DatabaseSync(immutable(partial), { readOnly: true })
@@ -113,6 +112,13 @@ async function copyAndCheck(
   } finally {
     copy.close()
   }
+}
+
+/** For those who can open the log: its folder keeps others out, who may reach the place of the copy. */
+async function modeOfCopy(log: string): Promise<number> {
+  const [file, folder] = await Promise.all([stat(log), stat(dirname(log))])
+  // Whoever may enter the folder (1) may read and write the file (6), if the file permits that.
+  return file.mode & (0o600 | ((folder.mode & 0o011) * 6))
 }
 
 function contentsOf(db: DatabaseSync): LogContents {
