@@ -18,6 +18,16 @@ const REST_MS = 2
 /** What output is added to. */
 type Sink = Pick<BoundedText, 'add' | 'skip'>
 
+/** What is done with the output while it comes. */
+type Uses = {
+  readonly maxTotalBytes: number
+  readonly onTooMuch: () => void
+  /** Called with each piece of both streams, masked and in order. */
+  readonly onOutput?: (text: string) => void
+  /** Gets both streams, instead of a text that keeps `maxBytes`. */
+  readonly both?: Sink
+}
+
 type CollectedOutput = {
   readonly stdout: BoundedText
   readonly stderr: BoundedText
@@ -36,19 +46,7 @@ export function collectOutput(
   /** Streams of `OutputPiece`s. */
   streams: { readonly stdout: Readable; readonly stderr: Readable },
   maxBytes: number,
-  {
-    maxTotalBytes,
-    onTooMuch,
-    onOutput = () => {},
-    both,
-  }: {
-    readonly maxTotalBytes: number
-    readonly onTooMuch: () => void
-    /** Called with each piece of both streams, masked and in order. */
-    readonly onOutput?: (text: string) => void
-    /** Gets both streams, instead of a text that keeps `maxBytes`. */
-    readonly both?: Sink
-  },
+  { maxTotalBytes, onTooMuch, onOutput = () => {}, both }: Uses,
 ): CollectedOutput {
   const joined = new Joined(both ?? null)
   const adders = interleave((text) => {

@@ -53,14 +53,13 @@ export async function trySandbox(
   { runner, env, toolPaths, platform = process.platform, ...options }: TrialOptions,
 ): Promise<Result<Tried, string>> {
   const isSeatbelt = level === 'seatbelt'
-  if (isSeatbelt !== (platform === 'darwin')) {
+  if (isSeatbelt !== (platform === 'darwin'))
     return err(`it exists only on ${isSeatbelt ? 'macOS' : 'Linux'}`)
-  }
   const launcher = findProgram(LAUNCHERS[level], env.PATH)
   const setpriv = findProgram('setpriv', env.PATH)
   if (launcher === null) return err('its program is not installed')
-  if (isRoot() && !isSeatbelt && setpriv === null)
-    return err('setpriv of util-linux is not installed')
+  const needsSetpriv = isRoot() && !isSeatbelt
+  if (needsSetpriv && setpriv === null) return err('setpriv of util-linux is not installed')
   if (level === 'uid' && !isRoot()) return err('the server does not run as root')
   const dataDir = await realpath(options.dataDir)
   const inside = join(dataDir, FOLDER)
@@ -82,8 +81,7 @@ export async function trySandbox(
     ...{ checkHome: null, layers: false, scratch: null },
     ...{ network: 'none', proxy: null, socat: findProgram('socat', env.PATH), enter: [] },
     ...{ hasNetwork: false, nsenter: find('nsenter') },
-    networkTools: 'tools' in whole ? whole.tools : null,
-    ownUser: null,
+    ...{ networkTools: 'tools' in whole ? whole.tools : null, ownUser: null },
   }
   await writeFile(join(folder, RESOLV_CONF.name), RESOLV_CONF.text, { mode: 0o644 })
   const attempt = async (ownUser: OwnUser | null, owner: number | null) => {
@@ -107,8 +105,8 @@ export async function trySandbox(
   const layers = level === 'namespaces' && (await canLayer(runner, chosen, secret))
   const fullNetworkProblem = 'problem' in whole ? whole.problem : null
   const isAsRoot = isRoot() && level === 'namespaces' && without !== null
-  const base = { ...chosen, layers }
-  return ok({ base, fullNetworkProblem, ownUserProblem: isAsRoot ? asRoot(without) : null })
+  const ownUserProblem = isAsRoot ? asRoot(without) : null
+  return ok({ base: { ...chosen, layers }, fullNetworkProblem, ownUserProblem })
 }
 
 /** Whether a home can be shown below a layer: that needs bubblewrap 0.11, and a file system that the kernel can layer. */
