@@ -69,6 +69,8 @@ const NEUTRAL: Readonly<Record<string, string>> = {
   GIT_ASKPASS: 'false',
 }
 
+const unusable = (message: string) => err({ type: 'unusable', message } as const)
+
 /** The names below `objects` that hold objects. */
 const isObjectFolder = (name: string): boolean => name === 'pack' || /^[0-9a-f]{2}$/.test(name)
 
@@ -80,7 +82,7 @@ async function fillView(
   const { root, gitDir, commonDir } = repository
   const project = { cwd: root, dataDir: null }
   const head = await readConfined(project, join(gitDir.real, 'HEAD'), MAX_NAMES_BYTES)
-  if (head.isErr()) return err({ type: 'unusable', message: '.git/HEAD cannot be read' })
+  if (head.isErr()) return unusable('.git/HEAD cannot be read')
   const alternates = await alternatesOf(root, join(commonDir.real, 'objects'))
   if (alternates.isErr()) return err(alternates.error)
   const config = await configOf(repository)
@@ -132,20 +134,15 @@ const LINKED: ReadonlySet<string> = new Set(['refs', 'packed-refs', 'reftable', 
 const SPARSE = 'sparse-checkout'
 
 /** The settings of a repository and those of its linked worktree, which only matter if git uses both. */
-async function configOf({
-  root,
-  gitDir,
-  commonDir,
-}: Repository): Promise<Result<Buffer, GitProblem>> {
+async function configOf(repository: Repository): Promise<Result<Buffer, GitProblem>> {
+  const { root, gitDir, commonDir } = repository
   const own = gitDir === commonDir ? [] : [join(gitDir.real, 'config.worktree')]
   const texts: Buffer[] = []
   for (const path of [join(commonDir.real, 'config'), ...own]) {
     const text = await readConfined({ cwd: root, dataDir: null }, path, MAX_CONFIG_BYTES)
     if (text.isOk()) texts.push(text.value, Buffer.from('\n'))
-    else if (text.error.type !== 'not_found') {
-      const message = '.git/config is not a regular file of at most 1 MiB'
-      return err({ type: 'unusable', message })
-    }
+    else if (text.error.type !== 'not_found')
+      return unusable('.git/config is not a regular file of at most 1 MiB')
   }
   return ok(Buffer.concat(texts))
 }
@@ -159,12 +156,11 @@ async function copyIndex(
   const opened = confined.isErr() ? err(confined.error) : await openForReading(confined.value)
   if (opened.isErr()) {
     if (opened.error.type === 'not_found') return ok(undefined)
-    return err({ type: 'unusable', message: '.git/index is not a regular file' })
+    return unusable('.git/index is not a regular file')
   }
   const { file, stats } = opened.value
   try {
-    if (stats.size > MAX_INDEX_BYTES)
-      return err({ type: 'unusable', message: '.git/index is too large' })
+    if (stats.size > MAX_INDEX_BYTES) return unusable('.git/index is too large')
     const copy = await open(target, 'wx', 0o600)
     const source = file.createReadStream({ autoClose: false, start: 0, end: MAX_INDEX_BYTES })
     await pipeline(source, copy.createWriteStream())
@@ -235,7 +231,7 @@ async function settingsIn(
     signal,
   })
   if (result.end !== 'exited') return err({ type: 'command', result })
-  if (result.exitCode !== 0) return err({ type: 'unusable', message: '.git/config cannot be read' })
+  if (result.exitCode !== 0) return unusable('.git/config cannot be read')
   const lines = result.stdout.split('\0').flatMap((entry) => {
     const end = entry.indexOf('\n')
     // A key without a value is true.

@@ -218,13 +218,10 @@ async function redactionsAbout(
       const isNamed = artifact !== undefined && seen.artifacts.has(artifact)
       if (run_id !== runId && !isNamed) continue
       const isExported = run_id === runId && seq < length
-      const isRead = Object.keys(redacted).every((at) => seen.redacted.has(placeOf(seq, at)))
-      found.push({
-        entry: event.revision,
-        line: `${eventLine(event, 'plain')}\n`,
-        artifact,
-        isRead: !isExported || isRead,
-      })
+      const isRead =
+        !isExported || Object.keys(redacted).every((at) => seen.redacted.has(placeOf(seq, at)))
+      const line = `${eventLine(event, 'plain')}\n`
+      found.push({ entry: event.revision, line, artifact, isRead })
     }
   }
   return found

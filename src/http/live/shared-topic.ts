@@ -25,11 +25,7 @@ export type TopicSource<Cursor, Item> = {
    * The items after a cursor as they are stored, page by page; null when the end of what is stored is
    * reached. Returns early if the store has trouble.
    */
-  stored(
-    after: Cursor,
-    form: Form,
-    signal: AbortSignal,
-  ): AsyncGenerator<readonly Item[] | null, void, void>
+  stored(after: Cursor, form: Form, signal: AbortSignal): AsyncGenerator<readonly Item[] | null>
   subscribe(after: Cursor, signal: AbortSignal): Subscription
   itemsOf(events: readonly RecordedEvent[], form: Form): readonly Item[]
   cursorOf(item: Item): Cursor
@@ -114,10 +110,7 @@ export class SharedTopic<Cursor, Item> {
    * What is stored after the cursor of a follower, page by page, until `take` has what comes next. Moves the
    * cursor. Yields no items at the end of what is stored. Waits while the store has trouble.
    */
-  async *catchUp(
-    follower: Follower<Cursor>,
-    signal: AbortSignal,
-  ): AsyncGenerator<readonly Item[], void, void> {
+  async *catchUp(follower: Follower<Cursor>, signal: AbortSignal): AsyncGenerator<readonly Item[]> {
     const backoff = new Backoff(this.#deps.limits.retryMs)
     while (!signal.aborted && !this.#isLive(follower)) {
       const { cursor } = follower
@@ -145,11 +138,7 @@ export class SharedTopic<Cursor, Item> {
    * items once, at the end of the history. Waits while the store has trouble. After a call of `forget`, only the items
    * that were yielded last are from before it.
    */
-  async *follow(
-    after: Cursor,
-    form: Form,
-    signal: AbortSignal,
-  ): AsyncGenerator<readonly Item[], void, void> {
+  async *follow(after: Cursor, form: Form, signal: AbortSignal): AsyncGenerator<readonly Item[]> {
     const news = new Signal()
     const follower = { form, cursor: after, onNews: () => news.notify() }
     let inHistory = true
@@ -209,18 +198,15 @@ export class SharedTopic<Cursor, Item> {
     // A follower that has left may still be reading. A subscription for it would never end.
     if (!this.#followers.has(follower)) return
     const { cursor, form } = follower
-    this.#shared ??= this.#subscribe(cursor)
+    if (this.#shared === null) {
+      this.#shared = { rings: new Map(), stop: new AbortController(), delivered: cursor }
+      void this.#feed(this.#shared)
+    }
     const { rings, delivered } = this.#shared
     if (rings.has(form)) return
     const { cursorOf, sizeOf, placesAfter } = this.#source
     const contents = { cursorOf, sizeOf, places: placesAfter(delivered) }
     rings.set(form, new Ring(delivered, contents, this.#deps.limits))
-  }
-
-  #subscribe(after: Cursor): Shared<Cursor, Item> {
-    const shared = { rings: new Map(), stop: new AbortController(), delivered: after }
-    void this.#feed(shared)
-    return shared
   }
 
   async #feed(shared: Shared<Cursor, Item>): Promise<void> {
