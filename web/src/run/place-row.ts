@@ -47,29 +47,13 @@ export function placeRow(draft: Draft, record: SeqRecord): void {
       endStep(draft, record)
       push(draft, note(record))
       break
-    case 'run_created':
-    case 'run_claimed':
-    case 'run_queued':
-    case 'run_config_changed':
-    case 'project_context':
-    case 'mcp_tools_listed':
-    case 'user_message':
-    case 'agent_stuck':
-    case 'context_compacted':
-    case 'approval_required':
-    case 'approval_response':
-    case 'run_ending':
-    case 'run_summary':
-    case 'network_connection':
-    case 'guard_changed':
-    case 'subagent_started':
-      push(draft, note(record))
-      break
     case 'llm_retry':
     case 'error':
       dropReply(draft, record)
       push(draft, note(record))
       break
+    default:
+      push(draft, note(record))
   }
 }
 

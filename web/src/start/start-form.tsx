@@ -18,8 +18,8 @@ import { GoalFields, GoalPicker } from './goal-fields.tsx'
 import { McpField } from './mcp-field.tsx'
 import { ModelFields } from './model-fields.tsx'
 
-/** All settings of a run. For those that are left out, the server has defaults. */
-export function StartForm({ onClose }: { readonly onClose: () => void }) {
+/** What a person fills in, beginning with the folder and the model of the last run, and how it is sent. */
+function useStart(onStarted: () => void) {
   const [, navigate] = useLocation()
   const [last, setLast] = useLocalStorage({
     key: 'retrai.last-start',
@@ -38,13 +38,16 @@ export function StartForm({ onClose }: { readonly onClose: () => void }) {
     },
     onSuccess: ({ run_id }) => {
       setLast({ cwd: draft.cwd, model_name: draft.model_name })
-      onClose()
+      onStarted()
       navigate(`/runs/${run_id}`)
     },
   })
-  const problem = problemsIn(start.error)
-  const form = { value: draft, onChange: change, problem }
+  return { start, form: { value: draft, onChange: change, problem: problemsIn(start.error) } }
+}
 
+/** All settings of a run. For those that are left out, the server has defaults. */
+export function StartForm({ onClose }: { readonly onClose: () => void }) {
+  const { start, form } = useStart(onClose)
   return (
     <FormDialog
       title="Start a run"
@@ -75,8 +78,8 @@ export function StartForm({ onClose }: { readonly onClose: () => void }) {
       <Switch
         label="Ask me after every iteration"
         description="The run waits until you approve the next one, or abort it."
-        checked={draft.hitl_enabled}
-        onChange={(event) => change({ hitl_enabled: event.currentTarget.checked })}
+        checked={form.value.hitl_enabled}
+        onChange={(event) => form.onChange({ hitl_enabled: event.currentTarget.checked })}
       />
       <BudgetLimits {...form} />
       <ApprovalsField {...form} />

@@ -45,6 +45,9 @@ type Props = {
 /** The height of a row that is being written, before it has been seen. */
 const LIVE_HEIGHT = 60
 
+const heightOf = (row: Row | undefined): number =>
+  row === undefined ? LIVE_HEIGHT : HEIGHTS[row.type]
+
 /** Whether a row is shown as it is when complete; it is dimmed if it has not happened yet at this record. */
 const isSettled = (row: Row, moment: number): boolean =>
   row.seq > moment || lastSeqOf(row) <= moment
@@ -57,16 +60,9 @@ export function Timeline({ view, moment, following, followed, growing, parts }: 
   const count = rows.length + written.length
   const scroller = useRef<HTMLDivElement>(null)
   const virtual = useVirtualizer({
-    count,
+    ...{ count, overscan: 6, paddingStart: 8, paddingEnd: 32, scrollPaddingEnd: 32 },
     getScrollElement: () => scroller.current,
-    estimateSize: (index) => {
-      const row = rows[index]
-      return row === undefined ? LIVE_HEIGHT : HEIGHTS[row.type]
-    },
-    overscan: 6,
-    paddingStart: 8,
-    paddingEnd: 32,
-    scrollPaddingEnd: 32,
+    estimateSize: (index) => heightOf(rows[index]),
   })
   const here = rowOfSeq[moment]
   const height = virtual.getTotalSize()
@@ -76,7 +72,6 @@ export function Timeline({ view, moment, following, followed, growing, parts }: 
     grown: parts.length > 0 ? height : 0,
     room: virtual.scrollRect?.height ?? 0,
   })
-  const began = view.records[0]?.ts ?? 0
   return (
     <div className={classes.frame}>
       <div ref={scroller} className={classes.scroller} data-testid="timeline" {...listeners}>
@@ -99,7 +94,7 @@ export function Timeline({ view, moment, following, followed, growing, parts }: 
                     <RowView
                       row={row}
                       moment={isSettled(row, moment) ? Number.POSITIVE_INFINITY : moment}
-                      began={began}
+                      began={view.records[0]?.ts ?? 0}
                       working={growing || moment < view.records.length - 1}
                     />
                   )}
