@@ -141,22 +141,19 @@ const artifactsOf = (contents: ReadonlyMap<string, Buffer>): ArtifactSource => (
 
 /**
  * An export of these events, as an archive.
- * @param policy is signed instead of the policy that the first record names
+ * @param signed is signed instead of what the records say
  */
 export async function archiveOf(
   events: readonly RecordedEvent[],
   keys: Keys,
   artifacts: ReadonlyMap<string, Buffer> = new Map(),
-  policy?: string,
+  signed: Partial<RunProof> = {},
 ): Promise<Buffer> {
   const runId = events[0]?.stream.slice('run-'.length) ?? ''
   const store = readerOf(events)
   const proved = (await proveRun(store, null, runId, keys.signer, NOW))._unsafeUnwrap()
   const { signature: _, key: __, ...statement } = proved
-  const proof =
-    policy === undefined
-      ? proved
-      : seal<RunProof>({ ...statement, policy_sha256: policy }, keys.signer)
+  const proof = seal<RunProof>({ ...statement, ...signed }, keys.signer)
   const deps = { store, artifacts: artifactsOf(artifacts), keys, now: NOW }
   const archive = (await exportRun(deps, proof))._unsafeUnwrap()
   return Buffer.concat(await archive.toArray())

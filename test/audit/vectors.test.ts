@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs'
 import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { Readable } from 'node:stream'
 import { promisify } from 'node:util'
 import { gunzipSync, gzipSync } from 'node:zlib'
 import fc from 'fast-check'
@@ -13,6 +14,7 @@ import { verifyBundle } from '../../src/audit/verify/verify-bundle.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
 import { isMissing } from '../support/missing.ts'
 import { validRun } from '../support/run-records.ts'
+import { withMalformed } from './malformed.ts'
 import {
   archiveOf,
   asVersion,
@@ -84,6 +86,25 @@ async function inPython(archive: Buffer, ...args: string[]) {
   return { ...Answer.parse(JSON.parse(done.stdout)), code: done.code }
 }
 
+/** What the verifier in Python finds in each of several archives, by one process. */
+async function allInPython(archives: readonly Buffer[]): Promise<string[][]> {
+  const files = archives.map((_, index) => join(folder, `export-${index}.tar.gz`))
+  await Promise.all(files.map((file, index) => writeFile(file, archives[index] ?? '')))
+  const program = `
+import json, sys, verify
+for file in sys.argv[1:]:
+    bundle = verify.Bundle()
+    bundle.read(file)
+    bundle.check()
+    print(json.dumps(list(map(str, bundle.findings))))`
+  const env = { ...process.env, PYTHONPATH: import.meta.dirname, PYTHONDONTWRITEBYTECODE: '1' }
+  const { stdout } = await promisify(execFile)('python3', ['-c', program, ...files], { env })
+  return stdout
+    .trim()
+    .split('\n')
+    .map((line) => z.array(z.string()).parse(JSON.parse(line)))
+}
+
 const repacked = async (parts: readonly Part[]): Promise<Buffer> =>
   Buffer.concat(await packed(partsOf(parts), NOW).toArray())
 
@@ -132,7 +153,9 @@ describe.skipIf(!hasPython)(
       const [records = []] = fc.sample(validRun(), { numRuns: 1, seed: 7 })
       const events = eventsOf(isolated(records))
       expect(await inPython(await archiveOf(events, keys))).toMatchObject({ holds: true })
-      const forged = await archiveOf(events, keys, undefined, 'f'.repeat(64))
+      const forged = await archiveOf(events, keys, undefined, {
+        policy_sha256: 'f'.repeat(64),
+      })
       expect(await inPython(forged)).toMatchObject({
         ...{ holds: false, first_bad_seq: 0 },
         findings: ['it has another policy of isolation than was signed'],
@@ -182,6 +205,33 @@ describe.skipIf(!hasPython)(
         )
       },
     )
+
+    test('finds what is malformed in a signed statement, as retrai verify does', async () => {
+      const keys = await newKeys()
+      const [records = []] = fc.sample(validRun(), { numRuns: 1, seed: 5 })
+      const all = withMalformed(await exported(eventsOf(records), keys), keys)
+      const archives = await Promise.all(all.map(({ parts }) => repacked(parts)))
+      const others = await allInPython(archives)
+      for (const [index, { path, parts }] of all.entries()) {
+        const { findings } = await verifyBundle(partsOf(parts))
+        const what = `${path}, ${contentOf(parts, path)}`
+        expect(
+          findings.map(({ where }) => where),
+          what,
+        ).toContain(path)
+        expect(others[index], what).toContainEqual(expect.stringContaining(`${path}: `))
+      }
+    })
+
+    test('compares the kind of the last record with the signed one', async () => {
+      const keys = await newKeys()
+      const [records = []] = fc.sample(validRun(), { numRuns: 1, seed: 5 })
+      const archive = await archiveOf(eventsOf(records), keys, undefined, { last_kind: 'step' })
+      const report = await verifyBundle(unpacked(Readable.from([archive])))
+      const first_bad_seq = records.length - 1
+      expect(report).toMatchObject({ holds: false, first_bad_seq })
+      expect(await inPython(archive)).toMatchObject({ holds: false, first_bad_seq })
+    })
 
     test('distinguishes known keys from others, whole archives from cut ones, and real statements from forged ones', async () => {
       const keys = await newKeys()

@@ -18,7 +18,8 @@ import sys
 import zlib
 
 GENESIS = "0" * 64
-HEX64 = re.compile(r"[0-9a-f]{64}\Z")
+# Text that is not JSON in UTF-8, or is nested too deeply.
+NOT_READABLE = (ValueError, RecursionError)
 
 
 class Bad(Exception):
@@ -105,6 +106,98 @@ def is_index(name):
     return re.fullmatch(r"0|[1-9][0-9]{0,9}", name) is not None and int(name) < 2**32 - 1
 
 
+# --- Shapes: what statements, records and entries look like ---
+
+
+def matches(pattern):
+    return lambda value: isinstance(value, str) and re.fullmatch(pattern, value, re.ASCII) is not None
+
+
+def from_least(least):
+    return lambda value: isinstance(value, float) and value.is_integer() and least <= value < 2**53
+
+
+def is_time(value):
+    """A day that exists, in UTC and with milliseconds."""
+    if not matches(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")(value):
+        return False
+    try:
+        return datetime.datetime.fromisoformat(value[:-1]) is not None
+    except ValueError:
+        return False
+
+
+OBJECT = "an object", lambda value: isinstance(value, dict)
+TEXT = "a text", lambda value: isinstance(value, str)
+ANY_NUMBER = "a number", lambda value: isinstance(value, float)
+NUMBER = "a number from 0", lambda value: isinstance(value, float) and value >= 0
+FROM_0 = "a whole number from 0", from_least(0)
+FROM_1 = "a whole number from 1", from_least(1)
+SHA256 = "64 lower-case hex digits", matches(r"[0-9a-f]{64}")
+SALT = "32 lower-case hex digits", matches(r"[0-9a-f]{32}")
+SIGNATURE = "128 lower-case hex digits", matches(r"[0-9a-f]{128}")
+POINTER = "a pointer", matches(r"(?s:/.*)")
+TIME = "a time", is_time
+TIME_OR_NULL = "a time or null", lambda value: value is None or is_time(value)
+VERSION_AND_VARIANT = r"[1-8][0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}"
+UUID = "a UUID", matches(rf"[0-9a-fA-F]{{8}}-[0-9a-fA-F]{{4}}-{VERSION_AND_VARIANT}-[0-9a-fA-F]{{12}}")
+
+# An object with these names, of which those that end with a question mark may be left out.
+SEAL = {"type": TEXT, "key": SHA256, "signature": SIGNATURE}
+KEY = {"fingerprint": SHA256, "public_key": TEXT, "created": TIME, "retired": TIME_OR_NULL}
+PART = {"path": TEXT, "bytes": FROM_0, "sha256": SHA256}
+STATEMENTS = {
+    "keys.json": {"keys": [KEY]},
+    "proof.json": {
+        **SEAL,
+        "run_id": UUID,
+        "length": FROM_1,
+        "head": SHA256,
+        "last_kind": TEXT,
+        "policy_sha256?": SHA256,
+        "signed_at": TIME,
+    },
+    "manifest.json": {
+        **SEAL,
+        "run_id": UUID,
+        "records": FROM_1,
+        "exported_at": TIME,
+        "parts": [PART],
+        "missing_artifacts": [SHA256],
+    },
+}
+
+
+def problem_of(value, shape, place=""):
+    """How a value differs from a shape; None if it does not. A list has the shape of all its items."""
+    if isinstance(shape, list):
+        if not isinstance(value, list):
+            return f"{place or 'it'} is not a list"
+        return first(problem_of(item, shape[0], f"{place}[{index}]") for index, item in enumerate(value))
+    if isinstance(shape, dict):
+        return problem_of_object(value, shape, place)
+    words, holds = shape
+    return None if holds(value) else f"{place or 'it'} is not {words}"
+
+
+def problem_of_object(value, shape, place):
+    if not isinstance(value, dict):
+        return f"{place or 'it'} is not an object"
+    below = f"{place}." if place else ""
+    shapes = {name.rstrip("?"): of_name for name, of_name in shape.items()}
+    unknown = first(name for name in value if name not in shapes)
+    if unknown is not None:
+        return f"{below}{unknown} does not belong there"
+    missing = first(name for name in shape if not name.endswith("?") and name not in value)
+    if missing is not None:
+        return f"{below}{missing} is missing"
+    return first(problem_of(item, shapes[name], f"{below}{name}") for name, item in value.items())
+
+
+def first(values):
+    return next((value for value in values if value is not None), None)
+
+
 # --- Ed25519, RFC 8032 section 5.1, in the plainest way ---
 
 P = 2**255 - 19
@@ -178,36 +271,35 @@ def has_signed(public, message, signature):
 
 # --- Keys and signed statements ---
 
-SPKI = bytes.fromhex("302a300506032b6570032100")
+# The last digit of the key holds two bits of it.
+PEM = re.compile(
+    r"-----BEGIN PUBLIC KEY-----\n(MCowBQYDK2VwAyEA[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=)\n-----END PUBLIC KEY-----\n"
+)
 
 
 def keys_of(published):
     """Public keys (32 bytes) by fingerprints, which are computed and never believed."""
     keys = {}
     for entry in published["keys"]:
-        lines = entry["public_key"].strip().split("\n")
-        if lines[0] != "-----BEGIN PUBLIC KEY-----" or lines[-1] != "-----END PUBLIC KEY-----":
-            raise Bad("keys.json: a key is not PEM")
-        der = base64.b64decode("".join(lines[1:-1]), validate=True)
-        if len(der) != 44 or der[:12] != SPKI:
-            raise Bad("keys.json: a key is not an Ed25519 key")
+        listed = f"keys.json: the key that is listed as {entry['fingerprint']}"
+        pem = PEM.fullmatch(entry["public_key"])
+        if pem is None:
+            raise Bad(f"{listed} is not an Ed25519 key in PEM")
+        der = base64.b64decode(pem[1], validate=True)
         if sha256(der) != entry["fingerprint"]:
-            raise Bad("keys.json: a fingerprint is not that of its key")
+            raise Bad(f"{listed} has the fingerprint {sha256(der)}")
         keys[entry["fingerprint"]] = der[12:]
     return keys
 
 
 def check_seal(name, statement, kind, keys):
     unsigned = {key: value for key, value in statement.items() if key != "signature"}
-    signature = statement.get("signature")
-    if unsigned.get("type") != kind:
+    if unsigned["type"] != kind:
         raise Bad(f"{name}: it is not a {kind}")
-    if not isinstance(signature, str) or not re.fullmatch(r"[0-9a-f]{128}", signature):
-        raise Bad(f"{name}: it has no signature")
-    if unsigned.get("key") not in keys:
+    if unsigned["key"] not in keys:
         raise Bad(f"{name}: its key is not known")
     public = keys[unsigned["key"]]
-    if not has_signed(public, canonical(unsigned).encode(), bytes.fromhex(signature)):
+    if not has_signed(public, canonical(unsigned).encode(), bytes.fromhex(statement["signature"])):
         raise Bad(f"{name}: its signature is not good")
 
 
@@ -242,6 +334,8 @@ def committed_remainder(payload, salts, redacted):
             if text != "[redacted]":
                 raise ValueError(f"{pointer} was redacted, and there is a text in its place")
             return redacted[pointer]
+        if pointer not in salts:
+            raise ValueError(f"{pointer} has no salt")
         return sha256(salts[pointer] + text)
 
     result = map_strings(payload, commitment)
@@ -268,19 +362,35 @@ def id_of(digest):
 
 
 NOT_HASHED = {"salt", "salts", "redacted", "hash"}
-DATA = {"kind", "run_id", "iteration", "ts", "payload"}
-ENTRY = {"kind", "ts", "payload"}
-META = {"schema", "command_id", "prev_hash", "hash"}
-WHOLE = META | {"salt"}
-REDACTED = META | {"salts", "redacted"}
-LINE = ["seq", "id", "type", "created", "data", "metadata"]
 
 
-def all_hex64(values):
-    return all(HEX64.match(value) for value in values)
+def by_pointer(value):
+    return isinstance(value, dict) and all(POINTER[1](name) and SHA256[1](value[name]) for name in value)
 
 
-def check_line(raw, names, seq, need, has_checksum):
+BY_POINTER = "SHA-256 by pointers", by_pointer
+RECORD = {"kind": TEXT, "run_id": UUID, "iteration": FROM_0, "ts": NUMBER, "payload": OBJECT}
+ORIGIN = {"hash": SHA256, "ts": NUMBER, "principal?": TEXT}
+ENTRY = {
+    "kind": TEXT,
+    "ts": NUMBER,
+    "payload": {
+        "run_id": UUID,
+        "seq": FROM_0,
+        "redacted": BY_POINTER,
+        "artifact?": SHA256,
+        "reason": TEXT,
+        "origin?": ORIGIN,
+    },
+}
+META = {"schema": FROM_0, "command_id": TEXT, "principal?": TEXT, "prev_hash": SHA256, "hash": SHA256}
+WHOLE = {**META, "salt": SALT}
+REDACTED = {**META, "salts": BY_POINTER, "redacted": BY_POINTER}
+OF_LINE = {"seq": FROM_0, "id": TEXT, "type": TEXT, "created": ANY_NUMBER}
+LINE = [*OF_LINE, "data", "metadata"]
+
+
+def check_line(raw, shape, seq, need, has_checksum):
     """A line with a record or an entry whose hash is right."""
     need(raw.endswith(b"\n"), "the line is cut off")
     text = raw[:-1].decode()
@@ -290,16 +400,15 @@ def check_line(raw, names, seq, need, has_checksum):
         need(f"{zlib.crc32(raw[20:-1]):08x}" == prefix[1], "the checksum of the line is wrong")
     line = parse(text)
     need(written(line) == text, "the line is not the JSON that is written for what it holds")
-    need(list(line) == (["crc32"] if has_checksum else []) + LINE, "the line has other names than it should")
-    need(seq is None or line["seq"] == seq, f"record {line['seq']:.0f} is in its place")
+    names = (["crc32"] if has_checksum else []) + LINE
+    need(isinstance(line, dict) and list(line) == names, "the line has other names than it should")
     data, meta = line["data"], line["metadata"]
-    need(set(data) == names, "the record has other names than it should")
-    need(set(meta) - {"principal"} in (WHOLE, REDACTED), "the metadata has other names than it should")
-    if "salt" in meta:
-        need(re.fullmatch(r"[0-9a-f]{32}", meta["salt"]), "the salt is not valid")
-    else:
-        need(all_hex64([*meta["salts"].values(), *meta["redacted"].values()]), "a salt is not valid")
-    need(meta["schema"] == 1, "it has another schema than this verifier knows")
+    is_redacted = isinstance(meta, dict) and "redacted" in meta
+    of_line = {"crc32?": TEXT, **OF_LINE, "data": shape, "metadata": REDACTED if is_redacted else WHOLE}
+    problem = problem_of(line, of_line)
+    need(problem is None, problem)
+    need(seq is None or line["seq"] == seq, f"record {line['seq']:.0f} is in its place")
+    need(meta["schema"] <= 1, "it has a later schema than this verifier knows")
     digest = sha256(hashed_form(line["seq"], data, meta))
     need(digest == meta["hash"], "its contents do not have the hash in its metadata")
     need(line["id"] == id_of(digest), "its id is not made from its hash")
@@ -315,8 +424,8 @@ def check_record(raw, seq, run_id, before, has_checksum):
             raise Bad(message, seq)
 
     try:
-        line = check_line(raw, DATA, seq, need, has_checksum)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        line = check_line(raw, RECORD, seq, need, has_checksum)
+    except NOT_READABLE as error:
         raise Bad(f"the line is not a record: {error}", seq) from error
     need(line["data"]["run_id"] == run_id, "it belongs to another run")
     need(line["metadata"]["prev_hash"] == before, "its prev_hash is not the hash of the record before it")
@@ -339,7 +448,7 @@ class Redactions:
                 self.entries.append(before)
             except Bad as bad:
                 self.bad = bad
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
+            except NOT_READABLE as error:
                 self.bad = Bad(f"redactions.ndjson: a line is not an entry: {error}")
 
     def check(self, raw, before, has_checksum):
@@ -350,8 +459,6 @@ class Redactions:
         line = check_line(raw, ENTRY, None, need, has_checksum)
         payload = line["data"]["payload"]
         need(line["data"]["kind"] == "redacted", "an entry is of another kind")
-        need(isinstance(payload["run_id"], str) and isinstance(payload["reason"], str), "an entry is not valid")
-        need(all_hex64(payload["redacted"].values()), "a commitment is not valid")
         need(before is None or line["seq"] > before["seq"], "entries are out of order")
         if before is not None and line["seq"] == before["seq"] + 1:
             need(line["metadata"]["prev_hash"] == before["metadata"]["hash"], "entries are not linked")
@@ -387,27 +494,35 @@ class Records:
                 if self.last_kind == "run_end":
                     raise Bad("it comes after run_end", self.count)
                 line = check_record(raw, self.count, run_id, self.head, has_checksums)
-                kind, payload = line["data"]["kind"], line["data"]["payload"]
-                if (self.count == 0) != (kind == "run_created"):
-                    raise Bad("a run begins with run_created, and has one", self.count)
+                self.note(line["data"]["kind"], line["data"]["payload"])
             except Bad as bad:
                 self.bad = bad
                 continue
-            if kind == "run_created":
-                self.isolation = payload.get("isolation")
-            elif kind in ("tool_result", "goal_check") and "isolation" in payload:
-                self.isolated_otherwise += 1
-            artifact = payload.get("sha256") if kind == "tool_result" else None
-            if artifact is not None:
-                self.artifacts.setdefault(artifact, self.count)
             for pointer, commitment in line["metadata"].get("redacted", {}).items():
                 self.redacted[self.count, pointer] = commitment
-            self.head, self.last_kind = line["metadata"]["hash"], kind
+            self.head, self.last_kind = line["metadata"]["hash"], line["data"]["kind"]
             self.count += 1
 
+    def note(self, kind, payload):
+        """Keeps what the rest of the archive is compared with."""
+        if (self.count == 0) != (kind == "run_created"):
+            raise Bad("a run begins with run_created, and has one", self.count)
+        isolation = payload.get("isolation")
+        if isolation is not None and problem_of(isolation, OBJECT):
+            raise Bad("its isolation is not an object", self.count)
+        if kind == "run_created":
+            self.isolation = isolation
+        elif kind in ("tool_result", "goal_check") and isolation is not None:
+            self.isolated_otherwise += 1
+        artifact = payload.get("sha256") if kind == "tool_result" else None
+        if artifact is not None:
+            if problem := problem_of(artifact, SHA256, "its sha256"):
+                raise Bad(problem, self.count)
+            self.artifacts.setdefault(artifact, self.count)
+
     def against(self, proof):
-        if self.bad is not None:
-            return [self.bad]
+        if self.bad is not None or proof is None:
+            return [self.bad] if self.bad else []
         length = int(proof["length"])
         if self.count < length:
             return [Bad(f"it is missing: {length} records were signed", self.count)]
@@ -559,15 +674,15 @@ class Bundle:
         if self.version is None:
             self.version = 1 if name == MANIFEST else 2
         numbered = RECORDS_2.match(name)
-        if name == RECORDS_1 or numbered:
-            run_id = (self.json.get("proof.json") or self.json.get(MANIFEST) or {}).get("run_id")
+        run_id = (self.json.get("proof.json") or self.json.get(MANIFEST) or {}).get("run_id")
+        if (name == RECORDS_1 or numbered) and run_id is not None:
             self.records = self.records or Records()
             if numbered and self.records.bad is None and int(numbered[1]) != self.records.count:
                 self.findings.append(Bad(f"{name}: record {self.records.count} comes next"))
             self.records.read(part, run_id, name == RECORDS_1)
         elif name == REDACTIONS:
             self.redactions.read(part, self.version == 1)
-        elif name == MANIFEST or name in FIXED and name.endswith(".json"):
+        elif name in STATEMENTS:
             self.json[name] = self.statement(name, part.all())
         else:
             for _ in part:
@@ -575,43 +690,47 @@ class Bundle:
         self.seen[name] = (part.size, part.digest.hexdigest())
 
     def statement(self, name, content):
+        """Its value; None if it is not such a statement."""
         try:
             value = parse(content.decode())
-            if isinstance(value, dict) and (canonical(value) + "\n").encode() == content:
-                return value
-        except ValueError:
-            pass
-        self.findings.append(Bad(f"{name}: it is not JSON in canonical form"))
+            problem = problem_of(value, STATEMENTS[name])
+            if problem is None and (canonical(value) + "\n").encode() != content:
+                problem = "it is not written in canonical form"
+        except NOT_READABLE:
+            problem = "it is not JSON"
+        if problem is None:
+            return value
+        self.findings.append(Bad(f"{name}: {problem}"))
         return None
 
     def check(self):
-        manifest, proof = self.json.get(MANIFEST), self.json.get("proof.json")
+        manifest, proof, published = map(self.json.get, (MANIFEST, "proof.json", "keys.json"))
+        for name in STATEMENTS:
+            if name not in self.seen:
+                self.findings.append(Bad(f"{name}: it is not in the archive"))
         try:
-            if manifest is None or proof is None or self.json.get("keys.json") is None:
-                raise Bad("manifest.json, keys.json or proof.json is missing or changed")
-            keys = keys_of(self.json["keys.json"])
-            check_seal("manifest.json", manifest, f"retrai.export.v{self.version}", keys)
-            check_seal("proof.json", proof, "retrai.run-proof.v1", keys)
-            if (manifest["run_id"], manifest["records"]) != (proof["run_id"], proof["length"]):
-                raise Bad("proof.json and manifest.json are about different runs")
+            keys = {} if published is None else keys_of(published)
+            for name, statement, kind in (
+                (MANIFEST, manifest, f"retrai.export.v{self.version}"),
+                ("proof.json", proof, "retrai.run-proof.v1"),
+            ):
+                if statement is not None:
+                    check_seal(name, statement, kind, keys)
         except Bad as bad:
             self.findings.append(bad)
-        except (ValueError, TypeError, KeyError, IndexError) as error:
-            self.findings.append(Bad(f"a statement cannot be understood: {error!r}"))
-        try:
+        if manifest is not None:
             self.check_parts(manifest)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
-            self.findings.append(Bad(f"manifest.json cannot be understood: {error!r}"))
-        if self.records is None:
+        if manifest is not None and proof is not None:
+            if (manifest["run_id"], manifest["records"]) != (proof["run_id"], proof["length"]):
+                self.findings.append(Bad("proof.json and manifest.json are about different runs"))
+        if not any(name == RECORDS_1 or RECORDS_2.match(name) for name in self.seen):
             self.findings.append(Bad("there are no records", 0))
-        else:
-            self.findings += self.records.against(proof) if proof else [self.records.bad or Bad("no proof")]
-            self.check_artifacts(manifest)
-            self.check_redactions((proof or {}).get("run_id"))
+        if self.records is not None:
+            self.findings += self.records.against(proof)
+            self.check_artifacts()
+        self.check_redactions((proof or {}).get("run_id"))
 
     def check_parts(self, manifest):
-        if manifest is None:
-            return
         listed = {part["path"]: (int(part["bytes"]), part["sha256"]) for part in manifest["parts"]}
         redactions = [path for path in listed if path == REDACTIONS]
         artifacts = [path for path in listed if path.startswith("artifacts/")]
@@ -625,14 +744,14 @@ class Bundle:
             self.findings.append(Bad("the archive does not hold the parts of its manifest, in their order"))
         if list(listed) != wanted or len(listed) != len(manifest["parts"]):
             self.findings.append(Bad("manifest.json lists other parts than an export has, or one twice"))
-        exported_at = datetime.datetime.fromisoformat(manifest["exported_at"].replace("Z", "+00:00"))
+        exported_at = datetime.datetime.fromisoformat(manifest["exported_at"][:-1] + "+00:00")
         if self.times != {int(exported_at.timestamp())}:
             self.findings.append(Bad("the parts were not packed when the manifest says"))
         for name, found in self.seen.items():
             if name in listed and listed[name] != found:
                 self.findings.append(Bad(f"{name}: its size or SHA-256 is not that of the manifest"))
 
-    def check_artifacts(self, manifest):
+    def check_artifacts(self):
         for name, seq in self.records.artifacts.items():
             if f"artifacts/{name}" not in self.seen and name in self.redactions.deleted():
                 continue
@@ -646,11 +765,11 @@ class Bundle:
     def check_redactions(self, run_id):
         if self.redactions.bad is not None:
             self.findings.append(self.redactions.bad)
-        recorded = self.redactions.recorded(run_id)
+        records, recorded = self.records or Records(), self.redactions.recorded(run_id)
         for (seq, pointer), commitments in recorded.items():
-            if seq < self.records.count and commitments != {self.records.redacted.get((seq, pointer))}:
+            if seq < records.count and commitments != {records.redacted.get((seq, pointer))}:
                 self.findings.append(Bad(f"a redaction of {pointer} is recorded, and was not carried out", seq))
-        for (seq, pointer), commitment in self.records.redacted.items():
+        for (seq, pointer), commitment in records.redacted.items():
             if commitment not in recorded.get((seq, pointer), ()):
                 self.findings.append(Bad(f"{pointer} was redacted, and that is not recorded", seq))
 

@@ -10,14 +10,18 @@ export function fingerprintOf(key: KeyObject): string {
 /** Public keys by their fingerprints, which are computed here and never believed. */
 export type KnownKeys = ReadonlyMap<string, KeyObject>
 
-/** @throws if a text is not an Ed25519 key, or a fingerprint is not that of its key */
+/** The one text of an Ed25519 key in PEM. Its last digit holds two bits. */
+const PEM =
+  /^-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEA[A-Za-z\d+/]{42}[AEIMQUYcgkosw048]=\n-----END PUBLIC KEY-----\n$/
+
+/** @throws if a text is not an Ed25519 key in PEM, or a fingerprint is not that of its key */
 export function knownKeys({ keys }: PublishedKeys): KnownKeys {
   return new Map(
     keys.map(({ fingerprint, public_key }) => {
-      const key = createPublicKey(public_key)
-      if (key.asymmetricKeyType !== 'ed25519') {
-        throw new Error(`the key that is listed as ${fingerprint} is not an Ed25519 key`)
+      if (!PEM.test(public_key)) {
+        throw new Error(`the key that is listed as ${fingerprint} is not an Ed25519 key in PEM`)
       }
+      const key = createPublicKey(public_key)
       const actual = fingerprintOf(key)
       if (actual !== fingerprint) {
         throw new Error(`the key that is listed as ${fingerprint} has the fingerprint ${actual}`)

@@ -209,9 +209,17 @@ function recordsNotSigned(contents: BundleContents): Finding[] {
   if (length > proof.length) {
     return found('added', proof.length, `only ${proof.length} records were signed`)
   }
-  if (records.run?.head === proof.head) return []
-  const message = `its hash ${records.run?.head} is not the signed one ${proof.head}: this record or some before it were rewritten`
-  return found('changed', length - 1, message)
+  const { head, lastKind } = records.run ?? {}
+  if (head !== proof.head) {
+    const message = `its hash ${head} is not the signed one ${proof.head}: this record or some before it were rewritten`
+    return found('changed', length - 1, message)
+  }
+  if (lastKind === proof.last_kind) return []
+  return found(
+    'changed',
+    length - 1,
+    `the proof names the kind ${proof.last_kind}, and it is a ${lastKind}`,
+  )
 }
 
 /** Proofs of earlier versions name no policy. A proof that names one names that of the first record. */

@@ -38,6 +38,8 @@ export type VerifiedRun = LoadedRun & {
   readonly starter: string | null
   /** The hash of the open question; null if the run asks nothing. */
   readonly question: string | null
+  /** The kind of its last record. */
+  readonly lastKind: string
 }
 
 export type VerifiedRecord = { readonly run: VerifiedRun; readonly logged: LoggedRecord }
@@ -152,11 +154,11 @@ export function artifactOf({ record }: LoggedRecord): string | null {
 function verifiedRun(
   before: VerifiedRun | null,
   { state, head }: LoadedRun,
-  { meta }: LoggedRecord,
+  { record, meta }: LoggedRecord,
 ): VerifiedRun {
   const starter = before === null ? (meta.principal ?? null) : before.starter
   const question = isWaiting(state) ? (before?.question ?? head) : null
-  return { state, head, starter, question }
+  return { state, head, starter, question, lastKind: record.kind }
 }
 
 /** Why no server can have recorded this question or answer, beyond what the fold says; null if it can. */

@@ -1,3 +1,4 @@
+import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -37,6 +38,29 @@ test('the first start makes a key that only its owner can read, and later starts
       retired: null,
     }),
   ])
+})
+
+const pemOf = (key: KeyObject) => key.export({ type: 'spki', format: 'pem' }).toString()
+
+test.each<[string, (pem: string, privatePem: string) => string]>([
+  ['of X25519', () => pemOf(generateKeyPairSync('x25519').publicKey)],
+  ['of RSA', () => pemOf(generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey)],
+  ['that is private', (_, privatePem) => privatePem],
+  ['with other line breaks', (pem) => pem.replaceAll('\n', '\r\n')],
+  ['with words before it', (pem) => `The key:\n${pem}`],
+  ['with other bits after it', (pem) => pem.replace(/.=\n/, 'B=\n')],
+  ['that is no key', () => 'a key'],
+])('a key %s is refused, and named', async (_name, change) => {
+  const { published, signer } = await load()
+  const [key] = published.keys
+  if (key === undefined) throw new Error('there is a key')
+  expect(knownKeys(published).has(signer.key)).toBe(true)
+  const privatePem = await readFile(await privateFile(), 'utf8')
+  const public_key = change(key.public_key, privatePem)
+  expect(public_key).not.toBe(key.public_key)
+  expect(() => knownKeys({ keys: [{ ...key, public_key }] })).toThrow(
+    `the key that is listed as ${signer.key} is not an Ed25519 key in PEM`,
+  )
 })
 
 test('a rotation keeps the old public key, removes its private part, and needs no restart', async () => {

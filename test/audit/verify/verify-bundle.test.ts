@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
+import type { RunProof } from '../../../src/api/audit.ts'
 import type { Keys } from '../../../src/audit/proofs/keyring.ts'
 import { knownKeys } from '../../../src/audit/proofs/public-keys.ts'
 import type { BundleReport } from '../../../src/audit/verify/report.ts'
@@ -62,8 +63,8 @@ function whatIsAt(content: Buffer, index: number): 'time or salt' | 'the rest' {
 
 describe('the policy of isolation', () => {
   const [records = []] = fc.sample(run, { numRuns: 1, seed: 7 })
-  const verifyWith = async (records: readonly RunRecord[], policy?: string) =>
-    verify(await exported(eventsOf(records), keys, ARTIFACTS, policy))
+  const verifyWith = async (records: readonly RunRecord[], signed?: Partial<RunProof>) =>
+    verify(await exported(eventsOf(records), keys, ARTIFACTS, signed))
 
   test('is named in the signature if the first record names it', async () => {
     const plain = await verifyWith(records)
@@ -75,7 +76,7 @@ describe('the policy of isolation', () => {
 
   test('must be that of the first record if the signature names one', async () => {
     for (const run of [records, isolated(records)]) {
-      expect(await verifyWith(run, 'f'.repeat(64))).toMatchObject({
+      expect(await verifyWith(run, { policy_sha256: 'f'.repeat(64) })).toMatchObject({
         ...{ holds: false, first_bad_seq: 0 },
         findings: [{ problem: 'changed', seq: 0, message: expect.stringContaining('policy') }],
       })
