@@ -1,5 +1,6 @@
 import { constants, crc32, createInflateRaw } from 'node:zlib'
 import { oneAhead } from '../../lib/one-ahead.ts'
+import { MANIFEST, README } from './bundle-format.ts'
 
 /** Bytes that are inflated at once. */
 const PIECE = 8 * 1024
@@ -12,6 +13,8 @@ const CHUNK = 128 * 1024
 const START = Buffer.from('1f8b0800000000000000', 'hex')
 /** Its last byte names the system it was written on: for zlib, Unix, Windows or macOS. */
 const SYSTEMS = new Set([3, 10, 19])
+/** With which an export begins when it is not compressed any more. */
+const FIRST_PARTS = [README, MANIFEST]
 /** Bytes of the checksum and the length at the end. */
 const TRAILER = 8
 
@@ -61,7 +64,14 @@ async function* inflatedPieces(
 function checkStart(start: Buffer): void {
   const known = SYSTEMS.has(start.readUInt8(START.length - 1))
   if (known && start.subarray(0, -1).equals(START.subarray(0, -1))) return
-  throw new BrokenArchive('it does not begin as the gzip file of an export does')
+  const text = start.toString('latin1')
+  const why = text.startsWith('\x1f\x8b')
+    ? 'another program has packed it again'
+    : FIRST_PARTS.some((path) => path.startsWith(text))
+      ? 'it was unpacked, as some browsers and mail programs do'
+      : null
+  const advice = why === null ? '' : `: ${why}. Get it as the server exported it`
+  throw new BrokenArchive(`it does not begin as the gzip file of an export does${advice}`)
 }
 
 /** What a piece has brought, and why nothing can be read after it; null if more can. */

@@ -57,3 +57,12 @@ test('if an archive cannot be read to its end, all that was read comes before th
   )
   expect(bytes.equals(content)).toBe(true)
 })
+
+test.each([
+  ['it was unpacked', Buffer.from('README.txt\0\0')],
+  ['another program has packed it again', Buffer.from('1f8b0808000000000003', 'hex')],
+])('if an archive comes in another form, the error says that %s', async (why, archive) => {
+  const { error } = await read(inPieces(archive, 100))
+  expect(error).toBeInstanceOf(BrokenArchive)
+  expect(String(error)).toContain(why)
+})
