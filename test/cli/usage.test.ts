@@ -14,7 +14,8 @@ test.each([
   [['show'], 3, "missing required argument 'run'", '"retrai show --help"'],
   [['token', 'create', 'ada'], 3, "option '--role", '"retrai token create --help"'],
   [['key', 'list', '--what'], 3, "unknown option '--what'", '"retrai key list --help"'],
-  [['backup'], 1, "missing required argument 'file'", '"retrai backup --help"'],
+  [['copy'], 3, "required option '--from", '"retrai copy --help"'],
+  [['backup'], 3, "missing required argument 'file'", '"retrai backup --help"'],
 ])(
   '%j ends with %i, and says what is wrong and where the help is',
   async (args, code, ...parts) => {

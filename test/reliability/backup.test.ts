@@ -116,10 +116,10 @@ test('an existing file is kept, unless --force replaces it', async () => {
   const file = site.path('log.backup')
   await writeFile(file, 'dear')
   const nowhere = await backup(site.path('nowhere', 'log.backup'))
-  expect(nowhere.code).toBe(1)
+  expect(nowhere.code).toBe(3)
   expect(nowhere.stderr).toContain(`there is no folder ${site.path('nowhere')}: make it first`)
   const refused = await backup(file)
-  expect(refused.code).toBe(1)
+  expect(refused.code).toBe(3)
   expect(refused.stderr).toContain(`${file} exists already`)
   expect(await readFile(file, 'utf8')).toBe('dear')
   expect((await backup(file, '--force')).code).toBe(0)
@@ -136,7 +136,7 @@ test('an existing file is kept, unless --force replaces it', async () => {
 test('a backup that fails names the reason, and leaves no file', async () => {
   const file = site.path('log.backup')
   const missing = await backup(file)
-  expect(missing.code).toBe(1)
+  expect(missing.code).toBe(3)
   expect(missing.stderr).toContain(`there is no event store ${site.path('data', 'log.sqlite')}`)
 
   await mkdir(site.path('data'))
@@ -144,7 +144,7 @@ test('a backup that fails names the reason, and leaves no file', async () => {
   db.exec('CREATE TABLE things (name TEXT)')
   db.close()
   expect((await backup(file)).stderr).toContain('another program')
-  expect((await backup(site.path('nowhere', 'x'))).code).toBe(1)
+  expect((await backup(site.path('nowhere', 'x'))).code).toBe(3)
   expect(await readdir(site.folder)).toEqual(['data'])
 })
 
@@ -155,7 +155,7 @@ test('a damaged log is not backed up', async () => {
   bytes.fill(0x5a, bytes.length - 3000)
   await writeFile(log, bytes)
   const refused = await backup(site.path('log.backup'))
-  expect(refused.code).toBe(1)
+  expect(refused.code).toBe(3)
   expect(refused.stderr).toMatch(/damaged/)
   expect(await readdir(site.folder)).toEqual(['data', 'project'])
 })
@@ -166,7 +166,7 @@ test('a log that lacks a record is not backed up', async () => {
   db.exec('DELETE FROM events WHERE revision = 3')
   db.close()
   const refused = await backup(site.path('log.backup'))
-  expect(refused.code).toBe(1)
+  expect(refused.code).toBe(3)
   expect(refused.stderr).toMatch(/not whole.*1 broken/)
 })
 
@@ -176,11 +176,11 @@ test('a backup replaces neither its own log nor a folder', async () => {
   const { ino } = await stat(log)
   for (const more of [[], ['--force']]) {
     expect(await backup(log, ...more)).toMatchObject({
-      code: 1,
+      code: 3,
       stderr: `retrai: ${log} is the log itself: choose another file for the copy\n`,
     })
     expect(await backup(site.path('data'), ...more)).toMatchObject({
-      code: 1,
+      code: 3,
       stderr: `retrai: ${site.path('data')} is a folder: name a file in it\n`,
     })
   }
@@ -193,7 +193,7 @@ test('a backup does not replace the log of another server', async () => {
   const log = site.path('other', 'log.sqlite')
   const { ino } = await stat(log)
   const refused = await backup(log, '--force')
-  expect(refused.code).toBe(1)
+  expect(refused.code).toBe(3)
   expect(refused.stderr).toContain(`${log} is a database in use`)
   expect((await stat(log)).ino).toBe(ino)
   await start(other, await site.project('other-project'))

@@ -13,6 +13,7 @@ import { redactionIndexOf, withoutRedacted } from '../../redaction/redaction-ind
 import { artifactsOfFolder, namedPlace } from '../../server/open-artifacts.ts'
 import { readArtifactSettings } from '../../server/read-settings.ts'
 import type { EventStore } from '../../store/event-store.ts'
+import { endingWith } from '../connection.ts'
 import {
   artifactsAround,
   dataDirOf,
@@ -20,8 +21,9 @@ import {
   openEventStoreDb,
   openStore,
 } from '../data-folder.ts'
+import { EXIT, PLAIN_EXIT_CODES } from '../terminal/exit-codes.ts'
 import { DATA_DIR } from '../terminal/option-values.ts'
-import { fail, print } from '../terminal/print.ts'
+import { print } from '../terminal/print.ts'
 
 const HELP = `
 SOURCE and TARGET are each a data folder, or the esdb://… of an EventStoreDB. Streams, revisions, ids, data
@@ -33,7 +35,8 @@ EventStoreDB, which cannot erase them.
 The artifacts that records name are copied as well, if the target does not have them. They are read from the
 source and from the folder or the bucket of RETRAI_ARTIFACTS, and kept where a server on the target keeps
 them: in that same place if RETRAI_ARTIFACTS names one, or else in the data folder or in the EventStoreDB.
---artifacts names another place, as RETRAI_ARTIFACTS of the server on the target will.`
+--artifacts names another place, as RETRAI_ARTIFACTS of the server on the target will.
+${PLAIN_EXIT_CODES}`
 
 /** A lost target is tried again for about a minute. */
 const ATTEMPTS = 14
@@ -51,29 +54,30 @@ export function copyCommand(): Command {
       'log, a folder or s3://bucket/prefix (default: RETRAI_ARTIFACTS)',
     )
     .addHelpText('after', HELP)
-    .action(copy)
+    .action((places: Places) => endingWith(() => copy(places)))
 }
 
 type Source = { readonly pages: LogPages; readonly reader: StreamReader; close(): Promise<void> }
 
 type Places = { readonly from: string; readonly to: string; readonly artifacts?: string }
 
-async function copy(places: Places): Promise<void> {
+async function copy(places: Places): Promise<Result<number, string>> {
   const source = await openSource(places.from)
-  if (source.isErr()) return fail(source.error)
+  if (source.isErr()) return err(source.error)
   const target = await openStore(places.to)
   if (target.isErr()) {
     await source.value.close()
-    return fail(target.error)
+    return err(target.error)
   }
   const copied = await copyAll(places, source.value, target.value)
   await Promise.all([source.value.close(), target.value.close()])
-  if (copied.isErr()) return fail(copied.error)
+  if (copied.isErr()) return err(copied.error)
   const { progress, artifacts } = copied.value
   const count = artifacts.copied === 0 ? '' : `; ${counted(artifacts.copied, 'artifact')}`
   await print(`Done: ${sentence(progress)}${count}`)
   const { missing } = artifacts
   if (missing.length > 0) await print(`Not in the source either: artifacts ${some(missing)}.`)
+  return ok(EXIT.done)
 }
 
 type Copied = { readonly progress: CopyProgress; readonly artifacts: CopiedArtifacts }
@@ -179,7 +183,8 @@ function sentence({ copied, present, leftOut, streams }: CopyProgress): string {
 const BACKUP_HELP = `
 The backup shows the log at one moment, is checked, and is a log of its own. To restore it, put it as
 log.sqlite into an empty data folder, with a copy of the folder "artifacts" beside it, and start the server
-on that folder. Back up an EventStoreDB with the tools of EventStoreDB.`
+on that folder. Back up an EventStoreDB with the tools of EventStoreDB.
+${PLAIN_EXIT_CODES}`
 
 /** `retrai backup FILE`: copies the embedded log, even while a server uses it. */
 export function backupCommand(): Command {
@@ -189,21 +194,24 @@ export function backupCommand(): Command {
     .option(...DATA_DIR)
     .option('--force', 'replace the file if it exists')
     .addHelpText('after', BACKUP_HELP)
-    .action(backup)
+    .action((file: string, options: BackupOptions) => endingWith(() => backup(file, options)))
 }
+
+type BackupOptions = { readonly force?: boolean; readonly dataDir?: string }
 
 async function backup(
   target: string,
-  { force, dataDir }: { readonly force?: boolean; readonly dataDir?: string },
-): Promise<void> {
+  { force, dataDir }: BackupOptions,
+): Promise<Result<number, string>> {
   const folder = dataDirOf(dataDir)
-  if (folder.isErr()) return fail(...folder.error.split('\n'))
+  if (folder.isErr()) return err(folder.error)
   const { backupLog } = await import('../../store/embedded/backup.ts')
   const source = join(folder.value, 'log.sqlite')
   const made = await backupLog({ source, target, overwrite: force === true })
-  if (made.isErr()) return fail(made.error.message)
+  if (made.isErr()) return err(made.error.message)
   const { streams, events, head } = made.value
   await print(
     `${target} holds ${counted(events, 'event')} in ${counted(streams, 'stream')}, up to position ${head}; checked.`,
   )
+  return ok(EXIT.done)
 }

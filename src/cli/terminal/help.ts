@@ -2,9 +2,6 @@ import type { Command } from 'commander'
 import { exitWithOurs } from './exit-codes.ts'
 import { wrap } from './print.ts'
 
-/** These end with 1 if anything is wrong, also an option. */
-const WITH_PLAIN_CODES = new Set(['serve', 'copy', 'backup'])
-
 /** Has a command, and those below it, write help and errors alike. @param line what a person types for it */
 export function dress(command: Command, line: string): void {
   command.configureHelp({ subcommandTerm: (each) => each.name() }).configureOutput({
@@ -17,7 +14,8 @@ export function dress(command: Command, line: string): void {
       write(`retrai: ${what.replace(/[^.)]$/, '$&.')} "${line} --help" says how it is used.\n`)
     },
   })
-  if (!WITH_PLAIN_CODES.has(command.name())) command.exitOverride(exitWithOurs)
+  // A server that cannot start ends with 1, also for a wrong option.
+  if (command.name() !== 'serve') command.exitOverride(exitWithOurs)
   for (const each of command.commands) dress(each, `${line} ${each.name()}`)
 }
 
