@@ -92,7 +92,7 @@ afterAll(async () => {
 const run = () => runs[0] ?? 'none'
 async function exportTo(name: string, ...from: string[]): Promise<string> {
   const target = file(name)
-  const done = await retrai(['export', run(), '-o', target, ...from])
+  const done = await retrai(['export', run(), '--force', '-o', target, ...from])
   expect(done, done.stderr).toMatchObject({ code: 0 })
   return target
 }
@@ -144,6 +144,28 @@ describe('an export', () => {
       expect(imported).toMatchObject({ code: 3 })
       expect(imported.stderr).toContain('Nothing was imported')
     }
+  })
+
+  test('keeps an earlier file, unless --force replaces it with a whole export', async () => {
+    const target = file('earlier.tar.gz')
+    await writeFile(target, 'mine')
+    const kept = await retrai(['export', run(), '-o', target, ...fromServer()])
+    expect(kept).toMatchObject({ code: 3, stderr: expect.stringContaining('--force') })
+    const id = '550e8400-e29b-41d4-a716-446655440000'
+    const none = await retrai(['export', id, '--force', '-o', target, ...fromServer()])
+    expect(none.code).toBe(3)
+    expect(await readFile(target, 'utf8')).toBe('mine')
+    await exportTo('earlier.tar.gz', ...fromServer())
+    expect((await retrai(['verify', target])).code).toBe(0)
+  })
+
+  test('is written into a pipe, which stays one', async () => {
+    const pipe = file('pipe')
+    spawnSync('mkfifo', [pipe])
+    const exporting = retrai(['export', run(), '-o', pipe, ...fromServer()])
+    const [content, { code }] = await Promise.all([readFile(pipe), exporting])
+    expect([code, content.subarray(0, 2).toString('hex')]).toEqual([0, '1f8b'])
+    expect((await stat(pipe)).isFIFO()).toBe(true)
   })
 
   test('of a run that does not exist leaves no file', async () => {

@@ -1,5 +1,5 @@
-import { createWriteStream } from 'node:fs'
-import { rename, rm } from 'node:fs/promises'
+import { createWriteStream, type Stats } from 'node:fs'
+import { rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
@@ -34,6 +34,7 @@ ${PLAIN_EXIT_CODES}`
 
 type ExportOptions = {
   readonly output?: string
+  readonly force?: boolean
   readonly server?: string
   readonly dataDir?: string
 }
@@ -47,6 +48,7 @@ export function exportCommand(): Command {
       '-o, --output <file>',
       'the file to write (default retrai-run-<id>.tar.gz; - for stdout)',
     )
+    .option('--force', 'replace the file if it exists')
     .option('--server <url>', 'the server (default http://127.0.0.1:8000)')
     .option('--data-dir <folder>', 'read this data folder instead of a server')
     .addHelpText('after', EXPORT_HELP)
@@ -56,16 +58,20 @@ export function exportCommand(): Command {
 }
 
 async function exportTo(runId: string, options: ExportOptions): Promise<Result<number, string>> {
+  const target = options.output ?? `retrai-run-${runId}.tar.gz`
+  const there = target === '-' ? null : await stat(target).catch(() => null)
+  const inTheWay = there === null ? null : reasonToKeep(there, options)
+  if (inTheWay !== null) return err(`${target} ${inTheWay}`)
   const opened = await (options.dataDir === undefined
     ? fromServer(runId, options)
     : fromFolder(runId, options.dataDir))
   if (opened.isErr()) return err(opened.error)
   const { archive, close } = opened.value
-  const target = options.output ?? `retrai-run-${runId}.tar.gz`
   try {
-    await (target === '-'
-      ? pipeline(archive, process.stdout, { end: false })
-      : toFile(archive, target))
+    if (target === '-') await pipeline(archive, process.stdout, { end: false })
+    // A device or a pipe, which must not be replaced by a file.
+    else if (there?.isFile() === false) await pipeline(archive, createWriteStream(target))
+    else await toFile(archive, target)
     if (target !== '-') say(`${target} is written. To check it: retrai verify ${target}`)
     return ok(EXIT.done)
   } catch (cause) {
@@ -74,6 +80,13 @@ async function exportTo(runId: string, options: ExportOptions): Promise<Result<n
   } finally {
     await close()
   }
+}
+
+/** Why an export does not take the place of what is there; null if it does. */
+function reasonToKeep(there: Stats, { force = false }: ExportOptions): string | null {
+  if (there.isDirectory()) return 'is a folder. Name a file in it.'
+  if (force || !there.isFile()) return null
+  return 'exists already. Choose another file, or replace it with --force.'
 }
 
 type Opened = { readonly archive: Readable; close(): Promise<void> }
@@ -120,11 +133,11 @@ async function fromFolder(runId: string, given: string): Promise<Result<Opened, 
   )
 }
 
-/** Writes a file, which gets its name only when it is complete. */
+/** Writes a file, which gets its name only when it is complete. Until then, an earlier file stays. */
 async function toFile(archive: Readable, target: string): Promise<void> {
-  const part = `${target}.part`
+  const part = `${target}.${process.pid}.part`
   try {
-    await pipeline(archive, createWriteStream(part))
+    await pipeline(archive, createWriteStream(part, { flush: true }))
     await rename(part, target)
   } catch (cause) {
     await rm(part, { force: true })
