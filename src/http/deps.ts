@@ -67,8 +67,11 @@ export type Redactions = {
   isPending(runId: string): boolean
   /** An event without the texts that have been redacted. */
   asOfNow(event: RecordedEvent): RecordedEvent
-  /** Calls `forget` with each run in which a text is redacted, and waits for it before the client gets the answer. */
-  onRedacted(forget: (runId: string) => void | Promise<void>): void
+  /**
+   * Calls `forget` with each run in which a text is redacted, and with the artifacts that are deleted for all runs. The
+   * client gets the answer after that.
+   */
+  onRedacted(forget: (runId: string, artifacts: ReadonlySet<string>) => void | Promise<void>): void
 }
 
 /** Everything that the HTTP room needs from the other rooms. */

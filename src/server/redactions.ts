@@ -26,10 +26,15 @@ type Rebuilding = Pick<Deps, 'store' | 'readModel' | 'log'>
 /** Redactions for HTTP. Call `start` after every part that keeps texts has called `onRedacted`. */
 export function createRedactions(deps: Deps): Redactions & { start(): void } {
   const { ledger, store, redactor, artifacts, now } = deps
-  const forgetters: ((runId: string) => void | Promise<void>)[] = []
+  const forgetters: Parameters<Redactions['onRedacted']>[0][] = []
   const forgetAll: Forget = async (redactions) => {
-    const runIds = new Set(redactions.map(({ record }) => record.payload.run_id))
-    await Promise.all([...runIds].flatMap((runId) => forgetters.map((forget) => forget(runId))))
+    const byRun = Map.groupBy(redactions, ({ record }) => record.payload.run_id)
+    await Promise.all(
+      [...byRun].flatMap(([runId, ofRun]) => {
+        const artifacts = new Set(ofRun.flatMap(({ record }) => record.payload.artifact ?? []))
+        return forgetters.map((forget) => forget(runId, artifacts))
+      }),
+    )
   }
   return {
     redact: (request, author) =>

@@ -76,7 +76,11 @@ function linesOf(seq: number, answer: Redacted, left: Redacted['elsewhere']): st
     ...(summaries.length === 0
       ? []
       : [`Redacted with it: the summaries after it, records ${summaries.join(', ')}.`]),
-    ...(erased ? [] : ['No server shows it any more, but the store still contains it.']),
+    ...(erased
+      ? []
+      : [
+          'This server does not show it any more, and other servers of the same store follow. The store still contains it.',
+        ]),
     ...(left.length === 0 ? [] : ['This run still contains it:']),
     ...left.map(({ seq, pointer, redactable }) => {
       return `  ${seq} ${oneLine(pointer)}${redactable ? '' : ' (cannot be redacted)'}`

@@ -21,7 +21,7 @@ const LOOK_MS = 20
 type Deps = Pick<LiveLimits, 'redactedMs'> & { readonly redactions: AppDeps['redactions'] }
 
 /**
- * Ends the answers that began before a text of their run was redacted, because they may hold it. First, their clients have
+ * Ends the answers that began before a text of their run was redacted, or the artifact that they send, because they may hold it. First, their clients have
  * a moment to read them. An event stream only has to be read up to there.
  */
 export const endOutdatedAnswers = fp<Deps>(
@@ -49,9 +49,9 @@ export const endOutdatedAnswers = fp<Deps>(
         ]
       }
     })
-    redactions.onRedacted(async (runId) => {
+    redactions.onRedacted(async (runId, artifacts) => {
       const end = performance.now() + redactedMs
-      let outdated = answers.of(runId)
+      let outdated = answers.of(runId, artifacts)
       for (;;) {
         await nextTurn()
         outdated = outdated.filter((reply) => !isRead(reply))
@@ -78,15 +78,19 @@ class AnswersUnderWay {
     this.#sweepAt = Math.max(SWEEP_AT, 2 * this.#noted.length)
   }
 
-  of(runId: string): FastifyReply[] {
+  /** Those that show the run, all runs, or one of the artifacts. */
+  of(runId: string, artifacts: ReadonlySet<string>): FastifyReply[] {
     return this.#noted.filter(({ raw, request }) => {
-      const { run_id } = OfRun.parse(request.params)
-      return !raw.closed && (run_id === null || run_id === runId)
+      const { run_id, sha256 } = Shown.parse(request.params)
+      return !raw.closed && (run_id === null || run_id === runId || artifacts.has(sha256))
     })
   }
 }
 
-const OfRun = z.object({ run_id: RunId.nullable().catch(null).default(null) })
+const Shown = z.object({
+  run_id: RunId.nullable().catch(null).default(null),
+  sha256: z.string().default(''),
+})
 
 /** What a stream sends after that was read from the log again. */
 const isRead = (reply: FastifyReply): boolean =>

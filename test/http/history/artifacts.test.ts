@@ -3,12 +3,14 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import * as z from 'zod'
 import { type Artifacts, createArtifacts } from '../../../src/artifacts/artifacts.ts'
 import {
   agentDoes,
   CLAIM,
   createRun,
   iteration,
+  json,
   startTestServer,
   type TestServer,
 } from '../support.ts'
@@ -20,7 +22,7 @@ let artifacts: Artifacts
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'retrai-artifacts-'))
   artifacts = createArtifacts(folder)
-  server = await startTestServer({ artifacts })
+  server = await startTestServer({ artifacts, live: { redactedMs: 100 } })
 })
 afterAll(async () => {
   await server.stop()
@@ -101,6 +103,19 @@ describe('an artifact', () => {
       const problem = await getProblem(server, path)
       expect([path, problem.code, problem.status]).toEqual([path, 'artifact_not_found', 404])
     }
+  })
+
+  test('that is redacted in one run is not read to its end through another', async () => {
+    const [own, other] = [await acting(), await acting()]
+    const sha256 = await artifacts.put('x'.repeat(32 * 1024 * 1024))
+    for (const runId of [own, other]) await printed(runId, 'a', sha256)
+    const slow = await fetch(`${server.url}/api/runs/${other}/artifacts/${sha256}`)
+    const results = await fetch(`${server.url}/api/runs/${own}/events?kinds=tool_result`)
+    const [{ seq }] = z.tuple([z.object({ seq: z.int() })]).parse(await results.json())
+    const wanted = json('POST', { seq, pointer: '/output', reason: 'a password' })
+    const redacted = await fetch(`${server.url}/api/runs/${own}/redact`, wanted)
+    expect(redacted.status).toBe(200)
+    await expect(slow.text()).rejects.toThrow('terminated')
   })
 
   test('without its file is reported as missing', async () => {
