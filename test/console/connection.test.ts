@@ -53,6 +53,19 @@ describeInBrowser('a connection that is lost', () => {
     expect(await page.evaluate('window.neverReloaded')).toBe(true)
   })
 
+  test('is reported soon if only its requests get no answer, as when the network is gone', async () => {
+    const runId = await startRun(server.url, { cwd: await server.newProject('silent') })
+    const page = await open(`${server.url}/runs/${runId}`)
+    const badge = page.getByTestId('connection')
+    await badge.getByText('Live', { exact: true }).waitFor()
+    // The WebSocket stays open.
+    const requests = `**/api/runs/${runId}`
+    await page.route(requests, (route) => route.abort())
+    await badge.getByText(/Connection lost at record \d+/).waitFor()
+    await page.unroute(requests)
+    await badge.getByText('Live', { exact: true }).waitFor()
+  })
+
   test('together with the answer to a message does not send it twice, whatever has happened since', async () => {
     const runId = await startRun(server.url, { cwd: await server.newProject('messages') })
     const page = await open(`${server.url}/runs/${runId}`)

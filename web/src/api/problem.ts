@@ -31,6 +31,10 @@ export async function answerOf<T>(answer: ResultAsync<T, RequestError>): Promise
   return result.value
 }
 
+/** Whether a request failed because no answer came. */
+export const isSilence = (cause: unknown): boolean =>
+  cause instanceof ApiProblem && ['unreachable', 'aborted'].includes(cause.error.type)
+
 /** What is wrong with a field of a request, if anything. `exact`: not with a field inside it. */
 export type FieldProblemOf = (field: string, exact?: 'exact') => string | undefined
 

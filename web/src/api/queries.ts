@@ -99,12 +99,17 @@ export const waitingQuery = queryOptions({
 
 const FRESH_MS = 1000
 const POLL_MS = 2000
+/** After this time without an answer, the server counts as silent. */
+const SILENCE_MS = 10_000
 
 /** A run as the server reports it; read again while it has not ended. */
 export const runQuery = (runId: string) =>
   queryOptions({
     queryKey: ['run', runId],
-    queryFn: ({ signal }) => answerOf(client().runs.get(runId, { signal })),
+    queryFn: ({ signal }) => {
+      const patience = AbortSignal.any([signal, AbortSignal.timeout(SILENCE_MS)])
+      return answerOf(client().runs.get(runId, { signal: patience }))
+    },
     staleTime: ({ state: { data } }) =>
       data !== undefined && hasEnded(data.status) ? Number.POSITIVE_INFINITY : FRESH_MS,
     refetchInterval: ({ state: { data } }) =>

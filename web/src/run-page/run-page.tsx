@@ -3,6 +3,7 @@ import { useQuery } from '@tanstack/react-query'
 import { useMemo, useState } from 'react'
 import type { PartText } from '../../../src/client/index.ts'
 import { type RunState, statusOf } from '../../../src/domain/state.ts'
+import { isSilence } from '../api/problem.ts'
 import { replacedLogQuery, runQuery } from '../api/queries.ts'
 import { NotFound } from '../app/not-found.tsx'
 import { Unfolded } from '../code/fold.tsx'
@@ -29,11 +30,11 @@ const GONE = 'Gone: the event store came back with another log'
 
 /** A run as it arrives, what the server says about it, and whether its records are valid. */
 function useWatched(runId: string) {
-  const { view, parts, connection: watched } = useRun(runId)
+  const { data: server = null, error } = useQuery(runQuery(runId))
+  const { view, parts, connection: watched } = useRun(runId, isSilence(error))
   const isGone = watched.type === 'refused' && watched.unknown
   const replaced = useQuery({ ...replacedLogQuery, enabled: isGone, staleTime: 0 }).data ?? null
   const connection = isGone && replaced !== null ? { ...watched, message: GONE } : watched
-  const server = useQuery(runQuery(runId)).data ?? null
   const head = server?.progress.seq ?? null
   const length =
     connection.type === 'complete' ? view.records.length : head === null ? null : head + 1

@@ -1,4 +1,4 @@
-import { useMemo, useSyncExternalStore } from 'react'
+import { useEffect, useMemo, useSyncExternalStore } from 'react'
 import {
   HistoryError,
   type Part,
@@ -49,6 +49,7 @@ class RunStore {
   #timer: ReturnType<typeof setTimeout> | undefined
   #pause = BATCH_MS
   #watching: AbortController | null = null
+  #silent = false
 
   constructor(runId: string) {
     this.#runId = runId
@@ -58,11 +59,25 @@ class RunStore {
 
   readonly subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener)
-    if (this.#watching === null) this.#watch()
+    if (this.#watching === null && !this.#silent) this.#watch()
     return () => {
       this.#listeners.delete(listener)
       if (this.#listeners.size === 0) this.#leave()
     }
+  }
+
+  /**
+   * A browser shows a socket as open long after the network is gone. So while other requests get no answer, the run is
+   * not watched, and the watch begins again with the next answer.
+   */
+  setSilent(silent: boolean): void {
+    this.#silent = silent
+    const { type } = this.#snapshot.connection
+    if (silent && (type === 'open' || type === 'lost')) {
+      this.#leave()
+      this.#publish({ ...this.#snapshot, connection: { type: 'lost' } })
+    }
+    if (!silent && this.#watching === null && this.#listeners.size > 0) this.#watch()
   }
 
   #watch(): void {
@@ -84,7 +99,9 @@ class RunStore {
       ...this.#wanted(signal),
       live: true,
       onState: (state) => {
-        if (state !== 'closed') this.#tell({ type: STATES[state] }, signal)
+        const wasLost = this.#snapshot.connection.type === 'lost'
+        if (state === 'closed' || (state === 'connecting' && wasLost)) return
+        this.#tell({ type: STATES[state] }, signal)
       },
     })
     for await (const event of events) this.#take(event)
@@ -149,8 +166,12 @@ class RunStore {
   }
 }
 
-/** The records of a run that have arrived; watches the run while the component is mounted. */
-export function useRun(runId: string): RunSnapshot {
+/**
+ * The records of a run that have arrived; watches the run while the component is mounted.
+ * @param silent whether the server answers nothing now
+ */
+export function useRun(runId: string, silent: boolean): RunSnapshot {
   const store = useMemo(() => new RunStore(runId), [runId])
+  useEffect(() => store.setSilent(silent), [store, silent])
   return useSyncExternalStore(store.subscribe, store.getSnapshot)
 }
