@@ -64,6 +64,10 @@ const PAGES: Readonly<
     path: `/runs/${waiting}`,
     ready: (page) => page.getByTestId('decide').waitFor(),
   },
+  'a replay': {
+    path: `/runs/${achieved}#seq=9`,
+    ready: (page) => page.locator('[data-future="true"] pre').first().waitFor(),
+  },
   shortcuts: {
     path: '/',
     ready: async (page) => {
