@@ -2,7 +2,7 @@ import type { PayloadOf, RequestedCall, RunRecord } from './records.ts'
 import type { OpenCall } from './state.ts'
 
 /** How a call ended, null while it has no result. */
-type CallOutcome = PayloadOf<'tool_result'>['outcome'] | null
+export type CallOutcome = PayloadOf<'tool_result'>['outcome'] | null
 
 /** A call of a tool that changes the file whose path it names. `seq` is that of its `tool_call`. */
 type FileCall = { readonly seq: number; readonly tool: string; readonly outcome: CallOutcome }
@@ -112,7 +112,7 @@ const UNCHANGED: ReadonlySet<CallOutcome> = new Set([
 ])
 
 /** A call that was rejected or reports an error has not changed the file. */
-function changedBy(calls: readonly FileCall[]): ChangedFile['changed'] {
+export function changedBy(calls: readonly Pick<FileCall, 'outcome'>[]): ChangedFile['changed'] {
   if (calls.some(({ outcome }) => outcome === 'ok')) return 'yes'
   return calls.every(({ outcome }) => UNCHANGED.has(outcome)) ? 'no' : 'unknown'
 }

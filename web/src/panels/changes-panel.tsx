@@ -1,9 +1,8 @@
 import { useMemo, useState } from 'react'
-import { FileChanges } from '../../../src/domain/file-changes.ts'
-import { lastSeqOf } from '../run/rows.ts'
 import type { RunView } from '../run/run-view.ts'
 import { visible } from '../ui/foreign-text.ts'
 import { counted } from '../ui/format.ts'
+import { changesIn, changesUpTo, type FileChange } from './changes.ts'
 import classes from './changes-panel.module.css'
 import { Panel } from './panel.tsx'
 
@@ -16,36 +15,10 @@ type Props = {
   readonly onSeek: (seq: number) => void
 }
 
-type Changes = ReturnType<typeof changesUpTo>
-
-function changesUpTo(view: RunView, moment: number) {
-  const changes = new FileChanges()
-  for (const record of view.records.slice(0, moment + 1)) changes.add(record.seq, record)
-  const [files, commands] = [changes.files(), changes.commands()]
-  const calls = [...files.flatMap((file) => file.calls), ...commands]
-  const failed = calls.filter(({ outcome }) => outcome !== null && outcome !== 'ok')
-  return {
-    files: files
-      .filter(({ changed }) => changed !== 'no')
-      .sort((one, other) => lastChange(other) - lastChange(one)),
-    commands,
-    failed: [...new Set(failed.map(({ seq }) => endOf(view, seq)))].sort((one, two) => one - two),
-  }
-}
-
-const lastChange = ({ calls }: { readonly calls: readonly { readonly seq: number }[] }): number =>
-  calls.at(-1)?.seq ?? 0
-
-/** The seq of the result of a call, or of the call if it has none. */
-function endOf({ rows, rowOfSeq }: RunView, seq: number): number {
-  const row = rows[rowOfSeq[seq] ?? -1]
-  const last = row === undefined ? seq : lastSeqOf(row)
-  return Number.isFinite(last) ? last : seq
-}
-
 /** What the agent changed, as far as the records name it, and which of its calls failed. */
 export function ChangesPanel({ view, moment, onSeek }: Props) {
-  const changes = useMemo(() => changesUpTo(view, moment), [view, moment])
+  const log = useMemo(() => changesIn(view), [view])
+  const changes = useMemo(() => changesUpTo(log, moment), [log, moment])
   const [isWhole, setWhole] = useState(false)
   const { files } = changes
   const shown = isWhole ? files : files.slice(0, SHORT)
@@ -54,7 +27,7 @@ export function ChangesPanel({ view, moment, onSeek }: Props) {
       {files.length === 0 && <p className={classes.none}>No tool has changed a file yet.</p>}
       <ul className={classes.files}>
         {shown.map((file) => (
-          <File key={file.path} file={file} onSeek={(seq) => onSeek(endOf(view, seq))} />
+          <File key={file.path} file={file} onSeek={onSeek} />
         ))}
       </ul>
       {files.length > SHORT && (
@@ -68,13 +41,13 @@ export function ChangesPanel({ view, moment, onSeek }: Props) {
 }
 
 type FileProps = {
-  readonly file: Changes['files'][number]
+  readonly file: FileChange
   readonly onSeek: (seq: number) => void
 }
 
 /** A file that was changed; it leads to its last change. */
 function File({ file, onSeek }: FileProps) {
-  const { path, changed, calls } = file
+  const { path, changed, count, last } = file
   const shown = visible(path)
   return (
     <li>
@@ -82,14 +55,14 @@ function File({ file, onSeek }: FileProps) {
         type="button"
         className={classes.file}
         title={`${shown}: go to its last change`}
-        onClick={() => onSeek(lastChange(file))}
+        onClick={() => onSeek(last)}
       >
         {/* Where there is no room for all of a path, its end says more. */}
         <span className={classes.path}>
           <bdi>{shown}</bdi>
         </span>
         <span className={classes.count}>
-          {changed === 'unknown' ? 'perhaps' : counted(calls.length, 'change')}
+          {changed === 'unknown' ? 'perhaps' : counted(count, 'change')}
         </span>
       </button>
     </li>
@@ -97,20 +70,20 @@ function File({ file, onSeek }: FileProps) {
 }
 
 type OthersProps = {
-  readonly changes: Changes
+  readonly changes: ReturnType<typeof changesUpTo>
   readonly moment: number
   readonly onSeek: (seq: number) => void
 }
 
 /** The commands, whose changes the records do not name, and the calls that failed. */
 function Others({ changes: { commands, failed }, moment, onSeek }: OthersProps) {
-  if (commands.length === 0 && failed.length === 0) return null
+  if (commands === 0 && failed.length === 0) return null
   const before = failed.findLast((seq) => seq < moment) ?? failed.at(-1)
   return (
     <p className={classes.others}>
-      {commands.length > 0 && (
+      {commands > 0 && (
         <span title="The records do not name the files that commands change">
-          {counted(commands.length, 'command')} may have changed more
+          {counted(commands, 'command')} may have changed more
         </span>
       )}
       {before !== undefined && (

@@ -1,6 +1,6 @@
 import { IconAlertTriangle, IconCheck, IconCircleDashed, IconEyeOff } from '@tabler/icons-react'
 import { useMutation, useQuery } from '@tanstack/react-query'
-import { useState } from 'react'
+import { memo, useState } from 'react'
 import type { RunDetails } from '../../../src/client/index.ts'
 import { fetchExport, save } from '../api/files.ts'
 import { messageOf } from '../api/problem.ts'
@@ -24,8 +24,9 @@ type Props = {
   readonly onSeek: (seq: number) => void
 }
 
-/** What this page has checked of the run, and what it has not. */
-export function TrustPanel({ view, server, connection, verifying, onSeek }: Props) {
+/** What this page has checked of the run, and what it has not. The same at every moment of a replay. */
+export const TrustPanel = memo(function TrustPanel(props: Props) {
+  const { view, server, connection, verifying, onSeek } = props
   const runId = view.records[0]?.run_id ?? ''
   const signing = useSigning(runId, connection.type === 'complete')
   const findings = examine({ view, server, connection, verifying, signing, onSeek })
@@ -51,7 +52,7 @@ export function TrustPanel({ view, server, connection, verifying, onSeek }: Prop
       {view.records.length > 0 && <Downloads view={view} />}
     </Panel>
   )
-}
+})
 
 /** The server's signature on a run: requested when the run has ended, or earlier by a person. */
 function useSigning(runId: string, ended: boolean): Signing {

@@ -1,4 +1,4 @@
-import { useEffect, useMemo, useState, useSyncExternalStore } from 'react'
+import { useCallback, useEffect, useMemo, useState, useSyncExternalStore } from 'react'
 import type { SeqRecord } from '../run/seq-record.ts'
 import { type Verification, Verifier } from './verifier.ts'
 
@@ -28,5 +28,6 @@ export function useVerification(
   useEffect(() => {
     if (begun) verifier.feed(records)
   }, [verifier, begun, records])
-  return { ...verification, begun, begin: () => setAsked(true) }
+  const begin = useCallback(() => setAsked(true), [])
+  return useMemo(() => ({ ...verification, begun, begin }), [verification, begun, begin])
 }
