@@ -42,6 +42,24 @@ describeInBrowser('on a phone', () => {
     expect(await bottom()).toBeLessThan(VIEWPORT.height)
   })
 
+  test('Enter in the reason only puts the keyboard away', async () => {
+    const touch = { viewport: VIEWPORT, hasTouch: true, isMobile: true }
+    const page = await open(`${server.url}/runs/${WORDY}`, touch)
+    const decide = page.getByTestId('decide')
+    const reason = decide.getByPlaceholder('Optional reason')
+    await reason.fill('No, not yet')
+    let sent = 0
+    await page.route('**/resume', (route) => {
+      sent += 1
+      return route.abort()
+    })
+    await reason.press('Enter')
+    expect(await page.evaluate('document.activeElement.tagName')).toBe('BODY')
+    await decide.getByRole('button', { name: 'Abort the run' }).tap()
+    await decide.getByRole('alert').waitFor()
+    expect(sent).toBe(1)
+  })
+
   test('the list shows the status and the start of each run', async () => {
     const page = await open(server.url, { viewport: VIEWPORT })
     const line = page.getByRole('link', { name: /Waits for you/ }).filter({ hasText: 'pytest' })

@@ -1,7 +1,7 @@
 import { Button, TextInput } from '@mantine/core'
 import { IconHandStop } from '@tabler/icons-react'
 import { useMutation } from '@tanstack/react-query'
-import { type ReactNode, useState } from 'react'
+import { type KeyboardEvent, type ReactNode, useState } from 'react'
 import type { Seen } from '../../../src/api/records.ts'
 import { messageOf } from '../api/problem.ts'
 import { useMayNot } from '../api/use-may.ts'
@@ -13,7 +13,7 @@ import { ScrollRegion } from '../ui/scroll-region.tsx'
 import { useNow } from '../ui/use-now.ts'
 import classes from './questions.module.css'
 
-/** What a person may decide. Enter in the field of the reason chooses the first. */
+/** What a person may decide. With a keyboard, Enter in the field of the reason chooses the first. */
 export type Choice<D extends string> = {
   readonly decision: D
   readonly label: string
@@ -70,6 +70,13 @@ export function WaitingPanel<D extends string>(props: Props<D>) {
   )
 }
 
+/** With Enter, people put the keyboard of a phone away. There, only the buttons decide. */
+function leaveOnPhone(event: KeyboardEvent<HTMLInputElement>): void {
+  if (event.key !== 'Enter' || !matchMedia('(pointer: coarse)').matches) return
+  event.preventDefault()
+  event.currentTarget.blur()
+}
+
 function AnswerForm<D extends string>(props: Props<D>) {
   const { view, choices, decide, more } = props
   const [reason, setReason] = useState('')
@@ -93,6 +100,8 @@ function AnswerForm<D extends string>(props: Props<D>) {
         placeholder={props.placeholder}
         value={reason}
         onChange={(event) => setReason(event.currentTarget.value)}
+        onKeyDown={leaveOnPhone}
+        enterKeyHint="done"
         disabled={isBusy}
         error={answer.isError ? messageOf(answer.error) : null}
         errorProps={{ role: 'alert' }}
