@@ -161,7 +161,7 @@ describe('an export', () => {
 
   test('is written into a pipe, which stays one', async () => {
     const pipe = file('pipe')
-    spawnSync('mkfifo', [pipe])
+    spawnSync('sh', ['-c', 'mkfifo "$0"', pipe])
     const exporting = retrai(['export', run(), '-o', pipe, ...fromServer()])
     const [content, { code }] = await Promise.all([readFile(pipe), exporting])
     expect([code, content.subarray(0, 2).toString('hex')]).toEqual([0, '1f8b'])
