@@ -2,7 +2,6 @@
  * The store, the projections and the HTTP side in a separate process, without an agent.
  * Arguments: the folder of its data, and the connection string of an EventStoreDB if it uses one.
  */
-import { okAsync } from 'neverthrow'
 import { createModels } from '../../src/agent/model/models.ts'
 import { writeReply } from '../../src/agent/under-way.ts'
 import { Auth } from '../../src/auth/auth.ts'
@@ -11,6 +10,7 @@ import { LiveParts } from '../../src/live/live-parts.ts'
 import { processMask } from '../../src/log/masking.ts'
 import { must } from '../loop/must.ts'
 import { answerCalls } from '../support/calls.ts'
+import { NO_AGENT } from '../support/no-agent.ts'
 import { cpu, memory, portOf } from './process.ts'
 import { openProjectedStore } from './projected-store.ts'
 import { now, Writer } from './writer.ts'
@@ -21,22 +21,12 @@ const clock = () => Date.now() / 1000
 const liveParts = new LiveParts(processMask)
 const auth = await Auth.open({ store, configured: null, clock, log: console })
 const app = await buildApp({
+  ...NO_AGENT,
   store,
   readModel,
   checkpoint: () => readModel.checkpoint,
-  artifacts: { read: async () => null },
-  contextBudget: async () => 0,
-  tools: [],
-  goals: [],
-  fittingGoals: () => okAsync([]),
-  planRun: () => {
-    throw new Error('no run is started here')
-  },
-  changeProblems: async () => [],
-  models: async () => [],
   clock,
   defaults: { cwd: folder, model_name: 'none', max_iterations: 1 },
-  ready: async () => ({ ready: true, checks: {} }),
   auth,
   liveParts,
   live: { sockets: 20_000, socketsPerClient: 20_000 },

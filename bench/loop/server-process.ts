@@ -3,7 +3,6 @@
  * Arguments: the folder of its data, the URL of the model. It ends with the process that started it.
  */
 
-import { okAsync } from 'neverthrow'
 import { systemPrompt } from '../../src/agent/goals/prompt.ts'
 import { createCatalogue } from '../../src/agent/model/catalogue.ts'
 import { planRun } from '../../src/agent/plan-run.ts'
@@ -12,6 +11,7 @@ import { buildApp } from '../../src/http/app.ts'
 import { NO_ISOLATION } from '../../src/runner/isolation/isolation.ts'
 import { policyOfRun } from '../../src/runner/isolation/run-policy.ts'
 import { DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
+import { NO_AGENT } from '../support/no-agent.ts'
 import { realEffects } from './effects.ts'
 import { idleGoal } from './idle-goal.ts'
 import { now, Service } from './service.ts'
@@ -33,23 +33,18 @@ const { store } = service
 const auth = await Auth.open({ store, configured: null, clock: now, log: console })
 const network = { most: 'none', level: 'none', fullProblem: null } as const
 const app = await buildApp({
+  ...NO_AGENT,
   store,
   readModel: service.readModel,
   checkpoint: () => service.readModel.checkpoint,
-  artifacts: { read: async () => null },
   contextBudget: models.contextBudget,
   tools: effects.toolbox.specs,
-  goals: [],
-  fittingGoals: () => okAsync([]),
   planRun: (request) =>
     planRun(request, {
       ...{ goals, models: catalogue, systemPrompt, ceilings, dataDir: null, isolate, network },
     }),
-  changeProblems: async () => [],
-  models: async () => [],
   clock: now,
   defaults: { cwd: folder, model_name: 'scripted-model', max_iterations: 20 },
-  ready: async () => ({ ready: true, checks: {} }),
   auth,
 })
 const url = await app.listen({ host: '127.0.0.1', port: 0 })

@@ -28,7 +28,7 @@ export type PlannedRun = {
 }
 
 /** The limits of this server for any run; null is no limit. */
-export type Ceilings = Pick<RunConfig, 'max_cost_usd' | 'max_tokens' | 'max_seconds'>
+type Ceilings = Pick<RunConfig, 'max_cost_usd' | 'max_tokens' | 'max_seconds'>
 
 export type PlanDeps = {
   readonly goals: readonly Goal[]

@@ -78,7 +78,7 @@ export type Phase =
   | { readonly type: 'ended'; readonly status: EndStatus; readonly reason: string }
 
 /** A message that its client named, so that it is recorded once however often it is sent. */
-export type NamedMessage = {
+type NamedMessage = {
   readonly seq: number
   readonly key: string
   readonly request_sha256: string

@@ -30,7 +30,7 @@ export const ApiDocument = z.looseObject({
   components: z.looseObject({ schemas: z.record(z.string(), Schema) }),
 })
 export type ApiDocument = z.infer<typeof ApiDocument>
-export type Operation = z.infer<typeof Operation>
+type Operation = z.infer<typeof Operation>
 type Parameter = z.infer<typeof Parameter>
 
 /** One request. `{run}` in it is replaced by the id of a run, `{token}` by the id of a token. */

@@ -39,7 +39,7 @@ export const FIT = {
 } as const
 
 /** What a goal takes from a request in addition to its name. */
-export type Takes = {
+type Takes = {
   /** A command in place of its own; `required` if it has none. */
   readonly check?: 'optional' | 'required'
   readonly options?: Readonly<Partial<Record<GoalOption, 'optional' | 'required'>>>

@@ -9,7 +9,7 @@ import { messageOf } from '../../lib/message-of.ts'
 type Environment = Readonly<Record<string, string | undefined>>
 
 /** A server that runs may use: what is recorded of it, and what is not. */
-export type ConfiguredServer = {
+type ConfiguredServer = {
   readonly recorded: McpServer
   /** Variables of its program, and headers for its URL, as they are in the file. */
   readonly env: Readonly<Record<string, string>>

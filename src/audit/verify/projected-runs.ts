@@ -3,7 +3,7 @@ import type { RecordedEvent } from '../../store/event-store.ts'
 import type { Finding } from './report.ts'
 
 /** What a read model holds of one run. */
-export type ProjectedRun = {
+type ProjectedRun = {
   readonly seq: number
   /** The digest of everything that it holds of the run, as `digestOf` makes it. */
   readonly digest: string

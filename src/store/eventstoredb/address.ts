@@ -10,7 +10,7 @@ import { messageOf } from '../../lib/message-of.ts'
 /** A connection string of EventStoreDB, or of KurrentDB, as EventStoreDB has been called since version 25. */
 const CONNECTION_STRING = /^(?:esdb|kurrentdb)(\+discover)?:\/\//
 
-export type Host = { readonly name: string; readonly port: number }
+type Host = { readonly name: string; readonly port: number }
 
 /** What a connection string says about where its servers are and how to reach them. */
 export type Address = {

@@ -21,7 +21,7 @@ export type Choice<D extends string> = {
 }
 
 /** The reason of a person for a decision, and what they had seen. */
-export type Grounds = { readonly reason: string | null; readonly seen: Seen | null }
+type Grounds = { readonly reason: string | null; readonly seen: Seen | null }
 
 type Props<D extends string> = {
   readonly testId: string

@@ -5,7 +5,7 @@ import type { Row } from './rows.ts'
 import { redactedIn, type SeqRecord } from './seq-record.ts'
 
 /** A point of the line of tokens and cost: the totals after the record `seq`. */
-export type UsagePoint = {
+type UsagePoint = {
   readonly seq: number
   readonly ts: number
   readonly tokens: number
@@ -22,7 +22,7 @@ export type Verdict = {
 }
 
 /** Why no further records were accepted: a run cannot have them, or not in this order. */
-export type Break = { readonly seq: number; readonly message: string }
+type Break = { readonly seq: number; readonly message: string }
 
 /**
  * Everything that the console shows of a run, folded from its records. It is never changed: a longer

@@ -1,0 +1,17 @@
+import { okAsync } from 'neverthrow'
+import type { buildApp } from '../../src/http/app.ts'
+
+/** What the HTTP side is given for a server that works on no runs of its own, and keeps no outputs. */
+export const NO_AGENT = {
+  artifacts: { read: async () => null },
+  contextBudget: async () => 0,
+  tools: [],
+  goals: [],
+  fittingGoals: () => okAsync([]),
+  planRun: () => {
+    throw new Error('no run is started here')
+  },
+  changeProblems: async () => [],
+  models: async () => [],
+  ready: async () => ({ ready: true, checks: {} }),
+} satisfies Partial<Parameters<typeof buildApp>[0]>
