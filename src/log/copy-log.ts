@@ -13,11 +13,11 @@ import {
 } from '../store/event-store.ts'
 import { appendAfter } from './decider.ts'
 import { SERVERS_STREAM } from './ledger-heads.ts'
-import { LOG_ID_STREAM } from './log-id.ts'
+import { LOG_ID_STREAM, readLogId } from './log-id.ts'
 import { patientStore, type StreamStore } from './patience.ts'
 import { redactedPointers, redactStrings } from './redacted-record.ts'
 import { RUN_STREAM_PREFIX } from './run-log.ts'
-import type { LogPages } from './stream-pages.ts'
+import type { LogPages, StreamReader } from './stream-pages.ts'
 
 /** Counts so far, of events unless named otherwise. */
 export type CopyProgress = {
@@ -69,6 +69,21 @@ export function copyLog(
     return ok(copy.progress)
   }
   return new ResultAsync(run())
+}
+
+/**
+ * Refuses a target that is another log. To be called before anything is copied: what comes before the identity of the
+ * source, such as tokens, would otherwise be in the other log by the time the two identities are compared.
+ */
+export async function refuseOtherLog(
+  source: StreamReader,
+  target: StreamReader,
+): Promise<Result<void, { readonly message: string }>> {
+  const [from, to] = await Promise.all([readLogId(source), readLogId(target)])
+  return to.andThen((there) => {
+    if (there === null) return ok()
+    return from.andThen((own) => (own === there ? ok() : err(otherContent(LOG_ID_STREAM, 0))))
+  })
 }
 
 /** Groups consecutive events of one stream, as many as one append can hold. */

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { cp } from 'node:fs/promises'
+import { cp, mkdir } from 'node:fs/promises'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { EventStore, RecordedEvent } from '../../src/store/event-store.ts'
 import { CLI, cleanEnv, retrai } from '../cli/support.ts'
@@ -163,6 +163,13 @@ test('a target with other content is refused, and stays unchanged', async () => 
   const foreign = await copy(dataDir, site.path('own'))
   expect(foreign.code).toBe(3)
   expect(foreign.stderr).toContain('already holds another log')
+  expect(await withLog(site.path('own'), wholeLog)).toEqual(before)
+
+  // In the source, tokens may come before what names the log.
+  await mkdir(site.path('tokens'))
+  await withLog(site.path('tokens'), (store) => append(store, 'retrai-tokens', [newEvent()]))
+  const tokens = await copy(site.path('tokens'), site.path('own'))
+  expect(tokens.stderr).toContain('already holds another log')
   expect(await withLog(site.path('own'), wholeLog)).toEqual(before)
 
   const stream = `run-${runIds[0]}`

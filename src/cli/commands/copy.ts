@@ -7,7 +7,7 @@ import { artifactOf } from '../../audit/verify/verify-run.ts'
 import { pauseMs, sleep } from '../../lib/backoff.ts'
 import { counted } from '../../lib/counted.ts'
 import { decode } from '../../log/codec.ts'
-import { type CopyProgress, copyLog } from '../../log/copy-log.ts'
+import { type CopyProgress, copyLog, refuseOtherLog } from '../../log/copy-log.ts'
 import { type LogPages, logPages, type StreamReader } from '../../log/stream-pages.ts'
 import { redactionIndexOf, withoutRedacted } from '../../redaction/redaction-index.ts'
 import { artifactsOfFolder, namedPlace } from '../../server/open-artifacts.ts'
@@ -89,6 +89,8 @@ async function copyAll(
 ): Promise<Result<Copied, string>> {
   const artifacts = artifactsBetween(places, reader, target)
   if (artifacts.isErr()) return err(artifacts.error)
+  const fits = await refuseOtherLog(reader, target)
+  if (fits.isErr()) return err(`${fits.error.message}. Nothing was copied.`)
   const redactions = await redactionIndexOf(reader)
   if (redactions.isErr()) return err(redactions.error.message)
   const named = new Set<string>()
