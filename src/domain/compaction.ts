@@ -65,7 +65,7 @@ export function compact(
   { turns: count, summary }: Pick<PayloadOf<'context_compacted'>, 'turns' | 'summary'>,
 ): Conversation {
   const { compaction: base } = withoutRedacted(conversation)
-  const latestFirst = [...listed(conversation.turns)]
+  const latestFirst = listed(conversation.turns)
   const first = latestFirst.filter((turns) => turns.count <= count).map(({ turn }) => turn)
   const oldestFirst = first.toReversed()
   const said = oldestFirst.flatMap(({ feedback }) => feedback)
@@ -111,20 +111,18 @@ function imagesIn({ reply, results }: Turn): string[] {
 
 /** The files that calls have written since the run began, as far as they are known. */
 export const filesWritten = ({ turns, compaction }: Conversation): readonly string[] =>
-  filesOf([...listed(turns)].map(({ turn }) => turn).toReversed(), compaction?.files ?? [])
+  filesOf(
+    listed(turns)
+      .map(({ turn }) => turn)
+      .toReversed(),
+    compaction?.files ?? [],
+  )
 
-/** The turns, the latest first. */
-function* listed(turns: Turns | null): Generator<Turns> {
-  for (let next = turns; next !== null; next = next.before) yield next
-}
-
-/** Those of them that a compaction does not replace. */
-function* keptTurns({ turns, compaction }: Conversation): Generator<Turns> {
-  const first = compaction?.turns ?? 0
-  for (const each of listed(turns)) {
-    if (each.count <= first) return
-    yield each
-  }
+/** The turns as a list, the latest first. */
+function listed(turns: Turns | null): Turns[] {
+  const list: Turns[] = []
+  for (let next = turns; next !== null; next = next.before) list.push(next)
+  return list
 }
 
 /** The tokens of the next request, by those that its provider counted for the last one if nothing else changed. */
@@ -142,17 +140,21 @@ function sizeOf(conversation: Conversation): number {
 }
 
 function estimateOf(conversation: Conversation): number {
+  const first = conversation.compaction?.turns ?? 0
   let tokens = tokensOf(headOf(conversation))
-  for (const turns of keptTurns(conversation)) tokens += tokensOfTurn(turns, conversation)
+  for (let next = conversation.turns; next !== null && next.count > first; next = next.before) {
+    tokens += tokensOfTurn(next, conversation)
+  }
   return tokens
 }
 
 /** The latest turns that fit, at least one. */
 function latestWithin(conversation: Conversation, room: number, scale: number) {
+  const first = conversation.compaction?.turns ?? 0
   let count = 0
   let tokens = 0
-  for (const turns of keptTurns(conversation)) {
-    const more = tokensOfTurn(turns, conversation)
+  for (let next = conversation.turns; next !== null && next.count > first; next = next.before) {
+    const more = tokensOfTurn(next, conversation)
     if (count > 0 && (tokens + more) * scale > room) break
     count += 1
     tokens += more
@@ -161,6 +163,8 @@ function latestWithin(conversation: Conversation, room: number, scale: number) {
 }
 
 function seqOf({ turns }: Conversation, count: number): number {
-  for (const each of listed(turns)) if (each.count <= count) return each.turn.seq
+  for (let next = turns; next !== null; next = next.before) {
+    if (next.count <= count) return next.turn.seq
+  }
   return 0
 }
