@@ -10,10 +10,14 @@ const ROUNDS = 5
 /** Commands of each side in a round. */
 const COUNTS = { plain: 200, isolated: 60 }
 const PAUSE_MS = 100
+const TRUE = { file: '/bin/true', args: [] }
+/** A command that takes a little time, like most of an agent. */
+const SLEEP = { file: '/bin/sleep', args: ['0.05'] }
 const PACES = [
-  { name: 'one after another', count: COUNTS.isolated, pauseMs: 0 },
-  { name: `${PAUSE_MS} ms after the last`, count: 15, pauseMs: PAUSE_MS },
-] as const
+  { name: 'one after another', program: TRUE, count: COUNTS.isolated, pauseMs: 0 },
+  { name: 'one after another, `sleep 0.05`', program: SLEEP, count: 20, pauseMs: 0 },
+  { name: `${PAUSE_MS} ms after the last`, program: TRUE, count: 15, pauseMs: PAUSE_MS },
+]
 const OUTPUT_BYTES = 100 * 1024 * 1024
 const OUTPUT_ROUNDS = 4
 const ASKED = { plain: 0.8, isolated: 0.9, output: 0.5, costMs: 10, memoryMiB: 64 }
@@ -37,7 +41,7 @@ export async function besideBare(program: string, folder: string): Promise<strin
   await using bare = await startPeer<BareOperations>(new URL('bare-process.mjs', modules))
   const peers = { server, bare }
   const level = await server.ask('level')
-  const plain: Wanted = { file: '/bin/true', args: [], cwd: project, isolated: false }
+  const plain: Wanted = { ...TRUE, cwd: project, isolated: false }
   const rows = [
     ...(await rates(peers, { name: 'without isolation', ...COUNTS_OF.plain }, plain, plain)),
   ]
@@ -48,7 +52,7 @@ export async function besideBare(program: string, folder: string): Promise<strin
     rows.push(
       ...(await rates(peers, { name: 'in a container', ...COUNTS_OF.isolated }, isolated, same)),
     )
-    cost.push('', await costOfIsolation(peers, plain, isolated, same))
+    cost.push('', await costOfIsolation(peers, project))
   }
   const output = await outputOf(peers, folder)
   const head = ['commands', 'at once', 'commands/s', 'bare/s', 'asked', 'measured', 'held']
@@ -96,51 +100,44 @@ async function rates(
 type Costs = { readonly without: number; readonly within: number }
 
 /** What isolation adds to a command: to one right after another, and after a pause, in which models think. */
-async function costOfIsolation(
-  { server, bare }: Peers,
-  plain: Wanted,
-  isolated: Wanted,
-  same: BareCommand,
-): Promise<string> {
+async function costOfIsolation(peers: Peers, cwd: string): Promise<string> {
   const rows: string[][] = []
-  for (const { name, ...how } of PACES) {
-    const timed = async <C>(
-      { ask }: Pick<Peer<{ repeat(repeated: Repeated<C>): Promise<Times> }>, 'ask'>,
-      command: C,
-    ): Promise<number> => median((await ask('repeat', { command, atOnce: 1, ...how })).times)
-    const rounds: { readonly ours: Costs; readonly limit: Costs }[] = []
+  for (const { name, program, ...how } of PACES) {
+    const plain: Wanted = { ...program, cwd, isolated: false }
+    const isolated: Wanted = { ...plain, isolated: true }
+    const same = await peers.server.ask('bareCommand', isolated)
+    const ours: Costs[] = []
+    const bare: Costs[] = []
     for (let round = 0; round < ROUNDS; round += 1) {
-      rounds.push({
-        ours: { without: await timed(server, plain), within: await timed(server, isolated) },
-        limit: { without: await timed(bare, plain), within: await timed(bare, same) },
-      })
+      ours.push(await costs(peers.server, how, plain, isolated))
+      bare.push(await costs(peers.bare, how, plain, same))
     }
-    const row = (side: string, costs: readonly Costs[], isAsked: boolean): string[] => {
-      const ms = (of: (one: Costs) => number): string => `${median(costs.map(of)).toFixed(1)} ms`
-      const cost = median(costs.map(({ without, within }) => within - without))
-      const verdict = atMostMs(cost, ASKED.costMs)
-      return [
-        ...[`${side}, ${name}`, ms(({ without }) => without), ms(({ within }) => within)],
-        ...(isAsked ? verdict : notAsked(verdict)),
-      ]
-    }
-    rows.push(
-      row(
-        'ours',
-        rounds.map(({ ours }) => ours),
-        true,
-      ),
-      row(
-        'bare',
-        rounds.map(({ limit }) => limit),
-        false,
-      ),
-    )
+    rows.push(costRow(`ours, ${name}`, ours, true), costRow(`bare, ${name}`, bare, false))
   }
   return table(
     ['median time of a command', 'without isolation', 'in a container', 'asked', 'cost', 'held'],
     rows,
   )
+}
+
+async function costs<C>(
+  { ask }: Pick<Peer<{ repeat(repeated: Repeated<C>): Promise<Times> }>, 'ask'>,
+  how: Pick<Repeated<C>, 'count' | 'pauseMs'>,
+  plain: C,
+  isolated: C,
+): Promise<Costs> {
+  const timed = async (command: C): Promise<number> =>
+    median((await ask('repeat', { command, atOnce: 1, ...how })).times)
+  return { without: await timed(plain), within: await timed(isolated) }
+}
+
+function costRow(name: string, costs: readonly Costs[], isAsked: boolean): string[] {
+  const ms = (of: (one: Costs) => number): string => `${median(costs.map(of)).toFixed(1)} ms`
+  const verdict = atMostMs(median(costs.map((one) => one.within - one.without)), ASKED.costMs)
+  return [
+    ...[name, ms(({ without }) => without), ms(({ within }) => within)],
+    ...(isAsked ? verdict : notAsked(verdict)),
+  ]
 }
 
 async function outputOf({ server, bare }: Peers, folder: string): Promise<string> {

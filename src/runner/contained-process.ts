@@ -16,8 +16,6 @@ import { WaitingContainer } from './waiting-container.ts'
 const making = new Semaphore(2 * availableParallelism())
 /** One that takes longer than this, such as on a slow disk, does not keep others waiting. */
 const MAKING_MS = 2_000
-/** How long after a command the container of the next one is made: its result comes first. */
-const AHEAD_AFTER_MS = 20
 const ahead = new ContainersAhead<WaitingContainer>()
 
 /** Starts a command in a container, whose end is the end of all in it. Null if `signal` aborts before it is made. */
@@ -28,21 +26,19 @@ export async function startContained(
   signal: AbortSignal,
 ): Promise<Started | null> {
   const ready = madeAhead(request, sandbox) ?? (await makeInTurn(request, sandbox, signal))
-  return ready?.begin({ ...request, processes: request.limits.processes }, group) ?? null
+  if (ready === null) return null
+  const started = ready.begin({ ...request, processes: request.limits.processes }, group)
+  ready.whenReady(() => void makeAhead(request, sandbox))
+  return started
 }
 
 /**
- * While a model thinks about the result of a command, the container of the next one is made, unless others wait for
- * theirs. That command gets it only if it would get the same one now.
+ * While a command works, the container of the next one of its run is made, unless others wait for theirs. The next command
+ * gets it only if it would get the same one then.
  */
-export function makeAhead(request: StartRequest): void {
-  const { sandbox, hasInput = false } = request
-  if (sandbox === null || hasInput || !ahead.expect(sandbox)) return
-  setTimeout(() => void makeExpected(request, sandbox), AHEAD_AFTER_MS).unref()
-}
-
-async function makeExpected(request: StartRequest, sandbox: Sandbox): Promise<void> {
-  const release = ahead.expects(sandbox) ? making.tryAcquire() : null
+async function makeAhead(request: StartRequest, sandbox: Sandbox): Promise<void> {
+  if (request.hasInput || !ahead.expect(sandbox)) return
+  const release = making.tryAcquire()
   // If it cannot be made now, the next command makes one, and its error says why.
   const made = release === null ? null : await make(request, sandbox, release).catch(() => null)
   ahead.keep(sandbox, made)

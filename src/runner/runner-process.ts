@@ -1,7 +1,7 @@
 import { Socket } from 'node:net'
 import { PassThrough, pipeline, type Readable } from 'node:stream'
 import type { Notice } from '../domain/records.ts'
-import { forgetRun, makeAhead } from './contained-process.ts'
+import { forgetRun } from './contained-process.ts'
 import { armCrash, reach } from './crash-moments.ts'
 import { closeInherited, giveWay } from './helper-process.ts'
 import { GuardedFiles } from './isolation/guarded-files.ts'
@@ -209,17 +209,12 @@ async function start(id: number, request: StartRequest): Promise<void> {
   const note = (notice: Notice): void => {
     server.write(frame(FRAME.notice, id, JSON.stringify(notice)))
   }
-  let used = request
   const end = await guarding(request, note, () =>
-    withNamespaces(request, note, (prepared) => {
-      used = prepared
-      return call.run(prepared)
-    }),
+    withNamespaces(request, note, (prepared) => call.run(prepared)),
   )
   reach('before its end')
   calls.delete(id)
   server.write(frame(FRAME.end, id, JSON.stringify(end)))
-  if (end.end === 'exited') makeAhead(used)
 }
 
 /** Notes what of the guarded files changes while a command runs. Never rejects. */

@@ -100,9 +100,7 @@ describe('containers that wait', () => {
 
   test('are ended if their run ends while they are made', () => {
     const ahead = waitingFor('a')
-    expect(ahead.expects(run('a'))).toBe(true)
     ahead.discard(run('a').own?.home ?? '')
-    expect(ahead.expects(run('a'))).toBe(false)
     const container = containerOf('/etc/passwd', 'bwrap')
     ahead.keep(run('a'), container)
     expect(container.discard).toHaveBeenCalledOnce()
@@ -272,11 +270,10 @@ describe.skipIf(isMissing('bwrap'))('a command is not started', () => {
   test('if the shell at its gate was killed', async () => {
     const { runner, bash, waiting } = await runOf()
     const pid = await waiting('true')
-    expect((await openIn(runner)).some(isNameless)).toBe(true)
     process.kill(pid, 'SIGSTOP') // so that the runner does not learn of the death
     process.kill((await shellIn(pid)) ?? 0, 'SIGKILL')
     const next = bash('true')
-    await vi.waitFor(async () => expect((await openIn(runner)).some(isNameless)).toBe(false))
+    await vi.waitFor(async () => expect(await bwrapsOf(runner)).toHaveLength(2))
     process.kill(pid, 'SIGCONT')
     expect(await next).toMatchObject({ end: 'not_started', exitCode: null })
   })
@@ -333,50 +330,53 @@ exec ${real} "$@"
         isOfRun: /--bind-fd \d+ \/home\/agent/.test(args),
       }),
     )
+  /** Runs a command, and waits until the container of the next one waits. */
+  const waiting = async () => {
+    expect(await run.bash('true')).toMatchObject({ end: 'exited' })
+    await vi.waitFor(async () => {
+      const [, ahead] = await bwraps()
+      expect(await shellIn(ahead?.pid ?? 0)).toBeDefined()
+    })
+  }
   const hold = () => writeFile(held ?? '', '')
   const release = () => rm(held ?? '', { force: true })
   onTestFinished(release)
-  return { ...run, bwraps, hold, release }
+  return { ...run, waiting, bwraps, hold, release }
 }
 
 describe.skipIf(isMissing('bwrap'))('while containers take long to be made', () => {
   test('none is made ahead, because other commands wait for theirs', async () => {
-    const { project, bash, bwraps, hold, release } = await heldRun()
+    const { bash, waiting, bwraps, hold, release } = await heldRun()
     const others = { run: undefined } as unknown as Partial<Command>
-    // Given a command of the run and one without a run, which end when a file appears,
-    const ending = bash('touch begun; until [ -e end ]; do sleep 0.01; done')
-    const later = bash('until [ -e later ]; do sleep 0.01; done; sleep 0.1', others)
-    await vi.waitFor(async () => expect(await bwraps()).toHaveLength(2))
-    await vi.waitFor(async () => expect(await readdir(project)).toContain('begun'))
-    // and more commands than containers are made at once,
+    // Given a container that waits for the next command of a run,
+    await waiting()
+    const before = await bwraps()
+    // and more other commands than containers are made at once,
     await hold()
     const count = 16 * availableParallelism()
-    const waiting = Array.from({ length: count }, () => bash('true', others))
+    const queued = Array.from({ length: count }, () => bash('true', others))
     await vi.waitFor(async () =>
-      expect((await bwraps()).length).toBeGreaterThanOrEqual(2 + 2 * availableParallelism()),
+      expect((await bwraps()).length).toBeGreaterThanOrEqual(
+        before.length + 2 * availableParallelism(),
+      ),
     )
-    // when the command of the run ends, and the other one ends after the time for a container to be made ahead,
-    await writeFile(join(project, 'end'), '')
-    expect(await ending).toMatchObject({ end: 'exited', exitCode: 0 })
-    await writeFile(join(project, 'later'), '')
-    expect(await later).toMatchObject({ end: 'exited', exitCode: 0 })
-    // then none was made for the run, and all others get theirs.
+    // when the next command takes longer than it takes to begin another container,
+    expect(await bash('sleep 0.2')).toMatchObject({ end: 'exited', exitCode: 0 })
+    // then none was begun for the run, and all others get theirs.
     const all = await bwraps()
-    expect(all.length).toBeLessThan(2 + count)
-    expect(all.filter(({ isOfRun }) => isOfRun)).toHaveLength(1)
+    expect(all.length).toBeLessThan(before.length + count)
+    expect(all.filter(({ isOfRun }) => isOfRun)).toHaveLength(2)
     await release()
-    for (const one of await Promise.all(waiting)) expect(one.end).toBe('exited')
+    for (const one of await Promise.all(queued)) expect(one.end).toBe('exited')
   })
 
   test('one whose run ends before it is made ends when it is', async () => {
-    const { project, runner, bash, bwraps, hold, release } = await heldRun()
-    // Given a container that is made for the next command,
-    const ending = bash('touch begun; until [ -e end ]; do sleep 0.01; done')
-    await vi.waitFor(async () => expect(await readdir(project)).toContain('begun'))
+    const { project, runner, bash, waiting, bwraps, hold, release } = await heldRun()
+    // Given a container that is made for the command after the next one,
+    await waiting()
     await hold()
-    await writeFile(join(project, 'end'), '')
-    expect(await ending).toMatchObject({ end: 'exited', exitCode: 0 })
-    await vi.waitFor(async () => expect(await bwraps()).toHaveLength(2))
+    expect(await bash('sleep 0.2')).toMatchObject({ end: 'exited', exitCode: 0 })
+    await vi.waitFor(async () => expect(await bwraps()).toHaveLength(3))
     // when its run ends before, whose home is still there,
     runner.forget(join(project, '../data/sandboxes/run/home'))
     await release()
