@@ -110,7 +110,7 @@ async function costOfIsolation(peers: Peers, cwd: string): Promise<string> {
     const bare: Costs[] = []
     for (let round = 0; round < ROUNDS; round += 1) {
       ours.push(await costs(peers.server, how, plain, isolated))
-      bare.push(await costs(peers.bare, how, plain, same))
+      bare.push(await costs<BareCommand>(peers.bare, how, plain, same))
     }
     rows.push(costRow(`ours, ${name}`, ours, true), costRow(`bare, ${name}`, bare, false))
   }
