@@ -107,7 +107,6 @@ export class BackgroundProcesses implements AsyncDisposable {
   }
 }
 
-/** One process in the background. */
 export class BackgroundProcess {
   readonly id: string
   readonly command: string

@@ -5,7 +5,6 @@ import { unended } from '../domain/sentences.ts'
 import { type PauseBoundsMs, pauseMs } from '../lib/backoff.ts'
 import type { ModelFailure, ModelReply, Used } from './model/model.ts'
 
-/** A request as it was sent. */
 export type SentRequest = {
   readonly modelName: string
   readonly durationMs: number

@@ -60,7 +60,6 @@ export class RunCalls implements AsyncDisposable {
     this.#signal = AbortSignal.any([signal, this.#stop.signal])
   }
 
-  /** Runs the open call of the run. */
   async run(call: OpenCall, attempt: Attempt | null): Promise<StepResult> {
     this.#attempt = attempt
     const { state } = this.#session

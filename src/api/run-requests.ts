@@ -4,7 +4,6 @@ import { ConfigChanges } from '../domain/run-config.ts'
 import { MAX_ITERATIONS, MAX_WORDS, reason } from './create-run.ts'
 import { MAX_SEQ } from './fields.ts'
 
-/** A seq in a body. */
 export const SeqInBody = z.int().nonnegative().max(MAX_SEQ)
 
 const SEEN_EXAMPLE = {

@@ -49,7 +49,6 @@ export type Audit = {
   checkpoints(after: number, limit: number): ResultAsync<readonly Checkpoint[], AuditError>
   /** Null if there is no such checkpoint. */
   checkpoint(number: number | 'latest'): ResultAsync<CheckpointLog | null, AuditError>
-  /** One proof for each ledger. */
   proveLedgers(): ResultAsync<readonly LedgerProof[], AuditError>
   proveLedger(name: LedgerName): ResultAsync<LedgerProof, AuditError>
   /** The lines of a ledger, with checksums, made while they are read. */

@@ -24,7 +24,6 @@ Environment:
   RETRAI_TOKEN   the secret of a token, if the server needs one
   NO_COLOR       if set, the output has no colours`
 
-/** The connection of a command to a server. */
 export type Connection = {
   readonly client: Client
   /** A command line that a person can paste. It names the same server, and its arguments are quoted. */

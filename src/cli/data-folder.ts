@@ -39,7 +39,6 @@ export async function openDataFolder(dataDir: string): Promise<Result<DataFolder
   return artifacts.map((source) => ({ log: log.value, artifacts: source }))
 }
 
-/** The names of the artifacts in a data folder. */
 export async function namesOfArtifacts(dataDir: string): Promise<readonly string[]> {
   const names: string[] = []
   for await (const { sha256 } of artifactsOfFolder(dataDir).files()) names.push(sha256)

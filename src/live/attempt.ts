@@ -57,7 +57,6 @@ export type AttemptOf = {
 /** How an attempt ended: the record with this seq or one before it replaces its parts, or nothing does. */
 type Outcome = { readonly recordedUpTo: number } | 'withdrawn'
 
-/** A part, and what masks its text piece by piece. */
 type Open = { readonly part: Part; readonly mask: (piece: string) => string }
 
 /** The parts of an attempt, as its worker adds to them and as observers read them. */

@@ -1,7 +1,6 @@
 import type { Mask } from '../domain/mask/mask.ts'
 import { Attempt, type AttemptOf } from './attempt.ts'
 
-/** An observer of parts. */
 export type PartsListener = {
   /** The run that it observes; null for all. */
   readonly runId: string | null

@@ -15,7 +15,6 @@ const WORK_MS = 4
  */
 const REST_MS = 2
 
-/** What output is added to. */
 type Sink = Pick<BoundedText, 'add' | 'skip'>
 
 /** What is done with the output while it comes. */

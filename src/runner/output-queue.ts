@@ -3,7 +3,6 @@ import type { OutputPiece } from './protocol.ts'
 /** One of the two streams of a command. */
 export type Side = 0 | 1
 
-/** A piece of output that waits. */
 export type Waiting = OutputPiece & {
   readonly side: Side
   /** Whether it belongs to the beginning of its stream, of which nothing is dropped. */

@@ -150,7 +150,6 @@ export function frame(type: FrameType, call: number, payload: string | Uint8Arra
   return Buffer.concat([frameHeader(type, call, bytes.length), bytes])
 }
 
-/** A piece of a stream of output. */
 export type OutputPiece = {
   readonly chunk: Buffer
   /** Bytes of its stream that were dropped right before it; it begins a line. */

@@ -17,7 +17,6 @@ export type ProcessRequest = Program & {
   readonly keptBytes?: number
 }
 
-/** How a process ended. */
 export type ProcessEnd = Pick<CommandResult, 'end' | 'exitCode' | 'shortage'> & {
   /** For people: why it was not started, or what it did before it was stopped at a limit; '' if it ended in another way. */
   readonly message: string

@@ -48,7 +48,6 @@ export function explained(cause: unknown, timeoutMs: number): string {
   return [first, ...rest].map((one) => one?.message ?? '').join(': ')
 }
 
-/** An error and what caused it. */
 function causes(cause: unknown): readonly Error[] {
   if (!(cause instanceof Error)) return [new Error(String(cause))]
   return cause.cause instanceof Error ? [cause, ...causes(cause.cause)] : [cause]

@@ -59,7 +59,6 @@ type Slot = {
 /** What a run loop needs of the servers of its run. */
 export type McpSession = AsyncDisposable & Pick<RunServers, 'update' | 'takeNotices'>
 
-/** The servers of one run. */
 class RunServers implements AsyncDisposable {
   readonly #deps: Deps
   readonly #onClosed: () => void

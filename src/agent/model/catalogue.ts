@@ -36,7 +36,6 @@ export type ModelCatalogue = {
   readonly default: DefaultModel
   /** Why a model cannot be called, and what to do: the rest of a sentence about it. Null if it can be called. */
   problem(modelName: string): Promise<string | null>
-  /** Whether the price of a model is known. */
   hasPrice(modelName: string): Promise<boolean>
   /** The efforts that a model accepts; null if that is not known. */
   efforts(modelName: string): Promise<readonly Effort[] | null>

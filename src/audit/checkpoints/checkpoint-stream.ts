@@ -9,7 +9,6 @@ import { type StreamReader, streamPages } from '../../log/stream-pages.ts'
 import type { NewEvent, ReadError, RecordedEvent } from '../../store/event-store.ts'
 import { knownKeys } from '../proofs/public-keys.ts'
 
-/** The stream of the checkpoints. */
 export const CHECKPOINT_STREAM = `${OWN_STREAM_PREFIX}checkpoints`
 
 /** Before each checkpoint, some events hold the runs that are new or longer since the previous one. */

@@ -136,7 +136,6 @@ function hashOf(...args: Parameters<typeof recordHash>): string | { readonly mes
   }
 }
 
-/** The stored record of an event. */
 export function storedRecord(event: RecordedEvent): StoredRecord {
   const { revision: seq, id, type } = event
   const data = storedJson(event, event.data)

@@ -2,7 +2,6 @@ import type { RunDetails } from '../../client/index.ts'
 import { nameOfRule } from '../../domain/approvals/rules.ts'
 import { oneLine, visibleJson } from './plain-text.ts'
 
-/** A call that waits for a person. */
 type WaitingCall = NonNullable<NonNullable<RunDetails['progress']['waiting_for']>['approval']>
 
 /** How many digits of the hash of a call are shown for a person to paste. */

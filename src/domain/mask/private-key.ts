@@ -7,7 +7,6 @@ const PREFIXES = properPrefixes([ARMOUR])
 /** The longest first line of a private key, in characters. */
 const LONGEST_HEADER_CHARS = 130
 
-/** The longest private key, in characters. */
 const LONGEST_KEY_CHARS = 20_000
 
 const TYPE = '(?:[A-Z0-9]{1,20} ){0,4}PRIVATE KEY(?: BLOCK)?-----'

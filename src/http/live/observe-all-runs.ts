@@ -83,7 +83,6 @@ type Sending = {
   readonly parts: PartsSender | null
 }
 
-/** Sends the selected frames. */
 function sendAll(
   { frames, selected }: AllRunsPart,
   { writer, signal, watched, parts }: Sending,

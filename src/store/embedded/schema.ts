@@ -71,7 +71,6 @@ export function prepareSchema(db: DatabaseSync, file: string): void {
   }
 }
 
-/** The pragmas of a connection that only reads. */
 export const READER_PRAGMAS = 'PRAGMA cache_size = -16000; PRAGMA query_only = ON;'
 
 function pragma(db: DatabaseSync, statement: string): unknown {

@@ -68,7 +68,6 @@ function goalLines({ shell_goal, goal_options }: Pick<RunConfig, 'shell_goal' | 
 const inOneLine = (part: NonNullable<RunConfig['all_of']>[number]): string =>
   [part.goal, ...goalLines(part).map(([, value]) => value)].join(': ')
 
-/** The limits of the run. */
 function LimitsPanel({ config }: { readonly config: RunConfig }) {
   const { max_tokens, max_cost_usd, max_seconds, hitl_enabled } = config
   const lines: (readonly [string, string])[] = [

@@ -40,7 +40,6 @@ export function chatAdapter(): Adapter {
   }
 }
 
-/** The body of a chat completions request. */
 export function toChatBody(
   request: ModelRequest,
   route: Route,

@@ -53,7 +53,6 @@ export function responsesAdapter(): Adapter {
   }
 }
 
-/** The body of a Responses request. */
 function toResponsesBody(request: ModelRequest, route: Route): ResponseCreateParamsStreaming {
   const { messages, tools, cacheKey, maxOutputTokens } = request
   const [first, ...others] = messages
