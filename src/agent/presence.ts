@@ -35,9 +35,10 @@ type PresenceDeps = {
   readonly atWork: () => boolean
   readonly onOrphanedRuns: (runs: readonly OrphanedRun[]) => void
   readonly log: Pick<Logger, 'info' | 'warn'>
-  /** Milliseconds of a monotonic clock. */
-  readonly clock?: () => number
 }
+
+/** Milliseconds of a monotonic clock. */
+const clock = (): number => performance.now()
 
 /**
  * Shows other servers on the same log that this one is alive, and finds the ones that are not. It decides only which
@@ -46,7 +47,6 @@ type PresenceDeps = {
 export class Presence {
   readonly #deps: PresenceDeps
   readonly #leases: Leases
-  readonly #clock: () => number
   readonly #stop = new AbortController()
   #work: Promise<unknown> = Promise.resolve()
   /** Whether the last heartbeat could not be stored. */
@@ -55,12 +55,11 @@ export class Presence {
   constructor(deps: PresenceDeps) {
     this.#deps = deps
     this.#leases = new Leases(deps.leaseMs)
-    this.#clock = deps.clock ?? (() => performance.now())
   }
 
   /** Starts with the runs that this process does not take up at once. From then on, `note` gets every record. */
   start(held: readonly (OrphanedRun & { readonly resting: boolean })[]): void {
-    const now = this.#clock()
+    const now = clock()
     for (const run of held) this.#leases.hold(run, now)
     const { log } = this.#deps
     const keep = (loop: () => Promise<void>, message: string) =>
@@ -77,7 +76,7 @@ export class Presence {
   }
 
   note(event: RecordedEvent): void {
-    this.#leases.note(event, this.#clock())
+    this.#leases.note(event, clock())
     // The claim may arrive only after its process has left.
     if (event.type === 'run_claimed') this.#report(this.#leases.leftBefore(runIdOf(event.stream)))
   }
@@ -119,24 +118,24 @@ export class Presence {
   #hear({ type, data }: RecordedEvent): void {
     const sign = Sign.safeParse(jsonOr(data, null))
     if (!sign.success) return
-    if (type === ALIVE) this.#leases.heard(sign.data.claimant, this.#clock())
+    if (type === ALIVE) this.#leases.heard(sign.data.claimant, clock())
     if (type === LEFT) this.#report(this.#leases.left(sign.data.claimant))
   }
 
   async #watch(): Promise<void> {
     const { claimant, leaseMs, atWork } = this.#deps
     const pause = leaseMs / BEATS
-    for (let before = this.#clock(); await sleep(pause, this.#stop.signal); ) {
-      const now = this.#clock()
+    for (let before = clock(); await sleep(pause, this.#stop.signal); ) {
+      const now = clock()
       // A process that was suspended, or that had no store, has heard from no other process meanwhile.
       const deaf = now - before > leaseMs / 2 || (await this.#deps.store.ping()).isErr()
       before = now
       if (deaf) {
-        this.#leases.renewAll(this.#clock())
+        this.#leases.renewAll(clock())
         continue
       }
       if (atWork() && !this.#leases.isFresh(claimant, pause, now)) await this.#announce(ALIVE)
-      this.#report(this.#leases.expired(claimant, this.#clock()))
+      this.#report(this.#leases.expired(claimant, clock()))
     }
   }
 
@@ -153,7 +152,7 @@ export class Presence {
     if (appended.isErr()) {
       if (!this.#failing) log.warn({ error: appended.error }, CANNOT_BEAT)
     } else if (type === ALIVE) {
-      this.#leases.heard(claimant, this.#clock())
+      this.#leases.heard(claimant, clock())
       if (this.#failing) log.info({}, 'the heartbeat of this server is written again')
     }
     this.#failing = appended.isErr()

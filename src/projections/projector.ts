@@ -40,8 +40,6 @@ type ProjectorDeps = {
   readonly asOfNow?: (event: RecordedEvent) => RecordedEvent
   /** Folds the log faster than a subscription, while there is much of it that is not projected. */
   readonly rebuild?: Rebuild
-  /** Stops the projector, as `stop` does. */
-  readonly signal?: AbortSignal
   readonly retryMs?: number
   /**
    * Called once the store holds another log than the one that this process has followed: it came back empty, or
@@ -74,7 +72,6 @@ export type Projector = {
 export function startProjector(deps: ProjectorDeps): Projector {
   const { readModel, log } = deps
   const stop = new AbortController()
-  const signal = AbortSignal.any([stop.signal, ...(deps.signal === undefined ? [] : [deps.signal])])
   const caughtUp = Promise.withResolvers<boolean>()
   const outage = new OutageLog(log)
   let isReplaced = false
@@ -94,7 +91,7 @@ export function startProjector(deps: ProjectorDeps): Projector {
     projected: () => outage.isOver(),
     failed: (cause: unknown) => outage.met(cause),
   }
-  const stopped = project(deps, on, signal).then(() => caughtUp.resolve(false))
+  const stopped = project(deps, on, stop.signal).then(() => caughtUp.resolve(false))
   return {
     caughtUpOnce: () => caughtUp.promise,
     checkpoint: () => readModel.checkpoint?.position ?? null,

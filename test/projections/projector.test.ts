@@ -135,15 +135,10 @@ describe('the projector', () => {
     expect(readModel.caughtUp).toBe(false)
   })
 
-  test('stops when its signal aborts', async () => {
+  test('projects nothing more once it is stopped', async () => {
     const store = await openStore()
-    const { log } = collectingLog()
-    const readModel = open(newFile())
-    const controller = new AbortController()
-    const projector = startProjector({ store, readModel, log, signal: controller.signal })
-    cleanUps.push(() => readModel.close())
+    const { projector, readModel } = start(store)
     await projector.caughtUpOnce()
-    controller.abort()
     await projector.stop()
     await write(store, [createdRecord(RUN)])
     expect(readModel.get(RUN)).toBeNull()

@@ -8,7 +8,7 @@ import { imageTypes } from './known-models.ts'
 import type { Models } from './model.ts'
 import { type Api, keysOf, type ModelSettings } from './routing.ts'
 
-const DEFAULT_DEADLINES: Deadlines = {
+const DEADLINES: Deadlines = {
   totalMs: 3_600_000,
   // An endpoint that does not stream is silent until its reply is whole.
   firstMs: 600_000,
@@ -26,24 +26,13 @@ const adapters = (): Readonly<Record<Api, () => Promise<Adapter>>> => ({
 
 /**
  * The models of these settings. Adapters and prices are loaded with the first call, so showing runs needs neither.
- * @param options.timeoutMs how long one reply may take; default 1 hour
- * @param options.firstMs how long a provider may take to begin; default 10 minutes
- * @param options.silenceMs how long it may be silent in the middle of a reply; default 5 minutes
+ * @param options.timeoutMs how long one reply may take
  */
 export function createModels(
   settings: ModelSettings,
-  options: {
-    readonly timeoutMs?: number
-    readonly firstMs?: number
-    readonly silenceMs?: number
-  } = {},
+  { timeoutMs = DEADLINES.totalMs }: { readonly timeoutMs?: number } = {},
 ): Models {
-  const { totalMs, firstMs, silenceMs } = DEFAULT_DEADLINES
-  const deadlines: Deadlines = {
-    totalMs: options.timeoutMs ?? totalMs,
-    firstMs: options.firstMs ?? firstMs,
-    silenceMs: options.silenceMs ?? silenceMs,
-  }
+  const deadlines = { ...DEADLINES, totalMs: timeoutMs }
   const routeOf = askedRoutes(settings)
   const own = adapters()
   const complete = loadedOnce(async () => {
