@@ -546,7 +546,7 @@ describe('a command fails with 3 and a message', () => {
 })
 
 test('--help lists exit codes and variables', async () => {
-  for (const name of ['run', 'watch', 'runs', 'show', 'approve', 'abort', 'goals']) {
+  for (const name of ['run', 'watch', 'runs', 'show', 'approve', 'abort', 'goals', 'export']) {
     const { code, stdout } = await cli(name, '--help')
     expect(code).toBe(0)
     for (const part of ['Exit codes:', 'RETRAI_SERVER', 'RETRAI_TOKEN', '--server']) {

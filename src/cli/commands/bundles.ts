@@ -18,7 +18,7 @@ import { messageOf } from '../../lib/message-of.ts'
 import type { StreamReader } from '../../log/stream-pages.ts'
 import { redactionIndexOf } from '../../redaction/redaction-index.ts'
 import { bundleFile } from '../bundle-file.ts'
-import { download, endingWith } from '../connection.ts'
+import { download, endingWith, serverCommand } from '../connection.ts'
 import { dataDirOf, keyringOf, openDataFolder, openDataFolderStore } from '../data-folder.ts'
 import { EXIT, PLAIN_EXIT_CODES } from '../terminal/exit-codes.ts'
 import { DATA_DIR } from '../terminal/option-values.ts'
@@ -41,7 +41,7 @@ type ExportOptions = {
 
 /** `retrai export RUN`: writes a run to one file that can be verified offline. */
 export function exportCommand(): Command {
-  return new Command('export')
+  return serverCommand('export', EXPORT_HELP)
     .description('Export a run as one file that can be verified without the server.')
     .argument('<run>', 'the id of the run')
     .option(
@@ -49,9 +49,7 @@ export function exportCommand(): Command {
       'the file to write (default retrai-run-<id>.tar.gz; - for stdout)',
     )
     .option('--force', 'replace the file if it exists')
-    .option('--server <url>', 'the server (default http://127.0.0.1:8000)')
     .option('--data-dir <folder>', 'read this data folder instead of a server')
-    .addHelpText('after', EXPORT_HELP)
     .action((runId: string, options: ExportOptions) =>
       endingWith(() => exportTo(runId.toLowerCase(), options)),
     )

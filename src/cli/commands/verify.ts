@@ -53,7 +53,10 @@ Exit codes:
   1    something does not hold; the output names the first bad record
   2    everything holds, but the signer is not a key that you trust
   3    the verification failed: no such file, no server, a wrong option; stderr says why. Or some artifacts
-       cannot be read now; the output names them`
+       cannot be read now; the output names them
+
+Environment:
+  RETRAI_TOKEN  for --server: the secret of a token, if the server needs one`
 
 type Options = AnchorOptions & {
   readonly server?: string
