@@ -101,6 +101,13 @@ test('goals that fit a project are listed with the reason, those with tests firs
   ])
 })
 
+test('a misspelled key of .retrai.yml is no reason to find nothing, or only something else', async () => {
+  const cwd = await project({ 'go.mod': 'module a', '.retrai.yml': 'note: x\nchek_command: x\n' })
+  const [first] = (await fittingGoals(cwd, goals, null))._unsafeUnwrap()
+  expect(first?.name).toBe('shell-goal')
+  expect(first?.because).toContain('.retrai.yml has "chek_command", which looks misspelled')
+})
+
 test('a folder that runs may not use has no goals', async () => {
   const cwd = await project({})
   const inside = (await fittingGoals(cwd, goals, cwd))._unsafeUnwrapErr()

@@ -2,7 +2,7 @@ import type { RunConfig, ShellGoal } from '../../domain/run-config.ts'
 import type { CommandResult, RunCommand } from '../../runner/command.ts'
 import { FIT, type Goal, type GoalContext, type GoalVerdict } from './goal.ts'
 import { textOf } from './project-files.ts'
-import { SETTINGS_FILE } from './retrai-yml.ts'
+import { keysWithoutEffect, meantKey, SETTINGS_FILE } from './retrai-yml.ts'
 import {
   cannotCheck,
   type Exited,
@@ -165,10 +165,16 @@ export const shellGoal: Goal = {
     'Make the check of this project succeed. It runs with bash in the project folder, as it was ' +
     'set when the run began: changing .retrai.yml now has no effect.',
   takes: { check: 'optional' },
-  detect: async (cwd) =>
-    /^check_command\s*:/m.test((await textOf(cwd, SETTINGS_FILE)) ?? '')
-      ? { fit: FIT.declared, because: '.retrai.yml has a check_command' }
-      : null,
+  detect: async (cwd) => {
+    const text = (await textOf(cwd, SETTINGS_FILE)) ?? ''
+    if (/^check_command\s*:/m.test(text)) {
+      return { fit: FIT.declared, because: '.retrai.yml has a check_command' }
+    }
+    // A run with this goal is refused, and the refusal names the key that was meant.
+    const key = keysWithoutEffect(text).find((key) => meantKey(key) !== null)
+    if (key === undefined) return null
+    return { fit: FIT.declared, because: `.retrai.yml has "${key}", which looks misspelled` }
+  },
   check,
 }
 
