@@ -92,7 +92,7 @@ afterAll(async () => {
 const run = () => runs[0] ?? 'none'
 async function exportTo(name: string, ...from: string[]): Promise<string> {
   const target = file(name)
-  const done = await retrai(['export', run(), '--force', '-o', target, ...from])
+  const done = await retrai(['export', run(), '-o', target, ...from])
   expect(done, done.stderr).toMatchObject({ code: 0 })
   return target
 }
@@ -146,13 +146,11 @@ describe('an export', () => {
     }
   })
 
-  test('keeps an earlier file, unless --force replaces it with a whole export', async () => {
+  test('takes the place of an earlier file only as a whole', async () => {
     const target = file('earlier.tar.gz')
     await writeFile(target, 'mine')
-    const kept = await retrai(['export', run(), '-o', target, ...fromServer()])
-    expect(kept).toMatchObject({ code: 3, stderr: expect.stringContaining('--force') })
     const id = '550e8400-e29b-41d4-a716-446655440000'
-    const none = await retrai(['export', id, '--force', '-o', target, ...fromServer()])
+    const none = await retrai(['export', id, '-o', target, ...fromServer()])
     expect(none.code).toBe(3)
     expect(await readFile(target, 'utf8')).toBe('mine')
     await exportTo('earlier.tar.gz', ...fromServer())

@@ -1,4 +1,4 @@
-import { createWriteStream, type Stats } from 'node:fs'
+import { createWriteStream } from 'node:fs'
 import { rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
@@ -34,7 +34,6 @@ ${PLAIN_EXIT_CODES}`
 
 type ExportOptions = {
   readonly output?: string
-  readonly force?: boolean
   readonly server?: string
   readonly dataDir?: string
 }
@@ -48,7 +47,6 @@ export function exportCommand(): Command {
       '-o, --output <file>',
       'the file to write (default retrai-run-<id>.tar.gz; - for stdout)',
     )
-    .option('--force', 'replace the file if it exists')
     .option('--data-dir <folder>', 'read this data folder instead of a server')
     .action((runId: string, options: ExportOptions) =>
       endingWith(() => exportTo(runId.toLowerCase(), options)),
@@ -58,8 +56,7 @@ export function exportCommand(): Command {
 async function exportTo(runId: string, options: ExportOptions): Promise<Result<number, string>> {
   const target = options.output ?? `retrai-run-${runId}.tar.gz`
   const there = target === '-' ? null : await stat(target).catch(() => null)
-  const inTheWay = there === null ? null : reasonToKeep(there, options)
-  if (inTheWay !== null) return err(`${target} ${inTheWay}`)
+  if (there?.isDirectory()) return err(`${target} is a folder. Name a file in it.`)
   const opened = await (options.dataDir === undefined
     ? fromServer(runId, options)
     : fromFolder(runId, options.dataDir))
@@ -78,13 +75,6 @@ async function exportTo(runId: string, options: ExportOptions): Promise<Result<n
   } finally {
     await close()
   }
-}
-
-/** Why an export does not take the place of what is there; null if it does. */
-function reasonToKeep(there: Stats, { force = false }: ExportOptions): string | null {
-  if (there.isDirectory()) return 'is a folder. Name a file in it.'
-  if (force || !there.isFile()) return null
-  return 'exists already. Choose another file, or replace it with --force.'
 }
 
 type Opened = { readonly archive: Readable; close(): Promise<void> }
