@@ -1,9 +1,11 @@
+import { ok } from 'neverthrow'
 import type { IsolationPolicy } from '../domain/isolation.ts'
 import { present } from '../domain/present.ts'
 import type { Notice, PayloadOf } from '../domain/records.ts'
 import { type CommandResult, killedBy, type RunCommand } from '../runner/command.ts'
 import { differenceOf } from '../runner/isolation/run-policy.ts'
 import type { StartProcess } from '../runner/start-process.ts'
+import type { RunSession, StepResult } from './run-session.ts'
 
 type Observed = Pick<PayloadOf<'tool_result'>, 'killed_by' | 'isolation'>
 
@@ -44,15 +46,34 @@ export function observe(
   }
 }
 
+/** How many notices are appended at once, and how long they are, so that no append is too large. */
+const [MOST_AT_ONCE, MAX_LENGTH] = [200, 100_000] as const
+
+/** Records what commands did beside their results. */
+export async function recordNotices(
+  session: Pick<RunSession, 'record'>,
+  notices: readonly Notice[],
+): Promise<StepResult> {
+  for (let from = 0, to = 0; from < notices.length; from = to) {
+    for (let length = 0; to < notices.length && to - from < MOST_AT_ONCE; to += 1) {
+      length += JSON.stringify(notices[to]).length
+      if (length > MAX_LENGTH && to > from) break
+    }
+    const part = notices.slice(from, to)
+    const recorded = await session.record({ type: 'record_notices', notices: part })
+    if (recorded.isErr()) return recorded
+  }
+  return ok()
+}
+
 /** Records what commands report while they run, in order and many at once if they come fast. */
 export class Notices {
-  readonly #record: (notices: readonly Notice[]) => Promise<unknown>
+  readonly #session: Pick<RunSession, 'record'>
   #waiting: Notice[] = []
   #recording: Promise<void> | null = null
 
-  /** @param record never rejects; if it fails, the next step of the run fails too */
-  constructor(record: (notices: readonly Notice[]) => Promise<unknown>) {
-    this.#record = record
+  constructor(session: Pick<RunSession, 'record'>) {
+    this.#session = session
   }
 
   readonly add = (notice: Notice): void => {
@@ -69,7 +90,8 @@ export class Notices {
     while (this.#waiting.length > 0) {
       const notices = this.#waiting
       this.#waiting = []
-      await this.#record(notices)
+      // If this fails, the next step of the run fails too.
+      await recordNotices(this.#session, notices)
     }
     this.#recording = null
   }

@@ -73,7 +73,7 @@ export class RunCalls implements AsyncDisposable {
     const started = this.#started.get(call.call_id) ?? this.#start(call)
     this.#started.delete(call.call_id)
     const session = this.#session
-    const notices = new Notices((notices) => session.record({ type: 'record_notices', notices }))
+    const notices = new Notices(session)
     for (const notice of started.reported) notices.add(notice)
     started.onNotice = notices.add
     const result = await started.result

@@ -2,7 +2,6 @@ import { err, ok, type Result } from 'neverthrow'
 import { lastWords } from '../domain/conversation.ts'
 import { MCP_PREFIX } from '../domain/mcp-tools.ts'
 import { type NextStep, nextStep } from '../domain/next-step.ts'
-import type { Notice } from '../domain/records.ts'
 import type { Attempt } from '../live/attempt.ts'
 import { hashOfCall } from '../log/commitment.ts'
 import type { CheckHomeOf } from '../runner/isolation/check-homes.ts'
@@ -12,7 +11,7 @@ import type { Effects } from './effects.ts'
 import { checkEnvironment } from './goals/run-check.ts'
 import type { McpSession } from './mcp/run-servers.ts'
 import { budgetOf, callModel } from './model-request.ts'
-import { Notices, observe } from './observed-commands.ts'
+import { Notices, observe, recordNotices } from './observed-commands.ts'
 import { reviewCall } from './requested-calls.ts'
 import { RunCalls } from './run-calls.ts'
 import type { RunSession, SessionError, StepResult } from './run-session.ts'
@@ -20,16 +19,40 @@ import type { Subagents } from './subagents.ts'
 import { compactIfDue, summarizeRun } from './summaries.ts'
 import { underWay } from './under-way.ts'
 
+type LoopEnd = Result<'ended' | 'awaiting_human', SessionError>
+
 /**
- * Works on a claimed run until it ends or waits for a person: reads the next step from the state, does it, and records
- * its outcome. Never rejects: an unexpected exception becomes the run's `error`.
+ * Works on a claimed run until it ends or waits for a person. An unexpected exception becomes the run's `error`. It
+ * rejects with it only if the run has ended or waits for a person, or if nothing can be recorded.
  */
 export async function runLoop(
   session: RunSession,
   effects: Effects,
   subagents: Subagents,
   signal: AbortSignal,
-): Promise<Result<'ended' | 'awaiting_human', SessionError>> {
+): Promise<LoopEnd> {
+  try {
+    return await takeSteps(session, effects, subagents, signal)
+  } catch (cause) {
+    if (signal.aborted) return err({ type: 'cancelled' })
+    // What was folded may not be what is in the log.
+    session.forget()
+    const fresh = await session.refresh()
+    if (fresh.isErr()) return err(fresh.error)
+    const { type } = nextStep(session.state)
+    if (type === 'end' || type === 'await_human') throw cause
+    const failed = await session.record(failure(cause))
+    return failed.map(() => 'ended')
+  }
+}
+
+/** Reads the next step from the state, does it, and records its outcome. */
+async function takeSteps(
+  session: RunSession,
+  effects: Effects,
+  subagents: Subagents,
+  signal: AbortSignal,
+): Promise<LoopEnd> {
   // Since the run was created, the project may have become a link to the data folder, or that may have moved.
   let isApart = false
   await using processes = new BackgroundProcesses()
@@ -113,13 +136,6 @@ const STOPS_PROCESSES: Readonly<Partial<Record<NextStep['type'], string>>> = {
   await_human: 'because the run waits for a person',
 }
 
-/** Records what background processes did since the last step. */
-const recordNotices = async (
-  session: RunSession,
-  notices: readonly Notice[],
-): Promise<StepResult> =>
-  notices.length === 0 ? ok(undefined) : session.record({ type: 'record_notices', notices })
-
 async function failOnException(
   session: RunSession,
   signal: AbortSignal,
@@ -135,10 +151,13 @@ async function failOnException(
     return done
   } catch (cause) {
     if (signal.aborted) return err({ type: 'cancelled' })
-    const error = cause instanceof Error ? cause : new Error(String(cause))
-    const traceback = error.stack ?? ''
-    return session.record({ type: 'fail', message: error.message, traceback })
+    return session.record(failure(cause))
   }
+}
+
+function failure(cause: unknown) {
+  const { message, stack = '' } = cause instanceof Error ? cause : new Error(String(cause))
+  return { type: 'fail', message, traceback: stack } as const
 }
 
 /** What must be recorded of the MCP servers before the step; null if nothing. */
@@ -167,7 +186,7 @@ async function checkGoal(
   if (goal === undefined) throw new Error(`This server has no goal named ${config.goal}`)
   const began = performance.now()
   const { network = 'none' } = config
-  const notices = new Notices((notices) => session.record({ type: 'record_notices', notices }))
+  const notices = new Notices(session)
   const onOutput = (text: string) => attempt?.write({ of: 'output', call_id: null }, text)
   const checkHome = checkHomeOf(session.state)
   const { runCommand, observed } = observe(run, isolation)

@@ -2,6 +2,7 @@ import { ok, type Result } from 'neverthrow'
 import type { RunState } from '../domain/state.ts'
 import { Backoff, type PauseBoundsMs, sleep } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
+import { messageOf } from '../lib/message-of.ts'
 import { decode } from '../log/codec.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
 import type { Effects } from './effects.ts'
@@ -67,6 +68,8 @@ export class RunWorker {
   #isStale = false
   /** Why this server cannot work on the run, as it recorded last. */
   #reported: string | null = null
+  /** Why the work could not begin, as it was logged last. */
+  #failure: string | null = null
   /** A redaction changed the run while it was being read. */
   #redacted = false
 
@@ -155,6 +158,14 @@ export class RunWorker {
   /** Resolves to 'later' if this server may work on the run but cannot now. */
   async #work(): Promise<'over' | 'later'> {
     this.#waiting = false
+    const begun = await this.#begin().catch((cause) => this.#tryAgain(cause))
+    if (typeof begun === 'string') return begun
+    await this.#run(begun)
+    return 'over'
+  }
+
+  /** Reads and claims the run. */
+  async #begin(): Promise<RunSession | 'over' | 'later'> {
     const opened = this.#session === null ? await this.#open() : ok(this.#session)
     if (opened.isErr()) return this.#report(opened.error)
     const session = opened.value
@@ -171,8 +182,19 @@ export class RunWorker {
     if (obstacle?.type === 'cannot_work') return this.#queue(session, obstacle.reason)
     if (obstacle !== null && !(await this.#leaveToOthers())) return 'over'
     if (session.state.crashes > 0 && !(await this.#turn.takeAsSuspect())) return 'over'
-    if (await this.#claim(session)) await this.#run(session)
-    return 'over'
+    return (await this.#claim(session)) ? session : 'over'
+  }
+
+  /** After an unexpected exception before the work: nothing was done for the run, and it is read again. */
+  #tryAgain(err: unknown): 'later' {
+    const { log } = this.#deps
+    const why = messageOf(err)
+    if (why !== this.#failure && !this.#stop.signal.aborted) {
+      log.error({ run_id: this.#runId, err }, 'the work on a run cannot begin: retrying')
+    }
+    this.#failure = why
+    this.#session = null
+    return 'later'
   }
 
   async #run(session: RunSession): Promise<void> {

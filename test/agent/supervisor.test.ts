@@ -278,6 +278,56 @@ test('an exception in an effect ends the run with that error', async () => {
   expect(traceback).toContain('supervisor.test.ts')
 })
 
+test('an exception outside of a step also ends the run with that error, and its call is not run again', async () => {
+  await using shop = await Workshop.open([{ calls: [reachGoal] }])
+  let asked = 0
+  shop.startAgent([], {
+    untilAvailable: async () => {
+      asked += 1
+      // The first step asks the model, the second is its call.
+      if (asked === 2) throw new Error('the meter burned down')
+      return true
+    },
+  })
+  const records = await shop.until(await shop.create(), 'run_end')
+  expect(only(records, 'error').payload.message).toBe('the meter burned down')
+  expect(only(records, 'tool_result').payload.outcome).toBe('unknown')
+  expect(only(records, 'run_end').payload.status).toBe('failed')
+  expect(existsSync(join(shop.project, 'done'))).toBe(false)
+})
+
+test('an exception before a run is claimed is logged once, and the run is tried again', async () => {
+  await using shop = await Workshop.open([{ calls: [reachGoal] }])
+  let failures = 3
+  shop.startAgent([], {
+    obstacle: async () => {
+      failures -= 1
+      if (failures > 0) throw new Error('the folder burned down')
+      return null
+    },
+  })
+  const records = await shop.until(await shop.create(), 'run_end')
+  expect(only(records, 'run_end').payload.status).toBe('achieved')
+  const logged = shop.logged.filter(({ message }) => message.includes('cannot begin'))
+  expect(logged).toHaveLength(1)
+})
+
+test('whatever a command reports beside its result is recorded, however much it is', async () => {
+  await using shop = await Workshop.open([{ calls: [reachGoal] }])
+  const { toolbox } = shop
+  const hooks = Array.from({ length: 3_000 }, (_, n) => `.git/hooks/${n}-${'x'.repeat(400)}`)
+  const execute: typeof toolbox.execute = async (call, context) => {
+    const result = await toolbox.execute(call, context)
+    for (const path of hooks)
+      context.onNotice?.({ kind: 'guard_changed', payload: { path, sha256: null } })
+    return result
+  }
+  shop.startAgent([], { toolbox: { ...toolbox, execute } })
+  const records = await shop.until(await shop.create(), 'run_end')
+  const paths = records.flatMap((r) => (r.kind === 'guard_changed' ? [r.payload.path] : []))
+  expect(paths).toEqual(hooks)
+})
+
 test('limits stop a run before the step that would exceed them', async () => {
   await using shop = await Workshop.open([
     { calls: [reachGoal], usage: { input: 900, output: 100 } },
