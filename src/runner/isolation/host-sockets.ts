@@ -35,12 +35,18 @@ export function hostSockets(project: readonly string[], maxAgeMs = 0): string[] 
   return [...found].toSorted()
 }
 
+/** What the list of the kernel has before a name: Num RefCount Protocol Flags Type St Inode. */
+const BEFORE_NAME = String.raw`[\da-f]+: (?:[\dA-F]+ ){5} *(\d+)`
+/** Abstract names begin with @. Other names may have line breaks. */
+const NAMED = new RegExp(
+  `^${BEFORE_NAME} ([^@][\\s\\S]*?)(?=\n(?:${BEFORE_NAME}|(?![\\s\\S])))`,
+  'gm',
+)
+
 /** The sockets of this network namespace that have a path, each an inode and a name. */
 function boundSockets(): BoundSocket[] {
   try {
-    const list = readFileSync('/proc/net/unix', 'utf8')
-    // Num RefCount Protocol Flags Type St Inode Path. Abstract names begin with @.
-    const bound = list.matchAll(/^\w+: (?:\w+ ){5} *(\d+) ([^@\n].*)$/gm)
+    const bound = readFileSync('/proc/net/unix', 'utf8').matchAll(NAMED)
     return [...bound].map(([, inode = '', name = '']) => [inode, name])
   } catch (cause) {
     throwIfShort(cause)

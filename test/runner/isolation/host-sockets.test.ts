@@ -12,12 +12,14 @@ const onLinux = test.runIf(process.platform === 'linux')
 onLinux('the sockets in a project are found, and those elsewhere are not', async () => {
   const folder = await temporaryFolder()
   await mkdir(join(folder, 'project/tmp'), { recursive: true })
-  for (const name of ['project/tmp/mysql.sock', 'other.sock', 'project.sock']) {
+  const names = ['project/tmp/mysql.sock', 'project/a\n line\n.sock', 'project/last\n']
+  for (const name of [...names, 'other.sock', 'project.sock']) {
     const server = createServer().listen(join(folder, name))
     await once(server, 'listening')
     onTestFinished(() => void server.close())
   }
-  expect(hostSockets([join(folder, 'project')])).toEqual(['tmp/mysql.sock'])
+  const found = ['a\n line\n.sock', 'last\n', 'tmp/mysql.sock']
+  expect(hostSockets([join(folder, 'project')])).toEqual(found)
 })
 
 onLinux('a socket with a relative name is found in the folder of its process', async () => {
