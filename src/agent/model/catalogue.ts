@@ -1,6 +1,6 @@
 import type { Effort } from '../../domain/run-config.ts'
 import { askedRoutes, discoverModels } from './discovery.ts'
-import { factsFor, LISTED_MODELS } from './known-models.ts'
+import { factsFor, LISTED_MODELS, maxOutputTokens } from './known-models.ts'
 import type { TokenPrices } from './price-file.ts'
 import { keyOf, PROVIDER_NAMES, PROVIDERS } from './providers.ts'
 import { isOwnEndpoint, keyVariable, type ModelSettings, type Route, route } from './routing.ts'
@@ -50,7 +50,7 @@ export function createCatalogue(settings: ModelSettings): ModelCatalogue {
   const { ownModels } = settings
   const discover = discoverModels(settings)
   const routeOf = askedRoutes(settings)
-  /** The price list is loaded with the first question about a price. */
+  /** The price list is loaded with the first question about a price. If that fails, the next one tries again. */
   const prices = () => import('./prices.ts')
   return {
     default: chosen,
@@ -58,8 +58,7 @@ export function createCatalogue(settings: ModelSettings): ModelCatalogue {
     hasPrice: async (modelName) =>
       (await prices()).tokenPrices(route(modelName, settings)) !== null,
     efforts: async (modelName) => effortsOf(await routeOf(modelName)),
-    maxOutputTokens: async (modelName) =>
-      (await prices()).maxOutputTokens(route(modelName, settings)),
+    maxOutputTokens: async (modelName) => maxOutputTokens(route(modelName, settings)),
     list: async () => {
       const known = await prices()
       const infoOf = async (name: string): Promise<ModelInfo> => {
@@ -70,7 +69,7 @@ export function createCatalogue(settings: ModelSettings): ModelCatalogue {
           name,
           provider,
           contextWindow: known.contextWindow(target),
-          maxOutputTokens: known.maxOutputTokens(target),
+          maxOutputTokens: maxOutputTokens(target),
           prices: known.tokenPrices(target),
           efforts: effortsOf(target),
           keyVariable: keyVariable(provider),

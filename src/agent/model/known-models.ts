@@ -107,6 +107,10 @@ function ofClaude(model: string): ModelFacts {
 /** Each request asks for the facts of its model several times. */
 const knownFacts = new LruCache<ModelFacts>(256)
 
+/** The most tokens of a reply, reasoning included; null if that is not known. */
+export const maxOutputTokens = (target: Route): number | null =>
+  target.own?.maxOutputTokens ?? factsFor(target).maxOutputTokens ?? null
+
 /** The images that each API takes. */
 const API_IMAGES: Readonly<Record<Api, readonly ImageType[]>> = {
   chat: IMAGE_TYPES,

@@ -1,6 +1,6 @@
 import { calcPrice, type PriceCalculation } from '@pydantic/genai-prices'
 import { LruCache } from '../../lib/lru-cache.ts'
-import { factsFor, ollamaWindow } from './known-models.ts'
+import { factsFor, maxOutputTokens, ollamaWindow } from './known-models.ts'
 import type { TokenPrices } from './price-file.ts'
 import { PROVIDERS } from './providers.ts'
 import { type Endpoint, isOwnEndpoint, type Route } from './routing.ts'
@@ -124,10 +124,6 @@ export function contextBudget(route: Route): number {
   const besideReply = (window - (maxOutputTokens(route) ?? 0)) * BESIDE_REPLY_SHARE
   return Math.floor(Math.min(window * BUDGET_SHARE, besideReply, MAX_BUDGET_TOKENS))
 }
-
-/** The most tokens of a reply, reasoning included; null if that is not known. */
-export const maxOutputTokens = (route: Route): number | null =>
-  route.own?.maxOutputTokens ?? factsFor(route).maxOutputTokens ?? null
 
 /**
  * Finds the model in the price list that is bundled with the library: under its provider or, at an operator's endpoint, by its

@@ -2,8 +2,9 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { maxOutputTokens } from '../../../src/agent/model/known-models.ts'
 import { readPriceFile } from '../../../src/agent/model/price-file.ts'
-import { contextWindow, maxOutputTokens, priceOf } from '../../../src/agent/model/prices.ts'
+import { contextWindow, priceOf } from '../../../src/agent/model/prices.ts'
 import { route } from '../../../src/agent/model/routing.ts'
 
 let folder: string

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest'
+import { maxOutputTokens } from '../../../src/agent/model/known-models.ts'
 import {
   contextBudget,
   contextWindow,
-  maxOutputTokens,
   type PricedTokens,
   priceOf,
   tokenPrices,
