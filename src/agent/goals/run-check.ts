@@ -132,6 +132,8 @@ export async function runCheck(
   return err(cannotCheck(missing))
 }
 
+const RUNNER_DIED = 'because the process that runs commands died twice during it'
+
 const AT_LIMIT: ReadonlySet<CommandResult['end']> = new Set([
   ...(['out_of_memory', 'too_many_processes', 'disk_full', 'too_much_output'] as const),
 ])
@@ -146,10 +148,11 @@ function interrupted({ tool, timeoutMs }: Check, result: CommandResult): GoalVer
   if (AT_LIMIT.has(end)) {
     return verdict(`${tool} ${overLimit(result)} and was stopped`, tail(output))
   }
+  // The next check may succeed.
+  if (end === 'lost') return verdict(`How ${tool} ended is not known, ${RUNNER_DIED}`, tail(output))
   const lastOutput = lastLine(output)
   const reason = `${tool} could not be started${lastOutput === '' ? '' : `: ${lastOutput}`}`
-  // If the runner died, the next check may succeed.
-  return end === 'lost' ? verdict(reason, tail(output)) : cannotCheck(reason, tail(output))
+  return cannotCheck(reason, tail(output))
 }
 
 /** Room for the line that replaces dropped output. */

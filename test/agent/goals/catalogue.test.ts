@@ -70,6 +70,13 @@ describe('the table of goals', () => {
     expect(verdict.reason).toMatch(/could not be started: Permission denied$/)
   })
 
+  test('if what runs its check dies twice, it is not known how that ended, and it is not achieved', async () => {
+    const runCommand = ending('lost', 'half of it')
+    const verdict = await check('npm-test', await project(PACKAGE), { runCommand, shellGoal })
+    expect(verdict).toMatchObject({ verdict: 'not_achieved', details: 'half of it' })
+    expect(verdict.reason).toMatch(/^How .* ended is not known, because .* died twice during it$/)
+  })
+
   test.each(single)('%s: if its check is aborted, it is not achieved', async (name) => {
     const abort = new AbortController()
     abort.abort()
