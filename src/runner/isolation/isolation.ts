@@ -47,7 +47,7 @@ export type Isolation = {
   readonly detail: string
   /** Why no command can have the whole network here, as a sentence for people; null if one can. */
   readonly fullNetworkProblem: string | null
-  /** Why commands in a project of root are root too, as a sentence for people; null if they are not. */
+  /** Why commands in a project of root are root too, or may be refused, as a sentence for people; null if they are not. */
   readonly ownUserProblem: string | null
   /** Where tools and checks keep what they need for a moment, if the data folder cannot be used for it. */
   readonly scratchDir: string | null

@@ -58,7 +58,7 @@ const ALONE = ['network lo:', 'is alone']
  * @param on `secret` is a file of the server; `owner` is who owns the project, null for the server's user
  */
 export async function probe(
-  runner: Runner,
+  runner: Pick<Runner, 'start'>,
   sandbox: Sandbox,
   { secret, owner }: { readonly secret: string; readonly owner: number | null },
 ): Promise<string | null> {

@@ -25,7 +25,7 @@ export const KEPT: ReadonlySet<string> = new Set([
 ])
 const NOBODY = 65_534
 export type TrialOptions = {
-  readonly runner: Runner
+  readonly runner: Pick<Runner, 'start' | 'forget'>
   readonly dataDir: string
   readonly env: Readonly<Record<string, string | undefined>>
   /** More folders that commands may read. */
@@ -43,7 +43,7 @@ type Tried = {
   /** The sandbox of a command, without what belongs to the command. */
   readonly base: Sandbox
   readonly fullNetworkProblem: string | null
-  /** Why commands in a project of root are root too, as a sentence for people; null if they are not. */
+  /** Why commands in a project of root are root too, or may be refused, as a sentence for people; null if they are not. */
   readonly ownUserProblem: string | null
 }
 
@@ -90,27 +90,35 @@ export async function trySandbox(
     await rm(join(folder, 'probe'), { recursive: true, force: true })
     return problem
   }
-  const ownUser = isRoot() && level === 'namespaces' ? ownUserFrom(find) : null
+  const isOfRoot = isRoot() && level === 'namespaces'
+  const ownUser = isOfRoot ? ownUserFrom(find) : null
   if (ownUser !== null) await writeAccounts(folder)
   const without = ownUser === null ? NO_OWN_USER : await attempt(ownUser, null)
-  // The commands of a root server run as the owner of the project.
-  const owners =
-    level === 'uid' || (isSeatbelt && isRoot()) ? [NOBODY] : isRoot() ? [null, NOBODY] : [null]
-  for (const owner of owners) {
+  for (const owner of ownersAt(level)) {
     if (owner === null && without === null) continue
     const problem = await attempt(null, owner)
     if (problem !== null) return err(problem)
   }
-  const chosen = without === null ? { ...sandbox, ownUser } : sandbox
-  const layers = level === 'namespaces' && (await canLayer(runner, chosen, secret))
+  const tried = without === null ? { ...sandbox, ownUser } : sandbox
+  const layers = level === 'namespaces' && (await canLayer(runner, tried, secret))
   const fullNetworkProblem = 'problem' in whole ? whole.problem : null
-  const isAsRoot = isRoot() && level === 'namespaces' && without !== null
-  const ownUserProblem = isAsRoot ? asRoot(without) : null
-  return ok({ base: { ...chosen, layers }, fullNetworkProblem, ownUserProblem })
+  const isNever = without !== null && !LATE.test(without)
+  const base = { ...sandbox, layers, ownUser: isNever ? null : ownUser }
+  return ok({ base, fullNetworkProblem, ownUserProblem: isOfRoot ? problemOf(without) : null })
+}
+
+/** The owners of the projects of trials, null for the server's user: commands of a root server run as the owner of the project. */
+function ownersAt(level: Sandbox['level']): readonly (number | null)[] {
+  if (!isRoot()) return [null]
+  return level === 'uid' || level === 'seatbelt' ? [NOBODY] : [null, NOBODY]
 }
 
 /** Whether a home can be shown below a layer: that needs bubblewrap 0.11, and a file system that the kernel can layer. */
-async function canLayer(runner: Runner, sandbox: Sandbox, secret: string): Promise<boolean> {
+async function canLayer(
+  runner: TrialOptions['runner'],
+  sandbox: Sandbox,
+  secret: string,
+): Promise<boolean> {
   const at = (name: string): string => join(sandbox.folder, 'probe', name)
   const checkHome = { home: at('home'), layer: { changes: at('changes'), work: at('work') } }
   for (const name of ['home', 'changes', 'work']) await mkdir(at(name), { recursive: true })
@@ -125,9 +133,19 @@ async function canLayer(runner: Runner, sandbox: Sandbox, secret: string): Promi
 
 const NO_OWN_USER = 'mount, umount, unshare or nsenter is not installed'
 
-/** @param why as a part of a sentence */
-const asRoot = (why: string): string =>
-  `In a project that belongs to root, commands run as root without capabilities (${why}).`
+/** What a trial says of a machine that is slow now, and not of what it can do. */
+const LATE = /took too long|not mounted within/
+
+/** @param why there is no user of their own, as a part of a sentence */
+function problemOf(why: string | null): string | null {
+  if (why === null) return null
+  return LATE.test(why) ? NOT_KNOWN : `${AS_ROOT} (${why}).`
+}
+
+const AS_ROOT = 'In a project that belongs to root, commands run as root without capabilities'
+const NOT_KNOWN =
+  'Whether commands in a project that belongs to root can have a user of their own is not known, because the trial took too long. ' +
+  'Each command tries it, and is refused if its project is not mounted in time.'
 
 /**
  * If commands run as the owner of the project and share the file system of a root server, they cannot pass through the

@@ -6,16 +6,22 @@ import type { Command } from '../../../src/runner/command.ts'
 import { chooseIsolation } from '../../../src/runner/isolation/isolation.ts'
 import { OWN_ID, OwnUserProjects } from '../../../src/runner/isolation/own-user.ts'
 import { type Sandbox, SandboxError } from '../../../src/runner/isolation/sandbox.ts'
+import type { TrialOptions } from '../../../src/runner/isolation/trial.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../../../src/runner/run-command.ts'
-import { Runner } from '../../../src/runner/runner.ts'
+import { callThatEnded, Runner } from '../../../src/runner/runner.ts'
 import { isMissing } from '../../support/missing.ts'
 import { temporaryFolder } from '../support.ts'
 
 /**
  * A root server with a project of root.
  * @param unmappable a part of the paths that `mount` cannot map ids for, as on NFS
+ * @param trialsWith what starts the commands of the trials
  */
-async function place(mode = 0o755, unmappable: string | null = null) {
+async function place(
+  mode = 0o755,
+  unmappable: string | null = null,
+  trialsWith: (runner: Runner) => TrialOptions['runner'] = (runner) => runner,
+) {
   const base = await temporaryFolder()
   const bin = join(base, 'programs')
   await mkdir(bin)
@@ -28,7 +34,7 @@ async function place(mode = 0o755, unmappable: string | null = null) {
   const runner = new Runner({ info: () => {}, error: () => {} })
   onTestFinished(() => runner.close())
   const isolation = await chooseIsolation('namespaces', {
-    ...{ runner, dataDir, env, toolPaths: [] },
+    ...{ runner: trialsWith(runner), dataDir, env, toolPaths: [] },
   })
   const run = commandRunner(DEFAULT_LIMITS, runner, isolation)
   const bash = (script: string, options: Partial<Command> = {}) => {
@@ -91,6 +97,35 @@ describe.runIf(process.getuid?.() === 0 && !isMissing('bwrap'))('in a project of
     await expect(seen()).rejects.toBeInstanceOf(SandboxError)
     await writeFile(done, '')
     await expect.poll(() => seen().catch(() => [])).toContain('nsenter')
+  })
+
+  test('a command that is stopped does not wait for the mount of its project', async () => {
+    const { isolation, project, runner } = await place()
+    const { sandbox } = (await isolation.prepare({ ...COMMAND, cwd: project }, {})) ?? {}
+    if (sandbox?.ownUser == null) throw new Error('it has no user')
+    const mount = join(await temporaryFolder(), 'mount')
+    const script = `#!/bin/sh\n: >$0.begun; while [ -e $0 ]; do sleep 0.05; done\n`
+    await writeFile(mount, script, { mode: 0o755 })
+    const call = runner.start({
+      ...{ file: 'true', args: [], cwd: project, project, env: {}, timeoutMs: null, keptBytes: 0 },
+      ...{ limits: DEFAULT_LIMITS, group: null },
+      sandbox: { ...sandbox, ownUser: { ...sandbox.ownUser, mount } },
+    })
+    await expect.poll(() => existsSync(`${mount}.begun`)).toBe(true)
+    call.stop('aborted')
+    expect(await call.ended).toEqual({ end: 'aborted' })
+  })
+
+  test('if the trial at the start takes too long, each command tries it', async () => {
+    const { bash, isolation } = await place(0o755, null, (runner) => ({
+      forget: () => {},
+      start: (request, onNotice) =>
+        request.sandbox?.ownUser == null
+          ? runner.start(request, onNotice)
+          : callThatEnded(Promise.resolve({ end: 'timed_out' })),
+    }))
+    expect(isolation.ownUserProblem).toMatch(/is not known, because the trial took too long/)
+    expect(await bash('id -u')).toMatchObject({ output: `${OWN_ID}\n`, policy: { user: 'own' } })
   })
 
   test('files stay owned by root, and each command and root can change them', async () => {
