@@ -9,9 +9,9 @@ import type { PolicyFacts } from './isolation/policy.ts'
 import { isExecutable, launchError, type OpenedProject } from './isolation/sandbox.ts'
 import { confined } from './isolation/seatbelt.ts'
 import { restricted } from './isolation/setpriv.ts'
-import { hasPipes, startPrinting } from './output-pipes.ts'
 import { reportIn, textOf } from './pipe-text.ts'
 import { type Ended, type NotStarted, REPORT_FD, type StartRequest } from './protocol.ts'
+import { hasPipes, startPiped } from './standard-pipes.ts'
 import {
   entryOf,
   killCommand,
@@ -56,6 +56,9 @@ function gated(request: StartRequest): StartRequest {
   return { ...request, file: '/bin/sh', args: ['-c', script, 'sh', found, ...request.args] }
 }
 
+/** If its input is a socket and no shell started it, bash believes that this is a login over a network, and runs ~/.bashrc. */
+const NO_LOGIN = { SHLVL: '1' }
+
 /** Time for a report to arrive after all that could write it was killed. */
 const REPORTED_MS = 1_000
 
@@ -71,22 +74,17 @@ async function startMarked(request: StartRequest, { group, facts, user }: How): 
   const { reports = false } = request
   const mark = newMark()
   const before = performance.now()
-  const { child, pid, stdout, stderr } = await startPrinting(
-    { areReused: request.sandbox === null },
-    (outputs) =>
+  const { child, pid, stdin, stdout, stderr } = await startPiped(
+    { hasInput, areReused: request.sandbox === null },
+    (stdio) =>
       spawn(file, args, {
         cwd,
-        env: { ...env, ...mark },
+        env: { ...(stdio[0] === 'pipe' ? NO_LOGIN : {}), ...env, ...mark },
         ...user,
         detached: true,
-        stdio: [
-          hasInput ? 'pipe' : 'ignore',
-          ...outputs,
-          ...(reports || group !== null ? ['pipe' as const] : []),
-        ],
+        stdio: [...stdio, ...(reports || group !== null ? ['pipe' as const] : [])],
       }),
   )
-  const { stdin } = child
   const exited = untilExit(child).then((exitCode): Ended => ({ end: 'exited', exitCode }))
   preferForKilling(pid)
   sessionGivesWay(pid)

@@ -51,9 +51,7 @@ export const processStarter =
     const prepared = await prepareCall(request, limits, isolation)
     if (prepared.isErr()) return refused(endOf(prepared.error))
     const { outputBytes, policy, done } = prepared.value
-    const { env, ...prepare } = prepared.value.request
-    // The input is a socket, so bash would believe that this is a login over a network and run ~/.bashrc, unless a shell started it.
-    const start = { ...prepare, env: { SHLVL: '1', ...env }, timeoutMs, keptBytes, hasInput: true }
+    const start = { ...prepared.value.request, timeoutMs, keptBytes, hasInput: true }
     const call = runner.start(start, onNotice)
     const onAbort = (): void => call.stop('aborted')
     signal.addEventListener('abort', onAbort)

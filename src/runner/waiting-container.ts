@@ -9,22 +9,22 @@ import { type Container, writeWhole } from './isolation/bubblewrap.ts'
 import { type ContainedCommand, commandScript, withoutNul } from './isolation/gate-shell.ts'
 import { launchError } from './isolation/sandbox.ts'
 import { newContainerMark } from './left-containers.ts'
-import { type Printing, startPrinting } from './output-pipes.ts'
 import { namespaceOf, processNames } from './process-watch.ts'
+import { type Piped, startPiped } from './standard-pipes.ts'
 import { sendSignal } from './stragglers.ts'
 
 /** A container that waits for its command, the only one that it is used for. */
 export class WaitingContainer {
-  readonly #printing: Printing
+  readonly #piped: Piped
   readonly #gate: Gate
   readonly #mark: string
   readonly made: Container
   /** Resolves when bwrap has ended. */
   readonly exit: Promise<unknown>
 
-  private constructor(printing: Printing, mark: string, made: Container) {
-    const { child } = printing
-    this.#printing = printing
+  private constructor(piped: Piped, mark: string, made: Container) {
+    const { child } = piped
+    this.#piped = piped
     this.#gate = new Gate(child)
     this.#mark = mark
     this.made = made
@@ -53,8 +53,7 @@ export class WaitingContainer {
 
   /** Lets the command begin as soon as the container is made. */
   begin(command: ContainedCommand, group: CommandGroup | null): Started {
-    const { child, pid, stdout, stderr } = this.#printing
-    const { stdin } = child
+    const { pid, stdin, stdout, stderr } = this.#piped
     const gate = this.#gate
     try {
       writeWhole(
@@ -102,19 +101,19 @@ export class WaitingContainer {
     const { init, lives } = this.#gate
     if (init !== null && lives()) sendSignal(init, 'SIGKILL')
     void this.exit.then(() => this.#gate.end('', this.#mark))
-    const { child, stdout, stderr } = this.#printing
-    for (const pipe of [child.stdin, stdout, stderr]) pipe?.destroy()
+    const { stdin, stdout, stderr } = this.#piped
+    for (const pipe of [stdin, stdout, stderr]) pipe?.destroy()
   }
 }
 
 function launch({ command, descriptors }: Container, mark: string, hasInput: boolean) {
   const [program = '', ...args] = [...command, mark]
-  return startPrinting({ areReused: true }, (outputs) =>
+  return startPiped({ hasInput, areReused: true }, (stdio) =>
     spawn(program, args, {
       cwd: '/',
       env: {},
       detached: true,
-      stdio: [hasInput ? 'pipe' : 'ignore', ...outputs, 'pipe', 'pipe', ...descriptors],
+      stdio: [...stdio, 'pipe', 'pipe', ...descriptors],
     }),
   )
 }

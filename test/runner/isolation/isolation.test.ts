@@ -18,10 +18,12 @@ import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
 import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
 import type { Level } from '../../../src/domain/isolation.ts'
 import { makeControlGroup, removeControlGroup } from '../../../src/runner/cgroup.ts'
+import { collectOutput } from '../../../src/runner/collect-output.ts'
 import type { Command } from '../../../src/runner/command.ts'
 import { adviceFor, chooseIsolation } from '../../../src/runner/isolation/isolation.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../../../src/runner/run-command.ts'
 import { Runner } from '../../../src/runner/runner.ts'
+import { processStarter } from '../../../src/runner/start-process.ts'
 import { isMissing } from '../../support/missing.ts'
 import { expectAllDead, temporaryFolder } from '../support.ts'
 
@@ -340,13 +342,13 @@ test.for([
   ['namespaces', 'the user of the server', 0],
   ['namespaces', 'another user', 1500],
 ] as const)(
-  'at the level %s, a command can open its outputs by their names, in a project of %s',
+  'at the level %s, a command can open its standard streams by their names, in a project of %s',
   async ([level, , owner], { skip }) => {
     const needed = { none: null, landlock: 'landlock', namespaces: 'bwrap' } as const
     const missing = needed[level]
     skip(missing !== null && isMissing(missing), 'the level is missing here')
     skip(owner !== 0 && process.getuid?.() !== 0, 'only root can start it')
-    const { base, project, bash } = await place(level)
+    const { base, project, bash, isolation, runner } = await place(level)
     await chmod(base, 0o711)
     if (owner !== 0) await chown(project, owner, owner)
     const script =
@@ -358,6 +360,17 @@ test.for([
     const isRoot = level === 'none' && process.getuid?.() === 0
     const { stderr } = await bash('read -t 1 -r _ </dev/stdout')
     if (!isRoot) expect(stderr).toContain('/dev/stdout: Permission denied')
+    const start = processStarter(DEFAULT_LIMITS, runner, isolation)
+    // The second time, the input has ended before it is opened.
+    const args = ['-c', 'cat /dev/stdin; cat /dev/stdin; echo over; echo no >/dev/stdin']
+    const { signal } = new AbortController()
+    const reader = await start({ file: 'bash', args, cwd: project, timeoutMs: 30_000, signal })
+    const output = collectOutput(reader, 1_000, { maxTotalBytes: 1_000, onTooMuch: () => {} })
+    reader.stdin.end('input\n')
+    expect(await reader.ended).toMatchObject({ end: 'exited' })
+    await output.closed
+    expect(output.stdout.text()).toBe('input\nover\n')
+    if (!isRoot) expect(output.stderr.text()).toContain('/dev/stdin: Permission denied')
   },
 )
 

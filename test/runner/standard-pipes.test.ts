@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process'
+import { readdirSync } from 'node:fs'
 import { text } from 'node:stream/consumers'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { startPrinting } from '../../src/runner/output-pipes.ts'
+import { startPiped } from '../../src/runner/standard-pipes.ts'
 
 /** More than are made at once. */
 const MANY = 40
@@ -9,8 +10,8 @@ const MANY = 40
 const WHICH = 'stat -Lc %i /dev/stdout'
 
 const start = (script: string, areReused: boolean) =>
-  startPrinting({ areReused }, (outputs) =>
-    spawn('sh', ['-c', script], { stdio: ['ignore', ...outputs] }),
+  startPiped({ hasInput: false, areReused }, (stdio) =>
+    spawn('sh', ['-c', script], { stdio: [...stdio] }),
   )
 
 async function outputOf(script: string, areReused: boolean): Promise<string> {
@@ -19,7 +20,7 @@ async function outputOf(script: string, areReused: boolean): Promise<string> {
   return output
 }
 
-describe.runIf(process.platform === 'linux')('the pipes of outputs', () => {
+describe.runIf(process.platform === 'linux')('the pipes of a process', () => {
   test('are used again after their end', async () => {
     const pipes = new Set<string>()
     for (let count = 0; count < MANY; count += 1) pipes.add(await outputOf(WHICH, true))
@@ -42,9 +43,29 @@ describe.runIf(process.platform === 'linux')('the pipes of outputs', () => {
     for (let count = 0; count < MANY; count += 1) expect(await outputOf(WHICH, true)).not.toBe(kept)
   })
 
+  test('leave nothing open in this process, with an input and if a process cannot be started', async () => {
+    const open = () => readdirSync('/proc/self/fd').length
+    const run = async (file: string) => {
+      const wanted = { hasInput: true, areReused: false }
+      const { stdin, stdout, stderr } = await startPiped(wanted, (stdio) =>
+        spawn(file, { stdio: [...stdio] }),
+      )
+      stdin?.end('echoed')
+      const [output] = await Promise.all([text(stdout), text(stderr)])
+      expect(output).toBe('echoed')
+    }
+    await run('cat')
+    const before = open()
+    for (let count = 0; count < 4; count += 1) {
+      await run('cat')
+      await expect(run('/no/such/program')).rejects.toMatchObject({ code: 'ENOENT' })
+    }
+    await expect.poll(open).toBeLessThanOrEqual(before)
+  })
+
   test('do not hide why a process cannot be started', async () => {
-    const missing = startPrinting({ areReused: true }, (outputs) =>
-      spawn('/no/such/program', { stdio: ['ignore', ...outputs] }),
+    const missing = startPiped({ hasInput: true, areReused: true }, (stdio) =>
+      spawn('/no/such/program', { stdio: [...stdio] }),
     )
     await expect(missing).rejects.toMatchObject({ code: 'ENOENT' })
   })
