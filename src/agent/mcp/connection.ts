@@ -16,7 +16,7 @@ import { messageOf } from '../../lib/message-of.ts'
 import { within } from '../../lib/within.ts'
 import type { RunningProcess } from '../../runner/start-process.ts'
 import type { ToolContext, ToolOutput } from '../tools/tool.ts'
-import { explained, failedCall, isFinal, isTimeout, shown } from './failures.ts'
+import { explained, failedCall, isFinal, isTimeout, NOT_KNOWN, shown } from './failures.ts'
 import { notCalled, outputOf } from './tool-output.ts'
 import { Allowance, guardedFetch, StdioTransport } from './transports.ts'
 
@@ -205,9 +205,7 @@ export class Connection {
     const failed = failedCall(cause, this.#server)
     if (failed !== null) return failed
     this.#failure ??= shown(messageOf(cause))
-    const output =
-      `The MCP server ${name} was lost during the call: ${this.#why(this.#failure)} Whether the call took effect is ` +
-      'not known. Look before you repeat it.'
+    const output = `The MCP server ${name} was lost during the call: ${this.#why(this.#failure)} ${NOT_KNOWN}`
     return { output, exitCode: null, outcome: 'unknown' }
   }
 }

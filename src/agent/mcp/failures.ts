@@ -8,10 +8,13 @@ import type { ToolOutput } from '../tools/tool.ts'
 /** Words of a server in a sentence of ours. */
 const MAX_WORDS = 600
 
+/** For the model, about a call that may have changed something. */
+export const NOT_KNOWN = 'Whether the call took effect is not known. Look before you repeat it.'
+
 /** The result of a call that failed; null if the server was lost, so that it is not known what the call did. */
 export function failedCall(cause: unknown, { name, call_timeout_s }: McpServer): ToolOutput | null {
   if (isTimeout(cause)) {
-    const output = `The MCP server ${name} gave no answer within ${call_timeout_s} s, so the call was cancelled.`
+    const output = `The MCP server ${name} gave no answer within ${call_timeout_s} s, so the call was cancelled. ${NOT_KNOWN}`
     return { output, exitCode: null, outcome: 'timed_out' }
   }
   if (cause instanceof ProtocolError) {
@@ -19,7 +22,9 @@ export function failedCall(cause: unknown, { name, call_timeout_s }: McpServer):
     return { output, exitCode: 1, outcome: 'error' }
   }
   if (cause instanceof SdkHttpError || isInvalid(cause)) {
-    const output = `The MCP server ${name} gave an answer to the call that is not valid: ${shown(messageOf(cause))}`
+    const isRefused = cause instanceof SdkHttpError && cause.status < 500
+    const answer = `The MCP server ${name} gave an answer to the call that is not valid: ${shown(messageOf(cause))}`
+    const output = isRefused ? answer : `${answer}\n${NOT_KNOWN}`
     return { output, exitCode: 1, outcome: 'error' }
   }
   return null

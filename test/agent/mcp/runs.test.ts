@@ -93,6 +93,7 @@ describe('results', () => {
     )
     await using _ = shop
     expect(results[0]).toMatchObject({ outcome: 'timed_out' })
+    expect(results[0]?.output).toContain('Whether the call took effect is not known')
     expect(await seenBy(shop)).toContain('cancelled')
   })
 })
