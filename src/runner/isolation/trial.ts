@@ -86,7 +86,8 @@ export async function trySandbox(
   await writeFile(join(folder, RESOLV_CONF.name), RESOLV_CONF.text, { mode: 0o644 })
   const attempt = async (ownUser: OwnUser | null, owner: number | null) => {
     const own = placesIn(join(folder, 'probe'), false)
-    const problem = await probe(runner, { ...sandbox, own, ownUser }, { secret, owner })
+    const tried = { ...sandbox, own, ownUser }
+    const problem = await again(() => probe(runner, tried, { secret, owner }))
     await rm(join(folder, 'probe'), { recursive: true, force: true })
     return problem
   }
@@ -99,8 +100,8 @@ export async function trySandbox(
     const problem = await attempt(null, owner)
     if (problem !== null) return err(problem)
   }
-  const tried = without === null ? { ...sandbox, ownUser } : sandbox
-  const layers = level === 'namespaces' && (await canLayer(runner, tried, secret))
+  const layered = without === null ? { ...sandbox, ownUser } : sandbox
+  const layers = level === 'namespaces' && (await canLayer(runner, layered, secret))
   const fullNetworkProblem = 'problem' in whole ? whole.problem : null
   const isNever = without !== null && !LATE.test(without)
   const base = { ...sandbox, layers, ownUser: isNever ? null : ownUser }
@@ -135,6 +136,12 @@ const NO_OWN_USER = 'mount, umount, unshare or nsenter is not installed'
 
 /** What a trial says of a machine that is slow now, and not of what it can do. */
 const LATE = /took too long|not mounted within/
+
+/** Repeats a trial that was too slow: when a machine starts, much else does. */
+async function again(trial: () => Promise<string | null>): Promise<string | null> {
+  const problem = await trial()
+  return problem !== null && LATE.test(problem) ? trial() : problem
+}
 
 /** @param why there is no user of their own, as a part of a sentence */
 function problemOf(why: string | null): string | null {

@@ -116,6 +116,20 @@ describe.runIf(process.getuid?.() === 0 && !isMissing('bwrap'))('in a project of
     expect(await call.ended).toEqual({ end: 'aborted' })
   })
 
+  test('a trial that takes too long once is repeated', async () => {
+    let trials = 0
+    const { isolation } = await place(0o755, null, (runner) => ({
+      forget: () => {},
+      start: (request, onNotice) => {
+        trials += 1
+        return trials > 1
+          ? runner.start(request, onNotice)
+          : callThatEnded(Promise.resolve({ end: 'timed_out' }))
+      },
+    }))
+    expect(isolation).toMatchObject({ level: 'namespaces', ownUserProblem: null })
+  })
+
   test('if the trial at the start takes too long, each command tries it', async () => {
     const { bash, isolation } = await place(0o755, null, (runner) => ({
       forget: () => {},
