@@ -47,10 +47,9 @@ export type LedgerRange = {
 export async function* ledgerPages(
   store: StreamReader,
   name: LedgerName,
-  { after, direction = 'forward' }: LedgerRange = {},
+  range: LedgerRange = {},
 ): AsyncGenerator<Result<readonly RecordedEvent[], ReadError>> {
-  const from = after === undefined ? {} : { from: after + (direction === 'forward' ? 1 : -1) }
-  for await (const page of streamPages(store, ledgerStream(name), { direction, ...from })) {
+  for await (const page of streamPages(store, ledgerStream(name), range)) {
     if (page.isErr() && page.error.type === 'stream_not_found') return
     yield page
   }

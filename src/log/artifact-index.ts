@@ -9,9 +9,9 @@ import { streamPages } from './stream-pages.ts'
 /** Runs whose artifacts are kept in memory. */
 const RUNS = 16
 
-/** The artifacts that the records of a run name, before the record `next`. */
-type Known = { readonly artifacts: ReadonlySet<string>; readonly next: number }
-const NOTHING: Known = { artifacts: new Set(), next: 0 }
+/** The artifacts that the records of a run name, up to the record `last`. */
+type Known = { readonly artifacts: ReadonlySet<string>; readonly last: number }
+const NOTHING: Known = { artifacts: new Set(), last: -1 }
 
 const NAMES_ARTIFACT = /"sha256"\s*:\s*"/
 
@@ -34,13 +34,13 @@ export class ArtifactIndex {
     return ok(read.value.artifacts.has(sha256))
   }
 
-  async #read(runId: string, { artifacts, next }: Known): Promise<Result<Known, LoadError>> {
+  async #read(runId: string, { artifacts, last }: Known): Promise<Result<Known, LoadError>> {
     const found = new Set(artifacts)
-    let read = next
-    for await (const page of streamPages(this.#store, streamOf(runId), { from: next })) {
+    let read = last
+    for await (const page of streamPages(this.#store, streamOf(runId), { after: last })) {
       if (page.isErr()) return err(page.error)
       for (const event of page.value) {
-        read = event.revision + 1
+        read = event.revision
         if (event.type !== 'tool_result' || !NAMES_ARTIFACT.test(event.data)) continue
         const decoded = decode(event)
         if (decoded.isErr()) return err(decoded.error)
@@ -49,7 +49,7 @@ export class ArtifactIndex {
         found.add(record.payload.sha256)
       }
     }
-    return ok({ artifacts: found, next: read })
+    return ok({ artifacts: found, last: read })
   }
 }
 

@@ -81,7 +81,7 @@ export function foldStream<R, S>(
   const { from = emptyStream(definition), to = Number.POSITIVE_INFINITY, visit } = options
   const foldPages = async (): Promise<Result<Folded<S>, LoadError>> => {
     let folded = from
-    const rest = { from: folded.revision + 1, to }
+    const rest = { after: folded.revision, to }
     for await (const page of streamPages(store, definition.stream, rest)) {
       if (page.isErr()) return page.error.type === 'stream_not_found' ? ok(folded) : err(page.error)
       for (const event of page.value) {

@@ -65,7 +65,7 @@ export function readRecords(
 export async function* recordPages(
   store: StreamReader,
   runId: string,
-  range: { readonly from?: number; readonly to?: number } = {},
+  range: { readonly after?: number; readonly to?: number } = {},
 ): AsyncGenerator<Result<readonly LoggedRecord[], LoadError>, void, void> {
   for await (const page of streamPages(store, streamOf(runId), range)) {
     const records: Result<readonly LoggedRecord[], LoadError> = page.andThen((events) =>

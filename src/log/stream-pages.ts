@@ -18,8 +18,8 @@ const PAGE = 250
 type Pages<E> = AsyncGenerator<Result<readonly RecordedEvent[], E>, void, void>
 
 /**
- * The events of a stream in pages, up to its end or to the revision `to` (inclusive). Reads the next page while the
- * caller works on one. Ends after an error, which may be `stream_not_found`.
+ * The events of a stream in pages, from those after the revision `after` to its end or to the revision `to` (inclusive).
+ * Reads the next page while the caller works on one. Ends after an error, which may be `stream_not_found`.
  * @param limit how many events to read at once; a function gets the page that was read last, null at first
  */
 export async function* streamPages(
@@ -27,11 +27,11 @@ export async function* streamPages(
   stream: string,
   {
     direction = 'forward',
-    from = direction === 'forward' ? 0 : 'end',
+    after = null,
     to = direction === 'forward' ? Number.POSITIVE_INFINITY : 0,
     limit = PAGE,
   }: {
-    readonly from?: ReadOptions['from']
+    readonly after?: Revision | null | undefined
     readonly direction?: ReadOptions['direction']
     readonly to?: number
     readonly limit?: number | ((last: readonly RecordedEvent[] | null) => number)
@@ -45,7 +45,8 @@ export async function* streamPages(
       ? { count, page: store.readStream(stream, { from: next, direction, limit: count }) }
       : null
   }
-  let reading = read(from, null)
+  const start = direction === 'forward' ? 0 : 'end'
+  let reading = read(after === null ? start : after + step, null)
   while (reading !== null) {
     const page: Result<readonly RecordedEvent[], ReadError> = await reading.page
     const events = page.unwrapOr([])

@@ -55,7 +55,7 @@ export class RunHistory {
     visit: (logged: LoggedRecord) => void,
   ): Promise<Result<void, QueryError>> {
     let last = from - 1
-    for await (const page of recordPages(this.#deps.store, runId, { from, to })) {
+    for await (const page of recordPages(this.#deps.store, runId, { after: last, to })) {
       if (page.isErr()) return err(page.error)
       for (const logged of page.value) visit(logged)
       last = page.value.at(-1)?.seq ?? last

@@ -152,7 +152,7 @@ async function summariesAfter(
   request: RedactRequest,
 ): Promise<Result<Redaction[], RedactError>> {
   const entries: Redaction[] = []
-  for await (const page of recordPages(store, request.runId, { from: request.seq + 1 })) {
+  for await (const page of recordPages(store, request.runId, { after: request.seq })) {
     if (page.isErr()) return err(page.error)
     for (const { seq, record, meta } of page.value.filter(isSummary)) {
       const done = 'redacted' in meta ? meta.redacted : {}

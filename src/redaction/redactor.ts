@@ -109,7 +109,7 @@ export class Redactor {
   }
 
   async #read(): Promise<Result<void, StoreFailure>> {
-    const rest = { from: this.#known + 1 }
+    const rest = { after: this.#known }
     for await (const page of streamPages(this.#store, REDACTIONS.stream, rest)) {
       if (page.isErr() && page.error.type !== 'stream_not_found') {
         this.#reading = null

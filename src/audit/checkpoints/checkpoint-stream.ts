@@ -76,8 +76,7 @@ export async function* checkpointEntries(
   store: StreamReader,
   after: number,
 ): AsyncGenerator<Result<CheckpointEntry, CheckpointError>> {
-  const rest = { from: after + 1, limit: PAGE }
-  for await (const page of streamPages(store, CHECKPOINT_STREAM, rest)) {
+  for await (const page of streamPages(store, CHECKPOINT_STREAM, { after, limit: PAGE })) {
     if (page.isErr() && page.error.type !== 'stream_not_found') yield err(page.error)
     if (page.isErr()) return
     for (const stored of page.value) {

@@ -73,16 +73,12 @@ export async function* pagesOf(
   pageSize: PageSize,
   deps: PageDeps,
 ): AsyncGenerator<Result<(RecordJson | Damage)[], ReadError>, void, void> {
-  const from = after === null ? {} : { from: after + (direction === 'forward' ? 1 : -1) }
   const limit = (last: readonly RecordedEvent[] | null): number => {
     if (last !== null) pageSize.learn(last.length, sum(last.map(({ data }) => data.length)))
     return pageSize.records
   }
-  for await (const page of streamPages(deps.store, streamOf(runId), {
-    direction,
-    limit,
-    ...from,
-  })) {
+  const range = { after, direction, limit }
+  for await (const page of streamPages(deps.store, streamOf(runId), range)) {
     yield page.map((events) => {
       const projected = projectedSeq(runId, deps)
       return events.map((event) => recordJsonOf(event, event.revision <= projected, form))
