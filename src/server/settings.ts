@@ -80,7 +80,9 @@ const approvalsSetting = text.transform((value, context) => {
   const [list, problem] = parsedRules(value, isInline)
   if (list !== null) return list
   context.addIssue(
-    isInline ? `is not a list of rules: ${problem}` : `the file ${resolve(value)} ${problem}`,
+    isInline
+      ? `is not a list of rules: ${problem}`
+      : `names the file ${resolve(value)}, which is not a list of rules: ${problem}`,
   )
   return z.NEVER
 })

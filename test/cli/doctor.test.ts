@@ -76,9 +76,12 @@ test('what fails is named with a remedy, and the exit code is 1', async () => {
     verdict: 'fail',
     fix: expect.stringContaining('RETRAI_MIN_FREE_DISK_MIB'),
   })
-  const text = await retrai(['doctor'], { ...cleanEnv(), ...env })
+  const prices = join(dataDir, 'prices.yml')
+  await writeFile(prices, 'models: { ours: { colour: red } }')
+  const text = await retrai(['doctor'], { ...cleanEnv(), ...env, RETRAI_PRICES: prices })
   expect(text.stdout).toMatch(/^fail {2}isolation: /m)
   expect(text.stdout).not.toContain('\x1b')
+  expect(text.stdout).toMatch(/^fail {2}prices: .*is not valid:\n {6} *line 1: .*colour/m)
   expect(text.stdout).toMatch(/^ {6}Run: chmod 700/m)
 })
 
@@ -132,7 +135,7 @@ test('the price file is read, and a wrong one is named with its mistakes', async
   await writeFile(file, 'models: { our-model: { context_window: 8192 } }')
   expect((await doctor(env)).about('prices')).toEqual({
     ...{ name: 'prices', verdict: 'ok', fix: null },
-    message: `${file} has prices or windows of 1 models.`,
+    message: `${file} has prices or windows of 1 model.`,
   })
   await writeFile(file, 'models: { our-model: { context_window: 0, colour: red } }')
   const { code, about } = await doctor(env)

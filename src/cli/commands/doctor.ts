@@ -51,9 +51,12 @@ async function run({ json = false, ...flags }: Options): Promise<Result<number, 
 function linesOf({ name, verdict, message, fix }: Finding): Line[] {
   const head = verdict.padEnd(INDENT)
   const isBad = verdict === 'warn' || verdict === 'fail'
+  // Each mistake in a file is on a line of its own.
+  const [first = '', ...further] = message.split('\n')
   const line: Line = [
     isBad ? { text: head, style: 'bold' } : { text: head, style: 'dim' },
-    oneLine(`${name}: ${message}`),
+    oneLine(`${name}: ${first}`),
   ]
-  return fix === null ? [line] : [line, `${' '.repeat(INDENT)}${oneLine(fix)}`]
+  const below = fix === null ? further : [...further, fix]
+  return [line, ...below.map((text) => `${' '.repeat(INDENT)}${oneLine(text)}`)]
 }

@@ -3,6 +3,7 @@ import { dirname, join } from 'node:path'
 import { readServersFile } from '../../agent/mcp/servers-file.ts'
 import { createCatalogue } from '../../agent/model/catalogue.ts'
 import { type OwnModels, readPriceFile } from '../../agent/model/price-file.ts'
+import { counted } from '../../lib/counted.ts'
 import { openReadableLog } from '../../store/embedded/existing-log.ts'
 import { modelSettings } from '../create-agent.ts'
 import { formerDataDir, newDataDir } from '../data-folder.ts'
@@ -48,7 +49,7 @@ async function aboutModels(settings: Settings): Promise<Finding[]> {
   if (file === undefined) return [aboutModel(settings)]
   const own = await readPriceFile(file)
   const prices = own.match(
-    ({ size }) => ok('prices', `${file} has prices or windows of ${size} models.`),
+    ({ size }) => ok('prices', `${file} has prices or windows of ${counted(size, 'model')}.`),
     (problem) => fail('prices', problem, 'Correct the file, or unset RETRAI_PRICES.'),
   )
   return [prices, aboutModel(settings, own.unwrapOr(undefined))]
