@@ -8,6 +8,7 @@ import * as z from 'zod'
 import { ApprovalRules } from '../../domain/approvals/rules.ts'
 import { allOf, goalFields } from '../../domain/requested-goal.ts'
 import { ShellGoal, SuccessCondition } from '../../domain/run-config.ts'
+import { issuesText } from '../../lib/issues-text.ts'
 import { LruCache } from '../../lib/lru-cache.ts'
 import { codeOf, messageOf } from '../../lib/message-of.ts'
 import { siblingModule } from '../../lib/package-files.ts'
@@ -132,12 +133,6 @@ function explain(issue: z.core.$ZodRawIssue): string | undefined {
   }
 }
 
-function problemsOf({ issues }: z.ZodError): string {
-  return issues
-    .map(({ path, message }) => [path.join('.'), message].filter(Boolean).join(': '))
-    .join('; ')
-}
-
 const Parsed = z.union([z.object({ problem: z.string() }), z.object({ value: z.unknown() })])
 
 /** The last texts and their settings: the runs of a project read the same text, and each parse starts a process. */
@@ -194,7 +189,7 @@ async function parseSettings(text: string): Promise<Result<ProjectSettings, stri
   const parsed = await parseYaml(text)
   return parsed.andThen((value) => {
     const settings = Settings.safeParse(value, { error: explain })
-    const problems = [...misspelled(value), ...(settings.error ? [problemsOf(settings.error)] : [])]
+    const problems = [...misspelled(value), ...(settings.error ? [issuesText(settings.error)] : [])]
     return settings.success && problems.length === 0 ? ok(settings.data) : err(problems.join('; '))
   })
 }

@@ -85,3 +85,9 @@ export function schemaOf({ parameters }: Pick<ToolSpec, 'parameters'>) {
   const { $schema: _, ...schema } = parameters
   return schema
 }
+
+/** A tool as chat completions and Ollama describe it. */
+export const functionTool = ({ name, description, ...tool }: ToolSpec) => ({
+  type: 'function' as const,
+  function: { name, description, parameters: schemaOf(tool) },
+})

@@ -2,6 +2,7 @@ import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import type { AssistantMessage } from '../../domain/conversation.ts'
 import type { RequestedCall } from '../../domain/records.ts'
+import { issuesText } from '../../lib/issues-text.ts'
 import { wellFormed } from '../../lib/well-formed.ts'
 import type { Complaint } from './adapter.ts'
 
@@ -75,15 +76,9 @@ function readArguments(written: ReportedCall['args']): Pick<RequestedCall, 'args
   return { args: {}, raw_args: typeof written === 'string' ? written : JSON.stringify(written) }
 }
 
-function describeIssues(issues: readonly z.core.$ZodIssue[]): string {
-  return issues
-    .map(({ path, message }) => [path.join('.'), message].filter(Boolean).join(': '))
-    .join('; ')
-}
-
 /** The complaint about a message that is not what its API describes. */
 export const invalid = (error: z.ZodError): Result<never, Complaint> =>
-  err({ type: 'invalid', what: describeIssues(error.issues) })
+  err({ type: 'invalid', what: issuesText(error) })
 
 type Events<E> = z.ZodType<E> & {
   readonly options: readonly { readonly shape: { readonly type: z.ZodLiteral<string> } }[]

@@ -4,7 +4,7 @@ import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import { Checkpoint, PublishedKey, RunHead } from '../../api/audit.ts'
 import { OWN_STREAM_PREFIX } from '../../domain/records.ts'
-import { storedValue } from '../../log/codec.ts'
+import { type DamagedRecord, storedValue } from '../../log/codec.ts'
 import { type StreamReader, streamPages } from '../../log/stream-pages.ts'
 import type { NewEvent, ReadError, RecordedEvent } from '../../store/event-store.ts'
 import { knownKeys } from '../proofs/public-keys.ts'
@@ -58,12 +58,7 @@ const NO_CHECKPOINTS: CheckpointLog = {
 export type CheckpointError =
   | Exclude<ReadError, { type: 'stream_not_found' }>
   /** The stream holds another event. */
-  | {
-      readonly type: 'damaged_record'
-      readonly stream: string
-      readonly seq: number
-      readonly message: string
-    }
+  | DamagedRecord
 
 /** What one event of the stream holds. */
 export type CheckpointEntry = { readonly revision: number } & (

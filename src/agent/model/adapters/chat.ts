@@ -2,13 +2,12 @@ import type {
   ChatCompletionCreateParamsStreaming,
   ChatCompletionMessageFunctionToolCall,
   ChatCompletionMessageParam,
-  ChatCompletionTool,
   ChatCompletionUserMessageParam,
 } from 'openai/resources/chat/completions'
 import type { AssistantMessage, ChatMessage, SentImage } from '../../../domain/conversation.ts'
 import { sha256 } from '../../../lib/sha256.ts'
-import { type Adapter, isObject, schemaOf } from '../adapter.ts'
-import type { ModelRequest, ToolSpec } from '../model.ts'
+import { type Adapter, functionTool, isObject } from '../adapter.ts'
+import type { ModelRequest } from '../model.ts'
 import { orNothing, textOf } from '../reply-parts.ts'
 import type { Route } from '../routing.ts'
 import { dataUrl, withAllResults, withImagesApart } from './all-results.ts'
@@ -50,7 +49,7 @@ export function toChatBody(
   return {
     model: route.model,
     messages: vendor.cacheMarks ? withCacheMarks(messages) : messages,
-    ...(tools.length === 0 ? {} : { tools: tools.map(toTool) }),
+    ...(tools.length === 0 ? {} : { tools: tools.map(functionTool) }),
     stream: true,
     ...(vendor.isStrict ? {} : { stream_options: { include_usage: true } }),
     ...(maxOutputTokens === undefined ? {} : { [vendor.limitName]: maxOutputTokens }),
@@ -176,11 +175,6 @@ function signed([first, ...others]: ToolCalls): ToolCalls {
   const signature = { thought_signature: 'skip_thought_signature_validator' }
   return [{ extra_content: { google: signature }, ...first } as typeof first, ...others]
 }
-
-const toTool = ({ name, description, ...tool }: ToolSpec): ChatCompletionTool => ({
-  type: 'function',
-  function: { name, description, parameters: schemaOf(tool) },
-})
 
 /** Google's OpenAI-compatible endpoint, if OPENAI_BASE_URL names it. */
 const isGoogle = ({ endpoint }: Route): boolean =>

@@ -5,14 +5,14 @@ import { present } from '../../../domain/present.ts'
 import {
   type Adapter,
   type Complaint,
+  functionTool,
   isObject,
   type Json,
   type RawReply,
   type ReplyReader,
-  schemaOf,
 } from '../adapter.ts'
 import { ollamaWindow } from '../known-models.ts'
-import type { Effort, FinishReason, ModelPart, ModelRequest, ToolSpec } from '../model.ts'
+import type { Effort, FinishReason, ModelPart, ModelRequest } from '../model.ts'
 import { invalid, parseJson, type ReportedCall, toRequestedCalls } from '../reply-parts.ts'
 import type { Route } from '../routing.ts'
 import { inCallOrder, withAllResults, withImagesApart } from './all-results.ts'
@@ -43,7 +43,7 @@ export function toOllamaBody(request: ModelRequest, route: Route): object {
     keep_alive: KEEP_ALIVE,
     ...(effort === undefined || !canThink(route) ? {} : { think: thinkOf(effort, route.model) }),
     options: { num_ctx: ollamaWindow(route), ...present({ num_predict: maxOutputTokens }) },
-    ...(tools.length === 0 ? {} : { tools: tools.map(toTool) }),
+    ...(tools.length === 0 ? {} : { tools: tools.map(functionTool) }),
     messages: toMessages(request.messages, route),
   }
 }
@@ -98,11 +98,6 @@ function thinkingOf(items: readonly Json[] | null): object {
   const [item] = items ?? []
   return isObject(item) && typeof item.thinking === 'string' ? { thinking: item.thinking } : {}
 }
-
-const toTool = ({ name, description, ...tool }: ToolSpec) => ({
-  type: 'function',
-  function: { name, description, parameters: schemaOf(tool) },
-})
 
 const text = z.string().nullish().catch(null)
 const Call = z.object({
