@@ -423,6 +423,15 @@ test('a new key is used at once, and signatures of the old one stay valid', asyn
   for (const each of [before, after]) {
     expect((await retrai(['verify', each, '--keys', file('keys.json')])).code).toBe(0)
   }
+  for (const [content, why] of [
+    ['{"keys":[]}', 'its list is empty'],
+    ['{"keys":[{}]}', 'keys.0.fingerprint: '],
+    ['-----BEGIN', 'it is not JSON'],
+  ] as const) {
+    await writeFile(file('no-keys.json'), content)
+    const refused = await retrai(['verify', after, '--keys', file('no-keys.json')])
+    expect([refused.code, refused.stderr]).toEqual([3, expect.stringContaining(why)])
+  }
   const signer = async (path: string): Promise<unknown> =>
     JSON.parse((await retrai(['verify', path, '--json'])).stdout).key
   expect(await signer(before)).toBe(fingerprint)

@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import { PublishedKeys, RunProof } from '../../api/audit.ts'
+import { firstIssueOf } from '../../lib/first-issue-of.ts'
 import { jsonOr } from '../../lib/json-or.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { canonicalText } from '../../log/commitment.ts'
@@ -138,7 +139,7 @@ export class BundleReading {
     if (parsed.success && `${canonicalText(parsed.data)}\n` === text) return parsed.data
     const message = parsed.success
       ? 'it is not written in canonical form'
-      : `it cannot be read: ${parsed.error.issues[0]?.message ?? 'not JSON'}`
+      : `it cannot be read: ${value === undefined ? 'it is not JSON' : firstIssueOf(parsed.error)}`
     this.#find({ problem: 'changed', where: path, message })
     return null
   }

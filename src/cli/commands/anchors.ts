@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { type Command, InvalidArgumentError } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
+import * as z from 'zod'
 import { Checkpoint, PublishedKeys } from '../../api/audit.ts'
 import {
   hasAnchors,
@@ -10,6 +11,7 @@ import {
   type TrustAnchors,
 } from '../../audit/proofs/public-keys.ts'
 import type { Trust } from '../../audit/verify/report.ts'
+import { firstIssueOf } from '../../lib/first-issue-of.ts'
 import { messageOf } from '../../lib/message-of.ts'
 
 export type AnchorOptions = {
@@ -44,11 +46,20 @@ export async function readAnchors({
 }
 
 async function readKeys(file: string): Promise<Result<KnownKeys, string>> {
+  const wrong = (why: string) =>
+    err(`${file} holds no keys as in an answer to GET /api/keys: ${why}`)
   try {
-    return ok(knownKeys(PublishedKeys.parse(JSON.parse(await readFile(file, 'utf8')))))
+    const keys = knownKeys(PublishedKeys.parse(JSON.parse(await readFile(file, 'utf8'))))
+    // Otherwise, it would be as if no keys were named.
+    return keys.size === 0 ? wrong('its list is empty') : ok(keys)
   } catch (cause) {
-    return err(`${file} holds no keys: ${messageOf(cause)}`)
+    return wrong(reasonOf(cause))
   }
+}
+
+function reasonOf(cause: unknown): string {
+  if (cause instanceof SyntaxError) return 'it is not JSON'
+  return cause instanceof z.ZodError ? firstIssueOf(cause) : messageOf(cause)
 }
 
 /** A checkpoint that a reader has kept; null if there is no file. */
@@ -59,9 +70,8 @@ export async function readKept(
   try {
     return ok(Checkpoint.parse(JSON.parse(await readFile(file, 'utf8'))))
   } catch (cause) {
-    const reason = messageOf(cause)
     return err(
-      `${file} is not a checkpoint as in an answer to GET /api/checkpoints/latest: ${reason}`,
+      `${file} is not a checkpoint as in an answer to GET /api/checkpoints/latest: ${reasonOf(cause)}`,
     )
   }
 }
