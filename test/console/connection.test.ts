@@ -29,6 +29,39 @@ describeInBrowser('a connection that is lost', () => {
     await server.stop()
   })
 
+  // Until a test lets the model reply, all runs go on.
+  test('is reported soon if only its requests get no answer, as when the network is gone', async () => {
+    const runId = await startRun(server.url, { cwd: await server.newProject('silent') })
+    const page = await open(`${server.url}/runs/${runId}`)
+    const badge = page.getByTestId('connection')
+    await badge.getByText('Live', { exact: true }).waitFor()
+    // The WebSocket stays open.
+    const requests = `**/api/runs/${runId}`
+    await page.route(requests, (route) => route.abort())
+    await badge.getByText(/Connection lost at record \d+/).waitFor()
+    await page.unroute(requests)
+    await badge.getByText('Live', { exact: true }).waitFor()
+  })
+
+  test('without a word is noticed by the records that the server has and the page has not', async () => {
+    const runId = await startRun(server.url, { cwd: await server.newProject('deaf') })
+    const page = await open('about:blank')
+    let isDeaf = false
+    await page.routeWebSocket(/api\/ws/, (near) => {
+      const far = near.connectToServer()
+      const wasDeaf = isDeaf
+      far.onMessage((message) => {
+        if (wasDeaf === isDeaf) near.send(message)
+      })
+    })
+    await page.goto(`${server.url}/runs/${runId}`)
+    await page.getByTestId('connection').getByText('Live', { exact: true }).waitFor()
+    isDeaf = true
+    const { runs } = createClient({ baseUrl: server.url })
+    ;(await runs.send(runId, { text: 'Can you hear me?' }))._unsafeUnwrap()
+    await page.getByTestId('timeline').getByText('Can you hear me?').waitFor()
+  })
+
   test('is reported, and everything that happened meanwhile arrives when it is back, without a reload', async () => {
     const runId = await startRun(server.url, { cwd: await server.newProject('calculator') })
     const page = await open(`${proxy.url}/runs/${runId}`)
@@ -51,19 +84,6 @@ describeInBrowser('a connection that is lost', () => {
     await page.getByText("The server's totals match the records").waitFor()
     expect(await fact(page, 'Goal').textContent()).toBe('All 9 tests passed')
     expect(await page.evaluate('window.neverReloaded')).toBe(true)
-  })
-
-  test('is reported soon if only its requests get no answer, as when the network is gone', async () => {
-    const runId = await startRun(server.url, { cwd: await server.newProject('silent') })
-    const page = await open(`${server.url}/runs/${runId}`)
-    const badge = page.getByTestId('connection')
-    await badge.getByText('Live', { exact: true }).waitFor()
-    // The WebSocket stays open.
-    const requests = `**/api/runs/${runId}`
-    await page.route(requests, (route) => route.abort())
-    await badge.getByText(/Connection lost at record \d+/).waitFor()
-    await page.unroute(requests)
-    await badge.getByText('Live', { exact: true }).waitFor()
   })
 
   test('together with the answer to a message does not send it twice, whatever has happened since', async () => {

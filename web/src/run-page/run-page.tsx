@@ -31,11 +31,11 @@ const GONE = 'Gone: the event store came back with another log'
 /** A run as it arrives, what the server says about it, and whether its records are valid. */
 function useWatched(runId: string) {
   const { data: server = null, error } = useQuery(runQuery(runId))
-  const { view, parts, connection: watched } = useRun(runId, isSilence(error))
+  const head = server?.progress.seq ?? null
+  const { view, parts, connection: watched } = useRun(runId, { silent: isSilence(error), head })
   const isGone = watched.type === 'refused' && watched.unknown
   const replaced = useQuery({ ...replacedLogQuery, enabled: isGone, staleTime: 0 }).data ?? null
   const connection = isGone && replaced !== null ? { ...watched, message: GONE } : watched
-  const head = server?.progress.seq ?? null
   const length =
     connection.type === 'complete' ? view.records.length : head === null ? null : head + 1
   const verifying = useVerification(runId, view.records, length)

@@ -80,6 +80,12 @@ class RunStore {
     if (!silent && this.#watching === null && this.#listeners.size > 0) this.#watch()
   }
 
+  /** Watches over another connection, because this one brings nothing any more. */
+  restart(): void {
+    this.setSilent(true)
+    this.setSilent(false)
+  }
+
   #watch(): void {
     const watching = new AbortController()
     this.#watching = watching
@@ -166,12 +172,24 @@ class RunStore {
   }
 }
 
-/**
- * The records of a run that have arrived; watches the run while the component is mounted.
- * @param silent whether the server answers nothing now
- */
-export function useRun(runId: string, silent: boolean): RunSnapshot {
+/** A record that the server has for this long does not come any more, milliseconds. */
+const BEHIND_MS = 6_000
+
+/** What other requests say of the server: whether it answers nothing now, and the seq of its last record. */
+type Told = { readonly silent: boolean; readonly head: number | null }
+
+/** The records of a run that have arrived; watches the run while the component is mounted. */
+export function useRun(runId: string, { silent, head }: Told): RunSnapshot {
   const store = useMemo(() => new RunStore(runId), [runId])
+  const snapshot = useSyncExternalStore(store.subscribe, store.getSnapshot)
+  const received = snapshot.view.records.length - 1
+  const isBehind = snapshot.connection.type === 'open' && head !== null && received < head
   useEffect(() => store.setSilent(silent), [store, silent])
-  return useSyncExternalStore(store.subscribe, store.getSnapshot)
+  // biome-ignore lint/correctness/useExhaustiveDependencies: with each record that arrives, the time begins again
+  useEffect(() => {
+    if (!isBehind) return
+    const timer = setTimeout(() => store.restart(), BEHIND_MS)
+    return () => clearTimeout(timer)
+  }, [store, isBehind, received])
+  return snapshot
 }
