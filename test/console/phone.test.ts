@@ -60,6 +60,18 @@ describeInBrowser('on a phone', () => {
     expect(sent).toBe(1)
   })
 
+  test('the second tap of a double one does not answer a question that has just appeared', async () => {
+    const page = await open('about:blank')
+    await page.addInitScript(`new MutationObserver(() => {
+      const button = document.querySelector('[data-testid=decide] button')
+      if (button !== null) window.wasDisabled ??= button.disabled
+    }).observe(document, { subtree: true, childList: true })`)
+    await page.goto(`${server.url}/runs/${WORDY}`)
+    const approve = page.getByTestId('decide').getByRole('button', { name: 'Approve' })
+    await expect.poll(() => approve.isEnabled()).toBe(true)
+    expect(await page.evaluate('window.wasDisabled')).toBe(true)
+  })
+
   test('the list shows the status and the start of each run', async () => {
     const page = await open(server.url, { viewport: VIEWPORT })
     const line = page.getByRole('link', { name: /Waits for you/ }).filter({ hasText: 'pytest' })

@@ -1,7 +1,7 @@
 import { Button, TextInput } from '@mantine/core'
 import { IconHandStop } from '@tabler/icons-react'
 import { useMutation } from '@tanstack/react-query'
-import { type KeyboardEvent, type ReactNode, useState } from 'react'
+import { type KeyboardEvent, type ReactNode, useEffect, useState } from 'react'
 import type { Seen } from '../../../src/api/records.ts'
 import { messageOf } from '../api/problem.ts'
 import { useMayNot } from '../api/use-may.ts'
@@ -70,6 +70,19 @@ export function WaitingPanel<D extends string>(props: Props<D>) {
   )
 }
 
+/** A question that comes right after another must not be answered by the second tap of a double one, milliseconds. */
+const UNSEEN_MS = 600
+
+/** Whether the component has not been shown for long enough to be read. */
+function useIsNew(): boolean {
+  const [isNew, setNew] = useState(true)
+  useEffect(() => {
+    const timer = setTimeout(() => setNew(false), UNSEEN_MS)
+    return () => clearTimeout(timer)
+  }, [])
+  return isNew
+}
+
 /** With Enter, people put the keyboard of a phone away. There, only the buttons decide. */
 function leaveOnPhone(event: KeyboardEvent<HTMLInputElement>): void {
   if (event.key !== 'Enter' || !matchMedia('(pointer: coarse)').matches) return
@@ -84,6 +97,7 @@ function AnswerForm<D extends string>(props: Props<D>) {
     mutationFn: (decision: D) =>
       decide(decision, { reason: reason.trim() || null, seen: seenIn(view) }),
   })
+  const isNew = useIsNew()
   const isBusy = answer.isPending || answer.isSuccess
   const [main] = choices
   return (
@@ -113,7 +127,7 @@ function AnswerForm<D extends string>(props: Props<D>) {
             key={decision}
             leftSection={icon}
             loading={answer.isPending && answer.variables === decision}
-            disabled={isBusy}
+            disabled={isBusy || isNew}
             {...(decision === main.decision
               ? { type: 'submit', className: classes.approve }
               : { variant: 'default', onClick: () => answer.mutate(decision) })}
