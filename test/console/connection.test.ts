@@ -29,7 +29,7 @@ describeInBrowser('a connection that is lost', () => {
     await server.stop()
   })
 
-  // Until a test lets the model reply, all runs go on.
+  // No run ends before a test lets the model reply.
   test('is reported soon if only its requests get no answer, as when the network is gone', async () => {
     const runId = await startRun(server.url, { cwd: await server.newProject('silent') })
     const page = await open(`${server.url}/runs/${runId}`)
