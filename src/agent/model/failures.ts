@@ -51,8 +51,8 @@ export function statusFailure(
     case 'reasoning_refused':
       return { type: 'reasoning_refused', message: refusal }
     case 'refused': {
-      const asksForKey = status === 401 && keyName !== null
-      const message = asksForKey ? `${unended(refusal)} (is ${keyName} right?)` : refusal
+      const suspect = suspectOf(status, keyName)
+      const message = suspect === null ? refusal : `${unended(refusal)} (${suspect} right?)`
       return { type: 'refused', message }
     }
     case 'transient': {
@@ -61,6 +61,13 @@ export function statusFailure(
       return transient(transientKind(status), message, wait)
     }
   }
+}
+
+/** What a person should look at first, by the status of a refusal. */
+function suspectOf(status: number, keyName: string | null): string | null {
+  if (status === 401) return keyName === null ? null : `is ${keyName}`
+  const isElsewhere = status === 404 || (status >= 300 && status < 400)
+  return isElsewhere ? 'are the address of the endpoint and the name of the model' : null
 }
 
 /** The failure that a provider reports in a response with a status of success, or in the middle of a stream. */

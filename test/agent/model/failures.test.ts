@@ -107,7 +107,7 @@ describe('a failure that may be retried', () => {
 })
 
 describe('a refusal', () => {
-  test.each([400, 402, 403, 404, 413, 422])('is status %d', async (status) => {
+  test.each([400, 402, 403, 413, 422])('is status %d', async (status) => {
     const { error, host } = await failure({ status, body: message('That will not do.') })
     const sentence = `${host} refused the request for scripted-model (${status}): That will not do.`
     expect(error).toEqual({ type: 'refused', message: sentence })
@@ -116,6 +116,12 @@ describe('a refusal', () => {
   test('because of the key names the variable of the key', async () => {
     const { error, host } = await failure({ status: 401, body: message('Incorrect API key.') })
     const sentence = `${host} refused the request for scripted-model (401): Incorrect API key (is RETRAI_LLM_API_KEY right?)`
+    expect(error).toEqual({ type: 'refused', message: sentence })
+  })
+
+  test.each([301, 404])('with status %d names the address and the model', async (status) => {
+    const { error, host } = await failure({ status, body: message('Not found.') })
+    const sentence = `${host} refused the request for scripted-model (${status}): Not found (are the address of the endpoint and the name of the model right?)`
     expect(error).toEqual({ type: 'refused', message: sentence })
   })
 
