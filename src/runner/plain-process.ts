@@ -90,8 +90,12 @@ async function startMarked(request: StartRequest, { group, facts, user }: How): 
   sessionGivesWay(pid)
   const pipe: unknown = child.stdio[REPORT_FD]
   if (group !== null) {
-    if (!(pipe instanceof Duplex)) throw new Error('it has no pipes')
-    begin(pipe, () => group.add(pid))
+    try {
+      begin(pipe, () => group.add(pid))
+    } catch (cause) {
+      for (const stream of [stdin, stdout, stderr]) stream?.destroy()
+      throw cause
+    }
   }
   const reported = reports && pipe instanceof Duplex ? textOf(pipe) : null
   const origin = originOf(pid, mark, before)
@@ -114,7 +118,8 @@ async function startMarked(request: StartRequest, { group, facts, user }: How): 
 }
 
 /** Lets a command begin when it is in its group. If it cannot be moved there, its gate stays closed for ever. */
-function begin(gate: Duplex, join: () => void): void {
+function begin(gate: unknown, join: () => void): void {
+  if (!(gate instanceof Duplex)) throw new Error('it has no pipes')
   gate.on('error', () => {})
   try {
     join()

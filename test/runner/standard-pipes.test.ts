@@ -1,8 +1,24 @@
 import { spawn } from 'node:child_process'
-import { readdirSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
 import { describe, expect, onTestFinished, test } from 'vitest'
+import type { CommandGroup } from '../../src/runner/command-group.ts'
+import { O_PATH } from '../../src/runner/isolation/mounts.ts'
+import { startPlain } from '../../src/runner/plain-process.ts'
+import type { StartRequest } from '../../src/runner/protocol.ts'
+import { DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
 import { startPiped } from '../../src/runner/standard-pipes.ts'
+
+/** How many files are open, without the pipes that wait to be used. */
+function openFiles(): number {
+  const folder = '/proc/self/fdinfo'
+  return readdirSync(folder).filter((name) => {
+    if (!existsSync(join(folder, name))) return false
+    const [, flags = '0'] = /^flags:\s+(\d+)$/m.exec(readFileSync(join(folder, name), 'utf8')) ?? []
+    return (Number.parseInt(flags, 8) & O_PATH) === 0
+  }).length
+}
 
 /** More than are made at once. */
 const MANY = 40
@@ -44,7 +60,6 @@ describe.runIf(process.platform === 'linux')('the pipes of a process', () => {
   })
 
   test('leave nothing open in this process, with an input and if a process cannot be started', async () => {
-    const open = () => readdirSync('/proc/self/fd').length
     const run = async (file: string) => {
       const wanted = { hasInput: true, areReused: false }
       const { stdin, stdout, stderr } = await startPiped(wanted, (stdio) =>
@@ -55,12 +70,29 @@ describe.runIf(process.platform === 'linux')('the pipes of a process', () => {
       expect(output).toBe('echoed')
     }
     await run('cat')
-    const before = open()
+    const before = openFiles()
     for (let count = 0; count < 4; count += 1) {
       await run('cat')
       await expect(run('/no/such/program')).rejects.toMatchObject({ code: 'ENOENT' })
     }
-    await expect.poll(open).toBeLessThanOrEqual(before)
+    await expect.poll(openFiles).toBeLessThanOrEqual(before)
+  })
+
+  test('are closed if a process cannot be moved to its control group', async () => {
+    const full = {
+      add: () => {
+        throw new Error('there is no such group')
+      },
+    } as unknown as CommandGroup
+    const request: StartRequest = {
+      ...{ file: 'true', args: [], cwd: '/', project: '/', env: {}, timeoutMs: null, keptBytes: 0 },
+      ...{ limits: DEFAULT_LIMITS, group: null, sandbox: null, hasInput: true },
+    }
+    const isRefused = () => expect(startPlain(request, full)).rejects.toThrow('no such group')
+    await isRefused()
+    const before = openFiles()
+    for (let count = 0; count < 4; count += 1) await isRefused()
+    await expect.poll(openFiles).toBeLessThanOrEqual(before)
   })
 
   test('do not hide why a process cannot be started', async () => {
