@@ -153,6 +153,11 @@ export class BackgroundProcess {
     return this.#unread.take()
   }
 
+  /** Whether a write has closed its input. */
+  get hasAllInput(): boolean {
+    return this.#process.stdin.writableEnded
+  }
+
   /**
    * Writes to its input, and closes the input if asked to.
    * @returns whether the process has taken all of it, or will: false if it does not read

@@ -156,6 +156,10 @@ export const processInput = defineTool({
     if (process === undefined) return gone(wanted, context)
     if (process.end !== null)
       return failed(`Process ${wanted} ${process.state}: it takes no input.`)
+    if (process.hasAllInput)
+      return failed(
+        `An earlier call has ended the input of process ${wanted}. It ${process.state}.`,
+      )
     const isTaken = await process.write(text, end)
     if (isTaken) return newOutput(process, wait, START_WAIT_S, context.signal)
     return failed(`Process ${wanted} does not read its input. It ${process.state}.`)

@@ -44,6 +44,17 @@ test('a process answers later calls, and each read returns only what is new', as
   )
 })
 
+test('input after its end is refused with the reason', async () => {
+  const { start, tool } = await runWith()
+  const { id } = await start('cat; echo whole; exec sleep 1000', { wait_s: 0 })
+  const last = await tool('process_input', { id, text: 'all\n', end: true, wait_for: 'whole' })
+  expect(last.output).toBe(`all\nwhole\n[process ${id} is running]`)
+  expect(await tool('process_input', { id, text: 'more\n' })).toMatchObject({
+    outcome: 'error',
+    output: `An earlier call has ended the input of process ${id}. It is running.`,
+  })
+})
+
 test('a process that fails at once reports that in the result of its start', async () => {
   const { start, tool } = await runWith()
   const { result, id } = await start('echo "port 80 is in use" >&2; exit 7', {
