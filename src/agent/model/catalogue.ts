@@ -104,7 +104,7 @@ function choose(settings: ModelSettings): Omit<DefaultModel, 'problem'> {
   const [only, ...others] = PROVIDER_NAMES.filter((name) => keyOf(name, settings) !== undefined)
   if (only === undefined || others.length > 0) return unset
   const { defaultModel: name, key } = PROVIDERS[only]
-  if (name === null || key === null) return unset
+  if (name === null) return unset
   return { name, reason: `${key.variable} is the only key that is set` }
 }
 
