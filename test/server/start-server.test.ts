@@ -5,6 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import pino from 'pino'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { Runner } from '../../src/runner/runner.ts'
+import { listenForHealth } from '../../src/server/listen.ts'
 import { readSettings } from '../../src/server/read-settings.ts'
 import { startServer } from '../../src/server/start-server.ts'
 
@@ -34,4 +35,10 @@ test('a start that fails waits for the trials of commands that it has begun', as
   expect(started._unsafeUnwrapErr()).toContain('is not an event store')
   expect(begun).toBeGreaterThan(0)
   expect(underWay).toBe(0)
+})
+
+test('an address that this machine does not have is named, with what to choose', async () => {
+  // Reserved for documentation (RFC 5737).
+  const refused = await listenForHealth({ host: '203.0.113.9', port: 0 }, () => null)
+  expect(refused._unsafeUnwrapErr()).toMatch(/no address 203\.0\.113\.9\. .*--host: 127\.0\.0\.1/)
 })
