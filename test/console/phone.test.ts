@@ -42,7 +42,7 @@ describeInBrowser('on a phone', () => {
     expect(await bottom()).toBeLessThan(VIEWPORT.height)
   })
 
-  test('Enter in the reason only puts the keyboard away', async () => {
+  test('Enter in the reason only puts the keyboard away, and its text is large enough not to be zoomed into', async () => {
     const touch = { viewport: VIEWPORT, hasTouch: true, isMobile: true }
     const page = await open(`${server.url}/runs/${WORDY}`, touch)
     const decide = page.getByTestId('decide')
@@ -55,6 +55,8 @@ describeInBrowser('on a phone', () => {
     })
     await reason.press('Enter')
     expect(await page.evaluate('document.activeElement.tagName')).toBe('BODY')
+    const size = await page.evaluate(`getComputedStyle(document.querySelector('input')).fontSize`)
+    expect(size).toBe('16px')
     await decide.getByRole('button', { name: 'Abort the run' }).tap()
     await decide.getByRole('alert').waitFor()
     expect(sent).toBe(1)
