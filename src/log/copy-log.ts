@@ -133,7 +133,6 @@ class Copy {
     const missing = events.slice(present.value)
     const appended = await this.#append(first.stream, missing)
     if (appended.isErr()) return err(appended.error)
-    if (missing.length > 0) this.#remember(first.stream, first.revision + events.length)
     const streams = first.revision === 0 ? 1 : 0
     this.#count({ copied: missing.length, present: present.value, streams })
     return ok()
@@ -159,16 +158,12 @@ class Copy {
   ): Promise<Result<void, CopyError>> {
     const [first] = events
     if (first === undefined) return ok()
-    const bare = events.map(
-      ({ id, type, data, metadata }): NewEvent => ({ id, type, data, metadata }),
-    )
+    const bare = events.map(({ id, type, data, metadata }) => ({ id, type, data, metadata }))
     const failure = await appendAfter(this.#target, stream, first.revision - 1, bare)
-    return failure === null ? ok() : err(copyError(failure, stream, first.revision))
-  }
-
-  #remember(stream: string, end: number): void {
+    if (failure !== null) return err(copyError(failure, stream, first.revision))
     if (this.#ends.size >= REMEMBERED) this.#ends.clear()
-    this.#ends.set(stream, end)
+    this.#ends.set(stream, first.revision + events.length)
+    return ok()
   }
 
   #count(more: Partial<CopyProgress>): void {
@@ -232,10 +227,6 @@ function notAsAppended({ stream, revision }: RecordedEvent): CopyError {
 
 function copyError(error: AppendError, stream: string, revision: number): CopyError {
   switch (error.type) {
-    case 'store_unavailable':
-    case 'store_failed':
-    case 'outcome_unknown':
-      return error
     case 'wrong_expected_revision':
       return error.actual === 'no_stream' || error.actual < revision - 1
         ? beginsLate(stream, revision)
@@ -245,6 +236,8 @@ function copyError(error: AppendError, stream: string, revision: number): CopyEr
       const message = `the target takes ${limit} bytes in one append, and ${stream} holds an event of ${bytes} bytes`
       return { type: 'store_failed', message }
     }
+    default:
+      return error
   }
 }
 

@@ -198,28 +198,23 @@ function recordsNotSigned(contents: BundleContents): Finding[] {
     { problem, where: fileOf(seq, contents), seq, message },
   ]
   if (records === null) return []
-  if (records.bad !== null) {
-    return found(records.bad.problem, records.bad.seq, records.bad.message)
-  }
+  const { bad, run } = records
+  if (bad !== null) return found(bad.problem, bad.seq, bad.message)
   if (proof === null) return []
   const length = lengthOf(records)
   if (length < proof.length) {
     return found('missing', length, `${proof.length} records were signed, and the export ends here`)
   }
-  if (length > proof.length) {
+  if (length > proof.length)
     return found('added', proof.length, `only ${proof.length} records were signed`)
-  }
-  const { head, lastKind } = records.run ?? {}
+  const { head, lastKind } = run ?? {}
   if (head !== proof.head) {
     const message = `its hash ${head} is not the signed one ${proof.head}: this record or some before it were rewritten`
     return found('changed', length - 1, message)
   }
   if (lastKind === proof.last_kind) return []
-  return found(
-    'changed',
-    length - 1,
-    `the proof names the kind ${proof.last_kind}, and it is a ${lastKind}`,
-  )
+  const message = `the proof names the kind ${proof.last_kind}, and it is a ${lastKind}`
+  return found('changed', length - 1, message)
 }
 
 /** Proofs of earlier versions name no policy. A proof that names one names that of the first record. */
