@@ -3,8 +3,8 @@ import {
   constants,
   fstatSync,
   lstatSync,
+  opendirSync,
   openSync,
-  readdirSync,
   readFileSync,
   readlinkSync,
 } from 'node:fs'
@@ -21,6 +21,17 @@ const HOOKS = '.git/hooks'
 /** git installs examples of hooks, which it does not run. */
 const EXAMPLE = '.sample'
 const MAX_BYTES = 16 * 1024 * 1024
+/** With more names in its folder of hooks, a project would keep all other commands waiting. */
+const MAX_NAMES = 2_000
+/** Other files in that folder only run if one of these names them. */
+const RUN_BY_GIT = [
+  ...['applypatch-msg', 'pre-applypatch', 'post-applypatch', 'pre-commit', 'pre-merge-commit'],
+  ...['prepare-commit-msg', 'commit-msg', 'post-commit', 'pre-rebase', 'post-checkout'],
+  ...['post-merge', 'pre-push', 'pre-receive', 'update', 'proc-receive', 'post-receive'],
+  ...['post-update', 'reference-transaction', 'push-to-checkout', 'pre-auto-gc', 'post-rewrite'],
+  ...['sendemail-validate', 'fsmonitor-watchman', 'p4-changelist', 'p4-prepare-changelist'],
+  ...['p4-post-changelist', 'p4-pre-submit', 'post-index-change'],
+]
 const AGAIN_MS = 50
 
 type Change = Extract<Notice, { kind: 'guard_changed' }>['payload']
@@ -74,7 +85,7 @@ export class GuardedFiles {
     if (!note('.git')) return found
     note('.git/config')
     if (!note(HOOKS)) return found
-    for (const name of namesIn(join(this.#project, HOOKS))) {
+    for (const name of hooksIn(join(this.#project, HOOKS))) {
       if (!name.endsWith(EXAMPLE)) note(`${HOOKS}/${name}`)
     }
     return found
@@ -89,13 +100,23 @@ const statusOf = (path: string) => {
   }
 }
 
-function namesIn(folder: string): string[] {
+/** The names of hooks: those in the folder or, if these are too many to look at all of them, those that git runs and some others. */
+function hooksIn(folder: string): string[] {
+  const names: string[] = []
   try {
-    return readdirSync(folder)
+    const entries = opendirSync(folder)
+    try {
+      for (let entry = entries.readSync(); entry !== null; entry = entries.readSync()) {
+        names.push(entry.name)
+        if (names.length >= MAX_NAMES) return [...RUN_BY_GIT, ...names]
+      }
+    } finally {
+      entries.closeSync()
+    }
   } catch (cause) {
     throwIfShort(cause)
-    return []
   }
+  return names
 }
 
 /** Null if it is too large, or neither a file nor a link. */

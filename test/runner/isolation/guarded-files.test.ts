@@ -42,6 +42,13 @@ test('a new hook, and settings that appeared or changed, are reported with the h
   })
 })
 
+test('among thousands of files beside the hooks, a hook is reported, and not all of them', async () => {
+  const script = 'cd .git/hooks; for n in {1..4000}; do : >other$n; done; echo evil >post-checkout'
+  const found = await reported(script)
+  expect(found['.git/hooks/post-checkout']).toBe(sha256('evil\n'))
+  expect(Object.keys(found).length).toBeLessThanOrEqual(2_001)
+})
+
 test('a file that is replaced by another with the same size and time is reported', async () => {
   const script = 'echo "[core]" >new; touch -r .git/config new; mv new .git/config'
   expect(await reported(script)).toEqual({ '.git/config': sha256('[core]\n') })
