@@ -3,6 +3,7 @@ import * as z from 'zod'
 /** Any JSON value. It has a name in the descriptions of the API, because it contains itself. */
 export const Json = z.json().register(z.globalRegistry, { id: 'Json' })
 
+/** SHA-256, 64 lower-case hex digits. */
 export const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case hex digits')
 
 /** What a program can get as an argument or a path. */

@@ -135,6 +135,7 @@ function isOurs(pid: string): boolean {
   return parent === String(process.pid) && readlinkSync(`/proc/${pid}/exe`) === process.execPath
 }
 
+/** The folder of each controller. */
 export const foldersOf = (group: ControlGroup): string[] =>
   group.version === 2
     ? [group.folder]

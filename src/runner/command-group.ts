@@ -14,6 +14,7 @@ const idle = new Map<string, CommandGroup[]>()
 const MAX_IDLE = 64
 const MAX_ROUNDS = 20
 
+/** The control group of one command at a time. */
 export class CommandGroup {
   readonly #group: ControlGroup
   readonly #idle: CommandGroup[]

@@ -88,6 +88,7 @@ export class ContentsPool implements Disposable {
     if (records >= MANY_RECORDS) void this.start()
   }
 
+  /** Starts the threads. */
   async start(): Promise<void> {
     if (this.#threads.length > 0) return
     this.#threads = Array.from({ length: this.#size }, () => new Thread())

@@ -54,6 +54,7 @@ export class Chunks {
   }
 }
 
+/** The open streaming responses of this process. */
 export class ResponseStreams {
   readonly #limits: Pick<LiveLimits, 'closeMs'>
   readonly #open = new Map<ServerResponse, AbortController>()

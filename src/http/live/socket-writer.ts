@@ -51,6 +51,7 @@ export class SocketWriter {
     return this.#socket.bufferedAmount + this.#span.end - this.#span.start
   }
 
+  /** Sends a text frame with this payload. */
   send(payload: Buffer): void {
     this.#flush()
     this.#socket.send(payload, TEXT, this.#writing())

@@ -92,6 +92,7 @@ export type Watched = {
   end(): void
 }
 
+/** Records watches in the access log. */
 export class WatchLog {
   /** Null if there is no access log. */
   readonly #recorder: Recorder | null

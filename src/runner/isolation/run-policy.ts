@@ -69,6 +69,7 @@ export type Wanted = {
 /** Why a run is refused: the field of the request, and a sentence for its author. */
 type Refusal = { readonly field: string; readonly message: string }
 
+/** The policy for the commands of a run in a project. */
 export async function policyOfRun(
   own: Isolation,
   limits: CommandLimits,

@@ -119,6 +119,7 @@ export function scrubber(connectionString: string): (text: string) => string {
   }
 }
 
+/** The error with its message scrubbed. */
 export const scrubbed = <E extends object>(error: E, scrub: (text: string) => string): E => {
   return 'message' in error ? { ...error, message: scrub(String(error.message)) } : error
 }

@@ -19,6 +19,7 @@ export function toEventData({ id, type, data, metadata }: NewEvent): EventData {
 /** A place in $all. */
 export type LogPosition = { readonly commit: bigint; readonly prepare: bigint }
 
+/** An event with its place in $all. */
 export type StoredEvent = { readonly recorded: RecordedEvent; readonly place: LogPosition }
 
 /** What a read or a subscription delivers. */

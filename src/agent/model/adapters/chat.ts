@@ -39,6 +39,7 @@ export function chatAdapter(): Adapter {
   }
 }
 
+/** The body of a chat completions request. */
 export function toChatBody(
   request: ModelRequest,
   route: Route,

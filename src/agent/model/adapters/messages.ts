@@ -67,6 +67,7 @@ export function messagesAdapter(): Adapter {
 
 type Turn = { readonly role: 'user' | 'assistant'; readonly content: ContentBlockParam[] }
 
+/** The body of a Messages request. */
 export function toMessagesBody(request: ModelRequest, route: Route): MessageCreateParamsStreaming {
   const [first, ...others] = request.messages
   const system = first?.role === 'system' ? first.content : null
