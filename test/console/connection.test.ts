@@ -2,7 +2,7 @@ import type { Page, Route } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createClient } from '../../src/client/index.ts'
 import { gatedModel } from './support/gate.ts'
-import { describeInBrowser, fact, useBrowser } from './support/page.ts'
+import { describeInBrowser, fact, useBrowser, useConsoleServer } from './support/page.ts'
 import { startProxy, type TcpProxy } from './support/proxy.ts'
 import { type ConsoleServer, startConsoleServer, startRun } from './support/server.ts'
 
@@ -117,5 +117,24 @@ describeInBrowser('a connection that is lost', () => {
     await form.getByRole('button', { name: 'Start the run' }).click()
     await page.waitForURL(/\/runs\/[0-9a-f-]{36}$/)
     expect(await count()).toBe(before + 1)
+  })
+})
+
+describeInBrowser('a network that is gone', () => {
+  const open = useBrowser()
+  // Its runs wait for the first reply.
+  const server = useConsoleServer(gatedModel().model)
+
+  test('is reported soon, because requests get no answer', async () => {
+    const runId = await startRun(server.url, { cwd: await server.newProject('silent') })
+    const page = await open(`${server.url}/runs/${runId}`)
+    const badge = page.getByTestId('connection')
+    await badge.getByText('Live', { exact: true }).waitFor()
+    // The WebSocket stays open.
+    const requests = `**/api/runs/${runId}`
+    await page.route(requests, (route) => route.abort())
+    await badge.getByText(/Connection lost at record \d+/).waitFor()
+    await page.unroute(requests)
+    await badge.getByText('Live', { exact: true }).waitFor()
   })
 })
