@@ -165,7 +165,7 @@ test('a bucket that cannot be reached is told apart from lost artifacts, by ever
   expect(verified.stdout).not.toContain('DOES NOT HOLD')
   await server.stop()
   expect(await copyTo(site.path('copy'), withPlace(place), '--artifacts', 'log')).toMatchObject({
-    code: 1,
+    code: 3,
     stderr: expect.stringMatching(new RegExp(`not these artifacts: ${sha256}\\. The bucket`)),
   })
 })
