@@ -189,8 +189,12 @@ describe.skipIf(isMissing('bwrap'))('the next command of a run', () => {
     await writeFile(join(project, 'new'), 'new\n')
     const abort = new AbortController()
     const script = 'cat new; ls ~ /dev/shm /var/tmp; pgrep -c sleep; cd /tmp; exec sleep 500'
-    const next = bash(script, { signal: abort.signal, onOutput: () => abort.abort() })
-    await vi.waitFor(async () => expect(await bwrapsOf(runner)).toEqual([pid]))
+    const { promise: isAtWork, resolve: onOutput } = Promise.withResolvers<string>()
+    const next = bash(script, { signal: abort.signal, onOutput })
+    await isAtWork
+    // Another one is perhaps being made for the command after it.
+    expect((await bwrapsOf(runner))[0]).toBe(pid)
+    abort.abort()
     expect(await next).toMatchObject({ end: 'aborted' })
     const { output } = await bash('cat new; ls ~ /dev/shm /var/tmp')
     expect(output).toBe('new\n/dev/shm:\n\n/home/agent:\nkept\n\n/var/tmp:\n')
