@@ -90,8 +90,9 @@ export class Notices {
     while (this.#waiting.length > 0) {
       const notices = this.#waiting
       this.#waiting = []
-      // If this fails, the next step of the run fails too.
-      await recordNotices(this.#session, notices)
+      const recorded = await recordNotices(this.#session, notices)
+      // The next step of the run fails, too, and says why.
+      if (recorded.isErr()) break
     }
     this.#recording = null
   }
