@@ -5,7 +5,7 @@ import { GENESIS } from '../log/chain.ts'
 import { decodeAs } from '../log/codec.ts'
 import type { LoadError } from '../log/run-log.ts'
 import { eventAt, type StreamReader, streamPages } from '../log/stream-pages.ts'
-import type { ReadError, RecordedEvent } from '../store/event-store.ts'
+import type { ReadError, RecordedEvent, Revision } from '../store/event-store.ts'
 import { eventLine } from './bundle/record-lines.ts'
 
 /** The ledger that a stream holds; null for another stream. */
@@ -24,12 +24,13 @@ export const AnyEntry = z.strictObject({
 export type LedgerEnd = { readonly length: number; readonly head: string }
 export const LEDGER_START: LedgerEnd = { length: 0, head: GENESIS }
 
-/** The end of a ledger, by its last entry. */
+/** The end of a ledger, by its last entry. @param at where it is taken to end */
 export function ledgerEnd(
   store: StreamReader,
   name: LedgerName,
+  at: Revision | 'end' = 'end',
 ): ResultAsync<LedgerEnd, LoadError> {
-  return eventAt(store, ledgerStream(name), 'end').andThen(
+  return eventAt(store, ledgerStream(name), at).andThen(
     (event): Result<LedgerEnd, LoadError> =>
       event === null
         ? ok(LEDGER_START)

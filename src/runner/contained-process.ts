@@ -16,6 +16,8 @@ import { WaitingContainer } from './waiting-container.ts'
 const making = new Semaphore(2 * availableParallelism())
 /** One that takes longer than this, such as on a slow disk, does not keep others waiting. */
 const MAKING_MS = 2_000
+/** How long after the beginning of a command the container of the next one is made: a short one ends first. */
+const AHEAD_AFTER_MS = 5
 const ahead = new ContainersAhead<WaitingContainer>()
 
 /** Starts a command in a container, whose end is the end of all in it. Null if `signal` aborts before it is made. */
@@ -28,7 +30,7 @@ export async function startContained(
   const ready = madeAhead(request, sandbox) ?? (await makeInTurn(request, sandbox, signal))
   if (ready === null) return null
   const started = ready.begin({ ...request, processes: request.limits.processes }, group)
-  ready.whenReady(() => void makeAhead(request, sandbox))
+  ready.whenReady(() => makeAhead(request, sandbox))
   return started
 }
 
@@ -36,9 +38,13 @@ export async function startContained(
  * While a command works, the container of the next one of its run is made, unless others wait for theirs. The next command
  * gets it only if it would get the same one then.
  */
-async function makeAhead(request: StartRequest, sandbox: Sandbox): Promise<void> {
+function makeAhead(request: StartRequest, sandbox: Sandbox): void {
   if (request.hasInput || !ahead.expect(sandbox)) return
-  const release = making.tryAcquire()
+  setTimeout(() => void makeExpected(request, sandbox), AHEAD_AFTER_MS).unref()
+}
+
+async function makeExpected(request: StartRequest, sandbox: Sandbox): Promise<void> {
+  const release = ahead.expects(sandbox) ? making.tryAcquire() : null
   // If it cannot be made now, the next command makes one, and its error says why.
   const made = release === null ? null : await make(request, sandbox, release).catch(() => null)
   ahead.keep(sandbox, made)

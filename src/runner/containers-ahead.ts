@@ -40,6 +40,11 @@ export class ContainersAhead<C extends Waiting> {
     return true
   }
 
+  /** Whether one is still expected: its run may have ended. */
+  expects({ own }: Sandbox): boolean {
+    return own !== null && this.#expected.has(own.home) && existsSync(own.home)
+  }
+
   /** Keeps the container that is expected, while it lives. @param container null if none was made */
   keep({ own }: Sandbox, container: C | null): void {
     const isExpected = own !== null && this.#expected.delete(own.home)

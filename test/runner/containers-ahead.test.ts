@@ -100,7 +100,9 @@ describe('containers that wait', () => {
 
   test('are ended if their run ends while they are made', () => {
     const ahead = waitingFor('a')
+    expect(ahead.expects(run('a'))).toBe(true)
     ahead.discard(run('a').own?.home ?? '')
+    expect(ahead.expects(run('a'))).toBe(false)
     const container = containerOf('/etc/passwd', 'bwrap')
     ahead.keep(run('a'), container)
     expect(container.discard).toHaveBeenCalledOnce()

@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { err, ok, type Result } from 'neverthrow'
+import { ledgerStream } from '../../api/audit.ts'
 import type { AccessEntry } from '../../domain/access.ts'
 import type { Logger } from '../../lib/logger.ts'
 import { decideAndAppend, type Folded } from '../../log/decider.ts'
@@ -86,6 +87,8 @@ export class AccessRecorder {
 const [BATCH, BATCH_BYTES] = [500, 300_000] as const
 
 type End = Pick<Folded<boolean>, 'revision' | 'head'>
+/** The revision of a ledger without entries. */
+const EMPTY = -1
 type Times = { count: number; first_ts: number; last_ts: number }
 type Waiter = { readonly upTo: number; readonly resolve: (written: boolean) => void }
 
@@ -184,15 +187,26 @@ class AccessWriter {
     id: string,
     entries: readonly AccessEntry[],
   ): Promise<Result<End, AppendError | LoadError>> {
-    if (this.#end === null) {
-      const found = await ledgerEnd(this.#store, 'access')
-      if (found.isErr()) return err(found.error)
-      this.#end = { revision: found.value.length - 1, head: found.value.head }
-    }
+    const end = await this.#knownEnd()
+    if (end.isErr()) return err(end.error)
+    this.#end = end.value
     // An append whose answer was lost may be stored, and entries of other servers after it.
     const decide = (isStored: boolean) => ok(isStored ? [] : entries)
-    const from = { ...this.#end, state: false }
+    const from = { ...end.value, state: false }
     return decideAndAppend(this.#store, accessLedger(id), decide, { commandId: id }, { from })
+  }
+
+  /** The end as it is known, if the store still has it; else the last entry. */
+  async #knownEnd(): Promise<Result<End, LoadError>> {
+    const known = this.#end
+    if (known?.revision === EMPTY) return ok(known)
+    const found = await ledgerEnd(this.#store, 'access', known?.revision)
+    return found.andThen(({ length, head }) =>
+      // The store may have come back with another log, in which another server has written as many entries.
+      known !== null && known.head !== head
+        ? err(replacedAt(known))
+        : ok({ revision: length - 1, head }),
+    )
   }
 
   #resolveWaiters(done: boolean): void {
@@ -220,6 +234,12 @@ class AccessWriter {
     this.#taken += 1
   }
 }
+
+/** The server learns of another log by itself, and starts over. */
+const replacedAt = ({ revision }: End): LoadError => ({
+  ...{ type: 'damaged_record', stream: ledgerStream('access'), seq: revision },
+  message: 'it is not the entry that was written or read there before',
+})
 
 /** How many of the first entries go into one append: at least one. */
 function sizeOfBatch(queue: readonly AccessEntry[]): number {

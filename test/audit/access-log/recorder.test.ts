@@ -144,6 +144,22 @@ test('entries that wait while the store is away are written later, and an entry 
   await holds(real)
 })
 
+test('nothing is linked to an entry of another log that the store has come back with', async () => {
+  const [log, other] = [await temporary(), await temporary()]
+  const store = { ...bound(log) }
+  const recorder = recorderOn(store, { strict: true })
+  const neighbour = recorderOn(other, { strict: true })
+  expect(await recorder.note(by('alice'))).toBe(true)
+  // Both logs have one entry.
+  expect(await neighbour.note(by('bob'))).toBe(true)
+  Object.assign(store, bound(other))
+  expect(await recorder.note(by('carol'))).toBe(false)
+  expect(await principals(other)).toEqual(['bob'])
+  expect(await neighbour.note(by('dave'))).toBe(true)
+  await holds(other)
+  await Promise.all([recorder.stop(), neighbour.stop()])
+})
+
 test('an append whose answer was lost is not stored twice', async () => {
   const real = await temporary()
   const { store, fail } = failing(real)
