@@ -3,6 +3,9 @@ import * as z from 'zod'
 /** No stream has a record with a larger seq, nor ever will. */
 export const MAX_SEQ = 9_999_999_999
 
+/** The seq of a record in the body of a request. */
+export const SeqInBody = z.int().nonnegative().max(MAX_SEQ)
+
 /** ISO 8601 in UTC, with milliseconds. */
 export const Timestamp = z.iso.datetime({ precision: 3 })
 

@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { SeqInBody } from './run-requests.ts'
+import { SeqInBody } from './fields.ts'
 
 /** The body of POST /api/runs/{run_id}/redact. */
 export const RedactRun = z

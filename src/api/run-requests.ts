@@ -2,9 +2,7 @@ import * as z from 'zod'
 import { CallDecision, Decision, Seen as KnownRecord } from '../domain/records.ts'
 import { ConfigChanges } from '../domain/run-config.ts'
 import { MAX_ITERATIONS, MAX_WORDS, reason } from './create-run.ts'
-import { MAX_SEQ } from './fields.ts'
-
-export const SeqInBody = z.int().nonnegative().max(MAX_SEQ)
+import { SeqInBody } from './fields.ts'
 
 const SEEN_EXAMPLE = {
   seq: 14,
