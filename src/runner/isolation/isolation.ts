@@ -181,9 +181,9 @@ function isolated(
 ): Omit<OneLevel, 'detail' | 'fullNetworkProblem' | 'ownUserProblem'> {
   const { level, folder } = base
   const checkHomes = base.layers ? new CheckHomes(folder) : null
-  // What cannot be removed is tried again at the next start.
+  // A container that is ending may still make folders. What cannot be removed is tried again at the next start.
   const remove = (name: string, at = folder) =>
-    rm(join(at, name), { recursive: true, force: true }).catch(() => {})
+    rm(join(at, name), { recursive: true, force: true, maxRetries: 3 }).catch(() => {})
   return {
     level,
     scratchDir: level !== 'namespaces' && isRoot() ? join(folder, 'checks') : null,

@@ -62,7 +62,7 @@ async function attack(
     expect(JSON.parse(chosen)).toMatchObject({ level })
     return lines.map((line) => Outcome.parse(JSON.parse(line)))
   } finally {
-    await rm(folder, { recursive: true, force: true })
+    await rm(folder, { recursive: true, force: true, maxRetries: 5 })
   }
 }
 

@@ -41,5 +41,5 @@ for (const [name, { network, script }] of Object.entries(scripts)) {
 }
 runner.close()
 api.close()
-await rm(base, { recursive: true, force: true })
+await rm(base, { recursive: true, force: true, maxRetries: 5 })
 console.log(JSON.stringify(outcomes))
