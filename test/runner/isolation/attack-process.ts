@@ -155,7 +155,8 @@ for (const { name, script, calls = [] } of ATTACKS.filter(
 runner.close()
 sharing.stdin.end()
 // At other levels than `namespaces`, a root server keeps homes outside of the data folder.
-if (isolation.scratchDir !== null) await rm(dirname(isolation.scratchDir), { recursive: true, maxRetries: 5 })
+if (isolation.scratchDir !== null)
+  await rm(dirname(isolation.scratchDir), { recursive: true, maxRetries: 5 })
 for (const server of servers) server.close()
 await rm(shared)
 await rm(base, { recursive: true, force: true, maxRetries: 5 })
