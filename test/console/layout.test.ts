@@ -1,12 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import type { Page } from 'playwright-core'
-import { expect, test } from 'vitest'
+import { expect, onTestFinished, test } from 'vitest'
+import * as z from 'zod'
 import { gatedModel } from './support/gate.ts'
 import { describeInBrowser, fact, useBrowser, useConsoleServer } from './support/page.ts'
 import { SampleRun } from './support/sample-run.ts'
 import { sampleRuns } from './support/sample-runs.ts'
 import { configOf } from './support/seed.ts'
-import { startRun } from './support/server.ts'
+import { startConsoleServer, startRun } from './support/server.ts'
 
 const now = Date.now() / 1000
 const { samples, achieved, waiting } = sampleRuns(now)
@@ -85,21 +86,34 @@ describeInBrowser('the layout', () => {
   })
 })
 
-/** Adds up how far the timeline has moved, in the units of the browser: 1 is the whole page by its whole height. */
+/** Notes how far the timeline has moved, in the units of the browser: 1 is the whole page by its whole height. */
 const OBSERVE_SHIFTS = `
-  window.moved = 0
+  window.shifts = []
   const timeline = document.querySelector('[data-testid="timeline"]')
   const isSeen = ({ node }) => node !== null && (node.contains(timeline) || timeline.contains(node))
   new PerformanceObserver((list) => {
-    for (const { value, sources } of list.getEntries()) if (sources.some(isSeen)) window.moved += value
+    for (const { value, sources } of list.getEntries()) {
+      const moved = sources.map(({ node, previousRect: { y: from }, currentRect: { y: to } }) =>
+        ({ what: node?.dataset?.testid ?? node?.className ?? node?.nodeName, from, to }))
+      if (sources.some(isSeen)) window.shifts.push({ value, moved })
+    }
   }).observe({ type: 'layout-shift' })`
+
+const Shifts = z.array(z.object({ value: z.number(), moved: z.unknown() }))
 
 describeInBrowser('a run that begins to wait', () => {
   const open = useBrowser()
-  const { model, allowReplies } = gatedModel()
-  const server = useConsoleServer(model)
+
+  /** A server whose model replies only when the test allows it. */
+  async function gatedServer() {
+    const { model, allowReplies } = gatedModel()
+    const server = await startConsoleServer(model)
+    onTestFinished(() => server.stop())
+    return { server, allowReplies }
+  }
 
   test('moves nothing that somebody reads, wide or narrow, and is announced', async () => {
+    const { server, allowReplies } = await gatedServer()
     const cwd = await server.newProject('waits')
     const runId = await startRun(server.url, { cwd, hitl_enabled: true })
     const wide = await open(`${server.url}/runs/${runId}`)
@@ -111,22 +125,28 @@ describeInBrowser('a run that begins to wait', () => {
       await page.evaluate(OBSERVE_SHIFTS)
     }
     const status = (page: Page) => page.getByRole('status').filter({ hasText: 'This run waits' })
-    const moved = async (page: Page): Promise<number> => Number(await page.evaluate('window.moved'))
+    const expectStill = async (page: Page): Promise<void> => {
+      const shifts = Shifts.parse(await page.evaluate('window.shifts'))
+      const moved = shifts.reduce((sum, { value }) => sum + value, 0)
+      expect(moved, JSON.stringify(shifts)).toBeLessThan(0.01)
+    }
     allowReplies(2)
     for (const page of pages) {
       await page.getByTestId('decide').waitFor()
       await status(page).waitFor({ state: 'attached' })
-      expect(await moved(page)).toBeLessThan(0.01)
+      await expectStill(page)
     }
     await wide.getByTestId('decide').getByRole('button', { name: 'Abort the run' }).click()
     for (const page of pages) {
       await page.getByTestId('decided').waitFor()
       await status(page).waitFor({ state: 'detached' })
-      expect(await moved(page)).toBeLessThan(0.01)
+      await expectStill(page)
     }
   })
 
   test('is followed to its end although its window becomes smaller', async () => {
+    const { server, allowReplies } = await gatedServer()
+    allowReplies(2)
     const cwd = await server.newProject('shrinks')
     const page = await open(
       `${server.url}/runs/${await startRun(server.url, { cwd, hitl_enabled: true })}`,
