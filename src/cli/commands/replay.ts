@@ -4,20 +4,17 @@ import { err, ok, type Result } from 'neverthrow'
 import { Decimal } from '../../api/fields.ts'
 import { BrokenArchive } from '../../audit/bundle/inflate.ts'
 import { type AgentEvent, type Client, type Kind, WatchError } from '../../client/index.ts'
+import { sleep } from '../../lib/backoff.ts'
 import { bundleEvents, bundleFile, readWhole, UnreadableExport } from '../bundle-file.ts'
 import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
 import { eventLine, shownKinds } from '../terminal/event-line.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { JSON_EVENTS, KINDS, positiveInt, seq } from '../terminal/option-values.ts'
-import { KEYS_HELP, Playback, type Target, takeKeys } from '../terminal/playback.ts'
-import { print, printJson, say } from '../terminal/print.ts'
+import { print, printJson } from '../terminal/print.ts'
 
 const HELP = `
 The replay shows the records with their original pauses. A FILE must be exactly one whole archive; only
-"retrai verify" verifies what is in it. If the run has not ended, the replay follows it to its end.
-
-Keys, if stdin and stdout are a terminal:
-  ${KEYS_HELP.replaceAll(' · ', '\n  ')}`
+"retrai verify" verifies what is in it. If the run has not ended, the replay follows it to its end.`
 
 type Options = ServerOptions & {
   readonly speed: number
@@ -64,39 +61,72 @@ async function replay(
   if (source.isErr()) return err(source.error)
   const json = options.json === true
   const { shows } = shownKinds(options.kinds, json)
-  let reached = false
-  const playback = new Playback({
-    open: source.value,
-    show: (event) => (json ? printJson(event) : print(eventLine(event))),
-    wanted: (event) => {
-      reached = true
-      return shows(event)
-    },
-    beyond: (target) => say(`${beyond(target)} Paused. ${KEYS_HELP}`),
-    speed: options.speed,
-  })
-  const quit = (): void => {
-    playback.do({ type: 'quit' })
-    leave.abort()
-  }
-  process.once('SIGINT', quit)
-  const interactive = process.stdin.isTTY && process.stdout.isTTY && !json
-  if (interactive) say(KEYS_HELP)
-  const giveBack = interactive ? takeKeys(playback, quit) : () => {}
+  process.once('SIGINT', () => leave.abort())
   try {
-    const target = targetOf(options)
-    await playback.play(target)
-    return reached || leave.signal.aborted ? ok(EXIT.done) : err(beyond(target))
+    const from = targetOf(options)
+    const reached = await playBack({
+      events: source.value('seq' in from ? from.seq - 1 : -1),
+      show: (event) => (json ? printJson(event) : print(eventLine(event))),
+      wanted: shows,
+      from,
+      speed: options.speed,
+      signal: leave.signal,
+    })
+    return reached || leave.signal.aborted ? ok(EXIT.done) : err(beyond(from))
   } catch (thrown) {
     if (leave.signal.aborted) return ok(EXIT.done)
     if (isExpected(thrown)) return err(thrown.message)
     throw thrown
   } finally {
-    process.removeListener('SIGINT', quit)
-    giveBack()
     leave.abort()
   }
 }
+
+/** Where to begin: at a record, or at the first record of an iteration. */
+type Target = { readonly seq: number } | { readonly iteration: number }
+
+type PlaybackOptions = {
+  /** In order, from the target or before. */
+  readonly events: AsyncIterable<AgentEvent>
+  readonly show: (event: AgentEvent) => Promise<void>
+  /** Whether a record is shown. */
+  readonly wanted: (event: AgentEvent) => boolean
+  readonly from: Target
+  /** 1 is the original speed; `Infinity` does not wait. */
+  readonly speed: number
+  readonly signal: AbortSignal
+  /** Waits `ms` milliseconds, or until the signal aborts. */
+  readonly wait?: (ms: number, signal: AbortSignal) => Promise<unknown>
+}
+
+/** Shows records with their original pauses. @returns whether there was one to begin with */
+export async function playBack({
+  events,
+  show,
+  wanted,
+  from,
+  speed,
+  signal,
+  wait = sleep,
+}: PlaybackOptions): Promise<boolean> {
+  let reached = false
+  let shown: number | null = null
+  for await (const event of events) {
+    if (signal.aborted) break
+    if ('iteration' in from && event.iteration < from.iteration) continue
+    reached = true
+    if (!wanted(event)) continue
+    const pauseMs = shown === null ? 0 : (Math.max(0, event.ts - shown) * 1000) / speed
+    if (pauseMs > 0) await wait(Math.min(pauseMs, LONGEST_MS), signal)
+    if (signal.aborted) break
+    await show(event)
+    shown = event.ts
+  }
+  return reached
+}
+
+/** The longest wait of a timer, milliseconds. */
+const LONGEST_MS = 2 ** 31 - 1
 
 function targetOf({ from, iteration }: Options): Target {
   if (iteration !== undefined && from === undefined) return { iteration }

@@ -6,7 +6,6 @@ import packageJson from '../../../package.json' with { type: 'json' }
 import { addExamples } from '../../api/examples.ts'
 import { frameSchemas } from '../../api/frames.ts'
 import type { AppDeps } from '../deps.ts'
-import { describeSockets } from './asyncapi.ts'
 import { JSON_VALUE, schemaRef, usedSchemas } from './json-schemas.ts'
 import { describeAccess } from './permission.ts'
 
@@ -18,7 +17,7 @@ an append-only log, one stream of records a run.
 \`type\` is for programs. An invalid request lists all its problems in \`errors\`.
 
 **Live**: \`/api/ws/{run_id}\` and, for all runs, \`/api/ws\` are WebSockets; \`/api/runs/{run_id}/events\` and
-\`/api/events\` give the same as pages, as NDJSON and as server-sent events. \`/asyncapi.json\` describes the sockets.
+\`/api/events\` give the same as pages, as NDJSON and as server-sent events.
 
 **Access**: before the first token is created, the server answers only on loopback names, and only its own pages.
 After that, everything under /api needs \`Authorization: Bearer <token>\` (401), of a role with the permission (403); a
@@ -28,7 +27,7 @@ WebSocket of a browser needs a ticket, \`POST /api/tickets\`. Bodies must be app
 \`[masked:<kind>]\`.
 `
 
-/** Describes the routes that are registered after it: at /openapi.json, and the sockets at /asyncapi.json. */
+/** Describes the routes that are registered after it: at /openapi.json. */
 export const describeApi = fp<Pick<AppDeps, 'defaults'>>(
   async (app, { defaults }) => {
     await app.register(swagger, {
@@ -86,7 +85,6 @@ export const describeApi = fp<Pick<AppDeps, 'defaults'>>(
         return app.swagger()
       },
     })
-    describeSockets(app)
   },
   { name: 'descriptions', dependencies: ['permissions'] },
 )
