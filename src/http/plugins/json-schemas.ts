@@ -1,5 +1,3 @@
-import * as z from 'zod'
-
 /** JSON Schemas by name. */
 type Schemas = Readonly<Record<string, unknown>>
 
@@ -7,20 +5,6 @@ export const schemaRef = (name: string): string => `#/components/schemas/${name}
 
 /** Generators of types cannot write a type that names itself, so this one is open. */
 export const JSON_VALUE = { description: 'Any JSON value' } as const
-
-/** All named schemas of the contract, in the form of answers. */
-export function jsonSchemas(): Schemas {
-  const { schemas } = z.toJSONSchema(z.globalRegistry, {
-    target: 'draft-7',
-    uri: schemaRef,
-    unrepresentable: 'any',
-  })
-  const named = Object.entries(schemas).map(([name, schema]) => {
-    const { $id: _, $schema: __, ...rest } = schema
-    return [name, rest] as const
-  })
-  return { ...Object.fromEntries(named), Json: JSON_VALUE }
-}
 
 /** The schemas that a part of a description refers to, directly or through other schemas. */
 export function usedSchemas(part: unknown, schemas: Schemas): Schemas {

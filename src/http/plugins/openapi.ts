@@ -3,11 +3,16 @@ import fp from 'fastify-plugin'
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
 import * as z from 'zod'
 import packageJson from '../../../package.json' with { type: 'json' }
+import { CLOSE_CODES, CLOSE_MEANINGS } from '../../api/close-codes.ts'
 import { addExamples } from '../../api/examples.ts'
 import { frameSchemas } from '../../api/frames.ts'
 import type { AppDeps } from '../deps.ts'
 import { JSON_VALUE, schemaRef, usedSchemas } from './json-schemas.ts'
 import { describeAccess } from './permission.ts'
+
+const CLOSING = Object.entries(CLOSE_CODES)
+  .map(([name, code]) => `${code} (${CLOSE_MEANINGS[name as keyof typeof CLOSE_CODES]})`)
+  .join(', ')
 
 const DESCRIPTION = `
 Starts autonomous coding agents on projects, lets people watch them live, and keeps everything that they did in
@@ -18,6 +23,7 @@ an append-only log, one stream of records a run.
 
 **Live**: \`/api/ws/{run_id}\` and, for all runs, \`/api/ws\` are WebSockets; \`/api/runs/{run_id}/events\` and
 \`/api/events\` give the same as pages, as NDJSON and as server-sent events.
+Codes with which a socket is closed: ${CLOSING}.
 
 **Access**: before the first token is created, the server answers only on loopback names, and only its own pages.
 After that, everything under /api needs \`Authorization: Bearer <token>\` (401), of a role with the permission (403); a
