@@ -87,7 +87,7 @@ export const CreateRun = z
     network: REQUESTED_CONFIG.network.describe(
       'What the commands of the run reach. `none`: nothing. `{"allow": […]}`: these hosts, through a proxy ' +
         'for HTTPS; an entry is a name, such as `pypi.org`, `*.pythonhosted.org` (all names below it) or ' +
-        '`example.org:8443` (without a port: 443 and 80), or the package registries of a tool: `preset:npm`, ' +
+        '`example.org:8443` (without a port: 443), or the package registries of a tool: `preset:npm`, ' +
         '`preset:pypi`, `preset:cargo`, `preset:go`, `preset:maven`, or `preset:goal` for those of the goal. ' +
         '`full`: everything except the machine of the server. Without it: nothing, if commands are isolated. ' +
         'The setting RETRAI_NETWORK says the most that a run may have',

@@ -20,8 +20,8 @@ const HOST = new RegExp(`^(?:\\*\\.)?${LABEL}(?:\\.${LABEL})+(?::[1-9][0-9]{0,4}
 const ADDRESS = /(?:^|\.)(?:\d+|0x[0-9a-f]*)(?::\d+)?$/
 const MAX_HOSTS = 64
 
-/** Ports that are reached at a host without a port. */
-const DEFAULT_PORTS: readonly number[] = [443, 80]
+/** The port that is reached at a host without a port. */
+const HTTPS = 443
 
 const HostPattern = z
   .string()
@@ -49,8 +49,8 @@ export const Network = z.union(
 )
 export type Network = z.infer<typeof Network>
 
-/** The port in a pattern or the authority of a URL; 0 without one. */
-const portOf = (text: string): number => Number(/:(\d+)$/.exec(text)?.[1] ?? 0)
+/** The port of a pattern. */
+const portOf = (text: string): number => Number(/:(\d+)$/.exec(text)?.[1] ?? HTTPS)
 
 /** The network with hosts instead of presets. `goal` are the presets of the goal of the run. */
 export function withoutPresets(network: Network, goal: readonly Preset[]): Network {
@@ -69,11 +69,7 @@ export const asksForGoal = (network: Network): boolean =>
 
 /** Whether a list of hosts, without presets, allows a connection to a host in lower case. */
 export const allows = (hosts: readonly string[], host: string, port: number): boolean =>
-  hosts.some((pattern) => {
-    const own = portOf(pattern)
-    const isPort = own === 0 ? DEFAULT_PORTS.includes(port) : own === port
-    return isPort && matches(nameOf(pattern), host)
-  })
+  hosts.some((pattern) => portOf(pattern) === port && matches(nameOf(pattern), host))
 
 const nameOf = (pattern: string): string => pattern.replace(/:\d+$/, '')
 
@@ -85,14 +81,9 @@ const matches = (pattern: string, host: string): boolean =>
 
 /** The entries of `wanted` that let more through than the list `most`. Neither has presets. */
 export const beyond = (wanted: readonly string[], most: readonly string[]): string[] =>
-  wanted.filter(
-    (pattern) =>
-      !most.some((other) => {
-        if (other === pattern) return true
-        const ports = portOf(other) === 0 ? DEFAULT_PORTS : [portOf(other)]
-        const isPort = portOf(pattern) === 0 ? portOf(other) === 0 : ports.includes(portOf(pattern))
-        return (
-          isPort && (nameOf(other) === nameOf(pattern) || matches(nameOf(other), nameOf(pattern)))
-        )
-      }),
-  )
+  wanted.filter((pattern) => {
+    const name = nameOf(pattern)
+    const covers = (other: string): boolean =>
+      portOf(other) === portOf(pattern) && (nameOf(other) === name || matches(nameOf(other), name))
+    return !most.some(covers)
+  })

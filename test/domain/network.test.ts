@@ -4,7 +4,9 @@ import { by, claim, claimAfterCrash, create, given, reply, result } from './supp
 
 test.each([
   ['pypi.org', 'pypi.org', 443, true],
-  ['pypi.org', 'pypi.org', 80, true],
+  ['pypi.org', 'pypi.org', 80, false],
+  ['pypi.org:80', 'pypi.org', 80, true],
+  ['pypi.org:80', 'pypi.org', 443, false],
   ['pypi.org', 'pypi.org', 22, false],
   ['pypi.org', 'evil-pypi.org', 443, false],
   ['pypi.org', 'pypi.org.evil.com', 443, false],
@@ -36,7 +38,7 @@ test('presets are replaced by their hosts, and each host is named once', () => {
 test('an entry goes beyond a list if no entry of the list covers it', () => {
   const most = ['pypi.org', '*.example.org', 'own.net:8443']
   expect(beyond(['pypi.org', 'a.example.org', '*.b.example.org', 'pypi.org:443'], most)).toEqual([])
-  const further = ['*.org', 'example.org', 'pypi.org:22', 'own.net', '*.pypi.org']
+  const further = ['*.org', 'example.org', 'pypi.org:22', 'pypi.org:80', 'own.net', '*.pypi.org']
   expect(beyond(further, most)).toEqual(further)
 })
 
