@@ -190,7 +190,8 @@ function admission(caller: Result<Caller, Rejection>, needs: Permission): Proble
   return roleMay(caller.value.role, needs) ? null : forbidden(caller.value, needs)
 }
 
-function forbidden({ role }: Caller, needs: Permission): Problem {
+/** @param needs the permission that a caller of this role does not have */
+export function forbidden({ role }: Pick<Caller, 'role'>, needs: Permission): Problem {
   const roles = rolesThatMay(needs).join(' or ')
   const detail = `This needs the role ${roles}, and yours is ${role} (permission ${needs}).`
   return { code: 'forbidden', detail }

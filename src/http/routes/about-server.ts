@@ -3,10 +3,12 @@ import { Liveness, Readiness } from '../../api/health.ts'
 import { IsolationOffer } from '../../api/isolation.ts'
 import { McpOffer } from '../../api/mcp.ts'
 import { Model } from '../../api/models.ts'
+import { roleMay } from '../../api/roles.ts'
 import { GoalsQuery } from '../../api/run-queries.ts'
 import { Goal, ServerApprovals } from '../../api/runs.ts'
 import type { AppDeps, ZodApp } from '../deps.ts'
-import { described, problems, sendInvalid } from '../problems/problem.ts'
+import { forbidden } from '../plugins/security.ts'
+import { described, problems, sendInvalid, sendProblem } from '../problems/problem.ts'
 
 /** GET /health/live and GET /health/ready. They need no token. */
 export function health(app: ZodApp, { ready }: AppDeps): void {
@@ -57,16 +59,21 @@ export function listGoals(app: ZodApp, { goals, fittingGoals }: AppDeps): void {
       summary: 'List the goals that a run can have',
       description:
         'With `cwd`, only those that seem to fit the project in that folder of the server, best first. If none fits, the ' +
-        'list is empty: a run can still name a goal, or a command of its own in `check`.',
+        'list is empty: a run can still name a goal, or a command of its own in `check`. Only a caller who may start runs ' +
+        '(permission `runs:create`) may ask about a folder.',
       querystring: GoalsQuery,
       response: {
         200: described('The goals of this server', z.array(Goal)),
-        ...problems('invalid_request'),
+        ...problems('invalid_request', 'forbidden'),
       },
     },
     handler: async (request, reply) => {
       const { cwd } = request.query
       if (cwd === undefined) return [...goals]
+      // The answer says which folders exist, and what they hold.
+      if (!roleMay(request.role, 'runs:create')) {
+        return sendProblem(request, reply, forbidden(request, 'runs:create'))
+      }
       const found = await fittingGoals(cwd)
       if (found.isErr()) return sendInvalid(request, reply, found.error)
       return [...found.value]

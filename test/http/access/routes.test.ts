@@ -144,6 +144,14 @@ describe('every route under /api', () => {
     }
   })
 
+  test.each(ROLES)('answers the role %s about a folder only if it may start runs', async (role) => {
+    const path = `/api/goals?cwd=${encodeURIComponent(import.meta.dirname)}`
+    const answer = await rawRequest(people.server, { path, headers: bearer(people.secrets[role]) })
+    const mayAsk = (OPERATORS as readonly Role[]).includes(role)
+    expect(answer.status === 403).toBe(!mayAsk)
+    if (!mayAsk) expect(answer.body).toContain('This needs the role operator or admin')
+  })
+
   test('accepts no token in an address', async () => {
     for (const name of ['token', 'access_token', 'ticket']) {
       const path = `/api/runs?${name}=${people.secrets.admin}`
