@@ -7,7 +7,7 @@ type DebugLogger = Pick<Logger, 'info' | 'warn'> & { readonly debug: Logger['inf
 
 /** Pause after the end of a run, so that runs that end together are in one checkpoint. */
 const SOON_MS = 1_000
-/** The shortest time between two checkpoints of a log, from all its servers. */
+/** The shortest time between two checkpoints of a log, from all its servers, unless `seconds` is less. */
 const PAUSE_MS = 5_000
 /** Checkpoints may take one hundredth of the time, for any number of runs. */
 const TIMES_AS_LONG = 100
@@ -39,7 +39,8 @@ export class CheckpointTimer {
 
   constructor(writer: Pick<CheckpointWriter, 'write'>, options: TimerOptions) {
     this.#writer = writer
-    const pace = { pauseMs: PAUSE_MS, soonMs: SOON_MS, jitterMs: JITTER_MS }
+    const most = options.seconds * 1000
+    const pace = { soonMs: SOON_MS, pauseMs: Math.min(PAUSE_MS, most), jitterMs: JITTER_MS }
     this.#options = { written: async () => {}, ...pace, ...options }
     this.#wait(this.#everyMs)
   }
@@ -66,7 +67,8 @@ export class CheckpointTimer {
   /** Writes after `ms`, or earlier if that is set already, but not too soon after the last time. */
   #wait(ms: number): void {
     const { jitterMs } = this.#options
-    const at = Math.max(performance.now() + ms + Math.random() * jitterMs, this.#notBefore)
+    const earlier = Math.random() * Math.min(jitterMs, ms / 2)
+    const at = Math.max(performance.now() + ms - earlier, this.#notBefore)
     if (this.#underWay !== null || at >= this.#due) return
     this.#due = at
     clearTimeout(this.#timer)

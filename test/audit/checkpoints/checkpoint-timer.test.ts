@@ -54,6 +54,16 @@ test('a checkpoint is attempted at intervals', async () => {
   await timer.stop()
 })
 
+test('with two seconds, what changes right after a checkpoint is in the next one two seconds later', async () => {
+  const timer = start({ seconds: 2, jitterMs: 1_000 })
+  await vi.advanceTimersByTimeAsync(2_000)
+  expect(writes).toBe(1)
+  timer.runEnded()
+  await vi.advanceTimersByTimeAsync(2_000)
+  expect(writes).toBe(2)
+  await timer.stop()
+})
+
 test('soon after runs have ended, one checkpoint covers all of them, and the next one waits', async () => {
   const timer = start()
   for (let n = 0; n < 100; n += 1) timer.runEnded()
