@@ -10,10 +10,11 @@ import {
 import { basename, join, relative } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import { messageOf } from '../lib/message-of.ts'
+import { hasEnded, ownNamespace, processName } from './process-name.ts'
 import type { ControlGroup, Limits } from './protocol.ts'
 
-const PREFIX = 'retrai-'
-const STALE = /^retrai-(\d+)(-server)?$/
+/** The group of a server: the inode of its namespace of process ids, and its name there. */
+const OWNED = /^retrai-(\d+):(\d+:\d+)(-server)?$/
 /** The kernel counts threads, and every Node has a dozen. */
 export const THREADS_PER_PROCESS = 8
 
@@ -81,16 +82,19 @@ function folderOf(controller: string | null, path: string | undefined): string |
 
 function makeIn(folder: string): string {
   removeStale(folder)
-  const own = join(folder, `${PREFIX}${process.pid}`)
+  const namespace = ownNamespace().replace(/\D/g, '')
+  const own = join(folder, `retrai-${namespace}:${processName('self')}`)
   mkdirSync(own, { recursive: true })
   return own
 }
 
-/** Groups of servers that do not live any more. */
+/** Groups of servers that do not live any more. One of another container, which may share the folder, may live. */
 function removeStale(folder: string): void {
   for (const name of readdirSync(folder)) {
-    const [, pid] = STALE.exec(name) ?? []
-    if (pid !== undefined && !existsSync(`/proc/${pid}`)) removeTree(join(folder, name))
+    const [, namespace, server = ''] = OWNED.exec(name) ?? []
+    if (namespace !== undefined && hasEnded(`pid:[${namespace}]`, server)) {
+      removeTree(join(folder, name))
+    }
   }
 }
 

@@ -1,7 +1,8 @@
-import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { setTimeout as pause } from 'node:timers/promises'
 import { throwIfShort } from '../lib/shortage.ts'
 import { REAP_MS } from './child.ts'
+import { hasEnded, ownNamespace, processName } from './process-name.ts'
 import { sendSignal } from './stragglers.ts'
 
 /**
@@ -14,34 +15,13 @@ const POLL_MS = 5
 /** A process that was forked when its runner died shows its own arguments only a moment later. */
 const AGAIN_MS = 1_000
 
-/** A process of this machine for its whole life: namespace of process ids, id, and when it began. */
-const nameOf = (pid: number | 'self'): string | null => {
-  try {
-    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
-    const began = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19]
-    const [id] = stat.split(' ')
-    return `${id}:${began}`
-  } catch (cause) {
-    throwIfShort(cause)
-    return null
-  }
-}
-
 let own: string | null = null
 let count = 0
 
 /** What the arguments of every container of this process begin with. */
 function ownMark(): string {
-  own ??= `${MARK}:${ownNamespace()}:${nameOf('self')}:`
+  own ??= `${MARK}:${ownNamespace()}:${processName('self')}:`
   return own
-}
-
-function ownNamespace(): string {
-  try {
-    return readlinkSync('/proc/self/ns/pid')
-  } catch {
-    return 'unknown'
-  }
 }
 
 /** An argument that no other container has. */
@@ -95,7 +75,7 @@ export async function killLeftContainers(): Promise<void> {
   const isLeft = (mark: string): boolean => {
     if (!mark.startsWith(ours)) return false
     const [pid = '', began] = mark.slice(ours.length).split(':')
-    return /^\d+$/.test(pid) && nameOf(Number(pid)) !== `${pid}:${began}`
+    return /^\d+$/.test(pid) && hasEnded(ownNamespace(), `${pid}:${began}`)
   }
   await killMarked(isLeft)
   await pause(AGAIN_MS, undefined, { ref: false })

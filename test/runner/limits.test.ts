@@ -1,5 +1,7 @@
+import { execFile } from 'node:child_process'
 import { readdir, rmdir, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
+import { promisify } from 'node:util'
 import { afterAll, expect, test } from 'vitest'
 import { commandOutput } from '../../src/agent/tools/commands.ts'
 import { makeControlGroup, removeControlGroup } from '../../src/runner/cgroup.ts'
@@ -104,10 +106,10 @@ const grouped = () => {
 const TOO_MUCH = 'head -c 400000000 /dev/zero | tail -c 300000000 | wc -c'
 
 ifGrouped('in a control group, the kernel ends what takes too much memory', async () => {
-  const { run } = grouped()
+  const { run, folder } = grouped()
   const cwd = await temporaryFolder()
   const named = await run(bash(cwd, 'cat /proc/self/cgroup'))
-  expect(named.stdout).toMatch(new RegExp(`/retrai-${process.pid}/c[\\d-]+$`, 'm'))
+  expect(named.stdout).toMatch(new RegExp(`/${basename(folder)}/c[\\d-]+$`, 'm'))
   const result = await run(bash(cwd, TOO_MUCH))
   expect(result).toMatchObject({ end: 'out_of_memory', limitBytes: 64 * MIB })
 })
@@ -115,7 +117,7 @@ ifGrouped('in a control group, the kernel ends what takes too much memory', asyn
 ifGrouped(
   'a command is in its control group before it begins, with its own arguments',
   async () => {
-    const { run } = grouped()
+    const { run, folder } = grouped()
     const cwd = await temporaryFolder()
     const { signal } = new AbortController()
     const seen = await Promise.all(
@@ -124,12 +126,47 @@ ifGrouped(
         return (await run({ file: 'cat', args, cwd, timeoutMs: 60_000, signal })).stdout
       }),
     )
-    expect(seen.filter((groups) => !groups.includes(`/retrai-${process.pid}/c`))).toEqual([])
+    expect(seen.filter((groups) => !groups.includes(`/${basename(folder)}/c`))).toEqual([])
     const args = ['%s|', 'a b', '', '$HOME', '*']
     const printed = await run({ file: 'printf', args, cwd, timeoutMs: 60_000, signal })
     expect(printed.stdout).toBe('a b||$HOME|*|')
     const missing = await run({ file: 'no-such-program', args: [], cwd, timeoutMs: 60_000, signal })
     expect(missing.end).toBe('not_found')
+  },
+)
+
+/** Makes the group of a server that ends without removing it, and prints its folder. */
+const OTHER_SERVER = `
+import { foldersOf, makeControlGroup } from '${import.meta.dirname}/../../src/runner/cgroup.ts'
+const group = makeControlGroup({ memoryBytes: ${64 * MIB}, processes: 100 })
+console.log(foldersOf(group._unsafeUnwrap())[0])`
+
+ifGrouped('the control group of a server is removed by the next one after its death', async () => {
+  const { folder } = grouped()
+  const args = ['--input-type=module', '-e', OTHER_SERVER]
+  const first = await promisify(execFile)(process.execPath, args)
+  const second = await promisify(execFile)(process.execPath, args)
+  const left = await readdir(dirname(folder))
+  expect(left).not.toContain(basename(first.stdout.trim()))
+  expect(left).toEqual(expect.arrayContaining([basename(folder), basename(second.stdout.trim())]))
+})
+
+test.skipIf(group.isErr() || process.getuid?.() !== 0)(
+  'a server in another container does not remove the idle groups of this one',
+  async () => {
+    const { run, folder } = grouped()
+    await run(bash(await temporaryFolder(), 'true'))
+    const before = await readdir(folder)
+    const contained = ['--pid', '--fork', '--mount-proc', '--propagation', 'private']
+    const args = [...contained, process.execPath, '--input-type=module', '-e', OTHER_SERVER]
+    const other = await promisify(execFile)('unshare', args)
+    expect(await readdir(folder)).toEqual(before)
+    // Nor does this one remove the other's.
+    expect(await readdir(dirname(folder))).toContain(basename(other.stdout.trim()))
+    const made = makeControlGroup({ memoryBytes: 1024 * MIB, processes: 1000 })
+    expect(made._unsafeUnwrap()).toEqual(group._unsafeUnwrap())
+    expect(await readdir(dirname(folder))).toContain(basename(other.stdout.trim()))
+    await rmdir(other.stdout.trim())
   },
 )
 

@@ -280,7 +280,7 @@ describe.skipIf(isMissing('bwrap') || group.isErr())('with control groups', () =
       stop.abort()
       expect(await ended).toMatchObject({ end: 'aborted' })
       expect(pids.length).toBeGreaterThan(3)
-      for (const one of groups) expect(one).toMatch(/\/retrai-\d+\/c[\d-]+$/m)
+      for (const one of groups) expect(one).toMatch(/\/retrai-[\d:]+\/c[\d-]+$/m)
     },
   )
 
