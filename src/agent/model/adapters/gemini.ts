@@ -8,6 +8,7 @@ import { inCallOrder, withAllResults, withImagesApart } from './all-results.ts'
 import { CallIds, foreignId, ownItems, plainName } from './call-ids.ts'
 import { postJson } from './clients.ts'
 import { GeminiReader } from './gemini-reader.ts'
+import { geminiSchema } from './gemini-schema.ts'
 
 /**
  * Google's own API. Its SDK rebuilds what it sends and drops fields that it does not know; the signatures of thoughts
@@ -55,8 +56,9 @@ function toContents(messages: readonly ChatMessage[], route: Route): Content[] {
   const contents: { role: Content['role']; parts: Part[] }[] = []
   const add = (role: Content['role'], parts: readonly Part[]) => {
     const last = contents.at(-1)
-    // All results of a step, and what is said after them, are one message.
-    if (last?.role === role && role === 'user') last.parts.push(...parts)
+    // All results of a step are one content. Since Gemini 3.6, nothing else may be in it.
+    const isSame = last?.role === role && isResult(last.parts[0]) === isResult(parts[0])
+    if (isSame && role === 'user') last.parts.push(...parts)
     else contents.push({ role, parts: [...parts] })
   }
   const ids = new CallIds(foreignId)
@@ -101,6 +103,8 @@ function toContents(messages: readonly ChatMessage[], route: Route): Content[] {
   return contents
 }
 
+const isResult = (part: Part | undefined): boolean => part?.functionResponse !== undefined
+
 /** Since Gemini 3, a result may hold images. Before, they come after the results. */
 const takesImagesInResults = needsSignature
 
@@ -141,7 +145,7 @@ function argsOf(text: string): { [name: string]: Json } {
 const toDeclaration = ({ name, description, ...tool }: ToolSpec) => ({
   name,
   description,
-  parametersJsonSchema: schemaOf(tool),
+  parametersJsonSchema: geminiSchema(schemaOf(tool) as { [name: string]: Json }),
 })
 
 const LEVELS: Readonly<Record<Effort, string>> = {

@@ -7,19 +7,29 @@ const UNSIGNED = 'skip_thought_signature_validator'
 type Content = { readonly role: string; readonly parts: readonly Json[] }
 type Call = { readonly id?: string; readonly name: string }
 
-/** Google: sides alternate, each step is signed as it was, its calls are answered at once and in their order. */
+/**
+ * Google: sides alternate, each step is signed as it was, its calls are answered at once and in their order, and nothing
+ * else is in the content that answers them: what is said then has a content of its own.
+ */
 export class FakeGoogle extends FakeProvider {
   /** The parts that were signed, and the model that they came from, by their signatures. */
   readonly #signed = new Map<string, string>()
 
   protected broken({ contents }: Json): string | null {
     let open: readonly Call[] = []
-    for (const [at, { role, parts }] of (contents as Content[]).entries()) {
-      if (role !== (at % 2 === 0 ? 'user' : 'model')) return `contents.${at}: roles must alternate`
+    let before: Content | undefined
+    for (const [at, content] of (contents as Content[]).entries()) {
+      const { role, parts } = content
+      const isAfterAnswers = role === 'user' && before?.parts[0]?.functionResponse !== undefined
+      if (role === (before?.role ?? 'model') && !isAfterAnswers)
+        return `contents.${at}: roles must alternate`
+      before = content
       if (parts.length === 0) return `contents.${at}: parts must not be empty`
       const answers = parts.flatMap(({ functionResponse: answer }) => (answer ? [answer] : []))
       const named = (calls: readonly unknown[]) =>
         JSON.stringify(calls.map((call) => [(call as Call).id, (call as Call).name]))
+      if (answers.length > 0 && answers.length < parts.length)
+        return `contents.${at}: function responses must be alone`
       if (named(answers) !== named(open)) return `contents.${at}: calls and responses differ`
       const calls = parts.filter(({ functionCall }) => functionCall !== undefined)
       open = calls.map(({ functionCall }) => functionCall as Call)

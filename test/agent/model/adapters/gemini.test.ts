@@ -146,6 +146,54 @@ describe('a request to Gemini', () => {
     expect(body.contents).toEqual([{ role: 'user', parts: [{ text: 'Fix this one.' }] }])
   })
 
+  test('has schemas of tools in the subset that Google documents', () => {
+    const parameters = {
+      $schema: 'https://json-schema.org/draft/2020-12/schema',
+      type: 'object',
+      properties: {
+        count: { type: 'integer', exclusiveMinimum: 0, maximum: 9, default: 1 },
+        share: { type: 'number', exclusiveMinimum: 0, exclusiveMaximum: 1, multipleOf: 0.1 },
+        pattern: { type: 'string', pattern: '^a', minLength: 1, format: 'uri' },
+        kind: { const: 'x' },
+        list: { type: 'array', uniqueItems: true, items: { oneOf: [{ $ref: '#/definitions/T' }] } },
+      },
+      required: ['pattern'],
+      additionalProperties: { type: 'string', format: 'date' },
+      propertyNames: { type: 'string' },
+      definitions: { T: { type: ['string', 'null'], examples: ['a'] } },
+    }
+    const { tools } = bodyOf({ tools: [{ ...TOOL, parameters }] })
+    const [declaration] =
+      (tools as { functionDeclarations: object[] }[])[0]?.functionDeclarations ?? []
+    expect(declaration).toHaveProperty('parametersJsonSchema', {
+      type: 'object',
+      properties: {
+        count: { type: 'integer', minimum: 1, maximum: 9 },
+        share: { type: 'number', minimum: 0, maximum: 1 },
+        pattern: { type: 'string' },
+        kind: { enum: ['x'] },
+        list: { type: 'array', items: { anyOf: [{ $ref: '#/$defs/T' }] } },
+      },
+      required: ['pattern'],
+      additionalProperties: { type: 'string', format: 'date' },
+      $defs: { T: { type: ['string', 'null'] } },
+    })
+  })
+
+  test('has what is said after results in a content of its own', () => {
+    const said = (content: string): ChatMessage => ({ role: 'user', content })
+    const messages = [...REQUEST.messages, foreign, result('toolu_1'), result('toolu_2')]
+    const { contents } = bodyOf({ messages: [...messages, said('One.'), said('Two.')] })
+    expect(
+      contents.map(({ role, parts }) => [role, parts.map((part) => Object.keys(part)[0])]),
+    ).toEqual([
+      ['user', ['text']],
+      ['model', ['functionCall', 'functionCall']],
+      ['user', ['functionResponse', 'functionResponse']],
+      ['user', ['text', 'text']],
+    ])
+  })
+
   test('from Gemini 3 on, has the sentinel on the first call of a step that another model made', () => {
     const messages = [...REQUEST.messages, foreign, result('toolu_1'), result('toolu_2')]
     const signatures = (model: string) =>
@@ -169,10 +217,17 @@ describe('a request to Gemini', () => {
   })
 })
 
-/** What Google refuses: a step whose first call is not signed, and calls without all of their results next. */
+/**
+ * What Google refuses: a step whose first call is not signed, calls without all of their results next, and, since Gemini
+ * 3.6, anything else beside results.
+ */
 function violation({ contents }: Body): string | null {
   for (const [at, { role, parts }] of contents.entries()) {
-    if (at > 0 && contents[at - 1]?.role === role) return 'two contents of one role'
+    const isResult = (part: Body['contents'][number]['parts'][number] | undefined) =>
+      part?.functionResponse !== undefined
+    const before = contents[at - 1]
+    if (before?.role === role && !isResult(before.parts[0])) return 'two contents of one role'
+    if (parts.some(isResult) && !parts.every(isResult)) return 'text beside function responses'
     const calls = parts.filter(({ functionCall }) => functionCall !== undefined)
     if (calls.length === 0) continue
     if (calls[0]?.thoughtSignature === undefined)
