@@ -54,6 +54,8 @@ export type RawReply = Reported & {
   readonly finishReason: FinishReason
   /** What goes back to the same provider; null if nothing must. */
   readonly items: readonly Json[] | null
+  /** What goes back in place of `items` if the reply is not whole; left out if nothing must. */
+  readonly remains?: readonly Json[]
 }
 
 /** What a provider reports of the price of a reply. */

@@ -55,10 +55,20 @@ export function createComplete({ routeOf, keys, deadlines, adapterOf }: Complete
     const sent = { adapter, body, route: target, reader, call, deadlines, onPart: count }
     const received = await attempt(sent, signal)
     return received
+      .orElse((failure) => asReply(failure, reader))
       .andThen((whole) => finish(whole, body, target, call))
       .mapErr((failure) => withUsed(failure, { reader, written, body, target }))
   }
 }
+
+/** A call that its provider could not read is the model's mistake, so it is a reply. */
+const asReply = (failure: ModelFailure, { used }: ReplyReader): Result<Received, ModelFailure> =>
+  failure.type === 'transient' && failure.isUnreadableCall === true
+    ? ok({
+        reply: { text: null, toolCalls: [], finishReason: 'malformed', items: null, ...used },
+        firstTokenMs: null,
+      })
+    : err(failure)
 
 /**
  * The largest reply that is accepted. One append records it twice (the reply, and the call that follows from it), and
@@ -137,15 +147,16 @@ function withEnd({ text, toolCalls, finishReason }: RawReply): Ended {
   }
 }
 
-/** The items of a whole reply. The items of others are not sent back: a provider would want results of their calls. */
+/** The items of a whole reply. Those of others are not sent back: a provider would want results of their calls. */
 function keptItems(
-  { items }: RawReply,
+  raw: RawReply,
   { finishReason }: Ended,
   replyBytes: number,
   { endpoint, api, model }: Route,
 ): ModelReply['providerItems'] {
   const isWhole = ['stop', 'tool_calls', 'pause'].includes(finishReason)
-  if (!isWhole || items === null || items.length === 0) return null
+  const items = (isWhole ? raw.items : raw.remains) ?? []
+  if (items.length === 0) return null
   const itemBytes = Buffer.byteLength(JSON.stringify(items))
   if (2 * replyBytes + itemBytes > MAX_APPEND_BYTES) return null
   return { provider: endpoint.provider, api, model, items: [...items] }

@@ -40,8 +40,9 @@ export function statusFailure(
   status: number,
   body: unknown,
   headers: Headers,
-  { host, model, keyName, quote }: CallInfo,
+  call: CallInfo,
 ): ModelFailure {
+  const { host, model, keyName, quote } = call
   const problem = readProblem(body)
   const text = quote(problem.message)
   const refusal = `${host} refused the request for ${model} (${status}): ${text}`
@@ -55,6 +56,8 @@ export function statusFailure(
       const message = suspect === null ? refusal : `${unended(refusal)} (${suspect} right?)`
       return { type: 'refused', message }
     }
+    case 'unreadable_call':
+      return { ...noReply(problem.message, call), isUnreadableCall: true }
     case 'transient': {
       const message = `${host} failed to answer for ${model} (${status}): ${text}`
       const wait = retryAfterMs(headers, Date.now()) ?? retryDelayMs(body)

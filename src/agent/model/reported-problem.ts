@@ -67,15 +67,14 @@ const RETRYABLE = new Set([408, 409, 425, 429])
 export function natureOf(
   status: number,
   { message, code, type }: Problem,
-): 'context_overflow' | 'reasoning_refused' | 'refused' | 'transient' {
+): 'context_overflow' | 'reasoning_refused' | 'unreadable_call' | 'refused' | 'transient' {
   if ([code, type].some((name) => QUOTA.has(String(name)))) return 'refused'
   // Some local servers report that with status 500, and errors in a stream may have none.
   if (status !== 429 && isOverflow(message, [code, type])) return 'context_overflow'
   if (status < 500 && status !== 429) {
     if (status === 400 && REASONING_REFUSED.test(`${code} ${message}`)) return 'reasoning_refused'
-    // Groq: the model wrote a call that cannot be read, and may write a better one.
-    if (code === 'tool_use_failed') return 'transient'
   }
+  if (code === 'tool_use_failed' || UNREADABLE_CALL.test(message)) return 'unreadable_call'
   return status < 500 && !RETRYABLE.has(status) ? 'refused' : 'transient'
 }
 
@@ -126,6 +125,9 @@ const QUOTA: ReadonlySet<string> = new Set([
   ...['insufficient_quota', 'credit_balance_exhausted', 'billing_error', 'billing_not_active'],
   ...['billing_hard_limit_reached', 'enforced_spend_limit_reached', 'contract_spend_limit_reached'],
 ])
+
+/** What Ollama answers, with status 500 or in a stream, if the model wrote a call that it cannot read. Groq has a code for it. */
+const UNREADABLE_CALL = /error parsing tool call/i
 
 /** What providers answer if they get reasoning back that is not as they sent it. */
 const REASONING_REFUSED =

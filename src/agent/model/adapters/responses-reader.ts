@@ -3,7 +3,7 @@ import * as z from 'zod'
 import type { RequestedCall } from '../../../domain/records.ts'
 import type { Complaint, Json, RawReply, ReplyReader } from '../adapter.ts'
 import type { FinishReason, ModelPart, ToolSpec } from '../model.ts'
-import { eventReader, invalid, toRequestedCalls } from '../reply-parts.ts'
+import { eventReader, invalid, orNothing, toRequestedCalls } from '../reply-parts.ts'
 import { isStrict, withoutNulls } from './strict-schema.ts'
 import { ReportedUsage, usageOf } from './usage.ts'
 
@@ -88,6 +88,7 @@ export class ResponsesReader implements ReplyReader {
       toolCalls: this.#toolCalls(items),
       finishReason,
       items: items as Json[],
+      remains: phasesOf(items, finishReason),
       ...this.used,
     })
   }
@@ -154,12 +155,27 @@ const Content = z.array(
   z.object({ type: z.string(), text: z.string().optional(), refusal: z.string().optional() }),
 )
 
+const textIn = ({ content }: Item): string =>
+  (Content.safeParse(content).data ?? []).map(({ text = '' }) => text).join('')
+
+/**
+ * The messages with their phases, for a reply that is not whole: models work worse if they lose these. What was written
+ * before a refusal is not sent back.
+ */
+function phasesOf(items: readonly Item[], finishReason: FinishReason): Json[] {
+  return items.flatMap((item) => {
+    const { type, phase = null } = item
+    if (type !== 'message' || phase === null) return []
+    const content = orNothing(finishReason === 'refusal' ? null : textIn(item))
+    return [{ type, role: 'assistant', content, phase }]
+  })
+}
+
 /** A reply may have several messages: remarks between its steps, and the answer. */
 function textsOf(items: readonly Item[]): { text: string | null; refusal: string | null } {
-  const parts = items
-    .filter(({ type }) => type === 'message')
-    .map(({ content }) => Content.safeParse(content).data ?? [])
-  const texts = parts.map((content) => content.map(({ text = '' }) => text).join(''))
+  const messages = items.filter(({ type }) => type === 'message')
+  const texts = messages.map(textIn)
+  const parts = messages.map(({ content }) => Content.safeParse(content).data ?? [])
   const refusals = parts.flatMap((content) => content.flatMap(({ refusal }) => refusal ?? []))
   const text = texts.filter((part) => part.trim()).join('\n\n')
   return { text: text || null, refusal: refusals.length > 0 ? refusals.join('\n\n') : null }

@@ -61,7 +61,8 @@ describe('if a reply is not whole, none of its calls is run, and none of it is s
     ['content_filter', 'refusal'],
   ])('over responses: %s', async (reason, finishReason) => {
     const stream = responded('incomplete', { incomplete_details: { reason } })
-    expect(await ending('responses', stream)).toEqual(cut(finishReason))
+    // Only the phases of its messages are.
+    expect(await ending('responses', stream)).toEqual({ ...cut(finishReason), keepsItems: true })
   })
 })
 
@@ -115,6 +116,38 @@ describe('a refusal', () => {
       finishReason: 'refusal',
       usage: { estimated: true },
     })
+  })
+})
+
+describe('the phase of a message of OpenAI goes back, also if the reply', () => {
+  const message = (phase: string, part: object) => ({
+    ...{ type: 'message', id: 'm', role: 'assistant', status: 'incomplete', phase },
+    content: [part],
+  })
+  const said = message('commentary', { type: 'output_text', text: 'I look.', annotations: [] })
+  const cutCall = { type: 'function_call', call_id: 'c', name: 'file_read', arguments: '{"pa' }
+  const itemsAfter = async (status: string, output: object[], more: object = {}) => {
+    const response = { id: 'r', status, output, usage: null, ...more }
+    const stream = sse([{ type: `response.${status}`, response }])
+    const { reply } = await read('responses', [bytes(stream)])
+    return reply._unsafeUnwrap().providerItems?.items
+  }
+  const sent = (content: string, phase: string) => ({
+    ...{ type: 'message', role: 'assistant', content, phase },
+  })
+
+  test('was cut: without reasoning and calls', async () => {
+    const output = [{ type: 'reasoning', id: 'rs', summary: [] }, said, cutCall]
+    const cutOff = { incomplete_details: { reason: 'max_output_tokens' } }
+    expect(await itemsAfter('incomplete', output, cutOff)).toEqual([sent('I look.', 'commentary')])
+  })
+
+  test('was refused: without its words', async () => {
+    const refusal = message('final_answer', { type: 'refusal', refusal: 'No.' })
+    expect(await itemsAfter('completed', [said, refusal])).toEqual([
+      sent('(nothing)', 'commentary'),
+      sent('(nothing)', 'final_answer'),
+    ])
   })
 })
 

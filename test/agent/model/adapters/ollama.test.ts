@@ -96,6 +96,23 @@ describe('a reply of Ollama', () => {
   })
 })
 
+describe('a call that Ollama cannot read', () => {
+  const error = `error parsing tool call: raw='{"path": "a"}]', err=invalid character ']'`
+  const malformed = { finishReason: 'malformed', text: null, toolCalls: [], providerItems: null }
+
+  test('is a malformed reply of the model, with status 500', async () => {
+    const url = await fakeServer(() => ({ status: 500, text: JSON.stringify({ error }) }))
+    const { reply } = await askBy(adapter, routeTo('gpt-oss:20b', url))
+    expect(reply._unsafeUnwrap()).toMatchObject({ ...malformed, usage: { estimated: true } })
+  })
+
+  test('is one in the middle of a stream, too', async () => {
+    const broken = lines([piece({ content: 'I write.' }), { error }])
+    const { reply } = await readBy(adapter, route, [bytes(broken)])
+    expect(reply._unsafeUnwrap()).toMatchObject(malformed)
+  })
+})
+
 type Body = {
   readonly options: object
   readonly think?: unknown
