@@ -102,7 +102,7 @@ export type ModelFailure =
       readonly retryAfterMs: number | null
       /** The model has replied, so the attempt was paid. Only one more is worth its price. */
       readonly isReply?: true
-      /** The provider could not read a call of the reply, and sent nothing of it. The model is told, as with any reply. */
+      /** The provider could not read a call of the reply, and sent nothing of it: the reply is malformed. */
       readonly isUnreadableCall?: true
       /** What the reply has used; left out if nothing of it came. */
       readonly used?: Used
