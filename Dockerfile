@@ -25,14 +25,14 @@ COPY --from=build /app/web/dist ./web/dist
 RUN mkdir --mode 0700 /data && mkdir /workspace && chown node:node /data /workspace
 USER node
 WORKDIR /workspace
-ENV NODE_ENV=production RETRAI_DATA_DIR=/data RETRAI_HEALTH_PORT=8008
+ENV NODE_ENV=production RETRAI_DATA_DIR=/data RETRAI_LISTEN=0.0.0.0:8000 RETRAI_HEALTH_PORT=8008
 VOLUME ["/data", "/workspace"]
 # 8008 answers GET /health/live only, also while the server is stuck.
 EXPOSE 8000 8008
 
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-  CMD ["node", "-e", "const at = (port, path) => fetch(`http://127.0.0.1:${port}/health/${path}`).then(async (r) => { if (!r.ok) throw Error(await r.text()) }); at(process.env.RETRAI_HEALTH_PORT, 'live').then(() => at(process.env.RETRAI_PORT ?? 8000, 'ready')).catch((e) => { console.error(e.message); process.exit(1) })"]
+  CMD ["node", "-e", "const at = (port, path) => fetch(`http://127.0.0.1:${port}/health/${path}`).then(async (r) => { if (!r.ok) throw Error(await r.text()) }); at(process.env.RETRAI_HEALTH_PORT, 'live').then(() => at((process.env.RETRAI_LISTEN ?? '8000').split(':').pop(), 'ready')).catch((e) => { console.error(e.message); process.exit(1) })"]
 
 # Outside of loopback the server needs a token: RETRAI_TOKEN, or one that "retrai token" made in /data.
 ENTRYPOINT ["tini", "--", "node", "/app/bin/retrai.js"]
-CMD ["serve", "--host", "0.0.0.0"]
+CMD ["serve"]

@@ -29,7 +29,7 @@ async function startImage(modelUrl: string) {
   const [port, healthPort] = [await freePort(), await freePort()]
   const settings = {
     ...{ RETRAI_ISOLATION: 'auto', RETRAI_TOKEN: TOKEN, RETRAI_LLM_BASE_URL: modelUrl },
-    ...{ RETRAI_PORT: port, RETRAI_HEALTH_PORT: healthPort },
+    ...{ RETRAI_LISTEN: `0.0.0.0:${port}`, RETRAI_HEALTH_PORT: healthPort },
   }
   const env = Object.entries(settings).flatMap(([key, value]) => ['--env', `${key}=${value}`])
   onTestFinished(() => {

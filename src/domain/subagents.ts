@@ -43,6 +43,9 @@ export type SubagentEnd = z.infer<typeof SubagentEnd>
 /** How many sub-agents of one reply work side by side. */
 export const SUBAGENTS_AT_ONCE = 4
 
+/** How many sub-agents one run may start. */
+export const SUBAGENTS_OF_RUN = 20
+
 /** A run that an agent has started. */
 export type Subagent = {
   readonly run_id: string

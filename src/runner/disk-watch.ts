@@ -79,7 +79,7 @@ const shortOf = ({ bavail, bsize }: StatsFs, folder: string, freeBytes: number):
 
 /** Why no command is started, for people. */
 export const noDisk = (short: string): string =>
-  `No command is started: there is less than ${short}. Free some space, or lower RETRAI_MIN_FREE_DISK_MIB.`
+  `No command is started: there is less than ${short}. Free some space.`
 
 /** What a folder takes of its disk, in bytes. What cannot be read counts nothing. */
 async function sizeOf(folder: string, isOver: () => boolean): Promise<number> {

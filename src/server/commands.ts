@@ -45,23 +45,12 @@ async function chooseLimits(settings: Settings, runner: Runner): Promise<ChosenL
 
 /** The limits without a control group. */
 function limitsOf(settings: Settings): CommandLimits {
-  const memory = settings.RETRAI_COMMAND_MEMORY_MIB
-  const all = settings.RETRAI_COMMANDS_MEMORY_MIB
-  const memoryBytes = memory === undefined ? DEFAULT_LIMITS.memoryBytes : memory * MIB
-  const allBytes = all === undefined ? DEFAULT_LIMITS.all.memoryBytes : all * MIB
-  return {
-    memoryBytes: all === undefined ? memoryBytes : Math.min(memoryBytes, allBytes),
-    processes: settings.RETRAI_COMMAND_PROCESSES,
-    homeBytes: settings.RETRAI_RUN_HOME_MIB * MIB,
-    freeDiskBytes: settings.RETRAI_MIN_FREE_DISK_MIB * MIB,
-    all: {
-      memoryBytes: Math.max(memory === undefined ? 0 : memoryBytes, allBytes),
-      processes: settings.RETRAI_COMMANDS_PROCESSES,
-    },
-    outputBytes: settings.RETRAI_COMMAND_OUTPUT_MIB * MIB,
-    group: null,
-    variables: settings.RETRAI_COMMAND_ENV ?? [],
-  }
+  const { RETRAI_COMMAND_MEMORY_MIB: memory, RETRAI_COMMAND_ENV: variables = [] } = settings
+  if (memory === undefined) return { ...DEFAULT_LIMITS, variables }
+  const memoryBytes = memory * MIB
+  const { all } = DEFAULT_LIMITS
+  const ofAll = { ...all, memoryBytes: Math.max(memoryBytes, all.memoryBytes) }
+  return { ...DEFAULT_LIMITS, memoryBytes, all: ofAll, variables }
 }
 
 function detailOf(group: Result<ControlGroup, string>): string {

@@ -20,6 +20,7 @@ import type { Resources } from '../agent/resources.ts'
 import type { SubagentRules } from '../agent/subagents.ts'
 import { Supervisor } from '../agent/supervisor.ts'
 import { createToolbox } from '../agent/tools/toolbox.ts'
+import { SUBAGENTS_OF_RUN } from '../domain/subagents.ts'
 import { LiveParts } from '../live/live-parts.ts'
 import { ArtifactIndex } from '../log/artifact-index.ts'
 import { processMask } from '../log/masking.ts'
@@ -118,7 +119,7 @@ export function createEffects(
     models: createModels(models),
     obstacle: (run) => obstacle(run, { models: catalogue, host: hostname() }),
     readProject: (project, signal) => looks.of(project, signal),
-    subagents: { maxDepth, maxPerRun: settings.RETRAI_MAX_SUBAGENTS, planRun },
+    subagents: { maxDepth, maxPerRun: SUBAGENTS_OF_RUN, planRun },
     liveParts: new LiveParts(processMask),
     forgetRun: (runId) => isolation.forget(runId),
     untilAvailable: (signal) => resources.available(signal),

@@ -75,13 +75,6 @@ export function createApp(parts: Parts, made: Made): ReturnType<typeof buildApp>
     clock: now,
     defaults: { cwd: process.cwd(), model_name: catalogue.default.name, max_iterations: 20 },
     ready: () => readiness(parts, made),
-    live: {
-      connections: settings.RETRAI_MAX_CONNECTIONS,
-      connectionsPerClient: settings.RETRAI_MAX_CONNECTIONS_PER_CLIENT,
-      sockets: settings.RETRAI_MAX_SOCKETS,
-      socketsPerClient: settings.RETRAI_MAX_SOCKETS_PER_CLIENT,
-      stallMs: settings.RETRAI_SOCKET_STALL_SECONDS * 1000,
-    },
   })
 }
 

@@ -10,9 +10,10 @@ import { listenOnSocket } from './unix-socket.ts'
 /** Begins to listen; resolves to the address. The error is a text for people, with advice. */
 export function listen(
   app: Pick<Awaited<ReturnType<typeof buildApp>>, 'listen'>,
-  { RETRAI_HOST: host, RETRAI_PORT: port, RETRAI_LISTEN: socket }: Settings,
+  { RETRAI_LISTEN: address }: Settings,
 ): ResultAsync<string, string> {
-  if (socket !== undefined) return new ResultAsync(listenOnSocket(app, socket))
+  if ('socket' in address) return new ResultAsync(listenOnSocket(app, address.socket))
+  const { host, port } = address
   return ResultAsync.fromPromise(app.listen({ host, port }), (cause) =>
     listenProblem(cause, host, port, '--port'),
   )

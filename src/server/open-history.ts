@@ -16,7 +16,7 @@ import type { EventStoreDbOptions } from '../store/eventstoredb/eventstoredb-sto
 import { withCrashingAppends } from './crash-points.ts'
 import { now, type Parts } from './parts.ts'
 import { rebuildFromFile } from './rebuild.ts'
-import { isLoopback, type Settings } from './settings.ts'
+import { isLocal, type Settings } from './settings.ts'
 
 const LOG_REPLACED =
   'the event store came back with another log, for instance an empty one or an older backup: the server starts again from it'
@@ -159,18 +159,17 @@ async function openAuth(
   log: Logger,
   store: EventStore,
 ): Promise<Result<Auth, string>> {
-  const { RETRAI_HOST: host, RETRAI_TOKEN: configured = null, EVENTSTORE_URL } = settings
-  const isLocal = isLoopback(host) || settings.RETRAI_LISTEN !== undefined
+  const { RETRAI_LISTEN: address, RETRAI_TOKEN: configured = null, EVENTSTORE_URL } = settings
   // An embedded log can always be read, so its tokens need no copy.
   const kept =
     EVENTSTORE_URL === undefined ? undefined : join(settings.RETRAI_DATA_DIR, 'tokens.json')
   const auth = await Auth.open({ store, configured, clock: now, log, keptIn: kept })
-  if (isLocal || configured !== null) return ok(auth)
+  if (isLocal(address) || configured !== null) return ok(auth)
   const read = await auth.read(TOKENS_WITHIN_MS)
   if (read && auth.guarded) return ok(auth)
   await auth.close()
   const why = read ? 'there is none' : 'the log cannot be read to see whether there is one'
   return err(
-    `This server runs shell commands, so it listens on ${host} only if it has a token, and ${why}. Make one with "retrai token create NAME --role admin" and the same --data-dir or --store, or set RETRAI_TOKEN, or keep --host 127.0.0.1.`,
+    `This server runs shell commands, so it listens beyond this machine only if it has a token, and ${why}. Make one with "retrai token create NAME --role admin" and the same --data-dir or --store, or set RETRAI_TOKEN, or keep --host 127.0.0.1.`,
   )
 }

@@ -1,12 +1,11 @@
 import { err, ok, type Result } from 'neverthrow'
 import type * as z from 'zod'
 import { defaultDataDir } from './data-folder.ts'
+import { removedSettings } from './removed-settings.ts'
 import { Settings } from './settings.ts'
 
 /** The settings that a flag of a command can set, too. */
 const FLAG_OF: Readonly<Record<string, keyof Flags>> = {
-  RETRAI_HOST: 'host',
-  RETRAI_PORT: 'port',
   RETRAI_HEALTH_PORT: 'healthPort',
   RETRAI_LISTEN: 'listen',
   RETRAI_DATA_DIR: 'dataDir',
@@ -23,8 +22,20 @@ type Flags = Partial<
 type Environment = Readonly<Record<string, string | undefined>>
 
 /** Reads the settings of a server. The error is a text for people that names every setting that is not valid. */
-export const readSettings = (flags: Flags, env: Environment): Result<Settings, string> =>
-  parseSettings(Settings, withDataDir(flags, env), env)
+export function readSettings(flags: Flags, env: Environment): Result<Settings, string> {
+  const removed = removedSettings(env)
+  if (removed.length > 0) return err(removed.join('\n'))
+  return parseSettings(Settings, withAddress(withDataDir(flags, env), env), env)
+}
+
+/** Puts `--host` and `--port` in the place of those parts of the address. */
+function withAddress({ host, port, ...flags }: Flags, env: Environment): Flags {
+  if (host === undefined && port === undefined) return flags
+  const whole = flags.listen ?? (env.RETRAI_LISTEN?.trim() || '127.0.0.1:8000')
+  const [, before = '127.0.0.1', after = '8000'] = /^(?!unix:)(.*):(\d+)$/.exec(whole) ?? []
+  const name = host?.includes(':') ? `[${host}]` : (host ?? before)
+  return { ...flags, listen: `${name}:${port ?? after}` }
+}
 
 /**
  * The variables whose names begin like those of settings, but that are none: they have no effect.
@@ -86,7 +97,8 @@ export function parseSettings<S extends z.ZodObject>(
   const problems = parsed.error.issues.map(({ path, message }) => {
     const name = String(path[0])
     const flag = FLAG_OF[name]?.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
-    return `  ${flag === undefined ? name : `--${flag} (${name})`}: ${message}`
+    const flags = name === 'RETRAI_LISTEN' ? 'listen, --host or --port' : flag
+    return `  ${flags === undefined ? name : `--${flags} (${name})`}: ${message}`
   })
   return err(`These settings are not valid:\n${problems.join('\n')}`)
 }

@@ -21,6 +21,22 @@ const port = trimmed
   .regex(/^\d+$/, 'must be a port number')
   .transform(Number)
   .pipe(z.int().max(65535, 'must be at most 65535'))
+
+/** Where a server listens: on a port, or on a unix socket at a path. */
+export type ListenAddress =
+  | { readonly host: string; readonly port: number }
+  | { readonly socket: string }
+
+/** `HOST:PORT`, with brackets around an IPv6 address, or `unix:PATH`. */
+const listenAddress = text.transform((address, context): ListenAddress => {
+  const socket = /^unix:(.+)/.exec(address)?.[1]
+  if (socket !== undefined) return { socket: resolve(socket) }
+  const [, inBrackets, name, digits] = /^(?:\[(.+)\]|([^:]+)):(\d{1,5})$/.exec(address) ?? []
+  const host = inBrackets ?? name
+  if (host !== undefined && Number(digits) <= 65_535) return { host, port: Number(digits) }
+  context.addIssue('must be HOST:PORT, such as 127.0.0.1:8000, or unix:PATH')
+  return z.NEVER
+})
 const number = trimmed.pipe(Decimal)
 const positive = number.pipe(z.number().positive('must be more than 0'))
 const positiveInt = number.pipe(z.int('must be a whole number').min(1, 'must be at least 1'))
@@ -28,8 +44,9 @@ const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'
 const OLLAMA_PORT = '11434'
 const LOOPBACK = new Set(['localhost', '127.0.0.1', '::1'])
 
-/** Whether a server on this host is reachable only from the same machine. */
-export const isLoopback = (host: string): boolean => LOOPBACK.has(host)
+/** Whether a server at this address is reachable only from the same machine. */
+export const isLocal = (address: ListenAddress): boolean =>
+  'socket' in address || LOOPBACK.has(address.host)
 
 /** The address of a model endpoint. Its client refuses one with a password. */
 const modelUrl = (keyName: string) =>
@@ -99,14 +116,8 @@ function parsedRules(value: string, isInline: boolean): [ApprovalRules, null] | 
 
 /** All settings of a server: one row per environment variable. */
 export const Settings = z.strictObject({
-  RETRAI_HOST: text.default('127.0.0.1'),
-  RETRAI_PORT: port.default(8000),
+  RETRAI_LISTEN: listenAddress.default({ host: '127.0.0.1', port: 8000 }),
   RETRAI_HEALTH_PORT: port.optional(),
-  /** A unix socket instead of host and port. */
-  RETRAI_LISTEN: text
-    .regex(/^unix:./, 'must be unix: and a path, such as unix:/run/user/1000/retrai.sock')
-    .transform((address) => resolve(address.slice('unix:'.length)))
-    .optional(),
   RETRAI_DATA_DIR: text.transform((path) => resolve(path)),
   EVENTSTORE_URL: text
     .regex(
@@ -146,25 +157,8 @@ export const Settings = z.strictObject({
   RETRAI_SUBAGENT_DEPTH: number
     .pipe(z.int('must be a whole number').max(10, 'must be at most 10'))
     .default(2),
-  /** How many sub-agents one run may start. */
-  RETRAI_MAX_SUBAGENTS: positiveInt.pipe(z.number().max(1000, 'must be at most 1000')).default(20),
   /** The memory of all processes of one command; half of the memory of the machine if it is not set. */
   RETRAI_COMMAND_MEMORY_MIB: positiveInt.pipe(z.number().min(64, 'must be at least 64')).optional(),
-  RETRAI_COMMAND_OUTPUT_MIB: positiveInt.default(512),
-  RETRAI_COMMAND_PROCESSES: positiveInt
-    .pipe(z.number().min(8, 'must be at least 8').max(65_536, 'must be at most 65536'))
-    .default(512),
-  /** The memory of all commands together; three quarters of the machine's memory if it is not set. */
-  RETRAI_COMMANDS_MEMORY_MIB: positiveInt
-    .pipe(z.number().min(64, 'must be at least 64'))
-    .optional(),
-  RETRAI_COMMANDS_PROCESSES: positiveInt
-    .pipe(z.number().min(8, 'must be at least 8').max(1_000_000, 'must be at most 1000000'))
-    .default(4_096),
-  /** The most in the home and the temporary files of a run. */
-  RETRAI_RUN_HOME_MIB: positiveInt.default(4_096),
-  /** 0: no command is ended or refused for lack of space. */
-  RETRAI_MIN_FREE_DISK_MIB: number.pipe(z.int('must be a whole number')).default(512),
   RETRAI_ISOLATION: oneOf(['auto', ...LEVELS]).default('auto'),
   /** The most that a run may ask for. */
   RETRAI_NETWORK: networkSetting.default('hosts'),
@@ -187,14 +181,6 @@ export const Settings = z.strictObject({
   RETRAI_LEASE_SECONDS: positive
     .pipe(z.number().min(1, 'must be at least 1').max(3_600, 'must be at most 3600'))
     .default(15),
-  RETRAI_MAX_CONNECTIONS: positiveInt.default(12_000),
-  RETRAI_MAX_CONNECTIONS_PER_CLIENT: positiveInt.default(6_000),
-  RETRAI_MAX_SOCKETS: positiveInt.default(10_000),
-  RETRAI_MAX_SOCKETS_PER_CLIENT: positiveInt.default(5_000),
-  /** At most the longest timer of Node. */
-  RETRAI_SOCKET_STALL_SECONDS: positive
-    .pipe(z.number().max(2_000_000, 'must be at most 2000000'))
-    .default(60),
   /** 0: no checkpoints are written. */
   RETRAI_CHECKPOINT_SECONDS: number
     .pipe(z.int('must be a whole number').max(86_400, 'must be at most 86400'))

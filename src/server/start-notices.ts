@@ -98,11 +98,11 @@ const TOKENS_WITHIN_MS = 30_000
 
 /** Warns that nobody needs a token. Never rejects. */
 export async function warnOfLocalAdmins(
-  { RETRAI_LISTEN: socket }: Settings,
+  { RETRAI_LISTEN: address }: Settings,
   auth: Auth,
   log: Logger,
 ): Promise<void> {
-  if (socket !== undefined || !(await auth.read(TOKENS_WITHIN_MS)) || auth.guarded) return
+  if ('socket' in address || !(await auth.read(TOKENS_WITHIN_MS)) || auth.guarded) return
   log.warn(
     'there are no tokens: everybody who reaches loopback on this machine is an admin, other users and their programs too. ' +
       'Make a token with "retrai token create", or listen on a socket of yours with --listen unix:PATH',

@@ -128,8 +128,8 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
 
   const url = await listen(app, settings)
   if (url.isErr()) return err(url.error)
-  const { RETRAI_LISTEN: socket } = settings
-  if (socket !== undefined) opened.defer(() => removeSocket(socket))
+  const { RETRAI_LISTEN: address } = settings
+  if ('socket' in address) opened.defer(() => removeSocket(address.socket))
   void warnOfLocalAdmins(settings, auth, log)
   const imports = await unfinishedImports(settings, log)
   const running = opened.move()

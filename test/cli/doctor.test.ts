@@ -59,7 +59,6 @@ test('what fails is named with a remedy, and the exit code is 1', async () => {
   await writeFile(join(dataDir, 'log.sqlite'), 'this is no database '.repeat(100))
   const env = {
     ...{ RETRAI_DATA_DIR: dataDir, RETRAI_ISOLATION: 'auto', PATH: '/nowhere' },
-    RETRAI_MIN_FREE_DISK_MIB: '1000000000',
   }
   const { code, report, about } = await doctor(env)
   expect([code, report.ok]).toEqual([1, false])
@@ -72,10 +71,6 @@ test('what fails is named with a remedy, and the exit code is 1', async () => {
     fix: `Run: chmod 700 '${dataDir}'`,
   })
   expect(about('store')).toMatchObject({ verdict: 'fail' })
-  expect(about('disk of the data folder')).toMatchObject({
-    verdict: 'fail',
-    fix: expect.stringContaining('RETRAI_MIN_FREE_DISK_MIB'),
-  })
   const prices = join(dataDir, 'prices.yml')
   await writeFile(prices, 'models: { ours: { colour: red } }')
   const text = await retrai(['doctor'], { ...cleanEnv(), ...env, RETRAI_PRICES: prices })

@@ -3,52 +3,46 @@ import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { readSettings, readStorePlace } from '../../src/server/read-settings.ts'
-import { isLoopback, secretsOf } from '../../src/server/settings.ts'
+import { isLocal, secretsOf } from '../../src/server/settings.ts'
 
 const read = (flags = {}, env = {}) => readSettings(flags, env)
 
 test('every setting has its default', () => {
   expect(read()._unsafeUnwrap()).toEqual({
-    RETRAI_HOST: '127.0.0.1',
-    RETRAI_PORT: 8000,
+    RETRAI_LISTEN: { host: '127.0.0.1', port: 8000 },
     RETRAI_DATA_DIR: expect.stringMatching(/\.local\/share\/retrai\/[\w.-]+-[0-9a-f]{8}$/),
     RETRAI_LOG_LEVEL: 'info',
     RETRAI_MAX_RUNS_AT_WORK: 16,
     RETRAI_SUBAGENT_DEPTH: 2,
-    RETRAI_MAX_SUBAGENTS: 20,
-    RETRAI_COMMAND_OUTPUT_MIB: 512,
-    RETRAI_COMMAND_PROCESSES: 512,
-    RETRAI_COMMANDS_PROCESSES: 4096,
-    RETRAI_RUN_HOME_MIB: 4096,
-    RETRAI_MIN_FREE_DISK_MIB: 512,
     RETRAI_ISOLATION: 'auto',
     RETRAI_NETWORK: 'hosts',
     RETRAI_MCP_REQUESTS: 'commands',
     RETRAI_CHECKPOINT_SECONDS: 60,
     RETRAI_LEASE_SECONDS: 15,
-    RETRAI_MAX_CONNECTIONS: 12_000,
-    RETRAI_MAX_CONNECTIONS_PER_CLIENT: 6_000,
-    RETRAI_MAX_SOCKETS: 10_000,
-    RETRAI_MAX_SOCKETS_PER_CLIENT: 5_000,
-    RETRAI_SOCKET_STALL_SECONDS: 60,
     RETRAI_ACCESS_LOG: 'on',
   })
 })
 
 test('flags win over the environment, and an empty variable counts as not set', () => {
-  const env = { RETRAI_PORT: '1', RETRAI_HOST: '', RETRAI_DATA_DIR: '/elsewhere', IRRELEVANT: 'x' }
+  const env = {
+    RETRAI_LISTEN: 'box:1',
+    RETRAI_POOL: '',
+    RETRAI_DATA_DIR: '/elsewhere',
+    IRRELEVANT: 'x',
+  }
   const settings = read({ port: '0', dataDir: join('a', 'b') }, env)._unsafeUnwrap()
   expect(settings).toMatchObject({
-    RETRAI_PORT: 0,
-    RETRAI_HOST: '127.0.0.1',
+    RETRAI_LISTEN: { host: 'box', port: 0 },
     RETRAI_DATA_DIR: resolve('a', 'b'),
   })
 })
 
 describe('a setting that is not valid is refused, by its names', () => {
   test.each([
-    [{ port: '-1' }, {}, '--port (RETRAI_PORT): must be a port number'],
-    [{ port: '65536' }, {}, '--port (RETRAI_PORT): must be at most 65535'],
+    [{ port: '-1' }, {}, '--listen, --host or --port (RETRAI_LISTEN): must be HOST:PORT, such as'],
+    [{ port: '65536' }, {}, 'RETRAI_LISTEN): must be HOST:PORT'],
+    [{}, { RETRAI_LISTEN: 'box' }, 'RETRAI_LISTEN): must be HOST:PORT'],
+    [{}, { RETRAI_LISTEN: '::1:80' }, 'RETRAI_LISTEN): must be HOST:PORT'],
     [{ dataDir: '' }, {}, '--data-dir (RETRAI_DATA_DIR): must not be empty'],
     [{}, { RETRAI_ACCESS_LOG: 'yes' }, 'RETRAI_ACCESS_LOG: must be one of on, strict, off'],
     [{ logLevel: 'loud' }, {}, '--log-level (RETRAI_LOG_LEVEL): must be one of fatal, error, warn'],
@@ -70,13 +64,6 @@ describe('a setting that is not valid is refused, by its names', () => {
       'RETRAI_ARTIFACTS: must be "log", an absolute path, or s3://',
     ],
     [{}, { RETRAI_ARTIFACTS: 's3://b/x' }, 'RETRAI_ARTIFACTS: must name a bucket'],
-    [{}, { RETRAI_MAX_SOCKETS: '0' }, 'RETRAI_MAX_SOCKETS: must be at least 1'],
-    [{}, { RETRAI_SOCKET_STALL_SECONDS: '9e9' }, 'RETRAI_SOCKET_STALL_SECONDS: must be a number'],
-    [
-      {},
-      { RETRAI_SOCKET_STALL_SECONDS: '2000001' },
-      'RETRAI_SOCKET_STALL_SECONDS: must be at most 2000000',
-    ],
   ])('%j %j', (flags, env, message) => {
     expect(read(flags, env)._unsafeUnwrapErr()).toContain(message)
   })
@@ -91,8 +78,10 @@ describe('a setting that is not valid is refused, by its names', () => {
   })
 
   test('a value with two mistakes is named once', () => {
-    const message = read({ port: ' ' })._unsafeUnwrapErr()
-    expect(message.split('\n').slice(1)).toEqual(['  --port (RETRAI_PORT): must be a port number'])
+    const message = read({ healthPort: '70000x' })._unsafeUnwrapErr()
+    expect(message.split('\n').slice(1)).toEqual([
+      '  --health-port (RETRAI_HEALTH_PORT): must be a port number',
+    ])
   })
 
   test('all settings that are not valid are named', () => {
@@ -117,16 +106,38 @@ test.each([
 })
 
 test('the place of the log can be read while another setting is not valid', () => {
-  const env = { RETRAI_PORT: 'x', RETRAI_DATA_DIR: '/elsewhere' }
+  const env = { RETRAI_HEALTH_PORT: 'x', RETRAI_DATA_DIR: '/elsewhere' }
   expect(readStorePlace({}, env)._unsafeUnwrap()).toEqual({ RETRAI_DATA_DIR: '/elsewhere' })
   expect(readStorePlace({ store: 'http://x' }, env)._unsafeUnwrapErr()).toBe(
     'These settings are not valid:\n  --store (EVENTSTORE_URL): must be a connection string that begins with esdb:// or kurrentdb://',
   )
 })
 
-test('the names of the local machine are known', () => {
-  for (const host of ['localhost', '127.0.0.1', '::1']) expect(isLoopback(host)).toBe(true)
-  for (const host of ['0.0.0.0', '::', '192.168.1.7', '']) expect(isLoopback(host)).toBe(false)
+test('the addresses of the local machine are known', () => {
+  const local = (host: string): boolean => isLocal({ host, port: 1 })
+  for (const host of ['localhost', '127.0.0.1', '::1']) expect(local(host)).toBe(true)
+  for (const host of ['0.0.0.0', '::', '192.168.1.7', '']) expect(local(host)).toBe(false)
+  expect(isLocal({ socket: '/run/retrai.sock' })).toBe(true)
+})
+
+test.each([
+  [{}, { RETRAI_LISTEN: '0.0.0.0:80' }, { host: '0.0.0.0', port: 80 }],
+  [{}, { RETRAI_LISTEN: '[::1]:80' }, { host: '::1', port: 80 }],
+  [{}, { RETRAI_LISTEN: 'unix:/run/x.sock' }, { socket: '/run/x.sock' }],
+  [{ host: '::' }, {}, { host: '::', port: 8000 }],
+  [{ port: '9' }, { RETRAI_LISTEN: '[::1]:80' }, { host: '::1', port: 9 }],
+  [{ host: 'box' }, { RETRAI_LISTEN: 'unix:/run/x.sock' }, { host: 'box', port: 8000 }],
+  [{ listen: 'unix:/run/y.sock' }, { RETRAI_LISTEN: '[::1]:80' }, { socket: '/run/y.sock' }],
+])('%j and %j: the server listens at %j', (flags, env, address) => {
+  expect(read(flags, env)._unsafeUnwrap().RETRAI_LISTEN).toEqual(address)
+})
+
+test('a setting of an earlier version is refused, with what to write', () => {
+  const message = read({}, { RETRAI_PORT: '80', RETRAI_MAX_SOCKETS: '5' })._unsafeUnwrapErr()
+  expect(message.split('\n')).toEqual([
+    'RETRAI_PORT is not a setting any more: write RETRAI_LISTEN=HOST:PORT, or use --port.',
+    'RETRAI_MAX_SOCKETS is not a setting any more: the limit is 10000 open WebSockets. Remove it.',
+  ])
 })
 
 test('secrets are known by their names, also passwords in addresses', () => {

@@ -12,7 +12,11 @@ test('a server that is process 1 warns that nobody collects dead processes, and 
 test('variables whose names look like settings are named, unless they are settings or for commands', () => {
   const warn = vi.fn()
   const settings = { RETRAI_COMMAND_ENV: ['RETRAI_OF_A_PROJECT'] }
-  const known = { RETRAI_PORT: '0', RETRAI_SERVER: 'http://localhost', RETRAI_OF_A_PROJECT: '1' }
+  const known = {
+    RETRAI_LISTEN: '[::1]:0',
+    RETRAI_SERVER: 'http://localhost',
+    RETRAI_OF_A_PROJECT: '1',
+  }
   warnOfUnknownSettings(settings, { warn }, { ...known, HOME: '/' })
   expect(warn).not.toHaveBeenCalled()
   warnOfUnknownSettings(settings, { warn }, { ...known, RETRAI_MAX_COST: '5' })

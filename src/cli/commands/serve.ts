@@ -14,29 +14,16 @@ const NOT_READY_MS = 1_000
 
 const ENVIRONMENT = `
 Environment (flags win; a variable that is empty counts as not set):
-  RETRAI_HOST, RETRAI_PORT, RETRAI_LISTEN, RETRAI_HEALTH_PORT, RETRAI_DATA_DIR, EVENTSTORE_URL, RETRAI_LOG_LEVEL
+  RETRAI_LISTEN, RETRAI_HEALTH_PORT, RETRAI_DATA_DIR, EVENTSTORE_URL, RETRAI_LOG_LEVEL
                          as the flags above
   RETRAI_TOKEN           one more token with the role admin, which "retrai token" does not list. To listen
                          beyond loopback, the server needs a token, and then all clients need one
   RETRAI_MAX_RUNS_AT_WORK
                          the most runs that are worked on at the same time (default 16); others wait
-  RETRAI_SUBAGENT_DEPTH, RETRAI_MAX_SUBAGENTS
-                         how deep sub-agents may start others (default 2; 0: there are none), and how
-                         many one run may start (default 20)
+  RETRAI_SUBAGENT_DEPTH  how deep sub-agents may start others (default 2; 0: there are none)
   RETRAI_COMMAND_MEMORY_MIB
                          the most memory of all processes of one command together, on machines with
                          a /proc (default: half of the memory of the machine)
-  RETRAI_COMMAND_OUTPUT_MIB
-                         output after which a command is stopped (default 512)
-  RETRAI_COMMAND_PROCESSES
-                         the most processes of one command (default 512)
-  RETRAI_COMMANDS_MEMORY_MIB, RETRAI_COMMANDS_PROCESSES
-                         the most that all commands together may have (default: three quarters of the
-                         memory of the machine, and 4096 processes); the one that has the most is stopped
-  RETRAI_RUN_HOME_MIB    the most that a run may keep in its home and its temporary files (default 4096)
-  RETRAI_MIN_FREE_DISK_MIB
-                         if less is free on the disk of a project, its commands are stopped and no other
-                         starts (default 512)
   RETRAI_ARTIFACTS       where whole outputs are kept: "log" (default with an EventStoreDB), the absolute path of
                          a folder that all servers of a log share, or an S3-compatible bucket:
                          s3://bucket/prefix?endpoint=https://…&region=… (default: in the data folder)
@@ -60,14 +47,6 @@ Environment (flags win; a variable that is empty counts as not set):
                          others take over its runs (default 15)
   RETRAI_MAX_COST_USD, RETRAI_MAX_TOKENS, RETRAI_MAX_SECONDS
                          the highest limits of a run, and the limits of a run that sets none
-  RETRAI_MAX_SOCKETS, RETRAI_MAX_SOCKETS_PER_CLIENT
-                         the most open WebSockets, in all and from one address (default 10000 and
-                         5000); behind a proxy, all clients have the address of the proxy
-  RETRAI_MAX_CONNECTIONS, RETRAI_MAX_CONNECTIONS_PER_CLIENT
-                         the most open connections, with WebSockets (default 12000 and 6000)
-  RETRAI_SOCKET_STALL_SECONDS
-                         how long a client may leave data unread before the server closes its WebSocket or
-                         ends its answer (default 60)
   RETRAI_CHECKPOINT_SECONDS
                          the longest time until a change is in a checkpoint, which is a signed statement
                          about all runs (default 60); the end of a run also causes one soon. 0: never
@@ -97,7 +76,7 @@ export function serveCommand(): Command {
     .option('--port <number>', 'port to listen on, 0 for a free one (default 8000)')
     .option(
       '--listen <address>',
-      'listen on a unix socket of this user instead: unix:PATH. Commands look for unix:~/.local/share/retrai/server.sock',
+      'both as HOST:PORT, or a unix socket of this user: unix:PATH. Commands look for unix:~/.local/share/retrai/server.sock',
     )
     .option(
       '--health-port <number>',
@@ -133,7 +112,7 @@ async function serve(flags: Record<string, string>): Promise<void> {
   const isQuiet = atTerminal && !(flags.logLevel ?? process.env.RETRAI_LOG_LEVEL)?.trim()
   const settings = isQuiet ? { ...read.value, RETRAI_LOG_LEVEL: 'warn' as const } : read.value
   guardSecrets(secretsOf(settings))
-  const { RETRAI_LOG_LEVEL, RETRAI_HOST: host, RETRAI_HEALTH_PORT: healthPort } = settings
+  const { RETRAI_LOG_LEVEL, RETRAI_LISTEN: address, RETRAI_HEALTH_PORT: healthPort } = settings
   const log = createLog(RETRAI_LOG_LEVEL)
   const notice = atTerminal ? terminalNotices(factsOf(settings)) : logNotices(log)
   thread.serve(settings, log)
@@ -144,6 +123,7 @@ async function serve(flags: Record<string, string>): Promise<void> {
   // The time begins with the signal, so it also ends a server that still waits for its store.
   void signalled.then(() => setTimeout(() => thread.endProcess(), STOP_WITHIN_MS).unref())
   if (healthPort !== undefined) {
+    const host = 'socket' in address ? '127.0.0.1' : address.host
     const health = await listenForHealth({ host, port: healthPort }, () => thread.problem())
     if (health.isErr()) return giveUp(thread, health.error)
     notice.health(health.value)

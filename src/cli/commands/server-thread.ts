@@ -171,11 +171,11 @@ export class ServerThread {
     await before.worker.terminate()
     if (this.#isStopping) return
     if (this.#settings === null) throw new Error('a server without settings cannot be restarted')
-    const port = listened
-      .map(({ url }) => Number(new URL(url).port))
-      .unwrapOr(this.#settings.RETRAI_PORT)
+    const { RETRAI_LISTEN: wanted } = this.#settings
+    const port = listened.map(({ url }) => Number(new URL(url).port)).unwrapOr(null)
+    const address = 'socket' in wanted || port === null ? wanted : { ...wanted, port }
     this.#running = this.#run({ at, reason })
-    this.serve({ ...this.#settings, RETRAI_PORT: port }, this.#log)
+    this.serve({ ...this.#settings, RETRAI_LISTEN: address }, this.#log)
     const started = await this.#running.started
     if (started.isErr()) {
       this.#log.fatal({ reason: started.error }, 'the server cannot start again')

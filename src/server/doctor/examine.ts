@@ -4,12 +4,13 @@ import { readServersFile } from '../../agent/mcp/servers-file.ts'
 import { createCatalogue } from '../../agent/model/catalogue.ts'
 import { type OwnModels, readPriceFile } from '../../agent/model/price-file.ts'
 import { counted } from '../../lib/counted.ts'
+import { DEFAULT_LIMITS } from '../../runner/run-command.ts'
 import { openReadableLog } from '../../store/embedded/existing-log.ts'
 import { modelSettings } from '../create-agent.ts'
 import { formerDataDir, newDataDir } from '../data-folder.ts'
 import { openWritable } from '../open-history.ts'
 import { unknownSettings } from '../read-settings.ts'
-import { isLoopback, type Settings } from '../settings.ts'
+import { isLocal, type Settings } from '../settings.ts'
 import { examineCommands } from './commands.ts'
 import { type Finding, fail, ok, warn } from './finding.ts'
 
@@ -76,8 +77,8 @@ async function aboutMcp(settings: Settings): Promise<Finding[]> {
   return [ok(name, shown.length === 0 ? 'The file names none.' : `${shown.join(', ')}.`)]
 }
 
-function aboutAccess({ RETRAI_TOKEN, RETRAI_HOST }: Settings): Finding[] {
-  if (RETRAI_TOKEN !== undefined || !isLoopback(RETRAI_HOST)) return []
+function aboutAccess({ RETRAI_TOKEN, RETRAI_LISTEN: address }: Settings): Finding[] {
+  if (RETRAI_TOKEN !== undefined || !isLocal(address)) return []
   return [
     warn(
       'access',
@@ -92,7 +93,8 @@ const OTHERS = 0o077
 
 /** Whether the log can be read, and the data folder belongs to this user alone and has space. */
 async function examineStorage(settings: Settings): Promise<Finding[]> {
-  const { RETRAI_DATA_DIR: dataDir, RETRAI_MIN_FREE_DISK_MIB: floorMib } = settings
+  const { RETRAI_DATA_DIR: dataDir } = settings
+  const floorMib = DEFAULT_LIMITS.freeDiskBytes / MIB
   return [
     await aboutStore(settings),
     await aboutFolder(dataDir),
@@ -179,7 +181,7 @@ async function aboutDisk(name: string, folder: string, floorMib: number): Promis
   const message = `${freeMib} MiB are free.`
   if (freeMib >= 2 * floorMib) return ok(name, message)
   const below = freeMib < floorMib
-  const fix = `Free some space: below ${floorMib} MiB (RETRAI_MIN_FREE_DISK_MIB) no command starts.`
+  const fix = `Free some space: below ${floorMib} MiB no command starts.`
   return below ? fail(name, message, fix) : warn(name, message, fix)
 }
 
