@@ -2,7 +2,6 @@
 // run that, and a process with more memory starts others more slowly.
 import { spawn } from 'node:child_process'
 import { closeSync, openSync } from 'node:fs'
-import { setTimeout as delay } from 'node:timers/promises'
 
 const O_PATH = 0o10000000
 
@@ -39,7 +38,7 @@ function run({ file, args, cwd, pipes = [], files = [], paths = [] }) {
 }
 
 /** Runs a command `count` times, `atOnce` at the same time; resolves to the milliseconds that each took. */
-async function repeat({ command, count, atOnce, pauseMs = 0 }) {
+async function repeat({ command, count, atOnce }) {
   const times = []
   let left = count
   const worker = async () => {
@@ -48,7 +47,6 @@ async function repeat({ command, count, atOnce, pauseMs = 0 }) {
       const began = performance.now()
       await run(command)
       times.push(performance.now() - began)
-      if (pauseMs > 0) await delay(pauseMs)
     }
   }
   const began = performance.now()

@@ -18,8 +18,6 @@ export type Repeated<C> = {
   readonly command: C
   readonly count: number
   readonly atOnce: number
-  /** Between the end of a command and the beginning of the next one, milliseconds; 0 if left out. */
-  readonly pauseMs?: number
 }
 
 /** The whole time and that of each command, milliseconds. */

@@ -9,18 +9,10 @@ import type { CommandOperations } from './command-process.ts'
 const ROUNDS = 5
 /** Commands of each side in a round. */
 const COUNTS = { plain: 200, isolated: 60 }
-const PAUSE_MS = 100
 const TRUE = { file: '/bin/true', args: [] }
-/** A command that takes a little time, like most of an agent. */
-const SLEEP = { file: '/bin/sleep', args: ['0.05'] }
-const PACES = [
-  { name: 'one after another', program: TRUE, count: COUNTS.isolated, pauseMs: 0 },
-  { name: 'one after another, `sleep 0.05`', program: SLEEP, count: 20, pauseMs: 0 },
-  { name: `${PAUSE_MS} ms after the last`, program: TRUE, count: 15, pauseMs: PAUSE_MS },
-]
 const OUTPUT_BYTES = 100 * 1024 * 1024
 const OUTPUT_ROUNDS = 4
-const ASKED = { plain: 0.8, isolated: 0.9, output: 0.5, costMs: 10, memoryMiB: 64 }
+const ASKED = { plain: 0.8, isolated: 0.9, output: 0.5, costMs: 20, memoryMiB: 64 }
 
 type Peers = {
   readonly server: Peer<CommandOperations>
@@ -52,7 +44,7 @@ export async function besideBare(program: string, folder: string): Promise<strin
     rows.push(
       ...(await rates(peers, { name: 'in a container', ...COUNTS_OF.isolated }, isolated, same)),
     )
-    cost.push('', await costOfIsolation(peers, project))
+    cost.push('', await costOfIsolation(peers, plain))
   }
   const output = await outputOf(peers, folder)
   const head = ['commands', 'at once', 'commands/s', 'bare/s', 'asked', 'measured', 'held']
@@ -99,35 +91,29 @@ async function rates(
 /** Median milliseconds of a command without isolation and in a container. */
 type Costs = { readonly without: number; readonly within: number }
 
-/** What isolation adds to a command: to one right after another, and after a pause, in which models think. */
-async function costOfIsolation(peers: Peers, cwd: string): Promise<string> {
-  const rows: string[][] = []
-  for (const { name, program, ...how } of PACES) {
-    const plain: Wanted = { ...program, cwd, isolated: false }
-    const isolated: Wanted = { ...plain, isolated: true }
-    const same = await peers.server.ask('bareCommand', isolated)
-    const ours: Costs[] = []
-    const bare: Costs[] = []
-    for (let round = 0; round < ROUNDS; round += 1) {
-      ours.push(await costs(peers.server, how, plain, isolated))
-      bare.push(await costs<BareCommand>(peers.bare, how, plain, same))
-    }
-    rows.push(costRow(`ours, ${name}`, ours, true), costRow(`bare, ${name}`, bare, false))
+/** What isolation adds to a command. */
+async function costOfIsolation(peers: Peers, plain: Wanted): Promise<string> {
+  const isolated: Wanted = { ...plain, isolated: true }
+  const same = await peers.server.ask('bareCommand', isolated)
+  const ours: Costs[] = []
+  const bare: Costs[] = []
+  for (let round = 0; round < ROUNDS; round += 1) {
+    ours.push(await costs(peers.server, plain, isolated))
+    bare.push(await costs<BareCommand>(peers.bare, plain, same))
   }
   return table(
     ['median time of a command', 'without isolation', 'in a container', 'asked', 'cost', 'held'],
-    rows,
+    [costRow('ours', ours, true), costRow('bare', bare, false)],
   )
 }
 
 async function costs<C>(
   { ask }: Pick<Peer<{ repeat(repeated: Repeated<C>): Promise<Times> }>, 'ask'>,
-  how: Pick<Repeated<C>, 'count' | 'pauseMs'>,
   plain: C,
   isolated: C,
 ): Promise<Costs> {
   const timed = async (command: C): Promise<number> =>
-    median((await ask('repeat', { command, atOnce: 1, ...how })).times)
+    median((await ask('repeat', { command, atOnce: 1, count: COUNTS.isolated })).times)
   return { without: await timed(plain), within: await timed(isolated) }
 }
 

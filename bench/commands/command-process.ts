@@ -2,14 +2,13 @@
  * Commands as a server runs them, in a process of its own, with the built runner.
  * Arguments: the folder of its data, the built program of the runner.
  */
-import { closeSync, readlinkSync, writeFileSync } from 'node:fs'
+import { closeSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
 import { pathToFileURL } from 'node:url'
 import type { Level } from '../../src/domain/isolation.ts'
 import type { Command } from '../../src/runner/command.ts'
 import { container, STATUS_FD } from '../../src/runner/isolation/bubblewrap.ts'
-import { commandScript, GATE_FD } from '../../src/runner/isolation/gate-shell.ts'
+import { GATE_FD } from '../../src/runner/isolation/gate-shell.ts'
 import { chooseIsolation, NO_ISOLATION } from '../../src/runner/isolation/isolation.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
 import { Runner } from '../../src/runner/runner.ts'
@@ -43,25 +42,27 @@ async function bareCommand(wanted: Wanted): Promise<BareCommand> {
   const prepared = await chosen.prepare(commandOf(wanted), { PATH: process.env.PATH ?? '' })
   if (prepared === null) throw new Error('commands are not isolated here')
   const { sandbox, env } = prepared
-  const { command, variables, descriptors } = container(sandbox, env)
-  const [filter = '', , , ...paths] = descriptors.map((one) => readlinkSync(`/proc/self/fd/${one}`))
-  for (const one of descriptors) closeSync(one)
-  const script = join(dataDir, 'bare-command')
-  const environment = join(dataDir, 'bare-variables')
-  writeFileSync(environment, variables)
   const { processes } = DEFAULT_LIMITS
-  writeFileSync(script, commandScript({ file, args, cwd, processes }))
+  const { line, descriptors } = container(sandbox, env, { file, args, cwd, processes })
+  const [filter = '', , , ...paths] = descriptors.map((one) => readlinkSync(`/proc/self/fd/${one}`))
+  const texts = descriptors.slice(1, 3).map((one) => readFileSync(`/proc/self/fd/${one}`))
+  for (const one of descriptors) closeSync(one)
+  const files = texts.map((text, n) => {
+    const path = join(dataDir, `bare-${n}`)
+    writeFileSync(path, text)
+    return path
+  })
   const begin = Buffer.from('begin\n').toString('base64')
   const pipes = [GATE_FD, STATUS_FD].map((descriptor) => (descriptor === GATE_FD ? begin : null))
-  const [program = '', ...all] = [...command, 'bench']
-  return { file: program, args: all, cwd: '/', pipes, files: [filter, script, environment], paths }
+  const [program = '', ...all] = [...line, 'bench']
+  return { file: program, args: all, cwd: '/', pipes, files: [filter, ...files], paths }
 }
 
 const operations = {
   level: (): Level | null => chosen.level,
   run,
   bareCommand,
-  repeat: async ({ command, count, atOnce, pauseMs = 0 }: Repeated<Wanted>) => {
+  repeat: async ({ command, count, atOnce }: Repeated<Wanted>) => {
     const times: number[] = []
     let left = count
     const worker = async (): Promise<void> => {
@@ -70,7 +71,6 @@ const operations = {
         const began = performance.now()
         await run(command)
         times.push(performance.now() - began)
-        if (pauseMs > 0) await delay(pauseMs)
       }
     }
     const began = performance.now()

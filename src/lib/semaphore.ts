@@ -14,15 +14,8 @@ export class Semaphore {
   /** Resolves to a function that releases what was acquired; to null if `signal` aborts before. */
   async acquire(signal: AbortSignal, owner = ''): Promise<(() => void) | null> {
     if (signal.aborted) return null
-    const acquired = this.tryAcquire()
-    if (acquired !== null) return acquired
-    return (await this.#wait(signal, owner)) ? () => this.#release() : null
-  }
-
-  /** A function that releases what was acquired; null if it would have to wait. */
-  tryAcquire(): (() => void) | null {
-    if (this.#free === 0) return null
-    this.#free -= 1
+    if (this.#free > 0) this.#free -= 1
+    else if (!(await this.#wait(signal, owner))) return null
     return () => this.#release()
   }
 

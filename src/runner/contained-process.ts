@@ -1,13 +1,19 @@
-import { closeSync } from 'node:fs'
+import { spawn } from 'node:child_process'
+import { closeSync, readFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { Semaphore } from '../lib/semaphore.ts'
-import type { Started } from './child.ts'
+import { throwIfShort } from '../lib/shortage.ts'
+import { REAP_MS, type Started, settledWithin, untilExit } from './child.ts'
 import type { CommandGroup } from './command-group.ts'
-import { ContainersAhead } from './containers-ahead.ts'
+import { Gate } from './container-gate.ts'
+import { sessionGivesWay } from './helper-process.ts'
 import { container } from './isolation/bubblewrap.ts'
-import type { Sandbox } from './isolation/sandbox.ts'
+import { launchError, type Sandbox } from './isolation/sandbox.ts'
+import { newContainerMark } from './left-containers.ts'
+import { namespaceOf, processNames } from './process-watch.ts'
 import type { StartRequest } from './protocol.ts'
-import { WaitingContainer } from './waiting-container.ts'
+import { type Piped, startPiped } from './standard-pipes.ts'
+import { sendSignal } from './stragglers.ts'
 
 /**
  * How many containers are made at once. Making one keeps a processor busy like a short command, so more of them
@@ -16,9 +22,6 @@ import { WaitingContainer } from './waiting-container.ts'
 const making = new Semaphore(2 * availableParallelism())
 /** One that takes longer than this, such as on a slow disk, does not keep others waiting. */
 const MAKING_MS = 2_000
-/** How long after the beginning of a command the container of the next one is made: a short one ends first. */
-const AHEAD_AFTER_MS = 5
-const ahead = new ContainersAhead<WaitingContainer>()
 
 /** Starts a command in a container, whose end is the end of all in it. Null if `signal` aborts before it is made. */
 export async function startContained(
@@ -27,52 +30,20 @@ export async function startContained(
   group: CommandGroup | null,
   signal: AbortSignal,
 ): Promise<Started | null> {
-  const ready = madeAhead(request, sandbox) ?? (await makeInTurn(request, sandbox, signal))
-  if (ready === null) return null
-  const started = ready.begin({ ...request, processes: request.limits.processes }, group)
-  ready.whenReady(() => makeAhead(request, sandbox))
-  return started
+  const onMade = await turnToMake(sandbox, signal)
+  if (onMade === null) return null
+  try {
+    return await makeContainer(request, sandbox, group, onMade)
+  } catch (cause) {
+    onMade()
+    throw cause
+  }
 }
 
-/**
- * While a command works, the container of the next one of its run is made, unless others wait for theirs. The next command
- * gets it only if it would get the same one then.
- */
-function makeAhead(request: StartRequest, sandbox: Sandbox): void {
-  if (request.hasInput || !ahead.expect(sandbox)) return
-  setTimeout(() => void makeExpected(request, sandbox), AHEAD_AFTER_MS).unref()
-}
-
-async function makeExpected(request: StartRequest, sandbox: Sandbox): Promise<void> {
-  const release = ahead.expects(sandbox) ? making.tryAcquire() : null
-  // If it cannot be made now, the next command makes one, and its error says why.
-  const made = release === null ? null : await make(request, sandbox, release).catch(() => null)
-  ahead.keep(sandbox, made)
-}
-
-/** Ends the container that waits for a command of a run, by the home of that run. */
-export const forgetRun = (home: string): void => ahead.discard(home)
-
-/** The container that waits for this command; null if none waits, or the command would get another one now. */
-function madeAhead({ env, hasInput = false }: StartRequest, sandbox: Sandbox) {
-  if (hasInput || !ahead.has(sandbox)) return null
-  const wanted = container(sandbox, env)
-  const found = ahead.take(sandbox, wanted)
-  for (const descriptor of wanted.descriptors) closeSync(descriptor)
-  return found
-}
-
-async function makeInTurn(request: StartRequest, sandbox: Sandbox, signal: AbortSignal) {
+/** Waits until a container may be made. Null if `signal` aborts before. Call the result when it is made. */
+async function turnToMake(sandbox: Sandbox, signal: AbortSignal): Promise<(() => void) | null> {
   const release = await making.acquire(signal, sandbox.own?.home ?? sandbox.project)
-  return release === null ? null : make(request, sandbox, release)
-}
-
-/** @param release called when it is made, and at the latest after a while */
-async function make(
-  { env, hasInput = false }: StartRequest,
-  sandbox: Sandbox,
-  release: () => void,
-): Promise<WaitingContainer> {
+  if (release === null) return null
   let isOver = false
   const end = (): void => {
     clearTimeout(timer)
@@ -80,13 +51,84 @@ async function make(
     isOver = true
   }
   const timer = setTimeout(end, MAKING_MS)
+  return end
+}
+
+async function makeContainer(
+  request: StartRequest,
+  sandbox: Sandbox,
+  group: CommandGroup | null,
+  onMade: () => void,
+): Promise<Started> {
+  const mark = newContainerMark()
+  const { facts, ...piped } = await launch(request, sandbox, mark)
+  const { child, pid, stdin, stdout, stderr } = piped
+  const exit = untilExit(child)
+  const gate = new Gate(child)
+  gate.openWhenReady((first) => {
+    onMade()
+    sessionGivesWay(first)
+    if (group !== null) for (const one of [pid, ...processesWith(first)]) group.add(one)
+  })
+  let namespace: string | null = null
+  return {
+    ...{ stdin, stdout, stderr, pid, group, facts, mark: null, lives: gate.lives },
+    report: async () => gate.report,
+    exited: exit.then(() => {
+      onMade()
+      return gate.end(request.file, mark)
+    }),
+    namespace: () => {
+      const { init } = gate
+      if (namespace === null && init !== null) namespace = namespaceOf(init)
+      return namespace
+    },
+    terminate: () => {
+      const { init } = gate
+      if (init !== null && gate.lives()) sendSignal(-init, 'SIGTERM')
+    },
+    kill: async () => {
+      if (!gate.lives()) return
+      // bwrap ends when everything in the container is dead. Killed with it, it would end before.
+      sendSignal(gate.init ?? pid, 'SIGKILL')
+      if (!(await settledWithin(exit, REAP_MS))) sendSignal(pid, 'SIGKILL')
+    },
+  }
+}
+
+/** Starts bwrap, and closes what was opened for it. */
+async function launch(request: StartRequest, sandbox: Sandbox, mark: string) {
+  const { env, limits, hasInput = false } = request
+  const { processes } = limits
+  const { line, descriptors, facts } = container(sandbox, env, { ...request, processes })
+  const [program = '', ...args] = [...line, mark]
   try {
-    const made = await WaitingContainer.make(container(sandbox, env), hasInput)
-    made.whenReady(end)
-    void made.exit.then(end)
-    return made
+    const piped: Piped = await startPiped({ hasInput, areReused: true }, (stdio) =>
+      spawn(program, args, {
+        cwd: '/',
+        env: {},
+        detached: true,
+        stdio: [...stdio, 'pipe', 'pipe', ...descriptors],
+      }),
+    )
+    return { ...piped, facts }
   } catch (cause) {
-    end()
-    throw cause
+    throw launchError(program, cause)
+  } finally {
+    for (const descriptor of descriptors) closeSync(descriptor)
+  }
+}
+
+/** What is in a container before its command begins: process 1 and, unless that is the shell at the gate, the shell. */
+function processesWith(first: number): number[] {
+  try {
+    const children = readFileSync(`/proc/${first}/task/${first}/children`, 'utf8')
+    return [first, ...children.split(' ').filter(Boolean).map(Number)]
+  } catch (cause) {
+    throwIfShort(cause)
+    // The kernel may have no such lists.
+    const inside = namespaceOf(first)
+    const all = processNames().map(Number).filter(Number.isInteger)
+    return [first, ...all.filter((one) => inside !== null && namespaceOf(one) === inside)]
   }
 }

@@ -39,23 +39,12 @@ export class Gate {
 
   readonly lives = (): boolean => lives(this.#child)
 
-  /** @param act called once, with process 1, when the container waits at its gate; at once if it does already */
-  whenReady(act: (init: number) => void): void {
-    let isDone = false
+  /** @param admit called with process 1 before the command begins, which it does not if this throws */
+  openWhenReady(admit: (init: number) => void): void {
     const look = (): void => {
       const { init } = this
       const isReady = this.#reported.soFar().includes(GATE.ready) && init !== null
-      if (isDone || !isReady || !this.lives()) return
-      isDone = true
-      act(init)
-    }
-    for (const pipe of [this.#reported, this.#status]) pipe.onText(look)
-    look()
-  }
-
-  /** @param admit called with process 1 before the command begins, which it does not if this throws */
-  openWhenReady(admit: (init: number) => void): void {
-    this.whenReady((init) => {
+      if (!isReady || this.#hasBegun || this.#refused !== null || !this.lives()) return
       try {
         admit(init)
         this.#hasBegun = true
@@ -63,14 +52,10 @@ export class Gate {
       } catch (cause) {
         const what = 'The command was not started, because it has no control group'
         this.#refused = notStarted(what, cause)
-        this.close()
+        this.#pipe.destroy()
       }
-    })
-  }
-
-  /** The container ends without a command. */
-  close(): void {
-    this.#pipe.destroy()
+    }
+    for (const pipe of [this.#reported, this.#status]) pipe.onText(look)
   }
 
   /** What the command reported, after its end. */

@@ -34,8 +34,6 @@ export const FRAME = {
   ping: 14,
   /** To the runner: a `RunnerCrash` as JSON, of a test. */
   crash: 15,
-  /** To the runner: the home of a run that has ended. */
-  forget: 16,
 } as const
 export type FrameType = (typeof FRAME)[keyof typeof FRAME]
 

@@ -1,6 +1,5 @@
 import { Socket } from 'node:net'
 import type { Notice } from '../domain/records.ts'
-import { forgetRun } from './contained-process.ts'
 import { armCrash, reach } from './crash-moments.ts'
 import { closeInherited, giveWay } from './helper-process.ts'
 import { GuardedFiles } from './isolation/guarded-files.ts'
@@ -50,9 +49,6 @@ function take({ type, call: id, payload }: Frame): void {
       break
     case FRAME.ping:
       server.write(frame(FRAME.ping, id, ''))
-      break
-    case FRAME.forget:
-      forgetRun(payload.toString())
       break
     case FRAME.crash:
       armCrash(JSON.parse(payload.toString()))

@@ -71,11 +71,6 @@ export class Runner {
     }
   }
 
-  /** No command will come that uses this home. */
-  forget(home: string): void {
-    this.#connection?.forget(home)
-  }
-
   /** Lets the process die or stop at a moment of the next command, for tests. */
   crash(crash: RunnerCrash): void {
     this.#connected().crash(crash)
@@ -193,10 +188,6 @@ class Connection {
         if (this.#calls.has(id)) pipe.write(frame(FRAME.stop, id, cause))
       },
     }
-  }
-
-  forget(home: string): void {
-    this.#pipe?.write(frame(FRAME.forget, 0, home))
   }
 
   crash(crash: RunnerCrash): void {

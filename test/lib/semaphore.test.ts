@@ -53,15 +53,3 @@ test('owners take turns, so the many jobs of one do not delay the jobs of anothe
   await Promise.all(['a', 'a', 'a', 'a', 'b', 'b', 'c'].map(job))
   expect(began).toEqual(['a', 'a', 'b', 'c', 'a', 'b', 'a'])
 })
-
-test('a job that does not wait begins only if there is room', async () => {
-  const semaphore = new Semaphore(1)
-  const first = semaphore.tryAcquire()
-  expect(first).toBeTypeOf('function')
-  expect(semaphore.tryAcquire()).toBeNull()
-  const waiting = semaphore.acquire(never)
-  first?.()
-  expect(semaphore.tryAcquire()).toBeNull()
-  ;(await waiting)?.()
-  expect(semaphore.tryAcquire()).toBeTypeOf('function')
-})

@@ -4,7 +4,13 @@ import { join } from 'node:path'
 import { messageOf } from '../../lib/message-of.ts'
 import { throwIfShort } from '../../lib/shortage.ts'
 import { startForwarder } from '../network/forwarder.ts'
-import { exportScript, howToRun, prelude, withoutNul } from './gate-shell.ts'
+import {
+  type ContainedCommand,
+  commandScript,
+  howToRun,
+  prelude,
+  withoutNul,
+} from './gate-shell.ts'
 import { hostSockets } from './host-sockets.ts'
 import { addMounts, Mounts } from './mounts.ts'
 import { EMPTY_HOME, EMPTY_TMP, type PolicyFacts, policyHash, rightsOf, unique } from './policy.ts'
@@ -27,17 +33,9 @@ const VARIABLES_FD = 7
 /** A container that can be made. */
 export type Container = {
   /** The command line that starts bwrap, but for its last argument, which marks the container. */
-  readonly command: readonly string[]
-  /** The environment of the command, as arguments of bwrap that it reads from a file: everybody can read a command line. */
-  readonly variables: string
-  /** Those that no program before the command may have, as the beginning of its script. */
-  readonly exported: string
-  /** The filter of system calls, `script`, the file of `variables`, and the mounts: to be passed from `SECCOMP_FD` on. */
+  readonly line: readonly string[]
+  /** The filter of system calls, the command, its variables, and the mounts: to be passed from `SECCOMP_FD` on. */
   readonly descriptors: readonly number[]
-  /** Those of the descriptors that lead to files of others: the filter and the mounts. */
-  readonly files: readonly number[]
-  /** The file, still empty, that will name the command. */
-  readonly script: number
   /** What the command may see and do. */
   readonly facts: PolicyFacts
 }
@@ -46,7 +44,11 @@ export type Container = {
  * Prepares the container of a command. Throws a `SandboxError` if the project is not what it was. Close its descriptors.
  * @param env the whole environment of the command
  */
-export function container(sandbox: Sandbox, env: Readonly<Record<string, string>>): Container {
+export function container(
+  sandbox: Sandbox,
+  env: Readonly<Record<string, string>>,
+  command: ContainedCommand,
+): Container {
   const project = openProject(sandbox)
   const mounts = new Mounts()
   const opened: number[] = []
@@ -57,15 +59,9 @@ export function container(sandbox: Sandbox, env: Readonly<Record<string, string>
     addMounts(mounts, sandbox, project, { repository, sockets })
     const system = systemArguments(project)
     const facts = factsOf(mounts, system, project)
-    const { variables, exported } = variablesOf({
-      ...gitVariables(repository, project.user),
-      ...env,
-    })
-    const [filter, script] = openFiles(sandbox, variables, opened)
-    const files = [filter, ...mounts.descriptors]
-    const descriptors = [...opened, ...mounts.descriptors]
-    const command = commandLine(sandbox, project.user, { system, mounts: mounts.args })
-    return { command, variables, exported, descriptors, files, script, facts }
+    openFiles(sandbox, command, { ...gitVariables(repository, project.user), ...env }, opened)
+    const line = commandLine(sandbox, project.user, { system, mounts: mounts.args })
+    return { line, descriptors: [...opened, ...mounts.descriptors], facts }
   } catch (cause) {
     closeAll([project.descriptor, ...opened, ...mounts.descriptors])
     throw cause
@@ -91,28 +87,29 @@ function commandLine(
   ]
 }
 
-/** The environment of a command, in the two parts in which a container gets it. */
-function variablesOf(env: Readonly<Record<string, string>>) {
+/**
+ * Opens the files from `SECCOMP_FD` on, in their order. The environment is in a file that bwrap reads as arguments, because
+ * everybody can read a command line. What is of the loader is set after all programs before the command.
+ * @param opened gets each as soon as it is open
+ */
+function openFiles(
+  sandbox: Sandbox,
+  command: ContainedCommand,
+  env: Readonly<Record<string, string>>,
+  opened: number[],
+): void {
+  const write = (text: string, mode: number): void => {
+    const descriptor = openNameless(sandbox, mode)
+    opened.push(descriptor)
+    writeWhole(descriptor, text)
+  }
   const { ofLoader = [], others = [] } = Object.groupBy(Object.entries(env), ([name]) =>
     OF_LOADER.test(name) ? 'ofLoader' : 'others',
   )
-  return { variables: variableArguments(others), exported: exportScript(ofLoader) }
-}
-
-/**
- * Opens the files from `SECCOMP_FD` on, in their order.
- * @param opened gets each as soon as it is open
- */
-function openFiles(sandbox: Sandbox, variables: string, opened: number[]) {
-  const keep = (descriptor: number): number => {
-    opened.push(descriptor)
-    return descriptor
-  }
-  const filter = keep(openFilter(sandbox))
+  opened.push(openFilter(sandbox))
   // The user of the container reads the command, and only bwrap the variables.
-  const script = keep(openNameless(sandbox, 0o444))
-  writeWhole(keep(openNameless(sandbox, 0o400)), variables)
-  return [filter, script] as const
+  write(commandScript(command, ofLoader), 0o444)
+  write(variableArguments(others), 0o400)
 }
 
 /** Opened for each command: bwrap reads it to its end, and those who share what is open share the place in it. */
@@ -154,7 +151,7 @@ function openNameless({ folder }: Sandbox, mode: number): number {
 }
 
 /** Writes a text to an empty file, or throws: with a part of it, a full disk would change a command. */
-export function writeWhole(descriptor: number, text: string): void {
+function writeWhole(descriptor: number, text: string): void {
   if (writeSync(descriptor, text, 0) === Buffer.byteLength(text)) return
   throw new Error('the disk has no room for what its container reads')
 }

@@ -38,16 +38,19 @@ export type ContainedCommand = Pick<StartRequest, 'file' | 'args' | 'cwd' | 'rep
 
 const quoted = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`
 
-/** What the shell at the gate reads first: variables of the command alone. */
-export const exportScript = (variables: readonly (readonly [string, string])[]): string =>
-  variables.map(([name, value]) => `export ${name}=${quoted(value)}\n`).join('')
-
-/** What the shell at the gate reads: its arguments. */
-export function commandScript(command: ContainedCommand): string {
+/**
+ * What the shell at the gate reads: its arguments, and variables of the command alone.
+ * @param variables those that no program before the command may have
+ */
+export function commandScript(
+  command: ContainedCommand,
+  variables: readonly (readonly [string, string])[] = [],
+): string {
   const { file, args, cwd, processes, reports = false } = command
   const threads = String(processes * THREADS_PER_PROCESS)
-  const words = withoutNul([cwd, threads, reports ? 'yes' : '', file, ...args])
-  return `set -- ${words.map(quoted).join(' ')}\n`
+  const words = [cwd, threads, reports ? 'yes' : '', file, ...args].map(quoted)
+  const exported = variables.map(([name, value]) => `export ${name}=${quoted(value)}\n`)
+  return withoutNul([...exported, `set -- ${words.join(' ')}\n`]).join('')
 }
 
 /** Process 1 is the shell itself, which a command cannot signal, or one of bwrap's own. */

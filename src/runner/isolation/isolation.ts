@@ -177,7 +177,7 @@ const DETAILS = {
 
 function isolated(
   base: Sandbox,
-  { runner, dataDir }: Pick<TrialOptions, 'runner' | 'dataDir'>,
+  { dataDir }: Pick<TrialOptions, 'dataDir'>,
 ): Omit<OneLevel, 'detail' | 'fullNetworkProblem' | 'ownUserProblem'> {
   const { level, folder } = base
   const checkHomes = base.layers ? new CheckHomes(folder) : null
@@ -217,7 +217,6 @@ function isolated(
     },
     async forget(runId) {
       checkHomes?.forget(runId)
-      runner.forget(placesIn(join(folder, runId), true).home)
       await remove(runId)
     },
     async forgetAllBut(runIds) {

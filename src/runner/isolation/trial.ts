@@ -25,7 +25,7 @@ export const KEPT: ReadonlySet<string> = new Set([
 ])
 const NOBODY = 65_534
 export type TrialOptions = {
-  readonly runner: Pick<Runner, 'start' | 'forget'>
+  readonly runner: Pick<Runner, 'start'>
   readonly dataDir: string
   readonly env: Readonly<Record<string, string | undefined>>
   /** More folders that commands may read. */
