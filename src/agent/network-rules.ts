@@ -22,7 +22,7 @@ export function networkProblem(
 ): string | null {
   if (network === undefined) return null
   const registries = goal?.registries ?? []
-  if (level === 'none' || level === 'uid') {
+  if (level === 'none') {
     return (
       `The server isolates commands at the level ${level}, where they use the server's network, whatever a run asks for. ` +
       'Leave network out, or start the server at the level namespaces.'
@@ -30,10 +30,9 @@ export function networkProblem(
   }
   if (network === 'none' || level === null) return null
   if (!hasSockets(level)) {
-    const better = level === 'seatbelt' ? 'use a server on Linux with' : 'install'
     return (
       `The server isolates commands at the level ${level}, which gives them no network. Leave network out, or ` +
-      `${better} bubblewrap and start the server again.`
+      'install bubblewrap and start the server again.'
     )
   }
   if (network === 'full') {

@@ -36,8 +36,8 @@ export type IsolationOffer = z.infer<typeof IsolationOffer>
 const LEVEL: Readonly<Record<IsolationPolicy['level'], string>> = {
   namespaces: 'each command in a container of its own (namespaces)',
   landlock: 'a list of folders that the kernel enforces (landlock)',
-  seatbelt: 'a profile of sandbox-exec, not verified (seatbelt)',
-  uid: 'the rights of the owner of the project (uid)',
+  seatbelt: 'a profile of sandbox-exec, not verified (seatbelt, of an earlier version)',
+  uid: 'the rights of the owner of the project (uid, of an earlier version)',
   none: 'nothing isolates the commands (none)',
   refused: 'commands were refused',
 }

@@ -2,17 +2,21 @@ import * as z from 'zod'
 import { Sha256 } from './fields.ts'
 
 /** How commands are isolated, the strictest first; docs/security.md says what each level promises. */
-export const LEVELS = ['namespaces', 'landlock', 'seatbelt', 'uid', 'none'] as const
+export const LEVELS = ['namespaces', 'landlock', 'none'] as const
 export const Level = z.enum(LEVELS)
 export type Level = z.infer<typeof Level>
 
+/** The levels that records name, the strictest first: earlier versions had two more. */
+const RECORDED_LEVELS = ['namespaces', 'landlock', 'seatbelt', 'uid', 'none'] as const
+const RecordedLevel = z.enum(RECORDED_LEVELS)
+export type RecordedLevel = z.infer<typeof RecordedLevel>
+
 /** Whether one level is as strict as another, or stricter. */
-export const isAtLeast = (level: Level, other: Level): boolean =>
-  LEVELS.indexOf(level) <= LEVELS.indexOf(other)
+export const isAtLeast = (level: RecordedLevel, other: RecordedLevel): boolean =>
+  RECORDED_LEVELS.indexOf(level) <= RECORDED_LEVELS.indexOf(other)
 
 /** Whether commands at a level can make sockets, also to reach each other. */
-export const hasSockets = (level: Level | 'refused'): boolean =>
-  level !== 'landlock' && level !== 'seatbelt'
+export const hasSockets = (level: IsolationPolicy['level']): boolean => level !== 'landlock'
 
 /** What ends a command, beside itself. `time`, `memory`, `processes`, `disk` and `output` are limits. */
 export const KilledBy = z.enum(['time', 'memory', 'processes', 'disk', 'output', 'abort'])
@@ -53,14 +57,14 @@ export type LowerLimits = z.infer<typeof LowerLimits>
 /**
  * What the commands of a run may see and do. Its paths are roles, so that the policies of runs can be compared:
  * `project`, `home`, `tmp`, `report` (of a goal check), `system:/usr`, `tools:~/.nvm`; in `protected`, relative to the
- * project. `not verified` in `visible` means that nobody has tried on a real system whether the level holds.
+ * project. `not verified` in `visible` is of the level `seatbelt`.
  */
 export const IsolationPolicy = z
   .strictObject({
     /** `refused`: the server ran no commands when the run was created. */
-    level: z.enum([...LEVELS, 'refused']),
+    level: z.enum([...RECORDED_LEVELS, 'refused']),
     /** The level that the request asked for; commands are refused where it cannot be kept. */
-    at_least: Level.exactOptional(),
+    at_least: RecordedLevel.exactOptional(),
     /** The limits that the request asked for: on every server, its commands have these or lower ones. */
     at_most: LowerLimits.exactOptional(),
     /** `host`: the network of the server. */

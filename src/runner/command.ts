@@ -1,4 +1,4 @@
-import type { IsolationPolicy, KilledBy, Level, LowerLimits } from '../domain/isolation.ts'
+import type { IsolationPolicy, KilledBy, LowerLimits, RecordedLevel } from '../domain/isolation.ts'
 import type { Network } from '../domain/network.ts'
 import { present } from '../domain/present.ts'
 import type { Notice } from '../domain/records.ts'
@@ -54,7 +54,7 @@ export type Command = {
   readonly writable?: readonly string[]
   readonly readable?: readonly string[]
   /** The level of isolation that the run asks for; if this server cannot keep it, the command is not started. */
-  readonly atLeast?: Level
+  readonly atLeast?: RecordedLevel
   /** The limits that the run asks for, if they are lower than those of the server. */
   readonly atMost?: LowerLimits
   /** What it reaches; nothing if it is left out. Only containers have a network of their own. */

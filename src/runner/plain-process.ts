@@ -6,8 +6,7 @@ import { type Started, settledWithin, untilExit } from './child.ts'
 import type { CommandGroup } from './command-group.ts'
 import { sessionGivesWay } from './helper-process.ts'
 import type { PolicyFacts } from './isolation/policy.ts'
-import { isExecutable, launchError, type OpenedProject } from './isolation/sandbox.ts'
-import { confined } from './isolation/seatbelt.ts'
+import { isExecutable, launchError } from './isolation/sandbox.ts'
 import { restricted } from './isolation/setpriv.ts'
 import { reportIn, textOf } from './pipe-text.ts'
 import { type Ended, type NotStarted, REPORT_FD, type StartRequest } from './protocol.ts'
@@ -29,16 +28,13 @@ export async function startPlain(
 ): Promise<Started | NotStarted> {
   const { file, args, sandbox } = request
   startReaper()
-  if (sandbox === null) return startMarked(request, { group, facts: null, user: null })
+  if (sandbox === null) return startMarked(request, group, null)
   const found = programOf(request)
   if (found === null) return { end: 'not_found', message: `The program ${file} is not found` }
   const command = [found, ...args]
-  const { user, facts, ...launch } =
-    sandbox.level === 'seatbelt'
-      ? confined(sandbox, command)
-      : { ...restricted(sandbox, command, await hasPipes()), user: null }
-  const launched = { ...request, file: sandbox.launcher, args: launch.args }
-  return startMarked(launched, { group, facts, user }).catch((cause) => {
+  const { args: launch, facts } = restricted(sandbox, command, await hasPipes())
+  const launched = { ...request, file: sandbox.launcher, args: launch }
+  return startMarked(launched, group, facts).catch((cause) => {
     throw launchError(sandbox.launcher, cause)
   })
 }
@@ -62,14 +58,11 @@ const NO_LOGIN = { SHLVL: '1' }
 /** Time for a report to arrive after all that could write it was killed. */
 const REPORTED_MS = 1_000
 
-type How = {
-  readonly group: CommandGroup | null
-  readonly facts: PolicyFacts | null
-  /** The user who runs it, if its launcher does not change the user itself. */
-  readonly user: OpenedProject['user']
-}
-
-async function startMarked(request: StartRequest, { group, facts, user }: How): Promise<Started> {
+async function startMarked(
+  request: StartRequest,
+  group: CommandGroup | null,
+  facts: PolicyFacts | null,
+): Promise<Started> {
   const { file, args, cwd, env, hasInput = false } = group === null ? request : gated(request)
   const { reports = false } = request
   const mark = newMark()
@@ -80,7 +73,6 @@ async function startMarked(request: StartRequest, { group, facts, user }: How): 
       spawn(file, args, {
         cwd,
         env: { ...(stdio[0] === 'pipe' ? NO_LOGIN : {}), ...env, ...mark },
-        ...user,
         detached: true,
         stdio: [...stdio, ...(reports || group !== null ? ['pipe' as const] : [])],
       }),

@@ -1,11 +1,11 @@
 import { err, ok, type Result } from 'neverthrow'
 import { type NetworkRules, networkProblem } from '../agent/network-rules.ts'
 import type { IsolationOffer } from '../api/isolation.ts'
-import { isAtLeast, type Level } from '../domain/isolation.ts'
+import { isAtLeast, LEVELS, type Level } from '../domain/isolation.ts'
 import { makeControlGroup, removeControlGroup } from '../runner/cgroup.ts'
 import type { CommandLimits } from '../runner/command.ts'
 import { diskShortage, noDisk } from '../runner/disk-watch.ts'
-import { chooseIsolation, type Isolation, levelsOn } from '../runner/isolation/isolation.ts'
+import { chooseIsolation, type Isolation } from '../runner/isolation/isolation.ts'
 import { mostOf } from '../runner/isolation/run-policy.ts'
 import { canLimitMemory } from '../runner/process-watch.ts'
 import type { ControlGroup, Limits } from '../runner/protocol.ts'
@@ -98,8 +98,7 @@ export async function isolationOffer(
       full_problem: networkProblem('full', undefined, at),
     }
   }
-  const possible =
-    own === null ? [] : levelsOn(process.platform).filter((level) => isAtLeast(level, own))
+  const possible = own === null ? [] : LEVELS.filter((level) => isAtLeast(level, own))
   const levels = await Promise.all(possible.map(offered))
   return { level: own, detail, levels, hosts, limits: mostOf(limits) }
 }

@@ -9,18 +9,18 @@ import { isolationOffer } from '../../src/server/commands.ts'
 const only = (level: Isolation['level']): Isolation => ({
   ...NO_ISOLATION,
   level,
-  atLeast: async (wanted) => (wanted === 'uid' ? err('It is not root.') : ok(NO_ISOLATION)),
+  atLeast: async (wanted) => (wanted === 'landlock' ? err('It is too old.') : ok(NO_ISOLATION)),
 })
 const rulesAt = (level: Isolation['level'], most: NetworkRules['most'] = 'hosts') => ({
   ...{ level, most, fullProblem: null },
 })
 
 test('a run may ask for the level of the server and for stricter ones, if they work', async () => {
-  const { levels } = await isolationOffer(only('uid'), rulesAt('uid'), DEFAULT_LIMITS)
+  const { levels } = await isolationOffer(only('none'), rulesAt('none'), DEFAULT_LIMITS)
   expect(levels.map(({ level, problem }) => [level, problem])).toEqual([
     ['namespaces', null],
-    ['landlock', null],
-    ['uid', 'It is not root.'],
+    ['landlock', 'It is too old.'],
+    ['none', null],
   ])
 })
 

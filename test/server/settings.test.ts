@@ -44,6 +44,11 @@ describe('a setting that is not valid is refused, by its names', () => {
     [{}, { RETRAI_LISTEN: 'box' }, 'RETRAI_LISTEN): must be HOST:PORT'],
     [{}, { RETRAI_LISTEN: '::1:80' }, 'RETRAI_LISTEN): must be HOST:PORT'],
     [{ dataDir: '' }, {}, '--data-dir (RETRAI_DATA_DIR): must not be empty'],
+    [
+      {},
+      { RETRAI_ISOLATION: 'uid' },
+      'RETRAI_ISOLATION: must be one of auto, namespaces, landlock, none',
+    ],
     [{}, { RETRAI_ACCESS_LOG: 'yes' }, 'RETRAI_ACCESS_LOG: must be one of on, strict, off'],
     [{ logLevel: 'loud' }, {}, '--log-level (RETRAI_LOG_LEVEL): must be one of fatal, error, warn'],
     [{ store: 'http://x' }, {}, '--store (EVENTSTORE_URL): must be a connection string'],

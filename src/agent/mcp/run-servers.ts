@@ -202,7 +202,7 @@ class RunServers implements AsyncDisposable {
 }
 
 /** The levels at which a program sees only the project and what the server shows it. */
-const HIDES: ReadonlySet<string> = new Set(['namespaces', 'landlock', 'seatbelt'])
+const HIDES: ReadonlySet<string> = new Set(['namespaces', 'landlock'])
 /** A path that a program names in an error, in quotes or not. */
 const PATH = /(?<![\w.~-])\/[^\s'"`:;,()[\]]+/g
 

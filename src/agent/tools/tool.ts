@@ -29,7 +29,7 @@ export type ToolContext = Project & {
   readonly onOutput: (text: string) => void
   /** Whether commands see only the project and the system's programs. */
   readonly isolated: boolean
-  /** Whether commands of the run can make sockets. At the levels `landlock` and `seatbelt` they cannot. */
+  /** Whether commands of the run can make sockets. At the level `landlock` they cannot. */
   readonly hasSockets: boolean
   /** The images that the model in use is shown; empty if it is shown none. */
   readonly imageTypes: () => Promise<readonly ImageType[]>

@@ -29,9 +29,8 @@ Environment (flags win; a variable that is empty counts as not set):
                          s3://bucket/prefix?endpoint=https://…&region=… (default: in the data folder)
   AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION
                          the key for that bucket
-  RETRAI_ISOLATION       how commands are isolated: auto (default), namespaces (bubblewrap), landlock, seatbelt
-                         (macOS, not verified), uid or none. auto takes namespaces, else landlock, on macOS
-                         seatbelt, else commands are refused
+  RETRAI_ISOLATION       how commands are isolated: auto (default), namespaces (bubblewrap), landlock or none.
+                         auto takes namespaces, else landlock, else commands are refused
   RETRAI_TOOL_PATHS      further folders that isolated commands may read, with colons between them; they
                          may always read those of the system and of the PATH
   RETRAI_COMMAND_ENV     names of variables of the server that commands of agents and checks may see, with

@@ -2,7 +2,13 @@ import { randomUUID } from 'node:crypto'
 import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
-import { type IsolationPolicy, isAtLeast, LEVELS, type Level } from '../../domain/isolation.ts'
+import {
+  type IsolationPolicy,
+  isAtLeast,
+  LEVELS,
+  type Level,
+  type RecordedLevel,
+} from '../../domain/isolation.ts'
 import type { Network } from '../../domain/network.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import type { Command } from '../command.ts'
@@ -11,15 +17,13 @@ import { factsOfContainer } from './bubblewrap.ts'
 import { CheckHomes } from './check-homes.ts'
 import { EVERYTHING, NOTHING, type PolicyFacts } from './policy.ts'
 import { HOME, isRoot, placesIn, type Sandbox, TMP } from './sandbox.ts'
-import { factsOfConfined } from './seatbelt.ts'
 import { factsOfRestricted } from './setpriv.ts'
 import { isolatedEnvironment } from './tool-chains.ts'
 import { FOLDER, KEPT, type TrialOptions, trySandbox } from './trial.ts'
 
 /** What lets this machine isolate commands, by a part of the reason why it cannot. The first that fits counts. */
 const ADVICE: readonly (readonly [RegExp, string])[] = [
-  [/it exists only on/, 'Choose a level of this system (RETRAI_ISOLATION=auto)'],
-  [/seatbelt: /, 'Run the server on Linux'],
+  [/it exists only on/, 'Run the server on Linux'],
   [
     /refuses (user )?namespaces|hides parts of/,
     'Allow it namespaces (docs/operations.md, "Isolation of commands")',
@@ -53,7 +57,7 @@ export type Isolation = {
   readonly scratchDir: string | null
   readonly network: IsolationPolicy['network']
   /** The isolation that keeps at least a level: this one, or another that passes its trial. The error is a sentence. */
-  atLeast(level: Level): Promise<Result<Isolation, string>>
+  atLeast(level: RecordedLevel): Promise<Result<Isolation, string>>
   /** What the commands of a run in this project may see and do. Throws a `SandboxError`. */
   factsFor(project: string, network: Network): PolicyFacts
   /** What the runner needs for a command and the environment of the command; null at the level `none`. */
@@ -103,11 +107,9 @@ export async function chooseIsolation(
     return tried
   }
   const why: string[] = []
-  const { platform = process.platform } = options
-  const best: readonly Level[] = platform === 'darwin' ? ['seatbelt'] : ['namespaces', 'landlock']
-  for (const level of wanted === 'auto' ? best : [wanted]) {
+  for (const level of wanted === 'auto' ? (['namespaces', 'landlock'] as const) : [wanted]) {
     const tried = await attempt(level)
-    if (tried.isOk()) return withStricter(tried.value, attempt, levelsOn(platform))
+    if (tried.isOk()) return withStricter(tried.value, attempt)
     why.push(`${level}: ${tried.error}`)
   }
   const detail =
@@ -117,10 +119,6 @@ export async function chooseIsolation(
   return { ...NO_ISOLATION, level: null, detail, atLeast, network: 'none', factsFor: () => NOTHING }
 }
 
-/** The levels that a system can have, the strictest first. */
-export const levelsOn = (platform: NodeJS.Platform): Level[] =>
-  LEVELS.filter((level) => level === 'none' || (level === 'seatbelt') === (platform === 'darwin'))
-
 /** Isolation at its one level. */
 type OneLevel = Omit<Isolation, 'atLeast' | 'level'> & { readonly level: Level }
 
@@ -128,7 +126,6 @@ type OneLevel = Omit<Isolation, 'atLeast' | 'level'> & { readonly level: Level }
 function withStricter(
   own: OneLevel,
   attempt: (level: Level) => Promise<Result<OneLevel, string>>,
-  levels: readonly Level[],
 ): Isolation {
   const used = new Set([own])
   const isolation: Isolation = {
@@ -139,16 +136,15 @@ function withStricter(
     atLeast: async (wanted) => {
       if (isAtLeast(own.level, wanted)) return ok(isolation)
       const why: string[] = []
-      for (const level of levels.filter((level) => isAtLeast(level, wanted)).reverse()) {
+      for (const level of LEVELS.filter((level) => isAtLeast(level, wanted)).toReversed()) {
         const tried = await attempt(level)
         if (tried.isOk()) {
           used.add(tried.value)
-          return ok(withStricter(tried.value, attempt, levels))
+          return ok(withStricter(tried.value, attempt))
         }
         why.push(`${level}: ${tried.error}`)
       }
-      const reasons = why.join('; ') || 'this system has no such level'
-      return err(`This server cannot isolate commands at the level ${wanted} (${reasons}).`)
+      return err(`This server cannot isolate commands at the level ${wanted} (${why.join('; ')}).`)
     },
   }
   return isolation
@@ -169,10 +165,6 @@ const DETAILS = {
     'Each command runs in a container of its own (bubblewrap). It has no network, unless its run asks for one.',
   landlock:
     'Commands cannot read or change the data folder (Landlock), and have no network. They can signal the server, and the processes that they start are found by a mark in their environment.',
-  seatbelt:
-    'Commands run with a profile of sandbox-exec. NOT VERIFIED: nobody has run this level on macOS yet. The profile hides the data folder and gives ' +
-    'no network. Memory is not limited, and processes that leave their group can outlive their command.',
-  uid: 'Commands run as the owner of the project, not as root.',
 }
 
 function isolated(
@@ -187,12 +179,11 @@ function isolated(
   return {
     level,
     scratchDir: level !== 'namespaces' && isRoot() ? join(folder, 'checks') : null,
-    network: level === 'uid' ? 'host' : 'none',
+    network: 'none',
     factsFor(project, network) {
       // The folders of a run are made with its first command. Any folder has their roles.
       const own = { home: folder, tmp: folder, kept: true }
       const sandbox = { ...base, project, own, network }
-      if (level === 'seatbelt') return factsOfConfined(sandbox)
       return level === 'namespaces' ? factsOfContainer(sandbox) : factsOfRestricted(sandbox)
     },
     async prepare(command, env) {

@@ -1,6 +1,4 @@
-import { once } from 'node:events'
-import { chown, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { type AddressInfo, createServer } from 'node:net'
+import { chown, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { collectOutput } from '../collect-output.ts'
@@ -33,23 +31,7 @@ set -- /proc/[0-9]*
 [ $# -lt 8 ] && echo 'is alone'
 :
 `
-/** The same for macOS: `$2` is a file of the same user outside of the project, `$3` the server, `$4` a port that it listens on. */
-const SEATBELT_SCRIPT = `
-echo "Uid: $(id -u)"
-(: <"$1") 2>/dev/null && echo 'reads the data folder'
-(: <"$2") 2>/dev/null && echo 'reads outside of the project'
-(: >>"$2") 2>/dev/null && echo 'writes outside of the project'
-(: >>.git/config) 2>/dev/null && echo 'writes .git/config'
-mv .git/config .git/other 2>/dev/null && echo 'renames .git/config'
-mv .git moved 2>/dev/null && echo 'renames .git'
-ln .git/config linked 2>/dev/null && echo 'links .git/config'
-(kill -0 "$3") 2>/dev/null && echo 'signals the server'
-(: <>"/dev/tcp/127.0.0.1/$4") 2>/dev/null && echo 'connects'
-(: >written) 2>/dev/null && echo 'writes the project'
-:
-`
 const EVERYWHERE = ['CapEff: 0000000000000000', 'NoNewPrivs: 1', 'Seccomp: 2', 'writes the project']
-const IN_SEATBELT = ['writes the project']
 const ALONE = ['network lo:', 'is alone']
 
 /**
@@ -63,25 +45,11 @@ export async function probe(
   { secret, owner }: { readonly secret: string; readonly owner: number | null },
 ): Promise<string | null> {
   const project = await mkdtemp(join(tmpdir(), 'retrai-probe-'))
-  const outside = `${project}-outside`
-  const listener = createServer()
-  const isSeatbelt = sandbox.level === 'seatbelt'
   try {
-    if (isSeatbelt) {
-      await mkdir(join(project, '.git'))
-      const files = [join(project, '.git/config'), outside]
-      for (const path of files) await writeFile(path, '')
-      for (const path of [...files, join(project, '.git')]) {
-        if (owner !== null) await chown(path, owner, owner)
-      }
-      await once(listener.listen(0, '127.0.0.1'), 'listening')
-    }
     if (owner !== null) await chown(project, owner, owner)
-    const port = isSeatbelt ? (listener.address() as AddressInfo).port : 0
-    const [shell, script] = isSeatbelt ? ['/bin/bash', SEATBELT_SCRIPT] : ['/bin/sh', SCRIPT]
-    const args = ['-c', script, 'probe', secret, outside, String(process.pid), String(port)]
+    const args = ['-c', SCRIPT, 'probe', secret]
     const call = runner.start({
-      ...{ file: shell, args, cwd: project, project },
+      ...{ file: '/bin/sh', args, cwd: project, project },
       ...{ env: { PATH: '/usr/bin:/bin' }, timeoutMs: WITHIN_MS, keptBytes: MAX_BYTES },
       ...{ group: null, limits: LIMITS },
       sandbox: { ...sandbox, project },
@@ -100,7 +68,7 @@ export async function probe(
     }
     const found = stdout.trim().split('\n')
     const uid = owner ?? sandbox.ownUser?.id ?? process.getuid?.()
-    const everywhere = [`Uid: ${uid}`, ...(isSeatbelt ? IN_SEATBELT : EVERYWHERE)]
+    const everywhere = [`Uid: ${uid}`, ...EVERYWHERE]
     const wanted = sandbox.level === 'namespaces' ? [...everywhere, ...ALONE] : everywhere
     const missing = wanted.filter((line) => !found.includes(line))
     // Where a command shares the namespaces of the server, their networks and processes say nothing.
@@ -110,8 +78,6 @@ export async function probe(
     if (missing.length + extra.length === 0) return null
     return `a trial found ${[...missing.map((line) => `no "${line}"`), ...extra.map((line) => `"${line}"`)].join(', ')}`
   } finally {
-    listener.close()
-    await rm(outside, { force: true })
     await rm(project, { recursive: true, force: true })
   }
 }

@@ -53,7 +53,7 @@ export function policyOf(
 }
 
 /** The levels at which a command has a home of its run. */
-const HAS_HOME: ReadonlySet<Level> = new Set(['namespaces', 'landlock', 'seatbelt'])
+const HAS_HOME: ReadonlySet<Level> = new Set(['namespaces', 'landlock'])
 
 const networkOf = (wanted: Network): Pick<IsolationPolicy, 'network' | 'hosts'> =>
   typeof wanted === 'string' ? { network: wanted } : { network: 'allow-list', hosts: wanted.allow }

@@ -30,7 +30,7 @@ export type OwnUser = {
 /** What an isolated command sees and may do, as the runner needs it. */
 export type Sandbox = {
   readonly level: Exclude<Level, 'none'>
-  /** Absolute path of bwrap, of sandbox-exec at the level `seatbelt`, or of setpriv at the other levels. */
+  /** Absolute path of bwrap or, at the level `landlock`, of setpriv. */
   readonly launcher: string
   /** The path of setpriv, which a root server needs at every level. */
   readonly setpriv: string | null
@@ -123,7 +123,7 @@ export const launchError = (launcher: string, cause: unknown): unknown =>
   isExecutable(launcher) ? cause : new SandboxError(`${launcher} is not installed any more`)
 
 /** Opens the project. Throws a `SandboxError` if it is not a folder or leads to one of the server. */
-export function openProject({ level, project, hidden, ownUser }: Sandbox): OpenedProject {
+export function openProject({ project, hidden, ownUser }: Sandbox): OpenedProject {
   let descriptor: number
   try {
     descriptor = openSync(project, constants.O_RDONLY | constants.O_DIRECTORY)
@@ -131,14 +131,8 @@ export function openProject({ level, project, hidden, ownUser }: Sandbox): Opene
     throwIfShort(cause)
     throw new SandboxError(`the project's folder cannot be opened: ${messageOf(cause)}`)
   }
-  const { uid, gid, dev, ino } = fstatSync(descriptor)
-  const isOnLinux = level !== 'seatbelt'
-  const real = isOnLinux ? readlinkSync(`/proc/self/fd/${descriptor}`) : realPathOf(project)
-  const found = isOnLinux ? null : statSync(real, { throwIfNoEntry: false })
-  if (found !== null && (found?.ino !== ino || found.dev !== dev)) {
-    closeSync(descriptor)
-    throw new SandboxError(`${project} was replaced while it was opened`)
-  }
+  const { uid, gid } = fstatSync(descriptor)
+  const real = readlinkSync(`/proc/self/fd/${descriptor}`)
   if (hidden.some((path) => overlap(path, real))) {
     closeSync(descriptor)
     throw new SandboxError(`${project} leads to the data folder of the server`)

@@ -2,13 +2,7 @@ import { closeSync, existsSync, lstatSync, readdirSync, statSync } from 'node:fs
 import { dirname, join } from 'node:path'
 import { type PolicyFacts, policyHash, rightsOf, type Seen, seenIn, unique } from './policy.ts'
 import { repositoryAround } from './repositories.ts'
-import {
-  type OpenedProject,
-  openProject,
-  prepareFolders,
-  type Sandbox,
-  SandboxError,
-} from './sandbox.ts'
+import { type OpenedProject, openProject, prepareFolders, type Sandbox } from './sandbox.ts'
 import { DEVICES, SECRET_FILES, SECRET_FOLDERS, SYSTEM } from './system.ts'
 
 const SECRETS = [...SECRET_FILES, ...SECRET_FOLDERS]
@@ -22,8 +16,8 @@ const OUTPUTS = ['/dev/stdout', '/dev/stderr']
 type Restricted = { readonly args: readonly string[]; readonly facts: PolicyFacts }
 
 /**
- * Prepares a command that shares the namespaces of the server: at the level `landlock` with a list of what it reads and
- * writes, at both levels with a filter of system calls and without capabilities. Throws a `SandboxError` as `container` does.
+ * Prepares a command that shares the namespaces of the server, with a list of what it reads and writes, a filter of system
+ * calls, and without capabilities. Throws a `SandboxError` as `container` does.
  * @param opensOutputs whether it may open its outputs, which must not be sockets
  */
 export function restricted(
@@ -34,24 +28,16 @@ export function restricted(
   const project = openProject(sandbox)
   closeSync(project.descriptor)
   const { user } = project
-  if (sandbox.level === 'uid' && user === null) {
-    throw new SandboxError(
-      `${sandbox.project} belongs to the user of the server. Give it to another user, who then runs its commands`,
-    )
-  }
   prepareFolders(sandbox, user)
   const { fixed, rules, facts } = rulesFor(sandbox, project)
   const ids = user === null ? [] : [`--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups']
   const scratch = sandbox.scratch === null ? [] : [{ access: WRITE, path: sandbox.scratch }]
   const outputs = opensOutputs ? OUTPUTS.map((path) => ({ access: 'write-file', path })) : []
-  const landlocked = sandbox.level === 'landlock' ? [...rules, ...scratch, ...outputs] : []
   const args = [
-    ...[...fixed, ...ids],
-    ...(sandbox.level === 'landlock' ? ['--landlock-access', 'fs'] : []),
-    ...landlocked.flatMap(({ access, path }) => [
-      '--landlock-rule',
-      `path-beneath:${access}:${path}`,
-    ]),
+    ...[...fixed, ...ids, '--landlock-access', 'fs'],
+    ...[...rules, ...scratch, ...outputs].flatMap(({ access, path }) => {
+      return ['--landlock-rule', `path-beneath:${access}:${path}`]
+    }),
     ...['--seccomp-filter', sandbox.filter, '--', ...command],
   ]
   return { args, facts }
@@ -63,22 +49,13 @@ function rulesFor(sandbox: Sandbox, project: OpenedProject) {
     ...['--no-new-privs', '--inh-caps=-all'],
     ...(process.getuid?.() === 0 ? ['--bounding-set=-all'] : []),
   ]
-  const rules = sandbox.level === 'landlock' ? landlockRules(sandbox, user, real) : []
+  const rules = landlockRules(sandbox, user, real)
   const rights = rightsOf(project)
-  const facts = factsOf(sandbox, [...fixed, rights.fixed], rules)
+  const facts = factsOf([...fixed, rights.fixed], rules)
   return { fixed, rules, facts: { ...facts, ...rights.name } }
 }
 
-function factsOf(
-  { level }: Sandbox,
-  fixed: readonly string[],
-  rules: readonly Rule[],
-): PolicyFacts {
-  if (level === 'uid') {
-    const all = 'what the owner of the project may'
-    const [visible, writable] = [[all], [all]]
-    return { visible, writable, protected: [], policy_sha256: policyHash(fixed, [level]) }
-  }
+function factsOf(fixed: readonly string[], rules: readonly Rule[]): PolicyFacts {
   const rolesTo = (write: boolean): string[] =>
     unique(rules.flatMap(({ writes, role }) => (writes === write ? [role] : [])))
   const lines = rules.map(({ access, role, path }) => {

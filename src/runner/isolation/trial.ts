@@ -30,13 +30,9 @@ export type TrialOptions = {
   readonly env: Readonly<Record<string, string | undefined>>
   /** More folders that commands may read. */
   readonly toolPaths: readonly string[]
-  /** The platform of this process, if it is left out. */
-  readonly platform?: NodeJS.Platform
 }
 
-const LAUNCHERS: Readonly<Record<Sandbox['level'], string>> = {
-  ...{ namespaces: 'bwrap', landlock: 'setpriv', seatbelt: 'sandbox-exec', uid: 'setpriv' },
-}
+const LAUNCHERS = { namespaces: 'bwrap', landlock: 'setpriv' } as const
 
 /** A level that works here. */
 type Tried = {
@@ -50,17 +46,13 @@ type Tried = {
 /** Makes what every command at a level has in common, and runs a command as a trial. The error is a part of a sentence. */
 export async function trySandbox(
   level: Sandbox['level'],
-  { runner, env, toolPaths, platform = process.platform, ...options }: TrialOptions,
+  { runner, env, toolPaths, ...options }: TrialOptions,
 ): Promise<Result<Tried, string>> {
-  const isSeatbelt = level === 'seatbelt'
-  if (isSeatbelt !== (platform === 'darwin'))
-    return err(`it exists only on ${isSeatbelt ? 'macOS' : 'Linux'}`)
+  if (process.platform !== 'linux') return err('it exists only on Linux')
   const launcher = findProgram(LAUNCHERS[level], env.PATH)
   const setpriv = findProgram('setpriv', env.PATH)
   if (launcher === null) return err('its program is not installed')
-  const needsSetpriv = isRoot() && !isSeatbelt
-  if (needsSetpriv && setpriv === null) return err('setpriv of util-linux is not installed')
-  if (level === 'uid' && !isRoot()) return err('the server does not run as root')
+  if (isRoot() && setpriv === null) return err('setpriv of util-linux is not installed')
   const dataDir = await realpath(options.dataDir)
   const inside = join(dataDir, FOLDER)
   await mkdir(inside, { recursive: true, mode: 0o700 })
@@ -68,7 +60,7 @@ export async function trySandbox(
   await writeFile(secret, '')
   const folder = level !== 'namespaces' && isRoot() ? await folderForUsers(dataDir) : inside
   const filter = join(folder, `filter-${level}`)
-  const calls = isSeatbelt ? null : seccompProgram({ network: level !== 'landlock' })
+  const calls = seccompProgram({ network: level !== 'landlock' })
   await writeFile(filter, calls ?? '', { mode: 0o644 })
   const hidden = [...new Set([dataDir, options.dataDir])]
   // Where administrators have their programs, which are not on the PATH of every user.
@@ -95,7 +87,8 @@ export async function trySandbox(
   const ownUser = isOfRoot ? ownUserFrom(find) : null
   if (ownUser !== null) await writeAccounts(folder)
   const without = ownUser === null ? NO_OWN_USER : await attempt(ownUser, null)
-  for (const owner of ownersAt(level)) {
+  // Null for the server's user: commands of a root server run as the owner of the project.
+  for (const owner of isRoot() ? [null, NOBODY] : [null]) {
     if (owner === null && without === null) continue
     const problem = await attempt(null, owner)
     if (problem !== null) return err(problem)
@@ -106,12 +99,6 @@ export async function trySandbox(
   const isNever = without !== null && !LATE.test(without)
   const base = { ...sandbox, layers, ownUser: isNever ? null : ownUser }
   return ok({ base, fullNetworkProblem, ownUserProblem: isOfRoot ? problemOf(without) : null })
-}
-
-/** The owners of the projects of trials, null for the server's user: commands of a root server run as the owner of the project. */
-function ownersAt(level: Sandbox['level']): readonly (number | null)[] {
-  if (!isRoot()) return [null]
-  return level === 'uid' || level === 'seatbelt' ? [NOBODY] : [null, NOBODY]
 }
 
 /** Whether a home can be shown below a layer: that needs bubblewrap 0.11, and a file system that the kernel can layer. */

@@ -54,8 +54,6 @@ async function aboutIsolation(isolation: Isolation, wanted: Level | 'auto'): Pro
     const advice = 'Give projects to another user than root, or use util-linux 2.39 or newer.'
     return [ownUserProblem === null ? ok(NAME, found) : warn(NAME, found, advice)]
   }
-  if (level === 'seatbelt')
-    return [warn(NAME, found, 'To have what docs/security.md promises, run the server on Linux.')]
   const better = await isolation.atLeast('namespaces')
   if (better.isOk()) {
     const advice = `Set RETRAI_ISOLATION=auto instead of ${wanted}: the level namespaces works here.`

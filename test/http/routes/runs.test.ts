@@ -105,6 +105,12 @@ test.each([
     'fallback_models',
     'fallback_models must have at most 8 items.',
   ],
+  [
+    'a level that there is not any more',
+    { goal: 'pytest', isolation: 'uid' },
+    'isolation',
+    'isolation must be "namespaces" or "landlock" or "none".',
+  ],
   ['an empty all_of', { all_of: [] }, 'all_of', 'all_of must not be empty.'],
   [
     'an address with a path',

@@ -14,7 +14,7 @@ import {
 } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
-import { afterAll, describe, expect, onTestFinished, test } from 'vitest'
+import { afterAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
 import type { Level } from '../../../src/domain/isolation.ts'
 import { makeControlGroup, removeControlGroup } from '../../../src/runner/cgroup.ts'
@@ -314,25 +314,16 @@ test.skipIf(isMissing('bwrap') || isMissing('git'))(
   },
 )
 
-test.runIf(process.getuid?.() === 0 && !isMissing('landlock'))(
-  'at the level uid, commands run as the owner of the project, without rights of root',
-  async () => {
-    const { base, project, isolation, bash } = await place('uid')
-    const { scratchDir } = isolation
-    if (scratchDir === null) throw new Error('a root server keeps homes where their users may pass')
-    onTestFinished(() => rm(dirname(scratchDir), { recursive: true }))
-    expect((await bash('id -u')).output).toContain('belongs to the user of the server')
-    await chmod(base, 0o711)
-    await chown(project, 1500, 1500)
-    await writeFile(join(base, 'secret'), 'CANARY', { mode: 0o600 })
-    const script =
-      'id -u; grep NoNewPrivs /proc/self/status; echo kept >~/own; cat ../secret; kill -0 $PPID'
-    const result = await bash(script, { run: 'run' })
-    expect(result.stdout).toBe('1500\nNoNewPrivs:\t1\n')
-    expect(result.stderr).toMatch(/Permission denied[\s\S]*Operation not permitted/)
-    expect((await bash('cat ~/own', { run: 'run' })).stdout).toBe('kept\n')
-  },
-)
+test('on another system than Linux, commands are refused until the level none is set', async () => {
+  vi.spyOn(process, 'platform', 'get').mockReturnValue('darwin')
+  onTestFinished(() => void vi.restoreAllMocks())
+  const { isolation, bash } = await place('auto')
+  expect(isolation.level).toBeNull()
+  expect(isolation.detail).toMatch(
+    /exists only on Linux.*Run the server on Linux.*RETRAI_ISOLATION=none/,
+  )
+  expect(await bash('true')).toMatchObject({ end: 'not_isolated' })
+})
 
 test.for([
   ['none', 'the user of the server', 0],
