@@ -1,4 +1,4 @@
-import { hasSockets, type Level } from '../domain/isolation.ts'
+import { hasSockets, type IsolationPolicy } from '../domain/isolation.ts'
 import { asksForGoal, beyond, type Network, withoutPresets } from '../domain/network.ts'
 import type { Goal } from './goals/goal.ts'
 
@@ -7,7 +7,7 @@ export type NetworkRules = {
   /** The most that a run may ask for: nothing, the hosts of a list (without presets), any list of hosts, or everything. */
   readonly most: 'none' | 'hosts' | 'full' | readonly string[]
   /** How commands are isolated; null if they are refused. */
-  readonly level: Level | null
+  readonly level: IsolationPolicy['level'] | null
   /** Why `full` is not possible here, as a sentence for people; null if it is. */
   readonly fullProblem: string | null
 }

@@ -74,7 +74,7 @@ async function plan(
   const goal = chosen.map(withRegistries).unwrapOr(undefined)
   const network = withoutPresets(request.network ?? 'none', goal?.registries ?? [])
   const isolation = folder.length > 0 ? null : await deps.isolate(cwd, { atLeast, network, atMost })
-  const level = atLeast !== null && isolation?.isOk() ? atLeast : reach.level
+  const level = atLeast !== null && isolation?.isOk() ? isolation.value.level : reach.level
   const refused = networkProblem(request.network, goal, { ...reach, level })
   const servers = planServers(mcp_servers, { ...mcp, network: reach })
   const limits = withCeilings(request, ceilings)

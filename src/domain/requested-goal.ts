@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import type { Level, LowerLimits } from './isolation.ts'
+import type { LowerLimits, RecordedLevel } from './isolation.ts'
 import type { McpRequest } from './mcp-servers.ts'
 import {
   ApiRequest,
@@ -147,7 +147,7 @@ export type RunRequest = Omit<RunConfig, 'shell_goal' | 'mcp_servers' | keyof Go
   GoalRequest & {
     readonly mcp_servers?: readonly McpRequest[]
     /** The level of isolation that it asks for; null for that of the server. */
-    readonly isolation?: Level | null
+    readonly isolation?: RecordedLevel | null
     /** The limits of its commands that it asks for; null for those of the server. */
     readonly command_limits?: LowerLimits | null
   }

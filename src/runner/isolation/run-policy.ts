@@ -5,6 +5,7 @@ import {
   isAtLeast,
   type Level,
   type LowerLimits,
+  type RecordedLevel,
 } from '../../domain/isolation.ts'
 import type { Network } from '../../domain/network.ts'
 import { present } from '../../domain/present.ts'
@@ -60,7 +61,7 @@ const networkOf = (wanted: Network): Pick<IsolationPolicy, 'network' | 'hosts'> 
 
 /** What a run asks for beside the isolation that the server gives every run. */
 export type Wanted = {
-  readonly atLeast: Level | null
+  readonly atLeast: RecordedLevel | null
   /** Without presets. */
   readonly network: Network
   readonly atMost: LowerLimits | null
