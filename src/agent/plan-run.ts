@@ -56,7 +56,7 @@ export const planRun = (
 ): ResultAsync<PlannedRun, readonly Problem[]> => new ResultAsync(plan(request, deps))
 
 async function plan(
-  { isolation: atLeast = null, command_limits: atMost = null, ...requested }: RunRequest,
+  { isolation: atLeast = null, command_limits: atMost = null, within, ...requested }: RunRequest,
   deps: PlanDeps,
 ): Promise<Result<PlannedRun, readonly Problem[]>> {
   const { goal: _, check: __, goal_options: ___, all_of: ____, ...rest } = requested
@@ -70,7 +70,7 @@ async function plan(
   const read = folder.length > 0 ? ok(null) : file
   const settings = read.unwrapOr(null)
   const chosen = chooseGoal(withSettings(requested, settings), deps.goals)
-  const rules = withRules(requested, settings)
+  const rules = withRules(requested, settings, within)
   const goal = chosen.map(withRegistries).unwrapOr(undefined)
   const network = withoutPresets(request.network ?? 'none', goal?.registries ?? [])
   const isolation = folder.length > 0 ? null : await deps.isolate(cwd, { atLeast, network, atMost })

@@ -1,8 +1,10 @@
 import { type CallFacts, judge, type Verdict } from '../domain/approvals/rules.ts'
 import { masksIn } from '../domain/mask/finder.ts'
+import { present } from '../domain/present.ts'
 import type { PayloadOf, RequestedCall, RunRecord } from '../domain/records.ts'
-import type { OpenCall, RunState } from '../domain/state.ts'
+import type { OpenCall } from '../domain/state.ts'
 import { processMask } from '../log/masking.ts'
+import type { RunSession } from './run-session.ts'
 import type { Toolbox } from './tools/tool.ts'
 
 /**
@@ -60,11 +62,14 @@ const ALLOWED: Verdict = { action: 'allow', rule: null, doubt: null }
  */
 export async function reviewCall(
   call: RequestedCall | null,
-  { approvals, config, runId, total }: RunState,
+  session: Pick<RunSession, 'state' | 'root'>,
   toolbox: Pick<Toolbox, 'facts'>,
 ): Promise<Verdict> {
+  const { approvals, config, runId, total, shellFolder } = session.state
   if (approvals === undefined || call === null) return ALLOWED
-  const facts = await toolbox.facts(call, { cwd: config.cwd, runId })
+  const place = { cwd: config.cwd, runId, ...present({ shellFolder }) }
+  const root = await session.root()
+  const facts = await toolbox.facts(call, root === undefined ? place : { ...place, root })
   if (facts === null) return ALLOWED
   const { approvedCostUsd } = approvals
   const known = total.costUsd !== null && approvedCostUsd !== null

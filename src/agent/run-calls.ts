@@ -102,7 +102,7 @@ export class RunCalls implements AsyncDisposable {
   /** Whether no rule forbids the call or asks a person first. */
   async #isAllowed(call: OpenCall): Promise<boolean> {
     const requested = this.#session.callToRun(call)
-    const { action } = await reviewCall(requested, this.#session.state, this.#toolbox)
+    const { action } = await reviewCall(requested, this.#session, this.#toolbox)
     return action === 'allow'
   }
 

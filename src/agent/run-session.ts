@@ -18,6 +18,7 @@ import {
   type LoadedRun,
   load,
   loadedRun,
+  originOf,
   runStream,
 } from '../log/run-log.ts'
 import type { AppendError } from '../store/event-store.ts'
@@ -68,6 +69,7 @@ export class RunSession {
   readonly #requested = new RequestedCalls()
   #forgotten = false
   #redactions = 0
+  #root: string | null = null
 
   private constructor(run: LoadedRun, conversation: Conversation, deps: SessionDeps) {
     this.#run = run
@@ -99,6 +101,17 @@ export class RunSession {
   /** It outlasts outages, until the work on the run must stop. */
   get store(): StreamStore {
     return this.#store
+  }
+
+  /** The project of the run that a person started, if this is the run of a sub-agent. Null if that is not known. */
+  async root(): Promise<string | null | undefined> {
+    if (this.state.parent === undefined) return undefined
+    if (this.#root === null) {
+      const origin = await originOf(this.#store, this.state)
+      const created = origin.isOk() ? origin.value?.record : null
+      this.#root = created?.kind === 'run_created' ? created.payload.config.cwd : null
+    }
+    return this.#root
   }
 
   /** A part of the run was redacted: see `refresh`. */

@@ -1,3 +1,4 @@
+import { relative } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import { budgetLeft, shareOf } from '../domain/budget.ts'
 import type { McpRequest, McpServer } from '../domain/mcp-servers.ts'
@@ -7,7 +8,7 @@ import type { RunConfig } from '../domain/run-config.ts'
 import { type RunState, startedBy } from '../domain/state.ts'
 import { subagentCalls } from '../domain/subagent-state.ts'
 import { INSTRUCTIONS_GOAL } from '../domain/subagents.ts'
-import { confine } from './tools/confine.ts'
+import { confine, realOf } from './tools/confine.ts'
 import { describeProblem } from './tools/path-problem.ts'
 import type { ToolContext } from './tools/tool.ts'
 import type { WantedSubagent } from './tools/wanted-subagent.ts'
@@ -44,7 +45,7 @@ const DEFAULT_TURNS = 50
 export async function requestOf(
   state: RunState,
   { folder, goal, check, model, mcp_servers = [], ...wanted }: WantedSubagent,
-  place: Pick<ToolContext, 'cwd' | 'dataDir'>,
+  place: Pick<ToolContext, 'cwd' | 'dataDir'> & { readonly root: string },
   now: number,
 ): Promise<Result<RunRequest, string>> {
   const { config } = state
@@ -71,6 +72,7 @@ export async function requestOf(
     ...(isSame && reasoning_effort !== undefined ? { reasoning_effort } : {}),
     ...(isSame && max_output_tokens !== undefined ? { max_output_tokens } : {}),
     ...(isSame && fallback_models !== undefined ? { fallback_models } : {}),
+    within: relative(await realOf(place.root), confined.value.real),
     ...inherited(state),
   })
 }

@@ -103,7 +103,8 @@ export class Subagents {
     const { state } = this.#session
     const refused = refusal(state, rules) ?? this.#session.exhausted()
     if (refused !== null) return err(refused)
-    const request = await requestOf(state, wanted, place, this.#deps.now())
+    const root = (await this.#session.root()) ?? state.config.cwd
+    const request = await requestOf(state, wanted, { ...place, root }, this.#deps.now())
     if (request.isErr()) return err(request.error)
     const planned = await rules.planRun(request.value).mapErr(textOf)
     if (planned.isErr()) return err(planned.error)

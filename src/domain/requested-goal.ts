@@ -150,4 +150,6 @@ export type RunRequest = Omit<RunConfig, 'shell_goal' | 'mcp_servers' | keyof Go
     readonly isolation?: RecordedLevel | null
     /** The limits of its commands that it asks for; null for those of the server. */
     readonly command_limits?: LowerLimits | null
+    /** Of a sub-agent: its folder, from the project of the run that a person started. */
+    readonly within?: string
   }

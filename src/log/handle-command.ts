@@ -17,6 +17,7 @@ import {
   type LoadedRun,
   load,
   loadedRun,
+  originOf,
   readRecords,
   runStream,
 } from './run-log.ts'
@@ -62,7 +63,10 @@ export function handleCommand(
   })
 }
 
-/** Whether the author started the run. It matters only if the run waits for an answer of somebody else. */
+/**
+ * Whether the author started the run, or the one whose agents have led to it. It matters only if the run waits for an
+ * answer of somebody else.
+ */
 async function startedBy(
   store: StreamStore,
   run: LoadedRun | null,
@@ -72,9 +76,12 @@ async function startedBy(
   if (run === null || phase?.type !== 'awaiting_approval' || phase.content.by === undefined) {
     return ok(false)
   }
-  const first = await readRecords(store, run.state.runId, 0, 1)
-  // A caller without a name may have started the run.
-  return first.map(([created]) => principal === undefined || created?.meta.principal === principal)
+  const origin = await originOf(store, run.state)
+  // A caller without a name may have started it, and so may everybody if its beginning is not in the log.
+  return origin.map(
+    (created) =>
+      created === null || principal === undefined || created.meta.principal === principal,
+  )
 }
 
 /** The progress of the sub-agents that a run waits for, and of theirs. Those that are not in the log are left out. */

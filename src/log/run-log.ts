@@ -61,6 +61,28 @@ export function readRecords(
     .andThen((events): Result<LoggedRecord[], LoadError> => Result.combine(events.map(decode)))
 }
 
+/**
+ * The first record of the run that a person started, of which this one is a sub-agent, or a sub-agent of one; null if a
+ * record on the way is not in the log.
+ */
+export async function originOf(
+  store: StreamReader,
+  { runId, parent }: Pick<RunState, 'runId' | 'parent'>,
+): Promise<Result<LoggedRecord | null, LoadError>> {
+  let [id, depth] = parent === undefined ? [runId, 0] : [parent.run_id, parent.depth]
+  for (;;) {
+    const read = await readRecords(store, id, 0, 1)
+    if (read.isErr()) return read.error.type === 'stream_not_found' ? ok(null) : err(read.error)
+    const [first] = read.value
+    if (first?.record.kind !== 'run_created') return ok(null)
+    const { parent: above } = first.record.payload
+    if (above === undefined) return ok(first)
+    if (above.depth >= depth) return ok(null)
+    id = above.run_id
+    depth = above.depth
+  }
+}
+
 /** A run's records in pages, as `streamPages`. */
 export async function* recordPages(
   store: StreamReader,

@@ -382,6 +382,41 @@ test('a sub-agent asks people if its parent does, and its parent waits', async (
   await shop.command(runId, { type: 'abort', reason: null })
 })
 
+test('rules about paths hold in the folders of sub-agents as in the project of their family', async () => {
+  const deeper = { instructions: 'Find the word. And deeper.', folder: 'workflows' }
+  const script: Script = ({ messages, turn }) => {
+    const isDeeper = JSON.stringify(messages).includes(
+      '# Instructions\\nFind the word. And deeper.',
+    )
+    const path = isDeeper ? 'b.yml' : 'a.yml'
+    const write = { tool: 'file_write', args: { path, content: 'x' } }
+    const calls = [write, ...(isDeeper ? [] : [{ tool: 'run_subagent', args: deeper }])]
+    return turn === 0 ? { calls } : { text: 'Done.' }
+  }
+  const args = { ...SEARCH, folder: '.github' }
+  await using shop = await Workshop.open(family(script, { tool: 'run_subagent', args }))
+  await shop.file('.github/workflows/c.yml', '')
+  startAgent(shop)
+  const rule = { tool: 'file_*', path: '.github/**', action: 'deny' } as const
+  const runId = await shop.create({ max_turns_per_iteration: 50, approvals: [rule] })
+  const { run_id: childId } = startOf(await shop.until(runId, 'run_end'))
+  const child = await shop.records(childId)
+  const grandchild = await shop.records(startOf(child).run_id)
+  expect(only(grandchild, 'run_created').payload.config.cwd).toMatch(/\.github\/workflows$/)
+  expect([resultOf(child)?.outcome, resultOf(grandchild)?.outcome]).toEqual(['denied', 'denied'])
+})
+
+test('no sub-agent is started whose check a rule forbids', async () => {
+  const args = { ...SEARCH, check: { command: 'touch checked' } }
+  await using shop = await Workshop.open(family([], { tool: 'run_subagent', args }))
+  startAgent(shop)
+  const rule = { command: 'touch checked', action: 'deny' } as const
+  const runId = await shop.create({ max_turns_per_iteration: 50, approvals: [rule] })
+  const records = await shop.until(runId, 'run_end')
+  expect(records.some(({ kind }) => kind === 'subagent_started')).toBe(false)
+  expect(resultOf(records)?.outcome).toBe('denied')
+})
+
 test.each([
   ['a folder outside of the project', { folder: '..' }, 'outside'],
   ['no instructions', { instructions: '' }, 'not valid'],

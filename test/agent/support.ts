@@ -57,6 +57,7 @@ export const SUBAGENTS: SubagentRules = {
     isolation: ____,
     command_limits: _____,
     mcp_servers: ______,
+    within: _______,
     ...request
   }) =>
     okAsync({

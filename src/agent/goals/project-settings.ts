@@ -78,19 +78,25 @@ export function withSettings(asked: GoalRequest, settings: ProjectSettings | nul
 /**
  * The rules of a run: its own, then those of the file. The first that applies decides, so the file can only make a run
  * stricter: without it, a call that no rule of the run fits would be allowed.
+ * @param within the folder of the file, from where the rules of the run see it; '' or left out if that is the same
  */
 export function withRules(
   asked: Asked,
   settings: ProjectSettings | null,
+  within = '',
 ): Result<ApprovalRules | undefined, string> {
   const { approvals: own } = asked
   const known = new Set(own?.map((rule) => JSON.stringify(rule)))
   const isNew = (rule: ApprovalRule): boolean => !known.has(JSON.stringify(rule))
-  const added = settings?.approvals?.filter(isNew) ?? []
+  const here = (rule: ApprovalRule): ApprovalRule =>
+    rule.path === undefined || within === '' ? rule : { ...rule, path: join(within, rule.path) }
+  const added = settings?.approvals?.map(here).filter(isNew) ?? []
   if (added.length === 0) return ok(own)
   const rules = ApprovalRules.safeParse([...(own ?? []), ...added])
   if (rules.success) return ok(rules.data)
-  return err(`With the ${added.length} rules of ${SETTINGS_FILE}, the run has too many.`)
+  return err(
+    `With the ${added.length} rules of ${SETTINGS_FILE}, the run has too many, or too long ones.`,
+  )
 }
 
 /** What is wrong with a shell-goal that has no command. */

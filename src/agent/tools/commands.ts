@@ -92,7 +92,7 @@ export const bashExec = defineTool({
       .optional()
       .describe(`Seconds until it is stopped; ${DEFAULT_TIMEOUT_S} if left out`),
   }),
-  touches: ({ command }) => ({ commands: [command] }),
+  touches: ({ command, folder = null }) => ({ commands: [command], startsIn: folder }),
   run: async ({ command, folder, timeout_s = DEFAULT_TIMEOUT_S }, context) => {
     const started = await startOfShell(context, folder)
     if (started.isErr()) return failed(started.error)

@@ -92,7 +92,7 @@ export const isInside = (folder: string, path: string): boolean =>
   !`${relative(folder, path)}${sep}`.startsWith(`..${sep}`)
 
 /** A path without symbolic links; the path itself if it does not exist. */
-const realOf = (path: string): Promise<string> => realpath(path).catch(() => resolve(path))
+export const realOf = (path: string): Promise<string> => realpath(path).catch(() => resolve(path))
 
 type Resolved = { readonly existing: string; readonly rest: readonly string[] }
 

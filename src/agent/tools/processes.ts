@@ -87,7 +87,7 @@ export const processStart = defineTool({
       .describe("The folder where it starts; the project's if left out"),
     ...waiting,
   }),
-  touches: ({ command }) => ({ commands: [command] }),
+  touches: ({ command, folder }) => ({ commands: [command], startsIn: folder }),
   run: async ({ command, folder, ...wait }, context) => {
     const { processes, startProcess, callId, network, variables: env, signal } = context
     if (processes === null || startProcess === null) {

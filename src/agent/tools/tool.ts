@@ -64,8 +64,12 @@ export type Declared = {
   readonly paths?: readonly string[]
   /** Folders of which it may read everything. */
   readonly trees?: readonly string[]
-  /** Command lines that bash runs. */
-  readonly commands?: readonly string[]
+  /** Command lines that bash runs. Null is one that only files of the project know. */
+  readonly commands?: readonly (string | null)[]
+  /** The folder where they start; null is where the last shell ended. Left out: the project's folder. */
+  readonly startsIn?: string | null | undefined
+  /** Whether a `.retrai.yml` in that folder may name other commands. */
+  readonly obeysSettings?: boolean
   readonly mcpServer?: string
 }
 
@@ -100,15 +104,21 @@ export type CallContext = Pick<Command, 'onNotice' | 'onOutput' | 'network'> & {
   ) => Promise<ToolOutput>
 }
 
+/** Where the calls of a run work. */
+export type Place = {
+  readonly runId: string
+  readonly cwd: string
+  /** The project of the run that a person started, if this is the run of a sub-agent. Null if that is not known. */
+  readonly root?: string | null
+  readonly shellFolder?: string
+}
+
 /** The tools of a run loop. */
 export interface Toolbox {
   readonly specs: readonly ToolSpec[]
   readonly readOnly: ReadonlySet<string>
   /** What rules are compared with; null if the call will be rejected, because its arguments are not valid. */
-  facts(
-    call: RequestedCall,
-    run: { readonly cwd: string; readonly runId: string },
-  ): Promise<Pick<CallFacts, 'tool' | 'touches'> | null>
+  facts(call: RequestedCall, run: Place): Promise<Pick<CallFacts, 'tool' | 'touches'> | null>
   /** Runs one recorded call. Never rejects: every failure is a result for the model. */
   execute(call: OpenCall, context: CallContext): Promise<PayloadOf<'tool_result'>>
 }

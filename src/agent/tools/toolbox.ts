@@ -1,6 +1,4 @@
-import { relative, resolve } from 'node:path'
 import type { Artifacts } from '../../artifacts/artifacts.ts'
-import type { CallFacts, Touches } from '../../domain/approvals/rules.ts'
 import { hasSockets } from '../../domain/isolation.ts'
 import { present } from '../../domain/present.ts'
 import type { PayloadOf, RequestedCall } from '../../domain/records.ts'
@@ -13,8 +11,8 @@ import type { StartProcess } from '../../runner/start-process.ts'
 import { dataFolderProblem } from '../data-folder.ts'
 import { observe } from '../observed-commands.ts'
 import { applyPatch } from './apply-patch.ts'
+import { factsOf } from './call-facts.ts'
 import { bashExec, runPytest } from './commands.ts'
-import { confine, type Project } from './confine.ts'
 import { filePatch } from './file-patch.ts'
 import { fileRead } from './file-read.ts'
 import { fileList, findFiles } from './find-files.ts'
@@ -25,7 +23,6 @@ import { processInput, processRead, processStart, processStop } from './processe
 import { recordedOutput } from './recorded-output.ts'
 import {
   type CallContext,
-  type Declared,
   type DefinedTool,
   defineTool,
   failed,
@@ -34,7 +31,7 @@ import {
   type ToolContext,
   type ToolOutput,
 } from './tool.ts'
-import { WantedSubagent } from './wanted-subagent.ts'
+import { touchesOfSubagent, WantedSubagent } from './wanted-subagent.ts'
 import { fileDelete, fileRename, fileWrite } from './whole-files.ts'
 
 const TOOLS: readonly DefinedTool[] = [
@@ -128,8 +125,7 @@ export function createToolbox({
   return {
     specs: tools.map(({ spec }) => spec),
     readOnly: new Set(tools.filter(({ readOnly }) => readOnly).map(({ spec }) => spec.name)),
-    facts: (call, { cwd, runId }) =>
-      factsOf(call, find(call, runId), { cwd, dataDir: places.dataDir }),
+    facts: (call, place) => factsOf(call, find(call, place.runId), { ...place, ...places }),
     async execute(call, given) {
       const begun = performance.now()
       const { outcome, observed } = await carryOut(call, given)
@@ -207,33 +203,6 @@ function jsonProblem(text: string): string {
   }
 }
 
-/** What the rules need to know of a call; null if it is rejected anyway, because its arguments are not valid. */
-async function factsOf(
-  call: RequestedCall,
-  tool: DefinedTool | undefined,
-  project: Project,
-): Promise<Pick<CallFacts, 'tool' | 'touches'> | null> {
-  if (tool === undefined) return { tool: call.tool, touches: null }
-  if (call.raw_args !== undefined) return null
-  const declared = tool.touches(call.args)
-  return declared === null ? null : { tool: call.tool, touches: await resolved(declared, project) }
-}
-
-async function resolved(declared: Declared, project: Project): Promise<Touches> {
-  const { paths = [], trees = [], ...rest } = declared
-  const names = (all: readonly string[]) => Promise.all(all.map((path) => namesOf(path, project)))
-  return { ...rest, paths: await names(paths), trees: await names(trees) }
-}
-
-/** A path as it is written and, if links lead elsewhere, where it leads: both from the project. */
-async function namesOf(path: string, project: Project): Promise<readonly string[]> {
-  const written = relative(resolve(project.cwd), resolve(project.cwd, path)) || '.'
-  const confined = await confine(project, path)
-  return confined.isOk() && confined.value.shown !== written
-    ? [written, confined.value.shown]
-    : [written]
-}
-
 const subagentTool = defineTool({
   name: SUBAGENT_TOOL,
   description:
@@ -244,7 +213,7 @@ const subagentTool = defineTool({
     'different files.',
   readOnly: false,
   args: WantedSubagent,
-  // The calls of the sub-agent are reviewed by the same rules.
-  touches: () => ({}),
+  // The calls of the sub-agent are reviewed by the same rules, but its check is no call.
+  touches: touchesOfSubagent,
   run: (wanted, { startSubagent }) => startSubagent(wanted),
 })

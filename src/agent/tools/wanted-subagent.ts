@@ -1,6 +1,8 @@
 import * as z from 'zod'
 import { MAX_MCP_SERVERS, McpServerName } from '../../domain/mcp-servers.ts'
+import { INSTRUCTIONS_GOAL } from '../../domain/subagents.ts'
 import { projectPath } from './confine.ts'
+import type { Declared } from './tool.ts'
 
 const most = z.int().positive()
 
@@ -45,3 +47,25 @@ export const WantedSubagent = z.strictObject({
   max_seconds: z.number().positive().optional(),
 })
 export type WantedSubagent = z.infer<typeof WantedSubagent>
+
+/** The commands of goals that have always the same one. */
+const COMMANDS: Readonly<Record<string, string>> = {
+  pytest: 'pytest',
+  pyright: 'pyright',
+  'npm-test': 'npm test',
+  'bun-test': 'bun test',
+  'cargo-test': 'cargo test',
+  'go-test': 'go test',
+  'make-test': 'make test',
+}
+
+/** What starting a sub-agent touches beside its own calls: what its check runs, and its project. */
+export function touchesOfSubagent({ goal, check, folder }: WantedSubagent): Declared {
+  const ofGoal = goal === undefined || goal === INSTRUCTIONS_GOAL ? [] : [COMMANDS[goal] ?? null]
+  return {
+    commands: check === undefined ? ofGoal : [check.command],
+    startsIn: folder,
+    obeysSettings: ofGoal.length > 0,
+    trees: folder === undefined ? [] : [folder],
+  }
+}

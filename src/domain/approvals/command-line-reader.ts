@@ -1,7 +1,9 @@
 import { ANY, type Text } from './glob.ts'
 
-/** Descriptors, and the file that keeps nothing. */
-const HARMLESS_TARGET = /^(\d+-?|-|\/dev\/null)$/
+/** The file that keeps nothing. */
+const NO_FILE = '/dev/null'
+/** A descriptor after `>&` or `<&`, which `-` moves. After any other operator, it is the name of a file. */
+const DESCRIPTOR = /^\d{1,9}-?$/
 
 /** A word of a command line: its text without quotes, and its characters as they are written. */
 export type Word = { readonly parts: Text; readonly raw: string }
@@ -17,8 +19,8 @@ export class CommandLineReader {
   #raw = ''
   /** The rest of the word is not known. */
   #isUnknown = false
-  /** The next word is the target of a redirection. */
-  #isTarget = false
+  /** The next word is the target of this redirection. */
+  #redirection: string | null = null
   #doubt: string | null = null
 
   constructor(line: string) {
@@ -29,7 +31,7 @@ export class CommandLineReader {
   read(): readonly Line[] | { readonly doubt: string } {
     while (this.#at < this.#line.length && this.#doubt === null) this.#read(this.#next())
     this.#endWord()
-    if (this.#isTarget) this.#doubt ??= 'a redirection has no target'
+    if (this.#redirection !== null) this.#doubt ??= 'a redirection has no target'
     return this.#doubt === null ? this.#lines : { doubt: this.#doubt }
   }
 
@@ -90,6 +92,11 @@ export class CommandLineReader {
       case '{':
         this.#unknown(char)
         break
+      case '-':
+        // A descriptor is closed, and another word begins.
+        if (this.#parts === null && isOfDescriptors(this.#redirection)) this.#redirection = null
+        else this.#add(char)
+        break
       default:
         this.#add(char)
         break
@@ -117,9 +124,11 @@ export class CommandLineReader {
     if (this.#parts === null) return
     const word = { parts: this.#parts.length === 0 ? [''] : this.#parts, raw: this.#raw }
     const line = this.#lines.at(-1)
-    if (!this.#isTarget) line?.words.push(word)
-    else if (line !== undefined && !HARMLESS_TARGET.test(textOf(word))) line.redirects = true
-    this.#isTarget = false
+    if (this.#redirection === null) line?.words.push(word)
+    else if (line !== undefined && !isHarmless(this.#redirection, textOf(word))) {
+      line.redirects = true
+    }
+    this.#redirection = null
     this.#parts = null
     this.#raw = ''
     this.#isUnknown = false
@@ -127,13 +136,16 @@ export class CommandLineReader {
 
   #endCommand(): void {
     this.#endWord()
-    if (this.#isTarget) this.#doubt = 'a redirection has no target'
+    if (this.#redirection !== null) this.#doubt = 'a redirection has no target'
     this.#lines.push({ words: [], redirects: false })
   }
 
   #redirect(char: string): void {
-    // A number right before it is a descriptor.
-    if (/^\d+$/.test(this.#raw)) this.#parts = null
+    // A number right before it is a descriptor, unless it is too large for one.
+    if (/^\d+$/.test(this.#raw)) {
+      if (!DESCRIPTOR.test(this.#raw)) this.#doubt = 'it has a large number before a redirection'
+      this.#parts = null
+    }
     this.#raw = this.#parts === null ? '' : this.#raw
     this.#endWord()
     const [operator = ''] = /^[<>&|]*/.exec(this.#line.slice(this.#at)) ?? []
@@ -142,7 +154,7 @@ export class CommandLineReader {
       return
     }
     this.#at += operator.length
-    this.#isTarget = true
+    this.#redirection = char + operator
   }
 
   #singleQuoted(): void {
@@ -170,7 +182,13 @@ export class CommandLineReader {
   #escaped(): void {
     if (this.#at >= this.#line.length) this.#doubt = 'it ends with a backslash'
     const char = this.#next()
-    if (char !== '\n') this.#add(char)
+    if (char !== '\n') {
+      // A quoted character is neither a part of a keyword nor of a number.
+      this.#raw += '\\'
+      this.#add(char)
+    } else if (this.#parts !== null || this.#redirection !== null) {
+      this.#doubt = 'a line continues within a word'
+    }
   }
 
   #comment(): void {
@@ -187,5 +205,10 @@ export class CommandLineReader {
     else this.#add(char)
   }
 }
+
+const isOfDescriptors = (operator: string | null): boolean => operator === '>&' || operator === '<&'
+
+const isHarmless = (operator: string, target: string): boolean =>
+  target === NO_FILE || (isOfDescriptors(operator) && DESCRIPTOR.test(target))
 
 const textOf = ({ parts }: Word): string => parts.map((part) => part ?? '\0').join('')

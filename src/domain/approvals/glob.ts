@@ -2,19 +2,30 @@
 export type Text = readonly (string | typeof ANY)[]
 export const ANY = null
 
-const STAR = '*'
-/** In a path, `*` stays within one folder, and `**` does not. */
-const FOLDER_STAR = 'folder *'
-type Token = { readonly char: string } | typeof STAR | typeof FOLDER_STAR
-
 /** What a pattern is compared with. A pattern of a command that ends with ` *` matches it without arguments, too. */
 export type Kind = 'name' | 'command' | 'path'
+type How = 'surely' | 'maybe'
 
-function* tokensOf(pattern: string, kind: Kind): Generator<Token> {
-  for (const [part] of pattern.matchAll(/\*+|[^*]/gsu)) {
-    if (!part.startsWith('*')) for (const char of part) yield { char }
-    else yield kind === 'path' && part.length === 1 ? FOLDER_STAR : STAR
+/** How many steps a comparison may still take. A step is one place of a pattern at one character of a text. */
+export type Meter = { left: number }
+
+/** In a path, `*` stays within one folder, and `**` does not. No character has such a code. */
+const [STAR, FOLDER_STAR] = [-1, -2]
+const SLASH = '/'.charCodeAt(0)
+
+/** The codes of a pattern's characters. */
+function codesOf(pattern: string, kind: Kind): Int32Array {
+  const codes = new Int32Array(pattern.length)
+  let length = 0
+  for (let at = 0; at < pattern.length; at += 1) {
+    const isStar = pattern.charAt(at) === '*'
+    const isLonger = isStar && at > 0 && pattern.charAt(at - 1) === '*'
+    if (isLonger) length -= 1
+    const star = kind === 'path' && !isLonger ? FOLDER_STAR : STAR
+    codes[length] = isStar ? star : pattern.charCodeAt(at)
+    length += 1
   }
+  return codes.subarray(0, length)
 }
 
 /** The patterns that together match what this one does. */
@@ -27,55 +38,91 @@ function variants(pattern: string, kind: Kind): string[] {
 }
 
 /**
- * Whether a pattern matches a text: `surely`, whatever its unknown parts are, or `maybe`, for some of them. The time is
- * proportional to the lengths of the pattern and the text, whatever they are.
+ * Whether a pattern matches a text: `surely`, whatever its unknown parts are, or `maybe`, for some of them. It takes at
+ * most as many steps as the product of both lengths. If there are not enough left, the pattern matches perhaps.
  */
-export function matches(pattern: string, text: Text, kind: Kind, how: 'surely' | 'maybe'): boolean {
-  return variants(pattern, kind).some((each) => isMatch([...tokensOf(each, kind)], text, how))
+export function matches(pattern: string, text: Text, kind: Kind, how: How, meter: Meter): boolean {
+  return variants(pattern, kind).some((each) => isMatch(codesOf(each, kind), text, how, meter))
 }
+
+/** Places of a pattern, none of them before the first or after the last. */
+class Places {
+  readonly #pattern: Int32Array
+  readonly #has: Uint8Array
+  #first: number
+  #last = -1
+
+  constructor(pattern: Int32Array) {
+    this.#pattern = pattern
+    this.#has = new Uint8Array(pattern.length + 1)
+    this.#first = pattern.length + 1
+  }
+
+  /** How many places a step looks at. */
+  get width(): number {
+    return Math.max(0, this.#last - this.#first + 1)
+  }
+
+  get hasEnd(): boolean {
+    return this.#has[this.#pattern.length] === 1
+  }
+
+  /** Adds a place, and those after its stars: a star matches nothing, too. */
+  add(place: number): void {
+    for (let at = place; this.#has[at] === 0; at += 1) {
+      this.#has[at] = 1
+      this.#first = Math.min(this.#first, at)
+      this.#last = Math.max(this.#last, at)
+      if (!isStar(this.#pattern[at])) return
+    }
+  }
+
+  /** The places after one more character, in place of those in `next`. */
+  after(char: number, next: Places): Places {
+    next.#clear()
+    for (let at = this.#first; at <= this.#last; at += 1) {
+      if (this.#has[at] === 0) continue
+      const token = this.#pattern[at]
+      if (token === STAR || (token === FOLDER_STAR && char !== SLASH)) next.add(at)
+      else if (token === char) next.add(at + 1)
+    }
+    return next
+  }
+
+  /** An unknown part is surely matched only by a star. It may be whatever the rest of a pattern asks for. */
+  afterAny(how: How, next: Places): Places {
+    next.#clear()
+    const last = how === 'maybe' ? this.#pattern.length : this.#last
+    for (let at = this.#first; at <= last; at += 1) {
+      if (how === 'maybe' || (this.#has[at] === 1 && this.#pattern[at] === STAR)) next.add(at)
+    }
+    return next
+  }
+
+  #clear(): void {
+    this.#has.fill(0, this.#first, this.#last + 1)
+    this.#first = this.#pattern.length + 1
+    this.#last = -1
+  }
+}
+
+const isStar = (token: number | undefined): boolean => token === STAR || token === FOLDER_STAR
 
 /** Follows all places of the pattern at once at which the text so far may end. */
-function isMatch(pattern: readonly Token[], text: Text, how: 'surely' | 'maybe'): boolean {
-  let places = passStars(pattern, new Set([0]))
+function isMatch(pattern: Int32Array, text: Text, how: How, meter: Meter): boolean {
+  meter.left -= pattern.length + 1
+  let places = new Places(pattern)
+  let other = new Places(pattern)
+  places.add(0)
   for (const part of text) {
-    if (part === ANY) places = afterAny(pattern, places, how)
-    else for (const char of part) places = afterChar(pattern, places, char)
-    if (places.size === 0) return false
+    for (let at = 0; at < (part?.length ?? 1); at += 1) {
+      meter.left -= places.width
+      if (meter.left <= 0) return how === 'maybe'
+      const next =
+        part === ANY ? places.afterAny(how, other) : places.after(part.charCodeAt(at), other)
+      ;[places, other] = [next, places]
+      if (places.width === 0) return false
+    }
   }
-  return places.has(pattern.length)
-}
-
-function afterChar(
-  pattern: readonly Token[],
-  places: ReadonlySet<number>,
-  char: string,
-): Set<number> {
-  const next = new Set<number>()
-  for (const place of places) {
-    const token = pattern[place]
-    if (token === STAR || (token === FOLDER_STAR && char !== '/')) next.add(place)
-    else if (typeof token === 'object' && token.char === char) next.add(place + 1)
-  }
-  return passStars(pattern, next)
-}
-
-/** An unknown part is surely matched only by a star. It may be whatever the rest of a pattern asks for. */
-function afterAny(
-  pattern: readonly Token[],
-  places: ReadonlySet<number>,
-  how: 'surely' | 'maybe',
-): Set<number> {
-  const stars = [...places].filter((place) => pattern[place] === STAR)
-  if (how === 'surely') return passStars(pattern, new Set(stars))
-  const next = new Set<number>()
-  for (let place = Math.min(...places); place <= pattern.length; place += 1) next.add(place)
-  return next
-}
-
-/** A star matches nothing, too. */
-function passStars(pattern: readonly Token[], places: Set<number>): Set<number> {
-  for (const place of places) {
-    if (pattern[place] === STAR || pattern[place] === FOLDER_STAR) places.add(place + 1)
-  }
-  return places
+  return places.hasEnd
 }

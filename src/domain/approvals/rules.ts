@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { ANY, type Kind, matches, type Text } from './glob.ts'
+import { ANY, type Kind, type Meter, matches, type Text } from './glob.ts'
 import { splitCommand } from './split-command.ts'
 
 const MAX_PATTERN = 200
@@ -76,8 +76,8 @@ export type Touches = {
   readonly paths?: readonly (readonly string[])[]
   /** Folders with everything in them. */
   readonly trees?: readonly (readonly string[])[]
-  /** For bash. */
-  readonly commands?: readonly string[]
+  /** For bash. Null is a command that is not known. */
+  readonly commands?: readonly (string | null)[]
   readonly mcpServer?: string
 }
 
@@ -115,27 +115,54 @@ type Names = { readonly all: readonly Text[]; readonly others: readonly Text[] }
 
 const UNKNOWN: Names = { all: [[ANY]], others: [] }
 
+/** So many steps take some milliseconds: rules of a project must not keep the server from everything else. */
+const MAX_STEPS = 1_000_000
+/** What it costs to look at a rule, beside the comparison of its patterns. */
+const STEPS_OF_A_RULE = 150
+
 /**
  * The decision about a call: the strictest that the rules of the run or of the server make about anything that the call
- * does.
+ * does. What cannot be compared within the steps of the meter is not known.
  */
-export function judge(call: CallFacts, { run, server, lifted }: RunRules): Verdict {
+export function judge(
+  call: CallFacts,
+  { run, server, lifted }: RunRules,
+  meter: Meter = { left: MAX_STEPS },
+): Verdict {
   const lists = [
     { of: 'server', rules: server },
     { of: 'run', rules: run },
   ] as const
   const isLifted = (of: 'run' | 'server', index: number) =>
     lifted.some((rule) => rule.of === of && rule.index === index)
-  const verdicts = lists.flatMap(({ of, rules }) =>
-    deedsOf(call).flatMap((deed) =>
-      possibleRules(call, deed, rules).map(({ index, isSure }) => {
+  const verdictsOn = (deed: Deed, left: Meter): Verdict[] =>
+    lists.flatMap(({ of, rules }) =>
+      possibleRules(call, deed, rules, left).map(({ index, isSure }) => {
         const content = rules[index] as ApprovalRule
         const action = isLifted(of, index) ? 'allow' : content.action
         return { action, rule: { of, index, content }, doubt: isSure ? null : doubtOf(call, deed) }
       }),
-    ),
-  )
+    )
+  const verdicts: Verdict[] = []
+  for (const deed of deedsOf(call)) {
+    const found = verdictsOn(deed, meter)
+    const isOver = meter.left <= 0
+    verdicts.push(
+      ...(isOver ? verdictsOn(tooLong(call), { left: Number.POSITIVE_INFINITY }) : found),
+    )
+    if (isOver) break
+  }
   return verdicts.reduce<Verdict>((a, b) => (strictness(b) > strictness(a) ? b : a), NO_RULE)
+}
+
+/** Anything that the call may do, because there is too much of it. */
+function tooLong({ touches }: CallFacts): Deed {
+  const { paths = [], trees = [], commands = [] } = touches ?? {}
+  return {
+    ...(commands.length > 0 ? { command: UNKNOWN } : {}),
+    ...(paths.length + trees.length > 0 ? { path: UNKNOWN } : {}),
+    doubt: 'it is too long to be compared with all rules',
+  }
 }
 
 const NO_RULE: Verdict = { action: 'allow', rule: null, doubt: null }
@@ -150,10 +177,10 @@ const doubtOf = ({ touches }: CallFacts, { doubt }: Deed): string =>
     : (doubt ?? 'it may run or touch more than it names')
 
 /** All rules that may decide: those that perhaps apply, up to the first that surely applies. */
-function possibleRules(call: CallFacts, deed: Deed, rules: ApprovalRules) {
+function possibleRules(call: CallFacts, deed: Deed, rules: ApprovalRules, meter: Meter) {
   const possible: { readonly index: number; readonly isSure: boolean }[] = []
   for (const [index, rule] of rules.entries()) {
-    const held = holds(call, deed, rule)
+    const held = holds(call, deed, rule, meter)
     if (held === 'no') continue
     possible.push({ index, isSure: held === 'surely' })
     if (held === 'surely') break
@@ -163,16 +190,22 @@ function possibleRules(call: CallFacts, deed: Deed, rules: ApprovalRules) {
 
 type Held = 'no' | 'maybe' | 'surely'
 
-function holds({ tool, touches, costUsd }: CallFacts, deed: Deed, rule: ApprovalRule): Held {
+function holds(
+  { tool, touches, costUsd }: CallFacts,
+  deed: Deed,
+  rule: ApprovalRule,
+  meter: Meter,
+): Held {
+  meter.left -= STEPS_OF_A_RULE
   const server = touches === null ? UNKNOWN : named(touches.mcpServer)
   const isDear =
     rule.cost_above_usd === undefined || costUsd === null || costUsd > rule.cost_above_usd
   const conditions: readonly Held[] = [
     isDear ? 'surely' : 'no',
-    compare(rule.tool, named(tool), 'name', null),
-    compare(rule.mcp_server, server, 'name', null),
-    compare(rule.command, deed.command, 'command', deed.doubt),
-    compare(rule.path, deed.path, 'path', deed.doubt),
+    compare(rule.tool, named(tool), { kind: 'name', doubt: null, meter }),
+    compare(rule.mcp_server, server, { kind: 'name', doubt: null, meter }),
+    compare(rule.command, deed.command, { kind: 'command', doubt: deed.doubt, meter }),
+    compare(rule.path, deed.path, { kind: 'path', doubt: deed.doubt, meter }),
   ]
   if (conditions.includes('no')) return 'no'
   return conditions.includes('maybe') ? 'maybe' : 'surely'
@@ -184,16 +217,15 @@ const named = (name: string | undefined): Names | undefined =>
 function compare(
   pattern: string | undefined,
   names: Names | undefined,
-  kind: Kind,
-  doubt: string | null,
+  how: { readonly kind: Kind; readonly doubt: string | null; readonly meter: Meter },
 ): Held {
   if (pattern === undefined) return 'surely'
   if (names === undefined) return 'no'
   const { all, others } = names
-  const isSure = doubt === null && all.every((text) => matches(pattern, text, kind, 'surely'))
-  if (isSure) return 'surely'
-  const isPossible = [...all, ...others].some((text) => matches(pattern, text, kind, 'maybe'))
-  return isPossible ? 'maybe' : 'no'
+  const { kind, doubt, meter } = how
+  const fits = (text: Text, sure: 'surely' | 'maybe') => matches(pattern, text, kind, sure, meter)
+  if (doubt === null && all.every((text) => fits(text, 'surely'))) return 'surely'
+  return [...all, ...others].some((text) => fits(text, 'maybe')) ? 'maybe' : 'no'
 }
 
 /** What a call does, one by one. A call that touches nothing is one deed, too. */
@@ -213,7 +245,8 @@ function deedsOf({ touches }: CallFacts): readonly Deed[] {
 
 const below = (folder: string): Text => (folder === '.' ? [ANY] : [`${folder}/`, ANY])
 
-function commandDeeds(line: string): readonly Deed[] {
+function commandDeeds(line: string | null): readonly Deed[] {
+  if (line === null) return [{ command: UNKNOWN, doubt: 'files of the project say what it runs' }]
   const split = splitCommand(line)
   if ('doubt' in split) return [{ command: UNKNOWN, doubt: split.doubt }]
   return split.map(({ text, others, doubt }) => ({ command: { all: [text], others }, doubt }))

@@ -21,11 +21,19 @@ const RUNS_ITS_ARGUMENTS: ReadonlySet<string> = new Set([
   ...['env', 'sudo', 'doas', 'nohup', 'nice', 'ionice', 'timeout', 'exec', 'command', 'builtin'],
   ...['stdbuf', 'setsid', 'chroot', 'unshare', 'nsenter', 'strace', 'ltrace', 'watch', 'xargs'],
   ...['parallel', 'find', 'busybox', 'flock', 'script', 'systemd-run', 'chrt', 'taskset', 'entr'],
+  'jobs',
 ])
+/** Those of them that give one argument to a shell. */
+const RUNS_AN_ARGUMENT_AS_TEXT: ReadonlySet<string> = new Set([
+  ...['watch', 'parallel', 'flock', 'script', 'entr'],
+])
+/** A word that means the same if a shell reads it again. */
+const PLAIN = /^[\w./:@%+,=-]*$/
 /** Programs that run a text as commands, or change what later commands mean. */
 const RUNS_TEXT: ReadonlySet<string> = new Set([
   ...['sh', 'bash', 'dash', 'zsh', 'ksh', 'fish', 'rbash', 'eval', 'source', '.', 'su', 'ssh'],
   ...['alias', 'shopt', 'trap', 'enable', 'hash', 'complete', 'bind', 'mapfile', 'readarray'],
+  'compgen',
 ])
 /** Commands of bash that calculate: `a[$(x)]` runs x, even within quotes. */
 const CALCULATES: ReadonlySet<string> = new Set([
@@ -63,6 +71,7 @@ function simpleCommand(words: readonly Word[], redirects: boolean): SimpleComman
   const name = nameOf(program)
   const text = joined(words)
   const known = run.slice(1)
+  const assigned = start === -1 ? words : words.slice(0, start)
   const others = [
     // An unknown word may be none, and then there is no blank before it.
     ...(text.includes(ANY)
@@ -71,6 +80,7 @@ function simpleCommand(words: readonly Word[], redirects: boolean): SimpleComman
     ...(start > 0 ? [joined(run)] : []),
     ...(name === null ? [] : [joined([{ parts: [name], raw: name }, ...known])]),
     ...argumentsRun(name, run),
+    ...(assigned.some(mayCalculate) ? [[ANY]] : []),
   ]
   return { text, others, doubt: doubtOf(name, redirects, run, start > 0) }
 }
@@ -84,11 +94,11 @@ function nameOf(program: Text): string | null {
 
 function argumentsRun(name: string | null, run: readonly Word[]): Text[] {
   if (name === null || RUNS_TEXT.has(name)) return run.length === 0 ? [] : [[ANY]]
-  if (CALCULATES.has(name)) return run.some(({ raw }) => /\$\(|`/.test(raw)) ? [[ANY]] : []
+  if (CALCULATES.has(name)) return run.some(mayCalculate) ? [[ANY]] : []
   if (!RUNS_ITS_ARGUMENTS.has(name)) return []
   if (run.length > MAX_RUN_WORDS) return [[ANY]]
-  const splitsText = run.some(({ raw }) => /^(-\w*S|--split-string)/.test(raw))
-  if (name === 'env' && splitsText) return [[ANY]]
+  if (name === 'env' && run.slice(1).some(maySplit)) return [[ANY]]
+  if (RUNS_AN_ARGUMENT_AS_TEXT.has(name) && !run.every(isPlain)) return [[ANY]]
   return run.slice(1).flatMap((_, index) => {
     const rest = run.slice(index + 1)
     const own = nameOf(rest[0]?.parts ?? [])
@@ -98,6 +108,16 @@ function argumentsRun(name: string | null, run: readonly Word[]): Text[] {
     return [[...joined(named), ANY]]
   })
 }
+
+/** Whether a word runs a command if bash calculates with it. */
+const mayCalculate = ({ raw }: Word): boolean => /\$\(|`/.test(raw)
+
+/** Whether a word may be the option with which env splits a text. It may be shortened. */
+const maySplit = ({ parts: [first = ''] }: Word): boolean =>
+  first === ANY || /^(-\w*S|--s)/.test(first)
+
+const isPlain = ({ parts }: Word): boolean =>
+  parts.every((part) => part !== ANY && PLAIN.test(part))
 
 function doubtOf(
   name: string | null,

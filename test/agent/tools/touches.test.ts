@@ -195,6 +195,78 @@ async function check(each: Case, files: Readonly<Record<string, string>>): Promi
   }
 }
 
+const at = (cwd: string, root?: string) => {
+  return { cwd, runId: 'r', ...(root === undefined ? {} : { root }) }
+}
+
+describe('what is compared with rules', () => {
+  const FOUND = { 'x/.retrai.yml': 'check_command: make\n', 'y/z/a.txt': '', '.github/ci.yml': '' }
+
+  async function touchesOf(
+    tool: string,
+    args: RequestedCall['args'],
+    folder = '.',
+    shell?: string,
+  ) {
+    const { cwd, artifacts, outside } = await projectWith(FOUND)
+    const places = { dataDir: join(outside, 'data'), scratchDir: join(outside, 'scratch') }
+    const toolbox = createToolbox({ runCommand, artifacts, subagents: true, ...places })
+    const root = folder === '.' ? undefined : cwd
+    const place = { ...at(join(cwd, folder), root), ...(shell && { shellFolder: shell }) }
+    const facts = await toolbox.facts({ call_id: 'c', tool, args }, place)
+    return facts?.touches
+  }
+
+  const subagent = (args: RequestedCall['args']) =>
+    touchesOf('run_subagent', { instructions: 'Do it.', ...args })
+
+  test('is the check of a sub-agent, where it runs', async () => {
+    expect(await subagent({})).toMatchObject({ commands: [], trees: [] })
+    expect(await subagent({ goal: 'instructions' })).toMatchObject({ commands: [] })
+    const checked = await subagent({ check: { command: 'touch a' }, folder: 'y' })
+    expect(checked).toMatchObject({ commands: ["cd 'y'", 'touch a'], trees: [['y']] })
+    expect(await subagent({ goal: 'npm-test' })).toMatchObject({ commands: ['npm test'] })
+  })
+
+  test('is any command if files of the project say what the check of a sub-agent runs', async () => {
+    expect((await subagent({ goal: 'shell-goal' }))?.commands).toEqual([null])
+    expect((await subagent({ goal: 'all-of' }))?.commands).toEqual([null])
+    expect((await subagent({ goal: 'npm-test', folder: 'x' }))?.commands).toContain(null)
+    const check = { command: 'true' }
+    expect((await subagent({ goal: 'api-test', check, folder: 'x' }))?.commands).toContain(null)
+    expect((await subagent({ check, folder: 'x' }))?.commands).not.toContain(null)
+  })
+
+  test('is the folder where a shell starts', async () => {
+    const of = async (args: object, folder?: string, shell?: string) =>
+      (await touchesOf('bash_exec', { command: 'sh a.sh', ...args }, folder, shell))?.commands
+    expect(await of({})).toEqual(['sh a.sh'])
+    expect(await of({ folder: '.' })).toEqual(['sh a.sh'])
+    expect(await of({ folder: 'y/z' })).toEqual(["cd 'y/z'", 'sh a.sh'])
+    expect(await of({}, '.', 'y')).toEqual(["cd 'y'", 'sh a.sh'])
+    expect(await of({ folder: 'z' }, 'y')).toEqual(["cd 'y/z'", 'sh a.sh'])
+    expect(await of({}, 'y')).toEqual(["cd 'y'", 'sh a.sh'])
+    const started = await touchesOf('process_start', { command: 'a' }, '.', 'y')
+    expect(started?.commands).toEqual(['a'])
+  })
+
+  test('is a path from the project of the run that a person started', async () => {
+    const written = await touchesOf('file_write', { path: 'new.yml', content: '' }, '.github')
+    expect(written?.paths).toEqual([['.github/new.yml']])
+    const read = await touchesOf('grep_search', { pattern: 'x' }, 'y/z')
+    expect(read?.trees).toEqual([['y/z']])
+  })
+
+  test('is unknown if that project is not above', async () => {
+    const { cwd, artifacts, outside } = await projectWith(FOUND)
+    const places = { dataDir: null, scratchDir: join(outside, 'scratch') }
+    const toolbox = createToolbox({ runCommand, artifacts, ...places })
+    const call = { call_id: 'c', tool: 'file_read', args: { path: 'a' } }
+    expect(await toolbox.facts(call, at(cwd, outside))).toMatchObject({ touches: null })
+    expect(await toolbox.facts(call, { ...at(cwd), root: null })).toMatchObject({ touches: null })
+  })
+})
+
 const titled = (cases: readonly Case[]) =>
   cases.map((each) => [`${each.tool} ${JSON.stringify(each.args)}`, each] as const)
 

@@ -1,11 +1,14 @@
+import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Client, createClient } from '../../../src/client/index.ts'
+import { handleCommand } from '../../../src/log/handle-command.ts'
 import { readRecords } from '../../../src/log/run-log.ts'
 import { agentDoes, CLAIM, iteration, startTestServer, type TestServer } from '../support.ts'
 
 const TOKEN = 'a-token-of-sixteen-characters-or-more'
 const RULE = { tool: 'bash_exec', action: 'ask', reason: 'It writes' } as const
 const BY_OTHERS = { ...RULE, by: 'other_than_starter' } as const
+type Rule = typeof RULE | typeof BY_OTHERS
 const CALL_SHA = 'ab'.repeat(32)
 const CALL = { call_id: 'c0', tool: 'bash_exec', args: { command: 'git push' } }
 
@@ -28,13 +31,25 @@ async function operator(name: string): Promise<Client> {
 }
 
 /** A run of this client in which a call waits. @returns its id, and the seq of the question */
-async function waitingRun(
-  client: Client,
-  server: TestServer,
-  rule: typeof RULE | typeof BY_OTHERS = RULE,
-) {
+async function waitingRun(client: Client, server: TestServer, rule: Rule = RULE) {
   const created = await client.runs.create({ goal: 'pytest', approvals: [rule] })
-  const { run_id: runId } = created._unsafeUnwrap()
+  return waiting(created._unsafeUnwrap().run_id, server, rule)
+}
+
+/** The run of a sub-agent in which a call waits for somebody else than the starter. */
+async function subagentOf(parentId: string, depth: number) {
+  const runId = randomUUID()
+  const limits = { max_cost_usd: null, max_tokens: null, max_seconds: null, max_iterations: 1 }
+  const goal = { goal: 'pytest', cwd: '/p', model_name: 'm', hitl_enabled: false, shell_goal: null }
+  const config = { ...goal, ...limits, approvals: [BY_OTHERS] }
+  const parent = { run_id: parentId, call_id: 'c9', seq: 3, hash: 'cd'.repeat(32), depth }
+  const create = { type: 'create', runId, config, systemPrompt: 'Help.', parent } as const
+  const options = { author: { commandId: randomUUID() }, now: () => 1 }
+  ;(await handleCommand(guarded.store, runId, create, options))._unsafeUnwrap()
+  return waiting(runId, guarded, BY_OTHERS)
+}
+
+async function waiting(runId: string, server: TestServer, rule: Rule) {
   const [reply] = iteration(false)
   if (reply?.type !== 'record_reply') throw new Error('an iteration begins with a reply')
   const message = { ...reply.message, tool_calls: [CALL] }
@@ -102,6 +117,21 @@ test('only another person answers a rule that asks for one; the starter may abor
   const second = await waitingRun(cy, guarded, BY_OTHERS)
   const aborted = await cy.runs.resume(second.runId, { decision: 'abort', reason: 'no' })
   expect(aborted._unsafeUnwrap().status).toBe('aborted')
+})
+
+test('nobody who started a family answers for its sub-agents where another person must', async () => {
+  const [ed, flo] = [await operator('ed'), await operator('flo')]
+  const top = await waitingRun(ed, guarded, BY_OTHERS)
+  const below = await subagentOf(top.runId, 1)
+  const deeper = await subagentOf(below.runId, 2)
+  const lost = await subagentOf(randomUUID(), 1)
+  const answer = { decision: 'allow', call_sha256: CALL_SHA } as const
+  for (const { runId, seq } of [below, deeper]) {
+    expect(problemOf(await ed.runs.answer(runId, seq, answer))).toBe(403)
+    expect(problemOf(await ed.runs.resume(runId, { decision: 'approve' }))).toBe(403)
+    expect((await flo.runs.answer(runId, seq, answer)).isOk()).toBe(true)
+  }
+  expect(problemOf(await flo.runs.answer(lost.runId, lost.seq, answer))).toBe(403)
 })
 
 test('a server without tokens refuses a rule that nobody could answer', async () => {

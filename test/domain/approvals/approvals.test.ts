@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
-import { type ApprovalRule, judge, type Touches } from '../../src/domain/approvals/rules.ts'
-import { BrokenInvariant } from '../../src/domain/errors.ts'
-import { fold } from '../../src/domain/evolve.ts'
-import type { RunRecord } from '../../src/domain/records.ts'
-import { altered, by, check as checkOf, claim, create, given, reply, result } from './support.ts'
+import { type ApprovalRule, judge, type Touches } from '../../../src/domain/approvals/rules.ts'
+import { BrokenInvariant } from '../../../src/domain/errors.ts'
+import { fold } from '../../../src/domain/evolve.ts'
+import type { RunRecord } from '../../../src/domain/records.ts'
+import { altered, by, check as checkOf, claim, create, given, reply, result } from '../support.ts'
 
 type Rules = readonly ApprovalRule[]
 
@@ -171,9 +171,59 @@ test('the stricter of run and server decides, and a lifted rule allows', () => {
   expect(of(ask, ask, [{ of: 'run', index: 0 }])).toBe('ask')
 })
 
-test('patterns that make other matchers hang are matched quickly', () => {
+describe('the time to compare is bounded', () => {
   const stars = `${'*a'.repeat(90)}*b`
-  expect(command(`x ${'a'.repeat(3_900)}`, [{ command: stars, action: 'deny' }])).toBe('allow')
+  const many = Array.from({ length: 64 }, () => ({ command: stars, action: 'allow' }) as const)
+  const STEPS = 1_000_000
+
+  /** The verdict, and the steps that it took. */
+  function counted(touches: Touches, rules: Rules) {
+    const meter = { left: STEPS }
+    const run = { run: rules, server: [], lifted: [] }
+    const verdict = judge({ tool: 'bash_exec', touches, costUsd: 0 }, run, meter)
+    return { ...verdict, steps: STEPS - meter.left }
+  }
+
+  test('with patterns that make other matchers hang', () => {
+    expect(command(`x ${'a'.repeat(900)}`, [{ command: stars, action: 'deny' }])).toBe('allow')
+    const rules = [...many, { command: 'git push *', action: 'deny' }] as const
+    const line = `env ${`${'a'.repeat(95)} `.repeat(39)}`
+    const { action: what, doubt, steps } = counted({ commands: [line] }, rules)
+    expect({ what, doubt }).toEqual({
+      what: 'deny',
+      doubt: 'it is too long to be compared with all rules',
+    })
+    expect(steps).toBeLessThan(STEPS * 1.1)
+  })
+
+  test('with many commands and many files', () => {
+    const rules = Array.from(
+      { length: 64 },
+      (_, at) => ({ command: `b${at}`, action: 'deny' }) as const,
+    )
+    const commands = counted({ commands: ['a;'.repeat(2_000)] }, rules)
+    expect(commands).toMatchObject({ action: 'deny' })
+    const paths = Array.from({ length: 5_000 }, (_, at) => [`src/${'a/'.repeat(100)}${at}`])
+    const files = counted({ paths }, [
+      ...many.map(() => ({ path: '**a*z', action: 'ask' }) as const),
+    ])
+    expect(files).toMatchObject({ action: 'ask' })
+    expect(Math.max(commands.steps, files.steps)).toBeLessThan(STEPS * 1.1)
+  })
+
+  test('and usual rules are compared with long lines', () => {
+    const rules = Array.from(
+      { length: 20 },
+      (_, at) => ({ command: `npm run x${at} *`, action: 'allow' }) as const,
+    )
+    const line = `npm run x3 -- ${'x'.repeat(50)} && `.repeat(50)
+    const { action: what, steps } = counted({ commands: [`${line}npm run x4`] }, [
+      ...rules,
+      { action: 'deny' },
+    ])
+    expect({ what }).toEqual({ what: 'allow' })
+    expect(steps).toBeLessThan(STEPS / 4)
+  })
 })
 
 const ASK = { tool: 'bash_exec', action: 'ask' } as const
