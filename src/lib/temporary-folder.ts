@@ -1,5 +1,6 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp } from 'node:fs/promises'
 import { join } from 'node:path'
+import { removeFolder } from './remove-folder.ts'
 
 /**
  * Calls `use` with a new folder below `above`, which only this user may enter, and removes it afterwards. If it cannot be removed,
@@ -15,6 +16,6 @@ export async function withTemporaryFolder<T>(
   try {
     return await use(folder)
   } finally {
-    await rm(folder, { recursive: true, force: true }).catch(() => undefined)
+    await removeFolder(folder).catch(() => undefined)
   }
 }

@@ -1,9 +1,10 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { StringDecoder } from 'node:string_decoder'
 import { setImmediate } from 'node:timers/promises'
 import { err, ok, okAsync, type Result, ResultAsync } from 'neverthrow'
 import { codeOf, messageOf } from '../../lib/message-of.ts'
+import { removeFolder } from '../../lib/remove-folder.ts'
 import { processMask } from '../../log/masking.ts'
 import { readConfined } from '../tools/confine.ts'
 import { describeProblem } from '../tools/path-problem.ts'
@@ -18,8 +19,7 @@ const MAX_REPORT_BYTES = 16 * 1024 * 1024
 const PIECE_BYTES = 256 * 1024
 
 /** Removes the reports of checks that ended with their server. Rejects if it cannot. */
-export const clearReports = (reportsDir: string): Promise<void> =>
-  rm(reportsDir, { recursive: true, force: true })
+export const clearReports: (reportsDir: string) => Promise<void> = removeFolder
 
 /**
  * Makes a folder below `reportsDir` for what a tool writes during one check, so that a check leaves no trace in the
@@ -44,7 +44,7 @@ export async function withReportFolder(
     return await check(folder)
   } finally {
     // If the folder cannot be removed, the verdict still counts: the next start removes the folder.
-    await rm(folder, { recursive: true, force: true }).catch(() => undefined)
+    await removeFolder(folder).catch(() => undefined)
   }
 }
 

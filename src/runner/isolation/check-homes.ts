@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { removeFolder } from '../../lib/remove-folder.ts'
 
 /** For a command of a check: the run whose first check has made the home, and whether this is that check. */
 export type CheckHomeOf = { readonly run: string; readonly makes: boolean }
@@ -55,7 +56,7 @@ export class CheckHomes {
 
   async #make(run: string): Promise<Lent> {
     const { above, home, made } = this.#placesOf(run)
-    if (!this.#making.has(run)) await rm(above, { recursive: true, force: true })
+    if (!this.#making.has(run)) await removeFolder(above)
     this.#making.add(run)
     await rm(made, { force: true })
     await mkdir(above, { recursive: true, mode: 0o711 })
@@ -74,12 +75,7 @@ export class CheckHomes {
     const layer = join(above, `layer-${randomUUID()}`)
     const [changes, work] = [join(layer, 'changes'), join(layer, 'work')]
     for (const path of [layer, work, changes]) await mkdir(path, { mode: 0o700 })
-    const done = async (): Promise<void> => {
-      // The kernel leaves a folder here that nobody may enter.
-      await chmod(join(work, 'work'), 0o700).catch(() => {})
-      await remove(layer)
-    }
-    return { checkHome: { home, layer: { changes, work } }, done }
+    return { checkHome: { home, layer: { changes, work } }, done: () => remove(layer) }
   }
 
   #placesOf(run: string) {
@@ -89,5 +85,4 @@ export class CheckHomes {
 }
 
 /** Never rejects: the end of the run removes what is left. */
-const remove = (path: string): Promise<void> =>
-  rm(path, { recursive: true, force: true }).catch(() => {})
+const remove = (path: string): Promise<void> => removeFolder(path).catch(() => {})

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { readdir, rm } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import {
@@ -11,6 +11,7 @@ import {
 } from '../../domain/isolation.ts'
 import type { Network } from '../../domain/network.ts'
 import { messageOf } from '../../lib/message-of.ts'
+import { removeFolder } from '../../lib/remove-folder.ts'
 import type { Command } from '../command.ts'
 import { proxyVariables } from '../network/forwarder.ts'
 import { factsOfContainer } from './bubblewrap.ts'
@@ -174,8 +175,7 @@ function isolated(
   const { level, folder } = base
   const checkHomes = base.layers ? new CheckHomes(folder) : null
   // A container that is ending may still make folders. What cannot be removed is tried again at the next start.
-  const remove = (name: string, at = folder) =>
-    rm(join(at, name), { recursive: true, force: true, maxRetries: 3 }).catch(() => {})
+  const remove = (name: string, at = folder) => removeFolder(join(at, name)).catch(() => {})
   return {
     level,
     scratchDir: level !== 'namespaces' && isRoot() ? join(folder, 'checks') : null,

@@ -1,7 +1,8 @@
-import { chmod, chown, lstat, mkdir, realpath, rm, writeFile } from 'node:fs/promises'
+import { chown, lstat, mkdir, realpath, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import { LEVELS } from '../../domain/isolation.ts'
+import { removeFolder } from '../../lib/remove-folder.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import { PROXY_FOLDER } from '../network/command-proxies.ts'
 import { findNetworkTools } from '../network/network-tools.ts'
@@ -80,7 +81,7 @@ export async function trySandbox(
     const own = placesIn(join(folder, 'probe'), false)
     const tried = { ...sandbox, own, ownUser }
     const problem = await again(() => probe(runner, tried, { secret, owner }))
-    await rm(join(folder, 'probe'), { recursive: true, force: true })
+    await removeFolder(join(folder, 'probe'))
     return problem
   }
   const isOfRoot = isRoot() && level === 'namespaces'
@@ -114,8 +115,7 @@ async function canLayer(
   const user = owner ?? sandbox.ownUser?.id
   if (user !== undefined) await chown(checkHome.home, user, user)
   const problem = await probe(runner, { ...sandbox, checkHome }, { secret, owner })
-  await chmod(at('work/work'), 0o700).catch(() => {})
-  await rm(join(sandbox.folder, 'probe'), { recursive: true, force: true })
+  await removeFolder(join(sandbox.folder, 'probe'))
   return problem === null
 }
 
