@@ -36,6 +36,13 @@ describe('a run continues after a reply', () => {
     expect(JSON.stringify(requests[1]?.messages)).toContain('Your last reply was cut off')
   })
 
+  test('with null for arguments that it leaves out', async () => {
+    const args = { command: 'touch done', folder: null, timeout_s: null }
+    const { records } = await runOf([{ calls: [{ tool: 'bash_exec', args }] }])
+    expect(only(records, 'tool_call').payload.args).toEqual({ command: 'touch done' })
+    expect(only(records, 'tool_result').payload.outcome).toBe('ok')
+  })
+
   test('that was empty, and one that was refused', async () => {
     const { records, requests } = await runOf([
       {},

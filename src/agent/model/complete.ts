@@ -1,5 +1,6 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Adapter, RawReply, ReplyReader } from './adapter.ts'
+import { withoutNulls } from './adapters/strict-schema.ts'
 import type { Deadlines } from './deadline.ts'
 import { type CallInfo, notLoaded, quoter, unusableReply } from './failures.ts'
 import type {
@@ -58,8 +59,20 @@ export function createComplete({ routeOf, keys, deadlines, adapterOf }: Complete
       .orElse((failure) => asReply(failure, reader))
       .andThen((whole) => finish(whole, body, target, call))
       .mapErr((failure) => withUsed(failure, { reader, written, body, target }))
+      .map((reply) => ({ ...reply, toolCalls: withoutNullsIn(reply.toolCalls, request.tools) }))
   }
 }
+
+/** Some models send null for an argument that they leave out, and the strict form of a schema asks for it. */
+const withoutNullsIn = (
+  calls: ModelReply['toolCalls'],
+  tools: ModelRequest['tools'],
+): ModelReply['toolCalls'] =>
+  calls.map((call) => {
+    const tool = tools.find(({ name }) => name === call.tool)
+    if (tool === undefined || call.raw_args !== undefined) return call
+    return { ...call, args: withoutNulls(call.args, tool.parameters) as typeof call.args }
+  })
 
 /** A call that its provider could not read is the model's mistake, so it is a reply. */
 const asReply = (failure: ModelFailure, { used }: ReplyReader): Result<Received, ModelFailure> =>

@@ -4,6 +4,7 @@ import { present } from '../../domain/present.ts'
 import type { PayloadOf, RequestedCall } from '../../domain/records.ts'
 import type { OpenCall } from '../../domain/state.ts'
 import { SUBAGENT_TOOL, SUBAGENTS_AT_ONCE } from '../../domain/subagents.ts'
+import { Backoff } from '../../lib/backoff.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { processMask } from '../../log/masking.ts'
 import type { RunCommand } from '../../runner/command.ts'
@@ -182,9 +183,9 @@ async function perform(
   const clash = await dataFolderProblem(context.cwd, context.dataDir)
   if (clash !== null) return { output: clash, outcome: 'error', exit_code: 1 }
   try {
-    let result = await prepared.value(context)
-    // If the process that runs commands died, a call that only reads is repeated, as after a crash of the server.
-    if (result.outcome === 'unknown' && tool.readOnly) result = await prepared.value(context)
+    const result = tool.readOnly
+      ? await untilKnown(() => prepared.value(context), context)
+      : await prepared.value(context)
     const { exitCode: exit_code, ...rest } = result
     return { ...rest, exit_code }
   } catch (cause) {
@@ -192,6 +193,25 @@ async function perform(
     return { output: `${call.tool} failed: ${message}`, outcome: 'error', exit_code: 1 }
   }
 }
+
+/** How often a call that only reads is tried if the process that runs commands dies, and the pauses between. */
+const [TRIES, BETWEEN_TRIES_MS] = [6, [200, 5_000]] as const
+
+/** Repeats a call that only reads, as after a crash of the server. Nothing can be in doubt about it. */
+async function untilKnown(
+  run: () => Promise<ToolOutput>,
+  { signal }: ToolContext,
+): Promise<ToolOutput> {
+  const backoff = new Backoff(BETWEEN_TRIES_MS)
+  for (;;) {
+    const result = await run()
+    if (result.outcome !== 'unknown') return result
+    if (backoff.failures === TRIES - 1) return failed(`${DIED}\n${result.output}`)
+    if (!(await backoff.wait(signal))) return { ...result, outcome: 'aborted' }
+  }
+}
+
+const DIED = `The process that runs commands died ${TRIES} times during this call. It has changed nothing.`
 
 function jsonProblem(text: string): string {
   try {

@@ -26,7 +26,7 @@ export const masksIn = (text: string): string[] => [
 /** How far a finder looks for the end of a secret, in characters. */
 const REACH_CHARS = 24_000
 /** How far it looks at the text before a secret, in characters. */
-const CONTEXT_CHARS = 16
+const CONTEXT_CHARS = 80
 /** How much undecided text is held back, in characters. If there is more, only its last REACH_CHARS characters are. */
 const MAX_HELD_CHARS = 64_000
 

@@ -1,5 +1,5 @@
 import type { Finder } from './finder.ts'
-import { literally, properPrefixes, startOfPrefix } from './prefixes.ts'
+import { literally, type Prefixes, properPrefixes, startOfPrefix } from './prefixes.ts'
 
 /** A secret of this server, under the name of the setting that it comes from. */
 export type OwnSecret = { readonly name: string; readonly value: string }
@@ -16,9 +16,10 @@ type Form = {
   readonly text: string
   readonly before: boolean
   readonly after: boolean
+  readonly isBase64?: true
 }
 
-/** Finds secrets by their value: as it is, in JSON, in a URL, in Base64 and in hex. */
+/** Finds secrets by their value: as it is, in JSON, in a URL, in hex, and in Base64, also in several lines. */
 export function ownSecrets(secrets: readonly OwnSecret[]): Finder {
   const forms = new Map<string, Form>()
   for (const form of secrets.flatMap(formsOf)) {
@@ -26,23 +27,29 @@ export function ownSecrets(secrets: readonly OwnSecret[]): Finder {
   }
   if (forms.size === 0) return NOTHING
   const texts = [...forms.keys()].sort((a, b) => b.length - a.length)
-  const any = new RegExp(texts.map(literally).join('|'), 'g')
+  const ofForm = (text: string): string =>
+    forms.get(text)?.isBase64 ? [...text].map(literally).join('(?:\\r?\\n)?') : literally(text)
+  const any = new RegExp(texts.map(ofForm).join('|'), 'g')
   const prefixes = properPrefixes(texts.map((text) => `${text}\0`))
   return {
     find: (text, from, edge) => {
       any.lastIndex = from
-      const hit = any.exec(text)
-      const form = hit === null ? undefined : forms.get(hit[0])
-      if (hit === null || form === undefined) return null
-      const before = form.before && hit.index > from && isShared(text, hit.index - 1, edge)
-      const end = hit.index + form.text.length
-      const after = form.after && BASE64.test(text.charAt(end))
-      return { start: hit.index - Number(before), end: end + Number(after), kind: form.name }
+      for (let hit = any.exec(text); hit !== null; hit = any.exec(text)) {
+        const [found] = hit
+        const form = forms.get(found.replace(LINE_BREAKS, ''))
+        any.lastIndex = hit.index + 1
+        if (form === undefined || !isInLines(text, hit, edge)) continue
+        const before = form.before && hit.index > from && isShared(text, hit.index - 1, edge)
+        const end = hit.index + found.length
+        const after = form.after && BASE64.test(text.charAt(end))
+        return { start: hit.index - Number(before), end: end + Number(after), kind: form.name }
+      }
+      return null
     },
     undecided: (text, from) => {
-      // No form holds a line break, and most pieces of text end with one.
-      if (text.endsWith('\n')) return text.length
-      const start = startOfPrefix(text, from, prefixes)
+      // Only Base64 goes on after a line break, and most pieces of text end with one.
+      const onLine = text.endsWith('\n') ? text.length : startOfPrefix(text, from, prefixes)
+      const start = Math.min(onLine, startInLines(text, from, prefixes))
       return start > from && isShared(text, start - 1, 0) ? start - 1 : start
     },
   }
@@ -51,6 +58,37 @@ export function ownSecrets(secrets: readonly OwnSecret[]): Finder {
 const NOTHING: Finder = { find: () => null, undecided: (text) => text.length }
 
 const BASE64 = /[A-Za-z0-9+/_-]/
+
+const LINE_BREAKS = /\r?\n/g
+/** Base64 goes on after a line of at least as many characters of it: programs write 64 or 76. */
+const SHORTEST_LINE = 60
+const LINE = new RegExp(`^[A-Za-z0-9+/_-]{${SHORTEST_LINE}}$`)
+
+const isLineOfBase64 = (text: string, end: number, edge: number): boolean =>
+  end - edge >= SHORTEST_LINE && LINE.test(text.slice(end - SHORTEST_LINE, end))
+
+/** Whether every line break in a hit is one of Base64 in lines. */
+const isInLines = (text: string, { 0: found, index }: RegExpExecArray, edge: number): boolean =>
+  [...found.matchAll(LINE_BREAKS)].every((one) => isLineOfBase64(text, index + one.index, edge))
+
+/** Where the longest beginning of a secret in lines of Base64 begins that ends the text; its length if there is none. */
+function startInLines(text: string, from: number, prefixes: Prefixes): number {
+  const places: number[] = []
+  let tail = ''
+  for (let at = text.length - 1; at >= from && places.length < prefixes.longest; at -= 1) {
+    const char = text.charAt(at)
+    if (char === '\n' || char === '\r') {
+      const end = char === '\n' && text.charAt(at - 1) === '\r' ? at - 1 : at
+      if (!isLineOfBase64(text, end, 0)) break
+      at = end
+    } else {
+      if (!BASE64.test(char)) break
+      tail = char + tail
+      places.unshift(at)
+    }
+  }
+  return places[startOfPrefix(tail, 0, prefixes)] ?? text.length
+}
 
 /** Whether a Base64 character may hold the end of the text before a secret and also the beginning of the secret. */
 function isShared(text: string, at: number, edge: number): boolean {
@@ -81,6 +119,6 @@ function base64Forms(name: string, bytes: Uint8Array, offset: number): Form[] {
   const standard = btoa(padded).slice(first, last)
   const forUrls = standard.replaceAll('+', '-').replaceAll('/', '_')
   return [standard, forUrls].map((text) => {
-    return { name, text, before: offset > 0, after: bits % 6 > 0 }
+    return { name, text, before: offset > 0, after: bits % 6 > 0, isBase64: true }
   })
 }

@@ -41,7 +41,7 @@ export function literalSearch(
 }
 
 /** All proper beginnings of some texts, and the length of the longest. */
-type Prefixes = { readonly all: ReadonlySet<string>; readonly longest: number }
+export type Prefixes = { readonly all: ReadonlySet<string>; readonly longest: number }
 
 export function properPrefixes(texts: readonly string[]): Prefixes {
   const all = new Set<string>()

@@ -57,6 +57,27 @@ describe('the toolbox', () => {
     ])
   })
 
+  test('runs a call that only reads again until the process that runs commands lives long enough', async () => {
+    const { cwd, artifacts } = await projectWith({ 'a.txt': 'word\n' })
+    let deaths = 3
+    const runCommand: RunCommand = async (command) => {
+      if (deaths === 0) return printing('a.txt:1:word\n')(command)
+      deaths -= 1
+      const nothing = { stdout: '', stderr: '', output: '', bytes: 0, durationMs: 1 }
+      return { end: 'lost', exitCode: null, ...nothing }
+    }
+    const places = { dataDir: null, scratchDir: tmpdir() }
+    const toolbox = createToolbox({ runCommand, artifacts, ...places })
+    const context = { cwd, signal: new AbortController().signal }
+    const run = (tool: string, args: object, read_only: boolean) =>
+      toolbox.execute({ call_id: 'c', tool, args: { ...args }, read_only }, context)
+    expect(await run('grep_search', { pattern: 'word', path: 'a.txt' }, true)).toMatchObject({
+      outcome: 'ok',
+    })
+    deaths = 1
+    expect(await run('bash_exec', { command: 'ls' }, false)).toMatchObject({ outcome: 'unknown' })
+  })
+
   test('describes each tool by a closed JSON Schema of an object', async () => {
     const { toolbox } = await projectWith()
     for (const { description, parameters } of toolbox.specs) {

@@ -129,7 +129,17 @@ const written: readonly ((value: string, pad: string) => string)[] = [
   (value, pad) => Buffer.from(`${pad}${value}${pad}`).toString('base64'),
   (value, pad) => Buffer.from(`${pad}${value}`).toString('base64url'),
   (value) => Buffer.from(value).toString('hex'),
+  (value, pad) => inLines(`${pad.repeat(50)}${value}${pad.repeat(60)}`, 76, '\n'),
+  (value, pad) => inLines(`${pad.repeat(43)}${value}${pad.repeat(60)}`, 64, '\r\n'),
 ]
+
+/** Base64 as programs write it: in lines of this width. */
+const inLines = (text: string, width: number, lineBreak: string): string =>
+  (
+    Buffer.from(text)
+      .toString('base64')
+      .match(new RegExp(`.{1,${width}}`, 'g')) ?? []
+  ).join(lineBreak)
 
 describe("the server's own secret", () => {
   test.each(OWN)('is masked under its name: $name', ({ name, value }) => {
@@ -157,6 +167,34 @@ describe("the server's own secret", () => {
       // For secrets of one length the same text is left, so that text reveals nothing about them.
       expect(new Set(left).size, left.join('\n')).toBe(1)
     }
+  })
+
+  test.each([
+    [76, '\n'],
+    [76, '\r\n'],
+    [64, '\n'],
+  ])(
+    'is masked in Base64 in lines of %i, at whatever byte it begins and wherever it is cut',
+    (width, lineBreak) => {
+      const value = 'Zq9-own.key_1-and-so-long-that-it-takes-more-than-one-line-of-Base64-in-a-file'
+      const long = createMask([{ name: 'A_KEY', value }])
+      for (let begin = 0; begin < 60; begin += 1) {
+        const text = inLines(`${'x'.repeat(begin)}${value}${'y'.repeat(70)}`, width, lineBreak)
+        const masked = long.text(text)
+        expect(masked).toContain('[masked:A_KEY]')
+        const left = Buffer.from(masked.replace('[masked:A_KEY]', ''), 'base64').toString('latin1')
+        expect(left).not.toMatch(/own|key|long|more|than|line|file/)
+        expect(long.lines(text).split('\n')).toHaveLength(text.split('\n').length)
+        for (let cut = 0; cut <= text.length; cut += 1) {
+          expect(inPieces(long, text, [cut])).toBe(masked)
+        }
+      }
+    },
+  )
+
+  test('holds back no line that is shorter than one of Base64', () => {
+    const pieces = createMask([{ name: 'A_KEY', value: 'a-secret-of-the-server' }]).pieces()
+    expect(pieces.write('ready YS1z\n')).toBe('ready YS1z\n')
   })
 
   test('is masked before known shapes are, so no shape can begin within it', () => {

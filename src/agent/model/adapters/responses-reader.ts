@@ -2,9 +2,8 @@ import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import type { RequestedCall } from '../../../domain/records.ts'
 import type { Complaint, Json, RawReply, ReplyReader } from '../adapter.ts'
-import type { FinishReason, ModelPart, ToolSpec } from '../model.ts'
+import type { FinishReason, ModelPart } from '../model.ts'
 import { eventReader, invalid, orNothing, toRequestedCalls } from '../reply-parts.ts'
-import { isStrict, withoutNulls } from './strict-schema.ts'
 import { ReportedUsage, usageOf } from './usage.ts'
 
 const ResponseBody = z.object({
@@ -51,16 +50,10 @@ const readEvent = eventReader(Event)
 /** Reads a response of the Responses API. */
 export class ResponsesReader implements ReplyReader {
   state: ReplyReader['state'] = 'open'
-  readonly #tools: ReadonlyMap<string, ToolSpec>
   readonly #items = new Map<number, Item>()
   /** Positions among the calls, by the index of the item. */
   readonly #calls = new Map<number, number>()
   #response: ResponseBody | null = null
-
-  /** @param tools the tools of its request */
-  constructor(tools: readonly ToolSpec[]) {
-    this.#tools = new Map(tools.filter(isStrict).map((tool) => [tool.name, tool]))
-  }
 
   read(message: unknown): Result<readonly ModelPart[], Complaint> {
     return readEvent(message).andThen((event) => (event === null ? ok([]) : this.#take(event)))
@@ -143,11 +136,7 @@ export class ResponsesReader implements ReplyReader {
       name: String(name ?? ''),
       args: String(args ?? ''),
     }))
-    return toRequestedCalls(reported).map((call) => {
-      const tool = this.#tools.get(call.tool)
-      if (tool === undefined || call.raw_args !== undefined) return call
-      return { ...call, args: withoutNulls(call.args, tool.parameters) as RequestedCall['args'] }
-    })
+    return toRequestedCalls(reported)
   }
 }
 

@@ -49,7 +49,7 @@ export function responsesAdapter(): Adapter {
         .responses.create(body as ResponseCreateParamsStreaming, { signal })
         .asResponse(),
     ),
-    reader: ({ tools }) => new ResponsesReader(tools),
+    reader: () => new ResponsesReader(),
   }
 }
 

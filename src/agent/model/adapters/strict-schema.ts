@@ -1,6 +1,5 @@
 import * as z from 'zod'
 import { isObject } from '../adapter.ts'
-import type { ToolSpec } from '../model.ts'
 
 type Schema = Readonly<Record<string, unknown>>
 
@@ -92,7 +91,10 @@ function orNull(schema: Schema): Schema {
   return { anyOf: [schema, { type: 'null' }] }
 }
 
-/** The arguments of a call without the nulls that mean, in the strict form, that a property is left out. */
+/**
+ * The arguments of a call without the nulls that mean that a property is left out: the strict form asks for them, and
+ * some models send them without it. A null that the schema allows stays.
+ */
 export function withoutNulls(
   args: Readonly<Record<string, unknown>>,
   parameters: Schema,
@@ -101,8 +103,8 @@ export function withoutNulls(
   if (!read.success) return args
   const { properties, required } = read.data
   const entries = Object.entries(args).flatMap(([name, value]): [string, unknown][] => {
-    if (value === null && !required.includes(name)) return []
     const property = properties[name] ?? {}
+    if (value === null && !required.includes(name) && !allowsNull(property)) return []
     if (Array.isArray(value) && isObject(property.items)) {
       const items = property.items
       return [[name, value.map((item) => (isObject(item) ? withoutNulls(item, items) : item))]]
@@ -110,6 +112,14 @@ export function withoutNulls(
     return [[name, isObject(value) ? withoutNulls(value, property) : value]]
   })
   return Object.fromEntries(entries)
+}
+
+const allowsNull = (schema: Schema): boolean => {
+  const { type, anyOf, oneOf, enum: values } = schema
+  const choices = [anyOf, oneOf].flatMap((some) => (Array.isArray(some) ? some : []))
+  return (
+    [type, values].flat().some((one) => one === 'null' || one === null) || choices.some(allowsNull)
+  )
 }
 
 /** How many properties of a schema, and of those in it, may be left out. */
@@ -121,6 +131,3 @@ export function optionalCount(schema: unknown): number {
   const own = Object.keys(properties).filter((name) => !required.includes(name)).length
   return own + optionalCount([schema.items, schema.anyOf, ...Object.values(properties)].flat())
 }
-
-/** Whether a tool's calls may hold such nulls. */
-export const isStrict = ({ parameters }: ToolSpec): boolean => strictSchema(parameters) !== null

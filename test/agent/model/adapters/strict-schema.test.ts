@@ -58,12 +58,14 @@ test('a null in place of an optional argument is left out, and another null stay
       a: { type: 'string' },
       b: { type: ['string', 'null'] },
       list: { type: 'array', items: item },
+      any: { anyOf: [{ type: 'string' }, { type: 'null' }] },
     },
     ['b'],
   )
   const args = {
     a: null,
     b: null,
+    any: null,
     list: [
       { note: null, keep: null },
       { note: 'x', keep: null },
@@ -71,6 +73,7 @@ test('a null in place of an optional argument is left out, and another null stay
   }
   expect(withoutNulls(args, schema)).toEqual({
     b: null,
+    any: null,
     list: [{ keep: null }, { note: 'x', keep: null }],
   })
 })
