@@ -1,7 +1,9 @@
 import type { AgentCommand } from '../domain/commands.ts'
+import { nextFallback } from '../domain/model-choice.ts'
 import { present } from '../domain/present.ts'
 import type { FailureKind, Fallback, PayloadOf } from '../domain/records.ts'
 import { unended } from '../domain/sentences.ts'
+import { modelWait, type RunState } from '../domain/state.ts'
 import { type PauseBoundsMs, pauseMs } from '../lib/backoff.ts'
 import type { ModelFailure, ModelReply, Used } from './model/model.ts'
 
@@ -106,6 +108,8 @@ export type AfterFailure = {
   readonly sent: SentRequest
   /** The model that comes next; null if the run has no other. */
   readonly fallback?: Fallback | null
+  /** How long a model that is away is waited for, after these attempts; not at all if it is left out. */
+  readonly patienceMs?: number
 }
 
 type NextStep =
@@ -118,28 +122,43 @@ type NextStep =
 /** The longest wait that a model endpoint may request. */
 const MAX_RETRY_AFTER_MS = 120_000
 
+/** How long a run without a limit of time waits for a model that is away. */
+const PATIENCE_MS = 24 * 3_600_000
+
+/** How long the model in use is waited for. A limit of time ends the run by itself. @param now seconds since the epoch */
+export function patienceMs(state: RunState, now: number): number {
+  if (nextFallback(state) !== null) return 0
+  const waitedMs = (now - (modelWait(state)?.since ?? now)) * 1_000
+  return state.config.max_seconds === null ? PATIENCE_MS - waitedMs : Number.POSITIVE_INFINITY
+}
+
 /** What follows from a failed attempt: another one after a pause, one with the next model, or the end of the run. */
 export function afterFailure(
   failure: Exclude<ModelFailure, { type: 'cancelled' }>,
-  { failures, invalidReplies, attempts, retryMs, leftMs, sent, fallback = null }: AfterFailure,
+  { failures, invalidReplies, attempts, retryMs, leftMs, sent, ...then }: AfterFailure,
 ): NextStep {
+  const { fallback = null, patienceMs = 0 } = then
   const requestedMs = failure.type === 'transient' ? (failure.retryAfterMs ?? 0) : 0
   const longestMs = (attempts - failures - 1) * MAX_RETRY_AFTER_MS
+  const isSpent = failure.type === 'transient' && failure.isSpent === true
   const isHopeless =
     failure.type === 'refused' ||
     (failure.type === 'context_overflow' && sent.keptTurns <= 1) ||
-    (fallback !== null && requestedMs > longestMs)
+    (fallback !== null && (isSpent || requestedMs > longestMs))
   const isPaidAgain = failure.type === 'transient' && failure.isReply === true
   const isAgain = isPaidAgain && invalidReplies > 0
   const usage = usageOf(failure, sent)
-  if (isHopeless || isAgain || failures + 1 >= attempts) {
+  const isAway = failure.type === 'transient' && failure.kind !== 'invalid_reply'
+  const isOver = failures + 1 >= attempts && !(isAway && patienceMs > 0)
+  if (isHopeless || isAgain || isOver) {
     if (fallback !== null) {
       const reason = failure.message
       const kind = kindOf(failure)
       return { type: 'record_retry', ...usage, reason, delayMs: 0, failure: kind, fallback }
     }
     const asked = isAgain ? '; the model was asked again once' : ''
-    const tries = `(attempt ${failures + 1} of ${attempts}${asked})`
+    const most = failures < attempts ? ` of ${attempts}` : ''
+    const tries = `(attempt ${failures + 1}${most}${asked})`
     const message = failures > 0 ? `${unended(failure.message)} ${tries}` : failure.message
     return { type: 'fail', ...usage, message, traceback: '' }
   }

@@ -10,7 +10,6 @@ import { tokensOfTools } from '../domain/mcp-tools.ts'
 import { failedRequests, modelInUse, nextFallback } from '../domain/model-choice.ts'
 import { present } from '../domain/present.ts'
 import { toMessages, withoutImage } from '../domain/sent-messages.ts'
-import { sleep } from '../lib/backoff.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { Attempt } from '../live/attempt.ts'
 import type { Effects } from './effects.ts'
@@ -55,10 +54,10 @@ export async function callModel(
     return session.record(afterChange(reply.error, sent))
   }
   const { modelRetryMs: retryMs, modelAttempts: attempts } = effects
-  const { leftMs } = session
-  const policy = { attempts, retryMs, leftMs, sent, fallback: nextFallback(session.state) }
-  const next = afterFailure(reply.error, { ...policy, ...failedRequests(session.state) })
-  return recordFailure(session, next, signal)
+  const { leftMs, patienceMs, state } = session
+  const policy = { attempts, retryMs, leftMs, patienceMs, sent, fallback: nextFallback(state) }
+  const next = afterFailure(reply.error, { ...policy, ...failedRequests(state) })
+  return recordFailure(session, next)
 }
 
 /** Sends the model in use as much of a conversation as fits. Returns the reply, and what was sent. */
@@ -86,15 +85,14 @@ export async function askModel(
   return { reply, sent }
 }
 
-/** Records what comes after a failed request. Before the next attempt, it waits. */
+/** Records what comes after a failed request. Before the next attempt, it waits, unless a person changes the run. */
 export async function recordFailure(
   session: RunSession,
   next: ReturnType<typeof afterFailure>,
-  signal: AbortSignal,
 ): Promise<StepResult> {
   const recorded = await session.record(next)
   if (recorded.isErr() || next.type === 'fail') return recorded
-  if (!(await sleep(next.delayMs, signal))) return err({ type: 'cancelled' })
+  if (!(await session.pause(next.delayMs))) return err({ type: 'cancelled' })
   // The next attempt holds what people have said or changed, unless the wait has used up the time of the run.
   const updated = await session.update()
   return updated.isErr() ? updated : session.record({ type: 'proceed' })

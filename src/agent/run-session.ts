@@ -22,6 +22,7 @@ import {
   runStream,
 } from '../log/run-log.ts'
 import type { AppendError } from '../store/event-store.ts'
+import { patienceMs } from './model-outcome.ts'
 import { RequestedCalls } from './requested-calls.ts'
 
 /** If an append took longer, this process may have been suspended, and others may consider it dead. */
@@ -51,8 +52,6 @@ export type SessionDeps = {
   readonly newId: () => string
   readonly retryMs: PauseBoundsMs
   readonly signal: AbortSignal
-  /** Called with the state after each append of this process. */
-  readonly onAppended?: (state: RunState) => void
   readonly log: Pick<Logger, 'info' | 'warn'>
 }
 
@@ -70,6 +69,7 @@ export class RunSession {
   #forgotten = false
   #redactions = 0
   #root: string | null = null
+  #news = new AbortController()
 
   private constructor(run: LoadedRun, conversation: Conversation, deps: SessionDeps) {
     this.#run = run
@@ -136,6 +136,24 @@ export class RunSession {
     return max_seconds === null ? Number.POSITIVE_INFINITY : Math.max(0, max_seconds * 1_000)
   }
 
+  /** How long the model in use is waited for, in milliseconds. */
+  get patienceMs(): number {
+    return patienceMs(this.state, this.#deps.now())
+  }
+
+  /** A person has changed the run, or said something: a pause ends. */
+  notice(): void {
+    this.#news.abort()
+  }
+
+  /** Waits, until a person changes the run at the latest; false as soon as the work must stop. */
+  async pause(ms: number): Promise<boolean> {
+    const { signal } = this.#deps
+    await sleep(ms, AbortSignal.any([signal, this.#news.signal]))
+    this.#news = new AbortController()
+    return !signal.aborted
+  }
+
   /** Reads the run again from its beginning if it must be forgotten. */
   async refresh(): Promise<StepResult> {
     if (!this.#forgotten) return ok(undefined)
@@ -184,7 +202,7 @@ export class RunSession {
 
   /** @returns how long the append took, in milliseconds */
   async #decideAndAppend(command: AgentCommand) {
-    const { now, newId, onAppended } = this.#deps
+    const { now, newId } = this.#deps
     let began = 0
     const appended = await decideAndAppend(
       this.#store,
@@ -203,7 +221,6 @@ export class RunSession {
     )
     return appended.map((folded) => {
       this.#run = loadedRun(folded) ?? this.#run
-      onAppended?.(this.#run.state)
       return performance.now() - began
     })
   }

@@ -1,6 +1,8 @@
 import { ok, type Result } from 'neverthrow'
+import { crashReason } from '../domain/decide-for-agent.ts'
+import { crashesAfter } from '../domain/evolve.ts'
 import type { RunState } from '../domain/state.ts'
-import { Backoff, type PauseBoundsMs, sleep } from '../lib/backoff.ts'
+import { Backoff, type PauseBoundsMs, pauseMs, sleep } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
 import { messageOf } from '../lib/message-of.ts'
 import { decode } from '../log/codec.ts'
@@ -27,9 +29,17 @@ export type WorkerDeps = {
   /** How long a run that this server cannot work on, or only with a fallback model, is left to others. */
   readonly queueAfterMs: number
   readonly log: Logger
-  /** Whether the process with this claimant was stopped, and did not crash. */
-  readonly wasStopped: (claimant: string) => boolean
+  /** Why the process with this claimant does not work on its runs any more; undefined if it was stopped, or nobody knows. */
+  readonly lossOf: (claimant: string) => 'crash' | 'lease_expired' | undefined
 }
+
+/** How long a run may wait for its turn before that is recorded. */
+const QUEUED_AFTER_MS = 1_000
+/** How long a run rests that two crashes interrupted, or three, or four. */
+const RESTS_MS = [5_000, 30_000, 180_000] as const
+
+/** Whether the work on a run is over, or begins when this server can work on it, or after a rest. */
+type Outcome = 'over' | 'later' | { readonly restMs: number }
 
 /** This process, as `run_claimed` names it. */
 type ProcessIdentity = {
@@ -56,6 +66,7 @@ export class RunWorker {
   readonly #runId: string
   readonly #from: From
   readonly #deps: WorkerDeps
+  readonly #turns: Turns
   readonly #turn: Turn
   readonly #stop = new AbortController()
   /** Whether it still waits for its turn. */
@@ -70,6 +81,8 @@ export class RunWorker {
   #reported: string | null = null
   /** Why the work could not begin, as it was logged last. */
   #failure: string | null = null
+  /** Whether it has rested after crashes. */
+  #rested = false
   /** A redaction changed the run while it was being read. */
   #redacted = false
 
@@ -77,6 +90,7 @@ export class RunWorker {
     this.#runId = runId
     this.#from = from
     this.#deps = deps
+    this.#turns = turns
     this.#turn = new Turn(turns, this.#stop.signal)
     this.done = this.#takeTurns()
   }
@@ -126,19 +140,47 @@ export class RunWorker {
   /** A person has changed the run, or answered its question. */
   noticeChange(): void {
     this.#isStale = true
+    this.#session?.notice()
   }
 
   /** While this server cannot work on the run, it leaves its turn to other runs and tries again later. */
   async #takeTurns(): Promise<void> {
+    const { signal } = this.#stop
     const backoff = new Backoff(this.#deps.retryMs)
-    do {
-      if (!(await this.#turn.take())) return
+    for (;;) {
+      if (!(await this.#takeTurn())) return
+      let outcome: Outcome
       try {
-        if ((await this.#work()) !== 'later') return
+        outcome = await this.#work()
       } finally {
         this.#turn.end()
       }
-    } while (await backoff.wait(this.#stop.signal))
+      if (outcome === 'over') return
+      const wait = outcome === 'later' ? backoff.wait(signal) : sleep(outcome.restMs, signal)
+      if (!(await wait)) return
+    }
+  }
+
+  /** Waits for the turn; false if the work is stopped before. A run that waits for long is recorded as queued. */
+  async #takeTurn(): Promise<boolean> {
+    const { signal } = this.#stop
+    const taken = this.#turn.take()
+    const soon = Promise.race([taken, sleep(QUEUED_AFTER_MS, signal).then(() => null)])
+    if ((await soon) !== null || signal.aborted) return taken
+    const release = await this.#turns.reading.acquire(signal)
+    await this.#queueForTurn().catch((cause) => this.#tryAgain(cause))
+    release?.()
+    return taken
+  }
+
+  async #queueForTurn(): Promise<void> {
+    const session = this.#session ?? (await this.#open()).unwrapOr(null)
+    if (session === null || !this.#mayTake(session.state)) return
+    const { limit } = this.#turns
+    const reason = `It waits for its turn: ${limit === 1 ? 'one run is' : `${limit} runs are`} at work on ${this.#deps.process.host}, the most that RETRAI_MAX_RUNS_AT_WORK allows.`
+    const { claimant: expected } = session.state
+    const queued = await session.record({ type: 'queue', reason, expected, overrides: false })
+    if (queued.isErr()) this.#report(queued.error)
   }
 
   async #open(): Promise<Result<RunSession, SessionError>> {
@@ -147,25 +189,21 @@ export class RunWorker {
       claimant: this.#deps.process.claimant,
       readOnlyTools: this.#deps.effects.toolbox.readOnly,
       signal: this.#stop.signal,
-      onAppended: ({ crashes }) => {
-        if (crashes === 0) this.#turn.clear()
-      },
     })
     if (opened.isOk() && this.#redacted) opened.value.forget()
     return opened
   }
 
-  /** Resolves to 'later' if this server may work on the run but cannot now. */
-  async #work(): Promise<'over' | 'later'> {
+  async #work(): Promise<Outcome> {
     this.#waiting = false
     const begun = await this.#begin().catch((cause) => this.#tryAgain(cause))
-    if (typeof begun === 'string') return begun
+    if (!(begun instanceof RunSession)) return begun
     await this.#run(begun)
     return 'over'
   }
 
   /** Reads and claims the run. */
-  async #begin(): Promise<RunSession | 'over' | 'later'> {
+  async #begin(): Promise<RunSession | Outcome> {
     const opened = this.#session === null ? await this.#open() : ok(this.#session)
     if (opened.isErr()) return this.#report(opened.error)
     const session = opened.value
@@ -181,8 +219,29 @@ export class RunWorker {
     const obstacle = await this.#obstacle(session)
     if (obstacle?.type === 'cannot_work') return this.#queue(session, obstacle.reason)
     if (obstacle !== null && !(await this.#leaveToOthers())) return 'over'
-    if (session.state.crashes > 0 && !(await this.#turn.takeAsSuspect())) return 'over'
+    const rest = this.#rested ? null : await this.#restAfterCrashes(session)
+    if (rest !== null) return rest
     return (await this.#claim(session)) ? session : 'over'
+  }
+
+  /** What was under way in two crashes may be their cause: it is tried again after a rest. Null if it needs none. */
+  async #restAfterCrashes(session: RunSession): Promise<Outcome | null> {
+    const { state } = session
+    const { claimant: expected } = state
+    if (expected === this.#deps.process.claimant) return null
+    const crashes = crashesAfter(state, this.#loss(state) === 'crash')
+    const ms = RESTS_MS[crashes - 2]
+    if (ms === undefined) return null
+    const reason = `${crashReason(state, crashes)}. It is tried again after a pause of up to ${ms / 1_000} seconds.`
+    const queued = await session.record({ type: 'queue', reason, expected, overrides: true })
+    if (queued.isErr()) return this.#report(queued.error)
+    this.#rested = true
+    this.#session = null
+    return { restMs: pauseMs([ms, ms], 0) }
+  }
+
+  #loss({ claimant }: RunState) {
+    return claimant === null ? undefined : this.#deps.lossOf(claimant)
   }
 
   /** After an unexpected exception before the work: nothing was done for the run, and it is read again. */
@@ -251,12 +310,12 @@ export class RunWorker {
 
   /** Whether this process holds the run now. */
   async #claim(session: RunSession): Promise<boolean> {
-    const { log, process, wasStopped } = this.#deps
+    const { log, process } = this.#deps
     const { claimant } = session.state
     if (claimant === process.claimant) return true
     const { pid, host } = process
-    const afterCrash = claimant !== null && !wasStopped(claimant)
-    const claim = { type: 'claim', expected: claimant, pid, host, afterCrash } as const
+    const after = this.#loss(session.state)
+    const claim = { type: 'claim', expected: claimant, pid, host, after } as const
     const claimed = await session.record(claim)
     if (claimed.isErr()) this.#report(claimed.error)
     else log.info({ run_id: this.#runId, taken_from: claimant }, 'run claimed')

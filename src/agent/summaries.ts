@@ -96,11 +96,12 @@ async function compactNow(
   }
   const { failure, sent } = asked.error
   if (failure.type === 'cancelled') return err({ type: 'cancelled' })
-  const { leftMs } = session
-  const policy = { attempts: COMPACTION_ATTEMPTS, retryMs: effects.modelRetryMs, leftMs, sent }
+  const { leftMs, patienceMs } = session
+  const retryMs = effects.modelRetryMs
+  const policy = { attempts: COMPACTION_ATTEMPTS, retryMs, leftMs, patienceMs, sent }
   const next = afterFailure(failure, { ...policy, ...failedRequests(session.state) })
   if (next.type === 'fail') return record(null, next.usage ?? null, next.message)
-  return recordFailure(session, next, signal)
+  return recordFailure(session, next)
 }
 
 /** Records a summary of a run that ends without its goal: by the model, or from the log if no limit leaves room. */

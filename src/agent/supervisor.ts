@@ -10,7 +10,7 @@ import { Presence } from './presence.ts'
 import { type From, RunWorker, type WorkerDeps } from './run-worker.ts'
 import { Turns } from './turns.ts'
 
-export type SupervisorDeps = Omit<WorkerDeps, 'wasStopped' | 'queueAfterMs'> & {
+export type SupervisorDeps = Omit<WorkerDeps, 'lossOf' | 'queueAfterMs'> & {
   /** Claimants of the processes of this server that were stopped and did not crash. */
   readonly stopped: ReadonlySet<string>
   /** How long a server is silent before others take over its runs; null if only this process uses the store. */
@@ -46,10 +46,9 @@ export class Supervisor {
   #following: Promise<void> = Promise.resolve()
 
   constructor(deps: SupervisorDeps) {
-    const wasStopped = (claimant: string): boolean =>
-      deps.stopped.has(claimant) || (this.#presence?.hasLeft(claimant) ?? false)
     const { leaseMs } = deps
-    this.#deps = { ...deps, wasStopped, queueAfterMs: leaseMs === null ? 0 : QUEUE_AFTER_MS }
+    const lossOf = (claimant: string) => this.#lossOf(claimant)
+    this.#deps = { ...deps, lossOf, queueAfterMs: leaseMs === null ? 0 : QUEUE_AFTER_MS }
     this.#turns = new Turns(deps.maxRunsAtWork)
     this.#presence = leaseMs === null ? null : this.#presenceFor(leaseMs)
     const clock = () => performance.now()
@@ -111,6 +110,13 @@ export class Supervisor {
     return claimant === null || this.#isOfThisServer(claimant)
   }
 
+  /** Why a process that held a run does not work on it any more; undefined if it was stopped, or nobody knows. */
+  #lossOf(claimant: string): 'crash' | 'lease_expired' | undefined {
+    if (this.#deps.stopped.has(claimant) || this.#presence?.hasLeft(claimant)) return undefined
+    if (this.#isOfThisServer(claimant)) return 'crash'
+    return this.#presence === null ? undefined : 'lease_expired'
+  }
+
   /** The process that held it cannot be alive: this one has the server's data folder. */
   #isOfThisServer(claimant: string): boolean {
     return claimant.startsWith(`${this.#deps.process.server}/`)
@@ -157,6 +163,7 @@ export class Supervisor {
         if (this.#isOfPool(event)) this.#takeUp(runId, { claimant: null })
         break
       case 'run_config_changed':
+      case 'user_message':
         this.#workers.get(runId)?.noticeChange()
         break
       case 'human_check_response':

@@ -1,11 +1,14 @@
 import { Semaphore } from '../lib/semaphore.ts'
 
-/** Limits how many runs are worked on at once: of all runs, and of those that more than one crash interrupted. */
+/** Limits how many runs are worked on at once. */
 export class Turns {
+  readonly limit: number
   readonly all: Semaphore
-  readonly suspects = new Semaphore(1)
+  /** Limits how many runs that wait for a turn are read at once. */
+  readonly reading = new Semaphore(4)
 
   constructor(maxRunsAtWork: number) {
+    this.limit = maxRunsAtWork
     this.all = new Semaphore(maxRunsAtWork)
   }
 }
@@ -16,8 +19,6 @@ export class Turn {
   readonly #signal: AbortSignal
   /** Gives its turn to another run; null while it has none. */
   #release: (() => void) | null = null
-  /** Gives its turn to the next suspect, if this run is one. */
-  #releaseSuspects: (() => void) | null = null
   /** How many sub-agents it waits for. */
   #waits = 0
 
@@ -32,19 +33,7 @@ export class Turn {
     return this.#release !== null
   }
 
-  /** Suspects are claimed and worked on one at a time, so a crash counts against only one of them. */
-  async takeAsSuspect(): Promise<boolean> {
-    this.#releaseSuspects = await this.#turns.suspects.acquire(this.#signal)
-    return this.#releaseSuspects !== null
-  }
-
-  /** The check or call that was interrupted by crashes is over, so it was not their cause. */
-  clear(): void {
-    this.#releaseSuspects?.()
-    this.#releaseSuspects = null
-  }
-
-  /** While the run waits for sub-agents, it is neither at work nor the cause of a crash. Each of them may wait for it. */
+  /** While the run waits for sub-agents, it is not at work. Each of them may wait for its turn. */
   async give<T>(wait: () => Promise<T>): Promise<T> {
     this.#waits += 1
     this.end()
@@ -56,7 +45,6 @@ export class Turn {
   }
 
   end(): void {
-    this.clear()
     this.#release?.()
     this.#release = null
   }

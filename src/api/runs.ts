@@ -10,14 +10,23 @@ import { Timestamp } from './fields.ts'
 const RunStatus = z.enum(RUN_STATUSES).meta({
   id: 'RunStatus',
   description:
-    '`queued`: no server can work on the run now; `queued_reason` says why. It becomes `running` as soon ' +
-    'as a server of its pool takes it up',
+    '`queued`: no server can work on the run now, or it waits for its turn; `queued_reason` says why. It ' +
+    'becomes `running` as soon as a server of its pool takes it up',
 })
 
 const QueuedReason = z
   .string()
   .exactOptional()
   .describe('Why no server works on the run, with advice; only if the status is `queued`')
+
+const WaitingFor = z
+  .object({
+    what: z.string().describe('Why the last request to the model failed'),
+    since: Timestamp.describe('When the first of these requests failed'),
+    next_try: Timestamp,
+  })
+  .exactOptional()
+  .describe('Set while the run waits for a model that is away, overloaded or over its quota')
 
 const ParentRunId = z
   .uuid()
@@ -69,6 +78,7 @@ export const RunSummary = z
     status: RunStatus,
     created_at: Timestamp,
     queued_reason: QueuedReason,
+    waiting_for: WaitingFor,
     parent_run_id: ParentRunId,
   })
   .meta({ id: 'RunSummary' })
@@ -179,6 +189,7 @@ export const RunDetails = z
           'person decided so. Absent if there are none',
       ),
     queued_reason: QueuedReason,
+    waiting_for: WaitingFor,
     parent_run_id: ParentRunId,
     parent: Parent.unwrap()
       .exactOptional()

@@ -21,7 +21,7 @@ const HOW = {
   },
   crashed: {
     outcome: 'aborted',
-    output: 'The server crashed each time this call ran, so the run has ended.',
+    output: 'The server crashed each time this call ran, so it is not run again.',
   },
   in_doubt: {
     outcome: 'unknown',

@@ -91,8 +91,11 @@ export type AgentCommand = {
       readonly expected: string | null
       readonly pid: number
       readonly host: string
-      /** Whether the process that held the run crashed: it is gone, and no stop of it is known. */
-      readonly afterCrash?: boolean
+      /**
+       * `crash`: the process that held the run is known to be gone, and no stop of it is known. `lease_expired`: it was
+       * silent for too long.
+       */
+      readonly after?: 'crash' | 'lease_expired' | undefined
     }
   | { readonly type: 'proceed' }
   | { readonly type: 'record_context'; readonly context: PayloadOf<'project_context'> }

@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow'
-import { advance, isIntroductionDue, runEnd } from './advance.ts'
+import { advance, isIntroductionDue } from './advance.ts'
 import { nameOfRule } from './approvals/rules.ts'
 import { closeOpenCall, deniedCall } from './close-call.ts'
 import type { AgentCommand } from './commands.ts'
@@ -33,18 +33,20 @@ function withAdvance(records: RunRecord[], command: AgentCommand, state: RunStat
 
 /** Claims a run for a process: at its start, after a restart, or from a process that seems dead. */
 function claim(command: Command<'claim'>, state: RunState, now: number): Decided {
-  const { claimant, expected, pid, host, afterCrash = false } = command
+  const { claimant, expected, pid, host, after } = command
   if (state.claimant !== expected) return err({ type: 'claim_lost', claimant: state.claimant })
   const open = state.phase.type === 'acting' ? state.phase.open : null
-  const why = afterCrash ? { after_crash: true as const } : {}
+  const why = after === 'crash' ? { after_crash: true as const } : present({ after })
   const claimed = recordOf(state, now, 'run_claimed', { claimant, pid, host, ...why })
-  if (evolve(state, claimed).crashes >= MAX_CRASHES) {
-    const what = open === null ? 'goal was checked' : `call of ${open.tool} ran`
-    const reason = `The server crashed ${MAX_CRASHES} times while the ${what}, so it is not tried again`
+  const { crashes } = evolve(state, claimed)
+  if (crashes >= MAX_CRASHES) {
+    const again = open === null ? 'check it again' : 'continue without that call'
+    const summary = `${crashReason(state, crashes)}, so that may be the cause. Approve to ${again}, or abort.`
+    const { iteration } = state
     return ok([
       claimed,
       ...closeOpenCall(state, now, 'crashed'),
-      runEnd(state, now, 'failed', reason),
+      recordOf(state, now, 'human_check_required', { iteration, summary }),
     ])
   }
   const records = [
@@ -189,5 +191,12 @@ function recordReview(command: Command<'record_review'>, state: RunState, now: n
   return ok([recordOf(state, now, 'approval_required', question)])
 }
 
-/** After this many crashes during one call or check, it is not tried again: it may be the cause. */
-const MAX_CRASHES = 3
+/** After this many crashes during one call or check, a person decides whether it is tried again: it may be the cause. */
+const MAX_CRASHES = 5
+
+/** What was under way in each of these crashes, for people. */
+export function crashReason({ phase }: RunState, crashes: number): string {
+  const open = phase.type === 'acting' ? phase.open : null
+  const what = open === null ? 'goal was checked' : `call of ${open.tool} ran`
+  return `The server crashed ${crashes} times while the ${what}`
+}

@@ -1,5 +1,6 @@
 import { BrokenInvariant } from './errors.ts'
 import { mayBeSame } from './free-text.ts'
+import { present } from './present.ts'
 import type { Kind, RecordOf, RunRecord } from './records.ts'
 import type { ConfigChanges } from './run-config.ts'
 import { isReviewDue, type Phase, type RunState } from './state.ts'
@@ -25,8 +26,8 @@ export function configure(state: RunState, changes: ConfigChanges): Partial<RunS
 }
 
 /** The model that is asked from now on has attempts of its own. */
-function attemptsOfNext({ invalidReplies: _, ...phase }: Phase & { type: 'planning' }): Phase {
-  return { ...phase, otherFailures: phase.failures }
+function attemptsOfNext({ failures }: Phase & { type: 'planning' }): Phase {
+  return { type: 'planning', failures, otherFailures: failures }
 }
 
 /** While a run waits for a person, only they, claims, and late reports of commands add to it, or it ends. */
@@ -38,12 +39,14 @@ const WHILE_WAITING: ReadonlySet<Kind> = new Set([
 
 export const mayComeWhileWaiting = ({ kind }: RunRecord): boolean => WHILE_WAITING.has(kind)
 
-/** The run waits until a person has approved another iteration. */
+/** The run waits until a person has approved another iteration, or another try of what crashes interrupted. */
 export function askHuman(
-  state: RunState,
+  { seq, phase }: RunState,
   { ts, payload: { summary } }: RecordOf<'human_check_required'>,
 ): Partial<RunState> {
-  return { waitingSince: ts, phase: { type: 'awaiting_human', seq: state.seq + 1, summary } }
+  const interrupted = phase.type === 'consulting' ? undefined : phase
+  const asking = { type: 'awaiting_human', seq: seq + 1, summary } as const
+  return { waitingSince: ts, phase: { ...asking, ...present({ interrupted }) } }
 }
 
 /** After the answer to a human check. */
@@ -52,7 +55,7 @@ export function answer(
   record: RecordOf<'human_check_response'>,
 ): Partial<RunState> {
   const { decision, reason, answers } = record.payload
-  const open = state.phase.type === 'awaiting_human' ? state.phase.seq : null
+  const { seq: open = null, interrupted } = state.phase.type === 'awaiting_human' ? state.phase : {}
   if (open !== answers) {
     throw new BrokenInvariant(
       `human_check_response answers record ${answers}, and the open question is ${open ?? 'none'}`,
@@ -62,7 +65,7 @@ export function answer(
     ...afterWaiting(state, record.ts),
     phase:
       decision === 'approve'
-        ? { type: 'ready' }
+        ? (interrupted ?? { type: 'ready' })
         : { type: 'aborting', reason: reason ?? 'Aborted at a human check' },
   }
 }

@@ -28,15 +28,22 @@ export function compact({ phase }: RunState): Partial<RunState> {
 /** An attempt to get a reply has failed. */
 export function retry(
   { phase }: RunState,
-  { attempt, failure, fallback }: PayloadOf<'llm_retry'>,
+  { ts, payload }: RecordOf<'llm_retry'>,
 ): Partial<RunState> {
+  const { attempt: failures, failure, fallback, reason: what, delay_ms } = payload
+  if (fallback !== undefined) {
+    const next = { type: 'planning', failures, otherFailures: failures } as const
+    return { phase: next, fallback: fallback.to }
+  }
   const before = phase.type === 'planning' ? phase : undefined
-  const otherFailures = fallback === undefined ? before?.otherFailures : attempt
+  const { otherFailures, wait } = before ?? {}
   const invalidReplies = (before?.invalidReplies ?? 0) + (failure === 'invalid_reply' ? 1 : 0)
-  const invalid = fallback === undefined && invalidReplies > 0 ? { invalidReplies } : {}
   return {
-    phase: { type: 'planning', failures: attempt, ...present({ otherFailures }), ...invalid },
-    ...present({ fallback: fallback?.to }),
+    phase: {
+      ...{ type: 'planning', failures, ...present({ otherFailures }) },
+      ...(invalidReplies > 0 ? { invalidReplies } : {}),
+      wait: { what, since: wait?.since ?? ts, nextTry: ts + delay_ms / 1_000 },
+    },
   }
 }
 

@@ -63,17 +63,20 @@ function create(record: RecordOf<'run_created'>): RunState {
 function beClaimed(state: RunState, record: RecordOf<'run_claimed'>): Partial<RunState> {
   return {
     claimant: record.payload.claimant,
-    crashes: crashesAfter(state, record),
+    crashes: crashesAfter(state, record.payload.after_crash === true),
     idleSeconds: idleUntil({ ...state, claimant: null }, record.ts),
   }
 }
 
-/** A crash counts against the check or call under way in the process, not against the wait for a model or sub-agent. */
-function crashesAfter(state: RunState, { payload }: RecordOf<'run_claimed'>): number {
+/**
+ * How many crashes count against the check or call under way, if the process that held the run has crashed or not. None
+ * counts against the wait for a model or sub-agent.
+ */
+export function crashesAfter(state: RunState, hasCrashed: boolean): number {
   const { phase, crashes } = state
   const isCalling = phase.type === 'acting' && phase.open !== null && subagentOf(state) === null
   const underWay = phase.type === 'evaluating' || isCalling
-  return underWay && payload.after_crash === true ? crashes + 1 : crashes
+  return underWay && hasCrashed ? crashes + 1 : crashes
 }
 
 function beginStep(state: RunState, record: RecordOf<'step_start'>): Partial<RunState> {
@@ -138,7 +141,7 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
     case 'llm_usage':
       return spend(state, record.payload)
     case 'llm_retry':
-      return retry(state, record.payload)
+      return retry(state, record)
     case 'assistant_message':
       return reply(state, record)
     case 'tool_call':

@@ -174,8 +174,10 @@ const payloads = {
     claimant: z.string(),
     pid: count,
     host: z.string(),
-    /** Set if the process that held the run crashed. */
+    /** Set if the process that held the run crashed: it is known to be gone, and was not stopped. */
     after_crash: z.literal(true).exactOptional(),
+    /** Set if the process that held the run was silent for too long. It may be alive, and cut off from the log. */
+    after: z.literal('lease_expired').exactOptional(),
   }),
   /** No server can work on the run now. It stays queued until a server claims it, or its own continues. */
   run_queued: z.strictObject({ reason: z.string() }),

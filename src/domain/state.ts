@@ -27,6 +27,14 @@ export const RUN_STATUSES = [
 /** A call whose `tool_call` is in the log and whose `tool_result` is not. */
 export type OpenCall = RequestedCall & { readonly read_only: boolean }
 
+/** Why a request to the model failed, and when it is sent again. Times are in seconds since the epoch. */
+export type ModelWait = {
+  readonly what: string
+  /** The first of the failures in a row. */
+  readonly since: number
+  readonly nextTry: number
+}
+
 /** What a person decided of a call. */
 export type CallAnswer = { readonly decision: CallDecision; readonly reason: string | null }
 
@@ -41,6 +49,7 @@ export type Phase =
       readonly otherFailures?: number
       /** How many of the failures with the model in use were replies that are not valid; none if left out. */
       readonly invalidReplies?: number
+      readonly wait?: ModelWait
     }
   /** The model has replied; none of its calls has begun. A reply that is not whole does not end its work. */
   | {
@@ -70,7 +79,13 @@ export type Phase =
   | { readonly type: 'checked' }
   | { readonly type: 'iterated' }
   | { readonly type: 'consulting' }
-  | { readonly type: 'awaiting_human'; readonly seq: number; readonly summary: string }
+  /** `interrupted`: what the run continues with, if it stopped because of crashes, and not after an iteration. */
+  | {
+      readonly type: 'awaiting_human'
+      readonly seq: number
+      readonly summary: string
+      readonly interrupted?: Phase
+    }
   | { readonly type: 'aborting'; readonly reason: string }
   | { readonly type: 'erred'; readonly message: string }
   /** The run ends without its goal, as soon as its summary is recorded. */
@@ -145,7 +160,7 @@ export type RunState = {
   readonly pool: string | null
   /** Why no server can work on the run, if it waits for one that can. */
   readonly queued: string | null
-  /** How many processes have crashed during the check or call that is under way; 0 if nothing is under way. */
+  /** How many processes crashed during the check or call that is under way; 0 if nothing is under way. */
   readonly crashes: number
   /** The rules for calls, and the cost at the last approval by a person; left out if the run has no rules. */
   readonly approvals?: RunRules & { readonly approvedCostUsd: number | null }
@@ -185,6 +200,10 @@ export function statusOf(state: RunState): RunStatus {
       return state.queued === null ? 'running' : 'queued'
   }
 }
+
+/** What is known of the model that a run waits for; null while it works, or waits for something else. */
+export const modelWait = ({ phase, queued }: RunState): ModelWait | null =>
+  (phase.type === 'planning' && queued === null && phase.wait) || null
 
 /** Builds a record of the run at its present iteration. `now` is in seconds since the epoch. */
 export function recordOf<K extends Kind>(

@@ -1,4 +1,11 @@
-import { type RunState, type RunStatus, statusOf } from '../domain/state.ts'
+import { present } from '../domain/present.ts'
+import {
+  type ModelWait,
+  modelWait,
+  type RunState,
+  type RunStatus,
+  statusOf,
+} from '../domain/state.ts'
 import type { LoadedRun } from '../log/run-log.ts'
 
 /** A run in a list. */
@@ -10,6 +17,8 @@ type RunRow = {
   readonly created_at: string
   /** The run whose agent started it, if there is one. */
   readonly parent_run_id?: string
+  /** Set while it waits for a model that is away. */
+  readonly waiting_for?: NonNullable<ReturnType<typeof waitRow>>
 }
 
 export const runRow = (state: RunState): RunRow => ({
@@ -18,7 +27,14 @@ export const runRow = (state: RunState): RunRow => ({
   status: statusOf(state),
   created_at: timestamp(state.createdAt),
   ...(state.parent === undefined ? {} : { parent_run_id: state.parent.run_id }),
+  ...present({ waiting_for: waitRow(modelWait(state)) }),
 })
+
+/** What a run waits for, as clients read it. */
+export const waitRow = (wait: ModelWait | null) =>
+  wait === null
+    ? undefined
+    : { what: wait.what, since: timestamp(wait.since), next_try: timestamp(wait.nextTry) }
 
 /** The columns of a run in the table of runs, without its state. */
 export const runColumns = ({ state, head }: LoadedRun) => ({

@@ -3,7 +3,7 @@ import * as z from 'zod'
 import { present } from '../domain/present.ts'
 import { RUN_STATUSES } from '../domain/state.ts'
 import { LruCache } from '../lib/lru-cache.ts'
-import type { RunPage, RunQuery } from './read-model.ts'
+import { type RunPage, type RunQuery, waitRow } from './read-model.ts'
 
 /** Every list is read in order from one of these. A rebuild makes them after its rows, which takes less time. */
 export const LIST_INDICES = [
@@ -32,6 +32,7 @@ const ListRow = z.object({
   created_at: z.string(),
   queued_reason: z.string().nullable(),
   parent_run_id: z.string().nullable(),
+  wait: z.string().nullable(),
 })
 
 /** The lists of runs in an open read model file. */
@@ -70,8 +71,9 @@ export class RunLists {
     // One more than asked for: it decides whether there is a next page.
     const rows = statement.all({ ...filters, ...after, limit: limit + 1 })
     const runs = rows.slice(0, limit).map((row) => {
-      const { queued_reason, parent_run_id, ...run } = ListRow.parse(row)
-      return { ...run, ...present({ parent_run_id, queued_reason }) }
+      const { queued_reason, parent_run_id, wait, ...run } = ListRow.parse(row)
+      const waiting_for = waitRow(wait === null ? null : JSON.parse(wait))
+      return { ...run, ...present({ parent_run_id, queued_reason, waiting_for }) }
     })
     const last = runs.at(-1)
     const more = rows.length > runs.length && last !== undefined
@@ -92,7 +94,8 @@ export function listSql({
   ]
   return [
     'SELECT run_id, goal, status, created_at, parent_run_id,',
-    "CASE status WHEN 'queued' THEN state ->> '$.queued' END AS queued_reason FROM runs WHERE",
+    "CASE status WHEN 'queued' THEN state ->> '$.queued' END AS queued_reason,",
+    "CASE status WHEN 'running' THEN state -> '$.phase.wait' END AS wait FROM runs WHERE",
     ...filters,
     '(created_at, run_id) < (:created_at, :run_id)',
     'ORDER BY created_at DESC, run_id DESC LIMIT :limit',

@@ -1,6 +1,6 @@
 import { err, ok, type Result } from 'neverthrow'
 import { EndStatus, RunRecord } from '../domain/records.ts'
-import { statusOf } from '../domain/state.ts'
+import { modelWait, statusOf } from '../domain/state.ts'
 import { LruCache } from '../lib/lru-cache.ts'
 import { messageOf } from '../lib/message-of.ts'
 import { type DamagedRecord, decode, decodeAs, type LoggedRecord } from '../log/codec.ts'
@@ -279,8 +279,9 @@ export class SqliteReadModel implements ReadModel {
   }
 }
 
-/** Whether lists show the run as before: only its status, and why it is queued, can change. */
+/** Whether lists show the run as before: only its status, and what it waits for, can change. */
 function isListedAs(run: LoadedRun, before: LoadedRun | undefined): boolean {
   if (before === undefined || before.state.queued !== run.state.queued) return false
+  if (modelWait(before.state)?.nextTry !== modelWait(run.state)?.nextTry) return false
   return statusOf(before.state) === statusOf(run.state)
 }

@@ -48,13 +48,16 @@ test('after all attempts with a model, the run continues with the next one, and 
   expect(records.at(-1)?.payload).toMatchObject({ status: 'achieved' })
 })
 
-test('if the last model fails too, the run fails with its reason', async () => {
+test('if the last model refuses too, the run fails with its reason; if it is away, it is waited for', async () => {
   await using shop = await Workshop.open(play)
   shop.startAgent()
-  const runId = await shop.create({ model_name: 'forbidden', fallback_models: ['broken'] })
-  const records = await shop.until(runId, 'run_end')
+  const refused = await shop.create({ model_name: 'broken', fallback_models: ['forbidden'] })
+  const records = await shop.until(refused, 'run_end')
   const failure = records.find(({ kind }) => kind === 'error')
-  expect(failure?.payload).toMatchObject({ message: expect.stringMatching(/503.*attempt 4 of 4/) })
+  expect(failure?.payload).toMatchObject({ message: expect.stringContaining('no such right') })
+  const waiting = await shop.create({ model_name: 'forbidden', fallback_models: ['broken'] })
+  const retries = await shop.until(waiting, 'llm_retry', 12)
+  expect(retries.at(-1)?.payload).toMatchObject({ failure: 'overloaded' })
 })
 
 test('a model that a person chooses while another one refuses is asked next', async () => {
@@ -74,22 +77,6 @@ test('a model that a person chooses while another one refuses is asked next', as
   const records = await shop.until(runId, 'run_end')
   expect(records.at(-1)?.payload).toMatchObject({ status: 'achieved' })
   expect(records.filter(({ kind }) => kind === 'llm_retry')).toHaveLength(1)
-})
-
-test('what people change and say while a run waits for the next attempt is in that attempt', async () => {
-  const headers = { 'retry-after': '3' }
-  await using shop = await Workshop.open((request) =>
-    request.model === 'busy' ? { status: 429, headers } : play(request),
-  )
-  shop.startAgent()
-  const runId = await shop.create({ model_name: 'busy' })
-  await shop.until(runId, 'llm_retry')
-  await shop.command(runId, { type: 'configure', changes: { model_name: 'sound' } })
-  await shop.command(runId, { type: 'send_message', text: 'Look twice.' })
-  await shop.until(runId, 'run_end')
-  const [, second] = shop.requests
-  expect(second?.model).toBe('sound')
-  expect(JSON.stringify(second?.messages)).toContain('Look twice.')
 })
 
 test('effort and the limit of replies reach the model', async () => {

@@ -42,6 +42,9 @@ test('a run whose process stays silent is taken over', async () => {
   sharing(shop)
   const records = await shop.until(runId, 'run_end')
   expect(claimants(records)).toHaveLength(2)
+  const taken = records.findLast(({ kind }) => kind === 'run_claimed')
+  expect(taken?.payload).toMatchObject({ after: 'lease_expired' })
+  expect(taken?.payload).not.toHaveProperty('after_crash')
   expect(only(records, 'run_end').payload.status).toBe('achieved')
 })
 

@@ -1,69 +1,97 @@
 import { describe, expect, test } from 'vitest'
+import { nextStep } from '../../src/domain/next-step.ts'
 import { by, check, claim, claimAfterCrash, create, given, reply } from './support.ts'
 
 const checking = [create(), claim(), reply()]
-const reading = [create(), claim(), reply(['file_read'])]
-const twice = [claimAfterCrash('p2', 'p1'), claimAfterCrash('p3', 'p2')]
+const reading = [create(), claim(), reply(['file_read', 'file_read'])]
+const crashes = (count: number) =>
+  Array.from({ length: count }, (_, n) => claimAfterCrash(`p${n + 2}`, `p${n + 1}`))
+const fifth = claimAfterCrash('p6', 'p5')
+const answer = (decision: 'approve' | 'abort') =>
+  ({ type: 'respond', decision, reason: null, answers: null }) as const
 
 describe('work that is interrupted by a crash', () => {
-  test('a check is repeated after one crash and after two', () => {
-    given(...checking)
-      .when(claimAfterCrash('p2', 'p1'))
-      .gives('1 run_claimed')
-    given(...checking, claimAfterCrash('p2', 'p1'))
-      .when(claimAfterCrash('p3', 'p2'))
-      .gives('1 run_claimed')
-    expect(given(...checking, ...twice).state?.crashes).toBe(2)
+  test('a check is repeated after four crashes', () => {
+    for (const count of [0, 1, 2, 3]) {
+      given(...checking, ...crashes(count))
+        .when(claimAfterCrash('next', `p${count + 1}`))
+        .gives('1 run_claimed')
+    }
+    expect(given(...checking, ...crashes(4)).state?.crashes).toBe(4)
   })
 
-  test('a check is not repeated after three crashes: the run ends, with this reason', () => {
-    const records = given(...checking, ...twice)
-      .when(claimAfterCrash('p4', 'p3'))
-      .gives('1 run_claimed', '1 run_end failed')
+  test('after five crashes during a check, the run waits for a person, who has the reason', () => {
+    const records = given(...checking, ...crashes(4))
+      .when(fifth)
+      .gives('1 run_claimed', '1 human_check_required')
     expect(records.at(-1)?.payload).toMatchObject({
-      reason: 'The server crashed 3 times while the goal was checked, so it is not tried again',
+      summary: expect.stringContaining('The server crashed 5 times while the goal was checked'),
     })
   })
 
-  test('a call that only reads is not repeated after three crashes either, and has a result', () => {
-    const records = given(...reading, ...twice)
-      .when(claimAfterCrash('p4', 'p3'))
-      .gives('1 run_claimed', '1 tool_result c0 aborted', '1 run_end failed')
-    expect(records.at(-1)?.payload).toMatchObject({
-      reason: expect.stringContaining('while the call of file_read ran'),
-    })
+  test('if the person approves, the goal is checked again, with five more tries', () => {
+    const { state } = given(...checking, ...crashes(5), answer('approve'))
+    if (state === null) throw new Error('there is no run')
+    expect(nextStep(state)).toEqual({ type: 'check_goal' })
+    expect(state).toMatchObject({ crashes: 0, iteration: 1 })
+    given(...checking, ...crashes(5), answer('approve'))
+      .when(claimAfterCrash('p7', 'p6'))
+      .gives('1 run_claimed')
   })
 
-  test('neither a stop nor a claim of an earlier version, which records no crashes, counts as a crash', () => {
-    const stops = [claim('p2', 'p1'), claim('p3', 'p2'), claim('p4', 'p3')]
-    given(...checking, ...stops)
-      .when(claim('p5', 'p4'))
-      .gives('1 run_claimed')
-    expect(given(...checking, ...twice, claim('p4', 'p3')).state?.crashes).toBe(2)
+  test('if the person aborts, the run ends', () => {
+    given(...checking, ...crashes(5))
+      .when(answer('abort'))
+      .gives('1 human_check_response', '1 run_end aborted')
+  })
+
+  test('a call that only reads is not repeated after five crashes: it has a result, and the next call follows', () => {
+    const waiting = [...reading, ...crashes(5)]
+    given(...reading, ...crashes(4))
+      .when(fifth)
+      .gives('1 run_claimed', '1 tool_result c0 aborted', '1 human_check_required')
+    given(...waiting)
+      .when(answer('abort'))
+      .gives('1 human_check_response', '1 run_end aborted')
+    given(...waiting, answer('approve'))
+      .when(by('p6', { type: 'proceed' }))
+      .gives('1 tool_call c1')
+  })
+
+  test('neither a stop, nor a lease that ran out, nor a claim of an earlier version counts as a crash', () => {
+    const expired = by('p4', { ...EXPIRED, expected: 'p3' })
+    const { state, records } = given(...checking, claim('p2', 'p1'), claim('p3', 'p2'), expired)
+    expect(state?.crashes).toBe(0)
+    expect(records.at(-1)?.payload).toEqual({
+      ...{ claimant: 'p4', pid: 1, host: 'host', after: 'lease_expired' },
+    })
+    expect(given(...checking, ...crashes(2), claim('p4', 'p3')).state?.crashes).toBe(2)
   })
 
   test('a change of the configuration does not reset the count of crashes', () => {
     const changed = { type: 'configure', changes: { max_iterations: 5 } } as const
-    given(...checking, ...twice, changed)
-      .when(claimAfterCrash('p4', 'p3'))
-      .gives('1 run_claimed', '1 run_end failed')
+    given(...checking, ...crashes(4), changed)
+      .when(fifth)
+      .gives('1 run_claimed', '1 human_check_required')
   })
 
   test('an outcome resets the count of crashes', () => {
     const failing = { achieved: false, reason: '3 failing', details: '', duration_ms: 1 }
     const next = by('p3', { type: 'record_goal_check', check: failing })
-    expect(given(...checking, ...twice, next).state?.crashes).toBe(0)
+    expect(given(...checking, ...crashes(2), next).state?.crashes).toBe(0)
   })
 
   test('a crash does not count against the wait for a model or for a person', () => {
-    const planning = given(create(), claim(), ...twice).state
+    const planning = given(create(), claim(), ...crashes(4)).state
     expect(planning?.crashes).toBe(0)
-    given(create(), claim(), ...twice)
-      .when(claimAfterCrash('p4', 'p3'))
+    given(create(), claim(), ...crashes(4))
+      .when(fifth)
       .gives('1 run_claimed')
     const waiting = [create({ hitl_enabled: true }), claim(), reply(), check(false)]
-    given(...waiting, ...twice)
-      .when(claimAfterCrash('p4', 'p3'))
+    given(...waiting, ...crashes(4))
+      .when(fifth)
       .gives('1 run_claimed')
   })
 })
+
+const EXPIRED = { type: 'claim', pid: 1, host: 'host', after: 'lease_expired' } as const

@@ -44,7 +44,7 @@ export const queue = (reason: string, expected: string | null = null, overrides 
 
 /** A claim of a run whose process has crashed. */
 export const claimAfterCrash = (claimant: string, expected: string): RunCommand =>
-  by(claimant, { type: 'claim', expected, pid: 1, host: 'host', afterCrash: true })
+  by(claimant, { type: 'claim', expected, pid: 1, host: 'host', after: 'crash' })
 
 export const usageOf = (tokens: number, cost: number | null) => ({
   input_tokens: tokens,

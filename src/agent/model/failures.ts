@@ -58,6 +58,8 @@ export function statusFailure(
     }
     case 'unreadable_call':
       return { ...noReply(problem.message, call), isUnreadableCall: true }
+    case 'spent':
+      return { ...transient('rate_limited', refusal), isSpent: true }
     case 'transient': {
       const message = `${host} failed to answer for ${model} (${status}): ${text}`
       const wait = retryAfterMs(headers, Date.now()) ?? retryDelayMs(body)

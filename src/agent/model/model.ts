@@ -100,6 +100,8 @@ export type ModelFailure =
       readonly kind: TransientKind
       readonly message: string
       readonly retryAfterMs: number | null
+      /** A quota of money or of a day is used up: it lasts for longer than the pauses between attempts. */
+      readonly isSpent?: true
       /** The model has replied, so the attempt was paid. Only one more is worth its price. */
       readonly isReply?: true
       /** The provider could not read a call of the reply, and sent nothing of it: the reply is malformed. */
@@ -111,7 +113,7 @@ export type ModelFailure =
   | { readonly type: 'context_overflow'; readonly message: string }
   /** The provider does not accept the reasoning that it gets back: the same conversation without it may succeed. */
   | { readonly type: 'reasoning_refused'; readonly message: string }
-  /** Another attempt would fail in the same way: bad key, exhausted quota, unknown model, a bad request. */
+  /** Another attempt would fail in the same way: bad key, unknown model, a bad request. */
   | { readonly type: 'refused'; readonly message: string }
   | { readonly type: 'cancelled' }
 

@@ -67,8 +67,8 @@ const RETRYABLE = new Set([408, 409, 425, 429])
 export function natureOf(
   status: number,
   { message, code, type }: Problem,
-): 'context_overflow' | 'reasoning_refused' | 'unreadable_call' | 'refused' | 'transient' {
-  if ([code, type].some((name) => QUOTA.has(String(name)))) return 'refused'
+): 'context_overflow' | 'reasoning_refused' | 'unreadable_call' | 'refused' | 'spent' | 'transient' {
+  if (status === 402 || [code, type].some((name) => QUOTA.has(String(name)))) return 'spent'
   // Some local servers report that with status 500, and errors in a stream may have none.
   if (status !== 429 && isOverflow(message, [code, type])) return 'context_overflow'
   if (status < 500 && status !== 429) {
@@ -119,7 +119,7 @@ function isOverflow(message: string, codes: readonly (string | number | null)[])
 
 /** Our own code for it: Google has none. */
 const QUOTA_OF_DAY = 'quota_of_day'
-/** A limit of money, or of a day: no wait helps, even if the status is that of a rate limit. */
+/** A limit of money, or of a day: only a long wait, or a person who pays, helps. */
 const QUOTA: ReadonlySet<string> = new Set([
   QUOTA_OF_DAY,
   ...['insufficient_quota', 'credit_balance_exhausted', 'billing_error', 'billing_not_active'],

@@ -2,7 +2,7 @@ import { err, ok, type Result } from 'neverthrow'
 import { type AgentEvent, type Kind, type RunDetails, WatchError } from '../../client/index.ts'
 import { counted } from '../../lib/counted.ts'
 import type { Connection } from '../connection.ts'
-import { eventLine, shownKinds } from '../terminal/event-line.ts'
+import { eventLine, shownKinds, waitText } from '../terminal/event-line.ts'
 import { EXIT, exitCodeOf } from '../terminal/exit-codes.ts'
 import { liveBlock } from '../terminal/live-block.ts'
 import { oneLine } from '../terminal/plain-text.ts'
@@ -26,6 +26,7 @@ export async function follow(
 ): Promise<Result<number, string>> {
   const found = await client.runs.get(runId)
   if (found.isErr()) return err(explain(found.error))
+  let waitsSince = found.value.waiting_for?.since ?? null
   if (!json) await print(heading(found.value))
 
   const leave = new AbortController()
@@ -57,7 +58,12 @@ export async function follow(
       if (event.kind === 'part' || event.kind === 'parts_end') continue
       last = event.seq
       const isShown = shows(event) || (FOR_PEOPLE.has(event.kind) && !json)
-      if (isShown) await (json ? printJson(event) : print(eventLine(event)))
+      const isRetry = event.kind === 'llm_retry' && event.payload.fallback === undefined
+      if (isRetry && (event.payload.attempt === 1 || waitsSince === null)) {
+        waitsSince = new Date(event.ts * 1_000).toISOString()
+      }
+      const since = isRetry ? ` (it waits for its model since ${waitsSince})` : ''
+      if (isShown) await (json ? printJson(event) : print(eventLine(event, since)))
       checks.see(event)
       if (event.kind !== 'run_end') continue
       if (!json) await print(closing(event, isShown))
@@ -103,8 +109,9 @@ const NEEDED = [
   ...(['human_check_required', 'human_check_response', 'run_end'] as const),
 ]
 
-function heading({ run_id, goal, model_name, cwd }: RunDetails): string {
-  return `Run ${run_id}: ${oneLine(goal)} in ${oneLine(cwd)}, by ${oneLine(model_name)}`
+function heading({ run_id, goal, model_name, cwd, waiting_for }: RunDetails): string {
+  const wait = waiting_for === undefined ? '' : `. It waits for ${waitText(waiting_for)}`
+  return `Run ${run_id}: ${oneLine(goal)} in ${oneLine(cwd)}, by ${oneLine(model_name)}${wait}`
 }
 
 /** @param isShown whether the line before has the reason */

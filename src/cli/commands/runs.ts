@@ -4,6 +4,7 @@ import type { Model, RunDetails, RunSummary } from '../../client/index.ts'
 import { RUN_STATUSES, type RunStatus } from '../../domain/state.ts'
 import { counted } from '../../lib/counted.ts'
 import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
+import { waitText } from '../terminal/event-line.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { positiveInt } from '../terminal/option-values.ts'
 import { oneLine } from '../terminal/plain-text.ts'
@@ -140,6 +141,7 @@ function rowsOf(run: RunDetails): Row[] {
     ['created', run.created_at],
     ['ended', run.ended_at],
     ['seq', String(progress.seq)],
+    ['waits for', run.waiting_for && waitText(run.waiting_for)],
     ['waits for', progress.waiting_for?.summary],
     ['waits for', progress.subagent && `the sub-agent ${progress.subagent.run_id}`],
     ['asked by', askedBy(progress)],

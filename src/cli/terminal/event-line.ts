@@ -1,4 +1,9 @@
-import { type AgentEvent, DOCUMENTED_KINDS, type Kind } from '../../client/index.ts'
+import {
+  type AgentEvent,
+  DOCUMENTED_KINDS,
+  type Kind,
+  type RunDetails,
+} from '../../client/index.ts'
 import { changesOf } from '../../domain/mcp-tools.ts'
 import type { PayloadOf } from '../../domain/records.ts'
 import { counted } from '../../lib/counted.ts'
@@ -39,9 +44,10 @@ const GISTS: { readonly [K in Kind]: (payload: PayloadOf<K>) => string } = {
     const by = parent === undefined ? '' : `, for the run ${parent.run_id}`
     return `${oneLine(`${config.goal} in ${config.cwd}, by ${config.model_name}`)}${by}${because(reason)}`
   },
-  run_claimed: ({ pid, host, after_crash }) => {
+  run_claimed: ({ pid, host, after_crash, after }) => {
     const why = after_crash === true ? ', after a crash of the previous process' : ''
-    return `process ${pid} on ${oneLine(host)} works on the run${why}`
+    const silent = after === undefined ? '' : ': the previous process was silent for too long'
+    return `process ${pid} on ${oneLine(host)} works on the run${why}${silent}`
   },
   run_config_changed: ({ changes, reason }) => {
     const now = Object.entries(changes).map(([name, value]) => `${name} is now ${wordOf(value)}`)
@@ -137,11 +143,15 @@ const BOLD: ReadonlySet<string> = new Set([
   'run_end',
 ])
 
+/** What a run waits for that is away, and since when. */
+export const waitText = ({ what, since }: NonNullable<RunDetails['waiting_for']>): string =>
+  `its model, since ${since}: ${shorten(what, 200)}`
+
 /** One line for people: seq, iteration, kind, and what happened. */
-export function eventLine(event: AgentEvent): Exclude<Line, string> {
+export function eventLine(event: AgentEvent, more = ''): Exclude<Line, string> {
   const seq = String(event.seq).padStart(4)
   const kind = event.kind.padEnd(18)
-  const text = gist(event.kind, event.payload)
+  const text = `${gist(event.kind, event.payload)}${more}`
   return [
     `${seq}  it ${event.iteration}  `,
     { text: kind, style: 'cyan' },

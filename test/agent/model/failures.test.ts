@@ -107,7 +107,7 @@ describe('a failure that may be retried', () => {
 })
 
 describe('a refusal', () => {
-  test.each([400, 402, 403, 413, 422])('is status %d', async (status) => {
+  test.each([400, 403, 413, 422])('is status %d', async (status) => {
     const { error, host } = await failure({ status, body: message('That will not do.') })
     const sentence = `${host} refused the request for scripted-model (${status}): That will not do.`
     expect(error).toEqual({ type: 'refused', message: sentence })
@@ -125,14 +125,16 @@ describe('a refusal', () => {
     expect(error).toEqual({ type: 'refused', message: sentence })
   })
 
-  test('is an exhausted quota, although it has status 429', async () => {
+  test('is not a quota that is used up: that is waited for', async () => {
     const code = 'insufficient_quota'
     const byCode = await failure({ status: 429, body: { error: { message: 'Pay.', code } } })
     const byType = await failure({ status: 429, body: { error: { message: 'Pay.', type: code } } })
-    expect([byCode.error.type, byType.error.type]).toEqual(['refused', 'refused'])
+    const byStatus = await failure({ status: 402, body: message('Pay.') })
+    const spent = { type: 'transient', kind: 'rate_limited', isSpent: true, retryAfterMs: null }
+    for (const { error } of [byCode, byType, byStatus]) expect(error).toMatchObject(spent)
   })
 
-  test("is Google's quota of a day, but not that of a minute", async () => {
+  test("is not Google's quota of a day, which outlasts the wait that it asks for", async () => {
     const typeOf = async (...quotas: string[]) => {
       const violations = quotas.map((name) => ({ quotaId: `GenerateRequests${name}PerModel` }))
       const details = [{ violations }, { retryDelay: '59s' }]
@@ -141,7 +143,7 @@ describe('a refusal', () => {
     }
     expect(await typeOf('PerMinutePerProject')).toMatchObject({ retryAfterMs: 59_000 })
     expect(await typeOf('PerMinutePerProject', 'PerDayPerProject')).toMatchObject({
-      type: 'refused',
+      isSpent: true,
       message: expect.stringContaining('Quota exceeded.'),
     })
   })

@@ -84,7 +84,8 @@ type LineProps = {
 function RunLine({ run, now, restless }: LineProps) {
   const details = useDetails(run, restless)
   const status = details?.status ?? run.status
-  const queued = status === 'queued' ? (details ?? run).queued_reason : undefined
+  const { queued_reason, waiting_for } = details ?? run
+  const why = status === 'queued' ? queued_reason : waiting_for?.what
   const started = Date.parse(run.created_at)
   return (
     <Link href={`/runs/${run.run_id}`} className={classes.line} data-status={status}>
@@ -100,7 +101,7 @@ function RunLine({ run, now, restless }: LineProps) {
         </div>
       </span>
       <span>
-        <StatusPill status={status} {...(queued === undefined ? {} : { why: queued })} />
+        <StatusPill status={status} {...(why === undefined ? {} : { why })} />
       </span>
       <span className={`${classes.iteration} ${classes.optional}`}>
         {details !== null && <Iteration details={details} />}

@@ -2,14 +2,22 @@ import { Tooltip } from '@mantine/core'
 import type { ReactNode } from 'react'
 import { Link } from 'wouter'
 import type { RunStatus } from '../../../src/api/records.ts'
-import { type RunState, statusOf } from '../../../src/domain/state.ts'
+import { modelWait, type RunState, statusOf } from '../../../src/domain/state.ts'
 import { seenIn } from '../run/answers.ts'
 import type { Connection } from '../run/run-store.ts'
 import type { RunView } from '../run/run-view.ts'
 import { SubagentLine } from '../timeline/subagent-line.tsx'
 import { CopyButton } from '../ui/copy-button.tsx'
 import { visible } from '../ui/foreign-text.ts'
-import { baseName, counted, formatClock, formatCost, formatCount, shortId } from '../ui/format.ts'
+import {
+  baseName,
+  counted,
+  formatClock,
+  formatCost,
+  formatCount,
+  formatMoment,
+  shortId,
+} from '../ui/format.ts'
 import { StatusPill } from '../ui/status-pill.tsx'
 import { useNow } from '../ui/use-now.ts'
 import { ConnectionBadge } from './connection-badge.tsx'
@@ -169,8 +177,11 @@ function Fact({ name, limit = null, wide = false, children }: FactProps) {
 }
 
 /** The name of the last fact: what is being done, or how the run ended. */
-function nameOf({ phase, queued }: RunState): string {
+function nameOf(state: RunState): string {
+  const { phase, queued } = state
+  const wait = modelWait(state)
   if (queued !== null) return 'Why it is queued'
+  if (wait !== null) return `Waits for its model since ${formatMoment(wait.since)}`
   if (phase.type !== 'ended') return 'Now'
   return phase.status === 'achieved'
     ? 'Goal'
@@ -180,6 +191,7 @@ function nameOf({ phase, queued }: RunState): string {
 /** What the run does at the moment, in words. */
 function doing(state: RunState): string {
   const { phase, claimant, queued } = state
+  const wait = modelWait(state)
   const open = atWork(state).length
   if (open > 0) return `Waiting for ${open === 1 ? 'a sub-agent' : `${open} sub-agents`}`
   if (queued !== null) return queued
@@ -187,6 +199,7 @@ function doing(state: RunState): string {
     case 'ready':
       return claimant === null ? 'Waiting for a server' : 'Starting an iteration'
     case 'planning':
+      if (wait !== null) return `${wait.what} Next try at ${formatMoment(wait.nextTry)}`
       return phase.failures === 0
         ? 'Asking the model'
         : `Asking the model again, after ${counted(phase.failures, 'failed call')}`
