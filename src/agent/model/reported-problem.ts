@@ -67,7 +67,13 @@ const RETRYABLE = new Set([408, 409, 425, 429])
 export function natureOf(
   status: number,
   { message, code, type }: Problem,
-): 'context_overflow' | 'reasoning_refused' | 'unreadable_call' | 'refused' | 'spent' | 'transient' {
+):
+  | 'context_overflow'
+  | 'reasoning_refused'
+  | 'unreadable_call'
+  | 'refused'
+  | 'spent'
+  | 'transient' {
   if (status === 402 || [code, type].some((name) => QUOTA.has(String(name)))) return 'spent'
   // Some local servers report that with status 500, and errors in a stream may have none.
   if (status !== 429 && isOverflow(message, [code, type])) return 'context_overflow'
