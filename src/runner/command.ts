@@ -155,6 +155,16 @@ const FIXED: Readonly<Record<string, string>> = {
   PYTHONDONTWRITEBYTECODE: '1',
 }
 
+/**
+ * The PATH of the server without the packages that a package manager added when it started the server, and without
+ * those of retrAI: a goal must not be reached with the programs of another project. A project's own tools are found by
+ * its scripts.
+ */
+export function commandPath(path = ''): string {
+  const folders = path.split(':').filter((folder) => !folder.split('/').includes('node_modules'))
+  return folders.some(Boolean) ? folders.join(':') : '/usr/local/bin:/usr/bin:/bin'
+}
+
 /** The environment of a command: the allowed part of `own`, what is always set, then `added`. */
 export function commandEnvironment(
   own: Readonly<Record<string, string | undefined>>,
@@ -166,5 +176,5 @@ export function commandEnvironment(
     const value = own[name]
     if (value !== undefined) environment[name] = value
   }
-  return { ...environment, ...FIXED, ...added }
+  return { ...environment, PATH: commandPath(own.PATH), ...FIXED, ...added }
 }

@@ -3,7 +3,7 @@ import { type NetworkRules, networkProblem } from '../agent/network-rules.ts'
 import type { IsolationOffer } from '../api/isolation.ts'
 import { isAtLeast, LEVELS, type Level } from '../domain/isolation.ts'
 import { makeControlGroup, removeControlGroup } from '../runner/cgroup.ts'
-import type { CommandLimits } from '../runner/command.ts'
+import { type CommandLimits, commandPath } from '../runner/command.ts'
 import { diskShortage, noDisk } from '../runner/disk-watch.ts'
 import { chooseIsolation, type Isolation } from '../runner/isolation/isolation.ts'
 import { mostOf } from '../runner/isolation/run-policy.ts'
@@ -28,7 +28,8 @@ type ChosenLimits = {
 /** Finds out how commands can run here, by the settings. A trial takes a moment. */
 export async function chooseCommands(settings: Settings, runner: Runner): Promise<Commands> {
   const { RETRAI_DATA_DIR: dataDir, RETRAI_ISOLATION: wanted, RETRAI_TOOL_PATHS = [] } = settings
-  const place = { runner, dataDir, env: process.env, toolPaths: RETRAI_TOOL_PATHS }
+  const env = { ...process.env, PATH: commandPath(process.env.PATH) }
+  const place = { runner, dataDir, env, toolPaths: RETRAI_TOOL_PATHS }
   const [isolation, limits] = await Promise.all([
     chooseIsolation(wanted, place),
     chooseLimits(settings, runner),

@@ -4,6 +4,7 @@ import { mkdtemp, readdir, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import type { TestProject } from 'vitest/node'
+import { commandPath } from '../../src/runner/command.ts'
 import { SESSION, sessionGivesWay } from '../../src/runner/helper-process.ts'
 import { buildConsole, buildProgram, COMPILE_CACHE } from './build.ts'
 import { findMissing } from './missing.ts'
@@ -43,10 +44,10 @@ function nicenessOfSession(): string | null {
   }
 }
 
-/** Links to all programs of the PATH except the slow ones. */
+/** Links to all programs that commands find, except the slow ones. */
 async function linkPrograms(folder: string): Promise<void> {
   const linked = new Set(SLOW_PROGRAMS)
-  for (const from of process.env.PATH?.split(delimiter) ?? []) {
+  for (const from of commandPath(process.env.PATH).split(delimiter)) {
     const names = await readdir(from).catch(() => [])
     const added = names.filter((name) => !linked.has(name))
     await Promise.all(added.map((name) => symlink(join(from, name), join(folder, name))))
