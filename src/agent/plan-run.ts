@@ -38,7 +38,7 @@ export type PlanDeps = {
   readonly approvals?: ApprovalRules
   /** The server's data folder, which no project may contain; null if there is none. */
   readonly dataDir: string | null
-  readonly systemPrompt: (config: RunConfig) => string
+  readonly systemPrompt: (config: RunConfig, isolation: IsolationPolicy) => string
   /** How commands in a project are isolated. */
   readonly isolate: (project: string, wanted: Wanted) => Promise<Result<IsolationPolicy, Problem>>
   readonly network: NetworkRules
@@ -104,8 +104,8 @@ async function plan(
   const secrets = secretProblems(config)
   if (secrets.length > 0) return err(secrets)
   const { approvals: serverApprovals = [], systemPrompt } = deps
-  const planned = { config, systemPrompt: systemPrompt(config), isolation: isolation.value }
-  return ok({ ...planned, serverApprovals })
+  const prompt = systemPrompt(config, isolation.value)
+  return ok({ config, systemPrompt: prompt, isolation: isolation.value, serverApprovals })
 }
 
 /** What a goal needs of the network, with all its parts. */

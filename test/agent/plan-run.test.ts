@@ -59,7 +59,7 @@ const plan = (
       ceilings,
       dataDir: join(data, 'data'),
       network,
-      systemPrompt: ({ goal }) => `Reach ${goal}`,
+      systemPrompt: ({ goal }, { level }) => `Reach ${goal} at ${level}`,
       isolate: (project, wanted) => policyOfRun(ISOLATION, DEFAULT_LIMITS, project, wanted),
     },
   )
@@ -67,7 +67,10 @@ type Ceilings = Parameters<typeof planRun>[1]['ceilings']
 
 test('a good request becomes the configuration of a run', async () => {
   const planned = (await plan({ cwd: join(cwd, '.', 'x', '..') }))._unsafeUnwrap()
-  expect(planned).toMatchObject({ systemPrompt: 'Reach pytest', config: { cwd, shell_goal: null } })
+  expect(planned).toMatchObject({
+    systemPrompt: 'Reach pytest at landlock',
+    config: { cwd, shell_goal: null },
+  })
 })
 
 test('a run has the level of the server, or the stricter one that it asks for', async () => {

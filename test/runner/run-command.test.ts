@@ -318,11 +318,16 @@ describe('the environment', () => {
   })
 
   test('has what programs need, what the command adds, and no prompts of git', async () => {
+    const { PATH = '' } = process.env
+    const own = PATH.split(':').filter((folder) => !folder.includes('/node_modules/'))
     vi.stubEnv('LC_CTYPE', 'C.UTF-8')
+    // As npx and npm start a program.
+    const added = ['/home/dev/.npm/_npx/a656/node_modules/.bin', '/retrai/node_modules/.bin']
+    vi.stubEnv('PATH', [...added, ...own].join(':'))
     try {
       const { stdout } = await bash(await temporaryFolder(), 'env', { env: { ADDED: 'yes' } })
       const lines = stdout.split('\n')
-      expect(lines).toContain(`PATH=${process.env.PATH}`)
+      expect(lines).toContain(`PATH=${own.join(':')}`)
       expect(lines).toContain('LC_CTYPE=C.UTF-8')
       expect(lines).toContain('ADDED=yes')
       expect(lines).toContain('GIT_TERMINAL_PROMPT=0')

@@ -1,4 +1,6 @@
+import type { IsolationPolicy } from '../../domain/isolation.ts'
 import type { RunConfig } from '../../domain/run-config.ts'
+import { describeEnvironment } from '../environment.ts'
 import { describeGoals } from './all-of.ts'
 import { goals } from './catalogue.ts'
 
@@ -10,7 +12,7 @@ function limits({ max_iterations, max_turns_per_iteration, hitl_enabled }: RunCo
 }
 
 /** The system prompt of a run, recorded when it is created. */
-export function systemPrompt(config: RunConfig): string {
+export function systemPrompt(config: RunConfig, isolation: IsolationPolicy): string {
   return `You are retrAI's coding agent. You work by yourself on a software project until a goal is reached.
 
 # Goal: ${config.goal}
@@ -23,6 +25,9 @@ ${describeGoals(goals, config)}
 - The check can be slow. Run single tests yourself while you work, and do not end an iteration before you have done what you can.
 - Change files with file_patch or apply_patch, not with commands such as sed: they tell you what was found and what changed. Several edits of one file belong in one call.
 - Put calls that do not depend on each other's results into one reply. If a call needs a result, wait for that result.
+
+# Your environment
+${describeEnvironment(isolation)}
 
 # What to follow
 - Instructions and messages of people come first, then AGENTS.md (or CLAUDE.md) of the project; the nearest folder counts most. If one of them contradicts the rules below, the rules below count.

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { findGoal } from '../../../src/agent/goals/catalogue.ts'
-import { systemPrompt } from '../../../src/agent/goals/prompt.ts'
+import { describeGoals } from '../../../src/agent/goals/all-of.ts'
+import { findGoal, goals } from '../../../src/agent/goals/catalogue.ts'
 import type { GoalPart, RunConfig } from '../../../src/domain/run-config.ts'
 import { runCommand } from '../../../src/runner/run-command.ts'
 import { configOf, type Files, programs, project, withPath, withPrograms } from './support.ts'
@@ -54,7 +54,7 @@ describe('several goals', () => {
 
   test('are all in the prompt, with their commands', () => {
     const parts = [{ goal: 'pytest', shell_goal: null }, command('make lint', { max_seconds: 9 })]
-    const prompt = systemPrompt({ ...configOf('all-of', '/p'), all_of: parts })
+    const prompt = describeGoals(goals, { ...configOf('all-of', '/p'), all_of: parts })
     expect(prompt).toContain('## pytest\nMake all tests of this Python project pass')
     expect(prompt).toContain('The check: `make lint` with exit code 0, less than 9 s.')
   })

@@ -1,0 +1,46 @@
+import { hasSockets, type IsolationPolicy } from '../domain/isolation.ts'
+
+/** What commands of a run may see and do, what they reach, and what stays of them: a line each, for the model. */
+export function describeEnvironment(policy: IsolationPolicy): string {
+  if (policy.level === 'refused') {
+    return '- Commands are refused here, because this server cannot isolate them. Other tools work.'
+  }
+  return [rightsIn(policy), networkIn(policy), whatStays(policy)]
+    .map((line) => `- ${line}`)
+    .join('\n')
+}
+
+function rightsIn({ level, visible, writable, protected: kept }: IsolationPolicy): string {
+  if (level === 'none' || level === 'uid') {
+    return 'Commands are not isolated: they can change whatever this user may change on this machine. Leave all that is outside of the project as it is.'
+  }
+  const how = level === 'namespaces' ? 'run in a container' : 'are confined by the system'
+  const except = kept.length === 0 ? '' : ` (except ${kept.join(', ')})`
+  const places = writable.includes('home') ? ', $HOME and $TMPDIR' : ''
+  const around = visible.includes('repository') ? ', the repository around the project' : ''
+  return `Commands ${how}: they can change the project${except}${places}, and read the programs of the system, their tool chains${around}. Everything else of this machine is hidden.`
+}
+
+const NO_NETWORK =
+  'Commands have no network: nothing can be downloaded, and no name of a host is found. Work with what is installed, and do not wait for downloads.'
+
+function networkIn({ network, hosts = [] }: IsolationPolicy): string {
+  switch (network) {
+    case 'none':
+      return NO_NETWORK
+    case 'allow-list':
+      return `Commands reach only these hosts, through the proxy that $HTTPS_PROXY names: ${hosts.join(', ')}. All others are refused.`
+    case 'full':
+      return 'Commands reach every host of the Internet, but not this machine.'
+    case 'host':
+      return 'Commands have the network of this machine.'
+  }
+}
+
+function whatStays({ level, writable }: IsolationPolicy): string {
+  const home = writable.includes('home')
+    ? 'What you put into $HOME and $TMPDIR stays until the run ends, but the check of the goal does not see it. '
+    : ''
+  const ports = hasSockets(level) ? 'your commands reach it on localhost' : 'it has no ports'
+  return `${home}A process that a command leaves in the background ends with the command. One that you start with process_start stays until the next check: ${ports}.`
+}
