@@ -122,13 +122,34 @@ async function run(client: Client, project: string, model: string): Promise<bool
 async function main(): Promise<void> {
   const once = process.argv.includes('--once')
   const folder = await mkdtemp(join(tmpdir(), 'retrai-demo-'))
+  const cleanups = [() => rm(folder, { recursive: true, force: true })]
+  const cleanUp = async (): Promise<void> => {
+    for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
+  }
+  // Somebody reads only the first lines, as with head.
+  process.stdout.on('error', () => void cleanUp().finally(() => process.exit(1)))
+  try {
+    process.exitCode = (await show(folder, once, cleanups)) ? 0 : 1
+  } finally {
+    await cleanUp()
+  }
+}
+
+/** Shows everything; false if something was not as it should be. @param cleanups what must be done at the end, the last first */
+async function show(
+  folder: string,
+  once: boolean,
+  cleanups: (() => Promise<void>)[],
+): Promise<boolean> {
   const project = join(folder, 'project')
   await createProject(project)
   const model = await chooseModel()
+  cleanups.push(model.close)
   const server = await startServerProcess(['--port', '0', '--data-dir', join(folder, 'data')], {
     ...process.env,
     ...model.env,
   })
+  cleanups.push(() => server.stop())
   console.log(`The server is at ${server.url}, the broken project in ${project}.`)
   console.log(`The run uses ${model.note}.\n`)
   const good = await run(createClient({ baseUrl: server.url }), project, model.name)
@@ -138,10 +159,7 @@ async function main(): Promise<void> {
     )
     await new Promise((resolve) => process.once('SIGINT', resolve))
   }
-  await server.stop()
-  await model.close()
-  await rm(folder, { recursive: true, force: true })
-  process.exitCode = good ? 0 : 1
+  return good
 }
 
 await main()

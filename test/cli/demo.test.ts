@@ -1,8 +1,10 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import { isMissing } from '../support/missing.ts'
+import { within } from '../support/within.ts'
 import { cleanEnv } from './support.ts'
 
 const DEMO = join(import.meta.dirname, '../../examples/demo/demo.ts')
@@ -32,4 +34,19 @@ test.skipIf(isMissing('pytest'))('the demo shows a run in Python with --python',
   const text = await printed('--python')
   for (const line of LINES) expect(text).toMatch(line)
   expect(text).toContain('"goal": "pytest"')
+})
+
+test('a demo whose output nobody reads any more leaves no server', async () => {
+  const demo = spawn(process.execPath, [DEMO], { env: cleanEnv(), stdio: ['ignore', 'pipe', 'ignore'] })
+  const ended = once(demo, 'exit')
+  let printed = ''
+  for await (const chunk of demo.stdout) {
+    printed += chunk
+    // Ends the loop, and closes the pipe.
+    if (printed.includes('Started run')) break
+  }
+  await within(ended, () => 'the demo to end')
+  const [, url = ''] = /The server is at (\S+),/.exec(printed) ?? []
+  expect(url).toMatch(/^http:/)
+  await expect(fetch(url)).rejects.toThrow()
 })
