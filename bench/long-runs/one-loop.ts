@@ -10,6 +10,7 @@ import { instantEffects } from '../loop/effects.ts'
 import { idleGoal } from '../loop/idle-goal.ts'
 import { must } from '../loop/must.ts'
 import { now, Service } from '../loop/service.ts'
+import { NOT_ISOLATED } from '../not-isolated.ts'
 import { inTemporaryFolder } from '../support/temporary-folder.ts'
 
 type Options = {
@@ -86,7 +87,12 @@ async function start(store: EventStore, cwd: string, turns: number): Promise<str
     ...{ goal: idleGoal.name, cwd, model_name: 'm', shell_goal: null, hitl_enabled: false },
     ...{ max_iterations: 1, max_turns_per_iteration: turns + 1, ...limits },
   }
-  const command = { type: 'create', runId, config, systemPrompt: systemPrompt(config) } as const
+  const command = {
+    type: 'create',
+    runId,
+    config,
+    systemPrompt: systemPrompt(config, NOT_ISOLATED),
+  } as const
   must(await handleCommand(store, runId, command, { author: { commandId: randomUUID() }, now }))
   return runId
 }

@@ -4,11 +4,8 @@ import { systemPrompt } from '../../src/agent/goals/prompt.ts'
 import type { RunConfig } from '../../src/domain/run-config.ts'
 import { handleCommand } from '../../src/log/handle-command.ts'
 import { RUN_STREAM_PREFIX, streamOf } from '../../src/log/run-log.ts'
-import { NO_ISOLATION } from '../../src/runner/isolation/isolation.ts'
-import { EVERYTHING } from '../../src/runner/isolation/policy.ts'
-import { policyOf } from '../../src/runner/isolation/run-policy.ts'
-import { DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
 import type { RecordedEvent } from '../../src/store/event-store.ts'
+import { NOT_ISOLATED } from '../not-isolated.ts'
 import { idleGoal } from './idle-goal.ts'
 import { must } from './must.ts'
 import { ITERATIONS } from './script.ts'
@@ -48,7 +45,7 @@ export class InProcess {
       type: 'create',
       runId,
       config: this.#config,
-      systemPrompt: systemPrompt(this.#config, policyOf(NO_ISOLATION, EVERYTHING, DEFAULT_LIMITS)),
+      systemPrompt: systemPrompt(this.#config, NOT_ISOLATED),
     } as const
     const author = { commandId: randomUUID() }
     must(await handleCommand(this.#service.store, runId, command, { author, now }))

@@ -42,6 +42,7 @@ const app = await buildApp({
   planRun: (request) =>
     planRun(request, {
       ...{ goals, models: catalogue, systemPrompt, ceilings, dataDir: null, isolate, network },
+      tools: [],
     }),
   clock: now,
   defaults: { cwd: folder, model_name: 'scripted-model', max_iterations: 20 },

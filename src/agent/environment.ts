@@ -11,7 +11,7 @@ export function describeEnvironment(policy: IsolationPolicy): string {
 }
 
 function rightsIn({ level, visible, writable, protected: kept }: IsolationPolicy): string {
-  if (level === 'none' || level === 'uid') {
+  if (level === 'none') {
     return 'Commands are not isolated: they can change whatever this user may change on this machine. Leave all that is outside of the project as it is.'
   }
   const how = level === 'namespaces' ? 'run in a container' : 'are confined by the system'

@@ -108,7 +108,10 @@ function requestOf(
   return {
     modelName: modelInUse(state),
     messages,
-    tools: [...toolbox.specs, ...conversation.tools],
+    tools: [
+      ...toolbox.specs.filter(({ name }) => !conversation.excluded.includes(name)),
+      ...conversation.tools,
+    ],
     cacheKey: state.runId,
     ...present({ effort: reasoning_effort, maxOutputTokens: max_output_tokens }),
   }

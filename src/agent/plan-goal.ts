@@ -165,8 +165,8 @@ export function fittingGoals(
     const found = await Promise.all(
       goals.map(async (goal) => {
         const isNamed = goal.name === named?.name
-        const fit = isNamed ? { fit: FIT.named, because: named.because } : await goal.detect(cwd)
-        return fit === null ? [] : [{ ...goal, ...fit }]
+        const fit = isNamed ? { fit: FIT.named, because: named.because } : await goal.detect?.(cwd)
+        return fit == null ? [] : [{ ...goal, ...fit }]
       }),
     )
     const [best, ...others] = found.flat().sort((one, other) => other.fit - one.fit)
@@ -179,4 +179,28 @@ export function fittingGoals(
     return ok([{ ...best, because }, ...others])
   }
   return new ResultAsync(find())
+}
+
+/**
+ * Which goals of a run do not seem to fit its project, as sentences for people; null if all do, or bring a command.
+ * @param goals those of the run, or all: then it names those that fit
+ */
+export async function misfit(
+  { cwd, goal, shell_goal, all_of }: RunConfig,
+  goals: readonly Goal[],
+): Promise<string | null> {
+  const found = (await fittingGoals(cwd, goals, null)).unwrapOr(null)
+  if (found === null) return null
+  const parts = all_of ?? [{ goal, shell_goal }]
+  const strange = parts.filter(
+    ({ goal: name, shell_goal: own }) =>
+      own === null &&
+      goals.some((one) => one.name === name && one.detect !== undefined) &&
+      !found.some((one) => one.name === name),
+  )
+  if (strange.length === 0) return null
+  const others = found.map(({ name, because }) => `${name} (${because})`)
+  const names = strange.map(({ goal: name }) => name).join(', ')
+  const better = others.length === 0 ? '' : ` What fits: ${others.join(', ')}.`
+  return `The goal ${names} does not seem to fit this project.${better}`
 }

@@ -16,7 +16,7 @@ import { type McpRules, planServers } from './mcp/rules.ts'
 import { NO_SERVERS } from './mcp/servers-file.ts'
 import { type ModelRules, modelProblems, type Problem } from './model-problems.ts'
 import { type NetworkRules, networkProblem } from './network-rules.ts'
-import { type ChosenGoal, chooseGoal, prepareGoal } from './plan-goal.ts'
+import { type ChosenGoal, chooseGoal, misfit, prepareGoal } from './plan-goal.ts'
 
 /** What a run is created from. */
 export type PlannedRun = {
@@ -25,6 +25,8 @@ export type PlannedRun = {
   readonly isolation: IsolationPolicy
   /** The rules of the server for the calls of every run. */
   readonly serverApprovals: ApprovalRules
+  /** What may be a mistake in the request, as sentences for people. */
+  readonly warnings: readonly string[]
 }
 
 /** The limits of this server for any run; null is no limit. */
@@ -38,6 +40,8 @@ export type PlanDeps = {
   readonly approvals?: ApprovalRules
   /** The server's data folder, which no project may contain; null if there is none. */
   readonly dataDir: string | null
+  /** The names of all tools, without those of MCP servers. */
+  readonly tools: readonly string[]
   readonly systemPrompt: (config: RunConfig, isolation: IsolationPolicy) => string
   /** How commands in a project are isolated. */
   readonly isolate: (project: string, wanted: Wanted) => Promise<Result<IsolationPolicy, Problem>>
@@ -88,6 +92,7 @@ async function plan(
     ...(refused === null ? [] : [{ field: 'network', message: refused }]),
     ...(servers.isErr() ? servers.error : []),
     ...(rules.isErr() ? [{ field: 'approvals', message: rules.error }] : []),
+    ...toolProblems(request, deps.tools),
   ]
   if (chosen.isErr() || problems.length > 0 || !isolation?.isOk() || servers.isErr()) {
     return err(problems)
@@ -105,7 +110,8 @@ async function plan(
   if (secrets.length > 0) return err(secrets)
   const { approvals: serverApprovals = [], systemPrompt } = deps
   const prompt = systemPrompt(config, isolation.value)
-  return ok({ config, systemPrompt: prompt, isolation: isolation.value, serverApprovals })
+  const warnings = [await misfit(config, deps.goals)].filter((text) => text !== null)
+  return ok({ config, systemPrompt: prompt, isolation: isolation.value, serverApprovals, warnings })
 }
 
 /** What a goal needs of the network, with all its parts. */
@@ -145,6 +151,16 @@ const WHAT = {
   goal_options: 'One of goal_options',
   all_of: 'A goal of all_of',
 } as const
+
+function toolProblems(
+  { tools: { exclude } = { exclude: [] } }: Pick<RunConfig, 'tools'>,
+  names: readonly string[],
+): Problem[] {
+  const unknown = exclude.filter((name) => !names.includes(name))
+  if (unknown.length === 0) return []
+  const message = `There is no tool ${unknown.join(', ')} to leave out. The tools are: ${names.join(', ')}. Those of MCP servers are chosen in mcp_servers.`
+  return [{ field: 'tools.exclude', message }]
+}
 
 const LIMITS = ['max_cost_usd', 'max_tokens', 'max_seconds'] as const
 

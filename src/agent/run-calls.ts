@@ -1,4 +1,5 @@
 import { err } from 'neverthrow'
+import { resultOf } from '../domain/conversation.ts'
 import { onlyReads } from '../domain/mcp-tools.ts'
 import { modelInUse } from '../domain/model-choice.ts'
 import { present } from '../domain/present.ts'
@@ -126,7 +127,8 @@ export class RunCalls implements AsyncDisposable {
       processes: this.#processes,
       imageTypes: async () =>
         (await this.#models.imageTypes?.(modelInUse(this.#session.state))) ?? [],
-      ...present({ policy, shellFolder }),
+      resultOf: (callId) => resultOf(this.#session.conversation, callId),
+      ...present({ policy, shellFolder, excluded: config.tools?.exclude }),
       startSubagent: (wanted, place) => this.#subagents.run(call, wanted, place, resolve),
     } satisfies CallContext
     const run = async () =>

@@ -2,16 +2,19 @@ import { err, ok, type Result } from 'neverthrow'
 import { lastWords } from '../domain/conversation.ts'
 import { MCP_PREFIX } from '../domain/mcp-tools.ts'
 import { type NextStep, nextStep } from '../domain/next-step.ts'
+import type { RunConfig } from '../domain/run-config.ts'
 import type { Attempt } from '../live/attempt.ts'
 import { hashOfCall } from '../log/commitment.ts'
 import type { CheckHomeOf } from '../runner/isolation/check-homes.ts'
 import { BackgroundProcesses } from './background-processes.ts'
 import { dataFolderProblem } from './data-folder.ts'
 import type { Effects } from './effects.ts'
+import type { Goal } from './goals/goal.ts'
 import { checkEnvironment } from './goals/run-check.ts'
 import type { McpSession } from './mcp/run-servers.ts'
 import { budgetOf, callModel } from './model-request.ts'
 import { Notices, observe, recordNotices } from './observed-commands.ts'
+import { misfit } from './plan-goal.ts'
 import { reviewCall } from './requested-calls.ts'
 import { RunCalls } from './run-calls.ts'
 import type { RunSession, SessionError, StepResult } from './run-session.ts'
@@ -198,12 +201,24 @@ async function checkGoal(
     },
   })
   await notices.settled()
+  const achieved = verdict === 'achieved'
+  const warning =
+    achieved || session.state.iteration > 0
+      ? null
+      : await misfit(config, ownGoals(config, findGoal))
   if (signal.aborted) return err({ type: 'cancelled' })
   const duration_ms = Math.round(performance.now() - began)
-  const achieved = verdict === 'achieved'
-  const check = { achieved, reason, details, duration_ms, ...observed(), verdict }
+  const told = { reason, details: [warning, details].filter(Boolean).join('\n\n') }
+  const check = { achieved, ...told, duration_ms, ...observed(), verdict }
   return session.record({ type: 'record_goal_check', check })
 }
+
+/** The goals of a run with those of `all_of`, as far as this server has them. */
+const ownGoals = (
+  { goal, all_of = [] }: RunConfig,
+  findGoal: Effects['findGoal'],
+): readonly Goal[] =>
+  [goal, ...all_of.map((part) => part.goal)].flatMap((name) => findGoal(name) ?? [])
 
 /**
  * The home with which the checks of a run begin. Only its first check makes it, because its agent has not done anything

@@ -33,7 +33,7 @@ export function refusal(state: RunState, { maxDepth, maxPerRun }: Limits): strin
 /** The settings of the parent that hold for its sub-agents too. */
 const inherited = ({ config, isolation }: RunState) => ({
   hitl_enabled: config.hitl_enabled,
-  ...present({ network: config.network, approvals: config.approvals }),
+  ...present({ network: config.network, approvals: config.approvals, tools: config.tools }),
   isolation: isolation?.at_least ?? null,
   command_limits: isolation?.at_most ?? null,
 })

@@ -50,8 +50,9 @@ const summaryRequest = (reason: string): string =>
 Write a summary for the person who started it, as text only: a call would not be run. Say what you changed and where (path:line), what you found out, what does not work yet, and what you would try next. Only facts, at most 200 words.`
 
 /**
- * Makes the conversation shorter if it would not fit into the budget of the next request: the model summarizes its first
- * turns. If it cannot, they are left out without a summary, which is recorded too. Null if there is nothing to do.
+ * Makes the conversation shorter if it would not fit into the budget of the next request: by leaving out old outputs or,
+ * if that is not enough, by a summary of its first turns, which the model writes. If it cannot, they are left out without a
+ * summary, which is recorded too. Null if there is nothing to do.
  */
 export function compactIfDue(
   session: RunSession,
@@ -60,7 +61,25 @@ export function compactIfDue(
   signal: AbortSignal,
 ): Promise<StepResult> | null {
   const due = dueCompaction(session.conversation, budget)
-  return due === null ? null : compactNow(session, effects, { due, budget }, signal)
+  if (due === null) return null
+  return due.outputsOnly
+    ? leaveOutputsOut(session, due, budget)
+    : compactNow(session, effects, { due, budget }, signal)
+}
+
+/** They stay in the log, where `output_read` finds them. */
+function leaveOutputsOut(
+  session: RunSession,
+  { turns, upTo, tokensBefore }: DueCompaction,
+  budget: number,
+): Promise<StepResult> {
+  const after = { ...session.conversation, emptiedTurns: turns }
+  const compaction = {
+    ...{ turns, up_to: upTo, outputs_only: true as const, summary: null },
+    ...{ model_name: modelInUse(session.state), cost_usd: 0, tokens_before: tokensBefore },
+    tokens_after: toMessages(after, budget).tokens,
+  }
+  return session.record({ type: 'record_compaction', usage: null, compaction })
 }
 
 async function compactNow(

@@ -97,6 +97,10 @@ export const CreateRun = z
         'a URL, if RETRAI_MCP_REQUESTS allows that. A program is isolated like the commands of the run. For a server of the ' +
         'configuration, `required`, `on_change` and `tools` may be stricter than there',
     ),
+    tools: REQUESTED_CONFIG.tools.describe(
+      'Tools that the model is not offered, such as `{"exclude": ["git_log"]}`: each takes room in a small window. Its ' +
+        'sub-agents are not offered them either',
+    ),
     approvals: REQUESTED_CONFIG.approvals.describe(
       'Rules for the calls of tools, in order: the first that applies says whether the call is allowed, asks a person, ' +
         'or is denied. If none applies, it is allowed. Rules of the server (RETRAI_APPROVALS) apply too: ' +

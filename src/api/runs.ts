@@ -1,6 +1,7 @@
 import * as z from 'zod'
 import { ApprovalRule, ApprovalRules, RuleName } from '../domain/approvals/rules.ts'
 import { IsolationPolicy } from '../domain/isolation.ts'
+import { Plan } from '../domain/plan.ts'
 import { CallDecision, Decision, RequestedCall, Stuck } from '../domain/records.ts'
 import { EFFORTS, GoalOptions, SuccessCondition } from '../domain/run-config.ts'
 import { RUN_STATUSES } from '../domain/state.ts'
@@ -90,10 +91,21 @@ export const RunAndStatus = z
   .meta({ id: 'RunAndStatus' })
 export type RunAndStatus = z.infer<typeof RunAndStatus>
 
+/** The run that a request has started, now or when it was sent before. */
+export const CreatedRun = z.object({
+  ...RunAndStatus.shape,
+  warnings: z
+    .array(z.string())
+    .exactOptional()
+    .describe('What may be a mistake, such as a goal that does not seem to fit the project'),
+})
+
+export type CreatedRun = z.infer<typeof CreatedRun>
+
 /** The answer to POST /api/runs if it started a run. */
-export const StartedRun = z
-  .object({ run_id: z.uuid(), status: z.literal('running') })
-  .meta({ id: 'StartedRun' })
+export const StartedRun = CreatedRun.extend({ status: z.literal('running') }).meta({
+  id: 'StartedRun',
+})
 
 /** The answer to POST /api/runs/{run_id}/resume. */
 export const ResumedRun = RunAndStatus.extend({ resumed_with: Decision }).meta({ id: 'ResumedRun' })
@@ -210,6 +222,10 @@ export const RunDetails = z
     reasoning_effort: z.enum(EFFORTS).nullable().describe("Null: the model's own default"),
     max_output_tokens: z.int().nullable().describe('Null: the most that the model can'),
     fallback_models: z.array(z.string()).readonly(),
+    tools: z
+      .object({ exclude: z.array(z.string()).readonly() })
+      .exactOptional()
+      .describe('Tools that its model is not offered'),
     progress: z.object({
       model_name: z
         .string()
@@ -237,6 +253,9 @@ export const RunDetails = z
         })
         .exactOptional()
         .describe('The sub-agent that the run waits for, as it is now; not with `at`'),
+      plan: Plan.exactOptional().describe(
+        'What the agent intends to do and how far it is, as it says itself',
+      ),
       waiting_for: z
         .object({
           kind: z.enum(['human_check_required', 'approval_required']),

@@ -11,6 +11,7 @@ import type {
 } from '../api/run-requests.ts'
 import {
   AnsweredApproval,
+  CreatedRun,
   RecordedMessage,
   RunAndStatus,
   RunDetails,
@@ -52,7 +53,7 @@ export type RunPage = { readonly runs: readonly RunSummary[]; readonly next: str
 /** The calls of /api/runs. */
 export type Runs = {
   /** With an idempotency key, the same request can be repeated safely: it starts only one run. */
-  create(request: RunRequest, options?: Repeatable): Answered<RunAndStatus>
+  create(request: RunRequest, options?: Repeatable): Answered<CreatedRun>
   list(query?: RunQuery, options?: Signal): Answered<RunPage>
   /** The run as it is now or, with `at`, as it was after the record with that seq. */
   get(runId: string, options?: Signal & { readonly at?: number | undefined }): Answered<RunDetails>
@@ -79,7 +80,7 @@ export type Runs = {
 
 export function createRuns({ call, get, send }: Rest): Runs {
   return {
-    create: (body, options) => send('POST', '/api/runs', body, RunAndStatus, options),
+    create: (body, options) => send('POST', '/api/runs', body, CreatedRun, options),
     list: (query = {}, { signal } = {}) =>
       call({
         method: 'GET',

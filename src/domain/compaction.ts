@@ -9,13 +9,16 @@ import {
 } from './conversation.ts'
 import { writtenFiles } from './file-changes.ts'
 import { REDACTED } from './free-text.ts'
-import type { PayloadOf } from './records.ts'
+import { type Plan, planOf } from './plan.ts'
+import type { PayloadOf, RequestedCall } from './records.ts'
 import { headOf, tokensOf, tokensOfImage, tokensOfTurn } from './sent-messages.ts'
 
 /** The part of the budget that the latest turns keep. Much is left out at once, because each time a cache is lost. */
 const KEPT_SHARE = 0.2
 /** A compaction that makes less room than this part of the budget is not worth its price. */
 const WORTH_SHARE = 0.2
+/** Old outputs are left out first if that makes so much room: it costs nothing, but a cache as well. */
+const OUTPUTS_SHARE = 0.3
 /** The most files that are named. */
 const MAX_FILES = 100
 
@@ -24,6 +27,8 @@ export type DueCompaction = {
   readonly turns: number
   readonly upTo: number
   readonly tokensBefore: number
+  /** Whether it is enough to leave out the outputs of their calls. */
+  readonly outputsOnly: boolean
 }
 
 /**
@@ -36,7 +41,8 @@ export function dueCompaction(unread: Conversation, budget: number): DueCompacti
   const { compaction } = conversation
   if (compaction?.summary === REDACTED) {
     const tokensBefore = sizeOf(withoutRedacted(conversation))
-    return { turns: compaction.turns, upTo: seqOf(conversation, compaction.turns), tokensBefore }
+    const { turns } = compaction
+    return { turns, upTo: seqOf(conversation, turns), tokensBefore, outputsOnly: false }
   }
   const limit = Math.min(budget, conversation.contextTokens ?? budget)
   const tokensBefore = sizeOf(conversation)
@@ -46,9 +52,12 @@ export function dueCompaction(unread: Conversation, budget: number): DueCompacti
   const scale = tokensBefore / estimated
   const kept = latestWithin(conversation, limit * KEPT_SHARE, scale)
   const turns = turnCount(conversation) - kept.count
+  if (turns <= (compaction?.turns ?? 0)) return null
+  const due = { turns, upTo: seqOf(conversation, turns), tokensBefore }
+  const emptied = (estimated - estimateOf({ ...conversation, emptiedTurns: turns })) * scale
+  if (emptied >= limit * OUTPUTS_SHARE) return { ...due, outputsOnly: true }
   const room = (estimated - kept.tokens - tokensOf(headOf(conversation))) * scale
-  if (turns <= (compaction?.turns ?? 0) || room < limit * WORTH_SHARE) return null
-  return { turns, upTo: seqOf(conversation, turns), tokensBefore }
+  return room < limit * WORTH_SHARE ? null : { ...due, outputsOnly: false }
 }
 
 /** The conversation whose first turns are to be summarized: with those whose summary was redacted. */
@@ -81,6 +90,7 @@ export function compact(
     images: [...new Set([...(base?.images ?? []), ...oldestFirst.flatMap(imagesIn)])].slice(
       -MAX_FILES,
     ),
+    plan: lastPlan(oldestFirst) ?? base?.plan ?? null,
     base: null,
   }
   // The log still has what was summarized, so another summary can be made of it.
@@ -90,15 +100,20 @@ export function compact(
   return { ...conversation, compaction: made, turns: kept }
 }
 
-/** The files that calls of these turns have written, after those that are known. */
-function filesOf(turns: readonly Turn[], known: readonly string[]): readonly string[] {
-  const written = turns.flatMap(({ reply, results }) => {
+/** The calls of these turns that did what they were to do. */
+const doneCalls = (turns: readonly Turn[]): readonly RequestedCall[] =>
+  turns.flatMap(({ reply, results }) => {
     const done = new Set(results.flatMap((r) => (r.outcome === 'ok' ? [r.call_id] : [])))
-    const calls = reply.tool_calls.filter(({ call_id }) => done.has(call_id))
-    return calls.flatMap(writtenFiles)
+    return reply.tool_calls.filter(({ call_id }) => done.has(call_id))
   })
-  return [...new Set([...known, ...written])].slice(-MAX_FILES)
-}
+
+/** The files that calls of these turns have written, after those that are known. */
+const filesOf = (turns: readonly Turn[], known: readonly string[]): readonly string[] =>
+  [...new Set([...known, ...doneCalls(turns).flatMap(writtenFiles)])].slice(-MAX_FILES)
+
+/** The last plan that calls of these turns have noted. */
+const lastPlan = (turns: readonly Turn[]): Plan | null =>
+  doneCalls(turns).reduce<Plan | null>((before, call) => planOf(call) ?? before, null)
 
 /** The images that the calls of a turn read, as they named them. */
 function imagesIn({ reply, results }: Turn): string[] {
@@ -130,7 +145,10 @@ function sizeOf(conversation: Conversation): number {
   const { turns, compaction } = conversation
   const last = turns?.turn
   if (last === undefined || last.tokens === null) return estimateOf(conversation)
-  if (last.omittedTurns !== (compaction?.turns ?? 0)) return estimateOf(conversation)
+  const isAsSent =
+    last.omittedTurns === (compaction?.turns ?? 0) &&
+    last.emptiedTurns === conversation.emptiedTurns
+  if (!isAsSent) return estimateOf(conversation)
   const answers = last.results.reduce(
     (sum, { output, image }) => sum + output.length + (image ? 4 * tokensOfImage(image) : 0),
     0,

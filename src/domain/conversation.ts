@@ -1,5 +1,6 @@
 import { BrokenInvariant } from './errors.ts'
 import type { OfferedTool } from './mcp-tools.ts'
+import type { Plan } from './plan.ts'
 import type { PayloadOf, ProviderItems, ResultImage } from './records.ts'
 
 /** An image in a conversation. */
@@ -48,6 +49,8 @@ export type Turn = {
   readonly items: ProviderItems | null
   /** How many of the first turns the request for this reply left out. */
   readonly omittedTurns: number
+  /** How many of the first turns were in that request without the outputs of their calls. */
+  readonly emptiedTurns: number
   /** The tokens of its request and the reply, as the provider counts them; null if that is not known. */
   readonly tokens: number | null
   readonly results: readonly PayloadOf<'tool_result'>[]
@@ -71,6 +74,8 @@ export type Compaction = {
   readonly files: readonly string[]
   /** Images that the model saw, as their calls named them. */
   readonly images: readonly string[]
+  /** The last plan that the model noted in these turns or before. */
+  readonly plan: Plan | null
   /** Set if the summary was redacted: then its turns are still here, and this came before them. */
   readonly base: Compaction | null
 }
@@ -90,6 +95,8 @@ export type Conversation = {
   readonly tokens: number | null
   /** How many of the first turns are sent without the items of their provider, because it refused its own reasoning. */
   readonly bareTurns: number
+  /** How many of the first turns are sent without the outputs of their calls, to make room. */
+  readonly emptiedTurns: number
   /** The most tokens that a request may have, because a larger one did not fit; null if none was too large. */
   readonly contextTokens: number | null
   /** Messages of people that no request has held yet, and how many have been held. */
@@ -99,6 +106,8 @@ export type Conversation = {
   readonly checked: boolean
   /** Of MCP servers, as the next request holds them, beside the tools of every run. */
   readonly tools: readonly OfferedTool[]
+  /** The names of tools of every run that this run does without. */
+  readonly excluded: readonly string[]
 }
 
 /** What the agent said in its last reply, if that has no calls and is whole; null otherwise. */
@@ -106,6 +115,18 @@ export function lastWords({ turns }: Pick<Conversation, 'turns'>): string | null
   if (turns === null) return null
   const { tool_calls: calls, notice, text } = turns.turn.reply
   return calls.length === 0 && notice === undefined ? (text ?? '') : null
+}
+
+/** The result of a call whose turn is still here; null if there is none. */
+export function resultOf(
+  { turns }: Pick<Conversation, 'turns'>,
+  callId: string,
+): PayloadOf<'tool_result'> | null {
+  for (let next = turns; next !== null; next = next.before) {
+    const found = next.turn.results.find(({ call_id }) => call_id === callId)
+    if (found !== undefined) return found
+  }
+  return null
 }
 
 /** The number of turns of the whole run. */

@@ -24,11 +24,13 @@ function open({ config, system_prompt, instructions }: PayloadOf<'run_created'>)
     omittedTurns: 0,
     tokens: null,
     bareTurns: 0,
+    emptiedTurns: 0,
     contextTokens: null,
     inbox: [],
     readMessages: 0,
     checked: false,
     tools: [],
+    excluded: config.tools?.exclude ?? [],
   }
 }
 
@@ -85,7 +87,9 @@ function add(conversation: Conversation, record: RunRecord): Conversation {
         : { ...conversation, contextTokens: null }
     }
     case 'context_compacted':
-      return compact(conversation, record.payload)
+      return record.payload.outputs_only === true
+        ? { ...conversation, emptiedTurns: record.payload.turns }
+        : compact(conversation, record.payload)
     case 'llm_retry':
       return afterFailure(conversation, record.payload)
     case 'assistant_message':
@@ -126,6 +130,7 @@ function addReply(before: Conversation, reply: PayloadOf<'assistant_message'>): 
     seq: conversation.seq,
     items: items !== undefined && isWhole(items) ? items : null,
     omittedTurns: conversation.omittedTurns,
+    emptiedTurns: conversation.emptiedTurns,
     tokens: conversation.tokens,
     results: [],
     feedback: notice === undefined ? [] : [{ from: 'server', text: notice }],

@@ -1,5 +1,6 @@
 import { BrokenInvariant } from './errors.ts'
 import { mayBeSame } from './free-text.ts'
+import { planOf } from './plan.ts'
 import { present } from './present.ts'
 import type { PayloadOf, RecordOf } from './records.ts'
 import { type RunState, type Usage, waitedOnce } from './state.ts'
@@ -70,6 +71,7 @@ export function closeCall(
     phase: { type: 'acting', pending, open: null },
     watch: watchResult(state.watch, open, payload, isLast),
     ...(payload.folder === undefined ? {} : { shellFolder: payload.folder }),
+    ...(payload.outcome === 'ok' ? present({ plan: planOf(open) }) : {}),
     ...(payload.subagent === undefined ? {} : withSubagent(state, payload.subagent, ts)),
   }
 }

@@ -359,6 +359,8 @@ const payloads = {
     /** How many turns, and the seq of the last reply among them. */
     turns: count,
     up_to: count,
+    /** Only the outputs of their calls are left out, which is tried first: then there is no summary. */
+    outputs_only: z.literal(true).exactOptional(),
     /** Null if the model could not be asked for one; then `failure` says why. */
     summary: z.string().nullable(),
     failure: z.string().exactOptional(),

@@ -77,6 +77,7 @@ const Effort = z.enum(EFFORTS)
 export type Effort = z.infer<typeof Effort>
 
 const MAX_FALLBACKS = 8
+const MAX_TOOLS = 100
 
 /** How the model of a run is asked. Each is optional, because earlier versions did not have them. */
 const modelSettings = {
@@ -118,6 +119,11 @@ export const RunConfig = z
     all_of: AllOf.exactOptional(),
     /** Servers whose tools the model may call, too. */
     mcp_servers: z.array(McpServer).max(MAX_MCP_SERVERS).readonly().exactOptional(),
+    /** Tools that the model is not offered. */
+    tools: z
+      .strictObject({ exclude: z.array(z.string()).max(MAX_TOOLS).readonly() })
+      .readonly()
+      .exactOptional(),
     /** Which calls begin only when a person allows them, and which never. */
     approvals: ApprovalRules.exactOptional(),
   })

@@ -10,6 +10,7 @@ import {
   turnCount,
 } from './conversation.ts'
 import { REDACTED } from './free-text.ts'
+import { planLines } from './plan.ts'
 import { present } from './present.ts'
 import type { PayloadOf } from './records.ts'
 
@@ -61,25 +62,42 @@ function turnMessages({ reply, items, results, feedback }: Turn): ChatMessage[] 
 /** A turn as it is sent, and its size in estimated tokens. */
 type SentTurn = { readonly messages: readonly ChatMessage[]; readonly tokens: number }
 
-/** Turns never change, so each is converted once, and not again for each request: with its items, and without them. */
-const whole = new WeakMap<Turn, SentTurn>()
-const bare = new WeakMap<Turn, SentTurn>()
+/** Turns never change, so each is converted once, and not again for each request: with and without items and outputs. */
+const known = [new WeakMap<Turn, SentTurn>(), new WeakMap(), new WeakMap(), new WeakMap()] as const
 
-function sent(turn: Turn, withItems: boolean): SentTurn {
-  const known = withItems ? whole : bare
-  const before = known.get(turn)
+function sent(turn: Turn, withItems: boolean, withOutputs: boolean): SentTurn {
+  const made = withItems ? known[withOutputs ? 0 : 1] : known[withOutputs ? 2 : 3]
+  const before = made.get(turn)
   if (before !== undefined) return before
-  const messages = turnMessages(withItems ? turn : { ...turn, items: null })
-  const made = { messages, tokens: tokensOf(messages) }
-  known.set(turn, made)
-  return made
+  const { items, results } = turn
+  const messages = turnMessages({
+    ...turn,
+    items: withItems ? items : null,
+    results: withOutputs ? results : results.map(withoutOutput),
+  })
+  const now = { messages, tokens: tokensOf(messages) }
+  made.set(turn, now)
+  return now
+}
+
+/** A shorter output takes no more room than the note in its place. */
+const MIN_LEFT_OUT = 400
+
+/** The note names the call, so that `output_read` finds the output. */
+function withoutOutput({ image, ...result }: PayloadOf<'tool_result'>): PayloadOf<'tool_result'> {
+  const { call_id, output } = result
+  if (image !== undefined) return { ...result, output: `${output}\n${TOO_MANY}` }
+  if (output.length < MIN_LEFT_OUT) return result
+  const read = `output_read {"call_id": ${JSON.stringify(call_id)}}`
+  const note = `[This output of ${output.length} characters is left out to make room. If you need it again: ${read}]`
+  return { ...result, output: note }
 }
 
 /** The estimated tokens of a turn as it is sent. */
 export const tokensOfTurn = (
   { turn, count }: Turns,
-  { bareTurns }: Pick<Conversation, 'bareTurns'>,
-): number => sent(turn, count > bareTurns).tokens
+  { bareTurns, emptiedTurns }: Pick<Conversation, 'bareTurns' | 'emptiedTurns'>,
+): number => sent(turn, count > bareTurns, count > emptiedTurns).tokens
 
 /** A coarse estimate that needs no tokenizer: about four characters a token. */
 export function tokensOf(messages: readonly ChatMessage[]): number {
@@ -188,7 +206,7 @@ export function messagesWithout(
     if (count <= omittedTurns) break
     // Reasoning is bound to the conversation before it, so it is useless if that begins with another turn.
     const isBound = turn.omittedTurns === omittedTurns && count > conversation.bareTurns
-    latestFirst.push(sent(turn, isBound))
+    latestFirst.push(sent(turn, isBound, count > conversation.emptiedTurns))
   }
   const compacted = conversation.compaction?.turns ?? 0
   const pruned = Math.max(0, omittedTurns - compacted)
@@ -207,11 +225,13 @@ export function headOf({ system, opening, compaction }: Conversation): ChatMessa
 }
 
 /** What comes in place of the turns that a compaction replaces. It says what is kept. */
-function compactionNote({ turns, summary, words, check, files, images }: Compaction): ChatMessage {
+function compactionNote(compaction: Compaction): ChatMessage {
+  const { turns, summary, plan, words, check, files, images } = compaction
   const parts = [
     `[The first ${turns} turns of this run are left out, because they had nearly filled your context window. Your task, all messages of people, what the last check found, and your latest turns are kept word for word. ` +
       `${summary === null ? 'There is no summary of the rest: look at the project itself for what was done.' : 'The rest is summarized here, by you. It is no new instruction.'}]`,
     ...(summary === null ? [] : [`# Summary\n${summary}`]),
+    ...(plan === null ? [] : [`# Your plan\n${planLines(plan).join('\n')}`]),
     ...(files.length === 0 ? [] : [`# Files that you have written\n${files.join('\n')}`]),
     ...(images.length === 0
       ? []

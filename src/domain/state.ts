@@ -1,6 +1,7 @@
 import type { ApprovalRule, RuleName, RunRules } from './approvals/rules.ts'
 import type { IsolationPolicy } from './isolation.ts'
 import type { McpState } from './mcp-tools.ts'
+import type { Plan } from './plan.ts'
 import type {
   CallDecision,
   EndStatus,
@@ -138,6 +139,8 @@ export type RunState = {
   readonly mcp?: McpState
   /** Where the next `bash_exec` starts, as a path from the project; left out: in the project's folder. */
   readonly shellFolder?: string
+  /** What the agent intends to do, by its last call that noted it. */
+  readonly plan?: Plan
   /** Whether the agent was shown its project. */
   readonly introduced: boolean
   /** Messages of people, and how many of them the model has been sent. */

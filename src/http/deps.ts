@@ -43,6 +43,8 @@ export type PlannedRun = {
   readonly isolation?: IsolationPolicy
   /** The rules of the server for the calls of every run, for the record. */
   readonly serverApprovals?: ApprovalRules
+  /** What may be a mistake in the request, as sentences for people. */
+  readonly warnings?: readonly string[]
 }
 
 /** A tool as models get it. `parameters` is a JSON Schema of an object. */

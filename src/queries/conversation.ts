@@ -24,6 +24,8 @@ type SentConversation = {
   readonly omittedTurns: number
   /** Of MCP servers. */
   readonly tools: readonly OfferedTool[]
+  /** The tools of every run that were not offered. */
+  readonly excluded: readonly string[]
 }
 
 type Deps = {
@@ -82,8 +84,9 @@ function answered(
   const held = messagesWithout(conversation, omittedTurns, userMessages)
   // A fallback model may take no images.
   const messages = images > 0 ? held : held.map(withoutAnyImage)
-  const { tools } = conversation
-  return { modelName, request: 'answered', asOf, answeredBy, messages, omittedTurns, tools }
+  const { tools, excluded } = conversation
+  const sent = { messages, omittedTurns, tools, excluded }
+  return { modelName, request: 'answered', asOf, answeredBy, ...sent }
 }
 
 const withoutAnyImage = (message: ChatMessage): ChatMessage =>
@@ -100,6 +103,7 @@ async function unanswered(
   const budget = (await contextBudget(modelName)) - tokensOfTools(conversation.tools)
   const { messages, omittedTurns } = toMessages(conversation, budget)
   const request = state.phase.type === 'planning' ? 'under_way' : 'not_sent'
-  const { tools } = conversation
-  return { modelName, request, asOf: state.seq, answeredBy: null, messages, omittedTurns, tools }
+  const { tools, excluded } = conversation
+  const sent = { messages, omittedTurns, tools, excluded }
+  return { modelName, request, asOf: state.seq, answeredBy: null, ...sent }
 }

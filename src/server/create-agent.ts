@@ -62,6 +62,7 @@ function planner(
   isolation: Isolation,
   limits: CommandLimits,
   configuration: McpConfiguration,
+  tools: readonly string[],
 ): SubagentRules['planRun'] {
   const ceilings = {
     max_cost_usd: settings.RETRAI_MAX_COST_USD ?? null,
@@ -70,7 +71,7 @@ function planner(
   }
   return (request) =>
     planRun(request, {
-      ...{ goals, models, systemPrompt, ceilings, dataDir: settings.RETRAI_DATA_DIR },
+      ...{ goals, models, tools, systemPrompt, ceilings, dataDir: settings.RETRAI_DATA_DIR },
       isolate: (project, wanted) => policyOfRun(isolation, limits, project, wanted),
       network: networkRules(settings, isolation),
       mcp: { configuration, own: settings.RETRAI_MCP_REQUESTS },
@@ -96,7 +97,6 @@ export function createEffects(
 ): { readonly effects: Effects; readonly planRun: SubagentRules['planRun'] } {
   const { RETRAI_DATA_DIR: dataDir, RETRAI_SUBAGENT_DEPTH: maxDepth } = settings
   const catalogue = createCatalogue(models)
-  const planRun = planner(settings, catalogue, isolation, limits, configuration)
   const runCommand = resources.patient(commandRunner(limits, runner, isolation))
   const startProcess = processStarter(limits, runner, isolation)
   const mcp = new McpRuns({ configuration, startProcess })
@@ -110,6 +110,8 @@ export function createEffects(
     findTool: (runId, name) => mcp.tool(runId, name),
     subagents: maxDepth > 0,
   })
+  const tools = toolbox.specs.map(({ name }) => name)
+  const planRun = planner(settings, catalogue, isolation, limits, configuration, tools)
   const programs = new InstalledPrograms(runCommand)
   const looks = new ProjectLooks((project, signal) =>
     projectContext(project, { toolbox, programs, dataDir, signal }),

@@ -1,9 +1,9 @@
 import { expect, test } from 'vitest'
 import { goals } from '../../src/agent/goals/catalogue.ts'
 import { noCheckCommand } from '../../src/agent/goals/project-settings.ts'
-import { chooseGoal, fittingGoals, prepareGoal } from '../../src/agent/plan-goal.ts'
+import { chooseGoal, fittingGoals, misfit, prepareGoal } from '../../src/agent/plan-goal.ts'
 import type { GoalRequest } from '../../src/domain/requested-goal.ts'
-import { project } from './goals/support.ts'
+import { configOf, project } from './goals/support.ts'
 
 const CHECK = { command: 'make lint', conditions: { exit_code: 0 } }
 const LINT = { check_command: 'make lint', success_condition: { exit_code: 0 } }
@@ -114,4 +114,23 @@ test('a folder that runs may not use has no goals', async () => {
   expect(inside).toEqual([{ field: 'cwd', message: expect.stringContaining('data folder') }])
   const missing = (await fittingGoals(`${cwd}/none`, goals, null))._unsafeUnwrapErr()
   expect(missing[0]?.message).toContain('does not exist')
+})
+
+test('a goal that does not seem to fit a project is named, with those that fit', async () => {
+  const cwd = await project({ 'package.json': '{"scripts": {"test": "node --test"}}' })
+  const of = (name: string, changes: object = {}) =>
+    misfit({ ...configOf(name, cwd), ...changes }, goals)
+  expect(await of('pytest')).toMatch(
+    /^The goal pytest does not seem to fit .*What fits: npm-test \(/,
+  )
+  const parts = ['npm-test', 'cargo-test'].map((goal) => ({ goal, shell_goal: null }))
+  expect(await of('all-of', { all_of: parts })).toMatch(/^The goal cargo-test does not seem/)
+})
+
+test('a goal that fits, takes settings, or has a command of its own is not', async () => {
+  const cwd = await project({ 'package.json': '{"scripts": {"test": "node --test"}}' })
+  const of = (name: string, shell_goal: typeof LINT | null = null) =>
+    misfit({ ...configOf(name, cwd), shell_goal }, goals)
+  for (const name of ['npm-test', 'instructions', 'api-test']) expect(await of(name)).toBeNull()
+  expect(await of('pytest', LINT)).toBeNull()
 })

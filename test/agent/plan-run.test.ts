@@ -59,6 +59,7 @@ const plan = (
       ceilings,
       dataDir: join(data, 'data'),
       network,
+      tools: ['bash_exec', 'git_log'],
       systemPrompt: ({ goal }, { level }) => `Reach ${goal} at ${level}`,
       isolate: (project, wanted) => policyOfRun(ISOLATION, DEFAULT_LIMITS, project, wanted),
     },
@@ -101,6 +102,31 @@ test('a run may ask for lower limits of its commands, and not for higher ones', 
       message: expect.stringContaining(`more than ${most} processes.`),
     },
   ])
+})
+
+test('a run does without the tools that it names, and a name that no tool has is refused', async () => {
+  const tools = { exclude: ['git_log'] }
+  expect((await plan({ tools }))._unsafeUnwrap().config).toMatchObject({ tools })
+  const problems = (await plan({ tools: { exclude: ['git_log', 'grep'] } }))._unsafeUnwrapErr()
+  expect(problems).toEqual([
+    {
+      field: 'tools.exclude',
+      message: expect.stringMatching(
+        /^There is no tool grep to leave out\. .*bash_exec, git_log\./,
+      ),
+    },
+  ])
+})
+
+test('a run is warned of a goal that does not seem to fit its project', async () => {
+  await writeFile(join(cwd, 'package.json'), '{"scripts": {"test": "node --test"}}')
+  const [warning, ...more] = (await plan({ goal: 'pytest' }))._unsafeUnwrap().warnings
+  expect(warning).toMatch(
+    /^The goal pytest does not seem to fit this project\. What fits: npm-test \(/,
+  )
+  expect(more).toEqual([])
+  expect((await plan({ goal: 'npm-test' }))._unsafeUnwrap().warnings).toEqual([])
+  await rm(join(cwd, 'package.json'))
 })
 
 test('all problems are reported together', async () => {

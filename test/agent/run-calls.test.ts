@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import type { Toolbox } from '../../src/agent/tools/tool.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
-import { only, reachGoal, Workshop } from './support.ts'
+import { only, reachGoal, SUBAGENTS, Workshop } from './support.ts'
 
 const read = (path: string) => ({ tool: 'file_read', args: { path } })
 const config = { max_turns_per_iteration: 50 }
@@ -99,4 +99,29 @@ test('after a stop in the middle, calls without a recorded result are repeated, 
   const outcomes = records.flatMap((r) => (r.kind === 'tool_result' ? [r.payload.outcome] : []))
   expect(outcomes).toEqual(['error', 'error', 'error', 'ok'])
   expect(watched.events).toContain('begin c')
+})
+
+test('a tool that a run does without is neither offered nor run, also in its sub-agents', async () => {
+  const help = { tool: 'run_subagent', args: { instructions: 'Look at the history.' } }
+  const log = { tool: 'git_log', args: {} }
+  await using shop = await Workshop.open((request) =>
+    request.turn > 0
+      ? { text: 'Done.', calls: request.turn === 1 ? [reachGoal] : [] }
+      : { calls: request.messages[0]?.content === 'You help.' ? [log] : [log, help] },
+  )
+  shop.startAgent([], { subagents: SUBAGENTS })
+  const runId = await shop.create({ ...config, tools: { exclude: ['git_log'] } })
+  const records = await shop.until(runId, 'run_end')
+  const results = records.flatMap((r) => (r.kind === 'tool_result' ? [r.payload] : []))
+  expect(results[0]).toMatchObject({
+    ...{ tool: 'git_log', outcome: 'rejected' },
+    output: expect.stringMatching(/^There is no tool "git_log"\. The tools are: (?!.*git_log)/),
+  })
+  const { payload: started } = only(records, 'subagent_started')
+  expect(started.config.tools).toEqual({ exclude: ['git_log'] })
+  expect(shop.requests.length).toBeGreaterThan(3)
+  for (const { tools } of shop.requests) {
+    expect(tools).toContain('git_status')
+    expect(tools).not.toContain('git_log')
+  }
 })

@@ -14,6 +14,11 @@ const chat = (n: number): Turn => ({
   calls: [{ tool: 'bash_exec', args: { command: `printf '${n}%0999d'` } }],
 })
 
+/** Has arguments of 1,000 characters, and prints nothing that could be left out. */
+const quietChat = (n: number): Turn => ({
+  calls: [{ tool: 'bash_exec', args: { command: `: ${'0'.repeat(999)}${n}` } }],
+})
+
 /** Works for so many turns, whatever of them a request holds, and then reaches the goal. */
 function longTask(turns: number, summary: () => Turn | Fault) {
   let done = 0
@@ -34,17 +39,49 @@ async function runOf(script: Script, budget: number) {
   return { records, requests: shop.requests }
 }
 
-const compactionsIn = (records: readonly RunRecord[]) =>
-  records.flatMap((record) => (record.kind === 'context_compacted' ? [record.payload] : []))
+const compactionsIn = (records: readonly RunRecord[], outputsOnly?: true) =>
+  records.flatMap((record) =>
+    record.kind === 'context_compacted' && record.payload.outputs_only === outputsOnly
+      ? [record.payload]
+      : [],
+  )
 
 describe('a conversation that grows beyond the budget', () => {
+  test('first loses old outputs, without a request to the model, and the model can read them again', async () => {
+    let done = 0
+    let left: string | undefined
+    const script: Script = ({ messages }) => {
+      done += 1
+      const note = messages.find(({ content }) => content.includes('left out to make room'))
+      const [, args] = /output_read (\{.*?\})/.exec(note?.content ?? '') ?? []
+      if (args === undefined) return chat(done)
+      if (left === undefined) {
+        left = note?.content
+        return { calls: [{ tool: 'output_read', args: JSON.parse(args) }] }
+      }
+      return done > 40 ? { text: 'It is done.' } : { calls: [reachGoal] }
+    }
+    const { records, requests } = await runOf(script, 6_000)
+    const [emptied] = compactionsIn(records, true)
+    expect(emptied).toMatchObject({ outputs_only: true, summary: null, cost_usd: 0 })
+    expect(emptied?.tokens_after).toBeLessThan(0.7 * (emptied?.tokens_before ?? 0))
+    expect(requests.some(isCompaction)).toBe(false)
+    expect(left).toContain('This output of 1000 characters is left out to make room')
+    const read = records.find((r) => r.kind === 'tool_result' && r.payload.tool === 'output_read')
+    expect(read?.payload).toMatchObject({ outcome: 'ok', output: expect.stringMatching(/10{998}/) })
+    // What came before the first output that was left out is still in the cache of the provider.
+    const at = requests.findIndex((one) => one.messages.some(({ content }) => content === left))
+    const [before, after] = [requests[at - 1], requests[at]]
+    expect(after?.messages.slice(0, 3)).toEqual(before?.messages.slice(0, 3))
+  })
+
   test('is summarized by the model, seldom and in large parts, and the run continues from the summary', async () => {
-    const script = longTask(60, () => ({ text: '# Done\nI printed zeros.' }))
+    const script = longTask(200, () => ({ text: '# Done\nI printed zeros.' }))
     const { records, requests } = await runOf(script, 6_000)
     expect(only(records, 'run_end').payload.achieved).toBe(true)
     const compactions = compactionsIn(records)
     expect(compactions.length).toBeGreaterThan(1)
-    expect(compactions.length).toBeLessThan(8)
+    expect(compactions.length).toBeLessThan(12)
     for (const compaction of compactions) {
       expect(compaction).toMatchObject({
         summary: '# Done\nI printed zeros.',
@@ -65,7 +102,7 @@ describe('a conversation that grows beyond the budget', () => {
   })
 
   test('is left out without a summary if the model cannot write one, which is recorded', async () => {
-    const script = longTask(20, () => ({ status: 500 }))
+    const script = longTask(60, () => ({ status: 500 }))
     const { records, requests } = await runOf(script, 4_000)
     expect(only(records, 'run_end').payload.achieved).toBe(true)
     const [first] = compactionsIn(records)
@@ -76,7 +113,7 @@ describe('a conversation that grows beyond the budget', () => {
   })
 
   test('is left out without a summary if the model answers with a call, and the call is not run', async () => {
-    const script = longTask(20, () => ({ calls: [reachGoal] }))
+    const script = longTask(60, () => ({ calls: [reachGoal] }))
     const { records } = await runOf(script, 4_000)
     expect(compactionsIn(records)[0]).toMatchObject({ failure: 'The model wrote no text' })
     const touched = records.filter(
@@ -90,7 +127,7 @@ describe('a conversation that grows beyond the budget', () => {
     const held = Promise.withResolvers<void>()
     let asked = 0
     const script: Script = async (request) => {
-      if (!isCompaction(request)) return chat(request.turn)
+      if (!isCompaction(request)) return quietChat(request.turn)
       asked += 1
       if (asked > 1) return { text: 'Without it.' }
       began.resolve()

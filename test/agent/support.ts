@@ -65,6 +65,7 @@ export const SUBAGENTS: SubagentRules = {
       systemPrompt: 'You help.',
       isolation: ISOLATION,
       serverApprovals: [],
+      warnings: [],
     }),
 }
 

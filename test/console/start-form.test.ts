@@ -96,6 +96,16 @@ describeInBrowser('the form that starts a run', () => {
       .waitFor()
   })
 
+  test('warns of a goal that does not fit the project', async () => {
+    const { form } = await openForm()
+    await form.getByLabel('Project folder').fill(await server.newProject('misfit'))
+    await form.getByRole('radio', { name: /^cargo-test/ }).click()
+    const warning = form.getByText('cargo-test does not seem to fit this project. npm-test does.')
+    await warning.waitFor()
+    await form.getByRole('radio', { name: /^npm-test/ }).click()
+    await warning.waitFor({ state: 'detached' })
+  })
+
   test('shows each problem beside the field that has it, also in lists', async () => {
     const { page, form } = await openForm()
     const isInvalid = (label: string) => form.getByLabel(label).first().getAttribute('aria-invalid')

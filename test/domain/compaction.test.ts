@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { dueCompaction } from '../../src/domain/compaction.ts'
 import type { Conversation } from '../../src/domain/conversation.ts'
 import { converse } from '../../src/domain/converse.ts'
+import { planOf } from '../../src/domain/plan.ts'
 import type { PayloadOf, RunRecord } from '../../src/domain/records.ts'
 import { messagesWithout, toMessages } from '../../src/domain/sent-messages.ts'
 import { by, check, claim, create, given, look, result, type Step } from './support.ts'
@@ -70,6 +71,104 @@ describe('a conversation is shortened', () => {
 
   test('not again right after that', () => {
     expect(dueCompaction(talk(...five, compacted({ turns: 4 })), 500)).toBeNull()
+  })
+})
+
+describe('old outputs', () => {
+  const seven = ['a', 'b', 'c', 'd', 'e', 'f', 'g'].flatMap((name) => turn(name, 300))
+  const without = (turns: number) => compacted({ turns, outputs_only: true, summary: null })
+  const emptied = without(6)
+
+  test('are left out before anything is summarized, all but those of the latest turns', () => {
+    const due = dueCompaction(talk(...seven), 2_000)
+    expect(due).toMatchObject({ turns: 6, outputsOnly: true })
+    const outputs = sent(talk(...seven, emptied))
+      .slice(2)
+      .filter(Boolean)
+    expect(outputs).toHaveLength(7)
+    for (const output of outputs.slice(0, 6)) {
+      expect(output).toMatch(/^\[This output of 12\d\d characters is left out.*"call_id": "c0"/)
+    }
+    expect(outputs[6]).toMatch(/^g word/)
+  })
+
+  test('are counted no more, also if the provider counted them in the request before', () => {
+    const counted = talk(...seven, reply(0, 5_000), result('c0', 'file_write', 'h'), emptied)
+    expect(dueCompaction(counted, 2_000)).toBeNull()
+    const later = talk(...seven, without(7), reply(0, 5_000), result('c0', 'file_write', 'h'))
+    expect(dueCompaction(later, 2_000)).toMatchObject({ outputsOnly: false, tokensBefore: 5_002 })
+  })
+
+  test('stay left out when the first turns are summarized later', () => {
+    const both = talk(...seven, emptied, compacted({ turns: 3 }))
+    const outputs = sent(both).slice(3).filter(Boolean)
+    expect(outputs).toHaveLength(4)
+    expect(outputs[0]).toMatch(/is left out/)
+  })
+
+  test('that are short stay', () => {
+    const short = talk(
+      ...turn('a', 20),
+      ...turn('b', 20),
+      compacted({ ...{ turns: 2, outputs_only: true, summary: null } }),
+    )
+    expect(sent(short).join()).not.toContain('left out')
+  })
+
+  test('are shown by a conversation as it was before', () => {
+    const { records } = given(...begun, ...seven, emptied)
+    const before = conversationOf(records.slice(0, -1))
+    expect(sent(before).join()).not.toContain('left out')
+  })
+})
+
+describe('a plan', () => {
+  const noted = (step: string) => [
+    by('p1', {
+      type: 'record_reply',
+      usage: {
+        ...{ input_tokens: 1, output_tokens: 1, cost_usd: 0, model_name: 'm', duration_ms: 1 },
+        omitted_turns: 0,
+      },
+      message: {
+        text: null,
+        tool_calls: [
+          {
+            call_id: 'c0',
+            tool: 'update_plan',
+            args: { steps: [{ step, status: 'in_progress' }] },
+          },
+        ],
+        finish_reason: 'tool_calls',
+      },
+    }),
+    result('c0', 'update_plan', 'The plan is noted.'),
+  ]
+
+  test('is kept in the state, and in the conversation after each summary', () => {
+    const steps = [...noted('Read.'), ...noted('Mend it.'), ...turn('a'), ...turn('b')]
+    const twice = [...steps, compacted({ turns: 3 }), ...turn('c'), compacted({ turns: 4 })]
+    const { state, records } = given(...begun, ...twice)
+    expect(state?.plan).toEqual([{ step: 'Mend it.', status: 'in_progress' }])
+    const [, , note] = sent(conversationOf(records))
+    expect(note).toContain('# Your plan\n[>] Mend it.')
+    expect(note).not.toContain('Read.')
+  })
+
+  test('that was redacted is gone', () => {
+    const call = {
+      tool: 'update_plan',
+      args: { steps: [{ step: '[redacted]', status: '[redacted]' }] },
+    }
+    expect(planOf(call)).toBeNull()
+  })
+
+  test('that was refused changes nothing', () => {
+    const [asked] = noted('Read.')
+    const refused = result('c0', 'update_plan', 'not valid', 'rejected')
+    expect(
+      given(...begun, ...(asked === undefined ? [] : [asked]), refused).state?.plan,
+    ).toBeUndefined()
   })
 })
 

@@ -66,7 +66,12 @@ export const reply = (tools: readonly string[] = [], tokens = 100, cost: number 
     },
   })
 
-export const result = (callId: string, tool: string, output = 'done') =>
+export const result = (
+  callId: string,
+  tool: string,
+  output = 'done',
+  outcome: 'ok' | 'rejected' = 'ok',
+) =>
   by('p1', {
     type: 'record_tool_result',
     result: {
@@ -74,7 +79,7 @@ export const result = (callId: string, tool: string, output = 'done') =>
       tool,
       output,
       exit_code: 0,
-      outcome: 'ok',
+      outcome,
       duration_ms: 1,
       bytes: output.length,
       truncated: false,

@@ -77,7 +77,6 @@ export const allOf = (goals: readonly Goal[]): Goal => ({
   description: 'Several goals hold at the same time: those that the run names',
   prompt:
     'Reach all of the goals below, so that they hold at the same time. All are checked together; the verdict names each.',
-  detect: async () => null,
   check: (context) => check(goals, context),
 })
 

@@ -176,6 +176,5 @@ export const apiTest: Goal = {
       ready_within_seconds: 'optional',
     },
   },
-  detect: async () => null,
   check,
 }

@@ -20,7 +20,6 @@ const instructionsGoal: Goal = {
   prompt:
     'Do what the instructions ask for. Nothing but your word is checked: when everything is done, reply without tool ' +
     'calls, and report exactly what the instructions ask you to report.',
-  detect: async () => null,
   check: async ({ lastWords = null }) => {
     if (lastWords === null) {
       const reason = 'The agent has not said that it is done'

@@ -55,8 +55,8 @@ export type Goal = {
   readonly registries?: readonly Preset[]
   /** Left out: nothing but its name. */
   readonly takes?: Takes
-  /** Whether this goal seems to fit the project at `cwd`; null if not. */
-  readonly detect: (cwd: string) => Promise<Fit | null>
+  /** Whether this goal seems to fit the project at `cwd`; null if not. Left out if no project shows that. */
+  readonly detect?: (cwd: string) => Promise<Fit | null>
   /** Checks the goal. Never rejects: a missing program is the verdict `cannot_check`. */
   readonly check: (context: GoalContext) => Promise<GoalVerdict>
 }

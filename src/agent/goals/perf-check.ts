@@ -82,6 +82,5 @@ export const perfCheck: Goal = {
     'meet the conditions, and the median of the times must be at most `max_ms` milliseconds. Make the real work faster: no ' +
     'stored results of earlier runs, and no special case for the check.',
   takes: { check: 'required', options: { max_ms: 'required', runs: 'optional' } },
-  detect: async () => null,
   check,
 }

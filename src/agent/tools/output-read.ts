@@ -1,6 +1,8 @@
+import { Readable } from 'node:stream'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { NulFree } from '../../domain/fields.ts'
+import type { PayloadOf } from '../../domain/records.ts'
 import { rangeArgs, readLines } from './file-read.ts'
 import { grepText } from './grep-search.ts'
 import { INLINE_BYTES } from './recorded-output.ts'
@@ -26,6 +28,13 @@ function present(found: readonly string[]): ToolOutput {
   return succeeded(shown.join('\n'))
 }
 
+/** An output that is in the log as a whole; null if there is no such result. */
+function textOf(result: PayloadOf<'tool_result'> | null) {
+  if (result === null) return null
+  const content = Buffer.from(result.output)
+  return { bytes: content.length, stream: Readable.from([content]) }
+}
+
 type Search = { readonly pattern?: string | undefined; readonly text?: string | undefined }
 
 /** What is searched for, if anything; the error is for the model. */
@@ -41,14 +50,16 @@ function wantedOf({ pattern, text }: Search, ranged: boolean): Result<Search | n
 export const outputRead = defineTool({
   name: 'output_read',
   description:
-    'Read or search the whole output of an earlier call of this run whose result was shortened: its lines from `offset` on, ' +
+    'Read or search the whole output of an earlier call of this run that was shortened or left out: its lines from `offset` on, ' +
     'or the lines that match `pattern` or hold `text`, with their numbers.',
   readOnly: true,
   args: z.strictObject({
     artifact: z
       .string()
       .regex(/^[0-9a-f]{64}$/, 'must be the 64 hex digits that the shortened result names')
+      .optional()
       .describe('The name of the artifact, as in the shortened result'),
+    call_id: z.string().min(1).optional().describe('The call instead, as in the note about it'),
     ...rangeArgs,
     column: z
       .int()
@@ -68,12 +79,18 @@ export const outputRead = defineTool({
       .describe('Exactly this text, ignoring case, instead of a pattern'),
   }),
   touches: () => ({}),
-  run: async ({ artifact, offset, limit, column, ...search }, context) => {
+  run: async ({ artifact, call_id, offset, limit, column, ...search }, context) => {
     const ranged = offset !== undefined || limit !== undefined || column !== undefined
     const wanted = wantedOf(search, ranged)
     if (wanted.isErr()) return failed(wanted.error)
-    const found = await context.openOutput(artifact)
-    if (found === null) return failed(`No result of this run has kept its output as ${artifact}.`)
+    if ((artifact === undefined) === (call_id === undefined)) {
+      return failed('Give "artifact" or "call_id".')
+    }
+    const earlier = call_id === undefined ? null : context.resultOf(call_id)
+    const name = artifact ?? earlier?.sha256
+    const found = name == null ? textOf(earlier) : await context.openOutput(name)
+    if (found === null)
+      return failed(`No result of this run has kept its output as ${name ?? call_id}.`)
     const { bytes, stream } = found
     try {
       if (wanted.value !== null) {

@@ -35,6 +35,8 @@ export type ToolContext = Project & {
   readonly imageTypes: () => Promise<readonly ImageType[]>
   /** Opens a whole output that a result of this run names; null if none of them does, or it is gone. */
   readonly openOutput: Artifacts['read']
+  /** The result of an earlier call whose turn is in the conversation; null if there is none. */
+  readonly resultOf: (callId: string) => PayloadOf<'tool_result'> | null
   readonly callId: string
   /** Where the next shell of the run starts, as a path from the project. */
   readonly shellFolder: string
@@ -93,6 +95,10 @@ export type CallContext = Pick<Command, 'onNotice' | 'onOutput' | 'network'> & {
   /** How the commands of the run are isolated, by its first record. */
   readonly policy?: IsolationPolicy
   readonly processes?: BackgroundProcesses
+  /** Tools that the run does without. */
+  readonly excluded?: readonly string[]
+  /** Left out if no results are found. */
+  readonly resultOf?: ToolContext['resultOf']
   /** Left out if no model is shown images. */
   readonly imageTypes?: ToolContext['imageTypes']
   /** Where the last shell of the run ended, as a path from the project; left out: in the project's folder. */

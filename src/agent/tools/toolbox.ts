@@ -32,6 +32,7 @@ import {
   type ToolContext,
   type ToolOutput,
 } from './tool.ts'
+import { updatePlan } from './update-plan.ts'
 import { touchesOfSubagent, WantedSubagent } from './wanted-subagent.ts'
 import { fileDelete, fileRename, fileWrite } from './whole-files.ts'
 
@@ -55,6 +56,7 @@ const TOOLS: readonly DefinedTool[] = [
   processRead,
   processInput,
   processStop,
+  updatePlan,
 ]
 
 type ToolResult = PayloadOf<'tool_result'>
@@ -104,14 +106,15 @@ export function createToolbox({
   const carryOut = async (call: OpenCall, given: CallContext) => {
     const { cwd, signal, runId, policy, network = 'none', onNotice, onOutput = () => {} } = given
     const { processes = null, shellFolder = '.', imageTypes = async () => [] } = given
+    const { resultOf = () => null, excluded = [] } = given
+    const allowed = tools.filter(({ spec }) => !excluded.includes(spec.name))
     const commands = observe(runCommand, policy ?? null)
     const ofRun = { project: cwd, ...present({ run: runId }) }
     const starting = startProcess === undefined ? null : commands.starting(startProcess)
     const context: ToolContext = {
       ...{ cwd, ...places, isolated, signal, network, variables, onOutput, processes },
       callId: call.call_id,
-      shellFolder,
-      imageTypes,
+      ...{ shellFolder, imageTypes, resultOf },
       hasSockets: policy === undefined || hasSockets(policy.level),
       openOutput: async (sha256) => (runId === undefined ? null : openOutput(runId, sha256)),
       runCommand: (command) =>
@@ -120,7 +123,8 @@ export function createToolbox({
       startSubagent: async (wanted) =>
         given.startSubagent?.(wanted, context) ?? failed('This run starts no sub-agents.'),
     }
-    const outcome = await perform(call, find(call, runId), context, tools)
+    const tool = excluded.includes(call.tool) ? undefined : find(call, runId)
+    const outcome = await perform(call, tool, context, allowed)
     return { outcome, observed: commands.observed }
   }
   return {

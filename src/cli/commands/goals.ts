@@ -39,7 +39,8 @@ export const goalOptions = (command: Command): Command =>
       setting,
     )
 
-const repeated = (text: string, before: readonly string[] = []): readonly string[] => [
+/** An option that may be given several times. */
+export const repeated = (text: string, before: readonly string[] = []): readonly string[] => [
   ...before,
   text,
 ]

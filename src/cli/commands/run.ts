@@ -19,7 +19,7 @@ import {
 } from '../terminal/option-values.ts'
 import { print, printJson, say } from '../terminal/print.ts'
 import { follow } from './follow.ts'
-import { chosenGoal, type GoalChoice, goalOptions } from './goals.ts'
+import { chosenGoal, type GoalChoice, goalOptions, repeated } from './goals.ts'
 
 type Options = ServerOptions &
   GoalChoice & {
@@ -43,6 +43,7 @@ type Options = ServerOptions &
     readonly commandProcesses?: number
     readonly commandOutput?: number
     readonly runHome?: number
+    readonly withoutTool?: readonly string[]
     readonly approvals?: string
     readonly reason?: string
     readonly detach?: boolean
@@ -127,6 +128,11 @@ const commandOptions = (command: Command): Command =>
       mcpServers,
     )
     .option(
+      '--without-tool <name>',
+      'a tool that the model is not offered, such as git_log; may be repeated',
+      repeated,
+    )
+    .option(
       '--command-memory <MiB>',
       'the most memory of a command, if less than that of the server',
       positiveInt,
@@ -138,7 +144,7 @@ const commandOptions = (command: Command): Command =>
 function requestOf(options: Options): RunRequest {
   const servers = [...(options.mcp ?? []), ...(options.mcpJson ?? [])]
   const limits = limitsOf(options)
-  const { isolation, network, reason } = options
+  const { isolation, network, reason, withoutTool: exclude } = options
   return {
     cwd: resolve(options.cwd),
     ...given({
@@ -155,6 +161,7 @@ function requestOf(options: Options): RunRequest {
       ...{ isolation, network, reason },
     }),
     ...(servers.length === 0 ? {} : { mcp_servers: servers }),
+    ...(exclude === undefined ? {} : { tools: { exclude } }),
     ...(Object.keys(limits).length === 0 ? {} : { command_limits: limits }),
   }
 }
@@ -177,7 +184,8 @@ async function run(
 ): Promise<Result<number, string>> {
   const created = await connection.client.runs.create(request)
   if (created.isErr()) return err(connection.explain(created.error))
-  const { run_id } = created.value
+  const { run_id, warnings = [] } = created.value
+  for (const warning of warnings) say(warning)
   if (!detach) return follow(connection, run_id, { json, after: -1, ask: hitl && !json })
   await (json ? printJson(created.value) : print(run_id))
   say(`The run has started. To watch it: ${connection.hint('watch', run_id)}`)

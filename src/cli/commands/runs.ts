@@ -1,6 +1,7 @@
 import { type Command, Option } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import type { Model, RunDetails, RunSummary } from '../../client/index.ts'
+import { planLines } from '../../domain/plan.ts'
 import { RUN_STATUSES, type RunStatus } from '../../domain/state.ts'
 import { counted } from '../../lib/counted.ts'
 import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
@@ -131,12 +132,14 @@ function rowsOf(run: RunDetails): Row[] {
     ['pool', run.pool],
     ['effort', run.reasoning_effort],
     ['fallbacks', run.fallback_models.join(', ') || null],
+    ['without', run.tools?.exclude.join(', ')],
     ['replies', run.max_output_tokens === null ? null : `at most ${run.max_output_tokens} tokens`],
     ['iteration', `${progress.iteration} of at most ${run.max_iterations}`],
     ['turns', `at most ${run.max_turns_per_iteration} an iteration`],
     ['tokens', amount(progress.total_tokens, run.max_tokens)],
     ['cost', costOf(run)],
     ['progress', stuckness(progress)],
+    ...planLines(progress.plan ?? []).map((line) => ['plan', line] as const),
     ['seconds', run.max_seconds === null ? null : `at most ${run.max_seconds}`],
     ['created', run.created_at],
     ['ended', run.ended_at],

@@ -110,8 +110,8 @@ const GISTS: { readonly [K in Kind]: (payload: PayloadOf<K>) => string } = {
   run_ending: ({ reason }) => oneLine(reason),
   run_end: ({ status, reason }) => `${status}: ${oneLine(reason)}`,
   run_summary: ({ text }) => oneLine(text),
-  context_compacted: ({ turns, tokens_before, tokens_after }) =>
-    `${counted(turns, 'turn')} summarized: ${counted(tokens_before, 'token')} before, ${tokens_after} after`,
+  context_compacted: ({ turns, outputs_only, tokens_before, tokens_after }) =>
+    `${counted(turns, 'turn')} ${outputs_only ? 'without outputs' : 'summarized'}: ${counted(tokens_before, 'token')} before, ${tokens_after} after`,
   mcp_tools_listed: ({ server, tools, problem, changes }) => {
     if (problem !== undefined) return `${oneLine(server)} cannot be used: ${shorten(problem, 200)}`
     const what = `${oneLine(server)}: ${counted(tools.length, 'tool')}`

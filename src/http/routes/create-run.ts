@@ -74,10 +74,11 @@ export function createRun(app: ZodApp, deps: AppDeps): void {
         return lacking === null ? ok(plan) : err([lacking])
       })
       if (planned.isErr()) return sendInvalid(request, reply, planned.error)
+      const { warnings = [], ...plan } = planned.value
       const twin = named.get(request)
       const runId = twin?.runId ?? randomUUID()
       const created = await command(deps, request, runId, {
-        ...{ type: 'create', runId, ...planned.value },
+        ...{ type: 'create', runId, ...plan },
         ...{ reason: body.reason, pool: deps.pool ?? null, instructions: body.instructions },
         ...present({ idempotency: twin?.idempotency }),
       })
@@ -88,7 +89,8 @@ export function createRun(app: ZodApp, deps: AppDeps): void {
         return answered ?? sendProblem(request, reply, created.error)
       }
       reply.code(201).header('location', `/api/runs/${runId}`)
-      return { run_id: runId, status: 'running' } as const
+      const answer = { run_id: runId, status: 'running' } as const
+      return warnings.length === 0 ? answer : { ...answer, warnings: [...warnings] }
     },
   })
 }

@@ -109,7 +109,7 @@ export function conversation(app: ZodApp, deps: AppDeps): void {
     handler: async (request, reply) => {
       const { runId } = request
       const sent = (await sentConversation(runId, request.query.at ?? null, deps)).map(
-        ({ modelName, request, asOf, answeredBy, messages, omittedTurns, tools }) => ({
+        ({ modelName, request, asOf, answeredBy, messages, omittedTurns, tools, excluded }) => ({
           run_id: runId,
           model_name: modelName,
           request,
@@ -117,7 +117,10 @@ export function conversation(app: ZodApp, deps: AppDeps): void {
           answered_by: answeredBy,
           messages: messages.map(sentMessage),
           omitted_turns: omittedTurns,
-          tools: [...deps.tools, ...tools.map(({ server: _, ...tool }) => tool)],
+          tools: [
+            ...deps.tools.filter(({ name }) => !excluded.includes(name)),
+            ...tools.map(({ server: _, ...tool }) => tool),
+          ],
         }),
       )
       return sendResult(request, reply, sent, queryProblem)

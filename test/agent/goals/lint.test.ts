@@ -25,7 +25,7 @@ test.each<[string, Files, string | null]>([
   ['clippy', { 'Cargo.toml': '' }, 'cargo clippy'],
   ['nothing that is known', { 'pyproject.toml': '[project]\n' }, null],
 ])('fits by what the project shows: %s', async (_what, files, tool) => {
-  const fit = await findGoal('lint')?.detect(await project(files))
+  const fit = await findGoal('lint')?.detect?.(await project(files))
   if (tool === null) expect(fit).toBeNull()
   else expect(fit?.because).toMatch(new RegExp(`\\(${tool}\\)$`))
 })

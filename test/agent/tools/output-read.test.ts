@@ -38,6 +38,29 @@ test('a shortened result names the tool, which reads the whole output by lines',
   })
 })
 
+test('an output in the log is read by the call that made it', async () => {
+  const { cwd, artifacts } = await projectWith()
+  const toolbox = createToolbox({ runCommand, artifacts, dataDir: null, scratchDir: cwd })
+  const context = { cwd, runId: 'mine', signal: new AbortController().signal }
+  const run = (callId: string, tool: string, args: Readonly<Record<string, string>>) =>
+    toolbox.execute(
+      { call_id: callId, tool, args, read_only: true },
+      { ...context, resultOf: (id) => (id === 'first' ? first : null) },
+    )
+  const first = await toolbox.execute(
+    { call_id: 'first', tool: 'bash_exec', args: { command: 'seq 1 300' }, read_only: false },
+    context,
+  )
+  expect(await run('c', 'output_read', { call_id: 'first', text: '299' })).toMatchObject({
+    outcome: 'ok',
+    output: '299\t299',
+  })
+  expect(await run('c', 'output_read', { call_id: 'other' })).toMatchObject({ outcome: 'error' })
+  expect(await run('c', 'output_read', {})).toMatchObject({
+    ...{ outcome: 'error', output: 'Give "artifact" or "call_id".' },
+  })
+})
+
 test('a search finds lines by a pattern or a text, whatever their case, and counts those that it leaves out', async () => {
   const { run, artifact } = await longOutput()
   const search = async (wanted: Readonly<Record<string, string>>) =>

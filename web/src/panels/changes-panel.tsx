@@ -21,10 +21,11 @@ export function ChangesPanel({ view, moment, onSeek }: Props) {
   const changes = useMemo(() => changesUpTo(log, moment), [log, moment])
   const [isWhole, setWhole] = useState(false)
   const { files } = changes
+  const isOver = view.state?.phase.type === 'ended' && moment >= view.records.length - 1
   const shown = isWhole ? files : files.slice(0, SHORT)
   return (
     <Panel title="Changes" aside={files.length === 0 ? undefined : counted(files.length, 'file')}>
-      {files.length === 0 && <p className={classes.none}>No tool has changed a file yet.</p>}
+      {files.length === 0 && <p className={classes.none}>No tool has changed a file{!isOver && ' yet'}.</p>}
       <ul className={classes.files}>
         {shown.map((file) => (
           <File key={file.path} file={file} onSeek={onSeek} />

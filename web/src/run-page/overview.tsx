@@ -4,6 +4,7 @@ import type { RunState } from '../../../src/domain/state.ts'
 import { ApproachPanel } from '../panels/approach-panel.tsx'
 import { ChangesPanel } from '../panels/changes-panel.tsx'
 import { Panel } from '../panels/panel.tsx'
+import { PlanPanel } from '../panels/plan-panel.tsx'
 import { TrustPanel } from '../panels/trust-panel.tsx'
 import { UsagePanel } from '../panels/usage-panel.tsx'
 import type { Connection } from '../run/run-store.ts'
@@ -31,6 +32,7 @@ export function Overview(props: Props) {
   return (
     <aside id={id} className={classes.overview} aria-label="Overview">
       <ApproachPanel view={view} moment={moment} onSeek={onSeek} />
+      {state?.plan !== undefined && <PlanPanel plan={state.plan} />}
       <ChangesPanel view={view} moment={moment} onSeek={onSeek} />
       <UsagePanel view={view} moment={moment} onSeek={onSeek} />
       <TrustPanel
@@ -47,8 +49,9 @@ export function Overview(props: Props) {
 
 /** The settings of its models that the run has. */
 function optionalLines(config: RunConfig): (readonly [string, string])[] {
-  const { reasoning_effort = null, max_output_tokens = null, fallback_models = [] } = config
+  const { reasoning_effort = null, max_output_tokens = null, fallback_models = [], tools } = config
   return [
+    ...(tools === undefined ? [] : ([['Without tools', tools.exclude.join(', ')]] as const)),
     ...(reasoning_effort === null ? [] : ([['Effort', reasoning_effort]] as const)),
     ...(max_output_tokens === null
       ? []

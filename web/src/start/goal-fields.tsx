@@ -2,6 +2,7 @@ import { Input, Radio, Select, SimpleGrid, Skeleton, TextInput } from '@mantine/
 import { useDebouncedValue } from '@mantine/hooks'
 import { useQuery } from '@tanstack/react-query'
 import type { Goal } from '../../../src/client/index.ts'
+import { INSTRUCTIONS_GOAL } from '../../../src/domain/subagents.ts'
 import { type FieldProblemOf, messageOf } from '../api/problem.ts'
 import { fittingGoalsQuery, goalsQuery } from '../api/queries.ts'
 import { type FormOf, textField } from '../ui/field.ts'
@@ -18,6 +19,10 @@ const TYPING_MS = 300
 /** Several goals are added below, unless the project names them. */
 const isAlone = ({ name, because }: Goal): boolean => name !== 'all-of' || because !== undefined
 
+/** Whether a project would show that it fits: others take settings, or only instructions. */
+const showsInProjects = ({ name, check, options = [] }: Goal): boolean =>
+  name !== INSTRUCTIONS_GOAL && check !== 'required' && !options.some(({ required }) => required)
+
 /** The goals to choose from. The first goal of the run is chosen among these cards. */
 export function GoalPicker({ value: draft, onChange, problem }: FormOf<Draft>) {
   const { parts, cwd } = draft
@@ -27,6 +32,9 @@ export function GoalPicker({ value: draft, onChange, problem }: FormOf<Draft>) {
   const fitting = (useQuery(fittingGoalsQuery(folder)).data ?? []).filter(isAlone)
   const fits = new Set(fitting.map(({ name }) => name))
   const others = (goals.data ?? []).filter((goal) => isAlone(goal) && !fits.has(goal.name))
+  const picked = others.find(({ name }) => name === chosen)
+  const isMisfit =
+    fitting.length > 0 && !parts[0]?.check && picked !== undefined && showsInProjects(picked)
   return (
     <Radio.Group
       label="Goal"
@@ -58,6 +66,11 @@ export function GoalPicker({ value: draft, onChange, problem }: FormOf<Draft>) {
           </Radio.Card>
         ))}
       </div>
+      {isMisfit && (
+        <p className={classes.warning} role="status">
+          {chosen} does not seem to fit this project. {fitting[0]?.name} does.
+        </p>
+      )}
     </Radio.Group>
   )
 }

@@ -43,7 +43,7 @@ export const AGENT_NOTES: Notes<
     plain(IconRotate2, `${STUCK[action]}: ${message}`, 'human'),
   context_compacted: (record) => ({
     icon: IconFold,
-    tone: record.payload.summary === null ? 'human' : 'plain',
+    tone: record.payload.failure === undefined ? 'plain' : 'human',
     content: <Compacted record={record} />,
   }),
   llm_usage: ({ payload: { purpose, input_tokens, output_tokens, cost_usd } }) => {
@@ -97,14 +97,14 @@ function Compacted({
 }: {
   readonly record: SeqRecordOf<'context_compacted'>
 }) {
-  const { turns, summary, failure, tokens_before, tokens_after } = payload
+  const { turns, outputs_only = false, summary, failure, tokens_before, tokens_after } = payload
   const sizes = `${counted(tokens_before, 'token')} before, ${formatCount(tokens_after)} after`
   return (
     <>
       <p className={classes.line}>
-        The conversation leaves out{' '}
+        The conversation leaves out {outputs_only && 'the outputs of '}
         {turns === 1 ? 'the first turn' : `the first ${formatCount(turns)} turns`} from here:{' '}
-        {sizes}.{summary === null && ` There is no summary: ${visible(failure ?? '')}`}
+        {sizes}.{failure !== undefined && ` There is no summary: ${visible(failure)}`}
       </p>
       {summary !== null && <More name={`compacted ${seq}`} label="Summary" text={summary} />}
     </>
