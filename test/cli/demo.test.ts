@@ -37,7 +37,10 @@ test.skipIf(isMissing('pytest'))('the demo shows a run in Python with --python',
 })
 
 test('a demo whose output nobody reads any more leaves no server', async () => {
-  const demo = spawn(process.execPath, [DEMO], { env: cleanEnv(), stdio: ['ignore', 'pipe', 'ignore'] })
+  const demo = spawn(process.execPath, [DEMO], {
+    env: cleanEnv(),
+    stdio: ['ignore', 'pipe', 'ignore'],
+  })
   const ended = once(demo, 'exit')
   let printed = ''
   for await (const chunk of demo.stdout) {

@@ -25,7 +25,9 @@ export function ChangesPanel({ view, moment, onSeek }: Props) {
   const shown = isWhole ? files : files.slice(0, SHORT)
   return (
     <Panel title="Changes" aside={files.length === 0 ? undefined : counted(files.length, 'file')}>
-      {files.length === 0 && <p className={classes.none}>No tool has changed a file{!isOver && ' yet'}.</p>}
+      {files.length === 0 && (
+        <p className={classes.none}>No tool has changed a file{!isOver && ' yet'}.</p>
+      )}
       <ul className={classes.files}>
         {shown.map((file) => (
           <File key={file.path} file={file} onSeek={onSeek} />
