@@ -18,7 +18,7 @@ const BARE: IsolationPolicy = {
 const linesOf = (policy: Partial<IsolationPolicy>, base = CONTAINED) =>
   describeEnvironment({ ...base, ...policy }).split('\n')
 
-describe('what a model is told of its environment', () => {
+describe('the environment of commands, as the model reads it', () => {
   test('is three lines: what commands may do, what they reach, and what stays', () => {
     const [rights, network, stays, ...more] = linesOf({})
     expect(rights).toMatch(/container.*change the project \(except \.git\/hooks, \.git\/config\)/)

@@ -4,7 +4,7 @@ import { retrai } from '../cli/support.ts'
 import { describeInBrowser, useBrowser, useConsoleServer } from './support/page.ts'
 import { startRun } from './support/server.ts'
 
-const STEPS = ['Read the failing tests', 'Mend the calculator']
+const STEPS = ['Read the failing tests', 'Correct the calculator']
 const plan = (done: number) => ({
   tool: 'update_plan',
   args: {

@@ -1,7 +1,9 @@
-import type { Plan } from '../../../src/domain/plan.ts'
+import type { RunDetails } from '../../../src/client/index.ts'
 import { visible } from '../ui/foreign-text.ts'
 import { Panel } from './panel.tsx'
 import classes from './plan-panel.module.css'
+
+type Plan = NonNullable<RunDetails['progress']['plan']>
 
 const MARKS = {
   pending: ['○', 'to do'],

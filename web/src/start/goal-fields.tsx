@@ -2,7 +2,6 @@ import { Input, Radio, Select, SimpleGrid, Skeleton, TextInput } from '@mantine/
 import { useDebouncedValue } from '@mantine/hooks'
 import { useQuery } from '@tanstack/react-query'
 import type { Goal } from '../../../src/client/index.ts'
-import { INSTRUCTIONS_GOAL } from '../../../src/domain/subagents.ts'
 import { type FieldProblemOf, messageOf } from '../api/problem.ts'
 import { fittingGoalsQuery, goalsQuery } from '../api/queries.ts'
 import { type FormOf, textField } from '../ui/field.ts'
@@ -21,7 +20,7 @@ const isAlone = ({ name, because }: Goal): boolean => name !== 'all-of' || becau
 
 /** Whether a project would show that it fits: others take settings, or only instructions. */
 const showsInProjects = ({ name, check, options = [] }: Goal): boolean =>
-  name !== INSTRUCTIONS_GOAL && check !== 'required' && !options.some(({ required }) => required)
+  name !== 'instructions' && check !== 'required' && !options.some(({ required }) => required)
 
 /** The goals to choose from. The first goal of the run is chosen among these cards. */
 export function GoalPicker({ value: draft, onChange, problem }: FormOf<Draft>) {
