@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { type AgentEvent, createClient } from '../../src/client/index.ts'
 import { gatedModel } from './support/gate.ts'
-import { describeInBrowser, fact, useBrowser, useConsoleServer } from './support/page.ts'
+import { abortIn, describeInBrowser, fact, useBrowser, useConsoleServer } from './support/page.ts'
 import { startRun } from './support/server.ts'
 
 const TOKEN = 'a-token-of-sixteen-characters-or-more'
@@ -25,13 +25,18 @@ describeInBrowser('a run that waits for a person', () => {
     await panel.getByText('3 of 9 tests failing').waitFor()
     await list.keyboard.press('d')
     await list.keyboard.type('Leave clamp for the end')
+    await list.keyboard.press('Enter')
+    await list.keyboard.type('please')
+    expect(await panel.getByPlaceholder('Optional reason').inputValue()).toBe(
+      'Leave clamp for the end\nplease',
+    )
     await panel.getByRole('button', { name: 'Approve' }).click()
     const timeline = list.getByTestId('timeline')
     await timeline.getByText('Leave clamp for the end').waitFor()
     await expect.poll(() => fact(list, 'Iteration').textContent()).toBe('2 of 20')
 
     await panel.getByText('2 of 9 tests failing').waitFor()
-    await panel.getByRole('button', { name: 'Abort the run' }).click()
+    await abortIn(list)
     await panel.waitFor({ state: 'detached' })
     await list.getByTestId('connection').getByText('All records received').waitFor()
     await expect.poll(() => list.title()).toContain('Aborted')
@@ -44,7 +49,7 @@ describeInBrowser('a run that waits for a person', () => {
       await open(`${server.url}/runs/${runId}`),
     ]
     await other.getByTestId('decide').waitFor()
-    await one.getByTestId('decide').getByRole('button', { name: 'Abort the run' }).click()
+    await abortIn(one)
     await other.getByTestId('decide').waitFor({ state: 'detached' })
     await other
       .getByTestId('decided')
@@ -98,7 +103,7 @@ describeInBrowser('who did what', () => {
     await panel.getByText('2 of 9 tests failing').waitFor()
     await panel.getByText(/^Last time: Approved by alice after .*: Continue gently$/).waitFor()
 
-    await panel.getByRole('button', { name: 'Abort the run' }).click()
+    await abortIn(page)
     const decided = page.getByTestId('decided')
     await decided.getByText(/^Aborted by bob after /).waitFor()
     await timeline.getByText(/^Aborted by bob$/).waitFor()

@@ -21,7 +21,7 @@ describeInBrowser('with the keyboard alone', () => {
     ['Keyboard shortcuts', 'BUTTON Close'],
     ['Send a message to the agent', 'TEXTAREA Message'],
     ['Change the run', 'INPUT Iteration limit'],
-    ['Abort the run', 'INPUT Reason'],
+    ['Abort the run', 'TEXTAREA Reason'],
   ])('"%s" begins in %s, and gives the focus back', async (name, first) => {
     const page = await open('about:blank')
     const goals = page.waitForResponse('**/api/goals')

@@ -3,7 +3,7 @@ import type { Page } from 'playwright-core'
 import { expect, onTestFinished, test } from 'vitest'
 import * as z from 'zod'
 import { gatedModel } from './support/gate.ts'
-import { describeInBrowser, fact, useBrowser, useConsoleServer } from './support/page.ts'
+import { abortIn, describeInBrowser, fact, useBrowser, useConsoleServer } from './support/page.ts'
 import { SampleRun } from './support/sample-run.ts'
 import { sampleRuns } from './support/sample-runs.ts'
 import { configOf } from './support/seed.ts'
@@ -136,7 +136,7 @@ describeInBrowser('a run that begins to wait', () => {
       await status(page).waitFor({ state: 'attached' })
       await expectStill(page)
     }
-    await wide.getByTestId('decide').getByRole('button', { name: 'Abort the run' }).click()
+    await abortIn(wide)
     for (const page of pages) {
       await page.getByTestId('decided').waitFor()
       await status(page).waitFor({ state: 'detached' })

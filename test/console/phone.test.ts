@@ -42,7 +42,7 @@ describeInBrowser('on a phone', () => {
     expect(await bottom()).toBeLessThan(VIEWPORT.height)
   })
 
-  test('Enter in the reason only puts the keyboard away, and its text is large enough not to be zoomed into', async () => {
+  test('Enter in the reason decides nothing, and its text is large enough not to be zoomed into', async () => {
     const touch = { viewport: VIEWPORT, hasTouch: true, isMobile: true }
     const page = await open(`${server.url}/runs/${WORDY}`, touch)
     const decide = page.getByTestId('decide')
@@ -54,11 +54,19 @@ describeInBrowser('on a phone', () => {
       return route.abort()
     })
     await reason.press('Enter')
-    expect(await page.evaluate('document.activeElement.tagName')).toBe('BODY')
-    const size = await page.evaluate(`getComputedStyle(document.querySelector('input')).fontSize`)
+    expect(await reason.inputValue()).toBe('No, not yet\n')
+    const size = await page.evaluate(
+      `getComputedStyle(document.querySelector('[data-testid=decide] textarea')).fontSize`,
+    )
     expect(size).toBe('16px')
     await decide.getByRole('button', { name: 'Abort the run' }).tap()
-    await decide.getByRole('alert').waitFor()
+    const dialog = page.getByRole('dialog', { name: 'Abort this run?' })
+    await dialog.getByRole('button', { name: 'Keep it running' }).tap()
+    await dialog.waitFor({ state: 'detached' })
+    expect(sent).toBe(0)
+    await decide.getByRole('button', { name: 'Abort the run' }).tap()
+    await dialog.getByRole('button', { name: 'Abort the run' }).tap()
+    await dialog.getByRole('alert').waitFor()
     expect(sent).toBe(1)
   })
 

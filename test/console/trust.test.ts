@@ -7,7 +7,7 @@ import * as z from 'zod'
 import { createClient } from '../../src/client/index.ts'
 import { gatedModel } from './support/gate.ts'
 import { longRun } from './support/long-run.ts'
-import { describeInBrowser, useBrowser, useConsoleServer } from './support/page.ts'
+import { abortIn, describeInBrowser, useBrowser, useConsoleServer } from './support/page.ts'
 import { sampleRuns } from './support/sample-runs.ts'
 import { startRun } from './support/server.ts'
 
@@ -52,7 +52,7 @@ describeInBrowser('a run that continues, verified in the browser', () => {
     await page.getByTestId('decide').getByRole('button', { name: 'Approve' }).click()
     await page.getByTestId('decide').getByText('2 of 9 tests failing').waitFor()
     await findings(page).getByText(`The server has signed the first ${length} records`).waitFor()
-    await page.getByTestId('decide').getByRole('button', { name: 'Abort the run' }).click()
+    await abortIn(page)
 
     await page.getByTestId('connection').getByText('All records received').waitFor()
     const proof = await proofOf(server.url, runId)

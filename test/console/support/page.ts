@@ -68,6 +68,13 @@ export function useConsoleServer(
   }
 }
 
+/** Ends a run in the panel of its human check, which asks first. */
+export async function abortIn(page: Page): Promise<void> {
+  const name = 'Abort the run'
+  await page.getByTestId('decide').getByRole('button', { name }).click()
+  await page.getByRole('dialog').getByRole('button', { name }).click()
+}
+
 /** The value of one of the facts at the head of a run. */
 export const fact = (page: Page, name: string) => page.locator(`[data-fact="${name}"] dd`)
 

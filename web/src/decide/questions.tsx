@@ -58,7 +58,10 @@ type Props = {
 
 const CHOICES: readonly [Choice<Decision>, Choice<Decision>] = [
   { decision: 'approve', label: 'Approve', icon: <IconCheck size={17} /> },
-  { decision: 'abort', label: 'Abort the run', icon: <IconPlayerStopFilled size={14} /> },
+  {
+    ...{ decision: 'abort', label: 'Abort the run', isGrave: true },
+    icon: <IconPlayerStopFilled size={14} />,
+  },
 ]
 
 /** A run that waits for a person after an iteration. */

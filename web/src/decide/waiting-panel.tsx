@@ -1,7 +1,7 @@
-import { Button, TextInput } from '@mantine/core'
+import { Button, Textarea } from '@mantine/core'
 import { IconHandStop } from '@tabler/icons-react'
 import { useMutation } from '@tanstack/react-query'
-import { type KeyboardEvent, type ReactNode, useEffect, useState } from 'react'
+import { type ReactNode, useEffect, useState } from 'react'
 import type { Seen } from '../../../src/api/records.ts'
 import { messageOf } from '../api/problem.ts'
 import { useMayNot } from '../api/use-may.ts'
@@ -11,13 +11,16 @@ import { DECISION_ID } from '../run-page/use-run-shortcuts.ts'
 import { formatClock, formatMoment } from '../ui/format.ts'
 import { ScrollRegion } from '../ui/scroll-region.tsx'
 import { useNow } from '../ui/use-now.ts'
+import { AbortDialog } from './abort-dialog.tsx'
 import classes from './questions.module.css'
 
-/** What a person may decide. With a keyboard, Enter in the field of the reason chooses the first. */
+/** What a person may decide. Only the buttons decide: Enter in the field of the reason begins a new line. */
 export type Choice<D extends string> = {
   readonly decision: D
   readonly label: string
   readonly icon: ReactNode
+  /** It ends the run for ever, so a dialog asks first. */
+  readonly isGrave?: boolean
 }
 
 /** The reason of a person for a decision, and what they had seen. */
@@ -83,16 +86,10 @@ function useIsNew(): boolean {
   return isNew
 }
 
-/** With Enter, people put the keyboard of a phone away. There, only the buttons decide. */
-function leaveOnPhone(event: KeyboardEvent<HTMLInputElement>): void {
-  if (event.key !== 'Enter' || !matchMedia('(pointer: coarse)').matches) return
-  event.preventDefault()
-  event.currentTarget.blur()
-}
-
 function AnswerForm<D extends string>(props: Props<D>) {
   const { view, choices, decide, more } = props
   const [reason, setReason] = useState('')
+  const [asking, setAsking] = useState<Choice<D> | null>(null)
   const answer = useMutation({
     mutationFn: (decision: D) =>
       decide(decision, { reason: reason.trim() || null, seen: seenIn(view) }),
@@ -101,41 +98,41 @@ function AnswerForm<D extends string>(props: Props<D>) {
   const isBusy = answer.isPending || answer.isSuccess
   const [main] = choices
   return (
-    <form
-      className={classes.form}
-      onSubmit={(event) => {
-        event.preventDefault()
-        answer.mutate(main.decision)
-      }}
-    >
-      <TextInput
+    <div className={classes.form}>
+      <Textarea
+        autosize
+        minRows={1}
+        maxRows={5}
         id={DECISION_ID}
         aria-label={props.reasonLabel}
         placeholder={props.placeholder}
         value={reason}
         onChange={(event) => setReason(event.currentTarget.value)}
-        onKeyDown={leaveOnPhone}
-        enterKeyHint="done"
         disabled={isBusy}
         error={answer.isError ? messageOf(answer.error) : null}
         errorProps={{ role: 'alert' }}
       />
       {more?.(isBusy)}
       <div className={classes.buttons}>
-        {choices.map(({ decision, label, icon }) => (
+        {choices.map((choice) => (
           <Button
-            key={decision}
-            leftSection={icon}
-            loading={answer.isPending && answer.variables === decision}
+            key={choice.decision}
+            leftSection={choice.icon}
+            loading={answer.isPending && answer.variables === choice.decision}
             disabled={isBusy || isNew}
-            {...(decision === main.decision
-              ? { type: 'submit', className: classes.approve }
-              : { variant: 'default', onClick: () => answer.mutate(decision) })}
+            {...(choice === main ? { className: classes.approve } : { variant: 'default' })}
+            onClick={() => (choice.isGrave ? setAsking(choice) : answer.mutate(choice.decision))}
           >
-            {label}
+            {choice.label}
           </Button>
         ))}
       </div>
-    </form>
+      {asking !== null && (
+        <AbortDialog
+          abort={() => answer.mutateAsync(asking.decision)}
+          onClose={() => setAsking(null)}
+        />
+      )}
+    </div>
   )
 }

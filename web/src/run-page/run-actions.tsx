@@ -1,4 +1,4 @@
-import { Button, Text, Textarea, TextInput } from '@mantine/core'
+import { Button, Textarea } from '@mantine/core'
 import { useDisclosure } from '@mantine/hooks'
 import { IconAdjustmentsHorizontal, IconMessage, IconPlayerStopFilled } from '@tabler/icons-react'
 import { useMutation } from '@tanstack/react-query'
@@ -11,6 +11,7 @@ import { client } from '../api/client.ts'
 import { answerOf, problemsIn } from '../api/problem.ts'
 import { useAttempt } from '../api/use-attempt.ts'
 import { useMayNot } from '../api/use-may.ts'
+import { AbortDialog } from '../decide/abort-dialog.tsx'
 import { FormDialog } from '../ui/form-dialog.tsx'
 import { ConfigDialog } from './config-dialog.tsx'
 import classes from './run-header.module.css'
@@ -52,7 +53,7 @@ export function RunActions({ runId, state, seen }: Props) {
         className={classes.abort}
         onClick={abort.open}
       />
-      {aborting && <AbortDialog runId={runId} seen={seen} onClose={abort.close} />}
+      {aborting && <AbortWithReason runId={runId} seen={seen} onClose={abort.close} />}
       {writing && <MessageDialog runId={runId} seen={seen} onClose={write.close} />}
       {configuring && (
         <ConfigDialog runId={runId} seen={seen} config={state.config} onClose={configure.close} />
@@ -92,31 +93,22 @@ function Action({ label, name, icon, permission, className, onClick }: ActionPro
 
 type DialogProps = Pick<Props, 'runId' | 'seen'> & { readonly onClose: () => void }
 
-function AbortDialog({ runId, seen, onClose }: DialogProps) {
+function AbortWithReason({ runId, seen, onClose }: DialogProps) {
   const [reason, setReason] = useState('')
-  const abort = useMutation({
-    mutationFn: () => answerOf(client().runs.abort(runId, { reason: reason.trim() || null, seen })),
-    onSuccess: onClose,
-  })
+  const body = { reason: reason.trim() || null, seen }
   return (
-    <FormDialog
-      title="Abort this run?"
-      onClose={onClose}
-      sending={abort}
-      labels={{ send: 'Abort the run', leave: 'Keep it running' }}
-      isGrave
-    >
-      <Text size="sm">
-        The run stops at once and cannot be continued. Its changes in the project stay.
-      </Text>
-      <TextInput
+    <AbortDialog abort={() => answerOf(client().runs.abort(runId, body))} onClose={onClose}>
+      <Textarea
         label="Reason"
         description="Optional. It is recorded in the log."
+        autosize
+        minRows={1}
+        maxRows={5}
         value={reason}
         onChange={(event) => setReason(event.currentTarget.value)}
         data-autofocus
       />
-    </FormDialog>
+    </AbortDialog>
   )
 }
 
