@@ -155,6 +155,8 @@ function addRunExamples(): void {
     goal: 'pytest',
     status: 'achieved',
     created_at: '2026-02-18T12:00:00.000Z',
+    ...{ cwd: '/my/project', model_name: 'claude-sonnet-4-6', iteration: 3, max_iterations: 20 },
+    ...{ total_tokens: 12450, estimated_cost_usd: 0.037, ended_at: '2026-02-18T12:04:00.000Z' },
   })
   add(RunAndStatus, { run_id: RUN_ID, status: 'aborted' })
   add(StartedRun, { run_id: RUN_ID, status: 'running' })

@@ -81,6 +81,14 @@ export const RunSummary = z
     queued_reason: QueuedReason,
     waiting_for: WaitingFor,
     parent_run_id: ParentRunId,
+    // Servers of earlier versions send nothing of the following.
+    cwd: z.string().exactOptional(),
+    model_name: z.string().exactOptional(),
+    iteration: z.int().exactOptional(),
+    max_iterations: z.int().exactOptional(),
+    total_tokens: z.int().exactOptional(),
+    estimated_cost_usd: Cost.exactOptional(),
+    ended_at: Timestamp.nullable().exactOptional(),
   })
   .meta({ id: 'RunSummary' })
 export type RunSummary = z.infer<typeof RunSummary>

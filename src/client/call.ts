@@ -80,13 +80,13 @@ const createCaller =
 
 /** As `Rest.open`. */
 type Opener = (
-  request: Pick<Request, 'path' | 'signal'> & { readonly accept: string },
+  request: Pick<Request, 'path' | 'signal' | 'headers'> & { readonly accept: string },
 ) => Answered<Bytes>
 
 export const createOpener =
   (options: CallerOptions): Opener =>
-  ({ path, accept, signal }) => {
-    const request = { method: 'GET', path, headers: { accept }, signal } as const
+  ({ path, accept, headers, signal }) => {
+    const request = { method: 'GET', path, headers: { accept, ...headers }, signal } as const
     return send(request, options, (response) =>
       response.ok ? { response, text: '' } : withText(response, options),
     ).andThen((sent) => {

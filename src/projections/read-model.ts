@@ -47,9 +47,21 @@ export const runColumns = ({ state, head }: LoadedRun) => ({
 /** ISO 8601 in UTC with milliseconds. @param ts seconds since the epoch */
 export const timestamp = (ts: number): string => new Date(Math.round(ts * 1000)).toISOString()
 
+/** What else a list shows of a run. All but the first can change. */
+type ListedRun = RunRow & {
+  readonly cwd: string
+  readonly model_name: string
+  readonly iteration: number
+  readonly max_iterations: number
+  readonly total_tokens: number
+  readonly estimated_cost_usd: number | null
+  readonly ended_at: string | null
+  /** Why no server works on it; only of a run that is queued. */
+  readonly queued_reason?: string
+}
+
 export type RunPage = {
-  /** `queued_reason`: why no server works on it; only of a run that is queued. */
-  readonly runs: readonly (RunRow & { readonly queued_reason?: string })[]
+  readonly runs: readonly ListedRun[]
   /** Opaque cursor of the next page; null on the last. */
   readonly next: string | null
 }

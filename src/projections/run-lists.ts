@@ -3,7 +3,7 @@ import * as z from 'zod'
 import { present } from '../domain/present.ts'
 import { RUN_STATUSES } from '../domain/state.ts'
 import { LruCache } from '../lib/lru-cache.ts'
-import { type RunPage, type RunQuery, waitRow } from './read-model.ts'
+import { type RunPage, type RunQuery, timestamp, waitRow } from './read-model.ts'
 
 /** Every list is read in order from one of these. A rebuild makes them after its rows, which takes less time. */
 export const LIST_INDICES = [
@@ -33,7 +33,40 @@ const ListRow = z.object({
   queued_reason: z.string().nullable(),
   parent_run_id: z.string().nullable(),
   wait: z.string().nullable(),
+  listed: z.string(),
 })
+/** What `LISTED` selects, in its order. */
+const Listed = z.tuple([
+  z.string(),
+  z.string(),
+  z.int(),
+  z.int(),
+  z.int(),
+  z.number().nullable(),
+  z.number().nullable(),
+])
+/** In one call, so that SQLite parses the state once. */
+const LISTED = `json_extract(state, '$.config.cwd', '$.config.model_name', '$.iteration',
+  '$.config.max_iterations', '$.total.tokens', '$.total.costUsd', '$.endedAt') AS listed`
+
+function listedRun({
+  queued_reason,
+  parent_run_id,
+  wait,
+  listed,
+  ...run
+}: z.infer<typeof ListRow>) {
+  const [cwd, model_name, iteration, max_iterations, total_tokens, cost, endedAt] = Listed.parse(
+    JSON.parse(listed),
+  )
+  const waiting_for = waitRow(wait === null ? null : JSON.parse(wait))
+  return {
+    ...{ ...run, cwd, model_name, iteration, max_iterations, total_tokens },
+    estimated_cost_usd: cost,
+    ended_at: endedAt === null ? null : timestamp(endedAt),
+    ...present({ parent_run_id, queued_reason, waiting_for }),
+  }
+}
 
 /** The lists of runs in an open read model file. */
 export class RunLists {
@@ -56,7 +89,7 @@ export class RunLists {
     return page
   }
 
-  /** To be called when a run was added, or its status or the reason for it changed. */
+  /** To be called when a run was added, or something that lists show of it changed. */
   forget(): void {
     this.#pages.clear()
   }
@@ -70,11 +103,7 @@ export class RunLists {
     const filters = present({ status, goal, parent })
     // One more than asked for: it decides whether there is a next page.
     const rows = statement.all({ ...filters, ...after, limit: limit + 1 })
-    const runs = rows.slice(0, limit).map((row) => {
-      const { queued_reason, parent_run_id, wait, ...run } = ListRow.parse(row)
-      const waiting_for = waitRow(wait === null ? null : JSON.parse(wait))
-      return { ...run, ...present({ parent_run_id, queued_reason, waiting_for }) }
-    })
+    const runs = rows.slice(0, limit).map((row) => listedRun(ListRow.parse(row)))
     const last = runs.at(-1)
     const more = rows.length > runs.length && last !== undefined
     return { runs, next: more ? encodeCursor(last) : null }
@@ -95,7 +124,8 @@ export function listSql({
   return [
     'SELECT run_id, goal, status, created_at, parent_run_id,',
     "CASE status WHEN 'queued' THEN state ->> '$.queued' END AS queued_reason,",
-    "CASE status WHEN 'running' THEN state -> '$.phase.wait' END AS wait FROM runs WHERE",
+    "CASE status WHEN 'running' THEN state -> '$.phase.wait' END AS wait,",
+    `${LISTED} FROM runs WHERE`,
     ...filters,
     '(created_at, run_id) < (:created_at, :run_id)',
     'ORDER BY created_at DESC, run_id DESC LIMIT :limit',

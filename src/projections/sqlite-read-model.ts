@@ -279,9 +279,15 @@ export class SqliteReadModel implements ReadModel {
   }
 }
 
-/** Whether lists show the run as before: only its status, and what it waits for, can change. */
-function isListedAs(run: LoadedRun, before: LoadedRun | undefined): boolean {
-  if (before === undefined || before.state.queued !== run.state.queued) return false
-  if (modelWait(before.state)?.nextTry !== modelWait(run.state)?.nextTry) return false
-  return statusOf(before.state) === statusOf(run.state)
+/** Whether lists show the run as before. */
+const isListedAs = (run: LoadedRun, before: LoadedRun | undefined): boolean =>
+  before !== undefined && shown(before) === shown(run)
+
+/** All that lists show of a run and that can change. */
+function shown({ state }: LoadedRun): string {
+  const { queued, config, iteration, total, endedAt } = state
+  const { max_iterations, model_name } = config
+  const waits = [queued, modelWait(state)?.nextTry]
+  const used = [iteration, total.tokens, total.costUsd]
+  return [statusOf(state), ...waits, model_name, max_iterations, ...used, endedAt].join()
 }

@@ -39,6 +39,21 @@ describeInBrowser('the list of runs', () => {
     expect(await elementsIn(page, 'runs')).toBeLessThan(1200)
   })
 
+  test('reads no run that nobody has opened', async () => {
+    const page = await open('about:blank')
+    const read: string[] = []
+    page.on('request', (request) => {
+      if (/\/api\/runs\/[0-9a-f-]{36}/.test(request.url())) read.push(request.url())
+    })
+    await page.goto(server.url)
+    const line = page.getByRole('link').filter({ hasText: 'in project-0' }).first()
+    await line.getByText(configOf({}).model_name).waitFor()
+    await line.getByText(`of ${configOf({}).max_iterations}`).waitFor()
+    // Twice: the list is read again from time to time.
+    for (let n = 0; n < 2; n += 1) await page.waitForResponse('**/api/runs?*')
+    expect(read).toEqual([])
+  })
+
   test('is filtered by status and goal, and the filter is in the address', async () => {
     const page = await open(`${server.url}/?status=aborted`)
     await page.getByText('in project-1', { exact: true }).waitFor()

@@ -24,12 +24,21 @@ const ADDED_TO_DETAILS = [
   ...(['check', 'goal_options', 'all_of'] as const),
 ] as const
 const ADDED_TO_PROGRESS = 'model_name'
+const ADDED_TO_ROWS = [
+  ...(['cwd', 'model_name', 'iteration', 'max_iterations', 'total_tokens'] as const),
+  ...(['estimated_cost_usd', 'ended_at'] as const),
+] as const
 
 /** An answer as it is kept and compared: without what later versions have added. */
 export function keptAnswer(address: string, answer: string): string {
   // The checksum of a line is not a part of its entry.
   if (address.startsWith('/api/ledgers/')) {
     return answer.replace(/^\{"crc32":"[0-9a-f]{8}",/gm, '{')
+  }
+  if (/^\/api\/runs(?:\?|$)/.test(address)) {
+    const rows = JSON.parse(answer)
+    for (const row of rows) for (const name of ADDED_TO_ROWS) delete row[name]
+    return JSON.stringify(rows)
   }
   const isConversation = address.includes('/conversation')
   const comparable = isConversation ? withFormerTools(answer) : answer

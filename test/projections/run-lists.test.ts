@@ -8,6 +8,7 @@ import type { RunQuery } from '../../src/projections/read-model.ts'
 import { runRow } from '../../src/projections/read-model.ts'
 import { listSql } from '../../src/projections/run-lists.ts'
 import type { SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'
+import { runDetails } from '../../src/queries/run-details.ts'
 import { createdRecord, validRun } from '../support/run-records.ts'
 import {
   commit,
@@ -38,7 +39,13 @@ const query = fc.record({
 
 function summaryOf(state: RunState): RunSummary {
   const isQueued = statusOf(state) === 'queued' && state.queued !== null
-  return { ...runRow(state), ...(isQueued ? { queued_reason: state.queued } : {}) }
+  const { cwd, model_name, max_iterations, ended_at, progress } = runDetails(state)
+  const { iteration, total_tokens, estimated_cost_usd } = progress
+  return {
+    ...{ ...runRow(state), cwd, model_name, max_iterations, ended_at },
+    ...{ iteration, total_tokens, estimated_cost_usd },
+    ...(isQueued ? { queued_reason: state.queued } : {}),
+  }
 }
 
 function naive(summaries: readonly RunSummary[], { status, goal }: RunQuery): RunSummary[] {
@@ -110,8 +117,8 @@ describe('the list', () => {
   test('caches a page until something in it changes', () => {
     const created = createdRecord('f7c2a5de-2c55-4b5c-8a34-000000000001')
     const at = { run_id: created.run_id, iteration: 1, ts: created.ts }
-    const payload = { node: 'plan' } as const
-    const more = [{ ...at, kind: 'step_start', payload } as const]
+    const payload = { claimant: 'p', pid: 7, host: 'a' }
+    const more = [{ ...at, iteration: 0, kind: 'run_claimed', payload } as const]
     const end = {
       achieved: false,
       iterations: 1,

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import fp from 'fastify-plugin'
 import * as z from 'zod'
+import { VERIFYING } from '../../api/audit.ts'
 import { RunId } from '../../api/fields.ts'
 import type { AccessRecorder } from '../../audit/access-log/access-recorder.ts'
 import type { Access } from '../../audit/access-log/access-windows.ts'
@@ -59,7 +60,10 @@ function noteAnswer(recorder: Recorder, kind: GrantedKind | undefined): OnSend {
       return done(null, payload)
     }
     if (kind === undefined || status >= 400 || isWatch(reply)) return done(null, payload)
-    const granted = recorder.note({ ...auditContext(request), kind })
+    const granted = recorder.note({
+      ...auditContext(request),
+      kind: isVerifying(request) ? 'run_verified' : kind,
+    })
     if (granted === true) return done(null, payload)
     void Promise.resolve(granted).then((isWritten) => {
       if (isWritten) return done(null, payload)
@@ -71,6 +75,14 @@ function noteAnswer(recorder: Recorder, kind: GrantedKind | undefined): OnSend {
     })
   }
 }
+
+/**
+ * A client that only verifies names that purpose, because it shows the run to nobody. Any client can name it, so the entry
+ * also names the operation.
+ */
+const isVerifying = (request: FastifyRequest): boolean =>
+  request.headers[VERIFYING.name] === VERIFYING.value &&
+  Params.parse(request.params).run_id !== undefined
 
 /** The code that serves a watch records it, because it knows how the watch ends. */
 export const isWatch = (reply: FastifyReply): boolean =>

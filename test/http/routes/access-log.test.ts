@@ -96,6 +96,18 @@ describe('the list of operations that show something of the log', () => {
 })
 
 describe('an access', () => {
+  test('by a client that only verifies is recorded as that, whatever it downloads', async () => {
+    const server = await start()
+    const runId = await finishedRun(server)
+    const headers = { 'retrai-purpose': 'verification' }
+    for (const path of ['', `/${runId}`, `/${runId}/export`]) {
+      await (await fetch(`${server.url}/api/runs${path}`, { headers })).arrayBuffer()
+    }
+    await expect
+      .poll(async () => (await others(server)).map(brief))
+      .toEqual(['runs_listed listRuns', 'run_verified getRun', 'run_verified exportRun'])
+  })
+
   test('is recorded for every way to read a run', async () => {
     const server = await start()
     const runId = await finishedRun(server)
@@ -402,6 +414,7 @@ describe('GET /api/access', () => {
     const { bad } = await verifyLedgerLines(
       'access',
       Readable.from([Buffer.from(await lines.arrayBuffer())]),
+      keys,
       (seq, hash) => {
         if (seq === proof.length - 1) head = hash
       },

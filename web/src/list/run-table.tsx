@@ -1,9 +1,7 @@
-import { useQuery } from '@tanstack/react-query'
 import { useVirtualizer } from '@tanstack/react-virtual'
 import { useEffect, useRef } from 'react'
 import { Link } from 'wouter'
-import type { RunDetails, RunSummary } from '../../../src/client/index.ts'
-import { runQuery } from '../api/queries.ts'
+import type { RunSummary } from '../../../src/client/index.ts'
 import {
   baseName,
   formatAgo,
@@ -63,7 +61,7 @@ export function RunTable({ runs, onEnd }: Props) {
                 className={classes.item}
                 style={{ transform: `translateY(${start}px)` }}
               >
-                <RunLine run={run} now={now} restless={virtual.isScrolling} />
+                <RunLine run={run} now={now} />
               </li>
             )
           })}
@@ -77,26 +75,23 @@ type LineProps = {
   readonly run: RunSummary
   /** Milliseconds since the epoch. */
   readonly now: number
-  /** The list is being scrolled: runs that only pass by are not requested. */
-  readonly restless: boolean
 }
 
-function RunLine({ run, now, restless }: LineProps) {
-  const details = useDetails(run, restless)
-  const status = details?.status ?? run.status
-  const { queued_reason, waiting_for } = details ?? run
-  const why = status === 'queued' ? queued_reason : waiting_for?.what
+function RunLine({ run, now }: LineProps) {
+  const { status, cwd, model_name, total_tokens } = run
+  const why = status === 'queued' ? run.queued_reason : run.waiting_for?.what
+  const cost = run.estimated_cost_usd
   const started = Date.parse(run.created_at)
   return (
     <Link href={`/runs/${run.run_id}`} className={classes.line} data-status={status}>
       <span>
         <div className={classes.goal}>
           {run.goal}
-          {details !== null && <span className={classes.quiet}> in {baseName(details.cwd)}</span>}
+          {cwd !== undefined && <span className={classes.quiet}> in {baseName(cwd)}</span>}
         </div>
         <div className={classes.where}>
           {shortId(run.run_id)}
-          {details !== null && ` · ${details.model_name}`}
+          {model_name !== undefined && ` · ${model_name}`}
           {run.parent_run_id !== undefined && ` · sub-agent of ${shortId(run.parent_run_id)}`}
         </div>
       </span>
@@ -104,16 +99,16 @@ function RunLine({ run, now, restless }: LineProps) {
         <StatusPill status={status} {...(why === undefined ? {} : { why })} />
       </span>
       <span className={`${classes.iteration} ${classes.optional}`}>
-        {details !== null && <Iteration details={details} />}
+        <Iteration run={run} />
       </span>
       <span className={`${classes.number} ${classes.optional}`}>
-        {details !== null && formatCompact(details.progress.total_tokens)}
+        {total_tokens !== undefined && formatCompact(total_tokens)}
       </span>
       <span className={`${classes.number} ${classes.optional}`}>
-        {details !== null && formatCost(details.progress.estimated_cost_usd)}
+        {cost !== undefined && formatCost(cost)}
       </span>
       <span className={`${classes.number} ${classes.optional}`}>
-        {details !== null && formatClock(((ended(details) ?? now) - started) / 1000)}
+        {run.ended_at !== undefined && formatClock(((endOf(run) ?? now) - started) / 1000)}
       </span>
       <time
         className={`${classes.number} ${classes.quiet} ${classes.started}`}
@@ -126,15 +121,16 @@ function RunLine({ run, now, restless }: LineProps) {
   )
 }
 
-const ended = ({ ended_at }: RunDetails): number | null =>
-  ended_at === null ? null : Date.parse(ended_at)
+const endOf = ({ ended_at }: RunSummary): number | null =>
+  ended_at == null ? null : Date.parse(ended_at)
 
-function Iteration({ details: { progress, max_iterations } }: { readonly details: RunDetails }) {
-  const share = Math.min(100, (100 * progress.iteration) / max_iterations)
+function Iteration({ run: { iteration, max_iterations } }: Pick<LineProps, 'run'>) {
+  if (iteration === undefined || max_iterations === undefined) return null
+  const share = Math.min(100, (100 * iteration) / max_iterations)
   return (
     <>
       <span>
-        {formatCount(progress.iteration)}{' '}
+        {formatCount(iteration)}{' '}
         <span className={classes.quiet}>of {formatCount(max_iterations)}</span>
       </span>
       <span className={classes.meter}>
@@ -142,13 +138,4 @@ function Iteration({ details: { progress, max_iterations } }: { readonly details
       </span>
     </>
   )
-}
-
-/** Details that the list does not have, read for the runs in sight, and again while they work. */
-function useDetails(run: RunSummary, restless: boolean): RunDetails | null {
-  const { data } = useQuery({
-    ...runQuery(run.run_id),
-    enabled: ({ state }) => state.data !== undefined || !restless,
-  })
-  return data ?? null
 }
