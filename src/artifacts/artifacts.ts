@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { constants } from 'node:fs'
 import { mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Readable } from 'node:stream'
@@ -45,7 +46,10 @@ export function createArtifacts(dir: string): ArtifactFolder {
 
     async read(sha256) {
       if (!SHA256.test(sha256)) return null
-      const file = await open(pathOf(sha256), 'r').catch(missing)
+      // A link would show another file, whose content somebody can change.
+      const file = await open(pathOf(sha256), constants.O_RDONLY | constants.O_NOFOLLOW).catch(
+        missing,
+      )
       if (file === null) return null
       const { size } = await file.stat()
       return { bytes: size, stream: file.createReadStream() }

@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs'
 import type { DatabaseSync } from 'node:sqlite'
 import { err, ok, type Result } from 'neverthrow'
 import { counted } from '../../lib/counted.ts'
@@ -26,9 +27,12 @@ const UNSEEN = `
     OR r.id < (SELECT max(id) FROM rewritten n WHERE n.position = r.position)
   )`
 
+/** A server counts the positions of its events from 1, and leaves none out. */
+const SKIPPED = 'SELECT coalesce(max(position), 0) - count(*) AS skipped FROM events'
+
 /**
  * What is in the file of a log but was not put there by a server, or is not as a server made it: the records do not
- * show a foreign trigger, table, stream or text. Each part is a sentence without its full stop. A server may be writing to
+ * show a foreign trigger, table, stream or text, or an index that leaves some of them out. Each part is a sentence without its full stop. A server may be writing to
  * the log.
  * @param isOurs whether a server makes a stream with this name
  */
@@ -38,13 +42,41 @@ export function foreignParts(
 ): Result<readonly string[], StoreFailure> {
   return openExisting(file).andThen((db) => {
     try {
-      return ok([...schemaParts(db), ...streamParts(db, isOurs), ...rewrittenParts(db)])
+      const damage = damageOf(db)
+      if (damage.length > 0) return ok(damage)
+      const parts = [...schemaParts(db), ...streamParts(db, isOurs), ...rewrittenParts(db)]
+      return ok([...parts, ...placeParts(db, file)])
     } catch (error) {
       return err(storeFailed(file, error))
     } finally {
       db.close()
     }
   })
+}
+
+/** What SQLite finds wrong with its tables, or with indexes that do not hold what is in these. */
+function damageOf(db: DatabaseSync): string[] {
+  const found = db.prepare(`PRAGMA integrity_check(${MAX_NAMED})`).all()
+  const lines = found.map(({ integrity_check: line }) => String(line).replaceAll('\n', ' '))
+  return lines[0] === 'ok' ? [] : lines.map((line) => `SQLite finds that it is damaged: ${line}`)
+}
+
+function placeParts(db: DatabaseSync, file: string): string[] {
+  // Before the pages are counted, which a server may add meanwhile.
+  const { size } = statSync(file)
+  const pages = db.prepare(
+    'SELECT page_count * page_size AS bytes FROM pragma_page_count, pragma_page_size',
+  )
+  const behind = size - Number(pages.get()?.bytes)
+  const skipped = Number(db.prepare(SKIPPED).get()?.skipped)
+  return [
+    ...(skipped === 0
+      ? []
+      : [`its events skip ${counted(skipped, 'position')}, which no server does`]),
+    ...(behind <= 0
+      ? []
+      : [`${counted(behind, 'byte')} that are not of the database come after its end`]),
+  ]
 }
 
 function schemaParts(db: DatabaseSync): string[] {

@@ -109,7 +109,8 @@ function refuseForeign(db: DatabaseSync, file: string): void {
 function refuseDamaged(db: DatabaseSync, file: string): void {
   const pages = pragma(db, 'page_count')
   if (typeof pages === 'number' && pages > CHECKED_PAGES) return
-  const found = pragma(db, 'quick_check(1)')
+  // With the indexes: one that leaves rows out hides records from every reader. It takes up to twice the time of quick_check.
+  const found = pragma(db, 'integrity_check(1)')
   if (found === 'ok') return
   const reason = String(found)
     .replaceAll(/\*\*\*.*\*\*\*\n|\n/g, ' ')
