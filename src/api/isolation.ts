@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { type IsolationPolicy, Level, LowerLimits } from '../domain/isolation.ts'
 
 export type { Level, LowerLimits } from '../domain/isolation.ts'
+export { otherwiseIsolated } from '../domain/isolation.ts'
 
 const whyNot = (what: string) => z.string().nullable().describe(`Why ${what}; null if it can`)
 
@@ -58,7 +59,8 @@ const USER: Readonly<Record<NonNullable<IsolationPolicy['user']>, string>> = {
 /** What the commands of a run could see and do, for people: one fact a line. */
 export function isolationFacts(policy: IsolationPolicy): string[] {
   const { level, network, hosts = [], visible, writable, limits, policy_sha256 } = policy
-  const listed = (roles: readonly string[]): string => roles.join(', ') || 'nothing'
+  const listed = (roles: readonly string[]): string =>
+    [...new Set(roles.map(wordsOf))].join(', ') || 'nothing'
   const memory = limits.memory_bytes === undefined ? 'no limit of memory' : mibOf(limits)
   return [
     `${LEVEL[level]}, ${NETWORK[network]}${hosts.length === 0 ? '' : ` (${listed(hosts)})`}`,
@@ -67,6 +69,22 @@ export function isolationFacts(policy: IsolationPolicy): string[] {
     `${memory}; policy ${policy_sha256.slice(0, SHOWN_DIGITS)}`,
   ]
 }
+
+/** Said of a run whose checks have a home of their own, as all checks do, so that nothing is alarming about it. */
+export const CHECKS_AS_COMMANDS = 'checks: as the commands, with a home of their own'
+
+const WORDS: Readonly<Record<string, string>> = {
+  project: 'the project',
+  home: 'a home of their own',
+  tmp: 'temporary files',
+  'empty home': 'a home of their own',
+  'empty tmp': 'temporary files',
+  system: 'the system',
+  tools: 'tool chains',
+}
+
+/** A role of a policy. The record names the folders. */
+const wordsOf = (role: string): string => WORDS[role.replace(/:.*$/s, '')] ?? role
 
 const SHOWN_DIGITS = 12
 const MIB = 1024 * 1024

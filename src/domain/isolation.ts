@@ -103,3 +103,20 @@ export const IsolationDifference = z
   })
   .readonly()
 export type IsolationDifference = z.infer<typeof IsolationDifference>
+
+/** Roles in which a check always differs from the commands of its run. */
+const OF_ONE_CALL = /^(?:report|(?:empty )?(?:home|tmp)|(?:copy of the )?home of the first check)$/
+
+/** How a result was isolated, if not as its run: a check, which has a report and a home of its own, or in another way. */
+export function otherwiseIsolated(
+  kind: string,
+  { policy_sha256: _, visible, writable, ...others }: IsolationDifference,
+  run: IsolationPolicy | null | undefined,
+): 'check' | 'other' {
+  const shared = (roles: readonly string[] = []): string =>
+    roles.filter((role) => !OF_ONE_CALL.test(role)).join()
+  const same = (roles: readonly string[] | undefined, before: readonly string[] | undefined) =>
+    roles === undefined || shared(roles) === shared(before)
+  const isAsRun = same(visible, run?.visible) && same(writable, run?.writable)
+  return kind === 'goal_check' && isAsRun && Object.keys(others).length === 0 ? 'check' : 'other'
+}

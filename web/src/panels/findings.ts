@@ -1,4 +1,8 @@
-import { isolationFacts } from '../../../src/api/isolation.ts'
+import {
+  CHECKS_AS_COMMANDS,
+  isolationFacts,
+  otherwiseIsolated,
+} from '../../../src/api/isolation.ts'
 import type { RunDetails } from '../../../src/client/index.ts'
 import { statusOf } from '../../../src/domain/state.ts'
 import type { Connection } from '../run/run-store.ts'
@@ -178,14 +182,16 @@ function isolation(view: RunView): Finding[] {
     return [{ verdict: 'note', what: 'The record does not say how its commands were isolated' }]
   }
   const [level = '', ...facts] = isolationFacts(policy)
-  const differing = records.filter(
-    ({ kind, payload }) =>
-      (kind === 'tool_result' || kind === 'goal_check') && payload.isolation !== undefined,
+  const differing = records.flatMap(({ kind, payload }) =>
+    (kind === 'tool_result' || kind === 'goal_check') && payload.isolation !== undefined
+      ? [otherwiseIsolated(kind, payload.isolation, policy)]
+      : [],
   )
-  const otherwise =
-    differing.length === 0
-      ? []
-      : [`${counted(differing.length, 'result')} with another isolation, as recorded`]
+  const others = differing.filter((how) => how === 'other').length
+  const otherwise = [
+    ...(differing.includes('check') ? [CHECKS_AS_COMMANDS] : []),
+    ...(others === 0 ? [] : [`${counted(others, 'result')} with another isolation, as recorded`]),
+  ]
   return [
     { verdict: 'note', what: `Isolation: ${level}`, more: [...facts, ...otherwise].join('; ') },
   ]
