@@ -26,6 +26,10 @@ export const RedactRun = z
       .describe(
         'The secret, if it is only a part of the text: the server looks for it elsewhere in the run. Not kept',
       ),
+    preview: z
+      .boolean()
+      .exactOptional()
+      .describe('Only answers what would be redacted. `redaction` is null then'),
   })
   .meta({
     id: 'RedactRun',
@@ -38,7 +42,10 @@ export const RedactedRecord = z
   .object({
     run_id: z.uuid(),
     seq: z.int(),
-    redaction: z.int().describe('Number of the entry in the ledger of redactions'),
+    redaction: z
+      .int()
+      .nullable()
+      .describe('Number of the entry in the ledger of redactions; null in a preview'),
     pointers: z.array(z.string()).readonly().describe('The texts that were redacted'),
     artifact: z
       .string()

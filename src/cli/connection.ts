@@ -4,6 +4,7 @@ import { Readable } from 'node:stream'
 import { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
+import { VERIFYING } from '../api/audit.ts'
 import { createOpener } from '../client/call.ts'
 import { type Client, createClient, type RequestError, readBaseUrl } from '../client/index.ts'
 import { CLIENT_LIMITS } from '../client/limits.ts'
@@ -11,6 +12,7 @@ import { chunksOf, textOf } from '../client/lines.ts'
 import { shellWord } from '../lib/shell-word.ts'
 import { defaultSocket } from '../server/data-folder.ts'
 import { parseSettings } from '../server/read-settings.ts'
+import { idOf, isBeginning } from './short-id.ts'
 import { EXIT, PLAIN_EXIT_CODES } from './terminal/exit-codes.ts'
 import { oneLine } from './terminal/plain-text.ts'
 import { endWithReader, say } from './terminal/print.ts'
@@ -32,7 +34,11 @@ export type Connection = {
   explain(error: RequestError): string
 }
 
-export type ServerOptions = { readonly server?: string | undefined }
+export type ServerOptions = {
+  readonly server?: string | undefined
+  /** Downloads only to verify, for the access log. */
+  readonly isVerifying?: boolean
+}
 
 /** A command that talks to a server, with the option and the help of all such commands. */
 export function serverCommand(name: string, exitCodes: string = PLAIN_EXIT_CODES): Command {
@@ -42,6 +48,24 @@ export function serverCommand(name: string, exitCodes: string = PLAIN_EXIT_CODES
       `the server: http://…, https://… or unix:PATH (default: ${DEFAULT_SERVER})`,
     )
     .addHelpText('after', `${exitCodes}\n${ENVIRONMENT}`)
+    .hook('preAction', (_, command) => completeRunId(command))
+}
+
+/** The argument `<run>` of a command may be the beginning of an id, as the lists show it. */
+async function completeRunId(command: Command): Promise<void> {
+  const { processedArgs, registeredArguments } = command
+  const [given] = processedArgs
+  const options: ServerOptions & { readonly dataDir?: string } = command.opts()
+  if (registeredArguments[0]?.name() !== 'run' || !isBeginning(given)) return
+  const connection = connect(options)
+  if (connection.isErr() || options.dataDir !== undefined) return
+  const { client, explain } = connection.value
+  const found = await idOf(client, given, explain)
+  if (found.isOk()) processedArgs[0] = found.value
+  else {
+    say(`retrai: ${oneLine(found.error)}`)
+    process.exit(EXIT.notDone)
+  }
 }
 
 /** Connects, does the work of a command, and sets its exit code; or prints why it failed. */
@@ -179,6 +203,7 @@ async function open(options: ServerOptions, path: string): Promise<Result<Body, 
   const opened = await createOpener({ baseUrl, token, fetch, ...CLIENT_LIMITS })({
     path,
     accept: '*/*',
+    headers: options.isVerifying === true ? { [VERIFYING.name]: VERIFYING.value } : {},
     signal: undefined,
   })
   return opened.mapErr((error) => ({

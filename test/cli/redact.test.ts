@@ -38,7 +38,26 @@ const history = async (runId: string) =>
   (await fetch(`${server.url}/api/runs/${runId}/events?kinds=all`)).text()
 
 const redact = (runId: string, place: readonly [string, string], ...options: string[]) =>
-  retrai(['redact', runId, ...place, '--server', server.url, '--reason', 'a password', ...options])
+  retrai([
+    ...['redact', runId, ...place, '--server', server.url, '--reason', 'a password', '--yes'],
+    ...options,
+  ])
+
+test('without --yes it shows what it would remove, and removes nothing where nobody can be asked', async () => {
+  const runId = await runWithSecret()
+  const place = ['0', '/reason', '--reason', 'a password', '--server', server.url]
+  // The beginning of the id, as lists show it.
+  const shown = await retrai(['redact', runId.slice(0, 8), ...place])
+  expect(shown).toMatchObject({ code: 3, stdout: '' })
+  expect(shown.stderr).toContain(`This removes from run ${runId}, for ever:\n  record 0: /reason\n`)
+  expect(shown.stderr).toContain('--yes')
+  expect(await history(runId)).toContain(SECRET)
+  const several = await retrai(['show', '00000000', '--server', server.url])
+  expect(several).toMatchObject({
+    code: 3,
+    stderr: expect.stringContaining('begins with 00000000'),
+  })
+})
 
 test('a text is redacted, and a later command lists where else the run contains the secret in it', async () => {
   const runId = await runWithSecret()

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
+import { openKeyring } from '../../src/audit/proofs/keyring.ts'
 import { folded } from '../../src/cli/terminal/help.ts'
 import { cleanEnv, retrai } from './support.ts'
 
@@ -74,6 +75,7 @@ test.skipIf(!existsSync('/dev/full'))(
   'output that cannot be written is reported in one line',
   async () => {
     const dir = await mkdtemp(join(tmpdir(), 'retrai-usage-'))
+    ;(await openKeyring(join(dir, 'keys'), () => new Date()))._unsafeUnwrap()
     const full = ['bash', '-c', 'exec "$@" > /dev/full', 'bash']
     const done = await retrai(['key', 'list', '--data-dir', dir], cleanEnv(), full)
     await rm(dir, { recursive: true })

@@ -275,7 +275,9 @@ async function redact(desk: Desk, runId: string, text: string): Promise<string[]
   )
   const place = [runId, String(call?.seq), '/args', '--reason', 'a password']
   const options = ['--secret-file', '-', '--everywhere', '--json']
-  const lines = (await desk.retrai(['redact', ...place, ...options], text)).trimEnd().split('\n')
+  const lines = (await desk.retrai(['redact', ...place, '--yes', ...options], text))
+    .trimEnd()
+    .split('\n')
   const artifacts = lines.map((line) => REDACTED.parse(JSON.parse(line)).artifact)
   return artifacts.filter((artifact) => artifact !== null)
 }

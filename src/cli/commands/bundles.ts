@@ -1,4 +1,4 @@
-import { createWriteStream } from 'node:fs'
+import { createWriteStream, existsSync } from 'node:fs'
 import { rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
@@ -19,7 +19,13 @@ import type { StreamReader } from '../../log/stream-pages.ts'
 import { redactionIndexOf } from '../../redaction/redaction-index.ts'
 import { bundleFile } from '../bundle-file.ts'
 import { download, endingWith, serverCommand } from '../connection.ts'
-import { dataDirOf, keyringOf, openDataFolder, openDataFolderStore } from '../data-folder.ts'
+import {
+  dataDirOf,
+  keyringOf,
+  openDataFolder,
+  openDataFolderStore,
+  signingOf,
+} from '../data-folder.ts'
 import { EXIT, PLAIN_EXIT_CODES } from '../terminal/exit-codes.ts'
 import { DATA_DIR } from '../terminal/option-values.ts'
 import { say } from '../terminal/print.ts'
@@ -36,6 +42,7 @@ type ExportOptions = {
   readonly output?: string
   readonly server?: string
   readonly dataDir?: string
+  readonly force?: boolean
 }
 
 /** `retrai export RUN`: writes a run to one file that can be verified offline. */
@@ -47,6 +54,7 @@ export function exportCommand(): Command {
       '-o, --output <file>',
       'the file to write (default retrai-run-<id>.tar.gz; - for stdout)',
     )
+    .option('--force', 'replace the file if it exists')
     .option('--data-dir <folder>', 'read this data folder instead of a server')
     .action((runId: string, options: ExportOptions) =>
       endingWith(() => exportTo(runId.toLowerCase(), options)),
@@ -57,6 +65,9 @@ async function exportTo(runId: string, options: ExportOptions): Promise<Result<n
   const target = options.output ?? `retrai-run-${runId}.tar.gz`
   const there = target === '-' ? null : await stat(target).catch(() => null)
   if (there?.isDirectory()) return err(`${target} is a folder. Name a file in it.`)
+  if (there?.isFile() && options.force !== true) {
+    return err(`${target} exists already: choose another file, or replace it with --force.`)
+  }
   const opened = await (options.dataDir === undefined
     ? fromServer(runId, options)
     : fromFolder(runId, options.dataDir))
@@ -155,7 +166,7 @@ export function importCommand(): Command {
     .action(async (file: string, options: ImportOptions) => {
       const done = await importFrom(file, options)
       if (done.isErr()) say(...done.error)
-      else say(sentence(done.value))
+      else say(...sentences(done.value))
       process.exitCode = done.isOk() ? EXIT.done : EXIT.notDone
     })
 }
@@ -163,7 +174,7 @@ export function importCommand(): Command {
 async function importFrom(
   file: string,
   options: ImportOptions,
-): Promise<Result<Imported, readonly string[]>> {
+): Promise<Result<Imported & { readonly dataDir: string }, readonly string[]>> {
   const anchors = await readAnchors(options)
   if (anchors.isErr()) return err(lines(anchors.error))
   const bundle = await bundleFile(file)
@@ -175,13 +186,15 @@ async function importFrom(
   const artifacts = createArtifacts(join(dir.value, 'artifacts'))
   const deps = {
     store: store.value,
+    sign: signingOf(dir.value),
     putArtifact: artifacts.put,
     markers: join(dir.value, IMPORTS_FOLDER),
     now: () => Date.now() / 1000,
   }
   const imported = await importRun(deps, bundle.value, anchors.value)
   await store.value.close()
-  return imported.isOk() ? ok(imported.value) : err(explain(imported.error))
+  if (imported.isErr()) return err(explain(imported.error))
+  return ok({ ...imported.value, dataDir: dir.value })
 }
 
 const lines = (message: string): readonly string[] => [`retrai: ${message}`]
@@ -206,7 +219,15 @@ function explain(error: ImportError): readonly string[] {
   }
 }
 
-function sentence({ runId, records, present, artifacts }: Imported): string {
+function sentences(imported: Imported & { readonly dataDir: string }): string[] {
+  const { runId, records, present, artifacts, dataDir } = imported
   const there = present === 0 ? '' : ` (${present} were there already)`
-  return `Run ${runId} is imported: ${counted(records, 'record')}${there}, ${counted(artifacts, 'artifact')}.`
+  const counts = `${counted(records, 'record')}${there}, ${counted(artifacts, 'artifact')}`
+  const done = `Run ${runId} is imported into the log of ${dataDir}: ${counts}.`
+  // A server makes this file when it starts for the first time.
+  if (existsSync(join(dataDir, 'server-id'))) return [done]
+  return [
+    done,
+    'WARNING: No server has ever served this folder. If you mean that of your server, name it with --data-dir.',
+  ]
 }

@@ -3,6 +3,7 @@ import type { AgentEvent, RunDetails } from '../../client/index.ts'
 import type { CallDecision, Decision } from '../../domain/records.ts'
 import { Backoff } from '../../lib/backoff.ts'
 import type { Connection } from '../connection.ts'
+import { atTerminal } from '../terminal/is-agreed.ts'
 import { say } from '../terminal/print.ts'
 import { callLines, shownHash } from '../terminal/waiting-call.ts'
 
@@ -139,9 +140,6 @@ const askDecision = (signal: AbortSignal, onInterrupt: () => void) =>
 /** Asks whether the call that waits may begin. */
 const askAboutCall = (signal: AbortSignal, onInterrupt: () => void) =>
   ask('[a]llow, [d]eny, Enter to decide later: ', CALL_DECISIONS, signal, onInterrupt)
-
-/** Whether there is a person to ask. */
-const atTerminal = (): boolean => process.stdin.isTTY && process.stderr.isTTY
 
 /**
  * Asks the person at the terminal what to do with a run. Null if the person leaves the decision open, or

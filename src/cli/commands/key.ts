@@ -1,12 +1,13 @@
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
-import { type Keys, readPublishedKeys } from '../../audit/proofs/keyring.ts'
+import type { PublishedKeys } from '../../api/audit.ts'
+import { readPublishedKeys } from '../../audit/proofs/keyring.ts'
 import { endingWith } from '../connection.ts'
 import { dataDirOf, keyringOf } from '../data-folder.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { DATA_DIR } from '../terminal/option-values.ts'
-import { print, printJson } from '../terminal/print.ts'
+import { print, printJson, say } from '../terminal/print.ts'
 
 const HELP = `
 The server signs proofs, exports and checkpoints with the newest key, and publishes all keys at /api/keys.
@@ -19,7 +20,7 @@ type Options = { readonly dataDir?: string; readonly json?: boolean }
 /** `retrai key`: the keys with which a server signs. */
 export function keyCommand(): Command {
   const list = new Command('list')
-    .description('List the public keys, newest first. If there is none, make the first one.')
+    .description('List the public keys, newest first.')
     .option(...DATA_DIR)
     .option('--json', 'print the answer of GET /api/keys')
     .action((options: Options) => endingWith(() => show(options, false)))
@@ -38,28 +39,31 @@ export function keyCommand(): Command {
 async function show({ dataDir, json }: Options, rotate: boolean): Promise<Result<number, string>> {
   const folder = dataDirOf(dataDir)
   if (folder.isErr()) return err(folder.error)
-  if (rotate && !(await hasKeys(folder.value))) return err(noKeyIn(folder.value))
-  const keyring = await keyringOf(folder.value)
-  if (keyring.isErr()) return err(keyring.error)
-  const keys = await (rotate ? keyring.value.rotate() : keyring.value.load())
-  if (keys.isErr()) return err(keys.error.message)
-  if (json === true) await printJson(keys.value.published)
-  else for (const line of linesOf(keys.value)) await print(line)
+  const found = await readPublishedKeys(join(folder.value, 'keys'))
+  if (found.isErr()) return err(found.error.message)
+  if (found.value.keys.length === 0) return err(noKeyIn(folder.value))
+  const keys = rotate ? await rotatedIn(folder.value) : ok(found.value)
+  if (keys.isErr()) return err(keys.error)
+  if (json === true) await printJson(keys.value)
+  else {
+    for (const line of linesOf(keys.value)) await print(line)
+    say(`These are the keys of the data folder ${folder.value}.`)
+  }
   return ok(EXIT.done)
 }
 
-/** Whether a server has made a key there. If its keys cannot be read, `keyringOf` says why. */
-const hasKeys = async (folder: string): Promise<boolean> =>
-  (await readPublishedKeys(join(folder, 'keys'))).match(
-    ({ keys }) => keys.length > 0,
-    () => true,
-  )
+async function rotatedIn(folder: string): Promise<Result<PublishedKeys, string>> {
+  const keyring = await keyringOf(folder)
+  if (keyring.isErr()) return err(keyring.error)
+  const keys = await keyring.value.rotate()
+  return keys.map(({ published }) => published).mapErr(({ message }) => message)
+}
 
 const noKeyIn = (folder: string): string =>
   `There is no key in ${folder}, so it is not the data folder of a server. Name that with --data-dir.`
 
-function linesOf({ published }: Keys): string[] {
-  return published.keys.map(({ fingerprint, created, retired }) => {
+function linesOf({ keys }: PublishedKeys): string[] {
+  return keys.map(({ fingerprint, created, retired }) => {
     const until = retired === null ? 'in use' : `retired ${retired}`
     return `${fingerprint}  made ${created}  ${until}`
   })

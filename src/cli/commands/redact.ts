@@ -3,16 +3,18 @@ import { text } from 'node:stream/consumers'
 import type { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import type { Redacted } from '../../client/index.ts'
+import { counted } from '../../lib/counted.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
+import { isAgreed } from '../terminal/is-agreed.ts'
 import { oneLine } from '../terminal/plain-text.ts'
-import { print, printJson } from '../terminal/print.ts'
+import { print, printJson, say } from '../terminal/print.ts'
 
 const HELP = `
 The pointer (RFC 6901) begins at the payload of the record: /output, /args/command, /tool_calls/0/args. If
 it names an object or an array, all texts in it are redacted. The reason is kept for ever, so it must not
-contain the text.
+contain the text. Before it redacts, the command shows what that removes and asks, unless you pass --yes.
 
 The command lists where else the run contains the same text; with --everywhere it redacts these places too.
 If the secret is only a part of the text, pass it with --secret-file, or on stdin with --secret-file -. Then
@@ -24,6 +26,7 @@ type Options = ServerOptions & {
   readonly reason: string
   readonly secretFile?: string
   readonly everywhere?: boolean
+  readonly yes?: boolean
   readonly json?: boolean
 }
 
@@ -37,6 +40,7 @@ export function redactCommand(): Command {
     .requiredOption('--reason <text>', 'the reason; kept for ever')
     .option('--secret-file <file>', 'search for the secret in this file, not for the whole text')
     .option('--everywhere', 'also redact it everywhere else in this run')
+    .option('--yes', 'do not ask first; needed if there is no terminal')
     .option('--json', 'print each answer as JSON, one a line')
     .addHelpText('after', HELP)
     .action((runId: string, seq: string, pointer: string, options: Options) =>
@@ -49,18 +53,45 @@ type Place = { readonly runId: string; readonly seq: string; readonly pointer: s
 async function redact(
   { client, explain }: Connection,
   { runId, seq, pointer }: Place,
-  { reason, secretFile, everywhere, json }: Options,
+  { reason, secretFile, everywhere, yes, json }: Options,
 ): Promise<Result<number, string>> {
   if (!/^\d{1,15}$/.test(seq)) return err(`"${seq}" is not a seq. Give the number of the record.`)
   const secret = await readSecret(secretFile)
   if (secret.isErr()) return err(secret.error)
   const what = { seq: Number(seq), pointer, reason, secret: secret.value }
   const ask = (wanted: RedactWhat) => client.runs.redact(runId, wanted).mapErr(explain)
+  if (yes !== true) {
+    const preview = await ask({ ...what, preview: true })
+    if (preview.isErr()) return err(preview.error)
+    say(...previewLines(runId, preview.value, everywhere === true))
+    const agreed = secretFile === '-' ? null : await isAgreed('Redact it? [y]es, [n]o: ')
+    if (agreed === null)
+      return err('There is nobody to ask here. Nothing was redacted: repeat it with --yes.')
+    if (!agreed) return err('Nothing was redacted.')
+  }
   for await (const done of redactAll(ask, what, everywhere === true)) {
     if (done.isErr()) return err(done.error)
     await printPlace(done.value, json === true)
   }
   return ok(EXIT.done)
+}
+
+/** What is about to be removed, for ever. */
+function previewLines(runId: string, would: Redacted, everywhere: boolean): string[] {
+  const { seq, pointers, artifact, summaries, elsewhere } = would
+  if (pointers.length === 0) return ['These texts are redacted already.']
+  const others = elsewhere.filter(({ redactable }) => redactable)
+  return [
+    `This removes from run ${runId}, for ever:`,
+    ...pointers.map((pointer) => `  record ${seq}: ${oneLine(pointer)}`),
+    ...(artifact === null ? [] : [`  the artifact ${artifact}, of every run that names it`]),
+    ...summaries.map((summary) => `  record ${summary}: all texts of the summary`),
+    ...(everywhere
+      ? others.map((place) => `  record ${place.seq}: ${oneLine(place.pointer)}`)
+      : others.length === 0
+        ? []
+        : [`It stays in ${counted(others.length, 'other place')}, without --everywhere.`]),
+  ]
 }
 
 async function printPlace({ seq, answer, left }: RedactedPlace, asJson: boolean): Promise<void> {
@@ -93,6 +124,7 @@ type RedactWhat = {
   readonly pointer: string
   readonly reason: string
   readonly secret: string | undefined
+  readonly preview?: boolean
 }
 
 /** The redaction in one record, and the places that still contain the text. */

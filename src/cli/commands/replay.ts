@@ -151,6 +151,7 @@ async function sourceOf(
     const whole = await readWhole(file.value)
     return whole.map(() => (after) => bundleEvents(file.value, after))
   }
+  if (/[/.]/.test(run)) return err(`There is no file ${run}.`)
   const found = await client.runs.get(run)
   return found.map((): Source => (after) => watched(client, run, after, signal)).mapErr(explain)
 }

@@ -55,7 +55,8 @@ export function redactRun(app: ZodApp, { redactions }: AppDeps): void {
     },
     handler: async (request, reply) => {
       const { runId, body } = request
-      const wanted = { ...body, runId, pointer: fromPayload(body.pointer) }
+      const { preview: isPreview = false } = body
+      const wanted = { ...body, isPreview, runId, pointer: fromPayload(body.pointer) }
       const author = { commandId: randomUUID(), principal: request.principal }
       const redacted = redactions
         .redact(wanted, author)
