@@ -7,7 +7,7 @@ import { openReadModel } from '../../src/projections/sqlite-read-model.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
 import { must } from '../loop/must.ts'
 import { now } from '../loop/service.ts'
-import { NO_AGENT } from '../support/no-agent.ts'
+import { NO_AGENT, NO_SIGNING } from '../support/no-agent.ts'
 
 const [folder = ''] = process.argv.slice(2)
 const log = { info: () => {}, warn: console.warn, error: console.error }
@@ -15,7 +15,7 @@ const store = must(await openEmbeddedStore({ file: join(folder, 'log.sqlite') })
 const readModel = must(openReadModel({ file: join(folder, 'read.sqlite'), log }))
 const projector = startProjector({ store, readModel, log })
 await projector.caughtUpOnce()
-const auth = await Auth.open({ store, configured: null, clock: now, log })
+const auth = await Auth.open({ store, sign: NO_SIGNING, configured: null, clock: now, log })
 const app = await buildApp({
   ...NO_AGENT,
   store,

@@ -10,7 +10,7 @@ import { LiveParts } from '../../src/live/live-parts.ts'
 import { processMask } from '../../src/log/masking.ts'
 import { must } from '../loop/must.ts'
 import { answerCalls } from '../support/calls.ts'
-import { NO_AGENT } from '../support/no-agent.ts'
+import { NO_AGENT, NO_SIGNING } from '../support/no-agent.ts'
 import { cpu, memory, portOf } from './process.ts'
 import { openProjectedStore } from './projected-store.ts'
 import { now, Writer } from './writer.ts'
@@ -19,7 +19,7 @@ const [folder = '', connectionString] = process.argv.slice(2)
 const { store, readModel, close } = await openProjectedStore(folder, connectionString)
 const clock = () => Date.now() / 1000
 const liveParts = new LiveParts(processMask)
-const auth = await Auth.open({ store, configured: null, clock, log: console })
+const auth = await Auth.open({ store, sign: NO_SIGNING, configured: null, clock, log: console })
 const app = await buildApp({
   ...NO_AGENT,
   store,

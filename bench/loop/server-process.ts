@@ -11,7 +11,7 @@ import { buildApp } from '../../src/http/app.ts'
 import { NO_ISOLATION } from '../../src/runner/isolation/isolation.ts'
 import { policyOfRun } from '../../src/runner/isolation/run-policy.ts'
 import { DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
-import { NO_AGENT } from '../support/no-agent.ts'
+import { NO_AGENT, NO_SIGNING } from '../support/no-agent.ts'
 import { realEffects } from './effects.ts'
 import { idleGoal } from './idle-goal.ts'
 import { now, Service } from './service.ts'
@@ -30,7 +30,13 @@ const isolate = (project: string) =>
   })
 const service = await Service.open(folder, effects)
 const { store } = service
-const auth = await Auth.open({ store, configured: null, clock: now, log: console })
+const auth = await Auth.open({
+  store,
+  sign: NO_SIGNING,
+  configured: null,
+  clock: now,
+  log: console,
+})
 const network = { most: 'none', level: 'none', fullProblem: null } as const
 const app = await buildApp({
   ...NO_AGENT,

@@ -1,5 +1,6 @@
-import { okAsync } from 'neverthrow'
+import { errAsync, okAsync } from 'neverthrow'
 import type { buildApp } from '../../src/http/app.ts'
+import type { Signing } from '../../src/log/entry-seal.ts'
 
 /** What the HTTP side is given for a server that works on no runs of its own, and keeps no outputs. */
 export const NO_AGENT = {
@@ -15,3 +16,7 @@ export const NO_AGENT = {
   models: async () => [],
   ready: async () => ({ ready: true, checks: {} }),
 } satisfies Partial<Parameters<typeof buildApp>[0]>
+
+/** Signs nothing: no token is made here. */
+export const NO_SIGNING: Signing = () =>
+  errAsync({ type: 'store_failed', message: 'a bench has no key' })

@@ -68,6 +68,12 @@ export const LedgerProof = sealed('retrai.ledger-proof.v1', {
 }).meta({ id: 'LedgerProof' })
 export type LedgerProof = z.infer<typeof LedgerProof>
 
+const count = z.int().nonnegative()
+
+/** By ledger: how many of its first entries are unsigned, because servers of an earlier version made them. */
+export const UnsignedEntries = z.strictObject({ access: count, redactions: count, tokens: count })
+export type UnsignedEntries = z.infer<typeof UnsignedEntries>
+
 /** All runs and ledgers as the server has them. */
 export const Checkpoint = sealed('retrai.checkpoint.v1', {
   log_id: z.uuid().describe('The id of the log'),
@@ -78,6 +84,9 @@ export const Checkpoint = sealed('retrai.checkpoint.v1', {
   ),
   previous: Sha256.describe(
     'SHA-256 of the canonical form of the previous checkpoint; 64 zeros for the first',
+  ),
+  unsigned_entries: UnsignedEntries.exactOptional().describe(
+    'How many of the first entries of each ledger are unsigned: servers of an earlier version made them. Left out by these',
   ),
   signed_at: Timestamp,
 }).meta({ id: 'Checkpoint' })
@@ -103,6 +112,9 @@ export const InclusionProof = z
   })
   .meta({ id: 'InclusionProof' })
 export type InclusionProof = z.infer<typeof InclusionProof>
+
+/** The header of a request that only verifies a run. Its entry in the access log has the kind `run_verified`. */
+export const VERIFYING = { name: 'retrai-purpose', value: 'verification' } as const
 
 /** An entry of the access log: an item of GET /api/access. `AccessEntry` gives the payloads by kind. */
 export const AccessFrame = z

@@ -1,6 +1,6 @@
-import { ok, type Result, type ResultAsync } from 'neverthrow'
+import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
-import { LEDGERS, type LedgerName, ledgerStream } from '../api/audit.ts'
+import { LEDGERS, type LedgerName, ledgerStream, type UnsignedEntries } from '../api/audit.ts'
 import { GENESIS } from '../log/chain.ts'
 import { decodeAs } from '../log/codec.ts'
 import type { LoadError } from '../log/run-log.ts'
@@ -38,6 +38,28 @@ export function ledgerEnd(
   )
 }
 
+/** How many of the first entries of a ledger nobody has signed, from what its last entries say. */
+export function unsignedLength(
+  store: StreamReader,
+  name: LedgerName,
+): ResultAsync<number, LoadError> {
+  const find = async (): Promise<Result<number, LoadError>> => {
+    for (let at: Revision | 'end' = 'end'; ; ) {
+      const event = await eventAt(store, ledgerStream(name), at)
+      if (event.isErr()) return err(event.error)
+      if (event.value === null) return ok(0)
+      const entry = decodeAs(AnyEntry, event.value)
+      if (entry.isErr()) return err(entry.error)
+      const { seq, meta } = entry.value
+      if (meta.seal === undefined) return ok(seq + 1)
+      const first = Math.min(meta.seal.first, seq)
+      if (first === 0) return ok(0)
+      at = first - 1
+    }
+  }
+  return new ResultAsync(find())
+}
+
 /** Which entries, and in which direction. `after` is exclusive; without it, all. */
 export type LedgerRange = {
   readonly after?: number | undefined
@@ -63,3 +85,9 @@ export async function* ledgerLines(store: StreamReader, name: LedgerName): Async
     yield Buffer.from(page.value.map((event) => `${eventLine(event, 'checksummed')}\n`).join(''))
   }
 }
+
+/** The same of all ledgers; null if one of them cannot be read now. */
+export const unsignedEntries = async (store: StreamReader): Promise<UnsignedEntries | null> =>
+  ResultAsync.combine(LEDGERS.map((name) => unsignedLength(store, name)))
+    .map(([access = 0, redactions = 0, tokens = 0]) => ({ access, redactions, tokens }))
+    .unwrapOr(null)

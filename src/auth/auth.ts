@@ -3,6 +3,7 @@ import type { Result, ResultAsync } from 'neverthrow'
 import type { Logger } from '../lib/logger.ts'
 import { within } from '../lib/within.ts'
 import { decideAndAppend, type Folded } from '../log/decider.ts'
+import type { Signing } from '../log/entry-seal.ts'
 import type { LoadError } from '../log/run-log.ts'
 import type { AppendError, EventStore } from '../store/event-store.ts'
 import { type Caller, Directory, type Rejection } from './callers.ts'
@@ -22,6 +23,7 @@ import { KeptTokens, TokenReader } from './token-reader.ts'
 
 export type AuthDeps = {
   readonly store: EventStore
+  readonly sign: Signing
   /** The admin token from the configuration; null if there is none. */
   readonly configured: string | null
   /** Seconds since the epoch. */
@@ -149,7 +151,7 @@ export class Auth {
       now: { readonly now: number; readonly otherAdmin: boolean },
     ) => Result<readonly TokenEntry[], TokenError>,
   ): ResultAsync<Tokens, TokenFailure> {
-    const { store, clock } = this.#deps
+    const { store, clock, sign } = this.#deps
     const author = { commandId: randomUUID(), principal }
     const otherAdmin = this.#directory.hasConfigured
     return decideAndAppend(
@@ -157,7 +159,7 @@ export class Auth {
       TOKEN_LEDGER,
       (tokens) => decide(tokens, { now: clock(), otherAdmin }),
       author,
-      { from: this.#reader.loaded },
+      { from: this.#reader.loaded, sign },
     ).map((loaded: Folded<Tokens>) => {
       this.#reader.learn(loaded)
       return loaded.state

@@ -1,13 +1,14 @@
 import { join, resolve } from 'node:path'
-import { err, ok, type Result } from 'neverthrow'
+import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { ArtifactSource } from '../artifacts/artifacts.ts'
-import { type Keyring, openKeyring } from '../audit/proofs/keyring.ts'
+import { type Keyring, openKeyring, signingWith } from '../audit/proofs/keyring.ts'
 import { isOwnStream } from '../audit/verify/own-streams.ts'
+import type { Signing } from '../log/entry-seal.ts'
 import { makeDataFolder } from '../server/data-folder.ts'
 import { artifactsOfFolder, readableArtifacts } from '../server/open-artifacts.ts'
 import { readArtifactSettings, readStorePlace } from '../server/read-settings.ts'
 import type { ReadableLog } from '../store/embedded/existing-log.ts'
-import type { EventStore } from '../store/event-store.ts'
+import type { EventStore, StoreFailure } from '../store/event-store.ts'
 import { say } from './terminal/print.ts'
 
 /** What an auditor reads of a data folder. A server may be using it. */
@@ -28,6 +29,14 @@ export async function keyringOf(dataDir: string): Promise<Result<Keyring, string
   const opened = await openKeyring(join(dataDir, 'keys'), () => new Date())
   return opened.mapErr(({ message }) => message)
 }
+
+/** Signs entries of ledgers with the key of a data folder, which is made when something is signed. */
+export const signingOf =
+  (dataDir: string): Signing =>
+  () =>
+    new ResultAsync(keyringOf(dataDir))
+      .mapErr((message): StoreFailure => ({ type: 'store_failed', message }))
+      .andThen((keyring) => signingWith(keyring)())
 
 /** Opens the embedded log of a data folder for reading. Makes no keys in it. */
 export async function openDataFolder(dataDir: string): Promise<Result<DataFolder, string>> {

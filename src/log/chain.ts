@@ -1,5 +1,6 @@
 import { sha256 } from '../lib/sha256.ts'
 import { canonicalText, committed, quoted } from './commitment.ts'
+import type { EntrySeal } from './entry-seal.ts'
 import { committedRedacted, type RedactedSalts } from './redacted-record.ts'
 
 type CommonMeta = {
@@ -11,6 +12,8 @@ type CommonMeta = {
   readonly principal?: string
   readonly prev_hash: string
   readonly hash: string
+  /** Only in ledgers, and not a part of what is hashed. */
+  readonly seal?: EntrySeal
 }
 
 /** The metadata of a record as it is written. */
@@ -76,6 +79,7 @@ const LEFT_OUT = {
   salt: undefined,
   salts: undefined,
   redacted: undefined,
+  seal: undefined,
 }
 
 /** The event id of a record: an RFC 9562 UUIDv8 made of the first bits of its hash, a SHA-256 (hex). */

@@ -11,6 +11,7 @@ import { quickParse } from '../lib/quick-parse.ts'
 import { wellFormed } from '../lib/well-formed.ts'
 import type { NewEvent, RecordedEvent } from '../store/event-store.ts'
 import { type RecordMeta, recordHash, type SaltedMeta, uuidOfHash } from './chain.ts'
+import { EntrySeal, mayBeSealed } from './entry-seal.ts'
 import { processMask } from './masking.ts'
 
 /** Version of the records that this server writes. */
@@ -43,9 +44,11 @@ const common = {
 const ByPointer = z.record(z.string().startsWith('/'), Sha256)
 const WholeMeta = z.strictObject({ ...common, salt: Salt })
 const RedactedMeta = z.strictObject({ ...common, salts: ByPointer, redacted: ByPointer })
+const EntryMeta = z.strictObject({ ...common, salt: Salt, seal: EntrySeal.exactOptional() })
 
 /** The names say which of the two forms is meant, so that an error is about that form. */
-function readMeta(metadata: unknown): RecordMeta {
+function readMeta(metadata: unknown, stream: string): RecordMeta {
+  if (mayBeSealed(stream)) return EntryMeta.parse(metadata)
   const isRedacted = typeof metadata === 'object' && metadata !== null && 'redacted' in metadata
   return isRedacted ? RedactedMeta.parse(metadata) : WholeMeta.parse(metadata)
 }
@@ -75,14 +78,16 @@ function masked<R extends { readonly payload: object }>(record: R): R {
 export function encode<R extends { readonly kind: string; readonly payload: object }>(
   seq: number,
   record: R,
-  meta: Omit<SaltedMeta, 'hash' | 'schema'>,
+  meta: Omit<SaltedMeta, 'hash' | 'schema' | 'seal'>,
+  seal?: (hash: string) => EntrySeal,
 ): { readonly event: NewEvent; readonly logged: Logged<R> } {
   const text = JSON.stringify(record)
   const written = masked(wellFormed(record, text))
   const unsigned = { schema: SCHEMA, ...meta }
-  const complete = { ...unsigned, hash: recordHash(seq, written, unsigned) }
+  const hash = recordHash(seq, written, unsigned)
+  const complete = { ...unsigned, hash, ...(seal && { seal: seal(hash) }) }
   const event = {
-    id: uuidOfHash(complete.hash),
+    id: uuidOfHash(hash),
     type: written.kind,
     data: written === record ? text : JSON.stringify(written),
     metadata: JSON.stringify(complete),
@@ -99,14 +104,14 @@ function upcast(data: unknown, _schema: number): unknown {
 type Place = Pick<RecordedEvent, 'stream' | 'revision'>
 
 function read<R>(
-  { revision }: Place,
+  { revision, stream }: Place,
   shape: z.ZodType<R>,
   data: unknown,
   metadata: unknown,
   known: RecordMeta | null = null,
 ): Logged<R> {
   if (typeof data === 'string' || typeof metadata === 'string') throw new Error(OTHER_TEXT)
-  const meta = known ?? readMeta(metadata)
+  const meta = known ?? readMeta(metadata, stream)
   if (meta.schema > SCHEMA) {
     throw new Error(`it has schema ${meta.schema}, this server reads up to ${SCHEMA}: update it`)
   }

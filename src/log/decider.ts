@@ -6,6 +6,7 @@ import type { AppendError, NewEvent, ReadError } from '../store/event-store.ts'
 import { GENESIS } from './chain.ts'
 import { type DamagedRecord, decodeAs, encode, type Logged } from './codec.ts'
 import { SALT_BYTES } from './commitment.ts'
+import { type Signer, type Signing, sealEntry } from './entry-seal.ts'
 import type { StreamStore } from './patience.ts'
 import { eventAt, type StreamReader, streamPages } from './stream-pages.ts'
 
@@ -14,6 +15,8 @@ export type StreamDefinition<R, S> = {
   readonly stream: string
   readonly schema: z.ZodType<R>
   readonly initial: S
+  /** One signature covers all entries of an append. Without it, each has its own, and can be verified without the others. */
+  readonly sealedTogether?: true
   /** @throws BrokenInvariant if the stream cannot hold this record there */
   readonly evolve: (state: S, logged: Logged<R>) => S
 }
@@ -98,23 +101,29 @@ export function foldStream<R, S>(
   return new ResultAsync(foldPages())
 }
 
-/** Chains, encodes and folds new records after `from`. */
+/** Chains, encodes and folds new records after `from`. @param signer signs entries of a ledger */
 export function chain<R extends StoredRecord, S>(
-  { evolve }: Pick<StreamDefinition<R, S>, 'evolve'>,
+  { evolve, stream, sealedTogether }: Omit<StreamDefinition<R, S>, 'schema' | 'initial'>,
   from: Folded<S>,
   records: readonly R[],
   { commandId, principal }: Author,
+  signer: Signer | null = null,
 ): Chained<R, S> {
   const events: NewEvent[] = []
   const encoded: Logged<R>[] = []
   let after = from
   for (const record of records) {
-    const { event, logged } = encode(after.revision + 1, record, {
+    const seq = after.revision + 1
+    const meta = {
       command_id: commandId,
       ...(principal === undefined ? {} : { principal }),
       salt: randomBytes(SALT_BYTES).toString('hex'),
       prev_hash: after.head,
-    })
+    }
+    const first = sealedTogether ? from.revision + 1 : seq
+    const isSealed = signer !== null && (!sealedTogether || encoded.length === records.length - 1)
+    const seal = isSealed ? (hash: string) => sealEntry(stream, hash, first, signer) : undefined
+    const { event, logged } = encode(seq, record, meta, seal)
     events.push(event)
     encoded.push(logged)
     after = { revision: logged.seq, head: logged.meta.hash, state: evolve(after.state, logged) }
@@ -130,6 +139,8 @@ type DecideOptions<R, S> = {
   readonly isCurrent?: boolean
   /** Gets each record after `from` once, whether it is read or appended. */
   readonly visit?: (logged: Logged<R>) => void
+  /** Signs what is appended to a ledger. */
+  readonly sign?: Signing
 }
 
 /**
@@ -145,7 +156,7 @@ export function decideAndAppend<R extends StoredRecord, S, X = never>(
     folded: Folded<S>,
   ) => Result<readonly R[], X> | Promise<Result<readonly R[], X>>,
   author: Author,
-  { from = emptyStream(definition), isCurrent = false, visit }: DecideOptions<R, S> = {},
+  { from = emptyStream(definition), isCurrent = false, visit, sign }: DecideOptions<R, S> = {},
 ): ResultAsync<Folded<S>, AppendError | LoadError | X> {
   const attempt = async (): Promise<Result<Folded<S>, AppendError | LoadError | X>> => {
     let known = from
@@ -161,7 +172,15 @@ export function decideAndAppend<R extends StoredRecord, S, X = never>(
       const decided = await decide(known.state, known)
       if (decided.isErr()) return err(decided.error)
       if (decided.value.length === 0) return ok(known)
-      const { events, records, after } = chain(definition, known, decided.value, author)
+      const signer = (await sign?.()) ?? ok(null)
+      if (signer.isErr()) return err(signer.error)
+      const { events, records, after } = chain(
+        definition,
+        known,
+        decided.value,
+        author,
+        signer.value,
+      )
       const failure = await appendAfter(store, definition.stream, known.revision, events)
       if (failure === null) {
         if (visit !== undefined) records.forEach(visit)

@@ -4,6 +4,7 @@ import { present } from '../domain/present.ts'
 import type { RunRecord } from '../domain/records.ts'
 import { decode, type LoggedRecord } from '../log/codec.ts'
 import { decideAndAppend } from '../log/decider.ts'
+import type { Signing } from '../log/entry-seal.ts'
 import { type ByPointer, redactStrings } from '../log/redacted-record.ts'
 import { type Author, type LoadError, load, recordPages, streamOf } from '../log/run-log.ts'
 import type { AppendError, EventStore, RecordedEvent } from '../store/event-store.ts'
@@ -27,11 +28,13 @@ export type RedactRequest = {
   readonly reason: string
   /** The part of the text to look for elsewhere in the run; null for the whole text. Not kept. */
   readonly secret: string | null
+  /** Changes nothing, and returns what would be redacted. */
+  readonly isPreview?: boolean
 }
 
 export type Redacted = {
-  /** Revision of the entry in the ledger, which may be older than the request. */
-  readonly redaction: number
+  /** Revision of the entry in the ledger, which may be older than the request; null in a preview. */
+  readonly redaction: number | null
   readonly pointers: readonly string[]
   /** SHA-256 of the artifact that is removed with an output. */
   readonly artifact: string | null
@@ -55,6 +58,7 @@ type RedactDeps = {
   /** The store with redactions. */
   readonly store: EventStore
   readonly redactor: Redactor
+  readonly sign: Signing
   /** Seconds since the epoch. */
   readonly now: () => number
   /** Whether the artifact of this SHA-256 holds one of the texts. */
@@ -88,7 +92,10 @@ async function redact(
   if (places.isErr()) return err(places.error)
   const done = 'redacted' in logged.meta ? logged.meta.redacted : {}
   const left = places.value.filter(({ pointer }) => done[pointer] === undefined)
-  if (left.length === 0) return redactedBefore(deps, request, places.value, author)
+  if (left.length === 0) {
+    if (request.isPreview === true) return ok(NOTHING_REDACTED)
+    return redactedBefore(deps, request, places.value, author)
+  }
   const run = await load(deps.store, request.runId)
   if (run.isErr()) return err(run.error)
   const needed = run.value === null ? null : neededFor(logged.record, run.value.state)
@@ -101,8 +108,16 @@ async function redact(
   const entry = entryOf(deps.now(), request, event, logged.record, left)
   const summaries = await summariesAfter(deps, request)
   if (summaries.isErr()) return err(summaries.error)
+  if (request.isPreview === true) {
+    const seqs = summaries.value.map(({ payload }) => payload.seq)
+    return ok({
+      ...{ ...NOTHING_REDACTED, pointers: left.map(({ pointer }) => pointer), summaries: seqs },
+      artifact: entry.payload.artifact ?? null,
+      elsewhere: elsewhere.value.filter(({ seq }) => !seqs.includes(seq)),
+    })
+  }
   const entries = [entry, ...summaries.value]
-  const recorded = await decideAndAppend(deps.ledger, REDACTIONS, () => ok(entries), author)
+  const recorded = await record(deps, entries, author)
   if (recorded.isErr()) return err(recorded.error)
   const { revision } = recorded.value
   const late = await redactLateSummaries(deps, request, revision, author)
@@ -119,6 +134,14 @@ async function redact(
   })
 }
 
+const NOTHING_REDACTED: Redacted = {
+  ...{ redaction: null, pointers: [], artifact: null, summaries: [], elsewhere: [] },
+  carriedOut: { hidden: true, erased: false },
+}
+
+const record = ({ ledger, sign }: RedactDeps, entries: readonly Redaction[], author: Author) =>
+  decideAndAppend(ledger, REDACTIONS, () => ok(entries), author, { sign })
+
 /**
  * Waits until the ledger is carried out up to a revision, then redacts the summaries that an agent has finished
  * meanwhile. Once a text is hidden, no summary can be made of it.
@@ -129,13 +152,13 @@ async function redactLateSummaries(
   revision: number,
   author: Author,
 ): Promise<Result<{ readonly seqs: number[]; readonly carriedOut: CarriedOut }, RedactError>> {
-  const { redactor, ledger } = deps
+  const { redactor } = deps
   const carriedOut = await redactor.carriedOut(revision, PATIENCE_MS)
   const late = await summariesAfter(deps, request)
   if (late.isErr()) return err(late.error)
   const entries = late.value
   if (entries.length === 0) return ok({ seqs: [], carriedOut })
-  const recorded = await decideAndAppend(ledger, REDACTIONS, () => ok(entries), author)
+  const recorded = await record(deps, entries, author)
   if (recorded.isErr()) return err(recorded.error)
   return ok({
     seqs: entries.map(({ payload }) => payload.seq),

@@ -5,6 +5,7 @@ import { createCatalogue } from '../agent/model/catalogue.ts'
 import type { ModelSettings } from '../agent/model/routing.ts'
 import { Resources } from '../agent/resources.ts'
 import { AccessRecorder } from '../audit/access-log/access-recorder.ts'
+import type { Signing } from '../log/entry-seal.ts'
 import type { Runner } from '../runner/runner.ts'
 import type { Commands } from './commands.ts'
 import { createEffects, createSupervisor } from './create-agent.ts'
@@ -25,6 +26,7 @@ type Opened = Configuration &
   Commands &
   Pick<History, 'ledger' | 'redactor' | 'auth' | 'whyClosing'> & {
     readonly runner: Runner
+    readonly sign: Signing
     /** Closes everything that is made. */
     readonly opened: AsyncDisposableStack
     readonly options: {
@@ -43,15 +45,15 @@ export async function joinRooms(parts: Parts, made: Opened) {
   const { effects, planRun } = createEffects(settings, models, parts, resources, {
     ...{ runner, isolation, limits: limits.limits, mcp },
   })
-  const { ledger, redactor } = made
-  const redactions = createRedactions({ ...parts, ledger, redactor, now })
+  const { ledger, redactor, sign } = made
+  const redactions = createRedactions({ ...parts, ledger, redactor, sign, now })
   const claimant = `${made.serverId}/${randomUUID()}`
   const stops = join(settings.RETRAI_DATA_DIR, 'clean-stops')
   const { stopped, note } = openCleanStops(stops)
   const claims = { server: made.serverId, claimant, stopped }
   const supervisor = createSupervisor(parts, effects, { ...claims, pool: made.pool })
   redactions.onRedacted((runId) => supervisor.forget(runId))
-  const accessLog = createAccessLog(parts)
+  const accessLog = createAccessLog(parts, sign)
   opened.defer(() => accessLog?.stop())
   const integrity = startIntegrity({ ...parts, store: ledger, keyring }, options.verify)
   opened.defer(() => integrity.stop())
@@ -72,9 +74,9 @@ export async function joinRooms(parts: Parts, made: Opened) {
 }
 
 /** Null if it is switched off. */
-function createAccessLog({ settings, log, store }: Parts): AccessRecorder | null {
+function createAccessLog({ settings, log, store }: Parts, sign: Signing): AccessRecorder | null {
   const mode = settings.RETRAI_ACCESS_LOG
   return mode === 'off'
     ? null
-    : new AccessRecorder({ store, clock: now, log, strict: mode === 'strict' })
+    : new AccessRecorder({ store, sign, clock: now, log, strict: mode === 'strict' })
 }

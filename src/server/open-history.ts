@@ -2,8 +2,9 @@ import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import type { Logger } from 'pino'
-import { Auth } from '../auth/auth.ts'
+import { Auth, type AuthDeps } from '../auth/auth.ts'
 import { OWN_STREAM_PREFIX } from '../domain/records.ts'
+import type { Signing } from '../log/entry-seal.ts'
 import { LedgerHeads } from '../log/ledger-heads.ts'
 import { RUN_STREAM_PREFIX } from '../log/run-log.ts'
 import { startProjector } from '../projections/projector.ts'
@@ -39,9 +40,11 @@ export async function openHistory(
   {
     log,
     opened,
+    sign,
     onLogReplaced,
   }: {
     readonly log: Logger
+    readonly sign: Signing
     /** Closes everything that is opened here. */
     readonly opened: AsyncDisposableStack
     /** Called if the store holds another log than before. */
@@ -54,7 +57,7 @@ export async function openHistory(
   const { store, redactor } = logs
   opened.defer(() => store.close())
   opened.defer(() => redactor.stop())
-  const auth = await openAuth(settings, log, store)
+  const auth = await openAuth(settings, { log, store, sign })
   if (auth.isErr()) return err(auth.error)
   opened.defer(() => auth.value.close())
   const readModelFile = join(settings.RETRAI_DATA_DIR, 'read-model.sqlite')
@@ -156,14 +159,13 @@ const TOKENS_WITHIN_MS = 10_000
 /** Opens the tokens. A server that listens beyond loopback needs one; the error is a text for people. */
 async function openAuth(
   settings: Settings,
-  log: Logger,
-  store: EventStore,
+  deps: Pick<AuthDeps, 'store' | 'sign' | 'log'>,
 ): Promise<Result<Auth, string>> {
   const { RETRAI_LISTEN: address, RETRAI_TOKEN: configured = null, EVENTSTORE_URL } = settings
   // An embedded log can always be read, so its tokens need no copy.
   const kept =
     EVENTSTORE_URL === undefined ? undefined : join(settings.RETRAI_DATA_DIR, 'tokens.json')
-  const auth = await Auth.open({ store, configured, clock: now, log, keptIn: kept })
+  const auth = await Auth.open({ ...deps, configured, clock: now, keptIn: kept })
   if (isLocal(address) || configured !== null) return ok(auth)
   const read = await auth.read(TOKENS_WITHIN_MS)
   if (read && auth.guarded) return ok(auth)

@@ -1,6 +1,7 @@
 import type { Artifacts } from '../artifacts/artifacts.ts'
 import type { ArtifactSource, Redactions } from '../http/deps.ts'
 import type { Logger } from '../lib/logger.ts'
+import type { Signing } from '../log/entry-seal.ts'
 import { type LoadError, type LoadedRun, load } from '../log/run-log.ts'
 import type { SqliteReadModel } from '../projections/sqlite-read-model.ts'
 import { holdsAny } from '../redaction/places.ts'
@@ -14,6 +15,7 @@ type Deps = {
   /** The log without redacted text, which everything else reads. */
   readonly store: EventStore
   readonly redactor: Redactor
+  readonly sign: Signing
   readonly readModel: SqliteReadModel
   readonly artifacts: ArtifactSource & Pick<Artifacts, 'remove'>
   /** Seconds since the epoch. */
@@ -25,7 +27,7 @@ type Rebuilding = Pick<Deps, 'store' | 'readModel' | 'log'>
 
 /** Redactions for HTTP. Call `start` after every part that keeps texts has called `onRedacted`. */
 export function createRedactions(deps: Deps): Redactions & { start(): void } {
-  const { ledger, store, redactor, artifacts, now } = deps
+  const { redactor, artifacts } = deps
   const forgetters: Parameters<Redactions['onRedacted']>[0][] = []
   const forgetAll: Forget = async (redactions) => {
     const byRun = Map.groupBy(redactions, ({ record }) => record.payload.run_id)
@@ -38,11 +40,7 @@ export function createRedactions(deps: Deps): Redactions & { start(): void } {
   }
   return {
     redact: (request, author) =>
-      redactRun(
-        { ledger, store, redactor, now, artifactHolds: artifactHolds(artifacts) },
-        request,
-        author,
-      ),
+      redactRun({ ...deps, artifactHolds: artifactHolds(artifacts) }, request, author),
     ofRun: (runId) => redactor.ofRun(runId),
     isPending: (runId) => (redactor.ofRun(runId).at(-1)?.seq ?? -1) > redactor.hidden,
     asOfNow: (event) => redactor.apply(event),

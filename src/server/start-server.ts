@@ -5,6 +5,7 @@ import { clearReports } from '../agent/goals/report-folder.ts'
 import { readServersFile, secretsOfServers } from '../agent/mcp/servers-file.ts'
 import { readPriceFile } from '../agent/model/price-file.ts'
 import type { Supervisor } from '../agent/supervisor.ts'
+import { signingWith } from '../audit/proofs/keyring.ts'
 import type { Level } from '../domain/isolation.ts'
 import { removeControlGroup } from '../runner/cgroup.ts'
 import type { Isolation } from '../runner/isolation/isolation.ts'
@@ -106,7 +107,8 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   // A trial takes a moment, in which the stores are opened.
   const choosing = chooseCommands(settings, runner)
   opened.defer(() => forgetCommands(choosing))
-  const history = await openHistory(settings, { ...options, opened })
+  const sign = signingWith(identity.value.keyring)
+  const history = await openHistory(settings, { ...options, opened, sign })
   if (history.isErr()) return err(history.error)
   await removeReports(settings, log)
   const commands = await choosing
@@ -118,7 +120,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   const parts: Parts = { settings, log, store, artifacts, readModel, projector }
   const { app, supervisor, redactions, catalogue } = await joinRooms(parts, {
     ...{ ...configured.value, ...identity.value, ...history.value, ...commands },
-    ...{ runner, opened, options },
+    ...{ runner, opened, options, sign },
   })
   // Every part that keeps texts is registered now.
   redactions.start()

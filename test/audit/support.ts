@@ -26,6 +26,7 @@ import type { RunRecord } from '../../src/domain/records.ts'
 import { GENESIS } from '../../src/log/chain.ts'
 import { encode } from '../../src/log/codec.ts'
 import { canonicalText, SALT_BYTES } from '../../src/log/commitment.ts'
+import { type Signer, sealEntry } from '../../src/log/entry-seal.ts'
 import { redactStrings } from '../../src/log/redacted-record.ts'
 import { streamOf } from '../../src/log/run-log.ts'
 import type { StreamReader } from '../../src/log/stream-pages.ts'
@@ -65,11 +66,12 @@ export function eventsOf(records: readonly RunRecord[]): RecordedEvent[] {
 /** Strings to redact from a run, each by its own entry; the artifact of an output is deleted with it. */
 export type Taken = { readonly seq: number; readonly pointer: string; readonly artifact?: string }
 
-/** The events of a run with these strings redacted, and then the ledger of the redactions. */
+/** The events of a run with these strings redacted, and then the ledger of the redactions, signed if there is a signer. */
 export function withTaken(
   events: readonly RecordedEvent[],
   taken: readonly Taken[],
   saltOf: (entry: number) => string = () => randomBytes(SALT_BYTES).toString('hex'),
+  signer: Signer | null = null,
 ): RecordedEvent[] {
   const run = [...events]
   const ledger: RecordedEvent[] = []
@@ -94,7 +96,12 @@ export function withTaken(
       salt: saltOf(revision),
       prev_hash,
     }
-    const { event: recorded, logged } = encode(revision, entry, meta)
+    const { event: recorded, logged } = encode(
+      revision,
+      entry,
+      meta,
+      signer === null ? undefined : (hash) => sealEntry(REDACTIONS.stream, hash, revision, signer),
+    )
     prev_hash = logged.meta.hash
     const created = 1_770_000_600_000 + revision
     const place = { stream: REDACTIONS.stream, revision, position: `r${revision}`, created }

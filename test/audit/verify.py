@@ -13,6 +13,7 @@ import base64
 import datetime
 import hashlib
 import json
+import math
 import re
 import sys
 import zlib
@@ -164,6 +165,7 @@ STATEMENTS = {
         "exported_at": TIME,
         "parts": [PART],
         "missing_artifacts": [SHA256],
+        "unsigned_redactions?": FROM_0,
     },
 }
 
@@ -361,7 +363,7 @@ def id_of(digest):
     return f"{digest[:8]}-{digest[8:12]}-8{digest[13:16]}-{variant}{digest[17:20]}-{digest[20:32]}"
 
 
-NOT_HASHED = {"salt", "salts", "redacted", "hash"}
+NOT_HASHED = {"salt", "salts", "redacted", "hash", "seal"}
 
 
 def by_pointer(value):
@@ -386,6 +388,8 @@ ENTRY = {
 META = {"schema": FROM_0, "command_id": TEXT, "principal?": TEXT, "prev_hash": SHA256, "hash": SHA256}
 WHOLE = {**META, "salt": SALT}
 REDACTED = {**META, "salts": BY_POINTER, "redacted": BY_POINTER}
+# Of an entry of a ledger. Entries of earlier versions are not signed.
+ENTRY_META = {**WHOLE, "seal?": {"first": FROM_0, "key": SHA256, "signature": SIGNATURE}}
 OF_LINE = {"seq": FROM_0, "id": TEXT, "type": TEXT, "created": ANY_NUMBER}
 LINE = [*OF_LINE, "data", "metadata"]
 
@@ -404,7 +408,8 @@ def check_line(raw, shape, seq, need, has_checksum):
     need(isinstance(line, dict) and list(line) == names, "the line has other names than it should")
     data, meta = line["data"], line["metadata"]
     is_redacted = isinstance(meta, dict) and "redacted" in meta
-    of_line = {"crc32?": TEXT, **OF_LINE, "data": shape, "metadata": REDACTED if is_redacted else WHOLE}
+    of_meta = ENTRY_META if shape is ENTRY else REDACTED if is_redacted else WHOLE
+    of_line = {"crc32?": TEXT, **OF_LINE, "data": shape, "metadata": of_meta}
     problem = problem_of(line, of_line)
     need(problem is None, problem)
     need(seq is None or line["seq"] == seq, f"record {line['seq']:.0f} is in its place")
@@ -432,19 +437,32 @@ def check_record(raw, seq, run_id, before, has_checksum):
     return line
 
 
+def check_entry_seal(entry, keys):
+    """An entry of the ledger of redactions is signed by itself, or is of an earlier version."""
+    seal, meta = entry["metadata"].get("seal"), entry["metadata"]
+    if seal is None:
+        return
+    if seal["first"] != entry["seq"]:
+        raise Bad("redactions.ndjson: a signature covers other entries than its own")
+    statement = {"ledger": "redactions", "first": seal["first"], "head": meta["hash"], "key": seal["key"]}
+    signed = {"type": "retrai.ledger-entries.v1", **statement, "signature": seal["signature"]}
+    check_seal("redactions.ndjson", signed, "retrai.ledger-entries.v1", keys)
+
+
 class Redactions:
     """Reads redactions.ndjson: entries of a ledger, by which strings were redacted from records."""
 
     def __init__(self):
         self.entries, self.bad = [], None
 
-    def read(self, lines, has_checksums):
+    def read(self, lines, has_checksums, keys):
         before = None
         for raw in lines:
             if self.bad is not None:
                 continue
             try:
                 before = self.check(raw, before, has_checksums)
+                check_entry_seal(before, keys)
                 self.entries.append(before)
             except Bad as bad:
                 self.bad = bad
@@ -473,9 +491,19 @@ class Redactions:
                     places.setdefault((int(payload["seq"]), pointer), set()).add(commitment)
         return places
 
+    def last_unsigned(self):
+        return max((entry["seq"] for entry in self.entries if "seal" not in entry["metadata"]), default=-1)
+
+    def signed_by(self):
+        return {entry["metadata"]["seal"]["key"] for entry in self.entries if "seal" in entry["metadata"]}
+
     def deleted(self):
         """Artifacts that were deleted with outputs, of any run."""
         return {entry["data"]["payload"].get("artifact") for entry in self.entries}
+
+
+# Roles in which a check always differs from the commands of its run.
+OF_ONE_CALL = re.compile("report|(empty )?(home|tmp)|(copy of the )?home of the first check")
 
 
 class Records:
@@ -513,12 +541,25 @@ class Records:
         if kind == "run_created":
             self.isolation = isolation
         elif kind in ("tool_result", "goal_check") and isolation is not None:
-            self.isolated_otherwise += 1
+            self.isolated_otherwise += not self.is_as_check(kind, isolation)
         artifact = payload.get("sha256") if kind == "tool_result" else None
         if artifact is not None:
             if problem := problem_of(artifact, SHA256, "its sha256"):
                 raise Bad(problem, self.count)
             self.artifacts.setdefault(artifact, self.count)
+
+    def is_as_check(self, kind, differing):
+        """Whether it is a check that differs only by its report and its home, as all checks do."""
+        run = self.isolation or {}
+
+        def same(name):
+            def shared(roles):
+                return [role for role in roles if not OF_ONE_CALL.fullmatch(role)]
+
+            return name not in differing or shared(differing[name]) == shared(run.get(name, []))
+
+        names = set(differing) <= {"visible", "writable", "policy_sha256"}
+        return kind == "goal_check" and names and same("visible") and same("writable")
 
     def against(self, proof):
         if self.bad is not None or proof is None:
@@ -681,13 +722,20 @@ class Bundle:
                 self.findings.append(Bad(f"{name}: record {self.records.count} comes next"))
             self.records.read(part, run_id, name == RECORDS_1)
         elif name == REDACTIONS:
-            self.redactions.read(part, self.version == 1)
+            self.redactions.read(part, self.version == 1, self.keys())
         elif name in STATEMENTS:
             self.json[name] = self.statement(name, part.all())
         else:
             for _ in part:
                 pass
         self.seen[name] = (part.size, part.digest.hexdigest())
+
+    def keys(self):
+        """Those of keys.json; none if it does not hold, which check() reports."""
+        try:
+            return keys_of(self.json.get("keys.json") or {"keys": []})
+        except Bad:
+            return {}
 
     def statement(self, name, content):
         """Its value; None if it is not such a statement."""
@@ -765,6 +813,9 @@ class Bundle:
     def check_redactions(self, run_id):
         if self.redactions.bad is not None:
             self.findings.append(self.redactions.bad)
+        last, manifest = self.redactions.last_unsigned(), self.json.get(MANIFEST) or {}
+        if last >= manifest.get("unsigned_redactions", math.inf):
+            self.findings.append(Bad(f"redactions.ndjson: entry {last:.0f} is not signed: it is forged"))
         records, recorded = self.records or Records(), self.redactions.recorded(run_id)
         for (seq, pointer), commitments in recorded.items():
             if seq < records.count and commitments != {records.redacted.get((seq, pointer))}:
@@ -774,7 +825,8 @@ class Bundle:
                 self.findings.append(Bad(f"{pointer} was redacted, and that is not recorded", seq))
 
     def signed_by(self):
-        return {(self.json.get(name) or {}).get("key") for name in (MANIFEST, "proof.json")}
+        sealed = {(self.json.get(name) or {}).get("key") for name in (MANIFEST, "proof.json")}
+        return sealed | self.redactions.signed_by()
 
 
 def isolation_of(records, proof):
@@ -787,7 +839,7 @@ def isolation_of(records, proof):
     return f"  isolation: {what}{named}{otherwise}"
 
 
-def verify(path, fingerprint, as_json):
+def verify(path, fingerprints, as_json):
     bundle = Bundle()
     bundle.read(path)
     bundle.check()
@@ -807,7 +859,7 @@ def verify(path, fingerprint, as_json):
             print(f"  {'' if bad.seq is None else f'seq {bad.seq}: '}{bad}")
     if not holds:
         return 1
-    return 2 if fingerprint is not None and bundle.signed_by() != {fingerprint} else 0
+    return 2 if fingerprints and not bundle.signed_by() <= set(fingerprints) else 0
 
 
 # --- Test vectors ---
@@ -867,6 +919,7 @@ def check_vectors(path):
     public, signature = keys[seal["statement"]["key"]], bytes.fromhex(seal["signature"])
     assert has_signed(public, seal["canonical"].encode(), signature)
     assert not has_signed(public, seal["canonical"].encode() + b" ", signature)
+    check_entry_seal(vectors["sealed_entry"], keys)
     check_merkle(vectors["merkle"], keys)
     print(f"{len(vectors['records'])} records and all other vectors fit")
     return 0
@@ -894,7 +947,7 @@ def check_merkle(merkle, keys):
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("file", nargs="?")
-    parser.add_argument("--fingerprint")
+    parser.add_argument("--fingerprint", action="append")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--vectors")
     options = parser.parse_args()

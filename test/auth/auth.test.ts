@@ -7,6 +7,9 @@ import { digestOf, TOKEN_LEDGER } from '../../src/auth/token-ledger.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
 import { bound } from '../http/support.ts'
 import { openTemporaryStore, testFolder } from '../store/embedded/support.ts'
+import { newSigning } from '../support/signing.ts'
+
+const { sign } = newSigning()
 
 let store: EventStore
 let closeStore: () => Promise<void>
@@ -24,7 +27,7 @@ const log = { warn: () => {}, error: (_: object, message: string) => errors.push
 
 /** As a server opens it; closed after the test. */
 async function open(changes: Partial<AuthDeps> = {}): Promise<Auth> {
-  const auth = await Auth.open({ store, configured: null, clock, log, ...changes })
+  const auth = await Auth.open({ store, sign, configured: null, clock, log, ...changes })
   onTestFinished(() => auth.close())
   return auth
 }

@@ -92,7 +92,7 @@ afterAll(async () => {
 const run = () => runs[0] ?? 'none'
 async function exportTo(name: string, ...from: string[]): Promise<string> {
   const target = file(name)
-  const done = await retrai(['export', run(), '-o', target, ...from])
+  const done = await retrai(['export', run(), '-o', target, '--force', ...from])
   expect(done, done.stderr).toMatchObject({ code: 0 })
   return target
 }
@@ -150,8 +150,11 @@ describe('an export', () => {
     const target = file('earlier.tar.gz')
     await writeFile(target, 'mine')
     const id = '550e8400-e29b-41d4-a716-446655440000'
-    const none = await retrai(['export', id, '-o', target, ...fromServer()])
+    const none = await retrai(['export', id, '-o', target, '--force', ...fromServer()])
     expect(none.code).toBe(3)
+    expect(await readFile(target, 'utf8')).toBe('mine')
+    const refused = await retrai(['export', run(), '-o', target, ...fromServer()])
+    expect([refused.code, refused.stderr]).toEqual([3, expect.stringContaining('--force')])
     expect(await readFile(target, 'utf8')).toBe('mine')
     await exportTo('earlier.tar.gz', ...fromServer())
     expect((await retrai(['verify', target])).code).toBe(0)
@@ -177,10 +180,7 @@ describe('an export', () => {
 
   test('fails with a message if the data folder cannot be made', async () => {
     const target = await exportTo('nowhere.tar.gz', ...fromServer())
-    for (const command of [
-      ['import', target],
-      ['key', 'list'],
-    ]) {
+    for (const command of [['import', target]]) {
       const done = await retrai([...command, '--data-dir', '/proc/retrai/data'])
       expect(done).toMatchObject({ code: 3, stderr: expect.stringContaining('cannot be made') })
     }
@@ -192,7 +192,9 @@ describe('an export', () => {
     expect(under.code).toBe(3)
     expect(under.stderr).toContain('stop that one')
     const into = ['import', target, '--data-dir', file('other')]
-    expect((await retrai(into)).stderr).toContain('is imported')
+    const first = await retrai(into)
+    expect(first.stderr).toContain(`is imported into the log of ${file('other')}`)
+    expect(first.stderr).toContain('No server has ever served this folder')
     expect((await retrai(into)).stderr).toContain('were there already')
     const held = await retrai(['verify', '--data-dir', file('other')])
     expect(held.stdout).toContain('1 run hold')
@@ -255,6 +257,11 @@ describe('a replay', () => {
     expect(elsewhere.stderr).toContain('--data-dir')
     const unknown = await retrai(['replay', 'x', '--speed', 'max', ...fromServer()])
     expect(unknown.code).toBe(3)
+    const missing = await retrai(['replay', 'missing.tar.gz', '--server', 'http://127.0.0.1:9'])
+    expect([missing.code, missing.stderr]).toEqual([
+      3,
+      expect.stringContaining('There is no file missing.tar.gz.'),
+    ])
   })
 })
 
@@ -439,7 +446,10 @@ test('a new key is used at once, and signatures of the old one stay valid', asyn
 })
 
 test('no key is made in place of one that is not there', async () => {
-  const done = await retrai(['key', 'rotate', '--data-dir', file('elsewhere')])
-  expect(done).toMatchObject({ code: 3, stderr: expect.stringContaining('Name that with') })
+  for (const command of ['rotate', 'list']) {
+    const done = await retrai(['key', command, '--data-dir', file('elsewhere')])
+    expect(done).toMatchObject({ code: 3, stderr: expect.stringContaining('Name that with') })
+    expect(done.stderr).toContain(`There is no key in ${file('elsewhere')}`)
+  }
   await expect(stat(file('elsewhere'))).rejects.toThrow('ENOENT')
 })

@@ -9,7 +9,7 @@ import { expect } from 'vitest'
 import * as z from 'zod'
 import { AccessRecorder, type RecorderDeps } from '../../src/audit/access-log/access-recorder.ts'
 import { createAudit } from '../../src/audit/audit.ts'
-import { openKeyring } from '../../src/audit/proofs/keyring.ts'
+import { openKeyring, signingWith } from '../../src/audit/proofs/keyring.ts'
 import { Auth } from '../../src/auth/auth.ts'
 import type { AgentCommand } from '../../src/domain/commands.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
@@ -115,22 +115,25 @@ export async function startTestServer(options: Options = {}): Promise<TestServer
   const readModel = wrapReadModel(projected)
   const keys = join(folder, 'keys')
   const keyring = (await openKeyring(keys, () => new Date()))._unsafeUnwrap()
+  const sign = signingWith(keyring)
   const artifacts = deps.artifacts ?? { read: async () => null }
   const wrapped = wrapStore(without)
   const clock = deps.clock ?? (() => Date.now() / 1000)
   const redactions = createRedactions({
-    ...{ ledger: store, store: without, redactor, readModel: projected, now: clock, log: silent },
+    ...{ ledger: store, store: without, redactor, sign, readModel: projected, now: clock },
+    log: silent,
     artifacts: { remove: async () => {}, ...artifacts },
   })
   const auth = await Auth.open({
     store: wrapTokenStore(store),
+    sign,
     configured: token,
     clock,
     log: silent,
   })
   const recorder =
     accessLog &&
-    new AccessRecorder({ store: wrapped, clock, log: silent, strict: false, ...accessLog })
+    new AccessRecorder({ store: wrapped, sign, clock, log: silent, strict: false, ...accessLog })
   const app = await buildApp({
     ...(recorder === undefined ? {} : { accessLog: recorder }),
     store: wrapped,

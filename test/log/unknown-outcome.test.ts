@@ -16,6 +16,9 @@ import type { EventStore } from '../../src/store/event-store.ts'
 import { openTemporaryStore } from '../store/embedded/support.ts'
 import { append, prepare } from '../support/append-records.ts'
 import { createdRecord, EXAMPLE_CONFIG } from '../support/run-records.ts'
+import { newSigning } from '../support/signing.ts'
+
+const { sign } = newSigning()
 
 const RUN_ID = '550e8400-e29b-41d4-a716-446655440000'
 const NEW_RUN_ID = '550e8400-e29b-41d4-a716-446655440001'
@@ -130,7 +133,7 @@ const WRITES: readonly Write[] = [
     stream: TOKEN_LEDGER.stream,
     prepare: async () => {},
     write: async (faulty) => {
-      const auth = await Auth.open({ store: faulty, configured: null, clock: now, log })
+      const auth = await Auth.open({ store: faulty, sign, configured: null, clock: now, log })
       onTestFinished(() => auth.close())
       return auth.create({ name: 'root', role: 'admin', expiresIn: null }, 'local')
     },
@@ -145,6 +148,7 @@ const WRITES: readonly Write[] = [
         ledger: faulty,
         store: faulty,
         redactor,
+        sign,
         now,
         artifactHolds: async () => false,
       }

@@ -1,5 +1,16 @@
+import { spawnSync } from 'node:child_process'
 import { randomUUID } from 'node:crypto'
-import { cp, mkdir, mkdtemp, readdir, rm, utimes, writeFile } from 'node:fs/promises'
+import {
+  appendFile,
+  cp,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  utimes,
+  writeFile,
+} from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -7,14 +18,18 @@ import { Writable } from 'node:stream'
 import pino from 'pino'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod'
+import { PublishedKeys } from '../../src/api/audit.ts'
 import { decide } from '../../src/domain/decide.ts'
 import { fold } from '../../src/domain/evolve.ts'
+import type { Signer } from '../../src/log/entry-seal.ts'
 import type { VerifyPace } from '../../src/server/integrity.ts'
 import { readSettings } from '../../src/server/read-settings.ts'
 import { type Server, startServer } from '../../src/server/start-server.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
+import { newKeys, withTaken } from '../audit/support.ts'
 import { retrai } from '../cli/support.ts'
 import { append, prepare } from '../support/append-records.ts'
+import { isMissing } from '../support/missing.ts'
 import { createdRecord } from '../support/run-records.ts'
 
 const Ready = z.object({
@@ -105,7 +120,7 @@ afterAll(() => rm(folder, { recursive: true }))
 async function changed(sql: string, file = 'log.sqlite'): Promise<string> {
   const dir = join(folder, randomUUID())
   await cp(join(folder, 'original'), dir, { recursive: true })
-  const db = new DatabaseSync(join(dir, file))
+  const db = new DatabaseSync(join(dir, file), { defensive: false })
   db.exec(sql.replaceAll('$RUN', `(SELECT id FROM streams WHERE name = 'run-${RUN}')`))
   db.close()
   return dir
@@ -211,6 +226,11 @@ test('verify says how many stored artifacts no record names, which is not a find
   }
   const none = await changed('UPDATE events SET type = type')
   expect(await verified(none)).toEqual([0, expect.not.stringContaining('stored artifact')])
+  await writeFile(join(none, 'notes'), 'mine')
+  expect(await verified(none)).toEqual([
+    0,
+    expect.stringMatching(/because nothing signs it: .*notes, .*server-id, the dates in keys/),
+  ])
   expect(await verified(none, '--json')).toEqual([
     0,
     expect.stringContaining('"unnamed_artifacts":0'),
@@ -261,6 +281,11 @@ describe('what no server puts into the log is a finding of verify and of the ser
       `${stream}; UPDATE streams SET name = 'retrai-artifact-x' WHERE name = 'other'`,
       'the stream "retrai-artifact-x", which no server',
     ],
+    [
+      'a position that is far from the others',
+      'UPDATE events SET position = position + 100000 WHERE position = (SELECT max(position) FROM events)',
+      'its events skip 100000 positions',
+    ],
   ])('%s', async (_what, sql, message) => {
     const dir = await changed(sql)
     const verified = await retrai(['verify', '--data-dir', dir])
@@ -273,6 +298,40 @@ describe('what no server puts into the log is a finding of verify and of the ser
       (line) => line.msg === 'the stored data is not intact' && !!line.message?.includes(message),
     )
   })
+})
+
+/** The index of the events, rebuilt from a copy that has the last record of the run in another stream. */
+const HIDDEN = `
+  CREATE TABLE shadow (position INTEGER PRIMARY KEY, stream_id INTEGER NOT NULL, revision INTEGER NOT NULL,
+    id, type, data, metadata, created, UNIQUE (stream_id, revision));
+  INSERT INTO shadow SELECT position, iif(stream_id = $RUN AND revision > 0, 9999, stream_id),
+    revision, id, type, data, metadata, created FROM events;
+  PRAGMA writable_schema = ON;
+  UPDATE sqlite_schema SET rootpage = (SELECT sum(rootpage) FROM sqlite_schema
+    WHERE name IN ('sqlite_autoindex_events_1', 'sqlite_autoindex_shadow_1')) - rootpage
+    WHERE name IN ('sqlite_autoindex_events_1', 'sqlite_autoindex_shadow_1');
+  PRAGMA writable_schema = RESET;
+  DROP TABLE shadow`
+
+test('an index that hides records is found by verify, and no server starts on it', async () => {
+  const dir = await changed(HIDDEN)
+  const verified = await retrai(['verify', '--data-dir', dir])
+  expect([verified.code, verified.stdout]).toEqual([
+    1,
+    expect.stringMatching(
+      /log\.sqlite: unexpected: SQLite finds that it is damaged: .*missing from index/,
+    ),
+  ])
+  const settings = readSettings({ dataDir: dir, port: '0' }, { RETRAI_ISOLATION: 'none' })
+  const started = await startServer(settings._unsafeUnwrap(), { log })
+  expect(started._unsafeUnwrapErr()).toContain('is damaged')
+})
+
+test('bytes after the end of the database are found', async () => {
+  const dir = await changed('SELECT 1')
+  await appendFile(join(dir, 'log.sqlite'), 'x'.repeat(5000))
+  const verified = await retrai(['verify', '--data-dir', dir])
+  expect([verified.code, verified.stdout]).toEqual([1, expect.stringContaining('5000 bytes')])
 })
 
 test.each([
@@ -292,6 +351,65 @@ test.each([
   await start(await changed(sql), AT_ONCE)
   await logged((line) => line.msg === 'the stored data is not intact' && line.where === where)
   expect((await readiness()).checks.integrity.ok).toBe(false)
+})
+
+describe('a redaction that is put in without the key of the server', () => {
+  /** The folder with a text of a run taken away, and an entry about it. @param signer who signs the entry */
+  async function forged(signer: Signer | null): Promise<string> {
+    const dir = await changed('SELECT 1')
+    const store = (await openEmbeddedStore({ file: join(dir, 'log.sqlite') }))._unsafeUnwrap()
+    const page = { from: 0, direction: 'forward', limit: 10 } as const
+    const run = (await store.readStream(`run-${RUN}`, page))._unsafeUnwrap()
+    const taken = withTaken(run, [{ seq: 0, pointer: '/system_prompt' }], undefined, signer)
+    const [record] = taken
+    const entry = taken.at(-1)
+    if (record === undefined || entry === undefined) throw new Error('nothing was taken')
+    ;(await store.overwrite?.([record]))?._unsafeUnwrap()
+    const { id, type, data, metadata } = entry
+    const appended = await store.append('retrai-redactions', [{ id, type, data, metadata }], {
+      expectedRevision: 'no_stream',
+    })
+    appended._unsafeUnwrap()
+    await store.close()
+    return dir
+  }
+
+  test('does not hold: not in the folder, not for the server, and not in an export that it makes then', async () => {
+    const dir = await forged(null)
+    const verified = await retrai(['verify', '--data-dir', dir])
+    const message = 'nobody has signed it'
+    expect([verified.code, verified.stdout]).toEqual([1, expect.stringContaining(message)])
+    await start(dir, AT_ONCE)
+    await logged(
+      (line) => line.msg === 'the stored data is not intact' && !!line.message?.includes(message),
+    )
+    expect((await readiness()).checks.integrity.ok).toBe(false)
+    const archive = join(dir, 'run.tar.gz')
+    const exported = await retrai(['export', RUN, '-o', archive, '--server', server?.url ?? ''])
+    expect(exported.code).toBe(0)
+    const offline = await retrai(['verify', archive])
+    expect([offline.code, offline.stdout]).toEqual([1, expect.stringContaining('it is forged')])
+    const online = await retrai(['verify', '--server', server?.url ?? ''])
+    expect([online.code, online.stdout]).toEqual([1, expect.stringContaining(message)])
+    if (isMissing('python3')) return
+    const verifier = join(import.meta.dirname, '../audit/verify.py')
+    const python = spawnSync('python3', [verifier, archive], { encoding: 'utf8' })
+    expect([python.status, python.stdout]).toEqual([1, expect.stringContaining('it is forged')])
+  })
+
+  test('and signed by another key is that of a stranger, even if somebody publishes it', async () => {
+    const keys = await newKeys()
+    const dir = await forged(keys.signer)
+    const verified = await retrai(['verify', '--data-dir', dir])
+    expect([verified.code, verified.stdout]).toEqual([1, expect.stringContaining('not published')])
+    const file = join(dir, 'keys/keyring.json')
+    const ring = PublishedKeys.parse(JSON.parse(await readFile(file, 'utf8')))
+    const own = ring.keys[0]?.fingerprint ?? ''
+    const added = keys.published.keys.map((key) => ({ ...key, retired: key.created }))
+    await writeFile(file, JSON.stringify({ keys: [...ring.keys, ...added] }))
+    const published = await retrai(['verify', '--data-dir', dir, '--fingerprint', own])
+    expect(published.code).toBe(2)
+  })
 })
 
 describe('a changed read model is rebuilt at the start, and this is reported', () => {

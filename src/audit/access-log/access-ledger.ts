@@ -11,6 +11,7 @@ import { type LedgerRange, ledgerPages } from '../ledgers.ts'
 export const accessLedger = (id: string): StreamDefinition<AccessEntry, boolean> => ({
   stream: ledgerStream('access'),
   schema: AccessEntry,
+  sealedTogether: true,
   initial: false,
   evolve: (hasWritten, { meta }) => hasWritten || meta.command_id === id,
 })

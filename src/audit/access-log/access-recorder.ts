@@ -4,6 +4,7 @@ import { ledgerStream } from '../../api/audit.ts'
 import type { AccessEntry } from '../../domain/access.ts'
 import type { Logger } from '../../lib/logger.ts'
 import { decideAndAppend, type Folded } from '../../log/decider.ts'
+import type { Signing } from '../../log/entry-seal.ts'
 import type { LoadError } from '../../log/run-log.ts'
 import type { AppendError, EventStore } from '../../store/event-store.ts'
 import { ledgerEnd } from '../ledgers.ts'
@@ -12,6 +13,7 @@ import { type Access, AccessWindows } from './access-windows.ts'
 
 export type RecorderDeps = {
   readonly store: EventStore
+  readonly sign: Signing
   /** Seconds since the epoch. */
   readonly clock: () => number
   readonly log: Pick<Logger, 'info' | 'warn'>
@@ -40,8 +42,8 @@ export class AccessRecorder {
 
   constructor(deps: RecorderDeps) {
     this.#deps = deps
-    const { store, clock, bound = BOUND, flushMs = FLUSH_MS } = deps
-    this.#writer = new AccessWriter(store, clock, bound, (error) => this.#fail(error))
+    const { bound = BOUND, flushMs = FLUSH_MS } = deps
+    this.#writer = new AccessWriter(deps, bound, (error) => this.#fail(error))
     this.#windows = new AccessWindows((entry) => this.#writer.take(entry))
     this.#timer = setInterval(() => this.#tick(), flushMs).unref()
   }
@@ -97,8 +99,7 @@ type Waiter = { readonly upTo: number; readonly resolve: (written: boolean) => v
  * the log gets an entry with their number.
  */
 class AccessWriter {
-  readonly #store: EventStore
-  readonly #clock: () => number
+  readonly #deps: Pick<RecorderDeps, 'store' | 'sign' | 'clock'>
   readonly #bound: number
   readonly #onFailure: (error: AppendError | LoadError) => void
   #queue: AccessEntry[] = []
@@ -113,13 +114,11 @@ class AccessWriter {
   #written = 0
 
   constructor(
-    store: EventStore,
-    clock: () => number,
+    deps: Pick<RecorderDeps, 'store' | 'sign' | 'clock'>,
     bound: number,
     onFailure: (error: AppendError | LoadError) => void,
   ) {
-    this.#store = store
-    this.#clock = clock
+    this.#deps = deps
     this.#bound = bound
     this.#onFailure = onFailure
   }
@@ -193,14 +192,15 @@ class AccessWriter {
     // An append whose answer was lost may be stored, and entries of other servers after it.
     const decide = (isStored: boolean) => ok(isStored ? [] : entries)
     const from = { ...end.value, state: false }
-    return decideAndAppend(this.#store, accessLedger(id), decide, { commandId: id }, { from })
+    const { store, sign } = this.#deps
+    return decideAndAppend(store, accessLedger(id), decide, { commandId: id }, { from, sign })
   }
 
   /** The end as it is known, if the store still has it; else the last entry. */
   async #knownEnd(): Promise<Result<End, LoadError>> {
     const known = this.#end
     if (known?.revision === EMPTY) return ok(known)
-    const found = await ledgerEnd(this.#store, 'access', known?.revision)
+    const found = await ledgerEnd(this.#deps.store, 'access', known?.revision)
     return found.andThen(({ length, head }) =>
       // The store may have come back with another log, in which another server has written as many entries.
       known !== null && known.head !== head
@@ -230,7 +230,7 @@ class AccessWriter {
     const lost = this.#lost
     if (lost === null) return
     this.#lost = null
-    this.#queue.push({ kind: 'entries_lost', ts: this.#clock(), payload: lost })
+    this.#queue.push({ kind: 'entries_lost', ts: this.#deps.clock(), payload: lost })
     this.#taken += 1
   }
 }

@@ -45,6 +45,8 @@ const contents = {
     .readonly(),
   /** Artifacts that records name and that the server did not have. */
   missing_artifacts: z.array(Sha256).readonly(),
+  /** How many of the first entries of the ledger of redactions are unsigned, because an earlier version made them. */
+  unsigned_redactions: z.int().nonnegative().exactOptional(),
 }
 
 /** What an export holds, signed. */

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import * as z from 'zod'
-import type { RunProof } from '../../api/audit.ts'
+import type { PublishedKeys, RunProof } from '../../api/audit.ts'
 import type { ArtifactSource } from '../../artifacts/artifacts.ts'
 import { Sha256 } from '../../domain/fields.ts'
 import { jsonOr } from '../../lib/json-or.ts'
@@ -11,8 +11,10 @@ import { streamOf } from '../../log/run-log.ts'
 import { eventAt, firstEvents, type StreamReader } from '../../log/stream-pages.ts'
 import { REDACTIONS, Redaction } from '../../redaction/redaction-ledger.ts'
 import type { ReadError, RecordedEvent } from '../../store/event-store.ts'
-import { ledgerPages } from '../ledgers.ts'
+import { keysInLog, newestSigned } from '../checkpoints/checkpoint-stream.ts'
+import { AnyEntry, ledgerPages, unsignedLength } from '../ledgers.ts'
 import type { Keys } from '../proofs/keyring.ts'
+import { knownKeys } from '../proofs/public-keys.ts'
 import { seal } from '../proofs/statements.ts'
 import {
   ARTIFACTS,
@@ -79,7 +81,7 @@ export async function* exportParts(
     return { path, bytes, body: inOrder(pieces) }
   }
   yield listed(README, Buffer.from(readme(proof.run_id)))
-  yield listed(KEYS, jsonFile(keys.published))
+  yield listed(KEYS, jsonFile(await keysFor(store, keys.published)))
   yield listed(PROOF, jsonFile(proof))
   const lastBefore = await lastRedaction(store)
   const seen: Seen = { artifacts: new Set(), redacted: new Set() }
@@ -120,6 +122,7 @@ export async function* exportParts(
     exported_at: now.toISOString(),
     parts,
     missing_artifacts: await lostOf(store, proof, seen, missing, redactions),
+    ...(redactions.length > 0 && (await unsignedRedactions(store, keys))),
   } as const
   const manifest = jsonFile(seal<Manifest>(unsigned, keys.signer))
   yield { path: MANIFEST, bytes: manifest.length, body: inOrder([manifest]) }
@@ -225,6 +228,31 @@ async function redactionsAbout(
     }
   }
   return found
+}
+
+/** The keys of the server, and of other servers of the log that have signed redactions. */
+async function keysFor(store: StreamReader, own: PublishedKeys): Promise<PublishedKeys> {
+  const signed = new Set<string>()
+  for await (const page of ledgerPages(store, 'redactions')) {
+    if (page.isErr()) throw new Unfinished(page.error)
+    for (const event of page.value) {
+      const entry = decodeAs(AnyEntry, event)
+      if (entry.isOk() && entry.value.meta.seal) signed.add(entry.value.meta.seal.key)
+    }
+  }
+  for (const { fingerprint } of own.keys) signed.delete(fingerprint)
+  if (signed.size === 0) return own
+  const others = (await keysInLog(store)).unwrapOr([])
+  return { keys: [...own.keys, ...others.filter(({ fingerprint }) => signed.has(fingerprint))] }
+}
+
+/** By a checkpoint that this server has signed: what is in the ledger may be forged. Without one, by the ledger. */
+async function unsignedRedactions(store: StreamReader, { published }: Keys) {
+  const checkpoint = await newestSigned(store, knownKeys(published))
+  const known = checkpoint.unwrapOr(null)?.unsigned_entries?.redactions
+  if (known !== undefined) return { unsigned_redactions: known }
+  const found = await unsignedLength(store, 'redactions')
+  return found.map((unsigned_redactions) => ({ unsigned_redactions })).unwrapOr(undefined)
 }
 
 /** The artifacts that the server has lost: those that are missing, except those that were redacted. */

@@ -6,6 +6,7 @@ import { present } from '../../domain/present.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import { type CopyError, copyLog } from '../../log/copy-log.ts'
 import { decideAndAppend } from '../../log/decider.ts'
+import type { Signing } from '../../log/entry-seal.ts'
 import { type LoadError, streamOf } from '../../log/run-log.ts'
 import {
   type LoggedRedaction,
@@ -23,6 +24,7 @@ import type { RecordLine } from './record-lines.ts'
 
 export type ImportDeps = {
   readonly store: EventStore
+  readonly sign: Signing
   /** Keeps content by its SHA-256; it is on the disk when this resolves. */
   readonly putArtifact: (content: Buffer) => Promise<unknown>
   /** Folder of the markers of imports that are under way. */
@@ -158,7 +160,7 @@ function eventOf(runId: string, line: RecordLine): RecordedEvent {
 
 /** Records the redactions of an export, each once; each names its entry in the other log. */
 function importRedactions(
-  { store, now }: ImportDeps,
+  { store, sign, now }: ImportDeps,
   redactions: readonly LoggedRedaction[],
 ): ResultAsync<void, AppendError | LoadError> {
   const missing = (chain: RedactionChain) => {
@@ -168,9 +170,8 @@ function importRedactions(
     )
     return ok(fresh.map((redaction) => imported(redaction, now())))
   }
-  return decideAndAppend(store, REDACTIONS, missing, { commandId: randomUUID() }).map(
-    () => undefined,
-  )
+  const author = { commandId: randomUUID() }
+  return decideAndAppend(store, REDACTIONS, missing, author, { sign }).map(() => undefined)
 }
 
 /** The hashes of the entry itself, and of the entry that first redacted the strings. */

@@ -7,7 +7,8 @@ import { OWN_STREAM_PREFIX } from '../../domain/records.ts'
 import { type DamagedRecord, storedValue } from '../../log/codec.ts'
 import { type StreamReader, streamPages } from '../../log/stream-pages.ts'
 import type { NewEvent, ReadError, RecordedEvent } from '../../store/event-store.ts'
-import { knownKeys } from '../proofs/public-keys.ts'
+import { type KnownKeys, knownKeys } from '../proofs/public-keys.ts'
+import { checkSeal } from '../proofs/statements.ts'
 
 export const CHECKPOINT_STREAM = `${OWN_STREAM_PREFIX}checkpoints`
 
@@ -128,6 +129,26 @@ function read(event: RecordedEvent): Result<CheckpointEntry, CheckpointError> {
     const message = cause instanceof z.ZodError ? z.prettifyError(cause) : String(cause)
     return err({ type: 'damaged_record', stream: CHECKPOINT_STREAM, seq: revision, message })
   }
+}
+
+/** The newest checkpoint that one of these keys has signed; null if there is none. */
+export function newestSigned(
+  store: StreamReader,
+  keys: KnownKeys,
+): ResultAsync<Checkpoint | null, CheckpointError> {
+  const find = async (): Promise<Result<Checkpoint | null, CheckpointError>> => {
+    const back = { direction: 'backward', limit: PAGE } as const
+    for await (const page of streamPages(store, CHECKPOINT_STREAM, back)) {
+      if (page.isErr()) return page.error.type === 'stream_not_found' ? ok(null) : err(page.error)
+      for (const entry of page.value.map(read)) {
+        if (entry.isErr()) return err(entry.error)
+        const checkpoint = 'checkpoint' in entry.value ? entry.value.checkpoint : null
+        if (checkpoint !== null && checkSeal(checkpoint, keys) === 'good') return ok(checkpoint)
+      }
+    }
+    return ok(null)
+  }
+  return new ResultAsync(find())
 }
 
 /** The stream up to the checkpoint of that number; null if there is no such checkpoint. */

@@ -6,13 +6,16 @@ import {
   ledgerStream,
   type PublishedKey,
   type RunHead,
+  type UnsignedEntries,
 } from '../../api/audit.ts'
+import { present } from '../../domain/present.ts'
 import { GENESIS } from '../../log/chain.ts'
+import type { Signer } from '../../log/entry-seal.ts'
 import { ensureLogId, type LogIdError } from '../../log/log-id.ts'
 import type { AppendError, EventStore, NewEvent } from '../../store/event-store.ts'
-import { LEDGER_START, ledgerEnd } from '../ledgers.ts'
+import { LEDGER_START, ledgerEnd, unsignedEntries } from '../ledgers.ts'
 import type { Keyring, KeyringFailure } from '../proofs/keyring.ts'
-import { checkpointHash, type Signer, seal } from '../proofs/statements.ts'
+import { checkpointHash, seal } from '../proofs/statements.ts'
 import {
   CHECKPOINT_STREAM,
   type CheckpointError,
@@ -90,7 +93,8 @@ export class CheckpointWriter {
     if (logId.isErr()) return err(logId.error)
     const grown = [...this.#grown.values()]
     await this.#plant([...this.#pending.values(), ...grown])
-    const checkpoint = this.#next(logId.value, signer, clock())
+    const unsigned = this.#last?.unsigned_entries ?? (await unsignedEntries(store))
+    const checkpoint = this.#next(logId.value, signer, clock(), unsigned)
     const appended = await this.#append(grown, checkpoint, added)
     if (appended.isErr()) return err(appended.error)
     this.#revision = appended.value
@@ -165,7 +169,12 @@ export class CheckpointWriter {
     for (const _ of this.#tree.put(leaves)) await nextTurn()
   }
 
-  #next(logId: string, signer: Signer, now: Date): Checkpoint {
+  #next(
+    logId: string,
+    signer: Signer,
+    now: Date,
+    unsigned_entries: UnsignedEntries | null,
+  ): Checkpoint {
     return seal<Checkpoint>(
       {
         type: 'retrai.checkpoint.v1',
@@ -174,6 +183,7 @@ export class CheckpointWriter {
         runs: this.#tree.size,
         root: this.#tree.root.toString('hex'),
         previous: this.#last === null ? GENESIS : checkpointHash(this.#last),
+        ...present({ unsigned_entries }),
         signed_at: now.toISOString(),
       },
       signer,

@@ -12,8 +12,8 @@ import { err, type Result, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import { type PublishedKey, PublishedKeys } from '../../api/audit.ts'
 import { messageOf } from '../../lib/message-of.ts'
+import type { Signer, Signing } from '../../log/entry-seal.ts'
 import { fingerprintOf } from './public-keys.ts'
-import type { Signer } from './statements.ts'
 
 /** The keys cannot be read or written; the message names the file. */
 export type KeyringFailure = { readonly type: 'keyring_failed'; readonly message: string }
@@ -27,6 +27,15 @@ export type Keyring = {
   /** Makes a key and retires the one in use: its private part is removed, its public part stays. */
   rotate(): ResultAsync<Keys, KeyringFailure>
 }
+
+/** Signs entries of ledgers with the key in use. */
+export const signingWith =
+  (keyring: Pick<Keyring, 'load'>): Signing =>
+  () =>
+    keyring
+      .load()
+      .map(({ signer }) => signer)
+      .mapErr(({ message }) => ({ type: 'store_failed', message }))
 
 class Unusable extends Error {}
 

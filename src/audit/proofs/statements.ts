@@ -3,6 +3,7 @@ import type { Checkpoint, LedgerName, LedgerProof, RunProof } from '../../api/au
 import { sha256 } from '../../lib/sha256.ts'
 import { type DamagedRecord, decode } from '../../log/codec.ts'
 import { canonicalText } from '../../log/commitment.ts'
+import type { Signer } from '../../log/entry-seal.ts'
 import { type LoadError, type LoadedRun, streamOf } from '../../log/run-log.ts'
 import { lastEvent, type StreamReader } from '../../log/stream-pages.ts'
 import type { RecordedEvent } from '../../store/event-store.ts'
@@ -13,14 +14,6 @@ import { hasSigned, type KnownKeys } from './public-keys.ts'
 export type Sealed = RunProof | LedgerProof | Checkpoint | Manifest
 /** A statement before it is signed. */
 type Unsigned<T extends Sealed> = Omit<T, 'key' | 'signature'>
-
-/** Signs with the key that a server uses now. */
-export type Signer = {
-  /** Fingerprint of the key. */
-  readonly key: string
-  /** @returns the Ed25519 signature, hex */
-  sign(text: string): string
-}
 
 export function seal<T extends Sealed>(statement: Unsigned<T>, { key, sign }: Signer): T {
   const unsigned = { ...statement, key }

@@ -174,7 +174,7 @@ export class BundleReading {
 
   async #readRedactions(body: HashedBody): Promise<void> {
     const format = this.#version === 1 ? 'checksummed' : 'plain'
-    const message = await verifyRedactions(body, format, (redaction) => {
+    const message = await verifyRedactions(body, format, this.#keys, (redaction) => {
       this.#redactions.add(redaction)
       this.#observers.onRedaction?.(redaction)
     })
@@ -236,9 +236,12 @@ export function fileOf(seq: number, { version, parts }: BundleContents): string 
 }
 
 /** Whether everything in an export that is signed is signed with keys that the reader trusts. */
-export function trustOf({ manifest, proof }: BundleContents, anchors: TrustAnchors): Trust {
+export function trustOf(
+  { manifest, proof, redactions }: BundleContents,
+  anchors: TrustAnchors,
+): Trust {
   if (!hasAnchors(anchors)) return 'not_compared'
-  const all = [manifest?.key, proof?.key].every(
+  const all = [manifest?.key, proof?.key, ...redactions.keys].every(
     (key) => key !== undefined && isTrusted(anchors, key),
   )
   return all ? 'trusted' : 'not_trusted'

@@ -1,6 +1,7 @@
 import type { LoggedRecord } from '../../log/codec.ts'
-import type { LoggedRedaction } from '../../redaction/redaction-ledger.ts'
+import { type LoggedRedaction, REDACTIONS } from '../../redaction/redaction-ledger.ts'
 import { REDACTIONS_FILE } from '../bundle/bundle-format.ts'
+import type { KeptHeads } from '../checkpoints/run-heads.ts'
 import type { Finding, RedactionReport, ReportedRedaction } from './report.ts'
 
 /** The report of one run: without the redactions of other runs, which deleted an artifact that both name. */
@@ -19,6 +20,16 @@ export function combined(reports: readonly RedactionReport[]): RedactionReport {
     counts,
     reports.flatMap(({ redactions }) => redactions),
   )
+}
+
+/** The redactions that come after what a kept checkpoint says of their ledger; null without one. */
+export function redactedSince(
+  kept: KeptHeads | null | undefined,
+  { redactions }: RedactionReport,
+): readonly ReportedRedaction[] | null {
+  if (kept == null) return null
+  const last = kept.seqOf(REDACTIONS.stream) ?? -1
+  return redactions.filter(({ entry }) => entry > last)
 }
 
 function withRedactions(
@@ -47,6 +58,16 @@ export class RedactionCheck {
   /** Notes an entry of the ledger that holds. */
   add(redaction: LoggedRedaction): void {
     this.#redactions.push(redaction)
+  }
+
+  /** The place in the ledger of the last redaction that nobody has signed; -1 if all are signed. */
+  get lastUnsigned(): number {
+    return this.#redactions.findLast(({ meta }) => meta.seal === undefined)?.seq ?? -1
+  }
+
+  /** The keys that signed redactions. */
+  get keys(): readonly string[] {
+    return this.#redactions.flatMap(({ meta }) => meta.seal?.key ?? [])
   }
 
   /** Whether a redaction of any run deleted this artifact. */
@@ -99,9 +120,11 @@ type RedactionFinding = Pick<Finding, 'problem' | 'message'> & {
 const keyOf = ({ runId, seq, pointer }: Place): string => `${runId}/${seq}${pointer}`
 
 /** An imported redaction is reported as it was made in the other log. */
-function reported({ record, meta }: LoggedRedaction): ReportedRedaction {
+function reported({ seq: entry, record, meta }: LoggedRedaction): ReportedRedaction {
   const { run_id, seq, redacted, artifact = null, reason, origin } = record.payload
   const { ts } = origin ?? record
   const principal = (origin ?? meta).principal ?? null
-  return { run_id, seq, pointers: Object.keys(redacted), artifact, reason, principal, ts }
+  const key = meta.seal?.key ?? null
+  const pointers = Object.keys(redacted)
+  return { entry, key, run_id, seq, pointers, artifact, reason, principal, ts }
 }

@@ -41,8 +41,17 @@ export type CheckpointSigner = {
   readonly checkpoints: number
 }
 
+/** By the name of a ledger: how many of its first entries are unsigned, and the keys that signed the others. */
+export type LedgerSeals = Readonly<
+  Record<string, { readonly unsigned: number; readonly keys: readonly string[] }>
+>
+
 /** One redaction, for people. */
 export type ReportedRedaction = {
+  /** Its place in the ledger. */
+  readonly entry: number
+  /** The key that signed it; null if an earlier version made it, which did not sign. */
+  readonly key: string | null
   readonly run_id: string
   readonly seq: number
   readonly pointers: readonly string[]
@@ -95,7 +104,9 @@ export type BundleReport = {
   readonly isolation: IsolationPolicy | null
   /** The hash of the policy that the signature names; null if it names none, as those of earlier versions. */
   readonly signed_policy: string | null
-  /** How many calls and checks were isolated in another way, by their records. */
+  /** How many checks were isolated as the commands, with a home of their own, by their records. */
+  readonly isolated_checks: number
+  /** How many other calls and checks were isolated in another way, by their records. */
   readonly isolated_otherwise: number
   /** The redactions of the run that hold. */
   readonly redacted: RedactionReport

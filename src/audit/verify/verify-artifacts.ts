@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import type { ArtifactSource } from '../../artifacts/artifacts.ts'
-import { messageOf } from '../../lib/message-of.ts'
+import { codeOf, messageOf } from '../../lib/message-of.ts'
 import type { Finding } from './report.ts'
 
 /** The first record that names an artifact. `where` is its run, for people. */
@@ -47,6 +47,9 @@ async function artifactProblem(artifacts: ArtifactSource, name: string): Promise
     if (hash.digest('hex') === name) return null
     return { problem: 'changed', message: `its artifact ${name} has other contents` }
   } catch (cause) {
+    if (codeOf(cause) === 'ELOOP') {
+      return { problem: 'changed', message: `its artifact ${name} is a link to another file` }
+    }
     const why = messageOf(cause)
     return { problem: 'unreachable', message: `its artifact ${name} cannot be read now: ${why}` }
   }

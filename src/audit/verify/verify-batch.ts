@@ -1,4 +1,4 @@
-import type { LoggedRecord } from '../../log/codec.ts'
+import { otherwiseIsolated } from '../../domain/isolation.ts'
 import { runIdOf } from '../../log/run-log.ts'
 import type { RecordedEvent } from '../../store/event-store.ts'
 import { type LineBytes, type LineFormat, linesIn, readLine } from '../bundle/record-lines.ts'
@@ -34,6 +34,9 @@ export type KnownRun = { readonly run: VerifiedRun | null; readonly wanted: read
 /** The runs that a batch may continue. Records of other runs are passed over, because these do not hold already. */
 export type KnownRuns = ReadonlyMap<string, KnownRun>
 
+/** How many results were not isolated as the first record of their run says: checks with a home of their own, and others. */
+export type Isolated = { readonly check: number; readonly other: number }
+
 /** What was found in a batch. `at` is the place of a record in it. */
 export type Verified = {
   /** How many records hold. */
@@ -50,8 +53,7 @@ export type Verified = {
   }[]
   /** Each artifact that records name, with the first record that does. */
   readonly artifacts: ReadonlyMap<string, { readonly runId: string; readonly seq: number }>
-  /** How many calls and checks were not isolated as the first record of their run says. */
-  readonly isolatedOtherwise: number
+  readonly isolated: Isolated
 }
 
 /** The first step, which is most of the work and needs no other batch. */
@@ -77,7 +79,7 @@ export function follow(prepared: readonly Prepared[], known: KnownRuns): Verifie
   const bad = new Map<string, Verified['bad'][number]>()
   const artifacts = new Map<string, { readonly runId: string; readonly seq: number }>()
   let held = 0
-  let isolatedOtherwise = 0
+  const isolated = { check: 0, other: 0 }
   for (const [at, { runId, created, checked }] of prepared.entries()) {
     const before = known.get(runId)
     if (before === undefined || bad.has(runId)) continue
@@ -98,16 +100,16 @@ export function follow(prepared: readonly Prepared[], known: KnownRuns): Verifie
     runs.set(runId, run)
     const artifact = artifactOf(logged)
     if (artifact !== null && !artifacts.has(artifact)) artifacts.set(artifact, { runId, seq })
-    if (isIsolatedOtherwise(logged)) isolatedOtherwise += 1
+    const { kind, payload } = logged.record
+    if ((kind === 'tool_result' || kind === 'goal_check') && payload.isolation !== undefined) {
+      isolated[otherwiseIsolated(kind, payload.isolation, run.state.isolation)] += 1
+    }
     if (before.wanted.includes(seq) || concernsFamily(logged) || 'redacted' in logged.meta) {
       seen.push({ at, logged, run, created })
     }
   }
-  return { held, runs, seen, bad: [...bad.values()], artifacts, isolatedOtherwise }
+  return { held, runs, seen, bad: [...bad.values()], artifacts, isolated }
 }
-
-const isIsolatedOtherwise = ({ record: { kind, payload } }: LoggedRecord): boolean =>
-  (kind === 'tool_result' || kind === 'goal_check') && payload.isolation !== undefined
 
 /** The runs after a batch. */
 export function advanced(known: KnownRuns, { runs, bad }: Verified): KnownRuns {

@@ -103,7 +103,8 @@ function judge(
     artifacts,
     isolation: records?.run?.state.isolation ?? null,
     signed_policy: proof?.policy_sha256 ?? null,
-    isolated_otherwise: records?.isolatedOtherwise ?? 0,
+    isolated_checks: records?.isolated.check ?? 0,
+    isolated_otherwise: records?.isolated.other ?? 0,
     redacted: redactions.report(),
     family: family.report,
     first_bad_seq: bad.length === 0 ? null : Math.min(...bad),
@@ -241,10 +242,15 @@ function artifactsMissing({ manifest, parts, records, redactions }: BundleConten
 }
 
 function redactionsAmiss(contents: BundleContents): Finding[] {
-  const { records, redactions } = contents
+  const { records, redactions, manifest } = contents
   const known = (runId: string): number =>
     runId === records?.run?.state.runId ? lengthOf(records) : 0
-  return redactions.findings(known).map(({ runId: _, where, ...finding }) => {
+  const found = redactions.findings(known).map(({ runId: _, where, ...finding }) => {
     return { ...finding, where: where ?? fileOf(finding.seq, contents) }
   })
+  const { lastUnsigned } = redactions
+  // Exports of earlier versions do not say how many there are.
+  if (lastUnsigned < (manifest?.unsigned_redactions ?? Number.POSITIVE_INFINITY)) return found
+  const message = `nobody has signed entry ${lastUnsigned} of the ledger: it is forged`
+  return [...found, { problem: 'signature', where: REDACTIONS_FILE, seq: null, message }]
 }

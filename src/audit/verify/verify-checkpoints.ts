@@ -2,6 +2,7 @@ import type { KeyObject } from 'node:crypto'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Checkpoint, RunHead } from '../../api/audit.ts'
 import { GENESIS } from '../../log/chain.ts'
+import { canonicalText } from '../../log/commitment.ts'
 import { readLogId } from '../../log/log-id.ts'
 import type { StreamReader } from '../../log/stream-pages.ts'
 import {
@@ -37,6 +38,11 @@ export function linkFinding(before: Checkpoint | null, checkpoint: Checkpoint): 
   const previous = before === null ? GENESIS : checkpointHash(before)
   if (before !== null && before.log_id !== checkpoint.log_id) {
     const message = `it belongs to the log ${checkpoint.log_id}, and the previous one to ${before.log_id}`
+    return finding('changed', checkpoint, message)
+  }
+  const unsigned = before?.unsigned_entries
+  if (unsigned && canonicalText(unsigned) !== canonicalText(checkpoint.unsigned_entries ?? {})) {
+    const message = 'it names other entries as unsigned than the checkpoint before it'
     return finding('changed', checkpoint, message)
   }
   if (checkpoint.previous === previous) return null

@@ -1,21 +1,42 @@
 import { err, ok, type Result } from 'neverthrow'
 import { type LedgerName, ledgerStream } from '../../api/audit.ts'
-import { decodeParsedAs } from '../../log/codec.ts'
+import { decodeParsedAs, type Logged } from '../../log/codec.ts'
+import { sealedText } from '../../log/entry-seal.ts'
 import { type LoggedRedaction, REDACTIONS, Redaction } from '../../redaction/redaction-ledger.ts'
 import { type LineFormat, linesOf, readLine } from '../bundle/record-lines.ts'
 import { AnyEntry, LEDGER_START, type LedgerEnd } from '../ledgers.ts'
-import { type BadRecord, misplaced, type StoredRecord, whatChanged } from './verify-run.ts'
+import { hasSigned, type KnownKeys } from '../proofs/public-keys.ts'
+import type { Finding, LedgerSeals } from './report.ts'
+import { misplaced, type StoredRecord, whatChanged } from './verify-run.ts'
+
+/** A ledger as far as it is verified. */
+export type VerifiedLedger = LedgerEnd & {
+  /** How many of its first entries nobody has signed; null while no entry is signed. */
+  readonly unsigned: number | null
+  /** Up to which entry they are signed, exclusive. */
+  readonly sealed: number
+  /** The fingerprints of those who signed. */
+  readonly keys: ReadonlySet<string>
+}
+export const NOTHING_VERIFIED: VerifiedLedger = {
+  ...{ ...LEDGER_START, unsigned: null, sealed: 0, keys: new Set() },
+}
+
+/** The first entry of a ledger that does not hold. */
+export type BadEntry = Pick<Finding, 'problem' | 'message'> & { readonly seq: number }
 
 /**
- * Verifies the next entry of a ledger. Pure: begin with LEDGER_START, and continue with each result, which is
- * the ledger as far as it is verified.
+ * Verifies the next entry of a ledger. Pure: begin with NOTHING_VERIFIED, and continue with each result. Ask
+ * `unsignedEntry` at the end.
  */
 export function verifyEntry(
   name: LedgerName,
-  { length: seq, head }: LedgerEnd,
+  ledger: VerifiedLedger,
   entry: StoredRecord,
-): Result<LedgerEnd, BadRecord> {
-  const bad = (problem: BadRecord['problem'], message: string) => err({ problem, seq, message })
+  known: KnownKeys,
+): Result<VerifiedLedger, BadEntry> {
+  const { length: seq, head, sealed } = ledger
+  const bad = (problem: Finding['problem'], message: string) => err({ problem, seq, message })
   const elsewhere = misplaced(entry.seq, seq)
   if (elsewhere !== null) return err(elsewhere)
   const place = { stream: ledgerStream(name), revision: seq }
@@ -23,25 +44,77 @@ export function verifyEntry(
   if (decoded.isErr()) return bad('unreadable', decoded.error.message)
   const changed = whatChanged(entry, decoded.value)
   if (changed !== null) return bad('changed', changed)
-  const { hash, prev_hash } = decoded.value.meta
+  const { hash, prev_hash, seal } = decoded.value.meta
   if (prev_hash !== head)
     return bad('unlinked', 'its prev_hash is not the hash of the one before it')
-  return ok({ length: seq + 1, head: hash })
+  const after = { ...ledger, length: seq + 1, head: hash }
+  if (seal === undefined) return ok(after)
+  const wrong = sealProblem(name, decoded.value, known)
+  if (wrong !== null) return bad('signature', wrong)
+  const { first, key } = seal
+  if (ledger.unsigned !== null && first !== sealed) return err(notSigned(sealed))
+  const keys = ledger.keys.has(key) ? ledger.keys : new Set([...ledger.keys, key])
+  return ok({ ...after, unsigned: ledger.unsigned ?? first, sealed: seq + 1, keys })
+}
+
+/** What is wrong with the signature of an entry; null if nothing is, or the entry has none. */
+function sealProblem(
+  name: LedgerName,
+  { seq, meta: { hash, seal } }: Pick<Logged<unknown>, 'seq' | 'meta'>,
+  known: KnownKeys,
+): string | null {
+  if (seal === undefined) return null
+  const key = known.get(seal.key)
+  if (key === undefined) {
+    return `the key ${seal.key} is not published, so its signature cannot be verified`
+  }
+  if (!hasSigned(key, sealedText(ledgerStream(name), hash, seal), seal.signature)) {
+    return `its signature is not from the key ${seal.key}`
+  }
+  const isAlone = seal.first === seq
+  return isAlone || (name === 'access' && seal.first < seq)
+    ? null
+    : `its signature begins with entry ${seal.first}`
+}
+
+/**
+ * The first entry that must be signed and is not. Those before the first signed one are of an earlier version.
+ * @param most how many of these there can be, by the checkpoints
+ */
+export function unsignedEntry(
+  { length, unsigned, sealed }: VerifiedLedger,
+  most = Number.POSITIVE_INFINITY,
+): BadEntry | null {
+  if (unsigned !== null && sealed < length) return notSigned(sealed)
+  return (unsigned ?? length) > most ? notSigned(most) : null
+}
+
+export const sealsOf = (ledgers: Iterable<readonly [string, VerifiedLedger]>): LedgerSeals =>
+  Object.fromEntries(
+    [...ledgers].map(([name, { length, unsigned, keys }]) => {
+      return [name, { unsigned: unsigned ?? length, keys: [...keys] }]
+    }),
+  )
+
+const notSigned = (seq: number): BadEntry => {
+  const message = 'nobody has signed it, and the servers of this log signed before: it is forged'
+  return { problem: 'signature', seq, message }
 }
 
 /** Verifies the lines of a ledger up to the first bad one. @param see gets each entry that holds */
 export async function verifyLedgerLines(
   name: LedgerName,
   body: AsyncIterable<Uint8Array>,
+  known: KnownKeys,
   see: (seq: number, hash: string) => void,
-): Promise<{ readonly end: LedgerEnd; readonly bad: BadRecord | null }> {
-  let end = LEDGER_START
+): Promise<{ readonly end: VerifiedLedger; readonly bad: BadEntry | null }> {
+  let end = NOTHING_VERIFIED
   for await (const text of linesOf(body)) {
     const line = readLine(text, 'checksummed')
     if (typeof line === 'string') {
       return { end, bad: { problem: 'changed', seq: end.length, message: line } }
     }
-    const verified = verifyEntry(name, end, line)
+    const verified = verifyEntry(name, end, line, known)
     if (verified.isErr()) return { end, bad: verified.error }
     see(end.length, verified.value.head)
     end = verified.value
@@ -68,6 +141,7 @@ export function readRedaction(stored: StoredRecord): Result<LoggedRedaction, str
 export async function verifyRedactions(
   body: AsyncIterable<Uint8Array>,
   format: LineFormat,
+  known: KnownKeys,
   see: (redaction: LoggedRedaction) => void,
 ): Promise<string | null> {
   let before: LoggedRedaction | null = null
@@ -77,7 +151,9 @@ export async function verifyRedactions(
     const line = readLine(text, format)
     const read: Result<LoggedRedaction, string> =
       typeof line === 'string' ? err(line) : readRedaction(line)
-    bad = read.isErr() ? read.error : outOfOrder(before, read.value)
+    bad = read.isErr()
+      ? read.error
+      : (outOfOrder(before, read.value) ?? sealProblem('redactions', read.value, known))
     if (read.isErr() || bad !== null) continue
     before = read.value
     see(read.value)

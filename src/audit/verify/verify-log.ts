@@ -1,20 +1,28 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
-import type { LedgerName } from '../../api/audit.ts'
+import type { LedgerName, UnsignedEntries } from '../../api/audit.ts'
 import type { ArtifactSource } from '../../artifacts/artifacts.ts'
 import { artifactOfStream } from '../../log/artifact-index.ts'
 import { type LoadedRun, load, RUN_STREAM_PREFIX, runIdOf } from '../../log/run-log.ts'
 import type { LogPages, StreamReader } from '../../log/stream-pages.ts'
 import type { RecordedEvent, StoreFailure } from '../../store/event-store.ts'
 import type { KeptHeads } from '../checkpoints/run-heads.ts'
-import { LEDGER_START, type LedgerEnd, ledgerOf } from '../ledgers.ts'
+import { ledgerOf } from '../ledgers.ts'
+import type { KnownKeys } from '../proofs/public-keys.ts'
 import { ContentsPool } from './contents-pool.ts'
 import { FamilyCheck } from './family-check.ts'
 import { type Projected, ProjectedCheck } from './projected-runs.ts'
 import { RedactionCheck } from './redaction-check.ts'
-import type { FamilyReport, Finding, RedactionReport } from './report.ts'
+import type { FamilyReport, Finding, LedgerSeals, RedactionReport } from './report.ts'
 import { type NamedArtifact, verifyArtifacts } from './verify-artifacts.ts'
 import type { KnownRun, KnownRuns, Verified } from './verify-batch.ts'
-import { readRedaction, verifyEntry } from './verify-ledger.ts'
+import {
+  NOTHING_VERIFIED,
+  readRedaction,
+  sealsOf,
+  unsignedEntry,
+  type VerifiedLedger,
+  verifyEntry,
+} from './verify-ledger.ts'
 import { type SeenRecord, storedRecord, type VerifiedRun } from './verify-run.ts'
 
 export type LogReport = {
@@ -32,10 +40,16 @@ export type LogReport = {
   /** The redactions of runs that hold. */
   readonly redacted: RedactionReport
   readonly family: FamilyReport
+  /** How the entries of each ledger are signed. */
+  readonly seals: LedgerSeals
   readonly findings: readonly Finding[]
 }
 
 type VerifyLogOptions = {
+  /** Those that sign entries of ledgers. */
+  readonly keys?: KnownKeys
+  /** How many entries of each ledger are of an earlier version, by the checkpoints. */
+  readonly unsigned?: UnsignedEntries | undefined
   /** Reads runs of the same log once more. Without it, a few ends of sub-agents are not compared. */
   readonly reader?: StreamReader
   readonly projected?: Projected | null
@@ -50,9 +64,9 @@ export function verifyLog(
   pages: LogPages,
   artifacts: ArtifactSource,
   kept: readonly KeptHeads[],
-  { projected = null, pool = new ContentsPool(0), reader, stored }: VerifyLogOptions = {},
+  { projected = null, pool = new ContentsPool(0), reader, ...options }: VerifyLogOptions = {},
 ): ResultAsync<LogReport, StoreFailure> {
-  const check = new LogCheck(artifacts, kept, projected && new ProjectedCheck(projected))
+  const check = new LogCheck(artifacts, kept, projected && new ProjectedCheck(projected), options)
   const verify = async (): Promise<Result<LogReport, StoreFailure>> => {
     let failure: StoreFailure | null = null
     async function* read(): AsyncGenerator<readonly RecordedEvent[]> {
@@ -69,7 +83,7 @@ export function verifyLog(
     for await (const { item, verified: found } of verified) check.take(item, found)
     if (failure !== null) return err(failure)
     if (reader !== undefined) await readWanted(check.family, reader)
-    return ok(await check.finish(stored))
+    return ok(await check.finish())
   }
   return new ResultAsync(verify())
 }
@@ -85,7 +99,7 @@ async function readWanted(family: FamilyCheck, reader: StreamReader): Promise<vo
 }
 
 type RunCheck = { readonly run: VerifiedRun | null; readonly bad: boolean }
-type LedgerCheck = { end: LedgerEnd; bad: boolean }
+type LedgerCheck = { end: VerifiedLedger; bad: boolean }
 
 /** How many events are verified together. Larger batches take longer, because they do not fit into caches. */
 const BATCH_EVENTS = 64
@@ -95,6 +109,7 @@ class LogCheck {
   readonly #artifacts: ArtifactSource
   readonly #kept: readonly KeptHeads[]
   readonly #projected: ProjectedCheck | null
+  readonly #options: Pick<VerifyLogOptions, 'keys' | 'unsigned' | 'stored'>
   readonly #runs = new Map<string, RunCheck>()
   readonly #ledgers = new Map<LedgerName, LedgerCheck>()
   /** Artifacts that records name, each with the first record that names it. */
@@ -109,7 +124,9 @@ class LogCheck {
     artifacts: ArtifactSource,
     kept: readonly KeptHeads[],
     projected: ProjectedCheck | null,
+    options: Pick<VerifyLogOptions, 'keys' | 'unsigned' | 'stored'>,
   ) {
+    this.#options = options
     this.#artifacts = artifacts
     this.#kept = kept
     this.#projected = projected
@@ -187,10 +204,15 @@ class LogCheck {
   }
 
   #takeEntry(name: LedgerName, event: RecordedEvent): void {
-    const check = this.#ledgers.get(name) ?? { end: LEDGER_START, bad: false }
+    const check = this.#ledgers.get(name) ?? { end: NOTHING_VERIFIED, bad: false }
     this.#ledgers.set(name, check)
     if (check.bad) return
-    const verified = verifyEntry(name, check.end, storedRecord(event))
+    const verified = verifyEntry(
+      name,
+      check.end,
+      storedRecord(event),
+      this.#options.keys ?? new Map(),
+    )
     if (verified.isErr()) {
       check.bad = true
       this.#findings.push({ ...verified.error, where: `ledger ${name}` })
@@ -217,8 +239,15 @@ class LogCheck {
     for (const { run, bad } of this.#runs.values()) if (run !== null && !bad) yield run
   }
 
-  /** @param stored the names of artifacts beside those in the log */
-  async finish(stored: Iterable<string> | undefined): Promise<LogReport> {
+  *#forgedEntries(): Generator<Finding> {
+    for (const [name, { end, bad }] of this.#ledgers) {
+      const found = bad ? null : unsignedEntry(end, this.#options.unsigned?.[name])
+      if (found !== null) yield { ...found, where: `ledger ${name}` }
+    }
+  }
+
+  async finish(): Promise<LogReport> {
+    const { stored } = this.#options
     const named = await verifyArtifacts(this.#artifacts, this.#named, (name) =>
       this.#redactions.hasDeleted(name),
     )
@@ -233,7 +262,8 @@ class LogCheck {
     })
     const projected = this.#projected?.findings((id) => this.#runs.get(id)?.bad === true) ?? []
     const family = this.family.judge()
-    const others = [...missing, ...redactions, ...projected, ...family.findings]
+    const forged = this.#forgedEntries()
+    const others = [...missing, ...redactions, ...forged, ...projected, ...family.findings]
     const findings = [...this.#findings, ...named.findings, ...others]
     return {
       runs: this.#runs.size,
@@ -243,6 +273,7 @@ class LogCheck {
       unnamed_artifacts: stored === undefined || findings.length > 0 ? null : this.#unnamed(stored),
       redacted: this.#redactions.report(),
       family: family.report,
+      seals: sealsOf([...this.#ledgers].map(([name, { end }]) => [name, end])),
       findings,
     }
   }

@@ -1,6 +1,6 @@
 import { type LineFormat, lineBytes, linesIn, type RecordLine } from '../bundle/record-lines.ts'
 import type { ContentsPool } from './contents-pool.ts'
-import type { Batch, KnownRuns, Verified } from './verify-batch.ts'
+import type { Batch, Isolated, KnownRuns, Verified } from './verify-batch.ts'
 import type { BadRecord, SeenRecord, VerifiedRun } from './verify-run.ts'
 
 /** The records of an export up to the first bad one. */
@@ -9,8 +9,7 @@ export type VerifiedRecords = {
   readonly bad: BadRecord | null
   /** The artifacts that records name, each with the first record that does. */
   readonly artifacts: ReadonlyMap<string, number>
-  /** How many calls and checks were not isolated as the first record says. */
-  readonly isolatedOtherwise: number
+  readonly isolated: Isolated
 }
 
 /** What others see of the records of an export that hold, in order. */
@@ -35,7 +34,7 @@ export class RecordsCheck implements VerifiedRecords {
   run: VerifiedRun | null = null
   bad: BadRecord | null = null
   readonly artifacts = new Map<string, number>()
-  isolatedOtherwise = 0
+  isolated: Isolated = { check: 0, other: 0 }
 
   constructor(runId: string, pool: ContentsPool, observer: RecordsObserver = {}) {
     this.#runId = runId
@@ -68,7 +67,7 @@ export class RecordsCheck implements VerifiedRecords {
     }
   }
 
-  #take({ runs, seen, bad, artifacts, isolatedOtherwise }: Verified): void {
+  #take({ runs, seen, bad, artifacts, isolated }: Verified): void {
     const { onRecord, onRun } = this.#observer
     for (const record of seen) onRecord?.(record)
     const run = runs.get(this.#runId)
@@ -80,6 +79,7 @@ export class RecordsCheck implements VerifiedRecords {
     for (const [name, { seq }] of artifacts) {
       if (!this.artifacts.has(name)) this.artifacts.set(name, seq)
     }
-    this.isolatedOtherwise += isolatedOtherwise
+    const { check, other } = this.isolated
+    this.isolated = { check: check + isolated.check, other: other + isolated.other }
   }
 }

@@ -16,7 +16,8 @@ import type { KnownKeys } from '../proofs/public-keys.ts'
 import { checkpointHash } from '../proofs/statements.ts'
 import type { ContentsPool } from './contents-pool.ts'
 import type { Projected } from './projected-runs.ts'
-import type { CheckpointSigner, Finding } from './report.ts'
+import { redactedSince } from './redaction-check.ts'
+import type { CheckpointSigner, Finding, ReportedRedaction } from './report.ts'
 import {
   lostFinding,
   sealFinding,
@@ -49,6 +50,8 @@ export type StoreReport = LogReport & {
   /** The last checkpoint of the log, and the kept one if the log has it. */
   readonly compared: readonly Checkpoint[]
   readonly signers: readonly CheckpointSigner[]
+  /** What was redacted after the kept checkpoint; null if the log does not have that. */
+  readonly redacted_since: readonly ReportedRedaction[] | null
 }
 
 /** Verifies all runs and ledgers of a store, and compares them with its checkpoints and its read model. */
@@ -68,7 +71,10 @@ export async function verifyStore(
     ...(wanted === null ? [] : [{ ...wanted, name: 'the checkpoint that you kept' }]),
   ]
   const heads = sources.map((source) => new KeptHeads(source.heads, source.name))
-  const verified = await verifyLog(pages(), artifacts, heads, { ...options, reader })
+  const verified = await verifyLog(pages(), artifacts, heads, {
+    ...{ ...options, reader, keys: checked.value.keys },
+    unsigned: (latest ?? wanted)?.checkpoint?.unsigned_entries,
+  })
   if (verified.isErr()) return err(verified.error.message)
   const findings = [
     ...verified.value.findings,
@@ -85,6 +91,7 @@ export async function verifyStore(
     ...verified.value,
     findings,
     compared,
+    redacted_since: redactedSince(wanted && heads.at(-1), verified.value.redacted),
     signers: signersOf(checked.value.signed, keys),
   })
 }

@@ -15,7 +15,7 @@ import {
   serverCommand,
   whenConnected,
 } from '../connection.ts'
-import { openStore } from '../data-folder.ts'
+import { openStore, signingOf } from '../data-folder.ts'
 import { EXIT } from '../terminal/exit-codes.ts'
 import { duration } from '../terminal/option-values.ts'
 import type { Line } from '../terminal/plain-text.ts'
@@ -178,6 +178,7 @@ async function withBookOfStore<T>(
   if (store.isErr()) return err(`${store.error} ${HINT}`)
   const auth = await Auth.open({
     store: store.value,
+    sign: signingOf(RETRAI_DATA_DIR),
     configured: null,
     clock: now,
     log: silent,

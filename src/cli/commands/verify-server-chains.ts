@@ -6,14 +6,19 @@ import { linesOf } from '../../audit/bundle/record-lines.ts'
 import { KeptHeads } from '../../audit/checkpoints/run-heads.ts'
 import type { KnownKeys } from '../../audit/proofs/public-keys.ts'
 import { checkSeal } from '../../audit/proofs/statements.ts'
-import type { Finding } from '../../audit/verify/report.ts'
+import type { Finding, LedgerSeals } from '../../audit/verify/report.ts'
 import {
   countSigner,
   linkFinding,
   rootFinding,
   sealFinding,
 } from '../../audit/verify/verify-checkpoints.ts'
-import { verifyLedgerLines } from '../../audit/verify/verify-ledger.ts'
+import {
+  sealsOf,
+  unsignedEntry,
+  type VerifiedLedger,
+  verifyLedgerLines,
+} from '../../audit/verify/verify-ledger.ts'
 import { keptFindings } from '../../audit/verify/verify-store.ts'
 import {
   connect,
@@ -26,6 +31,7 @@ import {
 export type VerifiedLedgers = {
   /** The number of entries that hold, by the name of the ledger. */
   readonly lengths: Readonly<Record<string, number>>
+  readonly seals: LedgerSeals
   readonly findings: readonly Finding[]
 }
 
@@ -33,29 +39,40 @@ export type VerifiedLedgers = {
 export async function verifyLedgers(
   options: ServerOptions,
   keys: KnownKeys,
-  kept: readonly KeptHeads[],
+  { heads, compared: [latest] }: ReadCheckpoints,
 ): Promise<Result<VerifiedLedgers, string>> {
   const proofs = await downloadJson(options, '/api/ledgers', z.array(LedgerProof))
-  if (proofs.isErr() && proofs.error.code === 'not_found') return ok({ lengths: {}, findings: [] })
+  if (proofs.isErr() && proofs.error.code === 'not_found') {
+    return ok({ lengths: {}, seals: {}, findings: [] })
+  }
   if (proofs.isErr()) return err(proofs.error.message)
-  const lengths: Record<string, number> = {}
+  const ledgers = new Map<string, VerifiedLedger>()
   const findings: Finding[] = []
   for (const proof of proofs.value) {
     const got = await download(options, `/api/ledgers/${proof.ledger}`)
     if (got.isErr()) return err(got.error.message)
-    const checked = await verifyLedger(proof, got.value, keys, kept)
-    lengths[proof.ledger] = checked.length
+    const most = latest?.unsigned_entries?.[proof.ledger]
+    const checked = await verifyLedger(proof, got.value, { keys, heads, most })
+    ledgers.set(proof.ledger, checked.end)
     findings.push(...checked.findings)
   }
-  return ok({ lengths, findings })
+  const lengths = Object.fromEntries([...ledgers].map(([name, { length }]) => [name, length]))
+  return ok({ lengths, seals: sealsOf(ledgers), findings })
 }
 
 async function verifyLedger(
   proof: LedgerProof,
   body: AsyncIterable<Uint8Array>,
-  keys: KnownKeys,
-  kept: readonly KeptHeads[],
-): Promise<{ readonly length: number; readonly findings: readonly Finding[] }> {
+  {
+    keys,
+    heads: kept,
+    most,
+  }: {
+    readonly keys: KnownKeys
+    readonly heads: readonly KeptHeads[]
+    readonly most: number | undefined
+  },
+): Promise<{ readonly end: VerifiedLedger; readonly findings: readonly Finding[] }> {
   const { ledger, length, head } = proof
   const where = `ledger ${ledger}`
   const findings: Finding[] = []
@@ -64,7 +81,7 @@ async function verifyLedger(
     findings.push({ problem: 'signature', where, seq: null, message })
   }
   let signed = length === 0 ? head : null
-  const { end, bad } = await verifyLedgerLines(ledger, body, (seq, hash) => {
+  const { end, bad } = await verifyLedgerLines(ledger, body, keys, (seq, hash) => {
     if (seq === length - 1) signed = hash
     for (const heads of kept) heads.see(ledgerStream(ledger), seq, hash)
   })
@@ -76,13 +93,17 @@ async function verifyLedger(
     const message = `its hash is ${signed}, and ${head} is signed: the whole ledger was rewritten`
     findings.push({ problem: 'changed', where, seq: length - 1, message })
   }
-  return { length: end.length, findings }
+  const forged = bad === null ? unsignedEntry(end, most) : null
+  if (forged !== null) findings.push({ ...forged, where })
+  return { end, findings }
 }
 
 export type ReadCheckpoints = {
   readonly heads: readonly KeptHeads[]
   readonly runIds: ReadonlySet<string>
   readonly compared: readonly Checkpoint[]
+  /** Those of the checkpoint that the reader kept, if the server has it. */
+  readonly kept: KeptHeads | null
   readonly signed: ReadonlyMap<string, number>
   readonly findings: readonly Finding[]
 }
@@ -120,14 +141,17 @@ export async function readCheckpoints(
     ...(latest === null ? [] : [{ checkpoint: latest, name: 'the last checkpoint of the server' }]),
     ...(kept === null ? [] : [{ checkpoint: kept, name: 'the checkpoint that you kept' }]),
   ])
-  return compared.map((found) => ({ ...found, signed }))
+  return compared.map((found) => {
+    const isWhole = kept !== null && found.heads.length === found.compared.length
+    return { ...found, signed, kept: isWhole ? (found.heads.at(-1) ?? null) : null }
+  })
 }
 
 async function compare(
   options: ServerOptions,
   findings: Finding[],
   sources: readonly { readonly checkpoint: Checkpoint; readonly name: string }[],
-): Promise<Result<Omit<ReadCheckpoints, 'signed'>, string>> {
+): Promise<Result<Omit<ReadCheckpoints, 'signed' | 'kept'>, string>> {
   const heads: KeptHeads[] = []
   const ids = new Set<string>()
   for (const { checkpoint, name } of sources) {

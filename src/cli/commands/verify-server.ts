@@ -9,7 +9,7 @@ import { type KnownKeys, knownKeys, type TrustAnchors } from '../../audit/proofs
 import { ContentsPool } from '../../audit/verify/contents-pool.ts'
 import { FamilyCheck } from '../../audit/verify/family-check.ts'
 import { READ_MODEL } from '../../audit/verify/projected-runs.ts'
-import { combined, ofRun } from '../../audit/verify/redaction-check.ts'
+import { combined, ofRun, redactedSince } from '../../audit/verify/redaction-check.ts'
 import type { BundleReport, Finding, RedactionReport } from '../../audit/verify/report.ts'
 import { verifyBundle } from '../../audit/verify/verify-bundle.ts'
 import { signersOf } from '../../audit/verify/verify-checkpoints.ts'
@@ -30,10 +30,11 @@ import {
 
 /** Verifies all runs of a server by their exports, its ledgers, and its checkpoints. */
 export async function verifyServer(
-  options: ServerOptions,
+  given: ServerOptions,
   kept: Checkpoint | null,
   anchors: TrustAnchors,
 ): Promise<Result<LiveReport, string>> {
+  const options = { ...given, isVerifying: true }
   const published = await downloadJson(options, '/api/keys', PublishedKeys)
   if (published.isErr()) return err(published.error.message)
   const inLog = await downloadJson(options, '/api/keys?all=true', PublishedKeys)
@@ -57,7 +58,7 @@ export async function verifyServer(
   }
   const families = await check.families()
   if (families.isErr()) return err(families.error)
-  const ledgers = await verifyLedgers(options, keys, checkpoints.value.heads)
+  const ledgers = await verifyLedgers(options, keys, checkpoints.value)
   return ledgers.map((verified) => check.report(checkpoints.value, verified, own))
 }
 
@@ -208,7 +209,7 @@ class ServerCheck {
   }
 
   report(
-    { compared, signed, findings: others }: ReadCheckpoints,
+    { compared, kept: keptHeads, signed, findings: others }: ReadCheckpoints,
     ledgers: VerifiedLedgers,
     own: KnownKeys,
   ): LiveReport {
@@ -218,6 +219,7 @@ class ServerCheck {
     }
     const kept = this.#heads.flatMap((heads) => heads.findings(lengthOf))
     const family = this.#family.judge()
+    const redacted = combined(this.#redacted)
     const findings = [
       ...this.#findings,
       ...ledgers.findings,
@@ -227,12 +229,17 @@ class ServerCheck {
     ]
     return {
       holds: findings.length === 0,
-      trust: trustOf(this.#anchors, [...this.#signers, ...compared.map(({ key }) => key)]),
+      trust: trustOf(this.#anchors, [
+        ...[...this.#signers, ...compared.map(({ key }) => key)],
+        ...Object.values(ledgers.seals).flatMap(({ keys }) => keys),
+      ]),
+      seals: ledgers.seals,
+      redacted_since: redactedSince(keptHeads, redacted),
       runs: this.#lengths.size,
       records: [...this.#lengths.values()].reduce((sum, length) => sum + length, 0),
       ledgers: ledgers.lengths,
       artifacts: this.#artifacts,
-      redacted: combined(this.#redacted),
+      redacted,
       family: family.report,
       read_model: this.#compared,
       checkpoints: compared.map(({ number }) => number),

@@ -1,3 +1,4 @@
+import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { err, ok, Result } from 'neverthrow'
@@ -203,8 +204,15 @@ async function verifyFolder(
   if (foreign.isErr()) return err(foreign.error)
   const files = { projected, beside, stored, foreign: foreign.value }
   const store = { reader: log, pages: () => log.pages(), artifacts, keys, ...files }
-  return reportOn(store, kept, anchors)
+  const report = await reportOn(store, kept, anchors)
+  const names = (await readdir(dataDir)).filter((name) => !VERIFIED.test(name))
+  const unverified = [...names.toSorted(), 'the dates in keys/keyring.json']
+  return report.map((verified) => ({ ...verified, unverified }))
 }
+
+/** The files of a data folder about which a report says something. Nothing signs the others. */
+const VERIFIED =
+  /^(?:log\.sqlite.*|read-model\..*|keys|artifacts|(?:last|lost)-checkpoint.*\.json)$/
 
 /** Verifies all runs of an EventStoreDB, with the keys that its servers have published in it. */
 async function verifyEventStoreDb(
@@ -241,7 +249,10 @@ async function reportOn(
   using pool = new ContentsPool()
   const verified = await verifyStore({ ...store, pool }, kept)
   return verified.map(({ compared, ...report }) => {
-    const signers = [kept, compared[0]].flatMap((each) => each?.key ?? [])
+    const signers = [
+      ...[kept, compared[0]].flatMap((each) => each?.key ?? []),
+      ...Object.values(report.seals).flatMap(({ keys }) => keys),
+    ]
     return {
       ...report,
       holds: report.findings.length === 0,

@@ -1,11 +1,13 @@
-import { isolationFacts } from '../../api/isolation.ts'
+import { CHECKS_AS_COMMANDS, isolationFacts } from '../../api/isolation.ts'
 import {
   type BundleReport,
   type CheckpointSigner,
   type FamilyReport,
   type Finding,
   isBroken,
+  type LedgerSeals,
   type RedactionReport,
+  type ReportedRedaction,
   type Trust,
 } from '../../audit/verify/report.ts'
 import { counted } from '../../lib/counted.ts'
@@ -23,8 +25,14 @@ export type LiveReport = {
   readonly artifacts: number
   /** How many artifacts are stored that no record names; null or left out if that is not known. */
   readonly unnamed_artifacts?: number | null
+  /** What is in the data folder and cannot be verified. */
+  readonly unverified?: readonly string[]
   /** The redactions that are recorded and carried out. */
   readonly redacted: RedactionReport
+  /** Those that come after the kept checkpoint; null without one. */
+  readonly redacted_since: readonly ReportedRedaction[] | null
+  /** How the entries of ledgers are signed. */
+  readonly seals: LedgerSeals
   /** How runs and the runs of their sub-agents fit together. */
   readonly family: FamilyReport
   /** The numbers of the checkpoints that runs were compared with. */
@@ -73,12 +81,14 @@ export function bundleLines(report: BundleReport): string[] {
 }
 
 /** How the commands of the run were isolated, for people. */
-function isolationLines({ isolation, isolated_otherwise: count }: BundleReport): string[] {
+function isolationLines(report: BundleReport): string[] {
+  const { isolation, isolated_checks, isolated_otherwise: count } = report
   if (isolation === null) return ['It does not say how its commands were isolated.']
   const [level = '', ...facts] = isolationFacts(isolation)
   return [
     oneLine(`Isolation: ${level}.`),
     ...facts.map((fact) => `  ${oneLine(fact)}`),
+    ...(isolated_checks === 0 ? [] : [`  ${CHECKS_AS_COMMANDS}`]),
     ...(count === 0
       ? []
       : [
@@ -92,14 +102,21 @@ function redactionLines({ strings, records, artifacts, redactions }: RedactionRe
   if (redactions.length === 0) return []
   const places = `${counted(strings, 'string')} in ${counted(records, 'record')}`
   const counts = `Redacted: ${places}, and ${counted(artifacts, 'artifact')}, all recorded.`
-  return [
-    counts,
-    ...redactions.map(({ run_id, seq, pointers, ts, principal, reason }) => {
-      const when = timeOf(ts)
-      const what = `run ${run_id}, record ${seq}: ${pointers.join(', ')}`
-      return `  ${oneLine(`${what}, ${when} by ${principal ?? 'unknown'}: ${reason}`)}`
-    }),
-  ]
+  return [counts, ...redactions.map(redactionLine)]
+}
+
+function redactionLine(redaction: ReportedRedaction): string {
+  const { run_id, seq, pointers, ts, principal, reason, key } = redaction
+  const what = `run ${run_id}, record ${seq}: ${pointers.join(', ')}`
+  const unsigned = key === null ? ' (unsigned, of an earlier version)' : ''
+  return `  ${oneLine(`${what}, ${timeOf(ts)} by ${principal ?? 'unknown'}: ${reason}`)}${unsigned}`
+}
+
+/** What a reader who kept a checkpoint cannot know from it. */
+function sinceLines({ redacted_since: since }: LiveReport): string[] {
+  if (since === null) return []
+  if (since.length === 0) return ['Nothing was redacted after the checkpoint that you kept.']
+  return ['Redacted after the checkpoint that you kept:', ...since.map(redactionLine)]
 }
 
 /** The report on what several exports say about each other, for people. */
@@ -184,7 +201,9 @@ export function liveLines(report: LiveReport): string[] {
     `${counted(records, 'record')} in ${counted(runs, 'run')} hold, and ${counted(artifacts, 'artifact')}.`,
     ...beside.map(([name, length]) => {
       const entries = length === 1 ? '1 entry' : `${length} entries`
-      return `${entries} of the ledger ${name} ${length === 1 ? 'holds' : 'hold'}.`
+      const { unsigned = 0 } = report.seals[name] ?? {}
+      const old = unsigned === 0 ? '' : `, of which ${unsigned} unsigned, of an earlier version`
+      return `${entries} of the ledger ${name} ${length === 1 ? 'holds' : 'hold'}${old}.`
     }),
     ...(read_model === null
       ? []
@@ -197,7 +216,11 @@ export function liveLines(report: LiveReport): string[] {
           `The key ${key} of another server has signed ${counted(count, 'checkpoint')}.`,
       ),
     ...(holds ? redactionLines(report.redacted) : []),
+    ...sinceLines(report),
     ...unnamedLines(report),
+    ...(report.unverified === undefined
+      ? []
+      : [oneLine(`Not verified, because nothing signs it: ${report.unverified.join(', ')}.`)]),
   ]
   if (!holds) {
     const verdict = isBroken(findings) ? 'The store DOES NOT HOLD.' : NOT_ALL_READ

@@ -5,12 +5,13 @@ import { readAccesses } from '../../../src/audit/access-log/access-ledger.ts'
 import { AccessRecorder, type RecorderDeps } from '../../../src/audit/access-log/access-recorder.ts'
 import type { Access } from '../../../src/audit/access-log/access-windows.ts'
 import { ledgerEnd, ledgerLines } from '../../../src/audit/ledgers.ts'
-import { verifyLedgerLines } from '../../../src/audit/verify/verify-ledger.ts'
+import { unsignedEntry, verifyLedgerLines } from '../../../src/audit/verify/verify-ledger.ts'
 import type { AccessEntry } from '../../../src/domain/access.ts'
 import type { AppendError, Appended, EventStore } from '../../../src/store/event-store.ts'
 import { bound } from '../../http/support.ts'
 import { openStore as openEmbedded, testFolder } from '../../store/embedded/support.ts'
 import { openStore as openEventStoreDb, standIn } from '../../store/eventstoredb/support.ts'
+import { newSigning } from '../../support/signing.ts'
 
 const silent = { info: () => {}, warn: () => {} }
 let now = 0
@@ -18,6 +19,7 @@ afterEach(() => {
   now = 0
 })
 
+const { sign, keys } = newSigning()
 const by = (principal: string): Access => ({
   kind: 'run_exported',
   run_id: '550e8400-e29b-41d4-a716-446655440000',
@@ -29,7 +31,7 @@ const by = (principal: string): Access => ({
 
 /** A recorder that writes only when a test calls it, unless it is strict. */
 function recorderOn(store: EventStore, changes: Partial<RecorderDeps> = {}): AccessRecorder {
-  const deps = { store, clock: () => now, log: silent, strict: false, flushMs: 1e6 }
+  const deps = { store, sign, clock: () => now, log: silent, strict: false, flushMs: 1e6 }
   return new AccessRecorder({ ...deps, ...changes })
 }
 
@@ -44,9 +46,15 @@ const principals = async (store: EventStore) =>
   (await entriesOf(store)).map(({ payload }) => ('principal' in payload ? payload.principal : null))
 
 async function holds(store: EventStore): Promise<void> {
-  const { end, bad } = await verifyLedgerLines('access', ledgerLines(store, 'access'), () => {})
+  const { end, bad } = await verifyLedgerLines(
+    'access',
+    ledgerLines(store, 'access'),
+    keys,
+    () => {},
+  )
   expect(bad).toBeNull()
-  expect(end).toEqual((await ledgerEnd(store, 'access'))._unsafeUnwrap())
+  expect(unsignedEntry(end, 0)).toBeNull()
+  expect(end).toMatchObject((await ledgerEnd(store, 'access'))._unsafeUnwrap())
 }
 
 async function temporary(): Promise<EventStore> {

@@ -11,6 +11,7 @@ import { streamOf } from '../../../src/log/run-log.ts'
 import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
 import type { EventStore, RecordedEvent } from '../../../src/store/event-store.ts'
 import { createdRecord } from '../../support/run-records.ts'
+import { newSigning } from '../../support/signing.ts'
 import {
   asVersion,
   contentOf,
@@ -70,6 +71,7 @@ const markers = () => join(folder, 'imports')
 const pending = () => readdir(markers()).catch(() => [])
 const deps = (into = store): ImportDeps => ({
   store: into,
+  sign: newSigning().sign,
   putArtifact: async (content) => kept.push(content),
   markers: markers(),
   now: () => 1_770_000_100,

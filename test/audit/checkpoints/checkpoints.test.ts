@@ -13,11 +13,11 @@ import {
 } from '../../../src/audit/checkpoints/checkpoint-stream.ts'
 import { CheckpointWriter } from '../../../src/audit/checkpoints/checkpoint-writer.ts'
 import { includes, KeptHeads, proveInclusion } from '../../../src/audit/checkpoints/run-heads.ts'
-import { AnyEntry, LEDGER_START, ledgerPages } from '../../../src/audit/ledgers.ts'
+import { AnyEntry, ledgerPages } from '../../../src/audit/ledgers.ts'
 import { type Keyring, openKeyring } from '../../../src/audit/proofs/keyring.ts'
 import { type KnownKeys, knownKeys } from '../../../src/audit/proofs/public-keys.ts'
 import { verifyCheckpoints } from '../../../src/audit/verify/verify-checkpoints.ts'
-import { verifyEntry } from '../../../src/audit/verify/verify-ledger.ts'
+import { NOTHING_VERIFIED, verifyEntry } from '../../../src/audit/verify/verify-ledger.ts'
 import { storedRecord } from '../../../src/audit/verify/verify-run.ts'
 import { verifyHeads } from '../../../src/audit/verify/verify-store.ts'
 import { decideAndAppend } from '../../../src/log/decider.ts'
@@ -221,10 +221,10 @@ test('a checkpoint covers ledgers by the names of their streams, so a cut or rew
   expect(await verified()).toMatchObject({ count: 2, findings: [] })
 
   const kept = new KeptHeads(log.heads, 'the checkpoint')
-  let end = LEDGER_START
+  let end = NOTHING_VERIFIED
   for await (const page of ledgerPages(store, 'access')) {
     for (const event of page._unsafeUnwrap()) {
-      end = verifyEntry('access', end, storedRecord(event))._unsafeUnwrap()
+      end = verifyEntry('access', end, storedRecord(event), new Map())._unsafeUnwrap()
       if (end.length < 3) kept.see(event.stream, event.revision, end.head)
     }
   }

@@ -166,10 +166,11 @@ const NUMBERS = [
   0, -0.5, 1e21, 1e-7, 123456789012345680000, 0.1, 1771416000.125, 4.35, 1e23, 5e-324,
 ]
 
-function recordVector(event: RecordedEvent) {
+function recordVector(event: RecordedEvent | undefined) {
+  if (event === undefined) throw new Error('there is no such event')
   const data = JSON.parse(event.data)
   const metadata = JSON.parse(event.metadata)
-  const { salt, salts, redacted, hash, ...meta } = metadata
+  const { salt, salts, redacted, hash, seal: _, ...meta } = metadata
   const payload = JSON.parse(
     redacted === undefined
       ? committed(data.payload, salt)
@@ -248,6 +249,11 @@ export async function makeVectors() {
       .filter(({ stream, revision }) => stream === `run-${RUN_ID}` && takenFrom.has(revision))
       .map(recordVector),
     redactions: redacted.filter(({ stream }) => stream !== `run-${RUN_ID}`).map(recordVector),
+    sealed_entry: recordVector(
+      withTaken(events, TAKEN.slice(0, 1), (entry) => saltOf(`redaction ${entry}`), keys.signer).at(
+        -1,
+      ),
+    ),
     keys: keys.published,
     seal: {
       statement,

@@ -25,6 +25,7 @@ import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts
 import { openReadableLog } from '../../../src/store/embedded/existing-log.ts'
 import { isMissing } from '../../support/missing.ts'
 import { validRun } from '../../support/run-records.ts'
+import { newSigning } from '../../support/signing.ts'
 import {
   asVersion,
   checksummed,
@@ -220,7 +221,9 @@ describe('a line of an export with', () => {
     const store = (
       await openEmbeddedStore({ file: join(folder, 'imports.sqlite') })
     )._unsafeUnwrap()
-    const deps = { store, putArtifact: async () => {}, markers: join(folder, 'm'), now: () => 0 }
+    const { sign } = newSigning()
+    const markers = join(folder, 'm')
+    const deps = { store, sign, putArtifact: async () => {}, markers, now: () => 0 }
     const imported = await importRun(deps, () => partsOf(bad), NO_ANCHORS)
     expect(imported._unsafeUnwrapErr().type).toBe('refused')
     await store.close()

@@ -7,6 +7,7 @@ import { knownKeys } from '../../../src/audit/proofs/public-keys.ts'
 import type { BundleReport } from '../../../src/audit/verify/report.ts'
 import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
 import { bundleLines } from '../../../src/cli/terminal/report-lines.ts'
+import { type IsolationDifference, otherwiseIsolated } from '../../../src/domain/isolation.ts'
 import type { RunRecord } from '../../../src/domain/records.ts'
 import type { RecordedEvent } from '../../../src/store/event-store.ts'
 import { validRun } from '../../support/run-records.ts'
@@ -72,6 +73,25 @@ describe('the policy of isolation', () => {
     const report = await verifyWith(isolated(records))
     expect(report).toMatchObject({ holds: true, signed_policy: POLICY })
     expect(bundleLines(report)).toContain(`The signature names the policy ${POLICY} of isolation.`)
+  })
+
+  test('of a check that differs only by its home is no alarm; another difference is one', async () => {
+    const differing = (kind: 'goal_check' | 'tool_result', more: IsolationDifference = {}) => {
+      const writable = ['project', 'empty home', 'report']
+      return otherwiseIsolated(kind, { writable, policy_sha256: POLICY, ...more }, policy)
+    }
+    const [first] = isolated(records)
+    const policy = first?.kind === 'run_created' ? first.payload.isolation : undefined
+    expect(differing('goal_check')).toBe('check')
+    expect(differing('goal_check', { writable: ['project', 'system:/etc'] })).toBe('other')
+    expect(differing('goal_check', { level: 'none' })).toBe('other')
+    expect(differing('tool_result')).toBe('other')
+    const report = await verifyWith(isolated(records))
+    const words = (checks: number, otherwise: number) =>
+      bundleLines({ ...report, isolated_checks: checks, isolated_otherwise: otherwise }).join()
+    expect(words(2, 0)).toContain('checks: as the commands, with a home of their own')
+    expect(words(2, 0)).not.toContain('another way')
+    expect(words(0, 1)).toContain('Isolated in another way, as recorded: 1 result')
   })
 
   test('must be that of the first record if the signature names one', async () => {
