@@ -2,20 +2,26 @@ import { randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { errAsync, okAsync, ResultAsync } from 'neverthrow'
 import { beforeAll, expect, test } from 'vitest'
+import type { Checkpoint } from '../../../src/api/audit.ts'
 import type { ArtifactSource } from '../../../src/artifacts/artifacts.ts'
 import { recordsPath } from '../../../src/audit/bundle/bundle-format.ts'
 import { exportRun } from '../../../src/audit/bundle/export-run.ts'
 import { unpacked } from '../../../src/audit/bundle/tar.ts'
+import {
+  CHECKPOINT_STREAM,
+  checkpointEvent,
+} from '../../../src/audit/checkpoints/checkpoint-stream.ts'
 import type { Keys } from '../../../src/audit/proofs/keyring.ts'
-import { proveRun } from '../../../src/audit/proofs/statements.ts'
+import { proveRun, seal } from '../../../src/audit/proofs/statements.ts'
 import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
 import type { RunRecord } from '../../../src/domain/records.ts'
 import { sha256 } from '../../../src/lib/sha256.ts'
+import { GENESIS } from '../../../src/log/chain.ts'
 import type { StreamReader } from '../../../src/log/stream-pages.ts'
 import type { RecordedEvent } from '../../../src/store/event-store.ts'
 import { createdRecord } from '../../support/run-records.ts'
 import { within } from '../../support/within.ts'
-import { eventsOf, NOW, newKeys, type Part, partsOf, withTaken } from '../support.ts'
+import { eventsOf, exported, NOW, newKeys, type Part, partsOf, withTaken } from '../support.ts'
 
 const RUN_ID = '550e8400-e29b-41d4-a716-446655440000'
 
@@ -205,3 +211,30 @@ function turnOf(
     { ...common, kind: 'tool_call', payload: { ...call, args: {}, read_only: false } },
   ]
 }
+
+test('holds the keys of other servers of the log that have signed its redactions', async () => {
+  const other = await newKeys()
+  const run = eventsOf(longRun(1))
+  const taken = withTaken(run, [{ seq: 1, pointer: '/reason' }], undefined, other.signer)
+  const checkpoint = seal<Checkpoint>(
+    {
+      ...{ type: 'retrai.checkpoint.v1', log_id: RUN_ID, number: 0, runs: 0 },
+      ...{ root: GENESIS, previous: GENESIS, signed_at: NOW.toISOString() },
+    },
+    other.signer,
+  )
+  const place = { stream: CHECKPOINT_STREAM, revision: 0, position: 'c', created: 0 }
+  const published = { ...checkpointEvent(checkpoint, other.published.keys), ...place }
+  const report = await verifyBundle(partsOf(await exported([...taken, published], keys)))
+  expect(report).toMatchObject({
+    holds: true,
+    redacted: { redactions: [{ key: other.signer.key }] },
+  })
+  const anchors = { keys: new Map(), fingerprints: new Set([keys.signer.key]) }
+  const parts = await exported([...taken, published], keys)
+  expect((await verifyBundle(partsOf(parts), { anchors })).trust).toBe('not_trusted')
+  const unpublished = await verifyBundle(partsOf(await exported(taken, keys)))
+  expect(unpublished.findings.map(({ message }) => message)).toContainEqual(
+    expect.stringContaining('is not published'),
+  )
+})
