@@ -40,7 +40,7 @@ export type Effects = {
   readonly liveParts?: LiveParts
   /** Where goal checks keep the reports of tools while they run. A start empties it. */
   readonly reportsDir: string
-  /** Pauses between attempts to reach a model, and how many attempts one step makes. */
+  /** Pauses between attempts to reach a model, and how many a step makes before another model is asked. */
   readonly modelRetryMs: PauseBoundsMs
   readonly modelAttempts: number
 }

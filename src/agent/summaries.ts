@@ -23,6 +23,8 @@ import type { RunSession, StepResult } from './run-session.ts'
 
 /** How often the model is asked for a summary of its first turns. */
 const COMPACTION_ATTEMPTS = 2
+/** Failures after which a summary of the first turns is waited for. */
+const AWAY: ReadonlySet<string> = new Set(['unreachable', 'rate_limited', 'overloaded'])
 /** How long the model may take for the summary at the end of a run. */
 const SUMMARY_WITHIN_MS = 120_000
 /** Longer summaries are cut. */
@@ -115,8 +117,11 @@ async function compactNow(
   }
   const { failure, sent } = asked.error
   if (failure.type === 'cancelled') return err({ type: 'cancelled' })
-  const { leftMs, patienceMs } = session
+  const { leftMs } = session
   const retryMs = effects.modelRetryMs
+  // Another failure may be due to this request, and then the run can continue without a summary.
+  const isAway = failure.type === 'transient' && AWAY.has(failure.kind)
+  const patienceMs = isAway ? session.patienceMs : 0
   const policy = { attempts: COMPACTION_ATTEMPTS, retryMs, leftMs, patienceMs, sent }
   const next = afterFailure(failure, { ...policy, ...failedRequests(session.state) })
   if (next.type === 'fail') return record(null, next.usage ?? null, next.message)

@@ -112,6 +112,17 @@ describe('a conversation that grows beyond the budget', () => {
     expect(requests[asked + 2]?.messages[2]?.content).toContain('There is no summary')
   })
 
+  test('is summarized as soon as a model that is away is back', async () => {
+    let asked = 0
+    const script = longTask(20, () => {
+      asked += 1
+      return asked < 8 ? { status: 503 } : { text: 'I looked.' }
+    })
+    const { records } = await runOf(script, 4_000)
+    expect(compactionsIn(records)[0]).toMatchObject({ summary: 'I looked.' })
+    expect(records.filter(({ kind }) => kind === 'llm_retry')).toHaveLength(7)
+  })
+
   test('is left out without a summary if the model answers with a call, and the call is not run', async () => {
     const script = longTask(20, () => ({ calls: [reachGoal] }))
     const { records } = await runOf(script, 4_000)

@@ -119,13 +119,13 @@ describe('models that fail', () => {
     expect(only(records, 'run_end').payload.status).toBe('achieved')
   })
 
-  test('end the run with an error when they do not recover', async () => {
-    await using shop = await Workshop.open(() => ({ status: 503 }))
+  test('end the run with an error when they always answer what is not valid', async () => {
+    await using shop = await Workshop.open(() => ({ fault: 'garbage' }))
     shop.startAgent()
     const runId = await shop.create()
     const records = await shop.until(runId, 'run_end')
     expect(shop.requests).toHaveLength(4)
-    expect(only(records, 'error').payload.message).toMatch(/503.*attempt 4 of 4/)
+    expect(only(records, 'error').payload.message).toMatch(/not valid.*attempt 4 of 4/)
     expect(only(records, 'run_end').payload.status).toBe('failed')
   })
 

@@ -44,6 +44,28 @@ test('a result shows how its call ended, even if nothing ran', () => {
   expect(gist(limit)).toBe('bash_exec error, ended by memory: what it printed')
 })
 
+test('a claim shows what became of the process before, and a failed request since when the run waits', () => {
+  const gist = (event: AgentEvent, more?: string) =>
+    stripVTControlCharacters(rendered(eventLine(event, more))).slice(31)
+  const { run_id, iteration, ts, seq } = result('error', 1)
+  const claim = (why: Partial<PayloadOf<'run_claimed'>>): AgentEvent => ({
+    ...{ run_id, iteration, ts, seq, kind: 'run_claimed' },
+    payload: { claimant: 'c', pid: 7, host: 'h', ...why },
+  })
+  expect(gist(claim({}))).toBe('process 7 on h works on the run')
+  expect(gist(claim({ after_crash: true }))).toMatch(/, after a crash of the previous process$/)
+  expect(gist(claim({ after: 'lease_expired' }))).toMatch(
+    /previous process was silent for too long$/,
+  )
+  const retry: AgentEvent = {
+    ...{ run_id, iteration, ts, seq, kind: 'llm_retry' },
+    payload: { attempt: 9, reason: 'Away.', delay_ms: 30_000 },
+  }
+  expect(gist(retry, ' (since noon)')).toBe(
+    'attempt 9 failed, the next one begins in 30.0 s: Away. (since noon)',
+  )
+})
+
 test('the end of an iteration and of a run is shown in words, not in JSON', () => {
   const gist = (event: AgentEvent) => stripVTControlCharacters(rendered(eventLine(event))).slice(31)
   const { run_id, iteration, ts, seq } = result('error', 1)

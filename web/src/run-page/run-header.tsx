@@ -199,7 +199,7 @@ function doing(state: RunState): string {
     case 'ready':
       return claimant === null ? 'Waiting for a server' : 'Starting an iteration'
     case 'planning':
-      if (wait !== null) return `${wait.what} Next try at ${formatMoment(wait.nextTry)}`
+      if (wait !== null) return `${wait.what} (next try at ${formatMoment(wait.nextTry)})`
       return phase.failures === 0
         ? 'Asking the model'
         : `Asking the model again, after ${counted(phase.failures, 'failed call')}`
