@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs'
 import { realpath, stat } from 'node:fs/promises'
-import { dirname, resolve } from 'node:path'
+import { dirname, resolve, sep } from 'node:path'
 import { codeOf } from '../lib/message-of.ts'
 import type { Problem } from './model-problems.ts'
 
@@ -55,6 +55,11 @@ function identityOf(path: string): string {
 export async function folderProblems(cwd: string, dataDir: string | null): Promise<Problem[]> {
   try {
     const [found, clash] = await Promise.all([stat(cwd), dataFolderProblem(cwd, dataDir)])
+    const names = (await realpath(cwd)).toLowerCase().split(sep)
+    if (names.includes('.git')) {
+      const message = `${cwd} is in a folder .git, which git obeys. Name the project's folder.`
+      return [{ field: 'cwd', message }]
+    }
     if (found.isDirectory()) return clash === null ? [] : [{ field: 'cwd', message: clash }]
     return [{ field: 'cwd', message: `${cwd} is not a directory. Name the project's folder.` }]
   } catch (cause) {

@@ -2,12 +2,15 @@ import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { IsolationPolicy } from '../domain/isolation.ts'
 import { present } from '../domain/present.ts'
+import type { ProjectFolder } from '../domain/project-folder.ts'
 import type { RunCommand } from '../runner/command.ts'
 
 /** The project of a run, or of several. */
 export type Project = {
   readonly cwd: string
   readonly policy: IsolationPolicy | undefined
+  /** Which folder that is; left out if it is not known. */
+  readonly folder?: ProjectFolder
 }
 
 const PROGRAMS = 'node npm bun deno python3 uv go cargo rustc java make gcc git rg'
@@ -68,12 +71,12 @@ export class InstalledPrograms {
     return found
   }
 
-  async #ask({ cwd, policy }: Project, signal: AbortSignal): Promise<string | null> {
+  async #ask({ cwd, policy, folder }: Project, signal: AbortSignal): Promise<string | null> {
     const result = await this.#runCommand({
       file: 'bash',
       args: ['-c', VERSIONS],
       ...{ cwd, timeoutMs: WITHIN_MS, maxBytes: MAX_BYTES, signal },
-      ...present({ atLeast: policy?.at_least }),
+      ...present({ atLeast: policy?.at_least, folder }),
     })
     const lines = result.stdout.split('\n').filter(Boolean).sort()
     return result.end === 'exited' && lines.length > 0 ? lines.join('\n') : null

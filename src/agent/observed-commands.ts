@@ -1,6 +1,7 @@
 import { ok } from 'neverthrow'
 import type { IsolationPolicy } from '../domain/isolation.ts'
 import { present } from '../domain/present.ts'
+import type { ProjectFolder } from '../domain/project-folder.ts'
 import type { Notice, PayloadOf } from '../domain/records.ts'
 import { type CommandResult, killedBy, type RunCommand } from '../runner/command.ts'
 import { differenceOf } from '../runner/isolation/run-policy.ts'
@@ -12,10 +13,12 @@ type Observed = Pick<PayloadOf<'tool_result'>, 'killed_by' | 'isolation'>
 /**
  * Runs the commands of one call or check as its run demands, and keeps what the record must say about them.
  * @param policy how the commands of the run are isolated by its first record; null for runs of earlier versions
+ * @param folder which folder its project is
  */
 export function observe(
   runCommand: RunCommand,
   policy: IsolationPolicy | null,
+  folder?: ProjectFolder,
 ): {
   readonly runCommand: RunCommand
   /** The same for processes that work in the background. */
@@ -23,7 +26,7 @@ export function observe(
   readonly observed: () => Observed
 } {
   const results: Pick<CommandResult, 'end' | 'policy'>[] = []
-  const asked = present({ atLeast: policy?.at_least, atMost: policy?.at_most })
+  const asked = present({ atLeast: policy?.at_least, atMost: policy?.at_most, folder })
   return {
     runCommand: async (command) => {
       const result = await runCommand({ ...asked, ...command })

@@ -1,7 +1,7 @@
 import { stat } from 'node:fs/promises'
 import { type ModelChoice, modelsLeft } from '../domain/model-choice.ts'
-import type { RunConfig } from '../domain/run-config.ts'
 import type { ModelCatalogue } from './model/catalogue.ts'
+import { type OfProject, projectOf, projectProblem } from './project-folder.ts'
 
 /** Why this server should not claim a run. */
 export type Obstacle = {
@@ -16,11 +16,11 @@ export type Obstacle = {
  * server that can call one of the run's fallback models can work on it, but others may be better. Null if nothing does.
  */
 export async function obstacle(
-  run: ModelChoice & { readonly config: Pick<RunConfig, 'cwd'> },
+  run: ModelChoice & OfProject,
   { models, host }: { readonly models: Pick<ModelCatalogue, 'problem'>; readonly host: string },
 ): Promise<Obstacle | null> {
   const { cwd } = run.config
-  const folder = await folderProblem(cwd)
+  const folder = (await folderProblem(cwd)) ?? projectProblem(cwd, projectOf(run))
   if (folder !== null) {
     const reason = `The server on ${host} cannot work in ${cwd}: ${folder}. Put the project there, or start a server of the same pool on a machine that has it.`
     return { type: 'cannot_work', reason }

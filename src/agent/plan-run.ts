@@ -1,13 +1,16 @@
 import { resolve } from 'node:path'
-import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import { err, fromThrowable, ok, type Result, ResultAsync } from 'neverthrow'
 import type { ApprovalRules } from '../domain/approvals/rules.ts'
 import type { IsolationPolicy } from '../domain/isolation.ts'
 import { maskPayload } from '../domain/mask/mask-payload.ts'
 import { withoutPresets } from '../domain/network.ts'
 import { present } from '../domain/present.ts'
+import type { ProjectFolder } from '../domain/project-folder.ts'
 import type { RunRequest } from '../domain/requested-goal.ts'
 import type { RunConfig } from '../domain/run-config.ts'
+import { messageOf } from '../lib/message-of.ts'
 import { processMask } from '../log/masking.ts'
+import { folderAt } from '../runner/isolation/project-folder.ts'
 import type { Wanted } from '../runner/isolation/run-policy.ts'
 import { folderProblems } from './data-folder.ts'
 import type { Goal } from './goals/goal.ts'
@@ -23,6 +26,8 @@ export type PlannedRun = {
   readonly config: RunConfig
   readonly systemPrompt: string
   readonly isolation: IsolationPolicy
+  /** Which folder its project is now. */
+  readonly project: ProjectFolder
   /** The rules of the server for the calls of every run. */
   readonly serverApprovals: ApprovalRules
   /** What may be a mistake in the request, as sentences for people. */
@@ -78,6 +83,7 @@ async function plan(
   const goal = chosen.map(withRegistries).unwrapOr(undefined)
   const network = withoutPresets(request.network ?? 'none', goal?.registries ?? [])
   const isolation = folder.length > 0 ? null : await deps.isolate(cwd, { atLeast, network, atMost })
+  const project = folder.length > 0 ? null : findFolder(cwd)
   const level = atLeast !== null && isolation?.isOk() ? isolation.value.level : reach.level
   const refused = networkProblem(request.network, goal, { ...reach, level })
   const servers = planServers(mcp_servers, { ...mcp, network: reach })
@@ -89,12 +95,19 @@ async function plan(
     ...(await modelProblems({ ...request, ...limits }, deps.models)),
     ...ceilingProblems(request, ceilings),
     ...(isolation?.isErr() ? [isolation.error] : []),
+    ...(project?.isErr() ? [{ field: 'cwd', message: `${messageOf(project.error)}.` }] : []),
     ...(refused === null ? [] : [{ field: 'network', message: refused }]),
     ...(servers.isErr() ? servers.error : []),
     ...(rules.isErr() ? [{ field: 'approvals', message: rules.error }] : []),
     ...toolProblems(request, deps.tools),
   ]
-  if (chosen.isErr() || problems.length > 0 || !isolation?.isOk() || servers.isErr()) {
+  if (
+    chosen.isErr() ||
+    problems.length > 0 ||
+    !isolation?.isOk() ||
+    servers.isErr() ||
+    !project?.isOk()
+  ) {
     return err(problems)
   }
   const prepared = prepareGoal(chosen.value, () => noCheckCommand(cwd, settings))
@@ -111,7 +124,8 @@ async function plan(
   const { approvals: serverApprovals = [], systemPrompt } = deps
   const prompt = systemPrompt(config, isolation.value)
   const warnings = [await misfit(config, deps.goals)].filter((text) => text !== null)
-  return ok({ config, systemPrompt: prompt, isolation: isolation.value, serverApprovals, warnings })
+  const planned = { config, systemPrompt: prompt, isolation: isolation.value, warnings }
+  return ok({ ...planned, project: project.value, serverApprovals })
 }
 
 /** What a goal needs of the network, with all its parts. */
@@ -119,6 +133,8 @@ const withRegistries = ({ goal, parts }: ChosenGoal) => ({
   name: goal.name,
   registries: [...new Set(parts.flatMap((part) => part.goal.registries ?? []))],
 })
+
+const findFolder = fromThrowable(folderAt)
 
 const NO_MCP = { configuration: NO_SERVERS, own: 'none' } as const
 

@@ -28,11 +28,11 @@ const WITHIN_MS = 10_000
  */
 export async function projectContext(project: Project, deps: Deps): Promise<ProjectContext> {
   const signal = AbortSignal.any([deps.signal, AbortSignal.timeout(WITHIN_MS)])
-  const { cwd, policy } = project
+  const { cwd, policy, folder } = project
   // A look is of no run: several share it, and it may end after the run that began it.
-  const context = { cwd, signal, ...present({ policy }) }
+  const context = { cwd, signal, ...present({ policy, folder }) }
   const [documents, files, git, programs, ignored] = await Promise.all([
-    readDocuments(cwd, deps.dataDir),
+    readDocuments(folder?.path ?? cwd, deps.dataDir),
     deps.toolbox.look('find_files', { pattern: '**/*' }, context).then(outline),
     deps.toolbox.look('git_status', {}, context),
     deps.programs.seenFrom(project, signal),
@@ -70,7 +70,7 @@ export class ProjectLooks {
 
   /** Resolves at once when `signal` aborts. A look that nobody waits for any more is stopped. */
   of(project: Project, signal: AbortSignal): Promise<ProjectContext> {
-    const key = JSON.stringify([project.cwd, project.policy])
+    const key = JSON.stringify(project)
     const look = this.#planned.get(key) ?? this.#plan(key, project)
     look.wanted += 1
     return new Promise((resolve, reject) => {

@@ -11,6 +11,7 @@ import type { Attempt } from '../live/attempt.ts'
 import type { BackgroundProcesses } from './background-processes.ts'
 import type { Effects } from './effects.ts'
 import { Notices } from './observed-commands.ts'
+import { projectOf } from './project-folder.ts'
 import { notRunMasked, reviewCall } from './requested-calls.ts'
 import type { RunSession, StepResult } from './run-session.ts'
 import type { Subagents } from './subagents.ts'
@@ -129,6 +130,7 @@ export class RunCalls implements AsyncDisposable {
         (await this.#models.imageTypes?.(modelInUse(this.#session.state))) ?? [],
       resultOf: (callId) => resultOf(this.#session.conversation, callId),
       ...present({ policy, shellFolder, excluded: config.tools?.exclude }),
+      folder: projectOf(this.#session.state),
       startSubagent: (wanted, place) => this.#subagents.run(call, wanted, place, resolve),
     } satisfies CallContext
     const run = async () =>

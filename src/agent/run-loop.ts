@@ -9,12 +9,13 @@ import type { CheckHomeOf } from '../runner/isolation/check-homes.ts'
 import { BackgroundProcesses } from './background-processes.ts'
 import { dataFolderProblem } from './data-folder.ts'
 import type { Effects } from './effects.ts'
-import type { Goal } from './goals/goal.ts'
-import { checkEnvironment } from './goals/run-check.ts'
+import type { Goal, GoalVerdict } from './goals/goal.ts'
+import { cannotCheck, checkEnvironment } from './goals/run-check.ts'
 import type { McpSession } from './mcp/run-servers.ts'
 import { budgetOf, callModel } from './model-request.ts'
 import { Notices, observe, recordNotices } from './observed-commands.ts'
 import { misfit } from './plan-goal.ts'
+import { projectOf, projectProblem } from './project-folder.ts'
 import { reviewCall } from './requested-calls.ts'
 import { RunCalls } from './run-calls.ts'
 import type { RunSession, SessionError, StepResult } from './run-session.ts'
@@ -192,14 +193,18 @@ async function checkGoal(
   const notices = new Notices(session)
   const onOutput = (text: string) => attempt?.write({ of: 'output', call_id: null }, text)
   const checkHome = checkHomeOf(session.state)
-  const { runCommand, observed } = observe(run, isolation)
-  const { verdict, reason, details } = await goal.check({
-    ...{ config, signal, reportsDir, lastWords: lastWords(session.conversation) },
-    runCommand: (command) => {
-      const env = checkEnvironment(variables, command.env)
-      return runCommand({ network, onNotice: notices.add, onOutput, checkHome, ...command, env })
-    },
-  })
+  const folder = projectOf(session.state)
+  const { runCommand, observed } = observe(run, isolation, folder)
+  const problem = projectProblem(config.cwd, folder)
+  const check = (): Promise<GoalVerdict> =>
+    goal.check({
+      ...{ config, signal, reportsDir, lastWords: lastWords(session.conversation) },
+      runCommand: (command) => {
+        const env = checkEnvironment(variables, command.env)
+        return runCommand({ network, onNotice: notices.add, onOutput, checkHome, ...command, env })
+      },
+    })
+  const { verdict, reason, details } = problem === null ? await check() : cannotCheck(problem)
   await notices.settled()
   const achieved = verdict === 'achieved'
   const warning =
@@ -209,8 +214,8 @@ async function checkGoal(
   if (signal.aborted) return err({ type: 'cancelled' })
   const duration_ms = Math.round(performance.now() - began)
   const told = { reason, details: [warning, details].filter(Boolean).join('\n\n') }
-  const check = { achieved, ...told, duration_ms, ...observed(), verdict }
-  return session.record({ type: 'record_goal_check', check })
+  const found = { achieved, ...told, duration_ms, ...observed(), verdict }
+  return session.record({ type: 'record_goal_check', check: found })
 }
 
 /** The goals of a run with those of `all_of`, as far as this server has them. */
@@ -235,7 +240,10 @@ async function readContext(
   signal: AbortSignal,
 ): Promise<StepResult> {
   const { config, isolation: policy } = session.state
-  const context = await readProject({ cwd: config.cwd, policy }, signal)
+  const context = await readProject(
+    { cwd: config.cwd, policy, folder: projectOf(session.state) },
+    signal,
+  )
   if (signal.aborted) return err({ type: 'cancelled' })
   return session.record({ type: 'record_context', context })
 }

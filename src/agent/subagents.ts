@@ -11,9 +11,11 @@ import type { Logger } from '../lib/logger.ts'
 import { decode } from '../log/codec.ts'
 import { handleCommand } from '../log/handle-command.ts'
 import { foldLogged, type LoadedRun, load, readRecords, streamOf } from '../log/run-log.ts'
+import { isWithin } from '../runner/isolation/sandbox.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
 import type { Problem } from './model-problems.ts'
 import type { PlannedRun } from './plan-run.ts'
+import { projectOf } from './project-folder.ts'
 import type { RunSession } from './run-session.ts'
 import { again, depthOf, refusal, requestOf, toStart } from './subagent-request.ts'
 import { failed, type ToolContext, type ToolOutput } from './tools/tool.ts'
@@ -42,7 +44,7 @@ export type SubagentDeps = {
 }
 
 type Place = Pick<ToolContext, 'cwd' | 'dataDir' | 'signal' | 'onOutput'>
-type Planned = Pick<PlannedRun, 'systemPrompt' | 'isolation' | 'serverApprovals'>
+type Planned = Pick<PlannedRun, 'systemPrompt' | 'isolation' | 'project' | 'serverApprovals'>
 
 /**
  * Starts the runs of sub-agents, and waits for them. The log of the parent names the run before it is created, and that
@@ -106,7 +108,7 @@ export class Subagents {
     const root = (await this.#session.root()) ?? state.config.cwd
     const request = await requestOf(state, wanted, { ...place, root }, this.#deps.now())
     if (request.isErr()) return err(request.error)
-    const planned = await rules.planRun(request.value).mapErr(textOf)
+    const planned = await this.#plan(request.value, rules)
     if (planned.isErr()) return err(planned.error)
     const { config } = planned.value
     const start = { call_id, run_id: this.#deps.newId(), config }
@@ -119,7 +121,7 @@ export class Subagents {
     { run_id: runId, seq }: Subagent,
     { instructions }: WantedSubagent,
     before: Planned | null,
-    { planRun }: SubagentRules,
+    of: SubagentRules,
   ): Promise<Result<void, string>> {
     const { now, newId } = this.#deps
     const { store, state } = this.#session
@@ -131,8 +133,7 @@ export class Subagents {
     const [started] = read.value
     if (started?.record.kind !== 'subagent_started') throw new Error('the start is not in the log')
     const { config, call_id } = started.record.payload
-    const planned =
-      before === null ? await planRun(again(config, state)).mapErr(textOf) : ok(before)
+    const planned = before === null ? await this.#plan(again(config, state), of) : ok(before)
     if (planned.isErr()) return err(planned.error)
     const { systemPrompt, ...rules } = planned.value
     const depth = depthOf(state) + 1
@@ -143,6 +144,20 @@ export class Subagents {
     const created = await handleCommand(store, runId, command, { author, now })
     if (created.isOk() || created.error.type === 'run_exists') return ok()
     return err(ofLog(created.error))
+  }
+
+  /** Its project is a part of this one at the moment at which it is recorded, whatever leads there later. */
+  async #plan(
+    request: RunRequest,
+    { planRun }: SubagentRules,
+  ): Promise<Result<PlannedRun, string>> {
+    const planned = await planRun(request).mapErr(textOf)
+    const { path } = projectOf(this.#session.state)
+    return planned.andThen((plan) => {
+      const { project } = plan
+      if (isWithin(path, project.path)) return ok(plan)
+      return err(`${request.cwd} leads to ${project.path}, which is outside of the project.`)
+    })
   }
 
   /** Follows the run in the log, whichever server works on it. */

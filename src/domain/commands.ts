@@ -2,6 +2,7 @@ import type { ReadOnlyTools } from './advance.ts'
 import type { ApprovalRules, Verdict } from './approvals/rules.ts'
 import type { IsolationPolicy } from './isolation.ts'
 import type { McpListing } from './mcp-tools.ts'
+import type { ProjectFolder } from './project-folder.ts'
 import type {
   CallDecision,
   Decision,
@@ -27,6 +28,7 @@ export type PersonCommand =
       readonly instructions?: string | null
       readonly idempotency?: Idempotency
       readonly isolation?: IsolationPolicy
+      readonly project?: ProjectFolder
       readonly pool?: string | null
       /** The rules of the server for calls of every run. */
       readonly serverApprovals?: ApprovalRules

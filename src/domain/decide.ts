@@ -35,7 +35,7 @@ export function decide(
 
 function create(command: Command<'create'>, state: RunState | null, now: number): Decided {
   const { runId, config, systemPrompt, reason, idempotency } = command
-  const { isolation, pool, instructions, serverApprovals = [], parent } = command
+  const { isolation, project, pool, instructions, serverApprovals = [], parent } = command
   if (state !== null) return err(existing(state, idempotency))
   const record: RecordOf<'run_created'> = {
     kind: 'run_created',
@@ -45,7 +45,7 @@ function create(command: Command<'create'>, state: RunState | null, now: number)
     payload: {
       config,
       system_prompt: systemPrompt,
-      ...present({ reason, idempotency, instructions, isolation, pool }),
+      ...present({ reason, idempotency, instructions, isolation, project, pool }),
       ...(serverApprovals.length === 0 ? {} : { server_approvals: serverApprovals }),
       ...present({ parent }),
     },

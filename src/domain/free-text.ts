@@ -14,6 +14,7 @@ const FREE_TEXT: { readonly [K in Kind]: readonly string[] } = {
     '/reason',
     '/instructions',
     '/config/cwd',
+    '/project/path',
     '/config/shell_goal/**',
     ...[
       '/config/goal_options/**',

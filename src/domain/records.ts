@@ -3,6 +3,7 @@ import { ApprovalRule, ApprovalRules, RuleName } from './approvals/rules.ts'
 import { Json, Sha256 } from './fields.ts'
 import { IsolationDifference, IsolationPolicy, KilledBy } from './isolation.ts'
 import { McpToolsListed } from './mcp-tools.ts'
+import { ProjectFolder } from './project-folder.ts'
 import { ConfigChanges, RunConfig } from './run-config.ts'
 import { Parent, SubagentEnd } from './subagents.ts'
 
@@ -163,6 +164,8 @@ const payloads = {
     instructions: z.string().exactOptional(),
     /** How the commands of the run are isolated. Records of earlier versions do not have it. */
     isolation: IsolationPolicy.exactOptional(),
+    /** The folder that commands and file tools get, or refuse to work. Records of earlier versions do not have it. */
+    project: ProjectFolder.exactOptional(),
     /** The servers that may work on the run; without one, every server of the log may. */
     pool: PoolName.exactOptional(),
     /** Rules of the server for calls of every run. Those of the run are in its configuration. */

@@ -2,6 +2,7 @@ import type { ApprovalRule, RuleName, RunRules } from './approvals/rules.ts'
 import type { IsolationPolicy } from './isolation.ts'
 import type { McpState } from './mcp-tools.ts'
 import type { Plan } from './plan.ts'
+import type { ProjectFolder } from './project-folder.ts'
 import type {
   CallDecision,
   EndStatus,
@@ -115,6 +116,8 @@ export type RunState = {
   readonly config: RunConfig
   /** How its commands are isolated, if its first record has that. */
   readonly isolation?: IsolationPolicy
+  /** Which folder its project is, if its first record has that. */
+  readonly project?: ProjectFolder
   /** The run whose agent started this one. */
   readonly parent?: Parent
   /** The runs that its agent has started, oldest first. A server limits how many one run may start. */

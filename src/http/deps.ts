@@ -14,6 +14,7 @@ import type { Audit } from '../audit/audit.ts'
 import type { Auth } from '../auth/auth.ts'
 import type { ApprovalRules } from '../domain/approvals/rules.ts'
 import type { IsolationPolicy } from '../domain/isolation.ts'
+import type { ProjectFolder } from '../domain/project-folder.ts'
 import type { RunRequest } from '../domain/requested-goal.ts'
 import type { ConfigChanges, RunConfig } from '../domain/run-config.ts'
 import type { LiveParts } from '../live/live-parts.ts'
@@ -41,6 +42,8 @@ export type PlannedRun = {
   readonly systemPrompt: string
   /** How its commands are isolated, for the record. */
   readonly isolation?: IsolationPolicy
+  /** Which folder its project is, for the record. */
+  readonly project?: ProjectFolder
   /** The rules of the server for the calls of every run, for the record. */
   readonly serverApprovals?: ApprovalRules
   /** What may be a mistake in the request, as sentences for people. */

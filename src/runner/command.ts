@@ -1,6 +1,7 @@
 import type { IsolationPolicy, KilledBy, LowerLimits, RecordedLevel } from '../domain/isolation.ts'
 import type { Network } from '../domain/network.ts'
 import { present } from '../domain/present.ts'
+import type { ProjectFolder } from '../domain/project-folder.ts'
 import type { Notice } from '../domain/records.ts'
 import { messageOf } from '../lib/message-of.ts'
 import { shortageOf } from '../lib/shortage.ts'
@@ -37,6 +38,8 @@ export type Command = {
   readonly maxMemoryBytes?: number
   /** The project that it works on, which an isolated command sees with the system's programs, and no more; `cwd` if left out. */
   readonly project?: string
+  /** Which folder that is: if another is there, the command is not started. */
+  readonly folder?: ProjectFolder
   /** The run whose home and temporary files it uses; if left out, empty ones, so that nothing written before decides it. */
   readonly run?: string
   /** The home of a run's checks, in place of an empty one. Used only if `run` is left out. */

@@ -1,12 +1,13 @@
 import { spawn } from 'node:child_process'
-import { writeFileSync } from 'node:fs'
-import { resolve } from 'node:path'
+import { closeSync, writeFileSync } from 'node:fs'
+import { join, relative, resolve } from 'node:path'
 import { Duplex } from 'node:stream'
 import { type Started, settledWithin, untilExit } from './child.ts'
 import type { CommandGroup } from './command-group.ts'
 import { sessionGivesWay } from './helper-process.ts'
 import type { PolicyFacts } from './isolation/policy.ts'
-import { isExecutable, launchError } from './isolation/sandbox.ts'
+import { type OpenedFolder, openFolder } from './isolation/project-folder.ts'
+import { isExecutable, launchError, openProject, type Sandbox } from './isolation/sandbox.ts'
 import { restricted } from './isolation/setpriv.ts'
 import { reportIn, textOf } from './pipe-text.ts'
 import { type Ended, type NotStarted, REPORT_FD, type StartRequest } from './protocol.ts'
@@ -26,17 +27,54 @@ export async function startPlain(
   request: StartRequest,
   group: CommandGroup | null,
 ): Promise<Started | NotStarted> {
-  const { file, args, sandbox } = request
   startReaper()
-  if (sandbox === null) return startMarked(request, group, null)
+  const { sandbox, project, folder } = request
+  if (sandbox !== null) return startRestricted(request, sandbox, group)
+  if (folder === undefined) return startMarked(request, group, null)
+  const opened = openFolder(project, folder)
+  try {
+    return await startMarked({ ...request, cwd: folderIn(opened, request) }, group, null)
+  } finally {
+    closeSync(opened.descriptor)
+  }
+}
+
+/** The command moves on from the project to where it starts. */
+const MOVE = 'cd -- "$1" || exit 126; shift; exec "$@"'
+
+async function startRestricted(
+  request: StartRequest,
+  sandbox: Sandbox,
+  group: CommandGroup | null,
+): Promise<Started | NotStarted> {
+  const { file, args, cwd, project } = request
   const found = programOf(request)
   if (found === null) return { end: 'not_found', message: `The program ${file} is not found` }
-  const command = [found, ...args]
-  const { args: launch, facts } = restricted(sandbox, command, await hasPipes())
-  const launched = { ...request, file: sandbox.launcher, args: launch }
-  return startMarked(launched, group, facts).catch((cause) => {
+  const opensOutputs = await hasPipes()
+  const opened = openProject(sandbox)
+  try {
+    const rest = relative(project, cwd)
+    const move =
+      rest === '' ? [] : ['/bin/sh', '-c', MOVE, 'sh', rest.startsWith('..') ? cwd : rest]
+    const launch = restricted(sandbox, opened, [...move, found, ...args], opensOutputs)
+    const launched = { ...request, file: sandbox.launcher, args: launch.args }
+    const inProject = folderIn(opened, { project, cwd: project })
+    return await startMarked({ ...launched, cwd: inProject }, group, launch.facts)
+  } catch (cause) {
     throw launchError(sandbox.launcher, cause)
-  })
+  } finally {
+    closeSync(opened.descriptor)
+  }
+}
+
+/** The path of a folder in the open project, which leads there whatever happens to its name. */
+function folderIn(
+  { descriptor }: Pick<OpenedFolder, 'descriptor'>,
+  { project, cwd }: Pick<StartRequest, 'project' | 'cwd'>,
+): string {
+  const rest = relative(project, cwd)
+  const isOutside = process.platform !== 'linux' || rest.startsWith('..')
+  return isOutside ? cwd : join(`/proc/self/fd/${descriptor}`, rest)
 }
 
 /** It becomes the command when the runner answers. If the runner dies before, it runs nothing. */

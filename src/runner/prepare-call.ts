@@ -57,7 +57,7 @@ export async function prepareCall(
   return ok({
     request: {
       ...{ file, args, cwd, project, env, limits: { ...kept, memoryBytes }, group, sandbox },
-      ...present({ localhost }),
+      ...present({ localhost, folder: program.folder }),
       ...(reports ? { reports } : {}),
     },
     outputBytes,

@@ -1,3 +1,4 @@
+import type { ProjectFolder } from '../domain/project-folder.ts'
 import type { PolicyFacts } from './isolation/policy.ts'
 import type { Sandbox } from './isolation/sandbox.ts'
 
@@ -49,6 +50,8 @@ export type StartRequest = {
   readonly cwd: string
   /** The folder that it works on; `cwd` is in it. */
   readonly project: string
+  /** Which folder that is; left out if it is not known. */
+  readonly folder?: ProjectFolder
   readonly env: Readonly<Record<string, string>>
   /** Null: it may run until it is stopped. */
   readonly timeoutMs: number | null

@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, realpath, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { err, ok } from 'neverthrow'
@@ -136,6 +136,22 @@ test('all problems are reported together', async () => {
   expect(named[0]?.message).toContain('pytest, pyright, npm-test')
   expect(named[1]?.message).toContain('/does/not/exist does not exist')
   expect(named[2]?.message).toMatch(/^The model "gpt-5" needs OPENAI_API_KEY, which is not set\./)
+})
+
+test('a plan says which folder the project is, through no link', async () => {
+  const link = join(data, 'named')
+  await symlink(cwd, link)
+  const { config, project } = (await plan({ cwd: link }))._unsafeUnwrap()
+  const { dev, ino } = await stat(cwd, { bigint: true })
+  expect(config.cwd).toBe(link)
+  expect(project).toEqual({ path: await realpath(cwd), device: `${dev}`, inode: `${ino}` })
+})
+
+test.each(['.git', '.git/hooks', '.GIT'])('a folder %s is no project', async (name) => {
+  const folder = join(data, 'repository', name)
+  await mkdir(folder, { recursive: true })
+  const problems = (await plan({ cwd: folder }))._unsafeUnwrapErr()
+  expect(problems).toEqual([{ field: 'cwd', message: expect.stringContaining('which git obeys') }])
 })
 
 test('a file is not a folder', async () => {

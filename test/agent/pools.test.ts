@@ -1,4 +1,4 @@
-import { mkdir, rm } from 'node:fs/promises'
+import { mkdir, rename, rm } from 'node:fs/promises'
 import { expect, test } from 'vitest'
 import { obstacle } from '../../src/agent/obstacle.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
@@ -119,7 +119,7 @@ test('the reason of a wait names each model that the run may still ask', async (
   const config = { cwd: '/', model_name: 'locked', fallback_models: ['open', 'locked too'] }
   const problems = { problem: async (name: string) => (name === 'open' ? null : 'needs SOME_KEY.') }
   const found = (fallback: string | null) => {
-    return obstacle({ config, fallback }, { models: problems, host: 'here' })
+    return obstacle({ runId: 'run', config, fallback }, { models: problems, host: 'here' })
   }
   expect(await found(null)).toEqual({
     type: 'only_fallback',
@@ -129,7 +129,7 @@ test('the reason of a wait names each model that the run may still ask', async (
   expect(await found('locked too')).toMatchObject({ type: 'cannot_work' })
   expect(
     await obstacle(
-      { config: { ...config, fallback_models: ['locked too'] } },
+      { runId: 'run', config: { ...config, fallback_models: ['locked too'] } },
       { models: problems, host: 'here' },
     ),
   ).toEqual({
@@ -139,17 +139,23 @@ test('the reason of a wait names each model that the run may still ask', async (
   })
 })
 
-test('a run that is answered while its folder is missing is queued', async () => {
+test.each([
+  ['its folder is missing', false, /the folder does not exist/],
+  ['another folder is in its place', true, /not the folder of this run any more/],
+])('a run that is answered while %s is queued', async (_, isReplaced, why) => {
   await using shop = await Workshop.open([{}, { calls: [reachGoal] }])
   const runId = await shop.create({ hitl_enabled: true })
   const first = shop.startAgent([], checks)
   await shop.until(runId, 'human_check_required')
   await first.stop()
-  await rm(shop.project, { recursive: true })
+  await rename(shop.project, `${shop.project}-away`)
+  if (isReplaced) await mkdir(shop.project)
   shop.startAgent([runId], checks)
   const approve = { type: 'respond', decision: 'approve', reason: null, answers: null } as const
   await shop.command(runId, approve)
-  await shop.until(runId, 'run_queued')
-  await mkdir(shop.project)
+  const records = await shop.until(runId, 'run_queued')
+  expect(only(records, 'run_queued').payload.reason).toMatch(why)
+  await rm(shop.project, { recursive: true, force: true })
+  await rename(`${shop.project}-away`, shop.project)
   await shop.until(runId, 'run_end')
 })

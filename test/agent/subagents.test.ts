@@ -1,3 +1,5 @@
+import { mkdir, realpath } from 'node:fs/promises'
+import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { Script } from '../../examples/scripted-model/script.ts'
 import type { SubagentRules } from '../../src/agent/subagents.ts'
@@ -46,6 +48,26 @@ test('an agent starts a run, waits for it, and reads its last words, its files a
   expect(only(child, 'run_end').payload).toMatchObject({ status: 'achieved', iterations: 1 })
   expect(resultOf(records)).toMatchObject({ outcome: 'ok', subagent: { run_id: childId } })
   expect(resultOf(records)?.output).toContain('The word is elephant.')
+})
+
+test('a sub-agent whose folder is swapped works in no other folder', async () => {
+  const swap = 'cd ..; mv x y; mkdir outside; echo CANARY >outside/secret; ln -s outside x'
+  const read = { calls: [{ tool: 'file_read', args: { path: 'secret' } }] }
+  await using shop = await Workshop.open(
+    family([{ calls: [{ tool: 'bash_exec', args: { command: swap } }] }, read], {
+      ...search,
+      args: { ...SEARCH, folder: 'x' },
+    }),
+  )
+  await mkdir(join(shop.project, 'x'))
+  startAgent(shop)
+  const records = await shop.until(await shop.create({ max_turns_per_iteration: 50 }), 'run_end')
+  const child = await shop.records(startOf(records).run_id)
+  const { project } = only(child, 'run_created').payload
+  expect(project).toMatchObject({ path: join(await realpath(shop.project), 'x') })
+  const [, refused] = child.flatMap((r) => (r.kind === 'tool_result' ? [r.payload] : []))
+  expect(refused).toMatchObject({ outcome: 'error' })
+  expect(refused?.output).toMatch(/x is not the folder of this run any more: it leads to .*outside/)
 })
 
 test('what a sub-agent uses counts as used by its parent', async () => {

@@ -21,6 +21,7 @@ import type { RunConfig } from '../../src/domain/run-config.ts'
 import { decode } from '../../src/log/codec.ts'
 import { handleCommand } from '../../src/log/handle-command.ts'
 import { load, streamOf } from '../../src/log/run-log.ts'
+import { folderAt } from '../../src/runner/isolation/project-folder.ts'
 import { runCommand } from '../../src/runner/run-command.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
@@ -64,6 +65,7 @@ export const SUBAGENTS: SubagentRules = {
       config: { ...request, goal, shell_goal: null },
       systemPrompt: 'You help.',
       isolation: ISOLATION,
+      project: folderAt(request.cwd),
       serverApprovals: [],
       warnings: [],
     }),

@@ -9,6 +9,7 @@ import type { Notice } from '../../domain/records.ts'
 import type { RunState } from '../../domain/state.ts'
 import { isWithin } from '../../runner/isolation/sandbox.ts'
 import type { StartProcess } from '../../runner/start-process.ts'
+import { projectOf } from '../project-folder.ts'
 import type { DefinedTool, ToolContext } from '../tools/tool.ts'
 import type { Connection, Endpoint } from './connection.ts'
 import { listingOf, MAX_TOOLS } from './listing.ts'
@@ -191,7 +192,7 @@ class RunServers implements AsyncDisposable {
       start: () =>
         startProcess({
           ...{ file: fill(command), args: args.map(fill), env: filled(own?.env) },
-          ...{ cwd: config.cwd, project: config.cwd, run: runId },
+          ...{ cwd: config.cwd, project: config.cwd, run: runId, folder: projectOf(run) },
           network: network ?? config.network ?? 'none',
           ...present({ atLeast: policy?.at_least, atMost: policy?.at_most }),
           onNotice: (notice) => this.#notices.push(notice),

@@ -136,10 +136,10 @@ export const applyPatch = defineTool({
     input: z.string().min(1).describe('The patch, from *** Begin Patch to *** End Patch'),
   }),
   touches: ({ input }) => ({ paths: parsePatch(input).unwrapOr([]).flatMap(pathsOf) }),
-  run: async ({ input }, { cwd, dataDir }) => {
+  run: async ({ input }, project) => {
     const parsed = parsePatch(input)
     if (parsed.isErr()) return failed(`${parsed.error} Nothing was changed.`)
-    const drafts = new Drafts({ cwd, dataDir })
+    const drafts = new Drafts(project)
     for (const file of parsed.value) {
       const applied = await drafts.apply(file)
       if (applied.isErr()) return failed(`${applied.error}\nNo file was changed.`)

@@ -3,7 +3,10 @@ import { constants, type FileHandle, lstat, open, readlink, realpath } from 'nod
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import { NulFree } from '../../domain/fields.ts'
+import { present } from '../../domain/present.ts'
+import type { ProjectFolder } from '../../domain/project-folder.ts'
 import { codeOf } from '../../lib/message-of.ts'
+import { folderAt } from '../../runner/isolation/project-folder.ts'
 import { type PathProblem, problemOf } from './path-problem.ts'
 
 /** The schema of a path argument. */
@@ -13,6 +16,8 @@ export const projectPath = NulFree.min(1)
 export type Project = {
   /** The project's folder. */
   readonly cwd: string
+  /** Which folder that is; left out if it is not known. */
+  readonly folder?: ProjectFolder
   /** The server's data folder, which no path may reach; null if there is none to protect. */
   readonly dataDir: string | null
 }
@@ -32,11 +37,11 @@ export type ConfinedPath = {
  * would create its target.
  */
 export async function confine(
-  { cwd, dataDir }: Project,
+  { cwd, dataDir, folder }: Project,
   path: string,
 ): Promise<Result<ConfinedPath, PathProblem>> {
   try {
-    const root = await realpath(cwd)
+    const root = folder === undefined ? await realpath(cwd) : folderAt(cwd, folder).path
     const wanted = resolve(cwd, path)
     const resolved = await resolveExisting(wanted)
     if (resolved.isErr()) return err(resolved.error)
@@ -71,12 +76,12 @@ function unguarded(path: ConfinedPath): Result<ConfinedPath, PathProblem> {
 
 /** Like `confineForWriting`, for a name in a folder: a link is not followed, because the link itself is meant. */
 export async function confineEntry(
-  { cwd, dataDir }: Project,
+  { cwd, dataDir, folder }: Project,
   path: string,
 ): Promise<Result<ConfinedPath, PathProblem>> {
   const wanted = resolve(cwd, path)
   if (wanted === resolve(cwd)) return err({ type: 'is_folder' })
-  const above = await confine({ cwd, dataDir }, dirname(wanted))
+  const above = await confine({ cwd, dataDir, ...present({ folder }) }, dirname(wanted))
   if (above.isErr()) return err(above.error)
   const { root } = above.value
   const real = join(above.value.real, basename(wanted))

@@ -35,7 +35,7 @@ export async function withGitView<T>(
   context: ToolContext,
   use: (env: Readonly<Record<string, string>>, readable: readonly string[]) => Promise<T>,
 ): Promise<Result<T, GitProblem>> {
-  const found = await findRepository(await realpath(context.cwd))
+  const found = await findRepository(context.folder?.path ?? (await realpath(context.cwd)))
   if (found.isErr()) return err(found.error)
   const { holder } = found.value
   try {

@@ -4,6 +4,7 @@ import type { Artifacts } from '../../artifacts/artifacts.ts'
 import type { CallFacts } from '../../domain/approvals/rules.ts'
 import type { IsolationPolicy } from '../../domain/isolation.ts'
 import type { Network } from '../../domain/network.ts'
+import type { ProjectFolder } from '../../domain/project-folder.ts'
 import type { ImageType, PayloadOf, RequestedCall, ResultImage } from '../../domain/records.ts'
 import type { OpenCall } from '../../domain/state.ts'
 import type { SubagentEnd } from '../../domain/subagents.ts'
@@ -94,6 +95,8 @@ export type CallContext = Pick<Command, 'onNotice' | 'onOutput' | 'network'> & {
   readonly runId?: string
   /** How the commands of the run are isolated, by its first record. */
   readonly policy?: IsolationPolicy
+  /** Which folder its project is. */
+  readonly folder?: ProjectFolder
   readonly processes?: BackgroundProcesses
   /** Tools that the run does without. */
   readonly excluded?: readonly string[]

@@ -11,6 +11,7 @@ import type { RunCommand } from '../../runner/command.ts'
 import type { StartProcess } from '../../runner/start-process.ts'
 import { dataFolderProblem } from '../data-folder.ts'
 import { observe } from '../observed-commands.ts'
+import { projectProblem } from '../project-folder.ts'
 import { applyPatch } from './apply-patch.ts'
 import { factsOf } from './call-facts.ts'
 import { bashExec, runPytest } from './commands.ts'
@@ -106,12 +107,13 @@ export function createToolbox({
   const carryOut = async (call: OpenCall, given: CallContext) => {
     const { cwd, signal, runId, policy, network = 'none', onNotice, onOutput = () => {} } = given
     const { processes = null, shellFolder = '.', imageTypes = async () => [] } = given
-    const { resultOf = () => null, excluded = [] } = given
+    const { resultOf = () => null, excluded = [], folder } = given
     const allowed = tools.filter(({ spec }) => !excluded.includes(spec.name))
-    const commands = observe(runCommand, policy ?? null)
+    const commands = observe(runCommand, policy ?? null, folder)
     const ofRun = { project: cwd, ...present({ run: runId }) }
     const starting = startProcess === undefined ? null : commands.starting(startProcess)
     const context: ToolContext = {
+      ...present({ folder }),
       ...{ cwd, ...places, isolated, signal, network, variables, onOutput, processes },
       callId: call.call_id,
       ...{ shellFolder, imageTypes, resultOf },
@@ -184,7 +186,9 @@ async function perform(
     return { output: 'The run was aborted before this ran.', outcome: 'aborted', exit_code: null }
   }
   // Checked before each call: a run can replace its own folder by a link.
-  const clash = await dataFolderProblem(context.cwd, context.dataDir)
+  const { cwd, folder, dataDir } = context
+  const replaced = folder === undefined ? null : projectProblem(cwd, folder)
+  const clash = replaced ?? (await dataFolderProblem(cwd, dataDir))
   if (clash !== null) return { output: clash, outcome: 'error', exit_code: 1 }
   try {
     const result = tool.readOnly

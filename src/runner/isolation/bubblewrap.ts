@@ -14,14 +14,9 @@ import {
 import { hostSockets } from './host-sockets.ts'
 import { addMounts, Mounts } from './mounts.ts'
 import { EMPTY_HOME, EMPTY_TMP, type PolicyFacts, policyHash, rightsOf, unique } from './policy.ts'
+import { SandboxError } from './project-folder.ts'
 import { type Repository, repositoryAround } from './repositories.ts'
-import {
-  type OpenedProject,
-  openProject,
-  prepareFolders,
-  type Sandbox,
-  SandboxError,
-} from './sandbox.ts'
+import { type OpenedProject, openProject, prepareFolders, type Sandbox } from './sandbox.ts'
 import { systemArguments } from './system.ts'
 import { seedCargo } from './tool-chains.ts'
 
@@ -77,7 +72,7 @@ function commandLine(
   const forward = sandbox.proxy === null ? '' : startForwarder(sandbox.socat, sandbox.proxy.port)
   const before = [seedCargo(sandbox.tools), forward].filter(Boolean).join('\n')
   return [
-    ...[...sandbox.enter, sandbox.launcher],
+    ...[...sandbox.enter, ...sandbox.apart, sandbox.launcher],
     ...['--json-status-fd', String(STATUS_FD), ...system, ...userArguments(user)],
     ...(sandbox.hasNetwork ? [] : ['--unshare-net']),
     ...[...mounts, '--args', String(VARIABLES_FD)],

@@ -1,20 +1,13 @@
 import { type ChildProcessByStdio, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  openSync,
-  readFileSync,
-  readlinkSync,
-  statSync,
-} from 'node:fs'
+import { closeSync, readFileSync, statSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable, Writable } from 'node:stream'
-import { throwIfShort } from '../../lib/shortage.ts'
+import type { ProjectFolder } from '../../domain/project-folder.ts'
 import { lives, spawned } from '../child.ts'
-import { type OwnUser, type Sandbox, SandboxError } from './sandbox.ts'
+import { openFolder, SandboxError } from './project-folder.ts'
+import type { OwnUser, Sandbox } from './sandbox.ts'
 
 /** Above the ids that systems give to users, containers and subordinate users, and below 2^31. */
 export const OWN_ID = 2_000_000_000
@@ -95,9 +88,9 @@ export class OwnUserProjects {
    */
   async with<T>(sandbox: Sandbox, run: (sandbox: Sandbox) => Promise<T>): Promise<T> {
     const { ownUser } = sandbox
-    const place = ownUser === null ? null : placeOf(sandbox.project)
+    const place = ownUser === null ? null : placeOf(sandbox)
     if (ownUser === null || place === null) return run(sandbox)
-    if (hasMountsInside(place.real)) return run({ ...sandbox, ownUser: null })
+    if (hasMountsInside(place.path)) return run({ ...sandbox, ownUser: null })
     const held = this.#hold(place, ownUser)
     held.users += 1
     clearTimeout(held.idle)
@@ -126,8 +119,8 @@ export class OwnUserProjects {
     const before = this.#held.get(key)
     if (before !== undefined && lives(before.holder)) return before
     const { unshare, mount, umount } = ownUser
-    const args = ['--mount', '--propagation', 'slave', '/bin/sh', '-c', HOLD, 'sh']
-    const holder = spawn(unshare, [...args, mount, umount, MAP, place.real], {
+    const args = ['--mount', '--propagation', 'private', '/bin/sh', '-c', HOLD, 'sh']
+    const holder = spawn(unshare, [...args, mount, umount, MAP, place.path], {
       ...{ cwd: '/', env: {}, stdio: ['pipe', 'pipe', 'ignore'] as const },
     })
     const ready = isMapped(holder, place, this.#readyWithinMs)
@@ -143,23 +136,13 @@ export class OwnUserProjects {
 }
 
 /** A project of root: its path through no link, and which folder that is. */
-type Place = { readonly real: string; readonly dev: number; readonly ino: number }
+type Place = ProjectFolder
 
-/** Null if it belongs to another user, or cannot be opened, which is reported later. */
-function placeOf(project: string): Place | null {
-  let descriptor: number
-  try {
-    descriptor = openSync(project, constants.O_RDONLY | constants.O_DIRECTORY)
-  } catch (cause) {
-    throwIfShort(cause)
-    return null
-  }
-  try {
-    const { uid, dev, ino } = fstatSync(descriptor)
-    return uid === 0 ? { real: readlinkSync(`/proc/self/fd/${descriptor}`), dev, ino } : null
-  } finally {
-    closeSync(descriptor)
-  }
+/** Null if it belongs to another user. Throws as `openFolder` does. */
+function placeOf({ project, known }: Sandbox): Place | null {
+  const { descriptor, uid, path, device, inode } = openFolder(project, known)
+  closeSync(descriptor)
+  return uid === 0 ? { path, device, inode } : null
 }
 
 /** Whether something is mounted below a folder: the mapped mount would not show it. */
@@ -177,7 +160,7 @@ function hasMountsInside(folder: string): boolean {
  */
 async function isMapped(
   holder: Holder,
-  { real, dev, ino }: Place,
+  { path, device, inode }: Place,
   withinMs: number,
 ): Promise<boolean> {
   await spawned(holder)
@@ -191,9 +174,10 @@ async function isMapped(
     const why = end === 'late' ? `was not mounted within ${withinMs / 1000} s` : 'cannot be mounted'
     throw new SandboxError(`its project ${why} for its user. The next command tries that again`)
   }
-  const seen = statSync(`/proc/${holder.pid}/root${real}`, { throwIfNoEntry: false })
-  if (seen?.dev !== dev || seen.ino !== ino) {
-    throw new SandboxError(`${real} was replaced while it was mounted`)
+  const at = `/proc/${holder.pid}/root${path}`
+  const seen = statSync(at, { bigint: true, throwIfNoEntry: false })
+  if (`${seen?.dev}` !== device || `${seen?.ino}` !== inode) {
+    throw new SandboxError(`${path} was replaced while it was mounted`)
   }
-  return seen.uid === OWN_ID
+  return seen?.uid === BigInt(OWN_ID)
 }

@@ -3,23 +3,20 @@ import {
   chmodSync,
   closeSync,
   constants,
-  fstatSync,
   lchownSync,
   lstatSync,
   mkdirSync,
-  openSync,
   readdirSync,
-  readlinkSync,
   realpathSync,
   statSync,
 } from 'node:fs'
 import { join } from 'node:path'
 import type { Level } from '../../domain/isolation.ts'
 import type { Network } from '../../domain/network.ts'
-import { messageOf } from '../../lib/message-of.ts'
-import { throwIfShort } from '../../lib/shortage.ts'
+import type { ProjectFolder } from '../../domain/project-folder.ts'
 import type { NetworkTools } from '../network/network-tools.ts'
 import type { CheckHome } from './check-homes.ts'
+import { openFolder, SandboxError } from './project-folder.ts'
 
 /** The user of commands in projects of root, who owns nothing else, and the programs that let it work there. */
 export type OwnUser = {
@@ -38,6 +35,8 @@ export type Sandbox = {
   readonly filter: string
   /** The project as the run names it. All that the command may change is in here, or in the folders below. */
   readonly project: string
+  /** Which folder that is; null if it is not known. */
+  readonly known: ProjectFolder | null
   /** Folders of the host for its home and its temporary files, made when missing; null: empty ones for this command. `kept`: from one command of the run to the next. */
   readonly own: { readonly home: string; readonly tmp: string; readonly kept: boolean } | null
   /** The home of a command that has none of its own, such as one of a check; null: an empty one. */
@@ -68,6 +67,8 @@ export type Sandbox = {
   readonly ownUser: OwnUser | null
   /** What comes before the launcher, so that it starts in namespaces that were made for it. */
   readonly enter: readonly string[]
+  /** What comes right before the launcher, so that mounts of the machine that come later are not seen; empty if nothing can do that. */
+  readonly apart: readonly string[]
   /** Where the server makes folders for commands. */
   readonly folder: string
   /** The home of the server's user, which records show as `~`. */
@@ -106,9 +107,6 @@ export type OpenedProject = {
   readonly isRootOwned: boolean
 }
 
-/** Why a command cannot be isolated, such as that the run has put something else in the place of its project. The text is for people. */
-export class SandboxError extends Error {}
-
 /**
  * The end of a command that is refused for that.
  * @param why as a part of a sentence
@@ -122,17 +120,9 @@ export function notIsolated(why: string) {
 export const launchError = (launcher: string, cause: unknown): unknown =>
   isExecutable(launcher) ? cause : new SandboxError(`${launcher} is not installed any more`)
 
-/** Opens the project. Throws a `SandboxError` if it is not a folder or leads to one of the server. */
-export function openProject({ project, hidden, ownUser }: Sandbox): OpenedProject {
-  let descriptor: number
-  try {
-    descriptor = openSync(project, constants.O_RDONLY | constants.O_DIRECTORY)
-  } catch (cause) {
-    throwIfShort(cause)
-    throw new SandboxError(`the project's folder cannot be opened: ${messageOf(cause)}`)
-  }
-  const { uid, gid } = fstatSync(descriptor)
-  const real = readlinkSync(`/proc/self/fd/${descriptor}`)
+/** Opens the project. Throws as `openFolder` does, and if it is a folder of the server. */
+export function openProject({ project, known, hidden, ownUser }: Sandbox): OpenedProject {
+  const { descriptor, path: real, uid, gid } = openFolder(project, known)
   if (hidden.some((path) => overlap(path, real))) {
     closeSync(descriptor)
     throw new SandboxError(`${project} leads to the data folder of the server`)

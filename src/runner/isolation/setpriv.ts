@@ -17,16 +17,16 @@ type Restricted = { readonly args: readonly string[]; readonly facts: PolicyFact
 
 /**
  * Prepares a command that shares the namespaces of the server, with a list of what it reads and writes, a filter of system
- * calls, and without capabilities. Throws a `SandboxError` as `container` does.
+ * calls, and without capabilities. It must start in the project, which its rules name as `.`: a path could lead elsewhere
+ * by then.
  * @param opensOutputs whether it may open its outputs, which must not be sockets
  */
 export function restricted(
   sandbox: Sandbox,
+  project: OpenedProject,
   command: readonly string[],
   opensOutputs: boolean,
 ): Restricted {
-  const project = openProject(sandbox)
-  closeSync(project.descriptor)
   const { user } = project
   prepareFolders(sandbox, user)
   const { fixed, rules, facts } = rulesFor(sandbox, project)
@@ -80,7 +80,6 @@ export function factsOfRestricted(sandbox: Sandbox): PolicyFacts {
 type Rule = Seen & { readonly access: string; readonly writes: boolean }
 
 function landlockRules(sandbox: Sandbox, user: OpenedProject['user'], real: string): Rule[] {
-  const { project } = sandbox
   const tools = user === null ? sandbox.tools : sandbox.tools.filter(isOpenToAll)
   const etc = user === null && process.getuid?.() === 0 ? readableOfEtc() : ['/etc']
   const rule = (seen: Seen, writes: boolean): Rule[] => {
@@ -96,9 +95,9 @@ function landlockRules(sandbox: Sandbox, user: OpenedProject['user'], real: stri
     ...[...system, ...seen.tools, ...seen.readable, ...seen.repository].flatMap((one) =>
       rule(one, false),
     ),
-    ...[...DEVICES.map(ofSystem), { path: project, role: 'project' }, ...seen.written].flatMap(
-      (one) => rule(one, true),
-    ),
+    ...DEVICES.map(ofSystem).flatMap((one) => rule(one, true)),
+    { path: '.', role: 'project', access: WRITE, writes: true },
+    ...seen.written.flatMap((one) => rule(one, true)),
   ]
 }
 

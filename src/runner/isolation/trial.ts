@@ -68,11 +68,19 @@ export async function trySandbox(
   const find = (name: string) => findProgram(name, `${env.PATH ?? ''}:/usr/sbin:/sbin`)
   const whole = findNetworkTools(find)
   const tools = toolChains(env, toolPaths, hidden)
-  const sandbox: Sandbox = {
+  let sandbox: Sandbox = {
     ...{ level, launcher, setpriv, filter, hidden, folder, tools },
-    ...{ project: '/', own: null, writable: [], readable: [], userHome: env.HOME ?? '' },
+    ...{
+      project: '/',
+      known: null,
+      own: null,
+      writable: [],
+      readable: [],
+      userHome: env.HOME ?? '',
+    },
     ...{ checkHome: null, layers: false, scratch: null },
-    ...{ network: 'none', proxy: null, socat: findProgram('socat', env.PATH), enter: [] },
+    ...{ network: 'none', proxy: null, socat: findProgram('socat', env.PATH) },
+    ...{ enter: [], apart: level === 'namespaces' ? apartFrom(find) : [] },
     ...{ hasNetwork: false, nsenter: find('nsenter') },
     ...{ networkTools: 'tools' in whole ? whole.tools : null, ownUser: null },
   }
@@ -83,6 +91,9 @@ export async function trySandbox(
     const problem = await again(() => probe(runner, tried, { secret, owner }))
     await removeFolder(join(folder, 'probe'))
     return problem
+  }
+  if (sandbox.apart.length > 0 && (await attempt(null, null)) !== null) {
+    sandbox = { ...sandbox, apart: [] }
   }
   const isOfRoot = isRoot() && level === 'namespaces'
   const ownUser = isOfRoot ? ownUserFrom(find) : null
@@ -100,6 +111,16 @@ export async function trySandbox(
   const isNever = without !== null && !LATE.test(without)
   const base = { ...sandbox, layers, ownUser: isNever ? null : ownUser }
   return ok({ base, fullNetworkProblem, ownUserProblem: isOfRoot ? problemOf(without) : null })
+}
+
+/**
+ * Starts the launcher in a mount namespace that gets nothing of the machine's any more. bwrap alone would show what the machine
+ * mounts later below a folder that it shows, and as it is mounted there: writable, with programs of the rights of their owner.
+ */
+function apartFrom(find: (name: string) => string | null): string[] {
+  const unshare = find('unshare')
+  const users = isRoot() ? [] : ['--user', '--map-current-user']
+  return unshare === null ? [] : [unshare, ...users, '--mount', '--propagation', 'private', '--']
 }
 
 /** Whether a home can be shown below a layer: that needs bubblewrap 0.11, and a file system that the kernel can layer. */

@@ -5,7 +5,8 @@ import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { Command } from '../../../src/runner/command.ts'
 import { chooseIsolation } from '../../../src/runner/isolation/isolation.ts'
 import { OWN_ID, OwnUserProjects } from '../../../src/runner/isolation/own-user.ts'
-import { type Sandbox, SandboxError } from '../../../src/runner/isolation/sandbox.ts'
+import { SandboxError } from '../../../src/runner/isolation/project-folder.ts'
+import type { Sandbox } from '../../../src/runner/isolation/sandbox.ts'
 import type { TrialOptions } from '../../../src/runner/isolation/trial.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../../../src/runner/run-command.ts'
 import { callThatEnded, Runner } from '../../../src/runner/runner.ts'
@@ -90,7 +91,7 @@ describe.runIf(process.getuid?.() === 0 && !isMissing('bwrap'))('in a project of
     const script = `#!/bin/sh\ndone=${done}\n${how}\nexec /usr/bin/mount "$@"\n`
     await writeFile(mount, script, { mode: 0o755 })
     const others = { unshare: 'unshare', umount: 'umount', nsenter: 'nsenter' }
-    const sandbox = { project, enter: [], ownUser: { id: OWN_ID, mount, ...others } }
+    const sandbox = { project, known: null, enter: [], ownUser: { id: OWN_ID, mount, ...others } }
     const projects = new OwnUserProjects(why.includes('within') ? 200 : 60_000)
     const seen = () => projects.with(sandbox as unknown as Sandbox, async ({ enter }) => enter)
     await expect(seen()).rejects.toThrow(`its project ${why} for its user`)
