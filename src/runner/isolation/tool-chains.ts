@@ -71,7 +71,7 @@ export function toolChains(
   const named = [...FOLDERS, ...FILES].flatMap((name) => env[name] ?? [])
   const inHome = IN_HOME.map((name) => join(home, name))
   const wanted = [
-    ...[...onPath, dirname(process.execPath)].map((path) => chainOf(path, home, inHome)),
+    ...[...onPath, dirname(process.execPath)].flatMap((path) => chainOf(path, home, inHome)),
     ...named,
     ...(env.PATH?.includes(join(home, '.cargo')) ? [join(home, '.rustup')] : []),
     ...['registry', 'git'].map((name) => join(env.CARGO_HOME ?? join(home, '.cargo'), name)),
@@ -87,13 +87,27 @@ export function toolChains(
   return shown.filter((path) => !shown.some((other) => other !== path && isWithin(other, path)))
 }
 
-/** What a folder of programs belongs to: its tool chain, the folder that has `bin` in it, or only itself. */
-function chainOf(path: string, home: string, inHome: readonly string[]): string {
+/** What programs need of the folder that has their `bin` in it. */
+const PARTS = [
+  ...['bin', 'sbin', 'shims', 'lib', 'lib32', 'lib64', 'libexec', 'share', 'include', 'etc'],
+  // A virtual environment, a JDK, Maven, Gradle, Homebrew.
+  ...['pyvenv.cfg', 'conf', 'jmods', 'legal', 'release', 'boot', 'init.d', 'Cellar', 'opt'],
+]
+
+/** What only a folder that somebody works in has. */
+const OF_PROJECT = ['.git', '.env', '.envrc', 'package.json']
+
+/** What a folder of programs belongs to: its tool chain, or parts of the folder that it is in, or only itself. */
+function chainOf(path: string, home: string, inHome: readonly string[]): readonly string[] {
   const known = inHome.find((folder) => isWithin(folder, path))
-  if (known !== undefined) return known
+  if (known !== undefined) return [known]
   const above = dirname(path)
+  // Programs in node_modules/.bin are links to packages. Go has its library in its sources.
+  const isWhole = basename(above) === 'node_modules' || existsSync(join(above, 'pkg/include'))
   const isPart = ['bin', 'sbin', '.bin', 'shims'].includes(basename(path))
-  return isPart && above !== '/' && !isWithin(above, home) ? above : path
+  const isProject = OF_PROJECT.some((name) => existsSync(join(above, name)))
+  if (!isPart || isProject || isWithin(above, home)) return [path]
+  return isWhole ? [above] : [path, ...PARTS.map((name) => join(above, name))]
 }
 
 /** The environment of an isolated command: without what belongs to the home of the server's user. */
