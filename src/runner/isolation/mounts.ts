@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, lstatSync, openSync, readlinkSync } from 'node:fs'
-import { dirname, join, resolve } from 'node:path'
+import { dirname, join, relative, resolve } from 'node:path'
 import { throwIfShort } from '../../lib/shortage.ts'
 import { PROXY_SOCKET } from '../network/forwarder.ts'
 import { RESOLV_CONF } from '../network/whole-network.ts'
@@ -8,7 +8,14 @@ import { GUARDED } from './guarded-files.ts'
 import { ACCOUNTS } from './own-user.ts'
 import { CHECK_HOME, COPIED_HOME, EMPTY_HOME, EMPTY_TMP, readableRole, toolRole } from './policy.ts'
 import type { Repository } from './repositories.ts'
-import { HOME, isWithin, type OpenedProject, type Sandbox, TMP } from './sandbox.ts'
+import {
+  HOME,
+  isWithin,
+  type OpenedProject,
+  realPathOf as realPath,
+  type Sandbox,
+  TMP,
+} from './sandbox.ts'
 import { MEMORY_FOLDER_BYTES, SYSTEM } from './system.ts'
 
 /** The first descriptor of a mount, after those that bwrap uses itself. */
@@ -109,7 +116,7 @@ function opened(path: string, flags = 0): number | null {
 /**
  * What a command sees of the host, in the order in which bwrap mounts it: later mounts cover earlier ones.
  * @param repository the one around the project
- * @param sockets of the host in the project, as paths from it
+ * @param sockets of the host, through no link
  */
 export function addMounts(
   mounts: Mounts,
@@ -141,12 +148,14 @@ export function addMounts(
   for (const path of covered)
     mounts.addMemory(path, 'nothing', { perms: '0755', bytes: COVER_BYTES })
   for (const path of repository?.paths ?? []) mounts.addFound('--ro-bind-fd', path, 'repository')
+  const [inside, outside] = divided(sockets, project.real)
+  coverSockets(mounts, outside, [...above, ...(repository?.paths ?? [])])
   mounts.add('--bind-fd', project.descriptor, sandbox.project, 'project')
-  guard(mounts, project.descriptor, sandbox.project, sockets)
+  guard(mounts, project.descriptor, sandbox.project, inside)
   if (project.real !== sandbox.project) {
     const again = openSync(`/proc/self/fd/${project.descriptor}`, O_PATH)
     mounts.add('--bind-fd', again, project.real, 'project')
-    guard(mounts, again, project.real, sockets)
+    guard(mounts, again, project.real, inside)
   }
   if (scratch !== null) mounts.addPath('--bind-fd', scratch, null)
   for (const path of writable) mounts.addPath('--bind-fd', path, 'report')
@@ -173,6 +182,26 @@ export function addMounts(
 /** Whether the user can use a home: the owner of the project may have changed since it was made. */
 const isHomeOf = ({ home, layer }: CheckHome, user: OpenedProject['user']): boolean =>
   layer === null || user === null || lstatSync(home).uid === user.uid
+
+/** The sockets in a project, as paths from it, and all others. */
+function divided(sockets: readonly string[], project: string): readonly [string[], string[]] {
+  const isInside = (path: string): boolean => isWithin(project, path)
+  const inside = sockets.filter(isInside).map((path) => relative(project, path))
+  return [inside, sockets.filter((path) => !isInside(path))]
+}
+
+/** Covers those in folders that are shown, where a command can rename nothing. */
+function coverSockets(mounts: Mounts, sockets: readonly string[], shown: readonly string[]): void {
+  if (sockets.length === 0) return
+  for (const folder of new Set(shown)) {
+    const real = realPath(folder)
+    // A link of the system, such as /bin, leads to another folder that is shown.
+    if (real !== folder && SYSTEM.includes(folder)) continue
+    for (const socket of sockets.filter((path) => isWithin(real, path))) {
+      mounts.addPath('--ro-bind-fd', '/dev/null', null, join(folder, relative(real, socket)))
+    }
+  }
+}
 
 /**
  * Makes what is guarded read-only, and covers sockets with /dev/null. A folder above them becomes a mount of its
