@@ -6,7 +6,15 @@ import { RESOLV_CONF } from '../network/whole-network.ts'
 import type { CheckHome } from './check-homes.ts'
 import { GUARDED } from './guarded-files.ts'
 import { ACCOUNTS } from './own-user.ts'
-import { CHECK_HOME, COPIED_HOME, EMPTY_HOME, EMPTY_TMP, readableRole, toolRole } from './policy.ts'
+import {
+  AROUND,
+  CHECK_HOME,
+  COPIED_HOME,
+  EMPTY_HOME,
+  EMPTY_TMP,
+  readableRole,
+  toolRole,
+} from './policy.ts'
 import type { Repository } from './repositories.ts'
 import {
   HOME,
@@ -148,8 +156,17 @@ export function addMounts(
   for (const path of covered)
     mounts.addMemory(path, 'nothing', { perms: '0755', bytes: COVER_BYTES })
   for (const path of repository?.paths ?? []) mounts.addFound('--ro-bind-fd', path, 'repository')
+  if (repository !== null && repository.around !== null) {
+    mounts.addFound('--ro-bind-fd', repository.root, AROUND)
+    for (const path of repository.around.secrets)
+      mounts.addPath('--ro-bind-fd', '/dev/null', null, path)
+  }
   const [inside, outside] = divided(sockets, project.real)
-  coverSockets(mounts, outside, [...above, ...(repository?.paths ?? [])])
+  const ofRepository =
+    repository === null
+      ? []
+      : [...repository.paths, ...(repository.around === null ? [] : [repository.root])]
+  coverSockets(mounts, outside, [...above, ...ofRepository])
   mounts.add('--bind-fd', project.descriptor, sandbox.project, 'project')
   guard(mounts, project.descriptor, sandbox.project, inside)
   if (project.real !== sandbox.project) {

@@ -7,6 +7,7 @@ import type { Readable, Writable } from 'node:stream'
 import type { ProjectFolder } from '../../domain/project-folder.ts'
 import { lives, spawned } from '../child.ts'
 import { openFolder, SandboxError } from './project-folder.ts'
+import { repositoryAround } from './repositories.ts'
 import type { OwnUser, Sandbox } from './sandbox.ts'
 
 /** Above the ids that systems give to users, containers and subordinate users, and below 2^31. */
@@ -88,9 +89,10 @@ export class OwnUserProjects {
    */
   async with<T>(sandbox: Sandbox, run: (sandbox: Sandbox) => Promise<T>): Promise<T> {
     const { ownUser } = sandbox
-    const place = ownUser === null ? null : placeOf(sandbox)
-    if (ownUser === null || place === null) return run(sandbox)
-    if (hasMountsInside(place.path)) return run({ ...sandbox, ownUser: null })
+    const project = ownUser === null ? null : placeOf(sandbox)
+    if (ownUser === null || project === null) return run(sandbox)
+    if (hasMountsInside(project.path)) return run({ ...sandbox, ownUser: null })
+    const place = rootAround(project, sandbox) ?? project
     const held = this.#hold(place, ownUser)
     held.users += 1
     clearTimeout(held.idle)
@@ -139,10 +141,16 @@ export class OwnUserProjects {
 type Place = ProjectFolder
 
 /** Null if it belongs to another user. Throws as `openFolder` does. */
-function placeOf({ project, known }: Sandbox): Place | null {
+function placeOf({ project, known }: Pick<Sandbox, 'project' | 'known'>): Place | null {
   const { descriptor, uid, path, device, inode } = openFolder(project, known)
   closeSync(descriptor)
   return uid === 0 ? { path, device, inode } : null
+}
+
+/** The root of the repository around a project, which git and its packages read: null if it has another owner or mounts. */
+function rootAround({ path }: Place, sandbox: Sandbox): Place | null {
+  const root = repositoryAround(path, sandbox)?.root ?? path
+  return root === path || hasMountsInside(root) ? null : placeOf({ project: root, known: null })
 }
 
 /** Whether something is mounted below a folder: the mapped mount would not show it. */

@@ -16,6 +16,9 @@ export const EMPTY_TMP = 'empty tmp'
 export const CHECK_HOME = 'home of the first check'
 export const COPIED_HOME = 'copy of the home of the first check'
 
+/** All of the repository around a project, and not only its history. */
+export const AROUND = 'whole repository'
+
 export const unique = (roles: readonly string[]): string[] => [...new Set(roles)]
 
 /** @param roles what is mounted, or what rules allow, with roles in the place of paths */
@@ -50,7 +53,10 @@ export function seenIn(sandbox: Sandbox, repository: Repository | null) {
   return {
     tools: tools.map((path) => ({ path, role: toolRole(path, sandbox) })),
     readable: readable.map((path) => ({ path, role: readableRole(path, sandbox) })),
-    repository: inRole(repository?.paths ?? [], 'repository'),
+    repository: [
+      ...inRole(repository?.paths ?? [], 'repository'),
+      ...inRole(repository?.around?.parts ?? [], AROUND),
+    ],
     written: [
       ...(own === null ? [] : [...inRole([own.home], home), ...inRole([own.tmp], tmp)]),
       ...inRole(writable, 'report'),

@@ -1,4 +1,12 @@
-import { closeSync, constants, fstatSync, lstatSync, openSync, readSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readSync,
+} from 'node:fs'
 import { basename, dirname, join, resolve } from 'node:path'
 import { throwIfShort } from '../../lib/shortage.ts'
 import { isWithin, realPathOf, type Sandbox } from './sandbox.ts'
@@ -7,8 +15,13 @@ import { isWithin, realPathOf, type Sandbox } from './sandbox.ts'
 export type Repository = {
   /** The folder that git finds it from: it holds `.git`. */
   readonly root: string
-  /** The folders and files that it consists of, through no link. */
+  /** The folders and files that git needs of it, through no link. */
   readonly paths: readonly string[]
+  /**
+   * All of its root that is shown to the commands of a project below it, so that a package of several finds what it shares
+   * with the others: the whole root; `parts` is the same, one by one, without `secrets`. Null if nothing more is shown.
+   */
+  readonly around: { readonly parts: readonly string[]; readonly secrets: readonly string[] } | null
 }
 
 /** Where the parts of a linked worktree are, through no link. */
@@ -17,6 +30,34 @@ export type LinkedWorktree = {
   readonly gitDir: string
   /** What it shares with the other worktrees: history, branches, settings. */
   readonly commonDir: string
+}
+
+/** Files with secrets, such as `.env`, are not shown of the folders from the root down to the project. */
+const SECRET = /^\.env(\.|$)/
+
+/** @returns null if the project is the root, or if a folder of the server is in it */
+function aroundProject(
+  root: string,
+  project: string,
+  hidden: readonly string[],
+): Repository['around'] {
+  if (root === project || hidden.some((ours) => isWithin(root, ours))) return null
+  const parts: string[] = []
+  const secrets: string[] = []
+  try {
+    for (let below = project; below !== root; below = dirname(below)) {
+      for (const entry of readdirSync(dirname(below), { withFileTypes: true })) {
+        const path = join(dirname(below), entry.name)
+        const isSecret = SECRET.test(entry.name) && !entry.isDirectory()
+        // What a link leads to is shown if it is a part, too.
+        if (path !== below && !entry.isSymbolicLink()) (isSecret ? secrets : parts).push(path)
+      }
+    }
+  } catch (cause) {
+    throwIfShort(cause)
+    return null // what may not be listed may hold secrets
+  }
+  return { parts, secrets }
 }
 
 /**
@@ -41,11 +82,13 @@ export function repositoryAround(
       const { commonDir } = linked
       const isHidden = hidden.some((ours) => isWithin(commonDir, ours) || isWithin(ours, commonDir))
       if (isHidden || holdsHome(dirname(commonDir))) return null
-      return { root, paths: root === project ? [commonDir] : [commonDir, path] }
+      const around = aroundProject(root, project, hidden)
+      return { root, paths: root === project ? [commonDir] : [commonDir, path], around }
     }
     if (found !== undefined) {
       const isOther = root === project || holdsHome(root)
-      return isOther || !found.isDirectory() || found.uid !== uid ? null : { root, paths: [path] }
+      if (isOther || !found.isDirectory() || found.uid !== uid) return null
+      return { root, paths: [path], around: aroundProject(root, project, hidden) }
     }
     if (root === dirname(root)) return null
   }

@@ -145,6 +145,8 @@ export function realPathOf(path: string): string {
 const idsOf = (ownUser: OwnUser | null): OpenedProject['user'] =>
   ownUser === null ? null : { uid: ownUser.id, gid: ownUser.id }
 
+const ROOT = { uid: 0, gid: 0 }
+
 /** Makes the folders that a command may write, and gives them to the user who runs it. */
 export function prepareFolders(
   { own, checkHome, scratch, writable, readable, hidden, folder }: Sandbox,
@@ -153,8 +155,9 @@ export function prepareFolders(
   const homes = [own?.home, own?.tmp, checkHome?.layer?.changes ?? checkHome?.home]
   for (const path of homes.filter((path) => path !== undefined)) {
     const isNew = mkdirSync(path, { recursive: true, mode: 0o711 }) !== undefined
-    // An earlier command of the run may have had another user, such as that of an earlier version.
-    if (user !== null && lstatSync(path).uid !== user.uid) give(path, user)
+    // An earlier command of the run may have had another user: something may have been mounted in the project since.
+    const owner = user ?? (isRoot() ? ROOT : null)
+    if (owner !== null && lstatSync(path).uid !== owner.uid) give(path, owner)
     if (isNew) chmodSync(path, 0o700)
   }
   if (user === null) return

@@ -1,6 +1,14 @@
 import { closeSync, existsSync, lstatSync, readdirSync, statSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { type PolicyFacts, policyHash, rightsOf, type Seen, seenIn, unique } from './policy.ts'
+import {
+  AROUND,
+  type PolicyFacts,
+  policyHash,
+  rightsOf,
+  type Seen,
+  seenIn,
+  unique,
+} from './policy.ts'
 import { repositoryAround } from './repositories.ts'
 import { type OpenedProject, openProject, prepareFolders, type Sandbox } from './sandbox.ts'
 import { DEVICES, SECRET_FILES, SECRET_FOLDERS, SYSTEM } from './system.ts'
@@ -65,7 +73,7 @@ function factsOf(fixed: readonly string[], rules: readonly Rule[]): PolicyFacts 
     visible: rolesTo(false),
     writable: rolesTo(true).filter((role) => role !== 'system'),
     protected: [],
-    policy_sha256: policyHash(fixed, lines),
+    policy_sha256: policyHash(fixed, unique(lines)),
   }
 }
 
@@ -90,11 +98,15 @@ function landlockRules(sandbox: Sandbox, user: OpenedProject['user'], real: stri
   }
   const ofSystem = (path: string): Seen => ({ path, role: 'system' })
   const system = [...SYSTEM.filter((path) => path !== '/etc'), ...etc, '/proc'].map(ofSystem)
-  const seen = seenIn({ ...sandbox, tools }, repositoryAround(real, sandbox))
+  const repository = repositoryAround(real, sandbox)
+  const seen = seenIn({ ...sandbox, tools }, repository)
+  // All names of the repository can be listed, and only its parts read.
+  const names = { path: repository?.root ?? '', role: AROUND, access: 'read-dir', writes: false }
   return [
     ...[...system, ...seen.tools, ...seen.readable, ...seen.repository].flatMap((one) =>
       rule(one, false),
     ),
+    ...(repository === null || repository.around === null ? [] : [names]),
     ...DEVICES.map(ofSystem).flatMap((one) => rule(one, true)),
     { path: '.', role: 'project', access: WRITE, writes: true },
     ...seen.written.flatMap((one) => rule(one, true)),
