@@ -64,7 +64,7 @@ async function withoutFiles(folder: FileHandle): Promise<string[]> {
   return removed.flat()
 }
 
-/** A folder that this process may change, unless it has another owner; null if it is none. */
+/** A folder, which this process may change from now on, unless it has another owner; null for anything else. */
 async function opened(path: string): Promise<FileHandle | null> {
   try {
     const folder = await open(path, FOLDER)
