@@ -13,7 +13,7 @@ export type SentRequest = {
   /** Turns of the conversation that it left out, and those that it held. */
   readonly omittedTurns: number
   readonly keptTurns: number
-  /** As the server estimates. */
+  /** Of the request, with its tools: as the provider counts them as far as that is known, or estimated. */
   readonly tokens: number
   /** Messages of people that it held; none if left out. */
   readonly userMessages?: number
@@ -39,7 +39,7 @@ export function replyRecords(
       ...(providerItems === null
         ? {}
         : { provider_items: { ...providerItems, items: [...providerItems.items] } }),
-      ...(finishReason === 'overflow' ? { context_tokens: halved(sent) } : {}),
+      ...(finishReason === 'overflow' ? { context_tokens: smaller(sent) } : {}),
       ...(sent.userMessages ? { user_messages: sent.userMessages } : {}),
     },
   }
@@ -168,7 +168,7 @@ export function afterFailure(
     reason: failure.message,
     delayMs: Math.ceil(Math.min(MAX_RETRY_AFTER_MS, leftMs, pause)),
     failure: kindOf(failure),
-    ...(failure.type === 'context_overflow' ? { contextTokens: halved(sent) } : {}),
+    ...(failure.type === 'context_overflow' ? { contextTokens: smaller(sent) } : {}),
   }
 }
 
@@ -195,5 +195,8 @@ function kindOf(failure: Exclude<ModelFailure, { type: 'cancelled' }>): FailureK
   return failure.type === 'transient' ? failure.kind : failure.type
 }
 
+/** What is tried after a request that was too large. */
+const SMALLER = 0.8
+
 /** If the window of a model is not known, it must be found by trying. */
-const halved = ({ tokens }: SentRequest): number => Math.floor(tokens / 2)
+const smaller = ({ tokens }: SentRequest): number => Math.floor(tokens * SMALLER)

@@ -9,7 +9,7 @@ import {
 import { tokensOfTools } from '../domain/mcp-tools.ts'
 import { failedRequests, modelInUse, nextFallback } from '../domain/model-choice.ts'
 import { present } from '../domain/present.ts'
-import { toMessages, withoutImage } from '../domain/sent-messages.ts'
+import { sizeOf, toMessages, withoutImage } from '../domain/sent-messages.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { Attempt } from '../live/attempt.ts'
 import type { Effects } from './effects.ts'
@@ -22,7 +22,7 @@ type Session = Pick<RunSession, 'state' | 'conversation'>
 
 type Asked = {
   readonly conversation: Conversation
-  /** The most tokens of the conversation that are sent. */
+  /** The most tokens of the request. */
   readonly budget: number
   /** Comes after the conversation, and is not a part of it. */
   readonly question?: string
@@ -67,10 +67,14 @@ export async function askModel(
   { conversation, budget, question, purpose, onPart }: Asked,
   signal: AbortSignal,
 ) {
-  const { messages, omittedTurns, tokens } = toMessages(conversation, budget)
+  const tools = toolTokens(session, effects)
+  const { messages, omittedTurns, tokens } = toMessages(
+    ...([conversation, budget, tools, question !== undefined] as const),
+  )
   const shown = await withImages(session, messages, effects)
   const more = question === undefined ? [] : [{ role: 'user', content: question } as const]
   const request = requestOf(session, [...shown.messages, ...more], effects)
+  const isWhole = omittedTurns === (conversation.compaction?.turns ?? 0)
   const began = performance.now()
   const reply = await effects.models.complete(request, signal, onPart)
   const sent: SentRequest = {
@@ -78,7 +82,7 @@ export async function askModel(
     durationMs: Math.round(performance.now() - began),
     omittedTurns,
     keptTurns: turnCount(conversation) - omittedTurns,
-    tokens,
+    tokens: isWhole ? sizeOf(conversation, tools) : tokens,
     images: shown.images,
     ...present({ purpose }),
   }
@@ -155,11 +159,16 @@ async function contentOf(name: string, open: () => Opened | undefined): Promise<
   }
 }
 
-/** The most tokens of its conversation that the model in use may get, without the tools of MCP servers. */
-export async function budgetOf(
-  { state, conversation }: Session,
-  models: Effects['models'],
-): Promise<number> {
-  const budget = await models.contextBudget(modelInUse(state))
-  return Math.max(0, budget - tokensOfTools(conversation.tools))
-}
+/** The most tokens of a request to the model in use. */
+export const budgetOf = ({ state }: Session, models: Effects['models']): Promise<number> =>
+  models.contextBudget(modelInUse(state))
+
+/** The estimated tokens of the tools in each request. */
+export const toolTokens = (
+  { conversation }: Pick<Session, 'conversation'>,
+  { toolbox }: Pick<Effects, 'toolbox'>,
+): number =>
+  tokensOfTools([
+    ...toolbox.specs.filter(({ name }) => !conversation.excluded.includes(name)),
+    ...conversation.tools,
+  ])

@@ -18,7 +18,7 @@ import { counted } from '../lib/counted.ts'
 import type { Effects } from './effects.ts'
 import type { ModelFailure } from './model/model.ts'
 import { afterFailure, replyRecords, type SentRequest, usageOf } from './model-outcome.ts'
-import { askModel, budgetOf, recordFailure } from './model-request.ts'
+import { askModel, budgetOf, recordFailure, toolTokens } from './model-request.ts'
 import type { RunSession, StepResult } from './run-session.ts'
 
 /** How often the model is asked for a summary of its first turns. */
@@ -62,10 +62,10 @@ export function compactIfDue(
   budget: number,
   signal: AbortSignal,
 ): Promise<StepResult> | null {
-  const due = dueCompaction(session.conversation, budget)
+  const due = dueCompaction(session.conversation, budget, toolTokens(session, effects))
   if (due === null) return null
   return due.outputsOnly
-    ? leaveOutputsOut(session, due, budget)
+    ? leaveOutputsOut(session, due, { budget, tools: toolTokens(session, effects) })
     : compactNow(session, effects, { due, budget }, signal)
 }
 
@@ -73,13 +73,13 @@ export function compactIfDue(
 function leaveOutputsOut(
   session: RunSession,
   { turns, upTo, tokensBefore }: DueCompaction,
-  budget: number,
+  { budget, tools }: { readonly budget: number; readonly tools: number },
 ): Promise<StepResult> {
   const after = { ...session.conversation, emptiedTurns: turns }
   const compaction = {
     ...{ turns, up_to: upTo, outputs_only: true as const, summary: null },
     ...{ model_name: modelInUse(session.state), cost_usd: 0, tokens_before: tokensBefore },
-    tokens_after: toMessages(after, budget).tokens,
+    tokens_after: toMessages(after, budget, tools).tokens,
   }
   return session.record({ type: 'record_compaction', usage: null, compaction })
 }
@@ -106,7 +106,7 @@ async function compactNow(
       model_name: modelInUse(session.state),
       cost_usd: usage?.cost_usd ?? null,
       tokens_before: tokensBefore,
-      tokens_after: toMessages(after, budget).tokens,
+      tokens_after: toMessages(after, budget, toolTokens(session, effects)).tokens,
     }
     const report = { type: 'record_compaction', usage, compaction } as const
     return session.recordUnlessRedacted(redactions, report, onlyUsage(usage))

@@ -11,9 +11,9 @@ import { writtenFiles } from './file-changes.ts'
 import { REDACTED } from './free-text.ts'
 import { type Plan, planOf } from './plan.ts'
 import type { PayloadOf, RequestedCall } from './records.ts'
-import { headOf, tokensOf, tokensOfImage, tokensOfTurn } from './sent-messages.ts'
+import { estimateOf, headOf, sizeOf, tokensOf, tokensOfTurn } from './sent-messages.ts'
 
-/** The part of the budget that the latest turns keep. Much is left out at once, because each time a cache is lost. */
+/** The part of the room for turns that the latest keep. Much is left out at once, because each time a cache is lost. */
 const KEPT_SHARE = 0.2
 /** A compaction that makes less room than this part of the budget is not worth its price. */
 const WORTH_SHARE = 0.2
@@ -34,29 +34,35 @@ export type DueCompaction = {
 /**
  * Whether the conversation is to be made shorter before the next request: if it would have more tokens than the budget,
  * or the summary in it was redacted. Null if it is not, or if that would make too little room.
- * @param budget in tokens
+ * @param budget the most tokens of a request
+ * @param tools the estimated tokens of its tools
  */
-export function dueCompaction(unread: Conversation, budget: number): DueCompaction | null {
+export function dueCompaction(
+  unread: Conversation,
+  budget: number,
+  tools = 0,
+): DueCompaction | null {
   const conversation = readInbox(unread, allMessages(unread))
   const { compaction } = conversation
   if (compaction?.summary === REDACTED) {
-    const tokensBefore = sizeOf(withoutRedacted(conversation))
+    const tokensBefore = sizeOf(withoutRedacted(conversation), tools)
     const { turns } = compaction
     return { turns, upTo: seqOf(conversation, turns), tokensBefore, outputsOnly: false }
   }
   const limit = Math.min(budget, conversation.contextTokens ?? budget)
-  const tokensBefore = sizeOf(conversation)
+  const tokensBefore = sizeOf(conversation, tools)
   if (tokensBefore <= limit) return null
-  const estimated = estimateOf(conversation)
+  const estimated = estimateOf(conversation, tools)
   // The provider counts other tokens than the estimate.
   const scale = tokensBefore / estimated
-  const kept = latestWithin(conversation, limit * KEPT_SHARE, scale)
+  const fixed = tokensOf(headOf(conversation)) + tools
+  const kept = latestWithin(conversation, (limit - fixed * scale) * KEPT_SHARE, scale)
   const turns = turnCount(conversation) - kept.count
   if (turns <= (compaction?.turns ?? 0)) return null
   const due = { turns, upTo: seqOf(conversation, turns), tokensBefore }
-  const emptied = (estimated - estimateOf({ ...conversation, emptiedTurns: turns })) * scale
+  const emptied = (estimated - estimateOf({ ...conversation, emptiedTurns: turns }, tools)) * scale
   if (emptied >= limit * OUTPUTS_SHARE) return { ...due, outputsOnly: true }
-  const room = (estimated - kept.tokens - tokensOf(headOf(conversation))) * scale
+  const room = (estimated - kept.tokens - fixed) * scale
   return room < limit * WORTH_SHARE ? null : { ...due, outputsOnly: false }
 }
 
@@ -138,32 +144,6 @@ function listed(turns: Turns | null): Turns[] {
   const list: Turns[] = []
   for (let next = turns; next !== null; next = next.before) list.push(next)
   return list
-}
-
-/** The tokens of the next request, by those that its provider counted for the last one if nothing else changed. */
-function sizeOf(conversation: Conversation): number {
-  const { turns, compaction } = conversation
-  const last = turns?.turn
-  if (last === undefined || last.tokens === null) return estimateOf(conversation)
-  const isAsSent =
-    last.omittedTurns === (compaction?.turns ?? 0) &&
-    last.emptiedTurns === conversation.emptiedTurns
-  if (!isAsSent) return estimateOf(conversation)
-  const answers = last.results.reduce(
-    (sum, { output, image }) => sum + output.length + (image ? 4 * tokensOfImage(image) : 0),
-    0,
-  )
-  const words = last.feedback.reduce((sum, { text }) => sum + text.length, 0)
-  return Math.max(last.tokens + Math.ceil((answers + words) / 4), estimateOf(conversation))
-}
-
-function estimateOf(conversation: Conversation): number {
-  const first = conversation.compaction?.turns ?? 0
-  let tokens = tokensOf(headOf(conversation))
-  for (let next = conversation.turns; next !== null && next.count > first; next = next.before) {
-    tokens += tokensOfTurn(next, conversation)
-  }
-  return tokens
 }
 
 /** The latest turns that fit, at least one. */

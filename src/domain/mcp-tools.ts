@@ -147,7 +147,7 @@ export type OfferedTool = {
 }
 
 /** The estimated tokens of the tools in a request: about four characters a token. */
-export const tokensOfTools = (tools: readonly OfferedTool[]): number =>
+export const tokensOfTools = (tools: readonly object[]): number =>
   tools.length === 0 ? 0 : Math.ceil(JSON.stringify(tools).length / 4)
 
 /** The tools for the model after a listing, and what it reads about it; null if nothing. */

@@ -169,15 +169,67 @@ type Sent = {
   readonly tokens: number
 }
 
+/** The tokens of a turn that came after its reply: results and what was said. */
+function tokensAfterReply({ results, feedback }: Turn): number {
+  const answers = results.reduce(
+    (sum, { output, image }) => sum + output.length + (image ? 4 * tokensOfImage(image) : 0),
+    0,
+  )
+  return Math.ceil((answers + feedback.reduce((sum, { text }) => sum + text.length, 0)) / 4)
+}
+
+/** The estimated tokens of a request. @param first how many of the first turns it leaves out */
+export function estimateOf(
+  conversation: Conversation,
+  tools: number,
+  first = conversation.compaction?.turns ?? 0,
+): number {
+  let tokens = tokensOf(headOf(conversation)) + tools
+  for (let next = conversation.turns; next !== null && next.count > first; next = next.before) {
+    tokens += tokensOfTurn(next, conversation)
+  }
+  return tokens
+}
+
+/** How many tokens the provider counted in the last request for each that is estimated; at least 1. */
+function scaleOf(conversation: Conversation, tools: number): number {
+  const { turns, compaction } = conversation
+  const last = turns?.turn
+  // What a compaction has left out cannot be estimated any more.
+  if (last === undefined || last.tokens === null) return 1
+  if (last.omittedTurns < (compaction?.turns ?? 0)) return 1
+  const asked = { ...conversation, emptiedTurns: last.emptiedTurns }
+  const estimated = estimateOf(asked, tools, last.omittedTurns) - tokensAfterReply(last)
+  return Math.max(1, last.tokens / estimated)
+}
+
+/** The tokens of the next request with the whole conversation: as its provider counts them, as far as that is known. */
+export function sizeOf(conversation: Conversation, tools: number): number {
+  const last = conversation.turns?.turn
+  const added = last === undefined ? 0 : tokensAfterReply(last)
+  const before = estimateOf(conversation, tools) - added
+  return Math.round(before * scaleOf(conversation, tools)) + added
+}
+
+/** A request for a summary holds what made it due, so it may be a little larger than what makes one due. */
+const SLACK = 1.05
+
 /**
  * The messages for the model: the opening and as many of the latest turns as fit into the budget (in estimated tokens),
  * at least one. A turn is kept or left out as a whole, so a call and its result stay together.
+ * @param tools the estimated tokens of the tools in the request
  */
-export function toMessages(unread: Conversation, budget: number): Sent {
+export function toMessages(
+  unread: Conversation,
+  budget: number,
+  tools = 0,
+  isForSummary = false,
+): Sent {
   const conversation = readInbox(unread, allMessages(unread))
   const { contextTokens } = conversation
-  const limit = Math.min(budget, contextTokens ?? budget)
-  let tokens = tokensOf(headOf(conversation))
+  const known = contextTokens === null ? budget : contextTokens / scaleOf(conversation, tools)
+  const limit = Math.min(budget, known) * (isForSummary ? SLACK : 1)
+  let tokens = tokensOf(headOf(conversation)) + tools
   const compacted = conversation.compaction?.turns ?? 0
   let omitted = turnCount(conversation)
   for (let turns = conversation.turns; turns !== null; turns = turns.before) {

@@ -100,10 +100,10 @@ async function unanswered(
   { contextBudget }: Deps,
 ): Promise<SentConversation> {
   const modelName = modelInUse(state)
-  const budget = (await contextBudget(modelName)) - tokensOfTools(conversation.tools)
-  const { messages, omittedTurns } = toMessages(conversation, budget)
-  const request = state.phase.type === 'planning' ? 'under_way' : 'not_sent'
   const { tools, excluded } = conversation
+  const budget = await contextBudget(modelName)
+  const { messages, omittedTurns } = toMessages(conversation, budget, tokensOfTools(tools))
+  const request = state.phase.type === 'planning' ? 'under_way' : 'not_sent'
   const sent = { messages, omittedTurns, tools, excluded }
   return { modelName, request, asOf: state.seq, answeredBy: null, ...sent }
 }

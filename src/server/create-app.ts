@@ -14,6 +14,7 @@ import type { AccessRecorder } from '../audit/access-log/access-recorder.ts'
 import { createAudit } from '../audit/audit.ts'
 import type { Keyring } from '../audit/proofs/keyring.ts'
 import type { Auth } from '../auth/auth.ts'
+import { tokensOfTools } from '../domain/mcp-tools.ts'
 import { present } from '../domain/present.ts'
 import { RequestedOptions } from '../domain/requested-goal.ts'
 import { buildApp } from '../http/app.ts'
@@ -57,7 +58,8 @@ export function createApp(parts: Parts, made: Made): ReturnType<typeof buildApp>
     ...present({ accessLog, liveParts }),
     checkpoint: () => readModel.checkpoint,
     audit: createAudit({ store, runs: readModel, keyring, artifacts, clock: date }),
-    contextBudget: (modelName) => models.contextBudget(modelName),
+    contextBudget: async (modelName) =>
+      (await models.contextBudget(modelName)) - tokensOfTools(toolbox.specs),
     tools: toolbox.specs,
     goals: goals.map(goalOf),
     fittingGoals: (cwd) =>

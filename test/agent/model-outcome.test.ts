@@ -54,7 +54,7 @@ describe('the records of a reply', () => {
     const reply = { ...REPLY, finishReason, droppedCalls: ['bash_exec', 'bash_exec'] }
     const { message } = replyRecords(reply, SENT)
     expect(message.notice).toMatch(notice)
-    expect(message.context_tokens).toBe(finishReason === 'overflow' ? 500 : undefined)
+    expect(message.context_tokens).toBe(finishReason === 'overflow' ? 800 : undefined)
   })
 })
 
@@ -111,12 +111,12 @@ describe('after a failed attempt', () => {
     expect(new Set(delays).size).toBeGreaterThan(10)
   })
 
-  test('a conversation that is too long is sent again with half of it, while there is more than one turn', () => {
+  test('a conversation that is too long is sent again with four fifths of it, while there is more than one turn', () => {
     const failure = { type: 'context_overflow', message: 'Too long.' } as const
     expect(afterFailure(failure, policy)).toMatchObject({
       type: 'record_retry',
       failure: 'context_overflow',
-      contextTokens: 500,
+      contextTokens: 800,
     })
     const last = { ...policy, sent: { ...SENT, keptTurns: 1 } }
     expect(afterFailure(failure, last)).toMatchObject({ type: 'fail', message: 'Too long.' })

@@ -77,7 +77,7 @@ describe('a conversation that grows beyond the budget', () => {
 
   test('is summarized by the model, seldom and in large parts, and the run continues from the summary', async () => {
     const script = longTask(60, () => ({ text: '# Done\nI printed zeros.' }))
-    const { records, requests } = await runOf(script, 6_000)
+    const { records, requests } = await runOf(script, 10_000)
     expect(only(records, 'run_end').payload.achieved).toBe(true)
     const compactions = compactionsIn(records)
     expect(compactions.length).toBeGreaterThan(1)
