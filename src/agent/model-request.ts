@@ -118,6 +118,7 @@ function requestOf(
     ],
     cacheKey: state.runId,
     ...present({ effort: reasoning_effort, maxOutputTokens: max_output_tokens }),
+    ...present({ defaultEffort: state.defaultEffort }),
   }
 }
 

@@ -7,7 +7,7 @@ import { withoutPresets } from '../domain/network.ts'
 import { present } from '../domain/present.ts'
 import type { ProjectFolder } from '../domain/project-folder.ts'
 import type { RunRequest } from '../domain/requested-goal.ts'
-import type { RunConfig } from '../domain/run-config.ts'
+import type { Effort, RunConfig } from '../domain/run-config.ts'
 import { messageOf } from '../lib/message-of.ts'
 import { processMask } from '../log/masking.ts'
 import { folderAt } from '../runner/isolation/project-folder.ts'
@@ -32,6 +32,8 @@ export type PlannedRun = {
   readonly serverApprovals: ApprovalRules
   /** What may be a mistake in the request, as sentences for people. */
   readonly warnings: readonly string[]
+  /** For models that would not think without one. */
+  readonly defaultEffort?: Effort
 }
 
 /** The limits of this server for any run; null is no limit. */
@@ -125,8 +127,11 @@ async function plan(
   const prompt = systemPrompt(config, isolation.value)
   const warnings = [await misfit(config, deps.goals)].filter((text) => text !== null)
   const planned = { config, systemPrompt: prompt, isolation: isolation.value, warnings }
-  return ok({ ...planned, project: project.value, serverApprovals })
+  return ok({ ...planned, project: project.value, serverApprovals, defaultEffort: DEFAULT_EFFORT })
 }
+
+/** An agent that does not think makes more mistakes than it saves time. */
+const DEFAULT_EFFORT: Effort = 'medium'
 
 /** What a goal needs of the network, with all its parts. */
 const withRegistries = ({ goal, parts }: ChosenGoal) => ({

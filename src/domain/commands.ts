@@ -13,7 +13,7 @@ import type {
   PayloadOf,
   Seen,
 } from './records.ts'
-import type { ConfigChanges, RunConfig } from './run-config.ts'
+import type { ConfigChanges, Effort, RunConfig } from './run-config.ts'
 import type { Parent, SubagentEnd } from './subagents.ts'
 
 /** A command of a person. It is recorded, and the process that works on the run reads it from the log. */
@@ -32,6 +32,8 @@ export type PersonCommand =
       readonly pool?: string | null
       /** The rules of the server for calls of every run. */
       readonly serverApprovals?: ApprovalRules
+      /** For models that would not think without one. */
+      readonly defaultEffort?: Effort
       /** The run whose agent starts this one; a person starts it if it is left out. */
       readonly parent?: Parent
     }

@@ -35,7 +35,8 @@ export function decide(
 
 function create(command: Command<'create'>, state: RunState | null, now: number): Decided {
   const { runId, config, systemPrompt, reason, idempotency } = command
-  const { isolation, project, pool, instructions, serverApprovals = [], parent } = command
+  const { isolation, project, pool, instructions, serverApprovals = [] } = command
+  const { defaultEffort, parent } = command
   if (state !== null) return err(existing(state, idempotency))
   const record: RecordOf<'run_created'> = {
     kind: 'run_created',
@@ -47,7 +48,7 @@ function create(command: Command<'create'>, state: RunState | null, now: number)
       system_prompt: systemPrompt,
       ...present({ reason, idempotency, instructions, isolation, project, pool }),
       ...(serverApprovals.length === 0 ? {} : { server_approvals: serverApprovals }),
-      ...present({ parent }),
+      ...present({ default_effort: defaultEffort, parent }),
     },
   }
   return ok([record])

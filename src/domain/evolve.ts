@@ -21,13 +21,14 @@ import { openSubagents, subagentOf } from './subagent-state.ts'
 const NOTHING_USED: Usage = { tokens: 0, costUsd: 0 }
 
 function create(record: RecordOf<'run_created'>): RunState {
-  const { isolation, project, parent } = record.payload
+  const { isolation, project, parent, default_effort: defaultEffort } = record.payload
   return {
     runId: record.run_id,
     config: record.payload.config,
     ...(isolation === undefined ? {} : { isolation }),
     ...(project === undefined ? {} : { project }),
     ...(parent === undefined ? {} : { parent }),
+    ...(defaultEffort === undefined ? {} : { defaultEffort }),
     requestSha256: record.payload.idempotency?.request_sha256 ?? null,
     seq: 0,
     phase: { type: 'ready' },

@@ -4,7 +4,7 @@ import { Json, Sha256 } from './fields.ts'
 import { IsolationDifference, IsolationPolicy, KilledBy } from './isolation.ts'
 import { McpToolsListed } from './mcp-tools.ts'
 import { ProjectFolder } from './project-folder.ts'
-import { ConfigChanges, RunConfig } from './run-config.ts'
+import { ConfigChanges, Effort, RunConfig } from './run-config.ts'
 import { Parent, SubagentEnd } from './subagents.ts'
 
 const count = z.int().nonnegative()
@@ -170,6 +170,11 @@ const payloads = {
     pool: PoolName.exactOptional(),
     /** Rules of the server for calls of every run. Those of the run are in its configuration. */
     server_approvals: ApprovalRules.exactOptional(),
+    /**
+     * How much models think that would not think without being asked, if the configuration does not say it. Runs of earlier
+     * versions do not have it: for them, nothing changes in the middle.
+     */
+    default_effort: Effort.exactOptional(),
     /** Set if the agent of another run started it. */
     parent: Parent.exactOptional(),
   }),

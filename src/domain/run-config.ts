@@ -73,7 +73,7 @@ const positiveInt = z.int().positive()
 
 /** How much a model may think before it replies. Not every model has every effort. */
 export const EFFORTS = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'] as const
-const Effort = z.enum(EFFORTS)
+export const Effort = z.enum(EFFORTS)
 export type Effort = z.infer<typeof Effort>
 
 const MAX_FALLBACKS = 8
@@ -81,7 +81,7 @@ const MAX_TOOLS = 100
 
 /** How the model of a run is asked. Each is optional, because earlier versions did not have them. */
 const modelSettings = {
-  /** Null or left out: the model's own default. */
+  /** Null or left out: the model's own default, or that of the run if the model would not think without one. */
   reasoning_effort: Effort.nullable().exactOptional(),
   /** The most tokens of one reply, reasoning included. Null or left out: the most that the model can. */
   max_output_tokens: positiveInt.nullable().exactOptional(),

@@ -12,7 +12,7 @@ import type {
   RequestedCall,
   RunRecord,
 } from './records.ts'
-import type { RunConfig } from './run-config.ts'
+import type { Effort, RunConfig } from './run-config.ts'
 import type { Watch } from './stuck.ts'
 import type { Parent, Subagent } from './subagents.ts'
 
@@ -120,6 +120,8 @@ export type RunState = {
   readonly project?: ProjectFolder
   /** The run whose agent started this one. */
   readonly parent?: Parent
+  /** For models that would not think without one, if its configuration has none. */
+  readonly defaultEffort?: Effort
   /** The runs that its agent has started, oldest first. A server limits how many one run may start. */
   readonly subagents?: readonly Subagent[]
   /** The fallback model that the run asks; null or left out: the model of its configuration. */

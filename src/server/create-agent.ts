@@ -10,6 +10,7 @@ import type { McpConfiguration } from '../agent/mcp/servers-file.ts'
 import { createCatalogue, type ModelCatalogue } from '../agent/model/catalogue.ts'
 import { createModels } from '../agent/model/models.ts'
 import type { OwnModels } from '../agent/model/price-file.ts'
+import type { OwnProviders } from '../agent/model/provider-file.ts'
 import { keysFrom } from '../agent/model/providers.ts'
 import type { ModelSettings } from '../agent/model/routing.ts'
 import type { NetworkRules } from '../agent/network-rules.ts'
@@ -39,7 +40,11 @@ import type { Settings } from './settings.ts'
 export const REPORTS_FOLDER = 'checks'
 
 /** The settings of models, without the names of their variables. */
-export const modelSettings = (settings: Settings, ownModels?: OwnModels): ModelSettings => ({
+export const modelSettings = (
+  settings: Settings,
+  ownModels?: OwnModels,
+  ownProviders?: OwnProviders,
+): ModelSettings => ({
   ...keysFrom(settings),
   model: settings.RETRAI_MODEL,
   llmBaseUrl: settings.RETRAI_LLM_BASE_URL,
@@ -47,6 +52,7 @@ export const modelSettings = (settings: Settings, ownModels?: OwnModels): ModelS
   openaiBaseUrl: settings.OPENAI_BASE_URL,
   ollamaUrl: settings.OLLAMA_HOST,
   ownModels,
+  ownProviders,
 })
 
 /** What network the runs of this server may have. */

@@ -1,6 +1,8 @@
 import { readFileSync } from 'node:fs'
 import { isAbsolute, resolve } from 'node:path'
 import * as z from 'zod'
+import { PROXY_VARIABLES } from '../agent/model/patient-fetch.ts'
+import { modelUrl } from '../agent/model/provider-file.ts'
 import { KEY_VARIABLES } from '../agent/model/providers.ts'
 import { Decimal } from '../api/fields.ts'
 import { readBucketPlace } from '../artifacts/bucket-place.ts'
@@ -47,15 +49,6 @@ const LOOPBACK = new Set(['localhost', '127.0.0.1', '::1'])
 /** Whether a server at this address is reachable only from the same machine. */
 export const isLocal = (address: ListenAddress): boolean =>
   'socket' in address || LOOPBACK.has(address.host)
-
-/** The address of a model endpoint. Its client refuses one with a password. */
-const modelUrl = (keyName: string) =>
-  z
-    .url({ protocol: /^https?$/, error: 'must be an http:// or https:// URL' })
-    .refine(
-      (url) => URL.parse(url)?.username === '' && URL.parse(url)?.password === '',
-      `must hold no user name or password: put the key into ${keyName}`,
-    )
 
 /** OLLAMA_HOST in the forms that Ollama accepts, read as its address. */
 const ollamaUrl = text.transform((host, context) => {
@@ -191,6 +184,8 @@ export const Settings = z.strictObject({
   RETRAI_LLM_API_KEY: text.optional(),
   /** The model of runs that name none. */
   RETRAI_MODEL: text.optional(),
+  /** A JSON file with the addresses, headers and keys of providers. */
+  RETRAI_PROVIDERS: text.transform((path) => resolve(path)).optional(),
   /** A JSON or YAML file with prices and windows of models. */
   RETRAI_PRICES: text.transform((path) => resolve(path)).optional(),
   ANTHROPIC_API_KEY: text.optional(),
@@ -225,10 +220,14 @@ export function secretsOf(
   settings: Settings,
   env: Readonly<Record<string, string | undefined>> = process.env,
 ): OwnSecret[] {
-  const password = /:\/\/[^@/]*?:([^@/]*)@/.exec(settings.EVENTSTORE_URL ?? '')?.[1] ?? ''
+  const proxies = PROXY_VARIABLES.map((name) => [name, env[name]] as const)
+  const urls = [['EVENTSTORE_URL', settings.EVENTSTORE_URL] as const, ...proxies]
   return [
     ...SECRETS.map((name) => ({ name, value: settings[name] ?? '' })),
-    ...passwordForms(password).map((value) => ({ name: 'EVENTSTORE_URL', value })),
+    ...urls.flatMap(([name, url = '']) => {
+      const password = /:\/\/[^@/]*?:([^@/]*)@/.exec(url)?.[1] ?? ''
+      return passwordForms(password).map((value) => ({ name, value }))
+    }),
     ...secretVariables(commandVariables(settings.RETRAI_COMMAND_ENV ?? [], env)),
   ].filter(({ value }) => value !== '')
 }

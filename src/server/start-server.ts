@@ -4,6 +4,7 @@ import type { Logger } from 'pino'
 import { clearReports } from '../agent/goals/report-folder.ts'
 import { readServersFile, secretsOfServers } from '../agent/mcp/servers-file.ts'
 import { readPriceFile } from '../agent/model/price-file.ts'
+import { readProviderFile } from '../agent/model/provider-file.ts'
 import type { Supervisor } from '../agent/supervisor.ts'
 import { signingWith } from '../audit/proofs/keyring.ts'
 import type { Level } from '../domain/isolation.ts'
@@ -157,13 +158,19 @@ async function readConfiguration(
   settings: Settings,
   log: Logger,
 ): Promise<Result<Configuration, string>> {
-  const { RETRAI_PRICES: priceFile } = settings
+  const { RETRAI_PRICES: priceFile, RETRAI_PROVIDERS: providerFile } = settings
   const ownModels = priceFile === undefined ? ok(undefined) : await readPriceFile(priceFile)
   if (ownModels.isErr()) return err(ownModels.error)
+  const own = await readProviderFile(providerFile, process.env)
+  if (own.isErr()) return err(own.error)
+  warnOfShortSecrets(own.value.secrets, log)
   const mcp = await readServersFile(settings.RETRAI_MCP_SERVERS, process.env)
   if (mcp.isErr()) return err(mcp.error)
   warnOfShortSecrets(secretsOfServers(mcp.value), log)
-  return ok({ models: modelSettings(settings, ownModels.value), mcp: mcp.value })
+  return ok({
+    models: modelSettings(settings, ownModels.value, own.value.providers),
+    mcp: mcp.value,
+  })
 }
 
 /** Removes the reports of earlier checks. The read model must be locked, so that no other server runs checks in this folder. */

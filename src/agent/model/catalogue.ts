@@ -3,7 +3,14 @@ import { askedRoutes, discoverModels } from './discovery.ts'
 import { factsFor, LISTED_MODELS, maxOutputTokens } from './known-models.ts'
 import type { TokenPrices } from './price-file.ts'
 import { keyOf, PROVIDER_NAMES, PROVIDERS } from './providers.ts'
-import { isOwnEndpoint, keyVariable, type ModelSettings, type Route, route } from './routing.ts'
+import {
+  isOwnEndpoint,
+  keyVariable,
+  type ModelSettings,
+  providerName,
+  type Route,
+  route,
+} from './routing.ts'
 
 /** The model of a run that names none. */
 export type DefaultModel = {
@@ -64,16 +71,15 @@ export function createCatalogue(settings: ModelSettings): ModelCatalogue {
       const infoOf = async (name: string): Promise<ModelInfo> => {
         const target = await routeOf(name)
         const { endpoint, problem } = target
-        const { provider, apiKey } = endpoint
         return {
           name,
-          provider,
+          provider: providerName(endpoint),
           contextWindow: known.contextWindow(target),
           maxOutputTokens: maxOutputTokens(target),
           prices: known.tokenPrices(target),
           efforts: effortsOf(target),
-          keyVariable: keyVariable(provider),
-          keySet: apiKey !== null,
+          keyVariable: keyVariable(endpoint),
+          keySet: endpoint.apiKey !== null,
           isDefault: name === fullName(chosen.name, settings),
           problem: problem === null ? null : `The model "${name}" ${problem}`,
         }

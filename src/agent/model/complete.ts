@@ -1,8 +1,10 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import { present } from '../../domain/present.ts'
 import type { Adapter, RawReply, ReplyReader } from './adapter.ts'
 import { withoutNulls } from './adapters/strict-schema.ts'
 import type { Deadlines } from './deadline.ts'
 import { type CallInfo, notLoaded, quoter, unusableReply } from './failures.ts'
+import { thinksOnlyIfAsked } from './known-models.ts'
 import type {
   ModelFailure,
   ModelPart,
@@ -12,7 +14,7 @@ import type {
   Used,
 } from './model.ts'
 import { priceOf } from './prices.ts'
-import { keyVariable, type Route } from './routing.ts'
+import { keyVariable, providerName, type Route } from './routing.ts'
 import { attempt, type Received } from './transport.ts'
 
 /** Makes one attempt to get the reply to a request. */
@@ -43,10 +45,10 @@ export function createComplete({ routeOf, keys, deadlines, adapterOf }: Complete
     const loaded = await ResultAsync.fromPromise(adapterOf(api), notLoaded)
     if (loaded.isErr()) return err(loaded.error)
     const adapter = loaded.value
-    const keyName = keyVariable(endpoint.provider)
+    const keyName = keyVariable(endpoint)
     const host = URL.parse(endpoint.baseUrl)?.host ?? endpoint.baseUrl
     const call: CallInfo = { host, model, keyName, quote }
-    const body = adapter.body(request, target)
+    const body = adapter.body({ ...request, ...effortOf(request, target) }, target)
     const reader = adapter.reader(request)
     let written = 0
     const count = (part: ModelPart) => {
@@ -82,6 +84,10 @@ const asReply = (failure: ModelFailure, { used }: ReplyReader): Result<Received,
         firstTokenMs: null,
       })
     : err(failure)
+
+/** The same in all requests of a run to this model, because a change voids the cache. */
+const effortOf = ({ effort, defaultEffort }: ModelRequest, target: Route) =>
+  present({ effort: effort ?? (thinksOnlyIfAsked(target) ? defaultEffort : undefined) })
 
 /**
  * The largest reply that is accepted. One append records it twice (the reply, and the call that follows from it), and
@@ -172,7 +178,7 @@ function keptItems(
   if (items.length === 0) return null
   const itemBytes = Buffer.byteLength(JSON.stringify(items))
   if (2 * replyBytes + itemBytes > MAX_APPEND_BYTES) return null
-  return { provider: endpoint.provider, api, model, items: [...items] }
+  return { provider: providerName(endpoint), api, model, items: [...items] }
 }
 
 /** @param own the provider's own figure, in US dollars */
@@ -182,7 +188,7 @@ function priced(target: Route, usage: TokenUsage, own: number | null): Used {
     own === null
       ? priceOf(target, { ...others, cachedInputTokens: cachedTokens ?? 0 })
       : { usd: own, source: 'provider' }
-  const { provider } = target.endpoint
+  const provider = providerName(target.endpoint)
   return { usage, provider, costUsd: price?.usd ?? null, priceSource: price?.source ?? null }
 }
 

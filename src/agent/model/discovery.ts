@@ -1,5 +1,7 @@
 import * as z from 'zod'
-import { PROVIDERS } from './providers.ts'
+import { patientFetch } from './patient-fetch.ts'
+import type { OwnProvider } from './provider-file.ts'
+import { PROVIDERS, providerIn } from './providers.ts'
 import {
   isOwnEndpoint,
   type ModelSettings,
@@ -14,7 +16,12 @@ const FRESH_MS = 30_000
 const MAX_BYTES = 4 * 1024 * 1024
 const MAX_MODELS = 500
 
-type Source = { readonly url: string; readonly apiKey: string | undefined; readonly prefix: string }
+type Source = {
+  readonly url: string
+  readonly apiKey: string | null | undefined
+  readonly prefix: string
+  readonly own?: OwnProvider
+}
 
 /** Makes a function that asks the operator's endpoint and Ollama for their models. One that is silent has none. */
 export function discoverModels(settings: ModelSettings): () => Promise<readonly string[]> {
@@ -56,20 +63,28 @@ function remembered<T>(ask: (key: string) => Promise<T>): (key: string) => Promi
 }
 
 function sourcesOf(settings: ModelSettings): Source[] {
-  const { llmBaseUrl, llmApiKey, openaiBaseUrl, openaiApiKey, ollamaUrl } = settings
-  if (llmBaseUrl !== undefined) return [{ url: llmBaseUrl, apiKey: llmApiKey, prefix: '' }]
+  const { llmBaseUrl, llmApiKey, openaiBaseUrl, openaiApiKey, ollamaUrl, ownProviders } = settings
+  const named = [...(ownProviders?.values() ?? [])].flatMap((entry): Source[] => {
+    const { name, api, baseUrl: url, apiKey } = entry
+    // Those of vendors are listed, and the other APIs have lists of another form.
+    if (providerIn(`${name}/`) !== null || (api !== 'chat' && api !== 'responses')) return []
+    return [{ url, apiKey, prefix: `${name}/`, own: entry }]
+  })
+  if (llmBaseUrl !== undefined)
+    return [...named, { url: llmBaseUrl, apiKey: llmApiKey, prefix: '' }]
   const ollama = { url: `${ollamaUrl ?? PROVIDERS.ollama.baseUrl}/v1`, apiKey: undefined }
   const own =
     openaiBaseUrl !== undefined && isOwnEndpoint({ provider: 'openai', baseUrl: openaiBaseUrl })
       ? [{ url: openaiBaseUrl, apiKey: openaiApiKey, prefix: '' }]
       : []
-  return [...own, { ...ollama, prefix: `${PROVIDERS.ollama.prefix}/` }]
+  return [...named, ...own, { ...ollama, prefix: `${PROVIDERS.ollama.prefix}/` }]
 }
 
 const ModelList = z.object({ data: z.array(z.object({ id: z.string().min(1) })) })
 
-async function namesAt({ url, apiKey, prefix }: Source): Promise<string[]> {
-  const headers: Record<string, string> = apiKey ? { authorization: `Bearer ${apiKey}` } : {}
+async function namesAt({ url, apiKey, prefix, own }: Source): Promise<string[]> {
+  const key: Record<string, string> = apiKey ? { authorization: `Bearer ${apiKey}` } : {}
+  const headers = { ...key, ...own?.headers }
   const answer = await ask(`${url.replace(/\/+$/, '')}/models`, { headers })
   const list = ModelList.safeParse(answer?.content).data?.data ?? []
   return list.slice(0, MAX_MODELS).map(({ id }) => `${prefix}${id}`)
@@ -83,7 +98,10 @@ const Shown = z.object({
 /** Null if Ollama does not answer. */
 async function servedAt({ endpoint, model }: Route): Promise<ServedModel | 'missing' | null> {
   const url = `${endpoint.baseUrl.replace(/\/+$/, '')}/api/show`
-  const answer = await ask(url, { method: 'POST', body: JSON.stringify({ model }) })
+  const { apiKey, own } = endpoint
+  const key: Record<string, string> = apiKey ? { authorization: `Bearer ${apiKey}` } : {}
+  const headers = { 'content-type': 'application/json', ...key, ...own?.headers }
+  const answer = await ask(url, { method: 'POST', body: JSON.stringify({ model }), headers })
   if (answer?.status === 404) return 'missing'
   const shown = Shown.safeParse(answer?.content)
   if (answer?.status !== 200 || !shown.success) return null
@@ -99,7 +117,7 @@ type Answer = { readonly status: number; readonly content: unknown }
 async function ask(url: string, init: RequestInit): Promise<Answer | null> {
   try {
     const signal = AbortSignal.timeout(WITHIN_MS)
-    const response = await fetch(url, { ...init, redirect: 'error', signal })
+    const response = await patientFetch(url, { ...init, signal })
     return { status: response.status, content: JSON.parse(await textUpTo(response, MAX_BYTES)) }
   } catch {
     return null

@@ -25,6 +25,8 @@ type ModelFacts = {
   readonly prices?: TokenPrices
   /** Whether it can be shown images. */
   readonly images?: true
+  /** Whether it thinks only if it is asked for an effort: that is the default of its provider. */
+  readonly thinksIfAsked?: true
 }
 
 type Row = ModelFacts & { readonly provider: ProviderName; readonly names: RegExp }
@@ -60,7 +62,19 @@ const ROWS: readonly Row[] = [
   { provider: 'openai', names: /^gpt-5(-mini|-nano)?$/, efforts: ['minimal', ...LOW_TO_HIGH] },
   { provider: 'openai', names: /^gpt-[56]/, maxOutputTokens: 128_000 },
   { provider: 'google', names: /^gemini-3(\.\d)?-flash/, efforts: ['minimal', ...LOW_TO_HIGH] },
-  { provider: 'google', names: /^gemini-2\.5-/, windowTokens: 1_048_576 },
+  { provider: 'openai', names: /^gpt-5\.[1-4](-mini|-nano)?$/, thinksIfAsked: true },
+  {
+    provider: 'google',
+    names: /^gemini-(2\.5-|3\.1-pro|4-argon)/,
+    windowTokens: 1_048_576,
+  },
+  { provider: 'google', names: /^gemini-2\.5-flash-lite/, thinksIfAsked: true },
+  {
+    provider: 'dashscope',
+    names: /^qwen3\.8-max/,
+    windowTokens: 991_000,
+    maxOutputTokens: 128_000,
+  },
   { provider: 'google', names: /^gemini-(2\.5|[34])/, maxOutputTokens: 65_536 },
   { provider: 'anthropic', names: /^claude-/, images: true },
   { provider: 'openai', names: /^(gpt-4o|gpt-4\.1|gpt-4-turbo|gpt-[56]|o1$|o3|o4)/, images: true },
@@ -73,6 +87,11 @@ const ROWS: readonly Row[] = [
     provider: 'openrouter',
     names: /^(anthropic\/claude-|openai\/gpt-(4o|4\.1|[56])|google\/gemini-)/,
     images: true,
+  },
+  {
+    provider: 'openrouter',
+    names: /^(openai\/gpt-5\.[1-4](-mini|-nano)?$|anthropic\/claude-(3\.7-|(opus|sonnet|haiku)-4))/,
+    thinksIfAsked: true,
   },
   { provider: 'xai', names: /^grok-4\.[5-9]/, efforts: LOW_TO_HIGH },
   { provider: 'xai', names: /^grok-4\.3/, efforts: ['none', ...LOW_TO_HIGH] },
@@ -100,8 +119,9 @@ export function factsFor({ endpoint, model }: Route): ModelFacts {
 function ofClaude(model: string): ModelFacts {
   const family = claudeFamily(model)
   if (family === undefined) return {}
-  const { efforts, maxOutputTokens } = family
-  return { efforts, maxOutputTokens }
+  const { efforts, maxOutputTokens, thinking } = family
+  const isOff = thinking === 'budget' && efforts.length > 0
+  return { efforts, maxOutputTokens, ...(isOff ? { thinksIfAsked: true } : {}) }
 }
 
 /** Each request asks for the facts of its model several times. */
@@ -110,6 +130,10 @@ const knownFacts = new LruCache<ModelFacts>(256)
 /** The most tokens of a reply, reasoning included; null if that is not known. */
 export const maxOutputTokens = (target: Route): number | null =>
   target.own?.maxOutputTokens ?? factsFor(target).maxOutputTokens ?? null
+
+/** Whether a model thinks only if it is asked for an effort. Nobody knows that of what an operator's endpoint serves. */
+export const thinksOnlyIfAsked = (target: Route): boolean =>
+  !isOwnEndpoint(target.endpoint) && factsFor(target).thinksIfAsked === true
 
 /** The images that each API takes. */
 const API_IMAGES: Readonly<Record<Api, readonly ImageType[]>> = {

@@ -21,6 +21,8 @@ export type ModelRequest = {
   readonly cacheKey?: string
   /** The model's own default if it is left out. */
   readonly effort?: Effort
+  /** The effort, if it is left out and the model would not think without one. */
+  readonly defaultEffort?: Effort
   /** The most tokens of a reply, reasoning included; the model's or our own default if it is left out. */
   readonly maxOutputTokens?: number
 }

@@ -1,5 +1,5 @@
-import { request as overHttp, type RequestOptions } from 'node:http'
-import { request as overHttps } from 'node:https'
+import { Agent as HttpAgent, request as overHttp, type RequestOptions } from 'node:http'
+import { Agent as HttpsAgent, request as overHttps } from 'node:https'
 import { pipeline, Readable, Transform } from 'node:stream'
 
 /** The most bytes of an error. A client reads it as a whole. */
@@ -9,6 +9,8 @@ const MAX_ERROR_BYTES = 1024 * 1024
 const BODILESS = new Set([204, 205, 304])
 
 type Options = Pick<RequestOptions, 'lookup'> & {
+  /** What makes the connections for a protocol, such as `https:`; Node's own if it is left out. */
+  readonly agentOf?: (protocol: string) => HttpAgent
   /** False if no more bytes may come: then the response fails. */
   readonly accepts?: (bytes: number) => boolean
 }
@@ -18,7 +20,7 @@ type Options = Pick<RequestOptions, 'lookup'> & {
  * think longer. It sends only text, and follows no redirect.
  */
 export const fetchWith =
-  ({ lookup, accepts }: Options): typeof fetch =>
+  ({ lookup, accepts, agentOf }: Options): typeof fetch =>
   (input, init = {}) => {
     const url = new URL(input instanceof Request ? input.url : input)
     const { method = 'GET', body, signal } = init
@@ -30,6 +32,7 @@ export const fetchWith =
         headers: { ...headers, 'accept-encoding': 'identity' },
         ...(signal ? { signal } : {}),
         ...(lookup === undefined ? {} : { lookup }),
+        ...(agentOf === undefined ? {} : { agent: agentOf(url.protocol) }),
       })
       outgoing.on('error', reject)
       outgoing.on('response', (incoming) => {
@@ -48,7 +51,28 @@ export const fetchWith =
     })
   }
 
-export const patientFetch = fetchWith({})
+/** The variables that name proxies. The first of two that is set counts, as for curl. */
+export const PROXY_VARIABLES = ['https_proxy', 'HTTPS_PROXY', 'http_proxy', 'HTTP_PROXY'] as const
+
+/** Agents that use the proxies of an environment, except for this machine itself. */
+export function proxyAgents(env: NodeJS.ProcessEnv): (protocol: string) => HttpAgent {
+  const except = [env.no_proxy ?? env.NO_PROXY ?? '', 'localhost', '127.0.0.1', '::1', '[::1]']
+  const no_proxy = except.filter(Boolean).join(',')
+  const { https_proxy = env.HTTPS_PROXY, http_proxy = env.HTTP_PROXY } = env
+  const proxies = { https_proxy, http_proxy, no_proxy }
+  const options = { keepAlive: true, proxyEnv: proxies as NodeJS.ProcessEnv }
+  const [plain, secure] = [new HttpAgent(options), new HttpsAgent(options)]
+  return (protocol) => (protocol === 'http:' ? plain : secure)
+}
+
+let agents: ReturnType<typeof proxyAgents> | undefined
+/** The environment does not change while a server runs. */
+function agentOf(protocol: string): HttpAgent {
+  agents ??= proxyAgents(process.env)
+  return agents(protocol)
+}
+
+export const patientFetch = fetchWith({ agentOf })
 
 function upTo(maxBytes: number): (bytes: number) => boolean {
   let total = 0

@@ -39,7 +39,7 @@ export function priceOf(route: Route, tokens: PricedTokens): Price | null {
   if (own?.prices !== undefined) return { usd: costAt(own.prices, parts), source: 'file' }
   const { prices } = factsFor(route)
   if (prices !== undefined) return { usd: costAt(prices, parts), source: 'table' }
-  if (route.endpoint.provider === 'ollama') return { usd: 0, source: 'local' }
+  if (route.api === 'ollama') return { usd: 0, source: 'local' }
   if (!listingOf(route).isListed) return null
   const { inputTokens, cachedInputTokens, cacheWriteTokens, outputTokens } = parts
   const found = lookUp(route, {
@@ -113,7 +113,7 @@ const rounded = (usd: number): number => Math.round(usd * MILLION) / MILLION
 export function contextWindow(route: Route): number | null {
   const known = route.own?.windowTokens ?? factsFor(route).windowTokens
   if (known !== undefined) return known
-  if (route.endpoint.provider === 'ollama') return ollamaWindow(route)
+  if (route.api === 'ollama') return ollamaWindow(route)
   return listingOf(route).windowTokens
 }
 

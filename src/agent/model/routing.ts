@@ -1,4 +1,5 @@
 import type { OwnModel, OwnModels } from './price-file.ts'
+import type { Api, OwnProvider, OwnProviders } from './provider-file.ts'
 import {
   keyOf,
   PROVIDER_NAMES,
@@ -19,27 +20,42 @@ export type ModelSettings = ProviderKeys & {
   readonly ollamaUrl?: string | undefined
   /** What RETRAI_PRICES has about models. */
   readonly ownModels?: OwnModels | undefined
+  /** What RETRAI_PROVIDERS has, by name. */
+  readonly ownProviders?: OwnProviders | undefined
 }
 
-/** The wire APIs that there are adapters for. */
-export type Api = 'chat' | 'responses' | 'messages' | 'gemini' | 'ollama'
+export type { Api }
 
 /** The address that a model is called at. */
 export type Endpoint = {
   readonly provider: 'custom' | ProviderName
   readonly baseUrl: string
   readonly apiKey: string | null
+  /** Its entry in RETRAI_PROVIDERS. If the provider is not `custom`, its models are those of that vendor. */
+  readonly own?: OwnProvider
 }
 
+/** The name of the provider of an endpoint, as it is recorded. */
+export const providerName = ({ provider, own }: Omit<Endpoint, 'baseUrl' | 'apiKey'>): string =>
+  provider === 'custom' ? (own?.name ?? provider) : provider
+
 /** The environment variable of an endpoint's key; null if it needs none. */
-export const keyVariable = (provider: Endpoint['provider']): string | null =>
-  provider === 'custom' ? 'RETRAI_LLM_API_KEY' : (PROVIDERS[provider].key?.variable ?? null)
+export function keyVariable({
+  provider,
+  own,
+}: Omit<Endpoint, 'baseUrl' | 'apiKey'>): string | null {
+  if (own?.keyVariable != null) return own.keyVariable
+  if (provider !== 'custom') return PROVIDERS[provider].key?.variable ?? null
+  return own === undefined ? 'RETRAI_LLM_API_KEY' : null
+}
 
 /** The keys of all endpoints. */
 export const keysOf = (settings: ModelSettings): string[] =>
-  [settings.llmApiKey, ...PROVIDER_NAMES.map((name) => keyOf(name, settings))].filter(
-    (key) => key !== undefined,
-  )
+  [
+    settings.llmApiKey,
+    ...PROVIDER_NAMES.map((name) => keyOf(name, settings)),
+    ...[...(settings.ownProviders?.values() ?? [])].map(({ apiKey }) => apiKey ?? undefined),
+  ].filter((key) => key !== undefined)
 
 /** What Ollama says about a model. Null is not known. */
 export type ServedModel = {
@@ -75,13 +91,20 @@ export function route(modelName: string, settings: ModelSettings): Route {
 /** What RETRAI_PRICES has about a model, under its name with its provider or without. */
 function ownFacts({ endpoint, model }: Route, own: OwnModels): OwnModel | undefined {
   const { provider } = endpoint
-  if (provider === 'custom' || isOwnEndpoint(endpoint)) return own.get(model)
+  const named = endpoint.own && own.get(`${endpoint.own.name}/${model}`)
+  if (provider === 'custom' || isOwnEndpoint(endpoint)) return named ?? own.get(model)
   const found = own.get(`${PROVIDERS[provider].prefix}/${model}`)
   return found ?? (model.includes('/') ? undefined : own.get(model))
 }
 
 function routeByName(modelName: string, settings: ModelSettings): Route {
-  const { llmBaseUrl, llmApiKey = null } = settings
+  const { llmBaseUrl, llmApiKey = null, ownProviders } = settings
+  const named = providerIn(modelName)
+  const own = ownProviders?.get(modelName.slice(0, Math.max(0, modelName.indexOf('/'))))
+  if (own !== undefined) {
+    const model = modelName.slice(own.name.length + 1)
+    return named === null ? toOwn(own, model) : toProvider(named.name, model, settings)
+  }
   if (llmBaseUrl !== undefined) {
     return routeTo({ provider: 'custom', baseUrl: llmBaseUrl, apiKey: llmApiKey }, modelName)
   }
@@ -90,9 +113,11 @@ function routeByName(modelName: string, settings: ModelSettings): Route {
     const name = modelName.startsWith('gemini') ? 'google' : 'openai'
     return toProvider(name, modelName, settings)
   }
-  const named = providerIn(modelName)
   const { openaiBaseUrl: baseUrl } = settings
-  const takesAll = baseUrl !== undefined && isOwnEndpoint({ provider: 'openai', baseUrl })
+  const takesAll =
+    !ownProviders?.has('openai') &&
+    baseUrl !== undefined &&
+    isOwnEndpoint({ provider: 'openai', baseUrl })
   if (takesAll && !isSet(named?.name, settings)) {
     return toProvider('openai', modelName, settings)
   }
@@ -103,8 +128,9 @@ function routeByName(modelName: string, settings: ModelSettings): Route {
 const OPENAI_HOST = new URL(PROVIDERS.openai.baseUrl).host
 
 /** Whether an endpoint is not a known provider's: RETRAI_LLM_BASE_URL, or an OPENAI_BASE_URL that is not OpenAI's. */
-export const isOwnEndpoint = ({ provider, baseUrl }: Omit<Endpoint, 'apiKey'>): boolean =>
-  provider === 'custom' || (provider === 'openai' && URL.parse(baseUrl)?.host !== OPENAI_HOST)
+export const isOwnEndpoint = ({ provider, baseUrl, own }: Omit<Endpoint, 'apiKey'>): boolean =>
+  provider === 'custom' ||
+  (provider === 'openai' && own === undefined && URL.parse(baseUrl)?.host !== OPENAI_HOST)
 
 /** Whether a provider can be called. At an operator's endpoint, the key of OpenAI is the key of that endpoint. */
 function isSet(name: ProviderName | undefined, settings: ModelSettings): boolean {
@@ -113,14 +139,28 @@ function isSet(name: ProviderName | undefined, settings: ModelSettings): boolean
 }
 
 function toProvider(name: ProviderName, model: string, settings: ModelSettings): Route {
-  const apiKey = keyOf(name, settings) ?? null
-  const target = routeTo({ provider: name, baseUrl: baseUrlOf(name, settings), apiKey }, model)
-  const variable = keyVariable(name)
-  if (variable !== null && apiKey === null) {
-    const problem = `needs ${variable}, which is not set. Set it in the server's environment and restart the server, or choose another model.`
-    return { ...target, problem }
+  const vendorKey = keyOf(name, settings) ?? null
+  const own = settings.ownProviders?.get(PROVIDERS[name].prefix)
+  if (own !== undefined) {
+    return toOwn({ ...own, apiKey: own.keyVariable === null ? vendorKey : own.apiKey }, model, name)
   }
-  return target
+  return withKey({ provider: name, baseUrl: baseUrlOf(name, settings), apiKey: vendorKey }, model)
+}
+
+/** @param provider the vendor whose address the entry replaces */
+function toOwn(own: OwnProvider, model: string, provider: Endpoint['provider'] = 'custom'): Route {
+  const { baseUrl, apiKey } = own
+  const endpoint = { provider, baseUrl, apiKey, own }
+  // A gateway may know its clients by a header, and have the key of the vendor itself.
+  return own.keyVariable === null ? routeTo(endpoint, model) : withKey(endpoint, model)
+}
+
+function withKey(endpoint: Endpoint, model: string): Route {
+  const target = routeTo(endpoint, model)
+  const variable = keyVariable(endpoint)
+  if (variable === null || endpoint.apiKey !== null) return target
+  const problem = `needs ${variable}, which is not set. Set it in the server's environment and restart the server, or choose another model.`
+  return { ...target, problem }
 }
 
 function baseUrlOf(name: ProviderName, { openaiBaseUrl, ollamaUrl }: ModelSettings): string {
@@ -130,7 +170,7 @@ function baseUrlOf(name: ProviderName, { openaiBaseUrl, ollamaUrl }: ModelSettin
 
 function unknownProvider(modelName: string, settings: ModelSettings): Route {
   const prefixes = PROVIDER_NAMES.map((name) => `${PROVIDERS[name].prefix}/…`).join(', ')
-  const problem = `names a provider that this server does not know. Begin it with one of ${prefixes}, or set OPENAI_BASE_URL or RETRAI_LLM_BASE_URL to the address of an OpenAI-compatible endpoint that has this model.`
+  const problem = `names a provider that this server does not know. Begin it with one of ${prefixes}, name one in the file of RETRAI_PROVIDERS, or set OPENAI_BASE_URL or RETRAI_LLM_BASE_URL to the address of an OpenAI-compatible endpoint that has this model.`
   return { ...toProvider('openai', modelName, settings), problem }
 }
 
@@ -144,6 +184,7 @@ function routeTo(endpoint: Endpoint, model: string): Route {
 
 /** The API that an endpoint speaks best. Every endpoint that is not known speaks chat completions. */
 function apiOf(endpoint: Endpoint): Api {
+  if (endpoint.own !== undefined) return endpoint.own.api
   switch (endpoint.provider) {
     case 'anthropic':
       return 'messages'

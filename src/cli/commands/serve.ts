@@ -53,6 +53,7 @@ Environment (flags win; a variable that is empty counts as not set):
                          anything), off
   RETRAI_MODEL           the model of runs that name none (default: that of the provider whose key is the
                          only one that is set, else claude-sonnet-4-6)
+  RETRAI_PROVIDERS       JSON file with addresses, headers and keys of providers (docs/reference.md)
   RETRAI_PRICES          JSON or YAML file with prices and windows of models (docs/quickstart.md)
   RETRAI_LLM_BASE_URL    OpenAI-compatible endpoint for all models
   RETRAI_LLM_API_KEY     its key

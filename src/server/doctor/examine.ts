@@ -3,6 +3,8 @@ import { dirname, join } from 'node:path'
 import { readServersFile } from '../../agent/mcp/servers-file.ts'
 import { createCatalogue } from '../../agent/model/catalogue.ts'
 import { type OwnModels, readPriceFile } from '../../agent/model/price-file.ts'
+import { type OwnProviders, readProviderFile } from '../../agent/model/provider-file.ts'
+import { keyOf, keysFrom, PROVIDER_NAMES, PROVIDERS } from '../../agent/model/providers.ts'
 import { counted } from '../../lib/counted.ts'
 import { DEFAULT_LIMITS } from '../../runner/run-command.ts'
 import { openReadableLog } from '../../store/embedded/existing-log.ts'
@@ -46,18 +48,44 @@ function aboutSettings(settings: Settings): Finding[] {
 }
 
 async function aboutModels(settings: Settings): Promise<Finding[]> {
-  const { RETRAI_PRICES: file } = settings
-  if (file === undefined) return [aboutModel(settings)]
+  const { RETRAI_PRICES: file, RETRAI_PROVIDERS: providerFile } = settings
+  const found = await readProviderFile(providerFile, process.env)
+  if (found.isErr()) {
+    return [fail('providers', found.error, 'Correct the file, or unset RETRAI_PROVIDERS.')]
+  }
+  const { providers } = found.value
+  const about = aboutProviders(settings, providers)
+  if (file === undefined) return [...about, aboutModel(settings, undefined, providers)]
   const own = await readPriceFile(file)
   const prices = own.match(
     ({ size }) => ok('prices', `${file} has prices or windows of ${counted(size, 'model')}.`),
     (problem) => fail('prices', problem, 'Correct the file, or unset RETRAI_PRICES.'),
   )
-  return [prices, aboutModel(settings, own.unwrapOr(undefined))]
+  return [...about, prices, aboutModel(settings, own.unwrapOr(undefined), providers)]
 }
 
-function aboutModel(settings: Settings, ownModels?: OwnModels): Finding {
-  const { name, reason, problem } = createCatalogue(modelSettings(settings, ownModels)).default
+/** Which providers can be called, by their keys and by RETRAI_PROVIDERS. None of them is asked. */
+function aboutProviders(settings: Settings, own: OwnProviders = new Map()): Finding[] {
+  const keys = keysFrom(settings)
+  const vendors = PROVIDER_NAMES.flatMap((name) => {
+    const { prefix } = PROVIDERS[name]
+    return own.has(prefix) || keyOf(name, keys) === undefined ? [] : [`${prefix}/…`]
+  })
+  const gateways = [...own.values()].map(({ name, api, baseUrl, keyVariable, apiKey }) => {
+    const lacks = keyVariable !== null && apiKey === null ? `, without ${keyVariable}` : ''
+    return `${name}/… (${api} at ${baseUrl}${lacks})`
+  })
+  const all = [...gateways, ...vendors]
+  return all.length === 0 ? [] : [ok('providers', `${all.join(', ')}.`)]
+}
+
+function aboutModel(
+  settings: Settings,
+  ownModels?: OwnModels,
+  ownProviders?: OwnProviders,
+): Finding {
+  const models = modelSettings(settings, ownModels, ownProviders)
+  const { name, reason, problem } = createCatalogue(models).default
   const chosen = `Runs that name no model use ${name}, because ${reason}.`
   if (problem === null) return ok('model', chosen)
   return warn('model', `${chosen} It ${problem}`, 'Set a key of a provider, or RETRAI_MODEL.')

@@ -1,7 +1,7 @@
 import type { AssistantMessage } from '../../../domain/conversation.ts'
 import { isObject, type Json } from '../adapter.ts'
 import { distinct, FIRST_NUMBER } from '../reply-parts.ts'
-import type { Route } from '../routing.ts'
+import { providerName, type Route } from '../routing.ts'
 
 type Calls = AssistantMessage['calls']
 
@@ -61,5 +61,5 @@ export function ownItems(
   { endpoint, api, model }: Route,
 ): readonly Json[] | null {
   if (items === undefined || items.api !== api) return null
-  return items.provider === endpoint.provider && items.model === model ? items.items : null
+  return items.provider === providerName(endpoint) && items.model === model ? items.items : null
 }

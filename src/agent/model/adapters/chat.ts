@@ -8,6 +8,7 @@ import type { AssistantMessage, ChatMessage, SentImage } from '../../../domain/c
 import { sha256 } from '../../../lib/sha256.ts'
 import { type Adapter, functionTool, isObject } from '../adapter.ts'
 import type { ModelRequest } from '../model.ts'
+import { PROVIDERS } from '../providers.ts'
 import { orNothing, textOf } from '../reply-parts.ts'
 import type { Route } from '../routing.ts'
 import { dataUrl, withAllResults, withImagesApart } from './all-results.ts'
@@ -211,7 +212,10 @@ const VENDORS: readonly (readonly [host: RegExp, vendor: Vendor])[] = [
 const MARKED_AT_OPENROUTER = /^(anthropic|qwen|alibaba)\//
 
 function vendorOf({ endpoint, model }: Route): Vendor {
-  const host = URL.parse(endpoint.baseUrl)?.hostname ?? ''
+  const { provider, own } = endpoint
+  // A gateway to a vendor passes on what that wants.
+  const isGateway = own !== undefined && provider !== 'custom'
+  const host = URL.parse(isGateway ? PROVIDERS[provider].baseUrl : endpoint.baseUrl)?.hostname ?? ''
   const vendor = VENDORS.find(([pattern]) => pattern.test(host))?.[1] ?? ANY
   const isMarked = vendor.effort === 'reasoning' && MARKED_AT_OPENROUTER.test(model)
   return isMarked ? { ...vendor, cacheMarks: true } : vendor

@@ -32,6 +32,10 @@ export const SDK_OPTIONS = {
   fetch: patientFetch,
 } as const
 
+/** The headers of RETRAI_PROVIDERS. Without a key, the SDK must not invent one beside them. */
+export const headersOf = ({ apiKey, own }: Endpoint): Readonly<Record<string, string | null>> =>
+  own === undefined ? {} : { ...(apiKey === null ? { authorization: null } : {}), ...own.headers }
+
 /** Keeps the whole body of an error of an SDK, because endpoints put their message in different places. */
 export function throwStatus(
   ...[status, error, message, headers]: [number, object, string | undefined, Headers]
@@ -43,8 +47,9 @@ export function throwStatus(
 export function clients<C>(create: (endpoint: Endpoint) => C): (endpoint: Endpoint) => C {
   const made = new Map<string, C>()
   return (endpoint) => {
-    const client = made.get(endpoint.baseUrl) ?? create(endpoint)
-    made.set(endpoint.baseUrl, client)
+    const place = JSON.stringify(endpoint)
+    const client = made.get(place) ?? create(endpoint)
+    made.set(place, client)
     return client
   }
 }

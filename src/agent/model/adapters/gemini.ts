@@ -19,10 +19,11 @@ export function geminiAdapter(): Adapter {
     framing: 'events',
     body: toGeminiBody,
     send: (body, { endpoint, model }, signal) => {
-      const { baseUrl, apiKey } = endpoint
+      const { baseUrl, apiKey, own } = endpoint
       const address = `${baseUrl.replace(/\/+$/, '')}/models/${encodeURIComponent(model)}`
       const key: Record<string, string> = apiKey === null ? {} : { 'x-goog-api-key': apiKey }
-      return postJson(`${address}:streamGenerateContent?alt=sse`, body, key, signal)
+      const headers = { ...key, ...own?.headers }
+      return postJson(`${address}:streamGenerateContent?alt=sse`, body, headers, signal)
     },
     reader: () => new GeminiReader(),
   }

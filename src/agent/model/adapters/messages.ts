@@ -13,7 +13,7 @@ import type { Endpoint, Route } from '../routing.ts'
 import { withAllResults } from './all-results.ts'
 import { CallIds, foreignId, idsIn, ownItems, plainName } from './call-ids.ts'
 import { outputLimit, thinkingOf } from './claude-models.ts'
-import { clients, SDK_OPTIONS, throwStatus } from './clients.ts'
+import { clients, headersOf, SDK_OPTIONS, throwStatus } from './clients.ts'
 import { MessagesReader } from './messages-reader.ts'
 import { type OptionalParam, withOptional } from './optional-params.ts'
 import { closedSchema, optionalCount } from './strict-schema.ts'
@@ -24,7 +24,8 @@ class EndpointClient extends Anthropic {
   }
 }
 
-function createClient({ baseUrl, apiKey }: Endpoint): Anthropic {
+function createClient(endpoint: Endpoint): Anthropic {
+  const { baseUrl, apiKey } = endpoint
   const key = apiKey ?? 'none'
   const isAnthropic = URL.parse(baseUrl)?.hostname.endsWith('anthropic.com') === true
   return new EndpointClient({
@@ -34,9 +35,11 @@ function createClient({ baseUrl, apiKey }: Endpoint): Anthropic {
     apiKey: key,
     webhookKey: null,
     // Other vendors that speak this API know only the header and the version of its first years.
-    ...(isAnthropic
-      ? {}
-      : { defaultHeaders: { 'x-api-key': key, 'anthropic-version': '2023-06-01' } }),
+    defaultHeaders: {
+      ...(isAnthropic ? {} : { 'anthropic-version': '2023-06-01' }),
+      ...(isAnthropic || apiKey === null ? {} : { 'x-api-key': apiKey }),
+      ...headersOf(endpoint),
+    },
   })
 }
 

@@ -25,8 +25,12 @@ export function ollamaAdapter(): Adapter {
   return {
     framing: 'lines',
     body: toOllamaBody,
-    send: (body, { endpoint }, signal) =>
-      postJson(`${endpoint.baseUrl.replace(/\/+$/, '')}/api/chat`, body, {}, signal),
+    send: (body, { endpoint: { baseUrl, apiKey, own } }, signal) => {
+      const key: Record<string, string> =
+        apiKey === null ? {} : { authorization: `Bearer ${apiKey}` }
+      const headers = { ...key, ...own?.headers }
+      return postJson(`${baseUrl.replace(/\/+$/, '')}/api/chat`, body, headers, signal)
+    },
     reader: () => new OllamaReader(),
   }
 }

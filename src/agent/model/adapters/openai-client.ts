@@ -1,5 +1,5 @@
 import OpenAI from 'openai'
-import { clients, SDK_OPTIONS, throwStatus } from './clients.ts'
+import { clients, headersOf, SDK_OPTIONS, throwStatus } from './clients.ts'
 
 class EndpointClient extends OpenAI {
   protected override makeStatusError(...given: Parameters<typeof throwStatus>): never {
@@ -10,12 +10,13 @@ class EndpointClient extends OpenAI {
 /** A client for each endpoint. It sets everything that the SDK would otherwise read from OPENAI_* variables. */
 export const openaiClients = () =>
   clients(
-    ({ baseUrl, apiKey }) =>
+    (endpoint) =>
       new EndpointClient({
         ...SDK_OPTIONS,
-        baseURL: baseUrl,
+        baseURL: endpoint.baseUrl,
         // The SDK requires a key, even for local endpoints that need none.
-        apiKey: apiKey ?? 'none',
+        apiKey: endpoint.apiKey ?? 'none',
+        defaultHeaders: headersOf(endpoint),
         adminAPIKey: null,
         organization: null,
         project: null,
