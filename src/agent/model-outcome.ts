@@ -7,6 +7,9 @@ import { modelWait, type RunState } from '../domain/state.ts'
 import { type PauseBoundsMs, pauseMs } from '../lib/backoff.ts'
 import type { ModelFailure, ModelReply, Used } from './model/model.ts'
 
+/** A request that is not sent, because it could cost more than what is left. */
+export type Unaffordable = { readonly type: 'unaffordable'; readonly message: string }
+
 export type SentRequest = {
   readonly modelName: string
   readonly durationMs: number
@@ -184,7 +187,7 @@ export function afterChange(
 
 /** What a failed attempt has used, as far as that is known. */
 export function usageOf(
-  failure: ModelFailure,
+  failure: ModelFailure | Unaffordable,
   sent: SentRequest,
 ): { readonly usage?: PayloadOf<'llm_usage'> } {
   const used = failure.type === 'transient' ? failure.used : undefined

@@ -1,5 +1,6 @@
 import { buffer } from 'node:stream/consumers'
-import { err } from 'neverthrow'
+import { err, ok, type Result } from 'neverthrow'
+import { budgetLeft, unaffordable } from '../domain/budget.ts'
 import {
   allMessages,
   type ChatMessage,
@@ -9,12 +10,18 @@ import {
 import { tokensOfTools } from '../domain/mcp-tools.ts'
 import { failedRequests, modelInUse, nextFallback } from '../domain/model-choice.ts'
 import { present } from '../domain/present.ts'
-import { sizeOf, toMessages, withoutImage } from '../domain/sent-messages.ts'
+import { sizeOf, tokensOf, toMessages, withoutImage } from '../domain/sent-messages.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { Attempt } from '../live/attempt.ts'
 import type { Effects } from './effects.ts'
-import type { ModelPart, ModelRequest } from './model/model.ts'
-import { afterChange, afterFailure, replyRecords, type SentRequest } from './model-outcome.ts'
+import type { ModelFailure, ModelPart, ModelReply, ModelRequest } from './model/model.ts'
+import {
+  afterChange,
+  afterFailure,
+  replyRecords,
+  type SentRequest,
+  type Unaffordable,
+} from './model-outcome.ts'
 import type { RunSession, StepResult } from './run-session.ts'
 import { writeReply } from './under-way.ts'
 
@@ -45,18 +52,22 @@ export async function callModel(
     const records = replyRecords(reply.value, { ...sent, userMessages: allMessages(conversation) })
     return session.record({ type: 'record_reply', ...records })
   }
-  if (reply.error.type === 'cancelled') return err({ type: 'cancelled' })
+  const failure = reply.error
+  if (failure.type === 'cancelled') return err({ type: 'cancelled' })
   attempt?.end('withdrawn')
+  if (failure.type === 'unaffordable') {
+    return session.record({ type: 'stop_at_limit', reason: failure.message })
+  }
   // A person may have changed the models meanwhile.
   const updated = await session.update()
   if (updated.isErr()) return updated
   if (modelInUse(session.state) !== sent.modelName) {
-    return session.record(afterChange(reply.error, sent))
+    return session.record(afterChange(failure, sent))
   }
   const { modelRetryMs: retryMs, modelAttempts: attempts } = effects
   const { leftMs, patienceMs, state } = session
   const policy = { attempts, retryMs, leftMs, patienceMs, sent, fallback: nextFallback(state) }
-  const next = afterFailure(reply.error, { ...policy, ...failedRequests(state) })
+  const next = afterFailure(failure, { ...policy, ...failedRequests(state) })
   return recordFailure(session, next)
 }
 
@@ -75,18 +86,40 @@ export async function askModel(
   const more = question === undefined ? [] : [{ role: 'user', content: question } as const]
   const request = requestOf(session, [...shown.messages, ...more], effects)
   const isWhole = omittedTurns === (conversation.compaction?.turns ?? 0)
+  const size = isWhole ? sizeOf(conversation, tools) : tokens
+  const limit = await limitOf(session, request, size + tokensOf(more), effects)
   const began = performance.now()
-  const reply = await effects.models.complete(request, signal, onPart)
+  const reply: Result<ModelReply, ModelFailure | Unaffordable> = limit.isErr()
+    ? err(limit.error)
+    : await effects.models.complete(
+        { ...request, ...present({ maxOutputTokens: limit.value }) },
+        ...([signal, onPart] as const),
+      )
   const sent: SentRequest = {
     modelName: request.modelName,
     durationMs: Math.round(performance.now() - began),
     omittedTurns,
     keptTurns: turnCount(conversation) - omittedTurns,
-    tokens: isWhole ? sizeOf(conversation, tools) : tokens,
+    tokens: size,
     images: shown.images,
     ...present({ purpose }),
   }
   return { reply, sent }
+}
+
+/** The most tokens of the reply: fewer if the price could pass the limit of the run. */
+async function limitOf(
+  { state }: Pick<Session, 'state'>,
+  request: ModelRequest,
+  inputTokens: number,
+  { models }: Pick<Effects, 'models'>,
+): Promise<Result<number | undefined, Unaffordable>> {
+  const { max_cost_usd: left } = budgetLeft(state, state.lastAt)
+  if (left === null || models.replyWithin === undefined) return ok(request.maxOutputTokens)
+  const limit = await models.replyWithin(request, inputTokens, left)
+  return limit.mapErr((highest) => {
+    return { type: 'unaffordable', message: unaffordable(state, highest) } as const
+  })
 }
 
 /** Records what comes after a failed request. Before the next attempt, it waits, unless a person changes the run. */

@@ -17,7 +17,13 @@ import type { RunState } from '../domain/state.ts'
 import { counted } from '../lib/counted.ts'
 import type { Effects } from './effects.ts'
 import type { ModelFailure } from './model/model.ts'
-import { afterFailure, replyRecords, type SentRequest, usageOf } from './model-outcome.ts'
+import {
+  afterFailure,
+  replyRecords,
+  type SentRequest,
+  type Unaffordable,
+  usageOf,
+} from './model-outcome.ts'
 import { askModel, budgetOf, recordFailure, toolTokens } from './model-request.ts'
 import type { RunSession, StepResult } from './run-session.ts'
 
@@ -117,6 +123,7 @@ async function compactNow(
   }
   const { failure, sent } = asked.error
   if (failure.type === 'cancelled') return err({ type: 'cancelled' })
+  if (failure.type === 'unaffordable') return record(null, null, failure.message)
   const { leftMs } = session
   const retryMs = effects.modelRetryMs
   // Another failure may be due to this request, and then the run can continue without a summary.
@@ -166,11 +173,15 @@ const onlyUsage = (usage: PayloadOf<'llm_usage'> | null) =>
 
 const NO_TEXT = 'The model wrote no text'
 
-const messageOf = (failure: ModelFailure): string =>
+const messageOf = (failure: ModelFailure | Unaffordable): string =>
   failure.type === 'cancelled'
     ? `The model did not answer within ${SUMMARY_WITHIN_MS / 1000} seconds`
     : failure.message
 
+type Unanswered = {
+  readonly failure: ModelFailure | Unaffordable
+  readonly sent: SentRequest
+}
 type Asked = { readonly text: string | null; readonly usage: PayloadOf<'llm_usage'> }
 
 /**
@@ -183,7 +194,7 @@ async function ask(
   effects: Effects,
   asked: Parameters<typeof askModel>[2],
   signal: AbortSignal,
-): Promise<Result<Asked, { readonly failure: ModelFailure; readonly sent: SentRequest }>> {
+): Promise<Result<Asked, Unanswered>> {
   const { reply, sent } = await askModel(session, effects, asked, signal)
   if (reply.isErr()) return err({ failure: reply.error, sent })
   const { finishReason } = reply.value

@@ -70,7 +70,11 @@ export const CreateRun = z
     hitl_enabled: REQUESTED_CONFIG.hitl_enabled
       .default(false)
       .describe('Wait for a person after every iteration that did not reach the goal'),
-    max_cost_usd: REQUESTED_CONFIG.max_cost_usd.default(null).describe('US dollars'),
+    max_cost_usd: REQUESTED_CONFIG.max_cost_usd
+      .default(null)
+      .describe(
+        'US dollars. No request to the model is sent whose highest price would pass it: that of a request of which nothing is cached, with the longest reply',
+      ),
     max_tokens: REQUESTED_CONFIG.max_tokens.default(null),
     max_seconds: REQUESTED_CONFIG.max_seconds
       .default(null)

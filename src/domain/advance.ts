@@ -144,7 +144,7 @@ function afterWork(state: RunState, now: number): RunRecord {
 }
 
 /** No call of the reply runs any more. A check costs no tokens, and earlier turns may have reached the goal. */
-function endOfBudget(state: RunState, now: number, reason: string): RunRecord {
+export function endOfBudget(state: RunState, now: number, reason: string): RunRecord {
   return hasTurns(state) && state.changed
     ? recordOf(state, now, 'step_start', { node: 'evaluate' })
     : endWithSummary(state, now, reason)

@@ -39,9 +39,15 @@ export function shareOf({ max_tokens, max_cost_usd, max_seconds }: Limits, count
 export const isLeftFor = ({ max_tokens, max_cost_usd }: Limits, count: number): boolean =>
   (max_tokens === null || max_tokens >= count) && (max_cost_usd === null || max_cost_usd > 0)
 
+/** Why the next request is not sent, as a sentence for people. @param highestUsd what it may cost */
+export function unaffordable({ config, total }: RunState, highestUsd: number): string {
+  const spent = `$${(total.costUsd ?? 0).toFixed(4)} of $${config.max_cost_usd} are spent`
+  return `Stopped by max_cost_usd: ${spent}, and the next request may cost $${highestUsd.toFixed(4)}`
+}
+
 /**
  * Why a budget forbids the next model or tool call, as a sentence for people; null if none does. A run exceeds a budget
- * by one request or call at most: the one that was under way.
+ * of tokens or seconds by one request or call at most: the one that was under way.
  */
 export function exhaustedBudget(state: RunState, now: number): string | null {
   const { max_tokens, max_cost_usd, max_seconds } = state.config

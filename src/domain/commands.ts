@@ -122,6 +122,8 @@ export type AgentCommand = {
       /** Set if the run asks another model from now on. */
       readonly fallback?: Fallback
     }
+  /** The next request is not sent, because it could pass a limit of the run. */
+  | { readonly type: 'stop_at_limit'; readonly reason: string }
   /** A reply that is not used was paid. */
   | { readonly type: 'record_usage'; readonly usage: PayloadOf<'llm_usage'> }
   | {

@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow'
-import { advance, isIntroductionDue } from './advance.ts'
+import { advance, endOfBudget, isIntroductionDue } from './advance.ts'
 import { nameOfRule } from './approvals/rules.ts'
 import { closeOpenCall, deniedCall } from './close-call.ts'
 import type { AgentCommand } from './commands.ts'
@@ -95,6 +95,9 @@ function recordOutcome(
       ])
     case 'record_retry':
       return recordRetry(command, state, now)
+    case 'stop_at_limit':
+      if (phase.type !== 'planning') return outOfStep()
+      return ok([endOfBudget(state, now, command.reason)])
     case 'record_review':
       return recordReview(command, state, now)
     case 'start_subagent':

@@ -1,4 +1,4 @@
-import type { ResultAsync } from 'neverthrow'
+import type { Result, ResultAsync } from 'neverthrow'
 import type { ChatMessage } from '../../domain/conversation.ts'
 import type { FailureKind, ImageType, ProviderItems, RequestedCall } from '../../domain/records.ts'
 import type { Effort } from '../../domain/run-config.ts'
@@ -129,6 +129,16 @@ export interface Models {
   ): ResultAsync<ModelReply, ModelFailure>
   /** The most tokens of conversation to send: the model's context window without room for its reply. */
   contextBudget(modelName: string): Promise<number>
+  /**
+   * The most tokens of a reply to this request that cost no more than this with all of the request, even if nothing is
+   * cached; as the request has it if that fits, or the price is not known. The error is the price of a reply of a useful
+   * length. Left out: nothing has a price.
+   */
+  replyWithin?(
+    request: Pick<ModelRequest, 'modelName' | 'maxOutputTokens'>,
+    inputTokens: number,
+    leftUsd: number,
+  ): Promise<Result<number | undefined, number>>
   /** The images that the model is shown; empty if it can be shown none, or that is not known. Left out: no model is shown any. */
   imageTypes?(modelName: string): Promise<readonly ImageType[]>
 }

@@ -49,6 +49,10 @@ export function createModels(
       const { contextBudget } = await import('./prices.ts')
       return contextBudget(await routeOf(modelName))
     },
+    replyWithin: async ({ modelName, maxOutputTokens }, inputTokens, leftUsd) => {
+      const { replyWithin } = await import('./affordable.ts')
+      return replyWithin(await routeOf(modelName), maxOutputTokens, inputTokens, leftUsd)
+    },
     imageTypes: async (modelName) => imageTypes(await routeOf(modelName)),
   }
 }

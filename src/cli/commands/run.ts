@@ -76,7 +76,11 @@ export function runCommand(): Command {
     .option('--max-iterations <n>', 'the most iterations', number)
     .option('--max-turns <n>', 'the most replies of the model in one iteration', number)
     .option('--hitl', 'wait for a person after every iteration that did not reach the goal')
-    .option('--max-cost-usd <dollars>', 'the most that it may cost', number)
+    .option(
+      '--max-cost-usd <dollars>',
+      'the most that it may cost: no request is sent whose highest price (nothing cached, the longest reply) would pass it',
+      number,
+    )
     .option('--max-tokens <n>', 'the most tokens it may use', number)
     .option('--max-seconds <n>', 'the longest that it may work', number)
   commandOptions(command)
