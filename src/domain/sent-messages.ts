@@ -120,7 +120,7 @@ const MAX_IMAGE_TOKENS = 5_000
 const TOKEN_PIXELS = 750
 
 /** A coarse estimate, as Anthropic publishes it. */
-export const tokensOfImage = ({ width, height }: Pick<SentImage, 'width' | 'height'>): number =>
+const tokensOfImage = ({ width, height }: Pick<SentImage, 'width' | 'height'>): number =>
   Math.min(MAX_IMAGE_TOKENS, Math.ceil((width * height) / TOKEN_PIXELS))
 
 /** The most images of a request and their bytes together. Providers refuse more, or larger ones among so many. */

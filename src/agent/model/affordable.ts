@@ -11,8 +11,8 @@ const ASSUMED_OUTPUT_TOKENS = 32_768
 const USEFUL_OUTPUT_TOKENS = 4_096
 
 /**
- * The limit for a reply, so that a request costs at most `leftUsd` even if its provider caches nothing and the reply is as
- * long as it may be. The error is the highest price in US dollars of a request with a reply that is long enough to be useful.
+ * The limit for a reply with which a request costs at most `leftUsd`, even if its provider caches nothing. The error is the
+ * highest price in US dollars of the request with a reply of a useful length.
  * @param inputTokens of the request
  */
 export function replyWithin(

@@ -5,7 +5,7 @@ import type { OwnSecret } from '../../domain/mask/own-secrets.ts'
 import { messageOf } from '../../lib/message-of.ts'
 
 /** The wire APIs that there are adapters for. */
-export const APIS = ['chat', 'responses', 'messages', 'gemini', 'ollama'] as const
+const APIS = ['chat', 'responses', 'messages', 'gemini', 'ollama'] as const
 export type Api = (typeof APIS)[number]
 
 /** An entry of RETRAI_PROVIDERS: where models named `name/…` are, and how they are called. */
