@@ -1,6 +1,8 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { CallToolResult } from '@modelcontextprotocol/client'
 import { present } from '../../domain/present.ts'
 import type { ImageType } from '../../domain/records.ts'
+import { parseJson } from '../model/reply-parts.ts'
 import { imageIn } from '../tools/images.ts'
 import { failed, succeeded, type ToolContext, type ToolOutput } from '../tools/tool.ts'
 
@@ -22,10 +24,8 @@ export async function outputOf(
   const blocks = parts.map((part) =>
     part.image === undefined || part === shown ? part.text : withoutImage(part.text),
   )
-  const structured = structuredContent === undefined ? '' : JSON.stringify(structuredContent)
-  // Most servers send the same as a text, for older clients.
-  const isRepeated = structured === '' || blocks.some((text) => isSameJson(text, structured))
-  const output = [...blocks, ...(isRepeated ? [] : [structured])].join('\n')
+  const isNew = structuredContent !== undefined && !isRepeated(blocks, structuredContent)
+  const output = [...blocks, ...(isNew ? [JSON.stringify(structuredContent)] : [])].join('\n')
   const image = present({ image: shown?.image })
   return isError === true
     ? { ...failed(output || 'The call failed, and the server gave no reason.'), ...image }
@@ -71,13 +71,17 @@ function bytesPart(what: string, type: string, base64: string, types: readonly I
     : { text: `[${about}. ${found.problem}]` }
 }
 
-function isSameJson(text: string, json: string): boolean {
-  if (!/^\s*[[{]/.test(text)) return false
-  try {
-    return JSON.stringify(JSON.parse(text)) === json
-  } catch {
-    return false
-  }
+/**
+ * Whether texts say the same as the structured content. Most servers send both, for older clients, and some put a result
+ * that is no object into one: `{"result": …}`.
+ */
+function isRepeated(texts: readonly string[], structured: unknown): boolean {
+  const values = texts.map((text) => parseJson(text).unwrapOr(text))
+  const [only, ...others] = Object.values(structured ?? {})
+  const forms = others.length === 0 && only !== undefined ? [structured, only] : [structured]
+  return forms.some((form) =>
+    [...texts, ...values, texts, values].some((said) => isDeepStrictEqual(said, form)),
+  )
 }
 
 /** The result of a call to a server that is not there. */

@@ -117,9 +117,13 @@ export const bashExec = defineTool({
     const isAnswer = result.end === 'exited' && result.exitCode === 1 && answersWith1(command)
     const outcome = isAnswer ? 'ok' : ended.outcome
     const refused = context.isolated ? gitRefusal(output, context.cwd) : []
-    return { ...ended, ...end, outcome, output: [...notes, ...refused].reduce(withNote, output) }
+    const said = [...notes, ...refused, ...(NO_PROGRAM.test(output) ? [A_TOOL] : [])]
+    return { ...ended, ...end, outcome, output: said.reduce(withNote, output) }
   },
 })
+
+const NO_PROGRAM = /apply_patch: (command )?not found/
+const A_TOOL = 'apply_patch is a tool and no program: call the tool, with the patch as its input'
 
 const NO_LOCK = /Unable to create '([^']+\.lock)': (?:Read-only file system|Permission denied)/
 

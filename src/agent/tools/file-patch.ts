@@ -52,6 +52,10 @@ export function missOf(
   text: string,
   wanted: readonly string[],
 ): string {
+  const unnumbered = /^\s*\d+\t(.+)/.exec(wanted[0] ?? '')?.[1]
+  if (unnumbered !== undefined && text.includes(unnumbered)) {
+    return `${what} has the line numbers that file_read shows, which are not in ${path}. Nothing was changed. Write the lines without number and tab.`
+  }
   const nearest = nearestPlace(splitLines(text), wanted)
   const hint =
     nearest === null

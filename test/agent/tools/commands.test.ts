@@ -33,6 +33,14 @@ describe('bash_exec', () => {
     expect(bad).toMatchObject({ outcome: 'error', exit_code: 7, output: 'no\n' })
   })
 
+  test('says that apply_patch is a tool, if it is called as a program', async () => {
+    const { run } = await projectWith({})
+    const { output } = await run('bash_exec', {
+      command: "apply_patch <<'END'\n*** Begin Patch\nEND",
+    })
+    expect(output).toContain('apply_patch is a tool and no program')
+  })
+
   test('says what to do with a command that is too long', async () => {
     const { run } = await projectWith({})
     const command = `cat <<END\n${'x'.repeat(200_000)}\nEND`

@@ -17,6 +17,12 @@ describe('file_patch', () => {
     expect(patched).toBe("\ufeffone\r\n$& $1 $' \\n\r\nthree\r\n")
   })
 
+  test('says that the line numbers of file_read are not in the file', async () => {
+    const { run } = await projectWith({ 'a.py': 'one\ntwo\n' })
+    const { output } = await run('file_patch', { path: 'a.py', old: '1\tone\n2\ttwo\n', new: 'x' })
+    expect(output).toContain('"old" has the line numbers that file_read shows')
+  })
+
   test('makes several edits, each in the text that the previous edit left', async () => {
     const { cwd, run } = await projectWith({ a: 'one two one' })
     const edits = [
