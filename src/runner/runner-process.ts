@@ -1,9 +1,11 @@
+import { closeSync } from 'node:fs'
 import { Socket } from 'node:net'
 import type { Notice } from '../domain/records.ts'
 import { armCrash, reach } from './crash-moments.ts'
 import { closeInherited, giveWay } from './helper-process.ts'
 import { GuardedFiles } from './isolation/guarded-files.ts'
 import { OwnUserProjects } from './isolation/own-user.ts'
+import { type OpenedFolder, openFolder } from './isolation/project-folder.ts'
 import { killLeftContainers } from './left-containers.ts'
 import { Networks } from './network/networks.ts'
 import { whyNotStarted } from './process.ts'
@@ -76,13 +78,20 @@ async function guarding(
   note: (notice: Notice) => void,
   run: () => Promise<CallEnd>,
 ): Promise<CallEnd> {
+  let opened: OpenedFolder | null = null
   try {
-    const guarded = new GuardedFiles(request.project)
+    const { project, folder } = request
+    opened =
+      folder === undefined || process.platform !== 'linux' ? null : openFolder(project, folder)
+    const at = opened === null ? project : `/proc/self/fd/${opened.descriptor}`
+    const guarded = new GuardedFiles(at)
     const end = await run().catch((cause) => whyNotStarted(request, cause))
     for (const payload of await guarded.changes()) note({ kind: 'guard_changed', payload })
     return end
   } catch (cause) {
     return whyNotStarted(request, cause)
+  } finally {
+    if (opened !== null) closeSync(opened.descriptor)
   }
 }
 

@@ -1,23 +1,20 @@
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  lstatSync,
-  opendirSync,
-  openSync,
-  readFileSync,
-  readlinkSync,
-} from 'node:fs'
+import { lstatSync, opendirSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Notice } from '../../domain/records.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import { throwIfShort } from '../../lib/shortage.ts'
+import { contentOf, gitlinksIn } from './git-index.ts'
+import { isWithin } from './sandbox.ts'
+
+/** What git obeys in a folder `.git`, beside its hooks: `commondir` names another folder that has all of these. */
+const SETTINGS = ['config', 'config.worktree', 'commondir']
 
 /** What git and this server run or obey later, outside of any container. A container cannot change those that exist. */
-export const GUARDED = ['.git/hooks', '.git/config', '.retrai.yml']
+export const GUARDED = ['.git/hooks', ...SETTINGS.map((name) => `.git/${name}`), '.retrai.yml']
 
-const HOOKS = '.git/hooks'
+/** How many repositories inside a project are looked at, one in another included. */
+const MAX_REPOSITORIES = 100
 /** git installs examples of hooks, which it does not run. */
 const EXAMPLE = '.sample'
 const MAX_BYTES = 16 * 1024 * 1024
@@ -81,16 +78,44 @@ export class GuardedFiles {
       return false
     }
     note('.retrai.yml')
-    // A file that leads to a repository elsewhere, or a link: what it leads to is not a part of the project.
-    if (!note('.git')) return found
-    note('.git/config')
-    if (!note(HOOKS)) return found
-    for (const name of hooksIn(join(this.#project, HOOKS))) {
-      if (!name.endsWith(EXAMPLE)) note(`${HOOKS}/${name}`)
+    const repositories = ['.']
+    for (const at of repositories) {
+      const git = join(at, '.git')
+      // A file that leads to a repository elsewhere, or a link: what it leads to is not a part of the project.
+      if (!note(git)) continue
+      const modules = namesIn(join(this.#project, git, 'modules')).slice(0, MAX_REPOSITORIES)
+      for (const folder of [git, ...modules.map((name) => join(git, 'modules', name))]) {
+        for (const name of SETTINGS) note(join(folder, name))
+        const hooks = join(folder, 'hooks')
+        if (!note(hooks)) continue
+        for (const name of hooksIn(join(this.#project, hooks))) {
+          if (!name.endsWith(EXAMPLE)) note(join(hooks, name))
+        }
+      }
+      const inside = this.#links(join(this.#project, git, 'index'))
+      const room = MAX_REPOSITORIES - repositories.length
+      repositories.push(...inside.map((path) => join(at, path)).slice(0, Math.max(0, room)))
     }
     return found
   }
+
+  /** A large index takes milliseconds to read, so that is done only after it has changed. */
+  #links(index: string): readonly string[] {
+    const status = statusOf(index)
+    if (status === null) return []
+    const version = [status.ino, status.size, status.mtimeNs, status.ctimeNs].join()
+    const known = indexes.get(index)
+    if (known?.version === version) return known.links
+    if (indexes.size >= MAX_INDEXES) indexes.clear()
+    const links = gitlinksIn(index).filter((path) => isWithin('/p', join('/p', path)))
+    indexes.set(index, { version, links })
+    return links
+  }
 }
+
+const MAX_INDEXES = 256
+/** What the last look at each index found. */
+const indexes = new Map<string, { readonly version: string; readonly links: readonly string[] }>()
 
 const statusOf = (path: string) => {
   try {
@@ -102,13 +127,19 @@ const statusOf = (path: string) => {
 
 /** The names of hooks: those in the folder or, if these are too many to look at all of them, those that git runs and some others. */
 function hooksIn(folder: string): string[] {
+  const names = namesIn(folder)
+  return names.length < MAX_NAMES ? names : [...RUN_BY_GIT, ...names]
+}
+
+/** At most `MAX_NAMES`; none if it is no folder. */
+function namesIn(folder: string): string[] {
   const names: string[] = []
   try {
     const entries = opendirSync(folder)
     try {
       for (let entry = entries.readSync(); entry !== null; entry = entries.readSync()) {
         names.push(entry.name)
-        if (names.length >= MAX_NAMES) return [...RUN_BY_GIT, ...names]
+        if (names.length >= MAX_NAMES) break
       }
     } finally {
       entries.closeSync()
@@ -123,18 +154,10 @@ function hooksIn(folder: string): string[] {
 function hashOf(path: string): string | null {
   try {
     if (lstatSync(path).isSymbolicLink()) return sha256(readlinkSync(path))
-    const descriptor = openSync(
-      path,
-      constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK,
-    )
-    try {
-      const status = fstatSync(descriptor)
-      return status.isFile() && status.size <= MAX_BYTES ? sha256(readFileSync(descriptor)) : null
-    } finally {
-      closeSync(descriptor)
-    }
   } catch (cause) {
     throwIfShort(cause)
     return null
   }
+  const content = contentOf(path, MAX_BYTES)
+  return content && sha256(content)
 }

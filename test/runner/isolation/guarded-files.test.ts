@@ -1,8 +1,9 @@
 import { mkdir, rm, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { beforeEach, expect, test } from 'vitest'
+import { beforeEach, describe, expect, test } from 'vitest'
 import { sha256 } from '../../../src/lib/sha256.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../../../src/runner/run-command.ts'
+import { isMissing } from '../../support/missing.ts'
 import { temporaryFolder } from '../support.ts'
 
 let project = ''
@@ -75,3 +76,43 @@ test('a link in place of the repository is reported, and not followed', async ()
   await symlink(elsewhere, join(project, '.git'))
   expect(await reported(`echo changed >${elsewhere}/config`)).toEqual({})
 })
+
+test('what leads git to other settings is reported', async () => {
+  const script = `mkdir -p .git/modules/lib/hooks; echo ../ev >.git/commondir; echo evil >.git/config.worktree
+echo evil >.git/modules/lib/config; echo evil >.git/modules/lib/hooks/post-index-change`
+  expect(Object.keys(await reported(script)).toSorted()).toEqual([
+    ...['.git/commondir', '.git/config.worktree', '.git/modules/lib/config'],
+    '.git/modules/lib/hooks/post-index-change',
+  ])
+})
+
+describe.skipIf(isMissing('git'))('a repository that the index names', () => {
+  const inside = `git init -q lib; cd lib; git config user.name a; git config user.email a@b.c
+git commit -q --allow-empty -m one; id=$(git rev-parse HEAD); cd ..`
+  const evil = `printf '[core]\\n\\tfsmonitor = "touch ../pwned; false"\\n' >>lib/.git/config`
+
+  test.each([
+    ['of version 2', 'git update-index --index-version 2'],
+    ['of version 4', 'git update-index --index-version 4'],
+    ['that is split', 'git update-index --split-index'],
+    ['with hashes of SHA-256', 'true', 'sha256'],
+  ])('is reported with its settings, from an index %s', async (_, how, format = 'sha1') => {
+    await rm(join(project, '.git'), { recursive: true })
+    const link = 'git update-index --add --cacheinfo 160000,$id,lib'
+    const files = 'touch a zzz; git add a zzz'
+    const made = await reported(
+      `export GIT_DEFAULT_HASH=${format}; git init -q; ${files}; ${inside}; ${link}; ${how}`,
+    )
+    expect(Object.keys(made)).toContain('lib/.git/config')
+    expect(Object.keys(await reported(evil))).toEqual(['lib/.git/config'])
+    expect(await reported('echo >zzz')).toEqual({})
+  })
+})
+
+test.each(['DIRC', 'DIRC\0\0\0\x02\xff\xff\xff\xff', 'nothing', ''])(
+  'an index that is not one changes nothing (%j)',
+  async (index) => {
+    await writeFile(join(project, '.git/index'), Buffer.from(index, 'latin1'))
+    expect(await reported('true')).toEqual({})
+  },
+)
