@@ -1,11 +1,19 @@
 import { hasSockets, type IsolationPolicy } from '../domain/isolation.ts'
 
-/** What commands of a run may see and do, what they reach, and what stays of them: a line each, for the model. */
-export function describeEnvironment(policy: IsolationPolicy): string {
+/** The tool with which an agent asks a person for hosts, where a server has it. */
+export const ASKS_FOR_HOSTS = 'request_network'
+
+/**
+ * What commands of a run may see and do, what they reach, and what stays of them: a line each, for the model.
+ * @param canAsk whether the model has the tool that asks for hosts
+ */
+export function describeEnvironment(policy: IsolationPolicy, canAsk = false): string {
   if (policy.level === 'refused') {
     return '- Commands are refused here, because this server cannot isolate them. Other tools work.'
   }
-  return [rightsIn(policy), networkIn(policy), whatStays(policy)]
+  const isWidenable = canAsk && policy.level === 'namespaces' && policy.network !== 'full'
+  const ask = isWidenable ? ` ${ASKS_FOR_HOSTS} asks a person for hosts.` : ''
+  return [rightsIn(policy), `${networkIn(policy)}${ask}`, whatStays(policy)]
     .map((line) => `- ${line}`)
     .join('\n')
 }
@@ -17,8 +25,8 @@ function rightsIn({ level, visible, writable, protected: kept }: IsolationPolicy
   const how = level === 'namespaces' ? 'run in a container' : 'are confined by the system'
   const except = kept.length === 0 ? '' : ` (except ${kept.join(', ')})`
   const places = writable.includes('home') ? ', $HOME and $TMPDIR' : ''
-  const around = visible.includes('repository') ? ', the repository around the project' : ''
-  return `Commands ${how}: they can change the project${except}${places}, and read the programs of the system, their tool chains${around}. Everything else of this machine is hidden.`
+  const around = visible.includes('repository') ? ' and the repository around the project' : ''
+  return `Commands ${how}: they can change the project${except}${places}, and read the programs and tool chains of the system${around}. Everything else of this machine is hidden.`
 }
 
 const NO_NETWORK =

@@ -13,6 +13,7 @@ import { processMask } from '../log/masking.ts'
 import { folderAt } from '../runner/isolation/project-folder.ts'
 import type { Wanted } from '../runner/isolation/run-policy.ts'
 import { folderProblems } from './data-folder.ts'
+import { ASKS_FOR_HOSTS } from './environment.ts'
 import type { Goal } from './goals/goal.ts'
 import { noCheckCommand, settingsFor, withRules, withSettings } from './goals/project-settings.ts'
 import { type McpRules, planServers } from './mcp/rules.ts'
@@ -49,7 +50,7 @@ export type PlanDeps = {
   readonly dataDir: string | null
   /** The names of all tools, without those of MCP servers. */
   readonly tools: readonly string[]
-  readonly systemPrompt: (config: RunConfig, isolation: IsolationPolicy) => string
+  readonly systemPrompt: (config: RunConfig, isolation: IsolationPolicy, canAsk: boolean) => string
   /** How commands in a project are isolated. */
   readonly isolate: (project: string, wanted: Wanted) => Promise<Result<IsolationPolicy, Problem>>
   readonly network: NetworkRules
@@ -124,7 +125,9 @@ async function plan(
   const secrets = secretProblems(config)
   if (secrets.length > 0) return err(secrets)
   const { approvals: serverApprovals = [], systemPrompt } = deps
-  const prompt = systemPrompt(config, isolation.value)
+  const hasTool = (name: string): boolean =>
+    deps.tools.includes(name) && !config.tools?.exclude.includes(name)
+  const prompt = systemPrompt(config, isolation.value, hasTool(ASKS_FOR_HOSTS))
   const warnings = [await misfit(config, deps.goals)].filter((text) => text !== null)
   const planned = { config, systemPrompt: prompt, isolation: isolation.value, warnings }
   return ok({ ...planned, project: project.value, serverApprovals, defaultEffort: DEFAULT_EFFORT })

@@ -40,6 +40,15 @@ describe('the environment of commands, as the model reads it', () => {
     expect(linesOf({ network: 'full' })[1]).toMatch(/every host of the Internet/)
   })
 
+  test('names the tool that asks for hosts, where it can give some', () => {
+    const asked = (policy: Partial<IsolationPolicy>) =>
+      describeEnvironment({ ...CONTAINED, ...policy }, true)
+    expect(asked({})).toMatch(/request_network asks a person/)
+    for (const policy of [{ network: 'full' }, { level: 'landlock' }] as const) {
+      expect(asked(policy)).not.toMatch(/request_network/)
+    }
+  })
+
   test('promises no ports where commands make no sockets', () => {
     expect(linesOf({ level: 'landlock' })[2]).toMatch(/no ports/)
   })

@@ -12,7 +12,11 @@ function limits({ max_iterations, max_turns_per_iteration, hitl_enabled }: RunCo
 }
 
 /** The system prompt of a run, recorded when it is created. */
-export function systemPrompt(config: RunConfig, isolation: IsolationPolicy): string {
+export function systemPrompt(
+  config: RunConfig,
+  isolation: IsolationPolicy,
+  canAsk = false,
+): string {
   return `You are retrAI's coding agent. You work by yourself on a software project until a goal is reached.
 
 # Goal: ${config.goal}
@@ -27,7 +31,7 @@ ${describeGoals(goals, config)}
 - Put calls that do not depend on each other's results into one reply. If a call needs a result, wait for that result.
 
 # Your environment
-${describeEnvironment(isolation)}
+${describeEnvironment(isolation, canAsk)}
 
 # What to follow
 - Instructions and messages of people come first, then AGENTS.md (or CLAUDE.md) of the project; the nearest folder counts most. If one of them contradicts the rules below, the rules below count.
