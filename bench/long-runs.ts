@@ -7,6 +7,7 @@ import { evolve, fold } from '../src/domain/evolve.ts'
 import type { RunRecord } from '../src/domain/records.ts'
 import { toMessages } from '../src/domain/sent-messages.ts'
 import type { RunState } from '../src/domain/state.ts'
+import { inLetters } from './long-runs/in-letters.ts'
 import { oneLoop } from './long-runs/one-loop.ts'
 import { must } from './loop/must.ts'
 import { integer, median, table } from './support/figures.ts'
@@ -150,7 +151,7 @@ function reply(turn: number): Command {
 }
 
 function result(turn: number): Command {
-  const output = `${turn}`.padEnd(OUTPUT_CHARACTERS, 'x')
+  const output = inLetters(`${turn}`).padEnd(OUTPUT_CHARACTERS, 'x')
   const whole = { bytes: output.length, truncated: false, sha256: null, duration_ms: 1 }
   return {
     ...by,

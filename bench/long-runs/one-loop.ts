@@ -12,6 +12,7 @@ import { must } from '../loop/must.ts'
 import { now, Service } from '../loop/service.ts'
 import { NOT_ISOLATED } from '../not-isolated.ts'
 import { inTemporaryFolder } from '../support/temporary-folder.ts'
+import { inLetters } from './in-letters.ts'
 
 type Options = {
   readonly turns: number
@@ -70,7 +71,8 @@ function effectsOf(options: Options, onTurn: (turn: number) => void): Effects {
   }
   const execute: Toolbox['execute'] = async (call, context) => {
     const result = await instantEffects.toolbox.execute(call, context)
-    const output = call.call_id.padEnd(outputCharacters, 'x')
+    // Each is another text, not only another number: an agent that learns nothing new counts as stuck.
+    const output = inLetters(call.call_id).padEnd(outputCharacters, 'x')
     return { ...result, output, bytes: output.length }
   }
   return {

@@ -9,12 +9,13 @@ import {
 } from '../domain/conversation.ts'
 import { tokensOfTools } from '../domain/mcp-tools.ts'
 import { failedRequests, modelInUse, nextFallback } from '../domain/model-choice.ts'
+import { NETWORK_TOOL } from '../domain/network.ts'
 import { present } from '../domain/present.ts'
 import { sizeOf, tokensOf, toMessages, withoutImage } from '../domain/sent-messages.ts'
 import { sha256 } from '../lib/sha256.ts'
 import type { Attempt } from '../live/attempt.ts'
 import type { Effects } from './effects.ts'
-import type { ModelFailure, ModelPart, ModelReply, ModelRequest } from './model/model.ts'
+import type { ModelFailure, ModelPart, ModelReply, ModelRequest, ToolSpec } from './model/model.ts'
 import {
   afterChange,
   afterFailure,
@@ -141,14 +142,14 @@ function requestOf(
   messages: readonly ChatMessage[],
   { toolbox }: Pick<Effects, 'toolbox'>,
 ): ModelRequest {
-  const { reasoning_effort, max_output_tokens } = state.config
+  const { reasoning_effort, max_output_tokens, network } = state.config
+  const isWidenable = state.isolation?.level === 'namespaces' && network !== 'full'
+  const isOffered = ({ name }: ToolSpec): boolean =>
+    !conversation.excluded.includes(name) && (name !== NETWORK_TOOL || isWidenable)
   return {
     modelName: modelInUse(state),
     messages,
-    tools: [
-      ...toolbox.specs.filter(({ name }) => !conversation.excluded.includes(name)),
-      ...conversation.tools,
-    ],
+    tools: [...toolbox.specs.filter(isOffered), ...conversation.tools],
     cacheKey: state.runId,
     ...present({ effort: reasoning_effort, maxOutputTokens: max_output_tokens }),
     ...present({ defaultEffort: state.defaultEffort }),

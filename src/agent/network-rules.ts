@@ -1,5 +1,6 @@
+import { err, ok, type Result } from 'neverthrow'
 import { hasSockets, type IsolationPolicy } from '../domain/isolation.ts'
-import { asksForGoal, beyond, type Network, withoutPresets } from '../domain/network.ts'
+import { asksForGoal, beyond, Network, withoutPresets } from '../domain/network.ts'
 import type { Goal } from './goals/goal.ts'
 
 /** What network a run may have on this server. */
@@ -13,6 +14,27 @@ export type NetworkRules = {
 }
 
 const SETTING = 'RETRAI_NETWORK'
+
+/** Whether a person may give runs more hosts on this server. */
+export const mayWiden = ({ most, level }: NetworkRules): boolean =>
+  most !== 'none' && level === 'namespaces'
+
+/** The network of a run with more hosts; null if it has them. The error says why it cannot have them, for the model. */
+export function widened(
+  network: Network,
+  hosts: readonly string[],
+  rules: NetworkRules,
+): Result<Network | null, string> {
+  const had = typeof network === 'string' ? [] : network.allow
+  const wanted = withoutPresets({ allow: hosts }, [])
+  if (typeof wanted === 'string' || network === 'full' || beyond(wanted.allow, had).length === 0) {
+    return ok(null)
+  }
+  const all = Network.safeParse({ allow: [...new Set([...had, ...wanted.allow])] })
+  if (!all.success) return err('That would be more hosts than a run can have.')
+  const problem = networkProblem(wanted, undefined, rules)
+  return problem === null ? ok(all.data) : err(problem)
+}
 
 /** Why a run cannot have the network that it asks for, as sentences for its author; null if it can. */
 export function networkProblem(

@@ -1,5 +1,6 @@
 import { type CallFacts, judge, type Verdict } from '../domain/approvals/rules.ts'
 import { masksIn } from '../domain/mask/finder.ts'
+import { NETWORK_TOOL, type Network } from '../domain/network.ts'
 import { present } from '../domain/present.ts'
 import type { PayloadOf, RequestedCall, RunRecord } from '../domain/records.ts'
 import type { OpenCall } from '../domain/state.ts'
@@ -54,7 +55,13 @@ export function notRunMasked({ call_id, tool }: OpenCall): PayloadOf<'tool_resul
   }
 }
 
+/** What the rules say of a call, and the network that it asks a person for. */
+type Review = { readonly verdict: Verdict; readonly network?: Network }
+
 const ALLOWED: Verdict = { action: 'allow', rule: null, doubt: null }
+const NO_RULES: NonNullable<RunSession['state']['approvals']> = {
+  ...{ run: [], server: [], lifted: [], approvedCostUsd: 0 },
+}
 
 /**
  * Compares the rules of a run with a call.
@@ -64,15 +71,18 @@ export async function reviewCall(
   call: RequestedCall | null,
   session: Pick<RunSession, 'state' | 'root'>,
   toolbox: Pick<Toolbox, 'facts'>,
-): Promise<Verdict> {
+): Promise<Review> {
   const { approvals, config, runId, total, shellFolder } = session.state
-  if (approvals === undefined || call === null) return ALLOWED
-  const place = { cwd: config.cwd, runId, ...present({ shellFolder }) }
+  const asks = approvals !== undefined || call?.tool === NETWORK_TOOL
+  if (call === null || !asks) return { verdict: ALLOWED }
+  const { cwd, network: had } = config
+  const place = { cwd, runId, ...present({ shellFolder, network: had }) }
   const root = await session.root()
   const facts = await toolbox.facts(call, root === undefined ? place : { ...place, root })
-  if (facts === null) return ALLOWED
-  const { approvedCostUsd } = approvals
+  if (facts === null) return { verdict: ALLOWED }
+  const { approvedCostUsd = 0, ...rules } = approvals ?? NO_RULES
   const known = total.costUsd !== null && approvedCostUsd !== null
   const costUsd: CallFacts['costUsd'] = known ? total.costUsd - approvedCostUsd : null
-  return judge({ ...facts, costUsd }, approvals)
+  const { network, ...others } = facts
+  return { verdict: judge({ ...others, costUsd }, rules), ...present({ network }) }
 }

@@ -104,8 +104,8 @@ export class RunCalls implements AsyncDisposable {
   /** Whether no rule forbids the call or asks a person first. */
   async #isAllowed(call: OpenCall): Promise<boolean> {
     const requested = this.#session.callToRun(call)
-    const { action } = await reviewCall(requested, this.#session, this.#toolbox)
-    return action === 'allow'
+    const { verdict } = await reviewCall(requested, this.#session, this.#toolbox)
+    return verdict.action === 'allow'
   }
 
   #start(call: OpenCall): Started {

@@ -118,9 +118,9 @@ async function take(
     case 'review_call': {
       const { call_id: callId } = step.call
       const requested = session.callToRun(step.call)
-      const verdict = await reviewCall(requested, session, effects.toolbox)
+      const review = await reviewCall(requested, session, effects.toolbox)
       const callSha256 = hashOfCall(step.call)
-      return session.record({ type: 'record_review', callId, callSha256, verdict })
+      return session.record({ type: 'record_review', callId, callSha256, ...review })
     }
     case 'check_goal':
       return underWay(session, effects.liveParts, (attempt) =>

@@ -2,6 +2,7 @@ import type { ReadOnlyTools } from './advance.ts'
 import type { ApprovalRules, Verdict } from './approvals/rules.ts'
 import type { IsolationPolicy } from './isolation.ts'
 import type { McpListing } from './mcp-tools.ts'
+import type { Network } from './network.ts'
 import type { ProjectFolder } from './project-folder.ts'
 import type {
   CallDecision,
@@ -143,6 +144,8 @@ export type AgentCommand = {
       readonly callId: string
       readonly callSha256: string
       readonly verdict: Verdict
+      /** The network of the run if a person allows the call. */
+      readonly network?: Network
     }
   /** The open call starts a run, which is created after this. */
   | { readonly type: 'start_subagent'; readonly start: PayloadOf<'subagent_started'> }

@@ -166,7 +166,7 @@ function recordRetry(command: Command<'record_retry'>, state: RunState, now: num
 
 /** What the rules say of the next call: it begins, is denied, or waits for a person. */
 function recordReview(command: Command<'record_review'>, state: RunState, now: number): Decided {
-  const { callId, callSha256, verdict, readOnlyTools } = command
+  const { callId, callSha256, verdict, network, readOnlyTools } = command
   const { phase } = state
   const call = phase.type === 'acting' ? phase.pending[0] : undefined
   if (call === undefined || call.call_id !== callId || !isReviewDue(state)) {
@@ -189,7 +189,7 @@ function recordReview(command: Command<'record_review'>, state: RunState, now: n
   }
   const question = {
     ...{ call_id: call.call_id, tool: call.tool, call_sha256: callSha256, rule: name, content },
-    ...present({ doubt }),
+    ...present({ doubt, network }),
   }
   return ok([recordOf(state, now, 'approval_required', question)])
 }

@@ -1,3 +1,4 @@
+import { ruleNamed } from './approvals/rules.ts'
 import { BrokenInvariant } from './errors.ts'
 import { mayBeSame } from './free-text.ts'
 import { present } from './present.ts'
@@ -100,13 +101,13 @@ export function askAboutCall(
   if (phase.type !== 'acting' || next?.call_id !== payload.call_id) {
     throw new BrokenInvariant(`approval_required ${payload.call_id} is not about the next call`)
   }
-  const { call_sha256: callSha256, rule, content, doubt = null } = payload
+  const { call_sha256: callSha256, rule, content, doubt = null, network } = payload
   if (!isReviewDue(state) || payload.tool !== next.tool) {
     throw new BrokenInvariant(
       `approval_required ${payload.call_id} is about no call to be reviewed`,
     )
   }
-  const wanted = state.approvals?.[rule.of][rule.index]
+  const wanted = ruleNamed(state.approvals, rule)
   const isLifted = state.approvals?.lifted.some((each) => mayBeSame(each, rule)) === true
   if (isLifted || content.action !== 'ask' || !mayBeSame(content, wanted)) {
     throw new BrokenInvariant(
@@ -117,7 +118,7 @@ export function askAboutCall(
     waitingSince: ts,
     phase: {
       ...{ type: 'awaiting_approval', seq: state.seq + 1, pending: phase.pending },
-      ...{ callSha256, rule, content, doubt },
+      ...{ callSha256, rule, content, doubt, ...present({ network }) },
     },
   }
 }
@@ -127,8 +128,8 @@ export function answerCall(
   state: RunState,
   { ts, payload }: RecordOf<'approval_response'>,
 ): Partial<RunState> {
-  const { phase, approvals, total } = state
-  if (phase.type !== 'awaiting_approval' || approvals === undefined) {
+  const { phase, approvals, total, config } = state
+  if (phase.type !== 'awaiting_approval') {
     throw new BrokenInvariant(`approval_response ${payload.call_id} answers no open question`)
   }
   const { decision, reason, lifts_rule, answers, call_id, call_sha256 } = payload
@@ -145,11 +146,18 @@ export function answerCall(
   if (lifts_rule === true && (decision !== 'allow' || phase.rule.of !== 'run')) {
     throw new BrokenInvariant(`approval_response ${call_id} lifts a rule that stays`)
   }
-  const lifted = lifts_rule === true ? [...approvals.lifted, phase.rule] : approvals.lifted
-  const approvedCostUsd = decision === 'allow' ? total.costUsd : approvals.approvedCostUsd
+  const isAllowed = decision === 'allow'
+  const { network } = phase
   return {
     ...afterWaiting(state, ts),
-    approvals: { ...approvals, lifted, approvedCostUsd },
+    ...(isAllowed && network !== undefined ? { config: { ...config, network } } : {}),
+    ...(approvals !== undefined && {
+      approvals: {
+        ...approvals,
+        lifted: lifts_rule === true ? [...approvals.lifted, phase.rule] : approvals.lifted,
+        approvedCostUsd: isAllowed ? total.costUsd : approvals.approvedCostUsd,
+      },
+    }),
     phase: { type: 'acting', pending: phase.pending, open: null, answer: { decision, reason } },
   }
 }

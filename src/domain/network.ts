@@ -10,6 +10,9 @@ const PRESETS = {
 } as const satisfies Readonly<Record<string, readonly string[]>>
 export type Preset = keyof typeof PRESETS
 
+/** The tool with which an agent asks a person for more hosts. */
+export const NETWORK_TOOL = 'request_network'
+
 /** Means the presets of the goal of a run. */
 const GOAL_PRESET = 'goal'
 const PRESET = new RegExp(`^preset:(?:${[...Object.keys(PRESETS), GOAL_PRESET].join('|')})$`)
@@ -23,7 +26,7 @@ const MAX_HOSTS = 64
 /** The port that is reached at a host without a port. */
 const HTTPS = 443
 
-const HostPattern = z
+export const HostPattern = z
   .string()
   .max(260)
   .refine(

@@ -3,6 +3,7 @@ import { ApprovalRule, ApprovalRules, RuleName } from './approvals/rules.ts'
 import { Json, Sha256 } from './fields.ts'
 import { IsolationDifference, IsolationPolicy, KilledBy } from './isolation.ts'
 import { McpToolsListed } from './mcp-tools.ts'
+import { Network } from './network.ts'
 import { ProjectFolder } from './project-folder.ts'
 import { ConfigChanges, Effort, RunConfig } from './run-config.ts'
 import { Parent, SubagentEnd } from './subagents.ts'
@@ -141,7 +142,7 @@ export type ProjectContext = z.infer<typeof ProjectContext>
 export const Stuck = z.strictObject({
   /** `malformed`, `empty`, `cut` and `refused` are replies that are not whole. */
   pattern: z.enum([
-    ...(['repeating', 'alternating', 'failing', 'idle'] as const),
+    ...(['repeating', 'alternating', 'circling', 'barren', 'failing', 'idle'] as const),
     ...(['malformed', 'empty', 'cut', 'refused'] as const),
   ]),
   /** How many turns in a row show it. */
@@ -348,6 +349,8 @@ const payloads = {
     content: ApprovalRule,
     /** Why the rule holds although that is not certain. */
     doubt: z.string().exactOptional(),
+    /** What the commands of the run reach from then on if the call is allowed; left out if that stays as it is. */
+    network: Network.exactOptional(),
   }),
   approval_response: z.strictObject({
     decision: CallDecision,

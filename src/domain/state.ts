@@ -1,6 +1,7 @@
 import type { ApprovalRule, RuleName, RunRules } from './approvals/rules.ts'
 import type { IsolationPolicy } from './isolation.ts'
 import type { McpState } from './mcp-tools.ts'
+import { NETWORK_TOOL, type Network } from './network.ts'
 import type { Plan } from './plan.ts'
 import type { ProjectFolder } from './project-folder.ts'
 import type {
@@ -75,6 +76,8 @@ export type Phase =
       readonly rule: RuleName
       readonly content: ApprovalRule
       readonly doubt: string | null
+      /** The network of the run if the call is allowed. */
+      readonly network?: Network
     }
   | { readonly type: 'evaluating' }
   /** The goal was checked; the iteration is not closed yet. */
@@ -234,9 +237,10 @@ export const startedBy = (
 /** Whether the rules must be compared with the next call: not after a person has answered for it, nor if it works already. */
 export function isReviewDue(state: RunState): boolean {
   const { phase, approvals } = state
-  if (approvals === undefined || phase.type !== 'acting' || phase.open !== null) return false
+  if (phase.type !== 'acting' || phase.open !== null) return false
   const [next] = phase.pending
-  return next !== undefined && phase.answer === undefined && !startedBy(state, next.call_id)
+  if (next === undefined || (approvals === undefined && next.tool !== NETWORK_TOOL)) return false
+  return phase.answer === undefined && !startedBy(state, next.call_id)
 }
 
 /** Whether a run waits for a person, and not for a server. */

@@ -1,4 +1,6 @@
-import type { PayloadOf, RequestedCall, Stuck } from './records.ts'
+import type { PayloadOf, Stuck } from './records.ts'
+import type { OpenCall } from './state.ts'
+import { type Done, doneBy, mayEdit, NOTHING_DONE } from './stuck-digests.ts'
 
 type StuckPattern = Stuck['pattern']
 
@@ -15,6 +17,8 @@ const LIMITS: {
 } = {
   repeating: { hint: 3, reflection: 5 },
   alternating: { reflection: 6 },
+  circling: { reflection: 8 },
+  barren: { reflection: 40 },
   failing: { reflection: 8 },
   idle: { reflection: 3 },
   malformed: { end: 5 },
@@ -25,25 +29,30 @@ const LIMITS: {
 /** An agent whose calls take as long may be waiting for something, so it may repeat itself more often. */
 const WAITING_MS = 2_000
 const WAITING_TIMES = 4
-/** After this many turns since it was asked for another approach, an agent is no longer under suspicion. */
+/** After this many turns since it was asked for another approach, an agent with news is no longer under suspicion. */
 const RECOVERED_TURNS = 20
+
+/** In how many of the last turns something counts as seen before. */
+const REMEMBERED_TURNS = 16
 
 /** What is remembered of the turns of an agent, to see when it makes no progress. Its size is bounded. */
 export type Watch = {
-  /** The calls of the turn under way and their results, as one number. */
-  readonly turn: {
-    readonly digest: number
+  /** The turn under way. `edits`: it may have changed files. */
+  readonly turn: Done & {
+    readonly edits: boolean
     readonly calls: number
     readonly failed: number
     readonly rejected: number
     readonly ms: number
   }
-  /** The digests of the last two turns, the latest first. */
-  readonly last: number | null
-  readonly beforeLast: number | null
-  /** How many of the last turns were equal, alternated, or failed as a whole. */
+  /** The last turns, the latest first. */
+  readonly recent: readonly Done[]
+  /** How many of the last turns were equal, alternated, or were as one of those before. */
   readonly same: number
   readonly alternating: number
+  readonly circling: number
+  /** How many of the last turns had no new result, or failed as a whole in the same way, and changed no file. */
+  readonly barren: number
   readonly failing: number
   /** How many of the last replies were not whole, in the same way. */
   readonly broken: { readonly pattern: StuckPattern; readonly times: number } | null
@@ -57,14 +66,17 @@ export type Watch = {
   readonly over: string | null
 }
 
-const NO_CALLS = { digest: 0, calls: 0, failed: 0, rejected: 0, ms: 0 } as const
+const NO_CALLS = {
+  ...{ ...NOTHING_DONE, edits: false, calls: 0, failed: 0, rejected: 0, ms: 0 },
+} as const
 
 export const UNSUSPICIOUS: Watch = {
   turn: NO_CALLS,
-  last: null,
-  beforeLast: null,
+  recent: [],
   same: 0,
   alternating: 0,
+  circling: 0,
+  barren: 0,
   failing: 0,
   broken: null,
   due: null,
@@ -92,18 +104,15 @@ export function watchReply(watch: Watch, reply: PayloadOf<'assistant_message'>):
 /** @param isLast whether the turn ends with this call */
 export function watchResult(
   watch: Watch,
-  call: RequestedCall,
+  call: OpenCall,
   result: PayloadOf<'tool_result'>,
   isLast: boolean,
 ): Watch {
-  const { digest, calls, failed, rejected, ms } = watch.turn
-  const { outcome, output, exit_code, duration_ms } = result
-  const what = [call.tool, JSON.stringify(call.args), call.raw_args ?? '', outcome, `${exit_code}`]
+  const { edits, calls, failed, rejected, ms } = watch.turn
+  const { outcome, duration_ms } = result
   const turn = {
-    digest: digestOf(
-      output,
-      what.reduce((seed, text) => digestOf(text, seed), digest),
-    ),
+    ...doneBy(call, result, watch.turn),
+    edits: edits || mayEdit(call, result),
     calls: calls + 1,
     failed:
       failed + Number(outcome === 'error' || outcome === 'timed_out' || outcome === 'rejected'),
@@ -129,24 +138,35 @@ export function watchFinding(watch: Watch, { pattern, times, action, message }: 
 }
 
 function endTurn(watch: Watch): Watch {
-  const { turn, last, beforeLast } = watch
-  const { digest, calls, failed } = turn
+  const { turn, recent } = watch
+  const { calls, failed, call, output, exact } = turn
   const before = afterAsking(watch)
-  const isOther = digest !== last
+  // Only what a call that takes long prints tells by its numbers whether something goes on.
+  const isWaiting = turn.ms >= WAITING_MS
+  const hasOutputOf = (past: Done): boolean =>
+    past.output === output && (!isWaiting || past.exact === exact)
+  const isLike = (past: Done | undefined): boolean =>
+    past !== undefined && past.call === call && hasOutputOf(past)
+  const [last, beforeLast] = recent
+  const isOther = !isLike(last)
+  const isEdit = turn.edits && !recent.some((past) => past.call === call)
+  const isNews = isEdit || !recent.some(hasOutputOf)
   const ended = {
     ...before,
     found: isOther && before.asked === null ? null : before.found,
-    last: digest,
-    beforeLast: last,
+    recent: [{ call, output, exact }, ...recent].slice(0, REMEMBERED_TURNS),
     same: isOther ? 1 : watch.same + 1,
-    alternating: !isOther ? 1 : digest === beforeLast ? watch.alternating + 1 : 2,
-    failing: calls > 0 && calls === failed ? watch.failing + 1 : 0,
+    alternating: !isOther ? 1 : isLike(beforeLast) ? watch.alternating + 1 : 2,
+    circling: recent.some(isLike) ? watch.circling + 1 : 0,
+    barren: isNews ? 0 : watch.barren + 1,
+    failing: calls === 0 || calls !== failed ? 0 : isNews ? 1 : watch.failing + 1,
     broken: null,
   }
-  const isWaiting = turn.ms >= WAITING_MS
   const due =
     finding(ended, calls === 0 ? 'idle' : 'repeating', ended.same, isWaiting) ??
     finding(ended, 'alternating', ended.alternating, isWaiting) ??
+    finding(ended, 'circling', ended.circling, isWaiting) ??
+    finding(ended, 'barren', ended.barren, isWaiting) ??
     finding(ended, 'failing', ended.failing, false)
   return { ...ended, due }
 }
@@ -160,7 +180,7 @@ function endBrokenTurn(watch: Watch, pattern: StuckPattern): Watch {
 
 function afterAsking(watch: Watch): Watch {
   if (watch.asked === null) return watch
-  return watch.asked + 1 >= RECOVERED_TURNS
+  return watch.asked + 1 >= RECOVERED_TURNS && watch.barren === 0
     ? { ...watch, asked: null, found: null }
     : { ...watch, asked: watch.asked + 1 }
 }
@@ -198,8 +218,12 @@ function seen(pattern: StuckPattern, times: number): string {
       return `the same calls had the same results ${times} times in a row`
     case 'alternating':
       return `the last ${times} turns alternate between the same two`
+    case 'circling':
+      return `the last ${times} turns were all as turns before them`
+    case 'barren':
+      return `the last ${times} turns changed no file, and had no result that was new`
     case 'failing':
-      return `all calls of the last ${times} turns failed`
+      return `all calls of the last ${times} turns failed in the same way`
     case 'idle':
       return `the last ${times} replies called no tool, and nothing changed`
     case 'malformed':
@@ -214,16 +238,3 @@ function seen(pattern: StuckPattern, times: number): string {
 }
 
 const capitalized = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)
-
-/** A number of 53 bits that equal texts share, and different ones hardly ever. Not for secrets. */
-function digestOf(text: string, seed: number): number {
-  let low = seed ^ 0x811c9dc5
-  let high = (seed / 0x1_0000_0000) ^ 0x41c6ce57
-  for (let at = 0; at < text.length; at += 1) {
-    const code = text.charCodeAt(at)
-    low = Math.imul(low ^ code, 0x01000193)
-    high = Math.imul(high ^ code, 0x5bd1e995)
-  }
-  low ^= Math.imul(high ^ (high >>> 15), 0x2c1b3c6d)
-  return (high & 0x1f_ffff) * 0x1_0000_0000 + (low >>> 0)
-}

@@ -114,6 +114,7 @@ export function createEffects(
     scratchDir: reportsDir,
     isolated: isolation.level !== 'none',
     findTool: (runId, name) => mcp.tool(runId, name),
+    networks: networkRules(settings, isolation),
     subagents: maxDepth > 0,
   })
   const tools = toolbox.specs.map(({ name }) => name)

@@ -55,7 +55,7 @@ describe('a conversation is shortened', () => {
   test('if it would not fit, so that its latest turns keep a fifth of the budget', () => {
     expect(dueCompaction(talk(...five), 1_000)).toBeNull()
     expect(dueCompaction(talk(...five), 500)).toMatchObject({ turns: 4 })
-    const long = Array.from({ length: 50 }, (_, n) => turn(`${n}`)).flat()
+    const long = Array.from({ length: 50 }, (_, n) => turn(String.fromCharCode(65 + n))).flat()
     expect(dueCompaction(talk(...long), 5_000)?.turns).toBeGreaterThanOrEqual(39)
   })
 

@@ -71,7 +71,8 @@ describe('the same call with the same result', () => {
   })
 
   test('is counted from the beginning after another result, another call, or a message of a person', () => {
-    expect(found(...times(9, (at) => turn({}, { output: `line ${at >> 1}` })))).toEqual([])
+    const line = (at: number) => `line ${'x'.repeat(at >> 1)}`
+    expect(found(...times(9, (at) => turn({}, { output: line(at) })))).toEqual([])
     expect(found(...times(9, (at) => turn({ command: `test ${at >> 1}` })))).toEqual([])
     expect(found(...times(4, () => [...turn(), ...turn(), say]))).toEqual([])
   })
@@ -91,7 +92,8 @@ describe('the same call with the same result', () => {
   })
 
   test('is forgotten after 20 good turns', () => {
-    const good = (n: number) => times(n, (at) => turn({ command: `step ${at}` }))
+    const good = (n: number) =>
+      times(n, (at) => turn({ command: `step ${at}` }, { output: 'x'.repeat(at) }))
     const again = times(5, () => turn())
     const asked = ['repeating 3 hint', 'repeating 5 reflection']
     expect(found(...again, ...good(20), ...again)).toEqual([...asked, ...asked])
@@ -113,6 +115,92 @@ test('a model whose calls only fail is asked for another approach', () => {
   const fail = (at: number) => turn({ command: `try ${at}` }, { outcome: 'error', exit_code: 1 })
   expect(found(...times(8, fail))).toEqual(['failing 8 reflection'])
   expect(found(...times(7, fail), ...turn(), ...times(7, fail))).toEqual([])
+})
+
+describe('a loop is seen', () => {
+  const at = (n: number, make: (at: number) => Step[], first: string) =>
+    expect(found(...times(n, make))[0]).toBe(first)
+
+  test('of three turns, and of four', () => {
+    const around = (of: number) => (n: number) =>
+      turn({ command: `cat ${'abcd'.charAt(n % of)}` }, { output: 'abcd'.charAt(n % of) })
+    at(11, around(3), 'circling 8 reflection')
+    at(12, around(4), 'circling 8 reflection')
+    expect(found(...times(10, around(3)))).toEqual([])
+  })
+
+  test('whatever times, durations, numbers and colours are printed', () => {
+    const tests = (n: number) =>
+      turn(
+        { command: 'npm test' },
+        {
+          output: `\x1b[3${n % 8}m${n} failed\x1b[0m at 12:0${n % 10}:01 in ${n % 2 ? '1.2s' : '980ms'}`,
+        },
+      )
+    at(3, tests, 'repeating 3 hint')
+    const slow = (n: number) =>
+      turn(
+        { command: 'npm test' },
+        { output: `3 failed at 12:0${n}:01 in 1${n}.2s`, duration_ms: 9_000 },
+      )
+    expect(found(...times(19, slow))).toEqual(['repeating 3 hint'])
+    expect(found(...times(20, slow))).toEqual(['repeating 3 hint', 'repeating 20 reflection'])
+  })
+
+  test('whatever the comment of a command says', () => {
+    at(
+      3,
+      (n) => turn({ command: `# attempt ${n}\nnpm test  # again: ${'x'.repeat(n)}` }),
+      'repeating 3 hint',
+    )
+  })
+
+  test('if nothing is new and no file changes, whatever is called', () => {
+    at(41, (n) => turn({ command: `cat ${n}` }), 'barren 40 reflection')
+    const known = found(...times(82, (n) => turn({ command: `cat ${n}` })))
+    expect(known).toEqual(['barren 40 reflection', 'barren 40 end'])
+  })
+})
+
+describe('progress is no loop', () => {
+  test('if a command edits and then runs a test that fails', () => {
+    const work = (n: number) =>
+      turn(
+        { command: `sed -i s/${n}/x/ a.py && pytest` },
+        { output: '1 failed', outcome: 'error', exit_code: 1 },
+      )
+    expect(found(...times(60, work))).toEqual([])
+    const same = () =>
+      turn(
+        { command: 'sed -i s/1/x/ a.py && pytest' },
+        { output: '1 failed', outcome: 'error', exit_code: 1 },
+      )
+    expect(found(...times(3, same))).toEqual(['repeating 3 hint'])
+  })
+
+  test('if every failure is another one', () => {
+    const work = (n: number) =>
+      turn(
+        { command: `pytest -k ${n}` },
+        { output: `no ${'x'.repeat(n)}`, outcome: 'error', exit_code: 1 },
+      )
+    expect(found(...times(60, work))).toEqual([])
+  })
+
+  test('if something that takes long counts up', () => {
+    const poll = (n: number) =>
+      turn(
+        { id: 'p1' },
+        { output: `epoch ${n} of 500 after ${n}s`, duration_ms: 30_000 },
+        'process_read',
+      )
+    expect(found(...times(100, poll))).toEqual([])
+  })
+
+  test('if many files are read', () => {
+    const read = (n: number) => turn({ path: `f${n}` }, { output: 'x'.repeat(n) }, 'file_read')
+    expect(found(...times(300, read))).toEqual([])
+  })
 })
 
 test('a model that only talks is asked, and then its run ends', () => {

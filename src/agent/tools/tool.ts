@@ -120,14 +120,19 @@ export type Place = {
   /** The project of the run that a person started, if this is the run of a sub-agent. Null if that is not known. */
   readonly root?: string | null
   readonly shellFolder?: string
+  /** What its commands reach; nothing if it is left out. */
+  readonly network?: Network
 }
+
+/** `network`: what the run reaches if a person allows the call, for a call that asks for that. */
+type Facts = Pick<CallFacts, 'tool' | 'touches'> & { readonly network?: Network }
 
 /** The tools of a run loop. */
 export interface Toolbox {
   readonly specs: readonly ToolSpec[]
   readonly readOnly: ReadonlySet<string>
-  /** What rules are compared with; null if the call will be rejected, because its arguments are not valid. */
-  facts(call: RequestedCall, run: Place): Promise<Pick<CallFacts, 'tool' | 'touches'> | null>
+  /** What rules are compared with; null if the call will do nothing, such as one whose arguments are not valid. */
+  facts(call: RequestedCall, place: Place): Promise<Facts | null>
   /** Runs one recorded call. Never rejects: every failure is a result for the model. */
   execute(call: OpenCall, context: CallContext): Promise<PayloadOf<'tool_result'>>
 }

@@ -1,5 +1,6 @@
 import type { Artifacts } from '../../artifacts/artifacts.ts'
 import { hasSockets } from '../../domain/isolation.ts'
+import { NETWORK_TOOL } from '../../domain/network.ts'
 import { present } from '../../domain/present.ts'
 import type { PayloadOf, RequestedCall } from '../../domain/records.ts'
 import type { OpenCall } from '../../domain/state.ts'
@@ -10,6 +11,7 @@ import { processMask } from '../../log/masking.ts'
 import type { RunCommand } from '../../runner/command.ts'
 import type { StartProcess } from '../../runner/start-process.ts'
 import { dataFolderProblem } from '../data-folder.ts'
+import { mayWiden, type NetworkRules } from '../network-rules.ts'
 import { observe } from '../observed-commands.ts'
 import { projectProblem } from '../project-folder.ts'
 import { applyPatch } from './apply-patch.ts'
@@ -23,6 +25,7 @@ import { grepSearch } from './grep-search.ts'
 import { outputRead } from './output-read.ts'
 import { processInput, processRead, processStart, processStop } from './processes.ts'
 import { recordedOutput } from './recorded-output.ts'
+import { networkAskedFor, requestNetwork } from './request-network.ts'
 import {
   type CallContext,
   type DefinedTool,
@@ -85,6 +88,8 @@ export type ToolboxOptions = {
   readonly isolated?: boolean
   /** Without it, all runs have the same tools. */
   readonly findTool?: FindTool
+  /** What network a person may give runs; none if it is left out. */
+  readonly networks?: NetworkRules
   /** Whether agents may start sub-agents; they may not if it is left out. */
   readonly subagents?: boolean
 }
@@ -99,9 +104,15 @@ export function createToolbox({
   findTool = () => undefined,
   variables = {},
   subagents = false,
+  networks,
   ...places
 }: ToolboxOptions): Toolbox & Looking {
-  const tools = subagents ? [...TOOLS, subagentTool] : TOOLS
+  const asking = networks !== undefined && mayWiden(networks) ? networks : null
+  const tools = [
+    ...TOOLS,
+    ...(asking === null ? [] : [requestNetwork(asking)]),
+    ...(subagents ? [subagentTool] : []),
+  ]
   const find = ({ tool }: RequestedCall, runId: string | undefined) =>
     toolNamed(tool, tools) ?? findTool(runId, tool)
   const carryOut = async (call: OpenCall, given: CallContext) => {
@@ -132,7 +143,14 @@ export function createToolbox({
   return {
     specs: tools.map(({ spec }) => spec),
     readOnly: new Set(tools.filter(({ readOnly }) => readOnly).map(({ spec }) => spec.name)),
-    facts: (call, place) => factsOf(call, find(call, place.runId), { ...place, ...places }),
+    async facts(call, place) {
+      const { tool, args } = call
+      if (tool !== NETWORK_TOOL) {
+        return factsOf(call, find(call, place.runId), { ...place, ...places })
+      }
+      const network = asking && networkAskedFor(args, place.network ?? 'none', asking)
+      return network && { tool, touches: {}, network }
+    },
     async execute(call, given) {
       const begun = performance.now()
       const { outcome, observed } = await carryOut(call, given)

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { NETWORK_TOOL } from '../network.ts'
 import { ANY, type Kind, type Meter, matches, type Text } from './glob.ts'
 import { splitCommand } from './split-command.ts'
 
@@ -61,14 +62,25 @@ export type ApprovalRule = z.infer<typeof ApprovalRule>
 export const ApprovalRules = z.array(ApprovalRule).max(MAX_RULES).readonly()
 export type ApprovalRules = z.infer<typeof ApprovalRules>
 
-/** A rule of the run or of the server that started it, by its place in the list. */
+/** A rule of the run, of the server that started it, or of the tool itself, by its place in the list. */
 export const RuleName = z
-  .strictObject({ of: z.enum(['run', 'server']), index: z.int().nonnegative() })
+  .strictObject({ of: z.enum(['run', 'server', 'tool']), index: z.int().nonnegative() })
   .readonly()
 export type RuleName = z.infer<typeof RuleName>
 
 /** The rule for people: "Rule 1 of the server". */
 export const nameOfRule = ({ of, index }: RuleName): string => `Rule ${index + 1} of the ${of}`
+
+/** Rules that nobody can change. */
+const OF_TOOLS: ApprovalRules = [
+  { tool: NETWORK_TOOL, action: 'ask', reason: 'It gives the commands of the run more network' },
+]
+
+/** The rule with this name; undefined if there is none. */
+export const ruleNamed = (
+  rules: Pick<RunRules, 'run' | 'server'> | undefined,
+  { of, index }: RuleName,
+): ApprovalRule | undefined => (of === 'tool' ? OF_TOOLS : rules?.[of])?.[index]
 
 /** What a call works with, as its tool declares. Left out: nothing of that kind. */
 export type Touches = {
@@ -132,8 +144,9 @@ export function judge(
   const lists = [
     { of: 'server', rules: server },
     { of: 'run', rules: run },
+    { of: 'tool', rules: OF_TOOLS },
   ] as const
-  const isLifted = (of: 'run' | 'server', index: number) =>
+  const isLifted = (of: RuleName['of'], index: number) =>
     lifted.some((rule) => rule.of === of && rule.index === index)
   const verdictsOn = (deed: Deed, left: Meter): Verdict[] =>
     lists.flatMap(({ of, rules }) =>

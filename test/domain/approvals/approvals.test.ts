@@ -357,6 +357,56 @@ describe('a run with rules', () => {
   })
 })
 
+describe('a call that asks for more network', () => {
+  const HOSTS = { allow: ['a.example.org'] } as const
+  const tool = 'request_network'
+  const rule = {
+    tool,
+    action: 'ask',
+    reason: 'It gives the commands of the run more network',
+  } as const
+  const verdict = {
+    action: 'ask',
+    rule: { of: 'tool', index: 0, content: rule },
+    doubt: null,
+  } as const
+  const asking = by('p1', {
+    ...{ type: 'record_review', callId: 'c0', callSha256: SHA, verdict, network: HOSTS },
+  })
+  const replied = [create(), claim(), reply([tool])]
+  const asked = [...replied, asking]
+  const seq = given(...asked).state?.seq ?? 0
+
+  test('is asked about whatever the rules allow, and as strictly as they ask', () => {
+    const of = (run: Rules) =>
+      judge({ tool, touches: {}, costUsd: 0 }, { run, server: [], lifted: [] })
+    expect(of([{ action: 'allow' }])).toEqual(verdict)
+    expect(of([])).toEqual(verdict)
+    expect(of([{ tool: '*', action: 'deny' }]).action).toBe('deny')
+    const strict = { action: 'ask', by: 'other_than_starter' } as const
+    expect(of([strict]).rule?.of).toBe('run')
+    expect(
+      judge({ tool: 'bash_exec', touches: {}, costUsd: 0 }, { run: [], server: [], lifted: [] })
+        .action,
+    ).toBe('allow')
+  })
+
+  test('waits in a run without rules, too, and widens its network with the answer', () => {
+    given(...replied)
+      .when(asking)
+      .gives('1 approval_required')
+    expect(given(...asked).state?.config.network).toBeUndefined()
+    expect(given(...asked, answer('allow', seq)).state?.config.network).toEqual(HOSTS)
+    expect(given(...asked, answer('deny', seq)).state?.config.network).toBeUndefined()
+    given(...asked, answer('allow', seq))
+      .when(by('p1', { type: 'proceed' }))
+      .gives('1 tool_call c0')
+    given(...asked)
+      .when(answer('allow', seq, { liftsRule: true }))
+      .refused({ type: 'rule_stays' })
+  })
+})
+
 describe('a history that no commands can have produced is refused', () => {
   const replied = [create({ approvals: [ASK] }), claim(), reply(['bash_exec', 'file_read'])]
   const asked = [...replied, review('c0', ASK)]
