@@ -3,9 +3,8 @@ import { masksIn } from '../domain/mask/finder.ts'
 import { NETWORK_TOOL, type Network } from '../domain/network.ts'
 import { present } from '../domain/present.ts'
 import type { PayloadOf, RequestedCall, RunRecord } from '../domain/records.ts'
-import type { OpenCall } from '../domain/state.ts'
+import type { OpenCall, RunState } from '../domain/state.ts'
 import { processMask } from '../log/masking.ts'
-import type { RunSession } from './run-session.ts'
 import type { Toolbox } from './tools/tool.ts'
 
 /**
@@ -55,11 +54,14 @@ export function notRunMasked({ call_id, tool }: OpenCall): PayloadOf<'tool_resul
   }
 }
 
+/** A run, and the project of its family: see `RunSession`. */
+type Session = { readonly state: RunState; root(): Promise<string | null | undefined> }
+
 /** What the rules say of a call, and the network that it asks a person for. */
 type Review = { readonly verdict: Verdict; readonly network?: Network }
 
 const ALLOWED: Verdict = { action: 'allow', rule: null, doubt: null }
-const NO_RULES: NonNullable<RunSession['state']['approvals']> = {
+const NO_RULES: NonNullable<RunState['approvals']> = {
   ...{ run: [], server: [], lifted: [], approvedCostUsd: 0 },
 }
 
@@ -69,7 +71,7 @@ const NO_RULES: NonNullable<RunSession['state']['approvals']> = {
  */
 export async function reviewCall(
   call: RequestedCall | null,
-  session: Pick<RunSession, 'state' | 'root'>,
+  session: Session,
   toolbox: Pick<Toolbox, 'facts'>,
 ): Promise<Review> {
   const { approvals, config, runId, total, shellFolder } = session.state

@@ -1,8 +1,10 @@
 import { splitCommand } from './approvals/split-command.ts'
 import { MCP_PREFIX } from './mcp-tools.ts'
-import type { PayloadOf } from './records.ts'
-import type { OpenCall } from './state.ts'
+import type { PayloadOf, RequestedCall } from './records.ts'
 import { stripTerminalCodes } from './terminal-codes.ts'
+
+/** A call that had a result. */
+export type DoneCall = RequestedCall & { readonly read_only: boolean }
 
 /** The calls of a turn and their results, each as a number that equal ones share. */
 export type Done = {
@@ -18,7 +20,7 @@ export const NOTHING_DONE: Done = { call: 0, output: 0, exact: 0 }
 const LONG_MS = 500
 
 /** What a turn has done after one more call. */
-export function doneBy(call: OpenCall, result: PayloadOf<'tool_result'>, before: Done): Done {
+export function doneBy(call: DoneCall, result: PayloadOf<'tool_result'>, before: Done): Done {
   const { outcome, exit_code, duration_ms } = result
   const asked = [call.tool, JSON.stringify(withoutComments(call.args)), call.raw_args ?? '']
   const printed = `${outcome} ${exit_code}\n${stripTerminalCodes(result.output)}`
@@ -34,7 +36,7 @@ export function doneBy(call: OpenCall, result: PayloadOf<'tool_result'>, before:
 const TIMES =
   /\b\d[\d.,]*\s?(?:[mnµu]?s|secs?|seconds?|m|min|minutes?|h|hours?)\b|\d{4}-\d\d-\d\d|\d+(?::\d\d)+(?:[.,]\d+)?|\d{10,}/g
 
-function withoutComments(args: OpenCall['args']): OpenCall['args'] {
+function withoutComments(args: DoneCall['args']): DoneCall['args'] {
   const { command } = args
   if (typeof command !== 'string') return args
   return {
@@ -62,7 +64,7 @@ const READING: ReadonlySet<string> = new Set([
  * Whether a call may have changed files of the project. Nothing is recorded of what a command changed: as soon as there
  * is such a record, it answers here.
  */
-export function mayEdit(call: OpenCall, { outcome }: PayloadOf<'tool_result'>): boolean {
+export function mayEdit(call: DoneCall, { outcome }: PayloadOf<'tool_result'>): boolean {
   const mayAct = call.tool.startsWith(MCP_PREFIX) && !call.read_only
   if (mayAct || EDITING_TOOLS.has(call.tool)) return outcome === 'ok'
   const { command } = call.args

@@ -1,6 +1,5 @@
 import type { PayloadOf, Stuck } from './records.ts'
-import type { OpenCall } from './state.ts'
-import { type Done, doneBy, mayEdit, NOTHING_DONE } from './stuck-digests.ts'
+import { type Done, type DoneCall, doneBy, mayEdit, NOTHING_DONE } from './stuck-digests.ts'
 
 type StuckPattern = Stuck['pattern']
 
@@ -104,7 +103,7 @@ export function watchReply(watch: Watch, reply: PayloadOf<'assistant_message'>):
 /** @param isLast whether the turn ends with this call */
 export function watchResult(
   watch: Watch,
-  call: OpenCall,
+  call: DoneCall,
   result: PayloadOf<'tool_result'>,
   isLast: boolean,
 ): Watch {
@@ -141,7 +140,7 @@ function endTurn(watch: Watch): Watch {
   const { turn, recent } = watch
   const { calls, failed, call, output, exact } = turn
   const before = afterAsking(watch)
-  // Only what a call that takes long prints tells by its numbers whether something goes on.
+  // If a call takes long, it may print numbers that show its progress.
   const isWaiting = turn.ms >= WAITING_MS
   const hasOutputOf = (past: Done): boolean =>
     past.output === output && (!isWaiting || past.exact === exact)

@@ -2,7 +2,6 @@ import * as z from 'zod'
 import { MAX_MCP_SERVERS, McpServerName } from '../../domain/mcp-servers.ts'
 import { INSTRUCTIONS_GOAL } from '../../domain/subagents.ts'
 import { projectPath } from './confine.ts'
-import type { Declared } from './tool.ts'
 
 const most = z.int().positive()
 
@@ -60,7 +59,7 @@ const COMMANDS: Readonly<Record<string, string>> = {
 }
 
 /** What starting a sub-agent touches beside its own calls: what its check runs, and its project. */
-export function touchesOfSubagent({ goal, check, folder }: WantedSubagent): Declared {
+export function touchesOfSubagent({ goal, check, folder }: WantedSubagent) {
   const ofGoal = goal === undefined || goal === INSTRUCTIONS_GOAL ? [] : [COMMANDS[goal] ?? null]
   return {
     commands: check === undefined ? ofGoal : [check.command],
