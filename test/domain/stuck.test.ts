@@ -169,7 +169,7 @@ describe('progress is no loop', () => {
         { command: `sed -i s/${n}/x/ a.py && pytest` },
         { output: '1 failed', outcome: 'error', exit_code: 1 },
       )
-    expect(found(...times(60, work))).toEqual([])
+    expect(found(...times(20, work))).toEqual([])
     const same = () =>
       turn(
         { command: 'sed -i s/1/x/ a.py && pytest' },
@@ -184,7 +184,7 @@ describe('progress is no loop', () => {
         { command: `pytest -k ${n}` },
         { output: `no ${'x'.repeat(n)}`, outcome: 'error', exit_code: 1 },
       )
-    expect(found(...times(60, work))).toEqual([])
+    expect(found(...times(20, work))).toEqual([])
   })
 
   test('if something that takes long counts up', () => {
@@ -194,12 +194,12 @@ describe('progress is no loop', () => {
         { output: `epoch ${n} of 500 after ${n}s`, duration_ms: 30_000 },
         'process_read',
       )
-    expect(found(...times(100, poll))).toEqual([])
+    expect(found(...times(45, poll))).toEqual([])
   })
 
   test('if many files are read', () => {
     const read = (n: number) => turn({ path: `f${n}` }, { output: 'x'.repeat(n) }, 'file_read')
-    expect(found(...times(300, read))).toEqual([])
+    expect(found(...times(60, read))).toEqual([])
   })
 })
 
