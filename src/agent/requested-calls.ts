@@ -76,7 +76,8 @@ export async function reviewCall(
 ): Promise<Review> {
   const { approvals, config, runId, total, shellFolder } = session.state
   const asks = approvals !== undefined || call?.tool === NETWORK_TOOL
-  if (call === null || !asks) return { verdict: ALLOWED }
+  const isExcluded = call !== null && config.tools?.exclude?.includes(call.tool) === true
+  if (call === null || !asks || isExcluded) return { verdict: ALLOWED }
   const { cwd, network: had } = config
   const place = { cwd, runId, ...present({ shellFolder, network: had }) }
   const root = await session.root()

@@ -127,6 +127,14 @@ test.each<[string, NetworkRules, Partial<RunConfig>, object, string, string]>([
     'reach',
   ],
   ['the presets of its goal', RULES, {}, { ...ARGS, hosts: ['preset:goal'] }, 'rejected', 'preset'],
+  [
+    'hosts without the tool',
+    RULES,
+    { tools: { exclude: ['request_network'] } },
+    ARGS,
+    'rejected',
+    'no tool',
+  ],
   ['an address', RULES, {}, { ...ARGS, hosts: ['10.0.0.1'] }, 'rejected', 'name of a host'],
   [
     'anything on a server without a network',
