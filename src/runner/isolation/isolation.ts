@@ -13,7 +13,7 @@ import type { Network } from '../../domain/network.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { removeFolder } from '../../lib/remove-folder.ts'
 import type { Command } from '../command.ts'
-import { proxyVariables } from '../network/forwarder.ts'
+import { networkVariables } from '../network/forwarder.ts'
 import { factsOfContainer } from './bubblewrap.ts'
 import { CheckHomes } from './check-homes.ts'
 import { EVERYTHING, NOTHING, type PolicyFacts } from './policy.ts'
@@ -199,7 +199,7 @@ function isolated(
       const { checkHome = null } = lent ?? {}
       return {
         sandbox: { ...base, project, known, own, checkHome, scratch, writable, readable, network },
-        env: { ...isolatedEnvironment(env, { ...seen, tools }), ...proxyVariables(network) },
+        env: { ...isolatedEnvironment(env, { ...seen, tools }), ...networkVariables(network) },
         done: async (exited) => {
           await lent?.done(exited)
           if (fresh !== null) await remove(fresh)

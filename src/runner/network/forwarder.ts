@@ -41,9 +41,12 @@ listens() { while read -r _ at _ state _; do [ "$at $state" = '0100007F:${port.t
 looks=0; until listens || [ $((looks += 1)) -gt ${LOOKS} ]; do :; done
 `
 
-/** The variables that lead programs to the proxy. Both spellings: some programs know only one. */
-export function proxyVariables(network: Network, port = FIRST_PORT): Record<string, string> {
-  if (typeof network === 'string') return {}
+/** Without a network, npm would try again for more than a minute before it reports that a name cannot be resolved. */
+const OFFLINE = { npm_config_fetch_retries: '0', PIP_RETRIES: '0', CARGO_NET_RETRY: '0' }
+
+/** The variables that lead programs to the proxy, if there is one. Both spellings: some programs know only one. */
+export function networkVariables(network: Network, port = FIRST_PORT): Record<string, string> {
+  if (typeof network === 'string') return network === 'none' ? OFFLINE : {}
   const url = `http://127.0.0.1:${port}`
   const own = 'localhost,127.0.0.1,::1'
   return {

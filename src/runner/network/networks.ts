@@ -7,7 +7,7 @@ import { isRoot, type Sandbox } from '../isolation/sandbox.ts'
 import type { CallEnd, Localhost, StartRequest } from '../protocol.ts'
 import { CommandProxies } from './command-proxies.ts'
 import type { Connection } from './connection.ts'
-import { FIRST_PORT, proxyVariables } from './forwarder.ts'
+import { FIRST_PORT, networkVariables } from './forwarder.ts'
 import { openWholeNetwork, type WholeNetwork } from './whole-network.ts'
 
 type Note = (notice: Notice) => void
@@ -81,7 +81,7 @@ export class Networks {
     const proxy = await this.#proxies.open(sandbox.folder, network.allow, (payload) =>
       note({ kind: 'network_connection', payload }),
     )
-    const env = { ...request.env, ...proxyVariables(network, port) }
+    const env = { ...request.env, ...networkVariables(network, port) }
     try {
       return await run({
         ...request,

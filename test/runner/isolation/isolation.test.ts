@@ -314,6 +314,13 @@ test.skipIf(isMissing('bwrap') || isMissing('git'))(
   },
 )
 
+withBwrap('only without a network, programs do not try again to reach a host', async () => {
+  const { bash } = await place()
+  const script = 'echo "$npm_config_fetch_retries $PIP_RETRIES $CARGO_NET_RETRY"'
+  expect((await bash(script)).output).toBe('0 0 0\n')
+  expect((await bash(script, { network: { allow: ['registry.npmjs.org'] } })).output).toBe('  \n')
+})
+
 test('on another system than Linux, commands are refused until the level none is set', async () => {
   vi.spyOn(process, 'platform', 'get').mockReturnValue('darwin')
   onTestFinished(() => void vi.restoreAllMocks())
