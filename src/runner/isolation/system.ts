@@ -22,8 +22,10 @@ export const DEVICES: readonly string[] = [
   ...['null', 'zero', 'full', 'random', 'urandom', 'tty'],
 ].map((name) => `/dev/${name}`)
 
-/** The size of a container's folders that are in memory. */
+/** The size of a home and of temporary files that are in memory, of a command that keeps nothing. */
 export const MEMORY_FOLDER_BYTES = 1024 * 1024 * 1024
+/** The size of each other folder in memory. Without control groups, it counts nowhere. */
+const SHARED_MEMORY_BYTES = 256 * 1024 * 1024
 
 const KERNEL_FILES = [
   ...['kcore', 'keys', 'timer_list', 'latency_stats', 'sysrq-trigger', 'kallsyms', 'mtrr'],
@@ -99,7 +101,7 @@ export function systemArguments(user: User): string[] {
     ...SECRET_FOLDERS.filter((path) => isFolder(path) && isOpenTo(user, path)).flatMap((path) => {
       return ['--perms', '0000', '--tmpfs', path]
     }),
-    ...['--dev', '/dev', '--perms', '1777', '--size', String(MEMORY_FOLDER_BYTES)],
+    ...['--dev', '/dev', '--perms', '1777', '--size', String(SHARED_MEMORY_BYTES)],
     ...['--tmpfs', '/dev/shm'],
     // bwrap leaves /proc/sys writable for root, and with it core_pattern, which the kernel runs as root.
     ...['--proc', '/proc', '--ro-bind', '/proc/sys', '/proc/sys'],
@@ -107,6 +109,6 @@ export function systemArguments(user: User): string[] {
     ...fixed.folders.flatMap((path) => emptied(user, path)),
     ...['--ro-bind-try', '/sys/devices/system/cpu', '/sys/devices/system/cpu'],
     ...['--dir', '/run', '--dir', '/var', '--symlink', '../run', '/var/run'],
-    ...['--perms', '1777', '--size', String(MEMORY_FOLDER_BYTES), '--tmpfs', '/var/tmp'],
+    ...['--perms', '1777', '--size', String(SHARED_MEMORY_BYTES), '--tmpfs', '/var/tmp'],
   ]
 }
