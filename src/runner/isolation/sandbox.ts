@@ -149,7 +149,15 @@ const ROOT = { uid: 0, gid: 0 }
 
 /** Makes the folders that a command may write, and gives them to the user who runs it. */
 export function prepareFolders(
-  { own, checkHome, scratch, writable, readable, hidden, folder }: Sandbox,
+  {
+    own,
+    checkHome,
+    scratch,
+    writable,
+    readable,
+    hidden,
+    folder,
+  }: Pick<Sandbox, 'own' | 'checkHome' | 'scratch' | 'writable' | 'readable' | 'hidden' | 'folder'>,
   user: OpenedProject['user'],
 ): void {
   const homes = [own?.home, own?.tmp, checkHome?.layer?.changes ?? checkHome?.home]
