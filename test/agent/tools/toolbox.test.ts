@@ -43,6 +43,7 @@ describe('the toolbox', () => {
       'process_start',
       'process_stop',
       'run_pytest',
+      'update_plan',
     ])
     expect([...toolbox.readOnly].sort()).toEqual([
       'file_list',
@@ -54,6 +55,7 @@ describe('the toolbox', () => {
       'grep_search',
       'output_read',
       'process_read',
+      'update_plan',
     ])
   })
 

@@ -95,6 +95,7 @@ const CASES: readonly Case[] = [
   },
   { tool: 'process_stop', args: { id: 'ID' }, hasProcess: true },
   { tool: 'run_subagent', args: { instructions: 'Write.' }, changes: ['sub.txt'] },
+  { tool: 'update_plan', args: { steps: [{ step: 'Look', status: 'pending' }] } },
 ]
 
 const GIT_CASES: readonly Case[] = [
