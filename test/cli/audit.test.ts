@@ -408,7 +408,7 @@ describe('the access log', () => {
     const seqs: number[] = []
     for (let after: number | null | undefined; after !== null; ) {
       const page = (
-        await access.list({ kinds: ['run_read', 'run_exported'], limit: 2, after })
+        await access.list({ kinds: ['run_read', 'run_exported', 'run_verified'], limit: 2, after })
       )._unsafeUnwrap()
       seqs.push(...page.entries.map(({ seq }) => seq))
       after = page.next

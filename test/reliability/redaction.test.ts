@@ -5,6 +5,7 @@ import { ok } from 'neverthrow'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import * as z from 'zod'
 import type { ServerProcess } from '../../examples/demo/server.ts'
+import { signingOf } from '../../src/cli/data-folder.ts'
 import { decideAndAppend } from '../../src/log/decider.ts'
 import { redactStrings } from '../../src/log/redacted-record.ts'
 import { streamOf } from '../../src/log/run-log.ts'
@@ -268,7 +269,9 @@ describe('a secret in a run', () => {
         const payload = { run_id: runId, seq, redacted, ...artifact, reason: 'a password' }
         const entry: Redaction = { kind: 'redacted', ts: 1_770_000_000, payload }
         const author = { commandId: `c${seq}${pointer}`, principal: 'alice' }
-        ;(await decideAndAppend(store, REDACTIONS, () => ok([entry]), author))._unsafeUnwrap()
+        const signed = { sign: signingOf(site.path('data')) }
+        const entries = () => ok([entry])
+        ;(await decideAndAppend(store, REDACTIONS, entries, author, signed))._unsafeUnwrap()
       }
     })
     expect(await filesWith(site.path('data'), secret)).not.toEqual([])
