@@ -1,4 +1,4 @@
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { err, fromThrowable, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Logger } from 'pino'
 import { clearReports } from '../agent/goals/report-folder.ts'
@@ -10,6 +10,7 @@ import { signingWith } from '../audit/proofs/keyring.ts'
 import type { Level } from '../domain/isolation.ts'
 import { removeControlGroup } from '../runner/cgroup.ts'
 import type { Isolation } from '../runner/isolation/isolation.ts'
+import { leaveFolderForUsers } from '../runner/isolation/trial.ts'
 import { Runner } from '../runner/runner.ts'
 import { type Commands, chooseCommands } from './commands.ts'
 import { modelSettings, REPORTS_FOLDER } from './create-agent.ts'
@@ -149,8 +150,9 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
 
 /** Removes what was made to run commands, once that is known: a start that has failed may still be choosing. */
 async function forgetCommands(choosing: Promise<Commands>): Promise<void> {
-  const { group } = (await choosing).limits.limits
-  if (group !== null) removeControlGroup(group)
+  const { isolation, limits } = await choosing
+  if (limits.limits.group !== null) removeControlGroup(limits.limits.group)
+  if (isolation.scratchDir !== null) await leaveFolderForUsers(dirname(isolation.scratchDir))
 }
 
 /** What is configured in files that settings name. The error is a text for people. */

@@ -1,7 +1,8 @@
 import { spawn } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
-import { mkdir, mkdtemp, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, realpath, rm, stat, writeFile } from 'node:fs/promises'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
@@ -175,6 +176,24 @@ describe('stopping', () => {
       server.process.kill(signal)
       await once(server.process, 'exit')
       expect(server.process.exitCode).toBe(0)
+    },
+  )
+
+  test.skipIf(isMissing('landlock') || process.getuid?.() !== 0)(
+    'a server of root that isolates by landlock leaves nothing below /var/tmp',
+    async () => {
+      const left = async () =>
+        (await readdir('/var/tmp')).filter((name) => name.startsWith('retrai-'))
+      const before = await left()
+      const env = { ...cleanEnv(), RETRAI_ISOLATION: 'landlock' }
+      const server = await startServer(['--port', '0', '--data-dir', dataDir()], env)
+      const own = (await left()).filter((name) => !before.includes(name))
+      await server.stop()
+      const hash = createHash('sha256')
+        .update(await realpath(dataDir()))
+        .digest('hex')
+      expect(own).toContain(`retrai-${hash.slice(0, 16)}`)
+      expect(await left()).not.toContain(`retrai-${hash.slice(0, 16)}`)
     },
   )
 

@@ -6,6 +6,7 @@ import {
   lchownSync,
   lstatSync,
   mkdirSync,
+  openSync,
   readdirSync,
   realpathSync,
   statSync,
@@ -176,10 +177,17 @@ export function prepareFolders(
   for (const path of made) give(path, user)
 }
 
+/** Gives a user what is at a path. A command may write there meanwhile, so what is in a folder is named from the opened folder. */
 function give(path: string, user: NonNullable<OpenedProject['user']>): void {
   lchownSync(path, user.uid, user.gid)
   if (!lstatSync(path).isDirectory()) return
-  for (const name of readdirSync(path)) give(join(path, name), user)
+  const folder = openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
+  try {
+    const inside = `/proc/self/fd/${folder}`
+    for (const name of readdirSync(inside)) give(join(inside, name), user)
+  } finally {
+    closeSync(folder)
+  }
 }
 
 /** Whether a path leads to a file that this process may execute. */

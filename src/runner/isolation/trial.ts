@@ -1,4 +1,4 @@
-import { chown, lstat, mkdir, realpath, writeFile } from 'node:fs/promises'
+import { chown, lstat, mkdir, realpath, rmdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import { LEVELS } from '../../domain/isolation.ts'
@@ -175,4 +175,10 @@ async function folderForUsers(dataDir: string): Promise<string> {
   }
   await mkdir(join(folder, 'checks'), { mode: 0o711 }).catch(() => {})
   return folder
+}
+
+/** Removes that folder when the server stops, unless runs that are not at their end have homes in it. Never rejects. */
+export async function leaveFolderForUsers(folder: string): Promise<void> {
+  for (const name of KEPT) await removeFolder(join(folder, name)).catch(() => {})
+  await rmdir(folder).catch(() => {})
 }
