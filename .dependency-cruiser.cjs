@@ -11,9 +11,14 @@ const ROOMS = {
   artifacts: ['lib', 'log', 'store/event-store.ts'],
   // Outputs are masked where they are cut, with the secrets of the process.
   runner: ['domain', 'lib', 'log/masking.ts'],
+  // The program of it runs where commands run, so it brings only what has no other room in it.
+  workspace: ['domain', 'lib', 'runner'],
   // What is under way in runs and not recorded yet: the agent writes it, and http delivers it.
   live: ['domain'],
-  agent: ['artifacts', 'domain', 'lib', 'live', 'log', 'runner', 'store/event-store.ts'],
+  agent: [
+    ...['artifacts', 'domain', 'lib', 'live', 'log', 'runner', 'workspace'],
+    'store/event-store.ts',
+  ],
   audit: ['api', 'artifacts', 'domain', 'lib', 'log', 'redaction', 'store/event-store.ts'],
   auth: ['api', 'domain', 'lib', 'log', 'store/event-store.ts'],
   http: [
@@ -24,7 +29,7 @@ const ROOMS = {
   client: ['api', 'lib'],
   server: [
     ...['agent', 'api', 'artifacts', 'audit', 'auth', 'domain', 'http', 'lib', 'live', 'log'],
-    ...['projections', 'redaction', 'runner', 'store'],
+    ...['projections', 'redaction', 'runner', 'store', 'workspace'],
   ],
   cli: [
     ...['api', 'artifacts', 'audit', 'auth', 'client', 'domain', 'lib', 'log', 'server', 'store'],
@@ -88,6 +93,12 @@ module.exports = {
       severity: 'error',
       from: { path: '^src/domain/' },
       to: { pathNot: ['^src/domain/', 'node_modules/(zod|neverthrow)/'] },
+    },
+    {
+      name: 'the-program-of-a-workspace-is-small',
+      severity: 'error',
+      from: { path: '^src/workspace/(program/|workspace-program|frames|questions)' },
+      to: { path: '^src/', pathNot: '^src/(lib|domain|workspace/(program/|frames|questions|answers))' },
     },
     {
       name: 'the-client-needs-nothing-of-node',

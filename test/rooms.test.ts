@@ -43,6 +43,7 @@ const VIOLATIONS: Readonly<Record<string, readonly [file: string, imported: stri
     '../../store/eventstoredb/any.ts',
   ],
   'domain-is-pure': ['src/domain/impure.ts', 'node:fs'],
+  'the-program-of-a-workspace-is-small': ['src/workspace/program/wrong.ts', '../../http/any.ts'],
   'the-client-needs-nothing-of-node': ['src/client/reads.ts', '../lib/reads.ts'],
   'db-client-stays-in-its-adapter': ['src/log/store.ts', '@eventstore/db-client'],
   'openai-stays-in-its-adapter': ['src/agent/openai.ts', 'openai'],

@@ -1,4 +1,3 @@
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { okAsync } from 'neverthrow'
 import type { Effects } from '../../src/agent/effects.ts'
@@ -7,11 +6,22 @@ import { createModels } from '../../src/agent/model/models.ts'
 import type { Toolbox } from '../../src/agent/tools/tool.ts'
 import { createToolbox } from '../../src/agent/tools/toolbox.ts'
 import { createArtifacts } from '../../src/artifacts/artifacts.ts'
-import { runCommand } from '../../src/runner/run-command.ts'
+import { NO_ISOLATION } from '../../src/runner/isolation/isolation.ts'
+import { DEFAULT_LIMITS, runCommand } from '../../src/runner/run-command.ts'
+import { Runner } from '../../src/runner/runner.ts'
+import { processStarter } from '../../src/runner/start-process.ts'
+import { type OpenWorkspace, Workspace } from '../../src/workspace/workspace.ts'
 import { idleGoal } from './idle-goal.ts'
 import { CONTENT, FILES } from './script.ts'
 
+const log = { info: () => {}, error: () => {} }
+const startProcess = processStarter(DEFAULT_LIMITS, new Runner(log), NO_ISOLATION)
+
+/** Opens the files of a project, without isolation. */
+export const openWorkspace: OpenWorkspace = (project) => new Workspace(project, startProcess)
+
 const common = {
+  openWorkspace,
   findGoal: () => idleGoal,
   runCommand,
   readProject: async () => ({ documents: [], files: null, git: null, programs: null }),
@@ -28,7 +38,7 @@ export function realEffects(modelUrl: string, folder: string): Effects {
   return {
     ...common,
     models,
-    toolbox: createToolbox({ runCommand, artifacts, dataDir: null, scratchDir: tmpdir() }),
+    toolbox: createToolbox({ runCommand, artifacts, dataDir: null }),
   }
 }
 

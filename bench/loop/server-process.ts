@@ -12,7 +12,7 @@ import { NO_ISOLATION } from '../../src/runner/isolation/isolation.ts'
 import { policyOfRun } from '../../src/runner/isolation/run-policy.ts'
 import { DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
 import { NO_AGENT, NO_SIGNING } from '../support/no-agent.ts'
-import { realEffects } from './effects.ts'
+import { openWorkspace, realEffects } from './effects.ts'
 import { idleGoal } from './idle-goal.ts'
 import { now, Service } from './service.ts'
 
@@ -49,6 +49,7 @@ const app = await buildApp({
     planRun(request, {
       ...{ goals, models: catalogue, systemPrompt, ceilings, dataDir: null, isolate, network },
       tools: [],
+      openWorkspace,
     }),
   clock: now,
   defaults: { cwd: folder, model_name: 'scripted-model', max_iterations: 20 },

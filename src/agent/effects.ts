@@ -4,8 +4,8 @@ import type { RunState } from '../domain/state.ts'
 import type { PauseBoundsMs } from '../lib/backoff.ts'
 import type { LiveParts } from '../live/live-parts.ts'
 import type { RunCommand } from '../runner/command.ts'
+import type { OpenWorkspace, Project, Workspace } from '../workspace/workspace.ts'
 import type { Goal } from './goals/goal.ts'
-import type { Project } from './installed-programs.ts'
 import type { McpSession } from './mcp/run-servers.ts'
 import type { Models } from './model/model.ts'
 import type { Obstacle } from './obstacle.ts'
@@ -22,8 +22,14 @@ export type Effects = {
   readonly mcp?: { readonly open: (runId: string) => McpSession }
   readonly findGoal: (name: string) => Goal | undefined
   readonly runCommand: RunCommand
+  /** The files of a project, for the work on one run. */
+  readonly openWorkspace: OpenWorkspace
   /** Reads what an agent is shown of its project. Never rejects. */
-  readonly readProject: (project: Project, signal: AbortSignal) => Promise<ProjectContext>
+  readonly readProject: (
+    project: Project,
+    files: Workspace,
+    signal: AbortSignal,
+  ) => Promise<ProjectContext>
   /** Variables that the checks of goals see; none if it is left out. The toolbox has those for commands of the model. */
   readonly variables?: Readonly<Record<string, string>>
   /** What agents may start; they start no sub-agents if it is left out. */

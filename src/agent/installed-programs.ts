@@ -1,17 +1,8 @@
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import type { IsolationPolicy } from '../domain/isolation.ts'
 import { present } from '../domain/present.ts'
-import type { ProjectFolder } from '../domain/project-folder.ts'
 import type { RunCommand } from '../runner/command.ts'
-
-/** The project of a run, or of several. */
-export type Project = {
-  readonly cwd: string
-  readonly policy: IsolationPolicy | undefined
-  /** Which folder that is; left out if it is not known. */
-  readonly folder?: ProjectFolder
-}
+import type { Project } from '../workspace/workspace.ts'
 
 const PROGRAMS = 'node npm bun deno python3 uv go cargo rustc java make gcc git rg'
 /** One line for each program that is installed: its name, and the first line that it prints about its version. */

@@ -8,6 +8,7 @@ import type {
   RunConfig,
   ShellGoal,
 } from '../domain/run-config.ts'
+import type { OpenWorkspace, Workspace } from '../workspace/workspace.ts'
 import { folderProblems } from './data-folder.ts'
 import { ALL_OF } from './goals/all-of.ts'
 import { FIT, type Fit, type Goal } from './goals/goal.ts'
@@ -15,6 +16,7 @@ import { declaredGoal, ignoredKeys } from './goals/project-settings.ts'
 import { SETTINGS_FILE } from './goals/retrai-yml.ts'
 import { shellGoal } from './goals/shell-goal.ts'
 import type { Problem } from './model-problems.ts'
+import { describeProblem } from './tools/path-problem.ts'
 
 /** The goal of a run, with those of `all_of`. */
 export type ChosenGoal = {
@@ -155,30 +157,40 @@ export function prepareGoal(
 export function fittingGoals(
   folder: string,
   goals: readonly Goal[],
-  dataDir: string | null,
+  { dataDir, openWorkspace }: { dataDir: string | null; openWorkspace: OpenWorkspace },
 ): ResultAsync<readonly (Goal & Fit)[], readonly Problem[]> {
   const find = async (): Promise<Result<readonly (Goal & Fit)[], readonly Problem[]>> => {
     const cwd = resolve(folder)
     const problems = await folderProblems(cwd, dataDir)
     if (problems.length > 0) return err(problems)
-    const named = await declaredGoal(cwd)
-    const found = await Promise.all(
-      goals.map(async (goal) => {
-        const isNamed = goal.name === named?.name
-        const fit = isNamed ? { fit: FIT.named, because: named.because } : await goal.detect?.(cwd)
-        return fit == null ? [] : [{ ...goal, ...fit }]
-      }),
-    )
-    const [best, ...others] = found.flat().sort((one, other) => other.fit - one.fit)
-    if (best === undefined) return ok([])
-    const ignored = await ignoredKeys(cwd)
-    if (ignored.length === 0) return ok([best, ...others])
-    const have = ignored.length === 1 ? 'has' : 'have'
-    const note = `in ${SETTINGS_FILE}, ${ignored.join(', ')} ${have} no effect`
-    const because = `${best.because} (${note})`
-    return ok([{ ...best, because }, ...others])
+    await using files = openWorkspace({ cwd })
+    const seen = await files.ask('resolve', { paths: ['.'] })
+    if (seen.isErr()) {
+      const message = describeProblem(cwd, seen.error.problem)
+      return err([{ field: 'cwd', message }])
+    }
+    return ok(await fitting(files, goals))
   }
   return new ResultAsync(find())
+}
+
+async function fitting(files: Workspace, goals: readonly Goal[]): Promise<readonly (Goal & Fit)[]> {
+  const named = await declaredGoal(files)
+  const found = await Promise.all(
+    goals.map(async (goal) => {
+      const isNamed = goal.name === named?.name
+      const fit = isNamed ? { fit: FIT.named, because: named.because } : await goal.detect?.(files)
+      return fit == null ? [] : [{ ...goal, ...fit }]
+    }),
+  )
+  const [best, ...others] = found.flat().sort((one, other) => other.fit - one.fit)
+  if (best === undefined) return []
+  const ignored = await ignoredKeys(files)
+  if (ignored.length === 0) return [best, ...others]
+  const have = ignored.length === 1 ? 'has' : 'have'
+  const note = `in ${SETTINGS_FILE}, ${ignored.join(', ')} ${have} no effect`
+  const because = `${best.because} (${note})`
+  return [{ ...best, because }, ...others]
 }
 
 /**
@@ -186,18 +198,18 @@ export function fittingGoals(
  * @param goals those of the run, or all: then it names those that fit
  */
 export async function misfit(
-  { cwd, goal, shell_goal, all_of }: RunConfig,
+  { goal, shell_goal, all_of }: RunConfig,
   goals: readonly Goal[],
+  files: Workspace,
 ): Promise<string | null> {
-  const found = (await fittingGoals(cwd, goals, null)).unwrapOr(null)
-  if (found === null) return null
   const parts = all_of ?? [{ goal, shell_goal }]
-  const strange = parts.filter(
+  const shown = parts.filter(
     ({ goal: name, shell_goal: own }) =>
-      own === null &&
-      goals.some((one) => one.name === name && one.detect !== undefined) &&
-      !found.some((one) => one.name === name),
+      own === null && goals.some((one) => one.name === name && one.detect !== undefined),
   )
+  if (shown.length === 0 || (await files.ask('resolve', { paths: ['.'] })).isErr()) return null
+  const found = await fitting(files, goals)
+  const strange = shown.filter(({ goal: name }) => !found.some((one) => one.name === name))
   if (strange.length === 0) return null
   const others = found.map(({ name, because }) => `${name} (${because})`)
   const names = strange.map(({ goal: name }) => name).join(', ')

@@ -12,6 +12,7 @@ import { messageOf } from '../lib/message-of.ts'
 import { processMask } from '../log/masking.ts'
 import { folderAt } from '../runner/isolation/project-folder.ts'
 import type { Wanted } from '../runner/isolation/run-policy.ts'
+import type { OpenWorkspace } from '../workspace/workspace.ts'
 import { folderProblems } from './data-folder.ts'
 import { ASKS_FOR_HOSTS } from './environment.ts'
 import type { Goal } from './goals/goal.ts'
@@ -51,6 +52,7 @@ export type PlanDeps = {
   /** The names of all tools, without those of MCP servers. */
   readonly tools: readonly string[]
   readonly systemPrompt: (config: RunConfig, isolation: IsolationPolicy, canAsk: boolean) => string
+  readonly openWorkspace: OpenWorkspace
   /** How commands in a project are isolated. */
   readonly isolate: (project: string, wanted: Wanted) => Promise<Result<IsolationPolicy, Problem>>
   readonly network: NetworkRules
@@ -75,9 +77,12 @@ async function plan(
   const { mcp_servers = [], ...request } = rest
   const { ceilings, network: reach, mcp = NO_MCP } = deps
   const cwd = resolve(request.cwd)
+  const project = findFolder(cwd)
+  const known = project.isOk() ? { folder: project.value } : {}
+  await using files = deps.openWorkspace({ cwd, ...known })
   const [folder, file] = await Promise.all([
     folderProblems(cwd, deps.dataDir),
-    settingsFor(cwd, requested),
+    settingsFor(files, requested),
   ])
   const read = folder.length > 0 ? ok(null) : file
   const settings = read.unwrapOr(null)
@@ -86,7 +91,6 @@ async function plan(
   const goal = chosen.map(withRegistries).unwrapOr(undefined)
   const network = withoutPresets(request.network ?? 'none', goal?.registries ?? [])
   const isolation = folder.length > 0 ? null : await deps.isolate(cwd, { atLeast, network, atMost })
-  const project = folder.length > 0 ? null : findFolder(cwd)
   const level = atLeast !== null && isolation?.isOk() ? isolation.value.level : reach.level
   const refused = networkProblem(request.network, goal, { ...reach, level })
   const servers = planServers(mcp_servers, { ...mcp, network: reach })
@@ -98,7 +102,9 @@ async function plan(
     ...(await modelProblems({ ...request, ...limits }, deps.models)),
     ...ceilingProblems(request, ceilings),
     ...(isolation?.isErr() ? [isolation.error] : []),
-    ...(project?.isErr() ? [{ field: 'cwd', message: `${messageOf(project.error)}.` }] : []),
+    ...(folder.length === 0 && project.isErr()
+      ? [{ field: 'cwd', message: `${messageOf(project.error)}.` }]
+      : []),
     ...(refused === null ? [] : [{ field: 'network', message: refused }]),
     ...(servers.isErr() ? servers.error : []),
     ...(rules.isErr() ? [{ field: 'approvals', message: rules.error }] : []),
@@ -109,7 +115,7 @@ async function plan(
     problems.length > 0 ||
     !isolation?.isOk() ||
     servers.isErr() ||
-    !project?.isOk()
+    project.isErr()
   ) {
     return err(problems)
   }
@@ -128,7 +134,7 @@ async function plan(
   const hasTool = (name: string): boolean =>
     deps.tools.includes(name) && !config.tools?.exclude.includes(name)
   const prompt = systemPrompt(config, isolation.value, hasTool(ASKS_FOR_HOSTS))
-  const warnings = [await misfit(config, deps.goals)].filter((text) => text !== null)
+  const warnings = [await misfit(config, deps.goals, files)].filter((text) => text !== null)
   const planned = { config, systemPrompt: prompt, isolation: isolation.value, warnings }
   return ok({ ...planned, project: project.value, serverApprovals, defaultEffort: DEFAULT_EFFORT })
 }

@@ -5,6 +5,7 @@ import { present } from '../domain/present.ts'
 import type { PayloadOf, RequestedCall, RunRecord } from '../domain/records.ts'
 import type { OpenCall, RunState } from '../domain/state.ts'
 import { processMask } from '../log/masking.ts'
+import type { Workspace } from '../workspace/workspace.ts'
 import type { Toolbox } from './tools/tool.ts'
 
 /**
@@ -73,13 +74,14 @@ export async function reviewCall(
   call: RequestedCall | null,
   session: Session,
   toolbox: Pick<Toolbox, 'facts'>,
+  workspace: Workspace,
 ): Promise<Review> {
   const { approvals, config, runId, total, shellFolder } = session.state
   const asks = approvals !== undefined || call?.tool === NETWORK_TOOL
   const isExcluded = call !== null && config.tools?.exclude?.includes(call.tool) === true
   if (call === null || !asks || isExcluded) return { verdict: ALLOWED }
   const { cwd, network: had } = config
-  const place = { cwd, runId, ...present({ shellFolder, network: had }) }
+  const place = { cwd, workspace, runId, ...present({ shellFolder, network: had }) }
   const root = await session.root()
   const facts = await toolbox.facts(call, root === undefined ? place : { ...place, root })
   if (facts === null) return { verdict: ALLOWED }

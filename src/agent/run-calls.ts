@@ -8,6 +8,7 @@ import { type OpenCall, type RunState, startedBy } from '../domain/state.ts'
 import { subagentCalls } from '../domain/subagent-state.ts'
 import { SUBAGENT_TOOL } from '../domain/subagents.ts'
 import type { Attempt } from '../live/attempt.ts'
+import type { Workspace } from '../workspace/workspace.ts'
 import type { BackgroundProcesses } from './background-processes.ts'
 import type { Effects } from './effects.ts'
 import { Notices } from './observed-commands.ts'
@@ -19,6 +20,9 @@ import type { CallContext } from './tools/tool.ts'
 
 /** How many calls of one reply run side by side. */
 const READS_AT_ONCE = 4
+
+/** What the calls of a run work with. */
+type Place = { readonly processes: BackgroundProcesses; readonly files: Workspace }
 
 /** A call under way. Until its turn comes, it keeps what its commands report. */
 type Started = {
@@ -39,7 +43,7 @@ export class RunCalls implements AsyncDisposable {
   readonly #session: RunSession
   readonly #toolbox: Effects['toolbox']
   readonly #models: Effects['models']
-  readonly #processes: BackgroundProcesses
+  readonly #place: Place
   readonly #subagents: Subagents
   readonly #stop = new AbortController()
   readonly #signal: AbortSignal
@@ -50,7 +54,7 @@ export class RunCalls implements AsyncDisposable {
   constructor(
     session: RunSession,
     { toolbox, models }: Effects,
-    processes: BackgroundProcesses,
+    place: Place,
     subagents: Subagents,
     signal: AbortSignal,
   ) {
@@ -58,7 +62,7 @@ export class RunCalls implements AsyncDisposable {
     this.#subagents = subagents
     this.#toolbox = toolbox
     this.#models = models
-    this.#processes = processes
+    this.#place = place
     this.#signal = AbortSignal.any([signal, this.#stop.signal])
   }
 
@@ -104,7 +108,8 @@ export class RunCalls implements AsyncDisposable {
   /** Whether no rule forbids the call or asks a person first. */
   async #isAllowed(call: OpenCall): Promise<boolean> {
     const requested = this.#session.callToRun(call)
-    const { verdict } = await reviewCall(requested, this.#session, this.#toolbox)
+    const { files } = this.#place
+    const { verdict } = await reviewCall(requested, this.#session, this.#toolbox, files)
     return verdict.action === 'allow'
   }
 
@@ -125,7 +130,8 @@ export class RunCalls implements AsyncDisposable {
     }
     const context = {
       ...{ cwd, signal: this.#signal, runId, network, onNotice, onOutput },
-      processes: this.#processes,
+      processes: this.#place.processes,
+      workspace: this.#place.files,
       imageTypes: async () =>
         (await this.#models.imageTypes?.(modelInUse(this.#session.state))) ?? [],
       resultOf: (callId) => resultOf(this.#session.conversation, callId),

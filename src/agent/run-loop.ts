@@ -6,6 +6,7 @@ import type { RunConfig } from '../domain/run-config.ts'
 import type { Attempt } from '../live/attempt.ts'
 import { hashOfCall } from '../log/commitment.ts'
 import type { CheckHomeOf } from '../runner/isolation/check-homes.ts'
+import type { Workspace } from '../workspace/workspace.ts'
 import { BackgroundProcesses } from './background-processes.ts'
 import { dataFolderProblem } from './data-folder.ts'
 import type { Effects } from './effects.ts'
@@ -61,8 +62,11 @@ async function takeSteps(
   let isApart = false
   await using processes = new BackgroundProcesses()
   await using servers = effects.mcp?.open(session.state.runId) ?? null
+  const { config, isolation: policy } = session.state
+  const folder = projectOf(session.state)
+  await using files = effects.openWorkspace({ cwd: config.cwd, policy, folder })
   // The calls of the run end before its processes and servers.
-  await using calls = new RunCalls(session, effects, processes, subagents, signal)
+  await using calls = new RunCalls(session, effects, { processes, files }, subagents, signal)
   for (;;) {
     if (signal.aborted) return err({ type: 'cancelled' })
     const fresh = await session.refresh()
@@ -90,7 +94,7 @@ async function takeSteps(
       const news = await newsOfServers(session, servers, step, signal)
       if (signal.aborted) return err({ type: 'cancelled' })
       if (news !== null) return session.record(news)
-      return take(step, session, effects, calls, signal)
+      return take(step, session, effects, { calls, files }, signal)
     })
     if (done.isErr()) return err(done.error)
   }
@@ -101,13 +105,15 @@ async function take(
   step: Exclude<NextStep, { type: 'end' | 'await_human' }>,
   session: RunSession,
   effects: Effects,
-  calls: RunCalls,
+  { calls, files }: { readonly calls: RunCalls; readonly files: Workspace },
   signal: AbortSignal,
 ): Promise<StepResult> {
   switch (step.type) {
     case 'proceed':
       return session.record({ type: 'proceed' })
     case 'call_model':
+      // Its calls come soon.
+      files.start()
       return underWay(session, effects.liveParts, async (attempt) => {
         const budget = await budgetOf(session, effects.models)
         const compacted = compactIfDue(session, effects, budget, signal)
@@ -118,18 +124,18 @@ async function take(
     case 'review_call': {
       const { call_id: callId } = step.call
       const requested = session.callToRun(step.call)
-      const review = await reviewCall(requested, session, effects.toolbox)
+      const review = await reviewCall(requested, session, effects.toolbox, files)
       const callSha256 = hashOfCall(step.call)
       return session.record({ type: 'record_review', callId, callSha256, ...review })
     }
     case 'check_goal':
       return underWay(session, effects.liveParts, (attempt) =>
-        checkGoal(session, effects, attempt, signal),
+        checkGoal(session, effects, { attempt, files }, signal),
       )
     case 'summarize':
       return summarizeRun(session, effects, signal)
     case 'read_context':
-      return readContext(session, effects, signal)
+      return readContext(session, effects, files, signal)
   }
 }
 
@@ -182,7 +188,7 @@ async function newsOfServers(
 async function checkGoal(
   session: RunSession,
   { findGoal, runCommand: run, reportsDir, variables = {} }: Effects,
-  attempt: Attempt | null,
+  { attempt, files }: { readonly attempt: Attempt | null; readonly files: Workspace },
   signal: AbortSignal,
 ): Promise<StepResult> {
   const { config, isolation = null } = session.state
@@ -198,7 +204,7 @@ async function checkGoal(
   const problem = projectProblem(config.cwd, folder)
   const check = (): Promise<GoalVerdict> =>
     goal.check({
-      ...{ config, signal, reportsDir, lastWords: lastWords(session.conversation) },
+      ...{ config, files, signal, reportsDir, lastWords: lastWords(session.conversation) },
       runCommand: (command) => {
         const env = checkEnvironment(variables, command.env)
         return runCommand({ network, onNotice: notices.add, onOutput, checkHome, ...command, env })
@@ -210,7 +216,7 @@ async function checkGoal(
   const warning =
     achieved || session.state.iteration > 0
       ? null
-      : await misfit(config, ownGoals(config, findGoal))
+      : await misfit(config, ownGoals(config, findGoal), files)
   if (signal.aborted) return err({ type: 'cancelled' })
   const duration_ms = Math.round(performance.now() - began)
   const told = { reason, details: [warning, details].filter(Boolean).join('\n\n') }
@@ -237,13 +243,12 @@ function checkHomeOf({ runId, iteration, parent }: RunSession['state']): CheckHo
 async function readContext(
   session: RunSession,
   { readProject }: Effects,
+  files: Workspace,
   signal: AbortSignal,
 ): Promise<StepResult> {
   const { config, isolation: policy } = session.state
-  const context = await readProject(
-    { cwd: config.cwd, policy, folder: projectOf(session.state) },
-    signal,
-  )
+  const project = { cwd: config.cwd, policy, folder: projectOf(session.state) }
+  const context = await readProject(project, files, signal)
   if (signal.aborted) return err({ type: 'cancelled' })
   return session.record({ type: 'record_context', context })
 }

@@ -8,8 +8,8 @@ import type { RunConfig } from '../domain/run-config.ts'
 import { type RunState, startedBy } from '../domain/state.ts'
 import { subagentCalls } from '../domain/subagent-state.ts'
 import { INSTRUCTIONS_GOAL } from '../domain/subagents.ts'
-import { confine, realOf } from './tools/confine.ts'
-import { describeProblem } from './tools/path-problem.ts'
+import { realPathOf } from '../runner/isolation/sandbox.ts'
+import { placeOf } from './tools/path-problem.ts'
 import type { ToolContext } from './tools/tool.ts'
 import type { WantedSubagent } from './tools/wanted-subagent.ts'
 
@@ -45,12 +45,12 @@ const DEFAULT_TURNS = 50
 export async function requestOf(
   state: RunState,
   { folder, goal, check, model, mcp_servers = [], ...wanted }: WantedSubagent,
-  place: Pick<ToolContext, 'cwd' | 'dataDir'> & { readonly root: string },
+  { workspace, root }: Pick<ToolContext, 'workspace'> & { readonly root: string },
   now: number,
 ): Promise<Result<RunRequest, string>> {
   const { config } = state
-  const confined = await confine(place, folder ?? '.')
-  if (confined.isErr()) return err(describeProblem(folder ?? '.', confined.error))
+  const found = await placeOf(workspace, folder ?? '.')
+  if (found.isErr()) return err(found.error)
   const servers = serversOf(state, mcp_servers)
   if (servers.isErr()) return err(servers.error)
   const left = budgetLeft(state, now)
@@ -62,7 +62,7 @@ export async function requestOf(
       ? { goal: goal ?? INSTRUCTIONS_GOAL }
       : { ...present({ goal }), check: checkOf(check) }),
     ...(servers.value.length === 0 ? {} : { mcp_servers: servers.value }),
-    cwd: folder === undefined ? config.cwd : confined.value.real,
+    cwd: folder === undefined ? config.cwd : found.value.real,
     model_name: model ?? config.model_name,
     max_iterations: wanted.max_iterations ?? config.max_iterations,
     max_turns_per_iteration: config.max_turns_per_iteration ?? DEFAULT_TURNS,
@@ -72,7 +72,7 @@ export async function requestOf(
     ...(isSame && reasoning_effort !== undefined ? { reasoning_effort } : {}),
     ...(isSame && max_output_tokens !== undefined ? { max_output_tokens } : {}),
     ...(isSame && fallback_models !== undefined ? { fallback_models } : {}),
-    within: relative(await realOf(place.root), confined.value.real),
+    within: relative(realPathOf(root), found.value.real),
     ...inherited(state),
   })
 }

@@ -43,7 +43,7 @@ export type SubagentDeps = {
   readonly giveTurn: <T>(wait: () => Promise<T>) => Promise<T>
 }
 
-type Place = Pick<ToolContext, 'cwd' | 'dataDir' | 'signal' | 'onOutput'>
+type Place = Pick<ToolContext, 'cwd' | 'workspace' | 'signal' | 'onOutput'>
 type Planned = Pick<PlannedRun, 'systemPrompt' | 'isolation' | 'project' | 'serverApprovals'>
 
 /**

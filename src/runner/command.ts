@@ -51,8 +51,6 @@ export type Command = {
   readonly localhost?: 'joins' | 'opens'
   /** Whether it may report a text to `REPORT_FD`, which only its own processes can do. */
   readonly reports?: boolean
-  /** A folder that was made for this command alone, which counts as a part of its temporary files. */
-  readonly scratch?: string
   /** More folders that an isolated command may write or read. */
   readonly writable?: readonly string[]
   readonly readable?: readonly string[]

@@ -94,7 +94,7 @@ function writtenBy({ sandbox, cwd }: StartRequest) {
   const own = sandbox?.own ?? null
   const { layer, home } = sandbox?.checkHome ?? {}
   const checkHome = layer?.changes ?? home ?? []
-  const homes = [own === null ? [] : [own.home, own.tmp], checkHome, sandbox?.scratch ?? []].flat()
+  const homes = [own === null ? [] : [own.home, own.tmp], checkHome].flat()
   return { homes, disks: [sandbox?.project ?? cwd, ...homes.slice(0, 1)] }
 }
 

@@ -139,7 +139,7 @@ export function withCrashingEffects(
           return toolbox.execute(call, context)
         }),
     },
-    readProject: (project, signal) => around('project', () => readProject(project, signal)),
+    readProject: (...project) => around('project', () => readProject(...project)),
     findGoal: (name) => {
       const goal = findGoal(name)
       if (goal === undefined) return undefined

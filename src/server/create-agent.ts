@@ -16,7 +16,7 @@ import type { ModelSettings } from '../agent/model/routing.ts'
 import type { NetworkRules } from '../agent/network-rules.ts'
 import { obstacle } from '../agent/obstacle.ts'
 import { planRun } from '../agent/plan-run.ts'
-import { ProjectLooks, projectContext } from '../agent/project-context.ts'
+import { projectContext } from '../agent/project-context.ts'
 import type { Resources } from '../agent/resources.ts'
 import type { SubagentRules } from '../agent/subagents.ts'
 import { Supervisor } from '../agent/supervisor.ts'
@@ -31,6 +31,7 @@ import { policyOfRun } from '../runner/isolation/run-policy.ts'
 import { commandRunner } from '../runner/run-command.ts'
 import type { Runner } from '../runner/runner.ts'
 import { processStarter } from '../runner/start-process.ts'
+import { type OpenWorkspace, Workspace } from '../workspace/workspace.ts'
 import { commandVariables } from './command-env.ts'
 import { withCrashingEffects } from './crash-points.ts'
 import { now, type Parts } from './parts.ts'
@@ -66,9 +67,17 @@ function planner(
   settings: Settings,
   models: ModelCatalogue,
   isolation: Isolation,
-  limits: CommandLimits,
-  configuration: McpConfiguration,
-  tools: readonly string[],
+  {
+    limits,
+    configuration,
+    openWorkspace,
+    tools,
+  }: {
+    readonly limits: CommandLimits
+    readonly configuration: McpConfiguration
+    readonly openWorkspace: OpenWorkspace
+    readonly tools: readonly string[]
+  },
 ): SubagentRules['planRun'] {
   const ceilings = {
     max_cost_usd: settings.RETRAI_MAX_COST_USD ?? null,
@@ -78,6 +87,7 @@ function planner(
   return (request) =>
     planRun(request, {
       ...{ goals, models, tools, systemPrompt, ceilings, dataDir: settings.RETRAI_DATA_DIR },
+      openWorkspace,
       isolate: (project, wanted) => policyOfRun(isolation, limits, project, wanted),
       network: networkRules(settings, isolation),
       mcp: { configuration, own: settings.RETRAI_MCP_REQUESTS },
@@ -105,29 +115,29 @@ export function createEffects(
   const catalogue = createCatalogue(models)
   const runCommand = resources.patient(commandRunner(limits, runner, isolation))
   const startProcess = processStarter(limits, runner, isolation)
+  const openWorkspace: OpenWorkspace = (project) => new Workspace(project, startProcess)
   const mcp = new McpRuns({ configuration, startProcess })
   const reportsDir = isolation.scratchDir ?? join(dataDir, REPORTS_FOLDER)
   const variables = commandVariables(limits.variables, process.env)
   const openOutput = outputs(artifacts, new ArtifactIndex(store))
   const toolbox = createToolbox({
     ...{ runCommand, startProcess, variables, artifacts, openOutput, dataDir },
-    scratchDir: reportsDir,
     isolated: isolation.level !== 'none',
     findTool: (runId, name) => mcp.tool(runId, name),
     networks: networkRules(settings, isolation),
     subagents: maxDepth > 0,
   })
   const tools = toolbox.specs.map(({ name }) => name)
-  const planRun = planner(settings, catalogue, isolation, limits, configuration, tools)
+  const planning = { limits, configuration, openWorkspace, tools }
+  const planRun = planner(settings, catalogue, isolation, planning)
   const programs = new InstalledPrograms(runCommand)
-  const looks = new ProjectLooks((project, signal) =>
-    projectContext(project, { toolbox, programs, dataDir, signal }),
-  )
   const effects: Effects = {
     ...{ toolbox, openOutput, mcp, findGoal, runCommand, variables, dataDir, reportsDir },
     models: createModels(models),
     obstacle: (run) => obstacle(run, { models: catalogue, host: hostname() }),
-    readProject: (project, signal) => looks.of(project, signal),
+    openWorkspace,
+    readProject: (project, files, signal) =>
+      projectContext(project, { programs, workspace: files, signal }),
     subagents: { maxDepth, maxPerRun: SUBAGENTS_OF_RUN, planRun },
     liveParts: new LiveParts(processMask),
     forgetRun: (runId) => isolation.forget(runId),

@@ -33,7 +33,7 @@ export type Restart = { readonly at: Date; readonly reason: string }
 type Made = Commands & {
   readonly keyring: Keyring
   readonly auth: Auth
-  readonly effects: Pick<Effects, 'models' | 'toolbox' | 'liveParts'>
+  readonly effects: Pick<Effects, 'models' | 'toolbox' | 'liveParts' | 'openWorkspace'>
   readonly catalogue: ModelCatalogue
   readonly planRun: SubagentRules['planRun']
   readonly resources: Pick<Resources, 'problem'>
@@ -51,7 +51,8 @@ type Made = Commands & {
 export function createApp(parts: Parts, made: Made): ReturnType<typeof buildApp> {
   const { settings, log: logger, store, artifacts, readModel } = parts
   const { keyring, auth, catalogue, planRun, redactions, pool, whyClosing, accessLog } = made
-  const { models, toolbox, liveParts } = made.effects
+  const { models, toolbox, liveParts, openWorkspace } = made.effects
+  const { RETRAI_DATA_DIR: dataDir } = settings
   const network = networkRules(settings, made.isolation)
   return buildApp({
     ...{ store, readModel, artifacts, auth, planRun, redactions, pool, whyClosing, logger },
@@ -63,7 +64,7 @@ export function createApp(parts: Parts, made: Made): ReturnType<typeof buildApp>
     tools: toolbox.specs,
     goals: goals.map(goalOf),
     fittingGoals: (cwd) =>
-      fittingGoals(cwd, goals, settings.RETRAI_DATA_DIR).map((found) =>
+      fittingGoals(cwd, goals, { dataDir, openWorkspace }).map((found) =>
         found.map((goal) => ({ ...goalOf(goal), because: goal.because })),
       ),
     changeProblems: (changes, config) => changeProblems(changes, config, catalogue),

@@ -3,6 +3,7 @@ import { goals } from '../../src/agent/goals/catalogue.ts'
 import { noCheckCommand } from '../../src/agent/goals/project-settings.ts'
 import { chooseGoal, fittingGoals, misfit, prepareGoal } from '../../src/agent/plan-goal.ts'
 import type { GoalRequest } from '../../src/domain/requested-goal.ts'
+import { openWorkspace, workspaceOf } from '../workspace/support.ts'
 import { configOf, project } from './goals/support.ts'
 
 const CHECK = { command: 'make lint', conditions: { exit_code: 0 } }
@@ -92,7 +93,7 @@ test('goals that fit a project are listed with the reason, those with tests firs
     'go.mod': 'module a',
     '.retrai.yml': 'check_command: x\n',
   })
-  const found = (await fittingGoals(cwd, goals, null))._unsafeUnwrap()
+  const found = (await fittingGoals(cwd, goals, { dataDir: null, openWorkspace }))._unsafeUnwrap()
   const tests = found.map(({ name, because }) => [name, because])
   expect(tests.slice(0, 3)).toEqual([
     ['shell-goal', '.retrai.yml has a check_command'],
@@ -103,23 +104,27 @@ test('goals that fit a project are listed with the reason, those with tests firs
 
 test('a misspelled key of .retrai.yml is no reason to find nothing, or only something else', async () => {
   const cwd = await project({ 'go.mod': 'module a', '.retrai.yml': 'note: x\nchek_command: x\n' })
-  const [first] = (await fittingGoals(cwd, goals, null))._unsafeUnwrap()
+  const [first] = (await fittingGoals(cwd, goals, { dataDir: null, openWorkspace }))._unsafeUnwrap()
   expect(first?.name).toBe('shell-goal')
   expect(first?.because).toContain('.retrai.yml has "chek_command", which looks misspelled')
 })
 
 test('a folder that runs may not use has no goals', async () => {
   const cwd = await project({})
-  const inside = (await fittingGoals(cwd, goals, cwd))._unsafeUnwrapErr()
+  const inside = (
+    await fittingGoals(cwd, goals, { dataDir: cwd, openWorkspace })
+  )._unsafeUnwrapErr()
   expect(inside).toEqual([{ field: 'cwd', message: expect.stringContaining('data folder') }])
-  const missing = (await fittingGoals(`${cwd}/none`, goals, null))._unsafeUnwrapErr()
+  const missing = (
+    await fittingGoals(`${cwd}/none`, goals, { dataDir: null, openWorkspace })
+  )._unsafeUnwrapErr()
   expect(missing[0]?.message).toContain('does not exist')
 })
 
 test('a goal that does not seem to fit a project is named, with those that fit', async () => {
   const cwd = await project({ 'package.json': '{"scripts": {"test": "node --test"}}' })
   const of = (name: string, changes: object = {}) =>
-    misfit({ ...configOf(name, cwd), ...changes }, goals)
+    misfit({ ...configOf(name, cwd), ...changes }, goals, workspaceOf(cwd))
   expect(await of('pytest')).toMatch(
     /^The goal pytest does not seem to fit .*What fits: npm-test \(/,
   )
@@ -130,7 +135,7 @@ test('a goal that does not seem to fit a project is named, with those that fit',
 test('a goal that fits, takes settings, or has a command of its own is not', async () => {
   const cwd = await project({ 'package.json': '{"scripts": {"test": "node --test"}}' })
   const of = (name: string, shell_goal: typeof LINT | null = null) =>
-    misfit({ ...configOf(name, cwd), shell_goal }, goals)
+    misfit({ ...configOf(name, cwd), shell_goal }, goals, workspaceOf(cwd))
   for (const name of ['npm-test', 'instructions', 'api-test']) expect(await of(name)).toBeNull()
   expect(await of('pytest', LINT)).toBeNull()
 })

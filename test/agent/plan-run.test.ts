@@ -14,6 +14,7 @@ import { type Isolation, NO_ISOLATION } from '../../src/runner/isolation/isolati
 import { policyOfRun } from '../../src/runner/isolation/run-policy.ts'
 import { DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
 import { FAKES } from '../domain/mask/fakes.ts'
+import { openWorkspace } from '../workspace/support.ts'
 
 let cwd: string
 let data: string
@@ -58,6 +59,7 @@ const plan = (
       models: createCatalogue({ anthropicApiKey: 'a', llmApiKey: 'unused' }),
       ceilings,
       dataDir: join(data, 'data'),
+      openWorkspace,
       network,
       tools: ['bash_exec', 'git_log'],
       systemPrompt: ({ goal }, { level }) => `Reach ${goal} at ${level}`,

@@ -3,15 +3,14 @@ import { existsSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { afterEach, beforeEach, expect, test } from 'vitest'
 import { InstalledPrograms } from '../../src/agent/installed-programs.ts'
-import { ProjectLooks, projectContext } from '../../src/agent/project-context.ts'
-import { createToolbox } from '../../src/agent/tools/toolbox.ts'
-import { createArtifacts } from '../../src/artifacts/artifacts.ts'
+import { projectContext } from '../../src/agent/project-context.ts'
 import { sha256 } from '../../src/lib/sha256.ts'
 import type { Command, RunCommand } from '../../src/runner/command.ts'
 import { runCommand } from '../../src/runner/run-command.ts'
 import { isMissing } from '../support/missing.ts'
+import { workspaceOf } from '../workspace/support.ts'
 
 let root: string
 beforeEach(async () => {
@@ -25,20 +24,17 @@ const write = (path: string, text: string) => writeFile(join(root, path), text)
 /** The commands of the last look. */
 let commands: Command[] = []
 
-async function contextOf(cwd: string, dataDir: string | null = null) {
+async function contextOf(cwd: string) {
   commands = []
   const noted: RunCommand = (command) => {
     commands.push(command)
     return runCommand(command)
   }
-  const artifacts = createArtifacts(join(root, 'artifacts'))
-  const toolbox = createToolbox({ runCommand: noted, artifacts, dataDir, scratchDir: tmpdir() })
   const signal = new AbortController().signal
   const project = { cwd, policy: undefined }
   return projectContext(project, {
-    toolbox,
     programs: new InstalledPrograms(noted),
-    dataDir,
+    workspace: workspaceOf(cwd),
     signal,
   })
 }
@@ -113,70 +109,4 @@ test('nothing of a look is kept: no artifact, which no record would name, and no
   expect(existsSync(join(root, 'artifacts'))).toBe(false)
   expect(commands.length).toBeGreaterThan(0)
   expect(commands.filter(({ run }) => run !== undefined)).toEqual([])
-})
-
-/** Looks that end when the test ends them. */
-function looksThatWait() {
-  const begun: { signal: AbortSignal; end: () => void }[] = []
-  const looks = new ProjectLooks((_, signal) => {
-    const { promise, resolve } = Promise.withResolvers<void>()
-    const number = begun.push({ signal, end: resolve })
-    return promise.then(() => foundBy(`look ${number}`))
-  })
-  const of = (signal: AbortSignal) => looks.of({ cwd: root, policy: undefined }, signal)
-  return { begun, of }
-}
-
-const foundBy = (files: string) => ({ documents: [], files, git: null, programs: null })
-
-test('runs that begin during a look share the next one, which begins after all of them', async () => {
-  const { signal } = new AbortController()
-  const { begun, of } = looksThatWait()
-  const first = of(signal)
-  await vi.waitFor(() => expect(begun).toHaveLength(1))
-  const others = [1, 2, 3].map(() => of(signal))
-  begun[0]?.end()
-  expect((await first).files).toBe('look 1')
-  await vi.waitFor(() => expect(begun).toHaveLength(2))
-  begun[1]?.end()
-  expect((await Promise.all(others)).map(({ files }) => files)).toEqual(Array(3).fill('look 2'))
-  const later = of(signal)
-  await vi.waitFor(() => expect(begun).toHaveLength(3))
-  begun[2]?.end()
-  expect((await later).files).toBe('look 3')
-})
-
-test('a look is stopped when nobody waits for it any more; an aborted run does not wait', async () => {
-  const { begun, of } = looksThatWait()
-  const [one, other, third] = [new AbortController(), new AbortController(), new AbortController()]
-  const first = of(one.signal)
-  const same = of(other.signal)
-  await vi.waitFor(() => expect(begun).toHaveLength(1))
-  const next = of(third.signal)
-  third.abort()
-  expect((await next).files).toBeNull()
-  one.abort()
-  expect((await first).files).toBeNull()
-  expect(begun[0]?.signal.aborted).toBe(false)
-  other.abort()
-  expect((await same).files).toBeNull()
-  expect(begun[0]?.signal.aborted).toBe(true)
-  begun[0]?.end()
-})
-
-test('a look that fails fails for every run that waits for it, and the next one begins', async () => {
-  const { signal } = new AbortController()
-  let failing = true
-  const looks = new ProjectLooks(async () => {
-    if (failing) throw new Error('it failed')
-    return foundBy('the next look')
-  })
-  const of = () => looks.of({ cwd: root, policy: undefined }, signal)
-  const both = Promise.allSettled([of(), of()])
-  const planned = of().catch(String)
-  const failed = { status: 'rejected', reason: new Error('it failed') }
-  expect(await both).toEqual([failed, failed])
-  await planned
-  failing = false
-  expect((await of()).files).toBe('the next look')
 })

@@ -1,5 +1,4 @@
 import { randomUUID } from 'node:crypto'
-import { tmpdir } from 'node:os'
 import { expect, test } from 'vitest'
 import type { NetworkRules } from '../../src/agent/network-rules.ts'
 import { createToolbox } from '../../src/agent/tools/toolbox.ts'
@@ -28,7 +27,6 @@ function toolsOf(rules: NetworkRules) {
     },
     artifacts: { put: async () => 'none' },
     dataDir: null,
-    scratchDir: tmpdir(),
     networks: rules,
   })
   return { toolbox, given }

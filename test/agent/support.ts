@@ -26,6 +26,7 @@ import { runCommand } from '../../src/runner/run-command.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
 import { startProcess } from '../runner/support.ts'
+import { openWorkspace } from '../workspace/support.ts'
 
 const now = () => Date.now() / 1000
 
@@ -127,7 +128,6 @@ export class Workshop implements AsyncDisposable {
       ...commands,
       artifacts,
       dataDir: null,
-      scratchDir: tmpdir(),
       subagents: true,
     })
   }
@@ -160,8 +160,9 @@ export class Workshop implements AsyncDisposable {
       effects: {
         models: this.models,
         toolbox,
-        readProject: (project, signal) =>
-          projectContext(project, { toolbox, programs, dataDir: null, signal }),
+        openWorkspace,
+        readProject: (project, files, signal) =>
+          projectContext(project, { programs, workspace: files, signal }),
         findGoal,
         runCommand,
         dataDir: null,

@@ -9,6 +9,7 @@ import type { RunRecord } from '../../src/domain/records.ts'
 import { handleCommand } from '../../src/log/handle-command.ts'
 import { streamOf } from '../../src/log/run-log.ts'
 import type { EventStore, SubscriptionItem } from '../../src/store/event-store.ts'
+import { openWorkspace } from '../workspace/support.ts'
 import { only, unfinishedRun, Workshop } from './support.ts'
 
 const now = () => Date.now() / 1000
@@ -83,6 +84,7 @@ function idleEffects(until: Promise<unknown>, asked: () => void): Effects {
       },
       contextBudget: async () => 1000,
     },
+    openWorkspace,
     readProject: async () => ({ documents: [], files: null, git: null, programs: null }),
     toolbox: {
       specs: [],

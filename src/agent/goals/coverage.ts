@@ -1,8 +1,7 @@
-import { stat } from 'node:fs/promises'
-import { join } from 'node:path'
 import { err, type Result } from 'neverthrow'
 import { processMask } from '../../log/masking.ts'
-import { readConfined } from '../tools/confine.ts'
+import { readWhole } from '../../workspace/read-file.ts'
+import type { Workspace } from '../../workspace/workspace.ts'
 import { describeProblem } from '../tools/path-problem.ts'
 import type { Coverage } from './coverage-report.ts'
 import { FIT, type Fit, type Goal, type GoalContext, type GoalVerdict } from './goal.ts'
@@ -34,47 +33,40 @@ const MAX_REPORT_BYTES = 16 * 1024 * 1024
 /** How many of the files with the least coverage the model reads. */
 const FILES_SHOWN = 15
 
-/** When the file was last changed, by the clock of the kernel, which no program sets; null if there is no such file. */
-const changeOf = (cwd: string, path: string): Promise<bigint | null> =>
-  stat(join(cwd, path), { bigint: true }).then(
-    ({ ctimeNs }) => ctimeNs,
-    () => null,
-  )
+/** When files were last changed; null if there is no such file. */
+type Changes = ReadonlyMap<string, string | null>
 
-type Changes = ReadonlyMap<string, bigint | null>
-
-async function changesOf(cwd: string, paths: readonly string[]): Promise<Changes> {
-  return new Map(
-    await Promise.all(paths.map(async (path) => [path, await changeOf(cwd, path)] as const)),
-  )
+async function changesOf(files: Workspace, paths: readonly string[]): Promise<Changes> {
+  const found = await files.ask('changed', { paths })
+  const changed = found.isOk() ? found.value.changed : []
+  return new Map(paths.map((path, at) => [path, changed[at] ?? null]))
 }
 
 /** The first report that has changed since `before`: an old one says nothing about the present code. */
-async function writtenSince(cwd: string, before: Changes): Promise<string | null> {
-  for (const [path, then] of before) {
-    const now = await changeOf(cwd, path)
-    if (now !== null && now !== then) return path
-  }
-  return null
+async function writtenSince(files: Workspace, before: Changes): Promise<string | null> {
+  const now = await changesOf(files, [...before.keys()])
+  const isNew = ([path, at]: readonly [string, string | null]) =>
+    at !== null && at !== before.get(path)
+  return [...now].find(isNew)?.[0] ?? null
 }
 
 async function readCoverage(
-  { config, signal }: GoalContext,
+  { files, signal }: GoalContext,
   path: string,
 ): Promise<Result<Coverage, string>> {
-  const content = await readConfined({ cwd: config.cwd, dataDir: null }, path, MAX_REPORT_BYTES)
-  if (content.isErr()) return err(describeProblem(path, content.error))
-  const parsed = await parseApart('coverage', [content.value.toString()], signal)
+  const read = await readWhole(files, { path, maxBytes: MAX_REPORT_BYTES, signal })
+  if (read.isErr()) return err(describeProblem(path, read.error.problem))
+  const parsed = await parseApart('coverage', [read.value.content.toString()], signal)
   return parsed.andThen(toResult)
 }
 
 /** The tests that failed by the JUnit report that the check wrote, as a part of a sentence; '' if the report names no such test. */
-async function failedIn({ config, signal }: GoalContext, before: Changes): Promise<string> {
-  const path = await writtenSince(config.cwd, before)
+async function failedIn({ files, signal }: GoalContext, before: Changes): Promise<string> {
+  const path = await writtenSince(files, before)
   if (path === null) return ''
-  const content = await readConfined({ cwd: config.cwd, dataDir: null }, path, MAX_REPORT_BYTES)
-  if (content.isErr()) return ''
-  const parsed = await parseApart('junit', [content.value.toString()], signal)
+  const read = await readWhole(files, { path, maxBytes: MAX_REPORT_BYTES, signal })
+  if (read.isErr()) return ''
+  const parsed = await parseApart('junit', [read.value.content.toString()], signal)
   const cases = parsed.andThen(toResult).unwrapOr([])
   const failed = cases.filter(({ outcome }) => outcome === 'failed').map(({ name }) => name)
   const first = failed.slice(0, NAMED).map((name) => processMask.text(name))
@@ -100,13 +92,14 @@ const noReport = (report: string | undefined): string =>
     : `did not write ${report}`
 
 async function check(context: GoalContext): Promise<GoalVerdict> {
-  const { cwd, shell_goal: goal, goal_options: options = {} } = context.config
+  const { files, config } = context
+  const { shell_goal: goal, goal_options: options = {} } = config
   const { min_percent, report } = options
   if (goal === null || min_percent === undefined) {
     return cannotCheck('This run has no command or no min_percent: start a new run with both')
   }
-  const before = await changesOf(cwd, report === undefined ? REPORTS : [report])
-  const testsBefore = await changesOf(cwd, TEST_REPORTS)
+  const before = await changesOf(files, report === undefined ? REPORTS : [report])
+  const testsBefore = await changesOf(files, TEST_REPORTS)
   const command = `\`${oneLine(goal.check_command, 80)}\``
   const ran = await runCheck(context, {
     tool: command,
@@ -126,7 +119,7 @@ async function check(context: GoalContext): Promise<GoalVerdict> {
     const verdict = lacking ? 'cannot_check' : 'not_achieved'
     return { verdict, reason, details: failureDetails(ended.output) }
   }
-  const written = await writtenSince(cwd, before)
+  const written = await writtenSince(files, before)
   if (written === null) {
     const reason = `${command} succeeded, but ${noReport(report)}`
     return { verdict: 'not_achieved', reason, details: tail(ended.output) }
@@ -143,11 +136,11 @@ async function check(context: GoalContext): Promise<GoalVerdict> {
 }
 
 /** It needs a command and a percentage, so it is shown only where a project has a script for it. */
-async function detect(cwd: string): Promise<Fit | null> {
-  if ((await scriptOf(cwd, 'coverage')) !== null) {
+async function detect(files: Workspace): Promise<Fit | null> {
+  if ((await scriptOf(files, 'coverage')) !== null) {
     return { fit: FIT.quality, because: 'package.json has a coverage script' }
   }
-  const settings = await firstOf(cwd, ['.coveragerc', '.nycrc', '.nycrc.json', '.c8rc.json'])
+  const settings = await firstOf(files, ['.coveragerc', '.nycrc', '.nycrc.json', '.c8rc.json'])
   return settings === null ? null : { fit: FIT.quality, because: `there is a ${settings}` }
 }
 

@@ -2,6 +2,7 @@ import type { Preset } from '../../domain/network.ts'
 import type { Verdict } from '../../domain/records.ts'
 import type { GoalOption, RunConfig } from '../../domain/run-config.ts'
 import type { RunCommand } from '../../runner/command.ts'
+import type { Workspace } from '../../workspace/workspace.ts'
 
 export type GoalVerdict = {
   /** `cannot_check`: there is nothing to check with, so no work of the agent is judged. */
@@ -16,6 +17,8 @@ export type GoalContext = {
   readonly config: RunConfig
   readonly signal: AbortSignal
   readonly runCommand: RunCommand
+  /** The files of the project. */
+  readonly files: Workspace
   /** Where a tool writes its report during a check: outside of the project, for this user alone. */
   readonly reportsDir: string
   /** What the agent said in its last reply, if it has ended its work with that; null if it has not. */
@@ -55,8 +58,8 @@ export type Goal = {
   readonly registries?: readonly Preset[]
   /** Left out: nothing but its name. */
   readonly takes?: Takes
-  /** Whether this goal seems to fit the project at `cwd`; null if not. Left out if no project shows that. */
-  readonly detect?: (cwd: string) => Promise<Fit | null>
+  /** Whether this goal seems to fit a project; null if not. Left out if no project shows that. */
+  readonly detect?: (files: Workspace) => Promise<Fit | null>
   /** Checks the goal. Never rejects: a missing program is the verdict `cannot_check`. */
   readonly check: (context: GoalContext) => Promise<GoalVerdict>
 }

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { present } from '../../domain/present.ts'
+import type { Workspace } from '../../workspace/workspace.ts'
 import { mergeVerdicts } from './all-of.ts'
 import { FIT, type Fit, type Goal, type GoalContext, type GoalVerdict } from './goal.ts'
 import { firstOf, scriptOf, textOf } from './project-files.ts'
@@ -19,9 +20,9 @@ type Linter = {
   /** The command as people know it. */
   readonly tool: string
   /** What shows that the project uses it; null if nothing does. */
-  readonly detect: (cwd: string) => Promise<string | null>
+  readonly detect: (files: Workspace) => Promise<string | null>
   /** The ways to run it, best first. */
-  readonly programs: (cwd: string) => Promise<readonly [Program, ...Program[]]>
+  readonly programs: (files: Workspace) => Promise<readonly [Program, ...Program[]]>
   readonly missing: string
   readonly isMissing?: (ended: Exited) => boolean
 }
@@ -29,12 +30,12 @@ type Linter = {
 /** A program of the project itself, or else of the system. */
 const local =
   (folders: readonly string[], name: string, args: readonly string[]) =>
-  async (cwd: string): Promise<[Program]> => {
+  async (files: Workspace): Promise<[Program]> => {
     const own = await firstOf(
-      cwd,
+      files,
       folders.map((folder) => join(folder, name)),
     )
-    return [{ file: own === null ? name : join(cwd, own), args }]
+    return [{ file: own === null ? name : join(files.cwd, own), args }]
   }
 
 const NODE = ['node_modules/.bin']
@@ -45,38 +46,38 @@ const ESLINT_CONFIGS = [
   ...['.js', '.cjs', '.json', '.yml', '.yaml', ''].map((ending) => `.eslintrc${ending}`),
 ]
 
-const hasSection = async (cwd: string, file: string, section: string): Promise<boolean> => {
-  const lines = (await textOf(cwd, file))?.split('\n') ?? []
+const hasSection = async (files: Workspace, file: string, section: string): Promise<boolean> => {
+  const lines = (await textOf(files, file))?.split('\n') ?? []
   return lines.some((line) => line.startsWith(`[${section}`))
 }
 
 const LINTERS: readonly Linter[] = [
   {
     tool: 'npm run lint',
-    detect: async (cwd) => (await scriptOf(cwd, 'lint')) && 'package.json has a lint script',
+    detect: async (files) => (await scriptOf(files, 'lint')) && 'package.json has a lint script',
     programs: async () => [{ file: 'npm', args: ['run', 'lint'] }],
     missing: 'npm is not installed: install Node.js from https://nodejs.org',
   },
   {
     tool: 'biome lint',
-    detect: (cwd) => aFile(cwd, ['biome.json', 'biome.jsonc']),
+    detect: (files) => aFile(files, ['biome.json', 'biome.jsonc']),
     programs: local(NODE, 'biome', ['lint', '--colors=off', '.']),
     missing: 'biome is not installed: install it with `npm install --save-dev @biomejs/biome`',
   },
   {
     tool: 'eslint',
-    detect: (cwd) => aFile(cwd, ESLINT_CONFIGS),
+    detect: (files) => aFile(files, ESLINT_CONFIGS),
     programs: local(NODE, 'eslint', ['--no-color', '.']),
     missing: 'eslint is not installed: install it with `npm install --save-dev eslint`',
   },
   {
     tool: 'ruff check',
-    detect: async (cwd) =>
-      (await hasSection(cwd, 'pyproject.toml', 'tool.ruff'))
+    detect: async (files) =>
+      (await hasSection(files, 'pyproject.toml', 'tool.ruff'))
         ? 'pyproject.toml has settings of ruff'
-        : aFile(cwd, ['ruff.toml', '.ruff.toml']),
-    programs: async (cwd) => [
-      ...(await local(PYTHON, 'ruff', ['check', '--no-cache', '.'])(cwd)),
+        : aFile(files, ['ruff.toml', '.ruff.toml']),
+    programs: async (files) => [
+      ...(await local(PYTHON, 'ruff', ['check', '--no-cache', '.'])(files)),
       { file: 'python3', args: ['-m', 'ruff', 'check', '--no-cache', '.'] },
     ],
     isMissing: ({ exitCode, stderr }) =>
@@ -85,18 +86,18 @@ const LINTERS: readonly Linter[] = [
   },
   {
     tool: 'flake8',
-    detect: async (cwd) =>
-      (await hasSection(cwd, 'setup.cfg', 'flake8'))
+    detect: async (files) =>
+      (await hasSection(files, 'setup.cfg', 'flake8'))
         ? 'setup.cfg has settings of flake8'
-        : aFile(cwd, ['.flake8']),
+        : aFile(files, ['.flake8']),
     programs: local(PYTHON, 'flake8', []),
     missing: 'flake8 is not installed: install it with `python3 -m pip install flake8`',
   },
   {
     tool: 'golangci-lint run',
-    detect: (cwd) =>
+    detect: (files) =>
       aFile(
-        cwd,
+        files,
         ['yml', 'yaml', 'toml', 'json'].map((end) => `.golangci.${end}`),
       ),
     programs: async () => [{ file: 'golangci-lint', args: ['run'] }],
@@ -104,13 +105,13 @@ const LINTERS: readonly Linter[] = [
   },
   {
     tool: 'go vet',
-    detect: (cwd) => aFile(cwd, ['go.mod']),
+    detect: (files) => aFile(files, ['go.mod']),
     programs: async () => [{ file: 'go', args: ['vet', './...'] }],
     missing: 'go is not installed: install it from https://go.dev/dl',
   },
   {
     tool: 'cargo clippy',
-    detect: (cwd) => aFile(cwd, ['Cargo.toml']),
+    detect: (files) => aFile(files, ['Cargo.toml']),
     programs: async () => [
       {
         file: 'cargo',
@@ -131,17 +132,17 @@ const LANGUAGES = [
   ['cargo clippy'],
 ]
 
-const aFile = async (cwd: string, names: readonly string[]): Promise<string | null> => {
-  const found = await firstOf(cwd, names)
+const aFile = async (files: Workspace, names: readonly string[]): Promise<string | null> => {
+  const found = await firstOf(files, names)
   return found === null ? null : `there is a ${found}`
 }
 
 /** The linters of a project: one for each of its languages. */
-async function lintersOf(cwd: string): Promise<readonly (Linter & { because: string })[]> {
+async function lintersOf(files: Workspace): Promise<readonly (Linter & { because: string })[]> {
   const found = await Promise.all(
     LANGUAGES.map(async (tools) => {
       for (const linter of LINTERS.filter(({ tool }) => tools.includes(tool))) {
-        const because = await linter.detect(cwd)
+        const because = await linter.detect(files)
         if (because !== null) return [{ ...linter, because }]
       }
       return []
@@ -150,8 +151,8 @@ async function lintersOf(cwd: string): Promise<readonly (Linter & { because: str
   return found.flat()
 }
 
-async function detect(cwd: string): Promise<Fit | null> {
-  const linters = await lintersOf(cwd)
+async function detect(files: Workspace): Promise<Fit | null> {
+  const linters = await lintersOf(files)
   if (linters.length === 0) return null
   const because = linters.map((linter) => `${linter.because} (${linter.tool})`).join(', ')
   return { fit: FIT.quality, because }
@@ -160,7 +161,7 @@ async function detect(cwd: string): Promise<Fit | null> {
 async function checkWith(context: GoalContext, linter: Linter): Promise<GoalVerdict> {
   const { tool, missing, isMissing } = linter
   const ran = await runCheck(context, {
-    ...{ tool, missing, programs: await linter.programs(context.config.cwd) },
+    ...{ tool, missing, programs: await linter.programs(context.files) },
     ...present({ isMissing }),
     timeoutMs: BUILD_CHECK_MS,
     env: { CI: 'true', NO_COLOR: '1' },
@@ -183,9 +184,10 @@ const ownLinter = (tool: string): Linter => ({
 })
 
 async function check(context: GoalContext): Promise<GoalVerdict> {
-  const { cwd, shell_goal } = context.config
+  const { files, config } = context
+  const { shell_goal } = config
   if (shell_goal !== null) return checkWith(context, ownLinter('the linter'))
-  const linters = await lintersOf(cwd)
+  const linters = await lintersOf(files)
   if (linters.length === 0) {
     const reason =
       'No linter of this project is known: add a lint script to package.json, settings of biome, eslint, ruff or flake8, or start a new run with the command in its check'

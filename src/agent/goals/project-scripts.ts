@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import type { Workspace } from '../../workspace/workspace.ts'
 import { FIT, type Fit, type Goal, type GoalContext, type GoalVerdict } from './goal.ts'
 import { summarize } from './junit.ts'
 import { judgePrinted } from './printed-summary.ts'
@@ -9,8 +10,9 @@ import { scriptLacksProgram } from './shell-goal.ts'
 import { tail } from './text.ts'
 
 async function checkNpm(context: GoalContext): Promise<GoalVerdict> {
-  const { cwd, shell_goal } = context.config
-  if (shell_goal === null && (await testScript(cwd)) === null) {
+  const { files, config } = context
+  const { shell_goal } = config
+  if (shell_goal === null && (await testScript(files)) === null) {
     const reason = 'There is no test script: package.json needs "scripts": {"test": "…"}'
     return cannotCheck(reason)
   }
@@ -43,18 +45,18 @@ export const npmTest: Goal = {
     'none failed.',
   registries: ['npm'],
   takes: { check: 'optional' },
-  detect: async (cwd) =>
-    (await testScript(cwd)) === null
+  detect: async (files) =>
+    (await testScript(files)) === null
       ? null
       : { fit: FIT.tests, because: 'package.json has a test script' },
   check: checkNpm,
 }
 
-async function detectBun(cwd: string): Promise<Fit | null> {
-  if ((await firstOf(cwd, ['package.json'])) === null) return null
-  const lock = await firstOf(cwd, ['bun.lock', 'bun.lockb'])
+async function detectBun(files: Workspace): Promise<Fit | null> {
+  if ((await firstOf(files, ['package.json'])) === null) return null
+  const lock = await firstOf(files, ['bun.lock', 'bun.lockb'])
   if (lock !== null) return { fit: FIT.tests, because: `there is a ${lock}` }
-  const usesBun = /\bbun\b/.test((await testScript(cwd)) ?? '')
+  const usesBun = /\bbun\b/.test((await testScript(files)) ?? '')
   return usesBun ? { fit: FIT.language, because: 'the test script uses bun' } : null
 }
 
@@ -113,9 +115,9 @@ const NOTHING_DONE = /^make(?:\[\d+\])?: (?:'test' is up to date|Nothing to be d
 /** The message of make if there is no such rule, or no Makefile. */
 const NO_RULE = /^make: \*\*\* No rule to make target 'test'\./m
 
-async function detectMakefile(cwd: string): Promise<Fit | null> {
+async function detectMakefile(files: Workspace): Promise<Fit | null> {
   for (const name of ['GNUmakefile', 'makefile', 'Makefile']) {
-    const makefile = await textOf(cwd, name)
+    const makefile = await textOf(files, name)
     if (makefile === null) continue
     const hasRule = makefile.split('\n').some(isTestRule)
     return hasRule ? { fit: FIT.tests, because: `the ${name} has a rule "test"` } : null

@@ -3,6 +3,7 @@ import { err, ok, type Result } from 'neverthrow'
 import { type ApprovalRule, ApprovalRules } from '../../domain/approvals/rules.ts'
 import { present } from '../../domain/present.ts'
 import type { GoalRequest, RequestedPart } from '../../domain/requested-goal.ts'
+import type { Workspace } from '../../workspace/workspace.ts'
 import { ALL_OF } from './all-of.ts'
 import { textOf } from './project-files.ts'
 import {
@@ -26,8 +27,8 @@ const partsOf = ({ all_of, ...single }: GoalRequest): readonly RequestedPart[] =
  * Reads `.retrai.yml` of a project if it concerns what is asked for. A file with rules for calls always does: if it
  * cannot be read, the run is refused, not started without them.
  */
-export const settingsFor = (cwd: string, asked: GoalRequest) =>
-  readProjectSettings(cwd, (text) => {
+export const settingsFor = (files: Workspace, asked: GoalRequest) =>
+  readProjectSettings(files, (text) => {
     if (!namesGoal(asked) || hasRules(text)) return true
     const parts = partsOf(asked).filter(({ check, goal_options }) => !(check && goal_options))
     return parts.some(({ goal, check }) => {
@@ -108,14 +109,14 @@ export const noCheckCommand = (cwd: string, settings: ProjectSettings | null): s
 const NAMED = /^goal\s*:\s*["']?([\w-]+)/m
 
 /** Keys of the project's `.retrai.yml` that have no effect; none if there is no such file. */
-export const ignoredKeys = async (cwd: string): Promise<readonly string[]> =>
-  keysWithoutEffect((await textOf(cwd, SETTINGS_FILE)) ?? '')
+export const ignoredKeys = async (files: Workspace): Promise<readonly string[]> =>
+  keysWithoutEffect((await textOf(files, SETTINGS_FILE)) ?? '')
 
 /** The goal that `.retrai.yml` names, at a glance: it is read when a run is created. Null if it names none. */
 export async function declaredGoal(
-  cwd: string,
+  files: Workspace,
 ): Promise<{ readonly name: string; readonly because: string } | null> {
-  const text = (await textOf(cwd, SETTINGS_FILE)) ?? ''
+  const text = (await textOf(files, SETTINGS_FILE)) ?? ''
   if (/^all_of\s*:/m.test(text)) return { name: ALL_OF, because: '.retrai.yml names its goals' }
   const [, name] = NAMED.exec(text) ?? []
   return name === undefined ? null : { name, because: '.retrai.yml names it' }

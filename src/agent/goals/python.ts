@@ -1,6 +1,7 @@
 import { join, relative } from 'node:path'
 import { counted } from '../../lib/counted.ts'
 import { shellWord } from '../../lib/shell-word.ts'
+import type { Workspace } from '../../workspace/workspace.ts'
 import { FIT, type Fit, type Goal, type GoalContext, type GoalVerdict } from './goal.ts'
 import { type JUnitCase, summarize } from './junit.ts'
 import { parseApart, toResult } from './parse-apart.ts'
@@ -22,20 +23,23 @@ const CONFIGS = ['pyproject.toml', 'pytest.ini', 'setup.cfg', 'tox.ini']
 const NO_TESTS_COLLECTED = 5
 const isTestFile = (name: string): boolean => /^test_.*\.py$|_test\.py$/.test(name)
 
-async function detect(cwd: string): Promise<Fit | null> {
-  const names = [...(await namesIn(cwd, 'tests')), ...(await namesIn(cwd, '.'))]
+async function detect(files: Workspace): Promise<Fit | null> {
+  const names = [...(await namesIn(files, 'tests')), ...(await namesIn(files, '.'))]
   const test = names.find(isTestFile)
   if (test !== undefined) return { fit: FIT.tests, because: `there is a ${oneLine(test)}` }
-  const config = await firstOf(cwd, CONFIGS)
+  const config = await firstOf(files, CONFIGS)
   return config === null ? null : { fit: FIT.language, because: `there is a ${config}` }
 }
 
 /** The ways to run pytest, best first: with the project's own environment, then with the system's. */
-async function programs(cwd: string, options: readonly string[]): Promise<[Program, ...Program[]]> {
-  const own = await firstOf(cwd, ['.venv/bin/python', 'venv/bin/python'])
+async function programs(
+  files: Workspace,
+  options: readonly string[],
+): Promise<[Program, ...Program[]]> {
+  const own = await firstOf(files, ['.venv/bin/python', 'venv/bin/python'])
   const asModule = (file: string): Program => ({ file, args: ['-m', 'pytest', ...options] })
   const system = [asModule('python3'), { file: 'pytest', args: options }] as const
-  return own === null ? [...system] : [asModule(join(cwd, own)), ...system]
+  return own === null ? [...system] : [asModule(join(files.cwd, own)), ...system]
 }
 
 async function runPytest(context: GoalContext, folder: string, report: string) {
@@ -50,7 +54,7 @@ async function runPytest(context: GoalContext, folder: string, report: string) {
   ]
   return runCheck(context, {
     tool: 'pytest',
-    programs: await programs(context.config.cwd, options),
+    programs: await programs(context.files, options),
     isMissing: ({ exitCode, stderr }) =>
       exitCode === 1 && /: No module named '?pytest'?\s*$/.test(stderr),
     missing: 'pytest is not installed: install it with `python3 -m pip install pytest`',
@@ -162,11 +166,12 @@ function judge(cwd: string, report: PyrightReport, ended: Exited): GoalVerdict {
 }
 
 async function check(context: GoalContext): Promise<GoalVerdict> {
+  const { files } = context
   const { cwd } = context.config
-  const python = await firstOf(cwd, ['.venv/bin/python', 'venv/bin/python'])
+  const python = await firstOf(files, ['.venv/bin/python', 'venv/bin/python'])
   // Without it, pyright would not find packages that are installed only for the project.
   const environment = python === null ? [] : ['--pythonpath', join(cwd, python)]
-  const own = await firstOf(cwd, [
+  const own = await firstOf(files, [
     '.venv/bin/pyright',
     'venv/bin/pyright',
     'node_modules/.bin/pyright',
@@ -195,8 +200,8 @@ export const pyright: Goal = {
     'project folder with the settings of the project. It passes when there are no errors; warnings ' +
     'are allowed. Fix the types: no `# type: ignore`, no looser settings, no needless `Any`.',
   registries: ['pypi', 'npm'],
-  detect: async (cwd) => {
-    const config = await firstOf(cwd, ['pyrightconfig.json'])
+  detect: async (files) => {
+    const config = await firstOf(files, ['pyrightconfig.json'])
     return config === null ? null : { fit: FIT.quality, because: `there is a ${config}` }
   },
   check,

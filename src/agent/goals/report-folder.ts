@@ -1,13 +1,12 @@
 import { mkdir, mkdtemp } from 'node:fs/promises'
-import { basename, dirname, join } from 'node:path'
+import { basename, join } from 'node:path'
 import { StringDecoder } from 'node:string_decoder'
 import { setImmediate } from 'node:timers/promises'
 import { err, ok, okAsync, type Result, ResultAsync } from 'neverthrow'
 import { codeOf, messageOf } from '../../lib/message-of.ts'
+import { readRegular } from '../../lib/read-regular.ts'
 import { removeFolder } from '../../lib/remove-folder.ts'
 import { processMask } from '../../log/masking.ts'
-import { readConfined } from '../tools/confine.ts'
-import { describeProblem } from '../tools/path-problem.ts'
 import type { GoalVerdict } from './goal.ts'
 import type { JUnitCase } from './junit.ts'
 import { parseApart, toResult } from './parse-apart.ts'
@@ -53,14 +52,10 @@ export async function withReportFolder(
  * project puts something else in its place, such as a pipe or a link, that is not read.
  */
 export async function readReport(path: string): Promise<Result<string | null, string>> {
-  const content = await readConfined(
-    { cwd: dirname(path), dataDir: null },
-    basename(path),
-    MAX_REPORT_BYTES,
-  )
-  if (content.isOk()) return ok(content.value.length === 0 ? null : await masked(content.value))
-  if (content.error.type === 'not_found') return ok(null)
-  return err(describeProblem(basename(path), content.error))
+  const content = await readRegular(path, MAX_REPORT_BYTES).catch((cause) => cause)
+  if (content instanceof Buffer) return ok(content.length === 0 ? null : await masked(content))
+  if (codeOf(content) === 'ENOENT') return ok(null)
+  return err(`${JSON.stringify(basename(path))} ${messageOf(content)}`)
 }
 
 /** Masks piece by piece, so that other work can run in between. */

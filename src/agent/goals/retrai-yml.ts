@@ -1,34 +1,25 @@
-import { execFile } from 'node:child_process'
 import { lstat } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
-import { promisify } from 'node:util'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import { ApprovalRules } from '../../domain/approvals/rules.ts'
 import { allOf, goalFields } from '../../domain/requested-goal.ts'
 import { ShellGoal, SuccessCondition } from '../../domain/run-config.ts'
 import { issuesText } from '../../lib/issues-text.ts'
-import { LruCache } from '../../lib/lru-cache.ts'
-import { codeOf, messageOf } from '../../lib/message-of.ts'
-import { siblingModule } from '../../lib/package-files.ts'
-import { Semaphore } from '../../lib/semaphore.ts'
-import { readConfined } from '../tools/confine.ts'
+import { codeOf } from '../../lib/message-of.ts'
+import type { WorkspaceProblem } from '../../workspace/connection.ts'
+import type { Workspace } from '../../workspace/workspace.ts'
 import { describeProblem } from '../tools/path-problem.ts'
+import { textOf } from './project-files.ts'
 import { oneLine } from './text.ts'
 
 export const SETTINGS_FILE = '.retrai.yml'
 /** Limit of the file, and of its content as JSON. */
 const MAX_BYTES = 64 * 1024
-/** Milliseconds are enough, but on a busy machine a process may need seconds to start. */
+/** Milliseconds are enough, but the machine may be busy. */
 const PARSE_WITHIN_MS = 20_000
 const TOOK_TOO_LONG = `parsing it took more than ${PARSE_WITHIN_MS / 1_000} s. Write only what the check needs, or try again when this machine is less busy`
 const OUTGROWN = 'it is too deep or too large to be parsed as YAML. Write only what the check needs'
-const PARSER = fileURLToPath(siblingModule('yaml-child', import.meta.url))
-
-const execute = promisify(execFile)
-/** Slow settings must not occupy the whole machine. */
-const parsing = new Semaphore(2)
 
 const { check_command, success_condition } = ShellGoal.unwrap().shape
 
@@ -133,87 +124,41 @@ function explain(issue: z.core.$ZodRawIssue): string | undefined {
   }
 }
 
-const Parsed = z.union([z.object({ problem: z.string() }), z.object({ value: z.unknown() })])
-
-/** The last texts and their settings: the runs of a project read the same text, and each parse starts a process. */
-const parsedTexts = new LruCache<Result<unknown, string>>(8)
-
-/** Parses a YAML text in a process of its own, unless it was parsed recently. */
-async function parseYaml(text: string): Promise<Result<unknown, string>> {
-  const known = parsedTexts.get(text)
-  if (known !== undefined) return known
-  const release = await parsing.acquire(new AbortController().signal)
-  try {
-    const meanwhile = parsedTexts.get(text)
-    if (meanwhile !== undefined) return meanwhile
-    const child = execute(process.execPath, ['--max-old-space-size=64', PARSER], {
-      env: {},
-      timeout: PARSE_WITHIN_MS,
-      killSignal: 'SIGKILL',
-      maxBuffer: MAX_BYTES,
-    })
-    // If the child ends before it has read its input, it failed, and that is reported.
-    child.child.stdin?.on('error', () => {}).end(text)
-    const parsed = Parsed.parse(JSON.parse((await child).stdout))
-    const result = 'problem' in parsed ? err(oneLine(parsed.problem)) : ok(parsed.value)
-    parsedTexts.set(text, result)
-    return result
-  } catch (cause) {
-    return err(whyNotParsed(cause))
-  } finally {
-    release?.()
-  }
-}
-
-/** What ends Node if it has no more memory or stack. */
-const NO_MEMORY: readonly unknown[] = ['SIGABRT', 'SIGTRAP', 'SIGSEGV', 134, 139]
-
-/** Why the process that parses has failed, for people. */
-export function whyNotParsed(cause: unknown): string {
-  const { signal, code, stderr } = Failure.catch({}).parse(cause)
-  if (signal === 'SIGKILL') return TOOK_TOO_LONG
-  const isOutgrown = code === 'ERR_CHILD_PROCESS_STDIO_MAXBUFFER'
-  if (isOutgrown || NO_MEMORY.includes(signal ?? code)) return OUTGROWN
-  const last = stderr?.trim().split('\n').at(-1) || messageOf(cause)
-  return `the process that parses it failed, which is not the fault of the file: ${oneLine(last)}. Try again`
-}
-
-/** As Node reports that a process failed: it was not started, had too much output, was killed, or ended with a code. */
-const Failure = z.object({
-  code: z.union([z.string(), z.number()]).nullish(),
-  signal: z.string().nullish(),
-  stderr: z.string().optional(),
-})
-
-async function parseSettings(text: string): Promise<Result<ProjectSettings, string>> {
-  const parsed = await parseYaml(text)
-  return parsed.andThen((value) => {
-    const settings = Settings.safeParse(value, { error: explain })
-    const problems = [...misspelled(value), ...(settings.error ? [issuesText(settings.error)] : [])]
-    return settings.success && problems.length === 0 ? ok(settings.data) : err(problems.join('; '))
-  })
+function settingsIn(value: unknown): Result<ProjectSettings, string> {
+  const settings = Settings.safeParse(value, { error: explain })
+  const problems = [...misspelled(value), ...(settings.error ? [issuesText(settings.error)] : [])]
+  return settings.success && problems.length === 0 ? ok(settings.data) : err(problems.join('; '))
 }
 
 /**
  * Reads the settings of a project; null if it has no such file. The error is for people, and names every problem.
- * @param isNeeded whether a file with this text matters. Otherwise it is not parsed, which takes a process
+ * @param isNeeded whether a file with this text matters. Otherwise it is not parsed, which may take long
  */
 export function readProjectSettings(
-  cwd: string,
+  files: Workspace,
   isNeeded: (text: string) => boolean = () => true,
 ): ResultAsync<ProjectSettings | null, string> {
   const read = async (): Promise<Result<ProjectSettings | null, string>> => {
-    // Most projects have none, and opening it to find that out takes five times as long.
-    if (await isMissing(join(cwd, SETTINGS_FILE))) return ok(null)
-    const content = await readConfined({ cwd, dataDir: null }, SETTINGS_FILE, MAX_BYTES)
-    if (content.isOk()) {
-      const text = content.value.toString()
-      return isNeeded(text) ? parseSettings(text) : ok(null)
-    }
-    if (content.error.type === 'not_found') return ok(null)
-    return err(`it cannot be read: ${describeProblem(SETTINGS_FILE, content.error)}`)
+    // Most projects have none, and starting the program of the workspace takes longer than this look at a name.
+    if (await isMissing(join(files.cwd, SETTINGS_FILE))) return ok(null)
+    const text = await textOf(files, SETTINGS_FILE)
+    if (text !== null && !isNeeded(text)) return ok(null)
+    const asked = { path: SETTINGS_FILE, maxBytes: MAX_BYTES }
+    const parsed = await files.ask('yaml', asked, { withinMs: PARSE_WITHIN_MS })
+    if (parsed.isErr()) return whyNotRead(parsed.error.problem)
+    const answer = parsed.value
+    return 'problem' in answer ? err(oneLine(answer.problem)) : settingsIn(answer.value)
   }
-  return new ResultAsync(read()).mapErr((problem) => `${join(cwd, SETTINGS_FILE)}: ${problem}`)
+  return new ResultAsync(read()).mapErr(
+    (problem) => `${join(files.cwd, SETTINGS_FILE)}: ${problem}`,
+  )
+}
+
+function whyNotRead(problem: WorkspaceProblem): Result<null, string> {
+  if (problem.type === 'not_found') return ok(null)
+  if (problem.type === 'unanswered' && problem.why === 'timed_out') return err(TOOK_TOO_LONG)
+  if (problem.type === 'unanswered' && problem.why === 'lost') return err(OUTGROWN)
+  return err(`it cannot be read: ${describeProblem(SETTINGS_FILE, problem)}`)
 }
 
 const isMissing = (path: string): Promise<boolean> =>

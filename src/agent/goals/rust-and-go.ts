@@ -1,3 +1,4 @@
+import type { Workspace } from '../../workspace/workspace.ts'
 import { FIT, type Fit, type Goal, type GoalContext, type GoalVerdict } from './goal.ts'
 import { parseApart } from './parse-apart.ts'
 import { firstOf } from './project-files.ts'
@@ -18,8 +19,8 @@ const NO_GO_MOD =
   /directory prefix \. does not contain main module|go\.mod file not found in current/
 
 /** Tests are beside the code of both languages, in any folder, so the manifest alone shows that they fit. */
-async function fitOf(cwd: string, manifest: string): Promise<Fit | null> {
-  const found = await firstOf(cwd, [manifest])
+async function fitOf(files: Workspace, manifest: string): Promise<Fit | null> {
+  const found = await firstOf(files, [manifest])
   return found === null ? null : { fit: FIT.tests, because: `there is a ${manifest}` }
 }
 
@@ -83,7 +84,7 @@ export const cargoTest: Goal = {
     'at least one test passed and none failed.',
   registries: ['cargo'],
   takes: { check: 'optional' },
-  detect: (cwd) => fitOf(cwd, 'Cargo.toml'),
+  detect: (files) => fitOf(files, 'Cargo.toml'),
   check: checkCargo,
 }
 
@@ -125,6 +126,6 @@ export const goTest: Goal = {
     'It passes when every package builds, at least one test passed and none failed.',
   registries: ['go'],
   takes: { check: 'optional' },
-  detect: (cwd) => fitOf(cwd, 'go.mod'),
+  detect: (files) => fitOf(files, 'go.mod'),
   check: checkGo,
 }

@@ -165,8 +165,8 @@ export const shellGoal: Goal = {
     'Make the check of this project succeed. It runs with bash in the project folder, as it was ' +
     'set when the run began: changing .retrai.yml now has no effect.',
   takes: { check: 'optional' },
-  detect: async (cwd) => {
-    const text = (await textOf(cwd, SETTINGS_FILE)) ?? ''
+  detect: async (files) => {
+    const text = (await textOf(files, SETTINGS_FILE)) ?? ''
     if (/^check_command\s*:/m.test(text)) {
       return { fit: FIT.declared, because: '.retrai.yml has a check_command' }
     }

@@ -1,16 +1,17 @@
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
-import { type ConfinedPath, confineForWriting, openForReading, type Project } from './confine.ts'
+import { present } from '../../domain/present.ts'
+import type { Place } from '../../workspace/answers.ts'
+import { changeFiles } from './change-files.ts'
 import { readText, type TextFile } from './file-patch.ts'
-import { describeProblem } from './path-problem.ts'
+import { failedBy } from './path-problem.ts'
 import { changedLines } from './show-lines.ts'
-import { defineTool, failed, succeeded } from './tool.ts'
+import { defineTool, failed, succeeded, type ToolContext, type ToolOutput } from './tool.ts'
 import { applyParts, type PatchedFile, parsePatch } from './v4a-patch.ts'
-import { changeFiles } from './write-atomically.ts'
 
 /** A file as it will be. */
 type Draft = {
-  readonly path: ConfinedPath
+  readonly path: Place
   /** As it is now, if that was read. */
   readonly before: TextFile | null
   /** Null if it is to be deleted. */
@@ -18,22 +19,22 @@ type Draft = {
   readonly mode?: number
 }
 
-/** The files that a patch changes, as they will be, before any of them is touched. Errors are for the model. */
+/** The files that a patch changes, as they will be, before any of them is touched. Errors are results of the call. */
 class Drafts {
-  readonly #project: Project
+  readonly #context: ToolContext
   readonly #drafts = new Map<string, Draft>()
   readonly said: string[] = []
 
-  constructor(project: Project) {
-    this.#project = project
+  constructor(context: ToolContext) {
+    this.#context = context
   }
 
   get all(): readonly Draft[] {
     return [...this.#drafts.values()]
   }
 
-  async apply(file: PatchedFile): Promise<Result<void, string>> {
-    const confined = await this.#confine(file.path)
+  async apply(file: PatchedFile): Promise<Result<void, ToolOutput>> {
+    const confined = await this.#place(file.path)
     if (confined.isErr()) return err(confined.error)
     const path = confined.value
     switch (file.type) {
@@ -55,23 +56,23 @@ class Drafts {
   }
 
   async #update(
-    path: ConfinedPath,
+    path: Place,
     { to, parts }: Extract<PatchedFile, { type: 'update' }>,
-  ): Promise<Result<void, string>> {
+  ): Promise<Result<void, ToolOutput>> {
     const read = await this.#read(path)
     if (read.isErr()) return err(read.error)
     const draft = read.value
     const before = draft.content ?? ''
     const patched = applyParts(path.shown, before, parts)
-    if (patched.isErr()) return err(patched.error)
+    if (patched.isErr()) return err(failed(patched.error))
     const { text, loosely } = patched.value
-    const target = to === null ? ok(path) : await this.#confine(to)
+    const target = to === null ? ok(path) : await this.#place(to)
     if (target.isErr()) return err(target.error)
     if (target.value.real === path.real) {
       this.#drafts.set(path.real, { ...draft, content: text })
       this.said.push(`M ${path.shown}`)
     } else {
-      const mode = draft.before === null ? {} : { mode: draft.before.stats.mode }
+      const mode = draft.before === null ? {} : { mode: draft.before.mode }
       const made = await this.#create(target.value, text, mode)
       if (made.isErr()) return err(made.error)
       this.#drafts.set(path.real, { ...draft, content: null })
@@ -87,38 +88,39 @@ class Drafts {
     return ok()
   }
 
-  async #confine(path: string): Promise<Result<ConfinedPath, string>> {
-    if (path.includes('\0')) return err('A path must not contain a NUL character.')
-    const confined = await confineForWriting(this.#project, path)
-    return confined.mapErr((problem) => describeProblem(path, problem))
+  async #place(path: string): Promise<Result<Place, ToolOutput>> {
+    if (path.includes('\0')) return err(failed('A path must not contain a NUL character.'))
+    const asked = { paths: [path], isToWrite: true }
+    const found = await this.#context.workspace.ask('resolve', asked)
+    if (found.isErr()) return err(failedBy(path, found.error))
+    const [place = { problem: { type: 'not_found' } }] = found.value.places
+    return 'problem' in place ? err(failedBy(path, place)) : ok(place)
   }
 
   /** A file that is there, or will be. */
-  async #read(path: ConfinedPath): Promise<Result<Draft, string>> {
+  async #read(path: Place): Promise<Result<Draft, ToolOutput>> {
     const known = this.#drafts.get(path.real)
-    if (known?.content === null) return err(`${path.shown} is deleted earlier in the patch.`)
+    if (known?.content === null)
+      return err(failed(`${path.shown} is deleted earlier in the patch.`))
     if (known !== undefined) return ok(known)
-    return (await readText(path)).map((before) => ({ path, before, content: before.text }))
+    const read = await readText(path.shown, this.#context)
+    return read.map((before) => ({ path, before, content: before.text }))
   }
 
   async #create(
-    path: ConfinedPath,
+    path: Place,
     content: string,
     mode: Pick<Draft, 'mode'> = {},
-  ): Promise<Result<void, string>> {
+  ): Promise<Result<void, ToolOutput>> {
     const known = this.#drafts.get(path.real)
-    const exists = known === undefined ? await isThere(path) : known.content !== null
-    if (exists) return err(`${path.shown} exists already. Use "*** Update File:" to change it.`)
+    const exists = known === undefined ? path.kind !== 'nothing' : known.content !== null
+    if (exists) {
+      const problem = `${path.shown} exists already. Use "*** Update File:" to change it.`
+      return err(failed(problem))
+    }
     this.#drafts.set(path.real, { before: null, ...known, path, content, ...mode })
     return ok()
   }
-}
-
-async function isThere(path: ConfinedPath): Promise<boolean> {
-  const opened = await openForReading(path)
-  if (opened.isErr()) return opened.error.type !== 'not_found'
-  await opened.value.file.close()
-  return true
 }
 
 const pathsOf = (file: PatchedFile): string[] =>
@@ -136,19 +138,26 @@ export const applyPatch = defineTool({
     input: z.string().min(1).describe('The patch, from *** Begin Patch to *** End Patch'),
   }),
   touches: ({ input }) => ({ paths: parsePatch(input).unwrapOr([]).flatMap(pathsOf) }),
-  run: async ({ input }, project) => {
+  run: async ({ input }, context) => {
     const parsed = parsePatch(input)
     if (parsed.isErr()) return failed(`${parsed.error} Nothing was changed.`)
-    const drafts = new Drafts(project)
+    const drafts = new Drafts(context)
     for (const file of parsed.value) {
       const applied = await drafts.apply(file)
-      if (applied.isErr()) return failed(`${applied.error}\nNo file was changed.`)
+      if (applied.isErr()) return withNote(applied.error)
     }
     const changes = drafts.all.filter(({ before, content }) => content !== (before?.text ?? null))
     if (changes.length === 0) return failed('The patch changes nothing.')
-    const changed = await changeFiles(changes)
+    const wanted = changes.map(({ path, before, content, ...mode }) => {
+      return { path: path.shown, content, expected: before?.sha256 ?? null, ...present(mode) }
+    })
+    const changed = await changeFiles(wanted, context)
     if (changed.isOk()) return succeeded(`Done:\n${drafts.said.join('\n')}`)
-    const { path, problem } = changed.error
-    return failed(`${describeProblem(path.shown, problem)}\nNo file was changed.`)
+    return withNote(failedBy('', changed.error))
   },
 })
+
+const withNote = (result: ToolOutput): ToolOutput =>
+  result.outcome === 'unknown'
+    ? result
+    : { ...result, output: `${result.output}\nNo file was changed.` }

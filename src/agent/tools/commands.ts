@@ -1,16 +1,17 @@
-import { access, constants } from 'node:fs/promises'
 import { join } from 'node:path'
 import * as z from 'zod'
 import { splitCommand } from '../../domain/approvals/split-command.ts'
 import { NulFree } from '../../domain/fields.ts'
+import { isWithin } from '../../lib/is-within.ts'
 import { shellWord } from '../../lib/shell-word.ts'
 import { type CommandResult, overLimit } from '../../runner/command.ts'
-import { isInside, projectPath } from './confine.ts'
+import { firstOf } from '../goals/project-files.ts'
+import { projectPath } from './project-path.ts'
 import { endOfShell, reporting, startOfShell } from './shell-folder.ts'
-import { defineTool, failed, type ToolOutput } from './tool.ts'
+import { defineTool, failed, type ToolContext, type ToolOutput } from './tool.ts'
 
 /** Bytes kept of a command's output, for its artifact. */
-export const WHOLE_OUTPUT_BYTES = 8 * 1024 * 1024
+const WHOLE_OUTPUT_BYTES = 8 * 1024 * 1024
 
 const withNote = (output: string, note: string): string =>
   `${output}${output === '' || output.endsWith('\n') ? '' : '\n'}[${note}]`
@@ -130,7 +131,7 @@ const NO_LOCK = /Unable to create '([^']+\.lock)': (?:Read-only file system|Perm
 /** What to do if git could not change a repository of which the project is a part, such as that of a linked worktree. */
 function gitRefusal(output: string, cwd: string): string[] {
   const lock = NO_LOCK.exec(output)?.[1]
-  if (lock === undefined || isInside(cwd, lock)) return []
+  if (lock === undefined || isWithin(cwd, lock)) return []
   return [
     'commands can read this repository, but not change it, because it is not in the folder of the project. Leave your ' +
       'changes in the files and do not stage or commit them: a person does that',
@@ -141,16 +142,10 @@ const TIMEOUT_MS = 600_000
 const VIRTUAL_ENVIRONMENTS = ['.venv', 'venv']
 
 /** The Python of the project's own virtual environment, otherwise the one on the PATH. */
-async function pythonOf(cwd: string): Promise<string> {
-  for (const folder of VIRTUAL_ENVIRONMENTS) {
-    const python = join(cwd, folder, 'bin', 'python')
-    const runs = await access(python, constants.X_OK).then(
-      () => true,
-      () => false,
-    )
-    if (runs) return python
-  }
-  return 'python3'
+async function pythonOf({ cwd, workspace }: ToolContext): Promise<string> {
+  const own = VIRTUAL_ENVIRONMENTS.map((folder) => join(folder, 'bin', 'python'))
+  const found = await firstOf(workspace, own)
+  return found === null ? 'python3' : join(cwd, found)
 }
 
 export const runPytest = defineTool({
@@ -167,9 +162,10 @@ export const runPytest = defineTool({
       .describe('Arguments of pytest, one an item, such as ["-x", "tests/test_cart.py"]'),
   }),
   touches: ({ args = [] }) => ({ commands: [['pytest', ...args.map(shellWord)].join(' ')] }),
-  run: async ({ args = [] }, { cwd, signal, runCommand, network, variables: env, onOutput }) => {
+  run: async ({ args = [] }, context) => {
+    const { cwd, signal, runCommand, network, variables: env, onOutput } = context
     const result = await runCommand({
-      file: await pythonOf(cwd),
+      file: await pythonOf(context),
       args: ['-m', 'pytest', '--color=no', ...args],
       cwd,
       timeoutMs: TIMEOUT_MS,

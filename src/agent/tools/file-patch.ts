@@ -1,44 +1,37 @@
-import type { Stats } from 'node:fs'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
-import {
-  type ConfinedPath,
-  confineForWriting,
-  openForReading,
-  projectPath,
-  readAtMost,
-} from './confine.ts'
+import { readWhole, type WholeFile } from '../../workspace/read-file.ts'
+import { changeFiles } from './change-files.ts'
 import { splitLines } from './line-edits.ts'
-import { describeProblem } from './path-problem.ts'
+import { failedBy } from './path-problem.ts'
+import { projectPath } from './project-path.ts'
 import { changedLines, nearestPlace } from './show-lines.ts'
 import { type Edit, type EditProblem, editText } from './text-edits.ts'
-import { defineTool, failed, succeeded } from './tool.ts'
-import { writeAtomically } from './write-atomically.ts'
+import { defineTool, failed, succeeded, type ToolContext, type ToolOutput } from './tool.ts'
 
 const MAX_BYTES = 16 * 1024 * 1024
 const MAX_EDITS = 100
 
 /** A text file as it is. */
-export type TextFile = { readonly text: string; readonly stats: Stats }
+export type TextFile = Omit<WholeFile, 'content'> & { readonly text: string }
 
-/** Reads a whole text file; the error is a sentence for the model. */
-export async function readText(confined: ConfinedPath): Promise<Result<TextFile, string>> {
-  const { shown } = confined
-  const opened = await openForReading(confined)
-  if (opened.isErr()) return err(describeProblem(shown, opened.error))
-  const { file, stats } = opened.value
+/** Reads a whole text file that is to be changed. The error is the result of the call. */
+export async function readText(
+  path: string,
+  { workspace, signal }: Pick<ToolContext, 'workspace' | 'signal'>,
+): Promise<Result<TextFile, ToolOutput>> {
+  const read = await readWhole(workspace, { path, maxBytes: MAX_BYTES, isToWrite: true, signal })
+  if (read.isErr()) {
+    const isLarge = read.error.problem.type === 'too_large'
+    const tooLarge = `${path} is too large to patch: it has more than ${MAX_BYTES} bytes.`
+    return err(isLarge ? failed(tooLarge) : failedBy(path, read.error))
+  }
+  const { content, ...file } = read.value
+  const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
   try {
-    const content = stats.size > MAX_BYTES ? null : await readAtMost(file, MAX_BYTES)
-    if (content === null) {
-      return err(`${shown} is too large to patch: it has more than ${MAX_BYTES} bytes.`)
-    }
-    const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-    return ok({ text: decoder.decode(content), stats })
-  } catch (cause) {
-    if (cause instanceof TypeError) return err(`${shown} is not a text file in UTF-8.`)
-    throw cause
-  } finally {
-    await file.close()
+    return ok({ ...file, text: decoder.decode(content) })
+  } catch {
+    return err(failed(`${file.shown} is not a text file in UTF-8.`))
   }
 }
 
@@ -144,13 +137,10 @@ export const filePatch = defineTool({
       'give either "old" and "new", or "edits"',
     ),
   touches: ({ path }) => ({ paths: [path] }),
-  run: async ({ path, edits, ...one }, project) => {
-    const confined = await confineForWriting(project, path)
-    if (confined.isErr()) return failed(describeProblem(path, confined.error))
-    const { shown } = confined.value
-    const read = await readText(confined.value)
-    if (read.isErr()) return failed(read.error)
-    const { text } = read.value
+  run: async ({ path, edits, ...one }, context) => {
+    const read = await readText(path, context)
+    if (read.isErr()) return read.error
+    const { text, shown, sha256: expected } = read.value
     const asked = (edits ?? [{ ...one }]).map(
       ({ old = '', new: fresh = '', replace_all = false }) => {
         return { old, new: fresh, replaceAll: replace_all }
@@ -158,10 +148,8 @@ export const filePatch = defineTool({
     )
     const patched = patch(shown, text, asked)
     if (patched.isErr()) return failed(patched.error)
-    const written = await writeAtomically(confined.value, patched.value.text, {
-      before: read.value,
-    })
-    if (written.isErr()) return failed(describeProblem(path, written.error))
+    const written = await changeFiles([{ path, content: patched.value.text, expected }], context)
+    if (written.isErr()) return failedBy(path, written.error)
     return succeeded(
       [...patched.value.said, changedLines(text, patched.value.text)].join('\n').trimEnd(),
     )

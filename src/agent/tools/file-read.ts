@@ -2,10 +2,11 @@ import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { counted } from '../../lib/counted.ts'
 import { processMask } from '../../log/masking.ts'
-import { confine, openForReading, projectPath } from './confine.ts'
+import { readFile } from '../../workspace/read-file.ts'
 import { readImage } from './images.ts'
 import { bomOf } from './line-edits.ts'
-import { describeProblem } from './path-problem.ts'
+import { failedBy } from './path-problem.ts'
+import { projectPath } from './project-path.ts'
 import { cutLine, INLINE_BYTES, LINE_CHARS } from './recorded-output.ts'
 import { defineTool, failed, succeeded } from './tool.ts'
 
@@ -19,7 +20,6 @@ const KEPT_LINE_BYTES = 4 * LINE_CHARS + REACH_BYTES
 const MAX_SCANNED_BYTES = 256 * 1024 * 1024
 /** How far it counts the lines that it does not show. */
 const MAX_COUNTED_BYTES = 64 * 1024 * 1024
-const CHUNK_BYTES = 64 * 1024
 const NEWLINE = 0x0a
 
 type LineRange = {
@@ -219,23 +219,12 @@ export const fileRead = defineTool({
     ...rangeArgs,
   }),
   touches: ({ path }) => ({ paths: [path] }),
-  run: async ({ path, offset = 1, limit = SHOWN_LINES }, { signal, ...project }) => {
-    const confined = await confine(project, path)
-    if (confined.isErr()) return failed(describeProblem(path, confined.error))
-    const opened = await openForReading(confined.value)
-    if (opened.isErr()) return failed(describeProblem(path, opened.error))
-    const { file, stats } = opened.value
-    const { shown: what } = confined.value
-    try {
-      const image = await readImage(file, { size: stats.size, what }, project)
-      if (image !== null) return image
-      const range = { offset, limit, signal }
-      // The stream does not get the signal: if it were aborted from the start, its error could not be caught.
-      const chunks = file.createReadStream({ highWaterMark: CHUNK_BYTES, autoClose: false })
-      const read = await readLines({ chunks, size: stats.size }, range, what)
-      return read.match(succeeded, failed)
-    } finally {
-      await file.close()
-    }
+  run: async ({ path, offset = 1, limit = SHOWN_LINES }, { signal, workspace, imageTypes }) => {
+    const file = await readFile(workspace, path, signal)
+    if (file.isErr()) return failedBy(path, file.error)
+    const image = await readImage(file.value, { workspace, imageTypes, signal })
+    if (image !== null) return image
+    const read = await readLines(file.value, { offset, limit, signal }, file.value.shown)
+    return read.match(succeeded, failed)
   },
 })

@@ -1,59 +1,47 @@
 import * as z from 'zod'
-import { commandOutput, WHOLE_OUTPUT_BYTES } from './commands.ts'
-import { describeGitProblem } from './git-repository.ts'
-import { withGitView } from './git-view.ts'
+import { processMask } from '../../log/masking.ts'
+import type { GitProblem } from '../../workspace/answers.ts'
+import type { Questions } from '../../workspace/questions.ts'
+import { failedBy } from './path-problem.ts'
+import { printedText } from './search-files.ts'
 import { defineTool, type ToolContext, type ToolOutput } from './tool.ts'
 
-const TIMEOUT_MS = 30_000
-const COMMITS = 20
-/** The exit code of `git rev-parse --verify --quiet` for a revision that does not exist. */
-const NO_SUCH_REVISION = 1
 /** The exit code of git if it cannot read a repository. */
 const FATAL = 128
 
-/** Runs git in the view of the repository. */
-type Git = (...args: readonly string[]) => Promise<ToolOutput>
+const ELSEWHERE =
+  'Isolated commands see another one only if RETRAI_TOOL_PATHS of the server names its folder, and can then read it.'
 
-/** Repeats what the configuration of the view already ensures: no hooks and no other programs. */
-const READ_ONLY = [
-  '--no-pager',
-  '--no-optional-locks',
-  ...['-c', 'core.fsmonitor=false'],
-  ...['-c', 'core.hooksPath=/dev/null'],
-  ...['-c', 'color.ui=false'],
-  ...['-c', 'log.showSignature=false'],
-]
-const NO_PROGRAMS = ['--no-ext-diff', '--no-textconv']
-/** To see changes inside a submodule, git would start another git with the configuration of the submodule. */
-const NO_SUBMODULES = '--ignore-submodules=dirty'
-
-async function inView(
-  context: ToolContext,
-  use: (git: Git) => Promise<ToolOutput>,
-): Promise<ToolOutput> {
-  const output = await withGitView(context, (env, readable) =>
-    use(async (...args) => {
-      const { cwd, signal, runCommand } = context
-      const result = await runCommand({
-        file: 'git',
-        args: [...READ_ONLY, ...args],
-        cwd,
-        timeoutMs: TIMEOUT_MS,
-        maxBytes: WHOLE_OUTPUT_BYTES,
-        env,
-        readable,
-        signal,
-      })
-      return commandOutput(result, TIMEOUT_MS)
-    }),
-  )
-  if (output.isOk()) return output.value
-  if (output.error.type === 'command') return commandOutput(output.error.result, TIMEOUT_MS)
-  return { output: describeGitProblem(output.error), exitCode: FATAL, outcome: 'error' }
+/** A sentence for the model. */
+function describe(problem: GitProblem): string {
+  switch (problem.type) {
+    case 'no_repository':
+      return 'fatal: not a git repository (or any of the parent directories): .git'
+    case 'leads_outside':
+      return `${processMask.text(problem.what)} leads out of the project's folder. The git tools read a repository only if all of it is in that folder. ${ELSEWHERE}`
+    case 'not_linked':
+      return `.git names another repository, which does not name this folder as one of its worktrees, or has another owner. The git tools do not read it. ${ELSEWHERE}`
+    case 'unusable':
+      return `The repository cannot be read: ${problem.message}.`
+  }
 }
 
-const withDefault = (result: ToolOutput, text: string): ToolOutput =>
-  result.outcome === 'ok' && result.output === '' ? { ...result, output: text } : result
+async function shown(
+  show: Questions['git']['show'],
+  { workspace, signal }: ToolContext,
+  nothing = '',
+): Promise<ToolOutput> {
+  const answered = await workspace.ask('git', { show }, { signal })
+  if (answered.isErr()) return failedBy('.git', answered.error)
+  const answer = answered.value
+  if ('problem' in answer) {
+    return { output: describe(answer.problem), exitCode: FATAL, outcome: 'error' }
+  }
+  const { exitCode, isCut, body } = answer
+  const output = printedText(body, isCut)
+  if (exitCode !== 0 && !isCut) return { output, exitCode, outcome: 'error' }
+  return { output: output === '' ? nothing : output, exitCode: 0, outcome: 'ok' }
+}
 
 const nothing = z.strictObject({})
 
@@ -63,8 +51,7 @@ export const gitStatus = defineTool({
   readOnly: true,
   args: nothing,
   touches: () => ({}),
-  run: async (_, context) =>
-    inView(context, (git) => git('status', '--short', '--branch', NO_SUBMODULES, '--', '.')),
+  run: async (_, context) => shown('status', context),
 })
 
 export const gitDiff = defineTool({
@@ -74,29 +61,14 @@ export const gitDiff = defineTool({
   readOnly: true,
   args: nothing,
   touches: () => ({ trees: ['.'] }),
-  run: async (_, context) =>
-    inView(context, async (git) => {
-      const head = await git('rev-parse', '--verify', '--quiet', 'HEAD^{commit}')
-      if (head.outcome !== 'ok' && head.exitCode !== NO_SUCH_REVISION) return head
-      // Before the first commit, everything is compared with the empty tree, which every repository knows.
-      const since =
-        head.outcome === 'ok'
-          ? 'HEAD'
-          : (await git('hash-object', '-t', 'tree', '/dev/null')).output.trim()
-      const args = [...NO_PROGRAMS, NO_SUBMODULES, '--relative', since, '--', '.']
-      return withDefault(await git('diff', ...args), 'No changes to tracked files.')
-    }),
+  run: async (_, context) => shown('diff', context, 'No changes to tracked files.'),
 })
 
 export const gitLog = defineTool({
   name: 'git_log',
-  description: `The last ${COMMITS} commits, newest first: id, date, author, subject and files changed.`,
+  description: 'The last 20 commits, newest first: id, date, author, subject and files changed.',
   readOnly: true,
   args: nothing,
   touches: () => ({}),
-  run: async (_, context) => {
-    const format = '--format=%h %ad %an: %s'
-    const args = [`--max-count=${COMMITS}`, '--date=iso-strict', format, '--stat']
-    return inView(context, (git) => git('log', ...args, ...NO_PROGRAMS, '--relative'))
-  },
+  run: async (_, context) => shown('log', context),
 })

@@ -1,6 +1,7 @@
-import type { FileHandle } from 'node:fs/promises'
 import type { ImageType, ResultImage } from '../../domain/records.ts'
 import { processMask } from '../../log/masking.ts'
+import { type OpenFile, readWhole } from '../../workspace/read-file.ts'
+import { failedBy } from './path-problem.ts'
 import { failed, succeeded, type ToolContext, type ToolOutput } from './tool.ts'
 
 /** An image may become 5 MB in base64, the least that a provider takes. */
@@ -130,23 +131,18 @@ export function imageIn(
   return { about, image: { ...image, content } }
 }
 
-/** Reads a file that is an image, for a model that can be shown it; for others, a sentence about it. Null for a file of another format. */
+/** A file that is an image, for a model that can be shown it; for others, a sentence about it. Null for a file of another format. */
 export async function readImage(
-  file: FileHandle,
-  { size, what }: { readonly size: number; readonly what: string },
-  { imageTypes }: Pick<ToolContext, 'imageTypes'>,
+  { shown: what, size, head }: OpenFile,
+  { workspace, imageTypes, signal }: Pick<ToolContext, 'workspace' | 'imageTypes' | 'signal'>,
 ): Promise<ToolOutput | null> {
-  const read = async (bytes: number): Promise<Buffer> => {
-    const content = Buffer.alloc(bytes)
-    const { bytesRead } = await file.read(content, 0, bytes, 0)
-    return content.subarray(0, bytesRead)
-  }
-  const head = await read(Math.min(size, HEAD_BYTES))
   if (imageTypeOf(head) === null) return null
   const types = await imageTypes()
   const look = lookAt(head, size, types)
   if (look !== null && 'problem' in look) return notShown(what, look, types.length === 0)
-  const content = await read(size)
+  const read = await readWhole(workspace, { path: what, maxBytes: MAX_BYTES, signal })
+  if (read.isErr()) return failedBy(what, read.error)
+  const { content } = read.value
   const whole = content.length === size ? imageIn(content, types) : null
   if (whole === null) return failed(`${what} was changed while it was read. Read it again.`)
   if ('problem' in whole) return notShown(what, whole, false)

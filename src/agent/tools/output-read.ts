@@ -96,11 +96,8 @@ export const outputRead = defineTool({
       if (wanted.value !== null) {
         if (bytes > MAX_SEARCHED_BYTES) return failed('This output is too large to be searched.')
         const { pattern, text = '' } = wanted.value
-        const lines = await grepText(
-          stream,
-          { regex: pattern !== undefined, literal: pattern ?? text },
-          context,
-        )
+        const sought = { pattern: pattern ?? text, isText: pattern === undefined }
+        const lines = await grepText(stream, sought, context)
         return lines.match(present, (problem) => problem)
       }
       const { signal } = context

@@ -1,32 +1,15 @@
-import { codeOf, messageOf } from '../../lib/message-of.ts'
-
-/** Why a path of the project cannot be used. */
-export type PathProblem =
-  | { readonly type: 'outside_project' }
-  | { readonly type: 'data_folder' }
-  | { readonly type: 'dangling_link'; readonly link: string }
-  | { readonly type: 'not_found' }
-  | { readonly type: 'is_folder' }
-  | { readonly type: 'not_empty' }
-  | { readonly type: 'not_a_folder' }
-  | { readonly type: 'not_a_file' }
-  | { readonly type: 'too_large'; readonly maxBytes: number }
-  | { readonly type: 'no_access' }
-  /** git or this server obeys it. */
-  | { readonly type: 'guarded' }
-  | { readonly type: 'exists' }
-  /** Something else was put at the path, or the file was changed, while it was used. */
-  | { readonly type: 'changed_meanwhile' }
-  | { readonly type: 'unusable'; readonly message: string }
+import { err, ok, type Result } from 'neverthrow'
+import type { Place } from '../../workspace/answers.ts'
+import type { WorkspaceProblem } from '../../workspace/connection.ts'
+import type { Failure, Workspace } from '../../workspace/workspace.ts'
+import { failed, type ToolOutput } from './tool.ts'
 
 /** A sentence for the model. */
-export function describeProblem(path: string, problem: PathProblem): string {
+export function describeProblem(path: string, problem: WorkspaceProblem): string {
   const name = JSON.stringify(path)
   switch (problem.type) {
     case 'outside_project':
       return `${name} is outside the project. Paths must stay inside it, also through symbolic links.`
-    case 'data_folder':
-      return `${name} is in the server's data folder, or contains it. No tool reads or changes that folder.`
     case 'dangling_link':
       return `${name} leads through ${problem.link}, a symbolic link to nothing.`
     case 'not_found':
@@ -49,32 +32,37 @@ export function describeProblem(path: string, problem: PathProblem): string {
       return `${name} exists already.`
     case 'changed_meanwhile':
       return `${name} was changed or replaced while it was used. Nothing was done.`
+    case 'same_path':
+      return 'Both paths are the same. Nothing was changed.'
+    case 'into_itself':
+      return `${path} cannot be moved into itself.`
+    case 'unanswered':
+      return problem.message
     case 'unusable':
       return `${name} cannot be used: ${problem.message}`
   }
 }
 
-/** What an error of the file system means for a path. */
-export function problemOf(cause: unknown): PathProblem {
-  // Without the system call and its path, which may be one of the server's own.
-  const message = messageOf(cause).replace(/, \w+ '.*$/s, '')
-  switch (codeOf(cause)) {
-    case 'ENOENT':
-      return { type: 'not_found' }
-    case 'ENOTDIR':
-      return { type: 'not_a_folder' }
-    case 'EISDIR':
-      return { type: 'is_folder' }
-    case 'ENOTEMPTY':
-      return { type: 'not_empty' }
-    case 'EACCES':
-    case 'EPERM':
-      return { type: 'no_access' }
-    case 'EEXIST':
-      return { type: 'exists' }
-    case 'ENXIO':
-      return { type: 'not_a_file' }
+/** The result of a call that failed with this. @param path as the model wrote it */
+export function failedBy(path: string, { problem, ...which }: Failure, hint = ''): ToolOutput {
+  const output = describeProblem(which.path ?? path, problem) + hint
+  if (problem.type !== 'unanswered') return failed(output)
+  switch (problem.why) {
+    case 'lost':
+      return { output: output + UNKNOWN, exitCode: null, outcome: 'unknown' }
+    case 'not_started':
+      return failed(output)
     default:
-      return { type: 'unusable', message }
+      return { output, exitCode: null, outcome: problem.why }
   }
+}
+
+const UNKNOWN = ' Whether this took effect is not known. Look before you repeat it.'
+
+/** Where a path of the project leads; the error is for the model. */
+export async function placeOf(workspace: Workspace, path: string): Promise<Result<Place, string>> {
+  const found = await workspace.ask('resolve', { paths: [path] })
+  if (found.isErr()) return err(describeProblem(path, found.error.problem))
+  const [place = { problem: { type: 'not_found' } }] = found.value.places
+  return 'problem' in place ? err(describeProblem(path, place.problem)) : ok(place)
 }

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import type { BackgroundProcess, WaitEnd } from '../background-processes.ts'
 import { commandLine } from './commands.ts'
-import { projectPath } from './confine.ts'
+import { projectPath } from './project-path.ts'
 import { startFolder } from './shell-folder.ts'
 import { defineTool, failed, succeeded, type ToolContext, type ToolOutput } from './tool.ts'
 

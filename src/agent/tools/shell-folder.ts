@@ -1,9 +1,9 @@
 import { isAbsolute } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import { REPORT_FD } from '../../runner/protocol.ts'
-import { confine, openFolder, type Project } from './confine.ts'
-import { describeProblem } from './path-problem.ts'
-import type { ToolOutput } from './tool.ts'
+import type { Place } from '../../workspace/answers.ts'
+import { describeProblem, placeOf } from './path-problem.ts'
+import type { ToolContext, ToolOutput } from './tool.ts'
 
 /** The project's folder, as a path from the project. */
 const PROJECT = '.'
@@ -27,6 +27,8 @@ const REPORTING = [
 /** The arguments of bash for a command that reports the folder in which it ends. */
 export const reporting = (command: string): string[] => ['-c', REPORTING, 'bash', command]
 
+type Project = Pick<ToolContext, 'cwd' | 'workspace'>
+
 /** The folder in the project where a command starts. The error is for the model. */
 export async function startFolder(
   project: Project,
@@ -37,17 +39,14 @@ export async function startFolder(
   return opened.map(({ real }) => real)
 }
 
-/** A folder of the project that can be opened. */
-async function openIn(
-  project: Project,
-  folder: string,
-): Promise<Result<{ readonly real: string; readonly shown: string }, string>> {
-  const confined = await confine(project, folder)
-  if (confined.isErr()) return err(describeProblem(folder, confined.error))
-  const opened = await openFolder(confined.value)
-  if (opened.isErr()) return err(describeProblem(folder, opened.error))
-  await opened.value.file.close()
-  return ok(confined.value)
+/** A folder of the project. */
+async function openIn({ workspace }: Project, folder: string): Promise<Result<Place, string>> {
+  const found = await placeOf(workspace, folder)
+  return found.andThen((place) => {
+    if (place.kind === 'folder') return ok(place)
+    const type = place.kind === 'nothing' ? 'not_found' : 'not_a_folder'
+    return err(describeProblem(folder, { type }))
+  })
 }
 
 /** A project, and where the next command of its run starts. */

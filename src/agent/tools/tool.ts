@@ -10,15 +10,17 @@ import type { OpenCall } from '../../domain/state.ts'
 import type { SubagentEnd } from '../../domain/subagents.ts'
 import type { Command, RunCommand } from '../../runner/command.ts'
 import type { StartProcess } from '../../runner/start-process.ts'
+import type { Workspace } from '../../workspace/workspace.ts'
 import type { BackgroundProcesses } from '../background-processes.ts'
 import type { ToolSpec } from '../model/model.ts'
-import type { Project } from './confine.ts'
 import type { WantedSubagent } from './wanted-subagent.ts'
 
-/** The context of a call. Tools stay inside the project, and out of the data folder. */
-export type ToolContext = Project & {
-  /** The folder for temporary files of tools. It is made when it is needed. */
-  readonly scratchDir: string
+/** The context of a call. */
+export type ToolContext = {
+  /** The project's folder. */
+  readonly cwd: string
+  /** Its files, which no tool reaches in another way. */
+  readonly workspace: Workspace
   /** Aborted with the run. */
   readonly signal: AbortSignal
   readonly runCommand: RunCommand
@@ -91,6 +93,7 @@ type Tool<Args extends z.ZodObject = z.ZodObject> = {
 /** What a call knows of its run. */
 export type CallContext = Pick<Command, 'onNotice' | 'onOutput' | 'network'> & {
   readonly cwd: string
+  readonly workspace: Workspace
   readonly signal: AbortSignal
   readonly runId?: string
   /** How the commands of the run are isolated, by its first record. */
@@ -109,7 +112,7 @@ export type CallContext = Pick<Command, 'onNotice' | 'onOutput' | 'network'> & {
   /** Left out if the run cannot start sub-agents. */
   readonly startSubagent?: (
     wanted: WantedSubagent,
-    place: Pick<ToolContext, 'cwd' | 'dataDir' | 'signal' | 'onOutput'>,
+    place: Pick<ToolContext, 'cwd' | 'workspace' | 'signal' | 'onOutput'>,
   ) => Promise<ToolOutput>
 }
 
@@ -117,6 +120,7 @@ export type CallContext = Pick<Command, 'onNotice' | 'onOutput' | 'network'> & {
 export type Place = {
   readonly runId: string
   readonly cwd: string
+  readonly workspace: Workspace
   /** The project of the run that a person started, if this is the run of a sub-agent. Null if that is not known. */
   readonly root?: string | null
   readonly shellFolder?: string
@@ -135,12 +139,6 @@ export interface Toolbox {
   facts(call: RequestedCall, place: Place): Promise<Facts | null>
   /** Runs one recorded call. Never rejects: every failure is a result for the model. */
   execute(call: OpenCall, context: CallContext): Promise<PayloadOf<'tool_result'>>
-}
-
-/** The tools that only read, as the server uses them itself. */
-export type Looking = {
-  /** The whole output of a tool, masked; nothing of it is kept. Null if the tool fails. Never rejects. */
-  look(tool: string, args: OpenCall['args'], context: CallContext): Promise<string | null>
 }
 
 /** A tool without its argument type, so that all tools fit in one list. */

@@ -31,7 +31,6 @@ import {
   type DefinedTool,
   defineTool,
   failed,
-  type Looking,
   type Toolbox,
   type ToolContext,
   type ToolOutput,
@@ -82,8 +81,6 @@ export type ToolboxOptions = {
   readonly openOutput?: (runId: string, sha256: string) => ReturnType<Artifacts['read']>
   /** The server's data folder, which tools neither read nor change; null if there is none. */
   readonly dataDir: string | null
-  /** For temporary files of tools. Every start may remove what a crash left there. */
-  readonly scratchDir: string
   /** Whether commands see only the project and the system's programs; they do not if it is left out. */
   readonly isolated?: boolean
   /** Without it, all runs have the same tools. */
@@ -105,8 +102,8 @@ export function createToolbox({
   variables = {},
   subagents = false,
   networks,
-  ...places
-}: ToolboxOptions): Toolbox & Looking {
+  dataDir,
+}: ToolboxOptions): Toolbox {
   const asking = networks !== undefined && mayWiden(networks) ? networks : null
   const tools = [
     ...TOOLS,
@@ -117,6 +114,7 @@ export function createToolbox({
     toolNamed(tool, tools) ?? findTool(runId, tool)
   const carryOut = async (call: OpenCall, given: CallContext) => {
     const { cwd, signal, runId, policy, network = 'none', onNotice, onOutput = () => {} } = given
+    const { workspace } = given
     const { processes = null, shellFolder = '.', imageTypes = async () => [] } = given
     const { resultOf = () => null, excluded = [], folder } = given
     const allowed = tools.filter(({ spec }) => !excluded.includes(spec.name))
@@ -124,8 +122,7 @@ export function createToolbox({
     const ofRun = { project: cwd, ...present({ run: runId }) }
     const starting = startProcess === undefined ? null : commands.starting(startProcess)
     const context: ToolContext = {
-      ...present({ folder }),
-      ...{ cwd, ...places, isolated, signal, network, variables, onOutput, processes },
+      ...{ cwd, workspace, isolated, signal, network, variables, onOutput, processes },
       callId: call.call_id,
       ...{ shellFolder, imageTypes, resultOf },
       hasSockets: policy === undefined || hasSockets(policy.level),
@@ -137,7 +134,8 @@ export function createToolbox({
         given.startSubagent?.(wanted, context) ?? failed('This run starts no sub-agents.'),
     }
     const tool = excluded.includes(call.tool) ? undefined : find(call, runId)
-    const outcome = await perform(call, tool, context, allowed)
+    const places = { tools: allowed, dataDir, folder }
+    const outcome = await perform(call, tool, context, places)
     return { outcome, observed: commands.observed }
   }
   return {
@@ -145,9 +143,7 @@ export function createToolbox({
     readOnly: new Set(tools.filter(({ readOnly }) => readOnly).map(({ spec }) => spec.name)),
     async facts(call, place) {
       const { tool, args } = call
-      if (tool !== NETWORK_TOOL) {
-        return factsOf(call, find(call, place.runId), { ...place, ...places })
-      }
+      if (tool !== NETWORK_TOOL) return factsOf(call, find(call, place.runId), place)
       const network = asking && networkAskedFor(args, place.network ?? 'none', asking)
       return network && { tool, touches: {}, network }
     },
@@ -162,11 +158,6 @@ export function createToolbox({
       // In the order of the schema, so that the record is read fast.
       const result = { call_id, tool, output, exit_code, outcome: how, duration_ms }
       return { ...result, bytes, truncated, sha256, ...observed(), ...others }
-    },
-    async look(tool, args, given) {
-      const call = { call_id: 'look', tool, args, read_only: true }
-      const { output, outcome } = (await carryOut(call, given)).outcome
-      return outcome === 'ok' ? processMask.text(output.toWellFormed()) : null
     },
   }
 }
@@ -187,7 +178,15 @@ async function perform(
   call: OpenCall,
   tool: DefinedTool | undefined,
   context: ToolContext,
-  tools: readonly DefinedTool[],
+  {
+    tools,
+    dataDir,
+    folder,
+  }: {
+    readonly tools: readonly DefinedTool[]
+    readonly dataDir: string | null
+    readonly folder: CallContext['folder'] | undefined
+  },
 ): Promise<Outcome> {
   if (tool === undefined) {
     const names = tools.map(({ spec }) => spec.name).join(', ')
@@ -204,9 +203,8 @@ async function perform(
     return { output: 'The run was aborted before this ran.', outcome: 'aborted', exit_code: null }
   }
   // Checked before each call: a run can replace its own folder by a link.
-  const { cwd, folder, dataDir } = context
-  const replaced = folder === undefined ? null : projectProblem(cwd, folder)
-  const clash = replaced ?? (await dataFolderProblem(cwd, dataDir))
+  const replaced = folder === undefined ? null : projectProblem(context.cwd, folder)
+  const clash = replaced ?? (await dataFolderProblem(context.cwd, dataDir))
   if (clash !== null) return { output: clash, outcome: 'error', exit_code: 1 }
   try {
     const result = tool.readOnly

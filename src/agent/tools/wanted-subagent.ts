@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { MAX_MCP_SERVERS, McpServerName } from '../../domain/mcp-servers.ts'
 import { INSTRUCTIONS_GOAL } from '../../domain/subagents.ts'
-import { projectPath } from './confine.ts'
+import { projectPath } from './project-path.ts'
 
 const most = z.int().positive()
 

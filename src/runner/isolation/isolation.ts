@@ -187,7 +187,7 @@ function isolated(
       return level === 'namespaces' ? factsOfContainer(sandbox) : factsOfRestricted(sandbox)
     },
     async prepare(command, env) {
-      const { cwd, project = cwd, folder: known = null, run, scratch = null } = command
+      const { cwd, project = cwd, folder: known = null, run } = command
       const { checkHome: wanted = null, writable = [], readable = [], network = 'none' } = command
       const isContained = level === 'namespaces'
       const fresh = run === undefined && !isContained ? `fresh-${randomUUID()}` : null
@@ -198,7 +198,7 @@ function isolated(
       const lent = run === undefined && wanted !== null ? await checkHomes?.lend(wanted) : undefined
       const { checkHome = null } = lent ?? {}
       return {
-        sandbox: { ...base, project, known, own, checkHome, scratch, writable, readable, network },
+        sandbox: { ...base, project, known, own, checkHome, writable, readable, network },
         env: { ...isolatedEnvironment(env, { ...seen, tools }), ...networkVariables(network) },
         done: async (exited) => {
           await lent?.done(exited)

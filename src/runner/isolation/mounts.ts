@@ -132,7 +132,7 @@ export function addMounts(
   project: OpenedProject,
   { repository, sockets }: { repository: Repository | null; sockets: readonly string[] },
 ): void {
-  const { own, checkHome, scratch, tools, hidden, writable, readable, proxy, network } = sandbox
+  const { own, checkHome, tools, hidden, writable, readable, proxy, network } = sandbox
   if (own === null) {
     const inMemory = { perms: '1777', bytes: MEMORY_FOLDER_BYTES }
     mounts.makeAbove(HOME)
@@ -174,7 +174,6 @@ export function addMounts(
     mounts.add('--bind-fd', again, project.real, 'project')
     guard(mounts, again, project.real, inside)
   }
-  if (scratch !== null) mounts.addPath('--bind-fd', scratch, null)
   for (const path of writable) mounts.addPath('--bind-fd', path, 'report')
   for (const path of readable.filter((path) => !around.includes(path))) {
     mounts.addPath('--ro-bind-fd', path, readableRole(path, sandbox))

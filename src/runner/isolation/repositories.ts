@@ -25,7 +25,7 @@ export type Repository = {
 }
 
 /** Where the parts of a linked worktree are, through no link. */
-export type LinkedWorktree = {
+type LinkedWorktree = {
   /** What belongs to this worktree: its HEAD and its index. */
   readonly gitDir: string
   /** What it shares with the other worktrees: history, branches, settings. */
@@ -100,7 +100,7 @@ export function repositoryAround(
  * @param root the folder of the worktree, through no link
  * @returns null if it is not one, or if the two do not name each other
  */
-export function linkedWorktree(root: string): LinkedWorktree | null {
+function linkedWorktree(root: string): LinkedWorktree | null {
   const file = join(root, '.git')
   const uid = lstatSync(file, { throwIfNoEntry: false })?.uid
   if (uid === undefined) return null

@@ -44,8 +44,6 @@ export type Sandbox = {
   readonly checkHome: CheckHome | null
   /** Whether a home can be shown below a layer that takes its changes. */
   readonly layers: boolean
-  /** A folder of the host for this command alone. It has no role, because it is a part of the temporary files. */
-  readonly scratch: string | null
   /** More folders that it may write, such as the one for the report of a check. */
   readonly writable: readonly string[]
   /** More folders and files that it may read, also if they are above the project or are the project. */
@@ -153,12 +151,11 @@ export function prepareFolders(
   {
     own,
     checkHome,
-    scratch,
     writable,
     readable,
     hidden,
     folder,
-  }: Pick<Sandbox, 'own' | 'checkHome' | 'scratch' | 'writable' | 'readable' | 'hidden' | 'folder'>,
+  }: Pick<Sandbox, 'own' | 'checkHome' | 'writable' | 'readable' | 'hidden' | 'folder'>,
   user: OpenedProject['user'],
 ): void {
   const homes = [own?.home, own?.tmp, checkHome?.layer?.changes ?? checkHome?.home]
@@ -171,7 +168,7 @@ export function prepareFolders(
   }
   if (user === null) return
   // Only what the server has made for this command, in a folder of its own.
-  const made = [...writable, ...readable, ...(scratch === null ? [] : [scratch])].filter((path) => {
+  const made = [...writable, ...readable].filter((path) => {
     return [...hidden, folder].some((ours) => isWithin(ours, path))
   })
   for (const path of made) give(path, user)

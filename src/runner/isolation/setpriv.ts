@@ -39,11 +39,10 @@ export function restricted(
   prepareFolders(sandbox, user)
   const { fixed, rules, facts } = rulesFor(sandbox, project)
   const ids = user === null ? [] : [`--reuid=${user.uid}`, `--regid=${user.gid}`, '--clear-groups']
-  const scratch = sandbox.scratch === null ? [] : [{ access: WRITE, path: sandbox.scratch }]
   const outputs = opensOutputs ? OUTPUTS.map((path) => ({ access: 'write-file', path })) : []
   const args = [
     ...[...fixed, ...ids, '--landlock-access', 'fs'],
-    ...[...rules, ...scratch, ...outputs].flatMap(({ access, path }) => {
+    ...[...rules, ...outputs].flatMap(({ access, path }) => {
       return ['--landlock-rule', `path-beneath:${access}:${path}`]
     }),
     ...['--seccomp-filter', sandbox.filter, '--', ...command],

@@ -78,7 +78,7 @@ export async function trySandbox(
       readable: [],
       userHome: env.HOME ?? '',
     },
-    ...{ checkHome: null, layers: false, scratch: null },
+    ...{ checkHome: null, layers: false },
     ...{ network: 'none', proxy: null, socat: findProgram('socat', env.PATH) },
     ...{ enter: [], apart: level === 'namespaces' ? apartFrom(find) : [] },
     ...{ hasNetwork: false, nsenter: find('nsenter') },

@@ -3,6 +3,7 @@ import { describeGoals } from '../../../src/agent/goals/all-of.ts'
 import { findGoal, goals } from '../../../src/agent/goals/catalogue.ts'
 import type { GoalPart, RunConfig } from '../../../src/domain/run-config.ts'
 import { runCommand } from '../../../src/runner/run-command.ts'
+import { workspaceOf } from '../../workspace/support.ts'
 import { configOf, type Files, programs, project, withPath, withPrograms } from './support.ts'
 
 const command = (check_command: string, success_condition = {}): GoalPart => ({
@@ -13,7 +14,12 @@ const command = (check_command: string, success_condition = {}): GoalPart => ({
 async function check(parts: readonly GoalPart[], files: Files = {}, run = runCommand) {
   const config: RunConfig = { ...configOf('all-of', await project(files)), all_of: parts }
   return findGoal('all-of')?.check({
-    ...{ config, signal: new AbortController().signal, runCommand: run },
+    ...{
+      config,
+      files: workspaceOf(config.cwd),
+      signal: new AbortController().signal,
+      runCommand: run,
+    },
     reportsDir: await project({}),
   })
 }
@@ -63,6 +69,7 @@ describe('several goals', () => {
 describe('a command that replaces the command of a goal', () => {
   const own = async (name: string, check_command: string, conditions = {}, run = runCommand) =>
     findGoal(name)?.check({
+      files: workspaceOf('/'),
       config: configOf(name, await project({}), {
         check_command,
         success_condition: { exit_code: 0, ...conditions },

@@ -5,6 +5,7 @@ import { findGoal } from '../../../src/agent/goals/catalogue.ts'
 import type { GoalOptions } from '../../../src/domain/run-config.ts'
 import { runCommand } from '../../../src/runner/run-command.ts'
 import { isMissing } from '../../support/missing.ts'
+import { workspaceOf } from '../../workspace/support.ts'
 import { configOf, programs, project, withPath } from './support.ts'
 
 const withCurl = test.skipIf(isMissing('curl'))
@@ -36,7 +37,7 @@ async function apiTest(goal_options: GoalOptions, run = runCommand) {
   return findGoal('api-test')?.check({
     config: { ...configOf('api-test', cwd), goal_options },
     signal: new AbortController().signal,
-    ...{ runCommand: run, reportsDir: cwd },
+    ...{ runCommand: run, files: workspaceOf(cwd), reportsDir: cwd },
   })
 }
 

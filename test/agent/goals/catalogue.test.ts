@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { findGoal, goals } from '../../../src/agent/goals/catalogue.ts'
 import { fittingGoals } from '../../../src/agent/plan-goal.ts'
 import type { CommandResult } from '../../../src/runner/command.ts'
+import { openWorkspace } from '../../workspace/support.ts'
 import { check, type Files, project, withPath } from './support.ts'
 
 const names = goals.map(({ name }) => name)
@@ -107,7 +108,9 @@ describe('suggested goals', () => {
   ])('%s', async (_what, files, expected) => {
     const cwd = await project(files)
     const found: string[] = []
-    for (const goal of (await fittingGoals(cwd, goals, null))._unsafeUnwrap()) {
+    for (const goal of (
+      await fittingGoals(cwd, goals, { dataDir: null, openWorkspace })
+    )._unsafeUnwrap()) {
       expect(goal.because).not.toBe('')
       found.push(goal.name)
     }

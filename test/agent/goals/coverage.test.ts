@@ -5,6 +5,7 @@ import { findGoal } from '../../../src/agent/goals/catalogue.ts'
 import { parseCoverage } from '../../../src/agent/goals/coverage-report.ts'
 import type { GoalOptions } from '../../../src/domain/run-config.ts'
 import { runCommand } from '../../../src/runner/run-command.ts'
+import { workspaceOf } from '../../workspace/support.ts'
 import { configOf, type Files, project } from './support.ts'
 
 const lines = (total: number, covered: number) => ({
@@ -90,7 +91,7 @@ async function coverage(check_command: string, goal_options: GoalOptions, files:
   return findGoal('coverage')?.check({
     config: { ...configOf('coverage', cwd, shell_goal), goal_options },
     signal: new AbortController().signal,
-    ...{ runCommand, reportsDir: cwd },
+    ...{ runCommand, files: workspaceOf(cwd), reportsDir: cwd },
   })
 }
 

@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { findGoal } from '../../../src/agent/goals/catalogue.ts'
 import type { RunConfig } from '../../../src/domain/run-config.ts'
 import { runCommand } from '../../../src/runner/run-command.ts'
+import { workspaceOf } from '../../workspace/support.ts'
 import {
   check,
   configOf,
@@ -25,7 +26,7 @@ test.each<[string, Files, string | null]>([
   ['clippy', { 'Cargo.toml': '' }, 'cargo clippy'],
   ['nothing that is known', { 'pyproject.toml': '[project]\n' }, null],
 ])('fits by what the project shows: %s', async (_what, files, tool) => {
-  const fit = await findGoal('lint')?.detect?.(await project(files))
+  const fit = await findGoal('lint')?.detect?.(workspaceOf(await project(files)))
   if (tool === null) expect(fit).toBeNull()
   else expect(fit?.because).toMatch(new RegExp(`\\(${tool}\\)$`))
 })
@@ -79,7 +80,7 @@ test.each(['lint', 'npm-test'])(
       findGoal(goal)?.check({
         config: { ...config, ...(network === undefined ? {} : { network }) },
         signal: new AbortController().signal,
-        ...{ runCommand, reportsDir: cwd },
+        ...{ runCommand, files: workspaceOf(cwd), reportsDir: cwd },
       })
     const judged = await judge()
     expect(judged?.verdict).toBe('cannot_check')

@@ -3,6 +3,7 @@ import { findGoal } from '../../../src/agent/goals/catalogue.ts'
 import { median } from '../../../src/agent/goals/perf-check.ts'
 import type { GoalOptions } from '../../../src/domain/run-config.ts'
 import { runCommand } from '../../../src/runner/run-command.ts'
+import { workspaceOf } from '../../workspace/support.ts'
 import { configOf, project } from './support.ts'
 
 async function perfCheck(check_command: string, goal_options: GoalOptions, conditions = {}) {
@@ -11,7 +12,7 @@ async function perfCheck(check_command: string, goal_options: GoalOptions, condi
   return findGoal('perf-check')?.check({
     config: { ...configOf('perf-check', cwd, shell_goal), goal_options },
     signal: new AbortController().signal,
-    ...{ runCommand, reportsDir: cwd },
+    ...{ runCommand, files: workspaceOf(cwd), reportsDir: cwd },
   })
 }
 

@@ -1,5 +1,3 @@
-import { execFile } from 'node:child_process'
-import { promisify } from 'node:util'
 import { describe, expect, test } from 'vitest'
 import { goals } from '../../../src/agent/goals/catalogue.ts'
 import { settingsFor, withRules, withSettings } from '../../../src/agent/goals/project-settings.ts'
@@ -7,12 +5,12 @@ import {
   keysWithoutEffect,
   meantKey,
   readProjectSettings,
-  whyNotParsed,
 } from '../../../src/agent/goals/retrai-yml.ts'
 import { chooseGoal, fittingGoals, prepareGoal } from '../../../src/agent/plan-goal.ts'
 import { type ApprovalRules, judge } from '../../../src/domain/approvals/rules.ts'
 import type { GoalRequest } from '../../../src/domain/requested-goal.ts'
-import { project, startsOfNode } from './support.ts'
+import { openWorkspace, workspaceOf } from '../../workspace/support.ts'
+import { project } from './support.ts'
 
 const FULL = `goal: shell-goal
 model: some-model
@@ -23,7 +21,8 @@ success_condition:
   max_seconds: 10       # and/or run under this time
 `
 
-const read = async (text: string) => readProjectSettings(await project({ '.retrai.yml': text }))
+const read = async (text: string) =>
+  readProjectSettings(workspaceOf(await project({ '.retrai.yml': text })))
 
 test('gives the command and all conditions; unknown keys have no effect', async () => {
   expect((await read(FULL))._unsafeUnwrap()).toEqual({
@@ -33,53 +32,12 @@ test('gives the command and all conditions; unknown keys have no effect', async 
   })
 })
 
-test('a text that was parsed recently is not parsed again', async () => {
-  const text = 'check_command: make just-this-once'
-  const parsed = (await read(text))._unsafeUnwrap()
-  const { execPath } = process
-  process.execPath = '/nowhere/node'
-  try {
-    expect((await read(`${text}-more`)).isErr()).toBe(true)
-    expect((await read(text))._unsafeUnwrap()).toEqual(parsed)
-  } finally {
-    process.execPath = execPath
-  }
-})
-
-test('if one text is read many times at once, at most two processes parse it', async () => {
-  const text = 'check_command: make many-at-once'
-  const starts = await startsOfNode(async () => {
-    const readings = await Promise.all(Array.from({ length: 6 }, () => read(text)))
-    for (const reading of readings) {
-      expect(reading._unsafeUnwrap()).toMatchObject({ check_command: 'make many-at-once' })
-    }
-  })
-  expect([1, 2]).toContain(starts)
-})
-
-test('only a text that is too large is reported as one, not a parser that failed', async () => {
-  const failed = (file: string, args: readonly string[]) =>
-    promisify(execFile)(file, args).then(
-      () => expect.unreachable(),
-      (cause) => whyNotParsed(cause),
-    )
-  const node = (script: string) =>
-    failed(process.execPath, ['--max-old-space-size=64', '-e', script])
-  expect(await failed('/nowhere/node', [])).toMatch(/^the process .* ENOENT\. Try again$/)
-  expect(await node('throw new Error("no such module")')).toContain('not the fault of the file')
-  expect(await node('process.kill(process.pid, "SIGTERM")')).toContain('not the fault of the file')
-  expect(await node('const all = []; for (;;) all.push({ a: all.length })')).toMatch(
-    /^it is too deep/,
-  )
-  expect(await node('process.stdout.write("x".repeat(2 ** 21))')).toMatch(/^it is too deep/)
-})
-
 test('keys without effect are named where the goal of the file is offered', async () => {
   expect(keysWithoutEffect(FULL)).toEqual(['model'])
   const text = `${FULL}"limits": {max_seconds: 3}\nnetwork:\n  deep: 1\nmodel : x\n# comment: y\n`
   expect(keysWithoutEffect(text)).toEqual(['model', 'limits', 'network'])
   const cwd = await project({ '.retrai.yml': text })
-  const [first] = (await fittingGoals(cwd, goals, null))._unsafeUnwrap()
+  const [first] = (await fittingGoals(cwd, goals, { dataDir: null, openWorkspace }))._unsafeUnwrap()
   expect(first?.because).toBe(
     '.retrai.yml names it (in .retrai.yml, model, limits, network have no effect)',
   )
@@ -153,7 +111,7 @@ test.each([
 /** The goals of a run in a project with this file. */
 async function planned(text: string | null, request: GoalRequest) {
   const cwd = await project(text === null ? {} : { '.retrai.yml': text })
-  const settings = (await settingsFor(cwd, request))._unsafeUnwrap()
+  const settings = (await settingsFor(workspaceOf(cwd), request))._unsafeUnwrap()
   const chosen = chooseGoal(withSettings(request, settings), goals)
   return chosen.andThen((goal) => prepareGoal(goal, () => 'no command'))
 }
@@ -238,7 +196,7 @@ describe('a run in a project with the file', () => {
 
   test('reads only rules from the file if its goal has no settings there', async () => {
     const isRead = async (text: string, request: GoalRequest) =>
-      (await settingsFor(await project({ '.retrai.yml': text }), request)).isErr()
+      (await settingsFor(workspaceOf(await project({ '.retrai.yml': text })), request)).isErr()
     const broken = 'check_command: "make\n'
     expect(await isRead(broken, { goal: 'pytest' })).toBe(false)
     expect(await isRead(broken, {})).toBe(true)
@@ -252,7 +210,9 @@ describe('a run in a project with the file', () => {
   test('is offered the goal that the file names first', async () => {
     const offered = async (text: string) => {
       const cwd = await project({ '.retrai.yml': text, 'package.json': '{"scripts":{"test":"x"}}' })
-      const [first] = (await fittingGoals(cwd, goals, null))._unsafeUnwrap()
+      const [first] = (
+        await fittingGoals(cwd, goals, { dataDir: null, openWorkspace })
+      )._unsafeUnwrap()
       return [first?.name, first?.because]
     }
     expect(await offered(COVERAGE)).toEqual(['coverage', '.retrai.yml names it'])

@@ -8,6 +8,7 @@ import type { Exited } from '../../../src/agent/goals/run-check.ts'
 import type { RunConfig, ShellGoal } from '../../../src/domain/run-config.ts'
 import type { RunCommand } from '../../../src/runner/command.ts'
 import { runCommand } from '../../../src/runner/run-command.ts'
+import { workspaceOf } from '../../workspace/support.ts'
 
 export type Files = Readonly<Record<string, string>>
 
@@ -80,6 +81,7 @@ export async function check(
     config: configOf(name, cwd, options.shellGoal),
     signal: options.signal ?? new AbortController().signal,
     runCommand: options.runCommand ?? runCommand,
+    files: workspaceOf(cwd),
     reportsDir: options.reportsDir ?? (await project({})),
   })
 }
@@ -93,19 +95,3 @@ export const exited = (exitCode: number, output = ''): Exited => ({
   bytes: Buffer.byteLength(output),
   durationMs: 1,
 })
-
-/** How many processes of Node this process starts meanwhile. */
-export async function startsOfNode(meanwhile: () => Promise<void>): Promise<number> {
-  const { execPath } = process
-  const counts = `#!/bin/sh\necho >>"$0.starts"\nexec '${execPath}' "$@"\n`
-  const node = join(await project({ node: counts }), 'node')
-  await chmod(node, 0o755)
-  process.execPath = node
-  try {
-    await meanwhile()
-  } finally {
-    process.execPath = execPath
-  }
-  const starts = await readFile(`${node}.starts`, 'utf8').catch(() => '')
-  return starts.length
-}

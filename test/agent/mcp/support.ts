@@ -33,7 +33,7 @@ export function withServers(
   const mcp = new McpRuns({ configuration, startProcess })
   const toolbox = createToolbox({
     ...{ runCommand, artifacts: createArtifacts(join(shop.folder, 'artifacts')) },
-    ...{ dataDir: null, scratchDir: shop.folder, findTool: (runId, name) => mcp.tool(runId, name) },
+    ...{ dataDir: null, findTool: (runId, name) => mcp.tool(runId, name) },
   })
   return { mcp, toolbox }
 }

@@ -1,10 +1,10 @@
-import { chmod, readdir, readFile, stat, symlink, utimes } from 'node:fs/promises'
+import { chmod, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { confine } from '../../../src/agent/tools/confine.ts'
+import { changeFiles } from '../../../src/agent/tools/change-files.ts'
 import { applyParts, parsePatch } from '../../../src/agent/tools/v4a-patch.ts'
-import { changeFiles } from '../../../src/agent/tools/write-atomically.ts'
+import { sha256 } from '../../../src/lib/sha256.ts'
 import { projectWith } from './support.ts'
 
 const patchOf = (...lines: readonly string[]): { readonly input: string } => ({
@@ -157,16 +157,16 @@ describe('the parts of a patch', () => {
 describe('changes of several files', () => {
   test('are undone if one of them fails in the end', async () => {
     const files = { a: 'a', b: 'b', 'folder/c': 'c' }
-    const { cwd } = await projectWith(files)
-    const at = async (path: string) => (await confine({ cwd, dataDir: null }, path))._unsafeUnwrap()
-    const changed = await changeFiles([
-      { path: await at('a'), content: 'A' },
-      { path: await at('b'), content: null },
-      { path: await at('new/x'), content: 'x' },
+    const { cwd, workspace } = await projectWith(files)
+    const wanted = [
+      { path: 'a', content: 'A' },
+      { path: 'b', content: null },
+      { path: 'new/x', content: 'x' },
       // Twice: the second finds that there is nothing left to delete.
-      { path: await at('folder/c'), content: null },
-      { path: await at('folder/c'), content: null },
-    ])
+      { path: 'folder/c', content: null },
+      { path: 'folder/c', content: null },
+    ]
+    const changed = await changeFiles(wanted, { workspace })
     expect(changed._unsafeUnwrapErr()).toMatchObject({ problem: { type: 'not_found' } })
     expect(await allOf(cwd)).toEqual(files)
     expect((await readdir(cwd)).sort()).toEqual(['a', 'b', 'folder'])
@@ -174,22 +174,28 @@ describe('changes of several files', () => {
 
   test('are not made if a file has changed since it was read, or is there now', async () => {
     const files = { a: 'a', b: 'b', c: 'c' }
-    const { cwd } = await projectWith(files)
-    const at = async (path: string) => (await confine({ cwd, dataDir: null }, path))._unsafeUnwrap()
-    const before = { stats: await stat(join(cwd, 'b')) }
-    const change = { path: await at('a'), content: 'A' }
-    const meanwhile = async (path: string, content: string | null, known: typeof before | null) => {
-      const last = { path: await at(path), content, before: known }
-      const changed = await changeFiles([change, last])
+    const { cwd, workspace } = await projectWith(files)
+    const change = { path: 'a', content: 'A', expected: sha256('a') }
+    const meanwhile = async (path: string, content: string | null, expected: string | null) => {
+      const changed = await changeFiles([change, { path, content, expected }], { workspace })
       expect(changed._unsafeUnwrapErr().problem).toEqual({ type: 'changed_meanwhile' })
     }
     await meanwhile('c', 'C', null)
-    await utimes(join(cwd, 'b'), 1, 1)
-    await meanwhile('b', 'B', before)
-    await meanwhile('b', null, before)
-    expect(await allOf(cwd)).toEqual(files)
-    const now = { stats: await stat(join(cwd, 'b')) }
-    const again = await changeFiles([change, { path: await at('b'), content: null, before: now }])
-    expect(again._unsafeUnwrap()).toEqual(['replaced', 'deleted'])
+    await writeFile(join(cwd, 'b'), 'B2')
+    await meanwhile('b', 'B', sha256('b'))
+    await meanwhile('b', null, sha256('b'))
+    expect(await allOf(cwd)).toEqual({ ...files, b: 'B2' })
+    const last = { path: 'b', content: null, expected: sha256('B2') }
+    const again = (await changeFiles([change, last], { workspace }))._unsafeUnwrap()
+    expect(again.map(({ change }) => change)).toEqual(['replaced', 'deleted'])
+  })
+
+  test('count as made if they are there already, as after a program that died in between', async () => {
+    const { workspace } = await projectWith({ a: 'a' })
+    const change = { path: 'a', content: 'A', expected: sha256('a') }
+    for (const _ of [1, 2]) {
+      const changed = (await changeFiles([change], { workspace }))._unsafeUnwrap()
+      expect(changed).toEqual([{ change: 'replaced', shown: 'a' }])
+    }
   })
 })

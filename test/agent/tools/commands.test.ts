@@ -3,6 +3,7 @@ import { chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
 import { isMissing } from '../../support/missing.ts'
+import { workspaceOf } from '../../workspace/support.ts'
 import { type Project, projectWith } from './support.ts'
 
 function git(cwd: string, ...args: string[]): string {
@@ -188,7 +189,8 @@ describe.skipIf(isMissing('git'))('git_diff', () => {
     await writeFile(join(cwd, 'part/b.txt'), 'here\n')
     const call = { call_id: 'c', tool: 'git_diff', args: {}, read_only: true }
     const { signal } = new AbortController()
-    const context = { cwd: join(cwd, 'part'), signal }
+    const part = join(cwd, 'part')
+    const context = { cwd: part, workspace: workspaceOf(part), signal }
     const { output } = await toolbox.execute(call, context)
     expect(output).toContain('+here')
     expect(output).not.toContain('elsewhere')

@@ -1,4 +1,4 @@
-import { chmod, chown, mkdir, open, readdir, readFile, stat, symlink } from 'node:fs/promises'
+import { chmod, mkdir, open, readdir, readFile, stat, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -104,7 +104,7 @@ describe('file_read', () => {
     const aborted = new AbortController()
     const result = run('file_read', { path: 'a.txt' }, aborted.signal)
     aborted.abort()
-    expect(await result).toMatchObject({ outcome: 'error', exit_code: 1 })
+    expect(await result).toMatchObject({ outcome: 'aborted', exit_code: null })
   })
 
   test('reports that a file is empty', async () => {
@@ -193,24 +193,6 @@ describe('file_write', () => {
     await run('file_write', { path: 'run.sh', content: 'new' })
     expect((await stat(join(cwd, 'run.sh'))).mode & 0o7777).toBe(0o755)
   })
-
-  test.runIf(process.getuid?.() === 0)(
-    'makes nothing for root in a project of another user',
-    async () => {
-      const { cwd, run } = await projectWith({ 'other.txt': 'old' })
-      await chown(cwd, 1500, 1500)
-      await chown(join(cwd, 'other.txt'), 1600, 1600)
-      for (const path of ['a/b/c.txt', 'other.txt']) await run('file_write', { path, content: 'x' })
-      const owners = ['a', 'a/b', 'a/b/c.txt', 'other.txt'].map(async (path) => {
-        const { uid, gid } = await stat(join(cwd, path))
-        return [uid, gid]
-      })
-      expect(await Promise.all(owners)).toEqual([
-        ...Array.from({ length: 3 }, () => [1500, 1500]),
-        [1600, 1600],
-      ])
-    },
-  )
 
   test('writes through a link that stays inside, and keeps the link', async () => {
     const { cwd, run } = await projectWith({ 'real.txt': 'old' })

@@ -14,6 +14,7 @@ import {
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { isMissing } from '../../support/missing.ts'
+import { workspaceOf } from '../../workspace/support.ts'
 import { type Project, projectWith } from './support.ts'
 
 const TOOLS = ['git_status', 'git_diff', 'git_log']
@@ -546,14 +547,13 @@ describe.skipIf(isMissing('git'))('a repository that leads out of the project is
 })
 
 describe.skipIf(isMissing('git'))('an ordinary repository is read', () => {
-  test('without a change in it, and without files left in the scratch folder', async () => {
+  test('without a change in it', async () => {
     const made = await repository()
     const listed = async () => (await readdir(join(made.cwd, '.git'), { recursive: true })).sort()
     const [names, index] = [await listed(), await readFile(join(made.cwd, '.git/index'))]
     for (const tool of TOOLS) expect(await made.run(tool)).toMatchObject({ outcome: 'ok' })
     expect(await listed()).toEqual(names)
     expect(await readFile(join(made.cwd, '.git/index'))).toEqual(index)
-    expect(await readdir(join(made.outside, '../data/reports'))).toEqual([])
   })
 
   test('with its packed history, tags and ignored files', async () => {
@@ -620,7 +620,9 @@ describe.skipIf(isMissing('git'))('an ordinary repository is read', () => {
     const made = await repository()
     git(made.cwd, 'clone', '--quiet', '--shared', '.', 'inner')
     const call = { call_id: 'c', tool: 'git_log', args: {}, read_only: true }
-    const context = { cwd: join(made.cwd, 'inner'), signal: new AbortController().signal }
+    const cwd = join(made.cwd, 'inner')
+    const { signal } = new AbortController()
+    const context = { cwd, workspace: workspaceOf(cwd), signal }
     // The project of this call is the inner folder, and the borrowed objects are outside of it.
     expect((await made.toolbox.execute(call, context)).output).toContain('alternates leads out')
   })

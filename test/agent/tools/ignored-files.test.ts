@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { isMissing } from '../../support/missing.ts'
+import { openWorkspace, workspaceOf } from '../../workspace/support.ts'
 import { projectWith } from './support.ts'
 
 type Files = Readonly<Record<string, string>>
@@ -89,10 +90,12 @@ describe.skipIf(isMissing('rg'))('in any tree, as with ripgrep', () => {
         fc.asyncProperty(tree, async ({ searched, ...made }) => {
           const cwd = await mkdtemp(join(project.cwd, 'tree-'))
           await put(cwd, filesOf(made))
+          await using workspace = openWorkspace({ cwd })
           const call = async (tool: string, args: Args) => {
             const call = { call_id: '1', tool, args, read_only: true }
             const { signal } = new AbortController()
-            const { output, outcome } = await project.toolbox.execute(call, { cwd, signal })
+            const context = { cwd, workspace, signal }
+            const { output, outcome } = await project.toolbox.execute(call, context)
             expect(outcome).toBe('ok')
             return /^No\w* /.test(output) ? [] : output.split('\n').filter(Boolean)
           }
@@ -166,7 +169,9 @@ describe('a search', () => {
     const { signal } = new AbortController()
     const call = { call_id: '1', tool: 'find_files', args: all('*.{log,ts}'), read_only: true }
     await put(cwd, { 'src/b.log': '' })
-    const { output } = await toolbox.execute(call, { cwd: join(cwd, 'src'), signal })
+    const src = join(cwd, 'src')
+    const context = { cwd: src, workspace: workspaceOf(src), signal }
+    const { output } = await toolbox.execute(call, context)
     expect(output).toBe('a.ts')
   })
 

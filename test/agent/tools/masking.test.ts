@@ -86,11 +86,11 @@ describe('the result of a tool', () => {
   })
 
   test('names the problem of arguments without showing any of a secret', async () => {
-    const { toolbox, cwd } = await projectWith()
+    const { toolbox, cwd, workspace } = await projectWith()
     const { signal } = new AbortController()
     for (const raw_args of [`{"a": ${token}`, `{"content": "${OWN}" "x"}`, `[${token}`]) {
       const call = { call_id: 'c', tool: 'file_write', args: {}, raw_args, read_only: false }
-      const { output, outcome } = await toolbox.execute(call, { cwd, signal })
+      const { output, outcome } = await toolbox.execute(call, { cwd, workspace, signal })
       expect(outcome).toBe('rejected')
       for (let at = 0; at + 6 < token.length; at += 1) {
         expect(output).not.toContain(token.slice(at, at + 6))

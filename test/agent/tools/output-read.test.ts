@@ -5,17 +5,17 @@ import { projectWith } from './support.ts'
 
 /** A run with a long output that no other run has. */
 async function longOutput() {
-  const { cwd, artifacts } = await projectWith()
+  const { cwd, workspace, artifacts } = await projectWith()
   const owners = new Map<string, string>()
   const toolbox = createToolbox({
-    ...{ runCommand, artifacts, dataDir: null, scratchDir: cwd },
+    ...{ runCommand, artifacts, dataDir: null },
     openOutput: async (runId, sha256) =>
       owners.get(sha256) === runId ? artifacts.read(sha256) : null,
   })
   const run = (runId: string, tool: string, args: Readonly<Record<string, string | number>>) =>
     toolbox.execute(
       { call_id: 'c', tool, args, read_only: true },
-      { cwd, runId, signal: new AbortController().signal },
+      { cwd, workspace, runId, signal: new AbortController().signal },
     )
   const command = 'seq 1 5000; echo "Error: grün"; seq 5001 10000'
   const { output, sha256 } = await run('mine', 'bash_exec', { command })
@@ -39,9 +39,9 @@ test('a shortened result names the tool, which reads the whole output by lines',
 })
 
 test('an output in the log is read by the call that made it', async () => {
-  const { cwd, artifacts } = await projectWith()
-  const toolbox = createToolbox({ runCommand, artifacts, dataDir: null, scratchDir: cwd })
-  const context = { cwd, runId: 'mine', signal: new AbortController().signal }
+  const { cwd, workspace, artifacts } = await projectWith()
+  const toolbox = createToolbox({ runCommand, artifacts, dataDir: null })
+  const context = { cwd, workspace, runId: 'mine', signal: new AbortController().signal }
   const run = (callId: string, tool: string, args: Readonly<Record<string, string>>) =>
     toolbox.execute(
       { call_id: callId, tool, args, read_only: true },

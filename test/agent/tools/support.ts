@@ -7,7 +7,9 @@ import type { PayloadOf } from '../../../src/domain/records.ts'
 import type { OpenCall } from '../../../src/domain/state.ts'
 import type { RunCommand } from '../../../src/runner/command.ts'
 import { runCommand } from '../../../src/runner/run-command.ts'
+import type { Workspace } from '../../../src/workspace/workspace.ts'
 import { startProcess, temporaryFolder } from '../../runner/support.ts'
+import { workspaceOf } from '../../workspace/support.ts'
 
 type Args = OpenCall['args']
 type Run = (
@@ -21,6 +23,7 @@ export type Project = {
   readonly cwd: string
   /** A folder beside the project that no tool may reach. */
   readonly outside: string
+  readonly workspace: Workspace
   readonly toolbox: Toolbox
   readonly artifacts: ReturnType<typeof createArtifacts>
   /** Runs a tool in the project, like a call of the model. */
@@ -47,12 +50,12 @@ export async function projectWith(
     startProcess,
     artifacts,
     dataDir: join(base, 'data'),
-    scratchDir: join(base, 'data/reports'),
     ...options,
   })
+  const workspace = workspaceOf(cwd)
   const run: Run = (tool, args = {}, signal = new AbortController().signal, context = {}) => {
     const call = { call_id: 'call-1', tool, args, read_only: false }
-    return toolbox.execute(call, { cwd, signal, ...context })
+    return toolbox.execute(call, { cwd, workspace, signal, ...context })
   }
-  return { cwd, outside, toolbox, artifacts, run }
+  return { cwd, outside, workspace, toolbox, artifacts, run }
 }

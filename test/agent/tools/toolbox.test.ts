@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import { tmpdir } from 'node:os'
 import { text } from 'node:stream/consumers'
 import fc from 'fast-check'
 import { describe, expect, test, vi } from 'vitest'
@@ -7,6 +6,8 @@ import { recordedOutput } from '../../../src/agent/tools/recorded-output.ts'
 import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
 import { PAYLOADS } from '../../../src/domain/records.ts'
 import type { RunCommand } from '../../../src/runner/command.ts'
+import { Workspace } from '../../../src/workspace/workspace.ts'
+import { startProcess } from '../../runner/support.ts'
 import { projectWith } from './support.ts'
 
 const INLINE_BYTES = 32_768
@@ -61,22 +62,22 @@ describe('the toolbox', () => {
 
   test('runs a call that only reads again until the process that runs commands lives long enough', async () => {
     const { cwd, artifacts } = await projectWith({ 'a.txt': 'word\n' })
-    let deaths = 3
-    const runCommand: RunCommand = async (command) => {
-      if (deaths === 0) return printing('a.txt:1:word\n')(command)
+    let deaths = 5
+    await using workspace = new Workspace({ cwd }, (request) => {
+      const dies = deaths > 0
       deaths -= 1
-      const nothing = { stdout: '', stderr: '', output: '', bytes: 0, durationMs: 1 }
-      return { end: 'lost', exitCode: null, ...nothing }
-    }
-    const places = { dataDir: null, scratchDir: tmpdir() }
-    const toolbox = createToolbox({ runCommand, artifacts, ...places })
-    const context = { cwd, signal: new AbortController().signal }
+      return startProcess({ ...request, ...(dies && { args: ['-e', ''] }) })
+    })
+    const nothing = { stdout: '', stderr: '', output: '', bytes: 0, durationMs: 1 }
+    const runCommand: RunCommand = async () => ({ end: 'lost', exitCode: null, ...nothing })
+    const toolbox = createToolbox({ runCommand, artifacts, dataDir: null })
+    const context = { cwd, workspace, signal: new AbortController().signal }
     const run = (tool: string, args: object, read_only: boolean) =>
       toolbox.execute({ call_id: 'c', tool, args: { ...args }, read_only }, context)
     expect(await run('grep_search', { pattern: 'word', path: 'a.txt' }, true)).toMatchObject({
       outcome: 'ok',
     })
-    deaths = 1
+    expect(deaths).toBeLessThan(0)
     expect(await run('bash_exec', { command: 'ls' }, false)).toMatchObject({ outcome: 'unknown' })
   })
 
@@ -126,10 +127,10 @@ describe('the toolbox', () => {
     ['{"path": "a', 'not valid JSON: '],
     ['[1]', 'JSON, but not an object'],
   ])('rejects arguments that were %s', async (raw_args, problem) => {
-    const { toolbox, cwd } = await projectWith()
+    const { toolbox, cwd, workspace } = await projectWith()
     const call = { call_id: 'c', tool: 'file_read', args: {}, raw_args, read_only: true }
     const { signal } = new AbortController()
-    const result = await toolbox.execute(call, { cwd, signal })
+    const result = await toolbox.execute(call, { cwd, workspace, signal })
     expect(result).toMatchObject({ outcome: 'rejected', exit_code: null, call_id: 'c' })
     expect(result.output).toContain(problem)
   })
@@ -181,7 +182,7 @@ const longText = fc
 
 describe('output', () => {
   test('that is too long for a record is cut to head and tail in whole characters, and stored as an artifact', async () => {
-    const { cwd, artifacts } = await projectWith()
+    const { cwd, workspace, artifacts } = await projectWith()
     const { signal } = new AbortController()
     const call = { call_id: 'c', tool: 'bash_exec', args: { command: 'print' }, read_only: false }
     await fc.assert(
@@ -190,9 +191,8 @@ describe('output', () => {
           runCommand: printing(printed),
           artifacts,
           dataDir: null,
-          scratchDir: tmpdir(),
         })
-        const result = await toolbox.execute(call, { cwd, signal })
+        const result = await toolbox.execute(call, { cwd, workspace, signal })
         const whole = printed.toWellFormed()
         expect(result.bytes).toBe(Buffer.byteLength(whole))
         expect(Buffer.byteLength(result.output)).toBeLessThanOrEqual(INLINE_BYTES)
@@ -241,18 +241,17 @@ describe('output', () => {
   })
 
   test('that cannot be stored is shortened too, with a note', async () => {
-    const { cwd } = await projectWith()
+    const { cwd, workspace } = await projectWith()
     const full = Object.assign(new Error('no space left on device'), { code: 'ENOSPC' })
     const artifacts = { put: () => Promise.reject(full) }
     const toolbox = createToolbox({
       runCommand: printing('x\n'.repeat(20_000)),
       artifacts,
       dataDir: null,
-      scratchDir: tmpdir(),
     })
     const { signal } = new AbortController()
     const call = { call_id: 'c', tool: 'bash_exec', args: { command: 'x' }, read_only: false }
-    const result = await toolbox.execute(call, { cwd, signal })
+    const result = await toolbox.execute(call, { cwd, workspace, signal })
     expect(result).toMatchObject({ outcome: 'ok', bytes: 40_000, truncated: true, sha256: null })
     expect(result.output).toContain('the whole could not be kept (ENOSPC)')
   })

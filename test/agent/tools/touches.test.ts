@@ -10,6 +10,7 @@ import type { RequestedCall } from '../../../src/domain/records.ts'
 import { runCommand } from '../../../src/runner/run-command.ts'
 import { startProcess } from '../../runner/support.ts'
 import { isMissing } from '../../support/missing.ts'
+import { workspaceOf } from '../../workspace/support.ts'
 import { projectWith } from './support.ts'
 
 /** Each file holds a text that no other has. */
@@ -130,18 +131,18 @@ async function play(
   { tool, args, hasProcess = false }: Omit<Case, 'changes' | 'shows'>,
   files: Readonly<Record<string, string>>,
 ) {
-  const { cwd, artifacts, outside } = await projectWith(files)
+  const { cwd, workspace, artifacts, outside } = await projectWith(files)
   await symlink('other/secret.txt', join(cwd, 'link.txt'))
   // This runs in the place of Python, so that pytest need not be installed.
   await mkdir(join(cwd, '.venv/bin'), { recursive: true })
   await writeFile(join(cwd, '.venv/bin/python'), '#!/bin/sh\necho x > pytest-ran.txt\n')
   await chmod(join(cwd, '.venv/bin/python'), 0o755)
-  const places = { dataDir: join(outside, 'data'), scratchDir: join(outside, 'scratch') }
+  const places = { dataDir: join(outside, 'data') }
   const commands = { runCommand, startProcess, artifacts, subagents: true }
   const toolbox = createToolbox({ ...commands, ...places })
   await using processes = new BackgroundProcesses()
   const context: CallContext = {
-    ...{ cwd, signal: new AbortController().signal, processes, runId: 'r' },
+    ...{ cwd, workspace, signal: new AbortController().signal, processes, runId: 'r' },
     startSubagent: async () => {
       await writeFile(join(cwd, 'sub.txt'), 'x')
       return succeeded('Done.')
@@ -154,7 +155,7 @@ async function play(
   const started = hasProcess ? await toolbox.execute(start, context) : null
   const id = /\[process (\S+)/.exec(started?.output ?? '')?.[1] ?? 'none'
   const call = callOf(tool, 'id' in args ? { ...args, id } : args)
-  const facts = await toolbox.facts(call, { cwd, runId: 'r' })
+  const facts = await toolbox.facts(call, { cwd, workspace, runId: 'r' })
   if (files === GIT_FILES) commitAll(cwd)
   const before = await snapshot(cwd)
   const { output, outcome } = await toolbox.execute(call, context)
@@ -197,7 +198,8 @@ async function check(each: Case, files: Readonly<Record<string, string>>): Promi
 }
 
 const at = (cwd: string, root?: string) => {
-  return { cwd, runId: 'r', ...(root === undefined ? {} : { root }) }
+  const workspace = workspaceOf(cwd)
+  return { cwd, workspace, runId: 'r', ...(root === undefined ? {} : { root }) }
 }
 
 describe('what is compared with rules', () => {
@@ -210,8 +212,8 @@ describe('what is compared with rules', () => {
     shell?: string,
   ) {
     const { cwd, artifacts, outside } = await projectWith(FOUND)
-    const places = { dataDir: join(outside, 'data'), scratchDir: join(outside, 'scratch') }
-    const toolbox = createToolbox({ runCommand, artifacts, subagents: true, ...places })
+    const dataDir = join(outside, 'data')
+    const toolbox = createToolbox({ runCommand, artifacts, subagents: true, dataDir })
     const root = folder === '.' ? undefined : cwd
     const place = { ...at(join(cwd, folder), root), ...(shell && { shellFolder: shell }) }
     const facts = await toolbox.facts({ call_id: 'c', tool, args }, place)
@@ -260,8 +262,7 @@ describe('what is compared with rules', () => {
 
   test('is unknown if that project is not above', async () => {
     const { cwd, artifacts, outside } = await projectWith(FOUND)
-    const places = { dataDir: null, scratchDir: join(outside, 'scratch') }
-    const toolbox = createToolbox({ runCommand, artifacts, ...places })
+    const toolbox = createToolbox({ runCommand, artifacts, dataDir: null })
     const call = { call_id: 'c', tool: 'file_read', args: { path: 'a' } }
     expect(await toolbox.facts(call, at(cwd, outside))).toMatchObject({ touches: null })
     expect(await toolbox.facts(call, { ...at(cwd), root: null })).toMatchObject({ touches: null })

@@ -11,6 +11,8 @@ import type { OpenCall } from '../../../src/domain/state.ts'
 import { chooseIsolation } from '../../../src/runner/isolation/isolation.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../../../src/runner/run-command.ts'
 import { Runner } from '../../../src/runner/runner.ts'
+import { processStarter } from '../../../src/runner/start-process.ts'
+import { Workspace } from '../../../src/workspace/workspace.ts'
 import { ATTACKS, type Target } from './attacks.ts'
 
 /**
@@ -99,7 +101,7 @@ const runCommand = commandRunner(DEFAULT_LIMITS, runner, isolation)
 const toolbox = createToolbox({
   runCommand,
   artifacts: { put: async () => 'none' },
-  ...{ dataDir: at('data'), scratchDir: at('data/checks'), isolated: isolation.level !== 'none' },
+  ...{ dataDir: at('data'), isolated: isolation.level !== 'none' },
 })
 
 /** Whether a process that an attack has left still runs. */
@@ -113,10 +115,13 @@ async function leftBehind(): Promise<number> {
 
 const { signal } = new AbortController()
 const cwd = at('project')
+const workspace = new Workspace({ cwd }, processStarter(DEFAULT_LIMITS, runner, isolation))
+workspace.start()
 
 async function call(tool: string, args: OpenCall['args']) {
   const open = { call_id: '1', tool, args, read_only: false }
-  const { output, exit_code } = await toolbox.execute(open, { cwd, signal, runId: 'run' })
+  const context = { cwd, workspace, signal, runId: 'run' }
+  const { output, exit_code } = await toolbox.execute(open, context)
   return { output, exitCode: exit_code }
 }
 
@@ -124,7 +129,7 @@ async function call(tool: string, args: OpenCall['args']) {
 async function check(check_command: string) {
   const shell_goal = { check_command, success_condition: { exit_code: 0 } }
   const config = { ...CONFIG, cwd, shell_goal }
-  const places = { signal, runCommand, reportsDir: at('data/checks') }
+  const places = { signal, runCommand, files: workspace, reportsDir: at('data/checks') }
   const { details } = await shellGoal.check({ config, ...places })
   return { output: details, exitCode: null }
 }
@@ -152,6 +157,7 @@ for (const { name, script, calls = [] } of ATTACKS.filter(
   }
   console.log(JSON.stringify({ name, left, changed, ...result }))
 }
+await workspace[Symbol.asyncDispose]()
 runner.close()
 sharing.stdin.end()
 // At other levels than `namespaces`, a root server keeps homes outside of the data folder.

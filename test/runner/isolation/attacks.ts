@@ -423,6 +423,17 @@ export const ATTACKS: readonly Attack[] = [
     python: true,
   },
   {
+    name: 'reach the program that serves the file tools',
+    landlock: true,
+    real: 'always',
+    // Its own command line must not match.
+    script: `for p in $(grep -alE 'workspace-progra[m]' /proc/[0-9]*/cmdline 2>/dev/null | cut -d/ -f3); do
+  grep -aq PATH /proc/$p/environ 2>/dev/null && echo WON environment
+  (exec 3<>/proc/$p/mem) 2>/dev/null && echo WON memory
+  ls /proc/$p/fd/1 >/dev/null 2>&1 && echo WON output
+done; :`,
+  },
+  {
     name: 'lead the file tools out of the project',
     landlock: true,
     script:

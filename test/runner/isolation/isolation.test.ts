@@ -24,6 +24,7 @@ import { adviceFor, chooseIsolation } from '../../../src/runner/isolation/isolat
 import { commandRunner, DEFAULT_LIMITS } from '../../../src/runner/run-command.ts'
 import { Runner } from '../../../src/runner/runner.ts'
 import { processStarter } from '../../../src/runner/start-process.ts'
+import { Workspace } from '../../../src/workspace/workspace.ts'
 import { isMissing } from '../../support/missing.ts'
 import { expectAllDead, temporaryFolder } from '../support.ts'
 
@@ -43,7 +44,8 @@ async function place(level: Level | 'auto' = 'namespaces', env = process.env) {
     const args = ['-c', script]
     return run({ file: 'bash', args, cwd: project, timeoutMs: 60_000, signal, ...options })
   }
-  return { base, dataDir, project, isolation, runner, run, bash }
+  const start = processStarter(DEFAULT_LIMITS, runner, isolation)
+  return { base, dataDir, project, isolation, runner, run, start, bash }
 }
 
 async function descendantsOf(pid: number): Promise<number[]> {
@@ -388,19 +390,19 @@ withBwrap('a folder for a report can be written, a folder to read cannot', async
 test.skipIf(isMissing('bwrap') || isMissing('git'))(
   'the tools that search and read history work in a container',
   async () => {
-    const { bash, run, project, dataDir } = await place()
+    const { bash, run, start, project, dataDir } = await place()
     await bash(
       'git init -q && echo needle >file.txt && mkdir sub && git add . && git -c user.name=a -c user.email=a@b commit -qm first && echo more >>file.txt',
     )
     const toolbox = createToolbox({
       ...{ runCommand: run, artifacts: { put: async () => '' }, dataDir, isolated: true },
-      scratchDir: join(dataDir, 'checks'),
     })
     const call = async (tool: string, args = {}, cwd = project) => {
       const { signal } = new AbortController()
+      await using workspace = new Workspace({ cwd }, start)
       const result = await toolbox.execute(
         { call_id: '1', tool, args, read_only: false },
-        { cwd, signal, runId: 'run' },
+        { cwd, workspace, signal, runId: 'run' },
       )
       return result.output
     }

@@ -9,6 +9,7 @@ import { policyOfRun } from '../../../src/runner/isolation/run-policy.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../../../src/runner/run-command.ts'
 import { Runner } from '../../../src/runner/runner.ts'
 import { processStarter } from '../../../src/runner/start-process.ts'
+import { Workspace } from '../../../src/workspace/workspace.ts'
 import { isMissing } from '../../support/missing.ts'
 import { temporaryFolder } from '../support.ts'
 
@@ -30,23 +31,29 @@ async function place(level: Level | 'auto', path = process.env.PATH) {
   onTestFinished(() => runner.close())
   const env = { HOME: home, PATH: `${path}:${join(home, '.nvm/bin')}` }
   const isolation = await chooseIsolation(level, { runner, dataDir, env, toolPaths: [] })
+  const startProcess = processStarter(DEFAULT_LIMITS, runner, isolation)
   const toolbox = createToolbox({
     runCommand: commandRunner(DEFAULT_LIMITS, runner, isolation),
-    startProcess: processStarter(DEFAULT_LIMITS, runner, isolation),
+    startProcess,
     artifacts: { put: async () => '' },
-    ...{ dataDir, scratchDir: join(dataDir, 'checks'), isolated: level !== 'none' },
+    ...{ dataDir, isolated: level !== 'none' },
   })
+  const workspace = new Workspace({ cwd: project }, startProcess)
+  onTestFinished(() => workspace[Symbol.asyncDispose]())
   const processes = new BackgroundProcesses()
   onTestFinished(() => processes[Symbol.asyncDispose]())
+  const context = () => {
+    return { cwd: project, workspace, signal: new AbortController().signal, runId: 'run' }
+  }
   const background = (command: string, policy: IsolationPolicy) =>
     toolbox.execute(
       { call_id: '2', tool: 'process_start', args: { command, wait_for: 'on' }, read_only: false },
-      { cwd: project, signal: new AbortController().signal, runId: 'run', policy, processes },
+      { ...context(), policy, processes },
     )
   const bash = (command: string, policy: IsolationPolicy, timeout_s = 60) =>
     toolbox.execute(
       { call_id: '1', tool: 'bash_exec', args: { command, timeout_s }, read_only: false },
-      { cwd: project, signal: new AbortController().signal, runId: 'run', policy },
+      { ...context(), policy },
     )
   const policy = async (atLeast: Level | null = null, atMost: LowerLimits | null = null) => {
     const made = await policyOfRun(isolation, DEFAULT_LIMITS, project, {

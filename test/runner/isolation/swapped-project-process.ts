@@ -10,6 +10,7 @@ import { folderAt } from '../../../src/runner/isolation/project-folder.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../../../src/runner/run-command.ts'
 import { Runner } from '../../../src/runner/runner.ts'
 import { processStarter } from '../../../src/runner/start-process.ts'
+import { Workspace } from '../../../src/workspace/workspace.ts'
 
 /**
  * A server whose agent swaps the folder of its sub-agent, `project/x`. Prints what the tools of the sub-agent answer, and what is
@@ -31,9 +32,8 @@ const isolation = await chooseIsolation(level as Level, {
 const runCommand = commandRunner(DEFAULT_LIMITS, runner, isolation)
 const startProcess = processStarter(DEFAULT_LIMITS, runner, isolation)
 const dataDir = at('data')
-const scratchDir = isolation.scratchDir ?? join(dataDir, 'checks')
 const toolbox = createToolbox({
-  ...{ runCommand, startProcess, dataDir, scratchDir, isolated: true },
+  ...{ runCommand, startProcess, dataDir, isolated: true },
   artifacts: { put: async () => '' },
 })
 const cwd = at('project/x')
@@ -51,9 +51,10 @@ const CALLS = [
 
 async function ask(): Promise<string[]> {
   const answers: string[] = []
+  await using workspace = new Workspace({ cwd, folder }, startProcess)
   for (const [tool, args] of CALLS) {
     const call = { call_id: tool, tool, args, read_only: false }
-    const { output } = await toolbox.execute(call, { cwd, signal, runId: 'run', folder })
+    const { output } = await toolbox.execute(call, { cwd, workspace, signal, runId: 'run', folder })
     answers.push(`${tool}: ${output}`)
   }
   const command = { file: 'bash', args: ['-c', 'cat *.txt; echo p >planted-by-check'] }

@@ -8,6 +8,8 @@ import { chooseIsolation } from '../../../src/runner/isolation/isolation.ts'
 import { policyOfRun } from '../../../src/runner/isolation/run-policy.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../../../src/runner/run-command.ts'
 import { Runner } from '../../../src/runner/runner.ts'
+import { processStarter } from '../../../src/runner/start-process.ts'
+import { Workspace } from '../../../src/workspace/workspace.ts'
 import { isMissing } from '../../support/missing.ts'
 import { temporaryFolder } from '../support.ts'
 
@@ -38,17 +40,20 @@ async function place(level: (typeof LEVELS)[number]) {
   const isolation = await chooseIsolation(level, {
     ...{ runner, dataDir: at('data'), env, toolPaths: [] },
   })
+  const startProcess = processStarter(DEFAULT_LIMITS, runner, isolation)
   const toolbox = createToolbox({
     runCommand: commandRunner(DEFAULT_LIMITS, runner, isolation),
     artifacts: { put: async () => '' },
-    ...{ dataDir: at('data'), scratchDir: at('data/checks'), isolated: true },
+    ...{ dataDir: at('data'), isolated: true },
   })
   /** Calls a tool in a folder, the project if none is given. */
-  const call = (tool: string, args: Record<string, string> = {}, cwd = at('project')) =>
-    toolbox.execute(
+  const call = async (tool: string, args: Record<string, string> = {}, cwd = at('project')) => {
+    await using workspace = new Workspace({ cwd }, startProcess)
+    return await toolbox.execute(
       { call_id: '1', tool, args, read_only: false },
-      { cwd, signal: new AbortController().signal, runId: 'run' },
+      { cwd, workspace, signal: new AbortController().signal, runId: 'run' },
     )
+  }
   const bash = (command: string, cwd?: string) => call('bash_exec', { command }, cwd)
   const policy = async (cwd = at('project')) =>
     (

@@ -1,14 +1,5 @@
 import ignore, { type Ignore } from 'ignore'
-
-/** The texts of the files of one folder that say what is left out of a search; what is absent is undefined. */
-export type RuleTexts = {
-  readonly ignore?: string | undefined
-  readonly gitignore?: string | undefined
-  /** `.git/info/exclude`. */
-  readonly exclude?: string | undefined
-  /** Whether a repository begins in this folder: git's rules of the folders above do not hold in it. */
-  readonly isRepository: boolean
-}
+import type { RuleTexts } from '../questions.ts'
 
 /** In the order in which they count: what `.ignore` says counts more than what git obeys, in whatever folder it is. */
 const KINDS = ['ignore', 'gitignore', 'exclude'] as const
@@ -31,7 +22,7 @@ export type Rules = readonly RuleFile[]
 export function rulesWithin(above: Rules, texts: RuleTexts, relative: RuleFile['relative']): Rules {
   const own = KINDS.flatMap((kind) => {
     const text = texts[kind]
-    return text === undefined ? [] : [{ kind, rules: parse(text), relative }]
+    return text == null ? [] : [{ kind, rules: parse(text), relative }]
   })
   const inherited = texts.isRepository ? above.filter(({ kind }) => kind === 'ignore') : above
   return own.length === 0 ? inherited : [...own, ...inherited]

@@ -1,0 +1,13 @@
+import { onTestFinished } from 'vitest'
+import { type OpenWorkspace, Workspace } from '../../src/workspace/workspace.ts'
+import { startProcess } from '../runner/support.ts'
+
+/** Opens the files of a project, without isolation. The one who opens them closes them. */
+export const openWorkspace: OpenWorkspace = (project) => new Workspace(project, startProcess)
+
+/** The files of a project until the end of the test, without isolation. */
+export function workspaceOf(cwd: string): Workspace {
+  const workspace = openWorkspace({ cwd })
+  onTestFinished(() => workspace[Symbol.asyncDispose]())
+  return workspace
+}
