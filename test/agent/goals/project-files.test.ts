@@ -40,21 +40,22 @@ describe.each(Object.entries(HOSTILE))('a project with %s', (_, make) => {
     )
 
   test('gets no goal because of it, and the other files are still read', {
-    timeout: 10_000,
+    timeout: 30_000,
   }, async () => {
     const found = await Promise.all(
-      (await projects()).flatMap((cwd) =>
-        goals
+      (await projects()).flatMap((cwd) => {
+        const files = workspaceOf(cwd)
+        return goals
           .filter(({ name }) => ['npm-test', 'make-test', 'shell-goal'].includes(name))
-          .map(({ detect }) => detect?.(workspaceOf(cwd))),
-      ),
+          .map(({ detect }) => detect?.(files))
+      }),
     )
     expect(found).not.toContain(true)
     const plain = join(await project({ plain: 'text' }), 'plain')
     expect(await readFile(plain, 'utf8')).toBe('text')
   })
 
-  test('has no settings, and the error gives the reason', { timeout: 10_000 }, async () => {
+  test('has no settings, and the error gives the reason', { timeout: 30_000 }, async () => {
     for (const settings of await Promise.all(
       (await projects()).map((cwd) => readProjectSettings(workspaceOf(cwd))),
     )) {
