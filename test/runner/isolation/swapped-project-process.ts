@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { chownSync } from 'node:fs'
+import { chmodSync, chownSync } from 'node:fs'
 import { mkdir, mkdtemp, readdir, realpath, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -18,6 +18,8 @@ import { Workspace } from '../../../src/workspace/workspace.ts'
  */
 const [level = '', owner = ''] = process.argv.slice(2)
 const base = await realpath(await mkdtemp(join(tmpdir(), 'retrai-swapped-')))
+// At the level landlock, the owner of the project reaches it by its path.
+chmodSync(base, 0o755)
 const at = (...names: string[]): string => join(base, ...names)
 for (const name of ['data', 'project/x', 'outside/.git']) await mkdir(at(name), { recursive: true })
 await writeFile(at('outside/secret.txt'), 'CANARY')
