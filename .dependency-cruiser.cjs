@@ -98,7 +98,10 @@ module.exports = {
       name: 'the-program-of-a-workspace-is-small',
       severity: 'error',
       from: { path: '^src/workspace/(program/|workspace-program|frames|questions)' },
-      to: { path: '^src/', pathNot: '^src/(lib|domain|workspace/(program/|frames|questions|answers))' },
+      to: {
+        path: '^src/',
+        pathNot: '^src/(lib|domain|workspace/(program/|frames|questions|answers))',
+      },
     },
     {
       name: 'the-client-needs-nothing-of-node',
