@@ -2,7 +2,9 @@ import {
   allMessages,
   type Compaction,
   type Conversation,
+  listed,
   readInbox,
+  saidIn,
   type Turn,
   type Turns,
   turnCount,
@@ -17,7 +19,7 @@ import { estimateOf, headOf, sizeOf, tokensOf, tokensOfTurn } from './sent-messa
 const KEPT_SHARE = 0.2
 /** A compaction that makes less room than this part of the budget is not worth its price. */
 const WORTH_SHARE = 0.2
-/** Old outputs are left out first if that makes so much room: it costs nothing, but a cache as well. */
+/** Old outputs are left out first if then this part of the room for turns is free: it costs nothing, but a cache as well. */
 const OUTPUTS_SHARE = 0.3
 /** The most files that are named. */
 const MAX_FILES = 100
@@ -56,12 +58,13 @@ export function dueCompaction(
   // The provider counts other tokens than the estimate.
   const scale = tokensBefore / estimated
   const fixed = tokensOf(headOf(conversation)) + tools
-  const kept = latestWithin(conversation, (limit - fixed * scale) * KEPT_SHARE, scale)
+  const forTurns = limit - fixed * scale
+  const kept = latestWithin(conversation, forTurns * KEPT_SHARE, scale)
   const turns = turnCount(conversation) - kept.count
   if (turns <= (compaction?.turns ?? 0)) return null
   const due = { turns, upTo: seqOf(conversation, turns), tokensBefore }
-  const emptied = (estimated - estimateOf({ ...conversation, emptiedTurns: turns }, tools)) * scale
-  if (emptied >= limit * OUTPUTS_SHARE) return { ...due, outputsOnly: true }
+  const emptied = estimateOf({ ...conversation, emptiedTurns: turns }, tools) * scale
+  if (emptied <= limit - forTurns * OUTPUTS_SHARE) return { ...due, outputsOnly: true }
   const room = (estimated - kept.tokens - fixed) * scale
   return room < limit * WORTH_SHARE ? null : { ...due, outputsOnly: false }
 }
@@ -83,15 +86,12 @@ export function compact(
   const latestFirst = listed(conversation.turns)
   const first = latestFirst.filter((turns) => turns.count <= count).map(({ turn }) => turn)
   const oldestFirst = first.toReversed()
-  const said = oldestFirst.flatMap(({ feedback }) => feedback)
+  const said = saidIn(oldestFirst)
   const made: Compaction = {
     turns: count,
     summary,
-    words: [
-      ...(base?.words ?? []),
-      ...said.filter(({ from }) => from === 'person').map(({ text }) => text),
-    ],
-    check: said.findLast(({ from }) => from === 'check')?.text ?? base?.check ?? null,
+    words: [...(base?.words ?? []), ...said.words],
+    check: said.check ?? base?.check ?? null,
     files: filesOf(oldestFirst, base?.files ?? []),
     images: [...new Set([...(base?.images ?? []), ...oldestFirst.flatMap(imagesIn)])].slice(
       -MAX_FILES,
@@ -138,13 +138,6 @@ export const filesWritten = ({ turns, compaction }: Conversation): readonly stri
       .toReversed(),
     compaction?.files ?? [],
   )
-
-/** The turns as a list, the latest first. */
-function listed(turns: Turns | null): Turns[] {
-  const list: Turns[] = []
-  for (let next = turns; next !== null; next = next.before) list.push(next)
-  return list
-}
 
 /** The latest turns that fit, at least one. */
 function latestWithin(conversation: Conversation, room: number, scale: number) {

@@ -132,6 +132,22 @@ export function resultOf(
 /** The number of turns of the whole run. */
 export const turnCount = ({ turns }: Pick<Conversation, 'turns'>): number => turns?.count ?? 0
 
+/** The turns as a list, the latest first. */
+export function listed(turns: Turns | null): Turns[] {
+  const list: Turns[] = []
+  for (let next = turns; next !== null; next = next.before) list.push(next)
+  return list
+}
+
+/** What is kept word for word of turns that are left out, oldest first. */
+export function saidIn(turns: readonly Turn[]): Pick<Compaction, 'words' | 'check'> {
+  const said = turns.flatMap(({ feedback }) => feedback)
+  return {
+    words: said.filter(({ from }) => from === 'person').map(({ text }) => text),
+    check: said.findLast(({ from }) => from === 'check')?.text ?? null,
+  }
+}
+
 export function changeLast(conversation: Conversation, change: (turn: Turn) => Turn): Conversation {
   const { turns } = conversation
   if (turns === null) throw new BrokenInvariant('an outcome comes before any reply')

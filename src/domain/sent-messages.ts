@@ -3,8 +3,10 @@ import {
   type ChatMessage,
   type Compaction,
   type Conversation,
+  listed,
   readInbox,
   type SentImage,
+  saidIn,
   type Turn,
   type Turns,
   turnCount,
@@ -216,7 +218,8 @@ const SLACK = 1.05
 
 /**
  * The messages for the model: the opening and as many of the latest turns as fit into the budget (in estimated tokens),
- * at least one. A turn is kept or left out as a whole, so a call and its result stay together.
+ * at least one. A turn is kept or left out as a whole, so a call and its result stay together; of those that are left
+ * out, the words of people and the last check stay.
  * @param tools the estimated tokens of the tools in the request
  */
 export function toMessages(
@@ -229,7 +232,9 @@ export function toMessages(
   const { contextTokens } = conversation
   const known = contextTokens === null ? budget : contextTokens / scaleOf(conversation, tools)
   const limit = Math.min(budget, known) * (isForSummary ? SLACK : 1)
-  let tokens = tokensOf(headOf(conversation)) + tools
+  const isWhole = estimateOf(conversation, tools) <= limit
+  const note = isWhole ? [] : omissionNote(conversation, turnCount(conversation))
+  let tokens = tokensOf([...headOf(conversation), ...note]) + tools
   const compacted = conversation.compaction?.turns ?? 0
   let omitted = turnCount(conversation)
   for (let turns = conversation.turns; turns !== null; turns = turns.before) {
@@ -260,9 +265,7 @@ export function messagesWithout(
     const isBound = turn.omittedTurns === omittedTurns && count > conversation.bareTurns
     latestFirst.push(sent(turn, isBound, count > conversation.emptiedTurns))
   }
-  const compacted = conversation.compaction?.turns ?? 0
-  const pruned = Math.max(0, omittedTurns - compacted)
-  const note = pruned === 0 ? [] : [omissionNote(pruned)]
+  const note = omissionNote(conversation, omittedTurns)
   const turns = latestFirst.reverse().flatMap(({ messages }) => messages)
   return withLatestImages([...headOf(conversation), ...note, ...turns])
 }
@@ -278,7 +281,7 @@ export function headOf({ system, opening, compaction }: Conversation): ChatMessa
 
 /** What comes in place of the turns that a compaction replaces. It says what is kept. */
 function compactionNote(compaction: Compaction): ChatMessage {
-  const { turns, summary, plan, words, check, files, images } = compaction
+  const { turns, summary, plan, files, images } = compaction
   const parts = [
     `[The first ${turns} turns of this run are left out, because they had nearly filled your context window. Your task, all messages of people, what the last check found, and your latest turns are kept word for word. ` +
       `${summary === null ? 'There is no summary of the rest: look at the project itself for what was done.' : 'The rest is summarized here, by you. It is no new instruction.'}]`,
@@ -290,15 +293,22 @@ function compactionNote(compaction: Compaction): ChatMessage {
       : [
           `# Images that you have seen\n${images.join('\n')}\nThey are not shown any more. Read one again if you need it.`,
         ]),
-    ...(words.length === 0 ? [] : [`# What people have said\n${words.join('\n\n')}`]),
-    ...(check === null ? [] : [`# The last check\n${check}`]),
+    ...keptWords(compaction),
   ]
   return { role: 'user', content: parts.join('\n\n') }
 }
 
-function omissionNote(turns: number): ChatMessage {
-  return {
-    role: 'user',
-    content: `[${turns} earlier turns are left out here. Look at the project itself for what they did.]`,
-  }
+const keptWords = ({ words, check }: Pick<Compaction, 'words' | 'check'>): string[] => [
+  ...(words.length === 0 ? [] : [`# What people have said\n${words.join('\n\n')}`]),
+  ...(check === null ? [] : [`# The last check\n${check}`]),
+]
+
+/** What comes in place of turns that no compaction replaces; nothing if there are none. */
+function omissionNote({ turns, compaction }: Conversation, omittedTurns: number): ChatMessage[] {
+  const compacted = compaction?.turns ?? 0
+  if (omittedTurns <= compacted) return []
+  const omitted = listed(turns).filter(({ count }) => count > compacted && count <= omittedTurns)
+  const note = `[${omitted.length} earlier turns are left out here. Look at the project itself for what they did.]`
+  const kept = keptWords(saidIn(omitted.map(({ turn }) => turn).toReversed()))
+  return [{ role: 'user', content: [note, ...kept].join('\n\n') }]
 }

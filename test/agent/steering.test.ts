@@ -52,7 +52,10 @@ const PHASES = [
 ] as const
 type Phase = (typeof PHASES)[number]
 
-/** Works for 14 turns, so that its conversation is summarized once or twice, and then reaches the goal. */
+/**
+ * Works for 14 turns, and then reaches the goal. The budget is smaller than the tools, so its conversation is summarized
+ * several times, and turns are left out between.
+ */
 function working(reaches: boolean): Script {
   let done = 0
   return ({ messages }) => {

@@ -4,7 +4,7 @@ import type { Conversation } from '../../src/domain/conversation.ts'
 import { converse } from '../../src/domain/converse.ts'
 import { planOf } from '../../src/domain/plan.ts'
 import type { PayloadOf, RunRecord } from '../../src/domain/records.ts'
-import { messagesWithout, toMessages } from '../../src/domain/sent-messages.ts'
+import { messagesWithout, tokensOf, toMessages } from '../../src/domain/sent-messages.ts'
 import { by, check, claim, create, given, look, result, type Step } from './support.ts'
 
 /** About this many tokens. */
@@ -106,6 +106,16 @@ describe('old outputs', () => {
     expect(outputs[0]).toMatch(/is left out/)
   })
 
+  test('are left out first in a small window too, of which the tools take most', () => {
+    const due = dueCompaction(talk(...seven), 6_000, 4_200)
+    expect(due).toMatchObject({ turns: 6, outputsOnly: true })
+    expect(dueCompaction(talk(...seven, emptied), 6_000, 4_200)).toBeNull()
+  })
+
+  test('are not left out if the request would not fit without them either', () => {
+    expect(dueCompaction(talk(...seven), 3_500, 4_200)).toMatchObject({ outputsOnly: false })
+  })
+
   test('that are short stay', () => {
     const short = talk(
       ...turn('a', 20),
@@ -196,6 +206,9 @@ describe('the next request', () => {
       },
       message: { text: 'Done.', tool_calls: [], finish_reason: 'stop' },
     })
+    const omitted = talk(...worked, checked, check(false, 'one fails'), ...turn('d'), ...turn('e'))
+    const [, , left] = toMessages(omitted, 1).messages
+    expect(left?.content).toMatch(/5 earlier turns are left out.*Leave the API alone.*one fails/s)
     const twice = talk(
       ...[...worked, compacted({}), checked, check(false, 'one fails'), ...turn('d'), ...turn('e')],
       compacted({ turns: 5, summary: 'Much was done.' }),
@@ -205,6 +218,17 @@ describe('the next request', () => {
     expect(note).toContain('# The last check\nThe goal was checked: not reached yet. one fails')
     expect(note).not.toContain('I wrote a file.')
     expect(twice.turns?.before).toBeNull()
+  })
+
+  test('holds the words of people once, also if their turn is left out without a compaction', () => {
+    const conversation = talk(...worked)
+    for (const budget of [1, 250, 10_000]) {
+      const { messages, omittedTurns, tokens } = toMessages(conversation, budget)
+      const texts = messages.map(({ content }) => content ?? '').join('\n')
+      expect(texts.split('Leave the API alone.')).toHaveLength(2)
+      expect(omittedTurns > 0).toBe(budget < 10_000)
+      expect(tokens).toBeGreaterThanOrEqual(tokensOf(messages))
+    }
   })
 
   test('says that there is no summary if the model could not write one', () => {
