@@ -69,6 +69,7 @@ function usageRecord(
     price_source: priceSource,
     ...(usage.estimated ? { estimated: true } : {}),
     ...(sent.images ? { images: sent.images } : {}),
+    ...(sent.omittedTurns > 0 ? { kept_words: true } : {}),
     ...present({ purpose: sent.purpose }),
   }
 }

@@ -220,6 +220,8 @@ const payloads = {
     estimated: z.literal(true).exactOptional(),
     /** How many images the request held; left out if none. */
     images: count.exactOptional(),
+    /** The request held what people have said in the turns that it left out, and the last check. Requests of earlier versions did not. */
+    kept_words: z.literal(true).exactOptional(),
   }),
   /** Read once, between the first check of the goal and the first iteration. */
   project_context: ProjectContext.unwrap(),

@@ -249,13 +249,15 @@ export function toMessages(
 
 /**
  * The messages for the model without the first `omittedTurns` turns.
- * @param userMessages how many messages of people they hold; by default all
+ * @param asked `userMessages`: how many messages of people they hold, by default all; `keepsWords`: whether what people
+ *   have said in those turns, and the last check, stay, which requests of earlier versions left out
  */
 export function messagesWithout(
   unread: Conversation,
   omittedTurns: number,
-  userMessages: number = allMessages(unread),
+  asked: { readonly userMessages?: number; readonly keepsWords?: boolean } = {},
 ): readonly ChatMessage[] {
+  const { userMessages = allMessages(unread), keepsWords = true } = asked
   const conversation = readInbox(unread, userMessages)
   const latestFirst: SentTurn[] = []
   for (let turns = conversation.turns; turns !== null; turns = turns.before) {
@@ -265,7 +267,7 @@ export function messagesWithout(
     const isBound = turn.omittedTurns === omittedTurns && count > conversation.bareTurns
     latestFirst.push(sent(turn, isBound, count > conversation.emptiedTurns))
   }
-  const note = omissionNote(conversation, omittedTurns)
+  const note = omissionNote(conversation, omittedTurns, keepsWords)
   const turns = latestFirst.reverse().flatMap(({ messages }) => messages)
   return withLatestImages([...headOf(conversation), ...note, ...turns])
 }
@@ -304,11 +306,15 @@ const keptWords = ({ words, check }: Pick<Compaction, 'words' | 'check'>): strin
 ]
 
 /** What comes in place of turns that no compaction replaces; nothing if there are none. */
-function omissionNote({ turns, compaction }: Conversation, omittedTurns: number): ChatMessage[] {
+function omissionNote(
+  { turns, compaction }: Conversation,
+  omittedTurns: number,
+  keepsWords = true,
+): ChatMessage[] {
   const compacted = compaction?.turns ?? 0
   if (omittedTurns <= compacted) return []
   const omitted = listed(turns).filter(({ count }) => count > compacted && count <= omittedTurns)
   const note = `[${omitted.length} earlier turns are left out here. Look at the project itself for what they did.]`
-  const kept = keptWords(saidIn(omitted.map(({ turn }) => turn).toReversed()))
+  const kept = keepsWords ? keptWords(saidIn(omitted.map(({ turn }) => turn).toReversed())) : []
   return [{ role: 'user', content: [note, ...kept].join('\n\n') }]
 }

@@ -74,14 +74,22 @@ export async function sentConversation(
 
 function answered(
   conversation: Conversation,
-  { model_name: modelName, omitted_turns: omittedTurns, images = 0 }: PayloadOf<'llm_usage'>,
+  {
+    model_name: modelName,
+    omitted_turns: omittedTurns,
+    images = 0,
+    kept_words,
+  }: PayloadOf<'llm_usage'>,
   {
     seq: answeredBy,
     asOf,
     userMessages,
   }: { readonly seq: number; readonly asOf: number; readonly userMessages: number },
 ): SentConversation {
-  const held = messagesWithout(conversation, omittedTurns, userMessages)
+  const held = messagesWithout(conversation, omittedTurns, {
+    userMessages,
+    keepsWords: kept_words === true,
+  })
   // A fallback model may take no images.
   const messages = images > 0 ? held : held.map(withoutAnyImage)
   const { tools, excluded } = conversation

@@ -39,6 +39,7 @@ describe('the records of a reply', () => {
       first_token_ms: 7,
       provider: 'openai',
       price_source: 'catalogue',
+      kept_words: true,
     })
     expect(message).toEqual({ text: 'Done.', tool_calls: [], finish_reason: 'stop' })
   })

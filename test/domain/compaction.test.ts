@@ -218,6 +218,9 @@ describe('the next request', () => {
     expect(note).toContain('# The last check\nThe goal was checked: not reached yet. one fails')
     expect(note).not.toContain('I wrote a file.')
     expect(twice.turns?.before).toBeNull()
+    // Requests of earlier versions did not hold them.
+    const [, , former] = messagesWithout(omitted, 4, { keepsWords: false })
+    expect(former?.content).toMatch(/^\[\d+ earlier turns are left out here\.[^\]]*\]$/)
   })
 
   test('holds the words of people once, also if their turn is left out without a compaction', () => {
