@@ -8,7 +8,7 @@ import type { CommandGroup } from './command-group.ts'
 import { Gate } from './container-gate.ts'
 import { sessionGivesWay } from './helper-process.ts'
 import { container } from './isolation/bubblewrap.ts'
-import { launchError, type Sandbox } from './isolation/sandbox.ts'
+import { isExecutable, launchError, type Sandbox } from './isolation/sandbox.ts'
 import { newContainerMark } from './left-containers.ts'
 import { namespaceOf, processNames } from './process-watch.ts'
 import type { StartRequest } from './protocol.ts'
@@ -98,6 +98,8 @@ async function makeContainer(
 
 /** Starts bwrap, and closes what was opened for it. */
 async function launch(request: StartRequest, sandbox: Sandbox, mark: string) {
+  // Another program may start it.
+  if (!isExecutable(sandbox.launcher)) throw launchError(sandbox.launcher, null)
   const { env, limits, hasInput = false } = request
   const { processes } = limits
   const { line, descriptors, facts } = container(sandbox, env, { ...request, processes })

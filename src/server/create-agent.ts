@@ -31,6 +31,7 @@ import { policyOfRun } from '../runner/isolation/run-policy.ts'
 import { commandRunner } from '../runner/run-command.ts'
 import type { Runner } from '../runner/runner.ts'
 import { processStarter } from '../runner/start-process.ts'
+import { keptWorkspaces } from '../workspace/kept-workspaces.ts'
 import { type OpenWorkspace, Workspace } from '../workspace/workspace.ts'
 import { commandVariables } from './command-env.ts'
 import { withCrashingEffects } from './crash-points.ts'
@@ -128,7 +129,8 @@ export function createEffects(
     subagents: maxDepth > 0,
   })
   const tools = toolbox.specs.map(({ name }) => name)
-  const planning = { limits, configuration, openWorkspace, tools }
+  const look = keptWorkspaces(startProcess)
+  const planning = { limits, configuration, openWorkspace: look, tools }
   const planRun = planner(settings, catalogue, isolation, planning)
   const programs = new InstalledPrograms(runCommand)
   const effects: Effects = {
