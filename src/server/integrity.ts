@@ -198,16 +198,24 @@ export function startCheckpointing(
   { settings, log, store, readModel, projector }: Parts,
   keyring: Keyring,
   written: (checkpoint: Checkpoint) => Promise<void>,
+  published: () => void,
 ): Pick<CheckpointTimer, 'stop'> {
-  const { RETRAI_CHECKPOINT_SECONDS: seconds } = settings
+  const { RETRAI_CHECKPOINT_SECONDS: seconds, EVENTSTORE_URL } = settings
+  // Nobody but this server signs in an embedded log, and its folder has the key.
+  if (seconds === 0 || EVENTSTORE_URL === undefined) published()
   if (seconds === 0) return { stop: async () => {} }
   const writer = new CheckpointWriter({ store, runs: readModel, keyring, clock: date })
   // A checkpoint in the present log must not sign the heads of a log that the store has lost.
   const write: CheckpointWriter['write'] = (options) =>
     ResultAsync.fromSafePromise<boolean, never>(projector.followsSameLog()).andThen((isSame) =>
-      isSame ? writer.write(options) : okAsync(null),
+      isSame
+        ? writer
+            .write({ ...options, publishes: EVENTSTORE_URL !== undefined })
+            .andTee((made) => made !== 'too_soon' && published())
+        : okAsync(null),
     )
   const timer = new CheckpointTimer({ write }, { seconds, log, written })
   readModel.whenRunEnds(() => timer.runEnded())
-  return timer
+  if (EVENTSTORE_URL !== undefined) timer.runEnded()
+  return { stop: () => timer.stop().finally(published) }
 }

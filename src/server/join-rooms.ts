@@ -27,6 +27,8 @@ type Opened = Configuration &
   Pick<History, 'ledger' | 'redactor' | 'auth' | 'whyClosing'> & {
     readonly runner: Runner
     readonly sign: Signing
+    /** Called when others can find the key of this server. */
+    readonly published: () => void
     /** Closes everything that is made. */
     readonly opened: AsyncDisposableStack
     readonly options: {
@@ -63,7 +65,7 @@ export async function joinRooms(parts: Parts, made: Opened) {
     ...{ ...made, effects, planRun, resources, catalogue, redactions, accessLog, integrity },
     restarted: options.restarted ?? null,
   })
-  const checkpoints = startCheckpointing(parts, keyring, integrity.keep)
+  const checkpoints = startCheckpointing(parts, keyring, integrity.keep, made.published)
   opened.defer(async () => {
     // This comes first: if the stop is cut short, it must not count as a crash.
     const noted = note(claimant)

@@ -109,7 +109,8 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   // A trial takes a moment, in which the stores are opened.
   const choosing = chooseCommands(settings, runner)
   opened.defer(() => forgetCommands(choosing))
-  const sign = signingWith(identity.value.keyring)
+  const { promise, resolve: published } = Promise.withResolvers<void>()
+  const sign = signingWith(identity.value.keyring, promise)
   const history = await openHistory(settings, { ...options, opened, sign })
   if (history.isErr()) return err(history.error)
   await removeReports(settings, log)
@@ -122,7 +123,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   const parts: Parts = { settings, log, store, artifacts, readModel, projector }
   const { app, supervisor, redactions, catalogue } = await joinRooms(parts, {
     ...{ ...configured.value, ...identity.value, ...history.value, ...commands },
-    ...{ runner, opened, options, sign },
+    ...{ runner, opened, options, sign, published },
   })
   // Every part that keeps texts is registered now.
   redactions.start()

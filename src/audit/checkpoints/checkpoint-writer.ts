@@ -66,28 +66,35 @@ export class CheckpointWriter {
   /**
    * Appends a checkpoint if a run or ledger is new or longer since the last one, or if the log lacks keys by which
    * others verify what this server has signed; otherwise null. `too_soon` if the last checkpoint, of any server,
-   * is younger than `pauseMs`.
+   * is younger than `pauseMs`. With `publishes`, the key in use is in the log after that in any case.
    */
   write({
     pauseMs = 0,
+    publishes = false,
   }: {
     readonly pauseMs?: number
+    readonly publishes?: boolean
   } = {}): ResultAsync<Checkpoint | 'too_soon' | null, WriteError> {
-    return new ResultAsync(this.#write(pauseMs))
+    return new ResultAsync(this.#write(pauseMs, publishes))
   }
 
-  async #write(pauseMs: number): Promise<Result<Checkpoint | 'too_soon' | null, WriteError>> {
+  async #write(
+    pauseMs: number,
+    publishes: boolean,
+  ): Promise<Result<Checkpoint | 'too_soon' | null, WriteError>> {
     const { store, keyring, clock } = this.#deps
     const read = await this.#read()
     if (read.isErr()) return err(read.error)
-    const age = this.#last === null ? null : clock().getTime() - Date.parse(this.#last.signed_at)
-    if (age !== null && age >= 0 && age < pauseMs) return ok('too_soon')
-    await this.#findGrown()
     const keys = await keyring.load()
     if (keys.isErr()) return err(keys.error)
     const { signer, published } = keys.value
     const added = published.keys.filter(({ fingerprint }) => !this.#published.has(fingerprint))
-    const overdue = added.some(({ fingerprint }) => this.#signers.has(fingerprint))
+    // A server of several signs entries of ledgers, too, also while others write all checkpoints.
+    const isNew = publishes && !this.#published.has(signer.key)
+    const age = this.#last === null ? null : clock().getTime() - Date.parse(this.#last.signed_at)
+    if (age !== null && age >= 0 && age < pauseMs && !isNew) return ok('too_soon')
+    await this.#findGrown()
+    const overdue = isNew || added.some(({ fingerprint }) => this.#signers.has(fingerprint))
     if (this.#grown.size + this.#pending.size === 0 && !overdue) return ok(null)
     const logId = await ensureLogId(store)
     if (logId.isErr()) return err(logId.error)

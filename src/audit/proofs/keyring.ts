@@ -28,12 +28,15 @@ export type Keyring = {
   rotate(): ResultAsync<Keys, KeyringFailure>
 }
 
-/** Signs entries of ledgers with the key in use. */
+/**
+ * Signs entries of ledgers with the key in use.
+ * @param published resolves when others can find that key: before that, they could not verify what it signs
+ */
 export const signingWith =
-  (keyring: Pick<Keyring, 'load'>): Signing =>
+  (keyring: Pick<Keyring, 'load'>, published: Promise<void> = Promise.resolve()): Signing =>
   () =>
-    keyring
-      .load()
+    ResultAsync.fromSafePromise<void, never>(published)
+      .andThen(() => keyring.load())
       .map(({ signer }) => signer)
       .mapErr(({ message }) => ({ type: 'store_failed', message }))
 
