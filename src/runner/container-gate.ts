@@ -60,7 +60,7 @@ export class Gate {
 
   /** What the command reported, after its end. */
   get report(): string | null {
-    return reportIn(this.#reported, `${GATE.ready}\n${GATE.started}\n`, `${GATE.ended}\n`)
+    return reportIn(this.#reported, `${GATE.ready}\n${GATE.started}\n`)
   }
 
   /** How the command ended, after the exit of bwrap. When this resolves, nothing of the container lives. */
@@ -79,9 +79,6 @@ export class Gate {
     }
     // Somebody killed bwrap, such as the kernel for lack of memory, and all that was in the container with it.
     if (exitCode === null && this.#hasBegun) return { end: 'lost' }
-    // Somebody killed its first process.
-    const isOver = this.#reported.isTooLong() || this.#reported.soFar().endsWith(`${GATE.ended}\n`)
-    if (this.#answered(GATE.started) && !isOver) return { end: 'lost' }
     const wasKilled = signalCode !== null || (exitCode ?? 0) > SIGNALED
     const failedAtGate = this.#hasBegun && !wasKilled
     if (exitCode !== null && (this.#answered(GATE.started) || failedAtGate)) {

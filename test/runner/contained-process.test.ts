@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { chown, mkdir, readdir, readFile, readlink } from 'node:fs/promises'
+import { mkdir, readdir, readlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import type { Notice } from '../../src/domain/records.ts'
@@ -76,37 +76,4 @@ describe.skipIf(isMissing('bwrap'))('a command in a container', () => {
     expect(runner.pid).toBe(pid)
     expect(await openIn(runner)).not.toContain(project)
   })
-
-  test.each([null, ...(process.getuid?.() === 0 ? [1500] : [])])(
-    'is lost if somebody kills the first process of its container, in a project of user %j',
-    async (owner) => {
-      const { project, runner, bash } = await runOf()
-      if (owner !== null) await chown(project, owner, owner)
-      const { promise: begun, resolve } = Promise.withResolvers<void>()
-      const running = bash('echo begun; sleep 60', { onOutput: () => resolve() })
-      await begun
-      process.kill(await firstProcess(runner), 'SIGKILL')
-      expect((await running).end).toBe('lost')
-      // One that ends like that by itself is not.
-      expect(await bash('kill -9 $$')).toMatchObject({ end: 'exited', exitCode: 137 })
-      const asked = await bash('trap "echo asked; exit 3" TERM; sleep 60 & wait', {
-        timeoutMs: 1500,
-      })
-      expect(asked).toMatchObject({ end: 'timed_out', output: 'asked\n' })
-    },
-  )
 })
-
-/** Process 1 of the container of a runner, as the machine sees it. */
-async function firstProcess({ pid }: Runner): Promise<number> {
-  const parents = new Map<string, string>()
-  const inside: string[] = []
-  for (const name of (await readdir('/proc')).filter((name) => /^\d+$/.test(name))) {
-    const status = await readFile(`/proc/${name}/status`, 'utf8').catch(() => '')
-    parents.set(name, /^PPid:\s+(\d+)$/m.exec(status)?.[1] ?? '0')
-    if (/^NSpid:.*\s1$/m.test(status)) inside.push(name)
-  }
-  const isOurs = (name = '0'): boolean =>
-    name === String(pid) || (name !== '0' && isOurs(parents.get(name)))
-  return Number(inside.find((name) => name !== String(pid) && isOurs(name)))
-}

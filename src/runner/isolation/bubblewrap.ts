@@ -4,7 +4,13 @@ import { join } from 'node:path'
 import { messageOf } from '../../lib/message-of.ts'
 import { throwIfShort } from '../../lib/shortage.ts'
 import { startForwarder } from '../network/forwarder.ts'
-import { type ContainedCommand, commandScript, prelude, withoutNul } from './gate-shell.ts'
+import {
+  type ContainedCommand,
+  commandScript,
+  howToRun,
+  prelude,
+  withoutNul,
+} from './gate-shell.ts'
 import { hostSockets } from './host-sockets.ts'
 import { addMounts, Mounts } from './mounts.ts'
 import { EMPTY_HOME, EMPTY_TMP, type PolicyFacts, policyHash, rightsOf, unique } from './policy.ts'
@@ -72,7 +78,7 @@ function commandLine(
     ...[...mounts, '--args', String(VARIABLES_FD)],
     ...['--seccomp', String(SECCOMP_FD), '--remount-ro', '/', '--chdir', '/'],
     ...['--', ...becoming(user, sandbox.setpriv)],
-    ...['/bin/sh', '-c', prelude(before), 'sh'],
+    ...['/bin/sh', '-c', prelude(before, howToRun(user)), 'sh'],
   ]
 }
 
@@ -205,7 +211,10 @@ function factsOf(
     ]),
     protected: unique(read.filter(isInProject).map((role) => role.slice('project/'.length))),
     ...name,
-    policy_sha256: policyHash([...system, fixed, prelude('')], mounts.roles),
+    policy_sha256: policyHash(
+      [...system, fixed, prelude('', howToRun(project.user))],
+      mounts.roles,
+    ),
   }
 }
 
