@@ -110,7 +110,7 @@ describe.skipIf(isMissing('bwrap')).each(WAYS)('in a container of $user, $how', 
   let outcomes: readonly Outcome[] = []
   beforeAll(async () => {
     outcomes = await attack('namespaces', uid, way)
-  }, 120_000)
+  }, 400_000)
 
   test.each(ATTACKS.filter(isPossible))('a command cannot $name', ({ name, exitCode }) => {
     const outcome = outcomes.find((one) => one.name === name)
