@@ -3,37 +3,45 @@ const ROOMS = {
   lib: [],
   domain: [],
   store: ['domain', 'lib'],
+  // What changed between the files of two snapshots.
+  snapshots: ['api', 'artifacts', 'domain', 'lib', 'log'],
   log: ['domain', 'lib', 'store/event-store.ts'],
-  redaction: ['domain', 'lib', 'log', 'store/event-store.ts'],
+  redaction: ['artifacts', 'domain', 'lib', 'log', 'store/event-store.ts'],
   projections: ['domain', 'lib', 'log', 'redaction', 'store/event-store.ts'],
   api: ['domain'],
-  queries: ['api', 'domain', 'lib', 'log', 'projections', 'store/event-store.ts'],
+  queries: ['api', 'domain', 'log', 'projections', 'store/event-store.ts'],
   artifacts: ['lib', 'log', 'store/event-store.ts'],
+  // What a command sees, and what it reaches.
+  sandbox: ['domain', 'lib'],
   // Outputs are masked where they are cut, with the secrets of the process.
-  runner: ['domain', 'lib', 'log/masking.ts'],
+  runner: ['domain', 'lib', 'log/masking.ts', 'sandbox'],
   // The program of it runs where commands run, so it brings only what has no other room in it.
   workspace: ['domain', 'lib', 'runner'],
+  models: ['domain', 'lib', 'log/masking.ts'],
+  // Goals, and how each is checked.
+  checks: ['domain', 'lib', 'runner', 'workspace'],
   // What is under way in runs and not recorded yet: the agent writes it, and http delivers it.
   live: ['domain'],
   agent: [
-    ...['artifacts', 'domain', 'lib', 'live', 'log', 'runner', 'workspace'],
-    'store/event-store.ts',
+    ...['artifacts', 'checks', 'domain', 'lib', 'live', 'log', 'models', 'runner', 'sandbox'],
+    ...['snapshots', 'store/event-store.ts', 'workspace'],
   ],
   audit: ['api', 'artifacts', 'domain', 'lib', 'log', 'redaction', 'store/event-store.ts'],
   auth: ['api', 'domain', 'lib', 'log', 'store/event-store.ts'],
   http: [
     ...['api', 'audit', 'auth', 'domain', 'lib', 'live', 'log', 'projections', 'queries'],
-    ...['redaction', 'store/event-store.ts'],
+    ...['redaction', 'snapshots', 'store/event-store.ts'],
   ],
   // The domain's types that are on the wire come through api/records.ts.
   client: ['api', 'lib'],
   server: [
-    ...['agent', 'api', 'artifacts', 'audit', 'auth', 'domain', 'http', 'lib', 'live', 'log'],
-    ...['projections', 'redaction', 'runner', 'store', 'workspace'],
+    ...['agent', 'api', 'artifacts', 'audit', 'auth', 'checks', 'domain', 'http', 'lib', 'live'],
+    ...['log', 'models', 'projections', 'redaction', 'runner', 'sandbox', 'snapshots', 'store'],
+    'workspace',
   ],
   cli: [
     ...['api', 'artifacts', 'audit', 'auth', 'client', 'domain', 'lib', 'log', 'server', 'store'],
-    ...['http/problems/problem-of.ts', 'projections/read-projected.ts', 'queries/run-details.ts'],
+    ...['http/problems/problem-of.ts', 'queries/run-details.ts'],
     'redaction/redaction-index.ts',
   ],
 }
@@ -46,9 +54,10 @@ const CONSOLE = [
     'domain/evolve\\.ts$',
     'domain/file-changes\\.ts$',
     'domain/state\\.ts$',
+    'domain/verdict\\.ts$',
     'log/commitment\\.ts$',
   ],
-  ...['audit/proofs/public-keys\\.ts$', 'audit/verify/verify-run\\.ts$'],
+  ...['audit/public-keys\\.ts$', 'audit/verify/verify-run\\.ts$'],
 ]
 
 const rooms = Object.entries(ROOMS).map(([room, imports]) => ({
@@ -97,10 +106,10 @@ module.exports = {
     {
       name: 'the-program-of-a-workspace-is-small',
       severity: 'error',
-      from: { path: '^src/workspace/(program/|workspace-program|frames|questions)' },
+      from: { path: '^src/workspace/(program/|workspace-program|protocol)' },
       to: {
         path: '^src/',
-        pathNot: '^src/(lib|domain|workspace/(program/|frames|questions|answers))',
+        pathNot: '^src/(lib|domain|workspace/(program/|protocol))',
       },
     },
     {
@@ -110,8 +119,8 @@ module.exports = {
       to: { path: '^(node:)?(crypto|fs|fs/promises|os|path|stream|url)$', reachable: true },
     },
     library('db-client-stays-in-its-adapter', 'store/eventstoredb/', '@eventstore/db-client'),
-    library('openai-stays-in-its-adapter', 'agent/model/adapters/', 'openai'),
-    library('anthropic-stays-in-its-adapter', 'agent/model/adapters/', '@anthropic-ai/sdk'),
+    library('openai-stays-in-its-adapter', 'models/adapters/', 'openai'),
+    library('anthropic-stays-in-its-adapter', 'models/adapters/', '@anthropic-ai/sdk'),
     library('fastify-stays-in-http', 'http/', '(@fastify|fastify)'),
   ],
   options: {

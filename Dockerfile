@@ -11,7 +11,7 @@ FROM node:24-trixie-slim
 
 # What the agent works with: it runs commands, isolates them, reads history, and checks goals. tini collects what they leave dead.
 RUN apt-get update \
- && apt-get install -y --no-install-recommends bash bubblewrap ca-certificates git iproute2 passt procps python3 python3-pytest socat tini util-linux \
+ && apt-get install -y --no-install-recommends bash bubblewrap ca-certificates git iproute2 passt procps python3 python3-pytest tini util-linux \
  && rm -rf /var/lib/apt/lists/*
 
 WORKDIR /app
@@ -25,13 +25,12 @@ COPY --from=build /app/web/dist ./web/dist
 RUN mkdir --mode 0700 /data && mkdir /workspace && chown node:node /data /workspace
 USER node
 WORKDIR /workspace
-ENV NODE_ENV=production RETRAI_DATA_DIR=/data RETRAI_LISTEN=0.0.0.0:8000 RETRAI_HEALTH_PORT=8008
+ENV NODE_ENV=production RETRAI_DATA_DIR=/data RETRAI_LISTEN=0.0.0.0:8000
 VOLUME ["/data", "/workspace"]
-# 8008 answers GET /health/live only, also while the server is stuck.
-EXPOSE 8000 8008
+EXPOSE 8000
 
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 \
-  CMD ["node", "-e", "const at = (port, path) => fetch(`http://127.0.0.1:${port}/health/${path}`).then(async (r) => { if (!r.ok) throw Error(await r.text()) }); at(process.env.RETRAI_HEALTH_PORT, 'live').then(() => at((process.env.RETRAI_LISTEN ?? '8000').split(':').pop(), 'ready')).catch((e) => { console.error(e.message); process.exit(1) })"]
+  CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.RETRAI_LISTEN.split(':').pop()}/health/ready`).then(async (r) => { if (!r.ok) throw Error(await r.text()) }).catch((e) => { console.error(e.message); process.exit(1) })"]
 
 # Outside of loopback the server needs a token: RETRAI_TOKEN, or one that "retrai token" made in /data.
 ENTRYPOINT ["tini", "--", "node", "/app/bin/retrai.js"]

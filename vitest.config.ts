@@ -2,9 +2,25 @@ import { availableParallelism } from 'node:os'
 import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
+/** Random faults and random requests, for a given time: `npm run test:chaos`. */
+const CHAOS = ['test/chaos/{chaos,trials}.test.ts', 'test/fuzz/**/*.test.ts']
+
+/** Browsers, containers, whole programs and machines that fail: `npm run test:system`. All others are `npm test`. */
+const SYSTEM = [
+  ...['chaos', 'console', 'package', 'reliability', 'sandbox', 'verdict'].map(
+    (room) => `test/${room}/**/*.test.ts`,
+  ),
+  ...[
+    'test/golden/folders.test.ts',
+    'test/cli/demo.test.ts',
+    'test/compose.test.ts',
+    'test/docker-image.test.ts',
+  ],
+]
+
 /** Small files with tests that take long. */
 const LONG =
-  /\/(chaos\/chaos|chaos\/crash-(points|outcomes|subagents)|reliability\/redaction|fuzz\/fuzz|audit\/constant-memory|cli\/demo)\.test\.ts$/
+  /\/(chaos\/chaos|chaos\/crash-(points|outcomes|subagents)|reliability\/(redaction|artifact-places)|fuzz\/fuzz|audit\/constant-memory|cli\/demo)\.test\.ts$/
 
 /** A first run starts with the largest files. The long tests would be the last, when the other workers have nothing left. */
 class LongFirst extends BaseSequencer {
@@ -17,9 +33,32 @@ class LongFirst extends BaseSequencer {
   }
 }
 
+/** The modules that are started as programs or threads start from the build of the tests, in a third of the processor time. */
+const fromBuild = {
+  name: 'programs-from-the-build',
+  enforce: 'pre' as const,
+  transform: (code: string, id: string): string | undefined =>
+    id.includes('/src/')
+      ? code.replace(/siblingModule\('([\w-]+)', import\.meta\.url\)/g, (_, name) => {
+          const built = new URL(`./test/dist/${name}.js`, import.meta.url)
+          return `new URL(${JSON.stringify(built)})`
+        })
+      : undefined,
+}
+
+const tier = (name: string, include: readonly string[], exclude: readonly string[] = []) => ({
+  extends: true as const,
+  test: { name, include: [...include], exclude: [...exclude] },
+})
+
 export default defineConfig({
+  plugins: [fromBuild],
   test: {
-    include: ['test/**/*.test.ts'],
+    projects: [
+      tier('rooms', ['test/**/*.test.ts'], [...SYSTEM, ...CHAOS]),
+      tier('system', SYSTEM, CHAOS),
+      tier('chaos', CHAOS),
+    ],
     globalSetup: ['test/support/global-setup.ts'],
     setupFiles: ['test/support/valid-requests.ts'],
     // Most files of tests load the same modules, which takes a second, so those of one worker share them.
@@ -31,10 +70,8 @@ export default defineConfig({
     maxWorkers: availableParallelism() + 2,
     maxConcurrency: availableParallelism() + 1,
     // Real servers, real child processes and a shared machine: generous, and never a measure of speed.
-    testTimeout: 180_000,
-    hookTimeout: 120_000,
-    // Browsers and process trees on a shared machine: CI tries once more, and its report names what needed it.
-    retry: process.env.CI === 'true' ? 1 : 0,
+    testTimeout: 300_000,
+    hookTimeout: 200_000,
     expect: { poll: { timeout: 60_000 } },
   },
 })

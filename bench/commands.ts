@@ -15,7 +15,7 @@ export function run(): Promise<string> {
       await mkdir(join(folder, name))
       return join(folder, name)
     }
-    const beside = await besideBare(program, await place('beside'))
+    const beside = await besideBare(await place('beside'))
     await using model = await startProcess(new URL('./commands/model-process.ts', import.meta.url))
     return [
       '### Commands of the agent',

@@ -51,10 +51,9 @@ export async function run(): Promise<string> {
       lines,
     ),
     '',
-    `Medians of ${ROUNDS} alternating rounds; ratios are medians of the rounds' ratios. Server and limit run in separate`,
-    'processes. The limit is `node:http` over one `SELECT` of `node:sqlite` in the same thread: it parses each record,',
-    'adds its seq and writes it with `JSON.stringify`. In the second column it adds the seq to the stored text.',
-    'The server keeps up to 16 MB of pages of a watched run for the next reader, so up to that much of the shorter replay is in memory.',
+    `${ROUNDS} rounds. The limit, in a process of its own, is \`node:http\` over one \`SELECT\` of \`node:sqlite\`: it parses each record,`,
+    'adds its seq and writes it with `JSON.stringify`, or adds the seq to the stored text.',
+    'Up to 16 MB of the shorter replay are in memory.',
   ].join('\n')
 }
 

@@ -1,17 +1,12 @@
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { besideOpencode } from './loop/beside-opencode.ts'
-import { besideRef } from './loop/beside-ref.ts'
-import { ownShare } from './loop/own-share.ts'
 import { CONTENT, FILES } from './loop/script.ts'
 import { startProcess } from './loop/start-process.ts'
 import { inTemporaryFolder } from './support/temporary-folder.ts'
 
-/**
- * Runs of five iterations, each a call of an instant model and one file read.
- * @param ref a commit to compare with, as git names it
- */
-export function run({ ref }: { readonly ref?: string } = {}): Promise<string> {
+/** Runs of five iterations, each a call of an instant model and one file read. */
+export function run(): Promise<string> {
   return inTemporaryFolder(async (folder) => {
     const project = join(folder, 'project')
     await mkdir(project)
@@ -20,10 +15,6 @@ export function run({ ref }: { readonly ref?: string } = {}): Promise<string> {
     const places = { folder, project, modelUrl: model.url }
     const parts = [
       { title: '### The loop: runs of five iterations beside opencode', measure: besideOpencode },
-      { title: '#### The share of our own code', measure: ownShare },
-      ...(ref === undefined
-        ? []
-        : [{ title: `#### The loop beside ${ref}`, measure: besideRef(ref) }]),
     ]
     const sections: string[] = []
     for (const { title, measure } of parts) {

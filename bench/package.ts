@@ -101,7 +101,7 @@ function report(
     `### The package beside ${ref}: start-up and idle memory`,
     '',
     table(
-      ['', ref, 'package', 'ratio asked', 'measured', 'held'],
+      ['', ref, 'package', 'ratio asked', 'measured'],
       [
         row('until ready', 'ms', 'readyMs', 0.5),
         row('processor time until ready', 'ms', 'processorMs', 0.5),

@@ -5,7 +5,6 @@ import * as commands from './commands.ts'
 import * as eventstoredb from './eventstoredb.ts'
 import * as history from './history.ts'
 import * as live from './live.ts'
-import * as longRuns from './long-runs.ts'
 import * as loop from './loop.ts'
 import { describeMachine } from './machine.ts'
 import * as models from './models.ts'
@@ -13,22 +12,21 @@ import * as packaged from './package.ts'
 import * as rest from './rest.ts'
 import * as startup from './startup.ts'
 import * as storeAppend from './store-append.ts'
-import * as storeRead from './store-read.ts'
 import * as verify from './verify.ts'
+import * as workspace from './workspace.ts'
 
 /**
  * `npm run bench [-- name… --ref <commit>]`. Without names, all benches run and write the page; otherwise they only
- * print their sections. `package` and `loop` compare with the commit.
+ * print their sections. `package` compares with the commit.
  */
 const BENCHES = [
   { name: 'store-append', run: storeAppend.run },
-  { name: 'store-read', run: storeRead.run },
   { name: 'eventstoredb', run: eventstoredb.run },
   { name: 'verify', run: verify.run },
   { name: 'history', run: history.run },
   { name: 'loop', run: loop.run },
-  { name: 'long-runs', run: longRuns.run },
   { name: 'commands', run: commands.run },
+  { name: 'workspace', run: workspace.run },
   { name: 'live', run: live.run },
   { name: 'models', run: models.run },
   { name: 'rest', run: rest.run },
@@ -39,17 +37,23 @@ const PAGE = fileURLToPath(new URL('../docs/benchmarks.md', import.meta.url))
 
 const HEAD = `# Benchmarks
 
-Each figure has its limit beside it, measured in the same run. To repeat the measurements, run \`npm run bench\` on a
-machine that does nothing else. That takes half an hour and writes this page. \`npm run bench -- loop\`
-prints one section and writes nothing.`
+Each figure has its limit beside it, measured in the same run; one that is not what was asked is bold. Figures are medians of
+alternating rounds, and ratios are medians of the rounds' ratios. \`npm run bench\` takes half an hour and writes this page, on a
+machine that does nothing else. \`npm run bench -- loop\` prints one section and writes nothing.`
 
 const { positionals: wanted, values } = parseArgs({
   allowPositionals: true,
-  options: { ref: { type: 'string' } },
+  options: { ref: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
 })
+const names = BENCHES.map(({ name }) => name).join(', ')
+if (values.help) {
+  console.log(
+    `npm run bench [-- NAME… --ref COMMIT]\n\nNames: ${names}. Without one, all write docs/benchmarks.md.`,
+  )
+  process.exit(0)
+}
 const unknown = wanted.filter((name) => !BENCHES.some((bench) => bench.name === name))
 if (unknown.length > 0) {
-  const names = BENCHES.map(({ name }) => name).join(', ')
   console.error(`There is no bench ${unknown.join(', ')}. Choose from: ${names}.`)
   process.exit(1)
 }

@@ -31,7 +31,6 @@ export async function run(): Promise<string> {
     const module = await builtProcess(join(folder, 'built'), 'bench/startup/rebuild-process.ts', {
       'worker-writer': 'src/store/embedded/worker-writer.ts',
       'worker-reader': 'src/store/embedded/worker-reader.ts',
-      'rebuild-thread': 'src/server/rebuild-thread.ts',
     })
     await using peer = await startPeer<RebuildOperations>(module)
     for (const runs of SIZES) histories.push(await prepare(folder, runs, peer))
@@ -73,9 +72,8 @@ function report(histories: readonly History[]): string {
       ]),
     ),
     '',
-    `From the start of the built program; medians of ${ROUNDS} alternating rounds, each after a kill -9. All runs but ${UNFINISHED} (or`,
-    'the only one) have ended. The others continue, and the first resumed step is their first request to',
-    'the model. The limit is the start with one run; what a longer history adds is its cost.',
+    `From the start of the built program; ${ROUNDS} rounds, each after a kill -9. All runs but ${UNFINISHED} (or the only one) have ended.`,
+    'The first resumed step is the first request of the others to the model. The limit is the start with one run.',
     '',
     table(
       ['records', 'read model from zero', 'subscription alone', 'bare SELECT', 'ratio to that'],
@@ -89,7 +87,7 @@ function report(histories: readonly History[]): string {
     ),
     '',
     `Runs of ${RECORDS_EACH} records. The read model validates, folds and stores; the bare SELECT reads the same rows`,
-    'in one thread and drops them; the subscription delivers them from the thread of the store. All of it runs as it is built for the package.',
+    'in one thread and drops them; the subscription delivers them from the thread of the store.',
   ].join('\n')
 }
 

@@ -23,9 +23,7 @@ export async function run(): Promise<string> {
     await sourcesOf(BEFORE, sources)
     const program = new URL('./verify/before-process.ts', import.meta.url)
     await using before = await startPeer<BeforeOperations>(program, [sources])
-    const built = await builtProcess(join(folder, 'now'), 'bench/verify/verify-process.ts', {
-      'contents-thread': 'src/audit/verify/contents-thread.ts',
-    })
+    const built = await builtProcess(join(folder, 'now'), 'bench/verify/verify-process.ts')
     await using now = await startPeer<VerifyOperations>(built)
     const rows: string[][] = []
     for (const count of RECORDS) rows.push(await compare(count, { before, now }))
@@ -35,14 +33,12 @@ export async function run(): Promise<string> {
 }
 
 function ofRecords(rows: readonly string[][]): string {
-  const head = ['records', 'bytes a record', 'now', 'one thread', 'bare SHA-256', 'ratio to that']
+  const head = ['records', 'bytes a record', 'now', 'bare SHA-256', 'ratio to that']
   return [
-    table([...head, 'records/s', `${BEFORE}/s`, 'times as many asked', 'measured', 'held'], rows),
+    table([...head, 'records/s', `${BEFORE}/s`, 'times as many asked', 'measured'], rows),
     '',
-    `Medians of ${ROUNDS} alternating rounds, of code that is built as for the package; that of ${BEFORE} ran from its sources, and its`,
-    'start does not count. Each verifies a run with the same records, as its own export holds it: text, schema, commitments, canonical form,',
-    'hash, id, link, and whether a run can have done it. Bare SHA-256 only hashes our bytes once. As in `retrai verify`, further threads',
-    'start if there are many records, and that time counts.',
+    `${ROUNDS} rounds, of code that is built as for the package; that of ${BEFORE} ran from its sources, and its start does not count. Each`,
+    'verifies a run with the same records, as its own export holds it. Bare SHA-256 only hashes our bytes once.',
   ].join('\n')
 }
 
@@ -52,7 +48,7 @@ async function compare(
 ): Promise<string[]> {
   await sides.before.ask('prepare', count)
   const bytes = await sides.now.ask('prepare', count)
-  const rounds: { verified: number; alone: number; bare: number; before: number }[] = []
+  const rounds: { verified: number; bare: number; before: number }[] = []
   // The first round warms up both sides and does not count.
   for (let round = 0; round <= ROUNDS; round += 1) {
     const before = await sides.before.ask('round')
@@ -64,7 +60,7 @@ async function compare(
   const perSecond = (side: keyof (typeof rounds)[number]) => integer((1000 * count) / middle(side))
   const times = median(rounds.map(({ before, verified }) => before / verified))
   return [
-    ...[integer(count), integer(bytes / count), ms('verified'), ms('alone'), ms('bare')],
+    ...[integer(count), integer(bytes / count), ms('verified'), ms('bare')],
     (middle('bare') / middle('verified')).toFixed(3),
     ...[perSecond('verified'), perSecond('before')],
     ...atLeast(times, ASKED),

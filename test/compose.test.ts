@@ -6,7 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { parse } from 'yaml'
 import * as z from 'zod'
-import { readAddress } from '../src/store/eventstoredb/address.ts'
+import { readConnectionString } from '../src/store/eventstoredb/connection-string.ts'
 import { temporaryFolder } from './runner/support.ts'
 import { isMissing } from './support/missing.ts'
 
@@ -44,7 +44,7 @@ describe('docker-compose.yml', () => {
     const url = services['retrai-cluster']?.environment.EVENTSTORE_URL ?? ''
     // The certificate authority is only in the containers, and Docker fills in the password.
     const readable = url.replace(/&tlsCAFile=.*/, '').replace(/\$\{.*\}/, 'password')
-    const address = readAddress(readable)._unsafeUnwrap()
+    const address = readConnectionString(readable)._unsafeUnwrap()
     expect(url).toContain('tlsCAFile=')
     expect(address.tls).toBe(true)
     expect(address.hosts.map(({ name }) => name)).toEqual(advertised)

@@ -26,10 +26,10 @@ async function freePort(): Promise<string> {
 /** The image, started as docker-compose.yml does, but with the embedded store and the network of this machine. */
 async function startImage(modelUrl: string) {
   const name = `retrai-test-${randomUUID()}`
-  const [port, healthPort] = [await freePort(), await freePort()]
+  const port = await freePort()
   const settings = {
     ...{ RETRAI_ISOLATION: 'auto', RETRAI_TOKEN: TOKEN, RETRAI_LLM_BASE_URL: modelUrl },
-    ...{ RETRAI_LISTEN: `0.0.0.0:${port}`, RETRAI_HEALTH_PORT: healthPort },
+    RETRAI_LISTEN: `0.0.0.0:${port}`,
   }
   const env = Object.entries(settings).flatMap(([key, value]) => ['--env', `${key}=${value}`])
   onTestFinished(() => {

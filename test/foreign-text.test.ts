@@ -1,17 +1,16 @@
 import fc from 'fast-check'
 import { describe, test } from 'vitest'
-import { PRINTED_LIMIT, readPrintedSummary } from '../src/agent/goals/printed-summary.ts'
-import { isTestRule } from '../src/agent/goals/project-scripts.ts'
-import { missingProgram, NOT_FOUND_LIMIT } from '../src/agent/goals/shell-goal.ts'
-import { headAndTail, lastLine, oneLine, tail } from '../src/agent/goals/text.ts'
-import { parseCargoTest, parseGoTest } from '../src/agent/goals/tool-output.ts'
-import { readProblem } from '../src/agent/model/reported-problem.ts'
+import { lastLine, oneLine, tail } from '../src/checks/goal.ts'
+import { missingProgram, NOT_FOUND_LIMIT } from '../src/checks/shell-goal.ts'
+import { isTestRule } from '../src/checks/tools.ts'
 import { cursorOf } from '../src/client/call.ts'
 import { RULES } from '../src/domain/mask/known-shapes.ts'
 import { createMask } from '../src/domain/mask/mask.ts'
-import { stripTerminalCodes } from '../src/domain/terminal-codes.ts'
+import { stripTerminalCodes, unended } from '../src/domain/texts.ts'
+import { readProblem } from '../src/models/reported-problem.ts'
 import { clientMessageOf } from '../src/store/eventstoredb/calls.ts'
-import { scrubber } from '../src/store/eventstoredb/connect.ts'
+import { scrubber } from '../src/store/eventstoredb/connection-string.ts'
+import { readPrinted } from '../src/workspace/program/printed.ts'
 import { distanceOf } from '../web/src/run/verdict.ts'
 import { baseName } from '../web/src/ui/format.ts'
 import { expectLinearTime, hostileTexts } from './support/linear-time.ts'
@@ -69,24 +68,20 @@ const PRINTED = [
     'test result: ok. ',
     ' passing',
   ],
-]
-const CARGO = [
   ...[
-    'test result: ok. ',
-    '1 passed; ',
-    '---- ',
-    ' stdout ----\n',
-    'failures:\n',
-    'error',
+    '--- FAIL: ',
+    'error: ',
     '[E1]: ',
-  ],
-  ...['\ntest ', ' ... FAILED', ' - should panic', 'error: could not compile `', '`', '` ('],
-  ...[
-    'error: test failed, to rerun pass `',
-    "`\n\nCaused by:\n  process didn't exit successfully: ",
+    '\n --> ',
+    'a.c:1:1: ',
+    ' lint ━',
+    '\n  × ',
+    '1:1  error  ',
+    'TypeError: ',
+    '\n    at (/a:1:1)',
+    'Node.js v',
   ],
 ]
-
 const SECRETS = [
   ...RULES.flatMap(({ starts }) => starts),
   ...[
@@ -108,31 +103,10 @@ const inPieces = (text: string): void => {
   pieces.end()
 }
 
-const go = (event: Record<string, string>): string => `${JSON.stringify(event)}\n`
-const inGo = (Output: string): string => {
-  const test = { Package: 'p', Test: 'T' }
-  return go({ Action: 'output', ...test, Output }) + go({ Action: 'fail', ...test })
-}
-
 describe('the time to read any foreign text grows no faster than its length', () => {
   const readers: [string, (text: string) => unknown, number, readonly string[]][] = [
-    ['printed totals', readPrintedSummary, PRINTED_LIMIT / 8, PRINTED],
+    ['what tools print', readPrinted, 128 * KIB, PRINTED],
     ['a program that is not found', missingProgram, NOT_FOUND_LIMIT, [': not found', 'not found']],
-    ['cargo test, stdout', (text) => parseCargoTest(text, ''), 256 * KIB, CARGO],
-    ['cargo test, stderr', (text) => parseCargoTest('', text), 256 * KIB, CARGO],
-    ['go test', parseGoTest, 64 * KIB, ['{', '}', '"', '{"Action":"fail"}', '{"Output":"']],
-    [
-      'what a go test prints',
-      (text) => parseGoTest(inGo(text)),
-      256 * KIB,
-      ['=== RUN', '--- FAIL:'],
-    ],
-    [
-      'the name of a go test',
-      (Test) => parseGoTest(go({ Action: 'fail', Package: 'p', Test })),
-      256 * KIB,
-      ['/a'],
-    ],
     [
       'the rules of a Makefile',
       (text) => text.split('\n').some(isTestRule),
@@ -141,6 +115,7 @@ describe('the time to read any foreign text grows no faster than its length', ()
     ],
     ['one line', (text) => oneLine(text, text.length), 256 * KIB, []],
     ['the last line', (text) => lastLine(text), 256 * KIB, []],
+    ['the end of a sentence', unended, 64 * KIB, []],
     ['a tail', (text) => tail(text, text.length), 256 * KIB, []],
     ['codes of terminals', stripTerminalCodes, 256 * KIB, ['\x1b\\', '\x9b', '\x9d', '\x07', ';']],
     ['masking', mask.text, 64 * KIB, SECRETS],
@@ -161,7 +136,6 @@ describe('the time to read any foreign text grows no faster than its length', ()
     ['a password in an error', scrubber('esdb://h'), 64 * KIB, ['://', '@']],
     ['the name of a file', baseName, 64 * KIB, []],
     ['a verdict', (reason) => distanceOf({ achieved: false, reason }), 64 * KIB, ['1 of 1 test']],
-    ['head and tail', (text) => headAndTail(text, text.length), 256 * KIB, []],
   ]
   test.each(readers)(
     '%s',

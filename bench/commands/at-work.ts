@@ -33,7 +33,7 @@ export async function atWork(program: string, modelUrl: string, folder: string):
   ]
   return [
     table(
-      ['commands', 'what', 'p99 asked', 'measured', 'held'],
+      ['commands', 'what', 'p99 asked', 'measured'],
       [...rows('short', short), ...rows('that compute', busy)],
     ),
     '',

@@ -1,23 +1,19 @@
-/**
- * Commands as a server runs them, in a process of its own, with the built runner.
- * Arguments: the folder of its data, the built program of the runner.
- */
+/** Commands as a server runs them, in a process of its own. Argument: the folder of its data. */
 import { closeSync, readFileSync, readlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { pathToFileURL } from 'node:url'
 import type { Level } from '../../src/domain/isolation.ts'
 import type { Command } from '../../src/runner/command.ts'
-import { container, STATUS_FD } from '../../src/runner/isolation/bubblewrap.ts'
-import { GATE_FD } from '../../src/runner/isolation/gate-shell.ts'
-import { chooseIsolation, NO_ISOLATION } from '../../src/runner/isolation/isolation.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
 import { Runner } from '../../src/runner/runner.ts'
+import { container, STATUS_FD } from '../../src/sandbox/bubblewrap.ts'
+import { REPORT_FD } from '../../src/sandbox/container-shell.ts'
+import { chooseIsolation, NO_ISOLATION } from '../../src/sandbox/isolation.ts'
 import { answerCalls } from '../support/calls.ts'
 import type { BareCommand, Repeated, Wanted } from './bare.ts'
 
-const [dataDir = '', program = ''] = process.argv.slice(2)
+const [dataDir = ''] = process.argv.slice(2)
 const COMMAND_LIMIT_MS = 60_000
-const runner = new Runner({ info: () => {}, error: () => {} }, pathToFileURL(program))
+const runner = new Runner({ error: () => {} })
 runner.connect()
 const chosen = await chooseIsolation('auto', { runner, dataDir, env: process.env, toolPaths: [] })
 const isolated = commandRunner(DEFAULT_LIMITS, runner, chosen)
@@ -53,7 +49,9 @@ async function bareCommand(wanted: Wanted): Promise<BareCommand> {
     return path
   })
   const begin = Buffer.from('begin\n').toString('base64')
-  const pipes = [GATE_FD, STATUS_FD].map((descriptor) => (descriptor === GATE_FD ? begin : null))
+  const pipes = [REPORT_FD, STATUS_FD].map((descriptor) =>
+    descriptor === REPORT_FD ? begin : null,
+  )
   const [program = '', ...all] = [...line, 'bench']
   return { file: program, args: all, cwd: '/', pipes, files: [filter, ...files], paths }
 }

@@ -53,15 +53,7 @@ export async function whileOthersWait(
   const ratio = median(busy.ours) / median(idle.ours)
   return [
     table(
-      [
-        'creating a run',
-        'while others wait',
-        'bare',
-        'in an idle server',
-        'asked',
-        'measured',
-        'held',
-      ],
+      ['creating a run', 'while others wait', 'bare', 'in an idle server', 'asked', 'measured'],
       [
         row('p99', 0.99, { busy, idle }, atMostMs(percentile(busy.ours, 0.99), ASKED.createMs)),
         row('median', 0.5, { busy, idle }, notAsked(atMost(ratio, 1))),
@@ -69,14 +61,14 @@ export async function whileOthersWait(
     ),
     '',
     table(
-      ['what', 'asked', 'measured', 'held'],
+      ['what', 'asked', 'measured'],
       [['memory of a waiting run', ...atMostKiB(eachKiB, ASKED.waitingKiB)]],
     ),
     '',
     `${WAITING} runs wait for a model that does not answer, ${RUNNING} run a command. ${MEASURED} more are created one after another, ${BETWEEN_MS} ms`,
-    `apart, so ${1000 / BETWEEN_MS} a second; idle is the same server while it creates the first ${MEASURED}. A created run begins at once with the check of its`,
-    'goal, which is a command. The answer comes when the run is on the disk. Halfway between two runs, a bare fastify server in a process of its own',
-    'is asked. It stores 8 KiB with one commit of `node:sqlite`, and answers. The memory is how much RSS grows with the waiting runs, after a collection.',
+    `apart; idle is the same server while it creates the first ${MEASURED}. A created run begins at once with the check of its`,
+    'goal, which is a command. Halfway between two runs, a bare fastify server in a process of its own is asked, which stores 8 KiB with one',
+    'commit of `node:sqlite`. The memory is how much RSS grows with the waiting runs, after a collection.',
   ].join('\n')
 }
 

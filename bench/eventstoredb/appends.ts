@@ -43,7 +43,7 @@ export async function appendsBench({ ours, batched, single }: Sides): Promise<st
     ])
   }
   const head = ['writers at once', 'appends/s', 'bare, batched', 'bare, a call for each']
-  return table([...head, 'CPU µs/append of each', 'asked', 'measured', 'held'], lines)
+  return table([...head, 'CPU µs/append of each', 'asked', 'measured'], lines)
 }
 
 async function measure(side: Side, writers: number): Promise<Round['ours']> {

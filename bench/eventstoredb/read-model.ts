@@ -26,7 +26,7 @@ export async function readModelBench(connectionString: string, folder: string): 
   const speed = (side: 'ours' | 'bare') => integer(median(rounds.map((round) => round[side])))
   const ratio = median(rounds.map((round) => round.ours / round.bare))
   return table(
-    ['records', 'read model from zero/s', 'bare client/s', 'asked', 'measured', 'held'],
+    ['records', 'read model from zero/s', 'bare client/s', 'asked', 'measured'],
     [[integer(records), speed('ours'), speed('bare'), ...atLeast(ratio, ASKED)]],
   )
 }

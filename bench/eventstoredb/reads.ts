@@ -52,7 +52,7 @@ export async function readsBench(
       ...atLeast(median(rounds.map((round) => round.bare / round.ours)), ASKED),
     ])
   }
-  return table(['what', 'records/s', 'bare client', 'asked', 'measured', 'held'], lines)
+  return table(['what', 'records/s', 'bare client', 'asked', 'measured'], lines)
 }
 
 async function pages(side: Side, stream: string, records: number): Promise<void> {

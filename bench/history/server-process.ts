@@ -15,7 +15,7 @@ const store = must(await openEmbeddedStore({ file: join(folder, 'log.sqlite') })
 const readModel = must(openReadModel({ file: join(folder, 'read.sqlite'), log }))
 const projector = startProjector({ store, readModel, log })
 await projector.caughtUpOnce()
-const auth = await Auth.open({ store, sign: NO_SIGNING, configured: null, clock: now, log })
+const auth = new Auth({ store, sign: NO_SIGNING, configured: null, clock: now, log })
 const app = await buildApp({
   ...NO_AGENT,
   store,

@@ -32,18 +32,15 @@ export async function fanOut(): Promise<string> {
     'bare p99',
     'asked',
     'measured',
-    'held',
   ]
   return [
     '#### One run, many observers',
     '',
     table(head, lines),
     '',
-    `Medians of ${ROUNDS} alternating rounds; the ratio is the median of the rounds' ratios. Both servers have`,
-    `the same store and projections, and append the same records, ${PER_APPEND} at a time, each append once the previous`,
-    'one is on the disk. The bare one then calls `send` of `ws` for each record and socket. With one',
-    'observer, both wait for the disk most of the time. Delays are those of all frames while one record at a',
-    `time is appended, at a rate that gives all observers together ${integer(CALM_FRAMES_PER_SECOND)} frames a second.`,
+    `${ROUNDS} rounds. Both servers have the same store and projections, and append the same records, ${PER_APPEND} at a time, each append once the`,
+    'previous one is on the disk, for which both wait most of the time with one observer. The bare one calls `send` of `ws` for each record',
+    `and socket. Delays are measured at a rate that gives all observers together ${integer(CALM_FRAMES_PER_SECOND)} frames a second.`,
   ].join('\n')
 }
 

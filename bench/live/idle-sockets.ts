@@ -21,13 +21,13 @@ export async function idleSockets(): Promise<string> {
   const manyRuns = await cost(({ ours }) => ours, RUNS)
   const bare = await cost(({ bare }) => bare, 1)
   const kinds = ['RSS a socket', 'heap a socket', 'CPU']
-  const head = [`${integer(SOCKETS)} idle sockets`, ...kinds, 'asked', 'heap beside bare', 'held']
+  const head = [`${integer(SOCKETS)} idle sockets`, ...kinds, 'asked', 'heap beside bare']
   const line = (name: string, { rss, heap, cpu }: Cost): string[] => [
     name,
     `${rss.toFixed(1)} KiB`,
     `${heap.toFixed(1)} KiB`,
     `${(100 * cpu).toFixed(1)} %`,
-    ...(heap === bare.heap ? ['', '', ''] : atMost(heap / bare.heap, ASKED)),
+    ...(heap === bare.heap ? ['', ''] : atMost(heap / bare.heap, ASKED)),
   ]
   const rows = [
     line('on one run', oneRun),
@@ -40,9 +40,8 @@ export async function idleSockets(): Promise<string> {
     table(head, rows),
     '',
     `Memory of the server process after a collection, before and with the sockets. Before that, ${integer(WARM_ROUNDS * WARM_SOCKETS)} sockets`,
-    'were opened and closed, so the figures show what the sockets hold, not how code and heap grow with the first ones.',
-    'RSS reuses the memory that those left, so only the heap is compared.',
-    `CPU is that of the whole process over ${CPU_MS / 1000} s, as a share of one processor.`,
+    'were opened and closed. RSS reuses the memory that those left, so only the heap is compared.',
+    `CPU is that of the whole process over ${CPU_MS / 1000} s.`,
   ].join('\n')
 }
 

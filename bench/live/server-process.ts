@@ -2,12 +2,13 @@
  * The store, the projections and the HTTP side in a separate process, without an agent.
  * Arguments: the folder of its data, and the connection string of an EventStoreDB if it uses one.
  */
-import { createModels } from '../../src/agent/model/models.ts'
-import { writeReply } from '../../src/agent/under-way.ts'
+
+import { writeReply } from '../../src/agent/run/model-request.ts'
 import { Auth } from '../../src/auth/auth.ts'
 import { buildApp } from '../../src/http/app.ts'
 import { LiveParts } from '../../src/live/live-parts.ts'
 import { processMask } from '../../src/log/masking.ts'
+import { createModels } from '../../src/models/models.ts'
 import { must } from '../loop/must.ts'
 import { answerCalls } from '../support/calls.ts'
 import { NO_AGENT, NO_SIGNING } from '../support/no-agent.ts'
@@ -19,7 +20,7 @@ const [folder = '', connectionString] = process.argv.slice(2)
 const { store, readModel, close } = await openProjectedStore(folder, connectionString)
 const clock = () => Date.now() / 1000
 const liveParts = new LiveParts(processMask)
-const auth = await Auth.open({ store, sign: NO_SIGNING, configured: null, clock, log: console })
+const auth = new Auth({ store, sign: NO_SIGNING, configured: null, clock, log: console })
 const app = await buildApp({
   ...NO_AGENT,
   store,
@@ -42,7 +43,7 @@ type Reply = { readonly runId: string; readonly seq: number; readonly url: strin
 async function reply({ runId, seq, url }: Reply): Promise<void> {
   const attempt = liveParts.begin({ runId, goal: 'none', iteration: 1, seq })
   const request = { modelName: 'none', messages: [], tools: [] }
-  const models = createModels({ llmBaseUrl: url })
+  const models = createModels({ RETRAI_LLM_BASE_URL: url })
   must(await models.complete(request, new AbortController().signal, writeReply(attempt)))
   attempt.end('withdrawn')
 }

@@ -45,13 +45,13 @@ export async function besideOpencode(places: Places): Promise<string> {
     if (ours !== undefined) rows.push(...lines(atOnce, must(ours), theirs?.unwrapOr(undefined)))
   }
   if (missing !== null) console.warn(`opencode is NOT measured: ${missing}`)
-  const head = ['runs at once', 'measure', 'retrAI', 'opencode', 'times better', 'asked', 'held?']
+  const head = ['runs at once', 'measure', 'retrAI', 'opencode', 'times better', 'asked']
   const note = missing === null ? [] : [`**opencode could not be measured:** ${missing}\n`]
   return [table(head, rows), '', ...note, NOTES].join('\n')
 }
 
 /** Starts the server in a process of its own, from these sources or from others. */
-export async function startServer(
+async function startServer(
   data: string,
   modelUrl: string,
   module = new URL('./server-process.ts', import.meta.url),
@@ -61,7 +61,7 @@ export async function startServer(
 }
 
 /** Both servers ask the model once more after the last iteration: retrAI for a summary, opencode with the last result. */
-export const contender = (
+const contender = (
   runOnce: Contender['runOnce'],
   ...[fewest, forEach]: readonly [fewest: number, forEach: number]
 ): Contender => ({
@@ -99,7 +99,7 @@ function lines(atOnce: number, own: Figures, peer: Figures | undefined): string[
     measure,
     mine.toFixed(1),
     other?.toFixed(1) ?? '–',
-    ...(times === undefined ? ['–', `≥ ${ASKED}×`, 'not measured'] : timesBetter(times)),
+    ...(times === undefined ? ['not measured', `≥ ${ASKED}×`] : timesBetter(times)),
   ]
   if (peer === undefined) {
     return [line('ms a step', own.msPerStep), line('runs/s', own.runsPerSecond)]
@@ -110,25 +110,16 @@ function lines(atOnce: number, own: Figures, peer: Figures | undefined): string[
   ]
 }
 
-const timesBetter = (times: number): readonly string[] => [
-  `${times.toFixed(times < 10 ? 1 : 0)}×`,
-  `≥ ${ASKED}×`,
-  times >= ASKED ? 'yes' : '**NO**',
-]
+function timesBetter(times: number): readonly string[] {
+  const better = `${times.toFixed(times < 10 ? 1 : 0)}×`
+  return [times >= ASKED ? better : `**${better}**`, `≥ ${ASKED}×`]
+}
 
-const NOTES = `Medians of up to ${ROUNDS} rounds, in which the two take turns; the given number of runs is always under way. A
-step is one model call with everything that belongs to it. The time of a step is the median time of a run
-divided by its number of steps: ${ITERATIONS + 1}, since both ask the model once more after the last result (retrAI for a
-summary). Each server is one process, the model is another, and this driver a third: it starts runs over
-HTTP and learns of their end over HTTP. The model answers at once, and both read the same small files.
+const NOTES = `A step is one model call with everything that belongs to it: the median time of a run divided by its ${ITERATIONS + 1} steps. Each server is
+one process, the model, which answers at once, is another, and this driver a third.
 
-- **retrAI**: \`POST /api/runs\`, then a WebSocket that delivers \`run_end\`. In each iteration one model
-  call, one \`file_read\` and the check of a goal that costs nothing; every record is on the disk
-  (\`synchronous = FULL\`) before the next step, and is projected. The server works on 16 runs at once
-  by default; here it may work on 64, so none waits for its turn.
-- **opencode ${OPENCODE_VERSION}** (\`opencode serve\`): \`POST /session\`, then \`POST /session/{id}/message\`, which
-  answers when the model reports that it is done. Five times one model call and one \`read\`, then a last
-  model call. Switched off: snapshots, sharing, updates, plugins, language servers, formatters, the file
-  watcher, looking up models and installing its package for plugins; it is given a title, so it need not ask a model for one; the
-  project is not a git repository. What remains different: streamed replies, a longer prompt, events on its
-  bus, and its SQLite file (\`synchronous = NORMAL\`, so not on the disk with each commit).`
+- **retrAI**: \`POST /api/runs\`, then a WebSocket that delivers \`run_end\`. In each iteration one model call, one \`file_read\` and the check of a
+  goal that costs nothing; every record is on the disk before the next step, and is projected.
+- **opencode ${OPENCODE_VERSION}** (\`opencode serve\`): \`POST /session\`, then \`POST /session/{id}/message\`. Switched off: snapshots, sharing, updates,
+  plugins, language servers, formatters and the file watcher. What remains different: streamed replies, a longer prompt, and
+  that not each commit is on the disk.`

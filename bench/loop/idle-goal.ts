@@ -1,4 +1,4 @@
-import type { Goal } from '../../src/agent/goals/goal.ts'
+import type { Goal } from '../../src/checks/goal.ts'
 
 /** Costs nothing and is never reached, so that a run takes exactly its `max_iterations`. */
 export const idleGoal: Goal = {

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import * as z from 'zod'
-import { systemPrompt } from '../../src/agent/goals/prompt.ts'
+import { systemPrompt } from '../../src/agent/planning/introduction.ts'
 import type { RunConfig } from '../../src/domain/run-config.ts'
 import { handleCommand } from '../../src/log/handle-command.ts'
 import { RUN_STREAM_PREFIX, streamOf } from '../../src/log/run-log.ts'

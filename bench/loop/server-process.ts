@@ -3,14 +3,14 @@
  * Arguments: the folder of its data, the URL of the model. It ends with the process that started it.
  */
 
-import { systemPrompt } from '../../src/agent/goals/prompt.ts'
-import { createCatalogue } from '../../src/agent/model/catalogue.ts'
-import { planRun } from '../../src/agent/plan-run.ts'
+import { NO_SERVERS } from '../../src/agent/mcp/servers.ts'
+import { planRun } from '../../src/agent/planning/plan-run.ts'
 import { Auth } from '../../src/auth/auth.ts'
 import { buildApp } from '../../src/http/app.ts'
-import { NO_ISOLATION } from '../../src/runner/isolation/isolation.ts'
-import { policyOfRun } from '../../src/runner/isolation/run-policy.ts'
+import { createCatalogue } from '../../src/models/catalogue.ts'
 import { DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
+import { NO_ISOLATION } from '../../src/sandbox/isolation.ts'
+import { policyOfRun } from '../../src/server/commands.ts'
 import { NO_AGENT, NO_SIGNING } from '../support/no-agent.ts'
 import { openWorkspace, realEffects } from './effects.ts'
 import { idleGoal } from './idle-goal.ts'
@@ -19,7 +19,7 @@ import { now, Service } from './service.ts'
 const [folder = '', modelUrl = ''] = process.argv.slice(2)
 const effects = realEffects(modelUrl, folder)
 const { models } = effects
-const catalogue = createCatalogue({ llmBaseUrl: modelUrl })
+const catalogue = createCatalogue({ RETRAI_LLM_BASE_URL: modelUrl })
 const goals = [idleGoal]
 const ceilings = { max_cost_usd: null, max_tokens: null, max_seconds: null }
 const isolate = (project: string) =>
@@ -30,7 +30,7 @@ const isolate = (project: string) =>
   })
 const service = await Service.open(folder, effects)
 const { store } = service
-const auth = await Auth.open({
+const auth = new Auth({
   store,
   sign: NO_SIGNING,
   configured: null,
@@ -47,8 +47,9 @@ const app = await buildApp({
   tools: effects.toolbox.specs,
   planRun: (request) =>
     planRun(request, {
-      ...{ goals, models: catalogue, systemPrompt, ceilings, dataDir: null, isolate, network },
+      ...{ goals, models: catalogue, ceilings, dataDir: null, isolate, network },
       tools: [],
+      mcp: { configuration: NO_SERVERS, own: 'none' },
       openWorkspace,
     }),
   clock: now,

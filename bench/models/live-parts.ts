@@ -56,7 +56,7 @@ export function liveParts(): Promise<string> {
       `#### Replies under way, with ${integer(OBSERVERS)} observers`,
       '',
       table(
-        ['', 'asked', 'measured', 'held'],
+        ['', 'asked', 'measured'],
         [
           [
             'p99 from the first byte of the provider to the first part',

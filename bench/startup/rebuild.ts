@@ -2,8 +2,6 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { startProjector } from '../../src/projections/projector.ts'
 import { openReadModel } from '../../src/projections/sqlite-read-model.ts'
-import { Redactor } from '../../src/redaction/redactor.ts'
-import { rebuildFromFile } from '../../src/server/rebuild.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
 
 const log = { info: () => {}, warn: console.warn, error: console.error }
@@ -64,9 +62,8 @@ async function subscribe(file: string, expected: number): Promise<number> {
 async function project(file: string, dataDir: string): Promise<number> {
   const store = (await openEmbeddedStore({ file }))._unsafeUnwrap()
   const readModel = openReadModel({ file: join(dataDir, 'read-model.sqlite'), log })._unsafeUnwrap()
-  const rebuild = rebuildFromFile(join(dataDir, 'log.sqlite'), new Redactor({ store, log }))
   const began = performance.now()
-  const projector = startProjector({ store, readModel, log, rebuild })
+  const projector = startProjector({ store, readModel, log })
   await projector.caughtUpOnce()
   const seconds = since(began)
   await projector.stop()

@@ -14,7 +14,7 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 export async function builtProcess(
   folder: string,
   module: string,
-  threads: Readonly<Record<string, string>>,
+  threads: Readonly<Record<string, string>> = {},
 ): Promise<URL> {
   await mkdir(folder)
   const [program] = config

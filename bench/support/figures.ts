@@ -20,5 +20,5 @@ export const integer = (figure: number): string => integers.format(figure)
 export function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
   const line = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`
   const rule = head.map((_, column) => (column === 0 ? '---' : '---:'))
-  return [head, rule, ...rows].map(line).join('\n')
+  return [line(head), `|${rule.join('|')}|`, ...rows.map(line)].join('\n')
 }

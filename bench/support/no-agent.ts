@@ -1,10 +1,10 @@
 import { errAsync, okAsync } from 'neverthrow'
 import type { buildApp } from '../../src/http/app.ts'
-import type { Signing } from '../../src/log/entry-seal.ts'
+import type { Signing } from '../../src/log/chain.ts'
 
 /** What the HTTP side is given for a server that works on no runs of its own, and keeps no outputs. */
 export const NO_AGENT = {
-  artifacts: { read: async () => null },
+  artifacts: { read: async () => null, put: async () => '' },
   contextBudget: async () => 0,
   tools: [],
   goals: [],
@@ -14,6 +14,21 @@ export const NO_AGENT = {
   },
   changeProblems: async () => [],
   models: async () => [],
+  isolationOffer: async () => {
+    throw new Error('no run is started here')
+  },
+  mcpOffer: { servers: [], own: 'none' },
+  serverApprovals: [],
+  redactions: {
+    redact: () => {
+      throw new Error('nothing is redacted here')
+    },
+    ofRun: () => [],
+    isPending: () => false,
+    packsOf: () => [],
+    asOfNow: (event) => event,
+    onRedacted: () => {},
+  },
   ready: async () => ({ ready: true, checks: {} }),
 } satisfies Partial<Parameters<typeof buildApp>[0]>
 

@@ -42,7 +42,7 @@ export async function verifyCommand(
   const seconds = (ms: number): string => `${(ms / 1000).toFixed(2)} s`
   return [
     table(
-      ['`retrai verify FILE`', ref, 'now', 'records/s', 'times as many asked', 'measured', 'held'],
+      ['`retrai verify FILE`', ref, 'now', 'records/s', 'times as many asked', 'measured'],
       [
         [
           ...[`${integer(RECORDS)} records`, seconds(middle('before')), seconds(middle('now'))],
@@ -51,8 +51,8 @@ export async function verifyCommand(
       ],
     ),
     '',
-    `Medians of ${ROUNDS} alternating rounds, from the start of the process to its end. Each verifies the export of the same log that a`,
-    `server of its version has made. ${ref} runs from its sources, as it was shipped.`,
+    `${ROUNDS} rounds, from the start of the process to its end, with the export of the same log that a server of its version has made.`,
+    `${ref} runs from its sources, as it was shipped.`,
   ].join('\n')
 }
 

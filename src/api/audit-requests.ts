@@ -1,7 +1,7 @@
 import * as z from 'zod'
-import { ACCESS_KINDS, type AccessKind } from '../domain/access.ts'
+import { ACCESS_KINDS } from '../domain/access.ts'
 import { After, PageLimit, Seconds } from './event-query.ts'
-import { MAX_SEQ, RunId, wholeInQuery } from './fields.ts'
+import { kindsInQuery, MAX_SEQ, RunId, wholeInQuery } from './fields.ts'
 
 /** The query of GET /api/keys. */
 export const ListKeysQuery = z.object({
@@ -9,6 +9,16 @@ export const ListKeysQuery = z.object({
     .enum(['true', 'false'])
     .default('false')
     .describe('`true`: also the keys that other servers have published in the log, after its own'),
+})
+
+/** The query of GET /api/runs/{run_id}/export. */
+export const ExportQuery = z.object({
+  files: z
+    .enum(['true', 'false'])
+    .default('false')
+    .describe(
+      '`true`: also all files of the first and the last snapshot, and not only those that differ',
+    ),
 })
 
 /** The query of GET /api/checkpoints. */
@@ -26,8 +36,6 @@ export const LedgerParams = z.object({
   name: z.string().meta({ description: 'Name of a ledger', examples: ['access'] }),
 })
 
-const KINDS: ReadonlyMap<string, AccessKind> = new Map(ACCESS_KINDS.map((kind) => [kind, kind]))
-
 /** The query of GET /api/access. */
 export const ListAccessesQuery = z.strictObject({
   after: After.optional().meta({
@@ -36,13 +44,7 @@ export const ListAccessesQuery = z.strictObject({
   }),
   limit: PageLimit,
   direction: z.enum(['forward', 'backward']).default('forward'),
-  kinds: z
-    .string()
-    .transform((text, context): ReadonlySet<AccessKind> => {
-      const kinds = text.split(',').map((name) => KINDS.get(name))
-      if (kinds.includes(undefined)) context.addIssue(`must be some of ${ACCESS_KINDS.join(', ')}`)
-      return new Set(kinds.filter((kind) => kind !== undefined))
-    })
+  kinds: kindsInQuery(ACCESS_KINDS)
     .optional()
     .meta({
       description: `Only these kinds, separated by commas: ${ACCESS_KINDS.join(', ')}`,
@@ -60,3 +62,13 @@ export const ListAccessesQuery = z.strictObject({
   }),
 })
 export type ListAccessesQuery = z.output<typeof ListAccessesQuery>
+
+/** An entry of the access log: an item of GET /api/access. `AccessEntry` gives the payloads by kind. */
+export const AccessFrame = z
+  .object({
+    seq: z.int().describe('Place in the access log: 0, 1, 2 … without gaps'),
+    kind: z.enum(ACCESS_KINDS),
+    ts: z.number().describe('When the server wrote the entry, seconds since the epoch'),
+    payload: z.record(z.string(), z.unknown()),
+  })
+  .meta({ id: 'AccessFrame' })

@@ -1,8 +1,5 @@
 import * as z from 'zod'
-import { ACCESS_KINDS } from '../domain/access.ts'
-import { Sha256 } from '../domain/fields.ts'
-import { OWN_STREAM_PREFIX } from '../domain/records.ts'
-import { Timestamp } from './fields.ts'
+import { OWN_STREAM_PREFIX, Sha256, Timestamp } from '../domain/fields.ts'
 
 /** A public key of a server. Signatures from before it was retired remain valid. */
 export const PublishedKey = z
@@ -115,13 +112,3 @@ export type InclusionProof = z.infer<typeof InclusionProof>
 
 /** The header of a request that only verifies a run. Its entry in the access log has the kind `run_verified`. */
 export const VERIFYING = { name: 'retrai-purpose', value: 'verification' } as const
-
-/** An entry of the access log: an item of GET /api/access. `AccessEntry` gives the payloads by kind. */
-export const AccessFrame = z
-  .object({
-    seq: z.int().describe('Place in the access log: 0, 1, 2 … without gaps'),
-    kind: z.enum(ACCESS_KINDS),
-    ts: z.number().describe('When the server wrote the entry, seconds since the epoch'),
-    payload: z.record(z.string(), z.unknown()),
-  })
-  .meta({ id: 'AccessFrame' })

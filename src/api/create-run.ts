@@ -1,17 +1,10 @@
 import * as z from 'zod'
+import { Acceptance } from '../domain/acceptance.ts'
 import { Level, LowerLimits } from '../domain/isolation.ts'
 import { MAX_MCP_SERVERS, McpRequest } from '../domain/mcp-servers.ts'
-import { allOf, goalFields } from '../domain/requested-goal.ts'
-import { RunConfig } from '../domain/run-config.ts'
+import { allOf, goalFields, RunConfig } from '../domain/run-config.ts'
 
-const {
-  goal: _,
-  shell_goal: __,
-  goal_options: ___,
-  all_of: ____,
-  mcp_servers: _____,
-  ...config
-} = RunConfig.unwrap().shape
+const config = RunConfig.unwrap().shape
 
 /** The most that a request may ask for: stored runs may have more. */
 export const MAX_ITERATIONS = 1_000_000
@@ -22,18 +15,8 @@ const MAX_TOKENS = 1_000_000_000_000
 const MAX_COST_USD = 1_000_000_000
 const MAX_SECONDS = 3650 * 86_400
 
-/** What a client may choose of a run. */
-export const REQUESTED_CONFIG = {
-  ...config,
-  max_iterations: config.max_iterations.max(MAX_ITERATIONS),
-  max_turns_per_iteration: config.max_turns_per_iteration.unwrap().max(MAX_TURNS),
-  max_tokens: config.max_tokens.unwrap().max(MAX_TOKENS).nullable(),
-  max_cost_usd: config.max_cost_usd.unwrap().max(MAX_COST_USD).nullable(),
-  max_seconds: config.max_seconds.unwrap().max(MAX_SECONDS).nullable(),
-} as const
-
 /** Servers that a run names or brings. */
-export const McpServers = z.array(McpRequest).max(MAX_MCP_SERVERS)
+const McpServers = z.array(McpRequest).max(MAX_MCP_SERVERS)
 
 /** The most characters that a person may say to an agent at once. */
 export const MAX_WORDS = 100_000
@@ -45,38 +28,46 @@ export const CreateRun = z
   .strictObject({
     ...goalFields,
     all_of: allOf,
-    cwd: REQUESTED_CONFIG.cwd
+    cwd: config.cwd
       .optional()
       .describe("The project's folder. Without it: the one in which the server was started"),
-    model_name: REQUESTED_CONFIG.model_name
+    model_name: config.model_name
       .optional()
       .describe('`provider/model`, such as one of GET /api/models'),
-    reasoning_effort: REQUESTED_CONFIG.reasoning_effort.describe(
+    reasoning_effort: config.reasoning_effort.describe(
       "How much the model may think. Without it, or null: the model's own default",
     ),
-    max_output_tokens: REQUESTED_CONFIG.max_output_tokens.describe(
+    max_output_tokens: config.max_output_tokens.describe(
       'Of one reply, reasoning included. Without it, or null: the most that the model can',
     ),
-    fallback_models: REQUESTED_CONFIG.fallback_models.describe(
+    fallback_models: config.fallback_models.describe(
       'If all attempts with a model have failed, the run continues with the next one of these',
     ),
-    max_iterations: REQUESTED_CONFIG.max_iterations.optional(),
-    max_turns_per_iteration: REQUESTED_CONFIG.max_turns_per_iteration
+    max_iterations: config.max_iterations.max(MAX_ITERATIONS).optional().describe('Without it: 20'),
+    max_turns_per_iteration: config.max_turns_per_iteration
+      .unwrap()
+      .max(MAX_TURNS)
       .default(DEFAULT_TURNS)
       .describe(
         'The most replies of the model before the goal is checked. The agent may end the iteration earlier, ' +
           'with a reply without tool calls',
       ),
-    hitl_enabled: REQUESTED_CONFIG.hitl_enabled
+    hitl_enabled: config.hitl_enabled
       .default(false)
       .describe('Wait for a person after every iteration that did not reach the goal'),
-    max_cost_usd: REQUESTED_CONFIG.max_cost_usd
+    max_cost_usd: config.max_cost_usd
+      .unwrap()
+      .max(MAX_COST_USD)
+      .nullable()
       .default(null)
       .describe(
         'US dollars. No request to the model is sent whose highest price would pass it: that of a request of which nothing is cached, with the longest reply',
       ),
-    max_tokens: REQUESTED_CONFIG.max_tokens.default(null),
-    max_seconds: REQUESTED_CONFIG.max_seconds
+    max_tokens: config.max_tokens.unwrap().max(MAX_TOKENS).nullable().default(null),
+    max_seconds: config.max_seconds
+      .unwrap()
+      .max(MAX_SECONDS)
+      .nullable()
       .default(null)
       .describe('Working time; waiting for a person or for a server does not count'),
     isolation: Level.nullable()
@@ -88,7 +79,7 @@ export const CreateRun = z
     command_limits: LowerLimits.nullable()
       .default(null)
       .describe('Limits of its commands below those of the server, which GET /api/isolation shows'),
-    network: REQUESTED_CONFIG.network.describe(
+    network: config.network.describe(
       'What the commands of the run reach. `none`: nothing. `{"allow": […]}`: these hosts, through a proxy ' +
         'for HTTPS; an entry is a name, such as `pypi.org`, `*.pythonhosted.org` (all names below it) or ' +
         '`example.org:8443` (without a port: 443), or the package registries of a tool: `preset:npm`, ' +
@@ -101,15 +92,33 @@ export const CreateRun = z
         'a URL, if RETRAI_MCP_REQUESTS allows that. A program is isolated like the commands of the run. For a server of the ' +
         'configuration, `required`, `on_change` and `tools` may be stricter than there',
     ),
-    tools: REQUESTED_CONFIG.tools.describe(
+    tools: config.tools.describe(
       'Tools that the model is not offered, such as `{"exclude": ["git_log"]}`: each takes room in a small window. Its ' +
         'sub-agents are not offered them either',
     ),
-    approvals: REQUESTED_CONFIG.approvals.describe(
+    protect: config.protect.describe(
+      'Globs of files that decide what the check finds, beside those that GET /api/goals shows: a run that changes one, or adds ' +
+        'one, is named. From the project, with `*`, `**`, `?`, `[…]` and `{…}`',
+    ),
+    approvals: config.approvals.describe(
       'Rules for the calls of tools, in order: the first that applies says whether the call is allowed, asks a person, ' +
         'or is denied. If none applies, it is allowed. Rules of the server (RETRAI_APPROVALS) apply too: ' +
         'the stricter of both decides',
     ),
+    on_tampering: config.on_tampering.describe(
+      'If the run would reach its goal with other protected files than those of its start: `report` (also without it) ends it as ' +
+        'achieved, and its verdict says which; `fail` does not, and shows the agent once what to restore; `off` looks at nothing',
+    ),
+    accept: Acceptance.exactOptional().describe(
+      'A check that the agent does not see. It runs when the run would end as achieved, in a copy of the project into which ' +
+        'its files are put. Until the run has ended, only admins can read it',
+    ),
+    accept_feedback: z
+      .boolean()
+      .default(false)
+      .describe(
+        'Tell the agent what `accept` printed if it fails. Without it, the agent learns only that it failed',
+      ),
     instructions: z
       .string()
       .trim()

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { ALL_KINDS, DOCUMENTED_KINDS, type Kind } from '../domain/records.ts'
 import { RUN_STATUSES } from '../domain/state.ts'
-import { MAX_SEQ, RunId, wholeInQuery } from './fields.ts'
+import { kindsInQuery, MAX_SEQ, RunId, wholeInQuery } from './fields.ts'
 
 /** The place of a record in its run, in a query. */
 export const Seq = z
@@ -52,6 +52,8 @@ const WithParts = flag().meta({
   examples: ['true'],
 })
 
+const forms = { meta: WithMeta.optional(), live: WithParts.optional() }
+
 /** What observers get of a record: it and its seq, or the id of its event and its metadata as well. */
 export type Form = 'record' | 'with_meta'
 
@@ -59,30 +61,13 @@ export type Form = 'record' | 'with_meta'
 export const formIn = ({ meta }: { readonly meta?: boolean | undefined }): Form =>
   meta === true ? 'with_meta' : 'record'
 
-const KINDS: ReadonlyMap<string, Kind> = new Map(ALL_KINDS.map((kind) => [kind, kind]))
-
-const Kinds = z
-  .string()
-  .meta({
-    description: `"all", or kinds separated by commas, of ${ALL_KINDS.join(', ')}. Without it: the ten documented kinds.`,
-    examples: ['all', 'goal_check,run_end'],
-  })
-  .transform((text, context): ReadonlySet<Kind> => {
-    if (text === 'all') return new Set(ALL_KINDS)
-    const chosen = new Set<Kind>()
-    for (const name of text.split(',')) {
-      const kind = KINDS.get(name)
-      if (kind === undefined) {
-        context.addIssue(`must be "all", or some of ${ALL_KINDS.join(', ')}, not "${name}"`)
-        return z.NEVER
-      }
-      chosen.add(kind)
-    }
-    return chosen
-  })
-
 const selection = {
-  kinds: Kinds.optional(),
+  kinds: kindsInQuery(ALL_KINDS)
+    .optional()
+    .meta({
+      description: `"all", or kinds separated by commas, of ${ALL_KINDS.join(', ')}. Without it: the ten documented kinds.`,
+      examples: ['all', 'goal_check,run_end'],
+    }),
   from_ts: Seconds.optional().meta({
     description: 'Only records with a `ts` from this on',
     examples: ['1771416000'],
@@ -101,8 +86,7 @@ export const RunEventsQuery = z.strictObject({
   }),
   limit: PageLimit,
   direction: z.enum(['forward', 'backward']).default('forward'),
-  meta: WithMeta.optional(),
-  live: WithParts.optional(),
+  ...forms,
   ...selection,
 })
 
@@ -114,8 +98,7 @@ export const WatchRunQuery = z.strictObject({
   }),
   kinds: selection.kinds,
   caught_up: CaughtUp.optional(),
-  meta: WithMeta.optional(),
-  live: WithParts.optional(),
+  ...forms,
 })
 
 const AllRunsCursor = z.string().meta({
@@ -150,18 +133,13 @@ const allRunsFilters = {
 export const AllEventsQuery = z.strictObject({
   after: AllRunsCursor.optional(),
   limit: PageLimit,
-  meta: WithMeta.optional(),
-  live: WithParts.optional(),
+  ...forms,
   ...allRunsFilters,
 })
 
 /** The query of WS /api/ws. */
-export const WatchAllQuery = z.strictObject({
-  after: AllRunsCursor.optional(),
-  ...allRunsFilters,
+export const WatchAllQuery = AllEventsQuery.omit({ limit: true }).extend({
   caught_up: CaughtUp.optional(),
-  meta: WithMeta.optional(),
-  live: WithParts.optional(),
 })
 
 /** Which records of a run are wanted. */

@@ -6,9 +6,6 @@ export const MAX_SEQ = 9_999_999_999
 /** The seq of a record in the body of a request. */
 export const SeqInBody = z.int().nonnegative().max(MAX_SEQ)
 
-/** ISO 8601 in UTC, with milliseconds. */
-export const Timestamp = z.iso.datetime({ precision: 3 })
-
 /** A run id as a client gives it: a UUID in either case. Streams have it in lower case. */
 export const RunId = z.uuid('must be a UUID').toLowerCase()
 
@@ -17,6 +14,15 @@ export const Decimal = z
   .string()
   .regex(/^\d{1,15}(\.\d{1,9})?$/, 'must be a number in decimal digits')
   .transform(Number)
+
+/** Kinds separated by commas in a query, or "all". */
+export const kindsInQuery = <K extends string>(all: readonly K[]) =>
+  z.string().transform((text, context): ReadonlySet<K> => {
+    if (text === 'all') return new Set(all)
+    const kinds = text.split(',').map((name) => all.find((kind) => kind === name))
+    if (kinds.includes(undefined)) context.addIssue(`must be "all", or some of ${all.join(', ')}`)
+    return new Set(kinds.filter((kind) => kind !== undefined))
+  })
 
 const WHOLE = /^-?\d{1,15}$/
 

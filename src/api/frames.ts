@@ -1,6 +1,5 @@
 import * as z from 'zod'
 import { ALL_KINDS, type Kind, PAYLOADS } from '../domain/records.ts'
-import { PartFrame, PartsEnd } from './live-parts.ts'
 
 /** What is kept beside a record, as it is stored; docs/verification.md describes it. */
 export const EventMeta = z.looseObject({
@@ -12,26 +11,6 @@ export const EventMeta = z.looseObject({
   hash: z.string().describe('SHA-256 that commits to this record and all before it'),
 })
 export type EventMeta = Readonly<z.infer<typeof EventMeta>>
-
-/** Sent once, on request, after all stored records. It is not a record. */
-const RunCaughtUp = z
-  .object({
-    kind: z.literal('caught_up'),
-    run_id: z.uuid(),
-    seq: z.int().describe('Of the last record up to which the run has been sent'),
-  })
-  .meta({ id: 'RunCaughtUp' })
-
-/** The same for all runs. */
-export const FeedCaughtUp = z
-  .object({
-    kind: z.literal('caught_up'),
-    cursor: z
-      .string()
-      .nullable()
-      .describe('Of the last record of the log that was looked at, or null if there is none'),
-  })
-  .meta({ id: 'FeedCaughtUp' })
 
 /** The last frame before the server closes a socket that it cannot serve. It is not a record. */
 export const Refusal = z
@@ -45,8 +24,71 @@ export const Refusal = z
   })
   .meta({ id: 'Refusal' })
 
-/** With `live=true`: what is under way, and its end. */
-const LIVE = [...PartFrame.options, PartsEnd] as const
+const attempt = z
+  .int()
+  .min(0)
+  .describe('The seq of the last record before the request, call or check that it belongs to')
+const common = { kind: z.literal('part'), run_id: z.uuid(), iteration: z.int(), attempt }
+const piece = {
+  offset: z.int().min(0).describe('How much of the part comes before `text`, in UTF-16 code units'),
+  text: z.string(),
+  partial: z.literal(true),
+}
+
+/** A piece of a text under way. It is not a record: it is not stored, and its record replaces it. */
+export const PartFrame = z
+  .discriminatedUnion('of', [
+    z.object({ ...common, of: z.literal('text'), ...piece }).meta({ id: 'TextPart' }),
+    z.object({ ...common, of: z.literal('reasoning'), ...piece }).meta({ id: 'ReasoningPart' }),
+    z
+      .object({
+        ...common,
+        of: z.literal('arguments'),
+        call: z.int().min(0).describe('The place of the call in `tool_calls` of its reply'),
+        tool: z.string(),
+        ...piece,
+      })
+      .meta({ id: 'ArgumentsPart' }),
+    z
+      .object({
+        ...common,
+        of: z.literal('output'),
+        call_id: z.string().nullable().describe('Of its call; null for the check of the goal'),
+        ...piece,
+      })
+      .meta({ id: 'OutputPart' }),
+  ])
+  .meta({ id: 'PartFrame' })
+export type PartFrame = Readonly<z.infer<typeof PartFrame>>
+
+/** The parts of an attempt are over: records have replaced them, or they are withdrawn. It is not a record. */
+export const PartsEnd = z
+  .object({
+    kind: z.literal('parts_end'),
+    run_id: z.uuid(),
+    attempt,
+    outcome: z.enum(['recorded', 'withdrawn']),
+  })
+  .meta({ id: 'PartsEnd' })
+export type PartsEnd = Readonly<z.infer<typeof PartsEnd>>
+
+/** Records that may come between an attempt and its outcome. */
+export const BETWEEN_PARTS: readonly Kind[] = [
+  'llm_usage',
+  'user_message',
+  'run_config_changed',
+  'network_connection',
+  'guard_changed',
+  'snapshot',
+  'left_out_hashed',
+]
+
+/** Whether a record of this kind replaces the parts of all attempts of its run with an earlier seq. */
+export const replacesParts = (kind: Kind): boolean => !BETWEEN_PARTS.includes(kind)
+
+/** Whether it holds the outcome of an attempt, so that its parts are recorded. */
+export const recordsParts = (kind: Kind): boolean =>
+  kind === 'assistant_message' || kind === 'tool_result' || kind === 'goal_check'
 
 const EXAMPLE = {
   kind: 'goal_check',
@@ -126,30 +168,20 @@ function buildFrames() {
         ...(what === 'FeedEvent' ? { cursor } : {}),
       })
       .meta({ id: nameOf(kind, what) })
-  const events = ofEachKind((kind) => frameOf(kind, 'Event'))
-  const feedEvents = ofEachKind((kind) => frameOf(kind, 'FeedEvent'))
-
-  /** A record as observers of its run get it: `kind` names the shape of `payload`. */
-  const eventFrame = z
-    .discriminatedUnion('kind', events)
-    .meta({ id: 'EventFrame', ...discriminatorOf('Event'), examples: [EXAMPLE] })
-
-  /** A record as observers of all runs get it. */
-  const feedFrame = z.discriminatedUnion('kind', feedEvents).meta({
-    id: 'FeedFrame',
-    ...discriminatorOf('FeedEvent'),
-    examples: [FEED_EXAMPLE],
-  })
+  const unionOf = (what: 'Event' | 'FeedEvent', id: string, example: object) =>
+    z
+      .discriminatedUnion(
+        'kind',
+        ofEachKind((kind) => frameOf(kind, what)),
+      )
+      .meta({ id, ...discriminatorOf(what), examples: [example] })
 
   return {
-    eventFrame,
-    feedFrame,
-    /** The text frames of the sockets, by the operation that opens one. */
-    sockets: {
-      watchRun: [...events, RunCaughtUp, Refusal, ...LIVE],
-      watchAll: [...feedEvents, FeedCaughtUp, Refusal, ...LIVE],
-    },
-  } as const
+    /** A record as observers of its run get it: `kind` names the shape of `payload`. */
+    eventFrame: unionOf('Event', 'EventFrame', EXAMPLE),
+    /** A record as observers of all runs get it. */
+    feedFrame: unionOf('FeedEvent', 'FeedFrame', FEED_EXAMPLE),
+  }
 }
 
 /** The schema comes from a function, because it is built on demand. */
@@ -167,3 +199,14 @@ const responseOf = (schema: () => z.ZodType, example: object) => ({
 /** The responses of GET /api/runs/{run_id}/events and GET /api/events. */
 export const runEventsResponse = () => responseOf(() => frameSchemas().eventFrame, EXAMPLE)
 export const allEventsResponse = () => responseOf(() => frameSchemas().feedFrame, FEED_EXAMPLE)
+
+/** Why the server closes a WebSocket. Codes from 4000 on are the application's own. */
+export const CLOSE_CODES = {
+  run_ended: 1000,
+  going_away: 1001,
+  internal_error: 1011,
+  try_again_later: 1013,
+  bad_request: 4400,
+  unauthenticated: 4401,
+  unknown_run: 4404,
+} as const

@@ -14,7 +14,20 @@ export const ProblemDocument = z
     instance: z.string().describe('The address of the request'),
     errors: z.array(FieldProblem).optional().describe('Every problem of an invalid request'),
   })
-  .meta({ id: 'Problem', description: 'A problem document, RFC 9457' })
+  .meta({
+    id: 'Problem',
+    description: 'A problem document, RFC 9457',
+    examples: [
+      {
+        type: 'urn:retrai:problem:invalid_request',
+        title: 'Invalid request',
+        status: 422,
+        detail: 'max_iterations must be at least 1.',
+        instance: '/api/runs',
+        errors: [{ field: 'max_iterations', message: 'max_iterations must be at least 1.' }],
+      },
+    ],
+  })
 export type ProblemDocument = z.infer<typeof ProblemDocument>
 
 const PREFIX = 'urn:retrai:problem:'
@@ -65,6 +78,12 @@ export const CATALOGUE = {
   run_not_found: [404, 'Unknown run', 'There is no such run. GET /api/runs lists all runs.'],
   record_not_found: [404, 'No such record', 'The run has no record with this seq yet.'],
   artifact_not_found: [404, 'Unknown artifact', 'No tool result of this run names this artifact.'],
+  snapshot_not_found: [
+    404,
+    'No snapshot',
+    'The run has no snapshot of its project: it is of an earlier version, or no server has worked on it yet.',
+  ],
+  file_not_found: [404, 'Unknown file', 'The snapshot has no such file.'],
   checkpoint_not_found: [
     404,
     'Unknown checkpoint',
@@ -91,7 +110,7 @@ export const CATALOGUE = {
   redacted_meanwhile: [
     409,
     'Redacted meanwhile',
-    'Texts of the run were redacted during each attempt to export it. Export it again.',
+    'Texts of the run were redacted while it was exported. Export it again.',
   ],
   run_exists: [409, 'Run exists', 'There is already a run with this id.'],
   already_created: [409, 'Already created', 'An earlier request with this key created this run.'],
@@ -137,7 +156,11 @@ export const CATALOGUE = {
     'Out of step',
     'The run is in another step by now. Read the run again, then decide.',
   ],
-  too_large: [413, 'Too large', 'The body is larger than 1 MiB. Shorten it.'],
+  too_large: [
+    413,
+    'Too large',
+    'The body is larger than 1 MiB, or than 8 MiB if it starts a run. Shorten it.',
+  ],
   append_too_large: [413, 'Too large', 'This is more than one record can hold. Shorten it.'],
   unsupported_media_type: [
     415,
@@ -164,11 +187,6 @@ export const CATALOGUE = {
     429,
     'Too many connections',
     'Your address has reached its limit of connections. Close some, or connect again later.',
-  ],
-  too_many_tickets: [
-    429,
-    'Too many tickets',
-    'Too many tickets wait to be used. Use them, or try again in some seconds.',
   ],
   headers_too_large: [431, 'Headers too large', 'The headers are too large. Send fewer of them.'],
   keys_unusable: [
@@ -203,11 +221,6 @@ export const CATALOGUE = {
     503,
     'Too many connections',
     'This server has reached its limit of connections. Connect again later.',
-  ],
-  stuck: [
-    503,
-    'Server stuck',
-    'The event loop of the server is stuck; its log shows where. Restart the server; its runs continue.',
   ],
   redaction_pending: [
     503,

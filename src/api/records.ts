@@ -9,7 +9,7 @@ export {
   type RecordOf,
   RunRecord,
   type Seen,
-  type Verdict,
 } from '../domain/records.ts'
 export { type ConfigChanges, EFFORTS, type Effort, type RunConfig } from '../domain/run-config.ts'
 export { RUN_STATUSES, type RunStatus } from '../domain/state.ts'
+export type { RunVerdict, Verdict } from '../domain/verdict.ts'

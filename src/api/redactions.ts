@@ -10,7 +10,8 @@ export const RedactRun = z
       .regex(/^(\/|$)/, 'must be a JSON pointer, such as /output')
       .describe(
         'RFC 6901, from the payload of the record (or from its frame: /payload/…). It names a text, or ' +
-          'an object or array: then all texts in it are redacted',
+          'an object or array: then all texts in it are redacted. With `/config/accept` of a `run_created`, the check that ' +
+          'the agent did not see is removed',
       ),
     reason: z
       .string()
@@ -50,11 +51,16 @@ export const RedactedRecord = z
     artifact: z
       .string()
       .nullable()
-      .describe('SHA-256 of the whole output, which was removed with its text'),
+      .describe('SHA-256 of the whole output, which was removed with its text, or of the check'),
     summaries: z
       .array(z.int())
       .readonly()
       .describe('seqs of the summaries after the record, which were redacted with it'),
+    objects: z
+      .int()
+      .describe(
+        'How many objects of snapshots, and checks that no agent sees, hold the text. They were removed from all runs that have them',
+      ),
     erased: z
       .boolean()
       .describe(

@@ -1,12 +1,13 @@
 import * as z from 'zod'
 import { ApprovalRule, ApprovalRules, RuleName } from '../domain/approvals/rules.ts'
+import { Timestamp } from '../domain/fields.ts'
 import { IsolationPolicy } from '../domain/isolation.ts'
 import { Plan } from '../domain/plan.ts'
 import { CallDecision, Decision, RequestedCall, Stuck } from '../domain/records.ts'
 import { EFFORTS, GoalOptions, SuccessCondition } from '../domain/run-config.ts'
 import { RUN_STATUSES } from '../domain/state.ts'
 import { Parent } from '../domain/subagents.ts'
-import { Timestamp } from './fields.ts'
+import { RunVerdict } from '../domain/verdict.ts'
 
 const RunStatus = z.enum(RUN_STATUSES).meta({
   id: 'RunStatus',
@@ -36,40 +37,12 @@ const ParentRunId = z
 
 const Cost = z.number().nullable().describe('US dollars; null if a price is not known')
 
-/** A goal that a run can have: an item of GET /api/goals. */
-export const Goal = z
-  .object({
-    name: z.string(),
-    description: z.string(),
-    check: z
-      .enum(['none', 'optional', 'required'])
-      .exactOptional()
-      .describe('Whether it takes a command in `check`. Earlier versions do not say'),
-    options: z
-      .array(
-        z.object({
-          name: z.string(),
-          required: z.boolean(),
-          schema: z
-            .record(z.string(), z.unknown())
-            .exactOptional()
-            .describe('A JSON Schema of its value, with what it means. Earlier versions have none'),
-        }),
-      )
-      .exactOptional()
-      .describe('What it takes in `goal_options`'),
-    because: z
-      .string()
-      .exactOptional()
-      .describe('Why it fits the project, if the request names one'),
-  })
-  .meta({ id: 'Goal' })
-export type Goal = z.infer<typeof Goal>
-
-/** GET /api/approvals. */
-export const ServerApprovals = z
-  .object({ rules: ApprovalRules.describe('In order: the first that applies decides') })
-  .meta({ id: 'ServerApprovals' })
+const Doubt = z
+  .string()
+  .exactOptional()
+  .describe(
+    'What speaks against the goal, although the run has reached it: such as tests that it changed',
+  )
 
 /** A row of GET /api/runs. */
 export const RunSummary = z
@@ -89,24 +62,20 @@ export const RunSummary = z
     total_tokens: z.int().exactOptional(),
     estimated_cost_usd: Cost.exactOptional(),
     ended_at: Timestamp.nullable().exactOptional(),
+    doubt: Doubt,
   })
   .meta({ id: 'RunSummary' })
 export type RunSummary = z.infer<typeof RunSummary>
 
 /** Which run, and its status: the answer to creating, aborting and resuming it. */
-export const RunAndStatus = z
-  .object({ run_id: z.uuid(), status: RunStatus })
-  .meta({ id: 'RunAndStatus' })
+export const RunAndStatus = z.object({ run_id: z.uuid(), status: RunStatus }).meta({
+  id: 'RunAndStatus',
+  examples: [{ run_id: '550e8400-e29b-41d4-a716-446655440000', status: 'aborted' }],
+})
 export type RunAndStatus = z.infer<typeof RunAndStatus>
 
 /** The run that a request has started, now or when it was sent before. */
-export const CreatedRun = z.object({
-  ...RunAndStatus.shape,
-  warnings: z
-    .array(z.string())
-    .exactOptional()
-    .describe('What may be a mistake, such as a goal that does not seem to fit the project'),
-})
+export const CreatedRun = z.object(RunAndStatus.shape)
 
 export type CreatedRun = z.infer<typeof CreatedRun>
 
@@ -184,6 +153,11 @@ export const RunDetails = z
       .string()
       .nullable()
       .describe('Why the run ended, such as a limit, an abort or an error; null until then'),
+    verdict: RunVerdict.exactOptional().describe(
+      'What the last record of the run says: whether the goal was reached as the run left its project, and with the ' +
+        'protected files of its start. Absent until the run has ended, and in runs of earlier versions',
+    ),
+    doubt: Doubt,
     summary: z
       .object({ text: z.string(), source: z.enum(['model', 'log']) })
       .exactOptional()

@@ -1,12 +1,55 @@
-import { createHmac } from 'node:crypto'
 import { Readable } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
+import { AwsV4Signer } from 'aws4fetch'
+import { err, ok, type Result } from 'neverthrow'
 import { Backoff, type PauseBoundsMs } from '../lib/backoff.ts'
 import { messageOf } from '../lib/message-of.ts'
-import { sha256, sha256 as sha256Of } from '../lib/sha256.ts'
+import { sha256 as sha256Of } from '../lib/sha256.ts'
 import type { Artifacts } from './artifacts.ts'
 import { ArtifactsUnreachable } from './artifacts-in-log.ts'
-import type { BucketPlace } from './bucket-place.ts'
+
+/** A bucket that keeps objects over the protocol of S3. */
+export type BucketPlace = {
+  readonly bucket: string
+  /** Begins the name of every object; empty, or ends with a slash. */
+  readonly prefix: string
+  /** The address of the service; null for that of AWS. */
+  readonly endpoint: string | null
+  /** Null if the place names none. */
+  readonly region: string | null
+}
+
+/** The characters of a name that need no encoding in an address. */
+const PREFIX = /^[\w.~/-]*$/
+
+/** Reads `s3://bucket/prefix?endpoint=https://…&region=…`. The error is a text for people. */
+export function readBucketPlace(text: string): Result<BucketPlace, string> {
+  const url = URL.parse(text)
+  if (url?.protocol !== 's3:') return err('it must be s3://bucket/prefix')
+  if (url.username !== '' || url.password !== '') {
+    return err('it must hold no keys: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY')
+  }
+  if (!/^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$/.test(url.host)) {
+    return err('it must name a bucket, of lower-case letters, digits, dots and hyphens')
+  }
+  const prefix = url.pathname.replace(/^\/+|\/+$/g, '')
+  if (!PREFIX.test(prefix)) return err('its prefix may have only letters, digits, and . _ ~ - /')
+  const unknown = [...url.searchParams.keys()].find(
+    (name) => name !== 'endpoint' && name !== 'region',
+  )
+  if (unknown !== undefined)
+    return err(`it has the option ${unknown}; known are endpoint and region`)
+  const endpoint = url.searchParams.get('endpoint')
+  if (endpoint !== null && !/^https?:$/.test(URL.parse(endpoint)?.protocol ?? '')) {
+    return err('its endpoint must be an http:// or https:// URL')
+  }
+  return ok({
+    bucket: url.host,
+    prefix: prefix === '' ? '' : `${prefix}/`,
+    endpoint: endpoint?.replace(/\/+$/, '') ?? null,
+    region: url.searchParams.get('region'),
+  })
+}
 
 const SHA256 = /^[0-9a-f]{64}$/
 const EMPTY_SHA256 = sha256Of('')
@@ -20,37 +63,32 @@ const MAX_ERROR_BYTES = 4_096
 
 type Deps = {
   readonly place: BucketPlace
-  readonly credentials: AwsCredentials
+  /** Only credentials that expire have a session token. */
+  readonly credentials: {
+    readonly accessKeyId: string
+    readonly secretAccessKey: string
+    readonly sessionToken?: string
+  }
   readonly region: string
-  /** For tests. */
-  readonly patienceMs?: number
 }
 
 /** Artifacts as objects of a bucket, which all servers of a log share. The name of an object is `prefix/ab/abcd…`. */
-export function artifactsInBucket({
-  place,
-  credentials,
-  region,
-  patienceMs = PATIENCE_MS,
-}: Deps): Artifacts {
-  const urlOf = (sha256: string): URL => objectUrl(place, region, sha256)
-  const send = async (method: string, sha256: string, body?: Buffer): Promise<Response> => {
-    const url = urlOf(sha256)
-    const bodySha256 = body === undefined ? EMPTY_SHA256 : sha256
-    const scope = { region, date: new Date() }
-    const headers = signedHeaders({ method, url, bodySha256 }, credentials, scope)
-    return answer(url, {
-      method,
-      headers,
-      ...(body === undefined ? {} : { body: new Uint8Array(body) }),
+export function artifactsInBucket({ place, credentials, region }: Deps): Artifacts {
+  const send = async (method: string, sha256: string, body: Buffer | null = null) => {
+    const bodySha256 = body === null ? EMPTY_SHA256 : sha256
+    const signer = new AwsV4Signer({
+      ...{ method, url: objectUrl(place, region, sha256), service: 's3', region },
+      ...{ ...credentials, headers: { 'x-amz-content-sha256': bodySha256 } },
     })
+    const { url, headers } = await signer.sign()
+    return answer(url, { method, headers, body: body && new Uint8Array(body) })
   }
 
   return {
     async put(content) {
       const body = Buffer.from(content)
       const sha256 = sha256Of(body)
-      const patience = AbortSignal.timeout(patienceMs)
+      const patience = AbortSignal.timeout(PATIENCE_MS)
       const backoff = new Backoff(RETRY_MS)
       for (;;) {
         try {
@@ -82,13 +120,17 @@ export function artifactsInBucket({
 /** The service has refused, and would refuse again. */
 class Refused extends ArtifactsUnreachable {}
 
-function objectUrl({ bucket, prefix, endpoint }: BucketPlace, region: string, sha256: string): URL {
+function objectUrl(
+  { bucket, prefix, endpoint }: BucketPlace,
+  region: string,
+  sha256: string,
+): string {
   const key = `${prefix}${sha256.slice(0, 2)}/${sha256}`
   // Services other than AWS's have no host for each bucket, and names with dots fit no certificate.
-  if (endpoint !== null) return new URL(`${endpoint}/${bucket}/${key}`)
+  if (endpoint !== null) return `${endpoint}/${bucket}/${key}`
   return bucket.includes('.')
-    ? new URL(`https://s3.${region}.amazonaws.com/${bucket}/${key}`)
-    : new URL(`https://${bucket}.s3.${region}.amazonaws.com/${key}`)
+    ? `https://s3.${region}.amazonaws.com/${bucket}/${key}`
+    : `https://${bucket}.s3.${region}.amazonaws.com/${key}`
 }
 
 /** The answer, whose body may take longer. */
@@ -124,98 +166,15 @@ async function expectOk(response: Response): Promise<void> {
 
 function refusal({ status, url }: Response, code: string): ArtifactsUnreachable {
   const what = code === '' ? `status ${status}` : code
-  const message = `The bucket of artifacts at ${new URL(url).origin} refused: ${what}.${adviceFor(code)}`
   const isFinal = status < 500 && status !== 429 && code !== 'RequestTimeout'
-  return isFinal ? new Refused(message) : new ArtifactsUnreachable(message)
+  const message = `The bucket of artifacts at ${new URL(url).origin} refused: ${what}.`
+  return isFinal ? new Refused(`${message} ${ADVICE}`) : new ArtifactsUnreachable(message)
 }
+
+const ADVICE =
+  'Correct the bucket and its region in RETRAI_ARTIFACTS, and the key in AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, which needs s3:GetObject, s3:PutObject, s3:DeleteObject and, on the bucket, s3:ListBucket.'
 
 async function codeOf(response: Response): Promise<string> {
   const text = (await response.text()).slice(0, MAX_ERROR_BYTES)
   return /<Code>(\w+)<\/Code>/.exec(text)?.[1] ?? ''
 }
-
-function adviceFor(code: string): string {
-  switch (code) {
-    case 'AccessDenied':
-      return ' The key needs s3:GetObject, s3:PutObject and s3:DeleteObject, and s3:ListBucket so that a missing object is reported as missing.'
-    case 'InvalidAccessKeyId':
-    case 'SignatureDoesNotMatch':
-      return ' Correct AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.'
-    case 'NoSuchBucket':
-      return ' Make the bucket, or correct its name in RETRAI_ARTIFACTS.'
-    case 'AuthorizationHeaderMalformed':
-    case 'PermanentRedirect':
-      return ' Name the region of the bucket: ?region=… in RETRAI_ARTIFACTS, or AWS_REGION.'
-    case 'RequestTimeTooSkewed':
-      return ' Set the clock of this machine.'
-    default:
-      return ''
-  }
-}
-
-type AwsCredentials = {
-  readonly accessKeyId: string
-  readonly secretAccessKey: string
-  /** Only credentials that expire have one. */
-  readonly sessionToken?: string | undefined
-}
-
-type Request = {
-  readonly method: string
-  readonly url: URL
-  /** Signed with the request, under lower-case names. */
-  readonly headers?: Readonly<Record<string, string>>
-  /** SHA-256 of the body, lower-case hex. */
-  readonly bodySha256: string
-}
-
-/**
- * The headers of a request to S3, with its signature: AWS Signature Version 4 in the Authorization header
- * (https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html).
- */
-export function signedHeaders(
-  { method, url, headers = {}, bodySha256 }: Request,
-  { accessKeyId, secretAccessKey, sessionToken }: AwsCredentials,
-  { region, date }: { readonly region: string; readonly date: Date },
-): Record<string, string> {
-  const time = date.toISOString().replace(/[-:]|\.\d{3}/g, '')
-  const scope = `${time.slice(0, 8)}/${region}/s3/aws4_request`
-  const sent: Record<string, string> = {
-    ...headers,
-    'x-amz-content-sha256': bodySha256,
-    'x-amz-date': time,
-    ...(sessionToken === undefined ? {} : { 'x-amz-security-token': sessionToken }),
-  }
-  const signed = Object.entries({ ...sent, host: url.host }).toSorted(([a], [b]) =>
-    a < b ? -1 : 1,
-  )
-  const names = signed.map(([name]) => name).join(';')
-  const canonical = [
-    method,
-    url.pathname,
-    canonicalQuery(url),
-    ...signed.map(([name, value]) => `${name}:${value.trim()}`),
-    '',
-    names,
-    bodySha256,
-  ].join('\n')
-  const text = ['AWS4-HMAC-SHA256', time, scope, sha256(canonical)].join('\n')
-  const key = scope
-    .split('/')
-    .reduce<string | Buffer>((last, part) => hmac(last, part), `AWS4${secretAccessKey}`)
-  const signature = Buffer.from(hmac(key, text)).toString('hex')
-  const credential = `Credential=${accessKeyId}/${scope}`
-  return {
-    ...sent,
-    authorization: `AWS4-HMAC-SHA256 ${credential},SignedHeaders=${names},Signature=${signature}`,
-  }
-}
-
-const hmac = (key: string | Buffer, text: string): Buffer =>
-  createHmac('sha256', key).update(text).digest()
-
-const canonicalQuery = ({ searchParams }: URL): string =>
-  [...searchParams]
-    .map(([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(value)}`)
-    .toSorted()
-    .join('&')

@@ -3,9 +3,9 @@ import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { Backoff, type PauseBoundsMs } from '../lib/backoff.ts'
 import { sha256 as sha256Of } from '../lib/sha256.ts'
-import { artifactStream } from '../log/artifact-index.ts'
 import { uuidOfHash } from '../log/chain.ts'
 import { patientStore, type StreamStore } from '../log/patience.ts'
+import { artifactStream } from '../log/run-log.ts'
 import { eventAt, type StreamReader, streamPages } from '../log/stream-pages.ts'
 import type { EventStore, NewEvent, ReadError } from '../store/event-store.ts'
 import type { ArtifactSource, Artifacts } from './artifacts.ts'
@@ -35,7 +35,7 @@ export function artifactsInLog(store: EventStore): Artifacts {
   return {
     async put(content) {
       const sha256 = sha256Of(content)
-      const patient = patientFor(store, PATIENCE_MS)
+      const patient = patientFor(store)
       const stream = artifactStream(sha256)
       if (unwrap(await lastChunk(patient, stream))?.isLast !== true) {
         unwrap(await appendChunks(patient, stream, chunksOf(Buffer.from(content))))
@@ -127,10 +127,9 @@ async function* bytesOf(store: StreamReader, stream: string): AsyncGenerator<Buf
 async function overwriteChunks(
   store: EventStore,
   stream: string,
-): Promise<Result<void, { readonly message: string }>> {
+): Promise<Result<void, { readonly message: string } | ReadError>> {
   for await (const page of streamPages(store, stream, { limit: 4 })) {
-    if (page.isErr())
-      return page.error.type === 'stream_not_found' ? ok() : err(messageOfRead(page.error))
+    if (page.isErr()) return page.error.type === 'stream_not_found' ? ok() : err(page.error)
     const emptied = page.value.map(({ id, revision, data, metadata }) => {
       const chunk: Chunk = { ...parsedChunk(data), index: 0, count: 2, base64: '' }
       return { stream, revision, id, metadata, data: JSON.stringify(chunk) }
@@ -143,24 +142,19 @@ async function overwriteChunks(
 
 const parsedChunk = (data: string): Chunk => Chunk.parse(JSON.parse(data))
 
-function messageOfRead(error: ReadError): { readonly message: string } {
-  return 'message' in error ? error : { message: `there is no stream ${error.stream}` }
-}
-
-function patientFor(store: EventStore, patienceMs: number): StreamStore {
+function patientFor(store: EventStore): StreamStore {
   const backoff = new Backoff(RETRY_MS)
-  const signal = AbortSignal.timeout(patienceMs)
+  const signal = AbortSignal.timeout(PATIENCE_MS)
   return patientStore(store, {
     wait: ({ type }) => (type === 'store_failed' ? Promise.resolve(false) : backoff.wait(signal)),
-    onRecovery: () => backoff.reset(),
   })
 }
 
 /** The port of artifacts rejects if the store is in trouble. */
 function unwrap<T>(result: Result<T, { readonly message: string } | ReadError>): T {
   if (result.isOk()) return result.value
-  const { message } = 'message' in result.error ? result.error : messageOfRead(result.error)
-  throw new ArtifactsUnreachable(message)
+  const { error } = result
+  throw new ArtifactsUnreachable('message' in error ? error.message : `there is no ${error.stream}`)
 }
 
 /** The place of artifacts does not answer now: nothing is known about whether it has one. */

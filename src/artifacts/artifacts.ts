@@ -3,7 +3,8 @@ import { constants } from 'node:fs'
 import { mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Readable } from 'node:stream'
-import { codeOf } from '../lib/message-of.ts'
+import { buffer } from 'node:stream/consumers'
+import { codeOf, messageOf } from '../lib/message-of.ts'
 import { sha256 as sha256Of } from '../lib/sha256.ts'
 
 /** Where whole tool outputs are kept, by their SHA-256 (64 lower-case hex digits). */
@@ -26,8 +27,8 @@ export type Artifacts = {
 
 /** Artifacts as files of one folder. */
 export type ArtifactFolder = Artifacts & {
-  /** All that the folder holds. */
-  files(): AsyncIterable<{ readonly sha256: string; readonly path: string }>
+  /** The names of all that the folder holds. */
+  names(): AsyncIterable<string>
 }
 
 const SHA256 = /^[0-9a-f]{64}$/
@@ -61,11 +62,9 @@ export function createArtifacts(dir: string): ArtifactFolder {
       if (removed !== null) await syncFolder(dirname(pathOf(sha256)))
     },
 
-    async *files() {
+    async *names() {
       for (const folder of (await readdir(dir).catch(missing)) ?? []) {
-        for (const sha256 of await readdir(join(dir, folder))) {
-          if (SHA256.test(sha256)) yield { sha256, path: pathOf(sha256) }
-        }
+        for (const name of await readdir(join(dir, folder))) if (SHA256.test(name)) yield name
       }
     },
   }
@@ -105,4 +104,93 @@ async function syncFolder(folder: string): Promise<void> {
   } finally {
     await handle.close()
   }
+}
+
+/**
+ * Artifacts that are kept in one place and read from several, in this order.
+ * @param kept where artifacts are put: all of these, or the call rejects
+ * @param older where earlier versions, or the server that a log was copied from, have put them
+ */
+export function artifactsIn(kept: readonly Artifacts[], older: readonly Artifacts[]): Artifacts {
+  const all = [...kept, ...older]
+  const { read } = artifactsFrom(all)
+  return {
+    async put(content) {
+      let sha256 = ''
+      for (const place of kept) sha256 = await place.put(content)
+      return sha256
+    },
+
+    read,
+
+    async remove(sha256) {
+      await Promise.all(all.map((place) => place.remove(sha256)))
+    },
+  }
+}
+
+/** Artifacts that are read from several places, in this order. Rejects if one may be in a place that is unreachable. */
+export function artifactsFrom<S extends ArtifactSource>(places: readonly S[]): Pick<S, 'read'> {
+  return {
+    async read(sha256: string) {
+      let unreachable: unknown = null
+      for (const place of places) {
+        const found = await place.read(sha256).catch((cause: unknown) => {
+          unreachable ??= cause
+          return null
+        })
+        if (found !== null) return found
+      }
+      if (unreachable !== null) throw unreachable
+      return null
+    },
+  }
+}
+
+/** Copies an artifact, unless `to` has it. Rejects if it cannot be read or kept. */
+export async function copyArtifact(
+  sha256: string,
+  from: ArtifactSource,
+  to: Artifacts,
+): Promise<'copied' | 'present' | 'missing'> {
+  const present = await to.read(sha256)
+  present?.stream.destroy()
+  if (present !== null) return 'present'
+  const found = await from.read(sha256)
+  if (found === null) return 'missing'
+  if ((await to.put(await buffer(found.stream))) === sha256) return 'copied'
+  throw new Error('The source has other contents under this name')
+}
+
+export type CopiedArtifacts = {
+  readonly copied: number
+  /** In neither place. */
+  readonly missing: readonly string[]
+  /** Those that could not be read or written, each with the reason: they may be there. */
+  readonly failed: readonly { readonly sha256: string; readonly message: string }[]
+}
+
+/** How many artifacts may fail before the others are not looked for. */
+const MAX_FAILED = 10
+
+/** Copies the artifacts of these names that `to` does not have. Never rejects. */
+export async function copyNamed(
+  names: Iterable<string>,
+  from: ArtifactSource,
+  to: Artifacts,
+): Promise<CopiedArtifacts> {
+  let copied = 0
+  const missing: string[] = []
+  const failed: { readonly sha256: string; readonly message: string }[] = []
+  for (const sha256 of names) {
+    if (failed.length >= MAX_FAILED) break
+    try {
+      const done = await copyArtifact(sha256, from, to)
+      if (done === 'missing') missing.push(sha256)
+      if (done === 'copied') copied += 1
+    } catch (cause) {
+      failed.push({ sha256, message: messageOf(cause) })
+    }
+  }
+  return { copied, missing, failed }
 }

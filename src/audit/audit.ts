@@ -1,8 +1,7 @@
 import { Readable } from 'node:stream'
-import { okAsync, ResultAsync } from 'neverthrow'
+import { err, ok, okAsync, type Result, ResultAsync } from 'neverthrow'
 import {
   type Checkpoint,
-  type InclusionProof,
   LEDGERS,
   type LedgerName,
   type LedgerProof,
@@ -10,90 +9,191 @@ import {
   type RunProof,
 } from '../api/audit.ts'
 import type { ArtifactSource } from '../artifacts/artifacts.ts'
-import type { LoadError } from '../log/run-log.ts'
-import type { StreamReader } from '../log/stream-pages.ts'
-import { readAccesses } from './access-log/access-ledger.ts'
-import type { ExportError } from './bundle/export-parts.ts'
-import { exportRun } from './bundle/export-run.ts'
+import type { Signer } from '../log/chain.ts'
+import { type DamagedRecord, decode } from '../log/codec.ts'
+import { type LoadError, type LoadedRun, streamOf } from '../log/run-log.ts'
+import { eventAt, lastEvent, type StreamReader } from '../log/stream-pages.ts'
+import type { RecordedEvent } from '../store/event-store.ts'
+import {
+  type ExportDeps,
+  type ExportError,
+  exportParts,
+  packed,
+  Unfinished,
+} from './bundle/export-parts.ts'
 import {
   type CheckpointError,
   type CheckpointLog,
   checkpointAt,
-  keysInLog,
   listCheckpoints,
+  withKeysInLog,
 } from './checkpoints/checkpoint-stream.ts'
-import { proveInclusion, type RunHeads } from './checkpoints/run-heads.ts'
-import { type LedgerRange, ledgerLines } from './ledgers.ts'
-import type { Keyring, KeyringFailure } from './proofs/keyring.ts'
-import { proveLedger, proveRun } from './proofs/statements.ts'
+import { type Keyring, type KeyringFailure, type Keys, seal } from './keyring.ts'
+import { type LedgerRange, ledgerEnd, ledgerLines, readAccesses } from './ledgers.ts'
 
 export type AuditError = LoadError | KeyringFailure | CheckpointError | ExportError
 
 type AuditDeps = {
   readonly store: StreamReader
   /** The read model; a proof must agree with it. */
-  readonly runs: Pick<RunHeads, 'get'>
+  readonly runs: { get(runId: string): LoadedRun | null }
   readonly keyring: Keyring
   readonly artifacts: ArtifactSource
   readonly clock: () => Date
 }
 
-/** What a server gives to an auditor. Run ids are in lower case. */
-export type Audit = {
-  /** @param all also the keys that other servers have published in the log */
-  keys(all?: boolean): ResultAsync<PublishedKeys, AuditError>
-  prove(runId: string): ResultAsync<RunProof, AuditError>
-  /** A .tar.gz, which is made while it is read. */
-  exportRun(runId: string): ResultAsync<Readable, AuditError>
-  /** At most `limit` checkpoints after the number `after`, oldest first. */
-  checkpoints(after: number, limit: number): ResultAsync<readonly Checkpoint[], AuditError>
-  /** Null if there is no such checkpoint. */
-  checkpoint(number: number | 'latest'): ResultAsync<CheckpointLog | null, AuditError>
-  proveLedgers(): ResultAsync<readonly LedgerProof[], AuditError>
-  proveLedger(name: LedgerName): ResultAsync<LedgerProof, AuditError>
-  /** The lines of a ledger, with checksums, made while they are read. */
-  ledgerLines(name: LedgerName): Readable
-  /** The access log in pages, up to its end. */
-  accesses(range: LedgerRange): ReturnType<typeof readAccesses>
-  /** Null if the run is not in the checkpoint. */
-  inclusion(log: CheckpointLog, runId: string): InclusionProof | null
-}
+/** What a server gives to an auditor. */
+export type Audit = ReturnType<typeof createAudit>
 
-export function createAudit({ store, runs, keyring, artifacts, clock }: AuditDeps): Audit {
-  const proveLedgerNow = (name: LedgerName) =>
-    keyring.load().andThen(({ signer }) => proveLedger(store, name, signer, clock()))
+/** Run ids are in lower case. */
+export function createAudit({ store, runs, keyring, artifacts, clock }: AuditDeps) {
+  /** Signs what the log has of a ledger now, by its last entry. */
+  const proveLedger = (ledger: LedgerName): ResultAsync<LedgerProof, AuditError> =>
+    keyring.load().andThen(({ signer }) =>
+      ledgerEnd(store, ledger).map((end) => {
+        const type = 'retrai.ledger-proof.v1'
+        return seal<LedgerProof>({ type, ledger, ...end, signed_at: clock().toISOString() }, signer)
+      }),
+    )
+  const proveNow = (runId: string, { signer }: Keys) =>
+    proveRun(store, runs.get(runId), runId, signer, clock())
   return {
-    keys: (all = false) =>
-      keyring.load().andThen(({ published: { keys } }) =>
-        (all ? keysInLog(store) : okAsync([])).map((inLog) => {
-          const own = new Set(keys.map(({ fingerprint }) => fingerprint))
-          return { keys: [...keys, ...inLog.filter(({ fingerprint }) => !own.has(fingerprint))] }
-        }),
-      ),
-
-    prove: (runId) =>
+    /** @param all also the keys that other servers have published in the log */
+    keys: (all = false): ResultAsync<PublishedKeys, AuditError> =>
       keyring
         .load()
-        .andThen(({ signer }) => proveRun(store, runs.get(runId), runId, signer, clock())),
+        .andThen(({ published }) => (all ? withKeysInLog(store, published) : okAsync(published))),
 
-    exportRun: (runId) =>
+    prove: (runId: string): ResultAsync<RunProof, AuditError> =>
+      keyring.load().andThen((keys) => proveNow(runId, keys)),
+
+    /** A .tar.gz, which is made while it is read. @param files also all files of the first and the last snapshot */
+    exportRun: (runId: string, files = false): ResultAsync<Readable, AuditError> =>
       keyring
         .load()
         .andThen((keys) =>
-          proveRun(store, runs.get(runId), runId, keys.signer, clock()).andThen((proof) =>
-            exportRun({ store, artifacts, keys, now: clock() }, proof),
+          proveNow(runId, keys).andThen((proof) =>
+            exportRun({ store, artifacts, keys, now: clock(), files }, proof),
           ),
         ),
 
-    checkpoints: (after, limit) => listCheckpoints(store, after, limit),
+    /** At most `limit` checkpoints after the number `after`, oldest first. */
+    checkpoints: (after: number, limit: number): ResultAsync<readonly Checkpoint[], AuditError> =>
+      listCheckpoints(store, after, limit),
 
-    checkpoint: (number) => checkpointAt(store, number),
+    /** Null if there is no such checkpoint. */
+    checkpoint: (number: number | 'latest'): ResultAsync<CheckpointLog | null, AuditError> =>
+      checkpointAt(store, number),
 
-    proveLedgers: () => ResultAsync.combine(LEDGERS.map(proveLedgerNow)),
-    proveLedger: proveLedgerNow,
-    ledgerLines: (name) => Readable.from(ledgerLines(store, name), { objectMode: false }),
-    accesses: (range) => readAccesses(store, range),
+    proveLedgers: () => ResultAsync.combine(LEDGERS.map(proveLedger)),
+    proveLedger,
 
-    inclusion: proveInclusion,
+    /** The lines of a ledger, with checksums, made while they are read. */
+    ledgerLines: (name: LedgerName): Readable =>
+      Readable.from(ledgerLines(store, name), { objectMode: false }),
+
+    /** The access log in pages, up to its end. */
+    accesses: (range: LedgerRange) => readAccesses(store, range),
+  }
+}
+
+/**
+ * Signs what the log has of a run now, by the run's last record.
+ * @param projected the run as the read model has it, which must agree; null if that is not known
+ */
+export function proveRun(
+  store: StreamReader,
+  projected: LoadedRun | null,
+  runId: string,
+  signer: Signer,
+  now: Date,
+): ResultAsync<RunProof, LoadError> {
+  return lastEvent(store, streamOf(runId))
+    .andThen((event) => confirmed(event, projected))
+    .andThen((end) => policyOf(store, runId).map((policy) => ({ ...end, ...policy })))
+    .map((confirmed) =>
+      seal<RunProof>(
+        {
+          type: 'retrai.run-proof.v1',
+          run_id: runId,
+          ...confirmed,
+          signed_at: now.toISOString(),
+        },
+        signer,
+      ),
+    )
+}
+
+/** The policy that the first record of a run names, if it does. If that record is damaged, a verifier finds that. */
+function policyOf(
+  store: StreamReader,
+  runId: string,
+): ResultAsync<Pick<RunProof, 'policy_sha256'>, LoadError> {
+  return eventAt(store, streamOf(runId), 0).map((event) => {
+    const first = event && decode(event).unwrapOr(null)
+    if (first?.record.kind !== 'run_created') return {}
+    const { isolation } = first.record.payload
+    return isolation === undefined ? {} : { policy_sha256: isolation.policy_sha256 }
+  })
+}
+
+function confirmed(
+  event: RecordedEvent,
+  projected: LoadedRun | null,
+): Result<Pick<RunProof, 'length' | 'head' | 'last_kind'>, DamagedRecord> {
+  const decoded = decode(event)
+  if (decoded.isErr()) return err(decoded.error)
+  const { seq, record, meta } = decoded.value
+  const damaged = (message: string): DamagedRecord => {
+    return { type: 'damaged_record', stream: event.stream, seq, message }
+  }
+  if (projected !== null && projected.state.seq > seq) {
+    return err(damaged(`the run had ${projected.state.seq + 1} records before: its end is cut off`))
+  }
+  if (projected?.state.seq === seq && projected.head !== meta.hash) {
+    return err(damaged('it is not the record that was read here before'))
+  }
+  return ok({ length: seq + 1, head: meta.hash, last_kind: record.kind })
+}
+
+/** Bytes of an archive that must exist before any of it is handed out. */
+const HELD_BYTES = 256 * 1024
+
+/**
+ * Exports the records that a proof covers as a .tar.gz: in one pass, at constant memory. It exports what is stored,
+ * as it is; a verifier finds whether that holds. If something is redacted from the run meanwhile, the export breaks off,
+ * with an error unless some of it was handed out.
+ */
+export function exportRun(deps: ExportDeps, proof: RunProof): ResultAsync<Readable, ExportError> {
+  return new ResultAsync(withBeginning(packed(exportParts(deps, proof), deps.now)))
+}
+
+/** The archive, as soon as its beginning exists. */
+async function withBeginning(archive: Readable): Promise<Result<Readable, ExportError>> {
+  const chunks: AsyncIterator<Buffer> = archive.iterator()
+  const held: Buffer[] = []
+  try {
+    for (let bytes = 0; bytes < HELD_BYTES; ) {
+      const next = await chunks.next()
+      if (next.done === true) break
+      held.push(next.value)
+      bytes += next.value.length
+    }
+  } catch (cause) {
+    if (cause instanceof Unfinished) return err(cause.why)
+    throw cause
+  }
+  const whole = Readable.from(continued(held, chunks), { objectMode: false })
+  // A reader may leave before the end.
+  return ok(whole.once('close', () => archive.destroy()))
+}
+
+async function* continued(
+  held: readonly Buffer[],
+  chunks: AsyncIterator<Buffer>,
+): AsyncGenerator<Buffer> {
+  yield* held
+  for (let next = await chunks.next(); next.done !== true; next = await chunks.next()) {
+    yield next.value
   }
 }

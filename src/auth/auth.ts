@@ -1,17 +1,19 @@
 import { randomUUID } from 'node:crypto'
 import type { Result, ResultAsync } from 'neverthrow'
+import { sleep } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
-import { within } from '../lib/within.ts'
-import { decideAndAppend, type Folded } from '../log/decider.ts'
-import type { Signing } from '../log/entry-seal.ts'
+import { within } from '../lib/promises.ts'
+import type { Signing } from '../log/chain.ts'
+import { type DamagedRecord, decodeAs } from '../log/codec.ts'
+import { decideAndAppend, emptyStream, type Folded, foldRecord } from '../log/decider.ts'
 import type { LoadError } from '../log/run-log.ts'
-import type { AppendError, EventStore } from '../store/event-store.ts'
-import { type Caller, Directory, type Rejection } from './callers.ts'
-import { Tickets } from './tickets.ts'
+import type { AppendError, EventStore, RecordedEvent } from '../store/event-store.ts'
+import { type Caller, Directory, type Rejection, Tickets } from './callers.ts'
 import {
   decideCreation,
   decideRevocation,
   digestOf,
+  type KeptTokens,
   newSecret,
   TOKEN_LEDGER,
   type Token,
@@ -19,18 +21,17 @@ import {
   type TokenError,
   type Tokens,
 } from './token-ledger.ts'
-import { KeptTokens, TokenReader } from './token-reader.ts'
 
 export type AuthDeps = {
   readonly store: EventStore
   readonly sign: Signing
-  /** The admin token from the configuration; null if there is none. */
+  /** The admin token from the configuration; null if that names none. */
   readonly configured: string | null
   /** Seconds since the epoch. */
   readonly clock: () => number
   readonly log: Pick<Logger, 'warn' | 'error'>
-  /** The file with the tokens to go by while the store cannot be read; undefined keeps none. */
-  readonly keptIn?: string | undefined
+  /** The tokens to go by while the store cannot be read. Left out: none are kept. */
+  readonly kept?: KeptTokens | undefined
 }
 
 /** The token that somebody wants to create. */
@@ -45,38 +46,20 @@ export type TokenFailure = TokenError | AppendError | LoadError
 export class Auth {
   readonly #deps: AuthDeps
   readonly #directory: Directory
-  readonly #reader: TokenReader
-  readonly #tickets: Tickets
+  readonly tickets: Tickets
   readonly #stop = new AbortController()
   readonly #readOnce = Promise.withResolvers<void>()
-  #following: Promise<unknown> = Promise.resolve()
+  readonly #following: Promise<unknown>
+  /** The ledger as far as it was read. */
+  #loaded: Folded<Tokens> = emptyStream(TOKEN_LEDGER)
 
-  private constructor(deps: AuthDeps, kept: KeptTokens | null) {
+  /** Follows the ledger until `close`. */
+  constructor(deps: AuthDeps) {
     this.#deps = deps
     this.#directory = new Directory(deps)
-    this.#tickets = new Tickets(deps.clock)
-    this.#reader = new TokenReader((tokens) => {
-      this.#directory.update(tokens)
-      this.#readOnce.resolve()
-      void kept?.write(tokens).match(
-        () => {},
-        (message) =>
-          deps.log.warn(
-            { message },
-            'the tokens could not be saved for use while the store is away',
-          ),
-      )
-    })
-  }
-
-  /** Starts to follow the ledger, until `close`. */
-  static async open(deps: AuthDeps): Promise<Auth> {
-    const kept = deps.keptIn === undefined ? null : new KeptTokens(deps.keptIn)
-    const auth = new Auth(deps, kept)
-    const tokens = kept === null ? null : await kept.read()
-    if (tokens !== null) auth.#directory.update(tokens)
-    auth.#following = auth.#follow()
-    return auth
+    this.tickets = new Tickets(deps.clock)
+    if (deps.kept?.tokens) this.#directory.update(deps.kept.tokens)
+    this.#following = this.#follow()
   }
 
   /**
@@ -99,23 +82,14 @@ export class Auth {
     return this.#directory.read
   }
 
-  issueTicket(caller: Caller): ReturnType<Tickets['issue']> {
-    return this.#tickets.issue(caller)
-  }
-
-  /** A ticket is valid once. */
-  redeem(ticket: string): Result<Caller, Rejection> {
-    return this.#tickets.redeem(ticket)
-  }
-
   /** Whether `tokens` are those of the log. */
   get hasRead(): boolean {
-    return this.#reader.caughtUp
+    return this.#directory.read
   }
 
   /** All tokens that were ever created, as far as this server has read the log. */
   tokens(): readonly Token[] {
-    return [...this.#reader.loaded.state.values()]
+    return [...this.#loaded.state.values()]
   }
 
   /** Returns the secret, which is stored nowhere. */
@@ -159,21 +133,68 @@ export class Auth {
       TOKEN_LEDGER,
       (tokens) => decide(tokens, { now: clock(), otherAdmin }),
       author,
-      { from: this.#reader.loaded, sign },
+      { from: this.#loaded, sign },
     ).map((loaded: Folded<Tokens>) => {
-      this.#reader.learn(loaded)
+      if (loaded.revision > this.#loaded.revision) {
+        this.#loaded = loaded
+        this.#takeOver()
+      }
       return loaded.state
     })
   }
 
+  /** Follows the ledger until `close`, or until an entry cannot be read. */
   async #follow(): Promise<void> {
     const { store, log } = this.#deps
-    const damage = await this.#reader.follow(store, log, this.#stop.signal)
-    if (damage === null) return
-    log.error({ ...damage }, 'the token ledger is damaged: its tokens are no longer accepted')
-    this.#directory.update(null)
+    const { signal } = this.#stop
+    while (!signal.aborted) {
+      try {
+        const options = { after: this.#loaded.revision, signal }
+        for await (const item of store.subscribeStream(TOKEN_LEDGER.stream, options)) {
+          if (item.type === 'caught_up') this.#takeOver()
+          if (item.type !== 'events') continue
+          const damage = this.#take(item.events)
+          if (damage === null) continue
+          log.error({ ...damage }, 'the token ledger is damaged: its tokens are no longer accepted')
+          this.#directory.update(null)
+          return
+        }
+      } catch (error) {
+        log.warn({ err: error }, 'the token ledger cannot be followed now; retrying')
+      }
+      await sleep(RETRY_MS, signal)
+    }
+  }
+
+  /** Returns the first entry that cannot be read. */
+  #take(events: readonly RecordedEvent[]): DamagedRecord | null {
+    for (const event of events) {
+      if (event.revision <= this.#loaded.revision) continue
+      const folded = decodeAs(TOKEN_LEDGER.schema, event).andThen((logged) =>
+        foldRecord(TOKEN_LEDGER, this.#loaded, logged),
+      )
+      if (folded.isErr()) return folded.error
+      this.#loaded = folded.value
+    }
+    if (this.#directory.read) this.#takeOver()
+    return null
+  }
+
+  /** The ledger was read to its end: its tokens are those that count. */
+  #takeOver(): void {
+    this.#directory.update(this.#loaded.state)
+    this.#readOnce.resolve()
+    void this.#deps.kept?.write(this.#loaded.state).match(
+      () => {},
+      (message) => {
+        const text = 'the tokens could not be saved for use while the store is away'
+        this.#deps.log.warn({ message }, text)
+      },
+    )
   }
 }
+
+const RETRY_MS = 1000
 
 function tokenOf(tokens: Tokens, id: string): Token {
   const token = tokens.get(id)

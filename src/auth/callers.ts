@@ -1,7 +1,7 @@
-import { timingSafeEqual } from 'node:crypto'
+import { randomBytes, timingSafeEqual } from 'node:crypto'
 import { err, ok, type Result } from 'neverthrow'
-import { CONFIGURED, LOCAL } from '../api/auth-requests.ts'
-import type { Role } from '../api/roles.ts'
+import type { Role } from '../api/auth.ts'
+import { CONFIGURED, LOCAL } from '../api/auth.ts'
 import { digestOf, isActive, type Token, type Tokens } from './token-ledger.ts'
 
 /** A client that was authenticated. */
@@ -55,14 +55,14 @@ export class TokenLifetime {
 }
 
 type Deps = {
-  /** The admin token from the configuration; null if there is none. */
+  /** The admin token from the configuration; null if that names none. */
   readonly configured: string | null
   /** Seconds since the epoch. */
   readonly clock: () => number
 }
 
-/** A clock may be set, and a machine may sleep, which timers do not notice: so it is compared this often. */
-const MAX_TIMER_MS = 60_000
+/** How often the lifetimes are compared with the clock. */
+const EXPIRY_MS = 1_000
 
 /** Finds the caller for a secret. A token's lifetime ends as soon as the token is revoked or expires. */
 export class Directory {
@@ -72,11 +72,8 @@ export class Directory {
   #guarded: boolean
   #bySecret: ReadonlyMap<string, Token> | null = null
   /** The lifetimes of tokens that were used, by the id of the token. */
-  readonly #lifetimes = new Map<
-    string,
-    { readonly token: Token; readonly lifetime: TokenLifetime }
-  >()
-  #timer: NodeJS.Timeout | undefined
+  readonly #lifetimes = new Map<string, TokenLifetime>()
+  readonly #timer = setInterval(() => this.#endExpired(), EXPIRY_MS).unref()
 
   constructor({ configured, clock }: Deps) {
     this.#clock = clock
@@ -115,11 +112,10 @@ export class Directory {
       this.#local.lifetime.end()
       this.#local = this.#newLocal()
     }
-    for (const [id, { lifetime }] of this.#lifetimes) {
+    for (const [id, lifetime] of this.#lifetimes) {
       const token = tokens?.get(id)
       if (token === undefined || !isActive(token, this.#clock())) this.#end(id, lifetime)
     }
-    this.#watchExpiry()
   }
 
   /** @param secret undefined if the client sent none */
@@ -140,7 +136,7 @@ export class Directory {
 
   /** Stops the timer; ends no lifetime. */
   close(): void {
-    clearTimeout(this.#timer)
+    clearInterval(this.#timer)
   }
 
   #newLocal(): Caller {
@@ -155,13 +151,9 @@ export class Directory {
 
   #callerOf(token: Token): Caller {
     const { id, name: principal, role, expires_at } = token
-    let held = this.#lifetimes.get(id)
-    if (held === undefined) {
-      held = { token, lifetime: new TokenLifetime(expires_at, this.#clock) }
-      this.#lifetimes.set(id, held)
-      this.#watchExpiry()
-    }
-    return { principal, role, lifetime: held.lifetime }
+    const lifetime = this.#lifetimes.get(id) ?? new TokenLifetime(expires_at, this.#clock)
+    this.#lifetimes.set(id, lifetime)
+    return { principal, role, lifetime }
   }
 
   #end(id: string, lifetime: TokenLifetime): void {
@@ -169,20 +161,60 @@ export class Directory {
     lifetime.end()
   }
 
-  /** Sets the timer for the token that expires first. */
-  #watchExpiry(): void {
-    clearTimeout(this.#timer)
-    const now = this.#clock()
-    const times = [...this.#lifetimes.values()].flatMap(({ token }) => token.expires_at ?? [])
-    if (times.length === 0) return
-    const ms = Math.max(0, Math.min(...times) - now) * 1000
-    this.#timer = setTimeout(() => this.#expire(), Math.min(Math.ceil(ms), MAX_TIMER_MS)).unref()
-  }
-
-  #expire(): void {
-    for (const [id, { lifetime }] of this.#lifetimes) if (lifetime.ended) this.#end(id, lifetime)
-    this.#watchExpiry()
+  #endExpired(): void {
+    for (const [id, lifetime] of this.#lifetimes) if (lifetime.ended) this.#end(id, lifetime)
   }
 }
 
 const bytesOf = (secret: string): Buffer => Buffer.from(digestOf(secret), 'hex')
+
+/** How long a ticket is valid, seconds. */
+const VALID_S = 30
+const TICKET_BYTES = 32
+/** Unused tickets of one token: many more than a console with many tabs asks for at once. */
+const MAX_OF_TOKEN = 100
+
+/** Times are in seconds since the epoch. */
+type Ticket = { readonly ticket: string; readonly expiresAt: number }
+
+/**
+ * Tickets for connections that cannot carry a token. A ticket is valid once, for a short time, and only on the server
+ * that issued it, which keeps it in memory. If a token has too many, its own oldest tickets are dropped. So its newest
+ * ones stay valid, and no other token loses any.
+ */
+export class Tickets {
+  readonly #clock: () => number
+  /** By the ticket, oldest first. */
+  readonly #unused = new Map<string, { readonly caller: Caller; readonly expiresAt: number }>()
+
+  /** @param clock seconds since the epoch */
+  constructor(clock: () => number) {
+    this.#clock = clock
+  }
+
+  issue(caller: Caller): Ticket {
+    const now = this.#clock()
+    const own: string[] = []
+    for (const [ticket, unused] of this.#unused) {
+      if (now >= unused.expiresAt) this.#unused.delete(ticket)
+      // The name of a principal belongs to one token.
+      else if (unused.caller.principal === caller.principal) own.push(ticket)
+    }
+    const [oldest] = own
+    if (oldest !== undefined && own.length >= MAX_OF_TOKEN) this.#unused.delete(oldest)
+    const ticket = randomBytes(TICKET_BYTES).toString('base64url')
+    const expiresAt = now + VALID_S
+    this.#unused.set(ticket, { caller, expiresAt })
+    return { ticket, expiresAt }
+  }
+
+  /** A ticket is valid once. */
+  redeem(ticket: string): Result<Caller, Rejection> {
+    const unused = this.#unused.get(ticket)
+    this.#unused.delete(ticket)
+    const isValid = unused !== undefined && this.#clock() < unused.expiresAt
+    if (isValid && !unused.caller.lifetime.ended) return ok(unused.caller)
+    const detail = `The ticket is unknown, was used, or is older than ${VALID_S} seconds. Get another one with POST /api/tickets.`
+    return err({ type: 'unauthenticated', detail })
+  }
+}

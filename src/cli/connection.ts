@@ -2,20 +2,18 @@ import { lstatSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { Readable } from 'node:stream'
 import { Command } from 'commander'
-import { err, ok, type Result } from 'neverthrow'
+import { err, type Result, type ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import { VERIFYING } from '../api/audit.ts'
-import { createOpener } from '../client/call.ts'
-import { type Client, createClient, type RequestError, readBaseUrl } from '../client/index.ts'
-import { CLIENT_LIMITS } from '../client/limits.ts'
-import { chunksOf, textOf } from '../client/lines.ts'
-import { shellWord } from '../lib/shell-word.ts'
+import { CLIENT_LIMITS, createRest, type Rest } from '../client/call.ts'
+import { type Client, createClient, readBaseUrl } from '../client/client.ts'
+import type { RequestError, RunQuery, RunSummary } from '../client/index.ts'
+import { chunksOf } from '../client/lines.ts'
+import { shellWord } from '../lib/text.ts'
 import { defaultSocket } from '../server/data-folder.ts'
 import { parseSettings } from '../server/read-settings.ts'
-import { idOf, isBeginning } from './short-id.ts'
-import { EXIT, PLAIN_EXIT_CODES } from './terminal/exit-codes.ts'
-import { oneLine } from './terminal/plain-text.ts'
-import { endWithReader, say } from './terminal/print.ts'
+import { io } from './terminal/io.ts'
+import { endingWith, PLAIN_EXIT_CODES, type Steps } from './terminal/steps.ts'
 
 const DEFAULT_URL = 'http://127.0.0.1:8000'
 const DEFAULT_SERVER = `the socket of your own server if there is one, otherwise ${DEFAULT_URL}`
@@ -28,6 +26,8 @@ Environment:
 
 export type Connection = {
   readonly client: Client
+  /** For what the client has no call. */
+  readonly rest: Pick<Rest, 'get' | 'open'>
   /** A command line that a person can paste. It names the same server, and its arguments are quoted. */
   hint(...args: readonly string[]): string
   /** What is wrong, and what to do. */
@@ -48,50 +48,66 @@ export function serverCommand(name: string, exitCodes: string = PLAIN_EXIT_CODES
       `the server: http://…, https://… or unix:PATH (default: ${DEFAULT_SERVER})`,
     )
     .addHelpText('after', `${exitCodes}\n${ENVIRONMENT}`)
-    .hook('preAction', (_, command) => completeRunId(command))
 }
 
-/** The argument `<run>` of a command may be the beginning of an id, as the lists show it. */
-async function completeRunId(command: Command): Promise<void> {
-  const { processedArgs, registeredArguments } = command
-  const [given] = processedArgs
-  const options: ServerOptions & { readonly dataDir?: string } = command.opts()
-  if (registeredArguments[0]?.name() !== 'run' || !isBeginning(given)) return
-  const connection = connect(options)
-  if (connection.isErr() || options.dataDir !== undefined) return
-  const { client, explain } = connection.value
-  const found = await idOf(client, given, explain)
-  if (found.isOk()) processedArgs[0] = found.value
-  else {
-    say(`retrai: ${oneLine(found.error)}`)
-    process.exit(EXIT.notDone)
+/** The action of a command that talks to a server. `work` gets its arguments, the last of which are its options. */
+export const connected =
+  <G extends readonly unknown[]>(work: (connection: Connection, ...given: G) => Steps) =>
+  (...given: readonly unknown[]): Promise<void> =>
+    endingWith(async function* () {
+      const command = given.at(-1) as Command
+      const connection = yield* connect(command.opts())
+      const [first, ...others] = given.slice(0, -1)
+      const isRun = command.registeredArguments[0]?.name() === 'run'
+      const id = isRun && typeof first === 'string' ? yield* runIdOf(connection, first) : first
+      return yield* work(connection, ...([id, ...others] as unknown as G))
+    })
+
+/** The beginning of an id: the list of runs in the console shows this many digits. */
+const BEGINNING = /^[0-9a-f]{8}[0-9a-f-]{0,27}$/i
+
+/** The id that is given, or that begins with what is given. The server has no search, so all its runs are listed. */
+export async function* runIdOf(connection: Connection, given: string): Steps<string> {
+  if (!BEGINNING.test(given)) return given
+  const { runs } = yield* newestRuns(connection)
+  const found = runs.map(({ run_id }) => run_id).filter((id) => id.startsWith(given.toLowerCase()))
+  if (found.length === 1) return String(found[0])
+  return yield* err(
+    found.length === 0
+      ? `No run has an id that begins with ${given}. "retrai runs" lists the runs.`
+      : `${found.length} runs have an id that begins with ${given}: ${found.slice(0, 5).join(', ')}`,
+  )
+}
+
+/** The longest page of a server. */
+const PAGE = 1000
+
+/** The runs of a server, newest first: at most this many, and whether there are more. */
+export async function* newestRuns(
+  { client, explain }: Connection,
+  query: Pick<RunQuery, 'status' | 'parent'> = {},
+  most = Number.POSITIVE_INFINITY,
+): Steps<{ readonly runs: readonly RunSummary[]; readonly hasMore: boolean }> {
+  const found = new Map<string, RunSummary>()
+  let cursor: string | null | undefined
+  while (cursor !== null && found.size < most) {
+    const before = found.size
+    const limit = Math.min(PAGE, most - before)
+    const page = yield* client.runs.list({ ...query, limit, cursor }).mapErr(explain)
+    for (const run of page.runs) found.set(run.run_id, run)
+    cursor = page.next
+    if (cursor !== null && found.size === before) {
+      return yield* err('The server lists the same runs again and again.')
+    }
   }
-}
-
-/** Connects, does the work of a command, and sets its exit code; or prints why it failed. */
-export async function whenConnected(
-  options: ServerOptions,
-  work: (connection: Connection) => Promise<Result<number, string>>,
-): Promise<void> {
-  const connection = connect(options)
-  await endingWith(async () => {
-    return connection.isErr() ? err(connection.error) : work(connection.value)
-  })
-}
-
-/** Does the work of a command and sets the exit code that it returns; or prints why it failed. */
-export async function endingWith(work: () => Promise<Result<number, string>>): Promise<void> {
-  endWithReader()
-  const done = await work()
-  if (done.isErr()) say(`retrai: ${oneLine(done.error)}`)
-  process.exitCode = done.unwrapOr(EXIT.notDone)
+  return { runs: [...found.values()], hasMore: cursor !== null }
 }
 
 const ServerSettings = z.strictObject({
   RETRAI_SERVER: z
     .string()
     .refine(isServerUrl, `must be the address of a server, such as ${DEFAULT_URL} or unix:PATH`)
-    .default(() => localSocket(process.env) ?? DEFAULT_URL),
+    .default(() => localSocket(io().env) ?? DEFAULT_URL),
   RETRAI_TOKEN: z.string().optional(),
 })
 
@@ -105,32 +121,28 @@ function isServerUrl(text: string): boolean {
   }
 }
 
-/** The address of the server, and the token for it. The error is a text for people. */
-const serverAddress = ({ server }: ServerOptions): Result<ServerAddress, string> =>
-  parseSettings(ServerSettings, server === undefined ? {} : { server }, process.env).map(
-    ({ RETRAI_SERVER: address, RETRAI_TOKEN: token }) => {
-      const path = socketPath(address)
-      return path === null
-        ? { address, url: address, token, transport: { fetch, WebSocket } }
-        : { address, url: SOCKET_URL, token, transport: overSocket(path) }
-    },
-  )
-
-type ServerAddress = {
-  /** As people know it. */
-  readonly address: string
-  readonly url: string
-  readonly token: string | undefined
-  readonly transport: Transport
-}
-
-export function connect({ server }: ServerOptions): Result<Connection, string> {
+export function connect({
+  server,
+  isVerifying = false,
+}: ServerOptions): Result<Connection, string> {
   const flag = server === undefined ? [] : ['--server', server]
-  return serverAddress({ server }).map(({ address, url, token, transport }) => ({
-    client: createClient({ baseUrl: url, token, ...transport }),
-    hint: (...args) => ['retrai', ...args, ...flag].map(quoted).join(' '),
-    explain: (error) => explain(error).replaceAll(url, address),
-  }))
+  const flags = server === undefined ? {} : { server }
+  return parseSettings(ServerSettings, flags, io().env).map((settings) => {
+    const { RETRAI_SERVER: address, RETRAI_TOKEN: token } = settings
+    const path = socketPath(address)
+    const url = path === null ? address : SOCKET_URL
+    const transport = path === null ? { fetch, WebSocket } : overSocket(path)
+    const headers = isVerifying ? { [VERIFYING.name]: VERIFYING.value } : {}
+    return {
+      client: createClient({ baseUrl: url, token, ...transport }),
+      rest: createRest({
+        ...{ baseUrl: readBaseUrl(url), token, fetch: transport.fetch, headers },
+        ...CLIENT_LIMITS,
+      }),
+      hint: (...args) => ['retrai', ...args, ...flag].map(quoted).join(' '),
+      explain: (error) => explain(error).replaceAll(url, address),
+    }
+  })
 }
 
 /** Quoted for a shell: a server must not make a person paste a command of its own. */
@@ -154,63 +166,11 @@ function explain(error: RequestError): string {
   }
 }
 
-/** Why a download failed. */
-export type DownloadFailure = {
-  /** The problem code; null if the answer has none, or if there is no answer. */
-  readonly code: string | null
-  readonly message: string
-}
-
-type Body = ReadableStream<Uint8Array<ArrayBuffer>>
-
 /** Streams what the server has at an address. @param path begins with a slash */
-export async function download(
-  options: ServerOptions,
-  path: string,
-): Promise<Result<Readable, DownloadFailure>> {
-  const body = await open(options, path)
-  return body.map((opened) =>
-    Readable.from(chunksOf(opened, CLIENT_LIMITS.silenceMs), { objectMode: false }),
-  )
-}
-
-/** Reads a JSON document of the server. */
-export async function downloadJson<T>(
-  options: ServerOptions,
-  path: string,
-  schema: z.ZodType<T>,
-): Promise<Result<T, DownloadFailure>> {
-  const body = await open(options, path)
-  if (body.isErr()) return err(body.error)
-  try {
-    const text = await textOf(body.value, CLIENT_LIMITS.answerBytes)
-    if (text !== null) return ok(schema.parse(JSON.parse(text)))
-    return err({ code: null, message: `The answer to ${path} is longer than this program reads.` })
-  } catch (cause) {
-    return err({
-      code: null,
-      message: `The answer to ${path} is not as expected: ${String(cause)}`,
-    })
-  }
-}
-
-async function open(options: ServerOptions, path: string): Promise<Result<Body, DownloadFailure>> {
-  const address = serverAddress(options)
-  if (address.isErr()) return err({ code: null, message: address.error })
-  const { url, token, transport } = address.value
-  const baseUrl = readBaseUrl(url)
-  const { fetch } = transport
-  const opened = await createOpener({ baseUrl, token, fetch, ...CLIENT_LIMITS })({
-    path,
-    accept: '*/*',
-    headers: options.isVerifying === true ? { [VERIFYING.name]: VERIFYING.value } : {},
-    signal: undefined,
-  })
-  return opened.mapErr((error) => ({
-    code: error.type === 'refused' ? error.code : null,
-    message: explain(error).replaceAll(url, address.value.address),
-  }))
-}
+export const download = ({ rest }: Connection, path: string): ResultAsync<Readable, RequestError> =>
+  rest
+    .open(path, '*/*')
+    .map((body) => Readable.from(chunksOf(body, CLIENT_LIMITS.silenceMs), { objectMode: false }))
 
 const PREFIX = 'unix:'
 /** What the Host header says; the connection goes to the socket. */

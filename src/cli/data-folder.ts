@@ -1,25 +1,30 @@
 import { join, resolve } from 'node:path'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { ArtifactSource } from '../artifacts/artifacts.ts'
-import { type Keyring, openKeyring, signingWith } from '../audit/proofs/keyring.ts'
-import { isOwnStream } from '../audit/verify/own-streams.ts'
-import type { Signing } from '../log/entry-seal.ts'
+import { type Keyring, openKeyring, signingWith } from '../audit/keyring.ts'
+import type { Signing } from '../log/chain.ts'
+import { type LogPages, logPages, type StreamReader } from '../log/stream-pages.ts'
 import { makeDataFolder } from '../server/data-folder.ts'
-import { artifactsOfFolder, readableArtifacts } from '../server/open-artifacts.ts'
+import { readableArtifacts } from '../server/open-artifacts.ts'
 import { readArtifactSettings, readStorePlace } from '../server/read-settings.ts'
 import type { ReadableLog } from '../store/embedded/existing-log.ts'
 import type { EventStore, StoreFailure } from '../store/event-store.ts'
+import { isConnectionString } from '../store/eventstoredb/connection-string.ts'
+import { io } from './terminal/io.ts'
 import { say } from './terminal/print.ts'
+import type { Steps } from './terminal/steps.ts'
 
-/** What an auditor reads of a data folder. A server may be using it. */
-export type DataFolder = {
-  readonly log: ReadableLog
+/** A log that is only read. A server may be using it. */
+export type ReadLog = {
+  readonly reader: StreamReader
+  pages(): LogPages
   readonly artifacts: ArtifactSource
+  close(): Promise<void>
 }
 
 /** The data folder: the given one, that of RETRAI_DATA_DIR, or the default for the working folder. */
 export function dataDirOf(dataDir: string | undefined): Result<string, string> {
-  const place = readStorePlace(dataDir === undefined ? {} : { dataDir }, process.env)
+  const place = readStorePlace(dataDir === undefined ? {} : { dataDir }, io().env)
   return place.map(({ RETRAI_DATA_DIR }) => RETRAI_DATA_DIR)
 }
 
@@ -38,43 +43,34 @@ export const signingOf =
       .mapErr((message): StoreFailure => ({ type: 'store_failed', message }))
       .andThen((keyring) => signingWith(keyring)())
 
-/** Opens the embedded log of a data folder for reading. Makes no keys in it. */
-export async function openDataFolder(dataDir: string): Promise<Result<DataFolder, string>> {
+/** Opens a log for reading, and makes nothing in it. @param place a data folder, or esdb://… */
+export async function* openForReading(place: string): Steps<ReadLog> {
+  const dataDir = isConnectionString(place) ? null : resolve(place)
+  const reader = yield* await (dataDir === null ? openEventStoreDb(place) : openLogFile(dataDir))
+  const artifacts = artifactsAround({ dataDir, reader })
+  if (artifacts.isErr()) await reader.close()
+  const pages = () => ('pages' in reader ? reader.pages() : logPages(reader))
+  return { reader, pages, artifacts: yield* artifacts, close: () => reader.close() }
+}
+
+async function openLogFile(dataDir: string): Promise<Result<ReadableLog, string>> {
   const { openReadableLog } = await import('../store/embedded/existing-log.ts')
   const log = await openReadableLog(join(dataDir, 'log.sqlite'))
-  if (log.isErr()) return err(log.error.message)
-  const artifacts = artifactsAround({ dataDir, reader: log.value })
-  if (artifacts.isErr()) await log.value.close()
-  return artifacts.map((source) => ({ log: log.value, artifacts: source }))
-}
-
-export async function namesOfArtifacts(dataDir: string): Promise<readonly string[]> {
-  const names: string[] = []
-  for await (const { sha256 } of artifactsOfFolder(dataDir).files()) names.push(sha256)
-  return names
-}
-
-/** What is in the file of a log and is not of a server, as sentences without their points. */
-export async function foreignIn(dataDir: string): Promise<Result<readonly string[], string>> {
-  const { foreignParts } = await import('../store/embedded/foreign-parts.ts')
-  return foreignParts(join(dataDir, 'log.sqlite'), isOwnStream).mapErr(({ message }) => message)
+  return log.mapErr(({ message }) => message)
 }
 
 /** The artifacts of a log, as a server with the same variables would find them. */
 export const artifactsAround = (
   log: Parameters<typeof readableArtifacts>[1],
 ): Result<ArtifactSource, string> =>
-  readArtifactSettings(process.env).andThen((settings) => readableArtifacts(settings, log))
-
-export const isConnectionString = (place: string): boolean =>
-  /^(?:esdb|kurrentdb)(\+discover)?:/.test(place)
+  readArtifactSettings(io().env).andThen((settings) => readableArtifacts(settings, log))
 
 /** Opens the store of a data folder that no server uses, or an EventStoreDB. @param place a folder, or esdb://… */
 export async function openStore(place: string): Promise<Result<EventStore, string>> {
   return isConnectionString(place) ? openEventStoreDb(place) : openDataFolderStore(place)
 }
 
-/** Opens the log of a data folder, and makes it if there is none. */
+/** Opens the log of a data folder, and makes one in a new folder. */
 export async function openDataFolderStore(place: string): Promise<Result<EventStore, string>> {
   const { openEmbeddedStore } = await import('../store/embedded/embedded-store.ts')
   const folder = resolve(place)

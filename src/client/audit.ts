@@ -18,36 +18,44 @@ const Inclusion = InclusionProof.extend({ checkpoint: LooseCheckpoint })
 const Keys = z.object({ keys: z.array(PublishedKey.loose()) })
 
 /** What a server signs about its runs. docs/verification.md describes how to check it. */
-export type Audit = {
-  /** How many records a run has, and the hash of the last. */
-  proof(runId: string, options?: Signal): Answered<RunProof>
-  /** The public keys that the server signs with, newest first. */
-  keys(options?: Signal): Answered<readonly PublishedKey[]>
-  /** The checkpoints after a number, oldest first: at most `limit`, which is 100 by default. */
-  checkpoints(
-    query?: { readonly after?: number | undefined; readonly limit?: number | undefined },
-    options?: Signal,
-  ): Answered<readonly Checkpoint[]>
-  checkpoint(number: number | 'latest', options?: Signal): Answered<Checkpoint>
-  /** The proof that a checkpoint covers a run. */
-  inclusion(number: number | 'latest', runId: string, options?: Signal): Answered<InclusionProof>
-  /** Everything that the server has of a run, as a stream: a .tar.gz that `retrai verify` checks. */
-  export(runId: string, options?: Signal): Answered<Bytes>
-}
+export interface Audit extends ReturnType<typeof createAudit> {}
 
-export function createAudit({ get, open }: Rest): Audit {
-  return {
-    proof: (runId, options) => get(runPath(runId, '/proof'), Proof, options),
-    keys: (options) => get('/api/keys', Keys, options).map(({ keys }) => keys),
-    checkpoints: (query = {}, options) =>
-      get(`/api/checkpoints${queryOf(query)}`, z.array(LooseCheckpoint), options),
-    checkpoint: (number, options) => get(`/api/checkpoints/${number}`, LooseCheckpoint, options),
-    inclusion: (number, runId, options) =>
-      get(`/api/checkpoints/${number}/runs/${encodeURIComponent(runId)}`, Inclusion, options),
-    export: (runId, options) =>
-      open(runPath(runId, '/export'), 'application/gzip, application/json', options),
-  }
-}
+export const createAudit = ({ get, open }: Rest) => ({
+  /** How many records a run has, and the hash of the last. */
+  proof: (runId: string, options?: Signal): Answered<RunProof> =>
+    get(runPath(runId, '/proof'), Proof, options),
+  /** The public keys that the server signs with, newest first. */
+  keys: (options?: Signal): Answered<readonly PublishedKey[]> =>
+    get('/api/keys', Keys, options).map(({ keys }) => keys),
+  /** The checkpoints after a number, oldest first: at most `limit`, which is 100 by default. */
+  checkpoints: (
+    query: { readonly after?: number | undefined; readonly limit?: number | undefined } = {},
+    options?: Signal,
+  ): Answered<readonly Checkpoint[]> =>
+    get(`/api/checkpoints${queryOf(query)}`, z.array(LooseCheckpoint), options),
+  checkpoint: (number: number | 'latest', options?: Signal): Answered<Checkpoint> =>
+    get(`/api/checkpoints/${number}`, LooseCheckpoint, options),
+  /** The proof that a checkpoint covers a run. */
+  inclusion: (
+    number: number | 'latest',
+    runId: string,
+    options?: Signal,
+  ): Answered<InclusionProof> =>
+    get(`/api/checkpoints/${number}/runs/${encodeURIComponent(runId)}`, Inclusion, options),
+  /**
+   * Everything that the server has of a run, as a stream: a .tar.gz that `retrai verify` checks. With `files`, also all
+   * files of the first and the last snapshot.
+   */
+  export: (
+    runId: string,
+    { files, ...options }: Signal & { readonly files?: boolean } = {},
+  ): Answered<Bytes> =>
+    open(
+      runPath(runId, `/export${queryOf({ files })}`),
+      'application/gzip, application/json',
+      options,
+    ),
+})
 
 /** An entry of the access log, and its place there. */
 export type LoggedAccess = AccessEntry & { readonly seq: number }
@@ -79,34 +87,27 @@ const Frame = z.looseObject({ seq: z.int() }).transform(({ seq, ...rest }, conte
   return z.NEVER
 })
 
-const AccessLogProof = LedgerProof.loose()
 /** How many entries there are and the hash of the last, signed. */
 export type AccessProof = LedgerProof
 
 /** The calls of /api/access, for auditors. */
-export type Accesses = {
-  list(query?: AccessQuery, options?: Signal): Answered<AccessPage>
-  /** How many entries there are and the hash of the last, signed. */
-  proof(options?: Signal): Answered<AccessProof>
-}
+export interface Accesses extends ReturnType<typeof createAccesses> {}
 
-export function createAccesses({ call, get }: Rest): Accesses {
-  return {
-    list: ({ kinds, ...query } = {}, { signal } = {}) =>
-      call({
-        method: 'GET',
-        path: `/api/access${queryOf({ ...query, kinds: kinds?.join(',') })}`,
-        schema: z.array(Frame),
-        signal,
-      }).map(({ value, headers }) => {
-        const next = cursorOf(headers.get('link'), 'after')
-        const place = Number(next)
-        return {
-          entries: value,
-          next: next === null || !Number.isSafeInteger(place) ? null : place,
-        }
-      }),
-
-    proof: (options) => get('/api/access/proof', AccessLogProof, options),
-  }
-}
+export const createAccesses = ({ call, get }: Rest) => ({
+  list: ({ kinds, ...query }: AccessQuery = {}, { signal }: Signal = {}): Answered<AccessPage> =>
+    call({
+      method: 'GET',
+      path: `/api/access${queryOf({ ...query, kinds: kinds?.join(',') })}`,
+      schema: z.array(Frame),
+      signal,
+    }).map(({ value, headers }) => {
+      const next = cursorOf(headers.get('link'), 'after')
+      const place = Number(next)
+      return {
+        entries: value,
+        next: next === null || !Number.isSafeInteger(place) ? null : place,
+      }
+    }),
+  proof: (options?: Signal): Answered<AccessProof> =>
+    get('/api/access/proof', LedgerProof.loose(), options),
+})

@@ -1,9 +1,59 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import { codeOf, ProblemDocument } from '../api/problems.ts'
-import { jsonOr } from '../lib/json-or.ts'
-import type { RequestError } from './errors.ts'
+import { jsonOr } from '../lib/json.ts'
 import { textOf } from './lines.ts'
+
+/** Why a call failed. `message` is for a person. */
+export type RequestError =
+  /** There was no answer. The server may or may not have done what was asked. */
+  | { readonly type: 'unreachable'; readonly message: string }
+  /** The server refused, and did nothing. */
+  | {
+      readonly type: 'refused'
+      /** The end of the problem's type, `urn:retrai:problem:<code>`; /docs lists them. */
+      readonly code: string
+      /** The HTTP status. */
+      readonly status: number
+      readonly message: string
+      /** What is wrong with which field of the request. */
+      readonly errors: readonly { readonly field: string; readonly message: string }[]
+    }
+  /** Something answered, but not as a retrAI server does. */
+  | { readonly type: 'not_understood'; readonly status: number; readonly message: string }
+  /** The signal of the call was aborted. */
+  | { readonly type: 'aborted'; readonly message: string }
+
+/** How long a client waits, and how much it buffers. */
+export type ClientLimits = {
+  /** A call without an answer fails after this time, milliseconds. */
+  readonly requestMs: number
+  /** A connection that does not open within this time fails, milliseconds. */
+  readonly connectMs: number
+  /**
+   * If nothing comes for one to two times this long, the client connects again, milliseconds: a browser does not
+   * report that its server is gone.
+   */
+  readonly silenceMs: number
+  /** The pause before connecting again, milliseconds: it doubles from the first to the second. */
+  readonly retryMs: readonly [first: number, longest: number]
+  /**
+   * How much is buffered for a consumer that is slower than the server, in characters of JSON. If more comes, the
+   * client gives up the connection, and connects again after the consumer has taken everything.
+   */
+  readonly bufferChars: number
+  /** The most bytes of one answer, or of one line of a stream: a server may send without end. */
+  readonly answerBytes: number
+}
+
+export const CLIENT_LIMITS: ClientLimits = {
+  requestMs: 30_000,
+  connectMs: 10_000,
+  silenceMs: 60_000,
+  retryMs: [250, 10_000],
+  bufferChars: 4 * 1024 * 1024,
+  answerBytes: 128 * 1024 * 1024,
+}
 
 type Request = {
   readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
@@ -17,12 +67,7 @@ type Request = {
 /** One REST call; `schema` describes the answer. */
 type Call<T> = Request & { readonly schema: z.ZodType<T> }
 
-type Answer<T> = {
-  readonly value: T
-  /** As it came; null if it was too long. */
-  readonly text: string | null
-  readonly headers: Headers
-}
+type Answer<T> = { readonly value: T; readonly headers: Headers }
 
 /** What every call takes. */
 export type Signal = { readonly signal?: AbortSignal | undefined }
@@ -32,33 +77,38 @@ export type Answered<T> = ResultAsync<T, RequestError>
 export type Bytes = ReadableStream<Uint8Array<ArrayBuffer>>
 
 /** Makes REST calls to one server. Each path begins with a slash. */
-export type Rest = {
-  /** The whole answer, with its headers. */
-  call<T>(call: Call<T>): Answered<Answer<T>>
-  get<T>(path: string, schema: z.ZodType<T>, options?: Signal): Answered<T>
-  send<T>(
-    method: Exclude<Request['method'], 'GET'>,
-    path: string,
-    body: unknown,
-    schema: z.ZodType<T>,
-    options?: Repeatable,
-  ): Answered<T>
-  /** A body that is not JSON. Only its beginning must come in time: the caller reads it as it comes. */
-  open(path: string, accept: string, options?: Signal): Answered<Bytes>
-}
+export type Rest = ReturnType<typeof createRest>
 
-export function createRest(options: CallerOptions): Rest {
-  const call = createCaller(options)
-  const open = createOpener(options)
+export function createRest(options: CallerOptions) {
+  const call = <T>({ schema, ...request }: Call<T>): Answered<Answer<T>> =>
+    send(request, options, (response) => withText(response, options)).andThen((sent) =>
+      readAnswer(sent, schema),
+    )
   return {
+    /** The whole answer, with its headers. */
     call,
-    get: (path, schema, { signal } = {}) =>
+    get: <T>(path: string, schema: z.ZodType<T>, { signal }: Signal = {}): Answered<T> =>
       call({ method: 'GET', path, schema, signal }).map(({ value }) => value),
-    send: (method, path, body, schema, { idempotencyKey: key, signal } = {}) => {
+    send: <T>(
+      method: Exclude<Request['method'], 'GET'>,
+      path: string,
+      body: unknown,
+      schema: z.ZodType<T>,
+      { idempotencyKey: key, signal }: Repeatable = {},
+    ): Answered<T> => {
       const headers = key === undefined ? {} : { 'idempotency-key': key }
       return call({ method, path, body, headers, schema, signal }).map(({ value }) => value)
     },
-    open: (path, accept, { signal } = {}) => open({ path, accept, signal }),
+    /** A body that is not JSON. Only its beginning must come in time: the caller reads it as it comes. */
+    open: (path: string, accept: string, { signal }: Signal = {}): Answered<Bytes> =>
+      send({ method: 'GET', path, headers: { accept }, signal }, options, (response) =>
+        response.ok ? { response, text: '' } : withText(response, options),
+      ).andThen((sent) => {
+        const { ok: good, body } = sent.response
+        return good && body !== null
+          ? ok(body)
+          : readAnswer(sent, z.never()).map(({ value }) => value)
+      }),
   }
 }
 
@@ -69,33 +119,9 @@ type CallerOptions = {
   readonly requestMs: number
   /** The most bytes of an answer that are read. */
   readonly answerBytes: number
+  /** Of every request. */
+  readonly headers?: Readonly<Record<string, string>>
 }
-
-const createCaller =
-  (options: CallerOptions): Rest['call'] =>
-  ({ schema, ...request }) =>
-    send(request, options, (response) => withText(response, options)).andThen((sent) =>
-      readAnswer(sent, schema),
-    )
-
-/** As `Rest.open`. */
-type Opener = (
-  request: Pick<Request, 'path' | 'signal' | 'headers'> & { readonly accept: string },
-) => Answered<Bytes>
-
-export const createOpener =
-  (options: CallerOptions): Opener =>
-  ({ path, accept, headers, signal }) => {
-    const request = { method: 'GET', path, headers: { accept, ...headers }, signal } as const
-    return send(request, options, (response) =>
-      response.ok ? { response, text: '' } : withText(response, options),
-    ).andThen((sent) => {
-      const { ok: good, body } = sent.response
-      return good && body !== null
-        ? ok(body)
-        : readAnswer(sent, z.never()).map(({ value }) => value)
-    })
-  }
 
 /** The text is null if it was longer than `answerBytes`. */
 type Sent = { readonly response: Response; readonly text: string | null }
@@ -108,7 +134,7 @@ const withText = async (
 /** @param read reads what must come within the time of a call */
 function send(
   { method, path, body, headers, signal }: Request,
-  { baseUrl, token, fetch, requestMs }: CallerOptions,
+  { baseUrl, token, fetch, requestMs, headers: always }: CallerOptions,
   read: (response: Response) => Sent | Promise<Sent>,
 ): ResultAsync<Sent, RequestError> {
   const patience = new AbortController()
@@ -120,6 +146,7 @@ function send(
         accept: 'application/json',
         ...(body === undefined ? {} : { 'content-type': 'application/json' }),
         ...(token === undefined ? {} : { authorization: `Bearer ${token}` }),
+        ...always,
         ...headers,
       },
       body: body === undefined ? null : JSON.stringify(body),
@@ -151,7 +178,7 @@ function readAnswer<T>(
   }
   const body = text === null ? undefined : jsonOr(text, undefined)
   const parsed = good ? schema.safeParse(body) : undefined
-  if (parsed?.success) return ok({ value: parsed.data, text, headers })
+  if (parsed?.success) return ok({ value: parsed.data, headers })
   const problem = ProblemDocument.safeParse(body)
   const code = problem.success ? codeOf(problem.data.type) : null
   if (!good && problem.success && code !== null) {
@@ -163,11 +190,9 @@ function readAnswer<T>(
   return err({ type: 'not_understood', status, message })
 }
 
-const REDIRECTS: readonly number[] = [301, 302, 303, 307, 308]
-
 /** A browser shows only that a response is a redirect, and neither status nor address. */
 const isRedirect = ({ type, status }: Response): boolean =>
-  type === 'opaqueredirect' || REDIRECTS.includes(status)
+  type === 'opaqueredirect' || (status >= 300 && status < 400)
 
 /** The error quotes a token that is not valid as a header. */
 const withoutToken = (message: string, token: string | undefined): string =>
@@ -182,11 +207,13 @@ function reasonOf(thrown: unknown): string {
   return 'code' in cause ? String(cause.code) : thrown.message
 }
 
-/** A query of the parameters that are set. */
-export function queryOf(query: Readonly<Record<string, string | number | undefined>>): string {
+/** A query of the parameters that are set. One that is false is left out. */
+export function queryOf(
+  query: Readonly<Record<string, string | number | boolean | undefined>>,
+): string {
   const search = new URLSearchParams()
   for (const [name, value] of Object.entries(query)) {
-    if (value !== undefined) search.set(name, String(value))
+    if (value !== undefined && value !== false) search.set(name, String(value))
   }
   return search.size === 0 ? '' : `?${search}`
 }

@@ -1,7 +1,7 @@
 import { Backoff } from '../lib/backoff.ts'
 import { Signal } from '../lib/signal.ts'
+import type { ClientLimits } from './call.ts'
 import type { Kinds } from './events.ts'
-import type { ClientLimits } from './limits.ts'
 
 /** `connecting` at first, `live` while the server can send, `reconnecting` after a disconnect, `closed` at the end. */
 export type WatchState = 'connecting' | 'live' | 'reconnecting' | 'closed'
@@ -19,7 +19,7 @@ export type FollowOptions<S extends Kinds | undefined, L extends boolean | undef
 }
 
 /** What a watch does after a connection has ended: it is over, or it connects again. */
-export type Next = 'end' | 'at_once' | 'later'
+export type Next = 'end' | 'later'
 
 /** What is followed, over one connection after another. */
 type Followed<T> = {
@@ -53,7 +53,11 @@ export async function* follow<T>({
   limits,
 }: Followed<T>): AsyncGenerator<T, void, undefined> {
   const backoff = new Backoff(limits.retryMs)
-  const report = onChange(onState)
+  let last: WatchState | null = null
+  const report = (state: WatchState): void => {
+    if (state !== last) onState?.(state)
+    last = state
+  }
   report('connecting')
   try {
     for (;;) {
@@ -78,12 +82,11 @@ export async function* follow<T>({
       }
       if (reader.ended) return
       signal?.throwIfAborted()
-      const next = wasGivenUp(connection) ? 'at_once' : await judge(connection)
-      if (next === 'end') return
-      if (next === 'at_once') {
+      if (wasGivenUp(connection)) {
         backoff.reset()
         continue
       }
+      if ((await judge(connection)) === 'end') return
       signal?.throwIfAborted()
       report('reconnecting')
       await backoff.wait(signal)
@@ -96,16 +99,6 @@ export async function* follow<T>({
 /** Whether this side gave up the connection, because more came than the consumer could take, or nothing for a while. */
 const wasGivenUp = ({ ending, opened }: Connection): boolean =>
   ending.type === 'overflow' || (ending.type === 'timed_out' && opened)
-
-/** Reports each state once. */
-function onChange(onState: ((state: WatchState) => void) | undefined): (state: WatchState) => void {
-  let last: WatchState | undefined
-  return (state) => {
-    if (state === last) return
-    last = state
-    onState?.(state)
-  }
-}
 
 /** How a connection ended: closed by the server or the network, or given up by this side. */
 export type Ending =

@@ -1,209 +1,200 @@
-import type { Result } from 'neverthrow'
 import * as z from 'zod'
+import { RunChanges } from '../api/changes.ts'
 import { RunDiff, SentConversation } from '../api/history.ts'
 import type { Kind } from '../api/records.ts'
+import { messageOf } from '../lib/message-of.ts'
 import {
   type Answered,
   type Bytes,
-  cursorOf,
+  type ClientLimits,
   queryOf,
+  type RequestError,
   type Rest,
   runPath,
   type Signal,
 } from './call.ts'
-import { HistoryError, type RequestError } from './errors.ts'
 import {
   type AgentEvent,
   areAll,
-  asAltered,
   type ChosenKind,
   type Kinds,
   kindsText,
-  type Read,
-  readFrame,
   readText,
   wantedKinds,
 } from './events.ts'
-import type { ClientLimits } from './limits.ts'
 import { linesOf } from './lines.ts'
+import type { WatchOptions } from './watch.ts'
+
+/** Thrown if a history cannot be read to its end. */
+export class HistoryError extends Error {
+  override readonly name = 'HistoryError'
+  readonly error: RequestError
+  /** seq of the last event that was read: with it as `after`, reading resumes there. */
+  readonly seq: number
+
+  constructor(error: RequestError, seq: number) {
+    super(error.message)
+    this.error = error
+    this.seq = seq
+  }
+}
 
 /** What happened in a run, and its state at any of its records. */
-export type History = {
+export interface History extends ReturnType<typeof createHistory> {}
+
+export const createHistory = (rest: Rest, limits: ClientLimits) => ({
   /**
    * The events of a run up to now, in order. This is the fastest way to read a long run. To continue with what
    * happens next, call `watch` with the `seq` of the last event as `after`.
    * @throws HistoryError if the history cannot be read to its end, the reason of `signal` if that aborts
    */
-  events<const S extends Kinds | undefined = undefined>(
+  events: <const S extends Kinds | undefined = undefined>(
     runId: string,
-    options?: HistoryOptions<S>,
-  ): AsyncGenerator<AgentEvent<ChosenKind<S>>, void, undefined>
+    options: HistoryOptions<S> = {},
+  ) => readHistory(runId, options, { rest, limits }),
   /** What changed in the run between two records, given by their seqs, and which files the tools changed. */
-  diff(
+  diff: (
     runId: string,
-    moments: { readonly from: number; readonly to: number },
+    { from, to }: { readonly from: number; readonly to: number },
     options?: Signal,
-  ): Answered<RunDiff>
+  ): Answered<RunDiff> =>
+    rest.get(runPath(runId, `/diff${queryOf({ from, to })}`), RunDiff, options),
+  /** What happened to the files of the project between two snapshots: by default, the first and the last. */
+  changes: (runId: string, between: Between = {}, options?: Signal): Answered<RunChanges> =>
+    rest.get(runPath(runId, `/changes${queryOf(between)}`), RunChanges, options),
+  /** The same for `git apply --binary`, with secrets masked. */
+  patch: (runId: string, between: Between = {}, options?: Signal): Answered<Bytes> => {
+    const query = queryOf({ ...between, format: 'patch' })
+    return rest.open(runPath(runId, `/changes${query}`), 'text/x-patch, application/json', options)
+  },
+  /** A file of the project, as of a record or by default as of the last snapshot, with secrets masked. */
+  file: (
+    runId: string,
+    path: string,
+    { at }: { readonly at?: number | undefined } = {},
+    options?: Signal,
+  ): Answered<Bytes> => {
+    const name = path.split('/').map(encodeURIComponent).join('/')
+    const from = runPath(runId, `/files/${name}${queryOf({ at })}`)
+    return rest.open(from, 'application/octet-stream, application/json', options)
+  },
   /** What was sent to the model at a record; without `at`, what is or would be sent now. */
-  conversation(
+  conversation: (
     runId: string,
-    moment?: { readonly at?: number | undefined },
+    { at }: { readonly at?: number | undefined } = {},
     options?: Signal,
-  ): Answered<SentConversation>
+  ): Answered<SentConversation> =>
+    rest.get(runPath(runId, `/conversation${queryOf({ at })}`), SentConversation, options),
   /** The whole output of a tool call, as a stream. The record holds a part of it and its SHA-256. */
-  artifact(runId: string, sha256: string, options?: Signal): Answered<Bytes>
+  artifact: (runId: string, sha256: string, options?: Signal): Answered<Bytes> => {
+    const path = runPath(runId, `/artifacts/${encodeURIComponent(sha256)}`)
+    return rest.open(path, 'text/plain, application/json', options)
+  },
+})
+
+/** The seqs of two records, and the only file that is asked for. */
+type Between = {
+  readonly from?: number | undefined
+  readonly to?: number | undefined
+  readonly path?: string | undefined
 }
 
-export function createHistory(rest: Rest, limits: ClientLimits): History {
-  const { get, open } = rest
-  return {
-    events: (runId, options = {}) => readHistory(runId, options, { rest, limits }),
-    diff: (runId, { from, to }, options) =>
-      get(runPath(runId, `/diff${queryOf({ from, to })}`), RunDiff, options),
-    conversation: (runId, { at } = {}, options) =>
-      get(runPath(runId, `/conversation${queryOf({ at })}`), SentConversation, options),
-    artifact: (runId, sha256, options) =>
-      open(
-        runPath(runId, `/artifacts/${encodeURIComponent(sha256)}`),
-        'text/plain, application/json',
-        options,
-      ),
-  }
-}
-
-export type HistoryOptions<S extends Kinds | undefined = Kinds | undefined> = {
-  /** Only events after this seq. The default is -1: all. */
-  readonly after?: number | undefined
-  readonly kinds?: S
-  /** Each event also has `id` and `meta`, which are stored beside its record. */
-  readonly meta?: boolean | undefined
-  readonly signal?: AbortSignal | undefined
-}
+export type HistoryOptions<S extends Kinds | undefined = Kinds | undefined> = Pick<
+  WatchOptions<S>,
+  'after' | 'kinds' | 'meta' | 'signal'
+>
 
 type Deps = {
-  readonly rest: Pick<Rest, 'call' | 'open'>
+  readonly rest: Pick<Rest, 'open' | 'get'>
   readonly limits: Pick<ClientLimits, 'silenceMs' | 'answerBytes'>
 }
 
 /** The events of a run up to now. @throws HistoryError, or the reason of the signal */
 async function* readHistory<const S extends Kinds | undefined>(
   runId: string,
-  { after = -1, kinds, meta = false, signal }: HistoryOptions<S>,
-  deps: Deps,
-): AsyncGenerator<AgentEvent<ChosenKind<S>>, void, undefined> {
-  const reading = new Reading<ChosenKind<S>>(runId, wantedKinds(kinds), { after, meta, signal })
-  for (;;) {
-    if (yield* streamed(reading, deps)) return
-    // A stream that breaks off does not report why. The next page reports it, or has the next events.
-    if (yield* paged(reading, deps)) return
-  }
-}
-
-/** How far a history has been read, and which of its events are wanted. */
-class Reading<K extends Kind> {
-  readonly signal: AbortSignal | undefined
-  readonly #runId: string
-  readonly #wanted: ReadonlySet<Kind>
-  readonly #form: Readonly<Record<string, string>>
-  cursor: number
-
-  constructor(
-    runId: string,
-    wanted: ReadonlySet<Kind>,
-    { after, meta, signal }: Required<Pick<HistoryOptions, 'after' | 'meta' | 'signal'>>,
-  ) {
-    this.#runId = runId
-    this.#wanted = wanted
-    this.#form = meta === true ? { meta: 'true' } : {}
-    this.signal = signal
-    this.cursor = after ?? -1
-  }
-
-  get wantsMeta(): boolean {
-    return 'meta' in this.#form
-  }
-
-  /** The address of the events after the cursor. */
-  get path(): string {
-    const query = { after: this.cursor, kinds: kindsText(this.#wanted), ...this.#form }
-    return runPath(this.#runId, `/events${queryOf(query)}`)
-  }
-
-  /** The events that are wanted, of the next frames. */
-  *take(frames: readonly Result<Read, string>[]): Generator<AgentEvent<K>> {
-    for (const read of frames) {
-      this.signal?.throwIfAborted()
-      if (read.isErr()) this.fail(notUnderstood(`something that is not an event: ${read.error}`))
-      const event = read.value.type === 'event' ? read.value.event : read.value
-      const { seq } = event
-      const right = areAll(this.#wanted) ? seq === this.cursor + 1 : seq > this.cursor
-      if (!right) this.fail(notUnderstood(`the event ${seq} after the event ${this.cursor}`))
-      this.cursor = seq
-      if (this.#wants(event)) yield event
-    }
-  }
-
-  fail(error: RequestError): never {
-    this.signal?.throwIfAborted()
-    throw new HistoryError(error, this.cursor)
-  }
-
-  #wants(event: object): event is AgentEvent<K> & AgentEvent {
-    return 'kind' in event && this.#wanted.has(event.kind as Kind)
-  }
-}
-
-/** @returns whether everything came; if not, the stream broke off */
-async function* streamed<K extends Kind>(
-  reading: Reading<K>,
+  { after = -1, kinds, meta, signal }: HistoryOptions<S>,
   { rest, limits }: Deps,
-): AsyncGenerator<AgentEvent<K>, boolean> {
-  const { path, signal } = reading
-  const body = await rest.open(path, 'application/x-ndjson', { signal })
-  // The events before a record that cannot be read come in pages.
-  if (body.isErr()) return isOfDamage(body.error) ? false : reading.fail(body.error)
-  const batches = linesOf(body.value, limits)
-  try {
-    for (;;) {
-      const batch = await batches.next().catch(() => null)
-      if (batch === null) return false
-      if (batch.done) return true
-      yield* reading.take(batch.value.map(readText))
+): AsyncGenerator<AgentEvent<ChosenKind<S>>, void, undefined> {
+  const reading = new Reading<ChosenKind<S>>(wantedKinds(kinds), after, signal)
+  const query = { kinds: kindsText(reading.wanted), meta }
+  let idle = 0
+  for (;;) {
+    const { cursor } = reading
+    const path = runPath(runId, `/events${queryOf({ ...query, after: cursor })}`)
+    const body = await rest.open(path, 'application/x-ndjson', { signal })
+    if (body.isErr()) {
+      if (!isOfDamage(body.error)) return reading.fail(body.error)
+      // The events before a record that cannot be read come as a page.
+      const page = await rest.get(path, z.array(z.unknown()), { signal })
+      if (page.isErr() || page.value.length === 0) return reading.fail(body.error)
+      yield* reading.take(page.value.map((frame) => JSON.stringify(frame)))
+      continue
     }
-  } finally {
-    await batches.return()
+    const brokenBy = yield* reading.read(body.value, limits)
+    if (brokenBy === null) return
+    // A stream that breaks off does not report why. The next one reports it, or has the next events.
+    idle = reading.cursor === cursor ? idle + 1 : 0
+    const message = `The history breaks off: ${brokenBy}.`
+    if (idle > 1) reading.fail({ type: 'unreachable', message })
   }
-}
-
-/** One page. @returns whether it was the last */
-async function* paged<K extends Kind>(
-  reading: Reading<K>,
-  { rest }: Deps,
-): AsyncGenerator<AgentEvent<K>, boolean> {
-  const { path, signal, cursor: from } = reading
-  const page = await rest.call({ method: 'GET', path, schema: z.array(z.unknown()), signal })
-  if (page.isErr()) return reading.fail(page.error)
-  const { value, text, headers } = page.value
-  const exact = reading.wantsMeta ? JSON.stringify(value) === text : true
-  yield* reading.take(
-    value.map((frame) => (exact ? readFrame(frame) : readFrame(frame).map(asAltered))),
-  )
-  const next = cursorOf(headers.get('link'), 'after')
-  if (next === null) return true
-  const seq = Number(next)
-  // Following it would never end.
-  if (!Number.isSafeInteger(seq) || seq <= from)
-    reading.fail(notUnderstood(`a page after ${from} whose next page is after ${next}`))
-  // Records that are not wanted may follow the last one that was sent.
-  reading.cursor = seq
-  return false
 }
 
 const isOfDamage = (error: RequestError): boolean =>
   error.type === 'refused' && error.code === 'damaged_record'
 
-const notUnderstood = (what: string): RequestError => ({
-  type: 'not_understood',
-  status: 200,
-  message: `The server sent ${what}.`,
-})
+/** How far a history has been read, and which of its events are wanted. */
+class Reading<K extends Kind> {
+  readonly wanted: ReadonlySet<Kind>
+  cursor: number
+  readonly #signal: AbortSignal | undefined
+
+  constructor(wanted: ReadonlySet<Kind>, after: number, signal: AbortSignal | undefined) {
+    this.wanted = wanted
+    this.cursor = after
+    this.#signal = signal
+  }
+
+  /** The events of one stream. @returns why it broke off; null if everything came */
+  async *read(body: Bytes, limits: Deps['limits']): AsyncGenerator<AgentEvent<K>, string | null> {
+    const batches = linesOf(body, limits)
+    try {
+      for (;;) {
+        const batch = await batches.next().catch(messageOf)
+        if (typeof batch === 'string') return batch
+        if (batch.done) return null
+        yield* this.take(batch.value)
+      }
+    } finally {
+      await batches.return()
+    }
+  }
+
+  /** The events that are wanted, of the next frames. */
+  *take(frames: readonly string[]): Generator<AgentEvent<K>> {
+    for (const text of frames) {
+      this.#signal?.throwIfAborted()
+      const read = readText(text)
+      if (read.isErr()) this.#refuse(`something that is not an event: ${read.error}`)
+      const { value } = read
+      if (!('seq' in value)) return this.#refuse(`a frame of the type ${value.type}`)
+      const { seq } = value
+      const right = areAll(this.wanted) ? seq === this.cursor + 1 : seq > this.cursor
+      if (!right) this.#refuse(`the event ${seq} after the event ${this.cursor}`)
+      this.cursor = seq
+      if (value.type === 'event' && this.#wants(value.event)) yield value.event
+    }
+  }
+
+  fail(error: RequestError): never {
+    this.#signal?.throwIfAborted()
+    throw new HistoryError(error, this.cursor)
+  }
+
+  #refuse(what: string): never {
+    this.fail({ type: 'not_understood', status: 200, message: `The server sent ${what}.` })
+  }
+
+  #wants(event: AgentEvent): event is AgentEvent<K> & AgentEvent {
+    return this.wanted.has(event.kind)
+  }
+}

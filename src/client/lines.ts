@@ -1,4 +1,4 @@
-import { within } from '../lib/within.ts'
+import { within } from '../lib/promises.ts'
 
 type Body = ReadableStream<Uint8Array<ArrayBuffer>>
 

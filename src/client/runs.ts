@@ -51,60 +51,51 @@ export type RunQuery = {
 export type RunPage = { readonly runs: readonly RunSummary[]; readonly next: string | null }
 
 /** The calls of /api/runs. */
-export type Runs = {
+export interface Runs extends ReturnType<typeof createRuns> {}
+
+export const createRuns = ({ call, get, send }: Rest) => ({
   /** With an idempotency key, the same request can be repeated safely: it starts only one run. */
-  create(request: RunRequest, options?: Repeatable): Answered<CreatedRun>
-  list(query?: RunQuery, options?: Signal): Answered<RunPage>
+  create: (request: RunRequest, options?: Repeatable): Answered<CreatedRun> =>
+    send('POST', '/api/runs', request, CreatedRun, options),
+  list: (query: RunQuery = {}, { signal }: Signal = {}): Answered<RunPage> =>
+    call({
+      method: 'GET',
+      path: `/api/runs${queryOf(query)}`,
+      schema: z.array(RunSummary),
+      signal,
+    }).map(({ value, headers }) => ({
+      runs: value,
+      // An empty page is the last one, whatever its Link header has: following it might never end.
+      next: value.length === 0 ? null : cursorOf(headers.get('link'), 'cursor'),
+    })),
   /** The run as it is now or, with `at`, as it was after the record with that seq. */
-  get(runId: string, options?: Signal & { readonly at?: number | undefined }): Answered<RunDetails>
+  get: (
+    runId: string,
+    { at, signal }: Signal & { readonly at?: number | undefined } = {},
+  ): Answered<RunDetails> => get(runPath(runId, queryOf({ at })), RunDetails, { signal }),
   /** Answers a human check. With the `seq` of the check, the server refuses the answer if another check is open. */
-  resume(runId: string, answer: ResumeRun, options?: Signal): Answered<RunAndStatus>
+  resume: (runId: string, answer: ResumeRun, options?: Signal): Answered<RunAndStatus> =>
+    send('POST', runPath(runId, '/resume'), answer, RunAndStatus, options),
   /** Answers for the call that waits, by the `seq` of the question and the hash of the call that was shown. */
-  answer(
+  answer: (
     runId: string,
     seq: number,
     answer: AnswerApproval,
     options?: Signal,
-  ): Answered<RunAndStatus>
-  abort(runId: string, why?: Why, options?: Signal): Answered<RunAndStatus>
-  /** Redacts texts of a record for ever. The pointer (RFC 6901) begins at the payload. Repeating the call is safe. */
-  redact(runId: string, what: RedactRun, options?: Signal): Answered<RedactedRecord>
+  ): Answered<RunAndStatus> =>
+    send('POST', runPath(runId, `/approvals/${seq}`), answer, AnsweredApproval, options),
+  abort: (runId: string, why: Why = {}, options?: Signal): Answered<RunAndStatus> =>
+    send('POST', runPath(runId, '/abort'), why, RunAndStatus, options),
   /**
    * Says something to the agent of a run: its next request to the model holds it. With an idempotency key, the same
    * message can be sent again safely.
    */
-  send(runId: string, message: SendMessage, options?: Repeatable): Answered<RecordedMessage>
+  send: (runId: string, message: SendMessage, options?: Repeatable): Answered<RecordedMessage> =>
+    send('POST', runPath(runId, '/messages'), message, RecordedMessage, options),
+  /** Redacts texts of a record for ever. The pointer (RFC 6901) begins at the payload. Repeating the call is safe. */
+  redact: (runId: string, what: RedactRun, options?: Signal): Answered<RedactedRecord> =>
+    send('POST', runPath(runId, '/redact'), what, RedactedRecord, options),
   /** Takes effect at the next step of the run. */
-  configure(runId: string, changes: ConfigureRun, options?: Signal): Answered<RunDetails>
-}
-
-export function createRuns({ call, get, send }: Rest): Runs {
-  return {
-    create: (body, options) => send('POST', '/api/runs', body, CreatedRun, options),
-    list: (query = {}, { signal } = {}) =>
-      call({
-        method: 'GET',
-        path: `/api/runs${queryOf(query)}`,
-        schema: z.array(RunSummary),
-        signal,
-      }).map(({ value, headers }) => ({
-        runs: value,
-        // An empty page is the last one, whatever its Link header has: following it might never end.
-        next: value.length === 0 ? null : cursorOf(headers.get('link'), 'cursor'),
-      })),
-    get: (runId, { at, signal } = {}) =>
-      get(runPath(runId, queryOf({ at })), RunDetails, { signal }),
-    resume: (runId, body, options) =>
-      send('POST', runPath(runId, '/resume'), body, RunAndStatus, options),
-    answer: (runId, seq, body, options) =>
-      send('POST', runPath(runId, `/approvals/${seq}`), body, AnsweredApproval, options),
-    abort: (runId, body = {}, options) =>
-      send('POST', runPath(runId, '/abort'), body, RunAndStatus, options),
-    send: (runId, body, options) =>
-      send('POST', runPath(runId, '/messages'), body, RecordedMessage, options),
-    redact: (runId, body, options) =>
-      send('POST', runPath(runId, '/redact'), body, RedactedRecord, options),
-    configure: (runId, body, options) =>
-      send('PATCH', runPath(runId, '/config'), body, RunDetails, options),
-  }
-}
+  configure: (runId: string, changes: ConfigureRun, options?: Signal): Answered<RunDetails> =>
+    send('PATCH', runPath(runId, '/config'), changes, RunDetails, options),
+})

@@ -1,22 +1,41 @@
-import { ok } from 'neverthrow'
+import type { Result } from 'neverthrow'
 import * as z from 'zod'
-import { CLOSE_CODES } from '../api/close-codes.ts'
+import { CLOSE_CODES } from '../api/frames.ts'
 import type { Kind } from '../api/records.ts'
-import { jsonOr } from '../lib/json-or.ts'
-import { WatchError } from './errors.ts'
+import { type ClientLimits, queryOf, type RequestError } from './call.ts'
 import {
   type AgentEvent,
   areAll,
   type ChosenKind,
   type Kinds,
   kindsText,
-  readValue,
+  type PartsOf,
+  type Read,
+  readText,
   wantedKinds,
 } from './events.ts'
 import { type Connection, type Ending, type FollowOptions, follow, type Next } from './follow.ts'
-import type { ClientLimits } from './limits.ts'
-import { type PartsOf, readPart } from './live-parts.ts'
 import type { Runs } from './runs.ts'
+
+/**
+ * Why a watch ends, because connecting again would not help: `unknown_run`; `refused` (the token or the query is not
+ * valid); `damaged_record` (the server cannot read a record); `not_understood` (no retrAI server sends such a frame).
+ */
+export type WatchErrorType = 'unknown_run' | 'refused' | 'damaged_record' | 'not_understood'
+
+/** Thrown by a watch that cannot continue. It is not thrown for a lost connection: the watch connects again. */
+export class WatchError extends Error {
+  override readonly name = 'WatchError'
+  readonly type: WatchErrorType
+  /** seq of the last event that came: a watch with it as `after` resumes there. */
+  readonly seq: number
+
+  constructor(type: WatchErrorType, message: string, seq: number) {
+    super(message)
+    this.type = type
+    this.seq = seq
+  }
+}
 
 export type WatchOptions<
   S extends Kinds | undefined = Kinds | undefined,
@@ -49,43 +68,45 @@ export async function* watch<
   L extends boolean | undefined = undefined,
 >(
   runId: string,
-  { after = -1, kinds, meta = false, live, signal, onState, onCaughtUp }: WatchOptions<S, L>,
+  { after = -1, kinds, meta, live, signal, onState, onCaughtUp }: WatchOptions<S, L>,
   { connect, runs, limits }: WatchDeps,
 ): AsyncGenerator<AgentEvent<ChosenKind<S>> | PartsOf<L>, void, undefined> {
   const wanted = wantedKinds(kinds)
   const reader = new EventReader<ChosenKind<S>, L>(wanted, after, onCaughtUp)
-  const asked = { meta, live: live === true, caughtUp: onCaughtUp !== undefined }
-  const address = addressOf(runId, wanted, asked)
+  const query = {
+    // run_end is always requested: it shows that the run has ended, and not only the connection.
+    kinds: kindsText(new Set<Kind>([...wanted, 'run_end'])),
+    ...{ meta, live, caught_up: onCaughtUp !== undefined },
+  }
   if (!z.uuid().safeParse(runId).success) {
     throw new WatchError('unknown_run', `"${runId}" is not a run id.`, after)
   }
-  yield* follow({
-    open: () => connect(`${address}&after=${reader.cursor}`),
-    reader,
-    judge: (connection) => judge(connection, reader, runId, { runs, signal }),
-    ...{ signal, onState, limits },
-  })
+  const judge = async ({ ending, opened }: Connection): Promise<Next> => {
+    const { lastWords, cursor } = reader
+    const final = ending.type === 'closed' ? finalError(ending, lastWords, cursor) : null
+    if (final !== null) throw final
+    const complete = ending.type === 'closed' && ending.code === CLOSE_CODES.run_ended
+    if (opened && !complete) return 'later'
+    // A browser does not report why a WebSocket was refused, and a proxy closes like a server, so REST is asked.
+    const run = await runs.get(runId, { signal })
+    if (run.isOk()) return complete && run.value.ended_at !== null ? 'end' : 'later'
+    const refusal = refusalIn(run)
+    if (refusal === null) return 'later'
+    const type = refusal.code === 'run_not_found' ? 'unknown_run' : 'refused'
+    throw new WatchError(type, refusal.message, cursor)
+  }
+  const path = `/api/ws/${encodeURIComponent(runId)}`
+  const open = () => connect(`${path}${queryOf({ ...query, after: reader.cursor })}`)
+  yield* follow({ open, reader, judge, signal, onState, limits })
 }
 
-type Judges = { readonly runs: Pick<Runs, 'get'>; readonly signal: AbortSignal | undefined }
-
-async function judge(
-  { ending, opened }: Connection,
-  { lastWords, cursor }: EventReader<Kind, boolean | undefined>,
-  runId: string,
-  { runs, signal }: Judges,
-): Promise<Next> {
-  const final = ending.type === 'closed' ? finalError(ending, lastWords, cursor) : null
-  if (final !== null) throw final
-  const complete = ending.type === 'closed' && ending.code === CLOSE_CODES.run_ended
-  if (opened && !complete) return 'later'
-  // A browser does not report why a WebSocket was refused, and a proxy closes like a server, so REST is asked.
-  const run = await runs.get(runId, { signal })
-  if (run.isOk()) return complete && run.value.ended_at !== null ? 'end' : 'later'
-  const { error } = run
-  if (error.type !== 'refused' || error.status >= 500 || error.status === 429) return 'later'
-  const type = error.code === 'run_not_found' ? 'unknown_run' : 'refused'
-  throw new WatchError(type, error.message, cursor)
+/** Why the server refuses a call; null if it does not, or if it may accept the same call later. */
+export function refusalIn(
+  answer: Result<unknown, RequestError>,
+): Extract<RequestError, { type: 'refused' }> | null {
+  if (answer.isOk() || answer.error.type !== 'refused') return null
+  const { status } = answer.error
+  return status >= 500 || status === 429 ? null : answer.error
 }
 
 /** The error that the server closed with; null if connecting again may help. */
@@ -94,55 +115,30 @@ function finalError(
   lastWords: string | null,
   seq: number,
 ): WatchError | null {
-  if (code === CLOSE_CODES.unknown_run)
-    return new WatchError('unknown_run', lastWords ?? reason, seq)
-  if (code >= 4000) return new WatchError('refused', lastWords ?? reason, seq)
-  if (code === CLOSE_CODES.internal_error && lastWords !== null) {
-    return new WatchError('damaged_record', lastWords, seq)
+  if (code >= 4000) {
+    const type = code === CLOSE_CODES.unknown_run ? 'unknown_run' : 'refused'
+    return new WatchError(type, lastWords ?? reason, seq)
   }
-  return null
-}
-
-function addressOf(
-  runId: string,
-  wanted: ReadonlySet<Kind>,
-  asked: { readonly meta: boolean; readonly live: boolean; readonly caughtUp: boolean },
-): string {
-  // run_end is always requested: it shows that the run has ended, and not only the connection.
-  const kinds = kindsText(new Set<Kind>([...wanted, 'run_end']))
-  const { meta, live, caughtUp } = asked
-  const more = `${meta ? '&meta=true' : ''}${live ? '&live=true' : ''}${caughtUp ? '&caught_up=true' : ''}`
-  return `/api/ws/${encodeURIComponent(runId)}?kinds=${kinds}${more}`
+  return code === CLOSE_CODES.internal_error && lastWords !== null
+    ? new WatchError('damaged_record', lastWords, seq)
+    : null
 }
 
 /** Turns the frames of one watch, from all its connections, into events: each once, in order, of the wanted kinds. */
 class EventReader<K extends Kind, L extends boolean | undefined> {
+  /** All events up to this seq have been delivered, if they were wanted. */
+  cursor: number
+  /** Whether the run has ended. */
+  ended = false
   readonly #wanted: ReadonlySet<Kind>
-  readonly #onCaughtUp: ((seq: number) => void) | undefined
+  readonly #onCaughtUp: WatchOptions['onCaughtUp']
   /** An event of kind `error`. Until the next frame comes, it may be the server's last message instead. */
   #held: AgentEvent | null = null
-  #cursor: number
-  #ended = false
 
-  /** @param onCaughtUp is called when all stored events have been read, with the seq of the last record */
-  constructor(
-    wanted: ReadonlySet<Kind>,
-    after: number,
-    onCaughtUp: ((seq: number) => void) | undefined,
-  ) {
+  constructor(wanted: ReadonlySet<Kind>, after: number, onCaughtUp: WatchOptions['onCaughtUp']) {
     this.#wanted = wanted
-    this.#cursor = after
+    this.cursor = after
     this.#onCaughtUp = onCaughtUp
-  }
-
-  /** All events up to this seq have been delivered, if they were wanted. */
-  get cursor(): number {
-    return this.#cursor
-  }
-
-  /** Whether the run has ended. */
-  get ended(): boolean {
-    return this.#ended
   }
 
   /**
@@ -161,56 +157,53 @@ class EventReader<K extends Kind, L extends boolean | undefined> {
   /** @throws WatchError if the server may not send such a frame */
   *read(frames: readonly string[]): Generator<AgentEvent<K> | PartsOf<L>> {
     for (const text of frames) {
-      const frame = jsonOr(text, undefined)
-      const part = readPart(frame)
-      const read = part === undefined ? readValue(frame, text) : ok(null)
+      const read = readText(text)
       if (read.isErr()) throw this.#fault(`sent something that is not an event: ${read.error}`)
-      if (this.#held !== null) {
-        const event = this.#held
-        this.#held = null
-        this.#advance(event.seq)
-        if (this.#wants(event)) yield event
-      }
-      if (read.value === null) {
-        // The server sends parts only if they were asked for.
-        if (part != null) yield part as PartsOf<L>
-        continue
-      }
-      if (read.value.type !== 'event') {
-        const { type, seq } = read.value
-        if (type === 'caught_up') this.#catchUp(seq)
-        else this.#advance(seq)
-        continue
-      }
-      const { event } = read.value
-      if (event.kind === 'error') {
-        this.#held = event
-        continue
-      }
-      this.#advance(event.seq)
-      if (event.kind === 'run_end') this.#ended = true
-      if (this.#wants(event)) yield event
+      const held = this.#held
+      this.#held = null
+      if (held !== null) yield* this.#deliver(held)
+      yield* this.#take(read.value)
     }
+  }
+
+  *#take(read: Read): Generator<AgentEvent<K> | PartsOf<L>> {
+    if (read.type === 'part') {
+      // The server sends parts only if they were asked for.
+      if (read.part !== null) yield read.part as PartsOf<L>
+    } else if (read.type === 'caught_up') {
+      // Records that are not wanted may follow the last one that was sent.
+      const seq = Number(read.place)
+      this.cursor = Math.max(this.cursor, seq)
+      this.#onCaughtUp?.(seq)
+    } else if (read.type === 'refusal') {
+      throw this.#fault('sent an event of no run')
+    } else if (read.type === 'unknown_kind') {
+      this.#advance(read.seq)
+    } else if (read.event.kind === 'error') {
+      this.#held = read.event
+    } else {
+      yield* this.#deliver(read.event)
+    }
+  }
+
+  *#deliver(event: AgentEvent): Generator<AgentEvent<K>> {
+    this.#advance(event.seq)
+    if (event.kind === 'run_end') this.ended = true
+    if (this.#wants(event)) yield event
   }
 
   #wants(event: AgentEvent): event is AgentEvent<K> & AgentEvent {
     return this.#wanted.has(event.kind)
   }
 
-  /** Records that are not wanted may follow the last one that was sent. */
-  #catchUp(seq: number): void {
-    this.#cursor = Math.max(this.#cursor, seq)
-    this.#onCaughtUp?.(seq)
-  }
-
   #advance(seq: number): void {
-    const right = areAll(this.#wanted) ? seq === this.#cursor + 1 : seq > this.#cursor
-    if (!right || this.#ended)
-      throw this.#fault(`sent the event ${seq} after the event ${this.#cursor}`)
-    this.#cursor = seq
+    const right = areAll(this.#wanted) ? seq === this.cursor + 1 : seq > this.cursor
+    if (!right || this.ended)
+      throw this.#fault(`sent the event ${seq} after the event ${this.cursor}`)
+    this.cursor = seq
   }
 
   #fault(what: string): WatchError {
-    return new WatchError('not_understood', `The server ${what}.`, this.#cursor)
+    return new WatchError('not_understood', `The server ${what}.`, this.cursor)
   }
 }

@@ -40,36 +40,27 @@ const access = {
   operation: z.string(),
   /** The query of the request; of the last one if the entry counts several. */
   asked: z.string(),
-  /** If the queries differ: each of them with its count. Earlier versions did not record this. */
+  /** If the queries differ: each of them with its count. Only entries of earlier versions have this. */
   queries: z.array(z.strictObject({ asked: z.string(), count })).exactOptional(),
   /** How many accesses had a query that is not listed, because the list would be too long. */
   unlisted: count.exactOptional(),
 }
 
-const variant = <K extends AccessKind, S extends z.ZodRawShape>(kind: K, payload: S) =>
-  z.strictObject({ kind: z.literal(kind), ts, payload: z.strictObject(payload) })
-const granted = <K extends GrantedKind>(kind: K) => variant(kind, access)
+const variant = <K extends AccessKind, S extends z.ZodRawShape>(kinds: readonly K[], payload: S) =>
+  z.strictObject({ kind: z.enum(kinds), ts, payload: z.strictObject(payload) })
 
 /** An entry of the access log: who was shown what. `ts` is the time at which it was recorded. */
 export const AccessEntry = z.discriminatedUnion('kind', [
-  granted('runs_listed'),
-  granted('run_read'),
-  granted('run_watched'),
-  granted('run_exported'),
-  granted('run_verified'),
-  granted('feed_read'),
-  granted('feed_watched'),
-  granted('checkpoints_read'),
-  granted('ledger_read'),
-  variant('watch_ended', {
+  variant(GRANTED, access),
+  variant(['watch_ended'], {
     ...access,
     /** seq of the last record that was sent, or its cursor in the feed of all runs; null if none was sent. */
     last: z.union([z.int(), z.string()]).nullable(),
     /** How long it was watched; the sum if the entry counts several. */
     seconds: z.number().nonnegative(),
   }),
-  variant('access_refused', { ...access, status: z.int() }),
+  variant(['access_refused'], { ...access, status: z.int() }),
   /** More entries came than could be kept until the store accepted them. */
-  variant('entries_lost', times),
+  variant(['entries_lost'], times),
 ])
 export type AccessEntry = z.infer<typeof AccessEntry>

@@ -2,12 +2,14 @@ import { exhaustedBudget } from './budget.ts'
 import { deniedCall } from './close-call.ts'
 import { evolve } from './evolve.ts'
 import { onlyReads } from './mcp-tools.ts'
+import { hasUnread, isDone, isIntroductionDue } from './next-step.ts'
 import { present } from './present.ts'
 import type { EndStatus, RunRecord, Seen } from './records.ts'
-import { unended } from './sentences.ts'
+import { isReached, verdictOf } from './run-verdict.ts'
 import { isReviewDue, type RunState, recordOf, startedBy } from './state.ts'
 import { openSubagents } from './subagent-state.ts'
 import { INSTRUCTIONS_GOAL } from './subagents.ts'
+import { unended } from './texts.ts'
 
 /** The last record of a run, with its totals. @param seen what the person who aborted the run had seen */
 export function runEnd(
@@ -25,7 +27,7 @@ export function runEnd(
     estimated_cost_usd: state.total.costUsd,
     status,
     reason,
-    ...present({ seen }),
+    ...present({ seen, verdict: verdictOf(state) }),
     ...(subagents.length === 0 ? {} : { subagents }),
   })
 }
@@ -55,23 +57,6 @@ function begin(state: RunState, now: number): RunRecord {
   return beginIteration(state, now)
 }
 
-/** Whether the model has not been sent all messages of people. */
-const hasUnread = ({ messages }: RunState): boolean => messages.sent > messages.read
-
-/** Whether the run ends because the goal is reached: not while there is more to do than the goal. */
-function isDone(state: RunState): boolean {
-  const wanted = hasUnread(state) || (state.instructed && state.iteration === 0)
-  return state.goal?.achieved === true && !wanted
-}
-
-/** Whether the agent is to be shown its project next: after a first check that leaves something to do. */
-export function isIntroductionDue(state: RunState): boolean {
-  const { phase, iteration, introduced, uncheckable: impossible } = state
-  return (
-    phase.type === 'checked' && iteration === 0 && !introduced && impossible === 0 && !isDone(state)
-  )
-}
-
 /** Null while the context of the project is still to be read. */
 function afterFirstCheck(state: RunState, now: number): RunRecord | null {
   const { goal } = state
@@ -83,8 +68,8 @@ function afterFirstCheck(state: RunState, now: number): RunRecord | null {
 /** A goal that was reached counts, even if a person said more than the limit leaves room for. */
 function endAtLimit(state: RunState, now: number, reason: string): RunRecord {
   const { goal, iteration } = state
-  return goal?.achieved && iteration > 0
-    ? runEnd(state, now, 'achieved', goal.reason)
+  return isReached(state) && iteration > 0
+    ? runEnd(state, now, 'achieved', goal?.reason ?? '')
     : endWithSummary(state, now, reason)
 }
 
@@ -108,10 +93,11 @@ function afterIteration(state: RunState, now: number): RunRecord {
   if (state.uncheckable >= MAX_UNCHECKABLE) {
     return endWithSummary(state, now, uncheckable(state))
   }
-  const over = state.mcp?.stop ?? state.watch.over
+  const over =
+    state.mcp?.stop ?? state.watch.over ?? (state.final?.isOver ? state.final.reason : null)
   if (over != null) return endWithSummary(state, now, over)
   const last = state.iteration >= state.config.max_iterations
-  const asks = state.config.hitl_enabled && !last && !state.goal?.achieved
+  const asks = state.config.hitl_enabled && !last && !isReached(state)
   if (asks && exhaustedBudget(state, now) === null) {
     return recordOf(state, now, 'step_start', { node: 'human_check' })
   }

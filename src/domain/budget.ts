@@ -1,6 +1,17 @@
 import { modelInUse } from './model-choice.ts'
 import type { RunConfig } from './run-config.ts'
-import { idleUntil, type RunState, waitedOnce } from './state.ts'
+import { isWaiting, type RunState } from './state.ts'
+
+/** How many seconds no server worked on the run until `now`. */
+export function idleUntil(state: RunState, now: number): number {
+  const { claimant, queued, awaitsTurn, lastAt, idleSeconds } = state
+  const isUnattended = claimant === null || queued !== null || awaitsTurn
+  return isUnattended && !isWaiting(state) ? idleSeconds + Math.max(0, now - lastAt) : idleSeconds
+}
+
+/** How long a run and its sub-agents waited for people. */
+export const waitedOnce = ({ waitedSeconds, waitedTwice = 0 }: RunState): number =>
+  waitedSeconds - waitedTwice
 
 /** Seconds the run has worked until `now` (seconds since the epoch), without waiting for people or for a server. */
 function workedSeconds(state: RunState, now: number): number {

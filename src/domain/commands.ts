@@ -3,7 +3,6 @@ import type { ApprovalRules, Verdict } from './approvals/rules.ts'
 import type { IsolationPolicy } from './isolation.ts'
 import type { McpListing } from './mcp-tools.ts'
 import type { Network } from './network.ts'
-import type { ProjectFolder } from './project-folder.ts'
 import type {
   CallDecision,
   Decision,
@@ -14,30 +13,32 @@ import type {
   PayloadOf,
   Seen,
 } from './records.ts'
-import type { ConfigChanges, Effort, RunConfig } from './run-config.ts'
+import type { ConfigChanges, Effort, ProjectFolder, RunConfig } from './run-config.ts'
 import type { Parent, SubagentEnd } from './subagents.ts'
 
-/** A command of a person. It is recorded, and the process that works on the run reads it from the log. */
-export type PersonCommand =
-  | {
-      readonly type: 'create'
-      readonly runId: string
-      readonly config: RunConfig
-      readonly systemPrompt: string
-      readonly reason?: string | null
-      /** What the agent should do in addition to reaching the goal. */
-      readonly instructions?: string | null
-      readonly idempotency?: Idempotency
-      readonly isolation?: IsolationPolicy
-      readonly project?: ProjectFolder
-      readonly pool?: string | null
-      /** The rules of the server for calls of every run. */
-      readonly serverApprovals?: ApprovalRules
-      /** For models that would not think without one. */
-      readonly defaultEffort?: Effort
-      /** The run whose agent starts this one; a person starts it if it is left out. */
-      readonly parent?: Parent
-    }
+/** Creates a run. */
+export type CreateCommand = {
+  readonly type: 'create'
+  readonly runId: string
+  readonly config: RunConfig
+  readonly systemPrompt: string
+  readonly reason?: string | null
+  /** What the agent should do in addition to reaching the goal. */
+  readonly instructions?: string | null
+  readonly idempotency?: Idempotency
+  readonly isolation?: IsolationPolicy
+  readonly project?: ProjectFolder
+  readonly pool?: string | null
+  /** The rules of the server for calls of every run. */
+  readonly serverApprovals?: ApprovalRules
+  /** For models that would not think without one. */
+  readonly defaultEffort?: Effort
+  /** The run whose agent starts this one; a person starts it if it is left out. */
+  readonly parent?: Parent
+}
+
+/** A command of a person on a run that exists. */
+export type CommandOnRun =
   | {
       readonly type: 'respond'
       readonly decision: Decision
@@ -62,8 +63,6 @@ export type PersonCommand =
       readonly type: 'abort'
       readonly reason: string | null
       readonly seen?: Seen | null
-      /** What the sub-agents have come to that the run waits for. */
-      readonly subagents?: readonly SubagentEnd[]
     }
   | {
       readonly type: 'send_message'
@@ -78,12 +77,17 @@ export type PersonCommand =
       readonly seen?: Seen | null
     }
 
+/** A command of a person. It is recorded, and the process that works on the run reads it from the log. */
+export type PersonCommand = CreateCommand | CommandOnRun
+
 /** What the log says about a command of a person, beside the state of the run. */
 export type FromLog = {
   /** The hashes of the records that the command names, by seq. */
   readonly hashes: ReadonlyMap<number, string>
   /** Whether it comes from the actor who started the run. */
   readonly isStarter: boolean
+  /** What the sub-agents have come to that the run waits for. */
+  readonly subagents: readonly SubagentEnd[]
 }
 
 /** What the process that works on a run reports. It is refused once another process has claimed the run. */
@@ -149,10 +153,26 @@ export type AgentCommand = {
     }
   /** The open call starts a run, which is created after this. */
   | { readonly type: 'start_subagent'; readonly start: PayloadOf<'subagent_started'> }
-  | { readonly type: 'record_tool_result'; readonly result: PayloadOf<'tool_result'> }
+  | {
+      readonly type: 'record_tool_result'
+      readonly result: PayloadOf<'tool_result'>
+      /** If the step ends with this result, and files have changed. */
+      readonly snapshot?: PayloadOf<'snapshot'>
+    }
   /** What the commands of the open call or check have done so far. */
   | { readonly type: 'record_notices'; readonly notices: readonly Notice[] }
-  | { readonly type: 'record_goal_check'; readonly check: PayloadOf<'goal_check'> }
+  | {
+      readonly type: 'record_goal_check'
+      readonly check: PayloadOf<'goal_check'>
+      /** If files have changed. */
+      readonly snapshot?: PayloadOf<'snapshot'>
+      /** If the goal is reached, and there is more to check than that. */
+      readonly final?: PayloadOf<'final_check'>
+    }
+  /** The files of the project, if they are not those of the last snapshot. */
+  | { readonly type: 'record_snapshot'; readonly snapshot: PayloadOf<'snapshot'> }
+  /** What the ignored files and the repositories within the project were, before a call may change them. */
+  | { readonly type: 'record_left_out'; readonly hashed: PayloadOf<'left_out_hashed'> }
   | {
       readonly type: 'fail'
       readonly usage?: PayloadOf<'llm_usage'>

@@ -10,10 +10,10 @@ import {
   turnCount,
 } from './conversation.ts'
 import { writtenFiles } from './file-changes.ts'
-import { REDACTED } from './free-text.ts'
 import { type Plan, planOf } from './plan.ts'
 import type { PayloadOf, RequestedCall } from './records.ts'
-import { estimateOf, headOf, sizeOf, tokensOf, tokensOfTurn } from './sent-messages.ts'
+import { estimateOf, headOf, sizeOf } from './sent-messages.ts'
+import { tokensOf, tokensOfTurn } from './turn-messages.ts'
 
 /** The part of the room for turns that the latest keep. Much is left out at once, because each time a cache is lost. */
 const KEPT_SHARE = 0.2
@@ -34,8 +34,8 @@ export type DueCompaction = {
 }
 
 /**
- * Whether the conversation is to be made shorter before the next request: if it would have more tokens than the budget,
- * or the summary in it was redacted. Null if it is not, or if that would make too little room.
+ * Whether the conversation is to be made shorter before the next request, because it would have more tokens than the
+ * budget. Null if it is not, or if that would make too little room.
  * @param budget the most tokens of a request
  * @param tools the estimated tokens of its tools
  */
@@ -46,11 +46,6 @@ export function dueCompaction(
 ): DueCompaction | null {
   const conversation = readInbox(unread, allMessages(unread))
   const { compaction } = conversation
-  if (compaction?.summary === REDACTED) {
-    const tokensBefore = sizeOf(withoutRedacted(conversation), tools)
-    const { turns } = compaction
-    return { turns, upTo: seqOf(conversation, turns), tokensBefore, outputsOnly: false }
-  }
   const limit = Math.min(budget, conversation.contextTokens ?? budget)
   const tokensBefore = sizeOf(conversation, tools)
   if (tokensBefore <= limit) return null
@@ -69,20 +64,12 @@ export function dueCompaction(
   return room < limit * WORTH_SHARE ? null : { ...due, outputsOnly: false }
 }
 
-/** The conversation whose first turns are to be summarized: with those whose summary was redacted. */
-export function withoutRedacted(conversation: Conversation): Conversation {
-  const { compaction } = conversation
-  return compaction?.summary === REDACTED
-    ? { ...conversation, compaction: compaction.base }
-    : conversation
-}
-
 /** Leaves the first turns out, and keeps of them what people said, the last check, and which files were written. */
 export function compact(
   conversation: Conversation,
   { turns: count, summary }: Pick<PayloadOf<'context_compacted'>, 'turns' | 'summary'>,
 ): Conversation {
-  const { compaction: base } = withoutRedacted(conversation)
+  const { compaction: base } = conversation
   const latestFirst = listed(conversation.turns)
   const first = latestFirst.filter((turns) => turns.count <= count).map(({ turn }) => turn)
   const oldestFirst = first.toReversed()
@@ -97,10 +84,7 @@ export function compact(
       -MAX_FILES,
     ),
     plan: lastPlan(oldestFirst) ?? base?.plan ?? null,
-    base: null,
   }
-  // The log still has what was summarized, so another summary can be made of it.
-  if (summary === REDACTED) return { ...conversation, compaction: { ...made, base } }
   const latest = latestFirst.filter((turns) => turns.count > count)
   const kept = latest.reduceRight<Turns | null>((before, turns) => ({ ...turns, before }), null)
   return { ...conversation, compaction: made, turns: kept }

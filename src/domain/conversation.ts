@@ -64,7 +64,7 @@ export type Turns = { readonly turn: Turn; readonly before: Turns | null; readon
 export type Compaction = {
   /** How many turns it replaces. */
   readonly turns: number
-  /** Null if none could be made. */
+  /** Null if none could be made, or it was redacted. */
   readonly summary: string | null
   /** The words of people, oldest first. */
   readonly words: readonly string[]
@@ -76,8 +76,6 @@ export type Compaction = {
   readonly images: readonly string[]
   /** The last plan that the model noted in these turns or before. */
   readonly plan: Plan | null
-  /** Set if the summary was redacted: then its turns are still here, and this came before them. */
-  readonly base: Compaction | null
 }
 
 /** The conversation of a run, folded from its records. */
@@ -117,7 +115,7 @@ export function lastWords({ turns }: Pick<Conversation, 'turns'>): string | null
   return calls.length === 0 && notice === undefined ? (text ?? '') : null
 }
 
-/** The result of a call whose turn is still here; null if there is none. */
+/** The result of a call; null if the call has none yet, or its turn is not here any more. */
 export function resultOf(
   { turns }: Pick<Conversation, 'turns'>,
   callId: string,
@@ -154,7 +152,7 @@ export function changeLast(conversation: Conversation, change: (turn: Turn) => T
   return { ...conversation, turns: { ...turns, turn: change(turns.turn) } }
 }
 
-/** Adds words to the model: after its last reply, or to the opening if there is none yet. */
+/** Adds words to the model: after its last reply, or to the opening before its first. */
 export function say(
   conversation: Conversation,
   text: string,

@@ -8,10 +8,10 @@ import {
   turnCount,
 } from './conversation.ts'
 import { BrokenInvariant } from './errors.ts'
-import { REDACTED } from './free-text.ts'
 import { masksIn } from './mask/finder.ts'
 import { offerTools } from './mcp-tools.ts'
 import type { PayloadOf, ProviderItems, RunRecord } from './records.ts'
+import { REDACTED } from './texts.ts'
 
 function open({ config, system_prompt, instructions }: PayloadOf<'run_created'>): Conversation {
   const task = `Work towards the goal ${config.goal} in the project at ${config.cwd}.`
@@ -101,6 +101,10 @@ function add(conversation: Conversation, record: RunRecord): Conversation {
       }))
     case 'goal_check':
       return { ...say(conversation, goalFeedback(record.payload), 'check'), checked: true }
+    case 'final_check':
+      return record.payload.feedback === ''
+        ? conversation
+        : say(conversation, record.payload.feedback, 'check')
     case 'agent_stuck':
       return record.payload.action === 'end'
         ? conversation

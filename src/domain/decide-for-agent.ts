@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow'
-import { advance, endOfBudget, isIntroductionDue } from './advance.ts'
+import { advance, endOfBudget } from './advance.ts'
 import { nameOfRule } from './approvals/rules.ts'
 import { closeOpenCall, deniedCall } from './close-call.ts'
 import type { AgentCommand } from './commands.ts'
@@ -7,9 +7,10 @@ import type { RunError } from './errors.ts'
 import { evolve, fold } from './evolve.ts'
 import { compareListing, onlyReads } from './mcp-tools.ts'
 import { modelInUse } from './model-choice.ts'
+import { isIntroductionDue } from './next-step.ts'
 import { present } from './present.ts'
 import type { PayloadOf, RunRecord } from './records.ts'
-import { isReviewDue, type RunState, recordOf } from './state.ts'
+import { areHashesDue, isReviewDue, type RunState, recordOf } from './state.ts'
 import { isRepeatable, mayStart } from './subagent-state.ts'
 
 type Decided = Result<RunRecord[], RunError>
@@ -106,12 +107,28 @@ function recordOutcome(
     case 'record_tool_result':
       if (phase.type !== 'acting') return outOfStep()
       if (phase.open?.call_id !== command.result.call_id) return outOfStep()
-      return ok([recordOf(state, now, 'tool_result', command.result)])
+      return ok([
+        recordOf(state, now, 'tool_result', command.result),
+        ...snapshotOf(command, state, now),
+      ])
     case 'record_notices':
       return ok(noticesOf(command, state, now))
     case 'record_goal_check':
       if (phase.type !== 'evaluating') return outOfStep()
-      return ok([recordOf(state, now, 'goal_check', command.check)])
+      return ok([
+        recordOf(state, now, 'goal_check', command.check),
+        ...snapshotOf(command, state, now),
+        ...(command.final === undefined
+          ? []
+          : [recordOf(state, now, 'final_check', command.final)]),
+      ])
+    case 'record_snapshot':
+      // What a person is asked about must not change after the question.
+      if (isWaiting(phase)) return outOfStep()
+      return ok(snapshotOf(command, state, now))
+    case 'record_left_out':
+      if (isWaiting(phase) || !areHashesDue(state)) return outOfStep()
+      return ok([recordOf(state, now, 'left_out_hashed', command.hashed)])
     case 'fail':
       return ok([
         ...closeOpenCall(state, now, 'failed'),
@@ -126,6 +143,15 @@ const usageOf = (
   state: RunState,
   now: number,
 ): RunRecord[] => (usage === null ? [] : [recordOf(state, now, 'llm_usage', usage)])
+
+const isWaiting = ({ type }: RunState['phase']): boolean =>
+  type === 'awaiting_human' || type === 'awaiting_approval' || type === 'ended'
+
+const snapshotOf = (
+  { snapshot }: { readonly snapshot?: PayloadOf<'snapshot'> },
+  state: RunState,
+  now: number,
+): RunRecord[] => (snapshot === undefined ? [] : [recordOf(state, now, 'snapshot', snapshot)])
 
 const refuse = ({ type: command }: AgentCommand, { phase }: RunState): Decided =>
   err({ type: 'out_of_step', command, phase: phase.type })

@@ -1,7 +1,7 @@
 import { err, ok, type Result } from 'neverthrow'
 import { advance, runEnd } from './advance.ts'
 import { abortCalls } from './close-call.ts'
-import type { FromLog, PersonCommand, QueueCommand, RunCommand } from './commands.ts'
+import type { CommandOnRun, CreateCommand, FromLog, QueueCommand, RunCommand } from './commands.ts'
 import { decideForAgent } from './decide-for-agent.ts'
 import type { RunError } from './errors.ts'
 import { evolve, fold } from './evolve.ts'
@@ -12,7 +12,7 @@ import { isWaiting, type RunState, recordOf } from './state.ts'
 type Decided = Result<RunRecord[], RunError>
 type Command<T extends RunCommand['type']> = Extract<RunCommand, { type: T }>
 
-const NOTHING: FromLog = { hashes: new Map(), isStarter: false }
+const NOTHING: FromLog = { hashes: new Map(), isStarter: false, subagents: [] }
 
 /**
  * Decides which records a command adds to a run; `null` is the state before it exists. Pure: `now`
@@ -33,7 +33,8 @@ export function decide(
     : decideForPerson(command, state, now, fromLog)
 }
 
-function create(command: Command<'create'>, state: RunState | null, now: number): Decided {
+/** Decides what the stream of a new run begins with. */
+function create(command: CreateCommand, state: RunState | null, now: number): Decided {
   const { runId, config, systemPrompt, reason, idempotency } = command
   const { isolation, project, pool, instructions, serverApprovals = [] } = command
   const { defaultEffort, parent } = command
@@ -63,7 +64,7 @@ export function existing(state: RunState, idempotency: Idempotency | undefined):
 }
 
 function decideForPerson(
-  command: Exclude<PersonCommand, { type: 'create' }>,
+  command: CommandOnRun,
   state: RunState,
   now: number,
   fromLog: FromLog,
@@ -78,7 +79,7 @@ function decideForPerson(
     case 'answer_approval':
       return answerApproval(command, state, now, fromLog)
     case 'abort': {
-      const closing = abortCalls(state, now, command.subagents ?? [])
+      const closing = abortCalls(state, now, fromLog.subagents)
       const closed = fold(closing, state) ?? state
       const reason = command.reason ?? 'Aborted on request'
       return ok([...closing, runEnd(closed, now, 'aborted', reason, seen)])

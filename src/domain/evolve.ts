@@ -1,22 +1,28 @@
+import { idleUntil } from './budget.ts'
 import { BrokenInvariant } from './errors.ts'
-import { closeCall, openCall, startSubagent } from './evolve-calls.ts'
 import {
   answer,
   answerCall,
   askAboutCall,
   askHuman,
-  configure,
-  mayComeWhileWaiting,
-  receive,
-  rulesOf,
-  unworked,
-} from './evolve-people.ts'
-import { compact, reply, retry, spend } from './evolve-replies.ts'
+  closeCall,
+  compact,
+  openCall,
+  reply,
+  retry,
+  spend,
+  startSubagent,
+  withAnotherModel,
+} from './evolve-turns.ts'
 import { addListing } from './mcp-tools.ts'
+import { present } from './present.ts'
 import type { PayloadOf, RecordOf, RunRecord } from './records.ts'
-import { idleUntil, isWaiting, type RunState, type Usage } from './state.ts'
+import type { ConfigChanges } from './run-config.ts'
+import { finalAfter } from './run-verdict.ts'
+import type { Phase, RunState, Usage } from './state.ts'
 import { UNSUSPICIOUS, watchFinding } from './stuck.ts'
-import { openSubagents, subagentOf } from './subagent-state.ts'
+import { crashesAfter } from './subagent-state.ts'
+import { doubtOf } from './verdict.ts'
 
 const NOTHING_USED: Usage = { tokens: 0, costUsd: 0 }
 
@@ -25,10 +31,7 @@ function create(record: RecordOf<'run_created'>): RunState {
   return {
     runId: record.run_id,
     config: record.payload.config,
-    ...(isolation === undefined ? {} : { isolation }),
-    ...(project === undefined ? {} : { project }),
-    ...(parent === undefined ? {} : { parent }),
-    ...(defaultEffort === undefined ? {} : { defaultEffort }),
+    ...present({ isolation, project, parent, defaultEffort }),
     requestSha256: record.payload.idempotency?.request_sha256 ?? null,
     seq: 0,
     phase: { type: 'ready' },
@@ -61,6 +64,53 @@ function create(record: RecordOf<'run_created'>): RunState {
   }
 }
 
+/** The rules for calls of a new run, if there are any. */
+function rulesOf({ payload }: RecordOf<'run_created'>): Pick<RunState, 'approvals'> {
+  const { config, server_approvals: server = [] } = payload
+  const { approvals: run = [] } = config
+  if (run.length + server.length === 0) return {}
+  return { approvals: { run, server, lifted: [], approvedCostUsd: 0 } }
+}
+
+/** What stays after a record that is not of a process at work on the run: a call, check or wait is still under way. */
+const unworked = ({ crashes, queued, awaitsTurn }: RunState) => ({
+  ...{ crashes, queued, awaitsTurn },
+})
+
+/** A change of its models is a decision of a person, so the run asks the first of them again. */
+function configure(state: RunState, changes: ConfigChanges): Partial<RunState> {
+  const { model_name, fallback_models } = changes
+  const config = { ...state.config, ...changes }
+  const common = { ...unworked(state), config }
+  if ((model_name ?? fallback_models) === undefined) return common
+  const { fallback, phase } = state
+  return {
+    ...common,
+    ...(fallback == null ? {} : { fallback: null }),
+    ...(phase.type === 'planning' && phase.failures > 0
+      ? { phase: withAnotherModel(phase.failures) }
+      : {}),
+  }
+}
+
+/** The last messages whose keys are remembered. */
+const NAMED_MESSAGES = 64
+
+/** After a message. */
+function receive(state: RunState, { payload }: RecordOf<'user_message'>): Partial<RunState> {
+  const { idempotency } = payload
+  const named = idempotency === undefined ? [] : [{ seq: state.seq + 1, ...idempotency }]
+  return {
+    // It interrupts nothing that is under way.
+    ...unworked(state),
+    // The person may have changed the project, too.
+    changed: true,
+    watch: UNSUSPICIOUS,
+    messages: { ...state.messages, sent: state.messages.sent + 1 },
+    namedMessages: [...state.namedMessages, ...named].slice(-NAMED_MESSAGES),
+  }
+}
+
 /** A server begins to work on the run. Until now, none did. */
 function beClaimed(state: RunState, record: RecordOf<'run_claimed'>): Partial<RunState> {
   return {
@@ -68,17 +118,6 @@ function beClaimed(state: RunState, record: RecordOf<'run_claimed'>): Partial<Ru
     crashes: crashesAfter(state, record.payload.after_crash === true),
     idleSeconds: idleUntil({ ...state, claimant: null }, record.ts),
   }
-}
-
-/**
- * How many crashes count against the check or call under way, if the process that held the run has crashed or not. None
- * counts against the wait for a model or sub-agent.
- */
-export function crashesAfter(state: RunState, hasCrashed: boolean): number {
-  const { phase, crashes } = state
-  const isCalling = phase.type === 'acting' && phase.open !== null && subagentOf(state) === null
-  const underWay = phase.type === 'evaluating' || isCalling
-  return underWay && hasCrashed ? crashes + 1 : crashes
 }
 
 function beginStep(state: RunState, record: RecordOf<'step_start'>): Partial<RunState> {
@@ -100,9 +139,14 @@ function beginStep(state: RunState, record: RecordOf<'step_start'>): Partial<Run
 }
 
 function judge(state: RunState, check: PayloadOf<'goal_check'>): Partial<RunState> {
-  const { achieved, reason, verdict } = check
+  const { achieved, reason, verdict, tampering = [], named_tests } = check
+  const wasTampered = state.tampering !== undefined
   return {
+    // What was found beside an earlier check is of other files.
+    ...(state.final == null ? {} : { final: null }),
     goal: { achieved, reason },
+    ...(tampering.length > 0 || wasTampered ? { tampering } : {}),
+    ...present({ namedTests: state.namedTests ?? named_tests }),
     changed: false,
     uncheckable: verdict === 'cannot_check' ? state.uncheckable + 1 : 0,
     phase: { type: 'checked' },
@@ -115,7 +159,39 @@ function summarize({ phase }: RunState, summary: PayloadOf<'run_summary'>): Part
   return { summary: { text, source }, phase: { type: 'ending', reason, isSummarized: true } }
 }
 
-const fail = ({ message }: PayloadOf<'error'>): Partial<RunState> => ({
+/** What is known of the files after a snapshot. */
+function snapshotAfter(
+  { seq, snapshot }: RunState,
+  { tree, packs, salt, protected: files }: PayloadOf<'snapshot'>,
+): NonNullable<RunState['snapshot']> {
+  const at = { seq: seq + 1, tree }
+  const kept = packs.reduce((sum, { bytes }) => sum + bytes, snapshot?.keptBytes ?? 0)
+  const first = { ...(snapshot?.first ?? at), ...present({ protected: files?.sha256 }) }
+  return {
+    ...snapshot,
+    ...at,
+    first,
+    keptBytes: kept,
+    ...present({ salt: snapshot?.salt ?? salt }),
+  }
+}
+
+/** @param seq null: it is too late for hashes */
+function hashedAt({ snapshot }: RunState, seq: number | null): Pick<RunState, 'snapshot'> {
+  if (snapshot === undefined || snapshot.hashedAt !== undefined) return {}
+  return { snapshot: { ...snapshot, hashedAt: seq } }
+}
+
+const NOT_BEGUN: ReadonlySet<string> = new Set(['rejected', 'denied', 'not_isolated'])
+
+const mayHaveWritten = ({ phase }: RunState, { payload }: RecordOf<'tool_result'>): boolean =>
+  phase.type === 'acting' && phase.open?.read_only === false && !NOT_BEGUN.has(payload.outcome)
+
+const endedBy = ({ status, reason, verdict }: PayloadOf<'run_end'>): Phase => ({
+  ...{ type: 'ended', status, reason, ...present({ against: doubtOf(verdict) }) },
+})
+
+const fail = (message: string): Partial<RunState> => ({
   ...{ error: message, phase: { type: 'erred', message } },
 })
 
@@ -132,6 +208,10 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
     case 'network_connection':
     case 'guard_changed':
       return unworked(state)
+    case 'snapshot':
+      return { ...unworked(state), snapshot: snapshotAfter(state, record.payload) }
+    case 'left_out_hashed':
+      return { ...unworked(state), ...hashedAt(state, state.seq + 1) }
     case 'project_context':
       return { introduced: true }
     case 'mcp_tools_listed':
@@ -149,7 +229,10 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
     case 'tool_call':
       return openCall(state, record)
     case 'tool_result':
-      return closeCall(state, record)
+      return {
+        ...closeCall(state, record),
+        ...(mayHaveWritten(state, record) && hashedAt(state, null)),
+      }
     case 'subagent_started':
       return startSubagent(state, record)
     case 'context_compacted':
@@ -158,6 +241,8 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
       return { watch: watchFinding(state.watch, record.payload) }
     case 'goal_check':
       return judge(state, record.payload)
+    case 'final_check':
+      return finalAfter(state, record.payload)
     case 'iteration_complete':
       return { phase: { type: 'iterated' } }
     case 'human_check_required':
@@ -169,32 +254,23 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
     case 'approval_response':
       return answerCall(state, record)
     case 'error':
-      return fail(record.payload)
+      return fail(record.payload.message)
     case 'run_ending':
       return { phase: { type: 'ending', reason: record.payload.reason, isSummarized: false } }
     case 'run_summary':
       return summarize(state, record.payload)
     case 'run_end':
-      return end(state, record)
+      return {
+        ...{ endedAt: record.ts, waitingSince: null },
+        phase: endedBy(record.payload),
+      }
   }
-}
-
-/** A run that ends names the sub-agents that must end with it. */
-function end(state: RunState, { ts, payload }: RecordOf<'run_end'>): Partial<RunState> {
-  const { status, reason, subagents = [] } = payload
-  const open = openSubagents(state)
-  if (open.length !== subagents.length || open.some((id, at) => id !== subagents[at])) {
-    const named = subagents.join(', ') || 'none'
-    throw new BrokenInvariant(
-      `run_end names the sub-agents ${named}, but ${open.join(', ') || 'none'} have not ended`,
-    )
-  }
-  return { endedAt: ts, waitingSince: null, phase: { type: 'ended', status, reason } }
 }
 
 /**
- * Folds one record into the state of its run; `null` is the state before `run_created`.
- * @throws BrokenInvariant for a record that no accepted command can have added
+ * Folds one record into the state of its run; `null` is the state before `run_created`. Whether a run can have such a
+ * history is not compared here: that is what src/audit/verify/possible-run.ts says.
+ * @throws BrokenInvariant if there is nothing that the record can change
  */
 export function evolve(state: RunState | null, record: RunRecord): RunState {
   if (state === null) {
@@ -204,9 +280,6 @@ export function evolve(state: RunState | null, record: RunRecord): RunState {
     return create(record)
   }
   if (state.phase.type === 'ended') throw new BrokenInvariant(`${record.kind} comes after run_end`)
-  if (isWaiting(state) && !mayComeWhileWaiting(record)) {
-    throw new BrokenInvariant(`${record.kind} comes before the answer to the open question`)
-  }
   const { ts: lastAt } = record
   return {
     ...state,

@@ -10,3 +10,9 @@ export const Sha256 = z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 lower-case 
 export const NulFree = z
   .string()
   .refine((text) => !text.includes('\0'), 'must not contain a NUL character')
+
+/** The streams of a log that hold no run, such as its ledgers, begin with this. */
+export const OWN_STREAM_PREFIX = 'retrai-'
+
+/** ISO 8601 in UTC, with milliseconds. */
+export const Timestamp = z.iso.datetime({ precision: 3 })

@@ -1,8 +1,9 @@
 import type { PayloadOf, RequestedCall, RunRecord } from './records.ts'
-import type { OpenCall } from './state.ts'
+
+type OpenCall = PayloadOf<'tool_call'>
 
 /** How a call ended, null while it has no result. */
-export type CallOutcome = PayloadOf<'tool_result'>['outcome'] | null
+type CallOutcome = PayloadOf<'tool_result'>['outcome'] | null
 
 /** A call of a tool that changes the file whose path it names. `seq` is that of its `tool_call`. */
 type FileCall = { readonly seq: number; readonly tool: string; readonly outcome: CallOutcome }
@@ -112,7 +113,25 @@ const UNCHANGED: ReadonlySet<CallOutcome> = new Set([
 ])
 
 /** A call that was rejected or reports an error has not changed the file. */
-export function changedBy(calls: readonly Pick<FileCall, 'outcome'>[]): ChangedFile['changed'] {
+function changedBy(calls: readonly Pick<FileCall, 'outcome'>[]): ChangedFile['changed'] {
   if (calls.some(({ outcome }) => outcome === 'ok')) return 'yes'
   return calls.every(({ outcome }) => UNCHANGED.has(outcome)) ? 'no' : 'unknown'
+}
+
+const SHOWN = 3
+
+/** What a check says about itself, for people: which protected files are not what they were, and which tests are gone. */
+export function changesOfCheck({
+  tampering = [],
+  vanished = [],
+}: Pick<PayloadOf<'goal_check'>, 'tampering' | 'vanished'>): string[] {
+  const list = (items: readonly string[]): string => {
+    const more = items.length > SHOWN ? ` and ${items.length - SHOWN} more` : ''
+    return `${items.slice(0, SHOWN).join(', ')}${more}`
+  }
+  const files = tampering.map(({ path, change }) => `${path} (${change})`)
+  return [
+    files.length === 0 ? '' : `changed since the run began: ${list(files)}`,
+    vanished.length === 0 ? '' : `tests that no longer run: ${list(vanished)}`,
+  ].filter(Boolean)
 }

@@ -1,9 +1,6 @@
 import type { Kind, RunRecord } from './records.ts'
 import type { RunState } from './state.ts'
 
-/** What a redaction leaves of a string. By itself it means nothing: the metadata says which strings are redacted. */
-export const REDACTED = '[redacted]'
-
 /**
  * The strings of each kind that people only read, by their pointers from the payload: `*` is any one name, `**` is
  * everything below. Only these can be redacted. Runs are found, folded and verified by all others.
@@ -39,9 +36,15 @@ const FREE_TEXT: { readonly [K in Kind]: readonly string[] } = {
   tool_call: ['/args/**', '/raw_args'],
   tool_result: ['/output', '/isolation/visible/*', '/folder'],
   subagent_started: ['/config/cwd', '/config/shell_goal/**'],
-  goal_check: ['/reason', '/details', '/isolation/visible/*'],
+  goal_check: [
+    ...['/reason', '/details', '/isolation/visible/*'],
+    ...['/tampering/*/path', '/vanished/*'],
+  ],
+  final_check: ['/reason', '/feedback', '/tampering/*/path', '/not_copied/*'],
   network_connection: ['/host', '/reason'],
   guard_changed: ['/path'],
+  snapshot: ['/left_out/*/path'],
+  left_out_hashed: ['/entries/*/path'],
   iteration_complete: [],
   human_check_required: ['/summary'],
   human_check_response: ['/reason'],
@@ -52,7 +55,7 @@ const FREE_TEXT: { readonly [K in Kind]: readonly string[] } = {
   error: ['/message', '/traceback'],
   run_ending: ['/reason'],
   run_summary: ['/text', '/failure'],
-  run_end: ['/reason'],
+  run_end: ['/reason', '/verdict/tampering/*/path', '/verdict/not_copied/*'],
 }
 
 const PATTERNS = new Map(
@@ -95,26 +98,3 @@ function stillToDo(phase: RunState['phase']): readonly { readonly call_id: strin
   if (phase.type !== 'acting') return []
   return phase.open === null ? phase.pending : [phase.open, ...phase.pending]
 }
-
-/** What is left of a string that was redacted, and what replaces a secret. */
-const MARK = /\[redacted\]|\[masked:[\w-]+\]/
-
-/** Whether two JSON values can be the same text: they differ only in strings of which a part is redacted or masked. */
-export function mayBeSame(a: unknown, b: unknown): boolean {
-  if (a === b) return true
-  if (typeof a === 'string' && typeof b === 'string') return MARK.test(a) || MARK.test(b)
-  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false
-  if (Array.isArray(a) !== Array.isArray(b)) return false
-  const [mine, theirs] = [namesOf(a), namesOf(b)]
-  // It is not known which name was masked.
-  if (mine.some((name) => MARK.test(name)) || theirs.some((name) => MARK.test(name))) return true
-  if (mine.length !== theirs.length) return false
-  return mine.every(
-    (name) => Object.hasOwn(b, name) && mayBeSame(valueAt(a, name), valueAt(b, name)),
-  )
-}
-
-const namesOf = (value: object): readonly string[] =>
-  Object.keys(value).filter((name) => valueAt(value, name) !== undefined)
-
-const valueAt = (value: object, name: string): unknown => Reflect.get(value, name)

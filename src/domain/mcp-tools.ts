@@ -112,7 +112,7 @@ function difference(before: readonly KnownTool[], after: readonly KnownTool[]): 
 }
 
 /** Changes as a part of a sentence. */
-export const changesOf = (changes: Changes): string =>
+const changesOf = (changes: Changes): string =>
   Object.entries(changes)
     .filter(([, of]) => of.length > 0)
     .map(([how, of]) => `${how}: ${of.join(', ')}`)

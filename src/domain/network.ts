@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { portOf } from './hosts.ts'
 
 /** Hosts of package registries, which a run may allow by the name of the preset. */
 const PRESETS = {
@@ -22,9 +23,6 @@ const HOST = new RegExp(`^(?:\\*\\.)?${LABEL}(?:\\.${LABEL})+(?::[1-9][0-9]{0,4}
 /** The top-level domain of a name has a letter, and that of an address has none. */
 const ADDRESS = /(?:^|\.)(?:\d+|0x[0-9a-f]*)(?::\d+)?$/
 const MAX_HOSTS = 64
-
-/** The port that is reached at a host without a port. */
-const HTTPS = 443
 
 export const HostPattern = z
   .string()
@@ -52,9 +50,6 @@ export const Network = z.union(
 )
 export type Network = z.infer<typeof Network>
 
-/** The port of a pattern. */
-const portOf = (text: string): number => Number(/:(\d+)$/.exec(text)?.[1] ?? HTTPS)
-
 /** The network with hosts instead of presets. `goal` are the presets of the goal of the run. */
 export function withoutPresets(network: Network, goal: readonly Preset[]): Network {
   if (typeof network === 'string') return network
@@ -69,24 +64,3 @@ export function withoutPresets(network: Network, goal: readonly Preset[]): Netwo
 /** Whether a run asks for the registries of its goal. */
 export const asksForGoal = (network: Network): boolean =>
   typeof network !== 'string' && network.allow.includes(`preset:${GOAL_PRESET}`)
-
-/** Whether a list of hosts, without presets, allows a connection to a host in lower case. */
-export const allows = (hosts: readonly string[], host: string, port: number): boolean =>
-  hosts.some((pattern) => portOf(pattern) === port && matches(nameOf(pattern), host))
-
-const nameOf = (pattern: string): string => pattern.replace(/:\d+$/, '')
-
-/** `*.example.org` matches the names below example.org, and not example.org itself. */
-const matches = (pattern: string, host: string): boolean =>
-  pattern.startsWith('*.')
-    ? host.endsWith(pattern.slice(1)) && host.length >= pattern.length
-    : host === pattern
-
-/** The entries of `wanted` that let more through than the list `most`. Neither has presets. */
-export const beyond = (wanted: readonly string[], most: readonly string[]): string[] =>
-  wanted.filter((pattern) => {
-    const name = nameOf(pattern)
-    const covers = (other: string): boolean =>
-      portOf(other) === portOf(pattern) && (nameOf(other) === name || matches(nameOf(other), name))
-    return !most.some(covers)
-  })

@@ -1,5 +1,5 @@
-import { isIntroductionDue } from './advance.ts'
 import type { RequestedCall } from './records.ts'
+import { isReached } from './run-verdict.ts'
 import { isReviewDue, type OpenCall, type RunState } from './state.ts'
 
 /** What a run does next. Only its state decides. */
@@ -47,4 +47,21 @@ export function nextStep(state: RunState): NextStep {
     case 'erred':
       return { type: 'proceed' }
   }
+}
+
+/** Whether the model has not been sent all messages of people. */
+export const hasUnread = ({ messages }: RunState): boolean => messages.sent > messages.read
+
+/** Whether the run ends because the goal is reached: not while there is more to do than the goal. */
+export function isDone(state: RunState): boolean {
+  const wanted = hasUnread(state) || (state.instructed && state.iteration === 0)
+  return isReached(state) && !wanted
+}
+
+/** Whether the agent is to be shown its project next: after a first check that leaves something to do. */
+export function isIntroductionDue(state: RunState): boolean {
+  const { phase, iteration, introduced, uncheckable: impossible } = state
+  return (
+    phase.type === 'checked' && iteration === 0 && !introduced && impossible === 0 && !isDone(state)
+  )
 }

@@ -4,9 +4,10 @@ import { Json, Sha256 } from './fields.ts'
 import { IsolationDifference, IsolationPolicy, KilledBy } from './isolation.ts'
 import { McpToolsListed } from './mcp-tools.ts'
 import { Network } from './network.ts'
-import { ProjectFolder } from './project-folder.ts'
-import { ConfigChanges, Effort, RunConfig } from './run-config.ts'
+import { ConfigChanges, Effort, ProjectFolder, RunConfig } from './run-config.ts'
+import { LeftOutHashed, MOST_NAMED, Snapshot, Tampered } from './snapshots.ts'
 import { Parent, SubagentEnd } from './subagents.ts'
+import { FinalCheck, RunVerdict, Verdict } from './verdict.ts'
 
 const count = z.int().nonnegative()
 /** US dollars; null if the price of the model is not known. */
@@ -103,10 +104,6 @@ export type Decision = z.infer<typeof Decision>
 export const CallDecision = z.enum(['allow', 'deny'])
 export type CallDecision = z.infer<typeof CallDecision>
 
-/** What a check of the goal found: `cannot_check` if there is nothing to check with, such as no pytest. */
-export const Verdict = z.enum(['achieved', 'not_achieved', 'cannot_check'])
-export type Verdict = z.infer<typeof Verdict>
-
 export const EndStatus = z.enum(['achieved', 'failed', 'aborted'])
 export type EndStatus = z.infer<typeof EndStatus>
 
@@ -140,7 +137,7 @@ export type ProjectContext = z.infer<typeof ProjectContext>
 
 /** How an agent makes no progress, and what was done about it. */
 export const Stuck = z.strictObject({
-  /** `malformed`, `empty`, `cut` and `refused` are replies that are not whole. */
+  /** `malformed`, `empty`, `cut` and `refused` are replies that are not whole. Earlier versions had `alternating` and `failing`. */
   pattern: z.enum([
     ...(['repeating', 'alternating', 'circling', 'barren', 'failing', 'idle'] as const),
     ...(['malformed', 'empty', 'cut', 'refused'] as const),
@@ -297,6 +294,14 @@ const payloads = {
     isolation: IsolationDifference.exactOptional(),
     /** Records of earlier versions have only `achieved`. */
     verdict: Verdict.exactOptional(),
+    /** How many tests it reported: passed, failed and skipped. */
+    tests: count.exactOptional(),
+    /** Protected files that are not what they were when the run began, in order; left out if there are none. */
+    tampering: z.array(Tampered).max(MOST_NAMED).readonly().exactOptional(),
+    /** Of the first check whose report names the tests that ran: the artifact with their names, a list as JSON. */
+    named_tests: Sha256.exactOptional(),
+    /** Tests that the first such check named, and this one does not. */
+    vanished: z.array(z.string()).max(MOST_NAMED).readonly().exactOptional(),
   }),
   /**
    * A connection of a command: through the proxy, when it has ended or was refused; if its run has the whole network,
@@ -329,6 +334,12 @@ const payloads = {
     /** The hash of its content, or of where a link leads; null if it is gone, too large or not a file. */
     sha256: Sha256.nullable(),
   }),
+  /** After a check that found the goal reached: whether that holds with the files of the start, and by what the agent does not see. */
+  final_check: FinalCheck,
+  /** The files of the project: before the first step, and after each step in which they changed. */
+  snapshot: Snapshot,
+  /** Once in a run, before its first call that may write begins, if there is anything that snapshots leave out unread. */
+  left_out_hashed: LeftOutHashed,
   iteration_complete: z.strictObject({ iteration: count, tokens: count, cost_usd: cost }),
   human_check_required: z.strictObject({ iteration: count, summary: z.string() }),
   human_check_response: z.strictObject({
@@ -403,6 +414,8 @@ const payloads = {
     reason: z.string(),
     /** What the person who aborted the run had seen. */
     seen: Seen.exactOptional(),
+    /** Runs of earlier versions have none. */
+    verdict: RunVerdict.exactOptional(),
     /** The runs of sub-agents that had not ended: they are aborted after this record. */
     subagents: z.array(z.string()).readonly().exactOptional(),
   }),
@@ -471,6 +484,3 @@ export const RunRecord: z.ZodType<RunRecord> = z.discriminatedUnion(
 
 /** Payload schemas, for the description of the API. */
 export const PAYLOADS: { readonly [K in Kind]: z.ZodType<PayloadOf<K>> } = payloads as never
-
-/** The streams of a log that hold no run, such as its ledgers, begin with this. */
-export const OWN_STREAM_PREFIX = 'retrai-'

@@ -1,7 +1,22 @@
 import * as z from 'zod'
 import { ApprovalRules } from './approvals/rules.ts'
-import { MAX_MCP_SERVERS, McpServer } from './mcp-servers.ts'
+import { Sha256 } from './fields.ts'
+import type { LowerLimits, RecordedLevel } from './isolation.ts'
+import { MAX_MCP_SERVERS, type McpRequest, McpServer } from './mcp-servers.ts'
 import { Network } from './network.ts'
+import { OnTampering } from './verdict.ts'
+
+/** Which folder the project of a run is. If a person named it through links, these were followed once. */
+export const ProjectFolder = z
+  .strictObject({
+    /** Where it is, through no link. */
+    path: z.string(),
+    /** In decimal digits. A device may get another number when a machine restarts, and on another server of a shared disk. */
+    device: z.string(),
+    inode: z.string(),
+  })
+  .readonly()
+export type ProjectFolder = z.infer<typeof ProjectFolder>
 
 /** The conditions of a check. All that are set must hold. */
 export const SuccessCondition = z.strictObject({
@@ -23,36 +38,9 @@ export const ShellGoal = z
   .readonly()
 export type ShellGoal = z.infer<typeof ShellGoal>
 
-/** One HTTP request of an `api-test`, and the answer that is expected. */
-export const ApiRequest = z
-  .strictObject({
-    /** Left out: GET. */
-    method: z.string().exactOptional(),
-    path: z.string(),
-    headers: z.record(z.string(), z.string()).exactOptional(),
-    body: z.string().exactOptional(),
-    /** Left out: 200. */
-    status: z.int().exactOptional(),
-    body_contains: z.string().exactOptional(),
-  })
-  .readonly()
-export type ApiRequest = z.infer<typeof ApiRequest>
-
-/** Settings of goals that need more than a name. Each goal takes some of them. Texts may be redacted, so any is valid. */
-export const GoalOptions = z
-  .strictObject({
-    max_ms: z.number().positive().exactOptional(),
-    runs: z.int().positive().exactOptional(),
-    min_percent: z.number().nonnegative().exactOptional(),
-    report: z.string().exactOptional(),
-    requests: z.array(ApiRequest).readonly().exactOptional(),
-    url: z.string().exactOptional(),
-    start: z.string().exactOptional(),
-    ready_within_seconds: z.number().positive().exactOptional(),
-  })
-  .readonly()
+/** Settings of goals of earlier versions; no goal takes any now. */
+export const GoalOptions = z.record(z.string(), z.unknown()).readonly()
 export type GoalOptions = z.infer<typeof GoalOptions>
-export type GoalOption = keyof GoalOptions
 
 /** A goal with its settings. */
 const goalParts = {
@@ -89,6 +77,39 @@ const modelSettings = {
   fallback_models: z.array(z.string().min(1)).max(MAX_FALLBACKS).readonly().exactOptional(),
 }
 
+/** A check that the agent of a run does not see. An artifact holds it with a salt, so its hash shows nothing of it. */
+export const Accept = z
+  .strictObject({
+    sha256: Sha256,
+    files: z.int().nonnegative(),
+    /** Whether the agent learns why it failed. */
+    feedback: z.literal(true).exactOptional(),
+  })
+  .readonly()
+export type Accept = z.infer<typeof Accept>
+
+const MAX_PROTECT = 100
+const MAX_GLOB = 200
+
+/**
+ * A glob of files of a project. Only `*`, `**`, `?`, `[…]` and `{…}` have a meaning. Comparing one with a long name takes a time
+ * that grows with each star, and an agent chooses names.
+ */
+const ProtectGlob = z
+  .string()
+  .min(1)
+  .max(MAX_GLOB)
+  .refine((glob) => !/^[/\\~]|^[A-Za-z]:|\0/.test(glob), 'must be relative to the project')
+  .refine(
+    (glob) => !glob.split(/[/{},]/).includes('..'),
+    'must not lead out of the project, with ..',
+  )
+  .refine(
+    (glob) => glob.split('/').every((part) => part === '**' || part.split('*').length <= 4),
+    'must have at most three stars between slashes',
+  )
+  .refine((glob) => glob.split('**').length <= 3, 'must have at most two **')
+
 /**
  * The task of a run. `run_created` fixes it, so the agent cannot change the meaning of its goal while it works. Only
  * `run_config_changed` changes a part of it.
@@ -124,8 +145,14 @@ export const RunConfig = z
       .strictObject({ exclude: z.array(z.string()).max(MAX_TOOLS).readonly() })
       .readonly()
       .exactOptional(),
+    /** What it does if it would end as achieved with changed protected files. Left out: it reports them. */
+    on_tampering: OnTampering.exactOptional(),
+    /** A check that its agent does not see. */
+    accept: Accept.exactOptional(),
     /** Which calls begin only when a person allows them, and which never. */
     approvals: ApprovalRules.exactOptional(),
+    /** Globs of files that are protected beside those of its goal. */
+    protect: z.array(ProtectGlob).max(MAX_PROTECT).readonly().exactOptional(),
   })
   .readonly()
 export type RunConfig = z.infer<typeof RunConfig>
@@ -140,3 +167,77 @@ export const ConfigChanges = z
   })
   .readonly()
 export type ConfigChanges = z.infer<typeof ConfigChanges>
+
+/** The most characters of a command. */
+const MAX_TEXT = 10_000
+const MAX_GOALS = 16
+
+export const command = z.string().max(MAX_TEXT).trim().min(1)
+
+const SomeCondition = ShellGoal.unwrap().shape.success_condition
+
+/** A command that checks a goal. */
+const Check = z
+  .strictObject({
+    command: command.describe('Runs with bash in the project'),
+    conditions: SomeCondition.default({ exit_code: 0 }).describe(
+      `All that are set must hold: ${Object.keys(SuccessCondition.shape).join(', ')}. Without it: exit_code 0`,
+    ),
+  })
+  .meta({ id: 'Check', examples: [{ command: 'make lint' }] })
+
+/** How a request names a goal: alone, or as one of several. */
+export const goalFields = {
+  goal: z
+    .string()
+    .min(1)
+    .exactOptional()
+    .describe(
+      'The name of one of GET /api/goals. Without it: `shell-goal` if there is a `check`, `all-of` if there is `all_of`, ' +
+        'else the goal of the `.retrai.yml` of the project',
+    ),
+  check: Check.exactOptional().describe(
+    'The command of the goal. For `shell-goal` instead of `.retrai.yml`; for other goals that are a command (GET ' +
+      '/api/goals shows which) instead of their own. It is recorded, so the agent cannot change it',
+  ),
+  goal_options: GoalOptions.exactOptional().describe(
+    'The settings of the goal. No goal of this version takes any',
+  ),
+} as const
+
+/** One of several goals: its name, or an object with its settings. */
+const RequestedGoal = z
+  .union(
+    [z.string().min(1), z.strictObject(goalFields)],
+    'must be the name of a goal, or an object with goal, check and goal_options',
+  )
+  .meta({ id: 'RequestedGoal', examples: ['pytest', { check: { command: 'make lint' } }] })
+
+export const allOf = z
+  .array(RequestedGoal)
+  .min(1)
+  .max(MAX_GOALS)
+  .exactOptional()
+  .describe('Several goals, which must hold at the same time. The verdict lists each')
+
+/** One goal as a client or a project names it. */
+export type RequestedPart = z.output<z.ZodObject<typeof goalFields>>
+/** What a client or a project chooses of the goal of a run. */
+export type GoalRequest = RequestedPart & {
+  readonly all_of?: readonly (string | RequestedPart)[]
+}
+
+/** What a client may choose of a run, with the defaults filled in. */
+export type RunRequest = Omit<
+  RunConfig,
+  'shell_goal' | 'mcp_servers' | 'accept' | keyof GoalRequest
+> &
+  GoalRequest & {
+    readonly mcp_servers?: readonly McpRequest[]
+    /** The level of isolation that it asks for; null for that of the server. */
+    readonly isolation?: RecordedLevel | null
+    /** The limits of its commands that it asks for; null for those of the server. */
+    readonly command_limits?: LowerLimits | null
+    /** Of a sub-agent: its folder, from the project of the run that a person started. */
+    readonly within?: string
+  }

@@ -3,7 +3,6 @@ import type { IsolationPolicy } from './isolation.ts'
 import type { McpState } from './mcp-tools.ts'
 import { NETWORK_TOOL, type Network } from './network.ts'
 import type { Plan } from './plan.ts'
-import type { ProjectFolder } from './project-folder.ts'
 import type {
   CallDecision,
   EndStatus,
@@ -13,19 +12,17 @@ import type {
   RequestedCall,
   RunRecord,
 } from './records.ts'
-import type { Effort, RunConfig } from './run-config.ts'
+import type { Effort, ProjectFolder, RunConfig } from './run-config.ts'
+import type { Tampered } from './snapshots.ts'
 import type { Watch } from './stuck.ts'
 import type { Parent, Subagent } from './subagents.ts'
+import type { FinalState } from './verdict.ts'
 
-export type RunStatus = 'queued' | 'running' | 'awaiting_human' | EndStatus
 export const RUN_STATUSES = [
-  'queued',
-  'running',
-  'awaiting_human',
-  'achieved',
-  'failed',
-  'aborted',
-] as const satisfies readonly RunStatus[]
+  ...(['queued', 'running', 'awaiting_human'] as const),
+  ...(['achieved', 'failed', 'aborted'] as const),
+] as const
+export type RunStatus = (typeof RUN_STATUSES)[number]
 
 /** A call whose `tool_call` is in the log and whose `tool_result` is not. */
 export type OpenCall = RequestedCall & { readonly read_only: boolean }
@@ -95,13 +92,34 @@ export type Phase =
   | { readonly type: 'erred'; readonly message: string }
   /** The run ends without its goal, as soon as its summary is recorded. */
   | { readonly type: 'ending'; readonly reason: string; readonly isSummarized: boolean }
-  | { readonly type: 'ended'; readonly status: EndStatus; readonly reason: string }
+  /** `against`: what speaks against its goal, although it was reached. */
+  | {
+      readonly type: 'ended'
+      readonly status: EndStatus
+      readonly reason: string
+      readonly against?: string
+    }
 
 /** A message that its client named, so that it is recorded once however often it is sent. */
 type NamedMessage = {
   readonly seq: number
   readonly key: string
   readonly request_sha256: string
+}
+
+type SnapshotState = {
+  readonly seq: number
+  readonly tree: string
+  /** `protected`: the artifact with the protected files of the goal. */
+  readonly first: { readonly seq: number; readonly tree: string; readonly protected?: string }
+  /** How large all packs of the run are together. */
+  readonly keptBytes: number
+  readonly salt?: string
+  /**
+   * seq of the record with the hashes of what snapshots leave out. Null: a call may have changed that before it was hashed,
+   * so all of it counts as changed.
+   */
+  readonly hashedAt?: number | null
 }
 
 export type Usage = {
@@ -149,6 +167,10 @@ export type RunState = {
   readonly shellFolder?: string
   /** What the agent intends to do, by its last call that noted it. */
   readonly plan?: Plan
+  /** The last snapshot of the project, and the first; left out if there is none. */
+  readonly snapshot?: SnapshotState
+  /** The artifact with the names of the tests that the first check named, if one did. */
+  readonly namedTests?: string
   /** Whether the agent was shown its project. */
   readonly introduced: boolean
   /** Messages of people, and how many of them the model has been sent. */
@@ -160,6 +182,12 @@ export type RunState = {
   readonly total: Usage
   readonly thisIteration: Usage
   readonly goal: { readonly achieved: boolean; readonly reason: string } | null
+  /** Protected files that the last check found changed; left out if none. */
+  readonly tampering?: readonly Tampered[]
+  /** The final check that followed the last check of the goal; null or left out if none did. */
+  readonly final?: FinalState | null
+  /** Whether a final check has told the agent what it has to restore. */
+  readonly wasTold?: true
   readonly error: string | null
   /** What was done, for people; null if there is no such record. */
   readonly summary: Pick<PayloadOf<'run_summary'>, 'text' | 'source'> | null
@@ -188,17 +216,6 @@ export type RunState = {
   /** How many seconds no server worked on the run, because it waited for its turn or its server was gone. */
   readonly idleSeconds: number
 }
-
-/** How many seconds no server worked on the run until `now`. */
-export function idleUntil(state: RunState, now: number): number {
-  const { claimant, queued, awaitsTurn, lastAt, idleSeconds } = state
-  const isUnattended = claimant === null || queued !== null || awaitsTurn
-  return isUnattended && !isWaiting(state) ? idleSeconds + Math.max(0, now - lastAt) : idleSeconds
-}
-
-/** How long a run and its sub-agents waited for people. */
-export const waitedOnce = ({ waitedSeconds, waitedTwice = 0 }: RunState): number =>
-  waitedSeconds - waitedTwice
 
 export function statusOf(state: RunState): RunStatus {
   switch (state.phase.type) {
@@ -243,28 +260,28 @@ export function isReviewDue(state: RunState): boolean {
   return phase.answer === undefined && !startedBy(state, next.call_id)
 }
 
+/** Whether it can still be recorded what snapshots leave out, before a call could change it. */
+export const areHashesDue = ({
+  snapshot,
+  config,
+}: Pick<RunState, 'snapshot' | 'config'>): boolean =>
+  snapshot !== undefined && snapshot.hashedAt === undefined && config.on_tampering !== 'off'
+
 /** Whether a run waits for a person, and not for a server. */
 export const isWaiting = ({ phase }: RunState): boolean =>
   phase.type === 'awaiting_human' || phase.type === 'awaiting_approval'
 
+/** Records that leave the status of a run as it was. */
+const BESIDE_WORK: ReadonlySet<Kind> = new Set([
+  ...(['run_claimed', 'run_config_changed', 'user_message'] as const),
+  ...(['network_connection', 'guard_changed', 'mcp_tools_listed'] as const),
+  ...(['snapshot', 'left_out_hashed'] as const),
+])
+
 /** The status of a run after one of its records, by that record alone; null if the record leaves it as it was. */
-export function statusAfter(record: RunRecord): RunStatus | null {
-  switch (record.kind) {
-    case 'run_end':
-      return record.payload.status
-    case 'human_check_required':
-    case 'approval_required':
-      return 'awaiting_human'
-    case 'run_queued':
-      return 'queued'
-    case 'run_claimed':
-    case 'run_config_changed':
-    case 'user_message':
-    case 'network_connection':
-    case 'guard_changed':
-    case 'mcp_tools_listed':
-      return null
-    default:
-      return 'running'
-  }
+export function statusAfter({ kind, payload }: RunRecord): RunStatus | null {
+  if (kind === 'run_end') return payload.status
+  if (kind === 'run_queued') return 'queued'
+  if (kind === 'human_check_required' || kind === 'approval_required') return 'awaiting_human'
+  return BESIDE_WORK.has(kind) ? null : 'running'
 }

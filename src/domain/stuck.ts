@@ -1,29 +1,39 @@
-import type { PayloadOf, Stuck } from './records.ts'
-import { type Done, type DoneCall, doneBy, mayEdit, NOTHING_DONE } from './stuck-digests.ts'
+import type { PayloadOf, RequestedCall, Stuck } from './records.ts'
+import { capitalized, stripTerminalCodes } from './texts.ts'
 
-type StuckPattern = Stuck['pattern']
+/** Patterns that are still looked for; records of earlier versions name others. */
+type Pattern = Exclude<Stuck['pattern'], 'alternating' | 'failing'>
 
 /**
  * After how many turns in a row a pattern is answered: with a hint, by asking for another approach, or with the end of
  * the run. Once the agent was asked, the smallest of them ends the run. Replies that are not whole are counted on their own.
  */
 const LIMITS: {
-  readonly [P in StuckPattern]: {
+  readonly [P in Pattern]: {
     readonly hint?: number
     readonly reflection?: number
     readonly end?: number
   }
 } = {
   repeating: { hint: 3, reflection: 5 },
-  alternating: { reflection: 6 },
   circling: { reflection: 8 },
   barren: { reflection: 40 },
-  failing: { reflection: 8 },
   idle: { reflection: 3 },
   malformed: { end: 5 },
   empty: { end: 5 },
   cut: { end: 5 },
   refused: { end: 3 },
+}
+/** What the agent and people read about a pattern, with the number of turns in the place of `#`. */
+const SEEN: { readonly [P in Pattern]: string } = {
+  repeating: 'the same calls had the same results # times in a row',
+  circling: 'the last # turns were all as turns before them',
+  barren: 'the last # turns changed nothing, and had no result that was new',
+  idle: 'the last # replies called no tool, and nothing changed',
+  malformed: 'the calls of # replies in a row were not valid',
+  empty: '# replies in a row were empty',
+  cut: '# replies in a row were cut off',
+  refused: '# replies in a row were refusals',
 }
 /** An agent whose calls take as long may be waiting for something, so it may repeat itself more often. */
 const WAITING_MS = 2_000
@@ -34,27 +44,27 @@ const RECOVERED_TURNS = 20
 /** In how many of the last turns something counts as seen before. */
 const REMEMBERED_TURNS = 16
 
+/** The calls of a turn and their results, each as a number that equal ones share. */
+type Done = { readonly call: number; readonly output: number }
+
 /** What is remembered of the turns of an agent, to see when it makes no progress. Its size is bounded. */
 export type Watch = {
-  /** The turn under way. `edits`: it may have changed files. */
+  /** The turn under way. `acts`: a call of it succeeded that may have changed something. */
   readonly turn: Done & {
-    readonly edits: boolean
+    readonly acts: boolean
     readonly calls: number
-    readonly failed: number
     readonly rejected: number
     readonly ms: number
   }
   /** The last turns, the latest first. */
   readonly recent: readonly Done[]
-  /** How many of the last turns were equal, alternated, or were as one of those before. */
+  /** How many of the last turns were equal, or were as one of those before. */
   readonly same: number
-  readonly alternating: number
   readonly circling: number
-  /** How many of the last turns had no new result, or failed as a whole in the same way, and changed no file. */
+  /** How many of the last turns had no new result, and changed nothing. */
   readonly barren: number
-  readonly failing: number
   /** How many of the last replies were not whole, in the same way. */
-  readonly broken: { readonly pattern: StuckPattern; readonly times: number } | null
+  readonly broken: { readonly pattern: Pattern; readonly times: number } | null
   /** What holds after the last turn, until it is recorded. */
   readonly due: Stuck | null
   /** The turns since the agent was asked for another approach; null if it was not, or recovered. */
@@ -65,18 +75,14 @@ export type Watch = {
   readonly over: string | null
 }
 
-const NO_CALLS = {
-  ...{ ...NOTHING_DONE, edits: false, calls: 0, failed: 0, rejected: 0, ms: 0 },
-} as const
+const NO_CALLS: Watch['turn'] = { call: 0, output: 0, acts: false, calls: 0, rejected: 0, ms: 0 }
 
 export const UNSUSPICIOUS: Watch = {
   turn: NO_CALLS,
   recent: [],
   same: 0,
-  alternating: 0,
   circling: 0,
   barren: 0,
-  failing: 0,
   broken: null,
   due: null,
   asked: null,
@@ -84,7 +90,7 @@ export const UNSUSPICIOUS: Watch = {
   over: null,
 }
 
-const BROKEN: Readonly<Record<string, StuckPattern>> = {
+const BROKEN: Readonly<Record<string, Pattern>> = {
   malformed: 'malformed',
   empty: 'empty',
   length: 'cut',
@@ -103,20 +109,21 @@ export function watchReply(watch: Watch, reply: PayloadOf<'assistant_message'>):
 /** @param isLast whether the turn ends with this call */
 export function watchResult(
   watch: Watch,
-  call: DoneCall,
-  result: PayloadOf<'tool_result'>,
+  call: RequestedCall & { readonly read_only: boolean },
+  { outcome, exit_code, output, duration_ms }: PayloadOf<'tool_result'>,
   isLast: boolean,
 ): Watch {
-  const { edits, calls, failed, rejected, ms } = watch.turn
-  const { outcome, duration_ms } = result
+  const { turn: before } = watch
+  // A call that takes long may print numbers that show its progress. In others, only a loop counts.
+  const numbers = duration_ms < WAITING_MS ? NUMBERS : TIMES
+  const printed = `${outcome} ${exit_code}\n${stripTerminalCodes(output)}`.replace(numbers, '')
   const turn = {
-    ...doneBy(call, result, watch.turn),
-    edits: edits || mayEdit(call, result),
-    calls: calls + 1,
-    failed:
-      failed + Number(outcome === 'error' || outcome === 'timed_out' || outcome === 'rejected'),
-    rejected: rejected + Number(outcome === 'rejected'),
-    ms: ms + duration_ms,
+    call: digestOf(textOf(call), before.call),
+    output: digestOf(printed, before.output),
+    acts: before.acts || (outcome === 'ok' && !call.read_only),
+    calls: before.calls + 1,
+    rejected: before.rejected + Number(outcome === 'rejected'),
+    ms: before.ms + duration_ms,
   }
   const watched = { ...watch, turn }
   if (!isLast) return watched
@@ -138,40 +145,32 @@ export function watchFinding(watch: Watch, { pattern, times, action, message }: 
 
 function endTurn(watch: Watch): Watch {
   const { turn, recent } = watch
-  const { calls, failed, call, output, exact } = turn
+  const { call, output } = turn
   const before = afterAsking(watch)
-  // If a call takes long, it may print numbers that show its progress.
   const isWaiting = turn.ms >= WAITING_MS
-  const hasOutputOf = (past: Done): boolean =>
-    past.output === output && (!isWaiting || past.exact === exact)
-  const isLike = (past: Done | undefined): boolean =>
-    past !== undefined && past.call === call && hasOutputOf(past)
-  const [last, beforeLast] = recent
-  const isOther = !isLike(last)
-  const isEdit = turn.edits && !recent.some((past) => past.call === call)
-  const isNews = isEdit || !recent.some(hasOutputOf)
+  const isLike = (past: Done | undefined): boolean => past?.call === call && past.output === output
+  const isOther = !isLike(recent[0])
+  const isNews =
+    !recent.some((past) => past.output === output) ||
+    (turn.acts && !recent.some((past) => past.call === call))
   const ended = {
     ...before,
     found: isOther && before.asked === null ? null : before.found,
-    recent: [{ call, output, exact }, ...recent].slice(0, REMEMBERED_TURNS),
+    recent: [{ call, output }, ...recent].slice(0, REMEMBERED_TURNS),
     same: isOther ? 1 : watch.same + 1,
-    alternating: !isOther ? 1 : isLike(beforeLast) ? watch.alternating + 1 : 2,
     circling: recent.some(isLike) ? watch.circling + 1 : 0,
     barren: isNews ? 0 : watch.barren + 1,
-    failing: calls === 0 || calls !== failed ? 0 : isNews ? 1 : watch.failing + 1,
     broken: null,
   }
   const due =
-    finding(ended, calls === 0 ? 'idle' : 'repeating', ended.same, isWaiting) ??
-    finding(ended, 'alternating', ended.alternating, isWaiting) ??
+    finding(ended, turn.calls === 0 ? 'idle' : 'repeating', ended.same, isWaiting) ??
     finding(ended, 'circling', ended.circling, isWaiting) ??
-    finding(ended, 'barren', ended.barren, isWaiting) ??
-    finding(ended, 'failing', ended.failing, false)
+    finding(ended, 'barren', ended.barren, isWaiting)
   return { ...ended, due }
 }
 
 /** A reply that is not whole says nothing about the work, so it neither adds to its patterns nor ends them. */
-function endBrokenTurn(watch: Watch, pattern: StuckPattern): Watch {
+function endBrokenTurn(watch: Watch, pattern: Pattern): Watch {
   const times = watch.broken?.pattern === pattern ? watch.broken.times + 1 : 1
   const ended = { ...afterAsking(watch), broken: { pattern, times } }
   return { ...ended, due: finding(ended, pattern, times, false) }
@@ -186,54 +185,57 @@ function afterAsking(watch: Watch): Watch {
 
 function finding(
   { asked }: Watch,
-  pattern: StuckPattern,
+  pattern: Pattern,
   times: number,
   isWaiting: boolean,
 ): Stuck | null {
   const patience = isWaiting ? WAITING_TIMES : 1
   const { hint, reflection, end } = LIMITS[pattern]
+  const what = SEEN[pattern].replace('#', String(times))
   const isBeyond = (limit = Number.POSITIVE_INFINITY) => times >= limit * patience
   const found = (action: Stuck['action'], message: string): Stuck => {
     return { pattern, times, action, message }
   }
   if (isBeyond(end) || (asked !== null && isBeyond(hint ?? reflection))) {
     const anyway = asked === null ? '' : ', although it was asked for another approach'
-    const message = `Stopped because the agent makes no progress: ${seen(pattern, times)}${anyway}`
-    return found('end', message)
+    return found('end', `Stopped because the agent makes no progress: ${what}${anyway}`)
   }
-  if (isBeyond(reflection)) return found('reflection', reflectionOn(pattern, times))
-  return times === hint ? found('hint', `${capitalized(seen(pattern, times))}. ${HINT}`) : null
+  if (isBeyond(reflection))
+    return found('reflection', `You make no progress: ${what}. ${REFLECTION}`)
+  return times === hint ? found('hint', `${capitalized(what)}. ${HINT}`) : null
 }
 
 const HINT =
   'They will have the same result again. Use what you know, or find out something else. If you wait for something, wait longer in one command.'
 
-const reflectionOn = (pattern: StuckPattern, times: number): string =>
-  `You make no progress: ${seen(pattern, times)}. Before your next call, say in a few sentences what you know, why this did not work, and what you will do differently. Then take another approach. If you make no progress again, the run ends.`
+const REFLECTION =
+  'Before your next call, say in a few sentences what you know, why this did not work, and what you will do differently. Then take another approach. If you make no progress again, the run ends.'
 
-function seen(pattern: StuckPattern, times: number): string {
-  switch (pattern) {
-    case 'repeating':
-      return `the same calls had the same results ${times} times in a row`
-    case 'alternating':
-      return `the last ${times} turns alternate between the same two`
-    case 'circling':
-      return `the last ${times} turns were all as turns before them`
-    case 'barren':
-      return `the last ${times} turns changed no file, and had no result that was new`
-    case 'failing':
-      return `all calls of the last ${times} turns failed in the same way`
-    case 'idle':
-      return `the last ${times} replies called no tool, and nothing changed`
-    case 'malformed':
-      return `the calls of ${times} replies in a row were not valid`
-    case 'empty':
-      return `${times} replies in a row were empty`
-    case 'cut':
-      return `${times} replies in a row were cut off`
-    case 'refused':
-      return `${times} replies in a row were refusals`
-  }
+/** A call as a text. The comments and the white space of a command do not make it another one. */
+function textOf({ tool, args, raw_args = '' }: RequestedCall): string {
+  const plain = (name: string, value: unknown) =>
+    name === 'command' && typeof value === 'string'
+      ? value.replace(/(^|\s)#[^\n]*/g, '').replace(/\s+/g, ' ')
+      : value
+  return `${tool} ${JSON.stringify(args, plain)} ${raw_args}`
 }
 
-const capitalized = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)
+/** A number with what follows it directly, such as its unit. */
+const NUMBERS = /[\d:][\d:A-Za-z.,]*/g
+
+/** Durations, times of day, dates, and seconds since the epoch. */
+const TIMES =
+  /\b\d[\d.,]*\s?(?:[mnµu]?s|secs?|seconds?|m|min|minutes?|h|hours?)\b|\d{4}-\d\d-\d\d|\d+(?::\d\d)+(?:[.,]\d+)?|\d{10,}/g
+
+/** A number of 53 bits that equal texts share, and different ones hardly ever. Not for secrets. */
+function digestOf(text: string, seed: number): number {
+  let low = seed ^ 0x811c9dc5
+  let high = (seed / 0x1_0000_0000) ^ 0x41c6ce57
+  for (let at = 0; at < text.length; at += 1) {
+    const code = text.charCodeAt(at)
+    low = Math.imul(low ^ code, 0x01000193)
+    high = Math.imul(high ^ code, 0x5bd1e995)
+  }
+  low ^= Math.imul(high ^ (high >>> 15), 0x2c1b3c6d)
+  return (high & 0x1f_ffff) * 0x1_0000_0000 + (low >>> 0)
+}

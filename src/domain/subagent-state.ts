@@ -46,3 +46,14 @@ export function reportOf(state: RunState, hash: string): SubagentEnd {
  */
 export const isRepeatable = ({ read_only, tool }: OpenCall): boolean =>
   read_only || tool === SUBAGENT_TOOL
+
+/**
+ * How many crashes count against the check or call under way, if the process that held the run has crashed or not. None
+ * counts against the wait for a model or sub-agent.
+ */
+export function crashesAfter(state: RunState, hasCrashed: boolean): number {
+  const { phase, crashes } = state
+  const isCalling = phase.type === 'acting' && phase.open !== null && subagentOf(state) === null
+  const underWay = phase.type === 'evaluating' || isCalling
+  return underWay && hasCrashed ? crashes + 1 : crashes
+}

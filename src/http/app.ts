@@ -8,72 +8,37 @@ import fastify, {
 import fp from 'fastify-plugin'
 import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
 import { maxHeaderSize } from '../lib/node-http.ts'
-import { RunHistory } from '../queries/run-history.ts'
 import type { AppDeps } from './deps.ts'
-import { LIVE_LIMITS } from './live/limits.ts'
+import { LIVE_LIMITS } from './live/deps.ts'
 import { livePlugin } from './live/live-plugin.ts'
 import { logAccesses } from './plugins/access-log.ts'
 import { limitConnections, limitSockets } from './plugins/admission.ts'
-import { beforeSending } from './plugins/before-sending.ts'
+import { beforeSending, endOutdatedAnswers } from './plugins/answers.ts'
 import { handleNotFound, refuseConnection, refuseExpectation, sendError } from './plugins/errors.ts'
 import { describeApi } from './plugins/openapi.ts'
-import { endOutdatedAnswers } from './plugins/outdated-answers.ts'
 import { serveConsole, serveDocs } from './plugins/pages.ts'
 import { requirePermissions } from './plugins/permission.ts'
 import { security } from './plugins/security.ts'
 import { acceptJsonOnly, runParams, validatorCompiler } from './plugins/validation.ts'
-import {
-  health,
-  listGoals,
-  listMcpServers,
-  listModels,
-  listServerApprovals,
-  showIsolation,
-} from './routes/about-server.ts'
-import { accesses } from './routes/access-log.ts'
-import { allEvents } from './routes/all-events.ts'
-import { checkpoints } from './routes/checkpoints.ts'
-import { createRun } from './routes/create-run.ts'
-import { conversation, readArtifact, runDiff } from './routes/history.ts'
+import { aboutServer } from './routes/about-server.ts'
+import { createRun } from './routes/commands.ts'
+import { events } from './routes/events.ts'
+import { files } from './routes/files.ts'
+import { history } from './routes/history.ts'
+import { ledgers } from './routes/ledgers.ts'
 import { proofs } from './routes/proofs.ts'
-import { getRun, listRuns } from './routes/read-runs.ts'
-import { listRedactions, redactRun } from './routes/redactions.ts'
-import { abortRun, answerApproval, configureRun, resumeRun } from './routes/run-commands.ts'
-import { runEvents } from './routes/run-events.ts'
-import { sendMessage } from './routes/send-message.ts'
-import { watchAll, watchRun } from './routes/sockets.ts'
+import { runCommands } from './routes/run-commands.ts'
+import { runs } from './routes/runs.ts'
+import { sockets } from './routes/sockets.ts'
 import { tokens } from './routes/tokens.ts'
 
 const BODY_LIMIT_BYTES = 1024 * 1024
 /** A request must arrive within this time. */
 const REQUEST_TIMEOUT_MS = 30_000
 
-const ROUTES = [
-  createRun,
-  listRuns,
-  getRun,
-  resumeRun,
-  abortRun,
-  answerApproval,
-  sendMessage,
-  configureRun,
-  redactRun,
-  listRedactions,
-  listGoals,
-  listModels,
-  showIsolation,
-  listMcpServers,
-  listServerApprovals,
-  health,
-  runDiff,
-  conversation,
-  readArtifact,
-  tokens,
-]
-
-const AUDIT_ROUTES = [proofs, checkpoints, accesses]
-
-const LIVE_ROUTES = [watchRun, watchAll, runEvents, allEvents]
+const ROUTES = [createRun, ...runs, ...runCommands, ...history, ...files, ...aboutServer, tokens]
+const AUDIT_ROUTES = [proofs, ledgers]
+const LIVE_ROUTES = [...events, ...sockets]
 
 /** The whole HTTP side of the server, WebSockets included. It does not listen yet. */
 export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
@@ -109,7 +74,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   await app.register(acceptJsonOnly)
   await app.register(handleNotFound)
   await app.register(runParams)
-  await app.register(describeApi, { defaults: deps.defaults })
+  await app.register(describeApi)
   await app.register(routes, deps)
   await app.register(serveDocs)
   await app.register(serveConsole)
@@ -120,9 +85,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
 const routes = fp<AppDeps>(
   async (app, deps) => {
     const typed = app.withTypeProvider<ZodTypeProvider>()
-    const history = new RunHistory(deps)
-    deps.redactions?.onRedacted(() => history.forget())
-    for (const route of ROUTES) route(typed, { ...deps, history })
+    for (const route of ROUTES) route(typed, deps)
     for (const route of LIVE_ROUTES) route(typed, app.live)
     if (deps.audit !== undefined) for (const route of AUDIT_ROUTES) route(typed, deps.audit)
   },

@@ -3,29 +3,22 @@ import type { Readable } from 'node:stream'
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import type { ResultAsync } from 'neverthrow'
-import type { Readiness } from '../api/health.ts'
-import type { IsolationOffer } from '../api/isolation.ts'
-import type { McpOffer } from '../api/mcp.ts'
-import type { Model } from '../api/models.ts'
+import type { Goal, IsolationOffer, McpOffer, Model, Readiness } from '../api/about-server.ts'
 import type { FieldProblem } from '../api/problems.ts'
-import type { Goal } from '../api/runs.ts'
-import type { AccessRecorder } from '../audit/access-log/access-recorder.ts'
+import type { AccessRecorder } from '../audit/access-recorder.ts'
 import type { Audit } from '../audit/audit.ts'
 import type { Auth } from '../auth/auth.ts'
 import type { ApprovalRules } from '../domain/approvals/rules.ts'
 import type { IsolationPolicy } from '../domain/isolation.ts'
-import type { ProjectFolder } from '../domain/project-folder.ts'
-import type { RunRequest } from '../domain/requested-goal.ts'
-import type { ConfigChanges, RunConfig } from '../domain/run-config.ts'
+import type { ConfigChanges, ProjectFolder, RunConfig, RunRequest } from '../domain/run-config.ts'
 import type { LiveParts } from '../live/live-parts.ts'
 import type { Author } from '../log/run-log.ts'
 import type { Checkpoint } from '../projections/batch.ts'
 import type { ReadModel } from '../projections/read-model.ts'
-import type { RunHistory } from '../queries/run-history.ts'
 import type { RedactError, Redacted, RedactRequest } from '../redaction/redact-run.ts'
-import type { LoggedRedaction } from '../redaction/redaction-ledger.ts'
+import type { LoggedRedaction } from '../redaction/redaction-index.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
-import type { LiveLimits } from './live/limits.ts'
+import type { LiveLimits } from './live/deps.ts'
 
 /** A fastify instance whose routes get their types from zod schemas. */
 export type ZodApp = FastifyInstance<
@@ -46,8 +39,6 @@ export type PlannedRun = {
   readonly project?: ProjectFolder
   /** The rules of the server for the calls of every run, for the record. */
   readonly serverApprovals?: ApprovalRules
-  /** What may be a mistake in the request, as sentences for people. */
-  readonly warnings?: readonly string[]
 }
 
 /** A tool as models get it. `parameters` is a JSON Schema of an object. */
@@ -59,7 +50,7 @@ type OfferedTool = {
 
 /** Whole outputs of tools, by the SHA-256 (hex) of their bytes. */
 export type ArtifactSource = {
-  /** Null if there is no such output. The caller must read or destroy the stream. */
+  /** Null for an output that is not kept. The caller must read or destroy the stream. */
   read(sha256: string): Promise<{ readonly bytes: number; readonly stream: Readable } | null>
 }
 
@@ -68,6 +59,8 @@ export type Redactions = {
   redact(request: RedactRequest, author: Author): ResultAsync<Redacted, RedactError>
   /** Oldest first. */
   ofRun(runId: string): readonly LoggedRedaction[]
+  /** The packs that may hold what is kept of one: itself, or what a redaction or an export left of it. */
+  packsOf(sha256: string): readonly string[]
   /** Whether a redaction of the run is known and not carried out yet. */
   isPending(runId: string): boolean
   /** An event without the texts that have been redacted. */
@@ -83,9 +76,9 @@ export type Redactions = {
 export type AppDeps = {
   readonly store: EventStore
   readonly readModel: ReadModel
-  /** The last record that is projected; null if there is none. */
+  /** The last record that is projected; null before the first. */
   readonly checkpoint: () => Checkpoint | null
-  readonly artifacts: ArtifactSource
+  readonly artifacts: ArtifactSource & { put(content: string): Promise<string> }
   /** Without it, there are no routes for keys, proofs, exports and checkpoints. */
   readonly audit?: Audit
   /** The most tokens of a conversation that a model gets. */
@@ -104,12 +97,12 @@ export type AppDeps = {
   ) => Promise<readonly FieldProblem[]>
   /** The models that runs may name, the default first. */
   readonly models: () => Promise<readonly Model[]>
-  /** The isolation that a run may ask for. Without it, there is no route for that. */
-  readonly isolationOffer?: () => Promise<IsolationOffer>
-  /** The MCP servers that a run may have. Without it, there is no route for that. */
-  readonly mcpOffer?: McpOffer
+  /** The isolation that a run may ask for. */
+  readonly isolationOffer: () => Promise<IsolationOffer>
+  /** The MCP servers that a run may have. */
+  readonly mcpOffer: McpOffer
   /** The rules of the server for the calls of every run. */
-  readonly serverApprovals?: ApprovalRules
+  readonly serverApprovals: ApprovalRules
   /** Seconds since the epoch. */
   readonly clock: () => number
   readonly defaults: Pick<RunConfig, 'cwd' | 'model_name' | 'max_iterations'>
@@ -120,8 +113,7 @@ export type AppDeps = {
   readonly auth: Auth
   /** Records accesses. Without it, nothing records them. */
   readonly accessLog?: Pick<AccessRecorder, 'note'>
-  /** Without them, nothing can be redacted. */
-  readonly redactions?: Redactions
+  readonly redactions: Redactions
   /** Without one, nothing is logged. */
   readonly logger?: FastifyBaseLogger
   readonly live?: Partial<LiveLimits>
@@ -130,9 +122,6 @@ export type AppDeps = {
   /** Why the server closes its sockets when it stops, if the reason is not that somebody stops it. */
   readonly whyClosing?: () => string | null
 }
-
-/** What the routes of runs need, too. */
-export type RunDeps = AppDeps & { readonly history: RunHistory }
 
 /** How long a reply waits for the read model to show what the client reads next, milliseconds. */
 export const PROJECTION_WAIT_MS = 2000

@@ -5,17 +5,15 @@ import { runInNewContext } from 'node:vm'
 const AFTER_START_MS = 2_000
 
 /**
- * Collects all garbage of this thread and returns its memory to the system. V8 puts that off while a thread has little to
- * do. Takes up to a quarter of a second.
+ * Collects all garbage of a thread that has just started, once, and returns its memory to the system: much of it holds
+ * what only the start needed, and V8 puts that off while a thread has little to do. Takes up to a quarter of a second.
  */
-export function collectGarbage(): void {
-  // The flag is that of the whole process, and other threads may be here too, so it stays set.
-  setFlagsFromString('--expose-gc')
-  const collect: NodeJS.GCFunction | undefined = runInNewContext('globalThis.gc')
-  collect?.({ type: 'major', execution: 'sync', flavor: 'last-resort' })
-}
-
-/** Once, for a thread that has just started: much of its memory holds what only the start needed. */
 export function collectAfterStart(): void {
-  setTimeout(collectGarbage, AFTER_START_MS).unref()
+  const collect = (): void => {
+    // The flag is that of the whole process, and other threads may be here too, so it stays set.
+    setFlagsFromString('--expose-gc')
+    const gc: NodeJS.GCFunction | undefined = runInNewContext('globalThis.gc')
+    gc?.({ type: 'major', execution: 'sync', flavor: 'last-resort' })
+  }
+  setTimeout(collect, AFTER_START_MS).unref()
 }

@@ -2,7 +2,6 @@
 export class LruCache<T> {
   readonly #items = new Map<string, T>()
   readonly #capacity: number
-  #newest: string | null = null
 
   constructor(capacity: number) {
     this.#capacity = capacity
@@ -10,7 +9,7 @@ export class LruCache<T> {
 
   get(key: string): T | undefined {
     const item = this.#items.get(key)
-    if (item !== undefined && key !== this.#newest) this.set(key, item)
+    if (item !== undefined) this.set(key, item)
     return item
   }
 
@@ -18,17 +17,13 @@ export class LruCache<T> {
     // A Map keeps the order of insertion: the first key is the least recently used.
     this.#items.delete(key)
     this.#items.set(key, item)
-    this.#newest = key
-    if (this.#items.size <= this.#capacity) return
-    for (const oldest of this.#items.keys()) {
-      this.#items.delete(oldest)
-      return
-    }
+    const [oldest] = this.#items.keys()
+    if (this.#items.size > this.#capacity && oldest !== undefined) this.#items.delete(oldest)
   }
 
-  /** All items; reading them here does not count as use. */
-  values(): Iterable<T> {
-    return this.#items.values()
+  /** Drops an item, unless another one has taken its place. */
+  delete(key: string, item: T): void {
+    if (this.#items.get(key) === item) this.#items.delete(key)
   }
 
   clear(): void {

@@ -52,7 +52,7 @@ async function flatten(top: FileHandle, name: string): Promise<void> {
 
 /** Removes all that is in a folder but its folders, whose names are returned. */
 async function withoutFiles(folder: FileHandle): Promise<string[]> {
-  const names = await readdir(at(folder, '.'))
+  const names = await readdir(at(folder, '.'), 'latin1')
   const removed = await Promise.all(
     names.map((name) =>
       unlink(at(folder, name)).then(
@@ -65,7 +65,7 @@ async function withoutFiles(folder: FileHandle): Promise<string[]> {
 }
 
 /** A folder, which this process may change from now on, unless it has another owner; null for anything else. */
-async function opened(path: string): Promise<FileHandle | null> {
+async function opened(path: string | Buffer): Promise<FileHandle | null> {
   try {
     const folder = await open(path, FOLDER)
     const { mode } = await folder.stat()
@@ -77,7 +77,9 @@ async function opened(path: string): Promise<FileHandle | null> {
   }
 }
 
-const at = (folder: FileHandle, name: string): string => `/proc/self/fd/${folder.fd}/${name}`
+/** @param name its bytes, each as one character: it need not be UTF-8 */
+const at = (folder: FileHandle, name: string): Buffer =>
+  Buffer.from(`/proc/self/fd/${folder.fd}/${name}`, 'latin1')
 
 /** What somebody else has removed, or has replaced or filled since, is looked at again. */
 function ifGone(cause: unknown): string[] {

@@ -1,7 +1,63 @@
+import type { ResultAsync } from 'neverthrow'
+import * as z from 'zod'
+import { OWN_STREAM_PREFIX, Sha256 } from '../domain/fields.ts'
 import { sha256 } from '../lib/sha256.ts'
-import { canonicalText, committed, quoted } from './commitment.ts'
-import type { EntrySeal } from './entry-seal.ts'
-import { committedRedacted, type RedactedSalts } from './redacted-record.ts'
+import {
+  canonicalText,
+  committed,
+  committedRedacted,
+  quoted,
+  type RedactedSalts,
+} from './commitment.ts'
+
+/** Signs with the key that a server uses now. */
+export type Signer = {
+  /** Fingerprint of the key. */
+  readonly key: string
+  /** @returns the Ed25519 signature, hex */
+  sign(text: string): string
+}
+
+/** The signer now: keys rotate while a server works. */
+export type Signing = () => ResultAsync<Signer, SigningFailure>
+type SigningFailure = {
+  readonly type: 'store_unavailable' | 'store_failed'
+  readonly message: string
+}
+
+/** In the metadata of an entry of a ledger: who signs it, and the entries before it from `first` on. */
+export const EntrySeal = z.strictObject({
+  first: z.int().nonnegative(),
+  key: Sha256,
+  signature: z.string().regex(/^[0-9a-f]{128}$/),
+})
+export type EntrySeal = z.infer<typeof EntrySeal>
+
+/** Whether a stream is a ledger: its entries may be signed, and records of runs may not. */
+const mayBeSealed = (stream: string): boolean => stream.startsWith(OWN_STREAM_PREFIX)
+
+/** The text that is signed. @param head hash of the entry, which covers all entries before it */
+export const sealedText = (
+  stream: string,
+  head: string,
+  { first, key }: Pick<EntrySeal, 'first' | 'key'>,
+): string =>
+  canonicalText({
+    type: 'retrai.ledger-entries.v1',
+    ledger: stream.slice(OWN_STREAM_PREFIX.length),
+    first,
+    head,
+    key,
+  })
+
+export function sealEntry(
+  stream: string,
+  head: string,
+  first: number,
+  { key, sign }: Signer,
+): EntrySeal {
+  return { first, key, signature: sign(sealedText(stream, head, { first, key })) }
+}
 
 type CommonMeta = {
   /** Version of the record's shape, for upcasting. */
@@ -25,6 +81,50 @@ export type SaltedMeta = CommonMeta & {
 /** The metadata of the event of a record: as written, or after a redaction. */
 export type RecordMeta = SaltedMeta | (CommonMeta & RedactedSalts)
 
+/** A record at its place in its stream. */
+export type Logged<R> = {
+  readonly seq: number
+  readonly record: R
+  readonly meta: RecordMeta
+}
+
+/** Version of the records that this version writes. */
+export const SCHEMA = 1
+
+/** Why text that is not JSON, or JSON that is written in another way than ours, is not a record. */
+export const OTHER_TEXT =
+  'its text is not the JSON that would be written for its contents: a name twice, white space, or another spelling'
+
+const Salt = z.string().regex(/^[0-9a-f]{32}$/)
+const common = {
+  schema: z.int(),
+  command_id: z.string(),
+  principal: z.string().exactOptional(),
+  prev_hash: Sha256,
+  hash: Sha256,
+}
+const ByPointer = z.record(z.string().startsWith('/'), Sha256)
+const WholeMeta = z.strictObject({ ...common, salt: Salt })
+const RedactedMeta = z.strictObject({ ...common, salts: ByPointer, redacted: ByPointer })
+const EntryMeta = z.strictObject({ ...common, salt: Salt, seal: EntrySeal.exactOptional() })
+
+/**
+ * Reads the metadata of a record in a stream. The names say which of the two forms is meant, so that an error is about
+ * that form.
+ * @throws if it is not the metadata of a record of a schema that is known here
+ */
+export function readMeta(metadata: unknown, stream: string): RecordMeta {
+  const meta = shapeOf(metadata, stream).parse(metadata)
+  if (meta.schema <= SCHEMA) return meta
+  throw new Error(`it has schema ${meta.schema}, this version reads up to ${SCHEMA}: update it`)
+}
+
+function shapeOf(metadata: unknown, stream: string) {
+  if (mayBeSealed(stream)) return EntryMeta
+  const isRedacted = typeof metadata === 'object' && metadata !== null && 'redacted' in metadata
+  return isRedacted ? RedactedMeta : WholeMeta
+}
+
 /** Distributes over the union. */
 type Unhashed<M extends RecordMeta = RecordMeta> = M extends RecordMeta ? Omit<M, 'hash'> : never
 
@@ -45,32 +145,13 @@ export function recordHash(
   const { payload } = record
   const committedPayload =
     'salt' in meta ? committed(payload, meta.salt) : committedRedacted(payload, meta)
+  // There are commitments only to strings of the payload, so its text is put in whole, in the order of the names.
   return sha256(
-    ofRun(seq, record, meta, committedPayload) ??
-      // There are commitments only to strings of the payload, so its text is put in whole, in the order of the names.
-      canonicalText({ ...record, ...meta, ...LEFT_OUT, seq }, (text, pointer) =>
-        pointer === '/payload' ? committedPayload : quoted(text),
-      ),
+    canonicalText({ ...record, ...meta, ...LEFT_OUT, seq }, (text, pointer) =>
+      pointer === '/payload' ? committedPayload : quoted(text),
+    ),
   )
 }
-
-/** The same text for a record of a run, from fewer pieces, which takes half of the time. Null for others. */
-function ofRun(
-  seq: number,
-  record: { readonly [name: string]: unknown },
-  { command_id, prev_hash, principal, schema }: Unhashed,
-  payload: string,
-): string | null {
-  const { iteration, kind, run_id, ts } = record
-  if (typeof kind !== 'string' || typeof run_id !== 'string') return null
-  if (!Number.isFinite(iteration) || !Number.isFinite(ts)) return null
-  if (Object.keys(record).length !== RUN_RECORD_NAMES) return null
-  const by = principal === undefined ? '' : `"principal":${quoted(principal)},`
-  return `{"command_id":${quoted(command_id)},"iteration":${iteration},"kind":${quoted(kind)},"payload":${payload},"prev_hash":${quoted(prev_hash)},${by}"run_id":${quoted(run_id)},"schema":${schema},"seq":${seq},"ts":${ts}}`
-}
-
-/** kind, run_id, iteration, ts and payload. */
-const RUN_RECORD_NAMES = 5
 
 /** A member that is undefined has no place in a canonical form. */
 const LEFT_OUT = {

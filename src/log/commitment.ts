@@ -1,4 +1,4 @@
-import type { RequestedCall } from '../domain/records.ts'
+import { REDACTED } from '../domain/texts.ts'
 import { sha256 } from '../lib/sha256.ts'
 
 type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json }
@@ -26,6 +26,43 @@ export function committed(payload: object, salt: string): string {
   )
 }
 
+/** Hex texts by the RFC 6901 pointers of strings, from the payload. */
+export type ByPointer = Readonly<Record<string, string>>
+
+/** Replaces the salt of a record with redacted strings. */
+export type RedactedSalts = {
+  /** The own salts of the strings that remain. */
+  readonly salts: ByPointer
+  /** The commitments to the redacted strings. */
+  readonly redacted: ByPointer
+}
+
+/** A record does not have the strings that its metadata names. */
+export class NotAsRedacted extends Error {
+  override readonly name = 'NotAsRedacted'
+}
+
+/**
+ * As `committed`, for a redacted record: the same text as before the redaction.
+ * @throws NotAsRedacted unless each string has one salt or commitment, and no other strings are named
+ */
+export function committedRedacted(payload: object, { salts, redacted }: RedactedSalts): string {
+  let found = 0
+  const commitments = canonicalText(payload, (text, pointer) => {
+    found += 1
+    const commitment = redacted[pointer]
+    if (commitment !== undefined) {
+      if (text === REDACTED) return `"${commitment}"`
+      throw new NotAsRedacted(`${pointer} is redacted, but there is a text in its place`)
+    }
+    const salt = salts[pointer]
+    if (salt !== undefined) return `"${commitmentTo(text, salt)}"`
+    throw new NotAsRedacted(`${pointer} has no salt`)
+  })
+  if (found === Object.keys(salts).length + Object.keys(redacted).length) return commitments
+  throw new NotAsRedacted('its metadata names strings that it does not have')
+}
+
 /**
  * The RFC 8785 canonical form of a JSON value, like that of `canonicalize`, but `written` decides what is written for
  * each string. It is written directly, since all verification passes through here.
@@ -49,47 +86,27 @@ export function canonicalText(
       return `[${value.map((item, index) => write(item, `${pointer}/${index}`)).join(',')}]`
     }
     let text = ''
-    for (const { name, prefix, step } of membersOf(value)) {
+    for (const name of Object.keys(value).sort()) {
       const item: unknown = Reflect.get(value, name)
-      if (item !== undefined)
-        text += `${text === '' ? '' : ','}${prefix}${write(item, pointer + step)}`
+      if (item === undefined) continue
+      const separator = text === '' ? '' : ','
+      text += `${separator}${quoted(name)}:${write(item, `${pointer}/${escapedName(name)}`)}`
     }
     return `{${text}}`
   }
   return write(given, '')
 }
 
-/** A name of an object, the canonical text before its value, and what the name adds to a pointer. */
-type Member = { readonly name: string; readonly prefix: string; readonly step: string }
-type Shape = { readonly names: readonly string[]; readonly members: readonly Member[] }
-
-/** Records have few shapes of objects, so the names of each are sorted and quoted once. Found by the first name. */
-const SHAPES = new Map<string, readonly Shape[]>()
-/** How many are kept: first names, shapes of each, characters of each shape. */
-const [MAX_FIRST, MAX_ALIKE, MAX_LENGTH] = [100, 20, 1_000] as const
-
-function membersOf(value: object): readonly Member[] {
-  const names = Object.keys(value)
-  const [first = ''] = names
-  const alike = SHAPES.get(first) ?? []
-  for (const known of alike) if (isSame(known.names, names)) return known.members
-  const members = names.toSorted().map((name) => {
-    return { name, prefix: `${quoted(name)}:`, step: `/${escapedName(name)}` }
-  })
-  const isRoom = alike.length < MAX_ALIKE && SHAPES.size < MAX_FIRST
-  if (isRoom && names.join('').length < MAX_LENGTH)
-    SHAPES.set(first, [...alike, { names, members }])
-  return members
-}
-
-function isSame(one: readonly string[], other: readonly string[]): boolean {
-  if (one.length !== other.length) return false
-  for (let at = 0; at < one.length; at += 1) if (one[at] !== other[at]) return false
-  return true
+/** What is hashed of a tool call. */
+type Call = {
+  readonly call_id: string
+  readonly tool: string
+  readonly args: object
+  readonly raw_args?: string | undefined
 }
 
 /** SHA-256 (hex) of a tool call in its canonical form, as the log holds it. */
-export function hashOfCall({ call_id, tool, args, raw_args }: RequestedCall): string {
+export function hashOfCall({ call_id, tool, args, raw_args }: Call): string {
   return sha256(canonicalText({ call_id, tool, args, raw_args }))
 }
 
@@ -120,5 +137,5 @@ export function mapStrings(
   return walk(payload as Json, '')
 }
 
-export const escapedName = (name: string): string =>
+const escapedName = (name: string): string =>
   name.includes('~') || name.includes('/') ? name.replaceAll('~', '~0').replaceAll('/', '~1') : name

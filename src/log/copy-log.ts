@@ -1,21 +1,20 @@
 import { isDeepStrictEqual } from 'node:util'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
-import { OWN_STREAM_PREFIX } from '../domain/records.ts'
-import { appendBytes } from '../lib/append-bytes.ts'
-import { jsonOr } from '../lib/json-or.ts'
+import { OWN_STREAM_PREFIX } from '../domain/fields.ts'
+import { jsonOr } from '../lib/json.ts'
 import {
   type AppendError,
+  appendBytes,
   type EventStore,
   MAX_APPEND_BYTES,
   type NewEvent,
   type RecordedEvent,
   type StoreFailure,
 } from '../store/event-store.ts'
+import { redactedPointers, redactStrings } from './codec.ts'
 import { appendAfter } from './decider.ts'
-import { SERVERS_STREAM } from './ledger-heads.ts'
-import { LOG_ID_STREAM, readLogId } from './log-id.ts'
+import { LOG_ID_STREAM, readLogId, SERVERS_STREAM } from './log-identity.ts'
 import { patientStore, type StreamStore } from './patience.ts'
-import { redactedPointers, redactStrings } from './redacted-record.ts'
 import { RUN_STREAM_PREFIX } from './run-log.ts'
 import type { LogPages, StreamReader } from './stream-pages.ts'
 
@@ -41,9 +40,6 @@ type CopyOptions = {
   /** Waits before the next attempt if the store was away or did not answer; false gives up. */
   readonly retry?: (failures: number) => Promise<boolean>
 }
-
-/** How many streams of the target are remembered. Others are looked up. */
-const REMEMBERED = 10_000
 
 /**
  * Copies our streams of a log into a store, except the heartbeats of servers: the same names, revisions, ids, data and metadata, in the order of the
@@ -106,9 +102,7 @@ function* groups(events: readonly RecordedEvent[]): Generator<readonly RecordedE
 
 class Copy {
   readonly #target: StreamStore
-  /** The revisions of the next events of the target's streams, as far as they are known. */
-  readonly #ends = new Map<string, number>()
-  progress: CopyProgress = { copied: 0, present: 0, leftOut: 0, streams: 0 }
+  readonly progress = { copied: 0, present: 0, leftOut: 0, streams: 0 }
 
   constructor(target: EventStore, retry: (failures: number) => Promise<boolean>) {
     this.#target = patientStore(target, {
@@ -123,7 +117,7 @@ class Copy {
     // It is about the processes of the source, and begins late after a scavenge.
     if (first.stream === SERVERS_STREAM) return ok()
     if (!isOurs(first.stream)) {
-      this.#count({ leftOut: events.length })
+      this.progress.leftOut += events.length
       return ok()
     }
     const altered = events.find((event) => event.altered === true)
@@ -133,8 +127,9 @@ class Copy {
     const missing = events.slice(present.value)
     const appended = await this.#append(first.stream, missing)
     if (appended.isErr()) return err(appended.error)
-    const streams = first.revision === 0 ? 1 : 0
-    this.#count({ copied: missing.length, present: present.value, streams })
+    this.progress.copied += missing.length
+    this.progress.present += present.value
+    if (first.revision === 0) this.progress.streams += 1
     return ok()
   }
 
@@ -143,7 +138,6 @@ class Copy {
     { stream, revision }: RecordedEvent,
     events: readonly RecordedEvent[],
   ): Promise<Result<number, CopyError>> {
-    if (this.#ends.get(stream) === revision) return ok(0)
     const page = { from: revision, direction: 'forward', limit: events.length } as const
     const read = await this.#target.readStream(stream, page)
     if (read.isErr() && read.error.type !== 'stream_not_found') return err(read.error)
@@ -160,20 +154,7 @@ class Copy {
     if (first === undefined) return ok()
     const bare = events.map(({ id, type, data, metadata }) => ({ id, type, data, metadata }))
     const failure = await appendAfter(this.#target, stream, first.revision - 1, bare)
-    if (failure !== null) return err(copyError(failure, stream, first.revision))
-    if (this.#ends.size >= REMEMBERED) this.#ends.clear()
-    this.#ends.set(stream, first.revision + events.length)
-    return ok()
-  }
-
-  #count(more: Partial<CopyProgress>): void {
-    const { copied, present, leftOut, streams } = this.progress
-    this.progress = {
-      copied: copied + (more.copied ?? 0),
-      present: present + (more.present ?? 0),
-      leftOut: leftOut + (more.leftOut ?? 0),
-      streams: streams + (more.streams ?? 0),
-    }
+    return failure === null ? ok() : err(copyError(failure, stream, first.revision))
   }
 }
 

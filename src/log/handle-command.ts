@@ -1,8 +1,8 @@
 import { err, ok, type Result, type ResultAsync } from 'neverthrow'
-import type { FromLog, RunCommand } from '../domain/commands.ts'
+import type { CommandOnRun, FromLog, RunCommand } from '../domain/commands.ts'
 import { decide } from '../domain/decide.ts'
 import { BrokenInvariant, type RunError } from '../domain/errors.ts'
-import { sumUsd } from '../domain/evolve-calls.ts'
+import { sumUsd } from '../domain/evolve-turns.ts'
 import type { RunRecord } from '../domain/records.ts'
 import type { RunState } from '../domain/state.ts'
 import { reportOf } from '../domain/subagent-state.ts'
@@ -25,7 +25,8 @@ import {
 export type CommandError = RunError | AppendError | LoadError
 
 /**
- * Folds the run (after `snapshot`, if one is known), decides, and appends: see `decideAndAppend`.
+ * Folds the run (after `snapshot`, if one is known), looks up what the log says about the command, decides, and appends:
+ * see `decideAndAppend`.
  * @param now seconds since the epoch
  */
 export function handleCommand(
@@ -44,15 +45,17 @@ export function handleCommand(
     runStream(runId),
     async (state, folded) => {
       const run = loadedRun(folded)
-      const hashes = await referencedHashes(store, command, run)
-      if (hashes.isErr()) return err(hashes.error)
-      const isStarter = await startedBy(store, run, author)
-      if (isStarter.isErr()) return err(isStarter.error)
-      const fromLog = { hashes: hashes.value, isStarter: isStarter.value }
-      const subagents = command.type === 'abort' ? await subagentsSoFar(store, state) : ok([])
-      if (subagents.isErr()) return err(subagents.error)
-      const known = subagents.value.length === 0 ? {} : { subagents: subagents.value }
-      return decide({ ...command, ...known }, state, now(), fromLog)
+      // Only a command of a person on a run that exists needs more than the state of the run.
+      if (
+        run === null ||
+        command.type === 'create' ||
+        command.type === 'queue' ||
+        'claimant' in command
+      ) {
+        return decide(command, state, now())
+      }
+      const facts = await factsFor({ command, run, author, store })
+      return facts.andThen((fromLog) => decide(command, state, now(), fromLog))
     },
     author,
     { from: foldedRun(snapshot) },
@@ -63,34 +66,63 @@ export function handleCommand(
   })
 }
 
-/**
- * Whether the author started the run, or the one whose agents have led to it. It matters only if the run waits for an
- * answer of somebody else.
- */
-async function startedBy(
-  store: StreamStore,
-  run: LoadedRun | null,
-  { principal }: Author,
-): Promise<Result<boolean, LoadError>> {
-  const phase = run?.state.phase
-  if (run === null || phase?.type !== 'awaiting_approval' || phase.content.by === undefined) {
-    return ok(false)
+type Asked = {
+  readonly command: CommandOnRun
+  readonly run: LoadedRun
+  readonly author: Author
+  readonly store: StreamStore
+}
+
+/** What the log says about a command of a person, beside the state of its run. */
+async function factsFor(asked: Asked): Promise<Result<FromLog, LoadError>> {
+  const { command, run, store } = asked
+  const { phase } = run.state
+  const isAnswer = command.type === 'respond' || command.type === 'answer_approval'
+  const question = isAnswer && 'seq' in phase ? phase.seq : undefined
+  const hashes = await hashesOf([question, command.seen?.seq], asked)
+  if (hashes.isErr()) return err(hashes.error)
+  const isStarter = isAnswer ? await startedBy(asked) : ok(false)
+  if (isStarter.isErr()) return err(isStarter.error)
+  const subagents = command.type === 'abort' ? await subagentsSoFar(store, run.state) : ok([])
+  return subagents.map((subagents) => ({
+    ...{ hashes: hashes.value, isStarter: isStarter.value, subagents },
+  }))
+}
+
+/** The hashes of records of the run. A record that it does not have is left out. */
+async function hashesOf(
+  seqs: readonly (number | undefined)[],
+  { store, run: { state, head } }: Asked,
+): Promise<Result<FromLog['hashes'], LoadError>> {
+  const hashes = new Map([[state.seq, head]])
+  for (const seq of new Set(seqs)) {
+    if (seq === undefined || seq >= state.seq) continue
+    const read = await readRecords(store, state.runId, seq, 1)
+    if (read.isErr()) return err(read.error)
+    for (const { meta } of read.value) hashes.set(seq, meta.hash)
   }
+  return ok(hashes)
+}
+
+/** Whether the author started the run, or the one whose agents have led to it. It matters only if a rule asks for that. */
+async function startedBy({ store, run, author }: Asked): Promise<Result<boolean, LoadError>> {
+  const { phase } = run.state
+  if (phase.type !== 'awaiting_approval' || phase.content.by === undefined) return ok(false)
   const origin = await originOf(store, run.state)
   // A caller without a name may have started it, and so may everybody if its beginning is not in the log.
-  return origin.map(
-    (created) =>
-      created === null || principal === undefined || created.meta.principal === principal,
-  )
+  return origin.map((created) => {
+    const { principal } = author
+    return created === null || principal === undefined || created.meta.principal === principal
+  })
 }
 
 /** The progress of the sub-agents that a run waits for, and of theirs. Those that are not in the log are left out. */
 async function subagentsSoFar(
   store: StreamStore,
-  parent: RunState | null,
+  parent: RunState,
 ): Promise<Result<readonly SubagentEnd[], LoadError>> {
   const ends: SubagentEnd[] = []
-  for (const { run_id } of (parent?.subagents ?? []).filter(({ end }) => end === null)) {
+  for (const { run_id } of (parent.subagents ?? []).filter(({ end }) => end === null)) {
     const run = await load(store, run_id)
     if (run.isErr()) return err(run.error)
     if (run.value === null) continue
@@ -103,34 +135,4 @@ async function subagentsSoFar(
     ends.push({ ...own, tokens, cost_usd })
   }
   return ok(ends)
-}
-
-/**
- * The hashes of the records that a command refers to: the human check that it answers, and the record that the
- * person has seen. A record that the run does not have is left out.
- */
-async function referencedHashes(
-  store: StreamStore,
-  command: RunCommand,
-  run: LoadedRun | null,
-): Promise<Result<FromLog['hashes'], LoadError>> {
-  const hashes = new Map<number, string>()
-  if (run === null) return ok(hashes)
-  const { seq: last, runId } = run.state
-  for (const seq of referencedSeqs(command, run)) {
-    if (seq === last) hashes.set(seq, run.head)
-    if (seq >= last) continue
-    const read = await readRecords(store, runId, seq, 1)
-    if (read.isErr()) return err(read.error)
-    for (const { meta } of read.value) hashes.set(seq, meta.hash)
-  }
-  return ok(hashes)
-}
-
-function referencedSeqs(command: RunCommand, { state: { phase } }: LoadedRun): ReadonlySet<number> {
-  const seqs = new Set<number>()
-  const answers = command.type === 'respond' || command.type === 'answer_approval'
-  if (answers && 'seq' in phase) seqs.add(phase.seq)
-  if ('seen' in command && command.seen) seqs.add(command.seen.seq)
-  return seqs
 }

@@ -1,5 +1,5 @@
-import { canBeMasked, createMask, type Mask } from '../domain/mask/mask.ts'
-import type { OwnSecret } from '../domain/mask/own-secrets.ts'
+import { isUtf8 } from 'node:buffer'
+import { canBeMasked, createMask, type Mask, type OwnSecret } from '../domain/mask/mask.ts'
 
 let secrets: readonly OwnSecret[] = []
 let mask = createMask(secrets)
@@ -21,4 +21,12 @@ export const processMask: Mask = {
   text: (text) => mask.text(text),
   lines: (text) => mask.lines(text),
   pieces: () => mask.pieces(),
+}
+
+/** The content of a file with its secrets masked, as it may be shown: the same object if it has none. */
+export function maskedContent(content: Buffer): Buffer {
+  const encoding = isUtf8(content) ? 'utf8' : 'latin1'
+  const text = content.toString(encoding)
+  const masked = processMask.text(text)
+  return masked === text ? content : Buffer.from(masked, encoding)
 }

@@ -1,6 +1,7 @@
 import { err, ok, Result, type ResultAsync } from 'neverthrow'
 import { BrokenInvariant } from '../domain/errors.ts'
 import { evolve } from '../domain/evolve.ts'
+import { OWN_STREAM_PREFIX } from '../domain/fields.ts'
 import { RunRecord } from '../domain/records.ts'
 import type { RunState } from '../domain/state.ts'
 import { type DamagedRecord, decode, type LoggedRecord } from './codec.ts'
@@ -22,6 +23,14 @@ export const streamOf = (runId: string): string => `${RUN_STREAM_PREFIX}${runId}
 
 /** The id of the run that a stream of runs holds. */
 export const runIdOf = (stream: string): string => stream.slice(RUN_STREAM_PREFIX.length)
+
+const ARTIFACT_STREAM_PREFIX = `${OWN_STREAM_PREFIX}artifact-`
+
+export const artifactStream = (sha256: string): string => `${ARTIFACT_STREAM_PREFIX}${sha256}`
+
+/** The SHA-256 of the artifact that a stream holds; null for other streams. */
+export const artifactOfStream = (stream: string): string | null =>
+  stream.startsWith(ARTIFACT_STREAM_PREFIX) ? stream.slice(ARTIFACT_STREAM_PREFIX.length) : null
 
 /** The stream of a run. Its state is null before its first record. */
 export function runStream(runId: string): StreamDefinition<RunRecord, RunState | null> {
@@ -96,6 +105,25 @@ export async function* recordPages(
     yield records
     if (records.isErr()) return
   }
+}
+
+/** Whether a tool result of a run names an artifact. */
+export async function namesArtifact(
+  store: StreamReader,
+  runId: string,
+  sha256: string,
+): Promise<Result<boolean, LoadError>> {
+  for await (const page of streamPages(store, streamOf(runId))) {
+    if (page.isErr()) return err(page.error)
+    for (const event of page.value) {
+      if (event.type !== 'tool_result' || !event.data.includes(sha256)) continue
+      const decoded = decode(event)
+      if (decoded.isErr()) return err(decoded.error)
+      const { record } = decoded.value
+      if (record.kind === 'tool_result' && record.payload.sha256 === sha256) return ok(true)
+    }
+  }
+  return ok(false)
 }
 
 /** Folds one stored record. A record that breaks the chain or the order of a run is damaged. */

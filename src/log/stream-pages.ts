@@ -57,23 +57,7 @@ export async function* streamPages(
   }
 }
 
-/** The first `length` events of a stream in pages; an error if it has fewer. */
-export async function* firstEvents(
-  store: StreamReader,
-  stream: string,
-  length: number,
-): Pages<ReadError> {
-  let found = 0
-  for await (const page of streamPages(store, stream, { to: length - 1 })) {
-    yield page
-    if (page.isErr()) return
-    found += page.value.length
-  }
-  if (found === length) return
-  yield err({ type: 'store_failed', message: `${stream} ends before record ${found}` })
-}
-
-/** The event of a stream at a revision, or its last one; null if there is none. */
+/** The event of a stream at a revision, or its last one; null if the stream is shorter, or does not exist. */
 export function eventAt(
   store: StreamReader,
   stream: string,

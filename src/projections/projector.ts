@@ -1,34 +1,18 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
-import { ok, type Result } from 'neverthrow'
-import { sleep } from '../lib/backoff.ts'
+import { err, ok, type Result } from 'neverthrow'
+import { Backoff, type PauseBoundsMs } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
 import { messageOf } from '../lib/message-of.ts'
-import type { LedgerHeads } from '../log/ledger-heads.ts'
+import { ensureLogId, type LedgerHeads, type LogIdError } from '../log/log-identity.ts'
 import { RUN_STREAM_PREFIX } from '../log/run-log.ts'
+import { eventAt } from '../log/stream-pages.ts'
+import { REDACTIONS } from '../redaction/redaction-index.ts'
 import type { EventStore, Position, RecordedEvent } from '../store/event-store.ts'
-import { type BatchRows, OpenBatch } from './batch.ts'
-import { checkLog, type LogFailure, missingRecord } from './same-log.ts'
+import { type Checkpoint, OpenBatch } from './batch.ts'
+import type { ReadModelFailure } from './read-model-file.ts'
 import type { SqliteReadModel } from './sqlite-read-model.ts'
 
-/**
- * Between two commits while no call waits for a record: a commit costs more than the records in it. After a page of
- * this many events, more follow at once.
- */
-const PACE_MS = 5
-const LARGE_PAGE = 100
-
-/** Between attempts to continue after the store or the read model's file has failed. */
-const RETRY_MS = 1000
-
-/**
- * Folds the log after a position outside of this thread, up to its end or as far as that is worth it.
- * @param damaged the runs that are known to be damaged
- */
-export type Rebuild = (
-  after: Position | null,
-  damaged: Iterable<string>,
-  signal: AbortSignal,
-) => AsyncIterable<BatchRows>
+/** Pauses between attempts to continue after the store or the read model's file has failed. */
+const RETRY_MS: PauseBoundsMs = [50, 1000]
 
 type ProjectorDeps = {
   readonly store: EventStore
@@ -38,9 +22,6 @@ type ProjectorDeps = {
   readonly ledgers?: LedgerHeads
   /** An event as it is now: strings may have been redacted since it was delivered. */
   readonly asOfNow?: (event: RecordedEvent) => RecordedEvent
-  /** Folds the log faster than a subscription, while there is much of it that is not projected. */
-  readonly rebuild?: Rebuild
-  readonly retryMs?: number
   /**
    * Called once the store holds another log than the one that this process has followed: it came back empty, or
    * from a backup. Whatever the process derived from the log may be wrong now.
@@ -117,9 +98,11 @@ type Progress = {
 
 /** Each round follows the log from the checkpoint, until a failure or until its batch is no longer valid. */
 async function project(deps: ProjectorDeps, on: Progress, signal: AbortSignal): Promise<void> {
-  const { readModel, retryMs = RETRY_MS } = deps
+  const { readModel } = deps
+  const backoff = new Backoff(RETRY_MS)
   let followed = false
   while (!signal.aborted) {
+    const before = readModel.checkpoint
     try {
       const checked = await checkLog(deps)
       const replaced = checked.unwrapOr(null)
@@ -133,7 +116,8 @@ async function project(deps: ProjectorDeps, on: Progress, signal: AbortSignal): 
     } catch (cause) {
       on.failed(cause)
     }
-    await sleep(retryMs, signal)
+    if (readModel.checkpoint !== before) backoff.reset()
+    await backoff.wait(signal)
   }
 }
 
@@ -143,16 +127,7 @@ async function follow(
   on: Progress,
   round: AbortSignal,
 ): Promise<Result<void, LogFailure>> {
-  const { store, readModel, rebuild } = deps
-  if (rebuild !== undefined) {
-    const { checkpoint, damaged } = readModel
-    for await (const rows of rebuild(checkpoint?.position ?? null, damaged, round)) {
-      const committed = readModel.commitRows(rows)
-      if (committed.isErr()) return committed
-      on.projected()
-    }
-    if (round.aborted) return ok(undefined)
-  }
+  const { store, readModel } = deps
   const after = readModel.checkpoint?.position ?? null
   const open = new OpenBatch(deps)
   const options = { after, prefix: RUN_STREAM_PREFIX, signal: round }
@@ -164,17 +139,12 @@ async function follow(
       if (item.type === 'caught_up') {
         const committed = open.commit()
         if (committed.isErr()) return committed
-        for (const _ of readModel.settle()) {
-          await nextTurn()
-          if (round.aborted) return ok(undefined)
-        }
         on.caughtUp()
         continue
       }
       const projected = await open.project(item.events, round)
       if (projected.isErr()) return projected
       on.projected()
-      if (item.events.length < LARGE_PAGE) await readModel.unhurried(PACE_MS)
     }
   } catch (cause) {
     // What arrived before the subscription broke is kept.
@@ -212,4 +182,59 @@ class OutageLog {
     this.#now = null
     this.#log.info({}, 'the log is projected again')
   }
+}
+
+type LogFailure = LogIdError | ReadModelFailure
+
+/**
+ * Starts over if the log is not the one that was projected: another log, one that was restored from a backup, or
+ * one that was moved to a store with other positions. Returns why, for a person; null if it is the same.
+ */
+async function checkLog(deps: ProjectorDeps): Promise<Result<string | null, LogFailure>> {
+  const { store, readModel } = deps
+  const logId = await ensureLogId(store)
+  if (logId.isErr()) return err(logId.error)
+  const before = readModel.generation
+  const last = readModel.checkpoint
+  const adopted = readModel.adopt(logId.value)
+  if (adopted.isErr()) return err(adopted.error)
+  if (readModel.generation !== before) return ok('it is another log')
+  let missing = await missingRecord(store, last)
+  if (missing.isOk() && missing.value === null) missing = await missingEntry(deps)
+  if (missing.isOk() && missing.value !== null) readModel.startOver(missing.value)
+  return missing
+}
+
+/** Why this log is not the one whose event `last` was projected last; null if it is. */
+async function missingRecord(
+  store: EventStore,
+  last: Checkpoint | null,
+): Promise<Result<string | null, LogFailure>> {
+  if (last === null) return ok(null)
+  const read = await eventAt(store, last.stream, last.revision)
+  return read.map((found) => {
+    if (found?.id !== last.eventId)
+      return 'the log does not hold the last record that was projected'
+    if (found.position === last.position) return null
+    return 'the log was moved: its records have other positions now'
+  })
+}
+
+/** Why the ledgers are not those that were seen before: an older backup may lack only entries of ledgers. */
+async function missingEntry({
+  store,
+  readModel,
+  ledgers,
+}: ProjectorDeps): Promise<Result<string | null, LogFailure>> {
+  const { redaction } = readModel
+  const isLacking = (ledger: string): string =>
+    `the log does not hold the last known entry of its ledger ${ledger}`
+  if (redaction >= 0) {
+    const last = await eventAt(store, REDACTIONS.stream, redaction)
+    if (last.isErr()) return err(last.error)
+    if (last.value === null) return ok(isLacking(REDACTIONS.stream))
+  }
+  if (ledgers === undefined) return ok(null)
+  const lacking = await ledgers.lacking(store)
+  return lacking.map((ledger) => (ledger === null ? null : isLacking(ledger)))
 }

@@ -5,27 +5,23 @@ import type { Logger } from '../lib/logger.ts'
 import { messageOf } from '../lib/message-of.ts'
 import { SCHEMA } from '../log/codec.ts'
 import type { Checkpoint } from './batch.ts'
-import { Altered, NOTHING_SUMMED, Sealer, sealKey } from './read-model-seal.ts'
+import { RunLists } from './read-model.ts'
 import { ReadModelTables } from './read-model-tables.ts'
-import { RunLists } from './run-lists.ts'
 
 /**
  * Raise the first number whenever the tables, `RunState` or the result of `evolve` for a record change: files of
  * other versions are rebuilt from the log. A new version of the records changes the number, too.
  */
-const VERSION = 15 * 10_000 + SCHEMA
+const VERSION = 17 * 10_000 + SCHEMA
 
 /** Marks the file as ours in the header of the database: "rtRM". */
 const APPLICATION_ID = 0x7274524d
 
-/**
- * One process at a time; a power loss may cost the last commits, which the log then repeats. Until the read model
- * has caught up (`ReadModelTables.settle`), its write-ahead log is copied to the file every 64 MiB.
- */
+/** One process at a time; a power loss may cost the last commits, which the log then repeats. */
 const ONE_PROCESS = 'PRAGMA locking_mode = EXCLUSIVE'
-const PRAGMAS = `
-  PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 16384`
+const PRAGMAS = 'PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL'
 
+/** Every list is read in order from one of the indexes. */
 const TABLES = `
   CREATE TABLE runs (
     run_id TEXT NOT NULL PRIMARY KEY,
@@ -35,9 +31,14 @@ const TABLES = `
     parent_run_id TEXT,
     seq INTEGER NOT NULL,
     head TEXT NOT NULL,
-    state TEXT NOT NULL,
-    seal TEXT NOT NULL
+    state TEXT NOT NULL
   ) STRICT;
+  CREATE INDEX runs_newest ON runs (created_at, run_id);
+  CREATE INDEX runs_by_status ON runs (status, created_at, run_id);
+  CREATE INDEX runs_by_goal ON runs (goal, created_at, run_id);
+  CREATE INDEX runs_by_goal_and_status ON runs (goal, status, created_at, run_id);
+  CREATE INDEX runs_by_parent ON runs (parent_run_id, created_at, run_id)
+    WHERE parent_run_id IS NOT NULL;
   CREATE TABLE damaged (
     run_id TEXT NOT NULL PRIMARY KEY,
     seq INTEGER NOT NULL,
@@ -50,19 +51,12 @@ const TABLES = `
     stream TEXT,
     revision INTEGER,
     event_id TEXT,
-    redaction INTEGER NOT NULL DEFAULT -1,
-    rows TEXT NOT NULL DEFAULT '${NOTHING_SUMMED}',
-    seal TEXT
+    redaction INTEGER NOT NULL DEFAULT -1
   ) STRICT;
   INSERT INTO progress (one) VALUES (1);
   PRAGMA application_id = ${APPLICATION_ID};
   PRAGMA user_version = ${VERSION};
 `
-
-/** The file is a read model, but not one of this version. */
-class Outdated extends Error {
-  override readonly name = 'Outdated'
-}
 
 /** The file is a database that is not a read model, so it must not be deleted. */
 class Foreign extends Error {
@@ -70,43 +64,28 @@ class Foreign extends Error {
 }
 
 /**
- * Opens the file if this version made it, and makes one if there is none.
- * @throws Outdated, Foreign, or what SQLite throws
+ * Opens the file if this version made it, and makes a missing one.
+ * @throws Foreign, or why the file cannot be used
  */
 function openReadModelFile(file: string): DatabaseSync {
   const db = new DatabaseSync(file)
   try {
     db.exec(ONE_PROCESS)
-    const empty = isEmpty(db)
-    if (!empty) refuseForeign(db)
+    const isEmpty = db.prepare('SELECT 1 FROM sqlite_schema LIMIT 1').get() === undefined
+    if (!isEmpty && pragma(db, 'application_id') !== APPLICATION_ID) {
+      throw new Foreign(
+        'it is the database of another program: move it away, or choose another data folder',
+      )
+    }
     db.exec(PRAGMAS)
     db.exec('BEGIN IMMEDIATE')
-    if (empty) db.exec(TABLES)
-    else refuseOutdated(db)
+    if (isEmpty) db.exec(TABLES)
+    else if (!isCurrent(db)) throw new Error('another version made it')
     db.exec('COMMIT')
     return db
   } catch (cause) {
     db.close()
     throw cause
-  }
-}
-
-function isEmpty(db: DatabaseSync): boolean {
-  return db.prepare('SELECT 1 FROM sqlite_schema LIMIT 1').get() === undefined
-}
-
-function refuseForeign(db: DatabaseSync): void {
-  if (pragma(db, 'application_id') !== APPLICATION_ID) {
-    throw new Foreign(
-      'it is the database of another program: move it away, or choose another data folder',
-    )
-  }
-}
-
-function refuseOutdated(db: DatabaseSync): void {
-  const version = pragma(db, 'user_version')
-  if (version !== VERSION) {
-    throw new Outdated(`it has version ${version}, this server writes ${VERSION}`)
   }
 }
 
@@ -120,7 +99,9 @@ function pragma(db: DatabaseSync, name: 'application_id' | 'user_version'): numb
 }
 
 function removeReadModelFile(file: string): void {
-  for (const suffix of ['', '-wal', '-shm', '-journal']) rmSync(`${file}${suffix}`, { force: true })
+  // Earlier versions had a key.
+  for (const suffix of ['', '-wal', '-shm', '-journal', '.key'])
+    rmSync(`${file}${suffix}`, { force: true })
 }
 
 const SQLITE_BUSY = 5
@@ -149,8 +130,7 @@ function isOfOthers(cause: unknown): boolean {
 
 /** Whether the file cannot be read, does not hold what was written, or is gone. */
 export function isDamage(cause: unknown): boolean {
-  if (cause instanceof Altered || cause instanceof SyntaxError || cause instanceof z.ZodError)
-    return true
+  if (cause instanceof SyntaxError || cause instanceof z.ZodError) return true
   return DAMAGE.has(resultCode(cause))
 }
 
@@ -184,18 +164,15 @@ export type Contents = {
   readonly damaged: Set<string>
   logId: string | null
   checkpoint: Checkpoint | null
-  /** Why the previous file was thrown away, if something other than a server had changed it. */
-  altered: string | null
 }
 
 function open({ file }: ReadModelOptions): Contents {
   const db = openReadModelFile(file)
   try {
-    const tables = new ReadModelTables(db, new Sealer(sealKey(`${file}.key`)))
-    tables.verify()
+    const tables = new ReadModelTables(db)
     const [damaged, logId] = [tables.damaged(), tables.logId()]
     const lists = new RunLists(db)
-    return { tables, lists, damaged, logId, checkpoint: tables.checkpoint(), altered: null }
+    return { tables, lists, damaged, logId, checkpoint: tables.checkpoint() }
   } catch (cause) {
     db.close()
     throw cause
@@ -220,8 +197,6 @@ export function openOrRebuild(options: ReadModelOptions): Contents {
     return open(options)
   } catch (cause) {
     if (isOfOthers(cause)) throw cause
-    const contents = openNew(options, messageOf(cause))
-    if (cause instanceof Altered) contents.altered = cause.message
-    return contents
+    return openNew(options, messageOf(cause))
   }
 }

@@ -2,10 +2,8 @@ import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import * as z from 'zod'
 import type { RunState } from '../domain/state.ts'
 import type { LoadedRun } from '../log/run-log.ts'
-import type { BatchRows, Checkpoint } from './batch.ts'
+import type { Batch, Checkpoint } from './batch.ts'
 import { runColumns } from './read-model.ts'
-import { FileSeals, type RunTableRow, type Sealer } from './read-model-seal.ts'
-import { LIST_INDICES } from './run-lists.ts'
 
 /** A run that has not ended: the process that works on it, its pool, and whether it waits for a person. */
 export type UnfinishedRun = {
@@ -17,6 +15,17 @@ export type UnfinishedRun = {
   readonly parent: string | null
 }
 
+/** A row of the table of runs. `state` is JSON. */
+export const RunTableRow = z.object({
+  run_id: z.string(),
+  created_at: z.string(),
+  goal: z.string(),
+  status: z.string(),
+  parent_run_id: z.string().nullable(),
+  seq: z.int(),
+  head: z.string(),
+  state: z.string(),
+})
 const RunId = z.object({ run_id: z.string() })
 const UnfinishedRow = z.object({
   run_id: z.string(),
@@ -37,7 +46,7 @@ const ProgressRow = z.union([
   z.object({ position: z.null() }),
 ])
 
-/** The seal shows that this server wrote the state, from validated records, so this checks only that the row is the right one. */
+/** The state was written from validated records, so this checks only that the row is the right one. */
 function isStateOf(value: unknown, runId: string, seq: number): value is RunState {
   const { data } = z.object({ runId: z.string(), seq: z.int() }).safeParse(value)
   return data?.runId === runId && data.seq === seq
@@ -52,18 +61,15 @@ export class ReadModelTables {
   readonly #putProgress: StatementSync
   readonly #unfinished: StatementSync
   readonly #heads: StatementSync
-  readonly #seals: FileSeals
 
-  constructor(db: DatabaseSync, sealer: Sealer) {
+  constructor(db: DatabaseSync) {
     this.#db = db
-    this.#seals = new FileSeals(db, sealer)
     this.#run = db.prepare('SELECT * FROM runs WHERE run_id = ?')
     this.#putRun = db.prepare(`
-      INSERT INTO runs (run_id, created_at, goal, status, parent_run_id, seq, head, state, seal)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+      INSERT INTO runs (run_id, created_at, goal, status, parent_run_id, seq, head, state)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?)
       ON CONFLICT (run_id) DO UPDATE SET
-        status = excluded.status, seq = excluded.seq, head = excluded.head, state = excluded.state,
-        seal = excluded.seal`)
+        status = excluded.status, seq = excluded.seq, head = excluded.head, state = excluded.state`)
     this.#putDamaged = db.prepare('INSERT INTO damaged (run_id, seq, message) VALUES (?, ?, ?)')
     this.#putProgress = db.prepare(
       'UPDATE progress SET position = ?, stream = ?, revision = ?, event_id = ?',
@@ -81,7 +87,7 @@ export class ReadModelTables {
   run(runId: string): LoadedRun | null {
     const found = this.#run.get(runId)
     if (found === undefined) return null
-    const row = this.#seals.checked(found)
+    const row = RunTableRow.parse(found)
     const state: unknown = JSON.parse(row.state)
     if (!isStateOf(state, runId, row.seq)) throw new SyntaxError('a row holds another run')
     return { state, head: row.head }
@@ -111,10 +117,7 @@ export class ReadModelTables {
   }
 
   putLogId(logId: string): void {
-    this.#transact(() => {
-      this.#db.prepare('UPDATE progress SET log_id = ?').run(logId)
-      this.#seals.renew([], [])
-    })
+    this.#db.prepare('UPDATE progress SET log_id = ?').run(logId)
   }
 
   checkpoint(): Checkpoint | null {
@@ -126,25 +129,16 @@ export class ReadModelTables {
   }
 
   /** Writes the runs and the checkpoint of a batch, or nothing of it. */
-  commit({ rows, newRuns, damaged, checkpoint }: BatchRows): void {
+  commit({ runs, damaged, checkpoint }: Batch): void {
     this.#transact(() => {
-      const sealed = this.#putAll(rows, newRuns)
-      for (const { runId, seq, message } of damaged) this.#putDamaged.run(runId, seq, message)
-      if (checkpoint !== null) {
-        const { position, stream, revision, eventId } = checkpoint
-        this.#putProgress.run(position, stream, revision, eventId)
+      for (const run of runs.values()) this.#put(run)
+      for (const { runId, seq, message } of damaged.values()) {
+        this.#putDamaged.run(runId, seq, message)
       }
-      this.#seals.renew(sealed.before, sealed.after)
+      if (checkpoint === null) return
+      const { position, stream, revision, eventId } = checkpoint
+      this.#putProgress.run(position, stream, revision, eventId)
     })
-  }
-
-  /** When a rebuild is over: makes one index of the lists with each step, then expects small commits. */
-  *settle(): Generator<void, void, void> {
-    for (const index of LIST_INDICES) {
-      this.#db.exec(`CREATE INDEX IF NOT EXISTS ${index}`)
-      yield
-    }
-    this.#db.exec('PRAGMA wal_autocheckpoint = 1000')
   }
 
   /** The last revision of the ledger of redactions that the runs are rebuilt for; -1 before the first. */
@@ -159,42 +153,20 @@ export class ReadModelTables {
    */
   replace(runs: readonly LoadedRun[], redaction: number): void {
     this.#transact(() => {
-      const rows = runs.map((run) => ({ ...runColumns(run), state: JSON.stringify(run.state) }))
-      const { before, after } = this.#putAll(rows)
-      this.#seals.renew(before, after)
+      for (const run of runs) this.#put(run)
     })
     if (runs.length > 0) {
       this.#db.exec('VACUUM')
       this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
     }
-    this.#transact(() => {
-      this.#db.prepare('UPDATE progress SET redaction = ?').run(redaction)
-      this.#seals.renew([], [])
-    })
+    this.#db.prepare('UPDATE progress SET redaction = ?').run(redaction)
   }
 
-  /** @throws Altered if the file does not hold what this server wrote last */
-  verify(): void {
-    this.#seals.verify()
-  }
-
-  /** @param newRuns the runs that have no row yet, as far as is known */
-  #putAll(
-    rows: Iterable<RunTableRow>,
-    newRuns: ReadonlySet<string> = new Set(),
-  ): { readonly before: string[]; readonly after: string[] } {
-    const [before, after]: [string[], string[]] = [[], []]
-    for (const row of rows) {
-      const { run_id, created_at, goal, status, parent_run_id, seq, head, state } = row
-      const known = newRuns.has(run_id) ? null : this.#seals.stored(run_id)
-      if (known !== null) before.push(known)
-      const seal = this.#seals.of(row)
-      after.push(seal)
-      // By position: SQLite takes names several times slower.
-      const listed = [run_id, created_at, goal, status, parent_run_id] as const
-      this.#putRun.run(...listed, seq, head, state, seal)
-    }
-    return { before, after }
+  #put(run: LoadedRun): void {
+    const { run_id, created_at, goal, status, parent_run_id, seq, head } = runColumns(run)
+    // By position: SQLite takes names several times slower.
+    const listed = [run_id, created_at, goal, status, parent_run_id] as const
+    this.#putRun.run(...listed, seq, head, JSON.stringify(run.state))
   }
 
   #transact(work: () => void): void {

@@ -1,7 +1,10 @@
+import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import * as z from 'zod'
 import { present } from '../domain/present.ts'
 import {
   type ModelWait,
   modelWait,
+  RUN_STATUSES,
   type RunState,
   type RunStatus,
   statusOf,
@@ -31,7 +34,7 @@ export const runRow = (state: RunState): RunRow => ({
 })
 
 /** What a run waits for, as clients read it. */
-export const waitRow = (wait: ModelWait | null) =>
+const waitRow = (wait: ModelWait | null) =>
   wait === null
     ? undefined
     : { what: wait.what, since: timestamp(wait.since), next_try: timestamp(wait.nextTry) }
@@ -56,6 +59,8 @@ type ListedRun = RunRow & {
   readonly total_tokens: number
   readonly estimated_cost_usd: number | null
   readonly ended_at: string | null
+  /** What speaks against its goal, although it was reached. */
+  readonly doubt?: string
   /** Why no server works on it; only of a run that is queued. */
   readonly queued_reason?: string
 }
@@ -85,4 +90,117 @@ export interface ReadModel {
   waitFor(runId: string, seq: number, timeoutMs: number): Promise<boolean>
   /** Whether the whole log has been projected at least once since the start. */
   readonly caughtUp: boolean
+}
+
+/** The last run of a page: the next page begins after it. */
+const Cursor = z.strictObject({ created_at: z.iso.datetime({ precision: 3 }), run_id: z.uuid() })
+type Cursor = z.infer<typeof Cursor>
+
+/** Before every run in a list that shows the newest first. */
+const START: Cursor = { created_at: '~', run_id: '' }
+
+/** A row of our own file: its text was written from a validated record, so only types are checked. */
+const ListRow = z.object({
+  run_id: z.string(),
+  goal: z.string(),
+  status: z.enum(RUN_STATUSES),
+  created_at: z.string(),
+  queued_reason: z.string().nullable(),
+  parent_run_id: z.string().nullable(),
+  wait: z.string().nullable(),
+  listed: z.string(),
+})
+/** What `LISTED` selects, in its order. */
+const Listed = z.tuple([
+  z.string(),
+  z.string(),
+  z.int(),
+  z.int(),
+  z.int(),
+  z.number().nullable(),
+  z.number().nullable(),
+  z.string().nullable(),
+])
+/** In one call, so that SQLite parses the state once. */
+const LISTED = `json_extract(state, '$.config.cwd', '$.config.model_name', '$.iteration',
+  '$.config.max_iterations', '$.total.tokens', '$.total.costUsd', '$.endedAt', '$.phase.against') AS listed`
+
+function listedRun({
+  queued_reason,
+  parent_run_id,
+  wait,
+  listed,
+  ...run
+}: z.infer<typeof ListRow>) {
+  const [cwd, model_name, iteration, max_iterations, total_tokens, cost, endedAt, doubt] =
+    Listed.parse(JSON.parse(listed))
+  const waiting_for = waitRow(wait === null ? null : JSON.parse(wait))
+  return {
+    ...{ ...run, cwd, model_name, iteration, max_iterations, total_tokens },
+    estimated_cost_usd: cost,
+    ended_at: endedAt === null ? null : timestamp(endedAt),
+    ...present({ parent_run_id, queued_reason, waiting_for, doubt }),
+  }
+}
+
+/** The lists of runs in an open read model file. */
+export class RunLists {
+  readonly #db: DatabaseSync
+  readonly #statements = new Map<string, StatementSync>()
+
+  constructor(db: DatabaseSync) {
+    this.#db = db
+  }
+
+  /** Newest first; null for a cursor that was not made here. @throws what SQLite throws */
+  page({ limit, cursor, status, goal, parent }: RunQuery): RunPage | null {
+    const after = decodeCursor(cursor)
+    if (after === null) return null
+    const sql = listSql({ status, goal, parent })
+    const statement = this.#statements.get(sql) ?? this.#db.prepare(sql)
+    this.#statements.set(sql, statement)
+    const filters = present({ status, goal, parent })
+    // One more than asked for: it decides whether there is a next page.
+    const rows = statement.all({ ...filters, ...after, limit: limit + 1 })
+    const runs = rows.slice(0, limit).map((row) => listedRun(ListRow.parse(row)))
+    const last = runs.at(-1)
+    const more = rows.length > runs.length && last !== undefined
+    return { runs, next: more ? encodeCursor(last) : null }
+  }
+}
+
+/** The list for the filters that are set; one index serves each variant in order. */
+export function listSql({
+  status,
+  goal,
+  parent,
+}: Pick<RunQuery, 'status' | 'goal' | 'parent'>): string {
+  const filters = [
+    ...(parent === undefined ? [] : ['parent_run_id = :parent AND']),
+    ...(goal === undefined ? [] : ['goal = :goal AND']),
+    ...(status === undefined ? [] : ['status = :status AND']),
+  ]
+  return [
+    'SELECT run_id, goal, status, created_at, parent_run_id,',
+    "CASE status WHEN 'queued' THEN state ->> '$.queued' END AS queued_reason,",
+    "CASE status WHEN 'running' THEN state -> '$.phase.wait' END AS wait,",
+    `${LISTED} FROM runs WHERE`,
+    ...filters,
+    '(created_at, run_id) < (:created_at, :run_id)',
+    'ORDER BY created_at DESC, run_id DESC LIMIT :limit',
+  ].join(' ')
+}
+
+function encodeCursor({ created_at, run_id }: Cursor): string {
+  return Buffer.from(JSON.stringify({ created_at, run_id })).toString('base64url')
+}
+
+/** Null for text that `encodeCursor` did not make. */
+function decodeCursor(text: string | undefined): Cursor | null {
+  if (text === undefined) return START
+  try {
+    return Cursor.parse(JSON.parse(Buffer.from(text, 'base64url').toString()))
+  } catch {
+    return null
+  }
 }

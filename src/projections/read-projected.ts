@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import * as z from 'zod'
-import { jsonOr } from '../lib/json-or.ts'
+import { jsonOr } from '../lib/json.ts'
 import { codeOf } from '../lib/message-of.ts'
 import { sha256 } from '../lib/sha256.ts'
 import { canonicalText } from '../log/commitment.ts'
@@ -12,7 +12,7 @@ import type { LoadedRun } from '../log/run-log.ts'
 import type { RecordedEvent } from '../store/event-store.ts'
 import { runColumns } from './read-model.ts'
 import { isCurrent } from './read-model-file.ts'
-import { SealedRow } from './read-model-seal.ts'
+import { RunTableRow } from './read-model-tables.ts'
 
 /** The digest of a run's row. */
 type ProjectedRun = { readonly seq: number; readonly digest: string }
@@ -34,7 +34,7 @@ const Place = z.object({
 const ATTEMPTS = 5
 
 /**
- * Reads a read model file; null if there is none, or another version made it. A server may have the file open, and
+ * Reads a read model file; null if it does not exist, or another version made it. A server may have the file open, and
  * locks it, so this reads a copy.
  */
 export async function readProjected(file: string): Promise<ProjectedRuns | null> {
@@ -116,7 +116,7 @@ function read(file: string): ProjectedRuns | null {
     if (!isCurrent(db)) return null
     const runs = new Map<string, ProjectedRun>()
     for (const found of db.prepare('SELECT * FROM runs').iterate()) {
-      const { state, seal: _, ...columns } = SealedRow.parse(found)
+      const { state, ...columns } = RunTableRow.parse(found)
       const digest = digestOf(columns, jsonOr(state, state))
       runs.set(columns.run_id, { seq: columns.seq, digest })
     }
@@ -132,9 +132,6 @@ function read(file: string): ProjectedRuns | null {
   }
 }
 
-function digestOf(
-  columns: Omit<z.infer<typeof SealedRow>, 'state' | 'seal'>,
-  state: unknown,
-): string {
+function digestOf(columns: Omit<z.infer<typeof RunTableRow>, 'state'>, state: unknown): string {
   return sha256(canonicalText({ columns, state }))
 }

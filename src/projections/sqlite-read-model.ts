@@ -1,13 +1,9 @@
 import { err, ok, type Result } from 'neverthrow'
-import { EndStatus, RunRecord } from '../domain/records.ts'
-import { modelWait, statusOf } from '../domain/state.ts'
 import { LruCache } from '../lib/lru-cache.ts'
 import { messageOf } from '../lib/message-of.ts'
-import { type DamagedRecord, decode, decodeAs, type LoggedRecord } from '../log/codec.ts'
+import { Signal } from '../lib/signal.ts'
 import type { LoadedRun } from '../log/run-log.ts'
-import type { RecordedEvent } from '../store/event-store.ts'
-import type { Batch, BatchRows, Checkpoint } from './batch.ts'
-import { ProjectionWaiters } from './projection-waiters.ts'
+import type { Batch, Checkpoint } from './batch.ts'
 import type { ReadModel, RunPage, RunQuery } from './read-model.ts'
 import {
   type Contents,
@@ -18,7 +14,6 @@ import {
   type ReadModelFailure,
   type ReadModelOptions,
 } from './read-model-file.ts'
-import { Altered } from './read-model-seal.ts'
 import type { UnfinishedRun } from './read-model-tables.ts'
 
 /** How many records of a run are projected, and the hash of the last one. */
@@ -45,13 +40,12 @@ export function openReadModel(
 export class SqliteReadModel implements ReadModel {
   readonly #options: ReadModelOptions
   readonly #recent = new LruCache<LoadedRun>(RECENT_RUNS)
-  readonly #waiters = new ProjectionWaiters()
+  /** Notified after each commit, and at the end. */
+  readonly #committed = new Signal()
   #contents: Contents
   #generation = new AbortController()
   #caughtUp = false
   #closed = false
-  /** Runs that were committed since `takeChanged` was last called; null before the first call. */
-  #changed: Map<string, RunHead> | null = null
   #onEnd: () => void = () => {}
 
   /** @throws what SQLite and the file system throw; see `openReadModel` */
@@ -72,27 +66,23 @@ export class SqliteReadModel implements ReadModel {
     return this.#read(({ lists }) => lists.page(query))
   }
 
-  waitFor(runId: string, seq: number, timeoutMs: number): Promise<boolean> {
-    const run = this.get(runId)
-    if (run !== null && run.state.seq >= seq) return Promise.resolve(true)
-    return this.#waiters.wait(runId, seq, timeoutMs)
-  }
-
-  /** Resolves after `ms` milliseconds, or as soon as a call waits for a record to be projected. */
-  unhurried(ms: number): Promise<void> {
-    return this.#waiters.idleFor(ms)
+  async waitFor(runId: string, seq: number, timeoutMs: number): Promise<boolean> {
+    const isThere = () => (this.get(runId)?.state.seq ?? -1) >= seq
+    if (isThere()) return true
+    const late = new AbortController()
+    const timer = setTimeout(() => late.abort(), timeoutMs)
+    try {
+      while (!late.signal.aborted && !this.#closed && !isThere()) {
+        await this.#committed.wait(late.signal)
+      }
+      return !this.#closed && isThere()
+    } finally {
+      clearTimeout(timer)
+    }
   }
 
   get caughtUp(): boolean {
     return this.#caughtUp
-  }
-
-  /**
-   * To be iterated before `markCaughtUp`, while `generation` has not aborted: each step makes one index of the lists,
-   * which takes longer the more runs there are. @throws what SQLite throws
-   */
-  settle(): Iterable<void> {
-    return this.#caughtUp ? [] : this.#contents.tables.settle()
   }
 
   markCaughtUp(): void {
@@ -107,13 +97,6 @@ export class SqliteReadModel implements ReadModel {
   /** At most `limit` runs whose ids come after `after`, ordered by id. */
   heads(after: string, limit: number): readonly RunHead[] {
     return this.#read(({ tables }) => tables.heads(after, limit))
-  }
-
-  /** The runs that were projected since the last call; null if they are not known, so every run may have changed. */
-  takeChanged(): readonly RunHead[] | null {
-    const changed = this.#changed
-    this.#changed = new Map()
-    return changed === null ? null : [...changed.values()]
   }
 
   /** Calls `listener` when the end of a run has been projected. */
@@ -157,56 +140,28 @@ export class SqliteReadModel implements ReadModel {
     return this.#generation.signal
   }
 
-  /** While it catches up, nothing else needs the same records soon, so they are not kept. */
-  decode(event: RecordedEvent): Result<LoggedRecord, DamagedRecord> {
-    return this.#caughtUp ? decode(event) : decodeAs(RunRecord, event)
-  }
-
   /** Commits runs and checkpoint together, then answers the calls that waited for them. */
   commit(batch: Batch): Result<void, ReadModelFailure> {
-    const rows = batch.rows()
-    const written = this.#write(rows)
-    if (written.isErr()) return written
-    for (const [runId, run] of batch.runs) {
-      if (!isListedAs(run, this.#recent.get(runId))) this.#contents.lists.forget()
-      this.#recent.set(runId, run)
-    }
-    this.#announce(rows)
-    return written
-  }
-
-  /** The same for a batch that was folded elsewhere. */
-  commitRows(rows: BatchRows): Result<void, ReadModelFailure> {
-    const written = this.#write(rows)
-    if (written.isErr()) return written
-    this.#contents.lists.forget()
-    this.#recent.clear()
-    this.#announce(rows)
-    return written
-  }
-
-  #write(rows: BatchRows): Result<void, ReadModelFailure> {
+    const { runs, damaged, checkpoint } = batch
     try {
-      this.#contents.tables.commit(rows)
+      this.#contents.tables.commit(batch)
     } catch (cause) {
       if (this.#isBroken(cause)) this.startOver(messageOf(cause))
       return err(failure(this.#options.file, cause))
     }
-    this.#contents.checkpoint = rows.checkpoint
-    for (const damaged of rows.damaged) {
-      this.#contents.damaged.add(damaged.runId)
+    this.#contents.checkpoint = checkpoint
+    for (const run of damaged.values()) {
+      this.#contents.damaged.add(run.runId)
       const message = 'a run is damaged: its records from here on are not projected'
-      this.#options.log.error({ ...damaged }, message)
+      this.#options.log.error({ ...run }, message)
     }
+    for (const [runId, run] of runs) {
+      const { state } = run
+      this.#recent.set(runId, run)
+      if (state.phase.type === 'ended') this.#onEnd()
+    }
+    this.#committed.notify()
     return ok(undefined)
-  }
-
-  #announce({ rows }: BatchRows): void {
-    for (const { run_id, seq, head, status } of rows) {
-      this.#waiters.reached(run_id, seq)
-      this.#changed?.set(run_id, { run_id, length: seq + 1, head })
-      if (EndStatus.safeParse(status).success) this.#onEnd()
-    }
   }
 
   /** The last revision of the ledger of redactions that the runs here are rebuilt for; -1 before the first. */
@@ -224,31 +179,23 @@ export class SqliteReadModel implements ReadModel {
     this.#beginGeneration()
   }
 
-  /** Why the file was thrown away, if something other than a server had changed it; else null. */
-  get altered(): string | null {
-    return this.#contents.altered
-  }
-
   /**
    * Throws away everything that was projected, and begins with an empty file for the same log.
-   * @param altered whether something other than this server had changed the file
    * @throws when no new file can be made
    */
-  startOver(reason: string, { altered = false }: { readonly altered?: boolean } = {}): void {
-    const { logId, altered: before } = this.#contents
+  startOver(reason: string): void {
+    const { logId } = this.#contents
     this.#caughtUp = false
-    this.#changed = null
     this.#recent.clear()
     this.#contents.tables.close()
     this.#contents = openNew(this.#options, reason)
-    this.#contents.altered = altered ? reason : before
     if (logId !== null) this.#nameLog(logId)
     this.#beginGeneration()
   }
 
   close(): void {
     this.#closed = true
-    this.#waiters.giveUp()
+    this.#committed.notify()
     this.#contents.tables.close()
   }
 
@@ -269,7 +216,7 @@ export class SqliteReadModel implements ReadModel {
       return read(this.#contents)
     } catch (cause) {
       if (!this.#isBroken(cause)) throw cause
-      this.startOver(messageOf(cause), { altered: cause instanceof Altered })
+      this.startOver(messageOf(cause))
       return read(this.#contents)
     }
   }
@@ -277,17 +224,4 @@ export class SqliteReadModel implements ReadModel {
   #isBroken(cause: unknown): boolean {
     return !this.#closed && (isDamage(cause) || !this.#contents.tables.isOpen)
   }
-}
-
-/** Whether lists show the run as before. */
-const isListedAs = (run: LoadedRun, before: LoadedRun | undefined): boolean =>
-  before !== undefined && shown(before) === shown(run)
-
-/** All that lists show of a run and that can change. */
-function shown({ state }: LoadedRun): string {
-  const { queued, config, iteration, total, endedAt } = state
-  const { max_iterations, model_name } = config
-  const waits = [queued, modelWait(state)?.nextTry]
-  const used = [iteration, total.tokens, total.costUsd]
-  return [statusOf(state), ...waits, model_name, max_iterations, ...used, endedAt].join()
 }

@@ -1,10 +1,13 @@
+import { isDeepStrictEqual } from 'node:util'
 import type { RunDetails } from '../api/runs.ts'
 import type { RunRules } from '../domain/approvals/rules.ts'
 import { modelInUse } from '../domain/model-choice.ts'
 import { present } from '../domain/present.ts'
 import type { GoalPart } from '../domain/run-config.ts'
+import { verdictOf } from '../domain/run-verdict.ts'
 import { type RunState, statusOf } from '../domain/state.ts'
 import type { Subagent } from '../domain/subagents.ts'
+import type { RunVerdict } from '../domain/verdict.ts'
 import { runRow, timestamp } from '../projections/read-model.ts'
 
 /**
@@ -28,7 +31,7 @@ export function runDetails(state: RunState, waited: readonly RunState[] = []): R
     final_state: finalState(state),
     ended_at: state.endedAt === null ? null : timestamp(state.endedAt),
     end_reason: state.phase.type === 'ended' ? state.phase.reason : null,
-    ...present({ summary: state.summary }),
+    ...present({ summary: state.summary, ...judged(state) }),
     max_cost_usd: config.max_cost_usd,
     max_tokens: config.max_tokens,
     max_seconds: config.max_seconds,
@@ -107,6 +110,12 @@ function subagentNow(waited: readonly RunState[]): Pick<RunDetails['progress'], 
   }
 }
 
+/** What the end of a run says of it. */
+function judged(state: RunState): { verdict?: RunVerdict | null; doubt?: string | undefined } {
+  const { phase } = state
+  return phase.type === 'ended' ? { verdict: verdictOf(state), doubt: phase.against } : {}
+}
+
 function finalState({ phase, iteration, goal, total }: RunState): RunDetails['final_state'] {
   if (phase.type !== 'ended') return null
   return {
@@ -123,4 +132,25 @@ function waitingFor({ phase }: RunState): RunDetails['progress']['waiting_for'] 
   if (phase.type === 'awaiting_approval') return waitingCall(phase)
   if (phase.type !== 'awaiting_human') return null
   return { kind: 'human_check_required', seq: phase.seq, summary: phase.summary }
+}
+
+/** A field of a run's details that changed. `field` is its path, such as `progress.iteration`. */
+type FieldChange = { readonly field: string; readonly old: unknown; readonly new: unknown }
+
+type Fields = { readonly [name: string]: unknown }
+
+const isFields = (value: unknown): value is Fields => typeof value === 'object' && value !== null
+
+/** The differences between two objects, in the order of their fields. A field that one of them lacks is null there. */
+export function fieldChanges(before: Fields, after: Fields, path = ''): FieldChange[] {
+  const names = new Set([...Object.keys(after), ...Object.keys(before)])
+  return [...names].flatMap((name) => {
+    const [old, now] = [before[name] ?? null, after[name] ?? null]
+    const field = `${path}${name}`
+    if (Array.isArray(now)) {
+      return isDeepStrictEqual(old, now) ? [] : [{ field, old, new: now }]
+    }
+    if (isFields(old) && isFields(now)) return fieldChanges(old, now, `${field}.`)
+    return old === now ? [] : [{ field, old, new: now }]
+  })
 }

@@ -1,9 +1,14 @@
-import { isDeepStrictEqual } from 'node:util'
 import { err, ok, type Result } from 'neverthrow'
+import { replacesParts } from '../api/frames.ts'
+import type { ChatMessage, Conversation } from '../domain/conversation.ts'
+import { converse } from '../domain/converse.ts'
+import { type OfferedTool, tokensOfTools } from '../domain/mcp-tools.ts'
+import { modelInUse } from '../domain/model-choice.ts'
+import type { PayloadOf } from '../domain/records.ts'
+import { messagesWithout, toMessages, withoutImage } from '../domain/sent-messages.ts'
 import type { OpenCall, RunState } from '../domain/state.ts'
-import { LruCache } from '../lib/lru-cache.ts'
 import type { LoggedRecord } from '../log/codec.ts'
-import { type LoadError, type LoadedRun, load, recordPages, streamOf } from '../log/run-log.ts'
+import { type LoadError, load, recordPages, streamOf } from '../log/run-log.ts'
 import { lastEvent, type StreamReader } from '../log/stream-pages.ts'
 import type { ReadModel } from '../projections/read-model.ts'
 import type { EventStore } from '../store/event-store.ts'
@@ -15,85 +20,45 @@ export type QueryError =
   /** The run has no record with this seq yet. */
   | { readonly type: 'record_not_found'; readonly seq: number; readonly last: number }
 
-/** The state is kept after every so many records: a fold to a later record begins there. */
-const SNAPSHOT_EVERY = 1000
-const SNAPSHOTS = 64
-
 type Deps = { readonly store: EventStore; readonly readModel: Pick<ReadModel, 'get'> }
 
-/** Runs as they were at any of their records. */
-export class RunHistory {
-  readonly #deps: Deps
-  #snapshots = new LruCache<LoadedRun>(SNAPSHOTS)
-
-  constructor(deps: Deps) {
-    this.#deps = deps
+/** The state of a run as of the record with this seq. */
+export async function stateAt(
+  runId: string,
+  seq: number,
+  { store, readModel }: Deps,
+): Promise<Result<RunState, QueryError>> {
+  const present = readModel.get(runId)
+  if (present?.state.seq === seq) return ok(present.state)
+  if (present === null || present.state.seq < seq) {
+    const missing = await whyMissing(store, runId, seq)
+    if (missing !== null) return err(missing)
   }
+  const loaded = await load(store, runId, { to: seq })
+  if (loaded.isErr()) return err(loaded.error)
+  if (loaded.value === null) return err({ type: 'run_not_found' })
+  const { state } = loaded.value
+  return state.seq < seq ? err({ type: 'record_not_found', seq, last: state.seq }) : ok(state)
+}
 
-  /** To be called when something in a run was redacted. */
-  forget(): void {
-    // A fold under way still puts its snapshots into the old cache.
-    this.#snapshots = new LruCache<LoadedRun>(SNAPSHOTS)
+/** Calls `visit` with each record from `from` to `to`, both inclusive; fails if the run does not have them all. */
+export async function walk(
+  runId: string,
+  [from, to]: readonly [number, number],
+  { store }: Pick<Deps, 'store'>,
+  visit: (logged: LoggedRecord) => void,
+): Promise<Result<void, QueryError>> {
+  let last = from - 1
+  for await (const page of recordPages(store, runId, { after: last, to })) {
+    if (page.isErr()) return err(page.error)
+    for (const logged of page.value) visit(logged)
+    last = page.value.at(-1)?.seq ?? last
   }
-
-  /** The state as of the record with this seq. */
-  async stateAt(runId: string, seq: number): Promise<Result<RunState, QueryError>> {
-    const present = this.#deps.readModel.get(runId)
-    if (present?.state.seq === seq) return ok(present.state)
-    if (present === null || present.state.seq < seq) {
-      const missing = await whyMissing(this.#deps.store, runId, seq)
-      if (missing !== null) return err(missing)
-    }
-    const folded = await this.#fold(runId, this.#snapshotBefore(runId, seq), seq)
-    return folded.map(({ state }) => state)
-  }
-
-  /** Calls `visit` with each record from `from` to `to`, both inclusive; fails if the run does not have them all. */
-  async walk(
-    runId: string,
-    [from, to]: readonly [number, number],
-    visit: (logged: LoggedRecord) => void,
-  ): Promise<Result<void, QueryError>> {
-    let last = from - 1
-    for await (const page of recordPages(this.#deps.store, runId, { after: last, to })) {
-      if (page.isErr()) return err(page.error)
-      for (const logged of page.value) visit(logged)
-      last = page.value.at(-1)?.seq ?? last
-    }
-    return last < to ? err({ type: 'record_not_found', seq: to, last }) : ok(undefined)
-  }
-
-  async #fold(
-    runId: string,
-    from: LoadedRun | null,
-    seq: number,
-  ): Promise<Result<LoadedRun, QueryError>> {
-    const snapshots = this.#snapshots
-    const visit = (logged: LoggedRecord, run: LoadedRun): void => {
-      if (logged.seq % SNAPSHOT_EVERY === 0) snapshots.set(keyOf(runId, logged.seq), run)
-    }
-    const loaded = await load(this.#deps.store, runId, { from, to: seq, visit })
-    if (loaded.isErr()) return err(loaded.error)
-    if (loaded.value === null) return err({ type: 'run_not_found' })
-    const last = loaded.value.state.seq
-    return last < seq ? err({ type: 'record_not_found', seq, last }) : ok(loaded.value)
-  }
-
-  /** The nearest snapshot; null if there is none. Its cost depends only on the number of snapshots. */
-  #snapshotBefore(runId: string, seq: number): LoadedRun | null {
-    let nearest: LoadedRun | null = null
-    for (const snapshot of this.#snapshots.values()) {
-      const { state } = snapshot
-      if (state.runId !== runId || state.seq > seq) continue
-      if (nearest === null || state.seq > nearest.state.seq) nearest = snapshot
-    }
-    if (nearest !== null) this.#snapshots.get(keyOf(runId, nearest.state.seq))
-    return nearest
-  }
+  return last < to ? err({ type: 'record_not_found', seq: to, last }) : ok(undefined)
 }
 
 /** The error that names what is missing in the log: the run, or its record with this seq. Null if the record exists. */
-export async function whyMissing(
+async function whyMissing(
   store: EventStore,
   runId: string,
   seq: number,
@@ -102,29 +67,6 @@ export async function whyMissing(
   if (last.isErr()) return last.error
   const { revision } = last.value
   return revision < seq ? { type: 'record_not_found', seq, last: revision } : null
-}
-
-const keyOf = (runId: string, seq: number): string => `${runId}/${seq}`
-
-/** A field of a run's details that changed. `field` is its path, such as `progress.iteration`. */
-type FieldChange = { readonly field: string; readonly old: unknown; readonly new: unknown }
-
-type Fields = { readonly [name: string]: unknown }
-
-const isFields = (value: unknown): value is Fields => typeof value === 'object' && value !== null
-
-/** The differences between two objects, in the order of their fields. A field that one of them lacks is null there. */
-export function fieldChanges(before: Fields, after: Fields, path = ''): FieldChange[] {
-  const names = new Set([...Object.keys(after), ...Object.keys(before)])
-  return [...names].flatMap((name) => {
-    const [old, now] = [before[name] ?? null, after[name] ?? null]
-    const field = `${path}${name}`
-    if (Array.isArray(now)) {
-      return isDeepStrictEqual(old, now) ? [] : [{ field, old, new: now }]
-    }
-    if (isFields(old) && isFields(now)) return fieldChanges(old, now, `${field}.`)
-    return old === now ? [] : [{ field, old, new: now }]
-  })
 }
 
 /** Records that are read at once. Few other records can follow that of an open call. */
@@ -145,4 +87,93 @@ export async function openCall(
     if (found !== undefined) return ok({ seq: found.revision, call })
   }
   return ok(null)
+}
+
+/** The part of a run's conversation that one request to the model holds. */
+type SentConversation = {
+  readonly modelName: string
+  /** `under_way`: the reply is not in the log yet. `not_sent`: no request is under way. */
+  readonly request: 'answered' | 'under_way' | 'not_sent'
+  /** seq of the last record that the messages follow from. */
+  readonly asOf: number
+  /** seq of the reply; null before it is in the log. */
+  readonly answeredBy: number | null
+  readonly messages: readonly ChatMessage[]
+  readonly omittedTurns: number
+  /** Of MCP servers. */
+  readonly tools: readonly OfferedTool[]
+  /** The tools of every run that were not offered. */
+  readonly excluded: readonly string[]
+}
+
+/**
+ * The request to the model whose reply is the first one at or after the record `at`. If there is no such reply, the
+ * request that the server sends now or would send next. The log holds how many turns an answered request left out, so
+ * the messages are those that were sent, even if the model has another budget now.
+ */
+export async function sentConversation(
+  runId: string,
+  at: number | null,
+  deps: {
+    readonly store: EventStore
+    readonly contextBudget: (modelName: string) => Promise<number>
+  },
+): Promise<Result<SentConversation, QueryError>> {
+  const missing = at === null ? null : await whyMissing(deps.store, runId, at)
+  if (missing !== null) return err(missing)
+  let conversation: Conversation | null = null
+  let usage: PayloadOf<'llm_usage'> | null = null
+  let sent: SentConversation | null = null
+  /** The seqs of the last record that a request follows from, and of the messages of people. */
+  let asked = -1
+  const messages: number[] = []
+  const visit = ({ seq, record }: LoggedRecord): unknown => {
+    const isReply = record.kind === 'assistant_message' && at !== null && seq >= at
+    if (isReply && usage !== null && conversation !== null) {
+      const { user_messages: userMessages = 0 } = record.payload
+      const asOf = Math.max(asked, messages[userMessages - 1] ?? -1)
+      sent = answered(conversation, usage, { seq, asOf, userMessages })
+      return 'stop'
+    }
+    if (record.kind === 'llm_usage') usage = record.payload
+    if (record.kind === 'user_message') messages.push(seq)
+    if (replacesParts(record.kind)) asked = seq
+    conversation = converse(conversation, record)
+    return null
+  }
+  const run = await load(deps.store, runId, { visit })
+  if (run.isErr()) return err(run.error)
+  if (sent !== null) return ok(sent)
+  if (run.value === null || conversation === null) return err({ type: 'run_not_found' })
+  const budget = await deps.contextBudget(modelInUse(run.value.state))
+  return ok(unanswered(conversation, run.value.state, budget))
+}
+
+function answered(
+  conversation: Conversation,
+  usage: PayloadOf<'llm_usage'>,
+  reply: { readonly seq: number; readonly asOf: number; readonly userMessages: number },
+): SentConversation {
+  const { model_name: modelName, omitted_turns: omittedTurns, images = 0, kept_words } = usage
+  const { seq: answeredBy, asOf, userMessages } = reply
+  const keepsWords = kept_words === true
+  const held = messagesWithout(conversation, omittedTurns, { userMessages, keepsWords })
+  // A fallback model may take no images.
+  const messages = images > 0 ? held : held.map(withoutAnyImage)
+  const { tools, excluded } = conversation
+  const sent = { messages, omittedTurns, tools, excluded }
+  return { modelName, request: 'answered', asOf, answeredBy, ...sent }
+}
+
+const withoutAnyImage = (message: ChatMessage): ChatMessage =>
+  message.role === 'tool' && message.image !== undefined
+    ? withoutImage(message, '[This image was not sent.]')
+    : message
+
+function unanswered(conversation: Conversation, state: RunState, budget: number): SentConversation {
+  const { tools, excluded } = conversation
+  const { messages, omittedTurns } = toMessages(conversation, budget, tokensOfTools(tools))
+  const request = state.phase.type === 'planning' ? 'under_way' : 'not_sent'
+  const sent = { messages, omittedTurns, tools, excluded }
+  return { modelName: modelInUse(state), request, asOf: state.seq, answeredBy: null, ...sent }
 }

@@ -1,7 +1,7 @@
 import { err, ok, type Result } from 'neverthrow'
 import { isFreeText } from '../domain/free-text.ts'
 import type { RunRecord } from '../domain/records.ts'
-import { escapedName, mapStrings } from '../log/commitment.ts'
+import { mapStrings } from '../log/commitment.ts'
 import { type LoadError, recordPages } from '../log/run-log.ts'
 import type { EventStore } from '../store/event-store.ts'
 
@@ -20,15 +20,10 @@ export function stringsOf(payload: object): Place[] {
 
 /** The string at a pointer, or all strings below it. */
 export function stringsAt(payload: object, pointer: string): Place[] {
-  const asWritten = pointer.split('/').map(canonicalName).join('/')
   return stringsOf(payload).filter((place) => {
-    return place.pointer === asWritten || place.pointer.startsWith(`${asWritten}/`)
+    return place.pointer === pointer || place.pointer.startsWith(`${pointer}/`)
   })
 }
-
-/** Gives two spellings of one name the same form, such as a `~` that is not escaped. */
-const canonicalName = (name: string): string =>
-  escapedName(name.replaceAll('~1', '/').replaceAll('~0', '~'))
 
 /** Shorter texts are not looked for: they would be found everywhere. */
 const SHORTEST = 4

@@ -1,13 +1,14 @@
-import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow'
+import type { ArtifactSource, Artifacts } from '../artifacts/artifacts.ts'
 import { isFreeText, neededFor } from '../domain/free-text.ts'
 import { present } from '../domain/present.ts'
-import type { RunRecord } from '../domain/records.ts'
+import type { Signing } from '../log/chain.ts'
 import { decode, type LoggedRecord } from '../log/codec.ts'
+import { type ByPointer, commitmentTo, leafSalt } from '../log/commitment.ts'
 import { decideAndAppend } from '../log/decider.ts'
-import type { Signing } from '../log/entry-seal.ts'
-import { type ByPointer, redactStrings } from '../log/redacted-record.ts'
 import { type Author, type LoadError, load, recordPages, streamOf } from '../log/run-log.ts'
-import type { AppendError, EventStore, RecordedEvent } from '../store/event-store.ts'
+import type { AppendError, EventStore } from '../store/event-store.ts'
+import { type TaintedPack, taintedPacks } from './objects.ts'
 import {
   findElsewhere,
   holdsAny,
@@ -17,7 +18,8 @@ import {
   stringsAt,
   stringsOf,
 } from './places.ts'
-import { REDACTIONS, type Redaction } from './redaction-ledger.ts'
+import type { Redaction } from './redaction.ts'
+import { REDACTIONS } from './redaction-index.ts'
 import type { CarriedOut, Redactor } from './redactor.ts'
 
 export type RedactRequest = {
@@ -40,6 +42,8 @@ export type Redacted = {
   readonly artifact: string | null
   /** Seqs of the summaries that may hold a part of the texts, and were redacted with them. */
   readonly summaries: readonly number[]
+  /** How many objects of snapshots hold the text, and are removed from all runs that have them. */
+  readonly objects: number
   /** Where one of the texts still is. */
   readonly elsewhere: readonly PlaceInRun[]
   readonly carriedOut: CarriedOut
@@ -63,6 +67,7 @@ type RedactDeps = {
   readonly now: () => number
   /** Whether the artifact of this SHA-256 holds one of the texts. */
   readonly artifactHolds: (sha256: string, texts: readonly string[]) => Promise<boolean>
+  readonly artifacts: ArtifactSource & Pick<Artifacts, 'put'>
 }
 
 /** How long to wait until the redaction is carried out, in milliseconds. */
@@ -77,65 +82,46 @@ export function redactRun(
   request: RedactRequest,
   author: Author,
 ): ResultAsync<Redacted, RedactError> {
-  return new ResultAsync(redact(deps, request, author))
-}
-
-async function redact(
-  deps: RedactDeps,
-  request: RedactRequest,
-  author: Author,
-): Promise<Result<Redacted, RedactError>> {
-  const found = await findRecord(deps.store, request)
-  if (found.isErr()) return err(found.error)
-  const { event, logged } = found.value
-  const places = redactable(logged, request.pointer)
-  if (places.isErr()) return err(places.error)
-  const done = 'redacted' in logged.meta ? logged.meta.redacted : {}
-  const left = places.value.filter(({ pointer }) => done[pointer] === undefined)
-  if (left.length === 0) {
-    if (request.isPreview === true) return ok(NOTHING_REDACTED)
-    return redactedBefore(deps, request, places.value, author)
-  }
-  const run = await load(deps.store, request.runId)
-  if (run.isErr()) return err(run.error)
-  const needed = run.value === null ? null : neededFor(logged.record, run.value.state)
-  if (needed !== null) return err({ type: 'still_needed', message: needed })
-  const texts = left.map(({ text }) => text)
-  const needles = needlesOf(request.secret === null ? texts : [request.secret])
-  if (holdsAny(request.reason, needles)) return err(REASON_TELLS)
-  const elsewhere = await findElsewhere(deps, request, left, needles)
-  if (elsewhere.isErr()) return err(elsewhere.error)
-  const entry = entryOf(deps.now(), request, event, logged.record, left)
-  const summaries = await summariesAfter(deps, request)
-  if (summaries.isErr()) return err(summaries.error)
-  if (request.isPreview === true) {
-    const seqs = summaries.value.map(({ payload }) => payload.seq)
-    return ok({
-      ...{ ...NOTHING_REDACTED, pointers: left.map(({ pointer }) => pointer), summaries: seqs },
-      artifact: entry.payload.artifact ?? null,
-      elsewhere: elsewhere.value.filter(({ seq }) => !seqs.includes(seq)),
-    })
-  }
-  const entries = [entry, ...summaries.value]
-  const recorded = await record(deps, entries, author)
-  if (recorded.isErr()) return err(recorded.error)
-  const { revision } = recorded.value
-  const late = await redactLateSummaries(deps, request, revision, author)
-  return late.map(({ seqs: added, carriedOut }) => {
-    const seqs = [...summaries.value.map(({ payload }) => payload.seq), ...added]
-    return {
-      redaction: revision - summaries.value.length,
-      pointers: left.map(({ pointer }) => pointer),
-      artifact: entry.payload.artifact ?? null,
-      summaries: seqs,
-      elsewhere: elsewhere.value.filter(({ seq }) => !seqs.includes(seq)),
-      carriedOut,
+  return safeTry<Redacted, RedactError>(async function* () {
+    const { isPreview = false, reason, secret } = request
+    const logged = yield* await recordAt(deps.store, request)
+    const check = hiddenCheckAt(logged, request)
+    const places = check === null ? yield* redactable(logged, request.pointer) : []
+    const left = unredacted(logged, places)
+    const { index } = deps.redactor
+    if (check === null ? left.length === 0 : index.hasRedactedArtifact(check)) {
+      return isPreview
+        ? ok(NOTHING_REDACTED)
+        : redactedBefore(deps, request, { places, check }, author)
     }
+    const run = yield* await load(deps.store, request.runId)
+    const needed = run === null ? null : neededFor(logged.record, run.state)
+    if (needed !== null) return err({ type: 'still_needed', message: needed } as const)
+    const needles = needlesOf(secret === null ? left.map(({ text }) => text) : [secret])
+    if (holdsAny(reason, needles)) {
+      const message = 'The reason is kept, and it contains the text to redact. Leave that text out.'
+      return err({ type: 'reason_tells', message } as const)
+    }
+    const elsewhere = yield* await findElsewhere(deps, request, left, needles)
+    const entry = entryOf(deps.now(), request, logged, left)
+    const summaries = yield* await summariesAfter(deps, request)
+    const packs = yield* await taintedPacks(deps, needles, packsIn(deps))
+    const found = { pointers: left.map(({ pointer }) => pointer), elsewhere }
+    const { artifact = null } = entry.payload
+    const planned = withSummaries(
+      { ...NOTHING_REDACTED, ...found, artifact, objects: objectsIn(packs) },
+      summaries,
+    )
+    if (isPreview) return ok(planned)
+    const more = [...summaries, ...(await packEntries(deps, reason, packs))]
+    const { revision } = yield* await record(deps, [entry, ...more], author)
+    const redaction = revision - more.length
+    return finish(deps, { request, needles }, author, revision, { ...planned, redaction })
   })
 }
 
 const NOTHING_REDACTED: Redacted = {
-  ...{ redaction: null, pointers: [], artifact: null, summaries: [], elsewhere: [] },
+  ...{ redaction: null, pointers: [], artifact: null, summaries: [], objects: 0, elsewhere: [] },
   carriedOut: { hidden: true, erased: false },
 }
 
@@ -144,26 +130,66 @@ const record = ({ ledger, sign }: RedactDeps, entries: readonly Redaction[], aut
 
 /**
  * Waits until the ledger is carried out up to a revision, then redacts the summaries that an agent has finished
- * meanwhile. Once a text is hidden, no summary can be made of it.
+ * meanwhile, and removes the objects that it has kept. Once a text is hidden, no summary can be made of it, and no object
+ * that was removed is kept again.
  */
-async function redactLateSummaries(
+const finish = (
   deps: RedactDeps,
-  request: RedactRequest,
-  revision: number,
+  { request, needles }: { readonly request: RedactRequest; readonly needles: readonly string[] },
   author: Author,
-): Promise<Result<{ readonly seqs: number[]; readonly carriedOut: CarriedOut }, RedactError>> {
-  const { redactor } = deps
-  const carriedOut = await redactor.carriedOut(revision, PATIENCE_MS)
-  const late = await summariesAfter(deps, request)
-  if (late.isErr()) return err(late.error)
-  const entries = late.value
-  if (entries.length === 0) return ok({ seqs: [], carriedOut })
-  const recorded = await record(deps, entries, author)
-  if (recorded.isErr()) return err(recorded.error)
-  return ok({
-    seqs: entries.map(({ payload }) => payload.seq),
-    carriedOut: await redactor.carriedOut(recorded.value.revision, PATIENCE_MS),
+  revision: number,
+  done: Redacted,
+): ResultAsync<Redacted, RedactError> =>
+  safeTry<Redacted, RedactError>(async function* () {
+    const { redactor } = deps
+    let carriedOut = await redactor.carriedOut(revision, PATIENCE_MS)
+    const late = yield* await summariesAfter(deps, request)
+    const packs = yield* await taintedPacks(deps, needles, packsIn(deps))
+    const entries = [...late, ...(await packEntries(deps, request.reason, packs))]
+    if (entries.length > 0) {
+      const recorded = yield* await record(deps, entries, author)
+      carriedOut = await redactor.carriedOut(recorded.revision, PATIENCE_MS)
+    }
+    const objects = done.objects + objectsIn(packs)
+    return ok({ ...withSummaries(done, late), objects, carriedOut })
   })
+
+const packsIn =
+  ({ redactor }: Pick<RedactDeps, 'redactor'>) =>
+  (sha256: string): readonly string[] =>
+    redactor.index.packsOf(sha256)
+
+const objectsIn = (packs: readonly TaintedPack[]): number =>
+  new Set(packs.flatMap(({ objects }) => objects)).size
+
+/** Keeps what is left of the packs. @returns the entries that remove them */
+async function packEntries(
+  { artifacts, now }: Pick<RedactDeps, 'artifacts' | 'now'>,
+  reason: string,
+  packs: readonly TaintedPack[],
+): Promise<Redaction[]> {
+  const entries: Redaction[] = []
+  for (const { runId: run_id, seq, sha256: artifact, objects, rest } of packs) {
+    const replaced_by = rest === null ? undefined : await artifacts.put(rest)
+    const payload = {
+      run_id,
+      seq,
+      redacted: {},
+      artifact,
+      objects,
+      ...present({ replaced_by }),
+      reason,
+    }
+    entries.push({ kind: 'redacted', ts: now(), payload })
+  }
+  return entries
+}
+
+/** What was redacted, and these summaries with it. */
+function withSummaries(done: Redacted, more: readonly Redaction[]): Redacted {
+  const summaries = [...done.summaries, ...more.map(({ payload }) => payload.seq)]
+  const elsewhere = done.elsewhere.filter(({ seq }) => !summaries.includes(seq))
+  return { ...done, summaries, elsewhere }
 }
 
 /**
@@ -177,41 +203,41 @@ async function summariesAfter(
   const entries: Redaction[] = []
   for await (const page of recordPages(store, request.runId, { after: request.seq })) {
     if (page.isErr()) return err(page.error)
-    for (const { seq, record, meta } of page.value.filter(isSummary)) {
-      const done = 'redacted' in meta ? meta.redacted : {}
-      const left = stringsOf(record.payload).filter(
-        ({ pointer }) => isFreeText(record.kind, pointer) && done[pointer] === undefined,
-      )
-      if (left.length === 0) continue
-      const found = await findRecord(store, { ...request, seq })
-      if (found.isErr()) return err(found.error)
-      entries.push(entryOf(now(), { ...request, seq }, found.value.event, record, left))
+    for (const logged of page.value) {
+      const { kind, payload } = logged.record
+      if (kind !== 'context_compacted' && kind !== 'run_summary') continue
+      const texts = stringsOf(payload).filter(({ pointer }) => isFreeText(kind, pointer))
+      const left = unredacted(logged, texts)
+      if (left.length > 0) entries.push(entryOf(now(), request, logged, left))
     }
   }
   return ok(entries)
 }
 
-const isSummary = ({ record: { kind } }: LoggedRecord): boolean =>
-  kind === 'context_compacted' || kind === 'run_summary'
-
-const REASON_TELLS = {
-  type: 'reason_tells',
-  message:
-    'The reason is kept, and it contains the text to redact. Give a reason without that text.',
-} as const
-
-type Found = { readonly event: RecordedEvent; readonly logged: LoggedRecord }
-
-async function findRecord(
+async function recordAt(
   store: EventStore,
   { runId, seq }: RedactRequest,
-): Promise<Result<Found, RedactError>> {
+): Promise<Result<LoggedRecord, RedactError>> {
   const options = { from: seq, direction: 'forward', limit: 1 } as const
   const page = await store.readStream(streamOf(runId), options)
   if (page.isErr()) return err(page.error)
   const [event] = page.value
-  if (event === undefined) return err({ type: 'record_not_found', seq })
-  return decode(event).map((logged) => ({ event, logged }))
+  return event === undefined ? err({ type: 'record_not_found', seq }) : decode(event)
+}
+
+/** The artifact of a check that the agent did not see, if the request is about that; else null. */
+const hiddenCheckAt = (
+  { record: { kind, payload } }: LoggedRecord,
+  { pointer }: RedactRequest,
+): string | null =>
+  kind === 'run_created' && pointer === '/config/accept'
+    ? (payload.config.accept?.sha256 ?? null)
+    : null
+
+/** Those of these strings that are not redacted yet. */
+function unredacted({ meta }: LoggedRecord, places: readonly Place[]): readonly Place[] {
+  const done = 'redacted' in meta ? meta.redacted : {}
+  return places.filter(({ pointer }) => done[pointer] === undefined)
 }
 
 /** The strings at or below the pointer, if the log needs none of them. */
@@ -243,48 +269,42 @@ function redactable(
 async function redactedBefore(
   deps: RedactDeps,
   request: RedactRequest,
-  places: readonly Place[],
+  { places, check }: { readonly places: readonly Place[]; readonly check: string | null },
   author: Author,
 ): Promise<Result<Redacted, RedactError>> {
-  const { redactor } = deps
   const { runId, seq, secret } = request
   const needles = needlesOf(secret === null ? [] : [secret])
   const elsewhere = await findElsewhere(deps, request, places, needles)
   if (elsewhere.isErr()) return err(elsewhere.error)
   const pointers = places.map(({ pointer }) => pointer)
-  const entries = redactor.ofRun(runId).filter(({ record: { payload } }) => {
-    return (
-      payload.seq === seq && pointers.some((pointer) => Object.hasOwn(payload.redacted, pointer))
-    )
+  const last = deps.redactor.index.ofRun(runId).findLast(({ record: { payload } }) => {
+    return check === null
+      ? payload.seq === seq && pointers.some((pointer) => Object.hasOwn(payload.redacted, pointer))
+      : payload.artifact === check
   })
-  const last = entries.at(-1)
+  const { artifact = null, reason = '' } = last?.record.payload ?? {}
   const redaction = last?.seq ?? -1
   // The first reason does not contain the texts. Nobody can check the one of this request.
-  const reason = last?.record.payload.reason ?? ''
-  const late = await redactLateSummaries(deps, { ...request, reason }, redaction, author)
-  return late.map(({ seqs: summaries, carriedOut }) => ({
-    redaction,
-    pointers,
-    artifact: last?.record.payload.artifact ?? null,
-    summaries,
-    elsewhere: elsewhere.value.filter((place) => !summaries.includes(place.seq)),
-    carriedOut,
-  }))
+  const again = { request: { ...request, reason }, needles }
+  return finish(deps, again, author, redaction, {
+    ...{ ...NOTHING_REDACTED, redaction, pointers, artifact, elsewhere: elsewhere.value },
+  })
 }
 
 function entryOf(
   ts: number,
-  { runId, seq, reason }: RedactRequest,
-  event: RecordedEvent,
-  { kind, payload }: RunRecord,
+  request: RedactRequest,
+  logged: LoggedRecord,
   places: readonly Place[],
 ): Redaction {
-  const pointers = new Set(places.map(({ pointer }) => pointer))
-  const commitments = redactStrings(event, pointers).redacted
+  const { runId, reason } = request
+  const { seq, meta, record } = logged
+  const ownSalt = (pointer: string): string =>
+    'salts' in meta ? (meta.salts[pointer] ?? '') : leafSalt(meta.salt, pointer)
   const redacted: ByPointer = Object.fromEntries(
-    [...pointers].map((pointer) => [pointer, commitments[pointer] ?? '']),
+    places.map(({ pointer, text }) => [pointer, commitmentTo(text, ownSalt(pointer))]),
   )
-  const whole = kind === 'tool_result' ? payload.sha256 : null
-  const artifact = present({ artifact: whole })
+  const output = record.kind === 'tool_result' ? record.payload.sha256 : null
+  const artifact = present({ artifact: output ?? hiddenCheckAt(logged, request) })
   return { kind: 'redacted', ts, payload: { run_id: runId, seq, redacted, ...artifact, reason } }
 }

@@ -1,12 +1,31 @@
 import { okAsync, type ResultAsync } from 'neverthrow'
 import { Backoff, type PauseBoundsMs } from '../lib/backoff.ts'
-import { artifactOfStream } from '../log/artifact-index.ts'
-import { foldStream } from '../log/decider.ts'
-import { redactStrings } from '../log/redacted-record.ts'
-import { runIdOf } from '../log/run-log.ts'
+import { type Logged, redactStrings } from '../log/codec.ts'
+import { foldStream, type StreamDefinition } from '../log/decider.ts'
+import { artifactOfStream, runIdOf } from '../log/run-log.ts'
 import type { LogPages } from '../log/stream-pages.ts'
-import type { EventStore, RecordedEvent, StoreFailure, Subscription } from '../store/event-store.ts'
-import { type LoggedRedaction, REDACTIONS, redactionsOf } from './redaction-ledger.ts'
+import {
+  type EventStore,
+  type RecordedEvent,
+  type StoreFailure,
+  type Subscription,
+  storeWith,
+} from '../store/event-store.ts'
+import { REDACTION_STREAM, Redaction } from './redaction.ts'
+
+export type LoggedRedaction = Logged<Redaction>
+
+/** The redactions of all runs of a log, oldest first. */
+export const REDACTIONS: StreamDefinition<Redaction, readonly LoggedRedaction[]> = {
+  stream: REDACTION_STREAM,
+  schema: Redaction,
+  initial: [],
+  evolve: (before, last) => [...before, last],
+}
+
+/** The artifact that a redaction removes. */
+export const removedBy = ({ record: { payload } }: LoggedRedaction): string | undefined =>
+  payload.absent ? undefined : payload.artifact
 
 type OfRun = {
   readonly redactions: LoggedRedaction[]
@@ -18,7 +37,7 @@ export function redactionIndexOf(
   reader: Pick<EventStore, 'readStream'>,
 ): ResultAsync<RedactionIndex, StoreFailure> {
   return foldStream(reader, REDACTIONS)
-    .map(({ state }) => new RedactionIndex(redactionsOf(state)))
+    .map(({ state }) => new RedactionIndex(state))
     .mapErr((error): StoreFailure => {
       if (error.type === 'store_unavailable') return error
       return { type: 'store_failed', message: `the redactions cannot be read (${error.type})` }
@@ -29,14 +48,22 @@ export function redactionIndexOf(
 export class RedactionIndex {
   readonly #runs = new Map<string, OfRun>()
   readonly #artifacts = new Set<string>()
+  /** What is left of packs: redactions and imports name it. */
+  readonly #rests = new Map<string, string[]>()
+  readonly #objects = new Set<string>()
 
   constructor(redactions: Iterable<LoggedRedaction> = []) {
     for (const redaction of redactions) this.add(redaction)
   }
 
   add(redaction: LoggedRedaction): void {
-    const { run_id, seq, redacted, artifact } = redaction.record.payload
-    if (artifact !== undefined) this.#artifacts.add(artifact)
+    const { run_id, seq, redacted, artifact, objects = [], replaced_by } = redaction.record.payload
+    const removed = removedBy(redaction)
+    if (removed !== undefined) this.#artifacts.add(removed)
+    if (artifact !== undefined && replaced_by !== undefined) {
+      this.#rests.set(artifact, [...(this.#rests.get(artifact) ?? []), replaced_by])
+    }
+    for (const id of objects) this.#objects.add(id)
     const run: OfRun = this.#runs.get(run_id) ?? { redactions: [], pointers: new Map() }
     this.#runs.set(run_id, run)
     run.redactions.push(redaction)
@@ -52,6 +79,18 @@ export class RedactionIndex {
 
   hasRedactedArtifact(sha256: string): boolean {
     return this.#artifacts.has(sha256)
+  }
+
+  /** The objects of snapshots that are removed, by their ids: they are not kept again. */
+  get removedObjects(): ReadonlySet<string> {
+    return this.#objects
+  }
+
+  /** The packs that may hold what is kept of one: itself, or what a redaction or an export left of it. */
+  packsOf(sha256: string): readonly string[] {
+    const names = new Set([sha256])
+    for (const name of names) for (const rest of this.#rests.get(name) ?? []) names.add(rest)
+    return [...names].filter((name) => !this.#artifacts.has(name))
   }
 
   /** Oldest first. */
@@ -98,9 +137,12 @@ const RETRY_MS: PauseBoundsMs = [100, 1_000]
 /** The store as all but the redactor read it: without redacted strings, even if it still has or cannot erase them. */
 export function withRedactions(store: EventStore, redactor: Hides): EventStore {
   const apply = (event: RecordedEvent): RecordedEvent => redactor.apply(event)
-  const { keepLatest } = store
-  return {
-    append: (stream, events, options) => store.append(stream, events, options),
+  // Only the redactor changes or deletes what is stored.
+  const {
+    overwrite: _,
+    deleteStream: __,
+    ...others
+  } = storeWith(store, {
     readStream: (stream, options) =>
       redactor
         .ready()
@@ -109,10 +151,8 @@ export function withRedactions(store: EventStore, redactor: Hides): EventStore {
     subscribeStream: (stream, options) =>
       applied(() => store.subscribeStream(stream, options), redactor, options.signal),
     subscribeAll: (options) => applied(() => store.subscribeAll(options), redactor, options.signal),
-    ...(keepLatest && { keepLatest: (...call) => keepLatest.apply(store, call) }),
-    ping: () => store.ping(),
-    close: () => store.close(),
-  }
+  })
+  return others
 }
 
 async function* applied(

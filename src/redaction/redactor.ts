@@ -2,12 +2,12 @@ import { err, ok, okAsync, type Result, ResultAsync } from 'neverthrow'
 import { Backoff, keepRunning, type PauseBoundsMs } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
 import { Signal } from '../lib/signal.ts'
-import { decodeAs, forgetDecoded } from '../log/codec.ts'
+import { decodeAs } from '../log/codec.ts'
 import { streamOf } from '../log/run-log.ts'
 import { eventAt, streamPages } from '../log/stream-pages.ts'
 import type { EventStore, Overwrite, RecordedEvent, StoreFailure } from '../store/event-store.ts'
-import { RedactionIndex } from './redaction-index.ts'
-import { type LoggedRedaction, REDACTIONS, Redaction } from './redaction-ledger.ts'
+import { Redaction } from './redaction.ts'
+import { type LoggedRedaction, REDACTIONS, RedactionIndex } from './redaction-index.ts'
 
 /**
  * Rebuilds or drops what was derived from runs. A second call with the same redactions changes nothing. If it rejects,
@@ -31,7 +31,8 @@ const RETRY_MS: PauseBoundsMs = [100, 10_000]
 export class Redactor {
   readonly #store: EventStore
   readonly #log: Logger
-  readonly #index = new RedactionIndex()
+  /** What is known of the redactions so far. */
+  readonly index = new RedactionIndex()
   readonly #stop = new AbortController()
   #reading: ResultAsync<void, StoreFailure> | null = null
   #ready = false
@@ -68,16 +69,7 @@ export class Redactor {
 
   /** The event without its redacted strings. */
   apply(event: RecordedEvent): RecordedEvent {
-    return this.#index.apply(event)
-  }
-
-  hasRedactedArtifact(sha256: string): boolean {
-    return this.#index.hasRedactedArtifact(sha256)
-  }
-
-  /** Oldest first. */
-  ofRun(runId: string): readonly LoggedRedaction[] {
-    return this.#index.ofRun(runId)
+    return this.index.apply(event)
   }
 
   /** Begins to carry out redactions. Each of `forget` is called in this order, before anything is erased. */
@@ -132,10 +124,7 @@ export class Redactor {
         )
         return []
       }
-      if (event.revision > this.#known) {
-        this.#index.add(decoded.value)
-        forgetDecoded()
-      }
+      if (event.revision > this.#known) this.index.add(decoded.value)
       this.#known = Math.max(this.#known, event.revision)
       return [decoded.value]
     })

@@ -1,11 +1,19 @@
-import type { IsolationPolicy, KilledBy, LowerLimits, RecordedLevel } from '../domain/isolation.ts'
+import type {
+  IsolationDifference,
+  IsolationPolicy,
+  KilledBy,
+  Level,
+  LowerLimits,
+  RecordedLevel,
+} from '../domain/isolation.ts'
 import type { Network } from '../domain/network.ts'
 import { present } from '../domain/present.ts'
-import type { ProjectFolder } from '../domain/project-folder.ts'
 import type { Notice } from '../domain/records.ts'
-import { messageOf } from '../lib/message-of.ts'
-import { shortageOf } from '../lib/shortage.ts'
-import type { CheckHomeOf } from './isolation/check-homes.ts'
+import { messageOf, shortageOf } from '../lib/message-of.ts'
+import { MAX_FILE_BYTES } from '../sandbox/container-shell.ts'
+import type { IsolatedProgram, Isolation } from '../sandbox/isolation.ts'
+import type { PolicyFacts } from '../sandbox/sandbox.ts'
+import { canLimitMemory } from './processes.ts'
 import type { ControlGroup, Ended, Limits, NotStarted } from './protocol.ts'
 
 /** Bytes kept of each stream of a command without a limit of its own: 1 MiB. */
@@ -15,6 +23,8 @@ export const DEFAULT_MAX_BYTES = 1_048_576
 export type CommandLimits = Limits & {
   /** The most that a command prints. */
   readonly outputBytes: number
+  /** The limits of all commands together, which only control groups keep. */
+  readonly all: Pick<Limits, 'memoryBytes' | 'processes'>
   /** Where control groups of commands are made; null if they cannot be made here. */
   readonly group: ControlGroup | null
   /** The names of variables of the server that commands of agents and checks see beside the usual ones. */
@@ -22,10 +32,9 @@ export type CommandLimits = Limits & {
 }
 
 /** A program to run, in a process group of its own. */
-export type Command = {
+export type Command = IsolatedProgram & {
   readonly file: string
   readonly args: readonly string[]
-  readonly cwd: string
   readonly timeoutMs: number
   /** Added to the allow-listed environment; the server's own variables and keys are never passed. */
   readonly env?: Readonly<Record<string, string>>
@@ -36,14 +45,6 @@ export type Command = {
   readonly maxBytes?: number
   /** Limit of the memory of all its processes together, in bytes, if it is lower than that of all commands. */
   readonly maxMemoryBytes?: number
-  /** The project that it works on, which an isolated command sees with the system's programs, and no more; `cwd` if left out. */
-  readonly project?: string
-  /** Which folder that is: if another is there, the command is not started. */
-  readonly folder?: ProjectFolder
-  /** The run whose home and temporary files it uses; if left out, empty ones, so that nothing written before decides it. */
-  readonly run?: string
-  /** The home of a run's checks, in place of an empty one. Used only if `run` is left out. */
-  readonly checkHome?: CheckHomeOf | null
   /**
    * `joins`: it reaches the ports of its run's background processes on localhost. `opens`: it is such a process. If
    * left out, it reaches only its own ports.
@@ -51,15 +52,10 @@ export type Command = {
   readonly localhost?: 'joins' | 'opens'
   /** Whether it may report a text to `REPORT_FD`, which only its own processes can do. */
   readonly reports?: boolean
-  /** More folders that an isolated command may write or read. */
-  readonly writable?: readonly string[]
-  readonly readable?: readonly string[]
   /** The level of isolation that the run asks for; if this server cannot keep it, the command is not started. */
   readonly atLeast?: RecordedLevel
   /** The limits that the run asks for, if they are lower than those of the server. */
   readonly atMost?: LowerLimits
-  /** What it reaches; nothing if it is left out. Only containers have a network of their own. */
-  readonly network?: Network
   /** Called with what the run records beside the result, before the result. */
   readonly onNotice?: (notice: Notice) => void
   /** Called with pieces of its output as it comes, with secrets masked. */
@@ -73,8 +69,6 @@ export type CommandResult = {
    * if it cannot be isolated as it must be. `lost`: the process that runs commands died, and what the command did is not known.
    */
   readonly end: Ended['end']
-  /** The limit of memory or output that ended it. */
-  readonly limitBytes?: number
   /** What it did before it was stopped at a limit, as a part of a sentence. */
   readonly why?: string
   /** The error code, such as EMFILE, if it was not started because the system is short of something. */
@@ -110,15 +104,6 @@ const KILLED_BY: Readonly<Partial<Record<CommandResult['end'], KilledBy>>> = {
 /** What ended a command; null if it ended by itself, or if that is not known. */
 export const killedBy = ({ end }: Pick<CommandResult, 'end'>): KilledBy | null =>
   KILLED_BY[end] ?? null
-
-const MIB = 1024 * 1024
-
-/** What a command did before it was stopped at a limit, as part of a sentence. */
-export const overLimit = ({
-  why,
-  limitBytes = 0,
-}: Pick<CommandResult, 'why' | 'limitBytes'>): string =>
-  why ?? `printed more than ${Math.round(limitBytes / MIB)} MiB`
 
 /**
  * The end of a command that failed with this error before it began.
@@ -178,4 +163,92 @@ export function commandEnvironment(
     if (value !== undefined) environment[name] = value
   }
   return { ...environment, PATH: commandPath(own.PATH), ...FIXED, ...added }
+}
+
+/** What a run asks for beside the isolation that the server gives every run. */
+export type Wanted = {
+  readonly atLeast: RecordedLevel | null
+  /** Without presets. */
+  readonly network: Network
+  readonly atMost: LowerLimits | null
+}
+
+/** The limits of the server that a run may lower, as a request names them. */
+export const mostOf = (limits: CommandLimits): Required<LowerLimits> => ({
+  memory_bytes: limits.memoryBytes,
+  processes: limits.processes,
+  output_bytes: limits.outputBytes,
+  home_bytes: limits.homeBytes,
+})
+
+/** The limits of the server, lowered to those that a run asks for. */
+export function lowerLimits(limits: CommandLimits, wanted: LowerLimits): CommandLimits {
+  const { memory_bytes, processes, output_bytes, home_bytes } = { ...mostOf(limits), ...wanted }
+  return {
+    ...limits,
+    memoryBytes: Math.min(limits.memoryBytes, memory_bytes),
+    processes: Math.min(limits.processes, processes),
+    outputBytes: Math.min(limits.outputBytes, output_bytes),
+    homeBytes: Math.min(limits.homeBytes, home_bytes),
+  }
+}
+
+/** The policy of a command, or of the commands of a run. */
+export function policyOf(
+  { level }: Pick<Isolation, 'level'>,
+  facts: PolicyFacts,
+  {
+    memoryBytes,
+    processes,
+    outputBytes,
+    homeBytes,
+    freeDiskBytes,
+    group,
+    variables,
+  }: CommandLimits,
+  wanted: Network = 'none',
+): IsolationPolicy {
+  return {
+    level: level ?? 'refused',
+    // Only containers have a network of their own.
+    ...(level === 'namespaces'
+      ? networkOf(wanted)
+      : { network: level === 'none' ? 'host' : 'none' }),
+    visible: facts.visible,
+    writable: facts.writable,
+    protected: facts.protected,
+    ...(variables.length === 0 ? {} : { variables }),
+    ...present({ user: facts.user }),
+    limits: {
+      ...(canLimitMemory
+        ? { memory_bytes: memoryBytes, memory_by: group === null ? 'watch' : 'cgroup', processes }
+        : {}),
+      output_bytes: outputBytes,
+      ...(level === 'namespaces' ? { file_bytes: MAX_FILE_BYTES } : {}),
+      ...(level !== null && HAS_HOME.has(level) ? { home_bytes: homeBytes } : {}),
+      free_disk_bytes: freeDiskBytes,
+    },
+    policy_sha256: facts.policy_sha256,
+  }
+}
+
+/** The levels at which a command has a home of its run. */
+const HAS_HOME: ReadonlySet<Level> = new Set(['namespaces', 'landlock'])
+
+const networkOf = (wanted: Network): Pick<IsolationPolicy, 'network' | 'hosts'> =>
+  typeof wanted === 'string' ? { network: wanted } : { network: 'allow-list', hosts: wanted.allow }
+
+/** How the isolation of a command differs from what its run says; null if it does not. */
+export function differenceOf(
+  run: IsolationPolicy,
+  used: IsolationPolicy,
+): IsolationDifference | null {
+  const differing = Object.entries(used).filter(([name, value]) => {
+    return JSON.stringify(value) !== JSON.stringify(run[name as keyof IsolationPolicy])
+  })
+  const others = Object.fromEntries(differing)
+  // A policy without variables does not name them.
+  const isWithout = run.variables !== undefined && used.variables === undefined
+  if (differing.length === 0 && !isWithout) return null
+  return isWithout ? { ...others, variables: [] } : others
 }

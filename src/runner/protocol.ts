@@ -1,47 +1,35 @@
-import type { ProjectFolder } from '../domain/project-folder.ts'
-import type { PolicyFacts } from './isolation/policy.ts'
-import type { Sandbox } from './isolation/sandbox.ts'
+import type { Notice } from '../domain/records.ts'
+import type { ProjectFolder } from '../domain/run-config.ts'
+import type { Localhost } from '../sandbox/namespaces.ts'
+import type { PolicyFacts, Sandbox } from '../sandbox/sandbox.ts'
 
-/**
- * What the server and its runner send each other over their pipe. A frame is `[u32 length of the payload][u8 type]
- * [u32 call][payload]`, big-endian. Both ends are the same version of retrAI, and nothing else can reach the pipe.
- */
-export const FRAME = {
-  /** To the runner: `StartRequest` as JSON. */
-  start: 1,
-  /** To the runner: a `StopCause`. */
-  stop: 2,
-  /** In both directions: `[u8 stream][u32 bytes]` that the other end may send, because this one has consumed as many. */
-  window: 3,
-  /** To the server: output. */
-  stdout: 4,
-  stderr: 5,
-  /** To the server: `CallEnd` as JSON; no process of the command is alive any more. */
-  end: 6,
-  /** To the server: a `Notice` as JSON, before the end of its call. */
-  notice: 7,
-  /** From the process of the proxies to the runner: a proxy is open. */
-  opened: 8,
-  /** To the server: output that must not be shown, only masked: see `OutputQueue`. */
-  mutedStdout: 9,
-  mutedStderr: 10,
-  /** To the server: `[u8 stream][f64 bytes]` that were dropped before what follows. */
-  gap: 11,
-  /** To the runner: standard input. */
-  stdin: 12,
-  /** To the runner: that was all of the input. To the server: nothing reads it any more. */
-  inputEnd: 13,
-  /** In both directions, empty: the runner sends it back. */
-  ping: 14,
-  /** To the runner: a `RunnerCrash` as JSON, of a test. */
-  crash: 15,
-} as const
-export type FrameType = (typeof FRAME)[keyof typeof FRAME]
+/** A command's output. */
+export type Output = 'stdout' | 'stderr'
 
-/** Bytes of each stream of a call that may be on their way, so that one slow reader does not stop the others. */
-export const WINDOW_BYTES = 512 * 1024
-/** Bytes that an end has consumed before it returns them to the window. */
-export const RETURNED_BYTES = WINDOW_BYTES / 2
+/** What the server sends its runner. `call` is the number of a command. */
+export type ToRunner =
+  | { readonly type: 'start'; readonly call: number; readonly request: StartRequest }
+  | { readonly type: 'stop'; readonly call: number; readonly cause: StopCause }
+  /** The body is standard input. More comes when the runner has passed it on. */
+  | { readonly type: 'input'; readonly call: number }
+  | { readonly type: 'input_end'; readonly call: number }
+  | { readonly type: 'ping' }
+  /** Of a test. */
+  | { readonly type: 'crash'; readonly crash: RunnerCrash }
+
+/** What the runner sends. */
+export type FromRunner =
+  /** The body is output. */
+  | { readonly type: 'output'; readonly call: number; readonly output: Output }
+  /** The command has got the input, or nothing reads it any more. */
+  | { readonly type: 'input_done'; readonly call: number; readonly isClosed: boolean }
+  | { readonly type: 'notice'; readonly call: number; readonly notice: Notice }
+  /** No process of the command is alive any more. */
+  | { readonly type: 'end'; readonly call: number; readonly end: CallEnd }
+  | { readonly type: 'pong' }
+
+/** Bytes of input of a command that may be on their way, so that one that reads nothing does not stop the others. */
+export const INPUT_BYTES = 512 * 1024
 
 /** A command with everything that the runner needs: the runner has no environment and no settings. */
 export type StartRequest = {
@@ -59,8 +47,6 @@ export type StartRequest = {
   readonly reports?: boolean
   /** Whether it has a standard input; otherwise it reads the end of the file at once. */
   readonly hasInput?: boolean
-  /** How many bytes of each stream are of use: if there are more, the middle is dropped where it is read. */
-  readonly keptBytes: number
   readonly limits: Limits
   /** Where its control group is made; null if none can be made here. */
   readonly group: ControlGroup | null
@@ -70,18 +56,8 @@ export type StartRequest = {
   readonly localhost?: Localhost
 }
 
-/** The descriptor to which a command reports. */
-export const REPORT_FD = 3
 /** A longer report does not count. */
 export const MAX_REPORT_BYTES = 8_192
-
-/** A network that the commands of a run share while a process works in the background. */
-export type Localhost = {
-  /** The same for all that may share it. */
-  readonly key: string
-  /** Whether it is such a process; the others join the network if it is there. */
-  readonly opens: boolean
-}
 
 /** The limits that the runner keeps. */
 export type Limits = {
@@ -92,14 +68,14 @@ export type Limits = {
   readonly homeBytes: number
   /** The free space on a disk that it writes to below which it is stopped. */
   readonly freeDiskBytes: number
-  /** The limits of all commands of the server together. */
-  readonly all: { readonly memoryBytes: number; readonly processes: number }
 }
 
-/** The control group of a server, in which each command gets one of its own. Version 1 has a folder for each controller. */
-export type ControlGroup =
-  | { readonly version: 1; readonly memory: string; readonly pids: string | null }
-  | { readonly version: 2; readonly folder: string }
+/** The control group of a server, or the one of a command in it. */
+export type ControlGroup = {
+  readonly version: 1 | 2
+  /** One; or, in version 1, that of the memory, and that of the processes if there is one. */
+  readonly folders: readonly string[]
+}
 
 /** Why a command is stopped. */
 export type StopCause =
@@ -136,91 +112,22 @@ export type NotStarted = {
   readonly shortage?: string
 }
 
-const HEADER_BYTES = 9
+/**
+ * Moments of a command at which a test lets the runner die or stop. `after spawn`: nobody knows of its process yet.
+ * `before its end`: nothing of it lives, and its result is not reported.
+ */
+export const CRASH_MOMENTS = [
+  'before spawn',
+  'after spawn',
+  'during output',
+  'while stopping',
+  'before its end',
+] as const
+export type CrashMoment = (typeof CRASH_MOMENTS)[number]
 
-export function frameHeader(type: FrameType, call: number, payloadBytes: number): Buffer {
-  const header = Buffer.allocUnsafe(HEADER_BYTES)
-  header.writeUInt32BE(payloadBytes, 0)
-  header.writeUInt8(type, 4)
-  header.writeUInt32BE(call, 5)
-  return header
-}
-
-export function frame(type: FrameType, call: number, payload: string | Uint8Array): Buffer {
-  const bytes = typeof payload === 'string' ? Buffer.from(payload) : payload
-  return Buffer.concat([frameHeader(type, call, bytes.length), bytes])
-}
-
-export type OutputPiece = {
-  readonly chunk: Buffer
-  /** Bytes of its stream that were dropped right before it; it begins a line. */
-  readonly gap: number
-  /** Whether it must not be shown: it may be the rest of a secret that began in the gap. */
-  readonly isMuted: boolean
-}
-
-export function gapFrame(call: number, stream: FrameType, bytes: number): Buffer {
-  const payload = Buffer.allocUnsafe(9)
-  payload.writeUInt8(stream, 0)
-  payload.writeDoubleBE(bytes, 1)
-  return frame(FRAME.gap, call, payload)
-}
-
-export type Stream = 'stdin' | 'stdout' | 'stderr'
-
-export function windowFrame(call: number, stream: Stream, bytes: number): Buffer {
-  const payload = Buffer.allocUnsafe(5)
-  payload.writeUInt8(FRAME[stream], 0)
-  payload.writeUInt32BE(bytes, 1)
-  return frame(FRAME.window, call, payload)
-}
-
-export type Frame = {
-  readonly type: FrameType
-  readonly call: number
-  readonly payload: Buffer
-}
-
-const STREAMED: ReadonlySet<number> = new Set([
-  ...[FRAME.stdin, FRAME.stdout, FRAME.stderr, FRAME.mutedStdout, FRAME.mutedStderr],
-])
-
-/** Splits the received bytes into frames. Streams come as they are received, perhaps in several frames, so they are not copied. */
-export class FrameReader {
-  /** The beginning of a frame. */
-  #rest: Buffer = Buffer.alloc(0)
-  /** What is still to come of a frame of a stream. */
-  #streamed: { readonly type: FrameType; readonly call: number; missing: number } | null = null
-
-  /** The frames that this chunk brings. */
-  read(chunk: Buffer): Frame[] {
-    const frames: Frame[] = []
-    let bytes = this.#rest.length === 0 ? chunk : Buffer.concat([this.#rest, chunk])
-    while (bytes.length > 0) {
-      if (this.#streamed !== null) {
-        const { type, call, missing } = this.#streamed
-        const payload = bytes.subarray(0, missing)
-        frames.push({ type, call, payload })
-        this.#streamed.missing -= payload.length
-        bytes = bytes.subarray(payload.length)
-        if (this.#streamed.missing === 0) this.#streamed = null
-        continue
-      }
-      if (bytes.length < HEADER_BYTES) break
-      const length = bytes.readUInt32BE(0)
-      const type = bytes.readUInt8(4) as FrameType
-      const call = bytes.readUInt32BE(5)
-      if (STREAMED.has(type)) {
-        this.#streamed = { type, call, missing: length }
-        bytes = bytes.subarray(HEADER_BYTES)
-        continue
-      }
-      const end = HEADER_BYTES + length
-      if (bytes.length < end) break
-      frames.push({ type, call, payload: bytes.subarray(HEADER_BYTES, end) })
-      bytes = bytes.subarray(end)
-    }
-    this.#rest = bytes
-    return frames
-  }
+/** What a test does to the runner. */
+export const CRASH_SIGNALS = { killed: 'SIGKILL', stopped: 'SIGSTOP' } as const
+export type RunnerCrash = {
+  readonly moment: CrashMoment
+  readonly how: keyof typeof CRASH_SIGNALS
 }

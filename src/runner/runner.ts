@@ -1,60 +1,34 @@
-import type { ChildProcess } from 'node:child_process'
+import { type ChildProcess, spawn } from 'node:child_process'
+import { realpathSync } from 'node:fs'
 import type { Socket } from 'node:net'
-import { Readable, Writable } from 'node:stream'
+import { basename } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import type { Notice } from '../domain/records.ts'
 import type { Logger } from '../lib/logger.ts'
-import { siblingModule } from '../lib/package-files.ts'
-import { Call, type Lost } from './call.ts'
+import { MessageReader, messageBytes } from '../lib/messages.ts'
+import { siblingModule } from '../lib/paths.ts'
+import type { Sandbox } from '../sandbox/sandbox.ts'
+import type { Tried } from '../sandbox/trial.ts'
 import { notStarted } from './command.ts'
-import type { RunnerCrash } from './crash-moments.ts'
-import { Heartbeat, PATIENCE, type Patience, startHelper } from './helper-process.ts'
-import {
-  type CallEnd,
-  FRAME,
-  type Frame,
-  FrameReader,
-  frame,
-  type StartRequest,
-  type StopCause,
-} from './protocol.ts'
+import type { FromRunner, Limits, RunnerCrash, StartRequest, ToRunner } from './protocol.ts'
+import { Call, callThatEnded, collectOutput, type RunningCall } from './streams.ts'
 
-/** How long at most after the end of its pipe the end of a process is reported. */
-const EXIT_MS = 1_000
-
-/** A command that the runner starts. */
-export type RunningCall = {
-  /** Its standard input, if it has one. It fails when nothing reads it any more. */
-  readonly stdin: Writable
-  /** A stream of `OutputPiece`s. */
-  readonly stdout: Readable
-  readonly stderr: Readable
-  /** Resolves when no process of the command is alive. Never rejects. */
-  readonly ended: Promise<CallEnd | Lost>
-  stop(cause: StopCause): void
+const TRIAL_MS = 20_000
+const TRIAL_BYTES = 64 * 1024
+const MIB = 1024 * 1024
+const TRIAL_LIMITS: Limits = {
+  memoryBytes: 512 * MIB,
+  ...{ processes: 64, homeBytes: 512 * MIB, freeDiskBytes: 0 },
 }
 
 /** Starts commands in the runner, a process that starts at once and, after its death, with the next command. */
 export class Runner {
-  readonly #log: Pick<Logger, 'info' | 'error'>
-  readonly #program: URL
-  readonly #patience: Patience
-  #connection: Connection | null = null
-  /** Resolves when the last death is logged; null if there was none. */
-  #death: Promise<void> | null = null
+  readonly #log: Pick<Logger, 'error'>
+  #process: RunnerProcess | null = null
 
-  /**
-   * @param program the module that the process runs
-   * @param patience after which a process that does not answer is killed, and its commands with it
-   */
-  constructor(
-    log: Pick<Logger, 'info' | 'error'>,
-    program: URL = siblingModule('runner-process', import.meta.url),
-    patience: Patience = PATIENCE,
-  ) {
+  constructor(log: Pick<Logger, 'error'>) {
     this.#log = log
-    this.#program = program
-    this.#patience = patience
   }
 
   /** Starts the process now, not with the first command. Throws what `spawn` throws. */
@@ -67,97 +41,108 @@ export class Runner {
     try {
       return this.#connected().start(request, onNotice)
     } catch (cause) {
-      return withoutRunner(Promise.resolve(cause))
+      return withoutRunner(cause)
     }
+  }
+
+  /** Runs a script as a trial of a sandbox. */
+  async try(sandbox: Sandbox, script: string, args: readonly string[]): Promise<Tried> {
+    const call = this.start({
+      ...{ file: '/bin/sh', args: ['-c', script, 'sh', ...args] },
+      ...{ cwd: sandbox.project, project: sandbox.project, env: { PATH: '/usr/bin:/bin' } },
+      ...{ timeoutMs: TRIAL_MS, group: null, limits: TRIAL_LIMITS, sandbox },
+    })
+    const output = collectOutput(call, TRIAL_BYTES, {
+      maxTotalBytes: TRIAL_BYTES,
+      onTooMuch: () => call.stop('too_much_output'),
+    })
+    const ended = await call.ended
+    await output.closed
+    return { message: '', ...ended, stdout: output.stdout.text(), stderr: output.stderr.text() }
   }
 
   /** Lets the process die or stop at a moment of the next command, for tests. */
   crash(crash: RunnerCrash): void {
-    this.#connected().crash(crash)
+    this.#connected().send({ type: 'crash', crash })
   }
 
-  /** Process id of the runner; null if there is none now. */
+  /** Process id of the runner; null while it is not started. */
   get pid(): number | null {
-    return this.#connection?.pid ?? null
+    return this.#process?.pid ?? null
   }
 
   /** Ends the runner and all commands that it runs. */
   close(): void {
-    this.#connection?.close()
-    this.#connection = null
+    this.#process?.close()
+    this.#process = null
   }
 
-  #connected(): Connection {
-    if (this.#connection !== null) return this.#connection
-    // One that could not be started is replaced by the next command.
-    const connection = new Connection(this.#program, this.#patience, (lost, how) => {
-      if (this.#connection !== connection) return
+  #connected(): RunnerProcess {
+    if (this.#process !== null) return this.#process
+    const started = new RunnerProcess((lost, how) => {
+      if (this.#process !== started) return
       // At once: the next command needs another process.
-      this.#connection = null
-      this.#death = how.then((how) => {
+      this.#process = null
+      void how.then((how) => {
         this.#log.error(
-          { pid: connection.pid, how, commands: lost },
+          { pid: started.pid, how, commands: lost },
           'the process that runs commands has died: what its commands did is not known',
         )
       })
     })
-    const { pid } = connection
-    if (pid === null) return connection
-    this.#connection = connection
-    void this.#death?.then(() => {
-      this.#log.info({ pid }, 'the process that runs commands was started again')
-    })
-    return connection
+    // One that could not be started is replaced by the next command.
+    if (started.pid !== null) this.#process = started
+    return started
   }
 }
 
-class Connection {
-  readonly #child: ChildProcess
-  readonly #pipe: Socket | undefined
+/** A command whose runner cannot be started, with the reason. */
+const withoutRunner = (cause: unknown): RunningCall =>
+  callThatEnded(notStarted('The process that runs commands cannot be started', cause))
+
+/** How long at most after the end of its pipe the end of a process is reported. */
+const EXIT_MS = 1_000
+/** How often the runner is asked, and how many questions it may leave open: on a busy machine, it may need seconds. */
+const ASKED_EVERY_MS = 5_000
+const OPEN_QUESTIONS = 6
+
+/** A process that runs commands: its pipe, and the calls under way. */
+class RunnerProcess {
+  readonly #child = startProgram()
+  /** Missing if there were no descriptors left for it. */
+  readonly #pipe = this.#child.stdio?.[3] as Socket | undefined
   /** Resolves to the cause if the process could not be started. */
   readonly #failed: Promise<unknown>
-  readonly #calls = new Map<number, Call>()
-  readonly #heartbeat: Heartbeat
+  readonly #calls = new Map<number, { call: Call; onNotice: (notice: Notice) => void }>()
   #count = 0
+  #beat: ReturnType<typeof setInterval> | null = null
+  /** Questions without an answer. Time is not counted: if this process was stopped itself, the other has not failed. */
+  #unanswered = 0
 
   /** @param onDeath called with the number of commands that were running, and the exit code or signal, which come later */
-  constructor(
-    program: URL,
-    patience: Patience,
-    onDeath: (lost: number, how: Promise<string>) => void,
-  ) {
-    const child = startHelper(program, '/')
-    this.#child = child
-    // Without descriptors there are no pipes either.
-    const pipe = child.stdio?.[3] as Socket | undefined
-    this.#pipe = pipe
-    let isSilent = false
+  constructor(onDeath: (lost: number, how: Promise<string>) => void) {
+    this.#failed = new Promise((resolve) => this.#child.on('error', resolve))
     const ended = new Promise<string>((resolve) => {
-      child.once('exit', (code, signal) => {
+      this.#child.once('exit', (code, signal) => {
+        const isSilent = this.#unanswered > OPEN_QUESTIONS
         resolve(isSilent ? 'it did not answer' : String(signal ?? code))
       })
     })
-    const ping = (): void => void pipe?.write(frame(FRAME.ping, 0, ''))
-    this.#heartbeat = new Heartbeat(patience, ping, () => {
-      isSilent = true
-      child.kill('SIGKILL')
+    const reader = new MessageReader()
+    this.#pipe?.on('data', (chunk: Buffer) => {
+      this.#unanswered = 0
+      for (const { head, body } of reader.read(chunk)) this.#take(head as FromRunner, body)
     })
-    this.#failed = new Promise((resolve) => child.on('error', resolve))
-    const reader = new FrameReader()
-    pipe?.on('data', (chunk: Buffer) => {
-      this.#heartbeat.heard()
-      for (const received of reader.read(chunk)) this.#take(received)
-    })
-    pipe?.on('error', () => {})
-    pipe?.once('close', () => {
-      this.#heartbeat.stop()
+    this.#pipe?.on('error', () => {})
+    this.#pipe?.once('close', () => {
       const lost = [...this.#calls.values()]
       this.#calls.clear()
       // The pipe may close before the exit is reported.
       onDeath(lost.length, Promise.race([ended, pause(EXIT_MS, 'unknown', { ref: false })]))
-      for (const call of lost) call.end({ end: 'lost' })
+      for (const { call } of lost) call.end({ end: 'lost' })
+      this.#rest()
     })
-    child.unref()
+    this.#child.unref()
     this.#rest()
   }
 
@@ -166,32 +151,23 @@ class Connection {
   }
 
   start(request: StartRequest, onNotice: (notice: Notice) => void): RunningCall {
-    const pipe = this.#pipe
-    if (pipe === undefined || this.pid === null) return withoutRunner(this.#failed)
+    if (this.#pipe === undefined || this.pid === null) {
+      return callThatEnded(this.#failed.then((cause) => withoutRunner(cause).ended))
+    }
     this.#count += 1
     const id = this.#count
-    const call = new Call(
-      id,
-      (bytes) => {
-        if (this.#calls.has(id)) pipe.write(bytes)
-      },
-      onNotice,
-    )
-    this.#calls.set(id, call)
-    pipe.ref()
-    this.#heartbeat.start()
-    pipe.write(frame(FRAME.start, id, JSON.stringify(request)))
-    const { stdin, stdout, stderr, ended } = call
-    return {
-      ...{ stdin, stdout, stderr, ended },
-      stop: (cause) => {
-        if (this.#calls.has(id)) pipe.write(frame(FRAME.stop, id, cause))
-      },
-    }
+    const call = new Call(id, (message, body) => {
+      if (this.#calls.has(id)) this.send(message, body)
+    })
+    this.#calls.set(id, { call, onNotice })
+    this.#pipe.ref()
+    this.#beat ??= setInterval(() => this.#ask(), ASKED_EVERY_MS).unref()
+    this.send({ type: 'start', call: id, request })
+    return call
   }
 
-  crash(crash: RunnerCrash): void {
-    this.#pipe?.write(frame(FRAME.crash, 0, JSON.stringify(crash)))
+  send(message: ToRunner, body?: Buffer): void {
+    this.#pipe?.write(messageBytes(message, body))
   }
 
   close(): void {
@@ -199,42 +175,65 @@ class Connection {
     this.#child.kill('SIGKILL')
   }
 
+  /** Ends a process that lives but does not work, for instance because it was stopped by a signal. */
+  #ask(): void {
+    this.#unanswered += 1
+    if (this.#unanswered > OPEN_QUESTIONS) this.#child.kill('SIGKILL')
+    else this.send({ type: 'ping' })
+  }
+
   /** Without commands, it need not answer, and keeps no process from ending. */
   #rest(): void {
-    this.#heartbeat.stop()
+    if (this.#beat !== null) clearInterval(this.#beat)
+    this.#beat = null
     this.#pipe?.unref()
   }
 
-  #take({ type, call: id, payload }: Frame): void {
-    const call = this.#calls.get(id)
-    if (call === undefined) return
-    if (type === FRAME.stdout) call.push('stdout', payload)
-    else if (type === FRAME.stderr) call.push('stderr', payload)
-    else if (type === FRAME.mutedStdout) call.push('stdout', payload, true)
-    else if (type === FRAME.mutedStderr) call.push('stderr', payload, true)
-    else if (type === FRAME.gap) {
-      const stream = payload.readUInt8(0) === FRAME.stdout ? 'stdout' : 'stderr'
-      call.drop(stream, payload.readDoubleBE(1))
-    } else if (type === FRAME.window) call.widen(payload.readUInt32BE(1))
-    else if (type === FRAME.inputEnd) call.refuseInput()
-    else if (type === FRAME.notice) call.onNotice(JSON.parse(payload.toString()) as Notice)
-    else if (type === FRAME.end) {
-      this.#calls.delete(id)
+  #take(message: FromRunner, body: Buffer): void {
+    const known = 'call' in message ? this.#calls.get(message.call) : undefined
+    if (known === undefined) return
+    if (message.type === 'output') known.call.push(message.output, body)
+    else if (message.type === 'input_done') known.call.inputDone(message.isClosed)
+    else if (message.type === 'notice') known.onNotice(message.notice)
+    else if (message.type === 'end') {
+      this.#calls.delete(message.call)
       if (this.#calls.size === 0) this.#rest()
-      call.end(JSON.parse(payload.toString()) as CallEnd)
+      known.call.end(message.end)
     }
   }
 }
 
-/** A command whose runner cannot be started, with the reason. */
-function withoutRunner(failed: Promise<unknown>): RunningCall {
-  const what = 'The process that runs commands cannot be started'
-  return callThatEnded(failed.then((cause): CallEnd => notStarted(what, cause)))
+const SETPRIV = ['/usr/bin/setpriv', '/bin/setpriv'].find(isOfUtilLinux)
+
+/**
+ * The runner starts others, and a fork copies the tables of all its memory: so it has little of it, and V8 has no
+ * threads, whose work costs more than it saves here.
+ */
+const SMALL = ['--max-old-space-size=64', '--max-semi-space-size=1', '--single-threaded']
+
+/**
+ * Starts the program of the runner, without an environment and with a pipe at descriptor 3. It ends with this process, also
+ * if it is stopped by a signal.
+ */
+function startProgram(): ChildProcess {
+  const program = siblingModule('runner-program', import.meta.url)
+  const node = [process.execPath, ...SMALL, fileURLToPath(program)]
+  const [file = '', ...args] =
+    SETPRIV === undefined ? node : [SETPRIV, '--pdeathsig', 'KILL', '--', ...node]
+  return spawn(file, args, {
+    stdio: ['ignore', 'ignore', 'inherit', 'pipe'],
+    env: {},
+    cwd: '/',
+    // A Ctrl-C in a terminal is for the server, which stops its commands itself.
+    detached: true,
+  })
 }
 
-/** A call without a process. */
-export function callThatEnded<End>(ended: Promise<End>) {
-  const stdin = new Writable().on('error', () => {})
-  stdin.destroy()
-  return { stdin, stdout: Readable.from([]), stderr: Readable.from([]), ended, stop: () => {} }
+/** The setpriv of BusyBox has no option for a signal at the death of a parent. */
+function isOfUtilLinux(path: string): boolean {
+  try {
+    return basename(realpathSync(path)) === 'setpriv'
+  } catch {
+    return false
+  }
 }

@@ -1,6 +1,6 @@
 import * as z from 'zod'
-import { KEY_VARIABLES } from '../agent/model/providers.ts'
-import type { OwnSecret } from '../domain/mask/own-secrets.ts'
+import type { OwnSecret } from '../domain/mask/mask.ts'
+import { KEY_VARIABLES } from '../models/providers.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
 

@@ -1,16 +1,30 @@
+import { basename } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
-import { type NetworkRules, networkProblem } from '../agent/network-rules.ts'
-import type { IsolationOffer } from '../api/isolation.ts'
-import { isAtLeast, LEVELS, type Level } from '../domain/isolation.ts'
-import { makeControlGroup, removeControlGroup } from '../runner/cgroup.ts'
-import { type CommandLimits, commandPath } from '../runner/command.ts'
-import { diskShortage, noDisk } from '../runner/disk-watch.ts'
-import { chooseIsolation, type Isolation } from '../runner/isolation/isolation.ts'
-import { mostOf } from '../runner/isolation/run-policy.ts'
-import { canLimitMemory } from '../runner/process-watch.ts'
-import type { ControlGroup, Limits } from '../runner/protocol.ts'
+import { type NetworkRules, networkProblem } from '../agent/planning/problems.ts'
+import type { IsolationOffer } from '../api/about-server.ts'
+import {
+  type IsolationPolicy,
+  isAtLeast,
+  LEVELS,
+  type Level,
+  type LowerLimits,
+} from '../domain/isolation.ts'
+import { present } from '../domain/present.ts'
+import { messageOf } from '../lib/message-of.ts'
+import {
+  type CommandLimits,
+  commandPath,
+  lowerLimits,
+  mostOf,
+  policyOf,
+  type Wanted,
+} from '../runner/command.ts'
+import { makeControlGroup, removeControlGroup } from '../runner/control-group.ts'
+import { canLimitMemory } from '../runner/processes.ts'
+import type { ControlGroup } from '../runner/protocol.ts'
 import { DEFAULT_LIMITS } from '../runner/run-command.ts'
 import type { Runner } from '../runner/runner.ts'
+import { chooseIsolation, type Isolation } from '../sandbox/isolation.ts'
 import type { Settings } from './settings.ts'
 
 const MIB = 1024 * 1024
@@ -29,7 +43,9 @@ type ChosenLimits = {
 export async function chooseCommands(settings: Settings, runner: Runner): Promise<Commands> {
   const { RETRAI_DATA_DIR: dataDir, RETRAI_ISOLATION: wanted, RETRAI_TOOL_PATHS = [] } = settings
   const env = { ...process.env, PATH: commandPath(process.env.PATH) }
-  const place = { runner, dataDir, env, toolPaths: RETRAI_TOOL_PATHS }
+  const { RETRAI_ARTIFACTS: kept } = settings
+  const artifacts = typeof kept === 'string' ? { artifacts: kept } : {}
+  const place = { runner, dataDir, env, toolPaths: RETRAI_TOOL_PATHS, ...artifacts }
   const [isolation, limits] = await Promise.all([
     chooseIsolation(wanted, place),
     chooseLimits(settings, runner),
@@ -65,15 +81,6 @@ function detailOf(group: Result<ControlGroup, string>): string {
   )
 }
 
-/** Why no command is started for lack of space, for people; null if there is enough. */
-export async function diskProblem(
-  folders: readonly string[],
-  { freeDiskBytes }: Pick<CommandLimits, 'freeDiskBytes'>,
-): Promise<string | null> {
-  const short = await diskShortage(folders, freeDiskBytes)
-  return short === null ? null : noDisk(short)
-}
-
 /** Any host, to find out whether a run may name hosts. */
 const SOME_HOST = 'example.org'
 
@@ -105,17 +112,18 @@ export async function isolationOffer(
 }
 
 const WITHIN_MS = 10_000
-/** Ends well when the shell finds itself in the control group named `$1`. */
-const SCRIPT = 'grep -q "/$1/" /proc/self/cgroup'
+/** Ends well when the shell finds itself in a control group within the one named `$1`. */
+const SCRIPT = 'grep -qF "/$1/" /proc/self/cgroup'
 
 /** Makes the control group of a server and tries it with a command. The error, a part of a sentence, says why not. */
 async function chooseControlGroup(
   runner: Runner,
-  limits: Limits,
+  limits: CommandLimits,
 ): Promise<Result<ControlGroup, string>> {
   const made = makeControlGroup(limits.all)
   if (made.isErr()) return err(made.error)
-  const args = ['-c', SCRIPT, 'sh', `retrai-${process.pid}`]
+  const [folder = ''] = made.value.folders
+  const args = ['-c', SCRIPT, 'sh', basename(folder)]
   const call = runner.start({
     ...{
       file: '/bin/sh',
@@ -124,7 +132,6 @@ async function chooseControlGroup(
       project: '/',
       env: { PATH: '/usr/bin:/bin' },
       timeoutMs: WITHIN_MS,
-      keptBytes: 0,
     },
     ...{ limits, group: made.value, sandbox: null },
   })
@@ -134,4 +141,50 @@ async function chooseControlGroup(
   if (ended.end === 'exited' && ended.exitCode === 0) return ok(made.value)
   removeControlGroup(made.value)
   return err(`a trial ended with ${ended.end}${'message' in ended ? `: ${ended.message}` : ''}`)
+}
+
+/** Why a run is refused: the field of the request, and a sentence for its author. */
+type Refusal = { readonly field: string; readonly message: string }
+
+/** The policy for the commands of a run in a project. */
+export async function policyOfRun(
+  own: Isolation,
+  limits: CommandLimits,
+  project: string,
+  { atLeast, network, atMost }: Wanted,
+): Promise<Result<IsolationPolicy, Refusal>> {
+  const refused = (message: string) => err({ field: 'isolation', message })
+  if (atLeast !== null && own.level !== null && !isAtLeast(atLeast, own.level)) {
+    return refused(
+      `This server isolates commands at the level ${own.level}. A run may ask for a stricter level, never for a weaker one.`,
+    )
+  }
+  const excess = atMost === null ? null : excessOf(atMost, limits)
+  if (excess !== null) return err(excess)
+  const isolation = atLeast === null ? ok(own) : await own.atLeast(atLeast)
+  if (isolation.isErr()) return refused(isolation.error)
+  try {
+    const facts = isolation.value.factsFor(project, network)
+    const lowered = lowerLimits(limits, atMost ?? {})
+    const { level, ...policy } = policyOf(isolation.value, facts, lowered, network)
+    return ok({ level, ...present({ at_least: atLeast, at_most: atMost }), ...policy })
+  } catch (cause) {
+    return refused(`Commands cannot be isolated in this folder: ${messageOf(cause)}.`)
+  }
+}
+
+const WHAT: Readonly<Record<keyof LowerLimits, string>> = {
+  memory_bytes: 'bytes of memory',
+  processes: 'processes',
+  output_bytes: 'bytes of output',
+  home_bytes: 'bytes in its home',
+}
+
+function excessOf(wanted: LowerLimits, limits: CommandLimits): Refusal | null {
+  for (const [name, most] of Object.entries(mostOf(limits)) as [keyof LowerLimits, number][]) {
+    if ((wanted[name] ?? 0) <= most) continue
+    const message = `This server lets no command have more than ${most} ${WHAT[name]}. A run may ask for less.`
+    return { field: `command_limits.${name}`, message }
+  }
+  return null
 }

@@ -1,17 +1,17 @@
 import { readFileSync } from 'node:fs'
 import { ResultAsync } from 'neverthrow'
 import * as z from 'zod'
-import type { Effects } from '../agent/effects.ts'
+import type { Effects } from '../agent/run/effects.ts'
 import { ALL_KINDS, type Kind } from '../domain/records.ts'
-import { CRASH_MOMENTS, type CrashMoment, type RunnerCrash } from '../runner/crash-moments.ts'
+import { CRASH_MOMENTS, type CrashMoment, type RunnerCrash } from '../runner/protocol.ts'
 import type { Runner } from '../runner/runner.ts'
 import { type EventStore, storeWith } from '../store/event-store.ts'
 
 const EFFECTS = ['model', 'tool', 'goal check', 'project'] as const
 
-type Deed = `append of ${Kind}` | (typeof EFFECTS)[number]
+type Step = `append of ${Kind}` | (typeof EFFECTS)[number]
 /** A moment at which a server can be killed: right before or right after it does something. */
-export type CrashPoint = `before ${Deed}` | `after ${Deed}`
+export type CrashPoint = `before ${Step}` | `after ${Step}`
 
 /**
  * All crash points. An append is named by every kind of record in it. "After" an append, the records are in the log,
@@ -20,7 +20,7 @@ export type CrashPoint = `before ${Deed}` | `after ${Deed}`
 export const CRASH_POINTS: readonly CrashPoint[] = [
   ...ALL_KINDS.map((kind) => `append of ${kind}` as const),
   ...EFFECTS,
-].flatMap((deed) => [`before ${deed}`, `after ${deed}`] as const)
+].flatMap((step) => [`before ${step}`, `after ${step}`] as const)
 
 /** A moment of the command of a tool at which the process that runs commands is killed or stopped. */
 export type RunnerCrashPoint = `runner ${RunnerCrash['how']} ${CrashMoment}`
@@ -32,8 +32,6 @@ export const RUNNER_CRASH_POINTS: readonly RunnerCrashPoint[] = CRASH_MOMENTS.fl
 const ALL_POINTS = [...CRASH_POINTS, ...RUNNER_CRASH_POINTS]
 type Point = CrashPoint | RunnerCrashPoint
 
-const KNOWN: ReadonlyMap<string, Point> = new Map(ALL_POINTS.map((point) => [point, point]))
-
 type Crash = { readonly point: Point; readonly time: number }
 
 /**
@@ -42,7 +40,7 @@ type Crash = { readonly point: Point; readonly time: number }
  */
 function crashNamed(text: string): Crash | undefined {
   const [, name = '', time = '1'] = /^(.*?)(?:#([1-9]\d*))?$/.exec(text) ?? []
-  const point = KNOWN.get(name)
+  const point = ALL_POINTS.find((known) => known === name)
   return point && { point, time: Number(time) }
 }
 

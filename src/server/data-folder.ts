@@ -1,15 +1,14 @@
 import { randomUUID } from 'node:crypto'
-import { closeSync, existsSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs'
+import { closeSync, existsSync, openSync, readFileSync, writeSync } from 'node:fs'
 import { mkdir, readFile, stat, writeFile } from 'node:fs/promises'
 import { homedir, hostname } from 'node:os'
 import { basename, dirname, isAbsolute, join, resolve } from 'node:path'
 import { err, ok, Result, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
-import { type Keyring, openKeyring } from '../audit/proofs/keyring.ts'
+import { type Keyring, openKeyring } from '../audit/keyring.ts'
 import { MAX_POOL_NAME, PoolName } from '../domain/records.ts'
-import { messageOf } from '../lib/message-of.ts'
+import { firstIssueOf, messageOf } from '../lib/message-of.ts'
 import { sha256 } from '../lib/sha256.ts'
-import { date } from './parts.ts'
 import type { Settings } from './settings.ts'
 
 /** The default of earlier versions: in the folder where the server is started, which may be a project. */
@@ -48,11 +47,10 @@ export function newDataDir(env: Readonly<Record<string, string | undefined>>): s
 
 /** Makes the folder, for this user alone, unless it exists. The error is a text for people, with advice. */
 export function makeDataFolder(folder: string): ResultAsync<void, string> {
-  return ResultAsync.fromPromise(make(folder), (cause) => {
-    const { code, message } = cause as NodeJS.ErrnoException
-    const why = WHY[code ?? ''] ?? message
-    return `The data folder ${folder} cannot be made: ${why}. Choose another one.`
-  })
+  return ResultAsync.fromPromise(
+    make(folder),
+    (cause) => `The data folder ${folder} cannot be made: ${messageOf(cause)}. Choose another one.`,
+  )
 }
 
 /**
@@ -79,16 +77,6 @@ async function makeOne(folder: string): Promise<void> {
   }
 }
 
-const WHY: Readonly<Record<string, string>> = {
-  ENOENT: 'no folder can be made there',
-  EEXIST: 'there is a file with that name',
-  ENOTDIR: 'a part of its path is a file',
-  EACCES: 'this user may not write there',
-  EPERM: 'this user may not write there',
-  EROFS: 'the disk is read-only',
-  ENOSPC: 'the disk is full',
-}
-
 /** The identity of a server, which stays through all its restarts. */
 export type Identity = {
   readonly keyring: Keyring
@@ -105,7 +93,7 @@ export async function openIdentity({
 }: Settings): Promise<Result<Identity, string>> {
   const made = await makeDataFolder(dataDir)
   if (made.isErr()) return err(made.error)
-  const keyring = await openKeyring(join(dataDir, 'keys'), date)
+  const keyring = await openKeyring(join(dataDir, 'keys'), () => new Date())
   if (keyring.isErr()) return err(keyring.error.message)
   const isId = z.uuid('it does not hold a server id')
   const serverId = await kept(join(dataDir, 'server-id'), isId, randomUUID)
@@ -124,42 +112,29 @@ export async function openIdentity({
 export const ensurePool = (file: string, host: string): ResultAsync<string, string> =>
   kept(file, PoolName, () => host.replace(/[^\w.:-]/g, '-').slice(0, MAX_POOL_NAME) || 'localhost')
 
+/** The text in a file, which is made if it is missing. */
 function kept(
   file: string,
   schema: z.ZodType<string>,
   make: () => string,
 ): ResultAsync<string, string> {
-  return ResultAsync.fromPromise(readOrCreate(file, schema, make), (cause) => {
-    return `${file} cannot be used (${messageOf(cause)}): give the server write access to it, or delete it.`
-  })
-}
-
-async function readOrCreate(
-  file: string,
-  schema: z.ZodType<string>,
-  make: () => string,
-): Promise<string> {
-  const known = await readFile(file, 'utf8').catch((cause: NodeJS.ErrnoException) => {
-    if (cause.code === 'ENOENT') return null
-    throw cause
-  })
-  // A crash may have left it empty.
-  if (known !== null && known.trim() !== '') {
-    const value = schema.safeParse(known.trim())
-    if (!value.success) throw new Error(value.error.issues[0]?.message)
-    return value.data
+  const readOrCreate = async (): Promise<string> => {
+    const known = existsSync(file) ? (await readFile(file, 'utf8')).trim() : ''
+    // A crash may have left it empty.
+    if (known !== '') return schema.parse(known)
+    const value = make()
+    await writeFile(file, `${value}\n`)
+    return value
   }
-  const value = make()
-  await writeFile(file, `${value}\n`)
-  return value
+  return ResultAsync.fromPromise(readOrCreate(), (cause) => {
+    const why = cause instanceof z.ZodError ? firstIssueOf(cause) : messageOf(cause)
+    return `${file} cannot be used (${why}): give the server write access to it, or delete it.`
+  })
 }
-
-/** How many claimants of stopped processes the file keeps, one per line, latest last. */
-const KEPT_STOPS = 100
 
 /** Which processes with this data folder were stopped, and did not crash. */
 type CleanStops = {
-  /** Their claimants. Any other process crashed, or was stopped long ago. */
+  /** Their claimants. Any other process crashed. */
   readonly stopped: ReadonlySet<string>
   /** Records that this process is being stopped. To be called once. The error is a text for people. */
   note(claimant: string): Result<void, string>
@@ -168,26 +143,13 @@ type CleanStops = {
 /** Keeps the file open: a process that is stopped may have no file descriptor left to open it with. */
 export function openCleanStops(file: string): CleanStops {
   const opened = Result.fromThrowable(openSync, messageOf)(file, 'a+')
-  const latest = opened.andThen(Result.fromThrowable(latestStops, messageOf)).unwrapOr([])
+  const read = Result.fromThrowable((fd: number) => readFileSync(fd, 'utf8'), messageOf)
   const append = Result.fromThrowable((fd: number, claimant: string) => {
     writeSync(fd, `${claimant}\n`)
     closeSync(fd)
   }, messageOf)
   return {
-    stopped: new Set(latest),
+    stopped: new Set(opened.andThen(read).unwrapOr('').split('\n').filter(Boolean)),
     note: (claimant) => opened.andThen((fd) => append(fd, claimant)),
   }
-}
-
-/** Drops the older ones. */
-function latestStops(fd: number): readonly string[] {
-  const stops = readFileSync(fd, 'utf8')
-    .split('\n')
-    .filter((line) => line !== '')
-  const latest = stops.slice(-KEPT_STOPS)
-  if (latest.length < stops.length) {
-    ftruncateSync(fd)
-    writeSync(fd, `${latest.join('\n')}\n`)
-  }
-  return latest
 }

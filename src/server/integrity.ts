@@ -1,40 +1,38 @@
 import { Worker } from 'node:worker_threads'
-import { err, ok, okAsync, type Result, ResultAsync } from 'neverthrow'
+import { err, ok, type Result } from 'neverthrow'
 import type { Logger } from 'pino'
 import type { Checkpoint } from '../api/audit.ts'
-import { CheckpointTimer } from '../audit/checkpoints/checkpoint-timer.ts'
-import { CheckpointWriter } from '../audit/checkpoints/checkpoint-writer.ts'
+import { CheckpointTimer, CheckpointWriter } from '../audit/checkpoints/checkpoint-writer.ts'
 import {
   keepCheckpoint,
   readKeptCheckpoints,
   setAside,
 } from '../audit/checkpoints/kept-checkpoints.ts'
-import type { Keyring } from '../audit/proofs/keyring.ts'
-import { knownKeys } from '../audit/proofs/public-keys.ts'
-import { READ_MODEL } from '../audit/verify/projected-runs.ts'
+import type { Keyring } from '../audit/keyring.ts'
+import { knownKeys } from '../audit/public-keys.ts'
+import { READ_MODEL } from '../audit/verify/beside-log.ts'
 import type { Finding } from '../audit/verify/report.ts'
-import { lostFinding, unreadableFinding } from '../audit/verify/verify-checkpoints.ts'
-import { verifyHeads } from '../audit/verify/verify-store.ts'
-import { counted } from '../lib/counted.ts'
-import { siblingModule } from '../lib/package-files.ts'
-import { date, type Parts } from './parts.ts'
-import type { Task, Verdict } from './verify-worker.ts'
+import { lostFinding, verifyHeads } from '../audit/verify/verify-checkpoints.ts'
+import { siblingModule } from '../lib/paths.ts'
+import { counted } from '../lib/text.ts'
+import { date, type Parts } from './open-history.ts'
+import type { ArtifactSettings } from './read-settings.ts'
 
-/** When the whole store is verified, and how much of a processor that uses. */
-export type VerifyPace = {
-  readonly firstAfterMs: number
-  readonly everyMs: number
-  /** It rests this many times as long as it has worked. */
-  readonly restTimes: number
-}
-
-/** After each start and once a day, with a fifth of a processor at most. */
-const PACE: VerifyPace = { firstAfterMs: 30_000, everyMs: 24 * 3_600_000, restTimes: 4 }
+/** When the whole store is verified: after each start, and once a day. */
+const [FIRST_AFTER_MS, EVERY_MS] = [30_000, 24 * 3_600_000] as const
 
 /** How many findings are logged one by one. */
 const MAX_LOGGED = 20
 /** Memory of the thread. A huge log then stops the verification and not the server. */
 const MAX_MEMORY_MB = 1_024
+
+/** What the thread that verifies the whole store is given. */
+export type Task = { readonly dataDir: string; readonly artifacts: ArtifactSettings }
+
+/** Its only message. */
+export type Verdict =
+  | { readonly type: 'verified'; readonly records: number; readonly findings: readonly Finding[] }
+  | { readonly type: 'failed'; readonly message: string }
 
 const WORKER = siblingModule('verify-worker', import.meta.url)
 
@@ -42,6 +40,8 @@ const WORKER = siblingModule('verify-worker', import.meta.url)
 export type Integrity = {
   /** A text that anybody may read, so it has no content of runs; null while no problem is known. */
   detail(): string | null
+  /** Resolves when the log has been compared with its last checkpoints, or that has failed. Never rejects. */
+  readonly compared: Promise<void>
   /** Keeps a checkpoint outside of the log, so that a log that was reset to an earlier state is found. */
   keep(checkpoint: Checkpoint): Promise<void>
   stop(): Promise<void>
@@ -53,24 +53,24 @@ type Deps = Pick<Parts, 'settings' | 'log' | 'store' | 'readModel'> & { readonly
  * Verifies the stored data: at once that everything in the last checkpoint is there, later all of it in a thread of its
  * own. Findings are logged and reported, and the server continues to serve.
  */
-export function startIntegrity(deps: Deps, pace: Partial<VerifyPace> = {}): Integrity {
-  const { settings, log, readModel } = deps
+export function startIntegrity(deps: Deps, firstAfterMs: number = FIRST_AFTER_MS): Integrity {
+  const { settings, log } = deps
   const dataDir = settings.RETRAI_DATA_DIR
   const stop = new AbortController()
   let heads: readonly Finding[] = []
-  const started = verifyStart(deps, stop.signal)
+  const compared = verifyStart(deps, stop.signal)
     .then((verified) => {
       if (verified.isErr()) log.warn({ error: verified.error }, NOT_VERIFIED)
       heads = verified.unwrapOr([])
       logFindings(log, heads)
     })
     .catch((error) => log.warn({ err: error }, NOT_VERIFIED))
-  const whole = new WholeVerification(deps, { ...PACE, ...pace })
+  const whole = new WholeVerification(deps, firstAfterMs)
   return {
-    detail: () =>
-      detail(new Set([...heads, ...whole.findings].map(textOf)).size, readModel.altered),
+    detail: () => detail(new Set([...heads, ...whole.findings].map(textOf)).size, whole.isAltered),
+    compared,
     keep: async (checkpoint) => {
-      await started
+      await compared
       await keepCheckpoint(dataDir, checkpoint).catch((error) =>
         log.warn({ err: error }, 'the last checkpoint could not be saved beside the log'),
       )
@@ -78,7 +78,7 @@ export function startIntegrity(deps: Deps, pace: Partial<VerifyPace> = {}): Inte
     stop: async () => {
       stop.abort()
       await whole.stop()
-      await started
+      await compared
     },
   }
 }
@@ -92,31 +92,29 @@ async function verifyStart(
   const keys = await keyring.load()
   if (keys.isErr()) return err(keys.error)
   const beside = await readKeptCheckpoints(dataDir)
-  const found = await verifyHeads(store, knownKeys(keys.value.published), beside.kept)
+  const found = await verifyHeads(store, knownKeys(keys.value.published), beside)
   if (signal.aborted) return ok([])
   if (found.isErr()) return err(found.error)
   // The next checkpoint must not overwrite the only sign that there was another log.
   const lost = await Promise.all(found.value.lost.map((each) => setAside(dataDir, each)))
-  const unreadable = await Promise.all(beside.unreadable.map((each) => setAside(dataDir, each)))
-  const ofFiles = [...lost.map(lostFinding), ...unreadable.map(unreadableFinding)]
-  return ok([...found.value.findings, ...ofFiles])
+  return ok([...found.value.findings, ...lost.map(lostFinding)])
 }
 
 /** Verifies the whole store from time to time, in a thread. */
 class WholeVerification {
   /** Of the last verification. */
   findings: readonly Finding[] = []
+  /** Whether the read model was found not to agree with the log, and thrown away. */
+  isAltered = false
   readonly #deps: Deps
-  readonly #pace: VerifyPace
   #stopped = false
   #timer: NodeJS.Timeout | undefined
   #thread: Worker | null = null
 
-  constructor(deps: Deps, pace: VerifyPace) {
+  constructor(deps: Deps, firstAfterMs: number) {
     this.#deps = deps
-    this.#pace = pace
     // `retrai verify --server` verifies an EventStoreDB: its log may be as large as those of all its servers.
-    if (deps.settings.EVENTSTORE_URL === undefined) this.#verifyAfter(pace.firstAfterMs)
+    if (deps.settings.EVENTSTORE_URL === undefined) this.#verifyAfter(firstAfterMs)
   }
 
   async stop(): Promise<void> {
@@ -131,8 +129,7 @@ class WholeVerification {
 
   #verify(): void {
     const { settings, log } = this.#deps
-    const { restTimes, everyMs } = this.#pace
-    const task: Task = { dataDir: settings.RETRAI_DATA_DIR, artifacts: settings, restTimes }
+    const task: Task = { dataDir: settings.RETRAI_DATA_DIR, artifacts: settings }
     const resourceLimits = { maxOldGenerationSizeMb: MAX_MEMORY_MB }
     this.#thread = new Worker(WORKER, { workerData: task, resourceLimits })
       .once('message', (verdict: Verdict) => this.#take(verdict))
@@ -141,7 +138,7 @@ class WholeVerification {
       })
       .once('exit', () => {
         this.#thread = null
-        if (!this.#stopped) this.#verifyAfter(everyMs)
+        if (!this.#stopped) this.#verifyAfter(EVERY_MS)
       })
   }
 
@@ -160,7 +157,9 @@ class WholeVerification {
     const { records } = verdict
     log.info({ records, findings: this.findings.length }, 'the store was verified')
     const wrong = this.findings.find(({ where }) => where === READ_MODEL)
-    if (wrong !== undefined) readModel.startOver(wrong.message, { altered: true })
+    if (wrong === undefined) return
+    readModel.startOver(wrong.message)
+    this.isAltered = true
   }
 }
 
@@ -177,20 +176,13 @@ function logFindings(log: Logger, findings: readonly Finding[]): void {
   if (more > 0) log.error({ more }, 'the stored data has more findings: see retrai verify')
 }
 
-function detail(findings: number, altered: string | null): string | null {
-  const parts = [
-    ...(findings === 0
-      ? []
-      : [
-          `Verification has ${counted(findings, 'finding')} in the log or beside it: records or runs were changed or removed.`,
-        ]),
-    ...(altered === null
-      ? []
-      : ['The read model was changed by something other than this server, so it was rebuilt.']),
-  ]
-  return parts.length === 0
-    ? null
-    : `${parts.join(' ')} See the log of the server and "retrai verify".`
+function detail(findings: number, isAltered: boolean): string | null {
+  if (findings === 0 && !isAltered) return null
+  const found = `Verification has ${counted(findings, 'finding')} in the log or beside it.`
+  const rebuilt =
+    'The read model was changed by something other than this server, so it was rebuilt.'
+  const parts = [...(findings > 0 ? [found] : []), ...(isAltered ? [rebuilt] : [])]
+  return `${parts.join(' ')} See the log of the server and "retrai verify".`
 }
 
 /** Writes signed checkpoints over all runs, unless they are switched off. */
@@ -198,24 +190,24 @@ export function startCheckpointing(
   { settings, log, store, readModel, projector }: Parts,
   keyring: Keyring,
   written: (checkpoint: Checkpoint) => Promise<void>,
-  published: () => void,
+  published: (isPublished: boolean) => void,
 ): Pick<CheckpointTimer, 'stop'> {
   const { RETRAI_CHECKPOINT_SECONDS: seconds, EVENTSTORE_URL } = settings
   // Nobody but this server signs in an embedded log, and its folder has the key.
-  if (seconds === 0 || EVENTSTORE_URL === undefined) published()
+  if (seconds === 0 || EVENTSTORE_URL === undefined) published(true)
   if (seconds === 0) return { stop: async () => {} }
-  const writer = new CheckpointWriter({ store, runs: readModel, keyring, clock: date })
-  // A checkpoint in the present log must not sign the heads of a log that the store has lost.
-  const write: CheckpointWriter['write'] = (options) =>
-    ResultAsync.fromSafePromise<boolean, never>(projector.followsSameLog()).andThen((isSame) =>
-      isSame
-        ? writer
-            .write({ ...options, publishes: EVENTSTORE_URL !== undefined })
-            .andTee((made) => made !== 'too_soon' && published())
-        : okAsync(null),
-    )
-  const timer = new CheckpointTimer({ write }, { seconds, log, written })
+  const publishes = EVENTSTORE_URL !== undefined
+  const runs = readModel
+  const writer = new CheckpointWriter({ store, runs, keyring, clock: date, publishes })
+  const write: CheckpointWriter['write'] = async (pauseMs) => {
+    // A checkpoint in the present log must not sign the heads of a log that the store has lost.
+    if (!(await projector.followsSameLog())) return ok(null)
+    const made = await writer.write(pauseMs)
+    if (made.isOk() && made.value !== 'too_soon') published(true)
+    return made
+  }
+  const timer = new CheckpointTimer(write, { seconds, log, written })
   readModel.whenRunEnds(() => timer.runEnded())
-  if (EVENTSTORE_URL !== undefined) timer.runEnded()
-  return { stop: () => timer.stop().finally(published) }
+  if (publishes) timer.runEnded()
+  return { stop: () => timer.stop().finally(() => published(false)) }
 }

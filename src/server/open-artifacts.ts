@@ -1,15 +1,18 @@
 import { join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
-import { artifactsFrom, artifactsIn, copyArtifacts } from '../artifacts/artifact-places.ts'
 import {
   type ArtifactFolder,
   type ArtifactSource,
   type Artifacts,
+  artifactsFrom,
+  artifactsIn,
+  copyArtifact,
   createArtifacts,
 } from '../artifacts/artifacts.ts'
+import type { BucketPlace } from '../artifacts/artifacts-in-bucket.ts'
 import { artifactsInBucket } from '../artifacts/artifacts-in-bucket.ts'
 import { artifactsInLog, artifactsReadFromLog } from '../artifacts/artifacts-in-log.ts'
-import type { BucketPlace } from '../artifacts/bucket-place.ts'
+import { present } from '../domain/present.ts'
 import { keepRunning, type PauseBoundsMs } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
 import type { StreamReader } from '../log/stream-pages.ts'
@@ -91,7 +94,7 @@ function openBucket(
     )
   }
   const region = place.region ?? AWS_REGION ?? DEFAULT_REGION
-  const credentials = { accessKeyId, secretAccessKey, sessionToken }
+  const credentials = { accessKeyId, secretAccessKey, ...present({ sessionToken }) }
   return ok(artifactsInBucket({ place, credentials, region }))
 }
 
@@ -107,14 +110,20 @@ const SHARE_RETRY_MS: PauseBoundsMs = [1_000, 60_000]
  */
 export function shareArtifacts(
   { local, shared }: Pick<ArtifactPlaces, 'local' | 'shared'>,
-  redactor: Pick<Redactor, 'hasRedactedArtifact'>,
+  { index }: Pick<Redactor, 'index'>,
   log: Pick<Logger, 'info' | 'warn'>,
 ): { stop(): Promise<void> } {
   const stop = new AbortController()
-  const isRedacted = (sha256: string): boolean => redactor.hasRedactedArtifact(sha256)
   const share = async (): Promise<void> => {
     if (shared === null) return stop.abort()
-    const copied = await copyArtifacts(local, shared, { isRedacted, signal: stop.signal })
+    let copied = 0
+    for await (const sha256 of local.names()) {
+      if (stop.signal.aborted) break
+      if (index.hasRedactedArtifact(sha256)) continue
+      if ((await copyArtifact(sha256, local, shared)) === 'copied') copied += 1
+      // It may have been redacted while it was copied.
+      if (index.hasRedactedArtifact(sha256)) await shared.remove(sha256)
+    }
     if (copied > 0) log.info({ copied }, 'artifacts of this server are shared with other servers')
     stop.abort()
   }

@@ -2,37 +2,59 @@ import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import type { Logger } from 'pino'
+import type { Artifacts } from '../artifacts/artifacts.ts'
 import { Auth, type AuthDeps } from '../auth/auth.ts'
-import { OWN_STREAM_PREFIX } from '../domain/records.ts'
-import type { Signing } from '../log/entry-seal.ts'
-import { LedgerHeads } from '../log/ledger-heads.ts'
+import { KeptTokens } from '../auth/token-ledger.ts'
+import { OWN_STREAM_PREFIX } from '../domain/fields.ts'
+import type { Signing } from '../log/chain.ts'
+import { LedgerHeads } from '../log/log-identity.ts'
 import { RUN_STREAM_PREFIX } from '../log/run-log.ts'
-import { startProjector } from '../projections/projector.ts'
-import { openReadModel } from '../projections/sqlite-read-model.ts'
+import { type Projector, startProjector } from '../projections/projector.ts'
+import { openReadModel, type SqliteReadModel } from '../projections/sqlite-read-model.ts'
 import { withRedactions } from '../redaction/redaction-index.ts'
 import { Redactor } from '../redaction/redactor.ts'
 import { openEmbeddedStore } from '../store/embedded/embedded-store.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { EventStoreDbOptions } from '../store/eventstoredb/eventstoredb-store.ts'
 import { withCrashingAppends } from './crash-points.ts'
-import { now, type Parts } from './parts.ts'
-import { rebuildFromFile } from './rebuild.ts'
 import { isLocal, type Settings } from './settings.ts'
 
+/** What nearly every part of the server needs. */
+export type Parts = {
+  readonly settings: Settings
+  readonly log: Logger
+  /** The log without redacted text. */
+  readonly store: EventStore
+  readonly artifacts: Artifacts
+  readonly readModel: SqliteReadModel
+  readonly projector: Projector
+}
+
+/** Seconds since the epoch, with a fraction, as in all records. */
+export const now = (): number => Date.now() / 1000
+
+export const date = (): Date => new Date()
+
 const LOG_REPLACED =
-  'the event store came back with another log, for instance an empty one or an older backup: the server starts again from it'
+  'the event store came back with another log, for instance an empty one or an older backup: the server ends, and begins with that log when it is started again'
 
 /** The same for observers. The reason of a WebSocket's close has at most 123 bytes. */
 const LOG_REPLACED_CLOSE =
-  'the event store came back with another log; the server starts again from it'
+  'the event store came back with another log; the server ends, and begins with it at its next start'
+
+const NOT_SIGNED = { type: 'store_failed', message: LOG_REPLACED } as const
 
 /** The log with what is made of it. */
-export type History = Omit<OpenLog, 'ledgers' | 'file'> &
-  Pick<Parts, 'readModel' | 'projector'> & {
-    readonly auth: Auth
-    /** Why observers lose their sockets, if the store holds another log than before; else null. */
-    readonly whyClosing: () => string | null
-  }
+export type History = Pick<Parts, 'store' | 'readModel' | 'projector'> & {
+  /** The log as it is stored. */
+  readonly ledger: EventStore
+  readonly redactor: Redactor
+  readonly auth: Auth
+  /** Signs entries of this log, and none of another that the store holds later: the key may not be in that. */
+  readonly sign: Signing
+  /** Why observers lose their sockets, if the store holds another log than before; else null. */
+  readonly whyClosing: () => string | null
+}
 
 /** Opens the log, the tokens in it, and the read model, which it lets catch up with the log. The error is a text for people. */
 export async function openHistory(
@@ -40,7 +62,7 @@ export async function openHistory(
   {
     log,
     opened,
-    sign,
+    sign: signAlways,
     onLogReplaced,
   }: {
     readonly log: Logger
@@ -48,15 +70,20 @@ export async function openHistory(
     /** Closes everything that is opened here. */
     readonly opened: AsyncDisposableStack
     /** Called if the store holds another log than before. */
-    readonly onLogReplaced?: (reason: string) => void
+    readonly onLogReplaced?: () => void
   },
 ): Promise<Result<History, string>> {
-  const stored = await openLog(settings, log)
+  const stored = await openStore(settings, log)
   if (stored.isErr()) return err(stored.error)
-  const { ledgers, file, ...logs } = stored.value
-  const { store, redactor } = logs
+  const ledgers = new LedgerHeads()
+  const ledger = withCrashingAppends(ledgers.noting(stored.value), settings.RETRAI_CRASH_AT)
+  const redactor = new Redactor({ store: ledger, log })
+  const store = withRedactions(ledger, redactor)
   opened.defer(() => store.close())
   opened.defer(() => redactor.stop())
+  let isReplaced = false
+  const sign: Signing = () =>
+    signAlways().andThen((signer) => (isReplaced ? err(NOT_SIGNED) : ok(signer)))
   const auth = await openAuth(settings, { log, store, sign })
   if (auth.isErr()) return err(auth.error)
   opened.defer(() => auth.value.close())
@@ -64,56 +91,30 @@ export async function openHistory(
   const readModel = openReadModel({ file: readModelFile, log })
   if (readModel.isErr()) return err(readModel.error.message)
   opened.defer(() => readModel.value.close())
-  let isReplaced = false
   const asOfNow = redactor.apply.bind(redactor)
   const projector = startProjector({
     ...{ store, readModel: readModel.value, log, ledgers, asOfNow },
-    ...(file === null ? {} : { rebuild: rebuildFromFile(file, redactor) }),
     onLogReplaced: (reason) => {
       log.error({ reason }, LOG_REPLACED)
       isReplaced = true
-      onLogReplaced?.(reason)
+      onLogReplaced?.()
     },
   })
   opened.defer(() => projector.stop())
   const whyClosing = () => (isReplaced ? LOG_REPLACED_CLOSE : null)
-  return ok({ ...logs, auth: auth.value, readModel: readModel.value, projector, whyClosing })
+  const made = { ledger, store, redactor, auth: auth.value, readModel: readModel.value }
+  return ok({ ...made, sign, projector, whyClosing })
 }
-
-/** The log as it is stored, the same without redacted text, and the redactor. */
-type OpenLog = {
-  readonly ledger: EventStore
-  readonly store: EventStore
-  readonly redactor: Redactor
-  readonly ledgers: LedgerHeads
-  /** The file of an embedded log, else null. */
-  readonly file: string | null
-}
-
-/** Opens the store that is configured. The error is a text for people. */
-async function openLog(settings: Settings, log: Logger): Promise<Result<OpenLog, string>> {
-  const opened = await openStore(settings, log)
-  return opened.map((whole) => {
-    const ledgers = new LedgerHeads()
-    const ledger = withCrashingAppends(ledgers.noting(whole), settings.RETRAI_CRASH_AT)
-    const redactor = new Redactor({ store: ledger, log })
-    const file = settings.EVENTSTORE_URL === undefined ? logFileOf(settings) : null
-    return { ledger, store: withRedactions(ledger, redactor), redactor, ledgers, file }
-  })
-}
-
-const logFileOf = ({ RETRAI_DATA_DIR: dataDir }: Settings): string => join(dataDir, 'log.sqlite')
 
 async function openStore(settings: Settings, log: Logger): Promise<Result<EventStore, string>> {
-  const { EVENTSTORE_URL: connectionString } = settings
+  const { EVENTSTORE_URL: connectionString, RETRAI_DATA_DIR: dataDir } = settings
   if (connectionString === undefined) {
-    const opened = await openEmbeddedStore({ file: logFileOf(settings) })
+    const opened = await openEmbeddedStore({ file: join(dataDir, 'log.sqlite') })
     return opened.mapErr(({ message }) => message)
   }
   return openWritable({
     connectionString,
     log: (message) => log.warn(message),
-    onAnswer: (node) => log.info(node, 'the event store answers'),
   })
 }
 
@@ -163,9 +164,9 @@ async function openAuth(
 ): Promise<Result<Auth, string>> {
   const { RETRAI_LISTEN: address, RETRAI_TOKEN: configured = null, EVENTSTORE_URL } = settings
   // An embedded log can always be read, so its tokens need no copy.
-  const kept =
-    EVENTSTORE_URL === undefined ? undefined : join(settings.RETRAI_DATA_DIR, 'tokens.json')
-  const auth = await Auth.open({ ...deps, configured, clock: now, keptIn: kept })
+  const file = EVENTSTORE_URL && join(settings.RETRAI_DATA_DIR, 'tokens.json')
+  const kept = file && (await KeptTokens.open(file))
+  const auth = new Auth({ ...deps, configured, clock: now, ...(kept && { kept }) })
   if (isLocal(address) || configured !== null) return ok(auth)
   const read = await auth.read(TOKENS_WITHIN_MS)
   if (read && auth.guarded) return ok(auth)

@@ -1,11 +1,12 @@
 import type { Artifacts } from '../artifacts/artifacts.ts'
 import type { ArtifactSource, Redactions } from '../http/deps.ts'
 import type { Logger } from '../lib/logger.ts'
-import type { Signing } from '../log/entry-seal.ts'
+import type { Signing } from '../log/chain.ts'
 import { type LoadError, type LoadedRun, load } from '../log/run-log.ts'
 import type { SqliteReadModel } from '../projections/sqlite-read-model.ts'
 import { holdsAny } from '../redaction/places.ts'
 import { redactRun } from '../redaction/redact-run.ts'
+import { removedBy } from '../redaction/redaction-index.ts'
 import type { Forget, Redactor } from '../redaction/redactor.ts'
 import type { EventStore, StoreFailure } from '../store/event-store.ts'
 
@@ -17,7 +18,7 @@ type Deps = {
   readonly redactor: Redactor
   readonly sign: Signing
   readonly readModel: SqliteReadModel
-  readonly artifacts: ArtifactSource & Pick<Artifacts, 'remove'>
+  readonly artifacts: ArtifactSource & Pick<Artifacts, 'put' | 'remove'>
   /** Seconds since the epoch. */
   readonly now: () => number
   readonly log: Logger
@@ -33,7 +34,7 @@ export function createRedactions(deps: Deps): Redactions & { start(): void } {
     const byRun = Map.groupBy(redactions, ({ record }) => record.payload.run_id)
     await Promise.all(
       [...byRun].flatMap(([runId, ofRun]) => {
-        const artifacts = new Set(ofRun.flatMap(({ record }) => record.payload.artifact ?? []))
+        const artifacts = new Set(ofRun.flatMap((redaction) => removedBy(redaction) ?? []))
         return forgetters.map((forget) => forget(runId, artifacts))
       }),
     )
@@ -41,8 +42,9 @@ export function createRedactions(deps: Deps): Redactions & { start(): void } {
   return {
     redact: (request, author) =>
       redactRun({ ...deps, artifactHolds: artifactHolds(artifacts) }, request, author),
-    ofRun: (runId) => redactor.ofRun(runId),
-    isPending: (runId) => (redactor.ofRun(runId).at(-1)?.seq ?? -1) > redactor.hidden,
+    ofRun: (runId) => redactor.index.ofRun(runId),
+    packsOf: (sha256) => redactor.index.packsOf(sha256),
+    isPending: (runId) => (redactor.index.ofRun(runId).at(-1)?.seq ?? -1) > redactor.hidden,
     asOfNow: (event) => redactor.apply(event),
     onRedacted: (forget) => {
       forgetters.push(forget)
@@ -54,8 +56,8 @@ export function createRedactions(deps: Deps): Redactions & { start(): void } {
 const removeArtifacts =
   (artifacts: Pick<Artifacts, 'remove'>): Forget =>
   async (redactions) => {
-    for (const { record } of redactions) {
-      const { artifact } = record.payload
+    for (const redaction of redactions) {
+      const artifact = removedBy(redaction)
       if (artifact !== undefined) await artifacts.remove(artifact)
     }
   }
@@ -94,10 +96,9 @@ function forgetRedacted(deps: Rebuilding): Forget {
     const last = missing.at(-1)
     if (last === undefined) return
     const runIds = new Set(missing.map(({ record }) => record.payload.run_id))
-    let runs = await refolded(deps, runIds, [])
-    while (!runs.every((run) => isAsProjected(readModel, run))) {
-      runs = await refolded(deps, runIds, runs)
-    }
+    let runs = await refolded(deps, runIds)
+    // The projector may have gone on meanwhile.
+    while (!runs.every((run) => isAsProjected(readModel, run))) runs = await refolded(deps, runIds)
     readModel.replace(runs, last.seq)
   }
 }
@@ -105,36 +106,24 @@ function forgetRedacted(deps: Rebuilding): Forget {
 const isAsProjected = (readModel: SqliteReadModel, { state }: LoadedRun): boolean =>
   readModel.get(state.runId)?.state.seq === state.seq
 
-/** The runs as of their last projected records, without those that are not projected. */
+/** The runs as of their last projected records. One that is not projected, or can no longer be read up to there, stays as it is. */
 async function refolded(
-  deps: Rebuilding,
+  { store, readModel, log }: Rebuilding,
   runIds: ReadonlySet<string>,
-  before: readonly LoadedRun[],
 ): Promise<LoadedRun[]> {
   const runs: LoadedRun[] = []
   for (const runId of runIds) {
-    const last = deps.readModel.get(runId)?.state.seq
+    const last = readModel.get(runId)?.state.seq
     if (last === undefined) continue
-    const known = before.find(({ state }) => state.runId === runId && state.seq <= last)
-    const run = await foldUpTo(deps, runId, last, known ?? null)
-    if (run !== null) runs.push(run)
+    const run = await load(store, runId, { to: last })
+    if (run.isErr() && isOfStore(run.error)) throw new Error(run.error.message)
+    if (run.isOk() && run.value?.state.seq === last) runs.push(run.value)
+    else {
+      const problem = run.isErr() ? { error: run.error } : {}
+      log.error({ run_id: runId, ...problem }, 'a run cannot be rebuilt after a redaction')
+    }
   }
   return runs
-}
-
-/** Null if the run can no longer be read up to `last`: then it stays as it is. */
-async function foldUpTo(
-  { store, log }: Rebuilding,
-  runId: string,
-  last: number,
-  from: LoadedRun | null,
-): Promise<LoadedRun | null> {
-  const run = await load(store, runId, { from, to: last })
-  if (run.isErr() && isOfStore(run.error)) throw new Error(run.error.message)
-  if (run.isOk() && run.value?.state.seq === last) return run.value
-  const problem = run.isErr() ? { error: run.error } : {}
-  log.error({ run_id: runId, ...problem }, 'a run cannot be rebuilt after a redaction')
-  return null
 }
 
 const isOfStore = (error: LoadError): error is StoreFailure =>

@@ -1,17 +1,18 @@
 import { readFileSync } from 'node:fs'
 import { isAbsolute, resolve } from 'node:path'
 import * as z from 'zod'
-import { PROXY_VARIABLES } from '../agent/model/patient-fetch.ts'
-import { modelUrl } from '../agent/model/provider-file.ts'
-import { KEY_VARIABLES } from '../agent/model/providers.ts'
 import { Decimal } from '../api/fields.ts'
-import { readBucketPlace } from '../artifacts/bucket-place.ts'
+import { readBucketPlace } from '../artifacts/artifacts-in-bucket.ts'
 import { ApprovalRules } from '../domain/approvals/rules.ts'
 import { LEVELS } from '../domain/isolation.ts'
-import type { OwnSecret } from '../domain/mask/own-secrets.ts'
+import type { OwnSecret } from '../domain/mask/mask.ts'
 import { asksForGoal, Network, withoutPresets } from '../domain/network.ts'
 import { PoolName } from '../domain/records.ts'
 import { messageOf } from '../lib/message-of.ts'
+import { modelUrl } from '../models/operator-files.ts'
+import { PROXY_VARIABLES } from '../models/patient-fetch.ts'
+import { KEY_VARIABLES } from '../models/providers.ts'
+import { isConnectionString } from '../store/eventstoredb/connection-string.ts'
 import { CommandEnv, commandVariables, passwordForms, secretVariables } from './command-env.ts'
 import { CrashAt } from './crash-points.ts'
 
@@ -19,10 +20,6 @@ const trimmed = z.string().trim()
 const text = trimmed.min(1, 'must not be empty')
 const oneOf = <const T extends readonly string[]>(names: T) =>
   z.enum(names, `must be one of ${names.join(', ')}`)
-const port = trimmed
-  .regex(/^\d+$/, 'must be a port number')
-  .transform(Number)
-  .pipe(z.int().max(65535, 'must be at most 65535'))
 
 /** Where a server listens: on a port, or on a unix socket at a path. */
 export type ListenAddress =
@@ -87,34 +84,27 @@ const networkSetting = text.transform((value, context) => {
 /** A JSON list of rules, or the path of a file that has one. */
 const approvalsSetting = text.transform((value, context) => {
   const isInline = value.startsWith('[')
-  const [list, problem] = parsedRules(value, isInline)
-  if (list !== null) return list
-  context.addIssue(
-    isInline
-      ? `is not a list of rules: ${problem}`
-      : `names the file ${resolve(value)}, which is not a list of rules: ${problem}`,
-  )
-  return z.NEVER
-})
-
-function parsedRules(value: string, isInline: boolean): [ApprovalRules, null] | [null, string] {
+  const refuse = (problem: string): never => {
+    const where = isInline ? '' : `names the file ${resolve(value)}, which `
+    context.addIssue(`${where}is not a list of rules: ${problem}`)
+    return z.NEVER
+  }
   try {
     const json = isInline ? value : readFileSync(value, 'utf8')
     const rules = ApprovalRules.safeParse(JSON.parse(json))
-    return rules.success ? [rules.data, null] : [null, z.prettifyError(rules.error)]
+    return rules.success ? rules.data : refuse(z.prettifyError(rules.error))
   } catch (cause) {
-    return [null, messageOf(cause)]
+    return refuse(messageOf(cause))
   }
-}
+})
 
 /** All settings of a server: one row per environment variable. */
 export const Settings = z.strictObject({
   RETRAI_LISTEN: listenAddress.default({ host: '127.0.0.1', port: 8000 }),
-  RETRAI_HEALTH_PORT: port.optional(),
   RETRAI_DATA_DIR: text.transform((path) => resolve(path)),
   EVENTSTORE_URL: text
-    .regex(
-      /^(?:esdb|kurrentdb)(\+discover)?:\/\//,
+    .refine(
+      isConnectionString,
       'must be a connection string that begins with esdb:// or kurrentdb://',
     )
     .optional(),
@@ -178,7 +168,7 @@ export const Settings = z.strictObject({
   RETRAI_CHECKPOINT_SECONDS: number
     .pipe(z.int('must be a whole number').max(86_400, 'must be at most 86400'))
     .default(60),
-  RETRAI_ACCESS_LOG: oneOf(['on', 'strict', 'off']).default('on'),
+  RETRAI_ACCESS_LOG: oneOf(['on', 'off']).default('on'),
   /** An endpoint for every model, whatever its name. */
   RETRAI_LLM_BASE_URL: modelUrl('RETRAI_LLM_API_KEY').optional(),
   RETRAI_LLM_API_KEY: text.optional(),

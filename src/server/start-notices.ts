@@ -1,10 +1,10 @@
 import { dirname, join } from 'node:path'
 import type { Logger } from 'pino'
-import type { ModelCatalogue } from '../agent/model/catalogue.ts'
 import { IMPORTS_FOLDER, pendingImports } from '../audit/bundle/import-run.ts'
 import type { Auth } from '../auth/auth.ts'
-import type { OwnSecret } from '../domain/mask/own-secrets.ts'
+import type { OwnSecret } from '../domain/mask/mask.ts'
 import { guardSecrets } from '../log/masking.ts'
+import type { ModelCatalogue } from '../models/catalogue.ts'
 import type { Commands } from './commands.ts'
 import { formerDataDir, newDataDir } from './data-folder.ts'
 import { unknownSettings } from './read-settings.ts'
@@ -20,51 +20,34 @@ export function warnOfShortSecrets(secrets: readonly OwnSecret[], log: Logger): 
   }
 }
 
-/** Warns of variables that commands should see and that are not set. */
-export function warnOfMissingVariables({ RETRAI_COMMAND_ENV: names = [] }: Settings, log: Logger) {
-  const missing = names.filter((name) => process.env[name] === undefined)
-  if (missing.length === 0) return
-  log.warn(
-    { missing },
-    'RETRAI_COMMAND_ENV names variables that are not set: commands do not have them',
-  )
-}
+/** Something in the settings that is probably a mistake, and what to do about it. */
+type Doubt = { readonly name: string; readonly message: string; readonly fix: string }
 
-/** Warns of variables that look like settings, such as one whose name is misspelled. */
-export function warnOfUnknownSettings(
-  settings: Pick<Settings, 'RETRAI_COMMAND_ENV'>,
-  log: Pick<Logger, 'warn'>,
-  env: NodeJS.ProcessEnv = process.env,
-): void {
+/** What a person should know about the settings of a server, and what to do about each. */
+export function doubtsAbout(
+  settings: Pick<Settings, 'RETRAI_COMMAND_ENV' | 'RETRAI_DATA_DIR'>,
+  env: Readonly<Record<string, string | undefined>>,
+): Doubt[] {
+  const { RETRAI_COMMAND_ENV: names = [], RETRAI_DATA_DIR: dataDir } = settings
+  const doubts: Doubt[] = []
   const unknown = unknownSettings(settings, env)
-  if (unknown.length === 0) return
-  log.warn(
-    { unknown },
-    'these variables are not settings, so they have no effect: "retrai serve --help" lists the settings',
-  )
-}
-
-/**
- * Warns that dead processes are left. Process 1 inherits what outlives its parent, also in every container of a command, and Node
- * does not collect it.
- */
-export function warnOfProcess1(pid: number, log: Pick<Logger, 'warn'>): void {
-  if (pid !== 1) return
-  log.warn(
-    'this server is process 1 of its container, so every command leaves dead processes until the container has no more numbers ' +
-      'for processes: start it with an init such as tini, or with "docker run --init"',
-  )
-}
-
-/** Warns about a data folder in the folder of the start: if that is a project, it can have no run. */
-export function warnOfFormerDataDir({ RETRAI_DATA_DIR: dataDir }: Settings, log: Logger): void {
-  if (dataDir !== formerDataDir()) return
-  const target = newDataDir(process.env)
-  log.warn(
-    { data_dir: dataDir },
-    'the data folder is in the folder where the server was started: runs of a project there are refused. ' +
-      `To move it, stop the server and run: mkdir -p '${dirname(target)}' && mv '${dataDir}' '${target}'`,
-  )
+  if (unknown.length > 0) {
+    const message = `These variables are not settings, so they have no effect: ${unknown.join(', ')}.`
+    const fix = 'Correct the names: "retrai serve --help" lists the settings.'
+    doubts.push({ name: 'settings', message, fix })
+  }
+  const missing = names.filter((name) => env[name] === undefined)
+  if (missing.length > 0) {
+    const message = `RETRAI_COMMAND_ENV names variables that are not set, so commands do not have them: ${missing.join(', ')}.`
+    doubts.push({ name: 'settings', message, fix: 'Set them, or leave them out.' })
+  }
+  if (dataDir === formerDataDir()) {
+    const message = `The data folder ${dataDir} is in the folder of the start: if that is a project, its runs are refused.`
+    const target = newDataDir(env)
+    const fix = `Stop the server and run: mkdir -p '${dirname(target)}' && mv '${dataDir}' '${target}'`
+    doubts.push({ name: 'place of the data folder', message, fix })
+  }
+  return doubts
 }
 
 /** Logs how commands are isolated, and who keeps their limits. */
@@ -105,7 +88,7 @@ export async function warnOfLocalAdmins(
   if ('socket' in address || !(await auth.read(TOKENS_WITHIN_MS)) || auth.guarded) return
   log.warn(
     'there are no tokens: everybody who reaches loopback on this machine is an admin, other users and their programs too. ' +
-      'Make a token with "retrai token create", or listen on a socket of yours with --listen unix:PATH',
+      'Make a token with "retrai token create", or listen on a socket of yours with RETRAI_LISTEN=unix:PATH',
   )
 }
 

@@ -1,39 +1,31 @@
+import { once } from 'node:events'
+import { chmod, link, lstat, mkdir, mkdtemp, rm, unlink } from 'node:fs/promises'
+import { connect } from 'node:net'
 import { dirname, join } from 'node:path'
 import { err, fromThrowable, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Logger } from 'pino'
-import { clearReports } from '../agent/goals/report-folder.ts'
-import { readServersFile, secretsOfServers } from '../agent/mcp/servers-file.ts'
-import { readPriceFile } from '../agent/model/price-file.ts'
-import { readProviderFile } from '../agent/model/provider-file.ts'
-import type { Supervisor } from '../agent/supervisor.ts'
-import { signingWith } from '../audit/proofs/keyring.ts'
+import { readServersFile, secretsOfServers } from '../agent/mcp/servers.ts'
+import { signingWith } from '../audit/keyring.ts'
 import type { Level } from '../domain/isolation.ts'
-import { removeControlGroup } from '../runner/cgroup.ts'
-import type { Isolation } from '../runner/isolation/isolation.ts'
-import { leaveFolderForUsers } from '../runner/isolation/trial.ts'
+import type { buildApp } from '../http/app.ts'
+import { messageOf } from '../lib/message-of.ts'
+import { removeFolder } from '../lib/remove-folder.ts'
+import { readPriceFile, readProviderFile } from '../models/operator-files.ts'
+import { removeControlGroup } from '../runner/control-group.ts'
 import { Runner } from '../runner/runner.ts'
 import { type Commands, chooseCommands } from './commands.ts'
-import { modelSettings, REPORTS_FOLDER } from './create-agent.ts'
-import type { Restart } from './create-app.ts'
 import { openIdentity } from './data-folder.ts'
-import type { VerifyPace } from './integrity.ts'
 import { type Configuration, joinRooms } from './join-rooms.ts'
-import { listen } from './listen.ts'
 import { openArtifacts, shareArtifacts } from './open-artifacts.ts'
-import { openHistory } from './open-history.ts'
-import type { Parts } from './parts.ts'
+import { openHistory, type Parts } from './open-history.ts'
 import { type Settings, secretsOf } from './settings.ts'
 import {
+  doubtsAbout,
   reportCommands,
   unfinishedImports,
-  warnOfFormerDataDir,
   warnOfLocalAdmins,
-  warnOfMissingVariables,
-  warnOfProcess1,
   warnOfShortSecrets,
-  warnOfUnknownSettings,
 } from './start-notices.ts'
-import { removeSocket } from './unix-socket.ts'
 
 /** What a person wants to know of a server at its start. */
 export type About = {
@@ -56,49 +48,31 @@ export type Server = {
 
 type StartOptions = {
   readonly log: Logger
-  /** The process that runs commands, if it is started already. */
-  readonly runner?: Runner
-  /** When the stored data is verified, if not by default. */
-  readonly verify?: Partial<VerifyPace>
-  /** Called if the store holds another log than before: close this server then, and start it again. */
-  readonly onLogReplaced?: (reason: string) => void
-  /** Why the server before this one in the process was stopped, for people; null if there was none. */
-  readonly restarted?: Restart | null
+  /** How long after the start the stored data is verified first, milliseconds, if not by default. */
+  readonly verifyAfterMs?: number
+  /** Called if the store holds another log than before: close this server then, and start another one. */
+  readonly onLogReplaced?: () => void
 }
 
 /** How long a start waits until all recorded redactions are done. */
 const REDACTED_WITHIN_MS = 5_000
 
-/** Starts the process that runs commands before settings and keys are read. If it cannot be started, the server reports that. */
-export function startRunner(log: ConstructorParameters<typeof Runner>[0]): Runner {
-  const runner = new Runner(log)
-  fromThrowable(() => runner.connect())().unwrapOr(undefined)
-  return runner
-}
-
 /**
  * Joins store, projections, agent and HTTP into a server. If EventStoreDB is not reachable, the server listens and
  * waits for it. The error is a text for people.
  */
-export function startServer(
+export async function startServer(
   settings: Settings,
   options: StartOptions,
-): ResultAsync<Server, string> {
-  return new ResultAsync(start(settings, options))
-}
-
-async function start(settings: Settings, options: StartOptions): Promise<Result<Server, string>> {
+): Promise<Result<Server, string>> {
   const { log } = options
-  const runner = options.runner ?? new Runner(log)
+  const runner = new Runner(log)
   const connected = fromThrowable(() => runner.connect(), String)()
   if (connected.isErr()) {
     return err(`The process that runs commands cannot be started: ${connected.error}`)
   }
   warnOfShortSecrets(secretsOf(settings), log)
-  warnOfMissingVariables(settings, log)
-  warnOfUnknownSettings(settings, log)
-  warnOfFormerDataDir(settings, log)
-  warnOfProcess1(process.pid, log)
+  for (const { message, fix } of doubtsAbout(settings, process.env)) log.warn({ fix }, message)
   // If a step fails, everything that was opened before is closed, in the opposite order.
   await using opened = new AsyncDisposableStack()
   opened.defer(() => runner.close())
@@ -109,11 +83,12 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   // A trial takes a moment, in which the stores are opened.
   const choosing = chooseCommands(settings, runner)
   opened.defer(() => forgetCommands(choosing))
-  const { promise, resolve: published } = Promise.withResolvers<void>()
-  const sign = signingWith(identity.value.keyring, promise)
-  const history = await openHistory(settings, { ...options, opened, sign })
+  const { promise, resolve: published } = Promise.withResolvers<boolean>()
+  const signing = signingWith(identity.value.keyring, promise)
+  const history = await openHistory(settings, { ...options, opened, sign: signing })
   if (history.isErr()) return err(history.error)
-  await removeReports(settings, log)
+  // Reports of checks, which an earlier version that was killed has left.
+  await removeFolder(join(settings.RETRAI_DATA_DIR, 'checks')).catch(() => {})
   const commands = await choosing
   reportCommands(commands, log)
   const { ledger, redactor, auth, store, readModel, projector } = history.value
@@ -121,9 +96,9 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   if (places.isErr()) return err(places.error)
   const { artifacts } = places.value
   const parts: Parts = { settings, log, store, artifacts, readModel, projector }
-  const { app, supervisor, redactions, catalogue } = await joinRooms(parts, {
+  const { app, supervisor, redactions, catalogue, integrity } = await joinRooms(parts, {
     ...{ ...configured.value, ...identity.value, ...history.value, ...commands },
-    ...{ runner, opened, options, sign, published },
+    ...{ runner, opened, verifyAfterMs: options.verifyAfterMs, published },
   })
   // Every part that keeps texts is registered now.
   redactions.start()
@@ -139,7 +114,19 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
   const imports = await unfinishedImports(settings, log)
   const running = opened.move()
   const { isolation } = commands
-  startWork(parts, { supervisor, isolation, imports, isOver: () => running.disposed })
+  // The unfinished runs are known when the read model is up to date. Until then the server is not ready.
+  const startWork = async (caughtUp: boolean): Promise<void> => {
+    if (!caughtUp || running.disposed) return
+    const unfinished = readModel.unfinished().filter(({ runId }) => !imports.has(runId))
+    await isolation.forgetAllBut(new Set(unfinished.map(({ runId }) => runId)))
+    // What somebody has cut off a log is found before runs continue from what is left.
+    await integrity.compared
+    if (!running.disposed) supervisor.start(unfinished, projector.checkpoint())
+  }
+  projector
+    .caughtUpOnce()
+    .then(startWork)
+    .catch((error) => log.fatal({ err: error }, 'no run is worked on: restart the server'))
   const { name: model, problem: modelProblem } = catalogue.default
   return ok({
     url: url.value,
@@ -153,7 +140,7 @@ async function start(settings: Settings, options: StartOptions): Promise<Result<
 async function forgetCommands(choosing: Promise<Commands>): Promise<void> {
   const { isolation, limits } = await choosing
   if (limits.limits.group !== null) removeControlGroup(limits.limits.group)
-  if (isolation.scratchDir !== null) await leaveFolderForUsers(dirname(isolation.scratchDir))
+  await isolation.leave()
 }
 
 /** What is configured in files that settings name. The error is a text for people. */
@@ -162,7 +149,7 @@ async function readConfiguration(
   log: Logger,
 ): Promise<Result<Configuration, string>> {
   const { RETRAI_PRICES: priceFile, RETRAI_PROVIDERS: providerFile } = settings
-  const ownModels = priceFile === undefined ? ok(undefined) : await readPriceFile(priceFile)
+  const ownModels = await readPriceFile(priceFile)
   if (ownModels.isErr()) return err(ownModels.error)
   const own = await readProviderFile(providerFile, process.env)
   if (own.isErr()) return err(own.error)
@@ -171,44 +158,97 @@ async function readConfiguration(
   if (mcp.isErr()) return err(mcp.error)
   warnOfShortSecrets(secretsOfServers(mcp.value), log)
   return ok({
-    models: modelSettings(settings, ownModels.value, own.value.providers),
+    models: { ...settings, ownModels: ownModels.value, ownProviders: own.value.providers },
     mcp: mcp.value,
   })
 }
 
-/** Removes the reports of earlier checks. The read model must be locked, so that no other server runs checks in this folder. */
-async function removeReports({ RETRAI_DATA_DIR }: Settings, log: Logger): Promise<void> {
-  const clearing = clearReports(join(RETRAI_DATA_DIR, REPORTS_FOLDER))
-  const cleared = await ResultAsync.fromPromise(clearing, String)
-  if (cleared.isErr())
-    log.warn({ why: cleared.error }, 'reports of earlier checks cannot be removed')
+/** Begins to listen; resolves to the address. The error is a text for people, with advice. */
+export async function listen(
+  app: Pick<Awaited<ReturnType<typeof buildApp>>, 'listen'>,
+  { RETRAI_LISTEN: address }: Settings,
+): Promise<Result<string, string>> {
+  if ('socket' in address) return listenOnSocket(app, address.socket)
+  const { host, port } = address
+  return ResultAsync.fromPromise(
+    app.listen({ host, port }),
+    (cause) =>
+      `Cannot listen on ${host}:${port}: ${messageOf(cause)}. Choose another port with --port (0 finds a free one), or an address of this machine with --host.`,
+  )
 }
 
-/** Works on the unfinished runs as soon as they are known. Until then the server is not ready. */
-function startWork(
-  { readModel, projector, log }: Parts,
-  {
-    supervisor,
-    isolation,
-    imports,
-    isOver,
-  }: {
-    readonly supervisor: Supervisor
-    readonly isolation: Isolation
-    /** Runs whose import was interrupted. */
-    readonly imports: ReadonlySet<string>
-    /** Whether the server is closed. */
-    readonly isOver: () => boolean
-  },
-): void {
-  const start = async (caughtUp: boolean): Promise<void> => {
-    if (!caughtUp || isOver()) return
-    const unfinished = readModel.unfinished().filter(({ runId }) => !imports.has(runId))
-    await isolation.forgetAllBut(new Set(unfinished.map(({ runId }) => runId)))
-    if (!isOver()) supervisor.start(unfinished, projector.checkpoint())
+type Listener = { listen(options: { readonly path: string }): Promise<unknown> }
+
+/** The longest path of a socket on Linux and macOS, in bytes, less what the folder for its making adds. */
+const MAX_PATH_BYTES = 103
+const OWN_FOLDER = '.retrai-'
+
+/**
+ * Begins to listen on a unix socket that only this user can open. A socket that nothing listens on is replaced; a file
+ * of another kind or of another user is not. The error is a text for people, with advice.
+ */
+async function listenOnSocket(app: Listener, path: string): Promise<Result<string, string>> {
+  const folder = dirname(path)
+  const longest = Math.max(
+    Buffer.byteLength(path),
+    Buffer.byteLength(folder) + OWN_FOLDER.length + 8,
+  )
+  if (longest > MAX_PATH_BYTES) {
+    return err(
+      `The path ${path} is too long for a unix socket. Choose a shorter one with RETRAI_LISTEN=unix:PATH.`,
+    )
   }
-  projector
-    .caughtUpOnce()
-    .then(start)
-    .catch((error) => log.fatal({ err: error }, 'no run is worked on: restart the server'))
+  try {
+    const inTheWay = await clear(path)
+    if (inTheWay !== null) return err(inTheWay)
+    await mkdir(folder, { recursive: true, mode: 0o700 })
+    await listenPrivately(app, path)
+    return ok(`unix:${path}`)
+  } catch (cause) {
+    return err(`Cannot listen on ${path}: ${messageOf(cause)}`)
+  }
+}
+
+/** Removes the socket, so that the next client does not find one that nobody listens on. Never rejects. */
+const removeSocket = (path: string): Promise<void> => unlink(path).catch(() => {})
+
+/** Removes a socket that a killed server has left. Returns why something else stays. */
+async function clear(path: string): Promise<string | null> {
+  const found = await lstat(path).catch(() => null)
+  if (found === null) return null
+  const isLeft = found.isSocket() && found.uid === process.getuid?.() && !(await isListenedOn(path))
+  if (isLeft) {
+    await unlink(path)
+    return null
+  }
+  const what = !found.isSocket()
+    ? 'is not a socket'
+    : 'belongs to another user, or another program listens on it'
+  return `${path} ${what}, so it is not replaced. Choose another path with RETRAI_LISTEN=unix:PATH.`
+}
+
+async function isListenedOn(path: string): Promise<boolean> {
+  const socket = connect(path)
+  try {
+    await once(socket, 'connect')
+    return true
+  } catch {
+    return false
+  } finally {
+    socket.destroy()
+  }
+}
+
+/** The umask decides who may open a new socket, so the socket is made in a folder that only this user can reach. */
+async function listenPrivately(app: Listener, path: string): Promise<void> {
+  const own = await mkdtemp(join(dirname(path), OWN_FOLDER))
+  try {
+    const socket = join(own, 's')
+    await app.listen({ path: socket })
+    await chmod(socket, 0o600)
+    // Unlike a rename, this replaces nothing.
+    await link(socket, path)
+  } finally {
+    await rm(own, { recursive: true, force: true })
+  }
 }

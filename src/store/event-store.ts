@@ -31,12 +31,21 @@ export type RecordedEvent = NewEvent & {
 }
 
 /** The state of a stream in which an append is made. A number is the exact last revision. */
-export type ExpectedRevision = Revision | 'no_stream' | 'stream_exists' | 'any'
+export type ExpectedRevision = Revision | 'no_stream' | 'any'
 
 /** The largest append, in bytes of data and metadata: below the 1 MiB of EventStoreDB 23 and 24. */
 export const MAX_APPEND_BYTES = 1_000_000
 /** The largest page that a read returns. */
 export const MAX_PAGE = 4096
+
+/** The size of an append, in bytes of data and metadata. */
+export function appendBytes(events: readonly Pick<NewEvent, 'data' | 'metadata'>[]): number {
+  let bytes = 0
+  for (const { data, metadata } of events) {
+    bytes += Buffer.byteLength(data) + Buffer.byteLength(metadata)
+  }
+  return bytes
+}
 
 export type StoreFailure =
   /** The store cannot be reached or is closing. The request may be right. */

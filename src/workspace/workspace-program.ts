@@ -1,12 +1,16 @@
-import type { AnswerHead } from './answers.ts'
-import { MessageReader, messageOf, READY } from './frames.ts'
+import { MessageReader, messageBytes } from '../lib/messages.ts'
 import { change, remove, rename } from './program/change-files.ts'
-import { changed, list, read, resolvePaths, texts } from './program/files.ts'
+import { copy } from './program/copy.ts'
+import { changed, documents, list, read, resolvePaths, yaml } from './program/files.ts'
 import { git } from './program/git.ts'
+import { hashes } from './program/hashes.ts'
 import { problemOf, Refusal } from './program/paths.ts'
+import { readPrinted } from './program/printed.ts'
+import { protectedFiles } from './program/protected.ts'
+import { put } from './program/put.ts'
 import { grep, search } from './program/search.ts'
-import { yaml } from './program/yaml.ts'
-import type { QuestionName, Questions } from './questions.ts'
+import { pack, snapshot } from './program/snapshot.ts'
+import type { AnswerHead, QuestionName, Questions } from './protocol.ts'
 
 /**
  * The program of a workspace: it serves the files of one project, as the user and with the mounts of the commands of its run,
@@ -23,11 +27,18 @@ const SERVED: { readonly [Name in QuestionName]: Serve<Name> } = {
   search,
   grep,
   git,
+  pack,
+  snapshot,
+  hashes,
+  copy,
+  put,
+  protected: protectedFiles,
   resolve: (asked) => ({ answer: resolvePaths(asked) }),
-  texts: (asked) => ({ answer: texts(asked) }),
+  documents: (asked) => ({ answer: documents(asked) }),
   changed: (asked) => ({ answer: changed(asked) }),
   list: (asked) => ({ answer: list(asked) }),
   yaml: async (asked) => ({ answer: await yaml(asked) }),
+  report: (_, body) => ({ answer: readPrinted(body.toString()) }),
   change: (asked, body) => ({ answer: change(asked, body) }),
   rename: (asked) => ({ answer: rename(asked) }),
   remove: (asked) => ({ answer: remove(asked) }),
@@ -39,16 +50,19 @@ type Asked = { readonly id: number; readonly name: QuestionName; readonly questi
 async function answer({ id, name, question }: Asked, body: Buffer): Promise<void> {
   try {
     const { answer, body: content } = await SERVED[name](question, body)
-    process.stdout.write(messageOf({ id, answer }, content))
+    process.stdout.write(messageBytes({ id, answer }, content))
   } catch (cause) {
     const path = cause instanceof Refusal ? cause.path : undefined
     const head: AnswerHead = { id, problem: problemOf(cause), ...(path !== undefined && { path }) }
-    process.stdout.write(messageOf(head))
+    process.stdout.write(messageBytes(head))
   }
 }
 
+/** The number of the first message, which answers no question. */
+const READY = 0
+
 const reader = new MessageReader()
-process.stdout.write(messageOf(READY))
+process.stdout.write(messageBytes({ id: READY, answer: null }))
 process.stdin.on('data', (chunk: Buffer) => {
   for (const { head, body } of reader.read(chunk)) void answer(head as Asked, body)
 })

@@ -5,14 +5,24 @@ import { fileURLToPath } from 'node:url'
 import { err, ok, type Result } from 'neverthrow'
 import type { IsolationPolicy } from '../domain/isolation.ts'
 import { present } from '../domain/present.ts'
-import type { ProjectFolder } from '../domain/project-folder.ts'
-import { isWithin } from '../lib/is-within.ts'
-import { packageFolder, siblingModule } from '../lib/package-files.ts'
-import type { StartProcess } from '../runner/start-process.ts'
-import { ANSWERS, type Answers } from './answers.ts'
-import { Connection, type Reply, unanswered, type WorkspaceProblem } from './connection.ts'
-import { type FolderAbove, foldersAbove } from './folders-above.ts'
-import type { QuestionName, Questions } from './questions.ts'
+import type { ProjectFolder } from '../domain/run-config.ts'
+import { isWithin, packageFolder, siblingModule } from '../lib/paths.ts'
+import { sha256 } from '../lib/sha256.ts'
+import type { ProcessRequest, StartProcess } from '../runner/run-command.ts'
+import {
+  ANSWERS,
+  type Answers,
+  type Expected,
+  type QuestionName,
+  type Questions,
+  type WantedFile,
+} from './protocol.ts'
+import {
+  type Reply,
+  unanswered,
+  type WorkspaceProblem,
+  WorkspaceProcess,
+} from './workspace-process.ts'
 
 /** The project of a run, or of several. */
 export type Project = {
@@ -21,9 +31,17 @@ export type Project = {
   readonly policy?: IsolationPolicy | undefined
   /** Which folder that is; left out if it is not known. */
   readonly folder?: ProjectFolder
+  /** If its files are those of a copy of it, or one is made. */
+  readonly copy?: CopyPlace
 }
 
+/** A copy of a project, and where programs find it. */
+type CopyPlace = NonNullable<ProcessRequest['copy']> & { readonly at: string }
+
 export type Failure = { readonly problem: WorkspaceProblem; readonly path?: string }
+/** What is to be at a path: this content, or nothing. */
+export type FileChange = Omit<WantedFile, 'bytes'> & { readonly content: string | null }
+type ChangedFiles = Answers['change']['done']
 type Answered<Name extends QuestionName> = Answers[Name] & { readonly body: Buffer }
 type Options = {
   readonly signal?: AbortSignal
@@ -41,9 +59,8 @@ const PROGRAM = fileURLToPath(siblingModule('workspace-program', import.meta.url
 /** In a checkout, the program imports these; a built one has them in it. */
 function programFiles(): string[] {
   const above = packageFolder()
-  const packages = ['ignore', 'yaml'].map((name) => join(above, 'node_modules', name))
-  const sources = join(dirname(dirname(PROGRAM)), 'lib')
-  const ofCheckout = [sources, ...packages].filter((path) => existsSync(path))
+  const sources = ['lib', 'domain'].map((name) => join(dirname(dirname(PROGRAM)), name))
+  const ofCheckout = [...sources, join(above, 'node_modules')].filter((path) => existsSync(path))
   return [dirname(PROGRAM), join(above, 'package.json'), ...ofCheckout]
 }
 
@@ -54,34 +71,18 @@ export type OpenWorkspace = (project: Project) => Workspace
  * home of its own; none of those commands runs where it runs. It starts with the first question, and again after its death.
  */
 export class Workspace implements AsyncDisposable {
+  /** Where programs find the files. */
   readonly cwd: string
-  readonly #policy: IsolationPolicy | undefined
-  readonly #folder: ProjectFolder | undefined
+  readonly #project: Project
   readonly #startProcess: StartProcess
   readonly #stop = new AbortController()
-  #connection: Promise<Connection> | null = null
-  #above: Promise<readonly FolderAbove[]> | null = null
+  #process: Promise<WorkspaceProcess> | null = null
 
-  constructor({ cwd, policy, folder }: Project, startProcess: StartProcess) {
-    this.cwd = cwd
-    this.#policy = policy
-    this.#folder = folder
+  constructor(project: Project, startProcess: StartProcess) {
+    const { cwd, copy } = project
+    this.cwd = copy?.replaces === true ? copy.at : cwd
+    this.#project = project
     this.#startProcess = startProcess
-  }
-
-  /** Starts the program, so that the first question need not wait for that. */
-  start(): void {
-    this.#connection ??= this.#connect()
-  }
-
-  /** What holds in the project because of the folders above it, as it was when somebody asked first. Never rejects. */
-  above(): Promise<readonly FolderAbove[]> {
-    this.#above ??= foldersAbove(this.cwd, async (root, asked) => {
-      await using files = new Workspace({ cwd: root, policy: this.#policy }, this.#startProcess)
-      const read = await files.ask('texts', asked)
-      return read.isOk() ? read.value.texts : []
-    })
-    return this.#above
   }
 
   /** Never rejects. If the program dies meanwhile, the question is repeated once, unless that could do something twice. */
@@ -101,43 +102,64 @@ export class Workspace implements AsyncDisposable {
     return err(unanswered('lost', 'The program that reads the project answered what is not valid.'))
   }
 
+  /**
+   * Puts a text in the place of a file that has this content, by its SHA-256; null: of none. The one way to change a file:
+   * it is carried out to its end, also if the run is stopped meanwhile.
+   */
+  replace(path: string, expected: Expected, text: string): Promise<Result<ChangedFiles, Failure>> {
+    return this.replaceAll([{ path, expected, content: text }])
+  }
+
+  /** The same for several files: all are changed, or none. */
+  async replaceAll(changes: readonly FileChange[]): Promise<Result<ChangedFiles, Failure>> {
+    const contents = changes.map(({ content }) => (content === null ? null : Buffer.from(content)))
+    const files = changes.map(({ content: _, ...file }, at) => {
+      return { ...file, bytes: contents[at]?.length ?? null }
+    })
+    const body = Buffer.concat(contents.filter((content) => content !== null))
+    const changed = await this.ask('change', { files }, { body })
+    return changed.map(({ done }) => done)
+  }
+
   async #askOnce(
     name: QuestionName,
     question: object,
     { signal, body, withinMs = WITHIN_MS }: Options,
   ): Promise<Reply> {
-    const connection = await this.#connected()
+    const program = await this.#started()
     const { promise: stopped, resolve } = Promise.withResolvers<Reply>()
     const onAbort = (): void => resolve(STOPPED)
     let timer: ReturnType<typeof setTimeout> | undefined
-    void connection.ready.then(() => {
+    void program.ready.then(() => {
       timer = setTimeout(() => {
         const message = `It was stopped at its time limit of ${withinMs / 1000} s.`
         resolve(unanswered('timed_out', message))
-        void connection.stop()
+        void program.stop()
       }, withinMs)
     })
     signal?.addEventListener('abort', onAbort)
     if (signal?.aborted) onAbort()
-    const reply = await Promise.race([stopped, connection.ask(name, question, body)])
+    const reply = await Promise.race([stopped, program.ask(name, question, body)])
     clearTimeout(timer)
     signal?.removeEventListener('abort', onAbort)
     return reply
   }
 
-  async #connected(): Promise<Connection> {
+  async #started(): Promise<WorkspaceProcess> {
     for (;;) {
-      this.#connection ??= this.#connect()
-      const asked = this.#connection
-      const connection = await asked
-      if (!connection.isOver || this.#stop.signal.aborted) return connection
-      if (this.#connection === asked) this.#connection = null
+      this.#process ??= this.#startProgram()
+      const asked = this.#process
+      const program = await asked
+      if (!program.isOver || this.#stop.signal.aborted) return program
+      if (this.#process === asked) this.#process = null
     }
   }
 
-  async #connect(): Promise<Connection> {
+  async #startProgram(): Promise<WorkspaceProcess> {
     const { cwd } = this
-    const real = this.#folder?.path ?? (await realpath(cwd).catch(() => cwd))
+    const { cwd: project, policy, folder, copy } = this.#project
+    const known = cwd === project ? folder?.path : cwd
+    const real = known ?? (await realpath(cwd).catch(() => cwd))
     const flags = [
       `--max-old-space-size=${HEAP_MIB}`,
       '--max-semi-space-size=2',
@@ -148,17 +170,17 @@ export class Workspace implements AsyncDisposable {
     const process = await this.#startProcess({
       file: globalThis.process.execPath,
       args: [...flags, PROGRAM, cwd, real],
-      ...{ cwd, project: cwd, readable, maxMemoryBytes: MEMORY_BYTES },
-      ...present({ atLeast: this.#policy?.at_least, folder: this.#folder }),
+      ...{ cwd, project, readable, maxMemoryBytes: MEMORY_BYTES },
+      ...present({ atLeast: policy?.at_least, folder, copy }),
       signal: this.#stop.signal,
     })
-    return new Connection(process)
+    return new WorkspaceProcess(process)
   }
 
   /** Ends the program. Resolves when nothing of it lives. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort()
-    await (await this.#connection)?.stop()
+    await (await this.#process)?.stop()
   }
 }
 
@@ -169,6 +191,34 @@ const isLost = (reply: Reply): boolean =>
 
 /** A change of content can be repeated: it has no effect if it was made. That a file is gone does not say who removed it. */
 function isRepeatable<Name extends QuestionName>(name: Name, question: Questions[Name]): boolean {
-  if (name === 'rename' || name === 'remove') return false
+  if (name === 'rename' || name === 'remove' || name === 'copy') return false
   return !('files' in question) || question.files.every(({ bytes }) => bytes !== null)
+}
+
+export type WholeFile = {
+  /** Relative to the project. */
+  readonly shown: string
+  readonly content: Buffer
+  readonly mode: number
+  readonly sha256: string
+}
+
+type Asked = {
+  readonly path: string
+  readonly maxBytes: number
+  readonly isToWrite?: boolean
+  readonly signal?: AbortSignal
+}
+
+/** The content of a regular file of the project, of at most `maxBytes`. */
+export async function readWhole(
+  workspace: Workspace,
+  { path, maxBytes, isToWrite = false, signal }: Asked,
+): Promise<Result<WholeFile, Failure>> {
+  const asked = { path, from: 0, bytes: maxBytes + 1, isToWrite }
+  const read = await workspace.ask('read', asked, signal && { signal })
+  if (read.isErr()) return err(read.error)
+  const { shown, mode, body: content } = read.value
+  if (content.length > maxBytes) return err({ problem: { type: 'too_large', maxBytes } })
+  return ok({ shown, content, mode, sha256: sha256(content) })
 }

@@ -41,7 +41,7 @@ export function jpegOf(width: number, height: number): Buffer {
   const frame = Buffer.from('ffc0001108000000000301220002110103110100', 'hex')
   frame.writeUInt16BE(height, 5)
   frame.writeUInt16BE(width, 7)
-  return Buffer.concat([Buffer.from('ffd8', 'hex'), preview, Buffer.from('ff', 'hex'), frame])
+  return Buffer.concat([Buffer.from('ffd8', 'hex'), preview, frame])
 }
 
 /** The beginnings of WebP files, as the format's specification describes them. */

@@ -5,27 +5,33 @@ import { dirname, join } from 'node:path'
 import { okAsync } from 'neverthrow'
 import type { Script } from '../../examples/scripted-model/script.ts'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
-import type { Effects } from '../../src/agent/effects.ts'
-import { findGoal } from '../../src/agent/goals/catalogue.ts'
-import { InstalledPrograms } from '../../src/agent/installed-programs.ts'
-import { createModels } from '../../src/agent/model/models.ts'
-import { projectContext } from '../../src/agent/project-context.ts'
-import type { SubagentRules } from '../../src/agent/subagents.ts'
-import { Supervisor } from '../../src/agent/supervisor.ts'
+import { RunServers } from '../../src/agent/mcp/run-servers.ts'
+import { NO_SERVERS } from '../../src/agent/mcp/servers.ts'
+import { cleanCopies } from '../../src/agent/run/clean-copy.ts'
+import type { Effects } from '../../src/agent/run/effects.ts'
+import type { SubagentRules } from '../../src/agent/subagents/subagents.ts'
+import { Supervisor } from '../../src/agent/supervisor/supervisor.ts'
 import { createToolbox } from '../../src/agent/tools/toolbox.ts'
 import { createArtifacts } from '../../src/artifacts/artifacts.ts'
+import { findGoal } from '../../src/checks/catalogue.ts'
 import type { PersonCommand } from '../../src/domain/commands.ts'
 import type { IsolationPolicy } from '../../src/domain/isolation.ts'
-import type { Kind, RunRecord } from '../../src/domain/records.ts'
-import type { RunConfig } from '../../src/domain/run-config.ts'
+import { present } from '../../src/domain/present.ts'
+import type { Kind, PayloadOf, ProjectContext, RunRecord } from '../../src/domain/records.ts'
+import type { ProjectFolder, RunConfig } from '../../src/domain/run-config.ts'
+import { LiveParts } from '../../src/live/live-parts.ts'
 import { decode } from '../../src/log/codec.ts'
 import { handleCommand } from '../../src/log/handle-command.ts'
+import { processMask } from '../../src/log/masking.ts'
 import { load, streamOf } from '../../src/log/run-log.ts'
-import { folderAt } from '../../src/runner/isolation/project-folder.ts'
+import { createModels } from '../../src/models/models.ts'
 import { runCommand } from '../../src/runner/run-command.ts'
-import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
+import { NO_ISOLATION } from '../../src/sandbox/isolation.ts'
+import { folderAt } from '../../src/sandbox/project-folder.ts'
+import { RunFiles, snapshotsOf } from '../../src/snapshots/run-files.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
 import { startProcess } from '../runner/support.ts'
+import { memoryStore } from '../support/memory-store.ts'
 import { openWorkspace } from '../workspace/support.ts'
 
 const now = () => Date.now() / 1000
@@ -68,19 +74,36 @@ export const SUBAGENTS: SubagentRules = {
       isolation: ISOLATION,
       project: folderAt(request.cwd),
       serverApprovals: [],
-      warnings: [],
     }),
 }
 
 /** As a read model lists it. Its claimant does not matter if only one process uses the store. */
-export const unfinishedRun = (runId: string) => ({
+const unfinishedRun = (runId: string) => ({
   runId,
   claimant: null,
   pool: null,
   resting: false,
 })
 
-/** A real store, real tools, real processes and a real HTTP endpoint that answers from a script. */
+/** Reading a project starts a process for each run, and few tests are about what it says. */
+const NO_CONTEXT: ProjectContext = {
+  documents: [],
+  files: null,
+  git: null,
+  programs: null,
+}
+
+type AgentOptions = {
+  readonly unfinished?: readonly string[]
+  readonly effects?: Partial<Effects>
+  readonly maxRunsAtWork?: number
+  readonly leaseMs?: number | null
+  readonly pool?: string | null
+  readonly after?: string | null
+  readonly store?: EventStore
+}
+
+/** A store in memory, real tools, real processes and a real HTTP endpoint that answers from a script. */
 export class Workshop implements AsyncDisposable {
   readonly folder: string
   readonly project: string
@@ -103,9 +126,8 @@ export class Workshop implements AsyncDisposable {
 
   static async open(script: Script): Promise<Workshop> {
     const folder = await mkdtemp(join(tmpdir(), 'retrai-agent-'))
-    const store = await openEmbeddedStore({ file: join(folder, 'log.sqlite') })
     const model = await startScriptedModel({ script })
-    const workshop = new Workshop(folder, store._unsafeUnwrap(), model)
+    const workshop = new Workshop(folder, memoryStore(), model)
     await mkdir(workshop.project)
     return workshop
   }
@@ -127,14 +149,49 @@ export class Workshop implements AsyncDisposable {
     return createToolbox({
       ...commands,
       artifacts,
-      dataDir: null,
       subagents: true,
     })
   }
 
   /** The models of an agent. */
   get models() {
-    return createModels({ llmBaseUrl: this.#model.url }, { timeoutMs: 5_000 })
+    return createModels({ RETRAI_LLM_BASE_URL: this.#model.url })
+  }
+
+  /** The effects of an agent that nobody observes, without sub-agents and MCP servers. */
+  get effects(): Effects {
+    return {
+      models: this.models,
+      toolbox: this.toolbox,
+      openOutput: async () => null,
+      filesOf: async (runId) => {
+        const found = await snapshotsOf(this.store, runId)
+        const artifacts = createArtifacts(join(this.folder, 'artifacts'))
+        return RunFiles.open(found._unsafeUnwrap(), artifacts, (sha256) => [sha256])
+      },
+      keepPack: async (pack) => ({
+        sha256: await createArtifacts(join(this.folder, 'artifacts')).put(pack),
+        bytes: pack.length,
+      }),
+      keepArtifact: (content) => createArtifacts(join(this.folder, 'artifacts')).put(content),
+      readArtifact: (sha256) => createArtifacts(join(this.folder, 'artifacts')).read(sha256),
+      log: { warn: this.#note },
+      openServers: () => new RunServers({ configuration: NO_SERVERS, startProcess }),
+      openWorkspace,
+      openCleanCopy: cleanCopies({ isolation: NO_ISOLATION, openWorkspace, runCommand }),
+      readProject: async () => NO_CONTEXT,
+      findGoal,
+      runCommand,
+      variables: {},
+      subagents: { ...SUBAGENTS, maxDepth: 0 },
+      dataDir: null,
+      obstacle: async () => null,
+      untilAvailable: async () => true,
+      forgetRun: async () => {},
+      liveParts: new LiveParts(processMask),
+      modelRetryMs: [1, 1],
+      modelAttempts: 4,
+    }
   }
 
   async file(path: string, content: string): Promise<void> {
@@ -143,34 +200,20 @@ export class Workshop implements AsyncDisposable {
   }
 
   /** Starts the agent of one process. It takes up `unfinished` and follows the log, from its beginning or after a position. */
-  startAgent(
-    unfinished: readonly string[] = [],
-    changes: Partial<Effects> = {},
+  startAgent({
+    unfinished = [],
+    effects = {},
     maxRunsAtWork = 16,
-    leaseMs: number | null = null,
-    pool: string | null = null,
-    after: string | null = null,
-  ): Supervisor {
+    leaseMs = null,
+    pool = null,
+    after = null,
+    store = this.store,
+  }: AgentOptions = {}): Supervisor {
     const server = randomUUID()
-    const { toolbox } = this
-    const programs = new InstalledPrograms(runCommand)
     const supervisor = new Supervisor({
       stopped: new Set(),
-      store: this.store,
-      effects: {
-        models: this.models,
-        toolbox,
-        openWorkspace,
-        readProject: (project, files, signal) =>
-          projectContext(project, { programs, workspace: files, signal }),
-        findGoal,
-        runCommand,
-        dataDir: null,
-        reportsDir: join(this.folder, 'checks'),
-        modelRetryMs: [1, 1],
-        modelAttempts: 4,
-        ...changes,
-      },
+      store,
+      effects: { ...this.effects, ...effects },
       process: { server, claimant: `${server}/${randomUUID()}`, pid: process.pid, host: 'test' },
       pool,
       leaseMs,
@@ -189,7 +232,11 @@ export class Workshop implements AsyncDisposable {
     this.logged.push({ fields, message })
   }
 
-  async create(changes: Partial<RunConfig> = {}, pool: string | null = null): Promise<string> {
+  async create(
+    changes: Partial<RunConfig> = {},
+    pool: string | null = null,
+    project?: ProjectFolder,
+  ): Promise<string> {
     const runId = randomUUID()
     const config: RunConfig = {
       goal: 'shell-goal',
@@ -203,7 +250,8 @@ export class Workshop implements AsyncDisposable {
       shell_goal: DONE_FILE,
       ...changes,
     }
-    await this.command(runId, { type: 'create', runId, config, systemPrompt: 'Mend it.', pool })
+    const place = { pool, ...present({ project }) }
+    await this.command(runId, { type: 'create', runId, config, systemPrompt: 'Mend it.', ...place })
     return runId
   }
 
@@ -211,6 +259,15 @@ export class Workshop implements AsyncDisposable {
     const options = { author: { commandId: randomUUID() }, now }
     const handled = await handleCommand(this.store, runId, command, options)
     if (handled.isErr()) throw new Error(JSON.stringify(handled.error))
+  }
+
+  /** Starts an agent and a run, and returns the records of the run once it has ended. */
+  async play(
+    config: Partial<RunConfig> = {},
+    effects: Partial<Effects> = {},
+  ): Promise<RunRecord[]> {
+    this.startAgent({ effects })
+    return this.until(await this.create(config), 'run_end')
   }
 
   /** The records of a run, up to and with the first of this kind that is not among those in `after`. */
@@ -249,6 +306,12 @@ export class Workshop implements AsyncDisposable {
     await rm(this.folder, { recursive: true, force: true })
   }
 }
+
+/** The payloads of all records of this kind. */
+export const payloadsOf = <K extends Kind>(records: readonly RunRecord[], kind: K) =>
+  records
+    .filter((record): record is Extract<RunRecord, { kind: K }> => record.kind === kind)
+    .map(({ payload }) => payload as PayloadOf<K>)
 
 /** The only record of this kind. */
 export function only<K extends Kind>(records: readonly RunRecord[], kind: K) {

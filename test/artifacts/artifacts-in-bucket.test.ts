@@ -1,7 +1,6 @@
 import { buffer } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { artifactsInBucket, signedHeaders } from '../../src/artifacts/artifacts-in-bucket.ts'
-import { readBucketPlace } from '../../src/artifacts/bucket-place.ts'
+import { artifactsInBucket, readBucketPlace } from '../../src/artifacts/artifacts-in-bucket.ts'
 import { sha256 as sha256Of } from '../../src/lib/sha256.ts'
 import { ACCESS_KEY, BUCKET, S3StandIn, SECRET_KEY } from '../support/s3-stand-in.ts'
 
@@ -13,14 +12,13 @@ afterEach(() => service.stop())
 
 const CREDENTIALS = { accessKeyId: ACCESS_KEY, secretAccessKey: SECRET_KEY }
 
-function bucket(changes: { bucket?: string; secretAccessKey?: string; patienceMs?: number } = {}) {
-  const { bucket: name = BUCKET, patienceMs, ...secret } = changes
+function bucket(changes: { bucket?: string; secretAccessKey?: string } = {}) {
+  const { bucket: name = BUCKET, ...secret } = changes
   const text = `s3://${name}/retrai/artifacts/?endpoint=${service.endpoint}&region=eu-central-1`
   return artifactsInBucket({
     place: readBucketPlace(text)._unsafeUnwrap(),
     credentials: { ...CREDENTIALS, ...secret },
     region: 'eu-central-1',
-    ...(patienceMs === undefined ? {} : { patienceMs }),
   })
 }
 
@@ -46,7 +44,9 @@ describe('artifacts in a bucket', () => {
   test('that do not exist are told apart from a bucket that cannot be read', async () => {
     const sha256 = sha256Of('nothing')
     expect(await bucket().read(sha256)).toBeNull()
-    await expect(bucket({ bucket: 'other-one' }).read(sha256)).rejects.toThrow(/NoSuchBucket.*Make/)
+    await expect(bucket({ bucket: 'other-one' }).read(sha256)).rejects.toThrow(
+      /NoSuchBucket.*RETRAI_ARTIFACTS/,
+    )
     await expect(bucket({ secretAccessKey: 'wrong' }).read(sha256)).rejects.toThrow(
       /SignatureDoesNotMatch.*AWS_SECRET_ACCESS_KEY/,
     )
@@ -69,25 +69,6 @@ describe('artifacts in a bucket', () => {
     await expect(bucket().put('another')).rejects.toThrow(/AccessDenied/)
     expect(service.objects.size).toBe(1)
   })
-})
-
-test('a signature equals the example that AWS publishes', () => {
-  const headers = signedHeaders(
-    {
-      method: 'GET',
-      url: new URL('https://examplebucket.s3.amazonaws.com/test.txt'),
-      headers: { range: 'bytes=0-9' },
-      bodySha256: sha256Of(''),
-    },
-    {
-      accessKeyId: 'AKIAIOSFODNN7EXAMPLE',
-      secretAccessKey: ['wJalrXUtnFEMI', 'K7MDENG', 'bPxRfiCYEXAMPLEKEY'].join('/'),
-    },
-    { region: 'us-east-1', date: new Date('2013-05-24T00:00:00Z') },
-  )
-  expect(headers.authorization).toMatch(
-    /Signature=f0e8bdb87c964420e857bd35b5d6ed310bd44f0170aba48dd91039c6036bdb41$/,
-  )
 })
 
 test.each([

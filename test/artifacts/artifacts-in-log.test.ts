@@ -2,13 +2,12 @@ import { randomBytes } from 'node:crypto'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { artifactsIn } from '../../src/artifacts/artifact-places.ts'
-import { createArtifacts } from '../../src/artifacts/artifacts.ts'
+import { artifactsIn, createArtifacts } from '../../src/artifacts/artifacts.ts'
 import { ArtifactsUnreachable, artifactsInLog } from '../../src/artifacts/artifacts-in-log.ts'
 import { sha256 as sha256Of } from '../../src/lib/sha256.ts'
-import { artifactStream } from '../../src/log/artifact-index.ts'
+import { artifactStream } from '../../src/log/run-log.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
-import type { EventStore } from '../../src/store/event-store.ts'
+import { type EventStore, storeWith } from '../../src/store/event-store.ts'
 import { temporaryFolder } from '../runner/support.ts'
 import { readAll } from '../store/contract/support.ts'
 import { openStore, standIn } from '../store/eventstoredb/support.ts'
@@ -26,16 +25,6 @@ async function contentOf(
   expect(content.length).toBe(found.bytes)
   return content
 }
-
-const bound = (store: EventStore, changes: Partial<EventStore>): EventStore => ({
-  append: (...args) => store.append(...args),
-  readStream: (...args) => store.readStream(...args),
-  subscribeStream: (...args) => store.subscribeStream(...args),
-  subscribeAll: (...args) => store.subscribeAll(...args),
-  ping: () => store.ping(),
-  close: () => store.close(),
-  ...changes,
-})
 
 const stores: Record<string, () => Promise<EventStore>> = {
   'the embedded store': async () => {
@@ -70,7 +59,7 @@ describe.each(Object.entries(stores))('artifacts in %s', (_, open) => {
   test('an artifact that a crash cut short does not exist, and is completed when it is put again', async () => {
     const store = await open()
     let appends = 0
-    const crashing = bound(store, {
+    const crashing = storeWith(store, {
       append: (...args) => {
         appends += 1
         if (appends > 1) throw new Error('the process has crashed')
@@ -113,7 +102,7 @@ test('a store that is away is told apart from an artifact that does not exist', 
 test('what one server keeps, another reads, and a local copy serves while the store is away', async () => {
   const server = await standIn()
   const places = async () => {
-    const store = await openStore(server.connectionString, { timeoutMs: 500 })
+    const store = await openStore(server.connectionString, { timeoutMs: 2_000 })
     return artifactsIn([artifactsInLog(store), createArtifacts(await temporaryFolder())], [])
   }
   const [one, other] = [await places(), await places()]

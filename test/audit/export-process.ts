@@ -4,9 +4,8 @@
  */
 import { createHash } from 'node:crypto'
 import { errAsync, okAsync } from 'neverthrow'
-import { exportRun } from '../../src/audit/bundle/export-run.ts'
-import { unpacked } from '../../src/audit/bundle/tar.ts'
-import { proveRun } from '../../src/audit/proofs/statements.ts'
+import { exportRun, proveRun } from '../../src/audit/audit.ts'
+import { unpacked } from '../../src/audit/bundle/unpack.ts'
 import { verifyBundle } from '../../src/audit/verify/verify-bundle.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
 import { GENESIS } from '../../src/log/chain.ts'
@@ -19,7 +18,7 @@ import { NOW, newKeys } from './support.ts'
 
 const RUN_ID = '550e8400-e29b-41d4-a716-446655440000'
 const count = Number(process.argv[2])
-const reason = 'x'.repeat(600)
+const reason = 'x'.repeat(2_000)
 
 function recordAt(seq: number): RunRecord {
   if (seq === 0) return createdRecord(RUN_ID)

@@ -7,6 +7,7 @@ import { crc32 } from 'node:zlib'
 import { errAsync, okAsync } from 'neverthrow'
 import type { RunProof } from '../../src/api/audit.ts'
 import type { ArtifactSource } from '../../src/artifacts/artifacts.ts'
+import { exportRun, proveRun } from '../../src/audit/audit.ts'
 import {
   type BundlePart,
   firstSeqOf,
@@ -17,22 +18,20 @@ import {
   recordsPath,
   type Version,
 } from '../../src/audit/bundle/bundle-format.ts'
-import { exportRun } from '../../src/audit/bundle/export-run.ts'
-import { unpacked } from '../../src/audit/bundle/tar.ts'
-import { type Keys, openKeyring } from '../../src/audit/proofs/keyring.ts'
-import { proveRun, seal } from '../../src/audit/proofs/statements.ts'
+import { exportParts } from '../../src/audit/bundle/export-parts.ts'
+import { type Keys, openKeyring, seal } from '../../src/audit/keyring.ts'
 import type { IsolationPolicy } from '../../src/domain/isolation.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
-import { GENESIS } from '../../src/log/chain.ts'
-import { encode } from '../../src/log/codec.ts'
+import { GENESIS, type Signer, sealEntry } from '../../src/log/chain.ts'
+import { encode, redactStrings } from '../../src/log/codec.ts'
 import { canonicalText, SALT_BYTES } from '../../src/log/commitment.ts'
-import { type Signer, sealEntry } from '../../src/log/entry-seal.ts'
-import { redactStrings } from '../../src/log/redacted-record.ts'
 import { streamOf } from '../../src/log/run-log.ts'
 import type { StreamReader } from '../../src/log/stream-pages.ts'
-import { REDACTIONS, type Redaction } from '../../src/redaction/redaction-ledger.ts'
+import type { Redaction } from '../../src/redaction/redaction.ts'
+import { REDACTIONS } from '../../src/redaction/redaction-index.ts'
 import type { RecordedEvent } from '../../src/store/event-store.ts'
 import { prepare } from '../support/append-records.ts'
+import { PACKS } from '../support/run-records.ts'
 
 export const NOW = new Date('2026-02-18T12:00:00.000Z')
 
@@ -146,31 +145,43 @@ const artifactsOf = (contents: ReadonlyMap<string, Buffer>): ArtifactSource => (
   },
 })
 
-/**
- * An export of these events, as an archive.
- * @param signed is signed instead of what the records say
- */
-export async function archiveOf(
+/** What an export of these events is made of. @param signed is signed instead of what the records say @param files as of `exportRun` */
+async function sourceOf(
   events: readonly RecordedEvent[],
   keys: Keys,
   artifacts: ReadonlyMap<string, Buffer> = new Map(),
   signed: Partial<RunProof> = {},
-): Promise<Buffer> {
+  files = false,
+) {
   const runId = events[0]?.stream.slice('run-'.length) ?? ''
   const store = readerOf(events)
   const proved = (await proveRun(store, null, runId, keys.signer, NOW))._unsafeUnwrap()
   const { signature: _, key: __, ...statement } = proved
   const proof = seal<RunProof>({ ...statement, ...signed }, keys.signer)
-  const deps = { store, artifacts: artifactsOf(artifacts), keys, now: NOW }
-  const archive = (await exportRun(deps, proof))._unsafeUnwrap()
-  return Buffer.concat(await archive.toArray())
+  return {
+    deps: {
+      ...{ store, artifacts: artifactsOf(new Map([...PACKS, ...artifacts])), keys, now: NOW },
+      files,
+    },
+    proof,
+  }
+}
+type Source = Parameters<typeof sourceOf>
+
+/** An export of these events, as an archive. */
+export async function archiveOf(...source: Source): Promise<Buffer> {
+  const { deps, proof } = await sourceOf(...source)
+  return Buffer.concat(await (await exportRun(deps, proof))._unsafeUnwrap().toArray())
 }
 
 /** The parts of an export of these events. */
-export async function exported(...args: Parameters<typeof archiveOf>): Promise<Part[]> {
+export async function exported(...source: Source): Promise<Part[]> {
+  const { deps, proof } = await sourceOf(...source)
   const parts: Part[] = []
-  for await (const { path, body } of unpacked(Readable.from([await archiveOf(...args)]))) {
-    parts.push({ path, content: Buffer.concat(await Readable.from(body).toArray()) })
+  for await (const { path, body } of exportParts(deps, proof)) {
+    const chunks: Uint8Array[] = []
+    for await (const chunk of body) chunks.push(chunk)
+    parts.push({ path, content: Buffer.concat(chunks) })
   }
   return parts
 }
@@ -223,8 +234,12 @@ export function asVersion(version: Version, parts: readonly Part[], { signer }: 
 
 export async function* partsOf(parts: readonly Part[]): AsyncGenerator<BundlePart> {
   for (const { path, content } of parts) {
-    yield { path, bytes: content.length, body: Readable.from([content]) }
+    yield { path, bytes: content.length, body: whole(content) }
   }
+}
+
+async function* whole(content: Buffer): AsyncGenerator<Buffer> {
+  yield content
 }
 
 export function replaced(parts: readonly Part[], path: string, content: Buffer | string): Part[] {

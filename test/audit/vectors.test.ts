@@ -9,12 +9,23 @@ import { gunzipSync, gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod'
-import { packed, unpacked } from '../../src/audit/bundle/tar.ts'
+import { Checkpoint, InclusionProof, PublishedKeys, RunHead } from '../../src/api/audit.ts'
+import { packed } from '../../src/audit/bundle/export-parts.ts'
+import { unpacked } from '../../src/audit/bundle/unpack.ts'
+import { leafOf, merkleRoot, proveInclusion } from '../../src/audit/checkpoints/merkle.ts'
+import { checkpointHash, checkSeal, knownKeys } from '../../src/audit/public-keys.ts'
+import { sealProblem } from '../../src/audit/verify/redaction-check.ts'
 import { verifyBundle } from '../../src/audit/verify/verify-bundle.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
+import { sha256 } from '../../src/lib/sha256.ts'
+import { readMeta, recordHash, uuidOfHash } from '../../src/log/chain.ts'
+import { canonicalText, committed } from '../../src/log/commitment.ts'
+import { REDACTIONS } from '../../src/redaction/redaction-index.ts'
 import { isMissing } from '../support/missing.ts'
 import { validRun } from '../support/run-records.ts'
+import { includes } from './inclusion.ts'
 import { withMalformed } from './malformed.ts'
+import { inPython, VERIFIER } from './python.ts'
 import {
   archiveOf,
   asVersion,
@@ -31,9 +42,8 @@ import {
   withTaken,
 } from './support.ts'
 import { forgedRedactions, someTexts } from './taken.ts'
-import { FOLDER, makeVectors } from './vectors/make.ts'
 
-const VERIFIER = join(import.meta.dirname, 'verify.py')
+const FOLDER = join(import.meta.dirname, 'vectors')
 const VECTORS = join(FOLDER, 'vectors.json')
 /** Of both versions of exports. */
 const EXAMPLES = ['example.tar.gz', 'example-v2.tar.gz'].map((name) => join(FOLDER, name))
@@ -45,65 +55,101 @@ beforeAll(async () => {
 })
 afterAll(() => rm(folder, { recursive: true }))
 
-test('the formats match the committed vectors, so logs and exports of all versions stay verifiable', async () => {
-  const { vectors } = await makeVectors()
-  expect(JSON.parse(JSON.stringify(vectors))).toEqual(JSON.parse(await readFile(VECTORS, 'utf8')))
+const RecordVector = z.object({
+  seq: z.number(),
+  data: z.looseObject({ payload: z.looseObject({}) }),
+  metadata: z.looseObject({ hash: z.string() }),
+  ...{ canonical: z.string(), hash: z.string(), id: z.string() },
+})
+const Vectors = z.object({
+  numbers: z.array(z.object({ number: z.number(), canonical: z.string() })),
+  commitment: z.object({ salt: z.string(), payload: z.looseObject({}), committed: z.unknown() }),
+  records: z.array(RecordVector),
+  redacted_records: z.array(RecordVector),
+  redactions: z.array(RecordVector),
+  sealed_entry: RecordVector,
+  keys: PublishedKeys,
+  seal: z.object({
+    statement: z.looseObject({ key: z.string() }),
+    ...{ canonical: z.string(), signature: z.string() },
+  }),
+  merkle: z.object({
+    heads: z.array(RunHead),
+    leaves: z.array(z.string()),
+    roots: z.array(z.string()),
+    checkpoints: z.array(Checkpoint),
+    inclusions: z.array(InclusionProof),
+  }),
+})
+const vectors = Vectors.parse(JSON.parse(await readFile(VECTORS, 'utf8')))
+
+test('records and entries have the hashes and ids of the committed vectors, so logs of all versions stay verifiable', () => {
+  const { numbers, commitment, records, redacted_records, redactions, sealed_entry } = vectors
+  for (const { number, canonical } of numbers) expect(canonicalText([number])).toBe(canonical)
+  const { payload, salt } = commitment
+  expect(JSON.parse(committed(payload, salt))).toEqual(commitment.committed)
+  for (const stream of ['run-x', REDACTIONS.stream]) {
+    const ofRuns = [...records, ...redacted_records]
+    const all = stream === 'run-x' ? ofRuns : [...redactions, sealed_entry]
+    for (const { seq, data, metadata, canonical, hash, id } of all) {
+      const { hash: named, ...meta } = readMeta(metadata, stream)
+      expect(recordHash(seq, data, meta)).toBe(hash)
+      expect([named, sha256(canonical), uuidOfHash(hash)]).toEqual([hash, hash, id])
+    }
+  }
+})
+
+test('signatures, trees and inclusions are those of the committed vectors', async () => {
+  const { keys, seal, merkle, sealed_entry } = vectors
+  const known = knownKeys(keys)
+  const { statement, canonical, signature } = seal
+  expect(canonicalText(statement)).toBe(canonical)
+  expect(checkSeal({ type: 'example', ...statement, signature }, known)).toBe('good')
+  const { seq } = sealed_entry
+  const meta = readMeta(sealed_entry.metadata, REDACTIONS.stream)
+  expect(meta.seal).toBeDefined()
+  expect(sealProblem('redactions', { seq, meta }, known)).toBeNull()
+  const { heads, leaves, roots, checkpoints, inclusions } = merkle
+  expect(heads.map((head) => leafOf(head).toString('hex'))).toEqual(leaves)
+  for (const [count, root] of roots.entries()) {
+    expect((await merkleRoot(heads.slice(0, count).map(leafOf))).toString('hex')).toBe(root)
+  }
+  for (const checkpoint of checkpoints) expect(checkSeal(checkpoint, known)).toBe('good')
+  const [first, second] = checkpoints
+  if (first === undefined || second === undefined) throw new Error('there are two checkpoints')
+  expect(second.previous).toBe(checkpointHash(first))
+  const byId = new Map(heads.map((head) => [head.run_id, head]))
+  for (const proof of inclusions) {
+    const log = { checkpoint: second, heads: byId }
+    expect(await proveInclusion(log, proof.leaf.run_id)).toEqual(proof)
+    expect(includes(proof)).toBe(true)
+  }
+})
+
+test('the committed exports of both versions hold', async () => {
+  const verified = vectors.records.length
   for (const file of EXAMPLES) {
-    expect(await verifyBundle(unpacked(createReadStream(file)))).toMatchObject({
-      holds: true,
-      complete: true,
-      verified: vectors.records.length,
-      artifacts: 1,
-    })
+    const report = await verifyBundle(unpacked(createReadStream(file)))
+    expect(report).toMatchObject({ holds: true, complete: true, verified, artifacts: 1 })
   }
   for (const file of REDACTED) {
-    expect(await verifyBundle(unpacked(createReadStream(file)))).toMatchObject({
-      holds: true,
-      verified: vectors.records.length,
-      artifacts: 0,
-      redacted: { strings: 3, records: 2, artifacts: 1 },
-    })
+    const report = await verifyBundle(unpacked(createReadStream(file)))
+    const redacted = { strings: 3, records: 2, artifacts: 1 }
+    expect(report).toMatchObject({ holds: true, verified, artifacts: 0, redacted })
   }
 })
 
 const python = (...args: string[]) => promisify(execFile)('python3', [VERIFIER, ...args])
-const hasPython = !isMissing('python3')
-
-const Answer = z.object({
-  holds: z.boolean(),
-  first_bad_seq: z.number().nullable(),
-  findings: z.array(z.string()),
-})
-
-/** The output and exit code of the verifier in Python. */
-async function inPython(archive: Buffer, ...args: string[]) {
+/** The exit code of the verifier for an archive. */
+async function exitCode(archive: Buffer, ...args: string[]): Promise<number> {
   const file = join(folder, 'export.tar.gz')
   await writeFile(file, archive)
-  const done = await python(file, '--json', ...args).then(
-    ({ stdout }) => ({ stdout, code: 0 }),
-    ({ stdout, code }: { stdout: string; code: number }) => ({ stdout, code }),
+  return python(file, ...args).then(
+    () => 0,
+    ({ code }: { code: number }) => code,
   )
-  return { ...Answer.parse(JSON.parse(done.stdout)), code: done.code }
 }
-
-/** What the verifier in Python finds in each of several archives, by one process. */
-async function allInPython(archives: readonly Buffer[]): Promise<string[][]> {
-  const files = archives.map((_, index) => join(folder, `export-${index}.tar.gz`))
-  await Promise.all(files.map((file, index) => writeFile(file, archives[index] ?? '')))
-  const program = `
-import json, sys, verify
-for file in sys.argv[1:]:
-    bundle = verify.Bundle()
-    bundle.read(file)
-    bundle.check()
-    print(json.dumps(list(map(str, bundle.findings))))`
-  const env = { ...process.env, PYTHONPATH: import.meta.dirname, PYTHONDONTWRITEBYTECODE: '1' }
-  const { stdout } = await promisify(execFile)('python3', ['-c', program, ...files], { env })
-  return stdout
-    .trim()
-    .split('\n')
-    .map((line) => z.array(z.string()).parse(JSON.parse(line)))
-}
+const hasPython = !isMissing('python3')
 
 const repacked = async (parts: readonly Part[]): Promise<Buffer> =>
   Buffer.concat(await packed(partsOf(parts), NOW).toArray())
@@ -128,7 +174,7 @@ describe.skipIf(!hasPython)(
         const wrong = Buffer.from(good)
         wrong.writeUInt8(wrong.readUInt8(wrong.length - 6) ^ 1, wrong.length - 6)
         const tar = gunzipSync(good)
-        for (const archive of [
+        const archives = [
           wrong,
           good.subarray(0, -1),
           good.subarray(0, -8),
@@ -138,12 +184,9 @@ describe.skipIf(!hasPython)(
           Buffer.concat([good, good]),
           gzipSync(Buffer.concat([tar, tar])),
           gzipSync(Buffer.concat([tar, Buffer.alloc(512)])),
-        ]) {
-          expect(await inPython(archive)).toMatchObject({
-            holds: false,
-            code: 1,
-            first_bad_seq: null,
-          })
+        ]
+        for (const answer of await inPython(archives)) {
+          expect(answer).toMatchObject({ holds: false, first_bad_seq: null })
         }
       },
     )
@@ -152,66 +195,55 @@ describe.skipIf(!hasPython)(
       const keys = await newKeys()
       const [records = []] = fc.sample(validRun(), { numRuns: 1, seed: 7 })
       const events = eventsOf(isolated(records))
-      expect(await inPython(await archiveOf(events, keys))).toMatchObject({ holds: true })
-      const forged = await archiveOf(events, keys, undefined, {
-        policy_sha256: 'f'.repeat(64),
-      })
-      expect(await inPython(forged)).toMatchObject({
-        ...{ holds: false, first_bad_seq: 0 },
-        findings: ['it has another policy of isolation than was signed'],
-      })
+      const policy_sha256 = 'f'.repeat(64)
+      const forged = await archiveOf(events, keys, undefined, { policy_sha256 })
+      const findings = ['it has another policy of isolation than was signed']
+      expect(await inPython([await archiveOf(events, keys), forged])).toMatchObject([
+        { holds: true },
+        { holds: false, first_bad_seq: 0, findings },
+      ])
     })
 
-    test.each([1, 2] as const)(
-      'agrees on exports of any run, and on what is wrong with changed ones, version %i',
-      async (version) => {
-        const file = recordsPart(version)
-        const keys = await newKeys()
-        const place = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })
-        await fc.assert(
-          fc.asyncProperty(validRun(undefined, { maxMoves: 25 }), place, async (records, where) => {
-            const events = eventsOf(records)
-            const whole = await exported(withTaken(events, someTexts(events, where)), keys)
-            const parts = asVersion(version, whole, keys)
-            const good = await inPython(await repacked(parts))
-            expect(good).toMatchObject({ findings: [], holds: true, code: 0 })
-            const lines = contentOf(parts, file)
-              .toString()
-              .split(/(?<=\n)/)
-            const index = Math.floor(where * lines.length)
-            const changed = [
-              lines.toSpliced(index, 1),
-              lines.toSpliced(index, 0, lines[index] ?? ''),
-              lines.slice(0, index),
-              lines.with(index, (lines[index] ?? '').replace(/"ts":1/, '"ts":2')),
-            ]
-            for (const each of changed) {
-              const bad = replaced(parts, file, each.join(''))
-              const report = await verifyBundle(partsOf(bad))
-              const { first_bad_seq } = report
-              expect(report.holds).toBe(false)
-              expect(await inPython(await repacked(bad))).toMatchObject({ code: 1, first_bad_seq })
-            }
-            for (const forged of forgedRedactions(parts)) {
-              const { holds, first_bad_seq } = await verifyBundle(partsOf(forged))
-              expect(holds).toBe(false)
-              expect(await inPython(await repacked(forged))).toMatchObject({
-                code: 1,
-                first_bad_seq,
-              })
-            }
-          }),
-          { numRuns: 4 },
-        )
-      },
-    )
+    test('agrees on exports of any run, and on what is wrong with changed ones', async () => {
+      const keys = await newKeys()
+      const place = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })
+      const run = validRun(undefined, { maxMoves: 25 })
+      const version = fc.constantFrom(1, 2)
+      await fc.assert(
+        fc.asyncProperty(run, place, version, async (records, where, version) => {
+          const file = recordsPart(version)
+          const events = eventsOf(records)
+          const whole = await exported(withTaken(events, someTexts(events, where)), keys)
+          const parts = asVersion(version, whole, keys)
+          const lines = contentOf(parts, file)
+            .toString()
+            .split(/(?<=\n)/)
+          const index = Math.floor(where * lines.length)
+          const changed = [
+            lines.toSpliced(index, 1),
+            lines.toSpliced(index, 0, lines[index] ?? ''),
+            lines.slice(0, index),
+            lines.with(index, (lines[index] ?? '').replace(/"ts":1/, '"ts":2')),
+          ].map((each) => replaced(parts, file, each.join('')))
+          const all = [parts, ...changed, ...forgedRedactions(parts)]
+          const [good, ...others] = await inPython(await Promise.all(all.map(repacked)))
+          expect(good).toMatchObject({ findings: [], holds: true })
+          for (const [at, bad] of all.slice(1).entries()) {
+            const { holds, first_bad_seq } = await verifyBundle(partsOf(bad))
+            expect(holds).toBe(false)
+            expect(others[at]).toMatchObject({ holds, first_bad_seq })
+          }
+        }),
+        { numRuns: 8 },
+      )
+    })
 
     test('finds what is malformed in a signed statement, as retrai verify does', async () => {
       const keys = await newKeys()
       const [records = []] = fc.sample(validRun(), { numRuns: 1, seed: 5 })
       const all = withMalformed(await exported(eventsOf(records), keys), keys)
       const archives = await Promise.all(all.map(({ parts }) => repacked(parts)))
-      const others = await allInPython(archives)
+      const others = await inPython(archives)
       for (const [index, { path, parts }] of all.entries()) {
         const { findings } = await verifyBundle(partsOf(parts))
         const what = `${path}, ${contentOf(parts, path)}`
@@ -219,7 +251,7 @@ describe.skipIf(!hasPython)(
           findings.map(({ where }) => where),
           what,
         ).toContain(path)
-        expect(others[index], what).toContainEqual(expect.stringContaining(`${path}: `))
+        expect(others[index]?.findings, what).toContainEqual(expect.stringContaining(`${path}: `))
       }
     })
 
@@ -230,7 +262,7 @@ describe.skipIf(!hasPython)(
       const report = await verifyBundle(unpacked(Readable.from([archive])))
       const first_bad_seq = records.length - 1
       expect(report).toMatchObject({ holds: false, first_bad_seq })
-      expect(await inPython(archive)).toMatchObject({ holds: false, first_bad_seq })
+      expect(await inPython([archive])).toMatchObject([{ holds: false, first_bad_seq }])
     })
 
     test('distinguishes known keys from others, whole archives from cut ones, and real statements from forged ones', async () => {
@@ -238,13 +270,13 @@ describe.skipIf(!hasPython)(
       const records = fc.sample(validRun(), { numRuns: 1, seed: 5 })[0] as RunRecord[]
       const parts = await exported(eventsOf(records), keys)
       const archive = await repacked(parts)
-      expect((await inPython(archive, '--fingerprint', keys.signer.key)).code).toBe(0)
-      expect((await inPython(archive, '--fingerprint', '0'.repeat(64))).code).toBe(2)
-      expect((await inPython(archive.subarray(0, archive.length / 2))).code).toBe(1)
+      expect(await exitCode(archive, '--fingerprint', keys.signer.key)).toBe(0)
+      expect(await exitCode(archive, '--fingerprint', '0'.repeat(64))).toBe(2)
+      expect(await exitCode(archive.subarray(0, archive.length / 2))).toBe(1)
       const proof = contentOf(parts, 'proof.json').toString()
       const later = replaced(parts, 'proof.json', proof.replace('"2026-', '"2027-'))
-      const { findings } = await inPython(await repacked(later))
-      expect(findings.join()).toContain('proof.json: its signature is not good')
+      const [answer] = await inPython([await repacked(later)])
+      expect(answer?.findings.join()).toContain('proof.json: its signature is not good')
     })
   },
 )

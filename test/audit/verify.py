@@ -129,6 +129,7 @@ def is_time(value):
 
 
 OBJECT = "an object", lambda value: isinstance(value, dict)
+TRUTH = "true or false", lambda value: isinstance(value, bool)
 TEXT = "a text", lambda value: isinstance(value, str)
 ANY_NUMBER = "a number", lambda value: isinstance(value, float)
 NUMBER = "a number from 0", lambda value: isinstance(value, float) and value >= 0
@@ -147,6 +148,7 @@ UUID = "a UUID", matches(rf"[0-9a-fA-F]{{8}}-[0-9a-fA-F]{{4}}-{VERSION_AND_VARIA
 SEAL = {"type": TEXT, "key": SHA256, "signature": SIGNATURE}
 KEY = {"fingerprint": SHA256, "public_key": TEXT, "created": TIME, "retired": TIME_OR_NULL}
 PART = {"path": TEXT, "bytes": FROM_0, "sha256": SHA256}
+WITHHELD = {"id": SHA256, "path": TEXT, "why": ("masked", lambda value: value == "masked")}
 STATEMENTS = {
     "keys.json": {"keys": [KEY]},
     "proof.json": {
@@ -165,6 +167,7 @@ STATEMENTS = {
         "exported_at": TIME,
         "parts": [PART],
         "missing_artifacts": [SHA256],
+        "files?": {"first_and_last": TRUTH, "withheld": [WITHHELD]},
         "unsigned_redactions?": FROM_0,
     },
 }
@@ -381,6 +384,9 @@ ENTRY = {
         "seq": FROM_0,
         "redacted": BY_POINTER,
         "artifact?": SHA256,
+        "objects?": [SHA256],
+        "replaced_by?": SHA256,
+        "absent?": ("true", lambda value: value is True),
         "reason": TEXT,
         "origin?": ORIGIN,
     },
@@ -497,10 +503,22 @@ class Redactions:
     def signed_by(self):
         return {entry["metadata"]["seal"]["key"] for entry in self.entries if "seal" in entry["metadata"]}
 
+    def all_of(self, name):
+        """A list with what all entries have under a name."""
+        return [payload[name] for payload in (entry["data"]["payload"] for entry in self.entries) if name in payload]
+
     def deleted(self):
         """Artifacts that were deleted with outputs, of any run."""
-        return {entry["data"]["payload"].get("artifact") for entry in self.entries}
+        return set(self.all_of("artifact"))
 
+    def absent(self):
+        """Runs that an import did not bring with all their packs."""
+        payloads = [entry["data"]["payload"] for entry in self.entries]
+        return {payload["run_id"] for payload in payloads if "absent" in payload}
+
+
+# What is read of a snapshot.
+SNAPSHOT = {"tree": SHA256, "packs": [{"sha256": SHA256, "bytes": FROM_0}]}
 
 # Roles in which a check always differs from the commands of its run.
 OF_ONE_CALL = re.compile("report|(empty )?(home|tmp)|(copy of the )?home of the first check")
@@ -512,7 +530,12 @@ class Records:
     def __init__(self):
         self.count, self.head, self.last_kind = 0, GENESIS, None
         self.artifacts, self.redacted, self.bad = {}, {}, None
+        # The check that the agent does not see. An export holds it once the run has ended.
+        self.hidden = None
+        # What the last record says of the goal.
+        self.verdict = None
         self.isolation, self.isolated_otherwise = None, 0
+        self.packs, self.trees, self.unkept_from = {}, [], math.inf
 
     def read(self, lines, run_id, has_checksums):
         for raw in lines:
@@ -540,13 +563,37 @@ class Records:
             raise Bad("its isolation is not an object", self.count)
         if kind == "run_created":
             self.isolation = isolation
+            self.hidden = (payload["config"].get("accept") or {}).get("sha256")
         elif kind in ("tool_result", "goal_check") and isolation is not None:
             self.isolated_otherwise += not self.is_as_check(kind, isolation)
-        artifact = payload.get("sha256") if kind == "tool_result" else None
-        if artifact is not None:
-            if problem := problem_of(artifact, SHA256, "its sha256"):
+        if kind == "snapshot":
+            if problem := problem_of({name: payload.get(name) for name in SNAPSHOT}, SNAPSHOT):
                 raise Bad(problem, self.count)
-            self.artifacts.setdefault(artifact, self.count)
+            self.trees.append((self.count, payload["tree"]))
+            for pack in payload["packs"]:
+                self.packs.setdefault(pack["sha256"], self.count)
+            if "unkept" in payload:
+                self.unkept_from = min(self.unkept_from, self.count)
+        for name in self.named(kind, payload):
+            if problem := problem_of(name, SHA256, "its sha256"):
+                raise Bad(problem, self.count)
+            self.artifacts.setdefault(name, self.count)
+        if kind == "run_end":
+            self.verdict = payload.get("verdict")
+        if kind == "run_end" and self.hidden is not None:
+            self.artifacts[self.hidden] = 0
+
+    @staticmethod
+    def named(kind, payload):
+        """The whole outputs and lists that a record names by their hash."""
+        lists = {
+            "tool_result": [payload],
+            "goal_check": [{"sha256": payload.get("named_tests")}],
+            "snapshot": [payload.get("left_out"), payload.get("protected")],
+            "left_out_hashed": [payload.get("entries")],
+        }
+        found = [one.get("sha256") for one in lists.get(kind, []) if isinstance(one, dict)]
+        return [name for name in found if name is not None]
 
     def is_as_check(self, kind, differing):
         """Whether it is a check that differs only by its report and its home, as all checks do."""
@@ -578,6 +625,94 @@ class Records:
         return []
 
 
+# --- Objects of git, in the SHA-256 object format ---
+
+
+def object_id(kind, content):
+    return sha256(f"{kind} {len(content)}\0".encode() + content)
+
+
+EMPTY_TREE = object_id("tree", b"")
+
+
+def objects_of(pack):
+    """The kind and content of each object in a pack that has every object whole."""
+    body, count = pack[:-32], int.from_bytes(pack[8:12], "big")
+    if pack[:8] != b"PACK\0\0\0\2" or hashlib.sha256(body).digest() != pack[-32:]:
+        raise ValueError("it is no pack of git")
+    at = 12
+    for _ in range(count):
+        kind = {2: "tree", 3: "blob"}.get(body[at] >> 4 & 7)
+        size, shift = body[at] & 15, 4
+        while body[at] & 128:
+            at += 1
+            size, shift = size | (body[at] & 127) << shift, shift + 7
+        member = zlib.decompressobj()
+        content = member.decompress(body[at + 1 :])
+        if kind is None or not member.eof or len(content) != size:
+            raise ValueError("an object in it cannot be read")
+        at = len(body) - len(member.unused_data)
+        yield kind, content
+    if at != len(body):
+        raise ValueError("it does not end after its last object")
+
+
+def entries_of(tree):
+    """Mode and id by name."""
+    entries, at = {}, 0
+    while at < len(tree):
+        mode, name = tree[at : tree.index(b"\0", at)].split(b" ", 1)
+        at += len(mode) + len(name) + 2
+        entries[name] = mode.decode(), tree[at : at + 32].hex()
+        at += 32
+    return entries
+
+
+class Files:
+    """Objects by their ids, which are computed from them."""
+
+    def __init__(self):
+        self.trees, self.contents = {EMPTY_TREE: {}}, set()
+
+    def take(self, pack):
+        for kind, content in objects_of(pack):
+            if kind == "tree":
+                self.trees[object_id(kind, content)] = entries_of(content)
+            else:
+                self.contents.add(object_id(kind, content))
+
+    def reached(self, snapshots):
+        """All trees that snapshots have, each with the first record that does, and a path."""
+        found = {}
+        for seq, tree in snapshots:
+            below = [(tree, b"")]
+            while below:
+                tree, path = below.pop()
+                if tree not in found:
+                    found[tree] = seq, path
+                    entries = self.trees.get(tree, {}).items()
+                    below += [(id, path + b"/" + name) for name, (mode, id) in entries if mode == "40000"]
+        return found
+
+    def differing(self, before, after, seen):
+        """The contents of files that differ between two trees; an unknown tree has none."""
+        pairs = [(before, after)]
+        while pairs:
+            pair = pairs.pop()
+            if pair in seen or pair[0] == pair[1]:
+                continue
+            seen.add(pair)
+            old, new = (self.trees.get(tree) for tree in pair)
+            if old is None or new is None:
+                continue
+            for name in {**old, **new}:
+                both = [entries.get(name, ("", None)) for entries in (old, new)]
+                pairs.append(tuple(id if mode == "40000" else EMPTY_TREE for mode, id in both))
+                files = [id for mode, id in both if mode not in ("", "40000")]
+                if len(files) == 1 or len(set(files)) == 2:
+                    yield from files
+
+
 # --- The archive ---
 
 FIXED = ["README.txt", "keys.json", "proof.json"]
@@ -587,6 +722,7 @@ REDACTIONS = "redactions.ndjson"
 # Version 1 of exports has one part with all records.
 RECORDS_1 = "records.ndjson"
 RECORDS_2 = re.compile(r"records/(\d{10})\.ndjson\Z")
+PACK = re.compile(r"objects/([0-9a-f]{64})\.pack\Z")
 
 
 BLOCK = 512
@@ -694,7 +830,7 @@ class Hashed:
 class Bundle:
     def __init__(self):
         self.findings, self.seen, self.json, self.records, self.version = [], {}, {}, None, None
-        self.redactions, self.times = Redactions(), set()
+        self.redactions, self.times, self.files = Redactions(), set(), Files()
 
     def read(self, path):
         try:
@@ -723,12 +859,20 @@ class Bundle:
             self.records.read(part, run_id, name == RECORDS_1)
         elif name == REDACTIONS:
             self.redactions.read(part, self.version == 1, self.keys())
+        elif PACK.match(name):
+            self.take_objects(name, part.all())
         elif name in STATEMENTS:
             self.json[name] = self.statement(name, part.all())
         else:
             for _ in part:
                 pass
         self.seen[name] = (part.size, part.digest.hexdigest())
+
+    def take_objects(self, name, pack):
+        try:
+            self.files.take(pack)
+        except (ValueError, IndexError, zlib.error) as error:
+            self.findings.append(Bad(f"{name}: {error}"))
 
     def keys(self):
         """Those of keys.json; none if it does not hold, which check() reports."""
@@ -776,17 +920,20 @@ class Bundle:
         if self.records is not None:
             self.findings += self.records.against(proof)
             self.check_artifacts()
+            if manifest is not None and self.records.bad is None:
+                self.check_files(manifest)
         self.check_redactions((proof or {}).get("run_id"))
 
     def check_parts(self, manifest):
         listed = {part["path"]: (int(part["bytes"]), part["sha256"]) for part in manifest["parts"]}
         redactions = [path for path in listed if path == REDACTIONS]
         artifacts = [path for path in listed if path.startswith("artifacts/")]
+        packs = [path for path in listed if PACK.match(path)]
         if self.version == 1:
-            wanted = [*FIXED, *redactions, RECORDS_1, *artifacts]
+            wanted = [*FIXED, *redactions, RECORDS_1, *artifacts, *packs]
             order = [MANIFEST, *listed]
         else:
-            wanted = [*FIXED, *filter(RECORDS_2.match, listed), *redactions, *artifacts]
+            wanted = [*FIXED, *filter(RECORDS_2.match, listed), *redactions, *artifacts, *packs]
             order = [*listed, MANIFEST]
         if list(self.seen) != order:
             self.findings.append(Bad("the archive does not hold the parts of its manifest, in their order"))
@@ -809,6 +956,34 @@ class Bundle:
             if path.startswith("artifacts/") and path[10:] not in self.records.artifacts:
                 if self.records.bad is None:
                     self.findings.append(Bad(f"{path}: no record names it"))
+
+    def check_files(self, manifest):
+        """Each tree is there, and each content that differs between snapshots, or it is known why not."""
+        stated = manifest.get("files", {"first_and_last": False, "withheld": []})
+        known = {one["id"] for one in stated["withheld"]}.union(*self.redactions.all_of("objects"))
+        records, seen = self.records, set()
+        packs = {*records.packs, *self.redactions.all_of("replaced_by")}
+        lost = packs & set(manifest["missing_artifacts"])
+        for name in sorted(lost & set(records.packs)):
+            self.findings.append(Bad(f"its pack {name} was lost", records.packs[name]))
+        for name in filter(PACK.match, self.seen):
+            if PACK.match(name)[1] not in packs:
+                self.findings.append(Bad(f"{name}: nothing names this pack"))
+        is_explained = lost or manifest["run_id"] in self.redactions.absent()
+        trees, contents = self.files.reached(records.trees), {}
+        pairs = list(zip([tree for _, tree in records.trees], records.trees[1:]))
+        if stated["first_and_last"]:
+            pairs += [(EMPTY_TREE, snapshot) for snapshot in (*records.trees[:1], *records.trees[-1:])]
+        for before, (seq, after) in pairs:
+            for id in self.files.differing(before, after, seen):
+                contents.setdefault(id, (seq, b"a file"))
+        for id, (seq, path) in [*trees.items(), *contents.items()]:
+            if id in self.files.trees or id in self.files.contents or id in known:
+                continue
+            if not is_explained and seq < records.unkept_from:
+                self.findings.append(Bad(f"the object {id} of {path.decode(errors='replace')} is missing", seq))
+        for id in {*self.files.trees, *self.files.contents} - {EMPTY_TREE, *trees, *contents}:
+            self.findings.append(Bad(f"the object {id} does not belong to the run"))
 
     def check_redactions(self, run_id):
         if self.redactions.bad is not None:
@@ -851,6 +1026,8 @@ def verify(path, fingerprints, as_json):
     elif holds:
         print(f"holds: {bundle.records.count} records, signed by {', '.join(sorted(bundle.signed_by()))}")
         print(isolation_of(bundle.records, bundle.json["proof.json"]))
+        if bundle.records.verdict is not None:
+            print(f"  verdict: {json.dumps(bundle.records.verdict)}")
         for (seq, pointer), _ in sorted(bundle.records.redacted.items()):
             print(f"  redacted, as recorded: record {seq}, {pointer}")
     else:

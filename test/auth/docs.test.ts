@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { expect, test } from 'vitest'
-import { permissions, ROLES, RULES, roleMay } from '../../src/api/roles.ts'
+import { permissions, ROLES, RULES, roleMay } from '../../src/api/auth.ts'
 
 test('the table of permissions in docs/operations.md matches the code', async () => {
   const text = await readFile(new URL('../../docs/operations.md', import.meta.url), 'utf8')

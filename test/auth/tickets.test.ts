@@ -1,6 +1,5 @@
 import { beforeEach, expect, test } from 'vitest'
-import { type Caller, TokenLifetime } from '../../src/auth/callers.ts'
-import { Tickets } from '../../src/auth/tickets.ts'
+import { type Caller, Tickets, TokenLifetime } from '../../src/auth/callers.ts'
 
 let now: number
 let caller: Caller
@@ -11,11 +10,11 @@ beforeEach(() => {
   caller = { principal: 'ada', role: 'viewer', lifetime: new TokenLifetime(1020, clock) }
   tickets = new Tickets(clock)
 })
-const issue = (to: Caller = caller) => tickets.issue(to)._unsafeUnwrap().ticket
+const issue = (to: Caller = caller) => tickets.issue(to).ticket
 const forever = (): Caller => ({ ...caller, lifetime: new TokenLifetime(null, clock) })
 
 test('a ticket is valid for its caller, once', () => {
-  const { ticket, expiresAt } = tickets.issue(caller)._unsafeUnwrap()
+  const { ticket, expiresAt } = tickets.issue(caller)
   expect(expiresAt).toBe(1030)
   expect(tickets.redeem(ticket)._unsafeUnwrap()).toBe(caller)
   expect(tickets.redeem(ticket)._unsafeUnwrapErr().type).toBe('unauthenticated')
@@ -52,7 +51,7 @@ const of = (principal: string): Caller => ({ ...forever(), principal })
 
 test('if a token has too many tickets, its own oldest is dropped, and none of another token', () => {
   const other = issue(of('grace'))
-  const held = Array.from({ length: 20_000 }, () => issue(of('ada')))
+  const held = Array.from({ length: 1_000 }, () => issue(of('ada')))
   expect(tickets.redeem(other).isOk()).toBe(true)
   issue(of('grace'))
   expect(held.filter((ticket) => tickets.redeem(ticket).isOk())).toEqual(held.slice(-100))
@@ -66,16 +65,4 @@ test('used and expired tickets do not count', () => {
   now = 1030
   const held = Array.from({ length: 100 }, () => issue(of('ada')))
   expect(held.every((ticket) => tickets.redeem(ticket).isOk())).toBe(true)
-})
-
-test('the number of unused tickets is limited, and expired ones do not count', () => {
-  const held = Array.from({ length: 10_000 }, (_, n) => issue(of(`token ${n % 100}`)))
-  expect(tickets.issue(of('ada'))._unsafeUnwrapErr().type).toBe('too_many_tickets')
-  // A token's own tickets are dropped first.
-  issue(of('token 7'))
-  expect(tickets.redeem(held[5] ?? '').isOk()).toBe(true)
-  issue(of('ada'))
-  expect(tickets.issue(of('grace')).isErr()).toBe(true)
-  now = 1030
-  issue(of('grace'))
 })

@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { TokenName } from '../../src/api/auth-requests.ts'
-import { permissions, ROLES, roleMay, rolesThatMay } from '../../src/api/roles.ts'
+import { permissions, ROLES, roleMay, rolesThatMay, TokenName } from '../../src/api/auth.ts'
 import {
   decideCreation,
   decideRevocation,

@@ -1,6 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import type { StoreName } from './environment.ts'
-import type { Cluster } from './eventstoredb-environment.ts'
 import { applyFault, faultPlan } from './faults.ts'
 import { inspect, processesIn } from './inspection.ts'
 import { type Report, summed } from './report.ts'
@@ -9,8 +8,8 @@ import { World } from './world.ts'
 export type ChaosOptions = {
   readonly seed: number
   readonly store: StoreName
-  /** The EventStoreDB, for the store of that name. */
-  readonly cluster?: Cluster | undefined
+  /** Of the EventStoreDB, for the store of that name. */
+  readonly url?: string
   /** The faults end after this number of servers killed by SIGKILL, or after this number of seconds. */
   readonly kills: number
   readonly seconds: number
@@ -68,7 +67,7 @@ async function applyFaults(options: ChaosOptions, world: World): Promise<void> {
     lasting.add(kept)
   }
   const end = performance.now() + options.seconds * 1000
-  for (const fault of faultPlan(options.seed, options.store, options.cluster)) {
+  for (const fault of faultPlan(options.seed, options.store)) {
     if (findings.kills >= options.kills || performance.now() >= end) break
     await delay(fault.waitMs)
     const slot = slots[Math.floor(fault.choice * slots.length)]

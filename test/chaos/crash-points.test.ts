@@ -59,12 +59,12 @@ const APPENDED_BY: readonly (readonly [Plan, readonly Kind[]])[] = [
   [delegating, ['subagent_started']],
 ]
 
-/** All plans at an effect. At an append, the one that makes it, beside one run that works and one that waits. */
+/** All plans at an effect. At an append, the one that makes it, beside a run that waits. */
 function plansAt(point: CrashPoint): readonly Plan[] {
   const [, kind] = point.split(' append of ')
   if (kind === undefined) return [...ENDS.keys()]
-  const [needed = reader] = APPENDED_BY.find(([, kinds]) => kinds.some((one) => one === kind)) ?? []
-  return [writer, waiting, needed]
+  const [needed = writer] = APPENDED_BY.find(([, kinds]) => kinds.some((one) => one === kind)) ?? []
+  return [needed, waiting]
 }
 
 describe.concurrent('a server that is killed', AMPLE, () => {

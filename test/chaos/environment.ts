@@ -1,7 +1,9 @@
 import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
+import { streamOf } from '../../src/log/run-log.ts'
+import { openEventStoreDb } from '../../src/store/eventstoredb/eventstoredb-store.ts'
+import { readAll } from '../store/contract/support.ts'
 import { startStandIn } from '../support/eventstore-stand-in/index.ts'
-import { type Cluster, eventStoreDb } from './eventstoredb-environment.ts'
 import { eventsInFile, eventsInStandIn, type StoredEvent } from './evidence.ts'
 import type { FaultName, PlannedFault } from './faults.ts'
 
@@ -22,16 +24,15 @@ export type Environment = {
   close(): Promise<void>
 }
 
-/** @param cluster the EventStoreDB, for the store of that name */
+/** @param url of the EventStoreDB, for the store of that name */
 export function openEnvironment(
   name: StoreName,
   folder: string,
-  cluster: Cluster | undefined,
+  url: string,
 ): Promise<Environment> {
   if (name === 'embedded') return embedded(folder)
   if (name === 'stand-in') return standIn(folder)
-  if (cluster === undefined) throw new RangeError('the store eventstoredb needs a cluster')
-  return eventStoreDb(folder, cluster)
+  return eventStoreDb(folder, url)
 }
 
 /** One server and its file. */
@@ -48,17 +49,40 @@ async function embedded(folder: string): Promise<Environment> {
 }
 
 /** How long a server waits for an answer of its store, milliseconds: shorter than usual, to save time. */
-export const DEADLINE_MS = 1_500
+const DEADLINE_MS = 1_500
 
 /** How long a server must be silent before the other takes over its runs, milliseconds. */
 export const LEASE_MS = 1_000
+
+/** What servers on one EventStoreDB share. */
+const shared = (url: string) => ({
+  EVENTSTORE_URL: `${url}${url.includes('?') ? '&' : '?'}defaultDeadline=${DEADLINE_MS}`,
+  RETRAI_LEASE_SECONDS: String(LEASE_MS / 1000),
+})
+
+/** Three servers on one EventStoreDB. Whoever runs it may kill nodes meanwhile. */
+async function eventStoreDb(folder: string, url: string): Promise<Environment> {
+  const store = (await openEventStoreDb({ connectionString: url }))._unsafeUnwrap()
+  return {
+    dataDirs: await dataDirsIn(folder, 3),
+    settings: shared(url),
+    faults: {},
+    endFaults: async () => {},
+    events: (runId) => readAll(store, streamOf(runId)),
+    close: () => store.close(),
+  }
+}
+
+async function dataDirsIn(folder: string, count: number): Promise<string[]> {
+  const dataDirs = Array.from({ length: count }, (_, n) => join(folder, `data-${n + 1}`))
+  for (const dataDir of dataDirs) await mkdir(dataDir)
+  return dataDirs
+}
 
 /** Two servers on one store, which is the stand-in for an EventStoreDB. */
 async function standIn(folder: string): Promise<Environment> {
   const store = await startStandIn()
   const { faults } = store
-  const dataDirs = [join(folder, 'data-1'), join(folder, 'data-2')]
-  for (const dataDir of dataDirs) await mkdir(dataDir)
   const lasting = (begin: () => unknown, end: () => unknown) => async (fault: PlannedFault) => {
     await begin()
     await new Promise((resolve) => setTimeout(resolve, fault.lastsMs))
@@ -68,11 +92,8 @@ async function standIn(folder: string): Promise<Environment> {
     faults.delayMs = ms
   }
   return {
-    dataDirs,
-    settings: {
-      EVENTSTORE_URL: `${store.connectionString}&defaultDeadline=${DEADLINE_MS}`,
-      RETRAI_LEASE_SECONDS: String(LEASE_MS / 1000),
-    },
+    dataDirs: await dataDirsIn(folder, 2),
+    settings: shared(store.connectionString),
     faults: {
       cut: async () => faults.cutConnections(),
       lose_answers: async ({ times }) => faults.nextAppends('lose_answer', times),

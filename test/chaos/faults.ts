@@ -1,6 +1,5 @@
 import { CRASH_POINTS, RUNNER_CRASH_POINTS } from '../../src/server/crash-points.ts'
 import { LEASE_MS, type StoreName } from './environment.ts'
-import type { Cluster } from './eventstoredb-environment.ts'
 import { Random } from './random.ts'
 import type { Slot } from './slot.ts'
 import type { World } from './world.ts'
@@ -36,11 +35,14 @@ const STORE_WEIGHTS = {
   fail_subscriptions: 1,
   fall_behind: 1,
 } as const
-/** Over a real EventStoreDB, its nodes can be killed and stopped, if there are commands for that. */
-const CLUSTER_WEIGHTS = { ...WEIGHTS, second_server: 0, take_over: 4 } as const
-const NODE_WEIGHTS = { kill_node: 3, stop_node: 2 } as const
+/** For each store. A real EventStoreDB has only the faults of servers that share it. */
+const WEIGHTS_OF = {
+  embedded: WEIGHTS,
+  'stand-in': STORE_WEIGHTS,
+  eventstoredb: { ...WEIGHTS, second_server: 0, take_over: 4 },
+}
 
-export type FaultName = keyof typeof STORE_WEIGHTS | keyof typeof NODE_WEIGHTS
+export type FaultName = keyof typeof STORE_WEIGHTS
 export type PlannedFault = {
   readonly name: FaultName
   /** How long to wait before it, milliseconds. */
@@ -63,16 +65,11 @@ export type PlannedFault = {
 const RUNNER_KILLS = RUNNER_CRASH_POINTS.filter((point) => point.startsWith('runner killed'))
 
 /** The faults of a chaos run: endless, and the same for the same seed. */
-export function* faultPlan(
-  seed: number,
-  store: StoreName,
-  cluster?: Cluster,
-): Generator<PlannedFault, never> {
+export function* faultPlan(seed: number, store: StoreName): Generator<PlannedFault, never> {
   const random = new Random(seed, 'faults', store)
-  const weights = weightsOf(store, cluster)
   for (;;) {
     yield {
-      name: random.weighted<FaultName>(weights),
+      name: random.weighted<FaultName>(WEIGHTS_OF[store]),
       waitMs: random.int(0, 400),
       whenListening: random.chance(0.85),
       choice: random.next(),
@@ -81,16 +78,6 @@ export function* faultPlan(
       crashAt: `${random.pick(CRASH_POINTS)}#${random.int(1, 4)}`,
       crashRunnerAt: `${random.pick(RUNNER_KILLS)}#${random.int(1, 4)}`,
     }
-  }
-}
-
-function weightsOf(store: StoreName, cluster: Cluster | undefined) {
-  if (store === 'embedded') return WEIGHTS
-  if (store === 'stand-in') return STORE_WEIGHTS
-  return {
-    ...CLUSTER_WEIGHTS,
-    kill_node: cluster?.killNode === undefined ? 0 : NODE_WEIGHTS.kill_node,
-    stop_node: cluster?.stopNode === undefined ? 0 : NODE_WEIGHTS.stop_node,
   }
 }
 

@@ -101,7 +101,8 @@ function doubled(events: Evidence['events']): string[] {
 const ALWAYS_NEXT: Readonly<Partial<Record<RunRecord['kind'], readonly RunRecord['kind'][]>>> = {
   llm_usage: ['assistant_message', 'llm_retry', 'error', 'context_compacted', 'run_summary'],
   run_summary: ['run_end'],
-  goal_check: ['iteration_complete'],
+  goal_check: ['iteration_complete', 'snapshot', 'final_check'],
+  final_check: ['iteration_complete'],
   project_context: ['step_start', 'run_end'],
   error: ['run_end'],
 }
@@ -110,7 +111,7 @@ function halves(records: readonly RunRecord[], { events }: Evidence): string[] {
   return records.flatMap(({ kind, iteration }, seq) => {
     const wanted = ALWAYS_NEXT[kind]
     // After the first check, the project may have to be read.
-    if (wanted === undefined || (kind === 'goal_check' && iteration === 0)) return []
+    if (wanted === undefined || (iteration === 0 && kind.endsWith('_check'))) return []
     const [here, next] = [events[seq], events[seq + 1]].map(commandOf)
     const follower = records[seq + 1]?.kind
     const fits = follower !== undefined && wanted.includes(follower) && here === next

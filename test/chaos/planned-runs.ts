@@ -16,21 +16,14 @@ import { GOAL, PART, type Plan } from './plans.ts'
 import { type Frame, watch } from './watch.ts'
 
 /** A run of a plan, and all that its servers showed of it. */
-class PlannedRun {
+type PlannedRun = {
   readonly plan: Plan
   readonly project: string
   /** The Idempotency-Key with which it is created. */
   readonly key: string
-  runId: string | null = null
-  readonly observations: Observation[] = []
-  readonly acknowledged: Acknowledged[] = []
-
-  /** @param group different for all groups of runs in this folder */
-  constructor(plan: Plan, folder: string, group: string) {
-    this.plan = plan
-    this.project = join(folder, group, plan.name)
-    this.key = `${group}-${plan.name}`
-  }
+  runId: string | null
+  readonly observations: Observation[]
+  readonly acknowledged: Acknowledged[]
 }
 
 /** One run for each plan. The servers of a crash site work on them one after the other. */
@@ -46,10 +39,16 @@ export class PlannedRuns {
   static async on(site: CrashSite, plans: readonly Plan[]): Promise<PlannedRuns> {
     site.groups += 1
     const group = `group-${site.groups}`
-    const runs = plans.map((plan) => new PlannedRun(plan, site.folder, group))
+    const runs = plans.map((plan): PlannedRun => {
+      const project = join(site.folder, group, plan.name)
+      const key = `${group}-${plan.name}`
+      return { plan, project, key, runId: null, observations: [], acknowledged: [] }
+    })
     for (const { project } of runs) {
       await mkdir(join(project, PART), { recursive: true })
       await writeFile(join(project, '.retrai.yml'), GOAL)
+      // Snapshots leave it out, and it is hashed.
+      await mkdir(join(project, 'node_modules'))
     }
     return new PlannedRuns(site, runs)
   }

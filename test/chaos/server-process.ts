@@ -77,7 +77,7 @@ export class Server {
 
   /** The process that runs its commands. Only Linux shows which one that is. */
   get #runner(): number | undefined {
-    return childrenOf(this.pid ?? 0).find((pid) => /runner-process/.test(commandLine(pid)))
+    return childrenOf(this.pid ?? 0).find((pid) => /runner-program/.test(commandLine(pid)))
   }
 
   /** The state of that process as the kernel shows it: `T` if it is stopped; null if there is none. */

@@ -6,7 +6,6 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
 import { Actors, MEMORY_MIB } from './actors.ts'
 import { type Environment, openEnvironment, type StoreName } from './environment.ts'
-import type { Cluster } from './eventstoredb-environment.ts'
 import { Random } from './random.ts'
 import type { Findings } from './report.ts'
 import { Scenario } from './scenario.ts'
@@ -17,7 +16,7 @@ type Model = Awaited<ReturnType<typeof startScriptedModel>>
 type Options = {
   readonly seed: number
   readonly store: StoreName
-  readonly cluster?: Cluster | undefined
+  readonly url?: string
 }
 
 /** The driver runs without the test runner, which knows what is missing. */
@@ -62,9 +61,9 @@ export class World {
     })
   }
 
-  static async open({ seed, store, cluster }: Options): Promise<World> {
+  static async open({ seed, store, url = '' }: Options): Promise<World> {
     const folder = await realpath(await mkdtemp(join(tmpdir(), 'retrai-chaos-')))
-    const environment = await openEnvironment(store, folder, cluster)
+    const environment = await openEnvironment(store, folder, url)
     const actors = new Actors(seed)
     const model = await startScriptedModel({ script: (request) => actors.reply(request) })
     return new World(seed, folder, environment, actors, model)

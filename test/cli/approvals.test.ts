@@ -1,16 +1,15 @@
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { readFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest'
-import type { ServerProcess } from '../../examples/demo/server.ts'
-import { type ScriptedModel, startScriptedModel } from '../../examples/scripted-model/server.ts'
+import type { ScriptedModel } from '../../examples/scripted-model/server.ts'
 import { createClient } from '../../src/client/index.ts'
 import { isMissing } from '../support/missing.ts'
-import { cleanEnv, retrai, startAtTerminal, startServer } from './support.ts'
+import { Site, type SiteServer } from '../support/site.ts'
+import { cleanEnv, retrai, retraiProcess, startAtTerminal } from './support.ts'
 
-let folder: string
+let site: Site
 let model: ScriptedModel
-let server: ServerProcess
+let server: SiteServer
 let env: NodeJS.ProcessEnv
 
 const bash = (command: string) => ({ tool: 'bash_exec', args: { command } })
@@ -18,42 +17,30 @@ const SERVER_RULES = [{ command: 'rm *', action: 'deny', reason: 'Nothing is rem
 const RULES = [{ command: 'touch *', action: 'ask', reason: 'It makes files' }]
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'retrai-approvals-'))
-  model = await startScriptedModel({
-    script: ({ turn }) =>
-      turn === 0
-        ? {
-            calls: [
-              bash('rm -f .retrai.yml'),
-              { tool: 'file_read', args: { path: '.retrai.yml' } },
-              bash('touch \u001b[2Jdone'),
-              bash('true && touch done'),
-            ],
-          }
-        : { text: 'It is done.' },
-  })
-  const rules = join(folder, 'ceiling.json')
-  await writeFile(rules, JSON.stringify(SERVER_RULES))
-  server = await startServer(['--port', '0', '--data-dir', join(folder, 'data')], {
-    ...cleanEnv(),
-    RETRAI_LLM_BASE_URL: model.url,
-    RETRAI_APPROVALS: rules,
-  })
+  site = await Site.open()
+  model = await site.model(({ turn }) =>
+    turn === 0
+      ? {
+          calls: [
+            bash('rm -f .retrai.yml'),
+            { tool: 'file_read', args: { path: '.retrai.yml' } },
+            bash('touch \u001b[2Jdone'),
+            bash('true && touch done'),
+          ],
+        }
+      : { text: 'It is done.' },
+  )
+  const rules = await site.write('ceiling.json', JSON.stringify(SERVER_RULES))
+  server = await site.serve('data', { model, env: { RETRAI_APPROVALS: rules } })
   env = { ...cleanEnv(), RETRAI_SERVER: server.url }
 })
-afterAll(async () => {
-  await server.stop()
-  await model.close()
-  await rm(folder, { recursive: true, force: true })
-})
+afterAll(() => site.close())
 
 const cli = (...args: string[]) => retrai(args, env)
 
 test('a person denies one call and allows another, each by its hash', async () => {
-  const project = await mkdtemp(join(folder, 'project-'))
-  await writeFile(join(project, '.retrai.yml'), 'check_command: test -f done\n')
-  const rules = join(folder, 'rules.json')
-  await writeFile(rules, JSON.stringify(RULES))
+  const project = await site.project()
+  const rules = await site.write('rules.json', JSON.stringify(RULES))
   const options = ['--cwd', project, '--model', 'scripted', '--approvals', rules, '--detach']
   const started = await cli('run', 'shell-goal', ...options)
   const runId = started.stdout.trim()
@@ -99,12 +86,9 @@ test('a person denies one call and allows another, each by its hash', async () =
 test.skipIf(isMissing('python3'))(
   'a person at a terminal is asked about each call, with the call in full and its rule',
   async () => {
-    const project = await mkdtemp(join(folder, 'terminal-'))
     // The rules come from the project, so nobody has to name them.
-    await writeFile(
-      join(project, '.retrai.yml'),
-      `check_command: test -f done\napprovals: ${JSON.stringify(RULES)}\n`,
-    )
+    const settings = `check_command: test -f done\napprovals: ${JSON.stringify(RULES)}\n`
+    const project = dirname(await site.write('terminal/.retrai.yml', settings))
     const running = startAtTerminal(['run', '--cwd', project, '--model', 'scripted'], env)
     onTestFinished(async () => {
       running.child.kill('SIGKILL')
@@ -132,7 +116,7 @@ test.skipIf(isMissing('python3'))(
 )
 
 test('a setting that is not a list of rules is refused, with what is wrong', async () => {
-  const run = await retrai(['serve', '--port', '0', '--data-dir', join(folder, 'other')], {
+  const run = await retraiProcess(['serve', '--port', '0', '--data-dir', site.path('other')], {
     ...cleanEnv(),
     RETRAI_APPROVALS: '[{"tool":"x","action":"perhaps"}]',
   })

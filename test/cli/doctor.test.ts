@@ -2,11 +2,11 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import * as z from 'zod'
-import { goals } from '../../src/agent/goals/catalogue.ts'
+import { goals } from '../../src/checks/catalogue.ts'
 import { temporaryFolder } from '../runner/support.ts'
 import { startStandIn } from '../support/eventstore-stand-in/index.ts'
 import { isMissing } from '../support/missing.ts'
-import { cleanEnv, retrai } from './support.ts'
+import { cleanEnv, retrai, retraiProcess } from './support.ts'
 
 const Report = z.object({
   ok: z.boolean(),
@@ -21,10 +21,11 @@ const Report = z.object({
 })
 
 /** Goals that need no program beside the command of the run. */
-const FREE = ['perf-check', 'all-of', 'instructions']
+const FREE = ['all-of', 'instructions']
 
-async function doctor(env: Readonly<Record<string, string>>) {
-  const { code, stdout } = await retrai(['doctor', '--json'], { ...cleanEnv(), ...env })
+/** @param run a process, if the variables are more than settings */
+async function doctor(env: Readonly<Record<string, string>>, run = retrai) {
+  const { code, stdout } = await run(['doctor', '--json'], { ...cleanEnv(), ...env })
   const report = Report.parse(JSON.parse(stdout))
   const about = (name: string) => report.findings.find((finding) => finding.name === name)
   return { code, report, about }
@@ -60,7 +61,7 @@ test('what fails is named with a remedy, and the exit code is 1', async () => {
   const env = {
     ...{ RETRAI_DATA_DIR: dataDir, RETRAI_ISOLATION: 'auto', PATH: '/nowhere' },
   }
-  const { code, report, about } = await doctor(env)
+  const { code, report, about } = await doctor(env, retraiProcess)
   expect([code, report.ok]).toEqual([1, false])
   expect(about('isolation')).toMatchObject({
     verdict: 'fail',
@@ -73,18 +74,17 @@ test('what fails is named with a remedy, and the exit code is 1', async () => {
   expect(about('store')).toMatchObject({ verdict: 'fail' })
   const prices = join(dataDir, 'prices.yml')
   await writeFile(prices, 'models: { ours: { colour: red } }')
-  const text = await retrai(['doctor'], { ...cleanEnv(), ...env, RETRAI_PRICES: prices })
+  const text = await retraiProcess(['doctor'], { ...cleanEnv(), ...env, RETRAI_PRICES: prices })
   expect(text.stdout).toMatch(/^fail {2}isolation: /m)
   expect(text.stdout).not.toContain('\x1b')
-  expect(text.stdout).toMatch(/^fail {2}prices: .*is not valid:\n {6} *line 1: .*colour/m)
+  expect(text.stdout).toMatch(/^fail {2}prices: .*is not valid:\n {6} *models\..*colour/m)
   expect(text.stdout).toMatch(/^ {6}Run: chmod 700/m)
 })
 
 test('a weak level is a warning, and each program that a goal needs is named with the way to install it', async () => {
   const dataDir = join(await temporaryFolder(), 'data')
-  const { code, report, about } = await doctor({
-    ...{ RETRAI_DATA_DIR: dataDir, RETRAI_ISOLATION: 'none', PATH: '/nowhere' },
-  })
+  const env = { RETRAI_DATA_DIR: dataDir, RETRAI_ISOLATION: 'none', PATH: '/nowhere' }
+  const { code, report, about } = await doctor(env, retraiProcess)
   expect(code).toBe(0)
   expect(about('isolation')).toMatchObject({ verdict: 'warn' })
   expect(about('bash')).toMatchObject({ verdict: 'warn' })
@@ -98,7 +98,7 @@ test('a weak level is a warning, and each program that a goal needs is named wit
   }
 })
 
-test('an EventStoreDB is reported with its version, its leader and the rights of the user', async () => {
+test('an EventStoreDB is reported with the rights of the user', async () => {
   const standIn = await startStandIn()
   onTestFinished(() => standIn.stop())
   const env = {
@@ -107,19 +107,21 @@ test('an EventStoreDB is reported with its version, its leader and the rights of
   }
   expect((await doctor(env)).about('store')).toMatchObject({
     verdict: 'ok',
-    message: `EventStoreDB 0.0.0-stand-in answers, and its leader is 127.0.0.1:${standIn.port}. This user may read and write the log.`,
+    message: 'The EventStoreDB answers. This user may read and write the log.',
   })
   standIn.faults.readOnly = 'retrai-'
   const { code, about } = await doctor(env)
   expect(code).toBe(1)
   expect(about('store')).toMatchObject({
     verdict: 'fail',
-    message: expect.stringMatching(/cannot write streams named retrai-… .*the user "ada"/),
+    message: expect.stringMatching(
+      /cannot write streams named retrai-… .*the user in EVENTSTORE_URL/,
+    ),
   })
   await standIn.faults.down()
   expect((await doctor(env)).about('store')).toMatchObject({
     verdict: 'fail',
-    message: expect.stringContaining('nobody listens there'),
+    message: expect.stringContaining('ECONNREFUSED'),
   })
 })
 
@@ -130,7 +132,7 @@ test('the price file is read, and a wrong one is named with its mistakes', async
   await writeFile(file, 'models: { our-model: { context_window: 8192 } }')
   expect((await doctor(env)).about('prices')).toEqual({
     ...{ name: 'prices', verdict: 'ok', fix: null },
-    message: `${file} has prices or windows of 1 model.`,
+    message: `${file} is valid.`,
   })
   await writeFile(file, 'models: { our-model: { context_window: 0, colour: red } }')
   const { code, about } = await doctor(env)

@@ -44,26 +44,31 @@ test('a result shows how its call ended, even if nothing ran', () => {
   expect(gist(limit)).toBe('bash_exec error, ended by memory: what it printed')
 })
 
-test('a claim shows what became of the process before, and a failed request since when the run waits', () => {
-  const gist = (event: AgentEvent, more?: string) =>
-    stripVTControlCharacters(rendered(eventLine(event, more))).slice(31)
+test('a check names what was changed of it, and the tests that are gone', () => {
   const { run_id, iteration, ts, seq } = result('error', 1)
-  const claim = (why: Partial<PayloadOf<'run_claimed'>>): AgentEvent => ({
-    ...{ run_id, iteration, ts, seq, kind: 'run_claimed' },
-    payload: { claimant: 'c', pid: 7, host: 'h', ...why },
-  })
-  expect(gist(claim({}))).toBe('process 7 on h works on the run')
-  expect(gist(claim({ after_crash: true }))).toMatch(/, after a crash of the previous process$/)
-  expect(gist(claim({ after: 'lease_expired' }))).toMatch(
-    /previous process was silent for too long$/,
+  const tampering = ['a', 'b', 'c\n', 'd', 'e'].map(
+    (path) => ({ path, change: 'deleted' }) as const,
   )
+  const check: AgentEvent = {
+    ...{ run_id, iteration, ts, seq, kind: 'goal_check' },
+    payload: {
+      ...{ achieved: true, reason: 'All 2 tests passed', details: '', duration_ms: 1 },
+      ...{ tampering, vanished: ['t.py::test_a'] },
+    },
+  }
+  expect(stripVTControlCharacters(rendered(eventLine(check))).slice(31)).toBe(
+    'reached: All 2 tests passed; changed since the run began: a (deleted), b (deleted), c (deleted) and 2 more; tests that no longer run: t.py::test_a',
+  )
+})
+
+test('a failed request shows since when the run waits', () => {
+  const { run_id, iteration, ts, seq } = result('error', 1)
   const retry: AgentEvent = {
     ...{ run_id, iteration, ts, seq, kind: 'llm_retry' },
     payload: { attempt: 9, reason: 'Away.', delay_ms: 30_000 },
   }
-  expect(gist(retry, ' (since noon)')).toBe(
-    'attempt 9 failed, the next one begins in 30.0 s: Away. (since noon)',
-  )
+  const line = rendered(eventLine(retry, ' (since noon)'))
+  expect(line).toContain('attempt 9 failed, the next one begins in 30.0 s: Away. (since noon)')
 })
 
 test('the end of an iteration and of a run is shown in words, not in JSON', () => {
@@ -124,18 +129,4 @@ test.each(ALL_KINDS)('%s has a line of plain words', (kind) => {
   if (kind === 'tool_call') return
   expect(line.slice(12 + kind.length).trim()).not.toBe('')
   expect(line).not.toMatch(/"\w+":/)
-})
-
-test('one of something is not counted in the plural', () => {
-  const at = { run_id: '550e8400-e29b-41d4-a716-446655440000', iteration: 0, ts: 1, seq: 8 }
-  const tool = { name: 'mcp__docs__search', tool: 'search', description: '', input_schema: {} }
-  const listed: AgentEvent = {
-    ...{ ...at, kind: 'mcp_tools_listed' },
-    payload: {
-      ...{ server: 'docs', transport: 'http' },
-      tools: [{ ...tool, read_only: true, sha256: 'ab'.repeat(32) }],
-    },
-  }
-  expect(rendered(eventLine(listed))).toContain('docs: 1 tool')
-  expect(rendered(eventLine(listed))).not.toContain('1 tools')
 })

@@ -1,20 +1,15 @@
 import type { RequestListener } from 'node:http'
-import { afterEach, describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import { listen } from '../client/support.ts'
-import { cleanEnv, type Finished, retrai } from './support.ts'
+import { cleanEnv, type Finished, retrai, retraiProcess } from './support.ts'
 
 const RUN = '550e8400-e29b-41d4-a716-446655440000'
 const EVIL = 'a\x1b]0;title\x07\x1b[2J\x9b31m\u202eb\nretrai: all is well'
 const HEX = 'a'.repeat(64)
 
-const cleanups: (() => unknown)[] = []
-afterEach(() => {
-  for (const cleanup of cleanups.splice(0)) cleanup()
-})
-
 async function server(listener: RequestListener): Promise<string> {
   const { url, stop } = await listen(listener)
-  cleanups.push(stop)
+  onTestFinished(stop)
   return url
 }
 
@@ -74,19 +69,16 @@ describe('the text of a server is shown as text', () => {
     expectHarmless(done)
   })
 
-  test.each([
-    ['runs'],
-    ['watch', RUN],
-    ['watch'],
-    ['export', RUN, '-o', '-'],
-    ['verify', '--server'],
-  ])('in an error of retrai %s %s', async (...args) => {
-    const url = await answering(problem, 403)
-    const done = await cli(url, ...args, ...(args.includes('--server') ? [url] : []))
-    expect(done.code).toBe(3)
-    expect(done.stderr).toContain('all is well')
-    expectHarmless(done)
-  })
+  test.each([['runs'], ['watch', RUN], ['watch'], ['export', RUN, '-'], ['verify', '--server']])(
+    'in an error of retrai %s %s',
+    async (...args) => {
+      const url = await answering(problem, 403)
+      const done = await cli(url, ...args, ...(args.includes('--server') ? [url] : []))
+      expect(done.code).toBe(3)
+      expect(done.stderr).toContain('all is well')
+      expectHarmless(done)
+    },
+  )
 })
 
 describe('a command gives up on a server that answers endlessly', () => {
@@ -100,10 +92,8 @@ describe('a command gives up on a server that answers endlessly', () => {
       }
       more()
     })
-    for (const args of [['runs'], ['verify', '--server', url]]) {
-      const { code, stderr } = await cli(url, ...args)
-      expect([code, stderr]).toEqual([3, expect.stringContaining('longer than this program reads')])
-    }
+    const { code, stderr } = await cli(url, 'verify', '--server', url)
+    expect([code, stderr]).toEqual([3, expect.stringContaining('longer than this program reads')])
   })
 
   test('with the same pages', async () => {
@@ -141,7 +131,7 @@ describe('the token', () => {
     const url = await server((request, response) => {
       response.writeHead(307, { location: `${other}${request.url}` }).end()
     })
-    for (const args of [['runs'], ['abort', RUN], ['export', RUN, '-o', '-']]) {
+    for (const args of [['runs'], ['abort', RUN], ['export', RUN, '-']]) {
       const { code, stderr } = await cli(url, ...args)
       expect([code, stderr]).toEqual([3, expect.stringContaining('redirects are not followed')])
     }
@@ -160,7 +150,7 @@ test('an error of the program itself is not a verdict, and its message is shown 
   const fault = `process.stdout.write = () => { throw new Error(${JSON.stringify(EVIL)}) }`
   const NODE_OPTIONS = `--import data:text/javascript,${encodeURIComponent(fault)}`
   const url = await answering([summary])
-  const done = await retrai(['runs', '--server', url], { ...cleanEnv(), NODE_OPTIONS })
+  const done = await retraiProcess(['runs', '--server', url], { ...cleanEnv(), NODE_OPTIONS })
   expect(done.code).toBe(3)
   for (const line of done.stderr.split('\n')) expect(line).not.toMatch(/\p{Cc}|\u202e/u)
 })

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { stripVTControlCharacters } from 'node:util'
 import { describe, expect, test } from 'vitest'
-import { LiveBlock } from '../../src/cli/terminal/live-block.ts'
+import { LiveBlock } from '../../src/cli/terminal/watch-events.ts'
 import type { AgentEvent, Part } from '../../src/client/index.ts'
 
 const run_id = randomUUID()

@@ -1,11 +1,11 @@
-import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod'
 import type { Script } from '../../examples/scripted-model/script.ts'
-import { type ScriptedModel, startScriptedModel } from '../../examples/scripted-model/server.ts'
+import type { ScriptedModel } from '../../examples/scripted-model/server.ts'
 import { FAKES, pem } from '../domain/mask/fakes.ts'
+import { Site, until } from '../support/site.ts'
 import { cleanEnv, type Running, start } from './support.ts'
 
 const [github = '', ghs = ''] = FAKES['github-token'] ?? []
@@ -57,7 +57,7 @@ const script: Script = [
   { status: 401, body: { error: { message: `Wrong: ${OWN.RETRAI_LLM_API_KEY}` } } },
 ]
 
-let folder: string
+let site: Site
 let model: ScriptedModel
 let server: Running
 let url: string
@@ -83,29 +83,21 @@ const read = async (path: string, accept = 'application/json'): Promise<string> 
   return response.text()
 }
 
-async function untilStatus(status: string): Promise<void> {
-  for (;;) {
-    const run = await read(`/api/runs/${runId}`)
-    if (JSON.parse(run).status === status) return
-    await new Promise((resolve) => setTimeout(resolve, 30))
-  }
-}
+const untilStatus = (status: string) =>
+  until(
+    () => read(`/api/runs/${runId}`),
+    (run) => JSON.parse(run).status === status,
+  )
 
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'retrai-masking-'))
-  const cwd = join(folder, 'project')
-  await mkdir(cwd)
-  await writeFile(
-    join(cwd, 'keys.txt'),
-    `${github}\n${slack}\n${OWN.OPENAI_API_KEY}\n${KEY_LINES}\n`,
-  )
-  await writeFile(
-    join(cwd, 'check.sh'),
-    'cat keys.txt; tail -c 2000 keys.txt | head -1 >&2; false\n',
-  )
-  await writeFile(join(cwd, '.retrai.yml'), 'check_command: bash check.sh\n')
-  model = await startScriptedModel({ script })
-  server = start(['serve', '--port', '0', '--data-dir', join(folder, 'data')], {
+  site = await Site.open()
+  const cwd = site.path('project')
+  const keys = `${github}\n${slack}\n${OWN.OPENAI_API_KEY}\n${KEY_LINES}\n`
+  await site.write('project/keys.txt', keys)
+  await site.write('project/check.sh', 'cat keys.txt; tail -c 2000 keys.txt | head -1 >&2; false\n')
+  await site.write('project/.retrai.yml', 'check_command: bash check.sh\n')
+  model = await site.model(script)
+  server = start(['serve', '--port', '0', '--data-dir', site.path('data')], {
     ...cleanEnv(),
     ...OWN,
     RETRAI_LLM_BASE_URL: model.url,
@@ -141,8 +133,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   server?.child.kill('SIGKILL')
-  await model?.close()
-  await rm(folder, { recursive: true, force: true })
+  await site.close()
 })
 
 /** The answers of all GET routes in the description of the server. */
@@ -189,7 +180,7 @@ const found = (text: string | Buffer): string[] => PARTS.filter((part) => text.i
 
 describe('a secret does not appear', () => {
   test('in the files of the server', async () => {
-    const files = await filesBelow(join(folder, 'data'))
+    const files = await filesBelow(site.path('data'))
     const names = files.map(([name]) => name).join('\n')
     for (const kept of ['log.sqlite', 'read-model.sqlite', 'artifacts'])
       expect(names).toContain(kept)
@@ -229,7 +220,7 @@ test('the mask replaces it, and names what it was', () => {
 })
 
 test('the tools worked with the real secrets', async () => {
-  const made = await readFile(join(folder, 'project', 'made.txt'), 'utf8')
+  const made = await readFile(site.path('project', 'made.txt'), 'utf8')
   expect(made).toBe(`${ghs}\n${KEY_LINES}\n`)
   expect(found(made).length).toBeGreaterThan(4)
   expect(seen[0]).toContain(`"output":"${npm.length}\\n"`)

@@ -1,37 +1,30 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { delimiter, join } from 'node:path'
+import { delimiter, dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
-import { afterEach, beforeEach, expect, test } from 'vitest'
-import { startScriptedModel } from '../../examples/scripted-model/server.ts'
+import { expect } from 'vitest'
 import { createClient } from '../../src/client/index.ts'
+import type { Site } from '../support/site.ts'
+import { test } from '../support/test.ts'
 import { within } from '../support/within.ts'
-import { cleanEnv, retrai } from './support.ts'
+import { cleanEnv, retraiProcess } from './support.ts'
 
 const CHECKOUT = join(import.meta.dirname, '../..')
 
-let folder: string
-let cleanups: (() => Promise<unknown>)[]
-
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'retrai-own-tools-'))
-  cleanups = [() => rm(folder, { recursive: true, force: true })]
-})
-afterEach(async () => {
-  for (const cleanup of cleanups.reverse()) await cleanup()
-})
-
 /** Starts a server as a person does, in the checkout. Resolves to its address. */
-async function startAs(command: readonly string[], env: NodeJS.ProcessEnv): Promise<string> {
-  const [file = '', ...args] = [...command, '--port', '0', '--data-dir', join(folder, 'data')]
+async function startAs(
+  site: Site,
+  command: readonly string[],
+  env: NodeJS.ProcessEnv,
+): Promise<string> {
+  const [file = '', ...args] = [...command, '--port', '0', '--data-dir', site.path('data')]
   // npm starts the server through a shell: all of them are in one group.
   const child = spawn(file, args, {
     ...{ cwd: CHECKOUT, env, detached: true, stdio: ['ignore', 'pipe', 'ignore'] },
   })
-  const ended = once(child, 'exit')
-  cleanups.push(async () => {
+  // It closes once the server, which may outlive npx, has ended, too.
+  const ended = once(child, 'close')
+  site.onClose(async () => {
     if (child.exitCode === null && child.pid !== undefined) process.kill(-child.pid, 'SIGTERM')
     await ended
   })
@@ -47,12 +40,11 @@ async function startAs(command: readonly string[], env: NodeJS.ProcessEnv): Prom
 }
 
 /** A project that was never installed, whose tests pass with the Vitest of somebody else. */
-async function uninstalledProject(): Promise<string> {
-  const cwd = await mkdtemp(join(folder, 'project-'))
+async function uninstalledProject(site: Site): Promise<string> {
   const manifest = { name: 'mine', scripts: { test: 'vitest run --globals' } }
-  await writeFile(join(cwd, 'package.json'), JSON.stringify(manifest))
-  await writeFile(join(cwd, 'one.test.mjs'), "test('one', () => expect(1).toBe(1))\n")
-  return cwd
+  await site.write('project/package.json', JSON.stringify(manifest))
+  const test = "test('one', () => expect(1).toBe(1))\n"
+  return dirname(await site.write('project/one.test.mjs', test))
 }
 
 const WAYS = {
@@ -63,18 +55,19 @@ const WAYS = {
 }
 
 for (const [name, way] of Object.entries(WAYS)) {
-  test(`a goal is not reached with the programs of retrAI, started by ${name}`, async () => {
-    const scripted = await startScriptedModel({ script: [{ text: 'I cannot.' }] })
-    cleanups.push(() => scripted.close())
+  test(`a goal is not reached with the programs of retrAI, started by ${name}`, async ({
+    site,
+  }) => {
+    const scripted = await site.model([{ text: 'I cannot.' }])
     const bin = join(CHECKOUT, 'node_modules/.bin')
     const env = {
       ...cleanEnv(),
       ...{ PATH: [bin, process.env.PATH].join(delimiter), RETRAI_LLM_BASE_URL: scripted.url },
     }
-    const baseUrl = await startAs(way, env)
+    const baseUrl = await startAs(site, way, env)
     const client = createClient({ baseUrl })
     const run = await client.runs.create({
-      ...{ goal: 'npm-test', cwd: await uninstalledProject(), model_name: 'scripted' },
+      ...{ goal: 'npm-test', cwd: await uninstalledProject(site), model_name: 'scripted' },
       max_iterations: 1,
     })
     const { run_id } = run._unsafeUnwrap()
@@ -88,10 +81,10 @@ for (const [name, way] of Object.entries(WAYS)) {
   })
 }
 
-test('doctor looks for programs where commands look for them', async () => {
+test('doctor looks for programs where commands look for them', async ({ site }) => {
   const PATH = [join(CHECKOUT, 'node_modules/.bin'), '/usr/bin', '/bin'].join(delimiter)
-  const args = ['doctor', '--json', '--data-dir', join(folder, 'data')]
-  const { stdout } = await retrai(args, { ...cleanEnv(), PATH })
+  const args = ['doctor', '--json', '--data-dir', site.path('data')]
+  const { stdout } = await retraiProcess(args, { ...cleanEnv(), PATH })
   const { findings } = JSON.parse(stdout)
   expect(findings).toContainEqual(expect.objectContaining({ name: 'biome', verdict: 'note' }))
 })

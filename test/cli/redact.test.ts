@@ -1,35 +1,28 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { agentDoes, CLAIM, createRun, startTestServer, type TestServer } from '../http/support.ts'
+import { CLAIM, replyWith, startTestServer, type TestServer } from '../support/server.ts'
+import { Site } from '../support/site.ts'
 import { retrai } from './support.ts'
 
 const SECRET = 'orchid-on-the-sill'
 
-let folder: string
+let site: Site
 let server: TestServer
 beforeAll(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'retrai-redact-'))
-  await writeFile(join(folder, 'secret'), `${SECRET}\n`)
-  await writeFile(join(folder, 'short'), 'abc\n')
+  site = await Site.open()
+  await site.write('secret', `${SECRET}\n`)
+  await site.write('short', 'abc\n')
   server = await startTestServer()
 })
 afterAll(async () => {
   await server.stop()
-  await rm(folder, { recursive: true, force: true })
+  await site.close()
 })
 
 /** An aborted run with the secret in three texts, each with other words around it. */
 async function runWithSecret(): Promise<string> {
-  const runId = await createRun(server, { reason: `because of ${SECRET}` })
+  const runId = await server.createRun({ reason: `because of ${SECRET}` })
   const call = { call_id: 'a', tool: 'bash_exec', args: { command: `echo ${SECRET}` } }
-  const usage = { input_tokens: 1, output_tokens: 1, cost_usd: 0, model_name: 'gpt-5-mini' }
-  await agentDoes(server, runId, CLAIM, {
-    type: 'record_reply',
-    usage: { ...usage, duration_ms: 1, omitted_turns: 0 },
-    message: { text: `It is ${SECRET}.`, tool_calls: [call], finish_reason: 'tool_calls' },
-  })
+  await server.agentDoes(runId, CLAIM, replyWith([call], { text: `It is ${SECRET}.` }))
   await fetch(`${server.url}/api/runs/${runId}/abort`, { method: 'POST' })
   return runId
 }
@@ -63,7 +56,7 @@ test('a text is redacted, and a later command lists where else the run contains 
   const runId = await runWithSecret()
   const plain = await redact(runId, ['0', '/reason'])
   expect(plain).toMatchObject({ code: 0, stdout: 'Redacted in record 0: /reason.\n' })
-  const again = await redact(runId, ['0', '/reason'], '--secret-file', join(folder, 'secret'))
+  const again = await redact(runId, ['0', '/reason'], '--secret-file', site.path('secret'))
   expect(again.code).toBe(0)
   expect(again.stdout).toContain('This run still contains it:\n  4 /text\n')
   expect(await history(runId)).toContain(SECRET)
@@ -71,7 +64,7 @@ test('a text is redacted, and a later command lists where else the run contains 
 
 test('with --everywhere the secret is gone from the whole run', async () => {
   const runId = await runWithSecret()
-  const options = ['--secret-file', join(folder, 'secret'), '--everywhere']
+  const options = ['--secret-file', site.path('secret'), '--everywhere']
   const done = await redact(runId, ['0', '/reason'], ...options)
   expect(done.code, done.stderr).toBe(0)
   expect(done.stdout).not.toContain('still contains')
@@ -86,7 +79,7 @@ test('a secret that cannot be read or is too short changes nothing', async () =>
     ['nothing', 'cannot be read'],
     ['short', 'at least 4 characters'],
   ] as const) {
-    const refused = await redact(runId, ['0', '/reason'], '--secret-file', join(folder, name))
+    const refused = await redact(runId, ['0', '/reason'], '--secret-file', site.path(name))
     expect(refused).toMatchObject({ code: 3, stderr: expect.stringContaining(why) })
   }
   expect(await history(runId)).not.toContain('[redacted]')

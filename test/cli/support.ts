@@ -1,7 +1,9 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { EventEmitter, once } from 'node:events'
+import { Readable, Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
 import { type ServerProcess, startServerProcess } from '../../examples/demo/server.ts'
+import { runCommandLine } from '../../src/cli/command-line.ts'
 import { type AgentEvent, createClient } from '../../src/client/index.ts'
 import { COMPILE_CACHE } from '../support/build.ts'
 import { PATIENCE_MS, within } from '../support/within.ts'
@@ -56,8 +58,29 @@ export const WITH_PARENT = [
 
 export type Finished = { readonly code: number; readonly stdout: string; readonly stderr: string }
 
-/** Runs `retrai …` to its end. Rejects if that takes longer than a test waits. @param launcher a program that starts it */
-export function retrai(
+/** The values that a command has printed, one a line. */
+export const jsonLines = ({ stdout }: Pick<Finished, 'stdout'>) =>
+  stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line))
+
+/** Runs `retrai …` in this process, to its end. Rejects if that takes longer than a test waits. */
+export async function retrai(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv = cleanEnv(),
+): Promise<Finished> {
+  const running = begin(args, env)
+  return { code: await running.exit, stdout: running.stdout, stderr: running.stderr }
+}
+
+/** `retrai …` in this process, while it runs. */
+export function begin(args: readonly string[], env: NodeJS.ProcessEnv): RunningCommand {
+  return new RunningCommand(args, env)
+}
+
+/** The same as a process of its own. @param launcher a program that starts it */
+export function retraiProcess(
   args: readonly string[],
   env: NodeJS.ProcessEnv = cleanEnv(),
   launcher: readonly string[] = [],
@@ -87,35 +110,24 @@ export const startServer = (
     () => `retrai serve ${args.join(' ')} to be ready`,
   )
 
-/** `retrai …` while it runs. */
-export class Running {
-  readonly child: ChildProcess
-  /** The exit code, after all output has come; null if a signal ended it. */
-  readonly exit: Promise<number | null>
+/** What a command prints, while it prints it. */
+class Printed {
   stdout = ''
   stderr = ''
-  #ended = false
+  ended = false
   #wake: () => void = () => {}
 
-  constructor(command: readonly string[], env: NodeJS.ProcessEnv) {
-    const [file = '', ...args] = command
-    this.child = spawn(file, args, { env, stdio: 'pipe' })
-    this.child.stdout?.on('data', (chunk) => {
-      this.stdout += chunk
-      this.#wake()
-    })
-    this.child.stderr?.on('data', (chunk) => {
-      this.stderr += chunk
-      this.#wake()
-    })
-    this.exit = once(this.child, 'close').then(([code]) => {
-      this.#ended = true
-      this.#wake()
-      return code
-    })
+  add(to: 'stdout' | 'stderr', text: string): void {
+    this[to] += text
+    this.#wake()
   }
 
-  /** Resolves to the match as soon as the output matches; rejects if the process ends before, or it takes too long. */
+  end(): void {
+    this.ended = true
+    this.#wake()
+  }
+
+  /** Resolves to the match as soon as the output matches; rejects if the command ends before, or it takes too long. */
   prints(wanted: RegExp, patienceMs?: number): Promise<RegExpExecArray> {
     const soFar = () => `${wanted}. It printed:\n${this.stdout}\n${this.stderr}`
     return within(this.#printed(wanted), soFar, patienceMs)
@@ -125,11 +137,64 @@ export class Running {
     for (;;) {
       const found = wanted.exec(this.stdout) ?? wanted.exec(this.stderr)
       if (found !== null) return found
-      if (this.#ended) throw new Error(`no ${wanted} in:\n${this.stdout}\n${this.stderr}`)
+      if (this.ended) throw new Error(`no ${wanted} in:\n${this.stdout}\n${this.stderr}`)
       await new Promise<void>((resolve) => {
         this.#wake = resolve
       })
     }
+  }
+}
+
+/** A command line that is carried out in this process. */
+class RunningCommand extends Printed {
+  /** The exit code. */
+  readonly exit: Promise<number>
+  readonly #signals = new EventEmitter()
+
+  constructor(args: readonly string[], env: NodeJS.ProcessEnv) {
+    super()
+    const streams = { stdout: this.#stream('stdout'), stderr: this.#stream('stderr') }
+    const io = { env, stdin: Readable.from([]), ...streams, exitCode: 0 }
+    const ending = runCommandLine(args, Object.assign(this.#signals, io)).finally(() => this.end())
+    this.exit = within(
+      ending,
+      () => `retrai ${args.join(' ')} to end. It printed:\n${this.stdout}\n${this.stderr}`,
+    )
+    this.exit.catch(() => {})
+  }
+
+  /** As Ctrl+C does. */
+  interrupt(): void {
+    this.#signals.emit('SIGINT')
+  }
+
+  #stream(name: 'stdout' | 'stderr'): Writable {
+    return new Writable({
+      decodeStrings: false,
+      write: (chunk, _encoding, done) => {
+        this.add(name, String(chunk))
+        done()
+      },
+    })
+  }
+}
+
+/** A process of a command while it runs. */
+export class Running extends Printed {
+  readonly child: ChildProcess
+  /** The exit code, after all output has come; null if a signal ended it. */
+  readonly exit: Promise<number | null>
+
+  constructor(command: readonly string[], env: NodeJS.ProcessEnv) {
+    super()
+    const [file = '', ...args] = command
+    this.child = spawn(file, args, { env, stdio: 'pipe' })
+    this.child.stdout?.on('data', (chunk) => this.add('stdout', String(chunk)))
+    this.child.stderr?.on('data', (chunk) => this.add('stderr', String(chunk)))
+    this.exit = once(this.child, 'close').then(([code]) => {
+      this.end()
+      return code
+    })
   }
 
   type(text: string): void {
@@ -137,6 +202,7 @@ export class Running {
   }
 }
 
+/** `retrai …` as a process, while it runs. */
 export function start(args: readonly string[], env: NodeJS.ProcessEnv): Running {
   return new Running([process.execPath, ...WITH_PARENT, CLI, ...args], env)
 }

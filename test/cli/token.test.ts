@@ -1,42 +1,28 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
-import { cleanEnv, retrai, startServer } from './support.ts'
+import { expect } from 'vitest'
+import type { Site } from '../support/site.ts'
+import { test } from '../support/test.ts'
+import { cleanEnv, retrai, retraiProcess } from './support.ts'
 
-let folder: string
-const cleanups: (() => Promise<unknown>)[] = []
-beforeEach(async () => {
-  folder = await mkdtemp(join(tmpdir(), 'retrai-token-'))
-})
-afterEach(async () => {
-  for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
-  await rm(folder, { recursive: true, force: true })
-})
+const atFolder = (site: Site, ...args: string[]) =>
+  retrai(['token', ...args, '--data-dir', site.path('data')])
 
-const dataDir = () => join(folder, 'data')
-const atFolder = (...args: string[]) => retrai(['token', ...args, '--data-dir', dataDir()])
-async function serve(...args: string[]) {
-  const place = ['--port', '0', '--data-dir', dataDir(), ...args]
-  const server = await startServer(place, cleanEnv())
-  cleanups.push(() => server.stop())
-  return server
-}
-async function make(...args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await atFolder('create', ...args)
+async function make(site: Site, ...args: string[]): Promise<string> {
+  const { code, stdout, stderr } = await atFolder(site, 'create', ...args)
   expect(code, stderr).toBe(0)
   expect(stdout).toMatch(/^retrai_[\w-]{43}\n$/)
   return stdout.trim()
 }
 
-test('tokens are made in a data folder, and then through the server that uses it', async () => {
-  const early = await atFolder('create', 'ada', '--role', 'viewer')
+test('tokens are made in a data folder, and then through the server that uses it', async ({
+  site,
+}) => {
+  const early = await atFolder(site, 'create', 'ada', '--role', 'viewer')
   expect([early.code, early.stdout]).toEqual([3, ''])
   expect(early.stderr).toContain('must have the role admin')
-  const root = await make('root', '--role', 'admin')
+  const root = await make(site, 'root', '--role', 'admin')
 
-  const server = await serve()
-  const busy = await atFolder('create', 'ada', '--role', 'viewer')
+  const server = await site.serve()
+  const busy = await atFolder(site, 'create', 'ada', '--role', 'viewer')
   expect(busy.code).toBe(3)
   expect(busy.stderr).toContain('in use already')
   expect(busy.stderr).toContain('--server')
@@ -69,27 +55,34 @@ test('tokens are made in a data folder, and then through the server that uses it
   expect([none.code, none.stderr]).toEqual([3, expect.stringContaining('no token "bob"')])
 })
 
-test('a server listens beyond loopback only if there is a token', async () => {
+test('a server listens beyond loopback only if there is a token', async ({ site }) => {
   // Only this machine reaches it, but it is not one of the names of loopback.
   const beyond = ['--host', '127.0.0.2']
-  const refused = await retrai(['serve', ...beyond, '--port', '0', '--data-dir', dataDir()])
+  const refused = await retraiProcess([
+    'serve',
+    ...beyond,
+    '--port',
+    '0',
+    '--data-dir',
+    site.path('data'),
+  ])
   expect(refused.code).toBe(1)
   expect(refused.stderr).toContain('retrai token create NAME --role admin')
   expect(refused.stderr).toContain('RETRAI_TOKEN')
-  const secret = await make('root', '--role', 'admin')
-  const { url } = await serve(...beyond)
+  const secret = await make(site, 'root', '--role', 'admin')
+  const { url } = await site.serve('data', { args: beyond })
   expect((await fetch(`${url}/api/runs`)).status).toBe(401)
   const headers = { authorization: `Bearer ${secret}` }
   expect((await fetch(`${url}/api/runs`, { headers })).status).toBe(200)
 })
 
-test.each([
+test.for([
   [['create', 'ada'], '--role'],
   [['create', 'ada', '--role', 'root'], 'viewer, operator, auditor, admin'],
   [['create', 'Ada', '--role', 'admin'], 'must be of a-z'],
   [['create', 'ada', '--role', 'admin', '--expires-in', 'soon'], '30d'],
-])('%j is refused with a reason', async (args, reason) => {
-  const { code, stderr } = await atFolder(...args)
+] as const)('%j is refused with a reason', async ([args, reason], { site }) => {
+  const { code, stderr } = await atFolder(site, ...args)
   expect(code).toBe(3)
   expect(stderr).toContain(reason)
 })

@@ -1,9 +1,12 @@
 import { lstat, mkdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
+import fastify from 'fastify'
 import { expect, onTestFinished, test } from 'vitest'
+import type { Settings } from '../../src/server/settings.ts'
+import { listen } from '../../src/server/start-server.ts'
 import { temporaryFolder } from '../runner/support.ts'
-import { cleanEnv, type Running, retrai, start } from './support.ts'
+import { begin, cleanEnv, type Running, retrai, start } from './support.ts'
 
 /** The environment of a server in a folder, and of its clients. */
 async function place() {
@@ -27,15 +30,30 @@ async function serve(env: NodeJS.ProcessEnv): Promise<Running> {
   return server
 }
 
-test('a server listens on a socket for its user alone, and commands find it', async () => {
+test('a server listens on a socket for its user alone, commands find it, and a watch goes through it', async () => {
   const { path, env, folder } = await place()
-  const server = await serve(env)
-  const { mode } = await lstat(path)
-  expect(mode & 0o777).toBe(0o600)
+  const killed = await serve(env)
   const goals = await retrai(['goals'], env)
   expect(goals).toMatchObject({ code: 0, stdout: expect.stringContaining('pytest') })
   const run = await retrai(['run', 'pytest', '--cwd', folder, '--max-iterations', '1'], env)
   expect(run.stderr).toContain('needs ANTHROPIC_API_KEY')
+  killed.child.kill('SIGKILL')
+  await killed.exit
+
+  // The socket that it has left is replaced.
+  expect((await lstat(path)).isSocket()).toBe(true)
+  const server = await serve({ ...env, RETRAI_LLM_BASE_URL: 'http://127.0.0.1:9/v1' })
+  expect((await lstat(path)).mode & 0o777).toBe(0o600)
+  const project = join(folder, 'project')
+  await mkdir(project)
+  const watching = begin(['watch'], env)
+  await watching.prints(/Watching/)
+  const started = await retrai(['run', 'make-test', '--cwd', project, '--detach'], env)
+  expect(started.code, started.stderr).toBe(0)
+  await watching.prints(/goal_check/)
+  watching.interrupt()
+  expect(await watching.exit).toBe(130)
+
   server.child.kill('SIGTERM')
   await server.exit
   expect(await lstat(path).catch(() => null)).toBeNull()
@@ -43,47 +61,22 @@ test('a server listens on a socket for its user alone, and commands find it', as
   expect(after).toMatchObject({ code: 3, stderr: expect.stringContaining(`unix:${path}`) })
 })
 
-test('a watch goes through the socket', async () => {
-  const { env, folder } = await place()
-  const withModel = { ...env, RETRAI_LLM_BASE_URL: 'http://127.0.0.1:9/v1' }
-  await serve(withModel)
-  const watching = start(['watch'], env)
-  onTestFinished(() => void watching.child.kill('SIGKILL'))
-  await watching.prints(/Watching/)
-  const project = join(folder, 'project')
-  await mkdir(project)
-  const started = await retrai(['run', 'make-test', '--cwd', project, '--detach'], env)
-  expect(started.code).toBe(0)
-  await watching.prints(/goal_check/)
-})
-
-test('a socket that a killed server has left is replaced', async () => {
-  const { path, env } = await place()
-  const server = await serve(env)
-  server.child.kill('SIGKILL')
-  await server.exit
-  expect((await lstat(path)).isSocket()).toBe(true)
-  await serve(env)
-  expect((await retrai(['goals'], env)).code).toBe(0)
-})
-
 test('a file that is not a socket is not replaced, and neither is a socket that is in use', async () => {
-  const { path, env, folder } = await place()
+  const { path, folder } = await place()
+  const refused = async (socket: string) => {
+    const RETRAI_LISTEN = { socket }
+    const listening = await listen(fastify(), { RETRAI_LISTEN } as unknown as Settings)
+    return listening._unsafeUnwrapErr()
+  }
   await writeFile(path, 'precious')
-  const refused = await retrai(['serve'], env)
-  expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining('is not a socket') })
+  expect(await refused(path)).toContain('is not a socket')
   expect(await readFile(path, 'utf8')).toBe('precious')
   const used = join(folder, 'used.sock')
   const other = createServer().listen(used)
   onTestFinished(() => void other.close())
-  const busy = await retrai(['serve'], { ...env, RETRAI_LISTEN: `unix:${used}` })
-  expect(busy).toMatchObject({
-    code: 1,
-    stderr: expect.stringContaining('Another program listens'),
-  })
+  expect(await refused(used)).toContain('another program listens')
   const linked = join(folder, 'link.sock')
   await symlink(used, linked)
-  const through = await retrai(['serve'], { ...env, RETRAI_LISTEN: `unix:${linked}` })
-  expect(through).toMatchObject({ code: 1, stderr: expect.stringContaining('is not a socket') })
+  expect(await refused(linked)).toContain('is not a socket')
   expect((await lstat(linked)).isSymbolicLink()).toBe(true)
 })

@@ -1,40 +1,24 @@
 import type { RequestListener } from 'node:http'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished } from 'vitest'
 import { createClient } from '../../src/client/index.ts'
-import {
-  agentDoes,
-  CLAIM,
-  GOALS,
-  iteration,
-  startTestServer,
-  type TestServer,
-} from '../http/support.ts'
+import { GOALS, type TestServer } from '../support/server.ts'
+import { test } from '../support/test.ts'
 import { listen } from './support.ts'
 
 const UNKNOWN = '550e8400-e29b-41d4-a716-446655440000'
-let server: TestServer
-let cleanups: (() => unknown)[]
 
-beforeEach(async () => {
-  server = await startTestServer()
-  cleanups = [() => server.stop()]
-})
-afterEach(async () => {
-  for (const cleanup of cleanups.reverse()) await cleanup()
-})
-
-const client = () => createClient({ baseUrl: server.url })
+const client = (server: TestServer) => createClient({ baseUrl: server.url })
 
 /** Another program that answers instead of a server. */
 async function other(listener: RequestListener): Promise<string> {
   const { url, stop } = await listen(listener)
-  cleanups.push(stop)
+  onTestFinished(stop)
   return url
 }
 
 describe('the calls', () => {
-  test('start, read, configure and abort a run', async () => {
-    const { runs } = client()
+  test('start, read, configure and abort a run', async ({ server }) => {
+    const { runs } = client(server)
     const started = (await runs.create({ goal: 'pytest', max_cost_usd: 2 }))._unsafeUnwrap()
     expect(started.status).toBe('running')
     const { run_id } = started
@@ -56,24 +40,8 @@ describe('the calls', () => {
     })
   })
 
-  test('answer only the human check that is named', async () => {
-    const { runs } = client()
-    const created = await runs.create({ goal: 'pytest', hitl_enabled: true })
-    const { run_id } = created._unsafeUnwrap()
-    await agentDoes(server, run_id, CLAIM, ...iteration(false))
-    let seq = -1
-    for await (const check of client().watch(run_id, { kinds: ['human_check_required'] })) {
-      seq = check.seq
-      break
-    }
-    const stale = await runs.resume(run_id, { decision: 'approve', seq: seq - 1 })
-    expect(stale._unsafeUnwrapErr()).toMatchObject({ code: 'stale_decision' })
-    const answered = await runs.resume(run_id, { decision: 'approve', reason: 'go on', seq })
-    expect(answered._unsafeUnwrap()).toEqual({ run_id, status: 'running' })
-  })
-
-  test('list runs page by page, and by status and goal', async () => {
-    const { runs } = client()
+  test('list runs page by page, and by status and goal', async ({ ownServer: server }) => {
+    const { runs } = client(server)
     const ids: string[] = []
     for (const goal of ['pytest', 'npm-test', 'pytest', 'pytest']) {
       ids.unshift((await runs.create({ goal }))._unsafeUnwrap().run_id)
@@ -95,43 +63,35 @@ describe('the calls', () => {
     expect(await idsOf({ goal: 'npm-test', status: 'failed' })).toEqual([])
   })
 
-  test('start one run only with the same idempotency key', async () => {
-    const { runs } = client()
-    const request = { goal: 'pytest' }
-    const first = await runs.create(request, { idempotencyKey: 'k1' })
-    const second = await runs.create(request, { idempotencyKey: 'k1' })
-    expect(second._unsafeUnwrap().run_id).toBe(first._unsafeUnwrap().run_id)
-  })
-
-  test('list the goals', async () => {
-    expect((await client().goals())._unsafeUnwrap()).toEqual(GOALS)
-  })
-
-  test('accept a base address with a slash at its end', async () => {
+  test('accept a base address with a slash at its end', async ({ server }) => {
     const slashed = createClient({ baseUrl: `${server.url}/` })
     expect((await slashed.goals())._unsafeUnwrap()).toEqual(GOALS)
   })
 })
 
 describe('an error is a value', () => {
-  test('unknown run', async () => {
-    const error = (await client().runs.get(UNKNOWN))._unsafeUnwrapErr()
+  test('unknown run', async ({ server }) => {
+    const error = (await client(server).runs.get(UNKNOWN))._unsafeUnwrapErr()
     expect(error).toMatchObject({ type: 'refused', code: 'run_not_found', status: 404 })
-    const odd = (await client().runs.get('../goals'))._unsafeUnwrapErr()
+    const odd = (await client(server).runs.get('../goals'))._unsafeUnwrapErr()
     expect(odd).toMatchObject({ type: 'refused', code: 'run_not_found' })
   })
 
-  test('every field that is not valid', async () => {
-    const created = await client().runs.create({ goal: 'dance', max_iterations: 0 })
+  test('every field that is not valid', async ({ server }) => {
+    const created = await client(server).runs.create({
+      goal: 'pytest',
+      max_tokens: 0,
+      max_iterations: 0,
+    })
     const error = created._unsafeUnwrapErr()
     expect(error).toMatchObject({ type: 'refused', code: 'invalid_request', status: 422 })
     const fields = error.type === 'refused' ? error.errors.map(({ field }) => field) : []
-    expect(fields.toSorted()).toEqual(['goal', 'max_iterations'])
+    expect(fields.toSorted()).toEqual(['max_iterations', 'max_tokens'])
   })
 
   test('no server at the address', async () => {
-    const baseUrl = await other(() => {})
-    await cleanups.pop()?.()
+    const { url: baseUrl, stop } = await listen(() => {})
+    stop()
     const error = (await createClient({ baseUrl }).goals())._unsafeUnwrapErr()
     expect(error.type).toBe('unreachable')
     expect(error.message).toContain(baseUrl)
@@ -157,7 +117,7 @@ describe('an error is a value', () => {
     expect(error).toMatchObject({ type: 'not_understood', status })
   })
 
-  test.each([301, 302, 303, 307, 308])('a server that redirects with %i', async (status) => {
+  test.for([301, 302, 303, 307, 308])('a server that redirects with %i', async (status) => {
     const asked: unknown[] = []
     const elsewhere = await other((request, response) => {
       asked.push(request.url)
@@ -175,7 +135,7 @@ describe('an error is a value', () => {
     expect(asked).toEqual([])
   })
 
-  test('a token that is not valid in a header, and is not shown', async () => {
+  test('a token that is not valid in a header, and is not shown', async ({ server }) => {
     const token = 'retrai_a\nretrai_b'
     const error = (await createClient({ baseUrl: server.url, token }).goals())._unsafeUnwrapErr()
     expect(error.message).toContain('[the token]')
@@ -194,10 +154,9 @@ test.each(['nowhere', 'ftp://example.org'])('"%s" is not an address of a server'
   expect(() => createClient({ baseUrl })).toThrow(TypeError)
 })
 
-test('a token is sent, and a request without it is refused', async () => {
+test('a token is sent, and a request without it is refused', async ({ startServer }) => {
   const token = 'träumerei-0123456789'
-  const guarded = await startTestServer({ token: 'secret-0123456789' })
-  cleanups.push(() => guarded.stop())
+  const guarded = await startServer({ token: 'secret-0123456789' })
   const { url: baseUrl } = guarded
   const good = createClient({ baseUrl, token: 'secret-0123456789' })
   expect((await good.goals()).isOk()).toBe(true)

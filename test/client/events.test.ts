@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { readFrame, readText } from '../../src/client/events.ts'
-import { jsonOr } from '../../src/lib/json-or.ts'
+import { readText } from '../../src/client/events.ts'
 
 const RUN = '550e8400-e29b-41d4-a716-446655440000'
 const STEP = {
@@ -11,17 +10,17 @@ const STEP = {
   payload: { node: 'plan' },
   seq: 2,
 }
-const read = (frame: unknown) => readFrame(JSON.parse(JSON.stringify(frame)))
+const read = (frame: unknown) => readText(JSON.stringify(frame))
 
 describe('a frame', () => {
   test('of a known kind is an event', () => {
-    expect(read(STEP)._unsafeUnwrap()).toEqual({ type: 'event', event: STEP })
+    expect(read(STEP)._unsafeUnwrap()).toEqual({ type: 'event', seq: 2, event: STEP })
   })
 
   test('may hold the id and the metadata of the record', () => {
     const meta = { schema: 1, command_id: 'c', salt: '00', prev_hash: '0', hash: '1', later: {} }
     const kept = { ...STEP, id: 'an-id', meta }
-    expect(read(kept)._unsafeUnwrap()).toEqual({ type: 'event', event: kept })
+    expect(read(kept)._unsafeUnwrap()).toEqual({ type: 'event', seq: 2, event: kept })
     for (const wrong of [
       { ...kept, id: 1 },
       { ...kept, id: undefined },
@@ -36,7 +35,7 @@ describe('a frame', () => {
     const meta = { schema: 1, command_id: 'c', salt: '00', prev_hash: '0', hash: '1' }
     const text = JSON.stringify({ ...STEP, id: 'an-id', meta })
     const altered = (changed: string) => readText(changed)._unsafeUnwrap()
-    expect(altered(text)).toEqual({ type: 'event', event: JSON.parse(text) })
+    expect(altered(text)).toEqual({ type: 'event', seq: 2, event: JSON.parse(text) })
     for (const changed of [
       text.replace('"payload":', '"payload":{"node":"act"},"payload":'),
       text.replace('"iteration":1', '"iteration":1.0'),
@@ -46,6 +45,7 @@ describe('a frame', () => {
       expect(changed).not.toBe(text)
       expect(altered(changed)).toEqual({
         type: 'event',
+        seq: 2,
         event: { ...JSON.parse(text), altered: true },
       })
     }
@@ -53,12 +53,16 @@ describe('a frame', () => {
 
   test('may be the notice that everything stored has been sent', () => {
     const caughtUp = { kind: 'caught_up', run_id: RUN, seq: 41 }
-    expect(read(caughtUp)._unsafeUnwrap()).toEqual({ type: 'caught_up', seq: 41 })
+    expect(read(caughtUp)._unsafeUnwrap()).toEqual({ type: 'caught_up', place: 41 })
+    for (const cursor of ['a.41', null]) {
+      const ofAll = { kind: 'caught_up', cursor }
+      expect(read(ofAll)._unsafeUnwrap()).toEqual({ type: 'caught_up', place: cursor })
+    }
   })
 
   test('may have fields that this client does not know, which are kept', () => {
     const newer = { ...STEP, payload: { node: 'plan', colour: 'green' }, shape: 'round' }
-    expect(read(newer)._unsafeUnwrap()).toEqual({ type: 'event', event: newer })
+    expect(read(newer)._unsafeUnwrap()).toEqual({ type: 'event', seq: 2, event: newer })
   })
 
   test('of a kind that this client does not know has its seq nevertheless', () => {
@@ -80,6 +84,6 @@ describe('a frame', () => {
       'payload.node',
     ],
   ])('that is %s is refused', (_what, text, named) => {
-    expect(readFrame(jsonOr(text, undefined))._unsafeUnwrapErr()).toContain(named)
+    expect(readText(text)._unsafeUnwrapErr()).toContain(named)
   })
 })

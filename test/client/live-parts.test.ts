@@ -1,9 +1,8 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, expectTypeOf, test } from 'vitest'
+import { describe, expect, expectTypeOf } from 'vitest'
 import {
   type AgentEvent,
   createClient,
-  type FeedEvent,
   type Part,
   type PartsEnd,
   type PartText,
@@ -11,26 +10,17 @@ import {
 } from '../../src/client/index.ts'
 import { LiveParts } from '../../src/live/live-parts.ts'
 import { processMask } from '../../src/log/masking.ts'
-import {
-  agentDoes,
-  CLAIM,
-  createRun,
-  iteration,
-  startTestServer,
-  type TestServer,
-} from '../http/support.ts'
+import { CLAIM, iteration, type TestServer } from '../support/server.ts'
+import { testWith } from '../support/test.ts'
 import { startCuttingProxy } from './cutting-proxy.ts'
 
 const liveParts = new LiveParts(processMask)
-let server: TestServer
-beforeAll(async () => {
-  server = await startTestServer({ liveParts })
-})
-afterAll(() => server.stop())
 
-async function plannedRun() {
-  const runId = await createRun(server)
-  await agentDoes(server, runId, CLAIM)
+const test = testWith({ liveParts })
+
+async function plannedRun(server: TestServer) {
+  const runId = await server.createRun()
+  await server.agentDoes(runId, CLAIM)
   return { runId, attempt: liveParts.begin({ runId, goal: 'pytest', iteration: 1, seq: 2 }) }
 }
 
@@ -80,8 +70,8 @@ describe('texts that are being written', () => {
 })
 
 describe('a watch with live: true', () => {
-  test('yields parts among the events, with types', async () => {
-    const { runId, attempt } = await plannedRun()
+  test('yields parts among the events, with types', async ({ server }) => {
+    const { runId, attempt } = await plannedRun(server)
     attempt.write({ of: 'text' }, 'I will\n')
     const watched = createClient({ baseUrl: server.url }).watch(runId, {
       kinds: ['assistant_message'],
@@ -95,29 +85,14 @@ describe('a watch with live: true', () => {
       seen.push(next.kind)
       if (next.kind === 'part') {
         expect(next.text).toBe('I will\n')
-        await agentDoes(server, runId, ...iteration(true))
+        await server.agentDoes(runId, ...iteration(true))
       }
     }
     expect(seen).toEqual(['part', 'assistant_message', 'parts_end'])
   })
 
-  test('of all runs yields parts too', async () => {
-    const { runId, attempt } = await plannedRun()
-    attempt.write({ of: 'text' }, 'I will\n')
-    const watched = createClient({ baseUrl: server.url }).watchAll({
-      runIds: [runId],
-      kinds: ['goal_check'],
-      live: true,
-    })
-    for await (const next of watched) {
-      expectTypeOf(next).toEqualTypeOf<FeedEvent<'goal_check'> | Part | PartsEnd>()
-      expect(next).toMatchObject({ kind: 'part', run_id: runId, text: 'I will\n' })
-      break
-    }
-  })
-
-  test('yields each text once after a lost connection', async () => {
-    const { runId, attempt } = await plannedRun()
+  test('yields each text once after a lost connection', async ({ server }) => {
+    const { runId, attempt } = await plannedRun(server)
     const proxy = await startCuttingProxy(server.port)
     try {
       attempt.write({ of: 'text' }, 'one\n')
@@ -140,10 +115,5 @@ describe('a watch with live: true', () => {
     } finally {
       await proxy.stop()
     }
-  })
-
-  test('yields no parts without live: true, and has a type without parts', () => {
-    const watched = createClient({ baseUrl: server.url }).watch(run_id, { kinds: ['run_end'] })
-    expectTypeOf(watched).toEqualTypeOf<AsyncGenerator<AgentEvent<'run_end'>, void, undefined>>()
   })
 })

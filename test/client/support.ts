@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { createServer, type RequestListener } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { streamOf } from '../../src/log/run-log.ts'
-import type { TestServer } from '../http/support.ts'
+import type { TestServer } from '../support/server.ts'
 
 export async function collect<T>(events: AsyncIterable<T>): Promise<T[]> {
   const all: T[] = []

@@ -2,7 +2,6 @@ import { expect, test } from 'vitest'
 import { script } from '../../examples/scripted-model/fix-the-calculator.ts'
 import { createClient } from '../../src/client/index.ts'
 import { describeInBrowser, fact, useBrowser, useConsoleServer } from './support/page.ts'
-import { startRun } from './support/server.ts'
 
 const COMMAND = 'printf "\u202e" && touch made-by-the-agent'
 
@@ -21,8 +20,7 @@ describeInBrowser('a call that waits for a person', () => {
 
   test('shows the call in full and its rule, then the answer and who gave it', async () => {
     const rule = { tool: 'bash_exec', action: 'ask', reason: 'Look at it first' }
-    const cwd = await server.newProject('asks')
-    const runId = await startRun(server.url, { cwd, approvals: [rule] })
+    const runId = await server.start('asks', { approvals: [rule] })
     const page = await open(`${server.url}/runs/${runId}`)
     const panel = page.getByTestId('approval')
     await panel.getByText('May the agent call bash_exec?').waitFor()
@@ -49,8 +47,7 @@ describeInBrowser('a call that waits for a person', () => {
   })
   test('is shown even while the answers of the server lag behind the run', async () => {
     const rule = { tool: 'bash_exec', action: 'ask' }
-    const cwd = await server.newProject('late')
-    const runId = await startRun(server.url, { cwd, approvals: [rule] })
+    const runId = await server.start('late', { approvals: [rule] })
     const page = await open('about:blank')
     // The run over REST, as a late read model shows it.
     await page.route(`**/api/runs/${runId}`, async (route) => {
@@ -68,9 +65,8 @@ describeInBrowser('a call that waits for a person', () => {
   })
 
   test('of a sub-agent is shown below the timeline of its parent, which stays where it is, beside the sub-agents that work', async () => {
-    const cwd = await server.newProject('family')
-    const runId = await startRun(server.url, {
-      ...{ cwd, instructions: 'Start two sub-agents.', max_turns_per_iteration: 9 },
+    const runId = await server.start('family', {
+      ...{ instructions: 'Start two sub-agents.', max_turns_per_iteration: 9 },
       approvals: [{ tool: 'bash_exec', action: 'ask', reason: 'Look at it first' }],
     })
     const page = await open(`${server.url}/runs/${runId}`)

@@ -1,11 +1,9 @@
 import { writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
 import type { Page } from 'playwright-core'
 import { expect, test } from 'vitest'
 import type { Script } from '../../examples/scripted-model/script.ts'
 import { partialObject } from '../../web/src/run/partial-json.ts'
 import { describeInBrowser, useBrowser, useConsoleServer } from './support/page.ts'
-import { startRun } from './support/server.ts'
 
 const TEXT = 'I look at it all and run the tests.'
 const COMMAND = 'echo printed while it runs; while ! test -f go; do sleep 0.05; done'
@@ -53,8 +51,7 @@ describeInBrowser('what is being written', () => {
   const server = useConsoleServer(model)
 
   test('is shown while it comes, and its records replace it without a jump', async () => {
-    const cwd = await server.newProject('written')
-    const runId = await startRun(server.url, { cwd, max_iterations: 1 })
+    const runId = await server.start('written', { max_iterations: 1 })
     // High enough that nothing scrolls.
     const viewport = { width: 1280, height: 1600 }
     const page = await open(`${server.url}/runs/${runId}`, { viewport })
@@ -79,7 +76,7 @@ describeInBrowser('what is being written', () => {
     const seen = places.filter((place) => place !== null)
     expect(Math.max(...seen) - Math.min(...seen)).toBeLessThanOrEqual(4)
 
-    await writeFile(join(cwd, 'go'), '')
+    await writeFile(server.path('written', 'go'), '')
     await page.getByTestId('connection').getByText('All records received').waitFor()
     expect(await written.count()).toBe(0)
     expect(

@@ -1,10 +1,10 @@
 import type { Page, Route } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createClient } from '../../src/client/index.ts'
+import { Wire } from '../support/eventstore-stand-in/wire.ts'
 import { gatedModel } from './support/gate.ts'
 import { describeInBrowser, fact, useBrowser, useConsoleServer } from './support/page.ts'
-import { startProxy, type TcpProxy } from './support/proxy.ts'
-import { type ConsoleServer, startConsoleServer, startRun } from './support/server.ts'
+import { type ConsoleServer, startConsoleServer } from './support/server.ts'
 
 /** The next request to this address reaches the server, and its answer does not come back. */
 async function loseAnAnswer(page: Page, address: RegExp): Promise<void> {
@@ -19,25 +19,26 @@ describeInBrowser('a connection that is lost', () => {
   const open = useBrowser()
   const { model, allowReplies } = gatedModel()
   let server: ConsoleServer
-  let proxy: TcpProxy
+  let wire: Wire
   beforeAll(async () => {
     server = await startConsoleServer(model)
-    proxy = await startProxy(server.url)
+    wire = new Wire(0, Number(new URL(server.url).port))
+    await wire.open()
   })
   afterAll(async () => {
-    await proxy.close()
+    await wire.close()
     await server.stop()
   })
 
   test('is reported, and everything that happened meanwhile arrives when it is back, without a reload', async () => {
-    const runId = await startRun(server.url, { cwd: await server.newProject('calculator') })
-    const page = await open(`${proxy.url}/runs/${runId}`)
+    const runId = await server.start('calculator')
+    const page = await open(`http://127.0.0.1:${wire.port}/runs/${runId}`)
     const badge = page.getByTestId('connection')
     await badge.getByText('Live', { exact: true }).waitFor()
     await expect.poll(() => fact(page, 'Iteration').textContent()).toBe('1 of 20')
     await page.evaluate('window.neverReloaded = true')
 
-    proxy.cut()
+    await wire.close()
     await badge.getByText(/Connection lost at record \d+/).waitFor()
     allowReplies(3)
     const { runs } = createClient({ baseUrl: server.url })
@@ -45,7 +46,7 @@ describeInBrowser('a connection that is lost', () => {
     await expect.poll(status, { timeout: 90_000 }).toBe('achieved')
     expect(await fact(page, 'Iteration').textContent()).toBe('1 of 20')
 
-    proxy.repair()
+    await wire.open()
     await badge.getByText('All records received').waitFor({ timeout: 90_000 })
     await page.getByText(/^(\d+) of \1 records verified here, in your browser/).waitFor()
     await page.getByText("The server's totals match the records").waitFor()
@@ -54,7 +55,7 @@ describeInBrowser('a connection that is lost', () => {
   })
 
   test('together with the answer to a message does not send it twice, whatever has happened since', async () => {
-    const runId = await startRun(server.url, { cwd: await server.newProject('messages') })
+    const runId = await server.start('messages')
     const page = await open(`${server.url}/runs/${runId}`)
     await loseAnAnswer(page, /\/messages$/)
     await page.getByRole('button', { name: 'Send a message to the agent' }).click()
@@ -93,7 +94,7 @@ describeInBrowser('a connection that looks open', () => {
   const server = useConsoleServer(gatedModel().model)
 
   test('is reported as lost if requests get no answer', async () => {
-    const runId = await startRun(server.url, { cwd: await server.newProject('silent') })
+    const runId = await server.start('silent')
     const page = await open(`${server.url}/runs/${runId}`)
     const badge = page.getByTestId('connection')
     await badge.getByText('Live', { exact: true }).waitFor()
@@ -106,7 +107,7 @@ describeInBrowser('a connection that looks open', () => {
   })
 
   test('is replaced if the server has records that do not arrive', async () => {
-    const runId = await startRun(server.url, { cwd: await server.newProject('deaf') })
+    const runId = await server.start('deaf')
     const page = await open('about:blank')
     let isDeaf = false
     await page.routeWebSocket(/api\/ws/, (near) => {

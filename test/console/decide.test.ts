@@ -1,10 +1,15 @@
 import { expect, test } from 'vitest'
 import { type AgentEvent, createClient } from '../../src/client/index.ts'
 import { gatedModel } from './support/gate.ts'
-import { abortIn, describeInBrowser, fact, useBrowser, useConsoleServer } from './support/page.ts'
-import { startRun } from './support/server.ts'
-
-const TOKEN = 'a-token-of-sixteen-characters-or-more'
+import {
+  abortIn,
+  describeInBrowser,
+  fact,
+  signIn,
+  TOKEN,
+  useBrowser,
+  useConsoleServer,
+} from './support/page.ts'
 
 describeInBrowser('a run that waits for a person', () => {
   const open = useBrowser()
@@ -13,7 +18,7 @@ describeInBrowser('a run that waits for a person', () => {
   allowReplies(2)
 
   const waitingRun = async (name: string): Promise<string> =>
-    startRun(server.url, { cwd: await server.newProject(name), hitl_enabled: true })
+    server.start(name, { hitl_enabled: true })
 
   test('cannot be missed; the run continues when it is approved, and ends when it is aborted', async () => {
     const runId = await waitingRun('approved')
@@ -83,8 +88,7 @@ describeInBrowser('who did what', () => {
     }
     const { run_id: runId } = (await alice.runs.create(request))._unsafeUnwrap()
     const page = await open(`${server.url}/runs/${runId}`)
-    await page.getByLabel('Token', { exact: true }).fill(bob.secret)
-    await page.getByRole('button', { name: 'Continue' }).click()
+    await signIn(page, bob.secret)
     const [timeline, panel] = [page.getByTestId('timeline'), page.getByTestId('decide')]
     await panel.getByText('3 of 9 tests failing').waitFor()
     await page.keyboard.press('Home')

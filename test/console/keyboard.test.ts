@@ -42,8 +42,7 @@ describeInBrowser('with the keyboard alone', () => {
     await page.getByText('in ray-tracer').waitFor()
     await page.keyboard.press('n')
     const form = page.getByRole('dialog', { name: 'Start a run' })
-    await form.getByRole('button', { name: 'Add a goal that must hold too' }).click()
-    await form.getByRole('button', { name: 'Add an MCP server for this run' }).click()
+    await form.getByLabel('MCP servers').fill('[{"name": "mine"}]')
     await form.getByLabel('Reason').focus()
     await page.keyboard.press('Enter')
     const reasons = form.getByRole('alert')
@@ -52,13 +51,9 @@ describeInBrowser('with the keyboard alone', () => {
     const words = ((await reasons.textContent()) ?? '').split('. ')
     expect(new Set(words).size).toBe(words.length)
     await page.keyboard.press('Space')
-    await form.getByLabel('Goal of the run').fill('lint')
-    await page.getByRole('option', { name: 'lint' }).waitFor()
-    await page.keyboard.press('ArrowDown')
-    await page.keyboard.press('Enter')
     await form.getByLabel('Reason').focus()
     await page.keyboard.press('Enter')
-    await expect.poll(() => focused(page)).toBe('INPUT Name *')
+    await expect.poll(() => focused(page)).toBe('TEXTAREA MCP servers')
   })
 
   test('a problem that is in no field gets the focus itself', async () => {
@@ -78,6 +73,7 @@ describeInBrowser('with the keyboard alone', () => {
     const tab = (name: string) => page.getByRole('tab', { name, selected: true })
     await page.getByRole('tab', { name: 'Timeline' }).focus()
     for (const [key, chosen] of [
+      ['ArrowRight', 'Changes'],
       ['ArrowRight', 'Overview'],
       ['ArrowRight', 'Timeline'],
       ['End', 'Overview'],

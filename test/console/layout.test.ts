@@ -7,13 +7,12 @@ import { abortIn, describeInBrowser, fact, useBrowser, useConsoleServer } from '
 import { SampleRun } from './support/sample-run.ts'
 import { sampleRuns } from './support/sample-runs.ts'
 import { configOf } from './support/seed.ts'
-import { startConsoleServer, startRun } from './support/server.ts'
+import { startConsoleServer } from './support/server.ts'
 
 const now = Date.now() / 1000
 const { samples, achieved, waiting } = sampleRuns(now)
 const [refused, wordy] = [randomUUID(), randomUUID()]
 const REASON = `api.example.com refused the request (401): ${'The key was revoked. '.repeat(6)}Is it right?`
-const many = Array.from({ length: 20 }, () => new SampleRun(randomUUID(), configOf(), now - 60))
 /** A run that waits, with names that fit no line. */
 const long = configOf({
   cwd: `/home/${'ada'.repeat(80)}`,
@@ -25,7 +24,7 @@ const waits = new SampleRun(wordy, long, now - 90).iterate({
   calls: [],
   check: { achieved: false, reason: 'a test with a very long name is failing, '.repeat(100) },
 })
-const all = [...samples, waits, new SampleRun(refused, configOf(), now - 90).fail(REASON), ...many]
+const all = [...samples, waits, new SampleRun(refused, configOf(), now - 90).fail(REASON)]
 
 describeInBrowser('the layout', () => {
   const open = useBrowser()
@@ -49,17 +48,6 @@ describeInBrowser('the layout', () => {
     expect(Math.abs((await top()) - before)).toBeLessThan(12)
   })
 
-  test('the head of a full list is as high as that of a short one', async () => {
-    const page = await open(`${server.url}/?status=aborted`)
-    const height = async () =>
-      (await page.getByText('Goal and project').locator('..').boundingBox())?.height
-    await page.getByText('in firmware').waitFor()
-    const short = await height()
-    await page.getByRole('button', { name: 'All', exact: true }).click()
-    await page.getByText('29 runs').waitFor()
-    expect(await height()).toBe(short)
-  })
-
   test('a reason of several lines is shown whole', async () => {
     const page = await open(`${server.url}/runs/${refused}`)
     const why = fact(page, 'Why it failed')
@@ -71,7 +59,6 @@ describeInBrowser('the layout', () => {
   })
 
   test.each([
-    ['a screen at 200 %', { width: 640, height: 400 }, waiting],
     ['a screen at 400 %', { width: 320, height: 256 }, waiting],
     ['a phone that lies on its side', { width: 740, height: 360 }, waiting],
     ['a small phone', { width: 360, height: 640 }, wordy],
@@ -114,8 +101,7 @@ describeInBrowser('a run that begins to wait', () => {
 
   test('moves nothing that somebody reads, wide or narrow, and is announced', async () => {
     const { server, allowReplies } = await gatedServer()
-    const cwd = await server.newProject('waits')
-    const runId = await startRun(server.url, { cwd, hitl_enabled: true })
+    const runId = await server.start('waits', { hitl_enabled: true })
     const wide = await open(`${server.url}/runs/${runId}`)
     const phone = { width: 390, height: 844 }
     const pages = [wide, await open(`${server.url}/runs/${runId}`, { viewport: phone })]
@@ -147,10 +133,8 @@ describeInBrowser('a run that begins to wait', () => {
   test('is followed to its end although its window becomes smaller', async () => {
     const { server, allowReplies } = await gatedServer()
     allowReplies(2)
-    const cwd = await server.newProject('shrinks')
-    const page = await open(
-      `${server.url}/runs/${await startRun(server.url, { cwd, hitl_enabled: true })}`,
-    )
+    const runId = await server.start('shrinks', { hitl_enabled: true })
+    const page = await open(`${server.url}/runs/${runId}`)
     await page.getByTestId('decide').waitFor()
     const left = `(({ scrollHeight, scrollTop, clientHeight }) => scrollHeight - scrollTop - clientHeight)(
       document.querySelector('[data-testid="timeline"]'))`

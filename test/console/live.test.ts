@@ -1,7 +1,6 @@
 import { expect, test } from 'vitest'
 import { gatedModel } from './support/gate.ts'
 import { describeInBrowser, fact, useBrowser, useConsoleServer } from './support/page.ts'
-import { startRun } from './support/server.ts'
 
 describeInBrowser('a run that goes on', () => {
   const open = useBrowser()
@@ -68,22 +67,6 @@ describeInBrowser('a run that goes on', () => {
     expect(await form.getByLabel('Project folder').inputValue()).toBe('/there/is/no/such/folder')
   })
 
-  test('is refused with a reason beside each field that is not valid', async () => {
-    const page = await open(server.url)
-    await page.getByRole('button', { name: 'Start a run' }).click()
-    const form = page.getByRole('dialog')
-    await form.getByRole('radio', { name: /^pytest/ }).click()
-    await form.getByLabel('Project folder').fill('/there/is/no/such/folder')
-    await form.getByRole('button', { name: 'Start the run' }).click()
-    await form.getByRole('alert').waitFor()
-    expect(await form.getByLabel('Project folder').getAttribute('aria-invalid')).toBe('true')
-    await form.getByLabel('Project folder').fill(await server.newProject('too-much'))
-    await form.getByLabel('Processes').fill('1000000')
-    await form.getByRole('button', { name: 'Start the run' }).click()
-    await form.getByText('A run may ask for less.').first().waitFor()
-    expect(await form.getByLabel('Processes').getAttribute('aria-invalid')).toBe('true')
-  })
-
   test('is offered the goals that fit its folder, and can have a command as its goal', async () => {
     const page = await open(server.url)
     await page.getByRole('button', { name: 'Start a run' }).click()
@@ -102,7 +85,7 @@ describeInBrowser('a run that goes on', () => {
   })
 
   test('is aborted after a confirmation', async () => {
-    const runId = await startRun(server.url, { cwd: await server.newProject('to-abort') })
+    const runId = await server.start('to-abort')
     const page = await open(`${server.url}/runs/${runId}`)
     await page.getByRole('button', { name: 'Abort the run' }).click()
     const dialog = page.getByRole('dialog', { name: 'Abort this run?' })
@@ -114,8 +97,7 @@ describeInBrowser('a run that goes on', () => {
   })
 
   test('is changed while it works', async () => {
-    const cwd = await server.newProject('to-change')
-    const runId = await startRun(server.url, { cwd })
+    const runId = await server.start('to-change')
     const page = await open(`${server.url}/runs/${runId}`)
     await page.getByRole('button', { name: 'Change the run' }).click()
     const dialog = page.getByRole('dialog', { name: 'Change the run' })
@@ -138,7 +120,7 @@ describeInBrowser('a page that breaks', () => {
   const server = useConsoleServer([])
 
   test('says why, and leads to the others', async () => {
-    const runId = await startRun(server.url, { cwd: await server.newProject('breaks') })
+    const runId = await server.start('breaks')
     const page = await open('about:blank')
     await page.addInitScript(`
       const { prototype } = Intl.NumberFormat

@@ -1,14 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import type { Locator } from 'playwright-core'
 import { expect, test } from 'vitest'
-import { longRun } from './support/long-run.ts'
 import { describeInBrowser, useBrowser, useConsoleServer } from './support/page.ts'
 import { SampleRun } from './support/sample-run.ts'
 import { configOf } from './support/seed.ts'
 
 const VIEWPORT = { width: 360, height: 740 }
 const now = Date.now() / 1000
-const [WORDY, LONG] = [randomUUID(), randomUUID()]
+const WORDY = randomUUID()
 
 /** A run that waits, with far more to say than a phone can show. */
 const wordy = new SampleRun(WORDY, configOf({ hitl_enabled: true }), now - 400).iterate({
@@ -25,7 +24,7 @@ async function boxOf(element: Locator) {
 
 describeInBrowser('on a phone', () => {
   const open = useBrowser()
-  const server = useConsoleServer([], [wordy, longRun(LONG, 12_000, now - 90_000)])
+  const server = useConsoleServer([], [wordy])
 
   test('a decision can be made even if its question is long', async () => {
     const page = await open(`${server.url}/runs/${WORDY}`, { viewport: VIEWPORT })
@@ -90,15 +89,5 @@ describeInBrowser('on a phone', () => {
       expect(x + width).toBeLessThanOrEqual(VIEWPORT.width)
     }
     expect((await boxOf(started)).y).toBeGreaterThan((await boxOf(status)).y)
-  })
-
-  test('the position in a long run is shown beside the speed, and the reason of its end is in sight', async () => {
-    const page = await open(`${server.url}/runs/${LONG}`, { viewport: VIEWPORT })
-    await page.getByTestId('connection').getByText('All records received').waitFor()
-    const speed = await boxOf(page.getByLabel('Speed of the replay'))
-    const of = await boxOf(page.getByTestId('moment').locator('span'))
-    expect(of.x + of.width).toBeLessThanOrEqual(speed.x)
-    const why = await boxOf(page.locator('[data-fact="Why it was aborted"] dd'))
-    expect(why.x + why.width).toBeLessThanOrEqual(VIEWPORT.width)
   })
 })

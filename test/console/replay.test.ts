@@ -27,19 +27,11 @@ describeInBrowser('replay', () => {
   const open = useBrowser()
   const server = useConsoleServer([], [...samples, long])
 
-  test('shows what was changed so far, and goes to the last change of a file, and from failure to failure', async () => {
+  test('goes from failure to failure', async () => {
     const page = await open(`${server.url}/runs/${achieved}`)
     await page.getByTestId('connection').getByText('All records received').waitFor()
-    await scrubTo(page, 0)
-    await page.getByText('No tool has changed a file yet.').waitFor()
-    await page.keyboard.press('End')
     const here = page.getByTestId('timeline').locator('[data-here="true"]')
-    await page.getByRole('button', { name: 'billing/calendar.py 1 change' }).click()
-    await here.getByText('Wrote 214 bytes to billing/calendar.py.').waitFor()
-    await page.getByRole('button', { name: 'billing/invoice.py 3 changes' }).waitFor()
-
     await page.keyboard.press('End')
-    await page.getByText('3 commands may have changed more').waitFor()
     const failures = page.getByRole('button', { name: /^\d failed calls?$/ })
     for (const what of ["'ROUND_HALF_UP' is not defined", 'test_gross_rounds_each_line']) {
       await failures.click()

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { fold } from '../../src/domain/evolve.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
-import { countUpTo, iterationBeside, lastUpTo } from '../../web/src/run/moments.ts'
+import { iterationBeside } from '../../web/src/run/moments.ts'
 import { EMPTY_VIEW, extend, stateAt } from '../../web/src/run/run-view.ts'
 import type { SeqRecord } from '../../web/src/run/seq-record.ts'
 import { validRun } from '../support/run-records.ts'
@@ -33,17 +33,6 @@ describe('the view of a run', () => {
           from = cut
         }
         expect(view).toEqual(extend(EMPTY_VIEW, records))
-      }),
-    )
-  })
-
-  test('never changes a view that was returned', () => {
-    fc.assert(
-      fc.property(parted, ([records, [cut = 0]]) => {
-        const before = extend(EMPTY_VIEW, records.slice(0, cut))
-        const copy = structuredClone(before)
-        extend(before, records.slice(cut))
-        expect(before).toEqual(copy)
       }),
     )
   })
@@ -147,21 +136,6 @@ describe('the view of a run', () => {
 })
 
 describe('records by place', () => {
-  test('finds the last item of a sorted list up to a seq', () => {
-    fc.assert(
-      fc.property(fc.uniqueArray(fc.nat({ max: 60 })), fc.nat({ max: 60 }), (seqs, seq) => {
-        const sorted = seqs.sort(byNumber)
-        const upTo = sorted.filter((one) => one <= seq)
-        expect(countUpTo(sorted, seq, (one) => one)).toBe(upTo.length)
-        const last = lastUpTo(
-          sorted.map((one) => ({ seq: one })),
-          seq,
-        )
-        expect(last?.seq).toBe(upTo.at(-1))
-      }),
-    )
-  })
-
   test('moves between iterations, forward and back', () => {
     fc.assert(
       fc.property(someRun, (records) => {

@@ -5,7 +5,7 @@ import type { Script } from '../../examples/scripted-model/script.ts'
 import { buildConsole } from '../support/build.ts'
 import { launchBrowser } from './support/browser.ts'
 import { sampleRuns } from './support/sample-runs.ts'
-import { startConsoleServer, startRun } from './support/server.ts'
+import { startConsoleServer } from './support/server.ts'
 
 /** Takes the pictures of the console that the documentation shows: `npm run screenshots`. */
 const FOLDER = fileURLToPath(new URL('../../docs/screenshots/', import.meta.url))
@@ -49,7 +49,7 @@ async function main(): Promise<void> {
   const server = await startConsoleServer(slowly, samples)
   const browser = await launchBrowser()
   const { url } = server
-  const live = await startRun(url, { cwd: await server.newProject('calculator') })
+  const live = await server.start('calculator')
   const run =
     (id: string, hash = '') =>
     async (page: Page) => {
@@ -88,11 +88,8 @@ async function main(): Promise<void> {
     await shoot(browser, 'start', DESKTOP, startForm, dialog)
     const rules = async (page: Page): Promise<void> => {
       await startForm(page)
-      await page.getByRole('button', { name: 'Add an MCP server for this run' }).click()
-      await page.getByRole('button', { name: 'Add a rule' }).click()
-      const rule = page.getByRole('group', { name: 'Rule 1' })
-      await rule.getByLabel('Command').fill('git push *')
-      await rule.getByLabel('Why').fill('People push')
+      const rules = '[{"command": "git push *", "action": "ask", "reason": "People push"}]'
+      await page.getByLabel('Rules for calls').fill(rules)
       await page.getByRole('region', { name: 'Approvals' }).evaluate('(it) => it.scrollIntoView()')
       await page.waitForTimeout(300)
     }

@@ -36,37 +36,22 @@ describeInBrowser('the form that starts a run', () => {
     return { page, form: page.getByRole('dialog', { name: 'Start a run' }) }
   }
 
-  test('gives a run several goals with their options, rules for its calls, and MCP servers', async () => {
+  test('gives a run several goals, rules for its calls, and MCP servers', async () => {
     const { page, form } = await openForm()
-    await form.getByRole('radio', { name: /^perf-check/ }).click()
     await form.getByLabel('Project folder').fill(await server.newProject('whole'))
     await form.getByLabel('Check').fill('false')
     await form.getByLabel('Output contains').fill('done')
-    await form.getByLabel('Max ms').fill('900')
-    await form.getByText('How often the command runs. Without it: 5').waitFor()
-
-    await form.getByRole('button', { name: 'Add a goal that must hold too' }).click()
-    const second = form.getByRole('group', { name: 'Goal 2' })
-    await second.getByLabel('Check').fill('make docs')
-
+    await form.getByLabel('Further goals').fill('[{"check": {"command": "make docs"}}]')
     await form.getByText('A call that runs rm * is denied: Nothing is removed here').waitFor()
-    for (const command of ['git push *', 'touch *']) {
-      await form.getByRole('button', { name: 'Add a rule' }).click()
-      const rule = form.getByRole('group', { name: /^Rule/ }).last()
-      await rule.getByLabel('Command').fill(command)
-    }
-    await form.getByRole('group', { name: 'Rule 1' }).getByRole('combobox').click()
-    await page.getByRole('option', { name: 'is denied' }).click()
-    await form.getByRole('button', { name: 'Move Rule 2 up' }).click()
+    const rules = [
+      { command: 'touch *', action: 'ask' },
+      { command: 'git push *', action: 'deny' },
+    ]
+    await form.getByLabel('Rules for calls').fill(JSON.stringify(rules))
     await form.getByLabel('Iteration limit').fill('1')
-    await form.getByRole('combobox', { name: 'Servers of the configuration' }).press('ArrowDown')
-    await page.getByRole('option', { name: 'docs' }).click()
-    await page.keyboard.press('Tab')
-    await form.getByRole('button', { name: 'Add an MCP server for this run' }).click()
-    const own = form.getByRole('group', { name: 'MCP server 1' })
-    await own.getByLabel('Name').fill('mine')
-    await own.getByLabel('Program').fill(process.execPath)
-    await own.getByLabel('Arguments').fill(`${FIXTURE}\ngood`)
+    await form.getByText('The server offers: docs.').waitFor()
+    const mine = { name: 'mine', command: process.execPath, args: [FIXTURE, 'good'] }
+    await form.getByLabel('MCP servers').fill(JSON.stringify(['docs', mine]))
     await form.getByRole('button', { name: 'Start the run' }).click()
 
     await page.waitForURL(/\/runs\/[0-9a-f-]{36}$/)
@@ -74,20 +59,12 @@ describeInBrowser('the form that starts a run', () => {
     const run = (await runs.get(page.url().split('/').at(-1) ?? ''))._unsafeUnwrap()
     expect(run.all_of).toEqual([
       {
-        goal: 'perf-check',
+        goal: 'shell-goal',
         check: { command: 'false', conditions: { exit_code: 0, output_contains: 'done' } },
-        goal_options: { max_ms: 900 },
       },
       { goal: 'shell-goal', check: { command: 'make docs', conditions: { exit_code: 0 } } },
     ])
-    expect(run.approvals).toEqual({
-      run: [
-        { command: 'touch *', action: 'ask' },
-        { command: 'git push *', action: 'deny' },
-      ],
-      server: SERVER_RULES,
-      lifted: [],
-    })
+    expect(run.approvals).toEqual({ run: rules, server: SERVER_RULES, lifted: [] })
     const timeline = page.getByTestId('timeline')
     await timeline.getByText('MCP servers: docs, mine').waitFor()
     await page
@@ -107,69 +84,39 @@ describeInBrowser('the form that starts a run', () => {
   })
 
   test('shows each problem beside the field that has it, also in lists', async () => {
-    const { page, form } = await openForm()
-    const isInvalid = (label: string) => form.getByLabel(label).first().getAttribute('aria-invalid')
-    /** Before the answer, the form may show the problems of an earlier one. */
-    const submit = async () => {
-      const answered = page.waitForResponse(
-        (answer) => answer.request().method() === 'POST' && answer.url().endsWith('/api/runs'),
-      )
-      await form.getByRole('button', { name: 'Start the run' }).click()
-      await answered
-    }
-    await form.getByRole('radio', { name: /^perf-check/ }).click()
-    await form.getByLabel('Project folder').fill(await server.newProject('wrong'))
-    await submit()
-    await form
-      .getByText('The goal perf-check needs a check with the command to run.')
-      .first()
-      .waitFor()
-    expect([await isInvalid('Check'), await isInvalid('Max ms')]).toEqual(['true', 'true'])
-
-    await form.getByRole('radio', { name: /^api-test/ }).click()
-    await form.getByRole('button', { name: 'Add to requests (at least one)' }).click()
-    await form.getByLabel('Path').first().fill('no slash')
-    await form.getByLabel('Url').fill('ftp://x')
-    await form.getByRole('button', { name: 'Add a rule' }).click()
-    await form.getByLabel('Not by the person who starts the run').check()
-    const command = form.getByRole('group', { name: 'Rule 1' }).getByLabel('Command')
-    await command.fill('x'.repeat(300))
-    for (const name of ['docs', 'No Name']) {
-      await form.getByRole('button', { name: 'Add an MCP server for this run' }).click()
-      await form
-        .getByRole('group', { name: /^MCP server/ })
-        .last()
-        .getByLabel('Name')
-        .fill(name)
-    }
-    const [first, second] = [1, 2].map((n) => form.getByRole('group', { name: `MCP server ${n}` }))
-    await second?.getByRole('combobox').click()
-    await page.getByRole('option', { name: 'A URL' }).click()
-    await second?.getByLabel('URL').fill('ftp://x')
-    await submit()
-    await second?.getByText('Must have lower-case letters').waitFor()
-    await second?.getByText('Must be an http:// or https:// URL').waitFor()
-    await first?.getByText('Must not be empty').waitFor()
-    await first?.getByLabel('Program').fill('node')
-    await form.getByRole('button', { name: 'Remove MCP server 2' }).click()
-    await submit()
-    await first?.getByText('is an MCP server of the configuration').waitFor()
-    await form.getByRole('button', { name: 'Remove MCP server 1' }).click()
-    await submit()
-    await form.getByText('must begin with / and have no spaces').first().waitFor()
-    for (const label of ['Path', 'Url', 'Command']) {
-      expect(await isInvalid(label), label).toBe('true')
-    }
-
-    await command.fill('git push *')
-    await form.getByRole('button', { name: 'Remove Request 1' }).click()
-    await form.getByLabel('Url').fill('')
+    const { form } = await openForm()
+    const send = () => form.getByRole('button', { name: 'Start the run' }).click()
+    /** The problem of the field with this label, after the next answer. While the form is sent, it shows none. */
+    const problemOf = (label: string) =>
+      form.getByLabel(label).and(form.locator('[aria-invalid="true"]'))
     await form.getByRole('radio', { name: /^npm-test/ }).click()
-    await submit()
+    await form.getByLabel('Project folder').fill('/there/is/no/such/folder')
+    await send()
+    await problemOf('Project folder').waitFor()
+    await form.getByLabel('Project folder').fill(await server.newProject('wrong'))
+    await form.getByLabel('Check').fill('make')
+    await form.getByLabel('Exit code').fill('3')
+    await send()
+    await form.getByText('The goal npm-test needs exit code 0').first().waitFor()
+    await problemOf('Exit code').waitFor()
+
+    await form.getByLabel('Exit code').fill('')
+    await form.getByLabel('Rules for calls').fill('[{"action": "ask"')
+    await form.getByLabel('MCP servers').fill('[{"name": "No Name", "url": "ftp://x"}]')
+    await send()
+    await form.getByText('This is not JSON').waitFor()
+    await form.getByText('0.name must have lower-case letters').first().waitFor()
+    for (const label of ['Rules for calls', 'MCP servers']) await problemOf(label).waitFor()
+
+    const rule = { action: 'ask', by: 'other_than_starter' }
+    await form.getByLabel('Rules for calls').fill(JSON.stringify([rule]))
+    await form.getByLabel('MCP servers').fill('')
+    await send()
     await form
       .getByRole('region', { name: 'Approvals' })
       .getByText('this server has no tokens')
       .waitFor()
+    await problemOf('MCP servers').waitFor({ state: 'detached' })
   })
 
   test('offers the goal of .retrai.yml, whose rules hold for the run', async () => {

@@ -1,14 +1,13 @@
 import { expect, test } from 'vitest'
-import { ROLES } from '../../src/api/roles.ts'
+import { ROLES } from '../../src/api/auth.ts'
 import { createClient } from '../../src/client/index.ts'
-import { describeInBrowser, useBrowser, useConsoleServer } from './support/page.ts'
+import { describeInBrowser, signIn, TOKEN, useBrowser, useConsoleServer } from './support/page.ts'
 import { sampleRuns } from './support/sample-runs.ts'
 
-const TOKEN = 'a-token-of-sixteen-characters-or-more'
 const { samples, waiting } = sampleRuns(Date.now() / 1000)
 
 describeInBrowser('a server with a token', () => {
-  const open = useBrowser(/status of 401/)
+  const open = useBrowser(/status of 401|Cross-Origin-Opener-Policy header has been ignored/)
   const server = useConsoleServer([], samples, { RETRAI_TOKEN: TOKEN })
 
   test('is used for requests and live events until the tab is closed', async () => {
@@ -35,8 +34,7 @@ describeInBrowser('a server with a token', () => {
     for (const role of ROLES) {
       const made = (await tokens.create({ name: `an-${role}`, role }))._unsafeUnwrap()
       const page = await open(`${server.url}/runs/${waiting}`)
-      await page.getByLabel('Token', { exact: true }).fill(made.secret)
-      await page.getByRole('button', { name: 'Continue' }).click()
+      await signIn(page, made.secret)
       await page.getByTestId('connection').getByText('Live', { exact: true }).waitFor()
       expect(await page.getByTestId('who').textContent()).toBe(`an-${role} ${role}`)
       const commands = role === 'operator' || role === 'admin'
@@ -57,5 +55,23 @@ describeInBrowser('a server with a token', () => {
       ;(await tokens.revoke(made.id))._unsafeUnwrap()
       await page.getByRole('heading', { name: 'This server needs a token' }).waitFor()
     }
+  })
+
+  test('is used from another machine without TLS too, where browsers offer less: messages are sent, and ids copied', async () => {
+    const page = await open(`${server.url.replace('127.0.0.1', 'retrai.test')}/runs/${waiting}`)
+    await signIn(page)
+    await page.getByRole('button', { name: 'Send a message to the agent' }).click()
+    const dialog = page.getByRole('dialog', { name: 'Send a message to the agent' })
+    await dialog.getByLabel('Message').fill('Look at the ledger first')
+    await dialog.getByRole('button', { name: 'Send' }).click()
+    await dialog.waitFor({ state: 'detached' })
+    await page.getByTestId('timeline').getByText('Look at the ledger first').waitFor()
+
+    await page.getByTitle('Copy the id of the run').click()
+    await page.getByText('copied', { exact: true }).waitFor()
+    await page.keyboard.press('d')
+    await page.keyboard.press('Control+V')
+    expect(await page.locator(':focus').inputValue()).toBe(waiting)
+    expect(await page.evaluate('isSecureContext')).toBe(false)
   })
 })

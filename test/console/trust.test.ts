@@ -7,16 +7,20 @@ import * as z from 'zod'
 import { createClient } from '../../src/client/index.ts'
 import { gatedModel } from './support/gate.ts'
 import { longRun } from './support/long-run.ts'
-import { abortIn, describeInBrowser, useBrowser, useConsoleServer } from './support/page.ts'
+import {
+  abortIn,
+  describeInBrowser,
+  signIn,
+  TOKEN,
+  useBrowser,
+  useConsoleServer,
+} from './support/page.ts'
 import { sampleRuns } from './support/sample-runs.ts'
-import { startRun } from './support/server.ts'
 
 const VERIFIED = /^([\d,]+) of \1 records verified here, in your browser/
 const SIGNED = 'The server has signed exactly this history'
 
-const TOKEN = 'a-token-of-sixteen-characters-or-more'
 type Body = Readonly<Record<string, unknown>>
-const same = (body: Body): unknown => body
 const renamed = (key: Body): Body => ({ ...key, fingerprint: 'f'.repeat(64) })
 
 const findings = (page: Page) => page.getByTestId('findings')
@@ -37,8 +41,7 @@ describeInBrowser('a run that continues, verified in the browser', () => {
   const server = useConsoleServer(model)
 
   test('is verified as it arrives, and signed on request', async () => {
-    const cwd = await server.newProject('calculator')
-    const runId = await startRun(server.url, { cwd, hitl_enabled: true })
+    const runId = await server.start('calculator', { hitl_enabled: true })
     const page = await open(`${server.url}/runs/${runId}`)
     allowReplies(1)
     await page.getByTestId('decide').waitFor()
@@ -80,10 +83,12 @@ describeInBrowser('a stored history', () => {
     -1
   const server = useConsoleServer([], [...samples, long], { RETRAI_TOKEN: TOKEN })
 
-  const visit = async (path: string, url = server.url): Promise<Page> => {
-    const page = await open(`${url}${path}`)
-    await page.getByLabel('Token', { exact: true }).fill(TOKEN)
-    await page.getByRole('button', { name: 'Continue' }).click()
+  /** Opens a page with the token. @param prepare what happens before the page asks the server */
+  async function visit(path: string, prepare?: (page: Page) => Promise<unknown>): Promise<Page> {
+    const page = await open('about:blank')
+    await prepare?.(page)
+    await page.goto(new URL(path, server.url).href)
+    await signIn(page)
     return page
   }
 
@@ -107,7 +112,7 @@ describeInBrowser('a stored history', () => {
   })
 
   test('is verified without TLS too, when browsers provide no cryptography', async () => {
-    const page = await visit(`/runs/${achieved}`, server.url.replace('127.0.0.1', 'retrai.test'))
+    const page = await visit(`${server.url.replace('127.0.0.1', 'retrai.test')}/runs/${achieved}`)
     await findings(page).getByText(VERIFIED).waitFor()
     await findings(page).getByText(SIGNED).waitFor()
     expect(await page.evaluate('[isSecureContext, typeof crypto.subtle]')).toEqual([
@@ -117,15 +122,13 @@ describeInBrowser('a stored history', () => {
   })
 
   test('is shown as signed even if the page loses its request for the signature', async () => {
-    const page = await open('about:blank')
     let asked = 0
-    await page.route('**/proof', (route) => {
-      asked += 1
-      return asked === 1 ? route.abort('connectionreset') : route.continue()
-    })
-    await page.goto(`${server.url}/runs/${achieved}`)
-    await page.getByLabel('Token', { exact: true }).fill(TOKEN)
-    await page.getByRole('button', { name: 'Continue' }).click()
+    const page = await visit(`/runs/${achieved}`, (page) =>
+      page.route('**/proof', (route) => {
+        asked += 1
+        return asked === 1 ? route.abort('connectionreset') : route.continue()
+      }),
+    )
     await findings(page).getByText(SIGNED).waitFor()
     expect(asked).toBe(2)
   })
@@ -134,40 +137,39 @@ describeInBrowser('a stored history', () => {
     const page = await open('about:blank')
     await page.goto(`${server.url}/runs/${achieved}`)
     await page.evaluate(`window.dispatchEvent(new Event('offline'))`)
-    await page.getByLabel('Token', { exact: true }).fill(TOKEN)
-    await page.getByRole('button', { name: 'Continue' }).click()
+    await signIn(page)
     await findings(page).getByText(SIGNED).waitFor()
   })
 
   describe('is not reported as signed', () => {
-    const tampered: Readonly<Record<string, readonly [string, (body: Body) => unknown, string]>> = {
-      'where the proof was changed': [
+    const tampered: readonly (readonly [string, string, (body: Body) => unknown, string])[] = [
+      [
+        'where the proof was changed',
         '**/proof',
         (proof) => ({ ...proof, signed_at: '2020-01-01T00:00:00.000Z' }),
         'The signature is not valid for the key that it names',
       ],
-      'where the key is not published': [
+      [
+        'where the key is not published',
         '**/api/keys',
         () => ({ keys: [] }),
         'Signed by a key that the server does not publish',
       ],
-      'where a key is published under the name of another': [
+      [
+        'where a key is published under the name of another',
         '**/api/keys',
         ({ keys }) => ({ keys: z.array(z.looseObject({})).parse(keys).map(renamed) }),
         "The server's signature cannot be read",
       ],
-    }
-    test.each(Object.keys(tampered))('%s', async (name) => {
-      const [path, change, told] = tampered[name] ?? ['', same, '']
-      const page = await open('about:blank')
-      await page.route(path, async (route) => {
-        const answer = await route.fetch()
-        const body = z.record(z.string(), z.unknown()).parse(await answer.json())
-        await route.fulfill({ response: answer, json: change(body) })
-      })
-      await page.goto(`${server.url}/runs/${achieved}`)
-      await page.getByLabel('Token', { exact: true }).fill(TOKEN)
-      await page.getByRole('button', { name: 'Continue' }).click()
+    ]
+    test.each(tampered)('%s', async (_, path, change, told) => {
+      const page = await visit(`/runs/${achieved}`, (page) =>
+        page.route(path, async (route) => {
+          const answer = await route.fetch()
+          const body = z.record(z.string(), z.unknown()).parse(await answer.json())
+          await route.fulfill({ response: answer, json: change(body) })
+        }),
+      )
       await findings(page).getByText(told).waitFor()
       await findings(page).getByText(VERIFIED).waitFor()
       expect(await findings(page).getByText(SIGNED).count()).toBe(0)
@@ -175,17 +177,15 @@ describeInBrowser('a stored history', () => {
   })
 
   test('reports a record whose text two readers read differently', async () => {
-    const page = await open('about:blank')
-    await page.route(`**/runs/${achieved}/events?*`, async (route) => {
-      const answer = await route.fetch()
-      const lines = (await answer.text()).split('\n').map((line, seq) => {
-        return seq === 3 ? line.replace('"payload":', '"payload":{},"payload":') : line
-      })
-      await route.fulfill({ response: answer, body: lines.join('\n') })
-    })
-    await page.goto(`${server.url}/runs/${achieved}`)
-    await page.getByLabel('Token', { exact: true }).fill(TOKEN)
-    await page.getByRole('button', { name: 'Continue' }).click()
+    const page = await visit(`/runs/${achieved}`, (page) =>
+      page.route(`**/runs/${achieved}/events?*`, async (route) => {
+        const answer = await route.fetch()
+        const lines = (await answer.text()).split('\n').map((line, seq) => {
+          return seq === 3 ? line.replace('"payload":', '"payload":{},"payload":') : line
+        })
+        await route.fulfill({ response: answer, body: lines.join('\n') })
+      }),
+    )
     await findings(page).getByText('Record 3 is not valid').waitFor()
     expect(await findings(page).getByText(VERIFIED).count()).toBe(0)
   })

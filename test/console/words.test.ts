@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest'
 import { languageOf } from '../../web/src/code/languages.ts'
-import { patchLines } from '../../web/src/code/patch-lines.ts'
 import { distanceOf } from '../../web/src/run/verdict.ts'
 import {
   baseName,
@@ -62,15 +61,6 @@ describe('the distance of a check from the goal', () => {
       total: 42,
     })
   })
-})
-
-test('a patch is shown line by line', () => {
-  expect(patchLines('a\nb\nc\n', 'a\nB\nc\n')).toEqual([
-    { type: 'same', text: 'a' },
-    { type: 'removed', text: 'b' },
-    { type: 'added', text: 'B' },
-    { type: 'same', text: 'c' },
-  ])
 })
 
 test('files are highlighted by their names', () => {

@@ -22,7 +22,7 @@ describe('the record of a command of a person', () => {
   test('a decision holds the hash of the question that it answers', () => {
     const hashes = new Map([[open, hashOf('a')]])
     const [answer] = given(...waiting)
-      .when(approve, 9, hashes)
+      .when(approve, 9, { hashes })
       .gives('1 human_check_response')
     expect(answer?.payload).toEqual({
       decision: 'approve',
@@ -30,15 +30,6 @@ describe('the record of a command of a person', () => {
       answers: open,
       shown_sha256: hashOf('a'),
     })
-  })
-
-  test('a change of the configuration holds its reason', () => {
-    const [changed] = given(create())
-      .when({ ...configure, reason: 'too short' })
-      .gives('0 run_config_changed')
-    expect(changed?.payload).toEqual({ changes: { max_iterations: 9 }, reason: 'too short' })
-    const [plain] = given(create()).when(configure).gives('0 run_config_changed')
-    expect(plain?.payload).toEqual({ changes: { max_iterations: 9 } })
   })
 })
 
@@ -58,7 +49,7 @@ describe('the record that a person reports as seen', () => {
       configure: 'run_config_changed',
     }
     const [record] = run
-      .when(command, 9, hashes)
+      .when(command, 9, { hashes })
       .gives(`1 ${kind[command.type]}${command.type === 'abort' ? ' aborted' : ''}`)
     expect(record?.payload).toMatchObject({ seen })
   })
@@ -66,7 +57,7 @@ describe('the record that a person reports as seen', () => {
   test.each(commands)('must be in the log, or $type is refused', (command) => {
     const otherwise = { type: 'seen_otherwise', seq: 2 } as const
     const run = given(...waiting)
-    run.when(command, 9, new Map([...hashes, [2, hashOf('c')]])).refused(otherwise)
-    run.when(command, 9, new Map([[open, hashOf('a')]])).refused(otherwise)
+    run.when(command, 9, { hashes: new Map([...hashes, [2, hashOf('c')]]) }).refused(otherwise)
+    run.when(command, 9, { hashes: new Map([[open, hashOf('a')]]) }).refused(otherwise)
   })
 })

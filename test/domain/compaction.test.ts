@@ -4,7 +4,8 @@ import type { Conversation } from '../../src/domain/conversation.ts'
 import { converse } from '../../src/domain/converse.ts'
 import { planOf } from '../../src/domain/plan.ts'
 import type { PayloadOf, RunRecord } from '../../src/domain/records.ts'
-import { messagesWithout, tokensOf, toMessages } from '../../src/domain/sent-messages.ts'
+import { messagesWithout, toMessages } from '../../src/domain/sent-messages.ts'
+import { tokensOf } from '../../src/domain/turn-messages.ts'
 import { by, check, claim, create, given, look, result, type Step } from './support.ts'
 
 /** About this many tokens. */
@@ -234,9 +235,11 @@ describe('the next request', () => {
     }
   })
 
-  test('says that there is no summary if the model could not write one', () => {
-    const [, , note] = sent(talk(...worked, compacted({ summary: null, failure: 'HTTP 500' })))
-    expect(note).toContain('There is no summary of the rest')
+  test('says that there is no summary if the model could not write one, or it was redacted', () => {
+    for (const none of [{ summary: null, failure: 'HTTP 500' }, { summary: '[redacted]' }]) {
+      const [, , note] = sent(talk(...worked, compacted(none)))
+      expect(note).toContain('There is no summary of the rest')
+    }
   })
 
   test('has a message that no request has held yet', () => {
@@ -252,28 +255,5 @@ describe('the next request', () => {
     const answer = records.findLastIndex(({ kind }) => kind === 'assistant_message')
     const asked = messagesWithout(conversationOf(records.slice(0, answer)), 2)
     expect(asked).toEqual(toMessages(conversationOf(records.slice(0, at + 1)), 10_000).messages)
-  })
-})
-
-describe('a summary that was redacted', () => {
-  const steps = [...turn('a'), ...turn('b'), ...turn('c')]
-  const redacted = talk(...steps, compacted({ summary: '[redacted]' }))
-
-  test('is written again, of the turns that it replaced', () => {
-    expect(dueCompaction(redacted, 10_000)).toMatchObject({ turns: 2 })
-    const again = talk(
-      ...steps,
-      compacted({ summary: '[redacted]' }),
-      compacted({ summary: 'Once more.' }),
-    )
-    expect(dueCompaction(again, 10_000)).toBeNull()
-    expect(sent(again)[2]).toContain('Once more.')
-    expect(again.compaction?.files).toEqual(['src/a.ts'])
-  })
-
-  test('falls back to the summary before it', () => {
-    const second = talk(...steps, compacted({ turns: 1 }), compacted({ summary: '[redacted]' }))
-    expect(second.compaction?.base).toMatchObject({ turns: 1, summary: 'I wrote a file.' })
-    expect(second.turns?.count).toBe(3)
   })
 })

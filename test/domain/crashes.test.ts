@@ -39,12 +39,6 @@ describe('work that is interrupted by a crash', () => {
       .gives('1 run_claimed')
   })
 
-  test('if the person aborts, the run ends', () => {
-    given(...checking, ...crashes(5))
-      .when(answer('abort'))
-      .gives('1 human_check_response', '1 run_end aborted')
-  })
-
   test('a call that only reads is not repeated after five crashes: it has a result, and the next call follows', () => {
     const waiting = [...reading, ...crashes(5)]
     given(...reading, ...crashes(4))

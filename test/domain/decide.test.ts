@@ -171,10 +171,6 @@ describe('another process', () => {
       .gives('1 run_claimed')
   })
 
-  test('asks the model again if there is no reply yet', () => {
-    given(create(), claim()).when(claim('p2', 'p1')).gives('1 run_claimed')
-  })
-
   test('excludes the previous one', () => {
     given(create(), claim(), claim('p2', 'p1'))
       .when(reply())
@@ -234,12 +230,6 @@ describe('limits', () => {
     return last?.kind === 'run_end' ? last.payload.reason : undefined
   }
 
-  test('max_iterations', () => {
-    given(create({ max_iterations: 1 }), claim(), reply())
-      .when(check(false))
-      .gives('1 goal_check', '1 iteration_complete', '1 run_end failed')
-  })
-
   test('max_iterations that was lowered below the present iteration', () => {
     const changes = { max_iterations: 1 } as const
     const records = given(create({ max_iterations: 3 }), claim(), reply(), check(false), reply(), {
@@ -258,15 +248,6 @@ describe('limits', () => {
       .when(reply(['bash_exec'], 100))
       .gives('1 llm_usage', '1 assistant_message', '1 step_start act', '1 run_end failed')
     expect(endReason(records)).toBe('Stopped by max_tokens: 100 of 100 tokens are used')
-  })
-
-  test('max_tokens stops before the next model call, but the goal is still checked', () => {
-    given(create({ max_tokens: 100 }), claim(), reply([], 100))
-      .when(check(false))
-      .gives('1 goal_check', '1 iteration_complete', '1 run_end failed')
-    given(create({ max_tokens: 100 }), claim(), reply([], 100))
-      .when(check(true))
-      .gives('1 goal_check', '1 iteration_complete', '1 run_end achieved')
   })
 
   test('max_cost_usd, also if a price is not known', () => {
@@ -319,22 +300,6 @@ describe('limits', () => {
     const fail = by('p1', { type: 'fail', message: 'No name', traceback: '', usage })
     const [, , end] = twice.when(fail).gives('1 llm_usage', '1 error', '1 run_end failed')
     expect(end?.payload).toMatchObject({ total_tokens: 120, estimated_cost_usd: 0.5 })
-  })
-
-  test('max_seconds stops before the next attempt to get a reply', () => {
-    const retry = by('p1', { type: 'record_retry', reason: 'HTTP 503', delayMs: 9_000 })
-    const limited = [
-      { command: create({ max_seconds: 10 }), at: 0 },
-      { command: claim(), at: 0 },
-      { command: retry, at: 2 },
-    ]
-    const proceed = by('p1', { type: 'proceed' })
-    given(...limited)
-      .when(proceed, 9)
-      .gives()
-    given(...limited)
-      .when(proceed, 11)
-      .gives('1 run_end failed')
   })
 })
 

@@ -4,7 +4,7 @@ import { BrokenInvariant } from '../../src/domain/errors.ts'
 import { evolve, fold } from '../../src/domain/evolve.ts'
 import { nextStep } from '../../src/domain/next-step.ts'
 import { RunRecord } from '../../src/domain/records.ts'
-import { statusOf } from '../../src/domain/state.ts'
+import { type RunStatus, statusAfter, statusOf } from '../../src/domain/state.ts'
 import { validRun } from '../support/run-records.ts'
 
 const EFFECTS = [
@@ -19,101 +19,70 @@ const EFFECTS = [
   'proceed',
 ]
 
-describe('for all valid runs', () => {
-  test('fold(all) = fold(rest, fold(prefix))', () => {
-    fc.assert(
-      fc.property(validRun(), fc.nat(), (records, n) => {
-        const cut = n % (records.length + 1)
-        const prefix = fold(records.slice(0, cut))
-        expect(fold(records.slice(cut), prefix)).toEqual(fold(records))
-      }),
-    )
-  })
-
-  test('the state is plain JSON, its seq is dense, and every prefix has a next step', () => {
-    fc.assert(
-      fc.property(validRun(), (records) => {
-        records.reduce<ReturnType<typeof fold>>((before, record, index) => {
-          const state = evolve(before, record)
-          expect(state.seq).toBe(index)
-          expect(JSON.parse(JSON.stringify(state))).toEqual(state)
-          expect(EFFECTS).toContain(nextStep(state).type)
-          return state
-        }, null)
-      }),
-    )
-  })
-
-  test('run_end is the last record, and no record is accepted after it', () => {
-    fc.assert(
-      fc.property(validRun(), (records) => {
-        const end = records.findIndex(({ kind }) => kind === 'run_end')
-        const state = fold(records)
-        expect(end === -1 || end === records.length - 1).toBe(true)
-        if (state === null) throw new Error('a run has at least one record')
-        expect(['running', 'queued', 'awaiting_human'].includes(statusOf(state))).toBe(end === -1)
-        const first = records[0]
-        if (end === -1 || first === undefined) return
-        expect(() => evolve(state, first)).toThrow(BrokenInvariant)
-      }),
-    )
-  })
-
-  test('a call has at most one result, which comes after it, and exactly one at the end of the run', () => {
-    fc.assert(
-      fc.property(validRun(), (records) => {
-        const open = new Set<string>()
-        for (const { kind, payload, iteration } of records) {
-          if (kind === 'tool_call') {
-            const key = `${iteration} ${payload.call_id}`
-            expect(open.has(key)).toBe(false)
-            open.add(key)
-          }
-          if (kind === 'tool_result') {
-            expect(open.delete(`${iteration} ${payload.call_id}`)).toBe(true)
-          }
-        }
-        expect(open.size).toBeLessThanOrEqual(1)
-        if (records.at(-1)?.kind === 'run_end') expect(open.size).toBe(0)
-      }),
-    )
-  })
-
-  test('the next shell starts in the folder that the last result with a folder names', () => {
-    fc.assert(
-      fc.property(validRun(), (records) => {
-        const named = records.flatMap((record) =>
-          record.kind === 'tool_result' ? (record.payload.folder ?? []) : [],
-        )
-        expect(fold(records)?.shellFolder).toBe(named.at(-1))
-      }),
-    )
-  })
-
-  test('run_end holds the sums of the records', () => {
-    fc.assert(
-      fc.property(validRun(), (records) => {
-        const end = records.at(-1)
-        if (end?.kind !== 'run_end') return
-        const tokens = records.reduce((sum, { kind, payload }) => {
-          if (kind === 'tool_result') return sum + (payload.subagent?.tokens ?? 0)
-          return kind === 'llm_usage' ? sum + payload.input_tokens + payload.output_tokens : sum
-        }, 0)
-        expect(end.payload.total_tokens).toBe(tokens)
-        const plans = records.filter((r) => r.kind === 'step_start' && r.payload.node === 'plan')
-        expect(end.payload.iterations).toBe(new Set(plans.map((r) => r.iteration)).size)
-      }),
-    )
-  })
-
-  test('every record has the shape that is required of stored records', () => {
-    fc.assert(
-      fc.property(validRun(), (records) => {
-        for (const record of records) expect(RunRecord.parse(record)).toEqual(record)
-      }),
-    )
-  })
+test('for all valid runs: the state is plain JSON, each prefix has a next step and a status that its last records give, and the records add up', () => {
+  const seen = new Set<RunStatus>()
+  fc.assert(
+    fc.property(validRun(), fc.nat(), (records, n) => {
+      const cut = n % (records.length + 1)
+      expect(fold(records.slice(cut), fold(records.slice(0, cut)))).toEqual(fold(records))
+      let status: RunStatus | null = null
+      records.reduce<ReturnType<typeof fold>>((before, record, index) => {
+        expect(RunRecord.parse(record)).toEqual(record)
+        const state = evolve(before, record)
+        expect(state.seq).toBe(index)
+        expect(JSON.parse(JSON.stringify(state))).toEqual(state)
+        expect(EFFECTS).toContain(nextStep(state).type)
+        // A claim ends the wait for a server, but no other wait.
+        if (record.kind === 'run_claimed' && status === 'queued') status = 'running'
+        status = statusAfter(record) ?? status
+        expect(status).toBe(statusOf(state))
+        if (status !== null) seen.add(status)
+        return state
+      }, null)
+      checkCalls(records)
+      checkEnd(records)
+      const named = records.flatMap((record) =>
+        record.kind === 'tool_result' ? (record.payload.folder ?? []) : [],
+      )
+      expect(fold(records)?.shellFolder).toBe(named.at(-1))
+    }),
+    { numRuns: 200 },
+  )
+  expect(seen.size).toBe(6)
 })
+
+/** A call has at most one result, which comes after it, and exactly one at the end of the run. */
+function checkCalls(records: readonly RunRecord[]): void {
+  const open = new Set<string>()
+  for (const { kind, payload, iteration } of records) {
+    const key = 'call_id' in payload ? `${iteration} ${payload.call_id}` : ''
+    if (kind === 'tool_call') {
+      expect(open.has(key)).toBe(false)
+      open.add(key)
+    }
+    if (kind === 'tool_result') expect(open.delete(key)).toBe(true)
+  }
+  expect(open.size).toBeLessThanOrEqual(records.at(-1)?.kind === 'run_end' ? 0 : 1)
+}
+
+/** run_end is the last record, holds the sums of the others, and none is accepted after it. */
+function checkEnd(records: readonly RunRecord[]): void {
+  const state = fold(records)
+  const [first] = records
+  const end = records.find(({ kind }) => kind === 'run_end')
+  if (state === null || first === undefined) throw new Error('a run has at least one record')
+  expect(['running', 'queued', 'awaiting_human'].includes(statusOf(state))).toBe(end === undefined)
+  if (end?.kind !== 'run_end') return
+  expect(records.at(-1)).toBe(end)
+  expect(() => evolve(state, first)).toThrow(BrokenInvariant)
+  const tokens = records.reduce((sum, { kind, payload }) => {
+    if (kind === 'tool_result') return sum + (payload.subagent?.tokens ?? 0)
+    return kind === 'llm_usage' ? sum + payload.input_tokens + payload.output_tokens : sum
+  }, 0)
+  expect(end.payload.total_tokens).toBe(tokens)
+  const plans = records.filter((r) => r.kind === 'step_start' && r.payload.node === 'plan')
+  expect(end.payload.iterations).toBe(new Set(plans.map((r) => r.iteration)).size)
+}
 
 /** Of more than its first record. */
 const longRun = validRun().filter(({ length }) => length > 1)

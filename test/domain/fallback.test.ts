@@ -43,11 +43,6 @@ describe('the model that a run asks', () => {
     expect(asking(fallBack('a', 'b'), configure({ hitl_enabled: true })).model).toBe('b')
   })
 
-  test('is the one that a person chose while the last attempt with another one failed', () => {
-    const chosen = asking(configure({ model_name: 'd' }), fallBack('a', 'b'))
-    expect(chosen).toMatchObject({ model: 'd', next: 'b' })
-  })
-
   test('has attempts of its own, too, if a person has chosen it', () => {
     const changed = asking(retry, retry, configure({ model_name: 'd' }), retry)
     expect(changed.state.phase).toMatchObject({ type: 'planning', failures: 3, otherFailures: 2 })
@@ -66,9 +61,5 @@ describe('the model that a run asks', () => {
         ?.contextTokens
     expect(contextOf(overflow, configure({ hitl_enabled: true }))).toBe(500)
     expect(contextOf(overflow, configure({ model_name: 'd' }))).toBeNull()
-  })
-
-  test('adds nothing to the state of a run that never needed a fallback', () => {
-    expect(asking(retry, configure({ model_name: 'd' })).state).not.toHaveProperty('fallback')
   })
 })

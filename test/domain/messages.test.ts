@@ -101,12 +101,6 @@ describe('a message of a person', () => {
     )
   })
 
-  test('is refused once the run has ended', () => {
-    given(...begun, { type: 'abort', reason: null })
-      .when(say('Wait!'))
-      .refused({ type: 'run_ended', status: 'aborted' })
-  })
-
   test('with a key is recorded once', () => {
     const { state } = given(...working, say('Hurry.', 'k1'))
     given(...working, say('Hurry.', 'k1'))
@@ -142,11 +136,5 @@ describe('instructions', () => {
     given(...steps, check(true), look, ...change, reply())
       .when(check(true))
       .gives('1 goal_check', '1 iteration_complete', '1 run_end achieved')
-  })
-
-  test('a question about a green project is answered without another check', () => {
-    given(...steps, check(true), look)
-      .when(reply())
-      .gives('1 llm_usage', '1 assistant_message', '1 iteration_complete', '1 run_end achieved')
   })
 })

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { allows, beyond, Network, withoutPresets } from '../../src/domain/network.ts'
+import { allows, beyond } from '../../src/domain/hosts.ts'
+import { Network, withoutPresets } from '../../src/domain/network.ts'
 import { by, claim, claimAfterCrash, create, given, reply, result } from './support.ts'
 
 test.each([

@@ -38,6 +38,7 @@ function resultWith(subagent: SubagentEnd, outcome: 'ok' | 'error' = 'ok', callI
 const calling: readonly Step[] = [create(), claim(), reply(['run_subagent', 'run_subagent'])]
 const started = [...calling, start()]
 const done = [...started, resultWith(end())]
+const ABORT = { type: 'abort', reason: null } as const
 
 describe('a run with a sub-agent', () => {
   test('names the sub-agent once, before it exists', () => {
@@ -70,12 +71,6 @@ describe('a run with a sub-agent', () => {
     given(create(), claim()).when(start()).refused(refused('planning'))
   })
 
-  test('starts none for a process that has lost the run', () => {
-    given(...calling, claim('p2', 'p1'))
-      .when(start())
-      .refused({ type: 'claim_lost', claimant: 'p2' })
-  })
-
   test('counts what it used, and then begins the next call', () => {
     const { state } = given(...started, resultWith(end()))
     expect(state?.total).toEqual({ tokens: 800, costUsd: 0.08 })
@@ -86,11 +81,6 @@ describe('a run with a sub-agent', () => {
     given(...done)
       .when(start(OTHER, 'c1'))
       .gives('1 subagent_started')
-  })
-
-  test('has no known cost any more if that of the sub-agent is not known', () => {
-    const { state } = given(...started, resultWith(end({ cost_usd: null })))
-    expect(state?.total.costUsd).toBe(null)
   })
 
   test('ends with the budget that the sub-agent has used up', () => {
@@ -126,21 +116,13 @@ describe('a run with a sub-agent', () => {
   })
 
   test('names it in run_end if the parent is aborted first, and counts what it used by then', () => {
-    const abort = { type: 'abort', reason: null, subagents: [end({ status: 'running' })] } as const
     const [, ended] = given(...started)
-      .when(abort)
+      .when(ABORT, undefined, { subagents: [end({ status: 'running' })] })
       .gives('1 tool_result c0 aborted', '1 run_end aborted')
     expect(ended?.payload).toMatchObject({ subagents: [CHILD], total_tokens: 800 })
     const unread = given(...started).when({ type: 'abort', reason: null })
     const [, blind] = unread.gives('1 tool_result c0 aborted', '1 run_end aborted')
     expect(blind?.payload).toMatchObject({ subagents: [CHILD], total_tokens: 100 })
-  })
-
-  test('does not name one that has ended', () => {
-    const [, ended] = given(...done)
-      .when({ type: 'abort', reason: null })
-      .gives('1 tool_result c1 aborted', '1 run_end aborted')
-    expect(ended?.payload).not.toHaveProperty('subagents')
   })
 
   test('names it in run_end if the process fails', () => {
@@ -154,9 +136,8 @@ describe('a run with a sub-agent', () => {
 
 describe('a history that no commands can have produced is refused', () => {
   const whole = given(...done, result('c1', 'run_subagent'), check(true)).records
-  const aborted = given(...started, {
-    ...{ type: 'abort', reason: null, subagents: [end({ status: 'running' })] },
-  } as const).records
+  const fromLog = { subagents: [end({ status: 'running' })] }
+  const aborted = given(...started, { command: ABORT, fromLog }).records
 
   test.each<[string, readonly RunRecord[], object, string]>([
     ['a start by a call that was not requested', whole, { call_id: 'c2' }, 'subagent_started'],

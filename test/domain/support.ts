@@ -1,10 +1,12 @@
 import { expect } from 'vitest'
+import { type VerifiedRun, verifyRecord } from '../../src/audit/verify/verify-run.ts'
 import type { AgentCommand, FromLog, RunCommand } from '../../src/domain/commands.ts'
 import { decide } from '../../src/domain/decide.ts'
 import type { RunError } from '../../src/domain/errors.ts'
 import { fold } from '../../src/domain/evolve.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
 import type { RunConfig } from '../../src/domain/run-config.ts'
+import { chained } from '../support/run-records.ts'
 
 const RUN_ID = '550e8400-e29b-41d4-a716-446655440000'
 const READ_ONLY: ReadonlySet<string> = new Set(['file_read'])
@@ -97,26 +99,41 @@ export const look = by('p1', {
 })
 
 /** A step of a scenario: a command, sent one second after the previous one, unless it has a time of its own. */
-export type Step = RunCommand | { readonly command: RunCommand; readonly at: number }
+export type Step =
+  | RunCommand
+  | { readonly command: RunCommand; readonly at?: number; readonly fromLog?: Partial<FromLog> }
+
+const NOTHING: FromLog = { hashes: new Map(), isStarter: false, subagents: [] }
 
 function apply(steps: readonly Step[]): RunRecord[] {
   const records: RunRecord[] = []
   steps.forEach((step, second) => {
-    const { command, at } = 'command' in step ? step : { command: step, at: second }
-    const decided = decide(command, fold(records), at)
+    const { command, at = second, fromLog } = 'command' in step ? step : { command: step }
+    const decided = decide(command, fold(records), at, { ...NOTHING, ...fromLog })
     if (decided.isErr()) throw new Error(`given ${command.type}: ${JSON.stringify(decided.error)}`)
     records.push(...decided.value)
   })
   return records
 }
 
-/** Folds records of which the first of this kind has other values. */
+/** Verifies that a run can have these records. @throws what a verifier reports */
+export function verified(records: readonly RunRecord[]): void {
+  let run: VerifiedRun | null = null
+  const runId = records[0]?.run_id ?? RUN_ID
+  for (const record of chained(records)) {
+    const next: ReturnType<typeof verifyRecord> = verifyRecord(runId, run, record)
+    if (next.isErr()) throw new Error(next.error.message)
+    run = next.value.run
+  }
+}
+
+/** Verifies records of which the first of this kind has other values. */
 export function altered(records: readonly RunRecord[], kind: string, changes: object) {
   const at = records.findIndex((record) => record.kind === kind)
   const record = records[at]
   if (record === undefined) throw new Error(`there is no ${kind}`)
   const payload = { ...record.payload, ...changes }
-  return fold(records.with(at, { ...record, payload } as RunRecord))
+  verified(records.with(at, { ...record, payload } as RunRecord))
 }
 
 /** The essence of a record, short enough to read in a list. */
@@ -141,13 +158,8 @@ export function given(...steps: Step[]) {
   return {
     records,
     state: fold(records),
-    when(
-      command: RunCommand,
-      at = steps.length,
-      hashes: FromLog['hashes'] = new Map(),
-      isStarter = false,
-    ) {
-      const decided = decide(command, fold(records), at, { hashes, isStarter })
+    when(command: RunCommand, at = steps.length, fromLog: Partial<FromLog> = {}) {
+      const decided = decide(command, fold(records), at, { ...NOTHING, ...fromLog })
       return {
         gives: (...expected: string[]) => {
           expect(decided.isOk() ? decided.value.map(brief) : decided.error).toEqual(expected)

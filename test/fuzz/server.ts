@@ -3,7 +3,7 @@ import { mkdir, mkdtemp, rm, symlink } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 import * as z from 'zod'
-import { ROLES } from '../../src/api/roles.ts'
+import { ROLES } from '../../src/api/auth.ts'
 import { Server } from '../chaos/server-process.ts'
 import { type FuzzReport, fuzz, type Identity } from './fuzz.ts'
 
@@ -38,13 +38,13 @@ export async function fuzzServer(
   )
   try {
     const url = await server.url
-    if (url === null || server.pid === undefined) throw new Error('The server does not start.')
+    if (url === null) throw new Error('The server does not start.')
     const identities = [
       { name: 'nobody', token: null },
       { name: 'configured', token: ADMIN },
       ...(await Promise.all(ROLES.map((role) => makeToken(url, role)))),
     ]
-    return await fuzz({ url, pid: server.pid, identities, seed, isOver })
+    return await fuzz({ url, identities, seed, isOver })
   } catch (error) {
     const lines = server.output
       .split('\n')

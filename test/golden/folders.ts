@@ -70,7 +70,7 @@ function withoutAdditions(answer: string): string {
 }
 
 /** What is in a golden data folder, `about.json`. */
-const About = z.strictObject({
+export const About = z.strictObject({
   written_by: z.string(),
   /** By how they ended. */
   tokens: z.strictObject({
@@ -119,6 +119,9 @@ export const folderUrl = (name: string): URL => new URL(`${name}/`, GOLDEN)
 /** Has a server of this data folder leave an unfinished run as it is: to it, the run is still being imported. */
 export const leaveAlone = (dataDir: string, runId: string): Promise<void> =>
   beginImport(join(dataDir, IMPORTS_FOLDER), runId)
+
+/** Nothing is written that the folder does not have, so that all of it can be compared. */
+export const QUIET = { RETRAI_ACCESS_LOG: 'off', RETRAI_CHECKPOINT_SECONDS: '0' }
 
 /** The folders of all versions that were kept. */
 export function goldenFolders(): GoldenFolder[] {

@@ -1,21 +1,16 @@
-import { mkdir, mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { startScriptedModel } from '../../examples/scripted-model/server.ts'
+import { mkdir } from 'node:fs/promises'
+import { describe, expect } from 'vitest'
 import { fold } from '../../src/domain/evolve.ts'
 import { ALL_KINDS, EndStatus, type RunRecord } from '../../src/domain/records.ts'
 import { decode } from '../../src/log/codec.ts'
 import { streamOf } from '../../src/log/run-log.ts'
 import { runDetails } from '../../src/queries/run-details.ts'
-import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
-import type { NewEvent } from '../../src/store/event-store.ts'
+import type { EventStore, NewEvent } from '../../src/store/event-store.ts'
 import { chainProblems } from '../chaos/chain.ts'
-import { Client } from '../chaos/client.ts'
-import { eventsInFile } from '../chaos/evidence.ts'
+import { eventsInFile, type Observation } from '../chaos/evidence.ts'
 import { violations } from '../chaos/invariants.ts'
-import { Server } from '../chaos/server-process.ts'
-import { watch } from '../chaos/watch.ts'
+import type { SiteServer } from '../support/site.ts'
+import { test } from '../support/test.ts'
 import { type Golden, type GoldenEvent, goldenLogs } from './golden.ts'
 
 const LOGS = goldenLogs()
@@ -58,60 +53,13 @@ describe('the golden logs', () => {
   })
 })
 
-describe('a server that finds the golden logs', () => {
-  let folder: string
-  let dataDir: string
-  let model: Awaited<ReturnType<typeof startScriptedModel>>
-  let server: Server
-  let client: Client
-
-  beforeAll(async () => {
-    folder = await mkdtemp(join(tmpdir(), 'retrai-golden-'))
-    dataDir = join(folder, 'data')
-    await mkdir(dataDir)
-    await fill(join(dataDir, 'log.sqlite'))
-    model = await startScriptedModel({ script: [] })
-    server = new Server({ dataDir, modelUrl: model.url })
-    const url = await server.url
-    if (url === null) throw new Error(server.output)
-    client = new Client(url, new AbortController().signal)
-  })
-  afterAll(async () => {
-    server.kill('SIGKILL')
-    await server.exit
-    await model.close()
-    await rm(folder, { recursive: true })
-  })
-
-  test('serves the runs that have ended, and continues the others to their end', async () => {
-    const waiting = LOGS.filter(({ events }) => WAITS.has(events.at(-1)?.type ?? ''))
-    expect(waiting).toHaveLength(WAITS.size)
-    for (const { runId, events } of waiting) await resume(client, runId, events.length - 1)
-    const watched = await Promise.all(LOGS.map(({ runId }) => observe(client, runId)))
-    const details = await Promise.all(LOGS.map(({ runId }) => client.get(`/api/runs/${runId}`)))
-    await server.stop()
-    for (const [n, golden] of LOGS.entries()) {
-      const { name, runId, events, meaning } = golden
-      const now = eventsInFile(dataDir, runId)
-      expect(now.slice(0, events.length), name).toEqual(stored(golden))
-      const evidence = { runId, events: now, ledger: [], acknowledged: [], settled: true }
-      const seen = { observations: watched.slice(n, n + 1), details: [details[n]?.body] }
-      expect(violations({ ...evidence, ...seen }), name).toEqual([])
-      if (!hasEnded(golden)) continue
-      expect(now).toHaveLength(events.length)
-      expect(details[n]?.body, name).toMatchObject(meaning.details)
-    }
-    // Their project is the root of the file system, which contains the data folder, so they end with that reason.
-    expect(outcomesOf('call-in-doubt')).toEqual(['unknown', 'unknown'])
-    expect(outcomesOf('call-that-reads')).toEqual(['unknown'])
-    for (const name of ['call-in-doubt', 'call-that-reads']) {
-      const messages = recordsOf(name).flatMap((r) =>
-        r.kind === 'error' ? [r.payload.message] : [],
-      )
-      expect(messages, name).toEqual([expect.stringContaining("contains the server's data folder")])
-    }
-  })
-
+test('a server that finds the golden logs serves the runs that have ended, and continues the others to their end', async ({
+  site,
+}) => {
+  const dataDir = site.path('data')
+  await mkdir(dataDir)
+  await site.withLog('data', fill)
+  const server = await site.serve('data', { model: await site.model([]) })
   const recordsOf = (wanted: string): RunRecord[] =>
     LOGS.filter(({ name }) => name === wanted)
       .flatMap(({ runId }) => eventsInFile(dataDir, runId))
@@ -119,25 +67,51 @@ describe('a server that finds the golden logs', () => {
 
   const outcomesOf = (wanted: string): string[] =>
     recordsOf(wanted).flatMap((r) => (r.kind === 'tool_result' ? [r.payload.outcome] : []))
+
+  const waiting = LOGS.filter(({ events }) => WAITS.has(events.at(-1)?.type ?? ''))
+  expect(waiting).toHaveLength(WAITS.size)
+  for (const { runId, events } of waiting) await resume(server, runId, events.length - 1)
+  const watched = await Promise.all(LOGS.map(({ runId }) => observe(server, runId)))
+  const details = await Promise.all(LOGS.map(({ runId }) => server.get(`/api/runs/${runId}`)))
+  await server.stop()
+  for (const [n, golden] of LOGS.entries()) {
+    const { name, runId, events, meaning } = golden
+    const now = eventsInFile(dataDir, runId)
+    expect(now.slice(0, events.length), name).toEqual(stored(golden))
+    const evidence = { runId, events: now, ledger: [], acknowledged: [], settled: true }
+    const seen = { observations: watched.slice(n, n + 1), details: [details[n]?.body] }
+    expect(violations({ ...evidence, ...seen }), name).toEqual([])
+    if (!hasEnded(golden)) continue
+    expect(now).toHaveLength(events.length)
+    expect(details[n]?.body, name).toMatchObject(meaning.details)
+  }
+  // Their project is the root of the file system, which contains the data folder, so they end with that reason.
+  expect(outcomesOf('call-in-doubt')).toEqual(['unknown', 'unknown'])
+  expect(outcomesOf('call-that-reads')).toEqual(['unknown'])
+  for (const name of ['call-in-doubt', 'call-that-reads']) {
+    const messages = recordsOf(name).flatMap((r) => (r.kind === 'error' ? [r.payload.message] : []))
+    expect(messages, name).toEqual([expect.stringContaining("contains the server's data folder")])
+  }
 })
 
 /** Puts the logs into a store of this version. */
-async function fill(file: string): Promise<void> {
-  const store = (await openEmbeddedStore({ file }))._unsafeUnwrap()
+async function fill(store: EventStore): Promise<void> {
   for (const { runId, events } of LOGS) {
     const appended = await store.append(streamOf(runId), events.map(asWritten), {
       expectedRevision: 'no_stream',
     })
     appended._unsafeUnwrap()
   }
-  await store.close()
 }
 
-async function resume(client: Client, runId: string, seq: number): Promise<void> {
-  const decision = { decision: 'approve', seq }
-  const answer = await client.send('POST', `/api/runs/${runId}/resume`, decision)
-  expect(answer).toMatchObject({ status: 200 })
+async function resume(server: SiteServer, runId: string, seq: number): Promise<void> {
+  const answer = await server.post(`/api/runs/${runId}/resume`, { decision: 'approve', seq })
+  expect(answer, answer.text).toMatchObject({ status: 200 })
 }
 
-const observe = (client: Client, runId: string) =>
-  watch(client.url, runId, { signal: new AbortController().signal })
+/** All that an observer gets to the end of a run. */
+async function observe(server: SiteServer, runId: string): Promise<Observation> {
+  const watcher = server.watch(runId)
+  const { code } = await watcher.closed
+  return { after: -1, frames: watcher.texts, complete: code === 1000 }
+}

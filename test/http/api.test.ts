@@ -1,20 +1,11 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect } from 'vitest'
 import * as z from 'zod'
 import { ProblemDocument } from '../../src/api/problems.ts'
 import { RunDetails, RunSummary } from '../../src/api/runs.ts'
-import {
-  agentDoes,
-  CLAIM,
-  createRun,
-  GOALS,
-  iteration,
-  rawRequest,
-  startTestServer,
-  type TestServer,
-} from './support.ts'
+import { CLAIM, GOALS, iteration, rawRequest, type TestServer } from '../support/server.ts'
+import { test } from '../support/test.ts'
 
-let server: TestServer
 let documented: z.infer<typeof OpenApi>
 
 const OpenApi = z.object({
@@ -23,25 +14,22 @@ const OpenApi = z.object({
     z.record(z.string(), z.object({ responses: z.record(z.string(), z.unknown()) })),
   ),
 })
-
-beforeAll(async () => {
-  server = await startTestServer()
+test.beforeAll(async ({ server }) => {
   const openApi = await fetch(`${server.url}/openapi.json`)
   documented = OpenApi.parse(await openApi.json())
 })
-afterAll(() => server.stop())
 
 /** Creates a run in the state that a `:name` in an address names. @returns its id */
-const STATES: Readonly<Record<string, () => Promise<string>>> = {
-  running: () => createRun(server),
-  waiting: async () => {
-    const runId = await createRun(server, { hitl_enabled: true })
-    await agentDoes(server, runId, CLAIM, ...iteration(false))
+const STATES: Readonly<Record<string, (server: TestServer) => Promise<string>>> = {
+  running: (server) => server.createRun(),
+  waiting: async (server) => {
+    const runId = await server.createRun({ hitl_enabled: true })
+    await server.agentDoes(runId, CLAIM, ...iteration(false))
     return runId
   },
-  ended: async () => {
-    const runId = await createRun(server)
-    await agentDoes(server, runId, CLAIM, ...iteration(true))
+  ended: async (server) => {
+    const runId = await server.createRun()
+    await server.agentDoes(runId, CLAIM, ...iteration(true))
     return runId
   },
   unknown: async () => randomUUID(),
@@ -72,19 +60,36 @@ const cases: Case[] = [
   },
   {
     ask: 'POST /api/runs',
-    body: { goal, max_cost_usd: 0.5, max_tokens: 10_000, max_seconds: 60 },
-    status: 201,
-    answer: Started,
-  },
-  {
-    ask: 'POST /api/runs',
     body: { goal, max_cost_usd: null },
     headers: { 'content-type': 'application/json; charset=utf-8' },
     status: 201,
     answer: Started,
   },
+  {
+    ask: 'POST /api/runs',
+    body: { goal, protect: ['qa/**', '*.{lock,toml}', '[a-c]?'] },
+    status: 201,
+    answer: Started,
+  },
+  ...(
+    [
+      [['/etc/*'], 'relative to the project'],
+      [['C:/x'], 'relative to the project'],
+      [['a/{..,b}/c'], 'must not lead out of the project'],
+      [['*a*b*c*d'], 'three stars'],
+      [['**/a/**/b/**'], 'two **'],
+      [Array.from({ length: 101 }, (_, at) => `${at}`), 'at most 100'],
+      [['x'.repeat(201)], '200 characters'],
+      [[''], 'protect'],
+    ] as const
+  ).map(([protect, says]) => ({
+    ask: 'POST /api/runs',
+    body: { goal, protect },
+    status: 422,
+    answer: 'invalid_request' as const,
+    says,
+  })),
   { ask: 'POST /api/runs', body: '{"goal":', status: 400, answer: 'malformed_json' },
-  { ask: 'POST /api/runs', body: '{"__proto__":{}}', status: 400, answer: 'malformed_json' },
   ...[
     '{"goal":"pytest","cwd":"/","goal":"npm-test"}',
     '{"all_of":[{"goal":"pytest"},{"x":1, "go\\u0061l":1, "goal":2}]}',
@@ -97,24 +102,10 @@ const cases: Case[] = [
   })),
   {
     ask: 'POST /api/runs',
-    body: '{"goal":"pytest"}',
-    headers: { 'content-type': 'text/plain' },
-    status: 415,
-    answer: 'unsupported_media_type',
-  },
-  {
-    ask: 'POST /api/runs',
-    body: 'goal=pytest',
-    headers: { 'content-type': 'application/x-www-form-urlencoded' },
-    status: 415,
-    answer: 'unsupported_media_type',
-  },
-  {
-    ask: 'POST /api/runs',
-    body: `{"goal":"${'x'.repeat(1024 * 1024)}"}`,
+    body: `{"goal":"${'x'.repeat(8 * 1024 * 1024)}"}`,
     status: 413,
     answer: 'too_large',
-    says: '1 MiB',
+    says: '8 MiB if it starts a run',
   },
   {
     ask: 'POST /api/runs',
@@ -132,7 +123,6 @@ const cases: Case[] = [
     says: 'Choose one of: pytest, npm-test.',
   },
   { ask: 'GET /api/runs', status: 200, answer: z.array(RunSummary.strict()) },
-  { ask: 'GET /api/runs?limit=1', status: 200, answer: z.array(RunSummary).max(1) },
   { ask: 'GET /api/runs?status=awaiting_human', status: 200, answer: z.array(RunSummary) },
   { ask: 'GET /api/runs?goal=nope', status: 200, answer: z.array(RunSummary).length(0) },
   { ask: 'GET /api/runs?limit=0', status: 422, answer: 'invalid_request', says: 'at least 1' },
@@ -162,20 +152,12 @@ const cases: Case[] = [
     answer: z.never(),
   },
   { ask: 'GET /api/runs/:unknown', status: 404, answer: 'run_not_found' },
-  { ask: 'GET /api/runs/no-uuid', status: 404, answer: 'run_not_found' },
   {
     ask: 'POST /api/runs/:waiting/resume',
     body: { decision: 'maybe' },
     status: 422,
     answer: 'invalid_request',
     says: '"approve" or "abort"',
-  },
-  {
-    ask: 'POST /api/runs/:waiting/resume',
-    body: {},
-    status: 422,
-    answer: 'invalid_request',
-    says: 'decision is required',
   },
   {
     ask: 'POST /api/runs/:waiting/resume',
@@ -210,12 +192,6 @@ const cases: Case[] = [
     answer: 'run_not_found',
   },
   {
-    ask: 'POST /api/runs/no-uuid/resume',
-    body: { decision: 'abort' },
-    status: 404,
-    answer: 'run_not_found',
-  },
-  {
     ask: 'PATCH /api/runs/:running/config',
     body: { max_iterations: 30, model_name: 'gpt-5-mini', hitl_enabled: true },
     status: 200,
@@ -243,18 +219,6 @@ const cases: Case[] = [
     says: 'GEMINI_API_KEY',
   },
   {
-    ask: 'PATCH /api/runs/:ended/config',
-    body: { max_iterations: 30 },
-    status: 409,
-    answer: 'run_ended',
-  },
-  {
-    ask: 'PATCH /api/runs/:unknown/config',
-    body: { max_iterations: 30 },
-    status: 404,
-    answer: 'run_not_found',
-  },
-  {
     ask: 'POST /api/runs/:running/abort',
     body: { because: 'x' },
     status: 422,
@@ -275,7 +239,6 @@ const cases: Case[] = [
     answer: z.strictObject({ run_id: z.uuid(), status: z.literal('aborted') }),
   },
   { ask: 'POST /api/runs/:ended/abort', body: '', status: 409, answer: 'run_ended' },
-  { ask: 'POST /api/runs/:unknown/abort', body: '', status: 404, answer: 'run_not_found' },
   {
     ask: 'GET /api/goals',
     status: 200,
@@ -302,10 +265,10 @@ const elsewhere: Case[] = [
   { ask: 'GET /api/runs/:ended/abort', status: 405, answer: 'method_not_allowed', says: 'POST' },
 ]
 
-const ask = async ({ ask: line, body, headers = {} }: Case) => {
+const ask = async (server: TestServer, { ask: line, body, headers = {} }: Case) => {
   const [method = '', path = ''] = line.split(' ')
   const state = /:(\w+)/.exec(path)?.[1]
-  const made = state === undefined ? undefined : await STATES[state]?.()
+  const made = state === undefined ? undefined : await STATES[state]?.(server)
   const named = made === undefined ? path : path.replace(/:\w+/, made)
   const text = body === undefined || typeof body === 'string' ? body : JSON.stringify(body)
   const json = text === undefined || text === '' ? {} : { 'content-type': 'application/json' }
@@ -318,20 +281,20 @@ const ask = async ({ ask: line, body, headers = {} }: Case) => {
 }
 
 describe('every answer', () => {
-  test.each(cases.map((item) => [`${item.ask} → ${item.status}`, item] as const))(
+  test.for(cases.map((item) => [`${item.ask} → ${item.status}`, item] as const))(
     '%s',
-    async (_, item) => {
-      const { status, headers, body } = await ask(item)
+    async ([_, item], { server }) => {
+      const { status, headers, body } = await ask(server, item)
       expect([status, body]).toEqual([item.status, expect.anything()])
       expect(documentedStatuses(item.ask)).toContain(String(status))
       check(item, headers, body)
     },
   )
 
-  test.each(elsewhere.map((item) => [`${item.ask} → ${item.status}`, item] as const))(
+  test.for(elsewhere.map((item) => [`${item.ask} → ${item.status}`, item] as const))(
     '%s',
-    async (_, item) => {
-      const { status, headers, body } = await ask(item)
+    async ([_, item], { server }) => {
+      const { status, headers, body } = await ask(server, item)
       expect([status, body]).toEqual([item.status, expect.anything()])
       check(item, headers, body)
       if (status === 405) expect(headers.allow).toBe(item.says)

@@ -1,59 +1,48 @@
 import { randomUUID } from 'node:crypto'
 import { connect } from 'node:net'
 import { errAsync } from 'neverthrow'
-import { afterEach, expect, test } from 'vitest'
+import { expect } from 'vitest'
 import { ProblemDocument } from '../../src/api/problems.ts'
 import { streamOf } from '../../src/log/run-log.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
-import { bound, createRun, json, rawRequest, startTestServer, type TestServer } from './support.ts'
-
-let server: TestServer
-afterEach(() => server.stop())
+import { bound, json, rawRequest, type TestServer } from '../support/server.ts'
+import { test } from '../support/test.ts'
 
 async function problemOf(answer: Response) {
   expect(answer.headers.get('content-type')).toBe('application/problem+json')
   return ProblemDocument.strict().parse(await answer.json())
 }
-const start = () => fetch(`${server.url}/api/runs`, json('POST', { goal: 'pytest' }))
+const start = (server: TestServer) =>
+  fetch(`${server.url}/api/runs`, json('POST', { goal: 'pytest' }))
 const failing = (change: Partial<EventStore>) => (store: EventStore) => ({
   ...bound(store),
   ...change,
 })
 
-test.each([
-  ['store_unavailable', { type: 'store_unavailable', message: 'connection refused' }, 'Try again'],
-  ['store_failed', { type: 'store_failed', message: 'the disk is full' }, 'the disk is full'],
-  ['outcome_unknown', { type: 'outcome_unknown', message: 'no answer' }, 'Read the run before'],
-  ['busy', { type: 'wrong_expected_revision', expected: 0, actual: 1 }, 'Try again'],
-] as const)('answers 503 with Retry-After for %s', async (code, error, says) => {
-  server = await startTestServer({ wrapStore: failing({ append: () => errAsync(error) }) })
-  const answer = await start()
-  expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, '1'])
-  const { type, detail } = await problemOf(answer)
-  expect(type).toBe(`urn:retrai:problem:${code}`)
-  expect(detail).toContain(says)
+test('answers 503 with Retry-After if the store cannot append, and says what to do', async ({
+  startServer,
+}) => {
+  const failures = [
+    ['store_unavailable', { type: 'store_unavailable', message: 'refused' }, 'Try again'],
+    ['store_failed', { type: 'store_failed', message: 'the disk is full' }, 'the disk is full'],
+    ['outcome_unknown', { type: 'outcome_unknown', message: 'no answer' }, 'Read the run before'],
+    ['busy', { type: 'wrong_expected_revision', expected: 0, actual: 1 }, 'Try again'],
+  ] as const
+  let next: (typeof failures)[number][1] = failures[0][1]
+  const server = await startServer({ wrapStore: failing({ append: () => errAsync(next) }) })
+  for (const [code, error, says] of failures) {
+    next = error
+    const answer = await start(server)
+    expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, '1'])
+    const { type, detail } = await problemOf(answer)
+    expect(type).toBe(`urn:retrai:problem:${code}`)
+    expect(detail).toContain(says)
+  }
 })
 
-test('checks a change of a run that the read model does not have yet', async () => {
-  let isBehind = false
-  server = await startTestServer({
-    wrapReadModel: (readModel) => ({
-      get: (runId) => (isBehind ? null : readModel.get(runId)),
-      list: (query) => readModel.list(query),
-      caughtUp: true,
-      waitFor: async () => true,
-    }),
-  })
-  const runId = await createRun(server)
-  isBehind = true
-  const change = json('PATCH', { model_name: 'gemini-3-pro' })
-  const answer = await fetch(`${server.url}/api/runs/${runId}/config`, change)
-  expect(answer.status).toBe(422)
-})
-
-test('does not wait forever for a read model that falls behind', async () => {
+test('does not wait forever for a read model that falls behind', async ({ startServer }) => {
   let waited = 0
-  server = await startTestServer({
+  const server = await startServer({
     wrapReadModel: (readModel) => ({
       get: () => null,
       list: (query) => readModel.list(query),
@@ -64,7 +53,7 @@ test('does not wait forever for a read model that falls behind', async () => {
       },
     }),
   })
-  const runId = await createRun(server)
+  const runId = await server.createRun()
   expect(waited).toBeGreaterThan(0)
   expect(waited).toBeLessThan(5000)
 
@@ -78,30 +67,8 @@ test('does not wait forever for a read model that falls behind', async () => {
   expect((await fetch(`${server.url}/api/runs/${randomUUID()}`)).status).toBe(404)
 })
 
-test('a request for a run that is not projected yet is answered when it is', async () => {
-  let isCreated = false
-  let isProjected = false
-  server = await startTestServer({
-    wrapReadModel: (readModel) => ({
-      get: (runId) => (isProjected ? readModel.get(runId) : null),
-      list: (query) => readModel.list(query),
-      caughtUp: true,
-      waitFor: async (...wanted) => {
-        await readModel.waitFor(...wanted)
-        isProjected = isCreated
-        return isProjected
-      },
-    }),
-  })
-  const runId = await createRun(server)
-  isCreated = true
-  const answer = await fetch(`${server.url}/api/runs/${runId}`)
-  expect([answer.status, await answer.json()]).toMatchObject([200, { run_id: runId }])
-})
-
-test('names the damaged record of a damaged run, and changes nothing', async () => {
-  server = await startTestServer()
-  const runId = await createRun(server)
+test('names the damaged record of a damaged run, and changes nothing', async ({ server }) => {
+  const runId = await server.createRun()
   const event = { id: randomUUID(), type: 'step_start', data: '{}', metadata: '{}' }
   ;(await server.store.append(streamOf(runId), [event], { expectedRevision: 0 }))._unsafeUnwrap()
   const answer = await fetch(`${server.url}/api/runs/${runId}/abort`, { method: 'POST' })
@@ -111,9 +78,9 @@ test('names the damaged record of a damaged run, and changes nothing', async () 
   expect(detail).toContain(`Record 1 of run-${runId} cannot be read`)
 })
 
-test('answers an internal error without its cause, and logs the cause', async () => {
+test('answers an internal error without its cause, and logs the cause', async ({ startServer }) => {
   const secret = 'at secret.ts:1:1'
-  server = await startTestServer({
+  const server = await startServer({
     ready: () => {
       throw new Error(secret)
     },
@@ -125,38 +92,19 @@ test('answers an internal error without its cause, and logs the cause', async ()
   expect(text).toMatch(/its log has the reason, under the request id req-/i)
 })
 
-test('answers 503 with the reason while it is not ready', async () => {
+test('answers 503 with the reason while it is not ready', async ({ startServer }) => {
   const readiness = { ready: false, checks: { store: { ok: false, detail: 'unreachable' } } }
-  server = await startTestServer({ ready: async () => readiness })
+  const server = await startServer({ ready: async () => readiness })
   const answer = await fetch(`${server.url}/health/ready`)
   expect([answer.status, await answer.json()]).toEqual([503, readiness])
   expect((await fetch(`${server.url}/health/live`)).status).toBe(200)
-})
-
-test.each([
-  ['what is no HTTP', 'HELLO\r\n\r\n', 400, 'bad_request'],
-  [
-    'headers without end',
-    `GET / HTTP/1.1\r\nhost: localhost\r\nx: ${'x'.repeat(20_000)}\r\n\r\n`,
-    431,
-    'headers_too_large',
-  ],
-])('answers %s with a problem document too', async (_, sent, status, code) => {
-  server = await startTestServer()
-  const connection = connect(server.port, '127.0.0.1')
-  connection.write(sent)
-  const [head = '', body = ''] = (await connection.toArray()).join('').split('\r\n\r\n')
-  expect(head).toMatch(new RegExp(`^HTTP/1.1 ${status} `))
-  expect(head).toContain('application/problem+json')
-  const problem = ProblemDocument.strict().parse(JSON.parse(body))
-  expect([problem.status, problem.type]).toEqual([status, `urn:retrai:problem:${code}`])
 })
 
 const UPGRADE = 'Connection: Upgrade\r\nUpgrade: websocket\r\nHost: localhost\r\n'
 const JSON_OF = 'Content-Type: application/json\r\nContent-Length: '
 const KEY = 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n'
 
-test.each([
+test.for([
   ['no request at all', 400, 'bad_request', 'nonsense\r\n\r\n'],
   ['no Host', 403, 'foreign_host', 'GET /api/runs HTTP/1.1\r\n\r\n'],
   [
@@ -182,24 +130,6 @@ test.each([
     404,
     'run_not_found',
     `GET /api/runs/${'x'.repeat(2000)} HTTP/1.1\r\nHost: localhost\r\n\r\n`,
-  ],
-  [
-    'a handshake without a key',
-    400,
-    'bad_request',
-    `GET /api/ws HTTP/1.1\r\n${UPGRADE}Sec-WebSocket-Version: 13\r\n\r\n`,
-  ],
-  [
-    'a handshake of another version',
-    400,
-    'bad_request',
-    `GET /api/ws HTTP/1.1\r\n${UPGRADE}${KEY}Sec-WebSocket-Version: 7\r\n\r\n`,
-  ],
-  [
-    'a handshake with no protocols',
-    400,
-    'bad_request',
-    `GET /api/ws HTTP/1.1\r\n${UPGRADE}${KEY}Sec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: a,,b\r\n\r\n`,
   ],
   [
     'an invalid handshake',
@@ -231,10 +161,9 @@ test.each([
     'bad_request',
     `GET /api/runs HTTP/1.1\r\n${UPGRADE}${KEY}Sec-WebSocket-Version: 13\r\n\r\n`,
   ],
-])(
+] as const)(
   'answers %s with a problem document and the headers of all answers',
-  async (_, status, code, request) => {
-    server = await startTestServer()
+  async ([_, status, code, request], { server }) => {
     const connection = connect(server.port, '127.0.0.1')
     connection.write(request.replace('HTTP/1.1\r\n', 'HTTP/1.1\r\nConnection: close\r\n'), 'latin1')
     const answer = (await connection.toArray()).join('')
@@ -254,8 +183,12 @@ test.each([
   },
 )
 
-test('answers a client that offers HTTP/2 with HTTP/1.1', async () => {
-  server = await startTestServer()
+test('refuses a handshake that is not valid', async ({ server }) => {
+  const headers = { connection: 'Upgrade', upgrade: 'websocket', 'sec-websocket-version': '13' }
+  expect((await rawRequest(server, { path: '/api/ws', headers })).status).toBe(400)
+})
+
+test('answers a client that offers HTTP/2 with HTTP/1.1', async ({ server }) => {
   const headers = {
     connection: 'Upgrade, HTTP2-Settings',
     upgrade: 'h2c',

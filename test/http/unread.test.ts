@@ -5,12 +5,18 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { RunRecord } from '../../src/domain/records.ts'
 import { MAX_PAGE_BYTES } from '../../src/http/replies/json.ts'
 import { createdRecord } from '../support/run-records.ts'
-import { type Answer, RunWriter, rawRequest, startTestServer, type TestServer } from './support.ts'
+import {
+  type Answer,
+  RunWriter,
+  rawRequest,
+  startTestServer,
+  type TestServer,
+} from '../support/server.ts'
 
 const STALL_MS = 300
 const OUTPUT = 32 * 1024
 /** Much more than the buffers of both kernels hold. */
-const RECORDS = 400
+const RECORDS = 200
 /** One that is larger than a page. */
 const LARGE_AT = 30
 const LARGE = 350_000

@@ -52,6 +52,16 @@ test('links are removed, and what they lead to is not', async () => {
   expect(await readdir(target)).toHaveLength(3)
 })
 
+test('names that are not UTF-8 are removed', async () => {
+  const base = await temporaryFolder()
+  const named = (...bytes: number[]) => Buffer.concat([Buffer.from(`${base}/`), Buffer.from(bytes)])
+  await mkdir(named(0xff))
+  for (const name of [named(0xff, 0x2f, 0xfe), named(0xc3, 0x28)]) await writeFile(name, '')
+  await mkdir(named(0xff, 0x2f, 0x80, 0x0a))
+  await removeFolder(base)
+  await mkdir(base)
+})
+
 test('folders that nobody may enter or change are removed, however deep they are', async () => {
   const base = await temporaryFolder()
   let folder = join(base, 'home')

@@ -41,15 +41,3 @@ test('a job that leaves the queue holds no place', async () => {
   expect(await last).toBeTypeOf('function')
   expect(await semaphore.acquire(AbortSignal.abort())).toBeNull()
 })
-
-test('owners take turns, so the many jobs of one do not delay the jobs of another', async () => {
-  const semaphore = new Semaphore(1)
-  const began: string[] = []
-  const job = async (owner: string): Promise<void> => {
-    const release = await semaphore.acquire(never, owner)
-    began.push(owner)
-    release?.()
-  }
-  await Promise.all(['a', 'a', 'a', 'a', 'b', 'b', 'c'].map(job))
-  expect(began).toEqual(['a', 'a', 'b', 'c', 'a', 'b', 'a'])
-})

@@ -48,12 +48,3 @@ test('a waiter that has seen fewer notifications does not wait', async () => {
   await news.wait(signal, seen)
   expect(await settled(news.wait(signal, news.count))).toBe(false)
 })
-
-test('each AbortSignal has one waiter at a time', async () => {
-  const news = new Signal()
-  const { signal } = new AbortController()
-  const wait = news.wait(signal)
-  expect(() => news.wait(signal)).toThrow('one waiter at a time')
-  news.notify()
-  await wait
-})

@@ -3,13 +3,14 @@
  * default ones, separated by commas. It was never run while retrAI was built: no provider could be reached there.
  */
 import { describe, expect, test } from 'vitest'
-import type { ModelReply, ModelRequest } from '../../src/agent/model/model.ts'
-import { createModels } from '../../src/agent/model/models.ts'
-import { keyOf, keysFrom, PROVIDER_NAMES, PROVIDERS } from '../../src/agent/model/providers.ts'
-import { type ModelSettings, route } from '../../src/agent/model/routing.ts'
 import type { ChatMessage } from '../../src/domain/conversation.ts'
+import type { ModelReply, ModelRequest } from '../../src/models/model.ts'
+import { createModels } from '../../src/models/models.ts'
+import { KEY_VARIABLES, keyOf, PROVIDER_NAMES, PROVIDERS } from '../../src/models/providers.ts'
+import { type ModelSettings, route } from '../../src/models/routing.ts'
 
-const settings: ModelSettings = { ...keysFrom(process.env), ollamaUrl: process.env.OLLAMA_HOST }
+const names = [...KEY_VARIABLES, 'OLLAMA_HOST']
+const settings: ModelSettings = Object.fromEntries(names.map((name) => [name, process.env[name]]))
 const models = createModels(settings)
 
 function chosenModels(): string[] {
@@ -22,7 +23,7 @@ function chosenModels(): string[] {
       return []
     }
     if (keyOf(name, settings) !== undefined) return [defaultModel]
-    skip(name, `${key.variable} is not set`)
+    skip(name, `${key} is not set`)
     return []
   })
 }

@@ -4,8 +4,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { RunRecord } from '../../src/domain/records.ts'
 import { GENESIS, recordHash, uuidOfHash } from '../../src/log/chain.ts'
-import { decode, encode, forgetDecoded, SCHEMA } from '../../src/log/codec.ts'
-import { redactStrings } from '../../src/log/redacted-record.ts'
+import { decode, encode, SCHEMA } from '../../src/log/codec.ts'
 import type { RecordedEvent } from '../../src/store/event-store.ts'
 import { validRun } from '../support/run-records.ts'
 
@@ -32,18 +31,6 @@ test('for all valid runs, what is written is read back', () => {
       })
     }),
   )
-})
-
-test('an event that is delivered twice is decoded once, unless its text is different', () => {
-  const event = stored(5)
-  const first = decode(event)._unsafeUnwrap()
-  expect(decode({ ...event, position: '99' })._unsafeUnwrap()).toBe(first)
-  expect(decode({ ...event, altered: true }).isErr()).toBe(true)
-  expect(decode({ ...event, metadata: '{}' }).isErr()).toBe(true)
-  const redacted = redactStrings(event, new Set(['/message'])).event
-  expect(decode(redacted)._unsafeUnwrap().record.payload).toMatchObject({ message: '[redacted]' })
-  forgetDecoded()
-  expect(decode(event)._unsafeUnwrap()).toEqual(first)
 })
 
 test('metadata is read and checked in the same way in its usual form and in any other', () => {

@@ -1,11 +1,11 @@
 import { ok } from 'neverthrow'
-import { expect, onTestFinished, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { copyLog } from '../../src/log/copy-log.ts'
-import { SERVERS_STREAM } from '../../src/log/ledger-heads.ts'
+import { SERVERS_STREAM } from '../../src/log/log-identity.ts'
 import { streamOf } from '../../src/log/run-log.ts'
 import type { LogPages } from '../../src/log/stream-pages.ts'
 import { newEvent } from '../store/contract/support.ts'
-import { openTemporaryStore } from '../store/embedded/support.ts'
+import { memoryStore } from '../support/memory-store.ts'
 
 const RUN = streamOf('550e8400-e29b-41d4-a716-446655440000')
 
@@ -18,8 +18,6 @@ async function* scavenged(): LogPages {
 }
 
 test('a copy leaves out the heartbeats of servers, of which the store may have dropped the first', async () => {
-  const { store, close } = await openTemporaryStore()
-  onTestFinished(close)
-  const copied = await copyLog(scavenged(), store)
+  const copied = await copyLog(scavenged(), memoryStore())
   expect(copied._unsafeUnwrap()).toEqual({ copied: 2, present: 0, leftOut: 0, streams: 1 })
 })

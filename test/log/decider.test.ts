@@ -1,6 +1,5 @@
-import { join } from 'node:path'
 import { err, errAsync, ok } from 'neverthrow'
-import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { beforeEach, expect, test, vi } from 'vitest'
 import * as z from 'zod'
 import { GENESIS, recordHash } from '../../src/log/chain.ts'
 import { decodeAs, type Logged } from '../../src/log/codec.ts'
@@ -11,7 +10,7 @@ import {
   type StreamDefinition,
 } from '../../src/log/decider.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
-import { openStore, openTemporaryStore, testFolder } from '../store/embedded/support.ts'
+import { memoryStore } from '../support/memory-store.ts'
 
 const Added = z.strictObject({
   kind: z.literal('added'),
@@ -30,11 +29,9 @@ const added = (name: string): Added => ({ kind: 'added', ts: 1, payload: { name 
 const author = { commandId: 'c1', principal: 'alice' }
 
 let store: EventStore
-let close: () => Promise<void>
-beforeEach(async () => {
-  ;({ store, close } = await openTemporaryStore())
+beforeEach(() => {
+  store = memoryStore()
 })
-afterEach(() => close())
 
 const extend = (...entries: Added[]) => decideAndAppend(store, names, () => ok(entries), author)
 const stateNow = async () => (await foldStream(store, names))._unsafeUnwrap().state
@@ -126,7 +123,7 @@ test('a fold ends at a revision, or where its visitor stops it', async () => {
 
 test('an entry of another ledger breaks the chain, and the error names it', async () => {
   ;(await extend(added('a'), added('b')))._unsafeUnwrap()
-  const other = await openStore(join(await testFolder(), 'other.sqlite'))
+  const other = memoryStore()
   ;(
     await decideAndAppend(other, names, () => ok([added('x'), added('y'), added('z')]), author)
   )._unsafeUnwrap()
@@ -135,7 +132,6 @@ test('an entry of another ledger breaks the chain, and the error names it', asyn
     direction: 'forward',
     limit: 1,
   })
-  await other.close()
   ;(
     await store.append(names.stream, foreign._unsafeUnwrap(), { expectedRevision: 1 })
   )._unsafeUnwrap()

@@ -1,20 +1,20 @@
 import { randomUUID } from 'node:crypto'
 import { errAsync, ok, type Result } from 'neverthrow'
-import { afterEach, beforeEach, describe, expect, onTestFinished, test } from 'vitest'
+import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { Auth } from '../../src/auth/auth.ts'
 import { TOKEN_LEDGER } from '../../src/auth/token-ledger.ts'
 import type { RunCommand } from '../../src/domain/commands.ts'
 import { copyLog } from '../../src/log/copy-log.ts'
 import { handleCommand } from '../../src/log/handle-command.ts'
-import { ensureLogId, LOG_ID_STREAM } from '../../src/log/log-id.ts'
+import { ensureLogId, LOG_ID_STREAM } from '../../src/log/log-identity.ts'
 import { streamOf } from '../../src/log/run-log.ts'
 import type { LogPages } from '../../src/log/stream-pages.ts'
 import { redactRun } from '../../src/redaction/redact-run.ts'
-import { REDACTIONS } from '../../src/redaction/redaction-ledger.ts'
+import { REDACTIONS } from '../../src/redaction/redaction-index.ts'
 import { Redactor } from '../../src/redaction/redactor.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
-import { openTemporaryStore } from '../store/embedded/support.ts'
 import { append, prepare } from '../support/append-records.ts'
+import { memoryStore } from '../support/memory-store.ts'
 import { createdRecord, EXAMPLE_CONFIG } from '../support/run-records.ts'
 import { newSigning } from '../support/signing.ts'
 
@@ -33,11 +33,9 @@ const FULL = { type: 'store_failed', message: 'the disk is full' } as const
 type Fault = 'stored, no answer' | 'lost, no answer' | 'away' | 'full'
 
 let store: EventStore
-let close: () => Promise<void>
-beforeEach(async () => {
-  ;({ store, close } = await openTemporaryStore())
+beforeEach(() => {
+  store = memoryStore()
 })
-afterEach(() => close())
 
 /** The store with faults, from now on; `readable` is false if it answers no reads after its first fault. */
 function withFaults(faults: readonly Fault[], readable: boolean): EventStore {
@@ -133,7 +131,7 @@ const WRITES: readonly Write[] = [
     stream: TOKEN_LEDGER.stream,
     prepare: async () => {},
     write: async (faulty) => {
-      const auth = await Auth.open({ store: faulty, sign, configured: null, clock: now, log })
+      const auth = new Auth({ store: faulty, sign, configured: null, clock: now, log })
       onTestFinished(() => auth.close())
       return auth.create({ name: 'root', role: 'admin', expiresIn: null }, 'local')
     },
@@ -151,6 +149,7 @@ const WRITES: readonly Write[] = [
         sign,
         now,
         artifactHolds: async () => false,
+        artifacts: { read: async () => null, put: async () => '' },
       }
       redactor.start([])
       onTestFinished(() => redactor.stop())

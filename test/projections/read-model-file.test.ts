@@ -1,10 +1,8 @@
 import {
   closeSync,
-  existsSync,
   mkdirSync,
   openSync,
   readFileSync,
-  rmSync,
   truncateSync,
   writeFileSync,
   writeSync,
@@ -102,22 +100,6 @@ describe('the file is thrown away', () => {
     expect(readModel.checkpoint).toBeNull()
     expect(lines).toEqual([expect.objectContaining({ level: 'warn', file })])
   })
-
-  test('but not if it can be used, and then nothing is logged', () => {
-    const file = filledFile()
-    const { log, lines } = collectingLog()
-    const readModel = openLater(file, LOG_ID, log)
-    expect(readModel.list({ limit: 1 })?.runs).toHaveLength(1)
-    expect(readModel.checkpoint).toMatchObject({ position: 'p39', revision: 0 })
-    expect(lines).toEqual([])
-  })
-
-  test('and is created again if it was deleted', () => {
-    const file = filledFile()
-    rmSync(file)
-    expect(openLater(file).checkpoint).toBeNull()
-    expect(existsSync(file)).toBe(true)
-  })
 })
 
 describe('damage found while the read model is open', () => {
@@ -126,7 +108,7 @@ describe('damage found while the read model is open', () => {
     const file = filledFile(`/${'x'.repeat(100_000)}`)
     const { log, lines } = collectingLog()
     const readModel = openLater(file, LOG_ID, log)
-    edit(file, '"type":"ready"', '"type":"other"')
+    edit(file, '"type":"ready"', '"type":"ready,')
     const { generation } = readModel
     expect(readModel.get(OTHER)?.state.runId).toBe(OTHER)
     readModel.markCaughtUp()
@@ -139,19 +121,6 @@ describe('damage found while the read model is open', () => {
     expect(readModel.checkpoint).toBeNull()
     expect(readModel.get(OTHER)).toBeNull()
     expect(lines.map(({ level }) => level)).toEqual(['warn'])
-    expect(readModel.altered).toContain(RUN)
-  })
-
-  test('is also the state of another run', () => {
-    const file = filledFile()
-    change(
-      file,
-      `UPDATE runs SET state = (SELECT state FROM runs WHERE run_id = '${OTHER}')
-       WHERE run_id = '${RUN}'`,
-    )
-    const readModel = openLater(file)
-    expect(readModel.get(RUN)).toBeNull()
-    expect(readModel.checkpoint).toBeNull()
   })
 
   test('is also an unknown status', () => {
@@ -160,23 +129,6 @@ describe('damage found while the read model is open', () => {
     const readModel = openLater(file)
     expect(readModel.list({ limit: 100 })).toEqual({ runs: [], next: null })
     expect(readModel.generation.aborted).toBe(false)
-  })
-})
-
-describe('damage that is there when the read model is opened', () => {
-  test('in the pages of the file is repaired', () => {
-    const file = filledFile()
-    const db = new DatabaseSync(file)
-    const root = db.prepare("SELECT rootpage FROM sqlite_schema WHERE name = 'runs'").get()
-    db.close()
-    const descriptor = openSync(file, 'r+')
-    writeSync(descriptor, Buffer.alloc(4096, 0xa5), 0, null, (Number(root?.rootpage) - 1) * 4096)
-    closeSync(descriptor)
-    const readModel = openLater(file)
-    expect(readModel.get(RUN)).toBeNull()
-    expect(readModel.altered).toBeNull()
-    commit(readModel, numbered(eventsOf([createdRecord(RUN)])))
-    expect(readModel.get(RUN)?.state.seq).toBe(0)
   })
 })
 

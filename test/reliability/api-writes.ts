@@ -1,10 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { expect } from 'vitest'
 import * as z from 'zod'
-import type { ServerProcess } from '../../examples/demo/server.ts'
 import { streamOf } from '../../src/log/run-log.ts'
 import type { EventStore, RecordedEvent } from '../../src/store/event-store.ts'
-import { runIn, type Site, until } from './support.ts'
+import { type Answer, runIn, type Site, type SiteServer, until } from '../support/site.ts'
 
 /** The token of the servers whose answers are compared with their log. */
 export const TOKEN = 'a-token-for-tests-of-every-write'
@@ -14,46 +13,25 @@ export const ASKING = () => ({
   text: 'I have a question about this, which nobody has answered yet.',
 })
 
-type Answer = { readonly status: number; readonly body: Readonly<Record<string, unknown>> }
-
-/** One request with the token. */
-async function send(
-  server: ServerProcess,
-  method: string,
-  path: string,
-  body?: unknown,
-): Promise<Answer> {
-  const response = await fetch(`${server.url}${path}`, {
-    method,
-    headers: {
-      authorization: `Bearer ${TOKEN}`,
-      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-    },
-    ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-  })
-  const text = await response.text()
-  return { status: response.status, body: text === '' ? {} : JSON.parse(text) }
-}
-
 type Write = {
   readonly name: string
   /** Makes what the write needs; no fault is active. @returns an id */
-  readonly prepare: (site: Site, server: ServerProcess) => Promise<string>
-  readonly send: (server: ServerProcess, id: string) => Promise<Answer>
+  readonly prepare: (site: Site, server: SiteServer) => Promise<string>
+  readonly send: (server: SiteServer, id: string) => Promise<Answer>
   readonly isStored: (log: readonly RecordedEvent[], id: string) => boolean
 }
 
-async function waitingRun(site: Site, server: ServerProcess): Promise<string> {
+async function waitingRun(site: Site, server: SiteServer): Promise<string> {
   const cwd = await site.project(randomUUID())
   const wanted = runIn(cwd, { hitl_enabled: true })
   // A store that has just come back may refuse some more.
   const { body } = await until(
-    () => send(server, 'POST', '/api/runs', wanted),
+    () => server.ask('POST', '/api/runs', wanted),
     ({ status }) => status === 201,
   )
   const runId = String(body.run_id)
   await until(
-    () => send(server, 'GET', `/api/runs/${runId}`),
+    () => server.ask('GET', `/api/runs/${runId}`),
     (answer) => answer.body.status === 'awaiting_human',
   )
   return runId
@@ -76,26 +54,26 @@ const WRITES: readonly Write[] = [
   {
     name: 'create a run',
     prepare: (site) => site.project(randomUUID()),
-    send: (server, cwd) => send(server, 'POST', '/api/runs', runIn(cwd, { hitl_enabled: true })),
+    send: (server, cwd) => server.ask('POST', '/api/runs', runIn(cwd, { hitl_enabled: true })),
     isStored: (log, cwd) =>
       log.some(({ type, data }) => type === 'run_created' && data.includes(cwd)),
   },
   {
     name: 'resume a run',
     prepare: waitingRun,
-    send: (server, id) => send(server, 'POST', `/api/runs/${id}/resume`, { decision: 'approve' }),
+    send: (server, id) => server.ask('POST', `/api/runs/${id}/resume`, { decision: 'approve' }),
     isStored: holds(streamOf, 'human_check_response'),
   },
   {
     name: 'abort a run',
     prepare: waitingRun,
-    send: (server, id) => send(server, 'POST', `/api/runs/${id}/abort`, { reason: 'enough' }),
+    send: (server, id) => server.ask('POST', `/api/runs/${id}/abort`, { reason: 'enough' }),
     isStored: holds(streamOf, 'run_end', () => '"aborted"'),
   },
   {
     name: 'configure a run',
     prepare: waitingRun,
-    send: (server, id) => send(server, 'PATCH', `/api/runs/${id}/config`, { max_iterations: 9 }),
+    send: (server, id) => server.ask('PATCH', `/api/runs/${id}/config`, { max_iterations: 9 }),
     isStored: holds(streamOf, 'run_config_changed'),
   },
   {
@@ -103,15 +81,17 @@ const WRITES: readonly Write[] = [
     prepare: async (site, server) => {
       const runId = await waitingRun(site, server)
       // What a run still needs cannot be redacted.
-      await send(server, 'POST', `/api/runs/${runId}/abort`, {})
-      const { body } = await send(server, 'GET', `/api/runs/${runId}/events?kinds=all`)
+      const answered = ({ status }: Answer): boolean => status < 500
+      await until(() => server.ask('POST', `/api/runs/${runId}/abort`, {}), answered)
+      const history = `/api/runs/${runId}/events?kinds=all`
+      const { body } = await until(() => server.ask('GET', history), answered)
       const message = Frames.parse(body).find(({ kind }) => kind === 'assistant_message')
       return `${runId}:${message?.seq}`
     },
     send: (server, place) => {
       const [runId = '', seq] = place.split(':')
       const request = { seq: Number(seq), pointer: '/text', reason: 'it is private' }
-      return send(server, 'POST', `/api/runs/${runId}/redact`, request)
+      return server.ask('POST', `/api/runs/${runId}/redact`, request)
     },
     isStored: holds(
       () => 'retrai-redactions',
@@ -122,7 +102,7 @@ const WRITES: readonly Write[] = [
   {
     name: 'create a token',
     prepare: async () => `t${randomUUID().slice(0, 8)}`,
-    send: (server, id) => send(server, 'POST', '/api/tokens', tokenBody(id)),
+    send: (server, id) => server.ask('POST', '/api/tokens', tokenBody(id)),
     isStored: holds(
       () => 'retrai-tokens',
       'token_created',
@@ -134,12 +114,12 @@ const WRITES: readonly Write[] = [
     prepare: async (_, server) => {
       const name = `t${randomUUID().slice(0, 8)}`
       const { body } = await until(
-        () => send(server, 'POST', '/api/tokens', tokenBody(name)),
+        () => server.ask('POST', '/api/tokens', tokenBody(name)),
         ({ status }) => status === 201,
       )
       return String(body.id)
     },
-    send: (server, id) => send(server, 'DELETE', `/api/tokens/${id}`),
+    send: (server, id) => server.ask('DELETE', `/api/tokens/${id}`),
     isStored: holds(
       () => 'retrai-tokens',
       'token_revoked',
@@ -164,10 +144,10 @@ type Claimed = { readonly write: Write; readonly id: string; readonly claim: Cla
 /** What the answers to some writes say, and whether that is what the log holds. */
 export class EveryWrite {
   readonly #site: Site
-  readonly #server: ServerProcess
+  readonly #server: SiteServer
   readonly #claims: Claimed[] = []
 
-  constructor(site: Site, server: ServerProcess) {
+  constructor(site: Site, server: SiteServer) {
     this.#site = site
     this.#server = server
   }
@@ -186,10 +166,7 @@ export class EveryWrite {
     return claims
   }
 
-  /**
-   * Makes every write once, all at the same time.
-   * @param begin called before them: begins a fault
-   */
+  /** Makes every write once, all at the same time, after `begin` has begun a fault. */
   async crossAtOnce(begin: () => Promise<unknown>): Promise<Claim[]> {
     const ids = await this.#prepare()
     await begin()

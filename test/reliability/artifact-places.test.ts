@@ -1,33 +1,29 @@
 import { mkdir, rm } from 'node:fs/promises'
-import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { describe, expect } from 'vitest'
 import * as z from 'zod'
-import type { ServerProcess } from '../../examples/demo/server.ts'
-import { cleanEnv, retrai } from '../cli/support.ts'
+import { artifactStream } from '../../src/log/run-log.ts'
+import { cleanEnv, retrai, retraiProcess } from '../cli/support.ts'
 import { ACCESS_KEY, BUCKET, S3StandIn, SECRET_KEY } from '../support/s3-stand-in.ts'
-import { get, Site, start, untilReady, untilStatus } from './support.ts'
-
-let site: Site
-beforeEach(async () => {
-  site = await Site.open()
-})
-afterEach(() => site[Symbol.asyncDispose]())
+import { bash, printed, type Site, type SiteServer, until } from '../support/site.ts'
+import { test } from '../support/test.ts'
 
 type Place = {
   readonly env: Readonly<Record<string, string>>
   /** Removes all artifacts from it. */
-  empty(): Promise<void>
-  /** Makes it unreachable until the test ends. */
-  leave?(): Promise<void>
+  empty(): Promise<unknown>
 }
 
-async function folder(): Promise<Place> {
+async function folder(site: Site): Promise<Place> {
   const path = site.path('shared')
   await mkdir(path)
-  return { env: { RETRAI_ARTIFACTS: path }, empty: () => rm(path, { recursive: true }) }
+  const empty = async () => {
+    await rm(path, { recursive: true })
+    await mkdir(path)
+  }
+  return { env: { RETRAI_ARTIFACTS: path }, empty }
 }
 
-async function bucket(): Promise<Place> {
+async function bucket(site: Site): Promise<Place & { readonly service: S3StandIn }> {
   const service = await S3StandIn.start()
   site.onClose(() => service.stop())
   return {
@@ -37,35 +33,54 @@ async function bucket(): Promise<Place> {
       AWS_SECRET_ACCESS_KEY: SECRET_KEY,
     },
     empty: async () => service.objects.clear(),
-    leave: () => service.stop(),
+    service,
   }
 }
 
-const Named = z.object({
+/** The data folder of the server, or the log of its EventStoreDB. */
+const NOWHERE_ELSE: Place = { env: {}, empty: async () => {} }
+
+const SECRET = 'orchid-in-the-long-output'
+const SCRIPT = [bash(`seq 1 9000; echo ${SECRET}; seq 1 9000`), bash('touch done')]
+
+const Result = z.object({
   kind: z.literal('tool_result'),
+  seq: z.int(),
   payload: z.object({ sha256: z.string() }),
 })
 
-/** A data folder with one run, whose long output is in this place. */
-async function usedFolder({ env }: Place) {
-  const long = { tool: 'bash_exec', args: { command: 'seq 1 9000' } }
-  const done = { tool: 'bash_exec', args: { command: 'touch done' } }
-  const model = await site.model([{ calls: [long] }, { calls: [done] }])
-  const server = await site.serve('data', { model: model.url, env })
-  const runId = await start(server, await site.project(), { max_iterations: 5 })
-  await untilStatus(server, runId, 'achieved')
-  const events = z.array(z.unknown()).parse((await get(server, `/api/runs/${runId}/events`)).body)
-  const [named] = events.flatMap((event) => Named.safeParse(event).data?.payload.sha256 ?? [])
-  return { server, runId, sha256: named ?? '' }
+/** The output of a run that is too long for a record, and the seq of its record. */
+async function artifactIn(server: SiteServer, runId: string) {
+  const events = z.array(z.unknown()).parse((await server.get(`/api/runs/${runId}/events`)).body)
+  const [result] = events.flatMap((event) => Result.safeParse(event).data ?? [])
+  const sha256 = result?.payload.sha256 ?? ''
+  const address = `/api/runs/${runId}/artifacts/${sha256}`
+  return {
+    runId,
+    seq: result?.seq ?? -1,
+    sha256,
+    address,
+    from: (one = server) => one.get(address),
+  }
+}
+
+/** A data folder with one run, whose long output is in this place, or in the log of this store. */
+async function used(site: Site, { env }: Place, store?: { readonly connectionString: string }) {
+  const options = { env, ...(store && { store }) }
+  const { server, runId, model } = await site.used(SCRIPT, options)
+  return { server, options: { ...options, model }, artifact: await artifactIn(server, runId) }
 }
 
 const withPlace = ({ env }: Place) => ({ ...cleanEnv(), ...env })
-const verifyFolder = (env: NodeJS.ProcessEnv) =>
+const verifyFolder = (site: Site, env: NodeJS.ProcessEnv) =>
   retrai(['verify', '--data-dir', site.path('data')], env)
-const copyTo = (to: string, env: NodeJS.ProcessEnv, ...more: string[]) =>
+const copyTo = (site: Site, to: string, env: NodeJS.ProcessEnv, ...more: string[]) =>
   retrai(['copy', '--from', site.path('data'), '--to', to, ...more], env)
 
-const HOLDS = { code: 0, stdout: expect.stringMatching(/The store holds\.[\s\S]* 1 artifact\./) }
+const HOLDS = {
+  code: 0,
+  stdout: expect.stringMatching(/The store holds\.[\s\S]* [1-9]\d* artifacts\./),
+}
 const lacks = (sha256: string) => ({
   code: 1,
   stdout: expect.stringMatching(
@@ -77,85 +92,102 @@ describe.each([
   ['a folder', folder],
   ['a bucket', bucket],
 ])('artifacts in %s', (_, open) => {
-  test('are found by a verification that knows the place, and missing for one that does not', async () => {
-    const place = await open()
-    const { sha256 } = await usedFolder(place)
-    expect(await verifyFolder(withPlace(place))).toMatchObject(HOLDS)
-    expect(await verifyFolder(cleanEnv())).toMatchObject(lacks(sha256))
+  test('are found by every server and by a verification that knows the place, and missing for one that does not', async ({
+    site,
+  }) => {
+    const place = await open(site)
+    const { artifact, options } = await used(site, place, await site.standIn())
+    const other = await site.serve('other', options)
+    await other.untilStatus(artifact.runId, 'achieved')
+    expect((await artifact.from(other)).text).toContain(SECRET)
+    const verify = ['verify', '--store', options.store?.connectionString ?? '']
+    expect(await retrai(verify, withPlace(place))).toMatchObject(HOLDS)
+    expect(await retrai(verify)).toMatchObject(lacks(artifact.sha256))
     await place.empty()
-    expect(await verifyFolder(withPlace(place))).toMatchObject(lacks(sha256))
+    expect(await retrai(verify, withPlace(place))).toMatchObject(lacks(artifact.sha256))
+    expect((await artifact.from(other)).status).toBe(404)
   })
 
-  test('stay there when the log is copied to an EventStoreDB, whose servers and verifiers read them there', async () => {
-    const place = await open()
-    const { server, runId, sha256 } = await usedFolder(place)
+  test('stay there when the log is copied to an EventStoreDB, unless its servers keep artifacts in it', async ({
+    site,
+  }) => {
+    const place = await open(site)
+    const { server, artifact } = await used(site, place)
     await server.stop()
-    const { connectionString: to } = await site.standIn()
-    expect(await copyTo(to, withPlace(place))).toMatchObject({
+    const store = await site.standIn()
+    const { connectionString: to } = store
+    expect(await copyTo(site, to, withPlace(place))).toMatchObject({
       code: 0,
       stdout: expect.not.stringContaining('artifacts'),
     })
-    expect(await retrai(['verify', '--store', to], withPlace(place))).toMatchObject(HOLDS)
-    expect(await retrai(['verify', '--store', to])).toMatchObject(lacks(sha256))
-    const other = await site.serve('other', { args: ['--store', to], env: place.env })
-    await untilReady(other)
-    expect((await artifactOf(other, runId, sha256)).status).toBe(200)
-  })
-
-  test('are copied into an EventStoreDB if its servers keep artifacts there', async () => {
-    const place = await open()
-    const { server } = await usedFolder(place)
-    await server.stop()
-    const { connectionString: to } = await site.standIn()
-    expect(await copyTo(to, withPlace(place), '--artifacts', 'log')).toMatchObject({
+    const other = await site.serve('other', { store, env: place.env })
+    await other.untilReady()
+    expect((await artifact.from(other)).status).toBe(200)
+    await other.stop()
+    expect(await copyTo(site, to, withPlace(place), '--artifacts', 'log')).toMatchObject({
       code: 0,
-      stdout: expect.stringContaining('; 1 artifact\n'),
+      stdout: expect.stringMatching(/; [1-9]\d* artifacts\n/),
     })
     expect(await retrai(['verify', '--store', to])).toMatchObject(HOLDS)
   })
 
-  test('that are lost are named by a copy, which copies the rest', async () => {
-    const place = await open()
-    const { server, sha256 } = await usedFolder(place)
+  test('that are lost are named by a copy, which copies the rest', async ({ site }) => {
+    const place = await open(site)
+    const { server, artifact } = await used(site, place)
     await server.stop()
+    expect(await verifyFolder(site, withPlace(place))).toMatchObject(HOLDS)
     await place.empty()
-    expect(await copyTo(site.path('copy'), withPlace(place))).toMatchObject({
+    expect(await copyTo(site, site.path('copy'), withPlace(place))).toMatchObject({
       code: 0,
-      stdout: expect.stringContaining(`Not in the source either: artifacts ${sha256}.`),
+      stdout: expect.stringMatching(`Not in the source either: artifacts .*${artifact.sha256}`),
     })
   })
 })
 
-const artifactOf = (server: ServerProcess, runId: string, sha256: string) =>
-  fetch(`${server.url}/api/runs/${runId}/artifacts/${sha256}`)
-
-test('copy moves artifacts from the data folder into a shared one', async () => {
-  const { server } = await usedFolder({ env: {}, empty: async () => {} })
+test('copy takes artifacts from the data folder into a shared one, or into the log of an EventStoreDB', async ({
+  site,
+}) => {
+  const { server, artifact } = await used(site, NOWHERE_ELSE)
   await server.stop()
-  const { env } = await folder()
-  const { connectionString: to } = await site.standIn()
-  expect(await copyTo(to, { ...cleanEnv(), ...env })).toMatchObject({
-    code: 0,
-    stdout: expect.stringContaining('; 1 artifact\n'),
-  })
-  expect(await retrai(['verify', '--store', to], { ...cleanEnv(), ...env })).toMatchObject(HOLDS)
+  for (const place of [await folder(site), NOWHERE_ELSE]) {
+    const store = await site.standIn()
+    const copied = await copyTo(site, store.connectionString, withPlace(place))
+    expect(copied).toMatchObject({
+      code: 0,
+      stdout: expect.stringMatching(/; [1-9]\d* artifacts\n/),
+    })
+    const verify = ['verify', '--store', store.connectionString]
+    expect(await retrai(verify, withPlace(place))).toMatchObject(HOLDS)
+    if (place !== NOWHERE_ELSE) continue
+    const fresh = await site.serve('fresh', { store })
+    await fresh.untilReady()
+    expect((await artifact.from(fresh)).text).toContain(SECRET)
+  }
 })
 
-test('a bucket that cannot be reached is told apart from lost artifacts, by every program that reads it', async () => {
-  const place = await bucket()
-  const { server, runId, sha256 } = await usedFolder(place)
-  await rm(join(site.path('data'), 'artifacts'), { recursive: true, force: true })
-  await place.leave?.()
-  const answer = await fetch(`${server.url}/api/runs/${runId}/export`)
-  expect([answer.status, await answer.text()]).toEqual([
-    503,
-    expect.stringMatching(/store_unavailable.*The bucket of artifacts at .* cannot be reached/),
-  ])
+test('a bucket that cannot be reached is told apart from lost artifacts, by every program that reads it', async ({
+  site,
+}) => {
+  const place = await bucket(site)
+  const { server, artifact } = await used(site, place)
+  const { runId, sha256 } = artifact
+  const { service } = place
+  expect([...service.objects.keys()]).toContain(`outputs/${sha256.slice(0, 2)}/${sha256}`)
+  await rm(site.path('data', 'artifacts'), { recursive: true, force: true })
+  service.failures.push({ status: 503, code: 'SlowDown' })
+  expect((await artifact.from()).status).toBe(503)
+  await service.stop()
+  expect(await server.get(`/api/runs/${runId}/export`)).toMatchObject({
+    status: 503,
+    text: expect.stringMatching(
+      /store_unavailable.*The bucket of artifacts at .* cannot be reached/,
+    ),
+  })
   expect(await retrai(['verify', '--server', server.url])).toMatchObject({
     code: 3,
     stderr: expect.stringContaining('The bucket of artifacts'),
   })
-  const verified = await verifyFolder(withPlace(place))
+  const verified = await verifyFolder(site, withPlace(place))
   expect(verified).toMatchObject({
     code: 3,
     stdout: expect.stringMatching(
@@ -164,8 +196,90 @@ test('a bucket that cannot be reached is told apart from lost artifacts, by ever
   })
   expect(verified.stdout).not.toContain('DOES NOT HOLD')
   await server.stop()
-  expect(await copyTo(site.path('copy'), withPlace(place), '--artifacts', 'log')).toMatchObject({
+  const copied = await copyTo(site, site.path('copy'), withPlace(place), '--artifacts', 'log')
+  expect(copied).toMatchObject({
     code: 3,
-    stderr: expect.stringMatching(new RegExp(`not these artifacts: ${sha256}\\. The bucket`)),
+    stderr: expect.stringMatching(new RegExp(`not these artifacts: .*${sha256}.*\\. The bucket`)),
   })
+})
+
+test('an artifact of one server is served, verified, copied and redacted by every other', async ({
+  site,
+}) => {
+  const store = await site.standIn()
+  const { server: one, options, artifact } = await used(site, NOWHERE_ELSE, store)
+  const other = await site.serve('other', options)
+  const { runId, seq } = artifact
+  await other.untilStatus(runId, 'achieved')
+  expect((await artifact.from(other)).text).toContain(SECRET)
+  const copy = (name: string) =>
+    printed(['copy', '--from', store.connectionString, '--to', site.path(name)])
+  const verifyCopy = (name: string) => printed(['verify', '--data-dir', site.path(name)])
+  expect(await printed(['verify', '--server', other.url])).toContain('The store holds')
+  await copy('copy')
+  expect(await verifyCopy('copy')).toMatch(/hold, and [1-9]\d* artifacts/)
+
+  const redaction = { seq, pointer: '/output', reason: 'a password', secret: null }
+  expect((await other.post(`/api/runs/${runId}/redact`, redaction)).status).toBe(200)
+  for (const server of [one, other]) {
+    await until(
+      () => artifact.from(server),
+      ({ status }) => status === 404,
+    )
+  }
+  expect(await printed(['verify', '--server', one.url])).toContain('The store holds')
+  await copy('clean')
+  await verifyCopy('clean')
+})
+
+test('an artifact in the log that cannot be read now is not reported as missing', async ({
+  site,
+}) => {
+  const { faults, connectionString } = await site.standIn()
+  const store = { connectionString: `${connectionString}&defaultDeadline=1000` }
+  const { artifact } = await used(site, NOWHERE_ELSE, store)
+  await rm(site.path('data', 'artifacts'), { recursive: true })
+  // With so short a deadline, a busy machine may need several attempts.
+  await until(
+    () => artifact.from(),
+    ({ status }) => status === 200,
+  )
+  await faults.down()
+  expect(await artifact.from()).toMatchObject({
+    status: 503,
+    text: expect.stringContaining('store_unavailable'),
+  })
+  await faults.up()
+})
+
+test('artifacts that an earlier version kept in its data folder become readable through every server', async ({
+  site,
+}) => {
+  const standIn = await site.standIn()
+  const { server, options, artifact } = await used(site, NOWHERE_ELSE, standIn)
+  await server.stop()
+  // As an earlier version has left it: the log does not hold it.
+  const stream = artifactStream(artifact.sha256)
+  const store = await site.storeOf(standIn)
+  expect((await store.deleteStream?.(stream))?.isOk()).toBe(true)
+  await store.close()
+  standIn.log.restore(standIn.log.all.filter((event) => event.stream !== stream))
+
+  const other = await site.serve('other', options)
+  await other.untilReady()
+  expect((await artifact.from(other)).status).toBe(404)
+  await site.serve('data', options)
+  await until(
+    () => artifact.from(other),
+    ({ status }) => status === 200,
+  )
+})
+
+test('a bucket without a key keeps the server from starting, and the message says what to set', async ({
+  site,
+}) => {
+  const args = ['serve', '--port', '0', '--data-dir', site.path('data')]
+  const refused = await retraiProcess(args, { ...cleanEnv(), RETRAI_ARTIFACTS: 's3://outputs' })
+  expect(refused.code).not.toBe(0)
+  expect(refused.stderr).toContain('AWS_SECRET_ACCESS_KEY')
 })

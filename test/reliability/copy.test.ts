@@ -1,60 +1,43 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { cp, mkdir } from 'node:fs/promises'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { expect } from 'vitest'
+import { artifactOfStream } from '../../src/log/run-log.ts'
 import type { EventStore, RecordedEvent } from '../../src/store/event-store.ts'
 import { CLI, cleanEnv, retrai } from '../cli/support.ts'
 import { append, dense, newEvent, observeAll, observeStream } from '../store/contract/support.ts'
-import type { StandIn } from '../support/eventstore-stand-in/index.ts'
-import {
-  audit,
-  get,
-  openStandInStore,
-  Site,
-  start,
-  until,
-  untilReady,
-  untilStatus,
-  watch,
-  withLog,
-} from './support.ts'
+import { bash, printed, type Site, until } from '../support/site.ts'
+import { test } from '../support/test.ts'
+import { audit } from './support.ts'
 
-let site: Site
-beforeEach(async () => {
-  site = await Site.open()
-})
-afterEach(async () => {
-  await site[Symbol.asyncDispose]()
-})
-
-const bash = (command: string) => ({ calls: [{ tool: 'bash_exec', args: { command } }] })
-
-const copy = (from: string, to: string) => retrai(['copy', '--from', from, '--to', to])
+const args = (from: string, to: string) => ['copy', '--from', from, '--to', to]
+const copy = (from: string, to: string) => printed(args(from, to))
+const refusal = async (from: string, to: string): Promise<string> => {
+  const { code, stderr } = await retrai(args(from, to))
+  expect(code).toBe(3)
+  return stderr
+}
 
 /** A data folder with runs whose records are mixed in the log. The last run waits for a person. */
-async function usedFolder(runs = 2, steps = 1) {
+async function usedFolder(site: Site, runs = 2, steps = 1) {
   const model = await site.model([
     ...dense(1, steps).map((n) => bash(`echo ${n}`)),
     bash('touch done'),
   ])
-  const server = await site.serve('data', { model: model.url })
+  const server = await site.serve('data', { model })
+  const changes = (n: number) => ({ max_iterations: 30, hitl_enabled: n === runs })
   const runIds = await Promise.all(
-    dense(1, runs).map(async (n) =>
-      start(server, await site.project(`project-${n}`), {
-        max_iterations: 30,
-        hitl_enabled: n === runs,
-      }),
-    ),
+    dense(1, runs).map((n) => server.start(`project-${n}`, changes(n))),
   )
   const waiting = runIds.at(-1) ?? ''
-  for (const runId of runIds) {
-    await untilStatus(server, runId, runId === waiting ? 'awaiting_human' : 'achieved')
-  }
   const details = await Promise.all(
-    runIds.map(async (runId) => (await get(server, `/api/runs/${runId}`)).body),
+    runIds.map(async (runId) => {
+      const status = runId === waiting ? 'awaiting_human' : 'achieved'
+      return (await server.untilStatus(runId, status)).body
+    }),
   )
   await server.stop()
-  return { dataDir: site.path('data'), runIds, waiting, details, model: model.url }
+  return { dataDir: site.path('data'), runIds, waiting, details, model }
 }
 
 /** All events that a subscriber to the whole log gets, without what depends on the store. */
@@ -62,32 +45,22 @@ async function wholeLog(store: EventStore) {
   const observer = observeAll(store, '')
   await observer.untilCaughtUp()
   await observer.stop()
-  return observer.events.map(comparable)
+  return observer.events.filter(isOfLog).map(comparable)
 }
 
-const comparable = ({ stream, revision, id, type, data, metadata }: RecordedEvent) => ({
-  stream,
-  revision,
-  id,
-  type,
-  data,
-  metadata,
-})
+/** Servers on an EventStoreDB keep artifacts in it. */
+const isOfLog = ({ stream }: Pick<RecordedEvent, 'stream'>): boolean =>
+  artifactOfStream(stream) === null
 
-async function ofStandIn<T>(standIn: StandIn, use: (store: EventStore) => Promise<T>): Promise<T> {
-  const store = await openStandInStore(standIn)
-  try {
-    return await use(store)
-  } finally {
-    await store.close()
-  }
-}
+const comparable = ({ position: _, created: __, ...event }: RecordedEvent) => event
 
-test('a log stays the same when it is copied to EventStoreDB and back, even with an interruption and a repetition', async () => {
-  const { dataDir, runIds, waiting, details, model } = await usedFolder(6, 4)
+test('a log stays the same when it is copied to EventStoreDB and back, even with an interruption and a repetition', async ({
+  site,
+}) => {
+  const { dataDir, runIds, waiting, details, model } = await usedFolder(site, 6, 4)
   const standIn = await site.standIn()
   const to = standIn.connectionString
-  const original = await withLog(dataDir, wholeLog)
+  const original = await site.withLog('data', wholeLog)
 
   standIn.faults.delayMs = 3
   const child = spawn(process.execPath, [CLI, 'copy', '--from', dataDir, '--to', to], {
@@ -105,93 +78,88 @@ test('a log stays the same when it is copied to EventStoreDB and back, even with
   expect(interrupted).toBeLessThan(original.length)
 
   standIn.faults.nextAppends('lose_answer', 2)
-  const resumed = await copy(dataDir, to)
-  expect(resumed.code, resumed.stderr).toBe(0)
-  expect(resumed.stdout).toMatch(/^Done: \d+ events copied, \d+ were there already; 9 streams$/m)
-  const again = await copy(dataDir, to)
-  expect(again.stdout).toContain(`Done: 0 events copied, ${original.length} were there already`)
-  expect(standIn.log.all).toHaveLength(original.length)
-  expect(await ofStandIn(standIn, wholeLog)).toEqual(original)
+  expect(await copy(dataDir, to)).toMatch(
+    /^Done: \d+ events copied, \d+ were there already; 9 streams; \d+ artifacts$/m,
+  )
+  expect(await copy(dataDir, to)).toContain(
+    `Done: 0 events copied, ${original.length} were there already`,
+  )
+  expect(standIn.log.all.filter(isOfLog)).toHaveLength(original.length)
+  expect(await wholeLog(await site.storeOf(standIn))).toEqual(original)
 
-  const back = await copy(to, site.path('back'))
-  expect(back.stdout).toContain(`Done: ${original.length} events copied, 0 were there already`)
-  expect(await withLog(site.path('back'), wholeLog)).toEqual(original)
+  expect(await copy(to, site.path('back'))).toContain(
+    `Done: ${standIn.log.all.length} events copied, 0 were there already`,
+  )
+  expect(await site.withLog('back', wholeLog)).toEqual(original)
   for (const runId of runIds.filter((id) => id !== waiting)) {
-    const inTarget = await ofStandIn(standIn, (store) => audit(store, runId))
-    expect(await withLog(site.path('back'), (store) => audit(store, runId))).toEqual(inTarget)
+    const inTarget = await audit(await site.storeOf(standIn), runId)
+    expect(await site.withLog('back', (store) => audit(store, runId))).toEqual(inTarget)
   }
 
   // The same server continues with the other store, in the same data folder.
-  const server = await site.serve('data', { model, args: ['--store', to] })
-  await untilReady(server)
+  const server = await site.serve('data', { model, store: standIn })
+  await server.untilReady()
   for (const [index, runId] of runIds.entries()) {
     // The new process claims the run that waits, which adds a record.
-    const { body } = await get(server, `/api/runs/${runId}`)
+    const { body } = await server.get(`/api/runs/${runId}`)
     const changed = runId === waiting ? { progress: body.progress } : {}
     expect(body).toEqual({ ...details[index], ...changed })
   }
-  const watcher = watch(server, waiting)
-  const answer = await fetch(`${server.url}/api/runs/${waiting}/resume`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: '{"decision":"abort"}',
-  })
+  const watcher = server.watch(waiting)
+  const answer = await server.post(`/api/runs/${waiting}/resume`, { decision: 'abort' })
   expect(answer.status).toBe(200)
   expect(await watcher.closed).toMatchObject({ code: 1000 })
 })
 
-test('a log is copied while a server writes to it, and the rest after the server has stopped', async () => {
+test('a log is copied while a server writes to it, and the rest after the server has stopped', async ({
+  site,
+}) => {
   const model = await site.model([...dense(0, 5).map((n) => bash(`echo ${n}`)), bash('touch done')])
-  const server = await site.serve('data', { model: model.url })
-  const runId = await start(server, await site.project(), { max_iterations: 30 })
-  await watch(server, runId).have(20)
-  const first = await copy(site.path('data'), site.path('copy'))
-  expect(first.code, first.stderr).toBe(0)
-  await untilStatus(server, runId, 'achieved')
+  const server = await site.serve('data', { model })
+  const runId = await server.start('project', { max_iterations: 30 })
+  await server.watch(runId).have(20)
+  await copy(site.path('data'), site.path('copy'))
+  await server.untilStatus(runId, 'achieved')
   await server.stop()
-  expect((await copy(site.path('data'), site.path('copy'))).code).toBe(0)
-  expect(await withLog(site.path('copy'), wholeLog)).toEqual(
-    await withLog(site.path('data'), wholeLog),
-  )
+  await copy(site.path('data'), site.path('copy'))
+  expect(await site.withLog('copy', wholeLog)).toEqual(await site.withLog('data', wholeLog))
 })
 
-test('a target with other content is refused, and stays unchanged', async () => {
-  const { dataDir, runIds } = await usedFolder()
+test('a target with other content is refused, and stays unchanged', async ({ site }) => {
+  const { dataDir, runIds } = await usedFolder(site)
   const own = await site.serve('own')
   await own.stop()
-  const before = await withLog(site.path('own'), wholeLog)
-  const foreign = await copy(dataDir, site.path('own'))
-  expect(foreign.code).toBe(3)
-  expect(foreign.stderr).toContain('already holds another log')
-  expect(await withLog(site.path('own'), wholeLog)).toEqual(before)
+  const before = await site.withLog('own', wholeLog)
+  expect(await refusal(dataDir, site.path('own'))).toContain('already holds another log')
+  expect(await site.withLog('own', wholeLog)).toEqual(before)
 
   // In the source, tokens may come before what names the log.
   await mkdir(site.path('tokens'))
-  await withLog(site.path('tokens'), (store) => append(store, 'retrai-tokens', [newEvent()]))
-  const tokens = await copy(site.path('tokens'), site.path('own'))
-  expect(tokens.stderr).toContain('already holds another log')
-  expect(await withLog(site.path('own'), wholeLog)).toEqual(before)
+  await site.withLog('tokens', (store) => append(store, 'retrai-tokens', [newEvent()]))
+  expect(await refusal(site.path('tokens'), site.path('own'))).toContain(
+    'already holds another log',
+  )
+  expect(await site.withLog('own', wholeLog)).toEqual(before)
 
   const stream = `run-${runIds[0]}`
   await cp(dataDir, site.path('other'), { recursive: true })
-  await withLog(dataDir, (store) => append(store, stream, [newEvent()]))
-  const written = await withLog(site.path('other'), (store) => append(store, stream, [newEvent()]))
-  const refused = await copy(dataDir, site.path('other'))
-  expect(refused.code).toBe(3)
-  expect(refused.stderr).toContain(
+  await site.withLog('data', (store) => append(store, stream, [newEvent()]))
+  const written = await site.withLog('other', (store) => append(store, stream, [newEvent()]))
+  expect(await refusal(dataDir, site.path('other'))).toContain(
     `${stream} of the target holds another event at revision ${written}`,
   )
 })
 
-test('streams of other programs in an EventStoreDB are not copied', async () => {
-  const { dataDir } = await usedFolder()
+test('streams of other programs in an EventStoreDB are not copied', async ({ site }) => {
+  const { dataDir } = await usedFolder(site)
   const standIn = await site.standIn()
-  await ofStandIn(standIn, (store) => append(store, 'invoice-1', [newEvent(), newEvent()]))
-  expect((await copy(dataDir, standIn.connectionString)).code).toBe(0)
-  const back = await copy(standIn.connectionString, site.path('back'))
-  expect(back.stdout).toContain('2 of other programs left out')
-  await withLog(site.path('back'), async (store) => {
-    expect(await wholeLog(store)).toEqual(await withLog(dataDir, wholeLog))
+  await append(await site.storeOf(standIn), 'invoice-1', [newEvent(), newEvent()])
+  await copy(dataDir, standIn.connectionString)
+  expect(await copy(standIn.connectionString, site.path('back'))).toContain(
+    '2 of other programs left out',
+  )
+  await site.withLog('back', async (store) => {
+    expect(await wholeLog(store)).toEqual(await site.withLog('data', wholeLog))
     const nothing = observeStream(store, 'invoice-1')
     await nothing.untilCaughtUp()
     await nothing.stop()
@@ -199,19 +167,14 @@ test('streams of other programs in an EventStoreDB are not copied', async () => 
   })
 })
 
-test('an error names the place that cannot be read or written', async () => {
+test('an error names the place that cannot be read or written', async ({ site }) => {
   const standIn = await site.standIn()
   await standIn.faults.down()
-  const away = await copy(site.path('data'), site.path('copy'))
-  expect(away.code).toBe(3)
-  expect(away.stderr).toContain(site.path('data', 'log.sqlite'))
-  const { dataDir } = await usedFolder()
-  const down = await copy(dataDir, standIn.connectionString)
-  expect(down.code).toBe(3)
-  expect(down.stderr).toContain('EventStoreDB does not answer')
-  const server = await site.serve('busy')
-  const busy = await copy(dataDir, site.path('busy'))
-  expect(busy.code).toBe(3)
-  expect(busy.stderr).toContain('in use already')
-  await server.stop()
+  expect(await refusal(site.path('data'), site.path('copy'))).toContain(
+    site.path('data', 'log.sqlite'),
+  )
+  const { dataDir } = await usedFolder(site)
+  expect(await refusal(dataDir, standIn.connectionString)).toContain('EventStoreDB does not answer')
+  await site.serve('busy')
+  expect(await refusal(dataDir, site.path('busy'))).toContain('in use already')
 })

@@ -1,39 +1,16 @@
 import { readFile } from 'node:fs/promises'
 import { setTimeout as delay } from 'node:timers/promises'
-import { afterEach, beforeEach, expect, test } from 'vitest'
-import type { ServerProcess } from '../../examples/demo/server.ts'
+import { expect } from 'vitest'
 import type { LoggedRecord } from '../../src/log/codec.ts'
-import { retrai } from '../cli/support.ts'
+import { retraiProcess } from '../cli/support.ts'
+import { expectAllDead, isAlive } from '../runner/support.ts'
 import { dense } from '../store/contract/support.ts'
-import type { StandIn } from '../support/eventstore-stand-in/index.ts'
-import {
-  audit,
-  get,
-  isAlive,
-  kill,
-  linesOf,
-  openStandInStore,
-  post,
-  Site,
-  start,
-  until,
-  untilReady,
-  untilStatus,
-  watch,
-} from './support.ts'
-
-let site: Site
-beforeEach(async () => {
-  site = await Site.open()
-})
-afterEach(async () => {
-  await site[Symbol.asyncDispose]()
-})
-
-const bash = (command: string) => ({ calls: [{ tool: 'bash_exec', args: { command } }] })
+import { bash, linesOf, type Site, until, untilRecords } from '../support/site.ts'
+import { test } from '../support/test.ts'
+import { audit, claimsOf } from './support.ts'
 
 /** The replies of the model in each of three projects. The system prompt names the project. */
-async function playedModel() {
+async function playedModel(site: Site) {
   const asked: string[] = []
   const { promise: released, resolve: release } = Promise.withResolvers<void>()
   const model = await site.model(async ({ messages, turn }) => {
@@ -53,63 +30,58 @@ async function playedModel() {
     }
     return turn < 30 ? bash(`echo ${turn} >> effects; sleep 0.05`) : bash('touch done')
   })
-  return { url: model.url, asked, release }
+  return { model, asked, release }
 }
 
 const outcomesOf = (records: readonly LoggedRecord[]) =>
   records.flatMap(({ record }) => (record.kind === 'tool_result' ? [record.payload.outcome] : []))
 
-const eventsOf = (standIn: StandIn, runId: string) => standIn.log.events(`run-${runId}`).length
+/** The processes of the command in the project that commands. */
+const pidsOf = async (site: Site) => (await linesOf(site.path('commanding', 'pids'))).map(Number)
 
-test('a server that stalls and wakes up after a takeover stops its work at once', async () => {
+test('a server that stalls and wakes up after a takeover stops its work at once', async ({
+  site,
+}) => {
   const standIn = await site.standIn()
-  const { url, asked, release } = await playedModel()
-  const args = ['--store', standIn.connectionString]
-  const options = { model: url, args, env: { RETRAI_LEASE_SECONDS: '4' } }
+  const { model, asked, release } = await playedModel(site)
+  const options = { model, store: standIn, env: { RETRAI_LEASE_SECONDS: '4' } }
   const stalled = await site.serve('first', options)
   const names = ['commanding', 'asking', 'stepping']
   const runIds: string[] = []
   for (const name of names) {
-    runIds.push(await start(stalled, await site.project(name), { max_iterations: 40 }))
+    runIds.push(await stalled.start(name, { max_iterations: 40 }))
   }
   const [commanding = '', , stepping = ''] = runIds
-  const pids = async () => (await linesOf(site.path('commanding', 'pids'))).map(Number)
+  const pids = () => pidsOf(site)
   await until(pids, (found) => found.length === 2)
   await until(
     async () => asked.length,
     (requests) => requests >= 2,
   )
-  await until(
-    async () => eventsOf(standIn, stepping),
-    (count) => count > 12,
-  )
+  await untilRecords(standIn, stepping, 12)
   stalled.process.kill('SIGSTOP')
 
   const successor = await site.serve('second', options)
-  const watcher = watch(successor, commanding)
-  for (const runId of runIds.slice(1)) await untilStatus(successor, runId, 'achieved')
+  const watcher = successor.watch(commanding)
+  for (const runId of runIds.slice(1)) await successor.untilStatus(runId, 'achieved')
   // The successor still works on this run when the stalled server wakes up.
-  expect((await get(successor, `/api/runs/${commanding}`)).body.status).toBe('running')
-  for (const pid of await pids()) expect(await isAlive(pid)).toBe(true)
+  expect((await successor.get(`/api/runs/${commanding}`)).body.status).toBe('running')
+  for (const pid of await pids()) expect(isAlive(pid)).toBe(true)
 
   stalled.process.kill('SIGCONT')
   const woken = performance.now()
-  await until(
-    async () => Promise.all((await pids()).map(isAlive)),
-    (alive) => alive.every((one) => !one),
-  )
+  await expectAllDead(await pids())
   expect(performance.now() - woken).toBeLessThan(5_000)
   release()
-  await untilStatus(successor, commanding, 'achieved')
-  const before = runIds.map((runId) => eventsOf(standIn, runId))
-  await untilReady(stalled)
-  for (const runId of runIds) await untilStatus(stalled, runId, 'achieved')
+  await successor.untilStatus(commanding, 'achieved')
+  const before = runIds.map((runId) => standIn.log.events(`run-${runId}`).length)
+  await stalled.untilReady()
+  for (const runId of runIds) await stalled.untilStatus(runId, 'achieved')
   // By now it would have written everything that it still wants to write.
   await delay(2_500)
-  expect(runIds.map((runId) => eventsOf(standIn, runId))).toEqual(before)
+  expect(runIds.map((runId) => standIn.log.events(`run-${runId}`).length)).toEqual(before)
 
-  const store = await openStandInStore(standIn)
-  site.onClose(() => store.close())
+  const store = await site.storeOf(standIn)
   for (const runId of runIds) {
     const records = await audit(store, runId)
     const claimants = records.flatMap(({ record }) =>
@@ -132,24 +104,20 @@ test('a server that stalls and wakes up after a takeover stops its work at once'
   expect(await watcher.closed).toMatchObject({ code: 1000 })
 })
 
-test('a run that is created on one of two servers is worked on once', async () => {
+test('a run that is created on one of two servers is worked on once', async ({ site }) => {
   const standIn = await site.standIn()
-  const { url } = await playedModel()
-  const options = { model: url, args: ['--store', standIn.connectionString] }
+  const { model } = await playedModel(site)
+  const options = { model, store: standIn }
   const servers = await Promise.all(['first', 'second'].map((name) => site.serve(name, options)))
-  await Promise.all(servers.map((server) => untilReady(server)))
+  await Promise.all(servers.map((server) => server.untilReady()))
   const created = await Promise.all(
-    dense(0, 5).map(async (n) => {
-      const server = servers[n % 2] as ServerProcess
-      return start(server, await site.project(`asking-${n}`))
-    }),
+    dense(0, 5).map(async (n) => (await servers[n % 2]?.start(`asking-${n}`)) ?? ''),
   )
-  const store = await openStandInStore(standIn)
-  site.onClose(() => store.close())
+  const store = await site.storeOf(standIn)
   for (const [n, runId] of created.entries()) {
-    for (const server of servers) await untilStatus(server, runId, 'achieved')
+    for (const server of servers) await server.untilStatus(runId, 'achieved')
     const records = await audit(store, runId)
-    expect(records.filter(({ record }) => record.kind === 'run_claimed')).toHaveLength(1)
+    expect(claimsOf(records)).toBe(1)
     expect(await linesOf(site.path(`asking-${n}`, 'effects'))).toEqual(['0', '1'])
   }
 })
@@ -157,91 +125,91 @@ test('a run that is created on one of two servers is worked on once', async () =
 /** Longer than any test: a server that waits for its end fails. */
 const FOR_EVER = { RETRAI_LEASE_SECONDS: '3600' }
 
-const claimsOf = (records: readonly LoggedRecord[]) =>
-  records.filter(({ record }) => record.kind === 'run_claimed').length
-
-test('a server that starts beside another does not touch its runs', async () => {
+test('a server that starts beside another does not touch its runs', async ({ site }) => {
   const standIn = await site.standIn()
-  const { url, release } = await playedModel()
-  const options = { model: url, args: ['--store', standIn.connectionString], env: FOR_EVER }
+  const { model, release } = await playedModel(site)
+  const options = { model, store: standIn, env: FOR_EVER }
   const first = await site.serve('first', options)
-  const runId = await start(first, await site.project('commanding'), { max_iterations: 40 })
-  const pids = async () => (await linesOf(site.path('commanding', 'pids'))).map(Number)
+  const runId = await first.start('commanding', { max_iterations: 40 })
+  const pids = () => pidsOf(site)
   await until(pids, (found) => found.length === 2)
   const second = await site.serve('second', options)
-  await untilReady(second)
+  await second.untilReady()
   // It works, and has read the whole log.
-  const other = await start(second, await site.project('asking'), { max_iterations: 40 })
-  await untilStatus(second, other, 'achieved')
-  for (const pid of await pids()) expect(await isAlive(pid)).toBe(true)
+  const other = await second.start('asking', { max_iterations: 40 })
+  await second.untilStatus(other, 'achieved')
+  for (const pid of await pids()) expect(isAlive(pid)).toBe(true)
   // A server that stops releases its lease, so no server waits for its end.
   release()
   await first.stop()
-  await untilStatus(second, runId, 'achieved')
-  const store = await openStandInStore(standIn)
-  site.onClose(() => store.close())
+  await second.untilStatus(runId, 'achieved')
+  const store = await site.storeOf(standIn)
   expect(claimsOf(await audit(store, runId))).toBe(2)
   expect(claimsOf(await audit(store, other))).toBe(1)
 })
 
-test('the runs of a killed server continue on another, which also takes the answers to them', async () => {
+test('the runs of a killed server continue on another, which also takes the answers to them', async ({
+  site,
+}) => {
   const standIn = await site.standIn()
-  const { url } = await playedModel()
-  const args = ['--store', standIn.connectionString]
-  const options = { model: url, args, env: { RETRAI_LEASE_SECONDS: '2' } }
+  const { model } = await playedModel(site)
+  const options = { model, store: standIn, env: { RETRAI_LEASE_SECONDS: '2' } }
   const first = await site.serve('first', options)
-  const working = await start(first, await site.project('stepping'), { max_iterations: 40 })
-  const waiting = await start(first, await site.project('asking'), { hitl_enabled: true })
-  await untilStatus(first, waiting, 'awaiting_human')
-  await until(
-    async () => eventsOf(standIn, working),
-    (count) => count > 12,
-  )
+  const working = await first.start('stepping', { max_iterations: 40 })
+  const waiting = await first.start('asking', { hitl_enabled: true })
+  await first.untilStatus(waiting, 'awaiting_human')
+  await untilRecords(standIn, working, 12)
   const second = await site.serve('second', options)
-  await untilReady(second)
-  first.process.kill('SIGKILL')
-  await untilStatus(second, working, 'achieved')
+  await second.untilReady()
+  await first.kill()
+  await second.untilStatus(working, 'achieved')
   // A run that waits for a person needs no server until the answer comes.
-  expect((await get(second, `/api/runs/${waiting}`)).body.status).toBe('awaiting_human')
-  await post(second, `/api/runs/${waiting}/resume`, { decision: 'approve' })
-  await untilStatus(second, waiting, 'achieved')
+  expect((await second.get(`/api/runs/${waiting}`)).body.status).toBe('awaiting_human')
+  await second.post(`/api/runs/${waiting}/resume`, { decision: 'approve' })
+  await second.untilStatus(waiting, 'achieved')
 })
 
-test('a killed server continues its runs at once when it starts again', async () => {
+test('a killed server continues its runs at once when it starts again', async ({ site }) => {
   const standIn = await site.standIn()
-  const { url } = await playedModel()
-  const options = { model: url, args: ['--store', standIn.connectionString], env: FOR_EVER }
+  const { model } = await playedModel(site)
+  const options = { model, store: standIn, env: FOR_EVER }
   const first = await site.serve('data', options)
-  const runId = await start(first, await site.project('stepping'), { max_iterations: 40 })
-  await until(
-    async () => eventsOf(standIn, runId),
-    (count) => count > 12,
-  )
-  await kill(first)
+  const runId = await first.start('stepping', { max_iterations: 40 })
+  await untilRecords(standIn, runId, 12)
+  await first.kill()
   const again = await site.serve('data', options)
-  await untilStatus(again, runId, 'achieved')
+  await again.untilStatus(runId, 'achieved')
 })
 
-test('a second server on one data folder refuses to start, and does not disturb the first', async () => {
+test('a second server on one data folder refuses to start, and does not disturb the first', async ({
+  site,
+}) => {
   const server = await site.serve('data')
-  await untilReady(server)
+  await server.untilReady()
   const dataDir = site.path('data')
   const before = await readFile(`${dataDir}/log.sqlite`)
-  const second = await retrai(['serve', '--port', '0', '--data-dir', dataDir])
+  const second = await retraiProcess(['serve', '--port', '0', '--data-dir', dataDir])
   expect(second.code).toBe(1)
   expect(second.stderr).toContain(`${dataDir}/log.sqlite is in use already, by another server`)
   expect(second.stderr).toContain('--data-dir')
   expect(await readFile(`${dataDir}/log.sqlite`)).toEqual(before)
-  expect((await get(server, '/health/ready')).status).toBe(200)
+  expect((await server.get('/health/ready')).status).toBe(200)
 })
 
-test('two servers on one EventStoreDB need a data folder each', async () => {
+test('two servers on one EventStoreDB need a data folder each', async ({ site }) => {
   const standIn = await site.standIn()
+  const server = await site.serve('data', { store: standIn })
   const args = ['--store', standIn.connectionString]
-  const server = await site.serve('data', { args })
-  const second = await retrai(['serve', '--port', '0', '--data-dir', site.path('data'), ...args])
+  const second = await retraiProcess([
+    'serve',
+    '--port',
+    '0',
+    '--data-dir',
+    site.path('data'),
+    ...args,
+  ])
   expect(second.code).toBe(1)
   expect(second.stderr).toContain('read-model.sqlite')
   expect(second.stderr).toContain('give each server a data folder of its own')
-  expect((await get(server, '/health/live')).status).toBe(200)
+  expect((await server.get('/health/live')).status).toBe(200)
 })

@@ -2,45 +2,39 @@ import { randomBytes } from 'node:crypto'
 import { readdir, readFile, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { ok } from 'neverthrow'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { describe, expect } from 'vitest'
 import * as z from 'zod'
-import type { ServerProcess } from '../../examples/demo/server.ts'
 import { signingOf } from '../../src/cli/data-folder.ts'
+import { redactStrings } from '../../src/log/codec.ts'
 import { decideAndAppend } from '../../src/log/decider.ts'
-import { redactStrings } from '../../src/log/redacted-record.ts'
 import { streamOf } from '../../src/log/run-log.ts'
-import { REDACTIONS, type Redaction } from '../../src/redaction/redaction-ledger.ts'
+import type { Redaction } from '../../src/redaction/redaction.ts'
+import { REDACTIONS } from '../../src/redaction/redaction-index.ts'
 import { retrai } from '../cli/support.ts'
-import { audit, get, post, Site, start, until, untilStatus, watch, withLog } from './support.ts'
-
-let site: Site
-beforeEach(async () => {
-  site = await Site.open()
-})
-afterEach(() => site[Symbol.asyncDispose]())
+import { printed, type ServeOptions, type Site, type SiteServer, until } from '../support/site.ts'
+import { test } from '../support/test.ts'
+import { audit } from './support.ts'
 
 /** A text that does not look like a secret, and does not occur anywhere by chance. */
 const newSecret = () => `orchid-${randomBytes(9).toString('hex')}`
-const bash = (command: string) => ({ tool: 'bash_exec', args: { command } })
+const run = (command: string) => ({ tool: 'bash_exec', args: { command } })
 
 /** A run with the secret in its configuration, in the replies and calls of the model, and in outputs. */
-async function runWith(secret: string, server: (model: string) => Promise<ServerProcess>) {
-  const model = await site.model([
-    { text: `I try ${secret}.`, calls: [bash(`echo "is it ${secret}"`)] },
-    { calls: [bash(`seq 1 9000; echo ${secret}; seq 1 9000`), bash('true')] },
-    { text: 'Done.', calls: [bash('touch done')] },
-  ])
-  const started = await server(model.url)
+async function runWith(site: Site, secret: string, options: ServeOptions = {}) {
   await site.write(
-    'project/.retrai.yml',
+    'secret/.retrai.yml',
     `check_command: "test -f done || (echo ${secret}; false)"\n`,
   )
-  const runId = await start(started, site.path('project'), { max_iterations: 9 })
-  await untilStatus(started, runId, 'achieved')
-  return { server: started, runId, model: model.url }
+  const model = await site.model([
+    { text: `I try ${secret}.`, calls: [run(`echo "is it ${secret}"`)] },
+    { calls: [run(`seq 1 9000; echo ${secret}; seq 1 9000`), run('true')] },
+    { text: 'Done.', calls: [run('touch done')] },
+  ])
+  const server = await site.serve('data', { ...options, model })
+  const runId = await server.start(site.path('secret'), { max_iterations: 9 })
+  await server.untilStatus(runId, 'achieved')
+  return { server, runId, model }
 }
-
-const embedded = (model: string) => site.serve('data', { model })
 
 const Place = z.object({ seq: z.int(), pointer: z.string(), redactable: z.boolean() })
 const Answer = z.object({
@@ -53,26 +47,26 @@ const Answer = z.object({
 })
 
 async function redact(
-  server: ServerProcess,
+  server: SiteServer,
   runId: string,
   seq: number,
   pointer: string,
   secret: string | null = null,
 ) {
   const body = { seq, pointer, reason: 'a password', secret }
-  const { status, body: answer } = await post(server, `/api/runs/${runId}/redact`, body)
+  const { status, body: answer } = await server.post(`/api/runs/${runId}/redact`, body)
   expect([status, answer]).toMatchObject([200, {}])
   return Answer.parse(answer)
 }
 
 const Frames = z.array(z.looseObject({ seq: z.int(), kind: z.string(), payload: z.unknown() }))
-async function framesOf(server: ServerProcess, runId: string) {
-  const { body } = await get(server, `/api/runs/${runId}/events?kinds=all&limit=5000`)
+async function framesOf(server: SiteServer, runId: string) {
+  const { body } = await server.get(`/api/runs/${runId}/events?kinds=all&limit=5000`)
   return Frames.parse(body)
 }
 
 /** Redacts one place, and then all other places that the answer names. */
-async function redactEverywhere(server: ServerProcess, runId: string, secret: string) {
+async function redactEverywhere(server: SiteServer, runId: string, secret: string) {
   const frames = await framesOf(server, runId)
   const call = frames.find(({ kind, payload }) => kind === 'tool_call' && holds(payload, secret))
   const first = await redact(server, runId, call?.seq ?? -1, '/args', secret)
@@ -111,50 +105,52 @@ async function filesWith(folder: string, text: string): Promise<string[]> {
   return found
 }
 
-const Answers = z.record(
-  z.string(),
-  z.object({ content: z.record(z.string(), z.unknown()).optional() }),
-)
-const Operation = z.object({ responses: Answers })
+const Operation = z.object({
+  parameters: z.array(z.object({ name: z.string() })).default([]),
+  responses: z.record(
+    z.string(),
+    z.object({ content: z.record(z.string(), z.unknown()).default({}) }),
+  ),
+})
 const Description = z.object({
   paths: z.record(z.string(), z.object({ get: Operation.optional() })),
 })
 
 /** How many requests are under way at a time. */
 const AT_ONCE = 4
-const MEDIA_TYPES = ['application/json', 'application/x-ndjson', 'text/event-stream']
+const WITHOUT_END = '/api/events text/event-stream'
 
-/** All requests with GET, in every media type and at every record. Those at a record are only in the media types that they have. */
-async function allRequests(server: ServerProcess, runId: string, artifact: string, last: number) {
-  const described = Description.parse((await get(server, '/openapi.json')).body)
+/** All requests with GET, in every media type that they have, of all kinds of records, and at every record. */
+async function allRequests(server: SiteServer, runId: string, artifact: string, last: number) {
+  const described = Description.parse((await server.get('/openapi.json')).body)
   const reads = Object.entries(described.paths).flatMap(([path, { get: operation }]) =>
     operation === undefined || path.startsWith('/api/ws') ? [] : [{ path, operation }],
   )
   expect(reads.length).toBeGreaterThan(15)
-  return reads.flatMap(({ path, operation }) => {
+  return reads.flatMap(({ path, operation: { parameters, responses } }) => {
     const address = path.replace('{run_id}', runId).replace('{sha256}', artifact)
-    const plain = ['', '?kinds=all', '?kinds=all&meta=true'].flatMap((query) =>
-      MEDIA_TYPES.map((accept) => ({ address: address + query, accept })),
+    const has = (wanted: string) => parameters.some(({ name }) => name === wanted)
+    const queries = has('kinds') ? ['', '?kinds=all', '?kinds=all&meta=true'] : ['']
+    const moments = Array.from({ length: last + 1 }, (_, seq) => seq)
+    if (has('at')) queries.push(...moments.map((seq) => `?at=${seq}`))
+    if (has('from') && has('to')) queries.push(...moments.map((seq) => `?from=0&to=${seq}`))
+    const types = Object.keys(responses['200']?.content ?? {})
+    return types.flatMap((accept) =>
+      `${path} ${accept}` === WITHOUT_END
+        ? []
+        : queries.map((query) => ({ address: address + query, accept })),
     )
-    const endless = path === '/api/events' ? 'text/event-stream' : null
-    const answers = plain.filter(({ accept }) => accept !== endless)
-    if (!/^\/api\/runs\/\{run_id\}(\/conversation|\/diff)?$/.test(path)) return answers
-    const types = Object.keys(operation.responses['200']?.content ?? {})
-    expect(types).toContain('application/json')
-    const at = path.endsWith('/diff') ? '?from=0&to=' : '?at='
-    const moments = Array.from({ length: last + 1 }, (_, seq) => `${address}${at}${seq}`)
-    return [
-      ...answers,
-      ...moments.flatMap((moment) => types.map((accept) => ({ address: moment, accept }))),
-    ]
   })
 }
 
-async function whereServed(server: ServerProcess, runId: string, artifact: string, secret: string) {
-  const { body } = await get(server, `/api/runs/${runId}`)
+async function whereServed(server: SiteServer, runId: string, artifact: string, secret: string) {
+  const { body } = await server.get(`/api/runs/${runId}`)
   const { progress } = z.object({ progress: z.object({ seq: z.int() }) }).parse(body)
   const found = new Set<string>()
-  const requests = (await allRequests(server, runId, artifact, progress.seq)).values()
+  const all = await allRequests(server, runId, artifact, progress.seq)
+  // At each record, there are the details of the run, its conversation and the changes of its details.
+  expect(all.length).toBeGreaterThan(3 * progress.seq)
+  const requests = all.values()
   const ask = async () => {
     for (const { address, accept } of requests) {
       const signal = AbortSignal.timeout(60_000)
@@ -163,75 +159,72 @@ async function whereServed(server: ServerProcess, runId: string, artifact: strin
     }
   }
   await Promise.all(Array.from({ length: AT_ONCE }, ask))
-  const watcher = watch(server, runId)
+  const watcher = server.watch(runId)
   await watcher.closed
   if (watcher.texts.join('').includes(secret)) found.add('WebSocket')
   return [...found]
 }
 
 describe('a secret in a run', () => {
-  test('is neither served nor stored anywhere after its redaction, and everything still holds', async () => {
+  test('is neither served nor stored anywhere after its redaction, and everything still holds', async ({
+    site,
+  }) => {
     const secret = newSecret()
-    const { server, runId, model } = await runWith(secret, embedded)
-    const before = await get(server, `/api/runs/${runId}/proof`)
-    const etag = (await get(server, `/api/runs/${runId}`)).headers.get('etag') ?? ''
+    const { server, runId, model } = await runWith(site, secret)
+    const before = await server.get(`/api/runs/${runId}/proof`)
+    const etag = (await server.get(`/api/runs/${runId}`)).headers.get('etag') ?? ''
     // If it were not there, the checks below could not fail.
     expect(await filesWith(site.path('data'), secret)).not.toEqual([])
     const { artifact } = await redactEverywhere(server, runId, secret)
     expect(await whereServed(server, runId, artifact, secret)).toEqual([])
     expect(await filesWith(site.path('data'), secret)).toEqual([])
-    expect((await get(server, `/api/runs/${runId}/artifacts/${artifact}`)).status).toBe(404)
-    const again = await fetch(`${server.url}/api/runs/${runId}`, {
-      headers: { 'if-none-match': etag },
-    })
+    expect((await server.get(`/api/runs/${runId}/artifacts/${artifact}`)).status).toBe(404)
+    const again = await server.get(`/api/runs/${runId}`, { 'if-none-match': etag })
     expect(again.status).toBe(200)
-    const proof = await get(server, `/api/runs/${runId}/proof`)
+    const proof = await server.get(`/api/runs/${runId}/proof`)
     expect(proof.body).toMatchObject({ head: before.body.head, length: before.body.length })
 
-    const verified = await retrai(['verify', '--server', server.url])
-    expect(verified.stdout).toMatch(/Redacted: \d+ strings in \d+ records, and 1 artifact,/)
-    expect(verified.stdout).toContain('by local: a password')
-    expect(verified.code, verified.stdout).toBe(0)
+    const verified = await printed(['verify', '--server', server.url])
+    expect(verified).toMatch(/Redacted: \d+ strings in \d+ records, and \d+ artifacts?,/)
+    expect(verified).toContain('by local: a password')
     const bundle = site.path('run.tar.gz')
-    await retrai(['export', runId, '-o', bundle, '--server', server.url])
-    const offline = await retrai(['verify', bundle])
-    expect([offline.code, offline.stdout]).toEqual([0, expect.stringContaining('a password')])
-    const replayed = await retrai(['replay', bundle, '--speed', 'max', '--json'])
-    expect(replayed.stdout).toContain('[redacted]')
-    expect(replayed.stdout).not.toContain(secret)
+    await printed(['export', runId, bundle, '--server', server.url])
+    expect(await printed(['verify', bundle])).toContain('a password')
+    const replayed = await printed(['replay', bundle, '--speed', 'max', '--json'])
+    expect(replayed).toContain('[redacted]')
+    expect(replayed).not.toContain(secret)
 
-    const details = (await get(server, `/api/runs/${runId}`)).body
+    const details = (await server.get(`/api/runs/${runId}`)).body
     await server.stop()
     expect(await filesWith(site.path('data'), secret)).toEqual([])
     for (const name of ['', '-wal', '-shm']) {
       await rm(site.path('data', `read-model.sqlite${name}`), { force: true })
     }
     const rebuilt = await site.serve('data', { model })
-    await untilStatus(rebuilt, runId, 'achieved')
-    expect((await get(rebuilt, `/api/runs/${runId}`)).body).toEqual(details)
+    await rebuilt.untilStatus(runId, 'achieved')
+    expect((await rebuilt.get(`/api/runs/${runId}`)).body).toEqual(details)
     expect(await whereServed(rebuilt, runId, artifact, secret)).toEqual([])
     await rebuilt.stop()
-    await withLog(site.path('data'), (store) => audit(store, runId))
-    const stored = await retrai(['verify', '--data-dir', site.path('data')])
-    expect([stored.code, stored.stdout]).toEqual([0, expect.stringContaining('Redacted: ')])
+    await site.withLog('data', (store) => audit(store, runId))
+    expect(await printed(['verify', '--data-dir', site.path('data')])).toContain('Redacted: ')
   })
 
-  test('is redacted with the summaries after it, which may hold it in other words', async () => {
+  test('is redacted with the summaries after it, which may hold it in other words', async ({
+    site,
+  }) => {
     const secret = newSecret()
     const inOtherWords = secret.toUpperCase()
     const model = await site.model(({ messages }) => {
       const asked = messages.at(-1)?.content ?? ''
       if (asked.includes('as text only')) return { text: `The flower is ${inOtherWords}.` }
       // It is the call that is large: an old output would be left out without a summary.
-      return { calls: [bash(`echo ${secret}; : ${messages.length}${'0'.repeat(4_000)}`)] }
+      return { calls: [run(`echo ${secret}; : ${messages.length}${'0'.repeat(4_000)}`)] }
     })
-    await site.write('models.yaml', 'models: { scripted: { context_window: 8000 } }')
-    const env = { RETRAI_PRICES: site.path('models.yaml') }
-    const server = await site.serve('data', { model: model.url, env })
-    await site.write('project/.retrai.yml', 'check_command: test -f done')
-    const limits = { max_iterations: 1, max_turns_per_iteration: 8 }
-    const runId = await start(server, site.path('project'), limits)
-    await untilStatus(server, runId, 'failed')
+    const window = 'models: { scripted: { context_window: 8000 } }'
+    const env = { RETRAI_PRICES: await site.write('models.yaml', window) }
+    const server = await site.serve('data', { model, env })
+    const runId = await server.start('project', { max_iterations: 1, max_turns_per_iteration: 8 })
+    await server.untilStatus(runId, 'failed')
     const frames = await framesOf(server, runId)
     const summaries = frames.filter(({ payload }) => holds(payload, inOtherWords))
     expect(new Set(summaries.map(({ kind }) => kind))).toEqual(
@@ -243,16 +236,18 @@ describe('a secret in a run', () => {
     const answer = await redact(server, runId, output?.seq ?? -1, '/output')
     expect(answer.summaries).toEqual(summaries.map(({ seq }) => seq))
     expect(holds(await framesOf(server, runId), inOtherWords)).toBe(false)
-    expect((await get(server, `/api/runs/${runId}`)).body).toMatchObject({
+    expect((await server.get(`/api/runs/${runId}`)).body).toMatchObject({
       summary: { text: '[redacted]' },
     })
     await server.stop()
     expect(await filesWith(site.path('data'), inOtherWords)).toEqual([])
   })
 
-  test('is erased at the next start if the server dies right after the record of its redaction', async () => {
+  test('is erased at the next start if the server dies right after the record of its redaction', async ({
+    site,
+  }) => {
     const secret = newSecret()
-    const { server, runId, model } = await runWith(secret, embedded)
+    const { server, runId, model } = await runWith(site, secret)
     const frames = await framesOf(server, runId)
     await server.stop()
     const places = frames.flatMap(({ seq, payload }) =>
@@ -260,7 +255,7 @@ describe('a secret in a run', () => {
     )
     const cut = frames.find(({ payload }) => isCut(payload))
     const { sha256 } = z.object({ sha256: z.string() }).parse(cut?.payload)
-    await withLog(site.path('data'), async (store) => {
+    await site.withLog('data', async (store) => {
       for (const { seq, pointer } of [...places, { seq: cut?.seq ?? -1, pointer: '/output' }]) {
         const options = { from: seq, direction: 'forward', limit: 1 } as const
         const [event] = (await store.readStream(streamOf(runId), options))._unsafeUnwrap()
@@ -285,65 +280,58 @@ describe('a secret in a run', () => {
     expect(await filesWith(site.path('data'), secret)).toEqual([])
     expect(await whereServed(restarted, runId, sha256, secret)).toEqual([])
     await restarted.stop()
-    const done = await retrai(['verify', '--data-dir', site.path('data')])
-    expect([done.code, done.stdout]).toEqual([0, expect.stringContaining('by alice: a password')])
+    const verify = ['verify', '--data-dir', site.path('data')]
+    expect(await printed(verify)).toContain('by alice: a password')
   })
 
-  test('does not reach the model again in a run that continues', async () => {
+  test('does not reach the model again in a run that continues', async ({ site }) => {
     const secret = newSecret()
     const asked: string[] = []
     const gate = Promise.withResolvers<void>()
     const reached = Promise.withResolvers<void>()
     const model = await site.model(async ({ turn, messages }) => {
       asked.push(JSON.stringify(messages))
-      if (turn === 0) return { text: `I try ${secret}.`, calls: [bash(`echo ${secret}`)] }
-      if (turn === 2) return { calls: [bash('touch done')] }
+      if (turn === 0) return { text: `I try ${secret}.`, calls: [run(`echo ${secret}`)] }
+      if (turn === 2) return { calls: [run('touch done')] }
       reached.resolve()
       await gate.promise
-      return { text: 'On.', calls: [bash('true')] }
+      return { text: 'On.', calls: [run('true')] }
     })
-    const server = await site.serve('data', { model: model.url })
-    const runId = await start(server, await site.project(), { max_iterations: 9 })
+    const server = await site.serve('data', { model })
+    const runId = await server.start('project', { max_iterations: 9 })
     await reached.promise
     expect(asked.at(-1)).toContain(secret)
     for (const { seq, payload } of await framesOf(server, runId)) {
       for (const pointer of pointersTo(payload, secret)) await redact(server, runId, seq, pointer)
     }
     gate.resolve()
-    await untilStatus(server, runId, 'achieved')
+    await server.untilStatus(runId, 'achieved')
     expect(asked).toHaveLength(3)
     expect(asked.at(-1)).not.toContain(secret)
     expect(asked.at(-1)).toContain('[redacted]')
     expect(await filesWith(site.path('data'), secret)).toEqual([])
     await server.stop()
-    await withLog(site.path('data'), (store) => audit(store, runId))
+    await site.withLog('data', (store) => audit(store, runId))
   })
 
-  test('in an EventStoreDB is hidden by all servers, and missing from a copy', async () => {
+  test('in an EventStoreDB is hidden by all servers, and missing from a copy', async ({ site }) => {
     const secret = newSecret()
-    const standIn = await site.standIn()
-    const args = ['--store', standIn.connectionString]
-    const { server, runId, model } = await runWith(secret, (url) =>
-      site.serve('data', { model: url, args }),
-    )
-    const other = await site.serve('other', { model, args })
-    await untilStatus(other, runId, 'achieved')
-    const unredacted = await retrai([
-      'copy',
-      '--from',
-      standIn.connectionString,
-      '--to',
-      site.path('early'),
-    ])
-    expect(unredacted.code, unredacted.stderr).toBe(0)
+    const store = await site.standIn()
+    const args = ['--store', store.connectionString]
+    const { server, runId, model } = await runWith(site, secret, { store })
+    const other = await site.serve('other', { model, store })
+    await other.untilStatus(runId, 'achieved')
+    const copy = (name: string) =>
+      printed(['copy', '--from', store.connectionString, '--to', site.path(name)])
+    await copy('early')
     const { artifact } = await redactEverywhere(server, runId, secret)
     const frames = await framesOf(server, runId)
     expect(frames.some(({ payload }) => holds(payload, '[redacted]'))).toBe(true)
     const body = { seq: 0, pointer: '/config/cwd', reason: 'a name' }
-    const hidden = await post(server, `/api/runs/${runId}/redact`, body)
+    const hidden = await server.post(`/api/runs/${runId}/redact`, body)
     expect(hidden.body).toMatchObject({ erased: false, pointers: ['/config/cwd'] })
     await until(
-      async () => (await get(other, `/api/runs/${runId}`)).body.cwd,
+      async () => (await other.get(`/api/runs/${runId}`)).body.cwd,
       (cwd) => cwd === '[redacted]',
     )
     for (const each of [server, other]) {
@@ -351,55 +339,42 @@ describe('a secret in a run', () => {
     }
     for (const name of ['data', 'other'])
       expect(await filesWith(site.path(name), secret)).toEqual([])
-    const verified = await retrai(['verify', '--server', other.url])
-    expect([verified.code, verified.stdout]).toEqual([0, expect.stringContaining('Redacted: ')])
-    const directly = await retrai(['verify', ...args])
-    expect([directly.code, directly.stdout]).toEqual([0, expect.stringContaining('Redacted: ')])
-    expect(directly.stdout).toContain('it still holds the redacted texts')
+    expect(await printed(['verify', '--server', other.url])).toContain('Redacted: ')
+    const directly = await printed(['verify', ...args])
+    expect(directly).toContain('Redacted: ')
+    expect(directly).toContain('it still holds the redacted texts')
 
-    const into = (name: string) => [
-      'copy',
-      '--from',
-      standIn.connectionString,
-      '--to',
-      site.path(name),
-    ]
-    const copied = await retrai(into('copy'))
-    expect(copied.code, copied.stderr).toBe(0)
+    await copy('copy')
     expect(await filesWith(site.path('copy'), secret)).toEqual([])
-    const stored = await retrai(['verify', '--data-dir', site.path('copy')])
-    expect([stored.code, stored.stdout]).toEqual([0, expect.stringContaining('Redacted: ')])
+    expect(await printed(['verify', '--data-dir', site.path('copy')])).toContain('Redacted: ')
     // An earlier copy still has the text. The server that starts on it erases the text.
-    const brought = await retrai(into('early'))
-    expect(brought.code, brought.stderr).toBe(0)
+    await copy('early')
     expect(await filesWith(site.path('early'), secret)).not.toEqual([])
     const last = await site.serve('early', { model })
     expect(await filesWith(site.path('early'), secret)).toEqual([])
     expect(await whereServed(last, runId, artifact, secret)).toEqual([])
   })
 
-  test('that was redacted stays redacted in another data folder that imports the run', async () => {
+  test('that was redacted stays redacted in another data folder that imports the run', async ({
+    site,
+  }) => {
     const secret = newSecret()
-    const { server, runId } = await runWith(secret, embedded)
+    const { server, runId } = await runWith(site, secret)
     const [early, late] = [site.path('early.tar.gz'), site.path('late.tar.gz')]
     const from = ['--server', server.url]
-    await retrai(['export', runId, '-o', early, ...from])
+    await printed(['export', runId, early, ...from])
     await redactEverywhere(server, runId, secret)
-    await retrai(['export', runId, '-o', late, ...from])
+    await printed(['export', runId, late, ...from])
     const into = ['--data-dir', site.path('other')]
-    for (const bundle of [late, late, early]) {
-      const taken = await retrai(['import', bundle, ...into])
-      expect(taken.code, taken.stderr).toBe(0)
-    }
-    const held = await retrai(['verify', ...into])
-    expect([held.code, held.stdout]).toEqual([0, expect.stringContaining('by local: a password')])
+    for (const bundle of [late, late, early]) await printed(['import', bundle, ...into])
+    expect(await printed(['verify', ...into])).toContain('by local: a password')
     const again = site.path('again.tar.gz')
-    await retrai(['export', runId, '-o', again, ...into])
-    expect((await retrai(['verify', again])).code).toBe(0)
+    await printed(['export', runId, again, ...into])
+    await printed(['verify', again])
     const first = ['--data-dir', site.path('first')]
-    await retrai(['import', early, ...first])
+    await printed(['import', early, ...first])
     expect(await filesWith(site.path('first'), secret)).not.toEqual([])
-    await retrai(['import', late, ...first])
+    await printed(['import', late, ...first])
     await site.serve('first')
     expect(await filesWith(site.path('first'), secret)).toEqual([])
   })

@@ -1,12 +1,12 @@
-import { expect, test } from 'vitest'
-import { get, kill, Site, start, until, untilStatus } from './support.ts'
+import { expect } from 'vitest'
+import { bash, until } from '../support/site.ts'
+import { test } from '../support/test.ts'
 
 type Event = { readonly kind: string; readonly payload: Readonly<Record<string, unknown>> }
 
-const bash = (command: string) => ({ calls: [{ tool: 'bash_exec', args: { command } }] })
-
-test('after a crash of its server, a run continues in the folder where its last command ended', async () => {
-  await using site = await Site.open()
+test('after a crash of its server, a run continues in the folder where its last command ended', async ({
+  site,
+}) => {
   const cwd = await site.project()
   await site.write('project/a/b/here', '')
   const { promise: released, resolve: release } = Promise.withResolvers<void>()
@@ -16,17 +16,17 @@ test('after a crash of its server, a run continues in the folder where its last 
     await released
     return bash('pwd -P && cd ../.. && touch done')
   })
-  const first = await site.serve('data', { model: model.url })
-  const runId = await start(first, cwd)
+  const first = await site.serve('data', { model })
+  const runId = await first.start(cwd)
   await until(
     async () => model.requests.length,
     (count) => count === 3,
   )
-  await kill(first)
-  const second = await site.serve('data', { model: model.url })
+  await first.kill()
+  const second = await site.serve('data', { model })
   release()
-  await untilStatus(second, runId, 'achieved')
-  const { body } = await get(second, `/api/runs/${runId}/events?kinds=tool_result`)
+  await second.untilStatus(runId, 'achieved')
+  const { body } = await second.get(`/api/runs/${runId}/events?kinds=tool_result`)
   const results = (body as unknown as Event[]).map(({ payload }) => payload)
   const where = '[the next command starts in "a/b"]'
   expect(results).toMatchObject([

@@ -2,9 +2,10 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as delay } from 'node:timers/promises'
 import { ResultAsync } from 'neverthrow'
 import { expect, onTestFinished, test } from 'vitest'
-import { RunSession } from '../../src/agent/run-session.ts'
+import { RunSession } from '../../src/agent/run/session.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
 import { Workshop } from '../agent/support.ts'
+import { bound } from '../support/server.ts'
 
 /** A store whose appends resolve some time after they are stored. */
 function slow(store: EventStore, meanwhile: () => Promise<void>): EventStore {
@@ -12,14 +13,7 @@ function slow(store: EventStore, meanwhile: () => Promise<void>): EventStore {
     store
       .append(...args)
       .andThen((done) => ResultAsync.fromSafePromise(meanwhile().then(() => done)))
-  return {
-    append,
-    readStream: (...args) => store.readStream(...args),
-    subscribeStream: (...args) => store.subscribeStream(...args),
-    subscribeAll: (...args) => store.subscribeAll(...args),
-    ping: () => store.ping(),
-    close: () => store.close(),
-  }
+  return { ...bound(store), append }
 }
 
 async function session(store: EventStore, runId: string, claimant: string): Promise<RunSession> {
@@ -31,7 +25,7 @@ async function session(store: EventStore, runId: string, claimant: string): Prom
     newId: randomUUID,
     retryMs: [1, 1],
     signal: new AbortController().signal,
-    log: { info() {}, warn() {} },
+    log: { info() {}, warn() {}, error() {} },
   })
   return opened._unsafeUnwrap()
 }

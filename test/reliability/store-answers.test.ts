@@ -1,9 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { ServerProcess } from '../../examples/demo/server.ts'
 import type { RecordedEvent } from '../../src/store/event-store.ts'
 import type { StandIn } from '../support/eventstore-stand-in/index.ts'
+import { Site, type SiteServer } from '../support/site.ts'
 import { ASKING, type Claim, EveryWrite, TOKEN } from './api-writes.ts'
-import { Site, untilReady } from './support.ts'
 
 /** How long the server waits for an answer of its store, milliseconds: shorter than usual, to save time. */
 const DEADLINE_MS = 700
@@ -12,16 +11,17 @@ const ALL = 10_000
 
 let site: Site
 let standIn: StandIn
-let server: ServerProcess
+let server: SiteServer
 beforeAll(async () => {
   site = await Site.open()
   standIn = await site.standIn()
   const model = await site.model(ASKING)
-  const store = `${standIn.connectionString}&defaultDeadline=${DEADLINE_MS}`
-  const env = { RETRAI_TOKEN: TOKEN }
-  server = await site.serve('data', { model: model.url, env, args: ['--store', store] })
+  const store = {
+    connectionString: `${standIn.connectionString}&defaultDeadline=${DEADLINE_MS}`,
+  }
+  server = await site.serve('data', { model, token: TOKEN, store })
 })
-afterAll(() => site[Symbol.asyncDispose]())
+afterAll(() => site.close())
 
 type Fault = {
   readonly begin: () => unknown
@@ -78,7 +78,7 @@ async function endFaults(): Promise<void> {
   while (faults.takeAppendFault() !== undefined);
   faults.thaw()
   await faults.up()
-  await untilReady(server)
+  await server.untilReady()
 }
 
 /** What the stand-in holds, as the writes look for it. */

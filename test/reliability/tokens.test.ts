@@ -1,40 +1,28 @@
 import { once } from 'node:events'
 import { readFile } from 'node:fs/promises'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { expect } from 'vitest'
 import WebSocket from 'ws'
-import type { ServerProcess } from '../../examples/demo/server.ts'
 import { createClient } from '../../src/client/index.ts'
-import { cleanEnv, retrai } from '../cli/support.ts'
-import { kill, Site, until, untilReady } from './support.ts'
+import { printed, type SiteServer, until } from '../support/site.ts'
+import { test } from '../support/test.ts'
 
-let site: Site
-beforeEach(async () => {
-  site = await Site.open()
-})
-afterEach(async () => {
-  await site[Symbol.asyncDispose]()
-})
-
-const as = (server: ServerProcess, token: string) => createClient({ baseUrl: server.url, token })
-const statusFor = async (server: ServerProcess, token?: string): Promise<number> => {
+const statusFor = async (server: SiteServer, token?: string): Promise<number> => {
   const headers = token === undefined ? {} : { authorization: `Bearer ${token}` }
   return (await fetch(`${server.url}/api/runs`, { headers })).status
 }
 
-test('servers that share a log accept the same tokens, and refuse them after their revocation', async () => {
+test('servers that share a log accept the same tokens, and refuse them after their revocation', async ({
+  site,
+}) => {
   const standIn = await site.standIn()
-  const args = ['--store', standIn.connectionString]
-  const make = async (name: string, role: string): Promise<string> => {
-    const made = await retrai(['token', 'create', name, '--role', role, ...args], cleanEnv())
-    expect(made.code, made.stderr).toBe(0)
-    return made.stdout.trim()
-  }
-  const [one, two] = [await site.serve('one', { args }), await site.serve('two', { args })]
-  await Promise.all([untilReady(one), untilReady(two)])
+  const store = standIn
+  const [one, two] = [await site.serve('one', { store }), await site.serve('two', { store })]
+  await Promise.all([one.untilReady(), two.untilReady()])
   expect(await statusFor(two)).toBe(200)
 
   // Directly in the log, while both servers run.
-  const root = await make('root', 'admin')
+  const create = ['token', 'create', 'root', '--role', 'admin']
+  const root = (await printed([...create, '--store', standIn.connectionString])).trim()
   for (const server of [one, two]) {
     await until(
       () => statusFor(server),
@@ -42,7 +30,7 @@ test('servers that share a log accept the same tokens, and refuse them after the
     )
     expect(await statusFor(server, root)).toBe(200)
   }
-  const { tokens } = as(one, root)
+  const { tokens } = createClient({ baseUrl: one.url, token: root })
   const ada = (await tokens.create({ name: 'ada', role: 'viewer' }))._unsafeUnwrap()
   await until(
     () => statusFor(two, ada.secret),
@@ -62,13 +50,13 @@ test('servers that share a log accept the same tokens, and refuse them after the
     () => readFile(site.path('two', 'tokens.json'), 'utf8').catch(() => ''),
     (kept) => kept.includes('"by":"root"'),
   )
-  await kill(two)
+  await two.kill()
   await standIn.faults.down()
-  const again = await site.serve('two', { args })
+  const again = await site.serve('two', { store })
   expect(await statusFor(again, root)).toBe(200)
   expect(await statusFor(again, ada.secret)).toBe(401)
   expect(await statusFor(again)).toBe(401)
-  const fresh = await site.serve('three', { args })
+  const fresh = await site.serve('three', { store })
   expect(await statusFor(fresh, root)).toBe(503)
   expect(await statusFor(fresh)).toBe(503)
   await standIn.faults.up()

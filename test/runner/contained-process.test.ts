@@ -1,31 +1,18 @@
 import { execFileSync } from 'node:child_process'
-import { mkdir, readdir, readlink } from 'node:fs/promises'
+import { readdir, readlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Notice } from '../../src/domain/records.ts'
 import type { Command } from '../../src/runner/command.ts'
-import { chooseIsolation } from '../../src/runner/isolation/isolation.ts'
-import { commandRunner, DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
-import { Runner } from '../../src/runner/runner.ts'
+import type { Runner } from '../../src/runner/runner.ts'
 import { isMissing } from '../support/missing.ts'
-import { temporaryFolder } from './support.ts'
+import { isolated } from './support.ts'
 
 async function runOf() {
-  const base = await temporaryFolder()
-  const [dataDir, project] = [join(base, 'data'), join(base, 'project')]
-  for (const path of [dataDir, project]) await mkdir(path)
-  const runner = new Runner({ info: () => {}, error: () => {} })
-  onTestFinished(() => runner.close())
-  const isolation = await chooseIsolation('namespaces', {
-    ...{ runner, dataDir, env: process.env, toolPaths: [] },
-  })
-  const run = commandRunner(DEFAULT_LIMITS, runner, isolation)
-  const bash = (script: string, options: Partial<Command> = {}) => {
-    const { signal } = new AbortController()
-    const how = { cwd: project, project, run: 'run', timeoutMs: 60_000, signal, ...options }
-    return run({ file: 'bash', args: ['-c', script], ...how })
-  }
-  return { project, runner, bash }
+  const { project, runner, bash } = await isolated()
+  const inRun = (script: string, options: Partial<Command> = {}) =>
+    bash(script, { project, run: 'run', ...options })
+  return { project, runner, bash: inRun }
 }
 
 /** What a process has open, by the paths. */
@@ -35,9 +22,8 @@ async function openIn({ pid }: Runner): Promise<string[]> {
   return Promise.all(paths)
 }
 
-/** A file of a container that has no name. The pipes of outputs have none either. */
-const isNameless = (path: string): boolean =>
-  path.endsWith('(deleted)') && !path.includes('/retrai-pipes-')
+/** A file of a container that has no name. */
+const isNameless = (path: string): boolean => path.endsWith('(deleted)')
 const isRefusal = expect.stringMatching(/^not_(started|isolated)$/)
 
 describe.skipIf(isMissing('bwrap'))('a command in a container', () => {

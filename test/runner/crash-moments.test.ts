@@ -1,43 +1,23 @@
-import { readdirSync, readlinkSync } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
-import { join } from 'node:path'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { readdirSync, readFileSync, readlinkSync } from 'node:fs'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { commandOutput } from '../../src/agent/tools/commands.ts'
-import { CRASH_MOMENTS, type CRASH_SIGNALS } from '../../src/runner/crash-moments.ts'
-import { chooseIsolation, NO_ISOLATION } from '../../src/runner/isolation/isolation.ts'
-import { commandRunner, DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
-import { Runner } from '../../src/runner/runner.ts'
+import { CRASH_MOMENTS, type CRASH_SIGNALS } from '../../src/runner/protocol.ts'
 import { isMissing } from '../support/missing.ts'
 import { canMakeGroups, smallGroup } from '../support/small-group.ts'
-import { temporaryFolder } from './support.ts'
+import { isolated } from './support.ts'
 
 const MIB = 1024 * 1024
-/** A runner that does not answer for so long is killed. */
-const IMPATIENT = { everyMs: 200, questions: 25 }
-/** It makes no difference where a runner is stopped, and each case lasts until the patience ends. */
+/** More than the time in which a runner has to answer. */
+const SILENT_MS = 60_000
+/** It makes no difference where a runner is stopped. */
 const MOMENTS = {
   killed: CRASH_MOMENTS,
   stopped: ['while stopping'],
 } as const satisfies Record<keyof typeof CRASH_SIGNALS, readonly (typeof CRASH_MOMENTS)[number][]>
 
 async function place(level: 'none' | 'namespaces') {
-  const base = await temporaryFolder()
-  const [dataDir, project] = [join(base, 'data'), join(base, 'project')]
-  await mkdir(dataDir)
-  await mkdir(project)
   const logged: object[] = []
-  const note = (facts: object) => void logged.push(facts)
-  const runner = new Runner({ info: note, error: note }, undefined, IMPATIENT)
-  onTestFinished(() => runner.close())
-  const isolation =
-    level === 'none'
-      ? NO_ISOLATION
-      : await chooseIsolation(level, { runner, dataDir, env: process.env, toolPaths: [] })
-  const run = commandRunner(DEFAULT_LIMITS, runner, isolation)
-  const bash = (script: string, timeoutMs = 60_000) => {
-    const { signal } = new AbortController()
-    return run({ file: 'bash', args: ['-c', script], cwd: project, timeoutMs, signal })
-  }
+  const { base, runner, bash } = await isolated(level, { log: (facts) => void logged.push(facts) })
   const left = (): string[] => processesIn(base)
   return { runner, bash, left, logged }
 }
@@ -52,6 +32,9 @@ const processesIn = (folder: string): string[] =>
     }
   })
 
+const isStopped = (pid: number | null): boolean =>
+  readFileSync(`/proc/${pid}/stat`, 'latin1').includes(') T ')
+
 const none = { timeout: 20_000, interval: 20 }
 const isLinux = process.platform === 'linux'
 
@@ -64,13 +47,22 @@ describe.runIf(isLinux).each(['none', 'namespaces'] as const)('at the level %s',
     'if the runner is %s at any moment, the result is unknown, and the command runs once and leaves no process',
     { timeout: 120_000 },
     async (how) => {
+      // Only the runner is asked by an interval.
+      if (how === 'stopped') vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+      onTestFinished(() => void vi.useRealTimers())
       const { runner, bash, left, logged } = await place(level)
       const moments = MOMENTS[how]
       for (const [n, moment] of moments.entries()) {
         runner.crash({ how, moment })
         const ends = moment === 'before its end' ? '' : '; sleep 1000'
         const script = `echo $$ >>began-${n}; (setsid sleep 1000 &); echo printed${ends}`
-        const result = await bash(script, moment === 'while stopping' ? 1_000 : 60_000)
+        const timeoutMs = moment === 'while stopping' ? 1_000 : 60_000
+        const running = bash(script, { timeoutMs })
+        if (how === 'stopped') {
+          await expect.poll(() => isStopped(runner.pid), none).toBe(true)
+          vi.advanceTimersByTime(SILENT_MS)
+        }
+        const result = await running
         expect([moment, result.end, result.exitCode]).toEqual([moment, 'lost', null])
         expect(commandOutput(result, 1)).toMatchObject({ outcome: 'unknown', exitCode: null })
         await expect.poll(left, none).toEqual([])

@@ -1,13 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { mkdir } from 'node:fs/promises'
-import { join } from 'node:path'
-import { expect, onTestFinished, test } from 'vitest'
-import { SESSION } from '../../src/runner/helper-process.ts'
-import { chooseIsolation, NO_ISOLATION } from '../../src/runner/isolation/isolation.ts'
-import { commandRunner, DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
-import { Runner } from '../../src/runner/runner.ts'
+import { expect, test } from 'vitest'
+import { SESSION } from '../../src/runner/processes.ts'
 import { isMissing } from '../support/missing.ts'
-import { temporaryFolder } from './support.ts'
+import { isolated } from './support.ts'
 
 const sharesBySession = existsSync(SESSION) && readFileSync(SESSION, 'utf8').includes('nice')
 /** The kernel lets others change it only ten times a second, all together. */
@@ -21,16 +16,8 @@ const levels = ['none', ...(isMissing('bwrap') ? [] : (['namespaces'] as const))
 test.runIf(sharesBySession && isRoot).each(levels)(
   'at the level %s, a command gives way to the server, also where Linux shares the processor out by sessions',
   async (level) => {
-    const [dataDir, project] = [await temporaryFolder(), join(await temporaryFolder(), 'project')]
-    await mkdir(project)
-    const runner = new Runner({ info: () => {}, error: () => {} })
-    onTestFinished(() => runner.close())
-    const options = { runner, dataDir, env: process.env, toolPaths: [] }
-    const isolation = level === 'none' ? NO_ISOLATION : await chooseIsolation(level, options)
-    const { signal } = new AbortController()
-    const run = commandRunner(DEFAULT_LIMITS, runner, isolation)
-    const args = ['-c', UNTIL_IT_GIVES_WAY]
-    const result = await run({ file: 'bash', args, cwd: project, timeoutMs: 30_000, signal })
+    const { bash } = await isolated(level)
+    const result = await bash(UNTIL_IT_GIVES_WAY, { timeoutMs: 30_000 })
     expect(result).toMatchObject({ end: 'exited', stdout: '7\n' })
   },
 )

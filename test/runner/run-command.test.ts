@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, test, vi } from 'vitest'
 import type { Command, CommandResult } from '../../src/runner/command.ts'
-import { GRACE_MS } from '../../src/runner/process.ts'
+import { GRACE_MS } from '../../src/runner/program/run-to-end.ts'
 import { runCommand } from '../../src/runner/run-command.ts'
 import { expectAllDead, pidsIn, temporaryFolder } from './support.ts'
 
@@ -34,11 +34,6 @@ describe('a command that ends by itself', () => {
     expect(result.durationMs).toBeGreaterThan(0)
   })
 
-  test('runs in the given folder', async () => {
-    const cwd = await temporaryFolder()
-    expect((await bash(cwd, 'pwd')).stdout).toBe(`${cwd}\n`)
-  })
-
   test('has the exit code 128 + n if signal n ended it', async () => {
     expect(await bash(await temporaryFolder(), 'kill -9 $$')).toMatchObject({
       end: 'exited',
@@ -53,15 +48,10 @@ describe('a command that ends by itself', () => {
     })
   })
 
-  test('may have the longest argument that the system passes, and is not started with a longer one', async () => {
-    const [cwd, longest] = [await temporaryFolder(), 'x'.repeat(131_071)]
-    const args = ['-c', 'printf %s "$1" | wc -c', 'bash']
-    expect(await bash(cwd, '', { args: [...args, longest] })).toMatchObject({
-      ...{ end: 'exited', output: '131071\n' },
-    })
-    const isRefused = 'bash was not started: an argument has 131073 bytes'
-    expect(await bash(cwd, '', { args: [...args, `${longest}€`.slice(1)] })).toMatchObject({
-      ...{ end: 'not_started', exitCode: null, output: expect.stringContaining(isRefused) },
+  test('is not started with a longer argument than the system passes', async () => {
+    const args = ['-c', 'true', 'bash', 'x'.repeat(131_072)]
+    expect(await bash(await temporaryFolder(), '', { args })).toMatchObject({
+      ...{ end: 'not_started', exitCode: null, output: 'bash cannot be started: spawn E2BIG' },
     })
   })
 
@@ -117,16 +107,6 @@ describe('a command that is stopped', () => {
     expect(result).toMatchObject({ end: 'timed_out', exitCode: null, stdout: 'begun\n' })
   })
 
-  test('ends with its run', async () => {
-    const cwd = await temporaryFolder()
-    const run = new AbortController()
-    const result = bash(cwd, 'echo $$ > pids; sleep 1000', { signal: run.signal })
-    const pids = await pidsIn(join(cwd, 'pids'), 1)
-    run.abort()
-    expect(await result).toMatchObject({ end: 'aborted', exitCode: null })
-    await expectAllDead(pids)
-  })
-
   test('may clean up before it is killed', async () => {
     const cwd = await temporaryFolder()
     const script =
@@ -135,31 +115,21 @@ describe('a command that is stopped', () => {
     expect(await readFile(join(cwd, 'cleaned'), 'utf8')).toBe('tidy\n')
   })
 
-  test('dies even if it ignores SIGTERM', async () => {
-    const cwd = await temporaryFolder()
-    const script = 'trap "" TERM; echo $$ > pids; while :; do sleep 0.05; done'
-    const run = new AbortController()
-    const result = bash(cwd, script, { signal: run.signal })
-    const pids = await pidsIn(join(cwd, 'pids'), 1)
-    run.abort()
-    expect(await result).toMatchObject({ end: 'aborted' })
-    await expectAllDead(pids)
-  })
-
   test('gets less than a second more if it ignores SIGTERM', async () => {
     expect(GRACE_MS).toBeLessThan(1000)
     const cwd = await temporaryFolder()
     const script = 'trap "" TERM; echo $$ > pids; while :; do echo tick >> ticks; sleep 0.05; done'
     const run = new AbortController()
     const result = bash(cwd, script, { signal: run.signal })
-    await pidsIn(join(cwd, 'pids'), 1)
+    const pids = await pidsIn(join(cwd, 'pids'), 1)
     const ticks = async () => (await readFile(join(cwd, 'ticks'), 'utf8')).split('\n').length
-    await vi.waitFor(ticks)
+    await vi.waitFor(ticks, 60_000)
     const before = await ticks()
     run.abort()
     await result
     // The command counts by itself, because a busy machine slows down both.
     expect((await ticks()) - before).toBeLessThan(1000 / 50)
+    await expectAllDead(pids)
   })
 
   test('ends with its children and grandchildren', async () => {
@@ -214,16 +184,6 @@ describe('a process that a command leaves in the background', () => {
     expect(result).toMatchObject({ end: 'exited', exitCode: 0, stdout: 'done\n' })
   })
 
-  test('does not take other commands with it', async () => {
-    const cwd = await temporaryFolder()
-    const results = await Promise.all(
-      Array.from({ length: 14 }, (_, n) => bash(cwd, `sleep 0.${n % 7}; echo ${n}`)),
-    )
-    expect(results.map(({ exitCode, stdout }) => [exitCode, stdout])).toEqual(
-      results.map((_, n) => [0, `${n}\n`]),
-    )
-  })
-
   test.runIf(onLinux)('ends when the server is killed by SIGKILL', async () => {
     const cwd = await temporaryFolder()
     const module = fileURLToPath(new URL('../../src/runner/run-command.ts', import.meta.url))
@@ -245,17 +205,6 @@ describe('a process that a command leaves in the background', () => {
 })
 
 describe('output', () => {
-  test('that is too long keeps its beginning and its end, and the rest is counted', async () => {
-    const maxBytes = 64 * 1024
-    const result = await bash(await temporaryFolder(), 'seq 1 1000000', { maxBytes })
-    expect(result).toMatchObject({ end: 'exited', exitCode: 0, bytes: 6_888_896 })
-    const [head = '', dropped = '', tail = ''] = result.stdout.split(/\n\[(\d+) bytes.*\]\n/)
-    expect(head.startsWith('1\n2\n3\n')).toBe(true)
-    expect(tail.endsWith('\n999999\n1000000\n')).toBe(true)
-    expect(head.length + Number(dropped) + tail.length).toBe(result.bytes)
-    expect(head.length + tail.length).toBeLessThanOrEqual(maxBytes)
-  })
-
   test('that is not too long is kept whole, also from both streams at once', async () => {
     const lines = Array.from({ length: 20_000 }, (_, index) => `${index}\n`).join('')
     const maxBytes = 2 * lines.length
@@ -268,8 +217,8 @@ describe('output', () => {
   test('that never ends is kept within its limit', async () => {
     const cwd = await temporaryFolder()
     const maxBytes = 64 * 1024
-    const result = await bash(cwd, 'yes & yes >&2', { maxBytes, timeoutMs: 3_000 })
-    expect(['timed_out', 'too_much_output']).toContain(result.end)
+    const result = await bash(cwd, 'yes & yes >&2', { maxBytes, timeoutMs: 120_000 })
+    expect(result.end).toBe('too_much_output')
     expect(result.bytes).toBeGreaterThan(100 * maxBytes)
     for (const text of [result.stdout, result.stderr, result.output]) {
       expect(text.length).toBeLessThanOrEqual(maxBytes + 100)

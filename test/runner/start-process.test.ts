@@ -4,41 +4,23 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
-import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
 import type { Level } from '../../src/domain/isolation.ts'
 import { sha256 } from '../../src/lib/sha256.ts'
-import type { Command } from '../../src/runner/command.ts'
-import { chooseIsolation } from '../../src/runner/isolation/isolation.ts'
-import { type OutputPiece, WINDOW_BYTES } from '../../src/runner/protocol.ts'
-import { commandRunner, DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
-import { Runner } from '../../src/runner/runner.ts'
-import { type ProcessRequest, processStarter } from '../../src/runner/start-process.ts'
+import { INPUT_BYTES } from '../../src/runner/protocol.ts'
+import type { ProcessRequest } from '../../src/runner/run-command.ts'
 import { isMissing } from '../support/missing.ts'
-import { expectAllDead, pidsIn, temporaryFolder } from './support.ts'
+import { expectAllDead, isolated, pidsIn, temporaryFolder } from './support.ts'
 
 const LEVELS = isMissing('bwrap') ? (['none'] as const) : (['none', 'namespaces'] as const)
 
 async function place(level: Level) {
-  const base = await temporaryFolder()
-  const [dataDir, cwd] = [join(base, 'data'), join(base, 'project')]
-  await mkdir(dataDir)
-  await mkdir(cwd)
-  const runner = new Runner({ info: () => {}, error: () => {} })
-  onTestFinished(() => runner.close())
-  const isolation = await chooseIsolation(level, {
-    ...{ runner, dataDir, env: process.env, toolPaths: [] },
-  })
-  const startProcess = processStarter(DEFAULT_LIMITS, runner, isolation)
-  const start = (script: string, options: Partial<ProcessRequest> = {}) => {
+  const { project: cwd, runner, start, bash } = await isolated(level)
+  const startBash = (script: string, options: Partial<ProcessRequest> = {}) => {
     const { signal } = new AbortController()
-    return startProcess({ file: 'bash', args: ['-c', script], cwd, signal, ...options })
+    return start({ file: 'bash', args: ['-c', script], cwd, signal, ...options })
   }
-  const run = commandRunner(DEFAULT_LIMITS, runner, isolation)
-  const bash = (script: string, options: Partial<Command> = {}) => {
-    const { signal } = new AbortController()
-    return run({ file: 'bash', args: ['-c', script], cwd, timeoutMs: 60_000, signal, ...options })
-  }
-  return { cwd, runner, start, bash }
+  return { cwd, runner, start: startBash, bash }
 }
 
 const RUN = '6f9619ff-8b86-4d11-b42d-00cf4fc964ff'
@@ -55,16 +37,16 @@ print(r.build_opener(r.ProxyHandler({})).open("http://127.0.0.1:8765").read().de
 
 async function textOf(stream: Readable): Promise<string> {
   const chunks: Buffer[] = []
-  for await (const { chunk } of stream as AsyncIterable<OutputPiece>) chunks.push(chunk)
+  for await (const chunk of stream as AsyncIterable<Buffer>) chunks.push(chunk)
   return Buffer.concat(chunks).toString()
 }
 
 /** The next output of a process, which begins with what it prints first. */
 async function nextOf(stream: Readable): Promise<string> {
   stream.resume()
-  const [piece] = (await once(stream, 'data')) as [OutputPiece]
+  const [chunk] = (await once(stream, 'data')) as [Buffer]
   stream.pause()
-  return piece.chunk.toString()
+  return chunk.toString()
 }
 
 describe.each(LEVELS)('at the level %s', (level) => {
@@ -81,16 +63,9 @@ describe.each(LEVELS)('at the level %s', (level) => {
     expect(end).toMatchObject({ end: 'exited', exitCode: 3 })
   })
 
-  test('bash runs no ~/.bashrc, as for other commands', async () => {
-    const { cwd, start } = await place(level)
-    await writeFile(join(cwd, '.bashrc'), 'echo sourced')
-    const bash = await start('echo run', { env: { HOME: cwd } })
-    expect(await textOf(bash.stdout)).toBe('run\n')
-  })
-
   test('what is written arrives whole, whatever was written before the process could read', async () => {
     const { start } = await place(level)
-    const whole = Buffer.alloc(5 * WINDOW_BYTES + 1, 'a line of input\n')
+    const whole = Buffer.alloc(5 * INPUT_BYTES + 1, 'a line of input\n')
     const reader = await start('sleep 0.1; sha256sum')
     reader.stdin.write(whole.subarray(0, 7))
     reader.stdin.end(whole.subarray(7))
@@ -102,30 +77,27 @@ describe.each(LEVELS)('at the level %s', (level) => {
     const deaf = await start('echo ready; sleep 1000')
     await nextOf(deaf.stdout)
     const written = vi.fn()
-    deaf.stdin.write(Buffer.alloc(4 * WINDOW_BYTES), written)
+    deaf.stdin.write(Buffer.alloc(4 * INPUT_BYTES), written)
     const other = await start('cat')
     other.stdin.end('heard')
     expect(await textOf(other.stdout)).toBe('heard')
     expect(written).not.toHaveBeenCalled()
     deaf.stop()
     expect(await deaf.ended).toMatchObject({ end: 'aborted' })
-    await vi.waitFor(() => expect(written).toHaveBeenCalledOnce())
+    await vi.waitFor(() => expect(written).toHaveBeenCalledOnce(), 60_000)
+  })
+
+  test('a process that prints without end while nobody reads it is stopped', async () => {
+    const { start } = await place(level)
+    const unread = await start('yes')
+    expect(await unread.ended).toMatchObject({ end: 'too_much_output' })
+    expect(unread.stdout.readableLength).toBeLessThan(128 * 1024 * 1024)
   })
 
   test('a process has a time limit only if its request asks for one', async () => {
     const { start } = await place(level)
     const limited = await start('sleep 1000', { timeoutMs: 50 })
     expect(await limited.ended).toMatchObject({ end: 'timed_out' })
-  })
-
-  test('nothing is dropped from its output, however slowly it is read', async () => {
-    const { start } = await place(level)
-    const flood = await start('seq 1 1000000')
-    await nextOf(flood.stdout)
-    const rest = await textOf(flood.stdout)
-    expect(rest.endsWith('\n999999\n1000000\n')).toBe(true)
-    const expected = Array.from({ length: 1_000_000 }, (_, index) => `${index + 1}\n`).join('')
-    expect(expected.endsWith(rest)).toBe(true)
   })
 
   test('all that a process has started ends with it when its signal is aborted', async () => {
@@ -239,7 +211,7 @@ test.skipIf(isMissing('bwrap'))(
       ...{ cwd, run: RUN, localhost: 'opens' },
     })
     await nextOf(process_.stdout)
-    await vi.waitFor(async () => expect(await commandLines()).toContain('sleep 98762 '))
+    await vi.waitFor(async () => expect(await commandLines()).toContain('sleep 98762 '), 60_000)
     process.kill(runner.pid ?? 0, 'SIGKILL')
     expect(await process_.ended).toMatchObject({ end: 'lost', exitCode: null })
     expect(process_.stdin.destroyed).toBe(true)
@@ -263,10 +235,10 @@ test.skipIf(isMissing('bwrap'))(
     const server = join(base, 'server.ts')
     await writeFile(
       server,
-      `import { chooseIsolation } from ${module('isolation/isolation')}
+      `import { chooseIsolation } from ${module('../sandbox/isolation')}
        import { DEFAULT_LIMITS } from ${module('run-command')}
        import { Runner } from ${module('runner')}
-       import { processStarter } from ${module('start-process')}
+       import { processStarter } from ${module('run-command')}
        const runner = new Runner({ info() {}, error() {} })
        const places = { dataDir: ${JSON.stringify(dataDir)}, env: process.env, toolPaths: [] }
        const isolation = await chooseIsolation('namespaces', { runner, ...places })
@@ -276,7 +248,7 @@ test.skipIf(isMissing('bwrap'))(
     )
     const started = spawn(process.execPath, [server], { stdio: 'ignore' })
     await pidsIn(join(cwd, 'started'), 1)
-    await vi.waitFor(async () => expect(await commandLines()).toContain('sleep 98763 '))
+    await vi.waitFor(async () => expect(await commandLines()).toContain('sleep 98763 '), 60_000)
     const holder = await holderBelow(started.pid ?? 0)
     expect(holder).toHaveLength(1)
     started.kill('SIGKILL')

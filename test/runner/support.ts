@@ -1,17 +1,19 @@
 import { readFileSync } from 'node:fs'
-import { mkdtemp, readFile, realpath, rm } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, realpath, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, vi } from 'vitest'
-import { NO_ISOLATION } from '../../src/runner/isolation/isolation.ts'
-import { DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
+import type { Level } from '../../src/domain/isolation.ts'
+import type { Command, CommandLimits } from '../../src/runner/command.ts'
+import { commandRunner, DEFAULT_LIMITS, processStarter } from '../../src/runner/run-command.ts'
 import { Runner } from '../../src/runner/runner.ts'
-import { processStarter } from '../../src/runner/start-process.ts'
+import { chooseIsolation, NO_ISOLATION } from '../../src/sandbox/isolation.ts'
+import type { TrialOptions } from '../../src/sandbox/trial.ts'
 
 /** Starts processes without isolation. */
 export const startProcess = processStarter(
   DEFAULT_LIMITS,
-  new Runner({ info: () => {}, error: () => {} }),
+  new Runner({ error: () => {} }),
   NO_ISOLATION,
 )
 
@@ -22,8 +24,40 @@ export async function temporaryFolder(): Promise<string> {
   return folder
 }
 
+type Options = {
+  readonly base?: string
+  readonly env?: TrialOptions['env']
+  readonly limits?: Partial<CommandLimits>
+  readonly toolPaths?: readonly string[]
+  /** What runs the trials. */
+  readonly trials?: (runner: Runner) => TrialOptions['runner']
+  readonly log?: (facts: object) => void
+}
+
+/** A server that isolates commands, its data folder and a project. It ends with the test. */
+export async function isolated(level: Level | 'auto' = 'namespaces', options: Options = {}) {
+  const { env = process.env, toolPaths = [], trials = (runner) => runner, log = () => {} } = options
+  const base = options.base ?? (await temporaryFolder())
+  const [dataDir, project] = [join(base, 'data'), join(base, 'project')]
+  for (const path of [dataDir, project]) await mkdir(path, { recursive: true })
+  const runner = new Runner({ error: log })
+  onTestFinished(() => runner.close())
+  const isolation = await chooseIsolation(level, {
+    ...{ runner: trials(runner), dataDir, env, toolPaths },
+  })
+  const limits = { ...DEFAULT_LIMITS, ...options.limits }
+  const run = commandRunner(limits, runner, isolation)
+  const start = processStarter(limits, runner, isolation)
+  const bash = (script: string, how: Partial<Command> = {}) => {
+    const { signal } = new AbortController()
+    const args = ['-c', script]
+    return run({ file: 'bash', args, cwd: project, timeoutMs: 60_000, signal, ...how })
+  }
+  return { base, dataDir, project, runner, isolation, run, start, bash }
+}
+
 /** Whether a process runs. A dead process that is not reaped yet does not. */
-function isAlive(pid: number): boolean {
+export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0)
   } catch {

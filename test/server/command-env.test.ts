@@ -2,13 +2,15 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { createToolbox } from '../../src/agent/tools/toolbox.ts'
-import { NO_ISOLATION } from '../../src/runner/isolation/isolation.ts'
-import { differenceOf, policyOfRun } from '../../src/runner/isolation/run-policy.ts'
+import { differenceOf } from '../../src/runner/command.ts'
 import { DEFAULT_LIMITS, runCommand } from '../../src/runner/run-command.ts'
+import { NO_ISOLATION } from '../../src/sandbox/isolation.ts'
 import { commandVariables, secretVariables } from '../../src/server/command-env.ts'
+import { policyOfRun } from '../../src/server/commands.ts'
 import { readSettings } from '../../src/server/read-settings.ts'
 import { secretsOf } from '../../src/server/settings.ts'
 import { Workspace } from '../../src/workspace/workspace.ts'
+import { BARE } from '../agent/tools/bare-call.ts'
 import { startProcess, temporaryFolder } from '../runner/support.ts'
 
 const read = (names: string) =>
@@ -73,7 +75,10 @@ test("commands of the model see the variables, and the server's own tools do not
   })
   const { signal } = new AbortController()
   const call = (tool: string, args: Record<string, string>) =>
-    toolbox.execute({ call_id: '1', tool, args, read_only: false }, { cwd, workspace, signal })
+    toolbox.execute(
+      { call_id: '1', tool, args, read_only: false },
+      { ...BARE, cwd, workspace, signal },
+    )
   const { output } = await call('bash_exec', { command: 'echo "$OF_MINE"' })
   expect(output).toBe('yes\n')
   await call('git_status', {})

@@ -1,9 +1,13 @@
+import { tmpdir } from 'node:os'
 import { err, ok } from 'neverthrow'
-import { expect, test } from 'vitest'
-import type { NetworkRules } from '../../src/agent/network-rules.ts'
-import { type Isolation, NO_ISOLATION } from '../../src/runner/isolation/isolation.ts'
+import { expect, onTestFinished, test } from 'vitest'
+import type { NetworkRules } from '../../src/agent/planning/problems.ts'
+import { makeControlGroup, removeControlGroup } from '../../src/runner/control-group.ts'
 import { DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
-import { isolationOffer } from '../../src/server/commands.ts'
+import { Runner } from '../../src/runner/runner.ts'
+import { type Isolation, NO_ISOLATION } from '../../src/sandbox/isolation.ts'
+import { chooseCommands, isolationOffer } from '../../src/server/commands.ts'
+import { readSettings } from '../../src/server/read-settings.ts'
 
 /** A server on which only bubblewrap works. */
 const only = (level: Isolation['level']): Isolation => ({
@@ -16,7 +20,8 @@ const rulesAt = (level: Isolation['level'], most: NetworkRules['most'] = 'hosts'
 })
 
 test('a run may ask for the level of the server and for stricter ones, if they work', async () => {
-  const { levels } = await isolationOffer(only('none'), rulesAt('none'), DEFAULT_LIMITS)
+  const { levels, limits } = await isolationOffer(only('none'), rulesAt('none'), DEFAULT_LIMITS)
+  expect(limits).toMatchObject({ processes: DEFAULT_LIMITS.processes })
   expect(levels.map(({ level, problem }) => [level, problem])).toEqual([
     ['namespaces', null],
     ['landlock', 'It is too old.'],
@@ -36,13 +41,18 @@ test('each level says which network it can have, and why no more', async () => {
   expect(hosts).toEqual(['pypi.org'])
   expect(levels).toMatchObject([
     { level: 'namespaces', hosts_problem: null, full_problem: expect.stringMatching(/=full/) },
-    { level: 'landlock', hosts_problem: expect.stringMatching(/install bubblewrap/) },
+    { level: 'landlock', hosts_problem: expect.stringMatching(/Leave network out/) },
   ])
 })
 
-test('the limits are those of the server, which a run may lower', async () => {
-  const { limits } = await isolationOffer(only('none'), rulesAt('none'), DEFAULT_LIMITS)
-  expect(limits).toMatchObject({
-    ...{ memory_bytes: DEFAULT_LIMITS.memoryBytes, processes: DEFAULT_LIMITS.processes },
-  })
+const canGroup = makeControlGroup(DEFAULT_LIMITS.all).map(removeControlGroup).isOk()
+
+test.runIf(canGroup)('the kernel keeps the limits where control groups can be made', async () => {
+  const runner = new Runner({ error: () => {} })
+  onTestFinished(() => runner.close())
+  const env = { RETRAI_DATA_DIR: tmpdir(), RETRAI_ISOLATION: 'none' }
+  const { limits } = await chooseCommands(readSettings({}, env)._unsafeUnwrap(), runner)
+  const { group } = limits.limits
+  if (group) onTestFinished(() => removeControlGroup(group))
+  expect(limits.detail).toContain('The kernel limits the memory')
 })

@@ -1,6 +1,5 @@
 import { expect, test } from 'vitest'
 import { CRASH_POINTS, CrashAt } from '../../src/server/crash-points.ts'
-import { readSettings } from '../../src/server/read-settings.ts'
 
 test('every crash point can be set, for the first passage or a later one', () => {
   for (const point of CRASH_POINTS) {
@@ -19,8 +18,4 @@ test.each(['', 'after lunch', 'after tool#0', 'after tool#x', 'after tool#1#2'])
 
 test('a path names a file that will hold the crash point', () => {
   expect(CrashAt.parse('/tmp/crash-at')).toEqual({ file: '/tmp/crash-at' })
-})
-
-test('a server has no crash point by default', () => {
-  expect(readSettings({}, {})._unsafeUnwrap().RETRAI_CRASH_AT).toBeUndefined()
 })

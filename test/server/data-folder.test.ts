@@ -54,9 +54,3 @@ test('a stop is noted even if the process has no file descriptor left', async ()
   await promisify(execFile)('bash', ['-c', limited, process.execPath, script, file])
   expect([...openCleanStops(file).stopped]).toEqual(['first', 'second'])
 })
-
-test('the file keeps the latest stops only', () => {
-  for (let n = 0; n < 103; n += 1) openCleanStops(file).note(`p${n}`)._unsafeUnwrap()
-  const { stopped } = openCleanStops(file)
-  expect([stopped.size, stopped.has('p1'), stopped.has('p102')]).toEqual([100, false, true])
-})

@@ -2,23 +2,25 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import fastify from 'fastify'
 import pino from 'pino'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { Runner } from '../../src/runner/runner.ts'
-import { listenForHealth } from '../../src/server/listen.ts'
 import { readSettings } from '../../src/server/read-settings.ts'
-import { startServer } from '../../src/server/start-server.ts'
+import { listen, startServer } from '../../src/server/start-server.ts'
 
 test('a start that fails waits for the trials of commands that it has begun', async () => {
   const dataDir = await mkdtemp(join(tmpdir(), 'retrai-start-'))
   onTestFinished(() => rm(dataDir, { recursive: true }))
   await writeFile(join(dataDir, 'log.sqlite'), 'Dear Sir or Madam, '.repeat(1000))
   const log = pino({ level: 'silent' })
-  const runner = new Runner(log)
-  const start = runner.start.bind(runner)
+  const { start } = Runner.prototype
   let [begun, underWay] = [0, 0]
-  vi.spyOn(runner, 'start').mockImplementation((...request) => {
-    const call = start(...request)
+  const spy = vi.spyOn(Runner.prototype, 'start').mockImplementation(function (
+    this: Runner,
+    ...request
+  ) {
+    const call = start.apply(this, request)
     begun += 1
     underWay += 1
     // A machine that is slower than the store.
@@ -30,8 +32,9 @@ test('a start that fails waits for the trials of commands that it has begun', as
     const { stdin, stdout, stderr } = call
     return { stdin, stdout, stderr, ended, stop: (cause) => call.stop(cause) }
   })
+  onTestFinished(() => spy.mockRestore())
   const settings = readSettings({ dataDir, port: '0' }, { RETRAI_ISOLATION: 'namespaces' })
-  const started = await startServer(settings._unsafeUnwrap(), { log, runner })
+  const started = await startServer(settings._unsafeUnwrap(), { log })
   expect(started._unsafeUnwrapErr()).toContain('is not an event store')
   expect(begun).toBeGreaterThan(0)
   expect(underWay).toBe(0)
@@ -39,6 +42,9 @@ test('a start that fails waits for the trials of commands that it has begun', as
 
 test('an address that this machine does not have is named, with what to choose', async () => {
   // Reserved for documentation (RFC 5737).
-  const refused = await listenForHealth({ host: '203.0.113.9', port: 0 }, () => null)
-  expect(refused._unsafeUnwrapErr()).toMatch(/no address 203\.0\.113\.9\. .*--host: 127\.0\.0\.1/)
+  const settings = readSettings({ host: '203.0.113.9', port: '0' }, {})._unsafeUnwrap()
+  const app = fastify()
+  onTestFinished(() => app.close())
+  const refused = await listen(app, settings)
+  expect(refused._unsafeUnwrapErr()).toMatch(/Cannot listen on 203\.0\.113\.9:0: .*with --host/)
 })

@@ -5,12 +5,15 @@ import { tmpdir } from 'node:os'
 import { delimiter, dirname, join } from 'node:path'
 import type { TestProject } from 'vitest/node'
 import { commandPath } from '../../src/runner/command.ts'
-import { SESSION, sessionGivesWay } from '../../src/runner/helper-process.ts'
+import { SESSION, sessionGivesWay } from '../../src/runner/processes.ts'
 import { buildConsole, buildProgram, COMPILE_CACHE } from './build.ts'
 import { findMissing } from './missing.ts'
 
 /** Before its first run, a server asks each of them for its version, which takes longer than most tests. */
 const SLOW_PROGRAMS = 'npm bun deno uv go cargo rustc java make gcc'.split(' ')
+
+/** A folder that all containers show, where tests of a root user may make sockets. */
+export const SYSTEM_FOLDER = '/opt/retrai-test'
 
 /** Before all tests: finds out which tools are missing, and builds the program and the console that the tests start. */
 export default async function setup({ provide }: TestProject): Promise<() => Promise<void>> {
@@ -28,7 +31,8 @@ export default async function setup({ provide }: TestProject): Promise<() => Pro
   sessionGivesWay('self')
   return async () => {
     if (nice !== null) writeFileSync(SESSION, nice)
-    await rm(programs, { recursive: true })
+    for (const folder of [programs, SYSTEM_FOLDER])
+      await rm(folder, { recursive: true, force: true })
   }
 }
 

@@ -1,15 +1,22 @@
 import fc from 'fast-check'
+import type { StoredRecord } from '../../src/audit/verify/verify-run.ts'
 import type { Verdict as CallVerdict } from '../../src/domain/approvals/rules.ts'
 import type { AgentCommand, RunCommand } from '../../src/domain/commands.ts'
 import { decide } from '../../src/domain/decide.ts'
 import { fold } from '../../src/domain/evolve.ts'
 import type { McpListing } from '../../src/domain/mcp-tools.ts'
 import { nextStep } from '../../src/domain/next-step.ts'
-import type { Notice, PayloadOf, RunRecord, Verdict } from '../../src/domain/records.ts'
-import type { ConfigChanges, RunConfig } from '../../src/domain/run-config.ts'
+import type { Notice, PayloadOf, RunRecord } from '../../src/domain/records.ts'
+import type { RunConfig } from '../../src/domain/run-config.ts'
 import type { RunState } from '../../src/domain/state.ts'
 import { subagentOf } from '../../src/domain/subagent-state.ts'
 import { SUBAGENT_TOOL, type SubagentEnd } from '../../src/domain/subagents.ts'
+import { Verdict } from '../../src/domain/verdict.ts'
+import { type EntryMode, encodeTree, type GitObject, objectId } from '../../src/lib/git-objects.ts'
+import { writePack } from '../../src/lib/git-pack.ts'
+import { sha256 } from '../../src/lib/sha256.ts'
+import { GENESIS } from '../../src/log/chain.ts'
+import { encode } from '../../src/log/codec.ts'
 import { hashOfCall } from '../../src/log/commitment.ts'
 
 /** The tools in these runs that only read. */
@@ -39,33 +46,6 @@ const RULES = [
   { command: 'git push *', action: 'ask' },
 ] as const
 
-type RequestedCall = PayloadOf<'assistant_message'>['tool_calls'][number]
-
-/** One random move: what happens next, and the outcome of the current effect. */
-type Move = {
-  readonly event:
-    | 'work'
-    | 'message'
-    | 'model_failure'
-    | 'compaction'
-    | 'mcp'
-    | 'exception'
-    | 'crash'
-    | 'configure'
-    | 'abort'
-    | 'stray'
-    | 'queue'
-    | 'notice'
-  readonly seconds: number
-  readonly usage: PayloadOf<'llm_usage'>
-  readonly text: string | null
-  readonly calls: readonly Omit<RequestedCall, 'call_id'>[]
-  readonly result: Omit<PayloadOf<'tool_result'>, 'call_id' | 'tool'>
-  readonly check: PayloadOf<'goal_check'>
-  readonly answer: { readonly decision: 'approve' | 'abort'; readonly reason: string | null }
-  readonly changes: ConfigChanges
-}
-
 const text = fc.string({ unit: 'grapheme', maxLength: 12 })
 const count = fc.nat({ max: 5000 })
 const cost = fc.option(
@@ -83,22 +63,31 @@ const call = fc.record(
 )
 const modelName = fc.constantFrom('gpt-5-mini', 'claude-sonnet-4-6', 'ollama/qwen3')
 
-const event: fc.Arbitrary<Move['event']> = fc.oneof(
-  { weight: 40, arbitrary: fc.constant('work') },
-  { weight: 4, arbitrary: fc.constant('crash') },
-  { weight: 3, arbitrary: fc.constant('model_failure') },
-  { weight: 2, arbitrary: fc.constant('compaction') },
-  { weight: 2, arbitrary: fc.constant('mcp') },
-  { weight: 2, arbitrary: fc.constant('configure') },
-  { weight: 2, arbitrary: fc.constant('message') },
-  { weight: 2, arbitrary: fc.constant('stray') },
-  { weight: 2, arbitrary: fc.constant('queue') },
-  { weight: 2, arbitrary: fc.constant('notice') },
-  { weight: 1, arbitrary: fc.constant('exception') },
-  { weight: 1, arbitrary: fc.constant('abort') },
+/** What happens next, and how often, in proportion to the others. */
+const EVENTS = {
+  ...{ work: 40, crash: 4, model_failure: 3, compaction: 2, mcp: 2, configure: 2 },
+  ...{
+    message: 2,
+    stray: 2,
+    queue: 2,
+    notice: 2,
+    snapshot: 2,
+    left_out: 2,
+    exception: 1,
+    abort: 1,
+  },
+} as const
+type Event = keyof typeof EVENTS
+
+const event: fc.Arbitrary<Event> = fc.oneof(
+  ...(Object.keys(EVENTS) as Event[]).map((name) => ({
+    weight: EVENTS[name],
+    arbitrary: fc.constant(name),
+  })),
 )
 
-const move: fc.Arbitrary<Move> = fc.record({
+/** One random move: what happens next, and the outcome of the current effect. */
+const move = fc.record({
   event,
   seconds: fc.nat({ max: 20_000 }).map((ms) => ms / 1000),
   usage: fc.record({
@@ -137,6 +126,19 @@ const move: fc.Arbitrary<Move> = fc.record({
       duration_ms: count,
     })
     .map((check) => ({ ...check, verdict: verdictOf(check) })),
+  final: fc.option(
+    fc.record({
+      original_checks: fc.option(fc.constantFrom(...Verdict.options)),
+      accept: fc.constantFrom(null, 'not_achieved'),
+      tampering: fc.constantFrom([], [{ path: 'test_a.py', change: 'modified' } as const]),
+      dependencies: fc.constantFrom(null, 'same', 'changed'),
+      tree: fc.constantFrom(null, '4'.repeat(64)),
+      rejected: fc.constantFrom(null, 'tampering', 'accept'),
+      reason: text,
+      feedback: text,
+      duration_ms: count,
+    }),
+  ),
   answer: fc.record({
     decision: fc.constantFrom('approve', 'approve', 'approve', 'abort'),
     reason: fc.option(text),
@@ -150,6 +152,8 @@ const move: fc.Arbitrary<Move> = fc.record({
     { requiredKeys: [] },
   ),
 })
+
+type Move = ReturnType<(typeof move)['generate']>['value']
 
 /** One failed check in eight could not be carried out. */
 function verdictOf({ achieved, duration_ms }: { achieved: boolean; duration_ms: number }): Verdict {
@@ -235,7 +239,10 @@ function work(state: RunState, claimant: string, move: Move): RunCommand {
       return byAgent(claimant, { type: 'record_tool_result', result: ended })
     }
     case 'check_goal':
-      return byAgent(claimant, { type: 'record_goal_check', check: move.check })
+      return byAgent(claimant, {
+        ...{ type: 'record_goal_check', check: move.check },
+        ...(move.check.achieved && move.final !== null ? { final: move.final } : {}),
+      })
     case 'read_context': {
       const context = { documents: [], files: move.result.output, git: null, programs: null }
       return byAgent(claimant, { type: 'record_context', context })
@@ -306,6 +313,44 @@ function listing({ text: description, result: { duration_ms } }: Move): McpListi
   return { ...server, tools: [{ name: 'mcp__docs__search', ...tool, read_only: false, sha256 }] }
 }
 
+/** Ten states of a project: a file of its own in each, and one in a folder that all have. */
+const STATES = Array.from({ length: 10 }, (_, state) => {
+  const object = (type: GitObject['type'], content: Buffer): GitObject => {
+    return { id: objectId(type, content), type, content }
+  }
+  const [own, same] = [`state ${state}`, 'same'].map((text) => object('blob', Buffer.from(text)))
+  const folderOf = (name: string, mode: EntryMode, { id = '' }: Partial<GitObject> = {}) => {
+    return { mode, name, id }
+  }
+  const folder = object('tree', encodeTree([folderOf('same', '100755', same)]))
+  const entries = [folderOf('own', '100644', own), folderOf('folder', '40000', folder)]
+  const tree = object('tree', encodeTree(entries))
+  const objects = [own, same, folder, tree].filter((each) => each !== undefined)
+  return { tree: tree.id, pack: writePack(objects) }
+})
+
+const LIST = Buffer.from('[]')
+
+/** The packs that snapshots of random runs name, and the list that some records do, by SHA-256. */
+export const PACKS: ReadonlyMap<string, Buffer> = new Map(
+  [...STATES.map(({ pack }) => pack), LIST].map((content) => [sha256(content), content]),
+)
+
+/** A project with a few files, of which one is ignored. */
+function snapshotOf({ usage: { duration_ms: bytes } }: Move): PayloadOf<'snapshot'> {
+  const { tree = '', pack = Buffer.alloc(0) } = STATES[bytes % STATES.length] ?? {}
+  return {
+    ...{ tree, files: 2, bytes, left_out: [{ path: 'dist', why: 'ignored' }] },
+    packs: [{ sha256: sha256(pack), bytes: pack.length }],
+  }
+}
+
+function hashesOf({ usage: { duration_ms } }: Move): PayloadOf<'left_out_hashed'> {
+  const hash = sha256(LIST)
+  if (duration_ms % 5 === 0) return { entries: { count: 400, sha256: hash } }
+  return { entries: [{ path: 'dist', sha256: duration_ms % 5 === 1 ? null : hash }] }
+}
+
 function commandFor(state: RunState, move: Move): RunCommand {
   switch (move.event) {
     case 'abort':
@@ -334,6 +379,10 @@ function commandFor(state: RunState, move: Move): RunCommand {
       return byAgent(state.claimant, { type: 'record_mcp_tools', listings: [listing(move)] })
     case 'notice':
       return byAgent(state.claimant, { type: 'record_notices', notices: NOTICES })
+    case 'snapshot':
+      return byAgent(state.claimant, { type: 'record_snapshot', snapshot: snapshotOf(move) })
+    case 'left_out':
+      return byAgent(state.claimant, { type: 'record_left_out', hashed: hashesOf(move) })
     case 'exception':
       return byAgent(state.claimant, { type: 'fail', message: 'disk full', traceback: 'at f' })
     case 'work':
@@ -405,4 +454,19 @@ export function validRun(
   options?: { readonly maxMoves?: number },
 ): fc.Arbitrary<RunRecord[]> {
   return validAppends(runId, options).map((appends) => appends.flat())
+}
+
+/** The records as they are stored, whatever they say: each continues the chain. */
+export function chained(records: readonly RunRecord[]): StoredRecord[] {
+  let prev_hash = GENESIS
+  return records.map((record, seq) => {
+    const { event, logged } = encode(seq, record, {
+      command_id: 'test',
+      salt: '0'.repeat(32),
+      prev_hash,
+    })
+    prev_hash = logged.meta.hash
+    const { id, type } = event
+    return { seq, id, type, data: JSON.parse(event.data), metadata: JSON.parse(event.metadata) }
+  })
 }

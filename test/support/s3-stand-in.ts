@@ -72,7 +72,7 @@ const sign = (key: string | Buffer, text: string) => createHmac('sha256', key).u
 
 function isSigned({ method, url = '', headers }: IncomingMessage, body: Buffer): boolean {
   const parts =
-    /Credential=([^/]+)\/(\d{8})\/([\w-]+)\/s3\/aws4_request,SignedHeaders=([^,]+),Signature=(\w{64})$/
+    /Credential=([^/]+)\/(\d{8})\/([\w-]+)\/s3\/aws4_request, ?SignedHeaders=([^,]+), ?Signature=(\w{64})$/
   const [, id, day = '', region = '', names = '', signature] =
     parts.exec(headers.authorization ?? '') ?? []
   if (id !== ACCESS_KEY || headers['x-amz-content-sha256'] !== hash(body)) return false

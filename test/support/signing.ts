@@ -1,7 +1,7 @@
 import { createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 import { okAsync } from 'neverthrow'
-import { fingerprintOf, type KnownKeys } from '../../src/audit/proofs/public-keys.ts'
-import type { Signer, Signing } from '../../src/log/entry-seal.ts'
+import { fingerprintOf, type KnownKeys } from '../../src/audit/public-keys.ts'
+import type { Signer, Signing } from '../../src/log/chain.ts'
 
 /** A key that signs entries of ledgers, as the key of a server does. */
 export function newSigning(): { sign: Signing; signer: Signer; keys: KnownKeys } {

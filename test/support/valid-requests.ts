@@ -3,10 +3,10 @@
  * body that is sent, and what a scripted model gets from a server in another process.
  */
 import { afterEach, expect, vi } from 'vitest'
-import type { Adapter } from '../../src/agent/model/adapter.ts'
-import type { ModelRequest } from '../../src/agent/model/model.ts'
-import type { Api, Route } from '../../src/agent/model/routing.ts'
-import { apiAt, check, refused } from '../agent/model/schemas/schemas.ts'
+import type { Adapter } from '../../src/models/adapter.ts'
+import type { ModelRequest } from '../../src/models/model.ts'
+import type { Api, Route } from '../../src/models/routing.ts'
+import { apiAt, check, refused } from '../models/schemas/schemas.ts'
 
 // This module is evaluated for each file of tests. Modules that an earlier file loaded keep the mocks of that time.
 afterEach(() => {
@@ -29,28 +29,28 @@ const withChecks = <M extends object>(api: Api, module: M): M =>
     Object.entries(module).map(([name, value]) => {
       if (/^to\w+Body$/.test(name)) return [name, checked(api, value)]
       if (!name.endsWith('Adapter')) return [name, value]
-      const create = (): Adapter => ({ ...value(), body: checked(api, value().body) })
-      return [name, create]
+      const adapter: Adapter = { ...value, body: checked(api, value.body) }
+      return [name, adapter]
     }),
   ) as M
 
-vi.mock(import('../../src/agent/model/adapters/chat.ts'), async (original) =>
+vi.mock(import('../../src/models/adapters/chat.ts'), async (original) =>
   withChecks('chat', await original()),
 )
-vi.mock(import('../../src/agent/model/adapters/responses.ts'), async (original) =>
+vi.mock(import('../../src/models/adapters/responses.ts'), async (original) =>
   withChecks('responses', await original()),
 )
-vi.mock(import('../../src/agent/model/adapters/messages.ts'), async (original) =>
+vi.mock(import('../../src/models/adapters/messages.ts'), async (original) =>
   withChecks('messages', await original()),
 )
-vi.mock(import('../../src/agent/model/adapters/gemini.ts'), async (original) =>
+vi.mock(import('../../src/models/adapters/gemini.ts'), async (original) =>
   withChecks('gemini', await original()),
 )
-vi.mock(import('../../src/agent/model/adapters/ollama.ts'), async (original) =>
+vi.mock(import('../../src/models/adapters/ollama.ts'), async (original) =>
   withChecks('ollama', await original()),
 )
 
-vi.mock(import('../../src/agent/model/patient-fetch.ts'), async (original) => {
+vi.mock(import('../../src/models/patient-fetch.ts'), async (original) => {
   const real = await original()
   const { patientFetch } = real
   return {
@@ -67,8 +67,8 @@ vi.mock(import('../../examples/scripted-model/request.ts'), async (original) => 
   const { readRequest } = await original()
   return {
     readRequest: (text, headers) => {
-      // Only the SDK sends this header: tests also send requests of their own.
-      if (headers['x-stainless-lang'] !== undefined) check('chat', JSON.parse(text))
+      // Tests also send requests of their own.
+      if (headers['user-agent'] === 'retrai') check('chat', JSON.parse(text))
       return readRequest(text, headers)
     },
   }

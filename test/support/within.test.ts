@@ -1,12 +1,5 @@
 import { expect, onTestFinished, test } from 'vitest'
 import { Running } from '../cli/support.ts'
-import { within } from './within.ts'
-
-test('a promise that settles in time passes on its outcome', async () => {
-  const awaited = () => 'nothing'
-  expect(await within(Promise.resolve(1), awaited)).toBe(1)
-  await expect(within(Promise.reject(new Error('broken')), awaited)).rejects.toThrow('broken')
-})
 
 test('a test that waits in vain for output fails with what it waited for and what was printed', async () => {
   const program = new Running(

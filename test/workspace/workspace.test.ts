@@ -5,47 +5,34 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import type { Level } from '../../src/domain/isolation.ts'
+import { readPack } from '../../src/lib/git-pack.ts'
 import { sha256 } from '../../src/lib/sha256.ts'
-import { chooseIsolation } from '../../src/runner/isolation/isolation.ts'
-import { commandRunner, DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
-import { Runner } from '../../src/runner/runner.ts'
-import { processStarter } from '../../src/runner/start-process.ts'
-import { readWhole } from '../../src/workspace/read-file.ts'
-import { Workspace } from '../../src/workspace/workspace.ts'
-import { temporaryFolder } from '../runner/support.ts'
+import { readWhole, Workspace } from '../../src/workspace/workspace.ts'
+import { isolated, temporaryFolder } from '../runner/support.ts'
 import { isMissing } from '../support/missing.ts'
 
 const run = promisify(execFile)
 const isRoot = process.getuid?.() === 0
 const USER = 1500
-const SEARCH = { path: '.', limit: 100, hidden: false, ignored: false, above: [] }
+const SEARCH = { path: '.', limit: 100, hidden: false, ignored: false }
 
 /** A project with a few files, its workspace at a level, and a folder of somebody else beside it. */
 async function place(level: Level, owner: number | null) {
   const base = await temporaryFolder()
-  const [dataDir, cwd, outside] = ['data', 'project', 'outside'].map((name) =>
-    join(base, name),
-  ) as [string, string, string]
-  for (const path of [dataDir, cwd, outside]) await mkdir(path, { mode: 0o755 })
+  const [cwd, outside] = [join(base, 'project'), join(base, 'outside')]
+  for (const path of [cwd, outside]) await mkdir(path, { mode: 0o755 })
   await run('chmod', ['755', base])
   await writeFile(join(outside, 'secret'), 'secret of another\n')
   await mkdir(join(cwd, 'folder'))
   await writeFile(join(cwd, 'folder/mine'), 'mine\n')
   await run('git', ['init', '--quiet', cwd])
   if (owner !== null) await run('chown', ['-R', `${owner}:${owner}`, cwd])
-  const runner = new Runner({ info: () => {}, error: () => {} })
-  onTestFinished(() => runner.close())
-  const options = { runner, dataDir, env: process.env, toolPaths: [] }
-  const isolation = await chooseIsolation(level, options)
+  const { dataDir, isolation, runner, start, bash } = await isolated(level, { base })
   expect(isolation.level).toBe(level)
-  const startProcess = processStarter(DEFAULT_LIMITS, runner, isolation)
-  const files = new Workspace({ cwd }, startProcess)
+  const files = new Workspace({ cwd }, start)
   onTestFinished(() => files[Symbol.asyncDispose]())
-  const runCommand = commandRunner(DEFAULT_LIMITS, runner, isolation)
-  const { signal } = new AbortController()
-  const bash = (script: string) =>
-    runCommand({ file: 'bash', args: ['-c', script], cwd, timeoutMs: 60_000, run: 'r', signal })
-  return { base, cwd, outside, dataDir, files, bash, runner }
+  const inRun = (script: string) => bash(script, { run: 'r' })
+  return { base, cwd, outside, dataDir, files, bash: inRun, runner }
 }
 
 const write = (files: Workspace, path: string, content: string, expected?: string | null) => {
@@ -54,11 +41,11 @@ const write = (files: Workspace, path: string, content: string, expected?: strin
   return files.ask('change', { files: [file] }, { body })
 }
 
-const LEVELS: readonly (readonly [string, Level, number | null, string])[] = [
-  ['none', 'none', null, ''],
+const LEVELS: readonly (readonly [string, Level, number | null, 'bwrap' | 'landlock' | null])[] = [
+  ['none', 'none', null, null],
   ['namespaces', 'namespaces', null, 'bwrap'],
   ...(isRoot ? ([["namespaces, in a user's project", 'namespaces', USER, 'bwrap']] as const) : []),
-  ['landlock', 'landlock', null, 'setpriv'],
+  ['landlock', 'landlock', null, 'landlock'],
 ]
 
 /** The processes of a program of a workspace that this machine runs for a project. */
@@ -72,9 +59,9 @@ async function programsOf(cwd: string): Promise<number[]> {
   return (await Promise.all(found)).flat()
 }
 
-const missing = (program: string): boolean => program === 'bwrap' && isMissing('bwrap')
+const LEVELS_HERE = LEVELS.filter(([, , , tool]) => tool === null || !isMissing(tool))
 
-describe.each(LEVELS.filter(([, , , program]) => !missing(program)))(
+describe.each(LEVELS_HERE)(
   'at the level %s, a workspace',
   { timeout: 60_000 },
   (_, level, owner) => {
@@ -102,6 +89,11 @@ describe.each(LEVELS.filter(([, , , program]) => !missing(program)))(
       expect(found._unsafeUnwrap().body.toString()).toBe('./c/new:1:new\n./folder/mine:1:mine\n')
       const status = (await files.ask('git', { show: 'status' }))._unsafeUnwrap()
       expect(status.body.toString()).toContain('?? folder/')
+      const asked = { maxFileBytes: 1000, maxBytes: 10_000, salt: '00' }
+      const snapshot = (await files.ask('snapshot', asked))._unsafeUnwrap()
+      expect(snapshot).toMatchObject({ files: 3, left_out: [], unkept: null })
+      const pack = (await files.ask('pack', { number: snapshot.packs - 1 }))._unsafeUnwrap()
+      expect(readPack(pack.body)._unsafeUnwrap().at(-1)?.id).toBe(snapshot.tree)
       const removed = await files.ask('remove', { path: 'c/new' })
       expect(removed._unsafeUnwrap()).toMatchObject({ shown: 'c/new', wasFolder: false })
       expect(await readdir(join(cwd, 'c'))).toEqual([])
@@ -126,7 +118,7 @@ describe.each(LEVELS.filter(([, , , program]) => !missing(program)))(
       await writeFile(join(cwd, 'deep.yml'), '['.repeat(30_000))
       expect((await files.ask('changed', { paths: [] })).isOk()).toBe(true)
       const question = { path: 'deep.yml', maxBytes: 64 * 1024 }
-      const asked = await files.ask('yaml', question, { withinMs: 300 })
+      const asked = await files.ask('yaml', question, { withinMs: 1 })
       expect(asked._unsafeUnwrapErr().problem).toMatchObject({ type: 'unanswered' })
       expect((await readWhole(files, { path: 'folder/mine', maxBytes: 10 })).isOk()).toBe(true)
     })
@@ -199,34 +191,33 @@ async function swapping(level: Level) {
   return made
 }
 
-describe.each(
-  LEVELS.filter(([, level, owner, program]) => {
-    return level !== 'none' && owner === null && !missing(program)
-  }),
-)('at the level %s, a folder that is constantly swapped with a link', (_, level) => {
-  test('is not followed', { timeout: 120_000 }, async () => {
-    const { files, outside } = await swapping(level)
-    const before = (await readdir(outside)).sort()
-    const grep = { pattern: 'e', output: 'lines', context: 0 } as const
-    for (let call = 0; call < 100; call += 1) {
-      const answers = await Promise.all([
-        files.ask('read', { path: 'folder/mine', from: 0, bytes: 100 }),
-        files.ask('list', { path: 'folder', limit: 10 }),
-        files.ask('search', { ...SEARCH, path: 'folder', glob: '**/*', grep }),
-        write(files, 'folder/mine', 'mine\n'),
-        write(files, 'folder/a/new', 'new\n'),
-        files.ask('rename', { path: 'folder/secret', to: 'stolen', overwrite: true }),
-        files.ask('remove', { path: 'folder/secret' }),
-      ])
-      for (const answer of answers) {
-        const text = answer.isOk() ? `${answer.value.body}${JSON.stringify(answer.value)}` : ''
-        expect(text).not.toContain('secret')
+describe.each(LEVELS_HERE.filter(([, level, owner]) => level !== 'none' && owner === null))(
+  'at the level %s, a folder that is constantly swapped with a link',
+  (_, level) => {
+    test('is not followed', { timeout: 120_000 }, async () => {
+      const { files, outside } = await swapping(level)
+      const before = (await readdir(outside)).sort()
+      const grep = { pattern: 'e', output: 'lines', context: 0 } as const
+      for (let call = 0; call < 100; call += 1) {
+        const answers = await Promise.all([
+          files.ask('read', { path: 'folder/mine', from: 0, bytes: 100 }),
+          files.ask('list', { path: 'folder', limit: 10 }),
+          files.ask('search', { ...SEARCH, path: 'folder', glob: '**/*', grep }),
+          write(files, 'folder/mine', 'mine\n'),
+          write(files, 'folder/a/new', 'new\n'),
+          files.ask('rename', { path: 'folder/secret', to: 'stolen', overwrite: true }),
+          files.ask('remove', { path: 'folder/secret' }),
+        ])
+        for (const answer of answers) {
+          const text = answer.isOk() ? `${answer.value.body}${JSON.stringify(answer.value)}` : ''
+          expect(text).not.toContain('secret')
+        }
       }
-    }
-    expect((await readdir(outside)).sort()).toEqual(before)
-    expect(await readFile(join(outside, 'mine'), 'utf8')).toBe('secret of another\n')
-  })
-})
+      expect((await readdir(outside)).sort()).toEqual(before)
+      expect(await readFile(join(outside, 'mine'), 'utf8')).toBe('secret of another\n')
+    })
+  },
+)
 
 test('a project that is replaced by a link is not followed', async () => {
   const { files, cwd, base, outside } = await place('none', null)

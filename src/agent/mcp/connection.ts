@@ -11,23 +11,16 @@ import {
 import { err, ok, type Result } from 'neverthrow'
 import type { McpServer } from '../../domain/mcp-servers.ts'
 import type { McpListing } from '../../domain/mcp-tools.ts'
-import { Backoff } from '../../lib/backoff.ts'
+import { present } from '../../domain/present.ts'
+import { sleep } from '../../lib/backoff.ts'
 import { messageOf } from '../../lib/message-of.ts'
-import { within } from '../../lib/within.ts'
-import type { RunningProcess } from '../../runner/start-process.ts'
+import { within } from '../../lib/promises.ts'
 import type { ToolContext, ToolOutput } from '../tools/tool.ts'
-import { explained, failedCall, isFinal, isTimeout, NOT_KNOWN, shown } from './failures.ts'
-import { notCalled, outputOf } from './tool-output.ts'
-import { Allowance, guardedFetch, StdioTransport } from './transports.ts'
+import { explained, failedCall, isFinal, NOT_KNOWN, notCalled, outputOf, shown } from './answers.ts'
+import { Allowance, type Endpoint, StdioTransport, transportTo } from './transports.ts'
 
-/** How a server is reached, with its secrets. */
-export type Endpoint =
-  | { readonly start: () => Promise<RunningProcess> }
-  | { readonly url: URL; readonly headers: Readonly<Record<string, string>> }
-
-/** How often a start is tried. A server that gave no answer in time is not tried again. */
-const ATTEMPTS = 3
-const RETRY_MS = [500, 5_000] as const
+/** How long a start that has failed is waited for. */
+const RETRY_MS = 500
 /** How long a program may take for a question that servers of older versions do not know. */
 const PROBE_WITHIN_MS = 5_000
 /** Pages of the list of tools. */
@@ -40,11 +33,11 @@ export class Connection {
   readonly #transport: Transport
   readonly #allowance: Allowance
   readonly #server: McpServer
-  #tools: readonly Tool[] = []
-  #isStale = false
+  /** As the server listed them last. */
+  tools: readonly Tool[] = []
+  /** Whether the server reports that its list has changed. */
+  isStale = false
   #failure: string | null = null
-  /** Another attempt would fail like this one. */
-  #isHopeless = false
 
   private constructor(server: McpServer, endpoint: Endpoint, isOld: boolean) {
     this.#server = server
@@ -60,7 +53,7 @@ export class Connection {
         // The schemas of a server are not trusted enough to compile them; the model reads whatever came.
         jsonSchemaValidator: UNCHECKED,
         listChanged: {
-          tools: { autoRefresh: false, debounceMs: 0, onChanged: () => this.#noteChange() },
+          tools: { autoRefresh: false, debounceMs: 0, onChanged: () => (this.isStale = true) },
         },
       },
     )
@@ -69,21 +62,27 @@ export class Connection {
     }
   }
 
-  /** Connects to a server and lists its tools. The error says why that is not possible, for people. */
+  /**
+   * Connects to a server and lists its tools, in two attempts: a program of an older version may end at the first question,
+   * which it does not know. The error says why that is not possible, for people.
+   */
   static async open(
     server: McpServer,
     endpoint: Endpoint,
     signal: AbortSignal,
+    isOld = false,
   ): Promise<Result<Connection, string>> {
-    const backoff = new Backoff(RETRY_MS)
-    for (;;) {
-      // A program of an older version may end at the first question, which it does not know.
-      const connection = new Connection(server, endpoint, backoff.failures > 0)
-      const opened = await connection.#open(signal)
-      if (opened.isOk()) return ok(connection)
+    const connection = new Connection(server, endpoint, isOld)
+    const timeout = server.start_timeout_s * 1000
+    try {
+      await connection.#client.connect(connection.#transport, { signal, timeout })
+      await connection.#list(signal)
+      return ok(connection)
+    } catch (cause) {
+      const why = connection.#why(explained(cause, timeout))
       await connection.close()
-      const isOver = opened.error.isFinal || backoff.failures + 1 >= ATTEMPTS
-      if (isOver || !(await backoff.wait(signal))) return err(opened.error.message)
+      if (isOld || isFinal(cause) || !(await sleep(RETRY_MS, signal))) return err(why)
+      return Connection.open(server, endpoint, signal, true)
     }
   }
 
@@ -91,21 +90,11 @@ export class Connection {
   get identity(): Pick<McpListing, 'server_name' | 'server_version' | 'protocol_version'> {
     const { name, version } = this.#client.getServerVersion() ?? {}
     const protocol = this.#client.getNegotiatedProtocolVersion()
-    return {
-      ...(name === undefined ? {} : { server_name: shown(name) }),
-      ...(version === undefined ? {} : { server_version: shown(version) }),
-      ...(protocol === undefined ? {} : { protocol_version: shown(protocol) }),
-    }
-  }
-
-  /** As it listed them last. */
-  get tools(): readonly Tool[] {
-    return this.#tools
-  }
-
-  /** Whether the server reports that its list has changed. */
-  get isStale(): boolean {
-    return this.#isStale
+    return present({
+      server_name: name && shown(name),
+      server_version: version && shown(version),
+      protocol_version: protocol && shown(protocol),
+    })
   }
 
   /** Why the server is gone; null if it is there. */
@@ -115,23 +104,26 @@ export class Connection {
 
   /** Lists the tools again. A server that cannot do that counts as gone. */
   async list(signal: AbortSignal): Promise<void> {
-    this.#isStale = false
-    this.#allowance.renew()
     try {
-      const timeout = this.#server.start_timeout_s * 1000
-      const hasTools = this.#client.getServerCapabilities()?.tools !== undefined
-      const options = { signal, timeout, cacheMode: 'refresh' } as const
-      this.#tools = hasTools ? (await this.#client.listTools(undefined, options)).tools : []
+      await this.#list(signal)
     } catch (cause) {
       this.#failure ??= shown(messageOf(cause))
-      this.#isHopeless = isFinal(cause)
     }
+  }
+
+  async #list(signal: AbortSignal): Promise<void> {
+    this.isStale = false
+    this.#allowance.renew()
+    if (this.#client.getServerCapabilities()?.tools === undefined) return
+    const timeout = this.#server.start_timeout_s * 1000
+    const options = { signal, timeout, cacheMode: 'refresh' } as const
+    this.tools = (await this.#client.listTools(undefined, options)).tools
   }
 
   /** Calls a tool. Never rejects. */
   async call(
     tool: string,
-    args: Readonly<Record<string, unknown>>,
+    args: unknown,
     { signal, imageTypes }: Pick<ToolContext, 'signal' | 'imageTypes'>,
   ): Promise<ToolOutput> {
     if (this.#failure !== null) return notCalled(this.#server.name, this.#why(this.#failure))
@@ -139,7 +131,7 @@ export class Connection {
     const timeout = this.#server.call_timeout_s * 1000
     let result: CallToolResult
     try {
-      const asked = { name: tool, arguments: args }
+      const asked = { name: tool, arguments: args as Readonly<Record<string, unknown>> }
       result = (await this.#client.callTool(asked, { signal, timeout })) as CallToolResult
     } catch (cause) {
       return this.#failed(cause, signal)
@@ -160,31 +152,6 @@ export class Connection {
     await this.#client.close().catch(() => {})
     // The client closes a transport only if it has connected it.
     await transport.close().catch(() => {})
-  }
-
-  async #open(signal: AbortSignal): Promise<Result<void, Refusal>> {
-    const timeout = this.#server.start_timeout_s * 1000
-    try {
-      await this.#client.connect(this.#transport, { signal, timeout })
-    } catch (cause) {
-      const why = explained(cause, timeout)
-      return err({
-        message: isTimeout(cause) && !this.#isStopped ? why : this.#why(why),
-        isFinal: isFinal(cause),
-      })
-    }
-    await this.list(signal)
-    if (this.#failure === null) return ok()
-    return err({ message: this.#why(this.#failure), isFinal: this.#isHopeless })
-  }
-
-  /** Whether this end has stopped the program for what it sent. */
-  get #isStopped(): boolean {
-    return this.#transport instanceof StdioTransport && this.#transport.isStopped
-  }
-
-  #noteChange(): void {
-    this.#isStale = true
   }
 
   /** What a program has printed says more than that its connection was closed. */
@@ -214,14 +181,4 @@ const UNCHECKED: NonNullable<ClientOptions['jsonSchemaValidator']> = {
   getValidator<T>(): JsonSchemaValidator<T> {
     return (value) => ({ valid: true, data: value as T, errorMessage: undefined })
   },
-}
-
-type Refusal = { readonly message: string; readonly isFinal: boolean }
-
-function transportTo(server: McpServer, endpoint: Endpoint, allowance: Allowance): Transport {
-  if ('start' in endpoint) return new StdioTransport(endpoint.start, allowance)
-  return new StreamableHTTPClientTransport(endpoint.url, {
-    fetch: guardedFetch(server, allowance),
-    requestInit: { headers: endpoint.headers },
-  })
 }

@@ -1,46 +1,20 @@
-import { existsSync } from 'node:fs'
-import { homedir } from 'node:os'
-import { dirname } from 'node:path'
 import { ok } from 'neverthrow'
 import type { McpServer } from '../../domain/mcp-servers.ts'
 import { compareListing, type McpListing } from '../../domain/mcp-tools.ts'
 import { present } from '../../domain/present.ts'
-import type { Notice } from '../../domain/records.ts'
 import type { RunState } from '../../domain/state.ts'
-import { isWithin } from '../../runner/isolation/sandbox.ts'
-import type { StartProcess } from '../../runner/start-process.ts'
-import { projectOf } from '../project-folder.ts'
-import type { DefinedTool, ToolContext } from '../tools/tool.ts'
-import type { Connection, Endpoint } from './connection.ts'
-import { listingOf, MAX_TOOLS } from './listing.ts'
-import { filledIn, isSameServer, type McpConfiguration } from './servers-file.ts'
-import { notCalled } from './tool-output.ts'
+import type { StartProcess } from '../../runner/run-command.ts'
+import { projectOf } from '../../sandbox/project-folder.ts'
+import { Notices } from '../run/notices.ts'
+import type { DefinedTool } from '../tools/tool.ts'
+import { listingOf, notCalled } from './answers.ts'
+import { Connection } from './connection.ts'
+import { filledIn, isSameServer, type McpConfiguration } from './servers.ts'
+import type { Endpoint } from './transports.ts'
 
 type Deps = {
   readonly configuration: McpConfiguration
   readonly startProcess: StartProcess
-}
-
-/** The MCP servers of all runs that this process works on. No two runs share one. */
-export class McpRuns {
-  readonly #deps: Deps
-  readonly #runs = new Map<string, RunServers>()
-
-  constructor(deps: Deps) {
-    this.#deps = deps
-  }
-
-  /** The servers of a run, while somebody works on it. They are started when they are needed. */
-  open(runId: string): RunServers {
-    const servers = new RunServers(this.#deps, () => this.#runs.delete(runId))
-    this.#runs.set(runId, servers)
-    return servers
-  }
-
-  /** A tool by its name for models; undefined if no server of the run has it. */
-  tool(runId: string | undefined, name: string): DefinedTool | undefined {
-    return runId === undefined ? undefined : this.#runs.get(runId)?.tool(name)
-  }
 }
 
 /** A server of a run, and what is known of it. */
@@ -51,25 +25,23 @@ type Slot = {
   listing: McpListing | null
   /** Whether `listing` is to be compared with what the run knows. */
   isNew: boolean
-  /** It was lost and started again, and has answered no call since. */
-  isSecondTry: boolean
   /** Why it is not used any more. */
   problem: string | null
 }
 
 /** What a run loop needs of the servers of its run. */
-export type McpSession = AsyncDisposable & Pick<RunServers, 'update' | 'takeNotices'>
+export type McpSession = AsyncDisposable & Pick<RunServers, 'update' | 'tool' | 'notices'>
 
-class RunServers implements AsyncDisposable {
+/** The MCP servers of one run, while this process works on it. They are started when they are needed. No two runs share one. */
+export class RunServers implements AsyncDisposable {
   readonly #deps: Deps
-  readonly #onClosed: () => void
   readonly #stop = new AbortController()
   #slots: readonly Slot[] | null = null
-  #notices: Notice[] = []
+  /** The connections of the programs. */
+  readonly notices = new Notices()
 
-  constructor(deps: Deps, onClosed: () => void) {
+  constructor(deps: Deps) {
     this.#deps = deps
-    this.#onClosed = onClosed
   }
 
   /**
@@ -78,20 +50,15 @@ class RunServers implements AsyncDisposable {
    */
   async update(run: RunState, signal: AbortSignal): Promise<readonly McpListing[]> {
     this.#slots ??= (run.config.mcp_servers ?? []).map((server) => ({
-      ...{ server, connection: null, listing: null, isNew: false },
-      ...{ isSecondTry: false, problem: null },
+      ...{ server, connection: null, listing: null, isNew: false, problem: null },
     }))
     await Promise.all(this.#slots.map((slot) => this.#refresh(slot, run, signal)))
     if (signal.aborted) return []
     return this.#slots.flatMap((slot) => this.#news(slot, run))
   }
 
-  /** The connections of the programs that were reported since the last call of this. */
-  takeNotices(): readonly Notice[] {
-    return this.#notices.splice(0)
-  }
-
-  tool(name: string): DefinedTool | undefined {
+  /** A tool by its name for models; undefined if no server of the run has it. */
+  readonly tool = (name: string): DefinedTool | undefined => {
     for (const slot of this.#slots ?? []) {
       const found = slot.listing?.tools.find((one) => one.name === name)
       if (found === undefined) continue
@@ -101,14 +68,17 @@ class RunServers implements AsyncDisposable {
         readOnly,
         // Nobody knows what it does with files or commands, so rules name the tool or its server.
         touches: () => ({ mcpServer: slot.server.name }),
-        prepare: (args) => ok((context) => call(slot, tool, args, context)),
+        prepare: (args) =>
+          ok((context) => {
+            if (slot.connection !== null) return slot.connection.call(tool, args, context)
+            return Promise.resolve(notCalled(slot.server.name, slot.problem ?? ''))
+          }),
       }
     }
     return undefined
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#onClosed()
     await Promise.all((this.#slots ?? []).map(({ connection }) => connection?.close()))
     this.#stop.abort()
   }
@@ -119,28 +89,18 @@ class RunServers implements AsyncDisposable {
       await slot.connection.list(signal)
       slot.isNew = true
     }
-    const lost = slot.connection?.failure ?? null
-    if (slot.connection !== null && lost === null) return
+    if (slot.connection !== null && slot.connection.failure === null) return
     await slot.connection?.close()
     slot.connection = null
     slot.isNew = true
-    if (lost !== null && slot.isSecondTry) {
-      slot.problem = `It was lost again after it had been started again. ${lost}`
-      return
-    }
-    slot.isSecondTry = lost !== null
     const endpoint = this.#endpointOf(slot.server, run)
     if (typeof endpoint === 'string') {
       slot.problem = endpoint
       return
     }
-    // The SDK is loaded when a run needs it: most servers have no run with MCP servers.
-    const { Connection } = await import('./connection.ts')
     const opened = await Connection.open(slot.server, endpoint, signal)
     if (opened.isOk()) slot.connection = opened.value
-    else if (!signal.aborted) {
-      slot.problem = `${opened.error}${hiddenFrom(slot.server, opened.error, run)}`
-    }
+    else if (!signal.aborted) slot.problem = opened.error
   }
 
   /** What the run does not know yet of a server. */
@@ -154,7 +114,7 @@ class RunServers implements AsyncDisposable {
     }
     const others = (this.#slots ?? []).filter((one) => one !== slot)
     const taken = others.reduce((sum, { listing }) => sum + (listing?.tools.length ?? 0), 0)
-    const { tools, left_out } = listingOf(server, connection.tools, MAX_TOOLS - taken)
+    const { tools, left_out } = listingOf(server, connection.tools, taken)
     const listing: McpListing = {
       ...{ server: server.name, transport, ...connection.identity, tools },
       ...(left_out.length === 0 ? {} : { left_out }),
@@ -195,54 +155,9 @@ class RunServers implements AsyncDisposable {
           ...{ cwd: config.cwd, project: config.cwd, run: runId, folder: projectOf(run) },
           network: network ?? config.network ?? 'none',
           ...present({ atLeast: policy?.at_least, atMost: policy?.at_most }),
-          onNotice: (notice) => this.#notices.push(notice),
+          onNotice: this.notices.add,
           signal: this.#stop.signal,
         }),
     }
   }
-}
-
-/** The levels at which a program sees only the project and what the server shows it. */
-const HIDES: ReadonlySet<string> = new Set(['namespaces', 'landlock'])
-/** A path that a program names in an error, in quotes or not. */
-const PATH = /(?<![\w.~-])\/[^\s'"`:;,()[\]]+/g
-
-/** Which files of a program that did not start are there and hidden from it, as a sentence; empty if none is known. */
-export function hiddenFrom(
-  { command = '', args = [] }: Pick<McpServer, 'command' | 'args'>,
-  problem: string,
-  { config, isolation }: Pick<RunState, 'config' | 'isolation'>,
-): string {
-  if (command === '' || isolation === undefined || !HIDES.has(isolation.level)) return ''
-  const shown = [config.cwd, ...isolation.visible.flatMap(pathOfRole)]
-  const named = [command, ...args, problem].flatMap((text) => text.match(PATH) ?? [])
-  const hidden = [...new Set(named)].filter(
-    (path) => !shown.some((folder) => isWithin(folder, path)) && existsSync(path),
-  )
-  if (hidden.length === 0) return ''
-  const [first = ''] = hidden
-  const exist = hidden.length === 1 ? 'exists' : 'exist'
-  return (
-    ` ${hidden.join(', ')} ${exist}, but the isolation of commands (${isolation.level}) hides everything outside of ` +
-    `the project and the tools. Add ${dirname(first)} to RETRAI_TOOL_PATHS and restart the server, or move the program into the project.`
-  )
-}
-
-/** The path that a program sees by a role such as `tools:~/.nvm`. */
-function pathOfRole(role: string): string[] {
-  const [, path] = /^(?:system|tools):(.+)$/.exec(role) ?? []
-  return path === undefined ? [] : [path.replace(/^~(?=\/|$)/, homedir())]
-}
-
-async function call(
-  slot: Slot,
-  tool: string,
-  args: unknown,
-  context: ToolContext,
-): ReturnType<Connection['call']> {
-  const { server, connection, problem } = slot
-  if (connection === null) return notCalled(server.name, problem ?? '')
-  const result = await connection.call(tool, args as Readonly<Record<string, unknown>>, context)
-  if (connection.failure === null) slot.isSecondTry = false
-  return result
 }

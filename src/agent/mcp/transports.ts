@@ -3,68 +3,42 @@ import type { RequestOptions } from 'node:http'
 import { isIP } from 'node:net'
 import { StringDecoder } from 'node:string_decoder'
 import {
-  deserializeMessage,
   type JSONRPCMessage,
+  ReadBuffer,
+  StreamableHTTPClientTransport,
   serializeMessage,
   type Transport,
 } from '@modelcontextprotocol/client'
+import type { McpServer } from '../../domain/mcp-servers.ts'
 import { processMask } from '../../log/masking.ts'
-import { isPublicAddress } from '../../runner/network/public-address.ts'
-import type { OutputPiece } from '../../runner/protocol.ts'
-import type { ProcessEnd, RunningProcess } from '../../runner/start-process.ts'
-import { fetchWith } from '../model/patient-fetch.ts'
-import { plainWords } from './failures.ts'
+import { fetchWith } from '../../models/patient-fetch.ts'
+import type { ProcessEnd, RunningProcess } from '../../runner/run-command.ts'
+import { isPublicAddress } from '../../sandbox/network/connection.ts'
+import { plainWords } from './answers.ts'
 
-/** The address of a server is not on the public Internet, and its definition does not allow that. */
-class PrivateAddress extends Error {
-  override readonly name = 'PrivateAddress'
-
-  constructor(host: string, address: string) {
-    super(
-      `${host} leads to ${address}, which is not an address of the public Internet. If you want that, ` +
-        'set "private_address": true in RETRAI_MCP_SERVERS',
-    )
-  }
-}
-
-/**
- * A `fetch` that sends nothing to an address that is not public, whatever a name resolves to at that moment, and reads no
- * more than is allowed.
- */
-export function guardedFetch(
-  { private_address }: { readonly private_address?: true },
-  allowance: Allowance,
-): typeof fetch {
-  const accepts = (bytes: number): boolean => allowance.take(bytes)
-  if (private_address === true) return fetchWith({ accepts })
-  const send = fetchWith({ accepts, lookup: publicOnly })
-  return async (input, init) => {
-    // The name of an address is not looked up.
-    const host = new URL(input instanceof Request ? input.url : input).hostname
-    const address = host.replace(/^\[|\]$/g, '')
-    if (isIP(address) !== 0 && !isPublicAddress(address)) throw new PrivateAddress(host, address)
-    return send(input, init)
-  }
-}
-
-const publicOnly: NonNullable<RequestOptions['lookup']> = (host, options, done) => {
-  resolveHost(host, { ...options, all: true }, (failure, addresses) => {
-    if (failure !== null) return done(failure, '')
-    const [first] = addresses
-    const good = addresses.filter(({ address }) => isPublicAddress(address))
-    const [chosen] = good
-    if (chosen === undefined) return done(new PrivateAddress(host, first?.address ?? 'nothing'), '')
-    if (options.all === true) return done(null, good)
-    done(null, chosen.address, chosen.family)
-  })
-}
-
+/** The most bytes of one message of a server. */
+const MESSAGE_BYTES = 8 * 1024 * 1024
 /** How many characters are kept of what a server prints in addition to its messages, for people. */
 const TAIL = 2_000
-/** The most messages that are JSON but not messages of the protocol. */
-const MAX_STRAY = 100
 /** How long a server has to end after the end of its input. */
 const END_WITHIN_MS = 1_000
+
+/** How a server is reached, with its secrets. */
+export type Endpoint =
+  | { readonly start: () => Promise<RunningProcess> }
+  | { readonly url: URL; readonly headers: Readonly<Record<string, string>> }
+
+export function transportTo(
+  server: McpServer,
+  endpoint: Endpoint,
+  allowance: Allowance,
+): Transport {
+  if ('start' in endpoint) return new StdioTransport(endpoint.start, allowance)
+  return new StreamableHTTPClientTransport(endpoint.url, {
+    fetch: guardedFetch(server, allowance),
+    requestInit: { headers: endpoint.headers },
+  })
+}
 
 /** The messages of a server whose program the runner has started, one a line. */
 export class StdioTransport implements Transport {
@@ -76,14 +50,11 @@ export class StdioTransport implements Transport {
   readonly stderr = null
   readonly #starting: () => Promise<RunningProcess>
   readonly #allowance: Allowance
-  /** The beginning of a line. */
-  #begun: Buffer[] = []
-  #begunBytes = 0
+  readonly #messages = new ReadBuffer({ maxBufferSize: MESSAGE_BYTES })
   #process: RunningProcess | null = null
   readonly #decoder = new StringDecoder('utf8')
   #masking = processMask.pieces()
   #tail = ''
-  #stray = 0
   /** Why this end has stopped the server. */
   #complaint: string | null = null
   #end: ProcessEnd | null = null
@@ -103,16 +74,11 @@ export class StdioTransport implements Transport {
     return `${this.#complaint ?? endOf(this.#end)}${last}`
   }
 
-  /** Whether this end has stopped the server for what it sent. */
-  get isStopped(): boolean {
-    return this.#complaint !== null
-  }
-
   async start(): Promise<void> {
     const running = await this.#starting()
     this.#process = running
-    running.stdout.on('data', ({ chunk }: OutputPiece) => this.#read(chunk))
-    running.stderr.on('data', ({ chunk }: OutputPiece) =>
+    running.stdout.on('data', (chunk: Buffer) => this.#read(chunk))
+    running.stderr.on('data', (chunk: Buffer) =>
       this.#keep(this.#masking.write(this.#decoder.write(chunk))),
     )
     running.stdin.on('error', () => {})
@@ -142,32 +108,21 @@ export class StdioTransport implements Transport {
 
   #read(chunk: Buffer): void {
     if (!this.#allowance.take(chunk.length)) this.#stop('It sent more than was asked for.')
-    if (this.#complaint !== null) return
-    let rest = chunk
-    for (let end = rest.indexOf('\n'); end !== -1; end = rest.indexOf('\n')) {
-      if (this.#complaint !== null) return
-      const line = Buffer.concat([...this.#begun, rest.subarray(0, end)]).toString()
-      this.#begun = []
-      this.#begunBytes = 0
-      rest = rest.subarray(end + 1)
-      this.#take(line)
-    }
-    this.#begun.push(rest)
-    this.#begunBytes += rest.length
-    if (this.#begunBytes > MESSAGE_BYTES) {
-      this.#begun = []
+    try {
+      this.#messages.append(chunk)
+    } catch {
       this.#stop(`It sent a message of more than ${MESSAGE_BYTES / 1024 / 1024} MiB.`)
     }
+    for (let next = this.#next(); next !== null; next = this.#next()) this.onmessage?.(next)
   }
 
-  #take(line: string): void {
+  /** The next message; null until all of it is here. */
+  #next(): JSONRPCMessage | null {
     try {
-      this.onmessage?.(deserializeMessage(line))
-    } catch (cause) {
-      // Some programs print other things, too.
-      if (cause instanceof SyntaxError) return
-      this.#stray += 1
-      if (this.#stray > MAX_STRAY) this.#stop('It sends lines that are not messages of MCP.')
+      return this.#complaint === null ? this.#messages.readMessage() : null
+    } catch {
+      this.#stop('It sends lines that are not messages of MCP.')
+      return null
     }
   }
 
@@ -187,10 +142,8 @@ function endOf(end: ProcessEnd | null): string {
   return end.message === '' ? `It has ended (${end.end}).` : end.message
 }
 
-/** The most bytes of one message of a server. */
-const MESSAGE_BYTES = 8 * 1024 * 1024
 /** The most bytes that a server may send for one request of ours, and between two. */
-const ALLOWED_BYTES = 4 * MESSAGE_BYTES
+const ALLOWED_BYTES = 32 * 1024 * 1024
 
 /** What a server may still send before something is asked of it again. */
 export class Allowance {
@@ -206,4 +159,48 @@ export class Allowance {
     this.#left -= bytes
     return this.#left >= 0
   }
+}
+
+/** The address of a server is not on the public Internet, and its definition does not allow that. */
+class PrivateAddress extends Error {
+  override readonly name = 'PrivateAddress'
+
+  constructor(host: string, address: string) {
+    super(
+      `${host} leads to ${address}, which is not an address of the public Internet. If you want that, ` +
+        'set "private_address": true in RETRAI_MCP_SERVERS',
+    )
+  }
+}
+
+/**
+ * A `fetch` that sends nothing to an address that is not public, whatever a name resolves to at that moment, and reads no
+ * more than is allowed.
+ */
+function guardedFetch(
+  { private_address }: Pick<McpServer, 'private_address'>,
+  allowance: Allowance,
+): typeof fetch {
+  const accepts = (bytes: number): boolean => allowance.take(bytes)
+  if (private_address === true) return fetchWith({ accepts })
+  const send = fetchWith({ accepts, lookup: publicOnly })
+  return async (input, init) => {
+    // The name of an address is not looked up.
+    const host = new URL(input instanceof Request ? input.url : input).hostname
+    const address = host.replace(/^\[|\]$/g, '')
+    if (isIP(address) !== 0 && !isPublicAddress(address)) throw new PrivateAddress(host, address)
+    return send(input, init)
+  }
+}
+
+const publicOnly: NonNullable<RequestOptions['lookup']> = (host, options, done) => {
+  resolveHost(host, { ...options, all: true }, (failure, addresses) => {
+    if (failure !== null) return done(failure, '')
+    const [first] = addresses
+    const good = addresses.filter(({ address }) => isPublicAddress(address))
+    const [chosen] = good
+    if (chosen === undefined) return done(new PrivateAddress(host, first?.address ?? 'nothing'), '')
+    if (options.all === true) return done(null, good)
+    done(null, chosen.address, chosen.family)
+  })
 }

@@ -1,14 +1,21 @@
-import { join } from 'node:path'
+import { isAbsolute, join } from 'node:path'
+import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
-import { splitCommand } from '../../domain/approvals/split-command.ts'
+import { firstOf } from '../../checks/project-files.ts'
 import { NulFree } from '../../domain/fields.ts'
-import { isWithin } from '../../lib/is-within.ts'
-import { shellWord } from '../../lib/shell-word.ts'
-import { type CommandResult, overLimit } from '../../runner/command.ts'
-import { firstOf } from '../goals/project-files.ts'
-import { projectPath } from './project-path.ts'
-import { endOfShell, reporting, startOfShell } from './shell-folder.ts'
-import { defineTool, failed, type ToolContext, type ToolOutput } from './tool.ts'
+import { shellWord } from '../../lib/text.ts'
+import { processMask } from '../../log/masking.ts'
+import type { Command, CommandResult } from '../../runner/command.ts'
+import { REPORT_FD } from '../../sandbox/container-shell.ts'
+import type { Place } from '../../workspace/protocol.ts'
+import {
+  defineTool,
+  failedBy,
+  placeOf,
+  projectPath,
+  type ToolContext,
+  type ToolOutput,
+} from './tool.ts'
 
 /** Bytes kept of a command's output, for its artifact. */
 const WHOLE_OUTPUT_BYTES = 8 * 1024 * 1024
@@ -19,50 +26,105 @@ const withNote = (output: string, note: string): string =>
 /** The result of a tool that ran a command. @param advice what to do if it was stopped at its time limit, as a sentence */
 export function commandOutput(result: CommandResult, timeoutMs: number, advice = ''): ToolOutput {
   const { end, exitCode, output } = result
+  const stopped = (outcome: ToolOutput['outcome'], note: string): ToolOutput => {
+    return { output: withNote(output, note), exitCode, outcome }
+  }
   switch (end) {
     case 'exited':
-      return { output, exitCode, outcome: exitCode === 0 ? 'ok' : 'error' }
+      return { output, isMasked: true, exitCode, outcome: exitCode === 0 ? 'ok' : 'error' }
     case 'timed_out': {
-      const note = `stopped at its time limit of ${timeoutMs / 1000} s, with all its processes${advice}`
-      return { output: withNote(output, note), exitCode, outcome: 'timed_out' }
+      const limit = `its time limit of ${timeoutMs / 1000} s`
+      return stopped('timed_out', `stopped at ${limit}, with all its processes${advice}`)
     }
-    case 'out_of_memory':
-    case 'too_many_processes':
-    case 'disk_full':
-    case 'too_much_output': {
-      const note = `stopped because it ${overLimit(result)}, with all its processes`
-      return { output: withNote(output, note), exitCode, outcome: 'error' }
-    }
-    case 'aborted': {
-      const note = 'stopped with the run, with all its processes'
-      return { output: withNote(output, note), exitCode, outcome: 'aborted' }
-    }
-    case 'lost': {
-      const note =
-        'the process that runs commands has died: whether this took effect is not known. Look before you run it again'
-      return { output: withNote(output, note), exitCode, outcome: 'unknown' }
-    }
+    case 'aborted':
+      return stopped('aborted', 'stopped with the run, with all its processes')
+    case 'lost':
+      return stopped(
+        'unknown',
+        'the process that runs commands has died: whether this took effect is not known. Look before you run it again',
+      )
     case 'not_isolated':
-      return { output, exitCode, outcome: 'not_isolated' }
     case 'not_found':
     case 'not_started':
-      return { output, exitCode, outcome: 'error' }
+      return { output, exitCode, outcome: end === 'not_isolated' ? end : 'error' }
+    default:
+      return stopped('error', `stopped because it ${result.why}, with all its processes`)
   }
 }
 
-/** Programs whose exit code 1 is an answer: nothing was found, or two files differ. */
-const ANSWERS_WITH_1: ReadonlySet<string> = new Set([
-  ...['grep', 'egrep', 'fgrep', 'rg', 'find', 'diff', 'cmp', 'test', '['],
-])
+/** Runs a command of the model: observers see its output, and it reaches what its run does. */
+const runFor = (
+  { signal, runCommand, network, variables: env, onOutput }: ToolContext,
+  command: Pick<Command, 'file' | 'args' | 'cwd' | 'timeoutMs' | 'reports'>,
+): Promise<CommandResult> =>
+  runCommand({
+    ...command,
+    ...{ maxBytes: WHOLE_OUTPUT_BYTES, env, network, localhost: 'joins', onOutput, signal },
+  })
 
-/** Whether exit code 1 of a command line is not a failure. A line that cannot be split with certainty may have failed. */
-function answersWith1(line: string): boolean {
-  const commands = splitCommand(line)
-  if ('doubt' in commands) return false
-  const names = commands.map(({ text: [first] }) => (first ?? '').split(' ', 1).join())
-  const last = names.pop() ?? ''
-  const others = /&&|\|\|/.test(line) ? names : []
-  return ANSWERS_WITH_1.has(last) && others.every((one) => one === 'cd' || ANSWERS_WITH_1.has(one))
+/** The project's folder, as a path from the project. */
+const PROJECT = '.'
+
+/** A descriptor that scripts do not use, such as 3 to 9 and 200. Older bash cannot choose a free one. */
+const KEPT_FD = 173
+
+/**
+ * Runs its argument as `bash -c` does. When this shell ends, it reports its folder to the runner. It
+ * reports nothing after `exec`, after a kill, or if the command sets a trap on EXIT itself. The exit code stays, and
+ * nothing is printed, also with tracing, noclobber, errexit or a trap on DEBUG. Tracing shows `eval` as one more level.
+ */
+const REPORTING = [
+  `{ exec ${KEPT_FD}>&${REPORT_FD} ${REPORT_FD}>&-; } 2>/dev/null || :`,
+  'retrai_command=$1',
+  'shift',
+  `trap '{ builtin trap - DEBUG; builtin set +x; builtin pwd -P >&${KEPT_FD}; } >/dev/null 2>&1 || :' EXIT`,
+  'eval "$retrai_command"',
+].join('; ')
+
+/** The arguments of bash for a command that reports the folder in which it ends. */
+const reporting = (command: string): string[] => ['-c', REPORTING, 'bash', command]
+
+/** A folder of the project. The error is the result of the call. */
+async function folderOf(context: ToolContext, folder: string): Promise<Result<Place, ToolOutput>> {
+  const found = await placeOf(context, folder)
+  return found.andThen((place) => {
+    if (place.kind === 'folder') return ok(place)
+    const type = place.kind === 'nothing' ? 'not_found' : 'not_a_folder'
+    return err(failedBy(folder, { problem: { type } }))
+  })
+}
+
+/** The folder in the project where a command starts. The error is the result of the call. */
+export async function startFolder(
+  context: ToolContext,
+  folder: string = PROJECT,
+): Promise<Result<string, ToolOutput>> {
+  if (folder === PROJECT) return ok(context.cwd)
+  return (await folderOf(context, folder)).map(({ real }) => real)
+}
+
+type End = Pick<ToolOutput, 'folder'> & { readonly notes: readonly string[] }
+
+/** Where the next shell starts, and what the model must know of that. @param report what the command has reported: anything */
+async function endOfShell(context: ToolContext, report: string | undefined): Promise<End> {
+  const { shellFolder } = context
+  const path = report?.replace(/\n$/, '') ?? ''
+  const isPath = isAbsolute(path) && !path.includes('\0')
+  // Most commands end in the folder of the project, whose name leads through no link then.
+  const inProject = path === context.cwd ? ok({ shown: PROJECT }) : null
+  const found = inProject ?? (isPath ? await folderOf(context, path) : null)
+  const folder =
+    found === null
+      ? shellFolder
+      : found.match(
+          ({ shown }) => shown,
+          () => PROJECT,
+        )
+  const notes = [
+    ...(found?.isErr() ? ['this command ended in no folder of the project'] : []),
+    ...(folder === PROJECT ? [] : [`the next command starts in ${JSON.stringify(folder)}`]),
+  ]
+  return folder === PROJECT && shellFolder === PROJECT ? { notes } : { folder, notes }
 }
 
 const IF_TIMED_OUT =
@@ -95,56 +157,24 @@ export const bashExec = defineTool({
   }),
   touches: ({ command, folder = null }) => ({ commands: [command], startsIn: folder }),
   run: async ({ command, folder, timeout_s = DEFAULT_TIMEOUT_S }, context) => {
-    const started = await startOfShell(context, folder)
-    if (started.isErr()) return failed(started.error)
-    const start = started.value
-    const { signal, runCommand, network, variables: env, onOutput } = context
+    const started = await startFolder(context, folder ?? context.shellFolder)
+    if (started.isErr()) {
+      // A folder that is gone must not keep later commands from starting.
+      return folder === undefined ? { ...started.error, folder: PROJECT } : started.error
+    }
     const timeoutMs = timeout_s * 1000
-    const result = await runCommand({
-      file: 'bash',
-      args: reporting(command),
-      cwd: start.cwd,
-      timeoutMs,
-      maxBytes: WHOLE_OUTPUT_BYTES,
-      env,
-      network,
-      localhost: 'joins',
-      reports: true,
-      onOutput,
-      signal,
-    })
-    const { notes, ...end } = await endOfShell(context, start, result.report)
+    const shell = { file: 'bash', args: reporting(command), cwd: started.value, timeoutMs }
+    const result = await runFor(context, { ...shell, reports: true })
+    const { notes, ...end } = await endOfShell(context, result.report)
     const { output, ...ended } = commandOutput(result, timeoutMs, IF_TIMED_OUT)
-    const isAnswer = result.end === 'exited' && result.exitCode === 1 && answersWith1(command)
-    const outcome = isAnswer ? 'ok' : ended.outcome
-    const refused = context.isolated ? gitRefusal(output, context.cwd) : []
-    const said = [...notes, ...refused, ...(NO_PROGRAM.test(output) ? [A_TOOL] : [])]
-    return { ...ended, ...end, outcome, output: said.reduce(withNote, output) }
+    return { ...ended, ...end, output: notes.map(processMask.text).reduce(withNote, output) }
   },
 })
 
-const NO_PROGRAM = /apply_patch: (command )?not found/
-const A_TOOL = 'apply_patch is a tool and no program: call the tool, with the patch as its input'
-
-const NO_LOCK = /Unable to create '([^']+\.lock)': (?:Read-only file system|Permission denied)/
-
-/** What to do if git could not change a repository of which the project is a part, such as that of a linked worktree. */
-function gitRefusal(output: string, cwd: string): string[] {
-  const lock = NO_LOCK.exec(output)?.[1]
-  if (lock === undefined || isWithin(cwd, lock)) return []
-  return [
-    'commands can read this repository, but not change it, because it is not in the folder of the project. Leave your ' +
-      'changes in the files and do not stage or commit them: a person does that',
-  ]
-}
-
-const TIMEOUT_MS = 600_000
-const VIRTUAL_ENVIRONMENTS = ['.venv', 'venv']
-
+const PYTEST_TIMEOUT_MS = 600_000
 /** The Python of the project's own virtual environment, otherwise the one on the PATH. */
 async function pythonOf({ cwd, workspace }: ToolContext): Promise<string> {
-  const own = VIRTUAL_ENVIRONMENTS.map((folder) => join(folder, 'bin', 'python'))
-  const found = await firstOf(workspace, own)
+  const found = await firstOf(workspace, ['.venv/bin/python', 'venv/bin/python'])
   return found === null ? 'python3' : join(cwd, found)
 }
 
@@ -163,19 +193,9 @@ export const runPytest = defineTool({
   }),
   touches: ({ args = [] }) => ({ commands: [['pytest', ...args.map(shellWord)].join(' ')] }),
   run: async ({ args = [] }, context) => {
-    const { cwd, signal, runCommand, network, variables: env, onOutput } = context
-    const result = await runCommand({
-      file: await pythonOf(context),
-      args: ['-m', 'pytest', '--color=no', ...args],
-      cwd,
-      timeoutMs: TIMEOUT_MS,
-      maxBytes: WHOLE_OUTPUT_BYTES,
-      env,
-      network,
-      localhost: 'joins',
-      onOutput,
-      signal,
-    })
-    return commandOutput(result, TIMEOUT_MS)
+    const pytest = ['-m', 'pytest', '--color=no', ...args]
+    const [file, timeoutMs] = [await pythonOf(context), PYTEST_TIMEOUT_MS]
+    const result = await runFor(context, { file, args: pytest, cwd: context.cwd, timeoutMs })
+    return commandOutput(result, timeoutMs)
   },
 })

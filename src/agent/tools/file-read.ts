@@ -1,208 +1,110 @@
+import { buffer } from 'node:stream/consumers'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
-import { counted } from '../../lib/counted.ts'
+import { NulFree } from '../../domain/fields.ts'
+import { counted } from '../../lib/text.ts'
 import { processMask } from '../../log/masking.ts'
-import { readFile } from '../../workspace/read-file.ts'
-import { readImage } from './images.ts'
-import { bomOf } from './line-edits.ts'
-import { failedBy } from './path-problem.ts'
-import { projectPath } from './project-path.ts'
+import { imageOutput } from './images.ts'
 import { cutLine, INLINE_BYTES, LINE_CHARS } from './recorded-output.ts'
-import { defineTool, failed, succeeded } from './tool.ts'
+import { grepText } from './search.ts'
+import { bomOf } from './text-edits.ts'
+import {
+  defineTool,
+  failed,
+  failedBy,
+  MAX_TEXT_BYTES,
+  projectPath,
+  succeeded,
+  type ToolContext,
+} from './tool.ts'
 
 /** How much one call shows. The rest of a record is for the note below, and for masks. */
 const SHOWN_BYTES = INLINE_BYTES - 1024
+/** How many lines one call shows at most. */
 const SHOWN_LINES = 2000
 /** The longest secret that is looked for. A secret that begins in what is shown must be seen whole, to be masked. */
-const REACH_BYTES = 24_000
-const KEPT_LINE_BYTES = 4 * LINE_CHARS + REACH_BYTES
-/** How far into a file a call searches for a line. */
-const MAX_SCANNED_BYTES = 256 * 1024 * 1024
-/** How far it counts the lines that it does not show. */
-const MAX_COUNTED_BYTES = 64 * 1024 * 1024
-const NEWLINE = 0x0a
+const REACH_CHARS = 24_000
+/** What comes before a line, at most: its number and a tab. */
+const NUMBER_BYTES = 12
 
 type LineRange = {
   readonly offset: number
   readonly limit: number
-  /** The character (code point) of each line to begin with; 1 if left out. What is before it is not masked. */
+  /** The character of each line to begin with; 1 if left out. What is before it is not masked. */
   readonly column?: number
-  readonly signal: AbortSignal
 }
 
-/** The kept beginning of a line, and how many characters come after it. */
-type KeptLine = { readonly bytes: Buffer; readonly missing: number }
-
-/** Collects the lines of a range from chunks of bytes, and counts the others. Keeps nothing of what it skips. */
-class LineCollector {
-  readonly #range: LineRange
-  /** The bytes before the range: a secret may begin there. */
-  before = Buffer.alloc(0)
-  readonly lines: KeptLine[] = []
-  /** The number of the line at the end of what was read. */
-  line = 1
-  /** Whether that line has no end yet. */
-  isOpen = false
-  #parts: Buffer[] = []
-  #partBytes = 0
-  /** Characters of the line before the column that are still to come, and those after what is kept. */
-  #toSkip: number
-  #missing = 0
-  #shownBytes = 0
-
-  constructor(range: LineRange) {
-    this.#range = range
-    this.#toSkip = skippedBy(range)
+/** The lines of a range, from the character on that it names, as many as fit. */
+function linesIn(all: readonly string[], { offset, limit, column = 1 }: LineRange): string[] {
+  const lines: string[] = []
+  let bytes = 0
+  for (const line of all.slice(offset - 1, offset - 1 + Math.min(limit, SHOWN_LINES))) {
+    const wanted = line.slice(column - 1)
+    bytes += Buffer.byteLength(wanted.slice(0, LINE_CHARS)) + NUMBER_BYTES
+    if (bytes > SHOWN_BYTES && lines.length > 0) break
+    lines.push(wanted)
   }
-
-  /** Whether all lines of the range that fit are there. */
-  get isFull(): boolean {
-    const { limit } = this.#range
-    return this.lines.length >= Math.min(limit, SHOWN_LINES) || this.#shownBytes > SHOWN_BYTES
-  }
-
-  add(chunk: Buffer): void {
-    for (let at = 0; at < chunk.length; ) {
-      const newline = chunk.indexOf(NEWLINE, at)
-      const end = newline === -1 ? chunk.length : newline
-      const isWanted = this.line >= this.#range.offset && !this.isFull
-      if (isWanted) this.#keep(chunk.subarray(at, end))
-      this.isOpen = newline === -1
-      at = end + 1
-      if (newline === -1) break
-      if (isWanted) this.#finishLine()
-      this.line += 1
-      if (this.line === this.#range.offset) this.#remember(chunk.subarray(0, at))
-    }
-    if (this.line < this.#range.offset) this.#remember(chunk)
-  }
-
-  /** Ends the last line, if it has no line end. */
-  end(): void {
-    if (this.isOpen && this.line >= this.#range.offset && !this.isFull) this.#finishLine()
-  }
-
-  #remember(bytes: Buffer): void {
-    this.before = Buffer.concat([this.before, bytes].map((part) => part.subarray(-REACH_BYTES)))
-  }
-
-  #keep(bytes: Buffer): void {
-    const rest = this.#toSkip > 0 ? this.#withoutSkipped(bytes) : bytes
-    const room = Math.max(0, KEPT_LINE_BYTES - this.#partBytes)
-    const kept = rest.subarray(0, room)
-    this.#parts.push(kept)
-    this.#partBytes += kept.length
-    if (rest.length > room) this.#missing += beginningIn(rest.subarray(room))
-  }
-
-  #withoutSkipped(bytes: Buffer): Buffer {
-    for (const [at, byte] of bytes.entries()) {
-      if (!isBeginning(byte)) continue
-      if (this.#toSkip === 0) return bytes.subarray(at)
-      this.#toSkip -= 1
-    }
-    return bytes.subarray(bytes.length)
-  }
-
-  #finishLine(): void {
-    // The number and the tab, at most.
-    this.#shownBytes += Math.min(this.#partBytes, LINE_CHARS) + 12
-    if (this.#shownBytes <= SHOWN_BYTES || this.lines.length === 0) {
-      this.lines.push({ bytes: Buffer.concat(this.#parts), missing: this.#missing })
-    }
-    this.#parts = []
-    this.#partBytes = 0
-    this.#toSkip = skippedBy(this.#range)
-    this.#missing = 0
-  }
+  return lines
 }
 
-const skippedBy = ({ column = 1 }: LineRange): number => column - 1
-
-/** Whether a byte of UTF-8 begins a character. */
-const isBeginning = (byte: number): boolean => (byte & 0xc0) !== 0x80
-
-/** The characters that begin in these bytes. */
-function beginningIn(bytes: Buffer): number {
-  let count = 0
-  for (const byte of bytes) if (isBeginning(byte)) count += 1
-  return count
-}
-
-type Read = {
-  readonly collected: LineCollector
-  /** How many lines the file has; null if they were not counted to the end. */
-  readonly total: number | null
-}
-
-async function readRange(
-  chunks: AsyncIterable<Buffer>,
+/**
+ * Lines of a text as a model reads them: with their numbers, without secrets and line ends, and with what it must know
+ * about the rest. The error is a sentence.
+ * @param body its beginning; all of it, if that is less than is read of a text
+ * @param what names the text
+ */
+function readLines(
+  { body, size }: { readonly body: Buffer; readonly size: number },
   range: LineRange,
   what: string,
-): Promise<Result<Read, string>> {
-  const collected = new LineCollector(range)
-  let scanned = 0
-  for await (const chunk of chunks) {
-    range.signal.throwIfAborted()
-    const isBinary = chunk.includes(0)
-    if (isBinary && !collected.isFull) return err(`${what} is a binary file.`)
-    scanned += chunk.length
-    if (collected.isFull && (isBinary || scanned > MAX_COUNTED_BYTES)) {
-      return ok({ collected, total: null })
-    }
-    collected.add(chunk)
-    if (collected.line < range.offset && scanned >= MAX_SCANNED_BYTES) {
-      return err(
-        `${what} is too large: that line is not within its first ${MAX_SCANNED_BYTES} bytes.`,
-      )
-    }
+): Result<string, string> {
+  if (size === 0) return ok('[The file is empty.]')
+  const isWhole = body.length < MAX_TEXT_BYTES
+  const all = body.toString().split('\n')
+  if (all.at(-1) === '') all.pop()
+  const { offset } = range
+  if (offset > all.length && isWhole) {
+    return err(`${what} has only ${counted(all.length, 'line')}.`)
   }
-  collected.end()
-  const total = collected.isOpen ? collected.line : collected.line - 1
-  if (range.offset > Math.max(1, total)) return err(`${what} has only ${counted(total, 'line')}.`)
-  return ok({ collected, total })
-}
-
-/** The lines with their numbers, without secrets and line ends, and what the model must know about the rest. */
-function present({ collected, total }: Read, { offset }: LineRange, size: number): string {
-  if (size === 0) return '[The file is empty.]'
-  const before = collected.before.toString()
-  const text = collected.lines.map(({ bytes }) => bytes.toString()).join('\n')
-  const skipped = before.split('\n').length - 1
-  const lines = processMask
-    .lines(before + text)
-    .split('\n')
-    .slice(skipped)
-  const missing = collected.lines.map((line) => line.missing)
-  const shown = lines.map((line, at) => `${offset + at}\t${shortened(line, missing[at] ?? 0)}`)
+  const lines = linesIn(all, range)
+  if ((lines.length > 0 ? lines : all).some((line) => line.includes('\0'))) {
+    return err(`${what} is a binary file.`)
+  }
+  if (lines.length === 0) {
+    return err(`${what} is too large: that line is not within its first ${body.length} bytes.`)
+  }
+  const before = beforeLine(all, offset)
+  const kept = lines.map((line) => line.slice(0, 2 * LINE_CHARS + REACH_CHARS))
+  const masked = processMask.lines(before + kept.join('\n')).split('\n')
+  const shown = masked.slice(before.split('\n').length - 1).map((line, at) => {
+    const missing = (lines[at]?.length ?? 0) - (kept[at]?.length ?? 0)
+    const plain = line.replace(/\r$/, '').replace(/^\ufeff/, '')
+    return `${offset + at}\t${cutLine(plain, LINE_CHARS, missing)}`
+  })
   const last = offset + lines.length - 1
+  const total = isWhole ? all.length : `a file of ${size} bytes`
   const notes = [
-    ...(/\r(?:\n|$)/.test(text) ? ['Lines end with \\r\\n.'] : []),
-    ...(bomOf(before + text) === '' ? [] : ['The file begins with a byte order mark.']),
+    ...(lines.some((line) => line.endsWith('\r')) ? ['Lines end with \\r\\n.'] : []),
+    ...(bomOf(lines[0] ?? '') === '' ? [] : ['The file begins with a byte order mark.']),
     ...(last === total
       ? []
-      : [
-          `Lines ${offset} to ${last} of ${total ?? `a file of ${size} bytes`}. Continue with offset ${last + 1}.`,
-        ]),
+      : [`Lines ${offset} to ${last} of ${total}. Continue with offset ${last + 1}.`]),
   ]
-  return [...shown, ...(notes.length > 0 ? [`[${notes.join(' ')}]`] : [])].join('\n')
+  return ok([...shown, ...(notes.length > 0 ? [`[${notes.join(' ')}]`] : [])].join('\n'))
 }
 
-const shortened = (line: string, missing: number): string =>
-  cutLine(line.replace(/\r$/, '').replace(/^\ufeff/, ''), LINE_CHARS, missing)
-
-/** Lines of a text as a model reads them; the error is a sentence. @param what names the text */
-export async function readLines(
-  { chunks, size }: { readonly chunks: AsyncIterable<Buffer>; readonly size: number },
-  range: LineRange,
-  what: string,
-): Promise<Result<string, string>> {
-  const read = await readRange(chunks, range, what)
-  return read.map((read) => present(read, range, size))
+/** The text before a line: a secret may begin there. */
+function beforeLine(all: readonly string[], offset: number): string {
+  let first = offset - 1
+  for (let length = 0; first > 0 && length < REACH_CHARS; first -= 1) {
+    length += (all[first - 1]?.length ?? 0) + 1
+  }
+  const before = all.slice(first, offset - 1).map((line) => `${line}\n`)
+  return before.join('').slice(-REACH_CHARS)
 }
 
 /** The arguments that name a range of lines. */
-export const rangeArgs = {
+const rangeArgs = {
   offset: z.int().min(1).optional().describe('The first line to read; 1 if left out'),
   limit: z.int().min(1).optional().describe('How many lines; as many as fit if left out'),
 }
@@ -220,11 +122,93 @@ export const fileRead = defineTool({
   }),
   touches: ({ path }) => ({ paths: [path] }),
   run: async ({ path, offset = 1, limit = SHOWN_LINES }, { signal, workspace, imageTypes }) => {
-    const file = await readFile(workspace, path, signal)
-    if (file.isErr()) return failedBy(path, file.error)
-    const image = await readImage(file.value, { workspace, imageTypes, signal })
+    const asked = { path, from: 0, bytes: MAX_TEXT_BYTES }
+    const read = await workspace.ask('read', asked, { signal })
+    if (read.isErr()) return failedBy(path, read.error)
+    const image = await imageOutput(read.value, imageTypes)
     if (image !== null) return image
-    const read = await readLines(file.value, { offset, limit, signal }, file.value.shown)
-    return read.match(succeeded, failed)
+    return readLines(read.value, { offset, limit }, read.value.shown).match(succeeded, failed)
+  },
+})
+
+/** The whole output that a call had, in the log or as an artifact. The error is for the model. */
+async function wholeOutput(
+  artifact: string | undefined,
+  callId: string | undefined,
+  { resultOf, openOutput }: ToolContext,
+): Promise<Result<Buffer, string>> {
+  const earlier = callId === undefined ? null : resultOf(callId)
+  const name = artifact ?? earlier?.sha256
+  if (name == null && earlier !== null) return ok(Buffer.from(earlier.output))
+  const found = name == null ? null : await openOutput(name)
+  if (found === null) {
+    return err(`No result of this run has kept its output as ${name ?? callId}.`)
+  }
+  if (found.bytes <= MAX_TEXT_BYTES) return ok(await buffer(found.stream))
+  found.stream.destroy()
+  return err(`This output is too large to be read: it has more than ${MAX_TEXT_BYTES} bytes.`)
+}
+
+export const outputRead = defineTool({
+  name: 'output_read',
+  description:
+    'Read or search the whole output of an earlier call of this run that was shortened or left out: its lines from `offset` on, ' +
+    'or the lines that match `pattern` or hold `text`, with their numbers.',
+  readOnly: true,
+  args: z
+    .strictObject({
+      artifact: z
+        .string()
+        .regex(/^[0-9a-f]{64}$/, 'must be the 64 hex digits that the shortened result names')
+        .optional()
+        .describe('The name of the artifact, as in the shortened result'),
+      call_id: z.string().min(1).optional().describe('The call instead, as in the note about it'),
+      ...rangeArgs,
+      column: z
+        .int()
+        .min(1)
+        .optional()
+        .describe(
+          'The character of each line to begin with, to read a long line on; 1 if left out',
+        ),
+      pattern: NulFree.min(1)
+        .max(1000)
+        .optional()
+        .describe(
+          'Extended regular expression (grep -E), ignoring case, such as "error|failed [0-9]+"',
+        ),
+      text: NulFree.min(1)
+        .max(1000)
+        .refine((text) => !text.includes('\n'), 'must be a part of one line')
+        .optional()
+        .describe('Exactly this text, ignoring case, instead of a pattern'),
+    })
+    .refine(
+      ({ artifact, call_id }) => (artifact === undefined) !== (call_id === undefined),
+      'give "artifact" or "call_id"',
+    )
+    .refine(
+      ({ pattern, text, offset, limit, column }) =>
+        [pattern, text, offset ?? limit ?? column].filter((way) => way !== undefined).length <= 1,
+      'give "pattern", or "text", or a range with "offset", "limit" and "column"',
+    ),
+  touches: () => ({}),
+  run: async ({ artifact, call_id, pattern, text, ...range }, context) => {
+    const output = await wholeOutput(artifact, call_id, context)
+    if (output.isErr()) return failed(output.error)
+    const body = output.value
+    const sought = pattern ?? text
+    if (sought !== undefined) {
+      const wanted = { pattern: sought, isText: pattern === undefined }
+      const lines = await grepText(body, wanted, context)
+      return lines.match(
+        (found) =>
+          succeeded(found.map((line) => line.replace(':', '\t')).join('\n') || 'No line matches.'),
+        (problem) => problem,
+      )
+    }
+    const { offset = 1, limit = SHOWN_LINES, column = 1 } = range
+    const asked = { offset, limit, column }
+    return readLines({ body, size: body.length }, asked, 'The output').match(succeeded, failed)
   },
 })

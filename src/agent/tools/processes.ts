@@ -1,9 +1,14 @@
 import * as z from 'zod'
-import type { BackgroundProcess, WaitEnd } from '../background-processes.ts'
-import { commandLine } from './commands.ts'
-import { projectPath } from './project-path.ts'
-import { startFolder } from './shell-folder.ts'
-import { defineTool, failed, succeeded, type ToolContext, type ToolOutput } from './tool.ts'
+import type { BackgroundProcess } from '../run/background-processes.ts'
+import { commandLine, startFolder } from './commands.ts'
+import {
+  defineTool,
+  failed,
+  projectPath,
+  succeeded,
+  type ToolContext,
+  type ToolOutput,
+} from './tool.ts'
 
 const MAX_WAIT_S = 600
 /** How long a start waits for a process that fails at once. */
@@ -42,36 +47,30 @@ async function newOutput(
 ): Promise<ToolOutput> {
   const text = wait_for ?? null
   const seconds = wait_s ?? (text === null ? defaultS : TEXT_WAIT_S)
-  const found = await process.wait({ text, ms: seconds * 1000 }, signal)
+  const isFound = await process.wait(text, seconds * 1000, signal)
   const output = process.read()
   const { end } = process
   const shown = output === '' ? '(no new output)\n' : output.endsWith('\n') ? output : `${output}\n`
-  const result = `${shown}[process ${process.id} ${process.state}${missed(text, found, seconds)}]`
+  const missed = isFound ? '' : `; ${JSON.stringify(text)} did not appear`
+  const result = `${shown}[process ${process.id} ${process.state}${missed}]`
   if (end === null || end.end === 'aborted') return succeeded(result)
   const isFine = end.end === 'exited' && end.exitCode === 0
   const outcome = isFine ? 'ok' : end.end === 'not_isolated' ? 'not_isolated' : 'error'
   return { output: result, exitCode: end.exitCode, outcome }
 }
 
-const missed = (text: string | null, end: WaitEnd, seconds: number): string =>
-  text === null || end === 'found'
-    ? ''
-    : end === 'ended'
-      ? `; ${JSON.stringify(text)} did not appear`
-      : `; ${JSON.stringify(text)} did not appear within ${seconds} s`
-
-/** Why there is no process with this id, for the model. */
-const gone = (wanted: string, { processes }: ToolContext): ToolOutput => {
-  const known = processes?.list() ?? []
-  const others = known.length === 0 ? '' : ` These are known:\n${known.map(line).join('\n')}`
-  return failed(
-    `There is no process ${wanted}. If there was one, it has ended: all background processes end when the server stops or ` +
-      `fails, or the run waits for a person. Start it again if you need it.${others}`,
-  )
-}
-
 const line = ({ id, state, command }: BackgroundProcess): string =>
   `${id} ${state}: ${command.split('\n')[0]}`
+
+const listOf = ({ processes }: ToolContext): string =>
+  (processes?.list() ?? []).map(line).join('\n') || 'There are no background processes.'
+
+/** Why there is no process with this id, for the model. */
+const gone = (wanted: string, context: ToolContext): ToolOutput =>
+  failed(
+    `There is no process ${wanted}. If there was one, it has ended: all background processes end when the server stops or ` +
+      `fails, or the run waits for a person. Start it again if you need it. Those that are known:\n${listOf(context)}`,
+  )
 
 export const processStart = defineTool({
   name: 'process_start',
@@ -94,29 +93,16 @@ export const processStart = defineTool({
       return failed('Background processes are not possible here. Use bash_exec.')
     }
     const started = await startFolder(context, folder)
-    if (started.isErr()) return failed(started.error)
-    const request = {
-      file: 'bash',
-      args: ['-c', command],
-      env,
-      cwd: started.value,
-      network,
-      localhost: 'opens',
-    } as const
+    if (started.isErr()) return started.error
+    const program = { file: 'bash', args: ['-c', command], env, cwd: started.value }
+    const request = { ...program, network, localhost: 'opens' } as const
     const process = await processes.start(startProcess, request, { callId, command })
     if (process === null) {
-      const alive = processes.alive().map(line).join('\n')
-      return failed(`Too many processes are running. Stop one first:\n${alive}`)
+      return failed(`Too many processes are running. Stop one first:\n${listOf(context)}`)
     }
-    const result = await newOutput(process, wait, START_WAIT_S, signal)
-    return context.hasSockets ? result : { ...result, output: `${result.output}\n${NO_SOCKETS}` }
+    return newOutput(process, wait, START_WAIT_S, signal)
   },
 })
-
-const NO_SOCKETS =
-  '[Commands of this run are isolated so that no process has sockets of its own: it can neither listen ' +
-  'on a port nor connect to one, also not on localhost. A server cannot work here. Test it without a network, such as by ' +
-  'calling its functions.]'
 
 export const processRead = defineTool({
   name: 'process_read',
@@ -127,14 +113,10 @@ export const processRead = defineTool({
   args: z.strictObject({ id: id.optional(), ...waiting }),
   touches: () => ({}),
   run: async ({ id: wanted, ...wait }, context) => {
-    if (wanted === undefined) {
-      const known = context.processes?.list() ?? []
-      return succeeded(known.map(line).join('\n') || 'There are no background processes.')
-    }
+    if (wanted === undefined) return succeeded(listOf(context))
     const process = context.processes?.find(wanted)
-    return process === undefined
-      ? gone(wanted, context)
-      : newOutput(process, wait, 0, context.signal)
+    if (process === undefined) return gone(wanted, context)
+    return newOutput(process, wait, 0, context.signal)
   },
 })
 
@@ -154,15 +136,11 @@ export const processInput = defineTool({
   run: async ({ id: wanted, text, end = false, ...wait }, context) => {
     const process = context.processes?.find(wanted)
     if (process === undefined) return gone(wanted, context)
-    if (process.end !== null)
-      return failed(`Process ${wanted} ${process.state}: it takes no input.`)
-    if (process.hasAllInput)
-      return failed(
-        `An earlier call has ended the input of process ${wanted}. It ${process.state}.`,
-      )
     const isTaken = await process.write(text, end)
     if (isTaken) return newOutput(process, wait, START_WAIT_S, context.signal)
-    return failed(`Process ${wanted} does not read its input. It ${process.state}.`)
+    return failed(
+      `Process ${wanted} ${process.state}. It does not take the input: it does not read, or its input has ended.`,
+    )
   },
 })
 
@@ -176,7 +154,7 @@ export const processStop = defineTool({
   run: async ({ id: wanted }, context) => {
     const process = context.processes?.find(wanted)
     if (process === undefined) return gone(wanted, context)
-    await process.stop('by process_stop')
+    await process.stop()
     return newOutput(process, {}, 0, context.signal)
   },
 })

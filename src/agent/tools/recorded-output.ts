@@ -1,10 +1,9 @@
 import type { Artifacts } from '../../artifacts/artifacts.ts'
 import type { PayloadOf } from '../../domain/records.ts'
-import { counted } from '../../lib/counted.ts'
 import { codeOf } from '../../lib/message-of.ts'
+import { characterStart, counted, nextCharacterStart } from '../../lib/text.ts'
 import { processMask } from '../../log/masking.ts'
-import { characterStart, nextCharacterStart } from '../../runner/bounded-text.ts'
-import type { ToolOutput } from './tool.ts'
+import type { Outcome } from './tool.ts'
 
 /** Bytes of output that a record holds. Longer output becomes an artifact as a whole. */
 export const INLINE_BYTES = 32_768
@@ -22,10 +21,6 @@ const NOTE_CHARS = 100
 /** What a tool may put before a line that it has cut: the number of the line. */
 const PREFIX_CHARS = 20
 
-/** The characters (code points) of a text. */
-const charactersIn = (text: string): number =>
-  text.length - (text.match(/[\uD800-\uDBFF][\uDC00-\uDFFF]/g)?.length ?? 0)
-
 /**
  * A line of at most `limit` characters, with a note of how many are left out. A line that was cut is not cut again.
  * @param missing characters of the line after those of `line`
@@ -33,34 +28,19 @@ const charactersIn = (text: string): number =>
 export function cutLine(line: string, limit: number = LINE_CHARS, missing = 0): string {
   if (missing === 0 && line.length <= limit + NOTE_CHARS) return line
   const shown = line.slice(0, limit).replace(/[\uD800-\uDBFF]$/, '')
-  const left = charactersIn(line.slice(shown.length)) + missing
+  const left = line.length - shown.length + missing
   return `${shown} [… ${counted(left, 'more character')} of this line are left out]`
-}
-
-/** The same for each line of a text. */
-function cutLines(text: string): string {
-  if (!hasLongLine(text)) return text
-  return text
-    .split('\n')
-    .map((line) => (line.length > LONGEST_LINE ? cutLine(line) : line))
-    .join('\n')
 }
 
 const LONGEST_LINE = LINE_CHARS + NOTE_CHARS + PREFIX_CHARS
 
-/** Most texts have no long line, and it costs less to look for line ends than to split a text. */
-function hasLongLine(text: string): boolean {
-  let start = 0
-  while (text.length - start > LONGEST_LINE) {
-    const end = text.indexOf('\n', start)
-    if (end === -1 || end - start > LONGEST_LINE) return true
-    start = end + 1
-  }
-  return false
-}
+/** The same for each line of a text. */
+const cutLines = (text: string): string =>
+  text
+    .split('\n')
+    .map((line) => (line.length > LONGEST_LINE ? cutLine(line) : line))
+    .join('\n')
 
-type Outcome = Omit<ToolOutput, 'exitCode' | 'outcome'> &
-  Pick<PayloadOf<'tool_result'>, 'outcome' | 'exit_code'>
 type Recorded = Omit<PayloadOf<'tool_result'>, 'call_id' | 'tool' | 'duration_ms'>
 
 /**
@@ -69,63 +49,65 @@ type Recorded = Omit<PayloadOf<'tool_result'>, 'call_id' | 'tool' | 'duration_ms
  * @param cuts whether long lines are cut, too
  */
 export async function recordedOutput(
-  outcome: Outcome,
+  { image, exitCode: exit_code, isMasked = false, ...outcome }: Outcome,
   artifacts: Pick<Artifacts, 'put'>,
   cuts: boolean,
 ): Promise<Recorded> {
-  if (outcome.image !== undefined) return recordedImage(outcome, outcome.image, artifacts)
-  const masked = processMask.text(outcome.output.toWellFormed())
+  const masked = isMasked ? outcome.output : processMask.text(outcome.output.toWellFormed())
+  const rest = { ...outcome, exit_code }
+  if (image !== undefined) return recordedImage({ ...rest, output: masked }, image, artifacts)
   const bytes = Buffer.byteLength(masked)
   const lines = cuts ? cutLines(masked) : masked
   const limit = cuts && FAILED.has(outcome.outcome) ? FAILED_BYTES : INLINE_BYTES
   const isCut = lines !== masked
   const isLong = Buffer.byteLength(lines) > limit - (isCut ? MARKER_BYTES : 0)
-  const { image: _, ...rest } = outcome
   if (!isLong && !isCut) {
     return { ...rest, output: masked, bytes, truncated: false, sha256: null }
   }
-  const shorten = (kept: string): string =>
-    isLong
-      ? headAndTail(Buffer.from(lines), bytes, kept, limit)
-      : `${lines}${lines.endsWith('\n') ? '' : '\n'}[${sentence(kept)}]`
+  const { kept, sha256 } = await keep(Buffer.from(masked), artifacts)
+  const output = isLong
+    ? headAndTail(Buffer.from(lines), bytes, kept, limit)
+    : `${lines}${lines.endsWith('\n') ? '' : '\n'}[${sentence(kept)}]`
+  return { ...rest, output, bytes, truncated: true, sha256 }
+}
+
+/** Stores a whole output, and says where it is, as a part of a sentence. */
+async function keep(
+  whole: Buffer,
+  artifacts: Pick<Artifacts, 'put'>,
+): Promise<{ readonly kept: string; readonly sha256: string | null }> {
   try {
-    const sha256 = await artifacts.put(Buffer.from(masked))
-    const output = shorten(
-      `the whole is kept as artifact ${sha256}: output_read reads or searches it`,
-    )
-    return { ...rest, output, bytes, truncated: true, sha256 }
+    const sha256 = await artifacts.put(whole)
+    const kept = `the whole is kept as artifact ${sha256}: output_read reads or searches it`
+    return { kept, sha256 }
   } catch (cause) {
-    const output = shorten(`the whole could not be kept${inBrackets(cause)}`)
-    return { ...rest, output, bytes, truncated: true, sha256: null }
+    const code = codeOf(cause)
+    const why = code === null ? '' : ` (${code})`
+    return { kept: `the whole could not be kept${why}`, sha256: null }
   }
 }
 
 /** Its text says what the image is, and the image is the artifact. */
 async function recordedImage(
-  { image: _, ...outcome }: Outcome,
+  rest: Omit<Recorded, 'bytes' | 'truncated' | 'sha256'>,
   { content, ...image }: NonNullable<Outcome['image']>,
   artifacts: Pick<Artifacts, 'put'>,
 ): Promise<Recorded> {
-  try {
-    const sha256 = await artifacts.put(content)
-    const masked = processMask.text(outcome.output.toWellFormed())
-    const bytes = Buffer.byteLength(masked)
-    const output =
-      bytes > INLINE_BYTES ? headAndTail(Buffer.from(masked), bytes, BESIDE, INLINE_BYTES) : masked
-    return { ...outcome, output, bytes: content.length, truncated: true, sha256, image }
-  } catch (cause) {
-    const output = `${outcome.output} The image is not shown, because it could not be kept${inBrackets(cause)}.`
-    return recordedOutput({ ...outcome, output }, artifacts, false)
+  const { sha256 } = await keep(content, artifacts)
+  const bytes = Buffer.byteLength(rest.output)
+  const text =
+    bytes > INLINE_BYTES
+      ? headAndTail(Buffer.from(rest.output), bytes, BESIDE, INLINE_BYTES)
+      : rest.output
+  if (sha256 !== null) {
+    return { ...rest, output: text, bytes: content.length, truncated: true, sha256, image }
   }
+  const output = `${text} The image is not shown, because it could not be kept.`
+  return { ...rest, output, bytes, truncated: false, sha256: null }
 }
 
 /** Only results of MCP servers hold a long text and an image. */
 const BESIDE = 'they are not kept, because the artifact of this result is its image'
-
-function inBrackets(cause: unknown): string {
-  const code = codeOf(cause)
-  return code === null ? '' : ` (${code})`
-}
 
 const FAILED: ReadonlySet<string> = new Set(['error', 'timed_out'])
 

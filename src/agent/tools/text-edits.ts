@@ -1,149 +1,94 @@
 import { err, ok, type Result } from 'neverthrow'
-import {
-  applyHunk,
-  bomOf,
-  findLines,
-  type Hunk,
-  joinLines,
-  type Line,
-  oldLines,
-  splitLines,
-} from './line-edits.ts'
 
 /** A piece of text to replace, at its only place or at all its places. */
 export type Edit = { readonly old: string; readonly new: string; readonly replaceAll: boolean }
 
-export type EditProblem =
-  | { readonly type: 'same' }
-  /** `lines` are numbers of lines, from 1. `loosely`: the places differ from the old text in spaces. */
-  | { readonly type: 'several'; readonly lines: readonly number[]; readonly loosely: boolean }
-  | { readonly type: 'missing' }
-  /** It is there, but with other levels of indentation than the text has. */
-  | { readonly type: 'indented_otherwise'; readonly line: number }
+/** The text after an edit, and how many places were replaced. */
+type Edited = { readonly text: string; readonly times: number }
 
-export type Edited = {
-  readonly text: string
-  /** Where it was replaced: numbers of lines of the text before, from 1. */
-  readonly lines: readonly number[]
-  /** Whether the text was found only without regard to spaces. */
-  readonly loosely: boolean
+/** Lines to find (` ` and `-`), and what comes in their place (` ` and `+`). */
+export type Hunk = readonly { readonly op: ' ' | '-' | '+'; readonly text: string }[]
+
+/** The line end of a text that has one kind of them; null if it has none or both. */
+function endOf(text: string): '\n' | '\r\n' | null {
+  if (!text.includes('\r\n')) return text.includes('\n') ? '\n' : null
+  return /(?<!\r)\n/.test(text) ? null : '\r\n'
+}
+
+/** The byte order mark of a text, which does not belong to its first line. */
+export const bomOf = (text: string): string => (text.startsWith('\ufeff') ? '\ufeff' : '')
+
+/** Changes the lines of a text, which keeps its byte order mark and, if it has one kind of them, its line ends. */
+export function changeLines<E>(
+  text: string,
+  change: (lines: readonly string[]) => Result<readonly string[], E>,
+): Result<string, E> {
+  const bom = bomOf(text)
+  const end = endOf(text) ?? '\n'
+  return change(text.slice(bom.length).split(end)).map((lines) => bom + lines.join(end))
 }
 
 /**
- * Replaces text that occurs exactly once, or everywhere. If it does not occur, its line ends may differ, and after that
- * the spaces around its lines. Everything else in the text stays as it is, byte for byte.
+ * Replaces text that occurs exactly once, or everywhere. Only its line ends may differ from those of a text that has one kind
+ * of them. The error is for the model.
  */
-export function editText(text: string, edit: Edit): Result<Edited, EditProblem> {
-  if (edit.old === edit.new) return err({ type: 'same' })
-  for (const old of new Set([
-    edit.old,
-    ...lineEndsOf(text).map((end) => withEnds(edit.old, end)),
-  ])) {
-    const places = placesOf(text, old, edit.replaceAll)
-    if (places.length === 0) continue
-    const lines = numbersOf(text, places)
-    if (places.length > 1 && !edit.replaceAll)
-      return err({ type: 'several', lines, loosely: false })
-    const fresh = replacement(text, old, edit)
-    return ok({ text: replaceAt(text, places, old.length, fresh), lines, loosely: false })
+export function editText(path: string, text: string, edit: Edit): Result<Edited, string> {
+  const end = endOf(text)
+  const inText = (part: string) => (end === null ? part : part.replace(/\r?\n/g, end))
+  const [old, fresh] = [inText(edit.old), inText(edit.new)]
+  if (old === fresh) return err('"old" and "new" are the same. Nothing was changed.')
+  const times = text.split(old).length - 1
+  if (times === 0) return err(missing('"old"', path))
+  const lines = edit.replaceAll ? [] : linesWith(text, old)
+  if (lines.length > 1) return err(several('"old"', path, lines))
+  return ok({ text: text.split(old).join(fresh), times })
+}
+
+/** The numbers of the lines in which a text occurs. Overlapping places count: each of them could be meant. */
+function linesWith(text: string, part: string): number[] {
+  const lines: number[] = []
+  let [line, before] = [1, 0]
+  for (let at = text.indexOf(part); at !== -1; at = text.indexOf(part, at + 1)) {
+    line += text.slice(before, at).split('\n').length - 1
+    before = at
+    lines.push(line)
   }
-  return editLines(text, edit)
+  return lines
 }
 
-/** Both, if the text has lines of both kinds. */
-const lineEndsOf = (text: string): ('\n' | '\r\n')[] => [
-  ...(/(?<!\r)\n/.test(text) ? ['\n' as const] : []),
-  ...(text.includes('\r\n') ? ['\r\n' as const] : []),
-]
+export const missing = (what: string, path: string): string =>
+  `${what} occurs 0 times in ${path}. Nothing was changed. Read the place, and write its lines as they are, without the numbers of the lines.`
 
-const withEnds = (text: string, end: string): string => text.replace(/\r?\n/g, () => end)
+export const several = (what: string, path: string, lines: readonly number[]): string =>
+  `${what} occurs ${lines.length} times in ${path} (lines ${lines.slice(0, 10).join(', ')}), but must occur exactly once. Nothing was changed. Include more lines around the place.`
 
-/** The new text with the line ends of the text, or of what it replaces. */
-function replacement(text: string, old: string, edit: Edit): string {
-  const [end, other] = lineEndsOf(text)
-  if (end === '\r\n') return withEnds(edit.new, end)
-  if (old === edit.old || other === undefined) return edit.new
-  return withEnds(edit.new, old.includes('\r\n') ? '\r\n' : '\n')
-}
+/** The lines of a text, without their ends. */
+export const linesOf = (text: string): string[] =>
+  text === '' ? [] : text.replace(/\r?\n$/, '').split(/\r?\n/)
 
-/** The places of a part. If only one may exist, overlapping places count too: each of them could be meant. */
-function placesOf(text: string, part: string, apart: boolean): number[] {
+/** The index of the first line of each place where these lines are, from the line `from` on. */
+export function placesOf(
+  lines: readonly string[],
+  wanted: readonly string[],
+  from: number,
+): number[] {
   const places: number[] = []
-  const step = apart ? part.length : 1
-  for (let at = text.indexOf(part); at !== -1; at = text.indexOf(part, at + step)) places.push(at)
+  for (let at = from; at + wanted.length <= lines.length; at += 1) {
+    if (wanted.every((text, index) => lines[at + index] === text)) places.push(at)
+  }
   return places
 }
 
-function numbersOf(text: string, places: readonly number[]): number[] {
-  let [line, at] = [1, 0]
-  return places.map((place) => {
-    for (let end = text.indexOf('\n', at); end !== -1 && end < place; ) {
-      line += 1
-      at = end + 1
-      end = text.indexOf('\n', at)
+/** The lines with a hunk in place of those at `at`. Lines that stay are as they were. */
+export function applyHunk(lines: readonly string[], at: number, hunk: Hunk): string[] {
+  const result = lines.slice(0, at)
+  let next = at
+  for (const { op, text } of hunk) {
+    if (op === '+') result.push(text)
+    else {
+      if (op === ' ') result.push(lines[next] ?? '')
+      next += 1
     }
-    return line
-  })
-}
-
-function replaceAt(text: string, places: readonly number[], length: number, fresh: string): string {
-  let [result, at] = ['', 0]
-  for (const place of places) {
-    result += text.slice(at, place) + fresh
-    at = place + length
   }
-  return result + text.slice(at)
+  return [...result, ...lines.slice(next)]
 }
-
-/** Replaces whole lines that differ from the old ones only in the spaces around them. */
-function editLines(text: string, edit: Edit): Result<Edited, EditProblem> {
-  const hunk = hunkOf(edit)
-  const wanted = oldLines(hunk)
-  const bom = bomOf(text)
-  let lines: readonly Line[] = splitLines(text.slice(bom.length))
-  const places = apart(findLines(lines, wanted).places, edit.replaceAll ? wanted.length : 1)
-  if (places.length === 0) return err({ type: 'missing' })
-  const numbers = places.map((place) => place + 1)
-  if (places.length > 1 && !edit.replaceAll) {
-    return err({ type: 'several', lines: numbers, loosely: true })
-  }
-  for (const place of places.toReversed()) {
-    const applied = applyHunk(lines, place, hunk)
-    if (applied === null) return err({ type: 'indented_otherwise', line: place + 1 })
-    lines = applied
-  }
-  return ok({ text: bom + joinLines(lines), lines: numbers, loosely: true })
-}
-
-/** The places that do not overlap. */
-function apart(places: readonly number[], length: number): number[] {
-  let end = 0
-  return places.filter((place) => {
-    const isFree = place >= end
-    if (isFree) end = place + length
-    return isFree
-  })
-}
-
-/** The lines that the old and the new text share at their beginning and end stay as they are. */
-function hunkOf(edit: Edit): Hunk {
-  const old = linesOf(edit.old)
-  const fresh = linesOf(edit.new)
-  if (!edit.old.endsWith('\n') && edit.new.endsWith('\n')) fresh.push('')
-  if (!edit.old.endsWith('\n') && edit.new === '') fresh.push('')
-  const most = Math.min(old.length, fresh.length)
-  let head = 0
-  while (head < most && old[head] === fresh[head]) head += 1
-  let tail = 0
-  while (tail < most - head && old.at(-1 - tail) === fresh.at(-1 - tail)) tail += 1
-  const as = (op: Hunk[number]['op'], lines: readonly string[]) =>
-    lines.map((text) => ({ op, text }))
-  return [
-    ...as(' ', old.slice(0, head)),
-    ...as('-', old.slice(head, old.length - tail)),
-    ...as('+', fresh.slice(head, fresh.length - tail)),
-    ...as(' ', old.slice(old.length - tail)),
-  ]
-}
-
-const linesOf = (text: string): string[] => splitLines(text).map((line) => line.text)

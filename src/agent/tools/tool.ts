@@ -1,19 +1,21 @@
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import type { Artifacts } from '../../artifacts/artifacts.ts'
-import type { CallFacts } from '../../domain/approvals/rules.ts'
+import { NulFree } from '../../domain/fields.ts'
 import type { IsolationPolicy } from '../../domain/isolation.ts'
 import type { Network } from '../../domain/network.ts'
-import type { ProjectFolder } from '../../domain/project-folder.ts'
-import type { ImageType, PayloadOf, RequestedCall, ResultImage } from '../../domain/records.ts'
+import type { ImageType, PayloadOf, ResultImage } from '../../domain/records.ts'
+import type { ProjectFolder } from '../../domain/run-config.ts'
 import type { OpenCall } from '../../domain/state.ts'
 import type { SubagentEnd } from '../../domain/subagents.ts'
+import type { ToolSpec } from '../../models/model.ts'
 import type { Command, RunCommand } from '../../runner/command.ts'
-import type { StartProcess } from '../../runner/start-process.ts'
-import type { Workspace } from '../../workspace/workspace.ts'
-import type { BackgroundProcesses } from '../background-processes.ts'
-import type { ToolSpec } from '../model/model.ts'
-import type { WantedSubagent } from './wanted-subagent.ts'
+import type { StartProcess } from '../../runner/run-command.ts'
+import type { Place } from '../../workspace/protocol.ts'
+import type { Failure, Workspace } from '../../workspace/workspace.ts'
+import { describeProblem } from '../../workspace/workspace-process.ts'
+import type { BackgroundProcesses } from '../run/background-processes.ts'
+import type { WantedSubagent } from '../subagents/request.ts'
 
 /** The context of a call. */
 export type ToolContext = {
@@ -30,15 +32,11 @@ export type ToolContext = {
   readonly variables: Readonly<Record<string, string>>
   /** Observers see the output of commands of the model as it comes. */
   readonly onOutput: (text: string) => void
-  /** Whether commands see only the project and the system's programs. */
-  readonly isolated: boolean
-  /** Whether commands of the run can make sockets. At the level `landlock` they cannot. */
-  readonly hasSockets: boolean
   /** The images that the model in use is shown; empty if it is shown none. */
   readonly imageTypes: () => Promise<readonly ImageType[]>
   /** Opens a whole output that a result of this run names; null if none of them does, or it is gone. */
   readonly openOutput: Artifacts['read']
-  /** The result of an earlier call whose turn is in the conversation; null if there is none. */
+  /** The result of an earlier call whose turn is in the conversation; null for any other id. */
   readonly resultOf: (callId: string) => PayloadOf<'tool_result'> | null
   readonly callId: string
   /** Where the next shell of the run starts, as a path from the project. */
@@ -52,6 +50,8 @@ export type ToolContext = {
 
 export type ToolOutput = {
   readonly output: string
+  /** Whether its secrets were masked as it came. */
+  readonly isMasked?: boolean
   /** The exit code of the command; 0 or 1 for tools without a command. */
   readonly exitCode: number | null
   readonly outcome: Exclude<PayloadOf<'tool_result'>['outcome'], 'rejected'>
@@ -62,6 +62,9 @@ export type ToolOutput = {
   /** The image that the result holds. */
   readonly image?: ResultImage & { readonly content: Buffer }
 }
+
+/** What a call comes to: the output of its tool, or the reason why it was rejected. */
+export type Outcome = Omit<ToolOutput, 'outcome'> & Pick<PayloadOf<'tool_result'>, 'outcome'>
 
 /** What a call of a tool works with, as its arguments say. Every tool declares it, so that rules can be compared. */
 export type Declared = {
@@ -76,6 +79,8 @@ export type Declared = {
   /** Whether a `.retrai.yml` in that folder may name other commands. */
   readonly obeysSettings?: boolean
   readonly mcpServer?: string
+  /** What the run reaches if a person allows the call. Null: there is nothing to ask, because it has that, or cannot have it. */
+  readonly asksFor?: (had: Network) => Network | null
 }
 
 /** A tool, defined once: its zod schema describes the arguments to the model and checks them. */
@@ -91,52 +96,33 @@ type Tool<Args extends z.ZodObject = z.ZodObject> = {
 }
 
 /** What a call knows of its run. */
-export type CallContext = Pick<Command, 'onNotice' | 'onOutput' | 'network'> & {
-  readonly cwd: string
-  readonly workspace: Workspace
-  readonly signal: AbortSignal
-  readonly runId?: string
-  /** How the commands of the run are isolated, by its first record. */
-  readonly policy?: IsolationPolicy
-  /** Which folder its project is. */
-  readonly folder?: ProjectFolder
-  readonly processes?: BackgroundProcesses
-  /** Tools that the run does without. */
-  readonly excluded?: readonly string[]
-  /** Left out if no results are found. */
-  readonly resultOf?: ToolContext['resultOf']
-  /** Left out if no model is shown images. */
-  readonly imageTypes?: ToolContext['imageTypes']
-  /** Where the last shell of the run ended, as a path from the project; left out: in the project's folder. */
-  readonly shellFolder?: string
-  /** Left out if the run cannot start sub-agents. */
-  readonly startSubagent?: (
-    wanted: WantedSubagent,
-    place: Pick<ToolContext, 'cwd' | 'workspace' | 'signal' | 'onOutput'>,
-  ) => Promise<ToolOutput>
-}
+export type CallContext = Omit<ToolContext, OfToolbox> &
+  Pick<Command, 'onNotice'> & {
+    readonly runId?: string
+    /** How the commands of the run are isolated, by its first record. */
+    readonly policy?: IsolationPolicy
+    /** Which folder its project is. */
+    readonly folder?: ProjectFolder
+    /** Tools that the run does without. */
+    readonly excluded?: readonly string[]
+    readonly findTool?: FindTool
+    readonly startSubagent?: (
+      wanted: WantedSubagent,
+      parent: Pick<ToolContext, 'cwd' | 'workspace' | 'signal' | 'onOutput'>,
+    ) => Promise<ToolOutput>
+  }
 
-/** Where the calls of a run work. */
-export type Place = {
-  readonly runId: string
-  readonly cwd: string
-  readonly workspace: Workspace
-  /** The project of the run that a person started, if this is the run of a sub-agent. Null if that is not known. */
-  readonly root?: string | null
-  readonly shellFolder?: string
-  /** What its commands reach; nothing if it is left out. */
-  readonly network?: Network
-}
+type OfToolbox = 'runCommand' | 'startProcess' | 'variables' | 'callId' | 'startSubagent'
 
-/** `network`: what the run reaches if a person allows the call, for a call that asks for that. */
-type Facts = Pick<CallFacts, 'tool' | 'touches'> & { readonly network?: Network }
+/** Finds a tool that only this run has, by its name for models. */
+type FindTool = (name: string) => DefinedTool | undefined
 
 /** The tools of a run loop. */
 export interface Toolbox {
   readonly specs: readonly ToolSpec[]
   readonly readOnly: ReadonlySet<string>
-  /** What rules are compared with; null if the call will do nothing, such as one whose arguments are not valid. */
-  facts(call: RequestedCall, place: Place): Promise<Facts | null>
+  /** A tool of every run, or one that only this run has. */
+  find(name: string, ofRun?: FindTool): DefinedTool | undefined
   /** Runs one recorded call. Never rejects: every failure is a result for the model. */
   execute(call: OpenCall, context: CallContext): Promise<PayloadOf<'tool_result'>>
 }
@@ -155,6 +141,9 @@ export type DefinedTool = {
 export function defineTool<Args extends z.ZodObject>(tool: Tool<Args>): DefinedTool {
   const { name, description, readOnly } = tool
   let parameters: ToolSpec['parameters'] | null = null
+  // Some models send null for an argument that they leave out.
+  const read = (args: unknown) =>
+    tool.args.safeParse(JSON.parse(JSON.stringify(args), (_, value) => value ?? undefined))
   return {
     spec: {
       name,
@@ -167,11 +156,11 @@ export function defineTool<Args extends z.ZodObject>(tool: Tool<Args>): DefinedT
     },
     readOnly,
     touches: (args) => {
-      const parsed = tool.args.safeParse(args)
+      const parsed = read(args)
       return parsed.success ? tool.touches(parsed.data) : null
     },
     prepare: (args) => {
-      const parsed = tool.args.safeParse(args)
+      const parsed = read(args)
       if (!parsed.success) return err(z.prettifyError(parsed.error))
       return ok((context) => tool.run(parsed.data, context))
     },
@@ -192,3 +181,37 @@ export const succeeded = (output: string): ToolOutput => {
 export const failed = (output: string): ToolOutput => {
   return { output, exitCode: 1, outcome: 'error' }
 }
+
+/** The schema of a path argument: relative to the project, or absolute. */
+export const projectPath = NulFree.min(1)
+
+/** The result of a call that failed with this. @param path as the model wrote it */
+export function failedBy(path: string, { problem, ...which }: Failure): ToolOutput {
+  const output = describeProblem(which.path ?? path, problem)
+  if (problem.type !== 'unanswered') return failed(output)
+  switch (problem.why) {
+    case 'lost':
+      return { output: output + UNKNOWN, exitCode: null, outcome: 'unknown' }
+    case 'not_started':
+      return failed(output)
+    default:
+      return { output, exitCode: null, outcome: problem.why }
+  }
+}
+
+const UNKNOWN = ' Whether this took effect is not known. Look before you repeat it.'
+
+/** Where a path of the project leads. The error is the result of the call. */
+export async function placeOf(
+  { workspace }: Pick<ToolContext, 'workspace'>,
+  path: string,
+  isToWrite = false,
+): Promise<Result<Place, ToolOutput>> {
+  const found = await workspace.ask('resolve', { paths: [path], isToWrite })
+  if (found.isErr()) return err(failedBy(path, found.error))
+  const [place = { problem: { type: 'not_found' } }] = found.value.places
+  return 'problem' in place ? err(failedBy(path, place)) : ok(place)
+}
+
+/** How much of a text the tools read: no larger file is changed, and no more of one is shown. */
+export const MAX_TEXT_BYTES = 16 * 1024 * 1024

@@ -1,43 +1,108 @@
+import * as z from 'zod'
 import type { Artifacts } from '../../artifacts/artifacts.ts'
-import { hasSockets } from '../../domain/isolation.ts'
-import { NETWORK_TOOL } from '../../domain/network.ts'
+import { TOOL_GOALS } from '../../checks/tools.ts'
+import { asksForGoal, HostPattern, NETWORK_TOOL } from '../../domain/network.ts'
+import { PLAN_TOOL, Plan } from '../../domain/plan.ts'
 import { present } from '../../domain/present.ts'
-import type { PayloadOf, RequestedCall } from '../../domain/records.ts'
 import type { OpenCall } from '../../domain/state.ts'
-import { SUBAGENT_TOOL, SUBAGENTS_AT_ONCE } from '../../domain/subagents.ts'
-import { Backoff } from '../../lib/backoff.ts'
+import { INSTRUCTIONS_GOAL, SUBAGENT_TOOL, SUBAGENTS_AT_ONCE } from '../../domain/subagents.ts'
 import { messageOf } from '../../lib/message-of.ts'
-import { processMask } from '../../log/masking.ts'
 import type { RunCommand } from '../../runner/command.ts'
-import type { StartProcess } from '../../runner/start-process.ts'
-import { dataFolderProblem } from '../data-folder.ts'
-import { mayWiden, type NetworkRules } from '../network-rules.ts'
-import { observe } from '../observed-commands.ts'
-import { projectProblem } from '../project-folder.ts'
+import type { StartProcess } from '../../runner/run-command.ts'
+import { projectProblem } from '../../sandbox/project-folder.ts'
+import { mayWiden, type NetworkRules, widened } from '../planning/problems.ts'
+import { observe } from '../run/notices.ts'
+import { WantedSubagent } from '../subagents/request.ts'
 import { applyPatch } from './apply-patch.ts'
-import { factsOf } from './call-facts.ts'
 import { bashExec, runPytest } from './commands.ts'
-import { filePatch } from './file-patch.ts'
-import { fileRead } from './file-read.ts'
-import { fileList, findFiles } from './find-files.ts'
-import { gitDiff, gitLog, gitStatus } from './git.ts'
-import { grepSearch } from './grep-search.ts'
-import { outputRead } from './output-read.ts'
+import { fileRead, outputRead } from './file-read.ts'
+import { fileDelete, fileList, filePatch, fileRename, fileWrite } from './file-write.ts'
 import { processInput, processRead, processStart, processStop } from './processes.ts'
 import { recordedOutput } from './recorded-output.ts'
-import { networkAskedFor, requestNetwork } from './request-network.ts'
+import { findFiles, gitDiff, gitLog, gitStatus, grepSearch } from './search.ts'
 import {
-  type CallContext,
   type DefinedTool,
   defineTool,
   failed,
+  type Outcome,
+  succeeded,
   type Toolbox,
   type ToolContext,
-  type ToolOutput,
 } from './tool.ts'
-import { updatePlan } from './update-plan.ts'
-import { touchesOfSubagent, WantedSubagent } from './wanted-subagent.ts'
-import { fileDelete, fileRename, fileWrite } from './whole-files.ts'
+
+const updatePlan = defineTool({
+  name: PLAN_TOOL,
+  description:
+    'Note the steps of your task and how far you are: people see the list, and you keep it when your conversation is summarized. Use it for ' +
+    'work of several steps, with one step in progress, and give the whole list each time.',
+  readOnly: true,
+  args: z.strictObject({ steps: Plan }),
+  touches: () => ({}),
+  run: async () => succeeded('The plan is noted.'),
+})
+
+const MAX_HOSTS = 16
+
+const WantedHosts = z.strictObject({
+  hosts: z
+    .array(HostPattern)
+    .min(1)
+    .max(MAX_HOSTS)
+    .refine((allow) => !asksForGoal({ allow }), 'must name hosts, or a registry such as preset:npm')
+    .describe(
+      'Such as api.example.org, *.example.org or example.org:8443, or preset:npm, preset:pypi, preset:cargo, preset:go or preset:maven',
+    ),
+  reason: z.string().trim().min(1).max(1_000).describe('What you need them for, for the person'),
+})
+
+/** A person answers before the call begins, and the answer widens the network of the run. */
+const requestNetwork = (rules: NetworkRules): DefinedTool =>
+  defineTool({
+    name: NETWORK_TOOL,
+    description:
+      'Ask a person to let your commands reach more hosts. The run waits for the answer, which can take long: ask only for ' +
+      'what you cannot do without, and for all of it at once.',
+    readOnly: true,
+    args: WantedHosts,
+    touches: ({ hosts }) => ({ asksFor: (had) => widened(had, hosts, rules).unwrapOr(null) }),
+    run: async ({ hosts }, { network }) => {
+      const missing = widened(network, hosts, rules)
+      if (missing.isErr()) return failed(missing.error)
+      return missing.value === null
+        ? succeeded('Commands and processes that you start from now on reach these hosts.')
+        : failed('No person has allowed these hosts.')
+    },
+  })
+
+/** The command of a goal that has always the same one. */
+const commandOf = (goal: string): string | null =>
+  TOOL_GOALS.find(({ name }) => name === goal)?.tool ?? null
+
+/** What starting a sub-agent touches beside its own calls: what its check runs, and its project. */
+function touchesOfSubagent({ goal, check, folder }: WantedSubagent) {
+  const ofGoal = goal === undefined || goal === INSTRUCTIONS_GOAL ? [] : [commandOf(goal)]
+  return {
+    commands: check === undefined ? ofGoal : [check.command],
+    startsIn: folder,
+    obeysSettings: ofGoal.length > 0,
+    trees: folder === undefined ? [] : [folder],
+  }
+}
+
+const runSubagent = defineTool({
+  name: SUBAGENT_TOOL,
+  description:
+    'Let a sub-agent work on a task in this project, and wait for it. It has your tools (of MCP servers, those that you name), a conversation of its own, and ' +
+    'a budget out of yours; you get its last reply, the files that it changed and what it used. Use it for work that you ' +
+    'can describe completely and of which you need only the result, such as a search through many files. It works in the ' +
+    `same files as you. Up to ${SUBAGENTS_AT_ONCE} that you ask for in one reply, in sequence, work side by side and share your budget: give them ` +
+    'different files.',
+  readOnly: false,
+  args: WantedSubagent,
+  // The calls of the sub-agent are reviewed by the same rules, but its check is no call.
+  touches: touchesOfSubagent,
+  run: (wanted, { startSubagent }) => startSubagent(wanted),
+})
 
 const TOOLS: readonly DefinedTool[] = [
   bashExec,
@@ -62,13 +127,6 @@ const TOOLS: readonly DefinedTool[] = [
   updatePlan,
 ]
 
-type ToolResult = PayloadOf<'tool_result'>
-type Outcome = Pick<ToolResult, 'output' | 'outcome' | 'exit_code' | 'subagent' | 'folder'> &
-  Pick<ToolOutput, 'image'>
-
-/** Finds a tool that only this run has. */
-type FindTool = (runId: string | undefined, name: string) => DefinedTool | undefined
-
 export type ToolboxOptions = {
   readonly runCommand: RunCommand
   /** Variables that commands of the model see; none if it is left out. */
@@ -77,14 +135,6 @@ export type ToolboxOptions = {
   readonly startProcess?: StartProcess
   /** Where output is stored that is too long for the log. */
   readonly artifacts: Pick<Artifacts, 'put'>
-  /** Opens a whole output, if a result of the run names it. Without it, no output is found. */
-  readonly openOutput?: (runId: string, sha256: string) => ReturnType<Artifacts['read']>
-  /** The server's data folder, which tools neither read nor change; null if there is none. */
-  readonly dataDir: string | null
-  /** Whether commands see only the project and the system's programs; they do not if it is left out. */
-  readonly isolated?: boolean
-  /** Without it, all runs have the same tools. */
-  readonly findTool?: FindTool
   /** What network a person may give runs; none if it is left out. */
   readonly networks?: NetworkRules
   /** Whether agents may start sub-agents; they may not if it is left out. */
@@ -96,68 +146,42 @@ export function createToolbox({
   runCommand,
   startProcess,
   artifacts,
-  openOutput = async () => null,
-  isolated = false,
-  findTool = () => undefined,
   variables = {},
   subagents = false,
   networks,
-  dataDir,
 }: ToolboxOptions): Toolbox {
-  const asking = networks !== undefined && mayWiden(networks) ? networks : null
   const tools = [
     ...TOOLS,
-    ...(asking === null ? [] : [requestNetwork(asking)]),
-    ...(subagents ? [subagentTool] : []),
+    ...(networks !== undefined && mayWiden(networks) ? [requestNetwork(networks)] : []),
+    ...(subagents ? [runSubagent] : []),
   ]
-  const find = ({ tool }: RequestedCall, runId: string | undefined) =>
-    toolNamed(tool, tools) ?? findTool(runId, tool)
-  const carryOut = async (call: OpenCall, given: CallContext) => {
-    const { cwd, signal, runId, policy, network = 'none', onNotice, onOutput = () => {} } = given
-    const { workspace } = given
-    const { processes = null, shellFolder = '.', imageTypes = async () => [] } = given
-    const { resultOf = () => null, excluded = [], folder } = given
-    const allowed = tools.filter(({ spec }) => !excluded.includes(spec.name))
-    const commands = observe(runCommand, policy ?? null, folder)
-    const ofRun = { project: cwd, ...present({ run: runId }) }
-    const starting = startProcess === undefined ? null : commands.starting(startProcess)
-    const context: ToolContext = {
-      ...{ cwd, workspace, isolated, signal, network, variables, onOutput, processes },
-      callId: call.call_id,
-      ...{ shellFolder, imageTypes, resultOf },
-      hasSockets: policy === undefined || hasSockets(policy.level),
-      openOutput: async (sha256) => (runId === undefined ? null : openOutput(runId, sha256)),
-      runCommand: (command) =>
-        commands.runCommand({ ...ofRun, ...present({ onNotice }), ...command }),
-      startProcess: starting && ((request) => starting({ ...ofRun, ...request })),
-      startSubagent: async (wanted) =>
-        given.startSubagent?.(wanted, context) ?? failed('This run starts no sub-agents.'),
-    }
-    const tool = excluded.includes(call.tool) ? undefined : find(call, runId)
-    const places = { tools: allowed, dataDir, folder }
-    const outcome = await perform(call, tool, context, places)
-    return { outcome, observed: commands.observed }
-  }
+  const find: Toolbox['find'] = (name, ofRun) => toolNamed(name, tools) ?? ofRun?.(name)
   return {
+    find,
     specs: tools.map(({ spec }) => spec),
     readOnly: new Set(tools.filter(({ readOnly }) => readOnly).map(({ spec }) => spec.name)),
-    async facts(call, place) {
-      const { tool, args } = call
-      if (tool !== NETWORK_TOOL) return factsOf(call, find(call, place.runId), place)
-      const network = asking && networkAskedFor(args, place.network ?? 'none', asking)
-      return network && { tool, touches: {}, network }
-    },
     async execute(call, given) {
       const begun = performance.now()
-      const { outcome, observed } = await carryOut(call, given)
-      const { call_id, tool } = call
+      const { cwd, runId, policy, folder, onNotice, signal, excluded = [] } = given
+      const commands = observe(runCommand, policy ?? null, folder)
+      const ofRun = { project: cwd, ...present({ run: runId }) }
+      const starting = startProcess === undefined ? null : commands.starting(startProcess)
+      const context: ToolContext = {
+        ...{ ...given, variables, callId: call.call_id },
+        runCommand: (command) =>
+          commands.runCommand({ ...ofRun, ...present({ onNotice }), ...command }),
+        startProcess: starting && ((request) => starting({ ...ofRun, ...request })),
+        startSubagent: async (wanted) =>
+          given.startSubagent?.(wanted, context) ?? failed('This run starts no sub-agents.'),
+      }
+      const tool = excluded.includes(call.tool) ? undefined : find(call.tool, given.findTool)
+      const replaced = folder === undefined ? null : projectProblem(cwd, folder)
+      const outcome = await perform(call, tool, context, replaced)
       const duration_ms = Math.round(performance.now() - begun)
-      const kept = given.signal.aborted ? NOT_KEPT : artifacts
-      const recorded = await recordedOutput(outcome, kept, toolNamed(tool, TOOLS) !== undefined)
-      const { output, exit_code, outcome: how, bytes, truncated, sha256, ...others } = recorded
-      // In the order of the schema, so that the record is read fast.
-      const result = { call_id, tool, output, exit_code, outcome: how, duration_ms }
-      return { ...result, bytes, truncated, sha256, ...observed(), ...others }
+      const isOurs = toolNamed(call.tool, TOOLS) !== undefined
+      const recorded = await recordedOutput(outcome, signal.aborted ? NOT_KEPT : artifacts, isOurs)
+      const { call_id, tool: name } = call
+      return { call_id, tool: name, duration_ms, ...recorded, ...commands.observed() }
     },
   }
 }
@@ -172,92 +196,37 @@ const NOT_KEPT: Pick<Artifacts, 'put'> = {
 const toolNamed = (name: string, tools: readonly DefinedTool[]): DefinedTool | undefined =>
   tools.find(({ spec }) => spec.name === name)
 
-const rejected = (output: string): Outcome => ({ output, outcome: 'rejected', exit_code: null })
+const rejected = (output: string): Outcome => ({ output, outcome: 'rejected', exitCode: null })
 
+/** @param replaced why the folder of the project is not the one of the run any more; null if it is */
 async function perform(
   call: OpenCall,
   tool: DefinedTool | undefined,
   context: ToolContext,
-  {
-    tools,
-    dataDir,
-    folder,
-  }: {
-    readonly tools: readonly DefinedTool[]
-    readonly dataDir: string | null
-    readonly folder: CallContext['folder'] | undefined
-  },
+  replaced: string | null,
 ): Promise<Outcome> {
-  if (tool === undefined) {
-    const names = tools.map(({ spec }) => spec.name).join(', ')
-    return rejected(`There is no tool ${JSON.stringify(call.tool)}. The tools are: ${names}.`)
-  }
+  if (tool === undefined) return rejected(`There is no tool ${JSON.stringify(call.tool)}.`)
   if (call.raw_args !== undefined) {
-    return rejected(`The arguments of ${call.tool} are ${jsonProblem(call.raw_args)}.`)
+    return rejected(`The arguments of ${call.tool} are not a JSON object.`)
   }
   const prepared = tool.prepare(call.args)
   if (prepared.isErr()) {
     return rejected(`The arguments of ${call.tool} are not valid:\n${prepared.error}`)
   }
   if (context.signal.aborted) {
-    return { output: 'The run was aborted before this ran.', outcome: 'aborted', exit_code: null }
+    return { output: 'The run was aborted before this ran.', outcome: 'aborted', exitCode: null }
   }
   // Checked before each call: a run can replace its own folder by a link.
-  const replaced = folder === undefined ? null : projectProblem(context.cwd, folder)
-  const clash = replaced ?? (await dataFolderProblem(context.cwd, dataDir))
-  if (clash !== null) return { output: clash, outcome: 'error', exit_code: 1 }
+  if (replaced !== null) return failed(replaced)
   try {
-    const result = tool.readOnly
-      ? await untilKnown(() => prepared.value(context), context)
-      : await prepared.value(context)
-    const { exitCode: exit_code, ...rest } = result
-    return { ...rest, exit_code }
+    const result = await prepared.value(context)
+    // What a call that only reads has done is never in doubt.
+    return tool.readOnly && result.outcome === 'unknown'
+      ? failed(`${result.output}\n${REPEATABLE}`)
+      : result
   } catch (cause) {
-    const message = messageOf(cause)
-    return { output: `${call.tool} failed: ${message}`, outcome: 'error', exit_code: 1 }
+    return failed(`${call.tool} failed: ${messageOf(cause)}`)
   }
 }
 
-/** How often a call that only reads is tried if the process that runs commands dies, and the pauses between. */
-const [TRIES, BETWEEN_TRIES_MS] = [6, [200, 5_000]] as const
-
-/** Repeats a call that only reads, as after a crash of the server. Nothing can be in doubt about it. */
-async function untilKnown(
-  run: () => Promise<ToolOutput>,
-  { signal }: ToolContext,
-): Promise<ToolOutput> {
-  const backoff = new Backoff(BETWEEN_TRIES_MS)
-  for (;;) {
-    const result = await run()
-    if (result.outcome !== 'unknown') return result
-    if (backoff.failures === TRIES - 1) return failed(`${DIED}\n${result.output}`)
-    if (!(await backoff.wait(signal))) return { ...result, outcome: 'aborted' }
-  }
-}
-
-const DIED = `The process that runs commands died ${TRIES} times during this call. It has changed nothing.`
-
-function jsonProblem(text: string): string {
-  try {
-    // The error quotes a piece of the text, which must not be a piece of a secret.
-    JSON.parse(processMask.text(text))
-    return 'JSON, but not an object'
-  } catch (cause) {
-    return `not valid JSON: ${messageOf(cause)}`
-  }
-}
-
-const subagentTool = defineTool({
-  name: SUBAGENT_TOOL,
-  description:
-    'Let a sub-agent work on a task in this project, and wait for it. It has your tools (of MCP servers, those that you name), a conversation of its own, and ' +
-    'a budget out of yours; you get its last reply, the files that it changed and what it used. Use it for work that you ' +
-    'can describe completely and of which you need only the result, such as a search through many files. It works in the ' +
-    `same files as you. Up to ${SUBAGENTS_AT_ONCE} that you ask for in one reply, in sequence, work side by side and share your budget: give them ` +
-    'different files.',
-  readOnly: false,
-  args: WantedSubagent,
-  // The calls of the sub-agent are reviewed by the same rules, but its check is no call.
-  touches: touchesOfSubagent,
-  run: (wanted, { startSubagent }) => startSubagent(wanted),
-})
+const REPEATABLE = 'This call only reads, so it has changed nothing. Repeat it if you need it.'

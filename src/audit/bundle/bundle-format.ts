@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto'
 import * as z from 'zod'
 import { sealed } from '../../api/audit.ts'
-import { Timestamp } from '../../api/fields.ts'
-import { Sha256 } from '../../domain/fields.ts'
+import { Sha256, Timestamp } from '../../domain/fields.ts'
 
-/** The parts of an export: `redactions.ndjson` only if something was redacted, `artifacts/` only if a record names one. */
+/**
+ * The parts of an export: `redactions.ndjson` only if something was redacted, `artifacts/` only if a record names one,
+ * `objects/` only if the run has snapshots.
+ */
 export const README = 'README.txt'
 export const KEYS = 'keys.json'
 export const PROOF = 'proof.json'
@@ -26,6 +28,14 @@ const RECORDS_PATH = /^records\/(\d{10})\.ndjson$/
 export const recordsPath = (seq: number): string =>
   `${RECORDS_FOLDER}${String(seq).padStart(10, '0')}.ndjson`
 
+const OBJECTS_PATH = /^objects\/([0-9a-f]{64})\.pack$/
+
+/** The part with the objects of a pack of this name. */
+export const objectsPath = (pack: string): string => `objects/${pack}.pack`
+
+/** The pack that a part has objects of; null if the part does not hold objects. */
+export const packOf = (path: string): string | null => OBJECTS_PATH.exec(path)?.[1] ?? null
+
 /** The seq of the first record in a part; null if the part does not hold records. */
 export function firstSeqOf(path: string): number | null {
   if (path === RECORDS_V1) return 0
@@ -45,6 +55,17 @@ const contents = {
     .readonly(),
   /** Artifacts that records name and that the server did not have. */
   missing_artifacts: z.array(Sha256).readonly(),
+  /** What the export holds of the snapshots of the run. Left out if it has none. */
+  files: z
+    .strictObject({
+      /** Whether it should hold all files of the first and of the last snapshot. */
+      first_and_last: z.boolean(),
+      /** Trees and contents of files in which masking finds something, each with a path where a snapshot has it. */
+      withheld: z.array(
+        z.strictObject({ id: Sha256, path: z.string(), why: z.literal('masked') }).readonly(),
+      ),
+    })
+    .exactOptional(),
   /** How many of the first entries of the ledger of redactions are unsigned, because an earlier version made them. */
   unsigned_redactions: z.int().nonnegative().exactOptional(),
 }
@@ -73,7 +94,9 @@ keys.json           the public keys of the server (Ed25519)
 proof.json          how many records the run has and the hash of the last one, signed
 records/            the records in order, one JSON object a line; each file is named by the seq of its first record
 redactions.ndjson   only if texts were redacted from the run: which, by whom and why
-artifacts/          outputs of which records hold only a part, named by their SHA-256
+artifacts/          outputs of which records hold only a part, named by their SHA-256; if the run has ended, the
+                    check that its agent did not see
+objects/            only if the run has snapshots of its project: packs of git, of which each snapshot names its tree
 manifest.json       what is in the archive: size and SHA-256 of every other part, signed
 
 To verify it without a server and without a network:
@@ -122,14 +145,14 @@ export class HashedBody implements AsyncIterable<Uint8Array> {
     await this.#chunks.return?.()
   }
 
-  /** @throws if the part is far larger than any text in an export */
-  async text(): Promise<string> {
+  /** @throws if the part is far larger than any part of an export that is read as a whole */
+  async content(): Promise<Buffer> {
     const chunks: Uint8Array[] = []
     for await (const chunk of this) {
       chunks.push(chunk)
       if (this.bytes > MAX_TEXT_BYTES) throw new Error('a part is far too large')
     }
-    return Buffer.concat(chunks).toString()
+    return Buffer.concat(chunks)
   }
 
   /** The hash of everything that was read. Nothing can be read after it. */

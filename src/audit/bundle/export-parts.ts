@@ -1,21 +1,25 @@
-import { createHash } from 'node:crypto'
-import * as z from 'zod'
+import { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
+import { createGzip } from 'node:zlib'
+import { createTarPacker } from 'modern-tar'
 import type { PublishedKeys, RunProof } from '../../api/audit.ts'
 import type { ArtifactSource } from '../../artifacts/artifacts.ts'
-import { Sha256 } from '../../domain/fields.ts'
-import { jsonOr } from '../../lib/json-or.ts'
+import { artifactsOf, NAMING_KINDS } from '../../domain/named-artifacts.ts'
 import { messageOf } from '../../lib/message-of.ts'
-import { decodeAs } from '../../log/codec.ts'
+import { sha256 } from '../../lib/sha256.ts'
+import { decode, decodeAs } from '../../log/codec.ts'
 import { canonicalText } from '../../log/commitment.ts'
 import { streamOf } from '../../log/run-log.ts'
-import { eventAt, firstEvents, type StreamReader } from '../../log/stream-pages.ts'
-import { REDACTIONS, Redaction } from '../../redaction/redaction-ledger.ts'
+import { type StreamReader, streamPages } from '../../log/stream-pages.ts'
+import { Redaction } from '../../redaction/redaction.ts'
+import { type LoggedRedaction, RedactionIndex } from '../../redaction/redaction-index.ts'
 import type { ReadError, RecordedEvent } from '../../store/event-store.ts'
-import { keysInLog, newestSigned } from '../checkpoints/checkpoint-stream.ts'
-import { AnyEntry, ledgerPages, unsignedLength } from '../ledgers.ts'
-import type { Keys } from '../proofs/keyring.ts'
-import { knownKeys } from '../proofs/public-keys.ts'
-import { seal } from '../proofs/statements.ts'
+import { newestSigned, withKeysInLog } from '../checkpoints/checkpoint-stream.ts'
+import { type Keys, seal } from '../keyring.ts'
+import { ledgerPages, unsignedLength } from '../ledgers.ts'
+import { knownKeys } from '../public-keys.ts'
+import { eventLine } from '../stored-events.ts'
+import type { TreeAt } from '../verify/files-check.ts'
 import {
   ARTIFACTS,
   type BundlePart,
@@ -30,13 +34,15 @@ import {
   readme,
   recordsPath,
 } from './bundle-format.ts'
-import { eventLine } from './record-lines.ts'
+import { ExportedObjects } from './export-objects.ts'
 
 export type ExportDeps = {
   readonly store: StreamReader
   readonly artifacts: ArtifactSource
   readonly keys: Keys
   readonly now: Date
+  /** Whether all files of the first and the last snapshot are exported, and not only those that differ. */
+  readonly files?: boolean
 }
 
 export type ExportError =
@@ -48,7 +54,6 @@ export type ExportError =
 
 /** An archive that cannot be finished. */
 export class Unfinished extends Error {
-  override readonly name = 'Unfinished'
   readonly why: ExportError
 
   constructor(why: ExportError) {
@@ -57,48 +62,66 @@ export class Unfinished extends Error {
   }
 }
 
-const REDACTED_MEANWHILE = {
-  type: 'redacted_meanwhile',
-  message: 'something was redacted from the run while it was exported: export it again',
-} as const
-
 /**
  * The parts of an export, each made when it is requested.
- * @param mayRepeat whether the caller can still throw the export away and begin again
  * @throws Unfinished
  */
 export async function* exportParts(
-  { store, artifacts, keys, now }: ExportDeps,
+  { store, artifacts, keys, now, files: ends = false }: ExportDeps,
   proof: RunProof,
-  mayRepeat: () => boolean,
 ): AsyncGenerator<BundlePart> {
   const parts: ListedPart[] = []
-  const listed = (path: string, ...pieces: readonly Buffer[]): BundlePart => {
-    const hash = createHash('sha256')
-    for (const piece of pieces) hash.update(piece)
-    const bytes = pieces.reduce((sum, piece) => sum + piece.length, 0)
-    parts.push({ path, bytes, sha256: hash.digest('hex') })
-    return { path, bytes, body: inOrder(pieces) }
+  const listed = (path: string, content: Buffer): BundlePart => {
+    parts.push({ path, bytes: content.length, sha256: sha256(content) })
+    return partOf(path, content)
   }
+  const ledger = await redactionsAfter(store, proof, null)
   yield listed(README, Buffer.from(readme(proof.run_id)))
-  yield listed(KEYS, jsonFile(await keysFor(store, keys.published)))
+  yield listed(KEYS, jsonFile(await keysFor(store, keys.published, ledger.signers)))
   yield listed(PROOF, jsonFile(proof))
-  const lastBefore = await lastRedaction(store)
-  const seen: Seen = { artifacts: new Set(), redacted: new Set() }
-  for await (const { first, pages } of recordFiles(store, proof, seen)) {
-    yield listed(recordsPath(first), ...pages)
+  const named: Named = { artifacts: new Set(), packs: new Set(), snapshots: [], hidden: null }
+  for await (const { path, content } of recordFiles(store, proof, named)) {
+    yield listed(path, content)
   }
-  // After the records: what was redacted from these has its entry by now.
-  const redactions = await redactionsAbout(store, proof, seen)
-  const notRead = redactions.filter(({ isRead }) => !isRead)
-  const isNew = notRead.some(({ entry }) => entry > lastBefore)
-  if (isNew || (notRead.length > 0 && mayRepeat())) throw new Unfinished(REDACTED_MEANWHILE)
-  if (redactions.length > 0) {
-    yield listed(REDACTIONS_FILE, Buffer.from(redactions.map(({ line }) => line).join('')))
+  /** It may be there, so it must not be listed as missing. */
+  const read = (name: string) =>
+    artifacts.read(name).catch((cause: unknown) => {
+      throw new Unfinished({ type: 'artifact_unreachable', message: messageOf(cause) })
+    })
+  const { packs, snapshots } = named
+  const index = new RedactionIndex(ledger.lines.map(({ redaction }) => redaction))
+  const packsOf = (name: string) => index.packsOf(name)
+  const objects = await ExportedObjects.open({
+    ...{ snapshots, packs: new Set([...packs].flatMap(packsOf)), ends },
+    read: async (name) => {
+      const found = await read(name)
+      return found && buffer(found.stream)
+    },
+  })
+  const names = new Set([...named.artifacts, ...packs])
+  /** Another run may name the same artifact, or have the same object. */
+  const isAbout = ({ isOwn, redaction }: LedgerLine): boolean => {
+    const { artifact, objects: removed = [], replaced_by, absent } = redaction.record.payload
+    const isOfOthers = names.has(artifact ?? '') || removed.some((id) => objects.absent.has(id))
+    const is = isOwn || (isOfOthers && !absent)
+    if (is && replaced_by !== undefined) names.add(replaced_by)
+    return is
   }
-  const missing: string[] = []
-  for (const name of seen.artifacts) {
-    const found = await artifacts.read(name).catch(unreachable)
+  /** A text that was redacted since the export began may be in it. */
+  const stopIfRedacted = async (): Promise<void> => {
+    const later = await redactionsAfter(store, proof, ledger.last)
+    if (!later.lines.some(isAbout)) return
+    const message = 'something was redacted from the run while it was exported: export it again'
+    throw new Unfinished({ type: 'redacted_meanwhile', message })
+  }
+  await stopIfRedacted()
+  const known = ledger.lines.filter(isAbout)
+  if (known.length > 0) {
+    yield listed(REDACTIONS_FILE, Buffer.from(known.map(({ line }) => line).join('')))
+  }
+  const missing = [...packs].filter((name) => !packsOf(name).some((one) => objects.packs.has(one)))
+  for (const name of named.artifacts) {
+    const found = await read(name)
     if (found === null) {
       missing.push(name)
       continue
@@ -115,135 +138,116 @@ export async function* exportParts(
     }
     parts.push({ path, bytes, sha256: body.sha256 })
   }
+  for await (const { path, content } of objects.parts()) yield listed(path, content)
+  // One that is missing, or of which an object is, may have been redacted just now.
+  if (missing.length > 0 || snapshots.length > 0) await stopIfRedacted()
+  const redacted = new Set(known.map(({ redaction }) => redaction.record.payload.artifact))
   const unsigned = {
     type: 'retrai.export.v2',
     run_id: proof.run_id,
     records: proof.length,
     exported_at: now.toISOString(),
     parts,
-    missing_artifacts: await lostOf(store, proof, seen, missing, redactions),
-    ...(redactions.length > 0 && (await unsignedRedactions(store, keys))),
+    missing_artifacts: missing.filter((name) => !redacted.has(name)),
+    ...(snapshots.length > 0 && { files: { first_and_last: ends, withheld: objects.withheld } }),
+    ...(known.length > 0 && (await unsignedRedactions(store, keys))),
   } as const
-  const manifest = jsonFile(seal<Manifest>(unsigned, keys.signer))
-  yield { path: MANIFEST, bytes: manifest.length, body: inOrder([manifest]) }
+  yield partOf(MANIFEST, jsonFile(seal<Manifest>(unsigned, keys.signer)))
 }
 
-/** The artifact may be there, so it must not be listed as missing. */
-function unreachable(cause: unknown): never {
-  throw new Unfinished({ type: 'artifact_unreachable', message: messageOf(cause) })
-}
-
-async function* inOrder(pieces: readonly Buffer[]): AsyncGenerator<Uint8Array> {
-  yield* pieces
+const partOf = (path: string, content: Buffer): BundlePart => {
+  return { path, bytes: content.length, body: Readable.from([content]) }
 }
 
 const jsonFile = (value: object): Buffer => Buffer.from(`${canonicalText(value)}\n`)
 
-/** What the records that were read name. */
-type Seen = {
-  /** By the first record that names each. */
+/** A file of records ends with the first page after this many characters. */
+const FILE_CHARS = 1024 * 1024
+
+/** What records name. */
+type Named = {
   readonly artifacts: Set<string>
-  /** Places of strings that are redacted. */
-  readonly redacted: Set<string>
+  readonly packs: Set<string>
+  readonly snapshots: TreeAt[]
+  /** The check that the agent did not see. The export holds it once the run has ended. */
+  hidden: string | null
 }
 
-/** A file of records ends with the first page after this many bytes. */
-const FILE_BYTES = 1024 * 1024
-
-/** The records in files of about a megabyte, since an archive names the size of a file before its contents. */
+/**
+ * The records in files of about a megabyte, since an archive names the size of a file before its contents.
+ * @param named gets what the records name
+ */
 async function* recordFiles(
   store: StreamReader,
   { run_id, length }: RunProof,
-  seen: Seen,
-): AsyncGenerator<{ readonly first: number; readonly pages: readonly Buffer[] }> {
-  let first = 0
-  let pages: Buffer[] = []
-  let bytes = 0
-  let read = 0
-  for await (const page of firstEvents(store, streamOf(run_id), length)) {
+  named: Named,
+): AsyncGenerator<{ readonly path: string; readonly content: Buffer }> {
+  let [first, read, text] = [0, 0, '']
+  for await (const page of streamPages(store, streamOf(run_id), { to: length - 1 })) {
     if (page.isErr()) throw new Unfinished(page.error)
-    for (const event of page.value) noteNames(event, seen)
-    const lines = page.value.map((event) => `${eventLine(event, 'plain')}\n`)
-    const content = Buffer.from(lines.join(''))
-    pages.push(content)
-    bytes += content.length
+    for (const event of page.value) note(event, named)
+    text += page.value.map((event) => `${eventLine(event, 'plain')}\n`).join('')
     read += page.value.length
-    if (bytes < FILE_BYTES && read < length) continue
-    yield { first, pages }
+    if (text.length < FILE_CHARS && read < length) continue
+    yield { path: recordsPath(first), content: Buffer.from(text) }
     first = read
-    pages = []
-    bytes = 0
+    text = ''
   }
+  const message = `run ${run_id} ends before record ${read}`
+  if (read < length) throw new Unfinished({ type: 'store_failed', message })
 }
 
-const Names = z.object({ payload: z.object({ sha256: Sha256 }) })
-const Redacted = z.object({ redacted: z.record(z.string(), z.string()) })
-
-function noteNames({ type, revision, data, metadata }: RecordedEvent, seen: Seen): void {
-  const named = type === 'tool_result' ? Names.safeParse(jsonOr(data, null)).data : undefined
-  if (named !== undefined) seen.artifacts.add(named.payload.sha256)
-  if (!metadata.includes('"redacted"')) return
-  const { redacted } = Redacted.safeParse(jsonOr(metadata, null)).data ?? { redacted: {} }
-  for (const pointer of Object.keys(redacted)) seen.redacted.add(placeOf(revision, pointer))
+function note(event: RecordedEvent, named: Named): void {
+  if (event.type === 'run_end' && named.hidden !== null) named.artifacts.add(named.hidden)
+  const logged = NAMING_KINDS.has(event.type) ? decode(event).unwrapOr(null) : null
+  if (logged === null) return
+  const { seq, record } = logged
+  const { packs, others, hidden } = artifactsOf(record)
+  named.hidden ??= hidden
+  for (const name of packs) named.packs.add(name)
+  for (const name of others) named.artifacts.add(name)
+  if (record.kind === 'snapshot') named.snapshots.push({ seq, tree: record.payload.tree })
 }
 
-const placeOf = (seq: number, pointer: string): string => `${seq}${pointer}`
-
-/** The seq of the last entry in the ledger of redactions; -1 for an empty ledger. */
-async function lastRedaction(store: StreamReader): Promise<number> {
-  const last = await eventAt(store, REDACTIONS.stream, 'end')
-  if (last.isErr()) throw new Unfinished(last.error)
-  return last.value?.revision ?? -1
-}
-
-type ExportedRedaction = {
-  /** Its seq in the ledger. */
-  readonly entry: number
+/** A redaction of the run, or of an artifact that any run may name: its line in an export. */
+type LedgerLine = {
+  readonly isOwn: boolean
   readonly line: string
-  readonly artifact: string | undefined
-  /** Whether all strings that it names in the exported records were read as redacted. */
-  readonly isRead: boolean
+  readonly redaction: LoggedRedaction
 }
 
-/** The redactions of a run, and of artifacts that the run names: another run may name the same artifact. */
-async function redactionsAbout(
-  store: StreamReader,
-  { run_id: runId, length }: RunProof,
-  seen: Seen,
-): Promise<readonly ExportedRedaction[]> {
-  const found: ExportedRedaction[] = []
-  for await (const page of ledgerPages(store, 'redactions')) {
+/** The redactions after a revision: those that may concern a run, who has signed any of them, and the last one. @throws Unfinished */
+async function redactionsAfter(store: StreamReader, { run_id }: RunProof, after: number | null) {
+  const lines: LedgerLine[] = []
+  const signers = new Set<string>()
+  let last = after
+  for await (const page of ledgerPages(store, 'redactions', { after })) {
     if (page.isErr()) throw new Unfinished(page.error)
     for (const event of page.value) {
-      const decoded = decodeAs(Redaction, event)
-      if (decoded.isErr()) continue
-      const { run_id, seq, redacted, artifact } = decoded.value.record.payload
-      const isNamed = artifact !== undefined && seen.artifacts.has(artifact)
-      if (run_id !== runId && !isNamed) continue
-      const isExported = run_id === runId && seq < length
-      const isRead =
-        !isExported || Object.keys(redacted).every((at) => seen.redacted.has(placeOf(seq, at)))
-      const line = `${eventLine(event, 'plain')}\n`
-      found.push({ entry: event.revision, line, artifact, isRead })
+      last = event.revision
+      const entry = decodeAs(Redaction, event)
+      if (entry.isErr()) continue
+      const { record, meta } = entry.value
+      const { run_id: runId, artifact } = record.payload
+      const isOwn = runId === run_id
+      if (meta.seal) signers.add(meta.seal.key)
+      if (!isOwn && artifact === undefined) continue
+      lines.push({ isOwn, line: `${eventLine(event, 'plain')}\n`, redaction: entry.value })
     }
   }
-  return found
+  return { lines, signers, last }
 }
 
 /** The keys of the server, and of other servers of the log that have signed redactions. */
-async function keysFor(store: StreamReader, own: PublishedKeys): Promise<PublishedKeys> {
-  const signed = new Set<string>()
-  for await (const page of ledgerPages(store, 'redactions')) {
-    if (page.isErr()) throw new Unfinished(page.error)
-    for (const event of page.value) {
-      const entry = decodeAs(AnyEntry, event)
-      if (entry.isOk() && entry.value.meta.seal) signed.add(entry.value.meta.seal.key)
-    }
-  }
-  for (const { fingerprint } of own.keys) signed.delete(fingerprint)
-  if (signed.size === 0) return own
-  const others = (await keysInLog(store)).unwrapOr([])
-  return { keys: [...own.keys, ...others.filter(({ fingerprint }) => signed.has(fingerprint))] }
+async function keysFor(
+  store: StreamReader,
+  own: PublishedKeys,
+  signers: ReadonlySet<string>,
+): Promise<PublishedKeys> {
+  const isOwn = new Set(own.keys.map(({ fingerprint }) => fingerprint))
+  if ([...signers].every((key) => isOwn.has(key))) return own
+  const { keys } = (await withKeysInLog(store, own)).unwrapOr(own)
+  return { keys: keys.filter((key) => isOwn.has(key.fingerprint) || signers.has(key.fingerprint)) }
 }
 
 /** By a checkpoint that this server has signed: what is in the ledger may be forged. Without one, by the ledger. */
@@ -255,22 +259,30 @@ async function unsignedRedactions(store: StreamReader, { published }: Keys) {
   return found.map((unsigned_redactions) => ({ unsigned_redactions })).unwrapOr(undefined)
 }
 
-/** The artifacts that the server has lost: those that are missing, except those that were redacted. */
-async function lostOf(
-  store: StreamReader,
-  proof: RunProof,
-  seen: Seen,
-  missing: readonly string[],
-  redactions: readonly ExportedRedaction[],
-): Promise<readonly string[]> {
-  const without = (known: readonly ExportedRedaction[]) => {
-    const redacted = new Set(known.map(({ artifact }) => artifact))
-    return missing.filter((name) => !redacted.has(name))
+/** Packs parts as a .tar.gz, at constant memory. If a part fails, the stream fails. */
+export function packed(parts: AsyncIterable<BundlePart>, mtime: Date): Readable {
+  const { readable, controller } = createTarPacker()
+  const archive = createGzip()
+  const tar = Readable.fromWeb(readable)
+  tar.on('error', (error) => archive.destroy(error))
+  // A reader may leave before the end.
+  archive.on('close', () => tar.destroy())
+  fill(parts, controller, mtime).catch((cause: unknown) => {
+    controller.error(cause)
+  })
+  return tar.pipe(archive)
+}
+
+async function fill(
+  parts: AsyncIterable<BundlePart>,
+  controller: ReturnType<typeof createTarPacker>['controller'],
+  mtime: Date,
+): Promise<void> {
+  for await (const { path, bytes, body } of parts) {
+    const header = { name: path, size: bytes, type: 'file', mode: 0o644, mtime } as const
+    const writer = controller.add(header).getWriter()
+    for await (const chunk of body) await writer.write(new Uint8Array(chunk))
+    await writer.close()
   }
-  const lost = without(redactions)
-  if (lost.length === 0) return lost
-  // An artifact may have been redacted after the ledger was read.
-  const now = await redactionsAbout(store, proof, seen)
-  if (without(now).length < lost.length) throw new Unfinished(REDACTED_MEANWHILE)
-  return lost
+  controller.finalize()
 }

@@ -1,32 +1,38 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir, open, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { buffer } from 'node:stream/consumers'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import type { ArtifactSource, Artifacts } from '../../artifacts/artifacts.ts'
+import { artifactsOf } from '../../domain/named-artifacts.ts'
 import { present } from '../../domain/present.ts'
+import { readPack } from '../../lib/git-pack.ts'
 import { sha256 } from '../../lib/sha256.ts'
+import type { Signing } from '../../log/chain.ts'
 import { type CopyError, copyLog } from '../../log/copy-log.ts'
 import { decideAndAppend } from '../../log/decider.ts'
-import type { Signing } from '../../log/entry-seal.ts'
-import { type LoadError, streamOf } from '../../log/run-log.ts'
+import { streamOf } from '../../log/run-log.ts'
+import { withoutObjects } from '../../redaction/objects.ts'
+import type { Redaction } from '../../redaction/redaction.ts'
 import {
   type LoggedRedaction,
   REDACTIONS,
-  type Redaction,
-  type RedactionChain,
-  redactionsOf,
-} from '../../redaction/redaction-ledger.ts'
-import type { AppendError, EventStore, RecordedEvent } from '../../store/event-store.ts'
-import type { TrustAnchors } from '../proofs/public-keys.ts'
+  redactionIndexOf,
+  removedBy,
+} from '../../redaction/redaction-index.ts'
+import type { EventStore, RecordedEvent } from '../../store/event-store.ts'
+import type { TrustAnchors } from '../public-keys.ts'
 import type { BundleReport } from '../verify/report.ts'
 import { verifyBundle } from '../verify/verify-bundle.ts'
-import { ARTIFACTS, type BundlePart } from './bundle-format.ts'
+import { verifyFolded } from '../verify/verify-store.ts'
+import { ARTIFACTS, type BundlePart, packOf } from './bundle-format.ts'
 import type { RecordLine } from './record-lines.ts'
 
 export type ImportDeps = {
   readonly store: EventStore
   readonly sign: Signing
-  /** Keeps content by its SHA-256; it is on the disk when this resolves. */
-  readonly putArtifact: (content: Buffer) => Promise<unknown>
+  /** Content is on the disk when `put` resolves. */
+  readonly artifacts: ArtifactSource & Pick<Artifacts, 'put'>
   /** Folder of the markers of imports that are under way. */
   readonly markers: string
   /** Seconds since the epoch. */
@@ -58,55 +64,71 @@ const BATCH = 100
  * interrupted continues. Until it ends, no server may work on the store.
  * @param open reads the archive from its beginning; it is read several times
  */
-export function importRun(
+export async function importRun(
   deps: ImportDeps,
   open: () => AsyncIterable<BundlePart>,
   anchors: TrustAnchors,
-): ResultAsync<Imported, ImportError> {
-  const importAll = async (): Promise<Result<Imported, ImportError>> => {
-    const redactions: LoggedRedaction[] = []
-    const onRedaction = (redaction: LoggedRedaction) => redactions.push(redaction)
-    const report = await verifyBundle(open(), { anchors, onRedaction })
-    const { run_id: runId } = report
-    if (!report.holds || report.trust === 'not_trusted' || runId === null) {
-      return err({ type: 'refused', report })
-    }
-    if (!report.complete) return err({ type: 'not_complete', report })
-    const artifacts = await importArtifacts(deps, open())
-    if (artifacts.isErr()) return err(artifacts.error)
-    await beginImport(deps.markers, runId)
-    const records = await importRecords(deps.store, runId, open, anchors)
-    const recorded = records.isOk() ? await importRedactions(deps, redactions) : ok()
-    if (recorded.isErr()) {
-      const message = `the redactions cannot be recorded (${recorded.error.type})`
-      return err({ type: 'store_failed', message })
-    }
-    // The target's own run under this id stays as it is, so the server may continue it.
-    if (records.isOk() || records.error.type === 'other_content') {
-      await endImport(deps.markers, runId)
-    }
-    if (records.isErr()) return err(records.error)
-    return ok({ runId, artifacts: artifacts.value, ...records.value })
+): Promise<Result<Imported, ImportError>> {
+  const redactions: LoggedRedaction[] = []
+  const packs: NamedPacks = new Map()
+  const { report } = await verifyFolded(open(), {
+    anchors,
+    onRedaction: (redaction) => redactions.push(redaction),
+    onRecord: ({ seq, record }) => {
+      for (const name of artifactsOf(record).packs) packs.set(name, packs.get(name) ?? seq)
+    },
+  })
+  const { run_id: runId } = report
+  if (!report.holds || report.trust === 'not_trusted' || runId === null) {
+    return err({ type: 'refused', report })
   }
-  return new ResultAsync(importAll())
+  if (!report.complete) return err({ type: 'not_complete', report })
+  const artifacts = await importArtifacts(deps, open())
+  if (artifacts.isErr()) return err(artifacts.error)
+  await beginImport(deps.markers, runId)
+  const records = await importRecords(deps.store, runId, open, anchors)
+  const { kept } = artifacts.value
+  const recorded = await records
+    .asyncAndThen(() => {
+      const lacking = absent(runId, { packs, redactions, kept }, deps.now())
+      return importRedactions(deps, redactions, lacking)
+    })
+    .andThen(() => new ResultAsync(removeAgain(deps, runId, packs)))
+  // The target's own run under this id stays as it is, so the server may continue it.
+  if (recorded.isOk() || recorded.error.type === 'other_content') {
+    await rm(join(deps.markers, runId), { force: true })
+  }
+  return recorded
+    .andThen(() => records)
+    .map((counts) => ({ runId, artifacts: artifacts.value.imported, ...counts }))
 }
 
+/** @returns how many artifacts there are, and for each pack of which objects are imported, the name of a pack of these */
 async function importArtifacts(
-  { putArtifact }: ImportDeps,
+  { store, artifacts }: ImportDeps,
   parts: AsyncIterable<BundlePart>,
-): Promise<Result<number, ImportError>> {
+): Promise<Result<{ readonly imported: number; readonly kept: Kept }, ImportError>> {
   let imported = 0
+  const kept = new Map<string, string>()
+  const index = await redactionIndexOf(store)
+  if (index.isErr()) return err(index.error)
+  const { removedObjects } = index.value
   try {
     for await (const { path, body } of parts) {
-      const chunks: Uint8Array[] = []
-      for await (const chunk of body) if (path.startsWith(ARTIFACTS)) chunks.push(chunk)
-      if (!path.startsWith(ARTIFACTS)) continue
-      const content = Buffer.concat(chunks)
-      if (sha256(content) !== path.slice(ARTIFACTS.length)) throw new Error(`${path} has changed`)
-      await putArtifact(content)
+      const pack = packOf(path)
+      if (pack === null && !path.startsWith(ARTIFACTS)) continue
+      const whole = await buffer(body)
+      // What was redacted here is not kept again.
+      const content = pack === null ? whole : withoutObjects(whole, removedObjects)
+      if (content === null) continue
+      const name = sha256(content)
+      if (pack !== null) kept.set(pack, name)
+      else if (name !== path.slice(ARTIFACTS.length)) throw new Error(`${path} has changed`)
+      if (index.value.hasRedactedArtifact(name)) continue
+      await artifacts.put(content)
       imported += 1
     }
-    return ok(imported)
+    return ok({ imported, kept })
   } catch (cause) {
     return err({ type: 'artifact_failed', message: String(cause) })
   }
@@ -130,9 +152,9 @@ async function importRecords(
   }
   const report = await verifyBundle(open(), {
     anchors,
-    onLine: async (line) => {
+    onRecord: (_record, line) => {
       batch.push(eventOf(runId, line))
-      if (batch.length === BATCH) await flush()
+      return batch.length === BATCH ? flush() : undefined
     },
   })
   if (!report.holds) return err({ type: 'refused', report })
@@ -162,16 +184,88 @@ function eventOf(runId: string, line: RecordLine): RecordedEvent {
 function importRedactions(
   { store, sign, now }: ImportDeps,
   redactions: readonly LoggedRedaction[],
-): ResultAsync<void, AppendError | LoadError> {
-  const missing = (chain: RedactionChain) => {
-    const known = new Set(redactionsOf(chain).flatMap(hashesOf))
+  absent: readonly Redaction[],
+): ResultAsync<void, ImportError> {
+  const missing = (there: readonly LoggedRedaction[]) => {
+    const hashes = new Set(there.flatMap(hashesOf))
     const fresh = redactions.filter(
-      (redaction) => !hashesOf(redaction).some((hash) => known.has(hash)),
+      (redaction) => !hashesOf(redaction).some((hash) => hashes.has(hash)),
     )
-    return ok(fresh.map((redaction) => imported(redaction, now())))
+    const known = new Set(there.map(({ record }) => restOf(record)))
+    const lacking = absent.filter((entry) => !known.has(restOf(entry)))
+    return ok([...fresh.map((redaction) => imported(redaction, now())), ...lacking])
   }
-  const author = { commandId: randomUUID() }
-  return decideAndAppend(store, REDACTIONS, missing, author, { sign }).map(() => undefined)
+  return record({ store, sign }, missing)
+}
+
+const record = (
+  { store, sign }: Pick<ImportDeps, 'store' | 'sign'>,
+  decide: (there: readonly LoggedRedaction[]) => Result<readonly Redaction[], never>,
+): ResultAsync<void, ImportError> =>
+  decideAndAppend(store, REDACTIONS, decide, { commandId: randomUUID() }, { sign })
+    .map(() => undefined)
+    .mapErr(({ type }) => {
+      return { type: 'store_failed', message: `the redactions cannot be recorded (${type})` }
+    })
+
+/** Packs, each with the seq of a record that it belongs to. */
+type NamedPacks = Map<string, number>
+type Kept = ReadonlyMap<string, string>
+
+const restOf = ({ payload: { run_id, artifact, replaced_by } }: Redaction): string =>
+  `${run_id} ${artifact} ${replaced_by}`
+
+/** Entries for the packs that the export did not hold as they were: they name what it held of them. */
+function absent(
+  run_id: string,
+  from: { packs: NamedPacks; redactions: readonly LoggedRedaction[]; kept: Kept },
+  ts: number,
+): Redaction[] {
+  const payloads = from.redactions.map(({ record }) => record.payload)
+  const rests = payloads.flatMap(({ replaced_by, seq }): [string, number][] =>
+    replaced_by === undefined ? [] : [[replaced_by, seq]],
+  )
+  const gone = new Set(from.redactions.flatMap((redaction) => removedBy(redaction) ?? []))
+  const noted = new Set(payloads.flatMap(({ artifact }) => artifact ?? []))
+  const reason = 'The run was imported from an export without all objects of this pack.'
+  return [...new Map([...rests, ...from.packs])].flatMap(([artifact, seq]): Redaction[] => {
+    const replaced_by = from.kept.get(artifact)
+    if (gone.has(artifact) || artifact === replaced_by) return []
+    if (replaced_by === undefined && noted.has(artifact)) return []
+    const rest = present({ replaced_by })
+    const payload = { run_id, seq, redacted: {}, artifact, ...rest, absent: true, reason } as const
+    return [{ kind: 'redacted', ts, payload }]
+  })
+}
+
+/** Removes what an earlier import of the run has brought of objects that were redacted since then. */
+async function removeAgain(
+  { store, artifacts, sign, now }: ImportDeps,
+  run_id: string,
+  packs: NamedPacks,
+): Promise<Result<void, ImportError>> {
+  const index = await redactionIndexOf(store)
+  if (index.isErr()) return err(index.error)
+  const { removedObjects: removed } = index.value
+  const entries: Redaction[] = []
+  for (const [pack, seq] of removed.size === 0 ? [] : packs) {
+    for (const artifact of index.value.packsOf(pack)) {
+      const found = await artifacts.read(artifact)
+      const content = found && (await buffer(found.stream))
+      const left = content && withoutObjects(content, removed)
+      if (content === null || left === content) continue
+      const objects = readPack(content)
+        .unwrapOr([])
+        .filter(({ id }) => removed.has(id))
+      const rest = left === null ? {} : { replaced_by: await artifacts.put(left) }
+      const reason = 'These objects were redacted after the run was imported for the first time.'
+      const ids = objects.map(({ id }) => id)
+      const payload = { run_id, seq, redacted: {}, artifact, objects: ids, ...rest, reason }
+      entries.push({ kind: 'redacted', ts: now(), payload })
+    }
+  }
+  if (entries.length === 0) return ok()
+  return record({ store, sign }, () => ok(entries))
 }
 
 /** The hashes of the entry itself, and of the entry that first redacted the strings. */
@@ -201,10 +295,6 @@ export async function beginImport(dir: string, runId: string): Promise<void> {
   const folder = await open(dir, 'r')
   await folder.sync()
   await folder.close()
-}
-
-async function endImport(dir: string, runId: string): Promise<void> {
-  await rm(join(dir, runId), { force: true })
 }
 
 /** Ids of runs whose import was interrupted. */

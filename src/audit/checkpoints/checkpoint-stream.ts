@@ -2,13 +2,12 @@ import { randomUUID } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
-import { Checkpoint, PublishedKey, RunHead } from '../../api/audit.ts'
-import { OWN_STREAM_PREFIX } from '../../domain/records.ts'
+import { Checkpoint, PublishedKey, type PublishedKeys, RunHead } from '../../api/audit.ts'
+import { OWN_STREAM_PREFIX } from '../../domain/fields.ts'
 import { type DamagedRecord, storedValue } from '../../log/codec.ts'
 import { type StreamReader, streamPages } from '../../log/stream-pages.ts'
 import type { NewEvent, ReadError, RecordedEvent } from '../../store/event-store.ts'
-import { type KnownKeys, knownKeys } from '../proofs/public-keys.ts'
-import { checkSeal } from '../proofs/statements.ts'
+import { checkSeal, type KnownKeys, knownKeys } from '../public-keys.ts'
 
 export const CHECKPOINT_STREAM = `${OWN_STREAM_PREFIX}checkpoints`
 
@@ -20,14 +19,28 @@ const Runs = z.strictObject({ runs: z.array(RunHead) })
 const Publishes = z.looseObject({ keys: z.array(PublishedKey).readonly().default([]) })
 
 /** Runs in one event: far below the limit of an append. */
-export const RUNS_PER_EVENT = 2000
+const RUNS_PER_EVENT = 2000
 
-export const runsEvent = (runs: readonly RunHead[]): NewEvent => event(RUNS, { runs })
-/** @param keys that the server publishes with it, so that others can verify what it has signed */
-export const checkpointEvent = (
+/**
+ * The events of a checkpoint and of the runs that are new or longer, by appends. The last runs are in the append of the
+ * checkpoint, which is usually the only one.
+ */
+export function checkpointAppends(
+  runs: readonly RunHead[],
   checkpoint: Checkpoint,
-  keys: readonly PublishedKey[] = [],
-): NewEvent => event(CHECKPOINT, checkpoint, keys.length === 0 ? {} : { keys })
+  keys: readonly PublishedKey[],
+): readonly NewEvent[][] {
+  const events: NewEvent[] = []
+  for (let from = 0; from < runs.length; from += RUNS_PER_EVENT) {
+    events.push(event(RUNS, { runs: runs.slice(from, from + RUNS_PER_EVENT) }))
+  }
+  const last = [...events.splice(-1), checkpointEvent(checkpoint, keys)]
+  return [...events.map((one) => [one]), last]
+}
+
+/** @param keys that the server publishes with it, so that others can verify what it has signed */
+export const checkpointEvent = (checkpoint: Checkpoint, keys: readonly PublishedKey[]): NewEvent =>
+  event(CHECKPOINT, checkpoint, keys.length === 0 ? {} : { keys })
 
 const event = (type: string, data: object, metadata: object = {}): NewEvent => {
   return {
@@ -38,22 +51,10 @@ const event = (type: string, data: object, metadata: object = {}): NewEvent => {
   }
 }
 
-/** What the stream holds up to a revision. */
+/** A checkpoint, and the runs and ledgers that it is made over. */
 export type CheckpointLog = {
-  /** The revision of the last event; -1 for an empty stream. */
-  readonly revision: number
-  /** The last checkpoint, and the runs that it is made over. */
-  readonly checkpoint: Checkpoint | null
+  readonly checkpoint: Checkpoint
   readonly heads: ReadonlyMap<string, RunHead>
-  /** Runs after it, for a checkpoint that has not been written yet. */
-  readonly pending: readonly RunHead[]
-}
-
-const NO_CHECKPOINTS: CheckpointLog = {
-  revision: -1,
-  checkpoint: null,
-  heads: new Map(),
-  pending: [],
 }
 
 export type CheckpointError =
@@ -67,52 +68,25 @@ export type CheckpointEntry = { readonly revision: number } & (
   | { readonly checkpoint: Checkpoint; readonly keys: readonly PublishedKey[] }
 )
 
-/** The events of the stream after a revision, up to its end. */
+/** After so many events, other tasks get a turn. */
+const PAGE = 20
+
+/** The events of the stream after a revision, up to its end; or from its end on, backward. Ends after an error. */
 export async function* checkpointEntries(
   store: StreamReader,
-  after: number,
+  range: { readonly after?: number } | { readonly direction: 'backward' } = {},
 ): AsyncGenerator<Result<CheckpointEntry, CheckpointError>> {
-  for await (const page of streamPages(store, CHECKPOINT_STREAM, { after, limit: PAGE })) {
+  for await (const page of streamPages(store, CHECKPOINT_STREAM, { ...range, limit: PAGE })) {
     if (page.isErr() && page.error.type !== 'stream_not_found') yield err(page.error)
     if (page.isErr()) return
     for (const stored of page.value) {
       const entry = read(stored)
       yield entry
       if (entry.isErr()) return
-      if (stored.data.length > LARGE) await nextTurn()
     }
+    await nextTurn()
   }
 }
-
-/** The stream from its start: an entry for each checkpoint and one for the end. An entry's map lasts until the next. */
-async function* readCheckpoints(
-  store: StreamReader,
-): AsyncGenerator<Result<CheckpointLog, CheckpointError>> {
-  const heads = new Map<string, RunHead>()
-  let log: CheckpointLog = { ...NO_CHECKPOINTS, heads }
-  let pending: RunHead[] = []
-  for await (const entry of checkpointEntries(store, log.revision)) {
-    if (entry.isErr()) {
-      yield err(entry.error)
-      return
-    }
-    const { revision } = entry.value
-    if ('runs' in entry.value) {
-      pending.push(...entry.value.runs)
-      log = { ...log, revision, pending }
-      continue
-    }
-    for (const head of pending) heads.set(head.run_id, head)
-    pending = []
-    log = { revision, heads, pending, checkpoint: entry.value.checkpoint }
-    yield ok(log)
-  }
-  yield ok(log)
-}
-
-/** After an event with a longer text, other tasks get a turn. */
-const LARGE = 50_000
-const PAGE = 20
 
 function read(event: RecordedEvent): Result<CheckpointEntry, CheckpointError> {
   const { type, revision } = event
@@ -131,42 +105,50 @@ function read(event: RecordedEvent): Result<CheckpointEntry, CheckpointError> {
   }
 }
 
-/** The newest checkpoint that one of these keys has signed; null if there is none. */
-export function newestSigned(
-  store: StreamReader,
-  keys: KnownKeys,
-): ResultAsync<Checkpoint | null, CheckpointError> {
-  const find = async (): Promise<Result<Checkpoint | null, CheckpointError>> => {
-    const back = { direction: 'backward', limit: PAGE } as const
-    for await (const page of streamPages(store, CHECKPOINT_STREAM, back)) {
-      if (page.isErr()) return page.error.type === 'stream_not_found' ? ok(null) : err(page.error)
-      for (const entry of page.value.map(read)) {
-        if (entry.isErr()) return err(entry.error)
-        const checkpoint = 'checkpoint' in entry.value ? entry.value.checkpoint : null
-        if (checkpoint !== null && checkSeal(checkpoint, keys) === 'good') return ok(checkpoint)
-      }
+/** Shows the entries to `see`, until it returns something else than undefined; null if it never does. */
+function findEntry<T>(
+  entries: AsyncIterable<Result<CheckpointEntry, CheckpointError>>,
+  see: (entry: CheckpointEntry) => T | undefined,
+): ResultAsync<T | null, CheckpointError> {
+  const find = async (): Promise<Result<T | null, CheckpointError>> => {
+    for await (const entry of entries) {
+      if (entry.isErr()) return err(entry.error)
+      const found = see(entry.value)
+      if (found !== undefined) return ok(found)
     }
     return ok(null)
   }
   return new ResultAsync(find())
 }
 
-/** The stream up to the checkpoint of that number; null if there is no such checkpoint. */
+/** The newest checkpoint that one of these keys has signed; null if they have signed none of the log. */
+export const newestSigned = (
+  store: StreamReader,
+  keys: KnownKeys,
+): ResultAsync<Checkpoint | null, CheckpointError> =>
+  findEntry(checkpointEntries(store, { direction: 'backward' }), (entry) => {
+    const isSigned = 'checkpoint' in entry && checkSeal(entry.checkpoint, keys) === 'good'
+    return isSigned ? entry.checkpoint : undefined
+  })
+
+/** The checkpoint of that number, or the last one; null if there is no such checkpoint. */
 export function checkpointAt(
   store: StreamReader,
   number: number | 'latest',
 ): ResultAsync<CheckpointLog | null, CheckpointError> {
-  const find = async (): Promise<Result<CheckpointLog | null, CheckpointError>> => {
-    let latest: CheckpointLog | null = null
-    for await (const entry of readCheckpoints(store)) {
-      if (entry.isErr()) return err(entry.error)
-      if (entry.value.checkpoint === null) continue
-      if (entry.value.checkpoint.number === number) return ok(entry.value)
-      latest = entry.value
+  const heads = new Map<string, RunHead>()
+  let pending: RunHead[] = []
+  let last: Checkpoint | null = null
+  return findEntry(checkpointEntries(store), (entry) => {
+    if ('runs' in entry) {
+      pending.push(...entry.runs)
+      return undefined
     }
-    return ok(number === 'latest' ? latest : null)
-  }
-  return new ResultAsync(find())
+    for (const head of pending) heads.set(head.run_id, head)
+    pending = []
+    last = entry.checkpoint
+    return last.number === number ? { checkpoint: last, heads } : undefined
+  }).map((found) => found ?? (last && number === 'latest' ? { checkpoint: last, heads } : null))
 }
 
 /** At most `limit` checkpoints after the number `after`, oldest first. */
@@ -175,30 +157,31 @@ export function listCheckpoints(
   after: number,
   limit: number,
 ): ResultAsync<Checkpoint[], CheckpointError> {
-  const list = async (): Promise<Result<Checkpoint[], CheckpointError>> => {
-    const found: Checkpoint[] = []
-    for await (const entry of readCheckpoints(store)) {
-      if (entry.isErr()) return err(entry.error)
-      const { checkpoint } = entry.value
-      if (checkpoint === null || checkpoint.number <= (found.at(-1)?.number ?? after)) continue
-      found.push(checkpoint)
-      if (found.length === limit) break
-    }
-    return ok(found)
-  }
-  return new ResultAsync(list())
+  const found: Checkpoint[] = []
+  return findEntry(checkpointEntries(store), (entry) => {
+    const isListed =
+      'checkpoint' in entry && entry.checkpoint.number > (found.at(-1)?.number ?? after)
+    if (isListed) found.push(entry.checkpoint)
+    return found.length === limit ? found : undefined
+  }).map(() => found)
 }
+
+/** The keys of a server, then those that others have published in the log. */
+export const withKeysInLog = (
+  store: StreamReader,
+  { keys }: PublishedKeys,
+): ResultAsync<PublishedKeys, CheckpointError> =>
+  keysInLog(store).map((inLog) => {
+    const own = new Set(keys.map(({ fingerprint }) => fingerprint))
+    return { keys: [...keys, ...inLog.filter(({ fingerprint }) => !own.has(fingerprint))] }
+  })
 
 /** The keys that servers have published in the log with their checkpoints. */
 export function keysInLog(store: StreamReader): ResultAsync<PublishedKey[], CheckpointError> {
-  const collect = async (): Promise<Result<PublishedKey[], CheckpointError>> => {
-    const found = new Map<string, PublishedKey>()
-    for await (const entry of checkpointEntries(store, -1)) {
-      if (entry.isErr()) return err(entry.error)
-      const keys = 'keys' in entry.value ? entry.value.keys : []
-      for (const key of keys) found.set(key.fingerprint, key)
-    }
-    return ok([...found.values()])
-  }
-  return new ResultAsync(collect())
+  const found = new Map<string, PublishedKey>()
+  return findEntry(checkpointEntries(store), (entry) => {
+    const keys = 'keys' in entry ? entry.keys : []
+    for (const key of keys) found.set(key.fingerprint, key)
+    return undefined
+  }).map(() => [...found.values()])
 }

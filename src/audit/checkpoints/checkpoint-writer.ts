@@ -1,61 +1,50 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { err, ok, type Result, ResultAsync } from 'neverthrow'
-import {
-  type Checkpoint,
-  LEDGERS,
-  ledgerStream,
-  type PublishedKey,
-  type RunHead,
-  type UnsignedEntries,
-} from '../../api/audit.ts'
+import { err, ok, type Result } from 'neverthrow'
+import { type Checkpoint, LEDGERS, ledgerStream, type RunHead } from '../../api/audit.ts'
 import { present } from '../../domain/present.ts'
-import { GENESIS } from '../../log/chain.ts'
-import type { Signer } from '../../log/entry-seal.ts'
-import { ensureLogId, type LogIdError } from '../../log/log-id.ts'
+import { sleep } from '../../lib/backoff.ts'
+import type { Logger } from '../../lib/logger.ts'
+import { within } from '../../lib/promises.ts'
+import { GENESIS, type Signer } from '../../log/chain.ts'
+import { appendAfter } from '../../log/decider.ts'
+import { ensureLogId, type LogIdError } from '../../log/log-identity.ts'
 import type { AppendError, EventStore, NewEvent } from '../../store/event-store.ts'
+import { type Keyring, type KeyringFailure, seal } from '../keyring.ts'
 import { LEDGER_START, ledgerEnd, unsignedEntries } from '../ledgers.ts'
-import type { Keyring, KeyringFailure } from '../proofs/keyring.ts'
-import { checkpointHash, seal } from '../proofs/statements.ts'
+import { checkpointHash } from '../public-keys.ts'
 import {
   CHECKPOINT_STREAM,
   type CheckpointError,
+  checkpointAppends,
   checkpointEntries,
-  checkpointEvent,
-  RUNS_PER_EVENT,
-  runsEvent,
 } from './checkpoint-stream.ts'
-import { MerkleTree } from './merkle.ts'
-import { leafOf, type RunHeads } from './run-heads.ts'
+import { leafOf, merkleRoot } from './merkle.ts'
 
 type WriterDeps = {
   readonly store: EventStore
-  readonly runs: Pick<RunHeads, 'heads' | 'takeChanged'>
+  /** What was projected: at most `limit` runs whose ids come after `after` (empty for the first), sorted by id. */
+  readonly runs: { heads(after: string, limit: number): readonly RunHead[] }
   readonly keyring: Keyring
   readonly clock: () => Date
+  /** Whether the key in use must be in the log after each call, so that others can verify what it signs. */
+  readonly publishes?: boolean
 }
 
-export type WriteError = CheckpointError | AppendError | LogIdError | KeyringFailure
+type WriteError = CheckpointError | AppendError | LogIdError | KeyringFailure
 
 /** After this many runs, other tasks get a turn. */
 const PAGE = 1000
 
-/**
- * Writes checkpoints over all runs and ledgers. It keeps what it has read of the stream, and the tree over it, so the
- * cost of a checkpoint depends on what has changed since the previous one, not on the number of runs.
- */
+/** Writes checkpoints over all runs and ledgers. It keeps what it has read of the stream. */
 export class CheckpointWriter {
   readonly #deps: WriterDeps
-  readonly #tree = new MerkleTree()
-  readonly #lengths = new Map<string, number>()
-  /** Runs that come after the last checkpoint in the stream, for one that has not been written yet. */
-  #pending = new Map<string, RunHead>()
-  /** Leaves that are not in the tree yet. */
-  #leaves = new Map<string, Uint8Array>()
-  /** Runs and ledgers that are known to be longer than in the stream. */
-  readonly #grown = new Map<string, RunHead>()
+  /** By run or ledger: its length in the stream, and its leaf in the tree. */
+  readonly #leaves = new Map<string, { readonly length: number; readonly hash: Buffer }>()
   /** Keys that have signed checkpoints, and those that are published in the log. */
   readonly #signers = new Set<string>()
   readonly #published = new Set<string>()
+  /** Whether the stream ends with runs of a checkpoint that was not written. */
+  #isPending = false
   #revision = -1
   #last: Checkpoint | null = null
 
@@ -65,24 +54,11 @@ export class CheckpointWriter {
 
   /**
    * Appends a checkpoint if a run or ledger is new or longer since the last one, or if the log lacks keys by which
-   * others verify what this server has signed; otherwise null. `too_soon` if the last checkpoint, of any server,
-   * is younger than `pauseMs`. With `publishes`, the key in use is in the log after that in any case.
+   * others verify what this server signs; otherwise null. `too_soon` if the last checkpoint, of any server,
+   * is younger than `pauseMs`.
    */
-  write({
-    pauseMs = 0,
-    publishes = false,
-  }: {
-    readonly pauseMs?: number
-    readonly publishes?: boolean
-  } = {}): ResultAsync<Checkpoint | 'too_soon' | null, WriteError> {
-    return new ResultAsync(this.#write(pauseMs, publishes))
-  }
-
-  async #write(
-    pauseMs: number,
-    publishes: boolean,
-  ): Promise<Result<Checkpoint | 'too_soon' | null, WriteError>> {
-    const { store, keyring, clock } = this.#deps
+  async write(pauseMs = 0): Promise<Result<Checkpoint | 'too_soon' | null, WriteError>> {
+    const { store, keyring, clock, publishes = false } = this.#deps
     const read = await this.#read()
     if (read.isErr()) return err(read.error)
     const keys = await keyring.load()
@@ -91,132 +67,176 @@ export class CheckpointWriter {
     const added = published.keys.filter(({ fingerprint }) => !this.#published.has(fingerprint))
     // A server of several signs entries of ledgers, too, also while others write all checkpoints.
     const isNew = publishes && !this.#published.has(signer.key)
-    const age = this.#last === null ? null : clock().getTime() - Date.parse(this.#last.signed_at)
-    if (age !== null && age >= 0 && age < pauseMs && !isNew) return ok('too_soon')
-    await this.#findGrown()
-    const overdue = isNew || added.some(({ fingerprint }) => this.#signers.has(fingerprint))
-    if (this.#grown.size + this.#pending.size === 0 && !overdue) return ok(null)
+    const age = clock().getTime() - Date.parse(this.#last?.signed_at ?? '')
+    if (age >= 0 && age < pauseMs && !isNew) return ok('too_soon')
+    const grown = await this.#grown()
+    // Earlier versions published no keys.
+    const isOverdue = isNew || added.some(({ fingerprint }) => this.#signers.has(fingerprint))
+    if (grown.length === 0 && !this.#isPending && !isOverdue) return ok(null)
     const logId = await ensureLogId(store)
     if (logId.isErr()) return err(logId.error)
-    const grown = [...this.#grown.values()]
-    await this.#plant([...this.#pending.values(), ...grown])
-    const unsigned = this.#last?.unsigned_entries ?? (await unsignedEntries(store))
-    const checkpoint = this.#next(logId.value, signer, clock(), unsigned)
-    const appended = await this.#append(grown, checkpoint, added)
-    if (appended.isErr()) return err(appended.error)
-    this.#revision = appended.value
-    for (const { run_id, length } of [...this.#pending.values(), ...grown]) {
-      this.#lengths.set(run_id, length)
-    }
-    this.#pending = new Map()
-    this.#grown.clear()
-    this.#see(checkpoint, added)
-    return ok(checkpoint)
+    const checkpoint = await this.#next(grown, logId.value, signer)
+    // The next call finds it in the stream.
+    const appended = await this.#append(checkpointAppends(grown, checkpoint, added))
+    return appended.map(() => checkpoint)
   }
 
   /** Reads what is new in the stream. */
   async #read(): Promise<Result<void, CheckpointError>> {
-    for await (const entry of checkpointEntries(this.#deps.store, this.#revision)) {
+    for await (const entry of checkpointEntries(this.#deps.store, { after: this.#revision })) {
       if (entry.isErr()) return err(entry.error)
       this.#revision = entry.value.revision
+      this.#isPending = 'runs' in entry.value
       if ('runs' in entry.value) {
-        for (const head of entry.value.runs) this.#pending.set(head.run_id, head)
+        for (const head of entry.value.runs) {
+          this.#leaves.set(head.run_id, { length: head.length, hash: leafOf(head) })
+        }
       } else {
-        for (const head of this.#pending.values()) this.#take(head)
-        this.#pending = new Map()
-        this.#see(entry.value.checkpoint, entry.value.keys)
+        const { checkpoint, keys } = entry.value
+        this.#last = checkpoint
+        this.#signers.add(checkpoint.key)
+        for (const { fingerprint } of keys) this.#published.add(fingerprint)
       }
     }
-    return ok(undefined)
+    return ok()
   }
 
-  #see(checkpoint: Checkpoint, keys: readonly PublishedKey[]): void {
-    this.#last = checkpoint
-    this.#signers.add(checkpoint.key)
-    for (const { fingerprint } of keys) this.#published.add(fingerprint)
-  }
-
-  #take(head: RunHead): void {
-    this.#lengths.set(head.run_id, head.length)
-    this.#leaves.set(head.run_id, leafOf(head))
-  }
-
-  async #findGrown(): Promise<void> {
+  /** The runs and ledgers that are new or longer than in the stream. */
+  async #grown(): Promise<readonly RunHead[]> {
     const { runs, store } = this.#deps
-    const changed = runs.takeChanged()
-    if (changed !== null) this.#keepGrown(changed)
-    for (let after: string | undefined = ''; changed === null && after !== undefined; ) {
+    const grown: RunHead[] = []
+    const take = (head: RunHead): void => {
+      if (head.length > (this.#leaves.get(head.run_id)?.length ?? 0)) grown.push(head)
+    }
+    for (let after: string | undefined = ''; after !== undefined; ) {
       const page = runs.heads(after, PAGE)
-      this.#keepGrown(page)
+      for (const head of page) take(head)
       after = page.at(-1)?.run_id
       await nextTurn()
     }
     for (const name of LEDGERS) {
       // A ledger that cannot be read keeps its former head; verification reports it.
       const end = (await ledgerEnd(store, name)).unwrapOr(LEDGER_START)
-      this.#keepGrown([{ run_id: ledgerStream(name), ...end }])
+      take({ run_id: ledgerStream(name), ...end })
     }
-    this.#keepGrown([...this.#grown.values()])
+    return grown
   }
 
-  #keepGrown(heads: Iterable<RunHead>): void {
-    for (const head of heads) {
-      const { run_id, length } = head
-      const known = this.#pending.get(run_id)?.length ?? this.#lengths.get(run_id) ?? 0
-      if (length > known) this.#grown.set(run_id, head)
-      else this.#grown.delete(run_id)
-    }
-  }
-
-  /** Updates the tree to the stream and these heads. */
-  async #plant(heads: readonly RunHead[]): Promise<void> {
-    for (const head of heads) this.#leaves.set(head.run_id, leafOf(head))
-    const leaves = this.#leaves
-    this.#leaves = new Map()
-    for (const _ of this.#tree.put(leaves)) await nextTurn()
-  }
-
-  #next(
-    logId: string,
-    signer: Signer,
-    now: Date,
-    unsigned_entries: UnsignedEntries | null,
-  ): Checkpoint {
+  async #next(grown: readonly RunHead[], logId: string, signer: Signer): Promise<Checkpoint> {
+    const leaves = new Map([...this.#leaves].map(([id, { hash }]) => [id, hash]))
+    for (const head of grown) leaves.set(head.run_id, leafOf(head))
+    const sorted = [...leaves].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, hash]) => hash)
+    const last = this.#last
+    const unsigned_entries = last?.unsigned_entries ?? (await unsignedEntries(this.#deps.store))
     return seal<Checkpoint>(
       {
         type: 'retrai.checkpoint.v1',
         log_id: logId,
-        number: this.#last === null ? 0 : this.#last.number + 1,
-        runs: this.#tree.size,
-        root: this.#tree.root.toString('hex'),
-        previous: this.#last === null ? GENESIS : checkpointHash(this.#last),
+        number: last === null ? 0 : last.number + 1,
+        runs: sorted.length,
+        root: (await merkleRoot(sorted)).toString('hex'),
+        previous: last === null ? GENESIS : checkpointHash(last),
         ...present({ unsigned_entries }),
-        signed_at: now.toISOString(),
+        signed_at: this.#deps.clock().toISOString(),
       },
       signer,
     )
   }
 
-  /** The last runs and the checkpoint are one append, and usually the only one. @returns the new revision */
-  async #append(
-    grown: readonly RunHead[],
-    checkpoint: Checkpoint,
-    keys: readonly PublishedKey[],
-  ): Promise<Result<number, AppendError>> {
-    const appends: NewEvent[][] = []
-    for (let from = 0; from < grown.length; from += RUNS_PER_EVENT) {
-      appends.push([runsEvent(grown.slice(from, from + RUNS_PER_EVENT))])
+  async #append(appends: readonly NewEvent[][]): Promise<Result<void, AppendError>> {
+    let end = this.#revision
+    for (const events of appends) {
+      const failure = await appendAfter(this.#deps.store, CHECKPOINT_STREAM, end, events)
+      if (failure !== null) return err(failure)
+      end += events.length
     }
-    const last = appends.pop() ?? []
-    let expected = this.#revision
-    for (const events of [...appends, [...last, checkpointEvent(checkpoint, keys)]]) {
-      const expectedRevision = expected === -1 ? 'no_stream' : expected
-      const appended = await this.#deps.store.append(CHECKPOINT_STREAM, events, {
-        expectedRevision,
-      })
-      if (appended.isErr()) return err(appended.error)
-      expected = appended.value.revision
+    return ok()
+  }
+}
+
+/** Pause after the end of a run, so that runs that end together are in one checkpoint. */
+const SOON_MS = 1_000
+/** The shortest time between two checkpoints of a log, from all its servers, unless `seconds` is less. */
+const PAUSE_MS = 5_000
+/** Checkpoints may take one hundredth of the time, for any number of runs. */
+const TIMES_AS_LONG = 100
+/** How long a server that stops waits for its last checkpoint. */
+const LAST_MS = 5_000
+
+type TimerOptions = {
+  /** The longest time after which a change is in a checkpoint. */
+  readonly seconds: number
+  readonly log: Pick<Logger, 'info' | 'warn'> & { readonly debug: Logger['info'] }
+  readonly written: (checkpoint: Checkpoint) => Promise<void>
+}
+
+/** Writes checkpoints: soon after the end of a run, and every `seconds` if anything has changed. */
+export class CheckpointTimer {
+  readonly #write: CheckpointWriter['write']
+  readonly #options: TimerOptions
+  readonly #stop = new AbortController()
+  /** Aborted once a run has ended that may not be in a checkpoint yet. */
+  #ended = new AbortController()
+  readonly #writing: Promise<void>
+
+  constructor(write: CheckpointWriter['write'], options: TimerOptions) {
+    this.#write = write
+    this.#options = options
+    this.#writing = this.#writeAgain()
+  }
+
+  /** Reports that a run has ended: a checkpoint is written soon. */
+  runEnded(): void {
+    this.#ended.abort()
+  }
+
+  /** Writes a last checkpoint, unless that takes longer than LAST_MS. */
+  async stop(): Promise<void> {
+    this.#stop.abort()
+    const last = this.#writing.then(() => this.#attempt(0))
+    await within(LAST_MS, last, () => {})
+  }
+
+  async #writeAgain(): Promise<void> {
+    const { signal } = this.#stop
+    const everyMs = this.#options.seconds * 1000
+    const pauseMs = Math.min(PAUSE_MS, everyMs)
+    for (let notBefore = 0; !signal.aborted; ) {
+      const ended = this.#ended.signal
+      await sleep(everyMs, AbortSignal.any([signal, ended]))
+      const soonMs = Math.max(Math.min(SOON_MS, everyMs), notBefore - performance.now())
+      if (ended.aborted) await sleep(soonMs, signal)
+      if (signal.aborted) return
+      const began = performance.now()
+      if (!(await this.#attempt(pauseMs))) continue
+      // Not longer than `seconds`: what took long on a slow disk would otherwise delay the next one for minutes.
+      const restMs = Math.min(TIMES_AS_LONG * (performance.now() - began), everyMs)
+      notBefore = performance.now() + Math.max(pauseMs, restMs)
     }
-    return ok(expected)
+  }
+
+  /** Whether there was something to write. Never rejects: what the read model throws must not end the server. */
+  async #attempt(pauseMs: number): Promise<boolean> {
+    const { log, written } = this.#options
+    this.#ended = new AbortController()
+    try {
+      const made = await this.#write(pauseMs)
+      if (made.isErr()) {
+        // Another server may have written one meanwhile.
+        const isOvertaken = made.error.type === 'wrong_expected_revision'
+        if (!isOvertaken) log.warn({ error: made.error }, 'no checkpoint could be written')
+        return true
+      }
+      if (made.value === 'too_soon') this.#ended.abort()
+      else if (made.value !== null) {
+        const { number, runs, root } = made.value
+        log.debug({ number, runs, root }, 'checkpoint written')
+        await written(made.value)
+      }
+      return made.value !== null
+    } catch (cause) {
+      log.warn({ err: cause }, 'no checkpoint could be written')
+      return false
+    }
   }
 }

@@ -1,16 +1,20 @@
-import { mayBeSame } from '../../domain/free-text.ts'
-import type { PayloadOf } from '../../domain/records.ts'
-import { subagentCalls } from '../../domain/subagent-state.ts'
-import type { Parent } from '../../domain/subagents.ts'
-import type { LoggedRecord } from '../../log/codec.ts'
-import type { LoadedRun } from '../../log/run-log.ts'
-import { type EndClaim, type Judgement, judgeEnd } from './family-ends.ts'
+import type { Parent, SubagentEnd } from '../../domain/subagents.ts'
+import { mayBeSame } from '../../domain/texts.ts'
+import type { PayloadOf } from './read-record.ts'
 import type { FamilyReport, Finding, NotCompared } from './report.ts'
-import type { SeenRecord } from './verify-run.ts'
+import {
+  openSubagent,
+  openSubagents,
+  plus,
+  subagentCalls,
+  type Used,
+  type VerifiedRun,
+} from './verified-run.ts'
+import type { VerifiedRecord } from './verify-run.ts'
 
-type Place = { readonly runId: string; readonly seq: number }
+type RecordPlace = { readonly runId: string; readonly seq: number }
 /** A record that names another run. `created` is when the store took it, in milliseconds since the epoch. */
-type Claim = Place & { readonly created: number }
+type Claim = RecordPlace & { readonly created: number }
 type Start = Claim & {
   readonly hash: string
   readonly payload: PayloadOf<'subagent_started'>
@@ -21,6 +25,20 @@ type Child = Claim & {
   readonly parent: Parent
   readonly payload: PayloadOf<'run_created'>
 }
+type End = Claim & { readonly end: SubagentEnd }
+
+/** A sub-agent as of one of its records. */
+type State = Pick<VerifiedRun, 'head' | 'used' | 'waitedSeconds'> & {
+  readonly status: string
+  /** The sub-agent of its own that it waits for. */
+  readonly waitsFor: string | null
+}
+
+/** What is wrong with a record, or why it was not compared (null): a part of a sentence. */
+type Judgement = { readonly problem: 'missing' | 'family' | null; readonly message: string } | null
+
+const wrong = (message: string): Judgement => ({ problem: 'family', message })
+const notCompared = (message: string): Judgement => ({ problem: null, message })
 
 /**
  * Compares what runs and the runs of their sub-agents say about each other, in both directions: `subagent_started` with
@@ -30,203 +48,203 @@ type Child = Claim & {
 export class FamilyCheck {
   /** Whether a run that is not here is missing. An imported run may be without the others. */
   readonly #isWhole: boolean
-  /** The runs that were seen, each with its state if another run names it or may do so. */
-  readonly #runs = new Map<string, LoadedRun | null>()
+  /** The runs that were seen, each with its state if another run may name it or is named by it. */
+  readonly #runs = new Map<string, VerifiedRun | null>()
+  /** Sub-agents as of each of their records. */
+  readonly #states = new Map<string, State[]>()
   /** The seq of the first record that does not hold. */
   readonly #bad = new Map<string, number>()
   readonly #children = new Map<string, Child>()
   readonly #starts = new Map<string, Start>()
-  readonly #ends: (EndClaim & Claim)[] = []
+  readonly #ends: End[] = []
 
   /** @param isWhole whether all runs of a store are seen */
   constructor(isWhole: boolean) {
     this.#isWhole = isWhole
   }
 
-  /** Notes a record that holds and for which `concernsFamily` is true. */
-  see({ logged: { seq, record, meta }, run, created }: SeenRecord): void {
+  /** Notes a record that holds. @param created when the store took it, in milliseconds since the epoch */
+  see({ seq, record, meta, run }: VerifiedRecord, created: number): void {
     const { run_id: runId } = record
     const claim = { runId, seq, created }
-    if (record.kind === 'run_created' && record.payload.parent !== undefined) {
-      const { payload } = record
-      this.#children.set(runId, { ...claim, parent: record.payload.parent, payload })
+    const { parent } = run
+    this.#runs.set(runId, parent === null && run.subagents.length === 0 ? null : run)
+    if (parent !== null) {
+      if (record.kind === 'run_created') {
+        this.#states.set(runId, [])
+        this.#children.set(runId, { ...claim, parent, payload: record.payload })
+      }
+      this.#states.get(runId)?.push(stateOf(run))
     }
     if (record.kind === 'subagent_started') {
       const { payload } = record
       // Those beside the open call are started before their calls begin.
-      const call = subagentCalls(run.state).find(({ call_id }) => call_id === payload.call_id)
+      const call = subagentCalls(run).find(({ call_id }) => call_id === payload.call_id)
       const asked = call?.args.instructions
       // As the tool reads it.
       const instructions = typeof asked === 'string' ? asked.trim() : asked
       this.#starts.set(keyOf(claim), { ...claim, hash: meta.hash, payload, instructions })
-      this.#runs.set(runId, run)
     }
-    if (record.kind !== 'tool_result' || record.payload.subagent === undefined) return
-    const { subagent: end } = record.payload
-    const child = this.#runs.get(end.run_id) ?? null
-    this.#ends.push({ ...claim, end, at: child?.state.seq === end.seq ? child : null })
-  }
-
-  /** Notes a run after some records, as far as it holds. */
-  reach(run: LoadedRun): void {
-    const { runId, parent } = run.state
-    const isNamed = this.#runs.get(runId) ?? parent !== undefined
-    this.#runs.set(runId, isNamed ? run : null)
+    const end = record.kind === 'tool_result' ? record.payload.subagent : undefined
+    if (end !== undefined) this.#ends.push({ ...claim, end })
   }
 
   /** Notes that a run does not hold from this record on. */
-  seeBad(runId: string, seq: number): void {
+  noteBad(runId: string, seq: number): void {
     this.#bad.set(runId, seq)
   }
 
-  /** Runs that others name and that were not seen. */
+  /** Runs that were started by others and that were not seen. */
   unseen(): readonly string[] {
-    const named = [
-      ...[...this.#children.values()].map(({ parent }) => parent.run_id),
-      ...[...this.#starts.values()].map(({ payload }) => payload.run_id),
-    ]
-    return [...new Set(named)].filter((runId) => !this.#runs.has(runId) && !this.#bad.has(runId))
-  }
-
-  /**
-   * Runs that must be read once more, up to a record: another run names them there, and they have continued since, or had
-   * not come so far when they were read.
-   */
-  wanted(): readonly Place[] {
-    return this.#ends.flatMap(({ end: { run_id: runId, seq }, at }) => {
-      const run = this.#runs.get(runId)
-      const isKnown = at !== null || run === null || run?.state.seq === seq || this.#bad.has(runId)
-      return isKnown ? [] : [{ runId, seq }]
-    })
-  }
-
-  /** Notes a run that was wanted, as far as it could be read. */
-  note(run: LoadedRun): void {
-    const { runId, seq } = run.state
-    for (const [index, claim] of this.#ends.entries()) {
-      const { run_id, seq: named } = claim.end
-      if (run_id === runId && named === seq) this.#ends[index] = { ...claim, at: run }
-    }
+    const started = [...this.#starts.values()].map(({ payload }) => payload.run_id)
+    return started.filter((runId) => !this.#runs.has(runId) && !this.#bad.has(runId))
   }
 
   /** @param placeOf the name of the place that holds a record, for people */
-  judge(placeOf: (place: Place) => string = ({ runId }) => `run ${runId}`): {
+  judge(placeOf: (place: RecordPlace) => string = ({ runId }) => `run ${runId}`): {
     readonly findings: readonly Finding[]
     readonly report: FamilyReport
   } {
     const findings: Finding[] = []
     const skipped: NotCompared[] = []
     const unsure = new Set<string>()
-    const take = (place: Place, about: string, judgement: Judgement | null): void => {
+    const take = ({ runId, seq }: RecordPlace, about: string, judgement: Judgement): void => {
       if (judgement === null) return
-      const { runId, seq } = place
+      const { problem, message } = judgement
       unsure.add(about)
-      if ('skipped' in judgement) {
-        skipped.push({ run_id: runId, seq, why: judgement.skipped })
-        return
-      }
-      const isMissing = 'missing' in judgement
-      const [problem, message] = isMissing
-        ? (['missing', judgement.missing] as const)
-        : (['family', judgement.wrong] as const)
-      findings.push({ problem, where: placeOf(place), seq, message })
+      if (problem === null) skipped.push({ run_id: runId, seq, why: message })
+      else findings.push({ problem, where: placeOf({ runId, seq }), seq, message })
     }
     for (const child of this.#children.values()) take(child, child.runId, this.#judgeChild(child))
     for (const start of this.#starts.values()) {
       take(start, start.payload.run_id, this.#judgeStart(start))
     }
-    for (const claim of this.#ends) take(claim, claim.end.run_id, this.#judgeEnd(claim))
+    for (const end of this.#ends) take(end, end.end.run_id, this.#judgeEnd(end))
     const compared = [...this.#children.keys()].filter((runId) => !unsure.has(runId)).length
     return { findings, report: { compared, not_compared: skipped } }
   }
 
   /** The first record of a sub-agent, with the record of its parent that it names. */
-  #judgeChild(child: Child): Judgement | null {
+  #judgeChild(child: Child): Judgement {
     const { run_id: runId, seq, hash, call_id, depth } = child.parent
-    const absent = this.#absence(
-      child,
-      { runId, seq },
-      `whose agent started it by its record ${seq}`,
-    )
+    const what = `whose agent started it by its record ${seq}`
+    const absent = this.#absence(child, { runId, seq }, what)
     if (absent !== null) return absent
     const start = this.#starts.get(keyOf({ runId, seq }))
     const source = `record ${seq} of run ${runId}`
-    if (start === undefined)
-      return { wrong: `it names ${source} as its start, which starts no run` }
+    if (start === undefined) return wrong(`it names ${source} as its start, which starts no run`)
     const { payload } = start
-    if (payload.run_id !== child.runId) {
-      return { wrong: `it names ${source} as its start, which starts run ${payload.run_id}` }
-    }
-    if (hash !== start.hash) {
-      return { wrong: `it names the hash ${hash} of ${source}, which has ${start.hash}` }
-    }
-    if (call_id !== payload.call_id) {
-      return { wrong: `it names the call ${call_id}, and ${source} the call ${payload.call_id}` }
-    }
-    const above = this.#runs.get(runId)?.state.parent?.depth ?? 0
-    if (depth !== above + 1) {
-      return { wrong: `it is at depth ${depth}, and run ${runId} at depth ${above}` }
-    }
+    const above = this.#runs.get(runId)?.parent?.depth ?? 0
+    const different = differenceOf([
+      ['the run', child.runId, payload.run_id],
+      ['the hash', hash, start.hash],
+      ['the call', call_id, payload.call_id],
+      ['the depth', depth, above + 1],
+    ])
+    if (different !== null) return wrong(`it names ${source} as its start, ${different}`)
     if (!mayBeSame(child.payload.config, payload.config)) {
-      return { wrong: `its configuration is not the one in ${source}` }
+      return wrong(`its configuration is not the one in ${source}`)
     }
     if (!mayBeSame(child.payload.instructions, start.instructions)) {
-      return { wrong: `its instructions are not those of the call ${call_id} of run ${runId}` }
+      return wrong(`its instructions are not those of the call ${call_id} of run ${runId}`)
     }
     return null
   }
 
   /** The record that starts a sub-agent, with the first record of that. */
-  #judgeStart(start: Start): Judgement | null {
+  #judgeStart(start: Start): Judgement {
     const { run_id: runId } = start.payload
     if (this.#runs.has(runId)) {
       const parent = this.#children.get(runId)?.parent
       const isNamed = parent?.run_id === start.runId && parent.seq === start.seq
-      return isNamed
-        ? null
-        : { wrong: `it starts run ${runId}, which does not name it as its start` }
+      return isNamed ? null : wrong(`it starts run ${runId}, which does not name it as its start`)
     }
-    if (this.#bad.has(runId)) return { skipped: `run ${runId}, which it starts, does not hold` }
+    if (this.#bad.has(runId)) return notCompared(`run ${runId}, which it starts, does not hold`)
     // A run that has ended is judged by its end. One that has none may not have been created.
     if (this.#ends.some(({ end }) => end.run_id === runId)) return null
-    return { skipped: `it starts run ${runId}, which is not here: perhaps it was never created` }
+    return notCompared(`it starts run ${runId}, which is not here: perhaps it was never created`)
   }
 
   /** The end of a sub-agent as its parent has recorded it, with the log of the sub-agent. */
-  #judgeEnd(claim: EndClaim & Claim): Judgement | null {
-    const { run_id: runId, seq } = claim.end
+  #judgeEnd(claim: End): Judgement {
+    const { end } = claim
+    const { run_id: runId, seq } = end
     const absent = this.#absence(claim, { runId, seq }, `its sub-agent, up to record ${seq}`)
     if (absent !== null) return absent
-    const run = this.#runs.get(runId)
+    const states = this.#states.get(runId)
     // If the run names no parent, its start reports that.
-    return run == null ? null : judgeEnd(claim, run, (id) => this.#runs.get(id)?.state ?? null)
+    if (states === undefined) return null
+    const state = states[seq]
+    if (state === undefined) {
+      return wrong(`it names record ${seq} of run ${runId}, which has ${states.length} records`)
+    }
+    const { head, status, waitedSeconds, used: least, waitsFor } = state
+    const most = waitsFor === null ? least : plus(least, this.#mostOf(waitsFor))
+    const hasTokens = isBetween(end.tokens, least.tokens, most.tokens)
+    const hasPrice = isBetween(end.cost_usd, least.costUsd, most.costUsd)
+    const different = differenceOf([
+      ['the hash', end.hash, head],
+      ['the status', end.status, status],
+      ['the seconds with people', end.waited_seconds, waitedSeconds],
+      ['the tokens', end.tokens, hasTokens ? end.tokens : least.tokens],
+      ['the price', end.cost_usd, hasPrice ? end.cost_usd : least.costUsd],
+    ])
+    return different === null ? null : wrong(`it names record ${seq} of run ${runId}, ${different}`)
+  }
+
+  /**
+   * The most that a run can have used at any time before now, with the sub-agents that it does not count or may count in
+   * part. A parent that is aborted counts what the sub-agents of its sub-agent have used by then.
+   */
+  #mostOf(runId: string, depth = 0): Used {
+    const run = this.#runs.get(runId) ?? null
+    if (run === null || depth > MAX_DEPTH) return UNKNOWN
+    return openSubagents(run).reduce(
+      (sum, { run_id }) => plus(sum, this.#mostOf(run_id, depth + 1)),
+      run.used,
+    )
   }
 
   /** Why the record of the other run cannot be compared; null if it can. */
-  #absence({ runId, created }: Claim, other: Place, what: string): Judgement | null {
+  #absence({ runId, created }: Claim, other: RecordPlace, what: string): Judgement {
     const bad = this.#bad.get(other.runId)
     if (bad !== undefined && bad <= other.seq) {
-      return { skipped: `run ${other.runId} holds only up to its record ${bad}` }
+      return notCompared(`run ${other.runId} holds only up to its record ${bad}`)
     }
     if (this.#runs.has(other.runId)) return null
-    const missing = `run ${other.runId}, ${what}, is not here`
-    if (!this.#isWhole) return { skipped: missing }
-    return this.#isImported(runId, created)
-      ? { skipped: `${missing}: this run was imported, or copied` }
-      : { missing: `${missing}: it was dropped` }
-  }
-
-  /** A run that was stored after it had ended was stored by another server first. */
-  #isImported(runId: string, created: number): boolean {
-    const endedAt = this.#runs.get(runId)?.state.endedAt ?? null
+    const message = `run ${other.runId}, ${what}, is not here`
+    if (!this.#isWhole) return notCompared(message)
+    // A run that was stored after it had ended was stored by another server first.
+    const endedAt = this.#runs.get(runId)?.endedAt ?? null
     return endedAt !== null && created >= endedAt * 1000
+      ? notCompared(`${message}: this run was imported, or copied`)
+      : { problem: 'missing', message: `${message}: it was dropped` }
   }
 }
 
-/** Whether a record names another run. */
-export const concernsFamily = ({ record: { kind, payload } }: LoggedRecord): boolean =>
-  kind === 'subagent_started' ||
-  (kind === 'run_created' && payload.parent !== undefined) ||
-  (kind === 'tool_result' && payload.subagent !== undefined)
+/** The first of these values that is not what it should be, as a part of a sentence; null if all are. */
+function differenceOf(
+  values: readonly (readonly [what: string, named: unknown, actual: unknown])[],
+): string | null {
+  const [what, named, actual] = values.find(([, one, other]) => one !== other) ?? []
+  return what === undefined ? null : `with ${what} ${named}, and there it is ${actual}`
+}
 
-const keyOf = ({ runId, seq }: Place): string => `${runId}/${seq}`
+const keyOf = ({ runId, seq }: RecordPlace): string => `${runId}/${seq}`
+
+function stateOf(run: VerifiedRun): State {
+  const { head, used, waitedSeconds, phase } = run
+  const status = phase.type === 'ended' ? phase.status : 'running'
+  return { head, used, waitedSeconds, status, waitsFor: openSubagent(run)?.run_id ?? null }
+}
+
+const UNKNOWN: Used = { tokens: Number.POSITIVE_INFINITY, costUsd: Number.POSITIVE_INFINITY }
+
+/** Records that were forged can name each other in a circle. */
+const MAX_DEPTH = 100
+
+/** Prices that are not known are null, and stay so whatever is added to them. */
+function isBetween(named: number | null, least: number | null, most: number | null): boolean {
+  const sum = (price: number | null): number => price ?? Number.POSITIVE_INFINITY
+  return sum(named) >= sum(least) && sum(named) <= sum(most)
+}

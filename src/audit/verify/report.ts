@@ -1,4 +1,6 @@
 import type { IsolationPolicy } from '../../domain/isolation.ts'
+import type { Trust } from '../public-keys.ts'
+import type { RecordedVerdict } from './read-record.ts'
 import type { BadRecord } from './verify-run.ts'
 
 /** One thing that does not hold. */
@@ -13,7 +15,6 @@ export type Finding = {
     | BadRecord['problem']
     | 'incomplete'
     | 'unexpected'
-    | 'signature'
     | 'family'
     | 'redaction'
     | 'unreachable'
@@ -27,24 +28,6 @@ export type Finding = {
 /** Whether findings show that something does not hold, and not only that something could not be read. */
 export const isBroken = (findings: readonly Finding[]): boolean =>
   findings.some(({ problem }) => problem !== 'unreachable')
-
-/**
- * Whether the key of the signature is one that the reader trusts. If the reader named no key, it is not compared, and
- * the archive's own keys are used.
- */
-export type Trust = 'trusted' | 'not_trusted' | 'not_compared'
-
-/** A key that has signed checkpoints; `own` if it belongs to the server that is verified. */
-export type CheckpointSigner = {
-  readonly key: string
-  readonly own: boolean
-  readonly checkpoints: number
-}
-
-/** By the name of a ledger: how many of its first entries are unsigned, and the keys that signed the others. */
-export type LedgerSeals = Readonly<
-  Record<string, { readonly unsigned: number; readonly keys: readonly string[] }>
->
 
 /** One redaction, for people. */
 export type ReportedRedaction = {
@@ -84,6 +67,30 @@ export type FamilyReport = {
   readonly not_compared: readonly NotCompared[]
 }
 
+/** Objects that snapshots name and that are not in an export. */
+export type AbsentFiles = {
+  /** Masking finds a secret in them. */
+  readonly masked: number
+  readonly redacted: number
+  /** The server did not keep them, or got the run from an export without them. */
+  readonly not_kept: number
+  /** Contents of files that an export does not have to hold. */
+  readonly not_exported: number
+}
+
+/** The files of a run. */
+export type SnapshotsReport = {
+  readonly snapshots: number
+  /** Trees and contents of files that are what the snapshots name. */
+  readonly trees: number
+  readonly contents: number
+  /** Whether the export should hold all files of the first and the last snapshot. */
+  readonly first_and_last: boolean
+  readonly absent: AbsentFiles
+  /** Those that are masked. */
+  readonly withheld: readonly { readonly id: string; readonly path: string }[]
+}
+
 /** The result of a verification. */
 export type BundleReport = {
   /** Everything was read, and nothing is wrong. `trust` reports separately whether to trust the key. */
@@ -100,6 +107,12 @@ export type BundleReport = {
   readonly key: string | null
   readonly signed_at: string | null
   readonly artifacts: number
+  /** Artifacts that an export does not hold before the end of its run: the check that the agent does not see. */
+  readonly withheld: number
+  /** What the snapshots of the run name; null if it has none. */
+  readonly files: SnapshotsReport | null
+  /** What the last record says of the goal; null if it has none, and in runs of earlier versions. */
+  readonly verdict: RecordedVerdict | null
   /** How the commands of the run were isolated, by its first record, which the signature covers; null if it does not say. */
   readonly isolation: IsolationPolicy | null
   /** The hash of the policy that the signature names; null if it names none, as those of earlier versions. */
@@ -114,5 +127,14 @@ export type BundleReport = {
   readonly family: FamilyReport
   /** The first record that differs from what was signed. */
   readonly first_bad_seq: number | null
+  readonly findings: readonly Finding[]
+}
+
+/** The result of a verification of several exports. A finding about one of them is also in its own report. */
+export type FilesReport = {
+  readonly holds: boolean
+  readonly trust: Trust
+  readonly exports: readonly BundleReport[]
+  readonly family: FamilyReport
   readonly findings: readonly Finding[]
 }

@@ -1,25 +1,25 @@
 import type { KeyObject } from 'node:crypto'
-import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import { err, ok, type Result } from 'neverthrow'
 import type { Checkpoint, RunHead } from '../../api/audit.ts'
-import { GENESIS } from '../../log/chain.ts'
+import { GENESIS, uuidOfHash } from '../../log/chain.ts'
 import { canonicalText } from '../../log/commitment.ts'
-import { readLogId } from '../../log/log-id.ts'
-import type { StreamReader } from '../../log/stream-pages.ts'
+import { readLogId } from '../../log/log-identity.ts'
+import { streamOf } from '../../log/run-log.ts'
+import { eventAt, type StreamReader } from '../../log/stream-pages.ts'
 import {
   type CheckpointEntry,
   type CheckpointError,
   type CheckpointLog,
   checkpointEntries,
 } from '../checkpoints/checkpoint-stream.ts'
-import type { KeptCheckpoint, UnreadableCheckpoint } from '../checkpoints/kept-checkpoints.ts'
-import { MerkleTree } from '../checkpoints/merkle.ts'
-import { leafOf } from '../checkpoints/run-heads.ts'
-import { type KnownKeys, knownKeys } from '../proofs/public-keys.ts'
-import { checkpointHash, checkSeal } from '../proofs/statements.ts'
-import type { CheckpointSigner, Finding } from './report.ts'
+import type { KeptCheckpoint } from '../checkpoints/kept-checkpoints.ts'
+import { leafOf, merkleRoot, sortedHeads } from '../checkpoints/merkle.ts'
+import { ledgerOf, subjectOf } from '../ledgers.ts'
+import { checkpointHash, checkSeal, type KnownKeys, knownKeys } from '../public-keys.ts'
+import type { Finding } from './report.ts'
 
 /** What is wrong with the signature of a checkpoint; null if nothing is. */
-export function sealFinding(checkpoint: Checkpoint, keys: KnownKeys): Finding | null {
+function sealFinding(checkpoint: Checkpoint, keys: KnownKeys): Finding | null {
   const seal = checkSeal(checkpoint, keys)
   if (seal === 'good') return null
   const message =
@@ -30,7 +30,7 @@ export function sealFinding(checkpoint: Checkpoint, keys: KnownKeys): Finding | 
 }
 
 /** What is wrong if a checkpoint should follow another one, or be the first (null); null if nothing is. */
-export function linkFinding(before: Checkpoint | null, checkpoint: Checkpoint): Finding | null {
+function linkFinding(before: Checkpoint | null, checkpoint: Checkpoint): Finding | null {
   const number = before === null ? 0 : before.number + 1
   if (checkpoint.number !== number) {
     return finding('missing', checkpoint, `number ${number} is expected in its place`)
@@ -49,22 +49,18 @@ export function linkFinding(before: Checkpoint | null, checkpoint: Checkpoint): 
   return finding('unlinked', checkpoint, 'it does not follow the checkpoint before it')
 }
 
-/** What is wrong if a checkpoint should be made over these runs; null if nothing is. */
-export function rootFinding(checkpoint: Checkpoint, heads: Iterable<RunHead>): Finding | null {
-  const tree = new MerkleTree()
-  grow(tree, heads)
-  return treeFinding(checkpoint, tree)
-}
-
-function grow(tree: MerkleTree, heads: Iterable<RunHead>): void {
-  const leaves = new Map<string, Uint8Array>()
-  for (const head of heads) leaves.set(head.run_id, leafOf(head))
-  for (const _ of tree.put(leaves));
-}
-
-function treeFinding(checkpoint: Checkpoint, { root, size }: MerkleTree): Finding | null {
-  if (root.toString('hex') === checkpoint.root && size === checkpoint.runs) return null
-  return finding('changed', checkpoint, 'the runs that are listed for it do not give its root')
+/** What is wrong if checkpoints should be made over these runs. */
+export async function rootFindings(...logs: readonly (CheckpointLog | null)[]): Promise<Finding[]> {
+  const findings: Finding[] = []
+  for (const log of logs) {
+    if (log === null) continue
+    const { checkpoint, heads } = log
+    const root = await merkleRoot(sortedHeads(heads.values()).map(leafOf))
+    if (root.toString('hex') === checkpoint.root && heads.size === checkpoint.runs) continue
+    const message = 'the runs that are listed for it do not give its root'
+    findings.push(finding('changed', checkpoint, message))
+  }
+  return findings
 }
 
 function finding(problem: Finding['problem'], { number }: Checkpoint, message: string): Finding {
@@ -72,155 +68,161 @@ function finding(problem: Finding['problem'], { number }: Checkpoint, message: s
 }
 
 export type VerifiedCheckpoints = {
-  readonly count: number
   /** The given keys, and those that servers have published in the log. */
   readonly keys: KnownKeys
   /** How many checkpoints each key has signed. */
   readonly signed: ReadonlyMap<string, number>
-  /** The log as of the last checkpoint; null if there is no checkpoint. */
+  /** The last checkpoint; null for a log without checkpoints. */
   readonly latest: CheckpointLog | null
-  /** The log as of the checkpoint with the wanted number; null if it does not exist. */
+  /** The checkpoint with the number of the one that the reader has kept; null if it does not exist. */
   readonly wanted: CheckpointLog | null
-  /** The checkpoints beside the log that the log does not have. */
-  readonly lost: readonly KeptCheckpoint[]
   readonly findings: readonly Finding[]
 }
 
-/** Which keys have signed checkpoints. @param own the keys of the server that is verified */
-export const signersOf = (
-  signed: ReadonlyMap<string, number>,
-  own: KnownKeys,
-): readonly CheckpointSigner[] =>
-  [...signed].map(([key, checkpoints]) => ({ key, own: own.has(key), checkpoints }))
-
-export const countSigner = (signed: Map<string, number>, { key }: Checkpoint): void => {
-  signed.set(key, (signed.get(key) ?? 0) + 1)
+/** What is wrong if a log should still have a checkpoint that somebody has kept. */
+function keptFinding(kept: Checkpoint, there: Checkpoint | null, keys: KnownKeys): Finding | null {
+  const sealed = sealFinding(kept, keys)
+  if (sealed !== null) return sealed
+  if (there === null) return finding('missing', kept, 'the store does not have it any more')
+  if (checkpointHash(there) === checkpointHash(kept)) return null
+  return finding('changed', kept, 'the store has another checkpoint under this number')
 }
 
-const isSame = (one: Checkpoint, other: Checkpoint): boolean =>
-  one.number === other.number && checkpointHash(one) === checkpointHash(other)
-
-/** What is wrong if a checkpoint is in a file beside the log, and not in the log. */
-export const lostFinding = ({ file, checkpoint }: KeptCheckpoint): Finding =>
-  finding(
-    'missing',
-    checkpoint,
-    `the log does not have it, and ${file} beside the log does: the log was put back to an older state, or replaced. If somebody did that on purpose, delete that file`,
-  )
-
-/** What is wrong if nobody can know which checkpoint a file beside the log has held. */
-export const unreadableFinding = ({ file, why }: UnreadableCheckpoint): Finding => ({
-  problem: 'unreadable',
-  where: file,
-  seq: null,
-  message: `it must hold a checkpoint that the log has, and cannot be read (${why}), so it is not known whether the log was put back to an older state. If somebody damaged it by mistake, delete that file`,
-})
+/** What is wrong if the log does not have the checkpoint in a file beside it, or if nobody can know which one that was. */
+export function lostFinding(kept: KeptCheckpoint): Finding {
+  const { file, checkpoint } = kept
+  if (checkpoint === null) {
+    const message = `it must hold a checkpoint that the log has, and cannot be read (${kept.why}), so it is not known whether the log was put back to an older state. If somebody damaged it by mistake, delete that file`
+    return { problem: 'unreadable', where: file, seq: null, message }
+  }
+  const message = `the log does not have it, and ${file} beside the log does: the log was put back to an older state, or replaced. If somebody did that on purpose, delete that file`
+  return finding('missing', checkpoint, message)
+}
 
 type VerifyOptions = {
-  /** The number of a checkpoint of which the runs are needed. */
-  readonly wanted?: number | null
-  /** The roots of all checkpoints, or only of the last one, which costs less. */
-  readonly roots?: 'all' | 'last'
-  /** What the log must have. */
-  readonly kept?: readonly KeptCheckpoint[]
+  /** The checkpoint that the reader has kept; null without one. */
+  readonly kept?: Checkpoint | null
+  /** Those beside the log. */
+  readonly beside?: readonly KeptCheckpoint[]
 }
 
-/** Verifies the checkpoints of a log: signatures, order, roots. */
-export function verifyCheckpoints(
+/** As verified in a log; `lost` are the checkpoints beside it that it does not have. */
+type InLog = VerifiedCheckpoints & { readonly lost: readonly KeptCheckpoint[] }
+
+/** Verifies the checkpoints of a log: signatures, order, and the roots of the last and of the kept one. */
+export async function verifyCheckpoints(
   store: StreamReader,
   given: KnownKeys,
-  options: VerifyOptions = {},
-): ResultAsync<VerifiedCheckpoints, CheckpointError> {
-  const verify = async (): Promise<Result<VerifiedCheckpoints, CheckpointError>> => {
-    const check = new CheckpointsCheck(given, options)
-    for await (const entry of checkpointEntries(store, -1)) {
-      if (entry.isErr()) return err(entry.error)
-      check.take(entry.value)
-    }
-    const id = await readLogId(store)
-    if (id.isErr() && id.error.type !== 'log_id_unreadable') return err(id.error)
-    return ok(check.finish(id.unwrapOr(null)))
+  { kept = null, beside = [] }: VerifyOptions = {},
+): Promise<Result<InLog, CheckpointError>> {
+  const check = new CheckpointsCheck(given, kept)
+  let lost = beside
+  for await (const entry of checkpointEntries(store)) {
+    if (entry.isErr()) return err(entry.error)
+    check.take(entry.value)
+    if (!('checkpoint' in entry.value)) continue
+    const { checkpoint } = entry.value
+    lost = lost.filter((each) => !isSame(checkpoint, each.checkpoint))
   }
-  return new ResultAsync(verify())
+  const id = await readLogId(store)
+  if (id.isErr() && id.error.type !== 'log_id_unreadable') return err(id.error)
+  const checked = check.finish(id.unwrapOr(null))
+  const roots = await rootFindings(checked.latest, checked.wanted)
+  return ok({ ...checked, lost, findings: [...checked.findings, ...roots] })
 }
 
-/** Gets the entries of the stream in order. */
-class CheckpointsCheck {
-  readonly #options: Required<VerifyOptions>
+const isSame = (one: Checkpoint, other: Checkpoint | null): boolean =>
+  one.number === other?.number && checkpointHash(one) === checkpointHash(other)
+
+/** Gets the checkpoints of a log in order, and their runs if they are there. */
+export class CheckpointsCheck {
+  readonly #kept: Checkpoint | null
   readonly #findings: Finding[] = []
   readonly #keys: Map<string, KeyObject>
   readonly #signed = new Map<string, number>()
   /** Checkpoints whose keys may be published later in the log. */
   readonly #unknown: Checkpoint[] = []
-  readonly #tree = new MerkleTree()
   readonly #heads = new Map<string, RunHead>()
   #pending: RunHead[] = []
   #last: Checkpoint | null = null
   #wanted: CheckpointLog | null = null
-  #lost: readonly KeptCheckpoint[]
-  #revision = -1
-  #count = 0
 
-  constructor(given: KnownKeys, options: VerifyOptions) {
-    this.#options = { wanted: null, roots: 'all', kept: [], ...options }
+  constructor(given: KnownKeys, kept: Checkpoint | null) {
     this.#keys = new Map(given)
-    this.#lost = this.#options.kept
+    this.#kept = kept
   }
 
   take(entry: CheckpointEntry): void {
-    this.#revision = entry.revision
     if ('runs' in entry) {
       this.#pending.push(...entry.runs)
       return
     }
     for (const head of this.#pending) this.#heads.set(head.run_id, head)
-    if (this.#options.roots === 'all') grow(this.#tree, this.#pending)
     this.#pending = []
     for (const [fingerprint, key] of knownKeys(entry)) this.#keys.set(fingerprint, key)
-    this.#takeCheckpoint(entry.checkpoint)
-  }
-
-  #takeCheckpoint(checkpoint: Checkpoint): void {
-    const { wanted, roots } = this.#options
-    this.#count += 1
-    countSigner(this.#signed, checkpoint)
-    this.#lost = this.#lost.filter((each) => !isSame(each.checkpoint, checkpoint))
-    const isKnown = this.#keys.has(checkpoint.key)
-    if (!isKnown) this.#unknown.push(checkpoint)
-    this.#find(isKnown ? sealFinding(checkpoint, this.#keys) : null)
+    const { checkpoint } = entry
+    this.#signed.set(checkpoint.key, (this.#signed.get(checkpoint.key) ?? 0) + 1)
+    if (this.#keys.has(checkpoint.key)) this.#find(sealFinding(checkpoint, this.#keys))
+    else this.#unknown.push(checkpoint)
     this.#find(linkFinding(this.#last, checkpoint))
-    this.#find(roots === 'all' ? treeFinding(checkpoint, this.#tree) : null)
     this.#last = checkpoint
-    if (checkpoint.number === wanted) this.#wanted = this.#logAt(checkpoint, new Map(this.#heads))
+    if (checkpoint.number !== this.#kept?.number) return
+    this.#wanted = { checkpoint, heads: new Map(this.#heads) }
   }
 
-  /** @param logId null if the log has no id that can be read */
-  finish(logId: string | null): VerifiedCheckpoints {
+  /** @param logId null if the log has no id that can be read; left out if that is not known */
+  finish(logId?: string | null): VerifiedCheckpoints {
     for (const each of this.#unknown) this.#find(sealFinding(each, this.#keys))
     const last = this.#last
-    if (last !== null && this.#options.roots === 'last') {
-      this.#find(rootFinding(last, this.#heads.values()))
-    }
-    if (last !== null && last.log_id !== logId) {
+    if (last !== null && logId !== undefined && last.log_id !== logId) {
       const message = `it belongs to the log ${last.log_id}, and the id of this log is ${logId ?? 'unknown'}`
       this.#find(finding('changed', last, message))
     }
+    const wanted = this.#wanted
+    const there = wanted?.checkpoint ?? null
+    if (this.#kept !== null) this.#find(keptFinding(this.#kept, there, this.#keys))
     return {
-      count: this.#count,
       keys: this.#keys,
       signed: this.#signed,
-      latest: last && this.#logAt(last, this.#heads),
-      wanted: this.#wanted,
-      lost: this.#lost,
+      latest: last && { checkpoint: last, heads: this.#heads },
+      wanted,
       findings: this.#findings,
     }
-  }
-
-  #logAt(checkpoint: Checkpoint, heads: ReadonlyMap<string, RunHead>): CheckpointLog {
-    return { revision: this.#revision, checkpoint, heads, pending: [...this.#pending] }
   }
 
   #find(found: Finding | null): void {
     if (found !== null) this.#findings.push(found)
   }
+}
+
+/**
+ * Verifies the checkpoints, and that each run and ledger in the last one is in the log with the record that it names.
+ * Reads only the id of one event of each, because ids are made from hashes.
+ * @param beside the checkpoints beside the log
+ * @returns what is wrong, apart from the checkpoints that the log does not have: these are `lost`
+ */
+export async function verifyHeads(
+  store: StreamReader,
+  keys: KnownKeys,
+  beside: readonly KeptCheckpoint[],
+): Promise<Result<Pick<InLog, 'findings' | 'lost'>, string>> {
+  const checked = await verifyCheckpoints(store, keys, { beside })
+  if (checked.isErr()) return err(checked.error.message)
+  const { latest, lost } = checked.value
+  const findings = [...checked.value.findings]
+  for (const { run_id, length, head } of latest?.heads.values() ?? []) {
+    const stream = ledgerOf(run_id) === null ? streamOf(run_id) : run_id
+    const event = await eventAt(store, stream, length - 1)
+    if (event.isErr()) return err(event.error.message)
+    if (event.value?.id === uuidOfHash(head)) continue
+    const [problem, message] =
+      event.value === null
+        ? ([
+            'missing',
+            'the last checkpoint names it: it was dropped, or its end was cut off',
+          ] as const)
+        : (['changed', 'this is not the record that the last checkpoint names'] as const)
+    findings.push({ problem, where: subjectOf(run_id), seq: length - 1, message })
+  }
+  return ok({ findings, lost })
 }

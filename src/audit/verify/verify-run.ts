@@ -1,123 +1,112 @@
 import { err, ok, type Result } from 'neverthrow'
-import { mayBeSame, REDACTED } from '../../domain/free-text.ts'
-import { isWaiting } from '../../domain/state.ts'
-import { plainMetadata } from '../../lib/plain-metadata.ts'
-import { type RecordMeta, recordHash, uuidOfHash } from '../../log/chain.ts'
-import { decodeParsed, type Logged, type LoggedRecord, storedJson } from '../../log/codec.ts'
-import { hashOfCall } from '../../log/commitment.ts'
-import { NotAsRedacted } from '../../log/redacted-record.ts'
-import { foldLogged, type LoadedRun } from '../../log/run-log.ts'
-import type { RecordedEvent } from '../../store/event-store.ts'
+import * as z from 'zod'
+import {
+  GENESIS,
+  type Logged,
+  OTHER_TEXT,
+  readMeta,
+  recordHash,
+  uuidOfHash,
+} from '../../log/chain.ts'
+import { NotAsRedacted } from '../../log/commitment.ts'
+import { advance } from './possible-run.ts'
+import { ReadRecord } from './read-record.ts'
+import { Impossible, type VerifiedRun } from './verified-run.ts'
 
-/** A record as a store or an export holds it; data and metadata are parsed JSON. */
+export type { VerifiedRun } from './verified-run.ts'
+
+/** A record or an entry as a store or an export holds it; data and metadata are parsed JSON. */
 export type StoredRecord = {
   readonly seq: number
   readonly id: string
   readonly type: string
   readonly data: unknown
   readonly metadata: unknown
-  /** The same metadata, if it is known to be valid. */
-  readonly meta?: RecordMeta
 }
 
-/** The first record of a run that does not hold. */
+/** The first record of a run, or entry of a ledger, that does not hold. */
 export type BadRecord = {
   /**
    * `missing`: a later record is in its place, or nothing; `added`: a record that does not belong there;
    * `unreadable`: it is not a record; `changed`: it is not what was hashed; `unlinked`: its prev_hash is not
-   * the hash of the record before; `impossible`: no run can have it there.
+   * the hash of the record before; `impossible`: no run can have it there; `signature`: nobody has signed the entry, or
+   * its signature is not valid.
    */
-  readonly problem: 'missing' | 'added' | 'unreadable' | 'changed' | 'unlinked' | 'impossible'
+  readonly problem:
+    | 'missing'
+    | 'added'
+    | 'unreadable'
+    | 'changed'
+    | 'unlinked'
+    | 'impossible'
+    | 'signature'
   readonly seq: number
   readonly message: string
 }
 
-/** A run as far as it is verified. */
-export type VerifiedRun = LoadedRun & {
-  /** Who started it; null if nobody is named. */
-  readonly starter: string | null
-  /** The hash of the open question; null if the run asks nothing. */
-  readonly question: string | null
-  /** The kind of its last record. */
-  readonly lastKind: string
-}
+/** A stream as far as it is verified: the seq of its last record (-1 for none), and the hash of that. */
+export type ChainEnd = { readonly seq: number; readonly head: string }
 
-export type VerifiedRecord = { readonly run: VerifiedRun; readonly logged: LoggedRecord }
+type Shape = { readonly kind: string; readonly payload: object }
 
 /**
- * Verifies the next record of a run. Pure: begin with `null`, and continue with the `run` of each result, which is the
- * run's state and the hash of its last record, as far as they are verified.
+ * Reads the record that comes next in a stream: it is in its place, its hash is that of its contents and continues the
+ * chain, and its id and type fit.
  */
-export const verifyRecord = (
-  runId: string,
-  run: VerifiedRun | null,
-  record: StoredRecord,
-): Result<VerifiedRecord, BadRecord> => verifyNext(runId, run, checkedAlone(record))
-
-/** A record that holds, and the run up to it. */
-export type SeenRecord = VerifiedRecord & {
-  /** When the store took it, in milliseconds since the epoch. */
-  readonly created: number
-}
-
-/** A record with all that can be known of it without the other records of its run. */
-export type CheckedRecord = {
-  readonly seq: number
-  readonly alone: Result<LoggedRecord, BadRecord>
-}
-
-export function checkedAlone(record: StoredRecord): CheckedRecord {
-  const { seq, data, metadata, meta } = record
-  const bad = (problem: BadRecord['problem'], message: string): CheckedRecord => {
-    return { seq, alone: err({ problem, seq, message }) }
-  }
-  const alone = decodeParsed({ stream: '', revision: seq }, data, metadata, meta)
-  if (alone.isErr()) return bad('unreadable', alone.error.message)
-  const changed = whatChanged(record, alone.value)
-  return changed === null ? { seq, alone: ok(alone.value) } : bad('changed', changed)
-}
-
-/** The rest of `verifyRecord`. */
-export function verifyNext(
-  runId: string,
-  run: VerifiedRun | null,
-  { seq: actual, alone }: CheckedRecord,
-): Result<VerifiedRecord, BadRecord> {
-  const seq = run === null ? 0 : run.state.seq + 1
-  const elsewhere = misplaced(actual, seq)
-  if (elsewhere !== null) return err(elsewhere)
-  if (alone.isErr()) return err(alone.error)
-  const logged = alone.value
+export function nextRecord<R extends Shape>(
+  stored: StoredRecord,
+  after: ChainEnd,
+  stream: string,
+  shape: z.ZodType<R>,
+): Result<Logged<R>, BadRecord> {
+  const seq = after.seq + 1
   const bad = (problem: BadRecord['problem'], message: string) => err({ problem, seq, message })
-  const folded = foldLogged(runId, run, logged)
-  if (folded.isErr()) {
-    const linked = logged.meta.prev_hash === run?.head || run === null
-    return bad(linked ? 'impossible' : 'unlinked', folded.error.message)
+  if (stored.seq > seq) {
+    return bad(
+      'missing',
+      `record ${stored.seq} is in its place: it was dropped, or the order was changed`,
+    )
   }
-  const impossible = run === null ? null : answersProblem(run, logged)
-  if (impossible !== null) return bad('impossible', impossible)
-  return ok({ run: verifiedRun(run, folded.value, logged), logged })
+  if (stored.seq < seq) {
+    return bad(
+      'added',
+      `record ${stored.seq} is here once more: it was added, or the order was changed`,
+    )
+  }
+  const read = readStored(stored, stream, shape)
+  if (read.isOk() && read.value.meta.prev_hash !== after.head) {
+    return bad('unlinked', 'its prev_hash is not the hash of the one before it')
+  }
+  return read
 }
 
-/** What is wrong if the record `actual` is in the place of `seq`; null if it belongs there. */
-export function misplaced(actual: number, seq: number): BadRecord | null {
-  if (actual === seq) return null
-  if (actual > seq) {
-    const message = `record ${actual} is in its place: it was dropped, or the order was changed`
-    return { problem: 'missing', seq, message }
+/** Reads a record by itself: its hash is that of its contents, and its id and type fit. */
+export function readStored<R extends Shape>(
+  stored: StoredRecord,
+  stream: string,
+  shape: z.ZodType<R>,
+): Result<Logged<R>, BadRecord> {
+  const { seq, data, metadata } = stored
+  const bad = (problem: BadRecord['problem'], message: string) => err({ problem, seq, message })
+  if (typeof data === 'string' || typeof metadata === 'string') return bad('unreadable', OTHER_TEXT)
+  let logged: Logged<R>
+  try {
+    logged = { seq, meta: readMeta(metadata, stream), record: shape.parse(data) }
+  } catch (cause) {
+    return bad(
+      'unreadable',
+      cause instanceof z.ZodError ? z.prettifyError(cause) : (cause as Error).message,
+    )
   }
-  const message = `record ${actual} is here once more: it was added, or the order was changed`
-  return { problem: 'added', seq, message }
+  const changed = whatChanged(stored, logged)
+  return changed === null ? ok(logged) : bad('changed', changed)
 }
 
 /** What differs from the hash of a record; null if nothing does. */
-export function whatChanged(
-  stored: StoredRecord,
-  { seq, record, meta }: Logged<{ readonly kind: string; readonly payload: object }>,
-): string | null {
+function whatChanged(stored: StoredRecord, { seq, record, meta }: Logged<Shape>): string | null {
   const { hash } = meta
-  // The hash covers what is stored, not what an older schema becomes when it is read.
-  const actual = hashOf(seq, stored.data as typeof record, meta)
+  // The hash covers what is stored, also what is not read here.
+  const actual = hashOf(seq, stored.data as Shape, meta)
   if (typeof actual !== 'string') return actual.message
   if (actual !== hash) return `its contents have the hash ${actual}, and its metadata names ${hash}`
   if (stored.id !== uuidOfHash(hash)) return `its id ${stored.id} is not made from its hash`
@@ -136,67 +125,31 @@ function hashOf(...args: Parameters<typeof recordHash>): string | { readonly mes
   }
 }
 
-export function storedRecord(event: RecordedEvent): StoredRecord {
-  const { revision: seq, id, type } = event
-  const data = storedJson(event, event.data)
-  const meta = event.altered === true ? null : plainMetadata(event.metadata)
-  if (meta !== null) return { seq, id, type, data, metadata: meta, meta }
-  return { seq, id, type, data, metadata: storedJson(event, event.metadata) }
-}
+/** A record that holds, and the run up to it. */
+export type VerifiedRecord = Logged<ReadRecord> & { readonly run: VerifiedRun }
 
-/** The artifact that a record names; null if it names none. */
-export function artifactOf({ record }: LoggedRecord): string | null {
-  return record.kind === 'tool_result' ? record.payload.sha256 : null
-}
+const NOTHING = { seq: -1, head: GENESIS }
+/** Runs are no ledgers: nobody signs a record. */
+const NO_LEDGER = ''
 
-/** @param before null before the first record */
-function verifiedRun(
-  before: VerifiedRun | null,
-  { state, head }: LoadedRun,
-  { record, meta }: LoggedRecord,
-): VerifiedRun {
-  const starter = before === null ? (meta.principal ?? null) : before.starter
-  const question = isWaiting(state) ? (before?.question ?? head) : null
-  return { state, head, starter, question, lastKind: record.kind }
-}
-
-/** Why no server can have recorded this question or answer, beyond what the fold says; null if it can. */
-function answersProblem(run: VerifiedRun, { record, meta }: LoggedRecord): string | null {
-  switch (record.kind) {
-    case 'approval_required':
-      return callProblem(run, record.payload.call_sha256)
-    case 'human_check_response':
-      return shownProblem(run, record.payload.shown_sha256)
-    case 'approval_response':
-      return shownProblem(run, record.payload.shown_sha256) ?? answererProblem(run, meta.principal)
-    default:
-      return null
-  }
-}
-
-/** A person allows or denies a call by its hash. After a redaction of the call, nothing can be compared. */
-function callProblem({ state: { phase } }: LoadedRun, named: string): string | null {
-  const [call] = phase.type === 'acting' ? phase.pending : []
-  if (call === undefined) return 'it asks about no call'
-  const actual = hashOfCall(call)
-  if (mayBeSame(named, actual) || isRedacted(call)) return null
-  return `it names the hash ${named} of the call, and the call has ${actual}`
-}
-
-const isRedacted = (call: object): boolean => JSON.stringify(call).includes(REDACTED)
-
-/** Records of earlier versions do not name the hash. */
-function shownProblem({ question }: VerifiedRun, shown: string | undefined): string | null {
-  if (shown === undefined || shown === question) return null
-  return `it names the hash ${shown} of the question, and the question has ${question}`
-}
-
-function answererProblem(
-  { state: { phase }, starter }: VerifiedRun,
-  principal: string | undefined,
-): string | null {
-  const by = phase.type === 'awaiting_approval' ? phase.content.by : undefined
-  if (by !== 'other_than_starter') return null
-  if (principal !== undefined && principal !== starter) return null
-  return 'the rule asks for an answer by somebody other than the person who started the run, and no such person answered'
+/**
+ * Verifies the next record of a run: its place, text, hash, link and id, and whether a run can have it there. Pure: begin
+ * with `null`, and continue with the `run` of each result.
+ */
+export function verifyRecord(
+  runId: string,
+  run: VerifiedRun | null,
+  stored: StoredRecord,
+): Result<VerifiedRecord, BadRecord> {
+  return nextRecord(stored, run ?? NOTHING, NO_LEDGER, ReadRecord).andThen((logged) => {
+    const { seq, record } = logged
+    const impossible = (message: string) => err({ problem: 'impossible' as const, seq, message })
+    if (record.run_id !== runId) return impossible(`it belongs to the run ${record.run_id}`)
+    try {
+      return ok({ ...logged, run: advance(run, logged) })
+    } catch (cause) {
+      if (cause instanceof Impossible) return impossible(cause.message)
+      throw cause
+    }
+  })
 }

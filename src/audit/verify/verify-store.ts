@@ -1,32 +1,29 @@
 import { err, ok, type Result } from 'neverthrow'
-import type { Checkpoint, RunHead } from '../../api/audit.ts'
+import type { Checkpoint } from '../../api/audit.ts'
 import type { ArtifactSource } from '../../artifacts/artifacts.ts'
-import { uuidOfHash } from '../../log/chain.ts'
-import { streamOf } from '../../log/run-log.ts'
+import { allArtifactsOf } from '../../domain/named-artifacts.ts'
+import type { Logged } from '../../log/chain.ts'
+import { type LoadedRun, RUN_STREAM_PREFIX, runIdOf } from '../../log/run-log.ts'
 import type { LogPages, StreamReader } from '../../log/stream-pages.ts'
-import type { CheckpointLog } from '../checkpoints/checkpoint-stream.ts'
-import {
-  type KeptBeside,
-  type KeptCheckpoint,
-  NOTHING_KEPT,
-} from '../checkpoints/kept-checkpoints.ts'
-import { KeptHeads, subjectOf } from '../checkpoints/run-heads.ts'
+import type { Redaction } from '../../redaction/redaction.ts'
+import type { RecordedEvent } from '../../store/event-store.ts'
+import type { BundlePart } from '../bundle/bundle-format.ts'
+import type { KeptCheckpoint } from '../checkpoints/kept-checkpoints.ts'
 import { ledgerOf } from '../ledgers.ts'
-import type { KnownKeys } from '../proofs/public-keys.ts'
-import { checkpointHash } from '../proofs/statements.ts'
-import type { ContentsPool } from './contents-pool.ts'
-import type { Projected } from './projected-runs.ts'
-import { redactedSince } from './redaction-check.ts'
-import type { CheckpointSigner, Finding, ReportedRedaction } from './report.ts'
+import { type KnownKeys, NO_ANCHORS } from '../public-keys.ts'
+import { foldStored, storedRecord } from '../stored-events.ts'
 import {
-  lostFinding,
-  sealFinding,
-  signersOf,
-  unreadableFinding,
-  type VerifiedCheckpoints,
-  verifyCheckpoints,
-} from './verify-checkpoints.ts'
-import { type LogReport, verifyLog } from './verify-log.ts'
+  type NamedArtifact,
+  type Projected,
+  ProjectedCheck,
+  verifyArtifacts,
+} from './beside-log.ts'
+import { LiveCheck, type LiveReport } from './live-report.ts'
+import { readRedaction } from './redaction-check.ts'
+import type { BundleReport } from './report.ts'
+import { type VerifyOptions, verifyBundle } from './verify-bundle.ts'
+import { lostFinding, type VerifiedCheckpoints, verifyCheckpoints } from './verify-checkpoints.ts'
+import { type BadRecord, type VerifiedRun, verifyRecord } from './verify-run.ts'
 
 export type VerifiableStore = {
   readonly reader: StreamReader
@@ -37,147 +34,154 @@ export type VerifiableStore = {
   /** What a read model held of the same log before it was read; null without a read model. */
   readonly projected: Projected | null
   /** The checkpoints in files beside the log. */
-  readonly beside?: KeptBeside
-  /** The names of the artifacts that are stored for this log alone, beside those in the log. */
-  readonly stored?: Iterable<string>
+  readonly beside?: readonly KeptCheckpoint[]
   /** What is in the file of the log and is not of a server, as sentences without their points. */
   readonly foreign?: readonly string[]
-  /** Without it, one thread does everything. */
-  readonly pool?: ContentsPool
-}
-
-export type StoreReport = LogReport & {
-  /** The last checkpoint of the log, and the kept one if the log has it. */
-  readonly compared: readonly Checkpoint[]
-  readonly signers: readonly CheckpointSigner[]
-  /** What was redacted after the kept checkpoint; null if the log does not have that. */
-  readonly redacted_since: readonly ReportedRedaction[] | null
-}
-
-/** Verifies all runs and ledgers of a store, and compares them with its checkpoints and its read model. */
-export async function verifyStore(
-  { reader, pages, artifacts, keys, ...options }: VerifiableStore,
-  kept: Checkpoint | null = null,
-): Promise<Result<StoreReport, string>> {
-  const { beside = NOTHING_KEPT, foreign = [] } = options
-  const checked = await verifyCheckpoints(reader, keys, {
-    wanted: kept?.number ?? null,
-    kept: beside.kept,
-  })
-  if (checked.isErr()) return err(checked.error.message)
-  const { latest, wanted } = checked.value
-  const sources: (CheckpointLog & { readonly name: string })[] = [
-    ...(latest === null ? [] : [{ ...latest, name: 'the last checkpoint of this log' }]),
-    ...(wanted === null ? [] : [{ ...wanted, name: 'the checkpoint that you kept' }]),
-  ]
-  const heads = sources.map((source) => new KeptHeads(source.heads, source.name))
-  const verified = await verifyLog(pages(), artifacts, heads, {
-    ...{ ...options, reader, keys: checked.value.keys },
-    unsigned: (latest ?? wanted)?.checkpoint?.unsigned_entries,
-  })
-  if (verified.isErr()) return err(verified.error.message)
-  const findings = [
-    ...verified.value.findings,
-    ...checked.value.findings,
-    ...checked.value.lost.map(lostFinding),
-    ...beside.unreadable.map(unreadableFinding),
-    ...foreign.map(foreignFinding),
-    ...keptFindings(kept, checked.value, (checkpoint) =>
-      sealFinding(checkpoint, checked.value.keys),
-    ),
-  ]
-  const compared = sources.flatMap(({ checkpoint }) => checkpoint ?? [])
-  return ok({
-    ...verified.value,
-    findings,
-    compared,
-    redacted_since: redactedSince(wanted && heads.at(-1), verified.value.redacted),
-    signers: signersOf(checked.value.signed, keys),
-  })
 }
 
 /** Where a finding is that is about the file of the log. */
 const LOG_FILE = 'log.sqlite'
 
-const foreignFinding = (message: string): Finding => ({
-  problem: 'unexpected',
-  where: LOG_FILE,
-  seq: null,
-  message,
-})
-
-/** What is wrong if the log should still have a checkpoint that somebody has kept. */
-export function keptFindings(
-  kept: Checkpoint | null,
-  { wanted }: Pick<VerifiedCheckpoints, 'wanted'>,
-  seal: (checkpoint: Checkpoint) => Finding | null,
-): Finding[] {
-  if (kept === null) return []
-  const where = `checkpoint ${kept.number}`
-  const sealed = seal(kept)
-  if (sealed !== null) return [sealed]
-  if (!wanted?.checkpoint) {
-    return [
-      { problem: 'missing', where, seq: null, message: 'the store does not have it any more' },
-    ]
+/**
+ * Verifies all runs and ledgers of a store in one pass, each up to its first bad record, and compares them with its
+ * checkpoints and its read model.
+ */
+export async function verifyStore(
+  store: VerifiableStore,
+  kept: Checkpoint | null = null,
+  anchors = NO_ANCHORS,
+): Promise<Result<LiveReport, string>> {
+  const { keys, beside = [], foreign = [], projected } = store
+  const checkpoints = await verifyCheckpoints(store.reader, keys, { kept, beside })
+  if (checkpoints.isErr()) return err(checkpoints.error.message)
+  const log = new LogCheck(checkpoints.value, projected)
+  for await (const page of store.pages()) {
+    if (page.isErr()) return err(page.error.message)
+    for (const event of page.value) log.take(event)
   }
-  if (checkpointHash(wanted.checkpoint) === checkpointHash(kept)) return []
-  const message = 'the store has another checkpoint under this number'
-  return [{ problem: 'changed', where, seq: null, message }]
+  const { all } = log
+  all.findings.push(
+    ...checkpoints.value.lost.map(lostFinding),
+    ...foreign.map((message) => {
+      return { problem: 'unexpected', where: LOG_FILE, seq: null, message } as const
+    }),
+  )
+  const artifacts = await log.finish(store.artifacts)
+  const read_model = projected === null ? null : projected.runs.size
+  return ok(all.report({ anchors, kept, own: keys, artifacts, read_model }))
 }
 
-/** Concurrent reads: enough to keep the store busy, few enough to leave it room for others. */
-const AT_ONCE = 8
+/** A run as far as it holds, for the verifier and as a server folds it. */
+type RunCheck = { readonly run: VerifiedRun; readonly folded: LoadedRun }
 
-/**
- * Verifies the checkpoints, and that each run and ledger in the last one is in the log with the record that it names.
- * Reads only the id of one event of each, because ids are made from hashes.
- * @param kept the checkpoints beside the log
- * @returns what is wrong, apart from the checkpoints that the log does not have: these are `lost`
- */
-export async function verifyHeads(
-  store: StreamReader,
-  keys: KnownKeys,
-  kept: readonly KeptCheckpoint[],
-): Promise<Result<{ findings: Finding[]; lost: readonly KeptCheckpoint[] }, string>> {
-  const checked = await verifyCheckpoints(store, keys, { roots: 'last', kept })
-  if (checked.isErr()) return err(checked.error.message)
-  const { latest, lost } = checked.value
-  const findings = [...checked.value.findings]
-  const heads = [...(latest?.heads.values() ?? [])]
-  for (let from = 0; from < heads.length; from += AT_ONCE) {
-    const some = heads.slice(from, from + AT_ONCE)
-    for (const found of await Promise.all(some.map((head) => headFinding(store, head)))) {
-      if (found.isErr()) return err(found.error)
-      if (found.value !== null) findings.push(found.value)
+/** Gets the events of a log in order. */
+class LogCheck {
+  readonly all: LiveCheck
+  readonly #projected: ProjectedCheck | null
+  readonly #runs = new Map<string, RunCheck>()
+  /** Runs that have a record that does not hold. */
+  readonly #bad = new Set<string>()
+  /** Artifacts that records name, each with the first record that names it. */
+  readonly #named = new Map<string, NamedArtifact>()
+
+  constructor(checkpoints: VerifiedCheckpoints, projected: Projected | null) {
+    this.all = new LiveCheck(checkpoints, 'this log')
+    this.#projected = projected && new ProjectedCheck(projected)
+  }
+
+  take(event: RecordedEvent): void {
+    const { stream } = event
+    if (stream.startsWith(RUN_STREAM_PREFIX)) this.#takeRecord(runIdOf(stream), event)
+    else this.#takeEntry(event)
+    this.#projected?.reach(event, () => this.#runsThatHold())
+  }
+
+  #takeRecord(runId: string, event: RecordedEvent): void {
+    if (this.#bad.has(runId)) return
+    const before = this.#runs.get(runId)
+    const stored = storedRecord(event)
+    const verified = verifyRecord(runId, before?.run ?? null, stored).andThen((record) =>
+      foldStored(runId, before?.folded ?? null, stored).map((folded) => ({ record, folded })),
+    )
+    if (verified.isErr()) {
+      this.#bad.add(runId)
+      this.all.seeBad(runId, verified.error)
+      return
+    }
+    const { record, folded } = verified.value
+    const { seq, run } = record
+    this.#runs.set(runId, { run, folded })
+    this.#projected?.see(folded)
+    this.all.see(record)
+    this.all.family.see(record, event.created)
+    for (const artifact of allArtifactsOf(record.record)) {
+      if (!this.#named.has(artifact)) this.#named.set(artifact, { where: `run ${runId}`, seq })
     }
   }
-  return ok({ findings, lost })
+
+  #takeEntry(event: RecordedEvent): void {
+    const ledger = ledgerOf(event.stream)
+    if (ledger === null) return
+    const stored = storedRecord(event)
+    const entry = this.all.takeEntry(ledger, stored)
+    if (entry === null || ledger !== 'redactions') return
+    const redaction = readRedaction(stored)
+    if (redaction.isOk()) this.#takeRedaction(redaction.value)
+    else {
+      const bad = { problem: 'unreadable', seq: event.revision, message: redaction.error } as const
+      this.all.findings.push({ ...bad, where: 'ledger redactions' })
+    }
+  }
+
+  /** What a redaction leaves of a pack must be there, too. */
+  #takeRedaction(redaction: Logged<Redaction>): void {
+    this.all.redactions.add(redaction)
+    const { replaced_by: kept } = redaction.record.payload
+    const where = { where: 'ledger redactions', seq: redaction.seq }
+    if (kept !== undefined && !this.#named.has(kept)) this.#named.set(kept, where)
+  }
+
+  *#runsThatHold(): Generator<LoadedRun> {
+    for (const [runId, { folded }] of this.#runs) if (!this.#bad.has(runId)) yield folded
+  }
+
+  /** Compares all that was read with what is beside it. @returns how many artifacts hold */
+  async finish(source: ArtifactSource): Promise<number> {
+    const { findings, redactions, lengthOf } = this.all
+    const artifacts = await verifyArtifacts(source, this.#named, (name) =>
+      redactions.hasDeleted(name),
+    )
+    const ofRedactions = redactions.findings(lengthOf).map(({ runId, ...finding }) => {
+      return { ...finding, where: `run ${runId}` }
+    })
+    const ofReadModel = this.#projected?.findings((id) => this.#bad.has(id)) ?? []
+    findings.push(...artifacts.findings, ...ofRedactions, ...ofReadModel)
+    return artifacts.held
+  }
 }
 
-const firstOf = (store: StreamReader, stream: string) =>
-  store.readStream(stream, { from: 0, direction: 'forward', limit: 1 })
-
-async function headFinding(
-  store: StreamReader,
-  { run_id, length, head }: RunHead,
-): Promise<Result<Finding | null, string>> {
-  const stream = ledgerOf(run_id) === null ? streamOf(run_id) : run_id
-  const options = { from: length - 1, direction: 'forward', limit: 1 } as const
-  const read = await store.readStream(stream, options)
-  // A store may know the name of a stream without events.
-  const first = read.isOk() && read.value.length === 0 ? await firstOf(store, stream) : read
-  if (first.isErr() && first.error.type !== 'stream_not_found') return err(first.error.message)
-  const finding = (problem: Finding['problem'], message: string) =>
-    ok({ problem, where: subjectOf(run_id), seq: length - 1, message })
-  if (read.isErr() || first.unwrapOr([]).length === 0) {
-    return finding('missing', 'a checkpoint names it, and it does not exist now: it was dropped')
-  }
-  const [event] = read.value
-  if (event === undefined) {
-    const message = `it had ${length} records in the last checkpoint, and has fewer now: its end was cut off`
-    return finding('missing', message)
-  }
-  if (event.id === uuidOfHash(head)) return ok(null)
-  return finding('changed', 'this is not the record that the last checkpoint names')
+/**
+ * Verifies an export, and that a server can read each of its records. `folded` is the run as a server folds it; null if it
+ * cannot.
+ */
+export async function verifyFolded(
+  parts: AsyncIterable<BundlePart>,
+  options: VerifyOptions,
+): Promise<{ readonly report: BundleReport; readonly folded: LoadedRun | null }> {
+  let folded: LoadedRun | null = null
+  let bad: BadRecord | null = null
+  const report = await verifyBundle(parts, {
+    ...options,
+    onRecord: (record, line) => {
+      if (bad === null) {
+        const next = foldStored(record.record.run_id, folded, line)
+        if (next.isOk()) folded = next.value
+        else bad = next.error
+      }
+      return options.onRecord?.(record, line)
+    },
+  })
+  if (bad === null) return { report, folded }
+  const findings = [...report.findings, { ...(bad as BadRecord), where: 'records' }]
+  return { report: { ...report, holds: false, findings }, folded: null }
 }

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { Command } from 'commander'
-import { err, ok, type Result } from 'neverthrow'
+import { err } from 'neverthrow'
 import { createArtifacts } from '../../artifacts/artifacts.ts'
 import { createAudit } from '../../audit/audit.ts'
 import {
@@ -13,121 +13,111 @@ import {
   type Imported,
   importRun,
 } from '../../audit/bundle/import-run.ts'
-import { counted } from '../../lib/counted.ts'
+import { bundleFile } from '../../audit/bundle/unpack.ts'
+import { queryOf } from '../../client/call.ts'
 import { messageOf } from '../../lib/message-of.ts'
+import { counted } from '../../lib/text.ts'
+import { guardSecrets } from '../../log/masking.ts'
 import type { StreamReader } from '../../log/stream-pages.ts'
 import { redactionIndexOf } from '../../redaction/redaction-index.ts'
-import { bundleFile } from '../bundle-file.ts'
-import { download, endingWith, serverCommand } from '../connection.ts'
+import { readSettings } from '../../server/read-settings.ts'
+import { secretsOf } from '../../server/settings.ts'
+import { type Connection, connect, download, runIdOf, serverCommand } from '../connection.ts'
 import {
   dataDirOf,
   keyringOf,
-  openDataFolder,
   openDataFolderStore,
+  openForReading,
   signingOf,
 } from '../data-folder.ts'
-import { EXIT, PLAIN_EXIT_CODES } from '../terminal/exit-codes.ts'
+import { io } from '../terminal/io.ts'
 import { DATA_DIR } from '../terminal/option-values.ts'
 import { say } from '../terminal/print.ts'
 import { bundleLines } from '../terminal/report-lines.ts'
-import { type AnchorOptions, readAnchors, withAnchors } from './anchors.ts'
+import { EXIT, offline, PLAIN_EXIT_CODES, type Steps } from '../terminal/steps.ts'
+import { type AnchorOptions, readAnchors, withAnchors } from './verify.ts'
 
 const EXPORT_HELP = `
-The file is a .tar.gz with the records, the artifacts that they name, a signed proof, the public keys and
-a signed manifest. "retrai verify FILE" checks it, and docs/verification.md describes it byte by byte.
-With --data-dir the log is read from the folder, even while a server uses it, and signed with its key.
+The file is a .tar.gz with the records, the artifacts that they name, the trees
+of all snapshots and the files that differ between them, a signed proof, the
+public keys and a signed manifest. "retrai verify FILE" checks it, and
+docs/verification.md describes it byte by byte. A file that holds a secret is
+withheld, and named in the manifest. With --data-dir the log is read from the
+folder, even while a server uses it, and signed with its key. Its files are
+searched for secrets of known shapes and for those that the variables of this
+command hold, so set them as for the server.
 ${PLAIN_EXIT_CODES}`
 
 type ExportOptions = {
-  readonly output?: string
   readonly server?: string
   readonly dataDir?: string
+  readonly files?: boolean
   readonly force?: boolean
 }
 
 /** `retrai export RUN`: writes a run to one file that can be verified offline. */
-export function exportCommand(): Command {
-  return serverCommand('export', EXPORT_HELP)
+export const exportCommand = (): Command =>
+  serverCommand('export', EXPORT_HELP)
     .description('Export a run as one file that can be verified without the server.')
     .argument('<run>', 'the id of the run')
-    .option(
-      '-o, --output <file>',
-      'the file to write (default retrai-run-<id>.tar.gz; - for stdout)',
-    )
+    .argument('[file]', 'the file to write (default retrai-run-<id>.tar.gz; - for stdout)')
+    .option('--files', 'also all files of the first and the last snapshot')
     .option('--force', 'replace the file if it exists')
     .option('--data-dir <folder>', 'read this data folder instead of a server')
-    .action((runId: string, options: ExportOptions) =>
-      endingWith(() => exportTo(runId.toLowerCase(), options)),
-    )
-}
+    .action(offline(exportTo))
 
-async function exportTo(runId: string, options: ExportOptions): Promise<Result<number, string>> {
-  const target = options.output ?? `retrai-run-${runId}.tar.gz`
+async function* exportTo(given: string, file: string | undefined, options: ExportOptions): Steps {
+  const { dataDir, files = false, force = false } = options
+  const connection = dataDir === undefined ? yield* connect(options) : null
+  const runId = (connection === null ? given : yield* runIdOf(connection, given)).toLowerCase()
+  const target = file ?? `retrai-run-${runId}.tar.gz`
   const there = target === '-' ? null : await stat(target).catch(() => null)
-  if (there?.isDirectory()) return err(`${target} is a folder. Name a file in it.`)
-  if (there?.isFile() && options.force !== true) {
-    return err(`${target} exists already: choose another file, or replace it with --force.`)
+  if (there?.isDirectory()) return yield* err(`${target} is a folder. Name a file in it.`)
+  if (there?.isFile() && !force) {
+    return yield* err(`${target} exists already: choose another file, or replace it with --force.`)
   }
-  const opened = await (options.dataDir === undefined
-    ? fromServer(runId, options)
-    : fromFolder(runId, options.dataDir))
-  if (opened.isErr()) return err(opened.error)
-  const { archive, close } = opened.value
+  await using open = new AsyncDisposableStack()
+  const archive = yield* connection === null
+    ? fromFolder(runId, dataDir, files, open)
+    : fromServer(runId, files, connection)
   try {
-    if (target === '-') await pipeline(archive, process.stdout, { end: false })
+    if (target === '-') await pipeline(archive, io().stdout, { end: false })
     // A device or a pipe, which must not be replaced by a file.
     else if (there?.isFile() === false) await pipeline(archive, createWriteStream(target))
     else await toFile(archive, target)
-    if (target !== '-') say(`${target} is written. To check it: retrai verify ${target}`)
-    return ok(EXIT.done)
   } catch (cause) {
     const reason = messageOf(cause)
-    return err(`The export could not be finished: ${reason}. No file was written.`)
-  } finally {
-    await close()
+    return yield* err(`The export could not be finished: ${reason}. No file was written.`)
   }
+  if (target !== '-') say(`${target} is written. To check it: retrai verify ${target}`)
 }
 
-type Opened = { readonly archive: Readable; close(): Promise<void> }
-
-async function fromServer(runId: string, options: ExportOptions): Promise<Result<Opened, string>> {
-  const got = await download(options, `/api/runs/${encodeURIComponent(runId)}/export`)
-  return got.map((archive) => ({ archive, close: async () => {} })).mapErr(({ message }) => message)
+async function* fromServer(runId: string, files: boolean, connection: Connection): Steps<Readable> {
+  const path = `/api/runs/${encodeURIComponent(runId)}/export${queryOf({ files })}`
+  return yield* download(connection, path).mapErr(connection.explain)
 }
 
-async function fromFolder(runId: string, given: string): Promise<Result<Opened, string>> {
-  const dir = dataDirOf(given)
-  if (dir.isErr()) return err(dir.error)
-  const folder = await openDataFolder(dir.value)
-  const keyring = folder.isErr() ? err(folder.error) : await keyringOf(dir.value)
-  if (folder.isErr()) return err(folder.error)
-  const { log, artifacts } = folder.value
-  if (keyring.isErr()) {
-    await log.close()
-    return err(keyring.error)
-  }
-  const runs = { get: () => null }
-  const index = await redactionIndexOf(log)
-  if (index.isErr()) {
-    await log.close()
-    return err(index.error.message)
-  }
+/** @param open closes the log when the export is over */
+async function* fromFolder(
+  runId: string,
+  given: string | undefined,
+  files: boolean,
+  open: AsyncDisposableStack,
+): Steps<Readable> {
+  const dir = yield* dataDirOf(given)
+  guardSecrets(secretsOf(yield* readSettings({ dataDir: dir }, io().env)))
+  const { reader, artifacts, close } = yield* openForReading(dir)
+  open.defer(close)
+  const keyring = yield* await keyringOf(dir)
+  const index = yield* (await redactionIndexOf(reader)).mapErr(({ message }) => message)
   const store: StreamReader = {
     readStream: (stream, options) =>
-      log.readStream(stream, options).map((page) => page.map((event) => index.value.apply(event))),
+      reader.readStream(stream, options).map((page) => page.map((event) => index.apply(event))),
   }
-  const audit = createAudit({
-    store,
-    runs,
-    keyring: keyring.value,
-    artifacts,
-    clock: () => new Date(),
-  })
-  const archive = await audit.exportRun(runId)
-  if (archive.isOk()) return ok({ archive: archive.value, close: () => log.close() })
-  await log.close()
-  const { error } = archive
-  return err(
+  const clock = () => new Date()
+  const audit = createAudit({ store, artifacts, keyring, runs: { get: () => null }, clock })
+  const exported = await audit.exportRun(runId, files)
+  return yield* exported.mapErr((error) =>
     error.type === 'stream_not_found' ? `There is no run ${runId} in ${given}.` : error.message,
   )
 }
@@ -145,77 +135,66 @@ async function toFile(archive: Readable, target: string): Promise<void> {
 }
 
 const IMPORT_HELP = `
-The import writes the run into the log of the data folder, with the same ids, data, metadata and hashes, and
-copies its artifacts. First it verifies the file. It refuses a run that had not ended at the time of the
-export, because a server would continue it.
+The import writes the run into the log of the data folder, with the same ids,
+data, metadata and hashes, and copies its artifacts. First it verifies the file.
+It refuses a run that had not ended at the time of the export, because a server
+would continue it.
 
-Stop the server of the data folder first. After an interruption, start the same import again: it continues,
-and an import that is complete changes nothing. If the log has another run with the same id, the import is
-refused. Keep the file: the proof in it is from the other server, and this server signs only its own.
+Stop the server of the data folder first. After an interruption, start the same
+import again: it continues, and an import that is complete changes nothing. If
+the log has another run with the same id, the import is refused. Keep the file:
+the proof in it is from the other server, and this server signs only its own.
 ${PLAIN_EXIT_CODES}`
 
 type ImportOptions = AnchorOptions & { readonly dataDir?: string }
 
 /** `retrai import FILE`: imports the run of an export into the log of a stopped server. */
-export function importCommand(): Command {
-  return withAnchors(new Command('import'))
+export const importCommand = (): Command =>
+  withAnchors(new Command('import'))
     .description('Import the run of an export into a data folder, as a run that can only be read.')
     .argument('<file>', 'an export')
     .option(...DATA_DIR)
     .addHelpText('after', IMPORT_HELP)
-    .action(async (file: string, options: ImportOptions) => {
-      const done = await importFrom(file, options)
-      if (done.isErr()) say(...done.error)
-      else say(...sentences(done.value))
-      process.exitCode = done.isOk() ? EXIT.done : EXIT.notDone
-    })
-}
+    .action(offline(importFrom))
 
-async function importFrom(
-  file: string,
-  options: ImportOptions,
-): Promise<Result<Imported & { readonly dataDir: string }, readonly string[]>> {
-  const anchors = await readAnchors(options)
-  if (anchors.isErr()) return err(lines(anchors.error))
-  const bundle = await bundleFile(file)
-  if (bundle.isErr()) return err(lines(bundle.error))
-  const dir = dataDirOf(options.dataDir)
-  if (dir.isErr()) return err(lines(dir.error))
-  const store = await openDataFolderStore(dir.value)
-  if (store.isErr()) return err(lines(store.error))
-  const artifacts = createArtifacts(join(dir.value, 'artifacts'))
+async function* importFrom(file: string, options: ImportOptions): Steps {
+  const anchors = yield* await readAnchors(options)
+  const bundle = yield* await bundleFile(file)
+  const dataDir = yield* dataDirOf(options.dataDir)
+  const store = yield* await openDataFolderStore(dataDir)
+  const artifacts = createArtifacts(join(dataDir, 'artifacts'))
   const deps = {
-    store: store.value,
-    sign: signingOf(dir.value),
-    putArtifact: artifacts.put,
-    markers: join(dir.value, IMPORTS_FOLDER),
+    store,
+    sign: signingOf(dataDir),
+    artifacts,
+    markers: join(dataDir, IMPORTS_FOLDER),
     now: () => Date.now() / 1000,
   }
-  const imported = await importRun(deps, bundle.value, anchors.value)
-  await store.value.close()
-  if (imported.isErr()) return err(explain(imported.error))
-  return ok({ ...imported.value, dataDir: dir.value })
+  const imported = await importRun(deps, bundle, anchors)
+  await store.close()
+  if (imported.isErr() && imported.error.type === 'refused') {
+    say('retrai: Nothing was imported.', ...bundleLines(imported.error.report))
+    return EXIT.notDone
+  }
+  say(...sentences({ ...(yield* imported.mapErr(explain)), dataDir }))
 }
 
-const lines = (message: string): readonly string[] => [`retrai: ${message}`]
-
-function explain(error: ImportError): readonly string[] {
+/** Why an import did not happen, as a sentence. */
+export function explain(error: ImportError): string {
   switch (error.type) {
     case 'refused':
-      return [...lines('Nothing was imported.'), ...bundleLines(error.report)]
+      return 'Nothing was imported.'
     case 'not_complete': {
       const { run_id, verified } = error.report
-      return lines(
-        `The run ${run_id} had not ended when it was exported, after ${verified} records. Only complete runs can be imported: export it again after its end.`,
-      )
+      return `The run ${run_id} had not ended when it was exported, after ${verified} records. Only complete runs can be imported: export it again after its end.`
     }
     case 'store_unavailable':
     case 'store_failed':
     case 'outcome_unknown':
     case 'artifact_failed':
-      return lines(`The import could not be finished: ${error.message}. Start it again.`)
+      return `The import could not be finished: ${error.message}. Start it again.`
     case 'other_content':
-      return lines(`Nothing more was imported: ${error.message}.`)
+      return `Nothing more was imported: ${error.message}.`
   }
 }
 

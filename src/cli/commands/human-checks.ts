@@ -1,11 +1,12 @@
-import { createInterface } from 'node:readline/promises'
-import type { AgentEvent, RunDetails } from '../../client/index.ts'
+import type { ResultAsync } from 'neverthrow'
+import type { AgentEvent, RequestError, RunDetails } from '../../client/index.ts'
+import { nameOfRule } from '../../domain/approvals/rules.ts'
 import type { CallDecision, Decision } from '../../domain/records.ts'
 import { Backoff } from '../../lib/backoff.ts'
 import type { Connection } from '../connection.ts'
-import { atTerminal } from '../terminal/is-agreed.ts'
+import { atTerminal, talk } from '../terminal/ask.ts'
+import { oneLine, visibleJson } from '../terminal/plain-text.ts'
 import { say } from '../terminal/print.ts'
-import { callLines, shownHash } from '../terminal/waiting-call.ts'
 
 type WaitingFor = NonNullable<RunDetails['progress']['waiting_for']>
 
@@ -18,6 +19,18 @@ type CheckOptions = {
   readonly asksForCalls: boolean
   readonly interrupt: () => void
 }
+
+/** A question, and what is done with the answer of the person. */
+type Question<D> = {
+  readonly text: string
+  readonly decisions: Readonly<Record<string, D | 'later'>>
+  /** Whether the person at the terminal is asked. */
+  readonly asks: boolean
+  /** The commands that answer it later. */
+  readonly hints: readonly string[]
+  send(answer: Answer<D>): ResultAsync<unknown, RequestError>
+}
+type Answer<D> = { readonly decision: D; readonly reason: string | null }
 
 /** The human checks of a run that is followed: asks the person about those that are open. */
 export class HumanChecks {
@@ -34,12 +47,13 @@ export class HumanChecks {
   }
 
   see(event: AgentEvent): void {
-    const isAnswer = event.kind === 'human_check_response' || event.kind === 'approval_response'
-    if (isAnswer || event.kind === 'run_end') this.close()
-    if (event.kind === 'approval_required' && this.#isOpen(event.seq)) void this.#askForCall(event)
-    if (event.kind !== 'human_check_required' || !this.#isOpen(event.seq)) return
-    if (this.#options.ask && atTerminal()) void this.#ask(event)
-    else this.#showHints()
+    const { kind, seq } = event
+    const isAnswer = kind === 'human_check_response' || kind === 'approval_response'
+    if (isAnswer || kind === 'run_end') this.close()
+    const { progress } = this.#run
+    const isOpen = seq > progress.seq || seq === progress.waiting_for?.seq
+    if (isOpen && kind === 'approval_required') void this.#askForCall(event)
+    if (isOpen && kind === 'human_check_required') void this.#askToContinue(event)
   }
 
   /** Withdraws the question. */
@@ -48,33 +62,62 @@ export class HumanChecks {
     this.#question = null
   }
 
-  #isOpen(seq: number): boolean {
-    const { progress } = this.#run
-    return seq > progress.seq || seq === progress.waiting_for?.seq
+  #open(): AbortSignal {
+    this.#question = new AbortController()
+    return this.#question.signal
+  }
+
+  #askToContinue({ seq, meta }: AgentEvent): Promise<void> {
+    const { client, hint } = this.#connection
+    const { run_id } = this.#run
+    return this.#ask<Decision>(this.#open(), {
+      text: '[a]pprove, [x] abort, Enter to decide later: ',
+      decisions: { a: 'approve', approve: 'approve', x: 'abort', abort: 'abort', '': 'later' },
+      asks: this.#options.ask,
+      hints: [
+        `The run waits for a person: ${hint('approve', run_id)}, or`,
+        `                            ${hint('abort', run_id)}`,
+      ],
+      send: (answer) => client.runs.resume(run_id, { ...answer, seq, seen: seenOf(seq, meta) }),
+    })
   }
 
   /** Shows the call that waits, in full, and asks the person about it. */
   async #askForCall({ seq, meta }: AgentEvent): Promise<void> {
-    const question = new AbortController()
-    this.#question = question
-    const { client, explain, hint } = this.#connection
+    const { client, hint } = this.#connection
     const { run_id } = this.#run
-    const waiting = await this.#waitingAt(seq, question.signal)
-    if (question.signal.aborted || waiting?.approval === undefined) return
+    const signal = this.#open()
+    const waiting = await this.#waitingAt(seq, signal)
+    if (signal.aborted || waiting?.approval === undefined) return
     const { approval } = waiting
-    say(...callLines(approval))
-    const asks = this.#options.asksForCalls && atTerminal()
-    const answer = asks ? await askAboutCall(question.signal, this.#options.interrupt) : null
-    if (question.signal.aborted) return
-    if (answer === null) {
-      say(`To answer: ${hint('approve', run_id, '--call', shownHash(approval))}, or`)
-      say(`           ${hint('deny', run_id, '--call', shownHash(approval))}`)
-      return
-    }
-    const seen = meta === undefined ? null : { seq, hash: meta.hash }
     const { call_sha256 } = approval
-    const answered = await client.runs.answer(run_id, seq, { ...answer, call_sha256, seen })
-    if (answered.isErr()) say(explain(answered.error))
+    say(...callLines(approval))
+    await this.#ask<CallDecision>(signal, {
+      text: '[a]llow, [d]eny, Enter to decide later: ',
+      decisions: { a: 'allow', allow: 'allow', d: 'deny', deny: 'deny', '': 'later' },
+      asks: this.#options.asksForCalls,
+      hints: [
+        `To answer: ${hint('approve', run_id, '--call', shownHash(approval))}, or`,
+        `           ${hint('deny', run_id, '--call', shownHash(approval))}`,
+      ],
+      send: (answer) =>
+        client.runs.answer(run_id, seq, { ...answer, call_sha256, seen: seenOf(seq, meta) }),
+    })
+  }
+
+  async #ask<D extends string>(
+    signal: AbortSignal,
+    { text, decisions, asks, hints, send }: Question<D>,
+  ): Promise<void> {
+    const onInterrupt = this.#options.interrupt
+    const answer =
+      asks && atTerminal()
+        ? await talk((ask) => answerTo(ask, text, decisions), { signal, onInterrupt })
+        : null
+    if (signal.aborted) return
+    if (answer === null) return say(...hints)
+    const answered = await send(answer)
+    if (answered.isErr()) say(this.#connection.explain(answered.error))
   }
 
   /** What the run waits for since this record; null if it is answered already, or the server cannot tell. */
@@ -93,84 +136,57 @@ export class HumanChecks {
     } while (await backoff.wait(signal))
     return null
   }
-
-  #showHints(): void {
-    const { hint } = this.#connection
-    const { run_id } = this.#run
-    say(`The run waits for a person: ${hint('approve', run_id)}, or`)
-    say(`                            ${hint('abort', run_id)}`)
-  }
-
-  async #ask({ seq, meta }: AgentEvent): Promise<void> {
-    const question = new AbortController()
-    this.#question = question
-    const answer = await askDecision(question.signal, this.#options.interrupt)
-    if (question.signal.aborted) return
-    if (answer === null) return this.#showHints()
-    const { client, explain } = this.#connection
-    const seen = meta === undefined ? null : { seq, hash: meta.hash }
-    const answered = await client.runs.resume(this.#run.run_id, { ...answer, seq, seen })
-    if (answered.isErr()) say(explain(answered.error))
-  }
 }
 
-type Answer<D> = { readonly decision: D; readonly reason: string | null }
+/** What the person saw: the record that asks. */
+const seenOf = (seq: number, meta: AgentEvent['meta']) =>
+  meta === undefined ? null : { seq, hash: meta.hash }
 
-type Decisions<D> = Readonly<Record<string, D | 'later'>>
-
-const CALL_DECISIONS: Decisions<CallDecision> = {
-  a: 'allow',
-  allow: 'allow',
-  d: 'deny',
-  deny: 'deny',
-  '': 'later',
-}
-const DECISIONS: Decisions<Decision> = {
-  a: 'approve',
-  approve: 'approve',
-  x: 'abort',
-  abort: 'abort',
-  '': 'later',
-}
-
-/** Asks what happens with a run that waits. */
-const askDecision = (signal: AbortSignal, onInterrupt: () => void) =>
-  ask('[a]pprove, [x] abort, Enter to decide later: ', DECISIONS, signal, onInterrupt)
-
-/** Asks whether the call that waits may begin. */
-const askAboutCall = (signal: AbortSignal, onInterrupt: () => void) =>
-  ask('[a]llow, [d]eny, Enter to decide later: ', CALL_DECISIONS, signal, onInterrupt)
-
-/**
- * Asks the person at the terminal what to do with a run. Null if the person leaves the decision open, or
- * `signal` withdraws the question.
- * @param onInterrupt called for Ctrl+C, which sends no signal while the terminal is in this mode
- */
-async function ask<D extends string>(
-  question: string,
-  decisions: Decisions<D>,
-  signal: AbortSignal,
-  onInterrupt: () => void,
+/** Asks until the answer is one of the decisions; null if the person leaves it open. */
+async function answerTo<D extends string>(
+  ask: (question: string) => Promise<string>,
+  text: string,
+  decisions: Question<D>['decisions'],
 ): Promise<Answer<D> | null> {
-  const terminal = createInterface({ input: process.stdin, output: process.stderr })
-  const closed = new AbortController()
-  terminal.once('SIGINT', onInterrupt)
-  terminal.once('close', () => closed.abort())
-  const options = { signal: AbortSignal.any([signal, closed.signal]) }
-  try {
-    for (;;) {
-      const text = await terminal.question(question, options)
-      const decision = decisions[text.trim().toLowerCase()]
-      if (decision === undefined) continue
-      if (decision === 'later') return null
-      const reason = await terminal.question('Reason (Enter for none): ', options)
-      return { decision, reason: reason.trim() || null }
-    }
-  } catch (thrown) {
-    if (!options.signal.aborted) throw thrown
-    process.stderr.write('\n')
-    return null
-  } finally {
-    terminal.close()
-  }
+  let decision: D | 'later' | undefined
+  while (decision === undefined) decision = decisions[(await ask(text)).toLowerCase()]
+  if (decision === 'later') return null
+  return { decision, reason: (await ask('Reason (Enter for none): ')) || null }
 }
+
+type WaitingCall = NonNullable<NonNullable<RunDetails['progress']['waiting_for']>['approval']>
+
+/** How many digits of the hash of a call are shown for a person to paste. */
+const SHOWN_DIGITS = 16
+
+export const shownHash = ({ call_sha256 }: WaitingCall): string =>
+  call_sha256.slice(0, SHOWN_DIGITS)
+
+/** The call that a person decides about: all arguments, each line after a bar, so that none looks like one of ours. */
+export function callLines(waiting: WaitingCall): string[] {
+  const { call, content, rule, doubt } = waiting
+  const { reason, by } = content
+  return [
+    `The agent wants to call ${oneLine(call.tool)} (${shownHash(waiting)}…):`,
+    ...(call.raw_args === undefined
+      ? Object.entries(call.args).flatMap(([name, value]) => argLines(name, value))
+      : barred('  ', call.raw_args)),
+    `${nameOfRule(rule)} asks first${reason === undefined ? '' : `: ${oneLine(reason)}`}`,
+    ...(doubt === null
+      ? []
+      : [`The rule applies because the call cannot be judged with certainty: ${oneLine(doubt)}`]),
+    ...(by === 'other_than_starter'
+      ? ['Somebody other than the person who started the run must answer.']
+      : []),
+  ]
+}
+
+const SIGNS: Readonly<Record<string, string>> = { old: '-', new: '+' }
+
+function argLines(name: string, value: unknown): string[] {
+  const text = typeof value === 'string' ? value : JSON.stringify(value, null, 2)
+  return [`  ${oneLine(name)}:`, ...barred(`  ${SIGNS[name] ?? ''}`, text)]
+}
+
+const barred = (indent: string, text: string): string[] =>
+  text.split('\n').map((line) => `${indent}| ${visibleJson(line)}`)

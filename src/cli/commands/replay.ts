@@ -1,48 +1,42 @@
 import { existsSync } from 'node:fs'
-import { type Command, InvalidArgumentError, Option } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import { Decimal } from '../../api/fields.ts'
-import { BrokenArchive } from '../../audit/bundle/inflate.ts'
-import { type AgentEvent, type Client, type Kind, WatchError } from '../../client/index.ts'
+import { firstSeqOf, RECORDS_V1 } from '../../audit/bundle/bundle-format.ts'
+import { type LineFormat, linesOf, readLine } from '../../audit/bundle/record-lines.ts'
+import { BrokenArchive, type BundleFile, bundleFile } from '../../audit/bundle/unpack.ts'
+import { type AgentEvent, type Kind, WatchError } from '../../client/index.ts'
 import { sleep } from '../../lib/backoff.ts'
-import { bundleEvents, bundleFile, readWhole, UnreadableExport } from '../bundle-file.ts'
-import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
+import { decodeParsed } from '../../log/codec.ts'
+import { type Connection, connected, serverCommand } from '../connection.ts'
 import { eventLine, shownKinds } from '../terminal/event-line.ts'
-import { EXIT } from '../terminal/exit-codes.ts'
-import { JSON_EVENTS, KINDS, positiveInt, seq } from '../terminal/option-values.ts'
+import { JSON_EVENTS, type JsonOption, KINDS, seq } from '../terminal/option-values.ts'
 import { print, printJson } from '../terminal/print.ts'
+import { EXIT, type Steps } from '../terminal/steps.ts'
+import { watchEvents } from '../terminal/watch-events.ts'
 
 const HELP = `
-The replay shows the records with their original pauses. A FILE must be exactly one whole archive; only
-"retrai verify" verifies what is in it. If the run has not ended, the replay follows it to its end.`
+The replay shows the records with their original pauses. A file must be exactly
+one whole archive; only "retrai verify" verifies what is in it. If the run has
+not ended, the replay follows it to its end.`
 
-type Options = ServerOptions & {
+type Options = JsonOption & {
   readonly speed: number
-  readonly from?: number
-  readonly iteration?: number
+  readonly from: number
   readonly kinds?: readonly Kind[]
-  readonly json?: boolean
 }
 
 /** `retrai replay RUN|FILE`: shows a run as it happened, in the terminal. */
-export function replayCommand(): Command {
-  return serverCommand('replay')
+export const replayCommand = (): Command =>
+  serverCommand('replay')
     .description('Show a run as it happened, from a server or an export.')
     .argument('<run>', 'the id of a run, or the file of an export')
     .option('--speed <factor>', '2 is twice as fast, "max" is without pauses', speed, 1)
-    .option('--from <seq>', 'begin with this record', seq)
-    .addOption(
-      new Option('--iteration <number>', 'begin with this iteration')
-        .argParser(positiveInt)
-        .conflicts('from'),
-    )
+    .option('--from <seq>', 'begin with this record', seq, 0)
     .option(...KINDS)
     .option(...JSON_EVENTS)
     .addHelpText('after', HELP)
-    .action((run: string, options: Options) =>
-      whenConnected(options, (connection) => replay(run, options, connection)),
-    )
-}
+    .action(connected(replay))
 
 function speed(text: string): number {
   if (text === 'max') return Number.POSITIVE_INFINITY
@@ -51,127 +45,107 @@ function speed(text: string): number {
   throw new InvalidArgumentError('Give a number above 0, or "max".')
 }
 
-async function replay(
-  run: string,
-  options: Options,
+async function* replay(
   connection: Connection,
-): Promise<Result<number, string>> {
+  run: string,
+  { from, kinds, speed, json = false }: Options,
+): Steps {
   const leave = new AbortController()
-  const source = await sourceOf(run, connection, leave.signal)
-  if (source.isErr()) return err(source.error)
-  const json = options.json === true
-  const { shows } = shownKinds(options.kinds, json)
-  process.once('SIGINT', () => leave.abort())
-  try {
-    const from = targetOf(options)
-    const reached = await playBack({
-      events: source.value('seq' in from ? from.seq - 1 : -1),
-      show: (event) => (json ? printJson(event) : print(eventLine(event))),
-      wanted: shows,
-      from,
-      speed: options.speed,
-      signal: leave.signal,
-    })
-    return reached || leave.signal.aborted ? ok(EXIT.done) : err(beyond(from))
-  } catch (thrown) {
-    if (leave.signal.aborted) return ok(EXIT.done)
-    if (isExpected(thrown)) return err(thrown.message)
-    throw thrown
-  } finally {
-    leave.abort()
-  }
-}
-
-/** Where to begin: at a record, or at the first record of an iteration. */
-type Target = { readonly seq: number } | { readonly iteration: number }
-
-type PlaybackOptions = {
-  /** In order, from the target or before. */
-  readonly events: AsyncIterable<AgentEvent>
-  readonly show: (event: AgentEvent) => Promise<void>
-  /** Whether a record is shown. */
-  readonly wanted: (event: AgentEvent) => boolean
-  readonly from: Target
-  /** 1 is the original speed; `Infinity` does not wait. */
-  readonly speed: number
-  readonly signal: AbortSignal
-  /** Waits `ms` milliseconds, or until the signal aborts. */
-  readonly wait?: (ms: number, signal: AbortSignal) => Promise<unknown>
-}
-
-/** Shows records with their original pauses. @returns whether there was one to begin with */
-export async function playBack({
-  events,
-  show,
-  wanted,
-  from,
-  speed,
-  signal,
-  wait = sleep,
-}: PlaybackOptions): Promise<boolean> {
+  const source = yield* sourceOf(run, connection, leave.signal)
+  const { shows } = shownKinds(kinds, json)
   let reached = false
   let shown: number | null = null
-  for await (const event of events) {
-    if (signal.aborted) break
-    if ('iteration' in from && event.iteration < from.iteration) continue
-    reached = true
-    if (!wanted(event)) continue
-    const pauseMs = shown === null ? 0 : (Math.max(0, event.ts - shown) * 1000) / speed
-    if (pauseMs > 0) await wait(Math.min(pauseMs, LONGEST_MS), signal)
-    if (signal.aborted) break
-    await show(event)
-    shown = event.ts
-  }
-  return reached
+  const done = await watchEvents<AgentEvent>(() => source(from - 1), {
+    ...{ json, leave },
+    see: async (event) => {
+      reached = true
+      if (!shows(event)) return undefined
+      await pause(shown, event.ts, speed, leave.signal)
+      if (!leave.signal.aborted) await (json ? printJson(event) : print(eventLine(event)))
+      shown = event.ts
+      return leave.signal.aborted ? EXIT.done : undefined
+    },
+    whenInterrupted: () => EXIT.done,
+  })
+  leave.abort()
+  const isOver = (yield* done) === null
+  if (isOver && !reached) yield* err(`The run ends before record ${from}.`)
 }
 
 /** The longest wait of a timer, milliseconds. */
 const LONGEST_MS = 2 ** 31 - 1
 
-function targetOf({ from, iteration }: Options): Target {
-  if (iteration !== undefined && from === undefined) return { iteration }
-  return { seq: from ?? 0 }
+/** Waits for the time between two records of the run, or until the signal aborts. @param speed `Infinity` does not wait */
+async function pause(before: number | null, now: number, speed: number, signal: AbortSignal) {
+  const pauseMs = before === null ? 0 : (Math.max(0, now - before) * 1000) / speed
+  if (pauseMs > 0) await sleep(Math.min(pauseMs, LONGEST_MS), signal)
 }
-
-const beyond = (target: Target): string =>
-  'seq' in target
-    ? `The run ends before record ${target.seq}.`
-    : `The run ends before iteration ${target.iteration}.`
 
 type Source = (after: number) => AsyncIterable<AgentEvent>
 
-async function sourceOf(
+async function* sourceOf(
   run: string,
   { client, explain }: Connection,
   signal: AbortSignal,
-): Promise<Result<Source, string>> {
+): Steps<Source> {
   if (existsSync(run)) {
-    const file = await bundleFile(run)
-    if (file.isErr()) return err(file.error)
-    const whole = await readWhole(file.value)
-    return whole.map(() => (after) => bundleEvents(file.value, after))
+    const file = yield* await bundleFile(run)
+    yield* await readWhole(file)
+    return (after) => bundleEvents(file, after)
   }
-  if (/[/.]/.test(run)) return err(`There is no file ${run}.`)
-  const found = await client.runs.get(run)
-  return found.map((): Source => (after) => watched(client, run, after, signal)).mapErr(explain)
+  if (/[/.]/.test(run)) yield* err(`There is no file ${run}.`)
+  const { progress } = yield* client.runs.get(run).mapErr(explain)
+  // The server refuses a watch that begins after the last record.
+  return (after) =>
+    after > progress.seq ? none() : client.watch(run, { after, kinds: 'all', signal })
 }
 
-/** Watches a run after a seq. Empty if the run has no record after it yet. */
-async function* watched(
-  client: Client,
-  run: string,
+async function* none(): AsyncGenerator<never> {}
+
+/** Reads an archive to its end, so a part of a broken one is never shown. */
+async function readWhole(open: BundleFile): Promise<Result<void, string>> {
+  try {
+    for await (const { body } of open()) for await (const _ of body);
+    return ok()
+  } catch (cause) {
+    if (!(cause instanceof BrokenArchive)) throw cause
+    return err(`The file is not one whole export: ${cause.message}. "retrai verify" reports more.`)
+  }
+}
+
+/** The records of an export after a seq, in order. @throws WatchError if one cannot be shown; `retrai verify` reports why */
+async function* bundleEvents(open: BundleFile, after: number): AsyncGenerator<AgentEvent> {
+  let hasRecords = false
+  for await (const { path, body } of open()) {
+    const first = firstSeqOf(path)
+    if (first !== null) {
+      hasRecords = true
+      yield* recordEvents(body, first, after, path === RECORDS_V1 ? 'checksummed' : 'plain')
+    } else if (hasRecords) return
+    else for await (const _ of body);
+  }
+  if (!hasRecords) throw unreadable('the archive holds no records')
+}
+
+const unreadable = (why: string) => new WatchError('damaged_record', why, -1)
+
+async function* recordEvents(
+  body: AsyncIterable<Uint8Array>,
+  first: number,
   after: number,
-  signal: AbortSignal,
+  format: LineFormat,
 ): AsyncGenerator<AgentEvent> {
-  const now = await client.runs.get(run)
-  if (now.isOk() && after > now.value.progress.seq) return
-  yield* client.watch(run, { after, kinds: 'all', signal })
-}
-
-function isExpected(thrown: unknown): thrown is Error {
-  return (
-    thrown instanceof WatchError ||
-    thrown instanceof UnreadableExport ||
-    thrown instanceof BrokenArchive
-  )
+  let expected = first
+  for await (const texts of linesOf(body)) {
+    for (const text of texts) {
+      const line = readLine(text, format)
+      if (typeof line === 'string') throw unreadable(`record ${expected}: ${line}`)
+      expected += 1
+      if (line.seq <= after) continue
+      const place = { stream: 'export', revision: line.seq }
+      const decoded = decodeParsed(place, line.data, line.metadata)
+      if (decoded.isErr()) throw unreadable(`record ${line.seq}: ${decoded.error.message}`)
+      yield { ...decoded.value.record, seq: line.seq }
+    }
+  }
 }

@@ -1,54 +1,57 @@
 import { resolve } from 'node:path'
 import { type Command, Option } from 'commander'
-import { err, ok, type Result } from 'neverthrow'
+import { err } from 'neverthrow'
 import { EFFORTS, type Effort } from '../../api/records.ts'
 import type { RunRequest } from '../../client/index.ts'
 import { LEVELS, type Level } from '../../domain/isolation.ts'
-import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
-import { EXIT, OUTCOME_EXIT_CODES } from '../terminal/exit-codes.ts'
+import { OnTampering } from '../../domain/verdict.ts'
+import { type Connection, connected, serverCommand } from '../connection.ts'
+import { acceptanceFrom } from '../terminal/acceptance-folder.ts'
 import {
   given,
   JSON_EVENTS,
+  JSON_LINES,
+  type JsonOption,
   mcpServers,
   names,
   network,
   number,
-  positiveInt,
+  repeated,
   rulesFrom,
   wordsOf,
 } from '../terminal/option-values.ts'
-import { print, printJson, say } from '../terminal/print.ts'
-import { follow } from './follow.ts'
-import { chosenGoal, type GoalChoice, goalOptions, repeated } from './goals.ts'
+import { print, printJson, printList, say } from '../terminal/print.ts'
+import { EXIT, OUTCOME_EXIT_CODES, type Steps } from '../terminal/steps.ts'
+import { statOf } from './diff.ts'
+import { follow } from './watch.ts'
 
-type Options = ServerOptions &
-  GoalChoice & {
-    readonly message?: string
-    readonly file?: string
-    readonly model?: string
-    readonly maxIterations?: number
-    readonly maxTurns?: number
-    readonly hitl?: boolean
-    readonly maxCostUsd?: number
-    readonly maxTokens?: number
-    readonly maxSeconds?: number
-    readonly isolation?: Level
-    readonly effort?: Effort
-    readonly maxOutputTokens?: number
-    readonly fallback?: readonly string[]
-    readonly network?: RunRequest['network']
-    readonly mcp?: readonly string[]
-    readonly mcpJson?: RunRequest['mcp_servers']
-    readonly commandMemory?: number
-    readonly commandProcesses?: number
-    readonly commandOutput?: number
-    readonly runHome?: number
-    readonly withoutTool?: readonly string[]
-    readonly approvals?: string
-    readonly reason?: string
-    readonly detach?: boolean
-    readonly json?: boolean
-  }
+type Options = JsonOption & {
+  readonly cwd: string
+  readonly check?: string
+  readonly also?: readonly string[]
+  readonly message?: string
+  readonly file?: string
+  readonly model?: string
+  readonly maxIterations?: number
+  readonly hitl?: boolean
+  readonly maxCostUsd?: number
+  readonly maxTokens?: number
+  readonly maxSeconds?: number
+  readonly isolation?: Level
+  readonly effort?: Effort
+  readonly fallback?: readonly string[]
+  readonly network?: RunRequest['network']
+  readonly mcp?: RunRequest['mcp_servers']
+  readonly withoutTool?: readonly string[]
+  readonly protect?: readonly string[]
+  readonly onTampering?: OnTampering
+  readonly approvals?: string
+  readonly reason?: string
+  readonly detach?: boolean
+  readonly accept?: string
+  readonly acceptCommand?: string
+  readonly acceptFeedback?: boolean
+}
 
 /** `retrai run [GOAL…]`: starts a run and watches it to its end. */
 export function runCommand(): Command {
@@ -67,14 +70,12 @@ export function runCommand(): Command {
         EFFORTS,
       ),
     )
-    .option('--max-output-tokens <n>', 'the most tokens of one reply', positiveInt)
     .option(
       '--fallback <models>',
       'if the model fails, continue with these, with commas between them',
       names,
     )
     .option('--max-iterations <n>', 'the most iterations', number)
-    .option('--max-turns <n>', 'the most replies of the model in one iteration', number)
     .option('--hitl', 'wait for a person after every iteration that did not reach the goal')
     .option(
       '--max-cost-usd <dollars>',
@@ -83,7 +84,7 @@ export function runCommand(): Command {
     )
     .option('--max-tokens <n>', 'the most tokens it may use', number)
     .option('--max-seconds <n>', 'the longest that it may work', number)
-  commandOptions(command)
+  return commandOptions(command)
     .option(
       '--approvals <file>',
       'a JSON file with rules for calls: which are allowed, ask a person, or are denied',
@@ -91,20 +92,54 @@ export function runCommand(): Command {
     .option('--reason <text>', 'why you start it; kept in the log')
     .option('--detach', 'only start it, and print its id')
     .option(...JSON_EVENTS)
-  return goalOptions(command).action((names: readonly string[], options: Options) =>
-    whenConnected(options, async (connection) => {
-      const words = await wordsOf({ text: options.message, file: options.file })
-      if (words.isErr()) return err(words.error)
-      const goal = await chosenGoal(connection, names, options)
-      if (goal.isErr()) return err(goal.error)
-      const approvals = await rulesFrom(options.approvals)
-      if (approvals.isErr()) return err(approvals.error)
-      const rules = approvals.value === undefined ? {} : { approvals: approvals.value }
-      const asked = { ...goal.value, ...requestOf(options), ...rules }
-      const request = { ...asked, instructions: words.value }
-      return run(connection, request, options)
-    }),
-  )
+    .option(
+      '--check <command>',
+      'a command that must succeed, or that replaces the command of the goal',
+    )
+    .option('--also <command>', 'a command that must succeed too; may be repeated', repeated)
+    .option(
+      '--accept <folder>',
+      'a check that the agent does not see: these files are put into a copy of the project when the goal is reached, and "bash accept.sh" must succeed there',
+    )
+    .option('--accept-command <command>', 'run this command instead of "bash accept.sh"')
+    .option('--accept-feedback', 'tell the agent what that check printed if it failed')
+    .option(
+      '--protect <glob>',
+      'files that decide what the check finds, beside its tests and settings; may be repeated',
+      repeated,
+    )
+    .addOption(
+      new Option(
+        '--on-tampering <what>',
+        'if it changed such files: report it (default), fail, or do not look',
+      ).choices(OnTampering.options),
+    )
+    .action(connected(run))
+}
+
+async function* run(connection: Connection, names: readonly string[], options: Options): Steps {
+  const { client, explain, hint } = connection
+  const { detach = false, json = false, hitl = false } = options
+  const instructions = yield* await wordsOf({ text: options.message, file: options.file })
+  const goal = yield* chosenGoal(connection, names, options)
+  const approvals = yield* await rulesFrom(options.approvals)
+  const accept = yield* await acceptanceFrom(options)
+  const request = { ...goal, ...requestOf(options), ...given({ approvals, accept }), instructions }
+  const created = yield* client.runs.create(request).mapErr(explain)
+  const { run_id } = created
+  if (!detach) {
+    const code = yield* follow(connection, run_id, { json, after: -1, ask: hitl && !json })
+    if (!json && code !== EXIT.interrupted) await printStat(client, run_id)
+    return code
+  }
+  await (json ? printJson(created) : print(run_id))
+  say(`The run has started. To watch it: ${hint('watch', run_id)}`)
+}
+
+/** What the run did to files; nothing if that is not known. */
+async function printStat(client: Connection['client'], runId: string): Promise<void> {
+  const changes = await client.history.changes(runId)
+  for (const line of changes.map(statOf).unwrapOr([])) await print(line)
 }
 
 /** What the commands of a run may do and use. */
@@ -123,12 +158,7 @@ const commandOptions = (command: Command): Command =>
     )
     .option(
       '--mcp <servers>',
-      'MCP servers that the server offers, with commas between their names',
-      names,
-    )
-    .option(
-      '--mcp-json <servers>',
-      'further MCP servers, for this run only, as JSON: [{"name": …, "command": …, "args": […]}]',
+      'MCP servers: those that the server offers, with commas between their names, or a JSON list of names and of servers for this run only: ["docs", {"name": …, "command": …, "args": […]}]',
       mcpServers,
     )
     .option(
@@ -136,62 +166,86 @@ const commandOptions = (command: Command): Command =>
       'a tool that the model is not offered, such as git_log; may be repeated',
       repeated,
     )
-    .option(
-      '--command-memory <MiB>',
-      'the most memory of a command, if less than that of the server',
-      positiveInt,
-    )
-    .option('--command-processes <n>', 'the most processes of a command', positiveInt)
-    .option('--command-output <MiB>', 'the most that a command prints', positiveInt)
-    .option('--run-home <MiB>', 'the most that its commands keep in their home', positiveInt)
 
 function requestOf(options: Options): RunRequest {
-  const servers = [...(options.mcp ?? []), ...(options.mcpJson ?? [])]
-  const limits = limitsOf(options)
-  const { isolation, network, reason, withoutTool: exclude } = options
+  const { isolation, network, reason, mcp, withoutTool: exclude, protect } = options
   return {
     cwd: resolve(options.cwd),
     ...given({
       model_name: options.model,
       reasoning_effort: options.effort,
-      max_output_tokens: options.maxOutputTokens,
       fallback_models: options.fallback,
       max_iterations: options.maxIterations,
-      max_turns_per_iteration: options.maxTurns,
       hitl_enabled: options.hitl,
       max_cost_usd: options.maxCostUsd,
       max_tokens: options.maxTokens,
       max_seconds: options.maxSeconds,
-      ...{ isolation, network, reason },
+      ...{ isolation, network, reason, mcp_servers: mcp, protect },
+      accept_feedback: options.acceptFeedback,
+      on_tampering: options.onTampering,
     }),
-    ...(servers.length === 0 ? {} : { mcp_servers: servers }),
     ...(exclude === undefined ? {} : { tools: { exclude } }),
-    ...(Object.keys(limits).length === 0 ? {} : { command_limits: limits }),
   }
 }
 
-/** Mebibytes in bytes. */
-const bytes = (mib: number | undefined) => (mib === undefined ? mib : mib * 1024 * 1024)
+/** What a person does about a project that no goal fits. */
+const noGoalFits = (cwd: string): string =>
+  `No goal seems to fit ${cwd}. Name one ("retrai goals" lists all), or a command that must succeed: retrai run --check 'make test'`
 
-const limitsOf = ({ commandMemory, commandProcesses, commandOutput, runHome }: Options) =>
-  given({
-    memory_bytes: bytes(commandMemory),
-    processes: commandProcesses,
-    output_bytes: bytes(commandOutput),
-    home_bytes: bytes(runHome),
-  })
-
-async function run(
+/** What a run must reach: the goals that a person names, or the first that fits the project. The server checks them. */
+async function* chosenGoal(
   connection: Connection,
-  request: RunRequest,
-  { detach = false, json = false, hitl = false }: Options,
-): Promise<Result<number, string>> {
-  const created = await connection.client.runs.create(request)
-  if (created.isErr()) return err(connection.explain(created.error))
-  const { run_id, warnings = [] } = created.value
-  for (const warning of warnings) say(warning)
-  if (!detach) return follow(connection, run_id, { json, after: -1, ask: hitl && !json })
-  await (json ? printJson(created.value) : print(run_id))
-  say(`The run has started. To watch it: ${connection.hint('watch', run_id)}`)
-  return ok(EXIT.done)
+  names: readonly string[],
+  { check, also = [], cwd }: Options,
+): Steps<Pick<RunRequest, 'goal' | 'check' | 'all_of'>> {
+  const [first, ...others] = names
+  if (others.length === 0 && also.length === 0) {
+    if (first === undefined && check === undefined) return yield* firstThatFits(connection, cwd)
+    return {
+      ...(first !== undefined && { goal: first }),
+      ...(check !== undefined && succeeds(check)),
+    }
+  }
+  if (check !== undefined && names.length > 0) {
+    return yield* err(
+      'With several goals, give further commands with --also, and not with --check.',
+    )
+  }
+  const commands = check === undefined ? also : [check, ...also]
+  return { all_of: [...names.map((goal) => ({ goal })), ...commands.map(succeeds)] }
+}
+
+const succeeds = (command: string) => ({ check: { command } })
+
+async function* firstThatFits(
+  { client, explain }: Connection,
+  cwd: string,
+): Steps<{ goal: string }> {
+  const folder = resolve(cwd)
+  const [best] = yield* client.goals({ cwd: folder }).mapErr(explain)
+  if (best === undefined) return yield* err(noGoalFits(folder))
+  say(`The goal is ${best.name}${best.because === undefined ? '' : `, because ${best.because}`}.`)
+  return { goal: best.name }
+}
+
+/** `retrai goals`: the goals that a run can have. */
+export const goalsCommand = (): Command =>
+  serverCommand('goals')
+    .description('List the goals that a run can have, or those that fit a project, best first.')
+    .option('--cwd <folder>', 'the folder of a project, on the machine of the server')
+    .option(...JSON_LINES)
+    .action(connected(listGoals))
+
+async function* listGoals(
+  { client, explain }: Connection,
+  { json = false, cwd }: JsonOption & { readonly cwd?: string },
+): Steps {
+  const folder = cwd === undefined ? undefined : resolve(cwd)
+  const goals = yield* client.goals(folder === undefined ? {} : { cwd: folder }).mapErr(explain)
+  if (!json && folder !== undefined && goals.length === 0) return say(noGoalFits(folder))
+  const third = folder === undefined ? 'SETTINGS' : 'WHY IT FITS'
+  await printList(json, ['GOAL', third, 'WHAT IT MEANS'], goals, (goal) => {
+    const settings = goal.check === 'optional' ? '[--check]' : ''
+    return [goal.name, folder === undefined ? settings : (goal.because ?? ''), goal.description]
+  })
 }

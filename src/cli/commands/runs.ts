@@ -1,113 +1,73 @@
 import { type Command, Option } from 'commander'
-import { err, ok, type Result } from 'neverthrow'
-import type { Model, RunDetails, RunSummary } from '../../client/index.ts'
+import type { Model, RunDetails } from '../../client/index.ts'
 import { planLines } from '../../domain/plan.ts'
 import { RUN_STATUSES, type RunStatus } from '../../domain/state.ts'
-import { counted } from '../../lib/counted.ts'
-import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
+import { counted } from '../../lib/text.ts'
+import { type Connection, connected, newestRuns, serverCommand } from '../connection.ts'
 import { waitText } from '../terminal/event-line.ts'
-import { EXIT } from '../terminal/exit-codes.ts'
-import { positiveInt } from '../terminal/option-values.ts'
+import { JSON_LINES, type JsonOption, positiveInt } from '../terminal/option-values.ts'
 import { oneLine } from '../terminal/plain-text.ts'
-import { print, printJson, say, table } from '../terminal/print.ts'
-import { callLines, shownHash } from '../terminal/waiting-call.ts'
-
-type JsonOption = ServerOptions & { readonly json?: boolean }
+import { print, printJson, printList, say } from '../terminal/print.ts'
+import type { Steps } from '../terminal/steps.ts'
+import { callLines, shownHash } from './human-checks.ts'
 
 type ListOptions = JsonOption & {
   readonly status?: RunStatus
-  readonly goal?: string
   readonly parent?: string
   readonly limit: number
 }
 
-/** The longest page of a server. */
-const PAGE = 1000
-
 /** `retrai runs`: the runs, newest first. */
-export function runsCommand(): Command {
-  return serverCommand('runs')
+export const runsCommand = (): Command =>
+  serverCommand('runs')
     .description('List the runs, newest first.')
     .addOption(new Option('--status <status>', 'only those with this status').choices(RUN_STATUSES))
-    .option('--goal <goal>', 'only those with this goal')
     .option('--parent <run>', 'only those that the agent of this run has started')
     .option('--limit <n>', 'the most to list', positiveInt, 20)
-    .option('--json', 'print each run as JSON, one a line')
-    .action((options: ListOptions) =>
-      whenConnected(options, (connection) => runs(connection, options)),
-    )
-}
+    .option(...JSON_LINES)
+    .action(connected(list))
 
-async function runs(
-  { client, explain }: Connection,
-  { status, goal, parent, limit, json = false }: ListOptions,
-): Promise<Result<number, string>> {
-  const found: RunSummary[] = []
-  let next: string | null | undefined
-  while (next !== null && found.length < limit) {
-    const page = await client.runs.list({
-      status,
-      goal,
-      parent,
-      limit: Math.min(PAGE, limit - found.length),
-      cursor: next,
-    })
-    if (page.isErr()) return err(explain(page.error))
-    found.push(...page.value.runs)
-    next = page.value.next
-  }
+async function* list(
+  connection: Connection,
+  { status, parent, limit, json = false }: ListOptions,
+): Steps {
+  const { runs: found, hasMore } = yield* newestRuns(connection, { status, parent }, limit)
   if (found.length === 0 && !json) {
-    say((status ?? goal ?? parent) === undefined ? 'There are no runs yet.' : 'No run matches.')
-    return ok(EXIT.done)
+    return say((status ?? parent) === undefined ? 'There are no runs yet.' : 'No run matches.')
   }
   const isFamily = found.some(({ parent_run_id }) => parent_run_id !== undefined)
-  const rows = found.map(({ run_id, goal, status, created_at, parent_run_id }) => [
-    ...[run_id, goal, status, created_at],
-    ...(isFamily ? [parent_run_id ?? ''] : []),
-  ])
   const head = ['RUN', 'GOAL', 'STATUS', 'CREATED', ...(isFamily ? ['SUB-AGENT OF'] : [])]
-  if (json) for (const run of found) await printJson(run)
-  else for (const line of table(head, rows)) await print(line)
-  if (next !== null && !json) say(`There are more than ${limit}; --limit shows more of them.`)
-  return ok(EXIT.done)
+  await printList(json, head, found, (run) => [
+    ...[run.run_id, run.goal, run.status, run.created_at],
+    ...(isFamily ? [run.parent_run_id ?? ''] : []),
+  ])
+  if (hasMore && !json) say(`There are more than ${limit}; --limit shows more of them.`)
 }
 
 /** `retrai show RUN`: the state of a run. */
-export function showCommand(): Command {
-  return serverCommand('show')
+export const showCommand = (): Command =>
+  serverCommand('show')
     .description('Show the state of a run.')
     .argument('<run>', 'the id of the run')
     .option('--json', 'print the run as JSON')
-    .action((runId: string, options: JsonOption) =>
-      whenConnected(options, (connection) => show(connection, runId, options.json ?? false)),
-    )
-}
+    .action(connected(show))
 
-async function show(
+async function* show(
   { client, hint, explain }: Connection,
   runId: string,
-  json: boolean,
-): Promise<Result<number, string>> {
-  const found = await client.runs.get(runId)
-  if (found.isErr()) return err(explain(found.error))
-  const run = found.value
-  if (json) {
-    await printJson(run, 2)
-    return ok(EXIT.done)
-  }
+  { json }: JsonOption,
+): Steps {
+  const run = yield* client.runs.get(runId).mapErr(explain)
+  if (json) return printJson(run, 2)
   for (const [name, value] of rowsOf(run)) await print(`${name.padEnd(10)} ${oneLine(value)}`)
   const waiting = run.progress.waiting_for
-  if (waiting?.approval !== undefined) {
-    const { approval } = waiting
-    for (const line of callLines(approval)) await print(line)
-    for (const command of ['approve', 'deny']) {
-      await print(hint(command, run.run_id, '--call', shownHash(approval)))
-    }
-  } else if (waiting !== null) {
-    await print(`${' '.repeat(10)} ${hint('approve', run.run_id)}`)
-    await print(`${' '.repeat(10)} ${hint('abort', run.run_id)}`)
+  if (waiting === null) return
+  const { approval } = waiting
+  const named = approval === undefined ? [] : ['--call', shownHash(approval)]
+  if (approval !== undefined) for (const line of callLines(approval)) await print(line)
+  for (const command of ['approve', approval === undefined ? 'abort' : 'deny']) {
+    await print(hint(command, run.run_id, ...named))
   }
-  return ok(EXIT.done)
 }
 
 type Row = readonly [name: string, value: string]
@@ -124,6 +84,7 @@ function rowsOf(run: RunDetails): Row[] {
     ['settings', run.goal_options && JSON.stringify(run.goal_options)],
     ['goals', run.all_of?.map(goalOf).join('; ')],
     ['reason', final_state?.goal_reason],
+    ['but', run.doubt],
     ['ended by', run.end_reason === final_state?.goal_reason ? null : run.end_reason],
     ['summary', run.summary?.text],
     ['error', run.error],
@@ -182,36 +143,27 @@ function costOf({ progress: { estimated_cost_usd: cost }, max_cost_usd }: RunDet
   return amount(cost === null ? 'unknown' : `$${cost.toFixed(4)}`, limit)
 }
 
-type Options = JsonOption & { readonly all?: boolean }
-
 const HEAD = ['MODEL', 'WINDOW', 'OUTPUT', '$/M IN', '$/M CACHED', '$/M OUT', 'EFFORTS', 'NEEDS']
 
 /** `retrai models`: the models that a run can name. */
-export function modelsCommand(): Command {
-  return serverCommand('models')
+export const modelsCommand = (): Command =>
+  serverCommand('models')
     .description('List the models that a run can name. The default comes first, with a star.')
-    .option('--all', 'also those that cannot be called, such as those without a key')
-    .option('--json', 'print each model as JSON, one a line; implies --all')
-    .action(({ json = false, all = false, ...options }: Options) =>
-      whenConnected(options, async ({ client, explain }) => {
-        const found = await client.models()
-        if (found.isErr()) return err(explain(found.error))
-        const models = found.value
-        if (json) {
-          for (const model of models) await printJson(model)
-          return ok(EXIT.done)
-        }
-        const shown = models.filter(({ problem }) => all || problem === null)
-        if (shown.length > 0) for (const line of table(HEAD, shown.map(row))) await print(line)
-        const hidden = models.length - shown.length
-        if (hidden > 0) {
-          say(
-            `${counted(hidden, 'more model')} cannot be called, mostly because a key is not set; --all shows them.`,
-          )
-        }
-        return ok(EXIT.done)
-      }),
+    .option(
+      '--json',
+      'print each model as JSON, one a line, also those that cannot be called, such as those without a key',
     )
+    .action(connected(models))
+
+async function* models({ client, explain }: Connection, { json = false }: JsonOption): Steps {
+  const all = yield* client.models().mapErr(explain)
+  const shown = all.filter(({ problem }) => json || problem === null)
+  if (json || shown.length > 0) await printList(json, HEAD, shown, row)
+  const hidden = all.length - shown.length
+  if (hidden === 0) return
+  say(
+    `${counted(hidden, 'more model')} cannot be called, mostly because a key is not set; --json shows them.`,
+  )
 }
 
 const row = (model: Model): string[] => [

@@ -1,12 +1,10 @@
 import { parentPort, workerData } from 'node:worker_threads'
-import type { Logger } from 'pino'
 import { collectAfterStart } from '../../lib/collect-garbage.ts'
 import { guardSecrets } from '../../log/masking.ts'
-import { type Settings, secretsOf } from '../../server/settings.ts'
-import { startRunner, startServer } from '../../server/start-server.ts'
-import { startBeating } from '../../server/watchdog.ts'
+import { secretsOf } from '../../server/settings.ts'
+import { startServer } from '../../server/start-server.ts'
 import { createLog } from '../terminal/log.ts'
-import type { FromThread, ThreadData, ToThread } from './server-thread.ts'
+import type { FromThread, ThreadData } from './serve.ts'
 
 /**
  * The thread in which the server runs. The main thread only watches it and takes the signals, so the process
@@ -16,38 +14,21 @@ import type { FromThread, ThreadData, ToThread } from './server-thread.ts'
 if (parentPort === null) throw new Error('this module is the main module of a worker thread')
 const port = parentPort
 const report = (message: FromThread): void => port.postMessage(message)
-const { beats, restarted } = workerData as ThreadData
-const given = Promise.withResolvers<Settings>()
-const stopping = Promise.withResolvers<void>()
-port.on('message', (message: ToThread) => {
-  if (message.type === 'serve') given.resolve(message.settings)
-  else stopping.resolve()
-})
+const { settings, beatMs, beats } = workerData as ThreadData
+const stopping = new Promise((resolve) => port.once('message', resolve))
 
-startBeating(beats)
-report({ type: 'beating' })
-let log: Logger | null = null
-// First of all: it must know no key.
-const runner = startRunner({
-  info: (...of: Parameters<Logger['info']>) => log?.info(...of),
-  error: (...of: Parameters<Logger['error']>) => log?.error(...of),
-})
-report({ type: 'prepared' })
-const settings = await given.promise
+setInterval(() => Atomics.add(beats, 0, 1), beatMs).unref()
 guardSecrets(secretsOf(settings))
-log = createLog(settings.RETRAI_LOG_LEVEL)
 const server = await startServer(settings, {
-  ...{ log, runner, restarted },
-  onLogReplaced: (reason) => report({ type: 'restart', reason }),
+  log: createLog(settings.RETRAI_LOG_LEVEL),
+  onLogReplaced: () => report({ type: 'log_replaced' }),
 })
 if (server.isErr()) report({ type: 'failed', message: server.error })
 else {
-  void stopping.promise.then(async () => {
-    await server.value.close()
-    report({ type: 'stopped' })
-  })
-  report({ type: 'listening', url: server.value.url, about: server.value.about })
-  if (await server.value.ready) {
+  const { url, about, ready, close } = server.value
+  void stopping.then(close).then(() => report({ type: 'stopped' }))
+  report({ type: 'listening', url, about })
+  if (await ready) {
     report({ type: 'ready' })
     collectAfterStart()
   }

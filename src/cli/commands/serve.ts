@@ -1,72 +1,32 @@
+import { Worker } from 'node:worker_threads'
 import { Command } from 'commander'
+import { err, ok, type Result } from 'neverthrow'
+import type { Logger } from 'pino'
 import { collectAfterStart } from '../../lib/collect-garbage.ts'
+import { siblingModule } from '../../lib/paths.ts'
 import { guardSecrets, processMask } from '../../log/masking.ts'
-import { readSettings } from '../../server/read-settings.ts'
+import { allSettings, readSettings } from '../../server/read-settings.ts'
 import { type Settings, secretsOf } from '../../server/settings.ts'
+import type { About } from '../../server/start-server.ts'
+import { io } from '../terminal/io.ts'
 import { fail } from '../terminal/print.ts'
-import type { ServerThread } from './server-thread.ts'
-
-/** How long a stop may take. After that, the process ends. What is not stored by then was not acknowledged. */
-const STOP_WITHIN_MS = 4_500
+import { EXIT } from '../terminal/steps.ts'
 
 /** If the server is not ready by then, it logs where it listens, milliseconds. */
 const NOT_READY_MS = 1_000
 
-const ENVIRONMENT = `
-Environment (flags win; a variable that is empty counts as not set):
-  RETRAI_LISTEN, RETRAI_HEALTH_PORT, RETRAI_DATA_DIR, EVENTSTORE_URL, RETRAI_LOG_LEVEL
-                         as the flags above
-  RETRAI_TOKEN           one more token with the role admin, which "retrai token" does not list. To listen
-                         beyond loopback, the server needs a token, and then all clients need one
-  RETRAI_MAX_RUNS_AT_WORK
-                         the most runs that are worked on at the same time (default 16); others wait
-  RETRAI_SUBAGENT_DEPTH  how deep sub-agents may start others (default 2; 0: there are none)
-  RETRAI_COMMAND_MEMORY_MIB
-                         the most memory of all processes of one command together, on machines with
-                         a /proc (default: half of the memory of the machine)
-  RETRAI_ARTIFACTS       where whole outputs are kept: "log" (default with an EventStoreDB), the absolute path of
-                         a folder that all servers of a log share, or an S3-compatible bucket:
-                         s3://bucket/prefix?endpoint=https://…&region=… (default: in the data folder)
-  AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION
-                         the key for that bucket
-  RETRAI_ISOLATION       how commands are isolated: auto (default), namespaces (bubblewrap), landlock or none.
-                         auto takes namespaces, else landlock, else commands are refused
-  RETRAI_TOOL_PATHS      further folders that isolated commands may read, with colons between them; they
-                         may always read those of the system and of the PATH
-  RETRAI_COMMAND_ENV     names of variables of the server that commands of agents and checks may see, with
-                         commas between them
-  RETRAI_NETWORK         the most network that a run may ask for: none, hosts (default: hosts that it
-                         names), full, or a list such as pypi.org,*.example.org,preset:npm
-  RETRAI_MCP_SERVERS     a JSON file with the MCP servers that runs may name (docs/reference.md)
-  RETRAI_MCP_REQUESTS    the MCP servers that a run may bring: none, commands (default) or all
-  RETRAI_POOL            if servers share an EventStoreDB: the pool of this server, which works only on
-                         runs that servers of its pool accepted (default: the host name at the first start)
-  RETRAI_APPROVALS       rules for the calls of every run: a JSON list, or a file with one
-  RETRAI_LEASE_SECONDS   if servers share an EventStoreDB: how long one must be silent before the
-                         others take over its runs (default 15)
-  RETRAI_MAX_COST_USD, RETRAI_MAX_TOKENS, RETRAI_MAX_SECONDS
-                         the highest limits of a run, and the limits of a run that sets none
-  RETRAI_CHECKPOINT_SECONDS
-                         the longest time until a change is in a checkpoint, which is a signed statement
-                         about all runs (default 60); the end of a run also causes one soon. 0: never
-  RETRAI_ACCESS_LOG      whether accesses are recorded: on (default), strict (before the server shows
-                         anything), off
-  RETRAI_MODEL           the model of runs that name none (default: that of the provider whose key is the
-                         only one that is set, else claude-sonnet-4-6)
-  RETRAI_PROVIDERS       JSON file with addresses, headers and keys of providers (docs/reference.md)
-  RETRAI_PRICES          JSON or YAML file with prices and windows of models (docs/quickstart.md)
-  RETRAI_LLM_BASE_URL    OpenAI-compatible endpoint for all models
-  RETRAI_LLM_API_KEY     its key
-  ANTHROPIC_API_KEY      for models named anthropic/… or claude-*
-  GEMINI_API_KEY         for models named gemini/… or gemini*
-  OPENAI_API_KEY         for models named openai/…, and for names without a provider
-  OPENAI_BASE_URL        an OpenAI-compatible endpoint for those, and for each name of a provider whose
-                         key is not set
-  XAI_API_KEY, DEEPSEEK_API_KEY, GROQ_API_KEY, MISTRAL_API_KEY, MOONSHOT_API_KEY, ZAI_API_KEY,
-  DASHSCOPE_API_KEY, OPENROUTER_API_KEY
-                         for models named xai/…, deepseek/…, groq/…, mistral/…, moonshot/…, zai/…,
-                         dashscope/… (Qwen), openrouter/…
-  OLLAMA_HOST            for models named ollama/… (default http://127.0.0.1:11434)`
+/** The crash points are for tests. */
+const HELP = `
+Settings (docs/reference.md describes each; flags win over variables):
+  ${allSettings()
+    .flat()
+    .filter((name) => name !== 'RETRAI_CRASH_AT')
+    .join('\n  ')}
+
+Exit codes:
+  0    a signal stopped it
+  1    it could not start, or could not stop in time
+  ${EXIT.startAgain}   the event store came back with another log: start it again`
 
 /** `retrai serve`: runs the server until SIGINT, SIGTERM or SIGHUP. */
 export function serveCommand(): Command {
@@ -75,80 +35,181 @@ export function serveCommand(): Command {
     .option('--host <address>', 'address to listen on (default 127.0.0.1)')
     .option('--port <number>', 'port to listen on, 0 for a free one (default 8000)')
     .option(
-      '--listen <address>',
-      'both as HOST:PORT, or a unix socket of this user: unix:PATH. Commands look for unix:~/.local/share/retrai/server.sock',
-    )
-    .option(
-      '--health-port <number>',
-      'port that answers GET /health/live even while the server is stuck (default: none)',
-    )
-    .option(
       '--data-dir <folder>',
       'folder of the log, the read model and the artifacts (default: one in ~/.local/share/retrai for this working folder)',
     )
     .option('--store <url>', 'esdb://… of an EventStoreDB (default: embedded, in the data folder)')
-    .option(
-      '--log-level <level>',
-      'fatal, error, warn, info, debug, trace or silent (default info; at a terminal warn)',
-    )
-    .addHelpText('after', ENVIRONMENT)
+    .addHelpText('after', HELP)
     .action(serve)
 }
 
 async function serve(flags: Record<string, string>): Promise<void> {
+  const read = readSettings(flags, io().env)
+  if (read.isErr()) {
+    giveUp(read.error)
+    return
+  }
   // Loaded here, so --help is answered at once.
-  const [{ ServerThread }, { listenForHealth }, output] = await Promise.all([
-    import('./server-thread.ts'),
-    import('../../server/listen.ts'),
-    import('../terminal/log.ts'),
-  ])
-  const { createLog, isAtTerminal, logNotices, terminalNotices } = output
-  const thread = new ServerThread(createLog('info'))
-  await thread.prepared
-  const read = readSettings(flags, process.env)
-  if (read.isErr()) return giveUp(thread, read.error)
+  const { createLog, isAtTerminal, logNotices, terminalNotices } = await import(
+    '../terminal/log.ts'
+  )
   const atTerminal = isAtTerminal()
   // A person at a terminal gets the notices, and log lines only about what is wrong, unless they choose a level.
-  const isQuiet = atTerminal && !(flags.logLevel ?? process.env.RETRAI_LOG_LEVEL)?.trim()
+  const isQuiet = atTerminal && !io().env.RETRAI_LOG_LEVEL?.trim()
   const settings = isQuiet ? { ...read.value, RETRAI_LOG_LEVEL: 'warn' as const } : read.value
   guardSecrets(secretsOf(settings))
-  const { RETRAI_LOG_LEVEL, RETRAI_LISTEN: address, RETRAI_HEALTH_PORT: healthPort } = settings
-  const log = createLog(RETRAI_LOG_LEVEL)
-  const notice = atTerminal ? terminalNotices(factsOf(settings)) : logNotices(log)
-  thread.serve(settings, log)
+  const log = createLog(settings.RETRAI_LOG_LEVEL)
+  const notice = atTerminal ? terminalNotices(settings) : logNotices(log)
+  const thread = new ServerThread(settings, log)
   const signalled = new Promise<NodeJS.Signals>((resolve) => {
     // A terminal that is closed sends SIGHUP.
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, resolve)
   })
-  // The time begins with the signal, so it also ends a server that still waits for its store.
-  void signalled.then(() => setTimeout(() => thread.endProcess(), STOP_WITHIN_MS).unref())
-  if (healthPort !== undefined) {
-    const host = 'socket' in address ? '127.0.0.1' : address.host
-    const health = await listenForHealth({ host, port: healthPort }, () => thread.problem())
-    if (health.isErr()) return giveUp(thread, health.error)
-    notice.health(health.value)
-  }
+  // The signal may come while the server still waits for its store.
+  void signalled.then((signal) => {
+    notice.stopping(signal)
+    return thread.stop(EXIT.done)
+  })
   const started = await thread.started
-  if (started.isErr()) return giveUp(thread, started.error)
+  if (started.isErr()) {
+    giveUp(started.error)
+    // The thread may not end by itself.
+    process.exit()
+  }
   const { url, about } = started.value
   const late = setTimeout(() => notice.late(url), NOT_READY_MS)
-  void thread.ready.then(() => {
-    clearTimeout(late)
-    notice.ready(url, about)
-    collectAfterStart()
-  })
-  notice.stopping(await signalled)
+  void signalled.then(() => clearTimeout(late))
+  await thread.ready
   clearTimeout(late)
-  await thread.stop()
-  process.exit(0)
+  notice.ready(url, about)
+  collectAfterStart()
 }
 
-const factsOf = ({ RETRAI_DATA_DIR: dataDir, EVENTSTORE_URL: store }: Settings) => ({
-  dataDir,
-  store: store === undefined ? null : processMask.text(store),
-})
-
-async function giveUp(thread: ServerThread, why: string): Promise<void> {
-  await thread.terminate()
+function giveUp(why: string): void {
   fail(...processMask.text(why).split('\n'))
+  io().exitCode = EXIT.failed
+}
+
+export type ThreadData = {
+  readonly settings: Settings
+  /** How often the thread adds one to `beats`, milliseconds, while its event loop turns. */
+  readonly beatMs: number
+  readonly beats: Int32Array<SharedArrayBuffer>
+}
+export type FromThread =
+  /** A server that listens: its address, and what it reports of itself. */
+  | ({ readonly type: 'listening' } & Started)
+  /** The store answers, and the read model is up to date. */
+  | { readonly type: 'ready' }
+  /** The text is for people. */
+  | { readonly type: 'failed'; readonly message: string }
+  /** All that it holds in memory may be wrong. */
+  | { readonly type: 'log_replaced' }
+  | { readonly type: 'stopped' }
+type Started = { readonly url: string; readonly about: About }
+
+const BEAT_MS = 250
+/** A server is stuck when its event loop has not turned for this long. */
+const STUCK_MS = 5_000
+/** A thread that is silent for longer may never end by itself. */
+const SILENT_MS = 1_000
+/** How long a stop may take. After that, the process ends. What is not stored by then was not acknowledged. */
+const STOP_WITHIN_MS = 4_500
+
+/**
+ * How much memory the server's newest objects may take. By default, a burst of work leaves the process 128 MiB larger until
+ * the next burst, and each collection of that much stops the server for longer.
+ */
+const MAX_YOUNG_MB = 48
+
+/**
+ * A server in a thread of its own. The calling thread watches it, and ends the process if the server is wrong, or cannot
+ * stop.
+ */
+class ServerThread {
+  /** The error is a text for people: why the server cannot start. */
+  readonly started: Promise<Result<Started, string>>
+  /** Resolves once the server is ready for requests. */
+  readonly ready: Promise<unknown>
+  readonly #log: Logger
+  readonly #worker: Worker
+  readonly #beats = new Int32Array(new SharedArrayBuffer(4))
+  #seen = 0
+  #silentMs = 0
+  #lookedAt = performance.now()
+
+  constructor(settings: Settings, log: Logger) {
+    this.#log = log
+    const workerData: ThreadData = { settings, beatMs: BEAT_MS, beats: this.#beats }
+    this.#worker = new Worker(siblingModule('serve-thread', import.meta.url), {
+      workerData,
+      resourceLimits: { maxYoungGenerationSizeMb: MAX_YOUNG_MB },
+    }).once('error', (error) => {
+      log.fatal({ err: error }, 'the server failed')
+      process.exit(EXIT.failed)
+    })
+    this.started = Promise.race([
+      this.#report('listening').then(({ url, about }) => ok({ url, about })),
+      this.#report('failed').then(({ message }) => err(message)),
+    ])
+    this.ready = this.#report('ready')
+    void this.#report('log_replaced').then(() => this.stop(EXIT.startAgain))
+    setInterval(() => this.#look(), BEAT_MS).unref()
+  }
+
+  /** Ends sockets, requests and running work; then the process, when everything is stored or the time is over. */
+  async stop(exitCode: number): Promise<never> {
+    setTimeout(() => this.#end(), STOP_WITHIN_MS).unref()
+    this.#worker.postMessage('stop')
+    await this.#report('stopped')
+    process.exit(exitCode)
+  }
+
+  /** Ends the process, whatever the thread does; by SIGKILL if the event loop of the thread is stuck. */
+  #end(): void {
+    if (this.#silentMs < SILENT_MS) {
+      this.#log.error(
+        {},
+        'the server has not stopped in time, so its process ends: its runs continue at the next start',
+      )
+      process.exit(EXIT.failed)
+    }
+    this.#log.fatal(
+      { stuck_ms: Math.round(this.#silentMs) },
+      'the server is stuck and cannot stop: the process ends as by kill -9, its runs continue at the next start',
+    )
+    // exit() would wait for the thread, which may never return from native code.
+    process.kill(process.pid, 'SIGKILL')
+  }
+
+  #report<T extends FromThread['type']>(type: T) {
+    return new Promise<Extract<FromThread, { readonly type: T }>>((resolve) => {
+      this.#worker.on('message', (message) => {
+        if (message.type === type) resolve(message)
+      })
+    })
+  }
+
+  /**
+   * Looks whether the thread has beaten since its first beat. Only time in which this thread runs counts, so after a suspension
+   * of the whole process no server seems stuck.
+   */
+  #look(): void {
+    const now = performance.now()
+    const passed = Math.min(now - this.#lookedAt, 2 * BEAT_MS)
+    this.#lookedAt = now
+    const beats = Atomics.load(this.#beats, 0)
+    const before = this.#silentMs
+    this.#silentMs = beats === this.#seen && beats > 0 ? before + passed : 0
+    this.#seen = beats
+    if (before < STUCK_MS && this.#silentMs >= STUCK_MS) {
+      this.#log.error(
+        { stuck_ms: STUCK_MS },
+        'the server is stuck: its event loop does not turn. SIGTERM ends it, and its runs continue at the next start',
+      )
+    }
+    if (before >= STUCK_MS && this.#silentMs === 0) {
+      this.#log.warn({ stuck_ms: Math.round(before) }, 'the server is no longer stuck')
+    }
+  }
 }

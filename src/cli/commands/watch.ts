@@ -1,24 +1,26 @@
 import type { Command } from 'commander'
-import { err, ok, type Result } from 'neverthrow'
-import { type AgentEvent, FeedError, type Kind } from '../../client/index.ts'
-import { type Connection, type ServerOptions, serverCommand, whenConnected } from '../connection.ts'
-import { eventLine, shownKinds } from '../terminal/event-line.ts'
-import { EXIT, OUTCOME_EXIT_CODES } from '../terminal/exit-codes.ts'
-import { liveBlock } from '../terminal/live-block.ts'
+import { err } from 'neverthrow'
+import type { AgentEvent, FeedEvent, Kind, RunDetails } from '../../client/index.ts'
+import { doubtOf } from '../../domain/verdict.ts'
+import { counted } from '../../lib/text.ts'
+import { type Connection, connected, serverCommand } from '../connection.ts'
+import { eventLine, shownKinds, waitText } from '../terminal/event-line.ts'
 import { isSeq, JSON_EVENTS, KINDS } from '../terminal/option-values.ts'
-import type { Line } from '../terminal/plain-text.ts'
-import { print, printJson, reportState, say } from '../terminal/print.ts'
-import { follow } from './follow.ts'
+import { type Line, oneLine } from '../terminal/plain-text.ts'
+import { print, printJson, say } from '../terminal/print.ts'
+import { EXIT, exitCodeOf, OUTCOME_EXIT_CODES, type Steps } from '../terminal/steps.ts'
+import { watchEvents } from '../terminal/watch-events.ts'
+import { HumanChecks } from './human-checks.ts'
 
 type Choice = {
   readonly after?: string
-  readonly kinds?: readonly Kind[]
+  readonly kinds?: readonly Kind[] | undefined
   readonly json?: boolean
 }
 
 /** `retrai watch [RUN]`: the history of a run, then its new records until it ends; or all runs from now on. */
-export function watchCommand(): Command {
-  return serverCommand('watch', OUTCOME_EXIT_CODES)
+export const watchCommand = (): Command =>
+  serverCommand('watch', OUTCOME_EXIT_CODES)
     .description(
       'Watch a run: its history, then its new records, until it ends. Without RUN: all runs, from now on. At a terminal, what is being written is shown below the records.',
     )
@@ -29,84 +31,152 @@ export function watchCommand(): Command {
     )
     .option(...KINDS)
     .option(...JSON_EVENTS)
-    .action((runId: string | undefined, { server, ...choice }: Choice & ServerOptions) =>
-      whenConnected(server === undefined ? {} : { server }, (connection) =>
-        watch(connection, runId, choice),
-      ),
-    )
-}
+    .action(connected(watch))
 
-async function watch(
+async function* watch(
   connection: Connection,
   runId: string | undefined,
   { after, kinds, json = false }: Choice,
-): Promise<Result<number, string>> {
-  if (runId === undefined) return followAll(connection, { after: after ?? 'end', kinds, json })
-  if (after !== undefined && !isSeq(after)) {
-    return err(`--after ${after} is not a place in a run. Give a seq, or -1 for the whole run.`)
+): Steps {
+  if (runId === undefined) {
+    return yield* followAll(connection, { after: after ?? 'end', kinds, json })
   }
-  return follow(connection, runId, { after: Number(after ?? -1), kinds, json, ask: false })
-}
-
-type Options = {
-  /** Prints events as JSON, one a line, instead of lines for people. */
-  readonly json: boolean
-  /** A cursor, or the `start` or `end` of the log. */
-  readonly after: string
-  readonly kinds?: readonly Kind[] | undefined
+  if (after !== undefined && !isSeq(after)) {
+    return yield* err(`--after ${after} is not a place in a run. Give a seq, or -1 for all of it.`)
+  }
+  return yield* follow(connection, runId, { after: Number(after ?? -1), kinds, json, ask: false })
 }
 
 /** Prints what happens in all runs, until an interrupt. */
-async function followAll(
+async function* followAll(
   { client, hint, explain }: Connection,
-  { json, after, kinds: chosen }: Options,
-): Promise<Result<number, string>> {
-  const reached = await client.runs.list({ limit: 1 })
-  if (reached.isErr()) return err(explain(reached.error))
-
+  { json, after, kinds: chosen }: Choice & { readonly json: boolean; readonly after: string },
+): Steps {
+  // Explains why the server cannot be used, before it is watched with patience.
+  yield* client.runs.list({ limit: 1 }).mapErr(explain)
   const { kinds, shows } = shownKinds(chosen, json)
-  const leave = new AbortController()
-  const interrupt = () => leave.abort()
-  process.once('SIGINT', interrupt)
   let last = after
-  const block = json ? null : liveBlock()
-  const reportLoss = reportState()
-  const watched = client.watchAll({
-    kinds,
-    after: after === 'start' ? undefined : after,
-    signal: leave.signal,
-    live: block !== null,
-    onState: (state) => {
-      block?.clear()
-      reportLoss(state)
-    },
-    onCaughtUp: (cursor) => {
-      if (!json && last === after) say('Watching all runs. Ctrl+C stops.')
-      last = cursor ?? last
-    },
-  })
-  try {
-    for await (const event of watched) {
-      block?.see(event)
-      if (event.kind === 'part' || event.kind === 'parts_end') continue
-      last = event.cursor
-      if (shows(event)) await (json ? printJson(event) : print(lineOf(event)))
-    }
-    return ok(EXIT.done)
-  } catch (thrown) {
-    block?.clear()
-    if (leave.signal.aborted) {
-      say('', `To see what happens from here: ${hint('watch', '--after', last)}`)
-      return ok(EXIT.interrupted)
-    }
-    if (thrown instanceof FeedError) return err(thrown.message)
-    throw thrown
-  } finally {
-    process.removeListener('SIGINT', interrupt)
+  const onCaughtUp = (cursor: string | null) => {
+    if (!json && last === after) say('Watching all runs. Ctrl+C stops.')
+    last = cursor ?? last
   }
+  const from = after === 'start' ? undefined : after
+  const done = await watchEvents<FeedEvent>(
+    (terms) => client.watchAll({ ...terms, kinds, after: from, onCaughtUp }),
+    {
+      ...{ json, leave: new AbortController() },
+      see: async (event) => {
+        last = event.cursor
+        if (shows(event)) await (json ? printJson(event) : print(lineOf(event)))
+        return undefined
+      },
+      whenInterrupted: () => {
+        say('', `To see what happens from here: ${hint('watch', '--after', last)}`)
+        return EXIT.interrupted
+      },
+    },
+  )
+  return (yield* done) ?? EXIT.done
 }
 
 /** The line of an event, after the first digits of the id of its run, by which ids differ. */
 function lineOf(event: AgentEvent): Line {
   return [{ text: event.run_id.slice(0, 8), style: 'dim' }, '  ', ...eventLine(event)]
+}
+
+type FollowOptions = {
+  /** Prints events as JSON, one a line, instead of lines for people. */
+  readonly json: boolean
+  readonly after: number
+  readonly kinds?: readonly Kind[] | undefined
+  /** Whether the person at the terminal is asked to decide. */
+  readonly ask: boolean
+}
+
+/** Prints a run while it happens, to its end. The value is the exit code for its outcome. */
+export async function* follow(
+  connection: Connection,
+  runId: string,
+  { json, after, kinds: chosen, ask }: FollowOptions,
+): Steps<number> {
+  const { client, hint, explain } = connection
+  const found = yield* client.runs.get(runId).mapErr(explain)
+  if (!json) await print(heading(found))
+
+  const leave = new AbortController()
+  const interrupt = () => leave.abort()
+  const asking = { ask, asksForCalls: !json, interrupt }
+  const checks = new HumanChecks(connection, found, asking)
+  const { kinds, shows } = shownKinds(chosen, json)
+  let waitsSince = found.waiting_for?.since ?? null
+  let last = after
+  const done = await watchEvents<AgentEvent>(
+    (terms) =>
+      client.watch(runId, {
+        ...terms,
+        after,
+        // The checks and the exit code need more kinds than are printed.
+        kinds: [...new Set([...kinds, ...NEEDED])],
+        // A decision names the hash of the record that the person saw.
+        meta: ask || !json,
+      }),
+    {
+      ...{ json, leave },
+      see: async (event) => {
+        last = event.seq
+        const isShown = shows(event) || (FOR_PEOPLE.has(event.kind) && !json)
+        const isRetry = event.kind === 'llm_retry' && event.payload.fallback === undefined
+        if (isRetry && (event.payload.attempt === 1 || waitsSince === null)) {
+          waitsSince = new Date(event.ts * 1_000).toISOString()
+        }
+        const since = isRetry ? ` (it waits for its model since ${waitsSince})` : ''
+        if (isShown) await (json ? printJson(event) : print(eventLine(event, since)))
+        checks.see(event)
+        if (event.kind !== 'run_end') return undefined
+        if (!json) await print(closing(event, isShown))
+        return exitCodeOf(event.payload.status)
+      },
+      whenInterrupted: () => {
+        const rest = hint('watch', runId, '--after', String(last))
+        say('', `The run continues. To see the rest of it: ${rest}`)
+        return EXIT.interrupted
+      },
+    },
+  )
+  checks.close()
+  const exitCode = yield* done
+  if (exitCode !== null) return exitCode
+  // The watch had no record: the run had ended before.
+  const { status } = found
+  if (status === 'queued' || status === 'running' || status === 'awaiting_human') {
+    return yield* err(`The server ended the watch, but the run has the status "${status}".`)
+  }
+  if (!json) await print(`Run ${status}: nothing has happened after seq ${after}`)
+  return exitCodeOf(status)
+}
+
+/** What people see in addition to the kinds that they chose. */
+const ALWAYS_SHOWN = [
+  ...(['run_queued', 'agent_stuck', 'run_summary'] as const),
+  ...(['approval_required', 'approval_response'] as const),
+] as const
+const FOR_PEOPLE: ReadonlySet<Kind> = new Set(ALWAYS_SHOWN)
+const NEEDED = [
+  ...ALWAYS_SHOWN,
+  ...(['human_check_required', 'human_check_response', 'run_end'] as const),
+]
+
+function heading({ run_id, goal, model_name, cwd, waiting_for }: RunDetails): string {
+  const wait = waiting_for === undefined ? '' : `. It waits for ${waitText(waiting_for)}`
+  return `Run ${run_id}: ${oneLine(goal)} in ${oneLine(cwd)}, by ${oneLine(model_name)}${wait}`
+}
+
+/** @param isShown whether the line before has the reason */
+function closing({ payload }: AgentEvent<'run_end'>, isShown: boolean): string {
+  const { status, reason, verdict, iterations, total_tokens, estimated_cost_usd } = payload
+  const doubt = doubtOf(verdict)
+  const but = doubt === null ? '' : `. But ${oneLine(doubt)}`
+  const cost = estimated_cost_usd === null ? 'cost unknown' : `$${estimated_cost_usd.toFixed(4)}`
+  const why = isShown ? '' : `: ${oneLine(reason)}`
+  return `Run ${status}${why} (${counted(iterations, 'iteration')}, ${counted(total_tokens, 'token')}, ${cost})${but}`
 }

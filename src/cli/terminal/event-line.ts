@@ -4,9 +4,10 @@ import {
   type Kind,
   type RunDetails,
 } from '../../client/index.ts'
-import { changesOf } from '../../domain/mcp-tools.ts'
+import { changesOfCheck } from '../../domain/file-changes.ts'
 import type { PayloadOf } from '../../domain/records.ts'
-import { counted } from '../../lib/counted.ts'
+import { doubtOf } from '../../domain/verdict.ts'
+import { counted } from '../../lib/text.ts'
 import { type Line, oneLine, shorten } from './plain-text.ts'
 
 /** If people choose no kinds, they see the ten common ones and these: what is said, which runs are started, and why a run waits. */
@@ -38,27 +39,15 @@ function verdictOf({ achieved, verdict }: { achieved: boolean; verdict?: string 
 const because = (reason: string | null | undefined): string =>
   reason == null || reason === '' ? '' : `: ${oneLine(reason)}`
 
-/** What happened, in a line of plain words, by the kind of the record. */
-const GISTS: { readonly [K in Kind]: (payload: PayloadOf<K>) => string } = {
+/** What happened, in a line of plain words, by the kind of the record. Of other kinds, the fields are shown. */
+const GISTS: { readonly [K in Kind]?: (payload: PayloadOf<K>) => string } = {
   run_created: ({ config, parent, reason }) => {
     const by = parent === undefined ? '' : `, for the run ${parent.run_id}`
     return `${oneLine(`${config.goal} in ${config.cwd}, by ${config.model_name}`)}${by}${because(reason)}`
   },
-  run_claimed: ({ pid, host, after_crash, after }) => {
-    const why = after_crash === true ? ', after a crash of the previous process' : ''
-    const silent = after === undefined ? '' : ': the previous process was silent for too long'
-    return `process ${pid} on ${oneLine(host)} works on the run${why}${silent}`
-  },
   run_config_changed: ({ changes, reason }) => {
     const now = Object.entries(changes).map(([name, value]) => `${name} is now ${wordOf(value)}`)
     return `${shorten(now.join(', '), 200)}${because(reason)}`
-  },
-  project_context: ({ documents, files, git, programs, ignored_keys: ignored = [] }) => {
-    const known = { files, 'the state of git': git, 'installed programs': programs }
-    const read = Object.entries(known).flatMap(([name, text]) => (text === null ? [] : [name]))
-    const note = ignored.length === 0 ? '' : `; no effect in .retrai.yml: ${ignored.join(', ')}`
-    const shown = [...documents.map(({ path }) => path), ...read].join(', ') || 'nothing'
-    return `the agent was shown ${shorten(shown, 200)}${shorten(oneLine(note), 200)}`
   },
   step_start: ({ node }) => node,
   assistant_message: ({ text, tool_calls }) => {
@@ -82,20 +71,11 @@ const GISTS: { readonly [K in Kind]: (payload: PayloadOf<K>) => string } = {
         : `the run continues with ${oneLine(fallback.to)}`
     return `attempt ${attempt} failed, ${next}: ${shorten(reason, 200)}`
   },
-  network_connection: (payload) => {
-    const { host, port, allowed, reason, bytes_in, bytes_out, connections } = payload
-    const to = host === '*' ? 'all hosts' : `${oneLine(host)}:${port}`
-    const times = connections === undefined ? '' : `, ${counted(connections, 'connection')}`
-    if (!allowed) return `${to} refused${times}${because(reason)}`
-    const isKnown = bytes_in !== null && bytes_out !== null
-    const sum = isKnown ? `, ${counted(bytes_out, 'byte')} sent, ${bytes_in} received` : ''
-    return `${to} reached${times}${sum}${because(reason)}`
+  goal_check: (check) => {
+    const changed = changesOfCheck(check).map((one) => `; ${shorten(one, 200)}`)
+    return `${verdictOf(check)}: ${oneLine(check.reason)}${changed.join('')}`
   },
-  guard_changed: ({ path, sha256 }) => {
-    const how = sha256 === null ? 'is gone, or is not a file' : 'appeared or changed'
-    return `${oneLine(path)} ${how} while a command ran`
-  },
-  goal_check: (check) => `${verdictOf(check)}: ${oneLine(check.reason)}`,
+  final_check: ({ reason }) => oneLine(reason),
   human_check_required: ({ summary }) => oneLine(summary),
   human_check_response: ({ decision, reason }) => `${decision}${because(reason)}`,
   approval_required: ({ tool, rule, content }) =>
@@ -104,26 +84,30 @@ const GISTS: { readonly [K in Kind]: (payload: PayloadOf<K>) => string } = {
     const rest = lifts_rule === true ? ', and the rule no longer asks' : ''
     return `${decision}${rest}${because(reason)}`
   },
+  left_out_hashed: ({ entries }) =>
+    `${counted('count' in entries ? entries.count : entries.length, 'path')} left out of snapshots`,
   iteration_complete: ({ tokens, cost_usd }) =>
     `${counted(tokens, 'token')}${cost_usd === null ? '' : `, $${cost_usd.toFixed(4)}`}`,
   run_queued: ({ reason }) => oneLine(reason),
   run_ending: ({ reason }) => oneLine(reason),
-  run_end: ({ status, reason }) => `${status}: ${oneLine(reason)}`,
-  run_summary: ({ text }) => oneLine(text),
-  context_compacted: ({ turns, outputs_only, tokens_before, tokens_after }) =>
-    `${counted(turns, 'turn')} ${outputs_only ? 'without outputs' : 'summarized'}: ${counted(tokens_before, 'token')} before, ${tokens_after} after`,
-  mcp_tools_listed: ({ server, tools, problem, changes }) => {
-    if (problem !== undefined) return `${oneLine(server)} cannot be used: ${shorten(problem, 200)}`
-    const what = `${oneLine(server)}: ${counted(tools.length, 'tool')}`
-    return changes === undefined ? what : `${what}; ${shorten(changesOf(changes), 200)}`
+  run_end: ({ status, reason, verdict }) => {
+    const doubt = doubtOf(verdict)
+    return `${status}: ${oneLine(reason)}${doubt === null ? '' : `. But ${oneLine(doubt)}`}`
   },
+  run_summary: ({ text }) => oneLine(text),
   agent_stuck: ({ action, message }) => `${action}: ${shorten(message, 200)}`,
   subagent_started: ({ run_id, config }) => `${run_id} ${oneLine(config.goal)}`,
   user_message: ({ text }) => shorten(text, 200),
   error: ({ message }) => shorten(message, 200),
 }
 
-const gist = <K extends Kind>(kind: K, payload: PayloadOf<K>): string => GISTS[kind](payload)
+const gist = <K extends Kind>(kind: K, payload: PayloadOf<K>): string =>
+  GISTS[kind]?.(payload) ?? fieldsOf(payload)
+
+function fieldsOf(payload: object): string {
+  const plain = Object.entries(payload).filter(([, value]) => typeof value !== 'object')
+  return shorten(plain.map(([name, value]) => `${name} ${value}`).join(', '), 300)
+}
 
 /** A value of a configuration, in words. */
 function wordOf(value: unknown): string {
@@ -133,6 +117,7 @@ function wordOf(value: unknown): string {
 
 const BOLD: ReadonlySet<string> = new Set([
   'goal_check',
+  'final_check',
   'human_check_required',
   'approval_required',
   'run_queued',

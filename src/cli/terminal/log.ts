@@ -2,6 +2,7 @@ import { isatty } from 'node:tty'
 import { type DestinationStream, type Logger, pino } from 'pino'
 import pretty from 'pino-pretty'
 import { processMask } from '../../log/masking.ts'
+import type { StorePlace } from '../../server/read-settings.ts'
 import type { About } from '../../server/start-server.ts'
 import { type Line, rendered, visibleJson, withoutControls } from './plain-text.ts'
 
@@ -47,7 +48,6 @@ type ServeNotices = {
   /** It listens, and its store or read model is not ready yet. */
   late(url: string): void
   ready(url: string, about: About): void
-  health(url: string): void
   stopping(signal: string): void
 }
 
@@ -58,18 +58,11 @@ export const isAtTerminal = (): boolean => isatty(1)
 export const logNotices = (log: Logger): ServeNotices => ({
   late: (url) => log.info(`retrai listens at ${url}, and is not ready yet: see /health/ready`),
   ready: (url) => log.info(`retrai is ready at ${url}`),
-  health: (url) => log.info(`GET ${url}/health/live reports whether the server is stuck`),
   stopping: (signal) => log.info(`${signal} received, stopping`),
 })
 
-type Facts = {
-  readonly dataDir: string
-  /** The EventStoreDB, without its password; null for the embedded store. */
-  readonly store: string | null
-}
-
 /** Lines for a person at a terminal, who looks for the address and for what to do next. */
-export function terminalNotices({ dataDir, store }: Facts): ServeNotices {
+export function terminalNotices(settings: StorePlace): ServeNotices {
   // A terminal may be closed, and the server must still stop as it should.
   process.stdout.on('error', () => {})
   const show = (...lines: readonly Line[]): void => {
@@ -77,8 +70,7 @@ export function terminalNotices({ dataDir, store }: Facts): ServeNotices {
   }
   return {
     late: (url) => show(`retrAI listens at ${url}, and is still starting …`),
-    ready: (url, about) => show(...readyLines(url, about, { dataDir, store })),
-    health: (url) => show(`${url}/health/live reports whether the server is stuck.`),
+    ready: (url, about) => show(...readyLines(url, about, settings)),
     stopping: (signal) =>
       show('', `${signal}: stopping. Unfinished runs continue when you start the server again.`),
   }
@@ -91,13 +83,14 @@ const DEFAULT_URL = 'http://127.0.0.1:8000'
 const firstSentence = (text: string): string => text.split('. ', 1)[0] ?? ''
 
 /** The lines of a server that is ready. */
-function readyLines(url: string, about: About, { dataDir, store }: Facts): readonly Line[] {
+function readyLines(url: string, about: About, settings: StorePlace): readonly Line[] {
   const { isolation, model, modelProblem } = about
+  const { RETRAI_DATA_DIR: dataDir, EVENTSTORE_URL: store } = settings
   const isSocket = url.startsWith('unix:')
   const server = url === DEFAULT_URL ? '' : ` --server ${url}`
   const rows = [
     ['data', dataDir],
-    ...(store === null ? [] : [['log', store]]),
+    ...(store === undefined ? [] : [['log', processMask.text(store)]]),
     ['isolation', isolation ?? 'none is possible: commands of agents are refused'],
     ['model', modelProblem === null ? model : `${model}: it ${firstSentence(modelProblem)}`],
   ]

@@ -2,12 +2,11 @@ import { readFile } from 'node:fs/promises'
 import { text as textOf } from 'node:stream/consumers'
 import { InvalidArgumentError } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
-import * as z from 'zod'
-import { McpServers } from '../../api/create-run.ts'
 import { Decimal } from '../../api/fields.ts'
 import type { Seen } from '../../api/records.ts'
 import { ALL_KINDS, type Kind, type RunRequest } from '../../client/index.ts'
 import { messageOf } from '../../lib/message-of.ts'
+import { io } from './io.ts'
 
 /** What a person gave: the object without what is undefined. */
 export const given = <T extends object>(values: T) =>
@@ -60,6 +59,12 @@ export function names(text: string): readonly string[] {
   return found
 }
 
+/** An option that may be given several times. */
+export const repeated = (text: string, before: readonly string[] = []): readonly string[] => [
+  ...before,
+  text,
+]
+
 /** Rules for calls, from a JSON file. The server checks what they say. */
 export async function rulesFrom(
   path: string | undefined,
@@ -80,14 +85,12 @@ export function network(text: string): NonNullable<RunRequest['network']> {
   throw new InvalidArgumentError('Give none, full, or hosts with commas between them.')
 }
 
-/** MCP servers as JSON. */
+/** MCP servers: names with commas between them, or a list in JSON. The server checks what it says. */
 export function mcpServers(text: string): NonNullable<RunRequest['mcp_servers']> {
+  if (!text.trim().startsWith('[')) return [...names(text)]
   try {
-    const read = McpServers.safeParse(JSON.parse(text))
-    if (read.success) return read.data
-    throw new InvalidArgumentError(`It is not valid:\n${z.prettifyError(read.error)}`)
+    return JSON.parse(text)
   } catch (cause) {
-    if (cause instanceof InvalidArgumentError) throw cause
     throw new InvalidArgumentError(`It is not JSON: ${messageOf(cause)}`)
   }
 }
@@ -109,6 +112,10 @@ export const KINDS = [
   (text: string): readonly Kind[] =>
     text === 'all' ? ALL_KINDS : someOf(ALL_KINDS, 'Choose "all", or some of')(text),
 ] as const
+
+export type JsonOption = { readonly json?: boolean }
+
+export const JSON_LINES = ['--json', 'print each as JSON, one a line'] as const
 
 export const JSON_EVENTS = ['--json', 'print each event as JSON, one a line'] as const
 
@@ -135,7 +142,7 @@ export async function wordsOf({
   if (text !== undefined && file !== undefined) return err('Give a text or a file, not both.')
   if (file === undefined) return ok(text ?? null)
   try {
-    return ok(file === '-' ? await textOf(process.stdin) : await readFile(file, 'utf8'))
+    return ok(file === '-' ? await textOf(io().stdin) : await readFile(file, 'utf8'))
   } catch (cause) {
     return err(`The file cannot be read: ${messageOf(cause)}`)
   }

@@ -1,5 +1,6 @@
 import { styleText } from 'node:util'
-import { stripTerminalCodes } from '../../domain/terminal-codes.ts'
+import { stripTerminalCodes } from '../../domain/texts.ts'
+import { io } from './io.ts'
 
 /**
  * Characters that are invisible, or that change how other text looks: control characters, line separators, lone
@@ -62,14 +63,16 @@ export function timeOf(seconds: number): string {
 
 /** A line for people. Its parts are plain or have a style. */
 export type Line = string | readonly (string | Styled)[]
-type Styled = { readonly text: string; readonly style: 'bold' | 'cyan' | 'dim' }
+type Styled = { readonly text: string; readonly style: 'bold' | 'cyan' | 'dim' | 'green' | 'red' }
 
 /** The text for the terminal. Only the styles of its parts colour it. */
 export function rendered(line: Line): string {
   if (typeof line === 'string') return harmless(line)
   return line
     .map((part) =>
-      typeof part === 'string' ? harmless(part) : styleText(part.style, harmless(part.text)),
+      typeof part === 'string'
+        ? harmless(part)
+        : styleText(part.style, harmless(part.text), { stream: io().stdout }),
     )
     .join('')
 }

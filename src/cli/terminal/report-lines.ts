@@ -1,48 +1,17 @@
-import { CHECKS_AS_COMMANDS, isolationFacts } from '../../api/isolation.ts'
+import { CHECKS_AS_COMMANDS, isolationFacts } from '../../api/about-server.ts'
+import type { Trust } from '../../audit/public-keys.ts'
+import type { LiveReport } from '../../audit/verify/live-report.ts'
 import {
   type BundleReport,
-  type CheckpointSigner,
   type FamilyReport,
+  type FilesReport,
   type Finding,
   isBroken,
-  type LedgerSeals,
   type RedactionReport,
   type ReportedRedaction,
-  type Trust,
 } from '../../audit/verify/report.ts'
-import { counted } from '../../lib/counted.ts'
+import { counted } from '../../lib/text.ts'
 import { oneLine, timeOf } from './plain-text.ts'
-
-/** The findings of the verification of a store. */
-export type LiveReport = {
-  readonly holds: boolean
-  readonly trust: Trust
-  readonly runs: number
-  /** Records that hold. */
-  readonly records: number
-  /** Entries that hold, by the name of their ledger. */
-  readonly ledgers: Readonly<Record<string, number>>
-  readonly artifacts: number
-  /** How many artifacts are stored that no record names; null or left out if that is not known. */
-  readonly unnamed_artifacts?: number | null
-  /** What is in the data folder and cannot be verified. */
-  readonly unverified?: readonly string[]
-  /** The redactions that are recorded and carried out. */
-  readonly redacted: RedactionReport
-  /** Those that come after the kept checkpoint; null without one. */
-  readonly redacted_since: readonly ReportedRedaction[] | null
-  /** How the entries of ledgers are signed. */
-  readonly seals: LedgerSeals
-  /** How runs and the runs of their sub-agents fit together. */
-  readonly family: FamilyReport
-  /** The numbers of the checkpoints that runs were compared with. */
-  readonly checkpoints: readonly number[]
-  /** The keys that signed the checkpoints of the log. */
-  readonly signers: readonly CheckpointSigner[]
-  /** How many runs of the read model were compared with the log; null if none were. */
-  readonly read_model: number | null
-  readonly findings: readonly Finding[]
-}
 
 /** The report on an export, for people. */
 export function bundleLines(report: BundleReport): string[] {
@@ -66,8 +35,12 @@ export function bundleLines(report: BundleReport): string[] {
   const end = complete
     ? 'the run is complete'
     : 'the run had not ended at the time of the signature'
+  const hidden = 'Withheld until the run has ended: the check that its agent does not see.'
   return [
     `${run} holds: ${counted(verified, 'record')}, ${counted(artifacts, 'artifact')}; ${end}.`,
+    ...verdictLines(report.verdict),
+    ...filesOfRunLines(report.files),
+    ...(report.withheld > 0 ? [hidden] : []),
     ...redactionLines(report.redacted),
     ...isolationLines(report),
     ...familyLines(report.family),
@@ -77,6 +50,41 @@ export function bundleLines(report: BundleReport): string[] {
       ? []
       : [`The signature names the policy ${report.signed_policy} of isolation.`]),
     trustLine(report.trust),
+  ]
+}
+
+/** What the run says of its goal, for people. Whether that is true, no signature can say. */
+function verdictLines(verdict: BundleReport['verdict']): string[] {
+  if (verdict === null) return []
+  const { as_is, original_checks, accept, dependencies, tampering } = verdict
+  const changed = tampering.slice(0, MAX_LISTED).map(({ path, change }) => `${path} ${change}`)
+  const parts = [
+    `as it is ${as_is}`,
+    original_checks && `with the files of the start ${original_checks}`,
+    accept && `by the hidden check ${accept}`,
+    dependencies && `packages ${dependencies}`,
+    tampering.length > 0 && `${counted(tampering.length, 'protected file')}: ${changed.join(', ')}`,
+  ]
+  return [oneLine(`Verdict: ${parts.filter(Boolean).join('; ')}.`)]
+}
+
+/** What the export holds of the files of the run, for people. */
+function filesOfRunLines(files: BundleReport['files']): string[] {
+  if (files === null) return []
+  const { snapshots, trees, contents, first_and_last, absent, withheld } = files
+  const { masked, redacted, not_kept, not_exported } = absent
+  const holds = `${counted(snapshots, 'snapshot')} of the files, recomputed from ${counted(trees, 'tree')}`
+  const scope = first_and_last ? 'all files of the first and the last one' : 'files that differ'
+  const reasons = [
+    [not_exported, first_and_last ? 'of other snapshots' : 'exported with --files only'],
+    [masked, 'withheld, because there is a secret in it'],
+    [redacted, 'redacted'],
+    [not_kept, 'not kept by the server'],
+  ] as const
+  return [
+    `Files: ${holds}, and ${counted(contents, 'content')} of ${scope}.`,
+    ...reasons.flatMap(([count, why]) => (count === 0 ? [] : [`  Not here: ${count} ${why}.`])),
+    ...withheld.slice(0, MAX_LISTED).map(({ path, id }) => oneLine(`  Withheld: ${path} (${id}).`)),
   ]
 }
 
@@ -97,7 +105,7 @@ function isolationLines(report: BundleReport): string[] {
   ]
 }
 
-/** The redactions, for people; empty if there are none. */
+/** The redactions, for people. */
 function redactionLines({ strings, records, artifacts, redactions }: RedactionReport) {
   if (redactions.length === 0) return []
   const places = `${counted(strings, 'string')} in ${counted(records, 'record')}`
@@ -120,17 +128,7 @@ function sinceLines({ redacted_since: since }: LiveReport): string[] {
 }
 
 /** The report on what several exports say about each other, for people. */
-export function filesLines({
-  exports,
-  family,
-  findings,
-  holds,
-}: {
-  readonly exports: readonly BundleReport[]
-  readonly family: FamilyReport
-  readonly findings: readonly Finding[]
-  readonly holds: boolean
-}): string[] {
+export function filesLines({ exports, family, findings, holds }: FilesReport): string[] {
   const between = findings.filter(({ problem }) => problem === 'family')
   return [
     ...(between.length === 0
@@ -144,7 +142,7 @@ export function filesLines({
 /** How many records that were not compared are listed. */
 const MAX_LISTED = 10
 
-/** What was compared about sub-agents, for people; empty if there are none. */
+/** What was compared about sub-agents, for people. */
 function familyLines({ compared, not_compared: left }: FamilyReport): string[] {
   const more = left.length - MAX_LISTED
   return [
@@ -181,13 +179,6 @@ function trustLine(trust: Trust): string {
 const NOT_ALL_READ =
   'Nothing is wrong in what was read, but NOT EVERYTHING COULD BE READ. Verify it again when the artifacts can be reached.'
 
-function unnamedLines({ unnamed_artifacts: count }: LiveReport): string[] {
-  if (!count) return []
-  const why =
-    'a server was killed after it had stored them and before it recorded them, or is about to record them'
-  return [`No record names ${counted(count, 'stored artifact')}: ${why}.`]
-}
-
 /** The report on a store, for people. */
 export function liveLines(report: LiveReport): string[] {
   const { holds, runs, records, ledgers, artifacts, checkpoints, findings, trust } = report
@@ -217,7 +208,6 @@ export function liveLines(report: LiveReport): string[] {
       ),
     ...(holds ? redactionLines(report.redacted) : []),
     ...sinceLines(report),
-    ...unnamedLines(report),
     ...(report.unverified === undefined
       ? []
       : [oneLine(`Not verified, because nothing signs it: ${report.unverified.join(', ')}.`)]),

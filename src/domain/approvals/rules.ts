@@ -1,20 +1,17 @@
 import * as z from 'zod'
 import { NETWORK_TOOL } from '../network.ts'
-import { ANY, type Kind, type Meter, matches, type Text } from './glob.ts'
+import { ANY, type Kind, matches, type Text } from './glob.ts'
 import { splitCommand } from './split-command.ts'
 
-const MAX_PATTERN = 200
 const MAX_RULES = 64
 const MAX_REASON = 500
 
-const pattern = z.string().min(1).max(MAX_PATTERN)
+const pattern = z.string().min(1).max(200)
 
 /** What happens to a call. Each is stricter than those before it. */
 const ACTIONS = ['allow', 'ask', 'deny'] as const
 const Action = z.enum(ACTIONS)
 type Action = z.infer<typeof Action>
-
-const BY = ['anyone', 'other_than_starter'] as const
 
 /** A rule for calls of tools. It holds for a call that fits all its conditions. */
 export const ApprovalRule = z
@@ -41,7 +38,7 @@ export const ApprovalRule = z
       ),
     action: Action,
     by: z
-      .enum(BY)
+      .enum(['anyone', 'other_than_starter'])
       .exactOptional()
       .describe('Who may answer. `other_than_starter`: not the token that started the run'),
     reason: z
@@ -75,12 +72,6 @@ export const nameOfRule = ({ of, index }: RuleName): string => `Rule ${index + 1
 const OF_TOOLS: ApprovalRules = [
   { tool: NETWORK_TOOL, action: 'ask', reason: 'It gives the commands of the run more network' },
 ]
-
-/** The rule with this name; undefined if there is none. */
-export const ruleNamed = (
-  rules: Pick<RunRules, 'run' | 'server'> | undefined,
-  { of, index }: RuleName,
-): ApprovalRule | undefined => (of === 'tool' ? OF_TOOLS : rules?.[of])?.[index]
 
 /** What a call works with, as its tool declares. Left out: nothing of that kind. */
 export type Touches = {
@@ -117,7 +108,7 @@ export type RunRules = {
 }
 
 /** One thing that a call does, which rules are compared with. */
-type Deed = {
+type Effect = {
   /** All must match for a rule to hold surely; one, to hold perhaps. */
   readonly command?: Names
   readonly path?: Names
@@ -126,57 +117,57 @@ type Deed = {
 type Names = { readonly all: readonly Text[]; readonly others: readonly Text[] }
 
 const UNKNOWN: Names = { all: [[ANY]], others: [] }
+const NOTHING: Names = { all: [], others: [] }
 
-/** So many steps take some milliseconds: rules of a project must not keep the server from everything else. */
-const MAX_STEPS = 1_000_000
+/**
+ * The most characters of patterns times characters of texts that are compared, which takes some milliseconds: rules of a
+ * project must not keep the server from everything else.
+ */
+const MAX_STEPS = 10_000_000
 /** What it costs to look at a rule, beside the comparison of its patterns. */
 const STEPS_OF_A_RULE = 150
 
 /**
  * The decision about a call: the strictest that the rules of the run or of the server make about anything that the call
- * does. What cannot be compared within the steps of the meter is not known.
+ * does. If there is too much of that to compare, nothing of it is known.
  */
-export function judge(
-  call: CallFacts,
-  { run, server, lifted }: RunRules,
-  meter: Meter = { left: MAX_STEPS },
-): Verdict {
+export function judge(call: CallFacts, { run, server, lifted }: RunRules): Verdict {
   const lists = [
     { of: 'server', rules: server },
     { of: 'run', rules: run },
     { of: 'tool', rules: OF_TOOLS },
   ] as const
-  const isLifted = (of: RuleName['of'], index: number) =>
-    lifted.some((rule) => rule.of === of && rule.index === index)
-  const verdictsOn = (deed: Deed, left: Meter): Verdict[] =>
+  const effects = effectsOf(call)
+  const isTooMuch = stepsOf(effects, [...server, ...run]) > MAX_STEPS
+  const verdicts = (isTooMuch ? [tooMuch(effects)] : effects).flatMap((effect) =>
     lists.flatMap(({ of, rules }) =>
-      possibleRules(call, deed, rules, left).map(({ index, isSure }) => {
-        const content = rules[index] as ApprovalRule
-        const action = isLifted(of, index) ? 'allow' : content.action
-        return { action, rule: { of, index, content }, doubt: isSure ? null : doubtOf(call, deed) }
+      possibleRules(call, effect, rules).map(({ index, content, isSure }): Verdict => {
+        const isLifted = lifted.some((rule) => rule.of === of && rule.index === index)
+        const doubt = isSure ? null : doubtOf(call, effect)
+        return { action: isLifted ? 'allow' : content.action, rule: { of, index, content }, doubt }
       }),
-    )
-  const verdicts: Verdict[] = []
-  for (const deed of deedsOf(call)) {
-    const found = verdictsOn(deed, meter)
-    const isOver = meter.left <= 0
-    verdicts.push(
-      ...(isOver ? verdictsOn(tooLong(call), { left: Number.POSITIVE_INFINITY }) : found),
-    )
-    if (isOver) break
-  }
-  return verdicts.reduce<Verdict>((a, b) => (strictness(b) > strictness(a) ? b : a), NO_RULE)
+    ),
+  )
+  return verdicts.reduce((a, b) => (strictness(b) > strictness(a) ? b : a), NO_RULE)
 }
 
-/** Anything that the call may do, because there is too much of it. */
-function tooLong({ touches }: CallFacts): Deed {
-  const { paths = [], trees = [], commands = [] } = touches ?? {}
-  return {
-    ...(commands.length > 0 ? { command: UNKNOWN } : {}),
-    ...(paths.length + trees.length > 0 ? { path: UNKNOWN } : {}),
-    doubt: 'it is too long to be compared with all rules',
-  }
+function stepsOf(effects: readonly Effect[], rules: ApprovalRules): number {
+  const patterns = rules.reduce((sum, { command = '', path = '' }) => {
+    return sum + command.length + path.length
+  }, 0)
+  const texts = effects.flatMap(({ command = NOTHING, path = NOTHING }) => {
+    return [command.all, command.others, path.all, path.others].flat(2)
+  })
+  const chars = texts.reduce((sum, part) => sum + (part?.length ?? 1), 0)
+  return patterns * chars + effects.length * rules.length * STEPS_OF_A_RULE
 }
+
+/** Anything that the call may do. */
+const tooMuch = (effects: readonly Effect[]): Effect => ({
+  ...(effects.some(({ command }) => command) ? { command: UNKNOWN } : {}),
+  ...(effects.some(({ path }) => path) ? { path: UNKNOWN } : {}),
+  doubt: 'it is too long to be compared with all rules',
+})
 
 const NO_RULE: Verdict = { action: 'allow', rule: null, doubt: null }
 
@@ -184,18 +175,17 @@ const NO_RULE: Verdict = { action: 'allow', rule: null, doubt: null }
 const strictness = ({ action, rule }: Verdict): number =>
   ACTIONS.indexOf(action) * 2 + Number(rule?.content.by === 'other_than_starter')
 
-const doubtOf = ({ touches }: CallFacts, { doubt }: Deed): string =>
+const doubtOf = ({ touches }: CallFacts, { doubt }: Effect): string =>
   touches === null
     ? 'it is not known what this tool works with'
     : (doubt ?? 'it may run or touch more than it names')
 
 /** All rules that may decide: those that perhaps apply, up to the first that surely applies. */
-function possibleRules(call: CallFacts, deed: Deed, rules: ApprovalRules, meter: Meter) {
-  const possible: { readonly index: number; readonly isSure: boolean }[] = []
-  for (const [index, rule] of rules.entries()) {
-    const held = holds(call, deed, rule, meter)
-    if (held === 'no') continue
-    possible.push({ index, isSure: held === 'surely' })
+function possibleRules(call: CallFacts, effect: Effect, rules: ApprovalRules) {
+  const possible: { index: number; content: ApprovalRule; isSure: boolean }[] = []
+  for (const [index, content] of rules.entries()) {
+    const held = holds(call, effect, content)
+    if (held !== 'no') possible.push({ index, content, isSure: held === 'surely' })
     if (held === 'surely') break
   }
   return possible
@@ -203,22 +193,15 @@ function possibleRules(call: CallFacts, deed: Deed, rules: ApprovalRules, meter:
 
 type Held = 'no' | 'maybe' | 'surely'
 
-function holds(
-  { tool, touches, costUsd }: CallFacts,
-  deed: Deed,
-  rule: ApprovalRule,
-  meter: Meter,
-): Held {
-  meter.left -= STEPS_OF_A_RULE
+function holds({ tool, touches, costUsd }: CallFacts, effect: Effect, rule: ApprovalRule): Held {
   const server = touches === null ? UNKNOWN : named(touches.mcpServer)
-  const isDear =
-    rule.cost_above_usd === undefined || costUsd === null || costUsd > rule.cost_above_usd
+  const { cost_above_usd: limit = null } = rule
   const conditions: readonly Held[] = [
-    isDear ? 'surely' : 'no',
-    compare(rule.tool, named(tool), { kind: 'name', doubt: null, meter }),
-    compare(rule.mcp_server, server, { kind: 'name', doubt: null, meter }),
-    compare(rule.command, deed.command, { kind: 'command', doubt: deed.doubt, meter }),
-    compare(rule.path, deed.path, { kind: 'path', doubt: deed.doubt, meter }),
+    limit === null || costUsd === null || costUsd > limit ? 'surely' : 'no',
+    compare(rule.tool, named(tool), 'name'),
+    compare(rule.mcp_server, server, 'name'),
+    compare(rule.command, effect.command, 'command', effect.doubt),
+    compare(rule.path, effect.path, 'path', effect.doubt),
   ]
   if (conditions.includes('no')) return 'no'
   return conditions.includes('maybe') ? 'maybe' : 'surely'
@@ -230,35 +213,33 @@ const named = (name: string | undefined): Names | undefined =>
 function compare(
   pattern: string | undefined,
   names: Names | undefined,
-  how: { readonly kind: Kind; readonly doubt: string | null; readonly meter: Meter },
+  kind: Kind,
+  doubt: string | null = null,
 ): Held {
   if (pattern === undefined) return 'surely'
   if (names === undefined) return 'no'
   const { all, others } = names
-  const { kind, doubt, meter } = how
-  const fits = (text: Text, sure: 'surely' | 'maybe') => matches(pattern, text, kind, sure, meter)
+  const fits = (text: Text, how: 'surely' | 'maybe') => matches(pattern, text, kind, how)
   if (doubt === null && all.every((text) => fits(text, 'surely'))) return 'surely'
   return [...all, ...others].some((text) => fits(text, 'maybe')) ? 'maybe' : 'no'
 }
 
-/** What a call does, one by one. A call that touches nothing is one deed, too. */
-function deedsOf({ touches }: CallFacts): readonly Deed[] {
+/** What a call does, one by one. A call that touches nothing is one effect, too. */
+function effectsOf({ touches }: CallFacts): readonly Effect[] {
   if (touches === null) return [{ command: UNKNOWN, path: UNKNOWN, doubt: null }]
   const { paths = [], trees = [], commands = [] } = touches
-  const deeds: readonly Deed[] = [
-    ...paths.map((names) => ({
-      path: { all: names.map((name) => [name]), others: [] },
-      doubt: null,
-    })),
-    ...trees.map((names) => ({ path: { all: names.map(below), others: [] }, doubt: null })),
-    ...commands.flatMap(commandDeeds),
+  const pathsOf = (all: readonly Text[]): Effect => ({ path: { all, others: [] }, doubt: null })
+  const effects: readonly Effect[] = [
+    ...paths.map((names) => pathsOf(names.map((name) => [name]))),
+    ...trees.map((names) => pathsOf(names.map(below))),
+    ...commands.flatMap(commandEffects),
   ]
-  return deeds.length === 0 ? [{ doubt: null }] : deeds
+  return effects.length === 0 ? [{ doubt: null }] : effects
 }
 
 const below = (folder: string): Text => (folder === '.' ? [ANY] : [`${folder}/`, ANY])
 
-function commandDeeds(line: string | null): readonly Deed[] {
+function commandEffects(line: string | null): readonly Effect[] {
   if (line === null) return [{ command: UNKNOWN, doubt: 'files of the project say what it runs' }]
   const split = splitCommand(line)
   if ('doubt' in split) return [{ command: UNKNOWN, doubt: split.doubt }]

@@ -1,4 +1,3 @@
-import { CommandLineReader, type Word } from './command-line-reader.ts'
 import { ANY, type Text } from './glob.ts'
 
 /** One of the commands that a command line runs. */
@@ -11,7 +10,6 @@ export type SimpleCommand = {
   readonly doubt: string | null
 }
 
-/** The longest command line that is split. */
 const MAX_CHARS = 4_000
 /** The most words for which a program such as `timeout` may run each of the rest. */
 const MAX_RUN_WORDS = 40
@@ -19,21 +17,14 @@ const MAX_RUN_WORDS = 40
 /** Programs that run their arguments. */
 const RUNS_ITS_ARGUMENTS: ReadonlySet<string> = new Set([
   ...['env', 'sudo', 'doas', 'nohup', 'nice', 'ionice', 'timeout', 'exec', 'command', 'builtin'],
-  ...['stdbuf', 'setsid', 'chroot', 'unshare', 'nsenter', 'strace', 'ltrace', 'watch', 'xargs'],
-  ...['parallel', 'find', 'busybox', 'flock', 'script', 'systemd-run', 'chrt', 'taskset', 'entr'],
-  'jobs',
+  ...['stdbuf', 'setsid', 'chroot', 'unshare', 'nsenter', 'strace', 'ltrace', 'xargs'],
+  ...['find', 'busybox', 'systemd-run', 'chrt', 'taskset', 'jobs'],
 ])
-/** Those of them that give one argument to a shell. */
-const RUNS_AN_ARGUMENT_AS_TEXT: ReadonlySet<string> = new Set([
-  ...['watch', 'parallel', 'flock', 'script', 'entr'],
-])
-/** A word that means the same if a shell reads it again. */
-const PLAIN = /^[\w./:@%+,=-]*$/
-/** Programs that run a text as commands, or change what later commands mean. */
+/** Programs that run a text as commands, perhaps, or change what later commands mean. */
 const RUNS_TEXT: ReadonlySet<string> = new Set([
   ...['sh', 'bash', 'dash', 'zsh', 'ksh', 'fish', 'rbash', 'eval', 'source', '.', 'su', 'ssh'],
   ...['alias', 'shopt', 'trap', 'enable', 'hash', 'complete', 'bind', 'mapfile', 'readarray'],
-  'compgen',
+  ...['compgen', 'watch', 'parallel', 'flock', 'script', 'entr'],
 ])
 /** Commands of bash that calculate: `a[$(x)]` runs x, even within quotes. */
 const CALCULATES: ReadonlySet<string> = new Set([
@@ -53,7 +44,7 @@ const ASSIGNMENT = /^[A-Za-z_]\w*(\[[^\]]*\])?\+?=/
  */
 export function splitCommand(line: string): readonly SimpleCommand[] | { readonly doubt: string } {
   if (line.length > MAX_CHARS) return { doubt: `it has more than ${MAX_CHARS} characters` }
-  const split = new CommandLineReader(line).read()
+  const split = new Reader(line).read()
   if ('doubt' in split) return split
   const commands: SimpleCommand[] = []
   for (const { words, redirects } of split) {
@@ -67,10 +58,8 @@ export function splitCommand(line: string): readonly SimpleCommand[] | { readonl
 function simpleCommand(words: readonly Word[], redirects: boolean): SimpleCommand {
   const start = words.findIndex(({ raw }) => !ASSIGNMENT.test(raw))
   const run = start === -1 ? [] : words.slice(start)
-  const program = run[0]?.parts ?? []
-  const name = nameOf(program)
+  const name = nameOf(run[0])
   const text = joined(words)
-  const known = run.slice(1)
   const assigned = start === -1 ? words : words.slice(0, start)
   const others = [
     // An unknown word may be none, and then there is no blank before it.
@@ -78,17 +67,20 @@ function simpleCommand(words: readonly Word[], redirects: boolean): SimpleComman
       ? [text.filter((part, at) => part !== ' ' || text[at + 1] !== ANY)]
       : []),
     ...(start > 0 ? [joined(run)] : []),
-    ...(name === null ? [] : [joined([{ parts: [name], raw: name }, ...known])]),
+    ...(name === null ? [] : [joined([{ parts: [name], raw: name }, ...run.slice(1)])]),
     ...argumentsRun(name, run),
     ...(assigned.some(mayCalculate) ? [[ANY]] : []),
   ]
-  return { text, others, doubt: doubtOf(name, redirects, run, start > 0) }
+  if (redirects) return { text, others, doubt: 'it reads or writes a file by < or >' }
+  if (start > 0) return { text, others, doubt: 'it sets variables' }
+  if (name !== null || run.length === 0) return { text, others, doubt: null }
+  return { text, others, doubt: 'the name of its program is not known' }
 }
 
 /** The name of the program without its folder; null if it is not known. */
-function nameOf(program: Text): string | null {
-  const path = program.length === 1 ? program[0] : null
-  if (typeof path !== 'string' || path === '' || /\s/.test(path)) return null
+function nameOf(program: Word | undefined): string | null {
+  const [path = '', rest] = program?.parts ?? []
+  if (path === ANY || rest !== undefined || path === '' || /\s/.test(path)) return null
   return path.slice(path.lastIndexOf('/') + 1)
 }
 
@@ -97,11 +89,11 @@ function argumentsRun(name: string | null, run: readonly Word[]): Text[] {
   if (CALCULATES.has(name)) return run.some(mayCalculate) ? [[ANY]] : []
   if (!RUNS_ITS_ARGUMENTS.has(name)) return []
   if (run.length > MAX_RUN_WORDS) return [[ANY]]
-  if (name === 'env' && run.slice(1).some(maySplit)) return [[ANY]]
-  if (RUNS_AN_ARGUMENT_AS_TEXT.has(name) && !run.every(isPlain)) return [[ANY]]
+  // With an option, it may split a text into a command.
+  if (name === 'env' && !run.every(({ raw }) => /^[\w./]/.test(raw))) return [[ANY]]
   return run.slice(1).flatMap((_, index) => {
     const rest = run.slice(index + 1)
-    const own = nameOf(rest[0]?.parts ?? [])
+    const own = nameOf(rest[0])
     if (own !== null && RUNS_TEXT.has(own)) return [[ANY]]
     const named = own === null ? rest : [{ parts: [own], raw: own }, ...rest.slice(1)]
     // xargs and find add words that are not known.
@@ -112,25 +104,6 @@ function argumentsRun(name: string | null, run: readonly Word[]): Text[] {
 /** Whether a word runs a command if bash calculates with it. */
 const mayCalculate = ({ raw }: Word): boolean => /\$\(|`/.test(raw)
 
-/** Whether a word may be the option with which env splits a text. It may be shortened. */
-const maySplit = ({ parts: [first = ''] }: Word): boolean =>
-  first === ANY || /^(-\w*S|--s)/.test(first)
-
-const isPlain = ({ parts }: Word): boolean =>
-  parts.every((part) => part !== ANY && PLAIN.test(part))
-
-function doubtOf(
-  name: string | null,
-  redirects: boolean,
-  run: readonly Word[],
-  assigns: boolean,
-): string | null {
-  if (redirects) return 'it reads or writes a file by < or >'
-  if (assigns) return 'it sets variables'
-  if (run.length > 0 && name === null) return 'the name of its program is not known'
-  return null
-}
-
 /** An unknown text has the blank after it, for it may be no word at all. */
 function joined(words: readonly Word[]): Text {
   const text: (string | typeof ANY)[] = []
@@ -139,4 +112,139 @@ function joined(words: readonly Word[]): Text {
     text.push(...parts)
   }
   return text
+}
+
+/** A word: its text without quotes, and its characters as they are written. */
+type Word = { readonly parts: Text; readonly raw: string }
+type Line = { readonly words: Word[]; redirects: boolean }
+
+/** What comes next in a line, and what the reader does with it or its group. The first row that fits decides. */
+type Row = readonly [what: RegExp, how: Exclude<keyof Reader, 'read'> | null, doubt?: string]
+
+const EXPANSIONS: readonly Row[] = [
+  [/`|\$\(/y, null, 'it has a command substitution'],
+  [/\$[{[]/y, null, 'it has an expansion in braces or brackets'],
+  [/\$['"]/y, null, "it has a quote such as $'…'"],
+  [/\$(?=[\w@*#?$!-])/y, 'addUnknown'],
+]
+const QUOTED: readonly Row[] = [
+  [/\\\n/y, 'continue'],
+  [/\\([$`"\\])/y, 'add'],
+  ...EXPANSIONS,
+  [/[^"$`\\]+|./sy, 'add'],
+  [/$/y, null, 'a quote does not end'],
+]
+const BETWEEN_WORDS: readonly Row[] = [
+  [/#[^\n]*/y, null],
+  [/\[(?=[ \t]|$)/y, 'add'],
+]
+const UNQUOTED: readonly Row[] = [
+  [/[\w./:=@%+,~^]+/y, 'add'],
+  [/[<>]+&[ \t]*-/y, null, 'it closes a descriptor'],
+  [/[<>][<>&|]*/y, 'redirect'],
+  [/[ \t]+|&(?=>)/y, 'endWord'],
+  [/[\n;|&]/y, 'endCommand'],
+  [/'([^']*)'/y, 'add'],
+  [/"/y, 'readQuoted'],
+  ...EXPANSIONS,
+  [/\\\n/y, 'continue'],
+  [/\\(.)/sy, 'add'],
+  [/[[*?{]/y, 'addUnknown'],
+  [/[()]/y, null, 'it has a parenthesis outside of quotes'],
+  [/'/y, null, 'a quote does not end'],
+  [/\\/y, null, 'it ends with a backslash'],
+  [/./sy, 'add'],
+]
+
+/** A redirection to the file that keeps nothing, or to another descriptor. */
+const HARMLESS = /^\S+ \/dev\/null$|^[<>]& \d{1,9}$/
+
+class Reader {
+  readonly #text: string
+  #at = 0
+  #line: Line = { words: [], redirects: false }
+  readonly #lines = [this.#line]
+  /** The word that is read; null between words. From an unknown part on, only bash knows its text. */
+  #word: { text: string; raw: string; isUnknown: boolean } | null = null
+  /** The next word is the target of this redirection. */
+  #redirection: string | null = null
+  /** Why bash may read the line in another way. */
+  #doubt: string | null = null
+
+  constructor(text: string) {
+    this.#text = text
+  }
+
+  /** The commands of a line as bash reads it, or the reason why bash may read it in another way. */
+  read(): readonly Line[] | { readonly doubt: string } {
+    while (this.#at < this.#text.length && this.#doubt === null) {
+      this.#take(this.#word === null ? [...BETWEEN_WORDS, ...UNQUOTED] : UNQUOTED)
+    }
+    this.endCommand()
+    return this.#doubt === null ? this.#lines : { doubt: this.#doubt }
+  }
+
+  #take(rows: readonly Row[]): void {
+    for (const [what, how, doubt = this.#doubt] of rows) {
+      what.lastIndex = this.#at
+      const [found, text = found ?? ''] = what.exec(this.#text) ?? []
+      if (found === undefined) continue
+      this.#at += found.length
+      this.#doubt = doubt
+      if (how !== null) this[how](text, found)
+      return
+    }
+  }
+
+  readQuoted(): void {
+    this.add('', '"')
+    while (this.#doubt === null && this.#text[this.#at] !== '"') this.#take(QUOTED)
+    this.#at += 1
+  }
+
+  continue(): void {
+    if (this.#word === null && this.#redirection === null) return
+    this.#doubt = 'a line continues within a word'
+  }
+
+  redirect(operator: string): void {
+    // A number right before it is a descriptor, unless it is too large for one.
+    const digits = /^\d+$/.exec(this.#word?.raw ?? '')?.[0].length ?? 0
+    if (digits > 9) this.#doubt = 'it has a large number before a redirection'
+    if (digits > 0) this.#word = null
+    this.endWord()
+    if (operator.startsWith('<<')) this.#doubt = 'it has a here-document'
+    this.#redirection = operator
+  }
+
+  /** @param raw keeps quotes and backslashes: with these, it is neither a keyword nor a number */
+  add(text: string, raw = text): void {
+    this.#word ??= { text: '', raw: '', isUnknown: false }
+    this.#word.raw += raw
+    if (!this.#word.isUnknown) this.#word.text += text
+  }
+
+  addUnknown(raw: string): void {
+    this.add('', raw)
+    if (this.#word !== null) this.#word.isUnknown = true
+  }
+
+  endWord(): void {
+    if (this.#word === null) return
+    const { text, raw, isUnknown } = this.#word
+    if (this.#redirection === null) {
+      this.#line.words.push({ parts: isUnknown ? [text, ANY] : [text], raw })
+    } else if (isUnknown || !HARMLESS.test(`${this.#redirection} ${text}`)) {
+      this.#line.redirects = true
+    }
+    this.#redirection = null
+    this.#word = null
+  }
+
+  endCommand(): void {
+    this.endWord()
+    if (this.#redirection !== null) this.#doubt ??= 'a redirection has no target'
+    this.#line = { words: [], redirects: false }
+    this.#lines.push(this.#line)
+  }
 }

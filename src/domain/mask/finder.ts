@@ -10,7 +10,7 @@ export type Finder = {
   find(text: string, from: number, edge: number): Found | null
   /**
    * The first place at or after `from` where a secret may begin, depending on text that is still to come; the length of
-   * the text if there is none.
+   * the text if no secret may.
    */
   undecided(text: string, from: number): number
 }
@@ -77,6 +77,7 @@ export class MaskingStream {
     this.#finder = finder
   }
 
+  /** How much text is held back until more of it comes, in characters. */
   get heldChars(): number {
     return this.#held.length
   }
@@ -113,4 +114,26 @@ export class MaskingStream {
     this.#held = text.slice(end)
     return masked
   }
+}
+
+/** Escapes a text for a regular expression. */
+export const literally = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|/-]/g, '\\$&')
+
+/** All proper beginnings of some texts, and the length of the longest. */
+export type Prefixes = { readonly all: ReadonlySet<string>; readonly longest: number }
+
+export function properPrefixes(texts: readonly string[]): Prefixes {
+  const all = new Set<string>()
+  for (const text of texts) {
+    for (let length = 1; length < text.length; length += 1) all.add(text.slice(0, length))
+  }
+  return { all, longest: Math.max(0, ...texts.map((text) => text.length - 1)) }
+}
+
+/** Where the longest prefix that ends the text begins, at or after `from`; or the length of the text. */
+export function startOfPrefix(text: string, from: number, { all, longest }: Prefixes): number {
+  for (let at = Math.max(from, text.length - longest); at < text.length; at += 1) {
+    if (all.has(text.slice(at))) return at
+  }
+  return text.length
 }

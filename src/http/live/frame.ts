@@ -1,7 +1,9 @@
 import type { Form } from '../../api/event-query.ts'
-import type { Kind, RunRecord } from '../../domain/records.ts'
-import type { RecordedEvent } from '../../store/event-store.ts'
-import { type Damage, placeSuffix, type RecordJson, recordJsonOf } from './record-json.ts'
+import { ALL_KINDS, type Kind, type RunRecord } from '../../domain/records.ts'
+import { decode, SCHEMA } from '../../log/codec.ts'
+import type { ReadModel } from '../../projections/read-model.ts'
+import type { Position, RecordedEvent } from '../../store/event-store.ts'
+import { cursorOf, runOf } from './cursor.ts'
 
 /** A text frame for a WebSocket (RFC 6455): the bytes of `memory` from `start` to `end`. The payload begins at `at`. */
 export type EncodedFrame = {
@@ -21,7 +23,7 @@ const headerSize = (payload: number): number => (payload <= SHORT ? 2 : payload 
 /** Bytes of the frame of a payload. */
 export const frameSize = (payload: number): number => headerSize(payload) + payload
 
-/** Memory that holds frames one after the other. Adjacent frames go out together, to many sockets, without a copy. */
+/** Memory that holds frames one after the other, for all sockets that they go to. */
 export class FrameBuffer {
   readonly #memory: Buffer
   #used = 0
@@ -60,17 +62,29 @@ function writeHeader(memory: Buffer, start: number, payload: number): void {
 
 /** A record as observers get it, encoded once and shared by all of them. */
 export class Frame implements EncodedFrame {
-  readonly type = 'frame'
+  readonly runId: string
   readonly seq: number
   readonly kind: Kind
+  /** The `after` of what follows: the seq or, among the records of all runs, the cursor. */
+  readonly place: number | string
+  readonly position: Position
+  /** Why the stored event is not a record; null if it is one. Then this is an `error` in its place. */
+  readonly damage: string | null
   readonly memory: Buffer
   readonly start: number
   readonly at: number
   readonly end: number
 
-  constructor(seq: number, kind: Kind, { memory, start, at, end }: EncodedFrame) {
+  constructor(
+    { runId, seq, kind, place, position, damage }: Served,
+    { memory, start, at, end }: EncodedFrame,
+  ) {
+    this.runId = runId
     this.seq = seq
     this.kind = kind
+    this.place = place
+    this.position = position
+    this.damage = damage
     this.memory = memory
     this.start = start
     this.at = at
@@ -81,57 +95,64 @@ export class Frame implements EncodedFrame {
   get data(): Buffer {
     return this.memory.subarray(this.at, this.end)
   }
+
+  /** Bytes of its JSON. */
+  get size(): number {
+    return this.end - this.at
+  }
 }
 
-/** What observers of a run get for a stored event. */
-export type RunFrame = Frame | Damage
+/** A stored event before it is encoded. */
+type Served = Pick<Frame, 'runId' | 'seq' | 'kind' | 'place' | 'position' | 'damage'> &
+  Pick<RecordJson, 'json' | 'suffix'>
 
-export const isEnd = (frame: RunFrame): boolean =>
-  frame.type === 'frame' && frame.kind === 'run_end'
-
-export const sizeOf = (frame: RunFrame): number =>
-  frame.type === 'frame' ? frame.end - frame.at : 0
-
-/**
- * The frames of stored events, one after the other in memory.
- * @param projected the seq up to which the projector has read them
- */
-export function framesOf(
-  events: readonly RecordedEvent[],
-  projected: number,
-  form: Form = 'record',
-): RunFrame[] {
-  return encodeFrames(events.map((event) => recordJsonOf(event, event.revision <= projected, form)))
+/** Where the frames are for, and in which form. */
+export type Framing = {
+  readonly form: Form
+  /** Frames of all runs have a cursor. */
+  readonly ofAll: boolean
+  readonly readModel: Pick<ReadModel, 'get'>
 }
 
-/** Encodes records one after the other in memory. Damage stays as it is. */
-export function encodeFrames<D extends Damage>(
-  records: readonly (RecordJson | D)[],
-): (Frame | D)[] {
-  const sized = records.map((record) => {
-    if (record.type === 'damage') return { record, bytes: 0, tail: 0, size: 0 }
-    const tail = Buffer.byteLength(record.suffix)
-    const bytes = Buffer.byteLength(record.json) - 1 + tail
-    return { record, bytes, tail, size: frameSize(bytes) }
+/** The frames of stored events, one after the other in memory. Events of streams that hold no run are left out. */
+export function framesOf(events: readonly RecordedEvent[], framing: Framing): Frame[] {
+  const served = events.flatMap((event) => serve(event, framing) ?? [])
+  const sizes = served.map(({ json, suffix }) => {
+    const tail = Buffer.byteLength(suffix)
+    return { bytes: Buffer.byteLength(json) - 1 + tail, tail }
   })
-  const buffer = new FrameBuffer(sized.reduce((sum, { size }) => sum + size, 0))
-  return sized.map(({ record, bytes, tail }) => {
-    if (record.type === 'damage') return record
+  const buffer = new FrameBuffer(sizes.reduce((sum, { bytes }) => sum + frameSize(bytes), 0))
+  return served.map((each, index) => {
+    const { bytes = 0, tail = 0 } = sizes[index] ?? {}
     const encoded = buffer.add(bytes, (memory, at) => {
-      memory.write(record.json, at)
-      memory.write(record.suffix, at + bytes - tail)
+      memory.write(each.json, at)
+      memory.write(each.suffix, at + bytes - tail)
     })
-    return new Frame(record.seq, record.kind, encoded)
+    return new Frame(each, encoded)
   })
+}
+
+function serve(event: RecordedEvent, { form, ofAll, readModel }: Framing): Served | null {
+  const runId = runOf(event.stream)
+  if (runId === null) return null
+  const { revision: seq, position } = event
+  const cursor = ofAll ? cursorOf(runId, event) : undefined
+  const place = { runId, seq, position, place: cursor ?? seq }
+  const isProjected = seq <= (readModel.get(runId)?.state.seq ?? -1)
+  const record = recordJsonOf(event, isProjected, form, cursor)
+  if (!('message' in record)) return { ...place, damage: null, ...record }
+  const damage = damageMessage(seq, record.message)
+  const json = JSON.stringify(errorRecord(runId, event.created / 1000, damage))
+  return { ...place, damage, kind: 'error', json, suffix: placeSuffix(seq, cursor) }
 }
 
 /** An `error` that is not stored: why the server ends an observation, or cannot read a record. */
-export function errorRecord(runId: string, ts: number, message: string): RunRecord {
+function errorRecord(runId: string, ts: number, message: string): RunRecord {
   return { kind: 'error', run_id: runId, iteration: 0, ts, payload: { message, traceback: '' } }
 }
 
 /**
- * The frame that reports why the server ends an observation. Its seq is the cursor of the observer, so
+ * The frame that reports why the server ends an observation. Its seq is that of the last record that the observer has, so
  * that a client that resumes after the last seq it saw misses nothing.
  */
 export function refusalFrame(runId: string, seq: number, ts: number, message: string): Buffer {
@@ -139,7 +160,83 @@ export function refusalFrame(runId: string, seq: number, ts: number, message: st
   return Buffer.from(json.slice(0, -1) + placeSuffix(seq))
 }
 
-/** The frame between history and live, for clients that ask for it. Not a record: no iteration, ts or payload. */
-export function caughtUpFrame(runId: string, seq: number): Buffer {
-  return Buffer.from(JSON.stringify({ kind: 'caught_up', run_id: runId, seq }))
+/** A record that can be served: its JSON, and the suffix that replaces the last brace. */
+export type RecordJson = {
+  readonly kind: Kind
+  readonly json: string
+  readonly suffix: string
+}
+/** Why a stored event is not a record. */
+type NoRecord = { readonly message: string }
+
+/** A sentence for a person about a record that cannot be read. */
+const damageMessage = (seq: number, why: string): string =>
+  `Record ${seq} of this run cannot be read: ${why}. See the server's log.`
+
+/** Adds the seq, and for all runs the cursor, after the last key of a JSON object. */
+const placeSuffix = (seq: number, cursor?: string): string =>
+  cursor === undefined ? `,"seq":${seq}}` : `,"seq":${seq},"cursor":"${cursor}"}`
+
+/**
+ * Reads a stored event. A record of the present schema that this server wrote is served as stored; any other is
+ * serialized again. Each event is validated first, unless the projector has folded it already (`projected`): then it is
+ * a record, and a client that joins a long run late does not wait for a second validation.
+ * @param cursor of the record, for frames of all runs
+ */
+export function recordJsonOf(
+  event: RecordedEvent,
+  projected: boolean,
+  form: Form = 'record',
+  cursor?: string,
+): RecordJson | NoRecord {
+  const record = kindAndJson(event, projected)
+  if ('message' in record) return record
+  const suffix = placeSuffix(event.revision, cursor)
+  if (form === 'record') return { ...record, suffix }
+  const meta = metaSuffix(event)
+  if (meta === null) return { message: 'its metadata is not JSON' }
+  return { ...record, suffix: suffix.slice(0, -1) + meta }
+}
+
+/**
+ * The id and the metadata of an event as the end of a JSON object, on one line; null if the metadata is not JSON. It is
+ * sent as it is stored: verification must not depend on what this server understands.
+ */
+function metaSuffix({ id, metadata }: RecordedEvent): string | null {
+  try {
+    return `,"id":${JSON.stringify(id)},"meta":${JSON.stringify(JSON.parse(metadata))}}`
+  } catch {
+    return null
+  }
+}
+
+function kindAndJson(
+  event: RecordedEvent,
+  projected: boolean,
+): Pick<RecordJson, 'kind' | 'json'> | NoRecord {
+  const kind = ownKindOf(event)
+  if (projected && kind !== undefined) return { kind, json: event.data }
+  const decoded = decode(event)
+  if (decoded.isErr()) return { message: decoded.error.message }
+  const { record } = decoded.value
+  return {
+    kind: record.kind,
+    json: kind === record.kind ? event.data : JSON.stringify(record),
+  }
+}
+
+const PRESENT_SCHEMA = `{"schema":${SCHEMA},`
+/** How the JSON of each kind begins if this server wrote it. */
+const BEGINNINGS = new Map<string, { readonly kind: Kind; readonly text: string }>(
+  ALL_KINDS.map((kind) => [kind, { kind, text: `{"kind":"${kind}",` }]),
+)
+
+/** The kind of an event that is written as this server writes it; undefined for any other. */
+function ownKindOf({ type, data, metadata, altered }: RecordedEvent): Kind | undefined {
+  if (altered === true) return undefined
+  const beginning = BEGINNINGS.get(type)
+  if (beginning === undefined || !data.startsWith(beginning.text)) return undefined
+  // A frame is one line on every transport.
+  if (data.includes('\n') || data.includes('\r')) return undefined
+  return data.endsWith('}') && metadata.startsWith(PRESENT_SCHEMA) ? beginning.kind : undefined
 }

@@ -1,77 +1,112 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { FastifyBaseLogger } from 'fastify'
 import type { Form } from '../../api/event-query.ts'
 import { Backoff } from '../../lib/backoff.ts'
-import { Signal } from '../../lib/signal.ts'
-import type { ReadModel } from '../../projections/read-model.ts'
-import type { RecordedEvent, Subscription } from '../../store/event-store.ts'
-import type { LiveLimits } from './limits.ts'
-import { type Places, Ring } from './ring.ts'
-import type { PageDeps } from './run-pages.ts'
+import type { Position, RecordedEvent, Subscription } from '../../store/event-store.ts'
+import type { LiveLimits, TopicDeps } from './deps.ts'
+import { type Frame, framesOf } from './frame.ts'
 
-export type TopicDeps = PageDeps & {
-  readonly readModel: Pick<ReadModel, 'waitFor'>
-  readonly limits: LiveLimits
-  readonly log: FastifyBaseLogger
-  /** An event as it is now: strings may have been redacted since it was delivered. */
-  readonly asOfNow?: (event: RecordedEvent) => RecordedEvent
-}
-
-/** How a topic reads its items, and finds them again. */
-export type TopicSource<Cursor, Item> = {
+/** How a topic reads its frames, and finds them again. */
+export type TopicSource<Cursor> = {
   /** Fields of log lines. */
   readonly logFields: Readonly<Record<string, string>>
+  /** Frames of all runs have a cursor. */
+  readonly ofAll: boolean
   /**
-   * The items after a cursor as they are stored, page by page; null when the end of what is stored is
+   * The frames after a cursor as they are stored, page by page; null when the end of what is stored is
    * reached. Returns early if the store has trouble.
    */
-  stored(after: Cursor, form: Form, signal: AbortSignal): AsyncGenerator<readonly Item[] | null>
+  stored(after: Cursor, form: Form, signal: AbortSignal): AsyncGenerator<readonly Frame[] | null>
   subscribe(after: Cursor, signal: AbortSignal): Subscription
-  itemsOf(events: readonly RecordedEvent[], form: Form): readonly Item[]
-  cursorOf(item: Item): Cursor
-  cursorOfEvent(event: RecordedEvent): Cursor
-  sizeOf(item: Item): number
-  placesAfter(cursor: Cursor): Places<Cursor>
-  /** Nobody follows the topic in this form any more; `isIdle`: nobody follows it in any form. */
-  released?(form: Form, isIdle: boolean): void
+  cursorOf(record: { readonly seq: number; readonly position: Position }): Cursor
+  /** Nobody follows the topic any more. */
+  onIdle(): void
 }
-
-/** About how many bytes of items a reader gets at once. */
-const PART_BYTES = 128 * 1024
 
 /** A reader of a topic. While there is nothing new, this is all that the topic holds for it. */
 export type Follower<Cursor> = {
   readonly form: Form
-  /** The cursor of the last item that it took. */
-  cursor: Cursor
+  /** The cursor of the last frame that it has read. The follower moves it. */
+  readonly cursor: Cursor
+  /** It has read everything that was stored when it looked. The topic sets it. */
+  isCaughtUp: boolean
   /** There may be something new to take. Must not throw. */
   onNews(): void
 }
 
+/** The newest frames of a topic, without gaps, bounded in number and in bytes. */
+class Ring<Cursor> {
+  readonly #cursorOf: (frame: Frame) => Cursor
+  readonly #limits: Pick<LiveLimits, 'ringFrames' | 'ringBytes'>
+  readonly #frames: Frame[] = []
+  /** How many frames were added before the one after a cursor, for every cursor that is known: the oldest comes first. */
+  readonly #places: Map<Cursor, number>
+  #dropped = 0
+  #bytes = 0
+
+  /** An empty ring. Its first frame will be the one after `after`. */
+  constructor(
+    after: Cursor,
+    cursorOf: (frame: Frame) => Cursor,
+    limits: Pick<LiveLimits, 'ringFrames' | 'ringBytes'>,
+  ) {
+    this.#places = new Map([[after, 0]])
+    this.#cursorOf = cursorOf
+    this.#limits = limits
+  }
+
+  /** Adds the next frame. One that was added before is ignored: a subscription that broke may repeat it. */
+  push(frame: Frame): void {
+    const cursor = this.#cursorOf(frame)
+    if (this.#places.has(cursor)) return
+    this.#frames.push(frame)
+    this.#places.set(cursor, this.#dropped + this.#frames.length)
+    this.#bytes += frame.size
+    const { ringFrames, ringBytes } = this.#limits
+    while (this.#frames.length > ringFrames || this.#bytes > ringBytes) this.#dropFirst()
+  }
+
+  /** Whether the frames after a cursor are kept, or the next one to come follows it. */
+  has(cursor: Cursor): boolean {
+    return this.#places.has(cursor)
+  }
+
+  /** All frames after a cursor; null if the first of them is not kept, or not known. */
+  after(cursor: Cursor): readonly Frame[] | null {
+    const place = this.#places.get(cursor)
+    return place === undefined ? null : this.#frames.slice(place - this.#dropped)
+  }
+
+  #dropFirst(): void {
+    this.#bytes -= this.#frames.shift()?.size ?? 0
+    this.#dropped += 1
+    for (const oldest of this.#places.keys()) {
+      this.#places.delete(oldest)
+      return
+    }
+  }
+}
+
 /** The one subscription of a topic, and a ring for each form that somebody follows. */
-type Shared<Cursor, Item> = {
-  readonly rings: Map<Form, Ring<Cursor, Item>>
+type Shared<Cursor> = {
+  readonly rings: Map<Form, Ring<Cursor>>
   readonly stop: AbortController
   /** The last event that the subscription has delivered. */
   delivered: Cursor
 }
 
 /**
- * A part of the log as its followers in this process read it. A follower reads the store until it reaches the end. From
- * there on, one subscription feeds a ring for each form that somebody wants, and serves all followers whose cursor is in
- * the ring. A follower whose cursor leaves the ring reads the store again.
+ * A part of the log (one run, or all) as its followers in this process read it. A follower reads the store until it
+ * reaches the end. From there on, one subscription feeds a ring for each form that somebody wants, and serves all followers
+ * whose cursor is in the ring. A follower whose cursor leaves the ring reads the store again.
  */
-export class SharedTopic<Cursor, Item> {
-  readonly #source: TopicSource<Cursor, Item>
-  readonly #deps: Pick<TopicDeps, 'limits' | 'log' | 'asOfNow'>
+export class SharedTopic<Cursor> {
+  readonly #source: TopicSource<Cursor>
+  readonly #deps: Omit<TopicDeps, 'store'>
   readonly #followers = new Set<Follower<Cursor>>()
   #forgotten = 0
-  #shared: Shared<Cursor, Item> | null = null
+  #shared: Shared<Cursor> | null = null
 
-  constructor(
-    source: TopicSource<Cursor, Item>,
-    deps: Pick<TopicDeps, 'limits' | 'log' | 'asOfNow'>,
-  ) {
+  constructor(source: TopicSource<Cursor>, deps: Omit<TopicDeps, 'store'>) {
     this.#source = source
     this.#deps = deps
   }
@@ -81,7 +116,16 @@ export class SharedTopic<Cursor, Item> {
     return this.#forgotten
   }
 
-  /** Adds a reader, which begins after its cursor and calls `take` and `catchUp` until it calls `leave`. */
+  cursorOf(frame: Frame): Cursor {
+    return this.#source.cursorOf(frame)
+  }
+
+  /** As `TopicSource.stored`. */
+  stored(after: Cursor, form: Form, signal: AbortSignal): AsyncGenerator<readonly Frame[] | null> {
+    return this.#source.stored(after, form, signal)
+  }
+
+  /** Adds a reader, which calls `take` and `catchUp` until it calls `leave`. */
   join(follower: Follower<Cursor>): void {
     this.#followers.add(follower)
   }
@@ -91,89 +135,42 @@ export class SharedTopic<Cursor, Item> {
     if (!this.#followers.delete(follower)) return
     for (const other of this.#followers) if (other.form === form) return
     this.#shared?.rings.delete(form)
-    const isIdle = this.#followers.size === 0
-    if (isIdle) {
-      this.#shared?.stop.abort()
-      this.#shared = null
-    }
-    this.#source.released?.(form, isIdle)
+    if (this.#followers.size > 0) return
+    this.#shared?.stop.abort()
+    this.#shared = null
+    this.#source.onIdle()
   }
 
-  /** The items after the cursor of a follower; null if it must catch up first. Moves the cursor. */
-  take(follower: Follower<Cursor>): readonly Item[] | null {
-    const items = this.#shared?.rings.get(follower.form)?.after(follower.cursor) ?? null
-    if (items !== null) this.#advance(follower, items)
-    return items
+  /** The frames after the cursor of a follower; null if it must catch up first. */
+  take({ isCaughtUp, form, cursor }: Follower<Cursor>): readonly Frame[] | null {
+    return isCaughtUp ? (this.#shared?.rings.get(form)?.after(cursor) ?? null) : null
   }
 
   /**
-   * What is stored after the cursor of a follower, page by page, until `take` has what comes next. Moves the
-   * cursor. Yields no items at the end of what is stored. Waits while the store has trouble.
+   * What is stored after the cursor of a follower, page by page, until `take` has what comes next. Yields no frames at the
+   * end of what is stored. Waits while the store has trouble. If the follower does not read a page to its end, the rest
+   * comes again.
    */
-  async *catchUp(follower: Follower<Cursor>, signal: AbortSignal): AsyncGenerator<readonly Item[]> {
+  async *catchUp(
+    follower: Follower<Cursor>,
+    signal: AbortSignal,
+  ): AsyncGenerator<readonly Frame[]> {
     const backoff = new Backoff(this.#deps.limits.retryMs)
-    while (!signal.aborted && !this.#isLive(follower)) {
+    while (!signal.aborted && this.take(follower) === null) {
       const { cursor } = follower
       try {
-        for await (const page of this.#source.stored(cursor, follower.form, signal)) {
-          if (page === null) {
-            this.#openRing(follower)
-            yield []
-          } else if (!this.#isLive(follower)) {
-            this.#advance(follower, page)
-            yield page
-          }
-          if (this.#isLive(follower)) break
+        for await (const page of this.stored(cursor, follower.form, signal)) {
+          if (page === null) this.#openRing(follower)
+          yield page ?? []
+          const last = page?.at(-1)
+          const isPartlyRead = last !== undefined && this.cursorOf(last) !== follower.cursor
+          if (isPartlyRead || this.take(follower) !== null) break
         }
       } catch (error) {
         this.#deps.log.error({ ...this.#source.logFields, err: error }, 'reading a topic failed')
       }
-      // The store has trouble, or its reads lag behind its subscription.
-      if (follower.cursor === cursor && !this.#isLive(follower)) await backoff.wait(signal)
-    }
-  }
-
-  /**
-   * The items after a cursor: history, then live, in order, each once, until `signal` aborts. Yields no
-   * items once, at the end of the history. Waits while the store has trouble. After a call of `forget`, only the items
-   * that were yielded last are from before it.
-   */
-  async *follow(after: Cursor, form: Form, signal: AbortSignal): AsyncGenerator<readonly Item[]> {
-    const news = new Signal()
-    const follower = { form, cursor: after, onNews: () => news.notify() }
-    let inHistory = true
-    this.join(follower)
-    try {
-      while (!signal.aborted) {
-        const seen = news.count
-        const live = this.take(follower)
-        const pages = live === null ? this.catchUp(follower, signal) : [live]
-        for await (const page of pages) {
-          if (page.length > 0) yield* this.#parts(page, follower)
-          else if (inHistory) {
-            inHistory = false
-            yield page
-          }
-          const last = page.at(-1)
-          if (last !== undefined && this.#source.cursorOf(last) !== follower.cursor) break
-        }
-        if (live?.length === 0) await news.wait(signal, seen)
-      }
-    } finally {
-      this.leave(follower)
-    }
-  }
-
-  /** A page in parts. It ends after a call of `forget`, and moves the cursor of the follower back to there. */
-  *#parts(page: readonly Item[], follower: Follower<Cursor>): Generator<readonly Item[]> {
-    const { sizeOf } = this.#source
-    const forgotten = this.#forgotten
-    for (let at = 0, end = 0; at < page.length && forgotten === this.#forgotten; at = end) {
-      let bytes = 0
-      while (end < page.length && bytes < PART_BYTES) bytes += sizeOf(page[end++] as Item)
-      const part = page.slice(at, end)
-      this.#advance(follower, part)
-      yield part
+      // The store has trouble, or its reads are ahead of its subscription.
+      if (follower.cursor === cursor && this.take(follower) === null) await backoff.wait(signal)
     }
   }
 
@@ -184,19 +181,11 @@ export class SharedTopic<Cursor, Item> {
     this.#notify()
   }
 
-  #isLive({ form, cursor }: Follower<Cursor>): boolean {
-    return this.#shared?.rings.get(form)?.has(cursor) === true
-  }
-
-  #advance(follower: Follower<Cursor>, items: readonly Item[]): void {
-    const last = items.at(-1)
-    if (last !== undefined) follower.cursor = this.#source.cursorOf(last)
-  }
-
   /** Opens the ring of a form. It begins where the subscription is, if there is one already. */
   #openRing(follower: Follower<Cursor>): void {
     // A follower that has left may still be reading. A subscription for it would never end.
     if (!this.#followers.has(follower)) return
+    follower.isCaughtUp = true
     const { cursor, form } = follower
     if (this.#shared === null) {
       this.#shared = { rings: new Map(), stop: new AbortController(), delivered: cursor }
@@ -204,12 +193,10 @@ export class SharedTopic<Cursor, Item> {
     }
     const { rings, delivered } = this.#shared
     if (rings.has(form)) return
-    const { cursorOf, sizeOf, placesAfter } = this.#source
-    const contents = { cursorOf, sizeOf, places: placesAfter(delivered) }
-    rings.set(form, new Ring(delivered, contents, this.#deps.limits))
+    rings.set(form, new Ring(delivered, this.#source.cursorOf, this.#deps.limits))
   }
 
-  async #feed(shared: Shared<Cursor, Item>): Promise<void> {
+  async #feed(shared: Shared<Cursor>): Promise<void> {
     const { limits, log, asOfNow } = this.#deps
     const { signal } = shared.stop
     const backoff = new Backoff(limits.retryMs)
@@ -221,7 +208,7 @@ export class SharedTopic<Cursor, Item> {
           // answered. Only in the turn after that do followers not delay it.
           await nextTurn()
           await nextTurn()
-          this.#push(asOfNow === undefined ? item.events : item.events.map(asOfNow), shared)
+          this.#push(item.events.map(asOfNow), shared)
           backoff.reset()
           this.#notify()
         }
@@ -232,12 +219,15 @@ export class SharedTopic<Cursor, Item> {
     }
   }
 
-  #push(events: readonly RecordedEvent[], shared: Shared<Cursor, Item>): void {
+  #push(events: readonly RecordedEvent[], shared: Shared<Cursor>): void {
+    const { ofAll, cursorOf } = this.#source
+    const { readModel } = this.#deps
     for (const [form, ring] of shared.rings) {
-      for (const item of this.#source.itemsOf(events, form)) ring.push(item)
+      for (const frame of framesOf(events, { form, ofAll, readModel })) ring.push(frame)
     }
     const last = events.at(-1)
-    if (last !== undefined) shared.delivered = this.#source.cursorOfEvent(last)
+    if (last === undefined) return
+    shared.delivered = cursorOf({ seq: last.revision, position: last.position })
   }
 
   #notify(): void {

@@ -1,14 +1,12 @@
-import { Readable } from 'node:stream'
-import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import type { FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import * as z from 'zod'
 import { VERIFYING } from '../../api/audit.ts'
 import { RunId } from '../../api/fields.ts'
-import type { AccessRecorder } from '../../audit/access-log/access-recorder.ts'
-import type { Access } from '../../audit/access-log/access-windows.ts'
+import type { AccessRecorder } from '../../audit/access-recorder.ts'
+import type { Access } from '../../audit/access-windows.ts'
 import type { GrantedKind } from '../../domain/access.ts'
 import { sha256 } from '../../lib/sha256.ts'
-import { ProblemError } from '../problems/problem.ts'
 import { EVENT_STREAM } from '../replies/format.ts'
 
 /** What each operation shows of the log, for the access log. A test fails if one that shows something is missing. */
@@ -18,6 +16,8 @@ export const SHOWN: Readonly<Record<string, GrantedKind>> = {
   diffRun: 'run_read',
   readConversation: 'run_read',
   readArtifact: 'run_read',
+  runChanges: 'run_read',
+  readFile: 'run_read',
   runEvents: 'run_read',
   listRedactions: 'run_read',
   watchRun: 'run_watched',
@@ -41,39 +41,31 @@ type Recorder = Pick<AccessRecorder, 'note'>
 /** Records every answer under /api that shows something of the log, and every refusal. */
 export const logAccesses = fp<{ readonly recorder: Recorder }>(
   async (app, { recorder }) => {
-    app.addHook('onRoute', (route) => {
-      const operation = route.schema?.operationId
-      if (operation === undefined || !route.url.startsWith('/api/')) return
-      route.onSend = [noteAnswer(recorder, SHOWN[operation]), ...[route.onSend ?? []].flat()]
+    app.addHook('onSend', (request, reply, _payload, done) => {
+      const { url = '', schema } = request.routeOptions
+      if (schema?.operationId !== undefined && url.startsWith('/api/')) {
+        noteAnswer(recorder, request, reply)
+      }
+      done()
     })
   },
   { name: 'access-log' },
 )
 
-type OnSend = Extract<NonNullable<RouteOptions['onSend']>, (...args: never) => unknown>
+/** What the operation of a request shows of the log; undefined if it shows nothing. */
+export const shownBy = ({ routeOptions }: FastifyRequest): GrantedKind | undefined =>
+  SHOWN[routeOptions.schema?.operationId ?? '']
 
-function noteAnswer(recorder: Recorder, kind: GrantedKind | undefined): OnSend {
-  return (request, reply, payload, done) => {
-    const { statusCode: status } = reply
-    if (status === 401 || status === 403) {
-      void recorder.note({ ...auditContext(request), asked: '', kind: 'access_refused', status })
-      return done(null, payload)
-    }
-    if (kind === undefined || status >= 400 || isWatch(reply)) return done(null, payload)
-    const granted = recorder.note({
-      ...auditContext(request),
-      kind: isVerifying(request) ? 'run_verified' : kind,
-    })
-    if (granted === true) return done(null, payload)
-    void Promise.resolve(granted).then((isWritten) => {
-      if (isWritten) return done(null, payload)
-      if (payload instanceof Readable) payload.destroy()
-      for (const name of ['etag', 'cache-control', 'link', 'content-disposition']) {
-        reply.removeHeader(name)
-      }
-      done(new ProblemError(NOT_WRITTEN))
-    })
+function noteAnswer(recorder: Recorder, request: FastifyRequest, reply: FastifyReply): void {
+  const { statusCode: status } = reply
+  if (status === 401 || status === 403) {
+    recorder.note({ ...auditContext(request), asked: '', kind: 'access_refused', status })
+    return
   }
+  const kind = shownBy(request)
+  if (kind === undefined || status >= 400 || isWatch(reply)) return
+  const shown = isVerifying(request) ? 'run_verified' : kind
+  recorder.note({ ...auditContext(request), kind: shown })
 }
 
 /**
@@ -88,77 +80,37 @@ const isVerifying = (request: FastifyRequest): boolean =>
 export const isWatch = (reply: FastifyReply): boolean =>
   String(reply.getHeader('content-type')).startsWith(EVENT_STREAM)
 
-/** How a server that must record every access refuses one that it cannot record. */
-export const NOT_WRITTEN = {
-  code: 'store_unavailable',
-  detail:
-    'This server answers only if it can record the access in its access log, and the event store does not accept the entry. Try again in a moment.',
-} as const
-
 /** One watch of records, for the access log. */
 export type Watched = {
   /** The seq of the last record that was sent or, for all runs, its cursor. */
   last: number | string | null
-  /** Call it before the first record is sent. @returns whether records may be sent */
-  begin(): boolean | Promise<boolean>
+  /** Call it before the first record is sent. */
+  begin(): void
   end(): void
 }
 
 /** Records watches in the access log. */
-export class WatchLog {
-  /** Null if there is no access log. */
-  readonly #recorder: Recorder | null
-  /** Seconds since the epoch. */
-  readonly #clock: () => number
+export type WatchLog = (request: FastifyRequest, kind: 'run_watched' | 'feed_watched') => Watched
 
-  constructor(recorder: Recorder | null, clock: () => number) {
-    this.#recorder = recorder
-    this.#clock = clock
+/** @param recorder null while the access log is off. @param clock seconds since the epoch */
+export const createWatchLog =
+  (recorder: Recorder | null, clock: () => number): WatchLog =>
+  (request, kind) => {
+    const context = auditContext(request)
+    let began: number | null = null
+    return {
+      last: null,
+      begin() {
+        began = clock()
+        recorder?.note({ ...context, kind })
+      },
+      end() {
+        if (began === null) return
+        const seconds = Math.max(0, clock() - began)
+        recorder?.note({ ...context, kind: 'watch_ended', last: this.last, seconds })
+      },
+    }
   }
-
-  watch(request: FastifyRequest, kind: Watch['kind']): Watched {
-    const recorder = this.#recorder
-    if (recorder === null) return new Unrecorded()
-    return new Recorded(recorder, this.#clock, { ...auditContext(request), kind })
-  }
-}
-
-class Unrecorded implements Watched {
-  last: Watched['last'] = null
-
-  begin(): boolean {
-    return true
-  }
-
-  end(): void {}
-}
-
-type Watch = AuditContext & { readonly kind: 'run_watched' | 'feed_watched' }
-
-class Recorded implements Watched {
-  last: Watched['last'] = null
-  readonly #recorder: Recorder
-  readonly #clock: () => number
-  readonly #watch: Watch
-  #began: number | null = null
-
-  constructor(recorder: Recorder, clock: () => number, watch: Watch) {
-    this.#recorder = recorder
-    this.#clock = clock
-    this.#watch = watch
-  }
-
-  begin(): boolean | Promise<boolean> {
-    this.#began = this.#clock()
-    return this.#recorder.note(this.#watch)
-  }
-
-  end(): void {
-    if (this.#began === null) return
-    const seconds = Math.max(0, this.#clock() - this.#began)
-    void this.#recorder.note({ ...this.#watch, kind: 'watch_ended', last: this.last, seconds })
-  }
-}
 
 /** The most characters of a query that are recorded. A longer one is cut, and a hash of the whole is recorded too. */
 const MAX_ASKED_CHARS = 300

@@ -1,48 +1,38 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
-import type { onRequestHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import type { ProblemCode } from '../../api/problems.ts'
 import { whenClosed } from '../../lib/when-closed.ts'
-import type { LiveLimits } from '../live/limits.ts'
+import type { LiveLimits } from '../live/deps.ts'
 import { sendProblem } from '../problems/problem.ts'
 import { wantsStream } from '../replies/format.ts'
 import { endWithProblem } from './errors.ts'
-import { isOfSockets } from './security.ts'
 
 /** Requests may take this many times as long to end as sockets and streams. */
 const TIMES_AS_LONG = 2
 
 type Scoped<T> = { readonly all: T; readonly perClient: T }
 
-/** Counts open connections, in all and by the address of the peer. */
-class Admission {
-  readonly #limits: Scoped<number>
-  readonly #codes: Scoped<ProblemCode>
-  readonly #ofClient = new Map<string, number>()
-  #open = 0
-
-  /** @param codes of the problems that refuse one more */
-  constructor(limits: Scoped<number>, codes: Scoped<ProblemCode>) {
-    this.#limits = limits
-    this.#codes = codes
-  }
-
-  /** Counts one more connection until it leaves. Returns null, or the code of the problem that refuses it. */
-  enter(address: string): ProblemCode | null {
-    const ofClient = this.#ofClient.get(address) ?? 0
-    if (this.#open >= this.#limits.all) return this.#codes.all
-    if (ofClient >= this.#limits.perClient) return this.#codes.perClient
-    this.#open += 1
-    this.#ofClient.set(address, ofClient + 1)
-    return null
-  }
-
-  leave(address: string): void {
-    const others = (this.#ofClient.get(address) ?? 0) - 1
-    this.#open -= 1
-    if (others > 0) this.#ofClient.set(address, others)
-    else this.#ofClient.delete(address)
+/** Counts open connections, in all and by the address of the peer. @param codes of the problems that refuse one more */
+function admissionOf(limits: Scoped<number>, codes: Scoped<ProblemCode>) {
+  const byClient = new Map<string, number>()
+  let open = 0
+  return {
+    /** Counts one more connection until it leaves. Returns null, or the code of the problem that refuses it. */
+    enter(address: string): ProblemCode | null {
+      const ofClient = byClient.get(address) ?? 0
+      if (open >= limits.all) return codes.all
+      if (ofClient >= limits.perClient) return codes.perClient
+      open += 1
+      byClient.set(address, ofClient + 1)
+      return null
+    },
+    leave(address: string): void {
+      const others = (byClient.get(address) ?? 0) - 1
+      open -= 1
+      if (others > 0) byClient.set(address, others)
+      else byClient.delete(address)
+    },
   }
 }
 
@@ -66,7 +56,7 @@ export const limitConnections = fp<ConnectionLimits>(
       app.server.on('close', () => clearTimeout(cut))
       done()
     })
-    const admission = new Admission(
+    const admission = admissionOf(
       { all: connections, perClient: connectionsPerClient },
       { all: 'too_many_connections', perClient: 'too_many_connections_of_client' },
     )
@@ -93,19 +83,22 @@ export const limitConnections = fp<ConnectionLimits>(
   { name: 'connection-limits' },
 )
 
+/** Whether a route has records, which may be streams. */
+const isOfRecords = (route = ''): boolean => route.endsWith('/events')
+
 /**
  * Refuses WebSockets and streams of records beyond the limits, before they cost anything. A connection counts until it
  * is closed, a stream until it has ended.
  */
 export const limitSockets = fp<Pick<LiveLimits, 'sockets' | 'socketsPerClient'>>(
   async (app, { sockets, socketsPerClient }) => {
-    const admission = new Admission(
+    const admission = admissionOf(
       { all: sockets, perClient: socketsPerClient },
       { all: 'too_many_sockets', perClient: 'too_many_of_client' },
     )
-    const admit: onRequestHookHandler = (request, reply, done) => {
-      if (!request.ws && !wantsStream(request)) return done()
-      const { ip } = request
+    app.addHook('onRequest', (request, reply, done) => {
+      const { ip, routeOptions } = request
+      if (!request.ws && !(isOfRecords(routeOptions.url) && wantsStream(request))) return done()
       const code = admission.enter(ip)
       if (code !== null) {
         void sendProblem(request, reply, { code })
@@ -113,10 +106,6 @@ export const limitSockets = fp<Pick<LiveLimits, 'sockets' | 'socketsPerClient'>>
       }
       whenClosed(request.ws ? request.raw.socket : reply.raw, () => admission.leave(ip))
       done()
-    }
-    app.addHook('onRoute', (route) => {
-      if (!isOfSockets(route.url) && !route.url.endsWith('/events')) return
-      route.onRequest = [...[route.onRequest ?? []].flat(), admit]
     })
   },
   { name: 'socket-limits', dependencies: ['security'] },

@@ -1,14 +1,13 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import type { ConnectionError, FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { type Problem, type ProblemCode, problemDocument } from '../../api/problems.ts'
 import { STATUS_CODES } from '../../lib/node-http.ts'
 import { isPassing, ProblemError, RETRY_AFTER_SECONDS, sendProblem } from '../problems/problem.ts'
-import { discardUnreadBody } from './before-sending.ts'
+import { discardUnreadBody } from './answers.ts'
 import { sendMissingPage, wantsPage } from './pages.ts'
 import { SECURITY_HEADERS } from './security.ts'
-import { InvalidInput } from './validation.ts'
 
 /** The problems of requests that the framework refuses, by its error code. */
 const FRAMEWORK: Readonly<Record<string, ProblemCode>> = {
@@ -34,9 +33,6 @@ export function sendError(
 }
 
 function problemOf(error: FastifyError, request: FastifyRequest): Problem {
-  if (error instanceof InvalidInput) {
-    return { code: 'invalid_request', detail: error.message, errors: error.problems }
-  }
   if (error instanceof ProblemError) return error.problem
   const code = FRAMEWORK[error.code]
   if (code !== undefined) return { code }
@@ -60,7 +56,11 @@ export function endWithProblem(socket: Socket, problem: Problem): void {
   const document = problemDocument(problem, '/')
   const body = JSON.stringify(document)
   const retry = isPassing(document.status) ? { 'retry-after': RETRY_AFTER_SECONDS } : {}
-  const headers = { ...problemHeaders(body), ...retry, connection: 'close' }
+  const headers = {
+    ...SECURITY_HEADERS,
+    ...{ 'content-type': 'application/problem+json', 'content-length': Buffer.byteLength(body) },
+    ...{ ...retry, connection: 'close' },
+  }
   const head = [
     `HTTP/1.1 ${document.status} ${STATUS_CODES[document.status]}`,
     ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
@@ -69,21 +69,10 @@ export function endWithProblem(socket: Socket, problem: Problem): void {
 }
 
 /** Answers an Expect header that asks for anything but 100-continue, which Node refuses by itself. */
-export async function refuseExpectation(
-  request: IncomingMessage,
-  response: ServerResponse,
-): Promise<void> {
+export async function refuseExpectation(request: IncomingMessage): Promise<void> {
   await discardUnreadBody(request)
-  const document = problemDocument({ code: 'expectation_failed' }, request.url ?? '/')
-  const body = JSON.stringify(document)
-  response.writeHead(document.status, problemHeaders(body)).end(body)
+  endWithProblem(request.socket, { code: 'expectation_failed' })
 }
-
-const problemHeaders = (body: string) => ({
-  ...SECURITY_HEADERS,
-  'content-type': 'application/problem+json',
-  'content-length': Buffer.byteLength(body),
-})
 
 const CONNECTION: Readonly<Record<string, ProblemCode>> = {
   ERR_HTTP_REQUEST_TIMEOUT: 'request_timeout',

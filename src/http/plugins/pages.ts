@@ -5,8 +5,7 @@ import fastifyStatic from '@fastify/static'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fastify, { type FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { loadedOnce } from '../../lib/loaded-once.ts'
-import { packageFolder } from '../../lib/package-files.ts'
+import { packageFolder } from '../../lib/paths.ts'
 import { sendProblem } from '../problems/problem.ts'
 
 const BUILT = `${join(packageFolder(), 'web/dist')}/`
@@ -91,16 +90,22 @@ const NOT_BUILT = `<!doctype html>
  * Serves the description as a page, at /docs. Everything that the page needs comes from this server. It is several
  * megabytes of script, so the server loads it with the first request for it.
  */
-export const serveDocs = fp<{ readonly build?: () => Promise<FastifyInstance> }>(
-  async (app, { build = buildDocs }) => {
-    const page = loadedOnce(build)
+export const serveDocs = fp(
+  async (app) => {
+    let docs: Promise<FastifyInstance> | null = null
+    // A process without a free file descriptor cannot import a module: the next request tries again.
+    const onFailure = (cause: unknown): never => {
+      docs = null
+      throw cause
+    }
     for (const url of ['/docs', '/docs/*']) {
       app.route({
         method: 'GET',
         url,
         schema: { hide: true },
         handler: async (request, reply) => {
-          const answer = await (await page()).inject({ method: 'GET', url: request.url })
+          docs ??= buildDocs().catch(onFailure)
+          const answer = await (await docs).inject({ method: 'GET', url: request.url })
           if (answer.statusCode === 404) return sendProblem(request, reply, { code: 'not_found' })
           return reply.code(answer.statusCode).headers(answer.headers).send(answer.rawPayload)
         },

@@ -1,8 +1,8 @@
 import type { FastifySchema } from 'fastify'
 import fp from 'fastify-plugin'
 import * as z from 'zod'
+import { type Permission, rolesThatMay } from '../../api/auth.ts'
 import type { ProblemCode } from '../../api/problems.ts'
-import { type Permission, rolesThatMay } from '../../api/roles.ts'
 import { problems, withProblems } from '../problems/problem.ts'
 
 declare module 'fastify' {

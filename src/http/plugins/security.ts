@@ -2,9 +2,9 @@ import type { ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import type { FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
-import { err, type Result } from 'neverthrow'
-import type { Problem, ProblemCode } from '../../api/problems.ts'
-import { type Permission, type Role, roleMay, rolesThatMay } from '../../api/roles.ts'
+import type { Result } from 'neverthrow'
+import { type Permission, roleMay, rolesThatMay } from '../../api/auth.ts'
+import type { Problem } from '../../api/problems.ts'
 import type { Auth } from '../../auth/auth.ts'
 import type { Caller, Rejection, TokenLifetime } from '../../auth/callers.ts'
 import { whenClosed } from '../../lib/when-closed.ts'
@@ -33,35 +33,22 @@ export const SECURITY_HEADERS = {
 export const security = fp<{ readonly auth: Auth }>(
   async (app, { auth }) => {
     app.decorateRequest('caller', null)
-    app.decorateRequest('principal', { getter: principalOf })
-    app.decorateRequest('role', { getter: roleOf })
-    app.decorateRequest('tokenLifetime', { getter: lifetimeOf })
-    // It makes no promise where none is needed, because every request passes here.
-    app.addHook('onRequest', (request, reply, done) => {
+    app.addHook('onRequest', async (request, reply) => {
       reply.headers(SECURITY_HEADERS)
       // The framework makes this object each time it is asked.
       const { url: route, config } = request.routeOptions
       const refused = refusalOf(request, route, auth.guarded)
-      if (refused !== null) {
-        if (request.ws && refused.code === 'bad_request')
-          reply.header('sec-websocket-version', WEBSOCKET_VERSION)
-        void sendProblem(request, reply, refused)
-        return
-      }
+      if (refused !== null) return sendProblem(request, reply, refused)
       const { needs } = config
-      if (needs === undefined) return done()
-      const admit = (caller: Result<Caller, Rejection>): void => {
-        if (caller.isOk()) request.caller = caller.value
-        const problem = admission(caller, needs)
-        if (problem?.code === 'unauthenticated') {
-          reply.header('www-authenticate', 'Bearer realm="retrai"')
-        }
-        if (problem === null) done()
-        else void sendProblem(request, reply, problem)
+      if (needs === undefined) return
+      const caller = await identify(request, auth)
+      if (caller.isOk()) request.caller = caller.value
+      const problem = admission(caller, needs)
+      if (problem === null) return
+      if (problem.code === 'unauthenticated') {
+        reply.header('www-authenticate', 'Bearer realm="retrai"')
       }
-      const caller = identify(request, auth)
-      if (caller instanceof Promise) void caller.then(admit, done)
-      else admit(caller)
+      return sendProblem(request, reply, problem)
     })
     app.addHook('onSend', (request, { raw }, payload, done) => {
       if (request.caller !== null && payload instanceof Readable)
@@ -74,59 +61,31 @@ export const security = fp<{ readonly auth: Auth }>(
 )
 
 /** Whether WebSockets may be opened at a route. */
-export const isOfSockets = (route: string): boolean => /^\/api\/ws\b/.test(route)
+const isOfSockets = (route: string): boolean => /^\/api\/ws\b/.test(route)
 
-const WEBSOCKET_VERSION = '13'
-const TOKENS = /^ *[\w!#$%&'*+.^`|~-]+ *(, *[\w!#$%&'*+.^`|~-]+ *)*$/
-
-/** Why a request is refused for every caller; null if it is not. */
+/**
+ * Why a request is refused for every caller; null if it is not. A server that may need no token answers only on loopback
+ * names.
+ */
 function refusalOf(
   request: FastifyRequest,
   route: string | undefined,
   guarded: boolean,
 ): Problem | null {
-  const foreign = foreignness(request, route, guarded)
-  if (foreign !== null) return { code: foreign }
-  const broken = brokenHead(request, route)
-  return broken === null ? null : { code: 'bad_request', detail: broken }
-}
-
-/**
- * Why Node or the WebSocket library would refuse the request without a problem document, or why it could be taken for
- * another one; null if neither.
- */
-function brokenHead(
-  { headers, raw, ws }: FastifyRequest,
-  route: string | undefined,
-): string | null {
-  if (headers.host === undefined && raw.httpVersion === '1.1') return 'The Host header is missing.'
+  const { headers, raw, ws } = request
+  const broken = (detail: string) => ({ code: 'bad_request', detail }) as const
+  if (!guarded && !LOOPBACK_HOST.test(headers.host ?? '')) return { code: 'foreign_host' }
+  if (!sameOrigin(request, guarded) || crossSite(request, route)) return { code: 'foreign_origin' }
+  if (headers.host === undefined && raw.httpVersion === '1.1') {
+    return broken('The Host header is missing.')
+  }
   // Node keeps the first of several headers. A proxy before this server may have used another one.
-  if (countOf('host', raw.rawHeaders) > 1) return 'There is more than one Host header.'
-  if (!ws) return null
+  if ((raw.headersDistinct.host?.length ?? 0) > 1) {
+    return broken('There is more than one Host header.')
+  }
   // An address without a route is refused later.
-  if (route !== undefined && !isOfSockets(route)) {
-    return 'This address is not for WebSockets. /api/ws/{run_id} and /api/ws are.'
-  }
-  if (!/^[+/0-9a-z]{22}==$/i.test(headers['sec-websocket-key'] ?? '')) {
-    return 'Sec-WebSocket-Key must be 16 bytes in base64. Connect with a WebSocket client.'
-  }
-  if (!['13', '8'].includes(headers['sec-websocket-version'] ?? '')) {
-    return `Sec-WebSocket-Version must be ${WEBSOCKET_VERSION}.`
-  }
-  const protocols = headers['sec-websocket-protocol']
-  if (protocols === undefined) return null
-  const names = protocols.split(',').map((name) => name.trim())
-  const good = TOKENS.test(protocols) && new Set(names).size === names.length
-  return good ? null : 'Sec-WebSocket-Protocol must be different names, separated by commas.'
-}
-
-/** @param rawHeaders names and values in turn */
-function countOf(name: string, rawHeaders: readonly string[]): number {
-  let count = 0
-  for (let at = 0; at < rawHeaders.length; at += 2) {
-    if (rawHeaders[at]?.toLowerCase() === name) count += 1
-  }
-  return count
+  if (!ws || route === undefined || isOfSockets(route)) return null
+  return broken('This address is not for WebSockets. /api/ws/{run_id} and /api/ws are.')
 }
 
 /**
@@ -142,43 +101,25 @@ declare module 'fastify' {
   interface FastifyRequest {
     /** The caller; null before authentication, and on open routes. */
     caller: Caller | null
-    /** The name of the caller, as the log records it. @throws TypeError if there is no caller */
-    readonly principal: string
-    readonly role: Role
-    /** The lifetime of the caller's token. */
-    readonly tokenLifetime: TokenLifetime
   }
 }
 
-const callerOf = ({ caller }: FastifyRequest): Caller => {
-  if (caller === null) throw new TypeError('request.caller was read on an unauthenticated route')
+/** The caller of a request. @throws TypeError on an open route */
+export function callerOf({ caller }: Pick<FastifyRequest, 'caller'>): Caller {
+  if (caller === null) throw new TypeError('a caller was read on an unauthenticated route')
   return caller
-}
-function principalOf(this: FastifyRequest): string {
-  return callerOf(this).principal
-}
-function roleOf(this: FastifyRequest): Role {
-  return callerOf(this).role
-}
-function lifetimeOf(this: FastifyRequest): TokenLifetime {
-  return callerOf(this).lifetime
 }
 
 /** How long a request waits until the server has read the tokens, milliseconds. */
 const READ_WITHIN_MS = 2_000
 
-/** At once, unless it takes a ticket, or a server that has just started is still reading the tokens. */
-function identify(
-  request: FastifyRequest,
-  auth: Auth,
-): Result<Caller, Rejection> | Promise<Result<Caller, Rejection>> {
+/** A server that has just started may still be reading the tokens. */
+async function identify(request: FastifyRequest, auth: Auth): Promise<Result<Caller, Rejection>> {
   const credential = credentialOf(request)
-  if (credential?.type === 'ticket') return auth.redeem(credential.ticket)
+  if (credential?.type === 'ticket') return auth.tickets.redeem(credential.ticket)
   const caller = auth.authenticate(credential?.token)
   if (caller.isOk() || caller.error.type !== 'tokens_unread') return caller
-  return auth
-    .read(READ_WITHIN_MS)
-    .then((read) => (read ? auth.authenticate(credential?.token) : err(caller.error)))
+  return (await auth.read(READ_WITHIN_MS)) ? auth.authenticate(credential?.token) : caller
 }
 
 /** Why a caller may not do what needs this permission; null if the caller may. */
@@ -195,16 +136,6 @@ export function forbidden({ role }: Pick<Caller, 'role'>, needs: Permission): Pr
   const roles = rolesThatMay(needs).join(' or ')
   const detail = `This needs the role ${roles}, and yours is ${role} (permission ${needs}).`
   return { code: 'forbidden', detail }
-}
-
-/** A server that may need no token answers only on loopback names. */
-function foreignness(
-  request: FastifyRequest,
-  route: string | undefined,
-  guarded: boolean,
-): ProblemCode | null {
-  if (!guarded && !LOOPBACK_HOST.test(request.headers.host ?? '')) return 'foreign_host'
-  return !sameOrigin(request, guarded) || crossSite(request, route) ? 'foreign_origin' : null
 }
 
 /** A server with tokens may be behind a proxy that ends TLS, so the scheme may differ. */

@@ -1,32 +1,30 @@
 import { isUtf8 } from 'node:buffer'
-import type { FastifyReply, FastifyRequest, FastifySchemaCompiler } from 'fastify'
+import type {
+  FastifyReply,
+  FastifyRequest,
+  FastifySchemaCompiler,
+  preValidationHookHandler,
+} from 'fastify'
 import fp from 'fastify-plugin'
 import * as z from 'zod'
 import { RunId } from '../../api/fields.ts'
 import type { FieldProblem, Problem } from '../../api/problems.ts'
-import { repeatedName } from '../../lib/exact-json.ts'
+import type { Idempotency } from '../../domain/records.ts'
+import { repeatedName } from '../../lib/json.ts'
+import { sha256 } from '../../lib/sha256.ts'
+import { canonicalText } from '../../log/commitment.ts'
 import { ProblemError, sendProblem } from '../problems/problem.ts'
+import { invalidField, invalidFields } from '../problems/problem-of.ts'
 
 type Issue = z.core.$ZodIssue
 
-/** A part of a request does not fit its schema. Names everything that is wrong, field by field. */
-export class InvalidInput extends Error {
-  override readonly name = 'InvalidInput'
-  readonly statusCode = 422
-  readonly problems: readonly FieldProblem[]
-
-  constructor(problems: readonly FieldProblem[]) {
-    super(problems.map((problem) => problem.message).join(' '))
-    this.problems = problems
-  }
-}
-
-/** Validates with zod, and reports every problem in a sentence. */
+/** Validates with zod, and names everything that is wrong, field by field. */
 export const validatorCompiler: FastifySchemaCompiler<z.ZodType> = ({ schema, httpPart }) => {
   return (data: unknown) => {
     const parsed = schema.safeParse(data ?? undefined, { reportInput: true })
     if (parsed.success) return { value: parsed.data }
-    return { error: new InvalidInput(problemsOf(parsed.error.issues, httpPart ?? 'body')) }
+    const wrong = problemsOf(parsed.error.issues, httpPart ?? 'body')
+    return { error: new ProblemError(invalidFields(wrong)) }
   }
 }
 
@@ -124,6 +122,42 @@ function readRunId(request: FastifyRequest, reply: FastifyReply, done: () => voi
   done()
 }
 
+/** The headers of a request that may have a name. */
+export const Named = z.looseObject({
+  'idempotency-key': z
+    .string()
+    .regex(/^[\x21-\x7e]{1,255}$/, 'must have 1 to 255 printable ASCII characters without blanks')
+    .optional()
+    .describe(
+      'A name for this request: if a client sends the request again, it is carried out only once',
+    ),
+})
+
+const names = new WeakMap<FastifyRequest, Idempotency>()
+
+/**
+ * Reads the name of a request, so that a client can safely send it again: before defaults are filled in, so that it belongs
+ * to what the client sent. Only the log remembers names, so they hold across restarts and for all servers on one store.
+ */
+export const readName: preValidationHookHandler = (request, _reply, done) => {
+  const { headers, body } = request
+  const key = headers['idempotency-key']
+  if (typeof key === 'string') {
+    const request_sha256 = sha256(body === undefined ? '' : canonicalText(withoutHidden(body)))
+    names.set(request, { key, request_sha256 })
+  }
+  done()
+}
+
+/** The log shows the hash to everybody, so it must not cover what only admins may know. */
+const withoutHidden = (body: unknown): unknown =>
+  typeof body === 'object' && body !== null && 'accept' in body
+    ? { ...body, accept: undefined }
+    : body
+
+/** What the log keeps of a named request; undefined without a name. */
+export const nameOf = (request: FastifyRequest): Idempotency | undefined => names.get(request)
+
 /** No body of this API needs more than three levels. */
 const MAX_DEPTH = 64
 
@@ -184,13 +218,13 @@ function refuseRepeatedNames(text: string, parsed: unknown): void {
 /**
  * JSON that the rest of the server can hash, and walk with recursive functions. Halves of surrogate pairs, which
  * UTF-8 cannot hold, are replaced as in the log.
- * @throws InvalidInput for a number that JavaScript reads as infinite; ProblemError if the nesting is too deep
+ * @throws ProblemError for a number that JavaScript reads as infinite, and if the nesting is too deep
  */
 function sound(value: unknown, field: string, depth: number): unknown {
   if (typeof value === 'string') return value.toWellFormed()
   if (typeof value === 'number' && !Number.isFinite(value)) {
     const name = field || 'body'
-    throw new InvalidInput([{ field: name, message: `${name} is a number that is too large.` }])
+    throw new ProblemError(invalidField(name, `${name} is a number that is too large.`))
   }
   if (typeof value !== 'object' || value === null) return value
   if (depth === MAX_DEPTH) {

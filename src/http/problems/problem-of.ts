@@ -1,5 +1,5 @@
 import type { FastifyRequest } from 'fastify'
-import type { Problem } from '../../api/problems.ts'
+import type { FieldProblem, Problem } from '../../api/problems.ts'
 import type { AuditError } from '../../audit/audit.ts'
 import type { TokenFailure } from '../../auth/auth.ts'
 import type { CommandError } from '../../log/handle-command.ts'
@@ -12,18 +12,6 @@ export function commandProblem(error: CommandError): Problem {
     case 'run_not_found':
     case 'stream_not_found':
       return { code: 'run_not_found' }
-    case 'run_exists':
-    case 'already_created':
-    case 'already_sent':
-    case 'starter_may_not_answer':
-    case 'rule_stays':
-    case 'other_call':
-    case 'key_reused':
-    case 'not_awaiting_human':
-    case 'out_of_step':
-    case 'store_unavailable':
-    case 'outcome_unknown':
-      return { code: error.type }
     case 'run_ended': {
       const detail = `The run has ended, with status "${error.status}". Start a new one.`
       return { code: 'run_ended', detail }
@@ -54,6 +42,8 @@ export function commandProblem(error: CommandError): Problem {
       const detail = `Record ${error.seq} of ${error.stream} cannot be read: ${error.message}. The log was changed, or a newer server wrote it; nothing was done.`
       return { code: 'damaged_record', detail }
     }
+    default:
+      return { code: error.type }
   }
 }
 
@@ -65,14 +55,16 @@ export function queryProblem(error: QueryError): Problem {
 }
 
 /** The problem that reports an error to an auditor. The server also logs an error of its own. */
-export function auditProblem(error: AuditError, request: FastifyRequest): Problem {
-  if (error.type === 'redacted_meanwhile') return { code: error.type }
-  if (error.type === 'artifact_unreachable') return artifactProblem(error.message)
-  const problem: Problem =
-    error.type === 'keyring_failed' ? { code: 'keys_unusable' } : commandProblem(error)
-  if (problem.code !== 'run_not_found') request.log.error({ error }, 'an audit failed')
-  return problem
-}
+export const auditProblem =
+  ({ log }: FastifyRequest) =>
+  (error: AuditError): Problem => {
+    if (error.type === 'redacted_meanwhile') return { code: error.type }
+    if (error.type === 'artifact_unreachable') return artifactProblem(error.message)
+    const problem: Problem =
+      error.type === 'keyring_failed' ? { code: 'keys_unusable' } : commandProblem(error)
+    if (problem.code !== 'run_not_found') log.error({ error }, 'an audit failed')
+    return problem
+  }
 
 /** The problem that reports that an artifact, which may be there, cannot be read now. */
 export const artifactProblem = (why: string): Problem => ({
@@ -111,7 +103,11 @@ export function redactProblem(error: RedactError): Problem {
   }
 }
 
-/** One field of a request is not valid. @param message a whole sentence for a person */
-export const invalidField = (field: string, message: string): Problem => {
-  return { code: 'invalid_request', detail: message, errors: [{ field, message }] }
+/** Fields of a request that are not valid, all of them. Each message is a whole sentence for a person. */
+export const invalidFields = (errors: readonly FieldProblem[]): Problem => {
+  const detail = errors.map(({ message }) => message).join(' ')
+  return { code: 'invalid_request', detail, errors }
 }
+
+export const invalidField = (field: string, message: string): Problem =>
+  invalidFields([{ field, message }])

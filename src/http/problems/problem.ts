@@ -3,7 +3,6 @@ import type { Result } from 'neverthrow'
 import type * as z from 'zod'
 import {
   CATALOGUE,
-  type FieldProblem,
   type Problem,
   type ProblemCode,
   ProblemDocument,
@@ -36,31 +35,14 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, proble
     .send(document)
 }
 
-/**
- * The one way from a result to a reply: a handler returns what this returns, the value or a reply with the problem.
- * @param problemOf turns an error into a problem; not needed if the error is a problem already
- */
+/** The one way from a result to a reply: a handler returns what this returns, the value or a reply with the problem. */
 export async function sendResult<T>(
   request: FastifyRequest,
   reply: FastifyReply,
   result: Result<T, Problem> | PromiseLike<Result<T, Problem>>,
-): Promise<T | FastifyReply>
-export async function sendResult<T, E>(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  result: Result<T, E> | PromiseLike<Result<T, E>>,
-  problemOf: (error: E, request: FastifyRequest) => Problem,
-): Promise<T | FastifyReply>
-export async function sendResult<T, E extends Problem>(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  result: Result<T, E> | PromiseLike<Result<T, E>>,
-  problemOf: (error: E, request: FastifyRequest) => Problem = (problem) => problem,
 ): Promise<T | FastifyReply> {
   const settled = await result
-  return settled.isOk()
-    ? settled.value
-    : sendProblem(request, reply, problemOf(settled.error, request))
+  return settled.isOk() ? settled.value : sendProblem(request, reply, settled.error)
 }
 
 type ProblemResponse = {
@@ -102,16 +84,6 @@ export function withProblems(
     if (isProblem) all[status] = { ...own, description: `${own.description}; ${description}` }
   }
   return all
-}
-
-/** Answers a request whose fields are not valid, with every problem named. */
-export function sendInvalid(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  errors: readonly FieldProblem[],
-) {
-  const detail = errors.map(({ message }) => message).join(' ')
-  return sendProblem(request, reply, { code: 'invalid_request', detail, errors })
 }
 
 /** The problems that every body can have before its route handles it. */

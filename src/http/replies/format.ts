@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { err, ok, type Result } from 'neverthrow'
 import type { FieldProblem, Problem } from '../../api/problems.ts'
+import { invalidFields } from '../problems/problem-of.ts'
 
 export const JSON_TYPE = 'application/json'
 export const NDJSON = 'application/x-ndjson'
@@ -31,27 +32,18 @@ export function formatOf(
     return err({ code: 'not_acceptable', detail })
   }
   const isLive = format === EVENT_STREAM
-  const errors: FieldProblem[] = isLive ? onlyForPages(query) : onlyLive(query)
-  if (errors.length === 0) return ok(format)
-  const detail = errors.map(({ message }) => message).join(' ')
-  return err({ code: 'invalid_request', detail, errors })
+  const wrong: FieldProblem[] = []
+  const notLive = (what: string) => `${what} is not for ${EVENT_STREAM}, which is live.`
+  if (isLive && query.limit !== undefined) wrong.push({ field: 'limit', message: notLive('limit') })
+  if (isLive && query.direction === 'backward') {
+    wrong.push({ field: 'direction', message: notLive('direction=backward') })
+  }
+  if (!isLive && query.live === true) {
+    const message = `live=true is only for ${EVENT_STREAM}: name it in the Accept header, or use a WebSocket.`
+    wrong.push({ field: 'live', message })
+  }
+  return wrong.length === 0 ? ok(format) : err(invalidFields(wrong))
 }
-
-function onlyForPages(query: Parameters<typeof formatOf>[1]): FieldProblem[] {
-  return [
-    ...(query.limit === undefined ? [] : [{ field: 'limit', message: notLive('limit') }]),
-    ...(query.direction === 'backward'
-      ? [{ field: 'direction', message: notLive('direction=backward') }]
-      : []),
-  ]
-}
-
-function onlyLive({ live = false }: { readonly live?: boolean | undefined }): FieldProblem[] {
-  const message = `live=true is only for ${EVENT_STREAM}: name it in the Accept header, or use a WebSocket.`
-  return live ? [{ field: 'live', message }] : []
-}
-
-const notLive = (what: string): string => `${what} is not for ${EVENT_STREAM}, which is live.`
 
 /** Answers with a stream, which is made while it is sent. If that fails, the connection breaks off. */
 export const sendStream = (reply: FastifyReply, type: string, stream: Readable): FastifyReply =>

@@ -1,4 +1,11 @@
+import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Result } from 'neverthrow'
+import { PAGE_LIMIT } from '../../api/event-query.ts'
+import type { Problem } from '../../api/problems.ts'
+import { whenClosed } from '../../lib/when-closed.ts'
+import { ProblemError, sendProblem } from '../problems/problem.ts'
+import { NDJSON, sendStream } from './format.ts'
 
 /**
  * Makes the JSON of values that never change, once for each value while it is in use. This JSON is not checked against
@@ -22,6 +29,33 @@ export function sendJson(reply: FastifyReply, json: string): FastifyReply {
 
 const asItIs = (body: string): string => body
 
+/** The Link header that leads to the next page. @param parameter of the query, which says where that begins */
+export function nextLink(url: string, parameter: string, value: string): string {
+  const [path = ''] = url.split('?', 1)
+  const next = new URLSearchParams(url.slice(path.length))
+  next.set(parameter, value)
+  return `<${path}?${next}>; rel="next"`
+}
+
+/** What is sent, with the `after` of what follows it. */
+type Item = { readonly data: Buffer; readonly place: string | number }
+/** What is stored, page by page, and which of it the client wants. */
+export type Source<I extends Item> = {
+  history(signal: AbortSignal): AsyncGenerator<Result<readonly I[], Problem>, void, void>
+  wants(item: I, signal: AbortSignal): boolean | Promise<boolean>
+}
+
+/** Sends what is stored: a line for each record, or a page. */
+export const sendStored = <I extends Item>(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  source: Source<I>,
+  { format, limit }: { readonly format: string; readonly limit: number | undefined },
+) =>
+  format === NDJSON
+    ? sendLines(reply, source, limit)
+    : sendPage(request, reply, source, limit ?? PAGE_LIMIT)
+
 /**
  * The limits of a JSON page: it ends before it passes one of them, and its Link header continues after it. A record
  * that is larger by itself is a page of its own.
@@ -29,58 +63,86 @@ const asItIs = (body: string): string => body
 export const MAX_PAGE_BYTES = 512 * 1024
 const MAX_LOOKED_AT = 50_000
 
-/** Collects the frames of one page. */
-export class JsonPage {
-  readonly #frames: string[] = []
-  readonly #limit: number
-  #bytes = 2
-  #lookedAt = 0
-  /** The `after` of the next page. */
-  #next = ''
-
-  constructor(limit: number) {
-    this.#limit = limit
+async function sendPage<I extends Item>(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  source: Source<I>,
+  limit: number,
+): Promise<FastifyReply> {
+  const frames: string[] = []
+  let [bytes, lookedAt, next] = [2, 0, '']
+  const send = () => sendJson(reply, `[${frames.join(',')}]`)
+  const sendAndContinue = () => {
+    reply.header('link', nextLink(request.url, 'after', next))
+    return send()
   }
-
-  /**
-   * Adds the frame of a record. Returns whether the page ends: after the record or, if it has no room for it, before it.
-   * @param frame null for a record that was not selected
-   * @param place the `after` of a page that begins after the record
-   */
-  add(frame: string | null, place: string | number): boolean {
-    if (frame !== null) {
-      const bytes = Buffer.byteLength(frame) + 1
-      if (this.#frames.length > 0 && this.#bytes + bytes > MAX_PAGE_BYTES) return true
-      this.#frames.push(frame)
-      this.#bytes += bytes
+  const signal = whileOpen(reply)
+  for await (const read of source.history(signal)) {
+    if (read.isErr()) {
+      // This page has the records before the damaged one; the next page reports the damage.
+      const isNext = read.error.code === 'damaged_record' && lookedAt > 0
+      return isNext ? sendAndContinue() : sendProblem(request, reply, read.error)
     }
-    this.#lookedAt += 1
-    this.#next = String(place)
-    return this.left <= 0 || this.#lookedAt >= MAX_LOOKED_AT
+    for (const item of read.value) {
+      if (await source.wants(item, signal)) {
+        bytes += item.data.length + 1
+        if (frames.length > 0 && bytes > MAX_PAGE_BYTES) return sendAndContinue()
+        frames.push(item.data.toString())
+      }
+      lookedAt += 1
+      next = String(item.place)
+      if (frames.length >= limit || lookedAt >= MAX_LOOKED_AT) return sendAndContinue()
+    }
   }
-
-  get empty(): boolean {
-    return this.#lookedAt === 0
-  }
-
-  /** How many more frames it takes at most. */
-  get left(): number {
-    return this.#limit - this.#frames.length
-  }
-
-  /** Sends a page that is not the last: its Link header leads to the next. */
-  send(request: FastifyRequest, reply: FastifyReply): FastifyReply {
-    return this.sendLast(reply.header('link', nextLink(request.url, this.#next)))
-  }
-
-  sendLast(reply: FastifyReply): FastifyReply {
-    return sendJson(reply, `[${this.#frames.join(',')}]`)
-  }
+  return send()
 }
 
-function nextLink(url: string, after: string): string {
-  const [path = ''] = url.split('?', 1)
-  const next = new URLSearchParams(url.slice(path.length))
-  next.set('after', after)
-  return `<${path}?${next}>; rel="next"`
+/** Sends all that is stored, a frame a line. If that fails, the connection breaks off. */
+function sendLines<I extends Item>(
+  reply: FastifyReply,
+  source: Source<I>,
+  limit = Number.POSITIVE_INFINITY,
+): FastifyReply {
+  const body = lines(source, limit, whileOpen(reply))
+  return sendStream(reply, NDJSON, Readable.from(body, { objectMode: false }))
+}
+
+const END_OF_LINE = Buffer.from('\n')
+/** About how much is written at once. */
+const CHUNK_BYTES = 256 * 1024
+
+/** @throws at a record that cannot be read, and when `signal` aborts, so that a part never looks complete */
+async function* lines<I extends Item>(
+  source: Source<I>,
+  limit: number,
+  signal: AbortSignal,
+): AsyncGenerator<Buffer, void, void> {
+  let left = limit
+  let pieces: Buffer[] = []
+  let bytes = 0
+  for await (const read of source.history(signal)) {
+    if (read.isErr()) throw new ProblemError(read.error)
+    for (const item of read.value) {
+      if (left === 0) break
+      if (!(await source.wants(item, signal))) continue
+      signal.throwIfAborted()
+      pieces.push(item.data, END_OF_LINE)
+      bytes += item.data.length
+      left -= 1
+      if (bytes < CHUNK_BYTES) continue
+      yield Buffer.concat(pieces)
+      pieces = []
+      bytes = 0
+    }
+    if (left === 0) break
+  }
+  signal.throwIfAborted()
+  if (pieces.length > 0) yield Buffer.concat(pieces)
+}
+
+/** Aborts when the client has left, or has its answer. */
+function whileOpen({ raw }: FastifyReply): AbortSignal {
+  const leave = new AbortController()
+  whenClosed(raw, () => leave.abort())
+  return leave.signal
 }

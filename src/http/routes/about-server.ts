@@ -1,17 +1,31 @@
 import * as z from 'zod'
-import { Liveness, Readiness } from '../../api/health.ts'
-import { IsolationOffer } from '../../api/isolation.ts'
-import { McpOffer } from '../../api/mcp.ts'
-import { Model } from '../../api/models.ts'
-import { roleMay } from '../../api/roles.ts'
-import { GoalsQuery } from '../../api/run-queries.ts'
-import { Goal, ServerApprovals } from '../../api/runs.ts'
+import {
+  Goal,
+  IsolationOffer,
+  Liveness,
+  McpOffer,
+  Model,
+  Readiness,
+  ServerApprovals,
+} from '../../api/about-server.ts'
+import { roleMay } from '../../api/auth.ts'
+import { GoalsQuery } from '../../api/run-requests.ts'
 import type { AppDeps, ZodApp } from '../deps.ts'
-import { forbidden } from '../plugins/security.ts'
-import { described, problems, sendInvalid, sendProblem } from '../problems/problem.ts'
+import { callerOf, forbidden } from '../plugins/security.ts'
+import { described, problems, sendProblem, sendResult } from '../problems/problem.ts'
+import { invalidFields } from '../problems/problem-of.ts'
+
+export const aboutServer = [
+  health,
+  listGoals,
+  listModels,
+  listMcpServers,
+  listServerApprovals,
+  showIsolation,
+]
 
 /** GET /health/live and GET /health/ready. They need no token. */
-export function health(app: ZodApp, { ready }: AppDeps): void {
+function health(app: ZodApp, { ready }: AppDeps): void {
   app.route({
     method: 'GET',
     url: '/health/live',
@@ -48,7 +62,7 @@ export function health(app: ZodApp, { ready }: AppDeps): void {
 }
 
 /** GET /api/goals */
-export function listGoals(app: ZodApp, { goals, fittingGoals }: AppDeps): void {
+function listGoals(app: ZodApp, { goals, fittingGoals }: AppDeps): void {
   app.route({
     method: 'GET',
     url: '/api/goals',
@@ -71,18 +85,18 @@ export function listGoals(app: ZodApp, { goals, fittingGoals }: AppDeps): void {
       const { cwd } = request.query
       if (cwd === undefined) return [...goals]
       // The answer says which folders exist, and what they hold.
-      if (!roleMay(request.role, 'runs:create')) {
-        return sendProblem(request, reply, forbidden(request, 'runs:create'))
+      const caller = callerOf(request)
+      if (!roleMay(caller.role, 'runs:create')) {
+        return sendProblem(request, reply, forbidden(caller, 'runs:create'))
       }
-      const found = await fittingGoals(cwd)
-      if (found.isErr()) return sendInvalid(request, reply, found.error)
-      return [...found.value]
+      const found = fittingGoals(cwd).map((fitting) => [...fitting])
+      return sendResult(request, reply, found.mapErr(invalidFields))
     },
   })
 }
 
 /** GET /api/models */
-export function listModels(app: ZodApp, { models }: AppDeps): void {
+function listModels(app: ZodApp, { models }: AppDeps): void {
   app.route({
     method: 'GET',
     url: '/api/models',
@@ -101,8 +115,7 @@ export function listModels(app: ZodApp, { models }: AppDeps): void {
 }
 
 /** GET /api/mcp-servers */
-export function listMcpServers(app: ZodApp, { mcpOffer }: AppDeps): void {
-  if (mcpOffer === undefined) return
+function listMcpServers(app: ZodApp, { mcpOffer }: AppDeps): void {
   app.route({
     method: 'GET',
     url: '/api/mcp-servers',
@@ -121,7 +134,7 @@ export function listMcpServers(app: ZodApp, { mcpOffer }: AppDeps): void {
 }
 
 /** GET /api/approvals */
-export function listServerApprovals(app: ZodApp, { serverApprovals = [] }: AppDeps): void {
+function listServerApprovals(app: ZodApp, { serverApprovals }: AppDeps): void {
   app.route({
     method: 'GET',
     url: '/api/approvals',
@@ -139,8 +152,7 @@ export function listServerApprovals(app: ZodApp, { serverApprovals = [] }: AppDe
 }
 
 /** GET /api/isolation */
-export function showIsolation(app: ZodApp, { isolationOffer }: AppDeps): void {
-  if (isolationOffer === undefined) return
+function showIsolation(app: ZodApp, { isolationOffer }: AppDeps): void {
   app.route({
     method: 'GET',
     url: '/api/isolation',

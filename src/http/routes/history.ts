@@ -1,28 +1,31 @@
-import type { Readable } from 'node:stream'
-import type { FastifyReply } from 'fastify'
-import { ResultAsync } from 'neverthrow'
+import { ok, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import { RunDiff, SentConversation, type SentMessage } from '../../api/history.ts'
-import { ArtifactParams, ConversationQuery, DiffQuery, RunParams } from '../../api/run-queries.ts'
+import { ArtifactParams, ConversationQuery, DiffQuery, RunParams } from '../../api/run-requests.ts'
 import type { ChatMessage } from '../../domain/conversation.ts'
 import { FileChanges } from '../../domain/file-changes.ts'
 import { present } from '../../domain/present.ts'
 import type { Kind } from '../../domain/records.ts'
 import { messageOf } from '../../lib/message-of.ts'
-import { ArtifactIndex } from '../../log/artifact-index.ts'
-import { sentConversation } from '../../queries/conversation.ts'
-import { runDetails } from '../../queries/run-details.ts'
-import { fieldChanges, openCall } from '../../queries/run-history.ts'
-import type { AppDeps, RunDeps, ZodApp } from '../deps.ts'
+import { namesArtifact } from '../../log/run-log.ts'
+import { fieldChanges, runDetails } from '../../queries/run-details.ts'
+import { openCall, sentConversation, stateAt, walk } from '../../queries/run-history.ts'
+import { hiddenFrom } from '../acceptance.ts'
+import type { AppDeps, ZodApp } from '../deps.ts'
 import { described, problems, READ_PROBLEMS, sendProblem, sendResult } from '../problems/problem.ts'
 import { artifactProblem, invalidField, queryProblem } from '../problems/problem-of.ts'
-import { entityTag, isKnownStill } from '../replies/conditional.ts'
+import { entityTag, isKnown } from '../replies/conditional.ts'
+import { sendStream } from '../replies/format.ts'
+import { findRun } from './commands.ts'
 
-const HISTORY_PROBLEMS = ['run_not_found', 'record_not_found', ...READ_PROBLEMS] as const
-const UNCHANGED = z.undefined().describe('The client has this already')
+export const history = [runDiff, conversation, readArtifact]
+
+/** The problems of a request for a run as it was. */
+export const HISTORY_PROBLEMS = ['run_not_found', 'record_not_found', ...READ_PROBLEMS] as const
+export const UNCHANGED = z.undefined().describe('The client has this already')
 
 /** GET /api/runs/{run_id}/diff */
-export function runDiff(app: ZodApp, { history, ...deps }: RunDeps): void {
+function runDiff(app: ZodApp, deps: AppDeps): void {
   app.route({
     method: 'GET',
     url: '/api/runs/:run_id/diff',
@@ -51,17 +54,17 @@ export function runDiff(app: ZodApp, { history, ...deps }: RunDeps): void {
         const message = `from must not be after to: ${from} is more than ${to}.`
         return sendProblem(request, reply, invalidField('from', message))
       }
-      const tag = entityTag(`${from}-${to}`, runId, deps.redactions)
-      const before = await history.stateAt(runId, from)
+      const tag = entityTag(`${from}-${to}`, [runId], deps.redactions)
+      const before = await stateAt(runId, from, deps)
       if (before.isErr()) return sendProblem(request, reply, queryProblem(before.error))
-      const after = await history.stateAt(runId, to)
+      const after = await stateAt(runId, to, deps)
       if (after.isErr()) return sendProblem(request, reply, queryProblem(after.error))
-      if (isKnownStill(request, reply, tag)) return reply.code(304).send()
+      if (isKnown(request, reply, tag, { stays: true })) return reply.code(304).send()
       const records: Partial<Record<Kind, number>> = {}
       const open = await openCall(before.value, deps)
       if (open.isErr()) return sendProblem(request, reply, queryProblem(open.error))
       const changes = new FileChanges(open.value)
-      const walked = await history.walk(runId, [from + 1, to], ({ seq, record }) => {
+      const walked = await walk(runId, [from + 1, to], deps, ({ seq, record }) => {
         records[record.kind] = (records[record.kind] ?? 0) + 1
         changes.add(seq, record)
       })
@@ -74,7 +77,7 @@ export function runDiff(app: ZodApp, { history, ...deps }: RunDeps): void {
         files: changes.files(),
         commands: changes.commands(),
       }))
-      return sendResult(request, reply, diff, queryProblem)
+      return sendResult(request, reply, diff.mapErr(queryProblem))
     },
   })
 }
@@ -89,7 +92,7 @@ server changes call ids and tool names to the form that the provider accepts, an
 `
 
 /** GET /api/runs/{run_id}/conversation */
-export function conversation(app: ZodApp, deps: AppDeps): void {
+function conversation(app: ZodApp, deps: AppDeps): void {
   app.route({
     method: 'GET',
     url: '/api/runs/:run_id/conversation',
@@ -123,7 +126,7 @@ export function conversation(app: ZodApp, deps: AppDeps): void {
           ],
         }),
       )
-      return sendResult(request, reply, sent, queryProblem)
+      return sendResult(request, reply, sent.mapErr(queryProblem))
     },
   })
 }
@@ -146,8 +149,7 @@ function sentMessage(message: ChatMessage): SentMessage {
 }
 
 /** GET /api/runs/{run_id}/artifacts/{sha256} */
-export function readArtifact(app: ZodApp, deps: AppDeps): void {
-  const artifactIndex = new ArtifactIndex(deps.store)
+function readArtifact(app: ZodApp, deps: AppDeps): void {
   app.route({
     method: 'GET',
     url: '/api/runs/:run_id/artifacts/:sha256',
@@ -169,7 +171,12 @@ export function readArtifact(app: ZodApp, deps: AppDeps): void {
     },
     handler: async (request, reply) => {
       const { sha256 } = request.params
-      const named = await artifactIndex.names(request.runId, sha256)
+      const known = await findRun(deps, request.runId)
+      if (known.isErr()) return sendProblem(request, reply, known.error)
+      const hidden = known.value && hiddenFrom(request, known.value.state, sha256)
+      if (hidden !== null) return sendProblem(request, reply, hidden)
+      const isAcceptance = known.value?.state.config.accept?.sha256 === sha256
+      const named = isAcceptance ? ok(true) : await namesArtifact(deps.store, request.runId, sha256)
       if (named.isErr()) return sendProblem(request, reply, queryProblem(named.error))
       if (!named.value) return sendProblem(request, reply, { code: 'artifact_not_found' })
       const found = await ResultAsync.fromPromise(deps.artifacts.read(sha256), messageOf)
@@ -179,24 +186,14 @@ export function readArtifact(app: ZodApp, deps: AppDeps): void {
         const detail = 'The run names this artifact, but it was redacted, or lost.'
         return sendProblem(request, reply, { code: 'artifact_not_found', detail })
       }
-      if (isKnownStill(request, reply, `"${sha256}"`)) {
+      if (isKnown(request, reply, `"${sha256}"`, { stays: true })) {
         artifact.stream.destroy()
         return reply.code(304).send()
       }
-      return sendFile(reply, sha256, artifact)
+      // A tool may print anything, so a browser saves it and does not show it.
+      reply.header('content-disposition', `attachment; filename="${sha256}.txt"`)
+      reply.header('content-length', artifact.bytes)
+      return sendStream(reply, 'text/plain; charset=utf-8', artifact.stream)
     },
   })
-}
-
-/** A tool may print anything, so a browser saves it and does not show it. */
-function sendFile(
-  reply: FastifyReply,
-  sha256: string,
-  { bytes, stream }: { readonly bytes: number; readonly stream: Readable },
-): FastifyReply {
-  return reply
-    .type('text/plain; charset=utf-8')
-    .header('content-length', bytes)
-    .header('content-disposition', `attachment; filename="${sha256}.txt"`)
-    .send(stream)
 }

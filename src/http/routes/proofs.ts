@@ -1,31 +1,39 @@
+import { Readable } from 'node:stream'
+import type { FastifyRequest } from 'fastify'
+import { err, ok, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
-import { LedgerName, LedgerProof, PublishedKeys, RunProof } from '../../api/audit.ts'
-import { LedgerParams, ListKeysQuery } from '../../api/audit-requests.ts'
-import { RunParams } from '../../api/run-queries.ts'
-import type { Audit } from '../../audit/audit.ts'
-import type { ZodApp } from '../deps.ts'
+import { Checkpoint, InclusionProof, PublishedKeys, RunProof } from '../../api/audit.ts'
 import {
-  AUDIT_PROBLEMS,
-  described,
-  problems,
-  sendProblem,
-  sendResult,
-} from '../problems/problem.ts'
+  CheckpointParams,
+  ExportQuery,
+  ListCheckpointsQuery,
+  ListKeysQuery,
+} from '../../api/audit-requests.ts'
+import { RunId } from '../../api/fields.ts'
+import type { Problem } from '../../api/problems.ts'
+import { RunParams } from '../../api/run-requests.ts'
+import type { Audit } from '../../audit/audit.ts'
+import { proveInclusion as inclusionIn, sortedHeads } from '../../audit/checkpoints/merkle.ts'
+import { ledgerOf } from '../../audit/ledgers.ts'
+import { canonicalText } from '../../log/commitment.ts'
+import type { ZodApp } from '../deps.ts'
+import { AUDIT_PROBLEMS, described, problems, sendResult } from '../problems/problem.ts'
 import { auditProblem } from '../problems/problem-of.ts'
 import { NDJSON, sendStream } from '../replies/format.ts'
 
-const KEEP_IT =
+export const KEEP_IT =
   'Each hash covers the one before it, so with a kept proof a client can check later whether a record up to ' +
   'there was changed, dropped or added.'
 
-/** GET /api/keys, of runs: proof and export; GET /api/ledgers, /api/ledgers/{name}, /api/access/proof */
+/** The public keys of the server. Of a run: its proof, and its export. Checkpoints; of one, its runs, and the proof for one. */
 export function proofs(app: ZodApp, audit: Audit): void {
   listKeys(app, audit)
   proveRun(app, audit)
   exportRun(app, audit)
-  listLedgers(app, audit)
-  readLedger(app, audit)
-  proveAccesses(app, audit)
+  listCheckpoints(app, audit)
+  readCheckpoint(app, audit)
+  listCheckpointRuns(app, audit)
+  proveInclusion(app, audit)
 }
 
 function listKeys(app: ZodApp, audit: Audit): void {
@@ -45,7 +53,11 @@ function listKeys(app: ZodApp, audit: Audit): void {
       response: { 200: described('The keys', PublishedKeys), ...problems('keys_unusable') },
     },
     handler: async (request, reply) =>
-      sendResult(request, reply, audit.keys(request.query.all === 'true'), auditProblem),
+      sendResult(
+        request,
+        reply,
+        audit.keys(request.query.all === 'true').mapErr(auditProblem(request)),
+      ),
   })
 }
 
@@ -66,7 +78,7 @@ function proveRun(app: ZodApp, audit: Audit): void {
       },
     },
     handler: async (request, reply) =>
-      sendResult(request, reply, audit.prove(request.runId), auditProblem),
+      sendResult(request, reply, audit.prove(request.runId).mapErr(auditProblem(request))),
   })
 }
 
@@ -82,92 +94,155 @@ function exportRun(app: ZodApp, audit: Audit): void {
       tags: ['audit'],
       summary: 'Everything that the server has of a run, as one file that can be verified offline',
       description:
-        'A .tar.gz with the records, the artifacts that they name, a signed proof, the public keys and ' +
-        'a signed manifest. `retrai verify FILE` checks it without server or network. The export holds ' +
+        'A .tar.gz with the records, the artifacts that they name, the trees of all snapshots and the files ' +
+        'that differ between them, a signed proof, the public keys and a signed manifest. A file with a secret is ' +
+        'withheld. `retrai verify FILE` checks it without server or network. The export holds ' +
         'the run as of the moment of the request. If the download breaks off, the archive is not complete.',
       params: RunParams,
+      querystring: ExportQuery,
       response: {
         200: described('The archive', z.string().meta({ format: 'binary' }), 'application/gzip'),
-        ...problems('run_not_found', 'redacted_meanwhile', ...AUDIT_PROBLEMS),
+        ...problems('invalid_request', 'run_not_found', 'redacted_meanwhile', ...AUDIT_PROBLEMS),
       },
     },
     handler: async (request, reply) => {
-      const { runId } = request
-      const sent = (await audit.exportRun(runId)).map((archive) => {
+      const { runId, query } = request
+      const sent = (await audit.exportRun(runId, query.files === 'true')).map((archive) => {
         reply.header('content-disposition', `attachment; filename="retrai-run-${runId}.tar.gz"`)
         return sendStream(reply, 'application/gzip', archive)
       })
-      return sendResult(request, reply, sent, auditProblem)
+      return sendResult(request, reply, sent.mapErr(auditProblem(request)))
     },
   })
 }
 
-function listLedgers(app: ZodApp, audit: Audit): void {
+/** -1 for text that is not a number: no checkpoint has this number. */
+function numberOf(text: string): number | 'latest' {
+  if (text === 'latest') return 'latest'
+  return /^\d{1,10}$/.test(text) ? Number(text) : -1
+}
+
+const findCheckpoint = (audit: Audit, number: string, request: FastifyRequest) =>
+  audit
+    .checkpoint(numberOf(number))
+    .mapErr(auditProblem(request))
+    .andThen((found) =>
+      found === null ? err<never, Problem>({ code: 'checkpoint_not_found' }) : ok(found),
+    )
+
+function listCheckpoints(app: ZodApp, audit: Audit): void {
   app.route({
     method: 'GET',
-    url: '/api/ledgers',
-    config: { needs: 'access:read' },
+    url: '/api/checkpoints',
+    config: { needs: 'checkpoints:read' },
     schema: {
-      operationId: 'listLedgers',
+      operationId: 'listCheckpoints',
       tags: ['audit'],
-      summary: 'A signed statement of each ledger that the log holds in addition to the runs',
+      summary: 'Signed statements of all runs and ledgers, oldest first',
       description:
-        'A ledger is a stream of entries, chained by hashes like the records of a run: who read ' +
-        'what (`access`), the tokens (`tokens`), the redactions (`redactions`).',
+        'The server writes a checkpoint soon after a run ends, and at the latest ' +
+        'RETRAI_CHECKPOINT_SECONDS (60) after a change. With a kept checkpoint a client can check later ' +
+        'whether a run was dropped or lost its end: `retrai verify --server URL --checkpoint FILE`.',
+      querystring: ListCheckpointsQuery,
       response: {
-        200: described('One proof for each ledger', z.array(LedgerProof)),
-        ...problems(...AUDIT_PROBLEMS),
+        200: described('At most `limit` checkpoints', z.array(Checkpoint)),
+        ...problems('invalid_request', ...AUDIT_PROBLEMS),
       },
     },
     handler: async (request, reply) => {
-      const proofs = (await audit.proveLedgers()).map((all) => [...all])
-      return sendResult(request, reply, proofs, auditProblem)
+      const { after, limit } = request.query
+      const listed = (await audit.checkpoints(after, limit)).map((all) => [...all])
+      return sendResult(request, reply, listed.mapErr(auditProblem(request)))
     },
   })
 }
 
-function readLedger(app: ZodApp, audit: Audit): void {
+function readCheckpoint(app: ZodApp, audit: Audit): void {
   app.route({
     method: 'GET',
-    url: '/api/ledgers/:name',
-    config: { needs: 'access:read' },
-    // The server makes the lines while it sends them, so it has nothing to answer a HEAD with.
-    exposeHeadRoute: false,
+    url: '/api/checkpoints/:number',
+    config: { needs: 'checkpoints:read' },
     schema: {
-      operationId: 'readLedger',
+      operationId: 'readCheckpoint',
       tags: ['audit'],
-      summary: 'All entries of a ledger, in the form in which they can be verified',
-      description:
-        'Lines with a checksum (docs/verification.md). `retrai verify --server URL` ' +
-        'compares them with the proof. If the server cannot send them all, the response breaks off.',
-      params: LedgerParams,
+      summary: 'One checkpoint',
+      params: CheckpointParams,
       response: {
-        200: described('One JSON object a line', z.string(), NDJSON),
-        ...problems('not_found', ...AUDIT_PROBLEMS),
+        200: described('The checkpoint', Checkpoint),
+        ...problems('checkpoint_not_found', ...AUDIT_PROBLEMS),
       },
     },
     handler: async (request, reply) => {
-      const name = LedgerName.safeParse(request.params.name)
-      if (!name.success) return sendProblem(request, reply, { code: 'not_found' })
-      return sendStream(reply, NDJSON, audit.ledgerLines(name.data))
+      const found = findCheckpoint(audit, request.params.number, request)
+      return sendResult(
+        request,
+        reply,
+        found.map(({ checkpoint }) => checkpoint),
+      )
     },
   })
 }
 
-function proveAccesses(app: ZodApp, audit: Audit): void {
+function listCheckpointRuns(app: ZodApp, audit: Audit): void {
   app.route({
     method: 'GET',
-    url: '/api/access/proof',
-    config: { needs: 'access:read' },
+    url: '/api/checkpoints/:number/runs',
+    config: { needs: 'checkpoints:read' },
     schema: {
-      operationId: 'proveAccesses',
+      operationId: 'listCheckpointRuns',
       tags: ['audit'],
-      summary:
-        'A signed statement of how many entries the access log has, and of the hash of the last',
-      description: KEEP_IT.replace('a record', 'an entry'),
-      response: { 200: described('The proof', LedgerProof), ...problems(...AUDIT_PROBLEMS) },
+      summary: 'The runs and ledgers that a checkpoint covers: the leaves of its tree',
+      params: CheckpointParams,
+      response: {
+        200: described(
+          'One JSON object a line: `run_id`, `length`, `head`. For a ledger, `run_id` is the name of its ' +
+            'stream, such as `retrai-access`',
+          z.string(),
+          NDJSON,
+        ),
+        ...problems('checkpoint_not_found', ...AUDIT_PROBLEMS),
+      },
     },
-    handler: async (request, reply) =>
-      sendResult(request, reply, audit.proveLedger('access'), auditProblem),
+    handler: async (request, reply) => {
+      const sent = findCheckpoint(audit, request.params.number, request).map(({ heads }) => {
+        const lines = sortedHeads(heads.values()).map((head) => `${canonicalText(head)}\n`)
+        return sendStream(reply, NDJSON, Readable.from(lines))
+      })
+      return sendResult(request, reply, sent)
+    },
+  })
+}
+
+const NOT_COVERED = {
+  code: 'run_not_found',
+  detail:
+    'This checkpoint does not cover such a run. If the run is newer, a later checkpoint does.',
+} as const satisfies Problem
+
+function proveInclusion(app: ZodApp, audit: Audit): void {
+  app.route({
+    method: 'GET',
+    url: '/api/checkpoints/:number/runs/:run_id',
+    config: { needs: 'checkpoints:read' },
+    schema: {
+      operationId: 'proveInclusion',
+      tags: ['audit'],
+      summary: 'The proof that a checkpoint covers a run',
+      params: CheckpointParams.extend(RunParams.shape),
+      response: {
+        200: described('The proof', InclusionProof),
+        ...problems('run_not_found', 'checkpoint_not_found', ...AUDIT_PROBLEMS),
+      },
+    },
+    handler: async (request, reply) => {
+      const { run_id: given, number } = request.params
+      const id = ledgerOf(given) === null ? RunId.safeParse(given).data : given
+      const proof = findCheckpoint(audit, number, request)
+        .andThen((found) => ResultAsync.fromSafePromise(inclusionIn(found, id ?? '')))
+        .andThen((inclusion) =>
+          inclusion === null ? err<never, Problem>(NOT_COVERED) : ok(inclusion),
+        )
+      return sendResult(request, reply, proof)
+    },
   })
 }

@@ -1,65 +1,34 @@
-import { randomUUID } from 'node:crypto'
-import type { FastifyRequest } from 'fastify'
-import { okAsync, ResultAsync } from 'neverthrow'
+import { err, ok, type ResultAsync } from 'neverthrow'
 import type { Problem } from '../../api/problems.ts'
-import { ApprovalParams, RunParams } from '../../api/run-queries.ts'
-import { AbortRun, AnswerApproval, ConfigureRun, ResumeRun } from '../../api/run-requests.ts'
-import { AnsweredApproval, ResumedRun, RunAndStatus, RunDetails } from '../../api/runs.ts'
-import type { PersonCommand } from '../../domain/commands.ts'
-import { statusOf } from '../../domain/state.ts'
-import { handleCommand } from '../../log/handle-command.ts'
-import { type LoadedRun, load } from '../../log/run-log.ts'
-import { runDetails } from '../../queries/run-details.ts'
-import { type AppDeps, PROJECTION_WAIT_MS, type ZodApp } from '../deps.ts'
 import {
-  COMMAND_PROBLEMS,
-  described,
-  problems,
-  sendInvalid,
-  sendProblem,
-  sendResult,
-} from '../problems/problem.ts'
-import { commandProblem } from '../problems/problem-of.ts'
+  AbortRun,
+  AnswerApproval,
+  ApprovalParams,
+  ConfigureRun,
+  ResumeRun,
+  RunParams,
+  SendMessage,
+} from '../../api/run-requests.ts'
+import {
+  AnsweredApproval,
+  RecordedMessage,
+  ResumedRun,
+  RunAndStatus,
+  RunDetails,
+} from '../../api/runs.ts'
+import { present } from '../../domain/present.ts'
+import type { Idempotency } from '../../domain/records.ts'
+import { type RunState, statusOf } from '../../domain/state.ts'
+import { load } from '../../log/run-log.ts'
+import { runDetails } from '../../queries/run-details.ts'
+import type { AppDeps, ZodApp } from '../deps.ts'
+import { Named, nameOf, readName } from '../plugins/validation.ts'
+import { COMMAND_PROBLEMS, described, problems, sendResult } from '../problems/problem.ts'
+import { commandProblem, invalidFields } from '../problems/problem-of.ts'
 import { entityTag } from '../replies/conditional.ts'
+import { command, findRun } from './commands.ts'
 
-/**
- * Carries out a person's command on a run. The result comes after the read model shows it, so that the client finds
- * it there; the wait is bounded.
- */
-export function command(
-  { store, readModel, clock }: Pick<AppDeps, 'store' | 'readModel' | 'clock'>,
-  request: FastifyRequest,
-  runId: string,
-  wanted: PersonCommand,
-): ResultAsync<LoadedRun, Problem> {
-  return handleCommand(store, runId, wanted, {
-    author: { commandId: randomUUID(), principal: request.principal },
-    now: clock,
-    snapshot: readModel.get(runId),
-  })
-    .mapErr((error) => {
-      const problem = commandProblem(error)
-      if (['store_failed', 'damaged_record', 'busy'].includes(problem.code)) {
-        request.log.error({ run_id: runId, error }, 'a command failed')
-      }
-      return problem
-    })
-    .andThen((run) => {
-      const { seq } = run.state
-      return ResultAsync.fromSafePromise(
-        readModel.waitFor(runId, seq, PROJECTION_WAIT_MS).then(() => run),
-      )
-    })
-}
-
-/** From the log if the read model does not have it: another server may have created it. */
-export function findRun(
-  { store, readModel }: Pick<AppDeps, 'store' | 'readModel'>,
-  runId: string,
-): ResultAsync<LoadedRun | null, Problem> {
-  const known = readModel.get(runId)
-  return known === null ? load(store, runId).mapErr(commandProblem) : okAsync(known)
-}
+export const runCommands = [resumeRun, answerApproval, abortRun, configureRun, sendMessage]
 
 const CHANGE_PROBLEMS = [
   'invalid_request',
@@ -75,7 +44,7 @@ const ANSWER_PROBLEMS = [
 ] as const
 
 /** POST /api/runs/{run_id}/resume */
-export function resumeRun(app: ZodApp, deps: AppDeps): void {
+function resumeRun(app: ZodApp, deps: AppDeps): void {
   app.route({
     method: 'POST',
     url: '/api/runs/:run_id/resume',
@@ -98,8 +67,8 @@ export function resumeRun(app: ZodApp, deps: AppDeps): void {
     handler: async (request, reply) => {
       const { decision, reason, seq: answers, seen } = request.body
       const answer = { type: 'respond', decision, reason, answers, seen } as const
-      const resumed = command(deps, request, request.runId, answer).map(({ state }) => {
-        return { run_id: state.runId, status: statusOf(state), resumed_with: decision }
+      const resumed = command(deps, request, answer).map(({ state }) => {
+        return { ...standing(state), resumed_with: decision }
       })
       return sendResult(request, reply, resumed)
     },
@@ -107,7 +76,7 @@ export function resumeRun(app: ZodApp, deps: AppDeps): void {
 }
 
 /** POST /api/runs/{run_id}/approvals/{seq} */
-export function answerApproval(app: ZodApp, deps: AppDeps): void {
+function answerApproval(app: ZodApp, deps: AppDeps): void {
   app.route({
     method: 'POST',
     url: '/api/runs/:run_id/approvals/:seq',
@@ -128,26 +97,17 @@ export function answerApproval(app: ZodApp, deps: AppDeps): void {
       },
     },
     handler: async (request, reply) => {
-      const {
-        decision,
-        reason,
-        call_sha256: callSha256,
-        lifts_rule: liftsRule,
-        seen,
-      } = request.body
-      const answers = request.params.seq
-      const answer = { decision, reason, answers, callSha256, liftsRule, seen } as const
-      const wanted = { type: 'answer_approval', ...answer } as const
-      const answered = command(deps, request, request.runId, wanted).map(({ state }) => {
-        return { run_id: state.runId, status: statusOf(state), decision }
-      })
-      return sendResult(request, reply, answered)
+      const { call_sha256: callSha256, lifts_rule: liftsRule, ...answer } = request.body
+      const wanted = { type: 'answer_approval', ...answer, callSha256, liftsRule } as const
+      const answered = command(deps, request, { ...wanted, answers: request.params.seq })
+      const shown = answered.map(({ state }) => ({ ...standing(state), decision: answer.decision }))
+      return sendResult(request, reply, shown)
     },
   })
 }
 
 /** POST /api/runs/{run_id}/abort */
-export function abortRun(app: ZodApp, deps: AppDeps): void {
+function abortRun(app: ZodApp, deps: AppDeps): void {
   app.route({
     method: 'POST',
     url: '/api/runs/:run_id/abort',
@@ -164,18 +124,18 @@ export function abortRun(app: ZodApp, deps: AppDeps): void {
       },
     },
     handler: async (request, reply) => {
-      const { reason, seen } = request.body
-      const wanted = { type: 'abort', reason, seen } as const
-      const aborted = command(deps, request, request.runId, wanted).map(({ state }) => {
-        return { run_id: state.runId, status: statusOf(state) }
-      })
-      return sendResult(request, reply, aborted)
+      const aborted = command(deps, request, { type: 'abort', ...request.body })
+      return sendResult(
+        request,
+        reply,
+        aborted.map(({ state }) => standing(state)),
+      )
     },
   })
 }
 
 /** PATCH /api/runs/{run_id}/config */
-export function configureRun(app: ZodApp, deps: AppDeps): void {
+function configureRun(app: ZodApp, deps: AppDeps): void {
   app.route({
     method: 'PATCH',
     url: '/api/runs/:run_id/config',
@@ -194,17 +154,76 @@ export function configureRun(app: ZodApp, deps: AppDeps): void {
     },
     handler: async (request, reply) => {
       const { reason, seen, ...changes } = request.body
-      const found = await findRun(deps, request.runId)
-      if (found.isErr()) return sendProblem(request, reply, found.error)
-      const config = found.value?.state.config
-      const wrong = config === undefined ? [] : await deps.changeProblems(changes, config)
-      if (wrong.length > 0) return sendInvalid(request, reply, wrong)
-      const wanted = { type: 'configure', changes, reason, seen } as const
-      const changed = command(deps, request, request.runId, wanted).map(({ state }) => {
-        reply.header('etag', entityTag(state.seq, state.runId, deps.redactions))
-        return runDetails(state)
-      })
+      const changed = findRun(deps, request.runId)
+        .map((run) => (run === null ? [] : deps.changeProblems(changes, run.state.config)))
+        .andThen((wrong) =>
+          wrong.length > 0
+            ? err(invalidFields(wrong))
+            : command(deps, request, { type: 'configure', changes, reason, seen }),
+        )
+        .map(({ state }) => {
+          reply.header('etag', entityTag(state.seq, [state.runId], deps.redactions))
+          return runDetails(state)
+        })
       return sendResult(request, reply, changed)
     },
   })
 }
+
+/** POST /api/runs/{run_id}/messages */
+function sendMessage(app: ZodApp, deps: AppDeps): void {
+  app.route({
+    method: 'POST',
+    url: '/api/runs/:run_id/messages',
+    config: { needs: 'runs:message' },
+    schema: {
+      operationId: 'sendMessage',
+      tags: ['runs'],
+      summary: 'Say something to the agent of a run',
+      description:
+        'The message is a record of the run, and the next request to the model holds it. It interrupts no call, and ' +
+        'it does not answer a human check. With an `Idempotency-Key` header, a client can safely send it again: a run ' +
+        'remembers the keys of its last 64 messages.',
+      params: RunParams,
+      headers: Named,
+      body: SendMessage,
+      response: {
+        200: described('An earlier request with the same Idempotency-Key sent it', RecordedMessage),
+        201: described('The message is in the log', RecordedMessage),
+        ...problems('key_reused', ...CHANGE_PROBLEMS),
+      },
+    },
+    preValidation: readName,
+    handler: async (request, reply) => {
+      const name = nameOf(request)
+      const wanted = { type: 'send_message', ...request.body } as const
+      const sent = command(deps, request, { ...wanted, ...present({ idempotency: name }) })
+        .map(({ state }): RecordedMessage => {
+          reply.code(201)
+          return { ...standing(state), seq: state.seq }
+        })
+        .orElse((problem) =>
+          problem.code === 'already_sent' ? sentBefore(request.runId, name, deps) : err(problem),
+        )
+      return sendResult(request, reply, sent)
+    },
+  })
+}
+
+/** The message that an earlier request with the same name has sent. */
+function sentBefore(
+  runId: string,
+  name: Idempotency | undefined,
+  { store }: AppDeps,
+): ResultAsync<RecordedMessage, Problem> {
+  return load(store, runId)
+    .mapErr(commandProblem)
+    .andThen((run) => {
+      const message = run?.state.namedMessages.find(({ key }) => key === name?.key)
+      return run === null || message === undefined
+        ? err<never, Problem>({ code: 'run_not_found' })
+        : ok({ ...standing(run.state), seq: message.seq })
+    })
+}
+
+const standing = (state: RunState) => ({ run_id: state.runId, status: statusOf(state) })

@@ -2,17 +2,43 @@ import type { FastifyReply, FastifyRequest } from 'fastify'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { WatchAllQuery, WatchRunQuery } from '../../api/event-query.ts'
-import { BETWEEN_PARTS } from '../../api/live-parts.ts'
-import { RunParams } from '../../api/run-queries.ts'
+import { RunId } from '../../api/fields.ts'
+import { BETWEEN_PARTS } from '../../api/frames.ts'
+import { CATALOGUE, type Problem } from '../../api/problems.ts'
+import { RunParams } from '../../api/run-requests.ts'
+import type { Position } from '../../store/event-store.ts'
 import type { ZodApp } from '../deps.ts'
+import { refusalFrame } from '../live/frame.ts'
 import type { Live } from '../live/live-plugin.ts'
-import { observeAllRuns } from '../live/observe-all-runs.ts'
-import { observeRun } from '../live/observe-run.ts'
+import type { Watch } from '../live/sockets.ts'
+import { patiently, type View, viewAllRuns, viewRun } from '../live/views.ts'
 import { problems, sendProblem } from '../problems/problem.ts'
+
+export const sockets = [watchRun, watchAll]
+
+const SOCKET_RESPONSES = {
+  101: z.undefined().describe('The connection is a WebSocket from here on'),
+  ...problems('upgrade_required', 'too_many_of_client', 'too_many_sockets'),
+}
+
+/** Answers a plain request at the address of a WebSocket. */
+function demandUpgrade(request: FastifyRequest, reply: FastifyReply) {
+  reply.header('upgrade', 'websocket')
+  return sendProblem(request, reply, { code: 'upgrade_required' })
+}
+
+/** The query of a route with `attachValidation`; the error is one or more sentences for a person. */
+function queryOf<T>(request: {
+  readonly query: T
+  readonly validationError?: Error
+}): Result<T, string> {
+  const { query, validationError } = request
+  return validationError === undefined ? ok(query) : err(validationError.message)
+}
 
 const BETWEEN_TEXT = BETWEEN_PARTS.map((kind) => `\`${kind}\``).join(', ')
 
-const RUN = `
+const ONE_RUN = `
 A WebSocket. It sends the run's events as text frames, each a JSON object with exactly the keys
 \`kind\`, \`run_id\`, \`iteration\`, \`ts\`, \`payload\` and \`seq\`: first the history after \`after\`,
 then what happens live, each event once and in the order of \`seq\`.
@@ -53,6 +79,69 @@ then what happens live, each event once and in the order of \`seq\`.
   base64url(token)\`. When the token is revoked or expires, the server closes with 4401.
 `
 
+/** WS /api/ws/{run_id} */
+function watchRun(app: ZodApp, live: Live): void {
+  app.route({
+    method: 'GET',
+    url: '/api/ws/:run_id',
+    config: { needs: 'runs:read' },
+    schema: {
+      operationId: 'watchRun',
+      tags: ['live'],
+      summary: 'Watch a run live, over a WebSocket',
+      description: ONE_RUN,
+      params: RunParams,
+      querystring: WatchRunQuery,
+      response: SOCKET_RESPONSES,
+    },
+    // A WebSocket client cannot read an HTTP response, so the server reports a bad query on the socket.
+    attachValidation: true,
+    handler: demandUpgrade,
+    wsHandler: (socket, request) => {
+      const { run_id: givenId } = RunParams.parse(request.params)
+      const query = queryOf(request)
+      const asksCaughtUp = query.isOk() && query.value.caught_up === true
+      live.sockets.serve(socket, request, {
+        start: (signal) => beginRun(givenId, query, live, signal),
+        caughtUp: asksCaughtUp ? caughtUp : null,
+        watched: live.watchLog(request, 'run_watched'),
+      })
+    },
+  })
+}
+
+const caughtUp = ({ runId, place }: Pick<View<unknown>, 'runId' | 'place'>) => {
+  return { kind: 'caught_up', run_id: runId, seq: place }
+}
+
+async function beginRun(
+  givenId: string,
+  query: Result<z.output<typeof WatchRunQuery>, string>,
+  live: Live,
+  signal: AbortSignal,
+): ReturnType<Watch<number>['start']> {
+  const refuse = (type: 'unknown_run' | 'bad_request' | 'damaged', message: string, seq = -1) => {
+    return { type, last: refusalFrame(givenId, seq, live.clock(), message) } as const
+  }
+  const { data: runId } = RunId.safeParse(givenId)
+  if (runId === undefined) {
+    return refuse('unknown_run', `"${givenId}" is not a run id. GET /api/runs lists all runs.`)
+  }
+  if (query.isErr()) return refuse('bad_request', query.error)
+  const { after = -1, caught_up } = query.value
+  const found = await patiently(() => viewRun(runId, query.value, live), live, signal)
+  if (found === null) return null
+  if (found.isErr()) {
+    const { code, detail = `There is no run ${runId}. GET /api/runs lists all runs.` } = found.error
+    if (code === 'run_not_found') return refuse('unknown_run', detail)
+    return refuse(code === 'damaged_record' ? 'damaged' : 'bad_request', detail, after)
+  }
+  const { view, isComplete } = found.value
+  if (!isComplete) return view
+  const last = caught_up === true ? Buffer.from(JSON.stringify(caughtUp(view))) : null
+  return { type: 'complete', seq: after, last }
+}
+
 const ALL_RUNS = `
 A WebSocket. It sends the records of all runs as text frames, in the order of the log, first the history
 after \`after\`, then what happens live, each once. A frame has the keys of the frames of one run
@@ -74,44 +163,8 @@ after \`after\`, then what happens live, each once. A frame has the keys of the 
   token is no longer valid. Pings and tokens are as with \`/api/ws/{run_id}\`.
 `
 
-const SOCKET_RESPONSES = {
-  101: z.undefined().describe('The connection is a WebSocket from here on'),
-  ...problems('upgrade_required', 'too_many_of_client', 'too_many_sockets'),
-}
-
-function demandUpgrade(request: FastifyRequest, reply: FastifyReply) {
-  reply.header('upgrade', 'websocket')
-  return sendProblem(request, reply, { code: 'upgrade_required' })
-}
-
-/** WS /api/ws/{run_id} */
-export function watchRun(app: ZodApp, live: Live): void {
-  app.route({
-    method: 'GET',
-    url: '/api/ws/:run_id',
-    config: { needs: 'runs:read' },
-    schema: {
-      operationId: 'watchRun',
-      tags: ['live'],
-      summary: 'Watch a run live, over a WebSocket',
-      description: RUN,
-      params: RunParams,
-      querystring: WatchRunQuery,
-      response: SOCKET_RESPONSES,
-    },
-    // A WebSocket client cannot read an HTTP response, so the server reports a bad query on the socket.
-    attachValidation: true,
-    handler: demandUpgrade,
-    wsHandler: (socket, request) => {
-      const { run_id: runId } = RunParams.parse(request.params)
-      const watched = live.watchLog.watch(request, 'run_watched')
-      live.sockets.serve(socket, observeRun(runId, queryOf(request), live, watched), request)
-    },
-  })
-}
-
 /** WS /api/ws */
-export function watchAll(app: ZodApp, live: Live): void {
+function watchAll(app: ZodApp, live: Live): void {
   app.route({
     method: 'GET',
     url: '/api/ws',
@@ -127,17 +180,26 @@ export function watchAll(app: ZodApp, live: Live): void {
     attachValidation: true,
     handler: demandUpgrade,
     wsHandler: (socket, request) => {
-      const watched = live.watchLog.watch(request, 'feed_watched')
-      live.sockets.serve(socket, observeAllRuns(queryOf(request), live, watched), request)
+      const query = queryOf(request)
+      const asksCaughtUp = query.isOk() && query.value.caught_up === true
+      live.sockets.serve(socket, request, {
+        start: (signal) => beginAll(query, live, signal),
+        caughtUp: asksCaughtUp ? ({ place: cursor }) => ({ kind: 'caught_up', cursor }) : null,
+        watched: live.watchLog(request, 'feed_watched'),
+      })
     },
   })
 }
 
-/** The query of a route with `attachValidation`; the error is one or more sentences for a person. */
-function queryOf<T>(request: {
-  readonly query: T
-  readonly validationError?: Error
-}): Result<T, string> {
-  const { query, validationError } = request
-  return validationError === undefined ? ok(query) : err(validationError.message)
+async function beginAll(
+  query: Result<z.output<typeof WatchAllQuery>, string>,
+  live: Live,
+  signal: AbortSignal,
+): ReturnType<Watch<Position | null>['start']> {
+  const found = query.isErr()
+    ? err<never, Problem>({ code: 'invalid_request', detail: query.error })
+    : await patiently(() => viewAllRuns(query.value, live), live, signal)
+  if (found === null || found.isOk()) return found?.value ?? null
+  const { code, detail = CATALOGUE[code][2] } = found.error
+  return { type: 'bad_request', last: refusalFrame('', -1, live.clock(), detail) }
 }

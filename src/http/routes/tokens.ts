@@ -1,12 +1,21 @@
 import type { FastifyRequest } from 'fastify'
 import * as z from 'zod'
-import { Me, NewTokenView, TicketView, TokenView } from '../../api/auth.ts'
-import { CreateToken, RevokeTokenQuery, TokenParams } from '../../api/auth-requests.ts'
+import {
+  Me,
+  NewTokenView,
+  permissions,
+  RESERVED_NAMES,
+  ROLES,
+  roleMay,
+  TicketView,
+  TokenName,
+  TokenView,
+} from '../../api/auth.ts'
 import { CATALOGUE, type Problem } from '../../api/problems.ts'
-import { permissions, roleMay } from '../../api/roles.ts'
 import type { TokenFailure } from '../../auth/auth.ts'
 import { isoTime, tokenView } from '../../auth/token-ledger.ts'
 import type { AppDeps, ZodApp } from '../deps.ts'
+import { callerOf } from '../plugins/security.ts'
 import {
   BODY_PROBLEMS,
   COMMAND_PROBLEMS,
@@ -16,6 +25,36 @@ import {
   sendResult,
 } from '../problems/problem.ts'
 import { tokenProblem } from '../problems/problem-of.ts'
+
+const DAY_S = 86_400
+const MAX_SECONDS = 3650 * DAY_S
+
+/** The body of POST /api/tokens. */
+const CreateToken = z
+  .strictObject({
+    name: TokenName.describe(
+      `The principal in the records that the token causes. Each name is used only once; ${RESERVED_NAMES.join(' and ')} are reserved`,
+    ),
+    role: z.enum(ROLES),
+    expires_in: z
+      .int()
+      .min(1)
+      .max(MAX_SECONDS)
+      .nullable()
+      .default(null)
+      .describe('Seconds from now; null: the token does not expire'),
+  })
+  .meta({
+    id: 'CreateToken',
+    examples: [{ name: 'ci', role: 'operator', expires_in: 30 * DAY_S }],
+  })
+
+const TokenParams = z.object({ id: z.string() })
+
+/** The query of DELETE /api/tokens/{id}. */
+const RevokeTokenQuery = z.strictObject({
+  reason: z.string().max(1000).optional().describe('Kept in the log'),
+})
 
 /** GET and POST /api/tokens, DELETE /api/tokens/{id}, GET /api/me, POST /api/tickets */
 export function tokens(app: ZodApp, deps: AppDeps): void {
@@ -66,12 +105,12 @@ function createToken(app: ZodApp, { auth, clock }: AppDeps): void {
     handler: async (request, reply) => {
       const { name, role, expires_in: expiresIn } = request.body
       const created = auth
-        .create({ name, role, expiresIn }, request.principal)
+        .create({ name, role, expiresIn }, callerOf(request).principal)
         .map(({ token, secret }) => {
           reply.code(201).header('cache-control', 'no-store')
           return { ...tokenView(token, clock()), secret }
         })
-      return sendResult(request, reply, created, loggedTokenProblem)
+      return sendResult(request, reply, created.mapErr(problemFor(request)))
     },
   })
 }
@@ -99,20 +138,21 @@ function revokeToken(app: ZodApp, { auth, clock }: AppDeps): void {
     handler: async (request, reply) => {
       const { reason = null } = request.query
       const revoked = auth
-        .revoke(request.params.id, reason, request.principal)
+        .revoke(request.params.id, reason, callerOf(request).principal)
         .map((token) => tokenView(token, clock()))
-      return sendResult(request, reply, revoked, loggedTokenProblem)
+      return sendResult(request, reply, revoked.mapErr(problemFor(request)))
     },
   })
 }
 
-function loggedTokenProblem(error: TokenFailure, request: FastifyRequest): Problem {
-  const problem = tokenProblem(error)
-  if (CATALOGUE[problem.code][0] >= 500) {
-    request.log.error({ error }, 'the token ledger could not be written')
+const problemFor =
+  ({ log }: FastifyRequest) =>
+  (error: TokenFailure): Problem => {
+    const problem = tokenProblem(error)
+    const isOurs = CATALOGUE[problem.code][0] >= 500
+    if (isOurs) log.error({ error }, 'the token ledger could not be written')
+    return problem
   }
-  return problem
-}
 
 function me(app: ZodApp): void {
   app.route({
@@ -125,7 +165,8 @@ function me(app: ZodApp): void {
       summary: 'The name, the role and the permissions of the caller',
       response: { 200: described('The caller', Me) },
     },
-    handler: async ({ principal, role }, reply) => {
+    handler: async (request, reply) => {
+      const { principal, role } = callerOf(request)
       reply.header('cache-control', 'no-store')
       return { principal, role, may: permissions().filter((each) => roleMay(role, each)) }
     },
@@ -147,15 +188,13 @@ function createTicket(app: ZodApp, { auth }: AppDeps): void {
         'is valid only once, so it does no harm in a log of addresses.',
       response: {
         201: described('The ticket', TicketView),
-        ...problems('too_many_tickets', ...BODY_PROBLEMS),
+        ...problems(...BODY_PROBLEMS),
       },
     },
     handler: async (request, reply) => {
-      const { principal, role, tokenLifetime: lifetime } = request
-      const issued = auth.issueTicket({ principal, role, lifetime })
-      if (issued.isErr()) return sendProblem(request, reply, { code: issued.error.type })
+      const { ticket, expiresAt } = auth.tickets.issue(callerOf(request))
       reply.code(201).header('cache-control', 'no-store')
-      return { ticket: issued.value.ticket, expires_at: isoTime(issued.value.expiresAt) }
+      return { ticket, expires_at: isoTime(expiresAt) }
     },
   })
 }

@@ -1,118 +1,222 @@
-import { err, errAsync, ResultAsync } from 'neverthrow'
-import type {
-  AppendError,
-  Appended,
-  EventStore,
-  ExpectedRevision,
-  NewEvent,
-  Overwrite,
-  OverwriteError,
-  Position,
-  ReadError,
-  ReadOptions,
-  RecordedEvent,
-  Revision,
-  StoreFailure,
-  Subscription,
+import { err, errAsync, ok, okAsync, type Result, ResultAsync } from 'neverthrow'
+import { siblingModule } from '../../lib/paths.ts'
+import { Thread } from '../../lib/thread.ts'
+import {
+  type AppendError,
+  type Appended,
+  appendBytes,
+  type EventStore,
+  type ExpectedRevision,
+  MAX_APPEND_BYTES,
+  type NewEvent,
+  type Overwrite,
+  type OverwriteError,
+  type StoreFailure,
 } from '../event-store.ts'
-import { AppendQueue } from './append-queue.ts'
-import { CommitFeed } from './commit-feed.ts'
-import { follow, followedLog, followedStream } from './follow.ts'
-import { atLeast, ReadQueue, readStream } from './read-queue.ts'
+import {
+  type Append,
+  brokeDown,
+  resultOf,
+  type WriterOperations,
+  type Written,
+} from './messages.ts'
+import {
+  allStreams,
+  atLeast,
+  CommitFeed,
+  follow,
+  oneStream,
+  ReadQueue,
+  readStream,
+} from './reading.ts'
 
 /**
  * Opens the event store in one SQLite file. Creates the file if it does not exist, but not its folder. An acknowledged
  * append survives the death of the process and a loss of power. Only one store can have the file open: any other is
  * refused with `store_failed`, and so are foreign, newer and damaged files.
  */
-export function openEmbeddedStore(options: {
+export function openEmbeddedStore({
+  file,
+}: {
   readonly file: string
 }): ResultAsync<EventStore, StoreFailure> {
   const feed = new CommitFeed()
   // Both threads start at the same time. The one that reads opens the file after the other has made it.
-  const appends = new AppendQueue(options.file, feed)
-  const reads = new ReadQueue(options.file)
+  const appends = new AppendQueue(file, feed)
+  const reads = new ReadQueue(file)
+  const close = async (): Promise<void> => {
+    feed.close()
+    // The writer closes last: it copies the write-ahead log into the file after all reads have ended.
+    await reads.close()
+    await appends.close()
+  }
   return appends
-    .opened()
+    .open()
     .andThen(() => reads.open())
-    .map((): EventStore => new EmbeddedStore(options.file, appends, reads, feed))
-    .orElse((failure) => {
-      const closed = Promise.all([reads.close(), appends.close()])
-      return ResultAsync.fromSafePromise(closed).andThen(() => err(failure))
-    })
+    .map(() => storeOf(file, appends, reads, feed, close))
+    .orElse((failure) => ResultAsync.fromSafePromise(close()).andThen(() => err(failure)))
 }
 
-class EmbeddedStore implements EventStore {
-  readonly #file: string
-  readonly #appends: AppendQueue
-  readonly #reads: ReadQueue
-  readonly #feed: CommitFeed
-  #closing: Promise<void> | null = null
+function storeOf(
+  file: string,
+  appends: AppendQueue,
+  reads: ReadQueue,
+  feed: CommitFeed,
+  close: () => Promise<void>,
+): EventStore {
+  let closing: Promise<void> | null = null
+  const message = `the event store ${file} is closed`
+  const unlessClosed = <T, E>(act: () => ResultAsync<T, E>): ResultAsync<T, E | StoreFailure> =>
+    closing === null ? act() : errAsync({ type: 'store_unavailable', message })
+  return {
+    append: (stream, events, { expectedRevision }) =>
+      unlessClosed(() => appends.append(stream, events, expectedRevision)),
+    readStream: (stream, options) => unlessClosed(() => readStream(reads, stream, options)),
+    subscribeStream: (stream, { after, signal }) =>
+      follow(feed, oneStream(reads, stream), atLeast(-1, after), signal),
+    subscribeAll: ({ after, prefix, signal }) => {
+      const place = after === null ? 0 : atLeast(0, Number(after))
+      return follow(feed, allStreams(reads, prefix), place, signal)
+    },
+    overwrite: (events) => unlessClosed(() => appends.overwrite(events)),
+    ping: () => unlessClosed(() => appends.ping().andThen(() => reads.ping())).map(() => undefined),
+    close: () => {
+      closing ??= close()
+      return closing
+    },
+  }
+}
 
-  constructor(file: string, appends: AppendQueue, reads: ReadQueue, feed: CommitFeed) {
+type Pending = Append & {
+  readonly bytes: number
+  readonly settle: (result: Result<Appended, AppendError>) => void
+}
+
+/** A group takes no more appends once it has this many bytes, so that a commit stays short. */
+const GROUP_BYTES = 8_000_000
+
+const WRITER = siblingModule('worker-writer', import.meta.url)
+
+/** Appends in groups: what arrives while a group is written is the next one, with one commit. */
+class AppendQueue {
+  readonly #file: string
+  readonly #feed: CommitFeed
+  readonly #thread: Thread<WriterOperations>
+  #gathered: Pending[] = []
+  /** Null while nothing is written. */
+  #writing: Promise<void> | null = null
+  /** Why the last append failed; null if it was written. */
+  #trouble: StoreFailure | null = null
+
+  /** Starts the thread. */
+  constructor(file: string, feed: CommitFeed) {
     this.#file = file
-    this.#appends = appends
-    this.#reads = reads
     this.#feed = feed
+    this.#thread = new Thread(WRITER, null)
+  }
+
+  /** Creates the file if it is missing, and locks it. No append may come before. */
+  open(): ResultAsync<null, StoreFailure> {
+    return this.#asked(this.#thread.ask('open', this.#file)).andThen(resultOf)
   }
 
   append(
     stream: string,
     events: readonly NewEvent[],
-    options: { readonly expectedRevision: ExpectedRevision },
+    expected: ExpectedRevision,
   ): ResultAsync<Appended, AppendError> {
-    if (this.#closing !== null) return errAsync(this.#closed())
-    return this.#appends.append(stream, events, options.expectedRevision)
-  }
-
-  readStream(stream: string, options: ReadOptions): ResultAsync<RecordedEvent[], ReadError> {
-    if (this.#closing !== null) return errAsync(this.#closed())
-    return readStream(this.#reads, stream, options)
-  }
-
-  subscribeStream(
-    stream: string,
-    options: { readonly after: Revision; readonly signal: AbortSignal },
-  ): Subscription {
-    const after = atLeast(-1, options.after)
-    return follow(followedStream(this.#feed, this.#reads, stream), after, options.signal)
-  }
-
-  subscribeAll(options: {
-    readonly after: Position | null
-    readonly prefix: string
-    readonly signal: AbortSignal
-  }): Subscription {
-    const after = options.after === null ? 0 : atLeast(0, Number(options.after))
-    return follow(followedLog(this.#feed, this.#reads, options.prefix), after, options.signal)
+    if (events.length === 0) throw new RangeError('an append holds at least one event')
+    assertRevision(expected)
+    const bytes = appendBytes(events)
+    if (bytes > MAX_APPEND_BYTES) {
+      return errAsync({ type: 'append_too_large', bytes, limit: MAX_APPEND_BYTES })
+    }
+    return new ResultAsync(
+      new Promise((settle) => {
+        this.#gathered.push({ stream, events, expected, bytes, settle })
+        this.#writing ??= this.#write()
+      }),
+    )
   }
 
   overwrite(events: readonly Overwrite[]): ResultAsync<void, OverwriteError> {
-    if (this.#closing !== null) return errAsync(this.#closed())
-    return this.#appends.overwrite(events)
+    return this.#asked(this.#thread.ask('overwrite', events)).andThen((failure) =>
+      failure === null ? ok() : err(failure),
+    )
   }
 
+  /** Whether the disk takes appends. After an append has failed, tries to write. */
   ping(): ResultAsync<void, StoreFailure> {
-    if (this.#closing !== null) return errAsync(this.#closed())
-    return this.#appends
-      .ping()
-      .andThen(() => this.#reads.ask(null, (id) => ({ op: 'ping', id })))
-      .map(() => undefined)
+    if (this.#thread.lost !== null) return errAsync(brokeDown(this.#file, this.#thread.lost))
+    if (this.#trouble === null) return okAsync()
+    return this.#asked(this.#thread.ask('probe', null)).andThen((answer) => {
+      this.#trouble = 'failure' in answer ? answer.failure : null
+      return resultOf(answer).map(() => undefined)
+    })
   }
 
-  close(): Promise<void> {
-    this.#closing ??= this.#finish()
-    return this.#closing
+  /** Finishes what is under way, and closes the file. No append may follow. */
+  async close(): Promise<void> {
+    await this.#writing
+    await this.#thread.end()
   }
 
-  /** The writer closes last: it copies the write-ahead log into the file after all reads have ended. */
-  async #finish(): Promise<void> {
-    this.#feed.close()
-    await this.#reads.close()
-    await this.#appends.close()
+  #asked<T>(answer: Promise<T>): ResultAsync<T, StoreFailure> {
+    return ResultAsync.fromPromise(answer, (cause) => brokeDown(this.#file, cause))
   }
 
-  #closed(): StoreFailure {
-    return { type: 'store_unavailable', message: `the event store ${this.#file} is closed` }
+  async #write(): Promise<void> {
+    // The appends of one turn of the event loop are one group.
+    await new Promise(setImmediate)
+    while (this.#gathered.length > 0) {
+      const group = this.#takeGroup()
+      this.#settle(group, await this.#written(group))
+      // Those whose appends are settled make the next ones.
+      await new Promise(setImmediate)
+    }
+    this.#writing = null
   }
+
+  #takeGroup(): Pending[] {
+    let bytes = 0
+    const full = this.#gathered.findIndex((pending) => {
+      bytes += pending.bytes
+      return bytes >= GROUP_BYTES
+    })
+    return this.#gathered.splice(0, full === -1 ? this.#gathered.length : full + 1)
+  }
+
+  async #written(group: readonly Pending[]): Promise<readonly Written[]> {
+    const { lost } = this.#thread
+    if (lost !== null) return group.map(() => brokeDown(this.#file, lost))
+    const appends = group.map(({ stream, expected, events }) => ({ stream, expected, events }))
+    try {
+      return await this.#thread.ask('append', appends)
+    } catch (cause) {
+      const { message } = brokeDown(this.#file, cause)
+      return group.map(() => ({ type: 'outcome_unknown', message }))
+    }
+  }
+
+  #settle(group: readonly Pending[], written: readonly Written[]): void {
+    for (const [index, { stream, settle }] of group.entries()) {
+      const outcome = written[index]
+      if (outcome === undefined) continue
+      if ('revision' in outcome) {
+        this.#trouble = null
+        this.#feed.publish(stream)
+        settle(ok(outcome))
+      } else {
+        const isTrouble = outcome.type === 'store_failed' || outcome.type === 'outcome_unknown'
+        if (isTrouble) this.#trouble = { type: 'store_failed', message: outcome.message }
+        settle(err(outcome))
+      }
+    }
+  }
+}
+
+/** @throws RangeError if it is not a revision at all: the caller's mistake */
+function assertRevision(expected: ExpectedRevision): void {
+  if (typeof expected === 'string' || (Number.isSafeInteger(expected) && expected >= 0)) return
+  throw new RangeError(`an expected revision is an integer of at least 0, not ${expected}`)
 }

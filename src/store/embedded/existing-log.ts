@@ -1,22 +1,21 @@
-import { existsSync } from 'node:fs'
-import type { DatabaseSync } from 'node:sqlite'
-import { err, errAsync, ok, type Result, type ResultAsync } from 'neverthrow'
-import { oneAhead } from '../../lib/one-ahead.ts'
+import { existsSync, statSync } from 'node:fs'
+import { open, rename, rm, stat } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
+import { backup, DatabaseSync } from 'node:sqlite'
+import { err, errAsync, ok, type Result, ResultAsync } from 'neverthrow'
+import * as z from 'zod'
+import { counted } from '../../lib/text.ts'
 import type { EventStore, RecordedEvent, StoreFailure } from '../event-store.ts'
-import { CommitFeed } from './commit-feed.ts'
-import { followedLog } from './follow.ts'
-import { openForReading } from './open-log.ts'
-import { ReadQueue, readStream } from './read-queue.ts'
-import { refuseOthers } from './schema.ts'
-import { storeFailed } from './sqlite-failure.ts'
+import { immutable, openForReading } from './open-log.ts'
+import { ReadQueue, readStream } from './reading.ts'
+import { refuseOthers, storeFailed } from './schema.ts'
+
+const failed = (message: string): StoreFailure => ({ type: 'store_failed', message })
 
 /** A connection to an existing log, for reading only. A server may be writing to it. */
-export function openExisting(file: string): Result<DatabaseSync, StoreFailure> {
+function openExisting(file: string): Result<DatabaseSync, StoreFailure> {
   if (!existsSync(file)) {
-    return err({
-      type: 'store_failed',
-      message: `there is no event store ${file}: name the data folder of a server`,
-    })
+    return err(failed(`there is no event store ${file}: name the data folder of a server`))
   }
   return openForReading(file).andThen((db): Result<DatabaseSync, StoreFailure> => {
     try {
@@ -42,7 +41,7 @@ export function openReadableLog(file: string): ResultAsync<ReadableLog, StoreFai
   found.value.close()
   const reads = new ReadQueue(file)
   return reads.open().map(() => ({
-    pages: () => oneAhead(pages(reads)),
+    pages: () => pages(reads),
     readStream: (stream, options) => readStream(reads, stream, options),
     close: () => reads.close(),
   }))
@@ -51,16 +50,201 @@ export function openReadableLog(file: string): ResultAsync<ReadableLog, StoreFai
 async function* pages(
   reads: ReadQueue,
 ): AsyncGenerator<Result<readonly RecordedEvent[], StoreFailure>> {
-  const log = followedLog(new CommitFeed(), reads, '')
-  for (let after = 0; ; ) {
-    const page = await log.read(after)
+  // The next page is read while the caller works on one.
+  for (let reading = reads.log({ after: 0, prefix: '' }); ; ) {
+    const page = await reading
     if (page.isErr()) {
       yield err(page.error)
       return
     }
     const { events, end, cursor } = page.value
+    if (!end) reading = reads.log({ after: cursor, prefix: '' })
     if (events.length > 0) yield ok(events)
     if (end) return
-    after = cursor
   }
+}
+
+/** How many streams of others are named. */
+const MAX_NAMED = 20
+
+/** The first append of a stream makes it, together with its events. */
+const STREAMS = `
+  SELECT name, NOT EXISTS (SELECT 1 FROM events e WHERE e.stream_id = s.id) AS isEmpty
+  FROM streams s`
+
+/** A server counts the positions of its events from 1, and leaves none out. */
+const SKIPPED = 'SELECT coalesce(max(position), 0) - count(*) AS skipped FROM events'
+
+/**
+ * What the records of a log do not show: damage, such as an index that leaves some of them out, skipped positions,
+ * bytes after the end of the database, and streams that no server makes. Each part is a sentence without its full stop. A server may be writing to the log.
+ * @param isOurs whether a server makes a stream with this name
+ */
+export function foreignParts(
+  file: string,
+  isOurs: (stream: string) => boolean,
+): Result<readonly string[], StoreFailure> {
+  return openExisting(file).andThen((db) => {
+    try {
+      const damage = damageOf(db)
+      if (damage.length > 0) return ok(damage)
+      return ok([...streamParts(db, isOurs), ...skippedParts(db), ...trailingParts(db, file)])
+    } catch (error) {
+      return err(storeFailed(file, error))
+    } finally {
+      db.close()
+    }
+  })
+}
+
+/** What SQLite finds wrong with its tables, or with indexes that do not hold what is in these. */
+function damageOf(db: DatabaseSync): string[] {
+  const found = db.prepare(`PRAGMA integrity_check(${MAX_NAMED})`).all()
+  const lines = found.map(({ integrity_check: line }) => String(line).replaceAll('\n', ' '))
+  return lines[0] === 'ok' ? [] : lines.map((line) => `SQLite finds that it is damaged: ${line}`)
+}
+
+function skippedParts(db: DatabaseSync): string[] {
+  const skipped = Number(db.prepare(SKIPPED).get()?.skipped)
+  if (skipped === 0) return []
+  return [`its events skip ${counted(skipped, 'position')}, which no server does`]
+}
+
+function trailingParts(db: DatabaseSync, file: string): string[] {
+  // Before the pages are counted, which a server may add meanwhile.
+  const { size } = statSync(file)
+  const pages = db.prepare(
+    'SELECT page_count * page_size AS bytes FROM pragma_page_count, pragma_page_size',
+  )
+  const trailing = size - Number(pages.get()?.bytes)
+  if (trailing <= 0) return []
+  return [`${counted(trailing, 'byte')} that are not of the database come after its end`]
+}
+
+function streamParts(db: DatabaseSync, isOurs: (stream: string) => boolean): string[] {
+  const named: string[] = []
+  let more = 0
+  for (const { name, isEmpty } of db.prepare(STREAMS).iterate()) {
+    const stream = String(name)
+    if (isOurs(stream) && isEmpty === 0) continue
+    const why = isOurs(stream) ? 'without its events' : 'which no server makes'
+    if (named.length < MAX_NAMED) named.push(`it has the stream ${JSON.stringify(stream)}, ${why}`)
+    else more += 1
+  }
+  return more === 0 ? named : [...named, `it has ${more} more such streams`]
+}
+
+/** What a log holds. */
+const Contents = z.object({
+  streams: z.int(),
+  events: z.int(),
+  /** Position of the last event; 0 for none. */
+  head: z.int(),
+})
+type LogContents = z.infer<typeof Contents>
+
+const CONTENTS = `
+  SELECT (SELECT count(*) FROM streams) AS streams, count(*) AS events,
+    coalesce(max(position), 0) AS head
+  FROM events`
+
+/** How many pages of 4 KiB are copied at once. */
+const PAGES = 2_000
+
+type BackupOptions = {
+  /** The log, which a server may be writing to. */
+  readonly source: string
+  readonly target: string
+  /** Whether an existing target is replaced. */
+  readonly overwrite: boolean
+}
+
+/**
+ * Copies the log as it is at one moment to another file. The file gets its name only when it is complete, checked, and
+ * on the disk. It can replace a lost log.
+ */
+export function backupLog(options: BackupOptions): ResultAsync<LogContents, StoreFailure> {
+  const target = resolve(options.target)
+  const run = async (): Promise<Result<LogContents, StoreFailure>> => {
+    const inTheWay = await whatIsInTheWay(options.source, target)
+    if (inTheWay !== null) return err(failed(inTheWay))
+    if (existsSync(target) && !options.overwrite) {
+      return err(
+        failed(`${target} exists already: choose another file, or replace it with --force`),
+      )
+    }
+    if (!existsSync(dirname(target))) {
+      return err(
+        failed(`there is no folder ${dirname(target)}: make it first, or choose another file`),
+      )
+    }
+    const source = openExisting(options.source)
+    if (source.isErr()) return err(source.error)
+    const partial = join(dirname(target), `.${basename(target)}.${process.pid}.partial`)
+    try {
+      const contents = await copyAndCheck(source.value, options.source, partial)
+      if (contents.isOk()) await giveName(partial, target)
+      return contents
+    } catch (cause) {
+      return err(storeFailed(target, cause))
+    } finally {
+      if (source.value.isOpen) source.value.close()
+      await rm(partial, { force: true })
+    }
+  }
+  return new ResultAsync(run())
+}
+
+/** Why the target cannot be replaced, even with `overwrite`; null if it can. */
+async function whatIsInTheWay(source: string, target: string): Promise<string | null> {
+  const there = await stat(target).catch(() => null)
+  if (there === null) return null
+  if (there.isDirectory()) return `${target} is a folder: name a file in it`
+  const log = await stat(source).catch(() => null)
+  // Its server would continue to write to a file without a name, and all of that would be lost.
+  if (log !== null && log.ino === there.ino && log.dev === there.dev) {
+    return `${target} is the log itself: choose another file for the copy`
+  }
+  // The same holds for the log of another server. And what a killed server left there would be mixed with the copy.
+  if (!existsSync(`${target}-wal`)) return null
+  return `${target} is a database in use, or was when its program was killed: choose another file for the copy`
+}
+
+async function copyAndCheck(
+  source: DatabaseSync,
+  sourceFile: string,
+  partial: string,
+): Promise<Result<LogContents, StoreFailure>> {
+  // For this connection, a read transaction keeps the log as it is, whatever a server writes.
+  source.exec('BEGIN')
+  source.prepare(CONTENTS).get()
+  await open(partial, 'wx', await modeOfCopy(sourceFile)).then((file) => file.close())
+  await backup(source, partial, { rate: PAGES })
+  source.exec('ROLLBACK')
+  const copy = new DatabaseSync(immutable(partial), { readOnly: true })
+  try {
+    const check = copy.prepare('PRAGMA integrity_check(1)').get()?.integrity_check
+    if (check === 'ok') return ok(Contents.parse(copy.prepare(CONTENTS).get()))
+    return err(failed(`the copy of ${sourceFile} is damaged (${check})`))
+  } finally {
+    copy.close()
+  }
+}
+
+/** For those who can open the log: its folder keeps others out, who may reach the place of the copy. */
+async function modeOfCopy(log: string): Promise<number> {
+  const [file, folder] = await Promise.all([stat(log), stat(dirname(log))])
+  // Whoever may enter the folder (1) may read and write the file (6), if the file permits that.
+  return file.mode & (0o600 | ((folder.mode & 0o011) * 6))
+}
+
+async function giveName(partial: string, target: string): Promise<void> {
+  await syncPath(partial)
+  await rename(partial, target)
+  await syncPath(dirname(target))
+}
+
+async function syncPath(path: string): Promise<void> {
+  await using handle = await open(path, 'r')
+  await handle.sync()
 }

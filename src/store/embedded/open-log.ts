@@ -4,8 +4,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { pathToFileURL } from 'node:url'
 import { err, ok, type Result } from 'neverthrow'
 import type { StoreFailure } from '../event-store.ts'
-import { prepareSchema, READER_PRAGMAS } from './schema.ts'
-import { isBusy, storeFailed } from './sqlite-failure.ts'
+import { isBusy, prepareSchema, READER_PRAGMAS, storeFailed } from './schema.ts'
 
 /** How long another program may hold the file before a write fails, in milliseconds. */
 const BUSY_TIMEOUT_MS = 5000

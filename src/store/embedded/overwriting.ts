@@ -1,5 +1,5 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
-import type { Overwrite, OverwriteError } from '../event-store.ts'
+import type { Overwrite, OverwriteError, RecordedEvent } from '../event-store.ts'
 
 /** How long to wait for readers of the file before its write-ahead log is emptied. */
 const PATIENCE_MS = 250
@@ -77,10 +77,7 @@ const padding = (text: string): string => ' '.repeat(Buffer.byteLength(text))
 const NEWEST = `
   SELECT id, data, metadata FROM rewritten WHERE position = ? ORDER BY id DESC LIMIT 1`
 
-/** The indexes of these columns in a row that is read. */
-export const [POSITION, DATA, METADATA] = [0, 4, 5]
-
-/** Replaces the blanks in rows by the present texts of the events. */
+/** Replaces the blanks in events that are read by their present texts. */
 export class Replacements {
   readonly #db: DatabaseSync
   #newest: StatementSync | null = null
@@ -89,14 +86,12 @@ export class Replacements {
     this.#db = db
   }
 
-  /** @param row position, revision, id, type, data, metadata, and what else there may be */
-  rowOf(row: readonly unknown[]): readonly unknown[] {
-    const data = row[DATA]
-    if (typeof data !== 'string' || !isBlank(data)) return row
-    // A log of an older format has no such table, and no such row.
+  presentOf(event: RecordedEvent): RecordedEvent {
+    if (!isBlank(event.data)) return event
+    // A log of an older format has no such table, and no such event.
     this.#newest ??= this.#db.prepare(NEWEST)
-    const found = this.#newest.get(Number(row[POSITION]))
-    if (found === undefined) return row
-    return row.with(DATA, found.data).with(METADATA, found.metadata)
+    const found = this.#newest.get(Number(event.position))
+    if (found === undefined) return event
+    return { ...event, data: String(found.data), metadata: String(found.metadata) }
   }
 }

@@ -1,4 +1,6 @@
-import { DatabaseSync } from 'node:sqlite'
+import type { DatabaseSync } from 'node:sqlite'
+import { messageOf } from '../../lib/message-of.ts'
+import type { StoreFailure } from '../event-store.ts'
 
 /** Marks the file as ours in the header of the database: "rtAI". */
 const APPLICATION_ID = 0x72744149
@@ -48,7 +50,7 @@ const DURABLE = `
 /** A file of at most this many pages is checked when it is opened, which takes a moment at most. */
 const CHECKED_PAGES = 65_536
 
-/** Why a file is not opened, for a person. */
+/** Why a file is not opened, or not written to any more, for a person. */
 export class Refused extends Error {
   override readonly name = 'Refused'
 }
@@ -115,34 +117,8 @@ function refuseDamaged(db: DatabaseSync, file: string): void {
   const reason = String(found)
     .replaceAll(/\*\*\*.*\*\*\*\n|\n/g, ' ')
     .trim()
-  throw new Refused(
-    `the event store ${file} is damaged (${reason}): restore it from a backup, ` +
-      'or save what is left of it with the .recover command of sqlite3',
-  )
+  throw new Refused(`the event store ${file} is damaged (${reason}): restore it from a backup`)
 }
-
-/** The tables and indexes of a schema, such as `table events`, each with the statement that made it. */
-type Schema = ReadonlyMap<string, string>
-
-/** The schema that a log has, and the one that a server makes in its format. */
-export function schemaOf(db: DatabaseSync): { readonly found: Schema; readonly made: Schema } {
-  const format = Number(pragma(db, 'user_version'))
-  const own = new DatabaseSync(':memory:')
-  try {
-    for (const step of STEPS.slice(0, format)) own.exec(step)
-    return { found: readSchema(db), made: readSchema(own) }
-  } finally {
-    own.close()
-  }
-}
-
-const readSchema = (db: DatabaseSync): Schema =>
-  new Map(
-    db
-      .prepare('SELECT type, name, sql FROM sqlite_schema')
-      .all()
-      .map(({ type, name, sql }) => [`${type} ${name}`, String(sql).replaceAll(/\s+/g, ' ')]),
-  )
 
 function upgrade(db: DatabaseSync): void {
   const format = pragma(db, 'user_version')
@@ -154,4 +130,51 @@ function upgrade(db: DatabaseSync): void {
   db.exec(`PRAGMA application_id = ${APPLICATION_ID}`)
   db.exec(`PRAGMA user_version = ${STEPS.length}`)
   db.exec('COMMIT')
+}
+
+/** Primary result codes of SQLite for which the message gives advice. */
+const [BUSY, LOCKED, CORRUPT, FULL, NOTADB] = [5, 6, 11, 13, 26]
+/** Extended code: written, but it is unknown whether it reached the disk. */
+const IOERR_FSYNC = 1034
+
+/** The extended result code of an error that SQLite raised, else 0. */
+function codeOf(error: unknown): number {
+  if (!(error instanceof Error) || !('errcode' in error)) return 0
+  return typeof error.errcode === 'number' ? error.errcode : 0
+}
+
+export function isBusy(error: unknown): boolean {
+  return (codeOf(error) & 0xff) === BUSY
+}
+
+/** Whether a commit that failed with this error may still be there after a loss of power. */
+export function leavesOutcomeUnknown(error: unknown): boolean {
+  return codeOf(error) === IOERR_FSYNC
+}
+
+/** What failed with `file`, and what to do about it. */
+export function storeFailed(file: string, error: unknown): StoreFailure {
+  return { type: 'store_failed', message: describe(file, error) }
+}
+
+function describe(file: string, error: unknown): string {
+  if (error instanceof Refused) return error.message
+  const code = codeOf(error)
+  const reason = messageOf(error)
+  switch (code & 0xff) {
+    case FULL:
+      return `the event store ${file} has no room left (${reason}): free some disk space`
+    case CORRUPT:
+      return `the event store ${file} is damaged (${reason}): restore it from a backup`
+    case NOTADB:
+      return `${file} is not an event store (${reason}): choose another file, or move it away`
+    case BUSY:
+    case LOCKED:
+      return `the event store ${file} is held by another program (${reason}): close that program`
+    default:
+      return (
+        `the event store ${file} failed (${reason}, code ${code}): it needs an existing folder, ` +
+        'write access to the file and the folder, and a disk that works'
+      )
+  }
 }

@@ -8,8 +8,8 @@ import generated, {
   type BatchAppendResp,
 } from '@eventstore/db-client/generated/streams_pb.js'
 import type { ClientDuplexStream } from '@grpc/grpc-js'
-import type { NewEvent, Revision } from '../event-store.ts'
-import { NotAnswered, neverSent, Refused } from './calls.ts'
+import type { ExpectedRevision, NewEvent, Revision } from '../event-store.ts'
+import { NotAnswered, neverSent, refused } from './calls.ts'
 import {
   leaderCall,
   type Protocol,
@@ -21,11 +21,10 @@ import {
 const { BatchAppendReq: Request } = generated
 const { Empty, UUID } = shared
 
-/** An append whose repetition with the same ids is certainly the same append. */
-export type ExactAppend = {
+type Append = {
   readonly stream: string
   readonly events: readonly NewEvent[]
-  readonly expectedRevision: Revision | 'no_stream'
+  readonly expectedRevision: ExpectedRevision
 }
 
 /**
@@ -44,9 +43,9 @@ export class BatchAppends {
 
   /**
    * @returns the revision of the last event
-   * @throws Refused, NotAnswered, or an error of gRPC if nothing was sent
+   * @throws a refusal, NotAnswered, or an error of gRPC if nothing was sent
    */
-  async append(append: ExactAppend, ms: number): Promise<Revision> {
+  async append(append: Append, ms: number): Promise<Revision> {
     const client = await streamsClient(this.#protocol)
     if (this.#call?.client !== client || this.#call.isOver) {
       // What the old call has not answered yet may still be answered there.
@@ -105,7 +104,7 @@ class BatchCall {
       })
   }
 
-  async append(append: ExactAppend, ms: number): Promise<Revision> {
+  async append(append: Append, ms: number): Promise<Revision> {
     const id = randomUUID()
     const waiting = Promise.withResolvers<Revision>()
     this.#unanswered.set(id, waiting)
@@ -151,9 +150,10 @@ class BatchCall {
   }
 }
 
-function requestOf(id: string, { stream, events, expectedRevision }: ExactAppend): BatchAppendReq {
+function requestOf(id: string, { stream, events, expectedRevision }: Append): BatchAppendReq {
   const options = new Request.Options().setStreamIdentifier(streamIdentifier(stream))
-  if (expectedRevision === 'no_stream') options.setNoStream(new Empty())
+  if (expectedRevision === 'any') options.setAny(new Empty())
+  else if (expectedRevision === 'no_stream') options.setNoStream(new Empty())
   else options.setStreamPosition(String(expectedRevision))
   return new Request()
     .setCorrelationId(new UUID().setString(id))
@@ -172,7 +172,7 @@ function messageOf({ id, type, data, metadata }: NewEvent) {
 }
 
 /** The refusal of one append. Its kind is the type of the details. */
-function refusalOf(status: Status): Refused {
+function refusalOf(status: Status): Error {
   const details = status.getDetails()
   const name = details?.getTypeName().replace(/^.*\./, '')
   const bytes = details?.getValue_asU8() ?? new Uint8Array()
@@ -183,27 +183,27 @@ function refusalOf(status: Status): Refused {
       const actualVersion = wrong.hasCurrentStreamRevision()
         ? BigInt(wrong.getCurrentStreamRevision())
         : 'no_stream'
-      return new Refused({ type: 'wrong-expected-version', message, actualVersion })
+      return refused({ type: 'wrong-expected-version', message, actualVersion })
     }
     case 'MaximumAppendSizeExceeded': {
       const { maxappendsize } = shared.MaximumAppendSizeExceeded.deserializeBinary(bytes).toObject()
       const type = 'maximum-append-size-exceeded'
-      return new Refused({ type, message, maxAppendSize: maxappendsize })
+      return refused({ type, message, maxAppendSize: maxappendsize })
     }
     case 'StreamDeleted':
-      return new Refused({ type: 'stream-deleted', message: 'the stream was deleted' })
+      return refused({ type: 'stream-deleted', message: 'the stream was deleted' })
     case 'AccessDenied':
-      return new Refused({ type: 'access-denied', message })
+      return refused({ type: 'access-denied', message })
     case 'Timeout':
-      return new Refused({ type: 'commit-timeout', message })
+      return refused({ type: 'commit-timeout', message })
     case 'BadRequest': {
       const { message: why } = shared.BadRequest.deserializeBinary(bytes).toObject()
-      return new Refused({ type: 'bad-request', message: why })
+      return refused({ type: 'bad-request', message: why })
     }
     case 'Empty':
       // Not ready, too busy, or no leader: only then is there no code.
-      return new Refused({ type: status.getCode() === 0 ? 'not-ready' : 'unknown', message })
+      return refused({ type: status.getCode() === 0 ? 'not-ready' : 'unknown', message })
     default:
-      return new Refused({ type: 'unknown', message })
+      return refused({ type: 'unknown', message })
   }
 }

@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises'
 import { convertToCommandError } from '@eventstore/db-client'
 import * as z from 'zod'
 import { Backoff, type PauseBoundsMs } from '../../lib/backoff.ts'
-import { within } from '../../lib/within.ts'
+import { within } from '../../lib/promises.ts'
 import type { AppendError, ExpectedRevision, ReadError, StoreFailure } from '../event-store.ts'
 
 /** How often a call is repeated with the leader that the last server named. */
@@ -64,28 +64,16 @@ export class NotAnswered extends Error {
   }
 }
 
+/** An answer that is a refusal, as in the errors of the client; `commit-timeout`, `bad-request` and `not-ready` are of batch appends. */
 type Refusal = {
-  /** As in the errors of the client; `commit-timeout`, `bad-request` and `not-ready` are of batch appends. */
   readonly type: string
   readonly message: string
   readonly actualVersion?: bigint | 'no_stream'
   readonly maxAppendSize?: number
 }
 
-/** An answer that is a refusal. */
-export class Refused extends Error {
-  override readonly name = 'Refused'
-  readonly type: string
-  readonly actualVersion: Refusal['actualVersion']
-  readonly maxAppendSize: Refusal['maxAppendSize']
-
-  constructor({ type, message, actualVersion, maxAppendSize }: Refusal) {
-    super(message)
-    this.type = type
-    this.actualVersion = actualVersion
-    this.maxAppendSize = maxAppendSize
-  }
-}
+export const refused = (refusal: Refusal): Error =>
+  Object.assign(new Error(refusal.message), refusal)
 
 /** What the client's errors have in common. Some are its own classes, some are those of gRPC. */
 const Fault = z.looseObject({
@@ -114,17 +102,14 @@ const BROKEN = /RST_STREAM|ECONNRESET|EPIPE/
 /** gRPC gave up before it had sent anything. */
 const NEVER_SENT =
   /No connection established|Name resolution failed|Failed to discover|Channel has been shut down/
-
-/** How a message of gRPC ends if there is no note. */
-const NOTHING_NOTED = 'Resolution note:'
+/** What gRPC adds to some messages, usually without a note. */
+const NO_NOTE = 'Resolution note:'
 
 export function clientMessageOf(cause: unknown): string {
   const { message, type } = faultOf(cause)
-  const whole = message.trimEnd()
-  const noted = whole.endsWith(NOTHING_NOTED)
-    ? whole.slice(0, -NOTHING_NOTED.length).trimEnd()
-    : message
-  return noted || type || String(cause)
+  const said = message.trimEnd()
+  const own = said.endsWith(NO_NOTE) ? said.slice(0, -NO_NOTE.length).trimEnd() : said
+  return own || type || String(cause)
 }
 
 /** The server is not the leader. The client connects to the leader that it named. */
@@ -156,16 +141,13 @@ const failed = (message: string): StoreFailure => {
   return { type: 'store_failed', message: `EventStoreDB refused: ${message}` }
 }
 
-/** How messages name the user of the connection string. */
-export const THE_USER = 'the user in EVENTSTORE_URL'
-
 /** What gRPC's code of a refusal for want of rights means for the person who runs the server; null for others. */
 function rightMissing({ type, code }: { type?: string | undefined; code?: number | undefined }) {
   if (code === 16) {
-    return `it does not know ${THE_USER}, or not with this password. Correct EVENTSTORE_URL.`
+    return 'it does not know the user in EVENTSTORE_URL, or not with this password. Correct EVENTSTORE_URL.'
   }
   return code === 7 || type === 'access-denied'
-    ? `${THE_USER} lacks a right. It must read and write the streams run-… and retrai-…, and read $all (for instance as a member of $admins).`
+    ? 'the user in EVENTSTORE_URL lacks a right. It must read and write the streams run-… and retrai-…, and read $all (for instance as a member of $admins).'
     : null
 }
 

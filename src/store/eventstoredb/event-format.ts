@@ -1,20 +1,5 @@
-import { type EventData, jsonEvent } from '@eventstore/db-client'
 import * as z from 'zod'
-import { plainMetadata } from '../../lib/plain-metadata.ts'
-import type { NewEvent, Position, RecordedEvent } from '../event-store.ts'
-
-const utf8 = new TextEncoder()
-
-/**
- * A JSON event, so that EventStoreDB's own pages can show it and its projections can read it.
- * @throws SyntaxError if the data is not JSON text
- */
-export function toEventData({ id, type, data, metadata }: NewEvent): EventData {
-  const value: unknown = JSON.parse(data)
-  // The client's types leave out JSON's numbers and null; its serializer does not. Metadata is sent as
-  // the bytes it is: the client would drop what is falsy.
-  return jsonEvent({ id, type, data: { toJSON: () => value }, metadata: utf8.encode(metadata) })
-}
+import type { Position, RecordedEvent } from '../event-store.ts'
 
 /** A place in $all. */
 export type LogPosition = { readonly commit: bigint; readonly prepare: bigint }
@@ -99,7 +84,7 @@ function readRecorded(reader: ProtobufReader, end: number): StoredEvent {
       revision,
       type,
       data: contentType === 'application/json' ? asWritten(data) : data,
-      metadata: plainMetadata(metadata) === null ? asWritten(metadata || 'null') : metadata,
+      metadata: asWritten(metadata || 'null'),
       position: encodePosition({ commit, prepare }),
       created,
     },
@@ -173,7 +158,7 @@ class ProtobufReader {
     this.#bytes = bytes
   }
 
-  /** The number of the next field in a message that ends at `end`; 0 if there is none. Read its value, or skip it. */
+  /** The number of the next field in a message that ends at `end`; 0 after the last one. Read its value, or skip it. */
   field(end: number): number {
     if (this.#at >= end) return 0
     const tag = this.number()

@@ -1,17 +1,37 @@
-import { err, ok, type Result, ResultAsync } from 'neverthrow'
-import { within } from '../../lib/within.ts'
-import type { EventStore, StoreFailure } from '../event-store.ts'
-import { readAddress } from './address.ts'
-import { THE_USER } from './calls.ts'
-import { type AnsweringNode, ClientStore } from './client-store.ts'
+import type { EventStoreDBClient } from '@eventstore/db-client'
+import { err, errAsync, ok, type Result, ResultAsync } from 'neverthrow'
+import { within } from '../../lib/promises.ts'
 import {
-  connect,
-  namedDeadline,
+  type AppendError,
+  type Appended,
+  appendBytes,
+  type EventStore,
+  type ExpectedRevision,
+  MAX_APPEND_BYTES,
+  MAX_PAGE,
+  type NewEvent,
+  type ReadError,
+  type ReadOptions,
+  type RecordedEvent,
+  type Revision,
+  type StoreFailure,
+  type Subscription,
+} from '../event-store.ts'
+import { BatchAppends } from './batch-appends.ts'
+import { appendError, appendWithin, call, inTime, readError, storeFailure } from './calls.ts'
+import {
+  type Address,
+  optionOf,
+  probeHosts,
+  readConnectionString,
   scrubbed,
   scrubber,
-  silenceServername,
   unusable,
-} from './connect.ts'
+} from './connection-string.ts'
+import { decodePosition, positionInAll } from './event-format.ts'
+import { follow } from './follow.ts'
+import { connect, ofAll, ofStream, page, protocolOf, readPage } from './protocol.ts'
+import { allSource, streamSource } from './sources.ts'
 
 /** How long the server may take for one call. */
 const CALL_TIMEOUT_MS = 10_000
@@ -23,8 +43,6 @@ export type EventStoreDbOptions = {
   readonly connectionString: string
   /** Logs lost connections, without passwords. */
   readonly log?: (message: string) => void
-  /** Called at the first answer of the store. */
-  readonly onAnswer?: (node: AnsweringNode) => void
   /** How long a call waits for its answer, in milliseconds; else `defaultDeadline` of the string. */
   readonly timeoutMs?: number
 }
@@ -37,37 +55,172 @@ export type EventStoreDbOptions = {
 export function openEventStoreDb(
   options: EventStoreDbOptions,
 ): ResultAsync<EventStore, StoreFailure> {
-  const scrub = naming(options.connectionString, scrubber(options.connectionString))
-  const log = (message: string) => options.log?.(scrub(message))
+  const scrub = scrubber(options.connectionString)
   const open = async (): Promise<Result<EventStore, StoreFailure>> => {
-    const address = readAddress(options.connectionString)
-    if (address.isErr()) return err(unusable(address.error))
-    silenceServername()
-    const client = connect(address.value.connectionString, log)
+    const read = readConnectionString(options.connectionString)
+    if (read.isErr()) return err(unusable(read.error))
+    const address = read.value
+    const log = (message: string) => options.log?.(scrub(message))
+    const client = connect(address, log)
     if (client.isErr()) return err(scrubbed(client.error, scrub))
-    const timeoutMs =
-      options.timeoutMs ?? namedDeadline(options.connectionString) ?? CALL_TIMEOUT_MS
+    const named = Number(optionOf(address.options, 'defaultdeadline'))
     const store = new ClientStore(client.value, {
-      ...{ address: address.value, timeoutMs, scrub, log },
-      onAnswer: options.onAnswer ?? (() => {}),
+      ...{ address, scrub, log },
+      timeoutMs: options.timeoutMs ?? (named || CALL_TIMEOUT_MS),
     })
     const first = await within(FIRST_ANSWER_MS, store.ping(), () => null)
-    const failure = first?.isErr() ? first.error : null
-    if (first !== null && failure === null) return ok(store)
-    if (failure === null || failure.type === 'store_unavailable') {
-      void store.diagnose().then((why) => log(why || 'EventStoreDB does not answer yet.'))
-      return ok(store)
+    if (first?.isErr() && first.error.type !== 'store_unavailable') {
+      log(first.error.message)
+      await store.close()
+      return err(first.error)
     }
-    log(failure.message)
-    await store.close()
-    return err(failure)
+    if (first === null || first.isErr()) {
+      void store.diagnose().then((why) => log(why || 'EventStoreDB does not answer yet.'))
+    }
+    return ok(store)
   }
   return new ResultAsync(open())
 }
 
-/** Names the user in messages about rights. */
-const naming = (connectionString: string, scrub: (text: string) => string) => {
-  const user = /:\/\/([^:@/?]*):[^@/?]*@/.exec(connectionString)?.[1]
-  if (user === undefined || user === '') return scrub
-  return (text: string) => scrub(text).replaceAll(THE_USER, `the user "${user}" in EVENTSTORE_URL`)
+type ClientOptions = {
+  readonly address: Address
+  readonly timeoutMs: number
+  /** Removes secrets from a text. */
+  readonly scrub: (text: string) => string
+  readonly log: (message: string) => void
+}
+
+/** The port over one client. */
+class ClientStore implements EventStore {
+  readonly #client: EventStoreDBClient
+  readonly #batches: BatchAppends
+  readonly #options: ClientOptions
+  readonly #closing = new AbortController()
+  readonly #underWay = new Set<Promise<unknown>>()
+
+  constructor(client: EventStoreDBClient, options: ClientOptions) {
+    this.#client = client
+    this.#batches = new BatchAppends(client)
+    this.#options = options
+  }
+
+  append(
+    stream: string,
+    events: readonly NewEvent[],
+    { expectedRevision }: { readonly expectedRevision: ExpectedRevision },
+  ): ResultAsync<Appended, AppendError> {
+    const bytes = appendBytes(events)
+    if (bytes > MAX_APPEND_BYTES) {
+      return errAsync({ type: 'append_too_large', bytes, limit: MAX_APPEND_BYTES })
+    }
+    const append = { stream, events, expectedRevision }
+    return this.#do(
+      () => appendWithin(this.#options.timeoutMs, (ms) => this.#batches.append(append, ms)),
+      (cause) => appendError(cause, { expected: expectedRevision, bytes }),
+    ).map((revision) => ({ revision }))
+  }
+
+  readStream(stream: string, options: ReadOptions): ResultAsync<RecordedEvent[], ReadError> {
+    // There is nothing after the end. A read of the last event shows whether the stream exists.
+    const onlyExistence = options.from === 'end' && options.direction === 'forward'
+    const direction = onlyExistence ? 'backward' : options.direction
+    const limit = onlyExistence ? 1 : Math.min(options.limit, MAX_PAGE)
+    const from = typeof options.from === 'number' ? BigInt(options.from) : options.from
+    const request = page(ofStream(stream, from), direction, limit)
+    const once = () => readPage(protocolOf(this.#client), request, this.#options.timeoutMs)
+    return this.#do(once, (cause) => readError(cause, stream)).map((events) =>
+      onlyExistence ? [] : events.map(positionInAll),
+    )
+  }
+
+  subscribeStream(
+    stream: string,
+    options: { readonly after: Revision; readonly signal: AbortSignal },
+  ): Subscription {
+    const source = streamSource(this.#client, stream, this.#options.timeoutMs)
+    const after = options.after < 0 ? null : BigInt(options.after)
+    return follow(source, after, { signal: this.#until(options.signal), log: this.#options.log })
+  }
+
+  subscribeAll(options: {
+    readonly after: string | null
+    readonly prefix: string
+    readonly signal: AbortSignal
+  }): Subscription {
+    const source = allSource(this.#client, options.prefix, this.#options.timeoutMs)
+    const after = options.after === null ? null : decodePosition(options.after)
+    return follow(source, after, { signal: this.#until(options.signal), log: this.#options.log })
+  }
+
+  deleteStream(stream: string): ResultAsync<void, StoreFailure> {
+    const options = { expectedRevision: 'any', requiresLeader: true } as const
+    const once = () =>
+      appendWithin(this.#options.timeoutMs, (deadline) =>
+        inTime(deadline, this.#client.deleteStream(stream, { ...options, deadline })),
+      )
+    return this.#do(once, storeFailure).map(() => undefined)
+  }
+
+  keepLatest(stream: string, count: number): ResultAsync<void, StoreFailure> {
+    const limit = async (deadline: number): Promise<void> => {
+      const options = { requiresLeader: true, deadline }
+      const { metadata = {} } = await this.#client.getStreamMetadata(stream, options)
+      const { maxCount, maxAge, truncateBefore } = metadata
+      if ((maxCount ?? maxAge ?? truncateBefore) !== undefined) return
+      await this.#client.setStreamMetadata(stream, { ...metadata, maxCount: count }, options)
+    }
+    const once = () =>
+      appendWithin(this.#options.timeoutMs, (deadline) => inTime(deadline, limit(deadline)))
+    return this.#do(once, storeFailure)
+  }
+
+  ping(): ResultAsync<void, StoreFailure> {
+    const request = page(ofAll('end'), 'backward', 1)
+    const once = () => readPage(protocolOf(this.#client), request, this.#options.timeoutMs)
+    return this.#do(once, storeFailure)
+      .map(() => undefined)
+      .orElse((error) => {
+        if (error.type !== 'store_unavailable') return errAsync(error)
+        const diagnosed = this.diagnose().then((why) => ({
+          ...error,
+          message: why || error.message,
+        }))
+        return new ResultAsync(diagnosed.then((failure) => err(failure)))
+      })
+  }
+
+  /** What keeps the nodes from answering, and what to do; empty if each can be reached. */
+  async diagnose(): Promise<string> {
+    const problems = await probeHosts(this.#options.address)
+    if (problems.length > 0) return `EventStoreDB does not answer: ${problems.join(' ')}`
+    return this.#options.address.tls
+      ? ''
+      : 'EventStoreDB does not answer, and its hosts accept connections. If the nodes run with TLS, remove tls=false.'
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort()
+    await Promise.allSettled(this.#underWay)
+    this.#batches.close()
+    await this.#client.dispose()
+  }
+
+  #until(signal: AbortSignal): AbortSignal {
+    return AbortSignal.any([signal, this.#closing.signal])
+  }
+
+  #do<T, E extends { readonly type: string }>(
+    once: () => Promise<T>,
+    toError: (cause: unknown) => E,
+  ): ResultAsync<T, E | StoreFailure> {
+    if (this.#closing.signal.aborted) {
+      return errAsync({ type: 'store_unavailable', message: 'The store is closed' })
+    }
+    const answer = call(once)
+    this.#underWay.add(answer)
+    const settled = answer.finally(() => this.#underWay.delete(answer))
+    return ResultAsync.fromPromise(settled, (cause) =>
+      scrubbed(toError(cause), this.#options.scrub),
+    )
+  }
 }

@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { Backoff, type PauseBoundsMs } from '../../lib/backoff.ts'
 import { Signal } from '../../lib/signal.ts'
 import type { Subscription, SubscriptionItem } from '../event-store.ts'
@@ -38,7 +39,7 @@ export async function* follow<P>(
     if (signal.aborted) return
     if (isTombstone(cause)) {
       yield { type: 'caught_up' }
-      await aborted(signal)
+      if (!signal.aborted) await once(signal, 'abort')
       return
     }
     if (cursor.reached !== before) backoff.reset()
@@ -67,18 +68,20 @@ async function* connected<P>(
   try {
     while (!signal.aborted) {
       const seen = news.count
-      const taken = connection.take()
-      const events = fresh(source, cursor, taken.events)
-      if (events.length > 0) {
-        yield { type: 'events', events: events.map(({ recorded }) => recorded) }
-      }
-      advance(source, cursor, taken.passed)
-      if (taken.fellBehind) catchingUp.restart()
       if (catchingUp.isDue(cursor.reached)) {
         cursor.heard = true
         yield { type: 'caught_up' }
       }
-      if (events.length > 0) continue
+      if (!catchingUp.isAsking) {
+        const taken = connection.take(catchingUp.head)
+        const events = fresh(source, cursor, taken.events)
+        if (events.length > 0) {
+          yield { type: 'events', events: events.map(({ recorded }) => recorded) }
+        }
+        advance(source, cursor, taken.passed)
+        if (taken.fellBehind) catchingUp.restart()
+        if (!taken.isEmpty) continue
+      }
       if (connection.end !== null) return connection.end.cause
       await news.wait(signal, seen)
     }
@@ -108,14 +111,9 @@ function advance<P>(source: Source<P>, cursor: Cursor<P>, place: P | null): bool
   return true
 }
 
-function aborted(signal: AbortSignal): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>()
-  if (signal.aborted) resolve()
-  else signal.addEventListener('abort', () => resolve(), { once: true })
-  return promise
-}
-
 type Taken<P> = {
+  /** Whether neither a message nor a place is new. */
+  readonly isEmpty: boolean
   /** Oldest first. */
   readonly events: readonly StoredEvent[]
   /** The last place that the server has passed without an event. */
@@ -148,20 +146,30 @@ class Connection<P> {
     return this.#messages.length === 0 ? this.#end : null
   }
 
-  /** What has arrived. */
-  take(): Taken<P> {
-    const messages = this.#messages
-    this.#messages = []
-    if (messages.length >= READ_AHEAD) this.#call?.resume()
+  /** What has arrived since the last call. @param to what comes after this place stays; null takes all */
+  take(to: P | null): Taken<P> {
+    const taken = this.#arrived(to)
+    if (this.#messages.length < READ_AHEAD) this.#call?.resume()
     const events: StoredEvent[] = []
     let passed: P | null = null
     let fellBehind = false
-    for (const message of messages) {
+    for (const message of taken) {
       if (message.type === 'event') events.push(message.event)
       else if (message.type === 'passed') passed = this.#source.placeInLog(message.place) ?? passed
       else fellBehind ||= message.type === 'fell_behind'
     }
-    return { events, passed, fellBehind }
+    // An event after `to` shows that the server has passed `to`.
+    if (this.#messages.length > 0) passed = to
+    return { isEmpty: taken.length === 0 && passed === null, events, passed, fellBehind }
+  }
+
+  /** Removes the messages before the first event after `to`, or all, and returns them. */
+  #arrived(to: P | null): Message[] {
+    const { placeOf, isAfter } = this.#source
+    const end = this.#messages.findIndex(
+      (message) => to !== null && message.type === 'event' && isAfter(placeOf(message.event), to),
+    )
+    return this.#messages.splice(0, end === -1 ? this.#messages.length : end)
   }
 
   close(): void {

@@ -1,10 +1,15 @@
-import type { EventStoreDBClient } from '@eventstore/db-client'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { EventStoreDBClient } from '@eventstore/db-client'
 import shared from '@eventstore/db-client/generated/shared_pb.js'
 import services, { type StreamsClient } from '@eventstore/db-client/generated/streams_grpc_pb.js'
 import type { ReadReq } from '@eventstore/db-client/generated/streams_pb.js'
 import generated from '@eventstore/db-client/generated/streams_pb.js'
 import type { CallOptions, ClientReadableStream, Metadata } from '@grpc/grpc-js'
-import { inTime, Refused } from './calls.ts'
+import { err, ok, type Result } from 'neverthrow'
+import { BrokenInvariant } from '../../domain/errors.ts'
+import type { StoreFailure } from '../event-store.ts'
+import { clientMessageOf, inTime, refused } from './calls.ts'
+import { type Address, unusable } from './connection-string.ts'
 import { type LogPosition, type Message, readMessage, type StoredEvent } from './event-format.ts'
 
 const { Empty, StreamIdentifier } = shared
@@ -21,18 +26,88 @@ export type Protocol = {
     options: { readonly deadline: number },
   ): [Metadata, CallOptions]
   handleError(client: StreamsClient, cause: unknown): Promise<void>
-  readonly capabilities: Promise<{ readonly serverVersion: string }>
 }
 
 /** These parts are protected in the types of the client. `connect` checks that they are there. */
 export const protocolOf = (client: EventStoreDBClient): Protocol => client as unknown as Protocol
 
-/** The version and the address of the node that the client is connected to. */
-export async function answeringNode(client: EventStoreDBClient) {
-  const protocol = protocolOf(client)
-  const { serverVersion: version } = await protocol.capabilities
-  const target = (await streamsClient(protocol)).getChannel().getTarget()
-  return { version, leader: target.replace(/^dns:/, '') }
+/**
+ * Makes a client. It connects when it is first used.
+ * @returns `store_failed` for an address that cannot be used
+ */
+export function connect(
+  address: Address,
+  log: (message: string) => void,
+): Result<EventStoreDBClient, StoreFailure> {
+  try {
+    const client = EventStoreDBClient.connectionString(effective(address, log))
+    replaceMethods(client, log)
+    return ok(client)
+  } catch (cause) {
+    return err(unusable(clientMessageOf(cause)))
+  }
+}
+
+/**
+ * Replaces two methods of the client (6.2.1) that would end the whole process:
+ *
+ * - Batch appends share one table of unanswered appends between all connections. A lost connection rejects the appends
+ *   of a healthy one, whose answers then throw where nothing can catch the error. `supports` returns false, so the
+ *   client makes none. Ours are in batch-appends.ts.
+ * - `handleError`, which replaces a failed connection, is never awaited: if it fails, the rejection is unhandled. And it
+ *   closes the channel of an append that is just starting, with the same effect. So it waits until no append is
+ *   starting.
+ */
+function replaceMethods(client: EventStoreDBClient, log: (message: string) => void): void {
+  const handleError: unknown = Reflect.get(client, 'handleError')
+  const isKnown = METHODS.every((name) => typeof Reflect.get(client, name) === 'function')
+  if (typeof handleError !== 'function' || !isKnown) {
+    throw new BrokenInvariant('this version of @eventstore/db-client is not the one we know')
+  }
+  Object.assign(client, {
+    supports: async () => false,
+    handleError: async (...args: unknown[]) => {
+      try {
+        await nextTurn()
+        await Reflect.apply(handleError, client, args)
+      } catch (cause) {
+        log(`EventStoreDB: the connection could not be replaced: ${clientMessageOf(cause)}`)
+      }
+    },
+  })
+}
+
+/** The protected methods of the client that are used or replaced. */
+const METHODS = ['callArguments', 'getGRPCClient', 'handleError', 'supports']
+
+/** The options that have an effect in the client, and are passed to it. */
+const KNOWN = new Set([
+  'connectionname',
+  'defaultdeadline',
+  'discoveryinterval',
+  'gossiptimeout',
+  'keepaliveinterval',
+  'keepalivetimeout',
+  'maxdiscoverattempts',
+  'nodepreference',
+  'tls',
+  'tlscafile',
+  'usercertfile',
+  'userkeyfile',
+])
+
+/**
+ * The connection string without the options that have no effect here. Each of them is logged. The client would print
+ * the whole string, with the password, on the console.
+ */
+function effective({ base, options }: Address, log: (message: string) => void): string {
+  const kept = options.flatMap(({ key, name, value }) => {
+    if (value === null) return [name]
+    if (KNOWN.has(key)) return [`${name}=${value}`]
+    log(`EventStoreDB: the option ${name} is ignored: it has no effect here`)
+    return []
+  })
+  return kept.length === 0 ? base : `${base}?${kept.join('&')}`
 }
 
 export const streamsClient = (protocol: Protocol): Promise<StreamsClient> =>
@@ -139,7 +214,7 @@ const ignore = (): void => {}
 
 /**
  * Reads to the end. Leaves no call open on the server, whatever happens.
- * @throws NotAnswered after `ms`, Refused with `stream-not-found`, or an error of gRPC
+ * @throws NotAnswered after `ms`, a refusal with `stream-not-found`, or an error of gRPC
  */
 export async function readPage(
   protocol: Protocol,
@@ -168,4 +243,4 @@ function collect(call: ReadCall): Promise<StoredEvent[]> {
   })
 }
 
-const NOT_FOUND = new Refused({ type: 'stream-not-found', message: 'the stream does not exist' })
+const NOT_FOUND = refused({ type: 'stream-not-found', message: 'the stream does not exist' })

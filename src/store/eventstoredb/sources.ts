@@ -21,15 +21,14 @@ export type Source<P> = {
   /** Subscribes after `after` (null is the start). */
   connect(after: P | null): Promise<ReadCall>
   placeOf(event: StoredEvent): P
-  /** The place that is meant by a position in $all; null if there is none. */
+  /** The place that is meant by a position in $all; null: a stream knows no such place. */
   placeInLog(position: LogPosition): P | null
   isAfter(place: P, other: P | null): boolean
   /**
    * The place of the last event that is stored now, or a later one; null if there is nothing to wait for. Rejects if
    * the server does not answer.
-   * @param attempt how often it was asked before without being reached in time: then it looks more closely
    */
-  head(attempt: number): Promise<P | null>
+  head(): Promise<P | null>
 }
 
 /** One stream. A place is a revision. */
@@ -62,9 +61,6 @@ export function streamSource(
 const SEARCH_WINDOW = 32
 /** How far back the last event that passes the filter is looked for: more than one window. */
 const LOOK_BACK = 4 * SEARCH_WINDOW
-/** The factor by which that grows each time, if the server does not report where it is. */
-const FURTHER = 8
-const MAX_LOOK_BACK = LOOK_BACK * FURTHER ** 3
 
 function isAfter(place: LogPosition, other: LogPosition | null): boolean {
   if (other === null || place.commit > other.commit) return true
@@ -84,8 +80,7 @@ export function allSource(
   const passes = ({ recorded: { stream } }: StoredEvent) => {
     return stream.startsWith(prefix) && (isOfSystem(prefix) || !isOfSystem(stream))
   }
-  const newest = (limit: number): Promise<StoredEvent[]> =>
-    call(() => readPage(protocol, page(ofAll('end'), 'backward', limit), timeoutMs))
+  const newest = () => page(ofAll('end'), 'backward', LOOK_BACK)
   return {
     name: `$all (${prefix}…)`,
     connect: (after) => {
@@ -95,42 +90,37 @@ export function allSource(
     placeOf: ({ place }) => place,
     placeInLog: (position) => position,
     isAfter,
-    head: async (attempt) => {
-      const furthest = Math.min(LOOK_BACK * FURTHER ** attempt, MAX_LOOK_BACK)
-      for (let limit = LOOK_BACK; ; limit *= FURTHER) {
-        const events = await newest(limit)
-        const last = events.find((event) => passes(event) && !isSystemEvent(event))
-        if (last !== undefined) return last.place
-        if (events.length < limit) return null
-        // None of these passes the filter: the server will report that it has passed the first of them.
-        if (limit >= furthest) return events.at(-1)?.place ?? null
-      }
+    head: async () => {
+      const events = await call(() => readPage(protocol, newest(), timeoutMs))
+      const last = events.find((event) => passes(event) && !isSystemEvent(event))
+      if (last !== undefined || events.length < LOOK_BACK) return last?.place ?? null
+      // None of these passes the filter: the server will report that it has passed the first of them.
+      return events.at(-1)?.place ?? null
     },
   }
 }
 
-/**
- * An older answer about the head of the log is not used, but asked for again: the consumer was busy meanwhile. A
- * consumer that waits uses an answer at once, however long it was under way.
- */
+/** If delivering all up to the head takes longer, milliseconds, the head is asked for again: more may be stored by then. */
 const FRESH_MS = 50
-/** How long to wait before the head is asked for again, if it is not reached or no answer came. */
+/** But only so often, or a subscription would never have caught up while others write all the time. */
+const MOST_QUESTIONS = 5
+/** How long to wait before the head is asked for again, if no answer came, milliseconds. */
 const AGAIN_MS = 1000
 
 /**
  * Finds out when a subscription has caught up: asks which event is the last one that is stored, and compares. The
  * server's own report is not used, because not all versions send it, nor for streams that do not exist yet.
+ *
+ * While a question is open, nothing is delivered, and after the answer no event beyond the head before `caught_up`. So
+ * `caught_up` comes at the end of an append, and never within one.
  */
 export class CatchingUp<P> {
   readonly #source: Source<P>
   readonly #news: Signal
-  #state:
-    | { readonly type: 'asking' }
-    | { readonly type: 'known'; readonly head: P | null; readonly knownAt: number }
-    | { readonly type: 'said' } = { type: 'asking' }
-  #timer: NodeJS.Timeout | undefined
+  #state: 'asking' | 'unknown' | 'said' | { readonly head: P | null; readonly at: number } =
+    'asking'
   #questions = 0
-  #attempt = 0
+  #timer: NodeJS.Timeout | undefined
   #closed = false
 
   constructor(source: Source<P>, news: Signal) {
@@ -139,24 +129,32 @@ export class CatchingUp<P> {
     this.#ask()
   }
 
+  get isAsking(): boolean {
+    return this.#state === 'asking'
+  }
+
+  /** No event after this one is delivered before `caught_up`; null if `caught_up` is not due next, or at once. */
+  get head(): P | null {
+    return typeof this.#state === 'string' ? null : this.#state.head
+  }
+
   /** True once, when all that is stored is delivered up to `reached`. */
   isDue(reached: P | null): boolean {
-    if (this.#state.type !== 'known') return false
-    const { head, knownAt } = this.#state
+    if (typeof this.#state === 'string') return false
+    const { head, at } = this.#state
     if (head !== null && this.#source.isAfter(head, reached)) return false
-    this.#attempt = 0
-    if (performance.now() - knownAt > FRESH_MS) {
+    if (performance.now() - at > FRESH_MS && this.#questions < MOST_QUESTIONS) {
       this.#ask()
       return false
     }
-    clearTimeout(this.#timer)
-    this.#state = { type: 'said' }
+    this.#state = 'said'
     return true
   }
 
   /** The subscription fell behind. */
   restart(): void {
-    this.#attempt = 0
+    clearTimeout(this.#timer)
+    this.#questions = 0
     this.#ask()
   }
 
@@ -166,26 +164,19 @@ export class CatchingUp<P> {
   }
 
   #ask(): void {
-    clearTimeout(this.#timer)
-    this.#state = { type: 'asking' }
+    this.#state = 'asking'
     this.#questions += 1
-    const question = this.#questions
-    const answered = (head: P | null) => {
-      if (question !== this.#questions) return
-      this.#state = { type: 'known', head, knownAt: performance.now() }
-      this.#news.notify()
-    }
     this.#source
-      .head(this.#attempt)
-      .then(answered, () => {})
-      .finally(() => this.#askAgainLater(question))
-  }
-
-  #askAgainLater(question: number): void {
-    if (this.#closed || question !== this.#questions || this.#state.type === 'said') return
-    this.#timer = setTimeout(() => {
-      this.#attempt += 1
-      this.#ask()
-    }, AGAIN_MS)
+      .head()
+      .then(
+        (head) => {
+          this.#state = { head, at: performance.now() }
+        },
+        () => {
+          this.#state = 'unknown'
+          if (!this.#closed) this.#timer = setTimeout(() => this.#ask(), AGAIN_MS)
+        },
+      )
+      .finally(() => this.#news.notify())
   }
 }

@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import {
   accessSync,
   closeSync,
@@ -17,10 +17,10 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { isWithin } from '../../lib/is-within.ts'
 import { codeOf } from '../../lib/message-of.ts'
-import type { Answers } from '../answers.ts'
-import type { Expected, Questions, WantedFile } from '../questions.ts'
+import { isWithin } from '../../lib/paths.ts'
+import { sha256 } from '../../lib/sha256.ts'
+import type { Answers, Expected, Questions, WantedFile } from '../protocol.ts'
 import { contentOf } from './files.ts'
 import { entryIn, isLink, pathToWrite, problemOf, Refusal } from './paths.ts'
 
@@ -107,7 +107,6 @@ function undo({ target, kept, made, isCommitted }: Staged): void {
   removeFolders(dirname(target), made)
 }
 
-const sha256 = (content: Buffer): string => createHash('sha256').update(content).digest('hex')
 const MAX_COMPARED_BYTES = 64 * 1024 * 1024
 const hashOf = (path: string): Expected =>
   statsOf(path) === null ? null : sha256(contentOf(path, MAX_COMPARED_BYTES))

@@ -7,16 +7,17 @@ import {
   openSync,
   readlinkSync,
   readSync,
+  realpathSync,
   type Stats,
   statSync,
 } from 'node:fs'
-import { join } from 'node:path'
-import type { Answers } from '../answers.ts'
-import type { Questions } from '../questions.ts'
-import { kindOf, pathIn, pathToWrite, problemOf, Refusal } from './paths.ts'
+import { join, relative } from 'node:path'
+import { isWithin } from '../../lib/paths.ts'
+import type { Answers, Questions } from '../protocol.ts'
+import { foldersDownTo, kindOf, pathIn, pathToWrite, problemOf, Refusal, ROOT } from './paths.ts'
 
 /** Uses a regular file that is open for reading. Without O_NONBLOCK, opening a pipe would wait for a writer. */
-export function withFile<T>(real: string, use: (file: number, stats: Stats) => T): T {
+export function withFile<T>(real: string | Buffer, use: (file: number, stats: Stats) => T): T {
   const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
   const file = openSync(real, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
   try {
@@ -39,7 +40,7 @@ function bytesOf(file: number, from: number, most: number): Buffer {
 }
 
 /** The content of a regular file that has at most so many bytes. */
-export const contentOf = (real: string, maxBytes: number): Buffer =>
+export const contentOf = (real: string | Buffer, maxBytes: number): Buffer =>
   withFile(real, (file, { size }) => {
     const content = size > maxBytes ? null : bytesOf(file, 0, Math.min(size, maxBytes) + 1)
     if (content === null || content.length > maxBytes) {
@@ -48,7 +49,7 @@ export const contentOf = (real: string, maxBytes: number): Buffer =>
     return content
   })
 
-export const textOrNull = (real: string, maxBytes: number): string | null => {
+export const textOrNull = (real: string | Buffer, maxBytes: number): string | null => {
   try {
     return contentOf(real, maxBytes).toString()
   } catch {
@@ -83,15 +84,24 @@ export function resolvePaths({
   return { places }
 }
 
-export const texts = ({ paths, maxBytes }: Questions['texts']): Answers['texts'] => ({
-  texts: paths.map((path) => {
+export function documents({ names, maxBytes }: Questions['documents']): Answers['documents'] {
+  const folders = foldersDownTo(ROOT)
+  const root = folders[0] ?? ROOT
+  const textAt = (path: string): string | null => {
     try {
-      return textOrNull(pathIn(path).real, maxBytes)
+      const real = realpathSync(path)
+      return isWithin(root, real) ? textOrNull(real, maxBytes) : null
     } catch {
       return null
     }
-  }),
-})
+  }
+  return {
+    folders: folders.map((folder) => ({
+      folder: relative(root, folder),
+      texts: names.map((name) => textAt(join(folder, name))),
+    })),
+  }
+}
 
 /** By the clock of the kernel, which no program sets. */
 export const changed = ({ paths }: Questions['changed']): Answers['changed'] => ({
@@ -129,4 +139,27 @@ function entryOf(folder: string, name: string): Answers['list']['entries'][numbe
   } catch {
     return { name, kind: 'gone' }
   }
+}
+
+/**
+ * Reads a YAML file. 16 kB of brackets keep the library busy for seconds, and more of them end the process, so the one who asks
+ * has limits.
+ */
+export async function yaml({ path, maxBytes }: Questions['yaml']): Promise<Answers['yaml']> {
+  const text = contentOf(pathIn(path).real, maxBytes).toString()
+  const { parseDocument } = await import('yaml')
+  const document = parseDocument(text)
+  if (document.errors.length > 0) {
+    const problems = document.errors.slice(0, 3).map(({ message }) => message.split('\n', 1)[0])
+    return { problem: `it is not valid YAML: ${problems.join('; ').replace(/:$/, '')}` }
+  }
+  let value: unknown
+  try {
+    value = document.toJS() ?? {}
+  } catch (cause) {
+    // Aliases that expand beyond the limit of the library, or to themselves.
+    return { problem: String(cause) }
+  }
+  if (JSON.stringify(value).length > maxBytes) throw new Refusal({ type: 'too_large', maxBytes })
+  return { value }
 }

@@ -1,26 +1,19 @@
 import {
   copyFileSync,
+  existsSync,
   lstatSync,
-  mkdirSync,
   mkdtempSync,
+  readdirSync,
   rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import type { Answers } from '../answers.ts'
-import type { Questions } from '../questions.ts'
+import { basename, dirname, join, resolve } from 'node:path'
+import { realPathOf } from '../../lib/paths.ts'
+import type { Answers, GitProblem, Questions } from '../protocol.ts'
 import { textOrNull } from './files.ts'
 import { ROOT } from './paths.ts'
-import {
-  alternatesOf,
-  entriesOf,
-  findRepository,
-  GitRefusal,
-  MAX_NAMES_BYTES,
-  type Repository,
-} from './repository.ts'
 import { run } from './run-program.ts'
 
 const MAX_CONFIG_BYTES = 1024 * 1024
@@ -28,13 +21,35 @@ const MAX_INDEX_BYTES = 512 * 1024 * 1024
 const MAX_OUTPUT_BYTES = 8 * 1024 * 1024
 const COMMITS = 20
 
+/** The most bytes of a file that holds a few names: HEAD, a gitfile. */
+const MAX_NAMES_BYTES = 64 * 1024
+
+/** Why a repository is not read. It is thrown, and caught where git is run. */
+class GitRefusal extends Error {
+  readonly problem: GitProblem
+
+  constructor(problem: GitProblem) {
+    super()
+    this.problem = problem
+  }
+}
+
+type Repository = {
+  /** The folder that holds `.git`. */
+  readonly holder: string
+  /** Its HEAD and its index. */
+  readonly gitDir: string
+  /** Everything else: the same folder, if it is not a linked worktree. */
+  readonly commonDir: string
+}
+
 type Shown = { readonly answer: Answers['git']; readonly body: Buffer }
 type Git = (...args: readonly string[]) => ReturnType<typeof run>
 
 /**
  * Shows something of the repository of the project, and runs nothing that the repository names: code of the project in this
- * container could change what this program answers. Instead of `.git`, git sees a folder made for this question: the history,
- * a copy of the index, and a configuration of the few settings below. Filters, hooks, programs, included files and remotes are not in it,
+ * container could change what this program answers. Instead of `.git`, git sees a folder made for this question: links to the
+ * history, a copy of the index, and a configuration of the few settings below. Filters, hooks, programs, included files and remotes are not in it,
  * so they cannot act. Nothing in the repository is written.
  */
 export async function git({ show }: Questions['git']): Promise<Shown> {
@@ -44,7 +59,7 @@ export async function git({ show }: Questions['git']): Promise<Shown> {
     await fillView(view, repository)
     const env = environment(view, repository)
     const { answer, output } = await SHOWN[show]((...args) =>
-      run(['git', ...READ_ONLY, ...args], { cwd: ROOT, env, maxBytes: MAX_OUTPUT_BYTES }),
+      run(['git', ...args], { cwd: ROOT, env, maxBytes: MAX_OUTPUT_BYTES }),
     )
     return { answer, body: output }
   } catch (cause) {
@@ -57,17 +72,6 @@ export async function git({ show }: Questions['git']): Promise<Shown> {
   }
 }
 
-/** Repeats what the configuration of the view already ensures: no hooks and no other programs. */
-const READ_ONLY = [
-  '--no-pager',
-  '--no-optional-locks',
-  ...['core.fsmonitor=false', 'core.hooksPath=/dev/null', 'color.ui=false'].flatMap(withC),
-  ...withC('log.showSignature=false'),
-]
-function withC(setting: string): string[] {
-  return ['-c', setting]
-}
-const NO_PROGRAMS = ['--no-ext-diff', '--no-textconv']
 /** To see changes inside a submodule, git would start another git with the configuration of the submodule. */
 const NO_SUBMODULES = '--ignore-submodules=dirty'
 /** The exit code of `git rev-parse --verify --quiet` for a revision that does not exist. */
@@ -84,25 +88,22 @@ const SHOWN: Readonly<Record<Questions['git']['show'], (git: Git) => ReturnType<
       exitCode === 0
         ? 'HEAD'
         : (await git('hash-object', '-t', 'tree', '/dev/null')).stdout.toString().trim()
-    return git('diff', ...NO_PROGRAMS, NO_SUBMODULES, '--relative', since, '--', '.')
+    return git('diff', NO_SUBMODULES, '--relative', since, '--', '.')
   },
   log: (git) => {
     const format = ['--date=iso-strict', '--format=%h %ad %an: %s', '--stat']
-    return git('log', `--max-count=${COMMITS}`, ...format, ...NO_PROGRAMS, '--relative')
+    return git('log', `--max-count=${COMMITS}`, ...format, '--relative')
   },
 }
 
 /** Also keeps out the settings of the machine, and every way to reach another machine. */
 const NEUTRAL: Readonly<Record<string, string>> = {
   GIT_CONFIG_NOSYSTEM: '1',
-  GIT_CONFIG_SYSTEM: '/dev/null',
   GIT_CONFIG_GLOBAL: '/dev/null',
   GIT_ATTR_NOSYSTEM: '1',
   GIT_OPTIONAL_LOCKS: '0',
   GIT_NO_LAZY_FETCH: '1',
   GIT_ALLOW_PROTOCOL: '',
-  GIT_SSH_COMMAND: 'false',
-  GIT_ASKPASS: 'false',
 }
 
 const environment = (view: string, { holder }: Repository): Record<string, string> => ({
@@ -114,53 +115,26 @@ const environment = (view: string, { holder }: Repository): Record<string, strin
 
 const unusable = (message: string): GitRefusal => new GitRefusal({ type: 'unusable', message })
 
-async function fillView(view: string, repository: Repository): Promise<void> {
-  const { root, gitDir, commonDir } = repository
+/** What git reads in the repository itself. None of it names a program. */
+const LINKED = ['objects', 'refs', 'packed-refs', 'reftable', 'shallow', 'info']
+
+async function fillView(view: string, { gitDir, commonDir }: Repository): Promise<void> {
   const head = textOrNull(join(gitDir, 'HEAD'), MAX_NAMES_BYTES)
   if (head === null) throw unusable('.git/HEAD cannot be read')
   const index = lstatSync(join(gitDir, 'index'), { throwIfNoEntry: false })
   if (index?.isFile() === false) throw unusable('.git/index is not a regular file')
   if ((index?.size ?? 0) > MAX_INDEX_BYTES) throw unusable('.git/index is too large')
-  const alternates = alternatesOf(root, join(commonDir, 'objects'))
-  mkdirSync(join(view, 'objects', 'info'), { recursive: true })
-  mkdirSync(join(view, 'info'))
   writeFileSync(join(view, 'HEAD'), head)
   // git diff writes it.
   if (index !== undefined) copyFileSync(join(gitDir, 'index'), join(view, 'index'))
-  writeFileSync(join(view, 'objects/info/alternates'), alternates.join('\n'))
   const own = gitDir === commonDir ? [] : [join(gitDir, 'config.worktree')]
   const settings: string[] = []
   for (const path of [join(commonDir, 'config'), ...own]) settings.push(await settingsIn(path))
   writeFileSync(join(view, 'config'), settings.join(''))
-  linkParts(view, repository)
-}
-
-const LINKED: ReadonlySet<string> = new Set(['refs', 'packed-refs', 'reftable', 'shallow'])
-/** In `info`, the only file that belongs to one worktree. */
-const SPARSE = 'sparse-checkout'
-/** The names below `objects` that hold objects. */
-const isObjectFolder = (name: string): boolean => name === 'pack' || /^[0-9a-f]{2}$/.test(name)
-
-/** Links the view to what git reads in the repository itself. None of it names a program. */
-function linkParts(view: string, { gitDir, commonDir }: Repository): void {
-  const isLinked = gitDir !== commonDir
-  const namesIn = (folder: string, path: string): string[] =>
-    entriesOf(folder, path).map(({ name }) => name)
-  const infoOf = (folder: string): string[] =>
-    entriesOf(folder, 'info').flatMap((entry) => (entry.isFile() ? [entry.name] : []))
-  const link = (folder: string, paths: readonly string[]): void => {
-    for (const path of paths) symlinkSync(join(folder, path), join(view, path))
-  }
-  const objects = namesIn(commonDir, 'objects').filter(isObjectFolder)
-  const info = infoOf(commonDir).filter((name) => !isLinked || name !== SPARSE)
-  link(commonDir, [
-    ...namesIn(commonDir, '.').filter((name) => LINKED.has(name)),
-    ...objects.map((name) => join('objects', name)),
-    ...info.map((name) => join('info', name)),
-  ])
-  const sparse = isLinked && infoOf(gitDir).includes(SPARSE) ? [join('info', SPARSE)] : []
-  const parts = namesIn(gitDir, '.').filter((name) => name.startsWith('sharedindex.'))
-  link(gitDir, [...parts, ...sparse])
+  const shared = readdirSync(gitDir).filter((name) => name.startsWith('sharedindex.'))
+  const linked = LINKED.filter((name) => existsSync(join(commonDir, name)))
+  for (const name of linked) symlinkSync(join(commonDir, name), join(view, name))
+  for (const name of shared) symlinkSync(join(gitDir, name), join(view, name))
 }
 
 const BOOLEAN_OR_WORD = /^[\w.-]{0,64}$/
@@ -212,4 +186,48 @@ function written(key: string, value: string): string {
   const [first, last] = [key.indexOf('.'), key.lastIndexOf('.')]
   const sub = first === last ? '' : ` ${quoted(key.slice(first + 1, last))}`
   return `[${key.slice(0, first)}${sub}]\n\t${key.slice(last + 1)} = ${quoted(value)}\n`
+}
+
+/** Looks for `.git` in the project and in the folders above it, as git does. */
+function findRepository(project: string): Repository {
+  for (let holder = project; ; holder = dirname(holder)) {
+    const linked = linkedWorktree(holder)
+    const gitDir = linked?.gitDir ?? gitDirIn(holder)
+    const commonDir = linked?.commonDir ?? gitDir
+    if (gitDir !== null && commonDir !== null) {
+      const has = (name: string): boolean => existsSync(join(commonDir, name))
+      if (has('commondir')) throw new GitRefusal({ type: 'leads_outside' })
+      if (['HEAD', 'objects', 'refs'].every(has)) return { holder, gitDir, commonDir }
+    }
+    if (holder === dirname(holder)) throw new GitRefusal({ type: 'no_repository' })
+  }
+}
+
+/** The only line of a small file; null if it is not that. */
+export const lineOf = (path: string): string | null => {
+  const text = textOrNull(path, MAX_NAMES_BYTES)?.replace(/\r?\n$/, '') ?? '\n'
+  return /[\n\0]/.test(text) ? null : text
+}
+
+/** The repository of a linked worktree, which must name the worktree, too. In a container, nothing else is there. */
+function linkedWorktree(holder: string): Pick<Repository, 'gitDir' | 'commonDir'> | null {
+  const named = /^gitdir: (.+)$/.exec(lineOf(join(holder, '.git')) ?? '')?.[1]
+  if (named === undefined) return null
+  const gitDir = realPathOf(resolve(holder, named))
+  const worktrees = dirname(gitDir)
+  const commonDir = dirname(worktrees)
+  const names = (name: string) => realPathOf(resolve(gitDir, lineOf(join(gitDir, name)) ?? '.'))
+  const isLinked =
+    basename(worktrees) === 'worktrees' &&
+    names('commondir') === commonDir &&
+    names('gitdir') === join(holder, '.git')
+  return isLinked ? { gitDir, commonDir } : null
+}
+
+/** The folder `.git` of a folder; null if it has none. What is not a folder leads to another repository. */
+function gitDirIn(holder: string): string | null {
+  const path = join(holder, '.git')
+  const stats = lstatSync(path, { throwIfNoEntry: false })
+  if (stats === undefined || stats.isDirectory()) return stats ? path : null
+  throw new GitRefusal({ type: 'leads_outside' })
 }

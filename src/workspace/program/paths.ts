@@ -1,8 +1,8 @@
-import { lstatSync, realpathSync, statSync } from 'node:fs'
+import { existsSync, lstatSync, realpathSync, statSync } from 'node:fs'
 import { basename, dirname, join, relative, resolve, sep } from 'node:path'
-import { isWithin } from '../../lib/is-within.ts'
 import { codeOf, messageOf } from '../../lib/message-of.ts'
-import type { PathProblem, Place } from '../answers.ts'
+import { isWithin, realPathOf } from '../../lib/paths.ts'
+import type { PathProblem, Place } from '../protocol.ts'
 
 /** Why a question is refused. The program throws it and whatever the file system throws, and catches both in one place. */
 export class Refusal extends Error {
@@ -40,24 +40,26 @@ export function problemOf(cause: unknown): PathProblem {
 
 /** The project as its run names it, and where that is, through no link: the two names that it has in its container. */
 const CWD = process.argv[2] ?? '.'
-const NAMES = [...new Set([realOr(CWD), process.argv[3] ?? CWD])]
+const NAMES = [...new Set([realPathOf(CWD), process.argv[3] ?? CWD])]
 
 /** The project's folder, through no link. */
 export const ROOT = NAMES.at(-1) ?? CWD
 
-function realOr(path: string): string {
-  try {
-    return realpathSync(path)
-  } catch {
-    return path
+/** The folders from the root of its repository down to a folder; from the project, if it is in none. */
+export function foldersDownTo(folder: string): readonly string[] {
+  const folders = [folder]
+  for (let at = folder; !existsSync(join(at, '.git')); at = dirname(at)) {
+    if (at === dirname(at)) return folders.filter((one) => isWithin(ROOT, one))
+    folders.unshift(dirname(at))
   }
+  return folders
 }
 
 export const isLink = (path: string): boolean =>
   lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() === true
 
 /** Where a path leads: of one that does not exist, the deepest folder that exists is resolved. */
-function realPathOf(wanted: string): string {
+function deepestPathOf(wanted: string): string {
   const rest: string[] = []
   for (let probe = wanted; ; probe = dirname(probe)) {
     try {
@@ -83,7 +85,7 @@ type Placed = Pick<Place, 'real' | 'shown'>
  * A path of the project, relative to it or absolute, through links. The kernel keeps this program in the project's container,
  * so this check says what is wrong with a path, and keeps out of what the container shows beside the project.
  */
-export const pathIn = (path: string): Placed => placed(realPathOf(resolve(CWD, path)))
+export const pathIn = (path: string): Placed => placed(deepestPathOf(resolve(CWD, path)))
 
 /** Like `pathIn`, for a path that is to be written: refuses what git or this server obeys. */
 export const pathToWrite = (path: string): Placed => unguarded(pathIn(path))

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
-import type { Answers } from '../answers.ts'
+import type { Readable } from 'node:stream'
+import type { Answers } from '../protocol.ts'
 
 type Input = number | Buffer | null
 
@@ -14,61 +15,48 @@ export type Ran = {
 /** Takes the place of an exit code if a signal ended the program. */
 export const KILLED = 128
 
-/**
- * Runs a program to its end. The limit of time is that of the question.
- * @param input an open file, or what it reads; null if nothing
- * @param maxBytes of each of its outputs: it is killed if it prints more
- */
+type Options = {
+  readonly cwd: string
+  /** An open file, or what it reads; null if nothing. */
+  readonly input?: Input
+  readonly env?: Readonly<Record<string, string>>
+  /** Of each of its outputs: it is killed if it prints more. */
+  readonly maxBytes: number
+}
+
+/** Runs a program to its end. The limit of time is that of the question. */
 export function run(
   [file = '', ...args]: readonly string[],
-  {
-    cwd,
-    input = null,
-    files = [],
-    env = {},
-    maxBytes,
-  }: {
-    readonly cwd: string
-    readonly input?: Input
-    /** Open files, which it gets after its three. */
-    readonly files?: readonly number[]
-    readonly env?: Readonly<Record<string, string>>
-    readonly maxBytes: number
-  },
+  { cwd, input = null, env = {}, maxBytes }: Options,
 ): Promise<Ran> {
   const stdin = input === null ? 'ignore' : typeof input === 'number' ? input : 'pipe'
   const { promise, resolve, reject } = Promise.withResolvers<Ran>()
+  const stdio = [stdin, 'pipe', 'pipe'] as const
   const child = spawn(file, args, {
-    cwd,
-    env: { ...process.env, ...env },
-    stdio: [stdin, 'pipe', 'pipe', ...files],
-    detached: true,
+    ...{ cwd, env: { ...process.env, ...env }, stdio: [...stdio], detached: true },
   })
   child.on('error', reject)
   if (input instanceof Buffer) child.stdin?.on('error', () => {}).end(input)
-  const pieces: { readonly isError: boolean; readonly chunk: Buffer }[] = []
-  const bytes = { out: 0, error: 0 }
+  const all: Buffer[] = []
   let isCut = false
-  const take = (isError: boolean) => (chunk: Buffer) => {
-    const side = isError ? 'error' : 'out'
-    const kept = chunk.subarray(0, maxBytes - bytes[side])
-    bytes[side] += kept.length
-    pieces.push({ isError, chunk: kept })
-    if (kept.length === chunk.length || isCut) return
-    isCut = true
-    if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
-  }
-  child.stdout?.on('data', take(false))
-  child.stderr?.on('data', take(true))
-  child.on('close', (code) => {
-    const of = (wanted: (isError: boolean) => boolean): Buffer =>
-      Buffer.concat(pieces.flatMap(({ isError, chunk }) => (wanted(isError) ? [chunk] : [])))
-    const stderr = of((isError) => isError).toString()
-    resolve({
-      answer: { exitCode: code ?? KILLED, stderr, isCut },
-      stdout: of((isError) => !isError),
-      output: of(() => true),
+  const collect = (stream: Readable | null): Buffer[] => {
+    const kept: Buffer[] = []
+    let room = maxBytes
+    stream?.on('data', (chunk: Buffer) => {
+      const part = chunk.subarray(0, room)
+      room -= part.length
+      for (const pieces of [kept, all]) pieces.push(part)
+      if (part.length === chunk.length || isCut) return
+      isCut = true
+      if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
     })
+    return kept
+  }
+  const [out, errors] = [collect(child.stdout), collect(child.stderr)]
+  child.on('close', (code) => {
+    const stderr = Buffer.concat(errors).toString()
+    const answer = { exitCode: code ?? KILLED, stderr, isCut }
+    resolve({ answer, stdout: Buffer.concat(out), output: Buffer.concat(all) })
   })
   return promise
 }

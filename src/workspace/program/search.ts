@@ -1,15 +1,15 @@
-import { closeSync, constants, existsSync, fstatSync, openSync } from 'node:fs'
+import { accessSync, closeSync, constants, openSync } from 'node:fs'
 import { isAbsolute, join } from 'node:path'
-import { setImmediate } from 'node:timers/promises'
-import type { Answers } from '../answers.ts'
-import { GREP_MEMORY_MIB, type Grep, type Pattern, type Questions } from '../questions.ts'
+import type { Answers, Grep, Pattern, Search } from '../protocol.ts'
 import { withFile } from './files.ts'
 import { kindOf, pathIn, Refusal, ROOT } from './paths.ts'
 import { type Ran, run } from './run-program.ts'
-import { Walk } from './walk.ts'
+import { filesIn, type Walk } from './walk.ts'
 
 const MAX_OUTPUT_BYTES = 1024 * 1024
 const MAX_PER_FILE = 500
+/** An expression such as a{1,30000} needs gigabytes. */
+const GREP_MEMORY_MIB = 512
 /** Bytes of a line that are kept: what is shown, in characters of up to four bytes. */
 const KEPT_BYTES = 2_000
 /**
@@ -28,21 +28,21 @@ const PRINTED = {
 
 type Found = { readonly answer: Answers['search']; readonly body: Buffer }
 
-/** Other questions are answered, too, while a search looks at files: it pauses this often. */
-const PAUSE_MS = 20
-
-export async function search(asked: Questions['search']): Promise<Found> {
+export async function search(asked: Search): Promise<Found> {
   const { real, shown } = pathIn(asked.path)
   const kind = kindOf(real)
   if (kind === 'nothing') throw new Refusal('not_found')
   const isTree = kind === 'folder'
-  const walk = new Walk(real, { ...asked, glob: withinProject(asked.glob) })
-  const { ran, body } = !isTree
-    ? await grepFile(real, shown, asked.grep)
-    : asked.grep === undefined
-      ? await listFiles(walk, asked.limit)
-      : await grepFiles(walk, real, grepArgs(asked.grep))
-  return { answer: { ...ran, left: walk.left, isTree, shown }, body }
+  const walk = { folder: real, search: asked, glob: withinProject(asked.glob), unopened: 0 }
+  const { grep, limit } = asked
+  if (grep === undefined && !isTree) throw new Refusal('not_a_folder')
+  const { answer, stdout } =
+    grep === undefined
+      ? listFiles(walk, limit)
+      : isTree
+        ? await grepFiles(walk, grepArgs(grep))
+        : await grepFile(real, shown, grepArgs(grep))
+  return { answer: { ...answer, unopened: walk.unopened, isTree, shown }, body: stdout }
 }
 
 const EXITED: Ran['answer'] = { exitCode: 0, stderr: '', isCut: false }
@@ -57,34 +57,22 @@ function withinProject(glob: string): string {
   return inside.includes('/') ? inside.replace(/^(?:\.\/)+/, '') : `**/${inside}`
 }
 
-/** The files of a walk, with pauses. */
-async function* unhurried(walk: Walk): AsyncGenerator<string> {
-  let until = performance.now() + PAUSE_MS
-  for (const path of walk.files()) {
-    yield path
-    if (performance.now() < until) continue
-    await setImmediate()
-    until = performance.now() + PAUSE_MS
-  }
-}
-
 const printable = (path: string): string => (/\p{Cc}/u.test(path) ? JSON.stringify(path) : path)
 
-async function listFiles(walk: Walk, limit: number) {
+function listFiles(walk: Walk, limit: number) {
   const paths: string[] = []
-  for await (const path of unhurried(walk)) {
+  for (const path of filesIn(walk)) {
     paths.push(printable(path))
     if (paths.length === limit) break
   }
-  return { ran: EXITED, body: Buffer.from(paths.join('\n')) }
+  return { answer: EXITED, stdout: Buffer.from(paths.join('\n')) }
 }
 
 const ENV = { LANGUAGE: 'en' }
 
-const runGrep = (args: readonly string[], input: number | Buffer | null, files?: number[]) =>
+const runGrep = (args: readonly string[], input: number | Buffer | null, cwd = ROOT) =>
   run(['bash', '-c', PIPELINE, 'grep', '--color=never', ...args], {
-    ...{ cwd: ROOT, input, env: ENV, maxBytes: MAX_OUTPUT_BYTES },
-    ...(files && { files }),
+    ...{ cwd, input, env: ENV, maxBytes: MAX_OUTPUT_BYTES },
   })
 
 const patternArgs = ({ pattern, isText = false, ignoreCase = false }: Pattern): string[] => [
@@ -104,90 +92,57 @@ export async function grep(pattern: Pattern, body: Buffer) {
   return { answer, body: stdout }
 }
 
-async function grepFile(real: string, shown: string, grep: Grep | undefined) {
-  if (grep === undefined) throw new Refusal('not_a_folder')
-  const { answer, stdout } = await withFileOpen(real, (file) =>
-    runGrep([...grepArgs(grep), `--label=${shown}`, '--', '-'], file),
-  )
-  return { ran: answer, body: stdout }
-}
-
-async function withFileOpen<T>(real: string, use: (file: number) => Promise<T>): Promise<T> {
+async function grepFile(real: string, shown: string, args: readonly string[]): Promise<Ran> {
   withFile(real, () => {})
-  const file = openSync(real, FLAGS)
+  const file = openSync(real, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
   try {
-    return await use(file)
+    return await runGrep([...args, `--label=${shown}`, '--', '-'], file)
   } finally {
     closeSync(file)
   }
 }
 
-const FLAGS = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
-/** Open files that one grep gets. A process may often have only 256. */
+const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK, R_OK } = constants
+/** Files that one grep gets. */
 const BATCH = 128
-const DESCRIPTORS = existsSync('/proc/self/fd') ? '/proc/self/fd/' : '/dev/fd/'
-/** The first descriptor after stdin, stdout and stderr. */
-const FIRST = 3
 /** Exit codes up to this one mean that grep has searched. */
 const SEARCHED = 1
 
-async function grepFiles(walk: Walk, folder: string, args: readonly string[]) {
+async function grepFiles(walk: Walk, args: readonly string[]) {
+  const { folder } = walk
   const parts: Buffer[] = []
-  let ran = EXITED
-  const search = async (batch: readonly OpenFile[]): Promise<boolean> => {
-    const { answer, body } = await grepBatch(batch, args)
-    parts.push(body)
-    const exitCode = answer.exitCode > SEARCHED ? answer.exitCode : 0
-    const isCut =
-      answer.isCut || parts.reduce((sum, { length }) => sum + length, 0) > MAX_OUTPUT_BYTES
-    ran = { exitCode, stderr: ran.stderr + answer.stderr, isCut }
-    return exitCode === 0 && !isCut
+  let answer = EXITED
+  /** Whether the search continues. */
+  const add = ({ answer: { exitCode, stderr, ...own }, stdout }: Ran): boolean => {
+    parts.push(stdout)
+    // Without a message, it only did not find a file that was there before.
+    const hasFailed = exitCode > SEARCHED && stderr !== ''
+    const isCut = own.isCut || parts.reduce((sum, { length }) => sum + length, 0) > MAX_OUTPUT_BYTES
+    answer = { exitCode: hasFailed ? exitCode : 0, stderr, isCut }
+    return !hasFailed && !isCut
   }
-  let batch: OpenFile[] = []
-  for await (const path of unhurried(walk)) {
-    const file = openRegular(join(folder, path))
-    if (file === null) walk.left.unopened += 1
-    else batch.push({ path, file })
-    if (batch.length < BATCH) continue
-    const goesOn = await search(batch)
-    batch = []
-    if (!goesOn) break
+  const batch: string[] = []
+  const search = async (): Promise<boolean> => {
+    const paths = batch.splice(0).map((path) => `./${path}`)
+    return paths.length === 0 || add(await runGrep([...args, '-s', '--', ...paths], null, folder))
   }
-  if (batch.length > 0) await search(batch)
-  return { ran, body: Buffer.concat(parts).subarray(0, MAX_OUTPUT_BYTES) }
+  for (const path of filesIn(walk)) {
+    const shown = printable(path)
+    const real = join(folder, path)
+    if (!canBeRead(real)) walk.unopened += 1
+    else if (shown === path) batch.push(path)
+    else if (!add(await grepFile(real, `./${shown}`, args))) break
+    if (batch.length === BATCH && !(await search())) break
+  }
+  if (answer.exitCode === 0 && !answer.isCut) await search()
+  return { answer, stdout: Buffer.concat(parts).subarray(0, MAX_OUTPUT_BYTES) }
 }
 
-function openRegular(path: string): number | null {
+function canBeRead(path: string): boolean {
   try {
-    const file = openSync(path, FLAGS)
-    if (fstatSync(file).isFile()) return file
-    closeSync(file)
+    accessSync(path, R_OK)
+    return true
   } catch {
-    // It was removed or replaced meanwhile, or cannot be read.
-  }
-  return null
-}
-
-type OpenFile = { readonly path: string; readonly file: number }
-
-/** Searches open files, which cannot be exchanged for others, and whose names may have any characters. */
-async function grepBatch(batch: readonly OpenFile[], args: readonly string[]) {
-  const at = DESCRIPTORS
-  const paths = batch.map((_, index) => `${at}${FIRST + index}`)
-  try {
-    const files = batch.map(({ file }) => file)
-    const { answer, stdout } = await runGrep([...args, '--', ...paths], null, files)
-    const named = (line: string): string => {
-      const number = line.startsWith(at) ? Number.parseInt(line.slice(at.length), 10) : Number.NaN
-      const path = batch[number - FIRST]?.path
-      if (path === undefined) return line
-      // Bytes that are not UTF-8 pass unchanged.
-      const shown = Buffer.from(`./${printable(path)}`).toString('latin1')
-      return shown + line.slice(`${at}${number}`.length)
-    }
-    const body = stdout.toString('latin1').split('\n').map(named).join('\n')
-    return { answer, body: Buffer.from(body, 'latin1') }
-  } finally {
-    for (const { file } of batch) closeSync(file)
+    return false
   }
 }

@@ -7,11 +7,11 @@ import { createMcpHandler, McpServer as SdkServer } from '@modelcontextprotocol/
 import { describe, expect, onTestFinished, test } from 'vitest'
 import * as z from 'zod'
 import type { Script } from '../../../examples/scripted-model/script.ts'
-import { readServersFile } from '../../../src/agent/mcp/servers-file.ts'
+import { readServersFile } from '../../../src/agent/mcp/servers.ts'
 import type { McpServer } from '../../../src/domain/mcp-servers.ts'
 import { MCP_DEFAULTS } from '../../../src/domain/mcp-servers.ts'
 import { guardSecrets } from '../../../src/log/masking.ts'
-import { only, reachGoal, Workshop } from '../support.ts'
+import { only, payloadsOf, reachGoal, Workshop } from '../support.ts'
 import { withServers } from './support.ts'
 
 const TOKEN = 'a-token-of-the-server-7f3e'
@@ -58,7 +58,7 @@ const docs = (url: string, changes: Partial<McpServer> = {}): McpServer => ({
 /** A run with this server, to its end. */
 async function played(server: McpServer, script: Script = [{ calls: [reachGoal] }]) {
   const shop = await Workshop.open(script)
-  shop.startAgent([], withServers(shop))
+  shop.startAgent({ effects: withServers(shop) })
   const runId = await shop.create({ max_turns_per_iteration: 20, mcp_servers: [server] })
   const records = await shop.until(runId, 'run_end')
   return { shop, records, end: only(records, 'run_end').payload }
@@ -81,7 +81,7 @@ test('a server built with the official SDK lists its tools and answers calls; se
   const read = await readServersFile(`${shop.folder}/mcp.json`, { DOCS_TOKEN: TOKEN })
   const configuration = read._unsafeUnwrap()
   guardSecrets([{ name: 'DOCS_TOKEN', value: TOKEN }])
-  shop.startAgent([], withServers(shop, configuration))
+  shop.startAgent({ effects: withServers(shop, configuration) })
   const recorded = configuration.servers.get('docs')?.recorded
   const runId = await shop.create({
     max_turns_per_iteration: 20,
@@ -92,9 +92,7 @@ test('a server built with the official SDK lists its tools and answers calls; se
     ...{ server: 'docs', transport: 'http', server_name: 'docs', server_version: '9.9.9' },
     tools: [{ name: 'mcp__docs__search', description: 'Finds words.' }],
   })
-  const [result] = records.flatMap((record) =>
-    record.kind === 'tool_result' ? [record.payload] : [],
-  )
+  const [result] = payloadsOf(records, 'tool_result')
   expect(result?.output).toBe('Found append, with [masked:DOCS_TOKEN].')
   expect(headers.every(({ authorization }) => authorization === `Bearer ${TOKEN}`)).toBe(true)
   expect(JSON.stringify(records)).not.toContain(TOKEN)

@@ -2,8 +2,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { planServers } from '../../../src/agent/mcp/rules.ts'
-import { filledIn, readServersFile } from '../../../src/agent/mcp/servers-file.ts'
+import { filledIn, planServers, readServersFile } from '../../../src/agent/mcp/servers.ts'
 import type { McpRequest } from '../../../src/domain/mcp-servers.ts'
 
 const variable = (name: string) => `$\{${name}}`
@@ -60,7 +59,7 @@ test('every problem of the file is named with its place', async () => {
 
 test('a file that is missing or is not JSON is refused with its name', async () => {
   expect((await read('{'))._unsafeUnwrapErr()).toMatch(
-    /mcp.json of RETRAI_MCP_SERVERS cannot be read/,
+    /RETRAI_MCP_SERVERS: the file .*mcp.json cannot be read/,
   )
   expect((await readServersFile('/no/such/file', {}))._unsafeUnwrapErr()).toContain('/no/such/file')
 })
@@ -114,11 +113,11 @@ test('a run may not use a server at a URL if runs have no network', async () => 
   expect(planned.isErr()).toBe(true)
 })
 
-test('a problem names the server by its place, and its field', async () => {
+test('a problem names the server by its place', async () => {
   const own = { name: 'own', url: 'https://a.example' }
   const planned = planServers(['docs', { ...own, name: 'docs' }, own, own], await rules('commands'))
   const fields = planned._unsafeUnwrapErr().map(({ field }) => field)
-  expect(fields).toEqual(['mcp_servers.1.name', 'mcp_servers.2.url', 'mcp_servers.3.url'])
+  expect(fields).toEqual(['mcp_servers.1', 'mcp_servers.2', 'mcp_servers.3'])
   const twice = planServers(['docs', 'docs'], await rules())
   expect(twice._unsafeUnwrapErr()).toMatchObject([{ field: 'mcp_servers.1' }])
 })

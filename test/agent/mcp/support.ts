@@ -1,16 +1,13 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { onTestFinished } from 'vitest'
-import { McpRuns } from '../../../src/agent/mcp/run-servers.ts'
-import { type McpConfiguration, NO_SERVERS } from '../../../src/agent/mcp/servers-file.ts'
+import { RunServers } from '../../../src/agent/mcp/run-servers.ts'
+import { type McpConfiguration, NO_SERVERS } from '../../../src/agent/mcp/servers.ts'
 import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
 import { createArtifacts } from '../../../src/artifacts/artifacts.ts'
 import { MCP_DEFAULTS, type McpServer } from '../../../src/domain/mcp-servers.ts'
-import { type Isolation, NO_ISOLATION } from '../../../src/runner/isolation/isolation.ts'
-import { DEFAULT_LIMITS, runCommand } from '../../../src/runner/run-command.ts'
-import { Runner } from '../../../src/runner/runner.ts'
-import { processStarter } from '../../../src/runner/start-process.ts'
+import { runCommand, type StartProcess } from '../../../src/runner/run-command.ts'
+import { startProcess } from '../../runner/support.ts'
 import type { Workshop } from '../support.ts'
 
 export const FIXTURE = fileURLToPath(new URL('./fixture-process.ts', import.meta.url))
@@ -25,17 +22,11 @@ export const fixture = (how: string, changes: Partial<McpServer> = {}): McpServe
 export function withServers(
   shop: Workshop,
   configuration: McpConfiguration = NO_SERVERS,
-  isolation: Isolation = NO_ISOLATION,
+  start: StartProcess = startProcess,
 ) {
-  const runner = new Runner({ info: () => {}, error: () => {} })
-  onTestFinished(() => runner.close())
-  const startProcess = processStarter(DEFAULT_LIMITS, runner, isolation)
-  const mcp = new McpRuns({ configuration, startProcess })
-  const toolbox = createToolbox({
-    ...{ runCommand, artifacts: createArtifacts(join(shop.folder, 'artifacts')) },
-    ...{ dataDir: null, findTool: (runId, name) => mcp.tool(runId, name) },
-  })
-  return { mcp, toolbox }
+  const artifacts = createArtifacts(join(shop.folder, 'artifacts'))
+  const toolbox = createToolbox({ runCommand, artifacts })
+  return { openServers: () => new RunServers({ configuration, startProcess: start }), toolbox }
 }
 
 /** What the fixture has noted, one thing a line. */

@@ -2,8 +2,7 @@ import { chmod, readdir, readFile, stat, symlink, writeFile } from 'node:fs/prom
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { changeFiles } from '../../../src/agent/tools/change-files.ts'
-import { applyParts, parsePatch } from '../../../src/agent/tools/v4a-patch.ts'
+import { applyParts, parsePatch } from '../../../src/agent/tools/apply-patch.ts'
 import { sha256 } from '../../../src/lib/sha256.ts'
 import { projectWith } from './support.ts'
 
@@ -48,17 +47,9 @@ describe('apply_patch', () => {
     expect((await stat(join(cwd, 'bin/run.sh'))).mode & 0o777).toBe(0o755)
   })
 
-  test('accepts context that differs in spaces, and reports that', async () => {
-    const { cwd, run } = await projectWith({ 'a.py': '\ufeffif x:\n\ta()\n' })
-    const patch = patchOf('*** Update File: a.py', ' if x:', '-    a()', '+    b()', '+    c()')
-    const { output } = await run('apply_patch', patch)
-    expect(output).toContain('At line 1, the file differed from the patch in spaces')
-    expect(await readFile(join(cwd, 'a.py'), 'utf8')).toBe('\ufeffif x:\n\tb()\n\tc()\n')
-  })
-
-  test.each([
+  const REFUSED = [
     [['*** Update File: a', '-gone', '+x'], 'A part of the patch occurs 0 times in a'],
-    [['*** Update File: a', '-x', '+y'], 'occur 2 times in a (lines 1, 3)'],
+    [['*** Update File: a', '-x', '+y'], 'occurs 2 times in a (lines 1, 3)'],
     [['*** Update File: a', '@@ none', '-x', '+y'], '"@@ none" occurs 0 times in a'],
     [['*** Update File: none', '-x', '+y'], 'does not exist'],
     [['*** Delete File: none'], 'does not exist'],
@@ -67,38 +58,33 @@ describe('apply_patch', () => {
     [['*** Update File: ../outside/x', '-x', '+y'], 'outside the project'],
     [['*** Add File: .git/hooks/post-commit', '+x'], 'git or this server obeys it'],
     [['*** Add File: folder', '+x'], 'exists already'],
-    [['*** Update File: a', 'x'], 'must begin with a space'],
-    [['*** Add File: c', 'x'], 'must begin with "+"'],
+    [['*** Update File: a', 'x'], 'must be a line with a space'],
+    [['*** Add File: c', 'x'], 'must be a line of the new file'],
     [['*** Delete File: b', 'nonsense'], 'must be "*** Update File: path"'],
     [['*** Update File: a'], 'changes nothing in a'],
-    [['*** Update File: a', ' y'], 'The patch changes nothing'],
-  ])('changes no file for %j', async (lines, words) => {
+    [['*** Update File: a', ' y'], 'changes nothing in a'],
+    [['*** Delete File: a', '*** Add File: ./a', '+x'], 'exists already'],
+    [['*** Delete File: a', '*** Update File: a', '-y', '+x'], 'names a twice'],
+  ] as const
+
+  test('changes no file if one of its changes is not possible', async () => {
     const files = { a: 'x\ny\nx\n', b: 'b\n', 'folder/c': 'c\n' }
     const { cwd, run } = await projectWith(files)
-    const isWhole = !words.includes('changes nothing')
-    const first = isWhole ? ['*** Update File: b', '-b', '+B', '*** Add File: deep/new', '+n'] : []
-    const result = await run('apply_patch', patchOf(...first, ...lines))
-    expect(result).toMatchObject({ outcome: 'error' })
-    expect(result.output).toContain(words)
-    expect(await allOf(cwd)).toEqual(files)
-    expect((await readdir(cwd)).sort()).toEqual(['a', 'b', 'folder'])
+    const possible = ['*** Update File: b', '-b', '+B', '*** Add File: deep/new', '+n']
+    for (const [lines, words] of REFUSED) {
+      const first = words.includes('changes nothing') ? [] : possible
+      const result = await run('apply_patch', patchOf(...first, ...lines))
+      expect(result, lines.join('\n')).toMatchObject({ outcome: 'error' })
+      expect(result.output).toContain(words)
+      expect(await allOf(cwd)).toEqual(files)
+      expect((await readdir(cwd)).sort()).toEqual(['a', 'b', 'folder'])
+    }
   })
 
   test('reports a patch that is cut off', async () => {
     const { run } = await projectWith({ a: 'a' })
     const cut = await run('apply_patch', { input: '*** Begin Patch\n*** Delete File: a\n' })
     expect(cut.output).toContain('it may be cut off')
-  })
-
-  test('may change a file twice, and may write one that it has deleted', async () => {
-    const { cwd, run } = await projectWith({ a: 'one\ntwo\n', b: 'b\n' })
-    const lines = ['*** Update File: a', '-one', '+1', '*** Update File: a', ' 1', '-two', '+2']
-    const result = await run(
-      'apply_patch',
-      patchOf(...lines, '*** Delete File: b', '*** Add File: b', '+new'),
-    )
-    expect(result).toMatchObject({ outcome: 'ok' })
-    expect(await allOf(cwd)).toEqual({ a: '1\n2\n', b: 'new\n' })
   })
 
   test('follows no link out of the project', async () => {
@@ -129,7 +115,7 @@ describe('the parts of a patch', () => {
           ).input
           const [file] = parsePatch(input)._unsafeUnwrap()
           const parts = file?.type === 'update' ? file.parts : []
-          const { text: result } = applyParts('x', text, parts)._unsafeUnwrap()
+          const result = applyParts('x', text, parts)._unsafeUnwrap()
           expect(result).toBe([...before, ...fresh, ...after, ''].join(end))
         },
       ),
@@ -137,9 +123,10 @@ describe('the parts of a patch', () => {
   })
 
   test.each([
-    ['a\nb', ['+c'], 'a\nb\nc\n'],
+    ['a\nb', ['+c'], 'a\nb\nc'],
+    ['a\nb\n', ['+c'], 'a\nb\nc\n'],
     ['a\nb', [' b', '+c'], 'a\nb\nc'],
-    ['a\nx\na\n', ['-a', '+b', '*** End of File'], 'a\nx\nb\n'],
+    ['a\nx\n', ['-x', '+b', '*** End of File'], 'a\nb\n'],
     [
       'def f():\n  a\ndef g(x):\n  a\n',
       ['@@ def g', '+  b'],
@@ -150,7 +137,7 @@ describe('the parts of a patch', () => {
   ])('of %j: %j', (text, lines, result) => {
     const [file] = parsePatch(patchOf('*** Update File: x', ...lines).input)._unsafeUnwrap()
     const parts = file?.type === 'update' ? file.parts : []
-    expect(applyParts('x', text, parts)._unsafeUnwrap().text).toBe(result)
+    expect(applyParts('x', text, parts)._unsafeUnwrap()).toBe(result)
   })
 })
 
@@ -166,7 +153,7 @@ describe('changes of several files', () => {
       { path: 'folder/c', content: null },
       { path: 'folder/c', content: null },
     ]
-    const changed = await changeFiles(wanted, { workspace })
+    const changed = await workspace.replaceAll(wanted)
     expect(changed._unsafeUnwrapErr()).toMatchObject({ problem: { type: 'not_found' } })
     expect(await allOf(cwd)).toEqual(files)
     expect((await readdir(cwd)).sort()).toEqual(['a', 'b', 'folder'])
@@ -177,7 +164,7 @@ describe('changes of several files', () => {
     const { cwd, workspace } = await projectWith(files)
     const change = { path: 'a', content: 'A', expected: sha256('a') }
     const meanwhile = async (path: string, content: string | null, expected: string | null) => {
-      const changed = await changeFiles([change, { path, content, expected }], { workspace })
+      const changed = await workspace.replaceAll([change, { path, content, expected }])
       expect(changed._unsafeUnwrapErr().problem).toEqual({ type: 'changed_meanwhile' })
     }
     await meanwhile('c', 'C', null)
@@ -186,7 +173,7 @@ describe('changes of several files', () => {
     await meanwhile('b', null, sha256('b'))
     expect(await allOf(cwd)).toEqual({ ...files, b: 'B2' })
     const last = { path: 'b', content: null, expected: sha256('B2') }
-    const again = (await changeFiles([change, last], { workspace }))._unsafeUnwrap()
+    const again = (await workspace.replaceAll([change, last]))._unsafeUnwrap()
     expect(again.map(({ change }) => change)).toEqual(['replaced', 'deleted'])
   })
 
@@ -194,7 +181,7 @@ describe('changes of several files', () => {
     const { workspace } = await projectWith({ a: 'a' })
     const change = { path: 'a', content: 'A', expected: sha256('a') }
     for (const _ of [1, 2]) {
-      const changed = (await changeFiles([change], { workspace }))._unsafeUnwrap()
+      const changed = (await workspace.replaceAll([change]))._unsafeUnwrap()
       expect(changed).toEqual([{ change: 'replaced', shown: 'a' }])
     }
   })

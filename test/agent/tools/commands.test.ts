@@ -1,29 +1,8 @@
-import { execFileSync } from 'node:child_process'
-import { chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { mkdir, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
 import { isMissing } from '../../support/missing.ts'
-import { workspaceOf } from '../../workspace/support.ts'
 import { type Project, projectWith } from './support.ts'
-
-function git(cwd: string, ...args: string[]): string {
-  const env = { ...process.env, GIT_CONFIG_GLOBAL: '/dev/null', GIT_CONFIG_SYSTEM: '/dev/null' }
-  const who = ['-c', 'user.name=Ada', '-c', 'user.email=ada@example.org']
-  return execFileSync('git', [...who, ...args], { cwd, env, encoding: 'utf8', stdio: 'pipe' })
-}
-
-async function repositoryWith(files: Readonly<Record<string, string>>): Promise<Project> {
-  const project = await projectWith(files)
-  git(project.cwd, 'init', '--quiet', '--initial-branch=main')
-  git(project.cwd, 'add', '.')
-  return project
-}
-
-async function committedWith(files: Readonly<Record<string, string>>): Promise<Project> {
-  const project = await repositoryWith(files)
-  git(project.cwd, 'commit', '--quiet', '--message=The first one')
-  return project
-}
 
 describe('bash_exec', () => {
   test('returns the output of both streams, and the exit code', async () => {
@@ -32,40 +11,6 @@ describe('bash_exec', () => {
     expect(ok).toMatchObject({ outcome: 'ok', exit_code: 0, output: 'hello\n1\n' })
     const bad = await run('bash_exec', { command: 'echo no >&2; exit 7' })
     expect(bad).toMatchObject({ outcome: 'error', exit_code: 7, output: 'no\n' })
-  })
-
-  test('says that apply_patch is a tool, if it is called as a program', async () => {
-    const { run } = await projectWith({})
-    const { output } = await run('bash_exec', {
-      command: "apply_patch <<'END'\n*** Begin Patch\nEND",
-    })
-    expect(output).toContain('apply_patch is a tool and no program')
-  })
-
-  test('says what to do with a command that is too long', async () => {
-    const { run } = await projectWith({})
-    const command = `cat <<END\n${'x'.repeat(200_000)}\nEND`
-    expect(await run('bash_exec', { command })).toMatchObject({
-      ...{ outcome: 'error', exit_code: null },
-      output: expect.stringMatching(
-        /no program can get one of more than 131071\. Write it to a file/,
-      ),
-    })
-  })
-
-  test('treats exit code 1 as an answer for a search or a comparison, and for no other command', async () => {
-    const { run } = await projectWith({ a: 'a\n', b: 'b\n' })
-    for (const command of ['grep x a', 'cd . && diff a b', 'cat a | grep -c x', 'test -f x']) {
-      expect(await run('bash_exec', { command }), command).toMatchObject({
-        ...{ outcome: 'ok', exit_code: 1 },
-      })
-    }
-    for (const command of ['false && grep a a', 'grep x a; false', 'echo $(grep x a); exit 1']) {
-      expect(await run('bash_exec', { command }), command).toMatchObject({
-        ...{ outcome: 'error', exit_code: 1 },
-      })
-    }
-    expect(await run('bash_exec', { command: 'grep x none' })).toMatchObject({ outcome: 'error' })
   })
 
   test('keeps less of the output if the command failed, from its beginning and its end', async () => {
@@ -122,106 +67,19 @@ describe('bash_exec', () => {
     artifact?.stream.destroy()
   })
 
-  test.each([
-    { command: '' },
-    { command: 'a\0b' },
-    { command: 'ls', timeout_s: 0 },
-    { command: 'ls', timeout_s: 3601 },
-    { command: 'ls', timeout_s: '10' },
-    { command: ['ls'] },
-    { command: 'ls', cwd: '/' },
-  ])('rejects %j', async (args) => {
+  test('rejects arguments that are not valid', async () => {
     const { run } = await projectWith()
-    expect(await run('bash_exec', args)).toMatchObject({ outcome: 'rejected', exit_code: null })
-  })
-})
-
-describe.skipIf(isMissing('git'))('git_status', () => {
-  test('shows the branch and the changes, and writes nothing', async () => {
-    const { cwd, run } = await committedWith({ 'a.txt': 'a\n', 'b.txt': 'b\n' })
-    await writeFile(join(cwd, 'a.txt'), 'changed\n')
-    await writeFile(join(cwd, 'new.txt'), 'new\n')
-    const index = await readFile(join(cwd, '.git/index'))
-    const result = await run('git_status')
-    expect(result).toMatchObject({ outcome: 'ok', output: '## main\n M a.txt\n?? new.txt\n' })
-    expect(await readFile(join(cwd, '.git/index'))).toEqual(index)
-  })
-
-  test('runs no program that the repository names', async () => {
-    const { cwd, run } = await committedWith({ 'a.txt': 'a\n' })
-    const program = join(cwd, '.git', 'evil')
-    await writeFile(program, `#!/bin/sh\ntouch "${join(cwd, 'ran')}"\n`)
-    await chmod(program, 0o755)
-    await writeFile(join(cwd, 'a.txt'), 'changed\n')
-    for (const key of ['core.fsmonitor', 'diff.external', 'core.pager', 'diff.x.textconv']) {
-      git(cwd, 'config', key, program)
+    for (const args of [
+      { command: '' },
+      { command: 'a\0b' },
+      { command: 'ls', timeout_s: 0 },
+      { command: 'ls', timeout_s: 3601 },
+      { command: 'ls', timeout_s: '10' },
+      { command: ['ls'] },
+      { command: 'ls', cwd: '/' },
+    ]) {
+      expect(await run('bash_exec', args)).toMatchObject({ outcome: 'rejected', exit_code: null })
     }
-    await writeFile(join(cwd, '.git/info/attributes'), '*.txt diff=x\n')
-    for (const tool of ['git_status', 'git_diff', 'git_log']) {
-      expect(await run(tool)).toMatchObject({ outcome: 'ok' })
-    }
-    await expect(stat(join(cwd, 'ran'))).rejects.toThrow('ENOENT')
-  })
-})
-
-describe.skipIf(isMissing('git'))('git_diff', () => {
-  test('shows changes, staged or not', async () => {
-    const { cwd, run } = await committedWith({ 'a.txt': 'a\n', 'b.txt': 'b\n' })
-    expect((await run('git_diff')).output).toBe('No changes to tracked files.')
-    await writeFile(join(cwd, 'a.txt'), 'staged\n')
-    git(cwd, 'add', 'a.txt')
-    await writeFile(join(cwd, 'b.txt'), 'not staged\n')
-    const { output, outcome } = await run('git_diff')
-    expect(outcome).toBe('ok')
-    expect(output).toMatch(/-a\n\+staged\n.*-b\n\+not staged\n/s)
-  })
-
-  test('shows what is staged before the first commit', async () => {
-    const { run } = await repositoryWith({ 'a.txt': 'first\n' })
-    const result = await run('git_diff')
-    expect(result).toMatchObject({ outcome: 'ok' })
-    expect(result.output).toContain('+first\n')
-  })
-
-  test('shows only the project if it is a part of a repository', async () => {
-    const { cwd, toolbox } = await committedWith({ 'a.txt': 'a\n', 'part/b.txt': 'b\n' })
-    await writeFile(join(cwd, 'a.txt'), 'elsewhere\n')
-    await writeFile(join(cwd, 'part/b.txt'), 'here\n')
-    const call = { call_id: 'c', tool: 'git_diff', args: {}, read_only: true }
-    const { signal } = new AbortController()
-    const part = join(cwd, 'part')
-    const context = { cwd: part, workspace: workspaceOf(part), signal }
-    const { output } = await toolbox.execute(call, context)
-    expect(output).toContain('+here')
-    expect(output).not.toContain('elsewhere')
-    const status = await toolbox.execute({ ...call, tool: 'git_status' }, context)
-    expect(status.output).toBe('## main\n M b.txt\n')
-  })
-})
-
-describe.skipIf(isMissing('git'))('git_log', () => {
-  test('shows the last commits, newest first', async () => {
-    const { cwd, run } = await committedWith({ 'a.txt': 'a\n' })
-    git(cwd, 'commit', '--quiet', '--allow-empty', '--message=The second one')
-    const { output, outcome } = await run('git_log')
-    expect(outcome).toBe('ok')
-    expect(output).toMatch(/Ada: The second one\n.*Ada: The first one\n.*a\.txt \| 1 \+/s)
-  })
-
-  test('reports that there are no commits yet', async () => {
-    const { run } = await repositoryWith({})
-    const result = await run('git_log')
-    expect(result).toMatchObject({ outcome: 'error', exit_code: 128 })
-    expect(result.output).toContain('does not have any commits yet')
-  })
-})
-
-describe.skipIf(isMissing('git'))('outside of a repository', () => {
-  test.each(['git_status', 'git_diff', 'git_log'])('%s reports it', async (tool) => {
-    const { run } = await projectWith()
-    const result = await run(tool)
-    expect(result).toMatchObject({ outcome: 'error', exit_code: 128 })
-    expect(result.output).toContain('not a git repository')
   })
 })
 
@@ -244,13 +102,17 @@ describe('run_pytest', () => {
     },
   )
 
-  test.each([{ args: '-x tests' }, { args: [1] }, { args: ['a\0'] }, { path: 'tests' }])(
-    'rejects %j',
-    async (args) => {
-      const { run } = await projectWith()
+  test('rejects arguments that are not valid', async () => {
+    const { run } = await projectWith()
+    for (const args of [
+      { args: '-x tests' },
+      { args: [1] },
+      { args: ['a\0'] },
+      { path: 'tests' },
+    ]) {
       expect(await run('run_pytest', args)).toMatchObject({ outcome: 'rejected' })
-    },
-  )
+    }
+  })
 })
 
 describe.skipIf(isMissing('pytest'))('run_pytest with a real pytest', () => {

@@ -1,9 +1,6 @@
 import { mkdir, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
-import { runCommand } from '../../../src/runner/run-command.ts'
-import { workspaceOf } from '../../workspace/support.ts'
 import { type Project, projectWith } from './support.ts'
 
 const SECRET = 'secret of another project\n'
@@ -53,16 +50,16 @@ const CALLS = {
   grep_search: (path: string) => ({ path, pattern: 'secret' }),
 }
 
-describe.each(Object.entries(CALLS))('%s', (tool, argsFor) => {
-  test.each(ESCAPES)('does not leave the project by %s', async (_, pathIn) => {
-    const project = await leakyProject()
+test.each(Object.entries(CALLS))('%s does not leave the project', async (tool, argsFor) => {
+  const project = await leakyProject()
+  for (const [how, pathIn] of ESCAPES) {
     const result = await project.run(tool, argsFor(pathIn(project)))
-    expect(result).toMatchObject({ outcome: 'error', exit_code: 1 })
+    expect(result, how).toMatchObject({ outcome: 'error', exit_code: 1 })
     expect(result.output).toMatch(/outside the project|a symbolic link to nothing|ELOOP/)
     expect(result.output).not.toContain(SECRET.trim())
     expect(await readdir(project.outside)).toEqual(['secret'])
     expect(await readFile(join(project.outside, 'secret'), 'utf8')).toBe(SECRET)
-  })
+  }
 })
 
 describe('a path inside the project', () => {
@@ -87,78 +84,13 @@ describe('a path inside the project', () => {
   })
 
   test('is found if the project itself is reached by a link', async () => {
-    const { cwd, toolbox } = await projectWith({ 'a.txt': 'a\n' })
+    const { cwd, runIn } = await projectWith({ 'a.txt': 'a\n' })
     const alias = join(dirname(cwd), 'alias')
     await symlink(cwd, alias)
-    const { signal } = new AbortController()
     for (const path of ['a.txt', join(alias, 'a.txt'), join(cwd, 'a.txt')]) {
-      const call = { call_id: 'c', tool: 'file_read', args: { path }, read_only: true }
-      const context = { cwd: alias, workspace: workspaceOf(alias), signal }
-      const result = await toolbox.execute(call, context)
-      expect(result).toMatchObject({ outcome: 'ok', output: '1\ta' })
-    }
-  })
-})
-
-/** All that is in a folder. */
-const allOf = async (folder: string): Promise<string[]> =>
-  (await readdir(folder, { recursive: true })).sort()
-
-describe('the data folder of the server', () => {
-  /** A project with the data folder in it, for which no run would be created. */
-  async function projectWithData() {
-    const project = await projectWith({ '.retrai/keys/keyring.json': 'the keys\n' })
-    const dataDir = join(project.cwd, '.retrai')
-    await symlink('.retrai', join(project.cwd, 'link'))
-    const toolbox = createToolbox({
-      runCommand,
-      artifacts: project.artifacts,
-      dataDir,
-    })
-    const run = (tool: string, args: Readonly<Record<string, string>>) =>
-      toolbox.execute(
-        { call_id: 'c', tool, args, read_only: false },
-        { cwd: project.cwd, workspace: project.workspace, signal: new AbortController().signal },
-      )
-    return { dataDir, run }
-  }
-
-  test.each(['.retrai/keys/keyring.json', 'link/keys/keyring.json', '.retrai/new', '.retrai'])(
-    'cannot be reached by %s',
-    async (path) => {
-      const { dataDir, run } = await projectWithData()
-      for (const [tool, argsFor] of Object.entries(CALLS)) {
-        const { outcome, output } = await run(tool, argsFor(path))
-        expect(outcome).toBe('error')
-        expect(output).toContain("the server's data folder")
-      }
-      expect(await allOf(dataDir)).toEqual(['keys', 'keys/keyring.json'])
-      expect(await readFile(join(dataDir, 'keys/keyring.json'), 'utf8')).toBe('the keys\n')
-    },
-  )
-
-  test('blocks every tool if the project contains it', async () => {
-    const { run } = await projectWithData()
-    for (const [tool, args] of [
-      ['bash_exec', { command: 'cat .retrai/keys/keyring.json' }],
-      ['git_status', {}],
-      ['file_read', { path: 'link' }],
-    ] as const) {
-      const { outcome, output } = await run(tool, args)
-      expect(outcome).toBe('error')
-      expect(output).toContain("contains the server's data folder")
-    }
-  })
-
-  test('is not searched together with the folders around it', async () => {
-    const { run } = await projectWithData()
-    for (const [tool, args] of [
-      ['grep_search', { pattern: 'keys' }],
-      ['find_files', { pattern: '**/*' }],
-    ] as const) {
-      const { outcome, output } = await run(tool, args)
-      expect(outcome).toBe('error')
-      expect(output).toContain("the server's data folder")
+      expect(await runIn(alias, 'file_read', { path })).toMatchObject({
+        ...{ outcome: 'ok', output: '1\ta' },
+      })
     }
   })
 })

@@ -21,17 +21,19 @@ describe('file_delete', () => {
     expect(await allOf(outside)).toEqual(['kept'])
   })
 
-  test.each([
-    ['none', 'does not exist'],
-    ['.', 'is a folder'],
-    ['folder', '"folder" is a folder that is not empty.'],
-    ['folder/a.txt/x', 'is not a folder'],
-  ])('says why %s is not deleted', async (path, words) => {
+  test('says why a path is not deleted', async () => {
     const { cwd, run } = await projectWith({ 'folder/a.txt': 'a' })
-    const result = await run('file_delete', { path })
-    expect(result).toMatchObject({ outcome: 'error' })
-    expect(result.output).toContain(words)
-    expect(await allOf(cwd)).toEqual(['folder', 'folder/a.txt'])
+    for (const [path, words] of [
+      ['none', 'does not exist'],
+      ['.', 'is a folder'],
+      ['folder', '"folder" is a folder that is not empty.'],
+      ['folder/a.txt/x', 'is not a folder'],
+    ] as const) {
+      const result = await run('file_delete', { path })
+      expect(result, path).toMatchObject({ outcome: 'error' })
+      expect(result.output).toContain(words)
+      expect(await allOf(cwd)).toEqual(['folder', 'folder/a.txt'])
+    }
   })
 })
 
@@ -62,44 +64,42 @@ describe('file_rename', () => {
     expect(await allOf(cwd)).toEqual(['b'])
   })
 
-  test.each([
-    ['none', 'x', 'does not exist'],
-    ['a', 'a', 'Both paths are the same'],
-    ['folder', 'folder/sub', 'cannot be moved into itself'],
-    ['a', 'folder', 'exists already'],
-    ['a', 'a/b', 'cannot be moved into itself'],
-    ['none', 'new/deep/x', 'does not exist'],
-    ['.', 'x', 'is a folder'],
-  ])('says why %s is not moved to %s', async (path, to, words) => {
+  test('says why a path is not moved', async () => {
     const { cwd, run } = await projectWith({ a: 'a', 'folder/b': 'b' })
-    const result = await run('file_rename', { path, to, overwrite: true })
-    expect(result).toMatchObject({ outcome: 'error' })
-    expect(result.output).toContain(words)
-    expect(await allOf(cwd)).toEqual(['a', 'folder', 'folder/b'])
+    for (const [path, to, words] of [
+      ['none', 'x', 'does not exist'],
+      ['a', 'a', 'Both paths are the same'],
+      ['folder', 'folder/sub', 'cannot be moved into itself'],
+      ['a', 'folder', 'exists already'],
+      ['a', 'a/b', 'cannot be moved into itself'],
+      ['none', 'new/deep/x', 'does not exist'],
+      ['.', 'x', 'is a folder'],
+    ] as const) {
+      const result = await run('file_rename', { path, to, overwrite: true })
+      expect(result, `${path} to ${to}`).toMatchObject({ outcome: 'error' })
+      expect(result.output).toContain(words)
+      expect(await allOf(cwd)).toEqual(['a', 'folder', 'folder/b'])
+    }
   })
 })
 
 describe('a file that git or the server obeys', () => {
-  test.each([
-    '.git/hooks/pre-commit',
-    '.git/config',
-    '.git',
-    '.GIT/hooks/x',
-    'sub/.git/config',
-    '.retrai.yml',
-  ])('is not written, deleted or moved: %s', async (path) => {
+  test('is not written, deleted or moved', async () => {
     const { cwd, run } = await projectWith({ '.git/config': 'c', 'sub/.git/config': 'c', a: 'a' })
     const before = await allOf(cwd)
-    for (const [tool, args] of [
-      ['file_write', { path, content: 'x' }],
-      ['file_patch', { path, old: 'c', new: 'x' }],
-      ['file_delete', { path }],
-      ['file_rename', { path, to: 'b' }],
-      ['file_rename', { path: 'a', to: path, overwrite: true }],
-    ] as const) {
-      const result = await run(tool, args)
-      expect(result).toMatchObject({ outcome: 'error' })
-      expect(result.output).toContain('git or this server obeys it')
+    const inGit = ['.git/hooks/pre-commit', '.git/config', '.git', '.GIT/hooks/x']
+    for (const path of [...inGit, 'sub/.git/config', '.retrai.yml']) {
+      for (const [tool, args] of [
+        ['file_write', { path, content: 'x' }],
+        ['file_patch', { path, old: 'c', new: 'x' }],
+        ['file_delete', { path }],
+        ['file_rename', { path, to: 'b' }],
+        ['file_rename', { path: 'a', to: path, overwrite: true }],
+      ] as const) {
+        const result = await run(tool, args)
+        expect(result, `${tool} ${path}`).toMatchObject({ outcome: 'error' })
+        expect(result.output).toContain('git or this server obeys it')
+      }
     }
     expect(await allOf(cwd)).toEqual(before)
   })

@@ -1,4 +1,4 @@
-import { chmod, mkdir, open, readdir, readFile, stat, symlink } from 'node:fs/promises'
+import { chmod, mkdir, open, readdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -26,16 +26,18 @@ describe('file_read', () => {
     expect((await run('file_read', { path: 'b.txt' })).output).toBe('1\tone\n2\t')
   })
 
-  test.each([
-    [{ offset: 3 }, shown(3, 5)],
-    [{ limit: 2 }, `${shown(1, 2)}\n[Lines 1 to 2 of 5. Continue with offset 3.]`],
-    [{ offset: 2, limit: 3 }, `${shown(2, 4)}\n[Lines 2 to 4 of 5. Continue with offset 5.]`],
-    [{ offset: 4, limit: 2 }, shown(4, 5)],
-    [{ offset: 5, limit: 100 }, shown(5, 5)],
-  ])('returns the lines that %j names', async (range, output) => {
+  test('returns the lines that are asked for', async () => {
     const { run } = await projectWith({ 'a.txt': numbered(1, 5) })
-    const result = await run('file_read', { path: 'a.txt', ...range })
-    expect(result).toMatchObject({ outcome: 'ok', output })
+    for (const [range, output] of [
+      [{ offset: 3 }, shown(3, 5)],
+      [{ limit: 2 }, `${shown(1, 2)}\n[Lines 1 to 2 of 5. Continue with offset 3.]`],
+      [{ offset: 2, limit: 3 }, `${shown(2, 4)}\n[Lines 2 to 4 of 5. Continue with offset 5.]`],
+      [{ offset: 4, limit: 2 }, shown(4, 5)],
+      [{ offset: 5, limit: 100 }, shown(5, 5)],
+    ] as const) {
+      const result = await run('file_read', { path: 'a.txt', ...range })
+      expect(result).toMatchObject({ outcome: 'ok', output })
+    }
   })
 
   test.each([
@@ -56,9 +58,10 @@ describe('file_read', () => {
       })
       .map((lines) => lines.join('\n'))
       .filter((text) => text !== '')
+    const { cwd, run } = await projectWith()
     await fc.assert(
       fc.asyncProperty(content, async (text) => {
-        const { run } = await projectWith({ 'a.txt': text })
+        await writeFile(join(cwd, 'a.txt'), text)
         const read: string[] = []
         let offset: number | null = 1
         while (offset !== null) {
@@ -112,30 +115,37 @@ describe('file_read', () => {
     expect((await run('file_read', { path: 'a.txt' })).output).toBe('[The file is empty.]')
   })
 
-  test.each([
-    ['none.txt', 'does not exist'],
-    ['none/none.txt', 'does not exist'],
-    ['folder', 'is a folder'],
-    ['text/below', 'is not a folder'],
-    ['binary', 'is a binary file'],
-    ['pipe', 'is not a regular file'],
-    ['x'.repeat(300), 'cannot be used'],
-  ])('says why %s cannot be read', async (path, words) => {
+  test('says why a path cannot be read', async () => {
     const { cwd, run } = await projectWith({ text: 'a', binary: Buffer.from([1, 2, 0, 3]) })
     await mkdir(join(cwd, 'folder'))
     await run('bash_exec', { command: 'mkfifo pipe' })
-    const result = await run('file_read', { path })
-    expect(result).toMatchObject({ outcome: 'error', exit_code: 1 })
-    expect(result.output).toContain(words)
+    for (const [path, words] of [
+      ['none.txt', 'does not exist'],
+      ['none/none.txt', 'does not exist'],
+      ['folder', 'is a folder'],
+      ['text/below', 'is not a folder'],
+      ['binary', 'is a binary file'],
+      ['pipe', 'is not a regular file'],
+      ['x'.repeat(300), 'cannot be used'],
+    ] as const) {
+      const result = await run('file_read', { path })
+      expect(result, path).toMatchObject({ outcome: 'error', exit_code: 1 })
+      expect(result.output).toContain(words)
+    }
   })
 
-  test.each([{ path: '' }, { path: 'a\0b' }, { path: 'a', offset: 0 }, { path: 'a', limit: 1.5 }])(
-    'rejects %j',
-    async (args) => {
-      const { run } = await projectWith()
-      expect(await run('file_read', args)).toMatchObject({ outcome: 'rejected' })
-    },
-  )
+  test('rejects arguments that are not valid', async () => {
+    const { run } = await projectWith()
+    const odd = [
+      { path: '' },
+      { path: 'a\0b' },
+      { path: 'a', offset: 0 },
+      { path: 'a', limit: 1.5 },
+    ]
+    for (const args of odd) {
+      expect(await run('file_read', { ...args })).toMatchObject({ outcome: 'rejected' })
+    }
+  })
 })
 
 describe('file_list', () => {
@@ -153,14 +163,10 @@ describe('file_list', () => {
     expect(output.split('\n').at(-1)).toContain('only 1000 entries')
   })
 
-  test.each([
-    ['none', 'does not exist'],
-    ['a.txt', 'is not a folder'],
-  ])('says why %s cannot be listed', async (path, words) => {
+  test('says why a path cannot be listed', async () => {
     const { run } = await projectWith({ 'a.txt': '' })
-    const result = await run('file_list', { path })
-    expect(result).toMatchObject({ outcome: 'error' })
-    expect(result.output).toContain(words)
+    expect((await run('file_list', { path: 'none' })).output).toContain('does not exist')
+    expect((await run('file_list', { path: 'a.txt' })).output).toContain('is not a folder')
   })
 })
 
@@ -204,19 +210,21 @@ describe('file_write', () => {
     expect((await readdir(cwd)).sort()).toEqual(['link.txt', 'real.txt'])
   })
 
-  test.each([
-    ['folder', 'is a folder'],
-    ['.', 'is a folder'],
-    ['text/below', 'is not a folder'],
-    ['pipe', 'is not a regular file'],
-    ['x'.repeat(300), 'cannot be used'],
-  ])('says why %s cannot be written', async (path, words) => {
+  test('says why a path cannot be written', async () => {
     const { cwd, run } = await projectWith({ text: 'a' })
     await mkdir(join(cwd, 'folder'))
     await run('bash_exec', { command: 'mkfifo pipe' })
-    const result = await run('file_write', { path, content: 'x' })
-    expect(result).toMatchObject({ outcome: 'error', exit_code: 1 })
-    expect(result.output).toContain(words)
-    expect((await readdir(cwd)).sort()).toEqual(['folder', 'pipe', 'text'])
+    for (const [path, words] of [
+      ['folder', 'is a folder'],
+      ['.', 'is a folder'],
+      ['text/below', 'is not a folder'],
+      ['pipe', 'is not a regular file'],
+      ['x'.repeat(300), 'cannot be used'],
+    ] as const) {
+      const result = await run('file_write', { path, content: 'x' })
+      expect(result, path).toMatchObject({ outcome: 'error', exit_code: 1 })
+      expect(result.output).toContain(words)
+      expect((await readdir(cwd)).sort()).toEqual(['folder', 'pipe', 'text'])
+    }
   })
 })

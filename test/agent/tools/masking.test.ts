@@ -5,6 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { INLINE_BYTES } from '../../../src/agent/tools/recorded-output.ts'
 import { guardSecrets } from '../../../src/log/masking.ts'
 import { FAKES, pem } from '../../domain/mask/fakes.ts'
+import { BARE } from './bare-call.ts'
 import { projectWith } from './support.ts'
 
 const OWN = 'q8Zr-own-key-of-the-server'
@@ -90,7 +91,7 @@ describe('the result of a tool', () => {
     const { signal } = new AbortController()
     for (const raw_args of [`{"a": ${token}`, `{"content": "${OWN}" "x"}`, `[${token}`]) {
       const call = { call_id: 'c', tool: 'file_write', args: {}, raw_args, read_only: false }
-      const { output, outcome } = await toolbox.execute(call, { cwd, workspace, signal })
+      const { output, outcome } = await toolbox.execute(call, { ...BARE, cwd, workspace, signal })
       expect(outcome).toBe('rejected')
       for (let at = 0; at + 6 < token.length; at += 1) {
         expect(output).not.toContain(token.slice(at, at + 6))

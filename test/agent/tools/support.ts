@@ -10,6 +10,7 @@ import { runCommand } from '../../../src/runner/run-command.ts'
 import type { Workspace } from '../../../src/workspace/workspace.ts'
 import { startProcess, temporaryFolder } from '../../runner/support.ts'
 import { workspaceOf } from '../../workspace/support.ts'
+import { BARE } from './bare-call.ts'
 
 type Args = OpenCall['args']
 type Run = (
@@ -28,6 +29,8 @@ export type Project = {
   readonly artifacts: ReturnType<typeof createArtifacts>
   /** Runs a tool in the project, like a call of the model. */
   readonly run: Run
+  /** The same for a folder that is the project of its run. */
+  readonly runIn: (cwd: string, tool: string, args?: Args) => ReturnType<Run>
 }
 
 /** A project with these files, its tools, and by default real processes. */
@@ -49,13 +52,14 @@ export async function projectWith(
     runCommand,
     startProcess,
     artifacts,
-    dataDir: join(base, 'data'),
     ...options,
   })
   const workspace = workspaceOf(cwd)
   const run: Run = (tool, args = {}, signal = new AbortController().signal, context = {}) => {
     const call = { call_id: 'call-1', tool, args, read_only: false }
-    return toolbox.execute(call, { cwd, workspace, signal, ...context })
+    return toolbox.execute(call, { ...BARE, cwd, workspace, signal, ...context })
   }
-  return { cwd, outside, workspace, toolbox, artifacts, run }
+  const runIn: Project['runIn'] = (folder, tool, args = {}) =>
+    run(tool, args, undefined, { cwd: folder, workspace: workspaceOf(folder) })
+  return { cwd, outside, workspace, toolbox, artifacts, run, runIn }
 }

@@ -2,7 +2,8 @@ import { execFileSync } from 'node:child_process'
 import { chmod, mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises'
 import { join, relative } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { BackgroundProcesses } from '../../../src/agent/background-processes.ts'
+import { BackgroundProcesses } from '../../../src/agent/run/background-processes.ts'
+import { factsOf } from '../../../src/agent/run/review.ts'
 import { type CallContext, succeeded } from '../../../src/agent/tools/tool.ts'
 import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
 import type { Touches } from '../../../src/domain/approvals/rules.ts'
@@ -11,6 +12,7 @@ import { runCommand } from '../../../src/runner/run-command.ts'
 import { startProcess } from '../../runner/support.ts'
 import { isMissing } from '../../support/missing.ts'
 import { workspaceOf } from '../../workspace/support.ts'
+import { BARE } from './bare-call.ts'
 import { projectWith } from './support.ts'
 
 /** Each file holds a text that no other has. */
@@ -131,18 +133,17 @@ async function play(
   { tool, args, hasProcess = false }: Omit<Case, 'changes' | 'shows'>,
   files: Readonly<Record<string, string>>,
 ) {
-  const { cwd, workspace, artifacts, outside } = await projectWith(files)
+  const { cwd, workspace, artifacts } = await projectWith(files)
   await symlink('other/secret.txt', join(cwd, 'link.txt'))
   // This runs in the place of Python, so that pytest need not be installed.
   await mkdir(join(cwd, '.venv/bin'), { recursive: true })
   await writeFile(join(cwd, '.venv/bin/python'), '#!/bin/sh\necho x > pytest-ran.txt\n')
   await chmod(join(cwd, '.venv/bin/python'), 0o755)
-  const places = { dataDir: join(outside, 'data') }
   const commands = { runCommand, startProcess, artifacts, subagents: true }
-  const toolbox = createToolbox({ ...commands, ...places })
+  const toolbox = createToolbox(commands)
   await using processes = new BackgroundProcesses()
   const context: CallContext = {
-    ...{ cwd, workspace, signal: new AbortController().signal, processes, runId: 'r' },
+    ...{ ...BARE, cwd, workspace, signal: new AbortController().signal, processes, runId: 'r' },
     startSubagent: async () => {
       await writeFile(join(cwd, 'sub.txt'), 'x')
       return succeeded('Done.')
@@ -155,7 +156,7 @@ async function play(
   const started = hasProcess ? await toolbox.execute(start, context) : null
   const id = /\[process (\S+)/.exec(started?.output ?? '')?.[1] ?? 'none'
   const call = callOf(tool, 'id' in args ? { ...args, id } : args)
-  const facts = await toolbox.facts(call, { cwd, workspace, runId: 'r' })
+  const facts = await factsOf(call, toolbox.find(tool), { cwd, workspace })
   if (files === GIT_FILES) commitAll(cwd)
   const before = await snapshot(cwd)
   const { output, outcome } = await toolbox.execute(call, context)
@@ -211,12 +212,11 @@ describe('what is compared with rules', () => {
     folder = '.',
     shell?: string,
   ) {
-    const { cwd, artifacts, outside } = await projectWith(FOUND)
-    const dataDir = join(outside, 'data')
-    const toolbox = createToolbox({ runCommand, artifacts, subagents: true, dataDir })
+    const { cwd, artifacts } = await projectWith(FOUND)
+    const toolbox = createToolbox({ runCommand, artifacts, subagents: true })
     const root = folder === '.' ? undefined : cwd
     const place = { ...at(join(cwd, folder), root), ...(shell && { shellFolder: shell }) }
-    const facts = await toolbox.facts({ call_id: 'c', tool, args }, place)
+    const facts = await factsOf({ call_id: 'c', tool, args }, toolbox.find(tool), place)
     return facts?.touches
   }
 
@@ -236,7 +236,7 @@ describe('what is compared with rules', () => {
     expect((await subagent({ goal: 'all-of' }))?.commands).toEqual([null])
     expect((await subagent({ goal: 'npm-test', folder: 'x' }))?.commands).toContain(null)
     const check = { command: 'true' }
-    expect((await subagent({ goal: 'api-test', check, folder: 'x' }))?.commands).toContain(null)
+    expect((await subagent({ goal: 'lint', check, folder: 'x' }))?.commands).toContain(null)
     expect((await subagent({ check, folder: 'x' }))?.commands).not.toContain(null)
   })
 
@@ -262,10 +262,11 @@ describe('what is compared with rules', () => {
 
   test('is unknown if that project is not above', async () => {
     const { cwd, artifacts, outside } = await projectWith(FOUND)
-    const toolbox = createToolbox({ runCommand, artifacts, dataDir: null })
+    const toolbox = createToolbox({ runCommand, artifacts })
     const call = { call_id: 'c', tool: 'file_read', args: { path: 'a' } }
-    expect(await toolbox.facts(call, at(cwd, outside))).toMatchObject({ touches: null })
-    expect(await toolbox.facts(call, { ...at(cwd), root: null })).toMatchObject({ touches: null })
+    const tool = toolbox.find(call.tool)
+    expect(await factsOf(call, tool, at(cwd, outside))).toMatchObject({ touches: null })
+    expect(await factsOf(call, tool, { ...at(cwd), root: null })).toMatchObject({ touches: null })
   })
 })
 

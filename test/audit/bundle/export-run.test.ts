@@ -1,25 +1,25 @@
 import { randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
+import fc from 'fast-check'
 import { errAsync, okAsync, ResultAsync } from 'neverthrow'
 import { beforeAll, expect, test } from 'vitest'
 import type { Checkpoint } from '../../../src/api/audit.ts'
 import type { ArtifactSource } from '../../../src/artifacts/artifacts.ts'
+import { exportRun, proveRun } from '../../../src/audit/audit.ts'
 import { recordsPath } from '../../../src/audit/bundle/bundle-format.ts'
-import { exportRun } from '../../../src/audit/bundle/export-run.ts'
-import { unpacked } from '../../../src/audit/bundle/tar.ts'
+import { unpacked } from '../../../src/audit/bundle/unpack.ts'
 import {
   CHECKPOINT_STREAM,
   checkpointEvent,
 } from '../../../src/audit/checkpoints/checkpoint-stream.ts'
-import type { Keys } from '../../../src/audit/proofs/keyring.ts'
-import { proveRun, seal } from '../../../src/audit/proofs/statements.ts'
+import { type Keys, seal } from '../../../src/audit/keyring.ts'
 import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
 import type { RunRecord } from '../../../src/domain/records.ts'
 import { sha256 } from '../../../src/lib/sha256.ts'
 import { GENESIS } from '../../../src/log/chain.ts'
 import type { StreamReader } from '../../../src/log/stream-pages.ts'
 import type { RecordedEvent } from '../../../src/store/event-store.ts'
-import { createdRecord } from '../../support/run-records.ts'
+import { createdRecord, validRun } from '../../support/run-records.ts'
 import { within } from '../../support/within.ts'
 import { eventsOf, exported, NOW, newKeys, type Part, partsOf, withTaken } from '../support.ts'
 
@@ -31,7 +31,7 @@ function longRun(count = 1000): RunRecord[] {
   return [
     createdRecord(RUN_ID),
     ...Array.from({ length: count }, (_, index): RunRecord => {
-      const reason = randomBytes(5_000).toString('hex')
+      const reason = randomBytes(2_500).toString('hex')
       return { ...common, kind: 'llm_retry', payload: { attempt: index + 1, reason, delay_ms: 1 } }
     }),
   ]
@@ -149,10 +149,10 @@ test('an artifact that is redacted while a run is exported is not reported as lo
       return null
     },
   }
-  const archive = await exportFrom(
-    readerOf(() => all),
-    artifacts,
-  )
+  const reader = readerOf(() => all)
+  const refused = await exportFrom(reader, artifacts)
+  expect(refused._unsafeUnwrapErr()).toMatchObject({ type: 'redacted_meanwhile' })
+  const archive = await exportFrom(reader, artifacts)
   expect(await verifyBundle(unpacked(archive._unsafeUnwrap()))).toMatchObject({
     holds: true,
     redacted: { artifacts: 1 },
@@ -175,41 +175,18 @@ test('an artifact is closed if the reader of the export leaves while it is sent'
 
 const OUTPUT = 'a whole output'
 
-/** A run with a call whose whole output is an artifact. */
+/** A run up to a result whose whole output is an artifact. */
 function runNaming(output: string): RecordedEvent[] {
-  const call = { call_id: 'c', tool: 'bash_exec' }
-  const common = { run_id: RUN_ID, iteration: 1, ts: 1_770_000_001 }
-  const result: RunRecord = {
-    ...common,
-    kind: 'tool_result',
-    payload: {
-      ...call,
-      output: 'a whole …',
-      exit_code: 0,
-      outcome: 'ok',
-      duration_ms: 1,
-      bytes: output.length,
-      truncated: true,
-      sha256: sha256(output),
-    },
-  }
-  return eventsOf([createdRecord(RUN_ID), ...turnOf(common, call), result])
-}
-
-/** One tool call up to its result. */
-function turnOf(
-  common: Pick<RunRecord, 'run_id' | 'iteration' | 'ts'>,
-  call: { readonly call_id: string; readonly tool: string },
-): RunRecord[] {
-  const message = { text: null, tool_calls: [{ ...call, args: {} }], finish_reason: 'tool_calls' }
-  const usage = { input_tokens: 1, output_tokens: 1, cost_usd: 0, model_name: 'scripted' }
-  return [
-    { ...common, kind: 'step_start', payload: { node: 'plan' } },
-    { ...common, kind: 'llm_usage', payload: { ...usage, duration_ms: 1, omitted_turns: 0 } },
-    { ...common, kind: 'assistant_message', payload: message },
-    { ...common, kind: 'step_start', payload: { node: 'act' } },
-    { ...common, kind: 'tool_call', payload: { ...call, args: {}, read_only: false } },
-  ]
+  const isResult = ({ kind }: RunRecord) => kind === 'tool_result'
+  const runs = validRun().filter((each) => each.some(isResult))
+  const [records = []] = fc.sample(runs, { numRuns: 1, seed: 3 })
+  const upToResult = records.slice(0, records.findIndex(isResult) + 1)
+  const named = upToResult.map((record): RunRecord => {
+    const own = { ...record, run_id: RUN_ID }
+    if (own.kind !== 'tool_result') return own
+    return { ...own, payload: { ...own.payload, truncated: true, sha256: sha256(output) } }
+  })
+  return eventsOf(named)
 }
 
 test('holds the keys of other servers of the log that have signed its redactions', async () => {

@@ -4,12 +4,14 @@ import { join } from 'node:path'
 import { errAsync } from 'neverthrow'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { type ImportDeps, importRun } from '../../../src/audit/bundle/import-run.ts'
-import type { Keys } from '../../../src/audit/proofs/keyring.ts'
-import { NO_ANCHORS } from '../../../src/audit/proofs/public-keys.ts'
+import type { Keys } from '../../../src/audit/keyring.ts'
+import { NO_ANCHORS } from '../../../src/audit/public-keys.ts'
+import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
 import type { RunRecord } from '../../../src/domain/records.ts'
+import { sha256 } from '../../../src/lib/sha256.ts'
 import { streamOf } from '../../../src/log/run-log.ts'
-import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
-import type { EventStore, RecordedEvent } from '../../../src/store/event-store.ts'
+import { type EventStore, type RecordedEvent, storeWith } from '../../../src/store/event-store.ts'
+import { memoryStore } from '../../support/memory-store.ts'
 import { createdRecord } from '../../support/run-records.ts'
 import { newSigning } from '../../support/signing.ts'
 import {
@@ -56,7 +58,7 @@ let parts: Part[]
 let kept: Buffer[]
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'retrai-import-'))
-  store = (await openEmbeddedStore({ file: join(folder, 'log.sqlite') }))._unsafeUnwrap()
+  store = memoryStore()
   keys = await newKeys()
   events = eventsOf(complete)
   parts = await exported(events, keys)
@@ -72,7 +74,13 @@ const pending = () => readdir(markers()).catch(() => [])
 const deps = (into = store): ImportDeps => ({
   store: into,
   sign: newSigning().sign,
-  putArtifact: async (content) => kept.push(content),
+  artifacts: {
+    put: async (content) => {
+      kept.push(Buffer.from(content))
+      return sha256(content)
+    },
+    read: async () => null,
+  },
   markers: markers(),
   now: () => 1_770_000_100,
 })
@@ -102,19 +110,13 @@ test.each([1, 2] as const)(
 
 test('an import that was interrupted is marked, so that no server continues the run, and can be continued', async () => {
   let appends = 0
-  const dying: EventStore = {
+  const dead = { type: 'store_unavailable', message: 'dead' } as const
+  const dying = storeWith(store, {
     append: (...args) => {
       appends += 1
-      return appends > 1
-        ? errAsync({ type: 'store_unavailable', message: 'dead' })
-        : store.append(...args)
+      return appends > 1 ? errAsync(dead) : store.append(...args)
     },
-    readStream: (...args) => store.readStream(...args),
-    subscribeStream: (...args) => store.subscribeStream(...args),
-    subscribeAll: (...args) => store.subscribeAll(...args),
-    ping: () => store.ping(),
-    close: () => store.close(),
-  }
+  })
   expect((await take(parts, dying))._unsafeUnwrapErr().type).toBe('store_unavailable')
   const there = (await stored()).length
   expect(there).toBeGreaterThan(0)
@@ -156,4 +158,18 @@ test('another run with the same id stays as it is', async () => {
   expect((await take(parts))._unsafeUnwrapErr().type).toBe('other_content')
   expect(await stored()).toEqual(before)
   expect(await pending()).toEqual([])
+})
+
+test('a record that no server can read is not imported, although its hash and the signatures are right', async () => {
+  const changed = complete.map((record, seq): RunRecord => {
+    const payload = Object.assign({}, record.payload, { more: 1 })
+    return seq === 7 ? Object.assign({}, record, { payload }) : record
+  })
+  const parts = await exported(eventsOf(changed), keys)
+  expect(await verifyBundle(partsOf(parts))).toMatchObject({ holds: true })
+  const refused = (await importRun(deps(), () => partsOf(parts), NO_ANCHORS))._unsafeUnwrapErr()
+  expect(refused).toMatchObject({
+    type: 'refused',
+    report: { holds: false, findings: [{ problem: 'unreadable', seq: 7 }] },
+  })
 })

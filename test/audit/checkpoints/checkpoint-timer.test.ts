@@ -1,11 +1,11 @@
-import { okAsync, ResultAsync } from 'neverthrow'
+import { ok } from 'neverthrow'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
 import type { Checkpoint } from '../../../src/api/audit.ts'
 import {
   CheckpointTimer,
-  type TimerOptions,
-} from '../../../src/audit/checkpoints/checkpoint-timer.ts'
-import type { CheckpointWriter } from '../../../src/audit/checkpoints/checkpoint-writer.ts'
+  type CheckpointWriter,
+} from '../../../src/audit/checkpoints/checkpoint-writer.ts'
+import { sleep } from '../../../src/lib/backoff.ts'
 
 const CHECKPOINT: Checkpoint = {
   type: 'retrai.checkpoint.v1',
@@ -23,17 +23,14 @@ let writes: number
 let answer: Checkpoint | 'too_soon' | null
 /** How long a checkpoint takes, milliseconds. */
 let takesMs: number
-const writer: Pick<CheckpointWriter, 'write'> = {
-  write: () => {
-    writes += 1
-    return takesMs === 0 ? okAsync(answer) : ResultAsync.fromSafePromise(slowly())
-  },
+const write: CheckpointWriter['write'] = async () => {
+  writes += 1
+  if (takesMs > 0) await sleep(takesMs)
+  return ok(answer)
 }
-const slowly = () =>
-  new Promise<typeof answer>((resolve) => setTimeout(() => resolve(answer), takesMs))
 const log = { debug: () => {}, info: () => {}, warn: () => {} }
-const start = (options: Partial<TimerOptions> = {}, by = writer) =>
-  new CheckpointTimer(by, { seconds: 60, log, jitterMs: 0, ...options })
+const start = (seconds = 60, by = write, logged = log) =>
+  new CheckpointTimer(by, { seconds, log: logged, written: async () => {} })
 
 beforeEach(() => {
   vi.useFakeTimers()
@@ -41,7 +38,10 @@ beforeEach(() => {
   answer = CHECKPOINT
   takesMs = 0
 })
-afterEach(() => vi.useRealTimers())
+afterEach(() => {
+  vi.useRealTimers()
+  vi.restoreAllMocks()
+})
 
 test('a checkpoint is attempted at intervals', async () => {
   const timer = start()
@@ -55,7 +55,7 @@ test('a checkpoint is attempted at intervals', async () => {
 })
 
 test('with two seconds, what changes right after a checkpoint is in the next one two seconds later', async () => {
-  const timer = start({ seconds: 2, jitterMs: 1_000 })
+  const timer = start(2)
   await vi.advanceTimersByTimeAsync(2_000)
   expect(writes).toBe(1)
   timer.runEnded()
@@ -105,9 +105,9 @@ test('a checkpoint that a slow disk delayed delays the next one by no more than 
 })
 
 test('after a checkpoint that failed because the disk did, there is another one', async () => {
-  const failing = { write: () => ResultAsync.fromSafePromise(Promise.reject(new Error('EIO'))) }
+  const failing = () => Promise.reject(new Error('EIO'))
   const warned: unknown[] = []
-  const timer = start({ log: { ...log, warn: (fields) => warned.push(fields) } }, failing)
+  const timer = start(60, failing, { ...log, warn: (fields?: unknown) => warned.push(fields) })
   await vi.advanceTimersByTimeAsync(120_000)
   await timer.stop()
   expect(warned).toEqual(Array.from({ length: 3 }, () => ({ err: new Error('EIO') })))

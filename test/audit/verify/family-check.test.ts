@@ -1,9 +1,8 @@
-import fc from 'fast-check'
 import { ok } from 'neverthrow'
 import { describe, expect, test } from 'vitest'
 import { FamilyCheck } from '../../../src/audit/verify/family-check.ts'
 import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
-import { verifyLog } from '../../../src/audit/verify/verify-log.ts'
+import { verifyStore } from '../../../src/audit/verify/verify-store.ts'
 import type { Kind, PayloadOf, RunRecord } from '../../../src/domain/records.ts'
 import { hashOfCall } from '../../../src/log/commitment.ts'
 import type { RecordedEvent } from '../../../src/store/event-store.ts'
@@ -19,8 +18,9 @@ async function* pagesOf(events: readonly RecordedEvent[]) {
 
 /** The verification of a whole log. */
 async function verify(events: readonly RecordedEvent[]) {
-  const options = { reader: readerOf(events) }
-  return (await verifyLog(pagesOf(events), NO_ARTIFACTS, [], options))._unsafeUnwrap()
+  const store = { reader: readerOf(events), pages: () => pagesOf(events) }
+  const rest = { artifacts: NO_ARTIFACTS, keys: new Map(), projected: null }
+  return (await verifyStore({ ...store, ...rest }))._unsafeUnwrap()
 }
 
 const { parent, subagent } = familyOf()
@@ -60,22 +60,12 @@ describe('a run and the run of its sub-agent', () => {
       SUBAGENT_ID,
       'which starts no run',
     ],
-    ['another hash', { ofParent: (it) => ({ ...it, hash: HASH }) }, SUBAGENT_ID, 'names the hash'],
-    [
-      'another call',
-      { ofParent: (it) => ({ ...it, call_id: 'c7' }) },
-      SUBAGENT_ID,
-      'names the call c7',
-    ],
-    ['another depth', { ofParent: (it) => ({ ...it, depth: 2 }) }, SUBAGENT_ID, 'at depth 2'],
-    ['a later end', { ofEnd: (it) => ({ ...it, seq: 99 }) }, PARENT_ID, 'whose last record is'],
-    ['an earlier end', { ofEnd: (it) => ({ ...it, seq: 2 }) }, PARENT_ID, 'of record 2'],
-    [
-      'another last record',
-      { ofEnd: (it) => ({ ...it, hash: HASH }) },
-      PARENT_ID,
-      'names the hash',
-    ],
+    ['another hash', { ofParent: (it) => ({ ...it, hash: HASH }) }, SUBAGENT_ID, 'the hash ffff'],
+    ['another call', { ofParent: (it) => ({ ...it, call_id: 'c7' }) }, SUBAGENT_ID, 'the call c7'],
+    ['another depth', { ofParent: (it) => ({ ...it, depth: 2 }) }, SUBAGENT_ID, 'the depth 2'],
+    ['a later end', { ofEnd: (it) => ({ ...it, seq: 99 }) }, PARENT_ID, 'which has'],
+    ['an earlier end', { ofEnd: (it) => ({ ...it, seq: 2 }) }, PARENT_ID, 'record 2 of'],
+    ['another last record', { ofEnd: (it) => ({ ...it, hash: HASH }) }, PARENT_ID, 'the hash ffff'],
     [
       'another end',
       { ofEnd: (it) => ({ ...it, status: 'failed' }) },
@@ -125,6 +115,18 @@ describe('a run and the run of its sub-agent', () => {
     [
       'which run is started',
       of('subagent_started', () => ({ run_id: OTHER_ID })),
+      'has not started',
+    ],
+    [
+      'who started it',
+      of('run_created', (it) => (it.parent ? { parent: { ...it.parent, run_id: OTHER_ID } } : {})),
+      'does not name it as its start',
+    ],
+    [
+      'which run has ended',
+      of('tool_result', (it) =>
+        it.subagent ? { subagent: { ...it.subagent, run_id: OTHER_ID } } : {},
+      ),
       'has not started',
     ],
   ])(
@@ -177,7 +179,7 @@ describe('a run and the run of its sub-agent', () => {
       {
         where: `run ${OTHER_ID}`,
         seq: 0,
-        message: expect.stringContaining(`starts run ${SUBAGENT_ID}`),
+        message: expect.stringContaining(`there it is ${SUBAGENT_ID}`),
       },
     ])
   })
@@ -218,45 +220,6 @@ function of<K extends Kind>(kind: K, change: (payload: PayloadOf<K>) => object) 
     return { ...record, payload: { ...payload, ...change(payload) } } as RunRecord
   }
 }
-
-test('if a value that both logs contain is altered in one, with a new chain, it is found', async () => {
-  const values = [
-    ...(['run_id', 'call_id', 'seq', 'hash', 'depth'] as const).map(
-      (name) => ['parent', name] as const,
-    ),
-    ...(['status', 'tokens', 'cost_usd', 'waited_seconds', 'seq', 'hash', 'run_id'] as const).map(
-      (name) => ['end', name] as const,
-    ),
-  ]
-  const words = {
-    run_id: fc.uuid(),
-    call_id: fc.string(),
-    hash: fc.stringMatching(/^[0-9a-f]{64}$/),
-  }
-  const altered = fc.constantFrom(...values).chain(([holder, name]) => {
-    const status = fc.constantFrom('achieved', 'failed', 'running')
-    const value: fc.Arbitrary<unknown> =
-      name in words ? words[name as keyof typeof words] : name === 'status' ? status : fc.nat()
-    return fc.tuple(fc.constant(holder), fc.constant(name), value)
-  })
-  await fc.assert(
-    fc.asyncProperty(altered, async ([holder, name, value]) => {
-      let isAltered = false
-      const lie = (it: Record<string, unknown>) => {
-        isAltered = it[name] !== value
-        return { ...it, [name]: value }
-      }
-      const ofRecord =
-        holder === 'parent'
-          ? of('run_created', (it) => (it.parent ? { parent: lie(it.parent) } : {}))
-          : of('tool_result', (it) => (it.subagent ? { subagent: lie(it.subagent) } : {}))
-      const events = eventsOf(familyOf({ ofRecord }))
-      fc.pre(isAltered)
-      expect((await verify(events)).findings).not.toEqual([])
-    }),
-    { numRuns: 60 },
-  )
-})
 
 test('exports are compared if they are verified together; otherwise the report says that they were not', async () => {
   const keys = await newKeys()
@@ -340,12 +303,6 @@ describe('the answer of a person', () => {
       },
       answers,
       'of the call',
-    ],
-    [
-      'answers another record',
-      { change: of('approval_response', () => ({ answers: 1 })) },
-      answers + 1,
-      'answers record 1',
     ],
   ])('does not hold if it %s', async (_, lie, seq, message) => {
     expect((await verify(history(lie))).findings).toMatchObject([

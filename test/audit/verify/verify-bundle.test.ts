@@ -2,14 +2,14 @@ import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { RunProof } from '../../../src/api/audit.ts'
-import type { Keys } from '../../../src/audit/proofs/keyring.ts'
-import { knownKeys } from '../../../src/audit/proofs/public-keys.ts'
+import type { Version } from '../../../src/audit/bundle/bundle-format.ts'
+import type { Keys } from '../../../src/audit/keyring.ts'
+import { knownKeys } from '../../../src/audit/public-keys.ts'
 import type { BundleReport } from '../../../src/audit/verify/report.ts'
 import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
 import { bundleLines } from '../../../src/cli/terminal/report-lines.ts'
 import { type IsolationDifference, otherwiseIsolated } from '../../../src/domain/isolation.ts'
 import type { RunRecord } from '../../../src/domain/records.ts'
-import type { RecordedEvent } from '../../../src/store/event-store.ts'
 import { validRun } from '../../support/run-records.ts'
 import {
   asVersion,
@@ -39,6 +39,8 @@ const run = validRun(undefined, { maxMoves: 25 }).map((records) =>
   }),
 )
 
+const longRun = run.filter((records) => records.length > 8)
+
 let keys: Keys
 beforeAll(async () => {
   keys = await newKeys()
@@ -48,7 +50,7 @@ const verify = (parts: readonly Part[]): Promise<BundleReport> => verifyBundle(p
 /** Any run's export, and a place in it: between 0 and 1. */
 const place = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })
 const at = (where: number, count: number): number => Math.floor(where * count)
-const RUNS = { numRuns: 40 }
+const RUNS = { numRuns: 30 }
 
 /** What the byte at this place of the records is part of. */
 function whatIsAt(content: Buffer, index: number): 'time or salt' | 'the rest' {
@@ -104,158 +106,176 @@ describe('the policy of isolation', () => {
   })
 })
 
+const exportedAs = async (version: Version, ...source: Parameters<typeof exported>) =>
+  asVersion(version, await exported(...source), source[1])
+const anyVersion = fc.constantFrom<Version>(1, 2)
+
+/** In about every second run, some texts are redacted. */
+function exportOf(version: Version, records: RunRecord[]): Promise<Part[]> {
+  const events = eventsOf(records)
+  const taken = records.length % 2 === 0 ? someTexts(events, (records.length % 7) / 7) : []
+  return exportedAs(version, withTaken(events, taken), keys, ARTIFACTS)
+}
+const namedBy = (report: BundleReport): string[] => report.findings.map(({ where }) => where)
+
+/** One byte of a text, and the same text with another byte in its place. */
+const change = fc.tuple(place, fc.integer({ min: 1, max: 255 }))
+function withChange(content: Buffer, [where, flip]: readonly [number, number]) {
+  const index = at(where, content.length)
+  const changed = Buffer.from(content)
+  changed[index] = (changed[index] ?? 0) ^ flip
+  return { index, changed }
+}
+
+describe('a signed export', () => {
+  test('of any run holds, and is reported correctly', async () => {
+    await fc.assert(
+      fc.asyncProperty(anyVersion, run, async (version, records) => {
+        const report = await verify(await exportOf(version, records))
+        expect(report.findings).toEqual([])
+        expect(report).toMatchObject({
+          holds: true,
+          trust: 'not_compared',
+          run_id: records[0]?.run_id,
+          verified: records.length,
+          signed: records.length,
+          complete: records.at(-1)?.kind === 'run_end',
+          key: keys.signer.key,
+          first_bad_seq: null,
+        })
+      }),
+      RUNS,
+    )
+  })
+
+  test('with any byte of its records changed names the record', async () => {
+    await fc.assert(
+      fc.asyncProperty(anyVersion, run, change, async (version, records, how) => {
+        const file = recordsPart(version)
+        const parts = await exportOf(version, records)
+        const content = contentOf(parts, file)
+        const { index, changed } = withChange(content, how)
+        const seq = content.subarray(0, index).filter((byte) => byte === 0x0a).length
+        const report = await verify(replaced(parts, file, changed))
+        expect(report.holds).toBe(false)
+        const isNamed = report.first_bad_seq === seq && report.verified === seq
+        // Only the manifest covers the time at which the store took a record, and the salt of one without strings.
+        if (!isNamed) {
+          expect([version, whatIsAt(content, index)]).toEqual([2, 'time or salt'])
+        }
+        expect(namedBy(report)).toContain(file)
+      }),
+      { numRuns: 80 },
+    )
+  })
+
+  test('with any byte of any other part changed does not hold', async () => {
+    await fc.assert(
+      fc.asyncProperty(anyVersion, run, place, change, async (version, records, which, how) => {
+        const all = await exportOf(version, records)
+        const parts = all.filter(({ path }) => path !== recordsPart(version))
+        const part = parts[at(which, parts.length)]
+        if (part === undefined) throw new Error('no part')
+        const { changed } = withChange(part.content, how)
+        const report = await verify(replaced(all, part.path, changed))
+        expect(report.holds).toBe(false)
+        expect(namedBy(report)).toContain(part.path)
+        if (part.path.startsWith('artifacts/')) {
+          const first = records.findIndex(
+            ({ kind, payload }) => kind === 'tool_result' && payload.sha256 === ARTIFACT,
+          )
+          expect(report.first_bad_seq).toBe(first)
+        }
+      }),
+      { numRuns: 80 },
+    )
+  })
+
+  test('with any record removed, added, swapped or cut off names the first bad one', async () => {
+    await fc.assert(
+      fc.asyncProperty(anyVersion, run, place, place, async (version, records, one, other) => {
+        const file = recordsPart(version)
+        const parts = await exportOf(version, records)
+        const good = contentOf(parts, file).toString().split('\n').slice(0, -1)
+        const verifyLines = (changed: readonly string[]) =>
+          verify(replaced(parts, file, changed.map((line) => `${line}\n`).join('')))
+        const [i, j] = [at(one, good.length), at(other, good.length)]
+        const removed = await verifyLines(good.toSpliced(i, 1))
+        expect(removed).toMatchObject({ holds: false, first_bad_seq: i })
+        const added = await verifyLines(good.toSpliced(i, 0, good[j] ?? ''))
+        expect(added).toMatchObject({ holds: false, first_bad_seq: i === j ? i + 1 : i })
+        const cut = await verifyLines(good.slice(0, i))
+        expect(cut).toMatchObject({ holds: false, first_bad_seq: i, verified: i })
+        if (i === j) return
+        const swapped = await verifyLines(good.with(i, good[j] ?? '').with(j, good[i] ?? ''))
+        expect(swapped).toMatchObject({ holds: false, first_bad_seq: Math.min(i, j) })
+      }),
+      RUNS,
+    )
+  })
+
+  test('with a part removed, added or moved names the part', async () => {
+    await fc.assert(
+      fc.asyncProperty(anyVersion, run, place, async (version, records, where) => {
+        const parts = await exportOf(version, records)
+        const i = at(where, parts.length)
+        const part = parts[i] as Part
+        expect(namedBy(await verify(parts.toSpliced(i, 1)))).toContain(part.path)
+        const extra = { path: `artifacts/${'0'.repeat(64)}`, content: Buffer.from('x') }
+        expect(namedBy(await verify([...parts, extra]))).toContain(extra.path)
+        expect((await verify([...parts, part])).holds).toBe(false)
+        if (i > 0) expect((await verify([part, ...parts.toSpliced(i, 1)])).holds).toBe(false)
+      }),
+      RUNS,
+    )
+  })
+})
+
+describe('a redaction', () => {
+  test('is reported with its author and reason; the chain is the same as before', async () => {
+    await fc.assert(
+      fc.asyncProperty(anyVersion, longRun, place, async (version, records, where) => {
+        const events = eventsOf(records)
+        const taken = someTexts(events, where)
+        const before = await verify(await exportedAs(version, events, keys, ARTIFACTS))
+        const redacted = withTaken(events, taken)
+        const after = await verify(await exportedAs(version, redacted, keys, ARTIFACTS))
+        expect(after.findings).toEqual([])
+        expect(after).toMatchObject({ holds: true, head: before.head, verified: before.verified })
+        const { strings, redactions } = after.redacted
+        expect(strings).toBe(taken.length)
+        expect(redactions.map(({ seq, pointers: [pointer] }) => ({ seq, pointer }))).toEqual(taken)
+        expect(new Set(redactions.map((each) => `${each.principal}: ${each.reason}`))).toEqual(
+          new Set(['alice: a password']),
+        )
+      }),
+      RUNS,
+    )
+  })
+
+  test('is found if it is not recorded, was recorded but not carried out, or is about another text', async () => {
+    await fc.assert(
+      fc.asyncProperty(anyVersion, longRun, place, async (version, records, where) => {
+        const events = eventsOf(records)
+        const redacted = withTaken(events, someTexts(events, where))
+        const forgeries = forgedRedactions(await exportedAs(version, redacted, keys, ARTIFACTS))
+        expect(forgeries.length).toBeGreaterThan(3)
+        for (const forged of forgeries) expect((await verify(forged)).holds).toBe(false)
+      }),
+      { numRuns: 20 },
+    )
+  })
+})
+
 describe.each([1, 2] as const)('version %i of exports', (version) => {
   const file = recordsPart(version)
-  const exportedAs = async (...[events, by, artifacts]: Parameters<typeof exported>) =>
-    asVersion(version, await exported(events, by, artifacts), by)
-
-  /** In about every second run, some texts are redacted. */
-  const exportOf = (records: RunRecord[]) => {
-    const events = eventsOf(records)
-    return exportedAs(withTaken(events, takenFrom(records, events)), keys, ARTIFACTS)
-  }
-  const takenFrom = (records: RunRecord[], events: readonly RecordedEvent[]) =>
-    records.length % 2 === 0 ? someTexts(events, (records.length % 7) / 7) : []
-
-  const lines = (parts: readonly Part[]): string[] =>
-    contentOf(parts, file).toString().split('\n').slice(0, -1)
-  const withLines = (parts: readonly Part[], changed: readonly string[]): Part[] =>
-    replaced(parts, file, changed.map((line) => `${line}\n`).join(''))
-
-  describe('a signed export', () => {
-    test('of any run holds, and is reported correctly', async () => {
-      await fc.assert(
-        fc.asyncProperty(run, async (records) => {
-          const report = await verify(await exportOf(records))
-          expect(report.findings).toEqual([])
-          expect(report).toMatchObject({
-            holds: true,
-            trust: 'not_compared',
-            run_id: records[0]?.run_id,
-            verified: records.length,
-            signed: records.length,
-            complete: records.at(-1)?.kind === 'run_end',
-            key: keys.signer.key,
-            first_bad_seq: null,
-          })
-        }),
-        RUNS,
-      )
-    })
-
-    test('with any byte of its records changed names the record', async () => {
-      await fc.assert(
-        fc.asyncProperty(
-          run,
-          place,
-          fc.integer({ min: 1, max: 255 }),
-          async (records, where, flip) => {
-            const parts = await exportOf(records)
-            const content = Buffer.from(contentOf(parts, file))
-            const index = at(where, content.length)
-            const seq = content.subarray(0, index).filter((byte) => byte === 0x0a).length
-            content[index] = (content[index] ?? 0) ^ flip
-            const report = await verify(replaced(parts, file, content))
-            expect(report.holds).toBe(false)
-            const isNamed = report.first_bad_seq === seq && report.verified === seq
-            // Only the manifest covers the time at which the store took a record, and the salt of one without strings.
-            if (!isNamed)
-              expect([version, whatIsAt(contentOf(parts, file), index)]).toEqual([
-                2,
-                'time or salt',
-              ])
-            expect(report.findings.map((found) => found.where)).toContain(file)
-          },
-        ),
-        { numRuns: 70 },
-      )
-    })
-
-    test('with any byte of any other part changed does not hold', async () => {
-      await fc.assert(
-        fc.asyncProperty(
-          run,
-          place,
-          place,
-          fc.integer({ min: 1, max: 255 }),
-          async (records, which, where, flip) => {
-            const parts = (await exportOf(records)).filter(({ path }) => path !== file)
-            const part = parts[at(which, parts.length)]
-            if (part === undefined) throw new Error('no part')
-            const content = Buffer.from(part.content)
-            const index = at(where, content.length)
-            content[index] = (content[index] ?? 0) ^ flip
-            const report = await verify(replaced(await exportOf(records), part.path, content))
-            expect(report.holds).toBe(false)
-            expect(report.findings.map(({ where: found }) => found)).toContain(part.path)
-            if (part.path.startsWith('artifacts/')) {
-              const first = records.findIndex(
-                ({ kind, payload }) => kind === 'tool_result' && payload.sha256 === ARTIFACT,
-              )
-              expect(report.first_bad_seq).toBe(first)
-            }
-          },
-        ),
-        { numRuns: 70 },
-      )
-    })
-
-    test('with any record removed, added, swapped or cut off names the first bad one', async () => {
-      await fc.assert(
-        fc.asyncProperty(run, place, place, async (records, one, other) => {
-          const parts = await exportOf(records)
-          const good = lines(parts)
-          const count = good.length
-          const i = at(one, count)
-          const removed = await verify(withLines(parts, good.toSpliced(i, 1)))
-          expect(removed).toMatchObject({ holds: false, first_bad_seq: i })
-
-          const j = at(other, count)
-          const added = await verify(withLines(parts, good.toSpliced(i, 0, good[j] ?? '')))
-          const expected = i === j ? i + 1 : i
-          expect(added).toMatchObject({ holds: false, first_bad_seq: expected })
-
-          const cut = await verify(withLines(parts, good.slice(0, i)))
-          expect(cut).toMatchObject({ holds: false, first_bad_seq: i, verified: i })
-
-          if (i === j) return
-          const swapped = good.with(i, good[j] ?? '').with(j, good[i] ?? '')
-          expect(await verify(withLines(parts, swapped))).toMatchObject({
-            holds: false,
-            first_bad_seq: Math.min(i, j),
-          })
-        }),
-        RUNS,
-      )
-    })
-
-    test('with a part removed, added or moved names the part', async () => {
-      await fc.assert(
-        fc.asyncProperty(run, place, async (records, where) => {
-          const parts = await exportOf(records)
-          const i = at(where, parts.length)
-          const part = parts[i] as Part
-          expect(
-            (await verify(parts.toSpliced(i, 1))).findings.map((found) => found.where),
-          ).toContain(part.path)
-          const extra = { path: `artifacts/${'0'.repeat(64)}`, content: Buffer.from('x') }
-          expect((await verify([...parts, extra])).findings.map((found) => found.where)).toContain(
-            extra.path,
-          )
-          expect((await verify([...parts, part])).holds).toBe(false)
-          if (i > 0) expect((await verify([part, ...parts.toSpliced(i, 1)])).holds).toBe(false)
-        }),
-        { numRuns: 30 },
-      )
-    })
-  })
 
   describe('a forger without the key', () => {
     const example = () => fc.sample(run, { numRuns: 1, seed: 7 })[0] as RunRecord[]
 
     test('a whole invented history in place of the signed one', async () => {
       const records = example()
-      const whole = (all: RunRecord[]) => exportedAs(eventsOf(all), keys, ARTIFACTS)
+      const whole = (all: RunRecord[]) => exportedAs(version, eventsOf(all), keys, ARTIFACTS)
       const parts = await whole(records)
       const forged = await whole(records.map((record) => ({ ...record, ts: record.ts + 1 })))
       const report = await verify(replaced(parts, file, contentOf(forged, file)))
@@ -265,14 +285,14 @@ describe.each([1, 2] as const)('version %i of exports', (version) => {
 
     test('a proof and a manifest signed by another key are distinguished from those of the server', async () => {
       const forger = await newKeys()
-      const parts = await exportedAs(eventsOf(example()), forger, ARTIFACTS)
+      const parts = await exportedAs(version, eventsOf(example()), forger, ARTIFACTS)
       const anchors = { keys: knownKeys(keys.published), fingerprints: new Set<string>() }
       const report = await verifyBundle(partsOf(parts), { anchors })
       expect(report).toMatchObject({ holds: true, trust: 'not_trusted', key: forger.signer.key })
-      const genuine = await verifyBundle(partsOf(await exportOf(example())), { anchors })
+      const genuine = await verifyBundle(partsOf(await exportOf(version, example())), { anchors })
       expect(genuine).toMatchObject({ holds: true, trust: 'trusted' })
       const fingerprints = new Set([keys.signer.key])
-      const byFingerprint = await verifyBundle(partsOf(await exportOf(example())), {
+      const byFingerprint = await verifyBundle(partsOf(await exportOf(version, example())), {
         anchors: { keys: new Map(), fingerprints },
       })
       expect(byFingerprint).toMatchObject({ holds: true, trust: 'trusted' })
@@ -283,7 +303,12 @@ describe.each([1, 2] as const)('version %i of exports', (version) => {
       const published = {
         keys: forger.published.keys.map((key) => ({ ...key, fingerprint: keys.signer.key })),
       }
-      const parts = await exportedAs(eventsOf(example()), { ...forger, published }, ARTIFACTS)
+      const parts = await exportedAs(
+        version,
+        eventsOf(example()),
+        { ...forger, published },
+        ARTIFACTS,
+      )
       const report = await verify(parts)
       expect(report.holds).toBe(false)
       expect(report.findings.map(({ where }) => where)).toContain('keys.json')
@@ -291,47 +316,6 @@ describe.each([1, 2] as const)('version %i of exports', (version) => {
   })
 
   describe('a redaction', () => {
-    const longRun = run.filter((records) => records.length > 8)
-
-    test('is reported with its author and reason; the chain is the same as before', async () => {
-      await fc.assert(
-        fc.asyncProperty(longRun, place, async (records, where) => {
-          const events = eventsOf(records)
-          const taken = someTexts(events, where)
-          const before = await verify(await exportedAs(events, keys, ARTIFACTS))
-          const after = await verify(await exportedAs(withTaken(events, taken), keys, ARTIFACTS))
-          expect(after.findings).toEqual([])
-          expect(after).toMatchObject({ holds: true, head: before.head, verified: before.verified })
-          const { strings, redactions } = after.redacted
-          expect(strings).toBe(taken.length)
-          expect(redactions.map(({ seq, pointers: [pointer] }) => ({ seq, pointer }))).toEqual(
-            taken,
-          )
-          expect(new Set(redactions.map((each) => `${each.principal}: ${each.reason}`))).toEqual(
-            new Set(['alice: a password']),
-          )
-        }),
-        { numRuns: 30 },
-      )
-    })
-
-    test('is found if it is not recorded, was recorded but not carried out, or is about another text', async () => {
-      await fc.assert(
-        fc.asyncProperty(longRun, place, async (records, where) => {
-          const events = eventsOf(records)
-          const parts = await exportedAs(
-            withTaken(events, someTexts(events, where)),
-            keys,
-            ARTIFACTS,
-          )
-          const forgeries = forgedRedactions(parts)
-          expect(forgeries.length).toBeGreaterThan(3)
-          for (const forged of forgeries) expect((await verify(forged)).holds).toBe(false)
-        }),
-        { numRuns: 30 },
-      )
-    })
-
     test('is compared even if the server itself signed the wrong export', async () => {
       const records = fc.sample(longRun, { numRuns: 1, seed: 4 })[0] as RunRecord[]
       const events = eventsOf(records)
@@ -340,11 +324,13 @@ describe.each([1, 2] as const)('version %i of exports', (version) => {
       const all = withTaken(events, taken)
       const ledger = all.slice(records.length)
       const unrecorded = await verify(
-        await exportedAs(all.slice(0, records.length), keys, ARTIFACTS),
+        await exportedAs(version, all.slice(0, records.length), keys, ARTIFACTS),
       )
       expect(unrecorded).toMatchObject({ holds: false, first_bad_seq: first?.seq })
       expect(unrecorded.findings[0]).toMatchObject({ problem: 'redaction', where: file })
-      const undone = await verify(await exportedAs([...events, ...ledger], keys, ARTIFACTS))
+      const undone = await verify(
+        await exportedAs(version, [...events, ...ledger], keys, ARTIFACTS),
+      )
       expect(undone).toMatchObject({ holds: false, first_bad_seq: first?.seq })
       expect(undone.findings[0]).toMatchObject({ problem: 'redaction', where: 'redactions.ndjson' })
     })
@@ -358,7 +344,9 @@ describe.each([1, 2] as const)('version %i of exports', (version) => {
       )[0] as RunRecord[]
       const seq = records.findIndex(isLong)
       const taken = [{ seq, pointer: '/output', artifact: ARTIFACT }]
-      const report = await verify(await exportedAs(withTaken(eventsOf(records), taken), keys))
+      const report = await verify(
+        await exportedAs(version, withTaken(eventsOf(records), taken), keys),
+      )
       expect(report).toMatchObject({ holds: true, artifacts: 0, redacted: { artifacts: 1 } })
     })
   })
@@ -370,7 +358,7 @@ describe.each([1, 2] as const)('version %i of exports', (version) => {
       ),
       { numRuns: 1, seed: 3 },
     )[0] as RunRecord[]
-    const report = await verify(await exportedAs(eventsOf(records), keys))
+    const report = await verify(await exportedAs(version, eventsOf(records), keys))
     const seq = records.findIndex(
       ({ kind, payload }) => kind === 'tool_result' && payload.sha256 !== null,
     )

@@ -63,9 +63,20 @@ export function useConsoleServer(
     get url() {
       return server.url
     },
+    path: (...names) => server.path(...names),
     newProject: (name) => server.newProject(name),
+    start: (project, body) => server.start(project, body),
     restart: (change) => server.restart(change),
   }
+}
+
+/** The token of servers that need one. */
+export const TOKEN = 'a-token-of-sixteen-characters-or-more'
+
+/** Gives a page the token that it asks for. */
+export async function signIn(page: Page, token = TOKEN): Promise<void> {
+  await page.getByLabel('Token', { exact: true }).fill(token)
+  await page.getByRole('button', { name: 'Continue' }).click()
 }
 
 /** Ends a run in the panel of its human check, which asks first. */

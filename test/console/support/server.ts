@@ -1,19 +1,18 @@
-import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
-import { setTimeout as delay } from 'node:timers/promises'
-import { brokenProject, goal } from '../../../examples/scripted-model/fix-the-calculator.ts'
+import { goal } from '../../../examples/scripted-model/fix-the-calculator.ts'
 import type { Script } from '../../../examples/scripted-model/script.ts'
-import { startScriptedModel } from '../../../examples/scripted-model/server.ts'
-import { cleanEnv, startServer } from '../../cli/support.ts'
+import { Site } from '../../support/site.ts'
 import type { SampleRun } from './sample-run.ts'
 import { seed } from './seed.ts'
 
 export type ConsoleServer = {
   /** Another one after a restart. */
   readonly url: string
+  /** A path in the folder of its projects. */
+  readonly path: (...names: string[]) => string
   /** A folder with a project whose tests fail. */
   readonly newProject: (name: string) => Promise<string>
+  /** Starts a run in a new project; resolves to its id. */
+  readonly start: (project: string, body?: object) => Promise<string>
   /** Has the data folder changed while the server is down. */
   readonly restart: (change: (dataDir: string) => void) => Promise<void>
   readonly stop: () => Promise<void>
@@ -25,63 +24,38 @@ export async function startConsoleServer(
   samples: readonly SampleRun[] = [],
   env: Readonly<Record<string, string>> = {},
 ): Promise<ConsoleServer> {
-  const folder = await mkdtemp(join(tmpdir(), 'retrai-console-'))
-  const dataDir = join(folder, 'data')
-  await seed(dataDir, samples)
-  const model = await startScriptedModel({ script, record: false })
-  const args = ['--port', '0', '--data-dir', dataDir]
-  const start = async () => {
-    const started = await startServer(args, {
-      ...cleanEnv(),
-      RETRAI_LLM_BASE_URL: model.url,
-      RETRAI_LOG_LEVEL: 'info',
-      ...env,
-    })
+  const site = await Site.open()
+  await seed(site.path('data'), samples)
+  const model = await site.model(script)
+  const settings = { PATH: process.env.PATH ?? '', RETRAI_LOG_LEVEL: 'info', ...env }
+  const serve = async () => {
+    const started = await site.serve('data', { model, env: settings })
     // Until then, the list shows earlier runs only as far as they have been read.
-    while (!(await fetch(`${started.url}/health/ready`)).ok) await delay(50)
+    await started.untilReady()
     return started
   }
-  let server = await start()
+  let server = await serve()
   return {
     get url() {
       return server.url
     },
+    path: (...names) => site.path(...names),
+    newProject: (name) => site.brokenProject(name),
+    start: async (project, body = {}) => {
+      const cwd = await site.brokenProject(project)
+      const usual = { goal, model_name: 'scripted-model', max_turns_per_iteration: 1 }
+      const created = await server.post('/api/runs', { ...usual, cwd, ...body })
+      if (created.status !== 201) throw new Error(`no run was started: ${created.text}`)
+      return String(created.body.run_id)
+    },
     restart: async (change) => {
       await server.stop()
-      change(dataDir)
-      server = await start()
-    },
-    newProject: async (name) => {
-      const project = join(folder, name)
-      for (const [path, content] of Object.entries(brokenProject)) {
-        await mkdir(dirname(join(project, path)), { recursive: true })
-        await writeFile(join(project, path), content)
-      }
-      return project
+      change(site.path('data'))
+      server = await serve()
     },
     stop: async () => {
       await server.stop()
-      await model.close()
-      await rm(folder, { recursive: true, force: true })
+      await site.close()
     },
   }
-}
-
-/** Starts a run by the API; resolves to its id. */
-export async function startRun(url: string, body: Record<string, unknown>): Promise<string> {
-  const response = await fetch(`${url}/api/runs`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({
-      goal,
-      model_name: 'scripted-model',
-      max_turns_per_iteration: 1,
-      ...body,
-    }),
-  })
-  const answer: unknown = await response.json()
-  if (typeof answer === 'object' && answer !== null && 'run_id' in answer) {
-    return String(answer.run_id)
-  }
-  throw new Error(`no run was started: ${JSON.stringify(answer)}`)
 }

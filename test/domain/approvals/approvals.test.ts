@@ -1,9 +1,18 @@
 import { describe, expect, test } from 'vitest'
 import { type ApprovalRule, judge, type Touches } from '../../../src/domain/approvals/rules.ts'
-import { BrokenInvariant } from '../../../src/domain/errors.ts'
-import { fold } from '../../../src/domain/evolve.ts'
 import type { RunRecord } from '../../../src/domain/records.ts'
-import { altered, by, check as checkOf, claim, create, given, reply, result } from '../support.ts'
+import { hashOfCall } from '../../../src/log/commitment.ts'
+import {
+  altered,
+  by,
+  check as checkOf,
+  claim,
+  create,
+  given,
+  reply,
+  result,
+  verified,
+} from '../support.ts'
 
 type Rules = readonly ApprovalRule[]
 
@@ -174,26 +183,15 @@ test('the stricter of run and server decides, and a lifted rule allows', () => {
 describe('the time to compare is bounded', () => {
   const stars = `${'*a'.repeat(90)}*b`
   const many = Array.from({ length: 64 }, () => ({ command: stars, action: 'allow' }) as const)
-  const STEPS = 1_000_000
-
-  /** The verdict, and the steps that it took. */
-  function counted(touches: Touches, rules: Rules) {
-    const meter = { left: STEPS }
-    const run = { run: rules, server: [], lifted: [] }
-    const verdict = judge({ tool: 'bash_exec', touches, costUsd: 0 }, run, meter)
-    return { ...verdict, steps: STEPS - meter.left }
-  }
+  const LONG = { doubt: 'it is too long to be compared with all rules' }
+  const of = (touches: Touches, rules: Rules) =>
+    judge({ tool: 'bash_exec', touches, costUsd: 0 }, { run: rules, server: [], lifted: [] })
 
   test('with patterns that make other matchers hang', () => {
     expect(command(`x ${'a'.repeat(900)}`, [{ command: stars, action: 'deny' }])).toBe('allow')
     const rules = [...many, { command: 'git push *', action: 'deny' }] as const
     const line = `env ${`${'a'.repeat(95)} `.repeat(39)}`
-    const { action: what, doubt, steps } = counted({ commands: [line] }, rules)
-    expect({ what, doubt }).toEqual({
-      what: 'deny',
-      doubt: 'it is too long to be compared with all rules',
-    })
-    expect(steps).toBeLessThan(STEPS * 1.1)
+    expect(of({ commands: [line] }, rules)).toMatchObject({ action: 'deny', ...LONG })
   })
 
   test('with many commands and many files', () => {
@@ -201,14 +199,10 @@ describe('the time to compare is bounded', () => {
       { length: 64 },
       (_, at) => ({ command: `b${at}`, action: 'deny' }) as const,
     )
-    const commands = counted({ commands: ['a;'.repeat(2_000)] }, rules)
-    expect(commands).toMatchObject({ action: 'deny' })
+    expect(of({ commands: ['a;'.repeat(2_000)] }, rules)).toMatchObject({ action: 'deny', ...LONG })
     const paths = Array.from({ length: 5_000 }, (_, at) => [`src/${'a/'.repeat(100)}${at}`])
-    const files = counted({ paths }, [
-      ...many.map(() => ({ path: '**a*z', action: 'ask' }) as const),
-    ])
-    expect(files).toMatchObject({ action: 'ask' })
-    expect(Math.max(commands.steps, files.steps)).toBeLessThan(STEPS * 1.1)
+    const files = of({ paths }, [...many.map(() => ({ path: '**a*z', action: 'ask' }) as const)])
+    expect(files).toMatchObject({ action: 'ask', ...LONG })
   })
 
   test('and usual rules are compared with long lines', () => {
@@ -217,17 +211,13 @@ describe('the time to compare is bounded', () => {
       (_, at) => ({ command: `npm run x${at} *`, action: 'allow' }) as const,
     )
     const line = `npm run x3 -- ${'x'.repeat(50)} && `.repeat(50)
-    const { action: what, steps } = counted({ commands: [`${line}npm run x4`] }, [
-      ...rules,
-      { action: 'deny' },
-    ])
-    expect({ what }).toEqual({ what: 'allow' })
-    expect(steps).toBeLessThan(STEPS / 4)
+    expect(command(`${line}npm run x4`, [...rules, { action: 'deny' }])).toBe('allow')
   })
 })
 
 const ASK = { tool: 'bash_exec', action: 'ask' } as const
-const SHA = 'ab'.repeat(32)
+/** Of the first call of a reply. */
+const SHA = hashOfCall({ call_id: 'c0', tool: 'bash_exec', args: {} })
 const review = (callId: string, rule: ApprovalRule | null, act = rule?.action ?? 'allow') =>
   by('p1', {
     type: 'record_review',
@@ -324,9 +314,9 @@ describe('a run with rules', () => {
     const asking = [create({ approvals: [rule] }), claim(), reply(['bash_exec'])]
     const waiting = given(...asking, review('c0', rule))
     waiting
-      .when(answer('allow', seq), 9, new Map(), true)
+      .when(answer('allow', seq), 9, { isStarter: true })
       .refused({ type: 'starter_may_not_answer' })
-    waiting.when(answer('allow', seq), 9, new Map(), false).gives('1 approval_response')
+    waiting.when(answer('allow', seq), 9).gives('1 approval_response')
   })
 
   test('accepts the answer of a client that knows only human checks', () => {
@@ -337,22 +327,6 @@ describe('a run with rules', () => {
       .gives('1 approval_response')
     given(...asked)
       .when(respond('abort'))
-      .gives('1 run_end aborted')
-  })
-
-  test('keeps waiting through a claim, a message and a change', () => {
-    given(...asked)
-      .when(claim('p2', 'p1'))
-      .gives('1 run_claimed')
-    const later = [
-      ...asked,
-      claim('p2', 'p1'),
-      { type: 'send_message', text: 'Hurry up' } as const,
-      { type: 'configure', changes: { max_iterations: 9 } } as const,
-    ]
-    expect(given(...later).state?.phase).toMatchObject({ type: 'awaiting_approval', seq })
-    given(...later)
-      .when({ type: 'abort', reason: null })
       .gives('1 run_end aborted')
   })
 })
@@ -463,7 +437,7 @@ describe('a history that no commands can have produced is refused', () => {
   })
 
   test.each(['approval_response', 'approval_required'])('a missing %s', (kind) => {
-    expect(() => fold(allowed.filter((record) => record.kind !== kind))).toThrow(BrokenInvariant)
+    expect(() => verified(allowed.filter((record) => record.kind !== kind))).toThrow()
   })
 
   test('a result in a run without rules that says it was denied', () => {
@@ -475,11 +449,11 @@ describe('a history that no commands can have produced is refused', () => {
   test('a next step before the answer, also at a human check', () => {
     const [step] = allowed.filter(({ kind }) => kind === 'step_start')
     const open = allowed.findIndex(({ kind }) => kind === 'approval_required') + 1
-    expect(() => fold(step === undefined ? [] : [...allowed.slice(0, open), step])).toThrow(
+    expect(() => verified(step === undefined ? [] : [...allowed.slice(0, open), step])).toThrow(
       'before the answer',
     )
     const check = given(create({ hitl_enabled: true }), claim(), reply(), checkOf(false)).records
-    expect(() => fold(step === undefined ? [] : [...check, step])).toThrow('before the answer')
+    expect(() => verified(step === undefined ? [] : [...check, step])).toThrow('before the answer')
   })
 
   test('a history from which texts were redacted is accepted', () => {

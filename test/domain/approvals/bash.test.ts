@@ -8,19 +8,22 @@ import { splitCommand } from '../../../src/domain/approvals/split-command.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'retrai-bash-'))
 afterAll(() => rmSync(folder, { recursive: true }))
-const LOG = join(folder, 'log')
 const START = join(folder, 'start')
-writeFileSync(START, `command_not_found_handle() { printf '%s\\0' "$#" "$@" >> '${LOG}'; }\n`)
+writeFileSync(START, `command_not_found_handle() { printf '%s\\0' "$#" "$@" >> "$LOG"; }\n`)
+/** Each line has a log of its own, because what it leaves in the background may write later. */
+let logs = 0
 
 /** What bash does with a line, in a folder of its own where no program is found. */
 function inBash(line: string): { readonly ran: readonly string[]; readonly wrote: boolean } {
   const cwd = join(folder, 'work')
   rmSync(cwd, { recursive: true, force: true })
   mkdirSync(cwd)
-  writeFileSync(LOG, '')
-  const env = { BASH_ENV: START, PATH: '/nowhere', X: 'x y', LC_ALL: 'C' }
+  logs += 1
+  const log = join(folder, `log-${logs}`)
+  writeFileSync(log, '')
+  const env = { LOG: log, BASH_ENV: START, PATH: '/nowhere', X: 'x y', LC_ALL: 'C' }
   spawnSync('/bin/bash', ['--norc', '-c', line], { cwd, env, stdio: 'ignore', timeout: 10_000 })
-  const words = readFileSync(LOG, 'latin1').split('\0').slice(0, -1)
+  const words = readFileSync(log, 'latin1').split('\0').slice(0, -1)
   const ran: string[] = []
   while (words.length > 0) ran.push(words.splice(0, Number(words.shift())).join(' '))
   return { ran, wrote: readdirSync(cwd).length > 0 }
@@ -47,7 +50,7 @@ function missed(line: string): readonly string[] | null {
 function isSame(text: readonly (string | typeof ANY)[], command: string): boolean {
   const plain = (part: string): string => part.replaceAll('*', '\0')
   const pattern = text.map((part) => (part === ANY ? '*' : plain(part))).join('')
-  return matches(pattern, [plain(command)], 'name', 'surely', { left: 1e6 })
+  return matches(pattern, [plain(command)], 'name', 'surely')
 }
 
 const PIECES = [
@@ -90,10 +93,10 @@ test.for([
 test('bash does nothing with random lines that the reader does not say', {
   timeout: 120_000,
 }, () => {
-  const known = [...lines(400)].flatMap((line) => {
+  const known = [...lines(150)].flatMap((line) => {
     const what = missed(line)
     return what === null ? [] : [{ line, what }]
   })
-  expect(known.length).toBeGreaterThan(100)
+  expect(known.length).toBeGreaterThan(35)
   expect(known.filter(({ what }) => what.length > 0)).toEqual([])
 })

@@ -1,7 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { createMask } from '../../../src/domain/mask/mask.ts'
-import { maskPayload } from '../../../src/domain/mask/mask-payload.ts'
+import { createMask, maskPayload } from '../../../src/domain/mask/mask.ts'
 import { RunRecord } from '../../../src/domain/records.ts'
 import { validRun } from '../../support/run-records.ts'
 import { FAKES } from './fakes.ts'

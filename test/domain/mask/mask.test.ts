@@ -178,14 +178,14 @@ describe("the server's own secret", () => {
     (width, lineBreak) => {
       const value = 'Zq9-own.key_1-and-so-long-that-it-takes-more-than-one-line-of-Base64-in-a-file'
       const long = createMask([{ name: 'A_KEY', value }])
-      for (let begin = 0; begin < 60; begin += 1) {
+      for (let begin = 0; begin < 60; begin += 7) {
         const text = inLines(`${'x'.repeat(begin)}${value}${'y'.repeat(70)}`, width, lineBreak)
         const masked = long.text(text)
         expect(masked).toContain('[masked:A_KEY]')
         const left = Buffer.from(masked.replace('[masked:A_KEY]', ''), 'base64').toString('latin1')
         expect(left).not.toMatch(/own|key|long|more|than|line|file/)
         expect(long.lines(text).split('\n')).toHaveLength(text.split('\n').length)
-        for (let cut = 0; cut <= text.length; cut += 1) {
+        for (let cut = begin % 3; cut <= text.length; cut += 3) {
           expect(inPieces(long, text, [cut])).toBe(masked)
         }
       }
@@ -260,7 +260,7 @@ describe('any text', () => {
       fc.property(anyText, fc.array(fc.nat(), { maxLength: 8 }), (text, cuts) => {
         expect(inPieces(mask, text, cuts)).toBe(mask.text(text))
       }),
-      { numRuns: 2_000 },
+      { numRuns: 500 },
     )
   })
 
@@ -280,7 +280,7 @@ describe('any text', () => {
           expect(out).not.toContain(value)
         },
       ),
-      { numRuns: 1_000 },
+      { numRuns: 400 },
     )
   })
 
@@ -290,7 +290,7 @@ describe('any text', () => {
         const once = mask.text(text)
         expect(mask.text(once)).toBe(once)
       }),
-      { numRuns: 2_000 },
+      { numRuns: 500 },
     )
   })
 
@@ -300,6 +300,7 @@ describe('any text', () => {
         const parsed: unknown = JSON.parse(mask.text(JSON.stringify(value)))
         expect(Object.values(parsed ?? {})).toHaveLength(Object.values(value).length)
       }),
+      { examples: [[{ key: `-----BEGIN PRIVATE KEY-----\\n${'MC4CAQAw'.repeat(8)}`, next: '' }]] },
     )
   })
 })
@@ -363,5 +364,5 @@ test.each([
   ['beginnings of an own secret', 'Zq9-own.key_'],
 ])('the time to mask a text is proportional to its length: %s', (_, part) => {
   const textOf = (length: number) => part.repeat(Math.ceil(length / part.length))
-  expectLinearTime(mask.text, textOf, 400_000)
+  expectLinearTime(mask.text, textOf, 200_000)
 })

@@ -2,8 +2,8 @@ import { Writable } from 'node:stream'
 import { pino } from 'pino'
 import { expect, test } from 'vitest'
 import type { WebSocket } from 'ws'
+import { rawRequest } from '../../support/server.ts'
 import { Watcher } from '../live/watcher.ts'
-import { rawRequest } from '../support.ts'
 import { bearer, call, startWithPeople } from './people.ts'
 
 /** Opens a socket, accepted or refused, and closes it. */

@@ -1,6 +1,54 @@
 import { expect } from 'vitest'
-import { ROLES, type Role } from '../../../src/api/roles.ts'
-import { startTestServer, type TestServer } from '../support.ts'
+import { ROLES, type Role } from '../../../src/api/auth.ts'
+import { startTestServer, type TestServer } from '../../support/server.ts'
+
+export const OPERATORS = ['operator', 'admin'] as const
+const AUDITORS = ['auditor', 'admin'] as const
+const ADMINS = ['admin'] as const
+
+/** Who may use which route under /api: the intended permissions, written a second time. */
+export const PERMISSIONS: Readonly<Record<string, readonly Role[]>> = {
+  'GET /api/me': ROLES,
+  'POST /api/tickets': ROLES,
+  'GET /api/goals': ROLES,
+  'GET /api/models': ROLES,
+  'GET /api/isolation': ROLES,
+  'GET /api/approvals': ROLES,
+  'GET /api/mcp-servers': ROLES,
+  'GET /api/runs': ROLES,
+  'GET /api/runs/:run_id': ROLES,
+  'GET /api/runs/:run_id/events': ROLES,
+  'GET /api/runs/:run_id/diff': ROLES,
+  'GET /api/runs/:run_id/changes': ROLES,
+  'GET /api/runs/:run_id/files/*': ROLES,
+  'GET /api/runs/:run_id/conversation': ROLES,
+  'GET /api/runs/:run_id/artifacts/:sha256': ROLES,
+  'GET /api/runs/:run_id/proof': ROLES,
+  'GET /api/runs/:run_id/redactions': ROLES,
+  'GET /api/keys': ROLES,
+  'GET /api/events': ROLES,
+  'GET /api/ws': ROLES,
+  'GET /api/ws/:run_id': ROLES,
+  'POST /api/runs': OPERATORS,
+  'POST /api/runs/:run_id/resume': OPERATORS,
+  'POST /api/runs/:run_id/approvals/:seq': OPERATORS,
+  'POST /api/runs/:run_id/abort': OPERATORS,
+  'POST /api/runs/:run_id/messages': OPERATORS,
+  'PATCH /api/runs/:run_id/config': OPERATORS,
+  'GET /api/runs/:run_id/export': AUDITORS,
+  'GET /api/checkpoints': AUDITORS,
+  'GET /api/checkpoints/:number': AUDITORS,
+  'GET /api/checkpoints/:number/runs': AUDITORS,
+  'GET /api/checkpoints/:number/runs/:run_id': AUDITORS,
+  'GET /api/access': AUDITORS,
+  'GET /api/access/proof': AUDITORS,
+  'GET /api/ledgers': AUDITORS,
+  'GET /api/ledgers/:name': AUDITORS,
+  'GET /api/tokens': AUDITORS,
+  'POST /api/tokens': ADMINS,
+  'DELETE /api/tokens/:id': ADMINS,
+  'POST /api/runs/:run_id/redact': ADMINS,
+}
 
 /** A server with tokens, and their secrets. */
 export type People = {

@@ -2,55 +2,9 @@ import diagnostics from 'node:diagnostics_channel'
 import type { FastifyInstance, RouteOptions } from 'fastify'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod'
-import { ROLES, type Role } from '../../../src/api/roles.ts'
-import { rawRequest } from '../support.ts'
-import { bearer, call, type People, startWithPeople } from './people.ts'
-
-const OPERATORS = ['operator', 'admin'] as const
-const AUDITORS = ['auditor', 'admin'] as const
-const ADMINS = ['admin'] as const
-
-/** The intended permissions, written a second time. */
-const EXPECTED: Readonly<Record<string, readonly Role[]>> = {
-  'GET /api/me': ROLES,
-  'POST /api/tickets': ROLES,
-  'GET /api/goals': ROLES,
-  'GET /api/models': ROLES,
-  'GET /api/isolation': ROLES,
-  'GET /api/approvals': ROLES,
-  'GET /api/mcp-servers': ROLES,
-  'GET /api/runs': ROLES,
-  'GET /api/runs/:run_id': ROLES,
-  'GET /api/runs/:run_id/events': ROLES,
-  'GET /api/runs/:run_id/diff': ROLES,
-  'GET /api/runs/:run_id/conversation': ROLES,
-  'GET /api/runs/:run_id/artifacts/:sha256': ROLES,
-  'GET /api/runs/:run_id/proof': ROLES,
-  'GET /api/runs/:run_id/redactions': ROLES,
-  'GET /api/keys': ROLES,
-  'GET /api/events': ROLES,
-  'GET /api/ws': ROLES,
-  'GET /api/ws/:run_id': ROLES,
-  'POST /api/runs': OPERATORS,
-  'POST /api/runs/:run_id/resume': OPERATORS,
-  'POST /api/runs/:run_id/approvals/:seq': OPERATORS,
-  'POST /api/runs/:run_id/abort': OPERATORS,
-  'POST /api/runs/:run_id/messages': OPERATORS,
-  'PATCH /api/runs/:run_id/config': OPERATORS,
-  'GET /api/runs/:run_id/export': AUDITORS,
-  'GET /api/checkpoints': AUDITORS,
-  'GET /api/checkpoints/:number': AUDITORS,
-  'GET /api/checkpoints/:number/runs': AUDITORS,
-  'GET /api/checkpoints/:number/runs/:run_id': AUDITORS,
-  'GET /api/access': AUDITORS,
-  'GET /api/access/proof': AUDITORS,
-  'GET /api/ledgers': AUDITORS,
-  'GET /api/ledgers/:name': AUDITORS,
-  'GET /api/tokens': AUDITORS,
-  'POST /api/tokens': ADMINS,
-  'DELETE /api/tokens/:id': ADMINS,
-  'POST /api/runs/:run_id/redact': ADMINS,
-}
+import { ROLES, type Role } from '../../../src/api/auth.ts'
+import { rawRequest } from '../../support/server.ts'
+import { bearer, call, OPERATORS, PERMISSIONS, type People, startWithPeople } from './people.ts'
 
 type Route = { readonly method: string; readonly url: string }
 
@@ -84,7 +38,7 @@ afterAll(() => people.server.stop())
 const isApi = ({ url }: Route): boolean => /^\/api(\/|$)/.test(url)
 /** A HEAD is a GET without its body. */
 const expectedFor = ({ method, url }: Route): readonly Role[] | undefined =>
-  EXPECTED[`${method === 'HEAD' ? 'GET' : method} ${url}`]
+  PERMISSIONS[`${method === 'HEAD' ? 'GET' : method} ${url}`]
 
 const VALUES: Readonly<Record<string, () => string>> = {
   run_id: () => runId,
@@ -104,7 +58,7 @@ test('the table has every route under /api, and no other', () => {
   const api = routes.filter((route) => isApi(route) && route.method !== 'HEAD')
   expect(api.length).toBeGreaterThan(20)
   const names = api.map(({ method, url }) => `${method} ${url}`)
-  expect(names.sort()).toEqual(Object.keys(EXPECTED).sort())
+  expect(names.sort()).toEqual(Object.keys(PERMISSIONS).sort())
 })
 
 describe('every route under /api', () => {

@@ -1,14 +1,14 @@
 import { once } from 'node:events'
 import { Readable } from 'node:stream'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { CLAIM, rawRequest, replyWith, resultOf, startTestServer } from '../../support/server.ts'
 import { within } from '../../support/within.ts'
 import { Watcher } from '../live/watcher.ts'
-import { agentDoes, CLAIM, createRun, iteration, rawRequest, startTestServer } from '../support.ts'
 import { bearer, call, type People, startWithPeople } from './people.ts'
 
 let people: People
 let runId: string
-beforeEach(async () => {
+async function begin(): Promise<void> {
   people = await startWithPeople()
   const body = { goal: 'pytest' }
   const created = await call<{ run_id: string }>(
@@ -19,8 +19,18 @@ beforeEach(async () => {
     body,
   )
   runId = created.run_id
-})
-afterEach(() => people.server.stop())
+}
+beforeAll(begin)
+afterAll(() => people.server.stop())
+
+/** Revokes the token of the viewer. The next test gets a server of its own. */
+async function revokeViewer(): Promise<void> {
+  onTestFinished(async () => {
+    await people.server.stop()
+    await begin()
+  })
+  await call(people, people.secrets.admin, 'DELETE', `/api/tokens/${idOf('viewer')}?reason=lost`)
+}
 
 type Way = { readonly query?: string; readonly secret?: string; readonly protocols?: string[] }
 
@@ -109,7 +119,7 @@ describe('a WebSocket', () => {
 
   test('does not open with a ticket whose token has been revoked since', async () => {
     const ticket = await getTicket(people.secrets.viewer)
-    await call(people, people.secrets.admin, 'DELETE', `/api/tokens/${idOf('viewer')}`)
+    await revokeViewer()
     expect(await outcome({ query: `&ticket=${ticket}` })).toBe(401)
   })
 
@@ -126,9 +136,6 @@ describe('a WebSocket', () => {
 })
 
 describe('a revocation', () => {
-  const revokeViewer = () =>
-    call(people, people.secrets.admin, 'DELETE', `/api/tokens/${idOf('viewer')}?reason=lost`)
-
   test('closes the sockets of the token with 4401, and no others', async () => {
     const { viewer, auditor } = people.secrets
     const watchers = [
@@ -178,17 +185,9 @@ test('a revocation breaks off a download', async () => {
     body: '{"goal":"pytest"}',
   })
   const { run_id: id } = (await created.json()) as { run_id: string }
-  const [reply] = iteration(false)
-  if (reply?.type !== 'record_reply') throw new Error('an iteration begins with a reply')
-  const call = { call_id: 'a', tool: 'bash_exec' }
-  const tool_calls = [{ ...call, args: {} }]
-  await agentDoes(server, id, CLAIM, { ...reply, message: { ...reply.message, tool_calls } })
   const sha256 = 'a'.repeat(64)
-  const rest = { exit_code: 0, outcome: 'ok', duration_ms: 1, bytes: 3, truncated: true } as const
-  await agentDoes(server, id, {
-    type: 'record_tool_result',
-    result: { ...call, output: '', sha256, ...rest },
-  })
+  const called = replyWith([{ call_id: 'a', tool: 'bash_exec', args: {} }])
+  await server.agentDoes(id, CLAIM, called, resultOf('a', 'bash_exec', { sha256 }))
   const wanted = { name: 'ada', role: 'viewer', expiresIn: null } as const
   const { token, secret } = (await server.auth.create(wanted, 'token'))._unsafeUnwrap()
   const path = `${server.url}/api/runs/${id}/artifacts/${sha256}`
@@ -204,7 +203,7 @@ test('a revocation breaks off a download', async () => {
 
 test('the first token ends everything that was opened without a token', async () => {
   const open = await startTestServer()
-  const id = await createRun(open)
+  const id = await open.createRun()
   const watcher = new Watcher(open, `${id}?kinds=all`)
   await watcher.have(1)
   const made = await fetch(`${open.url}/api/tokens`, {

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import * as z from 'zod'
-import { permissions, ROLES, roleMay } from '../../../src/api/roles.ts'
+import { permissions, ROLES, roleMay } from '../../../src/api/auth.ts'
 import { createClient, type TokenView } from '../../../src/client/index.ts'
 import { readRecords } from '../../../src/log/run-log.ts'
 import { bearer, call, type People, startWithPeople } from './people.ts'

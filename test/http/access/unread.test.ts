@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { bound, rawRequest, startTestServer, type TestServer } from '../support.ts'
+import { bound, rawRequest, startTestServer, type TestServer } from '../../support/server.ts'
 import { bearer } from './people.ts'
 
 const CONFIGURED = 'configured-0123456789'

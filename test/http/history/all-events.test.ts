@@ -3,52 +3,32 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { errAsync } from 'neverthrow'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { startAfter } from '../../../src/http/live/all-runs-selection.ts'
-import { locate } from '../../../src/http/live/all-runs-topic.ts'
+import { describe, expect } from 'vitest'
+import { locate, startAfter } from '../../../src/http/live/cursor.ts'
 import { streamOf } from '../../../src/log/run-log.ts'
 import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
 import { createdRecord } from '../../support/run-records.ts'
-import {
-  agentDoes,
-  bound,
-  CLAIM,
-  createRun,
-  iteration,
-  RunWriter,
-  startTestServer,
-  type TestServer,
-} from '../support.ts'
+import { bound, CLAIM, iteration, RunWriter } from '../../support/server.ts'
+import { test } from '../../support/test.ts'
+import { FeedWatcher } from '../live/watcher.ts'
 import { EventReader } from './event-source.ts'
-import { FeedWatcher } from './feed-watcher.ts'
 import { getLines, getPage, getPages, getProblem } from './support.ts'
 
-let server: TestServer
-beforeAll(async () => {
-  server = await startTestServer()
+test.beforeAll(async ({ server }) => {
   for (const achieved of [true, false]) {
-    const runId = await createRun(server)
-    await agentDoes(server, runId, CLAIM, ...iteration(achieved))
+    const runId = await server.createRun()
+    await server.agentDoes(runId, CLAIM, ...iteration(achieved))
   }
 })
-afterAll(() => server.stop())
 
 const ALL = '/api/events?kinds=all'
 
 describe('a cursor of the feed', () => {
-  test('names its record, and thereby its place', async () => {
-    const { frames } = await getPages(server, ALL)
-    for (const [index, { cursor }] of frames.entries()) {
-      const rest = await getPages(server, `${ALL}&after=${cursor}`)
-      expect(rest.frames).toEqual(frames.slice(index + 1))
-    }
-  })
-
-  test.each([
+  test.for([
     ['nonsense', 'not a cursor'],
     ['', 'not a cursor'],
     ['VQ6EAOKbQdSnFkRmVUQAAN7xq8kQ2dE1.1', 'does not belong to this log'],
-  ])('that is "%s" is refused everywhere', async (cursor, message) => {
+  ] as const)('that is "%s" is refused everywhere', async ([cursor, message], { server }) => {
     const after = `after=${encodeURIComponent(cursor)}`
     for (const accept of ['application/json', 'application/x-ndjson', 'text/event-stream']) {
       const problem = await getProblem(server, `/api/events?${after}`, { accept })
@@ -56,13 +36,13 @@ describe('a cursor of the feed', () => {
       expect(problem.detail).toContain(message)
     }
     const watcher = new FeedWatcher(server, after)
-    expect(await watcher.closed).toBe(4400)
+    expect((await watcher.closed).code).toBe(4400)
     expect(watcher.frames).toHaveLength(1)
     expect(watcher.frames[0]).toMatchObject({ kind: 'error', run_id: '', seq: -1 })
     expect(JSON.stringify(watcher.frames[0])).toContain(message)
   })
 
-  test('is refused if another record is in its place', async () => {
+  test('is refused if another record is in its place', async ({ server }) => {
     const { frames } = await getPages(server, ALL)
     const cursor = String(frames[0]?.cursor)
     // The same run and seq, another record.
@@ -72,7 +52,9 @@ describe('a cursor of the feed', () => {
     expect((await getProblem(server, `/api/events?after=${beyond}`)).code).toBe('unknown_cursor')
   })
 
-  test('is valid after a restart, and after a move to a log with other positions', async () => {
+  test('is valid after a restart, and after a move to a log with other positions', async ({
+    server,
+  }) => {
     const folder = await mkdtemp(join(tmpdir(), 'retrai-cursor-'))
     try {
       const { frames } = await getPages(server, ALL)
@@ -105,63 +87,61 @@ describe('a cursor of the feed', () => {
 })
 
 describe('the feed of all runs', () => {
-  test.each([
+  test.for([
     ['limit=0', 'limit must be at least 1'],
     ['status=odd', 'or "running" or'],
     ['run_id=x', 'run_id must be run ids'],
-    ['kinds=x', 'not "x"'],
+    ['kinds=x', 'kinds must be "all", or some of'],
     ['direction=backward', 'direction is not a field'],
-  ])('reports what is wrong with ?%s', async (search, message) => {
+  ])('reports what is wrong with ?%s', async ([search, message], { server }) => {
     const problem = await getProblem(server, `/api/events?${search}`)
     expect([problem.code, problem.status]).toEqual(['invalid_request', 422])
     expect(problem.detail).toContain(message)
     if (search === 'limit=0') return
     const watcher = new FeedWatcher(server, search)
-    expect(await watcher.closed).toBe(4400)
+    expect((await watcher.closed).code).toBe(4400)
     expect(JSON.stringify(watcher.frames)).toContain(JSON.stringify(message).slice(1, -1))
   })
 
-  test('names a next page with the same query, whatever the client did not escape in it', async () => {
-    const own = await startTestServer()
-    try {
-      const goal = 'which?this'
-      for (const runId of [randomUUID(), randomUUID()]) {
-        await new RunWriter(own.store, runId).append([createdRecord(runId, { goal })])
-      }
-      const { frames } = await getPages(own, `${ALL}&limit=1&goal=${goal}`)
-      expect(frames).toHaveLength(2)
-    } finally {
-      await own.stop()
+  test('names a next page with the same query, whatever the client did not escape in it', async ({
+    startServer,
+  }) => {
+    const own = await startServer()
+    const goal = 'which?this'
+    for (const runId of [randomUUID(), randomUUID()]) {
+      await new RunWriter(own.store, runId).append([createdRecord(runId, { goal })])
     }
+    const { frames } = await getPages(own, `${ALL}&limit=1&goal=${goal}`)
+    expect(frames).toHaveLength(2)
   })
 
-  test('begins at the end if the client asks for it, and resumes there after a lost connection', async () => {
-    const own = await startTestServer({ live: { pingMs: 10 } })
-    try {
-      const old = await createRun(own)
-      const watcher = new FeedWatcher(own, 'after=end&kinds=all&caught_up=true')
-      const reader = new EventReader(own, `${ALL}&after=end`)
-      // An open socket has no place in the log yet.
-      await watcher.have(1)
-      await reader.until(({ parser }) => parser.lastEventId !== '')
-      const { lastEventId } = reader.parser
-      expect(watcher.frames).toEqual([{ kind: 'caught_up', cursor: lastEventId }])
-      reader.leave()
-      await agentDoes(own, old, CLAIM)
-      const again = new EventReader(own, `${ALL}&after=end`, { lastEventId })
-      await again.until(({ events }) => events.length === 2)
-      expect(again.frames.map(({ seq }) => seq)).toEqual([1, 2])
-      again.leave()
-      const fresh = await createRun(own)
-      await watcher.have(4)
-      expect(watcher.frames.slice(1).map(({ run_id }) => run_id)).toEqual([old, old, fresh])
-      watcher.socket.terminate()
-    } finally {
-      await own.stop()
-    }
+  test('begins at the end if the client asks for it, and resumes there after a lost connection', async ({
+    startServer,
+  }) => {
+    const own = await startServer({ live: { pingMs: 10 } })
+    const old = await own.createRun()
+    const watcher = new FeedWatcher(own, 'after=end&kinds=all&caught_up=true')
+    const reader = new EventReader(own, `${ALL}&after=end`)
+    // An open socket has no place in the log yet.
+    await watcher.have(1)
+    await reader.until(({ parser }) => parser.lastEventId !== '')
+    const { lastEventId } = reader.parser
+    expect(watcher.frames).toEqual([{ kind: 'caught_up', cursor: lastEventId }])
+    reader.leave()
+    await own.agentDoes(old, CLAIM)
+    const again = new EventReader(own, `${ALL}&after=end`, { lastEventId })
+    await again.until(({ events }) => events.length === 2)
+    expect(again.frames.map(({ seq }) => seq)).toEqual([1, 2])
+    again.leave()
+    const fresh = await own.createRun()
+    await watcher.have(4)
+    expect(watcher.frames.slice(1).map(({ run_id }) => run_id)).toEqual([old, old, fresh])
+    watcher.socket.terminate()
   })
 
-  test('begins at the end of the log, not at the last record that the server has read', async () => {
+  test('begins at the end of the log, not at the last record that the server has read', async ({
+    server,
+  }) => {
     const { frames } = await getPages(server, ALL)
     const [first] = frames
     const of = { from: 'start', direction: 'forward', limit: 1 } as const
@@ -170,58 +150,54 @@ describe('the feed of all runs', () => {
     if (event === undefined) throw new Error('there is no record')
     const start = await startAfter('end', {
       store: server.store,
-      readModel: { get: () => null, caughtUp: true },
+      readModel: { caughtUp: true },
       checkpoint: () => ({ ...event, eventId: event.id }),
     })
     expect(start._unsafeUnwrap().cursor).toBe(frames.at(-1)?.cursor)
   })
 
-  test('reports a record that cannot be read in its place, and continues', async () => {
-    const own = await startTestServer()
-    try {
-      const bad = await createRun(own)
-      const watcher = new FeedWatcher(own, 'kinds=run_created')
-      await watcher.have(1)
-      const event = { id: randomUUID(), type: 'step_start', data: '{}', metadata: '{}' }
-      const appended = await own.store.append(streamOf(bad), [event], { expectedRevision: 0 })
+  test('reports a record that cannot be read in its place, and continues', async ({
+    startServer,
+  }) => {
+    const own = await startServer()
+    const bad = await own.createRun()
+    const watcher = new FeedWatcher(own, 'kinds=run_created')
+    await watcher.have(1)
+    const event = { id: randomUUID(), type: 'step_start', data: '{}', metadata: '{}' }
+    const appended = await own.store.append(streamOf(bad), [event], { expectedRevision: 0 })
+    appended._unsafeUnwrap()
+    await watcher.have(2)
+    const good = await own.createRun()
+    await watcher.have(3)
+    expect(watcher.frames.map(({ kind, run_id, seq }) => [kind, run_id, seq])).toEqual([
+      ['run_created', bad, 0],
+      ['error', bad, 1],
+      ['run_created', good, 0],
+    ])
+    watcher.socket.terminate()
+    // An observer that joins later sees the same, and can continue after it.
+    expect(await getLines(own, '/api/events?kinds=run_created')).toEqual(watcher.frames)
+    const behind = await getPage(own, `${ALL}&after=${watcher.frames[1]?.cursor}`)
+    expect(behind.frames.map(({ run_id }) => run_id)).toEqual([good])
+  })
+
+  test('omits streams that are not runs', async ({ startServer }) => {
+    const own = await startServer()
+    const event = { id: randomUUID(), type: 'odd', data: '{}', metadata: '{}' }
+    for (const name of ['run-of-the-mill', `run-${randomUUID().toUpperCase()}`, 'other']) {
+      const appended = await own.store.append(name, [event], { expectedRevision: 'no_stream' })
       appended._unsafeUnwrap()
-      await watcher.have(2)
-      const good = await createRun(own)
-      await watcher.have(3)
-      expect(watcher.frames.map(({ kind, run_id, seq }) => [kind, run_id, seq])).toEqual([
-        ['run_created', bad, 0],
-        ['error', bad, 1],
-        ['run_created', good, 0],
-      ])
-      watcher.socket.terminate()
-      // An observer that joins later sees the same, and can continue after it.
-      expect(await getLines(own, '/api/events?kinds=run_created')).toEqual(watcher.frames)
-      const behind = await getPage(own, `${ALL}&after=${watcher.frames[1]?.cursor}`)
-      expect(behind.frames.map(({ run_id }) => run_id)).toEqual([good])
-    } finally {
-      await own.stop()
     }
+    const runId = await own.createRun()
+    const { frames } = await getPages(own, ALL)
+    expect(frames.map(({ run_id }) => run_id)).toEqual([runId])
   })
 
-  test('omits streams that are not runs', async () => {
-    const own = await startTestServer()
-    try {
-      const event = { id: randomUUID(), type: 'odd', data: '{}', metadata: '{}' }
-      for (const name of ['run-of-the-mill', `run-${randomUUID().toUpperCase()}`, 'other']) {
-        const appended = await own.store.append(name, [event], { expectedRevision: 'no_stream' })
-        appended._unsafeUnwrap()
-      }
-      const runId = await createRun(own)
-      const { frames } = await getPages(own, ALL)
-      expect(frames.map(({ run_id }) => run_id)).toEqual([runId])
-    } finally {
-      await own.stop()
-    }
-  })
-
-  test('has one subscription for all observers at its end, and drops it with the last', async () => {
+  test('has one subscription for all observers at its end, and drops it with the last', async ({
+    startServer,
+  }) => {
     const open = new Set<AbortSignal>()
-    const own = await startTestServer({
+    const own = await startServer({
       wrapStore: (store) => ({
         ...bound(store),
         async *subscribeAll(options) {
@@ -234,24 +210,22 @@ describe('the feed of all runs', () => {
         },
       }),
     })
-    try {
-      const runId = await createRun(own)
-      const watchers = Array.from({ length: 5 }, () => new FeedWatcher(own, 'kinds=all'))
-      await Promise.all(watchers.map((watcher) => watcher.have(1)))
-      await agentDoes(own, runId, CLAIM)
-      await Promise.all(watchers.map((watcher) => watcher.have(3)))
-      await expect.poll(() => open.size, { message: 'open subscriptions' }).toBe(1)
-      for (const { socket } of watchers) socket.terminate()
-      await expect.poll(() => open.size, { message: 'open subscriptions' }).toBe(0)
-    } finally {
-      await own.stop()
-    }
+    const runId = await own.createRun()
+    const watchers = Array.from({ length: 5 }, () => new FeedWatcher(own, 'kinds=all'))
+    await Promise.all(watchers.map((watcher) => watcher.have(1)))
+    await own.agentDoes(runId, CLAIM)
+    await Promise.all(watchers.map((watcher) => watcher.have(3)))
+    await expect.poll(() => open.size, { message: 'open subscriptions' }).toBe(1)
+    for (const { socket } of watchers) socket.terminate()
+    await expect.poll(() => open.size, { message: 'open subscriptions' }).toBe(0)
   })
 
-  test('outlives a subscription that breaks, and a store that does not answer', async () => {
+  test('outlives a subscription that breaks, and a store that does not answer', async ({
+    startServer,
+  }) => {
     let away = false
     let refused = 0
-    const own = await startTestServer({
+    const own = await startServer({
       live: { retryMs: [1, 5] },
       wrapStore: (store) => ({
         ...bound(store),
@@ -268,31 +242,22 @@ describe('the feed of all runs', () => {
         },
       }),
     })
-    try {
-      const runId = await createRun(own)
-      const first = new FeedWatcher(own, 'kinds=all')
-      await first.have(1)
-      away = true
-      const cursor = `after=${first.frames[0]?.cursor}&kinds=all`
-      const later = new FeedWatcher(own, cursor)
-      const problem = await getProblem(own, `/api/events?${cursor}`)
-      expect([problem.code, problem.status]).toEqual(['store_unavailable', 503])
-      await expect.poll(() => refused, { message: 'refused reads' }).toBeGreaterThan(3)
-      away = false
-      await agentDoes(own, runId, CLAIM, ...iteration(true))
-      await first.have(9)
-      await later.have(8)
-      expect(first.frames.map(({ seq }) => seq)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8])
-      expect(later.frames).toEqual(first.frames.slice(1))
-      first.socket.terminate()
-      later.socket.terminate()
-    } finally {
-      await own.stop()
-    }
-  })
-
-  test('refuses plain HTTP at the address of its WebSocket', async () => {
-    const problem = await getProblem(server, '/api/ws')
-    expect([problem.code, problem.status]).toEqual(['upgrade_required', 426])
+    const runId = await own.createRun()
+    const first = new FeedWatcher(own, 'kinds=all')
+    await first.have(1)
+    away = true
+    const cursor = `after=${first.frames[0]?.cursor}&kinds=all`
+    const later = new FeedWatcher(own, cursor)
+    const problem = await getProblem(own, `/api/events?${cursor}`)
+    expect([problem.code, problem.status]).toEqual(['store_unavailable', 503])
+    await expect.poll(() => refused, { message: 'refused reads' }).toBeGreaterThan(3)
+    away = false
+    await own.agentDoes(runId, CLAIM, ...iteration(true))
+    await first.have(9)
+    await later.have(8)
+    expect(first.frames.map(({ seq }) => seq)).toEqual([0, 1, 2, 3, 4, 5, 6, 7, 8])
+    expect(later.frames).toEqual(first.frames.slice(1))
+    first.socket.terminate()
+    later.socket.terminate()
   })
 })

@@ -6,14 +6,13 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod'
 import { type Artifacts, createArtifacts } from '../../../src/artifacts/artifacts.ts'
 import {
-  agentDoes,
   CLAIM,
-  createRun,
-  iteration,
   json,
+  replyWith,
+  resultOf,
   startTestServer,
   type TestServer,
-} from '../support.ts'
+} from '../../support/server.ts'
 import { getProblem } from './support.ts'
 
 let server: TestServer
@@ -33,20 +32,16 @@ const sha256Of = (text: string) => createHash('sha256').update(text).digest('hex
 
 /** A run that waits for the result of a tool call. */
 async function acting(): Promise<string> {
-  const runId = await createRun(server)
-  const [reply] = iteration(false)
-  if (reply?.type !== 'record_reply') throw new Error('an iteration begins with a reply')
-  const tool_calls = ['a', 'b'].map((call_id) => ({ call_id, tool: 'bash_exec', args: {} }))
-  await agentDoes(server, runId, CLAIM, { ...reply, message: { ...reply.message, tool_calls } })
+  const runId = await server.createRun()
+  const calls = ['a', 'b'].map((call_id) => ({ call_id, tool: 'bash_exec', args: {} }))
+  await server.agentDoes(runId, CLAIM, replyWith(calls))
   return runId
 }
 
 async function printed(runId: string, call_id: string, sha256: string | null): Promise<void> {
-  const rest = { exit_code: 0, outcome: 'ok', duration_ms: 1, bytes: 3, truncated: true } as const
   // The text of a record may look like the name of an artifact.
   const output = `{"sha256":"${sha256Of('quoted')}"}`
-  const result = { call_id, tool: 'bash_exec', output, sha256, ...rest }
-  await agentDoes(server, runId, { type: 'record_tool_result', result })
+  await server.agentDoes(runId, resultOf(call_id, 'bash_exec', { output, sha256, truncated: true }))
 }
 
 describe('an artifact', () => {
@@ -125,12 +120,5 @@ describe('an artifact', () => {
     const problem = await getProblem(server, `/api/runs/${runId}/artifacts/${sha256}`)
     expect(problem.code).toBe('artifact_not_found')
     expect(problem.detail).toContain('it was redacted, or lost')
-  })
-
-  test('of an unknown run is unknown', async () => {
-    for (const runId of ['nope', crypto.randomUUID()]) {
-      const problem = await getProblem(server, `/api/runs/${runId}/artifacts/${sha256Of('x')}`)
-      expect(problem.code).toBe('run_not_found')
-    }
   })
 })

@@ -1,18 +1,17 @@
-import { randomUUID } from 'node:crypto'
 import { errAsync, okAsync } from 'neverthrow'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import type { ModelRequest, Models } from '../../../src/agent/model/model.ts'
-import { sentConversation } from '../../../src/queries/conversation.ts'
+import type { ModelRequest, Models } from '../../../src/models/model.ts'
+import { sentConversation } from '../../../src/queries/run-history.ts'
 import { Workshop } from '../../agent/support.ts'
 import {
-  agentDoes,
   CLAIM,
-  createRun,
   iteration,
   json,
+  replyWith,
+  resultOf,
   startTestServer,
   type TestServer,
-} from '../support.ts'
+} from '../../support/server.ts'
 import { getProblem } from './support.ts'
 
 /** A model that keeps its requests, but those for summaries; every third request fails, and it never reaches the goal. */
@@ -67,7 +66,7 @@ describe('the conversation at a record', () => {
   test('is exactly what the model was sent', async () => {
     await using workshop = await Workshop.open([])
     const model = new KeepingModel()
-    workshop.startAgent([], { models: model })
+    workshop.startAgent({ effects: { models: model } })
     const runId = await workshop.create({ max_iterations: 9, hitl_enabled: true })
     let seen = -1
     for (let decisions = 1; decisions <= 8; decisions += 1) {
@@ -126,7 +125,7 @@ describe('the conversation at a record', () => {
     ]
 
     test('holds the messages, the tools, and whether it was sent', async () => {
-      const runId = await createRun(server)
+      const runId = await server.createRun()
       const common = {
         run_id: runId,
         model_name: 'claude-sonnet-4-6',
@@ -135,22 +134,12 @@ describe('the conversation at a record', () => {
       }
       const before = { ...common, messages: opening, answered_by: null }
       expect(await get(runId)).toEqual({ ...before, request: 'not_sent', as_of: 0 })
-      await agentDoes(server, runId, CLAIM)
+      await server.agentDoes(runId, CLAIM)
       expect(await get(runId)).toEqual({ ...before, request: 'under_way', as_of: 2 })
-      const [reply, check] = iteration(false)
-      if (reply?.type !== 'record_reply' || check === undefined) throw new Error('an iteration')
-      const tool_calls = [{ call_id: 'a', tool: 'look', args: { at: 'it' } }]
-      await agentDoes(server, runId, { ...reply, message: { ...reply.message, tool_calls } })
-      const rest = {
-        exit_code: 1,
-        outcome: 'error',
-        duration_ms: 1,
-        bytes: 3,
-        truncated: false,
-        sha256: null,
-      } as const
-      const result = { call_id: 'a', tool: 'look', output: 'Hm.', ...rest }
-      await agentDoes(server, runId, { type: 'record_tool_result', result }, check)
+      const look = replyWith([{ call_id: 'a', tool: 'look', args: { at: 'it' } }])
+      const failed = { output: 'Hm.', exit_code: 1, outcome: 'error' } as const
+      const [, ...check] = iteration(false)
+      await server.agentDoes(runId, look, resultOf('a', 'look', failed), ...check)
       expect(await get(runId, '?at=4')).toEqual({
         ...common,
         messages: opening,
@@ -177,19 +166,15 @@ describe('the conversation at a record', () => {
     })
 
     test('is as of the last record that the request holds, even if a person has written meanwhile', async () => {
-      const runId = await createRun(server)
-      await agentDoes(server, runId, CLAIM)
+      const runId = await server.createRun()
+      await server.agentDoes(runId, CLAIM)
       const say = json('POST', { text: 'Wait.' })
       const said = await fetch(`${server.url}/api/runs/${runId}/messages`, say)
       expect(await said.json()).toMatchObject({ seq: 3 })
-      const [reply] = iteration(false)
-      if (reply?.type !== 'record_reply') throw new Error('a reply')
-      await agentDoes(server, runId, reply)
+      const [, ...check] = iteration(false)
+      await server.agentDoes(runId, replyWith([]))
       expect(await get(runId, '?at=5')).toMatchObject({ as_of: 2, answered_by: 5 })
-      await agentDoes(server, runId, ...iteration(false).slice(1), {
-        ...reply,
-        message: { ...reply.message, user_messages: 1 },
-      })
+      await server.agentDoes(runId, ...check, replyWith([], { user_messages: 1 }))
       const next = await get(runId, '?at=6')
       expect(next).toMatchObject({ as_of: 9, answered_by: 11 })
       expect(JSON.stringify(next)).toContain('Wait.')
@@ -199,17 +184,10 @@ describe('the conversation at a record', () => {
       ['?at=7', 'record_not_found', 'no record with seq 7 yet: its last one is 0'],
       ['?at=x', 'invalid_request', 'at must be the seq'],
     ])('is refused for %s', async (search, code, message) => {
-      const runId = await createRun(server)
+      const runId = await server.createRun()
       const problem = await getProblem(server, `/api/runs/${runId}/conversation${search}`)
       expect(problem.code).toBe(code)
       expect(problem.detail).toContain(message)
-    })
-
-    test('of an unknown run is 404', async () => {
-      for (const runId of [randomUUID(), 'nope']) {
-        const problem = await getProblem(server, `/api/runs/${runId}/conversation`)
-        expect(problem.code).toBe('run_not_found')
-      }
     })
   })
 })

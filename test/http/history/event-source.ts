@@ -1,6 +1,6 @@
 import { type ClientRequest, type IncomingMessage, request } from 'node:http'
+import type { TestServer } from '../../support/server.ts'
 import { within } from '../../support/within.ts'
-import type { TestServer } from '../support.ts'
 
 export type ServerSentEvent = { readonly id: string; readonly type: string; readonly data: string }
 

@@ -5,9 +5,9 @@ import { fold } from '../../../src/domain/evolve.ts'
 import { ALL_KINDS, type RunRecord } from '../../../src/domain/records.ts'
 import { RUN_STATUSES, statusOf } from '../../../src/domain/state.ts'
 import { validAppends } from '../../support/run-records.ts'
-import { RunWriter, startTestServer, type TestServer } from '../support.ts'
+import { RunWriter, startTestServer, type TestServer } from '../../support/server.ts'
+import { FeedWatcher } from '../live/watcher.ts'
 import { EventReader } from './event-source.ts'
-import { FeedWatcher } from './feed-watcher.ts'
 import { framesOf, getLines, getPages, isDocumented } from './support.ts'
 
 type Filter = {
@@ -176,6 +176,6 @@ test('the feed of all runs equals a naive filter of the log, for every way to jo
         }
       },
     ),
-    { numRuns: 15 },
+    { numRuns: 6 },
   )
 })

@@ -1,23 +1,12 @@
-import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod'
 import { type VerifiedRun, verifyRecord } from '../../../src/audit/verify/verify-run.ts'
 import { streamOf } from '../../../src/log/run-log.ts'
 import type { RecordedEvent } from '../../../src/store/event-store.ts'
-import { append, prepare } from '../../support/append-records.ts'
-import { createdRecord } from '../../support/run-records.ts'
-import {
-  agentDoes,
-  bound,
-  CLAIM,
-  createRun,
-  iteration,
-  startTestServer,
-  type TestServer,
-} from '../support.ts'
+import { bound, CLAIM, iteration, startTestServer, type TestServer } from '../../support/server.ts'
+import { FeedWatcher } from '../live/watcher.ts'
 import { EventReader } from './event-source.ts'
-import { FeedWatcher } from './feed-watcher.ts'
-import { getLines, getPage, getPages, getProblem } from './support.ts'
+import { getLines, getPages } from './support.ts'
 
 type Frame = Record<string, unknown>
 
@@ -40,8 +29,8 @@ beforeAll(async () => {
 afterAll(() => server.stop())
 
 async function achieved(): Promise<string> {
-  const runId = await createRun(server)
-  await agentDoes(server, runId, CLAIM, ...iteration(false), ...iteration(true))
+  const runId = await server.createRun()
+  await server.agentDoes(runId, CLAIM, ...iteration(false), ...iteration(true))
   return runId
 }
 
@@ -111,26 +100,11 @@ describe('the frames of a run with meta=true', () => {
     }
     const answer: unknown = await (await fetch(`${server.url}/api/runs/${runId}/proof`)).json()
     const proof = z.object({ length: z.int(), head: z.string() }).parse(answer)
-    expect([run?.state.seq, run?.head]).toEqual([proof.length - 1, proof.head])
-  })
-
-  test('can be selected by kind and resumed after any seq', async () => {
-    const runId = await achieved()
-    const all = expectedOf(await storedOf(runId))
-    const kinds = ['goal_check', 'run_end']
-    const wanted = all.filter(({ kind }) => kinds.includes(String(kind)))
-    const query = `kinds=${kinds}&meta=true`
-    for (const after of [-1, 3, all.length - 2]) {
-      const rest = wanted.filter(({ seq }) => Number(seq) > after)
-      const path = `/api/runs/${runId}/events?${query}&after=${after}`
-      expect((await getPage(server, path)).frames).toEqual(rest)
-      const texts = await watch(`/api/ws/${runId}?${query}&after=${after}`, never)
-      expect(parsed(texts)).toEqual(rest)
-    }
+    expect([run?.seq, run?.head]).toEqual([proof.length - 1, proof.head])
   })
 
   test('come live beside frames without, over one subscription of the run', async () => {
-    const runId = await createRun(server)
+    const runId = await server.createRun()
     subscriptions = []
     const live = Array.from({ length: 6 }, (_, index) => {
       const form = index % 2 === 0 ? '&meta=true' : ''
@@ -144,8 +118,8 @@ describe('the frames of a run with meta=true', () => {
       return { frames, form, caughtUp: caughtUp.promise, done }
     })
     await Promise.all(live.map(({ caughtUp }) => caughtUp))
-    await agentDoes(server, runId, CLAIM, ...iteration(false))
-    await agentDoes(server, runId, ...iteration(true))
+    await server.agentDoes(runId, CLAIM, ...iteration(false))
+    await server.agentDoes(runId, ...iteration(true))
     await Promise.all(live.map(({ done }) => done))
     const all = expectedOf(await storedOf(runId))
     for (const { frames, form } of live) {
@@ -153,25 +127,6 @@ describe('the frames of a run with meta=true', () => {
       expect(records).toEqual(form === '' ? all.map(plain) : all)
     }
     expect(subscriptions).toEqual([streamOf(runId)])
-  })
-
-  test('hold names that are not in ASCII', async () => {
-    const runId = randomUUID()
-    const author = { commandId: 'test', principal: 'Zoë 🙂' }
-    const prepared = prepare(runId, null, [createdRecord(runId)], author)
-    expect((await append(server.store, prepared)).isOk()).toBe(true)
-    const [frame] = await getLines(server, `/api/runs/${runId}/events?kinds=all&meta=true`)
-    expect(frame?.meta).toMatchObject({ principal: 'Zoë 🙂' })
-    const texts = await watch(`/api/ws/${runId}?kinds=all&meta=true`, ({ length }) => length === 1)
-    expect(parsed(texts)[0]).toEqual(frame)
-  })
-
-  test('are refused if the value is neither true nor false', async () => {
-    const runId = await createRun(server)
-    const problem = await getProblem(server, `/api/runs/${runId}/events?meta=1`)
-    expect([problem.code, problem.status]).toEqual(['invalid_request', 422])
-    const [text] = await watch(`/api/ws/${runId}?meta=1`, never)
-    expect(text).toContain('meta must be')
   })
 })
 
@@ -200,21 +155,5 @@ describe('the frames of all runs with meta=true', () => {
     await checks.have(wanted.length)
     expect(checks.frames).toEqual(wanted)
     checks.socket.close()
-  })
-
-  test('come live beside frames without', async () => {
-    const [one, other] = [
-      new FeedWatcher(server, 'after=end&kinds=all&meta=true&caught_up=true'),
-      new FeedWatcher(server, 'after=end&kinds=all&caught_up=true'),
-    ]
-    await Promise.all([one.have(1), other.have(1)])
-    const runId = await achieved()
-    const all = expectedOf(await storedOf(runId))
-    await Promise.all([one.have(all.length + 1), other.have(all.length + 1)])
-    expect(one.frames.slice(1)).toMatchObject(all)
-    expect(one.frames.slice(1).map(plain)).toEqual(other.frames.slice(1))
-    expect(other.frames.slice(1).every((frame) => !('meta' in frame))).toBe(true)
-    one.socket.close()
-    other.socket.close()
   })
 })

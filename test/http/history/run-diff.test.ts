@@ -1,27 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect } from 'vitest'
 import * as z from 'zod'
 import { fold } from '../../../src/domain/evolve.ts'
 import type { RunRecord } from '../../../src/domain/records.ts'
 import { runDetails } from '../../../src/queries/run-details.ts'
 import { validRun } from '../../support/run-records.ts'
-import {
-  agentDoes,
-  CLAIM,
-  createRun,
-  iteration,
-  json,
-  startTestServer,
-  type TestServer,
-} from '../support.ts'
+import { CLAIM, json, replyWith, resultOf, type TestServer } from '../../support/server.ts'
+import { test } from '../../support/test.ts'
 import { getProblem, writeRun } from './support.ts'
-
-let server: TestServer
-beforeAll(async () => {
-  server = await startTestServer()
-})
-afterAll(() => server.stop())
 
 const Diff = z.looseObject({
   changes: z.array(z.object({ field: z.string(), old: z.unknown(), new: z.unknown() })),
@@ -30,7 +17,7 @@ const Diff = z.looseObject({
   commands: z.array(z.looseObject({ seq: z.int(), command: z.string() })),
 })
 
-async function diff(runId: string, from: number, to: number) {
+async function diff(server: TestServer, runId: string, from: number, to: number) {
   const answer = await fetch(`${server.url}/api/runs/${runId}/diff?from=${from}&to=${to}`)
   expect(answer.status).toBe(200)
   return Diff.parse(await answer.json())
@@ -60,7 +47,9 @@ const countKinds = (records: readonly RunRecord[]): Record<string, number> => {
 }
 
 describe('what changed between two records', () => {
-  test('turns the earlier state into the later one, and counts every record between', async () => {
+  test('turns the earlier state into the later one, and counts every record between', async ({
+    server,
+  }) => {
     const cuts = fc.tuple(
       fc.double({ min: 0, max: 1, noNaN: true }),
       fc.double({ min: 0, max: 1, noNaN: true }),
@@ -73,7 +62,7 @@ describe('what changed between two records', () => {
         const [from = 0, to = 0] = shares
           .map((share) => Math.floor(share * (records.length - 1)))
           .toSorted((a, b) => a - b)
-        const { changes, records: counts } = await diff(runId, from, to)
+        const { changes, records: counts } = await diff(server, runId, from, to)
         const at = (seq: number) => {
           const state = fold(records.slice(0, seq + 1))
           if (state === null) throw new Error('a run has a state')
@@ -83,12 +72,12 @@ describe('what changed between two records', () => {
         for (const { old, new: now } of changes) expect(old).not.toEqual(now)
         expect(counts).toEqual(countKinds(records.slice(from + 1, to + 1)))
       }),
-      { numRuns: 25 },
+      { numRuns: 10 },
     )
   })
 
-  test('names files and commands, also of a call that was not complete', async () => {
-    const runId = await createRun(server)
+  test('names files and commands, also of a call that was not complete', async ({ server }) => {
+    const runId = await server.createRun()
     const call = (call_id: string, tool: string, args: Record<string, string>) => {
       return { call_id, tool, args }
     }
@@ -96,69 +85,39 @@ describe('what changed between two records', () => {
       call('a', 'file_patch', { path: 'cart.py', old: 'a', new: 'b' }),
       call('b', 'bash_exec', { command: 'make format' }),
     ]
-    const [reply] = iteration(true)
-    if (reply?.type !== 'record_reply') throw new Error('an iteration begins with a reply')
-    const message = { ...reply.message, tool_calls, finish_reason: 'tool_calls' }
-    await agentDoes(server, runId, CLAIM, { ...reply, message })
+    await server.agentDoes(runId, CLAIM, replyWith(tool_calls))
     // The call of file_patch is open; a change of the configuration comes in between.
     const changed = await fetch(
       `${server.url}/api/runs/${runId}/config`,
       json('PATCH', { max_iterations: 3 }),
     )
     expect(changed.status).toBe(200)
-    const rest = {
-      exit_code: 0,
-      outcome: 'ok',
-      duration_ms: 1,
-      bytes: 0,
-      truncated: false,
-      sha256: null,
-    } as const
-    for (const { call_id, tool } of tool_calls) {
-      const result = { call_id, tool, output: '', ...rest }
-      await agentDoes(server, runId, { type: 'record_tool_result', result })
-    }
+    for (const { call_id, tool } of tool_calls)
+      await server.agentDoes(runId, resultOf(call_id, tool))
     // 5 step_start{act}, 6 tool_call, 7 run_config_changed, 8 tool_result, 9 tool_call, 10 tool_result
-    const between = await diff(runId, 7, 9)
+    const between = await diff(server, runId, 7, 9)
     expect(between.files).toEqual([
       { path: 'cart.py', changed: 'yes', calls: [{ seq: 6, tool: 'file_patch', outcome: 'ok' }] },
     ])
     expect(between.commands).toEqual([
       { seq: 9, tool: 'bash_exec', command: 'make format', outcome: null, exit_code: null },
     ])
-    expect((await diff(runId, 9, 10)).files).toEqual([])
-    expect((await diff(runId, 5, 7)).changes).toEqual([
+    expect((await diff(server, runId, 9, 10)).files).toEqual([])
+    expect((await diff(server, runId, 5, 7)).changes).toEqual([
       { field: 'max_iterations', old: 20, new: 3 },
       { field: 'progress.seq', old: 5, new: 7 },
     ])
   })
 
-  test('never changes, and has an ETag', async () => {
-    const runId = await createRun(server)
-    await agentDoes(server, runId, CLAIM)
-    const path = `${server.url}/api/runs/${runId}/diff?from=0&to=2`
-    const first = await fetch(path)
-    const etag = first.headers.get('etag') ?? ''
-    const again = await fetch(path, { headers: { 'if-none-match': etag } })
-    expect([etag, again.status]).toEqual(['"0-2"', 304])
-  })
-
-  test.each([
+  test.for([
     ['from=1&to=0', 'invalid_request', 'from must not be after to'],
     ['from=0', 'invalid_request', 'to is required'],
     ['from=0&to=9', 'record_not_found', 'its last one is 0'],
     ['from=x&to=9', 'invalid_request', 'from must be the seq'],
-  ])('is refused for ?%s', async (search, code, message) => {
-    const runId = await createRun(server)
+  ])('is refused for ?%s', async ([search, code, message], { server }) => {
+    const runId = await server.createRun()
     const problem = await getProblem(server, `/api/runs/${runId}/diff?${search}`)
     expect(problem.code).toBe(code)
     expect(problem.detail).toContain(message)
-  })
-
-  test('of an unknown run is 404', async () => {
-    for (const runId of [randomUUID(), 'nope']) {
-      const problem = await getProblem(server, `/api/runs/${runId}/diff?from=0&to=1`)
-      expect(problem.code).toBe('run_not_found')
-    }
   })
 })

@@ -1,17 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect } from 'vitest'
 import { ALL_KINDS } from '../../../src/domain/records.ts'
 import { streamOf } from '../../../src/log/run-log.ts'
 import { createdRecord, validRun } from '../../support/run-records.ts'
-import {
-  agentDoes,
-  CLAIM,
-  createRun,
-  iteration,
-  startTestServer,
-  type TestServer,
-} from '../support.ts'
+import { CLAIM, iteration, type TestServer } from '../../support/server.ts'
+import { testWith } from '../../support/test.ts'
 import { EventReader } from './event-source.ts'
 import {
   type Frame,
@@ -27,16 +21,12 @@ import {
 const NDJSON = { accept: 'application/x-ndjson' }
 const SSE = { accept: 'text/event-stream' }
 
-let server: TestServer
-beforeAll(async () => {
-  // Small, so that pages of the store end in the middle of a run.
-  server = await startTestServer({ live: { pageBytes: 8_000, ringFrames: 8, ringBytes: 4000 } })
-})
-afterAll(() => server.stop())
+// Small, so that pages of the store end in the middle of a run.
+const test = testWith({ live: { pageBytes: 8_000, ringFrames: 8, ringBytes: 4000 } })
 
-async function achieved(): Promise<string> {
-  const runId = await createRun(server)
-  await agentDoes(server, runId, CLAIM, ...iteration(false), ...iteration(true))
+async function achieved(server: TestServer): Promise<string> {
+  const runId = await server.createRun()
+  await server.agentDoes(runId, CLAIM, ...iteration(false), ...iteration(true))
   return runId
 }
 
@@ -91,7 +81,9 @@ function wanted(fields: ReturnType<typeof addressOf>['fields'], all: Frame[]): F
     .filter(({ ts }) => to_ts === null || ts < Number(to_ts))
 }
 
-test('pages and lines hold exactly the selected records, for random runs and queries', async () => {
+test('pages and lines hold exactly the selected records, for random runs and queries', async ({
+  server,
+}) => {
   await fc.assert(
     fc.asyncProperty(
       validRun(),
@@ -112,76 +104,70 @@ test('pages and lines hold exactly the selected records, for random runs and que
         }
       },
     ),
-    { numRuns: 25 },
+    { numRuns: 10 },
   )
 })
 
 describe('a page of history', () => {
-  test('names the next page until the last', async () => {
-    const runId = await achieved()
-    const all = await getPages(server, `/api/runs/${runId}/events?kinds=all`)
-    const paged = await getPages(server, `/api/runs/${runId}/events?kinds=all&limit=3`)
-    expect(paged.frames).toEqual(all.frames)
-    expect(paged.pages).toBe(Math.ceil((all.frames.length + 1) / 3))
-    expect(all.pages).toBe(1)
-  })
-
-  test.each([
+  test.for([
     ['after=x', 'after must be the seq'],
     ['after=99', 'after=99 is beyond the last record'],
     ['limit=0', 'limit must be at least 1'],
     ['limit=5001', 'limit must be at most 5000'],
     ['direction=up', 'direction must be "forward" or "backward"'],
-    ['kinds=nope', 'not "nope"'],
+    ['kinds=nope', 'kinds must be "all", or some of'],
     ['from_ts=now', 'from_ts must be seconds'],
     ['to_ts=-1', 'to_ts must be seconds'],
     ['from=1', 'from is not a field'],
-  ])('reports what is wrong with ?%s', async (search, message) => {
-    const runId = await createRun(server)
+  ])('reports what is wrong with ?%s', async ([search, message], { server }) => {
+    const runId = await server.createRun()
     const problem = await getProblem(server, `/api/runs/${runId}/events?${search}`)
     expect([problem.code, problem.status]).toEqual(['invalid_request', 422])
     expect(problem.detail).toContain(message)
   })
 
-  test.each([{}, NDJSON, SSE])('answers 404 for an unknown run, as %j', async (headers) => {
-    for (const runId of [randomUUID(), 'nope']) {
-      const problem = await getProblem(server, `/api/runs/${runId}/events`, headers)
-      expect([problem.code, problem.status]).toEqual(['run_not_found', 404])
-    }
-  })
+  test.for([{}, NDJSON, SSE])(
+    'answers 404 for an unknown run, as %j',
+    async (headers, { server }) => {
+      for (const runId of [randomUUID(), 'nope']) {
+        const problem = await getProblem(server, `/api/runs/${runId}/events`, headers)
+        expect([problem.code, problem.status]).toEqual(['run_not_found', 404])
+      }
+    },
+  )
 
-  test('is refused in an unknown form', async () => {
-    const runId = await createRun(server)
+  test('is refused in an unknown form', async ({ server }) => {
+    const runId = await server.createRun()
     const problem = await getProblem(server, `/api/runs/${runId}/events`, { accept: 'text/html' })
     expect([problem.code, problem.status]).toEqual(['not_acceptable', 406])
     expect(problem.detail).toContain('application/x-ndjson')
   })
 
-  test('ends before a record that cannot be read, and the next one reports the record', async () => {
-    const runId = await createRun(server)
-    await agentDoes(server, runId, CLAIM)
-    await damage(runId, 3)
+  test('ends before a record that cannot be read, and the next one reports the record', async ({
+    server,
+  }) => {
+    const runId = await server.createRun()
+    await server.agentDoes(runId, CLAIM)
+    await damage(server, runId, 3)
     const path = `/api/runs/${runId}/events?kinds=all`
     const page = await getPage(server, path)
     expect(page.frames.map(({ seq }) => seq)).toEqual([0, 1, 2])
     const problem = await getProblem(server, page.next ?? '')
     expect([problem.code, problem.status]).toEqual(['damaged_record', 500])
     expect(problem.detail).toContain('Record 3')
-    for (const after of [-1, 2]) {
-      const lines = await getProblem(server, `${path}&after=${after}`, NDJSON)
-      expect(lines.code).toBe('damaged_record')
-    }
+    const lines = await getProblem(server, `${path}&after=2`, NDJSON)
+    expect(lines.code).toBe('damaged_record')
   })
 })
 
 describe('the lines of a history', () => {
-  test('break off at a record that cannot be read', async () => {
+  test('break off at a record that cannot be read', async ({ server }) => {
     const runId = randomUUID()
     const changes = { model_name: 'x'.repeat(400_000) }
     const at = { run_id: runId, iteration: 0, ts: 1_770_000_000 } as const
     const change = { ...at, kind: 'run_config_changed', payload: { changes } } as const
     await writeRun(server, runId, [createdRecord(runId), change, change])
-    await damage(runId, 3)
+    await damage(server, runId, 3)
     const answer = await fetch(`${server.url}/api/runs/${runId}/events?kinds=all`, {
       headers: NDJSON,
     })
@@ -191,7 +177,7 @@ describe('the lines of a history', () => {
 })
 
 /** Puts a stored event at `seq` that is not a record. */
-async function damage(runId: string, seq: number): Promise<void> {
+async function damage(server: TestServer, runId: string, seq: number): Promise<void> {
   const event = {
     id: randomUUID(),
     type: 'step_start',
@@ -207,11 +193,11 @@ async function damage(runId: string, seq: number): Promise<void> {
 describe('the event stream of a run', () => {
   const pathOf = (runId: string, search = 'kinds=all') => `/api/runs/${runId}/events?${search}`
 
-  test('is history, then live, then the end', async () => {
-    const runId = await createRun(server)
+  test('is history, then live, then the end', async ({ server }) => {
+    const runId = await server.createRun()
     const reader = new EventReader(server, pathOf(runId))
     await reader.until(({ events }) => events.length === 1)
-    await agentDoes(server, runId, CLAIM, ...iteration(true))
+    await server.agentDoes(runId, CLAIM, ...iteration(true))
     await reader.ended
     const { headers } = await reader.response
     expect(headers['content-type']).toBe('text/event-stream')
@@ -224,8 +210,10 @@ describe('the event stream of a run', () => {
     expect(reader.events.at(-1)).toEqual({ type: 'end', id: last, data: `{"seq":${last}}` })
   })
 
-  test('continues after the Last-Event-ID, which takes precedence over `after`', async () => {
-    const runId = await achieved()
+  test('continues after the Last-Event-ID, which takes precedence over `after`', async ({
+    server,
+  }) => {
+    const runId = await achieved(server)
     const whole = new EventReader(server, pathOf(runId))
     await whole.ended
     const at = whole.events[4]?.id ?? ''
@@ -237,8 +225,8 @@ describe('the event stream of a run', () => {
     expect(behind.events).toEqual(rest.events)
   })
 
-  test('answers 204 to a client that has everything', async () => {
-    const runId = await achieved()
+  test('answers 204 to a client that has everything', async ({ server }) => {
+    const runId = await achieved(server)
     // run_end was not selected; the end names it nevertheless.
     const whole = new EventReader(server, pathOf(runId, 'kinds=goal_check'))
     await whole.ended
@@ -248,23 +236,23 @@ describe('the event stream of a run', () => {
     expect(again.events).toEqual([])
   })
 
-  test.each([
+  test.for([
     [{ 'last-event-id': 'x' }, '', 'Last-Event-ID must be'],
     [{ 'last-event-id': '7' }, '', 'after=7 is beyond'],
     [{}, 'limit=5', 'limit is not for text/event-stream'],
     [{}, 'direction=backward', 'direction=backward is not for'],
-  ])('refuses %j with ?%s', async (headers, search, message) => {
-    const runId = await createRun(server)
+  ] as const)('refuses %j with ?%s', async ([headers, search, message], { server }) => {
+    const runId = await server.createRun()
     const problem = await getProblem(server, pathOf(runId, search), { ...SSE, ...headers })
     expect(problem.status).toBe(422)
     expect(problem.detail).toContain(message)
   })
 
-  test('reports a record that cannot be read, once', async () => {
-    const runId = await createRun(server)
+  test('reports a record that cannot be read, once', async ({ server }) => {
+    const runId = await server.createRun()
     const reader = new EventReader(server, pathOf(runId))
     await reader.until(({ events }) => events.length === 1)
-    await damage(runId, 1)
+    await damage(server, runId, 1)
     await reader.ended
     const [, failed] = reader.events
     expect([reader.events.length, failed?.type, failed?.id]).toEqual([2, 'failed', '0'])
@@ -273,47 +261,26 @@ describe('the event stream of a run', () => {
     expect([again.code, again.status]).toEqual(['damaged_record', 500])
   })
 
-  test('counts as a live connection until it ends, which pages do not', async () => {
-    const own = await startTestServer({ live: { socketsPerClient: 1 } })
-    try {
-      const path = pathOf(await createRun(own))
-      const reader = new EventReader(own, path)
-      await reader.until(({ events }) => events.length === 1)
-      for (const headers of [SSE, NDJSON]) {
-        const problem = await getProblem(own, path, headers)
-        expect([problem.code, problem.status]).toEqual(['too_many_of_client', 429])
-      }
-      expect((await getPage(own, path)).status).toBe(200)
-      reader.leave()
-      // The server notices a moment later that the reader has left.
-      const status = async () => (await fetch(own.url + path, { headers: NDJSON })).status
-      await expect.poll(status, { message: 'the answer to a request' }).toBe(200)
-      expect(await getLines(own, path)).toHaveLength(1)
-    } finally {
-      await own.stop()
+  test('counts as a live connection until it ends, which pages do not', async ({ startServer }) => {
+    const own = await startServer({ live: { socketsPerClient: 1 } })
+    const path = pathOf(await own.createRun())
+    const reader = new EventReader(own, path)
+    await reader.until(({ events }) => events.length === 1)
+    for (const headers of [SSE, NDJSON]) {
+      const problem = await getProblem(own, path, headers)
+      expect([problem.code, problem.status]).toEqual(['too_many_of_client', 429])
     }
+    expect((await getPage(own, path)).status).toBe(200)
+    reader.leave()
+    // The server notices a moment later that the reader has left.
+    const status = async () => (await fetch(own.url + path, { headers: NDJSON })).status
+    await expect.poll(status, { message: 'the answer to a request' }).toBe(200)
+    expect(await getLines(own, path)).toHaveLength(1)
   })
 
-  test('counts whatever the client writes to ask for it, and a page does not', async () => {
-    const own = await startTestServer({ live: { socketsPerClient: 1 } })
-    try {
-      const path = pathOf(await createRun(own))
-      const either = { accept: 'application/json, application/x-ndjson;q=0.1' }
-      const leave = new AbortController()
-      const init = { headers: { accept: 'text/*' }, signal: leave.signal }
-      const open = await fetch(own.url + path, init)
-      expect(open.headers.get('content-type')).toContain('text/event-stream')
-      expect((await fetch(own.url + path, init)).status).toBe(429)
-      expect((await fetch(own.url + path, { headers: either })).status).toBe(200)
-      leave.abort()
-    } finally {
-      await own.stop()
-    }
-  })
-
-  test('ends when the server stops, so that its reader connects again', async () => {
-    const own = await startTestServer()
-    const runId = await createRun(own)
+  test('ends when the server stops, so that its reader connects again', async ({ startServer }) => {
+    const own = await startServer()
+    const runId = await own.createRun()
     const reader = new EventReader(own, pathOf(runId))
     await reader.until(({ events }) => events.length === 1)
     await own.stop()
@@ -321,18 +288,16 @@ describe('the event stream of a run', () => {
     expect(reader.events.map(({ type }) => type)).toEqual(['message'])
   })
 
-  test('sends comments that move the cursor past records that were not selected', async () => {
-    const own = await startTestServer({ live: { pingMs: 10 } })
-    try {
-      const runId = await createRun(own)
-      const reader = new EventReader(own, pathOf(runId, 'kinds=goal_check'))
-      await reader.until(({ parser }) => parser.comments >= 3 && parser.lastEventId === '0')
-      expect(reader.events).toEqual([])
-      await agentDoes(own, runId, CLAIM)
-      await reader.until(({ parser }) => parser.lastEventId === '2')
-      reader.leave()
-    } finally {
-      await own.stop()
-    }
+  test('sends comments that move the cursor past records that were not selected', async ({
+    startServer,
+  }) => {
+    const own = await startServer({ live: { pingMs: 10 } })
+    const runId = await own.createRun()
+    const reader = new EventReader(own, pathOf(runId, 'kinds=goal_check'))
+    await reader.until(({ parser }) => parser.comments >= 3 && parser.lastEventId === '0')
+    expect(reader.events).toEqual([])
+    await own.agentDoes(runId, CLAIM)
+    await reader.until(({ parser }) => parser.lastEventId === '2')
+    reader.leave()
   })
 })

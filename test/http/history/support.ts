@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { DOCUMENTED_KINDS, type Kind, type RunRecord } from '../../../src/domain/records.ts'
-import { RunWriter, type TestServer } from '../support.ts'
+import { RunWriter, type TestServer } from '../../support/server.ts'
 
 const documented: readonly Kind[] = DOCUMENTED_KINDS
 

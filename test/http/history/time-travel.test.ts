@@ -1,36 +1,25 @@
 import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect } from 'vitest'
 import { fold } from '../../../src/domain/evolve.ts'
 import { streamOf } from '../../../src/log/run-log.ts'
 import { runDetails } from '../../../src/queries/run-details.ts'
-import { RunHistory } from '../../../src/queries/run-history.ts'
+import { stateAt } from '../../../src/queries/run-history.ts'
 import { createdRecord, validRun } from '../../support/run-records.ts'
-import {
-  agentDoes,
-  CLAIM,
-  createRun,
-  iteration,
-  RunWriter,
-  startTestServer,
-  type TestServer,
-} from '../support.ts'
+import { CLAIM, iteration, RunWriter, type TestServer } from '../../support/server.ts'
+import { test } from '../../support/test.ts'
 import { getProblem, writeRun } from './support.ts'
 
-let server: TestServer
-beforeAll(async () => {
-  server = await startTestServer()
-})
-afterAll(() => server.stop())
-
-const get = async (path: string): Promise<unknown> => {
+const get = async (server: TestServer, path: string): Promise<unknown> => {
   const answer = await fetch(`${server.url}/api/runs/${path}`)
   expect([path, answer.status]).toEqual([path, 200])
   return answer.json()
 }
 
 describe('a run at a record', () => {
-  test('is what the server answered at that moment, for random runs and all their records', async () => {
+  test('is what the server answered at that moment, for random runs and all their records', async ({
+    server,
+  }) => {
     await fc.assert(
       fc.asyncProperty(validRun(fc.constant(''), { maxMoves: 25 }), async (made) => {
         const runId = randomUUID()
@@ -39,31 +28,31 @@ describe('a run at a record', () => {
         for (const [seq, record] of made.entries()) {
           await writer.append([{ ...record, run_id: runId }])
           expect(await server.readModel.waitFor(runId, seq, 20_000)).toBe(true)
-          served.push(await get(runId))
+          served.push(await get(server, runId))
         }
         // Backwards, so that snapshots of later records cannot help.
         for (const seq of [...served.keys()].toReversed()) {
-          expect(await get(`${runId}?at=${seq}`)).toEqual(served[seq])
+          expect(await get(server, `${runId}?at=${seq}`)).toEqual(served[seq])
         }
       }),
-      { numRuns: 15 },
+      { numRuns: 8 },
     )
   })
 
-  test('never changes, and has an ETag', async () => {
-    const runId = await createRun(server)
+  test('never changes, and has an ETag', async ({ server }) => {
+    const runId = await server.createRun()
     const address = `${server.url}/api/runs/${runId}?at=0`
     const first = await fetch(address)
     expect(first.headers.get('etag')).toBe('"0"')
     expect(first.headers.get('cache-control')).toBe('private, no-cache')
     const body = await first.text()
-    await agentDoes(server, runId, CLAIM, ...iteration(true))
+    await server.agentDoes(runId, CLAIM, ...iteration(true))
     expect(await (await fetch(address)).text()).toBe(body)
     const again = await fetch(address, { headers: { 'if-none-match': '"0"' } })
     expect([again.status, await again.text()]).toEqual([304, ''])
   })
 
-  test.each([
+  test.for([
     ['at=1', 'record_not_found', 404, 'no record with seq 1 yet: its last one is 0'],
     ['at=100000', 'record_not_found', 404, 'no record with seq 100000 yet: its last one is 0'],
     ['at=9999999999', 'record_not_found', 404, 'its last one is 0'],
@@ -72,35 +61,36 @@ describe('a run at a record', () => {
     ['at=-1', 'invalid_request', 422, 'at must be the seq of a record'],
     ['at=1.5', 'invalid_request', 422, 'at must be the seq of a record'],
     ['seq=1', 'invalid_request', 422, 'seq is not a field'],
-  ])('is refused for ?%s', async (search, code, status, message) => {
-    const runId = await createRun(server)
+  ])('is refused for ?%s', async ([search, code, status, message], { server }) => {
+    const runId = await server.createRun()
     const problem = await getProblem(server, `/api/runs/${runId}?${search}`)
     expect([problem.code, problem.status]).toEqual([code, status])
     expect(problem.detail).toContain(message)
   })
 
-  test('is looked up from the end of the run, not by counting down from the requested seq', async () => {
-    const runId = await createRun(server)
-    const history = new RunHistory(server)
+  test('is looked up from the end of the run, not by counting down from the requested seq', async ({
+    server,
+  }) => {
+    const runId = await server.createRun()
     const far = 500_000_000_000
-    expect((await history.stateAt(runId, far))._unsafeUnwrapErr().type).toBe('record_not_found')
-    const none = await history.stateAt(randomUUID(), far)
+    expect((await stateAt(runId, far, server))._unsafeUnwrapErr().type).toBe('record_not_found')
+    const none = await stateAt(randomUUID(), far, server)
     expect(none._unsafeUnwrapErr().type).toBe('stream_not_found')
     // Counting takes a minute, a look at the end of the run some milliseconds.
   }, 15_000)
 
-  test('reports unknown runs, and records that cannot be read', async () => {
+  test('reports unknown runs, and records that cannot be read', async ({ server }) => {
     for (const runId of [randomUUID(), 'nope']) {
       expect((await getProblem(server, `/api/runs/${runId}?at=0`)).code).toBe('run_not_found')
     }
-    const runId = await createRun(server)
+    const runId = await server.createRun()
     const event = { id: randomUUID(), type: 'step_start', data: '{}', metadata: '{}' }
     const damaged = server.store.append(streamOf(runId), [event], { expectedRevision: 0 })
     ;(await damaged)._unsafeUnwrap()
     expect((await getProblem(server, `/api/runs/${runId}?at=1`)).code).toBe('damaged_record')
   })
 
-  test('is found in a long run, whatever was read before', async () => {
+  test('is found in a long run, whatever was read before', async ({ server }) => {
     const runId = randomUUID()
     const at = { run_id: runId, iteration: 0, kind: 'run_config_changed' } as const
     const changes = Array.from({ length: 2600 }, (_, i) => {
@@ -111,7 +101,7 @@ describe('a run at a record', () => {
     for (const seq of [2600, 1001, 1000, 999, 2001, 0, 2600, 1500, 1]) {
       const state = fold(records.slice(0, seq + 1))
       if (state === null) throw new Error('a run has a state')
-      expect(await get(`${runId}?at=${seq}`)).toEqual(runDetails(state))
+      expect(await get(server, `${runId}?at=${seq}`)).toEqual(runDetails(state))
     }
   })
 })

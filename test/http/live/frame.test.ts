@@ -5,8 +5,8 @@ import type { AddressInfo, Socket } from 'node:net'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import WebSocket from 'ws'
-import { FrameBuffer, frameSize, framesOf, type RunFrame } from '../../../src/http/live/frame.ts'
-import { streamOf } from '../../../src/log/run-log.ts'
+import { type Frame, FrameBuffer, frameSize, framesOf } from '../../../src/http/live/frame.ts'
+import { type LoadedRun, streamOf } from '../../../src/log/run-log.ts'
 import type { RecordedEvent } from '../../../src/store/event-store.ts'
 import { prepare } from '../../support/append-records.ts'
 import { validRun } from '../../support/run-records.ts'
@@ -21,8 +21,14 @@ const stored = (records: Parameters<typeof prepare>[2]): RecordedEvent[] =>
     created: 0,
   }))
 
-function frameOf(event: RecordedEvent, projected: boolean): RunFrame {
-  const [frame] = framesOf([event], projected ? event.revision : -1)
+function frameOf(
+  event: RecordedEvent,
+  isProjected: boolean,
+  form: 'record' | 'with_meta' = 'record',
+): Frame {
+  const projected = { state: { seq: event.revision } } as LoadedRun
+  const readModel = { get: () => (isProjected ? projected : null) }
+  const [frame] = framesOf([event], { form, ofAll: false, readModel })
   if (frame === undefined) throw new Error('an event has a frame')
   return frame
 }
@@ -34,8 +40,10 @@ describe('the frame of a stored event', () => {
         for (const event of stored(records)) {
           const frame = frameOf(event, true)
           expect(frame).toEqual(frameOf(event, false))
-          const text = frame.type === 'frame' ? frame.data.toString() : ''
-          expect(JSON.parse(text)).toEqual({ ...JSON.parse(event.data), seq: event.revision })
+          expect(JSON.parse(frame.data.toString())).toEqual({
+            ...JSON.parse(event.data),
+            seq: event.revision,
+          })
         }
       }),
       { numRuns: 30 },
@@ -56,8 +64,7 @@ describe('the frame of a stored event', () => {
   test('holds id and metadata on one line if they are requested', () => {
     const spelt = { ...created, metadata: JSON.stringify(JSON.parse(created.metadata), null, 2) }
     for (const event of [created, spelt]) {
-      const [frame] = framesOf([event], 0, 'with_meta')
-      const text = frame?.type === 'frame' ? frame.data.toString() : ''
+      const text = frameOf(event, true, 'with_meta').data.toString()
       const meta = JSON.parse(created.metadata)
       expect(text).not.toContain('\n')
       expect(JSON.parse(text)).toEqual({
@@ -71,8 +78,8 @@ describe('the frame of a stored event', () => {
 
   test('reports damage if its metadata is requested and is not JSON', () => {
     const event = { ...created, metadata: created.metadata.slice(0, -1) }
-    expect(frameOf(event, true).type).toBe('frame')
-    expect(framesOf([event], 0, 'with_meta').map(({ type }) => type)).toEqual(['damage'])
+    expect(frameOf(event, true).damage).toBe(null)
+    expect(frameOf(event, true, 'with_meta').damage).toContain('Record 0')
   })
 
   test.each([
@@ -82,8 +89,9 @@ describe('the frame of a stored event', () => {
     ['a newer schema', { metadata: created.metadata.replace('"schema":1', '"schema":99') }],
     ['no metadata', { metadata: '' }],
   ])('reports damage for %s', (_, change) => {
-    const frame = frameOf({ ...created, ...change }, false)
-    expect([frame.type, frame.seq]).toEqual(['damage', 0])
+    const { damage, kind, data } = frameOf({ ...created, ...change }, false)
+    expect([damage, kind]).toEqual([expect.stringContaining('Record 0'), 'error'])
+    expect(JSON.parse(data.toString())).toMatchObject({ seq: 0, payload: { message: damage } })
   })
 })
 

@@ -1,23 +1,17 @@
 import type { IncomingMessage } from 'node:http'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { afterAll, beforeAll, expect, test } from 'vitest'
-import { createRun, startTestServer, type TestServer } from '../support.ts'
+import { expect } from 'vitest'
+import { test } from '../../support/test.ts'
 import { Watcher } from './watcher.ts'
 
 setFlagsFromString('--expose-gc')
 const collect: () => void = runInNewContext('gc')
 
-let server: TestServer
-beforeAll(async () => {
-  server = await startTestServer()
-})
-afterAll(() => server.stop())
-
-test('an open WebSocket does not hold the request that opened it', async () => {
+test('an open WebSocket does not hold the request that opened it', async ({ server }) => {
   const requests: WeakRef<IncomingMessage>[] = []
   server.app.server.on('upgrade', (request) => requests.push(new WeakRef(request)))
-  const runId = await createRun(server)
+  const runId = await server.createRun()
   const watchers = Array.from({ length: 5 }, () => new Watcher(server, `${runId}?kinds=all`))
   for (const watcher of watchers) await watcher.have(1)
   expect(requests).toHaveLength(5)

@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { DOCUMENTED_KINDS, type Kind, type RunRecord } from '../../../src/domain/records.ts'
 import { validAppends } from '../../support/run-records.ts'
-import { RunWriter, startTestServer, type TestServer } from '../support.ts'
+import { RunWriter, startTestServer, type TestServer } from '../../support/server.ts'
 import { type Frame, Watcher } from './watcher.ts'
 
 /** One visit of an observer: it joins after a number of appends, and leaves after a number of frames. */
@@ -96,7 +96,7 @@ describe('observers that come and go', () => {
           await Promise.all([write(runId, appends, progress), ...observed])
         },
       ),
-      { numRuns: 60 },
+      { numRuns: 12 },
     )
   })
 })

@@ -1,17 +1,13 @@
-import { once } from 'node:events'
 import { afterEach, expect, test } from 'vitest'
-import type { LiveLimits } from '../../../src/http/live/limits.ts'
-import { within } from '../../support/within.ts'
+import type { LiveLimits } from '../../../src/http/live/deps.ts'
 import {
-  agentDoes,
   bound,
   CLAIM,
-  createRun,
   iteration,
   rawRequest,
   startTestServer,
   type TestServer,
-} from '../support.ts'
+} from '../../support/server.ts'
 import { Watcher } from './watcher.ts'
 
 let server: TestServer
@@ -19,7 +15,7 @@ afterEach(() => server.stop())
 
 const start = async (live: Partial<LiveLimits>) => {
   server = await startTestServer({ live })
-  return createRun(server)
+  return server.createRun()
 }
 
 /** Asks for one more WebSocket, and closes it if it opens. */
@@ -50,17 +46,6 @@ const admitted = async (runId: string, address: string): Promise<void> => {
   await expect.poll(status, { message: 'the answer to an upgrade' }).toBe(101)
 }
 
-test('a WebSocket at an address that offers none is refused', async () => {
-  const runId = await start({})
-  for (const path of ['/api/runs', `/api/runs/${runId}`, '/health/live', '/docs/']) {
-    const refused = await upgradeAt(path, '127.0.0.1')
-    expect(refused.status, path).toBe(400)
-    expect(JSON.parse(refused.body).detail).toContain('/api/ws/{run_id}')
-  }
-  expect((await upgradeAt('/api/nothing', '127.0.0.1')).status).toBe(404)
-  expect((await upgradeAt('/api/ws', '127.0.0.1')).status).toBe(101)
-})
-
 test('sockets of one address beyond its limit are refused, and those of other addresses are not', async () => {
   const runId = await start({ socketsPerClient: 2 })
   const [first] = await Promise.all([watch(runId, '127.0.0.1'), watch(runId, '127.0.0.1')])
@@ -90,18 +75,6 @@ test('sockets beyond the total limit are refused, and other requests are not', a
   await admitted(runId, '127.0.0.3')
 })
 
-test('a refused request does not count as an open socket', async () => {
-  const runId = await start({ sockets: 1 })
-  for (let i = 0; i < 5; i += 1) {
-    const nowhere = new Watcher(server, `../nowhere/${i}`)
-    const refused = once(nowhere.socket, 'unexpected-response')
-    const [, response] = await within(refused, () => `the refusal of WebSocket ${i}`)
-    expect([404, 503]).toContain(response.statusCode)
-    nowhere.socket.terminate()
-  }
-  await admitted(runId, '127.0.0.1')
-})
-
 test('a run that nobody watches has no subscription', async () => {
   const streams: string[] = []
   server = await startTestServer({
@@ -113,10 +86,10 @@ test('a run that nobody watches has no subscription', async () => {
       },
     }),
   })
-  const runs = await Promise.all(Array.from({ length: 5 }, () => createRun(server)))
+  const runs = await Promise.all(Array.from({ length: 5 }, () => server.createRun()))
   const [watched = ''] = runs
   const watcher = await watch(watched, '127.0.0.1')
-  for (const runId of runs) await agentDoes(server, runId, CLAIM, ...iteration(true))
+  for (const runId of runs) await server.agentDoes(runId, CLAIM, ...iteration(true))
   expect((await watcher.closed).code).toBe(1000)
   // Nor has a run that has ended.
   const late = new Watcher(server, `${runs[1]}?kinds=all`)

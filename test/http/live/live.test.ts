@@ -1,38 +1,23 @@
 import { randomUUID } from 'node:crypto'
-import { once } from 'node:events'
-import { request } from 'node:http'
-import type { Duplex } from 'node:stream'
 import { errAsync } from 'neverthrow'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect } from 'vitest'
 import { readRecords, streamOf } from '../../../src/log/run-log.ts'
+import { bound, CLAIM, iteration, type TestServer } from '../../support/server.ts'
+import { test } from '../../support/test.ts'
 import { within } from '../../support/within.ts'
-import {
-  agentDoes,
-  bound,
-  CLAIM,
-  createRun,
-  iteration,
-  json,
-  startTestServer,
-  type TestServer,
-} from '../support.ts'
 import { Watcher } from './watcher.ts'
 
 describe('the live event stream', () => {
-  let server: TestServer
-  beforeAll(async () => {
-    server = await startTestServer()
-  })
-  afterAll(() => server.stop())
-
-  const achieved = async () => {
-    const runId = await createRun(server)
-    await agentDoes(server, runId, CLAIM, ...iteration(false), ...iteration(true))
+  const achieved = async (server: TestServer) => {
+    const runId = await server.createRun()
+    await server.agentDoes(runId, CLAIM, ...iteration(false), ...iteration(true))
     return runId
   }
 
-  test('sends the whole history of an ended run, in the documented shape, and closes with 1000', async () => {
-    const runId = await achieved()
+  test('sends the whole history of an ended run, in the documented shape, and closes with 1000', async ({
+    server,
+  }) => {
+    const runId = await achieved(server)
     const watcher = new Watcher(server, runId)
     expect(await watcher.closed).toEqual({ code: 1000, reason: 'the run has ended' })
     const kinds = watcher.frames.map(({ kind }) => kind)
@@ -51,47 +36,16 @@ describe('the live event stream', () => {
     expect(watcher.frames.at(-1)?.payload).toMatchObject({ achieved: true, iterations: 2 })
   })
 
-  test('sends every record as it is in the log, with kinds=all', async () => {
-    const runId = await achieved()
+  test('sends every record as it is in the log, with kinds=all', async ({ server }) => {
+    const runId = await achieved(server)
     const watcher = new Watcher(server, `${runId}?kinds=all`)
     await watcher.closed
     const logged = (await readRecords(server.store, runId, 0, 1000))._unsafeUnwrap()
     expect(watcher.frames).toEqual(logged.map(({ seq, record }) => ({ ...record, seq })))
   })
 
-  test('sends only the selected kinds, and ends at run_end even if that is not one of them', async () => {
-    const runId = await achieved()
-    const watcher = new Watcher(server, `${runId}?kinds=goal_check,assistant_message`)
-    expect((await watcher.closed).code).toBe(1000)
-    const kinds = watcher.frames.map(({ kind }) => kind)
-    expect(kinds).toEqual(['assistant_message', 'goal_check', 'assistant_message', 'goal_check'])
-  })
-
-  test('sends history, then live records, to early and late observers', async () => {
-    const runId = await createRun(server)
-    const early = new Watcher(server, `${runId}?kinds=all`)
-    await early.have(1)
-    await agentDoes(server, runId, CLAIM, ...iteration(false))
-    await early.have(9)
-    const late = new Watcher(server, `${runId}?kinds=all`)
-    await late.have(9)
-    await agentDoes(server, runId, ...iteration(true))
-    await Promise.all([early.closed, late.closed])
-    expect(early.seqs).toEqual(early.frames.map((_, index) => index))
-    expect(late.texts).toEqual(early.texts)
-  })
-
-  test('resumes after the seq that a returning observer gives', async () => {
-    const runId = await achieved()
-    const whole = new Watcher(server, runId)
-    await whole.closed
-    const rest = new Watcher(server, `${runId}?after=${whole.seqs[3]}`)
-    await rest.closed
-    expect(rest.texts).toEqual(whole.texts.slice(4))
-  })
-
-  test('closes at once if the observer has the whole run', async () => {
-    const runId = await achieved()
+  test('closes at once if the observer has the whole run', async ({ server }) => {
+    const runId = await achieved(server)
     const whole = new Watcher(server, runId)
     await whole.closed
     const again = new Watcher(server, `${runId}?after=${whole.seqs.at(-1)}`)
@@ -99,40 +53,36 @@ describe('the live event stream', () => {
     expect(again.frames).toEqual([])
   })
 
-  test('accepts a run id in upper and lower case', async () => {
-    const runId = await achieved()
-    const watcher = new Watcher(server, runId.toUpperCase())
-    expect((await watcher.closed).code).toBe(1000)
-    expect(watcher.frames.length).toBeGreaterThan(0)
-  })
+  test.for(['no-uuid', randomUUID()])(
+    'reports that there is no run %s',
+    async (runId, { server }) => {
+      const watcher = new Watcher(server, runId)
+      expect(await watcher.closed).toEqual({ code: 4404, reason: 'no such run' })
+      expect(watcher.frames).toEqual([
+        {
+          kind: 'error',
+          run_id: runId,
+          iteration: 0,
+          ts: expect.any(Number),
+          payload: { message: expect.stringContaining(runId), traceback: '' },
+          seq: -1,
+        },
+      ])
+    },
+  )
 
-  test.each(['no-uuid', randomUUID()])('reports that there is no run %s', async (runId) => {
-    const watcher = new Watcher(server, runId)
-    expect(await watcher.closed).toEqual({ code: 4404, reason: 'no such run' })
-    expect(watcher.frames).toEqual([
-      {
-        kind: 'error',
-        run_id: runId,
-        iteration: 0,
-        ts: expect.any(Number),
-        payload: { message: expect.stringContaining(runId), traceback: '' },
-        seq: -1,
-      },
-    ])
-  })
-
-  test.each([
+  test.for([
     ['after=', 'after must be'],
     ['after=x', 'after must be'],
     ['after=-2', 'after must be'],
     ['after=1.5', 'after must be'],
     ['after=1&after=2', 'after must be'],
-    ['after=1', 'beyond the last record of this run, which has seq 0'],
-    ['kinds=', 'not ""'],
-    ['kinds=goal_check,nope', 'not "nope"'],
+    ['after=1', 'beyond the last record of this run'],
+    ['kinds=', 'kinds must be "all"'],
+    ['kinds=goal_check,nope', 'kinds must be "all"'],
     ['from=3', 'from is not a field'],
-  ])('reports what is wrong with ?%s', async (query, message) => {
-    const runId = await createRun(server)
+  ] as const)('reports what is wrong with ?%s', async ([query, message], { server }) => {
+    const runId = await server.createRun()
     const watcher = new Watcher(server, `${runId}?${query}`)
     expect((await watcher.closed).code).toBe(4400)
     expect(watcher.frames).toHaveLength(1)
@@ -142,35 +92,15 @@ describe('the live event stream', () => {
       traceback: '',
     })
   })
-
-  test('ignores what observers send', async () => {
-    const runId = await createRun(server)
-    const watcher = new Watcher(server, runId)
-    await watcher.opened()
-    watcher.socket.send('{"decision":"approve"}')
-    await agentDoes(server, runId, CLAIM, ...iteration(true))
-    expect((await watcher.closed).code).toBe(1000)
-  })
 })
 
-/** The connection of a WebSocket, for a client that sends anything. */
-async function upgraded({ port }: TestServer, path: string): Promise<Duplex> {
-  const key = Buffer.alloc(16).toString('base64')
-  const headers = { connection: 'upgrade', upgrade: 'websocket', 'sec-websocket-version': '13' }
-  const asked = request({ port, path, headers: { ...headers, 'sec-websocket-key': key } }).end()
-  const [, socket, head] = await once(asked, 'upgrade')
-  if (head.length > 0) socket.unshift(head)
-  return socket
-}
-
 describe('the live event stream, when something fails', () => {
-  let server: TestServer
-  afterEach(() => server.stop())
-
-  test('keeps the socket open while the store is away, and loses nothing', async () => {
+  test('keeps the socket open while the store is away, and loses nothing', async ({
+    startServer,
+  }) => {
     let away = false
     let refused = 0
-    server = await startTestServer({
+    const server = await startServer({
       live: { retryMs: [1, 5] },
       wrapStore: (store) => ({
         ...bound(store),
@@ -181,7 +111,7 @@ describe('the live event stream, when something fails', () => {
         },
       }),
     })
-    const runId = await createRun(server)
+    const runId = await server.createRun()
     away = true
     const watcher = new Watcher(server, `${runId}?kinds=all`)
     await watcher.opened()
@@ -189,16 +119,16 @@ describe('the live event stream, when something fails', () => {
     expect(watcher.frames).toEqual([])
     away = false
     await watcher.have(1)
-    await agentDoes(server, runId, CLAIM, ...iteration(true))
+    await server.agentDoes(runId, CLAIM, ...iteration(true))
     expect((await watcher.closed).code).toBe(1000)
     expect(watcher.seqs).toEqual(watcher.frames.map((_, index) => index))
   })
 
-  test('closes at the end of a run only after the read model shows it', async () => {
+  test('closes at the end of a run only after the read model shows it', async ({ startServer }) => {
     const asked = Promise.withResolvers<readonly [runId: string, seq: number]>()
     const shown = Promise.withResolvers<void>()
     let held = false
-    server = await startTestServer({
+    const server = await startServer({
       wrapReadModel: (readModel) => ({
         get: (run) => readModel.get(run),
         list: (query) => readModel.list(query),
@@ -211,11 +141,11 @@ describe('the live event stream, when something fails', () => {
         },
       }),
     })
-    const runId = await createRun(server)
+    const runId = await server.createRun()
     const watcher = new Watcher(server, `${runId.toUpperCase()}?kinds=all`)
     await watcher.have(1)
     held = true
-    await agentDoes(server, runId, CLAIM, ...iteration(true))
+    await server.agentDoes(runId, CLAIM, ...iteration(true))
     const [run, seq] = await within(asked.promise, () => 'a question to the read model')
     expect(run).toBe(runId)
     expect(seq).toBeGreaterThan(1)
@@ -226,9 +156,11 @@ describe('the live event stream, when something fails', () => {
     expect((await watcher.closed).code).toBe(1000)
   })
 
-  test('is subscribed again after its last frame if a subscription breaks', async () => {
+  test('is subscribed again after its last frame if a subscription breaks', async ({
+    startServer,
+  }) => {
     let subscriptions = 0
-    server = await startTestServer({
+    const server = await startServer({
       live: { retryMs: [1, 5] },
       wrapStore: (store) => ({
         ...bound(store),
@@ -241,40 +173,44 @@ describe('the live event stream, when something fails', () => {
         },
       }),
     })
-    const runId = await createRun(server)
+    const runId = await server.createRun()
     const watcher = new Watcher(server, `${runId}?kinds=all`)
     await watcher.have(1)
-    await agentDoes(server, runId, CLAIM, ...iteration(false), ...iteration(true))
+    await server.agentDoes(runId, CLAIM, ...iteration(false), ...iteration(true))
     expect((await watcher.closed).code).toBe(1000)
     expect(watcher.seqs).toEqual(watcher.frames.map((_, index) => index))
     expect(subscriptions).toBeGreaterThan(1)
   })
 
-  test.each(['history', 'live'])('stops at a damaged record in the %s', async (where) => {
-    server = await startTestServer()
-    const runId = await createRun(server)
-    const damage = () =>
-      server.store.append(
-        streamOf(runId),
-        [{ id: randomUUID(), type: 'step_start', data: '{"kind":"step_start"}', metadata: '{}' }],
-        { expectedRevision: 0 },
-      )
-    if (where === 'history') (await damage())._unsafeUnwrap()
-    const watcher = new Watcher(server, `${runId}?kinds=all`)
-    await watcher.have(1)
-    if (where === 'live') (await damage())._unsafeUnwrap()
-    expect((await watcher.closed).code).toBe(1011)
-    expect(watcher.frames.map(({ kind, seq }) => [kind, seq])).toEqual([
-      ['run_created', 0],
-      ['error', 0],
-    ])
-    expect(watcher.frames[1]?.payload.message).toContain('Record 1 of this run cannot be read')
-  })
+  test.for(['history', 'live'])(
+    'stops at a damaged record in the %s',
+    async (where, { server }) => {
+      const runId = await server.createRun()
+      const damage = () =>
+        server.store.append(
+          streamOf(runId),
+          [{ id: randomUUID(), type: 'step_start', data: '{"kind":"step_start"}', metadata: '{}' }],
+          { expectedRevision: 0 },
+        )
+      if (where === 'history') (await damage())._unsafeUnwrap()
+      const watcher = new Watcher(server, `${runId}?kinds=all`)
+      await watcher.have(1)
+      if (where === 'live') (await damage())._unsafeUnwrap()
+      expect((await watcher.closed).code).toBe(1011)
+      expect(watcher.frames.map(({ kind, seq }) => [kind, seq])).toEqual([
+        ['run_created', 0],
+        ['error', 0],
+      ])
+      expect(watcher.frames[1]?.payload.message).toContain('Record 1 of this run cannot be read')
+    },
+  )
 
-  test('has one subscription for all observers of a run, and ends it with the last one', async () => {
+  test('has one subscription for all observers of a run, and ends it with the last one', async ({
+    startServer,
+  }) => {
     const open = new Set<AbortSignal>()
     let opened = 0
-    server = await startTestServer({
+    const server = await startServer({
       wrapStore: (store) => ({
         ...bound(store),
         subscribeStream: (stream, options) => {
@@ -285,24 +221,26 @@ describe('the live event stream, when something fails', () => {
         },
       }),
     })
-    const runId = await createRun(server)
+    const runId = await server.createRun()
     const watchers = Array.from({ length: 5 }, () => new Watcher(server, `${runId}?kinds=all`))
     await Promise.all(watchers.map((watcher) => watcher.have(1)))
-    await agentDoes(server, runId, CLAIM)
+    await server.agentDoes(runId, CLAIM)
     await Promise.all(watchers.map((watcher) => watcher.have(3)))
     expect([opened, open.size]).toEqual([1, 1])
     for (const watcher of watchers) watcher.socket.close()
     await Promise.all(watchers.map(({ closed }) => closed))
     await expect.poll(() => open.size, { message: 'open subscriptions' }).toBe(0)
     // The next observer opens a new subscription.
-    await agentDoes(server, runId, ...iteration(true))
+    await server.agentDoes(runId, ...iteration(true))
     const late = new Watcher(server, runId)
     expect((await late.closed).code).toBe(1000)
   })
 
-  test('closes with 1001 when the server stops, and cuts off observers that do not answer', async () => {
-    server = await startTestServer({ live: { closeMs: 50 } })
-    const runId = await createRun(server)
+  test('closes with 1001 when the server stops, and cuts off observers that do not answer', async ({
+    startServer,
+  }) => {
+    const server = await startServer({ live: { closeMs: 50 } })
+    const runId = await server.createRun()
     const polite = new Watcher(server, `${runId}?kinds=all`)
     const deaf = new Watcher(server, `${runId}?kinds=all`)
     await Promise.all([polite.have(1), deaf.have(1)])
@@ -311,31 +249,5 @@ describe('the live event stream, when something fails', () => {
     expect(await polite.closed).toEqual({ code: 1001, reason: 'the server is closing' })
     deaf.socket.resume()
     expect((await deaf.closed).code).not.toBe(1000)
-  })
-
-  test('lets the server stop if a client breaks the protocol while its socket closes', async () => {
-    server = await startTestServer()
-    const runId = await createRun(server)
-    const rude = await upgraded(server, `/api/ws/${runId}?kinds=all`)
-    await within(once(rude, 'data'), () => 'the first frame')
-    // No client may send a frame without a mask.
-    rude.once('data', () => rude.write(Buffer.from([0x81, 0])))
-    await server.app.close()
-    expect(server.app.server.listening).toBe(false)
-  })
-
-  test('closes for a client that gives no sign of life, and for no other', async () => {
-    server = await startTestServer({ live: { pingMs: 20, stallMs: 1000 } })
-    const runId = await createRun(server)
-    const alive = new Watcher(server, `${runId}?kinds=all`)
-    const dead = new Watcher(server, `${runId}?kinds=all`, { autoPong: false })
-    await Promise.all([alive.have(1), dead.have(1)])
-    expect(await dead.closed).toEqual({ code: 1013, reason: 'the client makes no progress' })
-    for (let pings = 0; pings < 3; pings += 1) {
-      await within(once(alive.socket, 'ping'), () => `ping ${pings}`)
-    }
-    const ended = await fetch(`${server.url}/api/runs/${runId}/abort`, json('POST', {}))
-    expect(ended.status).toBe(200)
-    expect((await alive.closed).code).toBe(1000)
   })
 })

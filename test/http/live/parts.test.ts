@@ -1,22 +1,11 @@
 import { once } from 'node:events'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import WebSocket from 'ws'
-import { PartFrame, PartsEnd } from '../../../src/api/live-parts.ts'
-import type { Attempt, PartName } from '../../../src/live/attempt.ts'
-import { LiveParts } from '../../../src/live/live-parts.ts'
+import { PartFrame, PartsEnd } from '../../../src/api/frames.ts'
+import { type Attempt, LiveParts, type PartName } from '../../../src/live/live-parts.ts'
 import { processMask } from '../../../src/log/masking.ts'
-import { within } from '../../support/within.ts'
+import { CLAIM, iteration, json, startTestServer, type TestServer } from '../../support/server.ts'
 import { EventReader } from '../history/event-source.ts'
-import {
-  agentDoes,
-  CLAIM,
-  createRun,
-  iteration,
-  json,
-  startTestServer,
-  type TestServer,
-} from '../support.ts'
-import { Watcher } from './watcher.ts'
+import { SocketReader, Watcher } from './watcher.ts'
 
 const liveParts = new LiveParts(processMask)
 let server: TestServer
@@ -26,16 +15,9 @@ beforeAll(async () => {
 afterAll(() => server.stop())
 
 /** An observer that keeps the frames of every kind. */
-class Observer {
-  readonly socket: WebSocket
-  readonly #closed: Promise<unknown>
-  readonly frames: { readonly kind: string; readonly [name: string]: unknown }[] = []
-
+class Observer extends SocketReader<{ readonly kind: string; readonly [name: string]: unknown }> {
   constructor(path: string) {
-    this.socket = new WebSocket(`ws://127.0.0.1:${server.port}/api/ws${path}`)
-    this.socket.on('error', () => {})
-    this.#closed = once(this.socket, 'close')
-    this.socket.on('message', (data) => this.frames.push(JSON.parse(String(data))))
+    super(server, path, (json) => json as Observer['frames'][number])
   }
 
   get kinds(): string[] {
@@ -52,14 +34,6 @@ class Observer {
         return text + part.text
       }, '')
   }
-
-  async until(isThere: (observer: this) => boolean): Promise<void> {
-    while (!isThere(this)) {
-      if (this.socket.readyState === WebSocket.CLOSED) throw new Error(`closed: ${this.kinds}`)
-      const next = Promise.race([once(this.socket, 'message'), this.#closed])
-      await within(next, () => `more than these frames: ${this.kinds}`)
-    }
-  }
 }
 
 const TEXT: PartName = { of: 'text' }
@@ -70,8 +44,8 @@ const PLANNED = 2
 let runId: string
 let attempt: Attempt
 beforeEach(async () => {
-  runId = await createRun(server)
-  await agentDoes(server, runId, CLAIM)
+  runId = await server.createRun()
+  await server.agentDoes(runId, CLAIM)
   attempt = liveParts.begin({ runId, ...RUN, seq: PLANNED })
 })
 
@@ -80,7 +54,7 @@ afterEach(() => {
 })
 
 async function reply(): Promise<void> {
-  await agentDoes(server, runId, ...iteration(false))
+  await server.agentDoes(runId, ...iteration(false))
   attempt.end({ recordedUpTo: PLANNED + 2 })
 }
 
@@ -135,21 +109,11 @@ describe('an observer with live=true', () => {
     observer.socket.close()
   })
 
-  test('gets the end of a failed attempt at once, and its parts are withdrawn', async () => {
-    const observer = new Observer(`/${runId}?live=true`)
-    attempt.write(TEXT, 'I will\n')
-    await observer.until(({ kinds }) => kinds.includes('part'))
-    attempt.end('withdrawn')
-    await observer.until(({ kinds }) => kinds.includes('parts_end'))
-    expect(observer.frames.at(-1)).toMatchObject({ attempt: PLANNED, outcome: 'withdrawn' })
-    observer.socket.close()
-  })
-
   test('gets nothing of a part after its record, even if the agent ends the part late', async () => {
     const observer = new Observer(`/${runId}?kinds=all&live=true`)
     attempt.write(TEXT, 'I will\n')
     await observer.until(({ kinds }) => kinds.includes('part'))
-    await agentDoes(server, runId, ...iteration(false))
+    await server.agentDoes(runId, ...iteration(false))
     await observer.until(({ kinds }) => kinds.includes('goal_check'))
     attempt.write(TEXT, 'never\n')
     const next = liveParts.begin({ runId, ...RUN, iteration: 2, seq: observer.frames.length - 3 })
@@ -255,7 +219,7 @@ test('observers that do not ask for parts get the frames that they always got', 
   attempt.write(TEXT, 'I will\n')
   await asking.until(({ kinds }) => kinds.includes('part'))
   await reply()
-  await agentDoes(server, runId, ...iteration(true))
+  await server.agentDoes(runId, ...iteration(true))
   await Promise.all([plain.closed, without.closed])
   const later = new Watcher(server, `${runId}?kinds=all`)
   await later.closed

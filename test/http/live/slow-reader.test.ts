@@ -1,22 +1,19 @@
 import { randomUUID } from 'node:crypto'
-import { afterAll, beforeAll, expect, test } from 'vitest'
+import { expect } from 'vitest'
 import type { RunRecord } from '../../../src/domain/records.ts'
 import { createdRecord } from '../../support/run-records.ts'
-import { RunWriter, startTestServer, type TestServer } from '../support.ts'
+import { RunWriter, type TestServer } from '../../support/server.ts'
+import { testWith } from '../../support/test.ts'
 import { Watcher } from './watcher.ts'
 
 const SOCKET_BYTES = 256 * 1024
 const OUTPUT = 64 * 1024
 /** Far more than the buffers of both kernels hold. */
-const RECORDS = 600
+const RECORDS = 450
 
-let server: TestServer
-beforeAll(async () => {
-  server = await startTestServer({
-    live: { socketBytes: SOCKET_BYTES, ringBytes: 1024 * 1024, pageBytes: SOCKET_BYTES },
-  })
+const test = testWith({
+  live: { socketBytes: SOCKET_BYTES, ringBytes: 1024 * 1024, pageBytes: SOCKET_BYTES },
 })
-afterAll(() => server.stop())
 
 function* bigRecords(runId: string): Generator<RunRecord> {
   const at = { run_id: runId, iteration: 0, ts: 1_770_000_000 } as const
@@ -26,9 +23,12 @@ function* bigRecords(runId: string): Generator<RunRecord> {
   }
 }
 
-const buffered = () => [...server.app.websocketServer.clients].map((c) => c.bufferedAmount)
+const buffered = (server: TestServer) =>
+  [...server.app.websocketServer.clients].map((c) => c.bufferedAmount)
 
-test('a client that does not read costs its socket buffer, and delays nobody else', async () => {
+test('a client that does not read costs its socket buffer, and delays nobody else', async ({
+  server,
+}) => {
   const runId = randomUUID()
   const writer = new RunWriter(server.store, runId)
   await writer.append([createdRecord(runId)])
@@ -40,13 +40,13 @@ test('a client that does not read costs its socket buffer, and delays nobody els
   let most = 0
   for (const record of bigRecords(runId)) {
     await writer.append([record])
-    most = Math.max(most, ...buffered())
+    most = Math.max(most, ...buffered(server))
   }
   await other.have(RECORDS + 1)
   expect(other.seqs).toEqual(other.seqs.map((_, index) => index))
   // The slow client is in the middle of the run, and no more is buffered for it than its socket may hold.
   expect(slow.frames.length).toBeLessThan(RECORDS / 2)
-  expect(Math.max(...buffered())).toBeGreaterThan(0)
+  expect(Math.max(...buffered(server))).toBeGreaterThan(0)
   expect(most).toBeLessThan(SOCKET_BYTES + 2 * OUTPUT)
 
   // When it reads again, it has missed nothing.

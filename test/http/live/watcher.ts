@@ -1,8 +1,8 @@
 import { once } from 'node:events'
 import WebSocket from 'ws'
 import * as z from 'zod'
+import type { TestServer } from '../../support/server.ts'
 import { within } from '../../support/within.ts'
-import type { TestServer } from '../support.ts'
 
 const Frame = z.strictObject({
   kind: z.string(),
@@ -18,38 +18,32 @@ export type Frame = z.infer<typeof Frame>
 const Notice = z.strictObject({ kind: z.literal('caught_up'), run_id: z.string(), seq: z.int() })
 type Notice = z.infer<typeof Notice>
 
-/** An observer: a real WebSocket client that keeps what it gets. */
-export class Watcher {
+/** A real WebSocket client that keeps the frames that it gets. */
+export class SocketReader<F> {
   readonly socket: WebSocket
-  readonly frames: Frame[] = []
-  readonly #notices: Notice[] = []
+  readonly frames: F[] = []
   /** The bytes of each frame as they came. */
   readonly texts: string[] = []
   readonly #closed: Promise<{ readonly code: number; readonly reason: string }>
 
+  /** @param read returns the frame in a message; null if it is not to be kept */
   constructor(
     { port }: Pick<TestServer, 'port'>,
     path: string,
+    read: (json: unknown) => F | null,
     options: WebSocket.ClientOptions = {},
     protocols: string[] = [],
   ) {
-    this.socket = new WebSocket(`ws://127.0.0.1:${port}/api/ws/${path}`, protocols, options)
+    this.socket = new WebSocket(`ws://127.0.0.1:${port}/api/ws${path}`, protocols, options)
     this.socket.on('error', () => {})
     this.socket.on('message', (data: Buffer) => {
-      const text = data.toString()
-      this.texts.push(text)
-      const json: unknown = JSON.parse(text)
-      const notice = Notice.safeParse(json)
-      if (notice.success) this.#notices.push(notice.data)
-      else this.frames.push(Frame.parse(json))
+      this.texts.push(data.toString())
+      const frame = read(JSON.parse(data.toString()))
+      if (frame !== null) this.frames.push(frame)
     })
     this.#closed = new Promise((resolve) => {
       this.socket.once('close', (code, reason) => resolve({ code, reason: reason.toString() }))
     })
-  }
-
-  get seqs(): number[] {
-    return this.frames.map(({ seq }) => seq)
   }
 
   /** Resolves when the socket is open. */
@@ -59,31 +53,57 @@ export class Watcher {
 
   /** How the socket closes. */
   get closed(): Promise<{ readonly code: number; readonly reason: string }> {
-    return within(this.#closed, () => `a WebSocket to close; ${this.#soFar(this.frames)}`)
+    return within(this.#closed, () => `a WebSocket to close; ${this.#soFar()}`)
   }
 
   /** Resolves when it has this many frames; rejects if the socket closes before. */
   have(count: number): Promise<void> {
-    return this.#haveIn(this.frames, count)
+    return this.until(() => this.frames.length >= count, `${count} frames`)
+  }
+
+  /** Resolves when `isThere` returns true; rejects if the socket closes before. */
+  async until(isThere: (reader: this) => boolean, what = 'other frames'): Promise<void> {
+    while (!isThere(this)) {
+      if (this.socket.readyState === WebSocket.CLOSED) {
+        throw new Error(`closed before ${what}; ${this.#soFar()}`)
+      }
+      const next = Promise.race([once(this.socket, 'message'), this.#closed])
+      await within(next, () => `${what}; ${this.#soFar()}`)
+    }
+  }
+
+  #soFar(): string {
+    return `there are ${this.texts.length} frames, the last: ${this.texts.at(-1) ?? 'nothing'}`
+  }
+}
+
+/** An observer of one run. */
+export class Watcher extends SocketReader<Frame> {
+  constructor(
+    server: Pick<TestServer, 'port'>,
+    path: string,
+    options?: WebSocket.ClientOptions,
+    protocols?: string[],
+  ) {
+    const read = (json: unknown) => (Notice.safeParse(json).success ? null : Frame.parse(json))
+    super(server, `/${path}`, read, options, protocols)
+  }
+
+  get seqs(): number[] {
+    return this.frames.map(({ seq }) => seq)
   }
 
   /** The frames that are not records, when there are this many. */
   async notices(count: number): Promise<readonly Notice[]> {
-    await this.#haveIn(this.#notices, count)
-    return this.#notices
+    const noted = () => this.texts.flatMap((text) => Notice.safeParse(JSON.parse(text)).data ?? [])
+    await this.until(() => noted().length >= count, `${count} notices`)
+    return noted()
   }
+}
 
-  #soFar(received: readonly unknown[]): string {
-    return `there are ${received.length} frames, the last: ${this.texts.at(-1) ?? 'nothing'}`
-  }
-
-  async #haveIn(received: readonly unknown[], count: number): Promise<void> {
-    while (received.length < count) {
-      if (this.socket.readyState === WebSocket.CLOSED) {
-        throw new Error(`closed with ${received.length} of ${count} frames`)
-      }
-      const next = Promise.race([once(this.socket, 'message'), this.#closed])
-      await within(next, () => `${count} frames; ${this.#soFar(received)}`)
-    }
+/** An observer of all runs. */
+export class FeedWatcher extends SocketReader<Record<string, unknown>> {
+  constructor(server: Pick<TestServer, 'port'>, search = '') {
+    super(server, `?${search}`, (json) => json as Record<string, unknown>)
   }
 }

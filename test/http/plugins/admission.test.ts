@@ -2,8 +2,8 @@ import { once } from 'node:events'
 import { connect, type Socket } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { afterEach, expect, test } from 'vitest'
+import { bound, startTestServer, type TestServer } from '../../support/server.ts'
 import { within } from '../../support/within.ts'
-import { bound, startTestServer, type TestServer } from '../support.ts'
 
 let server: TestServer
 const clients: Socket[] = []
@@ -74,18 +74,6 @@ test('a stream does not count if its client has left before the server knew the 
   const client = await open('127.0.0.1')
   client.write(`${head}connection: close\r\n\r\n`)
   expect(await text(client)).toMatch(/^HTTP\/1\.1 200/)
-})
-
-test('a refused client that resets its connection disturbs nobody', async () => {
-  server = await startTestServer({ live: { connections: 1 } })
-  const served = await open('127.0.0.1')
-  const reset = async (): Promise<void> => {
-    const refused = await open('127.0.0.1')
-    refused.write('GET /health/live HTTP/1.1\r\n')
-    refused.resetAndDestroy()
-  }
-  await Promise.all(Array.from({ length: 50 }, reset))
-  expect(await ask(served)).toMatch(/^HTTP\/1\.1 200/)
 })
 
 test('connections without a request, and requests that never end, do not keep the server from closing', async () => {

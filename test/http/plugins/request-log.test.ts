@@ -1,7 +1,7 @@
 import { Writable } from 'node:stream'
 import { pino } from 'pino'
 import { expect, test } from 'vitest'
-import { createRun, rawRequest, startTestServer, type TestServer } from '../support.ts'
+import { rawRequest, startTestServer, type TestServer } from '../../support/server.ts'
 
 type Line = {
   readonly level: number
@@ -33,7 +33,7 @@ async function linesOf(ask: (server: TestServer) => Promise<unknown>): Promise<L
 
 test('each request is one log line when it is complete; successful probes are at the level debug', async () => {
   const lines = await linesOf(async (server) => {
-    await createRun(server)
+    await server.createRun()
     await rawRequest(server, { path: '/api/runs/nobody' })
     await rawRequest(server, { path: '/health/live' })
     await rawRequest(server, { path: '/health/ready' })

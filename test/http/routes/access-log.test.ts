@@ -1,40 +1,32 @@
 import { once } from 'node:events'
-import type { ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
-import { errAsync, ResultAsync } from 'neverthrow'
-import { afterEach, describe, expect, test } from 'vitest'
+import { errAsync } from 'neverthrow'
+import { describe, expect } from 'vitest'
 import WebSocket from 'ws'
 import * as z from 'zod'
 import { LedgerProof, PublishedKeys } from '../../../src/api/audit.ts'
-import { knownKeys } from '../../../src/audit/proofs/public-keys.ts'
-import { checkSeal } from '../../../src/audit/proofs/statements.ts'
-import { verifyLedgerLines } from '../../../src/audit/verify/verify-ledger.ts'
+import { checkSeal, knownKeys } from '../../../src/audit/public-keys.ts'
 import { AccessEntry } from '../../../src/domain/access.ts'
 import { SHOWN } from '../../../src/http/plugins/access-log.ts'
 import type { EventStore } from '../../../src/store/event-store.ts'
+import { verifiedLedger } from '../../audit/verified-ledger.ts'
 import {
-  agentDoes,
   bound,
   CLAIM,
-  createRun,
   iteration,
   json,
   rawRequest,
-  startTestServer,
+  type ServerOptions,
   type TestServer,
-} from '../support.ts'
+} from '../../support/server.ts'
+import { test as base } from '../../support/test.ts'
 
 const TOKEN = 'a-long-enough-token'
 const TO_BE_SEEN = { flushMs: 10 }
 
-const started: TestServer[] = []
-async function start(options: Parameters<typeof startTestServer>[0] = {}): Promise<TestServer> {
-  const server = await startTestServer({ accessLog: TO_BE_SEEN, ...options })
-  started.push(server)
-  return server
-}
-afterEach(async () => {
-  for (const server of started.splice(0)) await server.stop()
+/** `start` is `startServer` with an access log. */
+const test = base.extend('start', async ({ startServer }) => {
+  return (options: ServerOptions = {}) => startServer({ accessLog: TO_BE_SEEN, ...options })
 })
 
 const Frames = z.array(
@@ -61,8 +53,8 @@ const brief = ({ kind, payload }: Found): string =>
   'operation' in payload ? `${kind} ${payload.operation}` : kind
 
 async function finishedRun(server: TestServer): Promise<string> {
-  const runId = await createRun(server)
-  await agentDoes(server, runId, CLAIM, ...iteration(true))
+  const runId = await server.createRun()
+  await server.agentDoes(runId, CLAIM, ...iteration(true))
   expect(await server.readModel.waitFor(runId, 5, 5000)).toBe(true)
   return runId
 }
@@ -87,7 +79,7 @@ const SHOWS_NOTHING = [
 ]
 
 describe('the list of operations that show something of the log', () => {
-  test('names every operation that reads', async () => {
+  test('names every operation that reads', async ({ start }) => {
     const { url } = await start()
     const { paths } = Operations.parse(await (await fetch(`${url}/openapi.json`)).json())
     const readable = Object.values(paths).flatMap(({ get }) => get?.operationId ?? [])
@@ -96,7 +88,9 @@ describe('the list of operations that show something of the log', () => {
 })
 
 describe('an access', () => {
-  test('by a client that only verifies is recorded as that, whatever it downloads', async () => {
+  test('by a client that only verifies is recorded as that, whatever it downloads', async ({
+    start,
+  }) => {
     const server = await start()
     const runId = await finishedRun(server)
     const headers = { 'retrai-purpose': 'verification' }
@@ -108,7 +102,7 @@ describe('an access', () => {
       .toEqual(['runs_listed listRuns', 'run_verified getRun', 'run_verified exportRun'])
   })
 
-  test('is recorded for every way to read a run', async () => {
+  test('is recorded for every way to read a run', async ({ start }) => {
     const server = await start()
     const runId = await finishedRun(server)
     const paths = [
@@ -155,7 +149,9 @@ describe('an access', () => {
     expect(entries[0]?.payload).toMatchObject({ run_id: null })
   })
 
-  test('is not recorded if nothing was shown: no such run, a bad request, a health check', async () => {
+  test('is not recorded if nothing was shown: no such run, a bad request, a health check', async ({
+    start,
+  }) => {
     const server = await start()
     const paths = ['/api/runs/none', '/api/runs?limit=0', '/health/ready', '/api/goals', '/']
     for (const path of paths) await (await fetch(server.url + path)).arrayBuffer()
@@ -165,10 +161,10 @@ describe('an access', () => {
       .toEqual(['runs_listed listRuns'])
   })
 
-  test('is counted if it is repeated, with 304 and with 200', async () => {
+  test('is counted if it is repeated, with 304 and with 200', async ({ start }) => {
     let now = 1000
     const server = await start({ accessLog: { ...TO_BE_SEEN, clock: () => now } })
-    const runId = await createRun(server)
+    const runId = await server.createRun()
     const headers = { 'if-none-match': '"0"' }
     for (let n = 0; n < 20; n += 1) await fetch(`${server.url}/api/runs/${runId}`, { headers })
     await fetch(`${server.url}/api/runs/${runId}`, { method: 'HEAD' })
@@ -178,7 +174,7 @@ describe('an access', () => {
     expect(counts).toEqual([1, 20])
   })
 
-  test('names the token, but not its secret or that of a ticket', async () => {
+  test('names the token, but not its secret or that of a ticket', async ({ start }) => {
     const server = await start({ token: TOKEN })
     const headers = { authorization: `Bearer ${TOKEN}` }
     const created = await fetch(`${server.url}/api/runs`, {
@@ -203,18 +199,18 @@ describe('an access', () => {
 })
 
 describe('a watch', () => {
-  test.each([
+  test.for([
     ['a run', 'run_watched watchRun', (runId: string) => `/api/ws/${runId}?kinds=all`],
     ['all runs', 'feed_watched watchAll', () => '/api/ws?kinds=all'],
-  ])(
+  ] as const)(
     'of %s over a WebSocket is recorded when it begins and when it ends',
-    async (_, began, path) => {
+    async ([_, began, path], { start }) => {
       const server = await start()
-      const runId = await createRun(server)
+      const runId = await server.createRun()
       const socket = new WebSocket(server.url + path(runId))
       const [data] = await once(socket, 'message')
       await expect.poll(async () => (await others(server)).map(brief)).toEqual([began])
-      await agentDoes(server, runId, CLAIM)
+      await server.agentDoes(runId, CLAIM)
       await once(socket, 'message')
       socket.terminate()
       await expect.poll(async () => (await others(server)).length).toBe(2)
@@ -227,7 +223,7 @@ describe('a watch', () => {
     },
   )
 
-  test('over server-sent events is recorded too', async () => {
+  test('over server-sent events is recorded too', async ({ start }) => {
     const server = await start()
     const runId = await finishedRun(server)
     const headers = { accept: 'text/event-stream' }
@@ -250,57 +246,9 @@ describe('a watch', () => {
     expect(ended?.payload).toMatchObject({ run_id: runId, last })
   })
 
-  test.each(['/api/events', '/api/runs/$RUN/events'])(
-    'of %s ends in the log, too, if its client left while the beginning was written',
-    async (path) => {
-      const [asked, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()]
-      const server = await start({
-        accessLog: { ...TO_BE_SEEN, strict: true },
-        wrapStore: (store) => ({
-          ...bound(store),
-          append: (stream, events, options) => {
-            if (stream !== 'retrai-access') return store.append(stream, events, options)
-            asked.resolve()
-            const held = released.promise.then(() => store.append(stream, events, options))
-            return new ResultAsync(held)
-          },
-        }),
-      })
-      const runId = await createRun(server)
-      const leave = new AbortController()
-      const responses: ServerResponse[] = []
-      server.app.server.on('request', (_, response) => responses.push(response))
-      const answer = fetch(`${server.url}${path.replace('$RUN', runId)}`, {
-        headers: { accept: 'text/event-stream' },
-        signal: leave.signal,
-      })
-      await asked.promise
-      const left = once(responses.at(-1) ?? server.app.server, 'close')
-      leave.abort()
-      await expect(answer).rejects.toThrow()
-      await left
-      released.resolve()
-      await expect
-        .poll(async () => (await others(server)).map(({ kind }) => kind))
-        .toContain('watch_ended')
-    },
-  )
-
-  test('of an unknown run is not recorded', async () => {
-    const server = await start()
-    for (const path of ['nonsense', '550e8400-e29b-41d4-a716-446655440000']) {
-      const socket = new WebSocket(`${server.url}/api/ws/${path}`)
-      expect((await once(socket, 'close'))[0]).toBe(4404)
-    }
-    await fetch(`${server.url}/api/runs`)
-    await expect
-      .poll(async () => (await others(server)).map(brief))
-      .toEqual(['runs_listed listRuns'])
-  })
-
-  test('ends with the server, and its end is in the log', async () => {
+  test('ends with the server, and its end is in the log', async ({ startServer }) => {
     const entries: string[] = []
-    const server = await startTestServer({
+    const server = await startServer({
       accessLog: { flushMs: 1e6 },
       wrapStore: (store) => ({
         ...bound(store),
@@ -310,7 +258,7 @@ describe('a watch', () => {
         },
       }),
     })
-    const runId = await createRun(server)
+    const runId = await server.createRun()
     const socket = new WebSocket(`${server.url}/api/ws/${runId}?kinds=all`)
     await once(socket, 'message')
     await server.stop()
@@ -319,7 +267,9 @@ describe('a watch', () => {
 })
 
 describe('a refusal', () => {
-  test('is recorded: of an unknown caller with the address, of a known one with name and operation', async () => {
+  test('is recorded: of an unknown caller with the address, of a known one with name and operation', async ({
+    start,
+  }) => {
     const server = await start({ token: TOKEN })
     const admin = { authorization: `Bearer ${TOKEN}` }
     const made = await fetch(`${server.url}/api/tokens`, {
@@ -352,10 +302,12 @@ describe('a refusal', () => {
 })
 
 describe('GET /api/access', () => {
-  test('is filtered by run, principal, kind and time, in pages and in both directions', async () => {
+  test('is filtered by run, principal, kind and time, in pages and in both directions', async ({
+    start,
+  }) => {
     let now = 1000
     const server = await start({ accessLog: { ...TO_BE_SEEN, clock: () => now } })
-    const ids = [await createRun(server), await createRun(server), await createRun(server)]
+    const ids = [await server.createRun(), await server.createRun(), await server.createRun()]
     for (const runId of ids) {
       now += 10
       await fetch(`${server.url}/api/runs/${runId}`)
@@ -392,16 +344,7 @@ describe('GET /api/access', () => {
     ])
   })
 
-  test.each(['?kinds=run_created', '?after=x', '?run_id=none', '?limit=0', '?what=1'])(
-    'refuses %s',
-    async (query) => {
-      const server = await start()
-      const answer = await fetch(`${server.url}/api/access${query}`)
-      expect(answer.status).toBe(422)
-    },
-  )
-
-  test('records that it was read, and can be proved by a signed statement', async () => {
+  test('records that it was read, and can be proved by a signed statement', async ({ start }) => {
     const server = await start()
     expect(await found(server)).toEqual([])
     await expect.poll(async () => (await found(server)).length).toBeGreaterThan(0)
@@ -410,15 +353,8 @@ describe('GET /api/access', () => {
     const proof = LedgerProof.parse(await (await get('/api/access/proof')).json())
     expect(checkSeal(proof, keys)).toBe('good')
     const lines = await get('/api/ledgers/access')
-    let head = ''
-    const { bad } = await verifyLedgerLines(
-      'access',
-      Readable.from([Buffer.from(await lines.arrayBuffer())]),
-      keys,
-      (seq, hash) => {
-        if (seq === proof.length - 1) head = hash
-      },
-    )
+    const body = Readable.from([Buffer.from(await lines.arrayBuffer())])
+    const { bad, head } = await verifiedLedger('access', body, keys)
     expect(bad).toBeNull()
     expect(head).toBe(proof.head)
     const all = z.array(LedgerProof).parse(await (await get('/api/ledgers')).json())
@@ -436,48 +372,17 @@ describe('with a store that does not accept entries', () => {
         : store.append(...args),
   })
 
-  test('runs can still be read', async () => {
+  test('runs can still be read', async ({ start }) => {
     let isAway = true
     const server = await start({ wrapStore: (store) => withoutAppends(store, () => isAway) })
-    const runId = await createRun(server)
+    const runId = await server.createRun()
     expect((await fetch(`${server.url}/api/runs/${runId}`)).status).toBe(200)
     isAway = false
     await expect.poll(async () => (await others(server)).map(brief)).toEqual(['run_read getRun'])
   })
-
-  test('a strict server shows nothing until the store accepts entries again', async () => {
-    let isAway = false
-    const server = await start({
-      accessLog: { strict: true },
-      wrapStore: (store) => withoutAppends(store, () => isAway),
-    })
-    const runId = await createRun(server)
-    isAway = true
-    const events = `${server.url}/api/runs/${runId}/events`
-    const answers = [
-      await fetch(`${server.url}/api/runs/${runId}`),
-      await fetch(events),
-      await fetch(events, { headers: { accept: 'application/x-ndjson' } }),
-      await fetch(events, { headers: { accept: 'text/event-stream' } }),
-      await fetch(`${server.url}/api/runs/${runId}/export`),
-    ]
-    for (const answer of answers) {
-      expect(answer.status).toBe(503)
-      expect(answer.headers.get('content-type')).toBe('application/problem+json')
-      expect(answer.headers.get('etag')).toBeNull()
-      expect(await answer.text()).toContain('access log')
-    }
-    const socket = new WebSocket(`${server.url}/api/ws/${runId}`)
-    expect((await once(socket, 'close'))[0]).toBe(1013)
-    isAway = false
-    expect((await fetch(`${server.url}/api/runs/${runId}`)).status).toBe(200)
-    expect((await found(server)).map(brief)).toContain('run_read getRun')
-  })
 })
 
-test('can be switched off', async () => {
-  const server = await startTestServer()
-  started.push(server)
+test('can be switched off', async ({ ownServer: server }) => {
   await fetch(`${server.url}/api/runs`)
   expect(await found(server)).toEqual([])
 })

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Client, createClient } from '../../../src/client/index.ts'
 import { handleCommand } from '../../../src/log/handle-command.ts'
 import { readRecords } from '../../../src/log/run-log.ts'
-import { agentDoes, CLAIM, iteration, startTestServer, type TestServer } from '../support.ts'
+import { CLAIM, replyWith, startTestServer, type TestServer } from '../../support/server.ts'
 
 const TOKEN = 'a-token-of-sixteen-characters-or-more'
 const RULE = { tool: 'bash_exec', action: 'ask', reason: 'It writes' } as const
@@ -50,16 +50,13 @@ async function subagentOf(parentId: string, depth: number) {
 }
 
 async function waiting(runId: string, server: TestServer, rule: Rule) {
-  const [reply] = iteration(false)
-  if (reply?.type !== 'record_reply') throw new Error('an iteration begins with a reply')
-  const message = { ...reply.message, tool_calls: [CALL] }
   const verdict = {
     action: 'ask',
     rule: { of: 'run', index: 0, content: rule },
     doubt: null,
   } as const
   const review = { type: 'record_review', callId: 'c0', callSha256: CALL_SHA, verdict } as const
-  await agentDoes(server, runId, CLAIM, { ...reply, message }, review)
+  await server.agentDoes(runId, CLAIM, replyWith([CALL]), review)
   const stored = (await readRecords(server.store, runId, 0, 1000))._unsafeUnwrap()
   const seq = stored.length - 1
   await server.readModel.waitFor(runId, seq, 5_000)

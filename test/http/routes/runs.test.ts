@@ -3,15 +3,7 @@ import * as z from 'zod'
 import { ProblemDocument } from '../../../src/api/problems.ts'
 import { RunDetails, RunSummary } from '../../../src/api/runs.ts'
 import { readRecords } from '../../../src/log/run-log.ts'
-import {
-  agentDoes,
-  CLAIM,
-  createRun,
-  iteration,
-  json,
-  startTestServer,
-  type TestServer,
-} from '../support.ts'
+import { CLAIM, iteration, json, startTestServer, type TestServer } from '../../support/server.ts'
 
 let server: TestServer
 beforeAll(async () => {
@@ -55,7 +47,7 @@ test('finds a run at its Location as soon as it is created', async () => {
 })
 
 test('records the whole request, and who sent it', async () => {
-  const runId = await createRun(server, { max_tokens: 1000 })
+  const runId = await server.createRun({ max_tokens: 1000 })
   const [created] = await logged(runId)
   expect(created?.record).toMatchObject({
     kind: 'run_created',
@@ -64,25 +56,26 @@ test('records the whole request, and who sent it', async () => {
   expect(created?.meta.principal).toBe('local')
 })
 
-test('names every problem of a request at once, also those that only the agent knows', async () => {
-  const body = { goal: 'nope', cwd: '/no/folder', max_iterations: 0, hitl_enabled: 'yes', extra: 1 }
+test('names all fields that are not valid at once', async () => {
+  const body = { goal: 'pytest', max_iterations: 0, hitl_enabled: 'yes', extra: 1 }
   const answer = await post('/api/runs', body)
   expect(answer.status).toBe(422)
   const problem = ProblemDocument.parse(await answer.json())
   expect(problem.errors?.map(({ field }) => field).sort()).toEqual([
-    ...['cwd', 'extra', 'goal', 'hitl_enabled', 'max_iterations'],
+    ...['extra', 'hitl_enabled', 'max_iterations'],
   ])
   for (const { message } of problem.errors ?? []) expect(problem.detail).toContain(message)
-  expect(problem.detail).toContain('pytest, npm-test')
 })
 
 test('reports the problems that only the agent knows of a well-formed request', async () => {
-  const answer = await post('/api/runs', { goal: 'nope' })
+  const answer = await post('/api/runs', { goal: 'nope', cwd: '/no/folder' })
   expect(answer.status).toBe(422)
   const problem = ProblemDocument.parse(await answer.json())
-  expect(problem.errors).toEqual([
-    { field: 'goal', message: 'There is no goal "nope". Choose one of: pytest, npm-test.' },
-  ])
+  expect(problem.errors).toContainEqual({
+    field: 'goal',
+    message: 'There is no goal "nope". Choose one of: pytest, npm-test.',
+  })
+  expect(problem.errors?.map(({ field }) => field).sort()).toEqual(['cwd', 'goal'])
 })
 
 test.each([
@@ -94,29 +87,10 @@ test.each([
     'check.conditions.code is not a field of this request.',
   ],
   [
-    'an option in an item of all_of',
-    { all_of: ['pytest', { goal: 'pytest', goal_options: { runs: 0 } }] },
-    'all_of.1.goal_options.runs',
-    'all_of.1.goal_options.runs must be at least 1.',
-  ],
-  [
-    'a list that is too long',
-    { goal: 'pytest', fallback_models: Array.from({ length: 9 }, (_, at) => `openai/gpt-${at}`) },
-    'fallback_models',
-    'fallback_models must have at most 8 items.',
-  ],
-  [
     'a level that there is not any more',
     { goal: 'pytest', isolation: 'uid' },
     'isolation',
     'isolation must be "namespaces" or "landlock" or "none".',
-  ],
-  ['an empty all_of', { all_of: [] }, 'all_of', 'all_of must not be empty.'],
-  [
-    'an address with a path',
-    { goal: 'api-test', goal_options: { url: 'http://a/b' } },
-    'goal_options.url',
-    'goal_options.url must be http:// or https:// and a host, without a path.',
   ],
 ])('refuses %s, and names the field', async (_what, body, field, message) => {
   const answer = await post('/api/runs', body)
@@ -136,7 +110,7 @@ test('lists the goals that fit a folder, and refuses a folder that runs may not 
 
 test('lists runs page by page, newest first, along the Link header', async () => {
   const made: string[] = []
-  for (let i = 0; i < 5; i += 1) made.push(await createRun(server, { goal: 'npm-test' }))
+  for (let i = 0; i < 5; i += 1) made.push(await server.createRun({ goal: 'npm-test' }))
   const listed: string[] = []
   let path: string | undefined = '/api/runs?goal=npm-test&status=running&limit=2'
   let pages = 0
@@ -153,7 +127,7 @@ test('lists runs page by page, newest first, along the Link header', async () =>
 })
 
 test('answers 304 until the run changes', async () => {
-  const runId = await createRun(server)
+  const runId = await server.createRun()
   const path = `${server.url}/api/runs/${runId}`
   const etag = (await fetch(path)).headers.get('etag') ?? ''
   expect(etag).toBe('"0"')
@@ -168,8 +142,8 @@ test('answers 304 until the run changes', async () => {
 })
 
 test('lets a person answer a human check', async () => {
-  const runId = await createRun(server, { hitl_enabled: true })
-  await agentDoes(server, runId, CLAIM, ...iteration(false))
+  const runId = await server.createRun({ hitl_enabled: true })
+  await server.agentDoes(runId, CLAIM, ...iteration(false))
   const waiting = (await logged(runId)).at(-1)
   expect(waiting?.record.kind).toBe('human_check_required')
   await server.readModel.waitFor(runId, waiting?.seq ?? 0, 5000)
@@ -200,8 +174,8 @@ test('lets a person answer a human check', async () => {
 })
 
 test('ends a run if a person decides to abort', async () => {
-  const runId = await createRun(server, { hitl_enabled: true })
-  await agentDoes(server, runId, CLAIM, ...iteration(false))
+  const runId = await server.createRun({ hitl_enabled: true })
+  await server.agentDoes(runId, CLAIM, ...iteration(false))
   const answer = await post(`/api/runs/${runId}/resume`, { decision: 'abort' })
   expect(await answer.json()).toEqual({ run_id: runId, status: 'aborted', resumed_with: 'abort' })
   const { status, final_state } = await details(runId)
@@ -213,7 +187,7 @@ test.each([
   ['no body that is said to be JSON', { ...json('POST', 0), body: '' }],
   ['a reason', json('POST', { reason: 'Too dear' })],
 ])('aborts a run, given %s', async (_, request) => {
-  const runId = await createRun(server)
+  const runId = await server.createRun()
   const answer = await fetch(`${server.url}/api/runs/${runId}/abort`, request)
   expect([answer.status, await answer.json()]).toEqual([200, { run_id: runId, status: 'aborted' }])
   expect((await details(runId)).status).toBe('aborted')
@@ -221,8 +195,8 @@ test.each([
 })
 
 test('accepts one of many decisions at the same time', async () => {
-  const runId = await createRun(server, { hitl_enabled: true })
-  await agentDoes(server, runId, CLAIM, ...iteration(false))
+  const runId = await server.createRun({ hitl_enabled: true })
+  await server.agentDoes(runId, CLAIM, ...iteration(false))
   const answers = await Promise.all(
     Array.from({ length: 8 }, () => post(`/api/runs/${runId}/resume`, { decision: 'approve' })),
   )
@@ -231,15 +205,15 @@ test('accepts one of many decisions at the same time', async () => {
 })
 
 test('records the reason of a start beside the configuration of the run', async () => {
-  const runId = await createRun(server, { reason: 'The nightly build is red' })
+  const runId = await server.createRun({ reason: 'The nightly build is red' })
   const [created] = await logged(runId)
   expect(created?.record.payload).toMatchObject({ reason: 'The nightly build is red' })
   expect(created?.record.payload).not.toHaveProperty('config.reason')
 })
 
 test('records the hash of the question that was answered, whatever comes after it', async () => {
-  const runId = await createRun(server, { hitl_enabled: true })
-  await agentDoes(server, runId, CLAIM, ...iteration(false))
+  const runId = await server.createRun({ hitl_enabled: true })
+  await server.agentDoes(runId, CLAIM, ...iteration(false))
   const question = (await logged(runId)).at(-1)
   const change = { max_iterations: 5, reason: 'two more' }
   expect((await post(`/api/runs/${runId}/config`, change, 'PATCH')).status).toBe(200)
@@ -254,8 +228,8 @@ test('records the hash of the question that was answered, whatever comes after i
 })
 
 test('records the last record that a person has seen, and refuses a decision on another history', async () => {
-  const runId = await createRun(server, { hitl_enabled: true })
-  await agentDoes(server, runId, CLAIM, ...iteration(false))
+  const runId = await server.createRun({ hitl_enabled: true })
+  await server.agentDoes(runId, CLAIM, ...iteration(false))
   const records = await logged(runId)
   const [first, last] = [records[0], records.at(-1)]
   const seenIn = (record: typeof first) => ({ seq: record?.seq, hash: record?.meta.hash })
@@ -284,10 +258,4 @@ test('records the last record that a person has seen, and refuses a decision on 
     expect((await post(path, { ...body, seen }, method)).status).toBe(200)
     expect((await logged(runId)).at(-1)?.record.payload).toMatchObject({ seen })
   }
-})
-
-test('reports what is wrong with a body that changes nothing', async () => {
-  const runId = await createRun(server)
-  const answer = await post(`/api/runs/${runId}/config`, { reason: 'none' }, 'PATCH')
-  expect(answer.status).toBe(422)
 })

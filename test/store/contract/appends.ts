@@ -20,18 +20,6 @@ export function appendTests(open: () => EventStore): void {
     expect(await append(open(), stream, numbered(1), 'any')).toBe(2)
   })
 
-  test('stream_exists appends to an existing stream only', async () => {
-    const stream = uniqueName('exists')
-    const refused = await open().append(stream, numbered(1), { expectedRevision: 'stream_exists' })
-    expect(refused._unsafeUnwrapErr()).toEqual({
-      type: 'wrong_expected_revision',
-      expected: 'stream_exists',
-      actual: 'no_stream',
-    })
-    await append(open(), stream, numbered(1))
-    expect(await append(open(), stream, numbered(1), 'stream_exists')).toBe(1)
-  })
-
   test('no_stream on an existing stream names the actual revision', async () => {
     const stream = uniqueName('no-stream')
     await append(open(), stream, numbered(3))

@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs'
-import { chmod, mkdir, readFile, stat, symlink, truncate, writeFile } from 'node:fs/promises'
+import { chmod, readFile, stat, symlink, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { describe, expect, test } from 'vitest'
-import { append, newEvent, numbered, readAll, uniqueName } from '../contract/support.ts'
+import { append, newEvent, numbered, readAll } from '../contract/support.ts'
 import { openStore, refusal, testFolder } from './support.ts'
 
 async function filled(events = 300): Promise<string> {
@@ -37,20 +37,6 @@ describe('one store at a time', () => {
     await append(store, 'first', numbered(1))
     await store.close()
     await (await openStore(file)).close()
-  })
-
-  test('stores in different files do not affect each other', async () => {
-    const folder = await testFolder()
-    const [one, two] = [
-      await openStore(join(folder, '1.db')),
-      await openStore(join(folder, '2.db')),
-    ]
-    const stream = uniqueName('same')
-    await append(one, stream, numbered(2))
-    expect(
-      (await two.readStream(stream, { from: 0, direction: 'forward', limit: 1 })).isErr(),
-    ).toBe(true)
-    await Promise.all([one.close(), two.close()])
   })
 })
 
@@ -100,23 +86,6 @@ describe('a file that is refused', () => {
     },
   )
 
-  test('is in a folder that cannot exist', async () => {
-    const folder = await testFolder()
-    await writeFile(join(folder, 'file'), '')
-    const { type, message } = await refusal(join(folder, 'file', 'log.db'))
-    expect(type).toBe('store_failed')
-    expect(message).toContain(join(folder, 'file', 'log.db'))
-  })
-
-  test('is a folder', async () => {
-    const file = join(await testFolder(), 'log.db')
-    await mkdir(file)
-    const { type, message } = await refusal(file)
-    expect(type).toBe('store_failed')
-    expect(message).toContain(file)
-    expect(message).toContain('write access')
-  })
-
   test.skipIf(process.getuid?.() === 0)('is in a folder without write access', async () => {
     const folder = await testFolder()
     await chmod(folder, 0o500)
@@ -157,14 +126,6 @@ describe('opening again', () => {
       seen.push(...item.events.map((event) => `${event.stream}@${event.revision}`))
     }
     expect(seen).toEqual(['again@2', 'again@3'])
-    await store.close()
-  })
-
-  test('an empty file becomes a store', async () => {
-    const file = join(await testFolder(), 'log.db')
-    await writeFile(file, '')
-    const store = await openStore(file)
-    expect(await append(store, 'first', numbered(1))).toBe(0)
     await store.close()
   })
 })

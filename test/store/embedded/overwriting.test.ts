@@ -50,10 +50,10 @@ const without = (event: Overwrite): Overwrite => {
 test('nothing of an overwritten event is left in any file, however often it is overwritten', async () => {
   const file = await logFile()
   const store = await openStore(file)
-  const secrets = Array.from({ length: 800 }, secret)
+  const secrets = Array.from({ length: 240 }, secret)
   await fill(store, secrets)
   const events = await readAll(store, 'run')
-  const gone = shuffled(events).slice(0, 500)
+  const gone = shuffled(events).slice(0, 150)
   const second = new Map(gone.map(({ id }) => [id, secret()]))
   for (let at = 0; at < gone.length; at += 25) {
     const some = gone.slice(at, at + 25)
@@ -71,7 +71,7 @@ test('nothing of an overwritten event is left in any file, however often it is o
   )
   expect([...second.values()].filter((text) => bytes.includes(text))).toEqual([])
   // The texts that are not overwritten are still there. Otherwise, this test could not fail.
-  expect(secrets.filter((text) => bytes.includes(text))).toHaveLength(300)
+  expect(secrets.filter((text) => bytes.includes(text))).toHaveLength(90)
   await store.close()
 })
 

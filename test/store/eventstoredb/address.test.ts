@@ -1,13 +1,16 @@
 import { execFileSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createServer as createTlsServer } from 'node:tls'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
-import { probeHosts, readAddress } from '../../../src/store/eventstoredb/address.ts'
 import { appendError, storeFailure } from '../../../src/store/eventstoredb/calls.ts'
+import {
+  probeHosts,
+  readConnectionString,
+} from '../../../src/store/eventstoredb/connection-string.ts'
 import { openEventStoreDb } from '../../../src/store/eventstoredb/eventstoredb-store.ts'
 import { temporaryFolder } from '../../runner/support.ts'
 import { isMissing } from '../../support/missing.ts'
@@ -28,12 +31,12 @@ describe('a connection string', () => {
       true,
     ],
   ])('%s names its hosts', (connectionString, hosts, tls) => {
-    expect(readAddress(connectionString)._unsafeUnwrap()).toMatchObject({ hosts, tls })
+    expect(readConnectionString(connectionString)._unsafeUnwrap()).toMatchObject({ hosts, tls })
   })
 
   test('of KurrentDB is the same as one of EventStoreDB', () => {
-    const { connectionString } = readAddress('kurrentdb+discover://a,b?tls=false')._unsafeUnwrap()
-    expect(connectionString).toBe('esdb+discover://a,b?tls=false')
+    const { base } = readConnectionString('kurrentdb+discover://a,b?tls=false')._unsafeUnwrap()
+    expect(base).toBe('esdb+discover://a,b')
   })
 
   test.each(['zx@yq', 'zx:yq', 'zx/yq', 'z@x:y', 'zx?yq', '1?zx=yq', 'zx%yq'])(
@@ -46,24 +49,19 @@ describe('a connection string', () => {
     },
   )
 
-  test.each([
-    ['tlsCAFile', 'certificate'],
-    ['userCertFile', 'certificate'],
-    ['userKeyFile', 'private key'],
-  ])(
-    'with a file of %s that cannot be used is refused, and the file is named',
-    async (option, what) => {
+  test.each(['tlsCAFile', 'userCertFile', 'userKeyFile'])(
+    'with a file of %s that cannot be read is refused, and the file is named',
+    async (option) => {
       const file = join(await temporaryFolder(), 'file.pem')
-      const open = () => openEventStoreDb({ connectionString: `esdb://host?${option}=${file}` })
-      expect((await open())._unsafeUnwrapErr().message).toContain(file)
-      await writeFile(file, '')
-      const { message } = (await open())._unsafeUnwrapErr()
-      expect(message).toContain(`${file} (${option}) holds no ${what}`)
+      const opened = await openEventStoreDb({ connectionString: `esdb://host?${option}=${file}` })
+      expect(opened._unsafeUnwrapErr().message).toContain(file)
     },
   )
 
   test('with a user and no password is refused', () => {
-    expect(readAddress('esdb://ada@host')._unsafeUnwrapErr()).toContain('without a password')
+    expect(readConnectionString('esdb://ada@host')._unsafeUnwrapErr()).toContain(
+      'without a password',
+    )
   })
 })
 
@@ -75,7 +73,7 @@ async function listening(server: Server): Promise<number> {
 }
 
 const problems = (connectionString: string) =>
-  probeHosts(readAddress(connectionString)._unsafeUnwrap())
+  probeHosts(readConnectionString(connectionString)._unsafeUnwrap())
 
 describe('hosts are tried one by one', () => {
   test('a node that answers has no problem', async () => {
@@ -90,8 +88,8 @@ describe('hosts are tried one by one', () => {
     closed.close()
     const hosts = `127.0.0.1:${unused},127.0.0.1:${port},no.such.host.invalid`
     expect(await problems(`esdb://${hosts}?tls=false`)).toEqual([
-      expect.stringMatching(`127.0.0.1:${unused}: nobody listens there`),
-      expect.stringMatching('no.such.host.invalid:2113: the name .* does not resolve'),
+      expect.stringMatching(`127.0.0.1:${unused}: .*ECONNREFUSED`),
+      expect.stringMatching('no.such.host.invalid:2113: getaddrinfo E'),
     ])
   })
 
@@ -110,10 +108,10 @@ describe('hosts are tried one by one', () => {
     const opened = await openEventStoreDb({ connectionString, log: (line) => lines.push(line) })
     const store = opened._unsafeUnwrap()
     onTestFinished(() => store.close())
-    await expect.poll(() => lines.join()).toContain('nobody listens there')
+    await expect.poll(() => lines.join()).toContain('ECONNREFUSED')
     expect((await store.ping())._unsafeUnwrapErr()).toMatchObject({
       type: 'store_unavailable',
-      message: expect.stringContaining('nobody listens there'),
+      message: expect.stringContaining('ECONNREFUSED'),
     })
   })
 })
@@ -145,20 +143,14 @@ describe.skipIf(isMissing('openssl'))('certificates', () => {
     expect(await problems(`esdb://localhost:${port}?tlsCAFile=${file('node.pem')}`)).toEqual([])
   })
 
-  test('of an unknown or a wrong authority, or for other names, are explained', async () => {
+  test('of an unknown authority, or for other names, are explained', async () => {
     const port = await tlsNode()
     const [unknown] = await problems(`esdb://localhost:${port}`)
-    expect(unknown).toContain('Name the file of that authority with tlsCAFile')
-    const [wrong] = await problems(`esdb://localhost:${port}?tlsCAFile=${file('other.pem')}`)
-    expect(wrong).toContain('is not signed by the authority in tlsCAFile')
+    expect(unknown).toMatch(
+      /self-signed certificate.*signed by an authority of Node or of tlsCAFile/,
+    )
     const [name] = await problems(`esdb://127.0.0.1:${port}?tlsCAFile=${file('node.pem')}`)
-    expect(name).toContain('its certificate is for other names')
-  })
-
-  test('a node with TLS is recognized if the connection string says tls=false', async () => {
-    const port = await tlsNode()
-    const [problem] = await problems(`esdb://localhost:${port}?tls=false`)
-    expect(problem).toContain('remove tls=false')
+    expect(name).toMatch(/IP: 127\.0\.0\.1 is not in the cert.*must be for this name/)
   })
 })
 

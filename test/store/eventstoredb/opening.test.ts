@@ -68,24 +68,6 @@ test('an event has the same position, whether it is read from its stream or from
   expect(observer.events).toEqual(await readAll(store, 'run-1'))
 })
 
-test('metadata is read as it was appended, also falsy values', async () => {
-  const server = await standIn()
-  const store = await openStore(server.connectionString)
-  const events = [false, 0, '', null, [], { a: 1 }].map((metadata) => newEvent({}, metadata))
-  await append(store, 'run-1', events)
-  const stored = await readAll(store, 'run-1')
-  expect(stored.map(({ metadata }) => metadata)).toEqual(events.map(({ metadata }) => metadata))
-})
-
-test('any JSON can be data', async () => {
-  const server = await standIn()
-  const store = await openStore(server.connectionString)
-  const events = [1, null, true, 'text', [1, [2]], { a: { b: null } }].map((data) => newEvent(data))
-  await append(store, 'run-1', events)
-  const stored = await readAll(store, 'run-1')
-  expect(stored.map(({ data }) => data)).toEqual(events.map(({ data }) => data))
-})
-
 test('a silent server delays opening only for a moment, and calls only up to their time limit', async () => {
   const server = await standIn()
   server.faults.freeze()

@@ -70,39 +70,19 @@ test('if the server reports that a subscription fell behind, it reports again wh
   expectDense(observer, -1, 1)
 })
 
-test('a subscription waits for a server that is not there yet', async () => {
+test('a subscription catches up past the events of others at the end of the log', async () => {
   const server = await standIn()
-  await server.faults.down()
   const store = await openStore(server.connectionString)
+  await append(store, 'run-1', numbered(3))
+  await append(store, '$stats-127.0.0.1:2113', numbered(300))
   const observer = observeAll(store, 'run-')
-  await server.faults.up()
   await observer.untilCaughtUp()
-  await expect
-    .poll(async () =>
-      (await store.append('run-1', numbered(1), { expectedRevision: 'any' })).isOk(),
-    )
-    .toBe(true)
-  await observer.untilEvents(1)
-  await observer.stop()
+  expect(revisions(observer.events)).toEqual([0, 1, 2])
+  const fromTheEnd = observeAll(store, 'run-', observer.events.at(-1)?.position)
+  await fromTheEnd.untilCaughtUp()
+  await Promise.all([observer.stop(), fromTheEnd.stop()])
+  expect(fromTheEnd.events).toEqual([])
 })
-
-test.each(['reports', 'does not report'])(
-  'a subscription catches up past the events of others at the end of the log if the server %s where it is',
-  async (word) => {
-    const server = await standIn()
-    server.faults.noCheckpoints = word !== 'reports'
-    const store = await openStore(server.connectionString)
-    await append(store, 'run-1', numbered(3))
-    await append(store, '$stats-127.0.0.1:2113', numbered(300))
-    const observer = observeAll(store, 'run-')
-    await observer.untilCaughtUp()
-    expect(revisions(observer.events)).toEqual([0, 1, 2])
-    const fromTheEnd = observeAll(store, 'run-', observer.events.at(-1)?.position)
-    await fromTheEnd.untilCaughtUp()
-    await Promise.all([observer.stop(), fromTheEnd.stop()])
-    expect(fromTheEnd.events).toEqual([])
-  },
-)
 
 test('a position that the server reports between events counts only after the events before it', async () => {
   const server = await standIn()
@@ -180,15 +160,6 @@ test('an observer that leaves keeps no call open on the server', async () => {
     break
   }
   await expect.poll(() => server.calls.openReads).toBe(0)
-})
-
-test('closing the store ends its subscriptions', async () => {
-  const server = await standIn()
-  const store = await openStore(server.connectionString)
-  const observer = observeStream(store, 'run-1')
-  await observer.untilCaughtUp()
-  await store.close()
-  await observer.stop()
 })
 
 test('an outage is logged once, however often the subscription is retried, and so is the next one', async () => {

@@ -6,7 +6,6 @@ import { eventMessage } from './messages.ts'
 
 /** How many calls the stand-in got, and how many events it has sent. */
 export type Calls = {
-  appends: number
   batchAppends: number
   /** Reads and subscriptions that have not ended. */
   openReads: number

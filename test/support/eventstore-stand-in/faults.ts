@@ -20,8 +20,6 @@ export class Faults {
   readonly #subscriptions = new Set<Subscriber>()
   /** How long each answer to a read or an append is delayed. */
   delayMs = 0
-  /** The server does not report its place in the log to subscriptions to $all. */
-  noCheckpoints = false
   /** How long an append takes from being written to being committed. Meanwhile, the same append is dropped. */
   commitMs = 0
   /** How long an append waits for its commit before it is dropped, as in a real server. */

@@ -5,8 +5,7 @@ import streamsService, {
 } from '@eventstore/db-client/generated/streams_grpc_pb.js'
 import generated from '@eventstore/db-client/generated/streams_pb.js'
 import { Server, ServerCredentials } from '@grpc/grpc-js'
-import { appendHandler } from './appends.ts'
-import { batchAppendHandler } from './batch-appends.ts'
+import { appendHandler, batchAppendHandler } from './appends.ts'
 import type { Calls } from './calls.ts'
 import { Faults } from './faults.ts'
 import { Log } from './log.ts'
@@ -38,7 +37,7 @@ export async function startStandIn(options: { readonly port?: number } = {}): Pr
   const target = await listen(server)
   const wire = new Wire(options.port ?? 0, target)
   const faults = new Faults(wire)
-  const calls: Calls = { appends: 0, batchAppends: 0, openReads: 0, eventsSent: 0 }
+  const calls: Calls = { batchAppends: 0, openReads: 0, eventsSent: 0 }
   const context = { log, faults, calls }
   const streams: IStreamsServer = {
     read: readHandler(context),

@@ -19,7 +19,7 @@ export type LoggedEvent = ProposedEvent & {
   readonly created: bigint
 }
 
-export type Expected = bigint | 'no_stream' | 'stream_exists' | 'any'
+export type Expected = bigint | 'no_stream' | 'any'
 export type AppendOutcome =
   | { readonly type: 'appended'; readonly revision: bigint; readonly position: bigint }
   | { readonly type: 'wrong_expected_version'; readonly current: bigint | null }
@@ -150,7 +150,6 @@ const currentOf = (stream: Stream): bigint | null => {
 
 function fits(expected: Expected, current: bigint | null, stream: Stream): boolean {
   if (expected === 'any') return true
-  if (expected === 'stream_exists') return current !== null
   if (expected === 'no_stream') return current === null || stream.truncateBefore === NO_MORE
   return expected === current
 }
@@ -162,7 +161,7 @@ function repeated(
   events: readonly ProposedEvent[],
 ): LoggedEvent | null {
   const first = events[0]
-  if (first === undefined || expected === 'stream_exists') return null
+  if (first === undefined) return null
   const begin =
     expected === 'any'
       ? stream.events.findIndex((event) => event.id === first.id)

@@ -33,7 +33,7 @@ export async function subscribeToAll(
   options: Options,
   id: string,
 ): Promise<void> {
-  const { log, faults } = context
+  const { log } = context
   const from = options.getAll()
   const after = BigInt(from?.getPosition()?.getCommitPosition() ?? -1)
   const next = log.all.findIndex((event) => event.position > after)
@@ -45,7 +45,6 @@ export async function subscribeToAll(
     considered += 1
     const alive = !passes(filter, event) || (await writeEvent(context, call, event))
     if (!alive || filter === undefined || considered % window !== 0) return alive
-    if (faults.noCheckpoints) return true
     return write(call, checkpoint(event.position))
   })
 }
@@ -76,14 +75,16 @@ async function serve(
 ): Promise<void> {
   let wake = (): void => {}
   let said = false
-  let ended = false
+  let ended: 'normally' | 'with an error' | null = null
   const forget = faults.register({
     end: () => {
-      ended = true
+      ended ??= 'normally'
       wake()
     },
+    // Not at once: an error that overtakes what is being written never arrives.
     fail: () => {
-      refuse(call, { code: status.UNAVAILABLE, details: 'Server is shutting down' })
+      ended ??= 'with an error'
+      wake()
     },
     fallBehind: () => {
       said = false
@@ -95,7 +96,7 @@ async function serve(
   call.on('cancelled', () => wake()).on('close', () => wake())
   try {
     let alive = await write(call, confirmation(id))
-    for (let index = first; alive && !ended; ) {
+    for (let index = first; alive && ended === null; ) {
       const event = events[index]
       if (event !== undefined) {
         alive = await deliver(event)
@@ -110,7 +111,10 @@ async function serve(
         alive = !call.cancelled && !call.destroyed
       }
     }
-    if (ended) call.end()
+    if (ended === 'normally') call.end()
+    if (ended === 'with an error') {
+      refuse(call, { code: status.UNAVAILABLE, details: 'Server is shutting down' })
+    }
   } finally {
     forget()
     silence()

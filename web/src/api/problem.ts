@@ -1,4 +1,5 @@
 import type { ResultAsync } from 'neverthrow'
+import type { FieldProblem } from '../../../src/api/problems.ts'
 import type { RequestError } from '../../../src/client/index.ts'
 
 /** A failed request as an exception, which the libraries of the page expect. */
@@ -45,13 +46,15 @@ export const problemsIn =
     if (!(cause instanceof ApiProblem) || cause.error.type !== 'refused') return undefined
     const isIn = (name: string) => exact === undefined && name.startsWith(`${field}.`)
     const found = cause.error.errors.find((one) => one.field === field || isIn(one.field))
-    return found === undefined ? undefined : besideField(found.field, withoutAddress(found.message))
+    return found === undefined ? undefined : besideField(field, found)
   }
 
-/** A message that begins with the name of its field, without it: the field is in sight. */
-function besideField(field: string, message: string): string {
-  const rest = message.startsWith(`${field} `) ? message.slice(field.length + 1) : message
-  return `${rest.charAt(0).toUpperCase()}${rest.slice(1)}`
+/** The message of a problem beside a field, without the name of that field. The path of a field inside it stays. */
+function besideField(beside: string, { field, message }: FieldProblem): string {
+  const words = withoutAddress(message)
+  if (!words.startsWith(`${field} `)) return words
+  const rest = words.slice(beside.length + 1)
+  return field === beside ? `${rest.charAt(0).toUpperCase()}${rest.slice(1)}` : rest
 }
 
 /** A message for a person about anything that was thrown. */

@@ -1,6 +1,7 @@
-import { queryOptions } from '@tanstack/react-query'
-import { Readiness } from '../../../src/api/health.ts'
-import { ServerApprovals } from '../../../src/api/runs.ts'
+import { keepPreviousData, queryOptions } from '@tanstack/react-query'
+import { Readiness, ServerApprovals } from '../../../src/api/about-server.ts'
+import type { Between } from '../changes/between.ts'
+import { hunkLines } from '../changes/hunk-lines.ts'
 import { hasEnded } from '../ui/status.ts'
 import { checkProof } from '../verify/verifier.ts'
 import { client } from './client.ts'
@@ -39,12 +40,6 @@ export const isolationQuery = queryOptions({
 export const diskQuery = queryOptions({
   ...readinessQuery,
   select: ({ disk }) => disk?.detail ?? null,
-})
-
-/** Why the server has started over from another log since its process began; null if it has not. */
-export const replacedLogQuery = queryOptions({
-  ...readinessQuery,
-  select: ({ log }) => log?.detail ?? null,
 })
 
 /** The goals that fit the project in a folder of the server, best first; none while it is being typed. */
@@ -114,6 +109,40 @@ export const runQuery = (runId: string) =>
       data !== undefined && hasEnded(data.status) ? Number.POSITIVE_INFINITY : FRESH_MS,
     refetchInterval: ({ state: { data } }) =>
       data !== undefined && hasEnded(data.status) ? false : POLL_MS,
+  })
+
+/** What happened to the files of a run between two snapshots, which do not change. */
+export const changesQuery = (runId: string, between: Between | null) =>
+  queryOptions({
+    queryKey: ['changes', runId, between],
+    queryFn: ({ signal }) => answerOf(client().history.changes(runId, between ?? {}, { signal })),
+    enabled: between !== null,
+    staleTime: Number.POSITIVE_INFINITY,
+    // During a replay, the files stay in sight.
+    placeholderData: keepPreviousData,
+  })
+
+/** The hunks of one file between two snapshots. */
+export const patchQuery = (runId: string, between: Between, path: string) =>
+  queryOptions({
+    queryKey: ['patch', runId, between, path],
+    queryFn: async ({ signal }) => {
+      const body = await answerOf(client().history.patch(runId, { ...between, path }, { signal }))
+      return hunkLines(await new Response(body).text())
+    },
+    staleTime: Number.POSITIVE_INFINITY,
+    placeholderData: keepPreviousData,
+  })
+
+/** A file as of a snapshot. */
+export const fileQuery = (runId: string, path: string, at: number) =>
+  queryOptions({
+    queryKey: ['file', runId, path, at],
+    queryFn: async ({ signal }) => {
+      const body = await answerOf(client().history.file(runId, path, { at }, { signal }))
+      return new Uint8Array(await new Response(body).arrayBuffer())
+    },
+    staleTime: Number.POSITIVE_INFINITY,
   })
 
 const PROOF_RETRIES = 3

@@ -33,16 +33,28 @@ export const Patch = memo(function Patch({ name, old, fresh, language }: Props) 
       <div ref={scrolledByKeyboard} className={classes.patch}>
         {shown.map(({ type, text }, index) => (
           // biome-ignore lint/suspicious/noArrayIndexKey: lines have no other name and never move
-          <div key={index} className={classes.line} data-type={type}>
-            <span className={classes.sign} aria-hidden>
-              {SIGNS[type]}
-            </span>
-            {type !== 'same' && <span className={classes.said}>{SAID[type]}</span>}
-            <code>{highlight(text, language)}</code>
-          </div>
+          <Line key={index} type={type} text={text} language={language} />
         ))}
       </div>
       {long && <FoldButton open={open} lines={lines.length} onToggle={toggle} />}
     </>
   )
 })
+
+type LineProps = PatchLine & {
+  readonly language: string | null
+  /** In front of the line, and not copied with it. */
+  readonly numbers?: string
+}
+
+export function Line({ type, text, language, numbers }: LineProps) {
+  return (
+    <div className={classes.line} data-type={type} data-numbers={numbers}>
+      <span className={classes.sign} aria-hidden>
+        {SIGNS[type]}
+      </span>
+      {type !== 'same' && <span className={classes.said}>{SAID[type]}</span>}
+      <code>{highlight(text, language)}</code>
+    </div>
+  )
+}

@@ -11,6 +11,7 @@ import { visible } from '../ui/foreign-text.ts'
 import { formatDuration } from '../ui/format.ts'
 import { STATUS_NAMES } from '../ui/status.ts'
 import { ApprovalPanel } from './approval-panel.tsx'
+import { IterationChanges } from './iteration-changes.tsx'
 import classes from './questions.module.css'
 import { type Choice, WaitingPanel } from './waiting-panel.tsx'
 
@@ -19,10 +20,12 @@ type QuestionsProps = {
   readonly view: RunView
   /** While the history comes in, checks that were answered long ago are open for a moment. */
   readonly current: boolean
+  /** Shows what an iteration changed. */
+  readonly onShowChanges: (iteration: number) => void
 }
 
 /** What the run asks people, and how the last question was decided. */
-export function Questions({ runId, view, current }: QuestionsProps) {
+export function Questions({ runId, view, current, onShowChanges }: QuestionsProps) {
   const phase = current ? view.state?.phase : undefined
   const open = phase?.type === 'awaiting_human' ? phase : null
   const call = phase?.type === 'awaiting_approval' ? phase : null
@@ -35,6 +38,7 @@ export function Questions({ runId, view, current }: QuestionsProps) {
           seq={open.seq}
           summary={open.summary}
           view={view}
+          onShowChanges={onShowChanges}
         />
       )}
       {call !== null && <ApprovalPanel key={call.seq} runId={runId} open={call} view={view} />}
@@ -54,6 +58,7 @@ type Props = {
   readonly seq: number
   readonly summary: string
   readonly view: RunView
+  readonly onShowChanges: (iteration: number) => void
 }
 
 const CHOICES: readonly [Choice<Decision>, Choice<Decision>] = [
@@ -65,7 +70,7 @@ const CHOICES: readonly [Choice<Decision>, Choice<Decision>] = [
 ]
 
 /** A run that waits for a person after an iteration. */
-function DecidePanel({ runId, seq, summary, view }: Props) {
+function DecidePanel({ runId, seq, summary, view, onShowChanges }: Props) {
   return (
     <WaitingPanel
       testId="decide"
@@ -81,6 +86,7 @@ function DecidePanel({ runId, seq, summary, view }: Props) {
       }
     >
       <p className={classes.summary}>{visible(summary)}</p>
+      <IterationChanges runId={runId} seq={seq} view={view} onShow={onShowChanges} />
       <Before view={view} seq={seq} />
     </WaitingPanel>
   )

@@ -96,7 +96,7 @@ function RunLine({ run, now }: LineProps) {
         </div>
       </span>
       <span>
-        <StatusPill status={status} {...(why === undefined ? {} : { why })} />
+        <StatusPill status={status} why={why} doubt={run.doubt} />
       </span>
       <span className={`${classes.iteration} ${classes.optional}`}>
         <Iteration run={run} />

@@ -14,13 +14,7 @@ import { IconSearch } from '@tabler/icons-react'
 import { useQuery } from '@tanstack/react-query'
 import { type ReactNode, useEffect, useMemo, useRef, useSyncExternalStore } from 'react'
 import { RUN_STATUSES } from '../../../src/api/records.ts'
-import {
-  diskQuery,
-  goalsQuery,
-  integrityQuery,
-  isolationQuery,
-  replacedLogQuery,
-} from '../api/queries.ts'
+import { diskQuery, goalsQuery, integrityQuery, isolationQuery } from '../api/queries.ts'
 import { counted } from '../ui/format.ts'
 import { STATUS_NAMES } from '../ui/status.ts'
 import { useShortcuts } from '../ui/use-shortcuts.ts'
@@ -37,7 +31,6 @@ export function RunsPage() {
   const store = useMemo(() => new RunListStore({ status, goal }), [status, goal])
   const { list, loadingOlder, problem } = useSyncExternalStore(store.subscribe, store.getSnapshot)
   const { data: doubt } = useQuery(integrityQuery)
-  const { data: replaced } = useQuery(replacedLogQuery)
   const { data: isolation } = useQuery(isolationQuery)
   const { data: noDisk } = useQuery(diskQuery)
   const searching = search.trim() !== ''
@@ -66,7 +59,6 @@ export function RunsPage() {
       )}
       {isolation?.ok === false && <Notice color="orange">{isolation.detail}</Notice>}
       {typeof noDisk === 'string' && <Notice color="orange">{noDisk}</Notice>}
-      {typeof replaced === 'string' && <Notice color="orange">{replaced}</Notice>}
       {problem !== null && (
         <Notice color="red">
           {problem} {list !== null && 'This list may be out of date. '}Trying again.

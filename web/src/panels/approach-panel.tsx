@@ -5,6 +5,7 @@ import { distanceOf } from '../run/verdict.ts'
 import { visible } from '../ui/foreign-text.ts'
 import { formatCount } from '../ui/format.ts'
 import classes from './approach-panel.module.css'
+import { FailedCalls } from './failed-calls.tsx'
 import { Panel } from './panel.tsx'
 
 const ROOM = 48
@@ -42,6 +43,7 @@ export function ApproachPanel({ view, moment, onSeek }: Props) {
         </div>
       )}
       {newest !== undefined && <p className={classes.reason}>{visible(newest.reason)}</p>}
+      <FailedCalls view={view} moment={moment} onSeek={onSeek} />
     </Panel>
   )
 }

@@ -2,7 +2,7 @@ import {
   CHECKS_AS_COMMANDS,
   isolationFacts,
   otherwiseIsolated,
-} from '../../../src/api/isolation.ts'
+} from '../../../src/api/about-server.ts'
 import type { RunDetails } from '../../../src/client/index.ts'
 import { statusOf } from '../../../src/domain/state.ts'
 import type { Connection } from '../run/run-store.ts'

@@ -2,7 +2,6 @@ import type { RunConfig } from '../../../src/api/records.ts'
 import type { RunDetails } from '../../../src/client/index.ts'
 import type { RunState } from '../../../src/domain/state.ts'
 import { ApproachPanel } from '../panels/approach-panel.tsx'
-import { ChangesPanel } from '../panels/changes-panel.tsx'
 import { Panel } from '../panels/panel.tsx'
 import { PlanPanel } from '../panels/plan-panel.tsx'
 import { TrustPanel } from '../panels/trust-panel.tsx'
@@ -33,7 +32,6 @@ export function Overview(props: Props) {
     <aside id={id} className={classes.overview} aria-label="Overview">
       <ApproachPanel view={view} moment={moment} onSeek={onSeek} />
       {state?.plan !== undefined && <PlanPanel plan={state.plan} />}
-      <ChangesPanel view={view} moment={moment} onSeek={onSeek} />
       <UsagePanel view={view} moment={moment} onSeek={onSeek} />
       <TrustPanel
         view={view}

@@ -54,7 +54,9 @@ export function RunHeader(props: Props) {
             </>
           )}
         </h1>
-        {state !== null && <StatusPill status={shown ?? statusOf(state)} size="lg" />}
+        {state !== null && (
+          <StatusPill status={shown ?? statusOf(state)} doubt={doubtIn(state)} size="lg" />
+        )}
         <ConnectionBadge connection={connection} received={view.records.length - 1} head={head} />
         {view.state !== null && ended === null && (
           <RunActions runId={runId} state={view.state} seen={seenIn(view)} />
@@ -94,6 +96,10 @@ export function RunHeader(props: Props) {
     </div>
   )
 }
+
+/** What speaks against the goal of a run that has reached it. */
+const doubtIn = ({ phase }: RunState): string | undefined =>
+  phase.type === 'ended' ? phase.against : undefined
 
 /** The sub-agents at work at this moment. */
 const atWork = ({ subagents = [], phase }: RunState) =>
@@ -223,6 +229,6 @@ function doing(state: RunState): string {
     case 'erred':
       return `Failing: ${phase.message}`
     case 'ended':
-      return phase.reason
+      return [phase.reason, phase.against].filter((words) => words !== undefined).join('; but ')
   }
 }

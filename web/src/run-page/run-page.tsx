@@ -1,11 +1,14 @@
 import { createScopedKeydownHandler } from '@mantine/core'
+import { useMediaQuery } from '@mantine/hooks'
 import { useQuery } from '@tanstack/react-query'
 import { useMemo, useState } from 'react'
 import type { PartText } from '../../../src/client/index.ts'
 import { type RunState, statusOf } from '../../../src/domain/state.ts'
 import { isSilence } from '../api/problem.ts'
-import { replacedLogQuery, runQuery } from '../api/queries.ts'
+import { runQuery } from '../api/queries.ts'
 import { NotFound } from '../app/not-found.tsx'
+import type { Scope } from '../changes/between.ts'
+import { ChangesView } from '../changes/changes-view.tsx'
 import { Unfolded } from '../code/fold.tsx'
 import { Questions } from '../decide/questions.tsx'
 import { PastNote, ReplayBar } from '../replay/replay-bar.tsx'
@@ -25,21 +28,15 @@ import { RunHeader, SubagentsAtWork } from './run-header.tsx'
 import classes from './run-page.module.css'
 import { useRunShortcuts } from './use-run-shortcuts.ts'
 
-/** Shown where the records of the run stay on the page. */
-const GONE = 'Gone: the event store came back with another log'
-
 /** A run as it arrives, what the server says about it, and whether its records are valid. */
 function useWatched(runId: string) {
   const { data: server = null, error } = useQuery(runQuery(runId))
   const head = server?.progress.seq ?? null
-  const { view, parts, connection: watched } = useRun(runId, { silent: isSilence(error), head })
-  const isGone = watched.type === 'refused' && watched.unknown
-  const replaced = useQuery({ ...replacedLogQuery, enabled: isGone, staleTime: 0 }).data ?? null
-  const connection = isGone && replaced !== null ? { ...watched, message: GONE } : watched
+  const { view, parts, connection } = useRun(runId, { silent: isSilence(error), head })
   const length =
     connection.type === 'complete' ? view.records.length : head === null ? null : head + 1
   const verifying = useVerification(runId, view.records, length)
-  return { view, parts, connection, replaced, server, head, verifying }
+  return { view, parts, connection, server, head, verifying }
 }
 
 function titleOf(state: RunState | null): string {
@@ -50,11 +47,15 @@ function titleOf(state: RunState | null): string {
 
 /** One run: as it happens, or as it was at any moment. */
 export function RunPage({ runId }: { readonly runId: string }) {
-  const { view, parts, connection, replaced, server, head, verifying } = useWatched(runId)
+  const { view, parts, connection, server, head, verifying } = useWatched(runId)
   const playhead = usePlayhead()
   const playback = usePlayback(view, playhead)
   const [shown, showRecords] = useState<readonly number[]>([])
-  const [tab, setTab] = useState<Tab>('timeline')
+  const [chosen, setTab] = useState<Tab>('timeline')
+  const isNarrow = useMediaQuery(NARROW, false, { getInitialValueInEffect: false })
+  // Where there is room, the overview is always in sight.
+  const tab = chosen === 'overview' && !isNarrow ? 'timeline' : chosen
+  const [scope, setScope] = useState<Scope>('run')
   const last = view.records.length - 1
   const moment = Math.min(playhead.at ?? last, last)
   const following = playhead.at === null
@@ -65,9 +66,7 @@ export function RunPage({ runId }: { readonly runId: string }) {
   if (connection.type === 'refused' && last < 0) {
     return (
       <NotFound>
-        {connection.unknown
-          ? `This server has no run ${runId}. ${replaced ?? ''}`
-          : connection.message}
+        {connection.unknown ? `This server has no run ${runId}.` : connection.message}
       </NotFound>
     )
   }
@@ -83,13 +82,20 @@ export function RunPage({ runId }: { readonly runId: string }) {
         head={head}
         ended={server !== null && hasEnded(server.status) ? server.status : null}
       />
-      <Tabs shown={tab} onShow={setTab} />
+      <Tabs names={isNarrow ? TABS : TABS.slice(0, 2)} shown={tab} onShow={setTab} />
       <div className={classes.main}>
         <RunTimeline
           {...{ runId, view, parts, moment, playhead, showRecords }}
           endedAt={server === null ? undefined : server.ended_at}
           bad={verifying.bad?.seq ?? null}
         />
+        {tab === 'changes' && (
+          <ChangesView
+            id={panelId('changes')}
+            {...{ runId, view, moment, scope }}
+            onScope={setScope}
+          />
+        )}
         <Overview
           id={panelId('overview')}
           view={view}
@@ -103,7 +109,16 @@ export function RunPage({ runId }: { readonly runId: string }) {
       </div>
       {/* Below the timeline, because what appears above it would move what somebody reads. */}
       <SubagentsAtWork view={view} state={state} />
-      <Questions runId={runId} view={view} current={head === null || last >= head} />
+      <Questions
+        runId={runId}
+        view={view}
+        current={head === null || last >= head}
+        onShowChanges={(iteration) => {
+          playhead.seek(null)
+          setScope(iteration)
+          setTab('changes')
+        }}
+      />
       <ReplayBar {...{ view, moment, following, playback }} ended={hasEnd(view)} />
       <RawRecords view={view} seqs={shown} onClose={() => showRecords([])} />
     </div>
@@ -163,8 +178,11 @@ function RunTimeline(props: TimelineProps) {
   )
 }
 
-const TABS = { timeline: 'Timeline', overview: 'Overview' } as const
-type Tab = keyof typeof TABS
+/** As in the styles. */
+const NARROW = '(max-width: 1080px)'
+const TABS = ['timeline', 'changes', 'overview'] as const
+type Tab = (typeof TABS)[number]
+const TAB_NAMES = { timeline: 'Timeline', changes: 'Changes', overview: 'Overview' } as const
 const panelId = (tab: Tab): string => `panel-${tab}`
 
 const moveAmongTabs = createScopedKeydownHandler({
@@ -175,11 +193,17 @@ const moveAmongTabs = createScopedKeydownHandler({
   activateOnFocus: true,
 })
 
-/** Chooses a part of the page, where there is no room for both. */
-function Tabs({ shown, onShow }: { readonly shown: Tab; readonly onShow: (tab: Tab) => void }) {
+type TabsProps = {
+  readonly names: readonly Tab[]
+  readonly shown: Tab
+  readonly onShow: (tab: Tab) => void
+}
+
+/** Chooses which part of the page is shown. */
+function Tabs({ names, shown, onShow }: TabsProps) {
   return (
     <div className={classes.tabs} role="tablist" aria-label="Parts of the run">
-      {(['timeline', 'overview'] as const).map((name) => (
+      {names.map((name) => (
         <button
           key={name}
           type="button"
@@ -192,7 +216,7 @@ function Tabs({ shown, onShow }: { readonly shown: Tab; readonly onShow: (tab: T
           onClick={() => onShow(name)}
           onKeyDown={moveAmongTabs}
         >
-          {TABS[name]}
+          {TAB_NAMES[name]}
         </button>
       ))}
     </div>

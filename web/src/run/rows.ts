@@ -56,8 +56,11 @@ export type Note =
   | SeqRecordOf<'run_config_changed'>
   | SeqRecordOf<'project_context'>
   | SeqRecordOf<'mcp_tools_listed'>
+  | SeqRecordOf<'snapshot'>
+  | SeqRecordOf<'left_out_hashed'>
   | SeqRecordOf<'user_message'>
   | SeqRecordOf<'agent_stuck'>
+  | SeqRecordOf<'final_check'>
   | SeqRecordOf<'context_compacted'>
   /** A request that is not for a reply of the agent, or whose reply could not be used. */
   | SeqRecordOf<'llm_usage'>

@@ -39,6 +39,8 @@ export type RunView = {
   readonly verdicts: readonly Verdict[]
   /** seqs of the human checks. */
   readonly humanChecks: readonly number[]
+  /** seqs of the snapshots of the project's files. */
+  readonly filesAt: readonly number[]
   /** seqs of the records in which texts were redacted. */
   readonly redactions: readonly number[]
   readonly state: RunState | null
@@ -57,6 +59,7 @@ export const EMPTY_VIEW: RunView = {
   usage: [],
   verdicts: [],
   humanChecks: [],
+  filesAt: [],
   redactions: [],
   state: null,
   snapshots: [],
@@ -83,6 +86,7 @@ export function extend(view: RunView, records: readonly SeqRecord[]): RunView {
     usage: [...view.usage],
     verdicts: [...view.verdicts],
     humanChecks: [...view.humanChecks],
+    filesAt: [...view.filesAt],
     redactions: [...view.redactions],
     snapshots: [...view.snapshots],
   }
@@ -137,6 +141,9 @@ function collect(draft: Draft, record: SeqRecord, { total }: RunState): void {
     }
     case 'human_check_required':
       draft.humanChecks.push(seq)
+      break
+    case 'snapshot':
+      draft.filesAt.push(seq)
       break
     case 'step_start':
       if (beginsIteration(draft, record)) draft.iterationStarts.push(seq)

@@ -1,6 +1,6 @@
 import { Select, SimpleGrid, Text, TextInput } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
-import type { Level } from '../../../src/api/isolation.ts'
+import type { Level } from '../../../src/api/about-server.ts'
 import type { IsolationOffer } from '../../../src/client/index.ts'
 import { isolationOfferQuery } from '../api/queries.ts'
 import { type FormOf, textField } from '../ui/field.ts'

@@ -1,9 +1,6 @@
-import type { Level, LowerLimits } from '../../../src/api/isolation.ts'
+import type { Level, LowerLimits } from '../../../src/api/about-server.ts'
 import type { Effort } from '../../../src/api/records.ts'
-import type { Goal, RunRequest } from '../../../src/client/index.ts'
-import { emptyPart, goalsOf, type PartDraft } from './goal-draft.ts'
-import { type McpDraft, serversOf } from './mcp-draft.ts'
-import { type RuleDraft, rulesOf } from './rule-draft.ts'
+import type { RunRequest } from '../../../src/client/index.ts'
 
 /** The settings of a run that depend on its model, as they are filled in. An empty number field holds ''. */
 export type ModelDraft = {
@@ -25,11 +22,22 @@ export type CommandDraft = {
   readonly output_mib: number | string
 }
 
-/** The form as it is filled in. An empty number field holds ''. */
-export type Draft = ModelDraft &
+/** The goal as it is filled in. */
+export type GoalDraft = {
+  readonly goal: string
+  /** A command instead of the command of the goal. Empty: there is no such command. */
+  readonly check: string
+  readonly exit_code: number | string
+  readonly output_contains: string
+  readonly check_seconds: number | string
+  /** Further goals, as JSON. */
+  readonly all_of: string
+}
+
+/** The form as it is filled in. An empty field holds ''. */
+export type Draft = GoalDraft &
+  ModelDraft &
   CommandDraft & {
-    /** At least one goal. */
-    readonly parts: readonly PartDraft[]
     readonly cwd: string
     readonly max_iterations: number | string
     readonly max_turns_per_iteration: number | string
@@ -37,17 +45,20 @@ export type Draft = ModelDraft &
     readonly max_cost_usd: number | string
     readonly max_tokens: number | string
     readonly max_seconds: number | string
-    readonly approvals: readonly RuleDraft[]
-    /** Those of the configuration, by name. */
-    readonly mcp_servers: readonly string[]
-    /** Those that the request brings. */
-    readonly own_servers: readonly McpDraft[]
+    /** Rules for calls, and MCP servers, as JSON. */
+    readonly approvals: string
+    readonly mcp_servers: string
     readonly instructions: string
     readonly reason: string
   }
 
 export const EMPTY_DRAFT: Draft = {
-  parts: [emptyPart()],
+  goal: '',
+  check: '',
+  exit_code: '',
+  output_contains: '',
+  check_seconds: '',
+  all_of: '',
   cwd: '',
   model_name: '',
   reasoning_effort: null,
@@ -65,9 +76,8 @@ export const EMPTY_DRAFT: Draft = {
   processes: '',
   home_mib: '',
   output_mib: '',
-  approvals: [],
-  mcp_servers: [],
-  own_servers: [],
+  approvals: '',
+  mcp_servers: '',
   instructions: '',
   reason: '',
 }
@@ -77,12 +87,10 @@ const NUMBERS = [
   ...(['max_cost_usd', 'max_tokens', 'max_seconds'] as const),
 ] as const
 const TEXTS = ['cwd', 'model_name', 'instructions', 'reason'] as const
+const LISTS = ['approvals', 'mcp_servers'] as const
 
-/**
- * The request with the fields that are filled in. For the others, the server has defaults.
- * @param goals those of the server, which say what their options are
- */
-export function requestOf(draft: Draft, goals: readonly Goal[]): RunRequest {
+/** The request with the fields that are filled in. For the others, the server has defaults. */
+export function requestOf(draft: Draft): RunRequest {
   const numbers = NUMBERS.flatMap((field) => {
     const value = draft[field]
     return value === '' ? [] : [[field, Number(value)] as const]
@@ -91,22 +99,59 @@ export function requestOf(draft: Draft, goals: readonly Goal[]): RunRequest {
     const value = draft[field].trim()
     return value === '' ? [] : [[field, value] as const]
   })
+  const lists = LISTS.flatMap((field) => {
+    return draft[field].trim() === '' ? [] : [[field, jsonIn(draft[field])] as const]
+  })
   const network = networkOf(draft.network)
   const limits = limitsOf(draft)
-  const servers = serversOf(draft.mcp_servers, draft.own_servers)
-  const approvals = rulesOf(draft.approvals)
   return {
-    ...goalsOf(draft.parts, goals),
-    ...(approvals === undefined ? {} : { approvals }),
+    ...goalsOf(draft),
     hitl_enabled: draft.hitl_enabled,
     ...(draft.reasoning_effort === null ? {} : { reasoning_effort: draft.reasoning_effort }),
     ...(draft.fallback_models.length === 0 ? {} : { fallback_models: [...draft.fallback_models] }),
-    ...(servers.length === 0 ? {} : { mcp_servers: servers }),
     ...(draft.isolation === null ? {} : { isolation: draft.isolation }),
     ...(network === null ? {} : { network }),
     ...(Object.keys(limits).length === 0 ? {} : { command_limits: limits }),
-    ...Object.fromEntries([...texts, ...numbers]),
+    ...Object.fromEntries([...texts, ...numbers, ...lists]),
   }
+}
+
+/** The value of a field that is written as JSON. Any other text is sent as it is: the server refuses it. */
+function jsonIn(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
+/** The goals in the form of the request. A goal alone is not in a list. */
+function goalsOf(draft: GoalDraft): Pick<RunRequest, 'goal' | 'check' | 'all_of'> {
+  const first = { ...(draft.goal === '' ? {} : { goal: draft.goal }), ...checkOf(draft) }
+  if (draft.all_of.trim() === '') return first
+  const further = jsonIn(draft.all_of)
+  // The server checks the list, and names each item that is wrong.
+  return {
+    all_of: (Array.isArray(further) ? [first, ...further] : further) as RunRequest['all_of'] & {},
+  }
+}
+
+/** The field of the request that has this part of the chosen goal. */
+export const goalField = ({ all_of }: GoalDraft, inner: string): string =>
+  all_of.trim() === '' ? inner : `all_of.0.${inner}`
+
+function checkOf({ check, exit_code, output_contains, check_seconds }: GoalDraft) {
+  const command = check.trim()
+  if (command === '') return {}
+  const isPlain = exit_code === '' && output_contains === '' && check_seconds === ''
+  if (isPlain) return { check: { command } }
+  // A person who names an output or a time still expects that the command succeeds.
+  const conditions = {
+    exit_code: Number(exit_code),
+    ...(output_contains === '' ? {} : { output_contains }),
+    ...(check_seconds === '' ? {} : { max_seconds: Number(check_seconds) }),
+  }
+  return { check: { command, conditions } }
 }
 
 /** Null if the field is empty. */

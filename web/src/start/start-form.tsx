@@ -1,21 +1,19 @@
 import { SimpleGrid, Switch, Textarea, TextInput } from '@mantine/core'
 import { useLocalStorage } from '@mantine/hooks'
-import { useMutation, useQuery } from '@tanstack/react-query'
+import { useMutation } from '@tanstack/react-query'
 import { useState } from 'react'
 import { useLocation } from 'wouter'
 import type { RunRequest } from '../../../src/client/index.ts'
 import { client } from '../api/client.ts'
 import { answerOf, problemsIn } from '../api/problem.ts'
-import { goalsQuery } from '../api/queries.ts'
 import { useAttempt } from '../api/use-attempt.ts'
 import { type FormOf, textField } from '../ui/field.ts'
 import { FormDialog } from '../ui/form-dialog.tsx'
 import { NumberField } from '../ui/number-field.tsx'
-import { ApprovalsField } from './approvals-field.tsx'
 import { CommandFields } from './command-fields.tsx'
 import { type Draft, EMPTY_DRAFT, requestOf } from './draft.ts'
 import { GoalFields, GoalPicker } from './goal-fields.tsx'
-import { McpField } from './mcp-field.tsx'
+import { ApprovalsField, McpField } from './list-fields.tsx'
 import { ModelFields } from './model-fields.tsx'
 
 /** What a person fills in, beginning with the folder and the model of the last run, and how it is sent. */
@@ -28,11 +26,10 @@ function useStart(onStarted: () => void) {
   })
   const [draft, setDraft] = useState<Draft>({ ...EMPTY_DRAFT, ...last })
   const change = (changes: Partial<Draft>): void => setDraft({ ...draft, ...changes })
-  const goals = useQuery(goalsQuery).data ?? []
   const attempt = useAttempt<RunRequest>()
   const start = useMutation({
     mutationFn: () => {
-      const request = requestOf(draft, goals)
+      const request = requestOf(draft)
       const { body, idempotencyKey } = attempt(JSON.stringify(request), request)
       return answerOf(client().runs.create(body, { idempotencyKey }))
     },

@@ -5,6 +5,7 @@ import {
   IconFolderOpen,
   IconPlugConnected,
   IconRotate2,
+  IconShieldCheck,
   IconSparkles,
 } from '@tabler/icons-react'
 import type { SeqRecordOf } from '../run/seq-record.ts'
@@ -20,6 +21,7 @@ export const AGENT_NOTES: Notes<
   | 'project_context'
   | 'mcp_tools_listed'
   | 'agent_stuck'
+  | 'final_check'
   | 'context_compacted'
   | 'llm_usage'
   | 'run_ending'
@@ -41,6 +43,8 @@ export const AGENT_NOTES: Notes<
   },
   agent_stuck: ({ payload: { action, message } }) =>
     plain(IconRotate2, `${STUCK[action]}: ${message}`, 'human'),
+  final_check: ({ payload: { reason, rejected } }) =>
+    plain(IconShieldCheck, `Final check: ${reason}`, rejected === null ? 'plain' : 'failed'),
   context_compacted: (record) => ({
     icon: IconFold,
     tone: record.payload.failure === undefined ? 'plain' : 'human',

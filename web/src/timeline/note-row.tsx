@@ -1,6 +1,7 @@
 import {
   IconAlertTriangle,
   IconCpu,
+  IconFiles,
   IconFlag,
   IconFlag3Filled,
   IconHandStop,
@@ -13,17 +14,19 @@ import {
   IconWorld,
 } from '@tabler/icons-react'
 import type { RunConfig } from '../../../src/api/records.ts'
+import { doubtOf } from '../../../src/domain/verdict.ts'
 import { Code } from '../code/code.tsx'
 import type { Note, RowOf } from '../run/rows.ts'
 import { principalOf, type SeqRecordOf } from '../run/seq-record.ts'
-import { ruleText } from '../start/rule-draft.ts'
 import { visible } from '../ui/foreign-text.ts'
 import { counted, formatCost, formatCount, formatDuration } from '../ui/format.ts'
+import { ruleText } from '../ui/rule-text.ts'
 import { STATUS_NAMES } from '../ui/status.ts'
 import { AGENT_NOTES } from './agent-note.tsx'
 import { Frame } from './frame.tsx'
 import { By, lineAnd, More, type Notes, plain, type Shown } from './note-parts.tsx'
 import classes from './rows.module.css'
+import { RunVerdictLines } from './run-verdict.tsx'
 import { SubagentLine } from './subagent-line.tsx'
 
 export function NoteRow({ row: { record } }: { readonly row: RowOf<'note'> }) {
@@ -104,6 +107,13 @@ const NOTES: Notes = {
     const what = `${path} ${how} while a command ran. It decides what git or this server runs later.`
     return plain(IconAlertTriangle, what, 'human')
   },
+  snapshot: ({ payload: { files, tree } }) =>
+    plain(IconFiles, `The project has ${counted(files, 'file')}: snapshot ${tree.slice(0, 12)}`),
+  left_out_hashed: ({ payload: { entries } }) => {
+    const many = 'count' in entries ? entries.count : entries.length
+    const what = `What snapshots leave out was hashed before any call changed files: ${counted(many, 'path')}`
+    return plain(IconFiles, what)
+  },
   subagent_started: ({ payload: { run_id, config } }) => ({
     icon: IconRobot,
     tone: 'plain',
@@ -168,12 +178,17 @@ function Created({ record }: { readonly record: SeqRecordOf<'run_created'> }) {
 }
 
 function Ended({ record }: { readonly record: SeqRecordOf<'run_end'> }) {
-  const { status, reason, iterations, total_tokens, estimated_cost_usd } = record.payload
+  const { status, reason, verdict, iterations, total_tokens, estimated_cost_usd } = record.payload
+  const isDoubted = doubtOf(verdict) !== null
   return (
-    <div className={classes.end} data-status={status}>
-      <b>{STATUS_NAMES[status]}</b>
+    <div className={classes.end} data-status={status} data-doubted={isDoubted}>
+      <b>
+        {STATUS_NAMES[status]}
+        {isDoubted && ', in doubt'}
+      </b>
       <By record={record} />
       <p className={classes.reason}>{visible(reason)}</p>
+      {verdict !== undefined && <RunVerdictLines verdict={verdict} />}
       <div className={classes.facts}>
         <span>{counted(iterations, 'iteration')}</span>
         <span>{counted(total_tokens, 'token')}</span>

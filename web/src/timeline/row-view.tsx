@@ -1,6 +1,7 @@
 import { IconHandStop, IconSparkles, IconTarget, IconTargetArrow } from '@tabler/icons-react'
 import { memo } from 'react'
 import type { Verdict } from '../../../src/api/records.ts'
+import { changesOfCheck } from '../../../src/domain/file-changes.ts'
 import { Code } from '../code/code.tsx'
 import { useFold } from '../code/fold.tsx'
 import type { Row, RowOf, StepNode } from '../run/rows.ts'
@@ -130,6 +131,11 @@ function GoalRow({ row: { check } }: RowProps<'goal'>) {
           <span className={classes.quiet}>checked in {formatDuration(duration_ms / 1000)}</span>
         </div>
         <p className={classes.reason}>{visible(reason)}</p>
+        {changesOfCheck(check.payload).map((words) => (
+          <p key={words} className={classes.reason}>
+            {visible(words)}
+          </p>
+        ))}
         {details.trim() !== '' && (
           <button type="button" className={classes.link} aria-expanded={open} onClick={toggle}>
             {open ? 'Hide what the check printed' : 'What the check printed'}

@@ -1,3 +1,4 @@
+import { useElementSize, useMergedRef } from '@mantine/hooks'
 import { IconArrowDown } from '@tabler/icons-react'
 import { useVirtualizer, type Virtualizer } from '@tanstack/react-virtual'
 import {
@@ -64,17 +65,20 @@ export function Timeline({ view, moment, following, followed, growing, parts }: 
     getScrollElement: () => scroller.current,
     estimateSize: (index) => heightOf(rows[index]),
   })
+  // The virtualizer says nothing of a change of room if the same rows stay in sight.
+  const { ref: measured, height: room } = useElementSize<HTMLDivElement>()
+  const placed = useMergedRef(scroller, measured)
   const here = rowOfSeq[moment]
   const height = virtual.getTotalSize()
   const { atEnd, goToEnd, listeners } = useScrolling(virtual, scroller, {
     ...{ following, followed, count, here },
     // The page also follows the growth of what is being written.
     grown: parts.length > 0 ? height : 0,
-    room: virtual.scrollRect?.height ?? 0,
+    room,
   })
   return (
     <div className={classes.frame}>
-      <div ref={scroller} className={classes.scroller} data-testid="timeline" {...listeners}>
+      <div ref={placed} className={classes.scroller} data-testid="timeline" {...listeners}>
         <OutputContext value={outputs}>
           <ol className={classes.rows} style={{ height }}>
             {virtual.getVirtualItems().map(({ index, key, start }) => {
@@ -143,11 +147,13 @@ function useScrolling(
     virtual.scrollToIndex(count - 1, { align: 'end' })
   }, [stick, virtual, count])
   const wasFollowing = useRef(following)
+  // Another tab may have hidden it while the moment moved.
+  const isSeen = room > 0
   useEffect(() => {
-    if (!following && here !== undefined) virtual.scrollToIndex(here, { align: 'center' })
+    if (isSeen && !following && here !== undefined) virtual.scrollToIndex(here, { align: 'center' })
     if (following && !wasFollowing.current) goToEnd()
     wasFollowing.current = following
-  }, [following, here, virtual, goToEnd])
+  }, [isSeen, following, here, virtual, goToEnd])
   return { atEnd, goToEnd, listeners }
 }
 

@@ -1,4 +1,5 @@
 import {
+  IconAlertTriangle,
   IconBan,
   IconCheck,
   IconHandStop,
@@ -9,6 +10,7 @@ import {
 } from '@tabler/icons-react'
 import type { ComponentType } from 'react'
 import type { RunStatus } from '../../../src/api/records.ts'
+import { visible } from './foreign-text.ts'
 import { STATUS_NAMES } from './status.ts'
 import classes from './status-pill.module.css'
 
@@ -25,19 +27,28 @@ type Props = {
   readonly status: RunStatus
   readonly size?: 'sm' | 'lg'
   /** Shown while the pointer is on it. */
-  readonly why?: string
+  readonly why?: string | undefined
+  /** What speaks against the goal, although it was reached. */
+  readonly doubt?: string | undefined
 }
 
-export function StatusPill({ status, size = 'sm', why }: Props) {
-  const Icon = ICONS[status]
+export function StatusPill({ status, size = 'sm', why, doubt }: Props) {
+  const Icon = doubt === undefined ? ICONS[status] : IconAlertTriangle
   return (
-    <span className={classes.pill} title={why} data-status={status} data-size={size}>
+    <span
+      className={classes.pill}
+      title={doubt === undefined ? why : visible(doubt)}
+      data-status={status}
+      data-doubted={doubt !== undefined}
+      data-size={size}
+    >
       {status === 'running' ? (
         <span className={classes.pulse} aria-hidden />
       ) : (
         <Icon size={size === 'lg' ? 15 : 13} stroke={2.4} aria-hidden />
       )}
       {STATUS_NAMES[status]}
+      {doubt !== undefined && ', in doubt'}
     </span>
   )
 }

@@ -24,7 +24,7 @@ function answer(question: Question): Answer {
   switch (question.type) {
     case 'records':
       take(question.runId, question.records)
-      return { type: 'progress', verified: run === null ? 0 : run.state.seq + 1, bad }
+      return { type: 'progress', verified: run === null ? 0 : run.seq + 1, bad }
     case 'proof':
       return { type: 'proof', verdict: checkProof(question.proof, question.keys) }
   }

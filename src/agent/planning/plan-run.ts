@@ -1,0 +1,212 @@
+import { resolve } from 'node:path'
+import { err, fromThrowable, ok, type Result, ResultAsync } from 'neverthrow'
+import type { Goal } from '../../checks/goal.ts'
+import {
+  noCheckCommand,
+  readProjectSettings,
+  withProtected,
+  withRules,
+  withSettings,
+} from '../../checks/retrai-yml.ts'
+import type { ApprovalRules } from '../../domain/approvals/rules.ts'
+import type { IsolationPolicy } from '../../domain/isolation.ts'
+import { maskPayload } from '../../domain/mask/mask.ts'
+import { NETWORK_TOOL, withoutPresets } from '../../domain/network.ts'
+import { present } from '../../domain/present.ts'
+import type {
+  Effort,
+  GoalRequest,
+  ProjectFolder,
+  RunConfig,
+  RunRequest,
+} from '../../domain/run-config.ts'
+import { messageOf } from '../../lib/message-of.ts'
+import { processMask } from '../../log/masking.ts'
+import type { Wanted } from '../../runner/command.ts'
+import { folderAt } from '../../sandbox/project-folder.ts'
+import type { OpenWorkspace } from '../../workspace/workspace.ts'
+import { type McpRules, planServers } from '../mcp/servers.ts'
+import { systemPrompt } from './introduction.ts'
+import { type ChosenGoal, chooseGoal } from './plan-goal.ts'
+import {
+  folderProblems,
+  type ModelRules,
+  modelProblems,
+  type NetworkRules,
+  networkProblem,
+  type Problem,
+} from './problems.ts'
+
+/** What a run is created from. */
+export type PlannedRun = {
+  readonly config: RunConfig
+  readonly systemPrompt: string
+  readonly isolation: IsolationPolicy
+  /** Which folder its project is now. */
+  readonly project: ProjectFolder
+  /** The rules of the server for the calls of every run. */
+  readonly serverApprovals: ApprovalRules
+  /** For models that would not think without one. */
+  readonly defaultEffort?: Effort
+}
+
+/** The limits of this server for any run; null is no limit. */
+type Ceilings = Pick<RunConfig, 'max_cost_usd' | 'max_tokens' | 'max_seconds'>
+
+export type PlanDeps = {
+  readonly goals: readonly Goal[]
+  readonly models: ModelRules
+  readonly ceilings: Ceilings
+  /** Rules that hold for every run. */
+  readonly approvals?: ApprovalRules
+  /** The server's data folder, which no project may contain; null for a server without one. */
+  readonly dataDir: string | null
+  /** The names of all tools, without those of MCP servers. */
+  readonly tools: readonly string[]
+  readonly openWorkspace: OpenWorkspace
+  /** How commands in a project are isolated. */
+  readonly isolate: (project: string, wanted: Wanted) => Promise<Result<IsolationPolicy, Problem>>
+  readonly network: NetworkRules
+  readonly mcp: Omit<McpRules, 'network'>
+}
+
+/**
+ * Turns a request into the configuration for `run_created`, or names every problem: an unknown goal, a folder that does
+ * not exist, a model without its key, bad settings of the goal.
+ */
+export const planRun = (
+  request: RunRequest,
+  deps: PlanDeps,
+): ResultAsync<PlannedRun, readonly Problem[]> => new ResultAsync(plan(request, deps))
+
+async function plan(
+  { isolation: atLeast = null, command_limits: atMost = null, within, ...requested }: RunRequest,
+  deps: PlanDeps,
+): Promise<Result<PlannedRun, readonly Problem[]>> {
+  const { goal: named, check, goal_options, all_of, ...rest } = requested
+  const asked: GoalRequest = present({ goal: named, check, goal_options, all_of })
+  const { mcp_servers = [], ...request } = rest
+  const { ceilings, network: reach, mcp } = deps
+  const cwd = resolve(request.cwd)
+  const project = findFolder(cwd)
+  const known = project.isOk() ? { folder: project.value } : {}
+  await using files = deps.openWorkspace({ cwd, ...known })
+  const [folder, file] = await Promise.all([
+    folderProblems(cwd, deps.dataDir),
+    readProjectSettings(files),
+  ])
+  const read = folder.length > 0 ? ok(null) : file
+  const settings = read.unwrapOr(null)
+  const chosen = chooseGoal(withSettings(asked, settings), {
+    goals: deps.goals,
+    noCommand: () => noCheckCommand(cwd, settings),
+  })
+  const rules = withRules(requested, settings, within)
+  const globs = withProtected(requested, settings)
+  const goal = chosen.map(withRegistries).unwrapOr(undefined)
+  const network = withoutPresets(request.network ?? 'none', goal?.registries ?? [])
+  const isolation = folder.length > 0 ? null : await deps.isolate(cwd, { atLeast, network, atMost })
+  const level = atLeast !== null && isolation?.isOk() ? isolation.value.level : reach.level
+  const refused = networkProblem(request.network, goal, { ...reach, level })
+  const servers = planServers(mcp_servers, { ...mcp, network: reach })
+  const { limits, problems: tooHigh } = limitsWithin(request, ceilings)
+  const problems = [
+    ...(read.isErr() ? [{ field: 'goal', message: read.error }] : []),
+    ...(chosen.isErr() && read.isOk() ? chosen.error : []),
+    ...folder,
+    ...(await modelProblems({ ...request, ...limits }, deps.models)),
+    ...tooHigh,
+    ...(isolation?.isErr() ? [isolation.error] : []),
+    ...(folder.length === 0 && project.isErr()
+      ? [{ field: 'cwd', message: `${messageOf(project.error)}.` }]
+      : []),
+    ...(refused === null ? [] : [{ field: 'network', message: refused }]),
+    ...(servers.isErr() ? servers.error : []),
+    ...(rules.isErr() ? [{ field: 'approvals', message: rules.error }] : []),
+    ...(globs.isErr() ? [{ field: 'protect', message: globs.error }] : []),
+    ...toolProblems(request, deps.tools),
+  ]
+  if (
+    chosen.isErr() ||
+    problems.length > 0 ||
+    !isolation?.isOk() ||
+    servers.isErr() ||
+    project.isErr()
+  ) {
+    return err(problems)
+  }
+  const config: RunConfig = {
+    ...{ ...request, ...limits, cwd, ...chosen.value.config },
+    ...present({ approvals: rules.unwrapOr(undefined), protect: globs.unwrapOr(undefined) }),
+    ...(request.network === undefined ? {} : { network }),
+    ...(servers.value.length === 0 ? {} : { mcp_servers: servers.value }),
+  }
+  const secrets = secretProblems(config)
+  if (secrets.length > 0) return err(secrets)
+  const { approvals: serverApprovals = [] } = deps
+  const hasTool = (name: string): boolean =>
+    deps.tools.includes(name) && !config.tools?.exclude.includes(name)
+  const prompt = systemPrompt(config, isolation.value, hasTool(NETWORK_TOOL))
+  const planned = { config, systemPrompt: prompt, isolation: isolation.value }
+  return ok({ ...planned, project: project.value, serverApprovals, defaultEffort: DEFAULT_EFFORT })
+}
+
+/** An agent that does not think makes more mistakes than it saves time. */
+const DEFAULT_EFFORT: Effort = 'medium'
+
+/** What a goal needs of the network, with all its parts. */
+const withRegistries = ({ goals, config }: ChosenGoal) => ({
+  name: config.goal,
+  registries: [...new Set(goals.flatMap(({ registries = [] }) => registries))],
+})
+
+const findFolder = fromThrowable(folderAt)
+
+/** What a run works from. */
+const WORKED_FROM = [
+  ...([
+    'cwd',
+    'model_name',
+    'mcp_servers',
+    'shell_goal',
+    'all_of',
+    'approvals',
+    'protect',
+  ] as const),
+]
+
+/** A run works from its masked first record, so it must not need a secret in it. The messages quote the masked form. */
+function secretProblems(config: RunConfig): Problem[] {
+  const masked = maskPayload(config, processMask.text)
+  return WORKED_FROM.filter((field) => masked[field] !== config[field]).map((field) => {
+    const name = field === 'shell_goal' ? 'The check' : field
+    const message = `${name} contains a secret, which the log does not store: ${JSON.stringify(masked[field])}. Put it where the project can read it, such as in a file or a script.`
+    return { field: field === 'shell_goal' ? 'goal' : field, message }
+  })
+}
+
+function toolProblems(
+  { tools: { exclude } = { exclude: [] } }: Pick<RunConfig, 'tools'>,
+  names: readonly string[],
+): Problem[] {
+  const unknown = exclude.filter((name) => !names.includes(name))
+  if (unknown.length === 0) return []
+  const message = `There is no tool ${unknown.join(', ')} to leave out. The tools are: ${names.join(', ')}. Those of MCP servers are chosen in mcp_servers.`
+  return [{ field: 'tools.exclude', message }]
+}
+
+const LIMITS = ['max_cost_usd', 'max_tokens', 'max_seconds'] as const
+
+/** The limits of a run, each at most that of the server: a request without one gets that. */
+function limitsWithin(request: Ceilings, ceilings: Ceilings) {
+  const limits = { ...ceilings }
+  const problems: Problem[] = []
+  for (const field of LIMITS) {
+    const [requested, ceiling] = [request[field], ceilings[field]]
+    limits[field] = requested ?? ceiling
+    if (requested === null || ceiling === null || requested <= ceiling) continue
+    const message = `${field} must be at most ${ceiling}, the limit of this server.`
+    problems.push({ field, message })
+  }
+  return { limits, problems }
+}

@@ -1,0 +1,68 @@
+import type { Artifacts } from '../../artifacts/artifacts.ts'
+import type { Goal } from '../../checks/goal.ts'
+import type { ProjectContext } from '../../domain/records.ts'
+import type { RunState } from '../../domain/state.ts'
+import type { PauseBoundsMs } from '../../lib/backoff.ts'
+import type { Logger } from '../../lib/logger.ts'
+import type { LiveParts } from '../../live/live-parts.ts'
+import type { Models } from '../../models/model.ts'
+import type { RunCommand } from '../../runner/command.ts'
+import type { RunFiles } from '../../snapshots/run-files.ts'
+import type { OpenWorkspace, Workspace } from '../../workspace/workspace.ts'
+import type { McpSession } from '../mcp/run-servers.ts'
+import type { SubagentRules } from '../subagents/subagents.ts'
+import type { Toolbox } from '../tools/tool.ts'
+import type { BackgroundProcesses } from './background-processes.ts'
+import type { OpenCleanCopy } from './clean-copy.ts'
+import type { LeftOutHashes } from './left-out.ts'
+import type { RunSession } from './session.ts'
+import type { KeepObjects, Snapshots } from './snapshots.ts'
+
+/** The effects that the work on runs may have on the world. */
+export type Effects = KeepObjects & {
+  readonly models: Models
+  readonly toolbox: Toolbox
+  /** Opens an artifact that a result of the run names; null if none does. */
+  readonly openOutput: (runId: string, sha256: string) => ReturnType<Artifacts['read']>
+  /** The files of a run as its snapshots have them; null if the log cannot be read. Rejects as `readArtifact` does. */
+  readonly filesOf: (runId: string) => Promise<RunFiles | null>
+  readonly openServers: () => McpSession
+  readonly findGoal: (name: string) => Goal | undefined
+  readonly runCommand: RunCommand
+  /** The files of a project, for the work on one run. */
+  readonly openWorkspace: OpenWorkspace
+  /** Copies the project of a run, for a check that nothing else sees. Never rejects. */
+  readonly openCleanCopy: OpenCleanCopy
+  /** Reads what an agent is shown of its project. Never rejects. */
+  readonly readProject: (files: Workspace, signal: AbortSignal) => Promise<ProjectContext>
+  /** Variables that the checks of goals see. The toolbox has those for commands of the model. */
+  readonly variables: Readonly<Record<string, string>>
+  /** What agents may start. */
+  readonly subagents: SubagentRules
+  /** The server's data folder, which no project may contain; null for a server without one. */
+  readonly dataDir: string | null
+  /** Why this server should not claim a run; null if it can work on it. */
+  readonly obstacle: (run: RunState) => Promise<string | null>
+  /** Waits before each effect while the system has a shortage; false if `signal` aborts meanwhile. */
+  readonly untilAvailable: (signal: AbortSignal) => Promise<boolean>
+  /** Removes what the commands of a run have left outside of its project. Never rejects. */
+  readonly forgetRun: (runId: string) => Promise<void>
+  /** Where replies and outputs are written while they come. */
+  readonly liveParts: LiveParts
+  /** Pauses between attempts to reach a model, and how many a step makes before another model is asked. */
+  readonly modelRetryMs: PauseBoundsMs
+  readonly modelAttempts: number
+  readonly log: Pick<Logger, 'warn'>
+}
+
+/** What the steps of one run work with, while this process works on the run. */
+export type Work = {
+  readonly session: RunSession
+  readonly effects: Effects
+  readonly files: Workspace
+  readonly snapshots: Snapshots
+  readonly leftOut: LeftOutHashes
+  readonly processes: BackgroundProcesses
+  readonly servers: McpSession
+  readonly signal: AbortSignal
+}

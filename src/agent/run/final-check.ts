@@ -1,0 +1,199 @@
+import { buffer } from 'node:stream/consumers'
+import { ok, type Result } from 'neverthrow'
+import { cannotCheck, type GoalVerdict, nameList, notAchieved, oneLine } from '../../checks/goal.ts'
+import { present } from '../../domain/present.ts'
+import type { Accept } from '../../domain/run-config.ts'
+import { MOST_NAMED, type Tampered } from '../../domain/snapshots.ts'
+import { INSTRUCTIONS_GOAL } from '../../domain/subagents.ts'
+import { doubtOf, type FinalCheck } from '../../domain/verdict.ts'
+import { pathBytes } from '../../lib/git-objects.ts'
+import { readAcceptance } from '../../log/acceptance.ts'
+import type { CheckHomeOf } from '../../sandbox/check-homes.ts'
+import { describeProblem } from '../../workspace/workspace-process.ts'
+import type { CleanCopy, PutFile } from './clean-copy.ts'
+import { reinstall } from './dependencies.ts'
+import type { Work } from './effects.ts'
+import { type StartOfRun, startOfRun } from './start-of-run.ts'
+
+/** Where a goal is checked. */
+export type Place = Pick<CleanCopy, 'cwd' | 'files' | 'runCommand'>
+
+/** What was found when the check of the goal succeeded in the project. */
+export type Reached = {
+  /** The files that were checked. */
+  readonly tree: string | null
+  /** Protected files that are not those of the start. */
+  readonly tampering: readonly Tampered[]
+  /** The home of the checks of the run. */
+  readonly checkHome: CheckHomeOf | null
+  /** Checks the goal, or a command that the agent does not see, in a copy. */
+  readonly check: (place: Place, command?: string) => Promise<GoalVerdict>
+}
+
+/** The start of the run; null if nobody asks what has changed since; or why it is not known, as a sentence for people. */
+type Start = Result<StartOfRun | null, string>
+/** A check in a copy, and the packages that it was made with. */
+type Checked = Pick<FinalCheck, 'dependencies'> & {
+  readonly verdict: GoalVerdict
+  /** What could not be copied. */
+  readonly left: readonly string[]
+}
+
+/**
+ * The last check before a run may end as achieved: in a copy of the project that nothing else can change, with protected files as they
+ * were at the start, and by the check that the agent does not see. Null if this run has neither.
+ */
+export async function finalCheck(work: Work, reached: Reached): Promise<FinalCheck | null> {
+  const { config, iteration, snapshot } = work.session.state
+  const { on_tampering: mode = 'report', accept: hidden } = config
+  // A run that an earlier version began has no list of its start, so that nothing can be compared.
+  const isKnown = snapshot?.first.protected !== undefined || mode === 'fail'
+  const looks = mode !== 'off' && isKnown && iteration > 0 && config.goal !== INSTRUCTIONS_GOAL
+  if (!looks && hidden === undefined) return null
+  const began = performance.now()
+  const start: Start = looks ? await startOfRun(work) : ok(null)
+  const checked = looks ? await originalChecks(work, reached, start) : null
+  const { verdict: original = null, dependencies = null, left = [] } = checked ?? {}
+  const notCopied = [...(start.unwrapOr(null)?.notCopied ?? []), ...left]
+  const found = {
+    original_checks: original?.verdict ?? null,
+    tampering: looks ? reached.tampering : [],
+    ...{ dependencies, tree: reached.tree },
+    ...(notCopied.length === 0 ? {} : { not_copied: notCopied.slice(0, MOST_NAMED) }),
+  }
+  const doubt = doubtOf({ as_is: 'achieved', accept: null, ...found })
+  const isTampered = mode === 'fail' && doubt !== null
+  const acceptance = hidden && !isTampered ? await accept(work, reached, start, hidden) : null
+  const isRefused = acceptance !== null && acceptance.verdict !== 'achieved'
+  const rejected = isTampered ? 'tampering' : isRefused ? 'accept' : null
+  const why = original?.verdict === 'achieved' ? null : original
+  const told = isRefused && hidden?.feedback === true ? acceptance : null
+  return {
+    ...{ ...found, accept: acceptance?.verdict ?? null, rejected },
+    reason: reasonOf({ rejected, doubt, why, acceptance, told }),
+    feedback: feedbackOf(rejected, found.tampering, why, told),
+    duration_ms: Math.round(performance.now() - began),
+  }
+}
+
+/** Added tests could change what others find, so they run only in a second check, and both must succeed. */
+async function originalChecks(work: Work, reached: Reached, start: Start): Promise<Checked> {
+  const added = start.unwrapOr(null)?.added ?? []
+  const removed = added.map((path) => ({ path, content: null }))
+  const made = await inCopy(work, reached, start, removed)
+  const first = { ...made, verdict: await withoutLost(work, made.verdict) }
+  const isDone = added.length === 0 || first.verdict.verdict !== 'achieved'
+  return isDone ? first : inCopy(work, reached, start, [])
+}
+
+/** A check in which a test of the start did not run is another one: tests may be in files of the product. */
+async function withoutLost({ snapshots }: Work, judged: GoalVerdict): Promise<GoalVerdict> {
+  const lost = judged.verdict === 'achieved' ? await snapshots.protection.lost(judged.names) : []
+  return lost.length === 0 ? judged : notAchieved(`Tests of the start are gone: ${nameList(lost)}`)
+}
+
+/** The check that the agent does not see, in a copy of its own: what ran in another could have prepared that. */
+async function accept(
+  work: Work,
+  reached: Reached,
+  start: Start,
+  { sha256 }: Accept,
+): Promise<GoalVerdict> {
+  const kept = await work.effects.readArtifact(sha256)
+  if (kept === null) return cannotCheck('Its artifact is missing')
+  const read = readAcceptance(await buffer(kept.stream), sha256)
+  if (read.isErr()) return cannotCheck(read.error)
+  const files = Object.entries(read.value.files).map(([path, content]) => {
+    return { path: pathBytes(path), content: Buffer.from(content) }
+  })
+  return (await inCopy(work, reached, start, files, read.value.command)).verdict
+}
+
+/** Checks in a new copy, with these files beside those of the start. */
+async function inCopy(
+  work: Work,
+  { tree, check, checkHome }: Reached,
+  start: Start,
+  files: readonly PutFile[],
+  command?: string,
+): Promise<Checked> {
+  const { session, effects, signal } = work
+  const { runId: run, config, isolation: policy, project: folder } = session.state
+  const cannot = (why: string): Checked => ({
+    ...{ verdict: cannotCheck(why), dependencies: null, left: [] },
+  })
+  if (start.isErr()) return cannot(start.error)
+  if (tree === null) return cannot('There is no snapshot of the project')
+  const { notCopied: skip, dependencies: folders, original, files: own } = start.value ?? NOTHING
+  const project = { cwd: config.cwd, policy, ...present({ folder }) }
+  const opened = await effects.openCleanCopy({ project, run, skip, signal })
+  if (opened.isErr()) return cannot(`The project cannot be copied: ${opened.error}`)
+  await using copy = opened.value
+  const copied = await copy.tree()
+  if (copied.isErr()) return cannot(describeProblem('.', copied.error.problem))
+  if (copied.value !== tree) return cannot('The project was changed while it was checked')
+  const put = () => copy.put([...own, ...files])
+  let made = await put()
+  let dependencies: FinalCheck['dependencies'] = 'same'
+  if (made.isOk() && folders.length > 0) {
+    const network = policy?.level === 'none' ? 'full' : (config.network ?? 'none')
+    dependencies = await reinstall(copy, { folders, original, network, checkHome, signal })
+    // Scripts of packages may have changed anything.
+    made = await put()
+  }
+  if (made.isErr()) return cannot(describeProblem('.', made.error.problem))
+  return { verdict: await check(copy, command), dependencies, left: copy.left }
+}
+
+/** A copy as the project is. */
+const NOTHING: StartOfRun = {
+  ...{ files: [], added: [], notCopied: [], dependencies: [], original: async () => null },
+}
+
+/** For people. */
+function reasonOf({
+  rejected,
+  doubt,
+  why,
+  acceptance,
+  told,
+}: Pick<FinalCheck, 'rejected'> & {
+  readonly doubt: string | null
+  readonly why: GoalVerdict | null
+  readonly acceptance: GoalVerdict | null
+  readonly told: GoalVerdict | null
+}): string {
+  const because = why === null ? '' : ` (${oneLine(why.reason)})`
+  if (rejected === 'accept') {
+    const how = acceptance?.verdict === 'cannot_check' ? 'could not be made' : 'did not succeed'
+    const more = told === null ? '' : `: ${oneLine(told.reason)}`
+    return `The check that the agent does not see ${how}${more}`
+  }
+  if (doubt === null) return 'The check succeeds with the files of the start, too'
+  return `The goal is reached, but ${doubt}${because}`
+}
+
+/** For the model. */
+function feedbackOf(
+  rejected: FinalCheck['rejected'],
+  tampering: FinalCheck['tampering'],
+  why: GoalVerdict | null,
+  refusal: GoalVerdict | null,
+): string {
+  if (rejected === null) return ''
+  if (rejected === 'accept') {
+    const told = refusal === null ? 'You cannot see it.' : `${refusal.reason}\n\n${refusal.details}`
+    return `The check of the goal succeeds, but another check of what was asked for does not. ${told}`
+  }
+  const named = tampering.map(({ path, change }) => `- ${path} (${change})`)
+  const restore =
+    named.length === 0
+      ? ''
+      : `These files decide what the check finds, and are not what they were when the run began:\n${named.join('\n')}\n` +
+        'Restore them exactly, remove those that were added, and reach the goal without them.'
+  const fails =
+    why === null
+      ? ''
+      : `In a clean copy of the project, with these files as they were at the start, the check says: ${why.reason}\n\n${why.details}`
+  return ['The goal does not count as reached yet.', restore, fails].filter(Boolean).join('\n\n')
+}

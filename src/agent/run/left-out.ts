@@ -1,0 +1,127 @@
+import { buffer } from 'node:stream/consumers'
+import { err, ok } from 'neverthrow'
+import * as z from 'zod'
+import type { ArtifactSource } from '../../artifacts/artifacts.ts'
+import {
+  HashedPath,
+  type LeftOut,
+  type LeftOutHashed,
+  MOST_HASHED,
+  MOST_LEFT_OUT,
+} from '../../domain/snapshots.ts'
+import { areHashesDue, type RunState } from '../../domain/state.ts'
+import type { Logger } from '../../lib/logger.ts'
+import { messageOf } from '../../lib/message-of.ts'
+import { readRecords } from '../../log/run-log.ts'
+import type { StreamReader } from '../../log/stream-pages.ts'
+import type { OpenWorkspace, Project, Workspace } from '../../workspace/workspace.ts'
+import { isDependency } from './dependencies.ts'
+import type { RunSession, StepResult } from './session.ts'
+import type { KeepObjects, Snapshots } from './snapshots.ts'
+
+/** Time for the program to start, beside what the hashes may take. */
+const START_MS = 60_000
+
+/** The hashes of all ignored files and repositories that a snapshot left out, in the order of paths. Never rejects. */
+export async function hashLeftOut(
+  files: Pick<Workspace, 'ask'>,
+  leftOut: readonly LeftOut[],
+  signal: AbortSignal,
+): Promise<HashedPath[]> {
+  const all = leftOut.filter(({ why }) => why === 'ignored' || why === 'repository')
+  // If the time is up, others than these lack a hash.
+  const paths = all
+    .map(({ path }) => path)
+    .sort((a, b) => Number(isDependency(b)) - Number(isDependency(a)))
+  if (paths.length === 0) return []
+  const { files: maxFiles, bytes: maxBytes, ms: withinMs } = MOST_HASHED
+  const asked = { paths, maxFiles, maxBytes, withinMs }
+  const how = { signal, withinMs: withinMs + START_MS }
+  const hashes = (await files.ask('hashes', asked, how)).map((answer) => answer.hashes)
+  const found = new Map(paths.map((path, at) => [path, hashes.unwrapOr([])[at] ?? null]))
+  return all.map(({ path }) => ({ path, sha256: found.get(path) ?? null }))
+}
+
+/** What was recorded of that before a call could change it; null if nothing was, or it cannot be read. */
+export async function hashedAtStart(
+  store: StreamReader,
+  { runId, snapshot }: Pick<RunState, 'runId' | 'snapshot'>,
+  readArtifact: ArtifactSource['read'],
+): Promise<readonly HashedPath[] | null> {
+  const seq = snapshot?.hashedAt ?? null
+  if (seq === null) return null
+  const [logged] = (await readRecords(store, runId, seq, 1)).unwrapOr([])
+  if (logged?.record.kind !== 'left_out_hashed') return null
+  const { entries } = logged.record.payload
+  if (!('sha256' in entries)) return entries
+  try {
+    const found = await readArtifact(entries.sha256)
+    return found && z.array(HashedPath).parse(JSON.parse(String(await buffer(found.stream))))
+  } catch {
+    return null
+  }
+}
+
+type Deps = {
+  readonly session: Pick<RunSession, 'state' | 'record'>
+  readonly snapshots: Pick<Snapshots, 'leftOut'>
+  readonly effects: Pick<KeepObjects, 'keepArtifact'> & {
+    readonly openWorkspace: OpenWorkspace
+    readonly log: Pick<Logger, 'warn'>
+  }
+  readonly project: Project
+  readonly signal: AbortSignal
+}
+
+/**
+ * Hashes what snapshots leave out, once in a run: beside the first request to its model, in a program of its own, so that nothing
+ * waits for it but the first call that may write.
+ */
+export class LeftOutHashes implements AsyncDisposable {
+  readonly #deps: Deps
+  readonly #stop = new AbortController()
+  #made: Promise<LeftOutHashed | null> | null = null
+
+  constructor(deps: Deps) {
+    this.#deps = deps
+  }
+
+  begin(): void {
+    if (this.#made === null && areHashesDue(this.#deps.session.state)) this.#made = this.#make()
+  }
+
+  /** Records them, unless there is nothing to hash. Then what they are about may change. */
+  async record(): Promise<StepResult> {
+    this.begin()
+    const hashed = await this.#made
+    const { session, signal } = this.#deps
+    if (signal.aborted) return err({ type: 'cancelled' })
+    if (hashed === null) return ok()
+    return session.record(() =>
+      areHashesDue(session.state) ? { type: 'record_left_out', hashed } : null,
+    )
+  }
+
+  /** Null if there is nothing to hash, or the list cannot be kept: then all of it will count as changed. */
+  async #make(): Promise<LeftOutHashed | null> {
+    const { session, snapshots, effects, project } = this.#deps
+    try {
+      await using files = effects.openWorkspace(project)
+      const signal = AbortSignal.any([this.#deps.signal, this.#stop.signal])
+      const all = await hashLeftOut(files, snapshots.leftOut, signal)
+      if (all.length === 0) return null
+      if (all.length <= MOST_LEFT_OUT) return { entries: all }
+      const sha256 = await effects.keepArtifact(JSON.stringify(all))
+      return { entries: { count: all.length, sha256 } }
+    } catch (cause) {
+      const fields = { run_id: session.state.runId, why: messageOf(cause) }
+      effects.log.warn(fields, 'what snapshots leave out was not hashed')
+      return null
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort()
+    await this.#made
+  }
+}

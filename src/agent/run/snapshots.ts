@@ -1,0 +1,105 @@
+import { randomBytes } from 'node:crypto'
+import type { Artifacts } from '../../artifacts/artifacts.ts'
+import { present } from '../../domain/present.ts'
+import type { PayloadOf } from '../../domain/records.ts'
+import type { LeftOut } from '../../domain/snapshots.ts'
+import { processMask } from '../../log/masking.ts'
+import type { Questions } from '../../workspace/protocol.ts'
+import { describeProblem } from '../../workspace/workspace-process.ts'
+import { orWarn, Protection, type ProtectionDeps } from './protection.ts'
+
+type Snapshot = PayloadOf<'snapshot'>
+
+/** Larger files are not in a tree; their hash and size are named beside it. */
+export const MAX_FILE_BYTES = 5_000_000
+/** How large all packs of a run may be. After that, only hashes are kept. */
+const MAX_KEPT_BYTES = 256_000_000
+/** A project of 100,000 files on a busy disk. */
+export const WITHIN_MS = 120_000
+const SALT_BYTES = 16
+
+/** Where the objects and lists of snapshots are kept. All reject if that fails. */
+export type KeepObjects = {
+  /** Keeps a pack without the objects that were redacted; null if nothing else is in it. */
+  readonly keepPack: (
+    pack: Buffer,
+  ) => Promise<{ readonly sha256: string; readonly bytes: number } | null>
+  /** Keeps a list, unless it was redacted. */
+  readonly keepArtifact: Artifacts['put']
+  readonly readArtifact: Artifacts['read']
+}
+
+/** A list of what was left out, as it is kept: a name may hold a secret. */
+const masked = (list: Buffer): string =>
+  JSON.stringify(
+    JSON.parse(list.toString(), (_, value: unknown) =>
+      typeof value === 'string' ? processMask.text(value) : value,
+    ),
+  )
+
+type Deps = ProtectionDeps & { readonly effects: KeepObjects }
+
+/**
+ * Snapshots of the project of a run, while this process works on it. What cannot be kept now, because the workspace or the
+ * place of artifacts fails, is in the next snapshot.
+ */
+export class Snapshots {
+  readonly protection: Protection
+  readonly #deps: Deps
+  /** What was left out of the last one that this process made, as JSON; null before that. */
+  #leftOut: string | null = null
+
+  constructor(deps: Deps) {
+    this.#deps = deps
+    this.protection = new Protection(deps)
+  }
+
+  /** What the last snapshot that this process made has left out; nothing before that. */
+  get leftOut(): readonly LeftOut[] {
+    return JSON.parse(this.#leftOut ?? '[]')
+  }
+
+  /** A snapshot whose objects are kept; null if nothing has changed since the last one, or none can be made now. */
+  take(): Promise<Snapshot | null> {
+    return orWarn(this.#deps, 'no snapshot of the project was made', () => this.#take())
+  }
+
+  async #take(): Promise<Snapshot | null> {
+    const { snapshot: last } = this.#deps.session.state
+    const salt = last?.salt ?? randomBytes(SALT_BYTES).toString('hex')
+    const maxBytes = Math.max(0, MAX_KEPT_BYTES - (last?.keptBytes ?? 0))
+    const made = await this.#ask('snapshot', { maxFileBytes: MAX_FILE_BYTES, maxBytes, salt })
+    const { tree, files, bytes, left_out, left_out_count: count, unkept, body } = made
+    const leftOut = left_out === null ? body.toString() : JSON.stringify(left_out)
+    const isSame = last?.tree === tree && (this.#leftOut ?? leftOut) === leftOut
+    // If it is the last one of another process, that has kept its objects. The program must learn that all the same.
+    const packs = await this.#packs(made.packs, !isSame)
+    this.#leftOut = leftOut
+    if (isSame) return null
+    const { keepArtifact } = this.#deps.effects
+    return {
+      ...{ tree, files, bytes, packs },
+      left_out: left_out ?? { count, sha256: await keepArtifact(masked(body)) },
+      ...(leftOut.includes('"commitment":') ? { salt } : {}),
+      ...present({ unkept, protected: await this.protection.first() }),
+    }
+  }
+
+  async #packs(count: number, isKept: boolean): Promise<Snapshot['packs']> {
+    const packs: Snapshot['packs'] = []
+    for (let number = 0; number < count; number += 1) {
+      const { body } = await this.#ask('pack', { number })
+      const kept = isKept ? await this.#deps.effects.keepPack(body) : null
+      if (kept !== null) packs.push(kept)
+    }
+    return packs
+  }
+
+  /** @throws Error if there is no answer */
+  async #ask<Name extends 'snapshot' | 'pack'>(name: Name, question: Questions[Name]) {
+    const { files, signal } = this.#deps
+    const answer = await files.ask(name, question, { signal, withinMs: WITHIN_MS })
+    if (answer.isErr()) throw new Error(describeProblem('.', answer.error.problem))
+    return answer.value
+  }
+}

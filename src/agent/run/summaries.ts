@@ -1,0 +1,185 @@
+import { err } from 'neverthrow'
+import { exhaustedBudget } from '../../domain/budget.ts'
+import { compact, dueCompaction, filesWritten } from '../../domain/compaction.ts'
+import { type Conversation, turnCount } from '../../domain/conversation.ts'
+import { modelInUse } from '../../domain/model-choice.ts'
+import { present } from '../../domain/present.ts'
+import type { PayloadOf } from '../../domain/records.ts'
+import { toMessages } from '../../domain/sent-messages.ts'
+import type { RunState } from '../../domain/state.ts'
+import { unended } from '../../domain/texts.ts'
+import { counted } from '../../lib/text.ts'
+import type { ModelFailure } from '../../models/model.ts'
+import type { Work } from './effects.ts'
+import {
+  afterFailure,
+  replyRecords,
+  retryPolicy,
+  type Unaffordable,
+  usageOf,
+} from './model-outcome.ts'
+import { askModel, budgetOf, recordFailure, toolTokens } from './model-request.ts'
+import type { StepResult } from './session.ts'
+
+/** Failures after which a summary of the first turns is waited for. */
+const AWAY: ReadonlySet<string> = new Set(['unreachable', 'rate_limited', 'overloaded'])
+/** How long the model may take for the summary at the end of a run. */
+const SUMMARY_WITHIN_MS = 120_000
+/** Longer summaries are cut. */
+const MAX_SUMMARY_CHARACTERS = 8_000
+/** What is quoted of the last reply. */
+const QUOTED_CHARACTERS = 1_000
+
+/** What the model is asked before its first turns are left out of the conversation. */
+const COMPACTION_REQUEST = `Your conversation has nearly filled your context window, so its first turns are about to be replaced by a summary. Write it now, as text only: a call would not be run.
+
+Write what you need to continue with nothing but this summary, your task, the messages of people, the last check and your latest turns. Use these headings:
+# Goal and constraints
+# Done: which files, and why
+# In progress
+# Failures that are not solved: exact commands and messages
+# Decisions and findings
+# Next steps
+
+Keep paths, names, commands and messages exactly as they are. Leave out what is no longer needed. At most 1,500 words.`
+
+/** What the model is asked at the end of a run that has not reached its goal. */
+const summaryRequest = (reason: string): string =>
+  `The run ends now. ${unended(reason)}.
+
+Write a summary for the person who started it, as text only: a call would not be run. Say what you changed and where (path:line), what you found out, what does not work yet, and what you would try next. Only facts, at most 200 words.`
+
+/**
+ * Makes the conversation shorter if it would not fit into the budget of the next request: by leaving out old outputs or,
+ * if that is not enough, by a summary of its first turns, which the model writes. If it cannot, they are left out without a
+ * summary, which is recorded too. Null if there is nothing to do.
+ */
+export function compactIfDue(work: Work, budget: number): Promise<StepResult> | null {
+  const { session } = work
+  const { conversation, redactions } = session
+  const due = dueCompaction(conversation, budget, toolTokens(work))
+  if (due === null) return null
+  const { turns, upTo: up_to, tokensBefore: tokens_before } = due
+  const record = (after: Conversation, words: Words, usage: Usage | null = null) => {
+    const { tokens: tokens_after } = toMessages(after, budget, toolTokens(work))
+    const about = {
+      turns,
+      up_to,
+      model_name: modelInUse(session.state),
+      tokens_before,
+      tokens_after,
+    }
+    const report = { type: 'record_compaction', usage, compaction: { ...about, ...words } } as const
+    return session.record(() => (session.redactions === redactions ? report : onlyUsage(usage)))
+  }
+  if (due.outputsOnly) {
+    // They stay in the log, where `output_read` finds them.
+    const after = { ...conversation, emptiedTurns: turns }
+    return record(after, { outputs_only: true, summary: null, cost_usd: 0 })
+  }
+  return compactNow(work, budget, (summary, usage, failure) => {
+    const words = { summary, ...present({ failure }), cost_usd: usage?.cost_usd ?? null }
+    return record(compact(conversation, { turns, summary }), words, usage)
+  })
+}
+
+type Words = Pick<
+  PayloadOf<'context_compacted'>,
+  'outputs_only' | 'summary' | 'failure' | 'cost_usd'
+>
+
+async function compactNow(
+  work: Work,
+  budget: number,
+  record: (summary: string | null, usage: Usage | null, failure?: string) => Promise<StepResult>,
+): Promise<StepResult> {
+  const { signal } = work
+  const aside = { question: COMPACTION_REQUEST, purpose: 'compaction' } as const
+  const { text, usage, failure, sent } = await ask(work, { budget, aside }, signal)
+  if (signal.aborted || failure?.type === 'cancelled') return err({ type: 'cancelled' })
+  if (failure === null) return record(text, usage, text === null ? NO_TEXT : undefined)
+  // Another failure may be due to this request, and then the run can continue without a summary.
+  if (failure.type === 'transient' && AWAY.has(failure.kind)) {
+    const next = afterFailure(failure, { ...retryPolicy(work, sent), fallback: null })
+    if (next.type !== 'fail') return recordFailure(work, next)
+  }
+  return record(null, usage, failure.message)
+}
+
+/** Records a summary of a run that ends without its goal: by the model, or from the log if no limit leaves room. */
+export async function summarizeRun(work: Work): Promise<StepResult> {
+  const { session, signal } = work
+  const { state, conversation, redactions } = session
+  const record = (summary: PayloadOf<'run_summary'>, usage: Usage | null = null) => {
+    const report = { type: 'record_summary', usage, summary } as const
+    return session.record(() => (session.redactions === redactions ? report : onlyUsage(usage)))
+  }
+  const fromLog = (failure?: string, usage?: Usage | null) => {
+    const text = factualSummary(state, conversation).slice(0, MAX_SUMMARY_CHARACTERS)
+    return record({ text: text.toWellFormed(), source: 'log', ...present({ failure }) }, usage)
+  }
+  if (exhaustedBudget(state, session.now) !== null) return fromLog()
+  const reason = state.phase.type === 'ending' ? state.phase.reason : ''
+  const budget = await budgetOf(work)
+  const aside = { question: summaryRequest(reason), purpose: 'summary' } as const
+  const within = AbortSignal.any([signal, AbortSignal.timeout(SUMMARY_WITHIN_MS)])
+  const { text, usage, failure } = await ask(work, { budget, aside }, within)
+  if (signal.aborted) return err({ type: 'cancelled' })
+  if (text !== null) return record({ text, source: 'model' }, usage)
+  return fromLog(failure === null ? NO_TEXT : messageOf(failure), usage)
+}
+
+type Usage = PayloadOf<'llm_usage'>
+
+/** What is recorded of a summary that a redaction has made useless. */
+const onlyUsage = (usage: Usage | null) =>
+  usage === null ? null : ({ type: 'record_usage', usage } as const)
+
+const NO_TEXT = 'The model wrote no text'
+
+const messageOf = (failure: ModelFailure | Unaffordable): string =>
+  failure.type === 'cancelled'
+    ? `The model did not answer within ${SUMMARY_WITHIN_MS / 1000} seconds`
+    : failure.message
+
+/**
+ * Asks the model something that is not a part of its work, after the conversation as it is. The request keeps the
+ * tools, because some providers require them with earlier calls, and all of them cache a beginning that stays the same.
+ * No call in the reply is run.
+ */
+async function ask(
+  work: Work,
+  asked: Pick<Parameters<typeof askModel>[1], 'budget' | 'aside'>,
+  signal: AbortSignal,
+) {
+  const { conversation } = work.session
+  const { reply, sent } = await askModel(work, { ...asked, conversation }, signal)
+  if (reply.isErr()) {
+    const failure = reply.error
+    return { text: null, usage: usageOf(failure, sent).usage ?? null, failure, sent }
+  }
+  const { finishReason } = reply.value
+  const written = finishReason === 'refusal' ? '' : (reply.value.text?.trim() ?? '')
+  const text = written.slice(0, MAX_SUMMARY_CHARACTERS).toWellFormed() || null
+  return { text, usage: replyRecords(reply.value, sent).usage, failure: null, sent }
+}
+
+/** A summary of a run that its model did not write. */
+function factualSummary(state: RunState, conversation: Conversation): string {
+  const { iteration, goal, total } = state
+  const cost = total.costUsd === null ? 'at an unknown price' : `for $${total.costUsd.toFixed(4)}`
+  const files = filesWritten(conversation)
+  const words = conversation.turns?.turn.reply.text?.trim() ?? ''
+  const turns = turnCount(conversation)
+  const replies = turns === 1 ? 'one reply' : `${turns} replies`
+  return [
+    `The agent worked through ${counted(iteration, 'iteration')} with ${replies}: ${counted(total.tokens, 'token')}, ${cost}.`,
+    `The last check of the goal: ${unended(goal?.reason ?? 'none')}.`,
+    files.length === 0
+      ? 'It wrote no files by name.'
+      : `It wrote these files: ${files.join(', ')}.`,
+    ...(words === ''
+      ? []
+      : [`Its last words: ${words.slice(0, QUOTED_CHARACTERS).toWellFormed()}`]),
+  ].join('\n')
+}

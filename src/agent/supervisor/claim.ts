@@ -1,0 +1,224 @@
+import type { Result } from 'neverthrow'
+import { crashReason } from '../../domain/decide-for-agent.ts'
+import { type ModelChoice, modelsLeft } from '../../domain/model-choice.ts'
+import type { RunState } from '../../domain/state.ts'
+import { crashesAfter } from '../../domain/subagent-state.ts'
+import { pauseMs, sleep } from '../../lib/backoff.ts'
+import type { ModelInfo } from '../../models/catalogue.ts'
+import { type OfProject, projectOf, projectProblem } from '../../sandbox/project-folder.ts'
+import { folderProblem } from '../planning/problems.ts'
+import type { Effects } from '../run/effects.ts'
+import { type LogAccess, RunSession, type SessionError } from '../run/session.ts'
+import { endWithParent } from '../subagents/subagents.ts'
+import { isOpenTo } from './leases.ts'
+
+export type ClaimDeps = LogAccess & {
+  readonly effects: Effects
+  readonly process: ProcessIdentity
+  /** The pool of this server: it works on no run of another one. Null if it may work on all runs. */
+  readonly pool: string | null
+  /** How long a run that this server cannot work on is left to others. */
+  readonly queueAfterMs: number
+  /** How many runs may be worked on at once. More runs wait in order. */
+  readonly maxRunsAtWork: number
+  /** Why the process with this claimant does not work on its runs any more; undefined if it was stopped, or nobody knows. */
+  readonly lossOf: (claimant: string) => 'crash' | 'lease_expired' | undefined
+}
+
+/** This process, as `run_claimed` names it. */
+type ProcessIdentity = {
+  /** The server, the same through all its restarts. */
+  readonly server: string
+  /** Unique to each start; begins with the server and a slash. */
+  readonly claimant: string
+  readonly pid: number
+  readonly host: string
+}
+
+/** How long a run rests that two crashes interrupted, or three, or four. */
+const RESTS_MS = [5_000, 30_000, 180_000] as const
+
+/** Errors that mean that the work of this process on a run is over. */
+const STOPPED: ReadonlySet<string> = new Set<SessionError['type']>([
+  ...(['cancelled', 'run_ended', 'claim_lost'] as const),
+])
+
+/** Whose runs may be claimed, in addition to own ones: of any process, of none, or of one claimant (null: of no claimant). */
+export type From = 'anyone' | 'nobody' | { readonly claimant: string | null }
+
+/** Whether the work on a run is over, or begins when this server can work on it, or after a rest. */
+type NotBegun = 'over' | 'later' | { readonly restMs: number }
+
+/** How this process gets a run, or why it does not. */
+export class Claim {
+  /** Null until the run is read. */
+  session: RunSession | null = null
+  readonly #runId: string
+  readonly #from: From
+  readonly #deps: ClaimDeps
+  readonly #signal: AbortSignal
+  /** Why this server cannot work on the run, as it recorded last. */
+  #reported: string | null = null
+  /** Whether it has rested after crashes. */
+  #rested = false
+  /** A redaction changed the run while it was being read. */
+  #redacted = false
+
+  constructor(runId: string, from: From, deps: ClaimDeps, signal: AbortSignal) {
+    this.#runId = runId
+    this.#from = from
+    this.#deps = deps
+    this.#signal = signal
+  }
+
+  /** Makes the run be read again before its next step. */
+  forget(): void {
+    this.#redacted = true
+    this.session?.forget()
+  }
+
+  /** Records that the run waits for its turn. */
+  async queueForTurn(): Promise<void> {
+    try {
+      const opened = await this.#open()
+      if (opened.isErr() || !this.#mayTake(opened.value.state)) return
+      const { maxRunsAtWork: limit, process } = this.#deps
+      const reason = `It waits for its turn: ${limit === 1 ? 'one run is' : `${limit} runs are`} at work on ${process.host}, the most that RETRAI_MAX_RUNS_AT_WORK allows.`
+      await this.#queue(opened.value, reason, false)
+    } catch (cause) {
+      this.#tryAgain(cause)
+    }
+  }
+
+  /** Reads and claims the run. After an unexpected exception, nothing was done for the run, and it is read again. */
+  async begin(): Promise<RunSession | NotBegun> {
+    return this.#begin().catch((cause) => this.#tryAgain(cause))
+  }
+
+  async #begin(): Promise<RunSession | NotBegun> {
+    const opened = await this.#open()
+    if (opened.isErr()) return this.report(opened.error)
+    const session = opened.value
+    const { parent, phase } = session.state
+    if (parent !== undefined && phase.type !== 'ended') {
+      const deps = { ...this.#deps, signal: this.#signal }
+      if (await endWithParent(this.#runId, parent.run_id, deps)) return 'over'
+    }
+    if (!this.#mayTake(session.state)) return 'over'
+    if (session.state.claimant === this.#deps.process.claimant) return session
+    const obstacle = await this.#deps.effects.obstacle(session.state)
+    if (obstacle !== null) return this.#wait(session, obstacle)
+    const rest = await this.#restAfterCrashes(session)
+    return rest ?? this.#claim(session)
+  }
+
+  /** Reads the run, or what was added since it was read. */
+  async #open(): Promise<Result<RunSession, SessionError>> {
+    if (this.session !== null)
+      return (await this.session.update()).map(() => this.session as RunSession)
+    const opened = await RunSession.open(this.#runId, {
+      ...this.#deps,
+      claimant: this.#deps.process.claimant,
+      readOnlyTools: this.#deps.effects.toolbox.readOnly,
+      signal: this.#signal,
+    })
+    if (opened.isErr()) return opened
+    if (this.#redacted) opened.value.forget()
+    this.session = opened.value
+    return opened
+  }
+
+  #tryAgain(err: unknown): 'later' {
+    if (!this.#signal.aborted) {
+      const message = 'the work on a run cannot begin: retrying'
+      this.#deps.log.error({ run_id: this.#runId, err }, message)
+    }
+    this.session = null
+    return 'later'
+  }
+
+  /** If another process has claimed the run meanwhile, that claim wins. */
+  #mayTake({ claimant, pool }: RunState): boolean {
+    if (claimant === this.#deps.process.claimant) return true
+    if (!isOpenTo(this.#deps.pool, pool)) return false
+    const from = this.#from
+    return from === 'anyone' || (from !== 'nobody' && from.claimant === claimant)
+  }
+
+  /** While this server cannot work on the run, another one may claim it. */
+  async #wait(session: RunSession, reason: string): Promise<'over' | 'later'> {
+    if (reason === this.#reported && session.state.queued !== null) return 'later'
+    const { log, queueAfterMs } = this.#deps
+    if (this.#reported === null && !(await sleep(queueAfterMs, this.#signal))) return 'over'
+    if (!(await this.#queue(session, reason))) return 'over'
+    log.warn({ run_id: this.#runId, reason }, 'run is queued')
+    this.#reported = reason
+    return 'later'
+  }
+
+  /** What was under way in two crashes may be their cause: it is tried again after a rest. Null if it needs none. */
+  async #restAfterCrashes(session: RunSession): Promise<NotBegun | null> {
+    const { state } = session
+    const crashes = crashesAfter(state, this.#loss(state) === 'crash')
+    const ms = this.#rested ? undefined : RESTS_MS[crashes - 2]
+    if (ms === undefined) return null
+    const reason = `${crashReason(state, crashes)}. It is tried again after a pause of up to ${ms / 1_000} seconds.`
+    if (!(await this.#queue(session, reason))) return 'over'
+    this.#rested = true
+    return { restMs: pauseMs([ms, ms], 0) }
+  }
+
+  #loss({ claimant }: RunState) {
+    return claimant === null ? undefined : this.#deps.lossOf(claimant)
+  }
+
+  /** Whether it is recorded why no server works on the run. */
+  async #queue(session: RunSession, reason: string, overrides = true): Promise<boolean> {
+    const { claimant: expected } = session.state
+    const queued = await session.record({ type: 'queue', reason, expected, overrides })
+    if (queued.isErr()) this.report(queued.error)
+    return queued.isOk()
+  }
+
+  async #claim(session: RunSession): Promise<RunSession | 'over'> {
+    const { claimant: expected } = session.state
+    const { pid, host } = this.#deps.process
+    const after = this.#loss(session.state)
+    const claimed = await session.record({ type: 'claim', expected, pid, host, after })
+    if (claimed.isErr()) return this.report(claimed.error)
+    this.#deps.log.info({ run_id: this.#runId, taken_from: expected }, 'run claimed')
+    return session
+  }
+
+  report(error: SessionError): 'over' {
+    const { log } = this.#deps
+    const fields = { run_id: this.#runId, error }
+    if (STOPPED.has(error.type)) log.info(fields, 'work on the run stopped')
+    else log.error(fields, 'run cannot continue')
+    return 'over'
+  }
+}
+
+type KnownProblems = { about(modelName: string): Promise<Pick<ModelInfo, 'problem'>> }
+
+/**
+ * What keeps this server from working on a run, as a sentence with advice: it does not have the project's folder, or can call
+ * none of the models. Null if nothing does.
+ */
+export async function obstacle(
+  run: ModelChoice & OfProject,
+  { models, host }: { readonly models: KnownProblems; readonly host: string },
+): Promise<string | null> {
+  const { cwd } = run.config
+  const missing = await folderProblem(cwd)
+  const folder = missing === null ? projectProblem(cwd, projectOf(run)) : `it ${missing}`
+  if (folder !== null) {
+    return `The server on ${host} cannot work in ${cwd}: ${folder}. Put the project there, or start a server of the same pool on a machine that has it.`
+  }
+  const ask = async (model: string) => {
+    const { problem } = await models.about(model)
+    return problem === null ? null : `the model "${model}" ${problem}`
+  }
+  const problems = await Promise.all(modelsLeft(run).map(ask))
+  return problems.includes(null) ? null : `On ${host}, ${problems.join(' Also, ')}`
+}

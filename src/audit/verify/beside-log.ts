@@ -1,0 +1,131 @@
+import { createHash } from 'node:crypto'
+import type { ArtifactSource } from '../../artifacts/artifacts.ts'
+import { codeOf, messageOf } from '../../lib/message-of.ts'
+import type { LoadedRun } from '../../log/run-log.ts'
+import type { RecordedEvent } from '../../store/event-store.ts'
+import type { Finding } from './report.ts'
+
+/** What a read model holds of one run. */
+type ProjectedRun = {
+  readonly seq: number
+  /** The digest of everything that it holds of the run, as `digestOf` makes it. */
+  readonly digest: string
+}
+
+/** What a read model holds of a log. */
+export type Projected = {
+  readonly runs: ReadonlyMap<string, ProjectedRun>
+  /** The last event that is projected; null before the first. */
+  readonly last: Pick<RecordedEvent, 'id' | 'stream' | 'revision' | 'position'> | null
+  /** The digest of what a read model should hold of a run. */
+  digestOf(run: LoadedRun): string
+}
+
+/** The place that findings about the read model name. */
+export const READ_MODEL = 'read model'
+
+/** Compares a read model with the log, while the log is read in order. */
+export class ProjectedCheck {
+  readonly #projected: Projected
+  readonly #findings: Finding[] = []
+  readonly #met = new Set<string>()
+  #reached: boolean
+
+  constructor(projected: Projected) {
+    this.#projected = projected
+    this.#reached = projected.last === null
+  }
+
+  /** Notes a run after a record that holds. */
+  see(run: LoadedRun): void {
+    const { runId, seq } = run.state
+    const known = this.#projected.runs.get(runId)
+    if (known?.seq !== seq) return
+    this.#met.add(runId)
+    if (known.digest === this.#projected.digestOf(run)) return
+    this.#add('changed', `it differs from the log about run ${runId} as of record ${seq}`)
+  }
+
+  /** Notes an event that was read. @param runs those that hold, as of the event */
+  reach(event: RecordedEvent, runs: () => Iterable<LoadedRun>): void {
+    const { last } = this.#projected
+    if (this.#reached || last === null || event.id !== last.id) return
+    const { stream, revision, position } = last
+    const here = event.stream === stream && event.revision === revision
+    this.#reached = here && event.position === position
+    for (const { state } of runs()) {
+      const known = this.#projected.runs.get(state.runId)
+      if (known === undefined) this.#add('missing', `it does not have run ${state.runId}`)
+      else if (known.seq < state.seq) {
+        const message = `it has run ${state.runId} only up to record ${known.seq} of ${state.seq}`
+        this.#add('missing', message)
+      }
+    }
+  }
+
+  /** @param isBad whether a run does not hold in the log itself, which is reported elsewhere */
+  findings(isBad: (runId: string) => boolean): Finding[] {
+    if (!this.#reached) this.#add('changed', 'the log does not have the last record that it names')
+    for (const [runId, { seq }] of this.#projected.runs) {
+      if (this.#met.has(runId) || isBad(runId)) continue
+      this.#add('added', `it names record ${seq} of run ${runId}, which the log does not have`)
+    }
+    return this.#findings
+  }
+
+  #add(problem: Finding['problem'], message: string): void {
+    this.#findings.push({ problem, where: READ_MODEL, seq: null, message })
+  }
+}
+
+/** The first record that names an artifact. `where` is its run, for people. */
+export type NamedArtifact = { readonly where: string; readonly seq: number }
+
+/** How many artifacts may be out of reach before the others are not looked for. */
+const MAX_UNREACHABLE = 10
+
+/**
+ * Reads the artifacts that records name, and compares their contents with their names.
+ * @param isDeleted whether a redaction deleted an artifact
+ * @returns how many hold, and what is wrong with the others
+ */
+export async function verifyArtifacts(
+  source: ArtifactSource,
+  named: ReadonlyMap<string, NamedArtifact>,
+  isDeleted: (name: string) => boolean,
+): Promise<{ readonly held: number; readonly findings: readonly Finding[] }> {
+  const findings: Finding[] = []
+  let held = 0
+  let unreachable = 0
+  for (const [name, place] of named) {
+    // After so many failures, nothing waits for the place any more.
+    const problem: Problem | null =
+      unreachable < MAX_UNREACHABLE
+        ? await artifactProblem(source, name)
+        : { problem: 'unreachable', message: `its artifact ${name} was not looked for` }
+    if (problem?.problem === 'unreachable') unreachable += 1
+    if (problem?.problem === 'missing' && isDeleted(name)) continue
+    if (problem === null) held += 1
+    else findings.push({ ...problem, ...place })
+  }
+  return { held, findings }
+}
+
+type Problem = Pick<Finding, 'problem' | 'message'>
+
+async function artifactProblem(artifacts: ArtifactSource, name: string): Promise<Problem | null> {
+  try {
+    const found = await artifacts.read(name)
+    if (found === null) return { problem: 'missing', message: `its artifact ${name} is missing` }
+    const hash = createHash('sha256')
+    for await (const chunk of found.stream) hash.update(chunk)
+    if (hash.digest('hex') === name) return null
+    return { problem: 'changed', message: `its artifact ${name} has other contents` }
+  } catch (cause) {
+    if (codeOf(cause) === 'ELOOP') {
+      return { problem: 'changed', message: `its artifact ${name} is a link to another file` }
+    }
+    const why = messageOf(cause)
+    return { problem: 'unreachable', message: `its artifact ${name} cannot be read now: ${why}` }
+  }
+}

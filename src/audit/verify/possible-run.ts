@@ -1,0 +1,214 @@
+import type { SubagentEnd } from '../../domain/subagents.ts'
+import { mayBeSame } from '../../domain/texts.ts'
+import type { Logged, RecordMeta } from '../../log/chain.ts'
+import type { PayloadOf, ReadRecord } from './read-record.ts'
+import {
+  answerCall,
+  answerHuman,
+  askAboutCall,
+  askHuman,
+  Impossible,
+  isWaiting,
+  openSubagents,
+  type Phase,
+  plus,
+  type Subagent,
+  startedBy,
+  subagentCalls,
+  type VerifiedRun,
+} from './verified-run.ts'
+
+/**
+ * Whether a run can have this record next, and what is known after it. A test compares this with what src/domain decides
+ * and folds.
+ * @throws Impossible
+ */
+export function advance(run: VerifiedRun | null, logged: Logged<ReadRecord>): VerifiedRun {
+  const { record, meta } = logged
+  if (run === null) {
+    if (record.kind === 'run_created') return begin(record, meta)
+    throw new Impossible(`a run begins with run_created, not ${record.kind}`)
+  }
+  const { kind } = record
+  if (run.phase.type === 'ended') throw new Impossible(`${kind} comes after run_end`)
+  if (isWaiting(run) && !WHILE_WAITING.has(kind)) {
+    throw new Impossible(`${kind} comes before the answer to the open question`)
+  }
+  const { seq } = logged
+  const after = { ...run, ...change(run, record, meta), seq, head: meta.hash, lastKind: kind }
+  return { ...after, question: isWaiting(after) ? (run.question ?? meta.hash) : null }
+}
+
+/** While a run waits for a person, only they, claims, and late reports of commands add to it, or it ends. */
+const WHILE_WAITING: ReadonlySet<string> = new Set([
+  ...['human_check_response', 'approval_response', 'run_claimed', 'run_config_changed'],
+  ...['user_message', 'network_connection', 'guard_changed', 'run_queued', 'error', 'run_end'],
+])
+
+function begin(
+  { kind, run_id, payload }: ReadRecord & { readonly kind: 'run_created' },
+  { hash, principal }: RecordMeta,
+): VerifiedRun {
+  const { config, server_approvals: server = [], isolation = null, parent = null } = payload
+  const { approvals: run = [], max_turns_per_iteration: turns } = config
+  const rules = run.length + server.length === 0 ? null : { run, server, lifted: [] }
+  return {
+    ...{ runId: run_id, seq: 0, head: hash, lastKind: kind, starter: principal ?? null },
+    ...{ isolation, parent, rules, question: null },
+    isStrict: turns !== undefined || rules !== null,
+    phase: WORKING,
+    subagents: [],
+    used: { tokens: 0, costUsd: 0 },
+    ...{ waitingSince: null, waitedSeconds: 0, endedAt: null },
+  }
+}
+
+const WORKING: Phase = { type: 'working' }
+
+function change(run: VerifiedRun, record: ReadRecord, meta: RecordMeta): Partial<VerifiedRun> {
+  switch (record.kind) {
+    case 'run_created':
+      throw new Impossible('run_created comes after another record')
+    case 'step_start':
+      return { phase: record.payload.node === 'act' ? acting(run) : WORKING }
+    case 'llm_usage': {
+      const { input_tokens, output_tokens, cost_usd } = record.payload
+      return { used: plus(run.used, { tokens: input_tokens + output_tokens, costUsd: cost_usd }) }
+    }
+    case 'assistant_message':
+      return { phase: { type: 'replied', calls: record.payload.tool_calls } }
+    case 'tool_call':
+      return { phase: openCall(run, record.payload) }
+    case 'tool_result':
+      return closeCall(run, record.payload)
+    case 'subagent_started':
+      return { subagents: startSubagent(run, record.payload) }
+    case 'human_check_required':
+      return askHuman(run, record.ts)
+    case 'human_check_response':
+      return answerHuman(run, record.ts, record.payload)
+    case 'approval_required':
+      return askAboutCall(run, record.ts, record.payload)
+    case 'approval_response':
+      return answerCall(run, record.ts, record.payload, meta.principal)
+    case 'run_end':
+      return end(run, record.ts, record.payload)
+    case 'llm_retry':
+    case 'context_compacted':
+    case 'goal_check':
+    case 'final_check':
+    case 'iteration_complete':
+    case 'error':
+    case 'run_ending':
+    case 'run_summary':
+      return { phase: WORKING }
+    default:
+      return {}
+  }
+}
+
+const acting = ({ phase }: VerifiedRun): Phase => ({
+  ...{ type: 'acting', pending: phase.type === 'replied' ? phase.calls : [], open: null },
+})
+
+/** The next call of the reply begins, as the model requested it. */
+function openCall({ phase, isStrict }: VerifiedRun, payload: PayloadOf<'tool_call'>): Phase {
+  const { read_only: _, ...call } = payload
+  const next = phase.type === 'acting' ? phase.pending[0] : undefined
+  if (phase.type !== 'acting' || phase.open !== null || next?.call_id !== call.call_id) {
+    throw new Impossible(`tool_call ${call.call_id} is not the next call of its turn`)
+  }
+  if (call.tool !== next.tool || (isStrict && !mayBeSame(call, next))) {
+    throw new Impossible(`tool_call ${call.call_id} is not the call that the model requested`)
+  }
+  return { ...phase, pending: phase.pending.slice(1), open: call }
+}
+
+/** The open call has its result. */
+function closeCall(run: VerifiedRun, result: PayloadOf<'tool_result'>): Partial<VerifiedRun> {
+  const { phase } = run
+  const { call_id, tool, outcome, subagent } = result
+  if (phase.type !== 'acting' || phase.open?.call_id !== call_id) {
+    throw new Impossible(`tool_result ${call_id} belongs to no open call`)
+  }
+  if (tool !== phase.open.tool) {
+    throw new Impossible(`tool_result ${call_id} is of ${tool}, not ${phase.open.tool}`)
+  }
+  if (phase.decision === 'deny' || outcome === 'denied') checkDenied(run, phase.decision, result)
+  const closed = { phase: { type: 'acting', pending: phase.pending, open: null } } as const
+  if (subagent === undefined) return closed
+  checkSubagent(run, subagent, result)
+  const { run_id, tokens, cost_usd: costUsd, waited_seconds } = subagent
+  return {
+    ...closed,
+    subagents: run.subagents.map((each) =>
+      each.run_id === run_id ? { ...each, end: subagent } : each,
+    ),
+    // What a sub-agent used is a part of what its parent used.
+    used: plus(run.used, { tokens, costUsd }),
+    waitedSeconds: run.waitedSeconds + waited_seconds,
+  }
+}
+
+/** A call that a person or a rule denied has a result, and did nothing. */
+function checkDenied(
+  { rules }: VerifiedRun,
+  decision: 'allow' | 'deny' | undefined,
+  { call_id, outcome, exit_code, duration_ms, folder, subagent }: PayloadOf<'tool_result'>,
+): void {
+  if (outcome !== 'denied') {
+    throw new Impossible(`tool_result ${call_id} is ${outcome}, and a person denied the call`)
+  }
+  if (decision !== 'deny' && (rules === null || decision === 'allow')) {
+    throw new Impossible(`tool_result ${call_id} is denied, and no rule or person denied the call`)
+  }
+  const ran = exit_code !== null || duration_ms !== 0
+  if (ran || folder !== undefined || subagent !== undefined) {
+    throw new Impossible(`tool_result ${call_id} is denied, and says that the call ran`)
+  }
+}
+
+/** A result holds the end of the sub-agent that its call has started, and its outcome follows from that. */
+function checkSubagent(
+  run: VerifiedRun,
+  { run_id, status }: SubagentEnd,
+  { call_id, outcome }: PayloadOf<'tool_result'>,
+): void {
+  if (startedBy(run, call_id)?.run_id !== run_id) {
+    throw new Impossible(`tool_result ${call_id} is about a run that the call has not started`)
+  }
+  const outcomes = ['aborted', status === 'achieved' ? 'ok' : 'error']
+  if (!outcomes.includes(outcome) || (status === 'running' && outcome !== 'aborted')) {
+    throw new Impossible(`tool_result ${call_id} is ${outcome}, and its sub-agent is ${status}`)
+  }
+}
+
+/** A call that is open, or works beside the open one, starts one run that this one does not know yet. */
+function startSubagent(
+  run: VerifiedRun,
+  { run_id, call_id }: PayloadOf<'subagent_started'>,
+): readonly Subagent[] {
+  const { runId, parent, subagents } = run
+  const isAtWork = subagentCalls(run).some((call) => call.call_id === call_id)
+  if (!isAtWork || startedBy(run, call_id) !== undefined) {
+    throw new Impossible(`subagent_started ${run_id} belongs to no call that may start a run`)
+  }
+  if ([runId, parent?.run_id, ...subagents.map((each) => each.run_id)].includes(run_id)) {
+    throw new Impossible(`subagent_started ${run_id} names a run that exists already`)
+  }
+  return [...subagents, { run_id, call_id, end: null }]
+}
+
+/** A run that ends names the sub-agents that must end with it. */
+function end(
+  run: VerifiedRun,
+  ts: number,
+  { status, subagents = [] }: PayloadOf<'run_end'>,
+): Partial<VerifiedRun> {
+  const open = openSubagents(run).map(({ run_id }) => run_id)
+  if (open.join() !== subagents.join()) {
+    const [named, left] = [subagents.join(', ') || 'none', open.join(', ') || 'none']
+    throw new Impossible(`run_end names the sub-agents ${named}, but ${left} have not ended`)
+  }
+  return { endedAt: ts, waitingSince: null, phase: { type: 'ended', status } }
+}

@@ -1,0 +1,236 @@
+import type { IsolationPolicy } from '../../domain/isolation.ts'
+import {
+  type Parent,
+  SUBAGENT_TOOL,
+  SUBAGENTS_AT_ONCE,
+  type SubagentEnd,
+} from '../../domain/subagents.ts'
+import { mayBeSame, REDACTED } from '../../domain/texts.ts'
+import { hashOfCall } from '../../log/commitment.ts'
+import type { Call, PayloadOf, Rule, RuleName } from './read-record.ts'
+
+/** A run that another one has started. `end` is null until its parent has recorded it. */
+export type Subagent = {
+  readonly run_id: string
+  readonly call_id: string
+  readonly end: SubagentEnd | null
+}
+
+/** Where a run is, as far as that limits which records can come next. */
+export type Phase =
+  | { readonly type: 'working' }
+  /** The model has replied; none of its calls has begun. */
+  | { readonly type: 'replied'; readonly calls: readonly Call[] }
+  | {
+      readonly type: 'acting'
+      readonly pending: readonly Call[]
+      readonly open: Call | null
+      /** What a person decided of the first pending call, or of the open one. */
+      readonly decision?: 'allow' | 'deny'
+    }
+  /** `seq` is that of the question. */
+  | { readonly type: 'awaiting_human'; readonly seq: number; readonly interrupted: Phase }
+  | {
+      readonly type: 'awaiting_approval'
+      readonly seq: number
+      readonly pending: readonly Call[]
+      readonly callSha256: string
+      readonly rule: RuleName
+      readonly content: Rule
+    }
+  | { readonly type: 'ended'; readonly status: string }
+
+/** What a run and its sub-agents have used. */
+export type Used = {
+  readonly tokens: number
+  /** US dollars; null once a price is unknown. */
+  readonly costUsd: number | null
+}
+
+/** A run as far as it is verified. Times are in seconds since the epoch. */
+export type VerifiedRun = {
+  readonly runId: string
+  /** The seq, hash and kind of its last record. */
+  readonly seq: number
+  readonly head: string
+  readonly lastKind: string
+  /** Who started it; null if nobody is named. */
+  readonly starter: string | null
+  readonly isolation: IsolationPolicy | null
+  readonly parent: Parent | null
+  /** Whether calls must be exactly as requested: exports of earlier versions have calls with fewer arguments. */
+  readonly isStrict: boolean
+  /** The rules for calls; null for a run without rules. Lifted rules ask no more. */
+  readonly rules: {
+    readonly run: readonly Rule[]
+    readonly server: readonly Rule[]
+    readonly lifted: readonly RuleName[]
+  } | null
+  readonly phase: Phase
+  /** The hash of the open question; null if the run asks nothing. */
+  readonly question: string | null
+  readonly subagents: readonly Subagent[]
+  readonly used: Used
+  readonly waitingSince: number | null
+  readonly waitedSeconds: number
+  readonly endedAt: number | null
+}
+
+/** No run can have this record there. The message is a sentence without its point. */
+export class Impossible extends Error {
+  override readonly name = 'Impossible'
+}
+
+export const isWaiting = ({ phase }: VerifiedRun): boolean =>
+  phase.type === 'awaiting_human' || phase.type === 'awaiting_approval'
+
+/** Rounded, because binary fractions add up to 0.010409999999999999. */
+export const plus = (a: Used, b: Used): Used => ({
+  tokens: a.tokens + b.tokens,
+  costUsd:
+    a.costUsd === null || b.costUsd === null
+      ? null
+      : Math.round((a.costUsd + b.costUsd) * 1e12) / 1e12,
+})
+
+/** The sub-agent that a call has started and that has not ended. */
+export const startedBy = ({ subagents }: VerifiedRun, callId: string): Subagent | undefined =>
+  subagents.findLast(({ call_id, end }) => call_id === callId && end === null)
+
+/** The sub-agent that the open call waits for; null if the call has started none. */
+export const openSubagent = (run: VerifiedRun): Subagent | null =>
+  (run.phase.type === 'acting' && run.phase.open && startedBy(run, run.phase.open.call_id)) || null
+
+/** The open call, if it is one of a sub-agent, and those right after it whose sub-agents work beside it. */
+export function subagentCalls({ phase }: VerifiedRun): readonly Call[] {
+  const open = phase.type === 'acting' ? phase.open : null
+  if (phase.type !== 'acting' || open?.tool !== SUBAGENT_TOOL) return []
+  const next = phase.pending.slice(0, SUBAGENTS_AT_ONCE - 1)
+  const end = next.findIndex(({ tool }) => tool !== SUBAGENT_TOOL)
+  const calls = [open, ...(end === -1 ? next : next.slice(0, end))]
+  // Calls with the same id cannot be told apart, so then it is the open one alone.
+  return new Set(calls.map(({ call_id }) => call_id)).size === calls.length ? calls : [open]
+}
+
+/** Sub-agents that have not ended, as far as their parent has recorded. */
+export const openSubagents = ({ subagents }: VerifiedRun): readonly Subagent[] =>
+  subagents.filter(({ end }) => end === null || end.status === 'running')
+
+/** The run waits for a person, and then continues with what it was doing. */
+export function askHuman({ phase, seq }: VerifiedRun, ts: number): Partial<VerifiedRun> {
+  return { waitingSince: ts, phase: { type: 'awaiting_human', seq: seq + 1, interrupted: phase } }
+}
+
+export function answerHuman(
+  run: VerifiedRun,
+  ts: number,
+  { decision, answers, shown_sha256 }: PayloadOf<'human_check_response'>,
+): Partial<VerifiedRun> {
+  const { phase } = run
+  const open = phase.type === 'awaiting_human' ? phase.seq : null
+  if (phase.type !== 'awaiting_human' || open !== answers) {
+    throw new Impossible(
+      `human_check_response answers record ${answers}, and the open question is ${open ?? 'none'}`,
+    )
+  }
+  checkShown(run, shown_sha256)
+  const next: Phase = decision === 'approve' ? phase.interrupted : { type: 'working' }
+  return { ...afterWaiting(run, ts), phase: next }
+}
+
+function afterWaiting({ waitingSince, waitedSeconds }: VerifiedRun, ts: number) {
+  const waited = waitingSince === null ? 0 : Math.max(0, ts - waitingSince)
+  return { waitingSince: null, waitedSeconds: waitedSeconds + waited }
+}
+
+/** The tool with which an agent asks for more network. It has a rule of its own, which always asks. */
+const NETWORK_TOOL = 'request_network'
+
+/** A person is asked about the next call of the reply, because a rule asks. */
+export function askAboutCall(
+  run: VerifiedRun,
+  ts: number,
+  { call_id, tool, rule, content, call_sha256: callSha256 }: PayloadOf<'approval_required'>,
+): Partial<VerifiedRun> {
+  const { phase, rules, seq } = run
+  const next = phase.type === 'acting' && phase.open === null ? phase.pending[0] : undefined
+  if (phase.type !== 'acting' || next?.call_id !== call_id) {
+    throw new Impossible(`approval_required ${call_id} is not about the next call`)
+  }
+  const isToReview = (rules !== null || next.tool === NETWORK_TOOL) && phase.decision === undefined
+  if (!isToReview || startedBy(run, call_id) !== undefined || tool !== next.tool) {
+    throw new Impossible(`approval_required ${call_id} is about no call to be reviewed`)
+  }
+  if (content.action !== 'ask' || isLifted(run, rule) || !isRule(run, rule, content)) {
+    throw new Impossible(
+      `approval_required ${call_id} names rule ${rule.index} of the ${rule.of}, which does not ask like that`,
+    )
+  }
+  checkCall(next, callSha256)
+  const { pending } = phase
+  return {
+    waitingSince: ts,
+    phase: { type: 'awaiting_approval', seq: seq + 1, pending, callSha256, rule, content },
+  }
+}
+
+const isLifted = ({ rules }: VerifiedRun, { of, index }: RuleName): boolean =>
+  rules?.lifted.some((each) => each.of === of && each.index === index) === true
+
+const isRule = ({ rules }: VerifiedRun, { of, index }: RuleName, content: Rule): boolean =>
+  of === 'tool'
+    ? index === 0 && content.tool === NETWORK_TOOL
+    : mayBeSame(content, rules?.[of][index])
+
+/** A person allows or denies a call by its hash. After a redaction of the call, nothing can be compared. */
+function checkCall(call: Call, named: string): void {
+  const actual = hashOfCall(call)
+  if (mayBeSame(named, actual) || JSON.stringify(call).includes(REDACTED)) return
+  throw new Impossible(`it names the hash ${named} of the call, and the call has ${actual}`)
+}
+
+/** @param principal who answered; undefined if nobody is named */
+export function answerCall(
+  run: VerifiedRun,
+  ts: number,
+  payload: PayloadOf<'approval_response'>,
+  principal: string | undefined,
+): Partial<VerifiedRun> {
+  const { phase, rules } = run
+  const { decision, answers, call_id, call_sha256, lifts_rule = false, shown_sha256 } = payload
+  if (phase.type !== 'awaiting_approval') {
+    throw new Impossible(`approval_response ${call_id} answers no open question`)
+  }
+  const { seq, pending, rule, content } = phase
+  if (answers !== seq || call_id !== pending[0]?.call_id) {
+    throw new Impossible(
+      `approval_response ${call_id} answers record ${answers}, and the open question is ${seq}`,
+    )
+  }
+  if (!mayBeSame(call_sha256, phase.callSha256)) {
+    throw new Impossible(`approval_response ${call_id} is about another call than the question`)
+  }
+  if (lifts_rule && (decision !== 'allow' || rule.of !== 'run')) {
+    throw new Impossible(`approval_response ${call_id} lifts a rule that stays`)
+  }
+  checkShown(run, shown_sha256)
+  const isStarter = principal === undefined || principal === run.starter
+  if (content.by === 'other_than_starter' && isStarter) {
+    throw new Impossible(
+      'the rule asks for an answer by somebody other than the person who started the run, and no such person answered',
+    )
+  }
+  return {
+    ...afterWaiting(run, ts),
+    rules: rules && lifts_rule ? { ...rules, lifted: [...rules.lifted, rule] } : rules,
+    phase: { type: 'acting', pending, open: null, decision },
+  }
+}
+
+/** Records of earlier versions do not name the hash. */
+function checkShown({ question }: VerifiedRun, shown: string | undefined): void {
+  if (shown === undefined || shown === question) return
+  throw new Impossible(
+    `it names the hash ${shown} of the question, and the question has ${question}`,
+  )
+}

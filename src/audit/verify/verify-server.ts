@@ -1,0 +1,250 @@
+import type { Readable } from 'node:stream'
+import { err, ok, type Result, safeTry } from 'neverthrow'
+import * as z from 'zod'
+import { Checkpoint, LedgerProof, PublishedKeys, RunHead } from '../../api/audit.ts'
+import { RunDetails, type RunSummary } from '../../api/runs.ts'
+import type { RunState } from '../../domain/state.ts'
+import { messageOf } from '../../lib/message-of.ts'
+import { canonicalText } from '../../log/commitment.ts'
+import { linesOf, readLine } from '../bundle/record-lines.ts'
+import { unpacked } from '../bundle/unpack.ts'
+import type { CheckpointLog } from '../checkpoints/checkpoint-stream.ts'
+import { ledgerOf } from '../ledgers.ts'
+import { checkSeal, type KnownKeys, knownKeys, type TrustAnchors } from '../public-keys.ts'
+import { READ_MODEL } from './beside-log.ts'
+import { LiveCheck, type LiveReport } from './live-report.ts'
+import type { Finding } from './report.ts'
+import { CheckpointsCheck, rootFindings, type VerifiedCheckpoints } from './verify-checkpoints.ts'
+import { verifyFolded } from './verify-store.ts'
+
+/** Why a server did not give something: `code` of its problem; null if it sent no problem document. */
+type ServerFailure = { readonly code: string | null; readonly message: string }
+
+/** What verification reads of a server. Errors are sentences for people. */
+export type ServerReader = {
+  /** @param path begins with a slash */
+  json<T>(path: string, schema: z.ZodType<T>): Promise<Result<T, ServerFailure>>
+  stream(path: string): Promise<Result<Readable, ServerFailure>>
+  /** All runs that the server lists, by id, newest first. */
+  runs(): Promise<Result<ReadonlyMap<string, RunSummary>, string>>
+  /** What the server should answer about a run. */
+  detailsOf(state: RunState): RunDetails
+}
+
+/** Verifies all runs of a server by their exports, its ledgers, and its checkpoints. */
+export async function verifyServer(
+  server: ServerReader,
+  kept: Checkpoint | null,
+  anchors: TrustAnchors,
+): Promise<Result<LiveReport, string>> {
+  return safeTry(async function* () {
+    const chain = yield* await readCheckpoints(server)
+    const proofs = yield* await read(server, '/api/ledgers', z.array(LedgerProof))
+    // Only now: another server that joins the log meanwhile publishes its key before it signs anything.
+    const own = knownKeys(yield* await read(server, '/api/keys', PublishedKeys))
+    const inLog = knownKeys(yield* await read(server, '/api/keys?all=true', PublishedKeys))
+    const keys = new Map([...inLog, ...own, ...anchors.keys])
+    const checkpoints = yield* await verifyChain(server, chain, kept, keys)
+    const check = new LiveCheck(checkpoints, 'the server')
+    const listed = yield* await server.runs()
+    const runs = new RunsCheck({ server, check, anchors, listed })
+    const { latest, wanted } = checkpoints
+    const named = [latest, wanted].flatMap((log) => [...(log?.heads.keys() ?? [])])
+    // The oldest first: what a run says about its sub-agents was so before these are read.
+    const ids = [...[...listed.keys()].reverse(), ...named.filter((id) => ledgerOf(id) === null)]
+    const seen = new Set<string>()
+    for (let next = new Set(ids); next.size > 0; ) {
+      for (const runId of next) yield* await runs.verify(runId)
+      for (const runId of next) seen.add(runId)
+      // Runs that others have started since the runs were listed.
+      next = new Set(check.family.unseen().filter((runId) => !seen.has(runId)))
+    }
+    for (const proof of proofs) yield* await verifyLedger(server, check, proof, keys)
+    const { artifacts, answers: read_model, signers } = runs
+    return ok(check.report({ anchors, kept, own, signers, artifacts, read_model }))
+  })
+}
+
+const read = async <T>(
+  server: ServerReader,
+  path: string,
+  schema: z.ZodType<T>,
+): Promise<Result<T, string>> => (await server.json(path, schema)).mapErr(({ message }) => message)
+
+/** All checkpoints of a server, oldest first. */
+async function readCheckpoints(server: ServerReader): Promise<Result<Checkpoint[], string>> {
+  const chain: Checkpoint[] = []
+  for (;;) {
+    const after = chain.at(-1)?.number ?? -1
+    const path = `/api/checkpoints?limit=1000&after=${after}`
+    const page = await read(server, path, z.array(Checkpoint))
+    if (page.isErr()) return err(page.error)
+    const [first] = page.value
+    if (first === undefined) return ok(chain)
+    if (first.number <= after) {
+      return err(`The server sends checkpoint ${first.number} after ${after}.`)
+    }
+    chain.push(...page.value)
+  }
+}
+
+/** Verifies the chain of checkpoints, and the runs of the last one and of the one that the reader kept. */
+async function verifyChain(
+  server: ServerReader,
+  chain: readonly Checkpoint[],
+  kept: Checkpoint | null,
+  keys: KnownKeys,
+): Promise<Result<VerifiedCheckpoints, string>> {
+  const check = new CheckpointsCheck(keys, kept)
+  for (const checkpoint of chain) {
+    check.take({ revision: checkpoint.number, checkpoint, keys: [] })
+  }
+  const { findings, ...checked } = check.finish()
+  return safeTry(async function* () {
+    // The server gives the runs of a checkpoint apart from it.
+    const latest = yield* await withRuns(server, checked.latest)
+    const wanted = yield* await withRuns(server, checked.wanted)
+    const roots = await rootFindings(latest, wanted)
+    return ok({ ...checked, latest, wanted, findings: [...findings, ...roots] })
+  })
+}
+
+async function withRuns(
+  server: ServerReader,
+  log: CheckpointLog | null,
+): Promise<Result<CheckpointLog | null, string>> {
+  if (log === null) return ok(null)
+  const got = await server.stream(`/api/checkpoints/${log.checkpoint.number}/runs`)
+  if (got.isErr()) return err(got.error.message)
+  const heads = new Map<string, RunHead>()
+  try {
+    for await (const texts of linesOf(got.value)) {
+      for (const text of texts) {
+        const head = RunHead.parse(JSON.parse(text ?? ''))
+        heads.set(head.run_id, head)
+      }
+    }
+    return ok({ ...log, heads })
+  } catch (cause) {
+    return err(`The runs of a checkpoint cannot be read: ${String(cause)}`)
+  }
+}
+
+type Given = {
+  readonly server: ServerReader
+  readonly check: LiveCheck
+  readonly anchors: TrustAnchors
+  readonly listed: ReadonlyMap<string, RunSummary>
+}
+
+/** Verifies the runs of a server by their exports, and compares what it answers about each with its records. */
+class RunsCheck {
+  readonly #given: Given
+  readonly signers = new Set<string>()
+  artifacts = 0
+  /** How many runs were compared with what the server answers about them. */
+  answers = 0
+
+  constructor(given: Given) {
+    this.#given = given
+  }
+
+  async verify(runId: string): Promise<Result<void, string>> {
+    const { server, check, anchors } = this.#given
+    const where = `run ${runId}`
+    const got = await server.stream(`/api/runs/${runId}/export`)
+    if (got.isErr()) {
+      const { code, message } = got.error
+      if (code === 'damaged_record') this.#find('unreadable', where, message)
+      // If a run is gone, the checkpoint that names it reports that.
+      return code === 'damaged_record' || code === 'run_not_found' ? ok() : err(message)
+    }
+    const { report, folded } = await verifyFolded(unpacked(got.value), {
+      ...{ anchors, family: check.family },
+      onRecord: (record) => check.see(record),
+      // Without the redactions of other runs, which deleted an artifact that both name.
+      onRedaction: (redaction) => {
+        if (redaction.record.payload.run_id === runId) check.redactions.add(redaction)
+      },
+    })
+    // A server breaks an export off if it cannot read the rest of it. That is not a finding about the run.
+    const { errored } = got.value
+    if (errored !== null) return err(`The export of run ${runId} broke off: ${messageOf(errored)}.`)
+    check.seeRun(runId)
+    this.artifacts += report.artifacts
+    if (report.key !== null) this.signers.add(report.key)
+    if (report.run_id !== null && report.run_id !== runId) {
+      this.#find('unexpected', where, `the server sends the run ${report.run_id} instead`)
+    }
+    for (const finding of report.findings) {
+      check.findings.push({ ...finding, where: `${where}, ${finding.where}` })
+    }
+    return report.holds && folded !== null ? this.#compare(folded.state) : ok()
+  }
+
+  /** Compares the answers of the server about a run, which come from its read model, with the records. */
+  async #compare(state: RunState): Promise<Result<void, string>> {
+    const { runId, seq } = state
+    const { server, listed: all } = this.#given
+    const got = await server.json(`/api/runs/${runId}`, RunDetails)
+    if (got.isErr() && got.error.code !== 'run_not_found') return err(got.error.message)
+    this.answers += 1
+    const expected = server.detailsOf(state)
+    const find = (problem: string) =>
+      this.#find('changed', READ_MODEL, `run ${runId}: the ${problem}`)
+    if (got.isErr()) find('server answers that there is no such run')
+    else {
+      const { progress, ...rest } = got.value
+      // Of a sub-agent, not only the records of the run itself say something.
+      const { subagent: _, ...own } = progress
+      // A run may have continued since the export, but it cannot go back.
+      if (own.seq < seq) find(`server knows of no record after ${own.seq}`)
+      const isSame = canonicalText({ ...rest, progress: own }) === canonicalText(expected)
+      if (own.seq === seq && !isSame) find('answer of the server does not match the records')
+    }
+    const listed = all.get(runId)
+    if (listed === undefined) {
+      const isNew = all.size === 0 || state.phase.type !== 'ended'
+      if (!isNew) find('server does not list it')
+    } else if (listed.goal !== expected.goal || listed.created_at !== expected.created_at) {
+      find('list of runs does not match the records')
+    }
+    return ok()
+  }
+
+  #find(problem: Finding['problem'], where: string, message: string): void {
+    this.#given.check.findings.push({ problem, where, seq: null, message })
+  }
+}
+
+/** Verifies a ledger up to its signed end. */
+async function verifyLedger(
+  server: ServerReader,
+  check: LiveCheck,
+  proof: LedgerProof,
+  keys: KnownKeys,
+): Promise<Result<void, string>> {
+  const { ledger, length, head, key } = proof
+  const { ledgers, findings } = check
+  const got = await server.stream(`/api/ledgers/${ledger}`)
+  if (got.isErr()) return err(got.error.message)
+  let signed = length === 0 ? proof.head : null
+  for await (const texts of linesOf(got.value)) {
+    for (const text of texts) {
+      if (ledgers.lengthOf(ledger) >= length) break
+      const entry = check.takeEntry(ledger, readLine(text, 'checksummed'))
+      if (entry?.length === length) signed = entry.head
+    }
+  }
+  const found = (problem: Finding['problem'], seq: number | null, message: string) =>
+    findings.push({ problem, where: `ledger ${ledger}`, seq, message })
+  if (checkSeal(proof, keys) !== 'good') {
+    found('signature', null, `its proof is not signed by the key ${key}, or the key is not known`)
+  }
+  if (ledgers.isBad(ledger) || signed === head) return ok()
+  if (signed !== null) {
+    const message = `its hash is ${signed}, and ${head} is signed: the whole ledger was rewritten`
+    found('changed', length - 1, message)
+  } else found('missing', ledgers.lengthOf(ledger), `${length} entries are signed, not fewer`)
+  return ok()
+}

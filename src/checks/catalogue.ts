@@ -1,0 +1,251 @@
+import type { GoalPart, RunConfig } from '../domain/run-config.ts'
+import { INSTRUCTIONS_GOAL } from '../domain/subagents.ts'
+import type { Workspace } from '../workspace/workspace.ts'
+import { checkWith } from './check-tool.ts'
+import {
+  ALL_OF,
+  cannotCheck,
+  FIT,
+  type Goal,
+  type GoalContext,
+  type GoalVerdict,
+  type Judged,
+  mergeVerdicts,
+  notAchieved,
+  oneLine,
+  SHELL_GOAL,
+} from './goal.ts'
+import { ownProgram, scriptOf, textOf, thereIs } from './project-files.ts'
+import type { ToolCheck } from './run-check.ts'
+import { describeShellGoal, shellGoal } from './shell-goal.ts'
+import { goalOf, TOOL_GOALS, WITHOUT_NPM } from './tools.ts'
+
+const REASON_CHARACTERS = 200
+
+/** Done when the agent reports that it is done: for work that no command can check. */
+const instructionsGoal: Goal = {
+  name: INSTRUCTIONS_GOAL,
+  description: 'The agent has done what its instructions ask for, by its own word',
+  prompt:
+    'Do what the instructions ask for. Nothing but your word is checked: when everything is done, reply without tool ' +
+    'calls, and report exactly what the instructions ask you to report.',
+  check: async ({ lastWords = null }) => {
+    if (lastWords === null) return notAchieved('The agent has not said that it is done')
+    const said = oneLine(lastWords, REASON_CHARACTERS)
+    return { verdict: 'achieved', reason: `The agent says that it is done: ${said}`, details: '' }
+  },
+}
+
+/** The name of one of several goals, or its command if it has no name. */
+function nameOf({ goal, shell_goal }: GoalPart): string {
+  if (goal !== SHELL_GOAL || shell_goal === null) return goal
+  return `\`${oneLine(shell_goal.check_command, 60)}\``
+}
+
+/**
+ * Checks all goals, in their order, so that the agent sees every failure at once: an iteration costs more than a check.
+ * Only a goal that cannot be checked ends the check early, because nothing that follows can change the verdict.
+ */
+async function checkAll(context: GoalContext): Promise<GoalVerdict> {
+  const judged: Judged[] = []
+  const { all_of = [], goal_options: _, ...config } = context.config
+  for (const part of all_of) {
+    const goal = findGoal(part.goal)
+    if (goal === undefined) throw new Error(`This server has no goal named ${part.goal}`)
+    const verdict = await goal.check({ ...context, config: { ...config, ...part } })
+    judged.push({ name: nameOf(part), ...verdict })
+    if (verdict.verdict === 'cannot_check' || context.signal.aborted) break
+  }
+  return mergeVerdicts(judged)
+}
+
+/** The goal of a run that names several. */
+const allOf: Goal = {
+  name: ALL_OF,
+  description: 'Several goals hold at the same time: those that the run names',
+  prompt:
+    'Reach all of the goals below, so that they hold at the same time. All are checked together; the verdict names each.',
+  check: checkAll,
+}
+
+type Linter = Pick<ToolCheck, 'tool' | 'programs' | 'missing' | 'lacks' | 'withoutNetwork'> & {
+  /** If several linters of a language fit, the first of them is used. */
+  readonly language: 'JavaScript' | 'Python' | 'Go' | 'Rust'
+  /** What shows that the project uses it; null if nothing does. */
+  readonly detect: (files: Workspace) => Promise<string | null>
+}
+
+const NODE = ['node_modules/.bin']
+const PYTHON = ['.venv/bin', 'venv/bin']
+
+const ESLINT_CONFIGS = [
+  ...['js', 'mjs', 'cjs', 'ts', 'mts', 'cts'].map((ending) => `eslint.config.${ending}`),
+  ...['.js', '.cjs', '.json', '.yml', '.yaml', ''].map((ending) => `.eslintrc${ending}`),
+]
+
+const aFile = (names: readonly string[]) => (files: Workspace) => thereIs(files, names)
+
+/** A section of settings in a file, or one of the linter's own files. */
+const aSection =
+  (tool: string, file: string, section: string, names: readonly string[]) =>
+  async (files: Workspace) => {
+    const lines = (await textOf(files, file))?.split('\n') ?? []
+    const isThere = lines.some((line) => line.startsWith(`[${section}`))
+    return isThere ? `${file} has settings of ${tool}` : thereIs(files, names)
+  }
+
+const LINTERS: readonly Linter[] = [
+  {
+    language: 'JavaScript',
+    tool: 'npm run lint',
+    detect: async (files) => (await scriptOf(files, 'lint')) && 'package.json has a lint script',
+    programs: () => [{ file: 'npm', args: ['run', 'lint'] }],
+    missing: 'npm is not installed: install Node.js from https://nodejs.org',
+    withoutNetwork: WITHOUT_NPM,
+  },
+  {
+    language: 'JavaScript',
+    tool: 'biome lint',
+    detect: aFile(['biome.json', 'biome.jsonc']),
+    programs: ownProgram(NODE, 'biome', ['lint', '--colors=off', '.']),
+    missing: 'biome is not installed: install it with `npm install --save-dev @biomejs/biome`',
+  },
+  {
+    language: 'JavaScript',
+    tool: 'eslint',
+    detect: aFile(ESLINT_CONFIGS),
+    programs: ownProgram(NODE, 'eslint', ['--no-color', '.']),
+    missing: 'eslint is not installed: install it with `npm install --save-dev eslint`',
+  },
+  {
+    language: 'Python',
+    tool: 'ruff check',
+    detect: aSection('ruff', 'pyproject.toml', 'tool.ruff', ['ruff.toml', '.ruff.toml']),
+    programs: async (files) => [
+      ...(await ownProgram(PYTHON, 'ruff', ['check', '--no-cache', '.'])(files)),
+      { file: 'python3', args: ['-m', 'ruff', 'check', '--no-cache', '.'] },
+    ],
+    lacks: /: No module named '?ruff'?\s*$/,
+    missing: 'ruff is not installed: install it with `python3 -m pip install ruff`',
+  },
+  {
+    language: 'Python',
+    tool: 'flake8',
+    detect: aSection('flake8', 'setup.cfg', 'flake8', ['.flake8']),
+    programs: ownProgram(PYTHON, 'flake8', []),
+    missing: 'flake8 is not installed: install it with `python3 -m pip install flake8`',
+  },
+  {
+    language: 'Go',
+    tool: 'golangci-lint run',
+    detect: aFile(['yml', 'yaml', 'toml', 'json'].map((end) => `.golangci.${end}`)),
+    programs: () => [{ file: 'golangci-lint', args: ['run'] }],
+    missing: 'golangci-lint is not installed: install it from https://golangci-lint.run',
+  },
+  {
+    language: 'Go',
+    tool: 'go vet',
+    detect: aFile(['go.mod']),
+    programs: () => [{ file: 'go', args: ['vet', './...'] }],
+    missing: 'go is not installed: install it from https://go.dev/dl',
+  },
+  {
+    language: 'Rust',
+    tool: 'cargo clippy',
+    detect: aFile(['Cargo.toml']),
+    programs: () => [
+      {
+        file: 'cargo',
+        args: ['clippy', '--all-targets', '--color=never', '--', '-D', 'warnings'],
+      },
+    ],
+    lacks: /no such command: `clippy`|'cargo-clippy' is not installed/,
+    missing: 'clippy is not installed: install it with `rustup component add clippy`',
+  },
+]
+
+/** The linters of a project: one for each of its languages. */
+async function lintersOf(files: Workspace): Promise<readonly (Linter & { because: string })[]> {
+  const found = new Map<string, Linter & { because: string }>()
+  for (const linter of LINTERS) {
+    const because = found.has(linter.language) ? null : await linter.detect(files)
+    if (because !== null) found.set(linter.language, { ...linter, because })
+  }
+  return [...found.values()]
+}
+
+async function checkLint(context: GoalContext): Promise<GoalVerdict> {
+  // The command of a run is in place of the project's linters.
+  const own = context.config.shell_goal && [{ tool: 'the linter', programs: () => [], missing: '' }]
+  const linters = own ?? (await lintersOf(context.files))
+  if (linters.length === 0) {
+    const reason =
+      'No linter of this project is known: add a lint script to package.json, settings of biome, eslint, ruff or flake8, or start a new run with the command in its check'
+    return cannotCheck(reason)
+  }
+  const judged: Judged[] = []
+  for (const linter of linters) {
+    const verdict = await checkWith(context, {
+      ...linter,
+      ...{ minutes: 20, env: { CI: 'true', NO_COLOR: '1' }, report: 'text' },
+      noise: /^(?:npm (?:error|ERR!|warn|notice)\b|> )/,
+    })
+    judged.push({ name: linter.tool, ...verdict })
+  }
+  return mergeVerdicts(judged)
+}
+
+const lint: Goal = {
+  name: 'lint',
+  description: 'The linter of the project finds nothing',
+  prompt:
+    'Make the linter of this project find nothing. It is the lint script of package.json, biome, eslint, ruff, flake8, ' +
+    'golangci-lint, go vet or cargo clippy, with the settings of the project. Fix the code: no comments that silence the ' +
+    'linter, and no looser settings.',
+  registries: ['npm', 'pypi', 'go', 'cargo'],
+  takesCheck: true,
+  protects: ['lint', 'ci'],
+  command: 'npm run lint',
+  detect: async (files) => {
+    const linters = await lintersOf(files)
+    if (linters.length === 0) return null
+    const because = linters.map((linter) => `${linter.because} (${linter.tool})`).join(', ')
+    return { fit: FIT.quality, because }
+  },
+  check: checkLint,
+}
+
+/** All goals that a run may name. */
+export const goals: readonly Goal[] = [
+  ...TOOL_GOALS.map(goalOf),
+  ...[lint, shellGoal, allOf, instructionsGoal],
+]
+
+/** Goals of earlier versions. Runs that have them are read, but a new run needs a command in their place. */
+const REMOVED = ['coverage', 'perf-check', 'api-test']
+
+/** What to write instead of a goal of an earlier version; null for any other name. */
+export const replacementOf = (name: string): string | null =>
+  REMOVED.includes(name)
+    ? `This version has no goal ${name}: name a check with a command that fails if the goal is not reached, such as {"check": {"command": "./check.sh"}}. docs/reference.md has such a command for ${name}`
+    : null
+
+const removed: readonly Goal[] = REMOVED.map((name) => ({
+  ...{ name, description: '', prompt: '' },
+  check: async () => cannotCheck(replacementOf(name) ?? ''),
+}))
+
+/** A goal that a run has, or may have. */
+export function findGoal(name: string): Goal | undefined {
+  return [...goals, ...removed].find((goal) => goal.name === name)
+}
+
+/** The goals of a run in words, for the model. */
+export function describeGoals(config: RunConfig): string {
+  const inWords = ({ goal, shell_goal }: Pick<GoalPart, 'goal' | 'shell_goal'>): string => {
+    const check = shell_goal === null ? '' : `\nThe check: ${describeShellGoal(shell_goal)}.`
+    return `${findGoal(goal)?.prompt ?? ''}${check}`
+  }
+  const parts = (config.all_of ?? []).map((part) => `\n## ${part.goal}\n${inWords(part)}`)
+  return [inWords(config), ...parts].join('\n')
+}

@@ -1,0 +1,63 @@
+import { join } from 'node:path'
+import * as z from 'zod'
+import { jsonOr } from '../lib/json.ts'
+import { readWhole, type Workspace } from '../workspace/workspace.ts'
+import type { Program } from './run-check.ts'
+
+const MAX_BYTES = 1024 * 1024
+const MAX_NAMES = 10_000
+
+/** The first of these paths, relative to the project, that exists. */
+export async function firstOf(
+  workspace: Workspace,
+  paths: readonly string[],
+): Promise<string | null> {
+  const found = await workspace.ask('changed', { paths })
+  const changed = found.isOk() ? found.value.changed : []
+  return paths.find((_, at) => changed[at] != null) ?? null
+}
+
+/** The first of these paths that exists, as a reason for people; null if none does. */
+export async function thereIs(
+  workspace: Workspace,
+  paths: readonly string[],
+): Promise<string | null> {
+  const found = await firstOf(workspace, paths)
+  return found === null ? null : `there is a ${found}`
+}
+
+/** At most MAX_NAMES names in a folder of the project; none if there is no such folder. */
+export async function namesIn(workspace: Workspace, path: string): Promise<readonly string[]> {
+  const listed = await workspace.ask('list', { path, limit: MAX_NAMES })
+  return listed.isOk() ? listed.value.entries.map(({ name }) => name) : []
+}
+
+/** A text file of the project; null if it cannot be read, or is larger than a file that people write. */
+export async function textOf(workspace: Workspace, path: string): Promise<string | null> {
+  const read = await readWhole(workspace, { path, maxBytes: MAX_BYTES })
+  return read.isOk() ? read.value.content.toString() : null
+}
+
+const PackageJson = z.object({ scripts: z.record(z.string(), z.string()).optional() })
+
+/** `scripts.test` of package.json; null if it is missing or is the default of `npm init`. */
+export async function testScript(workspace: Workspace): Promise<string | null> {
+  const script = await scriptOf(workspace, 'test')
+  return script?.includes('Error: no test specified') ? null : script
+}
+
+/** A script of package.json; null if it is missing or empty. */
+export async function scriptOf(workspace: Workspace, name: string): Promise<string | null> {
+  const text = await textOf(workspace, 'package.json')
+  if (text === null) return null
+  return PackageJson.safeParse(jsonOr(text, null)).data?.scripts?.[name]?.trim() || null
+}
+
+/** A program of the project in one of these folders, or else that of the system. */
+export const ownProgram =
+  (folders: readonly string[], name: string, args: readonly string[]) =>
+  async (files: Workspace): Promise<Program[]> => {
+    const paths = folders.map((folder) => join(folder, name))
+    const own = await firstOf(files, paths)
+    return [{ file: own === null ? name : join(files.cwd, own), args }]
+  }

@@ -1,0 +1,217 @@
+import type { Command } from 'commander'
+import { err } from 'neverthrow'
+import type { LoggedAccess, Redacted } from '../../client/index.ts'
+import { ACCESS_KINDS, type AccessKind } from '../../domain/access.ts'
+import { counted } from '../../lib/text.ts'
+import { type Connection, connected, serverCommand } from '../connection.ts'
+import { atTerminal, talk } from '../terminal/ask.ts'
+import {
+  JSON_LINES,
+  type JsonOption,
+  positiveInt,
+  someOf,
+  wordsOf,
+} from '../terminal/option-values.ts'
+import { oneLine, timeOf } from '../terminal/plain-text.ts'
+import { print, printJson, printList, say } from '../terminal/print.ts'
+import type { Steps } from '../terminal/steps.ts'
+
+type AccessOptions = JsonOption & {
+  readonly run?: string
+  readonly principal?: string
+  readonly kinds?: readonly AccessKind[]
+  readonly limit: number
+}
+
+/** The longest page of a server. */
+const PAGE = 5000
+
+/** `retrai access`: the access log, newest first. */
+export const accessCommand = (): Command =>
+  serverCommand('access')
+    .description('Show who has read, watched, exported or verified which run, newest first.')
+    .option('--run <run>', 'only accesses to this run')
+    .option('--principal <name>', 'only accesses of this person or program')
+    .option('--kinds <list>', `only some of ${ACCESS_KINDS.join(', ')}`, someOf(ACCESS_KINDS))
+    .option('--limit <n>', 'the most to show', positiveInt, 50)
+    .option(...JSON_LINES)
+    .action(connected(show))
+
+const HEAD = ['SEQ', 'WHEN', 'WHO', 'FROM', 'WHAT', 'RUN', 'TIMES', 'DETAILS']
+
+async function* show(
+  { client, explain }: Connection,
+  { run: run_id, principal, kinds, limit: most, json = false }: AccessOptions,
+): Steps {
+  const found: LoggedAccess[] = []
+  let next: number | null | undefined
+  while (next !== null && found.length < most) {
+    const limit = Math.min(PAGE, most - found.length)
+    const asked = { run_id, principal, kinds, direction: 'backward', limit, after: next } as const
+    const page = yield* client.access.list(asked).mapErr(explain)
+    found.push(...page.entries)
+    if (page.next !== null && next != null && page.next >= next) {
+      yield* err(`The server sends the entries before ${next} again and again.`)
+    }
+    next = page.next
+  }
+  await printList(json, HEAD, found, rowOf)
+  if (next !== null && !json) say(`There are more than ${most}; --limit shows more of them.`)
+}
+
+function rowOf({ seq, kind, payload }: LoggedAccess): string[] {
+  const { count, last_ts } = payload
+  const when = timeOf(last_ts)
+  if (!('operation' in payload)) return [String(seq), when, '', '', kind, '', String(count), '']
+  const { principal, client, run_id } = payload
+  const who = [principal ?? 'unknown', client ?? 'many addresses']
+  return [String(seq), when, ...who, kind, run_id ?? '', String(count), detailOf(payload)]
+}
+
+function detailOf(payload: Extract<LoggedAccess['payload'], { operation: string }>): string {
+  if ('status' in payload) return `${payload.operation}: status ${payload.status}`
+  if ('seconds' in payload) {
+    const end = payload.last === null ? 'nothing was sent' : `up to ${payload.last}`
+    return `${end}, ${Math.round(payload.seconds)} s`
+  }
+  const others = (payload.queries?.length ?? 1) - 1 + (payload.unlisted ?? 0)
+  const asked = payload.asked === '' ? payload.operation : `${payload.operation} ${payload.asked}`
+  if (others === 0) return asked
+  return `${asked} and ${others === 1 ? 'another query' : `${others} other queries`}`
+}
+
+const HELP = `
+The pointer (RFC 6901) begins at the payload of the record: /output,
+/args/command, /tool_calls/0/args. If it names an object or an array, all texts
+in it are redacted. The reason is kept for ever, so it must not contain the
+text. Before it redacts, the command shows what that removes and asks, unless
+you pass --yes.
+
+The command lists where else the run contains the same text; with --everywhere
+it redacts these places too. If the secret is only a part of the text, pass it
+with --secret-file, or on stdin with --secret-file -. Then the command searches
+for the secret, within other texts and whole outputs too. Each text that
+contains it is redacted as a whole. You can repeat the command safely. Other
+runs are not searched. Backups and earlier exports still contain the text.`
+
+type RedactOptions = JsonOption & {
+  readonly reason: string
+  readonly secretFile?: string
+  readonly everywhere?: boolean
+  readonly yes?: boolean
+}
+
+/** `retrai redact RUN SEQ POINTER`: redacts a secret or personal data in a record. */
+export const redactCommand = (): Command =>
+  serverCommand('redact')
+    .description('Redact a text in a record of a run, for ever. The chain of hashes stays whole.')
+    .argument('<run>', 'the id of the run')
+    .argument('<seq>', 'the record')
+    .argument('<pointer>', 'JSON pointer to the text, such as /output')
+    .requiredOption('--reason <text>', 'the reason; kept for ever')
+    .option('--secret-file <file>', 'search for the secret in this file, not for the whole text')
+    .option('--everywhere', 'also redact it everywhere else in this run')
+    .option('--yes', 'do not ask first; needed if there is no terminal')
+    .option(...JSON_LINES)
+    .addHelpText('after', HELP)
+    .action(connected(redact))
+
+async function* redact(
+  { client, explain }: Connection,
+  runId: string,
+  seq: string,
+  pointer: string,
+  { reason, secretFile, everywhere = false, yes, json = false }: RedactOptions,
+): Steps {
+  if (!/^\d{1,15}$/.test(seq)) {
+    return yield* err(`"${seq}" is not a seq. Give the number of the record.`)
+  }
+  // The secret is not an option, because shell histories and process lists show arguments.
+  const secret = (yield* await wordsOf({ file: secretFile }))?.replace(/\r?\n$/, '')
+  if (secret !== undefined && secret.length < 4) {
+    return yield* err('The secret is too short: it needs at least 4 characters.')
+  }
+  const what = { seq: Number(seq), pointer, reason, secret }
+  const ask = (wanted: RedactWhat) => client.runs.redact(runId, wanted).mapErr(explain)
+  if (yes !== true) {
+    say(...previewLines(runId, yield* ask({ ...what, preview: true }), everywhere))
+    if (secretFile === '-' || !atTerminal()) {
+      return yield* err('There is nobody to ask here. Nothing was redacted: repeat it with --yes.')
+    }
+    const answer = await talk((question) => question('Redact it? [y]es, [n]o: '))
+    if (!/^y(es)?$/i.test(answer ?? '')) return yield* err('Nothing was redacted.')
+  }
+  // Earlier redactions stay if a later one is refused, and may be repeated.
+  const first = yield* ask(what)
+  const next = everywhere ? first.elsewhere.filter(({ redactable }) => redactable) : []
+  const left = first.elsewhere.filter((place) => !next.includes(place))
+  await printPlace(what.seq, first, left, json)
+  for (const place of next) {
+    const done = await ask({ ...what, seq: place.seq, pointer: place.pointer })
+    const here = `Record ${place.seq}, ${place.pointer}`
+    const answer = yield* done.mapErr((why) => `${here}: ${why} Then repeat the command.`)
+    await printPlace(place.seq, answer, [], json)
+  }
+}
+
+/** What is about to be removed, for ever. */
+function previewLines(runId: string, would: Redacted, everywhere: boolean): string[] {
+  const { seq, pointers, artifact, summaries, objects = 0, elsewhere } = would
+  if (pointers.length === 0) return ['These texts are redacted already.']
+  const others = elsewhere.filter(({ redactable }) => redactable)
+  return [
+    `This removes from run ${runId}, for ever:`,
+    ...pointers.map((pointer) => `  record ${seq}: ${oneLine(pointer)}`),
+    ...(artifact === null ? [] : [`  the artifact ${artifact}, of every run that names it`]),
+    ...summaries.map((summary) => `  record ${summary}: all texts of the summary`),
+    ...(objects === 0
+      ? []
+      : [
+          `  ${counted(objects, 'object')} of snapshots, of every run that has them. Their ids stay, from which a short text can be guessed.`,
+        ]),
+    ...(everywhere
+      ? others.map((place) => `  record ${place.seq}: ${oneLine(place.pointer)}`)
+      : others.length === 0
+        ? []
+        : [`It stays in ${counted(others.length, 'other place')}, without --everywhere.`]),
+  ]
+}
+
+async function printPlace(
+  seq: number,
+  answer: Redacted,
+  left: Redacted['elsewhere'],
+  asJson: boolean,
+): Promise<void> {
+  if (asJson) await printJson(answer)
+  else for (const line of linesOf(seq, answer, left)) await print(line)
+}
+
+function linesOf(seq: number, answer: Redacted, left: Redacted['elsewhere']): string[] {
+  const { pointers, artifact, erased, summaries = [], objects = 0 } = answer
+  const whole = artifact === null ? '' : `, and the artifact ${artifact}`
+  return [
+    oneLine(`Redacted in record ${seq}: ${pointers.join(', ')}${whole}.`),
+    ...(summaries.length === 0
+      ? []
+      : [`Redacted with it: the summaries after it, records ${summaries.join(', ')}.`]),
+    ...(objects === 0 ? [] : [`Removed: ${counted(objects, 'object')} of snapshots.`]),
+    ...(erased
+      ? []
+      : [
+          'This server does not show it any more, and other servers of the same store follow. The store still contains it.',
+        ]),
+    ...(left.length === 0 ? [] : ['This run still contains it:']),
+    ...left.map(({ seq, pointer, redactable }) => {
+      return `  ${seq} ${oneLine(pointer)}${redactable ? '' : ' (cannot be redacted)'}`
+    }),
+  ]
+}
+
+type RedactWhat = {
+  readonly seq: number
+  readonly pointer: string
+  readonly reason: string
+  readonly secret: string | undefined
+  readonly preview?: boolean
+}

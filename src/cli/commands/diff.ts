@@ -1,0 +1,111 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { text as textOf } from 'node:stream/consumers'
+import type { Command } from 'commander'
+import type { RunChanges } from '../../client/index.ts'
+import { type Connection, connected, serverCommand } from '../connection.ts'
+import { io } from '../terminal/io.ts'
+import { given, JSON_LINES, type JsonOption, seq } from '../terminal/option-values.ts'
+import { type Line, rendered } from '../terminal/plain-text.ts'
+import { print, printJson } from '../terminal/print.ts'
+import type { Steps } from '../terminal/steps.ts'
+
+type Options = JsonOption & {
+  readonly from?: number
+  readonly to?: number
+  readonly stat?: boolean
+}
+
+const HELP = `
+Without --from and --to, it compares the first snapshot of the project with the last. The output
+is what "git apply --binary" takes, except for secrets, which are masked.`
+
+/** `retrai diff RUN`: what happened to the files of the project. */
+export const diffCommand = (): Command =>
+  serverCommand('diff')
+    .description('Show what a run did to the files of its project.')
+    .argument('<run>', 'the id of a run')
+    .option('--from <seq>', 'the files as of this record', seq)
+    .option('--to <seq>', 'the files as of this record', seq)
+    .option('--stat', 'only the files, with the number of lines')
+    .option(...JSON_LINES)
+    .addHelpText('after', HELP)
+    .action(connected(diff))
+
+async function* diff({ client, explain }: Connection, run: string, options: Options): Steps {
+  const { from, to, stat = false, json = false } = options
+  const between = given({ from, to })
+  if (stat || json) {
+    const changes = yield* client.history.changes(run, between).mapErr(explain)
+    if (json) await printJson(changes)
+    else for (const line of statOf(changes)) await print(line)
+    return
+  }
+  const patch = yield* client.history.patch(run, between).mapErr(explain)
+  await paged(await textOf(patch))
+}
+
+const WORDS = {
+  added: 'new',
+  modified: '',
+  deleted: 'gone',
+  renamed: 'moved',
+  mode: 'mode',
+} as const
+
+/** A line for each file, and the sum. */
+export function statOf({ files, left_out: leftOut }: RunChanges): Line[] {
+  const lines = files.map(
+    ({ path, old_path, status, additions, deletions, binary, withheld }): Line => {
+      const what = [
+        WORDS[status],
+        binary ? 'binary' : '',
+        withheld === 'not_kept' ? 'not kept' : '',
+      ]
+      const from = old_path === undefined ? '' : ` (was ${old_path})`
+      return [
+        `${path}${from}  `,
+        { text: `+${additions}`, style: 'green' },
+        ' ',
+        { text: `-${deletions}`, style: 'red' },
+        `  ${what.filter((word) => word !== '').join(', ')}`,
+      ]
+    },
+  )
+  const sum = (key: 'additions' | 'deletions') => files.reduce((all, file) => all + file[key], 0)
+  const total = `${files.length} ${files.length === 1 ? 'file' : 'files'} changed, +${sum('additions')} -${sum('deletions')}`
+  const beside = leftOut.length === 0 ? '' : `; ${leftOut.length} left out of snapshots`
+  return [...lines, total + beside]
+}
+
+/** Coloured, and through `$PAGER`, at a terminal; as it is otherwise. */
+async function paged(patch: string): Promise<void> {
+  const { stdout, env } = io()
+  if (!stdout.isTTY) {
+    stdout.write(patch)
+    return
+  }
+  const text = patch
+    .split('\n')
+    .map((line) => rendered(coloured(line)))
+    .join('\n')
+  const pager = env.PAGER?.trim() || 'less -R'
+  const child = spawn('sh', ['-c', pager], { stdio: ['pipe', 'inherit', 'inherit'], env })
+  // A pager that is closed, or missing, ends the writing.
+  child.stdin.on('error', () => {})
+  child.stdin.end(text)
+  const [code] = await once(child, 'close')
+  if (code === NOT_FOUND) stdout.write(text)
+}
+
+/** What a shell answers for a program that there is not. */
+const NOT_FOUND = 127
+
+function coloured(line: string): Line {
+  if (/^(\+\+\+|---|diff |index |new |deleted |old |rename |similarity )/.test(line)) {
+    return [{ text: line, style: 'bold' }]
+  }
+  if (line.startsWith('@@')) return [{ text: line, style: 'cyan' }]
+  if (line.startsWith('+')) return [{ text: line, style: 'green' }]
+  return line.startsWith('-') ? [{ text: line, style: 'red' }] : line
+}

@@ -1,0 +1,91 @@
+import { mkdtemp, realpath } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Command } from 'commander'
+import { createArtifacts } from '../../artifacts/artifacts.ts'
+import { importRun } from '../../audit/bundle/import-run.ts'
+import { bundleFile } from '../../audit/bundle/unpack.ts'
+import { removeFolder } from '../../lib/remove-folder.ts'
+import { type Rechecked, recheckRun } from '../../server/recheck.ts'
+import { openDataFolderStore, openForReading, signingOf } from '../data-folder.ts'
+import { oneLine } from '../terminal/plain-text.ts'
+import { print, printJson, say } from '../terminal/print.ts'
+import { bundleLines } from '../terminal/report-lines.ts'
+import { EXIT, offline, type Steps } from '../terminal/steps.ts'
+import { explain } from './bundles.ts'
+import { type AnchorOptions, readAnchors, withAnchors } from './verify.ts'
+
+const HELP = `
+The files of the run come from the export alone, so make it with --files. Commands run isolated, without a network,
+with the programs of this machine. Nothing is left behind.
+
+Exit codes: 0 the same verdict, 1 another one, 3 it cannot be checked, and what is lacking.`
+
+type Options = AnchorOptions & { readonly json?: boolean }
+
+/** `retrai recheck FILE`: makes the checks of an exported run again, on this machine. */
+export const recheckCommand = (): Command =>
+  withAnchors(new Command('recheck'))
+    .description('Check the goal of an exported run again, on this machine.')
+    .argument('<file>', 'an export made with --files')
+    .option('--json', 'print the result as JSON')
+    .addHelpText('after', HELP)
+    .action(offline(recheck))
+
+async function* recheck(file: string, options: Options): Steps {
+  const anchors = yield* await readAnchors(options)
+  const bundle = yield* await bundleFile(file)
+  // Through no link, because a project that leads through one is named by where it is.
+  const folder = await realpath(await mkdtemp(join(tmpdir(), 'retrai-recheck-')))
+  try {
+    const dataDir = join(folder, 'data')
+    const store = yield* await openDataFolderStore(dataDir)
+    const deps = {
+      ...{ store, sign: signingOf(dataDir), markers: join(dataDir, 'imports') },
+      artifacts: createArtifacts(join(dataDir, 'artifacts')),
+      now: () => Date.now() / 1000,
+    }
+    const imported = await importRun(deps, bundle, anchors)
+    await store.close()
+    if (imported.isErr() && imported.error.type === 'refused') {
+      say(...bundleLines(imported.error.report))
+    }
+    const { runId } = yield* imported.mapErr(explain)
+    const log = yield* openForReading(dataDir)
+    const checked = await recheckRun(runId, { ...log, folder })
+    await log.close()
+    const rechecked = yield* checked
+    if (options.json === true) await printJson(rechecked, 2)
+    else for (const line of linesOf(rechecked)) await print(line)
+    return exitOf(rechecked)
+  } finally {
+    await removeFolder(folder)
+  }
+}
+
+function exitOf({ compared, lacking }: Rechecked): number {
+  if (lacking.length > 0 || compared.some(({ here }) => here === 'cannot_check'))
+    return EXIT.notDone
+  return compared.every(({ here, recorded }) => here === recorded) ? EXIT.done : EXIT.failed
+}
+
+const NAMES = { original_checks: 'check with the files of the start', accept: 'hidden check' }
+const MOST_LISTED = 20
+
+function linesOf({ run_id, compared, lacking, isolation }: Rechecked): string[] {
+  const listed = lacking.slice(0, MOST_LISTED).join(', ')
+  return [
+    `Run ${run_id}, checked again here. ${isolation}`,
+    ...compared.map(({ check, recorded, here, reason }) => {
+      const same = here === recorded ? 'the same as' : 'NOT the same as'
+      return oneLine(`${NAMES[check]}: ${here}, ${same} recorded (${recorded}). ${reason}`)
+    }),
+    ...(lacking.length === 0
+      ? []
+      : [
+          oneLine(
+            `Not in the export, so nothing is proved: ${listed}. Export the run with --files.`,
+          ),
+        ]),
+  ]
+}

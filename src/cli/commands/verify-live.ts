@@ -1,0 +1,82 @@
+import { err, ok, safeTry } from 'neverthrow'
+import type { z } from 'zod'
+import type { Checkpoint } from '../../api/audit.ts'
+import { keysInLog } from '../../audit/checkpoints/checkpoint-stream.ts'
+import { knownKeys, type TrustAnchors } from '../../audit/public-keys.ts'
+import type { LiveReport } from '../../audit/verify/live-report.ts'
+import { verifyServer } from '../../audit/verify/verify-server.ts'
+import { verifyStore } from '../../audit/verify/verify-store.ts'
+import type { RequestError } from '../../client/index.ts'
+import { logPages } from '../../log/stream-pages.ts'
+import { runDetails } from '../../queries/run-details.ts'
+import {
+  RedactionIndex,
+  redactionIndexOf,
+  withRedactions,
+} from '../../redaction/redaction-index.ts'
+import { readArtifactSettings } from '../../server/read-settings.ts'
+import { verifyFolder } from '../../server/verify-folder.ts'
+import { isConnectionString } from '../../store/eventstoredb/connection-string.ts'
+import { connect, download, newestRuns } from '../connection.ts'
+import { artifactsAround, dataDirOf, openEventStoreDb } from '../data-folder.ts'
+import { io } from '../terminal/io.ts'
+import type { Steps } from '../terminal/steps.ts'
+
+type Target = {
+  readonly server?: string
+  readonly dataDir?: string
+  readonly store?: string
+}
+
+/** Verifies all runs and ledgers of a server, a data folder or an EventStoreDB. */
+export async function* verifyLive(
+  { server, dataDir: given, store }: Target,
+  kept: Checkpoint | null,
+  anchors: TrustAnchors,
+): Steps<LiveReport> {
+  if (given !== undefined) {
+    const dataDir = yield* dataDirOf(given)
+    const artifacts = yield* readArtifactSettings(io().env)
+    return yield* await verifyFolder({ dataDir, artifacts, kept, anchors })
+  }
+  if (store !== undefined) return yield* verifyEventStoreDb(store, kept, anchors)
+  const connection = yield* connect({ server, isVerifying: true })
+  const { rest, explain } = connection
+  const failureOf = (error: RequestError) => ({
+    code: error.type === 'refused' ? error.code : null,
+    message: explain(error),
+  })
+  const reader = {
+    json: async <T>(path: string, schema: z.ZodType<T>) => rest.get(path, schema).mapErr(failureOf),
+    stream: async (path: string) => download(connection, path).mapErr(failureOf),
+    runs: async () =>
+      safeTry(async function* () {
+        const { runs } = yield* newestRuns(connection)
+        return ok(new Map(runs.map((run) => [run.run_id, run])))
+      }),
+    detailsOf: runDetails,
+  }
+  return yield* await verifyServer(reader, kept, anchors)
+}
+
+/** Verifies all runs of an EventStoreDB, with the keys that its servers have published in it. */
+async function* verifyEventStoreDb(
+  url: string,
+  kept: Checkpoint | null,
+  anchors: TrustAnchors,
+): Steps<LiveReport> {
+  if (!isConnectionString(url)) yield* err('--store must be esdb://…, as for serve.')
+  const reader = yield* await openEventStoreDb(url)
+  try {
+    const artifacts = yield* artifactsAround({ dataDir: null, reader })
+    const inLog = yield* (await keysInLog(reader)).mapErr(({ message }) => message)
+    const keys = new Map([...knownKeys({ keys: inLog }), ...anchors.keys])
+    // If the redactions cannot be read, the verification finds out why.
+    const index = (await redactionIndexOf(reader)).unwrapOr(new RedactionIndex())
+    const hiding = withRedactions(reader, index)
+    const whole = { reader: hiding, pages: () => logPages(hiding), artifacts }
+    return yield* await verifyStore({ ...whole, keys, projected: null }, kept, anchors)
+  } finally {
+    await reader.close()
+  }
+}

@@ -1,0 +1,191 @@
+import type { Form } from '../../api/event-query.ts'
+import { PROJECTION_WAIT_MS } from '../deps.ts'
+import type { Watched } from '../plugins/access-log.ts'
+import type { LiveDeps } from './deps.ts'
+import { type Frame, refusalFrame } from './frame.ts'
+import { PartsFollower } from './parts-follower.ts'
+import type { Follower, SharedTopic } from './shared-topic.ts'
+import type { Ending, Sink } from './sinks.ts'
+import type { View } from './views.ts'
+
+export type Observation = {
+  /** The frame that says that the history is over; null if the client wants none. */
+  readonly caughtUp: ((at: Pick<View<unknown>, 'runId' | 'place'>) => object) | null
+  readonly watched: Watched
+  /** Called with what the observer has thrown. */
+  readonly onFailure: (error: unknown) => void
+}
+
+/**
+ * Sends what one client wants to read: history, then live, in order, each record once, no faster than the client reads.
+ * Only this object waits for the next record: while nothing is sent, it holds no promise and no iterator.
+ */
+export class Observer<Cursor> implements Follower<Cursor> {
+  readonly runId: string | null
+  readonly form: Form
+  isCaughtUp = false
+  #cursor: Cursor
+  #place: View<Cursor>['place']
+  readonly #wants: View<Cursor>['wants']
+  readonly #topic: SharedTopic<Cursor>
+  readonly #sink: Sink
+  readonly #signal: AbortSignal
+  readonly #live: LiveDeps
+  readonly #observation: Observation
+  readonly #parts: PartsFollower | null
+  #tellsCaughtUp = true
+  #isSending = false
+
+  /** Begins with `wake`. @param signal aborts when nothing more may be sent */
+  constructor(
+    { runId, form, start, place, parts, wants, join }: View<Cursor>,
+    sink: Sink,
+    observation: Observation,
+    { live, signal }: { readonly live: LiveDeps; readonly signal: AbortSignal },
+  ) {
+    this.runId = runId
+    this.form = form
+    this.#cursor = start
+    this.#place = place
+    this.#wants = wants
+    this.#sink = sink
+    this.#signal = signal
+    this.#live = live
+    this.#observation = observation
+    this.#topic = join(this)
+    this.#parts = parts === null ? null : new PartsFollower(live.parts, parts, sink)
+    observation.watched.begin()
+  }
+
+  get cursor(): Cursor {
+    return this.#cursor
+  }
+
+  /** The last record that was looked at, whether it was selected or not, as the client calls it; null before the first. */
+  get place(): View<Cursor>['place'] {
+    return this.#place
+  }
+
+  onNews(): void {
+    this.wake()
+  }
+
+  /** Sends what is new. If it is sending already, it looks once more before it stops. */
+  wake(): void {
+    if (this.#isSending || this.#signal.aborted) return
+    try {
+      const rest = this.#advance()
+      if (rest !== null) void this.#continue(rest)
+    } catch (error) {
+      this.#observation.onFailure(error)
+    }
+  }
+
+  /** To be called when the client has left. */
+  closed(): void {
+    this.#topic.leave(this)
+    this.#parts?.leave()
+    this.#observation.watched.end()
+  }
+
+  /** Null: that is all for now. */
+  #advance(): Promise<Ending | null> | null {
+    const frames = this.#topic.take(this)
+    if (frames === null) return this.#catchUp()
+    const rest = frames.length === 0 ? null : this.#send(frames)
+    this.#parts?.onParts()
+    return rest
+  }
+
+  async #continue(rest: Promise<Ending | null>): Promise<void> {
+    this.#isSending = true
+    try {
+      for (let next: typeof rest | null = rest; next !== null; next = this.#advance()) {
+        const ending = await next
+        if (this.#signal.aborted) return
+        if (ending !== null) return await this.#sink.end(ending)
+      }
+      this.#isSending = false
+    } catch (error) {
+      this.#observation.onFailure(error)
+    }
+  }
+
+  async #catchUp(): Promise<Ending | null> {
+    for await (const page of this.#topic.catchUp(this, this.#signal)) {
+      const ending = page.length === 0 ? null : await this.#send(page)
+      if (ending !== null) return ending
+      if (page.length === 0) this.#reachEnd()
+    }
+    return null
+  }
+
+  /** Everything that was stored is sent. */
+  #reachEnd(): void {
+    this.#tellCaughtUp()
+    this.#parts?.begin()
+  }
+
+  #tellCaughtUp(): void {
+    const { caughtUp } = this.#observation
+    if (this.#tellsCaughtUp && caughtUp !== null) {
+      this.#sink.sendNotice(Buffer.from(JSON.stringify(caughtUp(this))))
+    }
+    this.#tellsCaughtUp = false
+  }
+
+  /** Sends those of the frames that are selected. @param isWanted whether the first one is, if that is known */
+  #send(frames: readonly Frame[], start = 0, isWanted?: boolean): Promise<Ending | null> | null {
+    const sink = this.#sink
+    let known = isWanted
+    sink.cork()
+    try {
+      for (let at = start; at < frames.length; at += 1) {
+        const frame = frames[at]
+        if (frame === undefined || this.#signal.aborted) return null
+        if (sink.full) return this.#later(sink.drained(), () => this.#send(frames, at, known))
+        if (frame.damage !== null && this.runId !== null) return this.#damaged(frame)
+        const wanted = known ?? this.#wants(frame, this.#signal)
+        if (typeof wanted !== 'boolean') {
+          return this.#later(wanted, (answer) => this.#send(frames, at, answer))
+        }
+        known = undefined
+        this.#pass(frame, wanted)
+        if (frame.kind === 'run_end' && this.runId !== null) return this.#complete(frame)
+      }
+      return null
+    } finally {
+      sink.uncork()
+    }
+  }
+
+  #pass(frame: Frame, isWanted: boolean): void {
+    if (isWanted) this.#sink.sendRecord(frame)
+    this.#cursor = this.#topic.cursorOf(frame)
+    this.#place = frame.place
+    if (isWanted || this.runId !== null) this.#observation.watched.last = frame.place
+    this.#parts?.passed(frame)
+  }
+
+  /** Continues after a wait. What was not sent is read again if a text was redacted meanwhile. */
+  async #later<T>(
+    wait: Promise<T>,
+    send: (value: T) => Promise<Ending | null> | null,
+  ): Promise<Ending | null> {
+    const { forgotten } = this.#topic
+    const value = await wait
+    return forgotten === this.#topic.forgotten ? send(value) : null
+  }
+
+  /** A client that then asks over REST sees the final state, unless the read model lags far behind. */
+  async #complete({ runId, seq }: Frame): Promise<Ending> {
+    this.#tellCaughtUp()
+    await this.#live.readModel.waitFor(runId, seq, PROJECTION_WAIT_MS)
+    return { type: 'complete', seq, last: null }
+  }
+
+  async #damaged({ runId, seq, damage }: Frame): Promise<Ending> {
+    const last = refusalFrame(runId, seq - 1, this.#live.clock(), damage ?? '')
+    return { type: 'damaged', last }
+  }
+}

@@ -1,0 +1,189 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import * as z from 'zod'
+import { After, AllEventsQuery, RunEventsQuery } from '../../api/event-query.ts'
+import { allEventsResponse, runEventsResponse } from '../../api/frames.ts'
+import type { ProblemCode } from '../../api/problems.ts'
+import { RunParams } from '../../api/run-requests.ts'
+import { whenClosed } from '../../lib/when-closed.ts'
+import type { ZodApp } from '../deps.ts'
+import type { Live } from '../live/live-plugin.ts'
+import { Observer } from '../live/observer.ts'
+import { EventStream } from '../live/sinks.ts'
+import { type View, viewAllRuns, viewRun } from '../live/views.ts'
+import type { Watched } from '../plugins/access-log.ts'
+import { problems, READ_PROBLEMS, sendProblem } from '../problems/problem.ts'
+import { invalidField } from '../problems/problem-of.ts'
+import { EVENT_STREAM, formatOf, lastEventId } from '../replies/format.ts'
+import { sendStored } from '../replies/json.ts'
+
+export const events = [runEvents, allEvents]
+
+/** The problems of a request for records, in any form. */
+const EVENT_PROBLEMS = [
+  'invalid_request',
+  'not_acceptable',
+  'too_many_of_client',
+  'too_many_sockets',
+  ...READ_PROBLEMS,
+] as const satisfies readonly ProblemCode[]
+
+const lastReceived = (what: string) =>
+  z.looseObject({
+    'last-event-id': z.string().optional().describe(`${what} of the last event received`),
+  })
+
+const ONE_RUN = `
+The records of a run, as the WebSocket sends them. The Accept header chooses the form:
+
+- \`application/json\` (the default): one page, an array of frames. A page ends early if its frames are
+  large or if filters omit very many; if there is more, the Link header has the address of the next page.
+- \`application/x-ndjson\`: all records up to now, a frame a line, streamed. If the server cannot send them all, the
+  stream breaks off without a proper end: the JSON page after the last seq then reports why.
+- \`text/event-stream\`: history, then live, as server-sent events. The \`id\` of an event is its seq, its
+  data is the frame, and it has no name, so that a browser's \`onmessage\` gets it. Between events, comments
+  show that the connection is alive. After \`run_end\`, one event named \`end\` follows. A client that connects again
+  after it (browsers do so by themselves) gets 204, which stops an EventSource. An event named \`failed\`
+  with a frame of kind \`error\` reports a record that cannot be read. \`Last-Event-ID\` takes precedence over \`after\`.
+
+With \`live=true\` an event stream also has events named \`part\`, without an id: what is written before it is recorded, as
+with \`WS /api/ws/{run_id}\`.
+
+With \`meta=true\` each frame also holds \`id\` and \`meta\`, what is stored beside the record, in all three forms.
+With \`kinds=all\` too, a client can verify the run (docs/verification.md).
+`
+
+/** GET /api/runs/{run_id}/events */
+function runEvents(app: ZodApp, live: Live): void {
+  app.route({
+    method: 'GET',
+    url: '/api/runs/:run_id/events',
+    config: { needs: 'runs:read' },
+    exposeHeadRoute: false,
+    schema: {
+      operationId: 'runEvents',
+      tags: ['history'],
+      summary: 'Read the history of a run, or follow it',
+      description: ONE_RUN,
+      params: RunParams,
+      querystring: RunEventsQuery,
+      headers: lastReceived('seq'),
+      response: {
+        200: runEventsResponse(),
+        204: z
+          .undefined()
+          .describe('Event streams only: the run has ended, and the client has all of it'),
+        ...problems('run_not_found', ...EVENT_PROBLEMS),
+      },
+    },
+    handler: async (request, reply) => {
+      const { query, runId } = request
+      const format = formatOf(request, query)
+      if (format.isErr()) return sendProblem(request, reply, format.error)
+      if (format.value === EVENT_STREAM) return follow(request, reply, query, live)
+      const found = await viewRun(runId, query, live)
+      if (found.isErr()) return sendProblem(request, reply, found.error)
+      const { limit } = query
+      return sendStored(request, reply, found.value.view, { format: format.value, limit })
+    },
+  })
+}
+
+async function follow(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  query: z.output<typeof RunEventsQuery>,
+  live: Live,
+): Promise<FastifyReply> {
+  const received = After.safeParse(lastEventId(request) ?? String(query.after ?? -1))
+  if (!received.success) {
+    const message = 'Last-Event-ID must be the id of an event of this stream, which is a seq.'
+    return sendProblem(request, reply, invalidField('last-event-id', message))
+  }
+  const found = await viewRun(request.runId, { ...query, after: received.data }, live)
+  if (found.isErr()) return sendProblem(request, reply, found.error)
+  const { view, isComplete } = found.value
+  if (isComplete) return reply.code(204).send()
+  return sendEvents(reply, view, live.watchLog(request, 'run_watched'), live)
+}
+
+const ALL_RUNS = `
+The records of all runs in the order of the log, in the forms of \`GET /api/runs/{run_id}/events\`. Frames have
+\`cursor\` beside \`seq\`; it is the \`id\` of server-sent events, and \`after\` accepts it. A cursor names a record, so it
+is valid after a restart, for every server on the same log and after the log was moved to another store. A cursor
+that does not belong to this log is refused with 400. The event stream has no end.
+
+Filters are about the record: \`status\` is the status of the run as of that record, by the log alone, so the
+answer is the same at any time. A run's goal never changes.
+
+In place of a record that cannot be read, there is a frame of kind \`error\` with its seq, for all clients that want
+its run; the records of other runs follow.
+`
+
+/** GET /api/events */
+function allEvents(app: ZodApp, live: Live): void {
+  app.route({
+    method: 'GET',
+    url: '/api/events',
+    config: { needs: 'runs:read' },
+    exposeHeadRoute: false,
+    schema: {
+      operationId: 'allEvents',
+      tags: ['history'],
+      summary: 'Read the history of all runs, or follow it',
+      description: ALL_RUNS,
+      querystring: AllEventsQuery,
+      headers: lastReceived('cursor'),
+      response: {
+        200: allEventsResponse(),
+        ...problems(
+          'unknown_cursor',
+          'not_projected',
+          ...EVENT_PROBLEMS.filter((code) => code !== 'damaged_record'),
+        ),
+      },
+    },
+    handler: async (request, reply) => {
+      const { query } = request
+      const format = formatOf(request, query)
+      if (format.isErr()) return sendProblem(request, reply, format.error)
+      const isLive = format.value === EVENT_STREAM
+      const after = (isLive ? lastEventId(request) : undefined) ?? query.after
+      const view = await viewAllRuns({ ...query, after }, live)
+      if (view.isErr()) return sendProblem(request, reply, view.error)
+      const { limit } = query
+      return isLive
+        ? sendEvents(reply, view.value, live.watchLog(request, 'feed_watched'), live)
+        : sendStored(request, reply, view.value, { format: format.value, limit })
+    },
+  })
+}
+
+/** Sends history, then live, as server-sent events. After the end of a run comes `end`. */
+function sendEvents<Cursor>(
+  reply: FastifyReply,
+  view: View<Cursor>,
+  watched: Watched,
+  live: Live,
+): FastifyReply {
+  const stream = new EventStream()
+  const leave = new AbortController()
+  const onFailure = (err: unknown): void => {
+    live.log.error({ err }, 'serving an event stream failed')
+    stream.body.destroy()
+  }
+  const observation = { caughtUp: null, watched, onFailure }
+  const observer = new Observer(view, stream, observation, { live, signal: leave.signal })
+  const timer = setInterval(() => stream.beat(observer.place), live.limits.pingMs)
+  live.eventStreams.add(stream.body)
+  whenClosed(reply.raw, () => {
+    leave.abort()
+    clearInterval(timer)
+    live.eventStreams.delete(stream.body)
+    observer.closed()
+  })
+  // A client of all runs that loses its connection before the first event resumes after the id.
+  if (view.runId === null) stream.beat(view.place)
+  observer.wake()
+  reply.type(EVENT_STREAM).header('cache-control', 'no-store').header('x-accel-buffering', 'no')
+  return reply.send(stream.body)
+}

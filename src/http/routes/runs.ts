@@ -1,0 +1,250 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { err, ok } from 'neverthrow'
+import * as z from 'zod'
+import type { Problem } from '../../api/problems.ts'
+import { RedactedRecord, Redaction, RedactRun } from '../../api/redactions.ts'
+import { GetRunQuery, ListRunsQuery, RunParams } from '../../api/run-requests.ts'
+import { RunDetails, RunSummary } from '../../api/runs.ts'
+import { isWaiting, type RunState, startedBy } from '../../domain/state.ts'
+import { subagentCalls } from '../../domain/subagent-state.ts'
+import { type LoadedRun, streamOf } from '../../log/run-log.ts'
+import type { RunPage } from '../../projections/read-model.ts'
+import { runDetails } from '../../queries/run-details.ts'
+import { stateAt } from '../../queries/run-history.ts'
+import type { LoggedRedaction } from '../../redaction/redaction-index.ts'
+import { type AppDeps, PROJECTION_WAIT_MS, type ZodApp } from '../deps.ts'
+import {
+  COMMAND_PROBLEMS,
+  described,
+  problems,
+  sendProblem,
+  sendResult,
+} from '../problems/problem.ts'
+import {
+  commandProblem,
+  invalidField,
+  queryProblem,
+  redactProblem,
+} from '../problems/problem-of.ts'
+import { entityTag, isKnown } from '../replies/conditional.ts'
+import { jsonOnce, nextLink, sendJson } from '../replies/json.ts'
+import { authorOf } from './commands.ts'
+import { HISTORY_PROBLEMS, UNCHANGED } from './history.ts'
+
+export const runs = [listRuns, getRun, redactRun, listRedactions]
+
+const rowsOf = jsonOnce(({ runs }: RunPage) => runs)
+
+/** GET /api/runs */
+function listRuns(app: ZodApp, { readModel }: AppDeps): void {
+  app.route({
+    method: 'GET',
+    url: '/api/runs',
+    config: { needs: 'runs:read' },
+    schema: {
+      operationId: 'listRuns',
+      tags: ['runs'],
+      summary: 'List runs, newest first',
+      querystring: ListRunsQuery,
+      response: {
+        200: described(
+          'One page. If there are more, the Link header holds the address of the next: `<…>; rel="next"`.',
+          z.array(RunSummary),
+        ),
+        ...problems('invalid_request'),
+      },
+    },
+    handler: async (request, reply) => {
+      const page = readModel.list(request.query)
+      if (page === null) {
+        const message =
+          'cursor does not belong to this list. Use the one in the Link header of a page.'
+        return sendProblem(request, reply, invalidField('cursor', message))
+      }
+      if (page.next !== null) reply.header('link', nextLink(request.url, 'cursor', page.next))
+      return sendJson(reply, rowsOf(page))
+    },
+  })
+}
+
+/** GET /api/runs/{run_id} */
+function getRun(app: ZodApp, deps: AppDeps): void {
+  app.route({
+    method: 'GET',
+    url: '/api/runs/:run_id',
+    config: { needs: 'runs:read' },
+    schema: {
+      operationId: 'getRun',
+      tags: ['runs'],
+      summary: 'Read a run',
+      description:
+        'The ETag is the revision of the run, which is the seq of its last record, with those of the sub-agents that ' +
+        'it waits for. ' +
+        'With it in If-None-Match, the answer is 304 if the run has no newer record. With `at`, ' +
+        'the answer is the run after that record. That changes only if a text of the run is redacted; ' +
+        'then the ETag changes too.',
+      params: RunParams,
+      querystring: GetRunQuery,
+      response: {
+        200: described('The run', RunDetails),
+        304: UNCHANGED,
+        ...problems('invalid_request', 'not_projected', ...HISTORY_PROBLEMS),
+      },
+    },
+    handler: async (request, reply) => {
+      const { runId } = request
+      const { at } = request.query
+      if (at !== undefined) return sendStateAt(request, reply, at, deps)
+      const found = deps.readModel.get(runId) ?? (await newRun(runId, deps))
+      return 'code' in found
+        ? sendProblem(request, reply, found)
+        : sendRun(request, reply, found, deps)
+    },
+  })
+}
+
+const detailsOf = jsonOnce((state: RunState) => runDetails(state))
+
+function sendRun(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { state }: LoadedRun,
+  { readModel, redactions }: AppDeps,
+): FastifyReply {
+  const waited = waitedFor(state, readModel)
+  const name = [state, ...waited].map(({ seq }) => seq).join('+')
+  const runIds = [state, ...waited].map(({ runId }) => runId)
+  const tag = entityTag(name, runIds, redactions)
+  if (isKnown(request, reply, tag)) return reply.code(304).send()
+  return waited.length > 0
+    ? reply.send(runDetails(state, waited))
+    : sendJson(reply, detailsOf(state))
+}
+
+async function sendStateAt(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  at: number,
+  deps: AppDeps,
+): Promise<FastifyReply> {
+  const tag = entityTag(at, [request.runId], deps.redactions)
+  const found = await stateAt(request.runId, at, deps)
+  if (found.isErr()) return sendProblem(request, reply, queryProblem(found.error))
+  const known = isKnown(request, reply, tag, { stays: true })
+  return known ? reply.code(304).send() : reply.send(runDetails(found.value))
+}
+
+/**
+ * The run of the sub-agent that a run waits for, the run that this one waits for, and so on. If several work side by side:
+ * one that waits for a person, or else the first.
+ */
+function waitedFor(state: RunState, readModel: AppDeps['readModel']): readonly RunState[] {
+  const calls = subagentCalls(state)
+  if (calls.length === 0) return []
+  const chains = calls.flatMap(({ call_id }) => {
+    const subagent = startedBy(state, call_id)
+    const run = subagent === null ? null : readModel.get(subagent.run_id)
+    return run === null ? [] : [[run.state, ...waitedFor(run.state, readModel)]]
+  })
+  const asking = chains.find((chain) => chain.some(isWaiting))
+  return asking ?? chains[0] ?? []
+}
+
+/** A run that is not in the read model yet, once it is projected; a problem if it does not exist, or if this takes too long. */
+async function newRun(runId: string, { store, readModel }: AppDeps): Promise<LoadedRun | Problem> {
+  const range = { from: 'start', direction: 'forward', limit: 1 } as const
+  const first = await store.readStream(streamOf(runId), range)
+  if (first.isErr()) return commandProblem(first.error)
+  await readModel.waitFor(runId, 0, PROJECTION_WAIT_MS)
+  return readModel.get(runId) ?? { code: 'not_projected' }
+}
+
+const REDACT = `
+Redacts texts of a record: in everything that the server serves, in what it derived from them, and, if the store can
+erase, on the disk. Each is replaced with \`[redacted]\`. The hashes stay, so earlier proofs and exports remain valid. Who
+redacted what, when and why is an entry of a ledger of its own, which exports and verification name.
+
+Only free texts can be redacted: arguments and outputs of tools, what the model and people wrote, reasons, errors,
+prompts. Names, ids, kinds and numbers cannot. With the output of a tool, its artifact is removed. Summaries that come
+after the record may hold its text in other words, so they are redacted with it; an agent at work writes a new summary. The answer names
+the other places of the run that hold the same text; the server changes nothing there. A client can safely send the
+request again.
+`
+
+/** POST /api/runs/{run_id}/redact */
+function redactRun(app: ZodApp, { redactions }: AppDeps): void {
+  app.route({
+    method: 'POST',
+    url: '/api/runs/:run_id/redact',
+    config: { needs: 'runs:redact' },
+    schema: {
+      operationId: 'redactRun',
+      tags: ['runs'],
+      summary: 'Redact a secret or personal data of a record',
+      description: REDACT,
+      params: RunParams,
+      body: RedactRun,
+      response: {
+        200: described('The texts are redacted', RedactedRecord),
+        ...problems(
+          'invalid_request',
+          'run_not_found',
+          'record_not_found',
+          'still_needed',
+          'redaction_pending',
+          ...COMMAND_PROBLEMS,
+        ),
+      },
+    },
+    handler: async (request, reply) => {
+      const { runId, body } = request
+      const { preview: isPreview = false } = body
+      const wanted = { ...body, isPreview, runId, pointer: fromPayload(body.pointer) }
+      const redacted = redactions
+        .redact(wanted, authorOf(request))
+        .mapErr(redactProblem)
+        .andThen(({ carriedOut: { hidden, erased }, ...redacted }) =>
+          hidden
+            ? ok({ run_id: runId, seq: body.seq, erased, ...redacted })
+            : err<never, Problem>({ code: 'redaction_pending' }),
+        )
+      return sendResult(request, reply, redacted)
+    },
+  })
+}
+
+/** GET /api/runs/{run_id}/redactions */
+function listRedactions(app: ZodApp, { redactions, readModel }: AppDeps): void {
+  app.route({
+    method: 'GET',
+    url: '/api/runs/:run_id/redactions',
+    config: { needs: 'runs:verify' },
+    schema: {
+      operationId: 'listRedactions',
+      tags: ['runs'],
+      summary: 'What was redacted from a run, by whom and why',
+      params: RunParams,
+      response: {
+        200: described('All redactions of the run, oldest first', z.array(Redaction)),
+        ...problems('run_not_found'),
+      },
+    },
+    handler: async (request, reply) => {
+      const { runId } = request
+      if (readModel.get(runId) === null) {
+        return sendProblem(request, reply, { code: 'run_not_found' })
+      }
+      return redactions.ofRun(runId).map(redactionOf)
+    },
+  })
+}
+
+/** No payload has a field of that name, so it can only mean the frame. */
+const fromPayload = (pointer: string): string => pointer.replace(/^\/payload(?=\/|$)/, '')
+
+/** If the run was imported, time and person are those of the log that it comes from. */
+function redactionOf({ seq: redaction, record, meta }: LoggedRedaction): Redaction {
+  const { seq, reason, redacted, artifact = null, origin } = record.payload
+  const { ts, principal = null } = origin ?? { ts: record.ts, principal: meta.principal }
+  return { redaction, ts, principal, reason, seq, pointers: Object.keys(redacted), artifact }
+}

@@ -1,0 +1,24 @@
+/** "1 test", "2 tests". */
+export const counted = (count: number, noun: string): string =>
+  `${count} ${noun}${count === 1 ? '' : 's'}`
+
+/** A text as one word of a shell. */
+export const shellWord = (text: string): string => `'${text.replaceAll("'", "'\\''")}'`
+
+/** Whether a byte is inside of a UTF-8 character, not its first. */
+const isContinuation = (byte: number | undefined): boolean =>
+  byte !== undefined && (byte & 0xc0) === 0x80
+
+/** The largest index up to `at` that splits no character of valid UTF-8. */
+export function characterStart(bytes: Uint8Array, at: number): number {
+  let index = at
+  while (index > 0 && isContinuation(bytes[index])) index -= 1
+  return index
+}
+
+/** The smallest index from `at` on that splits no character of valid UTF-8. */
+export function nextCharacterStart(bytes: Uint8Array, at: number): number {
+  let index = at
+  while (isContinuation(bytes[index])) index += 1
+  return index
+}

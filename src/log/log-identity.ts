@@ -1,0 +1,147 @@
+import { randomUUID } from 'node:crypto'
+import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import * as z from 'zod'
+import { OWN_STREAM_PREFIX } from '../domain/fields.ts'
+import { messageOf } from '../lib/message-of.ts'
+import {
+  type AppendError,
+  type EventStore,
+  type RecordedEvent,
+  type StoreFailure,
+  type Subscription,
+  storeWith,
+} from '../store/event-store.ts'
+import { storedValue } from './codec.ts'
+import { appendAfter } from './decider.ts'
+import { artifactOfStream } from './run-log.ts'
+import { eventAt, type StreamReader } from './stream-pages.ts'
+
+/** The stream that names the log. */
+export const LOG_ID_STREAM = `${OWN_STREAM_PREFIX}log`
+const KIND = 'log_created'
+const LogCreated = z.strictObject({ log_id: z.uuid() })
+
+export type LogIdError = UnreadLogId | Extract<AppendError, { type: 'outcome_unknown' }>
+
+type UnreadLogId =
+  | StoreFailure
+  /** The stream that names the log does not hold a log id. */
+  | { readonly type: 'log_id_unreadable'; readonly message: string }
+
+/**
+ * The identity of a log. The first process that asks creates it, and it never changes. So what was derived from one
+ * log is never taken for that of another.
+ */
+export function ensureLogId(store: EventStore): ResultAsync<string, LogIdError> {
+  return new ResultAsync(readOrCreate(store))
+}
+
+async function readOrCreate(store: EventStore): Promise<Result<string, LogIdError>> {
+  const before = await readLogId(store)
+  if (before.isErr()) return err(before.error)
+  if (before.value !== null) return ok(before.value)
+  const data: z.infer<typeof LogCreated> = { log_id: randomUUID() }
+  const event = { id: randomUUID(), type: KIND, data: JSON.stringify(data), metadata: '{}' }
+  const failure = await appendAfter(store, LOG_ID_STREAM, -1, [event])
+  if (failure === null) return ok(data.log_id)
+  if (failure.type !== 'wrong_expected_revision') return err(failed(failure))
+  // Another process was faster.
+  return (await readLogId(store)).andThen((id) => (id === null ? err(failed(failure)) : ok(id)))
+}
+
+function failed(failure: AppendError): LogIdError {
+  switch (failure.type) {
+    case 'wrong_expected_revision':
+    case 'append_too_large':
+      return { type: 'store_failed', message: `the log took no identity: ${failure.type}` }
+    default:
+      return failure
+  }
+}
+
+/** Null if the log has no identity yet. */
+export async function readLogId(store: StreamReader): Promise<Result<string | null, UnreadLogId>> {
+  const found = await eventAt(store, LOG_ID_STREAM, 0)
+  if (found.isErr()) return err(found.error)
+  const event = found.value
+  if (event === null) return ok(null)
+  const problem = (message: string) =>
+    err<string | null, UnreadLogId>({ type: 'log_id_unreadable', message })
+  if (event.type !== KIND) return problem(`${LOG_ID_STREAM} does not begin with ${KIND}`)
+  try {
+    return ok(LogCreated.parse(storedValue(event)).log_id)
+  } catch (cause) {
+    return problem(messageOf(cause))
+  }
+}
+
+/** The stream of heartbeats of the servers that share a log. It is not a ledger: the store may remove old ones. */
+export const SERVERS_STREAM = `${OWN_STREAM_PREFIX}servers`
+
+type Head = { readonly revision: number; readonly id: string }
+
+/**
+ * The last entry that this process has seen of each ledger of the log. A store that comes back from an older backup may
+ * lack only such entries, a token or a redaction, and hold all records of runs.
+ */
+export class LedgerHeads {
+  readonly #heads = new Map<string, Head>()
+  /** As they were when the connection was lost: what arrives after that may be of another log. */
+  readonly #beforeLoss = new Map<string, Head>()
+
+  /** The store, whose appends, reads and subscriptions are noted here. */
+  noting(store: EventStore): EventStore {
+    return storeWith(store, {
+      append: (stream, events, options) =>
+        store.append(stream, events, options).andTee(({ revision }) => {
+          const last = events.at(-1)
+          if (last !== undefined) this.#note(stream, { revision, id: last.id })
+        }),
+      readStream: (stream, options) =>
+        store.readStream(stream, options).andTee((events) => this.#noteAll(events)),
+      subscribeStream: (stream, options) =>
+        isLedger(stream)
+          ? this.#noted(stream, store.subscribeStream(stream, options))
+          : store.subscribeStream(stream, options),
+    })
+  }
+
+  /** A ledger that does not hold the entry that was seen last; null if each does. */
+  async lacking(store: StreamReader): Promise<Result<string | null, StoreFailure>> {
+    const lost = [...this.#beforeLoss]
+    for (const [stream, head] of [...lost, ...this.#heads]) {
+      const read = await eventAt(store, stream, head.revision)
+      if (read.isErr()) return err(read.error)
+      if (read.value?.id !== head.id) return ok(stream)
+    }
+    for (const [stream] of lost) this.#beforeLoss.delete(stream)
+    return ok(null)
+  }
+
+  async *#noted(stream: string, subscription: Subscription): Subscription {
+    for await (const item of subscription) {
+      if (item.type === 'events') this.#noteAll(item.events)
+      if (item.type === 'interrupted') this.#keep(stream)
+      yield item
+    }
+  }
+
+  #keep(stream: string): void {
+    const head = this.#heads.get(stream)
+    if (head !== undefined && !this.#beforeLoss.has(stream)) this.#beforeLoss.set(stream, head)
+  }
+
+  #noteAll(events: readonly RecordedEvent[]): void {
+    for (const { stream, revision, id } of events) this.#note(stream, { revision, id })
+  }
+
+  #note(stream: string, head: Head): void {
+    if (!isLedger(stream)) return
+    if (head.revision > (this.#heads.get(stream)?.revision ?? -1)) this.#heads.set(stream, head)
+  }
+}
+
+const isLedger = (stream: string): boolean =>
+  stream.startsWith(OWN_STREAM_PREFIX) &&
+  artifactOfStream(stream) === null &&
+  stream !== SERVERS_STREAM

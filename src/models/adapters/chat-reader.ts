@@ -1,0 +1,224 @@
+import { err, ok, type Result } from 'neverthrow'
+import * as z from 'zod'
+import type { Complaint, Json, RawReply, ReplyReader } from '../adapter.ts'
+import type { FinishReason, ModelPart } from '../model.ts'
+import { invalid, parseJson, toRequestedCalls } from '../replies.ts'
+import { ReportedCost, ReportedUsage, usageOf } from './usage.ts'
+
+const text = z.string().nullish().catch(null)
+
+/** A call, or a piece of one: everything may be missing. */
+const CallPiece = z.object({
+  index: z.int().nullish().catch(null),
+  id: text,
+  function: z
+    .object({
+      name: text,
+      arguments: z.union([z.string(), z.record(z.string(), z.json())]).nullish(),
+    })
+    .nullish(),
+  extra_content: z.json().optional(),
+})
+type CallPiece = z.infer<typeof CallPiece>
+
+/** A part of OpenRouter's `reasoning_details`, or a piece of one. */
+const Detail = z.looseObject({ type: z.string(), index: z.number().nullish() })
+type Detail = z.infer<typeof Detail>
+
+/** The parts of a message that are read, whole or as a piece. Others are ignored: endpoints add many. */
+const Piece = z.object({
+  content: z.union([z.string(), z.array(z.json())]).nullish(),
+  refusal: text,
+  reasoning_content: text,
+  reasoning: text,
+  reasoning_details: z.array(Detail).nullish().catch(null),
+  tool_calls: z.array(CallPiece).nullish(),
+})
+type Piece = z.infer<typeof Piece>
+
+const Chunk = z.object({
+  choices: z
+    .array(z.object({ delta: Piece.nullish(), message: Piece.nullish(), finish_reason: text }))
+    .nullish(),
+  usage: ReportedUsage,
+})
+
+type Call = { id: string | null; name: string; args: string | Record<string, Json>; extra?: Json }
+
+/** Names of the properties in which endpoints send reasoning as a text. */
+const REASONING = ['reasoning_content', 'reasoning'] as const
+
+/** Reads a chat completion, streamed or not. */
+export class ChatReader implements ReplyReader {
+  state: ReplyReader['state'] = 'open'
+  used: ReplyReader['used'] = { usage: null, costUsd: null }
+  readonly #calls: Call[] = []
+  /** Positions in `#calls`, by the index that the endpoint gives. */
+  readonly #byIndex = new Map<number, number>()
+  #content = ''
+  readonly #details: Detail[] = []
+  readonly #reasoning: { [name in (typeof REASONING)[number]]?: string } = {}
+  #refusal = ''
+  #finish = ''
+
+  done(): void {
+    this.state = 'ended'
+  }
+
+  read(message: unknown): Result<readonly ModelPart[], Complaint> {
+    const chunk = Chunk.safeParse(message)
+    if (!chunk.success) return invalid(chunk.error)
+    const { choices, usage } = chunk.data
+    if (usage) {
+      this.used = { usage: usageOf('chat', usage), costUsd: ReportedCost.parse(usage.cost) }
+    }
+    const [choice] = choices ?? []
+    if (choice === undefined) return ok([])
+    const { delta, message: whole, finish_reason: reason } = choice
+    const parts = this.#add(delta ?? whole ?? {})
+    // A reply that does not come in pieces may name no reason for its end.
+    return this.#end(reason || (whole ? 'stop' : '')).map(() => parts)
+  }
+
+  reply(): Result<RawReply, Complaint> {
+    if (this.#calls.some(({ name }) => name === '')) {
+      return err({ type: 'invalid', what: 'choices.0.message.tool_calls: a call has no name' })
+    }
+    const content = withoutThoughts(this.#content)
+    const refusal = this.#refusal.trim() ? this.#refusal : null
+    const isRefusal = content === null && refusal !== null
+    return ok({
+      text: content ?? refusal,
+      toolCalls: toRequestedCalls(this.#calls),
+      finishReason: isRefusal ? 'refusal' : (FINISH[this.#finish.toLowerCase()] ?? 'stop'),
+      items: this.#items(),
+      ...this.used,
+    })
+  }
+
+  #end(reason: string): Result<void, Complaint> {
+    if (reason === '') return ok()
+    if (FAILED.includes(reason)) {
+      const message = `the reply ended with ${reason}`
+      return err({ type: 'reported', body: { error: { message, code: 'overloaded_error' } } })
+    }
+    this.#finish = reason
+    this.state = 'may_end'
+    return ok()
+  }
+
+  #add(piece: Piece | Record<string, never>): ModelPart[] {
+    const parts: ModelPart[] = []
+    for (const name of REASONING) {
+      const added = piece[name]
+      if (!added) continue
+      this.#reasoning[name] = (this.#reasoning[name] ?? '') + added
+      // An endpoint may send the same text under both names.
+      if (name === 'reasoning_content' || !piece.reasoning_content) {
+        parts.push({ type: 'reasoning', text: added })
+      }
+    }
+    for (const detail of piece.reasoning_details ?? []) addDetail(this.#details, detail)
+    const { content, tool_calls: calls } = piece
+    const said = typeof content === 'string' ? content : (content ?? []).map(textIn).join('')
+    this.#content += said
+    if (said !== '') parts.push({ type: 'text', text: said })
+    this.#refusal += piece.refusal ?? ''
+    parts.push(...(calls ?? []).flatMap((call, position) => this.#addCall(call, position)))
+    return parts
+  }
+
+  #addCall(piece: CallPiece, position: number): ModelPart[] {
+    const { id, function: called, extra_content: extra } = piece
+    const index = this.#positionOf(piece, position)
+    const parts: ModelPart[] = []
+    const call = this.#calls[index] ?? { id: null, name: '', args: '' }
+    this.#calls[index] = call
+    call.id ??= id ?? null
+    if (call.name === '' && called?.name) {
+      call.name = called.name
+      parts.push({ type: 'call', index, tool: called.name })
+    }
+    if (extra !== undefined) call.extra = extra
+    const added = called?.arguments
+    if (!added) return parts
+    if (typeof added === 'object') call.args = added
+    else if (typeof call.args === 'string') call.args += added
+    const written = typeof added === 'string' ? added : JSON.stringify(added)
+    return [...parts, { type: 'arguments', index, text: written }]
+  }
+
+  /** A piece continues the call of its index, or else the last one, unless another call begins with it. */
+  #positionOf(piece: CallPiece, position: number): number {
+    const { index } = piece
+    const last = this.state === 'open' && position === 0 ? this.#calls.length - 1 : -1
+    const at = (typeof index === 'number' ? this.#byIndex.get(index) : last) ?? -1
+    const call = this.#calls[at]
+    const found = call === undefined || beginsAnother(piece, call) ? this.#calls.length : at
+    if (typeof index === 'number') this.#byIndex.set(index, found)
+    return found
+  }
+
+  /** What an assistant's message gets in addition when it goes back to the same endpoint. */
+  #items(): Json[] | null {
+    const details = this.#details as Json[]
+    const calls = this.#calls.flatMap(({ extra }, index) =>
+      extra === undefined ? [] : [{ index, extra_content: extra }],
+    )
+    const message = {
+      ...(details.length > 0 ? { reasoning_details: details } : this.#reasoning),
+      ...(calls.length > 0 ? { tool_calls: calls } : {}),
+    }
+    return Object.keys(message).length === 0 ? null : [message as Json]
+  }
+}
+
+/** Some endpoints give all calls of a reply the same index, some repeat the name in each piece, some give no ids. */
+function beginsAnother({ id, index, function: called }: CallPiece, before: Call): boolean {
+  if (id && before.id) return id !== before.id && (typeof index !== 'number' || !!called?.name)
+  if (typeof index !== 'number' && id) return true
+  const isWhole = typeof before.args !== 'string' || parseJson(before.args).isOk()
+  return Boolean(called?.name && called.arguments) && before.name !== '' && isWhole
+}
+
+/** Content may come as parts; thoughts, images and others are ignored. */
+const textIn = (part: Json): string =>
+  typeof part === 'string' ? part : (TextPart.safeParse(part).data?.text ?? '')
+const TextPart = z.object({ type: z.literal('text'), text: z.string() })
+
+/** Properties of a detail of which each chunk brings a piece. */
+const JOINED: ReadonlySet<string> = new Set(['text', 'summary', 'data'])
+
+/** Adds a piece of a list that must go back unchanged. */
+function addDetail(all: Detail[], piece: Detail): void {
+  const { type, index } = piece
+  const isSame = (detail: Detail) => detail.index === index && detail.type === type
+  const known = typeof index === 'number' ? all.find(isSame) : undefined
+  if (known === undefined) return void all.push({ ...piece })
+  for (const [name, value] of Object.entries(piece)) {
+    const before = known[name]
+    const isJoined = JOINED.has(name) && typeof before === 'string' && typeof value === 'string'
+    if (isJoined) known[name] = before + value
+    else if (value !== null && value !== undefined) known[name] = value
+  }
+}
+
+/** Some local servers leave the reasoning in the text. */
+function withoutThoughts(content: string): string | null {
+  const said = content.replace(/^\s*<think>[\s\S]*?<\/think>\s*/, '')
+  return said.trim() ? said : null
+}
+
+/** Reasons that report a failure of the endpoint. */
+const FAILED: readonly string[] = ['error', 'network_error', 'insufficient_system_resource']
+
+const FINISH: Readonly<Record<string, FinishReason>> = {
+  length: 'length',
+  max_tokens: 'length',
+  content_filter: 'refusal',
+  refusal: 'refusal',
+  sensitive: 'refusal',
+  safety: 'refusal',
+  model_context_window_exceeded: 'overflow',
+  malformed_function_call: 'malformed',
+}

@@ -1,0 +1,239 @@
+import { err, ok, type Result } from 'neverthrow'
+import type {
+  FunctionTool,
+  ResponseCreateParamsStreaming,
+  ResponseInputItem,
+} from 'openai/resources/responses/responses'
+import * as z from 'zod'
+import type { ChatMessage, SentImage } from '../../domain/conversation.ts'
+import { present } from '../../domain/present.ts'
+import {
+  type Adapter,
+  type Complaint,
+  isObject,
+  type Json,
+  type RawReply,
+  type ReplyReader,
+} from '../adapter.ts'
+import type { FinishReason, ModelPart, ModelRequest, ToolSpec } from '../model.ts'
+import { invalid, toRequestedCalls } from '../replies.ts'
+import { addressOf, bearerHeaders, type Route } from '../routing.ts'
+import { sender } from '../send.ts'
+import {
+  dataUrl,
+  foreignId,
+  orNothing,
+  type SentMessage,
+  sentConversation,
+} from './sent-conversation.ts'
+import { reasoning } from './thinking.ts'
+import { schemaOf } from './tool-schemas.ts'
+import { ReportedUsage, usageOf } from './usage.ts'
+
+/**
+ * OpenAI's Responses API, which xAI speaks too. Nothing is stored at the provider: its reasoning comes back encrypted, is
+ * kept in the log, and is sent again.
+ */
+export const responsesAdapter: Adapter = {
+  framing: 'events',
+  body: toResponsesBody,
+  send: sender(
+    ({ endpoint }) => ({
+      url: `${addressOf(endpoint)}/responses`,
+      headers: bearerHeaders(endpoint),
+    }),
+    // Without a stream, the response is one JSON text, which is read as well.
+    [['reasoning.summary'], ['stream', 'stream_options']],
+  ),
+  reader: () => new ResponsesReader(),
+}
+
+function toResponsesBody(request: ModelRequest, route: Route): ResponseCreateParamsStreaming {
+  const { messages, tools, cacheKey, maxOutputTokens } = request
+  const [first, ...others] = messages
+  const isXai = route.endpoint.provider === 'xai'
+  const hasInstructions = first?.role === 'system' && !isXai
+  return {
+    model: route.model,
+    store: false,
+    stream: true,
+    // xAI accepts neither these options nor instructions apart from the messages.
+    ...(isXai ? {} : { stream_options: { include_obfuscation: false } }),
+    ...reasoning(request.effort, route.model, isXai),
+    ...(hasInstructions ? { instructions: orNothing(first.content) } : {}),
+    ...present({ max_output_tokens: maxOutputTokens, prompt_cache_key: cacheKey }),
+    ...(tools.length === 0 ? {} : { tools: tools.map(toTool) }),
+    input: toInput(hasInstructions ? others : messages, route),
+  }
+}
+
+const toTool = ({ name, description, ...tool }: ToolSpec): FunctionTool => ({
+  ...{ type: 'function', name, description },
+  strict: false,
+  parameters: schemaOf(tool),
+})
+
+function toInput(messages: readonly ChatMessage[], route: Route): ResponseInputItem[] {
+  // Whether xAI takes images in results is not documented.
+  const wanted = { idOf: foreignId, callIn, takesImages: route.endpoint.provider !== 'xai' }
+  return sentConversation(messages, route, wanted).flatMap(toItems)
+}
+
+function toItems(message: SentMessage): ResponseInputItem[] {
+  switch (message.role) {
+    case 'system':
+      return [message]
+    case 'user':
+      return [{ role: 'user', content: withImages(message.content, message.images) }]
+    case 'assistant': {
+      const { text: content, calls, own } = message
+      // They are sent as they came, so they have the types of the provider.
+      if (own !== null) return [...own] as unknown as ResponseInputItem[]
+      return [
+        ...(content === null ? [] : [{ role: 'assistant' as const, content }]),
+        ...calls.map(({ id, name, args }) => ({
+          ...{ type: 'function_call' as const, call_id: id ?? '', name, arguments: args },
+        })),
+      ]
+    }
+    case 'tool': {
+      const { call, content, image } = message
+      const output = withImages(content, image === undefined ? [] : [image])
+      return [{ type: 'function_call_output', call_id: call.id ?? '', output }]
+    }
+  }
+}
+
+const callIn = ({ type, call_id, name }: Item) =>
+  type === 'function_call' ? { id: String(call_id ?? ''), name: String(name ?? '') } : null
+
+function withImages(text: string, images: readonly SentImage[]) {
+  if (images.length === 0) return text
+  return [
+    { type: 'input_text' as const, text },
+    ...images.map((image) => ({
+      ...{ type: 'input_image' as const, detail: 'auto' as const, image_url: dataUrl(image) },
+    })),
+  ]
+}
+
+const Item = z.record(z.string(), z.json())
+type Item = z.infer<typeof Item>
+
+const Whole = z.object({
+  status: z.string().nullish(),
+  error: z.looseObject({}).nullish(),
+  incomplete_details: z.object({ reason: z.string().nullish() }).nullish().catch(null),
+  output: z.array(Item),
+  usage: ReportedUsage,
+})
+type Whole = z.infer<typeof Whole>
+
+/** An event of a stream. Each has some of these properties; there are many others, and new ones come. */
+const Event = z.object({
+  type: z.string(),
+  output_index: z.int().nonnegative().default(0),
+  item: Item.default({}),
+  delta: z.string().default('').catch(''),
+  response: z.unknown().optional(),
+})
+
+/** Reads a response of the Responses API. */
+class ResponsesReader implements ReplyReader {
+  state: ReplyReader['state'] = 'open'
+  used: ReplyReader['used'] = { usage: null, costUsd: null }
+  readonly #items = new Map<number, Item>()
+  /** Positions among the calls, by the index of the item. */
+  readonly #calls = new Map<number, number>()
+  #response: Whole = { output: [] }
+
+  read(message: unknown): Result<readonly ModelPart[], Complaint> {
+    if (isObject(message) && Array.isArray(message.output)) return this.#end(message)
+    const event = Event.safeParse(message)
+    if (!event.success) return invalid(event.error)
+    const { type, output_index: at, item, delta, response } = event.data
+    switch (type) {
+      case 'response.output_item.added': {
+        if (item.type !== 'function_call' || typeof item.name !== 'string') return ok([])
+        const index = this.#calls.size
+        this.#calls.set(at, index)
+        return ok([{ type: 'call', index, tool: item.name }])
+      }
+      case 'response.output_item.done':
+        this.#items.set(at, item)
+        return ok([])
+      case 'response.output_text.delta':
+      case 'response.refusal.delta':
+        return ok([{ type: 'text', text: delta }])
+      case 'response.reasoning_summary_text.delta':
+      case 'response.reasoning_text.delta':
+        return ok([{ type: 'reasoning', text: delta }])
+      case 'response.function_call_arguments.delta': {
+        const index = this.#calls.get(at)
+        return ok(index === undefined ? [] : [{ type: 'arguments', index, text: delta }])
+      }
+      case 'response.completed':
+      case 'response.incomplete':
+      case 'response.failed':
+        return this.#end(response)
+      case 'error':
+        return err({ type: 'reported', body: message })
+      default:
+        return ok([])
+    }
+  }
+
+  reply(): Result<RawReply, Complaint> {
+    // Items that have their own event are whole in it; `output` may leave out their encrypted content.
+    const done = [...this.#items].toSorted(([a], [b]) => a - b).map(([, item]) => item)
+    const items = done.length > 0 ? done : this.#response.output
+    const messages = items.filter(({ type }) => type === 'message')
+    // A reply may have several messages: remarks between its steps, and the answer.
+    const said = joined(messages.map((item) => saidIn(item, 'text').join('')))
+    const refusal = joined(messages.flatMap((item) => saidIn(item, 'refusal')))
+    const calls = items.filter(({ type }) => type === 'function_call')
+    const finishReason = refusal === null ? finishOf(this.#response) : 'refusal'
+    return ok({
+      text: refusal ?? said,
+      toolCalls: toRequestedCalls(
+        calls.map(({ call_id, name, arguments: args }) => ({
+          ...{ id: String(call_id ?? ''), name: String(name ?? ''), args: String(args ?? '') },
+        })),
+      ),
+      finishReason,
+      items: items as Json[],
+      ...this.used,
+    })
+  }
+
+  #end(response: unknown): Result<readonly ModelPart[], Complaint> {
+    const whole = Whole.safeParse(response)
+    if (!whole.success) return invalid(whole.error)
+    const { status, error, usage } = whole.data
+    if (status !== 'completed' && status !== 'incomplete') {
+      const message = `the response has the status ${status}`
+      return err({ type: 'reported', body: { error: error ?? { message } } })
+    }
+    this.#response = whole.data
+    this.used = { usage: usageOf('responses', usage), costUsd: null }
+    this.state = 'ended'
+    return ok([])
+  }
+}
+
+/** The texts or refusals in a message. */
+const saidIn = ({ content }: Item, name: 'text' | 'refusal'): string[] =>
+  (Array.isArray(content) ? content : []).flatMap((part) => {
+    const said = isObject(part) ? part[name] : undefined
+    return typeof said === 'string' ? [said] : []
+  })
+
+const joined = (texts: readonly string[]): string | null =>
+  texts.filter((text) => text.trim()).join('\n\n') || null
+
+function finishOf({ status, incomplete_details }: Whole): FinishReason {
+  const { reason } = incomplete_details ?? {}
+  if (status !== 'incomplete') return 'stop'
+  if (reason === 'content_filter') return 'refusal'
+  return reason === 'steered' || reason === 'max_messages' ? 'pause' : 'length'
+}

@@ -1,0 +1,155 @@
+import * as z from 'zod'
+
+const Detail = z.object({
+  message: z.string(),
+  code: z.union([z.string(), z.number()]).nullish().catch(null),
+  type: z.string().nullish().catch(null),
+  details: z
+    .union([z.looseObject({ error_code: z.string() }), z.array(z.looseObject({}))])
+    .nullish()
+    .catch(null),
+})
+
+/** Google's detail of an error that names the quotas that are used up. */
+const QuotaFailure = z.object({
+  violations: z.array(z.object({ quotaId: z.string().catch('') })),
+})
+/** It is full again on the next day. The detail may ask for a wait of some seconds anyway. */
+const DAILY_QUOTA = /PerDay/i
+
+const isOfDay = (detail: unknown): boolean =>
+  QuotaFailure.safeParse(detail).data?.violations.some(({ quotaId }) =>
+    DAILY_QUOTA.test(quotaId),
+  ) === true
+
+const Wrapped = z.object({ error: z.union([z.string().min(1), z.looseObject({})]) })
+
+/** The problem that an endpoint reports. `code` is its own code, or a status in the body. */
+type Problem = {
+  readonly message: string
+  readonly code: string | number | null
+  readonly type: string | null
+}
+
+/**
+ * Reads the body of an error, wherever an endpoint puts its message: `{error: {message}}`, the same
+ * in a list (Google), `{error: "…"}` (Ollama), `{message}` (vLLM), or plain text.
+ */
+export function readProblem(body: unknown): Problem {
+  const first: unknown = Array.isArray(body) ? body[0] : body
+  const wrapped = Wrapped.safeParse(first)
+  const inner = wrapped.success ? wrapped.data.error : first
+  const detail = Detail.safeParse(inner)
+  if (detail.success) {
+    const { message, code, type, details } = detail.data
+    const known = Array.isArray(details)
+      ? details.some(isOfDay) && QUOTA_OF_DAY
+      : details?.error_code
+    return { message, code: known || (code ?? null), type: type ?? null }
+  }
+  return { message: textOf(inner), code: null, type: null }
+}
+
+/** Whether a body contains an error at all. */
+export function holdsProblem(body: unknown): boolean {
+  return Wrapped.safeParse(body).success
+}
+
+function textOf(value: unknown): string {
+  const text = typeof value === 'string' ? value : JSON.stringify(value ?? '')
+  return ['', '""', '{}'].includes(text.trim()) ? 'no reason given' : text
+}
+
+/** Statuses below 500 after which another attempt may succeed. */
+const RETRYABLE = new Set([408, 409, 425, 429])
+
+/** What an error response means for the request. */
+export function natureOf(
+  status: number,
+  { message, code, type }: Problem,
+):
+  | 'context_overflow'
+  | 'reasoning_refused'
+  | 'unreadable_call'
+  | 'refused'
+  | 'spent'
+  | 'transient' {
+  if (status === 402 || [code, type].some((name) => QUOTA.has(String(name)))) return 'spent'
+  // Some local servers report that with status 500, and errors in a stream may have none.
+  if (status !== 429 && isOverflow(message, [code, type])) return 'context_overflow'
+  if (status === 400 && REASONING_REFUSED.test(`${code} ${message}`)) return 'reasoning_refused'
+  if (code === 'tool_use_failed' || UNREADABLE_CALL.test(message)) return 'unreadable_call'
+  return status < 500 && !RETRYABLE.has(status) ? 'refused' : 'transient'
+}
+
+/** Error codes that mean that a conversation is too long for its model. */
+const OVERFLOW_CODES: ReadonlySet<string> = new Set([
+  'context_length_exceeded',
+  'request_too_large',
+  'model_context_window_exceeded',
+])
+
+/** What the endpoints write if a conversation is too long. Few of them have a code for it. */
+const OVERFLOW_PHRASES = [
+  /prompt (?:is )?too long/i,
+  /request(?:_| entity )too_?large/i,
+  /input is too long/i,
+  /exceeds? (?:the|your) (?:model'?s? )?context (?:window|length)/i,
+  /maximum context length/i,
+  /exceeds maximum allowed input length/i,
+  /input token count.*exceeds/i,
+  /tokens in request more than max tokens/i,
+  /maximum prompt length/i,
+  /reduce the length of (?:the|your) (?:messages|prompt|input)/i,
+  /exceeds the limit of \d+/i,
+  /exceeds the available context size/i,
+  /greater than the context length/i,
+  /context window exceeds/i,
+  /exceeded (?:model|max context) (?:token limit|length)/i,
+  /context length is only \d+/i,
+  /prompt has \d+ tokens/i,
+  /too many tokens/i,
+  /token limit exceeded/i,
+]
+
+/** Limits on the rate of requests use similar words. */
+const RATE_LIMIT = /rate.?limit|throttl|too many requests|per minute|service unavailable/i
+
+/** Whether an error means that the conversation is longer than the model's context window. */
+function isOverflow(message: string, codes: readonly (string | number | null)[]): boolean {
+  if (codes.some((code) => OVERFLOW_CODES.has(String(code)))) return true
+  return !RATE_LIMIT.test(message) && OVERFLOW_PHRASES.some((phrase) => phrase.test(message))
+}
+
+/** Our own code for it: Google has none. */
+const QUOTA_OF_DAY = 'quota_of_day'
+/** A limit of money, or of a day: only a long wait, or a person who pays, helps. */
+const QUOTA: ReadonlySet<string> = new Set([
+  QUOTA_OF_DAY,
+  ...['insufficient_quota', 'credit_balance_exhausted', 'billing_error', 'billing_not_active'],
+  ...['billing_hard_limit_reached', 'enforced_spend_limit_reached', 'contract_spend_limit_reached'],
+])
+
+/** What Ollama answers, with status 500 or in a stream, if the model wrote a call that it cannot read. Groq has a code for it. */
+const UNREADABLE_CALL = /error parsing tool call/i
+
+/** What providers answer if they get reasoning back that is not as they sent it. */
+const REASONING_REFUSED =
+  /bound to a different conversation|invalid `?signature`?|thinking.{0,40}cannot be modified|invalid_encrypted_content|encrypted content .{0,60}(?:could not be|cannot be)|without its required following item|corrupted thought signature|invalid thought signature/i
+
+/** The statuses that the error codes of streams mean. */
+const STATUS_OF: Readonly<Record<string, number>> = {
+  ...{ invalid_request_error: 400, invalid_prompt: 400, context_length_exceeded: 400 },
+  ...{ authentication_error: 401, billing_error: 402, permission_error: 403 },
+  ...{ not_found_error: 404, model_not_found: 404, request_too_large: 413 },
+  ...{ bio_policy: 400, misalignment_policy_violation: 400, data_residency_mismatch: 400 },
+  ...{ rate_limit_error: 429, rate_limit_exceeded: 429, slow_down: 429, insufficient_quota: 429 },
+  [QUOTA_OF_DAY]: 429,
+  ...{ api_error: 500, server_error: 500, timeout_error: 504, overloaded_error: 529 },
+}
+
+/** The status that a code means; null if it means none. */
+export function statusOf(code: string | number | null): number | null {
+  const known = STATUS_OF[String(code)] ?? Number(code ?? Number.NaN)
+  return known >= 400 && known < 600 ? known : null
+}

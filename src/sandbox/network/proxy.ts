@@ -1,0 +1,214 @@
+import { lookup } from 'node:dns/promises'
+import { chmod } from 'node:fs/promises'
+import { createServer, type IncomingMessage, type Server } from 'node:http'
+import { connect, type Socket } from 'node:net'
+import { type Duplex, pipeline } from 'node:stream'
+import { allows } from '../../domain/hosts.ts'
+import { within } from '../../lib/promises.ts'
+import { type Connection, ConnectionReport, isPublicAddress } from './connection.ts'
+
+const RESOLVE_WITHIN_MS = 15_000
+const CONNECT_WITHIN_MS = 15_000
+/** A connection that brings nothing for this long is closed. */
+const IDLE_MS = 10 * 60_000
+/** Connections of one command at once. */
+const MAX_CONNECTIONS = 256
+
+/** The status of a connection that is allowed, and fails. */
+const UNREACHED = 502
+
+/** Why a connection is not made: an HTTP status, and a sentence for people. */
+class Refusal extends Error {
+  readonly status: number
+
+  constructor(status: number, message: string) {
+    super(message)
+    this.status = status
+  }
+}
+
+/** The way of one command to its hosts: an HTTP proxy on a unix socket that knows only CONNECT. */
+export class CommandProxy {
+  readonly #server: Server
+  readonly #hosts: readonly string[]
+  readonly #report: ConnectionReport
+  readonly #open = new Set<Duplex>()
+  /** Connections whose end is not reported yet. */
+  readonly #underWay = new Set<Promise<void>>()
+
+  private constructor(hosts: readonly string[], onConnection: (connection: Connection) => void) {
+    this.#hosts = hosts
+    this.#report = new ConnectionReport(onConnection)
+    this.#server = createServer((request, response) => {
+      const refusal = new Refusal(
+        405,
+        'Only connections with CONNECT, such as those of https:// URLs, are passed on',
+      )
+      this.#note(request.url ?? '', refusal, null)
+      response.writeHead(refusal.status, { connection: 'close', 'content-type': 'text/plain' })
+      response.end(`${refusal.message}.\n`)
+    })
+    this.#server.on('connect', (request, client, head) => {
+      const passing = this.#pass(request, client, head)
+      this.#underWay.add(passing)
+      void passing.finally(() => this.#underWay.delete(passing))
+    })
+    this.#server.on('clientError', (_, socket) => void socket.destroy())
+  }
+
+  /**
+   * Listens on a socket to which every user may connect who can reach it.
+   * @param hosts patterns without presets
+   * @param onConnection called with each connection when it has ended or was refused
+   */
+  static async open(
+    path: string,
+    hosts: readonly string[],
+    onConnection: (connection: Connection) => void,
+  ): Promise<CommandProxy> {
+    const proxy = new CommandProxy(hosts, onConnection)
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    proxy.#server.once('error', reject).listen(path, resolve)
+    await promise
+    await chmod(path, 0o666)
+    return proxy
+  }
+
+  /** Ends all connections. Resolves when each is reported. */
+  async close(): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>()
+    this.#server.close(() => resolve())
+    this.#server.closeAllConnections()
+    for (const socket of this.#open) socket.destroy()
+    await Promise.all(this.#underWay)
+    this.#report.end()
+    await promise
+  }
+
+  /** Passes one connection on until it ends. Never rejects. */
+  async #pass({ url = '' }: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
+    this.#open.add(client)
+    client.on('error', () => {}).once('close', () => this.#open.delete(client))
+    let upstream: Socket | null = null
+    try {
+      const { host, port } = authority(url)
+      upstream = await this.#connect(host, port)
+      this.#open.add(upstream)
+      client.write('HTTP/1.1 200 Connection established\r\n\r\n')
+      upstream.write(head)
+      const failure = await joined(client, upstream)
+      this.#note(url, failure, upstream)
+    } catch (cause) {
+      const refusal = cause instanceof Refusal ? cause : new Refusal(UNREACHED, String(cause))
+      const body = `${refusal.message}.\n`
+      client.end(
+        `HTTP/1.1 ${refusal.status} Refused\r\nConnection: close\r\nContent-Type: text/plain\r\n` +
+          `Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`,
+        () => client.destroy(),
+      )
+      this.#note(url, refusal, null)
+    } finally {
+      if (upstream !== null) this.#open.delete(upstream)
+      upstream?.destroy()
+    }
+  }
+
+  /** Connects to a host of the list, at an address that was checked. Throws a `Refusal`. */
+  async #connect(host: string, port: number): Promise<Socket> {
+    if (this.#open.size > 2 * MAX_CONNECTIONS) {
+      throw new Refusal(503, `A command has at most ${MAX_CONNECTIONS} connections at once`)
+    }
+    // Before the name is resolved, so that no query for a name carries data out.
+    if (!allows(this.#hosts, host, port)) {
+      throw new Refusal(
+        403,
+        `This run may not reach ${host}:${port}. It may reach: ${this.#hosts.join(', ')}`,
+      )
+    }
+    const resolved = lookup(host, { all: true }).catch(() => null)
+    const found = await within(RESOLVE_WITHIN_MS, resolved, () => null)
+    const addresses = found?.map(({ address }) => address) ?? []
+    if (addresses.length === 0) {
+      throw new Refusal(UNREACHED, `The name ${host} cannot be resolved`)
+    }
+    const good = addresses.filter(isPublicAddress)
+    if (good.length === 0) {
+      throw new Refusal(
+        403,
+        `${host} leads to ${addresses[0]}, which is not an address of the public Internet`,
+      )
+    }
+    for (const address of good) {
+      const socket = await connected(connect({ host: address, port, allowHalfOpen: true }))
+      if (socket !== null) return socket
+    }
+    throw new Refusal(UNREACHED, `${host}:${port} does not answer`)
+  }
+
+  #note(url: string, failure: Refusal | string | null, upstream: Socket | null): void {
+    const { host, port } = tolerantAuthority(url)
+    const isRefused = failure instanceof Refusal && failure.status !== UNREACHED
+    this.#report.add({
+      ...{ host, port, allowed: !isRefused },
+      reason: failure instanceof Refusal ? failure.message : failure,
+      bytes_in: upstream?.bytesRead ?? 0,
+      bytes_out: upstream?.bytesWritten ?? 0,
+    })
+  }
+}
+
+/** `host:port` of a CONNECT request. */
+function authority(url: string): { readonly host: string; readonly port: number } {
+  const [, host = '', port = ''] =
+    /^([^:/@\s]{1,253}|\[[0-9a-fA-F:.]+\]):(\d{1,5})$/.exec(url) ?? []
+  if (host === '' || Number(port) > 65535 || Number(port) === 0) {
+    throw new Refusal(400, 'The request must name a host and a port')
+  }
+  return { host: host.toLowerCase().replace(/\.$/, ''), port: Number(port) }
+}
+
+const MAX_SHOWN = 300
+
+/** What a request asked for, however it was written. */
+function tolerantAuthority(url: string): { readonly host: string; readonly port: number } {
+  try {
+    return authority(url)
+  } catch {
+    const parsed = URL.parse(url)
+    const host = parsed?.hostname || url.slice(0, MAX_SHOWN)
+    return { host, port: Number(parsed?.port) || (parsed?.protocol === 'http:' ? 80 : 0) }
+  }
+}
+
+/** The socket when it is connected; null if it fails. */
+function connected(socket: Socket): Promise<Socket | null> {
+  return new Promise((resolve) => {
+    const fail = (): void => {
+      socket.destroy()
+      resolve(null)
+    }
+    const timer = setTimeout(fail, CONNECT_WITHIN_MS)
+    socket.once('error', fail).once('connect', () => {
+      clearTimeout(timer)
+      socket.off('error', fail).on('error', () => {})
+      resolve(socket)
+    })
+    socket.once('close', () => clearTimeout(timer))
+  })
+}
+
+/** Passes bytes both ways until both have ended. Resolves to what failed at the host, or null. */
+async function joined(client: Duplex, upstream: Socket): Promise<string | null> {
+  let failure: string | null = null
+  upstream.once('error', () => {
+    // If the command went away first, that is the end, not a failure.
+    if (!client.destroyed) failure = 'The host cut the connection'
+  })
+  upstream.setTimeout(IDLE_MS, () => upstream.destroy())
+  const way = (from: Duplex, to: Duplex): Promise<void> =>
+    new Promise((resolve) => {
+      pipeline(from, to, () => resolve())
+    })
+  await Promise.all([way(client, upstream), way(upstream, client)])
+  return failure
+}

@@ -1,0 +1,103 @@
+import { buffer } from 'node:stream/consumers'
+import { err, ok, type Result } from 'neverthrow'
+import type { ArtifactSource } from '../artifacts/artifacts.ts'
+import type { Snapshot } from '../domain/snapshots.ts'
+import { decodeTree, EMPTY_TREE, type TreeEntry } from '../lib/git-objects.ts'
+import { readPack } from '../lib/git-pack.ts'
+import { type LoadError, recordPages } from '../log/run-log.ts'
+import type { StreamReader } from '../log/stream-pages.ts'
+
+/** A snapshot, and the seq of its record. */
+export type SnapshotAt = { readonly seq: number; readonly snapshot: Snapshot }
+
+/** The snapshots of a run, oldest first. */
+export async function snapshotsOf(
+  store: StreamReader,
+  runId: string,
+): Promise<Result<readonly SnapshotAt[], LoadError>> {
+  const found: SnapshotAt[] = []
+  for await (const page of recordPages(store, runId)) {
+    if (page.isErr()) return err(page.error)
+    for (const { seq, record } of page.value) {
+      if (record.kind === 'snapshot') found.push({ seq, snapshot: record.payload })
+    }
+  }
+  return ok(found)
+}
+
+/**
+ * The files of a run as its snapshots have them. It reads each pack once to learn what is in it, and keeps the trees; the
+ * content of a file is read from its pack when it is asked for.
+ */
+export class RunFiles {
+  readonly #artifacts: ArtifactSource
+  readonly #trees: ReadonlyMap<string, Buffer>
+  /** The pack of each blob. */
+  readonly #packs: ReadonlyMap<string, string>
+
+  private constructor(
+    artifacts: ArtifactSource,
+    trees: ReadonlyMap<string, Buffer>,
+    packs: ReadonlyMap<string, string>,
+  ) {
+    this.#artifacts = artifacts
+    this.#trees = trees
+    this.#packs = packs
+  }
+
+  /**
+   * Rejects if the place of the artifacts cannot be read now. A pack that is missing or damaged holds nothing.
+   * @param packsOf the packs that may hold what is kept of one
+   */
+  static async open(
+    snapshots: readonly SnapshotAt[],
+    artifacts: ArtifactSource,
+    packsOf: (sha256: string) => readonly string[],
+  ): Promise<RunFiles> {
+    const trees = new Map<string, Buffer>()
+    const packs = new Map<string, string>()
+    const named = snapshots.flatMap(({ snapshot }) => snapshot.packs.map(({ sha256 }) => sha256))
+    const names = new Set(named.flatMap(packsOf))
+    for (const name of names) {
+      for (const { id, type, content } of await objectsOf(name, artifacts)) {
+        if (type === 'tree') trees.set(id, content)
+        else packs.set(id, name)
+      }
+    }
+    return new RunFiles(artifacts, trees, packs)
+  }
+
+  /** The entries of a folder; null if its object is not kept. */
+  tree(id: string): readonly TreeEntry[] | null {
+    const content = id === EMPTY_TREE ? Buffer.alloc(0) : this.#trees.get(id)
+    return content === undefined ? null : decodeTree(content)
+  }
+
+  /** The content of a file; null if its object is not kept. Rejects if the place of the artifacts cannot be read now. */
+  async blob(id: string): Promise<Buffer | null> {
+    const pack = this.#packs.get(id)
+    if (pack === undefined) return null
+    const objects = await objectsOf(pack, this.#artifacts)
+    return objects.find((object) => object.id === id)?.content ?? null
+  }
+
+  /** What is at a path of a tree, given as bytes; null if nothing is, undefined if that is not known. */
+  find(tree: string, path: string): TreeEntry | null | undefined {
+    let at: TreeEntry = { mode: '40000', name: '', id: tree }
+    for (const name of path.split('/')) {
+      if (at.mode !== '40000') return null
+      const entries = this.tree(at.id)
+      if (entries === null) return undefined
+      const next = entries.find((entry) => entry.name === name)
+      if (next === undefined) return null
+      at = next
+    }
+    return at
+  }
+}
+
+async function objectsOf(pack: string, artifacts: ArtifactSource) {
+  const found = await artifacts.read(pack)
+  if (found === null) return []
+  return readPack(await buffer(found.stream)).unwrapOr([])
+}

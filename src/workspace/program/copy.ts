@@ -1,0 +1,188 @@
+import {
+  type BigIntStats,
+  chmodSync,
+  closeSync,
+  constants,
+  copyFileSync,
+  fchmodSync,
+  fstatSync,
+  ftruncateSync,
+  lstatSync,
+  lutimesSync,
+  mkdirSync,
+  openSync,
+  readlinkSync,
+  readSync,
+  statfsSync,
+  symlinkSync,
+  writeSync,
+} from 'node:fs'
+import { pathBytes, shownPath } from '../../lib/git-objects.ts'
+import { codeOf } from '../../lib/message-of.ts'
+import type { Answers, Questions } from '../protocol.ts'
+import { OpenFolder } from './open-folder.ts'
+import { pathIn, Refusal, ROOT } from './paths.ts'
+
+const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
+const { COPYFILE_EXCL, COPYFILE_FICLONE, COPYFILE_FICLONE_FORCE } = constants
+/** The room on the disk is looked at whenever so much was written. */
+const LOOK_BYTES = 16 * 1024 * 1024
+const MAX_LEFT = 100
+const NO_ACCESS: ReadonlySet<string | null> = new Set(['EACCES', 'EPERM'])
+const GONE: ReadonlySet<string | null> = new Set(['ENOENT', 'ELOOP', 'ENOTDIR', 'ENXIO'])
+
+/**
+ * Copies the project with names, modes and times, through no link. Whatever is put in the place of a file or folder while that is
+ * copied, the copy has what it was.
+ */
+export function copy(asked: Questions['copy']): { readonly answer: Answers['copy'] } {
+  // It must still be where it was.
+  pathIn('.')
+  mkdirSync(asked.to, { recursive: true, mode: 0o700 })
+  using from = new OpenFolder(pathBytes(ROOT))
+  using into = new OpenFolder(pathBytes(asked.to))
+  const copying = new Copying(asked)
+  try {
+    copying.all(from, into, '')
+  } catch (cause) {
+    throw codeOf(cause) === 'ENOSPC' || codeOf(cause) === 'EDQUOT' ? NO_ROOM : cause
+  }
+  const { files, bytes, left } = copying
+  return { answer: { files, bytes, left } }
+}
+
+const NO_ROOM = new Refusal({
+  type: 'unusable',
+  message: 'the disk has no room for a copy of the project',
+})
+
+class Copying {
+  readonly #asked: Questions['copy']
+  readonly #skip: ReadonlySet<string>
+  #unlooked = LOOK_BYTES
+  readonly left: string[] = []
+  files = 0
+  bytes = 0
+
+  constructor(asked: Questions['copy']) {
+    this.#asked = asked
+    this.#skip = new Set(asked.skip)
+  }
+
+  /** @param above the path of both folders, '' or with a slash at its end */
+  all(from: OpenFolder, into: OpenFolder, above: string): void {
+    for (const name of from.names()) {
+      const path = above + name
+      if (this.#skip.has(shownPath(path))) continue
+      try {
+        this.#one(from, into, name, path)
+      } catch (cause) {
+        if (NO_ACCESS.has(codeOf(cause))) this.#leave(path)
+        else if (!GONE.has(codeOf(cause))) throw cause
+      }
+    }
+  }
+
+  #one(from: OpenFolder, into: OpenFolder, name: string, path: string): void {
+    const stats = lstatSync(from.at(name), { bigint: true })
+    if (stats.isDirectory()) {
+      using inner = from.open(name)
+      mkdirSync(into.at(name), 0o700)
+      using copied = into.open(name)
+      this.all(inner, copied, `${path}/`)
+      chmodSync(into.at(name), permissionsOf(stats))
+    } else if (stats.isSymbolicLink()) {
+      symlinkSync(readlinkSync(from.at(name), { encoding: 'buffer' }), into.at(name))
+    } else if (!stats.isFile() || !this.#file(from, into, name)) {
+      this.#leave(path)
+      return
+    }
+    lutimesSync(into.at(name), ...timesOf(stats))
+  }
+
+  /** False if it is no file any more. */
+  #file(from: OpenFolder, into: OpenFolder, name: string): boolean {
+    const file = openSync(from.at(name), O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
+    try {
+      const stats = fstatSync(file, { bigint: true })
+      if (!stats.isFile()) return false
+      this.files += 1
+      this.bytes += Number(stats.size)
+      const { maxBytes } = this.#asked
+      if (this.bytes > maxBytes) {
+        const message = `a copy of the project would have more than ${maxBytes} bytes`
+        throw new Refusal({ type: 'unusable', message })
+      }
+      this.#content(file, stats, into.at(name))
+      return true
+    } finally {
+      closeSync(file)
+    }
+  }
+
+  /** A file with holes has them in the copy, too. */
+  #content(file: number, stats: BigIntStats, to: string | Buffer): void {
+    const taken = Number(stats.blocks) * 512
+    const hasHoles = taken < stats.size
+    // No command may make a file that runs with the rights of its owner, and neither may this program.
+    const isPlain = process.platform === 'linux' && (stats.mode & 0o7000n) === 0n
+    const path = `/proc/self/fd/${file}`
+    if (isPlain && (hasHoles || taken > LOOK_BYTES) && isCloned(path, to)) return
+    this.#needRoom(taken)
+    if (isPlain && !hasHoles) copyFileSync(path, to, COPYFILE_EXCL | COPYFILE_FICLONE)
+    else copyPieces(file, stats, to)
+  }
+
+  #needRoom(bytes: number): void {
+    this.#unlooked += bytes
+    if (this.#unlooked < LOOK_BYTES) return
+    this.#unlooked = 0
+    const { bavail, bsize } = statfsSync(this.#asked.to)
+    if (bavail * bsize - bytes < this.#asked.freeBytes) throw NO_ROOM
+  }
+
+  #leave(path: string): void {
+    if (this.left.length < MAX_LEFT) this.left.push(shownPath(path))
+  }
+}
+
+const permissionsOf = ({ mode }: BigIntStats): number => Number(mode & 0o777n)
+
+/** In seconds. */
+const timesOf = ({ atimeNs, mtimeNs }: BigIntStats): [number, number] => [
+  Number(atimeNs) / 1e9,
+  Number(mtimeNs) / 1e9,
+]
+
+/** Whether the file system could share the blocks. */
+function isCloned(from: string, to: string | Buffer): boolean {
+  try {
+    copyFileSync(from, to, COPYFILE_EXCL | COPYFILE_FICLONE_FORCE)
+    return true
+  } catch {
+    return false
+  }
+}
+
+const PIECE_BYTES = 1024 * 1024
+const ZEROS = Buffer.alloc(PIECE_BYTES)
+
+function copyPieces(file: number, stats: BigIntStats, to: string | Buffer): void {
+  const copied = openSync(to, 'wx', 0o600)
+  try {
+    const piece = Buffer.allocUnsafe(PIECE_BYTES)
+    for (let at = 0; at < stats.size; ) {
+      const read = readSync(file, piece, 0, PIECE_BYTES, at)
+      if (read === 0) break
+      const isHole = piece.subarray(0, read).equals(ZEROS.subarray(0, read))
+      for (let done = isHole ? read : 0; done < read; ) {
+        done += writeSync(copied, piece, done, read - done, at + done)
+      }
+      at += read
+    }
+    ftruncateSync(copied, Number(stats.size))
+    fchmodSync(copied, permissionsOf(stats))
+  } finally {
+    closeSync(copied)
+  }
+}

@@ -1,0 +1,79 @@
+import { type BigIntStats, lstatSync, readlinkSync } from 'node:fs'
+import { encodeTree, objectId, pathBytes, type TreeEntry } from '../../lib/git-objects.ts'
+import type { Answers, Questions } from '../protocol.ts'
+import { namesOf, OpenFolder } from './open-folder.ts'
+import { ROOT } from './paths.ts'
+import { hashIn } from './snapshot-files.ts'
+
+type Asked = Questions['hashes']
+
+/** It has no hash: it is too large, it took too long, or it was changed while it was read. */
+class NoHash extends Error {}
+
+/** The hash of each path, by which a later change of anything in it is found. No hash for what cannot be read to its end. */
+export function hashes(asked: Asked): { readonly answer: Answers['hashes'] } {
+  const untilMs = performance.now() + asked.withinMs
+  return { answer: { hashes: asked.paths.map((path) => hashAt(path, asked, untilMs)) } }
+}
+
+function hashAt(path: string, asked: Asked, untilMs: number): string | null {
+  const opened: OpenFolder[] = []
+  try {
+    const { above, last } = namesOf(pathBytes(path))
+    let folder = new OpenFolder(pathBytes(ROOT))
+    opened.push(folder)
+    for (const name of above) {
+      folder = folder.open(name)
+      opened.push(folder)
+    }
+    const entry = new Hashing(asked, untilMs).entryOf(folder, last)
+    return entry && objectId('tree', encodeTree([entry]))
+  } catch {
+    return null
+  } finally {
+    for (const one of opened) one[Symbol.dispose]()
+  }
+}
+
+class Hashing {
+  readonly #asked: Asked
+  readonly #untilMs: number
+  #files = 0
+  #bytes = 0
+
+  constructor(asked: Asked, untilMs: number) {
+    this.#asked = asked
+    this.#untilMs = untilMs
+  }
+
+  /** Null if it is no file, folder or link, so that no copy has it. */
+  entryOf(folder: OpenFolder, name: string): TreeEntry | null {
+    const stats = lstatSync(folder.at(name), { bigint: true })
+    this.#count(stats)
+    if (stats.isSymbolicLink()) {
+      const target = readlinkSync(folder.at(name), { encoding: 'buffer' })
+      return { mode: '120000', name, id: objectId('blob', target) }
+    }
+    if (stats.isDirectory()) return { mode: '40000', name, id: this.#treeOf(folder, name) }
+    if (!stats.isFile()) return null
+    const id = hashIn(folder.pathOf(name), stats, `blob ${stats.size}\0`)
+    if (id === null) throw new NoHash()
+    return { mode: (stats.mode & 0o100n) === 0n ? '100644' : '100755', name, id }
+  }
+
+  #treeOf(above: OpenFolder, name: string): string {
+    using folder = above.open(name)
+    // git writes its index also if it only looks.
+    const names = folder.names().filter((inner) => name !== '.git' || inner !== 'index')
+    const entries = names.flatMap((inner) => this.entryOf(folder, inner) ?? [])
+    return objectId('tree', encodeTree(entries))
+  }
+
+  #count({ size }: BigIntStats): void {
+    const { maxFiles, maxBytes } = this.#asked
+    this.#files += 1
+    this.#bytes += Number(size)
+    const isTooMuch = this.#files > maxFiles || this.#bytes > maxBytes
+    if (isTooMuch || performance.now() > this.#untilMs) throw new NoHash()
+  }
+}

@@ -1,0 +1,257 @@
+import * as z from 'zod'
+import { Sha256 } from '../domain/fields.ts'
+import { LeftOut, type ProtectedQuestion, Unkept } from '../domain/snapshots.ts'
+import type { EntryMode } from '../lib/git-objects.ts'
+
+/** The content that a file must have before it is changed: its SHA-256; null if there must be no file. */
+export type Expected = string | null
+
+/** What is to be at a path: as many bytes of the body, after those of the files before it; or nothing. */
+export type WantedFile = {
+  readonly path: string
+  readonly bytes: number | null
+  /** Left out: whatever is there. */
+  readonly expected?: Expected
+  /** The mode of a new file. A file that exists keeps its mode. */
+  readonly mode?: number
+}
+
+/** How lines are searched for, with `grep -E`, or as they are. */
+export type Pattern = {
+  readonly pattern: string
+  readonly isText?: boolean
+  readonly ignoreCase?: boolean
+}
+
+export type Grep = Pattern & {
+  readonly output: 'lines' | 'files' | 'counts'
+  /** Lines that are shown before and after each match. */
+  readonly context: number
+}
+
+export type Search = {
+  /** The folder that is searched, or, for lines, also a file. */
+  readonly path: string
+  /** Relative to that folder. */
+  readonly glob: string
+  /** Files to list at most. */
+  readonly limit: number
+  readonly hidden: boolean
+  readonly ignored: boolean
+  /** Lines are searched for in the files, which are not listed. */
+  readonly grep?: Grep
+}
+
+/** What a file of a copy is to be: as many bytes of the body, after those of the files before it; null: nothing. */
+export type CopiedFile = {
+  /** From the copy; the bytes of its names, each as one character, as in trees. */
+  readonly path: string
+  /** Left out: `100644`. */
+  readonly mode?: EntryMode
+  readonly bytes: number | null
+}
+
+/** What the program of a workspace is asked, by the name of the question. All paths are from the project. */
+export type Questions = {
+  /** `isToWrite`: it is refused if the file could not be written. */
+  readonly read: {
+    readonly path: string
+    readonly from: number
+    readonly bytes: number
+    readonly isToWrite?: boolean
+  }
+  /** Where paths lead. `isToWrite`: those are refused that could not be written. */
+  readonly resolve: { readonly paths: readonly string[]; readonly isToWrite?: boolean }
+  /** Small text files of these names in the folders from the root of the repository down to the project. */
+  readonly documents: { readonly names: readonly string[]; readonly maxBytes: number }
+  /** When files were last changed, also where links lead out of the project. */
+  readonly changed: { readonly paths: readonly string[] }
+  readonly list: { readonly path: string; readonly limit: number }
+  readonly yaml: { readonly path: string; readonly maxBytes: number }
+  /** What failed, by the body: what tools print for people. */
+  readonly report: Readonly<Record<string, never>>
+  readonly search: Search
+  /** Searches the body. */
+  readonly grep: Pattern
+  readonly git: { readonly show: 'status' | 'diff' | 'log' }
+  /** All of these files are changed, or none. */
+  readonly change: { readonly files: readonly WantedFile[] }
+  readonly rename: { readonly path: string; readonly to: string; readonly overwrite: boolean }
+  readonly remove: { readonly path: string }
+  /** The files of the project as a tree of git. The one who asks fetches all packs before the next snapshot. */
+  readonly snapshot: {
+    /** A larger file is left out. */
+    readonly maxFileBytes: number
+    /** How many bytes of contents the packs may hold; of what is beyond that, only the ids are kept. */
+    readonly maxBytes: number
+    /** For commitments to secrets, hex: the same for all snapshots of a run. */
+    readonly salt: string
+    /** How many files are looked at, and as many folders. Left out: 200,000. */
+    readonly maxFiles?: number
+  }
+  /** A hash over all that is at each path, with all links as they are. */
+  readonly hashes: {
+    readonly paths: readonly string[]
+    /** Of each path. */
+    readonly maxFiles: number
+    readonly maxBytes: number
+    /** For all of them together, in milliseconds. */
+    readonly withinMs: number
+  }
+  /** Makes a copy of the project in a folder, in which nothing is yet. */
+  readonly copy: {
+    readonly to: string
+    /** Paths that are not copied, as `left_out` of a snapshot has them. */
+    readonly skip: readonly string[]
+    /** As many bytes as the files say that they have. */
+    readonly maxBytes: number
+    /** What must be left free on the disk, in bytes. */
+    readonly freeBytes: number
+  }
+  /** Makes files of the copy what is given, and all folders above them folders. */
+  readonly put: { readonly to: string; readonly files: readonly CopiedFile[] }
+  /** A pack of the last snapshot, by its number, from 0. It is the body of the answer. */
+  readonly pack: { readonly number: number }
+  /** The protected files in the last snapshot, which the body of the answer lists. The body: their list at the beginning of the run. */
+  readonly protected: ProtectedQuestion
+}
+export type QuestionName = keyof Questions
+
+/** Why a path of the project cannot be used. */
+export const PathProblem = z.discriminatedUnion('type', [
+  z.object({
+    type: z.enum([
+      'outside_project',
+      'not_found',
+      'is_folder',
+      'not_empty',
+      'not_a_folder',
+      'not_a_file',
+      'no_access',
+      'exists',
+      /** git or this server obeys it. */
+      'guarded',
+      /** Something else was put at the path, or the file was changed, while it was used. */
+      'changed_meanwhile',
+      /** A folder would be moved into itself. */
+      'into_itself',
+      'same_path',
+    ]),
+  }),
+  z.object({ type: z.literal('dangling_link'), link: z.string() }),
+  z.object({ type: z.literal('too_large'), maxBytes: z.int() }),
+  z.object({ type: z.literal('unusable'), message: z.string() }),
+])
+export type PathProblem = z.infer<typeof PathProblem>
+
+/** Why the repository of a project is not read. */
+const GitProblem = z.discriminatedUnion('type', [
+  z.object({
+    type: z.enum([
+      'no_repository',
+      /** `.git` leads to another repository, which does not name the folder as its worktree. */
+      'leads_outside',
+    ]),
+  }),
+  z.object({ type: z.literal('unusable'), message: z.string() }),
+])
+export type GitProblem = z.infer<typeof GitProblem>
+
+/** A path through no link, which may name something that does not exist; `shown` is relative to the project. */
+const Place = z.object({
+  real: z.string(),
+  shown: z.string(),
+  kind: z.enum(['file', 'folder', 'other', 'nothing']),
+})
+export type Place = z.infer<typeof Place>
+
+/** What grep or git printed is the body. `isCut`: it printed more than is kept. */
+const Ran = z.object({ exitCode: z.int(), stderr: z.string(), isCut: z.boolean() })
+
+const count = z.int().nonnegative()
+/** What the output of a tool says. */
+const Report = z.object({
+  /** A test is counted in exactly one of the numbers. Null: there are no totals of tests. */
+  counts: z
+    .object({
+      passed: count,
+      failed: count,
+      skipped: count,
+      /** Tests that are expected to fail and did fail. */
+      expectedFailures: count,
+    })
+    .nullable(),
+  /** The names of all tests that passed or failed; null if they are not known. */
+  tests: z.array(z.string()).nullable(),
+  /** The names of failed tests that are known. */
+  failures: z.array(z.string()),
+  /** How many errors with a place were printed, the first of them, and the lines from there on. */
+  errors: count,
+  error: z.string(),
+  excerpt: z.string(),
+})
+export type Report = z.infer<typeof Report>
+
+/** What the answers to the questions hold. Another program wrote them, so each is checked. */
+export const ANSWERS = {
+  read: z.object({ shown: z.string(), size: z.number().min(0), mode: z.int() }),
+  resolve: z.object({ places: z.array(z.union([Place, z.object({ problem: PathProblem })])) }),
+  /** `folder`: from the root of the repository. */
+  documents: z.object({
+    folders: z.array(z.object({ folder: z.string(), texts: z.array(z.string().nullable()) })),
+  }),
+  changed: z.object({ changed: z.array(z.string().nullable()) }),
+  list: z.object({
+    entries: z.array(
+      z.object({
+        name: z.string(),
+        kind: z.enum(['file', 'folder', 'link', 'other', 'gone']),
+        size: z.number().optional(),
+        target: z.string().optional(),
+      }),
+    ),
+    more: z.boolean(),
+  }),
+  /** The content, or what is wrong with the text, for people. */
+  yaml: z.union([z.object({ problem: z.string() }), z.object({ value: z.unknown() })]),
+  report: Report,
+  /** `unopened`: how many files and folders could not be opened. */
+  search: z.object({ unopened: z.int(), isTree: z.boolean(), shown: z.string() }).extend(Ran.shape),
+  grep: Ran,
+  git: z.union([z.object({ problem: GitProblem }), Ran]),
+  change: z.object({
+    done: z.array(
+      z.object({ change: z.enum(['created', 'replaced', 'deleted']), shown: z.string() }),
+    ),
+  }),
+  rename: z.object({ shown: z.string(), shownTo: z.string() }),
+  remove: z.object({ shown: z.string(), wasFolder: z.boolean() }),
+  snapshot: z.object({
+    tree: Sha256,
+    files: count,
+    bytes: count,
+    /** In the order of paths; null if there are more than a record holds: then the body is the list, as JSON. */
+    left_out: z.array(LeftOut).nullable(),
+    left_out_count: count,
+    /** How many packs hold the objects that no earlier pack of this program holds, and the bytes of their contents. */
+    packs: count,
+    packed_bytes: count,
+    unkept: Unkept.nullable(),
+  }),
+  /** In the order of the paths; null: nothing is there, it is too large, or it could not be read. */
+  hashes: z.object({ hashes: z.array(Sha256.nullable()) }),
+  /** `left`: what could not be read or is no file, folder or link; 100 paths at most. */
+  copy: z.object({ files: count, bytes: count, left: z.array(z.string()) }),
+  put: z.object({}),
+  pack: z.object({}),
+  protected: z.object({ count }),
+} satisfies Record<QuestionName, z.ZodType>
+
+export type Answers = { readonly [Name in QuestionName]: z.infer<(typeof ANSWERS)[Name]> }
+
+/** The head of an answer. `path`: which of several paths has the problem. */
+export const AnswerHead = z.union([
+  z.object({ id: z.int(), problem: PathProblem, path: z.string().optional() }),
+  z.object({ id: z.int(), answer: z.unknown() }),
+])
+export type AnswerHead = z.infer<typeof AnswerHead>

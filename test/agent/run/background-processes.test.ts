@@ -1,0 +1,94 @@
+import { join } from 'node:path'
+import { ok } from 'neverthrow'
+import { expect, test, vi } from 'vitest'
+import { BackgroundProcesses } from '../../../src/agent/run/background-processes.ts'
+import type { RunRecord } from '../../../src/domain/records.ts'
+import type { ProcessRequest, RunningProcess } from '../../../src/runner/run-command.ts'
+import { expectAllDead, pidsIn, startProcess } from '../../runner/support.ts'
+import { only, payloadsOf, reachGoal, Workshop } from '../support.ts'
+
+const start = {
+  tool: 'process_start',
+  args: { command: "trap '' TERM; echo $$ >> pids; echo ready; sleep 1000; :", wait_for: 'ready' },
+}
+const list = { tool: 'process_read', args: {} }
+const config = { max_turns_per_iteration: 50 }
+
+const outputs = (records: readonly RunRecord[]): string[] =>
+  payloadsOf(records, 'tool_result').map(({ output }) => output)
+
+test('a process lives from one turn to the next, and ends before the goal is checked', async () => {
+  await using shop = await Workshop.open([
+    { calls: [start] },
+    { calls: [list] },
+    { text: 'I think it is done.' },
+    { calls: [list, reachGoal] },
+    { text: 'Now it is.' },
+  ])
+  shop.startAgent()
+  const runId = await shop.create(config)
+  const records = await shop.until(runId, 'run_end')
+  const [started, alive, ended] = outputs(records)
+  expect(started).toMatch(/^ready\n\[process p-\w+ is running\]$/)
+  expect(alive).toMatch(/^p-\w+ is running: trap/)
+  expect(ended).toMatch(/^p-\w+ was stopped: trap/)
+  expect(only(records, 'run_end').payload.achieved).toBe(true)
+  await expectAllDead(await pidsIn(join(shop.project, 'pids'), 1))
+})
+
+test('a process ends when its run is aborted', async () => {
+  await using shop = await Workshop.open([
+    { calls: [start] },
+    { calls: [{ tool: 'bash_exec', args: { command: 'touch began; sleep 1000' } }] },
+  ])
+  shop.startAgent()
+  const runId = await shop.create(config)
+  const pids = await pidsIn(join(shop.project, 'pids'), 1)
+  await shop.command(runId, { type: 'abort', reason: null })
+  await shop.until(runId, 'run_end')
+  await expectAllDead(pids)
+})
+
+test('a process ends with the server, and the next one says that it is gone', async () => {
+  await using shop = await Workshop.open([
+    { calls: [start] },
+    { calls: [{ tool: 'bash_exec', args: { command: 'sleep 1000' } }] },
+    { calls: [{ tool: 'process_read', args: { id: 'p-000000' } }, reachGoal] },
+    { text: 'Done.' },
+  ])
+  const first = shop.startAgent()
+  const runId = await shop.create(config)
+  const pids = await pidsIn(join(shop.project, 'pids'), 1)
+  await vi.waitFor(async () => {
+    const calls = (await shop.records(runId)).filter(({ kind }) => kind === 'tool_call')
+    expect(calls).toHaveLength(2)
+  }, 60_000)
+  await first.stop()
+  await expectAllDead(pids)
+  shop.startAgent({ unfinished: [runId] })
+  const records = await shop.until(runId, 'run_end')
+  expect(outputs(records)).toContainEqual(expect.stringMatching(/There is no process p-000000/))
+})
+
+test('what a process did is recorded with the call that started it', async () => {
+  const notice = {
+    kind: 'network_connection',
+    payload: {
+      ...{ host: 'a.example', port: 443, allowed: true, reason: 'allowed' },
+      ...{ bytes_in: 1, bytes_out: 1 },
+    },
+  } as const
+  const noting = async (request: ProcessRequest): Promise<RunningProcess> => {
+    const started = await startProcess(request)
+    request.onNotice?.(notice)
+    return started
+  }
+  await using processes = new BackgroundProcesses()
+  const request = { file: 'true', args: [], cwd: '/' }
+  await processes.start(noting, request, { callId: 'call-7', command: 'true' })
+  const record = vi.fn(async () => ok())
+  expect(await processes.notices.record({ record })).toEqual(ok())
+  expect(await processes.notices.record({ record })).toEqual(ok())
+  const notices = [{ ...notice, payload: { ...notice.payload, call_id: 'call-7' } }]
+  expect(record.mock.calls).toEqual([[{ type: 'record_notices', notices }]])
+})

@@ -1,0 +1,99 @@
+import { execFile } from 'node:child_process'
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { expect, onTestFinished, test } from 'vitest'
+import { cleanCopies } from '../../../src/agent/run/clean-copy.ts'
+import { changedLeftOut, reinstall } from '../../../src/agent/run/dependencies.ts'
+import { runCommand } from '../../../src/runner/run-command.ts'
+import { NO_ISOLATION } from '../../../src/sandbox/isolation.ts'
+import { temporaryFolder } from '../../runner/support.ts'
+import { openWorkspace } from '../../workspace/support.ts'
+
+const run = promisify(execFile)
+const { signal } = new AbortController()
+
+test('what differs from the start, has no hash, is new or is a dependency that is gone counts as changed', () => {
+  const hashed = (path: string, digit: string | null) => ({
+    ...{ path, sha256: digit?.repeat(64) ?? null },
+  })
+  const paths = ['a/.venv', 'dist', 'inner', 'large', 'node_modules', 'other', 'same']
+  const why = (path: string) => (['inner', 'other'].includes(path) ? 'repository' : 'ignored')
+  const leftOut = paths.map((path) => ({ path, why: why(path) }) as const)
+  const before = [
+    ...[hashed('a/.venv', '1'), hashed('dist', '1'), hashed('gone', '1'), hashed('inner', '1')],
+    ...[hashed('large', null), hashed('other', '1'), hashed('same', '1'), hashed('vendor', '1')],
+  ]
+  const now = [
+    ...[hashed('a/.venv', '1'), hashed('dist', '2'), hashed('inner', '2'), hashed('large', null)],
+    ...[hashed('node_modules', '1'), hashed('other', '1'), hashed('same', '1')],
+  ]
+  expect(changedLeftOut(before, now, leftOut)).toEqual({
+    ...{ dependencies: ['node_modules', 'vendor'], ignored: ['dist', 'large'] },
+    repositories: ['inner'],
+  })
+  expect(changedLeftOut(null, now, leftOut)).toEqual({
+    dependencies: ['a/.venv', 'node_modules'],
+    ignored: ['dist', 'large', 'same'],
+    repositories: ['inner', 'other'],
+  })
+})
+
+/** A project whose agent has changed an installed package and the lock file; its packages are archives in it. */
+async function place() {
+  const cwd = await temporaryFolder()
+  const pack = async (name: string, text: string) => {
+    const folder = join(await temporaryFolder(), name)
+    await mkdir(folder)
+    await writeFile(join(folder, 'package.json'), JSON.stringify({ name, version: '1.0.0' }))
+    await writeFile(join(folder, 'index.js'), `module.exports = '${text}'\n`)
+    await run('npm', ['pack', '--pack-destination', cwd], { cwd: folder })
+  }
+  await pack('good', 'good')
+  await pack('evil', 'evil')
+  const manifest = {
+    name: 'project',
+    version: '1.0.0',
+    dependencies: { good: 'file:good-1.0.0.tgz' },
+  }
+  const write = (name: string, text: string) => writeFile(join(cwd, name), text)
+  await write('package.json', JSON.stringify(manifest))
+  await run('npm', ['install', '--offline', '--no-audit'], { cwd })
+  const lock = await readFile(join(cwd, 'package-lock.json'))
+  await write('node_modules/good/index.js', `module.exports = 'bent'\n`)
+  await write('package-lock.json', '{"lockfileVersion": 3, "packages": {}}')
+  await write('.npmrc', 'prefix=/nowhere\nregistry=http://localhost:1\n')
+  const open = cleanCopies({ isolation: NO_ISOLATION, openWorkspace, runCommand })
+  const copied = await open({ project: { cwd }, run: 'run', skip: [], signal })
+  const copy = copied._unsafeUnwrap()
+  onTestFinished(() => copy[Symbol.asyncDispose]())
+  const original = async (path: string) => (path === 'package-lock.json' ? { content: lock } : null)
+  const says = async () => readFile(join(copy.cwd, 'node_modules/good/index.js'), 'utf8')
+  return { cwd, copy, original, says, write, manifest }
+}
+
+const ASKED = { folders: ['node_modules'], network: 'full', signal } as const
+
+test('dependencies are installed from the lock file of the start, and other files stay as they are', async () => {
+  const { copy, original, says } = await place()
+  const before = await readdir(copy.cwd)
+  expect(await says()).toContain('bent')
+  expect(await reinstall(copy, { ...ASKED, original })).toBe('reinstalled')
+  expect(await says()).toContain('good')
+  expect(await readdir(copy.cwd)).toEqual(before)
+  expect(await readFile(join(copy.cwd, 'package-lock.json'), 'utf8')).toContain('"packages": {}')
+  expect(await readFile(join(copy.cwd, '.npmrc'), 'utf8')).toContain('nowhere')
+})
+
+test.each([
+  ['the run has no network', { network: 'none' as const }],
+  ['there was no lock file at the start', { original: async () => null }],
+  ['the lock file does not fit', { original: async () => ({ content: Buffer.from('{}') }) }],
+])('if %s, dependencies stay as the run left them', async (_, changes) => {
+  const { copy, original, says } = await place()
+  const before = await readdir(copy.cwd)
+  expect(await reinstall(copy, { ...ASKED, original, ...changes })).toBe('changed')
+  expect(await says()).toContain('bent')
+  expect(await readdir(copy.cwd)).toEqual(before)
+  expect(await readFile(join(copy.cwd, '.npmrc'), 'utf8')).toContain('nowhere')
+})

@@ -1,0 +1,151 @@
+import { randomUUID } from 'node:crypto'
+import { expect, test } from 'vitest'
+import type { NetworkRules } from '../../../src/agent/planning/problems.ts'
+import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
+import type { IsolationPolicy } from '../../../src/domain/isolation.ts'
+import type { Network } from '../../../src/domain/network.ts'
+import type { RunRecord } from '../../../src/domain/records.ts'
+import type { RunConfig } from '../../../src/domain/run-config.ts'
+import { runCommand } from '../../../src/runner/run-command.ts'
+import { only, payloadsOf, reachGoal, Workshop } from '../support.ts'
+
+const RULES: NetworkRules = { most: 'hosts', level: 'namespaces', fullProblem: null }
+const ARGS = { hosts: ['preset:npm', 'api.example.org'], reason: 'To install left-pad' }
+const NPM = ['registry.npmjs.org', 'registry.yarnpkg.com']
+const POLICY: IsolationPolicy = {
+  ...{ level: 'namespaces', network: 'none', visible: [], writable: [], protected: [] },
+  ...{ limits: {}, policy_sha256: '0'.repeat(64) },
+}
+
+/** Tools that note which network their commands get. */
+function toolsOf(rules: NetworkRules) {
+  const given: (Network | undefined)[] = []
+  const toolbox = createToolbox({
+    runCommand: (command) => {
+      if (command.file === 'bash') given.push(command.network)
+      return runCommand(command)
+    },
+    artifacts: { put: async () => 'none' },
+    networks: rules,
+  })
+  return { toolbox, given }
+}
+
+const script = (args: object = ARGS) => [
+  { calls: [{ tool: 'request_network', args: { ...args } }] },
+  { calls: [reachGoal] },
+]
+
+async function createIn(shop: Workshop, changes: Partial<RunConfig> = {}): Promise<string> {
+  const runId = randomUUID()
+  const config = {
+    ...{ goal: 'shell-goal', cwd: shop.project, model_name: 'scripted', max_iterations: 5 },
+    ...{ hitl_enabled: false, max_cost_usd: null, max_tokens: null, max_seconds: null },
+    ...{ shell_goal: { check_command: 'test -f done', success_condition: { exit_code: 0 } } },
+    ...changes,
+  }
+  const create = {
+    type: 'create',
+    runId,
+    config,
+    systemPrompt: 'Mend it.',
+    isolation: POLICY,
+  } as const
+  await shop.command(runId, create)
+  return runId
+}
+
+const questionIn = (records: readonly RunRecord[]) => {
+  const { payload } = only(records, 'approval_required')
+  return { ...payload, seq: records.findIndex(({ kind }) => kind === 'approval_required') }
+}
+
+const answerTo = (
+  { seq, call_sha256: callSha256 }: ReturnType<typeof questionIn>,
+  decision: 'allow' | 'deny',
+) => ({ type: 'answer_approval', decision, reason: 'So', answers: seq, callSha256 }) as const
+
+const resultOf = (records: readonly RunRecord[]) => payloadsOf(records, 'tool_result')[0]
+
+test('a person is asked, whatever the rules allow, and the answer holds after a crash before it is used', async () => {
+  await using shop = await Workshop.open(script())
+  const { toolbox, given } = toolsOf(RULES)
+  const agent = shop.startAgent({ effects: { toolbox } })
+  const runId = await createIn(shop, { approvals: [{ tool: '*', action: 'allow' }] })
+  const question = questionIn(await shop.until(runId, 'approval_required'))
+  expect(question).toMatchObject({
+    rule: { of: 'tool', index: 0 },
+    network: { allow: [...NPM, 'api.example.org'] },
+  })
+  await agent.stop()
+  await shop.command(runId, answerTo(question, 'allow'))
+  shop.startAgent({ unfinished: [runId], effects: { toolbox } })
+  const records = await shop.until(runId, 'run_end')
+  expect(resultOf(records)).toMatchObject({
+    outcome: 'ok',
+    output: expect.stringContaining('reach'),
+  })
+  expect(given).toEqual([{ allow: [...NPM, 'api.example.org'] }])
+  const offered = shop.requests[0]?.tools
+  expect(offered).toContain('request_network')
+})
+
+test('a run whose request is denied has the network of before, and its model reads why', async () => {
+  await using shop = await Workshop.open(script())
+  const { toolbox, given } = toolsOf(RULES)
+  shop.startAgent({ effects: { toolbox } })
+  const runId = await createIn(shop)
+  const question = questionIn(await shop.until(runId, 'approval_required'))
+  await shop.command(runId, answerTo(question, 'deny'))
+  const records = await shop.until(runId, 'run_end')
+  expect(resultOf(records)).toMatchObject({
+    outcome: 'denied',
+    output: expect.stringContaining('So'),
+  })
+  expect(given).toEqual(['none'])
+})
+
+test.each<[string, NetworkRules, Partial<RunConfig>, object, string, string]>([
+  [
+    'hosts beyond those of the server',
+    { ...RULES, most: NPM },
+    {},
+    ARGS,
+    'error',
+    'api.example.org',
+  ],
+  [
+    'hosts that it reaches',
+    RULES,
+    { network: { allow: NPM } },
+    { ...ARGS, hosts: ['preset:npm'] },
+    'ok',
+    'reach',
+  ],
+  ['the presets of its goal', RULES, {}, { ...ARGS, hosts: ['preset:goal'] }, 'rejected', 'preset'],
+  [
+    'hosts without the tool',
+    RULES,
+    { tools: { exclude: ['request_network'] } },
+    ARGS,
+    'rejected',
+    'no tool',
+  ],
+  ['an address', RULES, {}, { ...ARGS, hosts: ['10.0.0.1'] }, 'rejected', 'name of a host'],
+  [
+    'anything on a server without a network',
+    { ...RULES, most: 'none' },
+    {},
+    ARGS,
+    'rejected',
+    'no tool',
+  ],
+  ['anything at another level', { ...RULES, level: 'landlock' }, {}, ARGS, 'rejected', 'no tool'],
+])('nobody is asked about a call for %s', async (_, rules, config, args, outcome, why) => {
+  await using shop = await Workshop.open(script(args))
+  const { toolbox } = toolsOf(rules)
+  shop.startAgent({ effects: { toolbox } })
+  const records = await shop.until(await createIn(shop, config), 'run_end')
+  expect(records.some(({ kind }) => kind === 'approval_required')).toBe(false)
+  expect(resultOf(records)).toMatchObject({ outcome, output: expect.stringContaining(why) })
+})

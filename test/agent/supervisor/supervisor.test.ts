@@ -1,0 +1,434 @@
+import { existsSync } from 'node:fs'
+import { mkdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { describe, expect, test, vi } from 'vitest'
+import type { RunRecord } from '../../../src/domain/records.ts'
+import { brief } from '../../domain/support.ts'
+import { only, payloadsOf, reachGoal, Workshop } from '../support.ts'
+
+const kinds = (records: readonly RunRecord[]) =>
+  records.map((record) => brief(record).replace(/ call_\S+| chatcmpl\S+/, ''))
+
+describe('a run', () => {
+  test('repeats plan, act and evaluate until the goal is reached', async () => {
+    await using shop = await Workshop.open([
+      { text: 'I look first.', calls: [{ tool: 'file_list', args: {} }] },
+      { calls: [reachGoal] },
+    ])
+    const records = await shop.play()
+    expect(records.map(({ iteration, kind }) => `${iteration} ${kind}`)).toEqual([
+      '0 run_created',
+      '0 run_claimed',
+      '1 step_start',
+      '1 snapshot',
+      '1 llm_usage',
+      '1 assistant_message',
+      '1 step_start',
+      '1 tool_call',
+      '1 tool_result',
+      '1 step_start',
+      '1 goal_check',
+      '1 iteration_complete',
+      '2 step_start',
+      '2 llm_usage',
+      '2 assistant_message',
+      '2 step_start',
+      '2 tool_call',
+      '2 tool_result',
+      '2 snapshot',
+      '2 step_start',
+      '2 goal_check',
+      '2 iteration_complete',
+      '2 run_end',
+    ])
+    expect(only(records, 'run_end').payload).toMatchObject({ achieved: true, iterations: 2 })
+    expect(existsSync(join(shop.project, 'done'))).toBe(true)
+  })
+
+  test('fails when it has used its iterations', async () => {
+    await using shop = await Workshop.open([])
+    const records = await shop.play({ max_iterations: 2 })
+    expect(only(records, 'run_end').payload).toMatchObject({ status: 'failed', iterations: 2 })
+    expect(records.filter(({ kind }) => kind === 'error')).toEqual([])
+  })
+
+  test('shows the model what is wrong with its calls, and continues', async () => {
+    await using shop = await Workshop.open([
+      {
+        calls: [
+          { tool: 'rm_rf', args: {} },
+          { tool: 'file_read', args: { pat: 'x' } },
+          { tool: 'file_read', args: { path: '../../etc/passwd' } },
+        ],
+      },
+      { calls: [reachGoal] },
+    ])
+    const records = await shop.play()
+    const outcomes = payloadsOf(records, 'tool_result').map(({ outcome }) => outcome)
+    expect(outcomes).toEqual(['rejected', 'rejected', 'error', 'ok'])
+    const second = JSON.stringify(shop.requests[1])
+    expect(second).toContain('bash_exec')
+    expect(second).toContain('path')
+  })
+
+  test('does not mix with other runs at the same time', async () => {
+    await using shop = await Workshop.open([{ calls: [reachGoal] }])
+    shop.startAgent()
+    const ids = await Promise.all(Array.from({ length: 8 }, () => shop.create()))
+    const runs = await Promise.all(ids.map((id) => shop.until(id, 'run_end')))
+    for (const [index, records] of runs.entries()) {
+      expect(new Set(records.map(({ run_id }) => run_id))).toEqual(new Set([ids[index]]))
+      // They share a project, so each may see files of another before its first step.
+      const own = records.filter(({ kind }) => kind !== 'snapshot')
+      expect(own).toHaveLength(12)
+    }
+  })
+})
+
+test('runs beyond the limit wait for their turn, in order', async () => {
+  await using shop = await Workshop.open([{ calls: [reachGoal] }])
+  shop.startAgent({ maxRunsAtWork: 1 })
+  const ids: string[] = []
+  for (let n = 0; n < 4; n += 1) ids.push(await shop.create())
+  const runs = await Promise.all(ids.map((id) => shop.until(id, 'run_end')))
+  const spans = runs.map((records) => ({
+    from: only(records, 'run_claimed').ts,
+    to: only(records, 'run_end').ts,
+  }))
+  for (const [index, { from }] of spans.entries()) {
+    expect(from).toBeGreaterThanOrEqual(spans[index - 1]?.to ?? 0)
+  }
+})
+
+test('a run that waits for a person does not block the turn of another', async () => {
+  await using shop = await Workshop.open([{}])
+  shop.startAgent({ maxRunsAtWork: 1 })
+  const first = await shop.create({ hitl_enabled: true })
+  await shop.until(first, 'human_check_required')
+  await shop.until(await shop.create({ max_iterations: 1 }), 'run_end')
+})
+
+describe('models that fail', () => {
+  test('are asked again if that can help, and each failed attempt is recorded', async () => {
+    await using shop = await Workshop.open([
+      { calls: [reachGoal], first: [{ status: 503 }, { fault: 'drop' }, { fault: 'garbage' }] },
+    ])
+    const records = await shop.play()
+    const retries = payloadsOf(records, 'llm_retry').map(({ attempt }) => attempt)
+    expect(retries).toEqual([1, 2, 3])
+    expect(only(records, 'run_end').payload.status).toBe('achieved')
+  })
+
+  test('end the run with an error when they always answer what is not valid', async () => {
+    await using shop = await Workshop.open(() => ({ fault: 'garbage' }))
+    shop.startAgent()
+    const runId = await shop.create()
+    const records = await shop.until(runId, 'run_end')
+    expect(shop.requests).toHaveLength(4)
+    expect(only(records, 'error').payload.message).toMatch(/not valid.*attempt 4 of 4/)
+    expect(only(records, 'run_end').payload.status).toBe('failed')
+  })
+
+  test('end the run at once when another attempt cannot help', async () => {
+    await using shop = await Workshop.open(() => ({ status: 401, body: { error: 'bad key' } }))
+    const records = await shop.play()
+    expect(shop.requests).toHaveLength(1)
+    expect(only(records, 'error').payload.message).toContain('bad key')
+  })
+})
+
+describe('people', () => {
+  test('are asked, and the run continues after their answer', async () => {
+    await using shop = await Workshop.open([{}, { calls: [reachGoal] }])
+    shop.startAgent()
+    const runId = await shop.create({ hitl_enabled: true })
+    const asked = await shop.until(runId, 'human_check_required')
+    expect(shop.requests).toHaveLength(1)
+    await shop.command(runId, {
+      type: 'respond',
+      decision: 'approve',
+      reason: 'mind the tests',
+      answers: asked.length - 1,
+    })
+    const records = await shop.until(runId, 'run_end')
+    expect(only(records, 'run_end').payload.status).toBe('achieved')
+    expect(JSON.stringify(shop.requests[1])).toContain('mind the tests')
+    expect(records.filter(({ kind }) => kind === 'run_claimed')).toHaveLength(1)
+  })
+
+  test('abort a run while its command runs: the command ends, and nothing is recorded after run_end', async () => {
+    await using shop = await Workshop.open([
+      { calls: [{ tool: 'bash_exec', args: { command: 'echo $$ > pid; exec sleep 600' } }] },
+    ])
+    const agent = shop.startAgent()
+    const runId = await shop.create()
+    await shop.until(runId, 'tool_call')
+    const pid = Number(await eventually(() => readFile(join(shop.project, 'pid'), 'utf8')))
+    await shop.command(runId, { type: 'abort', reason: 'enough' })
+    await eventually(async () => {
+      if (isAlive(pid)) throw new Error('still alive')
+    })
+    await agent.stop()
+    const records = await shop.records(runId)
+    expect(kinds(records).slice(-2)).toEqual(['1 tool_result aborted', '1 run_end aborted'])
+  })
+
+  test('abort a run while its model is asked: the request is cancelled', async () => {
+    await using shop = await Workshop.open([{ fault: 'hang' }])
+    const agent = shop.startAgent()
+    const runId = await shop.create()
+    await eventually(async () => {
+      if (shop.requests.length === 0) throw new Error('not asked yet')
+    })
+    await shop.command(runId, { type: 'abort', reason: null })
+    await agent.stop()
+    expect(kinds(await shop.records(runId)).at(-1)).toBe('1 run_end aborted')
+  })
+})
+
+describe('after a process stops, another process that takes over its runs', () => {
+  test('asks the model again if there is no reply', async () => {
+    await using shop = await Workshop.open([{ calls: [reachGoal], first: [{ fault: 'hang' }] }])
+    const first = shop.startAgent()
+    const runId = await shop.create()
+    await eventually(async () => {
+      if (shop.requests.length === 0) throw new Error('not asked yet')
+    })
+    await first.stop()
+    shop.startAgent({ unfinished: [runId] })
+    const records = await shop.until(runId, 'run_end')
+    expect(records.filter(({ kind }) => kind === 'run_claimed')).toHaveLength(2)
+    expect(only(records, 'run_end').payload).toMatchObject({ status: 'achieved', iterations: 1 })
+  })
+
+  test('never repeats a call that may have changed something', async () => {
+    const command = 'echo ran >> runs; test -f go || exec sleep 600'
+    await using shop = await Workshop.open([
+      { calls: [{ tool: 'bash_exec', args: { command } }] },
+      { calls: [reachGoal] },
+    ])
+    const first = shop.startAgent()
+    const runId = await shop.create()
+    await eventually(() => readFile(join(shop.project, 'runs'), 'utf8'))
+    await first.stop()
+    await shop.file('go', '')
+    shop.startAgent({ unfinished: [runId] })
+    const records = await shop.until(runId, 'run_end')
+    const results = payloadsOf(records, 'tool_result')
+    expect(results[0]).toMatchObject({ outcome: 'unknown', exit_code: null })
+    expect(await readFile(join(shop.project, 'runs'), 'utf8')).toBe('ran\n')
+    expect(JSON.stringify(shop.requests[1])).toContain('unknown')
+  })
+
+  test('still waits for a person', async () => {
+    await using shop = await Workshop.open([{}, { calls: [reachGoal] }])
+    const first = shop.startAgent()
+    const runId = await shop.create({ hitl_enabled: true })
+    await shop.until(runId, 'human_check_required')
+    await first.stop()
+    shop.startAgent({ unfinished: [runId] })
+    const claimed = await shop.until(runId, 'run_claimed', 2)
+    expect(claimed.at(-1)?.kind).toBe('run_claimed')
+    await shop.command(runId, { type: 'respond', decision: 'approve', reason: null, answers: null })
+    const records = await shop.until(runId, 'run_end')
+    expect(only(records, 'human_check_required').iteration).toBe(1)
+    expect(only(records, 'run_end').payload.status).toBe('achieved')
+  })
+
+  test('new runs are shared: one process works on each', async () => {
+    await using shop = await Workshop.open([{ calls: [reachGoal] }])
+    shop.startAgent()
+    shop.startAgent()
+    const ids = await Promise.all(Array.from({ length: 6 }, () => shop.create()))
+    for (const id of ids) {
+      const records = await shop.until(id, 'run_end')
+      only(records, 'run_claimed')
+      only(records, 'tool_call')
+    }
+  })
+
+  test('the first process stops its work and its command', async () => {
+    await using shop = await Workshop.open([
+      { calls: [{ tool: 'bash_exec', args: { command: 'echo $$ > pid; exec sleep 600' } }] },
+      { calls: [reachGoal] },
+    ])
+    shop.startAgent()
+    const runId = await shop.create()
+    const pid = Number(await eventually(() => readFile(join(shop.project, 'pid'), 'utf8')))
+    shop.startAgent({ unfinished: [runId] })
+    const records = await shop.until(runId, 'run_end')
+    await eventually(async () => {
+      if (isAlive(pid)) throw new Error('still alive')
+    })
+    expect(only(records, 'run_end').payload.status).toBe('achieved')
+  })
+})
+
+test('an exception in an effect ends the run with that error', async () => {
+  await using shop = await Workshop.open([{}])
+  shop.startAgent({
+    effects: {
+      findGoal: () => {
+        throw new Error('the table of goals burned down')
+      },
+    },
+  })
+  const records = await shop.until(await shop.create(), 'run_end')
+  const { message, traceback } = only(records, 'error').payload
+  expect(message).toBe('the table of goals burned down')
+  expect(traceback).toContain('supervisor.test.ts')
+})
+
+test('an exception outside of a step also ends the run with that error, and its call is not run again', async () => {
+  await using shop = await Workshop.open([{ calls: [reachGoal] }])
+  let asked = 0
+  shop.startAgent({
+    effects: {
+      untilAvailable: async () => {
+        asked += 1
+        // The first step asks the model, the second is its call.
+        if (asked === 2) throw new Error('the meter burned down')
+        return true
+      },
+    },
+  })
+  const records = await shop.until(await shop.create(), 'run_end')
+  expect(only(records, 'error').payload.message).toBe('the meter burned down')
+  expect(only(records, 'tool_result').payload.outcome).toBe('unknown')
+  expect(only(records, 'run_end').payload.status).toBe('failed')
+  expect(existsSync(join(shop.project, 'done'))).toBe(false)
+})
+
+test('an exception before a run is claimed is logged, and the run is tried again', async () => {
+  await using shop = await Workshop.open([{ calls: [reachGoal] }])
+  let failures = 3
+  shop.startAgent({
+    effects: {
+      obstacle: async () => {
+        failures -= 1
+        if (failures > 0) throw new Error('the folder burned down')
+        return null
+      },
+    },
+  })
+  const records = await shop.until(await shop.create(), 'run_end')
+  expect(only(records, 'run_end').payload.status).toBe('achieved')
+  const logged = shop.logged.filter(({ message }) => message.includes('cannot begin'))
+  expect(logged).toHaveLength(2)
+})
+
+test('whatever a command reports beside its result is recorded, however much it is', async () => {
+  await using shop = await Workshop.open([{ calls: [reachGoal] }])
+  const { toolbox } = shop
+  const hooks = Array.from({ length: 3_000 }, (_, n) => `.git/hooks/${n}-${'x'.repeat(400)}`)
+  const execute: typeof toolbox.execute = async (call, context) => {
+    const result = await toolbox.execute(call, context)
+    for (const path of hooks)
+      context.onNotice?.({ kind: 'guard_changed', payload: { path, sha256: null } })
+    return result
+  }
+  const records = await shop.play({}, { toolbox: { ...toolbox, execute } })
+  const paths = payloadsOf(records, 'guard_changed').map(({ path }) => path)
+  expect(paths).toEqual(hooks)
+})
+
+test('limits stop a run before the step that would exceed them', async () => {
+  await using shop = await Workshop.open([
+    { calls: [reachGoal], usage: { input: 900, output: 100 } },
+  ])
+  const records = await shop.play({ max_tokens: 1000 })
+  expect(only(records, 'run_end').payload.reason).toContain('max_tokens: 1000 of 1000')
+  expect(existsSync(join(shop.project, 'done'))).toBe(false)
+})
+
+/** Tries until it succeeds, or until the time limit of the test. */
+async function eventually<T>(attempt: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      const value = await attempt()
+      if (value !== '') return value
+    } catch {}
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch {
+    return false
+  }
+}
+
+test('the server logs once how a run ended, also if a person ended it', async () => {
+  await using shop = await Workshop.open([{ calls: [reachGoal] }])
+  const hung = { calls: [{ tool: 'bash_exec', args: { command: 'sleep 600' } }] }
+  await using other = await Workshop.open([hung])
+  shop.startAgent()
+  other.startAgent()
+  const achieved = await shop.create()
+  const aborted = await other.create()
+  await other.until(aborted, 'tool_call')
+  await other.command(aborted, { type: 'abort', reason: 'Enough' })
+  const logged = ({ logged }: Workshop) => logged.filter(({ message }) => message !== 'run claimed')
+  await vi.waitFor(() => {
+    const reason = expect.stringContaining('succeeded')
+    expect(logged(shop)).toEqual([
+      { fields: { run_id: achieved, status: 'achieved', reason }, message: 'run ended' },
+    ])
+    expect(logged(other)).toEqual([
+      { fields: { run_id: aborted, status: 'aborted', reason: 'Enough' }, message: 'run ended' },
+    ])
+  }, 10_000)
+})
+
+describe('a run whose project contains the data folder', () => {
+  test('ends when it is claimed, with advice, before any work', async () => {
+    await using shop = await Workshop.open([{ calls: [reachGoal] }])
+    const dataDir = join(shop.project, '.retrai')
+    await mkdir(dataDir)
+    const runId = await shop.create()
+    shop.startAgent({ unfinished: [runId], effects: { dataDir } })
+    const records = await shop.until(runId, 'run_end')
+    const { message } = only(records, 'error').payload
+    expect(message).toContain(`${shop.project} contains the server's data folder`)
+    expect(message).toContain('--data-dir')
+    expect(shop.requests).toEqual([])
+  })
+})
+
+test('what the commands of a run have left is removed at its end, whether it is worked on or waits', async () => {
+  await using shop = await Workshop.open(({ conversation }) =>
+    conversation.includes('/busy') ? { calls: [{ tool: 'bash_exec', args: SLEEP }] } : {},
+  )
+  const forgotten: string[] = []
+  const forgetRun = async (runId: string) => {
+    forgotten.push(runId)
+  }
+  shop.startAgent({ effects: { forgetRun }, maxRunsAtWork: 1 })
+  const failed = await shop.create({ max_iterations: 1 })
+  await shop.until(failed, 'run_end')
+  const [waiting, answered] = [await shop.create(ASKED), await shop.create(ASKED)]
+  await shop.until(waiting, 'human_check_required')
+  await shop.until(answered, 'human_check_required')
+  await mkdir(join(shop.project, 'busy'))
+  const busy = await shop.create({ cwd: join(shop.project, 'busy') })
+  await shop.until(busy, 'tool_call')
+  // Without a turn, nobody has read this answer yet.
+  await shop.command(answered, {
+    type: 'respond',
+    decision: 'approve',
+    reason: null,
+    answers: null,
+  })
+  for (const runId of [waiting, answered, busy]) {
+    await shop.command(runId, { type: 'abort', reason: null })
+  }
+  await vi.waitFor(() => {
+    expect(new Set(forgotten)).toEqual(new Set([failed, waiting, answered, busy]))
+  }, 10_000)
+})
+
+const SLEEP = { command: 'sleep 600' }
+const ASKED = { hitl_enabled: true }

@@ -1,0 +1,85 @@
+import { randomUUID } from 'node:crypto'
+import { expect, test } from 'vitest'
+import type { Goal } from '../../../src/checks/goal.ts'
+import type { AgentCommand } from '../../../src/domain/commands.ts'
+import { handleCommand } from '../../../src/log/handle-command.ts'
+import { only, Workshop } from '../support.ts'
+
+type Report<C = AgentCommand> = C extends AgentCommand
+  ? Omit<C, 'claimant' | 'readOnlyTools'>
+  : never
+
+/** A run whose check was interrupted by this many crashes. */
+async function interrupted(shop: Workshop, crashes: number): Promise<string> {
+  const runId = await shop.create({ max_iterations: 1, on_tampering: 'off' })
+  const claim = { type: 'claim', pid: 1, host: 'elsewhere' } as const
+  const usage = { input_tokens: 1, output_tokens: 1, cost_usd: 0, model_name: 'scripted' }
+  const steps: [claimant: string, report: Report][] = [
+    ['a', { ...claim, expected: null }],
+    [
+      'a',
+      {
+        type: 'record_reply',
+        usage: { ...usage, duration_ms: 1, omitted_turns: 0 },
+        message: { text: 'Done.', tool_calls: [], finish_reason: 'stop' },
+      },
+    ],
+  ]
+  for (let crash = 0; crash < crashes; crash += 1) {
+    const [last] = steps.at(-1) ?? ['a']
+    steps.push([`${last}+`, { ...claim, expected: last, after: 'crash' }])
+  }
+  for (const [claimant, report] of steps) {
+    const command = { ...report, claimant, readOnlyTools: new Set() } as AgentCommand
+    const options = { author: { commandId: randomUUID() }, now: () => Date.now() / 1000 }
+    ;(await handleCommand(shop.store, runId, command, options))._unsafeUnwrap()
+  }
+  return runId
+}
+
+const goalOf = (check: Goal['check']) => (name: string) => ({
+  ...{ name, description: '', prompt: '', detect: async () => null, check },
+})
+const DONE = { verdict: 'achieved' as const, reason: 'done', details: '' }
+
+test('runs that two crashes interrupted are tried after a rest, beside each other and after the others', async () => {
+  await using shop = await Workshop.open([])
+  const suspects = [await interrupted(shop, 2), await interrupted(shop, 2)]
+  const other = await interrupted(shop, 1)
+  const both = Promise.withResolvers<void>()
+  let checks = 0
+  const check = async () => {
+    checks += 1
+    // Each of the two suspects waits here for the other one.
+    if (checks === 3) both.resolve()
+    if (checks > 1) await both.promise
+    return DONE
+  }
+  shop.startAgent({ unfinished: [...suspects, other], effects: { findGoal: goalOf(check) } })
+  only(await shop.until(other, 'run_end'), 'run_end')
+  expect(checks).toBe(1)
+  for (const runId of suspects) {
+    const records = await shop.until(runId, 'run_end')
+    expect(only(records, 'run_queued').payload.reason).toBe(
+      'The server crashed 2 times while the goal was checked. It is tried again after a pause of up to 5 seconds.',
+    )
+    expect(only(records, 'run_end').payload.reason).toBe('done')
+  }
+})
+
+test('after five crashes nothing is tried before a person approves', async () => {
+  await using shop = await Workshop.open([])
+  const runId = await interrupted(shop, 5)
+  let checks = 0
+  const check = async () => {
+    checks += 1
+    return DONE
+  }
+  shop.startAgent({ unfinished: [runId], effects: { findGoal: goalOf(check) } })
+  await shop.until(runId, 'run_claimed', (await shop.records(runId)).length - 1)
+  expect(checks).toBe(0)
+  const approve = { decision: 'approve', reason: null, answers: null } as const
+  await shop.command(runId, { type: 'respond', ...approve })
+  expect(only(await shop.until(runId, 'run_end'), 'run_end').payload.reason).toBe('done')
+  expect(checks).toBe(1)
+})

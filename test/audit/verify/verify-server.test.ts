@@ -1,0 +1,54 @@
+import { Readable } from 'node:stream'
+import { ok } from 'neverthrow'
+import { expect, test } from 'vitest'
+import type { Checkpoint, LedgerProof } from '../../../src/api/audit.ts'
+import { seal } from '../../../src/audit/keyring.ts'
+import { NO_ANCHORS } from '../../../src/audit/public-keys.ts'
+import type { ServerReader } from '../../../src/audit/verify/verify-server.ts'
+import { verifyServer } from '../../../src/audit/verify/verify-server.ts'
+import { sha256 } from '../../../src/lib/sha256.ts'
+import { GENESIS } from '../../../src/log/chain.ts'
+import { NOW, newKeys } from '../support.ts'
+
+const LOG = '1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed'
+
+test('a server that joins the log while it is verified is no finding: its key is read after what it has signed', async () => {
+  const [own, other] = [await newKeys(), await newKeys()]
+  const signed_at = NOW.toISOString()
+  const proof = seal<LedgerProof>(
+    { type: 'retrai.ledger-proof.v1', ledger: 'tokens', length: 0, head: GENESIS, signed_at },
+    other.signer,
+  )
+  const checkpoint = seal<Checkpoint>(
+    {
+      ...{ type: 'retrai.checkpoint.v1', log_id: LOG, number: 0, runs: 0, root: sha256('') },
+      ...{ previous: GENESIS, signed_at },
+    },
+    other.signer,
+  )
+  const read = new Set<string>()
+  const answer = (path: string): unknown => {
+    const [name] = path.split('?')
+    read.add(name ?? '')
+    if (name === '/api/checkpoints') return path.endsWith('after=-1') ? [checkpoint] : []
+    if (name === '/api/ledgers') return [proof]
+    const isSigned = read.has('/api/checkpoints') && read.has('/api/ledgers')
+    const joined = path.endsWith('all=true') && isSigned ? other.published.keys : []
+    return { keys: [...own.published.keys, ...joined] }
+  }
+  const server: ServerReader = {
+    json: async (path, schema) => ok(schema.parse(answer(path))),
+    stream: async () => ok(Readable.from([])),
+    runs: async () => ok(new Map()),
+    detailsOf: () => {
+      throw new Error('there are no runs')
+    },
+  }
+  const report = (await verifyServer(server, null, NO_ANCHORS))._unsafeUnwrap()
+  expect(report).toMatchObject({
+    holds: true,
+    findings: [],
+    checkpoints: [0],
+    signers: [{ key: other.signer.key, own: false, checkpoints: 1 }],
+  })
+})

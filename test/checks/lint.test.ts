@@ -1,0 +1,90 @@
+import { expect, test } from 'vitest'
+import { findGoal } from '../../src/checks/catalogue.ts'
+import type { RunConfig } from '../../src/domain/run-config.ts'
+import { runCommand } from '../../src/runner/run-command.ts'
+import { workspaceOf } from '../workspace/support.ts'
+import {
+  check,
+  configOf,
+  type Files,
+  programs,
+  project,
+  withPath,
+  withPrograms,
+} from './support.ts'
+
+const SCRIPT = { 'package.json': '{"scripts":{"lint":"x"}}' }
+
+test.each<[string, Files, string | null]>([
+  ['the lint script comes before the settings', { ...SCRIPT, 'biome.json': '{}' }, 'npm run lint'],
+  ['biome', { 'biome.json': '{}' }, 'biome lint'],
+  ['eslint', { 'eslint.config.js': '' }, 'eslint'],
+  ['ruff', { 'pyproject.toml': '[project]\n[tool.ruff.lint]\n' }, 'ruff check'],
+  ['flake8', { '.flake8': '' }, 'flake8'],
+  ['golangci-lint comes before go vet', { 'go.mod': '', '.golangci.yml': '' }, 'golangci-lint run'],
+  ['go vet', { 'go.mod': '' }, 'go vet'],
+  ['clippy', { 'Cargo.toml': '' }, 'cargo clippy'],
+  ['nothing that is known', { 'pyproject.toml': '[project]\n' }, null],
+])('fits by what the project shows: %s', async (_what, files, tool) => {
+  const fit = await findGoal('lint')?.detect?.(workspaceOf(await project(files)))
+  if (tool === null) expect(fit).toBeNull()
+  else expect(fit?.because).toMatch(new RegExp(`\\(${tool}\\)$`))
+})
+
+test('a linter that finds nothing achieves the goal, one that finds something shows it', async () => {
+  const cwd = await project({ '.flake8': '' })
+  const clean = withPrograms(await programs({ flake8: 'exit 0' }))
+  expect(await check('lint', cwd, { runCommand: clean })).toMatchObject({
+    ...{ verdict: 'achieved', reason: 'flake8 found nothing' },
+  })
+  const dirty = withPrograms(await programs({ flake8: 'echo "a.py:1:1: F401 unused"; exit 1' }))
+  expect(await check('lint', cwd, { runCommand: dirty })).toEqual({
+    verdict: 'not_achieved',
+    reason: 'flake8 ended with exit code 1: a.py:1:1: F401 unused',
+    details: 'a.py:1:1: F401 unused',
+  })
+})
+
+test('a project in two languages has two linters, and both must find nothing', async () => {
+  const cwd = await project({ 'go.mod': '', '.flake8': '' })
+  const runCommand = withPrograms(await programs({ flake8: 'exit 0', go: 'echo bad; exit 2' }))
+  const { verdict, reason } = await check('lint', cwd, { runCommand })
+  expect(verdict).toBe('not_achieved')
+  expect(reason).toMatch(/^1 of 2 reached\. go vet not reached: .*flake8 reached: /)
+})
+
+test('the goal cannot be checked if the linter is not installed or not known', async () => {
+  const runCommand = withPath(await project({}))
+  const missing = await check('lint', await project({ '.flake8': '' }), { runCommand })
+  expect(missing.verdict).toBe('cannot_check')
+  expect(missing.reason).toMatch(/^flake8 is not installed: install /)
+  const unknown = await check('lint', await project({}))
+  expect(unknown.verdict).toBe('cannot_check')
+  expect(unknown.reason).toContain('start a new run with the command in its check')
+})
+
+test('the command of a run is used in place of the linters', async () => {
+  const shellGoal = { check_command: 'echo strict; exit 4', success_condition: { exit_code: 0 } }
+  const { verdict, reason } = await check('lint', await project({}), { shellGoal })
+  expect([verdict, reason]).toEqual(['not_achieved', 'the linter ended with exit code 4: strict'])
+})
+
+test.each(['lint', 'npm-test'])(
+  '%s: if its script needs a missing program, the goal cannot be checked, unless the agent could install the program',
+  async (goal) => {
+    const cwd = await project({
+      'package.json': '{"scripts":{"lint":"no-such-linter .","test":"no-such-linter ."}}',
+    })
+    const config = configOf(goal, cwd)
+    const judge = (network?: RunConfig['network']) =>
+      findGoal(goal)?.check({
+        config: { ...config, ...(network === undefined ? {} : { network }) },
+        signal: new AbortController().signal,
+        ...{ runCommand, files: workspaceOf(cwd) },
+      })
+    const judged = await judge()
+    expect(judged?.verdict).toBe('cannot_check')
+    expect(judged?.reason).toContain('needs no-such-linter, which was not found')
+    expect((await judge({ allow: ['preset:npm'] }))?.verdict).toBe('not_achieved')
+  },
+)

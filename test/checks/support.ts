@@ -1,0 +1,88 @@
+import { chmod, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { onTestFinished } from 'vitest'
+import { findGoal } from '../../src/checks/catalogue.ts'
+import type { GoalVerdict } from '../../src/checks/goal.ts'
+import type { RunConfig, ShellGoal } from '../../src/domain/run-config.ts'
+import type { RunCommand } from '../../src/runner/command.ts'
+import { runCommand } from '../../src/runner/run-command.ts'
+import type { Workspace } from '../../src/workspace/workspace.ts'
+import { workspaceOf } from '../workspace/support.ts'
+
+export type Files = Readonly<Record<string, string>>
+
+export const configOf = (
+  goal: string,
+  cwd: string,
+  shell_goal: ShellGoal | null = null,
+): RunConfig => ({
+  goal,
+  cwd,
+  model_name: 'some-model',
+  max_iterations: 20,
+  hitl_enabled: false,
+  max_cost_usd: null,
+  max_tokens: null,
+  max_seconds: null,
+  shell_goal,
+})
+
+/** A project in a temporary folder that is removed after the test. */
+export async function project(files: Files): Promise<string> {
+  const cwd = await mkdtemp(join(tmpdir(), 'retrai-goal-'))
+  onTestFinished(() => rm(cwd, { recursive: true, force: true }))
+  for (const [path, text] of Object.entries(files)) {
+    await mkdir(dirname(join(cwd, path)), { recursive: true })
+    await writeFile(join(cwd, path), text)
+  }
+  return cwd
+}
+
+export const fixture = (name: string): Promise<string> =>
+  readFile(join(import.meta.dirname, 'fixtures', name), 'utf8')
+
+/** A folder of shell scripts in place of programs. */
+export async function programs(scripts: Files): Promise<string> {
+  const folder = await project(
+    Object.fromEntries(
+      Object.entries(scripts).map(([name, body]) => [name, `#!/bin/sh\n${body}\n`]),
+    ),
+  )
+  for (const name of Object.keys(scripts)) await chmod(join(folder, name), 0o755)
+  return folder
+}
+
+/** Runs real commands, with another PATH. */
+export const withPath =
+  (path: string): RunCommand =>
+  (command) =>
+    runCommand({ ...command, env: { ...command.env, PATH: path } })
+
+/** Finds programs in this folder first. */
+export const withPrograms = (folder: string): RunCommand =>
+  withPath(`${folder}:${process.env.PATH ?? ''}`)
+
+type CheckOptions = {
+  readonly runCommand?: RunCommand
+  readonly signal?: AbortSignal
+  /** The files of the project, if not opened for this check. */
+  readonly files?: Workspace
+  readonly shellGoal?: ShellGoal
+  readonly config?: Partial<RunConfig>
+}
+
+export async function check(
+  name: string,
+  cwd: string,
+  options: CheckOptions = {},
+): Promise<GoalVerdict> {
+  const goal = findGoal(name)
+  if (goal === undefined) throw new Error(`there is no goal ${name}`)
+  return goal.check({
+    config: { ...configOf(name, cwd, options.shellGoal), ...options.config },
+    signal: options.signal ?? new AbortController().signal,
+    runCommand: options.runCommand ?? runCommand,
+    files: options.files ?? workspaceOf(cwd),
+  })
+}

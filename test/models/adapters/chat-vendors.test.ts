@@ -1,0 +1,222 @@
+import type { ChatCompletionCreateParamsStreaming } from 'openai/resources/chat/completions'
+import { describe, expect, test } from 'vitest'
+import type { ChatMessage } from '../../../src/domain/conversation.ts'
+import type { Json } from '../../../src/models/adapter.ts'
+import type { ModelRequest } from '../../../src/models/model.ts'
+import { ADAPTERS, bytes, REQUEST, read, routeTo, sse } from './support.ts'
+
+const said = (items: Json[] | null, ...ids: string[]): ChatMessage => ({
+  role: 'assistant',
+  content: ids.length > 0 ? null : 'Done.',
+  calls: ids.map((id) => ({ id, tool: 'file_read', args: '{}' })),
+  ...(items === null
+    ? {}
+    : { items: { provider: 'custom', api: 'chat', model: 'some-model', items } }),
+})
+const result = (callId: string): ChatMessage => ({ role: 'tool', callId, content: 'x' })
+
+function bodyAt(
+  baseUrl: string,
+  messages: readonly ChatMessage[],
+  more: Partial<ModelRequest> = {},
+  model?: string,
+) {
+  const request = { ...REQUEST, messages: [...REQUEST.messages, ...messages], ...more }
+  const route = routeTo('chat', { baseUrl, ...(model === undefined ? {} : { model }) })
+  return ADAPTERS.chat.body(request, route) as ChatCompletionCreateParamsStreaming
+}
+const assistants = (body: ReturnType<typeof bodyAt>) =>
+  body.messages.filter(({ role }) => role === 'assistant')
+
+const LOCAL = 'http://127.0.0.1:8080/v1'
+
+describe('reasoning is sent back in the field that it came in', () => {
+  test.each([
+    { reasoning_content: 'Hm.' },
+    { reasoning: 'Hm.' },
+    { reasoning_details: [{ type: 'reasoning.encrypted', data: 'x', index: 0 }] },
+    { content: [{ type: 'thinking', thinking: [{ type: 'text', text: 'Hm.' }] }] },
+  ])('%j', (fields) => {
+    const [message] = assistants(bodyAt(LOCAL, [said([fields])]))
+    expect(message).toMatchObject(fields)
+  })
+
+  test('signatures come with the call that they belong to', () => {
+    const extra_content = { google: { thought_signature: 'Cs==' } }
+    const items = [{ tool_calls: [{ index: 1, extra_content }] }]
+    const [message] = assistants(bodyAt(LOCAL, [said(items, 'a', 'b'), result('a'), result('b')]))
+    expect(message).toMatchObject({ tool_calls: [{ id: 'a' }, { id: 'b', extra_content }] })
+    expect(message).not.toHaveProperty('tool_calls.0.extra_content')
+  })
+})
+
+describe('a vendor is sent what it requires, and nothing that it refuses', () => {
+  const turns = [said(null, 'call_1'), result('call_1'), said(null)]
+
+  test('DeepSeek: reasoning in each reply, even if it is empty', () => {
+    const own = said([{ reasoning_content: 'Hm.' }])
+    const body = bodyAt('https://api.deepseek.com', [...turns, own])
+    expect(assistants(body).map((message) => Reflect.get(message, 'reasoning_content'))).toEqual([
+      '',
+      '',
+      'Hm.',
+    ])
+  })
+
+  test('Kimi: reasoning in each reply with calls', () => {
+    const body = bodyAt('https://api.moonshot.ai/v1', turns)
+    expect(assistants(body).map((message) => Reflect.get(message, 'reasoning_content'))).toEqual([
+      '.',
+      undefined,
+    ])
+  })
+
+  test('Mistral: ids of nine letters, and no property that it does not know', () => {
+    const body = bodyAt('https://api.mistral.ai/v1', turns, { effort: 'high' })
+    expect(body).not.toHaveProperty('stream_options')
+    expect(body).not.toHaveProperty('reasoning_effort')
+    const [message] = assistants(body)
+    const id = Reflect.get(message ?? {}, 'tool_calls')[0].id
+    expect(id).toMatch(/^[a-zA-Z0-9]{9}$/)
+    expect(body.messages).toContainEqual({ role: 'tool', tool_call_id: id, content: 'x' })
+  })
+
+  test('Mistral: a reply between results and a message of the user', () => {
+    const rolesAt = (url: string) => {
+      const spoken = [...turns.slice(0, 2), { role: 'user' as const, content: 'Continue.' }]
+      return bodyAt(url, spoken).messages.map(({ role }) => role)
+    }
+    const begun = ['system', 'user', 'assistant', 'tool']
+    expect(rolesAt('https://api.mistral.ai/v1')).toEqual([...begun, 'assistant', 'user'])
+    expect(rolesAt(LOCAL)).toEqual([...begun, 'user'])
+  })
+
+  test('OpenRouter: effort in its own form, and marks for the caches of Anthropic', () => {
+    const url = 'https://openrouter.ai/api/v1'
+    expect(bodyAt(url, turns, { effort: 'low' })).toMatchObject({ reasoning: { effort: 'low' } })
+    expect(JSON.stringify(bodyAt(url, turns))).not.toContain('cache_control')
+    const marked = bodyAt(url, turns, {}, 'anthropic/claude-opus-5.5')
+    expect(JSON.stringify(marked).split('cache_control')).toHaveLength(3)
+  })
+
+  test('any other: the limit as max_tokens, the effort as reasoning_effort', () => {
+    const body = bodyAt(LOCAL, turns, { effort: 'low', maxOutputTokens: 500 })
+    expect(body).toMatchObject({
+      max_tokens: 500,
+      reasoning_effort: 'low',
+      stream_options: { include_usage: true },
+    })
+  })
+})
+
+describe('a stream of chat completions', () => {
+  const chunk = (delta: object, finish_reason: string | null = null, more: object = {}) => ({
+    choices: [{ index: 0, delta, finish_reason }],
+    ...more,
+  })
+  const reply = async (...chunks: unknown[]) =>
+    (await read('chat', [bytes(sse([...chunks, '[DONE]']))])).reply._unsafeUnwrap()
+
+  test('joins reasoning_details by their index', async () => {
+    const detail = (more: object) =>
+      chunk({ reasoning_details: [{ index: 0, type: 'reasoning.text', ...more }] })
+    const { providerItems } = await reply(
+      detail({ text: 'Let ', format: 'anthropic-claude-v1' }),
+      detail({ text: 'me see', signature: null }),
+      detail({ text: '', signature: 'Eq==' }),
+      chunk({ reasoning_details: [{ index: 1, type: 'reasoning.encrypted', data: 'opaque' }] }),
+      chunk({ content: 'Done.' }, 'stop'),
+    )
+    expect(providerItems?.items).toEqual([
+      {
+        reasoning_details: [
+          {
+            index: 0,
+            type: 'reasoning.text',
+            text: 'Let me see',
+            format: 'anthropic-claude-v1',
+            signature: 'Eq==',
+          },
+          { index: 1, type: 'reasoning.encrypted', data: 'opaque' },
+        ],
+      },
+    ])
+  })
+
+  type Call = { id?: string | null; index?: number; name?: string; args: string }
+  const call = ({ name, args, ...more }: Call) =>
+    chunk({
+      tool_calls: [{ ...more, function: { ...(name && { name }), arguments: args } }],
+    })
+  const reads = { name: 'file_read', args: '{"path":"x"}' }
+  const asks = { name: 'git_status', args: '{}' }
+
+  test.each<[how: string, pieces: Call[]]>([
+    [
+      'without an index',
+      [
+        { id: 'a', ...reads },
+        { id: 'b', ...asks },
+      ],
+    ],
+    [
+      'with the same index',
+      [
+        { id: 'a', index: 0, ...reads },
+        { id: 'b', index: 0, ...asks },
+      ],
+    ],
+    [
+      'whose id and name come with each piece',
+      [
+        { id: 'a', name: 'file_read', args: '{"path":' },
+        { id: 'a', name: 'file_read', args: '"x"}' },
+        { id: 'b', ...asks },
+      ],
+    ],
+    [
+      'whose other pieces have neither an index nor an id',
+      [{ id: 'a', name: 'file_read', args: '{"path":' }, { args: '"x"}' }, { id: 'b', ...asks }],
+    ],
+  ])('finds calls %s', async (_, pieces) => {
+    const { toolCalls } = await reply(...pieces.map(call), chunk({}, 'stop'))
+    expect(toolCalls).toEqual([
+      { call_id: 'a', tool: 'file_read', args: { path: 'x' } },
+      { call_id: 'b', tool: 'git_status', args: {} },
+    ])
+  })
+
+  test.each<[how: string, pieces: Call[]]>([
+    ['nor an index', [reads, asks]],
+    [
+      'and with the same index',
+      [
+        { index: 0, id: '', ...reads },
+        { index: 0, id: '', ...asks },
+      ],
+    ],
+    [
+      'and with a name in each piece',
+      [
+        { index: 0, name: 'file_read', args: '{"path":' },
+        { index: 0, name: 'file_read', args: '"x"}' },
+        { index: 0, name: 'file_read', args: '' },
+        { index: 1, ...asks },
+      ],
+    ],
+  ])('finds calls without ids %s', async (_, pieces) => {
+    const { toolCalls } = await reply(...pieces.map(call), chunk({}, 'stop'))
+    expect(toolCalls).toMatchObject([
+      { tool: 'file_read', args: { path: 'x' } },
+      { tool: 'git_status', args: {} },
+    ])
+  })
+
+  test('leaves out thoughts that a local server has written into the text', async () => {
+    const { text } = await reply(
+      chunk({ content: '<think>Hm. ' }),
+      chunk({ content: 'Hm.</think>\nDone.' }, 'stop'),
+    )
+    expect(text).toBe('Done.')
+  })
+})

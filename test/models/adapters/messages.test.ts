@@ -1,0 +1,136 @@
+import type {
+  ContentBlockParam,
+  MessageCreateParamsStreaming,
+} from '@anthropic-ai/sdk/resources/messages'
+import { describe, expect, test } from 'vitest'
+import type { ChatMessage } from '../../../src/domain/conversation.ts'
+import type { Effort, ModelRequest } from '../../../src/models/model.ts'
+import { ADAPTERS, REQUEST, routeTo } from './support.ts'
+
+const route = routeTo('messages')
+const bodyFor = (changes: Partial<ModelRequest>, model = route.model) =>
+  ADAPTERS.messages.body(
+    { ...REQUEST, ...changes },
+    { ...route, model },
+  ) as MessageCreateParamsStreaming
+const bodyOf = (messages: readonly ChatMessage[], model = route.model, effort?: Effort) =>
+  bodyFor({ messages, ...(effort === undefined ? {} : { effort }) }, model)
+
+const call = (id: string) => ({ id, tool: 'file_read', args: '{"path":"a.py"}' })
+const said = (text: string, ...ids: string[]): ChatMessage => ({
+  role: 'assistant',
+  content: text,
+  calls: ids.map(call),
+})
+const result = (callId: string): ChatMessage => ({ role: 'tool', callId, content: `of ${callId}` })
+const user = (content: string): ChatMessage => ({ role: 'user', content })
+const HEAD = REQUEST.messages
+
+const blocksOf = (message: { content: unknown } | undefined): ContentBlockParam[] =>
+  (message?.content ?? []) as ContentBlockParam[]
+
+const marks = (body: MessageCreateParamsStreaming): string[] =>
+  body.messages.flatMap(({ content }, at) =>
+    blocksOf({ content }).flatMap((block, index) =>
+      'cache_control' in block && block.cache_control ? [`${at}.${index}`] : [],
+    ),
+  )
+
+describe('a request', () => {
+  test('has all results of a reply in one message, before texts', () => {
+    const { messages } = bodyOf([
+      ...HEAD,
+      said('I look.', 'a', 'b'),
+      result('a'),
+      result('b'),
+      user('Checked.'),
+    ])
+    expect(messages.map(({ role }) => role)).toEqual(['user', 'assistant', 'user'])
+    const blocks = blocksOf(messages[2])
+    expect(blocks.map(({ type }) => type)).toEqual(['tool_result', 'tool_result', 'text'])
+  })
+
+  test('answers a call that has no result', () => {
+    const { messages } = bodyOf([...HEAD, said('', 'a', 'b'), result('b'), user('Again.')])
+    const ids = blocksOf(messages[2]).flatMap((block) =>
+      block.type === 'tool_result' ? [block.tool_use_id] : [],
+    )
+    expect(ids.toSorted()).toEqual(['other_a', 'other_b'])
+  })
+
+  test('sends the blocks of its own model as they came, and builds the others', () => {
+    const items = [
+      { type: 'thinking', thinking: '', signature: 'Eq==' },
+      { type: 'text', text: '' },
+      { type: 'tool_use', id: 'toolu_1', name: 'file_read', input: { path: 'ä' } },
+    ]
+    const own: ChatMessage = {
+      role: 'assistant',
+      content: null,
+      calls: [{ ...call('toolu_1'), args: '{"path":"ä"}' }],
+      items: { provider: 'anthropic', api: 'messages', model: route.model, items },
+    }
+    const messages = [...HEAD, own, result('toolu_1')]
+    expect(bodyOf(messages).messages[1]?.content).toEqual([items[0], items[2]])
+    expect(bodyOf(messages, 'claude-sonnet-5-5').messages[1]?.content).toEqual([
+      { type: 'tool_use', id: 'other_toolu_1', name: 'file_read', input: { path: 'ä' } },
+    ])
+  })
+
+  test('marks the system and the newest message of the user for the cache', () => {
+    const short = [...HEAD, said('One.', 'a'), result('a'), said('Two.', 'b'), result('b')]
+    const body = bodyOf(short)
+    expect(body.system).toEqual([
+      { type: 'text', text: 'You fix programs.', cache_control: { type: 'ephemeral' } },
+    ])
+    expect(marks(body)).toEqual(['4.0'])
+  })
+
+  test('also marks the message before it if the last turn is longer than the cache looks back', () => {
+    const ids = Array.from({ length: 12 }, (_, n) => `c${n}`)
+    const long = [...HEAD, said('One.', 'a'), result('a'), said('Two.', ...ids), ...ids.map(result)]
+    expect(marks(bodyOf(long))).toEqual(['2.0', '4.11'])
+  })
+})
+
+describe('thinking', () => {
+  const thinking = (model: string, effort?: Effort) => {
+    const { thinking, output_config } = bodyOf(HEAD, model, effort)
+    return { thinking, output_config }
+  }
+  const adaptive = { type: 'adaptive', display: 'summarized' }
+
+  test.each([
+    ['claude-opus-5-5', undefined, adaptive, undefined],
+    ['claude-opus-5-5', 'max', adaptive, { effort: 'max' }],
+    ['claude-opus-5-5', 'none', adaptive, { effort: 'low' }],
+    ['claude-fable-5-2', 'none', adaptive, { effort: 'low' }],
+    ['claude-sonnet-5-5', 'none', { type: 'between_tools' }, { effort: 'low' }],
+    ['claude-haiku-5-5', 'none', { type: 'disabled' }, undefined],
+    ['claude-opus-5', 'none', { type: 'disabled' }, undefined],
+    ['claude-sonnet-4-6', 'minimal', adaptive, { effort: 'low' }],
+    ['claude-sonnet-4-6', 'max', adaptive, { effort: 'high' }],
+    ['claude-opus-4-7', 'none', undefined, undefined],
+    ['claude-sonnet-4-5', undefined, undefined, undefined],
+    ['claude-sonnet-4-5', 'low', { type: 'enabled', budget_tokens: 4_096 }, undefined],
+    ['claude-3-5-haiku-latest', 'high', undefined, undefined],
+    ['claude-next-9', 'high', adaptive, { effort: 'high' }],
+  ] as const)('of %s at the effort %s', (model, effort, thinkingParam, output_config) => {
+    expect(thinking(model, effort)).toEqual({ thinking: thinkingParam, output_config })
+  })
+
+  test('by a budget is left out where the reply under way has no thoughts of this model', () => {
+    const foreign = [...HEAD, said('', 'a'), result('a')]
+    expect(bodyOf(foreign, 'claude-sonnet-4-5', 'low').thinking).toBeUndefined()
+    expect(
+      bodyOf([...foreign, said('Done.'), user('Continue.')], 'claude-sonnet-4-5', 'low').thinking,
+    ).toBeDefined()
+  })
+
+  test('needs a limit on the reply, which is no more than the model allows', () => {
+    expect(bodyOf(HEAD).max_tokens).toBe(32_000)
+    expect(bodyOf(HEAD, 'claude-3-haiku-20240307').max_tokens).toBe(4_096)
+    const wanted = bodyFor({ maxOutputTokens: 100_000 })
+    expect(wanted.max_tokens).toBe(100_000)
+  })
+})

@@ -1,0 +1,71 @@
+import { describe, expect, test } from 'vitest'
+import { LISTED_MODELS } from '../../src/models/known-models.ts'
+import type { ModelRequest } from '../../src/models/model.ts'
+import { contextWindow } from '../../src/models/prices.ts'
+import { type ModelSettings, route } from '../../src/models/routing.ts'
+import { completeBy, REQUEST } from './adapters/support.ts'
+
+const KEYS: ModelSettings = {
+  ...{ OPENAI_API_KEY: 'key', ANTHROPIC_API_KEY: 'key' },
+  ...{ GEMINI_API_KEY: 'key', OPENROUTER_API_KEY: 'key' },
+}
+
+/** The body that is sent to a model. */
+async function sentTo(model: string, asked: Partial<ModelRequest>, settings = KEYS) {
+  const target = route(model, settings)
+  const bodies: object[] = []
+  const record = (body: object) => {
+    bodies.push(body)
+    return new Response('{}')
+  }
+  const complete = completeBy(target.api, record, target)
+  const reply = await complete({ ...REQUEST, ...asked }, new AbortController().signal, () => {})
+  expect(reply.isErr()).toBe(true)
+  return bodies[0] as Record<string, unknown>
+}
+
+describe('a model whose provider does not let it think by itself is asked to', () => {
+  const medium = { defaultEffort: 'medium' } as const
+
+  test.each([
+    ['openai/gpt-5.2', { reasoning: { effort: 'medium', summary: 'auto' } }],
+    ['openai/gpt-5.4-mini', { reasoning: { effort: 'medium', summary: 'auto' } }],
+    ['openai/gpt-5.6-sol', { reasoning: { summary: 'auto' } }],
+    ['openai/gpt-5', { reasoning: { summary: 'auto' } }],
+    ['claude-sonnet-4-5', { thinking: { type: 'enabled', budget_tokens: 8_192 } }],
+    ['claude-opus-4-1', { thinking: { type: 'enabled', budget_tokens: 8_192 } }],
+    ['claude-3-5-haiku-latest', { thinking: undefined }],
+    ['claude-opus-5', { thinking: { type: 'adaptive' }, output_config: undefined }],
+    [
+      'gemini/gemini-2.5-flash-lite',
+      { generationConfig: { thinkingConfig: { thinkingBudget: 8_192 } } },
+    ],
+    [
+      'gemini/gemini-3.8-flash',
+      { generationConfig: { thinkingConfig: { includeThoughts: true } } },
+    ],
+    ['openrouter/anthropic/claude-sonnet-4.6', { reasoning: { effort: 'medium' } }],
+    ['openrouter/anthropic/claude-opus-5', { reasoning: undefined }],
+  ])('%s', async (model, expected) => {
+    const sent = await sentTo(model, medium)
+    const named = Object.fromEntries(Object.keys(expected).map((name) => [name, sent[name]]))
+    expect(named).toMatchObject(expected)
+  })
+
+  test('but not if the run names an effort, or was created before this was so', async () => {
+    const named = await sentTo('openai/gpt-5.2', { ...medium, effort: 'none' })
+    expect(named).toMatchObject({ reasoning: { effort: 'none' } })
+    const before = await sentTo('openai/gpt-5.2', {})
+    expect(before.reasoning).toEqual({ summary: 'auto' })
+  })
+
+  test('but not at an endpoint of the operator, which may serve another model', async () => {
+    const settings = { RETRAI_LLM_BASE_URL: 'http://127.0.0.1:9/v1' }
+    expect(await sentTo('gpt-5.2', medium, settings)).not.toHaveProperty('reasoning_effort')
+  })
+})
+
+test('the window of each listed model is known', () => {
+  const unknown = LISTED_MODELS.filter((name) => contextWindow(route(name, KEYS)) === null)
+  expect(unknown).toEqual([])
+})

@@ -1,0 +1,223 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { Readable } from 'node:stream'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import type { Fault } from '../../examples/scripted-model/script.ts'
+import { startScriptedModel } from '../../examples/scripted-model/server.ts'
+import { guardSecrets } from '../../src/log/masking.ts'
+import { createModels } from '../../src/models/models.ts'
+import { within } from '../support/within.ts'
+import { ask, KEY, REQUEST, says, scripted } from './support.ts'
+
+function* forEver(): Generator<Buffer> {
+  for (;;) yield Buffer.alloc(65_536, 'x')
+}
+
+async function failure(fault: Fault) {
+  const { models, host } = await scripted([fault])
+  const error = (await ask(models))._unsafeUnwrapErr()
+  return { error, host }
+}
+const message = (text: string) => ({ error: { message: text, type: 'x', code: null } })
+
+describe('a failure that may be retried', () => {
+  test.each([408, 409, 425, 429, 500, 502, 503, 529])('is status %d', async (status) => {
+    const { error, host } = await failure({ status, body: message('Try again.') })
+    const sentence = `${host} failed to answer for scripted-model (${status}): Try again.`
+    expect(error).toMatchObject({ type: 'transient', message: sentence, retryAfterMs: null })
+  })
+
+  test('has the wait that the endpoint asks for', async () => {
+    const waitOf = async (headers: Record<string, string>) => {
+      const { error } = await failure({ status: 429, headers })
+      return error.type === 'transient' ? error.retryAfterMs : undefined
+    }
+    expect(await waitOf({ 'retry-after': '7' })).toBe(7000)
+    expect(await waitOf({ 'retry-after': '0.25' })).toBe(250)
+    expect(await waitOf({ 'retry-after-ms': '1500', 'retry-after': '7' })).toBe(1500)
+    expect(await waitOf({ 'retry-after': 'soon' })).toBeNull()
+    expect(await waitOf({ 'retry-after': '-3' })).toBe(0)
+    expect(await waitOf({ 'retry-after': new Date(0).toUTCString() })).toBe(0)
+    const later =
+      (await waitOf({ 'retry-after': new Date(Date.now() + 60_000).toUTCString() })) ?? 0
+    expect(later).toBeGreaterThan(50_000)
+    expect(later).toBeLessThanOrEqual(60_000)
+  })
+
+  test.each([
+    [{ fault: 'drop' }, /broke|cannot be reached/],
+    [{ fault: 'cut' }, /broke during the answer of scripted-model/],
+    [{ fault: 'garbage' }, /is not valid: <html><body>It works!/],
+    [{ fault: 'empty' }, /ended too early/],
+    [{ status: 200, body: '' }, /is not valid: it is empty/],
+    [{ status: 200, body: '{"choices": [' }, /is not valid/],
+    [{ status: 200, body: 'null' }, /is not valid/],
+    [{ status: 200, body: { choices: [{ message: 5 }] } }, /is not valid: choices.0.message/],
+    [{ status: 200, body: message('Overloaded.') }, /failed to answer .*\(500\): Overloaded\./],
+  ] as const)('is %j', async (fault, sentence) => {
+    const { error, host } = await failure(fault)
+    expect(error).toMatchObject({ type: 'transient', retryAfterMs: null })
+    expect(error).toHaveProperty('message', expect.stringMatching(sentence))
+    expect(error).toHaveProperty('message', expect.stringContaining(host))
+  })
+
+  test('is a call without a name', async () => {
+    const { models } = await scripted(says({ tool_calls: [{ id: 'a', type: 'function' }] }))
+    expect((await ask(models))._unsafeUnwrapErr().type).toBe('transient')
+  })
+
+  test('is a reply that is too large to record', async () => {
+    const { models } = await scripted([{ text: 'x'.repeat(500_000) }])
+    const error = (await ask(models))._unsafeUnwrapErr()
+    expect(error).toMatchObject({ type: 'transient' })
+    expect(error).toHaveProperty('message', expect.stringContaining('too large'))
+  })
+
+  test('is an error that does not end: the rest of it is not read', async () => {
+    const { promise: closed, resolve } = Promise.withResolvers<void>()
+    const endless = createServer((request, response) => {
+      request.resume()
+      response.writeHead(500).on('close', resolve)
+      Readable.from(forEver()).pipe(response)
+    })
+    endless.listen(0, '127.0.0.1')
+    await once(endless, 'listening')
+    onTestFinished(() => void endless.closeAllConnections())
+    onTestFinished(() => void endless.close())
+    const { port } = endless.address() as AddressInfo
+    const models = createModels({ RETRAI_LLM_BASE_URL: `http://127.0.0.1:${port}/v1` })
+    const error = (await ask(models))._unsafeUnwrapErr()
+    expect(error).toMatchObject({ type: 'transient' })
+    expect(error).toHaveProperty('message', expect.stringContaining('(500)'))
+    await within(closed, () => 'the end of the connection', 10_000)
+  })
+
+  test('is an endpoint that does not exist', async () => {
+    const server = await startScriptedModel({ script: [] })
+    await server.close()
+    const models = createModels({ RETRAI_LLM_BASE_URL: server.url })
+    const error = (await ask(models))._unsafeUnwrapErr()
+    const { host } = new URL(server.url)
+    const sentence = `${host} cannot be reached for scripted-model: connect ECONNREFUSED ${host}`
+    expect(error).toMatchObject({ type: 'transient', message: sentence, retryAfterMs: null })
+  })
+
+  test('is followed by the reply of the script', async () => {
+    const { models } = await scripted([
+      { text: 'Done.', first: [{ status: 503 }, { fault: 'drop' }] },
+    ])
+    const attempts = [await ask(models), await ask(models), await ask(models)]
+    expect(attempts.map((attempt) => attempt.isOk())).toEqual([false, false, true])
+  })
+})
+
+describe('a refusal', () => {
+  test.each([400, 403, 413, 422])('is status %d', async (status) => {
+    const { error, host } = await failure({ status, body: message('That will not do.') })
+    const sentence = `${host} refused the request for scripted-model (${status}): That will not do.`
+    expect(error).toEqual({ type: 'refused', message: sentence })
+  })
+
+  test('because of the key names the variable of the key', async () => {
+    const { error, host } = await failure({ status: 401, body: message('Incorrect API key.') })
+    const sentence = `${host} refused the request for scripted-model (401): Incorrect API key (is RETRAI_LLM_API_KEY right?)`
+    expect(error).toEqual({ type: 'refused', message: sentence })
+  })
+
+  test.each([301, 404])('with status %d names the address and the model', async (status) => {
+    const { error, host } = await failure({ status, body: message('Not found.') })
+    const sentence = `${host} refused the request for scripted-model (${status}): Not found (are the address of the endpoint and the name of the model right?)`
+    expect(error).toEqual({ type: 'refused', message: sentence })
+  })
+
+  test('is not a quota that is used up: that is waited for', async () => {
+    const code = 'insufficient_quota'
+    const byCode = await failure({ status: 429, body: { error: { message: 'Pay.', code } } })
+    const byType = await failure({ status: 429, body: { error: { message: 'Pay.', type: code } } })
+    const byStatus = await failure({ status: 402, body: message('Pay.') })
+    const spent = { type: 'transient', kind: 'rate_limited', isSpent: true, retryAfterMs: null }
+    for (const { error } of [byCode, byType, byStatus]) expect(error).toMatchObject(spent)
+  })
+
+  test("is not Google's quota of a day, which outlasts the wait that it asks for", async () => {
+    const typeOf = async (...quotas: string[]) => {
+      const violations = quotas.map((name) => ({ quotaId: `GenerateRequests${name}PerModel` }))
+      const details = [{ violations }, { retryDelay: '59s' }]
+      const body = [{ error: { code: 429, message: 'Quota exceeded.', details } }]
+      return (await failure({ status: 429, body })).error
+    }
+    expect(await typeOf('PerMinutePerProject')).toMatchObject({ retryAfterMs: 59_000 })
+    expect(await typeOf('PerMinutePerProject', 'PerDayPerProject')).toMatchObject({
+      isSpent: true,
+      message: expect.stringContaining('Quota exceeded.'),
+    })
+  })
+
+  test('is a conversation that is too long, whatever the status', async () => {
+    const body = { error: 'request (9000 tokens) exceeds the available context size (8192 tokens)' }
+    for (const status of [200, 400, 500]) {
+      const { error } = await failure({ status, body })
+      expect(error).toMatchObject({ type: 'context_overflow' })
+    }
+  })
+
+  test('may come with status 200', async () => {
+    const body = { error: { message: 'No such model.', code: 404 } }
+    const { error } = await failure({ status: 200, body })
+    expect(error).toMatchObject({ type: 'refused' })
+  })
+
+  test.each([
+    ['OpenAI', message('Bad thing.'), 'Bad thing.'],
+    ['Google', [{ error: { code: 400, message: 'Bad thing.' } }], 'Bad thing.'],
+    ['Ollama', { error: 'Bad thing.' }, 'Bad thing.'],
+    ['vLLM', { object: 'error', message: 'Bad thing.', code: 400 }, 'Bad thing.'],
+    ['FastAPI', { detail: 'Bad thing.' }, '{"detail":"Bad thing."}'],
+    ['a proxy', 'Bad\n  thing.', 'Bad thing.'],
+    ['nobody', '', 'no reason given'],
+    ['nobody', {}, 'no reason given'],
+  ])('quotes %s', async (_, body, words) => {
+    const { error, host } = await failure({ status: 400, body })
+    const sentence = `${host} refused the request for scripted-model (400): ${words}`
+    expect(error).toEqual({ type: 'refused', message: sentence })
+  })
+
+  test('never shows the key, even if the answer of the endpoint does', async () => {
+    guardSecrets([{ name: 'RETRAI_LLM_API_KEY', value: KEY }])
+    const script = ({ headers }: { headers: { authorization?: string | undefined } }) => {
+      const body = message(`Incorrect API key: ${headers.authorization} ${'x'.repeat(1000)}`)
+      return { status: 401, body }
+    }
+    const { models } = await scripted(script)
+    const error = (await ask(models))._unsafeUnwrapErr()
+    expect(error).toHaveProperty(
+      'message',
+      expect.stringContaining('Incorrect API key: Bearer [masked:RETRAI_LLM_API_KEY]'),
+    )
+    expect(JSON.stringify(error)).not.toContain(KEY.slice(0, 8))
+    expect(JSON.stringify(error).length).toBeLessThan(500)
+  })
+})
+
+describe('an abort', () => {
+  test('ends a request at once', async () => {
+    const arrived = Promise.withResolvers<void>()
+    const { models } = await scripted(() => {
+      arrived.resolve()
+      return { fault: 'hang' }
+    })
+    const run = new AbortController()
+    const outcome = models.complete(REQUEST, run.signal)
+    await arrived.promise
+    run.abort()
+    expect((await outcome)._unsafeUnwrapErr()).toEqual({ type: 'cancelled' })
+  })
+
+  test('prevents a request', async () => {
+    const { models, server } = await scripted([{ text: 'Done.' }])
+    const outcome = await models.complete(REQUEST, AbortSignal.abort())
+    expect(outcome._unsafeUnwrapErr()).toEqual({ type: 'cancelled' })
+    expect(server.requests).toEqual([])
+  })
+})

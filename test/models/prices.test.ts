@@ -1,0 +1,122 @@
+import { describe, expect, test } from 'vitest'
+import { maxOutputTokens } from '../../src/models/known-models.ts'
+import { contextBudget, contextWindow, priceOf, tokenPrices } from '../../src/models/prices.ts'
+import { route } from '../../src/models/routing.ts'
+
+const own = {}
+const usdOf = (...args: Parameters<typeof priceOf>) => priceOf(...args)?.usd ?? null
+const custom = { RETRAI_LLM_BASE_URL: 'http://127.0.0.1:9/v1' }
+const usage = { inputTokens: 100_000, cachedTokens: 0, outputTokens: 10_000 }
+
+const KNOWN = [
+  'claude-sonnet-4-6',
+  'claude-opus-4-6',
+  'claude-haiku-4-5',
+  'gpt-5',
+  'gpt-5-mini',
+  'gpt-5.2',
+  'gemini-2.5-pro',
+  'gemini-2.5-flash',
+  'gemini-3-pro-preview',
+]
+
+describe.each(KNOWN)('the price of %s', (model) => {
+  const cost = (tokens: Partial<typeof usage>, settings = own) =>
+    usdOf(route(model, settings), { ...usage, ...tokens }) ?? Number.NaN
+
+  test('is known, and grows with the tokens', () => {
+    expect(cost({})).toBeGreaterThan(0)
+    expect(cost({})).toBeLessThan(100)
+    expect(cost({ inputTokens: 200_000 })).toBeGreaterThan(cost({}))
+    expect(cost({ outputTokens: 20_000 })).toBeGreaterThan(cost({}))
+    expect(cost({ inputTokens: 0, outputTokens: 0 })).toBe(0)
+  })
+
+  test('is lower for tokens read from the cache', () => {
+    expect(cost({ cachedTokens: 50_000 })).toBeLessThan(cost({}))
+  })
+
+  test('is known even if an endpoint reports more cached tokens than tokens', () => {
+    expect(cost({ cachedTokens: 900_000 })).toBe(cost({ cachedTokens: 100_000 }))
+  })
+
+  test('is found by name for a custom endpoint', () => {
+    expect(cost({}, custom)).toBe(cost({}))
+  })
+})
+
+test('tokens written to the cache have a price of their own, and long-lived ones another', () => {
+  const claude = route('claude-opus-5', own)
+  const cost = (more: Partial<Parameters<typeof priceOf>[1]>) =>
+    usdOf(claude, { inputTokens: 1_000_000, cachedTokens: 0, outputTokens: 0, ...more })
+  expect(cost({})).toBeCloseTo(5, 9)
+  expect(cost({ cacheWriteTokens: 1_000_000 })).toBeCloseTo(6.25, 9)
+  expect(cost({ cacheWriteTokens: 1_000_000, longCacheWriteTokens: 1_000_000 })).toBeCloseTo(10, 9)
+  expect(cost({ cachedTokens: 600_000, cacheWriteTokens: 400_000 })).toBeCloseTo(2.8, 9)
+  // More parts than tokens: the cached ones count first.
+  expect(cost({ cachedTokens: 900_000, cacheWriteTokens: 900_000 })).toBeCloseTo(1.075, 9)
+})
+
+describe('a model does not get the price of another one', () => {
+  test.each([
+    ['a version that the list knows only by its beginning', 'claude-sonnet-5-7'],
+    ['a model that only another provider has', 'groq/claude-sonnet-5'],
+    ['a provider without a list', 'dashscope/qwen3-32b'],
+    ['a model without a known price', 'claude-haiku-5-5'],
+  ])('%s', (_, model) => {
+    expect(usdOf(route(model, own), usage)).toBeNull()
+    expect(tokenPrices(route(model, own))).toBeNull()
+  })
+
+  test('a date after the name is the same model', () => {
+    expect(usdOf(route('gpt-5-2025-08-07', own), usage)).toBe(usdOf(route('gpt-5', own), usage))
+  })
+})
+
+test('a model that the list lacks has a price from our own table', () => {
+  const fable = route('claude-fable-5-2', own)
+  expect(tokenPrices(fable)).toEqual({
+    input_usd_per_mtok: 8,
+    output_usd_per_mtok: 40,
+    cached_input_usd_per_mtok: 0.8,
+    cache_write_usd_per_mtok: 10,
+  })
+  expect(usdOf(fable, { inputTokens: 1_000, cachedTokens: 0, outputTokens: 100 })).toBe(0.012)
+  expect(contextWindow(fable)).toBe(1_000_000)
+  expect(maxOutputTokens(fable)).toBe(128_000)
+})
+
+test('the prices of a million tokens are those of a short request', () => {
+  expect(tokenPrices(route('gpt-5.6-terra', own))).toEqual({
+    input_usd_per_mtok: 2,
+    output_usd_per_mtok: 12,
+    cached_input_usd_per_mtok: 0.2,
+    cache_write_usd_per_mtok: 2.5,
+  })
+})
+
+test('a model outside of the catalogue has no known price', () => {
+  expect(usdOf(route('scripted-model', own), usage)).toBeNull()
+  expect(usdOf(route('scripted-model', custom), usage)).toBeNull()
+})
+
+describe('the budget of a conversation', () => {
+  test('leaves room for the reply', () => {
+    const budget = contextBudget(route('claude-sonnet-4-6', own))
+    expect(budget).toBeGreaterThanOrEqual(100_000)
+    // gpt-5 has a window of 400,000 tokens, of which a request may take 272,000.
+    expect(contextBudget(route('gpt-5', own))).toBeLessThan(272_000)
+  })
+
+  test('is modest for models with an unknown window', () => {
+    expect(contextBudget(route('scripted-model', custom))).toBe(96_000)
+  })
+
+  test('is near the window that Ollama is asked for', () => {
+    expect(contextBudget(route('ollama/llama3', own))).toBe(55_705)
+  })
+
+  test('is limited for models with a very large window', () => {
+    expect(contextBudget(route('gemini/gemini-2.5-pro', own))).toBe(400_000)
+  })
+})

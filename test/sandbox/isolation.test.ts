@@ -1,0 +1,312 @@
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import {
+  chmod,
+  chown,
+  copyFile,
+  mkdir,
+  readdir,
+  readFile,
+  rename,
+  rm,
+  symlink,
+  writeFile,
+} from 'node:fs/promises'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { afterAll, describe, expect, onTestFinished, test, vi } from 'vitest'
+import type { Level } from '../../src/domain/isolation.ts'
+import { makeControlGroup, removeControlGroup } from '../../src/runner/control-group.ts'
+import type { Runner } from '../../src/runner/runner.ts'
+import { collectOutput } from '../../src/runner/streams.ts'
+import { adviceFor } from '../../src/sandbox/isolation.ts'
+import { expectAllDead, isolated, temporaryFolder } from '../runner/support.ts'
+import { isMissing } from '../support/missing.ts'
+
+const withBwrap = test.skipIf(isMissing('bwrap'))
+
+const MIB = 1024 * 1024
+const place = (level: Level | 'auto' = 'namespaces', env: NodeJS.ProcessEnv = process.env) =>
+  isolated(level, { env, limits: { memoryBytes: 64 * MIB } })
+
+async function descendantsOf(pid: number): Promise<number[]> {
+  const listed = await readFile(`/proc/${pid}/task/${pid}/children`, 'utf8')
+  const children = listed.split(' ').filter(Boolean).map(Number)
+  return [...children, ...(await Promise.all(children.map(descendantsOf))).flat()]
+}
+
+/** Of the one command that runs. */
+async function bwrapOf(runner: Runner): Promise<number> {
+  const children = ['-o', 'pid=,comm=', '--ppid', String(runner.pid)]
+  const { stdout } = await promisify(execFile)('ps', children)
+  const pid = /(\d+) bwrap/.exec(stdout)?.[1]
+  if (pid === undefined) throw new Error('there is no bwrap')
+  return Number(pid)
+}
+
+withBwrap('no other user of the machine can read the variables of a command', async () => {
+  const { bash, runner } = await place()
+  const abort = new AbortController()
+  const env = { TOKEN: 'hidden-from-others' }
+  const script = 'printf "$TOKEN\\n$(ls /proc/self/fd)\\n"; exec sleep 500'
+  const { promise: isRunning, resolve: onOutput } = Promise.withResolvers<unknown>()
+  const running = bash(script, { env, onOutput, signal: abort.signal })
+  await isRunning
+  const bwrap = await bwrapOf(runner)
+  const lines: string[] = []
+  for (const pid of [bwrap, ...(await descendantsOf(bwrap))])
+    lines.push(await readFile(`/proc/${pid}/cmdline`, 'utf8'))
+  expect(lines.join()).not.toContain('hidden-from-others')
+  abort.abort()
+  // 3 is that of ls. Nothing with which the container was made is open in it.
+  expect((await running).output).toBe('hidden-from-others\n0\n1\n2\n3\n')
+})
+
+test('if nothing can isolate commands, they are refused, and the message says what to do', async () => {
+  const { isolation, bash, project } = await place('auto', { PATH: '/nowhere' })
+  expect(isolation.level).toBeNull()
+  expect(isolation.detail).toMatch(/Install bubblewrap \(.*\).*RETRAI_ISOLATION=none/)
+  const result = await bash('touch made')
+  expect(result).toMatchObject({ end: 'not_isolated', output: isolation.detail })
+  expect(await readdir(project)).toEqual([])
+})
+
+test.each([
+  ['bwrap: execvp /opt/x/setpriv: Permission denied', 'Remove this cause'],
+  ['bwrap: Unknown option --bind-fd', 'Install bubblewrap'],
+  ['setpriv of util-linux is not installed', 'Install util-linux'],
+])('the advice fits the reason: %s', (reason, advice) => {
+  const without = 'landlock: its program is not installed'
+  expect(adviceFor(`namespaces: ${reason}; ${without}`)).toContain(advice)
+})
+
+withBwrap('if the program that isolates commands is gone, they are refused', async () => {
+  const bin = await temporaryFolder()
+  await copyFile('/usr/bin/bwrap', join(bin, 'bwrap'))
+  const { bash, project } = await place('namespaces', { PATH: `${bin}:${process.env.PATH}` })
+  if (process.getuid?.() === 0) await chown(project, 1500, 1500)
+  await rm(join(bin, 'bwrap'))
+  expect(await bash('true')).toMatchObject({
+    ...{ end: 'not_isolated', output: expect.stringContaining('bwrap is not installed any more') },
+  })
+})
+
+withBwrap('the best level is chosen, and it leaves nothing in the project', async () => {
+  const { isolation, bash, project } = await place('auto')
+  expect(isolation.level).toBe('namespaces')
+  expect(await bash('pwd; echo done >file')).toMatchObject({ exitCode: 0, stdout: `${project}\n` })
+  expect(await readdir(project)).toEqual(['file'])
+})
+
+withBwrap(
+  'a run keeps its home and its temporary files, a check has empty ones, and the end of the run removes them',
+  async () => {
+    const { bash, isolation, dataDir } = await place()
+    await bash('echo kept | tee ~/own >/tmp/own', { run: 'run-1' })
+    const look = 'cat ~/own /tmp/own; echo "$HOME"'
+    expect(await bash(look, { run: 'run-1' })).toMatchObject({
+      stdout: 'kept\nkept\n/home/agent\n',
+    })
+    expect(await bash(look)).toMatchObject({ stdout: '/home/agent\n' })
+    expect(await bash(look, { run: 'run-2' })).toMatchObject({ stdout: '/home/agent\n' })
+    await isolation.forget('run-1')
+    expect(await bash(look, { run: 'run-1' })).toMatchObject({ stdout: '/home/agent\n' })
+    await isolation.forgetAllBut(new Set(['run-2']))
+    expect(
+      (await readdir(join(dataDir, 'sandboxes'))).filter((name) => name.startsWith('run')),
+    ).toEqual(['run-2'])
+  },
+)
+
+withBwrap(
+  'the end of a run removes what it has at a stricter level than that of the server',
+  async () => {
+    const { bash, isolation, dataDir } = await place('landlock')
+    const homes = async () =>
+      (await readdir(join(dataDir, 'sandboxes'))).filter((name) => name.startsWith('run'))
+    const atLeast = 'namespaces' as const
+    for (const run of ['run-1', 'run-2', 'run-3']) {
+      expect(await bash('echo $HOME', { run, atLeast })).toMatchObject({ stdout: '/home/agent\n' })
+    }
+    await isolation.forget('run-1')
+    expect(await homes()).toEqual(['run-2', 'run-3'])
+    await isolation.forgetAllBut(new Set(['run-3']))
+    expect(await homes()).toEqual(['run-3'])
+  },
+)
+
+withBwrap('a project that was exchanged for a link to the data folder is not opened', async () => {
+  const { bash, project, base, dataDir } = await place()
+  await rename(project, join(base, 'moved'))
+  await symlink(dataDir, project)
+  const result = await bash('ls -la')
+  expect(result).toMatchObject({ end: 'not_isolated' })
+  expect(result.output).toContain('leads to the data folder of the server')
+})
+
+describe.each([
+  ['the user of the server', 0],
+  ['another user', 1500],
+])('in a project of %s', (_, owner) => {
+  withBwrap(
+    'a command does not survive its bwrap, and what it did is not known',
+    async (context) => {
+      if (owner !== 0 && process.getuid?.() !== 0) return context.skip('only root can start it')
+      const { bash, project, runner } = await place()
+      if (owner !== 0) await chown(project, owner, owner)
+      const running = bash('touch begun; exec sleep 1000.25')
+      await expect.poll(() => existsSync(join(project, 'begun')), { timeout: 30_000 }).toBe(true)
+      const bwrap = await bwrapOf(runner)
+      const inside = await descendantsOf(bwrap)
+      expect(inside.length).toBeGreaterThan(1)
+      process.kill(bwrap, 'SIGKILL')
+      expect(await running).toMatchObject({ end: 'lost', exitCode: null })
+      await expectAllDead(inside)
+    },
+  )
+})
+
+withBwrap('a project may be named through a link', async () => {
+  const { bash, project, base } = await place()
+  await symlink(project, join(base, 'link'))
+  const cwd = join(base, 'link')
+  const result = await bash(`pwd; touch file; ls ${project}`, { cwd })
+  expect(result).toMatchObject({ stdout: `${cwd}\nfile\n` })
+})
+
+withBwrap(
+  'a program that is missing, a time limit and too much memory have the same results as without isolation',
+  async () => {
+    const { bash } = await place()
+    expect(await bash('', { file: 'no-such-program' })).toMatchObject({
+      end: 'not_found',
+      exitCode: null,
+    })
+    expect(await bash('echo begun; sleep 1000', { timeoutMs: 500 })).toMatchObject({
+      end: 'timed_out',
+      stdout: 'begun\n',
+    })
+    const hog = 'env -i setsid bash -c \'x=; while :; do x+=$(printf "%1000000s" ""); done\''
+    expect(await bash(hog)).toMatchObject({ end: 'out_of_memory' })
+    expect(await bash('kill -9 $$')).toMatchObject({ end: 'exited', exitCode: 137, output: '' })
+  },
+)
+
+withBwrap('a run that leaves too much in its home is stopped', async () => {
+  const { dataDir, bash } = await isolated('namespaces', { limits: { homeBytes: MIB } })
+  const script = 'head -c 8000000 /dev/zero >~/large; sleep 1000'
+  expect(await bash(script, { run: 'run' })).toMatchObject({
+    end: 'disk_full',
+    why: 'wrote more than 1 MiB into its home and its temporary files',
+  })
+  expect(await readdir(join(dataDir, 'sandboxes/run/home'))).toEqual(['large'])
+})
+
+const group = makeControlGroup({ memoryBytes: 4096 * MIB, processes: 1000 })
+afterAll(() => {
+  if (group.isOk()) removeControlGroup(group.value)
+})
+
+describe.skipIf(isMissing('bwrap') || group.isErr())('with control groups', () => {
+  const grouped = () =>
+    isolated('namespaces', { limits: { memoryBytes: 64 * MIB, group: group._unsafeUnwrap() } })
+
+  test.each(process.getuid?.() === 0 ? [0, 1234] : [process.getuid?.() ?? 0])(
+    'all processes of a command are in its control group (owner of the project: %i)',
+    async (owner) => {
+      const { bash, runner, project } = await grouped()
+      await chown(project, owner, owner)
+      const stop = new AbortController()
+      const { signal } = stop
+      const ended = bash('sleep 1000 & touch begun; wait', { signal })
+      await expect.poll(() => existsSync(join(project, 'begun')), { timeout: 30_000 }).toBe(true)
+      // From outside: in the container, its own group looks like the root of all groups.
+      const bwrap = await bwrapOf(runner)
+      const pids = [bwrap, ...(await descendantsOf(bwrap))]
+      const groups = await Promise.all(pids.map((pid) => readFile(`/proc/${pid}/cgroup`, 'utf8')))
+      stop.abort()
+      expect(await ended).toMatchObject({ end: 'aborted' })
+      expect(pids.length).toBeGreaterThan(3)
+      for (const one of groups) expect(one).toMatch(/\/retrai-[\d:]+\/c[\d-]+$/m)
+    },
+  )
+
+  test('a command that takes too much memory in a container ends as out of memory', async () => {
+    const { bash } = await grouped()
+    expect(await bash('head -c 400000000 /dev/zero | tail -c 300000000 | wc -c')).toMatchObject({
+      end: 'out_of_memory',
+      policy: { limits: { memory_by: 'cgroup' } },
+    })
+    expect(await bash('exit 3')).toMatchObject({ end: 'exited', exitCode: 3 })
+    expect(await bash('ls /proc/self/fd')).toMatchObject({ stdout: '0\n1\n2\n3\n' })
+    expect(await bash('no-such-program')).toMatchObject({ end: 'exited', exitCode: 127 })
+  })
+})
+
+withBwrap('only without a network, programs do not try again to reach a host', async () => {
+  const { bash } = await place()
+  const script = 'echo "$npm_config_fetch_retries $PIP_RETRIES $CARGO_NET_RETRY"'
+  expect((await bash(script)).output).toBe('0 0 0\n')
+  expect((await bash(script, { network: { allow: ['registry.npmjs.org'] } })).output).toBe('  \n')
+})
+
+test('on another system than Linux, commands are refused until the level none is set', async () => {
+  vi.spyOn(process, 'platform', 'get').mockReturnValue('darwin')
+  onTestFinished(() => void vi.restoreAllMocks())
+  const { isolation, bash } = await place('auto')
+  expect(isolation.level).toBeNull()
+  expect(isolation.detail).toMatch(
+    /exists only on Linux.*Run the server on Linux.*RETRAI_ISOLATION=none/,
+  )
+  expect(await bash('true')).toMatchObject({ end: 'not_isolated' })
+})
+
+test.for([
+  ['none', 'the user of the server', 0],
+  ['none', 'another user', 1500],
+  ['landlock', 'the user of the server', 0],
+  ['landlock', 'another user', 1500],
+  ['namespaces', 'the user of the server', 0],
+  ['namespaces', 'another user', 1500],
+] as const)(
+  'at the level %s, a command can open its standard streams by their names, in a project of %s',
+  async ([level, , owner], { skip }) => {
+    const needed = { none: null, landlock: 'landlock', namespaces: 'bwrap' } as const
+    const missing = needed[level]
+    skip(missing !== null && isMissing(missing), 'the level is missing here')
+    skip(owner !== 0 && process.getuid?.() !== 0, 'only root can start it')
+    const { base, project, bash, start } = await place(level)
+    await chmod(base, 0o711)
+    if (owner !== 0) await chown(project, owner, owner)
+    const script =
+      'echo 1 >/dev/stdout; echo 2 >/dev/stderr; echo 3 | tee /dev/stderr; echo 4 >/proc/self/fd/1'
+    expect(await bash(script)).toMatchObject({
+      ...{ end: 'exited', exitCode: 0 },
+      ...{ stdout: '1\n3\n4\n', stderr: '2\n3\n' },
+    })
+    const isRoot = level === 'none' && process.getuid?.() === 0
+    const { stderr } = await bash('read -t 1 -r _ </dev/stdout')
+    if (!isRoot) expect(stderr).toContain('/dev/stdout: Permission denied')
+    // The second time, the input has ended before it is opened.
+    const args = ['-c', 'cat /dev/stdin; cat /dev/stdin; echo over; echo no >/dev/stdin']
+    const { signal } = new AbortController()
+    const reader = await start({ file: 'bash', args, cwd: project, timeoutMs: 30_000, signal })
+    const output = collectOutput(reader, 1_000, { maxTotalBytes: 1_000, onTooMuch: () => {} })
+    reader.stdin.end('input\n')
+    expect(await reader.ended).toMatchObject({ end: 'exited' })
+    await output.closed
+    expect(output.stdout.text()).toBe('input\nover\n')
+    if (!isRoot) expect(output.stderr.text()).toContain('/dev/stdin: Permission denied')
+  },
+)
+
+withBwrap('what is shown of a program cannot be changed', async () => {
+  const { bash, dataDir } = await place()
+  const view = join(dataDir, 'view')
+  await mkdir(view)
+  await writeFile(join(view, 'file'), 'seen')
+  const script = `cat ${view}/file; echo no >${view}/file; ls ${dataDir}`
+  const result = await bash(script, { readable: [view] })
+  expect(result.stdout).toBe('seenview\n')
+  expect(result.stderr).toContain('Read-only file system')
+})

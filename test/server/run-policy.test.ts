@@ -1,0 +1,177 @@
+import { mkdir, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { BackgroundProcesses } from '../../src/agent/run/background-processes.ts'
+import { createToolbox } from '../../src/agent/tools/toolbox.ts'
+import { IsolationPolicy, type Level, type LowerLimits } from '../../src/domain/isolation.ts'
+import { DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
+import { policyOfRun } from '../../src/server/commands.ts'
+import { Workspace } from '../../src/workspace/workspace.ts'
+import { BARE } from '../agent/tools/bare-call.ts'
+import { isolated, temporaryFolder } from '../runner/support.ts'
+import { isMissing } from '../support/missing.ts'
+
+const withBwrap = test.skipIf(isMissing('bwrap'))
+
+/** A server with a project that has a hook of git, and a tool chain in the home of its user. */
+async function place(level: Level | 'auto', path = process.env.PATH) {
+  const base = await temporaryFolder()
+  const [project, home] = [join(base, 'project'), join(base, 'home')]
+  for (const path of [join(project, '.git/hooks'), join(home, '.nvm/bin')]) {
+    await mkdir(path, { recursive: true })
+  }
+  await writeFile(join(project, '.retrai.yml'), 'check_command: "true"\n')
+  const env = { HOME: home, PATH: `${path}:${join(home, '.nvm/bin')}` }
+  const { dataDir, isolation, run, start } = await isolated(level, { base, env })
+  const toolbox = createToolbox({
+    ...{ runCommand: run, startProcess: start, dataDir },
+    artifacts: { put: async () => '' },
+  })
+  const workspace = new Workspace({ cwd: project }, start)
+  onTestFinished(() => workspace[Symbol.asyncDispose]())
+  const processes = new BackgroundProcesses()
+  onTestFinished(() => processes[Symbol.asyncDispose]())
+  const context = () => {
+    return { ...BARE, cwd: project, workspace, signal: new AbortController().signal, runId: 'run' }
+  }
+  const background = (command: string, policy: IsolationPolicy) =>
+    toolbox.execute(
+      { call_id: '2', tool: 'process_start', args: { command, wait_for: 'on' }, read_only: false },
+      { ...context(), policy, processes },
+    )
+  const bash = (command: string, policy: IsolationPolicy) =>
+    toolbox.execute(
+      { call_id: '1', tool: 'bash_exec', args: { command }, read_only: false },
+      { ...context(), policy },
+    )
+  const policy = async (atLeast: Level | null = null, atMost: LowerLimits | null = null) => {
+    const made = await policyOfRun(isolation, DEFAULT_LIMITS, project, {
+      ...{ atLeast, network: 'none', atMost },
+    })
+    return IsolationPolicy.parse(made._unsafeUnwrap())
+  }
+  return { project, isolation, policy, bash, background, processes }
+}
+
+withBwrap('a policy names what commands see by roles, not by paths', async () => {
+  const { policy, project } = await place('namespaces')
+  const made = await policy()
+  expect(made).toMatchObject({ level: 'namespaces', network: 'none' })
+  expect(made.visible).toEqual(expect.arrayContaining(['system', 'tools:~/.nvm']))
+  expect(made.writable).toEqual(['tmp', 'home', 'project'])
+  expect(made.protected).toEqual(['.git/hooks', '.retrai.yml'])
+  expect(JSON.stringify(made)).not.toContain(project)
+})
+
+withBwrap('two projects with the same parts have the same policy', async () => {
+  const [one, other] = [await place('namespaces'), await place('namespaces')]
+  expect(await one.policy()).toEqual(await other.policy())
+})
+
+withBwrap('a command that was isolated as the run says has no more to record', async () => {
+  const { policy, bash } = await place('namespaces')
+  const result = await bash('true', await policy())
+  expect(result).not.toHaveProperty('isolation')
+  expect(result).not.toHaveProperty('killed_by')
+})
+
+withBwrap(
+  'a process in the background is isolated as the run says, beside its commands',
+  async () => {
+    const { policy, background, bash, processes } = await place('namespaces')
+    const made = await policy()
+    const started = await background(
+      'sleep 98764 & echo on; grep -c : /proc/net/dev; sleep 98764',
+      made,
+    )
+    expect(started.output).toMatch(/^on\n/)
+    expect(started).not.toHaveProperty('isolation')
+    // Only the network is shared: no other process is visible, and loopback is the only interface.
+    const beside = await bash(
+      'grep -c : /proc/net/dev; cat /proc/[0-9]*/cmdline | tr "\\\\0" " "',
+      made,
+    )
+    expect(beside).not.toHaveProperty('isolation')
+    expect(beside.output).toMatch(/^1\n/)
+    expect(beside.output).not.toContain('98764')
+    await processes.stopAll()
+    expect(processes.list().map(({ state }) => state)).toEqual(['was stopped'])
+  },
+)
+
+test('if a process is isolated less than its run says, its record shows it', async () => {
+  const [server, other] = [await place('none'), await place('auto')]
+  const { isolation } = await server.background('echo on', await other.policy())
+  expect(isolation).toMatchObject({ level: 'none', visible: ['everything'] })
+})
+
+test.runIf(!isMissing('bwrap') && !isMissing('landlock')).each(['namespaces', 'landlock'] as const)(
+  'at the level %s a command reports its folder, and no other command can write the report',
+  async (level) => {
+    const { policy, bash, background, processes, project } = await place(level)
+    const made = await policy()
+    await mkdir(join(project, 'a'))
+    const reports = join(project, '../data/checks')
+    await background(
+      `echo on; while :; do for f in ${reports}/*; do echo "$PWD/a" >|"$f/folder"; done 2>/dev/null; sleep 0.02; done`,
+      made,
+    )
+    expect(await bash('trap - EXIT; sleep 0.5', made)).not.toHaveProperty('folder')
+    const result = await bash('cd a', made)
+    expect(result).toMatchObject({ outcome: 'ok', folder: 'a' })
+    expect(result).not.toHaveProperty('isolation')
+    await processes.stopAll()
+  },
+)
+
+withBwrap('what a command changes of its isolation is in the results after it', async () => {
+  const { policy, bash } = await place('namespaces')
+  const made = await policy()
+  await bash('echo "[core]" >.git/config', made)
+  const result = await bash('true', made)
+  expect(result.isolation).toEqual({
+    protected: ['.git/hooks', '.git/config', '.retrai.yml'],
+    policy_sha256: expect.not.stringMatching(made.policy_sha256),
+  })
+})
+
+withBwrap('a server that isolates less than the run began with records that', async () => {
+  const made = await (await place('namespaces')).policy()
+  const { bash } = await place('none')
+  const result = await bash('true', made)
+  expect(result).toMatchObject({ outcome: 'ok', isolation: { level: 'none', network: 'host' } })
+})
+
+withBwrap(
+  'a run that asks for a level is isolated at that level on a server with less',
+  async () => {
+    const { policy, bash } = await place('none')
+    const made = await policy('namespaces')
+    expect(made).toMatchObject({ level: 'namespaces', at_least: 'namespaces' })
+    const result = await bash('hostname', made)
+    expect(result).toMatchObject({ outcome: 'ok', output: 'sandbox\n' })
+    expect(result).not.toHaveProperty('isolation')
+  },
+)
+
+test('if a server cannot keep the level that a run asks for, its commands are refused', async () => {
+  const { bash, policy } = await place('none', '/nowhere')
+  // A level of an earlier version, which all levels but the last one keep.
+  const result = await bash('true', { ...(await policy()), at_least: 'uid' })
+  expect(result.output).toContain('its program is not installed')
+  expect(result).toMatchObject({ outcome: 'not_isolated', exit_code: null })
+})
+
+test('records of earlier versions may name levels that there are not any more', async () => {
+  const { policy } = await place('none')
+  const recorded = { ...(await policy()), level: 'seatbelt', at_least: 'uid' }
+  expect(IsolationPolicy.parse(recorded)).toEqual(recorded)
+})
+
+test('the commands of a run have the lower limits that it asks for', async () => {
+  const { policy, bash } = await place('none')
+  const made = await policy(null, { output_bytes: 1000 })
+  const result = await bash('head -c 5000 /dev/zero; sleep 1000', made)
+  expect(result).toMatchObject({ outcome: 'error', killed_by: 'output' })
+  expect(result).not.toHaveProperty('isolation')
+})

@@ -1,0 +1,174 @@
+import fc from 'fast-check'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { compareTrees } from '../../src/snapshots/compare-trees.ts'
+import { patchOf } from '../../src/snapshots/patch.ts'
+import { isMissing } from '../support/missing.ts'
+import { twoProjects } from './arbitraries.ts'
+import { Repository } from './repository.ts'
+import { type Files, filesOf, Objects } from './support.ts'
+
+let repository: Repository
+if (!isMissing('git')) {
+  beforeAll(() => {
+    repository = new Repository()
+  })
+  afterAll(() => repository.remove())
+}
+
+/** As text, so that a difference can be read. */
+const shown = (files: Files): string[] =>
+  [...files]
+    .map(([path, { mode, content }]) => JSON.stringify([path, mode, content.toString('latin1')]))
+    .toSorted()
+
+async function expectPatchBetween(from: Files, to: Files): Promise<void> {
+  const objects = new Objects()
+  const { patch, leftOut } = await patchOf(await objects.compare(from, to), objects.readBlob)
+  expect(leftOut).toEqual([])
+  repository.write(from)
+  repository.apply(patch)
+  expect(shown(repository.read())).toEqual(shown(to))
+}
+
+describe.skipIf(isMissing('git'))('git applies the patch', () => {
+  test('between any two projects, which gives the second byte for byte', async () => {
+    await fc.assert(
+      fc.asyncProperty(twoProjects, ([from, to]) => expectPatchBetween(from, to)),
+      { numRuns: 40 },
+    )
+  })
+
+  const text = 'one\ntwo\nthree\n'
+  const link: Files = filesOf({ a: 'c' }, '120000')
+  test.each<[string, Files, Files]>([
+    ['a file that becomes a folder', filesOf({ a: text }), filesOf({ 'a/a': text, 'a/b': 'x' })],
+    ['a folder that becomes a file', filesOf({ 'a/a': 'x', 'a/b': 'y' }), filesOf({ a: 'y' })],
+    ['a file that becomes a link', filesOf({ a: 'c' }), link],
+    ['a link that becomes a file', link, filesOf({ a: 'c' })],
+    [
+      'a link to a folder that becomes a folder with the same names',
+      new Map([...filesOf({ 'c/x': text }), ...link]),
+      filesOf({ 'c/x': text, 'a/x': text }),
+    ],
+    [
+      'a folder that becomes a link to a folder with the same names',
+      filesOf({ 'c/x': text, 'a/x': text }),
+      new Map([...filesOf({ 'c/x': text }), ...link]),
+    ],
+    [
+      'a link that moves into a folder of its name',
+      filesOf({ a: 'c' }, '120000'),
+      filesOf({ 'a/a': 'c' }, '120000'),
+    ],
+    ['a link to another target', link, filesOf({ a: 'd/e' }, '120000')],
+    ['a mode', filesOf({ a: text }), filesOf({ a: text }, '100755')],
+    ['a mode and a content', filesOf({ a: text }, '100755'), filesOf({ a: `${text}4` })],
+    [
+      'a renamed file with another mode',
+      filesOf({ 'a b': text }),
+      filesOf({ '\xffb': text }, '100755'),
+    ],
+    ['empty files', filesOf({ 'a ': '', b: 'x' }), filesOf({ b: '', ' c': '' })],
+    [
+      'a NUL byte after those that are looked at',
+      filesOf({ a: text }),
+      filesOf({ a: `${text.repeat(600)}\0\n` }),
+    ],
+    [
+      'a text that becomes binary',
+      filesOf({ a: text }),
+      filesOf({ a: Buffer.alloc(70_000, '\0abc') }),
+    ],
+    ['a line without an end, then with one', filesOf({ a: 'x\ny' }), filesOf({ a: 'x\ny\n' })],
+    ['every line', filesOf({ a: 'x\n'.repeat(5000) }), filesOf({ a: 'y\n'.repeat(5000) })],
+    ['all files', filesOf({ 'a/b/c': text, d: 'x' }), new Map()],
+  ])('of %s', async (_, from, to) => {
+    await expectPatchBetween(from, to)
+  })
+})
+
+test.skipIf(isMissing('git'))('it is what git itself writes', async () => {
+  const lines = Array.from({ length: 20 }, (_, at) => `${at}\n`)
+  const before = {
+    'b\xc3\xa4r "1"\x7f': 'same\n',
+    'gone x': 'a\n',
+    empty: '',
+    mode: 'x\n',
+    to: 'link',
+  }
+  const from = filesOf({ ...before, 'text.txt': lines.join('') })
+  const to = new Map([
+    ...filesOf({ moved: 'same\n', mode: 'x\n', 'new\t': 'x\n\n' }, '100755'),
+    ...filesOf({ 'text.txt': `${lines.with(2, '').join('')}no end` }),
+    ...filesOf({ to: 'link' }, '120000'),
+  ])
+  const objects = new Objects()
+  const { patch } = await patchOf(await objects.compare(from, to), objects.readBlob)
+  expect(patch.toString('latin1')).toBe(repository.diff(from, to))
+})
+
+test.skipIf(isMissing('git'))('git takes it back, binary files too', async () => {
+  const from = filesOf({ a: Buffer.alloc(300, '\0abc'), b: 'text', 'd/e': 'moved' })
+  const to = filesOf({ a: Buffer.alloc(52, '\0'), c: Buffer.from('new\0'), 'd/f': 'moved' })
+  const objects = new Objects()
+  const { patch } = await patchOf(await objects.compare(from, to), objects.readBlob)
+  repository.write(to)
+  repository.apply(patch, '--reverse')
+  expect(shown(repository.read())).toEqual(shown(from))
+})
+
+describe('if a content was not kept', () => {
+  const lacking = async (from: Files, to: Files, ...contents: string[]) => {
+    const objects = new Objects()
+    const comparison = await objects.compare(from, to)
+    return await patchOf(comparison, async (id) => {
+      const content = await objects.readBlob(id)
+      return contents.includes(`${content}`) ? null : content
+    })
+  }
+
+  test('the file is left out and named, and the others are not', async () => {
+    const from = filesOf({ a: 'old', b: 'old', c: 'moved' })
+    const to = filesOf({ a: 'new', b: 'other', d: 'moved' })
+    const { patch, leftOut } = await lacking(from, to, 'new', 'moved')
+    expect(leftOut).toEqual(['a'])
+    expect(`${patch}`.match(/^diff .*/gm)).toEqual(['diff --git a/b b/b', 'diff --git a/c b/d'])
+  })
+
+  test('so is what would come where the file stays', async () => {
+    const from = filesOf({ a: 'lost', b: 'b', 'c/x': 'lost', 'd/x': 'd', e: 'e' })
+    const to = filesOf({ 'a/b': 'b', 'b/c': 'new', c: 'file', 'd/x': 'e' })
+    const { patch, leftOut } = await lacking(from, to, 'lost')
+    expect(leftOut).toEqual(['a', 'a/b', 'b/c', 'c', 'c/x'])
+    expect(`${patch}`.match(/^diff .*/gm)).toEqual(['diff --git a/d/x b/d/x', 'diff --git a/e b/e'])
+  })
+
+  test('a folder that is not known is left out, with the file that would come where it stays', async () => {
+    const objects = new Objects()
+    const from = objects.add(filesOf({ 'a/b/c': 'x', 'a/d': 'y', e: 'z' }))
+    const to = objects.add(filesOf({ a: 'file' }))
+    objects.trees.delete(objects.add(filesOf({ c: 'x' })))
+    const comparison = await compareTrees(from, to, objects.readTree)
+    const { patch, leftOut } = await patchOf(comparison, objects.readBlob)
+    expect(leftOut).toEqual(['a', 'a/b'])
+    expect(`${patch}`.match(/^diff .*/gm)).toEqual(['diff --git a/a/d b/a/d', 'diff --git a/e b/e'])
+  })
+
+  test.skipIf(isMissing('git'))('git applies what is left of the patch', async () => {
+    const isKept = fc.func(fc.boolean())
+    await fc.assert(
+      fc.asyncProperty(twoProjects, isKept, async ([from, to], kept) => {
+        const objects = new Objects()
+        const comparison = await objects.compare(from, to)
+        const { patch, leftOut } = await patchOf(comparison, async (id) =>
+          kept(id) ? objects.readBlob(id) : null,
+        )
+        const made = comparison.changes.filter(({ path }) => !leftOut.includes(path))
+        repository.write(from)
+        repository.apply(patch)
+        expect(shown(repository.read())).toEqual(shown(objects.withChanges(from, made)))
+      }),
+      { numRuns: 20 },
+    )
+  })
+})

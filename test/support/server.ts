@@ -1,0 +1,347 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { type IncomingMessage, type RequestOptions, request } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { FastifyInstance } from 'fastify'
+import { errAsync, okAsync } from 'neverthrow'
+import { expect } from 'vitest'
+import * as z from 'zod'
+import { type Artifacts, createArtifacts } from '../../src/artifacts/artifacts.ts'
+import { AccessRecorder, type RecorderDeps } from '../../src/audit/access-recorder.ts'
+import { createAudit } from '../../src/audit/audit.ts'
+import { openKeyring, signingWith } from '../../src/audit/keyring.ts'
+import { Auth } from '../../src/auth/auth.ts'
+import type { AgentCommand } from '../../src/domain/commands.ts'
+import type { RunRecord } from '../../src/domain/records.ts'
+import { buildApp } from '../../src/http/app.ts'
+import type { AppDeps, ArtifactSource } from '../../src/http/deps.ts'
+import { handleCommand } from '../../src/log/handle-command.ts'
+import type { LoadedRun } from '../../src/log/run-log.ts'
+import { startProjector } from '../../src/projections/projector.ts'
+import { openReadModel } from '../../src/projections/sqlite-read-model.ts'
+import { withRedactions } from '../../src/redaction/redaction-index.ts'
+import { Redactor } from '../../src/redaction/redactor.ts'
+import { createRedactions } from '../../src/server/redactions.ts'
+import { type EventStore, type RecordedEvent, storeWith } from '../../src/store/event-store.ts'
+import { append, prepare } from './append-records.ts'
+import { memoryStore } from './memory-store.ts'
+
+export const GOALS = [
+  { name: 'pytest', description: 'All tests pass under pytest' },
+  { name: 'npm-test', description: 'npm test succeeds' },
+]
+
+export type TestServer = {
+  readonly app: FastifyInstance
+  readonly auth: Auth
+  readonly store: EventStore
+  readonly readModel: AppDeps['readModel']
+  /** The folder of its keys. */
+  readonly keys: string
+  /** `http://127.0.0.1:<port>` */
+  readonly url: string
+  readonly port: number
+  /** Starts a run through the API. @returns its id */
+  createRun(body?: object): Promise<string>
+  /** Records what the agent does in a run, with the same command handler as the agent. */
+  agentDoes(runId: string, ...reports: Report[]): Promise<void>
+  stop(): Promise<void>
+}
+
+export type ServerOptions = Partial<
+  Omit<AppDeps, 'store' | 'readModel' | 'access' | 'accessLog' | 'artifacts'>
+> & {
+  /** Instead of a folder of its own. */
+  readonly artifacts?: ArtifactSource & Partial<Artifacts>
+  /** Without it there is no access log. */
+  readonly accessLog?: Partial<Omit<RecorderDeps, 'store' | 'log'>>
+  /** A token by configuration. */
+  readonly token?: string
+  /** Wraps the store that the server reads its tokens from. */
+  readonly wrapTokenStore?: (store: EventStore) => EventStore
+  /** Wraps the store of the server. */
+  readonly wrapStore?: (store: EventStore) => EventStore
+  readonly wrapReadModel?: (readModel: AppDeps['readModel']) => AppDeps['readModel']
+}
+
+const silent = { info: () => {}, warn: () => {}, error: () => {} }
+
+/**
+ * A small planRun: it knows the goals, and `/` is the only directory. Its runs have one turn an iteration and no first
+ * check, so the runs that tests play are short.
+ */
+const planRun: AppDeps['planRun'] = (request) => {
+  const {
+    goal = '',
+    check: _check,
+    goal_options: _options,
+    all_of: _all,
+    cwd,
+    isolation: _,
+    command_limits: __,
+    max_turns_per_iteration: ___,
+    mcp_servers: ____,
+    ...rest
+  } = request
+  const problems = [
+    ...(goal === 'instructions' || GOALS.some(({ name }) => name === goal)
+      ? []
+      : [
+          {
+            field: 'goal',
+            message: `There is no goal "${goal}". Choose one of: pytest, npm-test.`,
+          },
+        ]),
+    ...(cwd === '/' ? [] : [{ field: 'cwd', message: `${cwd} does not exist.` }]),
+  ]
+  if (problems.length > 0) return errAsync(problems)
+  const config = { goal, cwd, ...rest, shell_goal: null }
+  return okAsync({ config, systemPrompt: 'Mend it.' })
+}
+
+/** A server on a free port: store in memory, projections, HTTP; everything but the agent. */
+export async function startTestServer(options: ServerOptions = {}): Promise<TestServer> {
+  const {
+    wrapStore = same,
+    wrapTokenStore = same,
+    wrapReadModel = same,
+    token = null,
+    accessLog,
+    artifacts: given,
+    ...deps
+  } = options
+  const folder = await mkdtemp(join(tmpdir(), 'retrai-http-'))
+  const store = memoryStore()
+  const projected = openReadModel({
+    file: join(folder, 'runs.sqlite'),
+    log: silent,
+  })._unsafeUnwrap()
+  const redactor = new Redactor({ store, log: silent })
+  const without = withRedactions(store, redactor)
+  const asOfNow = (event: RecordedEvent) => redactor.apply(event)
+  const projector = startProjector({ store: without, readModel: projected, log: silent, asOfNow })
+  await projector.caughtUpOnce()
+  const readModel = wrapReadModel(projected)
+  const keys = join(folder, 'keys')
+  const keyring = (await openKeyring(keys, () => new Date()))._unsafeUnwrap()
+  const sign = signingWith(keyring)
+  const artifacts: Artifacts = { ...createArtifacts(join(folder, 'artifacts')), ...given }
+  const wrapped = wrapStore(without)
+  const clock = deps.clock ?? (() => Date.now() / 1000)
+  const redactions = createRedactions({
+    ...{ ledger: store, store: without, redactor, sign, readModel: projected, now: clock },
+    log: silent,
+    artifacts,
+  })
+  const auth = new Auth({
+    store: wrapTokenStore(store),
+    sign,
+    configured: token,
+    clock,
+    log: silent,
+  })
+  const recorder =
+    accessLog && new AccessRecorder({ store: wrapped, sign, clock, log: silent, ...accessLog })
+  const app = await buildApp({
+    ...(recorder === undefined ? {} : { accessLog: recorder }),
+    store: wrapped,
+    readModel,
+    checkpoint: () => projected.checkpoint,
+    artifacts,
+    audit: createAudit({
+      store: wrapped,
+      runs: projected,
+      keyring,
+      artifacts,
+      clock: () => new Date(),
+    }),
+    contextBudget: async () => 96_000,
+    tools: [],
+    goals: GOALS,
+    fittingGoals: (cwd) =>
+      cwd === '/'
+        ? okAsync(GOALS.slice(1))
+        : errAsync([{ field: 'cwd', message: `${cwd} does not exist.` }]),
+    planRun,
+    models: async () => [],
+    isolationOffer: async () => ({
+      ...{ level: 'none', detail: 'Nothing isolates commands.', levels: [], hosts: null },
+      limits: { memory_bytes: 1, processes: 1, output_bytes: 1, home_bytes: 1 },
+    }),
+    serverApprovals: [],
+    mcpOffer: { servers: [], own: 'commands' },
+    changeProblems: async ({ model_name }) =>
+      model_name?.startsWith('gemini')
+        ? [{ field: 'model_name', message: 'This model needs GEMINI_API_KEY.' }]
+        : [],
+    clock,
+    defaults: { cwd: '/', model_name: 'claude-sonnet-4-6', max_iterations: 20 },
+    ready: async () => ({ ready: true, checks: { store: { ok: true } } }),
+    auth,
+    redactions,
+    ...deps,
+  })
+  redactions.start()
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  const { port } = app.server.address() as AddressInfo
+  const close = async () => {
+    await app.close()
+    await recorder?.stop()
+    await auth.close()
+    await Promise.all([projector.stop(), redactor.stop()])
+    projected.close()
+    await store.close()
+    await rm(folder, { recursive: true })
+  }
+  let closed: Promise<void> | undefined
+  const stop = () => {
+    closed ??= close()
+    return closed
+  }
+  const url = `http://127.0.0.1:${port}`
+  return {
+    ...{ app, auth, store, readModel, keys, url, port, stop },
+    createRun: (body) => createRun(url, body),
+    agentDoes: (runId, ...reports) => agentDoes(store, runId, reports),
+  }
+}
+
+const same = <T>(value: T): T => value
+
+export type Answer = {
+  readonly status: number
+  readonly headers: IncomingMessage['headers']
+  readonly body: string
+}
+
+/** A request with exactly these headers, also those that fetch does not set, such as Host. */
+export function rawRequest(
+  { port }: Pick<TestServer, 'port'>,
+  options: RequestOptions & { readonly body?: string },
+): Promise<Answer> {
+  const { body, ...rest } = options
+  return new Promise((resolve, reject) => {
+    const outgoing = request(
+      { host: '127.0.0.1', port, agent: false, ...rest },
+      async (incoming) => {
+        const chunks: Buffer[] = await incoming.toArray()
+        resolve({
+          status: incoming.statusCode ?? 0,
+          headers: incoming.headers,
+          body: Buffer.concat(chunks).toString(),
+        })
+      },
+    )
+    outgoing.on('error', reject)
+    // An accepted upgrade never becomes a response.
+    outgoing.on('upgrade', (incoming, socket) => {
+      socket.destroy()
+      resolve({ status: incoming.statusCode ?? 0, headers: incoming.headers, body: '' })
+    })
+    outgoing.end(body)
+  })
+}
+
+/** A request with a JSON body. */
+export const json = (method: string, body: unknown): RequestInit => ({
+  method,
+  headers: { 'content-type': 'application/json' },
+  body: JSON.stringify(body),
+})
+
+async function createRun(url: string, body: object = {}): Promise<string> {
+  const answer = await fetch(`${url}/api/runs`, json('POST', { goal: 'pytest', ...body }))
+  expect(answer.status).toBe(201)
+  return z.object({ run_id: z.uuid() }).parse(await answer.json()).run_id
+}
+
+const AUTHOR = { commandId: 'test', principal: 'test' }
+const CLAIMANT = 'test-process'
+
+export type Report<C = AgentCommand> = C extends AgentCommand
+  ? Omit<C, 'claimant' | 'readOnlyTools'>
+  : never
+
+async function agentDoes(
+  store: EventStore,
+  runId: string,
+  reports: readonly Report[],
+): Promise<void> {
+  for (const report of reports) {
+    const command = {
+      ...report,
+      claimant: CLAIMANT,
+      readOnlyTools: new Set<string>(),
+    } as AgentCommand
+    const done = await handleCommand(store, runId, command, { author: AUTHOR, now: testNow })
+    expect(done.isOk()).toBe(true)
+  }
+}
+
+const testNow = () => Date.now() / 1000
+
+export const CLAIM: Report = { type: 'claim', expected: null, pid: 1, host: 'test' }
+
+type Message = Extract<AgentCommand, { type: 'record_reply' }>['message']
+type Result = Extract<AgentCommand, { type: 'record_tool_result' }>['result']
+
+/** The model answers with these calls. */
+export const replyWith = (
+  tool_calls: Message['tool_calls'],
+  more: Partial<Message> = {},
+): Report => ({
+  type: 'record_reply',
+  usage: {
+    input_tokens: 100,
+    output_tokens: 20,
+    cost_usd: 0.001,
+    model_name: 'claude-sonnet-4-6',
+    duration_ms: 5,
+    omitted_turns: 0,
+  },
+  message: { text: 'Done.', tool_calls, finish_reason: 'stop', ...more },
+})
+
+/** A call has ended, well and without output unless `more` says otherwise. */
+export const resultOf = (call_id: string, tool: string, more: Partial<Result> = {}): Report => ({
+  type: 'record_tool_result',
+  result: {
+    ...{ call_id, tool, output: '', exit_code: 0, outcome: 'ok', duration_ms: 1, bytes: 0 },
+    ...{ truncated: false, sha256: null, ...more },
+  },
+})
+
+/** The model answers without a tool call, and the goal is checked. */
+export const iteration = (achieved: boolean): Report[] => [
+  replyWith([]),
+  {
+    type: 'record_goal_check',
+    check: {
+      achieved,
+      reason: achieved ? 'All 42 tests passed' : '3 of 42 tests failing',
+      details: '',
+      duration_ms: 3,
+    },
+  },
+]
+
+/** Appends records as they are, each list in one append. */
+export class RunWriter {
+  readonly #store: EventStore
+  readonly #runId: string
+  #run: LoadedRun | null = null
+
+  constructor(store: EventStore, runId: string) {
+    this.#store = store
+    this.#runId = runId
+  }
+
+  async append(records: readonly RunRecord[]): Promise<void> {
+    const prepared = prepare(this.#runId, this.#run, records, AUTHOR)
+    this.#run = (await append(this.#store, prepared))._unsafeUnwrap()
+  }
+}
+
+/** The methods of a store, so that a test can replace single ones. */
+export const bound = (store: EventStore): EventStore => storeWith(store, {})

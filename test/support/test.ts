@@ -1,0 +1,39 @@
+import { test as base } from 'vitest'
+import { type ServerOptions, startTestServer, type TestServer } from './server.ts'
+import { Site } from './site.ts'
+
+/**
+ * `test` with what most tests need. A test that names one of these in its parameter gets it, and what it uses is closed
+ * and removed afterwards:
+ * - `server`: a server in this process on a free port, one for all tests of a file; `testWith` configures it
+ * - `ownServer`, `startServer`: a server for this test only, and a function that starts such a server with options
+ * - `site`: a folder for server processes, their data folders, stores and models, and for projects
+ */
+export const test = base
+  .extend('serverOptions', { scope: 'file' }, {} as ServerOptions)
+  .extend('server', { scope: 'file' }, async ({ serverOptions }, { onCleanup }) => {
+    const server = await startTestServer(serverOptions)
+    onCleanup(() => server.stop())
+    return server
+  })
+  .extend('startServer', async ({ task: _ }, { onCleanup }) => {
+    const started: TestServer[] = []
+    onCleanup(async () => {
+      for (const server of started) await server.stop()
+    })
+    return async (options?: ServerOptions): Promise<TestServer> => {
+      const server = await startTestServer(options)
+      started.push(server)
+      return server
+    }
+  })
+  .extend('ownServer', async ({ startServer }) => startServer())
+  .extend('site', async ({ task: _ }, { onCleanup }) => {
+    const site = await Site.open()
+    onCleanup(() => site.close())
+    return site
+  })
+
+/** The same, with a `server` that has these options. */
+export const testWith = (serverOptions: ServerOptions) =>
+  test.extend('serverOptions', { scope: 'file' }, serverOptions)
