@@ -58,7 +58,8 @@ export class Service {
       maxRunsAtWork: MAX_RUNS_AT_WORK,
       log,
     })
-    supervisor.start(readModel.unfinished(), projector?.checkpoint() ?? null)
+    const { runs, asOf } = readModel.unfinished()
+    supervisor.start(runs, asOf)
     const stop = async (): Promise<void> => projector?.stop()
     return new Service(store, { readModel, stop }, supervisor)
   }

@@ -6,7 +6,7 @@ import { ensureLogId, type LedgerHeads, type LogIdError } from '../log/log-ident
 import { RUN_STREAM_PREFIX } from '../log/run-log.ts'
 import { eventAt } from '../log/stream-pages.ts'
 import { REDACTIONS } from '../redaction/redaction-index.ts'
-import type { EventStore, Position, RecordedEvent } from '../store/event-store.ts'
+import type { EventStore, RecordedEvent } from '../store/event-store.ts'
 import { type Checkpoint, OpenBatch } from './batch.ts'
 import type { ReadModelFailure } from './read-model-file.ts'
 import type { SqliteReadModel } from './sqlite-read-model.ts'
@@ -33,11 +33,6 @@ type ProjectorDeps = {
 export type Projector = {
   /** Resolves to true once everything in the log has been projected, to false if the projector stops before. */
   caughtUpOnce(): Promise<boolean>
-  /**
-   * The position up to which the log is projected; null is nothing of it. What the read model returns in the
-   * same tick is as of this position.
-   */
-  checkpoint(): Position | null
   /** Whether the store holds the log that was projected: not another one, and not an older backup. */
   followsSameLog(): Promise<boolean>
   /** Why the log cannot be followed now, for a person; null while no problem is known. */
@@ -75,7 +70,6 @@ export function startProjector(deps: ProjectorDeps): Projector {
   const stopped = project(deps, on, stop.signal).then(() => caughtUp.resolve(false))
   return {
     caughtUpOnce: () => caughtUp.promise,
-    checkpoint: () => readModel.checkpoint?.position ?? null,
     followsSameLog: async () => {
       const missing = await missingRecord(deps.store, readModel.checkpoint)
       return !isReplaced && missing.isOk() && missing.value === null

@@ -3,6 +3,7 @@ import { LruCache } from '../lib/lru-cache.ts'
 import { messageOf } from '../lib/message-of.ts'
 import { Signal } from '../lib/signal.ts'
 import type { LoadedRun } from '../log/run-log.ts'
+import type { Position } from '../store/event-store.ts'
 import type { Batch, Checkpoint } from './batch.ts'
 import type { ReadModel, RunPage, RunQuery } from './read-model.ts'
 import {
@@ -89,9 +90,13 @@ export class SqliteReadModel implements ReadModel {
     this.#caughtUp = true
   }
 
-  /** The runs that have not ended as of the checkpoint, oldest first. */
-  unfinished(): UnfinishedRun[] {
-    return this.#read(({ tables }) => tables.unfinished())
+  /**
+   * The runs that have not ended, oldest first, and the position in the log that this is as of. A run that is created later
+   * comes after it.
+   */
+  unfinished(): { readonly runs: UnfinishedRun[]; readonly asOf: Position | null } {
+    const runs = this.#read(({ tables }) => tables.unfinished())
+    return { runs, asOf: this.checkpoint?.position ?? null }
   }
 
   /** At most `limit` runs whose ids come after `after`, ordered by id. */

@@ -117,11 +117,12 @@ export async function startServer(
   // The unfinished runs are known when the read model is up to date. Until then the server is not ready.
   const startWork = async (caughtUp: boolean): Promise<void> => {
     if (!caughtUp || running.disposed) return
-    const unfinished = readModel.unfinished().filter(({ runId }) => !imports.has(runId))
+    const { runs, asOf } = readModel.unfinished()
+    const unfinished = runs.filter(({ runId }) => !imports.has(runId))
     await isolation.forgetAllBut(new Set(unfinished.map(({ runId }) => runId)))
     // What somebody has cut off a log is found before runs continue from what is left.
     await integrity.compared
-    if (!running.disposed) supervisor.start(unfinished, projector.checkpoint())
+    if (!running.disposed) supervisor.start(unfinished, asOf)
   }
   projector
     .caughtUpOnce()

@@ -107,28 +107,32 @@ describe('the projector', () => {
     )
   })
 
-  test('reports when the whole log is projected, and its checkpoint', async () => {
+  test('reports when the whole log is projected, and as of when its runs are unfinished', async () => {
     const store = openStore()
     await write(store, longRun(RUN))
     const { projector, readModel, lines } = start(store)
     expect(readModel.caughtUp).toBe(false)
-    expect(projector.checkpoint()).toBeNull()
+    expect(readModel.unfinished()).toEqual({ runs: [], asOf: null })
     expect(await projector.caughtUpOnce()).toBe(true)
     expect(readModel.caughtUp).toBe(true)
     expect(stateOf(readModel, RUN)).toEqual(fold(longRun(RUN)))
     expect(lines.map(({ level }) => level)).toEqual(['info'])
 
-    // The log after the checkpoint is empty.
+    const { asOf } = readModel.unfinished()
+    // A run that begins between the two is not lost.
+    await write(store, longRun(OTHER))
     const behind = new AbortController()
     const subscription = store.subscribeAll({
-      after: projector.checkpoint(),
+      after: asOf,
       prefix: 'run-',
       signal: behind.signal,
     })
     for await (const item of subscription) {
-      expect(item).toEqual({ type: 'caught_up' })
-      behind.abort()
+      const [first] = item.type === 'events' ? item.events : []
+      expect(first).toMatchObject({ stream: `run-${OTHER}`, revision: 0 })
+      break
     }
+    behind.abort()
   })
 
   test('lets other work have turns while it projects a long history', async () => {
@@ -149,7 +153,8 @@ describe('the projector', () => {
     await projector.caughtUpOnce()
     clearImmediate(turn)
     expect(readModel.checkpoint?.position).toBe('p2999')
-    expect(turns).toBeGreaterThanOrEqual(20)
+    // Once it has all events, it projects them in slices of time: a fast machine needs fewer of them.
+    expect(turns).toBeGreaterThanOrEqual(5)
   })
 
   test('commits many items at once while it catches up, and each item separately after that', async () => {

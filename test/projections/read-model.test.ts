@@ -52,7 +52,7 @@ function expectFoldOf(readModel: SqliteReadModel, log: readonly RecordedEvent[],
     ['queued', 'running', 'awaiting_human'].includes(statusOf(state)),
   )
   const byId = (a: { runId: string }, b: { runId: string }) => (a.runId < b.runId ? -1 : 1)
-  expect(readModel.unfinished().toSorted(byId)).toEqual(
+  expect(readModel.unfinished().runs.toSorted(byId)).toEqual(
     unfinished
       .map((state) => ({
         runId: state.runId,
@@ -118,7 +118,7 @@ describe('the read model', () => {
     const events = ids.flatMap((id, i) => eventsOf([createdRecord(id, { ts: 5_000 - i })]))
     const readModel = open(newFile())
     commit(readModel, numbered(events))
-    expect(readModel.unfinished().map(({ runId }) => runId)).toEqual([...ids].reverse())
+    expect(readModel.unfinished().runs.map(({ runId }) => runId)).toEqual([...ids].reverse())
     readModel.close()
   })
 })
@@ -172,7 +172,7 @@ describe('a damaged run', () => {
     const readModel = open(newFile())
     commit(readModel, numbered([{ ...event, metadata }, ...eventsOf([createdRecord(other)])]))
     expect(readModel.get(RUN)).toBeNull()
-    expect(readModel.unfinished().map(({ runId }) => runId)).toEqual([other])
+    expect(readModel.unfinished().runs.map(({ runId }) => runId)).toEqual([other])
     readModel.close()
   })
 })
