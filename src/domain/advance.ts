@@ -210,6 +210,7 @@ function bookkeeping(state: RunState, readOnly: ReadOnlyTools, now: number): Run
     case 'evaluating':
     case 'awaiting_human':
     case 'awaiting_approval':
+    case 'paused':
     case 'ended':
       return null
   }

@@ -183,6 +183,33 @@ export function answer(
   }
 }
 
+/** The run waits. If another limit stops it while it waits, it goes on with what the first one interrupted. */
+export function pause(
+  { phase, seq, waitingSince }: RunState,
+  { ts, payload: { by, reason } }: RecordOf<'run_paused'>,
+): Partial<RunState> {
+  const interrupted = phase.type === 'paused' ? phase.interrupted : phase
+  return {
+    waitingSince: waitingSince ?? ts,
+    phase: { type: 'paused', seq: seq + 1, by, reason, interrupted },
+  }
+}
+
+/** The run goes on. What it waited for gets all of its attempts again. */
+export function resume(
+  state: RunState,
+  { ts, payload: { answers } }: RecordOf<'run_resumed'>,
+): Partial<RunState> {
+  const { phase } = state
+  if (phase.type !== 'paused') {
+    throw new BrokenInvariant(`run_resumed ends no pause, but names ${answers}`)
+  }
+  const { interrupted } = phase
+  const next: Phase =
+    interrupted.type === 'planning' ? { type: 'planning', failures: 0 } : interrupted
+  return { ...afterWaiting(state, ts), phase: next }
+}
+
 function afterWaiting(state: RunState, ts: number): Partial<RunState> {
   const waited = state.waitingSince === null ? 0 : ts - state.waitingSince
   return {

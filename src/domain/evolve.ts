@@ -8,7 +8,9 @@ import {
   closeCall,
   compact,
   openCall,
+  pause,
   reply,
+  resume,
   retry,
   spend,
   startSubagent,
@@ -19,7 +21,7 @@ import { present } from './present.ts'
 import type { PayloadOf, RecordOf, RunRecord } from './records.ts'
 import type { ConfigChanges } from './run-config.ts'
 import { finalAfter } from './run-verdict.ts'
-import type { Phase, RunState, Usage } from './state.ts'
+import { AFTER_THE_END, type Phase, type RunState, type Usage } from './state.ts'
 import { UNSUSPICIOUS, watchFinding } from './stuck.ts'
 import { crashesAfter } from './subagent-state.ts'
 import { doubtOf } from './verdict.ts'
@@ -27,11 +29,13 @@ import { doubtOf } from './verdict.ts'
 const NOTHING_USED: Usage = { tokens: 0, costUsd: 0 }
 
 function create(record: RecordOf<'run_created'>): RunState {
-  const { isolation, project, parent, default_effort: defaultEffort } = record.payload
+  const { isolation, project, parent, origin, default_effort: defaultEffort } = record.payload
+  const { copy_of: of } = record.payload
   return {
     runId: record.run_id,
     config: record.payload.config,
-    ...present({ isolation, project, parent, defaultEffort }),
+    ...present({ isolation, project, parent, origin, defaultEffort }),
+    ...(of === undefined ? {} : { copy: { of, is: 'due' } }),
     requestSha256: record.payload.idempotency?.request_sha256 ?? null,
     seq: 0,
     phase: { type: 'ready' },
@@ -40,7 +44,7 @@ function create(record: RecordOf<'run_created'>): RunState {
     changed: true,
     watch: UNSUSPICIOUS,
     instructed: record.payload.instructions !== undefined,
-    introduced: false,
+    introduced: record.payload.origin !== undefined,
     messages: { sent: 0, read: 0 },
     namedMessages: [],
     uncheckable: 0,
@@ -195,6 +199,23 @@ const fail = (message: string): Partial<RunState> => ({
   ...{ error: message, phase: { type: 'erred', message } },
 })
 
+const copied = (
+  { copy }: RunState,
+  { project }: PayloadOf<'project_copied'>,
+): Partial<RunState> => ({ project, ...(copy && { copy: { ...copy, is: 'made' } }) })
+
+const discarded = ({ copy }: RunState): Partial<RunState> =>
+  copy === undefined ? {} : { copy: { ...copy, is: 'discarded' } }
+
+/** The goal must be checked again, if the run is not over. */
+const rolledBack = (
+  { phase, seq, snapshot }: RunState,
+  { tree }: PayloadOf<'files_rolled_back'>,
+): Partial<RunState> => ({
+  ...(phase.type === 'ended' ? {} : { changed: true, watch: UNSUSPICIOUS }),
+  ...(snapshot && { snapshot: { ...snapshot, seq: seq + 1, tree } }),
+})
+
 function change(state: RunState, record: RunRecord): Partial<RunState> {
   switch (record.kind) {
     case 'run_created':
@@ -203,6 +224,18 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
       return beClaimed(state, record)
     case 'run_config_changed':
       return configure(state, record.payload.changes)
+    case 'project_copied':
+      return { ...unworked(state), ...copied(state, record.payload) }
+    case 'run_paused':
+      return pause(state, record)
+    case 'run_resumed':
+      return resume(state, record)
+    case 'changes_applied':
+      return unworked(state)
+    case 'files_rolled_back':
+      return { ...unworked(state), ...rolledBack(state, record.payload) }
+    case 'copy_discarded':
+      return { ...unworked(state), ...discarded(state) }
     case 'run_queued':
       return { ...unworked(state), queued: record.payload.reason }
     case 'network_connection':
@@ -267,6 +300,8 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
   }
 }
 
+const MAY_FOLLOW: ReadonlySet<string> = new Set(AFTER_THE_END)
+
 /**
  * Folds one record into the state of its run; `null` is the state before `run_created`. Whether a run can have such a
  * history is not compared here: that is what src/audit/verify/possible-run.ts says.
@@ -279,7 +314,8 @@ export function evolve(state: RunState | null, record: RunRecord): RunState {
     }
     return create(record)
   }
-  if (state.phase.type === 'ended') throw new BrokenInvariant(`${record.kind} comes after run_end`)
+  if (state.phase.type === 'ended' && !MAY_FOLLOW.has(record.kind))
+    throw new BrokenInvariant(`${record.kind} comes after run_end`)
   const { ts: lastAt } = record
   return {
     ...state,

@@ -32,6 +32,7 @@ export function nextStep(state: RunState): NextStep {
       return { type: 'check_goal' }
     case 'awaiting_human':
     case 'awaiting_approval':
+    case 'paused':
       return { type: 'await_human' }
     case 'ended':
       return { type: 'end' }

@@ -1,9 +1,12 @@
 import * as z from 'zod'
 import { ApprovalRule, ApprovalRules, RuleName } from './approvals/rules.ts'
+import { ChangesApplied, FilesRolledBack, ProjectCopied } from './carried-files.ts'
 import { Json, Sha256 } from './fields.ts'
 import { IsolationDifference, IsolationPolicy, KilledBy } from './isolation.ts'
 import { McpToolsListed } from './mcp-tools.ts'
 import { Network } from './network.ts'
+import { Origin } from './origin.ts'
+import { PausedBy } from './pause.ts'
 import { ConfigChanges, Effort, ProjectFolder, RunConfig } from './run-config.ts'
 import { LeftOutHashed, MOST_NAMED, Snapshot, Tampered } from './snapshots.ts'
 import { Parent, SubagentEnd } from './subagents.ts'
@@ -175,6 +178,10 @@ const payloads = {
     default_effort: Effort.exactOptional(),
     /** Set if the agent of another run started it. */
     parent: Parent.exactOptional(),
+    /** Set if it goes on from another run: its conversation begins with that of the other up to there. */
+    origin: Origin.exactOptional(),
+    /** The folder that it works in a copy of. `config.cwd` is where the copy is; `project_copied` says that it was made. */
+    copy_of: ProjectFolder.exactOptional(),
   }),
   run_claimed: z.strictObject({
     claimant: z.string(),
@@ -185,6 +192,28 @@ const payloads = {
     /** Set if the process that held the run was silent for too long. It may be alive, and cut off from the log. */
     after: z.literal('lease_expired').exactOptional(),
   }),
+  /** The copy of a run that works in one was made. Until then, nothing else of the run begins. */
+  project_copied: ProjectCopied,
+  /** The run waits until a person lets it go on, by raising the limit or with `resume`. */
+  run_paused: z.strictObject({
+    by: PausedBy,
+    /** A sentence for people. */
+    reason: z.string(),
+  }),
+  /** It goes on exactly where it was paused. */
+  run_resumed: z.strictObject({
+    reason: z.string().nullable(),
+    /** seq of the run_paused that this ends. */
+    answers: count,
+    shown_sha256: Sha256.exactOptional(),
+    seen: Seen.exactOptional(),
+  }),
+  /** What the run did in its copy was carried over. May come after `run_end`. */
+  changes_applied: z.strictObject({ ...ChangesApplied.shape, seen: Seen.exactOptional() }),
+  /** Files of the project are what they were at an earlier snapshot. May come after `run_end`. */
+  files_rolled_back: z.strictObject({ ...FilesRolledBack.shape, seen: Seen.exactOptional() }),
+  /** The copy that the run worked in was removed. Comes after `run_end`. */
+  copy_discarded: z.strictObject({ reason: z.string().nullable(), seen: Seen.exactOptional() }),
   /** No server can work on the run now. It stays queued until a server claims it, or its own continues. */
   run_queued: z.strictObject({ reason: z.string() }),
   run_config_changed: z.strictObject({

@@ -4,6 +4,7 @@ import { Sha256 } from './fields.ts'
 import type { LowerLimits, RecordedLevel } from './isolation.ts'
 import { MAX_MCP_SERVERS, type McpRequest, McpServer } from './mcp-servers.ts'
 import { Network } from './network.ts'
+import { OnLimit } from './pause.ts'
 import { OnTampering } from './verdict.ts'
 
 /** Which folder the project of a run is. If a person named it through links, these were followed once. */
@@ -145,6 +146,12 @@ export const RunConfig = z
       .strictObject({ exclude: z.array(z.string()).max(MAX_TOOLS).readonly() })
       .readonly()
       .exactOptional(),
+    /** What it does at a limit, or if what it needs is away for long. Left out: it ends. */
+    on_limit: OnLimit.exactOptional(),
+    /** Set if it works in a copy of the project. */
+    workspace: z.literal('copy').exactOptional(),
+    /** It works in the folder of the project although another run may be at work there. */
+    shared: z.literal(true).exactOptional(),
     /** What it does if it would end as achieved with changed protected files. Left out: it reports them. */
     on_tampering: OnTampering.exactOptional(),
     /** A check that its agent does not see. */
@@ -163,6 +170,9 @@ export const ConfigChanges = z
     max_iterations: positiveInt.exactOptional(),
     model_name: z.string().min(1).exactOptional(),
     hitl_enabled: z.boolean().exactOptional(),
+    max_cost_usd: z.number().nonnegative().nullable().exactOptional(),
+    max_tokens: positiveInt.nullable().exactOptional(),
+    max_seconds: z.number().positive().nullable().exactOptional(),
     ...modelSettings,
   })
   .readonly()

@@ -2,6 +2,8 @@ import type { ApprovalRule, RuleName, RunRules } from './approvals/rules.ts'
 import type { IsolationPolicy } from './isolation.ts'
 import type { McpState } from './mcp-tools.ts'
 import { NETWORK_TOOL, type Network } from './network.ts'
+import type { Origin } from './origin.ts'
+import type { PausedBy } from './pause.ts'
 import type { Plan } from './plan.ts'
 import type {
   CallDecision,
@@ -19,7 +21,7 @@ import type { Parent, Subagent } from './subagents.ts'
 import type { FinalState } from './verdict.ts'
 
 export const RUN_STATUSES = [
-  ...(['queued', 'running', 'awaiting_human'] as const),
+  ...(['queued', 'running', 'awaiting_human', 'paused'] as const),
   ...(['achieved', 'failed', 'aborted'] as const),
 ] as const
 export type RunStatus = (typeof RUN_STATUSES)[number]
@@ -88,6 +90,14 @@ export type Phase =
       readonly summary: string
       readonly interrupted?: Phase
     }
+  /** The run waits until a person lets it go on with `interrupted`. `seq` is that of `run_paused`. */
+  | {
+      readonly type: 'paused'
+      readonly seq: number
+      readonly by: PausedBy
+      readonly reason: string
+      readonly interrupted: Phase
+    }
   | { readonly type: 'aborting'; readonly reason: string }
   | { readonly type: 'erred'; readonly message: string }
   /** The run ends without its goal, as soon as its summary is recorded. */
@@ -141,6 +151,10 @@ export type RunState = {
   readonly project?: ProjectFolder
   /** The run whose agent started this one. */
   readonly parent?: Parent
+  /** The run that it goes on from. */
+  readonly origin?: Origin
+  /** The folder that it works in a copy of, what is known of the copy, and whether that was removed. */
+  readonly copy?: { readonly of: ProjectFolder; readonly is: 'due' | 'made' | 'discarded' }
   /** For models that would not think without one, if its configuration has none. */
   readonly defaultEffort?: Effort
   /** The runs that its agent has started, oldest first. A server limits how many one run may start. */
@@ -224,6 +238,8 @@ export function statusOf(state: RunState): RunStatus {
     case 'awaiting_human':
     case 'awaiting_approval':
       return 'awaiting_human'
+    case 'paused':
+      return 'paused'
     default:
       return state.queued === null ? 'running' : 'queued'
   }
@@ -269,13 +285,19 @@ export const areHashesDue = ({
 
 /** Whether a run waits for a person, and not for a server. */
 export const isWaiting = ({ phase }: RunState): boolean =>
-  phase.type === 'awaiting_human' || phase.type === 'awaiting_approval'
+  phase.type === 'awaiting_human' || phase.type === 'awaiting_approval' || phase.type === 'paused'
+
+/** Records that may come after `run_end`, which nothing else follows. */
+export const AFTER_THE_END = [
+  ...(['changes_applied', 'files_rolled_back', 'copy_discarded'] as const),
+] as const satisfies readonly Kind[]
 
 /** Records that leave the status of a run as it was. */
 const BESIDE_WORK: ReadonlySet<Kind> = new Set([
   ...(['run_claimed', 'run_config_changed', 'user_message'] as const),
   ...(['network_connection', 'guard_changed', 'mcp_tools_listed'] as const),
   ...(['snapshot', 'left_out_hashed'] as const),
+  ...AFTER_THE_END,
 ])
 
 /** The status of a run after one of its records, by that record alone; null if the record leaves it as it was. */
@@ -283,5 +305,6 @@ export function statusAfter({ kind, payload }: RunRecord): RunStatus | null {
   if (kind === 'run_end') return payload.status
   if (kind === 'run_queued') return 'queued'
   if (kind === 'human_check_required' || kind === 'approval_required') return 'awaiting_human'
+  if (kind === 'run_paused') return 'paused'
   return BESIDE_WORK.has(kind) ? null : 'running'
 }

@@ -30,7 +30,8 @@ export function advance(run: VerifiedRun | null, logged: Logged<ReadRecord>): Ve
     throw new Impossible(`a run begins with run_created, not ${record.kind}`)
   }
   const { kind } = record
-  if (run.phase.type === 'ended') throw new Impossible(`${kind} comes after run_end`)
+  if (run.phase.type === 'ended' && !AFTER_END.has(kind))
+    throw new Impossible(`${kind} comes after run_end`)
   if (isWaiting(run) && !WHILE_WAITING.has(kind)) {
     throw new Impossible(`${kind} comes before the answer to the open question`)
   }
@@ -39,10 +40,15 @@ export function advance(run: VerifiedRun | null, logged: Logged<ReadRecord>): Ve
   return { ...after, question: isWaiting(after) ? (run.question ?? meta.hash) : null }
 }
 
+const AFTER_END: ReadonlySet<string> = new Set([
+  ...(['changes_applied', 'files_rolled_back', 'copy_discarded'] as const),
+])
+
 /** While a run waits for a person, only they, claims, and late reports of commands add to it, or it ends. */
 const WHILE_WAITING: ReadonlySet<string> = new Set([
   ...['human_check_response', 'approval_response', 'run_claimed', 'run_config_changed'],
   ...['user_message', 'network_connection', 'guard_changed', 'run_queued', 'error', 'run_end'],
+  ...['run_resumed', 'run_paused', ...AFTER_END],
 ])
 
 function begin(

@@ -148,7 +148,12 @@ export async function* follow(
   if (exitCode !== null) return exitCode
   // The watch had no record: the run had ended before.
   const { status } = found
-  if (status === 'queued' || status === 'running' || status === 'awaiting_human') {
+  if (
+    status === 'queued' ||
+    status === 'running' ||
+    status === 'awaiting_human' ||
+    status === 'paused'
+  ) {
     return yield* err(`The server ended the watch, but the run has the status "${status}".`)
   }
   if (!json) await print(`Run ${status}: nothing has happened after seq ${after}`)

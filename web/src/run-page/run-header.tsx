@@ -219,6 +219,8 @@ function doing(state: RunState): string {
     case 'awaiting_approval':
     case 'consulting':
       return 'Waiting for a person'
+    case 'paused':
+      return phase.reason
     case 'checked':
     case 'iterated':
       return 'Ending the iteration'

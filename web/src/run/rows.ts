@@ -77,6 +77,12 @@ export type Note =
   | SeqRecordOf<'human_check_response'>
   | SeqRecordOf<'error'>
   | SeqRecordOf<'run_end'>
+  | SeqRecordOf<'project_copied'>
+  | SeqRecordOf<'run_paused'>
+  | SeqRecordOf<'run_resumed'>
+  | SeqRecordOf<'changes_applied'>
+  | SeqRecordOf<'files_rolled_back'>
+  | SeqRecordOf<'copy_discarded'>
 
 export type RowOf<T extends Row['type']> = Extract<Row, { type: T }>
 

@@ -46,6 +46,12 @@ const raw = ({ payload }: Note): Shown => ({
 
 const NOTES: Notes = {
   ...AGENT_NOTES,
+  project_copied: raw,
+  run_paused: raw,
+  run_resumed: raw,
+  changes_applied: raw,
+  files_rolled_back: raw,
+  copy_discarded: raw,
   run_created: (record) => ({
     icon: IconFlag,
     tone: 'plain',

@@ -4,10 +4,11 @@ export const STATUS_NAMES: Readonly<Record<RunStatus, string>> = {
   queued: 'Queued',
   running: 'Running',
   awaiting_human: 'Waits for you',
+  paused: 'Paused',
   achieved: 'Achieved',
   failed: 'Failed',
   aborted: 'Aborted',
 }
 
 export const hasEnded = (status: RunStatus): boolean =>
-  status !== 'queued' && status !== 'running' && status !== 'awaiting_human'
+  status !== 'queued' && status !== 'running' && status !== 'awaiting_human' && status !== 'paused'

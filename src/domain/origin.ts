@@ -1,0 +1,15 @@
+import * as z from 'zod'
+import { Sha256 } from './fields.ts'
+
+/** The run that another one goes on from, up to one of its records. */
+export const Origin = z
+  .strictObject({
+    /** `fork`: from any record, in a folder of its own. `continue`: from the last record of a run that has ended. */
+    kind: z.enum(['fork', 'continue']),
+    run_id: z.string(),
+    /** The last record that it takes over. Its hash commits to all records up to it. */
+    seq: z.int().nonnegative(),
+    hash: Sha256,
+  })
+  .readonly()
+export type Origin = z.infer<typeof Origin>
