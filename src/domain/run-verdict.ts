@@ -4,7 +4,7 @@ import type { FinalCheck, FinalState, RunVerdict } from './verdict.ts'
 /** What is known after a final check. */
 export function finalAfter(
   { wasTold }: Pick<RunState, 'wasTold'>,
-  { feedback: _, duration_ms: __, ...found }: FinalCheck,
+  { feedback: _, duration_ms: __, versions: ___, ...found }: FinalCheck,
 ): Pick<RunState, 'final' | 'wasTold'> {
   const isTold = found.rejected === 'tampering'
   return {

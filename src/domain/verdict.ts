@@ -30,9 +30,13 @@ const checked = {
   dependencies: Dependencies.nullable(),
   /** The files that were checked, as in a snapshot; null if there is none. */
   tree: Sha256.nullable(),
-  /** What the snapshots leave out, was not as at the start, and so was not in the copy. */
+  /** What the snapshots leave out and was not in the copy: it was not as at the start, or could not be copied. */
   not_copied: z.array(z.string()).max(MOST_NAMED).readonly().exactOptional(),
 }
+
+/** The versions of programs, by their names. */
+export const Versions = z.record(z.string(), z.string()).readonly()
+export type Versions = z.infer<typeof Versions>
 
 /** The last check before a run ends as achieved, by which it does or does not. */
 export const FinalCheck = z.strictObject({
@@ -44,6 +48,8 @@ export const FinalCheck = z.strictObject({
   /** What the model reads; '' if nothing. */
   feedback: z.string(),
   duration_ms: z.int().nonnegative(),
+  /** Of the programs that a check finds in the copy. Records of earlier versions do not have it. */
+  versions: Versions.exactOptional(),
 })
 export type FinalCheck = z.infer<typeof FinalCheck>
 
@@ -58,7 +64,9 @@ export const RunVerdict = z
 export type RunVerdict = z.infer<typeof RunVerdict>
 
 /** What of a final check the state keeps. `isOver`: the agent knew what to restore, or cannot help it. */
-export type FinalState = Omit<FinalCheck, 'feedback' | 'duration_ms'> & { readonly isOver: boolean }
+export type FinalState = Omit<FinalCheck, 'feedback' | 'duration_ms' | 'versions'> & {
+  readonly isOver: boolean
+}
 
 const NAMED = 3
 

@@ -6,10 +6,11 @@ import type { ArtifactSource } from '../artifacts/artifacts.ts'
 import { findGoal } from '../checks/catalogue.ts'
 import { SHELL_GOAL } from '../checks/goal.ts'
 import { checkEnvironment } from '../checks/run-check.ts'
+import { versionsAt } from '../checks/versions.ts'
 import type { RunConfig } from '../domain/run-config.ts'
 import { verdictOf } from '../domain/run-verdict.ts'
 import type { RunState } from '../domain/state.ts'
-import type { RunVerdict, Verdict } from '../domain/verdict.ts'
+import type { RunVerdict, Verdict, Versions } from '../domain/verdict.ts'
 import { pathBytes, shownPath } from '../lib/git-objects.ts'
 import { isWithin } from '../lib/paths.ts'
 import { readAcceptance } from '../log/acceptance.ts'
@@ -32,10 +33,18 @@ type Compared = {
   readonly reason: string
 }
 
+type ProgramVersions = {
+  readonly name: string
+  readonly recorded: string | null
+  readonly here: string | null
+}
+
 export type Rechecked = {
   readonly run_id: string
   readonly verdict: RunVerdict
   readonly compared: readonly Compared[]
+  /** The programs that checks find, in the order of their names: their versions in the record, and here; null: none. */
+  readonly programs: readonly ProgramVersions[]
   /** What is not here of the files that the check was made with; at most 100 paths. */
   readonly lacking: readonly string[]
   /** How commands were isolated here, as a sentence. */
@@ -57,7 +66,12 @@ export async function recheckRun(
   evidence: Evidence,
 ): Promise<Result<Rechecked, string>> {
   const { reader, artifacts, folder } = evidence
-  const loaded = await load(reader, runId)
+  let used: Versions = {}
+  const loaded = await load(reader, runId, {
+    visit: ({ record }) => {
+      if (record.kind === 'final_check') used = record.payload.versions ?? {}
+    },
+  })
   const state = loaded.isOk() ? (loaded.value?.state ?? null) : null
   if (state === null) return err('Its records cannot be read.')
   const verdict = verdictOf(state)
@@ -87,6 +101,8 @@ export async function recheckRun(
     const runCommand = commandRunner(DEFAULT_LIMITS, runner, isolation)
     const compared: Compared[] = []
     const lacking = new Set<string>()
+    const { signal } = new AbortController()
+    let installed: Versions = {}
     const check = async (name: Compared['check'], more: Hidden | null): Promise<void> => {
       const recorded = verdict[name]
       if (recorded === null) return
@@ -96,11 +112,12 @@ export async function recheckRun(
       const { config } = state
       const asked = more === null ? config : { ...config, ...asShellGoal(more.command) }
       const judged = await findGoal(asked.goal)?.check({
-        ...{ config: { ...asked, cwd }, files: workspace, signal: new AbortController().signal },
+        ...{ config: { ...asked, cwd }, files: workspace, signal },
         runCommand: (command) => runCommand({ ...command, env: checkEnvironment(command.env) }),
       })
       const { verdict: here = 'cannot_check', reason = 'there is no such goal' } = judged ?? {}
       compared.push({ check: name, recorded, here, reason })
+      installed = await versionsAt({ cwd, runCommand, signal })
     }
     await check('original_checks', null)
     if (accept !== null) {
@@ -108,8 +125,14 @@ export async function recheckRun(
       if (hidden.isErr()) return err(hidden.error)
       await check('accept', hidden.value)
     }
-    const lack = [...lacking].slice(0, MOST_LACKING)
-    return ok({ run_id: runId, verdict, compared, lacking: lack, isolation: isolation.detail })
+    const names = [...new Set([...Object.keys(used), ...Object.keys(installed)])].sort()
+    return ok({
+      ...{ run_id: runId, verdict, compared },
+      programs: names.map((name) => {
+        return { name, recorded: used[name] ?? null, here: installed[name] ?? null }
+      }),
+      ...{ lacking: [...lacking].slice(0, MOST_LACKING), isolation: isolation.detail },
+    })
   } finally {
     await isolation.leave()
     runner.close()

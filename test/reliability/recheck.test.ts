@@ -1,4 +1,5 @@
-import { rm } from 'node:fs/promises'
+import { chmod, rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { expect } from 'vitest'
 import { retrai } from '../cli/support.ts'
 import { bash, printed, type Site, type SiteServer, writeFiles } from '../support/site.ts'
@@ -18,12 +19,21 @@ const check = { command: 'sh test.sh' }
 async function exported(
   site: Site,
   command: string,
-  { options = [], changes = {} }: { options?: readonly string[]; changes?: object } = {},
+  {
+    options = [],
+    changes = {},
+    more = {},
+  }: {
+    options?: readonly string[]
+    changes?: object
+    more?: Readonly<Record<string, string>>
+  } = {},
 ): Promise<string> {
   const model = await site.model([bash(command), { text: 'Done.' }])
   const server: SiteServer = await site.serve('data', { model })
   const cwd = await site.project('project')
-  await writeFiles(cwd, FILES)
+  await writeFiles(cwd, { ...FILES, ...more })
+  for (const path of Object.keys(more)) await chmod(join(cwd, path), 0o755)
   const runId = await server.start('project', { check, max_turns_per_iteration: 5, ...changes })
   await server.untilStatus(runId, 'achieved')
   const file = site.path('run.tar.gz')
@@ -51,6 +61,25 @@ test('an auditor without the project checks an honest run again, and gets the sa
     ],
     lacking: [],
   })
+})
+
+/** The interpreter of a project, which is another one where a run is checked again. */
+const PYTHON = `#!/bin/sh
+case $PWD in *recheck*) echo Python 3.9.2 ;; *) echo Python 3.9.1+local ;; esac
+`
+
+test('the versions of programs here are beside those that the run was checked with', async ({
+  site,
+}) => {
+  const more = { '.venv/bin/python': PYTHON }
+  const file = await exported(site, SOLVE, { options: ['--files'], more })
+  const { stdout } = await retrai(['recheck', file])
+  expect(stdout).toMatch(
+    /Programs here: bash \d[^ ]*, .*python3 3\.9\.2 \(recorded: 3\.9\.1\+local\)/,
+  )
+  const { programs } = JSON.parse((await retrai(['recheck', file, '--json'])).stdout)
+  const python = { name: 'python3', recorded: '3.9.1+local', here: '3.9.2' }
+  expect(programs).toEqual(expect.arrayContaining([python]))
 })
 
 test('a run that edited a test does not pass with the original one here either', async ({

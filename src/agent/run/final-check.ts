@@ -1,6 +1,7 @@
 import { buffer } from 'node:stream/consumers'
 import { ok, type Result } from 'neverthrow'
 import { cannotCheck, type GoalVerdict, nameList, notAchieved, oneLine } from '../../checks/goal.ts'
+import { versionsAt } from '../../checks/versions.ts'
 import { present } from '../../domain/present.ts'
 import type { Accept } from '../../domain/run-config.ts'
 import { MOST_NAMED, type Tampered } from '../../domain/snapshots.ts'
@@ -32,8 +33,8 @@ export type Reached = {
 
 /** The start of the run; null if nobody asks what has changed since; or why it is not known, as a sentence for people. */
 type Start = Result<StartOfRun | null, string>
-/** A check in a copy, and the packages that it was made with. */
-type Checked = Pick<FinalCheck, 'dependencies'> & {
+/** A check in a copy, and the packages and programs that it was made with. */
+type Checked = Pick<FinalCheck, 'dependencies' | 'versions'> & {
   readonly verdict: GoalVerdict
   /** What could not be copied. */
   readonly left: readonly string[]
@@ -53,23 +54,26 @@ export async function finalCheck(work: Work, reached: Reached): Promise<FinalChe
   const began = performance.now()
   const start: Start = looks ? await startOfRun(work) : ok(null)
   const checked = looks ? await originalChecks(work, reached, start) : null
-  const { verdict: original = null, dependencies = null, left = [] } = checked ?? {}
-  const notCopied = [...(start.unwrapOr(null)?.notCopied ?? []), ...left]
+  const { verdict: original = null, dependencies = null } = checked ?? {}
   const found = {
     original_checks: original?.verdict ?? null,
     tampering: looks ? reached.tampering : [],
     ...{ dependencies, tree: reached.tree },
-    ...(notCopied.length === 0 ? {} : { not_copied: notCopied.slice(0, MOST_NAMED) }),
   }
   const doubt = doubtOf({ as_is: 'achieved', accept: null, ...found })
   const isTampered = mode === 'fail' && doubt !== null
-  const acceptance = hidden && !isTampered ? await accept(work, reached, start, hidden) : null
+  const accepted = hidden && !isTampered ? await accept(work, reached, start, hidden) : null
+  const acceptance = accepted?.verdict ?? null
+  const { left = [], versions = null } = checked ?? accepted ?? {}
+  const notCopied = [...(start.unwrapOr(null)?.notCopied ?? []), ...left]
   const isRefused = acceptance !== null && acceptance.verdict !== 'achieved'
   const rejected = isTampered ? 'tampering' : isRefused ? 'accept' : null
   const why = original?.verdict === 'achieved' ? null : original
   const told = isRefused && hidden?.feedback === true ? acceptance : null
   return {
     ...{ ...found, accept: acceptance?.verdict ?? null, rejected },
+    ...(notCopied.length > 0 && { not_copied: notCopied.slice(0, MOST_NAMED) }),
+    ...present({ versions }),
     reason: reasonOf({ rejected, doubt, why, acceptance, told }),
     feedback: feedbackOf(rejected, found.tampering, why, told),
     duration_ms: Math.round(performance.now() - began),
@@ -98,16 +102,20 @@ async function accept(
   reached: Reached,
   start: Start,
   { sha256 }: Accept,
-): Promise<GoalVerdict> {
+): Promise<Checked> {
   const kept = await work.effects.readArtifact(sha256)
-  if (kept === null) return cannotCheck('Its artifact is missing')
+  if (kept === null) return unmade('Its artifact is missing')
   const read = readAcceptance(await buffer(kept.stream), sha256)
-  if (read.isErr()) return cannotCheck(read.error)
+  if (read.isErr()) return unmade(read.error)
   const files = Object.entries(read.value.files).map(([path, content]) => {
     return { path: pathBytes(path), content: Buffer.from(content) }
   })
-  return (await inCopy(work, reached, start, files, read.value.command)).verdict
+  return inCopy(work, reached, start, files, read.value.command)
 }
+
+const unmade = (why: string): Checked => ({
+  ...{ verdict: cannotCheck(why), dependencies: null, left: [] },
+})
 
 /** Checks in a new copy, with these files beside those of the start. */
 async function inCopy(
@@ -119,19 +127,16 @@ async function inCopy(
 ): Promise<Checked> {
   const { session, effects, signal } = work
   const { runId: run, config, isolation: policy, project: folder } = session.state
-  const cannot = (why: string): Checked => ({
-    ...{ verdict: cannotCheck(why), dependencies: null, left: [] },
-  })
-  if (start.isErr()) return cannot(start.error)
-  if (tree === null) return cannot('There is no snapshot of the project')
+  if (start.isErr()) return unmade(start.error)
+  if (tree === null) return unmade('There is no snapshot of the project')
   const { notCopied: skip, dependencies: folders, original, files: own } = start.value ?? NOTHING
   const project = { cwd: config.cwd, policy, ...present({ folder }) }
   const opened = await effects.openCleanCopy({ project, run, skip, signal })
-  if (opened.isErr()) return cannot(`The project cannot be copied: ${opened.error}`)
+  if (opened.isErr()) return unmade(`The project cannot be copied: ${opened.error}`)
   await using copy = opened.value
   const copied = await copy.tree()
-  if (copied.isErr()) return cannot(describeProblem('.', copied.error.problem))
-  if (copied.value !== tree) return cannot('The project was changed while it was checked')
+  if (copied.isErr()) return unmade(describeProblem('.', copied.error.problem))
+  if (copied.value !== tree) return unmade('The project was changed while it was checked')
   const put = () => copy.put([...own, ...files])
   let made = await put()
   let dependencies: FinalCheck['dependencies'] = 'same'
@@ -141,8 +146,10 @@ async function inCopy(
     // Scripts of packages may have changed anything.
     made = await put()
   }
-  if (made.isErr()) return cannot(describeProblem('.', made.error.problem))
-  return { verdict: await check(copy, command), dependencies, left: copy.left }
+  if (made.isErr()) return unmade(describeProblem('.', made.error.problem))
+  const verdict = await check(copy, command)
+  const versions = await versionsAt({ ...copy, signal }, effects.variables)
+  return { verdict, dependencies, left: copy.left, versions }
 }
 
 /** A copy as the project is. */

@@ -72,7 +72,12 @@ function exitOf({ compared, lacking }: Rechecked): number {
 const NAMES = { original_checks: 'check with the files of the start', accept: 'hidden check' }
 const MOST_LISTED = 20
 
-function linesOf({ run_id, compared, lacking, isolation }: Rechecked): string[] {
+const programLine = ({ name, recorded, here }: Rechecked['programs'][number]): string =>
+  recorded === here
+    ? `${name} ${here}`
+    : `${name} ${here ?? 'none'} (recorded: ${recorded ?? 'none'})`
+
+function linesOf({ run_id, compared, programs, lacking, isolation }: Rechecked): string[] {
   const listed = lacking.slice(0, MOST_LISTED).join(', ')
   return [
     `Run ${run_id}, checked again here. ${isolation}`,
@@ -80,6 +85,7 @@ function linesOf({ run_id, compared, lacking, isolation }: Rechecked): string[] 
       const same = here === recorded ? 'the same as' : 'NOT the same as'
       return oneLine(`${NAMES[check]}: ${here}, ${same} recorded (${recorded}). ${reason}`)
     }),
+    oneLine(`Programs here: ${programs.map(programLine).join(', ')}`),
     ...(lacking.length === 0
       ? []
       : [
