@@ -1,4 +1,6 @@
+import { execFile } from 'node:child_process'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
 import { createArtifacts } from '../../../src/artifacts/artifacts.ts'
 import type { RunConfig } from '../../../src/domain/run-config.ts'
@@ -40,6 +42,11 @@ test('an honest run has a verdict without a doubt', async () => {
       ...{ as_is: 'achieved', original_checks: 'achieved', accept: null, tampering: [] },
       ...{ dependencies: 'same', tree: (tree as { tree: string }).tree },
     },
+  })
+  const { versions } = only(records, 'final_check').payload
+  expect(versions).toMatchObject({
+    bash: expect.stringMatching(/^\d+\.\d+/),
+    node: expect.any(String),
   })
 })
 
@@ -109,6 +116,35 @@ test('what git ignores is in the copy if it is what it was, and is named if not'
       ...(isSame ? {} : { not_copied: ['settings.local'] }),
     })
   }
+})
+
+test('what cannot be copied, because it is no file, folder or link, is named', async () => {
+  await using shop = await project([bash(`${solve}; mkfifo tests/made`), done])
+  await promisify(execFile)('mkfifo', [join(shop.project, 'pipe')])
+  const records = await play(shop, await hidden(shop))
+  expect(only(records, 'run_end').payload.verdict).toMatchObject({
+    ...{ as_is: 'achieved', original_checks: 'achieved', accept: 'achieved', tampering: [] },
+    not_copied: ['pipe', 'tests/made'],
+  })
+  expect(only(records, 'final_check').payload.not_copied).toEqual(['pipe', 'tests/made'])
+})
+
+test('a check that needs what cannot be copied does not succeed in the copy', async () => {
+  await using shop = await project([bash(`${solve}; mkfifo pipe`), done])
+  await shop.file('tests/add.sh', `${ASKED} && test -p pipe\n`)
+  expect(only(await play(shop), 'run_end').payload).toMatchObject({
+    status: 'achieved',
+    verdict: { as_is: 'achieved', original_checks: 'not_achieved', not_copied: ['pipe'] },
+  })
+})
+
+test('a hidden check alone names what its copy lacks, too', async () => {
+  await using shop = await project([])
+  await shop.file('add.sh', 'echo $(($1 + $2))\n')
+  await promisify(execFile)('mkfifo', [join(shop.project, 'pipe')])
+  expect(only(await play(shop, await hidden(shop)), 'run_end').payload.verdict).toMatchObject({
+    ...{ original_checks: null, accept: 'achieved', not_copied: ['pipe'] },
+  })
 })
 
 test('packages that a run changed are a doubt', async () => {
