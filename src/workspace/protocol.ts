@@ -238,8 +238,11 @@ export const ANSWERS = {
     packed_bytes: count,
     unkept: Unkept.nullable(),
   }),
-  /** In the order of the paths; null: nothing is there, it is too large, or it could not be read. */
-  hashes: z.object({ hashes: z.array(Sha256.nullable()) }),
+  /**
+   * In the order of the paths; null: nothing is there, it is too large, or it could not be read. `caches`: what they do not cover,
+   * because tools change it whenever they run, as bytes of paths.
+   */
+  hashes: z.object({ hashes: z.array(Sha256.nullable()), caches: z.array(z.string()) }),
   /** `left`: what could not be read or is no file, folder or link; 100 paths at most. */
   copy: z.object({ files: count, bytes: count, left: z.array(z.string()) }),
   put: z.object({}),

@@ -17,7 +17,7 @@ async function place() {
     echo '#!' >deps/run; chmod +x deps/run; ln -s a deps/link; ln -s /etc deps/out; echo i >deps/.git/index; ln -s other led; echo 3 >other/b`)
   const hashes = async (paths: readonly string[], limits: Partial<typeof LIMITS> = {}) =>
     (await files.ask('hashes', { paths, ...LIMITS, ...limits }))._unsafeUnwrap().hashes
-  return { bash, hashes, hash: async () => (await hashes(['deps']))[0] }
+  return { bash, files, hashes, hash: async () => (await hashes(['deps']))[0] }
 }
 
 const CHANGES = [
@@ -74,6 +74,28 @@ test('what is missing, too large, outside, reached through a link, or takes too 
   const has = paths.filter((_, at) => found[at] !== null)
   expect(has).toEqual(['deps', 'other/b', 'led'])
   expect(await hashes(['deps'], { withinMs: -1 })).toEqual([null])
+})
+
+test('what tools keep in folders of packages to be faster is named, and does not change a hash', async () => {
+  const { bash, files } = await place()
+  await bash('mkdir -p node_modules/a .venv/lib/b; echo 1 >node_modules/a/index.js')
+  const paths = ['node_modules', '.venv', 'deps']
+  const hashes = async () => (await files.ask('hashes', { paths, ...LIMITS }))._unsafeUnwrap()
+  const before = await hashes()
+  expect(before.caches).toEqual([])
+  const caches = ['node_modules/.cache', 'node_modules/.vitest-cache', '.venv/lib/b/__pycache__']
+  await bash(
+    `mkdir -p ${caches.join(' ')}; touch .venv/lib/b/__pycache__/b.pyc; ln -s .. node_modules/.vite`,
+  )
+  const found = await hashes()
+  expect(found.hashes).toEqual(before.hashes)
+  expect(found.caches.toSorted()).toEqual([...caches, 'node_modules/.vite'].toSorted())
+  await bash(
+    'mkdir -p node_modules/.bin deps/.cache deps/__pycache__; touch node_modules/.bin/vitest',
+  )
+  const [packages, python, other] = (await hashes()).hashes
+  expect([packages === found.hashes[0], other === found.hashes[2]]).toEqual([false, false])
+  expect(python).toBe(found.hashes[1])
 })
 
 test.runIf(process.getuid?.() !== 0)('what cannot be read has no hash', async () => {

@@ -22,24 +22,25 @@ import type { KeepObjects, Snapshots } from './snapshots.ts'
 /** Time for the program to start, beside what the hashes may take. */
 const START_MS = 60_000
 
-/** The hashes of all ignored files and repositories that a snapshot left out, in the order of paths. Never rejects. */
+/** The hashes of all ignored files and repositories that a snapshot left out, in the order of paths, and what they do not cover. Never rejects. */
 export async function hashLeftOut(
   files: Pick<Workspace, 'ask'>,
   leftOut: readonly LeftOut[],
   signal: AbortSignal,
-): Promise<HashedPath[]> {
+): Promise<{ readonly hashed: HashedPath[]; readonly caches: readonly string[] }> {
   const all = leftOut.filter(({ why }) => why === 'ignored' || why === 'repository')
   // If the time is up, others than these lack a hash.
   const paths = all
     .map(({ path }) => path)
     .sort((a, b) => Number(isDependency(b)) - Number(isDependency(a)))
-  if (paths.length === 0) return []
+  if (paths.length === 0) return { hashed: [], caches: [] }
   const { files: maxFiles, bytes: maxBytes, ms: withinMs } = MOST_HASHED
   const asked = { paths, maxFiles, maxBytes, withinMs }
   const how = { signal, withinMs: withinMs + START_MS }
-  const hashes = (await files.ask('hashes', asked, how)).map((answer) => answer.hashes)
-  const found = new Map(paths.map((path, at) => [path, hashes.unwrapOr([])[at] ?? null]))
-  return all.map(({ path }) => ({ path, sha256: found.get(path) ?? null }))
+  const answer = await files.ask('hashes', asked, how)
+  const { hashes, caches } = answer.unwrapOr({ hashes: [], caches: [] })
+  const found = new Map(paths.map((path, at) => [path, hashes[at] ?? null]))
+  return { hashed: all.map(({ path }) => ({ path, sha256: found.get(path) ?? null })), caches }
 }
 
 /** What was recorded of that before a call could change it; null if nothing was, or it cannot be read. */
@@ -108,7 +109,7 @@ export class LeftOutHashes implements AsyncDisposable {
     try {
       await using files = effects.openWorkspace(project)
       const signal = AbortSignal.any([this.#deps.signal, this.#stop.signal])
-      const all = await hashLeftOut(files, snapshots.leftOut, signal)
+      const { hashed: all } = await hashLeftOut(files, snapshots.leftOut, signal)
       if (all.length === 0) return null
       if (all.length <= MOST_LEFT_OUT) return { entries: all }
       const sha256 = await effects.keepArtifact(JSON.stringify(all))

@@ -34,7 +34,7 @@ export async function startOfRun(work: Work): Promise<Result<StartOfRun, string>
   if (first === null) return err('What the first snapshot left out cannot be read')
   const hashed = await hashedAtStart(store, state, effects.readArtifact)
   const now = await hashLeftOut(files, snapshots.leftOut, signal)
-  const changed = changedLeftOut(hashed, now, snapshots.leftOut)
+  const changed = changedLeftOut(hashed, now.hashed, snapshots.leftOut)
   const notCopied = [
     ...[...changed.ignored, ...changed.repositories],
     ...otherFiles(first, snapshots.leftOut),
@@ -48,7 +48,11 @@ export async function startOfRun(work: Work): Promise<Result<StartOfRun, string>
   }
   const protectedFiles = await filesOfStart(work, notCopied, filesOf)
   const { dependencies } = changed
-  return protectedFiles.map((found) => ({ ...found, notCopied, dependencies, original }))
+  // The agent could have prepared what tools keep to be faster.
+  const caches = now.caches.map((path) => ({ path, content: null }))
+  return protectedFiles.map(({ files: own, added }) => {
+    return { files: [...own, ...caches], added, notCopied, dependencies, original }
+  })
 }
 
 /** What the first snapshot of the run left out; null if that cannot be read. */

@@ -10,13 +10,19 @@ type Asked = Questions['hashes']
 /** It has no hash: it is too large, it took too long, or it was changed while it was read. */
 class NoHash extends Error {}
 
-/** The hash of each path, by which a later change of anything in it is found. No hash for what cannot be read to its end. */
+/** What tools keep in folders of packages to be faster. It changes whenever they run, and may decide what they find. */
+const CACHE =
+  /(?:^|\/)(?:node_modules\/\.(?:cache|vite|vite-temp|vitest|vitest-cache)|\.?venv\/(?:.*\/)?__pycache__)$/
+
+/** The hash of each path, by which a later change of anything but caches is found. No hash for what cannot be read to its end. */
 export function hashes(asked: Asked): { readonly answer: Answers['hashes'] } {
   const untilMs = performance.now() + asked.withinMs
-  return { answer: { hashes: asked.paths.map((path) => hashAt(path, asked, untilMs)) } }
+  const caches: string[] = []
+  const found = asked.paths.map((path) => hashAt(path, new Hashing(asked, untilMs, caches)))
+  return { answer: { hashes: found, caches } }
 }
 
-function hashAt(path: string, asked: Asked, untilMs: number): string | null {
+function hashAt(path: string, hashing: Hashing): string | null {
   const opened: OpenFolder[] = []
   try {
     const { above, last } = namesOf(pathBytes(path))
@@ -26,7 +32,7 @@ function hashAt(path: string, asked: Asked, untilMs: number): string | null {
       folder = folder.open(name)
       opened.push(folder)
     }
-    const entry = new Hashing(asked, untilMs).entryOf(folder, last)
+    const entry = hashing.entryOf(folder, last, pathBytes(path))
     return entry && objectId('tree', encodeTree([entry]))
   } catch {
     return null
@@ -38,34 +44,41 @@ function hashAt(path: string, asked: Asked, untilMs: number): string | null {
 class Hashing {
   readonly #asked: Asked
   readonly #untilMs: number
+  readonly #caches: string[]
   #files = 0
   #bytes = 0
 
-  constructor(asked: Asked, untilMs: number) {
+  constructor(asked: Asked, untilMs: number, caches: string[]) {
     this.#asked = asked
     this.#untilMs = untilMs
+    this.#caches = caches
   }
 
   /** Null if it is no file, folder or link, so that no copy has it. */
-  entryOf(folder: OpenFolder, name: string): TreeEntry | null {
+  entryOf(folder: OpenFolder, name: string, path: string): TreeEntry | null {
     const stats = lstatSync(folder.at(name), { bigint: true })
     this.#count(stats)
     if (stats.isSymbolicLink()) {
       const target = readlinkSync(folder.at(name), { encoding: 'buffer' })
       return { mode: '120000', name, id: objectId('blob', target) }
     }
-    if (stats.isDirectory()) return { mode: '40000', name, id: this.#treeOf(folder, name) }
+    if (stats.isDirectory()) return { mode: '40000', name, id: this.#treeOf(folder, name, path) }
     if (!stats.isFile()) return null
     const id = hashIn(folder.pathOf(name), stats, `blob ${stats.size}\0`)
     if (id === null) throw new NoHash()
     return { mode: (stats.mode & 0o100n) === 0n ? '100644' : '100755', name, id }
   }
 
-  #treeOf(above: OpenFolder, name: string): string {
+  #treeOf(above: OpenFolder, name: string, path: string): string {
     using folder = above.open(name)
-    // git writes its index also if it only looks.
-    const names = folder.names().filter((inner) => name !== '.git' || inner !== 'index')
-    const entries = names.flatMap((inner) => this.entryOf(folder, inner) ?? [])
+    const entries = folder.names().flatMap((inner) => {
+      const at = `${path}/${inner}`
+      // git writes its index also if it only looks.
+      if (name === '.git' && inner === 'index') return []
+      if (!CACHE.test(at)) return this.entryOf(folder, inner, at) ?? []
+      this.#caches.push(at)
+      return []
+    })
     return objectId('tree', encodeTree(entries))
   }
 

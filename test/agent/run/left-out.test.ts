@@ -30,7 +30,7 @@ async function shopWith(script: Script, ignored = 0) {
     if (state === null) throw new Error('no run')
     const before = await hashedAtStart(shop.store, state, artifacts.read)
     const paths = before?.map(({ path }) => ({ path, why: 'ignored' as const })) ?? []
-    const now = await hashLeftOut(workspaceOf(shop.project), paths, signal)
+    const { hashed: now } = await hashLeftOut(workspaceOf(shop.project), paths, signal)
     const changed = now.filter(({ sha256 }, at) => sha256 !== before?.[at]?.sha256)
     return { before, changed: changed.map(({ path }) => path), hashedAt: state.snapshot?.hashedAt }
   }
