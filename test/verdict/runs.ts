@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
-import { chmod } from 'node:fs/promises'
+import { chmod, mkdir, realpath, symlink } from 'node:fs/promises'
 import { basename, join } from 'node:path'
 import { describe, test } from 'vitest'
 import { parse } from 'yaml'
@@ -38,6 +38,8 @@ const Table = z.strictObject({
   needs: needs.optional(),
   config: z.looseObject({}),
   files: Files,
+  /** Packages of retrAI that the project has, too, with their programs. */
+  packages: z.array(z.string()).default([]),
   /** What reaches the goal honestly; SOLVE in a command. */
   solve: z.string(),
   accept: z.strictObject({ files: Files, command: z.string() }),
@@ -64,6 +66,17 @@ const VARIABLES = {
   ...{ GOTOOLCHAIN: 'local', CARGO_NET_OFFLINE: 'true', PYTEST_DISABLE_PLUGIN_AUTOLOAD: '1' },
 }
 
+const MODULES = join(import.meta.dirname, '../../node_modules')
+
+/** Lets a project use a package that is installed here, so that nothing has to be fetched. */
+async function link(name: string, project: string): Promise<void> {
+  const modules = join(project, 'node_modules')
+  await mkdir(join(modules, '.bin'), { recursive: true })
+  for (const path of [name, `.bin/${name}`]) {
+    await symlink(await realpath(join(MODULES, path)), join(modules, path))
+  }
+}
+
 /** Plays a run of a table in a new project, with what else a test wants. */
 export async function play(table: Table, played: Played, changes: Partial<RunConfig> = {}) {
   const { files, run, config, env } = played
@@ -74,6 +87,7 @@ export async function play(table: Table, played: Played, changes: Partial<RunCon
     await shop.file(path, content)
     if (content.startsWith('#!')) await chmod(join(shop.project, path), 0o755)
   }
+  for (const name of table.packages) await link(name, shop.project)
   const accept = acceptanceArtifact(table.accept, 'ab'.repeat(16))
   const sha256 = await createArtifacts(join(shop.folder, 'artifacts')).put(accept)
   const shell_goal = null
