@@ -20,7 +20,7 @@ const SYSTEM = [
 
 /** Small files with tests that take long. */
 const LONG =
-  /\/(chaos\/chaos|chaos\/crash-(points|outcomes|subagents)|reliability\/(redaction|artifact-places)|fuzz\/fuzz|audit\/constant-memory|cli\/demo)\.test\.ts$/
+  /\/(chaos\/chaos|chaos\/crash-(points|outcomes|subagents|verdict)|reliability\/(redaction|artifact-places)|fuzz\/fuzz|audit\/constant-memory|cli\/demo)\.test\.ts$/
 
 /** A first run starts with the largest files. The long tests would be the last, when the other workers have nothing left. */
 class LongFirst extends BaseSequencer {

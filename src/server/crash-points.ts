@@ -7,7 +7,7 @@ import { CRASH_MOMENTS, type CrashMoment, type RunnerCrash } from '../runner/pro
 import type { Runner } from '../runner/runner.ts'
 import { type EventStore, storeWith } from '../store/event-store.ts'
 
-const EFFECTS = ['model', 'tool', 'goal check', 'project'] as const
+const EFFECTS = ['model', 'tool', 'goal check', 'clean copy', 'project'] as const
 
 type Step = `append of ${Kind}` | (typeof EFFECTS)[number]
 /** A moment at which a server can be killed: right before or right after it does something. */
@@ -115,7 +115,7 @@ export function withCrashingEffects(
   if (at === undefined) return effects
   const reach = fuse(at)
   const reachCall = runnerFuse(at, runner)
-  const { models, toolbox, findGoal, readProject } = effects
+  const { models, toolbox, findGoal, openCleanCopy, readProject } = effects
   const around = async <T>(effect: (typeof EFFECTS)[number], act: () => PromiseLike<T>) => {
     reach(`before ${effect}`)
     const outcome = await act()
@@ -137,6 +137,7 @@ export function withCrashingEffects(
           return toolbox.execute(call, context)
         }),
     },
+    openCleanCopy: (asked) => around('clean copy', () => openCleanCopy(asked)),
     readProject: (...project) => around('project', () => readProject(...project)),
     findGoal: (name) => {
       const goal = findGoal(name)

@@ -63,6 +63,31 @@ export const waiting: Plan = {
   script: () => ({ text: 'I have a question.' }),
 }
 
+const WORKFLOWS = '.github/workflows'
+
+/**
+ * A model that reaches the goal, adds a test and a workflow, which is protected, and has a check that it does not see. So its verdict is made
+ * in three copies of the project: without the test, with it, and for the hidden check.
+ */
+export const judged: Plan = {
+  name: 'judged',
+  body: {
+    max_iterations: 2,
+    accept: { files: { 'more.sh': 'test -f done' }, command: 'sh more.sh' },
+  },
+  answers: true,
+  script: ({ turn }) =>
+    turn === 0
+      ? {
+          calls: [
+            bash(
+              leaves('0.0', `mkdir -p tests ${WORKFLOWS}; touch done tests/a ${WORKFLOWS}/a.yml`),
+            ),
+          ],
+        }
+      : { text: 'It is done.' },
+}
+
 /** A model that makes no progress. */
 export const stuck: Plan = {
   name: 'stuck',
@@ -180,7 +205,7 @@ export const endless: Plan = {
 /** Each has a name of its own. */
 export const ALL_PLANS: readonly Plan[] = [
   ...[writer, reader, asked, waiting, stuck, guarded, talkative, connecting],
-  ...[delegating, pairing, calling, fatal, endless],
+  ...[delegating, pairing, calling, fatal, endless, judged],
 ]
 
 /** Whether a conversation is of a plan with this name: of its run, or of a sub-agent of that. */
