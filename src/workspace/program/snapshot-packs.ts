@@ -18,6 +18,8 @@ export class SnapshotPacks {
   /** The ids that fetched packs hold, and those that packs of the last snapshot hold. */
   readonly #kept = new Set<string>()
   readonly #made = new Set<string>()
+  /** Those that were beyond the limit once. They stay that: otherwise each snapshot of a large project would pack some of them. */
+  readonly #beyond = new Set<string>()
   readonly #unkept = new Map<string, number>()
   #file: number | null = null
   #packs: { readonly at: number; readonly bytes: number; isFetched: boolean }[] = []
@@ -41,7 +43,8 @@ export class SnapshotPacks {
   /** Whether the content of an object is not needed: a pack holds it, or it is beyond the limit, which is counted. */
   needsNot(id: string, bytes: number): boolean {
     if (this.#made.has(id) || this.#kept.has(id)) return true
-    if (bytes <= this.#left) return false
+    if (bytes <= this.#left && !this.#beyond.has(id)) return false
+    this.#beyond.add(id)
     this.#unkept.set(id, bytes)
     return true
   }
