@@ -36,6 +36,7 @@ const common = {
   subagents: { maxDepth: 0, maxPerRun: 0, planRun: () => errAsync([]) },
   obstacle: async () => null,
   untilAvailable: async () => true,
+  diskProblem: async () => null,
   forgetRun: async () => {},
   liveParts: new LiveParts(processMask),
   modelRetryMs: [1_000, 30_000] as const,

@@ -23,6 +23,23 @@ export const MAX_WORDS = 100_000
 
 export const reason = z.string().nullable().default(null).describe('Kept in the log')
 
+/** Limits that a person sets, and may raise later. */
+export const limits = {
+  max_cost_usd: config.max_cost_usd
+    .unwrap()
+    .max(MAX_COST_USD)
+    .nullable()
+    .describe(
+      'US dollars. No request to the model is sent whose highest price would pass it: that of a request of which nothing is cached, with the longest reply',
+    ),
+  max_tokens: config.max_tokens.unwrap().max(MAX_TOKENS).nullable(),
+  max_seconds: config.max_seconds
+    .unwrap()
+    .max(MAX_SECONDS)
+    .nullable()
+    .describe('Working time; waiting for a person or for a server does not count'),
+}
+
 /** The body of POST /api/runs. The server has defaults for `cwd`, `model_name` and `max_iterations`. */
 export const CreateRun = z
   .strictObject({
@@ -55,21 +72,13 @@ export const CreateRun = z
     hitl_enabled: config.hitl_enabled
       .default(false)
       .describe('Wait for a person after every iteration that did not reach the goal'),
-    max_cost_usd: config.max_cost_usd
-      .unwrap()
-      .max(MAX_COST_USD)
-      .nullable()
-      .default(null)
-      .describe(
-        'US dollars. No request to the model is sent whose highest price would pass it: that of a request of which nothing is cached, with the longest reply',
-      ),
-    max_tokens: config.max_tokens.unwrap().max(MAX_TOKENS).nullable().default(null),
-    max_seconds: config.max_seconds
-      .unwrap()
-      .max(MAX_SECONDS)
-      .nullable()
-      .default(null)
-      .describe('Working time; waiting for a person or for a server does not count'),
+    max_cost_usd: limits.max_cost_usd.default(null),
+    max_tokens: limits.max_tokens.default(null),
+    max_seconds: limits.max_seconds.default(null),
+    on_limit: config.on_limit.describe(
+      'What the run does at one of these limits or at that of iterations, or if its provider is away for long: `end` (also ' +
+        'without it) ends it, `pause` lets it wait until a person raises the limit or lets it go on',
+    ),
     isolation: Level.nullable()
       .default(null)
       .describe(

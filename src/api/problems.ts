@@ -131,6 +131,11 @@ export const CATALOGUE = {
     'Outdated decision',
     'The decision answers a human check that is no longer open.',
   ],
+  limit_reached: [
+    409,
+    'Limit reached',
+    'The run has reached one of its limits. Raise that with PATCH /api/runs/{run_id}/config, and the run goes on.',
+  ],
   other_call: [
     409,
     'Another call',

@@ -2,7 +2,7 @@ import * as z from 'zod'
 import { CallDecision, Decision, Seen as KnownRecord } from '../domain/records.ts'
 import { ConfigChanges } from '../domain/run-config.ts'
 import { RUN_STATUSES } from '../domain/state.ts'
-import { MAX_ITERATIONS, MAX_WORDS, reason } from './create-run.ts'
+import { limits, MAX_ITERATIONS, MAX_WORDS, reason } from './create-run.ts'
 import { Seq } from './event-query.ts'
 import { SeqInBody, wholeInQuery } from './fields.ts'
 
@@ -107,8 +107,8 @@ export const ResumeRun = z
     seq: SeqInBody.nullable()
       .default(null)
       .describe(
-        'seq of the human_check_required that this answers: if another check is open by then, the ' +
-          'decision is refused. Without it, the decision answers the check that is open',
+        'seq of the human_check_required or run_paused that this answers: if another is open by then, the ' +
+          'decision is refused. Without it, the decision answers the one that is open',
       ),
     seen,
   })
@@ -152,6 +152,9 @@ export const ConfigureRun = z
   .strictObject({
     ...changes,
     max_iterations: changes.max_iterations.unwrap().max(MAX_ITERATIONS).exactOptional(),
+    max_cost_usd: limits.max_cost_usd.exactOptional(),
+    max_tokens: limits.max_tokens.exactOptional(),
+    max_seconds: limits.max_seconds.exactOptional(),
     reason,
     seen,
   })
@@ -164,6 +167,7 @@ export const ConfigureRun = z
     minProperties: 1,
     examples: [
       { max_iterations: 30 },
+      { max_cost_usd: 5, max_tokens: null },
       { reasoning_effort: 'high', fallback_models: ['openai/gpt-5.2'] },
       { model_name: 'gpt-5-mini', hitl_enabled: true, reason: 'The first one is too slow' },
     ],

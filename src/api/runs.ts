@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { ApprovalRule, ApprovalRules, RuleName } from '../domain/approvals/rules.ts'
 import { Timestamp } from '../domain/fields.ts'
 import { IsolationPolicy } from '../domain/isolation.ts'
+import { OnLimit, PausedBy } from '../domain/pause.ts'
 import { Plan } from '../domain/plan.ts'
 import { CallDecision, Decision, RequestedCall, Stuck } from '../domain/records.ts'
 import { EFFORTS, GoalOptions, SuccessCondition } from '../domain/run-config.ts'
@@ -13,7 +14,8 @@ const RunStatus = z.enum(RUN_STATUSES).meta({
   id: 'RunStatus',
   description:
     '`queued`: no server can work on the run now, or it waits for its turn; `queued_reason` says why. It ' +
-    'becomes `running` as soon as a server of its pool takes it up',
+    'becomes `running` as soon as a server of its pool takes it up. `paused`: a limit or a fault has stopped it until a ' +
+    'person lets it go on; `paused` says which',
 })
 
 const QueuedReason = z
@@ -29,6 +31,18 @@ const WaitingFor = z
   })
   .exactOptional()
   .describe('Set while the run waits for a model that is away, overloaded or over its quota')
+
+const Paused = z
+  .object({
+    by: PausedBy.describe('The limit that is reached, or what is at fault'),
+    reason: z.string(),
+    seq: z.int().describe('Of the run_paused'),
+  })
+  .exactOptional()
+  .describe(
+    'Set if the status is `paused`. After a limit, PATCH …/config with a higher one continues the run exactly where it was; ' +
+      'after a fault, POST …/resume does',
+  )
 
 const ParentRunId = z
   .uuid()
@@ -53,6 +67,7 @@ export const RunSummary = z
     created_at: Timestamp,
     queued_reason: QueuedReason,
     waiting_for: WaitingFor,
+    paused: Paused,
     parent_run_id: ParentRunId,
     // Servers of earlier versions send nothing of the following.
     cwd: z.string().exactOptional(),
@@ -168,6 +183,7 @@ export const RunDetails = z
     max_cost_usd: z.number().nullable(),
     max_tokens: z.int().nullable(),
     max_seconds: z.number().nullable(),
+    on_limit: OnLimit.exactOptional().describe('As it was requested; without it: `end`'),
     isolation: IsolationPolicy.optional().describe(
       'What its commands see and may do, by its first record; runs of earlier versions have none',
     ),
@@ -184,6 +200,7 @@ export const RunDetails = z
       ),
     queued_reason: QueuedReason,
     waiting_for: WaitingFor,
+    paused: Paused,
     parent_run_id: ParentRunId,
     parent: Parent.unwrap()
       .exactOptional()
@@ -240,7 +257,7 @@ export const RunDetails = z
       ),
       waiting_for: z
         .object({
-          kind: z.enum(['human_check_required', 'approval_required']),
+          kind: z.enum(['human_check_required', 'approval_required', 'run_paused']),
           seq: z.int().describe('seq of the record that waits for a decision'),
           summary: z.string(),
           approval: z

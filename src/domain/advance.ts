@@ -1,4 +1,4 @@
-import { exhaustedBudget } from './budget.ts'
+import { exhaustedBudget, exhaustedIterations, type Reached } from './budget.ts'
 import { deniedCall } from './close-call.ts'
 import { evolve } from './evolve.ts'
 import { onlyReads } from './mcp-tools.ts'
@@ -6,7 +6,7 @@ import { hasUnread, isDone, isIntroductionDue } from './next-step.ts'
 import { present } from './present.ts'
 import type { EndStatus, RunRecord, Seen } from './records.ts'
 import { isReached, verdictOf } from './run-verdict.ts'
-import { isReviewDue, type RunState, recordOf, startedBy } from './state.ts'
+import { isReviewDue, modelWait, type RunState, recordOf, startedBy } from './state.ts'
 import { openSubagents } from './subagent-state.ts'
 import { INSTRUCTIONS_GOAL } from './subagents.ts'
 import { unended } from './texts.ts'
@@ -65,6 +65,19 @@ function afterFirstCheck(state: RunState, now: number): RunRecord | null {
   return isIntroductionDue(state) ? null : beginIteration(state, now)
 }
 
+/** At a limit, the run waits for a person, or ends: `end` says how. */
+export function atLimit(
+  state: RunState,
+  now: number,
+  { by, reason }: Reached,
+  end: (state: RunState, now: number, reason: string) => RunRecord = endOfBudget,
+): RunRecord {
+  if (state.config.on_limit !== 'pause') return end(state, now, reason)
+  const away = modelWait(state)
+  const why = away === null ? reason : `${reason}. Its model is away: ${away.what}`
+  return recordOf(state, now, 'run_paused', { by, reason: why })
+}
+
 /** A goal that was reached counts, even if a person said more than the limit leaves room for. */
 function endAtLimit(state: RunState, now: number, reason: string): RunRecord {
   const { goal, iteration } = state
@@ -74,16 +87,8 @@ function endAtLimit(state: RunState, now: number, reason: string): RunRecord {
 }
 
 function beginIteration(state: RunState, now: number): RunRecord {
-  const { max_iterations } = state.config
-  if (state.iteration >= max_iterations) {
-    // A person may have lowered the limit below the present iteration.
-    const lowered =
-      state.iteration > max_iterations ? `, and the limit is ${max_iterations} now` : ''
-    const reason = `Stopped by max_iterations: the goal was not reached in ${state.iteration}${lowered}`
-    return endAtLimit(state, now, reason)
-  }
-  const exhausted = exhaustedBudget(state, now)
-  if (exhausted !== null) return endAtLimit(state, now, exhausted)
+  const reached = exhaustedIterations(state) ?? exhaustedBudget(state, now)
+  if (reached !== null) return atLimit(state, now, reached, endAtLimit)
   const next = { ...state, iteration: state.iteration + 1 }
   return recordOf(next, now, 'step_start', { node: 'plan' })
 }
@@ -113,10 +118,11 @@ function afterTurn(state: RunState, now: number, isDone = false): RunRecord {
 
 function nextTurn(state: RunState, now: number): RunRecord {
   const turns = state.config.max_turns_per_iteration ?? 1
-  if (state.turns < turns && exhaustedBudget(state, now) === null) {
-    return recordOf(state, now, 'step_start', { node: 'plan' })
-  }
-  return afterWork(state, now)
+  if (state.turns >= turns) return afterWork(state, now)
+  const exhausted = exhaustedBudget(state, now)
+  return exhausted === null
+    ? recordOf(state, now, 'step_start', { node: 'plan' })
+    : atLimit(state, now, exhausted, afterWork)
 }
 
 /**
@@ -130,7 +136,7 @@ function afterWork(state: RunState, now: number): RunRecord {
 }
 
 /** No call of the reply runs any more. A check costs no tokens, and earlier turns may have reached the goal. */
-export function endOfBudget(state: RunState, now: number, reason: string): RunRecord {
+function endOfBudget(state: RunState, now: number, reason: string): RunRecord {
   return hasTurns(state) && state.changed
     ? recordOf(state, now, 'step_start', { node: 'evaluate' })
     : endWithSummary(state, now, reason)
@@ -146,7 +152,7 @@ function withoutServers(state: RunState, now: number, reason: string): RunRecord
 /** Attempts that failed and a shorter conversation have a price, so they may have used up what the reply needs. */
 function beforeRequest(state: RunState, now: number): RunRecord | null {
   const exhausted = exhaustedBudget(state, now)
-  return exhausted === null ? null : endOfBudget(state, now, exhausted)
+  return exhausted === null ? null : atLimit(state, now, exhausted)
 }
 
 function completeIteration(state: RunState, now: number): RunRecord {
@@ -187,8 +193,11 @@ function bookkeeping(state: RunState, readOnly: ReadOnlyTools, now: number): Run
       if (call === undefined) return afterTurn(state, now)
       // The sub-agent of a call that has begun beside another one has its own part of the budget.
       const isAtWork = startedBy(state, call.call_id) !== null
-      const over = isAtWork ? null : (stop ?? exhaustedBudget(state, now))
-      if (over !== null) return endOfBudget(state, now, over)
+      if (!isAtWork) {
+        if (stop !== null) return endOfBudget(state, now, stop)
+        const exhausted = exhaustedBudget(state, now)
+        if (exhausted !== null) return atLimit(state, now, exhausted)
+      }
       if (isReviewDue(state)) return null
       const read_only = onlyReads(call.tool, readOnly, state.mcp)
       return recordOf(state, now, 'tool_call', { ...call, read_only })

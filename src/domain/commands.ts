@@ -3,6 +3,7 @@ import type { ApprovalRules, Verdict } from './approvals/rules.ts'
 import type { IsolationPolicy } from './isolation.ts'
 import type { McpListing } from './mcp-tools.ts'
 import type { Network } from './network.ts'
+import type { PausedBy } from './pause.ts'
 import type {
   CallDecision,
   Decision,
@@ -43,7 +44,7 @@ export type CommandOnRun =
       readonly type: 'respond'
       readonly decision: Decision
       readonly reason: string | null
-      /** seq of the human check that is answered; null answers the one that is open. */
+      /** seq of the human check or pause that is answered; null answers the one that is open. */
       readonly answers: number | null
       readonly seen?: Seen | null
     }
@@ -129,6 +130,13 @@ export type AgentCommand = {
     }
   /** The next request is not sent, because it could pass a limit of the run. */
   | { readonly type: 'stop_at_limit'; readonly reason: string }
+  /** What the run needs does not come back: it waits until a person lets it go on. */
+  | {
+      readonly type: 'pause'
+      readonly by: Extract<PausedBy, 'provider' | 'disk'>
+      readonly reason: string
+      readonly usage?: PayloadOf<'llm_usage'>
+    }
   /** A reply that is not used was paid. */
   | { readonly type: 'record_usage'; readonly usage: PayloadOf<'llm_usage'> }
   | {

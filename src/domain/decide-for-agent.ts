@@ -1,5 +1,5 @@
 import { err, ok, type Result } from 'neverthrow'
-import { advance, endOfBudget } from './advance.ts'
+import { advance, atLimit } from './advance.ts'
 import { nameOfRule } from './approvals/rules.ts'
 import { closeOpenCall, deniedCall } from './close-call.ts'
 import type { AgentCommand } from './commands.ts'
@@ -10,7 +10,7 @@ import { modelInUse } from './model-choice.ts'
 import { isIntroductionDue } from './next-step.ts'
 import { present } from './present.ts'
 import type { PayloadOf, RunRecord } from './records.ts'
-import { areHashesDue, isReviewDue, type RunState, recordOf } from './state.ts'
+import { areHashesDue, isReviewDue, isWaiting, type RunState, recordOf } from './state.ts'
 import { isRepeatable, mayStart } from './subagent-state.ts'
 
 type Decided = Result<RunRecord[], RunError>
@@ -43,11 +43,13 @@ function claim(command: Command<'claim'>, state: RunState, now: number): Decided
   if (crashes >= MAX_CRASHES) {
     const again = open === null ? 'check it again' : 'continue without that call'
     const summary = `${crashReason(state, crashes)}, so that may be the cause. Approve to ${again}, or abort.`
-    const { iteration } = state
+    const { iteration, config } = state
     return ok([
       claimed,
       ...closeOpenCall(state, now, 'crashed'),
-      recordOf(state, now, 'human_check_required', { iteration, summary }),
+      config.on_limit === 'pause'
+        ? recordOf(state, now, 'run_paused', { by: 'crashes', reason: summary })
+        : recordOf(state, now, 'human_check_required', { iteration, summary }),
     ])
   }
   const records = [
@@ -98,7 +100,15 @@ function recordOutcome(
       return recordRetry(command, state, now)
     case 'stop_at_limit':
       if (phase.type !== 'planning') return outOfStep()
-      return ok([endOfBudget(state, now, command.reason)])
+      return ok([atLimit(state, now, { by: 'max_cost_usd', reason: command.reason })])
+    case 'pause': {
+      if (phase.type !== 'planning' && phase.type !== 'evaluating') return outOfStep()
+      const { by, reason } = command
+      return ok([
+        ...usageOf(command, state, now),
+        recordOf(state, now, 'run_paused', { by, reason }),
+      ])
+    }
     case 'record_review':
       return recordReview(command, state, now)
     case 'start_subagent':
@@ -124,10 +134,10 @@ function recordOutcome(
       ])
     case 'record_snapshot':
       // What a person is asked about must not change after the question.
-      if (isWaiting(phase)) return outOfStep()
+      if (isWaiting(state)) return outOfStep()
       return ok(snapshotOf(command, state, now))
     case 'record_left_out':
-      if (isWaiting(phase) || !areHashesDue(state)) return outOfStep()
+      if (isWaiting(state) || !areHashesDue(state)) return outOfStep()
       return ok([recordOf(state, now, 'left_out_hashed', command.hashed)])
     case 'fail':
       return ok([
@@ -143,9 +153,6 @@ const usageOf = (
   state: RunState,
   now: number,
 ): RunRecord[] => (usage === null ? [] : [recordOf(state, now, 'llm_usage', usage)])
-
-const isWaiting = ({ type }: RunState['phase']): boolean =>
-  type === 'awaiting_human' || type === 'awaiting_approval' || type === 'ended'
 
 const snapshotOf = (
   { snapshot }: { readonly snapshot?: PayloadOf<'snapshot'> },

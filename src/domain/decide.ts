@@ -3,6 +3,7 @@ import { advance, runEnd } from './advance.ts'
 import { abortCalls } from './close-call.ts'
 import type { CommandOnRun, CreateCommand, FromLog, QueueCommand, RunCommand } from './commands.ts'
 import { decideForAgent } from './decide-for-agent.ts'
+import { configure, respondToPause } from './decide-on-pause.ts'
 import type { RunError } from './errors.ts'
 import { evolve, fold } from './evolve.ts'
 import { present } from './present.ts'
@@ -86,11 +87,8 @@ function decideForPerson(
     }
     case 'send_message':
       return sendMessage(command, state, now)
-    case 'configure': {
-      const { changes, reason } = command
-      const why = present({ reason, seen })
-      return ok([recordOf(state, now, 'run_config_changed', { changes, ...why })])
-    }
+    case 'configure':
+      return configure(command, state, now, fromLog)
   }
 }
 
@@ -117,6 +115,7 @@ function respond(
 ): Decided {
   const { phase } = state
   if (phase.type === 'awaiting_approval') return respondForCall(command, state, now, fromLog)
+  if (phase.type === 'paused') return respondToPause(command, state, now, fromLog)
   if (phase.type !== 'awaiting_human') return err({ type: 'not_awaiting_human' })
   const { decision, reason, answers, seen } = command
   if (answers !== null && answers !== phase.seq) {

@@ -1,3 +1,4 @@
+import type { Limit } from './pause.ts'
 import type { EndStatus } from './records.ts'
 
 /** Why a command was refused. Nothing was recorded. */
@@ -12,6 +13,13 @@ export type RunError =
   /** The same message, with the same idempotency key, is in the log at this seq. */
   | { readonly type: 'already_sent'; readonly seq: number }
   | { readonly type: 'not_awaiting_human' }
+  /** A paused run cannot go on before this limit is raised. */
+  | { readonly type: 'limit_reached'; readonly limit: Limit; readonly reason: string }
+  /** New limits are not more than what the run has used. */
+  | {
+      readonly type: 'limits_used'
+      readonly problems: readonly { readonly field: Limit; readonly message: string }[]
+    }
   /** The decision answers another human check than the open one. */
   | { readonly type: 'stale_decision'; readonly open: number; readonly answered: number }
   /** The person was shown another call than the one that waits. */

@@ -195,7 +195,10 @@ export function pause(
   }
 }
 
-/** The run goes on. What it waited for gets all of its attempts again. */
+/**
+ * The run goes on. What it waited for gets all of its attempts again, and whoever lets it go on after an iteration is not
+ * asked about the next one.
+ */
 export function resume(
   state: RunState,
   { ts, payload: { answers } }: RecordOf<'run_resumed'>,
@@ -205,9 +208,12 @@ export function resume(
     throw new BrokenInvariant(`run_resumed ends no pause, but names ${answers}`)
   }
   const { interrupted } = phase
-  const next: Phase =
-    interrupted.type === 'planning' ? { type: 'planning', failures: 0 } : interrupted
-  return { ...afterWaiting(state, ts), phase: next }
+  return { ...afterWaiting(state, ts), phase: RESUMED[interrupted.type] ?? interrupted }
+}
+
+const RESUMED: { readonly [T in Phase['type']]?: Phase } = {
+  planning: { type: 'planning', failures: 0 },
+  iterated: { type: 'ready' },
 }
 
 function afterWaiting(state: RunState, ts: number): Partial<RunState> {

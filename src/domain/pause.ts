@@ -16,3 +16,6 @@ export type Limit = (typeof LIMITS)[number]
 /** Why a run is paused: a limit is reached, or a fault of something that it needs does not go away. */
 export const PausedBy = z.enum([...LIMITS, 'provider', 'crashes', 'disk'])
 export type PausedBy = z.infer<typeof PausedBy>
+
+/** Whether a run is paused because of one of its limits. */
+export const isLimit = (by: PausedBy): by is Limit => LIMITS.some((limit) => limit === by)

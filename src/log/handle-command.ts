@@ -78,7 +78,9 @@ async function factsFor(asked: Asked): Promise<Result<FromLog, LoadError>> {
   const { command, run, store } = asked
   const { phase } = run.state
   const isAnswer = command.type === 'respond' || command.type === 'answer_approval'
-  const question = isAnswer && 'seq' in phase ? phase.seq : undefined
+  // A change of the configuration may end a pause.
+  const mayAnswer = isAnswer || (command.type === 'configure' && phase.type === 'paused')
+  const question = mayAnswer && 'seq' in phase ? phase.seq : undefined
   const hashes = await hashesOf([question, command.seen?.seq], asked)
   if (hashes.isErr()) return err(hashes.error)
   const isStarter = isAnswer ? await startedBy(asked) : ok(false)

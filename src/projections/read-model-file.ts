@@ -12,7 +12,7 @@ import { ReadModelTables } from './read-model-tables.ts'
  * Raise the first number whenever the tables, `RunState` or the result of `evolve` for a record change: files of
  * other versions are rebuilt from the log. A new version of the records changes the number, too.
  */
-const VERSION = 17 * 10_000 + SCHEMA
+const VERSION = 18 * 10_000 + SCHEMA
 
 /** Marks the file as ours in the header of the database: "rtRM". */
 const APPLICATION_ID = 0x7274524d

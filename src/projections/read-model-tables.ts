@@ -77,7 +77,7 @@ export class ReadModelTables {
     this.#unfinished = db.prepare(`
       SELECT run_id, status, state ->> '$.claimant' AS claimant, state ->> '$.pool' AS pool,
         parent_run_id AS parent
-      FROM runs WHERE status IN ('queued', 'running', 'awaiting_human')
+      FROM runs WHERE status IN ('queued', 'running', 'awaiting_human', 'paused')
       ORDER BY created_at, run_id`)
     this.#heads = db.prepare(`
       SELECT run_id, seq + 1 AS length, head FROM runs
@@ -97,7 +97,13 @@ export class ReadModelTables {
   unfinished(): UnfinishedRun[] {
     return this.#unfinished.all().map((row) => {
       const { run_id: runId, status, claimant, pool, parent } = UnfinishedRow.parse(row)
-      return { runId, claimant, pool, parent, resting: status === 'awaiting_human' }
+      return {
+        runId,
+        claimant,
+        pool,
+        parent,
+        resting: status === 'awaiting_human' || status === 'paused',
+      }
     })
   }
 

@@ -1,5 +1,6 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import * as z from 'zod'
+import { PausedBy } from '../domain/pause.ts'
 import { present } from '../domain/present.ts'
 import {
   type ModelWait,
@@ -22,7 +23,12 @@ type RunRow = {
   readonly parent_run_id?: string
   /** Set while it waits for a model that is away. */
   readonly waiting_for?: NonNullable<ReturnType<typeof waitRow>>
+  /** Why it is paused, and by which record. */
+  readonly paused?: Paused
 }
+
+const Paused = z.object({ by: PausedBy, reason: z.string(), seq: z.int() })
+type Paused = z.infer<typeof Paused>
 
 export const runRow = (state: RunState): RunRow => ({
   run_id: state.runId,
@@ -30,7 +36,7 @@ export const runRow = (state: RunState): RunRow => ({
   status: statusOf(state),
   created_at: timestamp(state.createdAt),
   ...(state.parent === undefined ? {} : { parent_run_id: state.parent.run_id }),
-  ...present({ waiting_for: waitRow(modelWait(state)) }),
+  ...present({ waiting_for: waitRow(modelWait(state)), paused: pausedRow(state) }),
 })
 
 /** What a run waits for, as clients read it. */
@@ -38,6 +44,9 @@ const waitRow = (wait: ModelWait | null) =>
   wait === null
     ? undefined
     : { what: wait.what, since: timestamp(wait.since), next_try: timestamp(wait.nextTry) }
+
+const pausedRow = ({ phase }: RunState): Paused | undefined =>
+  phase.type === 'paused' ? Paused.parse(phase) : undefined
 
 /** The columns of a run in the table of runs, without its state. */
 export const runColumns = ({ state, head }: LoadedRun) => ({
@@ -108,6 +117,7 @@ const ListRow = z.object({
   queued_reason: z.string().nullable(),
   parent_run_id: z.string().nullable(),
   wait: z.string().nullable(),
+  paused: z.string().nullable(),
   listed: z.string(),
 })
 /** What `LISTED` selects, in its order. */
@@ -129,6 +139,7 @@ function listedRun({
   queued_reason,
   parent_run_id,
   wait,
+  paused,
   listed,
   ...run
 }: z.infer<typeof ListRow>) {
@@ -140,6 +151,7 @@ function listedRun({
     estimated_cost_usd: cost,
     ended_at: endedAt === null ? null : timestamp(endedAt),
     ...present({ parent_run_id, queued_reason, waiting_for, doubt }),
+    ...(paused === null ? {} : { paused: Paused.parse(JSON.parse(paused)) }),
   }
 }
 
@@ -184,6 +196,7 @@ export function listSql({
     'SELECT run_id, goal, status, created_at, parent_run_id,',
     "CASE status WHEN 'queued' THEN state ->> '$.queued' END AS queued_reason,",
     "CASE status WHEN 'running' THEN state -> '$.phase.wait' END AS wait,",
+    "CASE status WHEN 'paused' THEN state -> '$.phase' END AS paused,",
     `${LISTED} FROM runs WHERE`,
     ...filters,
     '(created_at, run_id) < (:created_at, :run_id)',

@@ -36,6 +36,7 @@ export function runDetails(state: RunState, waited: readonly RunState[] = []): R
     max_tokens: config.max_tokens,
     max_seconds: config.max_seconds,
     ...present({
+      on_limit: config.on_limit,
       isolation: state.isolation,
       approvals: state.approvals && rulesOf(state.approvals),
       queued_reason: state.queued,
@@ -130,6 +131,9 @@ function finalState({ phase, iteration, goal, total }: RunState): RunDetails['fi
 
 function waitingFor({ phase }: RunState): RunDetails['progress']['waiting_for'] {
   if (phase.type === 'awaiting_approval') return waitingCall(phase)
+  if (phase.type === 'paused') {
+    return { kind: 'run_paused', seq: phase.seq, summary: phase.reason }
+  }
   if (phase.type !== 'awaiting_human') return null
   return { kind: 'human_check_required', seq: phase.seq, summary: phase.summary }
 }

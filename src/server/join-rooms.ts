@@ -6,7 +6,7 @@ import type { McpConfiguration } from '../agent/mcp/servers.ts'
 import { readProject } from '../agent/planning/introduction.ts'
 import { fittingGoals } from '../agent/planning/plan-goal.ts'
 import { planRun } from '../agent/planning/plan-run.ts'
-import { changeProblems, type NetworkRules } from '../agent/planning/problems.ts'
+import { type Ceilings, changeProblems, type NetworkRules } from '../agent/planning/problems.ts'
 import { cleanCopies } from '../agent/run/clean-copy.ts'
 import type { Effects } from '../agent/run/effects.ts'
 import type { SubagentRules } from '../agent/subagents/subagents.ts'
@@ -43,7 +43,7 @@ import { withCrashingEffects } from './crash-points.ts'
 import { type Identity, openCleanStops } from './data-folder.ts'
 import { type Integrity, startCheckpointing, startIntegrity } from './integrity.ts'
 import { date, type History, now, type Parts } from './open-history.ts'
-import { Resources, readiness } from './readiness.ts'
+import { diskProblem, Resources, readiness } from './readiness.ts'
 import { createRedactions } from './redactions.ts'
 import type { Settings } from './settings.ts'
 import { reportDefaultModel } from './start-notices.ts'
@@ -108,6 +108,13 @@ export async function joinRooms(parts: Parts, made: Opened) {
   return { app, supervisor, redactions, catalogue, integrity }
 }
 
+/** The limits of this server for any run. */
+const ceilingsOf = (settings: Settings): Ceilings => ({
+  max_cost_usd: settings.RETRAI_MAX_COST_USD ?? null,
+  max_tokens: settings.RETRAI_MAX_TOKENS ?? null,
+  max_seconds: settings.RETRAI_MAX_SECONDS ?? null,
+})
+
 /** What network the runs of this server may have. */
 const networkRules = (settings: Settings, isolation: Isolation): NetworkRules => ({
   ...{ most: settings.RETRAI_NETWORK, level: isolation.level },
@@ -137,11 +144,7 @@ function createEffects(
   const planned: SubagentRules['planRun'] = (request) =>
     planRun(request, {
       ...{ goals, models: catalogue, tools, dataDir, openWorkspace },
-      ceilings: {
-        max_cost_usd: settings.RETRAI_MAX_COST_USD ?? null,
-        max_tokens: settings.RETRAI_MAX_TOKENS ?? null,
-        max_seconds: settings.RETRAI_MAX_SECONDS ?? null,
-      },
+      ceilings: ceilingsOf(settings),
       isolate: (project, wanted) => policyOfRun(isolation, limits, project, wanted),
       network: networkRules(settings, isolation),
       mcp: { configuration, own: settings.RETRAI_MCP_REQUESTS },
@@ -173,6 +176,7 @@ function createEffects(
     liveParts: new LiveParts(processMask),
     forgetRun: (runId) => isolation.forget(runId),
     untilAvailable: (signal) => resources.available(signal),
+    diskProblem: (folder) => diskProblem([folder], limits),
     modelRetryMs: [1_000, 30_000],
     modelAttempts: 6,
     log,
@@ -224,7 +228,8 @@ function createApp(parts: Parts, made: Made): ReturnType<typeof buildApp> {
       fittingGoals(cwd, goals, { dataDir, openWorkspace }).map((found) =>
         found.map((goal) => ({ ...goalOf(goal), because: goal.because })),
       ),
-    changeProblems: (changes, config) => changeProblems(changes, config, catalogue),
+    changeProblems: (changes, config) =>
+      changeProblems(changes, config, { models: catalogue, ceilings: ceilingsOf(settings) }),
     models: async () => (await catalogue.list()).map(modelOf),
     isolationOffer: () => isolationOffer(made.isolation, network, made.limits.limits),
     mcpOffer: {

@@ -187,6 +187,7 @@ export class Workshop implements AsyncDisposable {
       dataDir: null,
       obstacle: async () => null,
       untilAvailable: async () => true,
+      diskProblem: async () => null,
       forgetRun: async () => {},
       liveParts: new LiveParts(processMask),
       modelRetryMs: [1, 1],

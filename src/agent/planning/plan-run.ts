@@ -29,12 +29,15 @@ import { type McpRules, planServers } from '../mcp/servers.ts'
 import { systemPrompt } from './introduction.ts'
 import { type ChosenGoal, chooseGoal } from './plan-goal.ts'
 import {
+  CEILED,
+  type Ceilings,
   folderProblems,
   type ModelRules,
   modelProblems,
   type NetworkRules,
   networkProblem,
   type Problem,
+  tooHigh,
 } from './problems.ts'
 
 /** What a run is created from. */
@@ -49,9 +52,6 @@ export type PlannedRun = {
   /** For models that would not think without one. */
   readonly defaultEffort?: Effort
 }
-
-/** The limits of this server for any run; null is no limit. */
-type Ceilings = Pick<RunConfig, 'max_cost_usd' | 'max_tokens' | 'max_seconds'>
 
 export type PlanDeps = {
   readonly goals: readonly Goal[]
@@ -195,18 +195,9 @@ function toolProblems(
   return [{ field: 'tools.exclude', message }]
 }
 
-const LIMITS = ['max_cost_usd', 'max_tokens', 'max_seconds'] as const
-
 /** The limits of a run, each at most that of the server: a request without one gets that. */
 function limitsWithin(request: Ceilings, ceilings: Ceilings) {
   const limits = { ...ceilings }
-  const problems: Problem[] = []
-  for (const field of LIMITS) {
-    const [requested, ceiling] = [request[field], ceilings[field]]
-    limits[field] = requested ?? ceiling
-    if (requested === null || ceiling === null || requested <= ceiling) continue
-    const message = `${field} must be at most ${ceiling}, the limit of this server.`
-    problems.push({ field, message })
-  }
-  return { limits, problems }
+  for (const field of CEILED) limits[field] = request[field] ?? ceilings[field]
+  return { limits, problems: tooHigh(limits, ceilings) }
 }

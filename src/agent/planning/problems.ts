@@ -43,15 +43,31 @@ const OF_MODELS = [
   ...(['max_output_tokens', 'fallback_models'] as const),
 ]
 
+export const CEILED = ['max_cost_usd', 'max_tokens', 'max_seconds'] as const
+/** The limits of this server for any run; null is no limit. */
+export type Ceilings = Pick<RunConfig, (typeof CEILED)[number]>
+
+/** Limits above those of the server. */
+export const tooHigh = (limits: Partial<Ceilings>, ceilings: Ceilings): Problem[] =>
+  CEILED.flatMap((field) => {
+    const { [field]: limit } = limits
+    const ceiling = ceilings[field] ?? Number.POSITIVE_INFINITY
+    if (limit === undefined || (limit ?? Number.POSITIVE_INFINITY) <= ceiling) return []
+    return [{ field, message: `${field} must be at most ${ceiling}, the limit of this server.` }]
+  })
+
 /** What is wrong with the configuration of a run after a change. */
 export async function changeProblems(
   changes: ConfigChanges,
   config: RunConfig,
-  models: ModelRules,
+  { models, ceilings }: { readonly models: ModelRules; readonly ceilings: Ceilings },
 ): Promise<readonly Problem[]> {
+  const high = tooHigh(changes, ceilings)
+  const ofModels = OF_MODELS.some((field) => field in changes)
   // The rest can be changed even if the key of the model was removed meanwhile.
-  if (!OF_MODELS.some((field) => field in changes)) return []
-  return modelProblems({ ...config, ...changes }, models)
+  if (!ofModels && changes.max_cost_usd == null) return high
+  const found = await modelProblems({ ...config, ...changes }, models)
+  return [...high, ...found.filter(({ field }) => ofModels || field === 'max_cost_usd')]
 }
 
 function twice(names: readonly string[]): Problem[] {

@@ -45,6 +45,8 @@ export type Effects = KeepObjects & {
   readonly obstacle: (run: RunState) => Promise<string | null>
   /** Waits before each effect while the system has a shortage; false if `signal` aborts meanwhile. */
   readonly untilAvailable: (signal: AbortSignal) => Promise<boolean>
+  /** Why no command starts in a folder for lack of space, for people; null if there is enough. */
+  readonly diskProblem: (folder: string) => Promise<string | null>
   /** Removes what the commands of a run have left outside of its project. Never rejects. */
   readonly forgetRun: (runId: string) => Promise<void>
   /** Where replies and outputs are written while they come. */

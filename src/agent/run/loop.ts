@@ -2,6 +2,7 @@ import { err, ok, type Result } from 'neverthrow'
 import { MCP_PREFIX } from '../../domain/mcp-tools.ts'
 import { type NextStep, nextStep } from '../../domain/next-step.ts'
 import type { RunState } from '../../domain/state.ts'
+import { Backoff } from '../../lib/backoff.ts'
 import type { Attempt } from '../../live/live-parts.ts'
 import { hashOfCall } from '../../log/commitment.ts'
 import { projectOf } from '../../sandbox/project-folder.ts'
@@ -109,6 +110,11 @@ async function take(
   calls: RunCalls,
 ): Promise<StepResult> {
   const { session, effects, files, leftOut, servers, signal } = work
+  if (step.type === 'call_model' || step.type === 'check_goal') {
+    const full = await untilSpace(work)
+    if (signal.aborted) return err({ type: 'cancelled' })
+    if (full !== null) return session.record({ type: 'pause', by: 'disk', reason: full })
+  }
   if (step.type === 'call_model') leftOut.begin()
   const hashed = mayWrite(step, session.state) ? await leftOut.record() : ok()
   if (hashed.isErr()) return hashed
@@ -141,6 +147,25 @@ async function take(
       return session.record({ type: 'record_context', context })
     }
   }
+}
+
+/** A full disk is waited for this long, in seconds. */
+const DISK_PATIENCE = 180
+
+/**
+ * A run that pauses at faults waits for space on the disk of its project, without which no command starts: its model could only
+ * fail. Null if there is space, and otherwise why it has to pause.
+ */
+async function untilSpace({ session, effects, signal }: Work): Promise<string | null> {
+  const { on_limit, cwd } = session.state.config
+  const [pauses, began] = [new Backoff(effects.modelRetryMs), session.now]
+  while (on_limit === 'pause') {
+    const problem = await effects.diskProblem(cwd)
+    if (problem === null || session.now - began >= DISK_PATIENCE) return problem
+    if (pauses.failures === 0) effects.log.warn({ why: problem }, 'waiting for space on the disk')
+    if (!(await pauses.wait(signal))) return null
+  }
+  return null
 }
 
 /**

@@ -111,34 +111,38 @@ export function retryPolicy({ session, effects }: Work, sent: SentRequest) {
     leftMs,
     /** How long a model that is away is waited for, after these attempts. */
     patienceMs: fallback === null ? patienceMs(state, now) : 0,
+    /** Whether the run then waits for a person. */
+    pauses: state.config.on_limit === 'pause',
     ...{ fallback, sent },
   }
 }
 
-type RetryPolicy = Omit<ReturnType<typeof retryPolicy>, 'fallback'> & {
+type RetryPolicy = Omit<ReturnType<typeof retryPolicy>, 'fallback' | 'pauses'> & {
+  readonly pauses?: boolean
   /** The model that comes next; null if the run has no other. */
   readonly fallback: Fallback | null
 }
 
-/** Another attempt, perhaps with another model, or the end of the run. */
+/** Another attempt, perhaps with another model, or the end of the run, or a pause. */
 export type NextAttempt =
   | Pick<
       Extract<AgentCommand, { type: 'record_retry' }>,
       'type' | 'usage' | 'reason' | 'delayMs' | 'failure' | 'contextTokens' | 'fallback'
     >
   | Pick<Extract<AgentCommand, { type: 'fail' }>, 'type' | 'usage' | 'message' | 'traceback'>
+  | Pick<Extract<AgentCommand, { type: 'pause' }>, 'type' | 'usage' | 'by' | 'reason'>
 
 /** The longest wait that a model endpoint may request. */
 const MAX_RETRY_AFTER_MS = 120_000
 
-/** How long a run without a limit of time waits for a model that is away. */
-const PATIENCE_MS = 24 * 3_600_000
+/** How long a run without a limit of time waits for a model that is away, before it fails, or waits for a person. */
+const PATIENCE_MS = { end: 24 * 3_600_000, pause: 3_600_000 } as const
 
-/** A limit of time ends the run by itself. @param now seconds since the epoch */
+/** A limit of time ends or pauses the run by itself. @param now seconds since the epoch */
 function patienceMs(state: RunState, now: number): number {
   if (state.config.max_seconds !== null) return Number.POSITIVE_INFINITY
   const waitedMs = (now - (modelWait(state)?.since ?? now)) * 1_000
-  return PATIENCE_MS - waitedMs
+  return PATIENCE_MS[state.config.on_limit ?? 'end'] - waitedMs
 }
 
 /** What follows from a failed attempt: another one after a pause, one with the next model, or the end of the run. */
@@ -169,7 +173,9 @@ export function afterFailure(
     const most = failures < attempts ? ` of ${attempts}` : ''
     const tries = `(attempt ${failures + 1}${most}${asked})`
     const message = failures > 0 ? `${unended(failure.message)} ${tries}` : failure.message
-    return { type: 'fail', ...usage, message, traceback: '' }
+    return isAway && policy.pauses
+      ? { type: 'pause', ...usage, by: 'provider', reason: message }
+      : { type: 'fail', ...usage, message, traceback: '' }
   }
   const pause = Math.max(requestedMs, pauseMs(retryMs, failures))
   return {

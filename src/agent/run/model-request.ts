@@ -159,7 +159,7 @@ async function limitOf(
 /** Records what comes after a failed request. Before the next attempt, it waits, unless a person changes the run. */
 export async function recordFailure({ session }: Work, next: NextAttempt): Promise<StepResult> {
   const recorded = await session.record(next)
-  if (recorded.isErr() || next.type === 'fail') return recorded
+  if (recorded.isErr() || next.type !== 'record_retry') return recorded
   if (!(await session.pause(next.delayMs))) return err({ type: 'cancelled' })
   // The next attempt holds what people have said or changed, unless the wait has used up the time of the run.
   const updated = await session.update()

@@ -92,8 +92,8 @@ export class Subagents {
     context: OfCall,
   ): Promise<Result<void, string>> {
     const { state, now } = this.#session
-    const refused = refusal(state, this.#deps.rules) ?? exhaustedBudget(state, now)
-    if (refused !== null) return err(refused)
+    const refused = refusal(state, this.#deps.rules) ?? exhaustedBudget(state, now)?.reason
+    if (refused !== undefined) return err(refused)
     const root = (await this.#session.root()) ?? state.config.cwd
     const place = await placeOf(context, wanted.folder ?? '.')
     if (place.isErr()) return err(place.error.output)

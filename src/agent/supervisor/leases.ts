@@ -13,13 +13,27 @@ export type HeldRun = {
   readonly resting: boolean
 }
 
-/** Records of people and of other processes. They show nothing about the process that works on the run. */
-const BY_OTHERS: ReadonlySet<string> = new Set<Kind>([
-  'run_queued',
-  'run_config_changed',
-  'user_message',
+/** After these, a run needs no process until a person has answered. */
+const RESTS: ReadonlySet<string> = new Set<Kind>([
+  'human_check_required',
+  'approval_required',
+  'run_paused',
+])
+
+/** The answers of people, after which it needs one again. */
+const ANSWERS: ReadonlySet<string> = new Set<Kind>([
   'human_check_response',
   'approval_response',
+  'run_resumed',
+])
+
+/** Whether a run that waited for a person goes on after a record of this kind. */
+export const isAnswer = (kind: string): boolean => ANSWERS.has(kind)
+
+/** Records of people and of other processes. They show nothing about the process that works on the run. */
+const BY_OTHERS: ReadonlySet<string> = new Set([
+  ...(['run_queued', 'run_config_changed', 'user_message'] satisfies Kind[]),
+  ...ANSWERS,
 ])
 
 /**
@@ -71,10 +85,8 @@ export class Leases {
   #renew(held: HeldRun, kind: string, now: number): void {
     const { runId, claimant } = held
     if (claimant === null) return
-    if (kind === 'human_check_required' || kind === 'approval_required') {
-      this.#runs.set(runId, { ...held, resting: true })
-    }
-    if (kind === 'human_check_response' || kind === 'approval_response') {
+    if (RESTS.has(kind)) this.#runs.set(runId, { ...held, resting: true })
+    if (ANSWERS.has(kind)) {
       // The holder may have been silent while it waited. It has a whole lease to continue after the answer.
       this.hold({ ...held, resting: false }, now)
     }

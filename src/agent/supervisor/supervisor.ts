@@ -7,7 +7,7 @@ import { RUN_STREAM_PREFIX, runIdOf } from '../../log/run-log.ts'
 import type { Position, RecordedEvent } from '../../store/event-store.ts'
 import { abortWithParent, endWithParent } from '../subagents/subagents.ts'
 import type { From } from './claim.ts'
-import { type HeldRun, isOpenTo } from './leases.ts'
+import { type HeldRun, isAnswer, isOpenTo } from './leases.ts'
 import { Presence } from './presence.ts'
 import { RunWorker, type WorkerDeps } from './worker.ts'
 
@@ -173,7 +173,7 @@ export class Supervisor {
       if (isOpenTo(this.#deps.pool, pool ?? null)) this.#takeUp(runId, { claimant: null })
     } else if (kind === 'run_config_changed' || kind === 'user_message') {
       worker?.noticeChange()
-    } else if (kind === 'human_check_response' || kind === 'approval_response') {
+    } else if (isAnswer(kind)) {
       worker?.noticeChange()
       this.#takeUp(runId, 'nobody')
     } else if (content?.kind === 'run_claimed') {

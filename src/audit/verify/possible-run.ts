@@ -11,7 +11,9 @@ import {
   isWaiting,
   openSubagents,
   type Phase,
+  pause,
   plus,
+  resume,
   type Subagent,
   startedBy,
   subagentCalls,
@@ -37,7 +39,8 @@ export function advance(run: VerifiedRun | null, logged: Logged<ReadRecord>): Ve
   }
   const { seq } = logged
   const after = { ...run, ...change(run, record, meta), seq, head: meta.hash, lastKind: kind }
-  return { ...after, question: isWaiting(after) ? (run.question ?? meta.hash) : null }
+  if (!isWaiting(after)) return { ...after, question: null }
+  return { ...after, question: (kind === 'run_paused' ? null : run.question) ?? meta.hash }
 }
 
 const AFTER_END: ReadonlySet<string> = new Set([
@@ -93,6 +96,10 @@ function change(run: VerifiedRun, record: ReadRecord, meta: RecordMeta): Partial
       return askHuman(run, record.ts)
     case 'human_check_response':
       return answerHuman(run, record.ts, record.payload)
+    case 'run_paused':
+      return pause(run, record.ts)
+    case 'run_resumed':
+      return resume(run, record.ts, record.payload)
     case 'approval_required':
       return askAboutCall(run, record.ts, record.payload)
     case 'approval_response':

@@ -96,6 +96,8 @@ const payloads = {
     answers: count,
     shown_sha256: z.string().exactOptional(),
   }),
+  run_paused: z.looseObject({ by: z.string() }),
+  run_resumed: z.looseObject({ answers: count, shown_sha256: z.string().exactOptional() }),
   approval_required: z.looseObject({
     call_id: z.string(),
     tool: z.string(),

@@ -30,6 +30,8 @@ export type Phase =
     }
   /** `seq` is that of the question. */
   | { readonly type: 'awaiting_human'; readonly seq: number; readonly interrupted: Phase }
+  /** A limit or a fault has stopped the run until a person lets it go on. `seq` is that of the last `run_paused`. */
+  | { readonly type: 'paused'; readonly seq: number; readonly interrupted: Phase }
   | {
       readonly type: 'awaiting_approval'
       readonly seq: number
@@ -81,8 +83,8 @@ export class Impossible extends Error {
   override readonly name = 'Impossible'
 }
 
-export const isWaiting = ({ phase }: VerifiedRun): boolean =>
-  phase.type === 'awaiting_human' || phase.type === 'awaiting_approval'
+export const isWaiting = ({ phase: { type } }: VerifiedRun): boolean =>
+  type === 'awaiting_human' || type === 'awaiting_approval' || type === 'paused'
 
 /** Rounded, because binary fractions add up to 0.010409999999999999. */
 export const plus = (a: Used, b: Used): Used => ({
@@ -136,6 +138,33 @@ export function answerHuman(
   checkShown(run, shown_sha256)
   const next: Phase = decision === 'approve' ? phase.interrupted : { type: 'working' }
   return { ...afterWaiting(run, ts), phase: next }
+}
+
+/** The run waits. Only a run that is paused already can be paused while it waits. */
+export function pause({ phase, seq, waitingSince }: VerifiedRun, ts: number): Partial<VerifiedRun> {
+  const isAsking = phase.type === 'awaiting_human' || phase.type === 'awaiting_approval'
+  if (isAsking) throw new Impossible('run_paused comes before the answer to the open question')
+  const interrupted = phase.type === 'paused' ? phase.interrupted : phase
+  return {
+    waitingSince: waitingSince ?? ts,
+    phase: { type: 'paused', seq: seq + 1, interrupted },
+  }
+}
+
+export function resume(
+  run: VerifiedRun,
+  ts: number,
+  { answers, shown_sha256 }: PayloadOf<'run_resumed'>,
+): Partial<VerifiedRun> {
+  const { phase } = run
+  const open = phase.type === 'paused' ? phase.seq : null
+  if (phase.type !== 'paused' || open !== answers) {
+    throw new Impossible(
+      `run_resumed ends the pause ${answers}, and the open one is ${open ?? 'none'}`,
+    )
+  }
+  checkShown(run, shown_sha256)
+  return { ...afterWaiting(run, ts), phase: phase.interrupted }
 }
 
 function afterWaiting({ waitingSince, waitedSeconds }: VerifiedRun, ts: number) {

@@ -18,9 +18,15 @@ export function commandProblem(error: CommandError): Problem {
     }
     case 'stale_decision': {
       const { open, answered } = error
-      const detail = `The decision answers the human check with seq ${answered}, but the one with seq ${open} is open. Read the run and decide again.`
+      const detail = `The decision answers the question with seq ${answered}, but the one with seq ${open} is open. Read the run and decide again.`
       return { code: 'stale_decision', detail }
     }
+    case 'limit_reached': {
+      const detail = `${error.reason}. Raise ${error.limit} with PATCH /api/runs/{run_id}/config, and the run goes on.`
+      return { code: 'limit_reached', detail }
+    }
+    case 'limits_used':
+      return invalidFields(error.problems)
     case 'seen_otherwise': {
       const detail = `Record ${error.seq} of the run, as you were shown it, is not in the log of this server. Read the history of the run again, then decide again.`
       return { code: 'seen_otherwise', detail }

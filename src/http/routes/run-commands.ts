@@ -56,12 +56,13 @@ function resumeRun(app: ZodApp, deps: AppDeps): void {
       description:
         'The log keeps who decided, the reason, the `seq` of the human check, and its hash as ' +
         '`shown_sha256`. That hash covers the whole history that led to the question. If the run waits for the approval ' +
-        'of a call, `approve` allows that call, and `abort` ends the run.',
+        'of a call, `approve` allows that call, and `abort` ends the run. If it is paused, `approve` lets it go on, unless it ' +
+        'has reached a limit: then raise that with PATCH /api/runs/{run_id}/config.',
       params: RunParams,
       body: ResumeRun,
       response: {
         200: described('The decision is in the log', ResumedRun),
-        ...problems(...ANSWER_PROBLEMS),
+        ...problems('limit_reached', ...ANSWER_PROBLEMS),
       },
     },
     handler: async (request, reply) => {
@@ -144,7 +145,9 @@ function configureRun(app: ZodApp, deps: AppDeps): void {
       operationId: 'configureRun',
       tags: ['runs'],
       summary: 'Change the configuration of a run while it works',
-      description: 'A change takes effect at the next step of the run.',
+      description:
+        'A change takes effect at the next step of the run. If a limit has paused the run, and no limit is reached any more, ' +
+        'the run goes on. A limit must be more than what the run has used; null is no limit.',
       params: RunParams,
       body: ConfigureRun,
       response: {

@@ -246,7 +246,7 @@ test('a change is checked together with the configuration that the run has', asy
     })
   )._unsafeUnwrap()
   const problems = async (changes: ConfigChanges) => {
-    const found = await changeProblems(changes, config, models)
+    const found = await changeProblems(changes, config, { models, ceilings: NO_CEILINGS })
     return found.map(({ field }) => field)
   }
   expect(await problems({ model_name: 'claude-haiku-5-5' })).toEqual(['max_cost_usd'])
@@ -255,7 +255,12 @@ test('a change is checked together with the configuration that the run has', asy
   expect(await problems({ model_name: 'gpt-5' })).toEqual(['model_name'])
   expect(await problems({ fallback_models: ['claude-sonnet-5'] })).toEqual([])
   // The key of the model may be gone: the rest can still be changed.
-  expect(await changeProblems({ hitl_enabled: true }, config, createCatalogue({}))).toEqual([])
+  expect(
+    await changeProblems({ hitl_enabled: true }, config, {
+      models: createCatalogue({}),
+      ceilings: NO_CEILINGS,
+    }),
+  ).toEqual([])
 })
 
 test('the presets of a run are recorded as lists of hosts', async () => {

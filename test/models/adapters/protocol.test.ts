@@ -152,7 +152,7 @@ class FakeRun {
       fallback: null,
       sent,
     })
-    if (next.type === 'fail') throw new Error(next.message)
+    if (next.type !== 'record_retry') throw new Error(next.type)
     const { reason, delayMs: delay_ms, failure = 'refused' } = next
     this.#add('llm_retry', { attempt: 1, reason, delay_ms, failure })
     return err(error)
