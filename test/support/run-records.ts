@@ -6,6 +6,8 @@ import { decide } from '../../src/domain/decide.ts'
 import { fold } from '../../src/domain/evolve.ts'
 import type { McpListing } from '../../src/domain/mcp-tools.ts'
 import { nextStep } from '../../src/domain/next-step.ts'
+import { isLimit } from '../../src/domain/pause.ts'
+import { present } from '../../src/domain/present.ts'
 import type { Notice, PayloadOf, RunRecord } from '../../src/domain/records.ts'
 import type { RunConfig } from '../../src/domain/run-config.ts'
 import type { RunState } from '../../src/domain/state.ts'
@@ -148,6 +150,9 @@ const move = fc.record({
       max_iterations: fc.integer({ min: 1, max: 6 }),
       model_name: modelName,
       hitl_enabled: fc.boolean(),
+      max_tokens: fc.constantFrom(null, 500, 40_000),
+      max_cost_usd: fc.constantFrom(null, 0.02, 0.5),
+      max_seconds: fc.constantFrom(null, 20, 300),
     },
     { requiredKeys: [] },
   ),
@@ -177,13 +182,14 @@ const config: fc.Arbitrary<RunConfig> = fc
     max_tokens: rarely(fc.integer({ min: 1, max: 40_000 })),
     max_seconds: rarely(fc.integer({ min: 1, max: 300 })),
     approvals: rarely(fc.constant(RULES)),
+    on_limit: fc.constantFrom(null, 'end' as const, 'pause' as const),
     shell_goal: fc.constantFrom(null, {
       check_command: 'make check',
       success_condition: { exit_code: 0 },
     }),
   })
-  .map(({ max_turns_per_iteration: turns, approvals, ...given }) => {
-    const rest = { ...given, ...(approvals === null ? {} : { approvals }) }
+  .map(({ max_turns_per_iteration: turns, approvals, on_limit, ...given }) => {
+    const rest = { ...given, ...present({ on_limit, approvals }) }
     if (turns === null) return rest
     const { goal, cwd, model_name, max_iterations, ...others } = rest
     // In the order of the schema.
@@ -262,6 +268,7 @@ function work(state: RunState, claimant: string, move: Move): RunCommand {
     }
     case 'await_human':
       if (state.phase.type === 'awaiting_approval') return answerFor(state.phase, move)
+      if (state.phase.type === 'paused') return goOn(state, state.phase, move)
       return { type: 'respond', ...move.answer, answers: null }
     case 'proceed':
     case 'end':
@@ -289,6 +296,19 @@ function answerFor(
     ...{ decision: allows ? 'allow' : 'deny', reason, answers: seq, callSha256 },
     liftsRule: allows && seconds < 8,
   }
+}
+
+/** Raises the limit that has paused the run. */
+function goOn(
+  { iteration }: RunState,
+  { by }: Extract<RunState['phase'], { type: 'paused' }>,
+  { answer }: Move,
+): RunCommand {
+  if (!isLimit(by) || answer.decision === 'abort') {
+    return { type: 'respond', ...answer, answers: null }
+  }
+  const changes = { [by]: by === 'max_iterations' ? iteration + 1 : null }
+  return { type: 'configure', changes, reason: answer.reason }
 }
 
 /** Leaves out the first turn if there are more. */
@@ -369,6 +389,9 @@ function commandFor(state: RunState, move: Move): RunCommand {
   if (state.claimant === null || move.event === 'crash') return claim(state)
   switch (move.event) {
     case 'model_failure':
+      if (state.config.on_limit === 'pause' && move.result.duration_ms % 2 === 0) {
+        return byAgent(state.claimant, { type: 'pause', by: 'provider', reason: 'HTTP 529' })
+      }
       return byAgent(state.claimant, {
         ...{ type: 'record_retry', reason: 'HTTP 529', delayMs: 250 },
         ...(move.text === null ? {} : { usage: move.usage }),
