@@ -110,6 +110,9 @@ export class Workshop implements AsyncDisposable {
   readonly store: EventStore
   /** What the agents logged. */
   readonly logged: { readonly fields: object; readonly message: string }[] = []
+  /** How far the clock of the agents and people is ahead, in seconds. */
+  ahead = 0
+  readonly #now = () => now() + this.ahead
   readonly #model: Awaited<ReturnType<typeof startScriptedModel>>
   readonly #supervisors: Supervisor[] = []
 
@@ -218,7 +221,7 @@ export class Workshop implements AsyncDisposable {
       process: { server, claimant: `${server}/${randomUUID()}`, pid: process.pid, host: 'test' },
       pool,
       leaseMs,
-      now,
+      now: this.#now,
       newId: randomUUID,
       retryMs: [5, 5],
       maxRunsAtWork,
@@ -257,7 +260,7 @@ export class Workshop implements AsyncDisposable {
   }
 
   async command(runId: string, command: PersonCommand): Promise<void> {
-    const options = { author: { commandId: randomUUID() }, now }
+    const options = { author: { commandId: randomUUID() }, now: this.#now }
     const handled = await handleCommand(this.store, runId, command, options)
     if (handled.isErr()) throw new Error(JSON.stringify(handled.error))
   }

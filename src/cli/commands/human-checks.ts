@@ -1,6 +1,7 @@
 import type { ResultAsync } from 'neverthrow'
-import type { AgentEvent, RequestError, RunDetails } from '../../client/index.ts'
+import type { AgentEvent, Kind, RequestError, RunDetails } from '../../client/index.ts'
 import { nameOfRule } from '../../domain/approvals/rules.ts'
+import { isLimit, type PausedBy } from '../../domain/pause.ts'
 import type { CallDecision, Decision } from '../../domain/records.ts'
 import { Backoff } from '../../lib/backoff.ts'
 import type { Connection } from '../connection.ts'
@@ -15,15 +16,16 @@ const BEHIND_MS = [20, 1000] as const
 type CheckOptions = {
   /** Whether to ask the person at the terminal. Otherwise a message says how to decide. */
   readonly ask: boolean
-  /** The same, for calls that wait. */
-  readonly asksForCalls: boolean
+  /** The same, for calls that wait and for pauses. */
+  readonly asksAnyway: boolean
   readonly interrupt: () => void
 }
 
 /** A question, and what is done with the answer of the person. */
 type Question<D> = {
   readonly text: string
-  readonly decisions: Readonly<Record<string, D | 'later'>>
+  /** What an answer means; undefined for one that means nothing. */
+  readonly decisions: (answer: string) => D | undefined
   /** Whether the person at the terminal is asked. */
   readonly asks: boolean
   /** The commands that answer it later. */
@@ -48,12 +50,12 @@ export class HumanChecks {
 
   see(event: AgentEvent): void {
     const { kind, seq } = event
-    const isAnswer = kind === 'human_check_response' || kind === 'approval_response'
-    if (isAnswer || kind === 'run_end') this.close()
+    if (CLOSES.has(kind)) this.close()
     const { progress } = this.#run
     const isOpen = seq > progress.seq || seq === progress.waiting_for?.seq
     if (isOpen && kind === 'approval_required') void this.#askForCall(event)
     if (isOpen && kind === 'human_check_required') void this.#askToContinue(event)
+    if (isOpen && event.kind === 'run_paused') void this.#askAboutPause(event)
   }
 
   /** Withdraws the question. */
@@ -72,13 +74,37 @@ export class HumanChecks {
     const { run_id } = this.#run
     return this.#ask<Decision>(this.#open(), {
       text: '[a]pprove, [x] abort, Enter to decide later: ',
-      decisions: { a: 'approve', approve: 'approve', x: 'abort', abort: 'abort', '': 'later' },
+      decisions: oneOf({ a: 'approve', approve: 'approve', x: 'abort', abort: 'abort' }),
       asks: this.#options.ask,
       hints: [
         `The run waits for a person: ${hint('approve', run_id)}, or`,
         `                            ${hint('abort', run_id)}`,
       ],
       send: (answer) => client.runs.resume(run_id, { ...answer, seq, seen: seenOf(seq, meta) }),
+    })
+  }
+
+  /** After a limit, the answer is a higher one; after a fault, whether the run goes on. */
+  #askAboutPause({ seq, meta, payload: { by } }: AgentEvent<'run_paused'>): Promise<void> {
+    const { client, hint } = this.#connection
+    const { run_id } = this.#run
+    const choose = oneOf({ a: 'approve', approve: 'approve', x: 'abort', abort: 'abort' } as const)
+    const raise = (text: string) => {
+      if (text === 'none') return { limit: null }
+      return Number(text) > 0 ? { limit: Number(text) } : undefined
+    }
+    const isAtLimit = isLimit(by)
+    const first = isAtLimit ? `A higher ${by}` : '[a]pprove to go on'
+    const seen = seenOf(seq, meta)
+    return this.#ask<Decision | { readonly limit: number | null }>(this.#open(), {
+      text: `${first}, [x] abort, Enter to decide later: `,
+      decisions: (text) => (isAtLimit ? raise(text) : undefined) ?? choose(text),
+      asks: this.#options.asksAnyway,
+      hints: pauseHints(hint, run_id, by),
+      send: ({ decision, reason }) =>
+        typeof decision === 'string'
+          ? client.runs.resume(run_id, { decision, reason, seq, seen })
+          : client.runs.configure(run_id, { [by]: decision.limit, reason, seen }),
     })
   }
 
@@ -94,8 +120,8 @@ export class HumanChecks {
     say(...callLines(approval))
     await this.#ask<CallDecision>(signal, {
       text: '[a]llow, [d]eny, Enter to decide later: ',
-      decisions: { a: 'allow', allow: 'allow', d: 'deny', deny: 'deny', '': 'later' },
-      asks: this.#options.asksForCalls,
+      decisions: oneOf({ a: 'allow', allow: 'allow', d: 'deny', deny: 'deny' }),
+      asks: this.#options.asksAnyway,
       hints: [
         `To answer: ${hint('approve', run_id, '--call', shownHash(approval))}, or`,
         `           ${hint('deny', run_id, '--call', shownHash(approval))}`,
@@ -105,7 +131,7 @@ export class HumanChecks {
     })
   }
 
-  async #ask<D extends string>(
+  async #ask<D>(
     signal: AbortSignal,
     { text, decisions, asks, hints, send }: Question<D>,
   ): Promise<void> {
@@ -117,7 +143,7 @@ export class HumanChecks {
     if (signal.aborted) return
     if (answer === null) return say(...hints)
     const answered = await send(answer)
-    if (answered.isErr()) say(this.#connection.explain(answered.error))
+    if (answered.isErr()) say(this.#connection.explain(answered.error), ...hints)
   }
 
   /** What the run waits for since this record; null if it is answered already, or the server cannot tell. */
@@ -138,19 +164,40 @@ export class HumanChecks {
   }
 }
 
+/** These end the question that was asked before. */
+const CLOSES: ReadonlySet<string> = new Set<Kind>([
+  ...(['human_check_response', 'approval_response'] as const),
+  ...(['run_paused', 'run_resumed', 'run_end'] as const),
+])
+
+const oneOf =
+  <D>(decisions: Readonly<Record<string, D>>) =>
+  (answer: string): D | undefined =>
+    Object.hasOwn(decisions, answer) ? decisions[answer] : undefined
+
+/** How a paused run goes on. */
+export function pauseHints(hint: Connection['hint'], runId: string, by: PausedBy): string[] {
+  const raised = [`--${by.replaceAll('_', '-')}`, 'N']
+  const goOn = isLimit(by) ? hint('configure', runId, ...raised) : hint('approve', runId)
+  return [`The run is paused: ${goOn}, or`, `                   ${hint('abort', runId)}`]
+}
+
 /** What the person saw: the record that asks. */
 const seenOf = (seq: number, meta: AgentEvent['meta']) =>
   meta === undefined ? null : { seq, hash: meta.hash }
 
 /** Asks until the answer is one of the decisions; null if the person leaves it open. */
-async function answerTo<D extends string>(
+async function answerTo<D>(
   ask: (question: string) => Promise<string>,
   text: string,
   decisions: Question<D>['decisions'],
 ): Promise<Answer<D> | null> {
-  let decision: D | 'later' | undefined
-  while (decision === undefined) decision = decisions[(await ask(text)).toLowerCase()]
-  if (decision === 'later') return null
+  let decision: D | undefined
+  while (decision === undefined) {
+    const answer = (await ask(text)).toLowerCase()
+    if (answer === '') return null
+    decision = decisions(answer)
+  }
   return { decision, reason: (await ask('Reason (Enter for none): ')) || null }
 }
 

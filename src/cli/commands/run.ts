@@ -7,11 +7,13 @@ import { LEVELS, type Level } from '../../domain/isolation.ts'
 import { OnTampering } from '../../domain/verdict.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
 import { acceptanceFrom } from '../terminal/acceptance-folder.ts'
+import { atTerminal } from '../terminal/ask.ts'
 import {
   given,
   JSON_EVENTS,
   JSON_LINES,
   type JsonOption,
+  limitOptions,
   mcpServers,
   names,
   network,
@@ -34,9 +36,9 @@ type Options = JsonOption & {
   readonly model?: string
   readonly maxIterations?: number
   readonly hitl?: boolean
-  readonly maxCostUsd?: number
-  readonly maxTokens?: number
-  readonly maxSeconds?: number
+  readonly maxCostUsd?: number | null
+  readonly maxTokens?: number | null
+  readonly maxSeconds?: number | null
   readonly isolation?: Level
   readonly effort?: Effort
   readonly fallback?: readonly string[]
@@ -56,7 +58,9 @@ type Options = JsonOption & {
 /** `retrai run [GOAL…]`: starts a run and watches it to its end. */
 export function runCommand(): Command {
   const command = serverCommand('run', OUTCOME_EXIT_CODES)
-    .description('Start a run and watch it until it ends. Ctrl+C stops watching, not the run.')
+    .description(
+      'Start a run and watch it until it ends. Ctrl+C stops watching, not the run. At a limit, a run that was started at a terminal waits until you raise it; others end.',
+    )
     .argument(
       '[goals...]',
       'the goal, or several that must hold together; "retrai goals" lists them (default: the first that fits the project)',
@@ -77,14 +81,7 @@ export function runCommand(): Command {
     )
     .option('--max-iterations <n>', 'the most iterations', number)
     .option('--hitl', 'wait for a person after every iteration that did not reach the goal')
-    .option(
-      '--max-cost-usd <dollars>',
-      'the most that it may cost: no request is sent whose highest price (nothing cached, the longest reply) would pass it',
-      number,
-    )
-    .option('--max-tokens <n>', 'the most tokens it may use', number)
-    .option('--max-seconds <n>', 'the longest that it may work', number)
-  return commandOptions(command)
+  return commandOptions(limitOptions(command))
     .option(
       '--approvals <file>',
       'a JSON file with rules for calls: which are allowed, ask a person, or are denied',
@@ -180,6 +177,7 @@ function requestOf(options: Options): RunRequest {
       max_cost_usd: options.maxCostUsd,
       max_tokens: options.maxTokens,
       max_seconds: options.maxSeconds,
+      on_limit: atTerminal() ? ('pause' as const) : undefined,
       ...{ isolation, network, reason, mcp_servers: mcp, protect },
       accept_feedback: options.acceptFeedback,
       on_tampering: options.onTampering,

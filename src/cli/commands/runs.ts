@@ -9,7 +9,7 @@ import { JSON_LINES, type JsonOption, positiveInt } from '../terminal/option-val
 import { oneLine } from '../terminal/plain-text.ts'
 import { print, printJson, printList, say } from '../terminal/print.ts'
 import type { Steps } from '../terminal/steps.ts'
-import { callLines, shownHash } from './human-checks.ts'
+import { callLines, pauseHints, shownHash } from './human-checks.ts'
 
 type ListOptions = JsonOption & {
   readonly status?: RunStatus
@@ -63,6 +63,7 @@ async function* show(
   const waiting = run.progress.waiting_for
   if (waiting === null) return
   const { approval } = waiting
+  if (run.paused !== undefined) return print(pauseHints(hint, run.run_id, run.paused.by).join('\n'))
   const named = approval === undefined ? [] : ['--call', shownHash(approval)]
   if (approval !== undefined) for (const line of callLines(approval)) await print(line)
   for (const command of ['approve', approval === undefined ? 'abort' : 'deny']) {

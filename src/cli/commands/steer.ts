@@ -3,7 +3,15 @@ import { err, type ResultAsync } from 'neverthrow'
 import { EFFORTS, type Effort, type Seen } from '../../api/records.ts'
 import type { RunStanding } from '../../client/index.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
-import { callHash, given, names, positiveInt, seen, wordsOf } from '../terminal/option-values.ts'
+import {
+  callHash,
+  given,
+  limitOptions,
+  names,
+  positiveInt,
+  seen,
+  wordsOf,
+} from '../terminal/option-values.ts'
 import { print, say } from '../terminal/print.ts'
 import type { Steps } from '../terminal/steps.ts'
 import { callLines, shownHash } from './human-checks.ts'
@@ -41,13 +49,21 @@ type Changes = Why & {
   readonly effort?: Effort | 'default'
   readonly fallback?: readonly string[]
   readonly maxIterations?: number
+  readonly maxCostUsd?: number | null
+  readonly maxTokens?: number | null
+  readonly maxSeconds?: number | null
   /** False for --no-hitl. */
   readonly hitl?: boolean
 }
 
 /** `retrai configure RUN`: changes the configuration of a run while it works. */
 export const configureCommand = (): Command =>
-  decision('configure', 'Change the configuration of a run, from its next step on.')
+  limitOptions(
+    decision(
+      'configure',
+      'Change the configuration of a run, from its next step on. A run that a limit has paused goes on when that is raised.',
+    ),
+  )
     .option('--model <name>', 'the model; "retrai models" lists the models')
     .addOption(
       new Option(
@@ -66,12 +82,15 @@ export const configureCommand = (): Command =>
     .action(connected(configure))
 
 async function* configure({ client, explain }: Connection, runId: string, options: Changes): Steps {
-  const { model, effort, fallback, maxIterations, hitl, reason, seen } = options
+  const { model, effort, fallback, hitl, reason, seen } = options
   const changes = given({
     model_name: model,
     reasoning_effort: effort === 'default' ? null : effort,
     fallback_models: fallback,
-    max_iterations: maxIterations,
+    max_iterations: options.maxIterations,
+    max_cost_usd: options.maxCostUsd,
+    max_tokens: options.maxTokens,
+    max_seconds: options.maxSeconds,
     hitl_enabled: hitl,
   })
   if (Object.keys(changes).length === 0) {
@@ -110,11 +129,11 @@ const answerCommand = (name: string, description: string): Command =>
     callHash,
   )
 
-/** `retrai approve RUN`: lets a run that waits for a person continue, or lets the waiting call begin. */
+/** `retrai approve RUN`: lets a run that waits for a person or is paused continue, or lets the waiting call begin. */
 export const approveCommand = (): Command =>
   answerCommand(
     'approve',
-    'Approve another iteration of a run that waits for a person, or the call that waits.',
+    'Approve another iteration of a run that waits for a person, or the call that waits, or let a paused run go on.',
   )
     .option('--always', 'with --call: the rule no longer asks in this run')
     .action(

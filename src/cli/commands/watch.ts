@@ -105,7 +105,7 @@ export async function* follow(
 
   const leave = new AbortController()
   const interrupt = () => leave.abort()
-  const asking = { ask, asksForCalls: !json, interrupt }
+  const asking = { ask, asksAnyway: !json, interrupt }
   const checks = new HumanChecks(connection, found, asking)
   const { kinds, shows } = shownKinds(chosen, json)
   let waitsSince = found.waiting_for?.since ?? null
@@ -163,7 +163,7 @@ export async function* follow(
 /** What people see in addition to the kinds that they chose. */
 const ALWAYS_SHOWN = [
   ...(['run_queued', 'agent_stuck', 'run_summary'] as const),
-  ...(['approval_required', 'approval_response'] as const),
+  ...(['approval_required', 'approval_response', 'run_paused', 'run_resumed'] as const),
 ] as const
 const FOR_PEOPLE: ReadonlySet<Kind> = new Set(ALWAYS_SHOWN)
 const NEEDED = [

@@ -5,6 +5,7 @@ import {
   type RunDetails,
 } from '../../client/index.ts'
 import { changesOfCheck } from '../../domain/file-changes.ts'
+import { LIMITS } from '../../domain/pause.ts'
 import type { PayloadOf } from '../../domain/records.ts'
 import { doubtOf } from '../../domain/verdict.ts'
 import { counted } from '../../lib/text.ts'
@@ -46,7 +47,13 @@ const GISTS: { readonly [K in Kind]?: (payload: PayloadOf<K>) => string } = {
     return `${oneLine(`${config.goal} in ${config.cwd}, by ${config.model_name}`)}${by}${because(reason)}`
   },
   run_config_changed: ({ changes, reason }) => {
-    const now = Object.entries(changes).map(([name, value]) => `${name} is now ${wordOf(value)}`)
+    const now = Object.entries(changes).map(
+      ([name, value]) =>
+        `${name} is now ${wordOf(
+          value,
+          LIMITS.some((limit) => limit === name),
+        )}`,
+    )
     return `${shorten(now.join(', '), 200)}${because(reason)}`
   },
   step_start: ({ node }) => node,
@@ -89,6 +96,8 @@ const GISTS: { readonly [K in Kind]?: (payload: PayloadOf<K>) => string } = {
   iteration_complete: ({ tokens, cost_usd }) =>
     `${counted(tokens, 'token')}${cost_usd === null ? '' : `, $${cost_usd.toFixed(4)}`}`,
   run_queued: ({ reason }) => oneLine(reason),
+  run_paused: ({ reason }) => oneLine(reason),
+  run_resumed: ({ reason }) => `the run goes on${because(reason)}`,
   run_ending: ({ reason }) => oneLine(reason),
   run_end: ({ status, reason, verdict }) => {
     const doubt = doubtOf(verdict)
@@ -110,8 +119,8 @@ function fieldsOf(payload: object): string {
 }
 
 /** A value of a configuration, in words. */
-function wordOf(value: unknown): string {
-  if (value === null) return 'the default'
+function wordOf(value: unknown, isLimit: boolean): string {
+  if (value === null) return isLimit ? 'no limit' : 'the default'
   return Array.isArray(value) ? value.join(', ') || 'none' : String(value)
 }
 
@@ -121,6 +130,7 @@ const BOLD: ReadonlySet<string> = new Set([
   'human_check_required',
   'approval_required',
   'run_queued',
+  'run_paused',
   'agent_stuck',
   'mcp_tools_listed',
   'run_summary',

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises'
 import { text as textOf } from 'node:stream/consumers'
-import { InvalidArgumentError } from 'commander'
+import { type Command, InvalidArgumentError } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import { Decimal } from '../../api/fields.ts'
 import type { Seen } from '../../api/records.ts'
@@ -20,6 +20,20 @@ export function number(text: string): number {
   if (value.success) return value.data
   throw new InvalidArgumentError('Give a number in decimal digits.')
 }
+
+/** A limit of a run: a number, or "none". */
+const limit = (text: string): number | null => (text === 'none' ? null : number(text))
+
+/** The limits of a run besides that of iterations. */
+export const limitOptions = (command: Command): Command =>
+  command
+    .option(
+      '--max-cost-usd <dollars>',
+      'the most that it may cost, or none: no request is sent whose highest price (nothing cached, the longest reply) would pass it',
+      limit,
+    )
+    .option('--max-tokens <n>', 'the most tokens it may use, or none', limit)
+    .option('--max-seconds <n>', 'the longest that it may work, or none', limit)
 
 /** Whether a text is a seq, or -1, which means before the first record. */
 export const isSeq = (text: string): boolean => /^(-1|\d{1,15})$/.test(text)
