@@ -1,5 +1,6 @@
 import { keepPreviousData, queryOptions } from '@tanstack/react-query'
 import { Readiness, ServerApprovals } from '../../../src/api/about-server.ts'
+import type { RunStatus } from '../../../src/api/records.ts'
 import type { Between } from '../changes/between.ts'
 import { hunkLines } from '../changes/hunk-lines.ts'
 import { hasEnded } from '../ui/status.ts'
@@ -84,11 +85,15 @@ export const modelsQuery = queryOptions({
   staleTime: 30_000,
 })
 
-/** The runs that wait for a person, at most 100 of them. */
+/** The runs that wait for a person or are paused, at most 100 of each. */
 export const waitingQuery = queryOptions({
   queryKey: ['waiting'],
-  queryFn: ({ signal }) =>
-    answerOf(client().runs.list({ status: 'awaiting_human', limit: 100 }, { signal })),
+  queryFn: async ({ signal }) => {
+    const list = (status: RunStatus) =>
+      answerOf(client().runs.list({ status, limit: 100 }, { signal }))
+    const pages = await Promise.all([list('awaiting_human'), list('paused')])
+    return { runs: pages.flatMap(({ runs }) => runs) }
+  },
   refetchInterval: 3000,
 })
 

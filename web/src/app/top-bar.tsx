@@ -73,7 +73,8 @@ function Waiting() {
   if (waiting.length === 0) return <span />
   const [first] = waiting
   const only = waiting.length === 1 && first !== undefined
-  const href = only ? `/runs/${first.run_id}` : '/?status=awaiting_human'
+  const isSame = waiting.every(({ status }) => status === first?.status)
+  const href = only ? `/runs/${first.run_id}` : isSame ? `/?status=${first?.status}` : '/'
   const count = waiting.length >= 100 ? '100+' : waiting.length
   return (
     <Link href={href} className={classes.waiting}>

@@ -12,6 +12,7 @@ import { formatDuration } from '../ui/format.ts'
 import { STATUS_NAMES } from '../ui/status.ts'
 import { ApprovalPanel } from './approval-panel.tsx'
 import { IterationChanges } from './iteration-changes.tsx'
+import { PausePanel } from './pause-panel.tsx'
 import classes from './questions.module.css'
 import { type Choice, WaitingPanel } from './waiting-panel.tsx'
 
@@ -29,6 +30,8 @@ export function Questions({ runId, view, current, onShowChanges }: QuestionsProp
   const phase = current ? view.state?.phase : undefined
   const open = phase?.type === 'awaiting_human' ? phase : null
   const call = phase?.type === 'awaiting_approval' ? phase : null
+  const paused = phase?.type === 'paused' ? phase : null
+  const config = view.state?.config
   return (
     <>
       {open !== null && (
@@ -42,8 +45,11 @@ export function Questions({ runId, view, current, onShowChanges }: QuestionsProp
         />
       )}
       {call !== null && <ApprovalPanel key={call.seq} runId={runId} open={call} view={view} />}
+      {paused !== null && config !== undefined && (
+        <PausePanel key={paused.seq} runId={runId} open={paused} config={config} view={view} />
+      )}
       <div role="status">
-        {(open !== null || call !== null) && (
+        {(open ?? call ?? paused) !== null && (
           <VisuallyHidden>This run waits for a person</VisuallyHidden>
         )}
         <DecidedNote view={view} open={open?.seq ?? null} />
@@ -94,7 +100,8 @@ function DecidePanel({ runId, seq, summary, view, onShowChanges }: Props) {
 
 /** How the check before this one was answered, if there was one. */
 function Before({ view, seq }: Pick<Props, 'view' | 'seq'>) {
-  const before = view.humanChecks.findLast((other) => other < seq)
+  const isCheck = (other: number) => view.records[other]?.kind === 'human_check_required'
+  const before = view.humanChecks.findLast((other) => other < seq && isCheck(other))
   const answer = before === undefined ? null : answerTo(view, before)
   if (before === undefined || answer === null) return null
   return (

@@ -79,7 +79,7 @@ type LineProps = {
 
 function RunLine({ run, now }: LineProps) {
   const { status, cwd, model_name, total_tokens } = run
-  const why = status === 'queued' ? run.queued_reason : run.waiting_for?.what
+  const why = run.queued_reason ?? run.paused?.reason ?? run.waiting_for?.what
   const cost = run.estimated_cost_usd
   const started = Date.parse(run.created_at)
   return (

@@ -4,10 +4,10 @@ import { useState } from 'react'
 import type { ConfigChanges, RunConfig, Seen } from '../../../src/api/records.ts'
 import { client } from '../api/client.ts'
 import { answerOf, problemsIn } from '../api/problem.ts'
-import type { ModelDraft } from '../start/draft.ts'
+import { type LimitDraft, limitChanges, type ModelDraft } from '../start/draft.ts'
+import { BudgetLimits, LimitField } from '../start/limit-fields.tsx'
 import { ModelFields } from '../start/model-fields.tsx'
 import { FormDialog } from '../ui/form-dialog.tsx'
-import { NumberField } from '../ui/number-field.tsx'
 
 type Props = {
   readonly runId: string
@@ -17,14 +17,12 @@ type Props = {
 }
 
 export function ConfigDialog({ runId, seen, config, onClose }: Props) {
-  const [iterations, setIterations] = useState<number | string>(config.max_iterations)
+  const [limits, setLimits] = useState(limitsOf(config))
   const [model, setModel] = useState<ModelDraft>(modelOf(config))
   const [asks, setAsks] = useState(config.hitl_enabled)
   const [reason, setReason] = useState('')
   const changes: ConfigChanges = {
-    ...(iterations === config.max_iterations || iterations === ''
-      ? {}
-      : { max_iterations: Number(iterations) }),
+    ...limitChanges(limitsOf(config), limits),
     ...modelChanges(modelOf(config), model),
     ...(asks === config.hitl_enabled ? {} : { hitl_enabled: asks }),
   }
@@ -34,6 +32,8 @@ export function ConfigDialog({ runId, seen, config, onClose }: Props) {
     onSuccess: onClose,
   })
   const problem = problemsIn(change.error)
+  const onChange = (changed: Partial<LimitDraft>) => setLimits({ ...limits, ...changed })
+  const form = { value: limits, onChange, problem }
   return (
     <FormDialog
       title="Change the run"
@@ -42,17 +42,8 @@ export function ConfigDialog({ runId, seen, config, onClose }: Props) {
       labels={{ send: 'Change from the next step' }}
       disabled={Object.keys(changes).length === 0}
     >
-      <NumberField
-        name="max_iterations"
-        form={{
-          value: { max_iterations: iterations },
-          onChange: (changed) => setIterations(changed.max_iterations),
-          problem,
-        }}
-        isCount
-        label="Iteration limit"
-        data-autofocus
-      />
+      <LimitField name="max_iterations" form={form} data-autofocus />
+      <BudgetLimits {...form} />
       <ModelFields
         value={model}
         onChange={(changed) => setModel({ ...model, ...changed })}
@@ -72,6 +63,13 @@ export function ConfigDialog({ runId, seen, config, onClose }: Props) {
     </FormDialog>
   )
 }
+
+const limitsOf = (config: RunConfig): LimitDraft => ({
+  max_iterations: config.max_iterations,
+  max_cost_usd: config.max_cost_usd ?? '',
+  max_tokens: config.max_tokens ?? '',
+  max_seconds: config.max_seconds ?? '',
+})
 
 const modelOf = (config: RunConfig): ModelDraft => ({
   model_name: config.model_name,

@@ -70,7 +70,7 @@ const inOneLine = (part: NonNullable<RunConfig['all_of']>[number]): string =>
   [part.goal, ...goalLines(part).map(([, value]) => value)].join(': ')
 
 function LimitsPanel({ config }: { readonly config: RunConfig }) {
-  const { max_tokens, max_cost_usd, max_seconds, hitl_enabled } = config
+  const { max_tokens, max_cost_usd, max_seconds, hitl_enabled, on_limit } = config
   const lines: (readonly [string, string])[] = [
     ['Model', config.model_name],
     ...optionalLines(config),
@@ -80,6 +80,7 @@ function LimitsPanel({ config }: { readonly config: RunConfig }) {
     ['Asks a person', hitl_enabled ? 'after every iteration' : 'never'],
     ['Tokens', max_tokens === null ? 'no limit' : `at most ${formatCount(max_tokens)}`],
     ['Cost', max_cost_usd === null ? 'no limit' : `at most ${formatCost(max_cost_usd)}`],
+    ['At a limit', on_limit === 'pause' ? 'it waits for a person' : 'it ends'],
     ['Working time', max_seconds === null ? 'no limit' : `at most ${formatDuration(max_seconds)}`],
     ...goalLines(config),
     ...(config.all_of ?? []).map((part, index) => [`Goal ${index + 1}`, inOneLine(part)] as const),

@@ -188,6 +188,7 @@ function nameOf(state: RunState): string {
   const wait = modelWait(state)
   if (queued !== null) return 'Why it is queued'
   if (wait !== null) return `Waits for its model since ${formatMoment(wait.since)}`
+  if (phase.type === 'paused') return 'Why it is paused'
   if (phase.type !== 'ended') return 'Now'
   return phase.status === 'achieved'
     ? 'Goal'

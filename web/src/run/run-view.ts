@@ -37,7 +37,7 @@ export type RunView = {
   readonly iterationStarts: readonly number[]
   readonly usage: readonly UsagePoint[]
   readonly verdicts: readonly Verdict[]
-  /** seqs of the human checks. */
+  /** seqs of the human checks and pauses. */
   readonly humanChecks: readonly number[]
   /** seqs of the snapshots of the project's files. */
   readonly filesAt: readonly number[]
@@ -140,6 +140,7 @@ function collect(draft: Draft, record: SeqRecord, { total }: RunState): void {
       break
     }
     case 'human_check_required':
+    case 'run_paused':
       draft.humanChecks.push(seq)
       break
     case 'snapshot':

@@ -1,6 +1,7 @@
 import type { Level, LowerLimits } from '../../../src/api/about-server.ts'
 import type { Effort } from '../../../src/api/records.ts'
 import type { RunRequest } from '../../../src/client/index.ts'
+import { LIMITS, type Limit } from '../../../src/domain/pause.ts'
 
 /** The settings of a run that depend on its model, as they are filled in. An empty number field holds ''. */
 export type ModelDraft = {
@@ -9,6 +10,9 @@ export type ModelDraft = {
   readonly max_output_tokens: number | string
   readonly fallback_models: readonly string[]
 }
+
+/** Limits as they are filled in. */
+export type LimitDraft = { readonly [L in Limit]: number | string }
 
 /** What its commands may do, as it is filled in. */
 export type CommandDraft = {
@@ -37,14 +41,11 @@ export type GoalDraft = {
 /** The form as it is filled in. An empty field holds ''. */
 export type Draft = GoalDraft &
   ModelDraft &
-  CommandDraft & {
+  CommandDraft &
+  LimitDraft & {
     readonly cwd: string
-    readonly max_iterations: number | string
     readonly max_turns_per_iteration: number | string
     readonly hitl_enabled: boolean
-    readonly max_cost_usd: number | string
-    readonly max_tokens: number | string
-    readonly max_seconds: number | string
     /** Rules for calls, and MCP servers, as JSON. */
     readonly approvals: string
     readonly mcp_servers: string
@@ -107,6 +108,8 @@ export function requestOf(draft: Draft): RunRequest {
   return {
     ...goalsOf(draft),
     hitl_enabled: draft.hitl_enabled,
+    // Whoever started it here can raise the limit here.
+    on_limit: 'pause',
     ...(draft.reasoning_effort === null ? {} : { reasoning_effort: draft.reasoning_effort }),
     ...(draft.fallback_models.length === 0 ? {} : { fallback_models: [...draft.fallback_models] }),
     ...(draft.isolation === null ? {} : { isolation: draft.isolation }),
@@ -172,4 +175,12 @@ function limitsOf({ memory_mib, processes, home_mib, output_mib }: CommandDraft)
     ...(home_mib === '' ? {} : { home_bytes: mib(home_mib) }),
     ...(output_mib === '' ? {} : { output_bytes: mib(output_mib) }),
   }
+}
+
+/** The limits that differ from those of the run. An empty field is no limit. */
+export function limitChanges(before: LimitDraft, after: LimitDraft) {
+  const changed = LIMITS.filter((limit) => after[limit] !== before[limit])
+  return Object.fromEntries(
+    changed.map((limit) => [limit, after[limit] === '' ? null : Number(after[limit])]),
+  )
 }

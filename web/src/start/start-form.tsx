@@ -13,6 +13,7 @@ import { NumberField } from '../ui/number-field.tsx'
 import { CommandFields } from './command-fields.tsx'
 import { type Draft, EMPTY_DRAFT, requestOf } from './draft.ts'
 import { GoalFields, GoalPicker } from './goal-fields.tsx'
+import { BudgetLimits, LimitField } from './limit-fields.tsx'
 import { ApprovalsField, McpField } from './list-fields.tsx'
 import { ModelFields } from './model-fields.tsx'
 
@@ -95,52 +96,13 @@ export function StartForm({ onClose }: { readonly onClose: () => void }) {
 function TurnLimits(form: FormOf<Draft>) {
   return (
     <SimpleGrid cols={{ base: 1, xs: 2 }}>
-      <NumberField
-        name="max_iterations"
-        form={form}
-        isCount
-        label="Iteration limit"
-        placeholder="20"
-      />
+      <LimitField name="max_iterations" form={form} placeholder="20" />
       <NumberField
         name="max_turns_per_iteration"
         form={form}
         isCount
         label="Turn limit"
         placeholder="50 an iteration"
-      />
-    </SimpleGrid>
-  )
-}
-
-/** What the run may use. */
-function BudgetLimits(form: FormOf<Draft>) {
-  return (
-    <SimpleGrid cols={{ base: 1, xs: 3 }}>
-      <NumberField
-        name="max_cost_usd"
-        form={form}
-        label="Cost limit"
-        placeholder="None"
-        prefix="$"
-        min={0}
-        decimalScale={4}
-      />
-      <NumberField
-        name="max_tokens"
-        form={form}
-        isCount
-        label="Token limit"
-        placeholder="None"
-        thousandSeparator=","
-      />
-      <NumberField
-        name="max_seconds"
-        form={form}
-        label="Working time limit"
-        placeholder="None"
-        suffix=" s"
-        min={1}
       />
     </SimpleGrid>
   )

@@ -8,6 +8,8 @@ import {
   IconHourglassEmpty,
   IconMessage,
   IconNote,
+  IconPlayerPause,
+  IconPlayerPlay,
   IconRefresh,
   IconRobot,
   IconSettings,
@@ -47,8 +49,16 @@ const raw = ({ payload }: Note): Shown => ({
 const NOTES: Notes = {
   ...AGENT_NOTES,
   project_copied: raw,
-  run_paused: raw,
-  run_resumed: raw,
+  run_paused: ({ payload: { reason } }) => plain(IconPlayerPause, `Paused: ${reason}`, 'human'),
+  run_resumed: (record) => {
+    const line = (
+      <>
+        The run goes on
+        <By record={record} />
+      </>
+    )
+    return lineAnd(IconPlayerPlay, line, record.payload.reason)
+  },
   changes_applied: raw,
   files_rolled_back: raw,
   copy_discarded: raw,
