@@ -97,13 +97,8 @@ export class ReadModelTables {
   unfinished(): UnfinishedRun[] {
     return this.#unfinished.all().map((row) => {
       const { run_id: runId, status, claimant, pool, parent } = UnfinishedRow.parse(row)
-      return {
-        runId,
-        claimant,
-        pool,
-        parent,
-        resting: status === 'awaiting_human' || status === 'paused',
-      }
+      const resting = status === 'awaiting_human' || status === 'paused'
+      return { runId, claimant, pool, parent, resting }
     })
   }
 

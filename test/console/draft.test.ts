@@ -3,7 +3,7 @@ import { EMPTY_DRAFT, goalField, requestOf } from '../../web/src/start/draft.ts'
 import { ruleText } from '../../web/src/ui/rule-text.ts'
 
 const sent = (changes: Partial<typeof EMPTY_DRAFT>) => {
-  const { hitl_enabled: _, ...request } = requestOf({ ...EMPTY_DRAFT, ...changes })
+  const { hitl_enabled: _, on_limit: __, ...request } = requestOf({ ...EMPTY_DRAFT, ...changes })
   return request
 }
 

@@ -11,9 +11,7 @@ import {
   isWaiting,
   openSubagents,
   type Phase,
-  pause,
   plus,
-  resume,
   type Subagent,
   startedBy,
   subagentCalls,
@@ -93,13 +91,11 @@ function change(run: VerifiedRun, record: ReadRecord, meta: RecordMeta): Partial
     case 'subagent_started':
       return { subagents: startSubagent(run, record.payload) }
     case 'human_check_required':
-      return askHuman(run, record.ts)
-    case 'human_check_response':
-      return answerHuman(run, record.ts, record.payload)
     case 'run_paused':
-      return pause(run, record.ts)
+      return askHuman(run, record.ts, record.kind)
+    case 'human_check_response':
     case 'run_resumed':
-      return resume(run, record.ts, record.payload)
+      return answerHuman(run, record.ts, record)
     case 'approval_required':
       return askAboutCall(run, record.ts, record.payload)
     case 'approval_response':

@@ -7,13 +7,20 @@ import {
 } from '../../domain/subagents.ts'
 import { mayBeSame, REDACTED } from '../../domain/texts.ts'
 import { hashOfCall } from '../../log/commitment.ts'
-import type { Call, PayloadOf, Rule, RuleName } from './read-record.ts'
+import type { Call, PayloadOf, ReadRecord, Rule, RuleName } from './read-record.ts'
 
 /** A run that another one has started. `end` is null until its parent has recorded it. */
 export type Subagent = {
   readonly run_id: string
   readonly call_id: string
   readonly end: SubagentEnd | null
+}
+
+type Asks = {
+  readonly type: 'awaiting_human'
+  readonly kind: 'human_check_required' | 'run_paused'
+  readonly seq: number
+  readonly interrupted: Phase
 }
 
 /** Where a run is, as far as that limits which records can come next. */
@@ -28,10 +35,8 @@ export type Phase =
       /** What a person decided of the first pending call, or of the open one. */
       readonly decision?: 'allow' | 'deny'
     }
-  /** `seq` is that of the question. */
-  | { readonly type: 'awaiting_human'; readonly seq: number; readonly interrupted: Phase }
-  /** A limit or a fault has stopped the run until a person lets it go on. `seq` is that of the last `run_paused`. */
-  | { readonly type: 'paused'; readonly seq: number; readonly interrupted: Phase }
+  /** `seq` is that of the question, `kind` its kind. */
+  | Asks
   | {
       readonly type: 'awaiting_approval'
       readonly seq: number
@@ -83,8 +88,8 @@ export class Impossible extends Error {
   override readonly name = 'Impossible'
 }
 
-export const isWaiting = ({ phase: { type } }: VerifiedRun): boolean =>
-  type === 'awaiting_human' || type === 'awaiting_approval' || type === 'paused'
+export const isWaiting = ({ phase }: VerifiedRun): boolean =>
+  phase.type === 'awaiting_human' || phase.type === 'awaiting_approval'
 
 /** Rounded, because binary fractions add up to 0.010409999999999999. */
 export const plus = (a: Used, b: Used): Used => ({
@@ -118,53 +123,37 @@ export function subagentCalls({ phase }: VerifiedRun): readonly Call[] {
 export const openSubagents = ({ subagents }: VerifiedRun): readonly Subagent[] =>
   subagents.filter(({ end }) => end === null || end.status === 'running')
 
-/** The run waits for a person, and then continues with what it was doing. */
-export function askHuman({ phase, seq }: VerifiedRun, ts: number): Partial<VerifiedRun> {
-  return { waitingSince: ts, phase: { type: 'awaiting_human', seq: seq + 1, interrupted: phase } }
+/** The run waits for a person, and then continues with what it was doing. Only a pause may follow another one. */
+export function askHuman(run: VerifiedRun, ts: number, kind: Asks['kind']): Partial<VerifiedRun> {
+  const { phase, seq, waitingSince } = run
+  const isPaused = phase.type === 'awaiting_human' && phase.kind === kind
+  if (isWaiting(run) && !isPaused) {
+    throw new Impossible(`${kind} comes before the answer to the open question`)
+  }
+  const interrupted = isPaused ? phase.interrupted : phase
+  return {
+    waitingSince: waitingSince ?? ts,
+    phase: { type: 'awaiting_human', kind, seq: seq + 1, interrupted },
+  }
 }
 
 export function answerHuman(
   run: VerifiedRun,
   ts: number,
-  { decision, answers, shown_sha256 }: PayloadOf<'human_check_response'>,
+  { kind, payload }: ReadRecord & { readonly kind: 'human_check_response' | 'run_resumed' },
 ): Partial<VerifiedRun> {
   const { phase } = run
-  const open = phase.type === 'awaiting_human' ? phase.seq : null
+  const { answers, shown_sha256 } = payload
+  const asks = kind === 'run_resumed' ? 'run_paused' : 'human_check_required'
+  const open = phase.type === 'awaiting_human' && phase.kind === asks ? phase.seq : null
   if (phase.type !== 'awaiting_human' || open !== answers) {
     throw new Impossible(
-      `human_check_response answers record ${answers}, and the open question is ${open ?? 'none'}`,
+      `${kind} answers record ${answers}, and the open question is ${open ?? 'none'}`,
     )
   }
   checkShown(run, shown_sha256)
-  const next: Phase = decision === 'approve' ? phase.interrupted : { type: 'working' }
-  return { ...afterWaiting(run, ts), phase: next }
-}
-
-/** The run waits. Only a run that is paused already can be paused while it waits. */
-export function pause({ phase, seq, waitingSince }: VerifiedRun, ts: number): Partial<VerifiedRun> {
-  const isAsking = phase.type === 'awaiting_human' || phase.type === 'awaiting_approval'
-  if (isAsking) throw new Impossible('run_paused comes before the answer to the open question')
-  const interrupted = phase.type === 'paused' ? phase.interrupted : phase
-  return {
-    waitingSince: waitingSince ?? ts,
-    phase: { type: 'paused', seq: seq + 1, interrupted },
-  }
-}
-
-export function resume(
-  run: VerifiedRun,
-  ts: number,
-  { answers, shown_sha256 }: PayloadOf<'run_resumed'>,
-): Partial<VerifiedRun> {
-  const { phase } = run
-  const open = phase.type === 'paused' ? phase.seq : null
-  if (phase.type !== 'paused' || open !== answers) {
-    throw new Impossible(
-      `run_resumed ends the pause ${answers}, and the open one is ${open ?? 'none'}`,
-    )
-  }
-  checkShown(run, shown_sha256)
-  return { ...afterWaiting(run, ts), phase: phase.interrupted }
+  const isOver = 'decision' in payload && payload.decision === 'abort'
+  return { ...afterWaiting(run, ts), phase: isOver ? { type: 'working' } : phase.interrupted }
 }
 
 function afterWaiting({ waitingSince, waitedSeconds }: VerifiedRun, ts: number) {

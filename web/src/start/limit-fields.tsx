@@ -39,7 +39,7 @@ export function BudgetLimits(form: FormOf<LimitDraft>) {
       </SimpleGrid>
       <Text size="xs" c="dimmed" mt={4}>
         No request is sent whose highest price would pass the cost limit: nothing cached, and the
-        longest reply. At a limit, the run waits until you raise it.
+        longest reply.
       </Text>
     </div>
   )
