@@ -77,7 +77,7 @@ export const CreateRun = z
     max_seconds: limits.max_seconds.default(null),
     on_limit: config.on_limit.describe(
       'What the run does at one of these limits or at that of iterations, or if its provider is away for long: `end` (also ' +
-        'without it) ends it, `pause` lets it wait until a person raises the limit or lets it go on',
+        'without it) ends it, `pause` lets it wait until a person raises the limit or lets it continue',
     ),
     isolation: Level.nullable()
       .default(null)

@@ -134,7 +134,7 @@ export const CATALOGUE = {
   limit_reached: [
     409,
     'Limit reached',
-    'The run has reached one of its limits. Raise that with PATCH /api/runs/{run_id}/config, and the run goes on.',
+    'The run has reached one of its limits. Raise that with PATCH /api/runs/{run_id}/config, and the run continues.',
   ],
   other_call: [
     409,

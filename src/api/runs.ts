@@ -15,7 +15,7 @@ const RunStatus = z.enum(RUN_STATUSES).meta({
   description:
     '`queued`: no server can work on the run now, or it waits for its turn; `queued_reason` says why. It ' +
     'becomes `running` as soon as a server of its pool takes it up. `paused`: a limit or a fault has stopped it until a ' +
-    'person lets it go on; `paused` says which',
+    'person lets it continue; `paused` says which',
 })
 
 const QueuedReason = z

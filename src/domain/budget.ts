@@ -108,7 +108,7 @@ function isBetween({ type, ...phase }: Phase): boolean {
   return ['ready', 'iterated', 'consulting', 'awaiting_human'].includes(type)
 }
 
-/** The limit that keeps a paused run from going on; null if none does. */
+/** The limit that keeps a paused run from continuing; null if none does. */
 export const heldBy = (state: RunState, now: number): Reached | null =>
   (isBetween(state.phase) ? exhaustedIterations(state) : null) ?? exhaustedBudget(state, now)
 

@@ -130,7 +130,7 @@ export type AgentCommand = {
     }
   /** The next request is not sent, because it could pass a limit of the run. */
   | { readonly type: 'stop_at_limit'; readonly reason: string }
-  /** What the run needs does not come back: it waits until a person lets it go on. */
+  /** What the run needs does not come back: it waits until a person lets it continue. */
   | {
       readonly type: 'pause'
       readonly by: Extract<PausedBy, 'provider' | 'disk'>

@@ -12,7 +12,7 @@ import { type RunState, recordOf } from './state.ts'
 type Decided = Result<RunRecord[], RunError>
 type Command<T extends CommandOnRun['type']> = Extract<CommandOnRun, { type: T }>
 
-/** The answer of a person to a pause. A run that a limit has paused goes on only when that is raised. */
+/** The answer of a person to a pause. A run that a limit has paused continues only when that is raised. */
 export function respondToPause(
   { decision, reason, answers, seen = null }: Command<'respond'>,
   state: RunState,
@@ -49,7 +49,7 @@ function resumed(
   })
 }
 
-/** A change of the configuration. A run that a limit has paused goes on if no limit holds it any more. */
+/** A change of the configuration. A run that a limit has paused continues if no limit holds it any more. */
 export function configure(
   command: Command<'configure'>,
   state: RunState,

@@ -13,7 +13,7 @@ export type RunError =
   /** The same message, with the same idempotency key, is in the log at this seq. */
   | { readonly type: 'already_sent'; readonly seq: number }
   | { readonly type: 'not_awaiting_human' }
-  /** A paused run cannot go on before this limit is raised. */
+  /** A paused run cannot continue before this limit is raised. */
   | { readonly type: 'limit_reached'; readonly limit: Limit; readonly reason: string }
   /** New limits are not more than what the run has used. */
   | {

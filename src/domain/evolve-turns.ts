@@ -183,7 +183,7 @@ export function answer(
   }
 }
 
-/** The run waits. If another limit stops it while it waits, it goes on with what the first one interrupted. */
+/** The run waits. If another limit stops it while it waits, it continues with what the first one interrupted. */
 export function pause(
   { phase, seq, waitingSince }: RunState,
   { ts, payload: { by, reason } }: RecordOf<'run_paused'>,
@@ -196,7 +196,7 @@ export function pause(
 }
 
 /**
- * The run goes on. What it waited for gets all of its attempts again, and whoever lets it go on after an iteration is not
+ * The run continues. What it waited for gets all of its attempts again, and whoever lets it continue after an iteration is not
  * asked about the next one.
  */
 export function resume(

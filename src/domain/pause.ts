@@ -4,7 +4,7 @@ import * as z from 'zod'
 export const OnLimit = z.enum([
   /** It ends without its goal, unless that is reached. */
   'end',
-  /** It waits until a person raises the limit, or lets it go on. */
+  /** It waits until a person raises the limit, or lets it continue. */
   'pause',
 ])
 export type OnLimit = z.infer<typeof OnLimit>

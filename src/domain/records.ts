@@ -194,13 +194,13 @@ const payloads = {
   }),
   /** The copy of a run that works in one was made. Until then, nothing else of the run begins. */
   project_copied: ProjectCopied,
-  /** The run waits until a person lets it go on, by raising the limit or with `resume`. */
+  /** The run waits until a person lets it continue, by raising the limit or with `resume`. */
   run_paused: z.strictObject({
     by: PausedBy,
     /** A sentence for people. */
     reason: z.string(),
   }),
-  /** It goes on exactly where it was paused. */
+  /** It continues exactly where it was paused. */
   run_resumed: z.strictObject({
     reason: z.string().nullable(),
     /** seq of the run_paused that this ends. */

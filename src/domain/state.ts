@@ -90,7 +90,7 @@ export type Phase =
       readonly summary: string
       readonly interrupted?: Phase
     }
-  /** The run waits until a person lets it go on with `interrupted`. `seq` is that of `run_paused`. */
+  /** The run waits until a person lets it continue with `interrupted`. `seq` is that of `run_paused`. */
   | {
       readonly type: 'paused'
       readonly seq: number

@@ -45,7 +45,7 @@ const pauseOf = (records: readonly RunRecord[]) => {
 }
 
 describe('a limit that is reached', () => {
-  test('between two calls pauses the run, which goes on with the next call', () => {
+  test('between two calls pauses the run, which continues with the next call', () => {
     const steps = working({ max_tokens: 200 })
     const two = [...change, reply(['bash_exec', 'file_read'])]
     const records = given(...steps, ...change)
@@ -206,7 +206,7 @@ describe('a paused run', () => {
       .gives('1 run_end aborted')
   })
 
-  test('keeps messages until it goes on, and waits meanwhile', () => {
+  test('keeps messages until it continues, and waits meanwhile', () => {
     const said = [...spent, { type: 'send_message', text: 'Hurry' } as const]
     const { state } = given(...said)
     expect(state?.messages).toEqual({ sent: 1, read: 0 })
@@ -225,7 +225,7 @@ describe('a paused run', () => {
       })
   })
 
-  test('does not work: the time until it goes on does not count', () => {
+  test('does not work: the time until it continues does not count', () => {
     const steps = [...working({ max_seconds: 5.5 }), reply(['bash_exec'])]
     const paused = [...steps, { command: result('c0', 'bash_exec'), at: 7 }]
     given(...paused)
@@ -360,7 +360,7 @@ describe('a fault', () => {
 })
 
 describe('random runs', () => {
-  test('that pause go on exactly where they stopped', () => {
+  test('that pause continue exactly where they stopped', () => {
     let pauses = 0
     fc.assert(
       fc.property(validRun(undefined, { maxMoves: 60 }), (records) => {

@@ -27,7 +27,7 @@ const ANSWERS: ReadonlySet<string> = new Set<Kind>([
   'run_resumed',
 ])
 
-/** Whether a run that waited for a person goes on after a record of this kind. */
+/** Whether a run that waited for a person continues after a record of this kind. */
 export const isAnswer = (kind: string): boolean => ANSWERS.has(kind)
 
 /** Records of people and of other processes. They show nothing about the process that works on the run. */

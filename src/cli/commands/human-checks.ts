@@ -84,7 +84,7 @@ export class HumanChecks {
     })
   }
 
-  /** After a limit, the answer is a higher one; after a fault, whether the run goes on. */
+  /** After a limit, the answer is a higher one; after a fault, whether the run continues. */
   #askAboutPause({ seq, meta, payload: { by } }: AgentEvent<'run_paused'>): Promise<void> {
     const { client, hint } = this.#connection
     const { run_id } = this.#run
@@ -94,7 +94,7 @@ export class HumanChecks {
       return Number(text) > 0 ? { limit: Number(text) } : undefined
     }
     const isAtLimit = isLimit(by)
-    const first = isAtLimit ? `A higher ${by}` : '[a]pprove to go on'
+    const first = isAtLimit ? `A higher ${by}` : '[a]pprove to continue'
     const seen = seenOf(seq, meta)
     return this.#ask<Decision | { readonly limit: number | null }>(this.#open(), {
       text: `${first}, [x] abort, Enter to decide later: `,
@@ -175,7 +175,7 @@ const oneOf =
   (answer: string): D | undefined =>
     Object.hasOwn(decisions, answer) ? decisions[answer] : undefined
 
-/** How a paused run goes on. */
+/** How a paused run continues. */
 export function pauseHints(hint: Connection['hint'], runId: string, by: PausedBy): string[] {
   const raised = [`--${by.replaceAll('_', '-')}`, 'N']
   const goOn = isLimit(by) ? hint('configure', runId, ...raised) : hint('approve', runId)

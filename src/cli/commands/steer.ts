@@ -61,7 +61,7 @@ export const configureCommand = (): Command =>
   limitOptions(
     decision(
       'configure',
-      'Change the configuration of a run, from its next step on. A run that a limit has paused goes on when that is raised.',
+      'Change the configuration of a run, from its next step on. A run that a limit has paused continues when that is raised.',
     ),
   )
     .option('--model <name>', 'the model; "retrai models" lists the models')
@@ -133,7 +133,7 @@ const answerCommand = (name: string, description: string): Command =>
 export const approveCommand = (): Command =>
   answerCommand(
     'approve',
-    'Approve another iteration of a run that waits for a person, or the call that waits, or let a paused run go on.',
+    'Approve another iteration of a run that waits for a person, or the call that waits, or let a paused run continue.',
   )
     .option('--always', 'with --call: the rule no longer asks in this run')
     .action(

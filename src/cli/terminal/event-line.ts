@@ -97,7 +97,7 @@ const GISTS: { readonly [K in Kind]?: (payload: PayloadOf<K>) => string } = {
     `${counted(tokens, 'token')}${cost_usd === null ? '' : `, $${cost_usd.toFixed(4)}`}`,
   run_queued: ({ reason }) => oneLine(reason),
   run_paused: ({ reason }) => oneLine(reason),
-  run_resumed: ({ reason }) => `the run goes on${because(reason)}`,
+  run_resumed: ({ reason }) => `the run continues${because(reason)}`,
   run_ending: ({ reason }) => oneLine(reason),
   run_end: ({ status, reason, verdict }) => {
     const doubt = doubtOf(verdict)

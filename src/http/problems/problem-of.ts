@@ -22,7 +22,7 @@ export function commandProblem(error: CommandError): Problem {
       return { code: 'stale_decision', detail }
     }
     case 'limit_reached': {
-      const detail = `${error.reason}. Raise ${error.limit} with PATCH /api/runs/{run_id}/config, and the run goes on.`
+      const detail = `${error.reason}. Raise ${error.limit} with PATCH /api/runs/{run_id}/config, and the run continues.`
       return { code: 'limit_reached', detail }
     }
     case 'limits_used':

@@ -56,7 +56,7 @@ function resumeRun(app: ZodApp, deps: AppDeps): void {
       description:
         'The log keeps who decided, the reason, the `seq` of the human check, and its hash as ' +
         '`shown_sha256`. That hash covers the whole history that led to the question. If the run waits for the approval ' +
-        'of a call, `approve` allows that call, and `abort` ends the run. If it is paused, `approve` lets it go on, unless it ' +
+        'of a call, `approve` allows that call, and `abort` ends the run. If it is paused, `approve` lets it continue, unless it ' +
         'has reached a limit: then raise that with PATCH /api/runs/{run_id}/config.',
       params: RunParams,
       body: ResumeRun,
@@ -147,7 +147,7 @@ function configureRun(app: ZodApp, deps: AppDeps): void {
       summary: 'Change the configuration of a run while it works',
       description:
         'A change takes effect at the next step of the run. If a limit has paused the run, and no limit is reached any more, ' +
-        'the run goes on. A limit must be more than what the run has used; null is no limit.',
+        'the run continues. A limit must be more than what the run has used; null is no limit.',
       params: RunParams,
       body: ConfigureRun,
       response: {

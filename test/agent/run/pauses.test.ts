@@ -68,7 +68,7 @@ test('a budget that is reached, raised and reached again is kept, and the run fi
   expect(shop.requests[sent]?.messages).toHaveLength(before.length + 2)
 })
 
-test('a paused run leaves its turn to others, keeps messages, and goes on in a server that was started meanwhile', async () => {
+test('a paused run leaves its turn to others, keeps messages, and continues in a server that was started meanwhile', async () => {
   await using shop = await Workshop.open(slow)
   const agent = shop.startAgent({ maxRunsAtWork: 1 })
   const runId = await shop.create({ ...PAUSING, max_iterations: 1 })
@@ -104,7 +104,7 @@ test('a paused run that is aborted ends at once', async () => {
 
 const AWAY: Fault = { status: 503 }
 
-test('an outage of an hour pauses the run, which goes on where it was when a person lets it', async () => {
+test('an outage of an hour pauses the run, which continues where it was when a person lets it', async () => {
   let isAway = true
   await using shop = await Workshop.open(() => {
     // Twenty minutes pass before each attempt.

@@ -53,7 +53,7 @@ const NOTES: Notes = {
   run_resumed: (record) => {
     const line = (
       <>
-        The run goes on
+        The run continues
         <By record={record} />
       </>
     )
