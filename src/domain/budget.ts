@@ -122,7 +122,7 @@ export function usedUp(changes: ConfigChanges, state: RunState, now: number) {
     // The iteration under way may become the last one.
     max_iterations: [
       phase.type === 'paused' ? completed : completed - 1,
-      `${completed} iterations`,
+      completed === 1 ? 'one iteration' : `${completed} iterations`,
     ],
     max_tokens: [tokens, `${tokens} tokens`],
     max_cost_usd: [

@@ -9,6 +9,7 @@ import type { ConfigChanges, RunConfig } from '../../src/domain/run-config.ts'
 import { statusAfter, statusOf } from '../../src/domain/state.ts'
 import { validRun } from '../support/run-records.ts'
 import {
+  altered,
   by,
   check,
   claim,
@@ -185,6 +186,19 @@ describe('a paused run', () => {
     })
   })
 
+  test('is not resumed in an altered log, with another pause or hash', () => {
+    const shown = { hashes: new Map([[given(...spent).records.length - 1, 'a'.repeat(64)]]) }
+    const { records } = given(...spent, configure({ max_tokens: 500, max_cost_usd: 1 }))
+    verified(records)
+    expect(() => altered(records, 'run_resumed', { answers: 3 })).toThrow('run_resumed answers')
+    const wrong = given(...spent, {
+      ...{ command: configure({ max_tokens: 500, max_cost_usd: 1 }), fromLog: shown },
+    })
+    expect(() => verified(wrong.records)).toThrow('names the hash')
+    expect(() => verified([...records, ...given(...spent).records.slice(-1)])).not.toThrow()
+    expect(() => verified([...records, ...records.slice(-1)])).toThrow('run_resumed answers')
+  })
+
   test('is not approved at a limit, and a decision on another pause is outdated', () => {
     const reason = 'Stopped by max_tokens: 100 of 100 tokens are used'
     given(...spent)
@@ -254,7 +268,7 @@ describe('a paused run', () => {
           message: `${field} is too low: the run has used ${what}.`,
         })),
       })
-    refuses({ max_iterations: 1 }, ['max_iterations', '1 iterations'])
+    refuses({ max_iterations: 1 }, ['max_iterations', 'one iteration'])
     refuses({ max_tokens: 200 }, ['max_tokens', '200 tokens'])
     refuses({ max_cost_usd: 0.02 }, ['max_cost_usd', '$0.0200'])
     refuses({ max_seconds: 6 }, ['max_seconds', '6.0 seconds'])

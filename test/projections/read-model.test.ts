@@ -49,7 +49,7 @@ function expectFoldOf(readModel: SqliteReadModel, log: readonly RecordedEvent[],
   }
   expect(readModel.checkpoint?.position ?? null).toBe(log[length - 1]?.position ?? null)
   const unfinished = [...states.values()].filter((state) =>
-    ['queued', 'running', 'awaiting_human'].includes(statusOf(state)),
+    ['queued', 'running', 'awaiting_human', 'paused'].includes(statusOf(state)),
   )
   const byId = (a: { runId: string }, b: { runId: string }) => (a.runId < b.runId ? -1 : 1)
   expect(readModel.unfinished().runs.toSorted(byId)).toEqual(
@@ -59,7 +59,7 @@ function expectFoldOf(readModel: SqliteReadModel, log: readonly RecordedEvent[],
         claimant: state.claimant,
         pool: state.pool,
         parent: state.parent?.run_id ?? null,
-        resting: statusOf(state) === 'awaiting_human',
+        resting: ['awaiting_human', 'paused'].includes(statusOf(state)),
       }))
       .toSorted(byId),
   )

@@ -63,7 +63,10 @@ async function* show(
   const waiting = run.progress.waiting_for
   if (waiting === null) return
   const { approval } = waiting
-  if (run.paused !== undefined) return print(pauseHints(hint, run.run_id, run.paused.by).join('\n'))
+  if (run.paused !== undefined) {
+    for (const line of pauseHints(hint, run.run_id, run.paused.by)) await print(line)
+    return
+  }
   const named = approval === undefined ? [] : ['--call', shownHash(approval)]
   if (approval !== undefined) for (const line of callLines(approval)) await print(line)
   for (const command of ['approve', approval === undefined ? 'abort' : 'deny']) {

@@ -254,6 +254,17 @@ test('a change is checked together with the configuration that the run has', asy
   expect(await problems({ model_name: 'claude-haiku-4-5', reasoning_effort: null })).toEqual([])
   expect(await problems({ model_name: 'gpt-5' })).toEqual(['model_name'])
   expect(await problems({ fallback_models: ['claude-sonnet-5'] })).toEqual([])
+  const high = { max_cost_usd: null, max_tokens: 1_001, max_seconds: 9 }
+  const ceilings = { max_cost_usd: 5, max_tokens: 1_000, max_seconds: 10 }
+  expect(await changeProblems(high, config, { models, ceilings })).toEqual([
+    { field: 'max_cost_usd', message: 'max_cost_usd must be at most 5, the limit of this server.' },
+    { field: 'max_tokens', message: 'max_tokens must be at most 1000, the limit of this server.' },
+  ])
+  const unknown = { ...config, model_name: 'claude-haiku-5-5', max_cost_usd: null }
+  const found = await changeProblems({ max_cost_usd: 3 }, unknown, {
+    ...{ models, ceilings: NO_CEILINGS },
+  })
+  expect(found.map(({ field }) => field)).toEqual(['max_cost_usd'])
   // The key of the model may be gone: the rest can still be changed.
   expect(
     await changeProblems({ hitl_enabled: true }, config, {

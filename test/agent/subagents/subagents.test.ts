@@ -42,7 +42,8 @@ function begin(shop: Workshop, config: Partial<RunConfig> = {}): Promise<string>
 }
 
 /** The records of a run that has ended. */
-const played = async (shop: Workshop) => shop.until(await begin(shop), 'run_end')
+const played = async (shop: Workshop, config: Partial<RunConfig> = {}) =>
+  shop.until(await begin(shop, config), 'run_end')
 
 const startOf = (records: readonly RunRecord[]) => only(records, 'subagent_started').payload
 const resultOf = (records: readonly RunRecord[]) => payloadsOf(records, 'tool_result')[0]
@@ -61,6 +62,18 @@ test('an agent starts a run, waits for it, and reads its last words, its files a
   expect(only(child, 'run_end').payload).toMatchObject({ status: 'achieved', iterations: 1 })
   expect(resultOf(records)).toMatchObject({ outcome: 'ok', subagent: { run_id: childId } })
   expect(resultOf(records)?.output).toContain('The word is elephant.')
+})
+
+test('a sub-agent of a run that pauses at limits ends at its own', async () => {
+  const busy = { calls: [{ tool: 'bash_exec', args: { command: 'date' } }] }
+  const limited = { tool: 'run_subagent', args: { ...SEARCH, max_tokens: 1 } }
+  await using shop = await Workshop.open(family([busy, busy], limited))
+  const records = await played(shop, { on_limit: 'pause' })
+  const { config, run_id } = startOf(records)
+  expect(config).not.toHaveProperty('on_limit')
+  const end = only(await shop.records(run_id), 'run_end').payload
+  expect(end.reason).toContain('Stopped by max_tokens')
+  expect(only(records, 'run_end').payload.status).toBe('achieved')
 })
 
 test('a sub-agent whose folder is swapped works in no other folder', async () => {

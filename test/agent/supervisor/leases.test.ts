@@ -18,6 +18,8 @@ const claim = (claimant: string) => event('run_claimed', { claimant, pid: 1, hos
 const step = event('step_start', { node: 'plan' })
 const asked = event('human_check_required', { iteration: 1, summary: 's' })
 const answered = event('human_check_response', { decision: 'approve', reason: null, answers: 1 })
+const paused = event('run_paused', { by: 'provider', reason: 'away' })
+const resumed = event('run_resumed', { reason: null, answers: 1 })
 const changed = event('run_config_changed', { changes: { max_iterations: 9 } })
 const ended = event('run_end', {
   achieved: true,
@@ -72,13 +74,19 @@ describe('a lease', () => {
     expect(having(claim('me')).orphaned('me', 1_000)).toEqual([])
   })
 
-  test('does not expire while the run waits for a person, and restarts with the answer', () => {
-    const resting = having(claim('x'), asked)
-    expect(resting.orphaned('me', 1_000)).toEqual([])
-    note(resting, answered, 1_000)
-    expect(resting.orphaned('me', 1_099)).toEqual([])
-    expect(resting.orphaned('me', 1_100)).toEqual(leftBehind)
-  })
+  test.each([
+    [asked, answered],
+    [paused, resumed],
+  ])(
+    'does not expire while the run waits for a person, and restarts with the answer',
+    (asks, answers) => {
+      const resting = having(claim('x'), asks)
+      expect(resting.orphaned('me', 1_000)).toEqual([])
+      note(resting, answers, 1_000)
+      expect(resting.orphaned('me', 1_099)).toEqual([])
+      expect(resting.orphaned('me', 1_100)).toEqual(leftBehind)
+    },
+  )
 
   test('ends at once when the holder announces that it leaves', () => {
     const leases = having(claim('x'))

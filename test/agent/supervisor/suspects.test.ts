@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { expect, test } from 'vitest'
 import type { Goal } from '../../../src/checks/goal.ts'
 import type { AgentCommand } from '../../../src/domain/commands.ts'
+import type { RunConfig } from '../../../src/domain/run-config.ts'
 import { handleCommand } from '../../../src/log/handle-command.ts'
 import { only, Workshop } from '../support.ts'
 
@@ -10,8 +11,12 @@ type Report<C = AgentCommand> = C extends AgentCommand
   : never
 
 /** A run whose check was interrupted by this many crashes. */
-async function interrupted(shop: Workshop, crashes: number): Promise<string> {
-  const runId = await shop.create({ max_iterations: 1, on_tampering: 'off' })
+async function interrupted(
+  shop: Workshop,
+  crashes: number,
+  changes: Partial<RunConfig> = {},
+): Promise<string> {
+  const runId = await shop.create({ max_iterations: 1, on_tampering: 'off', ...changes })
   const claim = { type: 'claim', pid: 1, host: 'elsewhere' } as const
   const usage = { input_tokens: 1, output_tokens: 1, cost_usd: 0, model_name: 'scripted' }
   const steps: [claimant: string, report: Report][] = [
@@ -67,19 +72,26 @@ test('runs that two crashes interrupted are tried after a rest, beside each othe
   }
 })
 
-test('after five crashes nothing is tried before a person approves', async () => {
-  await using shop = await Workshop.open([])
-  const runId = await interrupted(shop, 5)
-  let checks = 0
-  const check = async () => {
-    checks += 1
-    return DONE
-  }
-  shop.startAgent({ unfinished: [runId], effects: { findGoal: goalOf(check) } })
-  await shop.until(runId, 'run_claimed', (await shop.records(runId)).length - 1)
-  expect(checks).toBe(0)
-  const approve = { decision: 'approve', reason: null, answers: null } as const
-  await shop.command(runId, { type: 'respond', ...approve })
-  expect(only(await shop.until(runId, 'run_end'), 'run_end').payload.reason).toBe('done')
-  expect(checks).toBe(1)
-})
+test.each([
+  ['end', 'human_check_required'],
+  ['pause', 'run_paused'],
+] as const)(
+  'after five crashes nothing is tried before a person approves (%s: %s)',
+  async (on_limit, asks) => {
+    await using shop = await Workshop.open([])
+    const runId = await interrupted(shop, 5, { on_limit })
+    expect((await shop.records(runId)).at(-1)?.kind).toBe(asks)
+    let checks = 0
+    const check = async () => {
+      checks += 1
+      return DONE
+    }
+    shop.startAgent({ unfinished: [runId], effects: { findGoal: goalOf(check) } })
+    await shop.until(runId, 'run_claimed', (await shop.records(runId)).length - 1)
+    expect(checks).toBe(0)
+    const approve = { decision: 'approve', reason: null, answers: null } as const
+    await shop.command(runId, { type: 'respond', ...approve })
+    expect(only(await shop.until(runId, 'run_end'), 'run_end').payload.reason).toBe('done')
+    expect(checks).toBe(1)
+  },
+)
