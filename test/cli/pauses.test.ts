@@ -56,7 +56,8 @@ test('a paused run says how it continues, and a raised limit continues it', asyn
   const raised = await cli('configure', runId, ...limits, '--reason', 'nearly')
   expect(raised).toEqual({ code: 0, stdout: `${runId} running\n`, stderr: '' })
   expect(await watching.exit).toBe(0)
-  expect(watching.stdout).toContain('max_cost_usd is now no limit: nearly\n')
+  const changed = await cli('watch', runId, '--kinds', 'run_config_changed')
+  expect(changed.stdout).toContain('max_cost_usd is now no limit, max_tokens is now 90000')
   expect(watching.stdout).toContain('run_resumed        the run continues: nearly\n')
 })
 

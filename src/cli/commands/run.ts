@@ -13,7 +13,9 @@ import {
   JSON_EVENTS,
   JSON_LINES,
   type JsonOption,
+  type LimitOptions,
   limitOptions,
+  limitsIn,
   mcpServers,
   names,
   network,
@@ -27,33 +29,31 @@ import { EXIT, OUTCOME_EXIT_CODES, type Steps } from '../terminal/steps.ts'
 import { statOf } from './diff.ts'
 import { follow } from './watch.ts'
 
-type Options = JsonOption & {
-  readonly cwd: string
-  readonly check?: string
-  readonly also?: readonly string[]
-  readonly message?: string
-  readonly file?: string
-  readonly model?: string
-  readonly maxIterations?: number
-  readonly hitl?: boolean
-  readonly maxCostUsd?: number | null
-  readonly maxTokens?: number | null
-  readonly maxSeconds?: number | null
-  readonly isolation?: Level
-  readonly effort?: Effort
-  readonly fallback?: readonly string[]
-  readonly network?: RunRequest['network']
-  readonly mcp?: RunRequest['mcp_servers']
-  readonly withoutTool?: readonly string[]
-  readonly protect?: readonly string[]
-  readonly onTampering?: OnTampering
-  readonly approvals?: string
-  readonly reason?: string
-  readonly detach?: boolean
-  readonly accept?: string
-  readonly acceptCommand?: string
-  readonly acceptFeedback?: boolean
-}
+type Options = JsonOption &
+  LimitOptions & {
+    readonly cwd: string
+    readonly check?: string
+    readonly also?: readonly string[]
+    readonly message?: string
+    readonly file?: string
+    readonly model?: string
+    readonly maxIterations?: number
+    readonly hitl?: boolean
+    readonly isolation?: Level
+    readonly effort?: Effort
+    readonly fallback?: readonly string[]
+    readonly network?: RunRequest['network']
+    readonly mcp?: RunRequest['mcp_servers']
+    readonly withoutTool?: readonly string[]
+    readonly protect?: readonly string[]
+    readonly onTampering?: OnTampering
+    readonly approvals?: string
+    readonly reason?: string
+    readonly detach?: boolean
+    readonly accept?: string
+    readonly acceptCommand?: string
+    readonly acceptFeedback?: boolean
+  }
 
 /** `retrai run [GOAL…]`: starts a run and watches it to its end. */
 export function runCommand(): Command {
@@ -174,9 +174,7 @@ function requestOf(options: Options): RunRequest {
       fallback_models: options.fallback,
       max_iterations: options.maxIterations,
       hitl_enabled: options.hitl,
-      max_cost_usd: options.maxCostUsd,
-      max_tokens: options.maxTokens,
-      max_seconds: options.maxSeconds,
+      ...limitsIn(options),
       on_limit: atTerminal() ? ('pause' as const) : undefined,
       ...{ isolation, network, reason, mcp_servers: mcp, protect },
       accept_feedback: options.acceptFeedback,

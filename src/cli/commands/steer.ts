@@ -6,7 +6,9 @@ import { type Connection, connected, serverCommand } from '../connection.ts'
 import {
   callHash,
   given,
+  type LimitOptions,
   limitOptions,
+  limitsIn,
   names,
   positiveInt,
   seen,
@@ -44,17 +46,15 @@ export const abortCommand = (): Command =>
     ),
   )
 
-type Changes = Why & {
-  readonly model?: string
-  readonly effort?: Effort | 'default'
-  readonly fallback?: readonly string[]
-  readonly maxIterations?: number
-  readonly maxCostUsd?: number | null
-  readonly maxTokens?: number | null
-  readonly maxSeconds?: number | null
-  /** False for --no-hitl. */
-  readonly hitl?: boolean
-}
+type Changes = Why &
+  LimitOptions & {
+    readonly model?: string
+    readonly effort?: Effort | 'default'
+    readonly fallback?: readonly string[]
+    readonly maxIterations?: number
+    /** False for --no-hitl. */
+    readonly hitl?: boolean
+  }
 
 /** `retrai configure RUN`: changes the configuration of a run while it works. */
 export const configureCommand = (): Command =>
@@ -88,9 +88,7 @@ async function* configure({ client, explain }: Connection, runId: string, option
     reasoning_effort: effort === 'default' ? null : effort,
     fallback_models: fallback,
     max_iterations: options.maxIterations,
-    max_cost_usd: options.maxCostUsd,
-    max_tokens: options.maxTokens,
-    max_seconds: options.maxSeconds,
+    ...limitsIn(options),
     hitl_enabled: hitl,
   })
   if (Object.keys(changes).length === 0) {

@@ -21,10 +21,24 @@ export function number(text: string): number {
   throw new InvalidArgumentError('Give a number in decimal digits.')
 }
 
-/** A limit of a run: a number, or "none". */
-const limit = (text: string): number | null => (text === 'none' ? null : number(text))
+type Limit = number | 'none' | undefined
+/** The limits of a run besides that of iterations, as a person gave them. */
+export type LimitOptions = {
+  readonly maxCostUsd?: Limit
+  readonly maxTokens?: Limit
+  readonly maxSeconds?: Limit
+}
 
-/** The limits of a run besides that of iterations. */
+const limit = (text: string): Limit => (text === 'none' ? text : number(text))
+const orNull = (wanted: Limit) => (wanted === 'none' ? null : wanted)
+
+/** The same, as the server reads them. */
+export const limitsIn = ({ maxCostUsd, maxTokens, maxSeconds }: LimitOptions) => ({
+  max_cost_usd: orNull(maxCostUsd),
+  max_tokens: orNull(maxTokens),
+  max_seconds: orNull(maxSeconds),
+})
+
 export const limitOptions = (command: Command): Command =>
   command
     .option(
