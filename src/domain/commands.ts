@@ -4,6 +4,7 @@ import type { IsolationPolicy } from './isolation.ts'
 import type { McpListing } from './mcp-tools.ts'
 import type { Network } from './network.ts'
 import type { PausedBy } from './pause.ts'
+import type { Origin, TakenOver } from './origin.ts'
 import type {
   CallDecision,
   Decision,
@@ -36,6 +37,11 @@ export type CreateCommand = {
   readonly defaultEffort?: Effort
   /** The run whose agent starts this one; a person starts it if it is left out. */
   readonly parent?: Parent
+  /** The run that it goes on from. */
+  readonly origin?: Origin
+  readonly takenOver?: TakenOver
+  /** The folder that it works in a copy of. */
+  readonly copyOf?: ProjectFolder
 }
 
 /** A command of a person on a run that exists. */

@@ -24,7 +24,7 @@ const OUTPUTS_SHARE = 0.3
 /** The most files that are named. */
 const MAX_FILES = 100
 
-/** What to leave out of the conversation: the first turns, up to the record of a reply. */
+/** What to leave out of the conversation: the first turns, up to the record of a reply; 0 for one that was taken over. */
 export type DueCompaction = {
   readonly turns: number
   readonly upTo: number
@@ -115,13 +115,10 @@ function imagesIn({ reply, results }: Turn): string[] {
 }
 
 /** The files that calls have written since the run began, as far as they are known. */
-export const filesWritten = ({ turns, compaction }: Conversation): readonly string[] =>
-  filesOf(
-    listed(turns)
-      .map(({ turn }) => turn)
-      .toReversed(),
-    compaction?.files ?? [],
-  )
+export const filesWritten = ({ turns, takenOver, compaction }: Conversation): readonly string[] => {
+  const own = listed(turns).filter(({ count }) => count > takenOver)
+  return filesOf(own.map(({ turn }) => turn).toReversed(), compaction?.files ?? [])
+}
 
 /** The latest turns that fit, at least one. */
 function latestWithin(conversation: Conversation, room: number, scale: number) {
@@ -137,9 +134,9 @@ function latestWithin(conversation: Conversation, room: number, scale: number) {
   return { count, tokens }
 }
 
-function seqOf({ turns }: Conversation, count: number): number {
+function seqOf({ turns, takenOver }: Conversation, count: number): number {
   for (let next = turns; next !== null; next = next.before) {
-    if (next.count <= count) return next.turn.seq
+    if (next.count <= count) return next.count <= takenOver ? 0 : next.turn.seq
   }
   return 0
 }

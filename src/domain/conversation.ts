@@ -85,6 +85,10 @@ export type Conversation = {
   readonly opening: readonly string[]
   /** Null before the first reply. Without those that a compaction replaces. */
   readonly turns: Turns | null
+  /** How many of the first turns are of the run that this one goes on from. */
+  readonly takenOver: number
+  /** Where the project is. */
+  readonly cwd: string
   readonly compaction: Compaction | null
   /** The seq of the last record. */
   readonly seq: number
@@ -108,9 +112,12 @@ export type Conversation = {
   readonly excluded: readonly string[]
 }
 
-/** What the agent said in its last reply, if that has no calls and is whole; null otherwise. */
-export function lastWords({ turns }: Pick<Conversation, 'turns'>): string | null {
-  if (turns === null) return null
+/** What the agent said in the last reply of this run, if that has no calls and is whole; null otherwise. */
+export function lastWords({
+  turns,
+  takenOver,
+}: Pick<Conversation, 'turns' | 'takenOver'>): string | null {
+  if (turns === null || turns.count <= takenOver) return null
   const { tool_calls: calls, notice, text } = turns.turn.reply
   return calls.length === 0 && notice === undefined ? (text ?? '') : null
 }
@@ -127,7 +134,7 @@ export function resultOf(
   return null
 }
 
-/** The number of turns of the whole run. */
+/** The number of turns of the whole run, with those that it has taken over. */
 export const turnCount = ({ turns }: Pick<Conversation, 'turns'>): number => turns?.count ?? 0
 
 /** The turns as a list, the latest first. */

@@ -1,5 +1,6 @@
 import { compact } from './compaction.ts'
 import {
+  allMessages,
   type Conversation,
   changeLast,
   readInbox,
@@ -11,6 +12,7 @@ import { BrokenInvariant } from './errors.ts'
 import { masksIn } from './mask/finder.ts'
 import { offerTools } from './mcp-tools.ts'
 import type { PayloadOf, ProviderItems, RunRecord } from './records.ts'
+import type { SinceOrigin } from './snapshots.ts'
 import { REDACTED } from './texts.ts'
 
 function open({ config, system_prompt, instructions }: PayloadOf<'run_created'>): Conversation {
@@ -18,7 +20,7 @@ function open({ config, system_prompt, instructions }: PayloadOf<'run_created'>)
   return {
     system: system_prompt,
     opening: instructions === undefined ? [task] : [task, `# Instructions\n${instructions}`],
-    turns: null,
+    ...{ turns: null, takenOver: 0, cwd: config.cwd },
     compaction: null,
     seq: 0,
     omittedTurns: 0,
@@ -32,6 +34,29 @@ function open({ config, system_prompt, instructions }: PayloadOf<'run_created'>)
     tools: [],
     excluded: config.tools?.exclude ?? [],
   }
+}
+
+const GOES_ON =
+  'The work goes on from here in a new run. Processes that you had started have ended, and what you had put into $HOME and $TMPDIR may be gone.'
+
+/**
+ * A run that goes on from another one. What was said before stays as it was, so that providers have it in their caches and
+ * take their reasoning back. What limits a request may be different for the model of this run.
+ */
+function goOn(
+  before: Conversation,
+  { config, system_prompt: system, instructions }: PayloadOf<'run_created'>,
+): Conversation {
+  const { cwd, tools } = config
+  const moved = cwd === before.cwd ? '' : ` The project is now the folder ${cwd}.`
+  const taken: Conversation = {
+    ...readInbox(before, allMessages(before)),
+    ...{ system, cwd, seq: 0, takenOver: turnCount(before) },
+    ...{ contextTokens: null, readMessages: 0, checked: false },
+    ...{ tools: [], excluded: tools?.exclude ?? [] },
+  }
+  const told = say(taken, `${GOES_ON}${moved}`)
+  return instructions === undefined ? told : say(told, fromPerson(instructions), 'person')
 }
 
 /** The project as the agent is shown it before its first reply. */
@@ -56,10 +81,15 @@ function goalFeedback({ achieved, reason, details }: PayloadOf<'goal_check'>): s
 const NOT_CHECKED =
   'The goal was not checked again, because nothing has changed since its last check. It is not reached yet.'
 
-/** Folds one record into the conversation; `null` is the conversation before `run_created`. */
+/**
+ * Folds one record into the conversation. Before `run_created`, it is `null`, or that of the run that this one goes on
+ * from, up to there.
+ */
 export function converse(before: Conversation | null, record: RunRecord): Conversation {
+  if (record.kind === 'run_created') {
+    return before === null ? open(record.payload) : goOn(before, record.payload)
+  }
   if (before !== null) return add({ ...before, seq: before.seq + 1 }, record)
-  if (record.kind === 'run_created') return open(record.payload)
   throw new BrokenInvariant(`a run begins with run_created, not ${record.kind}`)
 }
 
@@ -71,6 +101,10 @@ function add(conversation: Conversation, record: RunRecord): Conversation {
     }
     case 'user_message':
       return { ...conversation, inbox: [...conversation.inbox, fromPerson(record.payload.text)] }
+    case 'snapshot':
+      return record.payload.since_origin === undefined
+        ? conversation
+        : say(conversation, sinceOrigin(record.payload.since_origin))
     case 'mcp_tools_listed': {
       const { tools, note } = offerTools(conversation.tools, record.payload)
       return note === null ? { ...conversation, tools } : say({ ...conversation, tools }, note)
@@ -122,6 +156,13 @@ function add(conversation: Conversation, record: RunRecord): Conversation {
     default:
       return conversation
   }
+}
+
+/** What others have done to the files before this run took the work up. */
+function sinceOrigin({ count, files }: SinceOrigin): string {
+  const more = count > files.length ? [`… and ${count - files.length} more`] : []
+  const named = files.map(({ path, change }) => `${change}: ${path}`)
+  return `Others have changed files since you stopped working. What you know of them is out of date:\n${[...named, ...more].join('\n')}`
 }
 
 const fromPerson = (text: string): string => `A person says about this run:\n${text}`

@@ -38,7 +38,7 @@ export function decide(
 function create(command: CreateCommand, state: RunState | null, now: number): Decided {
   const { runId, config, systemPrompt, reason, idempotency } = command
   const { isolation, project, pool, instructions, serverApprovals = [] } = command
-  const { defaultEffort, parent } = command
+  const { defaultEffort, parent, origin, takenOver, copyOf } = command
   if (state !== null) return err(existing(state, idempotency))
   const record: RecordOf<'run_created'> = {
     kind: 'run_created',
@@ -50,7 +50,8 @@ function create(command: CreateCommand, state: RunState | null, now: number): De
       system_prompt: systemPrompt,
       ...present({ reason, idempotency, instructions, isolation, project, pool }),
       ...(serverApprovals.length === 0 ? {} : { server_approvals: serverApprovals }),
-      ...present({ default_effort: defaultEffort, parent }),
+      ...present({ default_effort: defaultEffort, parent, origin }),
+      ...present({ taken_over: takenOver, copy_of: copyOf }),
     },
   }
   return ok([record])

@@ -30,12 +30,13 @@ const NOTHING_USED: Usage = { tokens: 0, costUsd: 0 }
 
 function create(record: RecordOf<'run_created'>): RunState {
   const { isolation, project, parent, origin, default_effort: defaultEffort } = record.payload
-  const { copy_of: of } = record.payload
+  const { copy_of: of, taken_over: before } = record.payload
   return {
     runId: record.run_id,
     config: record.payload.config,
     ...present({ isolation, project, parent, origin, defaultEffort }),
-    ...(of === undefined ? {} : { copy: { of, is: 'due' } }),
+    // A run that goes on in the copy of another one finds it made.
+    ...(of === undefined ? {} : { copy: { of, is: project === undefined ? 'due' : 'made' } }),
     requestSha256: record.payload.idempotency?.request_sha256 ?? null,
     seq: 0,
     phase: { type: 'ready' },
@@ -44,7 +45,8 @@ function create(record: RecordOf<'run_created'>): RunState {
     changed: true,
     watch: UNSUSPICIOUS,
     instructed: record.payload.instructions !== undefined,
-    introduced: record.payload.origin !== undefined,
+    introduced: before?.introduced ?? false,
+    ...present({ shellFolder: before?.shell_folder }),
     messages: { sent: 0, read: 0 },
     namedMessages: [],
     uncheckable: 0,

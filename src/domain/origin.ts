@@ -13,3 +13,14 @@ export const Origin = z
   })
   .readonly()
 export type Origin = z.infer<typeof Origin>
+
+/** What is known of the origin there that its conversation does not say. */
+export const TakenOver = z
+  .strictObject({
+    /** Whether its agent was shown its project. */
+    introduced: z.boolean(),
+    /** Where its next `bash_exec` would have started, as a path from the project; left out: in its folder. */
+    shell_folder: z.string().exactOptional(),
+  })
+  .readonly()
+export type TakenOver = z.infer<typeof TakenOver>

@@ -5,7 +5,7 @@ import { Json, Sha256 } from './fields.ts'
 import { IsolationDifference, IsolationPolicy, KilledBy } from './isolation.ts'
 import { McpToolsListed } from './mcp-tools.ts'
 import { Network } from './network.ts'
-import { Origin } from './origin.ts'
+import { Origin, TakenOver } from './origin.ts'
 import { PausedBy } from './pause.ts'
 import { ConfigChanges, Effort, ProjectFolder, RunConfig } from './run-config.ts'
 import { LeftOutHashed, MOST_NAMED, Snapshot, Tampered } from './snapshots.ts'
@@ -180,6 +180,7 @@ const payloads = {
     parent: Parent.exactOptional(),
     /** Set if it goes on from another run: its conversation begins with that of the other up to there. */
     origin: Origin.exactOptional(),
+    taken_over: TakenOver.exactOptional(),
     /** The folder that it works in a copy of. `config.cwd` is where the copy is; `project_copied` says that it was made. */
     copy_of: ProjectFolder.exactOptional(),
   }),
@@ -409,7 +410,7 @@ const payloads = {
   }),
   /** The first turns of the conversation are left out of all later requests; a summary comes in their place. */
   context_compacted: z.strictObject({
-    /** How many turns, and the seq of the last reply among them. */
+    /** How many turns, with those taken over, and the seq of the last reply among them; 0 if that was taken over. */
     turns: count,
     up_to: count,
     /** Only the outputs of their calls are left out, which is tried first: then there is no summary. */

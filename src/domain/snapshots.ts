@@ -119,6 +119,12 @@ export const MOST_LEFT_OUT = 200
 /** Objects of which only the ids are known, because their run has reached its limit, and the bytes of their contents. */
 export const Unkept = z.strictObject({ objects: count, bytes: count }).readonly()
 
+/** What others have done to the files between two runs: how much, and the first in the order of their paths. */
+export const SinceOrigin = z
+  .strictObject({ count, files: z.array(Tampered).max(MOST_NAMED).readonly() })
+  .readonly()
+export type SinceOrigin = z.infer<typeof SinceOrigin>
+
 /** The files of a project at one moment. */
 export const Snapshot = z.strictObject({
   /** The id of a git tree in the SHA-256 object format, over the bytes, modes and links of all files in it. */
@@ -138,6 +144,8 @@ export const Snapshot = z.strictObject({
   /** The artifacts with the objects that no earlier snapshot of the run has kept: packs of git. */
   packs: z.array(z.strictObject({ sha256: Sha256, bytes: count }).readonly()),
   unkept: Unkept.exactOptional(),
+  /** Of the first snapshot of a run that continues another one: what it has not as the last snapshot of that. Left out if nothing. */
+  since_origin: SinceOrigin.exactOptional(),
 })
 export type Snapshot = z.infer<typeof Snapshot>
 

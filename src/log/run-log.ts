@@ -107,25 +107,6 @@ export async function* recordPages(
   }
 }
 
-/** Whether a tool result of a run names an artifact. */
-export async function namesArtifact(
-  store: StreamReader,
-  runId: string,
-  sha256: string,
-): Promise<Result<boolean, LoadError>> {
-  for await (const page of streamPages(store, streamOf(runId))) {
-    if (page.isErr()) return err(page.error)
-    for (const event of page.value) {
-      if (event.type !== 'tool_result' || !event.data.includes(sha256)) continue
-      const decoded = decode(event)
-      if (decoded.isErr()) return err(decoded.error)
-      const { record } = decoded.value
-      if (record.kind === 'tool_result' && record.payload.sha256 === sha256) return ok(true)
-    }
-  }
-  return ok(false)
-}
-
 /** Folds one stored record. A record that breaks the chain or the order of a run is damaged. */
 export function foldLogged(
   runId: string,

@@ -8,6 +8,7 @@ import type { PayloadOf } from '../domain/records.ts'
 import { messagesWithout, toMessages, withoutImage } from '../domain/sent-messages.ts'
 import type { OpenCall, RunState } from '../domain/state.ts'
 import type { LoggedRecord } from '../log/codec.ts'
+import { beginningOf } from '../log/lineage.ts'
 import { type LoadError, load, recordPages, streamOf } from '../log/run-log.ts'
 import { lastEvent, type StreamReader } from '../log/stream-pages.ts'
 import type { ReadModel } from '../projections/read-model.ts'
@@ -121,7 +122,9 @@ export async function sentConversation(
 ): Promise<Result<SentConversation, QueryError>> {
   const missing = at === null ? null : await whyMissing(deps.store, runId, at)
   if (missing !== null) return err(missing)
-  let conversation: Conversation | null = null
+  const begun = await beginningOf(deps.store, runId)
+  if (begun.isErr()) return err(begun.error)
+  let { conversation } = begun.value
   let usage: PayloadOf<'llm_usage'> | null = null
   let sent: SentConversation | null = null
   /** The seqs of the last record that a request follows from, and of the messages of people. */

@@ -26,8 +26,8 @@ import { buildApp } from '../http/app.ts'
 import type { Redactions } from '../http/deps.ts'
 import { sha256 as sha256Of } from '../lib/sha256.ts'
 import { LiveParts } from '../live/live-parts.ts'
+import { namesArtifact } from '../log/lineage.ts'
 import { processMask } from '../log/masking.ts'
-import { namesArtifact } from '../log/run-log.ts'
 import { createCatalogue, type ModelCatalogue, type ModelInfo } from '../models/catalogue.ts'
 import { createModels } from '../models/models.ts'
 import type { ModelSettings } from '../models/routing.ts'
@@ -164,10 +164,10 @@ function createEffects(
       const left = withoutObjects(pack, redactor.index.removedObjects)
       return left === null ? null : { sha256: await artifacts.put(left), bytes: left.length }
     },
-    filesOf: async (runId) => {
+    filesOf: async (runId, more = []) => {
       const found = await snapshotsOf(store, runId)
       const packsOf = (sha256: string) => redactor.index.packsOf(sha256)
-      return found.isErr() ? null : RunFiles.open(found.value, artifacts, packsOf)
+      return found.isErr() ? null : RunFiles.open([...found.value, ...more], artifacts, packsOf)
     },
     openServers: () => new RunServers({ configuration, startProcess }),
     openWorkspace,

@@ -30,16 +30,20 @@ export async function snapshotsOf(
  * content of a file is read from its pack when it is asked for.
  */
 export class RunFiles {
+  /** Oldest first. */
+  readonly snapshots: readonly SnapshotAt[]
   readonly #artifacts: ArtifactSource
   readonly #trees: ReadonlyMap<string, Buffer>
   /** The pack of each blob. */
   readonly #packs: ReadonlyMap<string, string>
 
   private constructor(
+    snapshots: readonly SnapshotAt[],
     artifacts: ArtifactSource,
     trees: ReadonlyMap<string, Buffer>,
     packs: ReadonlyMap<string, string>,
   ) {
+    this.snapshots = snapshots
     this.#artifacts = artifacts
     this.#trees = trees
     this.#packs = packs
@@ -64,7 +68,7 @@ export class RunFiles {
         else packs.set(id, name)
       }
     }
-    return new RunFiles(artifacts, trees, packs)
+    return new RunFiles(snapshots, artifacts, trees, packs)
   }
 
   /** The entries of a folder; null if its object is not kept. */

@@ -167,10 +167,11 @@ export class Workshop implements AsyncDisposable {
       models: this.models,
       toolbox: this.toolbox,
       openOutput: async () => null,
-      filesOf: async (runId) => {
+      filesOf: async (runId, more = []) => {
         const found = await snapshotsOf(this.store, runId)
         const artifacts = createArtifacts(join(this.folder, 'artifacts'))
-        return RunFiles.open(found._unsafeUnwrap(), artifacts, (sha256) => [sha256])
+        const all = [...found._unsafeUnwrap(), ...more]
+        return RunFiles.open(all, artifacts, (sha256) => [sha256])
       },
       keepPack: async (pack) => ({
         sha256: await createArtifacts(join(this.folder, 'artifacts')).put(pack),

@@ -7,7 +7,7 @@ import type { Logger } from '../../lib/logger.ts'
 import type { LiveParts } from '../../live/live-parts.ts'
 import type { Models } from '../../models/model.ts'
 import type { RunCommand } from '../../runner/command.ts'
-import type { RunFiles } from '../../snapshots/run-files.ts'
+import type { RunFiles, SnapshotAt } from '../../snapshots/run-files.ts'
 import type { OpenWorkspace, Workspace } from '../../workspace/workspace.ts'
 import type { McpSession } from '../mcp/run-servers.ts'
 import type { SubagentRules } from '../subagents/subagents.ts'
@@ -24,8 +24,11 @@ export type Effects = KeepObjects & {
   readonly toolbox: Toolbox
   /** Opens an artifact that a result of the run names; null if none does. */
   readonly openOutput: (runId: string, sha256: string) => ReturnType<Artifacts['read']>
-  /** The files of a run as its snapshots have them; null if the log cannot be read. Rejects as `readArtifact` does. */
-  readonly filesOf: (runId: string) => Promise<RunFiles | null>
+  /**
+   * The files of a run as its snapshots have them, and further snapshots; null if the log cannot be read. Rejects as
+   * `readArtifact` does.
+   */
+  readonly filesOf: (runId: string, more?: readonly SnapshotAt[]) => Promise<RunFiles | null>
   readonly openServers: () => McpSession
   readonly findGoal: (name: string) => Goal | undefined
   readonly runCommand: RunCommand

@@ -29,6 +29,6 @@ export function patientReads(
         // It may go away in the middle, too.
         return found && { bytes: found.bytes, stream: Readable.from([await buffer(found.stream)]) }
       }),
-    filesOf: (runId) => outlast(() => filesOf(runId)),
+    filesOf: (...asked) => outlast(() => filesOf(...asked)),
   }
 }

@@ -10,6 +10,7 @@ import { type PauseBoundsMs, pauseMs, sleep } from '../../lib/backoff.ts'
 import type { Logger } from '../../lib/logger.ts'
 import type { LoggedRecord } from '../../log/codec.ts'
 import { decideAndAppend, wasOvertaken } from '../../log/decider.ts'
+import { type Beginning, beginningOf } from '../../log/lineage.ts'
 import { patientStore, type StreamStore } from '../../log/patience.ts'
 import {
   foldedRun,
@@ -67,6 +68,7 @@ type SessionDeps = LogAccessUntil & {
 export class RunSession {
   #run: LoadedRun
   #conversation: Conversation
+  readonly #lineage: Beginning['lineage']
   readonly #deps: SessionDeps
   /** It fails only when the work on the run must stop. */
   readonly #store: StreamStore
@@ -74,23 +76,31 @@ export class RunSession {
   #redactions = 0
   #news = new AbortController()
 
-  private constructor(run: LoadedRun, conversation: Conversation, deps: SessionDeps) {
+  private constructor(
+    run: LoadedRun,
+    { lineage, conversation }: Beginning & { readonly conversation: Conversation },
+    deps: SessionDeps,
+  ) {
     this.#run = run
     this.#conversation = conversation
+    this.#lineage = lineage
     this.#deps = deps
     this.#store = outlasting(run.state.runId, deps)
   }
 
-  /** Folds the run's stream from its beginning. */
+  /** Folds the run's stream from its beginning, after those of the runs that it goes on from. */
   static async open(runId: string, deps: SessionDeps): Promise<Result<RunSession, SessionError>> {
-    let conversation: Conversation | null = null
+    const store = outlasting(runId, deps)
+    const begun = await beginningOf(store, runId)
+    if (begun.isErr()) return err(sessionError(begun.error))
+    let { conversation } = begun.value
     const visit = ({ record }: LoggedRecord): void => {
       conversation = converse(conversation, record)
     }
-    const loaded = await load(outlasting(runId, deps), runId, { visit })
+    const loaded = await load(store, runId, { visit })
     if (loaded.isErr()) return err(sessionError(loaded.error))
     if (loaded.value === null || conversation === null) return err({ type: 'run_not_found' })
-    return ok(new RunSession(loaded.value, conversation, deps))
+    return ok(new RunSession(loaded.value, { ...begun.value, conversation }, deps))
   }
 
   get state(): RunState {
@@ -112,6 +122,11 @@ export class RunSession {
     const origin = await originOf(this.#store, this.state)
     const created = origin.isOk() ? origin.value?.record : null
     return created?.kind === 'run_created' ? created.payload.config.cwd : null
+  }
+
+  /** Whether it holds what a run says: its own, or one that it goes on from. */
+  holds(runId: string): boolean {
+    return [this.state.runId, ...this.#lineage.map(({ run_id }) => run_id)].includes(runId)
   }
 
   /** A part of the run was redacted: see `refresh`. */

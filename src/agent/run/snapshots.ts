@@ -6,7 +6,9 @@ import type { LeftOut } from '../../domain/snapshots.ts'
 import { processMask } from '../../log/masking.ts'
 import type { Questions } from '../../workspace/protocol.ts'
 import { describeProblem } from '../../workspace/workspace-process.ts'
+import type { Effects } from './effects.ts'
 import { orWarn, Protection, type ProtectionDeps } from './protection.ts'
+import { sinceOrigin } from './since-origin.ts'
 
 type Snapshot = PayloadOf<'snapshot'>
 
@@ -37,7 +39,7 @@ const masked = (list: Buffer): string =>
     ),
   )
 
-type Deps = ProtectionDeps & { readonly effects: KeepObjects }
+type Deps = ProtectionDeps & { readonly effects: KeepObjects & Pick<Effects, 'filesOf'> }
 
 /**
  * Snapshots of the project of a run, while this process works on it. What cannot be kept now, because the workspace or the
@@ -77,12 +79,14 @@ export class Snapshots {
     this.#leftOut = leftOut
     if (isSame) return null
     const { keepArtifact } = this.#deps.effects
-    return {
+    const snapshot = {
       ...{ tree, files, bytes, packs },
       left_out: left_out ?? { count, sha256: await keepArtifact(masked(body)) },
       ...(leftOut.includes('"commitment":') ? { salt } : {}),
       ...present({ unkept, protected: await this.protection.first() }),
     }
+    const since = await sinceOrigin(this.#deps.session, snapshot, this.#deps.effects)
+    return { ...snapshot, ...present({ since_origin: since }) }
   }
 
   async #packs(count: number, isKept: boolean): Promise<Snapshot['packs']> {

@@ -169,8 +169,8 @@ function factualSummary(state: RunState, conversation: Conversation): string {
   const { iteration, goal, total } = state
   const cost = total.costUsd === null ? 'at an unknown price' : `for $${total.costUsd.toFixed(4)}`
   const files = filesWritten(conversation)
-  const words = conversation.turns?.turn.reply.text?.trim() ?? ''
-  const turns = turnCount(conversation)
+  const turns = turnCount(conversation) - conversation.takenOver
+  const words = turns === 0 ? '' : (conversation.turns?.turn.reply.text?.trim() ?? '')
   const replies = turns === 1 ? 'one reply' : `${turns} replies`
   return [
     `The agent worked through ${counted(iteration, 'iteration')} with ${replies}: ${counted(total.tokens, 'token')}, ${cost}.`,

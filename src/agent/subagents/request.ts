@@ -3,13 +3,9 @@ import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { budgetLeft, shareOf } from '../../domain/budget.ts'
 import { NulFree } from '../../domain/fields.ts'
-import {
-  MAX_MCP_SERVERS,
-  type McpRequest,
-  type McpServer,
-  McpServerName,
-} from '../../domain/mcp-servers.ts'
+import { MAX_MCP_SERVERS, type McpRequest, McpServerName } from '../../domain/mcp-servers.ts'
 import { present } from '../../domain/present.ts'
+import { requestAgain, requestedServer } from '../../domain/request-again.ts'
 import type { RunConfig, RunRequest } from '../../domain/run-config.ts'
 import { type RunState, startedBy } from '../../domain/state.ts'
 import { subagentCalls } from '../../domain/subagent-state.ts'
@@ -119,19 +115,10 @@ export function requestOf(
 }
 
 /** The request for a run that was recorded and not created. */
-export function again(
-  { shell_goal, mcp_servers = [], all_of: _, goal_options: __, ...config }: RunConfig,
-  state: RunState,
-): RunRequest {
-  return {
-    ...config,
-    ...inherited(state),
-    ...(shell_goal === null
-      ? {}
-      : { check: { command: shell_goal.check_command, conditions: shell_goal.success_condition } }),
-    ...(mcp_servers.length === 0 ? {} : { mcp_servers: mcp_servers.map(requestedServer) }),
-  }
-}
+export const again = (config: RunConfig, state: RunState): RunRequest => ({
+  ...requestAgain(config),
+  ...inherited(state),
+})
 
 /** How many sub-agents of the reply are still to be started: they share what is left. */
 export function toStart(state: RunState): number {
@@ -165,17 +152,4 @@ function serversOf(
     return err(`You have no MCP server ${unknown.join(', ')} to give. Yours: ${own}.`)
   }
   return ok(mcp_servers.filter(({ name }) => names.includes(name)).map(requestedServer))
-}
-
-/** A recorded server in the form of a request, as strict as it was recorded. */
-function requestedServer({
-  source,
-  network: _,
-  private_address: __,
-  trust_hints: ___,
-  ...server
-}: McpServer): McpRequest {
-  if (source === 'request') return server
-  const { name, required, on_change, tools } = server
-  return { name, required, on_change, ...present({ tools }) }
 }

@@ -71,8 +71,9 @@ export class Claim {
     this.#signal = signal
   }
 
-  /** Makes the run be read again before its next step. */
-  forget(): void {
+  /** After a redaction of a run: makes this one be read again before its next step, if it holds what that says. */
+  forget(runId: string): void {
+    if (this.session?.holds(runId) === false) return
     this.#redacted = true
     this.session?.forget()
   }

@@ -138,9 +138,9 @@ export class Supervisor {
     await this.#presence?.stop()
   }
 
-  /** Call this after a redaction of the run: it is read again before its next step. */
+  /** Call this after a redaction of the run: it, and what goes on from it, is read again before its next step. */
   forget(runId: string): void {
-    this.#workers.get(runId)?.forget()
+    for (const worker of this.#workers.values()) worker.forget(runId)
   }
 
   async #follow(after: Position | null): Promise<void> {

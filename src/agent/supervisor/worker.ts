@@ -56,9 +56,9 @@ export class RunWorker {
     this.#stop.abort()
   }
 
-  /** Makes the worker read the run again before its next step. */
-  forget(): void {
-    this.#claim.forget()
+  /** After a redaction: makes the worker read its run again before the next step, if that holds what was redacted. */
+  forget(runId: string): void {
+    this.#claim.forget(runId)
   }
 
   /** Whether the run has ended, as far as this worker knows. */

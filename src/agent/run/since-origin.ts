@@ -1,0 +1,39 @@
+import {
+  MOST_NAMED,
+  type SinceOrigin,
+  type Snapshot,
+  type Tampered,
+} from '../../domain/snapshots.ts'
+import { shownPath } from '../../lib/git-objects.ts'
+import { compareTrees } from '../../snapshots/compare-trees.ts'
+import type { Effects } from './effects.ts'
+import type { RunSession } from './session.ts'
+
+/**
+ * What others have done to the files since the last snapshot of the run that this one continues, by the first snapshot of
+ * this one. Null if nothing, or if that is not known. Rejects if the place of the artifacts cannot be read now.
+ */
+export async function sinceOrigin(
+  { state: { origin, snapshot, iteration } }: Pick<RunSession, 'state'>,
+  first: Snapshot,
+  { filesOf }: Pick<Effects, 'filesOf'>,
+): Promise<SinceOrigin | null> {
+  if (origin?.kind !== 'continue' || snapshot !== undefined || iteration > 0) return null
+  const files = await filesOf(origin.run_id, [{ seq: Number.POSITIVE_INFINITY, snapshot: first }])
+  const last = files?.snapshots.findLast(({ seq }) => seq <= origin.seq)?.snapshot
+  if (files === null || last === undefined) return null
+  const found = await compareTrees(last.tree, first.tree, async (id) => files.tree(id))
+  const changes = [
+    ...found.changes.flatMap(({ path, oldPath, status }): Tampered[] =>
+      status === 'renamed'
+        ? [
+            { path: shownPath(oldPath ?? ''), change: 'deleted' },
+            { path: shownPath(path), change: 'added' },
+          ]
+        : [{ path: shownPath(path), change: status }],
+    ),
+    ...found.unknown.map((path): Tampered => ({ path: shownPath(path), change: 'modified' })),
+  ]
+  if (changes.length === 0) return null
+  return { count: changes.length, files: changes.slice(0, MOST_NAMED) }
+}
