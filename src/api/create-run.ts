@@ -3,6 +3,7 @@ import { Acceptance } from '../domain/acceptance.ts'
 import { Level, LowerLimits } from '../domain/isolation.ts'
 import { MAX_MCP_SERVERS, McpRequest } from '../domain/mcp-servers.ts'
 import { allOf, goalFields, RunConfig } from '../domain/run-config.ts'
+import { RunId, SeqInBody } from './fields.ts'
 
 const config = RunConfig.unwrap().shape
 
@@ -39,6 +40,8 @@ export const limits = {
     .nullable()
     .describe('Working time; waiting for a person or for a server does not count'),
 }
+const GOES_ON =
+  'The conversation of the new run begins with that of the other. Everything that the request does not name is as in that run, and limits count anew'
 
 /** The body of POST /api/runs. The server has defaults for `cwd`, `model_name` and `max_iterations`. */
 export const CreateRun = z
@@ -140,6 +143,20 @@ export const CreateRun = z
           'beginning does not end the run',
       ),
     reason: reason.describe('Why somebody starts the run. Kept in the log'),
+    fork: z
+      .strictObject({ run_id: RunId, at: SeqInBody.describe('seq of a record') })
+      .exactOptional()
+      .describe(
+        `Go on from this record of a run, in a copy of its project with the files as they were there. ${GOES_ON}`,
+      ),
+    continues: z
+      .strictObject({ run_id: RunId })
+      .exactOptional()
+      .describe(`Go on from the end of a run that has ended, in the same folder. ${GOES_ON}`),
+  })
+  .refine(({ fork, continues }) => fork === undefined || continues === undefined, {
+    path: ['continues'],
+    message: 'cannot be named beside fork: a run goes on from one other run',
   })
   .meta({
     id: 'CreateRun',
@@ -153,6 +170,10 @@ export const CreateRun = z
         network: { allow: ['preset:goal'] },
       },
       { all_of: ['pytest', { check: { command: 'make lint' } }], cwd: '/path/to/project' },
+      {
+        continues: { run_id: '550e8400-e29b-41d4-a716-446655440000' },
+        instructions: 'Now the same for the other module.',
+      },
     ],
   })
 export type CreateRun = z.input<typeof CreateRun>

@@ -121,6 +121,12 @@ export const CATALOGUE = {
     'Another request used this Idempotency-Key before. Use a new key for a new request.',
   ],
   run_ended: [409, 'Run has ended', 'The run has ended. Start a new one.'],
+  run_not_ended: [
+    409,
+    'Run has not ended',
+    'Only a run that has ended can be continued. Send this one a message, or fork it.',
+  ],
+  origin_gone: [409, 'Origin is gone', 'The run that it would go on from is not whole any more.'],
   not_awaiting_human: [
     409,
     'Nothing to decide',

@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { ApprovalRule, ApprovalRules, RuleName } from '../domain/approvals/rules.ts'
 import { Timestamp } from '../domain/fields.ts'
 import { IsolationPolicy } from '../domain/isolation.ts'
+import { Origin } from '../domain/origin.ts'
 import { OnLimit, PausedBy } from '../domain/pause.ts'
 import { Plan } from '../domain/plan.ts'
 import { CallDecision, Decision, RequestedCall, Stuck } from '../domain/records.ts'
@@ -58,6 +59,10 @@ const Doubt = z
     'What speaks against the goal, although the run has reached it: such as tests that it changed',
   )
 
+const OriginOfRun = Origin.unwrap()
+  .exactOptional()
+  .describe('The run that this one goes on from, up to the record with this seq and hash')
+
 /** A row of GET /api/runs. */
 export const RunSummary = z
   .object({
@@ -69,6 +74,7 @@ export const RunSummary = z
     waiting_for: WaitingFor,
     paused: Paused,
     parent_run_id: ParentRunId,
+    origin: OriginOfRun,
     // Servers of earlier versions send nothing of the following.
     cwd: z.string().exactOptional(),
     model_name: z.string().exactOptional(),
@@ -112,6 +118,14 @@ export const RecordedMessage = RunAndStatus.extend({
   seq: z.int().describe('Of the record of the message'),
 }).meta({ id: 'RecordedMessage' })
 export type RecordedMessage = z.infer<typeof RecordedMessage>
+
+/** The answer to POST /api/runs/{run_id}/messages if that run had ended: the run that goes on from it. */
+export const Continuation = RunAndStatus.extend({
+  continues: OriginOfRun.unwrap()
+    .omit({ kind: true })
+    .describe('The last record of the run that had ended'),
+}).meta({ id: 'Continuation' })
+export type Continuation = z.infer<typeof Continuation>
 
 /** A run that the agent of another one has started. */
 const Subagent = z.object({
@@ -202,6 +216,13 @@ export const RunDetails = z
     waiting_for: WaitingFor,
     paused: Paused,
     parent_run_id: ParentRunId,
+    origin: OriginOfRun,
+    origin_redacted: z
+      .literal(true)
+      .exactOptional()
+      .describe(
+        'Texts of what the run goes on from were redacted: the conversation is without them',
+      ),
     parent: Parent.unwrap()
       .exactOptional()
       .describe(

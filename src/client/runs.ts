@@ -11,6 +11,7 @@ import type {
 } from '../api/run-requests.ts'
 import {
   AnsweredApproval,
+  Continuation,
   CreatedRun,
   RecordedMessage,
   RunAndStatus,
@@ -43,12 +44,16 @@ export type RunQuery = {
   readonly goal?: string | undefined
   /** Only runs that the agent of this run has started. */
   readonly parent?: string | undefined
+  /** Only runs that go on from this run. */
+  readonly origin?: string | undefined
   /** `next` of the previous page. */
   readonly cursor?: string | undefined
 }
 
 /** Runs, newest first. `next` is the cursor of the next page; null on the last page. */
 export type RunPage = { readonly runs: readonly RunSummary[]; readonly next: string | null }
+
+const Sent = z.union([RecordedMessage, Continuation])
 
 /** The calls of /api/runs. */
 export interface Runs extends ReturnType<typeof createRuns> {}
@@ -87,11 +92,15 @@ export const createRuns = ({ call, get, send }: Rest) => ({
   abort: (runId: string, why: Why = {}, options?: Signal): Answered<RunAndStatus> =>
     send('POST', runPath(runId, '/abort'), why, RunAndStatus, options),
   /**
-   * Says something to the agent of a run: its next request to the model holds it. With an idempotency key, the same
-   * message can be sent again safely.
+   * Says something to the agent of a run: its next request to the model holds it. If the run has ended, a run that goes on
+   * from it is started. With an idempotency key, the same message can be sent again safely.
    */
-  send: (runId: string, message: SendMessage, options?: Repeatable): Answered<RecordedMessage> =>
-    send('POST', runPath(runId, '/messages'), message, RecordedMessage, options),
+  send: (
+    runId: string,
+    message: SendMessage,
+    options?: Repeatable,
+  ): Answered<RecordedMessage | Continuation> =>
+    send('POST', runPath(runId, '/messages'), message, Sent, options),
   /** Redacts texts of a record for ever. The pointer (RFC 6901) begins at the payload. Repeating the call is safe. */
   redact: (runId: string, what: RedactRun, options?: Signal): Answered<RedactedRecord> =>
     send('POST', runPath(runId, '/redact'), what, RedactedRecord, options),

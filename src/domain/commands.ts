@@ -3,8 +3,8 @@ import type { ApprovalRules, Verdict } from './approvals/rules.ts'
 import type { IsolationPolicy } from './isolation.ts'
 import type { McpListing } from './mcp-tools.ts'
 import type { Network } from './network.ts'
-import type { PausedBy } from './pause.ts'
 import type { Origin, TakenOver } from './origin.ts'
+import type { PausedBy } from './pause.ts'
 import type {
   CallDecision,
   Decision,

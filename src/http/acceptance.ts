@@ -22,9 +22,16 @@ type Places = Pick<AppDeps, 'artifacts'>
 
 const SALT_BYTES = 16
 
-/** What is wrong with the hidden check of a request. Messages quote nothing of it but paths. */
-export function acceptanceProblems({ accept, accept_feedback }: Requested): FieldProblem[] {
+/**
+ * What is wrong with the hidden check of a request. Messages quote nothing of it but paths.
+ * @param hasOne whether the run has one without naming it
+ */
+export function acceptanceProblems(
+  { accept, accept_feedback }: Requested,
+  hasOne: boolean,
+): FieldProblem[] {
   if (accept === undefined) {
+    if (hasOne) return []
     const message =
       'accept_feedback needs accept, the check that the agent learns of. Add it, or leave both out.'
     return accept_feedback ? [{ field: 'accept_feedback', message }] : []
@@ -66,11 +73,13 @@ export function keepAcceptance(
  * everybody who reads the log try what the check may be. After a redaction, every check counts as the same.
  */
 export function hasAcceptance(
-  { config }: RunState,
+  { config, origin }: RunState,
   accept: Acceptance | undefined,
   { artifacts }: Places,
 ): ResultAsync<boolean, Problem> {
   const { accept: had } = config
+  // It may be that of the run from which this one goes on.
+  if (accept === undefined && origin !== undefined) return okAsync(true)
   if (accept === undefined || had === undefined) return okAsync(accept === had)
   return ResultAsync.fromPromise(contentOf(artifacts.read(had.sha256)), (cause) =>
     artifactProblem(messageOf(cause)),

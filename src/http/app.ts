@@ -21,12 +21,14 @@ import { requirePermissions } from './plugins/permission.ts'
 import { security } from './plugins/security.ts'
 import { acceptJsonOnly, runParams, validatorCompiler } from './plugins/validation.ts'
 import { aboutServer } from './routes/about-server.ts'
-import { createRun } from './routes/commands.ts'
+import { createRun } from './routes/create-run.ts'
 import { events } from './routes/events.ts'
 import { files } from './routes/files.ts'
 import { history } from './routes/history.ts'
 import { ledgers } from './routes/ledgers.ts'
+import { sendMessage } from './routes/messages.ts'
 import { proofs } from './routes/proofs.ts'
+import { redactions } from './routes/redactions.ts'
 import { runCommands } from './routes/run-commands.ts'
 import { runs } from './routes/runs.ts'
 import { sockets } from './routes/sockets.ts'
@@ -36,7 +38,10 @@ const BODY_LIMIT_BYTES = 1024 * 1024
 /** A request must arrive within this time. */
 const REQUEST_TIMEOUT_MS = 30_000
 
-const ROUTES = [createRun, ...runs, ...runCommands, ...history, ...files, ...aboutServer, tokens]
+const ROUTES = [
+  ...[createRun, ...runs, ...runCommands, sendMessage, ...history],
+  ...[...redactions, ...files, ...aboutServer, tokens],
+]
 const AUDIT_ROUTES = [proofs, ledgers]
 const LIVE_ROUTES = [...events, ...sockets]
 

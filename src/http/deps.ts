@@ -37,6 +37,8 @@ export type PlannedRun = {
   readonly isolation?: IsolationPolicy
   /** Which folder its project is, for the record. */
   readonly project?: ProjectFolder
+  /** The folder that it works in a copy of, for the record. */
+  readonly copyOf?: ProjectFolder
   /** The rules of the server for the calls of every run, for the record. */
   readonly serverApprovals?: ApprovalRules
 }

@@ -29,6 +29,7 @@ const TABLES = `
     goal TEXT NOT NULL,
     status TEXT NOT NULL,
     parent_run_id TEXT,
+    origin_run_id TEXT,
     seq INTEGER NOT NULL,
     head TEXT NOT NULL,
     state TEXT NOT NULL
@@ -39,6 +40,8 @@ const TABLES = `
   CREATE INDEX runs_by_goal_and_status ON runs (goal, status, created_at, run_id);
   CREATE INDEX runs_by_parent ON runs (parent_run_id, created_at, run_id)
     WHERE parent_run_id IS NOT NULL;
+  CREATE INDEX runs_by_origin ON runs (origin_run_id, created_at, run_id)
+    WHERE origin_run_id IS NOT NULL;
   CREATE TABLE damaged (
     run_id TEXT NOT NULL PRIMARY KEY,
     seq INTEGER NOT NULL,

@@ -22,6 +22,7 @@ export const RunTableRow = z.object({
   goal: z.string(),
   status: z.string(),
   parent_run_id: z.string().nullable(),
+  origin_run_id: z.string().nullable(),
   seq: z.int(),
   head: z.string(),
   state: z.string(),
@@ -66,8 +67,9 @@ export class ReadModelTables {
     this.#db = db
     this.#run = db.prepare('SELECT * FROM runs WHERE run_id = ?')
     this.#putRun = db.prepare(`
-      INSERT INTO runs (run_id, created_at, goal, status, parent_run_id, seq, head, state)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+      INSERT INTO runs
+        (run_id, created_at, goal, status, parent_run_id, origin_run_id, seq, head, state)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
       ON CONFLICT (run_id) DO UPDATE SET
         status = excluded.status, seq = excluded.seq, head = excluded.head, state = excluded.state`)
     this.#putDamaged = db.prepare('INSERT INTO damaged (run_id, seq, message) VALUES (?, ?, ?)')
@@ -164,9 +166,10 @@ export class ReadModelTables {
   }
 
   #put(run: LoadedRun): void {
-    const { run_id, created_at, goal, status, parent_run_id, seq, head } = runColumns(run)
+    const { run_id, created_at, goal, status, seq, head, ...of } = runColumns(run)
+    const family = [of.parent_run_id, of.origin_run_id] as const
     // By position: SQLite takes names several times slower.
-    const listed = [run_id, created_at, goal, status, parent_run_id] as const
+    const listed = [run_id, created_at, goal, status, ...family] as const
     this.#putRun.run(...listed, seq, head, JSON.stringify(run.state))
   }
 

@@ -1,5 +1,6 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import * as z from 'zod'
+import { Origin } from '../domain/origin.ts'
 import { PausedBy } from '../domain/pause.ts'
 import { present } from '../domain/present.ts'
 import {
@@ -21,6 +22,8 @@ type RunRow = {
   readonly created_at: string
   /** The run whose agent started it, if there is one. */
   readonly parent_run_id?: string
+  /** The run that it goes on from, if there is one. */
+  readonly origin?: Origin
   /** Set while it waits for a model that is away. */
   readonly waiting_for?: NonNullable<ReturnType<typeof waitRow>>
   /** Why it is paused, and by which record. */
@@ -36,7 +39,8 @@ export const runRow = (state: RunState): RunRow => ({
   status: statusOf(state),
   created_at: timestamp(state.createdAt),
   ...(state.parent === undefined ? {} : { parent_run_id: state.parent.run_id }),
-  ...present({ waiting_for: waitRow(modelWait(state)), paused: pausedRow(state) }),
+  ...present({ origin: state.origin, paused: pausedRow(state) }),
+  ...present({ waiting_for: waitRow(modelWait(state)) }),
 })
 
 /** What a run waits for, as clients read it. */
@@ -49,12 +53,14 @@ const pausedRow = ({ phase }: RunState): Paused | undefined =>
   phase.type === 'paused' ? Paused.parse(phase) : undefined
 
 /** The columns of a run in the table of runs, without its state. */
-export const runColumns = ({ state, head }: LoadedRun) => ({
-  ...runRow(state),
-  parent_run_id: state.parent?.run_id ?? null,
-  seq: state.seq,
-  head,
-})
+export function runColumns({ state, head }: LoadedRun) {
+  const { origin, waiting_for: _, paused: __, ...row } = runRow(state)
+  const family = {
+    parent_run_id: state.parent?.run_id ?? null,
+    origin_run_id: origin?.run_id ?? null,
+  }
+  return { ...row, ...family, seq: state.seq, head }
+}
 
 /** ISO 8601 in UTC with milliseconds. @param ts seconds since the epoch */
 export const timestamp = (ts: number): string => new Date(Math.round(ts * 1000)).toISOString()
@@ -87,6 +93,8 @@ export type RunQuery = {
   readonly goal?: string | undefined
   /** Only runs that the agent of this one has started. */
   readonly parent?: string | undefined
+  /** Only runs that go on from this one. */
+  readonly origin?: string | undefined
 }
 
 /** The runs as projected from the log. Reading a long run costs as much as reading a short one. */
@@ -116,6 +124,7 @@ const ListRow = z.object({
   created_at: z.string(),
   queued_reason: z.string().nullable(),
   parent_run_id: z.string().nullable(),
+  origin: z.string().nullable(),
   wait: z.string().nullable(),
   paused: z.string().nullable(),
   listed: z.string(),
@@ -138,6 +147,7 @@ const LISTED = `json_extract(state, '$.config.cwd', '$.config.model_name', '$.it
 function listedRun({
   queued_reason,
   parent_run_id,
+  origin: from,
   wait,
   paused,
   listed,
@@ -145,13 +155,14 @@ function listedRun({
 }: z.infer<typeof ListRow>) {
   const [cwd, model_name, iteration, max_iterations, total_tokens, cost, endedAt, doubt] =
     Listed.parse(JSON.parse(listed))
+  const origin = from === null ? null : Origin.parse(JSON.parse(from))
   const waiting_for = waitRow(wait === null ? null : JSON.parse(wait))
   return {
     ...{ ...run, cwd, model_name, iteration, max_iterations, total_tokens },
     estimated_cost_usd: cost,
     ended_at: endedAt === null ? null : timestamp(endedAt),
-    ...present({ parent_run_id, queued_reason, waiting_for, doubt }),
     ...(paused === null ? {} : { paused: Paused.parse(JSON.parse(paused)) }),
+    ...present({ parent_run_id, origin, queued_reason, waiting_for, doubt }),
   }
 }
 
@@ -165,13 +176,14 @@ export class RunLists {
   }
 
   /** Newest first; null for a cursor that was not made here. @throws what SQLite throws */
-  page({ limit, cursor, status, goal, parent }: RunQuery): RunPage | null {
+  page({ limit, cursor, ...asked }: RunQuery): RunPage | null {
     const after = decodeCursor(cursor)
     if (after === null) return null
-    const sql = listSql({ status, goal, parent })
+    const sql = listSql(asked)
     const statement = this.#statements.get(sql) ?? this.#db.prepare(sql)
     this.#statements.set(sql, statement)
-    const filters = present({ status, goal, parent })
+    const { status, goal, parent, origin } = asked
+    const filters = present({ status, goal, parent, origin })
     // One more than asked for: it decides whether there is a next page.
     const rows = statement.all({ ...filters, ...after, limit: limit + 1 })
     const runs = rows.slice(0, limit).map((row) => listedRun(ListRow.parse(row)))
@@ -186,14 +198,17 @@ export function listSql({
   status,
   goal,
   parent,
-}: Pick<RunQuery, 'status' | 'goal' | 'parent'>): string {
+  origin,
+}: Omit<RunQuery, 'limit' | 'cursor'>): string {
   const filters = [
+    ...(origin === undefined ? [] : ['origin_run_id = :origin AND']),
     ...(parent === undefined ? [] : ['parent_run_id = :parent AND']),
     ...(goal === undefined ? [] : ['goal = :goal AND']),
     ...(status === undefined ? [] : ['status = :status AND']),
   ]
   return [
     'SELECT run_id, goal, status, created_at, parent_run_id,',
+    "CASE WHEN origin_run_id IS NOT NULL THEN state -> '$.origin' END AS origin,",
     "CASE status WHEN 'queued' THEN state ->> '$.queued' END AS queued_reason,",
     "CASE status WHEN 'running' THEN state -> '$.phase.wait' END AS wait,",
     "CASE status WHEN 'paused' THEN state -> '$.phase' END AS paused,",

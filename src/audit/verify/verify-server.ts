@@ -194,7 +194,8 @@ class RunsCheck {
       this.#find('changed', READ_MODEL, `run ${runId}: the ${problem}`)
     if (got.isErr()) find('server answers that there is no such run')
     else {
-      const { progress, ...rest } = got.value
+      // Whether its origin was redacted is not in its own records.
+      const { progress, origin_redacted: __, ...rest } = got.value
       // Of a sub-agent, not only the records of the run itself say something.
       const { subagent: _, ...own } = progress
       // A run may have continued since the export, but it cannot go back.

@@ -100,22 +100,27 @@ async function* configure({ client, explain }: Connection, runId: string, option
 /** `retrai send RUN TEXT`: says something to the agent of a run. */
 export const sendCommand = (): Command =>
   serverCommand('send')
-    .description('Say something to the agent of a run. Its next request to the model holds it.')
+    .description(
+      'Say something to the agent of a run. Its next request to the model holds it. If the run has ended, another one goes on from it.',
+    )
     .argument('<run>', 'the id of the run')
     .argument('[text]', 'what you say')
     .option('-f, --file <path>', 'read it from a file; "-" is the standard input')
     .action(connected(send))
 
 async function* send(
-  { client, explain }: Connection,
+  { client, explain, hint }: Connection,
   runId: string,
   said: string | undefined,
   { file }: { readonly file?: string },
 ): Steps {
   const text = yield* await wordsOf({ text: said, file })
   if (text === null) return yield* err('Say something: retrai send RUN TEXT, or -f FILE.')
-  const { run_id, status, seq } = yield* client.runs.send(runId, { text }).mapErr(explain)
-  await print(`${run_id} ${status}, record ${seq}`)
+  const sent = yield* client.runs.send(runId, { text }).mapErr(explain)
+  const { run_id, status } = sent
+  if ('seq' in sent) return await print(`${run_id} ${status}, record ${sent.seq}`)
+  await print(`${run_id} ${status}`)
+  say(`The run had ended, so another one goes on from it. To watch it: ${hint('watch', run_id)}`)
 }
 
 type Answer = Why & { readonly call?: string; readonly always?: boolean }

@@ -125,7 +125,7 @@ type Opened = {
 }
 
 /** The files of a run that has a snapshot. */
-async function openFiles(
+export async function openFiles(
   runId: string,
   { store, artifacts, redactions }: Pick<AppDeps, 'store' | 'artifacts' | 'redactions'>,
 ): Promise<Result<Opened, Problem>> {

@@ -1,5 +1,4 @@
-import { err, ok, type ResultAsync } from 'neverthrow'
-import type { Problem } from '../../api/problems.ts'
+import { err } from 'neverthrow'
 import {
   AbortRun,
   AnswerApproval,
@@ -7,30 +6,19 @@ import {
   ConfigureRun,
   ResumeRun,
   RunParams,
-  SendMessage,
 } from '../../api/run-requests.ts'
-import {
-  AnsweredApproval,
-  RecordedMessage,
-  ResumedRun,
-  RunAndStatus,
-  RunDetails,
-} from '../../api/runs.ts'
-import { present } from '../../domain/present.ts'
-import type { Idempotency } from '../../domain/records.ts'
+import { AnsweredApproval, ResumedRun, RunAndStatus, RunDetails } from '../../api/runs.ts'
 import { type RunState, statusOf } from '../../domain/state.ts'
-import { load } from '../../log/run-log.ts'
 import { runDetails } from '../../queries/run-details.ts'
 import type { AppDeps, ZodApp } from '../deps.ts'
-import { Named, nameOf, readName } from '../plugins/validation.ts'
 import { COMMAND_PROBLEMS, described, problems, sendResult } from '../problems/problem.ts'
-import { commandProblem, invalidFields } from '../problems/problem-of.ts'
+import { invalidFields } from '../problems/problem-of.ts'
 import { entityTag } from '../replies/conditional.ts'
 import { command, findRun } from './commands.ts'
 
-export const runCommands = [resumeRun, answerApproval, abortRun, configureRun, sendMessage]
+export const runCommands = [resumeRun, answerApproval, abortRun, configureRun]
 
-const CHANGE_PROBLEMS = [
+export const CHANGE_PROBLEMS = [
   'invalid_request',
   'run_not_found',
   'run_ended',
@@ -173,60 +161,4 @@ function configureRun(app: ZodApp, deps: AppDeps): void {
   })
 }
 
-/** POST /api/runs/{run_id}/messages */
-function sendMessage(app: ZodApp, deps: AppDeps): void {
-  app.route({
-    method: 'POST',
-    url: '/api/runs/:run_id/messages',
-    config: { needs: 'runs:message' },
-    schema: {
-      operationId: 'sendMessage',
-      tags: ['runs'],
-      summary: 'Say something to the agent of a run',
-      description:
-        'The message is a record of the run, and the next request to the model holds it. It interrupts no call, and ' +
-        'it does not answer a human check. With an `Idempotency-Key` header, a client can safely send it again: a run ' +
-        'remembers the keys of its last 64 messages.',
-      params: RunParams,
-      headers: Named,
-      body: SendMessage,
-      response: {
-        200: described('An earlier request with the same Idempotency-Key sent it', RecordedMessage),
-        201: described('The message is in the log', RecordedMessage),
-        ...problems('key_reused', ...CHANGE_PROBLEMS),
-      },
-    },
-    preValidation: readName,
-    handler: async (request, reply) => {
-      const name = nameOf(request)
-      const wanted = { type: 'send_message', ...request.body } as const
-      const sent = command(deps, request, { ...wanted, ...present({ idempotency: name }) })
-        .map(({ state }): RecordedMessage => {
-          reply.code(201)
-          return { ...standing(state), seq: state.seq }
-        })
-        .orElse((problem) =>
-          problem.code === 'already_sent' ? sentBefore(request.runId, name, deps) : err(problem),
-        )
-      return sendResult(request, reply, sent)
-    },
-  })
-}
-
-/** The message that an earlier request with the same name has sent. */
-function sentBefore(
-  runId: string,
-  name: Idempotency | undefined,
-  { store }: AppDeps,
-): ResultAsync<RecordedMessage, Problem> {
-  return load(store, runId)
-    .mapErr(commandProblem)
-    .andThen((run) => {
-      const message = run?.state.namedMessages.find(({ key }) => key === name?.key)
-      return run === null || message === undefined
-        ? err<never, Problem>({ code: 'run_not_found' })
-        : ok({ ...standing(run.state), seq: message.seq })
-    })
-}
-
-const standing = (state: RunState) => ({ run_id: state.runId, status: statusOf(state) })
+export const standing = (state: RunState) => ({ run_id: state.runId, status: statusOf(state) })

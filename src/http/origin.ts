@@ -1,0 +1,164 @@
+import type { FastifyRequest, preValidationAsyncHookHandler } from 'fastify'
+import { err, ok, type Result } from 'neverthrow'
+import * as z from 'zod'
+import { RunId, SeqInBody } from '../api/fields.ts'
+import type { Problem } from '../api/problems.ts'
+import type { CreateCommand } from '../domain/commands.ts'
+import type { Origin } from '../domain/origin.ts'
+import { present } from '../domain/present.ts'
+import { requestAgain } from '../domain/request-again.ts'
+import type { RunConfig } from '../domain/run-config.ts'
+import type { RunState } from '../domain/state.ts'
+import { REDACTED } from '../domain/texts.ts'
+import { canonicalText } from '../log/commitment.ts'
+import { beginningOf } from '../log/lineage.ts'
+import { type LoadedRun, load, readRecords } from '../log/run-log.ts'
+import type { AppDeps, PlannedRun } from './deps.ts'
+import { commandProblem, invalidField } from './problems/problem-of.ts'
+import { openFiles } from './routes/files.ts'
+
+/** A run as of the record from which a new one goes on. */
+export type From = LoadedRun & {
+  readonly kind: Origin['kind']
+  readonly systemPrompt: string
+  /** Whether everybody can read the check that its agent does not see. */
+  readonly hasShown: boolean
+}
+
+type Deps = Pick<AppDeps, 'store' | 'readModel' | 'artifacts' | 'redactions'>
+
+const Wanted = z.looseObject({
+  fork: z.object({ run_id: RunId, at: SeqInBody }).optional(),
+  continues: z.object({ run_id: RunId }).optional(),
+})
+
+const known = new WeakMap<FastifyRequest, Result<From, Problem>>()
+
+/** The run that the new run of a request goes on from; undefined if it goes on from none. */
+export const fromOf = (request: FastifyRequest): Result<From, Problem> | undefined =>
+  known.get(request)
+
+/** Completes a request for a run that goes on from another one, before defaults are filled in, with what that was asked for. */
+export const completeFromOrigin =
+  (deps: Deps): preValidationAsyncHookHandler =>
+  async (request) => {
+    const { body } = request
+    const { fork, continues } = Wanted.safeParse(body).data ?? {}
+    const wanted = fork ?? continues
+    if (wanted === undefined || (fork && continues) !== undefined) return
+    const isElsewhere = Object.hasOwn(Object(body), 'cwd')
+    const from = isElsewhere ? err(OTHER_FOLDER) : await findOrigin(wanted.run_id, fork?.at, deps)
+    known.set(request, from)
+    if (from.isOk()) request.body = { ...requestFrom(from.value), ...Object(body) }
+  }
+
+const OTHER_FOLDER = invalidField(
+  'cwd',
+  'A run that goes on from another one has the folder of that one. Leave cwd out.',
+)
+
+/** What the origin was asked for. Where the new run works is decided when it is planned. */
+export function requestFrom({ state: { config, isolation } }: From) {
+  const { workspace: _, ...asked } = requestAgain(config, { isolation })
+  return { ...asked, ...(config.accept?.feedback === true && { accept_feedback: true }) }
+}
+
+/** @param at the record to fork from; undefined to continue after the last one */
+export async function findOrigin(
+  runId: string,
+  at: number | undefined,
+  deps: Deps,
+): Promise<Result<From, Problem>> {
+  const { store, readModel } = deps
+  const loaded = await load(store, runId, at === undefined ? {} : { to: at })
+  if (loaded.isErr()) return err(commandProblem(loaded.error))
+  const run = loaded.value
+  if (run === null) return err({ code: 'run_not_found' })
+  if (at === undefined && run.state.phase.type !== 'ended') return err({ code: 'run_not_ended' })
+  if (at !== undefined && run.state.seq < at) {
+    const message = `fork.at must be at most ${run.state.seq}, the seq of the last record of the run.`
+    return err(invalidField('fork.at', message))
+  }
+  const missing = await whatIsGone(run, deps)
+  if (missing !== null) return err(missing)
+  const first = await readRecords(store, runId, 0, 1)
+  if (first.isErr()) return err(commandProblem(first.error))
+  const created = first.value[0]?.record
+  if (created?.kind !== 'run_created') return err({ code: 'run_not_found' })
+  const now = readModel.get(runId)?.state ?? run.state
+  const hasShown = now.phase.type === 'ended' || run.state.config.accept?.shown === true
+  const kind = at === undefined ? 'continue' : 'fork'
+  return ok({ ...run, kind, systemPrompt: created.payload.system_prompt, hasShown })
+}
+
+/** What of a run is not kept any more, without which nothing can go on from it; null if all is there. */
+async function whatIsGone({ state }: LoadedRun, deps: Deps): Promise<Problem | null> {
+  const { runId, snapshot } = state
+  const before = await beginningOf(deps.store, runId)
+  if (before.isErr()) {
+    if (before.error.type !== 'damaged_record') return commandProblem(before.error)
+    const { stream, seq } = before.error
+    return originGone(`Record ${seq} of ${stream}, from which it goes on itself, is gone.`)
+  }
+  if (snapshot === undefined) return null
+  const opened = await openFiles(runId, deps)
+  if (opened.isErr()) return opened.error
+  return opened.value.files.tree(snapshot.tree) === null
+    ? originGone(`The files of its snapshot, record ${snapshot.seq}, are gone.`)
+    : null
+}
+
+export const originGone = (detail: string): Problem => ({ code: 'origin_gone', detail })
+
+/** The runs that a run goes on from, the nearest first, as far as they are known. */
+export function originsOf({ origin }: RunState, readModel: Deps['readModel']): readonly Origin[] {
+  const found: Origin[] = []
+  const isNew = (next: Origin) => !found.some(({ run_id }) => run_id === next.run_id)
+  for (let next = origin; next !== undefined && isNew(next); ) {
+    found.push(next)
+    next = readModel.get(next.run_id)?.state.origin
+  }
+  return found
+}
+
+/** Whether a text of what a run goes on from was redacted. */
+export const isRedacted = (origins: readonly Origin[], redactions: Deps['redactions']): boolean =>
+  origins.some(({ run_id, seq }) =>
+    redactions.ofRun(run_id).some(({ record }) => record.payload.seq <= seq),
+  )
+
+/** What the first record of a new run says of its origin. */
+export function commandFrom({ kind, head: hash, state }: From) {
+  const { runId: run_id, seq, introduced, shellFolder: shell_folder } = state
+  return {
+    origin: { kind, run_id, seq, hash },
+    takenOver: { introduced, ...present({ shell_folder }) },
+  } satisfies Partial<CreateCommand>
+}
+
+/** The check that the agent does not see, if the request names none. */
+export function inheritedAccept(
+  { state, hasShown }: From,
+  { accept_feedback }: { readonly accept_feedback: boolean },
+): Pick<RunConfig, 'accept'> {
+  const { accept } = state.config
+  if (accept === undefined) return {}
+  const { sha256, files } = accept
+  const feedback = accept_feedback || null
+  return { accept: { sha256, files, ...present({ feedback, shown: hasShown || null }) } }
+}
+
+/** The prompt stays as it was, but for the name of the folder, unless it says something else now: providers have it in their caches. */
+export function promptFrom({ state, systemPrompt }: From, planned: PlannedRun): string {
+  if (systemPrompt === REDACTED || toldBy(state) !== toldBy(planned)) return planned.systemPrompt
+  return systemPrompt.replaceAll(
+    `folder ${state.config.cwd}.`,
+    () => `folder ${planned.config.cwd}.`,
+  )
+}
+
+function toldBy({ config, isolation }: Pick<PlannedRun, 'config' | 'isolation'>): string {
+  const { goal, shell_goal, all_of, network, tools } = config
+  const { limits: _, policy_sha256: __, at_most: ___, ...place } = isolation ?? {}
+  return canonicalText({ ...{ goal, shell_goal, all_of, network, tools }, place })
+}

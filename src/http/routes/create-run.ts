@@ -1,0 +1,157 @@
+import { randomUUID } from 'node:crypto'
+import type { FastifyRequest } from 'fastify'
+import { err, errAsync, ok, okAsync, type Result, type ResultAsync } from 'neverthrow'
+import type * as z from 'zod'
+import { CreateRun } from '../../api/create-run.ts'
+import type { Problem } from '../../api/problems.ts'
+import { type CreatedRun, RunAndStatus, StartedRun } from '../../api/runs.ts'
+import { existing } from '../../domain/decide.ts'
+import { present } from '../../domain/present.ts'
+import type { Idempotency } from '../../domain/records.ts'
+import { statusOf } from '../../domain/state.ts'
+import { sha256 } from '../../lib/sha256.ts'
+import { uuidOfHash } from '../../log/chain.ts'
+import { handleCommand } from '../../log/handle-command.ts'
+import { hasAcceptance, keepAcceptance } from '../acceptance.ts'
+import type { AppDeps, ZodApp } from '../deps.ts'
+import {
+  commandFrom,
+  completeFromOrigin,
+  type From,
+  fromOf,
+  inheritedAccept,
+  promptFrom,
+} from '../origin.ts'
+import { plan } from '../plan.ts'
+import { Named, nameOf, readName } from '../plugins/validation.ts'
+import { COMMAND_PROBLEMS, described, problems, sendResult } from '../problems/problem.ts'
+import { authorOf, findRun, shown } from './commands.ts'
+
+const DESCRIPTION =
+  'Unknown fields are refused, and the answer names all fields that are not valid at once. ' +
+  'The Location header of the answer is the address of the run. ' +
+  'With an `Idempotency-Key` header, a client can safely send the request again: the same key and ' +
+  'body give the same run, and the same key with another body is refused.'
+
+type Body = z.output<typeof CreateRun>
+export type Answer = { readonly status: 200 | 201; readonly run: CreatedRun }
+
+/** A run that is wanted. */
+export type Wanted = {
+  readonly runId: string
+  readonly name: Idempotency | undefined
+  readonly body: Body
+  /** What it goes on from, if that is there. */
+  readonly from: Result<From, Problem> | undefined
+}
+
+/** More than for other requests, because of the files of `accept`. */
+const BODY_LIMIT_BYTES = 8 * 1024 * 1024
+
+/** POST /api/runs */
+export function createRun(app: ZodApp, deps: AppDeps): void {
+  app.route({
+    method: 'POST',
+    url: '/api/runs',
+    config: { needs: 'runs:create' },
+    bodyLimit: BODY_LIMIT_BYTES,
+    schema: {
+      operationId: 'createRun',
+      tags: ['runs'],
+      summary: 'Start a run',
+      description: DESCRIPTION,
+      headers: Named,
+      body: CreateRun,
+      response: {
+        200: described(
+          'An earlier request with the same Idempotency-Key created this run',
+          RunAndStatus,
+        ),
+        201: described('The run is in the log, and its agent starts at once', StartedRun),
+        ...problems('invalid_request', 'key_reused', 'run_not_found', ...COMMAND_PROBLEMS),
+        ...problems('run_not_ended', 'origin_gone', 'key_reused'),
+      },
+    },
+    preValidation: [readName, completeFromOrigin(deps)],
+    handler: async (request, reply) => {
+      const name = nameOf(request)
+      const runId = name === undefined ? randomUUID() : idOf(name)
+      const wanted = { runId, name, body: request.body, from: fromOf(request) }
+      const answer = startOnce(request, wanted, deps).map(({ status, run }) => {
+        reply.code(status).header('location', `/api/runs/${runId}`)
+        return run
+      })
+      return sendResult(request, reply, answer)
+    },
+  })
+}
+
+/** The id of a named run is made from its name, so that it can be created only once: its stream is the lock. */
+export const idOf = ({ key }: Idempotency): string => uuidOfHash(sha256(`retrai run\n${key}`))
+
+/** Starts the run, unless the same request has done that before. */
+export const startOnce = (
+  request: FastifyRequest,
+  wanted: Wanted,
+  deps: AppDeps,
+): ResultAsync<Answer, Problem> =>
+  known(wanted, deps).andThen((before) =>
+    before === null ? start(request, wanted, deps) : ok(before),
+  )
+
+/** The answer to a request that has created its run before; null if it has not. */
+function known({ runId, name, body }: Wanted, deps: AppDeps): ResultAsync<Answer | null, Problem> {
+  if (name === undefined) return okAsync(null)
+  return findRun(deps, runId).andThen((found): ResultAsync<Answer | null, Problem> => {
+    if (found === null) return okAsync(null)
+    const { type } = existing(found.state, name)
+    if (type !== 'already_created') return errAsync({ code: 'key_reused' })
+    const run = { run_id: runId, status: statusOf(found.state) }
+    return hasAcceptance(found.state, body.accept, deps).andThen(
+      (isSame): Result<Answer, Problem> =>
+        isSame ? ok({ status: 200, run }) : err({ code: 'key_reused' }),
+    )
+  })
+}
+
+/** Plans the run and creates it, unless the same request was sent twice at the same time and the other one was faster. */
+function start(
+  request: FastifyRequest,
+  wanted: Wanted,
+  deps: AppDeps,
+): ResultAsync<Answer, Problem> {
+  const { runId, name, body, from } = wanted
+  if (from?.isErr()) return errAsync(from.error)
+  const origin = from?.isOk() ? from.value : undefined
+  const { reason, instructions } = body
+  const { pool = null } = deps
+  return plan(body, origin, deps)
+    .andThen((planned) =>
+      keepAcceptance(body, deps).map((accept) => {
+        const inherited = origin && inheritedAccept(origin, body)
+        return { ...planned, config: { ...planned.config, ...inherited, ...accept } }
+      }),
+    )
+    .andThen((planned) =>
+      shown(
+        deps,
+        request,
+        runId,
+        handleCommand(
+          deps.store,
+          runId,
+          {
+            ...{ type: 'create', runId, ...planned, reason, pool, instructions },
+            ...(origin && { ...commandFrom(origin), systemPrompt: promptFrom(origin, planned) }),
+            ...present({ idempotency: name }),
+          },
+          { author: authorOf(request), now: deps.clock },
+        ),
+      ).map((): Answer => ({ status: 201, run: { run_id: runId, status: 'running' } })),
+    )
+    .orElse((problem) =>
+      problem.code === 'already_created'
+        ? known(wanted, deps).andThen((twin) => (twin === null ? err(problem) : ok(twin)))
+        : err(problem),
+    )
+}
