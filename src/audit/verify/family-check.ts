@@ -1,5 +1,6 @@
 import type { Parent, SubagentEnd } from '../../domain/subagents.ts'
 import { mayBeSame } from '../../domain/texts.ts'
+import { type Claim, type Judgement, OriginCheck, type RecordPlace, wrong } from './origin-check.ts'
 import type { PayloadOf } from './read-record.ts'
 import type { FamilyReport, Finding, NotCompared } from './report.ts'
 import {
@@ -12,9 +13,6 @@ import {
 } from './verified-run.ts'
 import type { VerifiedRecord } from './verify-run.ts'
 
-type RecordPlace = { readonly runId: string; readonly seq: number }
-/** A record that names another run. `created` is when the store took it, in milliseconds since the epoch. */
-type Claim = RecordPlace & { readonly created: number }
 type Start = Claim & {
   readonly hash: string
   readonly payload: PayloadOf<'subagent_started'>
@@ -34,16 +32,12 @@ type State = Pick<VerifiedRun, 'head' | 'used' | 'waitedSeconds'> & {
   readonly waitsFor: string | null
 }
 
-/** What is wrong with a record, or why it was not compared (null): a part of a sentence. */
-type Judgement = { readonly problem: 'missing' | 'family' | null; readonly message: string } | null
-
-const wrong = (message: string): Judgement => ({ problem: 'family', message })
 const notCompared = (message: string): Judgement => ({ problem: null, message })
 
 /**
  * Compares what runs and the runs of their sub-agents say about each other, in both directions: `subagent_started` with
- * the first record of the run that it names, and the end in a `tool_result` with the log of that run. Gets the records
- * that hold, each run in order, and the runs in any order.
+ * the first record of the run that it names, and the end in a `tool_result` with the log of that run. Also compares runs
+ * with the records from which they go on. Gets the records that hold, each run in order, and the runs in any order.
  */
 export class FamilyCheck {
   /** Whether a run that is not here is missing. An imported run may be without the others. */
@@ -57,6 +51,7 @@ export class FamilyCheck {
   readonly #children = new Map<string, Child>()
   readonly #starts = new Map<string, Start>()
   readonly #ends: End[] = []
+  readonly #origins = new OriginCheck()
 
   /** @param isWhole whether all runs of a store are seen */
   constructor(isWhole: boolean) {
@@ -64,11 +59,14 @@ export class FamilyCheck {
   }
 
   /** Notes a record that holds. @param created when the store took it, in milliseconds since the epoch */
-  see({ seq, record, meta, run }: VerifiedRecord, created: number): void {
+  see(verified: VerifiedRecord, created: number): void {
+    const { seq, record, meta, run } = verified
     const { run_id: runId } = record
     const claim = { runId, seq, created }
-    const { parent } = run
-    this.#runs.set(runId, parent === null && run.subagents.length === 0 ? null : run)
+    const { parent, subagents } = run
+    this.#origins.see(verified, claim)
+    const isAlone = parent === null && subagents.length === 0 && !this.#origins.has(runId)
+    this.#runs.set(runId, isAlone ? null : run)
     if (parent !== null) {
       if (record.kind === 'run_created') {
         this.#states.set(runId, [])
@@ -85,7 +83,7 @@ export class FamilyCheck {
       const instructions = typeof asked === 'string' ? asked.trim() : asked
       this.#starts.set(keyOf(claim), { ...claim, hash: meta.hash, payload, instructions })
     }
-    const end = record.kind === 'tool_result' ? record.payload.subagent : undefined
+    const { subagent: end } = record.kind === 'tool_result' ? record.payload : {}
     if (end !== undefined) this.#ends.push({ ...claim, end })
   }
 
@@ -121,7 +119,8 @@ export class FamilyCheck {
     }
     for (const end of this.#ends) take(end, end.end.run_id, this.#judgeEnd(end))
     const compared = [...this.#children.keys()].filter((runId) => !unsure.has(runId)).length
-    return { findings, report: { compared, not_compared: skipped } }
+    const origins = this.#origins.judge((...asked) => this.#absence(...asked), take)
+    return { findings, report: { compared, not_compared: skipped, ...origins } }
   }
 
   /** The first record of a sub-agent, with the record of its parent that it names. */

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { IsolationDifference, IsolationPolicy } from '../../domain/isolation.ts'
+import { Origin } from '../../domain/origin.ts'
 import { Parent, SubagentEnd } from '../../domain/subagents.ts'
 
 /**
@@ -56,6 +57,7 @@ const payloads = {
     server_approvals: z.array(Rule).exactOptional(),
     isolation: IsolationPolicy.exactOptional(),
     parent: Parent.exactOptional(),
+    origin: Origin.exactOptional(),
   }),
   step_start: z.looseObject({ node: z.enum(['plan', 'act', 'evaluate', 'human_check']) }),
   llm_usage: z.looseObject({

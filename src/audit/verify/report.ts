@@ -65,6 +65,8 @@ export type FamilyReport = {
   /** Sub-agents about which their log and that of their parent say the same. */
   readonly compared: number
   readonly not_compared: readonly NotCompared[]
+  /** Runs that go on from a record that is what they name, and how many of these have a redacted one before it. Left out if none. */
+  readonly origins?: { readonly compared: number; readonly redacted: number }
 }
 
 /** Objects that snapshots name and that are not in an export. */

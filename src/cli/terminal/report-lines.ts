@@ -142,13 +142,19 @@ export function filesLines({ exports, family, findings, holds }: FilesReport): s
 /** How many records that were not compared are listed. */
 const MAX_LISTED = 10
 
-/** What was compared about sub-agents, for people. */
-function familyLines({ compared, not_compared: left }: FamilyReport): string[] {
+/** What was compared about sub-agents and origins, for people. */
+function familyLines({ compared, not_compared: left, origins }: FamilyReport): string[] {
   const more = left.length - MAX_LISTED
   return [
     ...(compared === 0
       ? []
       : [`Compared ${counted(compared, 'sub-agent')} with what their parents recorded.`]),
+    ...(origins === undefined
+      ? []
+      : [`Compared ${counted(origins.compared, 'run')} with the records from which they go on.`]),
+    ...((origins?.redacted ?? 0) === 0
+      ? []
+      : [`${origins?.redacted} of them go on from records with redacted texts.`]),
     ...left
       .slice(0, MAX_LISTED)
       .map(
