@@ -67,6 +67,8 @@ type RedactDeps = {
   readonly now: () => number
   /** Whether the artifact of this SHA-256 holds one of the texts. */
   readonly artifactHolds: (sha256: string, texts: readonly string[]) => Promise<boolean>
+  /** The runs that go on from this record of a run or a later one, and what goes on from these. */
+  readonly goingOn: (runId: string, seq: number) => readonly string[]
   readonly artifacts: ArtifactSource & Pick<Artifacts, 'put'>
 }
 
@@ -110,7 +112,7 @@ export function redactRun(
     const { artifact = null } = entry.payload
     const planned = withSummaries(
       { ...NOTHING_REDACTED, ...found, artifact, objects: objectsIn(packs) },
-      summaries,
+      summaries.filter(({ payload }) => payload.run_id === request.runId),
     )
     if (isPreview) return ok(planned)
     const more = [...summaries, ...(await packEntries(deps, reason, packs))]
@@ -151,7 +153,8 @@ const finish = (
       carriedOut = await redactor.carriedOut(recorded.revision, PATIENCE_MS)
     }
     const objects = done.objects + objectsIn(packs)
-    return ok({ ...withSummaries(done, late), objects, carriedOut })
+    const own = late.filter(({ payload }) => payload.run_id === request.runId)
+    return ok({ ...withSummaries(done, own), objects, carriedOut })
   })
 
 const packsIn =
@@ -193,22 +196,25 @@ function withSummaries(done: Redacted, more: readonly Redaction[]): Redacted {
 }
 
 /**
- * The redactions of the summaries that come after a record: each was made of the whole conversation before it, and may
- * hold the text in other words. An agent at work makes another summary.
+ * The redactions of the summaries that come after a record, also in runs that go on from there: each was made of the whole
+ * conversation before it, and may hold the text in other words. An agent at work makes another summary.
  */
 async function summariesAfter(
-  { store, now }: RedactDeps,
+  { store, now, goingOn }: RedactDeps,
   request: RedactRequest,
 ): Promise<Result<Redaction[], RedactError>> {
+  const { runId: own, seq } = request
   const entries: Redaction[] = []
-  for await (const page of recordPages(store, request.runId, { after: request.seq })) {
-    if (page.isErr()) return err(page.error)
-    for (const logged of page.value) {
-      const { kind, payload } = logged.record
-      if (kind !== 'context_compacted' && kind !== 'run_summary') continue
-      const texts = stringsOf(payload).filter(({ pointer }) => isFreeText(kind, pointer))
-      const left = unredacted(logged, texts)
-      if (left.length > 0) entries.push(entryOf(now(), request, logged, left))
+  for (const runId of [own, ...goingOn(own, seq)]) {
+    for await (const page of recordPages(store, runId, { after: runId === own ? seq : 0 })) {
+      if (page.isErr()) return err(page.error)
+      for (const logged of page.value) {
+        const { kind, payload } = logged.record
+        if (kind !== 'context_compacted' && kind !== 'run_summary') continue
+        const texts = stringsOf(payload).filter(({ pointer }) => isFreeText(kind, pointer))
+        const left = unredacted(logged, texts)
+        if (left.length > 0) entries.push(entryOf(now(), { ...request, runId }, logged, left))
+      }
     }
   }
   return ok(entries)

@@ -1,4 +1,5 @@
 import type { Artifacts } from '../artifacts/artifacts.ts'
+import { present } from '../domain/present.ts'
 import type { ArtifactSource, Redactions } from '../http/deps.ts'
 import type { Logger } from '../lib/logger.ts'
 import type { Signing } from '../log/chain.ts'
@@ -41,7 +42,11 @@ export function createRedactions(deps: Deps): Redactions & { start(): void } {
   }
   return {
     redact: (request, author) =>
-      redactRun({ ...deps, artifactHolds: artifactHolds(artifacts) }, request, author),
+      redactRun(
+        { ...deps, artifactHolds: artifactHolds(artifacts), goingOn: goingOn(deps.readModel) },
+        request,
+        author,
+      ),
     ofRun: (runId) => redactor.index.ofRun(runId),
     packsOf: (sha256) => redactor.index.packsOf(sha256),
     isPending: (runId) => (redactor.index.ofRun(runId).at(-1)?.seq ?? -1) > redactor.hidden,
@@ -52,6 +57,21 @@ export function createRedactions(deps: Deps): Redactions & { start(): void } {
     start: () => redactor.start([forgetRedacted(deps), forgetAll, removeArtifacts(artifacts)]),
   }
 }
+
+/** As far as they are projected. */
+const goingOn =
+  (readModel: Pick<SqliteReadModel, 'list'>) =>
+  (runId: string, seq: number): string[] => {
+    const found: string[] = []
+    let cursor: string | undefined
+    do {
+      const page = readModel.list({ limit: 1000, origin: runId, ...present({ cursor }) })
+      const later = page?.runs.filter(({ origin }) => (origin?.seq ?? 0) >= seq) ?? []
+      found.push(...later.flatMap(({ run_id }) => [run_id, ...goingOn(readModel)(run_id, 0)]))
+      cursor = page?.next ?? undefined
+    } while (cursor !== undefined)
+    return found
+  }
 
 const removeArtifacts =
   (artifacts: Pick<Artifacts, 'remove'>): Forget =>

@@ -149,6 +149,7 @@ const WRITES: readonly Write[] = [
         sign,
         now,
         artifactHolds: async () => false,
+        goingOn: () => [],
         artifacts: { read: async () => null, put: async () => '' },
       }
       redactor.start([])

@@ -86,9 +86,11 @@ type Message = {
 }
 type OllamaCall = { readonly name: string; readonly arguments: { readonly path: string } }
 
-/** Whether a result names this call. Without ids, nothing else connects them. */
+/** Whether a result names this call. Without ids, nothing else connects them. One that is made for a call without any names none. */
 const isOf = (call: OllamaCall | undefined, content: string): boolean =>
-  call?.arguments.path === '[redacted]' || content.includes(`of ${call?.arguments.path}`)
+  call?.arguments.path === '[redacted]' ||
+  content.includes(`of ${call?.arguments.path}`) ||
+  content.startsWith('[unknown] There is no result')
 
 /** Ollama: no ids, so results follow their calls in the same order; a window is set, because its own may be 4,096. */
 export class FakeOllama extends FakeProvider {

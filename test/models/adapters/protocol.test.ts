@@ -9,7 +9,7 @@ import { toMessages } from '../../../src/domain/sent-messages.ts'
 import { tokensOf } from '../../../src/domain/turn-messages.ts'
 import type { ModelFailure, ModelReply } from '../../../src/models/model.ts'
 import type { Api, Route } from '../../../src/models/routing.ts'
-import type { FakeProvider, Planned } from './fake-provider.ts'
+import type { FakeProvider, Json, Planned } from './fake-provider.ts'
 import { FAKES } from './fake-providers.ts'
 import { APIS, completeBy, REQUEST, routeTo } from './support.ts'
 
@@ -73,11 +73,27 @@ class FakeRun {
   #records: RunRecord[] = []
   #conversation: Conversation | null = null
   #redactions = 0
-  readonly #fakes = new Map<Api, FakeProvider>()
+  readonly #fakes: Map<Api, FakeProvider>
+  /** The conversation that it goes on from. */
+  readonly #before: Conversation | null
+  /** What was sent, each with how many records the run had. */
+  readonly bodies: { readonly body: Json; readonly records: number }[] = []
 
-  constructor() {
+  constructor(before: Conversation | null = null, fakes = new Map<Api, FakeProvider>()) {
+    this.#before = before
+    this.#fakes = fakes
     const config = { goal: 'pytest', cwd: '/p' } as PayloadOf<'run_created'>['config']
-    this.#add('run_created', { config, system_prompt: 'Fix it.' })
+    this.#conversation = before
+    this.#add('run_created', { config, system_prompt: 'Fix it.', instructions: 'Otherwise.' })
+  }
+
+  get length(): number {
+    return this.#records.length
+  }
+
+  /** A run that goes on from the first of its records. */
+  fork(records: number): FakeRun {
+    return new FakeRun(this.#folded(this.#records.slice(0, records)), this.#fakes)
   }
 
   async take(step: Step, route: Route): Promise<void> {
@@ -125,6 +141,7 @@ class FakeRun {
     if (conversation === null) throw new Error('the run has begun')
     const { messages, omittedTurns } = toMessages(conversation, step.budget)
     const respond = (body: object) => {
+      this.bodies.push({ body: JSON.parse(JSON.stringify(body)), records: this.length })
       const fake = this.#fakes.get(route.api) ?? FAKES[route.api]()
       this.#fakes.set(route.api, fake)
       return change(fake.respond(JSON.parse(JSON.stringify(body)), step.planned))
@@ -187,8 +204,11 @@ class FakeRun {
 
   /** Folds the run from its records, as a process that takes it up does. */
   #fold(): void {
-    this.#conversation = null
-    for (const record of this.#records) this.#conversation = converse(this.#conversation, record)
+    this.#conversation = this.#folded(this.#records)
+  }
+
+  #folded(records: readonly RunRecord[]): Conversation | null {
+    return records.reduce<Conversation | null>(converse, this.#before)
   }
 
   #add<K extends Kind>(kind: K, payload: PayloadOf<K>): void {
@@ -251,6 +271,36 @@ test.each(EACH_MODEL)(
     for (const to of EACH_MODEL) {
       const run = new FakeRun()
       for (const model of [from, to, from]) await run.take(WHOLE, routeOf(model))
+    }
+  },
+)
+
+/** The messages of a request. Where its cache ends is not a part of them. */
+function messagesIn({ messages, input, contents }: Json): unknown[] {
+  const all = (messages ?? input ?? contents) as unknown[]
+  const without = (name: string, value: unknown) => (name === 'cache_control' ? undefined : value)
+  return JSON.parse(JSON.stringify(all, without))
+}
+
+test.each(APIS)(
+  'whatever record a run goes on from, %s gets what it got before, unchanged, and its reasoning back',
+  async (api) => {
+    const run = new FakeRun()
+    const route = routeOf([api, true])
+    for (const said of [null, 'Hurry.', null]) await run.take({ ...WHOLE, said }, route)
+    for (let records = 1; records <= run.length; records += 1) {
+      // What its provider has replied to by then: the reply comes two records later.
+      const answered = run.bodies.filter((sent) => sent.records + 2 <= records)
+      let fork = run.fork(records)
+      for (const _ of [1, 2, 3]) {
+        await fork.take(WHOLE, route)
+        const [first] = fork.bodies.map(({ body }) => messagesIn(body))
+        const before = answered.at(-1)
+        const sent = before === undefined ? [] : messagesIn(before.body)
+        expect(first?.slice(0, sent.length)).toEqual(sent)
+        expect(JSON.stringify(first)).toContain('Otherwise.')
+        fork = fork.fork(fork.length)
+      }
     }
   },
 )
