@@ -35,5 +35,6 @@ export async function sinceOrigin(
     ...found.unknown.map((path): Tampered => ({ path: shownPath(path), change: 'modified' })),
   ]
   if (changes.length === 0) return null
-  return { count: changes.length, files: changes.slice(0, MOST_NAMED) }
+  const inOrder = changes.toSorted((a, b) => (a.path < b.path ? -1 : 1))
+  return { count: changes.length, files: inOrder.slice(0, MOST_NAMED) }
 }
