@@ -2,6 +2,9 @@ import * as z from 'zod'
 import { Acceptance } from '../domain/acceptance.ts'
 import { Level, LowerLimits } from '../domain/isolation.ts'
 import { MAX_MCP_SERVERS, McpRequest } from '../domain/mcp-servers.ts'
+import { present } from '../domain/present.ts'
+import type { PayloadOf } from '../domain/records.ts'
+import { requestAgain } from '../domain/request-again.ts'
 import { allOf, goalFields, RunConfig } from '../domain/run-config.ts'
 import { RunId, SeqInBody } from './fields.ts'
 
@@ -177,3 +180,19 @@ export const CreateRun = z
     ],
   })
 export type CreateRun = z.input<typeof CreateRun>
+
+/**
+ * The request for the same run again, by its first record.
+ * @param kept the artifact of the check that its agent does not see; null if it has none
+ */
+export function requestOfRun(
+  { config, isolation, copy_of: copyOf, instructions }: PayloadOf<'run_created'>,
+  kept: string | null,
+): CreateRun {
+  const accept = kept === null ? null : z.object(Acceptance.shape).parse(JSON.parse(kept))
+  const feedback = config.accept?.feedback === true || null
+  return {
+    ...requestAgain(config, { isolation, copyOf }),
+    ...present({ instructions, accept, accept_feedback: feedback }),
+  }
+}

@@ -17,6 +17,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   abort: async () => (await import('./commands/steer.ts')).abortCommand(),
   configure: async () => (await import('./commands/steer.ts')).configureCommand(),
   send: async () => (await import('./commands/steer.ts')).sendCommand(),
+  fork: async () => (await import('./commands/go-on.ts')).forkCommand(),
+  again: async () => (await import('./commands/go-on.ts')).againCommand(),
   redact: async () => (await import('./commands/access-and-redact.ts')).redactCommand(),
   goals: async () => (await import('./commands/run.ts')).goalsCommand(),
   models: async () => (await import('./commands/runs.ts')).modelsCommand(),

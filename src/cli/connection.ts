@@ -85,7 +85,7 @@ const PAGE = 1000
 /** The runs of a server, newest first: at most this many, and whether there are more. */
 export async function* newestRuns(
   { client, explain }: Connection,
-  query: Pick<RunQuery, 'status' | 'parent'> = {},
+  query: Pick<RunQuery, 'status' | 'parent' | 'origin'> = {},
   most = Number.POSITIVE_INFINITY,
 ): Steps<{ readonly runs: readonly RunSummary[]; readonly hasMore: boolean }> {
   const found = new Map<string, RunSummary>()

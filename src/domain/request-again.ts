@@ -1,4 +1,4 @@
-import type { IsolationPolicy } from './isolation.ts'
+import { type IsolationPolicy, Level } from './isolation.ts'
 import type { McpRequest, McpServer } from './mcp-servers.ts'
 import { present } from './present.ts'
 import type { GoalPart, GoalRequest, ProjectFolder, RunConfig, RunRequest } from './run-config.ts'
@@ -11,9 +11,11 @@ type Beside = {
 }
 
 /** The request for the same run again, as it was recorded. The check that its agent does not see is not in it. */
-export function requestAgain(recorded: RunConfig, { isolation, copyOf }: Beside = {}): RunRequest {
+export function requestAgain(recorded: RunConfig, { isolation, copyOf }: Beside = {}) {
   const { goal, shell_goal, goal_options: _, all_of, mcp_servers = [], ...config } = recorded
   const { accept: __, ...rest } = config
+  // Earlier versions had levels that no run can ask for any more.
+  const level = Level.safeParse(isolation?.at_least).data
   return {
     ...rest,
     ...(all_of === undefined
@@ -21,8 +23,8 @@ export function requestAgain(recorded: RunConfig, { isolation, copyOf }: Beside 
       : { all_of: all_of.map(requestedGoal) }),
     ...(copyOf === undefined ? {} : { cwd: copyOf.path }),
     ...(mcp_servers.length === 0 ? {} : { mcp_servers: mcp_servers.map(requestedServer) }),
-    ...present({ isolation: isolation?.at_least, command_limits: isolation?.at_most }),
-  }
+    ...present({ isolation: level, command_limits: isolation?.at_most }),
+  } satisfies RunRequest
 }
 
 const requestedGoal = ({ goal, shell_goal }: GoalPart): Omit<GoalRequest, 'all_of'> => ({

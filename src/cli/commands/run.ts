@@ -24,10 +24,9 @@ import {
   rulesFrom,
   wordsOf,
 } from '../terminal/option-values.ts'
-import { print, printJson, printList, say } from '../terminal/print.ts'
-import { EXIT, OUTCOME_EXIT_CODES, type Steps } from '../terminal/steps.ts'
-import { statOf } from './diff.ts'
-import { follow } from './watch.ts'
+import { printList, say } from '../terminal/print.ts'
+import { OUTCOME_EXIT_CODES, type Steps } from '../terminal/steps.ts'
+import { startRun } from './start-run.ts'
 
 type Options = JsonOption &
   LimitOptions & {
@@ -115,28 +114,12 @@ export function runCommand(): Command {
 }
 
 async function* run(connection: Connection, names: readonly string[], options: Options): Steps {
-  const { client, explain, hint } = connection
-  const { detach = false, json = false, hitl = false } = options
   const instructions = yield* await wordsOf({ text: options.message, file: options.file })
   const goal = yield* chosenGoal(connection, names, options)
   const approvals = yield* await rulesFrom(options.approvals)
   const accept = yield* await acceptanceFrom(options)
   const request = { ...goal, ...requestOf(options), ...given({ approvals, accept }), instructions }
-  const created = yield* client.runs.create(request).mapErr(explain)
-  const { run_id } = created
-  if (!detach) {
-    const code = yield* follow(connection, run_id, { json, after: -1, ask: hitl && !json })
-    if (!json && code !== EXIT.interrupted) await printStat(client, run_id)
-    return code
-  }
-  await (json ? printJson(created) : print(run_id))
-  say(`The run has started. To watch it: ${hint('watch', run_id)}`)
-}
-
-/** What the run did to files; nothing if that is not known. */
-async function printStat(client: Connection['client'], runId: string): Promise<void> {
-  const changes = await client.history.changes(runId)
-  for (const line of changes.map(statOf).unwrapOr([])) await print(line)
+  return yield* startRun(connection, request, options)
 }
 
 /** What the commands of a run may do and use. */

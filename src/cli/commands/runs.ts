@@ -14,6 +14,7 @@ import { callLines, pauseHints, shownHash } from './human-checks.ts'
 type ListOptions = JsonOption & {
   readonly status?: RunStatus
   readonly parent?: string
+  readonly origin?: string
   readonly limit: number
 }
 
@@ -23,23 +24,27 @@ export const runsCommand = (): Command =>
     .description('List the runs, newest first.')
     .addOption(new Option('--status <status>', 'only those with this status').choices(RUN_STATUSES))
     .option('--parent <run>', 'only those that the agent of this run has started')
+    .option('--origin <run>', 'only those that go on from this run')
     .option('--limit <n>', 'the most to list', positiveInt, 20)
     .option(...JSON_LINES)
     .action(connected(list))
 
 async function* list(
   connection: Connection,
-  { status, parent, limit, json = false }: ListOptions,
+  { status, parent, origin, limit, json = false }: ListOptions,
 ): Steps {
-  const { runs: found, hasMore } = yield* newestRuns(connection, { status, parent }, limit)
+  const { runs: found, hasMore } = yield* newestRuns(connection, { status, parent, origin }, limit)
   if (found.length === 0 && !json) {
-    return say((status ?? parent) === undefined ? 'There are no runs yet.' : 'No run matches.')
+    const isFiltered = (status ?? parent ?? origin) !== undefined
+    return say(isFiltered ? 'No run matches.' : 'There are no runs yet.')
   }
   const isFamily = found.some(({ parent_run_id }) => parent_run_id !== undefined)
+  const goesOn = found.some((run) => run.origin !== undefined)
   const head = ['RUN', 'GOAL', 'STATUS', 'CREATED', ...(isFamily ? ['SUB-AGENT OF'] : [])]
-  await printList(json, head, found, (run) => [
+  await printList(json, [...head, ...(goesOn ? ['GOES ON FROM'] : [])], found, (run) => [
     ...[run.run_id, run.goal, run.status, run.created_at],
     ...(isFamily ? [run.parent_run_id ?? ''] : []),
+    ...(goesOn ? [run.origin?.run_id ?? ''] : []),
   ])
   if (hasMore && !json) say(`There are more than ${limit}; --limit shows more of them.`)
 }
@@ -84,6 +89,7 @@ function rowsOf(run: RunDetails): Row[] {
     ['queued', run.queued_reason],
     ['goal', run.goal],
     ['parent', run.parent?.run_id],
+    ['goes on', run.origin && `from record ${run.origin.seq} of ${run.origin.run_id}`],
     ['check', run.check?.command],
     ['settings', run.goal_options && JSON.stringify(run.goal_options)],
     ['goals', run.all_of?.map(goalOf).join('; ')],
