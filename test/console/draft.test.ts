@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { EMPTY_DRAFT, goalField, requestOf } from '../../web/src/start/draft.ts'
+import { draftOf, EMPTY_DRAFT, goalField, requestOf } from '../../web/src/start/draft.ts'
 import { ruleText } from '../../web/src/ui/rule-text.ts'
 
 const sent = (changes: Partial<typeof EMPTY_DRAFT>) => {
@@ -24,4 +24,31 @@ test('a rule is read as a sentence', () => {
     ruleText({ tool: 'file_*', path: '.github/**', action: 'ask', by: 'other_than_starter' }),
   ).toBe('A call of the tool file_* on .github/** asks a person who did not start the run')
   expect(ruleText({ action: 'ask' })).toBe('Every call asks a person')
+})
+
+test.each([
+  { goal: 'pytest', hitl_enabled: true, max_cost_usd: 0.5 },
+  {
+    ...{ check: { command: 'make check' }, goal: 'shell-goal', hitl_enabled: false },
+    ...{ cwd: '/p', model_name: 'm', reasoning_effort: 'high', fallback_models: ['n'] },
+    ...{ max_iterations: 7, max_turns_per_iteration: 3, max_tokens: 10, max_output_tokens: 5 },
+    ...{ isolation: 'namespaces', network: { allow: ['pypi.org', '*.example.org'] } },
+    command_limits: { memory_bytes: 512 * 1024 * 1024, processes: 9 },
+    approvals: [{ tool: 'bash_exec', action: 'ask' }],
+    mcp_servers: ['docs', { name: 'mine', command: 'mine' }],
+    ...{ instructions: 'Water it.', protect: ['a.sh'], tools: { exclude: ['git_log'] } },
+    ...{ on_tampering: 'fail', accept: { files: {}, command: 'true' }, accept_feedback: true },
+  },
+  {
+    all_of: [
+      {
+        check: { command: 'a', conditions: { exit_code: 1, output_contains: 'x', max_seconds: 2 } },
+      },
+      { goal: 'pytest' },
+    ],
+    hitl_enabled: false,
+    network: 'full',
+  },
+] as const)('a request is what its form sends: %#', (request) => {
+  expect(requestOf(draftOf(JSON.parse(JSON.stringify(request))))).toEqual(request)
 })

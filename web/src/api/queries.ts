@@ -116,6 +116,14 @@ export const runQuery = (runId: string) =>
       data !== undefined && hasEnded(data.status) ? false : POLL_MS,
   })
 
+/** The runs that go on from a run, at most 100 of them. */
+export const goingOnQuery = (origin: string) =>
+  queryOptions({
+    queryKey: ['going-on', origin],
+    queryFn: ({ signal }) => answerOf(client().runs.list({ origin, limit: 100 }, { signal })),
+    refetchInterval: 10_000,
+  })
+
 /** What happened to the files of a run between two snapshots, which do not change. */
 export const changesQuery = (runId: string, between: Between | null) =>
   queryOptions({

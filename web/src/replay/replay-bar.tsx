@@ -1,4 +1,5 @@
 import { ActionIcon, NativeSelect, Tooltip } from '@mantine/core'
+import { useDisclosure } from '@mantine/hooks'
 import {
   IconChevronLeft,
   IconChevronRight,
@@ -11,10 +12,12 @@ import {
   type IconProps,
 } from '@tabler/icons-react'
 import type { ComponentType } from 'react'
+import { useMayNot } from '../api/use-may.ts'
 import { iterationBeside } from '../run/moments.ts'
 import type { RunView } from '../run/run-view.ts'
 import { CopyButton } from '../ui/copy-button.tsx'
 import { formatCount, formatMoment } from '../ui/format.ts'
+import { ForkDialog } from './fork-dialog.tsx'
 import { hashOf } from './playhead.ts'
 import classes from './replay-bar.module.css'
 import { Track } from './track.tsx'
@@ -156,6 +159,7 @@ function Control({
 }
 
 type NoteProps = {
+  readonly runId: string
   readonly moment: number
   /** When that was, seconds since the epoch. */
   readonly ts: number
@@ -164,7 +168,9 @@ type NoteProps = {
 }
 
 /** A note that the page shows the run as it was, not as it is now. */
-export function PastNote({ moment, ts, ended, onNewest }: NoteProps) {
+export function PastNote({ runId, moment, ts, ended, onNewest }: NoteProps) {
+  const [forking, fork] = useDisclosure(false)
+  const mayNot = useMayNot('runs:create')
   return (
     <div className={classes.note} role="status">
       <IconHistory size={16} aria-hidden />
@@ -172,6 +178,16 @@ export function PastNote({ moment, ts, ended, onNewest }: NoteProps) {
         As it was at record {formatCount(moment)}
         <span className={classes.clock}>, {formatMoment(ts)}</span>
       </span>
+      <button
+        type="button"
+        className={classes.back}
+        disabled={mayNot !== null}
+        title={mayNot ?? undefined}
+        onClick={fork.open}
+      >
+        Go on from here
+      </button>
+      {forking && <ForkDialog runId={runId} at={moment} onClose={fork.close} />}
       <button type="button" className={classes.back} onClick={onNewest}>
         {ended ? 'To the end' : 'Back to live'}
       </button>

@@ -1,8 +1,15 @@
 import { Button, Textarea } from '@mantine/core'
 import { useDisclosure } from '@mantine/hooks'
-import { IconAdjustmentsHorizontal, IconMessage, IconPlayerStopFilled } from '@tabler/icons-react'
+import {
+  IconAdjustmentsHorizontal,
+  IconMessage,
+  IconPlayerStopFilled,
+  IconRepeat,
+} from '@tabler/icons-react'
 import { useMutation } from '@tanstack/react-query'
 import { type ReactNode, useState } from 'react'
+import { useLocation } from 'wouter'
+import { requestOfRun } from '../../../src/api/create-run.ts'
 import type { Seen } from '../../../src/api/records.ts'
 import type { SendMessage } from '../../../src/api/run-requests.ts'
 import type { Permission } from '../../../src/client/index.ts'
@@ -12,23 +19,62 @@ import { answerOf, problemsIn } from '../api/problem.ts'
 import { useAttempt } from '../api/use-attempt.ts'
 import { useMayNot } from '../api/use-may.ts'
 import { AbortDialog } from '../decide/abort-dialog.tsx'
+import { seenIn } from '../run/answers.ts'
+import type { RunView } from '../run/run-view.ts'
+import { type Draft, draftOf } from '../start/draft.ts'
+import { StartForm } from '../start/start-form.tsx'
 import { FormDialog } from '../ui/form-dialog.tsx'
 import { ConfigDialog } from './config-dialog.tsx'
 import classes from './run-header.module.css'
 
-type Props = {
-  readonly runId: string
-  readonly state: RunState
-  /** The last record of the page, which the log records with the person's decision. */
-  readonly seen: Seen | null
+type Props = { readonly runId: string; readonly view: RunView; readonly state: RunState }
+
+/** What a person can do to a run. */
+export function RunActions(props: Props) {
+  return props.state.phase.type === 'ended' ? <EndedActions {...props} /> : <Actions {...props} />
+}
+
+/** What comes after a run that has ended. */
+function EndedActions({ runId, view }: Props) {
+  const [writing, write] = useDisclosure(false)
+  const again = useMutation({ mutationFn: () => draftAgain(runId, view) })
+  return (
+    <div className={classes.actions}>
+      <Action
+        label="Continue"
+        name="Continue this run"
+        icon={<IconMessage size={15} />}
+        permission="runs:create"
+        onClick={write.open}
+      />
+      <Action
+        label="Run again"
+        name="Run again"
+        icon={<IconRepeat size={15} />}
+        permission="runs:create"
+        onClick={again.mutate}
+      />
+      {writing && <MessageDialog runId={runId} seen={seenIn(view)} isOver onClose={write.close} />}
+      {again.data !== undefined && <StartForm initial={again.data} onClose={again.reset} />}
+    </div>
+  )
+}
+
+/** The form of the same run again, with the check that its agent did not see. */
+async function draftAgain(runId: string, { records: [first] }: RunView): Promise<Draft> {
+  if (first?.kind !== 'run_created') throw new Error('The run has no first record.')
+  const { accept } = first.payload.config
+  const kept = accept && (await answerOf(client().history.artifact(runId, accept.sha256)))
+  return draftOf(requestOfRun(first.payload, kept ? await new Response(kept).text() : null))
 }
 
 /** What a person can do to a run that has not ended. */
-export function RunActions({ runId, state, seen }: Props) {
+function Actions({ runId, view, state }: Props) {
+  // The last record of the page, which the log records with the person's decision.
+  const seen = seenIn(view)
   const [aborting, abort] = useDisclosure(false)
   const [configuring, configure] = useDisclosure(false)
   const [writing, write] = useDisclosure(false)
-  if (state.phase.type === 'ended') return null
   return (
     <div className={classes.actions}>
       <Action
@@ -91,7 +137,11 @@ function Action({ label, name, icon, permission, className, onClick }: ActionPro
   )
 }
 
-type DialogProps = Pick<Props, 'runId' | 'seen'> & { readonly onClose: () => void }
+type DialogProps = {
+  readonly runId: string
+  readonly seen: Seen | null
+  readonly onClose: () => void
+}
 
 function AbortWithReason({ runId, seen, onClose }: DialogProps) {
   const [reason, setReason] = useState('')
@@ -112,8 +162,14 @@ function AbortWithReason({ runId, seen, onClose }: DialogProps) {
   )
 }
 
-/** What a person says to the agent of a run. */
-function MessageDialog({ runId, seen, onClose }: DialogProps) {
+/** What a person says to the agent of a run. If that has ended, another run goes on from it. */
+function MessageDialog({
+  runId,
+  seen,
+  isOver = false,
+  onClose,
+}: DialogProps & { readonly isOver?: boolean }) {
+  const [, navigate] = useLocation()
   const [text, setText] = useState('')
   const attempt = useAttempt<SendMessage>()
   const send = useMutation({
@@ -121,19 +177,26 @@ function MessageDialog({ runId, seen, onClose }: DialogProps) {
       const { body, idempotencyKey } = attempt(text, { text, seen })
       return answerOf(client().runs.send(runId, body, { idempotencyKey }))
     },
-    onSuccess: onClose,
+    onSuccess: ({ run_id }) => {
+      onClose()
+      if (run_id !== runId) navigate(`/runs/${run_id}`)
+    },
   })
   return (
     <FormDialog
-      title="Send a message to the agent"
+      title={isOver ? 'Continue this run' : 'Send a message to the agent'}
       onClose={onClose}
       sending={send}
-      labels={{ send: 'Send' }}
+      labels={{ send: isOver ? 'Continue' : 'Send' }}
       disabled={text.trim() === ''}
     >
       <Textarea
         label="Message"
-        description="The agent reads it before its next reply. It is recorded in the log."
+        description={
+          isOver
+            ? 'A new run goes on from here in the same folder, with the same settings and limits of its own.'
+            : 'The agent reads it before its next reply. It is recorded in the log.'
+        }
         autosize
         minRows={3}
         maxRows={12}

@@ -3,7 +3,6 @@ import type { ReactNode } from 'react'
 import { Link } from 'wouter'
 import type { RunStatus } from '../../../src/api/records.ts'
 import { modelWait, type RunState, statusOf } from '../../../src/domain/state.ts'
-import { seenIn } from '../run/answers.ts'
 import type { Connection } from '../run/run-store.ts'
 import type { RunView } from '../run/run-view.ts'
 import { SubagentLine } from '../timeline/subagent-line.tsx'
@@ -21,6 +20,7 @@ import {
 import { StatusPill } from '../ui/status-pill.tsx'
 import { useNow } from '../ui/use-now.ts'
 import { ConnectionBadge } from './connection-badge.tsx'
+import { Origins } from './origins.tsx'
 import { RunActions } from './run-actions.tsx'
 import classes from './run-header.module.css'
 
@@ -58,8 +58,8 @@ export function RunHeader(props: Props) {
           <StatusPill status={shown ?? statusOf(state)} doubt={doubtIn(state)} size="lg" />
         )}
         <ConnectionBadge connection={connection} received={view.records.length - 1} head={head} />
-        {view.state !== null && ended === null && (
-          <RunActions runId={runId} state={view.state} seen={seenIn(view)} />
+        {view.state !== null && (ended === null || view.state.phase.type === 'ended') && (
+          <RunActions runId={runId} view={view} state={view.state} />
         )}
       </div>
       <p className={classes.about}>
@@ -75,6 +75,7 @@ export function RunHeader(props: Props) {
             <Link href={`/runs/${state.parent.run_id}`}>{shortId(state.parent.run_id)}</Link>
           </span>
         )}
+        <Origins runId={runId} origin={state?.origin} />
         <CopyButton value={runId}>
           {({ copied, copy }) => (
             <button

@@ -156,6 +156,7 @@ function RunTimeline(props: TimelineProps) {
     <section id={panelId('timeline')} className={classes.timeline} aria-label="Timeline">
       {at !== null && (
         <PastNote
+          runId={runId}
           moment={moment}
           ts={view.records[moment]?.ts ?? 0}
           ended={hasEnd(view)}

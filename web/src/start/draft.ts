@@ -51,6 +51,8 @@ export type Draft = GoalDraft &
     readonly mcp_servers: string
     readonly instructions: string
     readonly reason: string
+    /** What a run that is started again was asked for and the form has no field for. */
+    readonly kept: Partial<RunRequest>
   }
 
 export const EMPTY_DRAFT: Draft = {
@@ -81,6 +83,7 @@ export const EMPTY_DRAFT: Draft = {
   mcp_servers: '',
   instructions: '',
   reason: '',
+  kept: {},
 }
 
 const NUMBERS = [
@@ -106,6 +109,7 @@ export function requestOf(draft: Draft): RunRequest {
   const network = networkOf(draft.network)
   const limits = limitsOf(draft)
   return {
+    ...draft.kept,
     ...goalsOf(draft),
     hitl_enabled: draft.hitl_enabled,
     // Whoever started it here can raise the limit here.
@@ -183,4 +187,48 @@ export function limitChanges(before: LimitDraft, after: LimitDraft) {
   return Object.fromEntries(
     changed.map((limit) => [limit, after[limit] === '' ? null : Number(after[limit])]),
   )
+}
+
+/** The form as a request fills it in. */
+export function draftOf(request: RunRequest): Draft {
+  const { goal, check, all_of, network, command_limits, hitl_enabled = false, ...more } = request
+  const { isolation = null, reasoning_effort = null, fallback_models = [], ...rest } = more
+  const [first, ...further] = all_of ?? [{ ...(goal && { goal }), ...(check && { check }) }]
+  const kept: Record<string, unknown> = { ...rest }
+  const filled: Record<string, unknown> = {}
+  for (const field of [...NUMBERS, ...TEXTS, ...LISTS]) {
+    const value = rest[field]
+    if (value != null) filled[field] = Array.isArray(value) ? JSON.stringify(value, null, 2) : value
+    delete kept[field]
+  }
+  return {
+    ...{
+      ...EMPTY_DRAFT,
+      ...filled,
+      ...goalIn(typeof first === 'string' ? { goal: first } : first),
+    },
+    all_of: further.length === 0 ? '' : JSON.stringify(further, null, 2),
+    ...{ hitl_enabled, isolation, reasoning_effort, fallback_models },
+    network: typeof network === 'object' ? network.allow.join(', ') : (network ?? ''),
+    ...limitsIn(command_limits ?? {}),
+    kept,
+  }
+}
+
+/** A check that has only to succeed needs no further fields. */
+function goalIn({ goal = '', check }: Pick<RunRequest, 'goal' | 'check'> = {}): Partial<Draft> {
+  const { exit_code = '', output_contains = '', max_seconds = '' } = check?.conditions ?? {}
+  const isPlain = exit_code === 0 && output_contains === '' && max_seconds === ''
+  return {
+    ...{ goal, check: check?.command ?? '', exit_code: isPlain ? '' : exit_code },
+    ...{ output_contains, check_seconds: max_seconds },
+  }
+}
+
+function limitsIn({ memory_bytes, processes, home_bytes, output_bytes }: LowerLimits) {
+  const mib = (bytes: number | undefined): number | string => (bytes ? bytes / MIB : '')
+  return {
+    ...{ memory_mib: mib(memory_bytes), processes: processes ?? '' },
+    ...{ home_mib: mib(home_bytes), output_mib: mib(output_bytes) },
+  }
 }

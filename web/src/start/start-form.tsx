@@ -17,15 +17,15 @@ import { BudgetLimits, LimitField } from './limit-fields.tsx'
 import { ApprovalsField, McpField } from './list-fields.tsx'
 import { ModelFields } from './model-fields.tsx'
 
-/** What a person fills in, beginning with the folder and the model of the last run, and how it is sent. */
-function useStart(onStarted: () => void) {
+/** What a person fills in, beginning with `initial`, or the folder and the model of the last run, and how it is sent. */
+function useStart(onStarted: () => void, initial: Draft | undefined) {
   const [, navigate] = useLocation()
   const [last, setLast] = useLocalStorage({
     key: 'retrai.last-start',
     defaultValue: { cwd: '', model_name: '' },
     getInitialValueInEffect: false,
   })
-  const [draft, setDraft] = useState<Draft>({ ...EMPTY_DRAFT, ...last })
+  const [draft, setDraft] = useState<Draft>(initial ?? { ...EMPTY_DRAFT, ...last })
   const change = (changes: Partial<Draft>): void => setDraft({ ...draft, ...changes })
   const attempt = useAttempt<RunRequest>()
   const start = useMutation({
@@ -44,8 +44,14 @@ function useStart(onStarted: () => void) {
 }
 
 /** All settings of a run. For those that are left out, the server has defaults. */
-export function StartForm({ onClose }: { readonly onClose: () => void }) {
-  const { start, form } = useStart(onClose)
+export function StartForm({
+  onClose,
+  initial,
+}: {
+  readonly onClose: () => void
+  readonly initial?: Draft
+}) {
+  const { start, form } = useStart(onClose, initial)
   return (
     <FormDialog
       title="Start a run"
