@@ -44,7 +44,7 @@ export const limits = {
     .describe('Working time; waiting for a person or for a server does not count'),
 }
 const GOES_ON =
-  'The conversation of the new run begins with that of the other. Everything that the request does not name is as in that run, and limits count anew'
+  'The conversation of the new run begins with that of the other. Everything that the request does not name is as in that run, and its limits count only what it uses itself'
 
 /** The body of POST /api/runs. The server has defaults for `cwd`, `model_name` and `max_iterations`. */
 export const CreateRun = z
@@ -150,16 +150,16 @@ export const CreateRun = z
       .strictObject({ run_id: RunId, at: SeqInBody.describe('seq of a record') })
       .exactOptional()
       .describe(
-        `Go on from this record of a run, in a copy of its project with the files as they were there. ${GOES_ON}`,
+        `Continue from this record of a run, in a copy of its project with the files as they were there. ${GOES_ON}`,
       ),
     continues: z
       .strictObject({ run_id: RunId })
       .exactOptional()
-      .describe(`Go on from the end of a run that has ended, in the same folder. ${GOES_ON}`),
+      .describe(`Continue from the end of a run that has ended, in the same folder. ${GOES_ON}`),
   })
   .refine(({ fork, continues }) => fork === undefined || continues === undefined, {
     path: ['continues'],
-    message: 'cannot be named beside fork: a run goes on from one other run',
+    message: 'cannot be named beside fork: a run begins from one other run',
   })
   .meta({
     id: 'CreateRun',

@@ -126,7 +126,7 @@ export const CATALOGUE = {
     'Run has not ended',
     'Only a run that has ended can be continued. Send this one a message, or fork it.',
   ],
-  origin_gone: [409, 'Origin is gone', 'The run that it would go on from is not whole any more.'],
+  origin_gone: [409, 'Origin is gone', 'The run that it would begin from is not whole any more.'],
   not_awaiting_human: [
     409,
     'Nothing to decide',

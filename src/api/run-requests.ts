@@ -28,7 +28,7 @@ export const ListRunsQuery = z.strictObject({
   status: z.enum(RUN_STATUSES).optional(),
   goal: z.string().optional(),
   parent: z.string().optional().describe('Only runs that the agent of this run has started'),
-  origin: z.string().optional().describe('Only runs that go on from this run'),
+  origin: z.string().optional().describe('Only runs that begin from this run'),
 })
 
 /** The query of GET /api/runs/{run_id}. */

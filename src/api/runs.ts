@@ -61,7 +61,7 @@ const Doubt = z
 
 const OriginOfRun = Origin.unwrap()
   .exactOptional()
-  .describe('The run that this one goes on from, up to the record with this seq and hash')
+  .describe('The run that this one begins from, up to the record with this seq and hash')
 
 /** A row of GET /api/runs. */
 export const RunSummary = z
@@ -119,7 +119,7 @@ export const RecordedMessage = RunAndStatus.extend({
 }).meta({ id: 'RecordedMessage' })
 export type RecordedMessage = z.infer<typeof RecordedMessage>
 
-/** The answer to POST /api/runs/{run_id}/messages if that run had ended: the run that goes on from it. */
+/** The answer to POST /api/runs/{run_id}/messages if that run had ended: the run that begins from it. */
 export const Continuation = RunAndStatus.extend({
   continues: OriginOfRun.unwrap()
     .omit({ kind: true })
@@ -221,7 +221,7 @@ export const RunDetails = z
       .literal(true)
       .exactOptional()
       .describe(
-        'Texts of what the run goes on from were redacted: the conversation is without them',
+        'Texts of what the run begins from were redacted: the conversation is without them',
       ),
     parent: Parent.unwrap()
       .exactOptional()

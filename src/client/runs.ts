@@ -44,7 +44,7 @@ export type RunQuery = {
   readonly goal?: string | undefined
   /** Only runs that the agent of this run has started. */
   readonly parent?: string | undefined
-  /** Only runs that go on from this run. */
+  /** Only runs that begin from this run. */
   readonly origin?: string | undefined
   /** `next` of the previous page. */
   readonly cursor?: string | undefined
@@ -92,8 +92,8 @@ export const createRuns = ({ call, get, send }: Rest) => ({
   abort: (runId: string, why: Why = {}, options?: Signal): Answered<RunAndStatus> =>
     send('POST', runPath(runId, '/abort'), why, RunAndStatus, options),
   /**
-   * Says something to the agent of a run: its next request to the model holds it. If the run has ended, a run that goes on
-   * from it is started. With an idempotency key, the same message can be sent again safely.
+   * Says something to the agent of a run: its next request to the model holds it. If the run has ended, a run that
+   * continues it is started. With an idempotency key, the same message can be sent again safely.
    */
   send: (
     runId: string,

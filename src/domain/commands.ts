@@ -37,7 +37,7 @@ export type CreateCommand = {
   readonly defaultEffort?: Effort
   /** The run whose agent starts this one; a person starts it if it is left out. */
   readonly parent?: Parent
-  /** The run that it goes on from. */
+  /** The run that it begins from. */
   readonly origin?: Origin
   readonly takenOver?: TakenOver
   /** The folder that it works in a copy of. */

@@ -85,7 +85,7 @@ export type Conversation = {
   readonly opening: readonly string[]
   /** Null before the first reply. Without those that a compaction replaces. */
   readonly turns: Turns | null
-  /** How many of the first turns are of the run that this one goes on from. */
+  /** How many of the first turns are of the run that this one begins from. */
   readonly takenOver: number
   /** Where the project is. */
   readonly cwd: string

@@ -37,10 +37,10 @@ function open({ config, system_prompt, instructions }: PayloadOf<'run_created'>)
 }
 
 const GOES_ON =
-  'The work goes on from here in a new run. Processes that you had started have ended, and what you had put into $HOME and $TMPDIR may be gone.'
+  'The work continues here, in a new run. Processes that you had started have ended, and what you had put into $HOME and $TMPDIR may be gone.'
 
 /**
- * A run that goes on from another one. What was said before stays as it was, so that providers have it in their caches and
+ * A run that begins from another one. What was said before stays as it was, so that providers have it in their caches and
  * take their reasoning back. What limits a request may be different for the model of this run.
  */
 function goOn(
@@ -82,7 +82,7 @@ const NOT_CHECKED =
   'The goal was not checked again, because nothing has changed since its last check. It is not reached yet.'
 
 /**
- * Folds one record into the conversation. Before `run_created`, it is `null`, or that of the run that this one goes on
+ * Folds one record into the conversation. Before `run_created`, it is `null`, or that of the run that this one begins
  * from, up to there.
  */
 export function converse(before: Conversation | null, record: RunRecord): Conversation {

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { Sha256 } from './fields.ts'
 
-/** The run that another one goes on from, up to one of its records. */
+/** The run that another one begins from, up to one of its records. */
 export const Origin = z
   .strictObject({
     /** `fork`: from any record, in a folder of its own. `continue`: from the last record of a run that has ended. */

@@ -178,7 +178,7 @@ const payloads = {
     default_effort: Effort.exactOptional(),
     /** Set if the agent of another run started it. */
     parent: Parent.exactOptional(),
-    /** Set if it goes on from another run: its conversation begins with that of the other up to there. */
+    /** Set if it begins from another run: its conversation begins with that of the other up to there. */
     origin: Origin.exactOptional(),
     taken_over: TakenOver.exactOptional(),
     /** The folder that it works in a copy of. `config.cwd` is where the copy is; `project_copied` says that it was made. */

@@ -85,7 +85,7 @@ export const Accept = z
     files: z.int().nonnegative(),
     /** Whether the agent learns why it failed. */
     feedback: z.literal(true).exactOptional(),
-    /** The run goes on from one that had it, and had ended: since then, everybody can read it. */
+    /** The run begins from one that had it, and had ended: since then, everybody can read it. */
     shown: z.literal(true).exactOptional(),
   })
   .readonly()

@@ -151,7 +151,7 @@ export type RunState = {
   readonly project?: ProjectFolder
   /** The run whose agent started this one. */
   readonly parent?: Parent
-  /** The run that it goes on from. */
+  /** The run that it begins from. */
   readonly origin?: Origin
   /** The folder that it works in a copy of, what is known of the copy, and whether that was removed. */
   readonly copy?: { readonly of: ProjectFolder; readonly is: 'due' | 'made' | 'discarded' }

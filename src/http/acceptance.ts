@@ -78,7 +78,7 @@ export function hasAcceptance(
   { artifacts }: Places,
 ): ResultAsync<boolean, Problem> {
   const { accept: had } = config
-  // It may be that of the run from which this one goes on.
+  // It may be that of the run from which this one begins.
   if (accept === undefined && origin !== undefined) return okAsync(true)
   if (accept === undefined || had === undefined) return okAsync(accept === had)
   return ResultAsync.fromPromise(contentOf(artifacts.read(had.sha256)), (cause) =>

@@ -17,7 +17,7 @@ import type { AppDeps, PlannedRun } from './deps.ts'
 import { commandProblem, invalidField } from './problems/problem-of.ts'
 import { openFiles } from './routes/files.ts'
 
-/** A run as of the record from which a new one goes on. */
+/** A run as of the record from which a new one begins. */
 export type From = LoadedRun & {
   readonly kind: Origin['kind']
   readonly systemPrompt: string
@@ -34,11 +34,11 @@ const Wanted = z.looseObject({
 
 const known = new WeakMap<FastifyRequest, Result<From, Problem>>()
 
-/** The run that the new run of a request goes on from; undefined if it goes on from none. */
+/** The run that the new run of a request begins from; undefined if it begins from none. */
 export const fromOf = (request: FastifyRequest): Result<From, Problem> | undefined =>
   known.get(request)
 
-/** Completes a request for a run that goes on from another one, before defaults are filled in, with what that was asked for. */
+/** Completes a request for a run that begins from another one, before defaults are filled in, with what that was asked for. */
 export const completeFromOrigin =
   (deps: Deps): preValidationAsyncHookHandler =>
   async (request) => {
@@ -54,7 +54,7 @@ export const completeFromOrigin =
 
 const OTHER_FOLDER = invalidField(
   'cwd',
-  'A run that goes on from another one has the folder of that one. Leave cwd out.',
+  'A run that begins from another one has the folder of that one. Leave cwd out.',
 )
 
 /** What the origin was asked for. Where the new run works is decided when it is planned. */
@@ -91,7 +91,7 @@ export async function findOrigin(
   return ok({ ...run, kind, systemPrompt: created.payload.system_prompt, hasShown })
 }
 
-/** What of a run is not kept any more, without which nothing can go on from it; null if all is there. */
+/** What of a run is not kept any more, without which nothing can begin from it; null if all is there. */
 async function whatIsGone({ state }: LoadedRun, deps: Deps): Promise<Problem | null> {
   const { runId, snapshot } = state
   const before = await beginningOf(deps.store, runId)
@@ -110,7 +110,7 @@ async function whatIsGone({ state }: LoadedRun, deps: Deps): Promise<Problem | n
 
 export const originGone = (detail: string): Problem => ({ code: 'origin_gone', detail })
 
-/** The runs that a run goes on from, the nearest first, as far as they are known. */
+/** The runs that a run begins from, the nearest first, as far as they are known. */
 export function originsOf({ origin }: RunState, readModel: Deps['readModel']): readonly Origin[] {
   const found: Origin[] = []
   const isNew = (next: Origin) => !found.some(({ run_id }) => run_id === next.run_id)
@@ -121,7 +121,7 @@ export function originsOf({ origin }: RunState, readModel: Deps['readModel']): r
   return found
 }
 
-/** Whether a text of what a run goes on from was redacted. */
+/** Whether a text of what a run begins from was redacted. */
 export const isRedacted = (origins: readonly Origin[], redactions: Deps['redactions']): boolean =>
   origins.some(({ run_id, seq }) =>
     redactions.ofRun(run_id).some(({ record }) => record.payload.seq <= seq),

@@ -21,14 +21,14 @@ export function plan(
   if (from === undefined) return planAt({ cwd }, body, from, deps).mapErr(invalidFields)
   const { kind, state } = from
   const { copy, config } = state
-  const anew = () =>
+  const inCopy = () =>
     planAt({ cwd: copy?.of.path ?? config.cwd, workspace: 'copy' }, body, from, deps)
   const isThere = kind === 'continue' && (copy === undefined || copy.is === 'made')
   const placed = isThere
     ? planAt({ cwd: config.cwd }, body, from, deps)
         .map((planned) => (copy === undefined ? planned : inCopyOf(planned, copy.of)))
-        .orElse((wrong) => (copy !== undefined && isAboutFolder(wrong) ? anew() : err(wrong)))
-    : anew()
+        .orElse((wrong) => (copy !== undefined && isAboutFolder(wrong) ? inCopy() : err(wrong)))
+    : inCopy()
   return placed.mapErr((wrong) =>
     isAboutFolder(wrong)
       ? originGone(wrong.map(({ message }) => message).join(' '))

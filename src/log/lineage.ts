@@ -6,8 +6,8 @@ import { decode } from './codec.ts'
 import { type LoadError, load, readRecords, streamOf } from './run-log.ts'
 import { type StreamReader, streamPages } from './stream-pages.ts'
 
-/** The runs that a run goes on from, the oldest first, each up to the record from which the next one goes on. */
-export async function lineageOf(
+/** The runs that a run begins from, the oldest first, each up to the record from which the next one begins. */
+async function lineageOf(
   store: StreamReader,
   runId: string,
 ): Promise<Result<readonly Origin[], LoadError>> {
@@ -26,13 +26,13 @@ export async function lineageOf(
   }
 }
 
-/** What a run begins with: the runs that it goes on from, and their conversation; null without one. */
+/** What a run begins with: the runs that it begins from, and their conversation; null without one. */
 export type Beginning = {
   readonly lineage: readonly Origin[]
   readonly conversation: Conversation | null
 }
 
-/** A record that a run goes on from, and that is not there any more, is a damaged one. */
+/** A record that a run begins from, and that is not there any more, is a damaged one. */
 export async function beginningOf(
   store: StreamReader,
   runId: string,
@@ -49,13 +49,13 @@ export async function beginningOf(
     })
     if (run.isErr()) return err(run.error)
     if (run.value?.head === hash) continue
-    const message = 'another run goes on from it, and it is not the record that it was'
+    const message = 'another run begins from it, and it is not the record that it was'
     return err({ type: 'damaged_record', stream: streamOf(run_id), seq, message })
   }
   return ok({ lineage: lineage.value, conversation })
 }
 
-/** Whether a tool result of a run, or of one that it goes on from, up to there, names an artifact. */
+/** Whether a tool result of a run, or of one that it begins from, up to there, names an artifact. */
 export async function namesArtifact(
   store: StreamReader,
   runId: string,

@@ -22,7 +22,7 @@ type RunRow = {
   readonly created_at: string
   /** The run whose agent started it, if there is one. */
   readonly parent_run_id?: string
-  /** The run that it goes on from, if there is one. */
+  /** The run that it begins from, if there is one. */
   readonly origin?: Origin
   /** Set while it waits for a model that is away. */
   readonly waiting_for?: NonNullable<ReturnType<typeof waitRow>>
@@ -93,7 +93,7 @@ export type RunQuery = {
   readonly goal?: string | undefined
   /** Only runs that the agent of this one has started. */
   readonly parent?: string | undefined
-  /** Only runs that go on from this one. */
+  /** Only runs that begin from this one. */
   readonly origin?: string | undefined
 }
 

@@ -67,7 +67,7 @@ type RedactDeps = {
   readonly now: () => number
   /** Whether the artifact of this SHA-256 holds one of the texts. */
   readonly artifactHolds: (sha256: string, texts: readonly string[]) => Promise<boolean>
-  /** The runs that go on from this record of a run or a later one, and what goes on from these. */
+  /** The runs that begin from this record of a run or a later one, and what begins from these. */
   readonly goingOn: (runId: string, seq: number) => readonly string[]
   readonly artifacts: ArtifactSource & Pick<Artifacts, 'put'>
 }
@@ -196,7 +196,7 @@ function withSummaries(done: Redacted, more: readonly Redaction[]): Redacted {
 }
 
 /**
- * The redactions of the summaries that come after a record, also in runs that go on from there: each was made of the whole
+ * The redactions of the summaries that come after a record, also in runs that begin from there: each was made of the whole
  * conversation before it, and may hold the text in other words. An agent at work makes another summary.
  */
 async function summariesAfter(

@@ -7,7 +7,6 @@ import type { Logger } from '../../lib/logger.ts'
 import type { LiveParts } from '../../live/live-parts.ts'
 import type { Models } from '../../models/model.ts'
 import type { RunCommand } from '../../runner/command.ts'
-import type { RunFiles, SnapshotAt } from '../../snapshots/run-files.ts'
 import type { OpenWorkspace, Workspace } from '../../workspace/workspace.ts'
 import type { McpSession } from '../mcp/run-servers.ts'
 import type { SubagentRules } from '../subagents/subagents.ts'
@@ -16,6 +15,7 @@ import type { BackgroundProcesses } from './background-processes.ts'
 import type { OpenCleanCopy } from './clean-copy.ts'
 import type { LeftOutHashes } from './left-out.ts'
 import type { RunSession } from './session.ts'
+import type { FilesOf } from './since-origin.ts'
 import type { KeepObjects, Snapshots } from './snapshots.ts'
 
 /** The effects that the work on runs may have on the world. */
@@ -24,11 +24,7 @@ export type Effects = KeepObjects & {
   readonly toolbox: Toolbox
   /** Opens an artifact that a result of the run names; null if none does. */
   readonly openOutput: (runId: string, sha256: string) => ReturnType<Artifacts['read']>
-  /**
-   * The files of a run as its snapshots have them, and further snapshots; null if the log cannot be read. Rejects as
-   * `readArtifact` does.
-   */
-  readonly filesOf: (runId: string, more?: readonly SnapshotAt[]) => Promise<RunFiles | null>
+  readonly filesOf: FilesOf
   readonly openServers: () => McpSession
   readonly findGoal: (name: string) => Goal | undefined
   readonly runCommand: RunCommand

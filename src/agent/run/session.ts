@@ -88,7 +88,7 @@ export class RunSession {
     this.#store = outlasting(run.state.runId, deps)
   }
 
-  /** Folds the run's stream from its beginning, after those of the runs that it goes on from. */
+  /** Folds the run's stream from its beginning, after those of the runs that it begins from. */
   static async open(runId: string, deps: SessionDeps): Promise<Result<RunSession, SessionError>> {
     const store = outlasting(runId, deps)
     const begun = await beginningOf(store, runId)
@@ -124,7 +124,7 @@ export class RunSession {
     return created?.kind === 'run_created' ? created.payload.config.cwd : null
   }
 
-  /** Whether it holds what a run says: its own, or one that it goes on from. */
+  /** Whether it holds what a run says: its own, or one that it begins from. */
   holds(runId: string): boolean {
     return [this.state.runId, ...this.#lineage.map(({ run_id }) => run_id)].includes(runId)
   }

@@ -6,9 +6,8 @@ import type { LeftOut } from '../../domain/snapshots.ts'
 import { processMask } from '../../log/masking.ts'
 import type { Questions } from '../../workspace/protocol.ts'
 import { describeProblem } from '../../workspace/workspace-process.ts'
-import type { Effects } from './effects.ts'
 import { orWarn, Protection, type ProtectionDeps } from './protection.ts'
-import { sinceOrigin } from './since-origin.ts'
+import { type FilesOf, sinceOrigin } from './since-origin.ts'
 
 type Snapshot = PayloadOf<'snapshot'>
 
@@ -39,7 +38,7 @@ const masked = (list: Buffer): string =>
     ),
   )
 
-type Deps = ProtectionDeps & { readonly effects: KeepObjects & Pick<Effects, 'filesOf'> }
+type Deps = ProtectionDeps & { readonly effects: KeepObjects & { readonly filesOf: FilesOf } }
 
 /**
  * Snapshots of the project of a run, while this process works on it. What cannot be kept now, because the workspace or the
@@ -85,7 +84,7 @@ export class Snapshots {
       ...(leftOut.includes('"commitment":') ? { salt } : {}),
       ...present({ unkept, protected: await this.protection.first() }),
     }
-    const since = await sinceOrigin(this.#deps.session, snapshot, this.#deps.effects)
+    const since = await sinceOrigin(this.#deps.session, snapshot, this.#deps.effects.filesOf)
     return { ...snapshot, ...present({ since_origin: since }) }
   }
 

@@ -138,7 +138,7 @@ export class Supervisor {
     await this.#presence?.stop()
   }
 
-  /** Call this after a redaction of the run: it, and what goes on from it, is read again before its next step. */
+  /** Call this after a redaction of the run: it, and what begins from it, is read again before its next step. */
   forget(runId: string): void {
     for (const worker of this.#workers.values()) worker.forget(runId)
   }

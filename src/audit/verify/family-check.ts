@@ -37,7 +37,7 @@ const notCompared = (message: string): Judgement => ({ problem: null, message })
 /**
  * Compares what runs and the runs of their sub-agents say about each other, in both directions: `subagent_started` with
  * the first record of the run that it names, and the end in a `tool_result` with the log of that run. Also compares runs
- * with the records from which they go on. Gets the records that hold, each run in order, and the runs in any order.
+ * with the records from which they begin. Gets the records that hold, each run in order, and the runs in any order.
  */
 export class FamilyCheck {
   /** Whether a run that is not here is missing. An imported run may be without the others. */

@@ -14,7 +14,7 @@ export type Judgement = {
 
 export const wrong = (message: string): Judgement => ({ problem: 'family', message })
 
-/** Compares what runs name as the records from which they go on with these records. */
+/** Compares what runs name as the records from which they begin with these records. */
 export class OriginCheck {
   /** By run. */
   readonly #claims = new Map<string, Claim & { readonly origin: Origin }>()
@@ -34,7 +34,7 @@ export class OriginCheck {
     if (origin !== undefined) this.#claims.set(runId, { ...claim, origin })
   }
 
-  /** Whether a run that was seen goes on from another one. */
+  /** Whether a run that was seen begins from another one. */
   has(runId: string): boolean {
     return this.#claims.has(runId)
   }
@@ -49,7 +49,7 @@ export class OriginCheck {
   ): Pick<FamilyReport, 'origins'> {
     const good = [...this.#claims.values()].filter(({ origin, ...claim }) => {
       const other = { runId: origin.run_id, seq: origin.seq }
-      const what = `from whose record ${origin.seq} it goes on`
+      const what = `from whose record ${origin.seq} it begins`
       const judgement = absence(claim, other, what) ?? this.#judge(origin)
       take(claim, claim.runId, judgement)
       return judgement === null
@@ -63,7 +63,7 @@ export class OriginCheck {
 
   #judge({ run_id: runId, seq, hash }: Origin): Judgement {
     const hashes = this.#hashes.get(runId) ?? []
-    const place = `it goes on from record ${seq} of run ${runId}`
+    const place = `it begins from record ${seq} of run ${runId}`
     if (seq >= hashes.length) return wrong(`${place}, which has ${hashes.length} records`)
     return hashes[seq] === packed(hash) ? null : wrong(`${place}, which has another hash there`)
   }

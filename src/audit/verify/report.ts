@@ -65,7 +65,7 @@ export type FamilyReport = {
   /** Sub-agents about which their log and that of their parent say the same. */
   readonly compared: number
   readonly not_compared: readonly NotCompared[]
-  /** Runs that go on from a record that is what they name, and how many of these have a redacted one before it. Left out if none. */
+  /** Runs that begin from a record that is what they name, and how many of these have a redacted one before it. Left out if none. */
   readonly origins?: { readonly compared: number; readonly redacted: number }
 }
 

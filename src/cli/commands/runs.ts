@@ -24,7 +24,7 @@ export const runsCommand = (): Command =>
     .description('List the runs, newest first.')
     .addOption(new Option('--status <status>', 'only those with this status').choices(RUN_STATUSES))
     .option('--parent <run>', 'only those that the agent of this run has started')
-    .option('--origin <run>', 'only those that go on from this run')
+    .option('--origin <run>', 'only those that begin from this run')
     .option('--limit <n>', 'the most to list', positiveInt, 20)
     .option(...JSON_LINES)
     .action(connected(list))
@@ -41,7 +41,7 @@ async function* list(
   const isFamily = found.some(({ parent_run_id }) => parent_run_id !== undefined)
   const goesOn = found.some((run) => run.origin !== undefined)
   const head = ['RUN', 'GOAL', 'STATUS', 'CREATED', ...(isFamily ? ['SUB-AGENT OF'] : [])]
-  await printList(json, [...head, ...(goesOn ? ['GOES ON FROM'] : [])], found, (run) => [
+  await printList(json, [...head, ...(goesOn ? ['BEGINS FROM'] : [])], found, (run) => [
     ...[run.run_id, run.goal, run.status, run.created_at],
     ...(isFamily ? [run.parent_run_id ?? ''] : []),
     ...(goesOn ? [run.origin?.run_id ?? ''] : []),
@@ -89,7 +89,7 @@ function rowsOf(run: RunDetails): Row[] {
     ['queued', run.queued_reason],
     ['goal', run.goal],
     ['parent', run.parent?.run_id],
-    ['goes on', run.origin && `from record ${run.origin.seq} of ${run.origin.run_id}`],
+    ['begins', run.origin && `from record ${run.origin.seq} of ${run.origin.run_id}`],
     ['check', run.check?.command],
     ['settings', run.goal_options && JSON.stringify(run.goal_options)],
     ['goals', run.all_of?.map(goalOf).join('; ')],

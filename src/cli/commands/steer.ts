@@ -101,7 +101,7 @@ async function* configure({ client, explain }: Connection, runId: string, option
 export const sendCommand = (): Command =>
   serverCommand('send')
     .description(
-      'Say something to the agent of a run. Its next request to the model holds it. If the run has ended, another one goes on from it.',
+      'Say something to the agent of a run. Its next request to the model holds it. If the run has ended, another one continues it.',
     )
     .argument('<run>', 'the id of the run')
     .argument('[text]', 'what you say')
@@ -120,7 +120,7 @@ async function* send(
   const { run_id, status } = sent
   if ('seq' in sent) return await print(`${run_id} ${status}, record ${sent.seq}`)
   await print(`${run_id} ${status}`)
-  say(`The run had ended, so another one goes on from it. To watch it: ${hint('watch', run_id)}`)
+  say(`The run had ended, so another one continues it. To watch it: ${hint('watch', run_id)}`)
 }
 
 type Answer = Why & { readonly call?: string; readonly always?: boolean }

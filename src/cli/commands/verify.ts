@@ -80,7 +80,7 @@ const HELP = `
 Whether a FILE is complete and unaltered is verified without a server or a
 network. To know that a certain server signed it, pass --fingerprint or --keys
 from a source that you trust. If you name the exports of a run and of its
-sub-agents, or of the runs that go on from it, together, the command also
+sub-agents, or of the runs that begin from it, together, the command also
 compares what they say about each other.
 
 A store is verified run by run, and compared with its own last checkpoint.

@@ -151,10 +151,10 @@ function familyLines({ compared, not_compared: left, origins }: FamilyReport): s
       : [`Compared ${counted(compared, 'sub-agent')} with what their parents recorded.`]),
     ...(origins === undefined
       ? []
-      : [`Compared ${counted(origins.compared, 'run')} with the records from which they go on.`]),
+      : [`Compared ${counted(origins.compared, 'run')} with the records from which they begin.`]),
     ...((origins?.redacted ?? 0) === 0
       ? []
-      : [`${origins?.redacted} of them go on from records with redacted texts.`]),
+      : [`${origins?.redacted} of them begin from records with redacted texts.`]),
     ...left
       .slice(0, MAX_LISTED)
       .map(

@@ -41,7 +41,7 @@ export type Wanted = {
   readonly runId: string
   readonly name: Idempotency | undefined
   readonly body: Body
-  /** What it goes on from, if that is there. */
+  /** What it begins from, if that is there. */
   readonly from: Result<From, Problem> | undefined
 }
 

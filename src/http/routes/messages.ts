@@ -25,7 +25,7 @@ type Done = Pick<Answer, 'status'> & { readonly run: z.infer<typeof Sent> }
 
 const DESCRIPTION =
   'The message is a record of the run, and the next request to the model holds it. It interrupts no call, and ' +
-  'it does not answer a human check. If the run has ended, the message starts a run that goes on from it, and the answer ' +
+  'it does not answer a human check. If the run has ended, the message starts a run that continues it, and the answer ' +
   'is about that one: this also needs the permission `runs:create`. With an `Idempotency-Key` header, a client can ' +
   'safely send it again: a run remembers the keys of its last 64 messages.'
 
@@ -77,7 +77,7 @@ export function sendMessage(app: ZodApp, deps: AppDeps): void {
   })
 }
 
-/** A message to a run that has ended starts a run that goes on from it. */
+/** A message to a run that has ended starts a run that continues it. */
 function goOn(
   request: FastifyRequest,
   { text, seen }: z.output<typeof SendMessage>,

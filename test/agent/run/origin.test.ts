@@ -14,7 +14,7 @@ import { only, payloadsOf, reachGoal, Workshop } from '../support.ts'
 
 const TURNS = { max_turns_per_iteration: 20 }
 
-/** Starts a run that goes on from another one. @param at its record; the last one if left out */
+/** Starts a run that begins from another one. @param at its record; the last one if left out */
 async function goOn(
   shop: Workshop,
   runId: string,
@@ -40,7 +40,7 @@ async function goOn(
   return next
 }
 
-/** Looks, says something, and reaches the goal only if a person has said so. */
+/** Looks, says something, and reaches the goal only if a person asks for that. */
 const script: Script = ({ messages }): Turn => {
   const replies = messages.filter(({ role }) => role === 'assistant').length
   if (messages.some(({ content }) => content.includes('Finish.'))) {
@@ -53,7 +53,7 @@ const script: Script = ({ messages }): Turn => {
 const told = (request: ScriptedRequest | undefined) =>
   request?.messages.filter(({ role }) => role === 'user').map(({ content }) => content) ?? []
 
-test('a run can be gone on from at each of its records, with what its model was sent unchanged', async () => {
+test('a run can be begun from at each of its records, with what its model was sent unchanged', async () => {
   await using shop = await Workshop.open(script)
   shop.startAgent()
   const runId = await shop.create({ ...TURNS, max_iterations: 2 })
@@ -73,7 +73,7 @@ test('a run can be gone on from at each of its records, with what its model was 
     expect(first?.messages.filter(({ role }) => role === 'assistant')).toHaveLength(replies.length)
     const [before, after] =
       told(first).at(-1)?.split('\n\nA person says about this run:\nFinish.') ?? []
-    expect(before).toContain('The work goes on from here')
+    expect(before).toContain('The work continues here, in a new run.')
     expect(after).toContain('The goal was checked: not reached yet')
   }
   await Promise.all(records.keys().map(forkAt))
@@ -101,7 +101,7 @@ test('a chain of 20 runs has one conversation, which is read from their records'
   expect(JSON.stringify(created)).not.toContain('Try 19.')
 }, 60_000)
 
-test('a run that continues one is told what others have done to the files, and its record names it', async () => {
+test('the agent of a run that continues one reads what others have done to the files, and its record names it', async () => {
   await using shop = await Workshop.open(script)
   await shop.file('old.txt', 'old\n')
   await shop.file('same.txt', 'same\n')
@@ -149,11 +149,11 @@ test('a run continues one that was aborted in a call, and one that failed', asyn
   await shop.command(runId, { type: 'abort', reason: null })
   const failed = await goOn(shop, runId, { instructions: 'Fail.' })
   expect(only(await shop.until(failed, 'run_end'), 'run_end').payload.status).toBe('failed')
-  const again = await goOn(shop, runId, { instructions: 'Go on.' })
+  const again = await goOn(shop, runId, { instructions: 'Continue.' })
   const results = payloadsOf(await shop.until(again, 'run_end'), 'tool_result')
   // Its shell is where it was.
   expect(results[0]?.output).toContain('project/sub')
-  const asked = shop.requests.find(({ messages }) => JSON.stringify(messages).includes('Go on.'))
+  const asked = shop.requests.find(({ messages }) => JSON.stringify(messages).includes('Continue.'))
   const answers = asked?.messages
     .filter(({ role }) => role === 'tool')
     .map(({ content }) => content)
@@ -177,7 +177,7 @@ test('a run whose agent never saw its project is shown it when another run goes 
   expect(payloadsOf(await shop.until(third, 'run_end'), 'project_context')).toEqual([])
 })
 
-test('what an agent says in a run does not end the one that goes on from it', async () => {
+test('what an agent says in a run does not end the one that begins from it', async () => {
   await using shop = await Workshop.open([{ text: 'Done.' }, { text: 'Done again.' }])
   shop.startAgent()
   const goal = { goal: 'instructions', shell_goal: null }
@@ -188,7 +188,7 @@ test('what an agent says in a run does not end the one that goes on from it', as
   expect(payloadsOf(records, 'assistant_message')).toMatchObject([{ text: 'Done again.' }])
 })
 
-test('the whole outputs of a run can be read in one that goes on from it', async () => {
+test('the whole outputs of a run can be read in one that begins from it', async () => {
   let left: string | undefined
   await using shop = await Workshop.open(({ messages, turn }): Turn => {
     if (turn === 0) {
@@ -215,7 +215,7 @@ test('the whole outputs of a run can be read in one that goes on from it', async
   expect(result?.output).toContain('9000')
 })
 
-test('a run that goes on from a shortened conversation shortens it further', async () => {
+test('a run that begins from a shortened conversation shortens it further', async () => {
   const isAside = ({ messages }: ScriptedRequest): boolean =>
     /about to be replaced by a summary|Write a summary/.test(messages.at(-1)?.content ?? '')
   let n = 0
@@ -232,7 +232,7 @@ test('a run that goes on from a shortened conversation shortens it further', asy
   const runId = await shop.create(config)
   const [before] = payloadsOf(await shop.until(runId, 'run_end'), 'context_compacted')
   expect(before?.turns).toBeGreaterThan(0)
-  const next = await goOn(shop, runId, { instructions: 'Go on.' })
+  const next = await goOn(shop, runId, { instructions: 'Continue.' })
   const records = await shop.until(next, 'run_end')
   const made = payloadsOf(records, 'context_compacted')
   expect(made[0]?.turns).toBeGreaterThan(before?.turns ?? 0)

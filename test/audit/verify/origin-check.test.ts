@@ -12,7 +12,7 @@ import { exported, newKeys, partsOf, readerOf, withTaken } from '../support.ts'
 const id = (n: number) => `6ba7b810-9dad-41d1-80b4-00c04fd43${String(n).padStart(3, '0')}`
 const HASH = 'f'.repeat(64)
 
-/** The events of a run that a person aborts; and its last record, or another one, for a run that goes on from it. */
+/** The events of a run that a person aborts; and its last record, or another one, for a run that begins from it. */
 function runOf(n: number, origin?: Origin, instructions = 'Secret.') {
   const created = create()
   if (created.type !== 'create') throw new Error('a run is created')
@@ -41,7 +41,7 @@ async function verify(...events: readonly (readonly RecordedEvent[])[]) {
   return (await verifyStore({ ...store, ...rest }))._unsafeUnwrap()
 }
 
-describe('runs that go on from others', () => {
+describe('runs that begin from others', () => {
   const first = runOf(0)
 
   test('hold 20 deep, in any order', async () => {
@@ -80,12 +80,12 @@ describe('runs that go on from others', () => {
     expect(imported.family.not_compared).toMatchObject([
       {
         run_id: id(1),
-        why: expect.stringContaining('from whose record 1 it goes on, is not here'),
+        why: expect.stringContaining('from whose record 1 it begins, is not here'),
       },
     ])
   })
 
-  test('say how many of them go on from redacted texts', async () => {
+  test('say how many of them begin from redacted texts', async () => {
     const redacted = withTaken(first.events, [{ seq: 0, pointer: '/instructions' }])
     const later = runOf(1, first.originAt(1))
     const { findings, family } = await verify(redacted, later.events)

@@ -93,14 +93,14 @@ describe('a run that continues another one', () => {
     const runId = await endedRun(request)
     const { status, answer } = await create({
       continues: { run_id: runId },
-      instructions: 'Go on.',
+      instructions: 'Continue.',
       max_tokens: 9000,
       model_name: 'other',
     })
     expect(status).toBe(201)
     const [before, now] = [await created(runId), await created(answer.run_id)]
     expect(now.config).toEqual({ ...before.config, max_tokens: 9000, model_name: 'other' })
-    expect(now).toMatchObject({ instructions: 'Go on.', system_prompt: before.system_prompt })
+    expect(now).toMatchObject({ instructions: 'Continue.', system_prompt: before.system_prompt })
     expect(now).not.toHaveProperty('reason')
     const seq = await lastOf(runId)
     const { hash } = (await recordOf(runId, seq)).meta
@@ -149,7 +149,7 @@ describe('a run that continues another one', () => {
   })
 
   test('is begun once by the same request', async () => {
-    const body = { continues: { run_id: await endedRun() }, instructions: 'Go on.' }
+    const body = { continues: { run_id: await endedRun() }, instructions: 'Continue.' }
     const key = randomUUID()
     const [first, second] = [await create(body, key), await create(body, key)]
     expect([first.status, second.status]).toEqual([201, 200])
@@ -176,7 +176,7 @@ describe('a run that continues another one', () => {
 })
 
 describe('a fork', () => {
-  test('goes on from any record, also of a run at work, in a copy', async () => {
+  test('begins from any record, also of a run at work, in a copy', async () => {
     const runId = await server.createRun({ cwd: '/p', ...request })
     await server.agentDoes(runId, CLAIM)
     const fork = { run_id: runId.toUpperCase(), at: 2 }
@@ -213,7 +213,7 @@ describe('a fork', () => {
 })
 
 describe('a message to a run that has ended', () => {
-  test('begins a run that goes on from it', async () => {
+  test('starts a run that continues it', async () => {
     const runId = await endedRun(request)
     const { status, answer } = await say(runId, 'Now the docs.')
     const seq = await lastOf(runId)
@@ -232,12 +232,12 @@ describe('a message to a run that has ended', () => {
   test('begins one if it is repeated with the same key, also if the origin is gone since', async () => {
     const runId = await endedRun({ cwd: '/once' })
     const key = randomUUID()
-    const first = await say(runId, 'Go on.', key)
+    const first = await say(runId, 'Continue.', key)
     gone.add('/once')
-    const second = await say(runId, 'Go on.', key)
+    const second = await say(runId, 'Continue.', key)
     expect([first.status, second.status]).toEqual([201, 200])
     expect(second.answer).toEqual(first.answer)
-    const other = await say(await endedRun(), 'Go on.', key)
+    const other = await say(await endedRun(), 'Continue.', key)
     expect(other).toMatchObject({ status: 409, answer: problem('key_reused') })
   })
 
@@ -254,19 +254,19 @@ describe('a message to a run that has ended', () => {
   test('is refused if the person has seen another record', async () => {
     const runId = await endedRun()
     const seen = { seq: 1, hash: '0'.repeat(64) }
-    const body = { text: 'Go on.', seen }
+    const body = { text: 'Continue.', seen }
     expect(await post(`/api/runs/${runId}/messages`, body)).toMatchObject({
       ...{ status: 409, answer: problem('seen_otherwise') },
     })
     const { hash } = (await recordOf(runId, 1)).meta
-    const right = { text: 'Go on.', seen: { seq: 1, hash } }
+    const right = { text: 'Continue.', seen: { seq: 1, hash } }
     expect((await post(`/api/runs/${runId}/messages`, right)).status).toBe(201)
   })
 })
 
 test('the list and the details name the origin, and the list has a filter for it', async () => {
   const runId = await endedRun()
-  const { answer } = await say(runId, 'Go on.')
+  const { answer } = await say(runId, 'Continue.')
   const { origin } = await created(answer.run_id)
   const read = async (path: string) =>
     (await (await fetch(`${server.url}${path}`)).json()) as Record<string, unknown>
@@ -275,11 +275,11 @@ test('the list and the details name the origin, and the list has a filter for it
   expect(await read(`/api/runs/${runId}`)).not.toHaveProperty('origin')
 })
 
-test('the details say so if a text of what a run goes on from is redacted', async () => {
+test('the details say that a text of what a run begins from is redacted', async () => {
   const runId = await endedRun({ instructions: 'My name is Ada.' })
-  const second = (await say(runId, 'Go on.')).answer.run_id
+  const second = (await say(runId, 'Continue.')).answer.run_id
   await fetch(`${server.url}/api/runs/${second}/abort`, { method: 'POST' })
-  const third = (await say(second, 'Go on.')).answer.run_id
+  const third = (await say(second, 'Continue.')).answer.run_id
   const early = (await create({ fork: { run_id: runId, at: 0 } })).answer.run_id
   const details = async (id: string) => {
     const response = await fetch(`${server.url}/api/runs/${id}`)

@@ -74,7 +74,7 @@ class FakeRun {
   #conversation: Conversation | null = null
   #redactions = 0
   readonly #fakes: Map<Api, FakeProvider>
-  /** The conversation that it goes on from. */
+  /** The conversation that it begins from. */
   readonly #before: Conversation | null
   /** What was sent, each with how many records the run had. */
   readonly bodies: { readonly body: Json; readonly records: number }[] = []
@@ -91,7 +91,7 @@ class FakeRun {
     return this.#records.length
   }
 
-  /** A run that goes on from the first of its records. */
+  /** A run that begins from the first of its records. */
   fork(records: number): FakeRun {
     return new FakeRun(this.#folded(this.#records.slice(0, records)), this.#fakes)
   }
@@ -283,7 +283,7 @@ function messagesIn({ messages, input, contents }: Json): unknown[] {
 }
 
 test.each(APIS)(
-  'whatever record a run goes on from, %s gets what it got before, unchanged, and its reasoning back',
+  'whatever record a run begins from, %s gets what it got before, unchanged, and its reasoning back',
   async (api) => {
     const run = new FakeRun()
     const route = routeOf([api, true])

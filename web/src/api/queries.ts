@@ -116,7 +116,7 @@ export const runQuery = (runId: string) =>
       data !== undefined && hasEnded(data.status) ? false : POLL_MS,
   })
 
-/** The runs that go on from a run, at most 100 of them. */
+/** The runs that begin from a run, at most 100 of them. */
 export const goingOnQuery = (origin: string) =>
   queryOptions({
     queryKey: ['going-on', origin],

@@ -93,7 +93,7 @@ function RunLine({ run, now }: LineProps) {
           {shortId(run.run_id)}
           {model_name !== undefined && ` · ${model_name}`}
           {run.parent_run_id !== undefined && ` · sub-agent of ${shortId(run.parent_run_id)}`}
-          {run.origin !== undefined && ` · goes on from ${shortId(run.origin.run_id)}`}
+          {run.origin !== undefined && ` · begins from ${shortId(run.origin.run_id)}`}
         </div>
       </span>
       <span>

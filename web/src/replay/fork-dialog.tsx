@@ -12,7 +12,7 @@ import { formatCount } from '../ui/format.ts'
 
 type Props = { readonly runId: string; readonly at: number; readonly onClose: () => void }
 
-/** Starts a run that goes on from a record of this one. */
+/** Starts a run that begins from a record of this one. */
 export function ForkDialog({ runId: run_id, at, onClose }: Props) {
   const [, navigate] = useLocation()
   const [value, setValue] = useState({ instructions: '', model_name: '' })
@@ -33,10 +33,10 @@ export function ForkDialog({ runId: run_id, at, onClose }: Props) {
   const form = { value, onChange, problem: problemsIn(start.error) }
   return (
     <FormDialog
-      title={`Go on from record ${formatCount(at)}`}
+      title={`Continue from record ${formatCount(at)}`}
       onClose={onClose}
       sending={start}
-      labels={{ send: 'Go on from here' }}
+      labels={{ send: 'Continue from here' }}
     >
       <Textarea
         label="Message"

@@ -185,7 +185,7 @@ export function PastNote({ runId, moment, ts, ended, onNewest }: NoteProps) {
         title={mayNot ?? undefined}
         onClick={fork.open}
       >
-        Go on from here
+        Continue from here
       </button>
       {forking && <ForkDialog runId={runId} at={moment} onClose={fork.close} />}
       <button type="button" className={classes.back} onClick={onNewest}>

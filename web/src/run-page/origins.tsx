@@ -7,14 +7,14 @@ import { formatCount, shortId } from '../ui/format.ts'
 
 type Props = { readonly runId: string; readonly origin: RunState['origin'] }
 
-/** The run that this one goes on from, and those that go on from this one. */
+/** The run that this one begins from, and those that begin from this one. */
 export function Origins({ runId, origin }: Props) {
   const { data } = useQuery(goingOnQuery(runId))
   return (
     <>
       {origin !== undefined && (
         <span>
-          goes on from record {formatCount(origin.seq)} of{' '}
+          begins from record {formatCount(origin.seq)} of{' '}
           <Link href={`/runs/${origin.run_id}${hashOf(origin.seq)}`}>{shortId(origin.run_id)}</Link>
         </span>
       )}

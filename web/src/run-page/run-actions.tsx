@@ -162,7 +162,7 @@ function AbortWithReason({ runId, seen, onClose }: DialogProps) {
   )
 }
 
-/** What a person says to the agent of a run. If that has ended, another run goes on from it. */
+/** What a person says to the agent of a run. If that has ended, another run continues it. */
 function MessageDialog({
   runId,
   seen,
@@ -194,7 +194,7 @@ function MessageDialog({
         label="Message"
         description={
           isOver
-            ? 'A new run goes on from here in the same folder, with the same settings and limits of its own.'
+            ? 'A new run continues from here in the same folder, with the same settings and limits of its own.'
             : 'The agent reads it before its next reply. It is recorded in the log.'
         }
         autosize

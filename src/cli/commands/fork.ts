@@ -20,12 +20,12 @@ type ForkOptions = Watching & {
   readonly model?: string
 }
 
-/** `retrai fork RUN --at SEQ`: starts a run that goes on from a record of another one, and watches it. */
+/** `retrai fork RUN --at SEQ`: starts a run that begins from a record of another one, and watches it. */
 export const forkCommand = (): Command =>
   watched(
     serverCommand('fork', OUTCOME_EXIT_CODES)
       .description(
-        'Go on from a record of a run, with its conversation and its files as they were there, in a copy of its project. "retrai replay" shows the records.',
+        'Continue from a record of a run, with its conversation and its files as they were there, in a copy of its project. "retrai replay" shows the records.',
       )
       .argument('<run>', 'the id of the run')
       .requiredOption('--at <seq>', 'seq of the record', seq)

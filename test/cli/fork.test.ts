@@ -28,35 +28,35 @@ async function endedRun(site: Site, changes: object = {}) {
   return { server, model, runId }
 }
 
-test('retrai send begins a run that goes on from one that has ended, and their exports fit together', async ({
+test('retrai send starts a run that continues one that has ended, and their exports fit together', async ({
   site,
 }) => {
   const { server, model, runId } = await endedRun(site)
   const { code, stdout, stderr } = await server.retrai('send', runId.slice(0, 8), 'And the roses.')
   expect(code).toBe(0)
   const [, next = ''] = /^(\S+) running$/m.exec(stdout) ?? []
-  expect(stderr).toContain(`another one goes on from it. To watch it: retrai watch ${next}`)
+  expect(stderr).toContain(`another one continues it. To watch it: retrai watch ${next}`)
   await server.untilStatus(next, 'achieved')
   const said = JSON.stringify(model.requests.at(-1)?.messages)
   for (const words of ['Water the orchid.', 'It is done.', 'And the roses.']) {
     expect(said).toContain(words)
   }
   const listed = await server.retrai('runs', '--origin', runId)
-  expect(listed.stdout).toMatch(new RegExp(`GOES ON FROM\\n${next} .*${runId}`))
-  expect((await server.retrai('show', next)).stdout).toMatch(`goes on    from record`)
+  expect(listed.stdout).toMatch(new RegExp(`BEGINS FROM\\n${next} .*${runId}`))
+  expect((await server.retrai('show', next)).stdout).toMatch(/begins +from record/)
   const files = [runId, next].map((id) => site.path(`${id}.tar`))
   for (const [at, id] of [runId, next].entries()) {
     expect((await server.retrai('export', id, String(files[at]))).code).toBe(0)
   }
   const verified = await server.retrai('verify', ...files)
-  expect(verified.stdout).toContain('Compared 1 run with the records from which they go on.')
+  expect(verified.stdout).toContain('Compared 1 run with the records from which they begin.')
   expect(verified.stdout).toContain('All 2 exports hold.')
   const alone = await server.retrai('verify', String(files[1]))
   expect(alone.stdout).toContain('from whose record')
   expect((await server.retrai('verify', '--server', server.url)).stdout).toContain('Compared 1 run')
 })
 
-test('retrai fork goes on from a record', async ({ site }) => {
+test('retrai fork begins from a record', async ({ site }) => {
   const { server, runId } = await endedRun(site)
   const asked = ['--at', '4', '-m', 'Otherwise.', '--model', 'scripted-2', '--detach']
   const { code, stdout, stderr } = await server.retrai('fork', runId, ...asked)
@@ -85,14 +85,14 @@ test('retrai again starts the same run from the beginning, with its hidden check
   expect(JSON.parse(text)).toMatchObject(accept)
 })
 
-test('a text that is redacted in a run is not sent any more by one that goes on from it', async ({
+test('a text that is redacted in a run is not sent any more by one that begins from it', async ({
   site,
 }) => {
   const secret = `orchid-${randomBytes(9).toString('hex')}`
   const { server, model, runId } = await endedRun(site, { instructions: `Water ${secret}.` })
   const check = { command: 'test -f never' }
   const { body } = await server.post('/api/runs', {
-    ...{ continues: { run_id: runId }, instructions: 'Go on.', check, hitl_enabled: true },
+    ...{ continues: { run_id: runId }, instructions: 'Continue.', check, hitl_enabled: true },
     max_iterations: 2,
   })
   const next = String(body.run_id)
@@ -108,7 +108,7 @@ test('a text that is redacted in a run is not sent any more by one that goes on 
   )
   const said = JSON.stringify(model.requests.at(-1)?.messages)
   expect(said).not.toContain(secret)
-  expect(said).toContain('Go on.')
+  expect(said).toContain('Continue.')
   expect((await server.get(`/api/runs/${next}`)).body).toMatchObject({ origin_redacted: true })
   const { text } = await server.get(`/api/runs/${next}/conversation`)
   expect(text).not.toContain(secret)

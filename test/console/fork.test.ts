@@ -26,30 +26,30 @@ describeInBrowser('after a run', () => {
     return { runId, page, next }
   }
 
-  test('a message begins another one that goes on from it, and both name each other', async () => {
+  test('a message starts another one that continues it, and both name each other', async () => {
     const { runId, page, next } = await ended('message')
     await page.getByRole('button', { name: 'Continue this run' }).click()
     const dialog = page.getByRole('dialog', { name: 'Continue this run' })
     await dialog.getByLabel('Message').fill('And the roses.')
     await dialog.getByRole('button', { name: 'Continue' }).click()
     const id = await next()
-    await page.getByText(/goes on from record \d+ of/).waitFor()
+    await page.getByText(/begins from record \d+ of/).waitFor()
     await page.getByRole('link', { name: runId.slice(0, 8) }).click()
     await page.getByText('continued in').waitFor()
     const { runs } = (await client().runs.list({ origin: runId }))._unsafeUnwrap()
     expect(runs.map(({ run_id }) => run_id)).toEqual([id])
     await page.goto(server.url)
-    await page.getByText(`goes on from ${runId.slice(0, 8)}`).waitFor()
+    await page.getByText(`begins from ${runId.slice(0, 8)}`).waitFor()
   })
 
-  test('it can be gone on from at the record that is shown', async () => {
+  test('it can be begun from at the record that is shown', async () => {
     const { runId, page, next } = await ended('fork')
     await page.goto(`${server.url}/runs/${runId}#seq=4`)
-    await page.getByRole('button', { name: 'Go on from here' }).click()
-    const dialog = page.getByRole('dialog', { name: 'Go on from record 4' })
+    await page.getByRole('button', { name: 'Continue from here' }).click()
+    const dialog = page.getByRole('dialog', { name: 'Continue from record 4' })
     await dialog.getByLabel('Message').fill('Otherwise.')
     await dialog.getByLabel('Model').fill('scripted-2')
-    await dialog.getByRole('button', { name: 'Go on from here' }).click()
+    await dialog.getByRole('button', { name: 'Continue from here' }).click()
     const run = (await client().runs.get(await next()))._unsafeUnwrap()
     expect(run).toMatchObject({ origin: { run_id: runId, seq: 4 }, model_name: 'scripted-2' })
   })
