@@ -101,6 +101,7 @@ function callsOf({ kind, payload }: RunRecord): ReadonlySet<string> {
 function stillToDo(phase: RunState['phase']): readonly { readonly call_id: string }[] {
   if (phase.type === 'replied') return phase.calls
   if (phase.type === 'awaiting_approval') return phase.pending
+  if ('interrupted' in phase) return stillToDo(phase.interrupted)
   if (phase.type !== 'acting') return []
   return phase.open === null ? phase.pending : [phase.open, ...phase.pending]
 }

@@ -1,7 +1,6 @@
 import { IconPlayerPlayFilled, IconPlayerStopFilled } from '@tabler/icons-react'
 import { useState } from 'react'
-import type { Decision, RunConfig } from '../../../src/api/records.ts'
-import { isLimit } from '../../../src/domain/pause.ts'
+import { type Decision, isLimit, type RunConfig } from '../../../src/api/records.ts'
 import type { RunState } from '../../../src/domain/state.ts'
 import { client } from '../api/client.ts'
 import { answerOf } from '../api/problem.ts'

@@ -1,7 +1,6 @@
 import type { Level, LowerLimits } from '../../../src/api/about-server.ts'
-import type { Effort } from '../../../src/api/records.ts'
+import { type Effort, LIMITS, type Limit } from '../../../src/api/records.ts'
 import type { RunRequest } from '../../../src/client/index.ts'
-import { LIMITS, type Limit } from '../../../src/domain/pause.ts'
 
 /** The settings of a run that depend on its model, as they are filled in. An empty number field holds ''. */
 export type ModelDraft = {

@@ -1,5 +1,5 @@
 import { SimpleGrid, Text } from '@mantine/core'
-import type { Limit } from '../../../src/domain/pause.ts'
+import type { Limit } from '../../../src/api/records.ts'
 import type { FieldsOf, FormOf } from '../ui/field.ts'
 import { NumberField } from '../ui/number-field.tsx'
 import type { LimitDraft } from './draft.ts'
