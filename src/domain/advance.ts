@@ -6,7 +6,7 @@ import { hasUnread, isDone, isIntroductionDue } from './next-step.ts'
 import { present } from './present.ts'
 import type { EndStatus, RunRecord, Seen } from './records.ts'
 import { isReached, verdictOf } from './run-verdict.ts'
-import { isReviewDue, modelWait, type RunState, recordOf, startedBy } from './state.ts'
+import { isCopyDue, isReviewDue, modelWait, type RunState, recordOf, startedBy } from './state.ts'
 import { openSubagents } from './subagent-state.ts'
 import { INSTRUCTIONS_GOAL } from './subagents.ts'
 import { unended } from './texts.ts'
@@ -179,7 +179,7 @@ function bookkeeping(state: RunState, readOnly: ReadOnlyTools, now: number): Run
   const stop = state.mcp?.stop ?? null
   switch (phase.type) {
     case 'ready':
-      return begin(state, now)
+      return isCopyDue(state) ? null : begin(state, now)
     case 'replied':
       return phase.calls.length > 0
         ? recordOf(state, now, 'step_start', { node: 'act' })

@@ -33,11 +33,15 @@ export const CarriedFile = z
 export type CarriedFile = z.infer<typeof CarriedFile>
 
 const carried = {
-  /** The first of them, in the order of their paths, and how many there are. */
+  /**
+   * Those in which the trees differ and that are as in the second one now; the first of them, in the order of their paths, and how many
+   * there are.
+   */
   files: z.array(CarriedFile).max(MOST_NAMED).readonly(),
   count,
   /** What could not be carried, because its content is gone or snapshots leave it out. */
   not_carried: paths.exactOptional(),
+  reason: z.string().exactOptional(),
 }
 
 /** What a run did in its copy, carried over to the project. */
@@ -55,10 +59,9 @@ export type ChangesApplied = z.infer<typeof ChangesApplied>
 
 /** Files of the project of a run that are what they were at an earlier snapshot. */
 export const FilesRolledBack = z.strictObject({
-  /** The seq of that snapshot, its tree, and the tree of all files afterwards. */
+  /** The seq of that snapshot, and its tree. */
   to: count,
   to_tree: Sha256,
-  tree: Sha256,
   ...carried,
 })
 export type FilesRolledBack = z.infer<typeof FilesRolledBack>

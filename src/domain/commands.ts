@@ -1,5 +1,6 @@
 import type { ReadOnlyTools } from './advance.ts'
 import type { ApprovalRules, Verdict } from './approvals/rules.ts'
+import type { ChangesApplied, FilesRolledBack, ProjectCopied } from './carried-files.ts'
 import type { IsolationPolicy } from './isolation.ts'
 import type { McpListing } from './mcp-tools.ts'
 import type { Network } from './network.ts'
@@ -30,6 +31,8 @@ export type CreateCommand = {
   readonly idempotency?: Idempotency
   readonly isolation?: IsolationPolicy
   readonly project?: ProjectFolder
+  /** The folder that it works in a copy of. */
+  readonly copyOf?: ProjectFolder
   readonly pool?: string | null
   /** The rules of the server for calls of every run. */
   readonly serverApprovals?: ApprovalRules
@@ -77,6 +80,16 @@ export type CommandOnRun =
       readonly idempotency?: Idempotency
       readonly seen?: Seen | null
     }
+  /** Files were carried to where they belong. Recorded afterwards: until then, what was begun can be done again. */
+  | {
+      readonly type: 'record_carried'
+      readonly carried:
+        | { readonly kind: 'changes_applied'; readonly payload: ChangesApplied }
+        | { readonly kind: 'files_rolled_back'; readonly payload: FilesRolledBack }
+      readonly seen?: Seen | null
+    }
+  /** The copy that the run worked in is removed after this is recorded. */
+  | { readonly type: 'discard'; readonly reason: string | null; readonly seen?: Seen | null }
   | {
       readonly type: 'configure'
       readonly changes: ConfigChanges
@@ -114,6 +127,7 @@ export type AgentCommand = {
       readonly after?: 'crash' | 'lease_expired' | undefined
     }
   | { readonly type: 'proceed' }
+  | { readonly type: 'record_copy'; readonly copied: ProjectCopied }
   | { readonly type: 'record_context'; readonly context: PayloadOf<'project_context'> }
   /** Before a request to the model or a call that needs the servers. */
   | { readonly type: 'record_mcp_tools'; readonly listings: readonly McpListing[] }

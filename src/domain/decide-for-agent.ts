@@ -10,7 +10,14 @@ import { modelInUse } from './model-choice.ts'
 import { isIntroductionDue } from './next-step.ts'
 import { present } from './present.ts'
 import type { PayloadOf, RunRecord } from './records.ts'
-import { areHashesDue, isReviewDue, isWaiting, type RunState, recordOf } from './state.ts'
+import {
+  areHashesDue,
+  isCopyDue,
+  isReviewDue,
+  isWaiting,
+  type RunState,
+  recordOf,
+} from './state.ts'
 import { isRepeatable, mayStart } from './subagent-state.ts'
 
 type Decided = Result<RunRecord[], RunError>
@@ -76,6 +83,9 @@ function recordOutcome(
         recordOf(state, now, 'llm_usage', command.usage),
         recordOf(state, now, 'assistant_message', command.message),
       ])
+    case 'record_copy':
+      if (!isCopyDue(state)) return outOfStep()
+      return ok([recordOf(state, now, 'project_copied', command.copied)])
     case 'record_context':
       if (!isIntroductionDue(state)) return outOfStep()
       return ok([recordOf(state, now, 'project_context', command.context)])

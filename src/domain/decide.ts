@@ -7,8 +7,8 @@ import { configure, respondToPause } from './decide-on-pause.ts'
 import type { RunError } from './errors.ts'
 import { evolve, fold } from './evolve.ts'
 import { present } from './present.ts'
-import type { Idempotency, RecordOf, RunRecord } from './records.ts'
-import { isWaiting, type RunState, recordOf } from './state.ts'
+import type { Idempotency, RecordOf, RunRecord, Seen } from './records.ts'
+import { isAtRest, isWaiting, type RunState, recordOf } from './state.ts'
 
 type Decided = Result<RunRecord[], RunError>
 type Command<T extends RunCommand['type']> = Extract<RunCommand, { type: T }>
@@ -27,7 +27,10 @@ export function decide(
 ): Decided {
   if (command.type === 'create') return create(command, state, now)
   if (state === null) return err({ type: 'run_not_found' })
-  if (state.phase.type === 'ended') return err({ type: 'run_ended', status: state.phase.status })
+  const mayFollow = command.type === 'record_carried' || command.type === 'discard'
+  if (state.phase.type === 'ended' && !mayFollow) {
+    return err({ type: 'run_ended', status: state.phase.status })
+  }
   if (command.type === 'queue') return queue(command, state, now)
   return 'claimant' in command
     ? decideForAgent(command, state, now)
@@ -88,10 +91,33 @@ function decideForPerson(
     }
     case 'send_message':
       return sendMessage(command, state, now)
+    case 'record_carried':
+      return recordCarried(command, state, now)
+    case 'discard':
+      if (state.phase.type !== 'ended') return err({ type: 'run_at_work' })
+      if (state.copy?.is !== 'made') return err({ type: 'no_copy' })
+      return ok([discarded(state, now, command.reason, seen)])
     case 'configure':
       return configure(command, state, now, fromLog)
   }
 }
+
+/** A copy whose changes are in the project is not needed any more, unless its run goes on. */
+function recordCarried(
+  { carried: { kind, payload }, seen = null }: Command<'record_carried'>,
+  state: RunState,
+  now: number,
+): Decided {
+  if (!isAtRest(state)) return err({ type: 'run_at_work' })
+  const record = recordOf(state, now, kind, { ...payload, ...present({ seen }) })
+  const isDone = state.phase.type === 'ended' && state.copy?.is === 'made'
+  return isDone && 'as' in payload && payload.as === 'files'
+    ? ok([record, discarded(evolve(state, record), now, 'Its changes were applied', null)])
+    : ok([record])
+}
+
+const discarded = (state: RunState, now: number, reason: string | null, seen: Seen | null) =>
+  recordOf(state, now, 'copy_discarded', { reason, ...present({ seen }) })
 
 /** A message never answers a human check, and never interrupts a call: the next request to the model holds it. */
 function sendMessage(command: Command<'send_message'>, state: RunState, now: number): Decided {

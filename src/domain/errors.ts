@@ -30,10 +30,28 @@ export type RunError =
   | { readonly type: 'rule_stays' }
   /** The record at this seq is not the one that the person saw: they were shown another run. */
   | { readonly type: 'seen_otherwise'; readonly seq: number }
+  /** Files are carried only while no server works on the run, and a copy is removed only after its end. */
+  | { readonly type: 'run_at_work' }
+  /** The run does not work in a copy, or that is gone. */
+  | { readonly type: 'no_copy' }
   /** Another process has claimed the run since then. */
   | { readonly type: 'claim_lost'; readonly claimant: string | null }
   /** The outcome does not belong to what the run is doing now. */
   | { readonly type: 'out_of_step'; readonly command: string; readonly phase: string }
+
+/** Why files were not carried. Nothing was written. */
+export type CarryError =
+  | Extract<RunError, { type: 'run_at_work' | 'no_copy' }>
+  | { readonly type: 'snapshot_not_found' }
+  /** Another run holds the folder; null: files are being carried there. */
+  | { readonly type: 'folder_in_use'; readonly holder: string | null }
+  /** What is there is not what the run left, or knew. The reasons are sentences. */
+  | {
+      readonly type: 'in_conflict'
+      readonly files: readonly { readonly path: string; readonly why: string }[]
+    }
+  /** A sentence. Files that were written stay: the same command continues. */
+  | { readonly type: 'not_carried'; readonly message: string }
 
 /**
  * The records contradict each other: no sequence of accepted commands can have produced them. This is not handled,

@@ -35,8 +35,8 @@ function create(record: RecordOf<'run_created'>): RunState {
     runId: record.run_id,
     config: record.payload.config,
     ...present({ isolation, project, parent, origin, defaultEffort }),
-    // A run that goes on in the copy of another one finds it made.
-    ...(of === undefined ? {} : { copy: { of, is: project === undefined ? 'due' : 'made' } }),
+    // A run that continues in the copy of another knows it from the beginning.
+    ...(of && { copy: { of, is: project === undefined ? 'due' : 'made' } }),
     requestSha256: record.payload.idempotency?.request_sha256 ?? null,
     seq: 0,
     phase: { type: 'ready' },
@@ -211,11 +211,12 @@ const discarded = ({ copy }: RunState): Partial<RunState> =>
 
 /** The goal must be checked again, if the run is not over. */
 const rolledBack = (
-  { phase, seq, snapshot }: RunState,
-  { tree }: PayloadOf<'files_rolled_back'>,
+  { phase, snapshot }: RunState,
+  { to_tree: tree }: PayloadOf<'files_rolled_back'>,
 ): Partial<RunState> => ({
   ...(phase.type === 'ended' ? {} : { changed: true, watch: UNSUSPICIOUS }),
-  ...(snapshot && { snapshot: { ...snapshot, seq: seq + 1, tree } }),
+  // Whatever else was changed meanwhile is in the next snapshot.
+  ...(snapshot && { snapshot: { ...snapshot, tree } }),
 })
 
 function change(state: RunState, record: RunRecord): Partial<RunState> {

@@ -1,9 +1,11 @@
 import type { RequestedCall } from './records.ts'
 import { isReached } from './run-verdict.ts'
-import { isReviewDue, type OpenCall, type RunState } from './state.ts'
+import { isCopyDue, isReviewDue, type OpenCall, type RunState } from './state.ts'
 
 /** What a run does next. Only its state decides. */
 export type NextStep =
+  /** The project is copied, before anything else begins. */
+  | { readonly type: 'copy_project' }
   | { readonly type: 'call_model' }
   | { readonly type: 'run_tool'; readonly call: OpenCall }
   /** The rules of the run are compared with its next call, before that begins. */
@@ -41,6 +43,7 @@ export function nextStep(state: RunState): NextStep {
     case 'checked':
       return { type: isIntroductionDue(state) ? 'read_context' : 'proceed' }
     case 'ready':
+      return { type: isCopyDue(state) ? 'copy_project' : 'proceed' }
     case 'replied':
     case 'iterated':
     case 'consulting':

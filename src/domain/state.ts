@@ -287,6 +287,15 @@ export const areHashesDue = ({
 export const isWaiting = ({ phase }: RunState): boolean =>
   phase.type === 'awaiting_human' || phase.type === 'awaiting_approval' || phase.type === 'paused'
 
+/** Whether no server works on a run now, or will before a person or the run's turn comes. Sub-agents rest with their parents. */
+export const isAtRest = (state: RunState): boolean =>
+  state.parent === undefined &&
+  (state.phase.type === 'ended' || isWaiting(state) || state.awaitsTurn)
+
+/** Whether the copy that the run works in is still to be made: nothing else begins before. */
+export const isCopyDue = ({ copy, phase }: RunState): boolean =>
+  copy?.is === 'due' && phase.type === 'ready'
+
 /** Records that may come after `run_end`, which nothing else follows. */
 export const AFTER_THE_END = [
   ...(['changes_applied', 'files_rolled_back', 'copy_discarded'] as const),

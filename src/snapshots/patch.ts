@@ -51,7 +51,7 @@ function leftOutOf({ changes, unknown }: TreeComparison, lacking: readonly strin
 }
 
 /** The folders that a path is in, within the project. */
-const foldersOf = (path: string): string[] =>
+export const foldersOf = (path: string): string[] =>
   [...path.matchAll(/\//g)].map(({ index }) => path.slice(0, index))
 
 /** The part of a patch for one file, in the format of git. */

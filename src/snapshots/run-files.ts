@@ -2,7 +2,7 @@ import { buffer } from 'node:stream/consumers'
 import { err, ok, type Result } from 'neverthrow'
 import type { ArtifactSource } from '../artifacts/artifacts.ts'
 import type { Snapshot } from '../domain/snapshots.ts'
-import { decodeTree, EMPTY_TREE, type TreeEntry } from '../lib/git-objects.ts'
+import { decodeTree, EMPTY_TREE, type GitObject, type TreeEntry } from '../lib/git-objects.ts'
 import { readPack } from '../lib/git-pack.ts'
 import { type LoadError, recordPages } from '../log/run-log.ts'
 import type { StreamReader } from '../log/stream-pages.ts'
@@ -10,7 +10,7 @@ import type { StreamReader } from '../log/stream-pages.ts'
 /** A snapshot, and the seq of its record. */
 export type SnapshotAt = { readonly seq: number; readonly snapshot: Snapshot }
 
-/** The snapshots of a run, oldest first. */
+/** The snapshots of a run, oldest first. After a rollback, the files are those of the snapshot that it went back to. */
 export async function snapshotsOf(
   store: StreamReader,
   runId: string,
@@ -20,6 +20,9 @@ export async function snapshotsOf(
     if (page.isErr()) return err(page.error)
     for (const { seq, record } of page.value) {
       if (record.kind === 'snapshot') found.push({ seq, snapshot: record.payload })
+      if (record.kind !== 'files_rolled_back') continue
+      const there = found.find((one) => one.seq === record.payload.to)
+      if (there !== undefined) found.push({ seq, snapshot: there.snapshot })
     }
   }
   return ok(found)
@@ -36,6 +39,7 @@ export class RunFiles {
   readonly #trees: ReadonlyMap<string, Buffer>
   /** The pack of each blob. */
   readonly #packs: ReadonlyMap<string, string>
+  #last: { readonly pack: string; readonly objects: readonly GitObject[] } | null = null
 
   private constructor(
     snapshots: readonly SnapshotAt[],
@@ -77,12 +81,20 @@ export class RunFiles {
     return content === undefined ? null : decodeTree(content)
   }
 
+  /** Whether the content of a file is kept. */
+  holds(id: string): boolean {
+    return this.#packs.has(id)
+  }
+
   /** The content of a file; null if its object is not kept. Rejects if the place of the artifacts cannot be read now. */
   async blob(id: string): Promise<Buffer | null> {
     const pack = this.#packs.get(id)
     if (pack === undefined) return null
-    const objects = await objectsOf(pack, this.#artifacts)
-    return objects.find((object) => object.id === id)?.content ?? null
+    // Files that are asked for one after the other are mostly in one pack.
+    if (this.#last?.pack !== pack) {
+      this.#last = { pack, objects: await objectsOf(pack, this.#artifacts) }
+    }
+    return this.#last.objects.find((object) => object.id === id)?.content ?? null
   }
 
   /** What is at a path of a tree, given as bytes; null if nothing is, undefined if that is not known. */

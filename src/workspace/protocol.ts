@@ -51,6 +51,18 @@ export type CopiedFile = {
   readonly bytes: number | null
 }
 
+/** A file or a link as trees have it; null: nothing. */
+export type CarriedState = { readonly mode: string; readonly id: string } | null
+
+/** What a path is known to have been, and what it is to be: as many bytes of the body, after those of the paths before it. */
+export type CarriedPath = {
+  /** From the project; the bytes of its names, each as one character, as in trees. */
+  readonly path: string
+  readonly from: readonly CarriedState[]
+  readonly to: CarriedState
+  readonly bytes: number | null
+}
+
 /** What the program of a workspace is asked, by the name of the question. All paths are from the project. */
 export type Questions = {
   /** `isToWrite`: it is refused if the file could not be written. */
@@ -88,6 +100,8 @@ export type Questions = {
     readonly salt: string
     /** How many files are looked at, and as many folders. Left out: 200,000. */
     readonly maxFiles?: number
+    /** The packs hold no contents of files, whatever `maxBytes` is. */
+    readonly onlyTrees?: true
   }
   /** A hash over all that is at each path, with all links as they are. */
   readonly hashes: {
@@ -110,6 +124,17 @@ export type Questions = {
   }
   /** Makes files of the copy what is given, and all folders above them folders. */
   readonly put: { readonly to: string; readonly files: readonly CopiedFile[] }
+  /**
+   * Makes all of these paths what they are to be, or none, if no content at any of them is another one than is known. What one program
+   * has changed belongs together: the first question that finds something else puts all of it back.
+   */
+  readonly carry: {
+    readonly files: readonly CarriedPath[]
+    /** It only says what is there. */
+    readonly isLook: boolean
+  }
+  /** Makes a branch whose commit, on top of HEAD, has the changes of the patch in the body. Nothing else of the repository changes. */
+  readonly branch: { readonly name: string; readonly message: string; readonly isLook: boolean }
   /** A pack of the last snapshot, by its number, from 0. It is the body of the answer. */
   readonly pack: { readonly number: number }
   /** The protected files in the last snapshot, which the body of the answer lists. The body: their list at the beginning of the run. */
@@ -246,6 +271,17 @@ export const ANSWERS = {
   /** `left`: what could not be read or is no file, folder or link; 100 paths at most. */
   copy: z.object({ files: count, bytes: count, left: z.array(z.string()) }),
   put: z.object({}),
+  /**
+   * In the order of the files. `due`: it is as it is known; `done`: it is as it is to be; `other`: it is something else. `guarded`: it
+   * cannot be changed in the container.
+   */
+  carry: z.object({ found: z.array(z.enum(['due', 'done', 'other', 'guarded'])) }),
+  /** The commit, or why there is none: by the paths at which HEAD has something else, or as a sentence. */
+  branch: z.object({
+    commit: z.string().nullable(),
+    conflicts: z.array(z.string()),
+    problem: z.string().nullable(),
+  }),
   pack: z.object({}),
   protected: z.object({ count }),
 } satisfies Record<QuestionName, z.ZodType>

@@ -1,4 +1,6 @@
 import { MessageReader, messageBytes } from '../lib/messages.ts'
+import { branch } from './program/branch.ts'
+import { carry } from './program/carry.ts'
 import { change, remove, rename } from './program/change-files.ts'
 import { copy } from './program/copy.ts'
 import { changed, documents, list, read, resolvePaths, yaml } from './program/files.ts'
@@ -32,6 +34,8 @@ const SERVED: { readonly [Name in QuestionName]: Serve<Name> } = {
   hashes,
   copy,
   put,
+  carry,
+  branch,
   protected: protectedFiles,
   resolve: (asked) => ({ answer: resolvePaths(asked) }),
   documents: (asked) => ({ answer: documents(asked) }),

@@ -80,7 +80,7 @@ function stage({ path, expected, mode }: WantedFile, content: Buffer | null): St
   try {
     if (found === null && content === null) throw new Refusal('not_found')
     if (found !== null) checkReplaceable(target, found)
-    if (fresh !== null && content !== null) write(fresh, content, found?.mode ?? mode)
+    if (fresh !== null && content !== null) writeNew(fresh, content, found?.mode ?? mode)
   } catch (cause) {
     if (fresh !== null) rmSync(fresh, { force: true })
     removeFolders(folder, made)
@@ -118,7 +118,8 @@ function checkReplaceable(path: string, found: Stats): void {
   accessSync(path, constants.W_OK)
 }
 
-function write(path: string, content: Buffer, mode: number | undefined): void {
+/** Returns when the content is on the disk. */
+export function writeNew(path: string | Buffer, content: Buffer, mode: number | undefined): void {
   const file = openSync(path, 'wx')
   try {
     writeFileSync(file, content)

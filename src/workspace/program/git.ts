@@ -45,6 +45,10 @@ type Repository = {
 
 type Shown = { readonly answer: Answers['git']; readonly body: Buffer }
 type Git = (...args: readonly string[]) => ReturnType<typeof run>
+type ViewedGit = (
+  args: readonly string[],
+  more?: { readonly input?: Buffer; readonly env: Readonly<Record<string, string>> },
+) => ReturnType<typeof run>
 
 /**
  * Shows something of the repository of the project, and runs nothing that the repository names: code of the project in this
@@ -53,19 +57,29 @@ type Git = (...args: readonly string[]) => ReturnType<typeof run>
  * so they cannot act. Nothing in the repository is written.
  */
 export async function git({ show }: Questions['git']): Promise<Shown> {
+  const shown = await inView((git) => SHOWN[show]((...args) => git(args)))
+  return 'problem' in shown
+    ? { answer: shown, body: Buffer.alloc(0) }
+    : { answer: shown.answer, body: shown.output }
+}
+
+/** Does something with such a folder in the place of `.git`. The problem says why the repository is not used. */
+export async function inView<T>(
+  act: (git: ViewedGit, repository: Repository) => Promise<T>,
+): Promise<T | { readonly problem: GitProblem }> {
   const view = mkdtempSync(join(tmpdir(), 'git-'))
   try {
     const repository = findRepository(ROOT)
     await fillView(view, repository)
     const env = environment(view, repository)
-    const { answer, output } = await SHOWN[show]((...args) =>
-      run(['git', ...args], { cwd: ROOT, env, maxBytes: MAX_OUTPUT_BYTES }),
-    )
-    return { answer, body: output }
+    const viewed: ViewedGit = (args, more) =>
+      run(['git', ...args], {
+        ...{ cwd: ROOT, maxBytes: MAX_OUTPUT_BYTES, input: more?.input ?? null },
+        env: { ...env, ...more?.env },
+      })
+    return await act(viewed, repository)
   } catch (cause) {
-    if (cause instanceof GitRefusal) {
-      return { answer: { problem: cause.problem }, body: Buffer.alloc(0) }
-    }
+    if (cause instanceof GitRefusal) return { problem: cause.problem }
     throw cause
   } finally {
     rmSync(view, { recursive: true, force: true })

@@ -1,7 +1,7 @@
 import { type BigIntStats, lstatSync, readlinkSync } from 'node:fs'
 import { encodeTree, objectId, pathBytes, type TreeEntry } from '../../lib/git-objects.ts'
 import type { Answers, Questions } from '../protocol.ts'
-import { namesOf, OpenFolder } from './open-folder.ts'
+import { inFolder, namesOf, type OpenFolder } from './open-folder.ts'
 import { ROOT } from './paths.ts'
 import { hashIn } from './snapshot-files.ts'
 
@@ -23,21 +23,15 @@ export function hashes(asked: Asked): { readonly answer: Answers['hashes'] } {
 }
 
 function hashAt(path: string, hashing: Hashing): string | null {
-  const opened: OpenFolder[] = []
   try {
     const { above, last } = namesOf(pathBytes(path))
-    let folder = new OpenFolder(pathBytes(ROOT))
-    opened.push(folder)
-    for (const name of above) {
-      folder = folder.open(name)
-      opened.push(folder)
-    }
-    const entry = hashing.entryOf(folder, last, pathBytes(path))
-    return entry && objectId('tree', encodeTree([entry]))
+    const open = (folder: OpenFolder, name: string) => folder.open(name)
+    return inFolder(pathBytes(ROOT), above, open, (folder) => {
+      const entry = hashing.entryOf(folder, last, pathBytes(path))
+      return entry && objectId('tree', encodeTree([entry]))
+    })
   } catch {
     return null
-  } finally {
-    for (const one of opened) one[Symbol.dispose]()
   }
 }
 

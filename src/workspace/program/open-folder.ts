@@ -1,4 +1,4 @@
-import { closeSync, constants, existsSync, openSync, readdirSync } from 'node:fs'
+import { closeSync, constants, existsSync, fsyncSync, openSync, readdirSync } from 'node:fs'
 import { Refusal } from './paths.ts'
 import { diskPath } from './snapshot-files.ts'
 
@@ -47,7 +47,36 @@ export class OpenFolder implements Disposable {
     return new OpenFolder(this.pathOf(name))
   }
 
+  /** Returns when what was done in it is on the disk. */
+  sync(): void {
+    fsyncSync(this.#descriptor)
+  }
+
   [Symbol.dispose](): void {
     closeSync(this.#descriptor)
+  }
+}
+
+/**
+ * Does something in the folder of these names below another one.
+ * @param enter opens the folder of a name; null if there is none, so that nothing is done
+ */
+export function inFolder<T>(
+  root: string,
+  names: readonly string[],
+  enter: (above: OpenFolder, name: string) => OpenFolder | null,
+  act: (folder: OpenFolder) => T,
+): T | null {
+  let folder: OpenFolder | null = new OpenFolder(root)
+  const opened = [folder]
+  try {
+    for (const name of names) {
+      folder = enter(folder, name)
+      if (folder === null) return null
+      opened.push(folder)
+    }
+    return act(folder)
+  } finally {
+    for (const folder of opened) folder[Symbol.dispose]()
   }
 }

@@ -1,7 +1,7 @@
 import { chmodSync, lstatSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { pathBytes } from '../../lib/git-objects.ts'
 import type { Answers, CopiedFile, Questions } from '../protocol.ts'
-import { namesOf, OpenFolder } from './open-folder.ts'
+import { inFolder, namesOf, type OpenFolder } from './open-folder.ts'
 
 /** Makes files what is given. A link or a file that is in the place of a folder above one of them is replaced, and not followed. */
 export function put(
@@ -19,18 +19,8 @@ export function put(
 
 function putFile(to: string, { path, mode }: CopiedFile, content: Buffer | null): void {
   const { above, last } = namesOf(path)
-  let folder: OpenFolder | null = new OpenFolder(pathBytes(to))
-  const opened = [folder]
-  try {
-    for (const name of above) {
-      folder = folderIn(folder, name, content !== null)
-      if (folder === null) return
-      opened.push(folder)
-    }
-    replace(folder, last, mode, content)
-  } finally {
-    for (const folder of opened) folder[Symbol.dispose]()
-  }
+  const enter = (folder: OpenFolder, name: string) => folderIn(folder, name, content !== null)
+  inFolder(pathBytes(to), above, enter, (folder) => replace(folder, last, mode, content))
 }
 
 /** The folder of this name; null if there is none and none is made. */

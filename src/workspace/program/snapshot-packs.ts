@@ -28,9 +28,11 @@ export class SnapshotPacks {
   #end = 0
   #left = 0
   #packedBytes = 0
+  #onlyTrees = false
 
   /** Of a snapshot that failed, or whose packs were not all fetched, nothing is kept. */
-  begin(maxBytes: number): void {
+  begin(maxBytes: number, onlyTrees = false): void {
+    this.#onlyTrees = onlyTrees
     const isFetched = this.#open.length === 0 && this.#packs.every((one) => one.isFetched)
     if (isFetched) for (const id of this.#made) this.#kept.add(id)
     this.#made.clear()
@@ -51,8 +53,8 @@ export class SnapshotPacks {
 
   /** Keeps nothing of the content itself. */
   add(object: GitObject): void {
-    const { id, content } = object
-    if (this.needsNot(id, content.length)) return
+    const { id, type, content } = object
+    if ((this.#onlyTrees && type === 'blob') || this.needsNot(id, content.length)) return
     this.#made.add(id)
     this.#open.push(packed(object))
     this.#openBytes += content.length
