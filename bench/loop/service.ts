@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import type { Effects } from '../../src/agent/run/effects.ts'
+import { FolderLocks } from '../../src/agent/supervisor/folder-locks.ts'
 import { Supervisor } from '../../src/agent/supervisor/supervisor.ts'
 import { startProjector } from '../../src/projections/projector.ts'
 import { openReadModel, type SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'
@@ -42,6 +43,7 @@ export class Service {
     await projector?.caughtUpOnce()
     const supervisor = new Supervisor({
       stopped: new Set(),
+      locks: new FolderLocks(),
       store,
       effects,
       process: {

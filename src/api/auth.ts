@@ -19,7 +19,10 @@ export const RULES = {
     what: 'read and watch runs, their history and artifacts; goals and models',
   },
   'runs:verify': { roles: ROLES, what: 'read the proof of a run, and the public keys' },
-  'runs:create': { roles: OPERATORS, what: 'start a run' },
+  'runs:create': {
+    roles: OPERATORS,
+    what: 'start a run; roll back, apply or discard what it did to files',
+  },
   'runs:decide': {
     roles: OPERATORS,
     what: 'answer a human check, allow or deny a call that waits',

@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { CarriedFile } from '../domain/carried-files.ts'
 import { LeftOut } from '../domain/snapshots.ts'
 
 const count = z.int().nonnegative()
@@ -41,3 +42,32 @@ export const RunChanges = z
   })
   .meta({ id: 'RunChanges' })
 export type RunChanges = z.infer<typeof RunChanges>
+
+/** The answer to a rollback, and to the applying of changes. */
+export const CarriedFiles = z
+  .object({
+    files: z
+      .array(
+        z.object({
+          ...CarriedFile.unwrap().shape,
+          conflict: z
+            .string()
+            .exactOptional()
+            .describe('Why nothing would be written; only if `dry_run` was set'),
+        }),
+      )
+      .readonly()
+      .describe('What was written, or would be. What is as it is to be already is not among them'),
+    not_carried: z
+      .array(z.string())
+      .readonly()
+      .describe(
+        'What snapshots leave out, and what is gone (100 at most): never written, and never deleted',
+      ),
+    patch: z.string().exactOptional(),
+    branch: z.string().exactOptional(),
+    commit: z.string().exactOptional(),
+    seq: count.exactOptional().describe('Of the record; not with `dry_run`'),
+  })
+  .meta({ id: 'CarriedFiles' })
+export type CarriedFiles = z.infer<typeof CarriedFiles>

@@ -134,6 +134,15 @@ export const CreateRun = z
       .describe(
         'Tell the agent what `accept` printed if it fails. Without it, the agent learns only that it failed',
       ),
+    workspace: config.workspace.describe(
+      '`copy`: it works in a copy of the project, uncommitted work and ignored files included, until what it did is applied or discarded',
+    ),
+    workspace_skip: config.workspace_skip.describe(
+      'With `workspace`: paths from the project that are not copied, such as `node_modules`',
+    ),
+    shared: config.shared.describe(
+      'Do not wait while another run works in the same folder, in one inside it or around it, and let others not wait for this one',
+    ),
     instructions: z
       .string()
       .trim()

@@ -12,7 +12,10 @@ export const ProblemDocument = z
     status: z.int(),
     detail: z.string().describe('For a person: what is wrong and what to do'),
     instance: z.string().describe('The address of the request'),
-    errors: z.array(FieldProblem).optional().describe('Every problem of an invalid request'),
+    errors: z
+      .array(FieldProblem)
+      .optional()
+      .describe('Every problem of an invalid request, or each file in conflict'),
   })
   .meta({
     id: 'Problem',
@@ -152,6 +155,15 @@ export const CATALOGUE = {
     'Rule stays',
     'Only a rule of the run can be lifted, and only by allowing a call. A rule of the server holds for every run.',
   ],
+  run_at_work: [
+    409,
+    'Run is at work',
+    'That is possible only while the run waits for a person, or after its end. For a sub-agent, do it with its parent.',
+  ],
+  no_copy: [409, 'No copy', 'The run does not work in a copy, or the copy is gone.'],
+  folder_in_use: [409, 'Folder in use', 'Files are being carried there. Try again in a moment.'],
+  in_conflict: [409, 'Conflict', 'Files were changed since. Nothing was written.'],
+  not_carried: [409, 'Not possible', 'The files cannot be carried.'],
   seen_otherwise: [
     409,
     'Different record',

@@ -202,3 +202,46 @@ export const FileParams = RunParams.extend({ '*': z.string() })
 export const FileQuery = z.strictObject({
   at: ofSeq('the file. Without it: that of the last snapshot'),
 })
+
+const dry_run = z
+  .boolean()
+  .default(false)
+  .describe('Nothing is written: the answer says what would be, and what is in conflict')
+
+/** The body of POST /api/runs/{run_id}/rollback. */
+export const RollbackRun = z
+  .strictObject({
+    to: SeqInBody.describe(
+      'seq of a record: the files as of that record, by the last snapshot before it',
+    ),
+    ...{ dry_run, reason, seen },
+  })
+  .meta({
+    id: 'RollbackRun',
+    examples: [
+      { to: 0, dry_run: true },
+      { to: 12, reason: 'Wrong way' },
+    ],
+  })
+export type RollbackRun = z.input<typeof RollbackRun>
+
+/** The body of POST /api/runs/{run_id}/apply. */
+export const ApplyRun = z
+  .strictObject({
+    as: z
+      .enum(['files', 'patch', 'branch'])
+      .describe(
+        '`files`: onto the folder that was copied. `patch`: only as a text, with secrets masked. `branch`: as a commit on top of ' +
+          'HEAD that a new branch names, without a change to files, index or HEAD',
+      ),
+    branch: z.string().min(1).max(200).exactOptional().describe('Without it: `retrai/<run_id>`'),
+    ...{ dry_run, reason, seen },
+  })
+  .meta({
+    id: 'ApplyRun',
+    examples: [
+      { as: 'files', dry_run: true },
+      { as: 'branch', branch: 'fix' },
+    ],
+  })
+export type ApplyRun = z.input<typeof ApplyRun>

@@ -165,6 +165,15 @@ export const RunDetails = z
       .describe('The most replies of the model in one iteration; 1 in runs of earlier versions'),
     hitl_enabled: z.boolean(),
     cwd: z.string(),
+    workspace: z
+      .object({
+        mode: z.enum(['in_place', 'shared', 'copy']),
+        folder: z.string().describe('Where the run works, through no link'),
+        copy_of: z.string().exactOptional(),
+        copy: z.enum(['due', 'made', 'discarded']).exactOptional(),
+      })
+      .exactOptional()
+      .describe('`shared`: it does not wait for other runs in its folder'),
     error: z.string().nullable().describe('Message of the error record that ended the run'),
     final_state: z
       .object({

@@ -43,8 +43,6 @@ export type CreateCommand = {
   /** The run that it begins from. */
   readonly origin?: Origin
   readonly takenOver?: TakenOver
-  /** The folder that it works in a copy of. */
-  readonly copyOf?: ProjectFolder
 }
 
 /** A command of a person on a run that exists. */

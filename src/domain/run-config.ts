@@ -152,6 +152,8 @@ export const RunConfig = z
     on_limit: OnLimit.exactOptional(),
     /** Set if it works in a copy of the project. */
     workspace: z.literal('copy').exactOptional(),
+    /** Paths from the project that are not copied. */
+    workspace_skip: z.array(z.string().min(1)).max(MAX_TOOLS).readonly().exactOptional(),
     /** It works in the folder of the project although another run may be at work there. */
     shared: z.literal(true).exactOptional(),
     /** What it does if it would end as achieved with changed protected files. Left out: it reports them. */
@@ -250,6 +252,8 @@ export type RunRequest = Omit<
     readonly isolation?: RecordedLevel | null
     /** The limits of its commands that it asks for; null for those of the server. */
     readonly command_limits?: LowerLimits | null
+    /** The id of the run. Without one, it cannot work in a copy. */
+    readonly run_id?: string
     /** Of a sub-agent: its folder, from the project of the run that a person started. */
     readonly within?: string
   }

@@ -21,6 +21,7 @@ import { requirePermissions } from './plugins/permission.ts'
 import { security } from './plugins/security.ts'
 import { acceptJsonOnly, runParams, validatorCompiler } from './plugins/validation.ts'
 import { aboutServer } from './routes/about-server.ts'
+import { carry } from './routes/carry.ts'
 import { createRun } from './routes/create-run.ts'
 import { events } from './routes/events.ts'
 import { files } from './routes/files.ts'
@@ -91,6 +92,7 @@ const routes = fp<AppDeps>(
   async (app, deps) => {
     const typed = app.withTypeProvider<ZodTypeProvider>()
     for (const route of ROUTES) route(typed, deps)
+    if (deps.carrier !== undefined) carry(typed, { ...deps, carrier: deps.carrier })
     for (const route of LIVE_ROUTES) route(typed, app.live)
     if (deps.audit !== undefined) for (const route of AUDIT_ROUTES) route(typed, deps.audit)
   },

@@ -2,16 +2,22 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Readable } from 'node:stream'
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
-import type { ResultAsync } from 'neverthrow'
+import type { Result, ResultAsync } from 'neverthrow'
+import type * as z from 'zod'
 import type { Goal, IsolationOffer, McpOffer, Model, Readiness } from '../api/about-server.ts'
+import type { CarriedFiles } from '../api/changes.ts'
 import type { FieldProblem } from '../api/problems.ts'
+import type { AbortRun, ApplyRun, RollbackRun } from '../api/run-requests.ts'
 import type { AccessRecorder } from '../audit/access-recorder.ts'
 import type { Audit } from '../audit/audit.ts'
 import type { Auth } from '../auth/auth.ts'
 import type { ApprovalRules } from '../domain/approvals/rules.ts'
+import type { CarryError } from '../domain/errors.ts'
 import type { IsolationPolicy } from '../domain/isolation.ts'
 import type { ConfigChanges, ProjectFolder, RunConfig, RunRequest } from '../domain/run-config.ts'
+import type { RunState } from '../domain/state.ts'
 import type { LiveParts } from '../live/live-parts.ts'
+import type { CommandError } from '../log/handle-command.ts'
 import type { Author } from '../log/run-log.ts'
 import type { Checkpoint } from '../projections/batch.ts'
 import type { ReadModel } from '../projections/read-model.ts'
@@ -74,6 +80,16 @@ export type Redactions = {
   onRedacted(forget: (runId: string, artifacts: ReadonlySet<string>) => void | Promise<void>): void
 }
 
+/** What was carried, or why nothing was. */
+export type CarryResult<T> = PromiseLike<Result<T, CarryError | CommandError>>
+
+/** Carries files back, and from the copies of runs to their projects. */
+export type Carrier = {
+  rollback(id: string, how: z.output<typeof RollbackRun>, by: Author): CarryResult<CarriedFiles>
+  apply(id: string, how: z.output<typeof ApplyRun>, by: Author): CarryResult<CarriedFiles>
+  discard(id: string, why: z.output<typeof AbortRun>, by: Author): CarryResult<RunState>
+}
+
 /** Everything that the HTTP room needs from the other rooms. */
 export type AppDeps = {
   readonly store: EventStore
@@ -92,6 +108,8 @@ export type AppDeps = {
   readonly fittingGoals: (cwd: string) => ResultAsync<readonly Goal[], readonly FieldProblem[]>
   /** Checks what only the agent knows, and returns all problems at once. */
   readonly planRun: (request: RunRequest) => ResultAsync<PlannedRun, readonly FieldProblem[]>
+  /** Without it, there are no routes that carry files. */
+  readonly carrier?: Carrier
   /** Checks a change to the configuration of a run, as far as only the agent can. */
   readonly changeProblems: (
     changes: ConfigChanges,

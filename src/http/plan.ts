@@ -3,6 +3,7 @@ import type * as z from 'zod'
 import type { CreateRun } from '../api/create-run.ts'
 import type { FieldProblem, Problem } from '../api/problems.ts'
 import { present } from '../domain/present.ts'
+import type { RunRequest } from '../domain/run-config.ts'
 import { INSTRUCTIONS_GOAL } from '../domain/subagents.ts'
 import { acceptanceProblems } from './acceptance.ts'
 import type { AppDeps, PlannedRun } from './deps.ts'
@@ -14,18 +15,22 @@ type Body = z.output<typeof CreateRun>
 /** The run that a request asks for, where it is to work. */
 export function plan(
   body: Body,
+  run_id: string,
   from: From | undefined,
   deps: AppDeps,
 ): ResultAsync<PlannedRun, Problem> {
   const { cwd = deps.defaults.cwd } = body
-  if (from === undefined) return planAt({ cwd }, body, from, deps).mapErr(invalidFields)
+  if (from === undefined) return planAt({ run_id, cwd }, body, from, deps).mapErr(invalidFields)
   const { kind, state } = from
   const { copy, config } = state
   const inCopy = () =>
-    planAt({ cwd: copy?.of.path ?? config.cwd, workspace: 'copy' }, body, from, deps)
+    planAt(
+      { run_id, cwd: copy?.of.path ?? config.cwd, workspace: 'copy' },
+      ...([body, from, deps] as const),
+    )
   const isThere = kind === 'continue' && (copy === undefined || copy.is === 'made')
   const placed = isThere
-    ? planAt({ cwd: config.cwd }, body, from, deps)
+    ? planAt({ run_id, cwd: config.cwd }, body, from, deps)
         .map((planned) => (copy === undefined ? planned : inCopyOf(planned, copy.of)))
         .orElse((wrong) => (copy !== undefined && isAboutFolder(wrong) ? inCopy() : err(wrong)))
     : inCopy()
@@ -45,7 +50,7 @@ const isAboutFolder = (wrong: readonly FieldProblem[]): boolean =>
 
 /** The run that a request asks for, or what is wrong with the request that only the agent and the server know. */
 function planAt(
-  place: { readonly cwd: string; readonly workspace?: 'copy' },
+  place: Pick<RunRequest, 'run_id' | 'cwd' | 'workspace'>,
   body: Body,
   from: From | undefined,
   { planRun, defaults, auth }: AppDeps,

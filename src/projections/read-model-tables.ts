@@ -13,6 +13,8 @@ export type UnfinishedRun = {
   readonly resting: boolean
   /** The run whose agent started it; null if a person did. */
   readonly parent: string | null
+  /** The folder that it works in, if it takes its lock: sub-agents and shared runs do not. */
+  readonly folder: string | null
 }
 
 /** A row of the table of runs. `state` is JSON. */
@@ -34,6 +36,7 @@ const UnfinishedRow = z.object({
   claimant: z.string().nullable(),
   pool: z.string().nullable(),
   parent: z.string().nullable(),
+  folder: z.string().nullable(),
 })
 const HeadRow = z.object({ run_id: z.string(), length: z.int(), head: z.string() })
 const Identity = z.object({ log_id: z.string().nullable() })
@@ -78,9 +81,11 @@ export class ReadModelTables {
     )
     this.#unfinished = db.prepare(`
       SELECT run_id, status, state ->> '$.claimant' AS claimant, state ->> '$.pool' AS pool,
-        parent_run_id AS parent
+        parent_run_id AS parent,
+        CASE WHEN parent_run_id IS NULL AND state ->> '$.config.shared' IS NULL
+          THEN coalesce(state ->> '$.project.path', state ->> '$.config.cwd') END AS folder
       FROM runs WHERE status IN ('queued', 'running', 'awaiting_human', 'paused')
-      ORDER BY created_at, run_id`)
+      ORDER BY rowid`)
     this.#heads = db.prepare(`
       SELECT run_id, seq + 1 AS length, head FROM runs
       WHERE run_id > ? ORDER BY run_id LIMIT ?`)
@@ -95,12 +100,11 @@ export class ReadModelTables {
     return { state, head: row.head }
   }
 
-  /** The runs that have not ended, oldest first. */
+  /** The runs that have not ended, in the order in which the log has their beginnings. */
   unfinished(): UnfinishedRun[] {
     return this.#unfinished.all().map((row) => {
-      const { run_id: runId, status, claimant, pool, parent } = UnfinishedRow.parse(row)
-      const resting = status === 'awaiting_human' || status === 'paused'
-      return { runId, claimant, pool, parent, resting }
+      const { run_id: runId, status, ...run } = UnfinishedRow.parse(row)
+      return { runId, ...run, resting: status === 'awaiting_human' || status === 'paused' }
     })
   }
 

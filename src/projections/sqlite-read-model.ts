@@ -91,8 +91,8 @@ export class SqliteReadModel implements ReadModel {
   }
 
   /**
-   * The runs that have not ended, oldest first, and the position in the log that this is as of. A run that is created later
-   * comes after it.
+   * The runs that have not ended, in the order in which the log has their beginnings, and the position in the log that this is
+   * as of. A run that is created later comes after it.
    */
   unfinished(): { readonly runs: UnfinishedRun[]; readonly asOf: Position | null } {
     const runs = this.#read(({ tables }) => tables.unfinished())

@@ -27,6 +27,7 @@ export function runDetails(state: RunState, waited: readonly RunState[] = []): R
     max_turns_per_iteration: config.max_turns_per_iteration ?? 1,
     hitl_enabled: config.hitl_enabled,
     cwd: config.cwd,
+    workspace: workspaceOf(state),
     error: state.error,
     final_state: finalState(state),
     ended_at: state.endedAt === null ? null : timestamp(state.endedAt),
@@ -60,6 +61,12 @@ export function runDetails(state: RunState, waited: readonly RunState[] = []): R
     },
   }
 }
+
+const workspaceOf = ({ config, project, copy }: RunState): RunDetails['workspace'] & {} => ({
+  mode: copy === undefined ? (config.shared === true ? 'shared' : 'in_place') : 'copy',
+  folder: project?.path ?? config.cwd,
+  ...present({ copy_of: copy?.of.path, copy: copy?.is }),
+})
 
 function goalDetails({ shell_goal, goal_options }: Omit<GoalPart, 'goal'>) {
   const check = shell_goal && {

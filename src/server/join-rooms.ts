@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { hostname } from 'node:os'
 import { join } from 'node:path'
+import { Carrier } from '../agent/carry/carrier.ts'
+import { Copies } from '../agent/carry/copies.ts'
 import { RunServers } from '../agent/mcp/run-servers.ts'
 import type { McpConfiguration } from '../agent/mcp/servers.ts'
 import { readProject } from '../agent/planning/introduction.ts'
@@ -11,6 +13,7 @@ import { cleanCopies } from '../agent/run/clean-copy.ts'
 import type { Effects } from '../agent/run/effects.ts'
 import type { SubagentRules } from '../agent/subagents/subagents.ts'
 import { obstacle } from '../agent/supervisor/claim.ts'
+import { FolderLocks } from '../agent/supervisor/folder-locks.ts'
 import { Supervisor } from '../agent/supervisor/supervisor.ts'
 import { createToolbox } from '../agent/tools/toolbox.ts'
 import type { Goal as GoalView, Model } from '../api/about-server.ts'
@@ -71,6 +74,8 @@ export async function joinRooms(parts: Parts, made: Opened) {
   const { models, keyring, opened } = made
   const resources = new Resources({ retryMs: [100, 5_000], log })
   const { effects, planRun } = createEffects(parts, made, resources)
+  const locks = new FolderLocks()
+  const { carrier, tidyCopies } = createCarrier(parts, { ...made, effects, locks })
   const { ledger, redactor, sign } = made
   const redactions = createRedactions({ ...parts, ledger, redactor, sign, now })
   const claimant = `${made.serverId}/${randomUUID()}`
@@ -78,7 +83,7 @@ export async function joinRooms(parts: Parts, made: Opened) {
   const { stopped, note } = openCleanStops(stops)
   const isShared = settings.EVENTSTORE_URL !== undefined
   const supervisor = new Supervisor({
-    ...{ store: parts.store, effects, stopped, now, log, newId: randomUUID },
+    ...{ store: parts.store, effects, stopped, locks, now, log, newId: randomUUID },
     process: { server: made.serverId, claimant, pid: process.pid, host: hostname() },
     pool: isShared ? made.pool : null,
     leaseMs: isShared ? settings.RETRAI_LEASE_SECONDS * 1000 : null,
@@ -96,7 +101,8 @@ export async function joinRooms(parts: Parts, made: Opened) {
   const catalogue = createCatalogue(models)
   reportDefaultModel(catalogue, log)
   const app = await createApp(parts, {
-    ...{ ...made, effects, planRun, resources, catalogue, redactions, accessLog, integrity },
+    ...{ ...made, effects, planRun, carrier, resources, catalogue, redactions, accessLog },
+    ...{ integrity },
   })
   const checkpoints = startCheckpointing(parts, keyring, integrity.keep, made.published)
   opened.defer(async () => {
@@ -105,7 +111,7 @@ export async function joinRooms(parts: Parts, made: Opened) {
     if (noted.isErr()) log.warn({ file: stops, error: noted.error }, 'the stop cannot be recorded')
     await Promise.all([supervisor.stop(), app.close(), checkpoints.stop()])
   })
-  return { app, supervisor, redactions, catalogue, integrity }
+  return { app, supervisor, redactions, catalogue, integrity, tidyCopies }
 }
 
 /** The limits of this server for any run. */
@@ -187,6 +193,25 @@ function createEffects(
   }
 }
 
+/** What carries files between snapshots and folders, and what removes copies that nobody needs. */
+function createCarrier(
+  { settings, artifacts, store, readModel, log }: Parts,
+  { effects, locks, redactor, opened }: Opened & { effects: Effects; locks: FolderLocks },
+) {
+  const stateOf = (runId: string) => readModel.get(runId)?.state ?? null
+  const copies = new Copies({ dataDir: settings.RETRAI_DATA_DIR, stateOf, now, log })
+  const carrier = new Carrier({
+    ...{ store, artifacts, locks, copies, now, openWorkspace: effects.openWorkspace },
+    packsOf: (sha256) => redactor.index.packsOf(sha256),
+  })
+  const stop = new AbortController()
+  opened.defer(() => stop.abort())
+  const discard = (runId: string, reason: string) =>
+    carrier.discard(runId, { reason, seen: null }, { commandId: randomUUID() })
+  const keepsAll = (runId: string) => carrier.keepsAll(runId)
+  return { carrier, tidyCopies: () => copies.tidy({ keepsAll, discard }, stop.signal) }
+}
+
 /** Whole outputs, each only for the runs that name it. */
 const outputs =
   (artifacts: Parts['artifacts'], store: Parts['store']): Effects['openOutput'] =>
@@ -201,6 +226,7 @@ type Made = Opened & {
   readonly effects: Pick<Effects, 'models' | 'toolbox' | 'liveParts' | 'openWorkspace'>
   readonly catalogue: ModelCatalogue
   readonly planRun: SubagentRules['planRun']
+  readonly carrier: Carrier
   readonly resources: Pick<Resources, 'problem'>
   readonly redactions: Redactions
   /** Null if the access log is off. */
@@ -211,12 +237,24 @@ type Made = Opened & {
 /** The HTTP app with everything that it needs from the other rooms. */
 function createApp(parts: Parts, made: Made): ReturnType<typeof buildApp> {
   const { settings, log: logger, store, artifacts, readModel } = parts
-  const { keyring, auth, catalogue, planRun, redactions, pool, whyClosing, accessLog } = made
+  const { keyring, auth, catalogue, planRun, carrier, redactions, pool, whyClosing, accessLog } =
+    made
   const { models, toolbox, liveParts, openWorkspace } = made.effects
   const { RETRAI_DATA_DIR: dataDir } = settings
   const network = networkRules(settings, made.isolation)
   return buildApp({
-    ...{ store, readModel, artifacts, auth, planRun, redactions, pool, whyClosing, logger },
+    ...{
+      store,
+      readModel,
+      artifacts,
+      auth,
+      planRun,
+      carrier,
+      redactions,
+      pool,
+      whyClosing,
+      logger,
+    },
     ...present({ accessLog, liveParts }),
     checkpoint: () => readModel.checkpoint,
     audit: createAudit({ store, runs: readModel, keyring, artifacts, clock: date }),

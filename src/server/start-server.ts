@@ -96,7 +96,7 @@ export async function startServer(
   if (places.isErr()) return err(places.error)
   const { artifacts } = places.value
   const parts: Parts = { settings, log, store, artifacts, readModel, projector }
-  const { app, supervisor, redactions, catalogue, integrity } = await joinRooms(parts, {
+  const { app, supervisor, redactions, catalogue, integrity, tidyCopies } = await joinRooms(parts, {
     ...{ ...configured.value, ...identity.value, ...history.value, ...commands },
     ...{ runner, opened, verifyAfterMs: options.verifyAfterMs, published },
   })
@@ -122,7 +122,9 @@ export async function startServer(
     await isolation.forgetAllBut(new Set(unfinished.map(({ runId }) => runId)))
     // What somebody has cut off a log is found before runs continue from what is left.
     await integrity.compared
-    if (!running.disposed) supervisor.start(unfinished, asOf)
+    if (running.disposed) return
+    supervisor.start(unfinished, asOf)
+    void tidyCopies()
   }
   projector
     .caughtUpOnce()

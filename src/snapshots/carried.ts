@@ -23,6 +23,8 @@ export type CarriedChanges = {
   readonly changes: readonly CarriedChange[]
   /** What snapshots leave out, and what is gone: never written, and never deleted. 100 paths at most. */
   readonly notCarried: readonly string[]
+  /** How many paths differ of which the content is gone. */
+  readonly gone: number
 }
 
 /**
@@ -54,8 +56,7 @@ export async function carriedChanges(
   const isKept = (path: string): boolean => !isLeft(path) && !isGone(path)
   const changes: CarriedChange[] = []
   for (const [path, { from, to: fresh }] of [...found].toSorted(([a], [b]) => (a < b ? -1 : 1))) {
-    if ((fresh !== null && !files.holds(fresh.id)) || path.split('/').includes('.git'))
-      gone.add(path)
+    if ((fresh !== null && !files.holds(fresh.id)) || isObeyed(path)) gone.add(path)
     else if (isKept(path)) {
       // At a moment without a difference, it was as it is to be.
       const known = [...from.values()]
@@ -63,8 +64,12 @@ export async function carriedChanges(
     }
   }
   const notCarried = [...new Set([...[...gone].map(shownPath), ...left])].slice(0, MOST_NAMED)
-  return { changes, notCarried }
+  return { changes, notCarried, gone: gone.size }
 }
+
+/** What git or this server obeys is changed by people only. Containers show it read-only. */
+const isObeyed = (path: string): boolean =>
+  path.toLowerCase() === '.retrai.yml' || path.toLowerCase().split('/').includes('.git')
 
 /** Whether a path is one of these, in one of them, or above one of them. They are as people read them. */
 function placesOf(paths: readonly string[]): (path: string) => boolean {

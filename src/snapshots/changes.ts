@@ -54,7 +54,7 @@ export async function changesOf(
     to: { seq: to.seq, tree: to.snapshot.tree },
     files: changes,
     unknown: comparison.unknown.map(shownPath),
-    left_out: await leftOutOf(to, artifacts),
+    left_out: [...((await leftOutOf(to, artifacts)) ?? [])],
   }
 }
 
@@ -62,6 +62,22 @@ export async function changesOf(
 export async function changesAsPatch(files: RunFiles, between: Between): Promise<Buffer> {
   const { patch } = await patchOf(await compared(files, between), new MaskedBlobs(files).read)
   return patch
+}
+
+/** The same with these changes only. @param isMasked whether secrets are masked in it */
+export async function patchOfKept(
+  files: RunFiles,
+  between: Between,
+  kept: readonly { readonly path: string }[],
+  isMasked: boolean,
+): Promise<Buffer> {
+  const found = await compared(files, between)
+  const paths = new Set(kept.map(({ path }) => path))
+  const changes = found.changes.filter(
+    ({ path, oldPath = path }) => paths.has(path) && paths.has(oldPath),
+  )
+  const read = isMasked ? new MaskedBlobs(files).read : (id: string) => files.blob(id)
+  return (await patchOf({ changes, unknown: [] }, read)).patch
 }
 
 async function compared(files: RunFiles, { from, to, path }: Between): Promise<TreeComparison> {
@@ -89,11 +105,14 @@ class MaskedBlobs {
   }
 }
 
-/** Nothing if the list was an artifact that is missing. */
-async function leftOutOf({ snapshot }: SnapshotAt, artifacts: ArtifactSource): Promise<LeftOut[]> {
+/** Null if the list was an artifact that is missing. */
+export async function leftOutOf(
+  { snapshot }: SnapshotAt,
+  artifacts: ArtifactSource,
+): Promise<readonly LeftOut[] | null> {
   const { left_out: named } = snapshot
   if (Array.isArray(named)) return named
   const found = await artifacts.read(named.sha256)
-  if (found === null) return []
+  if (found === null) return null
   return z.array(LeftOut).parse(JSON.parse((await buffer(found.stream)).toString()))
 }

@@ -271,11 +271,8 @@ export const ANSWERS = {
   /** `left`: what could not be read or is no file, folder or link; 100 paths at most. */
   copy: z.object({ files: count, bytes: count, left: z.array(z.string()) }),
   put: z.object({}),
-  /**
-   * In the order of the files. `due`: it is as it is known; `done`: it is as it is to be; `other`: it is something else. `guarded`: it
-   * cannot be changed in the container.
-   */
-  carry: z.object({ found: z.array(z.enum(['due', 'done', 'other', 'guarded'])) }),
+  /** In the order of the files. `due`: it is as it is known; `done`: it is as it is to be; `other`: it is something else. */
+  carry: z.object({ found: z.array(z.enum(['due', 'done', 'other'])) }),
   /** The commit, or why there is none: by the paths at which HEAD has something else, or as a sentence. */
   branch: z.object({
     commit: z.string().nullable(),

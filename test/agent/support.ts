@@ -10,6 +10,7 @@ import { NO_SERVERS } from '../../src/agent/mcp/servers.ts'
 import { cleanCopies } from '../../src/agent/run/clean-copy.ts'
 import type { Effects } from '../../src/agent/run/effects.ts'
 import type { SubagentRules } from '../../src/agent/subagents/subagents.ts'
+import { FolderLocks } from '../../src/agent/supervisor/folder-locks.ts'
 import { Supervisor } from '../../src/agent/supervisor/supervisor.ts'
 import { createToolbox } from '../../src/agent/tools/toolbox.ts'
 import { createArtifacts } from '../../src/artifacts/artifacts.ts'
@@ -217,6 +218,7 @@ export class Workshop implements AsyncDisposable {
     const server = randomUUID()
     const supervisor = new Supervisor({
       stopped: new Set(),
+      locks: new FolderLocks(),
       store,
       effects: { ...this.effects, ...effects },
       process: { server, claimant: `${server}/${randomUUID()}`, pid: process.pid, host: 'test' },

@@ -244,6 +244,10 @@ function work(state: RunState, claimant: string, move: Move): RunCommand {
       const ended = { ...result, outcome, subagent } as const
       return byAgent(claimant, { type: 'record_tool_result', result: ended })
     }
+    case 'copy_project': {
+      const project = { path: '/copies/1/project', device: '1', inode: '2' }
+      return byAgent(claimant, { type: 'record_copy', copied: { project, files: 1, bytes: 2 } })
+    }
     case 'check_goal':
       return byAgent(claimant, {
         ...{ type: 'record_goal_check', check: move.check },

@@ -25,6 +25,7 @@ import { processMask } from '../../log/masking.ts'
 import type { Wanted } from '../../runner/command.ts'
 import { folderAt } from '../../sandbox/project-folder.ts'
 import type { OpenWorkspace } from '../../workspace/workspace.ts'
+import { placeOfCopy } from '../carry/copy-project.ts'
 import { type McpRules, planServers } from '../mcp/servers.ts'
 import { systemPrompt } from './introduction.ts'
 import { type ChosenGoal, chooseGoal } from './plan-goal.ts'
@@ -45,8 +46,10 @@ export type PlannedRun = {
   readonly config: RunConfig
   readonly systemPrompt: string
   readonly isolation: IsolationPolicy
-  /** Which folder its project is now. */
-  readonly project: ProjectFolder
+  /** Which folder its project is now; left out if it works in a copy, which is not made yet. */
+  readonly project?: ProjectFolder
+  /** The folder that it works in a copy of. */
+  readonly copyOf?: ProjectFolder
   /** The rules of the server for the calls of every run. */
   readonly serverApprovals: ApprovalRules
   /** For models that would not think without one. */
@@ -80,7 +83,13 @@ export const planRun = (
 ): ResultAsync<PlannedRun, readonly Problem[]> => new ResultAsync(plan(request, deps))
 
 async function plan(
-  { isolation: atLeast = null, command_limits: atMost = null, within, ...requested }: RunRequest,
+  {
+    isolation: atLeast = null,
+    command_limits: atMost = null,
+    within,
+    run_id,
+    ...requested
+  }: RunRequest,
   deps: PlanDeps,
 ): Promise<Result<PlannedRun, readonly Problem[]>> {
   const { goal: named, check, goal_options, all_of, ...rest } = requested
@@ -89,8 +98,8 @@ async function plan(
   const { ceilings, network: reach, mcp } = deps
   const cwd = resolve(request.cwd)
   const project = findFolder(cwd)
-  const known = project.isOk() ? { folder: project.value } : {}
-  await using files = deps.openWorkspace({ cwd, ...known })
+  const there = project.isOk() ? { folder: project.value } : {}
+  await using files = deps.openWorkspace({ cwd, ...there })
   const [folder, file] = await Promise.all([
     folderProblems(cwd, deps.dataDir),
     readProjectSettings(files),
@@ -135,8 +144,10 @@ async function plan(
   ) {
     return err(problems)
   }
+  const place = placeOf(project.value, run_id, request, deps)
+  if (place.isErr()) return err([place.error])
   const config: RunConfig = {
-    ...{ ...request, ...limits, cwd, ...chosen.value.config },
+    ...{ ...request, ...limits, cwd: place.value ?? cwd, ...chosen.value.config },
     ...present({ approvals: rules.unwrapOr(undefined), protect: globs.unwrapOr(undefined) }),
     ...(request.network === undefined ? {} : { network }),
     ...(servers.value.length === 0 ? {} : { mcp_servers: servers.value }),
@@ -147,8 +158,22 @@ async function plan(
   const hasTool = (name: string): boolean =>
     deps.tools.includes(name) && !config.tools?.exclude.includes(name)
   const prompt = systemPrompt(config, isolation.value, hasTool(NETWORK_TOOL))
-  const planned = { config, systemPrompt: prompt, isolation: isolation.value }
-  return ok({ ...planned, project: project.value, serverApprovals, defaultEffort: DEFAULT_EFFORT })
+  const planned = { config, systemPrompt: prompt, isolation: isolation.value, serverApprovals }
+  const known = place.value === null ? { project: project.value } : { copyOf: project.value }
+  return ok({ ...planned, ...known, defaultEffort: DEFAULT_EFFORT })
+}
+
+/** Where the copy will be that the run works in; null if it works in place. */
+function placeOf(
+  { path }: ProjectFolder,
+  runId: string | undefined,
+  { workspace }: Pick<RunRequest, 'workspace'>,
+  { dataDir }: Pick<PlanDeps, 'dataDir'>,
+): Result<string | null, Problem> {
+  if (workspace === undefined) return ok(null)
+  if (dataDir !== null && runId !== undefined) return ok(placeOfCopy(dataDir, runId, path))
+  const message = 'This server has no data folder, so it has no place beside it for a copy.'
+  return err({ field: 'workspace', message })
 }
 
 /** An agent that does not think makes more mistakes than it saves time. */

@@ -19,9 +19,11 @@ export type PutFile = {
 
 /**
  * A copy of a project in a folder of the server, which no command of the run sees. In a container, it is in the place of the
- * project, under its path; elsewhere commands start in its folder. It is removed when it is disposed of.
+ * project, under its path; elsewhere commands start in its folder. It is removed when it is disposed of, unless the folder was given.
  */
 export type CleanCopy = AsyncDisposable & {
+  /** How many files it has, and the bytes of all. */
+  readonly copied: { readonly files: number; readonly bytes: number }
   /** For `goal.check`, with the two below: its files, and commands that run in it. */
   readonly cwd: string
   readonly files: Workspace
@@ -39,6 +41,8 @@ export type OpenCleanCopy = (asked: {
   readonly run: string
   /** Paths that are not copied, as `left_out` of a snapshot has them. */
   readonly skip: readonly string[]
+  /** Where it is made to stay. Nothing is there yet. */
+  readonly folder?: string
   readonly signal: AbortSignal
 }) => Promise<Result<CleanCopy, string>>
 
@@ -48,7 +52,7 @@ const COPY_WITHIN_MS = 5 * 60_000
 /** A copy that would leave less on the disk is not made. */
 const FREE_BYTES = 512 * 1024 * 1024
 /** How much is put at once, so that no message is too long. */
-const PUT_BYTES = 32 * 1024 * 1024
+export const PUT_BYTES = 32 * 1024 * 1024
 
 type Deps = {
   readonly isolation: Pick<Isolation, 'atLeast' | 'level' | 'placeOfCopy'>
@@ -58,15 +62,15 @@ type Deps = {
 
 export const cleanCopies =
   ({ isolation: own, openWorkspace, runCommand }: Deps): OpenCleanCopy =>
-  async ({ project, run, skip, signal }) => {
+  async ({ project, run, skip, folder: given, signal }) => {
     const { policy, cwd, folder: known } = project
     const enough = policy?.at_least === undefined ? ok(own) : await own.atLeast(policy.at_least)
     if (enough.isErr()) return err(enough.error)
     const isContained = enough.value.level === 'namespaces'
-    const folder = enough.value.placeOfCopy(run)
+    const folder = given ?? enough.value.placeOfCopy(run)
     const [made, at] = isContained ? [COPY, cwd] : [folder, folder]
     const opened = new AsyncDisposableStack()
-    opened.defer(() => removeFolder(folder).catch(() => {}))
+    if (given === undefined) opened.defer(() => removeFolder(folder).catch(() => {}))
     // The one who makes the copy writes what must not be written where commands run, such as files that git obeys.
     const maker = opened.use(
       openWorkspace({ ...project, copy: { folder, replaces: false, at: made } }),
@@ -81,7 +85,7 @@ export const cleanCopies =
     const copy = { folder, replaces: true, at }
     const files = opened.use(openWorkspace({ ...project, copy }))
     return ok({
-      ...{ cwd: at, files, left: copied.value.left },
+      ...{ cwd: at, files, copied: copied.value, left: copied.value.left },
       runCommand: (command) =>
         runCommand({ ...present({ folder: known }), ...command, project: cwd, copy }),
       put: (wanted) => put(maker, made, wanted),

@@ -6,6 +6,7 @@ import { Backoff } from '../../lib/backoff.ts'
 import type { Attempt } from '../../live/live-parts.ts'
 import { hashOfCall } from '../../log/commitment.ts'
 import { projectOf } from '../../sandbox/project-folder.ts'
+import { copyProject } from '../carry/copy-project.ts'
 import { dataFolderProblem } from '../planning/problems.ts'
 import type { Subagents } from '../subagents/subagents.ts'
 import { BackgroundProcesses } from './background-processes.ts'
@@ -76,6 +77,11 @@ async function takeSteps(
     if (fresh.isErr()) return err(fresh.error)
     const step = nextStep(session.state)
     if (step.type === 'end') return ok('ended')
+    if (step.type === 'copy_project') {
+      const copied = await copyStep({ session, effects, signal })
+      // Until now, there was no project that could be opened.
+      return copied.isErr() ? err(copied.error) : takeSteps(session, given, subagents, signal)
+    }
     if (STOPS_PROCESSES.has(step.type)) await processes.stopAll()
     // People, and commands without a result, may have changed files. A check may change them back.
     const isDue = isFirst || endsBetweenSteps(session.state) || step.type === 'check_goal'
@@ -103,9 +109,17 @@ async function takeSteps(
   }
 }
 
+async function copyStep(work: Pick<Work, 'session' | 'effects' | 'signal'>): Promise<StepResult> {
+  const { session, effects, signal } = work
+  if (!(await effects.untilAvailable(signal))) return err({ type: 'cancelled' })
+  const made = await copyProject(work)
+  if (signal.aborted) return err({ type: 'cancelled' })
+  return session.record(made.match((copied) => ({ type: 'record_copy', copied }), failure))
+}
+
 /** Takes a step, and records its outcome. */
 async function take(
-  step: Exclude<NextStep, { type: 'end' | 'await_human' }>,
+  step: Exclude<NextStep, { type: 'end' | 'await_human' | 'copy_project' }>,
   work: Work,
   calls: RunCalls,
 ): Promise<StepResult> {

@@ -1,10 +1,9 @@
-import { buffer } from 'node:stream/consumers'
 import { err, ok, type Result } from 'neverthrow'
-import * as z from 'zod'
-import { LeftOut, type ProtectedFile } from '../../domain/snapshots.ts'
+import type { LeftOut, ProtectedFile } from '../../domain/snapshots.ts'
 import { pathBytes } from '../../lib/git-objects.ts'
 import { isWithin } from '../../lib/paths.ts'
 import { readRecords } from '../../log/run-log.ts'
+import { leftOutOf } from '../../snapshots/changes.ts'
 import type { RunFiles } from '../../snapshots/run-files.ts'
 import type { PutFile } from './clean-copy.ts'
 import { changedLeftOut, type OriginalFile } from './dependencies.ts'
@@ -63,10 +62,7 @@ async function leftOutAtStart(
   const { store, state } = session
   const [logged] = (await readRecords(store, state.runId, seq, 1)).unwrapOr([])
   if (logged?.record.kind !== 'snapshot') return null
-  const { left_out: named } = logged.record.payload
-  if (Array.isArray(named)) return named
-  const found = await effects.readArtifact(named.sha256)
-  return found && z.array(LeftOut).parse(JSON.parse(String(await buffer(found.stream))))
+  return leftOutOf({ seq, snapshot: logged.record.payload }, { read: effects.readArtifact })
 }
 
 /** Secrets and large files that are not those of the start. */

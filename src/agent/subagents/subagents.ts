@@ -140,9 +140,9 @@ export class Subagents {
     const planned = await this.#deps.rules.planRun(request).mapErr(textOf)
     const { path } = projectOf(this.#session.state)
     return planned.andThen((plan) => {
-      const { project } = plan
-      if (isWithin(path, project.path)) return ok(plan)
-      return err(`${request.cwd} leads to ${project.path}, which is outside of the project.`)
+      const leads = plan.project?.path ?? request.cwd
+      if (isWithin(path, leads)) return ok(plan)
+      return err(`${request.cwd} leads to ${leads}, which is outside of the project.`)
     })
   }
 

@@ -10,6 +10,7 @@ import { folderProblem } from '../planning/problems.ts'
 import type { Effects } from '../run/effects.ts'
 import { type LogAccess, RunSession, type SessionError } from '../run/session.ts'
 import { endWithParent } from '../subagents/subagents.ts'
+import { type FolderLocks, folderOfRun, takesLock } from './folder-locks.ts'
 import { isOpenTo } from './leases.ts'
 
 export type ClaimDeps = LogAccess & {
@@ -21,6 +22,7 @@ export type ClaimDeps = LogAccess & {
   readonly queueAfterMs: number
   /** How many runs may be worked on at once. More runs wait in order. */
   readonly maxRunsAtWork: number
+  readonly locks: FolderLocks
   /** Why the process with this claimant does not work on its runs any more; undefined if it was stopped, or nobody knows. */
   readonly lossOf: (claimant: string) => 'crash' | 'lease_expired' | undefined
 }
@@ -46,8 +48,8 @@ const STOPPED: ReadonlySet<string> = new Set<SessionError['type']>([
 /** Whose runs may be claimed, in addition to own ones: of any process, of none, or of one claimant (null: of no claimant). */
 export type From = 'anyone' | 'nobody' | { readonly claimant: string | null }
 
-/** Whether the work on a run is over, or begins when this server can work on it, or after a rest. */
-type NotBegun = 'over' | 'later' | { readonly restMs: number }
+/** Whether the work on a run is over, or begins when this server can work on it, after a rest, or when its folder is free. */
+type NotBegun = 'over' | 'later' | { readonly restMs: number } | { readonly locks: number }
 
 /** How this process gets a run, or why it does not. */
 export class Claim {
@@ -106,6 +108,8 @@ export class Claim {
       if (await endWithParent(this.#runId, parent.run_id, deps)) return 'over'
     }
     if (!this.#mayTake(session.state)) return 'over'
+    const locked = await this.#waitForFolder(session)
+    if (locked !== null) return locked
     if (session.state.claimant === this.#deps.process.claimant) return session
     const obstacle = await this.#deps.effects.obstacle(session.state)
     if (obstacle !== null) return this.#wait(session, obstacle)
@@ -155,6 +159,18 @@ export class Claim {
     log.warn({ run_id: this.#runId, reason }, 'run is queued')
     this.#reported = reason
     return 'later'
+  }
+
+  /** Only one run at a time works in a folder, unless it is said otherwise. Null if this one may. */
+  async #waitForFolder(session: RunSession): Promise<NotBegun | null> {
+    const { state } = session
+    const { locks } = this.#deps
+    const { count } = locks
+    const asked = folderOfRun(state)
+    const holder = takesLock(state) ? locks.holderOf(asked) : null
+    if (holder === null) return locks.isLent(asked) ? { locks: count } : null
+    const reason = `It waits for the run ${holder}, which was started before it and works in the same folder, in one inside it or around it. A run that is started as shared does not wait.`
+    return (await this.#queue(session, reason)) ? { locks: count } : 'over'
   }
 
   /** What was under way in two crashes may be their cause: it is tried again after a rest. Null if it needs none. */
@@ -207,12 +223,14 @@ type KnownProblems = { about(modelName: string): Promise<Pick<ModelInfo, 'proble
  * none of the models. Null if nothing does.
  */
 export async function obstacle(
-  run: ModelChoice & OfProject,
+  run: ModelChoice & OfProject & Pick<RunState, 'copy'>,
   { models, host }: { readonly models: KnownProblems; readonly host: string },
 ): Promise<string | null> {
-  const { cwd } = run.config
+  // Until there is a copy, the project is what is needed.
+  const source = run.copy?.is === 'due' ? run.copy.of : null
+  const cwd = source?.path ?? run.config.cwd
   const missing = await folderProblem(cwd)
-  const folder = missing === null ? projectProblem(cwd, projectOf(run)) : `it ${missing}`
+  const folder = missing === null ? projectProblem(cwd, source ?? projectOf(run)) : `it ${missing}`
   if (folder !== null) {
     return `The server on ${host} cannot work in ${cwd}: ${folder}. Put the project there, or start a server of the same pool on a machine that has it.`
   }

@@ -7,6 +7,7 @@ import { RUN_STREAM_PREFIX, runIdOf } from '../../log/run-log.ts'
 import type { Position, RecordedEvent } from '../../store/event-store.ts'
 import { abortWithParent, endWithParent } from '../subagents/subagents.ts'
 import type { From } from './claim.ts'
+import { folderOfRun, takesLock } from './folder-locks.ts'
 import { type HeldRun, isAnswer, isOpenTo } from './leases.ts'
 import { Presence } from './presence.ts'
 import { RunWorker, type WorkerDeps } from './worker.ts'
@@ -20,6 +21,8 @@ type SupervisorDeps = Omit<WorkerDeps, 'lossOf' | 'queueAfterMs' | 'turns'> & {
 
 /** A run that is unfinished at the start. */
 type Unfinished = HeldRun & {
+  /** The folder that it works in, if it takes its lock. */
+  readonly folder?: string | null
   /** The run whose agent started it, if there is one. */
   readonly parent?: string | null
 }
@@ -54,9 +57,12 @@ export class Supervisor {
     this.#presence = leaseMs === null ? null : this.#presenceFor(leaseMs)
   }
 
-  /** Takes up runs that are unfinished at `after` and that no other server works on. Follows the log from there. */
+  /** Takes up runs that are unfinished at `after`, in the order of their creation, and that no other server works on. Follows the log from there. */
   start(unfinished: readonly Unfinished[], after: Position | null): void {
     const held: Unfinished[] = []
+    for (const { runId, pool, folder = null } of unfinished) {
+      if (folder !== null) this.#deps.locks.add({ runId, pool, folder })
+    }
     for (const run of unfinished) {
       const { runId, claimant, parent = null } = run
       if (this.#presence === null) this.#takeUp(runId, 'anyone')
@@ -167,6 +173,10 @@ export class Supervisor {
     this.#presence?.note(runId, kind, content)
     if (kind !== 'run_queued') this.#deserted.delete(runId)
     const worker = this.#workers.get(runId)
+    if (kind === 'run_end') this.#deps.locks.remove(runId)
+    if (content?.kind === 'run_created' && takesLock(content.payload)) {
+      this.#deps.locks.add(folderOfRun({ runId, pool: null, ...content.payload }))
+    }
     if (kind === 'run_created') {
       // A worker also reports a record that is damaged.
       const pool = content?.kind === 'run_created' ? content.payload.pool : null

@@ -98,7 +98,9 @@ export class RunWorker {
         const begun = await this.#claim.begin()
         if (begun === 'over') return
         if (begun instanceof RunSession) return await this.#run(begun)
-        wait = begun === 'later' ? backoff.wait(signal) : sleep(begun.restMs, signal)
+        if (begun === 'later') wait = backoff.wait(signal)
+        else if ('restMs' in begun) wait = sleep(begun.restMs, signal)
+        else wait = this.#deps.locks.untilFreed(signal, begun.locks)
       } finally {
         this.#endTurn?.()
       }

@@ -2,13 +2,26 @@ import type { FastifyRequest } from 'fastify'
 import type { FieldProblem, Problem } from '../../api/problems.ts'
 import type { AuditError } from '../../audit/audit.ts'
 import type { TokenFailure } from '../../auth/auth.ts'
+import type { CarryError } from '../../domain/errors.ts'
 import type { CommandError } from '../../log/handle-command.ts'
 import type { QueryError } from '../../queries/run-history.ts'
 import type { RedactError } from '../../redaction/redact-run.ts'
 
 /** The problem that reports why a command failed. */
-export function commandProblem(error: CommandError): Problem {
+export function commandProblem(error: CommandError | CarryError): Problem {
   switch (error.type) {
+    case 'folder_in_use': {
+      if (error.holder === null) return { code: 'folder_in_use' }
+      const detail = `The run ${error.holder} works in that folder, in one inside it or around it. Wait for its end, or abort it.`
+      return { code: 'folder_in_use', detail }
+    }
+    case 'in_conflict': {
+      const errors = error.files.map(({ path, why }) => ({ field: path, message: why }))
+      const detail = `Nothing was written, because of: ${errors.map(({ field }) => field).join(', ')}.`
+      return { code: 'in_conflict', detail, errors }
+    }
+    case 'not_carried':
+      return { code: 'not_carried', detail: error.message }
     case 'run_not_found':
     case 'stream_not_found':
       return { code: 'run_not_found' }

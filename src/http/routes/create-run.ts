@@ -125,7 +125,7 @@ function start(
   const origin = from?.isOk() ? from.value : undefined
   const { reason, instructions } = body
   const { pool = null } = deps
-  return plan(body, origin, deps)
+  return plan(body, runId, origin, deps)
     .andThen((planned) =>
       keepAcceptance(body, deps).map((accept) => {
         const inherited = origin && inheritedAccept(origin, body)

@@ -1,7 +1,5 @@
 import {
-  accessSync,
   type BigIntStats,
-  constants,
   lstatSync,
   mkdirSync,
   readlinkSync,
@@ -47,7 +45,10 @@ export function carry(
 ): { answer: Answers['carry'] } {
   pathIn('.')
   const gone = new Set(files.flatMap(({ path, to }) => (to === null ? [path] : [])))
-  const looked = files.map((file) => lookAt(file, gone))
+  const looked = files.map((file) => {
+    const { is, there } = lookAt(file, gone)
+    return isLook ? { is } : { is, there }
+  })
   const found = looked.map(({ is }) => is)
   if (isLook || found.includes('other')) {
     if (!isLook) putBack()
@@ -107,18 +108,7 @@ function lookAt(
   if (there === null) return { is: 'other' }
   if (isAs(there.state, to)) return { is: 'done' }
   if (!from.some((one) => isAs(there.state, one))) return { is: 'other' }
-  return { is: there.stats?.isFile() && isGuarded(path) ? 'guarded' : 'due', there }
-}
-
-/** A mount that is read-only, or the file system. */
-function isGuarded(path: string): boolean {
-  try {
-    const { above, last } = namesOf(path)
-    inFolder(TOP, above, enter, (folder) => accessSync(folder.at(last), constants.W_OK))
-  } catch (cause) {
-    return codeOf(cause) === 'EROFS'
-  }
-  return false
+  return { is: 'due', there }
 }
 
 /**
@@ -205,18 +195,22 @@ function enterOrMake(above: OpenFolder, name: string): OpenFolder | null {
 function replace(path: string, known: There, { state, content, stats }: There): void {
   const { above, last } = namesOf(path)
   const done = inFolder(TOP, above, state === null ? enter : enterOrMake, (folder) => {
+    const fresh = folder.at(`.retrai-${sha256(last).slice(0, 16)}.tmp`)
     const now = lstatSync(folder.at(last), { bigint: true, throwIfNoEntry: false })
     const isFolder = now?.isDirectory() === true
     const isKnown = known.stats ? now && isSame(now, known.stats) : now === undefined || isFolder
     if (!isKnown) throw new Changed()
     if (state === null) unlinkSync(folder.at(last))
     else {
-      const fresh = `.retrai-${sha256(last).slice(0, 16)}.tmp`
-      rmSync(folder.at(fresh), { force: true })
-      if (state.mode === '120000') symlinkSync(content, folder.at(fresh))
-      else writeNew(folder.at(fresh), content, modeOf(state.mode, stats ?? known.stats))
-      if (isFolder) removeFolders(folder, last)
-      renameSync(folder.at(fresh), folder.at(last))
+      try {
+        rmSync(fresh, { force: true })
+        if (state.mode === '120000') symlinkSync(content, fresh)
+        else writeNew(fresh, content, modeOf(state.mode, stats ?? known.stats))
+        if (isFolder) removeFolders(folder, last)
+        renameSync(fresh, folder.at(last))
+      } finally {
+        rmSync(fresh, { force: true })
+      }
     }
     folder.sync()
     return true

@@ -1,0 +1,135 @@
+import { chmod, lstat, mkdir, rename } from 'node:fs/promises'
+import { basename, dirname, join, resolve } from 'node:path'
+import { err, ok, type Result } from 'neverthrow'
+import type { ProjectCopied } from '../../domain/carried-files.ts'
+import type { Origin } from '../../domain/origin.ts'
+import type { ProjectFolder } from '../../domain/run-config.ts'
+import { type LeftOut, MOST_NAMED } from '../../domain/snapshots.ts'
+import type { RunState } from '../../domain/state.ts'
+import { decodeTree } from '../../lib/git-objects.ts'
+import { readPack } from '../../lib/git-pack.ts'
+import { removeFolder } from '../../lib/remove-folder.ts'
+import { load } from '../../log/run-log.ts'
+import { folderAt, projectProblem } from '../../sandbox/project-folder.ts'
+import { carriedChanges } from '../../snapshots/carried.ts'
+import { leftOutOf } from '../../snapshots/changes.ts'
+import { snapshotsOf } from '../../snapshots/run-files.ts'
+import { describeProblem } from '../../workspace/workspace-process.ts'
+import { type CleanCopy, PUT_BYTES, type PutFile } from '../run/clean-copy.ts'
+import type { Effects } from '../run/effects.ts'
+import type { RunSession } from '../run/session.ts'
+import { MAX_FILE_BYTES, WITHIN_MS } from '../run/snapshots.ts'
+
+/** Where the copies are in which runs of a server work, each in a folder with the id of its run. */
+export const copiesOf = (dataDir: string): string => `${resolve(dataDir)}-copies`
+
+/** @param project the folder that is copied */
+export const placeOfCopy = (dataDir: string, runId: string, project: string): string =>
+  join(copiesOf(dataDir), runId, basename(project) || 'project')
+
+type Work = {
+  readonly session: Pick<RunSession, 'state' | 'store'>
+  readonly effects: Pick<Effects, 'openCleanCopy' | 'filesOf' | 'readArtifact'>
+  readonly signal: AbortSignal
+}
+type Restored = Pick<ProjectCopied, 'snapshot' | 'not_restored'>
+
+/**
+ * Makes the copy that the run works in, with the files of a snapshot if it goes on from another run. The copy gets its name when it is
+ * complete. The error is a sentence. Rejects if the place of the artifacts cannot be read now.
+ */
+export async function copyProject(work: Work): Promise<Result<ProjectCopied, string>> {
+  const { session, effects, signal } = work
+  const { copy, config, origin, isolation: policy, runId: run } = session.state
+  if (copy === undefined) return err('The run works in no copy')
+  const source = origin === undefined ? copy.of : await folderOf(origin, copy.of, session.store)
+  const home = dirname(config.cwd)
+  await removeFolder(home)
+  // Only the user who runs its commands can read a copy, and must reach it.
+  for (const folder of [dirname(home), home]) {
+    await mkdir(folder, { recursive: true })
+    await chmod(folder, 0o711)
+  }
+  // A linked worktree leads to the repository of the project.
+  const git = await lstat(join(source.path, '.git')).catch(() => null)
+  const skip = [...(config.workspace_skip ?? []), ...(git?.isFile() ? ['.git'] : [])]
+  const folder = join(home, '.making')
+  const project = { cwd: source.path, policy, folder: source }
+  const opened = await effects.openCleanCopy({ project, run, skip, folder, signal })
+  if (opened.isErr()) return err(`The project cannot be copied: ${opened.error}`)
+  const { copied, left } = opened.value
+  await using made = opened.value
+  const restored = origin === undefined ? ok({}) : await restore(made, origin, work)
+  if (restored.isErr()) return err(restored.error)
+  await rename(folder, config.cwd)
+  const notCopied = [...skip, ...left].slice(0, MOST_NAMED)
+  return ok({
+    ...{ project: folderAt(config.cwd), files: copied.files, bytes: copied.bytes },
+    ...(notCopied.length === 0 ? {} : { not_copied: notCopied }),
+    ...restored.value,
+  })
+}
+
+/** Where the origin of a run has its files now. */
+async function folderOf(
+  { run_id }: Origin,
+  project: ProjectFolder,
+  store: RunSession['store'],
+): Promise<ProjectFolder> {
+  const origin: RunState | undefined = (await load(store, run_id)).unwrapOr(null)?.state
+  const own = origin?.copy?.is === 'made' ? origin.project : undefined
+  return own !== undefined && projectProblem(own.path, own) === null ? own : project
+}
+
+/** Makes the files of the copy those that the origin had. What its snapshot does not hold stays as it is. */
+async function restore(
+  copy: CleanCopy,
+  { run_id, seq }: Origin,
+  { session, effects, signal }: Work,
+): Promise<Result<Restored, string>> {
+  const all = (await snapshotsOf(session.store, run_id)).unwrapOr([])
+  const there = all.findLast((one) => one.seq <= seq)
+  const files = await effects.filesOf(run_id)
+  const leftOut = there && (await leftOutOf(there, { read: effects.readArtifact }))
+  if (!leftOut || files === null) return err(`The snapshot of the run ${run_id} is lost`)
+  const now = await filesNow(copy, signal)
+  if (now.isErr()) return err(describeProblem('.', now.error.problem))
+  const { tree } = there.snapshot
+  const wanted = { tree, leftOut }
+  const { changes, notCarried } = await carriedChanges([now.value], wanted, files, now.value.treeOf)
+  let batch: PutFile[] = []
+  let bytes = 0
+  const order = changes.toSorted((a, b) => Number(a.to !== null) - Number(b.to !== null))
+  for (const [at, { path, to }] of order.entries()) {
+    const content = to && (await files.blob(to.id))
+    if (to !== null && content === null) return err(`The content of ${path} is lost`)
+    batch.push({ path, content, ...(to && { mode: to.mode }) })
+    bytes += content?.length ?? 0
+    if (bytes < PUT_BYTES && at < order.length - 1) continue
+    const put = await copy.put(batch)
+    if (put.isErr()) return err(describeProblem('.', put.error.problem))
+    ;[batch, bytes] = [[], 0]
+  }
+  return ok({
+    snapshot: { run_id, seq: there.seq, tree },
+    ...(notCarried.length === 0 ? {} : { not_restored: notCarried }),
+  })
+}
+
+/** What is in a copy. */
+async function filesNow({ files }: CleanCopy, signal: AbortSignal) {
+  const how = { signal, withinMs: WITHIN_MS }
+  const asked = { maxFileBytes: MAX_FILE_BYTES, maxBytes: Number.MAX_SAFE_INTEGER, salt: '' }
+  const now = await files.ask('snapshot', { ...asked, onlyTrees: true }, how)
+  if (now.isErr()) return err(now.error)
+  const { tree, packs, left_out, body } = now.value
+  const trees = new Map<string, Buffer>()
+  for (let number = 0; number < packs; number += 1) {
+    const pack = await files.ask('pack', { number }, how)
+    if (pack.isErr()) return err(pack.error)
+    for (const { id, content } of readPack(pack.value.body).unwrapOr([])) trees.set(id, content)
+  }
+  const leftOut: readonly LeftOut[] = left_out ?? JSON.parse(body.toString())
+  const treeOf = (id: string) => decodeTree(trees.get(id) ?? Buffer.of(0))
+  return ok({ tree, leftOut, treeOf })
+}
