@@ -46,7 +46,9 @@ export const RunProof = sealed('retrai.run-proof.v1', {
   run_id: z.uuid(),
   length: z.int().positive(),
   head: Sha256.describe('Hash of the last record, which commits to all before it'),
-  last_kind: z.string().describe('`run_end` if the run is complete'),
+  last_kind: z
+    .string()
+    .describe('`run_end` if the run is complete, or what was done with its files after its end'),
   policy_sha256: Sha256.exactOptional().describe(
     '`isolation.policy_sha256` of the first record. Left out if that record does not have it',
   ),

@@ -68,7 +68,10 @@ function planAt(
   } = body
   const hasOne = from?.state.config.accept !== undefined
   const hidden = acceptanceProblems({ ...present({ accept }), accept_feedback }, hasOne)
-  const planning = planRun({ ...request, model_name, max_iterations, ...place })
+  const { run_id, ...at } = place
+  const asked = { ...request, model_name, max_iterations, ...at }
+  // A copy is in a folder that is named after its run.
+  const planning = planRun({ ...asked, ...(asked.workspace && { run_id }) })
   return planning
     .orElse((found) => err([...found, ...hidden]))
     .andThen((planned) => {

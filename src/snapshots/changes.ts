@@ -64,19 +64,19 @@ export async function changesAsPatch(files: RunFiles, between: Between): Promise
   return patch
 }
 
-/** The same with these changes only. @param isMasked whether secrets are masked in it */
+/** The same with these changes only. In a branch, secrets stay as they are. */
 export async function patchOfKept(
   files: RunFiles,
   between: Between,
   kept: readonly { readonly path: string }[],
-  isMasked: boolean,
+  as: 'patch' | 'branch',
 ): Promise<Buffer> {
   const found = await compared(files, between)
   const paths = new Set(kept.map(({ path }) => path))
   const changes = found.changes.filter(
     ({ path, oldPath = path }) => paths.has(path) && paths.has(oldPath),
   )
-  const read = isMasked ? new MaskedBlobs(files).read : (id: string) => files.blob(id)
+  const read = as === 'patch' ? new MaskedBlobs(files).read : (id: string) => files.blob(id)
   return (await patchOf({ changes, unknown: [] }, read)).patch
 }
 

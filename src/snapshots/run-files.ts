@@ -97,19 +97,31 @@ export class RunFiles {
     return this.#last.objects.find((object) => object.id === id)?.content ?? null
   }
 
-  /** What is at a path of a tree, given as bytes; null if nothing is, undefined if that is not known. */
+  /** As `entryAt`. */
   find(tree: string, path: string): TreeEntry | null | undefined {
-    let at: TreeEntry = { mode: '40000', name: '', id: tree }
-    for (const name of path.split('/')) {
-      if (at.mode !== '40000') return null
-      const entries = this.tree(at.id)
-      if (entries === null) return undefined
-      const next = entries.find((entry) => entry.name === name)
-      if (next === undefined) return null
-      at = next
-    }
-    return at
+    return entryAt((id) => this.tree(id), tree, path)
   }
+}
+
+/** Gives the entries of a folder; null if its tree is not available. */
+export type ReadTree = (id: string) => readonly TreeEntry[] | null
+
+/** What is at a path of a tree, given as bytes; null if nothing is, undefined if that is not known. */
+export function entryAt(
+  readTree: ReadTree,
+  tree: string,
+  path: string,
+): TreeEntry | null | undefined {
+  let at: TreeEntry = { mode: '40000', name: '', id: tree }
+  for (const name of path.split('/')) {
+    if (at.mode !== '40000') return null
+    const entries = readTree(at.id)
+    if (entries === null) return undefined
+    const next = entries.find((entry) => entry.name === name)
+    if (next === undefined) return null
+    at = next
+  }
+  return at
 }
 
 async function objectsOf(pack: string, artifacts: ArtifactSource) {

@@ -524,11 +524,16 @@ SNAPSHOT = {"tree": SHA256, "packs": [{"sha256": SHA256, "bytes": FROM_0}]}
 OF_ONE_CALL = re.compile("report|(empty )?(home|tmp)|(copy of the )?home of the first check")
 
 
+# What people may still do with the files of a run that has ended.
+AFTER_THE_END = ("changes_applied", "files_rolled_back", "copy_discarded")
+
+
 class Records:
     """Reads records, in one part or several; bad is what is wrong with the first bad record."""
 
     def __init__(self):
         self.count, self.head, self.last_kind = 0, GENESIS, None
+        self.has_ended = False
         self.artifacts, self.redacted, self.bad = {}, {}, None
         # The check that the agent does not see. An export holds it once the run has ended.
         self.hidden = None
@@ -542,9 +547,9 @@ class Records:
             if self.bad is not None:
                 continue
             try:
-                if self.last_kind == "run_end":
-                    raise Bad("it comes after run_end", self.count)
                 line = check_record(raw, self.count, run_id, self.head, has_checksums)
+                if self.has_ended and line["data"]["kind"] not in AFTER_THE_END:
+                    raise Bad("it comes after run_end", self.count)
                 self.note(line["data"]["kind"], line["data"]["payload"])
             except Bad as bad:
                 self.bad = bad
@@ -579,7 +584,7 @@ class Records:
                 raise Bad(problem, self.count)
             self.artifacts.setdefault(name, self.count)
         if kind == "run_end":
-            self.verdict = payload.get("verdict")
+            self.verdict, self.has_ended = payload.get("verdict"), True
         if kind == "run_end" and self.hidden is not None:
             self.artifacts[self.hidden] = 0
 

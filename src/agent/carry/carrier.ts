@@ -5,13 +5,13 @@ import type { CarryError } from '../../domain/errors.ts'
 import { present } from '../../domain/present.ts'
 import type { Seen } from '../../domain/records.ts'
 import type { ProjectFolder } from '../../domain/run-config.ts'
-import { type LeftOut, MOST_NAMED } from '../../domain/snapshots.ts'
+import { MOST_NAMED } from '../../domain/snapshots.ts'
 import { isAtRest, type RunState } from '../../domain/state.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { type CommandError, handleCommand } from '../../log/handle-command.ts'
 import { type Author, load, readRecords } from '../../log/run-log.ts'
 import { projectOf, projectProblem } from '../../sandbox/project-folder.ts'
-import { type CarriedChanges, carriedChanges, type KnownFiles } from '../../snapshots/carried.ts'
+import { type CarriedChanges, carriedChanges } from '../../snapshots/carried.ts'
 import { leftOutOf, patchOfKept } from '../../snapshots/changes.ts'
 import { RunFiles, type SnapshotAt, snapshotsOf } from '../../snapshots/run-files.ts'
 import type { EventStore } from '../../store/event-store.ts'
@@ -21,6 +21,7 @@ import type { Copies } from './copies.ts'
 import { type Carried, makeBranch, shown, write } from './write-files.ts'
 
 type Failure = CarryError | CommandError
+type Outcome<T> = Promise<Result<T, Failure>>
 type Asked = {
   readonly dry_run: boolean
   readonly reason: string | null
@@ -30,12 +31,14 @@ type Carrying = Extract<CommandOnRun, { type: 'record_carried' }>['carried']
 /** What the records of carried files have in common. */
 type Common = Pick<Carrying['payload'], 'files' | 'count' | 'not_carried' | 'reason'>
 
-/** A run whose files are carried. */
-type Opened = {
+/** What is done with a run, and what is known of its files. */
+type Job = {
   readonly state: RunState
+  readonly asked: Asked
+  readonly author: Author
   readonly own: readonly [SnapshotAt, ...SnapshotAt[]]
-  /** The first snapshots of the runs that have worked in its copy or in one that it was made of, oldest first. */
-  readonly starts: readonly SnapshotAt[]
+  /** The first snapshots of the runs that have worked in its copy, or in one that it was made of, oldest first. */
+  readonly starts: readonly [SnapshotAt, ...SnapshotAt[]]
   readonly files: RunFiles
 }
 
@@ -51,6 +54,7 @@ type Deps = {
 }
 
 const MAX_TITLE = 72
+const LOOK: Asked = { dry_run: true, reason: null, seen: null }
 
 /** Carries files of snapshots to a folder: back, or from a copy to the project. */
 export class Carrier {
@@ -61,18 +65,17 @@ export class Carrier {
   }
 
   /** Makes the files of the project those of an earlier snapshot: the last one up to the record `to`. */
-  async rollback(runId: string, { to, ...asked }: Asked & { readonly to: number }, author: Author) {
-    return this.#opened(runId, asked.seen, async ({ state, own, files }) => {
-      const target = own.findLast(({ seq }) => seq <= to) ?? own[0]
-      const plan = await this.#plan(own.slice(-1), target, files)
+  rollback(runId: string, how: Asked & { readonly to: number }, author: Author): Outcome<Carried> {
+    return this.#open(runId, how, author, async (job) => {
+      const { own, state, files } = job
+      const { seq, snapshot } = own.findLast((one) => one.seq <= how.to) ?? own[0]
+      const plan = await this.#plan(own.slice(-1), { seq, snapshot }, files)
       if (plan.isErr()) return err(plan.error)
-      const place = { state, folder: projectOf(state), asked }
-      return this.#inFolder(place, async (workspace) => {
-        const done = await write(workspace, plan.value, files, asked.dry_run)
-        const { seq, snapshot } = target
-        return this.#recorded(done, plan.value, { ...place, author }, (common) => ({
-          kind: 'files_rolled_back',
-          payload: { to: seq, to_tree: snapshot.tree, ...common },
+      return this.#inFolder(projectOf(state), job, async (workspace) => {
+        const done = await write(workspace, plan.value, files, how.dry_run)
+        const trees = { to: seq, to_tree: snapshot.tree }
+        return this.#recorded(done, plan.value, job, (common) => ({
+          ...{ kind: 'files_rolled_back', payload: { ...trees, ...common } },
         }))
       })
     })
@@ -81,41 +84,33 @@ export class Carrier {
   /** Carries what a run did in its copy to the project, from its objects alone. */
   async apply(
     runId: string,
-    {
-      as,
-      branch = `retrai/${runId}`,
-      ...asked
-    }: Asked & { readonly as: 'files' | 'patch' | 'branch'; readonly branch?: string | undefined },
+    how: Asked & { readonly as: 'files' | 'patch' | 'branch'; readonly branch?: string },
     author: Author,
-  ) {
-    return this.#opened(runId, asked.seen, async ({ state, own, starts, files }) => {
-      const [from = own[0], to = own[0]] = [starts[0], own.at(-1)]
+  ): Outcome<Carried> {
+    const { as, branch: name = `retrai/${runId}`, dry_run } = how
+    return this.#open(runId, how, author, async (job) => {
+      const { own, starts, files, state } = job
       if (state.copy === undefined) return err({ type: 'no_copy' })
+      const [from, to] = [starts[0], own.at(-1) ?? own[0]]
       const plan = await this.#plan(starts, to, files)
       if (plan.isErr()) return err(plan.error)
-      const place = { state, folder: state.copy.of, asked, author }
-      const record = (done: Result<Carried, Failure>) =>
-        this.#recorded(done, plan.value, place, (common) => {
-          const { branch, commit } = done.unwrapOr(null) ?? {}
-          const trees = { from_tree: from.snapshot.tree, to_tree: to.snapshot.tree }
-          return {
-            kind: 'changes_applied',
-            payload: { as, ...trees, ...common, ...present({ branch, commit }) },
-          }
-        })
       const { changes, notCarried: not_carried } = plan.value
       const all = { files: changes.map(shown), not_carried }
-      if (as === 'patch') {
-        const patch = await patchOfKept(files, { from, to }, changes, true)
-        return record(ok({ ...all, patch: patch.toString() }))
-      }
-      const done = await this.#inFolder(place, async (workspace) => {
-        if (as === 'files') return record(await write(workspace, plan.value, files, asked.dry_run))
-        const patch = await patchOfKept(files, { from, to }, changes, false)
-        const message = await this.#messageOf(state)
-        return record(await makeBranch(workspace, all, { name: branch, message, patch, ...asked }))
+      const trees = { from_tree: from.snapshot.tree, to_tree: to.snapshot.tree }
+      const record = (done: Result<Carried, Failure>) =>
+        this.#recorded(done, plan.value, job, (common) => {
+          const { branch, commit } = done.unwrapOr(null) ?? {}
+          const made = present({ branch, commit })
+          return { kind: 'changes_applied', payload: { as, ...trees, ...common, ...made } }
+        })
+      const patch = as === 'files' ? null : await patchOfKept(files, { from, to }, changes, as)
+      if (as === 'patch') return record(ok({ ...all, patch: String(patch) }))
+      const done = await this.#inFolder(state.copy.of, job, async (workspace) => {
+        if (patch === null) return record(await write(workspace, plan.value, files, dry_run))
+        const message = await this.#messageFor(state)
+        return record(await makeBranch(workspace, all, { name, message, patch, dry_run }))
       })
-      const isOver = state.phase.type === 'ended' && state.copy.is === 'made' && !asked.dry_run
+      const isOver = state.phase.type === 'ended' && state.copy.is === 'made' && !dry_run
       if (as === 'files' && isOver && done.isOk()) await this.#deps.copies.remove(state)
       return done
     })
@@ -124,50 +119,56 @@ export class Carrier {
   /** Removes the copy of a run that has ended. */
   async discard(
     runId: string,
-    asked: Pick<Asked, 'reason' | 'seen'>,
+    why: Pick<Asked, 'reason' | 'seen'>,
     author: Author,
-  ): Promise<Result<RunState, Failure>> {
+  ): Outcome<RunState> {
     const { store, now, copies, locks } = this.#deps
-    const found = await load(store, runId)
-    if (found.isErr()) return err(found.error)
-    const holder = found.value && locks.holderOf(folderOfRun(found.value.state))
-    if (holder != null && holder !== runId) return err({ type: 'folder_in_use', holder })
-    const done = await handleCommand(store, runId, { type: 'discard', ...asked }, { author, now })
-    if (done.isErr()) return err(done.error)
-    await copies.remove(done.value.state)
-    return ok(done.value.state)
+    const found = (await load(store, runId)).unwrapOr(null)
+    const holder = found && locks.holderOf(folderOfRun(found.state))
+    if (holder !== null && holder !== runId) return err({ type: 'folder_in_use', holder })
+    const done = await handleCommand(store, runId, { type: 'discard', ...why }, { author, now })
+    if (done.isOk()) await copies.remove(done.value.state)
+    return done.map(({ state }) => state)
   }
 
   /** Whether nothing that a run did in its copy would be lost with it. Never rejects. */
   async keepsAll(runId: string): Promise<boolean> {
-    const { artifacts } = this.#deps
-    const found = await this.#opened(runId, null, async ({ own, starts, files }) => {
-      const last = own.at(-1) ?? own[0]
-      const plan = await this.#plan(starts, last, files)
-      const before = (await leftOutOf(own[0], artifacts))?.map((one) => JSON.stringify(one)) ?? []
-      const after = await leftOutOf(last, artifacts)
-      const isKept = (one: LeftOut): boolean =>
-        one.why === 'ignored' || (isKnown(one) && before.includes(JSON.stringify(one)))
-      return ok(plan.isOk() && plan.value.gone === 0 && after?.every(isKept) === true)
-    })
+    const found = await this.#open(
+      runId,
+      LOOK,
+      { commandId: '' },
+      async ({ own, starts, files }) => {
+        const plan = await this.#plan(starts, own.at(-1) ?? own[0], files)
+        const before = await leftOutOf(own[0], this.#deps.artifacts)
+        const known = new Set(before?.map((one) => JSON.stringify(one)))
+        const after = await leftOutOf(own.at(-1) ?? own[0], this.#deps.artifacts)
+        const isKept = after?.every((one) => {
+          const id = one.sha256 ?? one.commitment ?? one.commit
+          return one.why === 'ignored' || (id !== undefined && known.has(JSON.stringify(one)))
+        })
+        return ok(plan.isOk() && plan.value.gone === 0 && isKept === true)
+      },
+    )
     return found.unwrapOr(false)
   }
 
   /** Does something with a run that no server works on. */
-  async #opened<T>(
+  async #open<T>(
     runId: string,
-    seen: Seen | null,
-    act: (opened: Opened) => Promise<Result<T, Failure>>,
-  ): Promise<Result<T, Failure>> {
+    asked: Asked,
+    author: Author,
+    act: (job: Job) => Outcome<T>,
+  ): Outcome<T> {
     const { store, artifacts, packsOf } = this.#deps
     const found = await load(store, runId)
     if (found.isErr()) return err(found.error)
     if (found.value === null) return err({ type: 'run_not_found' })
     const { state } = found.value
     if (!isAtRest(state)) return err({ type: 'run_at_work' })
-    if (seen !== null) {
-      const [there] = (await readRecords(store, runId, seen.seq, 1)).unwrapOr([])
-      if (there?.meta.hash !== seen.hash) return err({ type: 'seen_otherwise', seq: seen.seq })
+    const { seen } = asked
+    const [there] = seen ? (await readRecords(store, runId, seen.seq, 1)).unwrapOr([]) : []
+    if (seen !== null && there?.meta.hash !== seen.hash) {
+      return err({ type: 'seen_otherwise', seq: seen.seq })
     }
     const family: (readonly SnapshotAt[])[] = []
     let run: RunState | undefined = state
@@ -180,15 +181,13 @@ export class Carrier {
     }
     const [first, ...more] = family.at(-1) ?? []
     if (first === undefined) return err({ type: 'snapshot_not_found' })
-    const starts = family.flatMap((snapshots) => snapshots.slice(0, 1))
+    const [start = first, ...starts] = family.flatMap((snapshots) => snapshots.slice(0, 1))
     try {
       const files = await RunFiles.open(family.flat(), artifacts, packsOf)
-      return await act({ state, own: [first, ...more], starts, files })
+      const known = { own: [first, ...more], starts: [start, ...starts], files } as const
+      return await act({ state, asked, author, ...known })
     } catch (cause) {
-      return err({
-        type: 'not_carried',
-        message: `The snapshots cannot be read now: ${messageOf(cause)}`,
-      })
+      return not(`The snapshots cannot be read now: ${messageOf(cause)}`)
     }
   }
 
@@ -196,35 +195,38 @@ export class Carrier {
     starts: readonly SnapshotAt[],
     to: SnapshotAt,
     files: RunFiles,
-  ): Promise<Result<CarriedChanges, Failure>> {
-    const known: KnownFiles[] = []
-    for (const one of [...starts, to]) {
-      const leftOut = await leftOutOf(one, this.#deps.artifacts)
-      if (leftOut === null)
-        return err({ type: 'not_carried', message: 'What a snapshot left out is lost.' })
-      known.push({ tree: one.snapshot.tree, leftOut })
+  ): Outcome<CarriedChanges> {
+    const known = await Promise.all(
+      [to, ...starts].map(async (one) => {
+        const leftOut = await leftOutOf(one, this.#deps.artifacts)
+        return leftOut === null ? [] : [{ tree: one.snapshot.tree, leftOut }]
+      }),
+    )
+    const [wanted, ...before] = known.flat()
+    if (wanted === undefined || before.length < starts.length) {
+      return not('What a snapshot left out is lost.')
     }
-    const [wanted = known[0], ...before] = known.toReversed()
-    if (wanted === undefined) return err({ type: 'snapshot_not_found' })
-    return ok(await carriedChanges(before.toReversed(), wanted, files))
+    return ok(await carriedChanges(before, wanted, files))
   }
 
   /** Opens the folder for as long as nobody else may work in it. */
   async #inFolder<T>(
-    { state, folder, asked }: { state: RunState; folder: ProjectFolder; asked: Asked },
-    act: (workspace: Workspace) => Promise<Result<T, Failure>>,
-  ): Promise<Result<T, Failure>> {
+    folder: ProjectFolder,
+    { state, asked }: Job,
+    act: (workspace: Workspace) => Outcome<T>,
+  ): Outcome<T> {
     const problem = projectProblem(folder.path, folder)
-    if (problem !== null) return err({ type: 'not_carried', message: `${problem}.` })
+    if (problem !== null) return not(`${problem}.`)
     const { locks, openWorkspace } = this.#deps
-    const lent = asked.dry_run ? null : locks.borrow({ ...folderOfRun(state), folder: folder.path })
-    if (lent?.isErr()) return err({ type: 'folder_in_use', holder: lent.error })
-    const project = { cwd: folder.path, policy: state.isolation, folder }
+    const place = { ...folderOfRun(state), folder: folder.path }
+    const lent = asked.dry_run ? ok(() => {}) : locks.borrow(place)
+    if (lent.isErr()) return err({ type: 'folder_in_use', holder: lent.error })
     try {
+      const project = { cwd: folder.path, policy: state.isolation, folder }
       await using workspace = openWorkspace(project)
       return await act(workspace)
     } finally {
-      if (lent?.isOk()) lent.value()
+      lent.value()
     }
   }
 
@@ -232,32 +234,30 @@ export class Carrier {
   async #recorded(
     done: Result<Carried, Failure>,
     { changes, notCarried }: CarriedChanges,
-    { state, asked, author }: { state: RunState; asked: Asked; author: Author },
+    { state, asked: { dry_run, reason, seen }, author }: Job,
     carriedOf: (common: Common) => Carrying,
-  ): Promise<Result<Carried, Failure>> {
-    const { dry_run, reason, seen } = asked
+  ): Outcome<Carried> {
     if (done.isErr() || dry_run) return done
-    const common = {
+    const carried = carriedOf({
       ...{ files: changes.slice(0, MOST_NAMED).map(shown), count: changes.length },
       ...(notCarried.length === 0 ? {} : { not_carried: [...notCarried] }),
       ...present({ reason }),
-    }
+    })
     const { store, now } = this.#deps
-    const command = { type: 'record_carried', carried: carriedOf(common), seen } as const
+    const command = { type: 'record_carried', carried, seen } as const
     const recorded = await handleCommand(store, state.runId, command, { author, now })
     return recorded.map((run) => ({ ...done.value, seq: run.state.seq }))
   }
 
   /** The message of a commit, with what the run was asked for as its title. */
-  async #messageOf({ runId, config: { goal } }: RunState): Promise<string> {
+  async #messageFor({ runId, config: { goal } }: RunState): Promise<string> {
     const [first] = (await readRecords(this.#deps.store, runId, 0, 1)).unwrapOr([])
-    const asked =
+    const said =
       first?.record.kind === 'run_created' ? first.record.payload.instructions : undefined
-    const title = asked?.split('\n', 1)[0] ?? `Reach the goal ${goal}`
-    return `${title.length > MAX_TITLE ? `${title.slice(0, MAX_TITLE - 1)}…` : title}\n\nRun: ${runId}\n`
+    const title = said?.split('\n', 1)[0] ?? `Reach the goal ${goal}`
+    const short = title.length > MAX_TITLE ? `${title.slice(0, MAX_TITLE - 1)}…` : title
+    return `${short}\n\nRun: ${runId}\n`
   }
 }
 
-/** Whether its content is known. */
-const isKnown = ({ sha256, commitment, commit }: LeftOut): boolean =>
-  (sha256 ?? commitment ?? commit) !== undefined
+const not = (message: string) => err({ type: 'not_carried' as const, message })

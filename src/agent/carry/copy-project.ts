@@ -15,10 +15,11 @@ import { carriedChanges } from '../../snapshots/carried.ts'
 import { leftOutOf } from '../../snapshots/changes.ts'
 import { snapshotsOf } from '../../snapshots/run-files.ts'
 import { describeProblem } from '../../workspace/workspace-process.ts'
-import { type CleanCopy, PUT_BYTES, type PutFile } from '../run/clean-copy.ts'
+import type { CleanCopy } from '../run/clean-copy.ts'
 import type { Effects } from '../run/effects.ts'
 import type { RunSession } from '../run/session.ts'
 import { MAX_FILE_BYTES, WITHIN_MS } from '../run/snapshots.ts'
+import { write } from './write-files.ts'
 
 /** Where the copies are in which runs of a server work, each in a folder with the id of its run. */
 export const copiesOf = (dataDir: string): string => `${resolve(dataDir)}-copies`
@@ -95,21 +96,12 @@ async function restore(
   const now = await filesNow(copy, signal)
   if (now.isErr()) return err(describeProblem('.', now.error.problem))
   const { tree } = there.snapshot
-  const wanted = { tree, leftOut }
-  const { changes, notCarried } = await carriedChanges([now.value], wanted, files, now.value.treeOf)
-  let batch: PutFile[] = []
-  let bytes = 0
-  const order = changes.toSorted((a, b) => Number(a.to !== null) - Number(b.to !== null))
-  for (const [at, { path, to }] of order.entries()) {
-    const content = to && (await files.blob(to.id))
-    if (to !== null && content === null) return err(`The content of ${path} is lost`)
-    batch.push({ path, content, ...(to && { mode: to.mode }) })
-    bytes += content?.length ?? 0
-    if (bytes < PUT_BYTES && at < order.length - 1) continue
-    const put = await copy.put(batch)
-    if (put.isErr()) return err(describeProblem('.', put.error.problem))
-    ;[batch, bytes] = [[], 0]
-  }
+  const changes = await carriedChanges([now.value], { tree, leftOut }, files, (id) => {
+    return files.tree(id) ?? now.value.treeOf(id)
+  })
+  const written = await write(copy.files, changes, files, false)
+  if (written.isErr()) return err(`The files of the run ${run_id} cannot be written`)
+  const { notCarried } = changes
   return ok({
     snapshot: { run_id, seq: there.seq, tree },
     ...(notCarried.length === 0 ? {} : { not_restored: notCarried }),

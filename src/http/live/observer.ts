@@ -35,10 +35,12 @@ export class Observer<Cursor> implements Follower<Cursor> {
   readonly #parts: PartsFollower | null
   #tellsCaughtUp = true
   #isSending = false
+  isOver: boolean
+  #last: Frame | null = null
 
   /** Begins with `wake`. @param signal aborts when nothing more may be sent */
   constructor(
-    { runId, form, start, place, parts, wants, join }: View<Cursor>,
+    { runId, form, start, place, parts, wants, join, isOver = false }: View<Cursor>,
     sink: Sink,
     observation: Observation,
     { live, signal }: { readonly live: LiveDeps; readonly signal: AbortSignal },
@@ -48,6 +50,7 @@ export class Observer<Cursor> implements Follower<Cursor> {
     this.#cursor = start
     this.#place = place
     this.#wants = wants
+    this.isOver = isOver
     this.#sink = sink
     this.#signal = signal
     this.#live = live
@@ -94,7 +97,8 @@ export class Observer<Cursor> implements Follower<Cursor> {
     if (frames === null) return this.#catchUp()
     const rest = frames.length === 0 ? null : this.#send(frames)
     this.#parts?.onParts()
-    return rest
+    // What was recorded after the end is sent, too.
+    return rest ?? (this.isOver && this.#last !== null ? this.#complete(this.#last) : null)
   }
 
   async #continue(rest: Promise<Ending | null>): Promise<void> {
@@ -115,7 +119,9 @@ export class Observer<Cursor> implements Follower<Cursor> {
     for await (const page of this.#topic.catchUp(this, this.#signal)) {
       const ending = page.length === 0 ? null : await this.#send(page)
       if (ending !== null) return ending
-      if (page.length === 0) this.#reachEnd()
+      if (page.length > 0) continue
+      this.#reachEnd()
+      if (this.isOver && this.#last !== null) return this.#complete(this.#last)
     }
     return null
   }
@@ -151,7 +157,8 @@ export class Observer<Cursor> implements Follower<Cursor> {
         }
         known = undefined
         this.#pass(frame, wanted)
-        if (frame.kind === 'run_end' && this.runId !== null) return this.#complete(frame)
+        this.isOver ||= frame.kind === 'run_end' && this.runId !== null
+        this.#last = frame
       }
       return null
     } finally {

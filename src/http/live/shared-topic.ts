@@ -29,6 +29,8 @@ export type Follower<Cursor> = {
   readonly cursor: Cursor
   /** It has read everything that was stored when it looked. The topic sets it. */
   isCaughtUp: boolean
+  /** Nothing that it waits for will come: it leaves when it has read what is stored. */
+  readonly isOver?: boolean
   /** There may be something new to take. Must not throw. */
   onNews(): void
 }
@@ -160,7 +162,7 @@ export class SharedTopic<Cursor> {
       const { cursor } = follower
       try {
         for await (const page of this.stored(cursor, follower.form, signal)) {
-          if (page === null) this.#openRing(follower)
+          if (page === null && follower.isOver !== true) this.#openRing(follower)
           yield page ?? []
           const last = page?.at(-1)
           const isPartlyRead = last !== undefined && this.cursorOf(last) !== follower.cursor

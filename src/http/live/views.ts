@@ -9,13 +9,14 @@ import {
   selectionOf,
 } from '../../api/event-query.ts'
 import { CATALOGUE, type Problem } from '../../api/problems.ts'
-import { type RunStatus, statusAfter } from '../../domain/state.ts'
+import { AFTER_THE_END, type RunStatus, statusAfter } from '../../domain/state.ts'
 import { Backoff } from '../../lib/backoff.ts'
 import type { AttemptOf } from '../../live/live-parts.ts'
 import { decode } from '../../log/codec.ts'
 import { streamOf } from '../../log/run-log.ts'
 import { streamPages } from '../../log/stream-pages.ts'
 import type { Position, RecordedEvent } from '../../store/event-store.ts'
+import { PROJECTION_WAIT_MS } from '../deps.ts'
 import { isPassing } from '../problems/problem.ts'
 import { commandProblem, invalidField } from '../problems/problem-of.ts'
 import { type AllRunsStart, startAfter } from './cursor.ts'
@@ -33,6 +34,8 @@ export type View<Cursor> = {
   /** It begins after this record. `place` is what the client calls it; null for the first record. */
   readonly start: Cursor
   readonly place: number | string | null
+  /** Whether the run had ended there. */
+  readonly isOver?: boolean
   /** Whose parts come between live records; null for a client that wants only records. */
   readonly parts: PartsScope | null
   /** Adds a reader of what is stored and of what happens. */
@@ -70,7 +73,11 @@ export async function viewRun(
     return err(invalidField('after', `after=${after} is beyond the last record of this run.`))
   }
   if (typeof next?.damage === 'string') return err(damageOf(next.damage))
-  return ok({ view, isComplete: at?.kind === 'run_end' })
+  const mayFollow = at !== null && AFTER_THE_END.some((kind) => kind === at.kind)
+  if (mayFollow) await live.readModel.waitFor(runId, after, PROJECTION_WAIT_MS)
+  const isEnded = live.readModel.get(runId)?.state.phase.type === 'ended'
+  const isOver = at?.kind === 'run_end' || (mayFollow && isEnded)
+  return ok({ view: { ...view, isOver }, isComplete: isOver && next === undefined })
 }
 
 const damageOf = (detail: string): Problem => ({ code: 'damaged_record', detail })

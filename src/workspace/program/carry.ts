@@ -146,7 +146,9 @@ function thingAt(
     const content = readlinkSync(folder.at(name), { encoding: 'buffer' })
     return { state: { mode: '120000', id: objectId('blob', content) }, content, stats }
   }
-  if (stats.isDirectory()) return isEmptied(folder, name, path, gone) ? NOTHING : null
+  if (stats.isDirectory()) {
+    return gone === undefined || isEmptied(folder, name, path, gone) ? NOTHING : null
+  }
   if (!stats.isFile() || stats.size > MAX_BYTES) return null
   const read = contentIn(folder.pathOf(name), stats)
   if (read === null) return null
@@ -159,13 +161,13 @@ function isEmptied(
   above: OpenFolder,
   name: string,
   path: string,
-  gone?: ReadonlySet<string>,
+  gone: ReadonlySet<string>,
 ): boolean {
   using folder = above.open(name)
   return folder.names().every((inner) => {
     const at = `${path}/${inner}`
     const isFolder = lstatSync(folder.at(inner), { throwIfNoEntry: false })?.isDirectory() === true
-    if (!isFolder) return gone?.has(at) === true
+    if (!isFolder) return gone.has(at)
     using below = folder.open(inner)
     return below.names().length > 0 && isEmptied(folder, inner, at, gone)
   })

@@ -1,0 +1,227 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { readdir, rm, writeFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { expect } from 'vitest'
+import { isMissing } from '../../support/missing.ts'
+import { bash, type Site, type SiteServer } from '../../support/site.ts'
+import { test } from '../../support/test.ts'
+
+const needsGit = { skip: isMissing('git') }
+
+const sh = (cwd: string, script: string): string =>
+  execFileSync('bash', ['-ec', script], { cwd, encoding: 'utf8' }).trim()
+
+/** All that is in a folder, byte by byte. */
+const sums = (folder: string, but = ''): string =>
+  sh(
+    folder,
+    `find . ${but} \\( -type f -exec sha256sum {} + \\) -o -type l -printf '%p -> %l\\n' | sort -k2`,
+  )
+
+const PROJECT = `
+git init -qb main; git config user.email a@b; git config user.name a
+printf 'node_modules\\n*.log\\n' >.gitignore; echo 1 >a.txt; echo 2 >gone.txt; mkdir sub; echo 3 >sub/deep
+git add -A; git commit -qm one; echo uncommitted >>a.txt; echo new >untracked; git add untracked
+mkdir -p node_modules/x; echo lib >node_modules/x/index.js; echo noise >build.log`
+const WORK =
+  'echo work >>a.txt; rm gone.txt; chmod +x sub/deep; mkdir fresh; echo made >fresh/file; touch done'
+
+async function repository(site: Site, name = 'project'): Promise<string> {
+  const project = await site.project(name)
+  sh(project, PROJECT)
+  return project
+}
+
+async function worked(site: Site, more: object = {}) {
+  const project = await repository(site)
+  const before = sums(project)
+  const model = await site.model([bash(WORK)])
+  const server = await site.serve('data', { model })
+  const runId = await server.start(project, { workspace: 'copy', ...more })
+  const { body } = await server.untilStatus(runId, 'achieved')
+  return { project, before, server, runId, run: body }
+}
+
+const kindsOf = async (server: SiteServer, runId: string): Promise<string[]> =>
+  JSON.parse((await server.get(`/api/runs/${runId}/events?kinds=all`)).text).map(
+    ({ kind }: { kind: string }) => kind,
+  )
+const recordOf = async (server: SiteServer, runId: string, kind: string) =>
+  JSON.parse((await server.get(`/api/runs/${runId}/events?kinds=${kind}`)).text).at(-1)?.payload
+
+test.skipIf(needsGit.skip)(
+  'a run works in a copy, and its changes are applied',
+  async ({ site }) => {
+    const { project, before, server, runId, run } = await worked(site)
+    expect(sums(project)).toBe(before)
+    const copy = site.path('data-copies', runId, 'project')
+    expect(run.workspace).toEqual({ mode: 'copy', folder: copy, copy_of: project, copy: 'made' })
+    expect(run.cwd).toBe(copy)
+    expect(sh(copy, 'cat node_modules/x/index.js build.log; git log --oneline | wc -l')).toBe(
+      'lib\nnoise\n1',
+    )
+    expect((await kindsOf(server, runId)).slice(0, 4)).toEqual([
+      ...['run_created', 'run_claimed', 'project_copied', 'step_start'],
+    ])
+    const files = [
+      { path: 'a.txt', action: 'write' },
+      { path: 'done', action: 'write' },
+      { path: 'fresh/file', action: 'write' },
+      { path: 'gone.txt', action: 'delete' },
+      { path: 'sub/deep', action: 'mode' },
+    ]
+    const apply = (how: object) => server.post(`/api/runs/${runId}/apply`, { as: 'files', ...how })
+    const shown = await apply({ dry_run: true })
+    expect(shown.body).toEqual({ files, not_carried: ['build.log', 'node_modules'] })
+
+    await writeFile(join(project, 'a.txt'), 'theirs\n')
+    await writeFile(join(project, 'done'), 'theirs\n')
+    const theirs = sums(project)
+    const conflicts = await apply({ dry_run: true })
+    expect(conflicts.status).toBe(200)
+    const named = (conflicts.body.files as { path: string; conflict?: string }[]).filter(
+      ({ conflict }) => conflict !== undefined,
+    )
+    expect(named.map(({ path }) => path)).toEqual(['a.txt', 'done'])
+    const refused = await apply({})
+    expect(refused.status).toBe(409)
+    expect((refused.body.errors as { field: string }[]).map(({ field }) => field)).toEqual([
+      'a.txt',
+      'done',
+    ])
+    expect(sums(project)).toBe(theirs)
+    await rm(join(project, 'done'))
+    await writeFile(join(project, 'a.txt'), '1\nuncommitted\n')
+
+    const git = sums(join(project, '.git'))
+    const done = await apply({ reason: 'Good' })
+    expect(done.body).toMatchObject({ files, seq: expect.any(Number) })
+    expect(sums(join(project, '.git'))).toBe(git)
+    expect(sh(project, 'cat a.txt fresh/file; test -x sub/deep; ls gone.txt 2>&1 || true')).toMatch(
+      /^1\nuncommitted\nwork\nmade\nls: /,
+    )
+    expect(await recordOf(server, runId, 'changes_applied')).toMatchObject({
+      as: 'files',
+      count: 5,
+      files,
+      reason: 'Good',
+    })
+    expect((await kindsOf(server, runId)).slice(-3)).toEqual([
+      'run_end',
+      'changes_applied',
+      'copy_discarded',
+    ])
+    expect(existsSync(dirname(copy))).toBe(false)
+    expect((await server.get(`/api/runs/${runId}`)).body.workspace).toMatchObject({
+      copy: 'discarded',
+    })
+    // From the objects alone, and nothing is left to do.
+    expect((await apply({})).body).toMatchObject({ files: [] })
+  },
+)
+
+test.skipIf(needsGit.skip)(
+  'as a patch and as a branch, nothing of the project changes but one ref',
+  async ({ site }) => {
+    const { project, before, server, runId } = await worked(site, {
+      instructions: 'Fix it\nplease',
+    })
+    const apply = (how: object) => server.post(`/api/runs/${runId}/apply`, how)
+    const patch = await apply({ as: 'patch' })
+    expect(patch.body).toMatchObject({
+      patch: expect.stringContaining('+work'),
+      seq: expect.any(Number),
+    })
+    expect(sums(project)).toBe(before)
+    const copied = site.path('patched')
+    sh(site.folder, 'cp -a project patched')
+    await writeFile(join(copied, 'p'), String(patch.body.patch))
+    sh(copied, 'git apply --binary p; test -f done; ! test -e gone.txt')
+
+    // HEAD has not the uncommitted line next to which the run has written.
+    const inWay = await apply({ as: 'branch' })
+    expect(inWay).toMatchObject({ status: 409, body: { errors: [{ field: 'a.txt' }] } })
+    expect(sums(project)).toBe(before)
+    sh(project, 'git commit -qam two')
+    const rest = `-path ./.git/objects -prune -o -path ./.git/refs/heads/retrai -prune -o`
+    const committed = sums(project, rest)
+    const look = await apply({ as: 'branch', dry_run: true })
+    expect(look.body.files).not.toContainEqual(
+      expect.objectContaining({ conflict: expect.anything() }),
+    )
+    const made = await apply({ as: 'branch' })
+    expect(made.body).toMatchObject({
+      branch: `retrai/${runId}`,
+      commit: expect.stringMatching(/^[0-9a-f]{40}$/),
+    })
+    expect(sums(project, rest)).toBe(committed)
+    expect(sh(project, `git log -1 --format=%P retrai/${runId}`)).toBe(
+      sh(project, 'git rev-parse HEAD'),
+    )
+    expect(sh(project, `git log -1 --format=%B retrai/${runId}`)).toBe(`Fix it\n\nRun: ${runId}`)
+    expect(sh(project, `git diff --name-status main retrai/${runId}`)).toBe(
+      'M\ta.txt\nA\tdone\nA\tfresh/file\nD\tgone.txt\nM\tsub/deep',
+    )
+    expect(sh(project, 'git fsck --no-dangling; git status --short')).toBe('')
+    expect((await apply({ as: 'branch' })).status).toBe(409)
+    expect((await apply({ as: 'branch', branch: '..' })).status).toBe(409)
+    expect(await kindsOf(server, runId)).not.toContain('copy_discarded')
+    const dropped = await server.post(`/api/runs/${runId}/discard`, { reason: 'In the branch' })
+    expect(dropped.body).toEqual({ run_id: runId, status: 'achieved' })
+    expect(existsSync(site.path('data-copies', runId))).toBe(false)
+    expect((await server.post(`/api/runs/${runId}/discard`, {})).status).toBe(409)
+  },
+)
+
+test.skipIf(needsGit.skip)(
+  'a run is rolled back, again and again, and never over the work of people',
+  async ({ site }) => {
+    const project = await repository(site)
+    const model = await site.model([
+      bash('echo one >a.txt; echo x >x'),
+      bash('echo two >a.txt; touch done'),
+    ])
+    const server = await site.serve('data', { model })
+    const runId = await server.start(project)
+    await server.untilStatus(runId, 'achieved')
+    const { text } = await server.get(`/api/runs/${runId}/events?kinds=snapshot`)
+    const [first, second] = JSON.parse(text).map(({ seq }: { seq: number }) => seq)
+    const back = (how: object) => server.post(`/api/runs/${runId}/rollback`, how)
+    const git = sums(join(project, '.git'))
+    await writeFile(join(project, 'untracked'), 'by a person')
+    expect((await back({ to: second, dry_run: true })).body.files).toEqual([
+      { path: 'a.txt', action: 'write' },
+      { path: 'done', action: 'delete' },
+    ])
+    expect((await back({ to: second })).status).toBe(200)
+    expect(sh(project, 'cat a.txt x untracked; ls')).toMatch(/^one\nx\nby a person/)
+    expect((await back({ to: first })).body.files).toEqual([
+      { path: 'a.txt', action: 'write' },
+      { path: 'x', action: 'delete' },
+    ])
+    expect(sh(project, 'cat a.txt untracked')).toBe('1\nuncommitted\nby a person')
+    const records = await kindsOf(server, runId)
+    expect(records.slice(-3)).toEqual(['run_end', 'files_rolled_back', 'files_rolled_back'])
+    // And forward, to the end.
+    const last = JSON.parse(text).at(-1).seq
+    expect((await back({ to: last })).body.files).toHaveLength(3)
+    await writeFile(join(project, 'a.txt'), 'theirs')
+    const theirs = sums(project)
+    expect((await back({ to: first })).status).toBe(409)
+    expect(sums(project)).toBe(theirs)
+    expect(sums(join(project, '.git'))).toBe(git)
+    expect((await server.retrai('verify', runId)).code).toBe(0)
+  },
+)
+
+test('the next start removes copies that no run has', async ({ site }) => {
+  const { server, runId } = await worked(site)
+  await server.stop()
+  const copies = site.path('data-copies')
+  sh(site.folder, 'mkdir -p data-copies/4f6f3a52-0000-4000-8000-000000000000/x')
+  expect(await readdir(copies)).toHaveLength(2)
+  const again = await site.serve('data')
+  await again.untilReady()
+  await expect.poll(() => readdir(copies)).toEqual([runId])
+})
