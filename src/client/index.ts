@@ -6,7 +6,7 @@ export type {
   RunProof,
 } from '../api/audit.ts'
 export type { Me, NewTokenView, Permission, Role, TicketView, TokenView } from '../api/auth.ts'
-export type { RunChanges } from '../api/changes.ts'
+export type { CarriedFiles, RunChanges } from '../api/changes.ts'
 export type { EventMeta } from '../api/frames.ts'
 export type { RunDiff, SentConversation, SentMessage } from '../api/history.ts'
 export { ALL_KINDS, DOCUMENTED_KINDS, type Kind } from '../api/records.ts'

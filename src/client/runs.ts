@@ -1,12 +1,15 @@
 import * as z from 'zod'
+import { CarriedFiles } from '../api/changes.ts'
 import type { CreateRun } from '../api/create-run.ts'
 import type { RunStatus } from '../api/records.ts'
 import { RedactedRecord, type RedactRun } from '../api/redactions.ts'
 import type {
   AbortRun,
   AnswerApproval,
+  ApplyRun,
   ConfigureRun,
   ResumeRun,
+  RollbackRun,
   SendMessage,
 } from '../api/run-requests.ts'
 import {
@@ -101,6 +104,15 @@ export const createRuns = ({ call, get, send }: Rest) => ({
     options?: Repeatable,
   ): Answered<RecordedMessage | Continuation> =>
     send('POST', runPath(runId, '/messages'), message, Sent, options),
+  /** Makes the files of the project those of an earlier snapshot. One file in conflict, and nothing is written. */
+  rollback: (runId: string, how: RollbackRun, options?: Signal): Answered<CarriedFiles> =>
+    send('POST', runPath(runId, '/rollback'), how, CarriedFiles, options),
+  /** Carries what a run did in its copy over to the project, as files, a patch or a branch. */
+  apply: (runId: string, how: ApplyRun, options?: Signal): Answered<CarriedFiles> =>
+    send('POST', runPath(runId, '/apply'), how, CarriedFiles, options),
+  /** Removes the copy of a run that has ended. */
+  discard: (runId: string, why: Why = {}, options?: Signal): Answered<RunAndStatus> =>
+    send('POST', runPath(runId, '/discard'), why, RunAndStatus, options),
   /** Redacts texts of a record for ever. The pointer (RFC 6901) begins at the payload. Repeating the call is safe. */
   redact: (runId: string, what: RedactRun, options?: Signal): Answered<RedactedRecord> =>
     send('POST', runPath(runId, '/redact'), what, RedactedRecord, options),

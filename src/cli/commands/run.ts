@@ -49,6 +49,8 @@ type Options = JsonOption &
     readonly approvals?: string
     readonly reason?: string
     readonly detach?: boolean
+    readonly copy?: boolean
+    readonly shared?: boolean
     readonly accept?: string
     readonly acceptCommand?: string
     readonly acceptFeedback?: boolean
@@ -85,6 +87,8 @@ export function runCommand(): Command {
       '--approvals <file>',
       'a JSON file with rules for calls: which are allowed, ask a person, or are denied',
     )
+    .option('--copy', 'work in a copy of the project; "retrai apply" carries over what was done')
+    .option('--shared', 'do not wait for other runs in the same folder')
     .option('--reason <text>', 'why you start it; kept in the log')
     .option('--detach', 'only start it, and print its id')
     .option(...JSON_EVENTS)
@@ -163,6 +167,8 @@ function requestOf(options: Options): RunRequest {
       accept_feedback: options.acceptFeedback,
       on_tampering: options.onTampering,
     }),
+    ...(options.copy === true && { workspace: 'copy' }),
+    ...(options.shared === true && { shared: true }),
     ...(exclude === undefined ? {} : { tools: { exclude } }),
   }
 }

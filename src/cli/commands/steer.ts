@@ -19,10 +19,10 @@ import type { Steps } from '../terminal/steps.ts'
 import { callLines, shownHash } from './human-checks.ts'
 
 /** What a person may say about a decision. */
-type Why = { readonly reason?: string; readonly seen?: Seen }
+export type Why = { readonly reason?: string; readonly seen?: Seen }
 
 /** A command about one run, for which a person may give a reason. */
-const decision = (name: string, description: string, kept = 'kept in the log'): Command =>
+export const decision = (name: string, description: string, kept = 'kept in the log'): Command =>
   serverCommand(name)
     .description(description)
     .argument('<run>', 'the id of the run')

@@ -110,6 +110,7 @@ export async function* follow(
   const { kinds, shows } = shownKinds(chosen, json)
   let waitsSince = found.waiting_for?.since ?? null
   let last = after
+  let exitCode: number | null = null
   const done = await watchEvents<AgentEvent>(
     (terms) =>
       client.watch(runId, {
@@ -134,7 +135,9 @@ export async function* follow(
         checks.see(event)
         if (event.kind !== 'run_end') return undefined
         if (!json) await print(closing(event, isShown))
-        return exitCodeOf(event.payload.status)
+        // What was done with its files after that comes, too.
+        exitCode = exitCodeOf(event.payload.status)
+        return undefined
       },
       whenInterrupted: () => {
         const rest = hint('watch', runId, '--after', String(last))
@@ -144,8 +147,8 @@ export async function* follow(
     },
   )
   checks.close()
-  const exitCode = yield* done
-  if (exitCode !== null) return exitCode
+  const interrupted = yield* done
+  if (exitCode !== null || interrupted !== null) return exitCode ?? interrupted ?? EXIT.done
   // The watch had no record: the run had ended before.
   const { status } = found
   if (

@@ -6,6 +6,7 @@ import type { RunView } from '../run/run-view.ts'
 import { visible } from '../ui/foreign-text.ts'
 import { formatBytes, formatCount } from '../ui/format.ts'
 import { betweenOf, iterationsAt, type LeftOutChange, type Scope } from './between.ts'
+import { CarryActions } from './carry-actions.tsx'
 import classes from './changes-view.module.css'
 import { FileChangeView } from './file-change.tsx'
 import { FileTree } from './file-tree.tsx'
@@ -57,6 +58,7 @@ export function ChangesView({ id, runId, view, moment, scope, onScope }: Props) 
           {between === null && 'There is no snapshot of the files yet.'}
           {data !== undefined && `${summaryOf(data, leftOut)}.`}
         </span>
+        <CarryActions {...{ runId, view }} at={to} isLast={to === view.filesAt.at(-1)} />
         {data !== undefined && (
           <span className={classes.seqs}>
             Snapshots {formatCount(data.from.seq)} and {formatCount(data.to.seq)}

@@ -82,8 +82,9 @@ class RunStore {
 
   /** Watches over another connection, because this one brings nothing any more. */
   restart(): void {
-    this.setSilent(true)
-    this.setSilent(false)
+    this.#leave()
+    this.#publish({ ...this.#snapshot, connection: { type: 'lost' } })
+    if (!this.#silent && this.#listeners.size > 0) this.#watch()
   }
 
   #watch(): void {
@@ -183,12 +184,14 @@ export function useRun(runId: string, { silent, head }: Told): RunSnapshot {
   const store = useMemo(() => new RunStore(runId), [runId])
   const snapshot = useSyncExternalStore(store.subscribe, store.getSnapshot)
   const received = snapshot.view.records.length - 1
-  const isBehind = snapshot.connection.type === 'open' && head !== null && received < head
+  const { type } = snapshot.connection
+  // After the end of a run, people may still do something with its files.
+  const isBehind = (type === 'open' || type === 'complete') && head !== null && received < head
   useEffect(() => store.setSilent(silent), [store, silent])
   // biome-ignore lint/correctness/useExhaustiveDependencies: with each record that arrives, the time begins again
   useEffect(() => {
     if (!isBehind) return
-    const timer = setTimeout(() => store.restart(), BEHIND_MS)
+    const timer = setTimeout(() => store.restart(), type === 'open' ? BEHIND_MS : 0)
     return () => clearTimeout(timer)
   }, [store, isBehind, received])
   return snapshot

@@ -144,6 +144,7 @@ function collect(draft: Draft, record: SeqRecord, { total }: RunState): void {
       draft.humanChecks.push(seq)
       break
     case 'snapshot':
+    case 'files_rolled_back':
       draft.filesAt.push(seq)
       break
     case 'step_start':

@@ -45,6 +45,8 @@ export type Draft = GoalDraft &
     readonly cwd: string
     readonly max_turns_per_iteration: number | string
     readonly hitl_enabled: boolean
+    /** '': in the folder of the project. */
+    readonly workspace: '' | 'copy' | 'shared'
     /** Rules for calls, and MCP servers, as JSON. */
     readonly approvals: string
     readonly mcp_servers: string
@@ -69,6 +71,7 @@ export const EMPTY_DRAFT: Draft = {
   max_iterations: '',
   max_turns_per_iteration: '',
   hitl_enabled: false,
+  workspace: '',
   max_cost_usd: '',
   max_tokens: '',
   max_seconds: '',
@@ -113,6 +116,8 @@ export function requestOf(draft: Draft): RunRequest {
     hitl_enabled: draft.hitl_enabled,
     // Whoever started it here can raise the limit here.
     on_limit: 'pause',
+    ...(draft.workspace === 'copy' && { workspace: 'copy' }),
+    ...(draft.workspace === 'shared' && { shared: true }),
     ...(draft.reasoning_effort === null ? {} : { reasoning_effort: draft.reasoning_effort }),
     ...(draft.fallback_models.length === 0 ? {} : { fallback_models: [...draft.fallback_models] }),
     ...(draft.isolation === null ? {} : { isolation: draft.isolation }),
@@ -191,7 +196,8 @@ export function limitChanges(before: LimitDraft, after: LimitDraft) {
 /** The form as a request fills it in. */
 export function draftOf(request: RunRequest): Draft {
   const { goal, check, all_of, network, command_limits, hitl_enabled = false, ...more } = request
-  const { isolation = null, reasoning_effort = null, fallback_models = [], ...rest } = more
+  const { isolation = null, reasoning_effort = null, fallback_models = [], ...others } = more
+  const { workspace, shared, ...rest } = others
   const [first, ...further] = all_of ?? [{ ...(goal && { goal }), ...(check && { check }) }]
   const kept: Record<string, unknown> = { ...rest }
   const filled: Record<string, unknown> = {}
@@ -208,6 +214,7 @@ export function draftOf(request: RunRequest): Draft {
     },
     all_of: further.length === 0 ? '' : JSON.stringify(further, null, 2),
     ...{ hitl_enabled, isolation, reasoning_effort, fallback_models },
+    workspace: shared ? 'shared' : (workspace ?? ''),
     network: typeof network === 'object' ? network.allow.join(', ') : (network ?? ''),
     ...limitsIn(command_limits ?? {}),
     kept,

@@ -1,4 +1,4 @@
-import { SimpleGrid, Switch, Textarea, TextInput } from '@mantine/core'
+import { NativeSelect, SimpleGrid, Switch, Textarea, TextInput } from '@mantine/core'
 import { useLocalStorage } from '@mantine/hooks'
 import { useMutation } from '@tanstack/react-query'
 import { useState } from 'react'
@@ -67,6 +67,19 @@ export function StartForm({
         placeholder="/home/you/project"
         {...textField('cwd', form)}
         spellCheck={false}
+      />
+      <NativeSelect
+        label="Works in"
+        data={[
+          { value: '', label: 'The folder, alone: it waits for other runs there' },
+          { value: 'copy', label: 'A copy of the folder' },
+          { value: 'shared', label: 'The folder, also while other runs work there' },
+        ]}
+        value={form.value.workspace}
+        onChange={({ currentTarget: { value } }) =>
+          form.onChange({ workspace: value as Draft['workspace'] })
+        }
+        error={form.problem('workspace')}
       />
       <GoalFields {...form} />
       <Textarea

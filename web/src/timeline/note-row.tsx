@@ -46,9 +46,29 @@ const raw = ({ payload }: Note): Shown => ({
   content: <Code text={JSON.stringify(payload, null, 2)} language="json" />,
 })
 
+const APPLIED = {
+  files: 'Applied onto the folder',
+  patch: 'Taken as a patch',
+  branch: 'Made a branch',
+} as const
+
+/** What a person did with what the run did to files. */
+function carried(
+  record: SeqRecordOf<'changes_applied' | 'files_rolled_back'>,
+  what: string,
+): Shown {
+  const { count, reason } = record.payload
+  const line = (
+    <>
+      {what}
+      <By record={record} />: {counted(count, 'file')}
+    </>
+  )
+  return lineAnd(IconFiles, line, reason)
+}
+
 const NOTES: Notes = {
   ...AGENT_NOTES,
-  project_copied: raw,
   run_paused: ({ payload: { reason } }) => plain(IconPlayerPause, `Paused: ${reason}`, 'human'),
   run_resumed: (record) => {
     const line = (
@@ -59,9 +79,14 @@ const NOTES: Notes = {
     )
     return lineAnd(IconPlayerPlay, line, record.payload.reason)
   },
-  changes_applied: raw,
-  files_rolled_back: raw,
-  copy_discarded: raw,
+  project_copied: ({ payload: { project, files } }) =>
+    plain(
+      IconFiles,
+      `A copy of the project was made: ${counted(files, 'file')}, in ${project.path}`,
+    ),
+  changes_applied: (record) => carried(record, APPLIED[record.payload.as]),
+  files_rolled_back: (record) => carried(record, `Rolled back to snapshot ${record.payload.to}`),
+  copy_discarded: (record) => lineAnd(IconFiles, 'The copy was removed', record.payload.reason),
   run_created: (record) => ({
     icon: IconFlag,
     tone: 'plain',
