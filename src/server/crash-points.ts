@@ -7,7 +7,9 @@ import { CRASH_MOMENTS, type CrashMoment, type RunnerCrash } from '../runner/pro
 import type { Runner } from '../runner/runner.ts'
 import { type EventStore, storeWith } from '../store/event-store.ts'
 
-const EFFECTS = ['model', 'tool', 'goal check', 'clean copy', 'project'] as const
+const EFFECTS = [
+  ...(['model', 'tool', 'goal check', 'clean copy', 'project', 'copy', 'carry'] as const),
+] as const
 
 type Step = `append of ${Kind}` | (typeof EFFECTS)[number]
 /** A moment at which a server can be killed: right before or right after it does something. */
@@ -115,7 +117,7 @@ export function withCrashingEffects(
   if (at === undefined) return effects
   const reach = fuse(at)
   const reachCall = runnerFuse(at, runner)
-  const { models, toolbox, findGoal, openCleanCopy, readProject } = effects
+  const { models, toolbox, findGoal, readProject, openCleanCopy, openWorkspace } = effects
   const around = async <T>(effect: (typeof EFFECTS)[number], act: () => PromiseLike<T>) => {
     reach(`before ${effect}`)
     const outcome = await act()
@@ -137,7 +139,17 @@ export function withCrashingEffects(
           return toolbox.execute(call, context)
         }),
     },
-    openCleanCopy: (asked) => around('clean copy', () => openCleanCopy(asked)),
+    openCleanCopy: (asked) =>
+      around(asked.folder === undefined ? 'clean copy' : 'copy', () => openCleanCopy(asked)),
+    openWorkspace: (project) => {
+      const files = openWorkspace(project)
+      const ask = files.ask.bind(files) as (
+        ...asked: readonly unknown[]
+      ) => ReturnType<typeof files.ask>
+      const carrying = (...asked: readonly unknown[]) =>
+        asked[0] === 'carry' ? around('carry', () => ask(...asked)) : ask(...asked)
+      return Object.assign(files, { ask: carrying as typeof files.ask })
+    },
     readProject: (...project) => around('project', () => readProject(...project)),
     findGoal: (name) => {
       const goal = findGoal(name)

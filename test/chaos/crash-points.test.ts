@@ -37,6 +37,9 @@ async function abortTwice(client: Client, runId: string): Promise<void> {
 const ISOLATED = { RETRAI_ISOLATION: 'namespaces' }
 const isOfTheQueue = (point: CrashPoint): boolean => point.endsWith('run_queued')
 const isOfServers = (point: CrashPoint): boolean => point.endsWith('mcp_tools_listed')
+/** test/reliability/carried-files.test.ts has these. */
+const isOfFiles = (point: CrashPoint): boolean =>
+  /(?:copy|carry|project_copied|changes_applied|files_rolled_back|copy_discarded)$/.test(point)
 const isOfTheProxy = (point: CrashPoint): boolean => point.endsWith('network_connection')
 
 const ENDS: ReadonlyMap<Plan, object> = new Map([
@@ -69,7 +72,10 @@ function plansAt(point: CrashPoint): readonly Plan[] {
 
 describe.concurrent('a server that is killed', AMPLE, () => {
   test.for(
-    CRASH_POINTS.filter((one) => !isOfTheProxy(one) && !isOfTheQueue(one) && !isOfServers(one)),
+    CRASH_POINTS.filter(
+      (one) =>
+        ![isOfTheProxy, isOfTheQueue, isOfServers, isOfFiles].some((isOther) => isOther(one)),
+    ),
   )('%s continues all its runs', (point, { expect, signal }) =>
     sites.with(signal, async (site) => {
       const plans = plansAt(point)

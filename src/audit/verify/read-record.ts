@@ -42,6 +42,8 @@ const OTHERS = [
   ...(['mcp_tools_listed', 'user_message', 'llm_retry', 'network_connection'] as const),
   ...(['guard_changed', 'iteration_complete', 'human_check_required', 'agent_stuck'] as const),
   ...(['context_compacted', 'error', 'run_ending', 'run_summary', 'final_check'] as const),
+  ...(['run_paused', 'run_resumed', 'project_copied', 'changes_applied'] as const),
+  ...(['files_rolled_back', 'copy_discarded'] as const),
 ] as const
 const payloads = {
   ...(Object.fromEntries(OTHERS.map((kind) => [kind, Anything])) as Record<
