@@ -102,7 +102,7 @@ function decideForPerson(
   }
 }
 
-/** A copy whose changes are in the project is not needed any more, unless its run goes on. */
+/** A copy whose changes are in the project is not needed any more, unless its run continues. */
 function recordCarried(
   { carried: { kind, payload }, seen = null }: Command<'record_carried'>,
   state: RunState,

@@ -209,7 +209,7 @@ export class Carrier {
     return ok(await carriedChanges(before, wanted, files))
   }
 
-  /** Opens the folder for as long as nobody else may work in it. */
+  /** Opens the folder, while nobody else may work in it. */
   async #inFolder<T>(
     folder: ProjectFolder,
     { state, asked }: Job,

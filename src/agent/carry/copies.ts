@@ -5,7 +5,7 @@ import { sleep } from '../../lib/backoff.ts'
 import type { Logger } from '../../lib/logger.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { removeFolder } from '../../lib/remove-folder.ts'
-import { copiesOf } from './copy-project.ts'
+import { copiesOf } from './folder-of-copy.ts'
 
 /** Copies of runs that ended so long ago are removed if nothing is lost with them. */
 const KEPT_SECONDS = 14 * 86_400

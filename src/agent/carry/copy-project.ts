@@ -1,5 +1,5 @@
 import { chmod, lstat, mkdir, rename } from 'node:fs/promises'
-import { basename, dirname, join, resolve } from 'node:path'
+import { dirname, join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import type { ProjectCopied } from '../../domain/carried-files.ts'
 import type { Origin } from '../../domain/origin.ts'
@@ -21,13 +21,6 @@ import type { RunSession } from '../run/session.ts'
 import { MAX_FILE_BYTES, WITHIN_MS } from '../run/snapshots.ts'
 import { write } from './write-files.ts'
 
-/** Where the copies are in which runs of a server work, each in a folder with the id of its run. */
-export const copiesOf = (dataDir: string): string => `${resolve(dataDir)}-copies`
-
-/** @param project the folder that is copied */
-export const placeOfCopy = (dataDir: string, runId: string, project: string): string =>
-  join(copiesOf(dataDir), runId, basename(project) || 'project')
-
 type Work = {
   readonly session: Pick<RunSession, 'state' | 'store'>
   readonly effects: Pick<Effects, 'openCleanCopy' | 'filesOf' | 'readArtifact'>
@@ -36,7 +29,7 @@ type Work = {
 type Restored = Pick<ProjectCopied, 'snapshot' | 'not_restored'>
 
 /**
- * Makes the copy that the run works in, with the files of a snapshot if it goes on from another run. The copy gets its name when it is
+ * Makes the copy that the run works in, with the files of a snapshot if it begins from another run. The copy gets its name when it is
  * complete. The error is a sentence. Rejects if the place of the artifacts cannot be read now.
  */
 export async function copyProject(work: Work): Promise<Result<ProjectCopied, string>> {

@@ -20,7 +20,7 @@ export type Carried = {
   readonly seq?: number
 }
 
-/** All of the files may take as long as this. */
+/** How long all of the files may take. */
 const WITHIN_MS = 5 * 60_000
 const CONFLICT = 'Somebody has changed it since, or it cannot come where something else is.'
 

@@ -25,7 +25,7 @@ import { processMask } from '../../log/masking.ts'
 import type { Wanted } from '../../runner/command.ts'
 import { folderAt } from '../../sandbox/project-folder.ts'
 import type { OpenWorkspace } from '../../workspace/workspace.ts'
-import { placeOfCopy } from '../carry/copy-project.ts'
+import { folderOfCopy } from '../carry/folder-of-copy.ts'
 import { type McpRules, planServers } from '../mcp/servers.ts'
 import { systemPrompt } from './introduction.ts'
 import { type ChosenGoal, chooseGoal } from './plan-goal.ts'
@@ -171,7 +171,7 @@ function placeOf(
   { dataDir }: Pick<PlanDeps, 'dataDir'>,
 ): Result<string | null, Problem> {
   if (workspace === undefined) return ok(null)
-  if (dataDir !== null && runId !== undefined) return ok(placeOfCopy(dataDir, runId, path))
+  if (dataDir !== null && runId !== undefined) return ok(folderOfCopy(dataDir, runId, path))
   const message = 'This server has no data folder, so it has no place beside it for a copy.'
   return err({ field: 'workspace', message })
 }
