@@ -98,7 +98,7 @@ async function whatIsGone({ state }: LoadedRun, deps: Deps): Promise<Problem | n
   if (before.isErr()) {
     if (before.error.type !== 'damaged_record') return commandProblem(before.error)
     const { stream, seq } = before.error
-    return originGone(`Record ${seq} of ${stream}, from which it goes on itself, is gone.`)
+    return originGone(`Record ${seq} of ${stream}, from which it begins itself, is gone.`)
   }
   if (snapshot === undefined) return null
   const opened = await openFiles(runId, deps)

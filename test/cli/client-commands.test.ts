@@ -143,7 +143,7 @@ describe('retrai run', () => {
       messages.some(({ content }) => content.includes('Leave the API alone.')),
     )
     expect(asked.length).toBeGreaterThan(0)
-    expect((await cli('send', runId, 'Too late.')).stderr).toContain('has ended')
+    expect((await cli('send', runId, 'And more.')).stderr).toContain('another one continues it')
     expect((await cli('send', runId)).stderr).toContain('Say something')
   })
 

@@ -41,6 +41,8 @@ test('retrai send starts a run that continues one that has ended, and their expo
   for (const words of ['Water the orchid.', 'It is done.', 'And the roses.']) {
     expect(said).toContain(words)
   }
+  const { text } = await server.get(`/api/runs/${next}/conversation`)
+  expect(text).toContain('Water the orchid.')
   const listed = await server.retrai('runs', '--origin', runId)
   expect(listed.stdout).toMatch(new RegExp(`BEGINS FROM\\n${next} .*${runId}`))
   expect((await server.retrai('show', next)).stdout).toMatch(/begins +from record/)

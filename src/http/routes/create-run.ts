@@ -33,6 +33,8 @@ const DESCRIPTION =
   'With an `Idempotency-Key` header, a client can safely send the request again: the same key and ' +
   'body give the same run, and the same key with another body is refused.'
 
+const ORIGIN_PROBLEMS = ['run_not_found', 'run_not_ended', 'origin_gone'] as const
+
 type Body = z.output<typeof CreateRun>
 export type Answer = { readonly status: 200 | 201; readonly run: CreatedRun }
 
@@ -68,8 +70,7 @@ export function createRun(app: ZodApp, deps: AppDeps): void {
           RunAndStatus,
         ),
         201: described('The run is in the log, and its agent starts at once', StartedRun),
-        ...problems('invalid_request', 'key_reused', 'run_not_found', ...COMMAND_PROBLEMS),
-        ...problems('run_not_ended', 'origin_gone', 'key_reused'),
+        ...problems('invalid_request', 'key_reused', ...COMMAND_PROBLEMS, ...ORIGIN_PROBLEMS),
       },
     },
     preValidation: [readName, completeFromOrigin(deps)],

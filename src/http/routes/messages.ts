@@ -20,7 +20,7 @@ import { command, findRun } from './commands.ts'
 import { type Answer, idOf, startOnce } from './create-run.ts'
 import { CHANGE_PROBLEMS, standing } from './run-commands.ts'
 
-const Sent = z.union([RecordedMessage, Continuation])
+const Sent = z.union([RecordedMessage, Continuation]).meta({ id: 'MessageAnswer' })
 type Done = Pick<Answer, 'status'> & { readonly run: z.infer<typeof Sent> }
 
 const DESCRIPTION =

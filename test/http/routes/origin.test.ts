@@ -9,6 +9,8 @@ import { CLAIM, json, type Report, startTestServer, type TestServer } from '../.
 let server: TestServer
 /** Folders that do not exist any more. */
 const gone = new Set<string>()
+/** How many copies were planned. A model of this name has one, so that it counts as made. */
+let copies = 0
 
 beforeAll(async () => {
   server = await startTestServer({
@@ -24,9 +26,14 @@ beforeAll(async () => {
       const shell_goal = check
         ? { check_command: check.command, success_condition: check.conditions }
         : null
+      const folder = (path: string) => ({ path, device: '1', inode: '1' })
+      const isCopied = config.workspace === 'copy' && config.model_name === 'copied'
+      copies += Number(isCopied)
+      const cwd = isCopied ? `/copies/${copies}` : config.cwd
       return okAsync({
-        config: { ...config, goal, shell_goal },
-        systemPrompt: `The project is the folder ${config.cwd}. At most ${config.max_iterations}.`,
+        config: { ...config, cwd, goal, shell_goal },
+        systemPrompt: `The project is the folder ${cwd}. At most ${config.max_iterations}.`,
+        ...(isCopied ? { copyOf: folder(config.cwd), project: folder(cwd) } : {}),
       })
     },
   })
@@ -187,6 +194,22 @@ describe('a fork', () => {
     expect(now.origin).toEqual({ kind: 'fork', run_id: runId, seq: 2, hash })
     const { config } = await created(runId)
     expect(now.config).toEqual({ ...config, workspace: 'copy' })
+  })
+
+  test('is continued in its copy, or in a new copy of the same project if that is gone', async () => {
+    const runId = await endedRun(request)
+    const forked = await create({ fork: { run_id: runId, at: 0 }, model_name: 'copied' })
+    const { config, copy_of, system_prompt } = await created(forked.answer.run_id)
+    expect([config.cwd, copy_of?.path]).toEqual(['/copies/1', '/p'])
+    expect(system_prompt).toBe('The project is the folder /copies/1. At most 7.')
+    await fetch(`${server.url}/api/runs/${forked.answer.run_id}/abort`, { method: 'POST' })
+    const inIt = await created((await say(forked.answer.run_id, 'Continue.')).answer.run_id)
+    expect(inIt.config).toEqual(config)
+    expect(inIt.copy_of).toEqual(copy_of)
+    gone.add('/copies/1')
+    const inNew = await created((await say(forked.answer.run_id, 'Continue.')).answer.run_id)
+    expect(inNew.config).toEqual({ ...config, cwd: '/copies/2' })
+    expect(inNew).toMatchObject({ origin: { kind: 'continue' }, copy_of })
   })
 
   test('is refused beyond the log', async () => {
