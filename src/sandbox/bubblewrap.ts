@@ -192,11 +192,8 @@ function becoming(user: OpenedProject['user'], sandbox: Sandbox): string[] {
 /**
  * What is read-only in the project counts as protected. A part that is bound only to be a mount counts as the project.
  */
-function factsOf(
-  mounts: Mounts,
-  project: Pick<OpenedProject, 'user' | 'isRootOwned'>,
-): PolicyFacts {
-  const { name, fixed } = rightsOf(project)
+function factsOf(mounts: Mounts, { user }: Pick<OpenedProject, 'user'>): PolicyFacts {
+  const { name, fixed } = rightsOf(user)
   const isInProject = (role: string): boolean => role.startsWith('project/')
   const read = mounts.rolesOf('--ro-bind-fd')
   const memory = [EMPTY_HOME, EMPTY_TMP].filter((role) => mounts.rolesOf('--tmpfs').includes(role))
@@ -210,7 +207,7 @@ function factsOf(
     protected: unique(read.filter(isInProject).map((role) => role.slice('project/'.length))),
     ...name,
     policy_sha256: policyHash(
-      [...systemArguments(), fixed, prelude('', howToRun(project.user))],
+      [...systemArguments(), fixed, prelude('', howToRun(user))],
       mounts.roles,
     ),
   }

@@ -16,6 +16,7 @@ import {
   EMPTY_HOME,
   EMPTY_TMP,
   HOME,
+  isOwnUser,
   type OpenedProject,
   PROGRAM,
   type Sandbox,
@@ -161,7 +162,7 @@ export function addMounts(
     guard(mounts, again, project.real, inside)
   }
   if (copy?.replaces === false) mounts.addPath('--bind-fd', copy.folder, 'copy', COPY)
-  if (project.isRootOwned && project.user !== null) {
+  if (isOwnUser(project.user)) {
     for (const { path, name } of ACCOUNTS) {
       mounts.addPath('--ro-bind-fd', join(sandbox.folder, name), 'accounts', placeOf(path))
     }

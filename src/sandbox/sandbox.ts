@@ -127,7 +127,6 @@ export type OpenedProject = {
   readonly real: string
   /** Who runs the command, if this process may choose: the owner of the project, or a user of its own if that is root. */
   readonly user: { readonly uid: number; readonly gid: number } | null
-  readonly isRootOwned: boolean
 }
 
 /**
@@ -150,13 +149,12 @@ export function openProject(sandbox: Sandbox): OpenedProject {
     closeSync(descriptor)
     throw new SandboxError(`${project} leads to the data folder of the server, or to its artifacts`)
   }
-  const isRootOwned = uid === 0
   const own = ownUser ? { uid: OWN_ID, gid: OWN_ID } : null
-  const user = isRoot() ? (isRootOwned ? own : { uid, gid }) : null
-  if (copy?.replaces !== true) return { descriptor, real, user, isRootOwned }
+  const user = isRoot() ? (uid === 0 ? own : { uid, gid }) : null
+  if (copy?.replaces !== true) return { descriptor, real, user }
   closeSync(descriptor)
   // It is in a folder that no command can change.
-  return { descriptor: openFolder(copy.folder, null).descriptor, real, user, isRootOwned }
+  return { descriptor: openFolder(copy.folder, null).descriptor, real, user }
 }
 
 const ROOT = { uid: 0, gid: 0 }
@@ -215,14 +213,17 @@ export const unique = (roles: readonly string[]): string[] => [...new Set(roles)
 export const policyHash = (fixed: readonly string[], roles: readonly string[]): string =>
   sha256(JSON.stringify([fixed, roles]))
 
+/** Whether it is the user whom a root server has for projects of root, and for the copies of those. */
+export const isOwnUser = (user: OpenedProject['user']): boolean => user?.uid === OWN_ID
+
 /** With whose rights a command of a root server runs, for records and for the hash. Other servers have no choice. */
-export function rightsOf({ user, isRootOwned }: Pick<OpenedProject, 'user' | 'isRootOwned'>): {
+export function rightsOf(user: OpenedProject['user']): {
   readonly name: Pick<PolicyFacts, 'user'>
   readonly fixed: string
 } {
   if (!isRoot()) return { name: {}, fixed: '' }
   if (user === null) return { name: { user: 'root' }, fixed: '' }
-  return isRootOwned
+  return isOwnUser(user)
     ? { name: { user: 'own' }, fixed: 'as a user of its own' }
     : { name: { user: 'owner' }, fixed: 'as the owner of the project' }
 }

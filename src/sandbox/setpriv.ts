@@ -57,7 +57,7 @@ function rulesFor(sandbox: Sandbox, project: OpenedProject) {
     ...(process.getuid?.() === 0 ? ['--bounding-set=-all'] : []),
   ]
   const rules = landlockRules(sandbox, user, real)
-  const rights = rightsOf(project)
+  const rights = rightsOf(project.user)
   const facts = factsOf([...fixed, rights.fixed], rules)
   return { fixed, rules, facts: { ...facts, ...rights.name } }
 }
