@@ -111,8 +111,8 @@ export function retryPolicy({ session, effects }: Work, sent: SentRequest) {
     leftMs,
     /** How long a model that is away is waited for, after these attempts. */
     patienceMs: fallback === null ? patienceMs(state, now) : 0,
-    /** Whether the run then waits for a person. */
-    pauses: state.config.on_limit === 'pause',
+    /** Whether the run then waits for a person, and not for its next model. */
+    pauses: fallback === null && state.config.on_limit === 'pause',
     ...{ fallback, sent },
   }
 }

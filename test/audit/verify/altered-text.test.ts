@@ -67,6 +67,9 @@ const ofMetadata: Readonly<Record<string, (json: string) => string>> = {
   'another escape in the metadata': (json) => json.replace('"hash"', '"\\u0068ash"'),
 }
 
+/** Records of these kinds name artifacts. */
+const NAMES: ReadonlySet<string> = new Set(['snapshot', 'left_out_hashed'])
+
 let folder: string
 let file: string
 let keys: Keys
@@ -79,7 +82,8 @@ beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'retrai-altered-'))
   keys = await newKeys()
   records = fc.sample(
-    validRun().filter((each) => each.length > 8),
+    // The logs of these tests hold no artifacts.
+    validRun().filter((each) => each.length > 8 && each.every(({ kind }) => !NAMES.has(kind))),
     { numRuns: 1, seed: 5 },
   )[0] as RunRecord[]
   await makeLog()
