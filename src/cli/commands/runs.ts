@@ -99,6 +99,7 @@ function rowsOf(run: RunDetails): Row[] {
     ['summary', run.summary?.text],
     ['error', run.error],
     ['folder', run.cwd],
+    ['copy of', run.workspace?.copy_of],
     ['model', run.model_name],
     ['pool', run.pool],
     ['effort', run.reasoning_effort],

@@ -18,7 +18,10 @@ export async function* startRun(
   if (!detach) {
     const ask = request.hitl_enabled === true && !json
     const code = yield* follow(connection, run_id, { json, after: -1, ask })
-    if (!json && code !== EXIT.interrupted) await printStat(client, run_id)
+    if (json || code === EXIT.interrupted) return code
+    await printStat(client, run_id)
+    const isCopy = request.workspace === 'copy' || request.fork !== undefined
+    if (isCopy) say(`It worked in a copy: ${hint('apply', run_id)}, or ${hint('discard', run_id)}`)
     return code
   }
   await (json ? printJson(created) : print(run_id))
