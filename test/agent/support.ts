@@ -102,6 +102,7 @@ type AgentOptions = {
   readonly pool?: string | null
   readonly after?: string | null
   readonly store?: EventStore
+  readonly locks?: FolderLocks
 }
 
 /** A store in memory, real tools, real processes and a real HTTP endpoint that answers from a script. */
@@ -114,6 +115,8 @@ export class Workshop implements AsyncDisposable {
   /** How far the clock of the agents and people is ahead, in seconds. */
   ahead = 0
   readonly #now = () => now() + this.ahead
+  /** Whether runs do not wait for others in the same folder. */
+  isShared = true
   readonly #model: Awaited<ReturnType<typeof startScriptedModel>>
   readonly #supervisors: Supervisor[] = []
 
@@ -214,11 +217,12 @@ export class Workshop implements AsyncDisposable {
     pool = null,
     after = null,
     store = this.store,
+    locks = new FolderLocks(),
   }: AgentOptions = {}): Supervisor {
     const server = randomUUID()
     const supervisor = new Supervisor({
       stopped: new Set(),
-      locks: new FolderLocks(),
+      locks,
       store,
       effects: { ...this.effects, ...effects },
       process: { server, claimant: `${server}/${randomUUID()}`, pid: process.pid, host: 'test' },
@@ -255,6 +259,7 @@ export class Workshop implements AsyncDisposable {
       max_tokens: null,
       max_seconds: null,
       shell_goal: DONE_FILE,
+      ...(this.isShared ? { shared: true as const } : {}),
       ...changes,
     }
     const place = { pool, ...present({ project }) }

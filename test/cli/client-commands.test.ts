@@ -359,7 +359,7 @@ describe('lists', () => {
   test('of runs, by status', async () => {
     const cwd = await project('waiting')
     const first = await detached('--cwd', cwd)
-    const second = await detached('--cwd', cwd)
+    const second = await detached('--cwd', cwd, '--shared')
     await cli('abort', first)
     const all = await cli('runs', '--limit', '2')
     const [head, ...rows] = all.stdout.trimEnd().split('\n')

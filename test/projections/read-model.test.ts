@@ -60,6 +60,10 @@ function expectFoldOf(readModel: SqliteReadModel, log: readonly RecordedEvent[],
         pool: state.pool,
         parent: state.parent?.run_id ?? null,
         resting: ['awaiting_human', 'paused'].includes(statusOf(state)),
+        folder:
+          state.parent === undefined && state.config.shared === undefined
+            ? (state.project?.path ?? state.config.cwd)
+            : null,
       }))
       .toSorted(byId),
   )
@@ -113,12 +117,12 @@ describe('the read model', () => {
     )
   })
 
-  test('names unfinished runs oldest first', () => {
+  test('names unfinished runs in the order of the log', () => {
     const ids = [3, 1, 2].map((n) => RUN.replace('f7c2', `000${n}`))
     const events = ids.flatMap((id, i) => eventsOf([createdRecord(id, { ts: 5_000 - i })]))
     const readModel = open(newFile())
     commit(readModel, numbered(events))
-    expect(readModel.unfinished().runs.map(({ runId }) => runId)).toEqual([...ids].reverse())
+    expect(readModel.unfinished().runs.map(({ runId }) => runId)).toEqual(ids)
     readModel.close()
   })
 })

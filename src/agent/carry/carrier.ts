@@ -209,7 +209,7 @@ export class Carrier {
     return ok(await carriedChanges(before, wanted, files))
   }
 
-  /** Opens the folder, while nobody else may work in it. */
+  /** Opens the folder. While it is open, no run begins there. */
   async #inFolder<T>(
     folder: ProjectFolder,
     { state, asked }: Job,

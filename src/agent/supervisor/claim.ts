@@ -49,7 +49,7 @@ const STOPPED: ReadonlySet<string> = new Set<SessionError['type']>([
 export type From = 'anyone' | 'nobody' | { readonly claimant: string | null }
 
 /** Whether the work on a run is over, or begins when this server can work on it, after a rest, or when its folder is free. */
-type NotBegun = 'over' | 'later' | { readonly restMs: number } | { readonly locks: number }
+type NotBegun = 'over' | 'later' | { readonly restMs: number } | { readonly freed: number }
 
 /** How this process gets a run, or why it does not. */
 export class Claim {
@@ -165,12 +165,12 @@ export class Claim {
   async #waitForFolder(session: RunSession): Promise<NotBegun | null> {
     const { state } = session
     const { locks } = this.#deps
-    const { count } = locks
+    const { count } = locks.freed
     const asked = folderOfRun(state)
     const holder = takesLock(state) ? locks.holderOf(asked) : null
-    if (holder === null) return locks.isLent(asked) ? { locks: count } : null
+    if (holder === null) return locks.isLent(asked) ? { freed: count } : null
     const reason = `It waits for the run ${holder}, which was started before it and works in the same folder, in one inside it or around it. A run that is started as shared does not wait.`
-    return (await this.#queue(session, reason)) ? { locks: count } : 'over'
+    return (await this.#queue(session, reason)) ? { freed: count } : 'over'
   }
 
   /** What was under way in two crashes may be their cause: it is tried again after a rest. Null if it needs none. */

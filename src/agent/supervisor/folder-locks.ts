@@ -4,32 +4,25 @@ import { isWithin } from '../../lib/paths.ts'
 import { Signal } from '../../lib/signal.ts'
 import { isOpenTo } from './leases.ts'
 
-/** A run, and the folder that it works in, through no link. */
+/** A run, and the folder that it works in. Servers of other pools have other folders. */
 export type InFolder = {
   readonly runId: string
   readonly folder: string
-  /** Servers of other pools have other folders. */
   readonly pool: string | null
 }
 
-/** What is known of the folder of a run. */
-export const folderOfRun = ({
-  runId,
-  project,
-  config,
-  pool,
-}: Pick<RunState, 'runId' | 'project' | 'pool'> & {
-  readonly config: { readonly cwd: string }
-}): InFolder => ({ ...{ runId, pool }, folder: project?.path ?? config.cwd })
+type OfRun = Pick<RunState, 'runId' | 'project' | 'parent'> & {
+  readonly config: { readonly cwd: string; readonly shared?: true }
+  readonly pool?: string | null
+}
 
-/** Whether a run takes the lock of its folder. Sub-agents work under that of their parent. */
-export const takesLock = ({
-  parent,
-  config,
-}: {
-  readonly parent?: unknown
-  readonly config: { readonly shared?: true }
-}): boolean => parent == null && config.shared !== true
+export const folderOfRun = ({ runId, project, config, pool = null }: OfRun): InFolder => ({
+  ...{ runId, pool, folder: project?.path ?? config.cwd },
+})
+
+/** Whether a run waits for others in its folder, and they for it. Sub-agents work under the lock of their parent. */
+export const takesLock = ({ parent, config }: OfRun): boolean =>
+  parent === undefined && config.shared !== true
 
 const overlap = (one: InFolder, other: InFolder): boolean =>
   isOpenTo(one.pool, other.pool) &&
@@ -37,22 +30,22 @@ const overlap = (one: InFolder, other: InFolder): boolean =>
 
 /**
  * Which runs hold the folders that they work in: of those that have not ended, the one that was created first. All servers read the same
- * order in the log. Files are carried into a folder while no other run holds it, and no run begins meanwhile.
+ * order in the log. A folder is lent to carry files into it while no other run holds it, and no run begins there meanwhile.
  */
 export class FolderLocks {
+  /** Notified when a folder may be free. */
+  readonly freed = new Signal()
   /** In the order of their creation. */
   readonly #runs = new Map<string, InFolder>()
   readonly #lent = new Set<InFolder>()
-  readonly #freed = new Signal()
 
-  /** The run was created. */
   add(run: InFolder): void {
     this.#runs.set(run.runId, run)
   }
 
   /** The run has ended. */
   remove(runId: string): void {
-    if (this.#runs.delete(runId)) this.#freed.notify()
+    if (this.#runs.delete(runId)) this.freed.notify()
   }
 
   /** The run that holds a folder; null if none does. For a run that takes its lock, only earlier ones count. */
@@ -64,10 +57,7 @@ export class FolderLocks {
     return null
   }
 
-  /** Whether files are being carried into a folder. */
-  isLent(asked: InFolder): boolean {
-    return [...this.#lent].some((one) => overlap(one, asked))
-  }
+  isLent = (asked: InFolder): boolean => [...this.#lent].some((one) => overlap(one, asked))
 
   /** Lends a folder until what is returned is called. The error is the run that holds it; null if it is lent already. */
   borrow(asked: InFolder): Result<() => void, string | null> {
@@ -76,18 +66,7 @@ export class FolderLocks {
     this.#lent.add(asked)
     return ok(() => {
       this.#lent.delete(asked)
-      this.#freed.notify()
+      this.freed.notify()
     })
-  }
-
-  /** Call this before looking at what is held: see `untilFreed`. */
-  get count(): number {
-    return this.#freed.count
-  }
-
-  /** Waits until a folder is free that was not when `count` was read; false if `signal` aborts. */
-  async untilFreed(signal: AbortSignal, count: number): Promise<boolean> {
-    await this.#freed.wait(signal, count)
-    return !signal.aborted
   }
 }

@@ -174,9 +174,8 @@ export class Supervisor {
     if (kind !== 'run_queued') this.#deserted.delete(runId)
     const worker = this.#workers.get(runId)
     if (kind === 'run_end') this.#deps.locks.remove(runId)
-    if (content?.kind === 'run_created' && takesLock(content.payload)) {
-      this.#deps.locks.add(folderOfRun({ runId, pool: null, ...content.payload }))
-    }
+    const created = content?.kind === 'run_created' ? { runId, ...content.payload } : null
+    if (created && takesLock(created)) this.#deps.locks.add(folderOfRun(created))
     if (kind === 'run_created') {
       // A worker also reports a record that is damaged.
       const pool = content?.kind === 'run_created' ? content.payload.pool : null

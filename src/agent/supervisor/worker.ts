@@ -100,7 +100,10 @@ export class RunWorker {
         if (begun instanceof RunSession) return await this.#run(begun)
         if (begun === 'later') wait = backoff.wait(signal)
         else if ('restMs' in begun) wait = sleep(begun.restMs, signal)
-        else wait = this.#deps.locks.untilFreed(signal, begun.locks)
+        else {
+          const { freed } = this.#deps.locks
+          wait = freed.wait(signal, begun.freed).then(() => !signal.aborted)
+        }
       } finally {
         this.#endTurn?.()
       }

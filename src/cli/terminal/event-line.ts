@@ -106,6 +106,12 @@ const GISTS: { readonly [K in Kind]?: (payload: PayloadOf<K>) => string } = {
   run_summary: ({ text }) => oneLine(text),
   agent_stuck: ({ action, message }) => `${action}: ${shorten(message, 200)}`,
   subagent_started: ({ run_id, config }) => `${run_id} ${oneLine(config.goal)}`,
+  project_copied: ({ files, project }) => `${counted(files, 'file')} in ${oneLine(project.path)}`,
+  changes_applied: ({ as, count, reason }) =>
+    `${counted(count, 'file')}, as ${as}${because(reason)}`,
+  files_rolled_back: ({ to, count, reason }) =>
+    `${counted(count, 'file')}, to snapshot ${to}${because(reason)}`,
+  copy_discarded: ({ reason }) => `the copy is removed${because(reason)}`,
   user_message: ({ text }) => shorten(text, 200),
   error: ({ message }) => shorten(message, 200),
 }
