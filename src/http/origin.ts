@@ -7,7 +7,6 @@ import type { CreateCommand } from '../domain/commands.ts'
 import type { Origin } from '../domain/origin.ts'
 import { present } from '../domain/present.ts'
 import { requestAgain } from '../domain/request-again.ts'
-import type { RunConfig } from '../domain/run-config.ts'
 import type { RunState } from '../domain/state.ts'
 import { REDACTED } from '../domain/texts.ts'
 import { canonicalText } from '../log/commitment.ts'
@@ -127,37 +126,29 @@ export const isRedacted = (origins: readonly Origin[], redactions: Deps['redacti
     redactions.ofRun(run_id).some(({ record }) => record.payload.seq <= seq),
   )
 
-/** What the first record of a new run says of its origin. */
-export function commandFrom({ kind, head: hash, state }: From) {
+/** The command that creates a planned run, with what it takes over. The request may name a hidden check of its own. */
+export function commandFrom(
+  { kind, head: hash, state, systemPrompt: before, hasShown }: From,
+  { systemPrompt, config, ...planned }: PlannedRun,
+  { accept_feedback }: { readonly accept_feedback: boolean },
+) {
   const { runId: run_id, seq, introduced, shellFolder: shell_folder } = state
+  const { accept: had, cwd } = state.config
+  const more = present({ feedback: accept_feedback || null, shown: hasShown || null })
+  const accept = had && { sha256: had.sha256, files: had.files, ...more }
+  // Providers have the prompt in their caches, so it stays as it was if it says nothing else now.
+  const isSame = before !== REDACTED && contentOf(state) === contentOf({ ...planned, config })
+  const moved = before.replaceAll(`folder ${cwd}.`, () => `folder ${config.cwd}.`)
   return {
+    ...{ ...planned, systemPrompt: isSame ? moved : systemPrompt },
+    config: { ...present({ accept }), ...config },
     origin: { kind, run_id, seq, hash },
     takenOver: { introduced, ...present({ shell_folder }) },
   } satisfies Partial<CreateCommand>
 }
 
-/** The check that the agent does not see, if the request names none. */
-export function inheritedAccept(
-  { state, hasShown }: From,
-  { accept_feedback }: { readonly accept_feedback: boolean },
-): Pick<RunConfig, 'accept'> {
-  const { accept } = state.config
-  if (accept === undefined) return {}
-  const { sha256, files } = accept
-  const feedback = accept_feedback || null
-  return { accept: { sha256, files, ...present({ feedback, shown: hasShown || null }) } }
-}
-
-/** The prompt stays as it was, but for the name of the folder, unless it says something else now: providers have it in their caches. */
-export function promptFrom({ state, systemPrompt }: From, planned: PlannedRun): string {
-  if (systemPrompt === REDACTED || toldBy(state) !== toldBy(planned)) return planned.systemPrompt
-  return systemPrompt.replaceAll(
-    `folder ${state.config.cwd}.`,
-    () => `folder ${planned.config.cwd}.`,
-  )
-}
-
-function toldBy({ config, isolation }: Pick<PlannedRun, 'config' | 'isolation'>): string {
+/** What a prompt says of a run that depends on its request. */
+function contentOf({ config, isolation }: Pick<PlannedRun, 'config' | 'isolation'>): string {
   const { goal, shell_goal, all_of, network, tools } = config
   const { limits: _, policy_sha256: __, at_most: ___, ...place } = isolation ?? {}
   return canonicalText({ ...{ goal, shell_goal, all_of, network, tools }, place })

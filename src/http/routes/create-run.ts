@@ -3,28 +3,23 @@ import type { FastifyRequest } from 'fastify'
 import { err, errAsync, ok, okAsync, type Result, type ResultAsync } from 'neverthrow'
 import type * as z from 'zod'
 import { CreateRun } from '../../api/create-run.ts'
-import type { Problem } from '../../api/problems.ts'
+import type { FieldProblem, Problem } from '../../api/problems.ts'
 import { type CreatedRun, RunAndStatus, StartedRun } from '../../api/runs.ts'
 import { existing } from '../../domain/decide.ts'
 import { present } from '../../domain/present.ts'
 import type { Idempotency } from '../../domain/records.ts'
+import type { RunRequest } from '../../domain/run-config.ts'
 import { statusOf } from '../../domain/state.ts'
+import { INSTRUCTIONS_GOAL } from '../../domain/subagents.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import { uuidOfHash } from '../../log/chain.ts'
 import { handleCommand } from '../../log/handle-command.ts'
-import { hasAcceptance, keepAcceptance } from '../acceptance.ts'
-import type { AppDeps, ZodApp } from '../deps.ts'
-import {
-  commandFrom,
-  completeFromOrigin,
-  type From,
-  fromOf,
-  inheritedAccept,
-  promptFrom,
-} from '../origin.ts'
-import { plan } from '../plan.ts'
+import { acceptanceProblems, hasAcceptance, keepAcceptance } from '../acceptance.ts'
+import type { AppDeps, PlannedRun, ZodApp } from '../deps.ts'
+import { commandFrom, completeFromOrigin, type From, fromOf, originGone } from '../origin.ts'
 import { Named, nameOf, readName } from '../plugins/validation.ts'
 import { COMMAND_PROBLEMS, described, problems, sendResult } from '../problems/problem.ts'
+import { invalidFields } from '../problems/problem-of.ts'
 import { authorOf, findRun, shown } from './commands.ts'
 
 const DESCRIPTION =
@@ -126,11 +121,10 @@ function start(
   const origin = from?.isOk() ? from.value : undefined
   const { reason, instructions } = body
   const { pool = null } = deps
-  return plan(body, runId, origin, deps)
+  return plan(wanted, origin, deps)
     .andThen((planned) =>
       keepAcceptance(body, deps).map((accept) => {
-        const inherited = origin && inheritedAccept(origin, body)
-        return { ...planned, config: { ...planned.config, ...inherited, ...accept } }
+        return { ...planned, config: { ...planned.config, ...accept } }
       }),
     )
     .andThen((planned) =>
@@ -142,8 +136,8 @@ function start(
           deps.store,
           runId,
           {
-            ...{ type: 'create', runId, ...planned, reason, pool, instructions },
-            ...(origin && { ...commandFrom(origin), systemPrompt: promptFrom(origin, planned) }),
+            ...{ type: 'create', runId, reason, pool, instructions },
+            ...(origin === undefined ? planned : commandFrom(origin, planned, body)),
             ...present({ idempotency: name }),
           },
           { author: authorOf(request), now: deps.clock },
@@ -156,3 +150,82 @@ function start(
         : err(problem),
     )
 }
+
+/** The run that a request asks for, where it is to work. */
+function plan(
+  { runId: run_id, body }: Wanted,
+  from: From | undefined,
+  deps: AppDeps,
+): ResultAsync<PlannedRun, Problem> {
+  const { cwd = deps.defaults.cwd } = body
+  if (from === undefined) return planAt({ run_id, cwd }, body, from, deps).mapErr(invalidFields)
+  const { kind, state } = from
+  const { copy, config } = state
+  const inCopy = () =>
+    planAt(
+      { run_id, cwd: copy?.of.path ?? config.cwd, workspace: 'copy' },
+      ...([body, from, deps] as const),
+    )
+  const isThere = kind === 'continue' && (copy === undefined || copy.is === 'made')
+  const placed = isThere
+    ? planAt({ run_id, cwd: config.cwd }, body, from, deps)
+        .map((planned) => (copy === undefined ? planned : inCopyOf(planned, copy.of)))
+        .orElse((wrong) => (copy !== undefined && isAboutFolder(wrong) ? inCopy() : err(wrong)))
+    : inCopy()
+  return placed.mapErr((wrong) =>
+    isAboutFolder(wrong)
+      ? originGone(wrong.map(({ message }) => message).join(' '))
+      : invalidFields(wrong),
+  )
+}
+
+const inCopyOf = (planned: PlannedRun, copyOf: NonNullable<PlannedRun['copyOf']>): PlannedRun => ({
+  ...{ ...planned, copyOf, config: { ...planned.config, workspace: 'copy' } },
+})
+
+const isAboutFolder = (wrong: readonly FieldProblem[]): boolean =>
+  wrong.some(({ field }) => field === 'cwd')
+
+/** The run that a request asks for, or what is wrong with the request that only the agent and the server know. */
+function planAt(
+  place: Pick<RunRequest, 'run_id' | 'cwd' | 'workspace'>,
+  body: Body,
+  from: From | undefined,
+  { planRun, defaults, auth }: AppDeps,
+): ResultAsync<PlannedRun, readonly FieldProblem[]> {
+  const {
+    reason: _,
+    fork: __,
+    continues: ___,
+    instructions,
+    model_name = defaults.model_name,
+    max_iterations = defaults.max_iterations,
+    accept,
+    accept_feedback,
+    ...request
+  } = body
+  const hasOne = from?.state.config.accept !== undefined
+  const hidden = acceptanceProblems({ ...present({ accept }), accept_feedback }, hasOne)
+  const { run_id, ...at } = place
+  const asked = { ...request, model_name, max_iterations, ...at }
+  // A copy is in a folder that is named after its run.
+  const planning = planRun({ ...asked, ...(asked.workspace && { run_id }) })
+  return planning
+    .orElse((found) => err([...found, ...hidden]))
+    .andThen((planned) => {
+      if (hidden.length > 0) return err(hidden)
+      const { config, serverApprovals = [] } = planned
+      const rules = [...serverApprovals, ...(config.approvals ?? [])]
+      if (!auth.guarded && rules.some(({ by }) => by === 'other_than_starter')) {
+        return err([{ field: 'approvals', message: NOBODY_ELSE }])
+      }
+      const isIdle =
+        config.goal === INSTRUCTIONS_GOAL && instructions === null && from === undefined
+      return isIdle ? err([{ field: 'instructions', message: NOTHING_TO_DO }]) : ok(planned)
+    })
+}
+
+const NOBODY_ELSE =
+  'A rule has "by": "other_than_starter", but this server has no tokens, so it cannot tell people apart and nobody could answer. Create tokens with "retrai token create", or leave "by" out.'
+
+const NOTHING_TO_DO = `The goal ${INSTRUCTIONS_GOAL} needs instructions: what the agent shall do (in the CLI -m TEXT or -f FILE).`

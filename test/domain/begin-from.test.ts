@@ -1,0 +1,98 @@
+import { expect, test } from 'vitest'
+import { filesWritten } from '../../src/domain/compaction.ts'
+import { allMessages, type Conversation, lastWords } from '../../src/domain/conversation.ts'
+import { converse } from '../../src/domain/converse.ts'
+import type { Kind, PayloadOf, RunRecord } from '../../src/domain/records.ts'
+import type { RunConfig } from '../../src/domain/run-config.ts'
+import { toMessages } from '../../src/domain/sent-messages.ts'
+
+const record = <K extends Kind>(kind: K, payload: object) =>
+  ({ kind, run_id: 'r', iteration: 1, ts: 1, payload: payload as PayloadOf<K> }) as RunRecord
+const config = { goal: 'pytest', cwd: '/p' } as RunConfig
+const created = (more: object = {}) =>
+  record('run_created', { config, system_prompt: 'Fix it.', ...more })
+const reply = (text: string, calls: readonly string[] = [], more: object = {}) =>
+  record('assistant_message', {
+    ...{ text, finish_reason: 'stop', ...more },
+    tool_calls: calls.map((call_id) => ({ call_id, tool: 'file_write', args: { path: 'a.txt' } })),
+  })
+const result = (call_id: string) =>
+  record('tool_result', {
+    call_id,
+    tool: 'file_write',
+    output: 'ok',
+    outcome: 'ok',
+    exit_code: null,
+  })
+const said = (text: string) => record('user_message', { text })
+
+const fold = (records: readonly RunRecord[], before: Conversation | null = null): Conversation => {
+  const [first, ...rest] = records
+  if (first === undefined) throw new Error('a run has records')
+  return rest.reduce<Conversation>(converse, converse(before, first))
+}
+const sent = (conversation: Conversation) =>
+  toMessages(conversation, 100_000).messages.map(({ role, content }) => `${role}: ${content}`)
+
+const first = [
+  created(),
+  said('Hurry.'),
+  reply('I write.', ['c0', 'c1'], { user_messages: 1 }),
+  result('c0'),
+]
+
+test('what was sent stays, and then come what no request held yet, the note, and the instructions', () => {
+  const before = fold([...first, said('And well.')])
+  const now = fold([created({ instructions: 'Go slow.' })], before)
+  const [earlier, later] = [sent(fold(first)), sent(now)]
+  expect(later.slice(0, earlier.length)).toEqual(earlier)
+  expect(later.slice(earlier.length)).toEqual([
+    expect.stringMatching(
+      /^user: A person says about this run:\nAnd well\.\n\nThe work continues here[^\n]*\n\nA person says about this run:\nGo slow\.$/,
+    ),
+  ])
+})
+
+test('messages of the new run count from its own beginning', () => {
+  const now = fold([created(), said('More.')], fold([...first, said('And well.')]))
+  expect(allMessages(now)).toBe(1)
+  const answered = converse(now, reply('Yes.', [], { user_messages: 1 }))
+  expect([allMessages(answered), answered.inbox]).toEqual([1, []])
+  expect(sent(answered).join('\n')).toMatch(/And well\.[\s\S]*More\.[\s\S]*Yes\./)
+})
+
+test('words, files and limits of the other run are not those of the new one', () => {
+  const before = fold([...first, reply('Done.'), record('llm_retry', { context_tokens: 9 })])
+  expect([lastWords(before), filesWritten(before), before.contextTokens]).toEqual([
+    'Done.',
+    ['a.txt'],
+    9,
+  ])
+  const now = fold([created()], before)
+  expect([lastWords(now), filesWritten(now), now.contextTokens, now.tools]).toEqual([
+    null,
+    [],
+    null,
+    [],
+  ])
+  expect(lastWords(converse(now, reply('Done here.')))).toBe('Done here.')
+})
+
+test('the model reads that the project is in another folder, also before its first reply', () => {
+  const moved = { config: { ...config, cwd: '/copy' }, instructions: 'Look.' }
+  const told = sent(fold([created(moved)], fold(first))).join('\n')
+  expect(told).toContain('The project is now the folder /copy.')
+  const [, opening] = sent(fold([created(moved)], fold([created()])))
+  expect(opening).toContain('in the project at /p.')
+  expect(opening).toContain('The project is now the folder /copy.')
+  expect(opening).toContain('A person says about this run:\nLook.')
+})
+
+test('the model reads how many files others have changed, and which of them come first', () => {
+  const files = [{ path: 'a.txt', change: 'modified' }]
+  const now = fold(
+    [created(), record('snapshot', { since_origin: { count: 3, files } })],
+    fold(first),
+  )
+  expect(sent(now).at(-1)).toMatch(/is out of date:\nmodified: a\.txt\n… and 2 more$/)
+})
