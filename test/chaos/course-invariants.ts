@@ -72,7 +72,7 @@ export function iterations(records: readonly RunRecord[]): string[] {
   return problems
 }
 
-/** A run continues only after the answer, which names its human check. An abort ends the run at once. */
+/** A run continues only after the answer, which names its human check or its last pause. An abort ends the run at once. */
 export function humanChecks(records: readonly RunRecord[]): string[] {
   let open: number | null = null
   const problems: string[] = []
@@ -80,11 +80,13 @@ export function humanChecks(records: readonly RunRecord[]): string[] {
     if (open !== null && ['step_start', 'tool_call', 'llm_usage'].includes(record.kind)) {
       problems.push(`${seq} comes although ${open} is not answered`)
     }
-    if (record.kind === 'human_check_required') open = seq
-    if (record.kind !== 'human_check_response') continue
-    const { answers, decision } = record.payload
+    if (record.kind === 'human_check_required' || record.kind === 'run_paused') open = seq
+    if (record.kind !== 'human_check_response' && record.kind !== 'run_resumed') continue
+    const { answers } = record.payload
     if (answers !== open) problems.push(`${seq} answers ${answers}, open is ${open}`)
     open = null
+    if (record.kind === 'run_resumed') continue
+    const { decision } = record.payload
     const next = records[seq + 1]
     const ends = next?.kind === 'run_end' && next.payload.status === 'aborted'
     if (decision === 'abort' && !ends) problems.push(`${seq} aborts, and the run continues`)

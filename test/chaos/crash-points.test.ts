@@ -14,6 +14,7 @@ import {
   delegating,
   guarded,
   type Plan,
+  pausing,
   reader,
   stuck,
   talkative,
@@ -47,6 +48,7 @@ const ENDS: ReadonlyMap<Plan, object> = new Map([
   [reader, { status: 'failed', iterations: 1 }],
   [asked, { status: 'achieved' }],
   [waiting, { status: 'aborted', iterations: 1 }],
+  [pausing, { status: 'achieved' }],
   [stuck, { status: 'failed', iterations: 1, reason: expect.stringContaining('no progress') }],
   [talkative, { status: 'achieved' }],
   [guarded, { status: 'achieved' }],
@@ -56,6 +58,7 @@ const ENDS: ReadonlyMap<Plan, object> = new Map([
 const APPENDED_BY: readonly (readonly [Plan, readonly Kind[]])[] = [
   [reader, ['llm_retry', 'error']],
   [asked, ['human_check_response', 'run_config_changed', 'user_message', 'guard_changed']],
+  [pausing, ['run_paused', 'run_resumed']],
   [stuck, ['agent_stuck', 'run_ending', 'run_summary']],
   [talkative, ['context_compacted']],
   [guarded, ['approval_required', 'approval_response']],

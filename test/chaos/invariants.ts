@@ -99,11 +99,14 @@ function doubled(events: Evidence['events']): string[] {
 
 /** The kinds that one append stores together: the second by the first. */
 const ALWAYS_NEXT: Readonly<Partial<Record<RunRecord['kind'], readonly RunRecord['kind'][]>>> = {
-  llm_usage: ['assistant_message', 'llm_retry', 'error', 'context_compacted', 'run_summary'],
+  llm_usage: [
+    ...(['assistant_message', 'llm_retry', 'error', 'context_compacted'] as const),
+    ...(['run_summary', 'run_paused'] as const),
+  ],
   run_summary: ['run_end'],
   goal_check: ['iteration_complete', 'snapshot', 'final_check'],
   final_check: ['iteration_complete'],
-  project_context: ['step_start', 'run_end'],
+  project_context: ['step_start', 'run_end', 'run_paused'],
   error: ['run_end'],
 }
 

@@ -156,6 +156,7 @@ async function play(run: PlannedRun, client: Client, gone: AbortSignal): Promise
   const reactions: Promise<void>[] = []
   const onFrame = (frame: Frame): void => {
     if (frame.kind === 'approval_required') reactions.push(allow(run, runId, frame, client))
+    if (frame.kind === 'run_paused') reactions.push(change(run, runId, client))
     if (frame.kind !== 'human_check_required') return
     if (answers) reactions.push(answer(run, runId, frame.seq, client))
     else enough.abort()
@@ -173,12 +174,15 @@ async function allow(run: PlannedRun, runId: string, frame: Frame, client: Clien
   if (answered?.status === 200) run.acknowledged.push({ type: 'allowed', seq })
 }
 
-async function answer(run: PlannedRun, runId: string, seq: number, client: Client): Promise<void> {
+async function change(run: PlannedRun, runId: string, client: Client): Promise<void> {
   const { changes } = run.plan
-  if (changes !== undefined) {
-    const changed = await client.send('PATCH', `/api/runs/${runId}/config`, changes)
-    if (changed?.status === 200) run.acknowledged.push({ type: 'configured', changes })
-  }
+  if (changes === undefined) return
+  const changed = await client.send('PATCH', `/api/runs/${runId}/config`, changes)
+  if (changed?.status === 200) run.acknowledged.push({ type: 'configured', changes })
+}
+
+async function answer(run: PlannedRun, runId: string, seq: number, client: Client): Promise<void> {
+  await change(run, runId, client)
   const key = `${run.plan.name}-${seq}`
   const words = { text: 'Please finish it.' }
   const said = await client.send('POST', `/api/runs/${runId}/messages`, words, {

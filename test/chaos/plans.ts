@@ -6,7 +6,7 @@ import { leaves } from './ledger.ts'
 export type Plan = {
   readonly name: string
   readonly body: Readonly<Record<string, unknown>>
-  /** What the person changes before the answer to the first human check. */
+  /** What the person changes before the answer to the first human check, or at a pause. */
   readonly changes?: Readonly<Record<string, unknown>>
   /** Whether human checks are answered; otherwise the run waits. */
   readonly answers: boolean
@@ -53,6 +53,15 @@ export const asked: Plan = {
     turn % 2 === 1
       ? { calls: [bash(leaves(`${turn}.0`, `touch done; ${LEAVES_A_HOOK}`))] }
       : { text: turn === 0 ? 'I have a question.' : 'It is done.' },
+}
+
+/** A person who raises the limit that has paused the run. */
+export const pausing: Plan = {
+  name: 'pausing',
+  body: { max_iterations: 1, on_limit: 'pause' },
+  changes: { max_iterations: 4 },
+  answers: true,
+  script: ({ turn }) => (turn === 0 ? { text: 'It is not done yet.' } : finish(turn)),
 }
 
 /** A person who does not answer. */
@@ -204,7 +213,7 @@ export const endless: Plan = {
 
 /** Each has a name of its own. */
 export const ALL_PLANS: readonly Plan[] = [
-  ...[writer, reader, asked, waiting, stuck, guarded, talkative, connecting],
+  ...[writer, reader, asked, pausing, waiting, stuck, guarded, talkative, connecting],
   ...[delegating, pairing, calling, fatal, endless, judged],
 ]
 

@@ -48,7 +48,7 @@ test('for all valid runs: the state is plain JSON, each prefix has a next step a
     }),
     { numRuns: 200 },
   )
-  expect(seen.size).toBe(6)
+  expect(seen.size).toBe(7)
 })
 
 /** A call has at most one result, which comes after it, and exactly one at the end of the run. */
@@ -71,7 +71,9 @@ function checkEnd(records: readonly RunRecord[]): void {
   const [first] = records
   const end = records.find(({ kind }) => kind === 'run_end')
   if (state === null || first === undefined) throw new Error('a run has at least one record')
-  expect(['running', 'queued', 'awaiting_human'].includes(statusOf(state))).toBe(end === undefined)
+  expect(['running', 'queued', 'awaiting_human', 'paused'].includes(statusOf(state))).toBe(
+    end === undefined,
+  )
   if (end?.kind !== 'run_end') return
   expect(records.at(-1)).toBe(end)
   expect(() => evolve(state, first)).toThrow(BrokenInvariant)

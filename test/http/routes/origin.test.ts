@@ -16,7 +16,7 @@ beforeAll(async () => {
   server = await startTestServer({
     planRun: ({ goal = 'shell-goal', check, ...request }) => {
       const { all_of: _, goal_options: __, isolation: ___, command_limits: ____, ...more } = request
-      const { mcp_servers: _____, ...config } = more
+      const { mcp_servers: _____, run_id: ______, ...config } = more
       if (gone.has(config.cwd)) {
         return errAsync([{ field: 'cwd', message: `${config.cwd} does not exist.` }])
       }
