@@ -202,9 +202,9 @@ export class Carrier {
         return leftOut === null ? [] : [{ tree: one.snapshot.tree, leftOut }]
       }),
     )
-    const [wanted, ...before] = known.flat()
+    const [wanted, ...before] = known.flat().filter(({ tree }) => files.tree(tree) !== null)
     if (wanted === undefined || before.length < starts.length) {
-      return not('What a snapshot left out is lost.')
+      return not('What a snapshot holds or leaves out is lost.')
     }
     return ok(await carriedChanges(before, wanted, files))
   }

@@ -85,7 +85,9 @@ async function restore(
   const there = all.findLast((one) => one.seq <= seq)
   const files = await effects.filesOf(run_id)
   const leftOut = there && (await leftOutOf(there, { read: effects.readArtifact }))
-  if (!leftOut || files === null) return err(`The snapshot of the run ${run_id} is lost`)
+  const isThere = there && files?.tree(there.snapshot.tree) != null
+  if (!leftOut || !isThere || files === null)
+    return err(`The snapshot of the run ${run_id} is lost`)
   const now = await filesNow(copy, signal)
   if (now.isErr()) return err(describeProblem('.', now.error.problem))
   const { tree } = there.snapshot
