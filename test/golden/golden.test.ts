@@ -17,7 +17,7 @@ const LOGS = goldenLogs()
 const records = (golden: Golden) => golden.events.map(({ data }) => data as unknown as RunRecord)
 /** A run whose last record is of these kinds waits for a person. */
 const WAITS: ReadonlySet<string> = new Set(['human_check_required', 'approval_required'])
-const hasEnded = (golden: Golden) => golden.events.at(-1)?.type === 'run_end'
+const hasEnded = (golden: Golden) => golden.events.some(({ type }) => type === 'run_end')
 
 const asWritten = ({ id, type, data, metadata }: GoldenEvent): NewEvent => {
   return { id, type, data: JSON.stringify(data), metadata: JSON.stringify(metadata) }

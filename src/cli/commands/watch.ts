@@ -167,6 +167,7 @@ export async function* follow(
 const ALWAYS_SHOWN = [
   ...(['run_queued', 'agent_stuck', 'run_summary'] as const),
   ...(['approval_required', 'approval_response', 'run_paused', 'run_resumed'] as const),
+  ...(['changes_applied', 'files_rolled_back', 'copy_discarded'] as const),
 ] as const
 const FOR_PEOPLE: ReadonlySet<Kind> = new Set(ALWAYS_SHOWN)
 const NEEDED = [
