@@ -46,7 +46,7 @@ function create(record: RecordOf<'run_created'>): RunState {
     watch: UNSUSPICIOUS,
     instructed: record.payload.instructions !== undefined,
     introduced: before?.introduced ?? false,
-    ...present({ shellFolder: before?.shell_folder }),
+    ...present({ shellFolder: before?.shell_folder, start: before?.start }),
     messages: { sent: 0, read: 0 },
     namedMessages: [],
     uncheckable: 0,
@@ -167,12 +167,13 @@ function summarize({ phase }: RunState, summary: PayloadOf<'run_summary'>): Part
 
 /** What is known of the files after a snapshot. */
 function snapshotAfter(
-  { seq, snapshot }: RunState,
+  { seq, snapshot, start }: RunState,
   { tree, packs, salt, protected: files }: PayloadOf<'snapshot'>,
 ): NonNullable<RunState['snapshot']> {
   const at = { seq: seq + 1, tree }
   const kept = packs.reduce((sum, { bytes }) => sum + bytes, snapshot?.keptBytes ?? 0)
-  const first = { ...(snapshot?.first ?? at), ...present({ protected: files?.sha256 }) }
+  const begun = snapshot?.first ?? { ...at, ...present({ tree: start?.tree }) }
+  const first = { ...begun, ...present({ protected: files?.sha256 }) }
   return {
     ...snapshot,
     ...at,

@@ -1,4 +1,4 @@
-import type { RunState } from './state.ts'
+import { isUntouched, type RunState } from './state.ts'
 import type { FinalCheck, FinalState, RunVerdict } from './verdict.ts'
 
 /** What is known after a final check. */
@@ -30,7 +30,7 @@ export const isReached = ({ goal, final }: Pick<RunState, 'goal' | 'final'>): bo
 
 /** What the last record of a run says of it; null if its goal was never checked, or nobody looked at its files. */
 export function verdictOf(state: RunState): RunVerdict | null {
-  const { goal, final, iteration, uncheckable, snapshot, config, tampering = [] } = state
+  const { goal, final, uncheckable, snapshot, config, tampering = [] } = state
   if (goal === null) return null
   const failed = uncheckable > 0 ? 'cannot_check' : 'not_achieved'
   const as_is = goal.achieved ? 'achieved' : failed
@@ -40,9 +40,9 @@ export function verdictOf(state: RunState): RunVerdict | null {
   }
   if (snapshot === undefined || config.on_tampering === 'off') return null
   // Before its first iteration, the agent has done nothing.
-  const isUntouched = iteration === 0
+  const asAtStart = isUntouched(state)
   return {
-    ...{ as_is, original_checks: isUntouched ? as_is : null, accept: null, tampering },
-    ...{ dependencies: isUntouched ? 'same' : null, tree: snapshot.tree },
+    ...{ as_is, original_checks: asAtStart ? as_is : null, accept: null, tampering },
+    ...{ dependencies: asAtStart ? 'same' : null, tree: snapshot.tree },
   }
 }

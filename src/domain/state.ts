@@ -2,7 +2,7 @@ import type { ApprovalRule, RuleName, RunRules } from './approvals/rules.ts'
 import type { IsolationPolicy } from './isolation.ts'
 import type { McpState } from './mcp-tools.ts'
 import { NETWORK_TOOL, type Network } from './network.ts'
-import type { Origin } from './origin.ts'
+import type { Origin, ProtectedStart } from './origin.ts'
 import type { PausedBy } from './pause.ts'
 import type { Plan } from './plan.ts'
 import type {
@@ -120,7 +120,7 @@ type NamedMessage = {
 type SnapshotState = {
   readonly seq: number
   readonly tree: string
-  /** `protected`: the artifact with the protected files of the goal. */
+  /** `tree`: of the start, if there is one. `protected`: the artifact with the protected files of the goal. */
   readonly first: { readonly seq: number; readonly tree: string; readonly protected?: string }
   /** How large all packs of the run are together. */
   readonly keptBytes: number
@@ -181,6 +181,8 @@ export type RunState = {
   readonly shellFolder?: string
   /** What the agent intends to do, by its last call that noted it. */
   readonly plan?: Plan
+  /** Of a run that begins from another one: what its protected files are compared with. */
+  readonly start?: ProtectedStart
   /** The last snapshot of the project, and the first; left out if there is none. */
   readonly snapshot?: SnapshotState
   /** The artifact with the names of the tests that the first check named, if one did. */
@@ -282,6 +284,10 @@ export const areHashesDue = ({
   config,
 }: Pick<RunState, 'snapshot' | 'config'>): boolean =>
   snapshot !== undefined && snapshot.hashedAt === undefined && config.on_tampering !== 'off'
+
+/** Whether no agent has worked on the project yet, so that all of it is as at the start. */
+export const isUntouched = ({ iteration, start }: Pick<RunState, 'iteration' | 'start'>): boolean =>
+  iteration === 0 && start === undefined
 
 /** Whether a run waits for a person, and not for a server. */
 export const isWaiting = ({ phase }: RunState): boolean =>

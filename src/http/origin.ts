@@ -7,6 +7,7 @@ import type { CreateCommand } from '../domain/commands.ts'
 import type { Origin } from '../domain/origin.ts'
 import { present } from '../domain/present.ts'
 import { requestAgain } from '../domain/request-again.ts'
+import type { RunConfig } from '../domain/run-config.ts'
 import type { RunState } from '../domain/state.ts'
 import { REDACTED } from '../domain/texts.ts'
 import { canonicalText } from '../log/commitment.ts'
@@ -143,8 +144,18 @@ export function commandFrom(
     ...{ ...planned, systemPrompt: isSame ? moved : systemPrompt },
     config: { ...present({ accept }), ...config },
     origin: { kind, run_id, seq, hash },
-    takenOver: { introduced, ...present({ shell_folder }) },
+    takenOver: { introduced, ...present({ shell_folder, start: startOf(state, config) }) },
   } satisfies Partial<CreateCommand>
+}
+
+/** With what protected files are compared from then on. Another goal has others. */
+function startOf({ runId: run_id, config, snapshot, start }: RunState, planned: RunConfig) {
+  const goalOf = ({ goal, shell_goal, all_of, protect }: RunConfig) =>
+    canonicalText({ goal, shell_goal, all_of, protect })
+  if (goalOf(config) !== goalOf(planned)) return undefined
+  if (start !== undefined) return start
+  const { tree, protected: files } = snapshot?.first ?? {}
+  return tree !== undefined && files !== undefined ? { run_id, tree, protected: files } : undefined
 }
 
 /** What a prompt says of a run that depends on its request. */

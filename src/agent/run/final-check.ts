@@ -5,6 +5,7 @@ import { versionsAt } from '../../checks/versions.ts'
 import { present } from '../../domain/present.ts'
 import type { Accept } from '../../domain/run-config.ts'
 import { MOST_NAMED, type Tampered } from '../../domain/snapshots.ts'
+import { isUntouched } from '../../domain/state.ts'
 import { INSTRUCTIONS_GOAL } from '../../domain/subagents.ts'
 import { doubtOf, type FinalCheck } from '../../domain/verdict.ts'
 import { pathBytes } from '../../lib/git-objects.ts'
@@ -45,11 +46,13 @@ type Checked = Pick<FinalCheck, 'dependencies' | 'versions'> & {
  * were at the start, and by the check that the agent does not see. Null if this run has neither.
  */
 export async function finalCheck(work: Work, reached: Reached): Promise<FinalCheck | null> {
-  const { config, iteration, snapshot } = work.session.state
+  const { state } = work.session
+  const { config, snapshot } = state
   const { on_tampering: mode = 'report', accept: hidden } = config
   // A run that an earlier version began has no list of its start, so that nothing can be compared.
   const isKnown = snapshot?.first.protected !== undefined || mode === 'fail'
-  const looks = mode !== 'off' && isKnown && iteration > 0 && config.goal !== INSTRUCTIONS_GOAL
+  const looks =
+    mode !== 'off' && isKnown && !isUntouched(state) && config.goal !== INSTRUCTIONS_GOAL
   if (!looks && hidden === undefined) return null
   const began = performance.now()
   const start: Start = looks ? await startOfRun(work) : ok(null)

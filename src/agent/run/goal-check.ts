@@ -3,7 +3,7 @@ import { cannotCheck, type GoalVerdict, SHELL_GOAL } from '../../checks/goal.ts'
 import { checkEnvironment } from '../../checks/run-check.ts'
 import { lastWords } from '../../domain/conversation.ts'
 import { present } from '../../domain/present.ts'
-import type { RunState } from '../../domain/state.ts'
+import { isUntouched, type RunState } from '../../domain/state.ts'
 import type { Attempt } from '../../live/live-parts.ts'
 import type { RunCommand } from '../../runner/command.ts'
 import type { CheckHomeOf } from '../../sandbox/check-homes.ts'
@@ -19,7 +19,7 @@ export async function checkGoal(work: Work, attempt: Attempt): Promise<StepResul
   const { state } = session
   const { cwd } = state.config
   const { protection } = snapshots
-  const isFirst = state.iteration === 0
+  const isFirst = isUntouched(state)
   const before = isFirst ? [] : await protection.tampering()
   const began = performance.now()
   const notices = new Notices(session)

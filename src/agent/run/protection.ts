@@ -57,8 +57,9 @@ export class Protection {
 
   /** The list for the first snapshot of a run; null if nothing is compared, or if an agent may have changed the files already. */
   async first(): Promise<Snapshot['protected'] | null> {
-    const { config, iteration, snapshot } = this.#deps.session.state
+    const { config, iteration, snapshot, start } = this.#deps.session.state
     if (snapshot !== undefined || iteration > 0) return null
+    if (start !== undefined) return this.#keep(await this.#listOf(start.protected))
     const asked = protectedIn(config, this.#deps.effects.findGoal)
     if (asked === null) return null
     const { tests, others } = asked
@@ -69,7 +70,7 @@ export class Protection {
   async atStart(): Promise<ProtectedFiles | null> {
     const name = this.#deps.session.state.snapshot?.first.protected
     if (name === undefined) return null
-    this.#atStart ??= ProtectedFiles.parse(await this.#list(name))
+    this.#atStart ??= await this.#listOf(name)
     return this.#atStart
   }
 
@@ -159,6 +160,10 @@ export class Protection {
   async #keep(list: ProtectedFiles): Promise<NonNullable<Snapshot['protected']>> {
     const sha256 = await this.#deps.effects.keepArtifact(JSON.stringify(list))
     return { count: list.files.length, sha256 }
+  }
+
+  async #listOf(sha256: string): Promise<ProtectedFiles> {
+    return ProtectedFiles.parse(await this.#list(sha256))
   }
 
   async #list(sha256: string): Promise<unknown> {

@@ -27,7 +27,7 @@ export type StartOfRun = {
 export async function startOfRun(work: Work): Promise<Result<StartOfRun, string>> {
   const { session, effects, files, snapshots, signal } = work
   const { state, store } = session
-  const { snapshot, runId } = state
+  const { snapshot, runId, start } = state
   if (snapshot === undefined) return err('There is no snapshot of the project')
   const first = await leftOutAtStart(work, snapshot.first.seq)
   if (first === null) return err('What the first snapshot left out cannot be read')
@@ -39,7 +39,7 @@ export async function startOfRun(work: Work): Promise<Result<StartOfRun, string>
     ...otherFiles(first, snapshots.leftOut),
   ]
   let kept: RunFiles | null = null
-  const filesOf = async () => (kept ??= await effects.filesOf(runId))
+  const filesOf = async () => (kept ??= await effects.filesOf(start?.run_id ?? runId))
   const original: OriginalFile = async (path) => {
     const entry = (await filesOf())?.find(snapshot.first.tree, pathBytes(path))
     const content = entry ? await kept?.blob(entry.id) : null
