@@ -41,7 +41,7 @@ export const sealed = <T extends string, S extends z.ZodRawShape>(type: T, shape
       ),
   })
 
-/** A run as the server has it: its number of records, and the hash of the last. */
+/** A run as the server has it: its number of records, and the hash of the last. The `log` beside it is not signed. */
 export const RunProof = sealed('retrai.run-proof.v1', {
   run_id: z.uuid(),
   length: z.int().positive(),
@@ -53,7 +53,9 @@ export const RunProof = sealed('retrai.run-proof.v1', {
     '`isolation.policy_sha256` of the first record. Left out if that record does not have it',
   ),
   signed_at: Timestamp,
-}).meta({ id: 'RunProof' })
+})
+  .strip()
+  .meta({ id: 'RunProof' })
 export type RunProof = z.infer<typeof RunProof>
 
 /** A ledger as the server has it. */
@@ -111,6 +113,60 @@ export const InclusionProof = z
   })
   .meta({ id: 'InclusionProof' })
 export type InclusionProof = z.infer<typeof InclusionProof>
+
+const Path = z.array(Sha256).describe('RFC 6962 audit path, from the leaf upwards')
+
+/** Where a run is in the log of checkpoints of a server. Each part is signed, or proved by another one. */
+export const LogProof = z
+  .strictObject({
+    note: z
+      .string()
+      .describe('A C2SP tlog-checkpoint, with the cosignatures of the witnesses that have seen it'),
+    index: count.describe('Index of the checkpoint in the tree of the note'),
+    inclusion: Path,
+    checkpoint: Checkpoint,
+    leaf: RunHead,
+    run_index: count.describe('Index of the run in the tree of the checkpoint'),
+    run_path: Path,
+  })
+  .meta({ id: 'LogProof' })
+export type LogProof = z.infer<typeof LogProof>
+
+/** GET /api/runs/{run_id}/proof. */
+export const ProofInLog = RunProof.extend({
+  log: LogProof.nullable().describe('Not signed. Null before a checkpoint covers the run'),
+}).meta({ id: 'ProofInLog' })
+
+/** GET /api/log: the tree of all checkpoints that a server has signed, and which witnesses have seen it. */
+export const LogState = z
+  .object({
+    origin: z.string().describe('`retrai/<log id>/<server id>`'),
+    key: z.string().describe('The key of its notes, in the form of C2SP signed-note'),
+    size: count.describe('How many checkpoints'),
+    quorum: z.object({
+      needed: count.describe('How many witnesses must see each checkpoint; 0 without witnesses'),
+      seen: count.describe('How many have seen the newest one'),
+      holds: z.boolean(),
+    }),
+    witnesses: z.array(
+      z.object({
+        name: z.string(),
+        size: count
+          .nullable()
+          .describe('The newest size that it has cosigned; null if it has none'),
+        at: Timestamp.nullable().describe('When it did'),
+        problem: z.string().nullable(),
+      }),
+    ),
+    former: z
+      .array(z.object({ origin: z.string(), size: count }))
+      .exactOptional()
+      .describe(
+        'Trees of which a witness has seen more than the log has now: it was put back to an older state. This server signs nothing more for them',
+      ),
+  })
+  .meta({ id: 'LogState' })
+export type LogState = z.infer<typeof LogState>
 
 /** The header of a request that only verifies a run. Its entry in the access log has the kind `run_verified`. */
 export const VERIFYING = { name: 'retrai-purpose', value: 'verification' } as const

@@ -1,11 +1,11 @@
-import { randomUUID } from 'node:crypto'
 import { constants } from 'node:fs'
-import { mkdir, open, readdir, rename, rm, stat, unlink } from 'node:fs/promises'
+import { open, readdir, stat, unlink } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { codeOf, messageOf } from '../lib/message-of.ts'
 import { sha256 as sha256Of } from '../lib/sha256.ts'
+import { syncFolder, writeDurably } from '../lib/write-durably.ts'
 
 /** Where whole tool outputs are kept, by their SHA-256 (64 lower-case hex digits). */
 export type ArtifactSource = {
@@ -73,37 +73,6 @@ export function createArtifacts(dir: string): ArtifactFolder {
 function missing(cause: unknown): null {
   if (codeOf(cause) === 'ENOENT') return null
   throw cause
-}
-
-async function writeDurably(path: string, content: string | Buffer): Promise<void> {
-  const folder = dirname(path)
-  const created = await mkdir(folder, { recursive: true, mode: 0o700 })
-  const temporary = join(folder, `.${randomUUID()}.tmp`)
-  try {
-    const file = await open(temporary, 'wx', 0o600)
-    try {
-      await file.writeFile(content)
-      await file.sync()
-    } finally {
-      await file.close()
-    }
-    await rename(temporary, path)
-  } catch (cause) {
-    await rm(temporary, { force: true })
-    throw cause
-  }
-  await syncFolder(folder)
-  if (created !== undefined) await syncFolder(dirname(folder))
-}
-
-/** The folder holds the name of the file, so the folder must reach the disk too. */
-async function syncFolder(folder: string): Promise<void> {
-  const handle = await open(folder, 'r')
-  try {
-    await handle.sync()
-  } finally {
-    await handle.close()
-  }
 }
 
 /**

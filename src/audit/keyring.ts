@@ -6,12 +6,13 @@ import {
   sign,
 } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { err, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import { type PublishedKey, PublishedKeys } from '../api/audit.ts'
 import { messageOf } from '../lib/message-of.ts'
+import { writeDurably } from '../lib/write-durably.ts'
 import type { Signer, Signing } from '../log/chain.ts'
 import { canonicalText } from '../log/commitment.ts'
 import { fingerprintOf, type Sealed } from './public-keys.ts'
@@ -19,14 +20,27 @@ import { fingerprintOf, type Sealed } from './public-keys.ts'
 /** The keys cannot be read or written; the message names the file. */
 export type KeyringFailure = { readonly type: 'keyring_failed'; readonly message: string }
 
-/** The key in use, and all public keys, newest first. */
-export type Keys = { readonly signer: Signer; readonly published: PublishedKeys }
+export type Keys = {
+  /** The key in use. */
+  readonly signer: Signer
+  /** Retired keys that witnesses may know instead, newest first. They sign nothing but notes of the log of checkpoints. */
+  readonly retired: readonly Signer[]
+  /** All public keys, newest first. */
+  readonly published: PublishedKeys
+}
 
 /** A server's keys, in files. They are read each time, so a rotation needs no restart. */
 export type Keyring = {
   load(): ResultAsync<Keys, KeyringFailure>
-  /** Makes a key and retires the one in use: its private part is removed, its public part stays. */
+  /**
+   * Makes a key and retires the one in use: its private part is removed, unless witnesses may not know the new key yet.
+   * Its public part stays.
+   */
   rotate(): ResultAsync<Keys, KeyringFailure>
+  /** Whether a rotation leaves the private part of the retired key, because there are witnesses that know only that. */
+  setWitnessed(isWitnessed: boolean): ResultAsync<void, KeyringFailure>
+  /** Removes the private parts of all retired keys. */
+  forgetRetired(): ResultAsync<void, KeyringFailure>
 }
 
 /**
@@ -64,6 +78,12 @@ export function openKeyring(dir: string, clock: () => Date): ResultAsync<Keyring
   const keyring: Keyring = {
     load: () => attempt(dir, () => load(dir)),
     rotate: () => attempt(dir, () => addKey(dir, clock)),
+    setWitnessed: (isWitnessed) =>
+      attempt(dir, async () => {
+        if (isWitnessed) await writeFile(join(dir, WITNESSED), '')
+        else await rm(join(dir, WITNESSED), { force: true })
+      }),
+    forgetRetired: () => attempt(dir, async () => removeRetired(dir, (await readList(dir)).keys)),
   }
   return attempt(dir, async () => (await isEmpty(dir)) && addKey(dir, clock))
     .andThen(() => keyring.load())
@@ -76,6 +96,8 @@ export function readPublishedKeys(dir: string): ResultAsync<PublishedKeys, Keyri
 }
 
 const LIST = 'keyring.json'
+/** Is there while the server has witnesses: a rotation is made by another process, without its settings. */
+const WITNESSED = 'witnessed'
 const PRIVATE = '.pem'
 
 function attempt<T>(dir: string, work: () => Promise<T>): ResultAsync<T, KeyringFailure> {
@@ -103,8 +125,19 @@ async function load(dir: string): Promise<Keys> {
   const published = await readList(dir)
   const current = published.keys.find(({ retired }) => retired === null)
   if (current === undefined) throw new Unusable(`${join(dir, LIST)} lists no key that is in use.`)
-  const key = await readPrivate(dir, current.fingerprint)
-  return { signer: signerOf(current.fingerprint, key), published }
+  const signerFor = async ({ fingerprint }: PublishedKey) =>
+    signerOf(fingerprint, await readPrivate(dir, fingerprint))
+  const before = published.keys.filter(({ retired }) => retired !== null)
+  // The private parts of most are gone.
+  const retired = await Promise.all(before.map((key) => signerFor(key).catch(() => null)))
+  const signer = await signerFor(current)
+  return { signer, retired: retired.filter((each) => each !== null), published }
+}
+
+async function removeRetired(dir: string, keys: readonly PublishedKey[]): Promise<void> {
+  for (const { fingerprint, retired } of keys) {
+    if (retired !== null) await rm(join(dir, `${fingerprint}${PRIVATE}`), { force: true })
+  }
 }
 
 async function readList(dir: string): Promise<PublishedKeys> {
@@ -156,13 +189,7 @@ async function addKey(dir: string, clock: () => Date): Promise<Keys> {
   const pem = privateKey.export({ type: 'pkcs8', format: 'pem' })
   const file = join(dir, `${fingerprint}${PRIVATE}`)
   await writeFile(file, pem, { mode: 0o600, flag: 'wx', flush: true })
-  // A reader finds the old list or the new one, never part of one.
-  const list = join(dir, LIST)
-  const text = `${JSON.stringify({ keys }, null, 2)}\n`
-  await writeFile(`${list}.new`, text, { mode: 0o600, flush: true })
-  await rename(`${list}.new`, list)
-  for (const { fingerprint: old } of before) {
-    await rm(join(dir, `${old}${PRIVATE}`), { force: true })
-  }
-  return { signer: signerOf(fingerprint, privateKey), published: { keys } }
+  await writeDurably(join(dir, LIST), `${JSON.stringify({ keys }, null, 2)}\n`)
+  if (!existsSync(join(dir, WITNESSED))) await removeRetired(dir, keys)
+  return load(dir)
 }

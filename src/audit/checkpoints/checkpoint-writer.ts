@@ -12,12 +12,8 @@ import type { AppendError, EventStore, NewEvent } from '../../store/event-store.
 import { type Keyring, type KeyringFailure, seal } from '../keyring.ts'
 import { LEDGER_START, ledgerEnd, unsignedEntries } from '../ledgers.ts'
 import { checkpointHash } from '../public-keys.ts'
-import {
-  CHECKPOINT_STREAM,
-  type CheckpointError,
-  checkpointAppends,
-  checkpointEntries,
-} from './checkpoint-stream.ts'
+import { CHECKPOINT_STREAM, type CheckpointError, checkpointAppends } from './checkpoint-stream.ts'
+import { FollowedCheckpoints } from './followed-checkpoints.ts'
 import { leafOf, merkleRoot } from './merkle.ts'
 
 type WriterDeps = {
@@ -26,6 +22,8 @@ type WriterDeps = {
   readonly runs: { heads(after: string, limit: number): readonly RunHead[] }
   readonly keyring: Keyring
   readonly clock: () => Date
+  /** What is read of the log, if others read it, too. */
+  readonly followed?: FollowedCheckpoints
   /** Whether the key in use must be in the log after each call, so that others can verify what it signs. */
   readonly publishes?: boolean
 }
@@ -35,21 +33,14 @@ type WriteError = CheckpointError | AppendError | LogIdError | KeyringFailure
 /** After this many runs, other tasks get a turn. */
 const PAGE = 1000
 
-/** Writes checkpoints over all runs and ledgers. It keeps what it has read of the stream. */
+/** Writes checkpoints over all runs and ledgers. */
 export class CheckpointWriter {
   readonly #deps: WriterDeps
-  /** By run or ledger: its length in the stream, and its leaf in the tree. */
-  readonly #leaves = new Map<string, { readonly length: number; readonly hash: Buffer }>()
-  /** Keys that have signed checkpoints, and those that are published in the log. */
-  readonly #signers = new Set<string>()
-  readonly #published = new Set<string>()
-  /** Whether the stream ends with runs of a checkpoint that was not written. */
-  #isPending = false
-  #revision = -1
-  #last: Checkpoint | null = null
+  readonly #followed: FollowedCheckpoints
 
   constructor(deps: WriterDeps) {
     this.#deps = deps
+    this.#followed = deps.followed ?? new FollowedCheckpoints(deps.store, deps.keyring)
   }
 
   /**
@@ -58,21 +49,24 @@ export class CheckpointWriter {
    * is younger than `pauseMs`.
    */
   async write(pauseMs = 0): Promise<Result<Checkpoint | 'too_soon' | null, WriteError>> {
+    return this.#followed.withNew(() => this.#writeNext(pauseMs))
+  }
+
+  async #writeNext(pauseMs: number): Promise<Result<Checkpoint | 'too_soon' | null, WriteError>> {
     const { store, keyring, clock, publishes = false } = this.#deps
-    const read = await this.#read()
-    if (read.isErr()) return err(read.error)
+    const { last, published: inLog, signers, isPending } = this.#followed
     const keys = await keyring.load()
     if (keys.isErr()) return err(keys.error)
     const { signer, published } = keys.value
-    const added = published.keys.filter(({ fingerprint }) => !this.#published.has(fingerprint))
+    const added = published.keys.filter(({ fingerprint }) => !inLog.has(fingerprint))
     // A server of several signs entries of ledgers, too, also while others write all checkpoints.
-    const isNew = publishes && !this.#published.has(signer.key)
-    const age = clock().getTime() - Date.parse(this.#last?.signed_at ?? '')
+    const isNew = publishes && !inLog.has(signer.key)
+    const age = clock().getTime() - Date.parse(last?.signed_at ?? '')
     if (age >= 0 && age < pauseMs && !isNew) return ok('too_soon')
     const grown = await this.#grown()
     // Earlier versions published no keys.
-    const isOverdue = isNew || added.some(({ fingerprint }) => this.#signers.has(fingerprint))
-    if (grown.length === 0 && !this.#isPending && !isOverdue) return ok(null)
+    const isOverdue = isNew || added.some(({ fingerprint }) => signers.has(fingerprint))
+    if (grown.length === 0 && !isPending && !isOverdue) return ok(null)
     const logId = await ensureLogId(store)
     if (logId.isErr()) return err(logId.error)
     const checkpoint = await this.#next(grown, logId.value, signer)
@@ -81,32 +75,13 @@ export class CheckpointWriter {
     return appended.map(() => checkpoint)
   }
 
-  /** Reads what is new in the stream. */
-  async #read(): Promise<Result<void, CheckpointError>> {
-    for await (const entry of checkpointEntries(this.#deps.store, { after: this.#revision })) {
-      if (entry.isErr()) return err(entry.error)
-      this.#revision = entry.value.revision
-      this.#isPending = 'runs' in entry.value
-      if ('runs' in entry.value) {
-        for (const head of entry.value.runs) {
-          this.#leaves.set(head.run_id, { length: head.length, hash: leafOf(head) })
-        }
-      } else {
-        const { checkpoint, keys } = entry.value
-        this.#last = checkpoint
-        this.#signers.add(checkpoint.key)
-        for (const { fingerprint } of keys) this.#published.add(fingerprint)
-      }
-    }
-    return ok()
-  }
-
   /** The runs and ledgers that are new or longer than in the stream. */
   async #grown(): Promise<readonly RunHead[]> {
     const { runs, store } = this.#deps
     const grown: RunHead[] = []
     const take = (head: RunHead): void => {
-      if (head.length > (this.#leaves.get(head.run_id)?.length ?? 0)) grown.push(head)
+      const known = this.#followed.leaves.get(head.run_id)?.head.length ?? 0
+      if (head.length > known) grown.push(head)
     }
     for (let after: string | undefined = ''; after !== undefined; ) {
       const page = runs.heads(after, PAGE)
@@ -123,10 +98,10 @@ export class CheckpointWriter {
   }
 
   async #next(grown: readonly RunHead[], logId: string, signer: Signer): Promise<Checkpoint> {
-    const leaves = new Map([...this.#leaves].map(([id, { hash }]) => [id, hash]))
+    const { leaves: before, last } = this.#followed
+    const leaves = new Map([...before].map(([id, { hash }]) => [id, hash]))
     for (const head of grown) leaves.set(head.run_id, leafOf(head))
     const sorted = [...leaves].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, hash]) => hash)
-    const last = this.#last
     const unsigned_entries = last?.unsigned_entries ?? (await unsignedEntries(this.#deps.store))
     return seal<Checkpoint>(
       {
@@ -144,7 +119,7 @@ export class CheckpointWriter {
   }
 
   async #append(appends: readonly NewEvent[][]): Promise<Result<void, AppendError>> {
-    let end = this.#revision
+    let end = this.#followed.revision
     for (const events of appends) {
       const failure = await appendAfter(this.#deps.store, CHECKPOINT_STREAM, end, events)
       if (failure !== null) return err(failure)

@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import { open, readdir, readFile, rename } from 'node:fs/promises'
+import { readdir, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Checkpoint } from '../../api/audit.ts'
 import { codeOf, messageOf } from '../../lib/message-of.ts'
+import { writeDurably } from '../../lib/write-durably.ts'
 import { checkpointHash } from '../public-keys.ts'
 
 /** A file beside a log, with a checkpoint that the log must still have. `why` it cannot be read is a part of a sentence. */
@@ -42,16 +43,8 @@ export async function keepCheckpoint(dataDir: string, checkpoint: Checkpoint): P
   const { number = checkpoint.number, log_id } = before?.checkpoint ?? {}
   const isNext = number < checkpoint.number && log_id === checkpoint.log_id
   if (before !== null && !isNext) await setAside(dataDir, before)
-  const file = join(dataDir, LAST)
-  const written = await open(`${file}.new`, 'w', 0o600)
-  try {
-    await written.writeFile(`${JSON.stringify(checkpoint)}\n`)
-    // Half a file after a loss of power would look as if somebody had damaged it.
-    await written.sync()
-  } finally {
-    await written.close()
-  }
-  await rename(`${file}.new`, file)
+  // Half a file after a loss of power would look as if somebody had damaged it.
+  await writeDurably(join(dataDir, LAST), `${JSON.stringify(checkpoint)}\n`)
 }
 
 /** Gives a checkpoint that the log does not have, or that cannot be read, a name under which it is not overwritten. */

@@ -1,0 +1,132 @@
+import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import type { Checkpoint, RunHead } from '../../api/audit.ts'
+import { hashOfLeaf, MerkleTree } from '../../lib/merkle-tree.ts'
+import { canonicalText } from '../../log/commitment.ts'
+import type { StreamReader } from '../../log/stream-pages.ts'
+import type { Keyring, KeyringFailure } from '../keyring.ts'
+import {
+  type CheckpointEntry,
+  type CheckpointError,
+  checkpointEntries,
+} from './checkpoint-stream.ts'
+import { leafOf } from './merkle.ts'
+
+/** A run or ledger in the newest checkpoint, and its leaf in the tree of that. */
+export type Leaf = { readonly head: RunHead; readonly hash: Buffer }
+
+/** A checkpoint of this server: how many it had signed with that one, and how runs and ledgers were before they grew. */
+export type Mark = {
+  readonly size: number
+  readonly checkpoint: Checkpoint
+  readonly before: Map<string, Leaf | undefined>
+}
+
+/** How many of its last checkpoints a server can prove runs with: a witness may take its time. */
+const MARKS = 8
+
+/** The checkpoints of a log, which are read as far as they are not known, and the tree of those that a server has signed. */
+export class FollowedCheckpoints {
+  readonly #store: StreamReader
+  readonly #keyring: Pick<Keyring, 'load'>
+  /** By the fingerprint of a key: whether it is of this server. */
+  readonly #own = new Map<string, boolean>()
+  #busy: Promise<unknown> = Promise.resolve()
+  readonly leaves = new Map<string, Leaf>()
+  /** Keys that have signed checkpoints, and those that are published in the log. */
+  readonly signers = new Set<string>()
+  readonly published = new Set<string>()
+  /** Whether the stream ends with runs of a checkpoint that was not written. */
+  isPending = false
+  revision = -1
+  last: Checkpoint | null = null
+  /** The checkpoints that this server has signed, and their revisions. */
+  readonly tree = new MerkleTree()
+  readonly revisions: number[] = []
+  marks: readonly Mark[] = []
+  /** The size of which the mark stays. */
+  kept: number | null = null
+
+  constructor(store: StreamReader, keyring: Pick<Keyring, 'load'>) {
+    this.#store = store
+    this.#keyring = keyring
+  }
+
+  /** Reads what is new, and does some work before anything else is read. */
+  withNew<T, E>(
+    work: () => Promise<Result<T, E>>,
+  ): ResultAsync<T, E | CheckpointError | KeyringFailure> {
+    const next = this.#busy.then(
+      async (): Promise<Result<T, E | CheckpointError | KeyringFailure>> => {
+        const read = await this.#read()
+        return read.isErr() ? err(read.error) : work()
+      },
+    )
+    this.#busy = next.catch(() => {})
+    return new ResultAsync(next)
+  }
+
+  /** Reads what is new. */
+  read(): ResultAsync<void, CheckpointError | KeyringFailure> {
+    return this.withNew(async () => ok())
+  }
+
+  async #read(): Promise<Result<void, CheckpointError | KeyringFailure>> {
+    for await (const entry of checkpointEntries(this.#store, { after: this.revision })) {
+      if (entry.isErr()) return err(entry.error)
+      const taken = await this.#take(entry.value)
+      if (taken.isErr()) return err(taken.error)
+      this.revision = entry.value.revision
+    }
+    return ok()
+  }
+
+  async #take(entry: CheckpointEntry): Promise<Result<void, KeyringFailure>> {
+    if ('runs' in entry) {
+      for (const head of entry.runs) this.#grow(head)
+      this.isPending = true
+      return ok()
+    }
+    const { checkpoint, keys, revision } = entry
+    const isOwn = await this.#isOwn(checkpoint.key)
+    if (isOwn.isErr()) return err(isOwn.error)
+    this.isPending = false
+    this.last = checkpoint
+    this.signers.add(checkpoint.key)
+    for (const { fingerprint } of keys) this.published.add(fingerprint)
+    if (!isOwn.value) return ok()
+    this.tree.append(hashOfLeaf(canonicalText(checkpoint)))
+    this.revisions.push(revision)
+    const mark = { size: this.tree.size, checkpoint, before: new Map() }
+    const stays = ({ size }: Mark): boolean => size === this.kept || size > mark.size - MARKS
+    this.marks = [...this.marks.filter(stays), mark]
+    return ok()
+  }
+
+  #grow(head: RunHead): void {
+    const { run_id } = head
+    const before = this.leaves.get(run_id)
+    for (const mark of this.marks) {
+      if (!mark.before.has(run_id)) mark.before.set(run_id, before)
+    }
+    this.leaves.set(run_id, { head, hash: leafOf(head) })
+  }
+
+  /** A key that is new to this process may come from a rotation. */
+  async #isOwn(key: string): Promise<Result<boolean, KeyringFailure>> {
+    const known = this.#own.get(key)
+    if (known !== undefined) return ok(known)
+    const keys = await this.#keyring.load()
+    if (keys.isErr()) return err(keys.error)
+    for (const { fingerprint } of keys.value.published.keys) this.#own.set(fingerprint, true)
+    const isOwn = this.#own.get(key) ?? false
+    this.#own.set(key, isOwn)
+    return ok(isOwn)
+  }
+
+  /** The runs and ledgers as a checkpoint of this server has them, in the order of its tree. */
+  leavesAt({ before }: Mark): Leaf[] {
+    const all = new Map<string, Leaf | undefined>([...this.leaves, ...before])
+    const sorted = [...all].sort(([a], [b]) => (a < b ? -1 : 1))
+    return sorted.flatMap(([, leaf]) => leaf ?? [])
+  }
+}
