@@ -32,6 +32,21 @@ export const CheckpointParams = z.object({
   number: z.string().meta({ description: 'A number, or `latest`', examples: ['latest'] }),
 })
 
+/** The query of GET /api/log/checkpoint. */
+export const LogNoteQuery = z.object({
+  size: wholeInQuery(0, MAX_SEQ)
+    .optional()
+    .describe('Of the tree that the note is about; the newest one by default'),
+})
+
+/** `*` is the path of a tile of C2SP. */
+export const TileParams = z.object({
+  '*': z.string().meta({
+    description: '`<L>/<N>` or `entries/<N>`, with `.p/<W>` for a part of a tile',
+    examples: ['0/000.p/1'],
+  }),
+})
+
 export const LedgerParams = z.object({
   name: z.string().meta({ description: 'Name of a ledger', examples: ['access'] }),
 })

@@ -5,10 +5,13 @@ import {
   LEDGERS,
   type LedgerName,
   type LedgerProof,
+  type LogProof,
+  type LogState,
   type PublishedKeys,
   type RunProof,
 } from '../api/audit.ts'
 import type { ArtifactSource } from '../artifacts/artifacts.ts'
+import { noteOf } from '../lib/signed-note.ts'
 import type { Signer } from '../log/chain.ts'
 import { type DamagedRecord, decode } from '../log/codec.ts'
 import { type LoadError, type LoadedRun, streamOf } from '../log/run-log.ts'
@@ -30,6 +33,9 @@ import {
 } from './checkpoints/checkpoint-stream.ts'
 import { type Keyring, type KeyringFailure, type Keys, seal } from './keyring.ts'
 import { type LedgerRange, ledgerEnd, ledgerLines, readAccesses } from './ledgers.ts'
+import { proveInLog, readTile } from './witness/log-proofs.ts'
+import type { OwnLog } from './witness/own-log.ts'
+import type { Witnesses } from './witness/witnesses.ts'
 
 export type AuditError = LoadError | KeyringFailure | CheckpointError | ExportError
 
@@ -40,13 +46,23 @@ type AuditDeps = {
   readonly keyring: Keyring
   readonly artifacts: ArtifactSource
   readonly clock: () => Date
+  /** The checkpoints of this server as a tree. Without it, proofs and exports do not say where a run is in it. */
+  readonly ownLog?: OwnLog | undefined
+  /** Null without witnesses. */
+  readonly witnesses?: Pick<Witnesses, 'state'> | null
 }
+
+const NO_WITNESSES = { quorum: { needed: 0, seen: 0, holds: true }, witnesses: [] }
 
 /** What a server gives to an auditor. */
 export type Audit = ReturnType<typeof createAudit>
 
 /** Run ids are in lower case. */
-export function createAudit({ store, runs, keyring, artifacts, clock }: AuditDeps) {
+export function createAudit(deps: AuditDeps) {
+  const { store, runs, keyring, artifacts, clock, ownLog, witnesses } = deps
+  /** Null if the log of checkpoints cannot be read: the run can be proved without it. */
+  const inLog = async (runId: string): Promise<LogProof | null> =>
+    ownLog === undefined ? null : (await proveInLog(ownLog, runId)).unwrapOr(null)
   /** Signs what the log has of a ledger now, by its last entry. */
   const proveLedger = (ledger: LedgerName): ResultAsync<LedgerProof, AuditError> =>
     keyring.load().andThen(({ signer }) =>
@@ -64,18 +80,60 @@ export function createAudit({ store, runs, keyring, artifacts, clock }: AuditDep
         .load()
         .andThen(({ published }) => (all ? withKeysInLog(store, published) : okAsync(published))),
 
-    prove: (runId: string): ResultAsync<RunProof, AuditError> =>
-      keyring.load().andThen((keys) => proveNow(runId, keys)),
+    /** The run has as many records as its checkpoint says, or more. */
+    prove: (runId: string): ResultAsync<RunProof & { log: LogProof | null }, AuditError> =>
+      ResultAsync.fromSafePromise(inLog(runId)).andThen((log) =>
+        keyring
+          .load()
+          .andThen((keys) => proveNow(runId, keys))
+          .map((proof) => ({ ...proof, log })),
+      ),
 
     /** A .tar.gz, which is made while it is read. @param files also all files of the first and the last snapshot */
     exportRun: (runId: string, files = false): ResultAsync<Readable, AuditError> =>
-      keyring
-        .load()
-        .andThen((keys) =>
-          proveNow(runId, keys).andThen((proof) =>
-            exportRun({ store, artifacts, keys, now: clock(), files }, proof),
+      ResultAsync.fromSafePromise(inLog(runId)).andThen((log) =>
+        keyring
+          .load()
+          .andThen((keys) =>
+            proveNow(runId, keys).andThen((proof) =>
+              exportRun({ store, artifacts, keys, now: clock(), files, log }, proof),
+            ),
           ),
+      ),
+
+    /** The log of checkpoints of this server; null if nothing is known of it. */
+    log: ownLog && {
+      state: (): ResultAsync<LogState, AuditError> =>
+        ownLog.read().andThen(({ origin, size }) =>
+          ownLog.key().map((key) => ({
+            ...{ origin, key, size, ...(witnesses?.state() ?? NO_WITNESSES) },
+            ...(ownLog.former.length > 0 && { former: ownLog.former }),
+          })),
         ),
+      /** @param size of the tree; by default, the newest one. Null if it is not that large */
+      note: (size?: number): ResultAsync<string | null, AuditError> =>
+        ownLog
+          .read()
+          .andThen((newest) =>
+            size !== undefined && size > newest.size
+              ? ok(null)
+              : ownLog.cosigned(ownLog.head(size)).map(noteOf),
+          ),
+      key: (): ResultAsync<string, AuditError> => ownLog.read().andThen(() => ownLog.key()),
+      /** A tile or a bundle of entries; null if there is none. */
+      tile: (path: string): ResultAsync<Buffer | null, AuditError> => readTile(ownLog, store, path),
+    },
+
+    /** How many witnesses have seen the newest checkpoint, and when, such as `2 of 3; 2026-02-18T12:00:00.000Z`; null without any. */
+    seen: (): string | null => {
+      if (!witnesses) return null
+      const { quorum, witnesses: all } = witnesses.state()
+      const last = all
+        .flatMap(({ at }) => at ?? [])
+        .sort()
+        .at(-1)
+      return [`${quorum.seen} of ${all.length}`, ...(last ? [last] : [])].join('; ')
+    },
 
     /** At most `limit` checkpoints after the number `after`, oldest first. */
     checkpoints: (after: number, limit: number): ResultAsync<readonly Checkpoint[], AuditError> =>

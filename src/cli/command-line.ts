@@ -32,6 +32,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   import: async () => (await import('./commands/bundles.ts')).importCommand(),
   recheck: async () => (await import('./commands/recheck.ts')).recheckCommand(),
   access: async () => (await import('./commands/access-and-redact.ts')).accessCommand(),
+  witness: async () => (await import('./commands/witness.ts')).witnessCommand(),
   key: async () => (await import('./commands/keys-and-tokens.ts')).keyCommand(),
   token: async () => (await import('./commands/keys-and-tokens.ts')).tokenCommand(),
   backup: async () => (await import('./commands/operations.ts')).backupCommand(),

@@ -1,5 +1,12 @@
 import * as z from 'zod'
-import { Checkpoint, InclusionProof, LedgerProof, PublishedKey, RunProof } from '../api/audit.ts'
+import {
+  Checkpoint,
+  InclusionProof,
+  LedgerProof,
+  LogState,
+  PublishedKey,
+  RunProof,
+} from '../api/audit.ts'
 import { AccessEntry, type AccessKind } from '../api/records.ts'
 import {
   type Answered,
@@ -12,7 +19,7 @@ import {
 } from './call.ts'
 
 // Everything that is signed counts, so fields that a newer server adds are kept.
-const Proof = RunProof.loose()
+const Proof = RunProof.loose().transform(({ log: _, ...signed }): RunProof => signed)
 const LooseCheckpoint = Checkpoint.loose()
 const Inclusion = InclusionProof.extend({ checkpoint: LooseCheckpoint })
 const Keys = z.object({ keys: z.array(PublishedKey.loose()) })
@@ -24,6 +31,8 @@ export const createAudit = ({ get, open }: Rest) => ({
   /** How many records a run has, and the hash of the last. */
   proof: (runId: string, options?: Signal): Answered<RunProof> =>
     get(runPath(runId, '/proof'), Proof, options),
+  /** The log of all checkpoints that the server has signed, and which witnesses have seen it. */
+  log: (options?: Signal): Answered<LogState> => get('/api/log', LogState, options),
   /** The public keys that the server signs with, newest first. */
   keys: (options?: Signal): Answered<readonly PublishedKey[]> =>
     get('/api/keys', Keys, options).map(({ keys }) => keys),

@@ -27,6 +27,7 @@ import { events } from './routes/events.ts'
 import { files } from './routes/files.ts'
 import { history } from './routes/history.ts'
 import { ledgers } from './routes/ledgers.ts'
+import { log } from './routes/log.ts'
 import { sendMessage } from './routes/messages.ts'
 import { proofs } from './routes/proofs.ts'
 import { redactions } from './routes/redactions.ts'
@@ -43,7 +44,7 @@ const ROUTES = [
   ...[createRun, ...runs, ...runCommands, sendMessage, ...history],
   ...[...redactions, ...files, ...aboutServer, tokens],
 ]
-const AUDIT_ROUTES = [proofs, ledgers]
+const AUDIT_ROUTES = [proofs, log, ledgers]
 const LIVE_ROUTES = [...events, ...sockets]
 
 /** The whole HTTP side of the server, WebSockets included. It does not listen yet. */

@@ -107,24 +107,21 @@ export class MerkleTree {
   }
 }
 
-/** The root of the tree with this leaf at this place; null if no such path leads to a root. */
+/** The root of the tree of `size` leaves with this leaf at this place; null if no such path leads to a root. */
 export function rootOfPath(
-  leaf: Uint8Array,
-  { index, size }: { readonly index: number; readonly size: number },
-  path: readonly Uint8Array[],
+  leaf: Buffer,
+  index: number,
+  size: number,
+  path: readonly Buffer[],
 ): Buffer | null {
-  let hash: Buffer = Buffer.from(leaf)
-  let [node, last] = [index, size - 1]
-  if (node > last) return null
-  for (const sibling of path) {
-    if (last === 0) return null
-    const isRight = node % 2 === 1 || node === last
-    hash = isRight ? nodeHash(sibling, hash) : nodeHash(hash, sibling)
-    // The last node of a level may have no sibling.
-    while (isRight && node % 2 === 0 && node > 0) [node, last] = [node / 2, Math.floor(last / 2)]
-    ;[node, last] = [Math.floor(node / 2), Math.floor(last / 2)]
-  }
-  return last === 0 ? hash : null
+  const [sibling, rest] = [path.at(-1), path.slice(0, -1)]
+  if (size <= 1) return index === 0 && size === 1 && sibling === undefined ? leaf : null
+  const middle = splitOf(size)
+  const isLeft = index < middle
+  const [at, count] = isLeft ? [index, middle] : [index - middle, size - middle]
+  const below = rootOfPath(leaf, at, count, rest)
+  if (below === null || sibling === undefined) return null
+  return isLeft ? nodeHash(below, sibling) : nodeHash(sibling, below)
 }
 
 export type TreeRoot = { readonly size: number; readonly root: Buffer }
@@ -132,18 +129,28 @@ export type TreeRoot = { readonly size: number; readonly root: Buffer }
 /** Whether the path proves that the tree `to` begins with all of `from`. */
 export function isConsistent(from: TreeRoot, to: TreeRoot, path: readonly Buffer[]): boolean {
   if (from.size === 0) return path.length === 0
-  if (from.size === to.size) return path.length === 0 && from.root.equals(to.root)
-  if (path.length === 0 || from.size > to.size) return false
-  const [first = from.root, ...rest] = isPowerOf2(from.size) ? [from.root, ...path] : path
-  let [before, after, node, last] = [first, first, from.size - 1, to.size - 1]
-  while (node % 2 === 1) [node, last] = [Math.floor(node / 2), Math.floor(last / 2)]
-  for (const sibling of rest) {
-    if (last === 0) return false
-    const isRight = node % 2 === 1 || node === last
-    if (isRight) before = nodeHash(sibling, before)
-    after = isRight ? nodeHash(sibling, after) : nodeHash(after, sibling)
-    while (isRight && node % 2 === 0 && node > 0) [node, last] = [node / 2, Math.floor(last / 2)]
-    ;[node, last] = [Math.floor(node / 2), Math.floor(last / 2)]
-  }
-  return last === 0 && before.equals(from.root) && after.equals(to.root)
+  const roots = from.size > to.size ? null : rootsOf(from.size, to.size, path, from.root)
+  return roots?.[0].equals(from.root) === true && roots[1].equals(to.root)
+}
+
+/** The roots of both trees by a path. @param known the root of the smaller one, as long as the path need not have it */
+function rootsOf(
+  from: number,
+  to: number,
+  path: readonly Buffer[],
+  known: Buffer | null,
+): readonly [Buffer, Buffer] | null {
+  const [sibling = known, rest] = [path.at(-1), path.slice(0, -1)]
+  if (sibling === null) return null
+  if (from === to) return path.length === (known === null ? 1 : 0) ? [sibling, sibling] : null
+  const middle = splitOf(to)
+  const isLeft = from <= middle
+  const below = isLeft
+    ? rootsOf(from, middle, rest, known)
+    : rootsOf(from - middle, to - middle, rest, null)
+  if (below === null || path.length === 0) return null
+  const [before, after] = below
+  return isLeft
+    ? [before, nodeHash(after, sibling)]
+    : [nodeHash(sibling, before), nodeHash(sibling, after)]
 }

@@ -33,14 +33,15 @@ export function noteKey(name: string, algorithm: Algorithm, key: KeyObject): Not
 const KEY_LINE = /^([^\s\u0085+]+)\+[0-9a-f]{8}\+([A-Za-z\d+/]{44})$/
 
 /** Reads a key as people write it. The error is a part of a sentence. */
-export function readNoteKey(line: string): Result<NoteKey, string> {
+export function readNoteKey(line: string, wanted: Algorithm): Result<NoteKey, string> {
   const [, name = '', base64] = KEY_LINE.exec(line) ?? []
   if (base64 === undefined) return err('it is not a key such as <name>+<8 hex digits>+<base64>')
   const [type, ...raw] = Buffer.from(base64, 'base64')
-  const algorithm = type === 1 ? 'ed25519' : type === 4 ? 'cosignature' : null
-  if (algorithm === null) return err(`it is a key of the type ${type}, and only 1 and 4 are known`)
+  if (type !== ALGORITHMS[wanted]) {
+    return err(`its type is ${type}, and that of an Ed25519 key for this is ${ALGORITHMS[wanted]}`)
+  }
   const der = Buffer.concat([DER_PREFIX, Buffer.from(raw)])
-  const key = noteKey(name, algorithm, createPublicKey({ key: der, type: 'spki', format: 'der' }))
+  const key = noteKey(name, wanted, createPublicKey({ key: der, type: 'spki', format: 'der' }))
   return key.line === line ? ok(key) : err('its parts do not belong together: is a digit wrong?')
 }
 
@@ -137,4 +138,14 @@ export function readTreeHead(text: string): TreeHead | null {
   const isSize = /^(?:0|[1-9]\d{0,15})$/.test(size) && Number.isSafeInteger(Number(size))
   const isWhole = more.pop() === '' && !more.includes('')
   return origin !== '' && isSize && isRoot && isWhole ? { origin, size: Number(size), root } : null
+}
+
+/** A note about a tree. */
+export type TreeNote = { readonly note: SignedNote; readonly head: TreeHead }
+
+/** Null if the text is no such note. */
+export function readTreeNote(content: string): TreeNote | null {
+  const note = readNote(content)
+  const head = note && readTreeHead(note.text)
+  return note && head && { note, head }
 }

@@ -9,6 +9,7 @@ import { type Keyring, openKeyring } from '../audit/keyring.ts'
 import { MAX_POOL_NAME, PoolName } from '../domain/records.ts'
 import { firstIssueOf, messageOf } from '../lib/message-of.ts'
 import { sha256 } from '../lib/sha256.ts'
+import { writeDurably } from '../lib/write-durably.ts'
 import type { Settings } from './settings.ts'
 
 /** The default of earlier versions: in the folder where the server is started, which may be a project. */
@@ -81,6 +82,8 @@ async function makeOne(folder: string): Promise<void> {
 export type Identity = {
   readonly keyring: Keyring
   readonly serverId: string
+  /** Gives the server another id, for the next start, too. The error is a text for people. */
+  readonly renewServerId: () => ResultAsync<string, string>
   /** Null if the runs of this server may be worked on anywhere: only servers that share a log need pools. */
   readonly pool: string | null
 }
@@ -96,13 +99,19 @@ export async function openIdentity({
   const keyring = await openKeyring(join(dataDir, 'keys'), () => new Date())
   if (keyring.isErr()) return err(keyring.error.message)
   const isId = z.uuid('it does not hold a server id')
-  const serverId = await kept(join(dataDir, 'server-id'), isId, randomUUID)
+  const idFile = join(dataDir, 'server-id')
+  const serverId = await kept(idFile, isId, randomUUID)
   if (serverId.isErr()) return err(serverId.error)
+  const renewServerId = (): ResultAsync<string, string> => {
+    const id = randomUUID()
+    return ResultAsync.fromPromise(writeDurably(idFile, `${id}\n`), messageOf).map(() => id)
+  }
   const isShared = chosen === undefined && EVENTSTORE_URL !== undefined
   const pool = isShared
     ? await ensurePool(join(dataDir, 'pool'), hostname())
     : ok<string | null, string>(chosen ?? null)
-  return pool.map((name) => ({ keyring: keyring.value, serverId: serverId.value, pool: name }))
+  const identity = { keyring: keyring.value, serverId: serverId.value, renewServerId }
+  return pool.map((name) => ({ ...identity, pool: name }))
 }
 
 /**

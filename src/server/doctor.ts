@@ -15,6 +15,7 @@ import { openWritable } from './open-history.ts'
 import { diskProblem } from './readiness.ts'
 import { isLocal, type Settings } from './settings.ts'
 import { doubtsAbout } from './start-notices.ts'
+import { readWitnessFile } from './witnessing.ts'
 
 /** What `retrai doctor` found about one thing. */
 export type Finding = {
@@ -152,6 +153,7 @@ async function aboutFiles(settings: Settings): Promise<Finding[]> {
     RETRAI_PROVIDERS: providerFile,
     RETRAI_PRICES: priceFile,
     RETRAI_MCP_SERVERS: serversFile,
+    RETRAI_WITNESSES: witnessFile,
   } = settings
   const own = await readProviderFile(providerFile, process.env)
   const prices = await readPriceFile(priceFile)
@@ -160,6 +162,7 @@ async function aboutFiles(settings: Settings): Promise<Finding[]> {
     ['providers', 'RETRAI_PROVIDERS', providerFile, own],
     ['prices', 'RETRAI_PRICES', priceFile, prices],
     ['mcp servers', 'RETRAI_MCP_SERVERS', serversFile, servers],
+    ['witnesses', 'RETRAI_WITNESSES', witnessFile, await readWitnessFile(witnessFile)],
   ] as const
   const found = files.flatMap(([name, variable, file, read]) => {
     if (file === undefined) return []

@@ -2,7 +2,11 @@ import { Worker } from 'node:worker_threads'
 import { err, ok, type Result } from 'neverthrow'
 import type { Logger } from 'pino'
 import type { Checkpoint } from '../api/audit.ts'
-import { CheckpointTimer, CheckpointWriter } from '../audit/checkpoints/checkpoint-writer.ts'
+import {
+  CheckpointTimer,
+  CheckpointWriter,
+  type WriterDeps,
+} from '../audit/checkpoints/checkpoint-writer.ts'
 import {
   keepCheckpoint,
   readKeptCheckpoints,
@@ -188,7 +192,7 @@ function detail(findings: number, isAltered: boolean): string | null {
 /** Writes signed checkpoints over all runs, unless they are switched off. */
 export function startCheckpointing(
   { settings, log, store, readModel, projector }: Parts,
-  keyring: Keyring,
+  { keyring, followed }: Pick<WriterDeps, 'keyring' | 'followed'>,
   written: (checkpoint: Checkpoint) => Promise<void>,
   published: (isPublished: boolean) => void,
 ): Pick<CheckpointTimer, 'stop'> {
@@ -198,7 +202,7 @@ export function startCheckpointing(
   if (seconds === 0) return { stop: async () => {} }
   const publishes = EVENTSTORE_URL !== undefined
   const runs = readModel
-  const writer = new CheckpointWriter({ store, runs, keyring, clock: date, publishes })
+  const writer = new CheckpointWriter({ store, runs, keyring, followed, clock: date, publishes })
   const write: CheckpointWriter['write'] = async (pauseMs) => {
     // A checkpoint in the present log must not sign the heads of a log that the store has lost.
     if (!(await projector.followsSameLog())) return ok(null)

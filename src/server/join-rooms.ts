@@ -17,8 +17,11 @@ import { FolderLocks } from '../agent/supervisor/folder-locks.ts'
 import { Supervisor } from '../agent/supervisor/supervisor.ts'
 import { createToolbox } from '../agent/tools/toolbox.ts'
 import type { Goal as GoalView, Model } from '../api/about-server.ts'
+import type { Checkpoint } from '../api/audit.ts'
 import { AccessRecorder } from '../audit/access-recorder.ts'
 import { createAudit } from '../audit/audit.ts'
+import type { OwnLog } from '../audit/witness/own-log.ts'
+import type { Witnesses } from '../audit/witness/witnesses.ts'
 import { findGoal, goals } from '../checks/catalogue.ts'
 import type { Goal } from '../checks/goal.ts'
 import { protectedBy } from '../checks/protected.ts'
@@ -50,9 +53,14 @@ import { diskProblem, Resources, readiness } from './readiness.ts'
 import { createRedactions } from './redactions.ts'
 import type { Settings } from './settings.ts'
 import { reportDefaultModel } from './start-notices.ts'
+import { startWitnesses, type WitnessFile } from './witnessing.ts'
 
 /** What is configured in files that settings name. */
-export type Configuration = { readonly models: ModelSettings; readonly mcp: McpConfiguration }
+export type Configuration = {
+  readonly models: ModelSettings
+  readonly mcp: McpConfiguration
+  readonly witnesses: WitnessFile | null
+}
 
 /** What was opened and chosen before the rooms are joined. */
 type Opened = Configuration &
@@ -100,11 +108,18 @@ export async function joinRooms(parts: Parts, made: Opened) {
   opened.defer(() => integrity.stop())
   const catalogue = createCatalogue(models)
   reportDefaultModel(catalogue, log)
+  const { ownLog, witnesses } = await startWitnesses(parts, made, made.witnesses)
+  opened.defer(() => witnesses?.stop())
   const app = await createApp(parts, {
     ...{ ...made, effects, planRun, carrier, resources, catalogue, redactions, accessLog },
-    ...{ integrity },
+    ...{ integrity, ownLog, witnesses },
   })
-  const checkpoints = startCheckpointing(parts, keyring, integrity.keep, made.published)
+  const written = (checkpoint: Checkpoint): Promise<void> => {
+    witnesses?.notice()
+    return integrity.keep(checkpoint)
+  }
+  const { followed } = ownLog
+  const checkpoints = startCheckpointing(parts, { keyring, followed }, written, made.published)
   opened.defer(async () => {
     // This comes first: if the stop is cut short, it must not count as a crash.
     const noted = note(claimant)
@@ -222,7 +237,9 @@ const outputs =
   }
 
 /** What the app needs that was made for this start. */
-type Made = Opened & {
+type Made = Omit<Opened, 'witnesses'> & {
+  readonly ownLog: OwnLog
+  readonly witnesses: Witnesses | null
   readonly effects: Pick<Effects, 'models' | 'toolbox' | 'liveParts' | 'openWorkspace'>
   readonly catalogue: ModelCatalogue
   readonly planRun: SubagentRules['planRun']
@@ -257,7 +274,10 @@ function createApp(parts: Parts, made: Made): ReturnType<typeof buildApp> {
     },
     ...present({ accessLog, liveParts }),
     checkpoint: () => readModel.checkpoint,
-    audit: createAudit({ store, runs: readModel, keyring, artifacts, clock: date }),
+    audit: createAudit({
+      ...{ store, runs: readModel, keyring, artifacts, clock: date },
+      ...{ ownLog: made.ownLog, witnesses: made.witnesses },
+    }),
     contextBudget: async (modelName) =>
       (await models.contextBudget(modelName)) - tokensOfTools(toolbox.specs),
     tools: toolbox.specs,

@@ -1,4 +1,5 @@
 import { closeSync, openSync } from 'node:fs'
+import type { Witnesses } from '../audit/witness/witnesses.ts'
 import { Backoff, type PauseBoundsMs } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
 import { shortageOf } from '../lib/message-of.ts'
@@ -88,6 +89,7 @@ function openSpareFiles(): void {
 type Reporting = Commands & {
   readonly integrity: Pick<Integrity, 'detail'>
   readonly resources: Pick<Resources, 'problem'>
+  readonly witnesses: Pick<Witnesses, 'state' | 'isLate'> | null
 }
 
 /** How long a request for readiness waits for the store. */
@@ -99,7 +101,7 @@ const PING_WITHIN_MS = 2_000
  */
 export async function readiness(
   { settings, store, readModel, projector }: Parts,
-  { integrity, resources, isolation, limits }: Reporting,
+  { integrity, resources, isolation, limits, witnesses }: Reporting,
 ) {
   const folders = [settings.RETRAI_DATA_DIR, process.cwd()]
   const answer = store.ping().match(
@@ -124,9 +126,18 @@ export async function readiness(
         detail: `${isolation.level ?? 'refused'}: ${isolation.detail}`,
       },
       limits: { ok: true, detail: limits.detail },
+      quorum: quorumOf(witnesses),
       disk: check(await diskProblem(folders, limits.limits)),
     },
   }
+}
+
+/** How many witnesses have seen the newest checkpoint. It is bad only if they are too few for long. */
+function quorumOf(witnesses: Reporting['witnesses']) {
+  if (witnesses === null) return { ok: true, detail: 'RETRAI_WITNESSES names no witnesses.' }
+  const { quorum, witnesses: all } = witnesses.state()
+  const seen = `${quorum.seen} of ${all.length} witnesses have seen the newest checkpoint`
+  return { ok: !witnesses.isLate, detail: `${seen}, and ${quorum.needed} must.` }
 }
 
 const check = (problem: string | null) =>

@@ -27,7 +27,7 @@ export type ListenAddress =
   | { readonly socket: string }
 
 /** `HOST:PORT`, with brackets around an IPv6 address, or `unix:PATH`. */
-const listenAddress = text.transform((address, context): ListenAddress => {
+export const listenAddress = text.transform((address, context): ListenAddress => {
   const socket = /^unix:(.+)/.exec(address)?.[1]
   if (socket !== undefined) return { socket: resolve(socket) }
   const [, inBrackets, name, digits] = /^(?:\[(.+)\]|([^:]+)):(\d{1,5})$/.exec(address) ?? []
@@ -168,6 +168,8 @@ export const Settings = z.strictObject({
   RETRAI_CHECKPOINT_SECONDS: number
     .pipe(z.int('must be a whole number').max(86_400, 'must be at most 86400'))
     .default(60),
+  /** A JSON file with the witnesses that see the checkpoints, and how many of them must. */
+  RETRAI_WITNESSES: text.transform((path) => resolve(path)).optional(),
   RETRAI_ACCESS_LOG: oneOf(['on', 'off']).default('on'),
   /** An endpoint for every model, whatever its name. */
   RETRAI_LLM_BASE_URL: modelUrl('RETRAI_LLM_API_KEY').optional(),

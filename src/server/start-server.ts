@@ -26,6 +26,7 @@ import {
   warnOfLocalAdmins,
   warnOfShortSecrets,
 } from './start-notices.ts'
+import { readWitnessFile } from './witnessing.ts'
 
 /** What a person wants to know of a server at its start. */
 export type About = {
@@ -160,7 +161,10 @@ async function readConfiguration(
   const mcp = await readServersFile(settings.RETRAI_MCP_SERVERS, process.env)
   if (mcp.isErr()) return err(mcp.error)
   warnOfShortSecrets(secretsOfServers(mcp.value), log)
+  const witnesses = await readWitnessFile(settings.RETRAI_WITNESSES)
+  if (witnesses.isErr()) return err(witnesses.error)
   return ok({
+    witnesses: witnesses.value,
     models: { ...settings, ownModels: ownModels.value, ownProviders: own.value.providers },
     mcp: mcp.value,
   })

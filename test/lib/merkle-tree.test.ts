@@ -61,7 +61,7 @@ test('each leaf is proved in each tree, at its own place only', () => {
       const [index, elsewhere] = [some % count, other % count]
       const path = numbered.inclusion(index, count)
       const at = (place: number, leaf: number, steps: readonly Buffer[]) =>
-        rootOfPath(hashOfLeaf(String(leaf)), { index: place, size: count }, steps)?.toString('hex')
+        rootOfPath(hashOfLeaf(String(leaf)), place, count, steps)?.toString('hex')
       const root = numbered.root(count).toString('hex')
       expect(at(index, index, path)).toBe(root)
       expect(at(index, index, [...path, Buffer.alloc(32)])).toBeUndefined()

@@ -31,7 +31,7 @@ CsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=
 — example.com/behind-the-sofa Az3grlgtzPICa5OS8npVmf1Myq/5IZniMp+ZJurmRDeOoRDe4URYN7u5/Zhcyv2q1gGzGku9nTo+zyWE+xeMcTOAYQ8=
 — witness.example.com/w1 jWbPPwAAAABkGFDLEZMHwSRaJNiIDoe9DYn/zXcrtPHeolMI5OWXEhZCB9dlrDJsX3b2oyin1nPZqhf5nNo0xUe+mbIUBkBIfZ+qnA==
 `
-const key = readNoteKey(KEY)._unsafeUnwrap()
+const key = readNoteKey(KEY, 'ed25519')._unsafeUnwrap()
 const read = (content: string) => {
   const note = readNote(content)
   if (note === null) throw new Error(`no note: ${content}`)
@@ -123,7 +123,7 @@ test.each([
   ['without a name', KEY.slice(KEY.indexOf('+'))],
   ['with a space in its name', KEY.replace('/', ' ')],
 ])('a key %s is refused', (_how, line) => {
-  expect(readNoteKey(line).isErr()).toBe(true)
+  expect(readNoteKey(line, 'ed25519').isErr()).toBe(true)
 })
 
 test.each([

@@ -4,12 +4,13 @@ import { sealed } from '../../api/audit.ts'
 import { Sha256, Timestamp } from '../../domain/fields.ts'
 
 /**
- * The parts of an export: `redactions.ndjson` only if something was redacted, `artifacts/` only if a record names one,
- * `objects/` only if the run has snapshots.
+ * The parts of an export: `log.json` only if a checkpoint covers the run, `redactions.ndjson` only if something was redacted,
+ * `artifacts/` only if a record names one, `objects/` only if the run has snapshots.
  */
 export const README = 'README.txt'
 export const KEYS = 'keys.json'
 export const PROOF = 'proof.json'
+export const LOG_PROOF = 'log.json'
 export const REDACTIONS_FILE = 'redactions.ndjson'
 export const ARTIFACTS = 'artifacts/'
 export const MANIFEST = 'manifest.json'
@@ -92,6 +93,8 @@ This is the record of the retrAI run ${runId}, as its server exported it.
 
 keys.json           the public keys of the server (Ed25519)
 proof.json          how many records the run has and the hash of the last one, signed
+log.json            only if a checkpoint covers the run: where it is in the log of checkpoints, and which witnesses have
+                    seen that
 records/            the records in order, one JSON object a line; each file is named by the seq of its first record
 redactions.ndjson   only if texts were redacted from the run: which, by whom and why
 artifacts/          outputs of which records hold only a part, named by their SHA-256; if the run has ended, the

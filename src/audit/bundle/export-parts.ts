@@ -2,7 +2,7 @@ import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { createGzip } from 'node:zlib'
 import { createTarPacker } from 'modern-tar'
-import type { PublishedKeys, RunProof } from '../../api/audit.ts'
+import type { LogProof, PublishedKeys, RunProof } from '../../api/audit.ts'
 import type { ArtifactSource } from '../../artifacts/artifacts.ts'
 import { artifactsOf, NAMING_KINDS } from '../../domain/named-artifacts.ts'
 import { messageOf } from '../../lib/message-of.ts'
@@ -26,6 +26,7 @@ import {
   HashedBody,
   KEYS,
   type ListedPart,
+  LOG_PROOF,
   MANIFEST,
   type Manifest,
   PROOF,
@@ -43,6 +44,8 @@ export type ExportDeps = {
   readonly now: Date
   /** Whether all files of the first and the last snapshot are exported, and not only those that differ. */
   readonly files?: boolean
+  /** Where the run is in the log of checkpoints; null before a checkpoint covers it. */
+  readonly log?: LogProof | null
 }
 
 export type ExportError =
@@ -67,7 +70,7 @@ export class Unfinished extends Error {
  * @throws Unfinished
  */
 export async function* exportParts(
-  { store, artifacts, keys, now, files: ends = false }: ExportDeps,
+  { store, artifacts, keys, now, files: ends = false, log = null }: ExportDeps,
   proof: RunProof,
 ): AsyncGenerator<BundlePart> {
   const parts: ListedPart[] = []
@@ -79,6 +82,7 @@ export async function* exportParts(
   yield listed(README, Buffer.from(readme(proof.run_id)))
   yield listed(KEYS, jsonFile(await keysFor(store, keys.published, ledger.signers)))
   yield listed(PROOF, jsonFile(proof))
+  if (log !== null) yield listed(LOG_PROOF, jsonFile(log))
   const named: Named = { artifacts: new Set(), packs: new Set(), snapshots: [], hidden: null }
   for await (const { path, content } of recordFiles(store, proof, named)) {
     yield listed(path, content)

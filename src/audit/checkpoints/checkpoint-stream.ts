@@ -42,7 +42,7 @@ export function checkpointAppends(
 export const checkpointEvent = (checkpoint: Checkpoint, keys: readonly PublishedKey[]): NewEvent =>
   event(CHECKPOINT, checkpoint, keys.length === 0 ? {} : { keys })
 
-const event = (type: string, data: object, metadata: object = {}): NewEvent => {
+export const event = (type: string, data: object, metadata: object = {}): NewEvent => {
   return {
     id: randomUUID(),
     type,
@@ -68,13 +68,16 @@ export type CheckpointEntry = { readonly revision: number } & (
   | { readonly checkpoint: Checkpoint; readonly keys: readonly PublishedKey[] }
 )
 
+/** `to` is inclusive. */
+type Range = { readonly after?: number; readonly to?: number }
+
 /** After so many events, other tasks get a turn. */
 const PAGE = 20
 
 /** The events of the stream after a revision, up to its end; or from its end on, backward. Ends after an error. */
 export async function* checkpointEntries(
   store: StreamReader,
-  range: { readonly after?: number } | { readonly direction: 'backward' } = {},
+  range: Range | { readonly direction: 'backward' } = {},
 ): AsyncGenerator<Result<CheckpointEntry, CheckpointError>> {
   for await (const page of streamPages(store, CHECKPOINT_STREAM, { ...range, limit: PAGE })) {
     if (page.isErr() && page.error.type !== 'stream_not_found') yield err(page.error)

@@ -16,14 +16,14 @@ import { CHECKPOINT_STREAM, type CheckpointError, checkpointAppends } from './ch
 import { FollowedCheckpoints } from './followed-checkpoints.ts'
 import { leafOf, merkleRoot } from './merkle.ts'
 
-type WriterDeps = {
+export type WriterDeps = {
   readonly store: EventStore
   /** What was projected: at most `limit` runs whose ids come after `after` (empty for the first), sorted by id. */
   readonly runs: { heads(after: string, limit: number): readonly RunHead[] }
   readonly keyring: Keyring
   readonly clock: () => Date
   /** What is read of the log, if others read it, too. */
-  readonly followed?: FollowedCheckpoints
+  readonly followed?: FollowedCheckpoints | undefined
   /** Whether the key in use must be in the log after each call, so that others can verify what it signs. */
   readonly publishes?: boolean
 }

@@ -3,22 +3,26 @@ import type { Checkpoint, RunHead } from '../../api/audit.ts'
 import { hashOfLeaf, MerkleTree } from '../../lib/merkle-tree.ts'
 import { canonicalText } from '../../log/commitment.ts'
 import type { StreamReader } from '../../log/stream-pages.ts'
+import type { StoreFailure } from '../../store/event-store.ts'
 import type { Keyring, KeyringFailure } from '../keyring.ts'
 import {
   type CheckpointEntry,
   type CheckpointError,
+  type CheckpointLog,
   checkpointEntries,
 } from './checkpoint-stream.ts'
 import { leafOf } from './merkle.ts'
 
 /** A run or ledger in the newest checkpoint, and its leaf in the tree of that. */
-export type Leaf = { readonly head: RunHead; readonly hash: Buffer }
+type Leaf = { readonly head: RunHead; readonly hash: Buffer }
 
 /** A checkpoint of this server: how many it had signed with that one, and how runs and ledgers were before they grew. */
 export type Mark = {
   readonly size: number
   readonly checkpoint: Checkpoint
-  readonly before: Map<string, Leaf | undefined>
+  readonly before: Map<string, RunHead | undefined>
+  /** Made when it is needed. */
+  log?: CheckpointLog
 }
 
 /** How many of its last checkpoints a server can prove runs with: a witness may take its time. */
@@ -30,6 +34,8 @@ export class FollowedCheckpoints {
   readonly #keyring: Pick<Keyring, 'load'>
   /** By the fingerprint of a key: whether it is of this server. */
   readonly #own = new Map<string, boolean>()
+  readonly #begin: () => Promise<Result<void, StoreFailure>>
+  #hasBegun = false
   #busy: Promise<unknown> = Promise.resolve()
   readonly leaves = new Map<string, Leaf>()
   /** Keys that have signed checkpoints, and those that are published in the log. */
@@ -46,9 +52,15 @@ export class FollowedCheckpoints {
   /** The size of which the mark stays. */
   kept: number | null = null
 
-  constructor(store: StreamReader, keyring: Pick<Keyring, 'load'>) {
+  /** @param begin comes before anything is read */
+  constructor(
+    store: StreamReader,
+    keyring: Pick<Keyring, 'load'>,
+    begin: () => Promise<Result<void, StoreFailure>> = async () => ok(),
+  ) {
     this.#store = store
     this.#keyring = keyring
+    this.#begin = begin
   }
 
   /** Reads what is new, and does some work before anything else is read. */
@@ -71,6 +83,11 @@ export class FollowedCheckpoints {
   }
 
   async #read(): Promise<Result<void, CheckpointError | KeyringFailure>> {
+    if (!this.#hasBegun) {
+      const begun = await this.#begin()
+      if (begun.isErr()) return err(begun.error)
+      this.#hasBegun = true
+    }
     for await (const entry of checkpointEntries(this.#store, { after: this.revision })) {
       if (entry.isErr()) return err(entry.error)
       const taken = await this.#take(entry.value)
@@ -104,7 +121,7 @@ export class FollowedCheckpoints {
 
   #grow(head: RunHead): void {
     const { run_id } = head
-    const before = this.leaves.get(run_id)
+    const before = this.leaves.get(run_id)?.head
     for (const mark of this.marks) {
       if (!mark.before.has(run_id)) mark.before.set(run_id, before)
     }
@@ -123,10 +140,15 @@ export class FollowedCheckpoints {
     return ok(isOwn)
   }
 
-  /** The runs and ledgers as a checkpoint of this server has them, in the order of its tree. */
-  leavesAt({ before }: Mark): Leaf[] {
-    const all = new Map<string, Leaf | undefined>([...this.leaves, ...before])
-    const sorted = [...all].sort(([a], [b]) => (a < b ? -1 : 1))
-    return sorted.flatMap(([, leaf]) => leaf ?? [])
+  /** A checkpoint of this server with its runs and ledgers. */
+  logAt(mark: Mark): CheckpointLog {
+    if (mark.log !== undefined) return mark.log
+    const heads = new Map([...this.leaves].map(([id, { head }]) => [id, head]))
+    for (const [id, before] of mark.before) {
+      if (before === undefined) heads.delete(id)
+      else heads.set(id, before)
+    }
+    mark.log = { checkpoint: mark.checkpoint, heads }
+    return mark.log
   }
 }

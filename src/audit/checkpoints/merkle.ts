@@ -8,7 +8,7 @@ import type { CheckpointLog } from './checkpoint-stream.ts'
 const LEAVES_PER_STEP = 500
 
 /** The tree over these leaf hashes. */
-export async function treeOver(leaves: Iterable<Buffer>): Promise<MerkleTree> {
+async function treeOver(leaves: Iterable<Buffer>): Promise<MerkleTree> {
   const tree = new MerkleTree()
   for (const leaf of leaves) {
     tree.append(leaf)
@@ -28,16 +28,28 @@ export const leafOf = (head: RunHead): Buffer => hashOfLeaf(canonicalText(head))
 export const sortedHeads = (heads: Iterable<RunHead>): RunHead[] =>
   [...heads].sort((a, b) => (a.run_id < b.run_id ? -1 : 1))
 
-/** Null if the run is not in the checkpoint. */
+type Sorted = { readonly heads: readonly RunHead[]; readonly tree: MerkleTree }
+/** The trees over runs that somebody still holds: whoever asks for one proof asks for more. */
+const sorted = new WeakMap<CheckpointLog['heads'], Promise<Sorted>>()
+
+function sortedOnce(heads: CheckpointLog['heads']): Promise<Sorted> {
+  const known = sorted.get(heads)
+  if (known !== undefined) return known
+  const inOrder = sortedHeads(heads.values())
+  const made = treeOver(inOrder.map(leafOf)).then((tree) => ({ heads: inOrder, tree }))
+  sorted.set(heads, made)
+  return made
+}
+
+/** Null if the run is not in the checkpoint. Its runs must not change after that. */
 export async function proveInclusion(
-  { checkpoint, heads }: CheckpointLog,
+  { checkpoint, heads: all }: CheckpointLog,
   runId: string,
 ): Promise<InclusionProof | null> {
-  const leaf = heads.get(runId)
+  const leaf = all.get(runId)
   if (leaf === undefined) return null
-  const sorted = sortedHeads(heads.values())
-  const index = sorted.indexOf(leaf)
-  const tree = await treeOver(sorted.map(leafOf))
+  const { heads, tree } = await sortedOnce(all)
+  const index = heads.indexOf(leaf)
   return { checkpoint, leaf, index, path: hexOf(tree.inclusion(index)) }
 }
 

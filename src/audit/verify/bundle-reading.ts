@@ -1,5 +1,5 @@
 import { prettifyError, type z } from 'zod'
-import { PublishedKeys, RunProof } from '../../api/audit.ts'
+import { LogProof, PublishedKeys, RunProof } from '../../api/audit.ts'
 import { otherwiseIsolated } from '../../domain/isolation.ts'
 import { artifactsOf } from '../../domain/named-artifacts.ts'
 import { jsonOr } from '../../lib/json.ts'
@@ -13,6 +13,7 @@ import {
   firstSeqOf,
   HashedBody,
   KEYS,
+  LOG_PROOF,
   MANIFEST,
   Manifest,
   PROOF,
@@ -64,6 +65,9 @@ export class BundleReading {
   keys: KnownKeys
   manifest: Manifest | null = null
   proof: RunProof | null = null
+  log: LogProof | null = null
+  /** The hash of the last record that `log` covers; null if there is no such record. */
+  loggedHead: string | null = null
   records: RecordsCheck | null = null
   /** How many artifacts are what their names say. */
   artifacts = 0
@@ -103,6 +107,7 @@ export class BundleReading {
     else if (packOf(path) !== null) await this.#readObjects(path, body)
     else if (path === MANIFEST) this.manifest = await this.#statement(path, body, Manifest)
     else if (path === PROOF) this.proof = await this.#statement(path, body, RunProof)
+    else if (path === LOG_PROOF) this.log = await this.#statement(path, body, LogProof)
     else if (path === KEYS) this.#takeKeys(await this.#statement(path, body, PublishedKeys))
   }
 
@@ -142,6 +147,7 @@ export class BundleReading {
     const format = path === RECORDS_V1 ? 'checksummed' : 'plain'
     await this.records.read(body, format, (record, line) => {
       this.redactions.see(record)
+      if (record.seq + 1 === this.log?.leaf.length) this.loggedHead = record.meta.hash
       const { kind, payload } = record.record
       if (kind === 'snapshot') this.files.see(record.seq, payload)
       return this.#observers.onRecord?.(record, line)

@@ -10,7 +10,13 @@ import {
 import { type KnownKeys, type Trust, type TrustAnchors, trustOf } from '../public-keys.ts'
 import { FamilyCheck } from './family-check.ts'
 import { RedactionCheck } from './redaction-check.ts'
-import type { FamilyReport, Finding, RedactionReport, ReportedRedaction } from './report.ts'
+import type {
+  FamilyReport,
+  Finding,
+  RedactionReport,
+  ReportedRedaction,
+  SeenCheckpoint,
+} from './report.ts'
 import type { VerifiedCheckpoints } from './verify-checkpoints.ts'
 import type { BadRecord, StoredRecord, VerifiedRecord } from './verify-run.ts'
 
@@ -33,6 +39,8 @@ export type LiveReport = {
   readonly artifacts: number
   /** What is in the data folder and cannot be verified. */
   readonly unverified?: readonly string[]
+  /** What the trusted witnesses have seen. Left out if the reader names none. */
+  readonly witnessed?: readonly SeenCheckpoint[]
   /** The redactions that are recorded and carried out. */
   readonly redacted: RedactionReport
   /** Those that come after the kept checkpoint; null without one. */

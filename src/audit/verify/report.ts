@@ -9,7 +9,7 @@ export type Finding = {
    * As of `BadRecord`, and: `incomplete`, the archive ends early; `unexpected`, a part does not belong there;
    * `signature`, a statement is not signed by the key that it names; `family`, a run and the run of its sub-agent
    * disagree about each other; `redaction`, a text was redacted and that is not recorded, or a recorded redaction was
-   * not carried out; `unreachable`: an artifact that cannot be read now, so it is not known whether it holds.
+   * not carried out; `unwitnessed`, a witness has not seen it; `unreachable`: an artifact that cannot be read now, so it is not known whether it holds.
    */
   readonly problem:
     | BadRecord['problem']
@@ -17,6 +17,7 @@ export type Finding = {
     | 'unexpected'
     | 'family'
     | 'redaction'
+    | 'unwitnessed'
     | 'unreachable'
   /** The part of an export, or the run or ledger of a store. */
   readonly where: string
@@ -93,6 +94,24 @@ export type SnapshotsReport = {
   readonly withheld: readonly { readonly id: string; readonly path: string }[]
 }
 
+/** Where a run is in the log of checkpoints of its server. */
+export type LogReport = {
+  readonly origin: string
+  /** The number of the checkpoint that covers the run, and how many records of it. */
+  readonly checkpoint: number
+  readonly records: number
+  /** The witnesses that the reader trusts and that have signed the tree with the checkpoint, each with the time. */
+  readonly seen_by: readonly { readonly name: string; readonly at: string }[]
+}
+
+/** The newest checkpoint that a witness has seen, when it signed that, and which one is the newest of all. */
+export type SeenCheckpoint = {
+  readonly name: string
+  readonly at: string
+  readonly number: number
+  readonly newest: number
+}
+
 /** The result of a verification. */
 export type BundleReport = {
   /** Everything was read, and nothing is wrong. `trust` reports separately whether to trust the key. */
@@ -111,6 +130,8 @@ export type BundleReport = {
   readonly artifacts: number
   /** Artifacts that an export does not hold before the end of its run: the check that the agent does not see. */
   readonly withheld: number
+  /** Null if the export does not say it. */
+  readonly log: LogReport | null
   /** What the snapshots of the run name; null if it has none. */
   readonly files: SnapshotsReport | null
   /** What the last record says of the goal; null if it has none, and in runs of earlier versions. */

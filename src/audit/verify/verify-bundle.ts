@@ -3,6 +3,7 @@ import {
   type BundlePart,
   firstSeqOf,
   KEYS,
+  LOG_PROOF,
   MANIFEST,
   objectsPath,
   PROOF,
@@ -16,6 +17,7 @@ import type { BundleFile } from '../bundle/unpack.ts'
 import { checkSeal, NO_ANCHORS, type Sealed, type TrustAnchors, trustOf } from '../public-keys.ts'
 import { BundleReading, type Observers } from './bundle-reading.ts'
 import { FamilyCheck } from './family-check.ts'
+import { checkLogProof, type TrustedWitnesses } from './log-check.ts'
 import type { BundleReport, FilesReport, Finding } from './report.ts'
 
 export type VerifyOptions = Observers & {
@@ -23,13 +25,17 @@ export type VerifyOptions = Observers & {
   readonly family?: FamilyCheck
   /** What the reader trusts; without any, the keys of the archive itself are used. */
   readonly anchors?: TrustAnchors
+  /** Those that must have seen the run. */
+  readonly witnesses?: TrustedWitnesses | null
 }
 
 /** Verifies an export, part by part, at constant memory. */
 export async function verifyBundle(
   parts: AsyncIterable<BundlePart>,
-  { anchors = NO_ANCHORS, family: families, onRecord, onRedaction }: VerifyOptions = {},
+  options: VerifyOptions = {},
 ): Promise<BundleReport> {
+  const { anchors = NO_ANCHORS, witnesses = null, family: families } = options
+  const { onRecord, onRedaction } = options
   const family = families ?? new FamilyCheck(false)
   const reading = new BundleReading(anchors.keys, {
     onRedaction,
@@ -47,17 +53,22 @@ export async function verifyBundle(
   const runId = run?.runId ?? reading.proof?.run_id
   if (bad !== null && runId !== undefined) family.noteBad(runId, bad.seq)
   const isAlone = families === undefined
-  return judge(reading, anchors, isAlone ? family.judge(({ seq }) => reading.fileOf(seq)) : null)
+  const judged = isAlone ? family.judge(({ seq }) => reading.fileOf(seq)) : null
+  return judge(reading, { anchors, witnesses }, judged)
 }
 
 /** Reports whether the parts of an export belong together and are what was signed. */
 function judge(
   reading: BundleReading,
-  anchors: TrustAnchors,
+  {
+    anchors,
+    witnesses,
+  }: { readonly anchors: TrustAnchors; readonly witnesses: TrustedWitnesses | null },
   family: ReturnType<FamilyCheck['judge']> | null,
 ): BundleReport {
   const { proof, manifest, records, redactions, artifacts } = reading
   const { report: files, findings: ofFiles } = filesAmiss(reading)
+  const { report: log, findings: ofLog } = checkLogProof(reading, witnesses)
   const findings = [
     ...reading.findings,
     ...partsElsewhere(reading),
@@ -68,6 +79,7 @@ function judge(
     ...artifactsMissing(reading),
     ...ofFiles,
     ...redactionsAmiss(reading),
+    ...ofLog,
     ...(family?.findings ?? []),
   ]
   const bad = findings.flatMap(({ seq }) => (seq === null ? [] : [seq]))
@@ -81,7 +93,7 @@ function judge(
     head: records?.run?.head ?? null,
     key: proof?.key ?? null,
     signed_at: proof?.signed_at ?? null,
-    ...{ artifacts, files, verdict: records?.verdict ?? null },
+    ...{ log, artifacts, files, verdict: records?.verdict ?? null },
     withheld: records?.withheld ?? 0,
     isolation: records?.run?.isolation ?? null,
     signed_policy: proof?.policy_sha256 ?? null,
@@ -151,13 +163,14 @@ function manifestMalformed({ manifest, version }: BundleReading): Finding[] {
   }
   const paths = manifest.parts.map(({ path }) => path)
   const redactions = paths.filter((path) => path === REDACTIONS_FILE).slice(0, 1)
+  const log = paths.filter((path) => path === LOG_PROOF).slice(0, 1)
   const numbered = paths.filter((path) => firstSeqOf(path) !== null && path !== RECORDS_V1)
   const artifacts = new Set(paths.filter((path) => path.startsWith(ARTIFACTS)))
   const packs = new Set(paths.filter((path) => packOf(path) !== null))
   const right =
     version === 1
       ? [README, KEYS, PROOF, ...redactions, RECORDS_V1, ...artifacts, ...packs]
-      : [README, KEYS, PROOF, ...new Set(numbered), ...redactions, ...artifacts, ...packs]
+      : [README, KEYS, PROOF, ...log, ...new Set(numbered), ...redactions, ...artifacts, ...packs]
   if (JSON.stringify(right) === JSON.stringify(paths)) return []
   const message = `it lists other parts than an export has, or in another order: ${paths.join(', ')}`
   return [found('unexpected', MANIFEST, message)]
@@ -267,10 +280,11 @@ function redactionsAmiss(reading: BundleReading): Finding[] {
 export async function verifyFiles(
   files: readonly BundleFile[],
   anchors: TrustAnchors,
+  witnesses: TrustedWitnesses | null = null,
 ): Promise<FilesReport> {
   const family = new FamilyCheck(false)
   const reports: BundleReport[] = []
-  for (const open of files) reports.push(await verifyBundle(open(), { anchors, family }))
+  for (const open of files) reports.push(await verifyBundle(open(), { anchors, family, witnesses }))
   const judged = family.judge()
   const findings = [...reports.flatMap((each) => each.findings), ...judged.findings]
   const worstFirst = ['not_trusted', 'not_compared'] as const

@@ -72,7 +72,7 @@ const read = async <T>(
 ): Promise<Result<T, string>> => (await server.json(path, schema)).mapErr(({ message }) => message)
 
 /** All checkpoints of a server, oldest first. */
-async function readCheckpoints(server: ServerReader): Promise<Result<Checkpoint[], string>> {
+export async function readCheckpoints(server: ServerReader): Promise<Result<Checkpoint[], string>> {
   const chain: Checkpoint[] = []
   for (;;) {
     const after = chain.at(-1)?.number ?? -1

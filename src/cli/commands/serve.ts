@@ -115,6 +115,8 @@ const STUCK_MS = 5_000
 const SILENT_MS = 1_000
 /** How long a stop may take. After that, the process ends. What is not stored by then was not acknowledged. */
 const STOP_WITHIN_MS = 4_500
+/** How much longer it may take to show the last checkpoint to witnesses. */
+const LAST_OFFER_MS = 15_000
 
 /**
  * How much memory the server's newest objects may take. By default, a burst of work leaves the process 128 MiB larger until
@@ -132,6 +134,7 @@ class ServerThread {
   /** Resolves once the server is ready for requests. */
   readonly ready: Promise<unknown>
   readonly #log: Logger
+  readonly #stopWithinMs: number
   readonly #worker: Worker
   readonly #beats = new Int32Array(new SharedArrayBuffer(4))
   #seen = 0
@@ -140,6 +143,8 @@ class ServerThread {
 
   constructor(settings: Settings, log: Logger) {
     this.#log = log
+    const isWitnessed = settings.RETRAI_WITNESSES !== undefined
+    this.#stopWithinMs = STOP_WITHIN_MS + (isWitnessed ? LAST_OFFER_MS : 0)
     const workerData: ThreadData = { settings, beatMs: BEAT_MS, beats: this.#beats }
     this.#worker = new Worker(siblingModule('serve-thread', import.meta.url), {
       workerData,
@@ -159,7 +164,7 @@ class ServerThread {
 
   /** Ends sockets, requests and running work; then the process, when everything is stored or the time is over. */
   async stop(exitCode: number): Promise<never> {
-    setTimeout(() => this.#end(), STOP_WITHIN_MS).unref()
+    setTimeout(() => this.#end(), this.#stopWithinMs).unref()
     this.#worker.postMessage('stop')
     await this.#report('stopped')
     process.exit(exitCode)

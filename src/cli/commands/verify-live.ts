@@ -4,8 +4,10 @@ import type { Checkpoint } from '../../api/audit.ts'
 import { keysInLog } from '../../audit/checkpoints/checkpoint-stream.ts'
 import { knownKeys, type TrustAnchors } from '../../audit/public-keys.ts'
 import type { LiveReport } from '../../audit/verify/live-report.ts'
+import type { TrustedWitnesses } from '../../audit/verify/log-check.ts'
 import { verifyServer } from '../../audit/verify/verify-server.ts'
 import { verifyStore } from '../../audit/verify/verify-store.ts'
+import { checkWitnesses, shownByLog, shownByServer } from '../../audit/verify/witness-check.ts'
 import type { RequestError } from '../../client/index.ts'
 import { logPages } from '../../log/stream-pages.ts'
 import { runDetails } from '../../queries/run-details.ts'
@@ -18,7 +20,7 @@ import { readArtifactSettings } from '../../server/read-settings.ts'
 import { verifyFolder } from '../../server/verify-folder.ts'
 import { isConnectionString } from '../../store/eventstoredb/connection-string.ts'
 import { connect, download, newestRuns } from '../connection.ts'
-import { artifactsAround, dataDirOf, openEventStoreDb } from '../data-folder.ts'
+import { artifactsAround, dataDirOf, openEventStoreDb, openForReading } from '../data-folder.ts'
 import { io } from '../terminal/io.ts'
 import type { Steps } from '../terminal/steps.ts'
 
@@ -28,18 +30,27 @@ type Target = {
   readonly store?: string
 }
 
+/** What the log must still have: a checkpoint that the reader has kept, or what witnesses have seen. At most one is there. */
+type Wanted = { readonly kept: Checkpoint | null; readonly witnesses: TrustedWitnesses | null }
+
 /** Verifies all runs and ledgers of a server, a data folder or an EventStoreDB. */
 export async function* verifyLive(
   { server, dataDir: given, store }: Target,
-  kept: Checkpoint | null,
+  { kept, witnesses }: Wanted,
   anchors: TrustAnchors,
 ): Steps<LiveReport> {
   if (given !== undefined) {
     const dataDir = yield* dataDirOf(given)
     const artifacts = yield* readArtifactSettings(io().env)
-    return yield* await verifyFolder({ dataDir, artifacts, kept, anchors })
+    const place = { dataDir, artifacts, anchors }
+    if (witnesses === null) return yield* await verifyFolder({ ...place, kept })
+    await using opened = new AsyncDisposableStack()
+    const log = yield* openForReading(dataDir)
+    opened.defer(log.close)
+    const seen = checkWitnesses(yield* await shownByLog(log.reader), witnesses)
+    return withWitnesses(yield* await verifyFolder({ ...place, kept: seen.kept }), seen)
   }
-  if (store !== undefined) return yield* verifyEventStoreDb(store, kept, anchors)
+  if (store !== undefined) return yield* verifyEventStoreDb(store, { kept, witnesses }, anchors)
   const connection = yield* connect({ server, isVerifying: true })
   const { rest, explain } = connection
   const failureOf = (error: RequestError) => ({
@@ -56,13 +67,23 @@ export async function* verifyLive(
       }),
     detailsOf: runDetails,
   }
-  return yield* await verifyServer(reader, kept, anchors)
+  if (witnesses === null) return yield* await verifyServer(reader, kept, anchors)
+  const seen = checkWitnesses(yield* await shownByServer(reader, witnesses), witnesses)
+  return withWitnesses(yield* await verifyServer(reader, seen.kept, anchors), seen)
+}
+
+function withWitnesses(
+  report: LiveReport,
+  { findings: unseen, seen: witnessed }: ReturnType<typeof checkWitnesses>,
+): LiveReport {
+  const findings = [...report.findings, ...unseen]
+  return { ...report, witnessed, holds: findings.length === 0, findings }
 }
 
 /** Verifies all runs of an EventStoreDB, with the keys that its servers have published in it. */
 async function* verifyEventStoreDb(
   url: string,
-  kept: Checkpoint | null,
+  { kept, witnesses }: Wanted,
   anchors: TrustAnchors,
 ): Steps<LiveReport> {
   if (!isConnectionString(url)) yield* err('--store must be esdb://…, as for serve.')
@@ -75,7 +96,10 @@ async function* verifyEventStoreDb(
     const index = (await redactionIndexOf(reader)).unwrapOr(new RedactionIndex())
     const hiding = withRedactions(reader, index)
     const whole = { reader: hiding, pages: () => logPages(hiding), artifacts }
-    return yield* await verifyStore({ ...whole, keys, projected: null }, kept, anchors)
+    const all = { ...whole, keys, projected: null }
+    if (witnesses === null) return yield* await verifyStore(all, kept, anchors)
+    const seen = checkWitnesses(yield* await shownByLog(hiding), witnesses)
+    return withWitnesses(yield* await verifyStore(all, seen.kept, anchors), seen)
   } finally {
     await reader.close()
   }

@@ -6,10 +6,12 @@ import { Checkpoint, PublishedKeys } from '../../api/audit.ts'
 import { bundleFile } from '../../audit/bundle/unpack.ts'
 import { type KnownKeys, knownKeys, type TrustAnchors } from '../../audit/public-keys.ts'
 import type { LiveReport } from '../../audit/verify/live-report.ts'
+import type { TrustedWitnesses } from '../../audit/verify/log-check.ts'
 import { isBroken } from '../../audit/verify/report.ts'
 import { verifyBundle, verifyFiles } from '../../audit/verify/verify-bundle.ts'
 import { firstIssueOf, messageOf } from '../../lib/message-of.ts'
-import type { JsonOption } from '../terminal/option-values.ts'
+import { type NoteKey, readNoteKey } from '../../lib/signed-note.ts'
+import { type JsonOption, positiveInt } from '../terminal/option-values.ts'
 import { print, printJson } from '../terminal/print.ts'
 import { bundleLines, filesLines, liveLines } from '../terminal/report-lines.ts'
 import { offline, type Steps } from '../terminal/steps.ts'
@@ -88,6 +90,11 @@ A store is verified run by run, and compared with its own last checkpoint.
 GET /api/checkpoints/latest). This finds runs that were dropped or cut off since
 then. A server answers from its read model, which is compared with the records.
 
+--witness names the key of a witness: it must have seen the run of a FILE, or the
+newest checkpoint. Then nobody can have rewritten what came before, not even with
+the key of the server. If the newest checkpoint extends one that the witness has
+seen less than a minute before that was signed, this is enough, except for a FILE.
+
 Without a server, artifacts are read from the data folder, from the log, and
 from RETRAI_ARTIFACTS, so set that (and AWS_…) as for the server.
 
@@ -103,6 +110,8 @@ Environment:
 
 type Options = AnchorOptions &
   JsonOption & {
+    readonly witness?: readonly NoteKey[]
+    readonly quorum?: number
     readonly server?: string
     readonly dataDir?: string
     readonly store?: string
@@ -123,9 +132,28 @@ export const verifyCommand = (): Command =>
     )
     .option('--store <url>', 'verify all runs of the EventStoreDB at esdb://…')
     .option('--checkpoint <file>', 'a checkpoint that you have kept')
+    .option('--witness <key>', 'a witness that must have seen it; may be repeated', witnessKey)
+    .option('--quorum <number>', 'how many of these witnesses (default: all)', positiveInt)
     .option('--json', 'print the findings as JSON')
     .addHelpText('after', HELP)
     .action(offline(verify))
+
+function witnessKey(line: string, before: readonly NoteKey[] = []): readonly NoteKey[] {
+  const key = readNoteKey(line, 'cosignature')
+  if (key.isOk()) return [...before, key.value]
+  throw new InvalidArgumentError(`It is not the key of a witness: ${key.error}.`)
+}
+
+/** The witnesses that a reader trusts; null if none is named. */
+function trustedWitnesses({
+  witness = [],
+  quorum,
+}: Options): Result<TrustedWitnesses | null, string> {
+  const keys = [...new Map(witness.map((key) => [key.line, key])).values()]
+  if ((quorum ?? 0) > keys.length)
+    return err('--quorum asks for more witnesses than --witness names.')
+  return ok(keys.length === 0 ? null : { keys, quorum: quorum ?? keys.length })
+}
 
 async function* verify(files: readonly string[], options: Options): Steps {
   const { server, dataDir, store, checkpoint } = options
@@ -134,14 +162,18 @@ async function* verify(files: readonly string[], options: Options): Steps {
     return yield* err('Name exactly one of: files, --server, --data-dir, --store.')
   }
   const anchors = yield* await readAnchors(options)
+  const witnesses = yield* trustedWitnesses(options)
   if (files.length > 0) {
     if (checkpoint !== undefined) return yield* err('--checkpoint verifies no file.')
-    return yield* verifyExports(files, anchors, options)
+    return yield* verifyExports(files, anchors, witnesses, options)
+  }
+  if (checkpoint !== undefined && witnesses !== null) {
+    return yield* err('Name a checkpoint that you have kept, or witnesses that have kept one.')
   }
   const kept = yield* await readKept(checkpoint)
   // Files are verified without all that reads stores.
   const { verifyLive } = await import('./verify-live.ts')
-  const report = yield* verifyLive(options, kept, anchors)
+  const report = yield* verifyLive(options, { kept, witnesses }, anchors)
   const { holds, redacted } = report
   const isHidden = store !== undefined && holds && redacted.strings > 0
   const lines = [...liveLines(report), ...(isHidden ? [NOT_ERASED] : [])]
@@ -154,6 +186,7 @@ const NOT_ERASED =
 async function* verifyExports(
   paths: readonly string[],
   anchors: TrustAnchors,
+  witnesses: TrustedWitnesses | null,
   options: Options,
 ): Steps {
   const found = Result.combine(await Promise.all(paths.map(bundleFile)))
@@ -162,10 +195,10 @@ async function* verifyExports(
   )
   const [only] = files
   if (files.length === 1 && only !== undefined) {
-    const report = await verifyBundle(only(), { anchors })
+    const report = await verifyBundle(only(), { anchors, witnesses })
     return await printReport(report, bundleLines(report), options)
   }
-  const report = await verifyFiles(files, anchors)
+  const report = await verifyFiles(files, anchors, witnesses)
   const each = report.exports.flatMap((one) => [...bundleLines(one), ''])
   return await printReport(report, [...each, ...filesLines(report)], options)
 }

@@ -9,6 +9,7 @@ import {
   isBroken,
   type RedactionReport,
   type ReportedRedaction,
+  type SeenCheckpoint,
 } from '../../audit/verify/report.ts'
 import { counted } from '../../lib/text.ts'
 import { oneLine, timeOf } from './plain-text.ts'
@@ -44,6 +45,7 @@ export function bundleLines(report: BundleReport): string[] {
     ...redactionLines(report.redacted),
     ...isolationLines(report),
     ...familyLines(report.family),
+    ...logLines(report.log),
     `Hash of the last record: ${report.head}`,
     `Signed ${report.signed_at} by the key ${report.key}`,
     ...(report.signed_policy === null
@@ -51,6 +53,14 @@ export function bundleLines(report: BundleReport): string[] {
       : [`The signature names the policy ${report.signed_policy} of isolation.`]),
     trustLine(report.trust),
   ]
+}
+
+/** Where the run is in the log of checkpoints, and who has seen that, for people. */
+function logLines(log: BundleReport['log']): string[] {
+  if (log === null) return []
+  const { origin, checkpoint, records, seen_by } = log
+  const covered = `Checkpoint ${checkpoint} of ${origin} covers ${counted(records, 'record')}.`
+  return [covered, ...seen_by.map(({ name, at }) => `  Seen by ${name} at ${at}.`)].map(oneLine)
 }
 
 /** What the run says of its goal, for people. Whether that is true, no signature can say. */
@@ -185,6 +195,12 @@ function trustLine(trust: Trust): string {
 const NOT_ALL_READ =
   'Nothing is wrong in what was read, but NOT EVERYTHING COULD BE READ. Verify it again when the artifacts can be reached.'
 
+/** What a witness has seen, for people. */
+function witnessLine({ name, at, number, newest }: SeenCheckpoint): string {
+  const more = number < newest ? `, and checkpoint ${newest} extends that` : ''
+  return oneLine(`The witness ${name} has seen checkpoint ${number} at ${at}${more}.`)
+}
+
 /** The report on a store, for people. */
 export function liveLines(report: LiveReport): string[] {
   const { holds, runs, records, ledgers, artifacts, checkpoints, findings, trust } = report
@@ -214,6 +230,7 @@ export function liveLines(report: LiveReport): string[] {
       ),
     ...(holds ? redactionLines(report.redacted) : []),
     ...sinceLines(report),
+    ...(report.witnessed ?? []).map(witnessLine),
     ...(report.unverified === undefined
       ? []
       : [oneLine(`Not verified, because nothing signs it: ${report.unverified.join(', ')}.`)]),

@@ -2,7 +2,7 @@ import { Readable } from 'node:stream'
 import type { FastifyRequest } from 'fastify'
 import { err, ok, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
-import { Checkpoint, InclusionProof, PublishedKeys, RunProof } from '../../api/audit.ts'
+import { Checkpoint, InclusionProof, ProofInLog, PublishedKeys } from '../../api/audit.ts'
 import {
   CheckpointParams,
   ExportQuery,
@@ -73,7 +73,7 @@ function proveRun(app: ZodApp, audit: Audit): void {
       description: `${KEEP_IT} GET /api/checkpoints/latest/runs/{run_id} proves that the run is one of all runs of this server.`,
       params: RunParams,
       response: {
-        200: described('The proof', RunProof),
+        200: described('The proof', ProofInLog),
         ...problems('run_not_found', ...AUDIT_PROBLEMS),
       },
     },
@@ -122,6 +122,9 @@ function numberOf(text: string): number | 'latest' {
   return /^\d{1,10}$/.test(text) ? Number(text) : -1
 }
 
+/** Says how many witnesses have seen the newest checkpoint. The checkpoints themselves keep their names. */
+const SEEN_BY = 'retrai-seen-by'
+
 const findCheckpoint = (audit: Audit, number: string, request: FastifyRequest) =>
   audit
     .checkpoint(numberOf(number))
@@ -142,7 +145,8 @@ function listCheckpoints(app: ZodApp, audit: Audit): void {
       description:
         'The server writes a checkpoint soon after a run ends, and at the latest ' +
         'RETRAI_CHECKPOINT_SECONDS (60) after a change. With a kept checkpoint a client can check later ' +
-        'whether a run was dropped or lost its end: `retrai verify --server URL --checkpoint FILE`.',
+        'whether a run was dropped or lost its end: `retrai verify --server URL --checkpoint FILE`. If there are ' +
+        'witnesses, the header `retrai-seen-by` says how many have seen the newest one, and when.',
       querystring: ListCheckpointsQuery,
       response: {
         200: described('At most `limit` checkpoints', z.array(Checkpoint)),
@@ -152,6 +156,8 @@ function listCheckpoints(app: ZodApp, audit: Audit): void {
     handler: async (request, reply) => {
       const { after, limit } = request.query
       const listed = (await audit.checkpoints(after, limit)).map((all) => [...all])
+      const seen = audit.seen()
+      if (seen !== null) reply.header(SEEN_BY, seen)
       return sendResult(request, reply, listed.mapErr(auditProblem(request)))
     },
   })

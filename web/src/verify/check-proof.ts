@@ -12,6 +12,8 @@ const Proof = z.looseObject({
   head: z.string(),
   policy_sha256: z.string().optional(),
   signed_at: z.string(),
+  /** Proved by other signatures. */
+  log: z.unknown(),
   key: z.string(),
   signature: z.string().regex(/^[0-9a-f]{128}$/),
 })
@@ -19,7 +21,7 @@ const Proof = z.looseObject({
 /** Whether a server's proof of a run is signed by one of the keys that it publishes. */
 export function checkProof(givenProof: unknown, givenKeys: unknown): ProofVerdict {
   try {
-    const { signature, ...statement } = Proof.parse(givenProof)
+    const { signature, log: _, ...statement } = Proof.parse(givenProof)
     const key = knownKeys(PublishedKeys.parse(givenKeys)).get(statement.key)
     const good = key !== undefined && hasSigned(key, canonicalText(statement), signature)
     return {

@@ -1,0 +1,49 @@
+import { err, ok, type Result } from 'neverthrow'
+import * as z from 'zod'
+import { OWN_STREAM_PREFIX, Sha256 } from '../../domain/fields.ts'
+import { noteOf, readTreeNote, type SignedNote, type TreeNote } from '../../lib/signed-note.ts'
+import { storedValue } from '../../log/codec.ts'
+import { type StreamReader, streamPages } from '../../log/stream-pages.ts'
+import type { NewEvent, RecordedEvent, StoreFailure } from '../../store/event-store.ts'
+import { event } from '../checkpoints/checkpoint-stream.ts'
+
+/** What witnesses have signed is in the log, so that backups and copies have it. Each signature speaks for itself. */
+export const COSIGNATURE_STREAM = `${OWN_STREAM_PREFIX}cosignatures`
+
+const [COSIGNED, LEFT] = ['cosigned', 'origin_left'] as const
+const Cosigned = z.strictObject({ note: z.string(), keys: z.array(Sha256).readonly() })
+const Left = z.strictObject({ origin: z.string(), size: z.int().nonnegative() })
+
+/** A tree of which a witness has seen more than the log had later, and how much. */
+export type FormerTree = z.infer<typeof Left>
+/** `keys`: fingerprints of those whose checkpoints are in the tree. */
+export type CosignedNote = TreeNote & { readonly keys: readonly string[] }
+
+export const cosignedEvent = (note: SignedNote, keys: readonly string[]): NewEvent =>
+  event(COSIGNED, { note: noteOf(note), keys })
+export const leftEvent = (former: FormerTree): NewEvent => event(LEFT, former)
+
+/** What the stream holds, apart from what cannot be read: then nobody has signed it. Ends after an error. */
+export async function* cosignatureEntries(
+  store: StreamReader,
+): AsyncGenerator<Result<CosignedNote | FormerTree, StoreFailure>> {
+  for await (const page of streamPages(store, COSIGNATURE_STREAM)) {
+    if (page.isErr() && page.error.type !== 'stream_not_found') yield err(page.error)
+    for (const stored of page.unwrapOr([])) {
+      const entry = read(stored)
+      if (entry !== null) yield ok(entry)
+    }
+  }
+}
+
+function read(stored: RecordedEvent): CosignedNote | FormerTree | null {
+  try {
+    const value = storedValue(stored)
+    if (stored.type === LEFT) return Left.parse(value)
+    const { note, keys } = Cosigned.parse(value)
+    const found = readTreeNote(note)
+    return found && { ...found, keys }
+  } catch {
+    return null
+  }
+}

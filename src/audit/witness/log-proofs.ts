@@ -1,0 +1,95 @@
+import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import type { Checkpoint, LogProof } from '../../api/audit.ts'
+import { noteOf } from '../../lib/signed-note.ts'
+import { canonicalText } from '../../log/commitment.ts'
+import type { StreamReader } from '../../log/stream-pages.ts'
+import { checkpointEntries } from '../checkpoints/checkpoint-stream.ts'
+import type { Mark } from '../checkpoints/followed-checkpoints.ts'
+import { hexOf, proveInclusion } from '../checkpoints/merkle.ts'
+import type { OwnLog, OwnLogError } from './own-log.ts'
+
+/**
+ * Proves that a checkpoint of a server covers a run: the newest one that witnesses have seen if that covers as much of
+ * the run as the newest of all, and else that one. Null if none covers it.
+ */
+export function proveInLog(
+  ownLog: OwnLog,
+  runId: string,
+): ResultAsync<LogProof | null, OwnLogError> {
+  const { followed } = ownLog
+  const find = async (mark: Mark | undefined) => {
+    const proof = mark && (await proveInclusion(followed.logAt(mark), runId))
+    return proof && { ...proof, size: mark.size }
+  }
+  const found = ownLog.read().map(async () => {
+    const newest = await find(followed.marks.at(-1))
+    const seen = await find(followed.marks.find(({ size }) => size === followed.kept))
+    return seen?.leaf.length === newest?.leaf.length ? seen : newest
+  })
+  return found.andThen((proof) => {
+    if (!proof) return ok(null)
+    const { size, checkpoint, leaf, index: run_index, path: run_path } = proof
+    const inclusion = hexOf(followed.tree.inclusion(size - 1, size))
+    return ownLog.cosigned(ownLog.head(size)).map((note) => {
+      return {
+        note: noteOf(note),
+        index: size - 1,
+        inclusion,
+        checkpoint,
+        leaf,
+        run_index,
+        run_path,
+      }
+    })
+  })
+}
+
+/** Hashes in a full tile, and entries in a full bundle (C2SP tlog-tiles). */
+const TILE = 256
+/** Levels of the tree that a tile has. */
+const TILE_HEIGHT = 8
+const TILE_PATH = /^(\d|[1-5]\d|6[0-3]|entries)\/((?:x\d{3}\/)*)(\d{3})(?:\.p\/([1-9]\d{0,2}))?$/
+
+/** A tile or a bundle of entries, by its path below `tile/`; null if there is none. */
+export function readTile(
+  ownLog: OwnLog,
+  store: StreamReader,
+  path: string,
+): ResultAsync<Buffer | null, OwnLogError> {
+  const [, level = '', above = '', last = '', width = String(TILE)] = TILE_PATH.exec(path) ?? []
+  const index = Number(above.replaceAll(/[x/]/g, '') + last) * TILE
+  // A number has one path: without zeros before it.
+  const isWhole = !above.startsWith('x000/') && Number(width) <= TILE
+  const isThere = level !== '' && isWhole && !path.endsWith(`.p/${TILE}`)
+  return ownLog.read().andThen((): ResultAsync<Buffer | null, OwnLogError> => {
+    const { tree, revisions } = ownLog.followed
+    const hashes = (height: number) => (isThere ? tree.hashes(height, index, Number(width)) : null)
+    if (level !== 'entries')
+      return new ResultAsync(Promise.resolve(ok(hashes(Number(level) * TILE_HEIGHT))))
+    const wanted = hashes(0) && revisions.slice(index, index + Number(width))
+    return new ResultAsync(bundle(store, wanted))
+  })
+}
+
+/** The checkpoints at these revisions, each with its length in two bytes before it. */
+async function bundle(
+  store: StreamReader,
+  revisions: readonly number[] | null,
+): Promise<Result<Buffer | null, OwnLogError>> {
+  const [first, last] = [revisions?.[0], revisions?.at(-1)]
+  if (revisions === null || first === undefined || last === undefined) return ok(null)
+  const found: Buffer[] = []
+  for await (const entry of checkpointEntries(store, { after: first - 1, to: last })) {
+    if (entry.isErr()) return err(entry.error)
+    const isWanted = 'checkpoint' in entry.value && revisions.includes(entry.value.revision)
+    if (isWanted) found.push(bundled(entry.value.checkpoint))
+  }
+  return ok(Buffer.concat(found))
+}
+
+function bundled(checkpoint: Checkpoint): Buffer {
+  const content = Buffer.from(canonicalText(checkpoint))
+  const length = Buffer.alloc(2)
+  length.writeUInt16BE(content.length)
+  return Buffer.concat([length, content])
+}
