@@ -88,6 +88,15 @@ export type Identity = {
   readonly pool: string | null
 }
 
+const SERVER_ID = 'server-id'
+
+/** The id of the server of a data folder; null if no server has served it. */
+export const readServerId = (dataDir: string): Promise<string | null> =>
+  readFile(join(dataDir, SERVER_ID), 'utf8').then(
+    (id) => id.trim(),
+    () => null,
+  )
+
 /** Makes the data folder at the first start, and in it the identity of its server. The error is a text for people. */
 export async function openIdentity({
   RETRAI_DATA_DIR: dataDir,
@@ -99,7 +108,7 @@ export async function openIdentity({
   const keyring = await openKeyring(join(dataDir, 'keys'), () => new Date())
   if (keyring.isErr()) return err(keyring.error.message)
   const isId = z.uuid('it does not hold a server id')
-  const idFile = join(dataDir, 'server-id')
+  const idFile = join(dataDir, SERVER_ID)
   const serverId = await kept(idFile, isId, randomUUID)
   if (serverId.isErr()) return err(serverId.error)
   const renewServerId = (): ResultAsync<string, string> => {

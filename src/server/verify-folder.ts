@@ -9,6 +9,7 @@ import { ledgerOf } from '../audit/ledgers.ts'
 import { knownKeys, NO_ANCHORS, type TrustAnchors } from '../audit/public-keys.ts'
 import type { LiveReport } from '../audit/verify/live-report.ts'
 import { verifyStore } from '../audit/verify/verify-store.ts'
+import { COSIGNATURE_STREAM } from '../audit/witness/cosignatures.ts'
 import { LOG_ID_STREAM, SERVERS_STREAM } from '../log/log-identity.ts'
 import { artifactOfStream, RUN_STREAM_PREFIX, runIdOf } from '../log/run-log.ts'
 import type { LogPages } from '../log/stream-pages.ts'
@@ -71,7 +72,9 @@ async function unverifiedIn(dataDir: string): Promise<readonly string[]> {
 
 const UUID = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 const SHA256 = /^[0-9a-f]{64}$/
-const OTHERS: ReadonlySet<string> = new Set([LOG_ID_STREAM, SERVERS_STREAM, CHECKPOINT_STREAM])
+const OTHERS = new Set<string>([
+  ...[LOG_ID_STREAM, SERVERS_STREAM, CHECKPOINT_STREAM, COSIGNATURE_STREAM],
+])
 
 /** Whether a server makes a stream with this name. */
 function isOwnStream(stream: string): boolean {

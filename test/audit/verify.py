@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Verifies exports of retrAI. Written from docs/verification.md alone, with nothing but Python's standard library.
 
-    verify.py FILE [--fingerprint HEX] [--json]
+    verify.py FILE [--fingerprint HEX] [--witness KEY …] [--json]
     verify.py --vectors vectors.json
 
 Exit codes: 0 holds, 1 does not hold, 2 signed by another key than the one given, 3 could not be verified.
@@ -149,8 +149,28 @@ SEAL = {"type": TEXT, "key": SHA256, "signature": SIGNATURE}
 KEY = {"fingerprint": SHA256, "public_key": TEXT, "created": TIME, "retired": TIME_OR_NULL}
 PART = {"path": TEXT, "bytes": FROM_0, "sha256": SHA256}
 WITHHELD = {"id": SHA256, "path": TEXT, "why": ("masked", lambda value: value == "masked")}
+HEAD = {"run_id": TEXT, "length": FROM_1, "head": SHA256}
+CHECKPOINT = {
+    **SEAL,
+    "log_id": UUID,
+    "number": FROM_0,
+    "runs": FROM_0,
+    "root": SHA256,
+    "previous": SHA256,
+    "unsigned_entries?": {"access": FROM_0, "redactions": FROM_0, "tokens": FROM_0},
+    "signed_at": TIME,
+}
 STATEMENTS = {
     "keys.json": {"keys": [KEY]},
+    "log.json": {
+        "note": TEXT,
+        "index": FROM_0,
+        "inclusion": [SHA256],
+        "checkpoint": CHECKPOINT,
+        "leaf": HEAD,
+        "run_index": FROM_0,
+        "run_path": [SHA256],
+    },
     "proof.json": {
         **SEAL,
         "run_id": UUID,
@@ -306,6 +326,110 @@ def check_seal(name, statement, kind, keys):
     public = keys[unsigned["key"]]
     if not has_signed(public, canonical(unsigned).encode(), bytes.fromhex(statement["signature"])):
         raise Bad(f"{name}: its signature is not good")
+
+
+# --- Merkle trees, RFC 6962 ---
+
+
+def leaf_hash(head):
+    return hashlib.sha256(b"\0" + canonical(head).encode()).digest()
+
+
+def split(count):
+    return 1 << ((count - 1).bit_length() - 1)
+
+
+def root_of(leaves):
+    if not leaves:
+        return hashlib.sha256().digest()
+    if len(leaves) == 1:
+        return leaves[0]
+    middle = split(len(leaves))
+    return hashlib.sha256(b"\1" + root_of(leaves[:middle]) + root_of(leaves[middle:])).digest()
+
+
+def root_of_path(leaf, index, count, path):
+    if count == 1:
+        return leaf if index == 0 and not path else None
+    if not path:
+        return None
+    middle = split(count)
+    left = index < middle
+    below = root_of_path(leaf, index if left else index - middle, middle if left else count - middle, path[:-1])
+    if below is None:
+        return None
+    pair = below + path[-1] if left else path[-1] + below
+    return hashlib.sha256(b"\1" + pair).digest()
+
+
+# --- Notes about the log of checkpoints: C2SP signed-note, tlog-checkpoint and tlog-cosignature ---
+
+SIGNED_BY_LOG, COSIGNED = b"\1", b"\4"
+
+
+def key_id(name, kind, public):
+    return hashlib.sha256(name.encode() + b"\n" + kind + public).digest()[:4]
+
+
+def witness_key(line):
+    """Name and public key (32 bytes) of a witness."""
+    name, number, encoded = line.split("+", 2)
+    typed = base64.b64decode(encoded, validate=True)
+    if typed[:1] != COSIGNED or len(typed) != 33 or key_id(name, COSIGNED, typed[1:]).hex() != number:
+        raise ValueError(f"{line} is not the key of a witness")
+    return name, typed[1:]
+
+
+def read_note(note):
+    """The text of a note, and its signatures by names and ids of keys."""
+    text, below, lines = note.rpartition("\n\n")
+    signatures = {}
+    for line in lines.removesuffix("\n").split("\n"):
+        match = re.fullmatch(r"— (\S+) ([A-Za-z0-9+/]+={0,2})", line)
+        if not below or not lines.endswith("\n") or match is None:
+            raise Bad("log.json: it holds no signed note")
+        data = base64.b64decode(match[2], validate=True)
+        signatures.setdefault((match[1], data[:4]), []).append(data[4:])
+    return text + "\n", signatures
+
+
+def signed_note(text, signatures, name, public):
+    found = signatures.get((name, key_id(name, SIGNED_BY_LOG, public)), [])
+    return found != [] and all(has_signed(public, text.encode(), signature) for signature in found)
+
+
+def cosigned(text, signatures, name, public):
+    found = signatures.get((name, key_id(name, COSIGNED, public)), [])
+    return found != [] and all(
+        has_signed(public, f"cosignature/v1\ntime {int.from_bytes(one[:8], 'big')}\n{text}".encode(), one[8:])
+        for one in found
+    )
+
+
+def check_log(log, run_id, head_at, keys, witnesses):
+    """From the run to its checkpoint, from that to the tree of the note, and who has signed that."""
+
+    def need(condition, message):
+        if not condition:
+            raise Bad(f"log.json: {message}")
+
+    text, signatures = read_note(log["note"])
+    origin, size, root, *_ = text.split("\n")
+    checkpoint, leaf = log["checkpoint"], log["leaf"]
+    need(re.fullmatch(r"0|[1-9][0-9]*", size), "the size of the tree is not a number")
+    need(origin.startswith(f"retrai/{checkpoint['log_id']}/"), "the note is of another log")
+    need(any(signed_note(text, signatures, origin, key) for key in keys.values()), "nobody has signed the note")
+    path = [bytes.fromhex(step) for step in log["inclusion"]]
+    found = root_of_path(leaf_hash(checkpoint), int(log["index"]), int(size), path)
+    need(found == base64.b64decode(root), "the checkpoint is not in the tree")
+    check_seal("log.json", checkpoint, "retrai.checkpoint.v1", keys)
+    path = [bytes.fromhex(step) for step in log["run_path"]]
+    found = root_of_path(leaf_hash(leaf), int(log["run_index"]), int(checkpoint["runs"]), path)
+    need(found is not None and found.hex() == checkpoint["root"], "the run is not in the checkpoint")
+    need(leaf["run_id"] == run_id, "it is about another run")
+    need(head_at(int(leaf["length"])) == leaf["head"], "the checkpoint has other records of the run")
+    for name, public in witnesses:
+        need(cosigned(text, signatures, name, public), f"{name} has not signed the note")
 
 
 # --- Records ---
@@ -534,6 +658,7 @@ class Records:
     def __init__(self):
         self.count, self.head, self.last_kind = 0, GENESIS, None
         self.has_ended = False
+        self.hashes = []
         self.artifacts, self.redacted, self.bad = {}, {}, None
         # The check that the agent does not see. An export holds it once the run has ended.
         self.hidden = None
@@ -557,7 +682,11 @@ class Records:
             for pointer, commitment in line["metadata"].get("redacted", {}).items():
                 self.redacted[self.count, pointer] = commitment
             self.head, self.last_kind = line["metadata"]["hash"], line["data"]["kind"]
+            self.hashes.append(self.head)
             self.count += 1
+
+    def head_at(self, length):
+        return self.hashes[length - 1] if length <= self.count else None
 
     def note(self, kind, payload):
         """Keeps what the rest of the archive is compared with."""
@@ -721,6 +850,8 @@ class Files:
 # --- The archive ---
 
 FIXED = ["README.txt", "keys.json", "proof.json"]
+# Only if a checkpoint covers the run.
+LOG = "log.json"
 MANIFEST = "manifest.json"
 # Only if something was redacted from the run.
 REDACTIONS = "redactions.ndjson"
@@ -900,10 +1031,10 @@ class Bundle:
         self.findings.append(Bad(f"{name}: {problem}"))
         return None
 
-    def check(self):
+    def check(self, witnesses=()):
         manifest, proof, published = map(self.json.get, (MANIFEST, "proof.json", "keys.json"))
         for name in STATEMENTS:
-            if name not in self.seen:
+            if name not in self.seen and name != LOG:
                 self.findings.append(Bad(f"{name}: it is not in the archive"))
         try:
             keys = {} if published is None else keys_of(published)
@@ -925,9 +1056,21 @@ class Bundle:
         if self.records is not None:
             self.findings += self.records.against(proof)
             self.check_artifacts()
+            self.check_log(proof, witnesses)
             if manifest is not None and self.records.bad is None:
                 self.check_files(manifest)
         self.check_redactions((proof or {}).get("run_id"))
+
+    def check_log(self, proof, witnesses):
+        log = self.json.get(LOG)
+        if log is None and witnesses:
+            self.findings.append(Bad("log.json is missing, so no witness has seen the run"))
+        if log is None or proof is None or self.records.bad is not None:
+            return
+        try:
+            check_log(log, proof["run_id"], self.records.head_at, self.keys(), witnesses)
+        except (Bad, ValueError) as bad:
+            self.findings.append(Bad(str(bad)))
 
     def check_parts(self, manifest):
         listed = {part["path"]: (int(part["bytes"]), part["sha256"]) for part in manifest["parts"]}
@@ -938,7 +1081,8 @@ class Bundle:
             wanted = [*FIXED, *redactions, RECORDS_1, *artifacts, *packs]
             order = [MANIFEST, *listed]
         else:
-            wanted = [*FIXED, *filter(RECORDS_2.match, listed), *redactions, *artifacts, *packs]
+            log = [path for path in listed if path == LOG]
+            wanted = [*FIXED, *log, *filter(RECORDS_2.match, listed), *redactions, *artifacts, *packs]
             order = [*listed, MANIFEST]
         if list(self.seen) != order:
             self.findings.append(Bad("the archive does not hold the parts of its manifest, in their order"))
@@ -1019,10 +1163,10 @@ def isolation_of(records, proof):
     return f"  isolation: {what}{named}{otherwise}"
 
 
-def verify(path, fingerprints, as_json):
+def verify(path, fingerprints, as_json, witnesses=()):
     bundle = Bundle()
     bundle.read(path)
-    bundle.check()
+    bundle.check(witnesses)
     seqs = [bad.seq for bad in bundle.findings if bad.seq is not None]
     first = min(seqs) if seqs else None
     holds = not bundle.findings
@@ -1045,37 +1189,6 @@ def verify(path, fingerprints, as_json):
 
 
 # --- Test vectors ---
-
-
-def leaf_hash(head):
-    return hashlib.sha256(b"\0" + canonical(head).encode()).digest()
-
-
-def split(count):
-    return 1 << ((count - 1).bit_length() - 1)
-
-
-def root_of(leaves):
-    if not leaves:
-        return hashlib.sha256().digest()
-    if len(leaves) == 1:
-        return leaves[0]
-    middle = split(len(leaves))
-    return hashlib.sha256(b"\1" + root_of(leaves[:middle]) + root_of(leaves[middle:])).digest()
-
-
-def root_of_path(leaf, index, count, path):
-    if count == 1:
-        return leaf if index == 0 and not path else None
-    if not path:
-        return None
-    middle = split(count)
-    left = index < middle
-    below = root_of_path(leaf, index if left else index - middle, middle if left else count - middle, path[:-1])
-    if below is None:
-        return None
-    pair = below + path[-1] if left else path[-1] + below
-    return hashlib.sha256(b"\1" + pair).digest()
 
 
 def check_vectors(path):
@@ -1130,6 +1243,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("file", nargs="?")
     parser.add_argument("--fingerprint", action="append")
+    parser.add_argument("--witness", action="append", default=[])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--vectors")
     options = parser.parse_args()
@@ -1138,8 +1252,9 @@ def main():
             return check_vectors(options.vectors)
         if options.file is None:
             parser.error("name a file")
-        return verify(options.file, options.fingerprint, options.json)
-    except FileNotFoundError as error:
+        witnesses = [witness_key(line) for line in options.witness]
+        return verify(options.file, options.fingerprint, options.json, witnesses)
+    except (FileNotFoundError, ValueError) as error:
         print(error, file=sys.stderr)
         return 3
 

@@ -14,12 +14,14 @@ import {
   importRun,
 } from '../../audit/bundle/import-run.ts'
 import { bundleFile } from '../../audit/bundle/unpack.ts'
+import { OwnLog } from '../../audit/witness/own-log.ts'
 import { queryOf } from '../../client/call.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { counted } from '../../lib/text.ts'
 import { guardSecrets } from '../../log/masking.ts'
 import type { StreamReader } from '../../log/stream-pages.ts'
 import { redactionIndexOf } from '../../redaction/redaction-index.ts'
+import { readServerId } from '../../server/data-folder.ts'
 import { readSettings } from '../../server/read-settings.ts'
 import { secretsOf } from '../../server/settings.ts'
 import { type Connection, connect, download, runIdOf, serverCommand } from '../connection.ts'
@@ -115,7 +117,10 @@ async function* fromFolder(
       reader.readStream(stream, options).map((page) => page.map((event) => index.apply(event))),
   }
   const clock = () => new Date()
-  const audit = createAudit({ store, artifacts, keyring, runs: { get: () => null }, clock })
+  const serverId = await readServerId(dir)
+  const ownLog = serverId === null ? undefined : new OwnLog({ store, keyring, serverId })
+  const runs = { get: () => null }
+  const audit = createAudit({ store, artifacts, keyring, runs, clock, ownLog })
   const exported = await audit.exportRun(runId, files)
   return yield* exported.mapErr((error) =>
     error.type === 'stream_not_found' ? `There is no run ${runId} in ${given}.` : error.message,
