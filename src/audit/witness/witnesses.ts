@@ -67,6 +67,7 @@ export class Witnesses {
   #lacksSince: number | null = null
   #isLate = false
   #hasBelieved = false
+  #isLeaving = false
 
   constructor(deps: WitnessesDeps) {
     this.#deps = deps
@@ -208,9 +209,13 @@ export class Witnesses {
     const isShown = shown !== null && (await ownLog.isAlien(shown))
     const seen = isShown ? shown.head.size : size
     const left = this.#links.filter(({ doubts }) => !doubts).length
-    if (ownLog.origin === origin && (isShown || (left < quorum && !this.#hasBelieved))) {
+    const isBelieved = isShown || (left < quorum && !this.#hasBelieved)
+    if (isBelieved && ownLog.origin === origin && !this.#isLeaving) {
       this.#hasBelieved ||= !isShown
+      // Other witnesses may say the same meanwhile.
+      this.#isLeaving = true
       await this.#leave(seen)
+      this.#isLeaving = false
     }
     return `It has seen another tree of ${origin}, with ${seen} checkpoints.`
   }

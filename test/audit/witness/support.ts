@@ -82,8 +82,12 @@ export class Checkpointing {
   async write(count = 1, mark = ''): Promise<void> {
     for (let each = 0; each < count; each += 1) {
       this.grow(this.runs.size + 1, 1, mark)
-      ;(await this.#writer.write())._unsafeUnwrap()
+      await this.checkpoint()
     }
+  }
+
+  async checkpoint(): Promise<void> {
+    ;(await this.#writer.write())._unsafeUnwrap()
     await this.head()
   }
 

@@ -64,7 +64,8 @@ test('a tree that continues what was seen is signed with the time, and shown aft
   const shown = (await readCosigned(dir, hash)) ?? ''
   expect(signaturesBy(shown, key.line).good).toBe(true)
   expect(signaturesBy(shown, log.line).good).toBe(true)
-  const seen = await Array.fromAsync(witnessed(dir, await readdir(dir), key))
+  const seen = []
+  for await (const each of witnessed(dir, await readdir(dir), key)) seen.push(each)
   expect(seen).toEqual([{ head: { origin: ORIGIN, size: 8, root: treeOf(8).root() }, at: NOW }])
   const [file = ''] = await readdir(dir)
   expect((await stat(join(dir, file))).size).toBeLessThan(600)

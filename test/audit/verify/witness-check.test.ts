@@ -1,0 +1,313 @@
+import fc from 'fast-check'
+import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
+import type { Checkpoint, LogProof } from '../../../src/api/audit.ts'
+import { proveRun } from '../../../src/audit/audit.ts'
+import { LOG_PROOF, MANIFEST, Manifest } from '../../../src/audit/bundle/bundle-format.ts'
+import { exportParts, packed } from '../../../src/audit/bundle/export-parts.ts'
+import { seal } from '../../../src/audit/keyring.ts'
+import { knownKeys } from '../../../src/audit/public-keys.ts'
+import type { TrustedWitnesses } from '../../../src/audit/verify/log-check.ts'
+import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
+import { verifyStore } from '../../../src/audit/verify/verify-store.ts'
+import { checkWitnesses, shownByLog } from '../../../src/audit/verify/witness-check.ts'
+import { proveInLog } from '../../../src/audit/witness/log-proofs.ts'
+import type { RunRecord } from '../../../src/domain/records.ts'
+import { sha256 } from '../../../src/lib/sha256.ts'
+import { readNoteKey } from '../../../src/lib/signed-note.ts'
+import { canonicalText } from '../../../src/log/commitment.ts'
+import { LOG_ID_STREAM } from '../../../src/log/log-identity.ts'
+import { logPages } from '../../../src/log/stream-pages.ts'
+import { append, prepare } from '../../support/append-records.ts'
+import { memoryStore } from '../../support/memory-store.ts'
+import { isMissing } from '../../support/missing.ts'
+import { PACKS, validRun } from '../../support/run-records.ts'
+import { SpecWitness } from '../../support/spec-witness.ts'
+import { inPython } from '../python.ts'
+import { NOW, type Part, partsOf } from '../support.ts'
+import { Checkpointing, untilSeen } from '../witness/support.ts'
+
+const [records = []] = fc.sample(
+  validRun(undefined, { maxMoves: 25 }).filter((run) => run.length > 8),
+  { seed: 7, numRuns: 1 },
+)
+const runId = records[0]?.run_id ?? ''
+/** The run as somebody would like to have it. */
+const rewritten = records.map(
+  (record, seq): RunRecord => (seq === 1 ? { ...record, ts: record.ts + 0.25 } : record),
+)
+
+let witness: SpecWitness
+let trusted: TrustedWitnesses
+beforeEach(async () => {
+  witness = await SpecWitness.open()
+  onTestFinished(() => witness.close())
+  trusted = { keys: [readNoteKey(witness.key, 'cosignature')._unsafeUnwrap()], quorum: 1 }
+})
+
+/** Appends the run, and writes a checkpoint over it. */
+async function checkpointOver(server: Checkpointing, run: readonly RunRecord[]): Promise<void> {
+  const prepared = prepare(runId, null, run, { commandId: 'test' })
+  const { state, head } = (await append(server.store, prepared))._unsafeUnwrap()
+  server.runs.set(runId, { run_id: runId, length: state.seq + 1, head })
+  await server.checkpoint()
+}
+
+/** A server whose newest checkpoint, over the run, the witness has seen. */
+async function seenServer(): Promise<Checkpointing> {
+  const server = await Checkpointing.open()
+  witness.logs = [await server.key()]
+  await checkpointOver(server, records)
+  const witnesses = server.witnesses([witness])
+  await untilSeen(witnesses, 1, 1)
+  await witnesses.stop()
+  return server
+}
+
+/** A log with the same id, keys and server as another one, and some of its streams. */
+async function forgedFrom(server: Checkpointing, ...streams: string[]): Promise<Checkpointing> {
+  const store = memoryStore()
+  for (const stream of [LOG_ID_STREAM, ...streams]) {
+    const page = { from: 'start', direction: 'forward', limit: 100 } as const
+    const events = (await server.store.readStream(stream, page))._unsafeUnwrap()
+    ;(await store.append(stream, events, { expectedRevision: 'no_stream' }))._unsafeUnwrap()
+  }
+  return Checkpointing.open(store, server.keyring)
+}
+
+async function verified({ store, keyring }: Checkpointing) {
+  const shown = (await shownByLog(store))._unsafeUnwrap()
+  const { findings, kept, seen } = checkWitnesses(shown, trusted)
+  const keys = knownKeys((await keyring.load())._unsafeUnwrap().published)
+  const artifacts = { read: async () => null }
+  const whole = { reader: store, pages: () => logPages(store), artifacts, keys, projected: null }
+  const report = (await verifyStore(whole, kept))._unsafeUnwrap()
+  const ofLog = report.findings.filter(({ message }) => !message.includes('its artifact'))
+  return { ofLog, findings, seen, kept }
+}
+
+describe('a log', () => {
+  test('whose newest checkpoint a witness has seen holds', async () => {
+    const { ofLog, findings, seen, kept } = await verified(await seenServer())
+    expect([...ofLog, ...findings]).toEqual([])
+    expect(kept).toMatchObject({ number: 0 })
+    expect(seen).toEqual([{ name: witness.name, at: expect.any(String), number: 0, newest: 0 }])
+  })
+
+  test('that extends what a witness has seen holds for a minute', async () => {
+    const server = await seenServer()
+    server.now = Date.now() + 50_000
+    await server.write(1)
+    expect((await verified(server)).findings).toEqual([])
+    server.now = Date.now() + 70_000
+    await server.write(1)
+    const { findings } = await verified(server)
+    expect(findings).toMatchObject([{ problem: 'unwitnessed' }])
+    expect(findings[0]?.message).toContain(witness.name)
+  })
+
+  test('that was rewritten whole with the true key is found by one cosignature', async () => {
+    const server = await seenServer()
+    const forged = await forgedFrom(server)
+    await checkpointOver(forged, rewritten)
+    expect((await forged.head()).origin).toBe((await server.head()).origin)
+    const alone = await verified(forged)
+    // Without the witness, nothing is wrong with it.
+    expect(alone.ofLog).toEqual([])
+    expect(alone.findings).toMatchObject([{ problem: 'unwitnessed' }])
+    // The witness does not sign it, either.
+    const witnesses = forged.witnesses([witness])
+    await witnesses.stop()
+    expect(witness.seen.size).toBe(1)
+    expect((await verified(forged)).findings).toMatchObject([{ problem: 'unwitnessed' }])
+  })
+
+  test('that was rewritten, with the cosignatures of the true one, is found', async () => {
+    const forged = await forgedFrom(await seenServer(), 'retrai-cosignatures')
+    await checkpointOver(forged, rewritten)
+    const { findings } = await verified(forged)
+    expect(findings).toMatchObject([{ problem: 'changed' }, { problem: 'unwitnessed' }])
+    expect(findings[0]?.message).toContain(`${witness.name} has seen other checkpoints`)
+  })
+
+  test('of which only runs were rewritten, under a checkpoint that follows the one that was seen, is found', async () => {
+    const server = await seenServer()
+    const forged = await forgedFrom(server, 'retrai-checkpoints', 'retrai-cosignatures')
+    const prepared = prepare(runId, null, rewritten, { commandId: 'test' })
+    const { head } = (await append(forged.store, prepared))._unsafeUnwrap()
+    forged.runs.set(runId, { run_id: runId, length: records.length + 1, head })
+    const { ofLog } = await verified(forged)
+    expect(ofLog.map(({ message }) => message).join()).toContain('all of it was rewritten')
+  })
+
+  test('that lost its last checkpoints is found', async () => {
+    const server = await seenServer()
+    const forged = await forgedFrom(server, 'retrai-cosignatures')
+    const { findings } = await verified(forged)
+    expect(findings[0]?.message).toContain('has seen 1 checkpoints')
+  })
+})
+
+test('of two histories of one size, a witness signs one', async () => {
+  const server = await seenServer()
+  const other = await forgedFrom(server)
+  await checkpointOver(other, rewritten)
+  const [one, two] = [await server.head(), await other.head()]
+  expect([one.origin, one.size]).toEqual([two.origin, two.size])
+  expect(one.root.equals(two.root)).toBe(false)
+  await other.witnesses([witness], { quorum: 1 }).stop()
+  const [of, shown] = [await verified(server), await verified(other)]
+  expect([of.findings, shown.findings.length > 0]).toEqual([[], true])
+})
+
+/** The parts of an export of the run. */
+async function exportedFrom(
+  { store, keyring, ownLog }: Checkpointing,
+  change: (log: LogProof) => LogProof | null = (log) => log,
+): Promise<Part[]> {
+  const keys = (await keyring.load())._unsafeUnwrap()
+  const log = (await proveInLog(ownLog, runId))._unsafeUnwrap()
+  const proof = (await proveRun(store, null, runId, keys.signer, NOW))._unsafeUnwrap()
+  const artifacts = {
+    read: async (name: string) => {
+      const content = PACKS.get(name)
+      return content === undefined ? null : { bytes: content.length, stream: whole(content) }
+    },
+  }
+  const parts: Part[] = []
+  const deps = { store, artifacts, keys, now: NOW, log: log && change(log) }
+  for await (const { path, body } of exportParts(deps, proof)) {
+    parts.push({ path, content: Buffer.concat(await toArray(body)) })
+  }
+  return parts
+}
+
+async function* whole(content: Buffer): AsyncGenerator<Buffer> {
+  yield content
+}
+async function toArray(body: AsyncIterable<Uint8Array>): Promise<Uint8Array[]> {
+  const chunks: Uint8Array[] = []
+  for await (const chunk of body) chunks.push(chunk)
+  return chunks
+}
+
+const findingsOf = async (parts: readonly Part[], witnesses: TrustedWitnesses | null = trusted) => {
+  const report = await verifyBundle(partsOf(parts), { witnesses })
+  return { report, about: report.findings.filter(({ where }) => where === LOG_PROOF) }
+}
+
+describe('an export', () => {
+  test('says which checkpoint covers the run, and which witnesses have seen that', async () => {
+    const server = await seenServer()
+    const parts = await exportedFrom(server)
+    expect(parts.map(({ path }) => path).slice(0, 4)).toEqual([
+      ...['README.txt', 'keys.json', 'proof.json', LOG_PROOF],
+    ])
+    const { report } = await findingsOf(parts)
+    expect(report.findings).toEqual([])
+    const { origin } = await server.head()
+    expect(report.log).toEqual({
+      ...{ origin, checkpoint: 0, records: records.length },
+      seen_by: [{ name: witness.name, at: expect.any(String) }],
+    })
+    const other = await SpecWitness.open('witness.example/other')
+    onTestFinished(() => other.close())
+    const keys = [...trusted.keys, readNoteKey(other.key, 'cosignature')._unsafeUnwrap()]
+    expect((await findingsOf(parts, { keys, quorum: 1 })).about).toEqual([])
+    const { about } = await findingsOf(parts, { keys, quorum: 2 })
+    expect(about).toMatchObject([{ problem: 'unwitnessed' }])
+    expect(about[0]?.message).toMatch(/^witness.example\/other did not sign/)
+  })
+
+  test('that does not say it holds, but not for those who ask for witnesses', async () => {
+    const parts = await exportedFrom(await seenServer(), () => null)
+    expect((await findingsOf(parts, null)).report).toMatchObject({ holds: true, log: null })
+    expect((await findingsOf(parts)).about).toMatchObject([{ problem: 'unwitnessed' }])
+  })
+
+  test('of a run that has grown since the checkpoint is compared as far as that covers it', async () => {
+    const server = await Checkpointing.open()
+    witness.logs = [await server.key()]
+    const prepared = prepare(runId, null, records.slice(0, -3), { commandId: 'test' })
+    const before = (await append(server.store, prepared))._unsafeUnwrap()
+    const { state, head } = before
+    server.runs.set(runId, { run_id: runId, length: state.seq + 1, head })
+    await server.checkpoint()
+    const more = prepare(runId, before, records.slice(-3), { commandId: 'more' })
+    ;(await append(server.store, more))._unsafeUnwrap()
+    const { report } = await findingsOf(await exportedFrom(server), null)
+    expect(report).toMatchObject({
+      ...{ findings: [], verified: records.length },
+      log: { records: records.length - 3, seen_by: [] },
+    })
+  })
+
+  const other = 'a'.repeat(64)
+  const changes: Readonly<Record<string, (log: LogProof) => LogProof>> = {
+    'a note that is none': (log) => ({ ...log, note: 'hello' }),
+    'a note without the signature of the log': (log) => ({
+      ...log,
+      note: log.note.replace(/\n— retrai\/[^\n]*/, ''),
+    }),
+    'a note of another log': (log) => ({ ...log, note: log.note.replace('retrai/', 'retrai/x') }),
+    'another place of the checkpoint': (log) => ({ ...log, index: log.index + 1 }),
+    'a longer path of the checkpoint': (log) => ({ ...log, inclusion: [other] }),
+    'another checkpoint': (log) => ({ ...log, checkpoint: { ...log.checkpoint, number: 5 } }),
+    'another place of the run': (log) => ({ ...log, run_index: 3 }),
+    'another path of the run': (log) => ({ ...log, run_path: [other] }),
+    'another hash of the run': (log) => ({ ...log, leaf: { ...log.leaf, head: other } }),
+    'a longer run': (log) => ({ ...log, leaf: { ...log.leaf, length: records.length + 1 } }),
+    'a root that was changed': (log) => ({
+      ...log,
+      checkpoint: { ...log.checkpoint, root: other } satisfies Checkpoint,
+    }),
+  }
+
+  test.skipIf(isMissing('python3'))(
+    'with a part that does not fit is found, by both verifiers',
+    async () => {
+      const server = await seenServer()
+      const names = Object.keys(changes)
+      const archives: Buffer[] = []
+      for (const [name, change] of Object.entries(changes)) {
+        const parts = await exportedFrom(server, change)
+        const { about } = await findingsOf(parts, null)
+        expect(about.length, name).toBeGreaterThan(0)
+        archives.push(await archived(parts))
+      }
+      archives.push(await archived(await exportedFrom(server)))
+      const found = await inPython(archives)
+      expect(found.map(({ holds }) => holds)).toEqual([...names.map(() => false), true])
+    },
+  )
+
+  test('with a byte of it changed is found', async () => {
+    const parts = await exportedFrom(await seenServer())
+    const content = Buffer.from(parts.find(({ path }) => path === LOG_PROOF)?.content ?? '')
+    for (let index = 0; index < content.length; index += 37) {
+      const changed = Buffer.from(content)
+      changed[index] = (changed[index] ?? 0) ^ 1
+      const all = parts.map((part) =>
+        part.path === LOG_PROOF ? { ...part, content: changed } : part,
+      )
+      const resealed = await withManifest(all)
+      const { about } = await findingsOf(resealed)
+      expect(about.length, String(index)).toBeGreaterThan(0)
+    }
+  })
+})
+
+const archived = async (parts: readonly Part[]): Promise<Buffer> =>
+  Buffer.concat(await packed(partsOf(parts), NOW).toArray())
+
+/** The parts with a manifest that lists them as they are now. Its signature does not matter here. */
+async function withManifest(parts: readonly Part[]): Promise<Part[]> {
+  const last = parts.find(({ path }) => path === MANIFEST)
+  const { signature: _, key, ...manifest } = Manifest.parse(JSON.parse(String(last?.content)))
+  const listed = parts
+    .filter((part) => part !== last)
+    .map(({ path, content }) => ({ path, bytes: content.length, sha256: sha256(content) }))
+  const signer = { key, sign: () => '0'.repeat(128) }
+  const sealed = seal<Manifest>({ ...manifest, parts: listed }, signer)
+  const content = Buffer.from(`${canonicalText(sealed)}\n`)
+  return parts.map((part) => (part === last ? { path: MANIFEST, content } : part))
+}

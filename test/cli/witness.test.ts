@@ -1,0 +1,308 @@
+import { execFile } from 'node:child_process'
+import { copyFile, cp, mkdir, readFile, writeFile } from 'node:fs/promises'
+import { promisify } from 'node:util'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { LogProof, LogState } from '../../src/api/audit.ts'
+import { VERIFIER } from '../audit/python.ts'
+import { isMissing } from '../support/missing.ts'
+import { bash, Site, type SiteServer, until } from '../support/site.ts'
+import { openNote, readKey, SpecWitness, signaturesBy } from '../support/spec-witness.ts'
+import { begin, cleanEnv, retrai } from './support.ts'
+
+let site: Site
+let server: SiteServer
+let spec: SpecWitness
+let own: ReturnType<typeof begin>
+/** The keys of both witnesses, of a third one that has seen nothing, and of the log. */
+let keys: { readonly own: string; readonly spec: string; readonly other: string; log: string }
+let runId: string
+
+const file = (name: string): string => site.path(name)
+const stateOf = async (from = server) => LogState.parse((await from.get('/api/log')).body)
+const untilSeen = (seen: number, from = server) =>
+  until(
+    () => stateOf(from),
+    ({ quorum, size }) => size > 0 && quorum.seen >= seen,
+  )
+
+async function finishedRun(on: SiteServer, project: string): Promise<string> {
+  const id = await on.start(project, { max_iterations: 9 })
+  await on.untilStatus(id, 'achieved')
+  return id
+}
+
+let serve: () => Promise<SiteServer>
+
+beforeAll(async () => {
+  site = await Site.open()
+  const model = await site.model(Array.from({ length: 9 }, () => bash('touch done')))
+  const env = { RETRAI_CHECKPOINT_SECONDS: '1' }
+  const first = await site.serve('data', { model, env })
+  await finishedRun(first, 'before')
+  const log = (await first.get('/api/log/key')).text
+  await first.stop()
+  spec = await SpecWitness.open()
+  spec.logs = [log]
+  const [mine, other] = await Promise.all(
+    ['witness', 'other'].map(async (name) => {
+      const { stdout } = await retrai(['witness', 'key', '--data-dir', file(name)])
+      return stdout.trim()
+    }),
+  )
+  keys = { own: mine ?? '', other: other ?? '', spec: spec.key, log: log.trim() }
+  own = begin(
+    ['witness', '--listen', '127.0.0.1:0', '--data-dir', file('witness'), '--log', keys.log],
+    cleanEnv(),
+  )
+  const [, url = ''] = await own.prints(/listens on (http:\S+)\. /)
+  await writeFile(
+    file('witnesses.json'),
+    JSON.stringify({
+      quorum: 2,
+      witnesses: [
+        { key: keys.spec, url: spec.url },
+        { key: keys.own, url: `${url}/` },
+      ],
+    }),
+  )
+  serve = () =>
+    site.serve('data', { model, env: { ...env, RETRAI_WITNESSES: file('witnesses.json') } })
+  server = await serve()
+  runId = await finishedRun(server, 'project')
+})
+afterAll(async () => {
+  own.interrupt()
+  await own.exit
+  await spec.close()
+  await site.close()
+})
+
+const witnesses = () => ['--witness', keys.spec, '--witness', keys.own]
+
+/** The proof of a run, as soon as a checkpoint covers all of it and both witnesses have seen that. */
+const provedRun = () =>
+  until(
+    async () => {
+      const { body } = await server.get(`/api/runs/${runId}/proof`)
+      const log = LogProof.nullable().parse(body.log)
+      const signatures = log === null ? 0 : openNote(log.note).signatures.length
+      return { log, isSeen: log?.leaf.length === body.length && signatures === 3 }
+    },
+    ({ isSeen }) => isSeen,
+  )
+
+describe('a server with witnesses', () => {
+  test('shows its checkpoints to them, those from before too', async () => {
+    const { log } = await provedRun()
+    const state = await untilSeen(2)
+    expect(state).toMatchObject({
+      ...{ key: keys.log, quorum: { needed: 2, seen: 2, holds: true } },
+      witnesses: [
+        { name: spec.name, size: state.size, problem: null },
+        { name: readKey(keys.own).name, size: state.size, problem: null },
+      ],
+    })
+    expect(state).not.toHaveProperty('former')
+    const { text: note, headers } = await server.get('/api/log/checkpoint')
+    expect(headers.get('content-type')).toBe('text/plain; charset=utf-8')
+    const [byLog] = openNote(note).signatures
+    expect(byLog?.name).toBe(state.origin)
+    for (const key of Object.values(keys).filter((each) => each !== keys.other)) {
+      expect(signaturesBy(note, key)).toEqual({ count: 1, good: true })
+    }
+    expect(log?.checkpoint.number).toBe(log?.index ?? 0)
+    const width = Math.min(state.size, 255)
+    const bundle = await server.bytes(`/api/log/tile/entries/000.p/${width}`)
+    expect(JSON.parse(bundle.subarray(2, 2 + bundle.readUInt16BE()).toString())).toMatchObject({
+      number: 0,
+    })
+    const tile = await server.bytes(`/api/log/tile/0/000.p/${width}`)
+    expect(tile.length).toBe(32 * width)
+    expect((await server.get('/api/log/tile/0/009')).status).toBe(404)
+    expect((await server.get(`/api/log/checkpoint?size=${state.size + 99}`)).status).toBe(404)
+    const listed = await server.get('/api/checkpoints?limit=1')
+    expect(listed.headers.get('retrai-seen-by')).toMatch(/^\d of 2; 20.*Z$/)
+  })
+
+  test('reports the quorum, and is ready without it', async () => {
+    await untilSeen(2)
+    const { body } = await server.get('/health/ready')
+    expect(body).toMatchObject({
+      ready: true,
+      checks: { quorum: { ok: true, detail: expect.stringContaining('of 2 witnesses') } },
+    })
+  })
+
+  test('exports a run with what proves that it was seen, for both verifiers', async ({ skip }) => {
+    await provedRun()
+    for (const from of [
+      ['--server', server.url],
+      ['--data-dir', file('data')],
+    ]) {
+      const done = await retrai(['export', runId, file('run.tar.gz'), '--force', ...from])
+      expect(done, done.stderr).toMatchObject({ code: 0 })
+      const seen = await retrai(['verify', file('run.tar.gz'), ...witnesses()])
+      expect(seen, seen.stdout).toMatchObject({ code: 0 })
+      expect(seen.stdout).toContain(`Seen by ${spec.name} at 20`)
+    }
+    const target = file('run.tar.gz')
+    expect(await retrai(['verify', target])).toMatchObject({ code: 0 })
+    const missing = await retrai(['verify', target, '--witness', keys.other])
+    expect(missing.code).toBe(1)
+    expect(missing.stdout).toContain(readKey(keys.other).name)
+    const one = ['--witness', keys.other, '--witness', keys.own, '--quorum', '1']
+    expect(await retrai(['verify', target, ...one])).toMatchObject({ code: 0 })
+    for (const wrong of [
+      ['--witness', 'x'],
+      ['--witness', keys.log],
+      ['--witness', `${keys.own}A`],
+      ['--witness', keys.own, '--quorum', '2'],
+      ['--quorum', '1'],
+    ]) {
+      expect(await retrai(['verify', target, ...wrong]), wrong.join(' ')).toMatchObject({ code: 3 })
+    }
+    if (isMissing('python3')) return skip()
+    const python = (...args: string[]) =>
+      promisify(execFile)('python3', [VERIFIER, target, ...args])
+    expect((await python(...witnesses())).stdout).toMatch(/^holds/)
+    await expect(python('--witness', keys.other)).rejects.toMatchObject({ code: 1 })
+    await expect(python('--witness', 'x')).rejects.toMatchObject({ code: 3 })
+  })
+
+  test('is verified against its witnesses: the server, its folder, a backup and a copy', async () => {
+    await provedRun()
+    await untilSeen(2)
+    const backup = file('restored')
+    await mkdir(backup)
+    const from = ['--data-dir', file('data')]
+    expect(await retrai(['backup', `${backup}/log.sqlite`, ...from])).toMatchObject({ code: 0 })
+    await cp(file('data/artifacts'), `${backup}/artifacts`, { recursive: true }).catch(() => {})
+    await mkdir(`${backup}/keys`)
+    await copyFile(file('data/keys/keyring.json'), `${backup}/keys/keyring.json`)
+    const copied = await retrai(['copy', '--from', file('data'), '--to', file('copied')])
+    expect(copied, copied.stderr).toMatchObject({ code: 0 })
+    for (const place of [
+      ['--server', server.url],
+      from,
+      ['--data-dir', backup],
+      ['--data-dir', file('copied')],
+    ]) {
+      const seen = await retrai(['verify', ...place, ...witnesses()])
+      expect(seen, `${place.join(' ')}\n${seen.stdout}${seen.stderr}`).toMatchObject({ code: 0 })
+      expect(seen.stdout).toContain(`The witness ${spec.name} has seen checkpoint`)
+      const unseen = await retrai(['verify', ...place, '--witness', keys.other])
+      expect(unseen.code).toBe(1)
+      expect(unseen.stdout).toContain(`${readKey(keys.other).name} did not sign this`)
+    }
+    await writeFile(file('kept.json'), (await server.get('/api/checkpoints/latest')).text)
+    const both = ['--checkpoint', file('kept.json'), ...witnesses()]
+    expect(await retrai(['verify', ...from, ...both])).toMatchObject({ code: 3 })
+  })
+
+  test('shows them its last checkpoint when it stops', async () => {
+    const { origin } = await untilSeen(2)
+    await finishedRun(server, 'last')
+    await server.stop()
+    const { stdout } = await retrai(['witness', 'show', '--data-dir', file('witness')])
+    expect(stdout.trim().split('\n')).toHaveLength(1)
+    expect(stdout).toContain(`${origin} size ${spec.seen.get(origin)?.size} root `)
+    const seen = await retrai(['verify', '--data-dir', file('data'), ...witnesses()])
+    expect(seen, seen.stdout).toMatchObject({ code: 0 })
+    expect(seen.stdout).not.toContain('extends that')
+    server = await serve()
+    expect(await stateOf()).toMatchObject({ origin })
+  })
+})
+
+test('a server whose log was put back takes another id, and names the tree that a witness has seen', async () => {
+  const before = await untilSeen(2)
+  await server.stop()
+  const id = await readFile(file('data/server-id'), 'utf8')
+  await mkdir(file('older'))
+  await copyFile(file('data/log.sqlite'), file('older/log.sqlite'))
+  server = await serve()
+  await finishedRun(server, 'later')
+  await until(
+    () => stateOf(),
+    ({ size, quorum }) => size > before.size && quorum.seen === 2,
+  )
+  await server.stop()
+  const seen = spec.seen.get(before.origin)?.size ?? 0
+  for (const name of ['log.sqlite-wal', 'log.sqlite-shm']) {
+    await writeFile(file(`data/${name}`), '')
+  }
+  await copyFile(file('older/log.sqlite'), file('data/log.sqlite'))
+  server = await serve()
+  const state = await until(
+    () => stateOf(),
+    ({ former = [] }) => former.length > 0,
+  )
+  expect(state.former).toEqual([{ origin: before.origin, size: seen }])
+  const renewed = (await readFile(file('data/server-id'), 'utf8')).trim()
+  expect(renewed).not.toBe(id.trim())
+  expect(state.origin).toBe(before.origin.replace(id.trim(), renewed))
+  await until(
+    () => stateOf(),
+    ({ witnesses: all }) => all.every(({ problem }) => problem?.includes('does not know this log')),
+  )
+  spec.logs.push((await server.get('/api/log/key')).text)
+  await untilSeen(1)
+})
+
+test.each([
+  ['no JSON', 'cannot be read', '{'],
+  [
+    'a key that is none',
+    'witnesses.0.key',
+    { quorum: 1, witnesses: [{ key: 'x', url: 'http://a' }] },
+  ],
+  [
+    'the key of a log',
+    'witnesses.0.key',
+    () => ({ quorum: 1, witnesses: [{ key: keys.log, url: 'http://a' }] }),
+  ],
+  [
+    'no address',
+    'witnesses.0.url',
+    () => ({ quorum: 1, witnesses: [{ key: keys.own, url: 'a' }] }),
+  ],
+  [
+    'too large a quorum',
+    'quorum of 2',
+    () => ({ quorum: 2, witnesses: [{ key: keys.own, url: 'http://a' }] }),
+  ],
+  [
+    'a witness twice',
+    'twice',
+    () => ({
+      quorum: 1,
+      witnesses: ['http://a', 'http://b'].map((url) => ({ key: keys.own, url })),
+    }),
+  ],
+  ['no quorum', 'quorum', { witnesses: [] }],
+])('a file of witnesses with %s is refused', async (_what, why, content) => {
+  const path = file('wrong.json')
+  const value = typeof content === 'function' ? content() : content
+  await writeFile(path, typeof value === 'string' ? value : JSON.stringify(value))
+  const env = { ...cleanEnv(), RETRAI_WITNESSES: path }
+  const done = await retrai(['doctor', '--data-dir', file('elsewhere'), '--json'], env)
+  const { findings } = JSON.parse(done.stdout)
+  const found = findings.find(({ name }: { name: string }) => name === 'witnesses')
+  expect(found).toMatchObject({ verdict: 'fail' })
+  expect(found.message).toContain(why)
+})
+
+test('a witness says what it needs', async () => {
+  const dir = ['--data-dir', file('new')]
+  for (const [args, why] of [
+    [[...dir, '--log', keys.log], '--listen must be'],
+    [['--listen', '127.0.0.1:0', '--log', keys.log], '--data-dir'],
+    [['--listen', '127.0.0.1:0', ...dir], '--log'],
+    [['--listen', '127.0.0.1:0', ...dir, '--log', keys.own], '--log must be the key of a log'],
+    [['key'], '--data-dir'],
+  ] as const) {
+    const done = await retrai(['witness', ...args])
+    expect(done).toMatchObject({ code: 3, stdout: '' })
+    expect(done.stderr).toContain(why)
+  }
+})
