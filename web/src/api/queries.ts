@@ -158,6 +158,16 @@ export const fileQuery = (runId: string, path: string, at: number) =>
     staleTime: Number.POSITIVE_INFINITY,
   })
 
+/** Which witnesses have seen the checkpoints of the server. Only auditors may ask. */
+export const logQuery = (enabled: boolean) =>
+  queryOptions({
+    queryKey: ['log'],
+    queryFn: ({ signal }) => answerOf(client().audit.log({ signal })),
+    enabled,
+    refetchInterval: 10_000,
+    retry: false,
+  })
+
 const PROOF_RETRIES = 3
 
 /** The server's signed proof of a run, checked. It does not change after the run has ended. */

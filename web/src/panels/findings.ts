@@ -3,12 +3,13 @@ import {
   isolationFacts,
   otherwiseIsolated,
 } from '../../../src/api/about-server.ts'
+import type { LogState } from '../../../src/api/audit.ts'
 import type { RunDetails } from '../../../src/client/index.ts'
 import { statusOf } from '../../../src/domain/state.ts'
 import type { Connection } from '../run/run-store.ts'
 import type { RunView } from '../run/run-view.ts'
 import { redactedIn } from '../run/seq-record.ts'
-import { counted, formatCount } from '../ui/format.ts'
+import { counted, formatAgo, formatCount } from '../ui/format.ts'
 import type { ProofVerdict } from '../verify/protocol.ts'
 import type { Verifying } from '../verify/use-verification.ts'
 
@@ -35,6 +36,10 @@ export type Evidence = {
   readonly connection: Connection
   readonly verifying: Verifying
   readonly signing: Signing
+  /** Which witnesses have seen the checkpoints, as of `now` (milliseconds since the epoch); undefined if that is not known. */
+  readonly witnessed:
+    | (Pick<LogState, 'quorum' | 'witnesses'> & { readonly now: number })
+    | undefined
   readonly onSeek: (seq: number) => void
 }
 
@@ -45,6 +50,7 @@ export function examine(evidence: Evidence): readonly Finding[] {
     ...order(view),
     chain(evidence),
     signed(evidence),
+    ...seen(evidence),
     ...isolation(view),
     ...mcpServers(view),
     ...redactions(view),
@@ -160,6 +166,24 @@ function judged(
       (policy === null ? '' : '. It names the recorded isolation policy'),
     ...again,
   }
+}
+
+/** What the server says of its witnesses: they can be asked, and `retrai verify --witness` checks their signatures. */
+function seen({ witnessed }: Evidence): Finding[] {
+  if (witnessed === undefined || witnessed.witnesses.length === 0) return []
+  const { quorum, witnesses, now } = witnessed
+  const times = witnesses.flatMap(({ at }) => (at === null ? [] : [Date.parse(at)]))
+  const ago = times.length === 0 ? '' : `, ${formatAgo(Math.max(...times), now)}`
+  const problems = witnesses.flatMap(({ name, problem }) =>
+    problem === null ? [] : [`${name}: ${problem}`],
+  )
+  return [
+    {
+      verdict: quorum.holds ? 'note' : 'open',
+      what: `The newest checkpoint was seen by ${quorum.seen} of ${witnesses.length} witnesses${ago}`,
+      more: [`The server says so; ${quorum.needed} must see it`, ...problems].join('. '),
+    },
+  ]
 }
 
 const MOMENT = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'medium' })
