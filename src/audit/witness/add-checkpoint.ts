@@ -28,6 +28,3 @@ export function readAddCheckpoint(text: string): (AddCheckpoint & TreeNote) | nu
 /** The size of a tree in decimal digits; null if it is none. */
 export const readSize = (text: string): number | null =>
   /^(?:0|[1-9]\d{0,14})$/.test(text) ? Number(text) : null
-
-/** Its type says that an answer is the size of the newest tree that a witness has cosigned. */
-export const SIZE_TYPE = 'text/x.tlog.size'

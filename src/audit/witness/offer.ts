@@ -27,7 +27,7 @@ type Offered =
   | { readonly type: 'other_size'; readonly size: number }
   /** It has seen a tree with which this one does not begin. */
   | { readonly type: 'inconsistent' }
-  | { readonly type: 'unknown_key' | 'failed'; readonly problem: string }
+  | { readonly type: 'failed'; readonly problem: string; readonly isKeyUnknown?: boolean }
 
 type Calling = { readonly fetch: typeof fetch; readonly signal: AbortSignal }
 
@@ -66,7 +66,7 @@ function answerOf(status: number, text: string, { note }: AddCheckpoint, key: No
   if (status === 409 && size !== null) return { type: 'other_size', size }
   if (status === 422) return { type: 'inconsistent' }
   const problem = PROBLEMS[status] ?? `It answers with the status ${status}.`
-  return { type: status === 403 ? 'unknown_key' : 'failed', problem }
+  return { type: 'failed', problem, isKeyUnknown: status === 403 }
 }
 
 const PROBLEMS: Readonly<Record<number, string>> = {

@@ -123,6 +123,11 @@ export class OwnLog {
     return this.followed.read().map(() => this.head())
   }
 
+  /** The proof that the tree begins with a smaller one. */
+  proofFrom(old: number, size: number): readonly Buffer[] {
+    return old === 0 || old === size ? [] : this.followed.tree.consistency(old, size)
+  }
+
   head(size = this.followed.tree.size): TreeHead {
     return { origin: this.origin, size, root: this.followed.tree.root(size) }
   }

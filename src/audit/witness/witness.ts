@@ -8,18 +8,17 @@ import {
   type NoteKey,
   noteOf,
   readTreeNote,
-  type SignedNote,
   signatureLine,
   signNote,
-  type TreeHead,
+  type TreeNote,
 } from '../../lib/signed-note.ts'
 import { writeDurably } from '../../lib/write-durably.ts'
-import { readAddCheckpoint, SIZE_TYPE } from './add-checkpoint.ts'
+import { readAddCheckpoint } from './add-checkpoint.ts'
 
 export type WitnessAnswer = {
   readonly status: 200 | 400 | 403 | 404 | 409 | 422
   readonly body: string
-  readonly type: string
+  readonly type?: 'text/x.tlog.size'
 }
 
 type WitnessDeps = {
@@ -27,20 +26,34 @@ type WitnessDeps = {
   readonly key: NoteKey
   /** @returns the Ed25519 signature, hex */
   readonly sign: (text: string) => string
-  /** Those that it watches, by any of their keys. */
+  /** Keys of logs. A log may have several. */
   readonly logs: readonly NoteKey[]
   readonly clock: () => Date
 }
 
+/** A file for each log, of a few hundred bytes: the newest note that the witness has signed. */
 const SUFFIX = '.checkpoint'
+const fileOf = (dir: string, originHash: string): string => join(dir, `${originHash}${SUFFIX}`)
 
-/**
- * A witness as of C2SP tlog-witness. For each log it keeps the newest tree that it has cosigned, in a file of a few hundred
- * bytes, and it cosigns only what begins with that.
- */
+/** The SHA-256 of the origins of which there are files. @param names of a folder */
+export const originsIn = (names: readonly string[]): string[] =>
+  names.filter((name) => name.endsWith(SUFFIX)).map((name) => name.slice(0, -SUFFIX.length))
+
+/** What a witness has signed last of a log; null if it is nothing. Rejects if that is not known. */
+export async function readSeen(dir: string, originHash: string): Promise<TreeNote | null> {
+  const text = await readFile(fileOf(dir, originHash), 'utf8').catch((cause) => {
+    if (codeOf(cause) === 'ENOENT') return null
+    throw cause
+  })
+  const seen = text === null ? null : readTreeNote(text)
+  if (text !== null && seen === null) throw new Error(`${fileOf(dir, originHash)} is damaged`)
+  return seen
+}
+
+/** A witness as of C2SP tlog-witness: it signs a tree only if that begins with all that it has signed before. */
 export class Witness {
   readonly #deps: WitnessDeps
-  /** Requests are answered one after the other: between a comparison and what is kept then, nothing else is kept. */
+  /** One request after the other: nothing is kept between a comparison and what that allows to be kept. */
   #busy: Promise<unknown> = Promise.resolve()
 
   constructor(deps: WitnessDeps) {
@@ -55,75 +68,34 @@ export class Witness {
   }
 
   async #answer(text: string): Promise<WitnessAnswer> {
+    const { dir, logs } = this.#deps
     const request = readAddCheckpoint(text)
-    if (request === null) return answered(400, 'This is not a request of tlog-witness.')
+    if (request === null) return { status: 400, body: 'This is not a request of tlog-witness.\n' }
     const { old, proof, note, head } = request
-    const keys = this.#deps.logs.filter(({ name }) => name === head.origin)
-    if (keys.length === 0) return answered(404, 'This witness does not know the log.')
-    const checked = keys.map((key) => checkNote(note, key).type)
-    if (checked.includes('bad') || !checked.includes('good')) {
-      return answered(403, 'No key that this witness knows of the log has signed this.')
+    const keys = logs.filter(({ name }) => name === head.origin)
+    if (keys.length === 0) return { status: 404, body: 'This witness does not know the log.\n' }
+    const signatures = keys.map((key) => checkNote(note, key).type)
+    if (signatures.includes('bad') || !signatures.includes('good')) {
+      return { status: 403, body: 'No key of the log that this witness knows has signed this.\n' }
     }
-    if (old > head.size) return answered(400, 'The old size is larger than the new one.')
-    const kept = await readKept(this.#deps.dir, head.origin)
-    const before = kept?.head ?? { size: 0, root: head.root }
-    if (old !== before.size) return { ...answered(409, String(before.size)), type: SIZE_TYPE }
-    const isEmpty = head.size > 0 || head.root.toString('hex') === sha256('')
-    if (!isEmpty || !isConsistent(before, head, proof)) {
-      return answered(422, 'The tree does not begin with what this witness has seen of the log.')
+    if (old > head.size) return { status: 400, body: 'The old tree is larger than the new one.\n' }
+    const before = (await readSeen(dir, sha256(head.origin)))?.head ?? { size: 0, root: head.root }
+    if (old !== before.size) {
+      return { status: 409, body: `${before.size}\n`, type: 'text/x.tlog.size' }
     }
-    return answered(200, await this.#cosign(note, keys, head))
+    const isTree = head.size > 0 || head.root.toString('hex') === sha256('')
+    if (isTree && isConsistent(before, head, proof)) return this.#cosign(request, keys)
+    return { status: 422, body: 'The tree does not begin with what this witness has seen.\n' }
   }
 
-  /** Keeps the tree, and then signs it. */
-  async #cosign(note: SignedNote, keys: readonly NoteKey[], head: TreeHead): Promise<string> {
+  /** Keeps the tree, and only then signs it. */
+  async #cosign({ note, head }: TreeNote, keys: readonly NoteKey[]): Promise<WitnessAnswer> {
     const { dir, key, sign, clock } = this.#deps
     const own = signNote(key, note.text, sign, clock())
-    const verified = note.signatures.filter(({ name, id }) =>
-      keys.some((each) => each.name === name && each.id === id),
-    )
-    const kept = { text: note.text, signatures: [...verified, own] }
-    await writeDurably(join(dir, `${sha256(head.origin)}${SUFFIX}`), noteOf(kept))
-    return signatureLine(own)
-  }
-}
-
-const answered = (status: WitnessAnswer['status'], body: string): WitnessAnswer => {
-  return {
-    status,
-    body: body.endsWith('\n') ? body : `${body}\n`,
-    type: 'text/plain; charset=utf-8',
-  }
-}
-
-/** What a witness has cosigned last of a log; null if it has cosigned nothing. Rejects if that is not known. */
-async function readKept(dir: string, origin: string) {
-  const text = await readCosigned(dir, sha256(origin))
-  return text === null ? null : parsed(text)
-}
-
-/** @throws if it is not what a witness writes */
-function parsed(text: string) {
-  const kept = readTreeNote(text)
-  if (kept === null) throw new Error(`a file of the witness is damaged: ${text}`)
-  return kept
-}
-
-/** The note that a witness has cosigned last, by the SHA-256 of the origin; null if there is none. */
-export async function readCosigned(dir: string, originHash: string): Promise<string | null> {
-  try {
-    return await readFile(join(dir, `${originHash}${SUFFIX}`), 'utf8')
-  } catch (cause) {
-    if (codeOf(cause) === 'ENOENT') return null
-    throw cause
-  }
-}
-
-/** All that a witness has seen. @param names the files in its folder @throws if one is not what a witness writes */
-export async function* witnessed(dir: string, names: readonly string[], key: NoteKey) {
-  for (const name of names.filter((each) => each.endsWith(SUFFIX))) {
-    const { note, head } = parsed(await readFile(join(dir, name), 'utf8'))
-    const cosigned = checkNote(note, key)
-    yield { head, at: cosigned.type === 'good' ? new Date(cosigned.at) : null }
+    const isKnown = ({ name, id }: { name: string; id: string }): boolean =>
+      keys.some((each) => each.name === name && each.id === id)
+    const signatures = [...note.signatures.filter(isKnown), own]
+    await writeDurably(fileOf(dir, sha256(head.origin)), noteOf({ text: note.text, signatures }))
+    return { status: 200, body: signatureLine(own) }
   }
 }

@@ -1,14 +1,14 @@
 import type { ResultAsync } from 'neverthrow'
 import type { LogState } from '../../api/audit.ts'
-import { Backoff, type PauseBoundsMs, sleep } from '../../lib/backoff.ts'
+import { Backoff, type PauseBoundsMs } from '../../lib/backoff.ts'
 import type { Logger } from '../../lib/logger.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { within } from '../../lib/promises.ts'
 import { Signal } from '../../lib/signal.ts'
 import type { TreeHead } from '../../lib/signed-note.ts'
-import type { EventStore, NewEvent } from '../../store/event-store.ts'
+import type { EventStore } from '../../store/event-store.ts'
 import type { Keyring, Keys } from '../keyring.ts'
-import { COSIGNATURE_STREAM, cosignedEvent, leftEvent } from './cosignatures.ts'
+import { CosignatureWriter, cosignedEvent, leftEvent } from './cosignatures.ts'
 import { type NamedWitness, offer, type Signed, shownBy } from './offer.ts'
 import type { OwnLog } from './own-log.ts'
 
@@ -31,8 +31,6 @@ const RETRY_MS = [500, 30_000] as const
 const LATE_MS = 10 * 60_000
 /** For how long a server that stops offers its last checkpoint. */
 const LAST_OFFER_MS = 15_000
-/** Cosignatures that come together are kept together. */
-const GATHER_MS = 200
 /** After so many answers without a signature, a witness is asked again later. */
 const MAX_ANSWERS = 4
 
@@ -45,11 +43,13 @@ type Link = {
   problem: string | null
   /** It says that it has seen another tree than the log has now. */
   doubts: boolean
-  /** The fingerprint of the newest key of this server that it has accepted without a signature of an older one. */
+  /** The fingerprint of the key of this server that it has accepted without a signature of an older one. */
   knows: string | null
+  needsRetired: boolean
 }
 const linkTo = (witness: NamedWitness): Link => {
-  return { witness, old: 0, cosigned: null, problem: null, doubts: false, knows: null }
+  const nothing = { old: 0, cosigned: null, problem: null, knows: null }
+  return { witness, ...nothing, doubts: false, needsRetired: false }
 }
 
 /** Shows the log of checkpoints to all witnesses at the same time. Nothing waits for them. */
@@ -60,9 +60,7 @@ export class Witnesses {
   readonly #stop = new AbortController()
   readonly #end = new AbortController()
   readonly #following: Promise<unknown>
-  /** Events that are not in the log yet. What a crash loses of them, the witnesses sign again. */
-  readonly #unsaved = new Map<string | number, NewEvent>()
-  #saving: Promise<void> = Promise.resolve()
+  readonly #writer: CosignatureWriter
   /** Since when the newest checkpoint lacks its quorum; null if it has it. */
   #lacksSince: number | null = null
   #isLate = false
@@ -72,6 +70,7 @@ export class Witnesses {
   constructor(deps: WitnessesDeps) {
     this.#deps = deps
     this.#links = deps.witnesses.map(linkTo)
+    this.#writer = new CosignatureWriter(deps, this.#end.signal)
     this.#following = Promise.all(this.#links.map((link) => this.#follow(link)))
   }
 
@@ -103,11 +102,14 @@ export class Witnesses {
   /** Offers the last checkpoint once more, but for no longer than LAST_OFFER_MS. */
   async stop(): Promise<void> {
     this.#stop.abort()
-    const last = this.#following.then(() => Promise.all(this.#links.map((link) => this.#try(link))))
-    await within(LAST_OFFER_MS, last, () => {})
+    const last = async (link: Link): Promise<void> => {
+      await this.#try(link)
+      if (link.needsRetired) await this.#try(link)
+    }
+    const offered = this.#following.then(() => Promise.all(this.#links.map(last)))
+    await within(LAST_OFFER_MS, offered, () => {})
     this.#end.abort()
-    await this.#saving
-    await this.#save()
+    await this.#writer.save()
   }
 
   async #follow(link: Link): Promise<void> {
@@ -130,7 +132,8 @@ export class Witnesses {
     const { lateMs = LATE_MS, log } = this.#deps
     const { quorum, witnesses } = this.state()
     const now = performance.now()
-    this.#lacksSince = quorum.holds ? null : (this.#lacksSince ?? now)
+    const isLacking = !quorum.holds && this.#deps.ownLog.head().size > 0
+    this.#lacksSince = isLacking ? (this.#lacksSince ?? now) : null
     const wasLate = this.#isLate
     this.#isLate = this.#lacksSince !== null && now - this.#lacksSince >= lateMs
     if (this.#isLate && !wasLate) log.warn({ witnesses }, 'too few witnesses see the checkpoints')
@@ -140,7 +143,7 @@ export class Witnesses {
   /** Never rejects. */
   async #try(link: Link): Promise<void> {
     link.problem = await this.#offer(link).catch(messageOf)
-    if (this.#unsaved.size > 0) this.#saving = this.#saving.then(() => this.#save())
+    void this.#writer.save()
   }
 
   /** @returns why the witness has not signed the newest checkpoint; null if it has */
@@ -154,33 +157,28 @@ export class Witnesses {
     link.cosigned ??= ownLog.newestOf(link.witness.key)
     if (head.size === 0 || link.cosigned?.size === head.size) return null
     link.old = Math.max(link.old, link.cosigned?.size ?? 0)
-    const { signer, retired } = keys.value
-    let [isAlone, problem] = [true, 'It names another size each time.']
+    const isAlone = !link.needsRetired
+    const note = await ownLog.sign(head, isAlone)
+    if (note.isErr()) return note.error.message
     for (let answers = 0; answers < MAX_ANSWERS; answers += 1) {
-      const note = await ownLog.sign(head, isAlone)
-      if (note.isErr()) return note.error.message
-      const { old } = link
-      const isSame = old === 0 || old === head.size
-      const proof = isSame ? [] : ownLog.followed.tree.consistency(old, head.size)
-      const request = { old, proof, note: note.value }
+      const proof = ownLog.proofFrom(link.old, head.size)
+      const request = { old: link.old, proof, note: note.value }
       const answer = await offer(link.witness, request, { fetch, signal: this.#end.signal })
       if (ownLog.origin !== head.origin) return 'The server has another id now.'
       if (answer.type === 'signed') {
-        if (isAlone) link.knows = signer.key
+        Object.assign(link, { knows: isAlone ? keys.value.signer.key : null, needsRetired: false })
         return this.#take(link, head, answer, keys.value)
       }
-      if (answer.type === 'inconsistent') return this.#doubted(link, old)
-      if (answer.type === 'other_size') {
-        if (answer.size > head.size) return this.#doubted(link, answer.size)
-        link.old = answer.size
-      } else {
-        problem = answer.problem
-        // Until it knows the new key, a retired one signs, too.
-        if (answer.type !== 'unknown_key' || retired.length === 0 || !isAlone) return problem
-        isAlone = false
+      if (answer.type === 'inconsistent') return this.#doubted(link, link.old)
+      if (answer.type === 'failed') {
+        // Until the witness knows the new key, a retired one signs, too.
+        link.needsRetired = isAlone && answer.isKeyUnknown === true && keys.value.retired.length > 0
+        return answer.problem
       }
+      if (answer.size > head.size) return this.#doubted(link, answer.size)
+      link.old = answer.size
     }
-    return problem
+    return 'It names another size each time.'
   }
 
   async #take(link: Link, head: TreeHead, { signatures, at }: Signed, { signer, retired }: Keys) {
@@ -189,7 +187,7 @@ export class Witnesses {
     ownLog.addCosignatures(head, signatures)
     const note = await ownLog.cosigned(head)
     const keys = (await ownLog.keys()).unwrapOr([])
-    if (note.isOk()) this.#unsaved.set(head.size, cosignedEvent(note.value, keys))
+    if (note.isOk()) this.#writer.keep(head.size, cosignedEvent(note.value, keys))
     if (retired.length === 0 || this.#links.some(({ knows }) => knows !== signer.key)) return null
     const forgotten = await keyring.forgetRetired()
     if (forgotten.isOk()) log.info({ key: signer.key }, 'all witnesses know the new key')
@@ -225,24 +223,9 @@ export class Witnesses {
     const renewed = await renewServerId()
     if (renewed.isErr()) return log.warn({ error: renewed.error }, 'the server needs another id')
     const former = ownLog.leave(size, renewed.value)
-    this.#unsaved.clear()
-    this.#unsaved.set(former.origin, leftEvent(former))
+    this.#writer.keep(former.origin, leftEvent(former))
     for (const link of this.#links) Object.assign(link, linkTo(link.witness))
     log.warn({ ...former, now: ownLog.origin }, LEFT)
-  }
-
-  async #save(): Promise<void> {
-    if (this.#unsaved.size === 0) return
-    await sleep(GATHER_MS, this.#end.signal)
-    const waiting = [...this.#unsaved]
-    const { store, log } = this.#deps
-    const events = waiting.map(([, event]) => event)
-    const appended = await store.append(COSIGNATURE_STREAM, events, { expectedRevision: 'any' })
-    if (appended.isErr())
-      return log.warn({ error: appended.error }, 'cosignatures are not kept yet')
-    for (const [name, event] of waiting) {
-      if (this.#unsaved.get(name) === event) this.#unsaved.delete(name)
-    }
   }
 }
 
