@@ -86,7 +86,7 @@ export class MerkleTree {
 
 /** A subtree of a smaller tree, and what it has become in a larger one. */
 type Pair = readonly [before: Buffer, after: Buffer]
-/** Begins a path; undefined as long as it leads further down. `isFirst`: there is nothing to the left. */
+/** Begins a path; undefined where it leads further down. `isFirst`: there is nothing to the left. */
 type Begin = (
   leaf: number,
   size: number,

@@ -252,7 +252,7 @@ test('a server whose log was put back takes another id, and names the tree that 
 test.each([
   ['no JSON', 'cannot be read', '{'],
   [
-    'a key that is none',
+    'a text that is no key',
     'witnesses.0.key',
     { quorum: 1, witnesses: [{ key: 'x', url: 'http://a' }] },
   ],

@@ -62,7 +62,7 @@ test('a checkpoint of the specification is read with the time of its cosignature
   expect(signatures[1]?.bytes.readBigUInt64BE()).toBe(1_679_315_147n)
 })
 
-test('a cosignature is over the text that the specification names, and tells when it was made', () => {
+test('a cosignature is over the text that the specification names, and has the time of signing', () => {
   const { privateKey, publicKey } = generateKeyPairSync('ed25519')
   const witness = noteKey('witness.example/w1', 'cosignature', publicKey)
   const { text } = read(COSIGNED)

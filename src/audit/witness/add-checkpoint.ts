@@ -25,6 +25,6 @@ export function readAddCheckpoint(text: string): (AddCheckpoint & TreeNote) | nu
   return old === null || !isProof || signed === null ? null : { old, proof, ...signed }
 }
 
-/** The size of a tree in decimal digits; null if it is none. */
+/** The size of a tree in decimal digits; null for any other text. */
 export const readSize = (text: string): number | null =>
   /^(?:0|[1-9]\d{0,14})$/.test(text) ? Number(text) : null

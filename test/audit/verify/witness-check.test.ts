@@ -243,7 +243,7 @@ describe('an export', () => {
 
   const other = 'a'.repeat(64)
   const changes: Readonly<Record<string, (log: LogProof) => LogProof>> = {
-    'a note that is none': (log) => ({ ...log, note: 'hello' }),
+    'a text in place of the note': (log) => ({ ...log, note: 'hello' }),
     'a note without the signature of the log': (log) => ({
       ...log,
       note: log.note.replace(/\n— retrai\/[^\n]*/, ''),

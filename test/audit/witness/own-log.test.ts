@@ -142,7 +142,7 @@ test('a run is proved by the newest checkpoint, or by the newest that a witness 
     const leaves = (await checkpointsOf(server)).slice(0, size)
     expect(root).toEqual(rootOf(leaves.map((each) => leafOf(canonicalText(each)))))
   }
-  // A cosignature over another tree of this size is none.
+  // A cosignature over another tree of this size does not count.
   const other = { ...head, root: hash('other') }
   server.ownLog.addCosignatures(other, [{ ...cosigned, name: 'x' }])
   expect(openNote(await server.note(3)).signatures.map(({ name }) => name)).not.toContain('x')

@@ -181,7 +181,9 @@ function seen({ witnessed }: Evidence): Finding[] {
     {
       verdict: quorum.holds ? 'note' : 'open',
       what: `The newest checkpoint was seen by ${quorum.seen} of ${witnesses.length} witnesses${ago}`,
-      more: [`The server says so; ${quorum.needed} must see it`, ...problems].join('. '),
+      more: [`That is what the server reports; ${quorum.needed} must see it`, ...problems].join(
+        '. ',
+      ),
     },
   ]
 }
