@@ -132,41 +132,5 @@ export const LogProof = z
   .meta({ id: 'LogProof' })
 export type LogProof = z.infer<typeof LogProof>
 
-/** GET /api/runs/{run_id}/proof. */
-export const ProofInLog = RunProof.extend({
-  log: LogProof.nullable().describe('Not signed. Null before a checkpoint covers the run'),
-}).meta({ id: 'ProofInLog' })
-
-/** GET /api/log: the tree of all checkpoints that a server has signed, and which witnesses have seen it. */
-export const LogState = z
-  .object({
-    origin: z.string().describe('`retrai/<log id>/<server id>`'),
-    key: z.string().describe('The key of its notes, in the form of C2SP signed-note'),
-    size: count.describe('How many checkpoints'),
-    quorum: z.object({
-      needed: count.describe('How many witnesses must see each checkpoint; 0 without witnesses'),
-      seen: count.describe('How many have seen the newest one'),
-      holds: z.boolean(),
-    }),
-    witnesses: z.array(
-      z.object({
-        name: z.string(),
-        size: count
-          .nullable()
-          .describe('The newest size that it has cosigned; null if it has none'),
-        at: Timestamp.nullable().describe('When it did'),
-        problem: z.string().nullable(),
-      }),
-    ),
-    former: z
-      .array(z.object({ origin: z.string(), size: count }))
-      .exactOptional()
-      .describe(
-        'Trees of which a witness has seen more than the log has now: it was put back to an older state. This server signs nothing more for them',
-      ),
-  })
-  .meta({ id: 'LogState' })
-export type LogState = z.infer<typeof LogState>
-
 /** The header of a request that only verifies a run. Its entry in the access log has the kind `run_verified`. */
 export const VERIFYING = { name: 'retrai-purpose', value: 'verification' } as const

@@ -6,10 +6,10 @@ import {
   type LedgerName,
   type LedgerProof,
   type LogProof,
-  type LogState,
   type PublishedKeys,
   type RunProof,
 } from '../api/audit.ts'
+import type { LogState } from '../api/log.ts'
 import type { ArtifactSource } from '../artifacts/artifacts.ts'
 import { noteOf } from '../lib/signed-note.ts'
 import type { Signer } from '../log/chain.ts'

@@ -1,12 +1,6 @@
 import * as z from 'zod'
-import {
-  Checkpoint,
-  InclusionProof,
-  LedgerProof,
-  LogState,
-  PublishedKey,
-  RunProof,
-} from '../api/audit.ts'
+import { Checkpoint, InclusionProof, LedgerProof, PublishedKey, RunProof } from '../api/audit.ts'
+import { LogState } from '../api/log.ts'
 import { AccessEntry, type AccessKind } from '../api/records.ts'
 import {
   type Answered,

@@ -1,22 +1,5 @@
 import { createHash } from 'node:crypto'
-
-/** Leaves and nodes begin with different bytes, so neither can be taken for the other. */
-const [LEAF, NODE] = [Uint8Array.of(0), Uint8Array.of(1)]
-
-/** The hash of a leaf with this content. */
-export const hashOfLeaf = (content: string): Buffer =>
-  createHash('sha256').update(LEAF).update(content).digest()
-
-/** The hash of a node over two others. */
-export const nodeHash = (left: Uint8Array, right: Uint8Array): Buffer =>
-  createHash('sha256').update(NODE).update(left).update(right).digest()
-
-/** The largest power of two below `size`. */
-function splitOf(size: number): number {
-  let half = 1
-  while (half * 2 < size) half *= 2
-  return half
-}
+import { nodeHash, splitOf } from './note-check.ts'
 
 const bytesOf = (hash = ''): Buffer => Buffer.from(hash, 'latin1')
 
@@ -84,57 +67,35 @@ export class MerkleTree {
   }
 }
 
-/** A subtree of a smaller tree, and what it has become in a larger one. */
-type Pair = readonly [before: Buffer, after: Buffer]
-/** Begins a path; undefined where it leads further down. `isFirst`: there is nothing to the left. */
-type Begin = (
-  leaf: number,
-  size: number,
-  path: readonly Buffer[],
-  isFirst: boolean,
-) => Pair | null | undefined
-
-function climb(
-  leaf: number,
-  size: number,
-  path: readonly Buffer[],
-  isFirst: boolean,
-  begin: Begin,
-): Pair | null {
-  const begun = begin(leaf, size, path, isFirst)
-  const sibling = path.at(-1)
-  if (begun !== undefined || sibling === undefined) return begun ?? null
-  const [middle, rest] = [splitOf(size), path.slice(0, -1)]
-  const isLeft = leaf < middle
-  const below = isLeft
-    ? climb(leaf, middle, rest, isFirst, begin)
-    : climb(leaf - middle, size - middle, rest, false, begin)
-  if (below === null) return null
-  const [before, after] = below
-  return isLeft
-    ? [before, nodeHash(after, sibling)]
-    : [nodeHash(sibling, before), nodeHash(sibling, after)]
-}
-
-/** The root of the tree of `size` leaves with this leaf at this place; null if no such path leads to a root. */
-export function rootOfPath(leaf: Buffer, index: number, size: number, path: readonly Buffer[]) {
-  if (index >= size) return null
-  const roots = climb(index, size, path, true, (_, count, { length }) =>
-    count > 1 ? undefined : length === 0 ? [leaf, leaf] : null,
-  )
-  return roots?.[1] ?? null
-}
-
 export type TreeRoot = { readonly size: number; readonly root: Buffer }
 
 /** Whether the path proves that the tree `to` begins with all of `from`. */
 export function isConsistent(from: TreeRoot, to: TreeRoot, path: readonly Buffer[]): boolean {
   if (from.size === 0 || from.size > to.size) return from.size === 0 && path.length === 0
-  // What ends where `from` ends is in the path, unless that is all of it.
-  const roots = climb(from.size - 1, to.size, path, true, (leaf, size, left, isFirst) => {
-    const [hash, ...more] = isFirst ? [from.root, ...left] : left
-    if (leaf + 1 < size) return undefined
-    return hash === undefined || more.length > 0 ? null : [hash, hash]
-  })
+  const roots = rootsOf(from.size, to.size, path, from.root)
   return roots?.[0].equals(from.root) === true && roots[1].equals(to.root)
+}
+
+/** The roots of both trees by a path. @param known that of the smaller one, if nothing is to the left of it */
+function rootsOf(
+  from: number,
+  to: number,
+  path: readonly Buffer[],
+  known: Buffer | null,
+): readonly [Buffer, Buffer] | null {
+  const [sibling, rest] = [path.at(-1), path.slice(0, -1)]
+  if (from === to) {
+    const [hash, ...more] = known === null ? path : [known, ...path]
+    return hash === undefined || more.length > 0 ? null : [hash, hash]
+  }
+  const middle = splitOf(to)
+  const isLeft = from <= middle
+  const below = isLeft
+    ? rootsOf(from, middle, rest, known)
+    : rootsOf(from - middle, to - middle, rest, null)
+  if (below === null || sibling === undefined) return null
+  const [before, after] = below
+  return isLeft
+    ? [before, nodeHash(after, sibling)]
+    : [nodeHash(sibling, before), nodeHash(sibling, after)]
 }

@@ -1,6 +1,6 @@
 import type { InclusionProof } from '../../src/api/audit.ts'
 import { leafOf } from '../../src/audit/checkpoints/merkle.ts'
-import { nodeHash } from '../../src/lib/merkle-tree.ts'
+import { nodeHash } from '../../src/lib/note-check.ts'
 
 /** Whether the path leads from the leaf to the root of the checkpoint. Does not check the signature. */
 export function includes({ checkpoint, leaf, index, path }: InclusionProof): boolean {

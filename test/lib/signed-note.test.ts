@@ -1,15 +1,7 @@
 import { createPrivateKey, createPublicKey, generateKeyPairSync, sign } from 'node:crypto'
 import { expect, test } from 'vitest'
-import {
-  checkNote,
-  noteKey,
-  noteOf,
-  readNote,
-  readNoteKey,
-  readTreeHead,
-  signNote,
-  treeHeadText,
-} from '../../src/lib/signed-note.ts'
+import { checkNote, noteKey, readNote, readTreeHead } from '../../src/lib/note-check.ts'
+import { noteOf, readNoteKey, signNote, treeHeadText } from '../../src/lib/signed-note.ts'
 
 /** The examples of C2SP: a note with its key, a note, and a checkpoint with a cosignature. */
 const KEY = 'example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k'

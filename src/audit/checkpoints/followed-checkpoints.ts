@@ -1,6 +1,7 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Checkpoint, RunHead } from '../../api/audit.ts'
-import { hashOfLeaf, MerkleTree } from '../../lib/merkle-tree.ts'
+import { MerkleTree } from '../../lib/merkle-tree.ts'
+import { hashOfLeaf } from '../../lib/note-check.ts'
 import { canonicalText } from '../../log/commitment.ts'
 import type { StreamReader } from '../../log/stream-pages.ts'
 import type { StoreFailure } from '../../store/event-store.ts'

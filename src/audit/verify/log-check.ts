@@ -1,11 +1,12 @@
-import { hashOfLeaf, rootOfPath } from '../../lib/merkle-tree.ts'
 import {
   checkNote,
+  hashOfLeaf,
   type NoteKey,
   noteKey,
   readTreeNote,
+  rootOfPath,
   type TreeNote,
-} from '../../lib/signed-note.ts'
+} from '../../lib/note-check.ts'
 import { canonicalText } from '../../log/commitment.ts'
 import { LOG_PROOF } from '../bundle/bundle-format.ts'
 import { checkSeal } from '../public-keys.ts'

@@ -1,4 +1,5 @@
-import { noteOf, readTreeNote, type SignedNote, type TreeNote } from '../../lib/signed-note.ts'
+import { readTreeNote, type SignedNote, type TreeNote } from '../../lib/note-check.ts'
+import { noteOf } from '../../lib/signed-note.ts'
 
 /** What a log sends to a witness (C2SP tlog-witness): a tree, and the proof that it begins with an older one. */
 export type AddCheckpoint = {

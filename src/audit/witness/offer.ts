@@ -1,5 +1,4 @@
 import { messageOf } from '../../lib/message-of.ts'
-import { sha256 } from '../../lib/sha256.ts'
 import {
   checkNote,
   type NoteKey,
@@ -7,7 +6,8 @@ import {
   readSignatures,
   readTreeNote,
   type TreeNote,
-} from '../../lib/signed-note.ts'
+} from '../../lib/note-check.ts'
+import { sha256 } from '../../lib/sha256.ts'
 import { type AddCheckpoint, addCheckpointText, readSize } from './add-checkpoint.ts'
 
 /** `url`: what comes before the paths of tlog-witness. */

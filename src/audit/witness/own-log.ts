@@ -5,11 +5,10 @@ import {
   type NoteSignature,
   noteKey,
   type SignedNote,
-  signNote,
   type TreeHead,
   type TreeNote,
-  treeHeadText,
-} from '../../lib/signed-note.ts'
+} from '../../lib/note-check.ts'
+import { signNote, treeHeadText } from '../../lib/signed-note.ts'
 import type { Signer } from '../../log/chain.ts'
 import { readLogId } from '../../log/log-identity.ts'
 import type { StreamReader } from '../../log/stream-pages.ts'

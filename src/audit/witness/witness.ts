@@ -2,16 +2,9 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { isConsistent } from '../../lib/merkle-tree.ts'
 import { codeOf } from '../../lib/message-of.ts'
+import { checkNote, type NoteKey, readTreeNote, type TreeNote } from '../../lib/note-check.ts'
 import { sha256 } from '../../lib/sha256.ts'
-import {
-  checkNote,
-  type NoteKey,
-  noteOf,
-  readTreeNote,
-  signatureLine,
-  signNote,
-  type TreeNote,
-} from '../../lib/signed-note.ts'
+import { noteOf, signatureLine, signNote } from '../../lib/signed-note.ts'
 import { writeDurably } from '../../lib/write-durably.ts'
 import { readAddCheckpoint } from './add-checkpoint.ts'
 

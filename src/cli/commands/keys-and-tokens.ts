@@ -211,7 +211,7 @@ export const keyCommand = (): Command =>
     .addCommand(
       keySubcommand(
         'rotate',
-        'Make a new key. The list keeps the old key, and its private part is deleted.',
+        'Make a new key. The list keeps the old key; its private part is deleted, once witnesses know the new one.',
         true,
       ),
     )

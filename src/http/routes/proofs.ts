@@ -2,7 +2,7 @@ import { Readable } from 'node:stream'
 import type { FastifyRequest } from 'fastify'
 import { err, ok, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
-import { Checkpoint, InclusionProof, ProofInLog, PublishedKeys } from '../../api/audit.ts'
+import { Checkpoint, InclusionProof, PublishedKeys } from '../../api/audit.ts'
 import {
   CheckpointParams,
   ExportQuery,
@@ -10,6 +10,7 @@ import {
   ListKeysQuery,
 } from '../../api/audit-requests.ts'
 import { RunId } from '../../api/fields.ts'
+import { ProofInLog } from '../../api/log.ts'
 import type { Problem } from '../../api/problems.ts'
 import { RunParams } from '../../api/run-requests.ts'
 import type { Audit } from '../../audit/audit.ts'

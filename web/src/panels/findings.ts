@@ -3,7 +3,7 @@ import {
   isolationFacts,
   otherwiseIsolated,
 } from '../../../src/api/about-server.ts'
-import type { LogState } from '../../../src/api/audit.ts'
+import type { LogState } from '../../../src/api/log.ts'
 import type { RunDetails } from '../../../src/client/index.ts'
 import { statusOf } from '../../../src/domain/state.ts'
 import type { Connection } from '../run/run-store.ts'
