@@ -67,7 +67,9 @@ export const CarriedFiles = z
     patch: z.string().exactOptional(),
     branch: z.string().exactOptional(),
     commit: z.string().exactOptional(),
-    seq: count.exactOptional().describe('Of the record; not with `dry_run`'),
+    seq: count
+      .exactOptional()
+      .describe('Of the last record of the run afterwards; not with `dry_run`'),
   })
   .meta({ id: 'CarriedFiles' })
 export type CarriedFiles = z.infer<typeof CarriedFiles>

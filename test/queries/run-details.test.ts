@@ -65,6 +65,7 @@ describe('a run', () => {
       max_turns_per_iteration: 1,
       hitl_enabled: false,
       cwd: '/home/ada/project',
+      workspace: { mode: 'in_place', folder: '/home/ada/project' },
       error: null,
       final_state: null,
       created_at: '2026-02-18T12:00:00.123Z',

@@ -76,7 +76,8 @@ test.skipIf(isMissing('git'))(
     const runId = await forked(site, origin, second.seq + 1, { of: project, records })
     // It only looks at the goal: which is not reached, as `done` is not there yet.
     const idle = await site.serve('data', {
-      model: await site.model([bash('cat a.txt; touch done')]),
+      // The reply of the origin is the first of this conversation.
+      model: await site.model([{ text: '' }, bash('cat a.txt; touch done')]),
     })
     await idle.untilStatus(runId, 'achieved')
     const copy = site.path('data-copies', runId, 'project')
@@ -120,7 +121,11 @@ test.skipIf(isMissing('git'))(
       records,
       more: there,
     })
-    const next = await site.model([bash('echo second >>a.txt; rm gone.txt'), { text: 'Done.' }])
+    const next = await site.model(({ messages }) => {
+      const asked = messages.findLastIndex(({ content }) => content.includes(instructions))
+      const isFirst = messages.slice(asked).every(({ role }) => role !== 'assistant')
+      return isFirst ? bash('echo second >>a.txt; rm gone.txt') : { text: 'Done.' }
+    })
     const again = await site.serve('data', { model: next })
     for (const runId of [own, on]) await again.untilStatus(runId, 'achieved')
     expect(sums(project)).toBe(before)
