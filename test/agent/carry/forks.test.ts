@@ -21,7 +21,7 @@ const STEPS = [
 const recordsOf = async (server: SiteServer, runId: string) =>
   JSON.parse((await server.get(`/api/runs/${runId}/events?kinds=all&meta=true`)).text)
 
-/** Begins a run in a copy that goes on from another one, as the log has it. */
+/** Begins a run in a copy that begins from another one, as the log has it. */
 async function forked(
   site: Site,
   origin: string,
