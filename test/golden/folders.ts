@@ -21,7 +21,7 @@ const ADDED_TO_DETAILS = [
   'reasoning_effort',
   'max_output_tokens',
   'fallback_models',
-  ...(['check', 'goal_options', 'all_of'] as const),
+  ...(['check', 'goal_options', 'all_of', 'workspace'] as const),
 ] as const
 const ADDED_TO_PROGRESS = 'model_name'
 const ADDED_TO_ROWS = [
