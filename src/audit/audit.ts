@@ -104,12 +104,14 @@ export function createAudit(deps: AuditDeps) {
     /** The log of checkpoints of this server; null if nothing is known of it. */
     log: ownLog && {
       state: (): ResultAsync<LogState, AuditError> =>
-        ownLog.read().andThen(({ origin, size }) =>
-          ownLog.key().map((key) => ({
-            ...{ origin, key, size, ...(witnesses?.state() ?? NO_WITNESSES) },
-            ...(ownLog.former.length > 0 && { former: ownLog.former }),
-          })),
-        ),
+        ownLog
+          .read()
+          .andThen(() => ownLog.key())
+          .map((key) => {
+            const { origin, size } = ownLog.head()
+            const former = ownLog.former.length > 0 && { former: [...ownLog.former] }
+            return { origin, key, size, ...(witnesses?.state() ?? NO_WITNESSES), ...former }
+          }),
       /** @param size of the tree; by default, the newest one. Null if it is not that large */
       note: (size?: number): ResultAsync<string | null, AuditError> =>
         ownLog

@@ -91,10 +91,10 @@ A store is verified run by run, and compared with its own last checkpoint.
 GET /api/checkpoints/latest). This finds runs that were dropped or cut off since
 then. A server answers from its read model, which is compared with the records.
 
---witness names the key of a witness: it must have seen the run of a FILE, or the
-newest checkpoint. Then nobody can have rewritten what came before, not even with
-the key of the server. If the newest checkpoint extends one that the witness has
-seen less than a minute before that was signed, this is enough, except for a FILE.
+--witness names the key of a witness, which must have seen the run of a FILE, or
+the newest checkpoint. Then nobody has rewritten what came before, even with the
+key of the server. Except for a FILE, it is enough if the newest checkpoint
+extends one that the witness has seen less than a minute before it was signed.
 
 Without a server, artifacts are read from the data folder, from the log, and
 from RETRAI_ARTIFACTS, so set that (and AWS_…) as for the server.

@@ -70,6 +70,7 @@ const SHOWS_NOTHING = [
   'listGoals',
   'listServerApprovals',
   'listKeys',
+  'readLogKey',
   'listModels',
   'me',
   'live',
