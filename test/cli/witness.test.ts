@@ -307,3 +307,29 @@ test('a witness says what it needs', async () => {
     expect(done.stderr).toContain(why)
   }
 })
+
+test('servers that share an EventStoreDB have a tree each, and the store is verified against their witness', async () => {
+  const store = await site.standIn()
+  const model = await site.model(Array.from({ length: 4 }, () => bash('touch done')))
+  const seen = await SpecWitness.open('witness.example/shared')
+  site.onClose(() => seen.close())
+  const named = { quorum: 1, witnesses: [{ key: seen.key, url: seen.url }] }
+  await writeFile(file('shared.json'), JSON.stringify(named))
+  const env = { RETRAI_CHECKPOINT_SECONDS: '1', RETRAI_WITNESSES: file('shared.json') }
+  const servers: SiteServer[] = []
+  for (const name of ['one', 'two']) {
+    const each = await site.serve(name, { store, model, env: { ...env, RETRAI_POOL: name } })
+    seen.logs.push((await each.get('/api/log/key')).text)
+    servers.push(each)
+  }
+  for (const [index, each] of servers.entries()) await finishedRun(each, `shared-${index}`)
+  const states = await Promise.all(servers.map((each) => untilSeen(1, each)))
+  expect(new Set(states.map(({ origin }) => origin)).size).toBe(2)
+  for (const each of servers) await each.stop()
+  const { connectionString } = store
+  const done = await retrai(['verify', '--store', connectionString, '--witness', seen.key])
+  expect(done, done.stdout + done.stderr).toMatchObject({ code: 0 })
+  expect(done.stdout).toContain(`The witness ${seen.name} has seen checkpoint`)
+  const other = await retrai(['verify', '--store', connectionString, '--witness', keys.other])
+  expect(other.code).toBe(1)
+})

@@ -48,3 +48,15 @@ test('an address that this machine does not have is named, with what to choose',
   const refused = await listen(app, settings)
   expect(refused._unsafeUnwrapErr()).toMatch(/Cannot listen on 203\.0\.113\.9:0: .*with --host/)
 })
+
+test('a file of witnesses that cannot be used refuses the start, with the reason', async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'retrai-start-'))
+  onTestFinished(() => rm(dataDir, { recursive: true }))
+  const file = join(dataDir, 'witnesses.json')
+  await writeFile(file, JSON.stringify({ quorum: 1, witnesses: [] }))
+  const settings = readSettings({ dataDir, port: '0' }, { RETRAI_WITNESSES: file })
+  const started = await startServer(settings._unsafeUnwrap(), { log: pino({ level: 'silent' }) })
+  const why = started._unsafeUnwrapErr()
+  expect(why).toContain(`RETRAI_WITNESSES: the file ${file} is not valid`)
+  expect(why).toContain('a quorum of 1, and names 0 witnesses')
+})

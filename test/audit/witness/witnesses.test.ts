@@ -280,3 +280,59 @@ test('of three witnesses, one that claims a larger tree is believed only if it s
   )
   expect(older.ownLog.former).toEqual([{ origin, size: 6 }])
 })
+
+test('whatever witnesses do and however often the server is restarted, nothing is lost, and honest ones see all in the end', async () => {
+  const server = await Checkpointing.open()
+  const all = await Promise.all(['w/1', 'w/2', 'w/3', 'w/4'].map((name) => witnessOf(server, name)))
+  const honest = all.slice(0, 3)
+  // Numbers of a fixed sequence, so a failure can be repeated.
+  let state = 7
+  const random = (below: number): number => {
+    state = (state * 48_271) % 2_147_483_647
+    return state % below
+  }
+  let isCalm = false
+  for (const witness of all) {
+    const isHonest = honest.includes(witness)
+    witness.lie = async (answer) => {
+      const mood = isCalm && isHonest ? 9 : random(10)
+      if (mood === 0) return { status: 503, body: 'busy' }
+      if (mood === 1) await new Promise((resolve) => setTimeout(resolve, random(60)))
+      // It has kept the tree, and its answer is lost.
+      if (mood === 2) return { ...answer(), status: 500, body: 'lost' }
+      if (isHonest) return answer()
+      const lies = [
+        { status: 409, body: `${random(1_000)}\n` },
+        { status: 422, body: 'no' },
+        { status: 200, body: witness.cosign('x\n') },
+        { ...answer(), body: witness.cosign(`${server.ownLog.origin}\n1\n${'A'.repeat(43)}=\n`) },
+      ]
+      return lies[random(lies.length)] ?? answer()
+    }
+  }
+  const { origin } = await server.head()
+  let witnesses = server.witnesses(all, { quorum: 2 })
+  for (let size = 1; size <= 40; size += 1) {
+    await server.write(1)
+    witnesses.notice()
+    await new Promise((resolve) => setTimeout(resolve, random(20)))
+    if (random(8) > 0) continue
+    await witnesses.stop()
+    server.restart()
+    witnesses = server.witnesses(all, { quorum: 2 })
+  }
+  isCalm = true
+  await untilSeen(witnesses, 3, 40)
+  expect(witnesses.state().quorum).toMatchObject({ holds: true })
+  const head = await server.head()
+  expect(head).toMatchObject({ origin, size: 40 })
+  for (const each of honest) {
+    expect(each.seen.get(origin)?.root.equals(head.root)).toBe(true)
+    expect(signaturesBy(await server.note(), each.key).good).toBe(true)
+  }
+  await witnesses.stop()
+  server.restart()
+  for (const each of honest) {
+    expect(signaturesBy(await server.note(), each.key)).toEqual({ count: 1, good: true })
+  }
+})
