@@ -141,6 +141,23 @@ describeInBrowser('a stored history', () => {
     await findings(page).getByText(SIGNED).waitFor()
   })
 
+  test('says how many witnesses have seen the newest checkpoint, and when', async () => {
+    const at = new Date(Date.now() - 70_000).toISOString()
+    const witnesses = [
+      { name: 'w/1', size: 7, at, problem: null },
+      { name: 'w/2', size: null, at: null, problem: 'It cannot be reached.' },
+      { name: 'w/3', size: 7, at, problem: null },
+    ]
+    const quorum = { needed: 2, seen: 2, holds: true }
+    const page = await visit(`/runs/${achieved}`, (page) =>
+      page.route('**/api/log', (route) =>
+        route.fulfill({ json: { origin: 'o', key: 'k', size: 7, quorum, witnesses } }),
+      ),
+    )
+    await findings(page).getByText('seen by 2 of 3 witnesses, 1 min ago').waitFor()
+    await findings(page).getByText('w/2: It cannot be reached').waitFor()
+  })
+
   describe('is not reported as signed', () => {
     const tampered: readonly (readonly [string, string, (body: Body) => unknown, string])[] = [
       [

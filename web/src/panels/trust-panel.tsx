@@ -4,7 +4,7 @@ import { memo, useState } from 'react'
 import type { RunDetails } from '../../../src/client/index.ts'
 import { fetchExport, save } from '../api/files.ts'
 import { messageOf } from '../api/problem.ts'
-import { logQuery, proofQuery } from '../api/queries.ts'
+import { logQuery, meQuery, proofQuery } from '../api/queries.ts'
 import { useMayNot } from '../api/use-may.ts'
 import type { Connection } from '../run/run-store.ts'
 import type { RunView } from '../run/run-view.ts'
@@ -29,7 +29,8 @@ export const TrustPanel = memo(function TrustPanel(props: Props) {
   const { view, server, connection, verifying, onSeek } = props
   const runId = view.records[0]?.run_id ?? ''
   const signing = useSigning(runId, connection.type === 'complete')
-  const log = useQuery(logQuery(useMayNot('checkpoints:read') === null))
+  const { data: me } = useQuery(meQuery)
+  const log = useQuery(logQuery(me?.may.includes('checkpoints:read') === true))
   const witnessed = log.data && { ...log.data, now: log.dataUpdatedAt }
   const findings = examine({ view, server, connection, verifying, signing, witnessed, onSeek })
   return (
