@@ -209,23 +209,27 @@ export class Witnesses {
     const left = this.#links.filter(({ doubts }) => !doubts).length
     const isBelieved = isShown || (left < quorum && !this.#hasBelieved)
     if (isBelieved && ownLog.origin === origin && !this.#isLeaving) {
-      this.#hasBelieved ||= !isShown
       // Other witnesses may say the same meanwhile.
       this.#isLeaving = true
-      await this.#leave(seen)
+      const hasLeft = await this.#leave(seen)
+      this.#hasBelieved ||= hasLeft && !isShown
       this.#isLeaving = false
     }
     return `It has seen another tree of ${origin}, with ${seen} checkpoints.`
   }
 
-  async #leave(size: number): Promise<void> {
+  async #leave(size: number): Promise<boolean> {
     const { ownLog, renewServerId, log } = this.#deps
     const renewed = await renewServerId()
-    if (renewed.isErr()) return log.warn({ error: renewed.error }, 'the server needs another id')
+    if (renewed.isErr()) {
+      log.warn({ error: renewed.error }, 'the server needs another id, and cannot keep one')
+      return false
+    }
     const former = ownLog.leave(size, renewed.value)
     this.#writer.keep(former.origin, leftEvent(former))
     for (const link of this.#links) Object.assign(link, linkTo(link.witness))
     log.warn({ ...former, now: ownLog.origin }, LEFT)
+    return true
   }
 }
 
