@@ -49,6 +49,9 @@ test.each([
     hitl_enabled: false,
     network: 'full',
   },
-] as const)('a request is what its form sends: %#', (request) => {
-  expect(requestOf(draftOf(JSON.parse(JSON.stringify(request))))).toEqual(request)
+  { goal: 'pytest', hitl_enabled: false, workspace: 'copy', workspace_skip: ['dist'] },
+  { goal: 'pytest', hitl_enabled: false, shared: true },
+] as const)('a request is what its form sends, and its run pauses at limits: %#', (request) => {
+  const sent = requestOf(draftOf(JSON.parse(JSON.stringify(request))))
+  expect(sent).toEqual({ ...request, on_limit: 'pause' })
 })
