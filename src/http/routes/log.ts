@@ -12,7 +12,7 @@ import { AUDIT_PROBLEMS, described, problems, sendResult } from '../problems/pro
 import { auditProblem } from '../problems/problem-of.ts'
 import { sendStream } from '../replies/format.ts'
 
-const TEXT = 'text/plain; charset=utf-8'
+const TEXT = 'text/plain'
 const PROBLEMS = problems('not_found', ...AUDIT_PROBLEMS)
 
 type Log = NonNullable<Audit['log']>
@@ -97,8 +97,9 @@ function serveContent(app: ZodApp, audit: Audit, content: Content): void {
     handler: async (request, reply) => {
       const found = readLog(audit, request, (it) => read(it, request))
       const sent = found.map((it) => {
+        const charset = type === TEXT ? '; charset=utf-8' : ''
         const bytes = Readable.from([Buffer.from(it as string)])
-        return sendStream(reply.header('cache-control', caching), type, bytes)
+        return sendStream(reply.header('cache-control', caching), `${type}${charset}`, bytes)
       })
       return sendResult(request, reply, sent)
     },
