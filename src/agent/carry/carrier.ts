@@ -125,7 +125,7 @@ export class Carrier {
     const { store, now, copies, locks } = this.#deps
     const found = (await load(store, runId)).unwrapOr(null)
     const holder = found && locks.holderOf(folderOfRun(found.state))
-    if (holder !== null && holder !== runId) return err({ type: 'folder_in_use', holder })
+    if (holder !== null) return err({ type: 'folder_in_use', holder })
     const done = await handleCommand(store, runId, { type: 'discard', ...why }, { author, now })
     if (done.isOk()) await copies.remove(done.value.state)
     return done.map(({ state }) => state)

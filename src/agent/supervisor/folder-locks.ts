@@ -48,11 +48,10 @@ export class FolderLocks {
     if (this.#runs.delete(runId)) this.freed.notify()
   }
 
-  /** The run that holds a folder; null if none does. For a run that takes its lock, only earlier ones count. */
+  /** The run that holds a folder; null if no other does. */
   holderOf(asked: InFolder): string | null {
     for (const [runId, run] of this.#runs) {
-      if (runId === asked.runId) return null
-      if (overlap(run, asked)) return runId
+      if (overlap(run, asked)) return runId === asked.runId ? null : runId
     }
     return null
   }

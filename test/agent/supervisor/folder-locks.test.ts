@@ -96,6 +96,14 @@ test('files are carried into a folder while no other run holds it, and no run be
   expect((await shop.records(two)).map(({ kind }) => kind)).toEqual(['run_created'])
 })
 
+test('a run in a copy does not hide one that holds the project', () => {
+  const locks = new FolderLocks()
+  locks.add({ runId: 'copied', folder: '/copies/copied/a', pool: null })
+  locks.add({ runId: 'placed', folder: '/a', pool: null })
+  const asked = { runId: 'copied', folder: '/a', pool: null }
+  expect(locks.borrow(asked)._unsafeUnwrapErr()).toBe('placed')
+})
+
 test('of runs in one folder, only the first holds it; each comes when those before it have ended', () => {
   const folders = fc.constantFrom('/a', '/a/b', '/a/b/c', '/ab', '/d')
   fc.assert(
