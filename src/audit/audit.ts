@@ -11,6 +11,7 @@ import {
 } from '../api/audit.ts'
 import type { LogState } from '../api/log.ts'
 import type { ArtifactSource } from '../artifacts/artifacts.ts'
+import { within } from '../lib/promises.ts'
 import { noteOf } from '../lib/signed-note.ts'
 import type { Signer } from '../log/chain.ts'
 import { type DamagedRecord, decode } from '../log/codec.ts'
@@ -216,8 +217,9 @@ function confirmed(
   return ok({ length: seq + 1, head: meta.hash, last_kind: record.kind })
 }
 
-/** Bytes of an archive that must exist before any of it is handed out. */
+/** Bytes of an archive that must exist before any of it is handed out, unless that takes longer: a client waits 30 seconds for an answer. */
 const HELD_BYTES = 256 * 1024
+const HELD_MS = 5_000
 
 /**
  * Exports the records that a proof covers as a .tar.gz: in one pass, at constant memory. It exports what is stored,
@@ -232,28 +234,31 @@ export function exportRun(deps: ExportDeps, proof: RunProof): ResultAsync<Readab
 async function withBeginning(archive: Readable): Promise<Result<Readable, ExportError>> {
   const chunks: AsyncIterator<Buffer> = archive.iterator()
   const held: Buffer[] = []
+  const untilMs = performance.now() + HELD_MS
+  let next = chunks.next()
   try {
-    for (let bytes = 0; bytes < HELD_BYTES; ) {
-      const next = await chunks.next()
-      if (next.done === true) break
-      held.push(next.value)
-      bytes += next.value.length
+    for (let bytes = 0; bytes < HELD_BYTES; next = chunks.next()) {
+      const came = await within(untilMs - performance.now(), next, () => null)
+      if (came === null || came.done === true) break
+      held.push(came.value)
+      bytes += came.value.length
     }
   } catch (cause) {
     if (cause instanceof Unfinished) return err(cause.why)
     throw cause
   }
-  const whole = Readable.from(continued(held, chunks), { objectMode: false })
+  // Nobody waits for it before the archive is read.
+  next.catch(() => {})
+  const whole = Readable.from(continued(held, next, chunks), { objectMode: false })
   // A reader may leave before the end.
   return ok(whole.once('close', () => archive.destroy()))
 }
 
 async function* continued(
   held: readonly Buffer[],
+  first: Promise<IteratorResult<Buffer>>,
   chunks: AsyncIterator<Buffer>,
 ): AsyncGenerator<Buffer> {
   yield* held
-  for (let next = await chunks.next(); next.done !== true; next = await chunks.next()) {
-    yield next.value
-  }
+  for (let next = await first; next.done !== true; next = await chunks.next()) yield next.value
 }

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
 import fc from 'fast-check'
 import { errAsync, okAsync, ResultAsync } from 'neverthrow'
-import { beforeAll, expect, test } from 'vitest'
+import { beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import type { Checkpoint } from '../../../src/api/audit.ts'
 import type { ArtifactSource } from '../../../src/artifacts/artifacts.ts'
 import { exportRun, proveRun } from '../../../src/audit/audit.ts'
@@ -171,6 +171,30 @@ test('an artifact is closed if the reader of the export leaves while it is sent'
   )
   archive._unsafeUnwrap().destroy()
   await within(closed, () => 'the artifact to be closed')
+})
+
+test('an archive whose beginning takes long is handed out before a client gives up, and is whole in the end', async () => {
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] })
+  onTestFinished(() => void vi.useRealTimers())
+  const [asked, slow] = [Promise.withResolvers<void>(), Promise.withResolvers<null>()]
+  const read = () => {
+    asked.resolve()
+    return slow.promise
+  }
+  const run = runNaming(OUTPUT)
+  const making = exportFrom(
+    readerOf(() => run),
+    { read },
+  )
+  await asked.promise
+  await vi.advanceTimersByTimeAsync(29_000)
+  const archive = (await making)._unsafeUnwrap()
+  vi.useRealTimers()
+  slow.resolve(null)
+  const report = await verifyBundle(unpacked(archive))
+  expect(report.findings).toMatchObject([
+    { problem: 'missing', where: `artifacts/${sha256(OUTPUT)}` },
+  ])
 })
 
 const OUTPUT = 'a whole output'
