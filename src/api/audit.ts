@@ -21,7 +21,7 @@ export const PublishedKeys = z
 export type PublishedKeys = z.infer<typeof PublishedKeys>
 
 /** The chained streams that a log holds in addition to the runs. */
-export const LEDGERS = ['access', 'redactions', 'tokens'] as const
+export const LEDGERS = ['access', 'redactions', 'tokens', 'retention', 'tags', 'webhooks'] as const
 export const LedgerName = z.enum(LEDGERS)
 export type LedgerName = z.infer<typeof LedgerName>
 
@@ -71,7 +71,7 @@ export type LedgerProof = z.infer<typeof LedgerProof>
 
 const count = z.int().nonnegative()
 
-/** By ledger: how many of its first entries are unsigned, because servers of an earlier version made them. */
+/** By ledger: how many of its first entries are unsigned, because servers of an earlier version made them. All entries of the others are signed. */
 export const UnsignedEntries = z.strictObject({ access: count, redactions: count, tokens: count })
 export type UnsignedEntries = z.infer<typeof UnsignedEntries>
 

@@ -108,9 +108,14 @@ export async function* ledgerLines(store: StreamReader, name: LedgerName): Async
   }
 }
 
-/** How many of the first entries of each ledger nobody has signed; null if one of them cannot be read now. */
+/** The ledgers to which servers of an earlier version appended entries without a signature. */
+const SIGNED_LATER = ['access', 'redactions', 'tokens'] as const
+const isSignedLater = (name: LedgerName): name is keyof UnsignedEntries =>
+  SIGNED_LATER.some((each) => each === name)
+
+/** How many of the first entries of these ledgers nobody has signed; null if one of them cannot be read now. */
 export async function unsignedEntries(store: StreamReader): Promise<UnsignedEntries | null> {
-  const lengths = await Promise.all(LEDGERS.map((name) => unsignedLength(store, name)))
+  const lengths = await Promise.all(SIGNED_LATER.map((name) => unsignedLength(store, name)))
   return Result.combine(lengths)
     .map(([access = 0, redactions = 0, tokens = 0]) => ({ access, redactions, tokens }))
     .unwrapOr(null)
@@ -202,7 +207,7 @@ export class LedgersCheck {
     for (const [name, end] of this.#ends) {
       lengths[name] = end.length
       seals[name] = { unsigned: end.unsigned ?? end.length, keys: [...end.keys] }
-      const bad = end.bad ?? unsignedEntry(end, unsigned?.[name])
+      const bad = end.bad ?? unsignedEntry(end, isSignedLater(name) ? unsigned?.[name] : 0)
       if (bad !== null) findings.push({ ...bad, where: `ledger ${name}` })
     }
     return { lengths, seals, findings }

@@ -37,7 +37,8 @@ function listLedgers(app: ZodApp, audit: Audit): void {
       summary: 'A signed statement of each ledger that the log holds in addition to the runs',
       description:
         'A ledger is a stream of entries, chained by hashes like the records of a run: who read ' +
-        'what (`access`), the tokens (`tokens`), the redactions (`redactions`).',
+        'what (`access`), the tokens (`tokens`), the redactions (`redactions`), what was kept or removed by a ' +
+        'rule (`retention`), later tags of runs (`tags`), who is sent word of them (`webhooks`).',
       response: {
         200: described('One proof for each ledger', z.array(LedgerProof)),
         ...problems(...AUDIT_PROBLEMS),

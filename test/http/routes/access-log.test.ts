@@ -4,7 +4,7 @@ import { errAsync } from 'neverthrow'
 import { describe, expect } from 'vitest'
 import WebSocket from 'ws'
 import * as z from 'zod'
-import { LedgerProof, PublishedKeys } from '../../../src/api/audit.ts'
+import { LEDGERS, LedgerProof, PublishedKeys } from '../../../src/api/audit.ts'
 import { checkSeal, knownKeys } from '../../../src/audit/public-keys.ts'
 import { AccessEntry } from '../../../src/domain/access.ts'
 import { SHOWN } from '../../../src/http/plugins/access-log.ts'
@@ -359,7 +359,7 @@ describe('GET /api/access', () => {
     expect(bad).toBeNull()
     expect(head).toBe(proof.head)
     const all = z.array(LedgerProof).parse(await (await get('/api/ledgers')).json())
-    expect(all.map(({ ledger }) => ledger)).toEqual(['access', 'redactions', 'tokens'])
+    expect(all.map(({ ledger }) => ledger)).toEqual([...LEDGERS])
     expect((await get('/api/ledgers/nonsense')).status).toBe(404)
   })
 })
