@@ -1,13 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import type { Result, ResultAsync } from 'neverthrow'
-import { sleep } from '../lib/backoff.ts'
-import type { Logger } from '../lib/logger.ts'
 import { within } from '../lib/promises.ts'
-import type { Signing } from '../log/chain.ts'
-import { type DamagedRecord, decodeAs } from '../log/codec.ts'
-import { decideAndAppend, emptyStream, type Folded, foldRecord } from '../log/decider.ts'
+import { FollowedLedger, type LedgerDeps } from '../log/followed-ledger.ts'
 import type { LoadError } from '../log/run-log.ts'
-import type { AppendError, EventStore, RecordedEvent } from '../store/event-store.ts'
+import type { AppendError } from '../store/event-store.ts'
 import { type Caller, Directory, type Rejection, Tickets } from './callers.ts'
 import {
   decideCreation,
@@ -22,14 +18,11 @@ import {
   type Tokens,
 } from './token-ledger.ts'
 
-export type AuthDeps = {
-  readonly store: EventStore
-  readonly sign: Signing
+export type AuthDeps = LedgerDeps & {
   /** The admin token from the configuration; null if that names none. */
   readonly configured: string | null
   /** Seconds since the epoch. */
   readonly clock: () => number
-  readonly log: Pick<Logger, 'warn' | 'error'>
   /** The tokens to go by while the store cannot be read. Left out: none are kept. */
   readonly kept?: KeptTokens | undefined
 }
@@ -47,11 +40,8 @@ export class Auth {
   readonly #deps: AuthDeps
   readonly #directory: Directory
   readonly tickets: Tickets
-  readonly #stop = new AbortController()
   readonly #readOnce = Promise.withResolvers<void>()
-  readonly #following: Promise<unknown>
-  /** The ledger as far as it was read. */
-  #loaded: Folded<Tokens> = emptyStream(TOKEN_LEDGER)
+  readonly #ledger: FollowedLedger<TokenEntry, Tokens>
 
   /** Follows the ledger until `close`. */
   constructor(deps: AuthDeps) {
@@ -59,7 +49,11 @@ export class Auth {
     this.#directory = new Directory(deps)
     this.tickets = new Tickets(deps.clock)
     if (deps.kept?.tokens) this.#directory.update(deps.kept.tokens)
-    this.#following = this.#follow()
+    this.#ledger = new FollowedLedger(TOKEN_LEDGER, deps, {
+      changed: ({ state }) => this.#takeOver(state),
+      // Its tokens are no longer accepted.
+      damaged: () => this.#directory.update(null),
+    })
   }
 
   /**
@@ -89,7 +83,7 @@ export class Auth {
 
   /** All tokens that were ever created, as far as this server has read the log. */
   tokens(): readonly Token[] {
-    return [...this.#loaded.state.values()]
+    return [...this.#ledger.state.values()]
   }
 
   /** Returns the secret, which is stored nowhere. */
@@ -113,9 +107,8 @@ export class Auth {
   }
 
   async close(): Promise<void> {
-    this.#stop.abort()
     this.#directory.close()
-    await this.#following
+    await this.#ledger.close()
   }
 
   #extend(
@@ -125,66 +118,17 @@ export class Auth {
       now: { readonly now: number; readonly otherAdmin: boolean },
     ) => Result<readonly TokenEntry[], TokenError>,
   ): ResultAsync<Tokens, TokenFailure> {
-    const { store, clock, sign } = this.#deps
-    const author = { commandId: randomUUID(), principal }
     const otherAdmin = this.#directory.hasConfigured
-    return decideAndAppend(
-      store,
-      TOKEN_LEDGER,
-      (tokens) => decide(tokens, { now: clock(), otherAdmin }),
-      author,
-      { from: this.#loaded, sign },
-    ).map((loaded: Folded<Tokens>) => {
-      if (loaded.revision > this.#loaded.revision) {
-        this.#loaded = loaded
-        this.#takeOver()
-      }
-      return loaded.state
-    })
-  }
-
-  /** Follows the ledger until `close`, or until an entry cannot be read. */
-  async #follow(): Promise<void> {
-    const { store, log } = this.#deps
-    const { signal } = this.#stop
-    while (!signal.aborted) {
-      try {
-        const options = { after: this.#loaded.revision, signal }
-        for await (const item of store.subscribeStream(TOKEN_LEDGER.stream, options)) {
-          if (item.type === 'caught_up') this.#takeOver()
-          if (item.type !== 'events') continue
-          const damage = this.#take(item.events)
-          if (damage === null) continue
-          log.error({ ...damage }, 'the token ledger is damaged: its tokens are no longer accepted')
-          this.#directory.update(null)
-          return
-        }
-      } catch (error) {
-        log.warn({ err: error }, 'the token ledger cannot be followed now; retrying')
-      }
-      await sleep(RETRY_MS, signal)
-    }
-  }
-
-  /** Returns the first entry that cannot be read. */
-  #take(events: readonly RecordedEvent[]): DamagedRecord | null {
-    for (const event of events) {
-      if (event.revision <= this.#loaded.revision) continue
-      const folded = decodeAs(TOKEN_LEDGER.schema, event).andThen((logged) =>
-        foldRecord(TOKEN_LEDGER, this.#loaded, logged),
-      )
-      if (folded.isErr()) return folded.error
-      this.#loaded = folded.value
-    }
-    if (this.#directory.read) this.#takeOver()
-    return null
+    return this.#ledger.extend(principal, (tokens) =>
+      decide(tokens, { now: this.#deps.clock(), otherAdmin }),
+    )
   }
 
   /** The ledger was read to its end: its tokens are those that count. */
-  #takeOver(): void {
-    this.#directory.update(this.#loaded.state)
+  #takeOver(tokens: Tokens): void {
+    this.#directory.update(tokens)
     this.#readOnce.resolve()
-    void this.#deps.kept?.write(this.#loaded.state).match(
+    void this.#deps.kept?.write(tokens).match(
       () => {},
       (message) => {
         const text = 'the tokens could not be saved for use while the store is away'
@@ -193,8 +137,6 @@ export class Auth {
     )
   }
 }
-
-const RETRY_MS = 1000
 
 function tokenOf(tokens: Tokens, id: string): Token {
   const token = tokens.get(id)
