@@ -13,6 +13,9 @@ export const NO_AGENT = {
     throw new Error('no run is started here')
   },
   changeProblems: async () => [],
+  putTags: () => {
+    throw new Error('no run is tagged here')
+  },
   models: async () => [],
   isolationOffer: async () => {
     throw new Error('no run is started here')

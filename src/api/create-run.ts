@@ -27,6 +27,10 @@ export const MAX_WORDS = 100_000
 
 export const reason = z.string().nullable().default(null).describe('Kept in the log')
 
+export const tags = config.tags.describe(
+  'Words by which people find the run, at most 20 of 1 to 64 characters. PATCH …/config changes them at any time',
+)
+
 /** Limits that a person sets, and may raise later. */
 export const limits = {
   max_cost_usd: config.max_cost_usd
@@ -143,6 +147,7 @@ export const CreateRun = z
     shared: config.shared.describe(
       'Do not wait while another run works in the same folder, in one inside it or around it, and let others not wait for this one',
     ),
+    tags,
     instructions: z
       .string()
       .trim()

@@ -12,5 +12,5 @@ export {
   type Seen,
 } from '../domain/records.ts'
 export { type ConfigChanges, EFFORTS, type Effort, type RunConfig } from '../domain/run-config.ts'
-export { RUN_STATUSES, type RunStatus } from '../domain/state.ts'
+export { RUN_SORTS, RUN_STATUSES, type RunSort, type RunStatus } from '../domain/state.ts'
 export type { RunVerdict, Verdict } from '../domain/verdict.ts'

@@ -1,10 +1,10 @@
 import * as z from 'zod'
 import { CallDecision, Decision, Seen as KnownRecord } from '../domain/records.ts'
 import { ConfigChanges } from '../domain/run-config.ts'
-import { RUN_STATUSES } from '../domain/state.ts'
-import { limits, MAX_ITERATIONS, MAX_WORDS, reason } from './create-run.ts'
+import { RUN_SORTS, RUN_STATUSES } from '../domain/state.ts'
+import { limits, MAX_ITERATIONS, MAX_WORDS, reason, tags } from './create-run.ts'
 import { Seq } from './event-query.ts'
-import { SeqInBody, wholeInQuery } from './fields.ts'
+import { Decimal, SeqInBody, wholeInQuery } from './fields.ts'
 
 /** Any text in the path is valid, so that a wrong id is reported as an unknown run, not as an invalid request. */
 export const RunParams = z.object({
@@ -21,14 +21,44 @@ export const ArtifactParams = RunParams.extend({
   }),
 })
 
+/** A part of a query that may be repeated. */
+const several = <T extends z.ZodType>(each: T) =>
+  z.preprocess((found) => (Array.isArray(found) ? found : [found]), z.array(each)).optional()
+
+/** A time in a query, as the list shows times. */
+const Moment = z.iso
+  .datetime({ offset: true, error: 'must be a time such as 2026-02-18T12:00:00Z' })
+  .transform((text) => new Date(text).toISOString())
+
 /** The query of GET /api/runs. */
 export const ListRunsQuery = z.strictObject({
   limit: wholeInQuery(1, 1000).default(100),
   cursor: z.string().optional().describe('From the Link header of the previous page'),
-  status: z.enum(RUN_STATUSES).optional(),
+  status: several(z.enum(RUN_STATUSES)).describe('Repeat it for any of several'),
   goal: z.string().optional(),
   parent: z.string().optional().describe('Only runs that the agent of this run has started'),
   origin: z.string().optional().describe('Only runs that begin from this run'),
+  q: z
+    .string()
+    .min(1)
+    .max(200)
+    .optional()
+    .describe('A part of title, goal, folder or a tag, or the beginning of the id, in any case'),
+  project: z.string().optional().describe('The name of the folder'),
+  model: z.string().optional(),
+  principal: z.string().optional().describe('Who created the run'),
+  tag: several(z.string()).describe('Repeat it for runs that have all of several'),
+  min_cost_usd: Decimal.optional(),
+  max_cost_usd: Decimal.optional(),
+  from: Moment.optional().describe('Only runs created then or later'),
+  to: Moment.optional().describe('Only runs created before'),
+  top: z
+    .enum(['true', 'false'])
+    .transform((text) => text === 'true')
+    .optional()
+    .describe('"true": no runs that an agent has started'),
+  sort: z.enum(RUN_SORTS).optional().describe('Without it: `created`'),
+  order: z.enum(['asc', 'desc']).optional().describe('Without it: `desc`'),
 })
 
 /** The query of GET /api/runs/{run_id}. */
@@ -156,12 +186,15 @@ export const ConfigureRun = z
     max_cost_usd: limits.max_cost_usd.exactOptional(),
     max_tokens: limits.max_tokens.exactOptional(),
     max_seconds: limits.max_seconds.exactOptional(),
+    tags: tags.describe(
+      'Instead of the tags that the run has; also after its end, if it is the only change',
+    ),
     reason,
     seen,
   })
   .refine(
     ({ reason: _, seen: __, ...changes }) => Object.keys(changes).length > 0,
-    `must name at least one of ${Object.keys(changes).join(', ')}`,
+    `must name at least one of ${[...Object.keys(changes), 'tags'].join(', ')}`,
   )
   .meta({
     id: 'ConfigureRun',

@@ -63,6 +63,12 @@ const OriginOfRun = Origin.unwrap()
   .exactOptional()
   .describe('The run that this one begins from, up to the record with this seq and hash')
 
+const TagsOfRun = z
+  .array(z.string())
+  .readonly()
+  .exactOptional()
+  .describe('The tags that it has now, or had from the beginning if `at` names a record')
+
 /** A row of GET /api/runs. */
 export const RunSummary = z
   .object({
@@ -76,8 +82,24 @@ export const RunSummary = z
     parent_run_id: ParentRunId,
     origin: OriginOfRun,
     // Servers of earlier versions send nothing of the following.
+    title: z
+      .string()
+      .exactOptional()
+      .describe('The first line of its instructions; without any, its goal'),
+    project: z.string().exactOptional().describe('The name of its folder'),
     cwd: z.string().exactOptional(),
     model_name: z.string().exactOptional(),
+    principal: z.string().nullable().exactOptional().describe('Who created it'),
+    queue_position: z
+      .int()
+      .exactOptional()
+      .describe(
+        'Its place among the runs that wait for their turn on this server, from 1; only of these',
+      ),
+    tags: TagsOfRun,
+    subagents: z.int().exactOptional().describe('How many runs its agent has started'),
+    updated_at: Timestamp.exactOptional().describe('When its last record was made'),
+    verdict: RunVerdict.nullable().exactOptional().describe('Null until it has ended'),
     iteration: z.int().exactOptional(),
     max_iterations: z.int().exactOptional(),
     total_tokens: z.int().exactOptional(),
@@ -196,6 +218,7 @@ export const RunDetails = z
         'protected files of its start. Absent until the run has ended, and in runs of earlier versions',
     ),
     doubt: Doubt,
+    tags: TagsOfRun,
     summary: z
       .object({ text: z.string(), source: z.enum(['model', 'log']) })
       .exactOptional()

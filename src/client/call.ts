@@ -207,13 +207,17 @@ function reasonOf(thrown: unknown): string {
   return 'code' in cause ? String(cause.code) : thrown.message
 }
 
+type QueryValue = string | number | boolean
+
 /** A query of the parameters that are set. One that is false is left out. */
 export function queryOf(
-  query: Readonly<Record<string, string | number | boolean | undefined>>,
+  query: Readonly<Record<string, QueryValue | readonly string[] | undefined>>,
 ): string {
   const search = new URLSearchParams()
   for (const [name, value] of Object.entries(query)) {
-    if (value !== undefined && value !== false) search.set(name, String(value))
+    for (const each of Array.isArray(value) ? value : [value]) {
+      if (each !== undefined && each !== false) search.append(name, String(each))
+    }
   }
   return search.size === 0 ? '' : `?${search}`
 }

@@ -35,6 +35,7 @@ function create(record: RecordOf<'run_created'>): RunState {
     runId: record.run_id,
     config: record.payload.config,
     ...present({ isolation, project, parent, origin, defaultEffort }),
+    ...present({ title: titleOf(record.payload.instructions) }),
     // A run that continues in the copy of another knows it from the beginning.
     ...(of && { copy: { of, is: project === undefined ? 'due' : 'made' } }),
     requestSha256: record.payload.idempotency?.request_sha256 ?? null,
@@ -68,6 +69,14 @@ function create(record: RecordOf<'run_created'>): RunState {
     lastAt: record.ts,
     idleSeconds: 0,
   }
+}
+
+const MAX_TITLE = 120
+
+/** The first line that says something, cut. */
+function titleOf(instructions = ''): string | null {
+  const line = instructions.split('\n').find((each) => each.trim() !== '')
+  return line === undefined ? null : [...line.trim()].slice(0, MAX_TITLE).join('')
 }
 
 /** The rules for calls of a new run, if there are any. */

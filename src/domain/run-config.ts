@@ -60,6 +60,21 @@ const AllOf = z.array(GoalPart).readonly()
 
 const positiveInt = z.int().positive()
 
+const MAX_TAGS = 20
+/** Words by which people find a run, each once. */
+export const Tags = z
+  .array(
+    z
+      .string()
+      .trim()
+      .min(1)
+      .max(64)
+      .refine((tag) => !/\p{Cc}/u.test(tag), 'must not have control characters'),
+  )
+  .max(MAX_TAGS)
+  .transform((tags) => [...new Set(tags)])
+  .readonly()
+
 /** How much a model may think before it replies. Not every model has every effort. */
 export const EFFORTS = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'] as const
 export const Effort = z.enum(EFFORTS)
@@ -162,6 +177,8 @@ export const RunConfig = z
     accept: Accept.exactOptional(),
     /** Which calls begin only when a person allows them, and which never. */
     approvals: ApprovalRules.exactOptional(),
+    /** What people find it by. Later ones are in the ledger of tags. */
+    tags: Tags.exactOptional(),
     /** Globs of files that are protected beside those of its goal. */
     protect: z.array(ProtectGlob).max(MAX_PROTECT).readonly().exactOptional(),
   })

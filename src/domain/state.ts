@@ -26,6 +26,10 @@ export const RUN_STATUSES = [
 ] as const
 export type RunStatus = (typeof RUN_STATUSES)[number]
 
+/** What a list of runs can be sorted by. */
+export const RUN_SORTS = ['created', 'updated', 'cost', 'iterations'] as const
+export type RunSort = (typeof RUN_SORTS)[number]
+
 /** A call whose `tool_call` is in the log and whose `tool_result` is not. */
 export type OpenCall = RequestedCall & { readonly read_only: boolean }
 
@@ -145,6 +149,10 @@ export type Usage = {
 export type RunState = {
   readonly runId: string
   readonly config: RunConfig
+  /** The first line of what a person instructed; left out if nobody did. */
+  readonly title?: string
+  /** Who created it; left out if the log does not name anybody. */
+  readonly createdBy?: string
   /** How its commands are isolated, if its first record has that. */
   readonly isolation?: IsolationPolicy
   /** Which folder its project is, if its first record has that. */

@@ -110,6 +110,14 @@ export type AppDeps = {
   readonly planRun: (request: RunRequest) => ResultAsync<PlannedRun, readonly FieldProblem[]>
   /** Without it, there are no routes that carry files. */
   readonly carrier?: Carrier
+  /** Gives a run other tags. Resolves once lists show them. */
+  readonly putTags: (
+    runId: string,
+    given: { readonly tags: readonly string[]; readonly reason: string | null },
+    principal: string,
+  ) => ResultAsync<void, CommandError>
+  /** The place of a run among those that wait for their turn on this server, from 1; null if it is not one. */
+  readonly queuePosition?: (runId: string) => number | null
   /** Checks a change to the configuration of a run, as far as only the agent can. */
   readonly changeProblems: (
     changes: ConfigChanges,

@@ -2,6 +2,7 @@ import { err, ok, Result, type ResultAsync } from 'neverthrow'
 import { BrokenInvariant } from '../domain/errors.ts'
 import { evolve } from '../domain/evolve.ts'
 import { OWN_STREAM_PREFIX } from '../domain/fields.ts'
+import { present } from '../domain/present.ts'
 import { RunRecord } from '../domain/records.ts'
 import type { RunState } from '../domain/state.ts'
 import { type DamagedRecord, decode, type LoggedRecord } from './codec.ts'
@@ -38,11 +39,12 @@ export function runStream(runId: string): StreamDefinition<RunRecord, RunState |
     stream: streamOf(runId),
     schema: RunRecord,
     initial: null,
-    evolve: (state, { record }) => {
+    evolve: (state, { record, meta }) => {
       if (record.run_id !== runId) {
         throw new BrokenInvariant(`it belongs to the run ${record.run_id}`)
       }
-      return evolve(state, record)
+      const after = evolve(state, record)
+      return state === null ? { ...after, ...present({ createdBy: meta.principal }) } : after
     },
   }
 }

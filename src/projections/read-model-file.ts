@@ -5,14 +5,15 @@ import type { Logger } from '../lib/logger.ts'
 import { messageOf } from '../lib/message-of.ts'
 import { SCHEMA } from '../log/codec.ts'
 import type { Checkpoint } from './batch.ts'
-import { RunLists } from './read-model.ts'
+import type { LaterTags } from './read-model.ts'
 import { ReadModelTables } from './read-model-tables.ts'
+import { RunLists } from './run-lists.ts'
 
 /**
  * Raise the first number whenever the tables, `RunState` or the result of `evolve` for a record change: files of
  * other versions are rebuilt from the log. A new version of the records changes the number, too.
  */
-const VERSION = 18 * 10_000 + SCHEMA
+const VERSION = 19 * 10_000 + SCHEMA
 
 /** Marks the file as ours in the header of the database: "rtRM". */
 const APPLICATION_ID = 0x7274524d
@@ -21,23 +22,30 @@ const APPLICATION_ID = 0x7274524d
 const ONE_PROCESS = 'PRAGMA locking_mode = EXCLUSIVE'
 const PRAGMAS = 'PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL'
 
-/** Every list is read in order from one of the indexes. */
+/** The lists that people and programs read most are read in order from one of the indexes. */
 const TABLES = `
   CREATE TABLE runs (
     run_id TEXT NOT NULL PRIMARY KEY,
     created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL,
     goal TEXT NOT NULL,
     status TEXT NOT NULL,
+    project TEXT NOT NULL,
+    model_name TEXT NOT NULL,
+    principal TEXT,
+    cost REAL,
+    iteration INTEGER NOT NULL,
+    tags TEXT NOT NULL,
+    text TEXT NOT NULL,
     parent_run_id TEXT,
     origin_run_id TEXT,
     seq INTEGER NOT NULL,
     head TEXT NOT NULL,
+    listed TEXT NOT NULL,
     state TEXT NOT NULL
   ) STRICT;
   CREATE INDEX runs_newest ON runs (created_at, run_id);
   CREATE INDEX runs_by_status ON runs (status, created_at, run_id);
-  CREATE INDEX runs_by_goal ON runs (goal, created_at, run_id);
-  CREATE INDEX runs_by_goal_and_status ON runs (goal, status, created_at, run_id);
   CREATE INDEX runs_by_parent ON runs (parent_run_id, created_at, run_id)
     WHERE parent_run_id IS NOT NULL;
   CREATE INDEX runs_by_origin ON runs (origin_run_id, created_at, run_id)
@@ -169,12 +177,15 @@ export type Contents = {
   checkpoint: Checkpoint | null
 }
 
-function open({ file }: ReadModelOptions): Contents {
+/** The tags that a run was given later; null if it was not. */
+type TagsOf = (runId: string) => LaterTags | null
+
+function open({ file }: ReadModelOptions, tagsOf: TagsOf): Contents {
   const db = openReadModelFile(file)
   try {
     const tables = new ReadModelTables(db)
     const [damaged, logId] = [tables.damaged(), tables.logId()]
-    const lists = new RunLists(db)
+    const lists = new RunLists(db, tagsOf)
     return { tables, lists, damaged, logId, checkpoint: tables.checkpoint() }
   } catch (cause) {
     db.close()
@@ -183,10 +194,10 @@ function open({ file }: ReadModelOptions): Contents {
 }
 
 /** Throws the file away and makes an empty one. @throws what SQLite and the file system throw */
-export function openNew(options: ReadModelOptions, reason: string): Contents {
+export function openNew(options: ReadModelOptions, reason: string, tagsOf: TagsOf): Contents {
   const { file, log } = options
   removeReadModelFile(file)
-  const contents = open(options)
+  const contents = open(options, tagsOf)
   log.warn({ file, reason }, 'the read model was thrown away and is rebuilt from the log')
   return contents
 }
@@ -195,11 +206,11 @@ export function openNew(options: ReadModelOptions, reason: string): Contents {
  * Opens the file. If it is damaged, or another version made it, it is replaced by an empty one.
  * @throws if another process has the file open, it is not a read model, or it cannot be created
  */
-export function openOrRebuild(options: ReadModelOptions): Contents {
+export function openOrRebuild(options: ReadModelOptions, tagsOf: TagsOf): Contents {
   try {
-    return open(options)
+    return open(options, tagsOf)
   } catch (cause) {
     if (isOfOthers(cause)) throw cause
-    return openNew(options, messageOf(cause))
+    return openNew(options, messageOf(cause), tagsOf)
   }
 }

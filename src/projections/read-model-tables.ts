@@ -21,12 +21,21 @@ export type UnfinishedRun = {
 export const RunTableRow = z.object({
   run_id: z.string(),
   created_at: z.string(),
+  updated_at: z.string(),
   goal: z.string(),
   status: z.string(),
+  project: z.string(),
+  model_name: z.string(),
+  principal: z.string().nullable(),
+  cost: z.number().nullable(),
+  iteration: z.int(),
+  tags: z.string(),
+  text: z.string(),
   parent_run_id: z.string().nullable(),
   origin_run_id: z.string().nullable(),
   seq: z.int(),
   head: z.string(),
+  listed: z.string(),
   state: z.string(),
 })
 const RunId = z.object({ run_id: z.string() })
@@ -70,11 +79,13 @@ export class ReadModelTables {
     this.#db = db
     this.#run = db.prepare('SELECT * FROM runs WHERE run_id = ?')
     this.#putRun = db.prepare(`
-      INSERT INTO runs
-        (run_id, created_at, goal, status, parent_run_id, origin_run_id, seq, head, state)
-      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+      INSERT INTO runs (run_id, created_at, updated_at, goal, status, project, model_name, principal, cost,
+        iteration, tags, text, parent_run_id, origin_run_id, seq, head, listed, state)
+      VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
       ON CONFLICT (run_id) DO UPDATE SET
-        status = excluded.status, seq = excluded.seq, head = excluded.head, state = excluded.state`)
+        updated_at = excluded.updated_at, status = excluded.status, project = excluded.project,
+        model_name = excluded.model_name, cost = excluded.cost, iteration = excluded.iteration, text = excluded.text,
+        seq = excluded.seq, head = excluded.head, listed = excluded.listed, state = excluded.state`)
     this.#putDamaged = db.prepare('INSERT INTO damaged (run_id, seq, message) VALUES (?, ?, ?)')
     this.#putProgress = db.prepare(
       'UPDATE progress SET position = ?, stream = ?, revision = ?, event_id = ?',
@@ -170,11 +181,12 @@ export class ReadModelTables {
   }
 
   #put(run: LoadedRun): void {
-    const { run_id, created_at, goal, status, seq, head, ...of } = runColumns(run)
-    const family = [of.parent_run_id, of.origin_run_id] as const
+    const it = runColumns(run)
     // By position: SQLite takes names several times slower.
-    const listed = [run_id, created_at, goal, status, ...family] as const
-    this.#putRun.run(...listed, seq, head, JSON.stringify(run.state))
+    const of = [it.run_id, it.created_at, it.updated_at, it.goal, it.status, it.project] as const
+    const by = [it.model_name, it.principal, it.cost, it.iteration, it.tags, it.text] as const
+    const from = [it.parent_run_id, it.origin_run_id, it.seq, it.head, it.listed] as const
+    this.#putRun.run(...of, ...by, ...from, JSON.stringify(run.state))
   }
 
   #transact(work: () => void): void {

@@ -1,16 +1,18 @@
-import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { basename } from 'node:path'
 import * as z from 'zod'
-import { Origin } from '../domain/origin.ts'
+import type { Origin } from '../domain/origin.ts'
 import { PausedBy } from '../domain/pause.ts'
 import { present } from '../domain/present.ts'
+import { verdictOf } from '../domain/run-verdict.ts'
 import {
   type ModelWait,
   modelWait,
-  RUN_STATUSES,
+  type RunSort,
   type RunState,
   type RunStatus,
   statusOf,
 } from '../domain/state.ts'
+import type { RunVerdict } from '../domain/verdict.ts'
 import type { LoadedRun } from '../log/run-log.ts'
 
 /** A run in a list. */
@@ -52,32 +54,73 @@ const waitRow = (wait: ModelWait | null) =>
 const pausedRow = ({ phase }: RunState): Paused | undefined =>
   phase.type === 'paused' ? Paused.parse(phase) : undefined
 
-/** The columns of a run in the table of runs, without its state. */
-export function runColumns({ state, head }: LoadedRun) {
-  const { origin, waiting_for: _, paused: __, ...row } = runRow(state)
-  const family = {
-    parent_run_id: state.parent?.run_id ?? null,
-    origin_run_id: origin?.run_id ?? null,
-  }
-  return { ...row, ...family, seq: state.seq, head }
-}
-
 /** ISO 8601 in UTC with milliseconds. @param ts seconds since the epoch */
 export const timestamp = (ts: number): string => new Date(Math.round(ts * 1000)).toISOString()
 
-/** What else a list shows of a run. All but the first can change. */
+/** A run in a list, with what can change. Its tags are those of its beginning. */
 type ListedRun = RunRow & {
+  readonly title: string
+  /** The name of its folder. */
+  readonly project: string
   readonly cwd: string
   readonly model_name: string
+  readonly principal: string | null
   readonly iteration: number
   readonly max_iterations: number
   readonly total_tokens: number
   readonly estimated_cost_usd: number | null
+  readonly tags: readonly string[]
+  /** How many runs its agent has started. */
+  readonly subagents: number
+  readonly updated_at: string
   readonly ended_at: string | null
+  /** Null until it has ended, and if nobody looked at its files. */
+  readonly verdict: RunVerdict | null
   /** What speaks against its goal, although it was reached. */
   readonly doubt?: string
   /** Why no server works on it; only of a run that is queued. */
   readonly queued_reason?: string
+}
+
+export function listedRun(state: RunState): ListedRun {
+  const { config, total, phase, queued } = state
+  const row = runRow(state)
+  const isEnded = phase.type === 'ended'
+  return {
+    ...row,
+    title: state.title ?? config.goal,
+    project: basename((state.copy?.of ?? state.project)?.path ?? config.cwd),
+    cwd: config.cwd,
+    model_name: config.model_name,
+    principal: state.createdBy ?? null,
+    iteration: state.iteration,
+    max_iterations: config.max_iterations,
+    total_tokens: total.tokens,
+    estimated_cost_usd: total.costUsd,
+    tags: config.tags ?? [],
+    subagents: state.subagents?.length ?? 0,
+    updated_at: timestamp(state.lastAt),
+    ended_at: state.endedAt === null ? null : timestamp(state.endedAt),
+    verdict: isEnded ? verdictOf(state) : null,
+    ...(isEnded && present({ doubt: phase.against })),
+    ...(row.status === 'queued' && present({ queued_reason: queued })),
+  }
+}
+
+/** The columns of a run in the table of runs, without its state. */
+export function runColumns({ state, head }: LoadedRun) {
+  const listed = listedRun(state)
+  const { run_id, goal, status, created_at, updated_at, title, cwd } = listed
+  const { project, model_name, principal, estimated_cost_usd: cost, iteration, tags } = listed
+  return {
+    ...{ run_id, created_at, updated_at, goal, status, project, model_name, principal, cost },
+    ...{ iteration, tags: JSON.stringify(tags), text: `${title}\n${goal}\n${cwd}`.toLowerCase() },
+    parent_run_id: state.parent?.run_id ?? null,
+    origin_run_id: state.origin?.run_id ?? null,
+    seq: state.seq,
+    head,
+    listed: JSON.stringify(listed),
+  }
 }
 
 export type RunPage = {
@@ -86,149 +129,54 @@ export type RunPage = {
   readonly next: string | null
 }
 
-export type RunQuery = {
-  readonly limit: number
-  readonly cursor?: string | undefined
-  readonly status?: RunStatus | undefined
+/** Which runs: all that is set must hold. */
+export type RunFilters = {
+  /** Any of these. */
+  readonly status?: readonly RunStatus[] | undefined
   readonly goal?: string | undefined
   /** Only runs that the agent of this one has started. */
   readonly parent?: string | undefined
   /** Only runs that begin from this one. */
   readonly origin?: string | undefined
+  /** A part of title, goal, folder or a tag, or the beginning of the id, in any case. */
+  readonly q?: string | undefined
+  readonly project?: string | undefined
+  readonly model?: string | undefined
+  readonly principal?: string | undefined
+  /** All of these. */
+  readonly tag?: readonly string[] | undefined
+  /** US dollars, inclusive. A run whose cost is not known has none of them. */
+  readonly min_cost_usd?: number | undefined
+  readonly max_cost_usd?: number | undefined
+  /** When it was created, as `created_at`: from the first, inclusive, to the second, exclusive. */
+  readonly from?: string | undefined
+  readonly to?: string | undefined
+  /** Only runs that no agent has started. */
+  readonly top?: boolean | undefined
 }
+
+export type RunQuery = RunFilters & {
+  readonly limit: number
+  readonly cursor?: string | undefined
+  /** Without it: `created`. */
+  readonly sort?: RunSort | undefined
+  /** Without it: `desc`. */
+  readonly order?: 'asc' | 'desc' | undefined
+}
+
+/** The tags that a run was given later, since the entry of the ledger with this revision. */
+export type LaterTags = { readonly tags: readonly string[]; readonly revision: number }
 
 /** The runs as projected from the log. Reading a long run costs as much as reading a short one. */
 export interface ReadModel {
   /** The run as of its last projected record; null if it has none. */
   get(runId: string): LoadedRun | null
-  /** Newest first. Null for a cursor that this read model did not make. */
+  /** Null for a cursor that this read model did not make for this query. */
   list(query: RunQuery): RunPage | null
+  /** The tags that the run was given after it began; null if it was not. */
+  laterTags(runId: string): LaterTags | null
   /** Resolves to true once the record `seq` of the run is projected, to false after `timeoutMs`. */
   waitFor(runId: string, seq: number, timeoutMs: number): Promise<boolean>
   /** Whether the whole log has been projected at least once since the start. */
   readonly caughtUp: boolean
-}
-
-/** The last run of a page: the next page begins after it. */
-const Cursor = z.strictObject({ created_at: z.iso.datetime({ precision: 3 }), run_id: z.uuid() })
-type Cursor = z.infer<typeof Cursor>
-
-/** Before every run in a list that shows the newest first. */
-const START: Cursor = { created_at: '~', run_id: '' }
-
-/** A row of our own file: its text was written from a validated record, so only types are checked. */
-const ListRow = z.object({
-  run_id: z.string(),
-  goal: z.string(),
-  status: z.enum(RUN_STATUSES),
-  created_at: z.string(),
-  queued_reason: z.string().nullable(),
-  parent_run_id: z.string().nullable(),
-  origin: z.string().nullable(),
-  wait: z.string().nullable(),
-  paused: z.string().nullable(),
-  listed: z.string(),
-})
-/** What `LISTED` selects, in its order. */
-const Listed = z.tuple([
-  z.string(),
-  z.string(),
-  z.int(),
-  z.int(),
-  z.int(),
-  z.number().nullable(),
-  z.number().nullable(),
-  z.string().nullable(),
-])
-/** In one call, so that SQLite parses the state once. */
-const LISTED = `json_extract(state, '$.config.cwd', '$.config.model_name', '$.iteration',
-  '$.config.max_iterations', '$.total.tokens', '$.total.costUsd', '$.endedAt', '$.phase.against') AS listed`
-
-function listedRun({
-  queued_reason,
-  parent_run_id,
-  origin: from,
-  wait,
-  paused,
-  listed,
-  ...run
-}: z.infer<typeof ListRow>) {
-  const [cwd, model_name, iteration, max_iterations, total_tokens, cost, endedAt, doubt] =
-    Listed.parse(JSON.parse(listed))
-  const origin = from === null ? null : Origin.parse(JSON.parse(from))
-  const waiting_for = waitRow(wait === null ? null : JSON.parse(wait))
-  return {
-    ...{ ...run, cwd, model_name, iteration, max_iterations, total_tokens },
-    estimated_cost_usd: cost,
-    ended_at: endedAt === null ? null : timestamp(endedAt),
-    ...(paused === null ? {} : { paused: Paused.parse(JSON.parse(paused)) }),
-    ...present({ parent_run_id, origin, queued_reason, waiting_for, doubt }),
-  }
-}
-
-/** The lists of runs in an open read model file. */
-export class RunLists {
-  readonly #db: DatabaseSync
-  readonly #statements = new Map<string, StatementSync>()
-
-  constructor(db: DatabaseSync) {
-    this.#db = db
-  }
-
-  /** Newest first; null for a cursor that was not made here. @throws what SQLite throws */
-  page({ limit, cursor, ...asked }: RunQuery): RunPage | null {
-    const after = decodeCursor(cursor)
-    if (after === null) return null
-    const sql = listSql(asked)
-    const statement = this.#statements.get(sql) ?? this.#db.prepare(sql)
-    this.#statements.set(sql, statement)
-    const { status, goal, parent, origin } = asked
-    const filters = present({ status, goal, parent, origin })
-    // One more than asked for: it decides whether there is a next page.
-    const rows = statement.all({ ...filters, ...after, limit: limit + 1 })
-    const runs = rows.slice(0, limit).map((row) => listedRun(ListRow.parse(row)))
-    const last = runs.at(-1)
-    const more = rows.length > runs.length && last !== undefined
-    return { runs, next: more ? encodeCursor(last) : null }
-  }
-}
-
-/** The list for the filters that are set; one index serves each variant in order. */
-export function listSql({
-  status,
-  goal,
-  parent,
-  origin,
-}: Omit<RunQuery, 'limit' | 'cursor'>): string {
-  const filters = [
-    ...(origin === undefined ? [] : ['origin_run_id = :origin AND']),
-    ...(parent === undefined ? [] : ['parent_run_id = :parent AND']),
-    ...(goal === undefined ? [] : ['goal = :goal AND']),
-    ...(status === undefined ? [] : ['status = :status AND']),
-  ]
-  return [
-    'SELECT run_id, goal, status, created_at, parent_run_id,',
-    "CASE WHEN origin_run_id IS NOT NULL THEN state -> '$.origin' END AS origin,",
-    "CASE status WHEN 'queued' THEN state ->> '$.queued' END AS queued_reason,",
-    "CASE status WHEN 'running' THEN state -> '$.phase.wait' END AS wait,",
-    "CASE status WHEN 'paused' THEN state -> '$.phase' END AS paused,",
-    `${LISTED} FROM runs WHERE`,
-    ...filters,
-    '(created_at, run_id) < (:created_at, :run_id)',
-    'ORDER BY created_at DESC, run_id DESC LIMIT :limit',
-  ].join(' ')
-}
-
-function encodeCursor({ created_at, run_id }: Cursor): string {
-  return Buffer.from(JSON.stringify({ created_at, run_id })).toString('base64url')
-}
-
-/** Null for text that `encodeCursor` did not make. */
-function decodeCursor(text: string | undefined): Cursor | null {
-  if (text === undefined) return START
-  try {
-    return Cursor.parse(JSON.parse(Buffer.from(text, 'base64url').toString()))
-  } catch {
-    return null
-  }
 }

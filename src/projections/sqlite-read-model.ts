@@ -5,7 +5,7 @@ import { Signal } from '../lib/signal.ts'
 import type { LoadedRun } from '../log/run-log.ts'
 import type { Position } from '../store/event-store.ts'
 import type { Batch, Checkpoint } from './batch.ts'
-import type { ReadModel, RunPage, RunQuery } from './read-model.ts'
+import type { LaterTags, ReadModel, RunPage, RunQuery } from './read-model.ts'
 import {
   type Contents,
   failure,
@@ -44,6 +44,7 @@ export class SqliteReadModel implements ReadModel {
   /** Notified after each commit, and at the end. */
   readonly #committed = new Signal()
   #contents: Contents
+  #laterTags: ReadonlyMap<string, LaterTags> = new Map()
   #generation = new AbortController()
   #caughtUp = false
   #closed = false
@@ -52,7 +53,7 @@ export class SqliteReadModel implements ReadModel {
   /** @throws what SQLite and the file system throw; see `openReadModel` */
   constructor(options: ReadModelOptions) {
     this.#options = options
-    this.#contents = openOrRebuild(options)
+    this.#contents = openOrRebuild(options, this.#tagsOf)
   }
 
   get(runId: string): LoadedRun | null {
@@ -65,6 +66,17 @@ export class SqliteReadModel implements ReadModel {
 
   list(query: RunQuery): RunPage | null {
     return this.#read(({ lists }) => lists.page(query))
+  }
+
+  readonly #tagsOf = (runId: string): LaterTags | null => this.#laterTags.get(runId) ?? null
+
+  laterTags(runId: string): LaterTags | null {
+    return this.#tagsOf(runId)
+  }
+
+  /** Takes the tags that runs were given later, by their ids. */
+  tag(tagged: ReadonlyMap<string, LaterTags>): void {
+    this.#laterTags = tagged
   }
 
   async waitFor(runId: string, seq: number, timeoutMs: number): Promise<boolean> {
@@ -193,7 +205,7 @@ export class SqliteReadModel implements ReadModel {
     this.#caughtUp = false
     this.#recent.clear()
     this.#contents.tables.close()
-    this.#contents = openNew(this.#options, reason)
+    this.#contents = openNew(this.#options, reason, this.#tagsOf)
     if (logId !== null) this.#nameLog(logId)
     this.#beginGeneration()
   }

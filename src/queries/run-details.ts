@@ -32,6 +32,7 @@ export function runDetails(state: RunState, waited: readonly RunState[] = []): R
     final_state: finalState(state),
     ended_at: state.endedAt === null ? null : timestamp(state.endedAt),
     end_reason: state.phase.type === 'ended' ? state.phase.reason : null,
+    tags: config.tags ?? [],
     ...present({ summary: state.summary, ...judged(state) }),
     max_cost_usd: config.max_cost_usd,
     max_tokens: config.max_tokens,

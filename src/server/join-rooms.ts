@@ -66,7 +66,7 @@ export type Configuration = {
 type Opened = Configuration &
   Identity &
   Commands &
-  Pick<History, 'ledger' | 'redactor' | 'auth' | 'sign' | 'whyClosing'> & {
+  Pick<History, 'ledger' | 'redactor' | 'auth' | 'tags' | 'sign' | 'whyClosing'> & {
     readonly runner: Runner
     /** Called when others can find the key of this server. */
     readonly published: (isPublished: boolean) => void
@@ -112,7 +112,7 @@ export async function joinRooms(parts: Parts, made: Opened) {
   opened.defer(() => witnesses?.stop())
   const app = await createApp(parts, {
     ...{ ...made, effects, planRun, carrier, resources, catalogue, redactions, accessLog },
-    ...{ integrity, ownLog, witnesses },
+    ...{ integrity, ownLog, witnesses, supervisor },
   })
   const written = (checkpoint: Checkpoint): Promise<void> => {
     witnesses?.notice()
@@ -249,6 +249,7 @@ type Made = Omit<Opened, 'witnesses'> & {
   /** Null if the access log is off. */
   readonly accessLog: AccessRecorder | null
   readonly integrity: Pick<Integrity, 'detail'>
+  readonly supervisor: Pick<Supervisor, 'queuePosition'>
 }
 
 /** The HTTP app with everything that it needs from the other rooms. */
@@ -286,6 +287,8 @@ function createApp(parts: Parts, made: Made): ReturnType<typeof buildApp> {
       fittingGoals(cwd, goals, { dataDir, openWorkspace }).map((found) =>
         found.map((goal) => ({ ...goalOf(goal), because: goal.because })),
       ),
+    putTags: (runId, given, principal) => made.tags.put(runId, given, { principal, now: now() }),
+    queuePosition: (runId) => made.supervisor.queuePosition(runId),
     changeProblems: (changes, config) =>
       changeProblems(changes, config, { models: catalogue, ceilings: ceilingsOf(settings) }),
     models: async () => (await catalogue.list()).map(modelOf),

@@ -11,6 +11,7 @@ import { LedgerHeads } from '../log/log-identity.ts'
 import { RUN_STREAM_PREFIX } from '../log/run-log.ts'
 import { type Projector, startProjector } from '../projections/projector.ts'
 import { openReadModel, type SqliteReadModel } from '../projections/sqlite-read-model.ts'
+import { TagLedger } from '../projections/tag-ledger.ts'
 import { withRedactions } from '../redaction/redaction-index.ts'
 import { Redactor } from '../redaction/redactor.ts'
 import { openEmbeddedStore } from '../store/embedded/embedded-store.ts'
@@ -50,6 +51,7 @@ export type History = Pick<Parts, 'store' | 'readModel' | 'projector'> & {
   readonly ledger: EventStore
   readonly redactor: Redactor
   readonly auth: Auth
+  readonly tags: TagLedger
   /** Signs entries of this log, and none of another that the store holds later: the key may not be in that. */
   readonly sign: Signing
   /** Why observers lose their sockets, if the store holds another log than before; else null. */
@@ -91,6 +93,8 @@ export async function openHistory(
   const readModel = openReadModel({ file: readModelFile, log })
   if (readModel.isErr()) return err(readModel.error.message)
   opened.defer(() => readModel.value.close())
+  const tags = new TagLedger({ store, sign, log }, readModel.value)
+  opened.defer(() => tags.close())
   const asOfNow = redactor.apply.bind(redactor)
   const projector = startProjector({
     ...{ store, readModel: readModel.value, log, ledgers, asOfNow },
@@ -103,7 +107,7 @@ export async function openHistory(
   opened.defer(() => projector.stop())
   const whyClosing = () => (isReplaced ? LOG_REPLACED_CLOSE : null)
   const made = { ledger, store, redactor, auth: auth.value, readModel: readModel.value }
-  return ok({ ...made, sign, projector, whyClosing })
+  return ok({ ...made, tags, sign, projector, whyClosing })
 }
 
 async function openStore(settings: Settings, log: Logger): Promise<Result<EventStore, string>> {

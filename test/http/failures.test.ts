@@ -46,6 +46,7 @@ test('does not wait forever for a read model that falls behind', async ({ startS
     wrapReadModel: (readModel) => ({
       get: () => null,
       list: (query) => readModel.list(query),
+      laterTags: (run) => readModel.laterTags(run),
       caughtUp: false,
       waitFor: async (_run, _seq, timeoutMs) => {
         waited = timeoutMs

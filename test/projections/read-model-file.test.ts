@@ -123,9 +123,9 @@ describe('damage found while the read model is open', () => {
     expect(lines.map(({ level }) => level)).toEqual(['warn'])
   })
 
-  test('is also an unknown status', () => {
+  test('is also a row that cannot be read', () => {
     const file = filledFile()
-    change(file, `UPDATE runs SET status = 'lost' WHERE run_id = '${RUN}'`)
+    change(file, `UPDATE runs SET listed = 'lost' WHERE run_id = '${RUN}'`)
     const readModel = openLater(file)
     expect(readModel.list({ limit: 100 })).toEqual({ runs: [], next: null })
     expect(readModel.generation.aborted).toBe(false)

@@ -60,6 +60,7 @@ describe('a run', () => {
       run_id: RUN,
       goal: 'pytest',
       status: 'running',
+      tags: [],
       model_name: 'claude-sonnet-4-6',
       max_iterations: 20,
       max_turns_per_iteration: 1,

@@ -20,6 +20,7 @@ import { handleCommand } from '../../src/log/handle-command.ts'
 import type { LoadedRun } from '../../src/log/run-log.ts'
 import { startProjector } from '../../src/projections/projector.ts'
 import { openReadModel } from '../../src/projections/sqlite-read-model.ts'
+import { TagLedger } from '../../src/projections/tag-ledger.ts'
 import { withRedactions } from '../../src/redaction/redaction-index.ts'
 import { Redactor } from '../../src/redaction/redactor.ts'
 import { createRedactions } from '../../src/server/redactions.ts'
@@ -129,6 +130,7 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Test
   const artifacts: Artifacts = { ...createArtifacts(join(folder, 'artifacts')), ...given }
   const wrapped = wrapStore(without)
   const clock = deps.clock ?? (() => Date.now() / 1000)
+  const tags = new TagLedger({ store: wrapped, sign, log: silent }, projected)
   const redactions = createRedactions({
     ...{ ledger: store, store: without, redactor, sign, readModel: projected, now: clock },
     log: silent,
@@ -175,6 +177,7 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Test
       model_name?.startsWith('gemini')
         ? [{ field: 'model_name', message: 'This model needs GEMINI_API_KEY.' }]
         : [],
+    putTags: (runId, given, principal) => tags.put(runId, given, { principal, now: clock() }),
     clock,
     defaults: { cwd: '/', model_name: 'claude-sonnet-4-6', max_iterations: 20 },
     ready: async () => ({ ready: true, checks: { store: { ok: true } } }),
@@ -188,7 +191,7 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Test
   const close = async () => {
     await app.close()
     await recorder?.stop()
-    await auth.close()
+    await Promise.all([auth.close(), tags.close()])
     await Promise.all([projector.stop(), redactor.stop()])
     projected.close()
     await store.close()

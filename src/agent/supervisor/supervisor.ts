@@ -77,6 +77,12 @@ export class Supervisor {
     this.#following = this.#follow(after)
   }
 
+  /** The place of a run among those that wait for their turn here, from 1; null if it is not one. */
+  queuePosition(runId: string): number | null {
+    const index = this.#deps.turns.waiting.indexOf(runId)
+    return index < 0 ? null : index + 1
+  }
+
   get #untilStop() {
     return { ...this.#deps, signal: this.#stop.signal }
   }

@@ -122,7 +122,7 @@ export class RunWorker {
   }
 
   async #acquireTurn(): Promise<boolean> {
-    const release = await this.#deps.turns.acquire(this.#stop.signal)
+    const release = await this.#deps.turns.acquire(this.#stop.signal, this.#runId)
     this.#endTurn = () => {
       release?.()
       this.#endTurn = null

@@ -1,4 +1,6 @@
-import { err } from 'neverthrow'
+import type { FastifyRequest } from 'fastify'
+import { err, ok, okAsync, ResultAsync } from 'neverthrow'
+import type { Problem } from '../../api/problems.ts'
 import {
   AbortRun,
   AnswerApproval,
@@ -8,13 +10,17 @@ import {
   RunParams,
 } from '../../api/run-requests.ts'
 import { AnsweredApproval, ResumedRun, RunAndStatus, RunDetails } from '../../api/runs.ts'
+import { present } from '../../domain/present.ts'
+import type { ConfigChanges } from '../../domain/run-config.ts'
 import { type RunState, statusOf } from '../../domain/state.ts'
+import type { LoadedRun } from '../../log/run-log.ts'
 import { runDetails } from '../../queries/run-details.ts'
 import type { AppDeps, ZodApp } from '../deps.ts'
 import { COMMAND_PROBLEMS, described, problems, sendResult } from '../problems/problem.ts'
-import { invalidFields } from '../problems/problem-of.ts'
+import { commandProblem, invalidFields } from '../problems/problem-of.ts'
 import { entityTag } from '../replies/conditional.ts'
-import { command, findRun } from './commands.ts'
+import { authorOf, command, findRun } from './commands.ts'
+import { revisionOf } from './runs.ts'
 
 export const runCommands = [resumeRun, answerApproval, abortRun, configureRun]
 
@@ -144,21 +150,44 @@ function configureRun(app: ZodApp, deps: AppDeps): void {
       },
     },
     handler: async (request, reply) => {
-      const { reason, seen, ...changes } = request.body
-      const changed = findRun(deps, request.runId)
-        .map((run) => (run === null ? [] : deps.changeProblems(changes, run.state.config)))
-        .andThen((wrong) =>
-          wrong.length > 0
-            ? err(invalidFields(wrong))
-            : command(deps, request, { type: 'configure', changes, reason, seen }),
-        )
+      const { runId } = request
+      const { tags, reason, ...configured } = request.body
+      const { seen, ...changes } = configured
+      const wanted = { type: 'configure', changes, reason, seen } as const
+      const hasChanges = Object.keys(changes).length > 0
+      const changed = findRun(deps, runId)
+        .andThen((run) => (run === null ? err<never, Problem>({ code: 'run_not_found' }) : ok(run)))
+        .andThen((run) => {
+          if (!hasChanges) return ok(run)
+          return problemsOf(changes, run, deps).andThen(() => command(deps, request, wanted))
+        })
+        .andThen((run) => putTags(deps, request, { tags, reason }).map(() => run))
         .map(({ state }) => {
-          reply.header('etag', entityTag(state.seq, [state.runId], deps.redactions))
-          return runDetails(state)
+          const later = deps.readModel.laterTags(runId)
+          reply.header('etag', entityTag(revisionOf([state], later), [runId], deps.redactions))
+          return { ...runDetails(state), ...present({ tags: later?.tags }) }
         })
       return sendResult(request, reply, changed)
     },
   })
+}
+
+const problemsOf = (changes: ConfigChanges, { state }: LoadedRun, deps: AppDeps) =>
+  ResultAsync.fromSafePromise(deps.changeProblems(changes, state.config)).andThen((wrong) =>
+    wrong.length > 0 ? err(invalidFields(wrong)) : ok(),
+  )
+
+type NewTags = { readonly tags: readonly string[] | undefined; readonly reason: string | null }
+
+/** A run may get other tags at any time, so they are not records of it. */
+function putTags(
+  deps: AppDeps,
+  request: FastifyRequest,
+  { tags, reason }: NewTags,
+): ResultAsync<void, Problem> {
+  if (tags === undefined) return okAsync(undefined)
+  const { principal } = authorOf(request)
+  return deps.putTags(request.runId, { tags, reason }, principal).mapErr(commandProblem)
 }
 
 export const standing = (state: RunState) => ({ run_id: state.runId, status: statusOf(state) })

@@ -4,10 +4,11 @@ import type { Problem } from '../../api/problems.ts'
 import { GetRunQuery, ListRunsQuery, RunParams } from '../../api/run-requests.ts'
 import { RunDetails, RunSummary } from '../../api/runs.ts'
 import type { Origin } from '../../domain/origin.ts'
+import { present } from '../../domain/present.ts'
 import { isWaiting, type RunState, startedBy } from '../../domain/state.ts'
 import { subagentCalls } from '../../domain/subagent-state.ts'
 import { type LoadedRun, streamOf } from '../../log/run-log.ts'
-import type { RunPage } from '../../projections/read-model.ts'
+import type { LaterTags, RunPage } from '../../projections/read-model.ts'
 import { runDetails } from '../../queries/run-details.ts'
 import { stateAt } from '../../queries/run-history.ts'
 import { type AppDeps, PROJECTION_WAIT_MS, type ZodApp } from '../deps.ts'
@@ -23,7 +24,7 @@ export const runs = [listRuns, getRun]
 const rowsOf = jsonOnce(({ runs }: RunPage) => runs)
 
 /** GET /api/runs */
-function listRuns(app: ZodApp, { readModel }: AppDeps): void {
+function listRuns(app: ZodApp, { readModel, queuePosition }: AppDeps): void {
   app.route({
     method: 'GET',
     url: '/api/runs',
@@ -31,7 +32,8 @@ function listRuns(app: ZodApp, { readModel }: AppDeps): void {
     schema: {
       operationId: 'listRuns',
       tags: ['runs'],
-      summary: 'List runs, newest first',
+      summary: 'List runs, newest first unless another order is named',
+      description: 'All filters that are set must hold.',
       querystring: ListRunsQuery,
       response: {
         200: described(
@@ -45,11 +47,14 @@ function listRuns(app: ZodApp, { readModel }: AppDeps): void {
       const page = readModel.list(request.query)
       if (page === null) {
         const message =
-          'cursor does not belong to this list. Use the one in the Link header of a page.'
+          'cursor does not belong to this list. Use the one in the Link header of a page, with the same query.'
         return sendProblem(request, reply, invalidField('cursor', message))
       }
       if (page.next !== null) reply.header('link', nextLink(request.url, 'cursor', page.next))
-      return sendJson(reply, rowsOf(page))
+      if (page.runs.every(({ status }) => status !== 'queued')) return sendJson(reply, rowsOf(page))
+      return page.runs.map((run) => {
+        return { ...run, ...present({ queue_position: queuePosition?.(run.run_id) }) }
+      })
     },
   })
 }
@@ -90,6 +95,13 @@ function getRun(app: ZodApp, deps: AppDeps): void {
   })
 }
 
+/** What the details of a run are made of: it and the runs that it waits for, and the tags that it was given. */
+export const revisionOf = (
+  states: readonly Pick<RunState, 'seq'>[],
+  later: LaterTags | null,
+): string =>
+  `${states.map(({ seq }) => seq).join('+')}${later === null ? '' : `t${later.revision}`}`
+
 const idsOf = (origins: readonly Origin[]): readonly string[] => origins.map(({ run_id }) => run_id)
 
 const detailsOf = jsonOnce((state: RunState) => runDetails(state))
@@ -101,14 +113,15 @@ function sendRun(
   { readModel, redactions }: AppDeps,
 ): FastifyReply {
   const waited = waitedFor(state, readModel)
-  const name = [state, ...waited].map(({ seq }) => seq).join('+')
+  const later = readModel.laterTags(state.runId)
+  const name = revisionOf([state, ...waited], later)
   const origins = originsOf(state, readModel)
   const runIds = [...[state, ...waited].map(({ runId }) => runId), ...idsOf(origins)]
   const tag = entityTag(name, runIds, redactions)
   if (isKnown(request, reply, tag)) return reply.code(304).send()
   const isWhole = !isRedacted(origins, redactions)
-  if (waited.length === 0 && isWhole) return sendJson(reply, detailsOf(state))
-  const details = runDetails(state, waited)
+  if (waited.length === 0 && isWhole && later === null) return sendJson(reply, detailsOf(state))
+  const details = { ...runDetails(state, waited), ...present({ tags: later?.tags }) }
   return reply.send(isWhole ? details : { ...details, origin_redacted: true })
 }
 

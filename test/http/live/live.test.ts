@@ -132,6 +132,7 @@ describe('the live event stream, when something fails', () => {
       wrapReadModel: (readModel) => ({
         get: (run) => readModel.get(run),
         list: (query) => readModel.list(query),
+        laterTags: (run) => readModel.laterTags(run),
         caughtUp: true,
         waitFor: async (run, seq, timeoutMs) => {
           if (!held) return readModel.waitFor(run, seq, timeoutMs)

@@ -5,6 +5,7 @@ import { RunDetails, RunSummary } from '../../../src/api/runs.ts'
 import { readRecords } from '../../../src/log/run-log.ts'
 import { CLAIM, iteration, json, startTestServer, type TestServer } from '../../support/server.ts'
 
+const OTHER = '550e8400-e29b-41d4-a716-446655440000'
 let server: TestServer
 beforeAll(async () => {
   server = await startTestServer()
@@ -258,4 +259,87 @@ test('records the last record that a person has seen, and refuses a decision on 
     expect((await post(path, { ...body, seen }, method)).status).toBe(200)
     expect((await logged(runId)).at(-1)?.record.payload).toMatchObject({ seen })
   }
+})
+
+const rowsOf = async (query: string) => {
+  const answer = await fetch(`${server.url}/api/runs?${query}`)
+  return { status: answer.status, link: answer.headers.get('link'), rows: await answer.json() }
+}
+const idsOf = async (query: string) =>
+  z
+    .array(RunSummary.strict())
+    .parse((await rowsOf(query)).rows)
+    .map(({ run_id }) => run_id)
+
+test('lists a run with what people find it by, and finds it by each of that', async () => {
+  const instructions = '\n  Mend the Übung parser\nand its tests'
+  const tags = ['release', 'odd "tag"', 'release']
+  const runId = await server.createRun({ instructions, tags, model_name: 'gpt-5-mini', cwd: '/' })
+  const other = await server.createRun({ tags: ['release'] })
+  const [row] = z.array(RunSummary).parse((await rowsOf('q=übung')).rows)
+  expect(row).toMatchObject({
+    ...{ run_id: runId, title: 'Mend the Übung parser', project: '', cwd: '/' },
+    ...{ model_name: 'gpt-5-mini', principal: 'local', tags: ['release', 'odd "tag"'] },
+    ...{ verdict: null, iteration: 0, subagents: 0, updated_at: row?.created_at },
+  })
+  const found = [
+    'q=ÜBUNG',
+    `q=${runId.slice(0, 8)}`,
+    'q=D%20%22T',
+    'tag=odd%20%22tag%22&tag=release',
+  ]
+  for (const query of [...found, 'model=gpt-5-mini&status=running&status=failed&top=true']) {
+    expect(await idsOf(query), query).toEqual([runId])
+  }
+  expect(await idsOf('tag=release&order=asc')).toEqual([runId, other])
+  expect(await idsOf('tag=release&from=2100-01-01T00:00:00Z')).toEqual([])
+  expect(await idsOf('tag=release&principal=nobody')).toEqual([])
+})
+
+test('refuses a query that it does not know, and a cursor of another one', async () => {
+  await server.createRun()
+  await server.createRun()
+  const { link } = await rowsOf('limit=1&sort=updated')
+  const next = new URL(/<([^>]+)>/.exec(link ?? '')?.[1] ?? '', server.url)
+  expect((await fetch(next)).status).toBe(200)
+  next.searchParams.set('sort', 'cost')
+  expect((await fetch(next)).status).toBe(422)
+  for (const query of [
+    'sort=size',
+    'status=done',
+    'from=yesterday',
+    'min_cost_usd=x',
+    'q=',
+    'top=1',
+  ]) {
+    expect((await rowsOf(query)).status, query).toBe(422)
+  }
+})
+
+test('tags belong to a run, and can be changed at any time, also after its end', async () => {
+  const runId = await server.createRun({ tags: ['early'] })
+  const tag = (body: object) => post(`/api/runs/${runId}/config`, body, 'PATCH')
+  const early = await fetch(`${server.url}/api/runs/${runId}`)
+  await post(`/api/runs/${runId}/abort`, {})
+  const records = (await logged(runId)).length
+  const changed = await tag({ tags: ['late', 'late', 'kept'], reason: 'For the audit' })
+  expect(RunDetails.parse(await changed.json()).tags).toEqual(['late', 'kept'])
+  expect((await logged(runId)).length).toBe(records)
+  expect(await idsOf('tag=late')).toEqual([runId])
+  expect(await idsOf('tag=early')).toEqual([])
+  expect((await details(runId)).tags).toEqual(['late', 'kept'])
+  const headers = { 'if-none-match': changed.headers.get('etag') ?? '' }
+  const again = () => fetch(`${server.url}/api/runs/${runId}`, { headers })
+  expect((await again()).status).toBe(304)
+  expect((await tag({ tags: [] })).status).toBe(200)
+  expect((await again()).status).toBe(200)
+  expect(early.headers.get('etag')).not.toBe(headers['if-none-match'])
+  expect((await tag({ tags: ['x'], max_iterations: 5 })).status).toBe(409)
+  for (const tags of [Array(21).fill('x'), [''], ['x'.repeat(65)], ['a\nb']]) {
+    expect((await tag({ tags })).status).toBe(422)
+    expect((await post('/api/runs', { goal: 'pytest', tags })).status).toBe(422)
+  }
+  expect((await post(`/api/runs/${OTHER}/config`, { tags: [] }, 'PATCH')).status).toBe(404)
+  const ledger = await (await fetch(`${server.url}/api/ledgers/tags`)).text()
+  expect(ledger).toContain('For the audit')
 })
