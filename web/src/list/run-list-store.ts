@@ -1,7 +1,7 @@
+import type { Kind, RunQuery } from '../../../src/client/index.ts'
 import { client } from '../api/client.ts'
 import { answerOf, messageOf } from '../api/problem.ts'
 import { type RunList, withHead, withOlder } from './run-list.ts'
-import type { RunFilter } from './use-filter.ts'
 
 export type ListSnapshot = {
   readonly list: RunList | null
@@ -10,34 +10,50 @@ export type ListSnapshot = {
   readonly problem: string | null
 }
 
-const POLL_MS = 1500
+/** The records that change what a list shows of a run. */
+const KINDS: readonly Kind[] = [
+  ...(['run_created', 'run_queued', 'run_claimed', 'run_paused', 'run_resumed'] as const),
+  ...(['llm_usage', 'iteration_complete', 'run_config_changed', 'subagent_started'] as const),
+  ...(['human_check_required', 'human_check_response'] as const),
+  ...(['approval_required', 'approval_response', 'run_end'] as const),
+]
 const HEAD = 100
+const MOST = 1000
 const OLDER = 500
+/** The list is read at most this often, milliseconds. */
+const PAUSE_MS = 1000
+const RETRY_MS = 3000
 
-/** One list of runs. Its first page is kept fresh while it is shown, and it grows on request. */
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms))
+
+/** One list of runs: read once, then whenever the socket of all runs says that one of them has changed. It grows on request. */
 export class RunListStore {
-  readonly #filter: RunFilter
+  readonly query: RunQuery
+  /** Where a person has scrolled to. */
+  scrollTop = 0
   readonly #listeners = new Set<() => void>()
   #snapshot: ListSnapshot = { list: null, loadingOlder: false, problem: null }
-  #polling: AbortController | null = null
+  #following: AbortController | null = null
+  #changed = Promise.withResolvers<void>()
 
-  constructor(filter: RunFilter) {
-    this.#filter = filter
+  constructor(query: RunQuery) {
+    this.query = query
   }
 
   readonly getSnapshot = (): ListSnapshot => this.#snapshot
 
   readonly subscribe = (listener: () => void): (() => void) => {
     this.#listeners.add(listener)
-    if (this.#polling === null) {
-      this.#polling = new AbortController()
-      void this.#poll(this.#polling.signal)
+    if (this.#following === null) {
+      this.#following = new AbortController()
+      void this.#watch(this.#following.signal)
+      void this.#keepFresh(this.#following.signal)
     }
     return () => {
       this.#listeners.delete(listener)
       if (this.#listeners.size > 0) return
-      this.#polling?.abort()
-      this.#polling = null
+      this.#following?.abort()
+      this.#following = null
     }
   }
 
@@ -57,32 +73,67 @@ export class RunListStore {
     this.#publish({ loadingOlder: false })
   }
 
-  async #poll(signal: AbortSignal): Promise<void> {
+  /** Notes that a run has changed, as long as the list is shown. */
+  async #watch(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      if (document.visibilityState === 'visible') await this.#readHead(signal)
-      await new Promise((resolve) => setTimeout(resolve, POLL_MS))
+      try {
+        const options = { kinds: KINDS, after: 'end', onCaughtUp: () => this.#changed.resolve() }
+        for await (const _ of client().watchAll({ ...options, signal })) this.#changed.resolve()
+      } catch {
+        // The list says why it cannot be read.
+        await pause(RETRY_MS)
+        this.#changed.resolve()
+      }
     }
   }
 
-  async #readHead(signal: AbortSignal): Promise<void> {
-    try {
-      const page = await this.#read({ limit: HEAD }, signal)
-      if (!signal.aborted) {
-        this.#publish({ list: withHead(this.#snapshot.list, page), problem: null })
+  async #keepFresh(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      this.#changed = Promise.withResolvers()
+      if (document.visibilityState === 'hidden') {
+        await new Promise((resolve) =>
+          document.addEventListener('visibilitychange', resolve, { once: true, signal }),
+        )
       }
+      if (!(await this.#readHead(signal))) this.#changed.resolve()
+      await pause(PAUSE_MS)
+      await this.#changed.promise
+    }
+  }
+
+  async #readHead(signal: AbortSignal): Promise<boolean> {
+    const known = this.#snapshot.list?.runs.length ?? 0
+    try {
+      const page = await this.#read({ limit: Math.min(Math.max(known, HEAD), MOST) }, signal)
+      if (signal.aborted) return false
+      const list = withHead(this.#snapshot.list, page, this.query)
+      this.#publish({ list, problem: null })
+      return true
     } catch (cause) {
       if (!signal.aborted) this.#publish({ problem: messageOf(cause) })
+      return false
     }
   }
 
-  #read(page: { readonly limit: number; readonly cursor?: string }, signal?: AbortSignal) {
-    const { status, goal } = this.#filter
-    const query = { ...page, status: status ?? undefined, goal: goal ?? undefined }
-    return answerOf(client().runs.list(query, { signal }))
+  #read(page: Pick<RunQuery, 'limit' | 'cursor'>, signal?: AbortSignal) {
+    return answerOf(client().runs.list({ ...this.query, ...page }, { signal }))
   }
 
   #publish(changes: Partial<ListSnapshot>): void {
     this.#snapshot = { ...this.#snapshot, ...changes }
     for (const listener of this.#listeners) listener()
   }
+}
+
+const KEPT = 8
+const kept = new Map<string, RunListStore>()
+
+/** The list for a query, as it was left: somebody may come back to it. */
+export function listFor(query: RunQuery): RunListStore {
+  const name = JSON.stringify(query)
+  const store = kept.get(name) ?? new RunListStore(query)
+  kept.delete(name)
+  kept.set(name, store)
+  for (const old of [...kept.keys()].slice(0, -KEPT)) kept.delete(old)
+  return store
 }

@@ -32,9 +32,11 @@ type Props = {
   readonly why?: string | undefined
   /** What speaks against the goal, although it was reached. */
   readonly doubt?: string | undefined
+  /** Its place among those that wait for their turn, from 1. */
+  readonly place?: number | undefined
 }
 
-export function StatusPill({ status, size = 'sm', why, doubt }: Props) {
+export function StatusPill({ status, size = 'sm', why, doubt, place }: Props) {
   const Icon = doubt === undefined ? ICONS[status] : IconAlertTriangle
   return (
     <span
@@ -50,6 +52,7 @@ export function StatusPill({ status, size = 'sm', why, doubt }: Props) {
         <Icon size={size === 'lg' ? 15 : 13} stroke={2.4} aria-hidden />
       )}
       {STATUS_NAMES[status]}
+      {place !== undefined && `, place ${place}`}
       {doubt !== undefined && ', in doubt'}
     </span>
   )
