@@ -7,6 +7,7 @@ import { EXIT } from './terminal/steps.ts'
 
 /** Only the wanted command is loaded: a server that starts needs no client, and a client no server. */
 const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
+  up: async () => (await import('./commands/serve.ts')).upCommand(),
   serve: async () => (await import('./commands/serve.ts')).serveCommand(),
   run: async () => (await import('./commands/run.ts')).runCommand(),
   watch: async () => (await import('./commands/watch.ts')).watchCommand(),
@@ -38,6 +39,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   backup: async () => (await import('./commands/operations.ts')).backupCommand(),
   copy: async () => (await import('./commands/operations.ts')).copyCommand(),
   doctor: async () => (await import('./commands/operations.ts')).doctorCommand(),
+  completions: async () =>
+    (await import('./commands/completions.ts')).completionsCommand(() => programFor('')),
 }
 
 /**
@@ -66,7 +69,7 @@ async function carryOut(args: readonly string[]): Promise<number> {
     if (!(thrown instanceof CommanderError)) throw thrown
     if (thrown.exitCode === 0) return EXIT.done
     // A server that cannot start ends with 1, also for a wrong option.
-    return name === 'serve' ? EXIT.failed : EXIT.notDone
+    return name === 'serve' || name === 'up' ? EXIT.failed : EXIT.notDone
   }
 }
 

@@ -50,42 +50,62 @@ export function serverCommand(name: string, exitCodes: string = PLAIN_EXIT_CODES
     .addHelpText('after', `${exitCodes}\n${ENVIRONMENT}`)
 }
 
+/** The options that name a run. */
+const RUN_OPTIONS = ['run', 'parent', 'origin']
+
 /** The action of a command that talks to a server. `work` gets its arguments, the last of which are its options. */
 export const connected =
   <G extends readonly unknown[]>(work: (connection: Connection, ...given: G) => Steps) =>
   (...given: readonly unknown[]): Promise<void> =>
     endingWith(async function* () {
       const command = given.at(-1) as Command
-      const connection = yield* connect(command.opts())
+      const options = command.opts()
+      const connection = yield* connect(options)
       const [first, ...others] = given.slice(0, -1)
       const isRun = command.registeredArguments[0]?.name() === 'run'
       const id = isRun && typeof first === 'string' ? yield* runIdOf(connection, first) : first
+      for (const name of RUN_OPTIONS) {
+        const named = options[name]
+        if (typeof named === 'string') options[name] = yield* runIdOf(connection, named)
+      }
       return yield* work(connection, ...([id, ...others] as unknown as G))
     })
 
-/** The beginning of an id: the list of runs in the console shows this many digits. */
-const BEGINNING = /^[0-9a-f]{8}[0-9a-f-]{0,27}$/i
+/** The beginning of an id. */
+const BEGINNING = /^[0-9a-f]{4}[0-9a-f-]{0,31}$/i
+/** The run that a person has started last. */
+const LAST = 'last'
+/** How many runs are named that a beginning could mean. */
+const NAMED = 5
 
-/** The id that is given, or that begins with what is given. The server has no search, so all its runs are listed. */
-export async function* runIdOf(connection: Connection, given: string): Steps<string> {
+/** The id that is given, that begins with what is given, or of the last run. */
+export async function* runIdOf({ client, explain }: Connection, given: string): Steps<string> {
+  const list = (query: RunQuery) => client.runs.list({ limit: 100, ...query }).mapErr(explain)
+  if (given === LAST) {
+    const [newest] = (yield* list({ top: true, limit: 1 })).runs
+    return newest?.run_id ?? (yield* err('There are no runs yet.'))
+  }
   if (!BEGINNING.test(given)) return given
-  const { runs } = yield* newestRuns(connection)
-  const found = runs.map(({ run_id }) => run_id).filter((id) => id.startsWith(given.toLowerCase()))
-  if (found.length === 1) return String(found[0])
+  const { runs } = yield* list({ q: given })
+  const found = runs.filter(({ run_id }) => run_id.startsWith(given.toLowerCase()))
+  const [only] = found
+  if (only === undefined) {
+    return yield* err(`No run has an id that begins with ${given}. "retrai runs" lists the runs.`)
+  }
+  if (found.length === 1) return only.run_id
+  const names = found.slice(0, NAMED).map(({ run_id, title }) => `${run_id} (${title ?? ''})`)
   return yield* err(
-    found.length === 0
-      ? `No run has an id that begins with ${given}. "retrai runs" lists the runs.`
-      : `${found.length} runs have an id that begins with ${given}: ${found.slice(0, 5).join(', ')}`,
+    `${found.length} runs have an id that begins with ${given}: ${names.join(', ')}`,
   )
 }
 
 /** The longest page of a server. */
 const PAGE = 1000
 
-/** The runs of a server, newest first: at most this many, and whether there are more. */
+/** The runs of a server in their order: at most this many, and whether there are more. */
 export async function* newestRuns(
   { client, explain }: Connection,
-  query: Pick<RunQuery, 'status' | 'parent' | 'origin'> = {},
+  query: Omit<RunQuery, 'limit' | 'cursor'> = {},
   most = Number.POSITIVE_INFINITY,
 ): Steps<{ readonly runs: readonly RunSummary[]; readonly hasMore: boolean }> {
   const found = new Map<string, RunSummary>()

@@ -363,11 +363,19 @@ describe('lists', () => {
     await cli('abort', first)
     const all = await cli('runs', '--limit', '2')
     const [head, ...rows] = all.stdout.trimEnd().split('\n')
-    expect(head).toMatch(/^RUN +GOAL +STATUS +CREATED$/)
-    expect(rows[0]).toMatch(new RegExp(`^${second}  shell-goal  running  +20\\d\\d-`))
-    expect(rows[1]).toMatch(new RegExp(`^${first}  shell-goal  aborted  +20\\d\\d-`))
+    expect(head).toMatch(/^RUN +STATUS +PROJECT +MODEL +ITERATION +COST +CREATED +TITLE$/)
+    const short = (id: string) => id.slice(0, 8)
+    expect(rows[0]).toMatch(
+      new RegExp(`^${short(second)}  running +waiting.* 20\\d\\d-.*shell-goal$`),
+    )
+    expect(rows[1]).toMatch(
+      new RegExp(`^${short(first)}  aborted +waiting.* 20\\d\\d-.*shell-goal$`),
+    )
     const one = await cli('runs', '--limit', '1', '--status', 'aborted')
-    expect(one.stdout).toContain(first)
+    expect(one.stdout).toContain(short(first))
+    expect((await cli('runs', '--project', 'nowhere')).stderr).toBe('No run matches.\n')
+    expect((await cli('show', 'last')).stdout).toContain(second)
+    expect((await cli('show', second.slice(0, 5))).stdout).toContain(second)
     const json = await cli('runs', '--json', '--limit', '1')
     expect(JSON.parse(json.stdout)).toMatchObject({ run_id: second, status: 'running' })
     const none = await cli('runs', '--json', '--status', 'queued')

@@ -44,7 +44,9 @@ test('retrai send starts a run that continues one that has ended, and their expo
   const { text } = await server.get(`/api/runs/${next}/conversation`)
   expect(text).toContain('Water the orchid.')
   const listed = await server.retrai('runs', '--origin', runId)
-  expect(listed.stdout).toMatch(new RegExp(`BEGINS FROM\\n${next} .*${runId}`))
+  expect(listed.stdout).toMatch(/BEGINS FROM +TITLE\n/)
+  const short = (id: string) => id.slice(0, 8)
+  expect(listed.stdout).toMatch(new RegExp(`\\n${short(next)} .* ${short(runId)} +And the roses`))
   expect((await server.retrai('show', next)).stdout).toMatch(/begins +from record/)
   const files = [runId, next].map((id) => site.path(`${id}.tar`))
   for (const [at, id] of [runId, next].entries()) {

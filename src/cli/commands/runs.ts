@@ -1,52 +1,88 @@
 import { type Command, Option } from 'commander'
-import type { Model, RunDetails } from '../../client/index.ts'
+import type { Model, RunDetails, RunQuery, RunSummary } from '../../client/index.ts'
 import { planLines } from '../../domain/plan.ts'
-import { RUN_STATUSES, type RunStatus } from '../../domain/state.ts'
+import { RUN_STATUSES } from '../../domain/state.ts'
 import { counted } from '../../lib/text.ts'
-import { type Connection, connected, newestRuns, serverCommand } from '../connection.ts'
+import {
+  type Connection,
+  connected,
+  newestRuns,
+  type ServerOptions,
+  serverCommand,
+} from '../connection.ts'
 import { waitText } from '../terminal/event-line.ts'
 import { JSON_LINES, type JsonOption, positiveInt } from '../terminal/option-values.ts'
-import { oneLine } from '../terminal/plain-text.ts'
+import { oneLine, outcome } from '../terminal/plain-text.ts'
 import { print, printJson, printList, say } from '../terminal/print.ts'
 import type { Steps } from '../terminal/steps.ts'
 import { callLines, pauseHints, shownHash } from './human-checks.ts'
 
-type ListOptions = JsonOption & {
-  readonly status?: RunStatus
-  readonly parent?: string
-  readonly origin?: string
-  readonly limit: number
-}
+type ListOptions = JsonOption &
+  Pick<RunQuery, 'status' | 'parent' | 'origin' | 'q' | 'project' | 'model' | 'tag' | 'top'> & {
+    readonly limit: number
+  }
+
+const more = (text: string, before: readonly string[] = []): readonly string[] => [...before, text]
 
 /** `retrai runs`: the runs, newest first. */
 export const runsCommand = (): Command =>
   serverCommand('runs')
     .description('List the runs, newest first.')
+    .option('--q <text>', 'only those with this in title, goal, folder or a tag')
     .addOption(new Option('--status <status>', 'only those with this status').choices(RUN_STATUSES))
+    .option('--project <name>', 'only those in a folder of this name')
+    .option('--model <name>', 'only those with this model')
+    .option('--tag <tag>', 'only those with this tag; repeat it for several', more)
+    .option('--top', 'only those that no agent has started')
     .option('--parent <run>', 'only those that the agent of this run has started')
     .option('--origin <run>', 'only those that begin from this run')
     .option('--limit <n>', 'the most to list', positiveInt, 20)
     .option(...JSON_LINES)
     .action(connected(list))
 
+/** As many digits of an id as the console shows. */
+const SHORT = 8
+const shortId = (id = ''): string => id.slice(0, SHORT)
+
 async function* list(
   connection: Connection,
-  { status, parent, origin, limit, json = false }: ListOptions,
+  { limit, json = false, server: _, ...query }: ListOptions & ServerOptions,
 ): Steps {
-  const { runs: found, hasMore } = yield* newestRuns(connection, { status, parent, origin }, limit)
+  const { runs: found, hasMore } = yield* newestRuns(connection, query, limit)
   if (found.length === 0 && !json) {
-    const isFiltered = (status ?? parent ?? origin) !== undefined
-    return say(isFiltered ? 'No run matches.' : 'There are no runs yet.')
+    return say(Object.keys(query).length > 0 ? 'No run matches.' : 'There are no runs yet.')
   }
   const isFamily = found.some(({ parent_run_id }) => parent_run_id !== undefined)
-  const goesOn = found.some((run) => run.origin !== undefined)
-  const head = ['RUN', 'GOAL', 'STATUS', 'CREATED', ...(isFamily ? ['SUB-AGENT OF'] : [])]
-  await printList(json, [...head, ...(goesOn ? ['BEGINS FROM'] : [])], found, (run) => [
-    ...[run.run_id, run.goal, run.status, run.created_at],
-    ...(isFamily ? [run.parent_run_id ?? ''] : []),
-    ...(goesOn ? [run.origin?.run_id ?? ''] : []),
-  ])
+  const isLater = found.some(({ origin }) => origin !== undefined)
+  const head = ['RUN', 'STATUS', 'PROJECT', 'MODEL', 'ITERATION', 'COST', 'CREATED']
+  await printList(
+    json,
+    [...head, ...(isFamily ? ['SUB-AGENT OF'] : []), ...(isLater ? ['BEGINS FROM'] : []), 'TITLE'],
+    found,
+    (run) => {
+      const { cwd = '', model_name = '', iteration = 0, max_iterations: most = '' } = run
+      const cost = run.estimated_cost_usd
+      return [
+        ...[
+          shortId(run.run_id),
+          outcome(run.status, statusText(run)),
+          run.project ?? cwd,
+          model_name,
+        ],
+        ...[`${iteration} of ${most}`, cost == null ? '' : `$${cost.toFixed(4)}`],
+        run.created_at.slice(0, 16).replace('T', ' '),
+        ...(isFamily ? [shortId(run.parent_run_id)] : []),
+        ...(isLater ? [shortId(run.origin?.run_id)] : []),
+        run.title ?? run.goal,
+      ]
+    },
+  )
   if (hasMore && !json) say(`There are more than ${limit}; --limit shows more of them.`)
+}
+
+function statusText({ status, doubt, queue_position: place }: RunSummary): string {
+  if (place !== undefined) return `${status}, place ${place}`
+  return doubt === undefined ? status : `${status}, in doubt`
 }
 
 /** `retrai show RUN`: the state of a run. */

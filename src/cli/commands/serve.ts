@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process'
 import { Worker } from 'node:worker_threads'
 import { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
@@ -29,9 +30,19 @@ Exit codes:
   ${EXIT.startAgain}   the event store came back with another log: start it again`
 
 /** `retrai serve`: runs the server until SIGINT, SIGTERM or SIGHUP. */
-export function serveCommand(): Command {
-  return new Command('serve')
-    .description('Start the server.')
+export const serveCommand = (): Command =>
+  withSettings(new Command('serve').description('Start the server.')).action((flags) =>
+    serve(flags),
+  )
+
+/** `retrai up`: the same, and opens the console. */
+export const upCommand = (): Command =>
+  withSettings(
+    new Command('up').description('Start the server, and open its console in a browser.'),
+  ).action((flags) => serve(flags, openInBrowser))
+
+function withSettings(command: Command): Command {
+  return command
     .option('--host <address>', 'address to listen on (default 127.0.0.1)')
     .option('--port <number>', 'port to listen on, 0 for a free one (default 8000)')
     .option(
@@ -40,10 +51,23 @@ export function serveCommand(): Command {
     )
     .option('--store <url>', 'esdb://… of an EventStoreDB (default: embedded, in the data folder)')
     .addHelpText('after', HELP)
-    .action(serve)
 }
 
-async function serve(flags: Record<string, string>): Promise<void> {
+/** A desktop opens an address with this. */
+const OPENERS: Readonly<Record<string, string>> = { darwin: 'open', linux: 'xdg-open' }
+
+/** Where there is no desktop, nothing opens: the address is in the terminal. */
+function openInBrowser(url: string): void {
+  const opener = OPENERS[process.platform]
+  if (opener === undefined || !url.startsWith('http')) return
+  const opening = spawn(opener, [url], { stdio: 'ignore', detached: true })
+  opening.once('error', () => {}).unref()
+}
+
+async function serve(
+  flags: Record<string, string>,
+  whenReady: (url: string) => void = () => {},
+): Promise<void> {
   const read = readSettings(flags, io().env)
   if (read.isErr()) {
     giveUp(read.error)
@@ -82,6 +106,7 @@ async function serve(flags: Record<string, string>): Promise<void> {
   await thread.ready
   clearTimeout(late)
   notice.ready(url, about)
+  whenReady(url)
   collectAfterStart()
 }
 

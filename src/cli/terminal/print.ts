@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { io } from './io.ts'
-import { type Line, rendered, shorten, visibleJson } from './plain-text.ts'
+import { type Line, rendered, type Styled, shorten, visibleJson } from './plain-text.ts'
 
 /** Writes a line to stdout, and waits if the reader is slow. Only text of it reaches the terminal. */
 export function print(line: Line): Promise<void> {
@@ -22,7 +22,7 @@ export async function printList<T>(
   json: boolean,
   head: readonly string[],
   items: readonly T[],
-  rowOf: (item: T) => readonly string[],
+  rowOf: (item: T) => readonly Cell[],
 ): Promise<void> {
   if (json) for (const item of items) await printJson(item)
   else for (const line of table(head, items.map(rowOf))) await print(line)
@@ -41,15 +41,24 @@ export function fail(...lines: readonly string[]): void {
 /** The most characters of a cell. One long text would widen the lines of all others. */
 const MAX_CELL = 300
 
+type Cell = string | Styled
+const textOf = (cell: Cell): string => (typeof cell === 'string' ? cell : cell.text)
+
 /** The lines of a table with aligned columns, for people. A terminal wraps the last one, so that is the one of words. */
-function table(head: readonly string[], rows: readonly (readonly string[])[]): Line[] {
-  const cells = [head, ...rows].map((row) => row.map((cell) => shorten(cell, MAX_CELL)))
-  const widths = head.map((_, column) => Math.max(...cells.map((row) => row[column]?.length ?? 0)))
-  const [first = '', ...others] = cells.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths[column] ?? 0))
-      .join('  ')
-      .trimEnd(),
+function table(head: readonly string[], rows: readonly (readonly Cell[])[]): Line[] {
+  const bold = head.map((text): Cell => ({ text, style: 'bold' }))
+  const lines = [bold, ...rows].map((row) =>
+    row.map((cell) => {
+      const text = shorten(textOf(cell), MAX_CELL)
+      return typeof cell === 'string' ? text : { ...cell, text }
+    }),
   )
-  return [[{ text: first, style: 'bold' }], ...others]
+  const widths = head.map((_, at) => Math.max(...lines.map((row) => textOf(row[at] ?? '').length)))
+  return lines.map((row) => {
+    const last = row.findLastIndex((cell) => textOf(cell) !== '')
+    return row.slice(0, last + 1).flatMap((cell, at): readonly Cell[] => {
+      const gap = at === last ? 0 : (widths[at] ?? 0) - textOf(cell).length + 2
+      return [cell, ' '.repeat(gap)]
+    })
+  })
 }
