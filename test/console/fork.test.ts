@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { createClient } from '../../src/client/index.ts'
-import { describeInBrowser, useBrowser, useConsoleServer } from './support/page.ts'
+import { describeInBrowser, unfold, useBrowser, useConsoleServer } from './support/page.ts'
 
 const ID = /\/runs\/([0-9a-f-]{36})/
 
@@ -59,6 +59,7 @@ describeInBrowser('after a run', () => {
     await page.getByRole('button', { name: 'Run again' }).click()
     const form = page.getByRole('dialog', { name: 'Start a run' })
     expect(await form.getByLabel('Instructions').inputValue()).toBe('Water the orchid.')
+    await unfold(form)
     await form.getByLabel('Iteration limit').fill('2')
     await form.getByRole('button', { name: 'Start the run' }).click()
     const run = (await client().runs.get(await next()))._unsafeUnwrap()

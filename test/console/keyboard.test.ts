@@ -1,6 +1,6 @@
 import type { Page } from 'playwright-core'
 import { expect, test } from 'vitest'
-import { describeInBrowser, useBrowser, useConsoleServer } from './support/page.ts'
+import { describeInBrowser, unfold, useBrowser, useConsoleServer } from './support/page.ts'
 import { sampleRuns } from './support/sample-runs.ts'
 
 const { samples, waiting } = sampleRuns(Date.now() / 1000)
@@ -17,7 +17,7 @@ describeInBrowser('with the keyboard alone', () => {
   const server = useConsoleServer([], samples)
 
   test.each([
-    ['Start a run', 'BUTTON pytest'],
+    ['Start a run', 'INPUT Project folder'],
     ['Keyboard shortcuts', 'BUTTON Close'],
     ['Send a message to the agent', 'TEXTAREA Message'],
     ['Change the run', 'INPUT Iteration limit'],
@@ -42,6 +42,7 @@ describeInBrowser('with the keyboard alone', () => {
     await page.getByText('in ray-tracer').waitFor()
     await page.keyboard.press('n')
     const form = page.getByRole('dialog', { name: 'Start a run' })
+    await unfold(form)
     await form.getByLabel('MCP servers').fill('[{"name": "mine"}]')
     await form.getByLabel('Reason').focus()
     await page.keyboard.press('Enter')

@@ -49,7 +49,7 @@ describeInBrowser('replay', () => {
       const tokens = new Intl.NumberFormat('en-US').format(state?.total.tokens ?? -1)
       expect(await fact(page, 'Tokens').textContent()).toBe(tokens)
       expect(await fact(page, 'Iteration').textContent()).toBe(`${state?.iteration} of 20`)
-      expect(await fact(page, 'Revision').textContent()).toBe(String(seq))
+      expect(await fact(page, 'Record').textContent()).toBe(String(seq))
     }
   })
 

@@ -5,7 +5,7 @@ import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createClient } from '../../src/client/index.ts'
 import { FIXTURE } from '../agent/mcp/support.ts'
-import { describeInBrowser, useBrowser } from './support/page.ts'
+import { describeInBrowser, unfold, useBrowser } from './support/page.ts'
 import { type ConsoleServer, startConsoleServer } from './support/server.ts'
 
 const SERVER_RULES = [{ command: 'rm *', action: 'deny', reason: 'Nothing is removed here' }]
@@ -33,7 +33,9 @@ describeInBrowser('the form that starts a run', () => {
   async function openForm(): Promise<{ page: Page; form: ReturnType<Page['getByRole']> }> {
     const page = await open(server.url)
     await page.getByRole('button', { name: 'Start a run' }).click()
-    return { page, form: page.getByRole('dialog', { name: 'Start a run' }) }
+    const form = page.getByRole('dialog', { name: 'Start a run' })
+    await unfold(form)
+    return { page, form }
   }
 
   test('gives a run several goals, rules for its calls, and MCP servers', async () => {
@@ -73,9 +75,13 @@ describeInBrowser('the form that starts a run', () => {
       .waitFor()
   })
 
-  test('warns of a goal that does not fit the project', async () => {
+  test('chooses the goal that fits the project, and warns of one that does not', async () => {
     const { form } = await openForm()
     await form.getByLabel('Project folder').fill(await server.newProject('misfit'))
+    const fitting = form.getByRole('radio', { name: /^npm-test/ })
+    await expect.poll(() => fitting.getAttribute('aria-checked')).toBe('true')
+    expect(await form.getByRole('radio', { name: /^cargo-test/ }).count()).toBe(0)
+    await form.getByRole('button', { name: 'Show other goals' }).click()
     await form.getByRole('radio', { name: /^cargo-test/ }).click()
     const warning = form.getByText('cargo-test does not seem to fit this project. npm-test does.')
     await warning.waitFor()
@@ -93,7 +99,11 @@ describeInBrowser('the form that starts a run', () => {
     await form.getByLabel('Project folder').fill('/there/is/no/such/folder')
     await send()
     await problemOf('Project folder').waitFor()
+    await form.getByRole('alert').waitFor()
     await form.getByLabel('Project folder').fill(await server.newProject('wrong'))
+    // What was said of the other folder is gone.
+    await problemOf('Project folder').waitFor({ state: 'detached' })
+    await form.getByRole('alert').waitFor({ state: 'detached' })
     await form.getByLabel('Check').fill('make')
     await form.getByLabel('Exit code').fill('3')
     await send()

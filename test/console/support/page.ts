@@ -1,4 +1,4 @@
-import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
+import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core'
 import { afterAll, afterEach, beforeAll, describe, expect } from 'vitest'
 import { isMissing } from '../../support/missing.ts'
 import { launchBrowser } from './browser.ts'
@@ -92,3 +92,8 @@ export const fact = (page: Page, name: string) => page.locator(`[data-fact="${na
 /** How many elements the timeline is made of. */
 export const elementsIn = (page: Page, testId: string): Promise<number> =>
   page.getByTestId(testId).locator('*').count()
+
+/** Shows the fields of a form that few need. */
+export async function unfold(form: Locator): Promise<void> {
+  for (const summary of await form.locator('details > summary').all()) await summary.click()
+}

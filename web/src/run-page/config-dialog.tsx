@@ -6,7 +6,7 @@ import { client } from '../api/client.ts'
 import { answerOf, problemsIn } from '../api/problem.ts'
 import { type LimitDraft, limitChanges, type ModelDraft } from '../start/draft.ts'
 import { BudgetLimits, LimitField } from '../start/limit-fields.tsx'
-import { ModelFields } from '../start/model-fields.tsx'
+import { ModelField, ModelSettings } from '../start/model-fields.tsx'
 import { FormDialog } from '../ui/form-dialog.tsx'
 
 type Props = {
@@ -34,6 +34,11 @@ export function ConfigDialog({ runId, seen, config, onClose }: Props) {
   const problem = problemsIn(change.error)
   const onChange = (changed: Partial<LimitDraft>) => setLimits({ ...limits, ...changed })
   const form = { value: limits, onChange, problem }
+  const modelForm = {
+    value: model,
+    onChange: (changed: Partial<ModelDraft>) => setModel({ ...model, ...changed }),
+    problem,
+  }
   return (
     <FormDialog
       title="Change the run"
@@ -44,11 +49,8 @@ export function ConfigDialog({ runId, seen, config, onClose }: Props) {
     >
       <LimitField name="max_iterations" form={form} data-autofocus />
       <BudgetLimits {...form} />
-      <ModelFields
-        value={model}
-        onChange={(changed) => setModel({ ...model, ...changed })}
-        problem={problem}
-      />
+      <ModelField {...modelForm} />
+      <ModelSettings {...modelForm} />
       <Switch
         label="Ask me after every iteration"
         checked={asks}

@@ -156,7 +156,7 @@ function Facts({ view, state, moment, live }: FactsProps) {
         {formatCost(total.costUsd)}
       </Fact>
       <Fact name="Time">{formatClock(until - state.createdAt)}</Fact>
-      <Fact name="Revision">{formatCount(state.seq)}</Fact>
+      <Fact name="Record">{formatCount(state.seq)}</Fact>
       <Fact name={nameOf(state)} wide>
         {visible(doing(state))}
       </Fact>
@@ -214,7 +214,7 @@ function doing(state: RunState): string {
     case 'replied':
       return 'Reading the reply'
     case 'acting':
-      return phase.open === null ? 'Between two tools' : `Running ${phase.open.tool}`
+      return phase.open === null ? 'Working' : `Running ${phase.open.tool}`
     case 'evaluating':
       return 'Checking the goal'
     case 'awaiting_human':

@@ -10,10 +10,10 @@ import type { CommandDraft } from './draft.ts'
 const MIB = 1024 * 1024
 /** The labels of the limits, with their fields in the form and in the request. */
 const LIMITS = [
-  ['Memory', 'memory_mib', 'memory_bytes'],
+  ['Memory, MiB', 'memory_mib', 'memory_bytes'],
   ['Processes', 'processes', 'processes'],
-  ['Home', 'home_mib', 'home_bytes'],
-  ['Output', 'output_mib', 'output_bytes'],
+  ['Home, MiB', 'home_mib', 'home_bytes'],
+  ['Output, MiB', 'output_mib', 'output_bytes'],
 ] as const
 
 /** What the commands of a run may do: what the server offers can be chosen, and the rest says why not. */
@@ -22,9 +22,9 @@ export function CommandFields(form: FormOf<CommandDraft>) {
   const offer = useQuery(isolationOfferQuery).data
   const limit = ([label, name, field]: (typeof LIMITS)[number]) => {
     const most = offer?.limits[field]
-    const [unit, suffix] = field === 'processes' ? [1, ''] : [MIB, ' MiB']
+    const unit = field === 'processes' ? 1 : MIB
     return {
-      ...{ name, label, suffix, hideControls: true },
+      ...{ name, label, hideControls: true },
       form: { ...form, problem: () => problem(`command_limits.${field}`) },
       placeholder: most === undefined ? undefined : `At most ${Math.floor(most / unit)}`,
     }

@@ -28,6 +28,8 @@ export type CommandDraft = {
 /** The goal as it is filled in. */
 export type GoalDraft = {
   readonly goal: string
+  /** The goal that was chosen because it fits the folder; '' once a person has chosen. */
+  readonly fitted: string
   /** A command instead of the command of the goal. Empty: there is no such command. */
   readonly check: string
   readonly exit_code: number | string
@@ -51,6 +53,7 @@ export type Draft = GoalDraft &
     readonly approvals: string
     readonly mcp_servers: string
     readonly instructions: string
+    readonly tags: readonly string[]
     readonly reason: string
     /** What a run that is started again was asked for and the form has no field for. */
     readonly kept: Partial<RunRequest>
@@ -58,6 +61,7 @@ export type Draft = GoalDraft &
 
 export const EMPTY_DRAFT: Draft = {
   goal: '',
+  fitted: '',
   check: '',
   exit_code: '',
   output_contains: '',
@@ -84,6 +88,7 @@ export const EMPTY_DRAFT: Draft = {
   approvals: '',
   mcp_servers: '',
   instructions: '',
+  tags: [],
   reason: '',
   kept: {},
 }
@@ -120,6 +125,7 @@ export function requestOf(draft: Draft): RunRequest {
     ...(draft.workspace === 'shared' && { shared: true }),
     ...(draft.reasoning_effort === null ? {} : { reasoning_effort: draft.reasoning_effort }),
     ...(draft.fallback_models.length === 0 ? {} : { fallback_models: [...draft.fallback_models] }),
+    ...(draft.tags.length === 0 ? {} : { tags: [...draft.tags] }),
     ...(draft.isolation === null ? {} : { isolation: draft.isolation }),
     ...(network === null ? {} : { network }),
     ...(Object.keys(limits).length === 0 ? {} : { command_limits: limits }),
@@ -197,7 +203,7 @@ export function limitChanges(before: LimitDraft, after: LimitDraft) {
 export function draftOf(request: RunRequest): Draft {
   const { goal, check, all_of, network, command_limits, hitl_enabled = false, ...more } = request
   const { isolation = null, reasoning_effort = null, fallback_models = [], ...others } = more
-  const { workspace, shared, ...rest } = others
+  const { workspace, shared, tags = [], ...rest } = others
   const [first, ...further] = all_of ?? [{ ...(goal && { goal }), ...(check && { check }) }]
   const kept: Record<string, unknown> = { ...rest }
   const filled: Record<string, unknown> = {}
@@ -213,7 +219,7 @@ export function draftOf(request: RunRequest): Draft {
       ...goalIn(typeof first === 'string' ? { goal: first } : first),
     },
     all_of: further.length === 0 ? '' : JSON.stringify(further, null, 2),
-    ...{ hitl_enabled, isolation, reasoning_effort, fallback_models },
+    ...{ hitl_enabled, isolation, reasoning_effort, fallback_models, tags },
     workspace: shared ? 'shared' : (workspace ?? ''),
     network: typeof network === 'object' ? network.allow.join(', ') : (network ?? ''),
     ...limitsIn(command_limits ?? {}),

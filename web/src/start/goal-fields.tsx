@@ -1,6 +1,7 @@
-import { Input, Radio, SimpleGrid, Skeleton, TextInput } from '@mantine/core'
+import { Button, Input, Radio, SimpleGrid, Skeleton, TextInput } from '@mantine/core'
 import { useDebouncedValue } from '@mantine/hooks'
 import { useQuery } from '@tanstack/react-query'
+import { useEffect, useState } from 'react'
 import type { Goal } from '../../../src/client/index.ts'
 import { messageOf } from '../api/problem.ts'
 import { fittingGoalsQuery, goalsQuery } from '../api/queries.ts'
@@ -23,33 +24,42 @@ const showsInProjects = ({ name, check }: Goal): boolean =>
 /** The goals to choose from. The first goal of the run is chosen among these cards. */
 export function GoalPicker({ value: draft, onChange, problem }: FormOf<Draft>) {
   const { cwd, goal: chosen } = draft
+  const [isAllShown, showAll] = useState(false)
   const goals = useQuery(goalsQuery)
   const [folder] = useDebouncedValue(cwd.trim(), TYPING_MS)
   const fitting = (useQuery(fittingGoalsQuery(folder)).data ?? []).filter(isAlone)
+  useFittingGoal(fitting[0]?.name ?? '', draft, onChange)
   const fits = new Set(fitting.map(({ name }) => name))
   const others = (goals.data ?? []).filter((goal) => isAlone(goal) && !fits.has(goal.name))
   const picked = others.find(({ name }) => name === chosen)
+  const shown = [
+    ...fitting,
+    ...(isAllShown || fitting.length === 0 ? others : others.filter(({ name }) => name === chosen)),
+  ]
   const isMisfit =
     fitting.length > 0 && !draft.check && picked !== undefined && showsInProjects(picked)
   return (
     <Radio.Group
       label="Goal"
-      description="If you choose none, the goal is the command in Check, or the goal in .retrai.yml of the project."
+      description={
+        fitting.length > 0
+          ? 'These fit the folder.'
+          : 'If you choose none, the goal is the command in Check, or the goal in .retrai.yml of the project.'
+      }
       value={chosen}
-      onChange={(goal) => onChange({ goal })}
+      onChange={(goal) => onChange({ goal, fitted: '' })}
       error={problem(goalField(draft, 'goal'))}
     >
       {goals.isError && <Input.Error>{messageOf(goals.error)}</Input.Error>}
       {goals.isPending && <Skeleton height={120} mt={6} />}
       <div className={classes.goals}>
-        {[...fitting, ...others].map(({ name, description, because }, index) => (
+        {shown.map(({ name, description, because }, index) => (
           <Radio.Card
             key={name}
             value={name}
             className={classes.goal}
             // One stop for the tab key; the arrows go from goal to goal.
             tabIndex={name === chosen || (chosen === '' && index === 0) ? 0 : -1}
-            data-autofocus={index === 0 || undefined}
           >
             <span className={classes.name}>{name}</span>
             <span className={classes.description}>
@@ -58,6 +68,11 @@ export function GoalPicker({ value: draft, onChange, problem }: FormOf<Draft>) {
           </Radio.Card>
         ))}
       </div>
+      {shown.length < fitting.length + others.length && (
+        <Button variant="subtle" size="compact-sm" mt={6} onClick={() => showAll(true)}>
+          Show other goals
+        </Button>
+      )}
       {isMisfit && (
         <p className={classes.warning} role="status">
           {chosen} does not seem to fit this project. {fitting[0]?.name} does.
@@ -65,6 +80,19 @@ export function GoalPicker({ value: draft, onChange, problem }: FormOf<Draft>) {
       )}
     </Radio.Group>
   )
+}
+
+/** Chooses the goal that fits the folder best, until a person chooses one or names a command. */
+function useFittingGoal(
+  best: string,
+  { goal, fitted, check, all_of }: Draft,
+  onChange: (changes: Partial<Draft>) => void,
+): void {
+  const isOpen = goal === fitted && check === '' && all_of === ''
+  // biome-ignore lint/correctness/useExhaustiveDependencies: onChange is another function each time
+  useEffect(() => {
+    if (isOpen && best !== goal) onChange({ goal: best, fitted: best })
+  }, [best, isOpen, goal])
 }
 
 const CHECK_HINTS = {
@@ -92,7 +120,14 @@ export function GoalFields(form: FormOf<Draft>) {
           placeholder="make lint"
           withAsterisk={goal?.check === 'required'}
           value={draft.check}
-          onChange={(event) => onChange({ check: event.currentTarget.value })}
+          onChange={(event) => {
+            const isFitted = draft.goal === draft.fitted
+            // Nobody has chosen the goal, so the command is the goal.
+            onChange({
+              check: event.currentTarget.value,
+              ...(isFitted && { goal: '', fitted: '' }),
+            })
+          }}
           error={problem(check, 'exact') ?? problem(`${check}.command`)}
           spellCheck={false}
         />
@@ -106,16 +141,19 @@ export function GoalFields(form: FormOf<Draft>) {
           }
         />
       )}
-      <JsonField
-        name="all_of"
-        form={form}
-        label="Further goals"
-        description="Optional, as JSON. They must hold at the same time."
-        example='["npm-test", {"check": {"command": "make docs"}}]'
-      />
     </>
   )
 }
+
+export const FurtherGoals = (form: FormOf<Draft>) => (
+  <JsonField
+    name="all_of"
+    form={form}
+    label="Further goals"
+    description="Optional, as JSON. They must hold at the same time."
+    example='["npm-test", {"check": {"command": "make docs"}}]'
+  />
+)
 
 /** When a command has succeeded. */
 function Conditions(form: FormOf<GoalDraft>) {

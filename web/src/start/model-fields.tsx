@@ -10,27 +10,39 @@ import type { ModelDraft } from './draft.ts'
 const isEffort = (text: string | null): text is Effort => EFFORTS.some((effort) => effort === text)
 
 /** A person may type any model; the form offers those that the server knows and can call. */
-export function ModelFields(form: FormOf<ModelDraft>) {
-  const { value, onChange, problem } = form
+export function ModelField({ value, onChange, problem }: FormOf<ModelDraft>) {
+  const { names, chosen, standard } = useModels(value)
+  return (
+    <Autocomplete
+      label="Model"
+      description={chosen === undefined ? undefined : factsOf(chosen)}
+      placeholder={standard ?? "The server's default"}
+      data={names}
+      value={value.model_name}
+      onChange={(model_name) => onChange({ model_name })}
+      error={problem('model_name')}
+      spellCheck={false}
+    />
+  )
+}
+
+/** The models that can be called, and the one that is chosen, if the server knows it. */
+function useModels({ model_name }: ModelDraft) {
   const models = useQuery(modelsQuery).data ?? []
   const names = models.filter((model) => model.problem === null).map(({ name }) => name)
   const chosen = models.find(({ name, is_default }) =>
-    value.model_name.trim() === '' ? is_default : name === value.model_name.trim(),
+    model_name.trim() === '' ? is_default : name === model_name.trim(),
   )
-  const standard = models.find(({ is_default }) => is_default)?.name
+  return { names, chosen, standard: models.find(({ is_default }) => is_default)?.name }
+}
+
+/** How the model is asked, and which models are asked if it does not reply. */
+export function ModelSettings(form: FormOf<ModelDraft>) {
+  const { value, onChange, problem } = form
+  const { names, chosen } = useModels(value)
   const efforts = chosen?.reasoning_efforts ?? EFFORTS
   return (
     <>
-      <Autocomplete
-        label="Model"
-        description={chosen === undefined ? undefined : factsOf(chosen)}
-        placeholder={standard ?? "The server's default"}
-        data={names}
-        value={value.model_name}
-        onChange={(model_name) => onChange({ model_name })}
-        error={problem('model_name')}
-        spellCheck={false}
-      />
       <SimpleGrid cols={{ base: 1, xs: 2 }}>
         <Select
           label="Effort"
@@ -46,9 +58,8 @@ export function ModelFields(form: FormOf<ModelDraft>) {
           name="max_output_tokens"
           form={form}
           isCount
-          label="Reply limit"
+          label="Reply limit, tokens"
           placeholder="The limit of the model"
-          suffix=" tokens"
           thousandSeparator=","
         />
       </SimpleGrid>

@@ -7,7 +7,9 @@ type Props = {
   readonly title: string
   readonly size?: 'md' | 'lg'
   readonly onClose: () => void
-  readonly sending: UseMutationResult<unknown, Error, void>
+  readonly sending: Pick<UseMutationResult<unknown, Error, void>, 'error' | 'isPending'> & {
+    mutate(): void
+  }
   /** What the button says that sends the form, and the one that leaves it. */
   readonly labels: { readonly send: string; readonly leave?: string }
   readonly isGrave?: boolean
@@ -35,7 +37,7 @@ export function FormDialog(props: Props) {
       >
         <Stack>
           {props.children}
-          {sending.isError && (
+          {sending.error !== null && (
             <Alert color="red" variant="light" role="alert" tabIndex={-1}>
               {messageOf(sending.error)}
             </Alert>
