@@ -30,6 +30,17 @@ export const LogState = z
         problem: z.string().nullable(),
       }),
     ),
+    stamp: z
+      .object({
+        name: z.string().nullable().describe('The authority that has stamped the newest one'),
+        size: count
+          .nullable()
+          .describe('The size of the tree that was stamped; null before the first stamp'),
+        at: Timestamp.nullable(),
+        problem: z.string().nullable(),
+      })
+      .exactOptional()
+      .describe('The newest time stamp (RFC 3161). Left out without RETRAI_TSA'),
     former: z
       .array(z.object({ origin: z.string(), size: count }))
       .exactOptional()

@@ -34,8 +34,9 @@ import {
 } from './checkpoints/checkpoint-stream.ts'
 import { type Keyring, type KeyringFailure, type Keys, seal } from './keyring.ts'
 import { type LedgerRange, ledgerEnd, ledgerLines, readAccesses } from './ledgers.ts'
-import { proveInLog, readTile } from './witness/log-proofs.ts'
+import { proveInLog, proveStamp, readTile, type StampProof } from './witness/log-proofs.ts'
 import type { OwnLog } from './witness/own-log.ts'
+import type { TimeStamps } from './witness/time-stamps.ts'
 import type { Witnesses } from './witness/witnesses.ts'
 
 export type AuditError = LoadError | KeyringFailure | CheckpointError | ExportError
@@ -51,6 +52,8 @@ type AuditDeps = {
   readonly ownLog?: OwnLog | undefined
   /** Null without witnesses. */
   readonly witnesses?: Pick<Witnesses, 'state'> | null
+  /** Null without an authority for time stamps. */
+  readonly timeStamps?: Pick<TimeStamps, 'state'> | null
 }
 
 const NO_WITNESSES = { quorum: { needed: 0, seen: 0, holds: true }, witnesses: [] }
@@ -60,10 +63,12 @@ export type Audit = ReturnType<typeof createAudit>
 
 /** Run ids are in lower case. */
 export function createAudit(deps: AuditDeps) {
-  const { store, runs, keyring, artifacts, clock, ownLog, witnesses } = deps
+  const { store, runs, keyring, artifacts, clock, ownLog, witnesses, timeStamps } = deps
   /** Null if the log of checkpoints cannot be read: the run can be proved without it. */
   const inLog = async (runId: string): Promise<LogProof | null> =>
     ownLog === undefined ? null : (await proveInLog(ownLog, runId)).unwrapOr(null)
+  const inStamp = async (runId: string): Promise<StampProof | null> =>
+    ownLog === undefined ? null : (await proveStamp(ownLog, store, runId)).unwrapOr(null)
   /** Signs what the log has of a ledger now, by its last entry. */
   const proveLedger = (ledger: LedgerName): ResultAsync<LedgerProof, AuditError> =>
     keyring.load().andThen(({ signer }) =>
@@ -92,12 +97,14 @@ export function createAudit(deps: AuditDeps) {
 
     /** A .tar.gz, which is made while it is read. @param files also all files of the first and the last snapshot */
     exportRun: (runId: string, files = false): ResultAsync<Readable, AuditError> =>
-      ResultAsync.fromSafePromise(inLog(runId)).andThen((log) =>
+      ResultAsync.fromSafePromise(
+        inLog(runId).then(async (log) => ({ log, stamped: log && (await inStamp(runId)) })),
+      ).andThen((where) =>
         keyring
           .load()
           .andThen((keys) =>
             proveNow(runId, keys).andThen((proof) =>
-              exportRun({ store, artifacts, keys, now: clock(), files, log }, proof),
+              exportRun({ store, artifacts, keys, now: clock(), files, ...where }, proof),
             ),
           ),
       ),
@@ -111,7 +118,15 @@ export function createAudit(deps: AuditDeps) {
           .map((key) => {
             const { origin, size } = ownLog.head()
             const former = ownLog.former.length > 0 && { former: [...ownLog.former] }
-            return { origin, key, size, ...(witnesses?.state() ?? NO_WITNESSES), ...former }
+            const stamp = timeStamps && { stamp: timeStamps.state() }
+            return {
+              origin,
+              key,
+              size,
+              ...(witnesses?.state() ?? NO_WITNESSES),
+              ...stamp,
+              ...former,
+            }
           }),
       /** @param size of the tree; by default, the newest one. Null if it is not that large */
       note: (size?: number): ResultAsync<string | null, AuditError> =>

@@ -17,7 +17,7 @@ type Options = Pick<RequestOptions, 'lookup'> & {
 
 /**
  * A `fetch` for SDKs, without the limit of 5 minutes that Node's own has for the first byte and between bytes: a model may
- * think longer. It sends only text, and follows no redirect.
+ * think longer. It sends only text and bytes, and follows no redirect.
  */
 export const fetchWith =
   ({ lookup, accepts, agentOf }: Options): typeof fetch =>
@@ -47,7 +47,8 @@ export const fetchWith =
         const content = BODILESS.has(status) ? null : (Readable.toWeb(whole) as ReadableStream)
         resolve(new Response(content, { status, headers: received }))
       })
-      outgoing.end(typeof body === 'string' ? body : undefined)
+      const isSent = typeof body === 'string' || body instanceof Uint8Array
+      outgoing.end(isSent ? body : undefined)
     })
   }
 
@@ -71,8 +72,10 @@ const agentOf = proxyAgents(process.env)
 export const patientFetch = fetchWith({ agentOf })
 
 /** The same; a response that is longer fails. */
-export const fetchUpTo = (maxBytes: number): typeof fetch =>
-  fetchWith({ agentOf, accepts: upTo(maxBytes) })
+export const fetchUpTo =
+  (maxBytes: number): typeof fetch =>
+  (input, init) =>
+    fetchWith({ agentOf, accepts: upTo(maxBytes) })(input, init)
 
 function upTo(maxBytes: number): (bytes: number) => boolean {
   let total = 0

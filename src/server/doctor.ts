@@ -15,7 +15,7 @@ import { openWritable } from './open-history.ts'
 import { diskProblem } from './readiness.ts'
 import { isLocal, type Settings } from './settings.ts'
 import { doubtsAbout } from './start-notices.ts'
-import { readWitnessFile } from './witnessing.ts'
+import { readStampAuthority, readWitnessFile } from './witnessing.ts'
 
 /** What `retrai doctor` found about one thing. */
 export type Finding = {
@@ -154,6 +154,7 @@ async function aboutFiles(settings: Settings): Promise<Finding[]> {
     RETRAI_PRICES: priceFile,
     RETRAI_MCP_SERVERS: serversFile,
     RETRAI_WITNESSES: witnessFile,
+    RETRAI_TSA_CA: authorityFile = settings.RETRAI_TSA,
   } = settings
   const own = await readProviderFile(providerFile, process.env)
   const prices = await readPriceFile(priceFile)
@@ -163,6 +164,7 @@ async function aboutFiles(settings: Settings): Promise<Finding[]> {
     ['prices', 'RETRAI_PRICES', priceFile, prices],
     ['mcp servers', 'RETRAI_MCP_SERVERS', serversFile, servers],
     ['witnesses', 'RETRAI_WITNESSES', witnessFile, await readWitnessFile(witnessFile)],
+    ['time stamps', 'RETRAI_TSA_CA', authorityFile, await readStampAuthority(settings)],
   ] as const
   const found = files.flatMap(([name, variable, file, read]) => {
     if (file === undefined) return []

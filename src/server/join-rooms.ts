@@ -20,8 +20,7 @@ import type { Goal as GoalView, Model } from '../api/about-server.ts'
 import type { Checkpoint } from '../api/audit.ts'
 import { AccessRecorder } from '../audit/access-recorder.ts'
 import { createAudit } from '../audit/audit.ts'
-import type { OwnLog } from '../audit/witness/own-log.ts'
-import type { Witnesses } from '../audit/witness/witnesses.ts'
+import type { StampAuthority } from '../audit/witness/time-stamps.ts'
 import { findGoal, goals } from '../checks/catalogue.ts'
 import type { Goal } from '../checks/goal.ts'
 import { protectedBy } from '../checks/protected.ts'
@@ -53,13 +52,14 @@ import { diskProblem, Resources, readiness } from './readiness.ts'
 import { createRedactions } from './redactions.ts'
 import type { Settings } from './settings.ts'
 import { reportDefaultModel } from './start-notices.ts'
-import { startWitnesses, type WitnessFile } from './witnessing.ts'
+import { startWitnesses, type WitnessFile, type Witnessing } from './witnessing.ts'
 
 /** What is configured in files that settings name. */
 export type Configuration = {
   readonly models: ModelSettings
   readonly mcp: McpConfiguration
   readonly witnesses: WitnessFile | null
+  readonly authority: StampAuthority | null
 }
 
 /** What was opened and chosen before the rooms are joined. */
@@ -108,14 +108,16 @@ export async function joinRooms(parts: Parts, made: Opened) {
   opened.defer(() => integrity.stop())
   const catalogue = createCatalogue(models)
   reportDefaultModel(catalogue, log)
-  const { ownLog, witnesses } = await startWitnesses(parts, made, made.witnesses)
-  opened.defer(() => witnesses?.stop())
+  const witnessing = await startWitnesses(parts, made, made)
+  const { ownLog, witnesses, timeStamps } = witnessing
+  opened.defer(() => Promise.all([witnesses?.stop(), timeStamps?.stop()]).then(() => {}))
   const app = await createApp(parts, {
     ...{ ...made, effects, planRun, carrier, resources, catalogue, redactions, accessLog },
-    ...{ integrity, ownLog, witnesses, supervisor },
+    ...{ integrity, ...witnessing, supervisor },
   })
   const written = (checkpoint: Checkpoint): Promise<void> => {
     witnesses?.notice()
+    timeStamps?.notice()
     return integrity.keep(checkpoint)
   }
   const { followed } = ownLog
@@ -237,20 +239,19 @@ const outputs =
   }
 
 /** What the app needs that was made for this start. */
-type Made = Omit<Opened, 'witnesses'> & {
-  readonly ownLog: OwnLog
-  readonly witnesses: Witnesses | null
-  readonly effects: Pick<Effects, 'models' | 'toolbox' | 'liveParts' | 'openWorkspace'>
-  readonly catalogue: ModelCatalogue
-  readonly planRun: SubagentRules['planRun']
-  readonly carrier: Carrier
-  readonly resources: Pick<Resources, 'problem'>
-  readonly redactions: Redactions
-  /** Null if the access log is off. */
-  readonly accessLog: AccessRecorder | null
-  readonly integrity: Pick<Integrity, 'detail'>
-  readonly supervisor: Pick<Supervisor, 'queuePosition'>
-}
+type Made = Omit<Opened, 'witnesses'> &
+  Witnessing & {
+    readonly effects: Pick<Effects, 'models' | 'toolbox' | 'liveParts' | 'openWorkspace'>
+    readonly catalogue: ModelCatalogue
+    readonly planRun: SubagentRules['planRun']
+    readonly carrier: Carrier
+    readonly resources: Pick<Resources, 'problem'>
+    readonly redactions: Redactions
+    /** Null if the access log is off. */
+    readonly accessLog: AccessRecorder | null
+    readonly integrity: Pick<Integrity, 'detail'>
+    readonly supervisor: Pick<Supervisor, 'queuePosition'>
+  }
 
 /** The HTTP app with everything that it needs from the other rooms. */
 function createApp(parts: Parts, made: Made): ReturnType<typeof buildApp> {
@@ -277,7 +278,7 @@ function createApp(parts: Parts, made: Made): ReturnType<typeof buildApp> {
     checkpoint: () => readModel.checkpoint,
     audit: createAudit({
       ...{ store, runs: readModel, keyring, artifacts, clock: date },
-      ...{ ownLog: made.ownLog, witnesses: made.witnesses },
+      ...{ ownLog: made.ownLog, witnesses: made.witnesses, timeStamps: made.timeStamps },
     }),
     contextBudget: async (modelName) =>
       (await models.contextBudget(modelName)) - tokensOfTools(toolbox.specs),

@@ -170,6 +170,11 @@ export const Settings = z.strictObject({
     .default(60),
   /** A JSON file with the witnesses that see the checkpoints, and how many of them must. */
   RETRAI_WITNESSES: text.transform((path) => resolve(path)).optional(),
+  /** An authority that stamps the time of checkpoints (RFC 3161), and a PEM file with its certificates. */
+  RETRAI_TSA: text
+    .pipe(z.url({ protocol: /^https?$/, error: 'must be an http:// or https:// address' }))
+    .optional(),
+  RETRAI_TSA_CA: text.transform((path) => resolve(path)).optional(),
   RETRAI_ACCESS_LOG: oneOf(['on', 'off']).default('on'),
   /** An endpoint for every model, whatever its name. */
   RETRAI_LLM_BASE_URL: modelUrl('RETRAI_LLM_API_KEY').optional(),

@@ -26,7 +26,7 @@ import {
   warnOfLocalAdmins,
   warnOfShortSecrets,
 } from './start-notices.ts'
-import { readWitnessFile } from './witnessing.ts'
+import { readStampAuthority, readWitnessFile } from './witnessing.ts'
 
 /** What a person wants to know of a server at its start. */
 export type About = {
@@ -163,8 +163,11 @@ async function readConfiguration(
   warnOfShortSecrets(secretsOfServers(mcp.value), log)
   const witnesses = await readWitnessFile(settings.RETRAI_WITNESSES)
   if (witnesses.isErr()) return err(witnesses.error)
+  const authority = await readStampAuthority(settings)
+  if (authority.isErr()) return err(authority.error)
   return ok({
     witnesses: witnesses.value,
+    authority: authority.value,
     models: { ...settings, ownModels: ownModels.value, ownProviders: own.value.providers },
     mcp: mcp.value,
   })

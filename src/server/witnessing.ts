@@ -1,12 +1,17 @@
-import { ok, type Result } from 'neverthrow'
+import { X509Certificate } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { OwnLog } from '../audit/witness/own-log.ts'
+import { type StampAuthority, TimeStamps } from '../audit/witness/time-stamps.ts'
 import { Witnesses } from '../audit/witness/witnesses.ts'
+import { messageOf } from '../lib/message-of.ts'
 import { readSettingFile } from '../lib/setting-file.ts'
 import { readNoteKey } from '../lib/signed-note.ts'
 import { fetchUpTo } from '../models/patient-fetch.ts'
 import type { Identity } from './data-folder.ts'
 import type { Parts } from './open-history.ts'
+import type { Settings } from './settings.ts'
 
 const WitnessKey = z.string().transform((line, context) => {
   const key = readNoteKey(line, 'cosignature')
@@ -37,23 +42,61 @@ export const readWitnessFile = async (
 ): Promise<Result<WitnessFile | null, string>> =>
   path === undefined ? ok(null) : readSettingFile('RETRAI_WITNESSES', path, WitnessFile)
 
-/** An answer of a witness is shorter. */
+/**
+ * Reads RETRAI_TSA and the certificates that RETRAI_TSA_CA names; null without an authority. The error is a text for
+ * people.
+ */
+export async function readStampAuthority({
+  RETRAI_TSA: url,
+  RETRAI_TSA_CA: file,
+}: Pick<Settings, 'RETRAI_TSA' | 'RETRAI_TSA_CA'>): Promise<Result<StampAuthority | null, string>> {
+  if (url === undefined && file === undefined) return ok(null)
+  if (url === undefined)
+    return err('RETRAI_TSA_CA is set: set RETRAI_TSA to the address of its authority, too.')
+  if (file === undefined)
+    return err(
+      'RETRAI_TSA is set: set RETRAI_TSA_CA to a file with the certificates of that authority, too.',
+    )
+  try {
+    const certificates = await readFile(file, 'utf8')
+    new X509Certificate(certificates)
+    return ok({ url, certificates })
+  } catch (cause) {
+    return err(
+      `RETRAI_TSA_CA: the file ${file} does not hold certificates in PEM: ${messageOf(cause)}`,
+    )
+  }
+}
+
+/** An answer of a witness or an authority is shorter. */
 const MAX_ANSWER_BYTES = 64 * 1024
 
-/** The log of checkpoints of a server, which is shown to its witnesses from now on; `witnesses` is null if it has none. */
+/** The log of checkpoints of a server, and those who see it from now on; null if there are none. */
+export type Witnessing = {
+  readonly ownLog: OwnLog
+  readonly witnesses: Witnesses | null
+  readonly timeStamps: TimeStamps | null
+}
+
+/** Shows the log of checkpoints to the witnesses, and has its time stamped, from now on. */
 export async function startWitnesses(
   { store, log }: Pick<Parts, 'store' | 'log'>,
   { keyring, serverId, renewServerId }: Identity,
-  file: WitnessFile | null,
-): Promise<{ readonly ownLog: OwnLog; readonly witnesses: Witnesses | null }> {
+  {
+    witnesses: file,
+    authority,
+  }: { witnesses: WitnessFile | null; authority: StampAuthority | null },
+): Promise<Witnessing> {
   const ownLog = new OwnLog({ store, keyring, serverId, needed: file?.quorum ?? 1 })
   const set = await keyring.setWitnessed(file !== null)
   const forgotten = file === null ? await keyring.forgetRetired() : ok()
   const done = set.andThen(() => forgotten)
   if (done.isErr())
     log.warn({ error: done.error }, 'the private parts of retired keys are as they were')
-  if (file === null) return { ownLog, witnesses: null }
+  const fetch = fetchUpTo(MAX_ANSWER_BYTES)
+  const timeStamps = authority && new TimeStamps({ ownLog, store, authority, fetch, log })
+  if (file === null) return { ownLog, witnesses: null, timeStamps }
   const { quorum, witnesses } = file
   const deps = { ownLog, store, keyring, quorum, witnesses, renewServerId, log }
-  return { ownLog, witnesses: new Witnesses({ ...deps, fetch: fetchUpTo(MAX_ANSWER_BYTES) }) }
+  return { ownLog, witnesses: new Witnesses({ ...deps, fetch }), timeStamps }
 }

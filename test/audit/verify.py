@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Verifies exports of retrAI. Written from docs/verification.md alone, with nothing but Python's standard library.
+"""Verifies exports of retrAI. Written from docs/verification.md alone, with nothing but Python's standard library, and
+openssl for time stamps.
 
     verify.py FILE [--fingerprint HEX] [--witness KEY …] [--json]
     verify.py --vectors vectors.json
@@ -10,12 +11,18 @@ It does not know which kinds of records exist, and in which order they make sens
 
 import argparse
 import base64
+import calendar
 import datetime
 import hashlib
 import json
 import math
+import os
 import re
+import shutil
+import subprocess
 import sys
+import tempfile
+import time
 import zlib
 
 GENESIS = "0" * 64
@@ -160,17 +167,19 @@ CHECKPOINT = {
     "unsigned_entries?": {"access": FROM_0, "redactions": FROM_0, "tokens": FROM_0},
     "signed_at": TIME,
 }
+IN_LOG = {
+    "note": TEXT,
+    "index": FROM_0,
+    "inclusion": [SHA256],
+    "checkpoint": CHECKPOINT,
+    "leaf": HEAD,
+    "run_index": FROM_0,
+    "run_path": [SHA256],
+}
 STATEMENTS = {
     "keys.json": {"keys": [KEY]},
-    "log.json": {
-        "note": TEXT,
-        "index": FROM_0,
-        "inclusion": [SHA256],
-        "checkpoint": CHECKPOINT,
-        "leaf": HEAD,
-        "run_index": FROM_0,
-        "run_path": [SHA256],
-    },
+    "log.json": IN_LOG,
+    "stamps/log.json": IN_LOG,
     "proof.json": {
         **SEAL,
         "run_id": UUID,
@@ -406,12 +415,12 @@ def cosigned(text, signatures, name, public):
     )
 
 
-def check_log(log, run_id, head_at, keys, witnesses):
+def check_log(log, run_id, head_at, keys, witnesses, place="log.json"):
     """From the run to its checkpoint, from that to the tree of the note, and who has signed that."""
 
     def need(condition, message):
         if not condition:
-            raise Bad(f"log.json: {message}")
+            raise Bad(f"{place}: {message}")
 
     text, signatures = read_note(log["note"])
     origin, size, root, *_ = text.split("\n")
@@ -422,7 +431,7 @@ def check_log(log, run_id, head_at, keys, witnesses):
     path = [bytes.fromhex(step) for step in log["inclusion"]]
     found = root_of_path(leaf_hash(checkpoint), int(log["index"]), int(size), path)
     need(found == base64.b64decode(root), "the checkpoint is not in the tree")
-    check_seal("log.json", checkpoint, "retrai.checkpoint.v1", keys)
+    check_seal(place, checkpoint, "retrai.checkpoint.v1", keys)
     path = [bytes.fromhex(step) for step in log["run_path"]]
     found = root_of_path(leaf_hash(leaf), int(log["run_index"]), int(checkpoint["runs"]), path)
     need(found is not None and found.hex() == checkpoint["root"], "the run is not in the checkpoint")
@@ -430,6 +439,35 @@ def check_log(log, run_id, head_at, keys, witnesses):
     need(head_at(int(leaf["length"])) == leaf["head"], "the checkpoint has other records of the run")
     for name, public in witnesses:
         need(cosigned(text, signatures, name, public), f"{name} has not signed the note")
+
+
+def check_stamp(text, token, authority):
+    """What is stamped, for people. openssl checks the signature, the certificates, and that their key is for time stamps."""
+    if hashlib.sha256(text).digest() not in token:
+        raise Bad("stamps/token.der: it is about another text")
+    if shutil.which("openssl") is None:
+        return "stamped, which only openssl can verify, and it is not here"
+    with tempfile.TemporaryDirectory() as folder:
+
+        def file(name, content):
+            path = os.path.join(folder, name)
+            with open(path, "wb") as opened:
+                opened.write(content)
+            return path
+
+        note, stamp, trusted = file("note", text), file("token", token), file("authority", authority)
+
+        def openssl(*options):
+            return subprocess.run(["openssl", "ts", *options, "-in", stamp, "-token_in"], capture_output=True, text=True)
+
+        shown = re.search(r"^Time stamp: (\w+ +\d+ [\d:]+)(?:\.\d+)? (\d+) GMT$", openssl("-reply", "-text").stdout, re.M)
+        if shown is None:
+            raise Bad("stamps/token.der: it is not a time stamp")
+        moment = calendar.timegm(time.strptime(f"{shown[1]} {shown[2]}", "%b %d %H:%M:%S %Y"))
+        trust = ["-CAfile", trusted, "-partial_chain", "-attime", str(moment)]
+        if "Verification: OK" not in openssl("-verify", "-data", note, *trust).stdout:
+            raise Bad("stamps/token.der: it does not hold by the certificates in the export")
+    return f"stamped at {shown[1]} {shown[2]} GMT, by an authority that nobody compared with one that you trust"
 
 
 # --- Records ---
@@ -852,6 +890,8 @@ class Files:
 FIXED = ["README.txt", "keys.json", "proof.json"]
 # Only if a checkpoint covers the run.
 LOG = "log.json"
+# Only if the time of a checkpoint was stamped: where the run is in the tree then, the token, and the certificates.
+STAMPED, TOKEN, AUTHORITY = "stamps/log.json", "stamps/token.der", "stamps/authority.pem"
 MANIFEST = "manifest.json"
 # Only if something was redacted from the run.
 REDACTIONS = "redactions.ndjson"
@@ -967,6 +1007,7 @@ class Bundle:
     def __init__(self):
         self.findings, self.seen, self.json, self.records, self.version = [], {}, {}, None, None
         self.redactions, self.times, self.files = Redactions(), set(), Files()
+        self.raw, self.stamped = {}, None
 
     def read(self, path):
         try:
@@ -997,6 +1038,8 @@ class Bundle:
             self.redactions.read(part, self.version == 1, self.keys())
         elif PACK.match(name):
             self.take_objects(name, part.all())
+        elif name in (TOKEN, AUTHORITY):
+            self.raw[name] = part.all()
         elif name in STATEMENTS:
             self.json[name] = self.statement(name, part.all())
         else:
@@ -1034,7 +1077,7 @@ class Bundle:
     def check(self, witnesses=()):
         manifest, proof, published = map(self.json.get, (MANIFEST, "proof.json", "keys.json"))
         for name in STATEMENTS:
-            if name not in self.seen and name != LOG:
+            if name not in self.seen and name not in (LOG, STAMPED):
                 self.findings.append(Bad(f"{name}: it is not in the archive"))
         try:
             keys = {} if published is None else keys_of(published)
@@ -1069,6 +1112,10 @@ class Bundle:
             return
         try:
             check_log(log, proof["run_id"], self.records.head_at, self.keys(), witnesses)
+            stamped = self.json.get(STAMPED)
+            if stamped is not None and len(self.raw) == 2:
+                check_log(stamped, proof["run_id"], self.records.head_at, self.keys(), (), STAMPED)
+                self.stamped = check_stamp(read_note(stamped["note"])[0].encode(), self.raw[TOKEN], self.raw[AUTHORITY])
         except (Bad, ValueError) as bad:
             self.findings.append(Bad(str(bad)))
 
@@ -1082,7 +1129,8 @@ class Bundle:
             order = [MANIFEST, *listed]
         else:
             log = [path for path in listed if path == LOG]
-            wanted = [*FIXED, *log, *filter(RECORDS_2.match, listed), *redactions, *artifacts, *packs]
+            stamp = [STAMPED, TOKEN, AUTHORITY] if {STAMPED, TOKEN, AUTHORITY} & listed.keys() else []
+            wanted = [*FIXED, *log, *stamp, *filter(RECORDS_2.match, listed), *redactions, *artifacts, *packs]
             order = [*listed, MANIFEST]
         if list(self.seen) != order:
             self.findings.append(Bad("the archive does not hold the parts of its manifest, in their order"))
@@ -1175,6 +1223,8 @@ def verify(path, fingerprints, as_json, witnesses=()):
     elif holds:
         print(f"holds: {bundle.records.count} records, signed by {', '.join(sorted(bundle.signed_by()))}")
         print(isolation_of(bundle.records, bundle.json["proof.json"]))
+        if bundle.stamped is not None:
+            print(f"  {bundle.stamped}")
         if bundle.records.verdict is not None:
             print(f"  verdict: {json.dumps(bundle.records.verdict)}")
         for (seq, pointer), _ in sorted(bundle.records.redacted.items()):

@@ -4,13 +4,19 @@ import { sealed } from '../../api/audit.ts'
 import { Sha256, Timestamp } from '../../domain/fields.ts'
 
 /**
- * The parts of an export: `log.json` only if a checkpoint covers the run, `redactions.ndjson` only if something was redacted,
+ * The parts of an export: `log.json` only if a checkpoint covers the run, `stamps/` only if a time stamp does, `redactions.ndjson` only if something was redacted,
  * `artifacts/` only if a record names one, `objects/` only if the run has snapshots.
  */
 export const README = 'README.txt'
 export const KEYS = 'keys.json'
 export const PROOF = 'proof.json'
 export const LOG_PROOF = 'log.json'
+/** Where the run is in the tree that was stamped; the token (DER); the certificates of the authority (PEM). */
+export const STAMP = {
+  proof: 'stamps/log.json',
+  token: 'stamps/token.der',
+  authority: 'stamps/authority.pem',
+} as const
 export const REDACTIONS_FILE = 'redactions.ndjson'
 export const ARTIFACTS = 'artifacts/'
 export const MANIFEST = 'manifest.json'
@@ -95,6 +101,8 @@ keys.json           the public keys of the server (Ed25519)
 proof.json          how many records the run has and the hash of the last one, signed
 log.json            only if a checkpoint covers the run: where it is in the log of checkpoints, and which witnesses have
                     seen that
+stamps/             only if the time of such a checkpoint was stamped (RFC 3161): where the run is in the log of checkpoints
+                    then, the stamp over the text of that note, and the certificates of the authority
 records/            the records in order, one JSON object a line; each file is named by the seq of its first record
 redactions.ndjson   only if texts were redacted from the run: which, by whom and why
 artifacts/          outputs of which records hold only a part, named by their SHA-256; if the run has ended, the

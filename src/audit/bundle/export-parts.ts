@@ -20,6 +20,7 @@ import { ledgerPages, unsignedLength } from '../ledgers.ts'
 import { knownKeys } from '../public-keys.ts'
 import { eventLine } from '../stored-events.ts'
 import type { TreeAt } from '../verify/files-check.ts'
+import type { StampProof } from '../witness/log-proofs.ts'
 import {
   ARTIFACTS,
   type BundlePart,
@@ -34,6 +35,7 @@ import {
   REDACTIONS_FILE,
   readme,
   recordsPath,
+  STAMP,
 } from './bundle-format.ts'
 import { ExportedObjects } from './export-objects.ts'
 
@@ -46,6 +48,7 @@ export type ExportDeps = {
   readonly files?: boolean
   /** Where the run is in the log of checkpoints; null before a checkpoint covers it. */
   readonly log?: LogProof | null
+  readonly stamped?: StampProof | null
 }
 
 export type ExportError =
@@ -70,7 +73,7 @@ export class Unfinished extends Error {
  * @throws Unfinished
  */
 export async function* exportParts(
-  { store, artifacts, keys, now, files: ends = false, log = null }: ExportDeps,
+  { store, artifacts, keys, now, files: ends = false, log = null, stamped = null }: ExportDeps,
   proof: RunProof,
 ): AsyncGenerator<BundlePart> {
   const parts: ListedPart[] = []
@@ -83,6 +86,11 @@ export async function* exportParts(
   yield listed(KEYS, jsonFile(await keysFor(store, keys.published, ledger.signers)))
   yield listed(PROOF, jsonFile(proof))
   if (log !== null) yield listed(LOG_PROOF, jsonFile(log))
+  if (stamped !== null) {
+    yield listed(STAMP.proof, jsonFile(stamped.proof))
+    yield listed(STAMP.token, Buffer.from(stamped.stamp.token, 'base64'))
+    yield listed(STAMP.authority, Buffer.from(stamped.stamp.chain))
+  }
   const named: Named = { artifacts: new Set(), packs: new Set(), snapshots: [], hidden: null }
   for await (const { path, content } of recordFiles(store, proof, named)) {
     yield listed(path, content)

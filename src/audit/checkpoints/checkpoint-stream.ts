@@ -134,10 +134,10 @@ export const newestSigned = (
     return isSigned ? entry.checkpoint : undefined
   })
 
-/** The checkpoint of that number, or the last one; null if there is no such checkpoint. */
+/** The checkpoint of that number or at that revision, or the last one; null if there is no such checkpoint. */
 export function checkpointAt(
   store: StreamReader,
-  number: number | 'latest',
+  at: number | 'latest' | { readonly revision: number },
 ): ResultAsync<CheckpointLog | null, CheckpointError> {
   const heads = new Map<string, RunHead>()
   let pending: RunHead[] = []
@@ -150,8 +150,9 @@ export function checkpointAt(
     for (const head of pending) heads.set(head.run_id, head)
     pending = []
     last = entry.checkpoint
-    return last.number === number ? { checkpoint: last, heads } : undefined
-  }).map((found) => found ?? (last && number === 'latest' ? { checkpoint: last, heads } : null))
+    const isAt = typeof at === 'object' ? entry.revision === at.revision : last.number === at
+    return isAt ? { checkpoint: last, heads } : undefined
+  }).map((found) => found ?? (last && at === 'latest' ? { checkpoint: last, heads } : null))
 }
 
 /** At most `limit` checkpoints after the number `after`, oldest first. */

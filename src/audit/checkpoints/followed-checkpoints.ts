@@ -14,8 +14,11 @@ import {
 } from './checkpoint-stream.ts'
 import { leafOf } from './merkle.ts'
 
-/** A run or ledger in the newest checkpoint, and its leaf in the tree of that. */
-type Leaf = { readonly head: RunHead; readonly hash: Buffer }
+/**
+ * A run or ledger in the newest checkpoint, and its leaf in the tree of that. `size`: how many checkpoints this server
+ * had signed with the first one that covers all of it.
+ */
+type Leaf = { readonly head: RunHead; readonly hash: Buffer; readonly size: number }
 
 /** A checkpoint of this server: how many it had signed with that one, and how runs and ledgers were before they grew. */
 export type Mark = {
@@ -126,7 +129,7 @@ export class FollowedCheckpoints {
     for (const mark of this.marks) {
       if (!mark.before.has(run_id)) mark.before.set(run_id, before)
     }
-    this.leaves.set(run_id, { head, hash: leafOf(head) })
+    this.leaves.set(run_id, { head, hash: leafOf(head), size: this.tree.size + 1 })
   }
 
   /** A key that is new to this process may come from a rotation. */

@@ -21,6 +21,7 @@ import {
   RECORDS_V1,
   REDACTIONS_FILE,
   recordsPath,
+  STAMP,
   type Version,
 } from '../bundle/bundle-format.ts'
 import { type LineFormat, linesOf, type RecordLine, readLine } from '../bundle/record-lines.ts'
@@ -40,6 +41,12 @@ export type Observers = {
   readonly onRecord?: SeeRecord | undefined
   /** Gets each recorded redaction that holds, in order. */
   readonly onRedaction?: ((redaction: Logged<Redaction>) => void) | undefined
+}
+
+type Stamp = {
+  proof: LogProof | null
+  token: Buffer | null
+  authority: string | null
 }
 
 type ReadPart = {
@@ -66,8 +73,10 @@ export class BundleReading {
   manifest: Manifest | null = null
   proof: RunProof | null = null
   log: LogProof | null = null
-  /** The hash of the last record that `log` covers; null if there is no such record. */
-  loggedHead: string | null = null
+  /** A time stamp over a note about the log of checkpoints, where the run is in that, and the certificates of the authority. */
+  readonly stamp: Stamp = { proof: null, token: null, authority: null }
+  /** The hashes of the last records that `log` and the time stamp cover, by how many they cover. */
+  readonly loggedHeads = new Map<number, string>()
   records: RecordsCheck | null = null
   /** How many artifacts are what their names say. */
   artifacts = 0
@@ -108,6 +117,9 @@ export class BundleReading {
     else if (path === MANIFEST) this.manifest = await this.#statement(path, body, Manifest)
     else if (path === PROOF) this.proof = await this.#statement(path, body, RunProof)
     else if (path === LOG_PROOF) this.log = await this.#statement(path, body, LogProof)
+    else if (path === STAMP.proof) this.stamp.proof = await this.#statement(path, body, LogProof)
+    else if (path === STAMP.token) this.stamp.token = await body.content()
+    else if (path === STAMP.authority) this.stamp.authority = String(await body.content())
     else if (path === KEYS) this.#takeKeys(await this.#statement(path, body, PublishedKeys))
   }
 
@@ -147,7 +159,8 @@ export class BundleReading {
     const format = path === RECORDS_V1 ? 'checksummed' : 'plain'
     await this.records.read(body, format, (record, line) => {
       this.redactions.see(record)
-      if (record.seq + 1 === this.log?.leaf.length) this.loggedHead = record.meta.hash
+      const covered = [this.log, this.stamp.proof].map((proof) => proof?.leaf.length)
+      if (covered.includes(record.seq + 1)) this.loggedHeads.set(record.seq + 1, record.meta.hash)
       const { kind, payload } = record.record
       if (kind === 'snapshot') this.files.see(record.seq, payload)
       return this.#observers.onRecord?.(record, line)

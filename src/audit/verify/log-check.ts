@@ -1,3 +1,4 @@
+import type { LogProof } from '../../api/audit.ts'
 import {
   checkNote,
   hashOfLeaf,
@@ -16,8 +17,8 @@ import type { Finding, LogReport } from './report.ts'
 /** Whom a reader trusts to have seen what is verified, and how many of them must have. */
 export type TrustedWitnesses = { readonly keys: readonly NoteKey[]; readonly quorum: number }
 
-const found = (problem: Finding['problem'], message: string): Finding => {
-  return { problem, where: LOG_PROOF, seq: null, message }
+const found = (problem: Finding['problem'], message: string, where = LOG_PROOF): Finding => {
+  return { problem, where, seq: null, message }
 }
 
 /** Checks where an export says that its run is in the log of checkpoints. Exports of earlier versions do not say it. */
@@ -34,16 +35,17 @@ export function checkLogProof(
   const { checkpoint, leaf } = log
   const origin = signed?.head.origin ?? ''
   const report = { origin, checkpoint: checkpoint.number, records: leaf.length, seen_by }
-  return { report, findings: [...brokenSteps(reading, signed), ...unseen] }
+  return { report, findings: [...brokenSteps(reading, log, LOG_PROOF), ...unseen] }
 }
 
-/** The steps from the record to the signature of the log that do not hold. */
-function brokenSteps(
-  { log, keys, proof, loggedHead, records }: BundleReading,
-  signed: TreeNote | null,
+/** The steps from the record to the signature of the log that do not hold. @param where the part that has them */
+export function brokenSteps(
+  { keys, proof, loggedHeads, records }: BundleReading,
+  log: LogProof,
+  where: string,
 ): Finding[] {
-  if (log === null) return []
-  if (signed === null) return [found('changed', 'its note is not one about a tree')]
+  const signed = readTreeNote(log.note)
+  if (signed === null) return [found('changed', 'its note is not one about a tree', where)]
   const { checkpoint, leaf, index, inclusion, run_index, run_path } = log
   const { note, head } = signed
   const signatures = [...keys.values()].map(
@@ -52,6 +54,7 @@ function brokenSteps(
   const isSigned = signatures.includes('good') && !signatures.includes('bad')
   const root = rootOfHex(canonicalText(checkpoint), index, head.size, inclusion)
   const runRoot = rootOfHex(canonicalText(leaf), run_index, checkpoint.runs, run_path)
+  const loggedHead = loggedHeads.get(leaf.length) ?? null
   const isCut = records?.bad === null && loggedHead === null
   const steps: readonly (readonly [boolean, Finding['problem'], string])[] = [
     [isSigned, 'signature', 'its note is not signed by a key of the server'],
@@ -79,7 +82,9 @@ function brokenSteps(
       'the records are others than those in the checkpoint',
     ],
   ]
-  return steps.flatMap(([holds, problem, message]) => (holds ? [] : [found(problem, message)]))
+  return steps.flatMap(([holds, problem, message]) =>
+    holds ? [] : [found(problem, message, where)],
+  )
 }
 
 function rootOfHex(leaf: string, index: number, size: number, path: readonly string[]) {

@@ -104,6 +104,18 @@ export type LogReport = {
   readonly seen_by: readonly { readonly name: string; readonly at: string }[]
 }
 
+/** A time stamp over a checkpoint that covers the run. */
+export type StampReport = {
+  /** Who has stamped it, by the certificate, and when. */
+  readonly name: string
+  readonly at: string
+  readonly checkpoint: number
+  readonly records: number
+  /** SHA-256 of the last certificate of the authority in the export, and whether the reader has named one of them. */
+  readonly fingerprint: string
+  readonly is_trusted: boolean
+}
+
 /** The newest checkpoint that a witness has seen, when it signed that, and which one is the newest of all. */
 export type SeenCheckpoint = {
   readonly name: string
@@ -132,6 +144,8 @@ export type BundleReport = {
   readonly withheld: number
   /** Null if the export does not say it. */
   readonly log: LogReport | null
+  /** Null if it has none. */
+  readonly stamp: StampReport | null
   /** What the snapshots of the run name; null if it has none. */
   readonly files: SnapshotsReport | null
   /** What the last record says of the goal; null if it has none, and in runs of earlier versions. */

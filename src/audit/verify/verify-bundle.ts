@@ -12,6 +12,7 @@ import {
   RECORDS_V1,
   REDACTIONS_FILE,
   recordsPath,
+  STAMP,
 } from '../bundle/bundle-format.ts'
 import type { BundleFile } from '../bundle/unpack.ts'
 import { checkSeal, NO_ANCHORS, type Sealed, type TrustAnchors, trustOf } from '../public-keys.ts'
@@ -19,6 +20,7 @@ import { BundleReading, type Observers } from './bundle-reading.ts'
 import { FamilyCheck } from './family-check.ts'
 import { checkLogProof, type TrustedWitnesses } from './log-check.ts'
 import type { BundleReport, FilesReport, Finding } from './report.ts'
+import { checkStamped } from './stamp-check.ts'
 
 export type VerifyOptions = Observers & {
   /** Compares the run with others. Without it, the report says with which runs it was not compared. */
@@ -54,7 +56,8 @@ export async function verifyBundle(
   if (bad !== null && runId !== undefined) family.noteBad(runId, bad.seq)
   const isAlone = families === undefined
   const judged = isAlone ? family.judge(({ seq }) => reading.fileOf(seq)) : null
-  return judge(reading, { anchors, witnesses }, judged)
+  const stamped = await checkStamped(reading, anchors)
+  return judge(reading, { anchors, witnesses }, { family: judged, stamped })
 }
 
 /** Reports whether the parts of an export belong together and are what was signed. */
@@ -64,7 +67,13 @@ function judge(
     anchors,
     witnesses,
   }: { readonly anchors: TrustAnchors; readonly witnesses: TrustedWitnesses | null },
-  family: ReturnType<FamilyCheck['judge']> | null,
+  {
+    family,
+    stamped,
+  }: {
+    readonly family: ReturnType<FamilyCheck['judge']> | null
+    readonly stamped: Awaited<ReturnType<typeof checkStamped>>
+  },
 ): BundleReport {
   const { proof, manifest, records, redactions, artifacts } = reading
   const { report: files, findings: ofFiles } = filesAmiss(reading)
@@ -80,6 +89,7 @@ function judge(
     ...ofFiles,
     ...redactionsAmiss(reading),
     ...ofLog,
+    ...stamped.findings,
     ...(family?.findings ?? []),
   ]
   const bad = findings.flatMap(({ seq }) => (seq === null ? [] : [seq]))
@@ -93,7 +103,7 @@ function judge(
     head: records?.run?.head ?? null,
     key: proof?.key ?? null,
     signed_at: proof?.signed_at ?? null,
-    ...{ log, artifacts, files, verdict: records?.verdict ?? null },
+    ...{ log, stamp: stamped.report, artifacts, files, verdict: records?.verdict ?? null },
     withheld: records?.withheld ?? 0,
     isolation: records?.run?.isolation ?? null,
     signed_policy: proof?.policy_sha256 ?? null,
@@ -164,13 +174,19 @@ function manifestMalformed({ manifest, version }: BundleReading): Finding[] {
   const paths = manifest.parts.map(({ path }) => path)
   const redactions = paths.filter((path) => path === REDACTIONS_FILE).slice(0, 1)
   const log = paths.filter((path) => path === LOG_PROOF).slice(0, 1)
+  const stamp = Object.values(STAMP).some((path) => paths.includes(path))
+    ? Object.values(STAMP)
+    : []
   const numbered = paths.filter((path) => firstSeqOf(path) !== null && path !== RECORDS_V1)
   const artifacts = new Set(paths.filter((path) => path.startsWith(ARTIFACTS)))
   const packs = new Set(paths.filter((path) => packOf(path) !== null))
   const right =
     version === 1
       ? [README, KEYS, PROOF, ...redactions, RECORDS_V1, ...artifacts, ...packs]
-      : [README, KEYS, PROOF, ...log, ...new Set(numbered), ...redactions, ...artifacts, ...packs]
+      : [
+          ...[README, KEYS, PROOF, ...log, ...stamp, ...new Set(numbered), ...redactions],
+          ...[...artifacts, ...packs],
+        ]
   if (JSON.stringify(right) === JSON.stringify(paths)) return []
   const message = `it lists other parts than an export has, or in another order: ${paths.join(', ')}`
   return [found('unexpected', MANIFEST, message)]

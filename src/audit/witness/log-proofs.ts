@@ -1,11 +1,13 @@
-import { err, ok, type Result, ResultAsync } from 'neverthrow'
-import type { Checkpoint, LogProof } from '../../api/audit.ts'
+import { err, ok, okAsync, type Result, ResultAsync } from 'neverthrow'
+import type { Checkpoint, InclusionProof, LogProof } from '../../api/audit.ts'
+import type { TreeHead } from '../../lib/note-check.ts'
 import { noteOf } from '../../lib/signed-note.ts'
 import { canonicalText } from '../../log/commitment.ts'
-import type { StreamReader } from '../../log/stream-pages.ts'
-import { checkpointEntries } from '../checkpoints/checkpoint-stream.ts'
+import { eventAt, type StreamReader } from '../../log/stream-pages.ts'
+import { checkpointAt, checkpointEntries } from '../checkpoints/checkpoint-stream.ts'
 import type { Mark } from '../checkpoints/followed-checkpoints.ts'
 import { hexOf, proveInclusion } from '../checkpoints/merkle.ts'
+import { COSIGNATURE_STREAM, readCosignature, type TimeStamp } from './cosignatures.ts'
 import type { OwnLog, OwnLogError } from './own-log.ts'
 
 /**
@@ -28,20 +30,52 @@ export function proveInLog(
   })
   return found.andThen((proof) => {
     if (!proof) return ok(null)
-    const { size, checkpoint, leaf, index: run_index, path: run_path } = proof
-    const inclusion = hexOf(followed.tree.inclusion(size - 1, size))
-    return ownLog.cosigned(ownLog.head(size)).map((note) => {
-      return {
-        note: noteOf(note),
-        index: size - 1,
-        inclusion,
-        checkpoint,
-        leaf,
-        run_index,
-        run_path,
-      }
-    })
+    const { size } = proof
+    return ownLog
+      .cosigned(ownLog.head(size))
+      .map((note) =>
+        proofOf(proof, noteOf(note), size - 1, followed.tree.inclusion(size - 1, size)),
+      )
   })
+}
+
+function proofOf(
+  { checkpoint, leaf, index: run_index, path: run_path }: InclusionProof,
+  note: string,
+  index: number,
+  inclusion: readonly Buffer[],
+): LogProof {
+  return { note, index, inclusion: hexOf(inclusion), checkpoint, leaf, run_index, run_path }
+}
+
+/** A time stamp, and where a run is in the tree whose note it is about. */
+export type StampProof = { readonly proof: LogProof; readonly stamp: TimeStamp }
+
+/** The earliest time stamp over a checkpoint that covers all of a run that any covers; null if there is none. */
+export function proveStamp(
+  ownLog: OwnLog,
+  store: StreamReader,
+  runId: string,
+): ResultAsync<StampProof | null, OwnLogError> {
+  const { followed, stamps } = ownLog
+  const first = followed.leaves.get(runId)?.size ?? Number.POSITIVE_INFINITY
+  const { tree, revisions } = followed
+  const isOwn = ({ size, root }: TreeHead) => size <= tree.size && tree.root(size).equals(root)
+  const stamped = stamps.find(({ head }) => head.size >= first && isOwn(head))
+  const revision = revisions[first - 1]
+  if (stamped === undefined || revision === undefined) return okAsync(null)
+  const { size } = stamped.head
+  return eventAt(store, COSIGNATURE_STREAM, stamped.revision).andThen((event) =>
+    checkpointAt(store, { revision })
+      .map((found) => found && proveInclusion(found, runId))
+      .map((inclusion) => {
+        const entry = event && readCosignature(event)
+        if (inclusion === null || entry === null || !('stamp' in entry)) return null
+        const { stamp } = entry
+        const proof = proofOf(inclusion, stamp.note, first - 1, tree.inclusion(first - 1, size))
+        return { proof, stamp }
+      }),
+  )
 }
 
 /** Hashes in a full tile, and entries in a full bundle (C2SP tlog-tiles). */

@@ -32,7 +32,8 @@ type Offered =
 type Calling = { readonly fetch: typeof fetch; readonly signal: AbortSignal }
 
 const REQUEST_MS = 10_000
-const within = (signal: AbortSignal): AbortSignal =>
+/** For a request to somebody else, until that signal. */
+export const within = (signal: AbortSignal): AbortSignal =>
   AbortSignal.any([signal, AbortSignal.timeout(REQUEST_MS)])
 
 /** Offers a checkpoint to a witness. Never rejects. */

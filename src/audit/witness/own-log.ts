@@ -17,7 +17,12 @@ import type { CheckpointError } from '../checkpoints/checkpoint-stream.ts'
 import { FollowedCheckpoints } from '../checkpoints/followed-checkpoints.ts'
 import type { Keyring, KeyringFailure } from '../keyring.ts'
 import { knownKeys } from '../public-keys.ts'
-import { cosignatureEntries, type FormerTree } from './cosignatures.ts'
+import {
+  cosignatureEntries,
+  type FormerTree,
+  type StampedTree,
+  type TimeStamp,
+} from './cosignatures.ts'
 
 export type OwnLogError = CheckpointError | KeyringFailure | StoreFailure
 
@@ -31,6 +36,7 @@ type Deps = {
 
 /** How many of the newest sizes are remembered: witnesses take different times. */
 const NEWEST = 16
+type Stamped = Pick<StampedTree, 'head' | 'revision'> & Pick<TimeStamp, 'name' | 'at'>
 type Seen = { readonly root: Buffer; readonly byKey: Map<string, NoteSignature> }
 
 /**
@@ -45,6 +51,8 @@ export class OwnLog {
   /** By the size of the tree, the newest cosignatures by their keys. */
   readonly #seen = new Map<number, Seen>()
   readonly former: FormerTree[] = []
+  /** Trees of which an authority has stamped the time, oldest first. The stream has the tokens. */
+  readonly stamps: Stamped[] = []
 
   constructor(deps: Deps) {
     this.#deps = deps
@@ -60,7 +68,8 @@ export class OwnLog {
     this.#logId = id.value
     for await (const entry of cosignatureEntries(store)) {
       if (entry.isErr()) return err(entry.error)
-      if (!('note' in entry.value)) this.former.push(entry.value)
+      if ('stamp' in entry.value) this.addStamp(entry.value)
+      else if (!('note' in entry.value)) this.former.push(entry.value)
       else if (entry.value.head.origin === this.origin) {
         const { head, note } = entry.value
         const ofWitnesses = note.signatures.filter(({ name }) => name !== head.origin)
@@ -91,6 +100,10 @@ export class OwnLog {
     }
   }
 
+  addStamp({ head, stamp: { name, at }, revision }: StampedTree): void {
+    if (head.origin === this.origin) this.stamps.push({ head, name, at, revision })
+  }
+
   #signaturesOf({ size, root }: TreeHead): readonly NoteSignature[] {
     const seen = this.#seen.get(size)
     return seen?.root.equals(root) ? [...seen.byKey.values()] : []
@@ -113,6 +126,7 @@ export class OwnLog {
     this.former.push(former)
     this.#serverId = serverId
     this.#seen.clear()
+    this.stamps.length = 0
     this.followed.kept = null
     return former
   }

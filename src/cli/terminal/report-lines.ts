@@ -46,6 +46,7 @@ export function bundleLines(report: BundleReport): string[] {
     ...isolationLines(report),
     ...familyLines(report.family),
     ...logLines(report.log),
+    ...stampLines(report.stamp),
     `Hash of the last record: ${report.head}`,
     `Signed ${report.signed_at} by the key ${report.key}`,
     ...(report.signed_policy === null
@@ -61,6 +62,17 @@ function logLines(log: BundleReport['log']): string[] {
   const { origin, checkpoint, records, seen_by } = log
   const covered = `Checkpoint ${checkpoint} of ${origin} covers ${counted(records, 'record')}.`
   return [covered, ...seen_by.map(({ name, at }) => `  Seen by ${name} at ${at}.`)].map(oneLine)
+}
+
+/** When it was stamped, for people. The export itself cannot say whether to trust the authority. */
+function stampLines(stamp: BundleReport['stamp']): string[] {
+  if (stamp === null) return []
+  const { name, at, checkpoint, records, fingerprint, is_trusted } = stamp
+  const what = `Stamped by ${name} at ${at}: checkpoint ${checkpoint}, with ${counted(records, 'record')}.`
+  const trust = is_trusted
+    ? 'You trust this authority.'
+    : `Its certificate has the SHA-256 ${fingerprint}, which was not compared: give --fingerprint, from a source that you trust.`
+  return [what, `  ${trust}`].map(oneLine)
 }
 
 /** What the run says of its goal, for people. Whether that is true, no signature can say. */

@@ -38,7 +38,7 @@ export type Evidence = {
   readonly signing: Signing
   /** Which witnesses have seen the checkpoints, as of `now` (milliseconds since the epoch); undefined if that is not known. */
   readonly witnessed:
-    | (Pick<LogState, 'quorum' | 'witnesses'> & { readonly now: number })
+    | (Pick<LogState, 'quorum' | 'witnesses' | 'stamp'> & { readonly now: number })
     | undefined
   readonly onSeek: (seq: number) => void
 }
@@ -51,6 +51,7 @@ export function examine(evidence: Evidence): readonly Finding[] {
     chain(evidence),
     signed(evidence),
     ...seen(evidence),
+    ...stamped(evidence),
     ...isolation(view),
     ...mcpServers(view),
     ...redactions(view),
@@ -184,6 +185,20 @@ function seen({ witnessed }: Evidence): Finding[] {
       more: [`That is what the server reports; ${quorum.needed} must see it`, ...problems].join(
         '. ',
       ),
+    },
+  ]
+}
+
+/** What the server says of its newest time stamp: `retrai verify` checks the one of an export. */
+function stamped({ witnessed }: Evidence): Finding[] {
+  const { name, at, problem } = witnessed?.stamp ?? {}
+  if (problem === undefined) return []
+  const newest = name && at ? `stamped by ${name} at ${momentOf(at)}` : 'not stamped yet'
+  return [
+    {
+      verdict: problem === null ? 'note' : 'open',
+      what: `The time of the checkpoints was ${newest}`,
+      more: ['That is what the server reports', ...(problem === null ? [] : [problem])].join('. '),
     },
   ]
 }

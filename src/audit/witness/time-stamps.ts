@@ -1,0 +1,116 @@
+import type { LogState } from '../../api/log.ts'
+import { Backoff, type PauseBoundsMs, sleep } from '../../lib/backoff.ts'
+import type { Logger } from '../../lib/logger.ts'
+import { messageOf } from '../../lib/message-of.ts'
+import { Signal } from '../../lib/signal.ts'
+import { noteOf } from '../../lib/signed-note.ts'
+import type { EventStore } from '../../store/event-store.ts'
+import { COSIGNATURE_STREAM, stampedEvent } from './cosignatures.ts'
+import { within } from './offer.ts'
+import type { OwnLog } from './own-log.ts'
+
+/** An authority for time stamps (RFC 3161), and the certificates that its stamps must lead to, in PEM. */
+export type StampAuthority = { readonly url: string; readonly certificates: string }
+
+type TimeStampsDeps = {
+  readonly ownLog: OwnLog
+  readonly store: Pick<EventStore, 'append'>
+  readonly authority: StampAuthority
+  readonly fetch: typeof fetch
+  readonly log: Pick<Logger, 'info' | 'warn'>
+  readonly everyMs?: number
+  readonly retryMs?: PauseBoundsMs
+}
+
+/** There is at most one stamp in this time. */
+const EVERY_MS = 10 * 60_000
+const RETRY_MS = [5_000, EVERY_MS] as const
+
+/** Has the time of the newest checkpoint stamped, from time to time. Nothing waits for that. */
+export class TimeStamps {
+  readonly #deps: TimeStampsDeps
+  readonly #news = new Signal()
+  readonly #end = new AbortController()
+  readonly #following: Promise<void>
+  #problem: string | null = null
+
+  constructor(deps: TimeStampsDeps) {
+    this.#deps = deps
+    this.#following = this.#follow()
+  }
+
+  /** A checkpoint was written. */
+  notice(): void {
+    this.#news.notify()
+  }
+
+  state(): NonNullable<LogState['stamp']> {
+    const { head, name = null, at = null } = this.#deps.ownLog.stamps.at(-1) ?? {}
+    return { name, size: head?.size ?? null, at, problem: this.#problem }
+  }
+
+  async stop(): Promise<void> {
+    this.#end.abort()
+    await this.#following
+  }
+
+  async #follow(): Promise<void> {
+    const { everyMs = EVERY_MS, retryMs = RETRY_MS, ownLog, log } = this.#deps
+    const { signal } = this.#end
+    const backoff = new Backoff(retryMs)
+    while (!signal.aborted) {
+      const { count } = this.#news
+      const stamps = ownLog.stamps.length
+      const problem = await this.#stamp().catch(messageOf)
+      if (signal.aborted) return
+      if (problem !== null && problem !== this.#problem)
+        log.warn({ problem }, 'the time of the newest checkpoint is not stamped')
+      this.#problem = problem
+      if (problem !== null) await backoff.wait(signal)
+      else {
+        backoff.reset()
+        if (ownLog.stamps.length > stamps) await sleep(everyMs, signal)
+        await this.#news.wait(signal, count)
+      }
+    }
+  }
+
+  /** @returns why the newest checkpoint has no stamp; null if it has one, or there is none */
+  async #stamp(): Promise<string | null> {
+    const { ownLog, authority, fetch, store } = this.#deps
+    const read = await ownLog.read()
+    if (read.isErr()) return `The log cannot be read: ${read.error.message}`
+    const head = read.value
+    if (head.size === 0 || ownLog.stamps.at(-1)?.head.size === head.size) return null
+    const signed = await ownLog.sign(head)
+    if (signed.isErr()) return signed.error.message
+    // Most servers need none of it.
+    const { checkStamp, stampInAnswer, stampRequest } = await import('../verify/stamp-token.ts')
+    const { text } = signed.value
+    const response = await fetch(authority.url, {
+      method: 'POST',
+      headers: { 'content-type': 'application/timestamp-query' },
+      body: stampRequest(text),
+      signal: within(this.#end.signal),
+    })
+    if (response.status !== 200) return `It answers with the status ${response.status}.`
+    const token = stampInAnswer(new Uint8Array(await response.arrayBuffer()))
+    if (token.isErr()) return token.error
+    const checked = await checkStamp(text, token.value, authority.certificates)
+    if (checked.isErr()) return `Its time stamp does not hold: ${checked.error}.`
+    const { name, at, chain } = checked.value
+    const stamp = {
+      note: noteOf(signed.value),
+      token: token.value.toString('base64'),
+      chain,
+      name,
+      at,
+    }
+    const appended = await store.append(COSIGNATURE_STREAM, [stampedEvent(stamp)], {
+      expectedRevision: 'any',
+    })
+    if (appended.isErr()) return `The time stamp is not in the log yet: ${appended.error.type}.`
+    ownLog.addStamp({ head, stamp, revision: appended.value.revision })
+    return null
+  }
+}
