@@ -19,6 +19,10 @@ export const ExportQuery = z.object({
     .describe(
       '`true`: also all files of the first and the last snapshot, and not only those that differ',
     ),
+  format: z
+    .enum(['archive', 'in-toto'])
+    .default('archive')
+    .describe('`in-toto`: only the result of the run, as a signed statement'),
 })
 
 /** The query of GET /api/checkpoints. */

@@ -25,6 +25,7 @@ import {
   packed,
   Unfinished,
 } from './bundle/export-parts.ts'
+import { type InTotoError, inTotoStatement } from './bundle/in-toto.ts'
 import {
   type CheckpointError,
   type CheckpointLog,
@@ -39,7 +40,7 @@ import type { OwnLog } from './witness/own-log.ts'
 import type { TimeStamps } from './witness/time-stamps.ts'
 import type { Witnesses } from './witness/witnesses.ts'
 
-export type AuditError = LoadError | KeyringFailure | CheckpointError | ExportError
+export type AuditError = LoadError | KeyringFailure | CheckpointError | ExportError | InTotoError
 
 type AuditDeps = {
   readonly store: StreamReader
@@ -105,6 +106,18 @@ export function createAudit(deps: AuditDeps) {
           .andThen((keys) =>
             proveNow(runId, keys).andThen((proof) =>
               exportRun({ store, artifacts, keys, now: clock(), files, ...where }, proof),
+            ),
+          ),
+      ),
+
+    /** The result of a run as a signed statement of in-toto, JSON. */
+    inToto: (runId: string): ResultAsync<string, AuditError> =>
+      ResultAsync.fromSafePromise(inLog(runId)).andThen((log) =>
+        keyring
+          .load()
+          .andThen((keys) =>
+            proveNow(runId, keys).andThen(
+              (proof) => new ResultAsync(inTotoStatement(store, keys.signer, proof, log)),
             ),
           ),
       ),

@@ -250,13 +250,15 @@ export class Carrier {
   }
 
   /** The message of a commit, with what the run was asked for as its title. */
-  async #messageFor({ runId, config: { goal } }: RunState): Promise<string> {
+  async #messageFor({ runId, config: { goal, model_name } }: RunState): Promise<string> {
     const [first] = (await readRecords(this.#deps.store, runId, 0, 1)).unwrapOr([])
     const said =
       first?.record.kind === 'run_created' ? first.record.payload.instructions : undefined
     const title = said?.split('\n', 1)[0] ?? `Reach the goal ${goal}`
     const short = title.length > MAX_TITLE ? `${title.slice(0, MAX_TITLE - 1)}…` : title
-    return `${short}\n\nRun: ${runId}\n`
+    // As the Linux kernel asks for it: the agent, then the model.
+    const model = model_name.replaceAll(/\s+/g, ' ')
+    return `${short}\n\nAssisted-by: retrAI:${model}\nRun: ${runId}\n`
   }
 }
 

@@ -1,7 +1,7 @@
 import { createWriteStream, existsSync } from 'node:fs'
 import { rename, rm, stat } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Readable } from 'node:stream'
+import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { Command } from 'commander'
 import { err } from 'neverthrow'
@@ -51,6 +51,7 @@ command hold, so set them as for the server.
 ${PLAIN_EXIT_CODES}`
 
 type ExportOptions = {
+  readonly inToto?: string
   readonly server?: string
   readonly dataDir?: string
   readonly files?: boolean
@@ -64,15 +65,19 @@ export const exportCommand = (): Command =>
     .argument('<run>', 'the id of the run')
     .argument('[file]', 'the file to write (default retrai-run-<id>.tar.gz; - for stdout)')
     .option('--files', 'also all files of the first and the last snapshot')
+    .option('--in-toto <file>', 'instead, write the result as a signed statement of in-toto')
     .option('--force', 'replace the file if it exists')
     .option('--data-dir <folder>', 'read this data folder instead of a server')
     .action(offline(exportTo))
 
 async function* exportTo(given: string, file: string | undefined, options: ExportOptions): Steps {
-  const { dataDir, files = false, force = false } = options
+  const { dataDir, files = false, force = false, inToto } = options
+  if (inToto !== undefined && file !== undefined)
+    return yield* err('Name one file: an archive, or the one of --in-toto.')
+  const wanted = { files, ...(inToto !== undefined && { format: 'in-toto' as const }) }
   const connection = dataDir === undefined ? yield* connect(options) : null
   const runId = (connection === null ? given : yield* runIdOf(connection, given)).toLowerCase()
-  const target = file ?? `retrai-run-${runId}.tar.gz`
+  const target = inToto ?? file ?? `retrai-run-${runId}.tar.gz`
   const there = target === '-' ? null : await stat(target).catch(() => null)
   if (there?.isDirectory()) return yield* err(`${target} is a folder. Name a file in it.`)
   if (there?.isFile() && !force) {
@@ -80,8 +85,8 @@ async function* exportTo(given: string, file: string | undefined, options: Expor
   }
   await using open = new AsyncDisposableStack()
   const archive = yield* connection === null
-    ? fromFolder(runId, dataDir, files, open)
-    : fromServer(runId, files, connection)
+    ? fromFolder(runId, dataDir, wanted, open)
+    : fromServer(runId, wanted, connection)
   try {
     if (target === '-') await pipeline(archive, io().stdout, { end: false })
     // A device or a pipe, which must not be replaced by a file.
@@ -91,11 +96,15 @@ async function* exportTo(given: string, file: string | undefined, options: Expor
     const reason = messageOf(cause)
     return yield* err(`The export could not be finished: ${reason}. No file was written.`)
   }
-  if (target !== '-') say(`${target} is written. To check it: retrai verify ${target}`)
+  const check = inToto === undefined ? ` To check it: retrai verify ${target}` : ''
+  if (target !== '-') say(`${target} is written.${check}`)
 }
 
-async function* fromServer(runId: string, files: boolean, connection: Connection): Steps<Readable> {
-  const path = `/api/runs/${encodeURIComponent(runId)}/export${queryOf({ files })}`
+/** What is exported of a run. */
+type Wanted = { readonly files: boolean; readonly format?: 'in-toto' }
+
+async function* fromServer(runId: string, wanted: Wanted, connection: Connection): Steps<Readable> {
+  const path = `/api/runs/${encodeURIComponent(runId)}/export${queryOf(wanted)}`
   return yield* download(connection, path).mapErr(connection.explain)
 }
 
@@ -103,7 +112,7 @@ async function* fromServer(runId: string, files: boolean, connection: Connection
 async function* fromFolder(
   runId: string,
   given: string | undefined,
-  files: boolean,
+  { files, format }: Wanted,
   open: AsyncDisposableStack,
 ): Steps<Readable> {
   const dir = yield* dataDirOf(given)
@@ -121,7 +130,10 @@ async function* fromFolder(
   const ownLog = serverId === null ? undefined : new OwnLog({ store, keyring, serverId })
   const runs = { get: () => null }
   const audit = createAudit({ store, artifacts, keyring, runs, clock, ownLog })
-  const exported = await audit.exportRun(runId, files)
+  const exported =
+    format === undefined
+      ? await audit.exportRun(runId, files)
+      : await audit.inToto(runId).map((text) => Readable.from([text]))
   return yield* exported.mapErr((error) =>
     error.type === 'stream_not_found' ? `There is no run ${runId} in ${given}.` : error.message,
   )

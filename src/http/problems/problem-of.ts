@@ -79,6 +79,7 @@ export const auditProblem =
   (error: AuditError): Problem => {
     if (error.type === 'redacted_meanwhile') return { code: error.type }
     if (error.type === 'artifact_unreachable') return artifactProblem(error.message)
+    if (error.type === 'not_stated') return { code: error.why, detail: error.message }
     const problem: Problem =
       error.type === 'keyring_failed' ? { code: 'keys_unusable' } : commandProblem(error)
     if (problem.code !== 'run_not_found') log.error({ error }, 'an audit failed')

@@ -14,6 +14,7 @@ import { ProofInLog } from '../../api/log.ts'
 import type { Problem } from '../../api/problems.ts'
 import { RunParams } from '../../api/run-requests.ts'
 import type { Audit } from '../../audit/audit.ts'
+import { ENVELOPE_TYPE } from '../../audit/bundle/in-toto.ts'
 import { proveInclusion as inclusionIn, sortedHeads } from '../../audit/checkpoints/merkle.ts'
 import { ledgerOf } from '../../audit/ledgers.ts'
 import { canonicalText } from '../../log/commitment.ts'
@@ -98,16 +99,31 @@ function exportRun(app: ZodApp, audit: Audit): void {
         'A .tar.gz with the records, the artifacts that they name, the trees of all snapshots and the files ' +
         'that differ between them, a signed proof, the public keys and a signed manifest. A file with a secret is ' +
         'withheld. `retrai verify FILE` checks it without server or network. The export holds ' +
-        'the run as of the moment of the request. If the download breaks off, the archive is not complete.',
+        'the run as of the moment of the request. If the download breaks off, the archive is not complete. ' +
+        'With `format=in-toto`, the answer is a DSSE envelope with a test-result of in-toto, of a run that has ended.',
       params: RunParams,
       querystring: ExportQuery,
       response: {
-        200: described('The archive', z.string().meta({ format: 'binary' }), 'application/gzip'),
-        ...problems('invalid_request', 'run_not_found', 'redacted_meanwhile', ...AUDIT_PROBLEMS),
+        200: {
+          description: 'The archive, or the statement',
+          content: {
+            'application/gzip': { schema: z.string().meta({ format: 'binary' }) },
+            [ENVELOPE_TYPE]: { schema: z.string() },
+          },
+        },
+        ...problems(
+          ...(['invalid_request', 'run_not_found', 'run_not_ended', 'snapshot_not_found'] as const),
+          ...(['redacted_meanwhile', ...AUDIT_PROBLEMS] as const),
+        ),
       },
     },
     handler: async (request, reply) => {
       const { runId, query } = request
+      if (query.format === 'in-toto') {
+        const stated = audit.inToto(runId).mapErr(auditProblem(request))
+        const send = (text: string) => sendStream(reply, ENVELOPE_TYPE, Readable.from([text]))
+        return sendResult(request, reply, stated.map(send))
+      }
       const sent = (await audit.exportRun(runId, query.files === 'true')).map((archive) => {
         reply.header('content-disposition', `attachment; filename="retrai-run-${runId}.tar.gz"`)
         return sendStream(reply, 'application/gzip', archive)
