@@ -6,6 +6,8 @@ import { DatabaseSync } from 'node:sqlite'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod'
 import { goal, script } from '../../examples/scripted-model/fix-the-calculator.ts'
+import { PublishedKey } from '../../src/api/audit.ts'
+import { statementIn } from '../support/in-toto.ts'
 import { Site, type SiteServer, until } from '../support/site.ts'
 import { PATIENCE_MS } from '../support/within.ts'
 import { cleanEnv, type Finished, retrai, retraiProcess } from './support.ts'
@@ -123,6 +125,26 @@ describe('an export', () => {
     expect(await readFile(target, 'utf8')).toBe('mine')
     await exportTo('earlier.tar.gz', ...fromServer())
     expect((await retrai(['verify', target])).code).toBe(0)
+  })
+
+  test('of the result is one statement, which is never written over another file', async () => {
+    const published = z.object({ keys: z.array(PublishedKey) })
+    const { keys } = published.parse((await server.get('/api/keys')).body)
+    const pem = Object.fromEntries(keys.map((key) => [key.fingerprint, key.public_key]))
+    const target = file('result.json')
+    for (const from of [fromServer(), fromFolder()]) {
+      const args = ['export', run(), '--in-toto', target, ...from]
+      expect(await retrai(args)).toMatchObject({ code: 0 })
+      const { predicate } = statementIn(await readFile(target, 'utf8'), pem)
+      expect(predicate.result).toBe('PASSED')
+      const names = predicate.configuration.map(({ name }) => name)
+      expect(names).toEqual(expect.arrayContaining(['run', 'checkpoint']))
+      const refused = await retrai(args)
+      expect([refused.code, refused.stderr]).toEqual([3, expect.stringContaining('--force')])
+      await rm(target)
+    }
+    const both = await retrai(['export', run(), target, '--in-toto', target, ...fromServer()])
+    expect([both.code, both.stderr]).toEqual([3, expect.stringContaining('Name one file')])
   })
 
   test('is written into a pipe, which stays one', async () => {

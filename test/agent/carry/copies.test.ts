@@ -2,6 +2,9 @@ import { existsSync } from 'node:fs'
 import { readdir, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { expect } from 'vitest'
+import * as z from 'zod'
+import { PublishedKey } from '../../../src/api/audit.ts'
+import { statementIn } from '../../support/in-toto.ts'
 import { isMissing } from '../../support/missing.ts'
 import { bash, printed } from '../../support/site.ts'
 import { test } from '../../support/test.ts'
@@ -83,7 +86,7 @@ test.skipIf(needsGit.skip)(
 test.skipIf(needsGit.skip)(
   'as a patch and as a branch, nothing of the project changes but one ref',
   async ({ site }) => {
-    const { project, before, server, runId } = await worked(site, {
+    const { project, before, server, runId, run } = await worked(site, {
       instructions: 'Fix it\nplease',
     })
     const apply = (how: object) => server.post(`/api/runs/${runId}/apply`, how)
@@ -118,7 +121,22 @@ test.skipIf(needsGit.skip)(
     expect(sh(project, `git log -1 --format=%P retrai/${runId}`)).toBe(
       sh(project, 'git rev-parse HEAD'),
     )
-    expect(sh(project, `git log -1 --format=%B retrai/${runId}`)).toBe(`Fix it\n\nRun: ${runId}`)
+    const trailers = `Assisted-by: retrAI:${String(run.model_name)}\nRun: ${runId}`
+    expect(sh(project, `git log -1 --format=%B retrai/${runId}`)).toBe(`Fix it\n\n${trailers}`)
+    const parse = 'git interpret-trailers --parse'
+    expect(sh(project, `git log -1 --format=%B retrai/${runId} | ${parse}`)).toBe(trailers)
+    const stated = await server.get(`/api/runs/${runId}/export?format=in-toto`)
+    const { tree } = await recordOf(server, runId, 'snapshot')
+    const { keys } = z
+      .object({ keys: z.array(PublishedKey) })
+      .parse((await server.get('/api/keys')).body)
+    const pem = Object.fromEntries(keys.map((key) => [key.fingerprint, key.public_key]))
+    const { subject, predicate } = statementIn(stated.text, pem)
+    expect(subject).toEqual([
+      { name: 'files', digest: { gitTree: tree } },
+      { name: `retrai/${runId}`, digest: { gitCommit: made.body.commit } },
+    ])
+    expect(predicate.result).toBe('PASSED')
     expect(sh(project, `git diff --name-status main retrai/${runId}`)).toBe(
       'M\ta.txt\nA\tdone\nA\tfresh/file\nD\tgone.txt\nM\tsub/deep',
     )
