@@ -149,13 +149,16 @@ describeInBrowser('a stored history', () => {
       { name: 'w/3', size: 7, at, problem: null },
     ]
     const quorum = { needed: 2, seen: 2, holds: true }
+    const stamp = { name: 'Clock', size: 7, at, problem: 'It answers with the status 500.' }
     const page = await visit(`/runs/${achieved}`, (page) =>
       page.route('**/api/log', (route) =>
-        route.fulfill({ json: { origin: 'o', key: 'k', size: 7, quorum, witnesses } }),
+        route.fulfill({ json: { origin: 'o', key: 'k', size: 7, quorum, witnesses, stamp } }),
       ),
     )
     await findings(page).getByText('seen by 2 of 3 witnesses, 1 min ago').waitFor()
     await findings(page).getByText('w/2: It cannot be reached').waitFor()
+    await findings(page).getByText('stamped by Clock at').waitFor()
+    await findings(page).getByText('the status 500').waitFor()
   })
 
   describe('is not reported as signed', () => {

@@ -49,6 +49,28 @@ test('an address that this machine does not have is named, with what to choose',
   expect(refused._unsafeUnwrapErr()).toMatch(/Cannot listen on 203\.0\.113\.9:0: .*with --host/)
 })
 
+test('an authority for time stamps that cannot be used refuses the start, with the reason', async () => {
+  const dataDir = await mkdtemp(join(tmpdir(), 'retrai-start-'))
+  onTestFinished(() => rm(dataDir, { recursive: true }))
+  const file = join(dataDir, 'ca.pem')
+  await writeFile(file, 'none')
+  const RETRAI_TSA = 'https://tsa.example'
+  for (const [env, why] of [
+    [{ RETRAI_TSA }, 'set RETRAI_TSA_CA'],
+    [{ RETRAI_TSA_CA: file }, 'set RETRAI_TSA to'],
+    [{ RETRAI_TSA, RETRAI_TSA_CA: file }, `the file ${file} does not hold certificates in PEM`],
+    [{ RETRAI_TSA, RETRAI_TSA_CA: `${file}x` }, 'ENOENT'],
+  ] as const) {
+    const settings = readSettings({ dataDir, port: '0' }, env)._unsafeUnwrap()
+    const started = await startServer(settings, { log: pino({ level: 'silent' }) })
+    expect(started._unsafeUnwrapErr()).toContain(why)
+  }
+  const settings = readSettings({ dataDir, port: '0' }, { RETRAI_TSA: 'tsa.example' })
+  expect(JSON.stringify(settings._unsafeUnwrapErr())).toContain(
+    'must be an http:// or https:// address',
+  )
+})
+
 test('a file of witnesses that cannot be used refuses the start, with the reason', async () => {
   const dataDir = await mkdtemp(join(tmpdir(), 'retrai-start-'))
   onTestFinished(() => rm(dataDir, { recursive: true }))

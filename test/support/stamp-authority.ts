@@ -30,7 +30,7 @@ default_policy = 1.2.3.4.1
 digests = sha256
 `
 
-/** An authority for time stamps (RFC 3161) that openssl is, behind HTTP. */
+/** An authority for time stamps (RFC 3161) of openssl, reached over HTTP. */
 export class TestAuthority {
   readonly #dir: string
   readonly #server: Server

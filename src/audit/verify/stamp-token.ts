@@ -1,7 +1,5 @@
-import { OctetString } from 'asn1js'
 import { err, ok, type Result } from 'neverthrow'
 import {
-  AlgorithmIdentifier,
   Certificate,
   ContentInfo,
   ExtKeyUsage,
@@ -9,10 +7,7 @@ import {
   id_ExtKeyUsage,
   id_eContentType_TSTInfo,
   id_sha256,
-  MessageImprint,
   SignedData,
-  TimeStampReq,
-  TimeStampResp,
   TSTInfo,
 } from 'pkijs'
 import { messageOf } from '../../lib/message-of.ts'
@@ -31,28 +26,6 @@ export type CheckedStamp = {
   /** The certificates from that one to the one that was trusted, in PEM; and the SHA-256 of each, hex. */
   readonly chain: string
   readonly fingerprints: readonly string[]
-}
-
-/** The question for a time stamp over a text, in DER. */
-export function stampRequest(text: string): Uint8Array<ArrayBuffer> {
-  const messageImprint = new MessageImprint({
-    hashAlgorithm: new AlgorithmIdentifier({ algorithmId: id_sha256 }),
-    hashedMessage: new OctetString({ valueHex: exactly(Buffer.from(sha256(text), 'hex')) }),
-  })
-  const request = new TimeStampReq({ version: 1, messageImprint, certReq: true })
-  return new Uint8Array(request.toSchema().toBER())
-}
-
-/** The token in the answer of an authority, in DER. The error is a text for people. */
-export function stampInAnswer(answer: Uint8Array): Result<Buffer, string> {
-  try {
-    const { status, timeStampToken } = TimeStampResp.fromBER(exactly(answer))
-    if (timeStampToken !== undefined) return ok(Buffer.from(timeStampToken.toSchema().toBER()))
-    const why = status.statusStrings?.map(({ valueBlock }) => valueBlock.value).join(', ')
-    return err(`It gives no time stamp: ${why || `status ${status.status}`}.`)
-  } catch {
-    return err('It answers with something else than a time stamp.')
-  }
 }
 
 /**

@@ -85,7 +85,8 @@ export class TimeStamps {
     const signed = await ownLog.sign(head)
     if (signed.isErr()) return signed.error.message
     // Most servers need none of it.
-    const { checkStamp, stampInAnswer, stampRequest } = await import('../verify/stamp-token.ts')
+    const { stampInAnswer, stampRequest } = await import('./stamp-request.ts')
+    const { checkStamp } = await import('../verify/stamp-token.ts')
     const { text } = signed.value
     const response = await fetch(authority.url, {
       method: 'POST',
@@ -94,7 +95,7 @@ export class TimeStamps {
       signal: within(this.#end.signal),
     })
     if (response.status !== 200) return `It answers with the status ${response.status}.`
-    const token = stampInAnswer(new Uint8Array(await response.arrayBuffer()))
+    const token = stampInAnswer(await response.arrayBuffer())
     if (token.isErr()) return token.error
     const checked = await checkStamp(text, token.value, authority.certificates)
     if (checked.isErr()) return `Its time stamp does not hold: ${checked.error}.`

@@ -5,9 +5,9 @@ import { proveRun } from '../../../src/audit/audit.ts'
 import { LOG_PROOF, STAMP } from '../../../src/audit/bundle/bundle-format.ts'
 import { exportParts, packed } from '../../../src/audit/bundle/export-parts.ts'
 import { NO_ANCHORS } from '../../../src/audit/public-keys.ts'
-import { stampInAnswer } from '../../../src/audit/verify/stamp-token.ts'
 import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
 import { proveInLog, proveStamp, type StampProof } from '../../../src/audit/witness/log-proofs.ts'
+import { stampInAnswer } from '../../../src/audit/witness/stamp-request.ts'
 import { TimeStamps } from '../../../src/audit/witness/time-stamps.ts'
 import { bundleLines } from '../../../src/cli/terminal/report-lines.ts'
 import { fetchUpTo } from '../../../src/models/patient-fetch.ts'
@@ -177,7 +177,8 @@ test.skipIf(isMissing('python3'))(
     const stamped = await stampedRun()
     const { stamp, proof } = stamped
     const { text } = openNote(stamp.note)
-    const tokenIn = (answer: Buffer) => stampInAnswer(answer)._unsafeUnwrap().toString('base64')
+    const tokenIn = (answer: Buffer) =>
+      stampInAnswer(new Uint8Array(answer).buffer)._unsafeUnwrap().toString('base64')
     const token = Buffer.from(stamp.token, 'base64')
     token[token.indexOf('Z', token.indexOf('20')) - 1] = 0x2f
     const elsewhere = await authority.stamp(await authority.query('another text'))
