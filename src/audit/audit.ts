@@ -80,6 +80,13 @@ export function createAudit(deps: AuditDeps) {
     )
   const proveNow = (runId: string, { signer }: Keys) =>
     proveRun(store, runs.get(runId), runId, signer, clock())
+  /** A checkpoint comes first: the run may grow. */
+  const proved = (runId: string) =>
+    ResultAsync.fromSafePromise(inLog(runId)).andThen((log) =>
+      keyring
+        .load()
+        .andThen((keys) => proveNow(runId, keys).map((proof) => ({ keys, proof, log }))),
+    )
   return {
     /** @param all also the keys that other servers have published in the log */
     keys: (all = false): ResultAsync<PublishedKeys, AuditError> =>
@@ -89,37 +96,20 @@ export function createAudit(deps: AuditDeps) {
 
     /** The run has as many records as its checkpoint says, or more. */
     prove: (runId: string): ResultAsync<RunProof & { log: LogProof | null }, AuditError> =>
-      ResultAsync.fromSafePromise(inLog(runId)).andThen((log) =>
-        keyring
-          .load()
-          .andThen((keys) => proveNow(runId, keys))
-          .map((proof) => ({ ...proof, log })),
-      ),
+      proved(runId).map(({ proof, log }) => ({ ...proof, log })),
 
     /** A .tar.gz, which is made while it is read. @param files also all files of the first and the last snapshot */
     exportRun: (runId: string, files = false): ResultAsync<Readable, AuditError> =>
-      ResultAsync.fromSafePromise(
-        inLog(runId).then(async (log) => ({ log, stamped: log && (await inStamp(runId)) })),
-      ).andThen((where) =>
-        keyring
-          .load()
-          .andThen((keys) =>
-            proveNow(runId, keys).andThen((proof) =>
-              exportRun({ store, artifacts, keys, now: clock(), files, ...where }, proof),
-            ),
-          ),
+      ResultAsync.fromSafePromise(inStamp(runId)).andThen((stamped) =>
+        proved(runId).andThen(({ keys, proof, log }) =>
+          exportRun({ store, artifacts, keys, now: clock(), files, log, stamped }, proof),
+        ),
       ),
 
     /** The result of a run as a signed statement of in-toto, JSON. */
     inToto: (runId: string): ResultAsync<string, AuditError> =>
-      ResultAsync.fromSafePromise(inLog(runId)).andThen((log) =>
-        keyring
-          .load()
-          .andThen((keys) =>
-            proveNow(runId, keys).andThen(
-              (proof) => new ResultAsync(inTotoStatement(store, keys.signer, proof, log)),
-            ),
-          ),
+      proved(runId).andThen(
+        ({ keys, proof, log }) => new ResultAsync(inTotoStatement(store, keys.signer, proof, log)),
       ),
 
     /** The log of checkpoints of this server; null if nothing is known of it. */
@@ -132,14 +122,8 @@ export function createAudit(deps: AuditDeps) {
             const { origin, size } = ownLog.head()
             const former = ownLog.former.length > 0 && { former: [...ownLog.former] }
             const stamp = timeStamps && { stamp: timeStamps.state() }
-            return {
-              origin,
-              key,
-              size,
-              ...(witnesses?.state() ?? NO_WITNESSES),
-              ...stamp,
-              ...former,
-            }
+            const seen = witnesses?.state() ?? NO_WITNESSES
+            return { origin, key, size, ...seen, ...stamp, ...former }
           }),
       /** @param size of the tree; by default, the newest one. Null if it is not that large */
       note: (size?: number): ResultAsync<string | null, AuditError> =>

@@ -20,7 +20,6 @@ import type { Goal as GoalView, Model } from '../api/about-server.ts'
 import type { Checkpoint } from '../api/audit.ts'
 import { AccessRecorder } from '../audit/access-recorder.ts'
 import { createAudit } from '../audit/audit.ts'
-import type { StampAuthority } from '../audit/witness/time-stamps.ts'
 import { findGoal, goals } from '../checks/catalogue.ts'
 import type { Goal } from '../checks/goal.ts'
 import { protectedBy } from '../checks/protected.ts'
@@ -52,14 +51,12 @@ import { diskProblem, Resources, readiness } from './readiness.ts'
 import { createRedactions } from './redactions.ts'
 import type { Settings } from './settings.ts'
 import { reportDefaultModel } from './start-notices.ts'
-import { startWitnesses, type WitnessFile, type Witnessing } from './witnessing.ts'
+import { startWitnesses, type Watchers, type Witnessing } from './witnessing.ts'
 
 /** What is configured in files that settings name. */
-export type Configuration = {
+export type Configuration = Watchers & {
   readonly models: ModelSettings
   readonly mcp: McpConfiguration
-  readonly witnesses: WitnessFile | null
-  readonly authority: StampAuthority | null
 }
 
 /** What was opened and chosen before the rooms are joined. */

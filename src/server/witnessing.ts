@@ -34,7 +34,7 @@ const WitnessFile = z
     if (count < witnesses.length) addIssue('names a witness twice')
     if (quorum > count) addIssue(`asks for a quorum of ${quorum}, and names ${count} witnesses`)
   })
-export type WitnessFile = z.infer<typeof WitnessFile>
+type WitnessFile = z.infer<typeof WitnessFile>
 
 /** Reads the file of RETRAI_WITNESSES; null without one. The error is a text for people. */
 export const readWitnessFile = async (
@@ -42,34 +42,32 @@ export const readWitnessFile = async (
 ): Promise<Result<WitnessFile | null, string>> =>
   path === undefined ? ok(null) : readSettingFile('RETRAI_WITNESSES', path, WitnessFile)
 
-/**
- * Reads RETRAI_TSA and the certificates that RETRAI_TSA_CA names; null without an authority. The error is a text for
- * people.
- */
+/** Reads RETRAI_TSA and the file of RETRAI_TSA_CA; null without them. The error is a text for people. */
 export async function readStampAuthority({
   RETRAI_TSA: url,
   RETRAI_TSA_CA: file,
 }: Pick<Settings, 'RETRAI_TSA' | 'RETRAI_TSA_CA'>): Promise<Result<StampAuthority | null, string>> {
   if (url === undefined && file === undefined) return ok(null)
-  if (url === undefined)
-    return err('RETRAI_TSA_CA is set: set RETRAI_TSA to the address of its authority, too.')
-  if (file === undefined)
-    return err(
-      'RETRAI_TSA is set: set RETRAI_TSA_CA to a file with the certificates of that authority, too.',
-    )
+  if (url === undefined || file === undefined)
+    return err('Set both RETRAI_TSA and RETRAI_TSA_CA, the certificates of its authority, or none.')
   try {
     const certificates = await readFile(file, 'utf8')
     new X509Certificate(certificates)
     return ok({ url, certificates })
   } catch (cause) {
-    return err(
-      `RETRAI_TSA_CA: the file ${file} does not hold certificates in PEM: ${messageOf(cause)}`,
-    )
+    const why = messageOf(cause)
+    return err(`RETRAI_TSA_CA: the file ${file} does not hold certificates in PEM: ${why}`)
   }
 }
 
 /** An answer of a witness or an authority is shorter. */
 const MAX_ANSWER_BYTES = 64 * 1024
+
+/** Who is configured to see the checkpoints of a server; null if nobody is. */
+export type Watchers = {
+  readonly witnesses: WitnessFile | null
+  readonly authority: StampAuthority | null
+}
 
 /** The log of checkpoints of a server, and those who see it from now on; null if there are none. */
 export type Witnessing = {
@@ -82,10 +80,7 @@ export type Witnessing = {
 export async function startWitnesses(
   { store, log }: Pick<Parts, 'store' | 'log'>,
   { keyring, serverId, renewServerId }: Identity,
-  {
-    witnesses: file,
-    authority,
-  }: { witnesses: WitnessFile | null; authority: StampAuthority | null },
+  { witnesses: file, authority }: Watchers,
 ): Promise<Witnessing> {
   const ownLog = new OwnLog({ store, keyring, serverId, needed: file?.quorum ?? 1 })
   const set = await keyring.setWitnessed(file !== null)

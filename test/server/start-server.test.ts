@@ -56,8 +56,8 @@ test('an authority for time stamps that cannot be used refuses the start, with t
   await writeFile(file, 'none')
   const RETRAI_TSA = 'https://tsa.example'
   for (const [env, why] of [
-    [{ RETRAI_TSA }, 'set RETRAI_TSA_CA'],
-    [{ RETRAI_TSA_CA: file }, 'set RETRAI_TSA to'],
+    [{ RETRAI_TSA }, 'Set both RETRAI_TSA and'],
+    [{ RETRAI_TSA_CA: file }, 'Set both RETRAI_TSA and'],
     [{ RETRAI_TSA, RETRAI_TSA_CA: file }, `the file ${file} does not hold certificates in PEM`],
     [{ RETRAI_TSA, RETRAI_TSA_CA: `${file}x` }, 'ENOENT'],
   ] as const) {

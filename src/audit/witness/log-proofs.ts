@@ -1,4 +1,4 @@
-import { err, ok, okAsync, type Result, ResultAsync } from 'neverthrow'
+import { err, ok, type Result, ResultAsync, safeTry } from 'neverthrow'
 import type { Checkpoint, InclusionProof, LogProof } from '../../api/audit.ts'
 import type { TreeHead } from '../../lib/note-check.ts'
 import { noteOf } from '../../lib/signed-note.ts'
@@ -51,32 +51,29 @@ function proofOf(
 /** A time stamp, and where a run is in the tree whose note it is about. */
 export type StampProof = { readonly proof: LogProof; readonly stamp: TimeStamp }
 
-/** The earliest time stamp over a checkpoint that covers all of a run that any covers; null if there is none. */
-export function proveStamp(
+/** The earliest time stamp over all of a run that checkpoints cover; null if there is none yet. */
+export const proveStamp = (
   ownLog: OwnLog,
   store: StreamReader,
   runId: string,
-): ResultAsync<StampProof | null, OwnLogError> {
-  const { followed, stamps } = ownLog
-  const first = followed.leaves.get(runId)?.size ?? Number.POSITIVE_INFINITY
-  const { tree, revisions } = followed
-  const isOwn = ({ size, root }: TreeHead) => size <= tree.size && tree.root(size).equals(root)
-  const stamped = stamps.find(({ head }) => head.size >= first && isOwn(head))
-  const revision = revisions[first - 1]
-  if (stamped === undefined || revision === undefined) return okAsync(null)
-  const { size } = stamped.head
-  return eventAt(store, COSIGNATURE_STREAM, stamped.revision).andThen((event) =>
-    checkpointAt(store, { revision })
-      .map((found) => found && proveInclusion(found, runId))
-      .map((inclusion) => {
-        const entry = event && readCosignature(event)
-        if (inclusion === null || entry === null || !('stamp' in entry)) return null
-        const { stamp } = entry
-        const proof = proofOf(inclusion, stamp.note, first - 1, tree.inclusion(first - 1, size))
-        return { proof, stamp }
-      }),
-  )
-}
+): ResultAsync<StampProof | null, OwnLogError> =>
+  safeTry(async function* () {
+    yield* ownLog.read()
+    const { tree, revisions, leaves } = ownLog.followed
+    const first = leaves.get(runId)?.size ?? Number.POSITIVE_INFINITY
+    const isOwn = ({ size, root }: TreeHead) => size <= tree.size && tree.root(size).equals(root)
+    const stamped = ownLog.stamps.find(({ head }) => head.size >= first && isOwn(head))
+    const revision = revisions[first - 1]
+    if (stamped === undefined || revision === undefined) return ok(null)
+    const event = yield* eventAt(store, COSIGNATURE_STREAM, stamped.revision)
+    const found = yield* checkpointAt(store, { revision })
+    const inclusion = found && (await proveInclusion(found, runId))
+    const entry = event && readCosignature(event)
+    if (!inclusion || !entry || !('stamp' in entry)) return ok(null)
+    const { stamp } = entry
+    const path = tree.inclusion(first - 1, stamped.head.size)
+    return ok({ proof: proofOf(inclusion, stamp.note, first - 1, path), stamp })
+  })
 
 /** Hashes in a full tile, and entries in a full bundle (C2SP tlog-tiles). */
 const TILE = 256
