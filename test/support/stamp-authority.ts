@@ -36,6 +36,8 @@ export class TestAuthority {
   readonly #server: Server
   readonly ca: string
   requests = 0
+  /** When they came. */
+  readonly times: number[] = []
   /** What it answers in place of `honest`. */
   lie: ((honest: () => Promise<Buffer>, query: Buffer) => Promise<Buffer | number>) | null = null
 
@@ -44,6 +46,7 @@ export class TestAuthority {
     this.ca = ca
     this.#server = createServer(async (request, reply) => {
       this.requests += 1
+      this.times.push(performance.now())
       const query = await buffer(request)
       const honest = () => this.stamp(query)
       const answer = await (this.lie?.(honest, query) ?? honest())

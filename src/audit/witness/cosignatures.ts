@@ -36,6 +36,8 @@ export type TimeStamp = z.infer<typeof Stamped>
 export type StampedTree = Pick<TreeNote, 'head'> & {
   readonly stamp: TimeStamp
   readonly revision: number
+  /** When it was appended, milliseconds since the epoch. */
+  readonly created: number
 }
 
 export const cosignedEvent = (note: SignedNote, keys: readonly string[]): NewEvent =>
@@ -65,7 +67,9 @@ export function readCosignature(stored: RecordedEvent): CosignatureEntry | null 
     if (stored.type === STAMPED) {
       const stamp = Stamped.parse(value)
       const head = readTreeNote(stamp.note)?.head
-      return head === undefined ? null : { head, stamp, revision: stored.revision }
+      return head === undefined
+        ? null
+        : { head, stamp, revision: stored.revision, created: stored.created }
     }
     const { note, keys } = Cosigned.parse(value)
     const found = readTreeNote(note)

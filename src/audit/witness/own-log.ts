@@ -36,7 +36,7 @@ type Deps = {
 
 /** How many of the newest sizes are remembered: witnesses take different times. */
 const NEWEST = 16
-type Stamped = Pick<StampedTree, 'head' | 'revision'> & Pick<TimeStamp, 'name' | 'at'>
+type Stamped = Pick<StampedTree, 'head' | 'revision' | 'created'> & Pick<TimeStamp, 'name' | 'at'>
 type Seen = { readonly root: Buffer; readonly byKey: Map<string, NoteSignature> }
 
 /**
@@ -100,8 +100,8 @@ export class OwnLog {
     }
   }
 
-  addStamp({ head, stamp: { name, at }, revision }: StampedTree): void {
-    if (head.origin === this.origin) this.stamps.push({ head, name, at, revision })
+  addStamp({ head, stamp: { name, at }, revision, created }: StampedTree): void {
+    if (head.origin === this.origin) this.stamps.push({ head, name, at, revision, created })
   }
 
   #signaturesOf({ size, root }: TreeHead): readonly NoteSignature[] {

@@ -55,12 +55,11 @@ export class TimeStamps {
   }
 
   async #follow(): Promise<void> {
-    const { everyMs = EVERY_MS, retryMs = RETRY_MS, ownLog, log } = this.#deps
+    const { retryMs = RETRY_MS, log } = this.#deps
     const { signal } = this.#end
     const backoff = new Backoff(retryMs)
     while (!signal.aborted) {
       const { count } = this.#news
-      const stamps = ownLog.stamps.length
       const problem = await this.#stamp().catch(messageOf)
       if (signal.aborted) return
       if (problem !== null && problem !== this.#problem)
@@ -69,7 +68,6 @@ export class TimeStamps {
       if (problem !== null) await backoff.wait(signal)
       else {
         backoff.reset()
-        if (ownLog.stamps.length > stamps) await sleep(everyMs, signal)
         await this.#news.wait(signal, count)
       }
     }
@@ -77,11 +75,15 @@ export class TimeStamps {
 
   /** @returns why the newest checkpoint has no stamp; null if it has one, or there is none */
   async #stamp(): Promise<string | null> {
-    const { ownLog, authority, fetch, store } = this.#deps
+    const { ownLog, authority, fetch, store, everyMs = EVERY_MS } = this.#deps
+    const { signal } = this.#end
     const read = await ownLog.read()
     if (read.isErr()) return `The log cannot be read: ${read.error.message}`
     const head = read.value
-    if (head.size === 0 || ownLog.stamps.at(-1)?.head.size === head.size) return null
+    const last = ownLog.stamps.at(-1)
+    if (head.size === 0 || last?.head.size === head.size) return null
+    const early = (last?.created ?? 0) + everyMs - Date.now()
+    if (early > 0) return (await sleep(Math.min(early, everyMs), signal)) ? this.#stamp() : null
     const signed = await ownLog.sign(head)
     if (signed.isErr()) return signed.error.message
     // Most servers need none of it.
@@ -92,7 +94,7 @@ export class TimeStamps {
       method: 'POST',
       headers: { 'content-type': 'application/timestamp-query' },
       body: stampRequest(text),
-      signal: within(this.#end.signal),
+      signal: within(signal),
     })
     if (response.status !== 200) return `It answers with the status ${response.status}.`
     const token = stampInAnswer(await response.arrayBuffer())
@@ -111,7 +113,7 @@ export class TimeStamps {
       expectedRevision: 'any',
     })
     if (appended.isErr()) return `The time stamp is not in the log yet: ${appended.error.type}.`
-    ownLog.addStamp({ head, stamp, revision: appended.value.revision })
+    ownLog.addStamp({ head, stamp, revision: appended.value.revision, created: Date.now() })
     return null
   }
 }

@@ -35,13 +35,13 @@ beforeEach(async () => {
   server = await Checkpointing.open()
 })
 
-function stampsOf(certificates = authority.ca): TimeStamps {
+function stampsOf(everyMs = 0): TimeStamps {
   const { ownLog, store, logged } = server
   const note = (level: 'info' | 'warn') => (_fields: object, message: string) =>
     void logged.push({ level, message })
   const stamps = new TimeStamps({
-    ...{ ownLog, store, fetch: fetchUpTo(64 * 1024), everyMs: 0, retryMs: [5, 50] },
-    authority: { url: authority.url, certificates },
+    ...{ ownLog, store, fetch: fetchUpTo(64 * 1024), everyMs, retryMs: [5, 50] },
+    authority: { url: authority.url, certificates: authority.ca },
     log: { info: note('info'), warn: note('warn') },
   })
   onTestFinished(() => stamps.stop())
@@ -125,6 +125,20 @@ describe('a checkpoint', () => {
     expect(bundleLines(report).join('\n')).toContain(`Stamped by Test clock at ${stamp.at}`)
     const anchors = { ...NO_ANCHORS, fingerprints: new Set([fingerprint]) }
     expect((await verifyBundle(partsOf(parts), { anchors })).stamp?.is_trusted).toBe(true)
+  }, 60_000)
+
+  test('is stamped only if the last stamp is old enough, also after a restart', async () => {
+    const everyMs = 500
+    for (const size of [1, 2, 3]) {
+      await server.write(1)
+      const stamps = stampsOf(everyMs)
+      await untilState(stamps, (state) => state.size === size)
+      await stamps.stop()
+      server.restart()
+    }
+    const [one = 0, two = 0, three = 0, ...more] = authority.times
+    expect(more).toEqual([])
+    expect(Math.min(two - one, three - two)).toBeGreaterThanOrEqual(everyMs)
   }, 60_000)
 
   test('has no stamp while the authority is away, slow or lies, which stops nothing and is said', async () => {
