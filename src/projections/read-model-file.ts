@@ -18,9 +18,11 @@ const VERSION = 19 * 10_000 + SCHEMA
 /** Marks the file as ours in the header of the database: "rtRM". */
 const APPLICATION_ID = 0x7274524d
 
-/** One process at a time; a power loss may cost the last commits, which the log then repeats. */
-const ONE_PROCESS = 'PRAGMA locking_mode = EXCLUSIVE'
+/** A power loss may cost the last commits, which the log then repeats. */
 const PRAGMAS = 'PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL'
+
+/** How long somebody who reads the file may keep it, in milliseconds. */
+const TIMEOUT_MS = 1000
 
 /** The lists that people and programs read most are read in order from one of the indexes. */
 const TABLES = `
@@ -79,9 +81,8 @@ class Foreign extends Error {
  * @throws Foreign, or why the file cannot be used
  */
 function openReadModelFile(file: string): DatabaseSync {
-  const db = new DatabaseSync(file)
+  const db = new DatabaseSync(file, { timeout: TIMEOUT_MS })
   try {
-    db.exec(ONE_PROCESS)
     const isEmpty = db.prepare('SELECT 1 FROM sqlite_schema LIMIT 1').get() === undefined
     if (!isEmpty && pragma(db, 'application_id') !== APPLICATION_ID) {
       throw new Foreign(

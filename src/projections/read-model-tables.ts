@@ -175,7 +175,8 @@ export class ReadModelTables {
     })
     if (runs.length > 0) {
       this.#db.exec('VACUUM')
-      this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+      const done = this.#db.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get()
+      if (done?.busy !== 0) throw new Error('somebody reads the file, so old rows are still in it')
     }
     this.#db.prepare('UPDATE progress SET redaction = ?').run(redaction)
   }

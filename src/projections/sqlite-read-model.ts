@@ -1,7 +1,9 @@
+import type { DatabaseSync } from 'node:sqlite'
 import { err, ok, type Result } from 'neverthrow'
 import { LruCache } from '../lib/lru-cache.ts'
 import { messageOf } from '../lib/message-of.ts'
 import { Signal } from '../lib/signal.ts'
+import { lockFile } from '../lib/sqlite-file.ts'
 import type { LoadedRun } from '../log/run-log.ts'
 import type { Position } from '../store/event-store.ts'
 import type { Batch, Checkpoint } from './batch.ts'
@@ -43,6 +45,8 @@ export class SqliteReadModel implements ReadModel {
   readonly #recent = new LruCache<LoadedRun>(RECENT_RUNS)
   /** Notified after each commit, and at the end. */
   readonly #committed = new Signal()
+  /** Keeps other servers out. */
+  readonly #lock: DatabaseSync
   #contents: Contents
   #laterTags: ReadonlyMap<string, LaterTags> = new Map()
   #generation = new AbortController()
@@ -53,7 +57,13 @@ export class SqliteReadModel implements ReadModel {
   /** @throws what SQLite and the file system throw; see `openReadModel` */
   constructor(options: ReadModelOptions) {
     this.#options = options
-    this.#contents = openOrRebuild(options, this.#tagsOf)
+    this.#lock = lockFile(options.file)
+    try {
+      this.#contents = openOrRebuild(options, this.#tagsOf)
+    } catch (cause) {
+      this.#lock.close()
+      throw cause
+    }
   }
 
   get(runId: string): LoadedRun | null {
@@ -214,6 +224,7 @@ export class SqliteReadModel implements ReadModel {
     this.#closed = true
     this.#committed.notify()
     this.#contents.tables.close()
+    if (this.#lock.isOpen) this.#lock.close()
   }
 
   #beginGeneration(): void {

@@ -40,7 +40,7 @@ export async function verifyFolder({
   if (own.isErr()) return err(own.error.message)
   const keys = new Map([...knownKeys(own.value), ...anchors.keys])
   // Read before the log, so that the log has everything in them.
-  const projected = await readProjected(join(dataDir, 'read-model.sqlite'))
+  const projected = readProjected(join(dataDir, 'read-model.sqlite'))
   const beside = await readKeptCheckpoints(dataDir)
   const file = join(dataDir, 'log.sqlite')
   const log = await openReadableLog(file)

@@ -285,6 +285,10 @@ describe('a store', () => {
     for (const name of ['read-model.sqlite', 'read-model.sqlite-wal']) {
       await copyFile(join(file('data'), name), join(dir, name))
     }
+    // The end of its last connection moves all of it into the file.
+    const readModel = new DatabaseSync(join(dir, 'read-model.sqlite'))
+    readModel.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+    readModel.close()
     const mount = 'mount --bind "$0" "$0" && mount -o remount,ro,bind "$0" && exec "$@"'
     const sealed = ['unshare', '--mount', '--propagation', 'private', 'sh', '-c', mount, dir]
     if (spawnSync(sealed[0] ?? '', [...sealed.slice(1), 'true']).status !== 0) {

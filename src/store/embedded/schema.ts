@@ -73,8 +73,6 @@ export function prepareSchema(db: DatabaseSync, file: string): void {
   }
 }
 
-export const READER_PRAGMAS = 'PRAGMA cache_size = -16000; PRAGMA query_only = ON;'
-
 function pragma(db: DatabaseSync, statement: string): unknown {
   const row = db.prepare(`PRAGMA ${statement}`).get()
   return row === undefined ? undefined : Object.values(row)[0]
