@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { deflateSync } from 'node:zlib'
 import type { TreeChange, TreeComparison } from './compare-trees.ts'
-import { diffFile, type FileDiff, type Hunk, type HunkLine, type ReadBlob } from './file-diff.ts'
+import { diffFile, type FileDiff, type ReadBlob } from './file-diff.ts'
 
 export type Patch = {
   /**
@@ -106,16 +106,11 @@ function quoted(path: string): string {
 /** A name with spaces ends with a tab, or other programs than git take the rest for a date. */
 const ended = (name: string): string => (name.includes(' ') ? `${name}\t` : name)
 
-const SIGNS: Readonly<Record<HunkLine['type'], string>> = { same: ' ', removed: '-', added: '+' }
-
-function hunkText({ oldStart, oldLines, newStart, newLines, lines }: Hunk): string {
-  const range = (start: number, count: number) => (count === 1 ? `${start}` : `${start},${count}`)
-  const body = lines.map(({ type, text }) =>
-    text.endsWith('\n')
-      ? `${SIGNS[type]}${text}`
-      : `${SIGNS[type]}${text}\n\\ No newline at end of file\n`,
-  )
-  return `@@ -${range(oldStart, oldLines)} +${range(newStart, newLines)} @@\n${body.join('')}`
+function hunkText({ oldStart, oldLines, newStart, newLines, lines }: FileDiff['hunks'][number]) {
+  // Where there is no line, git names the one before.
+  const range = (start: number, count: number) =>
+    count === 1 ? `${start}` : `${start - Number(count === 0)},${count}`
+  return `@@ -${range(oldStart, oldLines)} +${range(newStart, newLines)} @@\n${lines.join('\n')}\n`
 }
 
 /** The digits of git's base 85. */

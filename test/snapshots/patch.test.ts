@@ -81,6 +81,11 @@ describe.skipIf(isMissing('git'))('git applies the patch', () => {
     ],
     ['a line without an end, then with one', filesOf({ a: 'x\ny' }), filesOf({ a: 'x\ny\n' })],
     ['every line', filesOf({ a: 'x\n'.repeat(5000) }), filesOf({ a: 'y\n'.repeat(5000) })],
+    [
+      'more lines between others than are compared',
+      filesOf({ a: `${text}end` }),
+      filesOf({ a: `${text}${'y\n'.repeat(3000)}end` }),
+    ],
     ['all files', filesOf({ 'a/b/c': text, d: 'x' }), new Map()],
   ])('of %s', async (_, from, to) => {
     await expectPatchBetween(from, to)
