@@ -399,14 +399,6 @@ test('a file is read again if it was changed just before it was read', async () 
   expect(isSettled(statSync(file, { bigint: true }), changedMs + 60_000)).toBe(false)
 })
 
-test('a snapshot whose packs cannot be kept fails, and names no file as unreadable', async () => {
-  const { base, project, files } = await place(undefined, { env: { TMPDIR: '/nowhere' } })
-  writeFileSync(join(project, 'file'), 'text')
-  const asked = await files.ask('snapshot', ASKED)
-  expect(asked._unsafeUnwrapErr().problem).toMatchObject({ type: 'unusable' })
-  expect(readdirSync(base)).toEqual(['project'])
-})
-
 test('two copies of a project have the same packs, of which later ones hold only what is new', async () => {
   const [one, two] = [await place(), await place(undefined, { isLater: false })]
   for (const { project } of [one, two]) {
