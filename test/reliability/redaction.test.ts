@@ -99,7 +99,8 @@ async function filesWith(folder: string, text: string): Promise<string[]> {
   const found: string[] = []
   for (const name of await readdir(folder, { recursive: true })) {
     const path = join(folder, name)
-    if (!(await stat(path)).isFile()) continue
+    // The clean copy of a run that has just ended may go meanwhile.
+    if ((await stat(path).catch(() => null))?.isFile() !== true) continue
     if ((await readFile(path)).includes(text)) found.push(name)
   }
   return found

@@ -1,9 +1,12 @@
+import { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
 import type { Artifacts } from '../../artifacts/artifacts.ts'
 import type { Goal } from '../../checks/goal.ts'
 import type { ProjectContext } from '../../domain/records.ts'
 import type { RunState } from '../../domain/state.ts'
-import type { PauseBoundsMs } from '../../lib/backoff.ts'
+import { Backoff, type PauseBoundsMs } from '../../lib/backoff.ts'
 import type { Logger } from '../../lib/logger.ts'
+import { messageOf } from '../../lib/message-of.ts'
 import type { LiveParts } from '../../live/live-parts.ts'
 import type { Models } from '../../models/model.ts'
 import type { RunCommand } from '../../runner/command.ts'
@@ -66,4 +69,33 @@ export type Work = {
   readonly processes: BackgroundProcesses
   readonly servers: McpSession
   readonly signal: AbortSignal
+}
+
+type Reads = Pick<Effects, 'readArtifact' | 'filesOf'>
+
+/** The same reads, which wait while the place of the artifacts is away, until the work on the run stops. */
+export function patientReads(
+  { readArtifact, filesOf, modelRetryMs, log }: Reads & Pick<Effects, 'modelRetryMs' | 'log'>,
+  signal: AbortSignal,
+): Reads {
+  const outlast = async <T>(read: () => Promise<T>): Promise<T> => {
+    const pauses = new Backoff(modelRetryMs)
+    for (;;) {
+      try {
+        return await read()
+      } catch (cause) {
+        if (pauses.failures === 0) log.warn({ why: messageOf(cause) }, 'waiting for artifacts')
+        if (!(await pauses.wait(signal))) throw cause
+      }
+    }
+  }
+  return {
+    readArtifact: (sha256) =>
+      outlast(async () => {
+        const found = await readArtifact(sha256)
+        // It may go away in the middle, too.
+        return found && { bytes: found.bytes, stream: Readable.from([await buffer(found.stream)]) }
+      }),
+    filesOf: (...asked) => outlast(() => filesOf(...asked)),
+  }
 }
