@@ -26,7 +26,7 @@ import { inFolder, namesOf, OpenFolder } from './open-folder.ts'
 import { pathIn, Refusal, ROOT } from './paths.ts'
 
 const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
-const { COPYFILE_EXCL, COPYFILE_FICLONE, COPYFILE_FICLONE_FORCE } = constants
+const { COPYFILE_EXCL, COPYFILE_FICLONE } = constants
 /** The room on the disk is looked at whenever so much was written. */
 const LOOK_BYTES = 16 * 1024 * 1024
 const MAX_LEFT = 100
@@ -125,14 +125,12 @@ class Copying {
   /** A file with holes has them in the copy, too. */
   #content(file: number, stats: BigIntStats, to: string | Buffer): void {
     const taken = Number(stats.blocks) * 512
-    const hasHoles = taken < stats.size
-    // No command may make a file that runs with the rights of its owner, and neither may this program.
-    const isPlain = process.platform === 'linux' && (stats.mode & 0o7000n) === 0n
-    const path = `/proc/self/fd/${file}`
-    if (isPlain && (hasHoles || taken > LOOK_BYTES) && isCloned(path, to)) return
     this.#needRoom(taken)
-    if (isPlain && !hasHoles) copyFileSync(path, to, COPYFILE_EXCL | COPYFILE_FICLONE)
-    else copyPieces(file, stats, to)
+    // No command may make a file that runs with the rights of its owner, and neither may this program.
+    const isPlain = taken >= stats.size && (stats.mode & 0o7000n) === 0n
+    if (isPlain && process.platform === 'linux') {
+      copyFileSync(`/proc/self/fd/${file}`, to, COPYFILE_EXCL | COPYFILE_FICLONE)
+    } else copyPieces(file, stats, to)
   }
 
   #needRoom(bytes: number): void {
@@ -155,16 +153,6 @@ const timesOf = ({ atimeNs, mtimeNs }: BigIntStats): [number, number] => [
   Number(atimeNs) / 1e9,
   Number(mtimeNs) / 1e9,
 ]
-
-/** Whether the file system could share the blocks. */
-function isCloned(from: string, to: string | Buffer): boolean {
-  try {
-    copyFileSync(from, to, COPYFILE_EXCL | COPYFILE_FICLONE_FORCE)
-    return true
-  } catch {
-    return false
-  }
-}
 
 const PIECE_BYTES = 1024 * 1024
 const ZEROS = Buffer.alloc(PIECE_BYTES)

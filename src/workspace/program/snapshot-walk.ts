@@ -33,9 +33,6 @@ import type { SnapshotPacks } from './snapshot-packs.ts'
 const MAX_FILES = 200_000
 /** What changes while it is read is read as often. */
 const ATTEMPTS = 3
-/** A folder that was replaced while it was read is read again, but not without end with all that is in it. */
-const MAX_REPLACED = 100
-
 /** What a name is in the tree; null: nothing. `changed`: it is not what it was a moment ago. */
 type Taken = TreeEntry | null | 'changed'
 
@@ -45,22 +42,12 @@ export const lstat = (bytes: string): BigIntStats | undefined =>
   lstatSync(onDisk(bytes), { bigint: true, throwIfNoEntry: false })
 const namesIn = (bytes: string): string[] => readdirSync(onDisk(bytes), 'latin1').sort()
 
-/** Then what was read in a folder may be from elsewhere, by a link that took its place. */
-function isReplaced(folder: string, before: BigIntStats | undefined): boolean {
-  try {
-    const now = lstat(folder)
-    return now === undefined || now.ino !== before?.ino || now.dev !== before.dev
-  } catch {
-    return true
-  }
-}
-
 /** It vanished, or a folder above it did. */
 const GONE: ReadonlySet<string | null> = new Set(['ENOENT', 'ENOTDIR'])
 /** What was a file or a link is something else. */
 const REPLACED: ReadonlySet<string | null> = new Set(['ELOOP', 'ENXIO', 'EINVAL', 'EISDIR'])
 
-/** Walks the project once, through no link, and gives what it finds to the packs: a folder after all that is in it. */
+/** Walks the project once, and gives what it finds to the packs: a folder after all that is in it. */
 export class SnapshotWalk {
   readonly #asked: Questions['snapshot']
   readonly #packs: SnapshotPacks
@@ -71,7 +58,6 @@ export class SnapshotWalk {
   bytes = 0
   #seenFiles = 0
   #seenFolders = 0
-  #replaced = 0
 
   constructor(asked: Questions['snapshot'], packs: SnapshotPacks) {
     this.#asked = asked
@@ -80,9 +66,7 @@ export class SnapshotWalk {
 
   /** @param above the rules of the folders that contain the project */
   project(above: Rules, known: KnownFolder | null): KnownFolder {
-    const stats = lstat('')
     const folder = this.#folder({ bytes: '', shown: '' }, namesIn(''), above, known)
-    if (isReplaced('', stats)) throw new Refusal('changed_meanwhile')
     if (folder.tree.id === EMPTY_TREE) {
       this.#packs.add({ id: EMPTY_TREE, type: 'tree', content: Buffer.alloc(0) })
     }
@@ -145,7 +129,7 @@ export class SnapshotWalk {
     if (isSecretFile) level.known.names.delete(name)
     else if (level.isIgnored(name, isFolder)) return this.#leave(path, { why: 'ignored' })
     try {
-      if (isFolder) return this.#takenFolder(level, name, stats)
+      if (isFolder) return this.#takenFolder(level, name)
       if (isSecretFile) return this.#takenSecret(path, stats)
       if (stats.isFile()) return this.#takenFile(level, name, stats)
       if (stats.isSymbolicLink()) {
@@ -161,7 +145,7 @@ export class SnapshotWalk {
     return this.#leave(path, { why: stats.isSocket() ? 'socket' : 'device' })
   }
 
-  #takenFolder(level: Level, name: string, stats: BigIntStats): Taken {
+  #takenFolder(level: Level, name: string): Taken {
     const path = level.bytes + name
     const place = { bytes: `${path}/`, shown: `${level.shown}${shownPath(name)}/` }
     const names = namesIn(place.bytes)
@@ -170,18 +154,9 @@ export class SnapshotWalk {
       const commit = typeof disk === 'string' ? headOf(disk) : null
       return this.#leave(path, { why: 'repository', ...(commit !== null && { commit }) })
     }
-    const { leftOut, leftOutCount, files, bytes } = this
-    const before = { leftOutCount, files, bytes }
-    const listed = leftOut.length
     const known = level.known.names.get(name)
     const folder = this.#folder(place, names, level.rules, known?.folder ?? null)
     if (known !== undefined) known.folder = folder
-    if (isReplaced(path, stats)) {
-      Object.assign(this, before)
-      leftOut.length = listed
-      this.#replaced += 1
-      return this.#replaced > MAX_REPLACED ? this.#leave(path, { why: 'unreadable' }) : 'changed'
-    }
     return folder.entries.length === 0 ? null : { mode: '40000', name, id: folder.tree.id }
   }
 
