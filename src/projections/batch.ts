@@ -37,10 +37,13 @@ const COMMIT_RUNS = 1000
 /** Events of the log, folded into the runs that they change. The read model knows nothing of them before the commit. */
 export class Batch {
   readonly #before: Before
-  readonly #runs = new Map<string, LoadedRun>()
-  readonly #damaged = new Map<string, DamagedRun>()
+  /** The changed runs, each as of its last event. */
+  readonly runs = new Map<string, LoadedRun>()
+  /** The runs that turned out to be damaged. */
+  readonly damaged = new Map<string, DamagedRun>()
   #last: RecordedEvent | null = null
-  #size = 0
+  /** How many events were added. */
+  size = 0
 
   constructor(before: Before) {
     this.#before = before
@@ -49,35 +52,20 @@ export class Batch {
   /** Folds one event in. An event that is already projected changes nothing. */
   add(event: RecordedEvent): void {
     const { stream, revision } = event
-    this.#size += 1
+    this.size += 1
     this.#last = event
     const runId = runIdOf(stream)
-    if (this.#damaged.has(runId) || this.#before.damaged.has(runId)) return
-    const run = this.#runs.get(runId) ?? this.#before.get(runId)
+    if (this.damaged.has(runId) || this.#before.damaged.has(runId)) return
+    const run = this.runs.get(runId) ?? this.#before.get(runId)
     if (run !== null && revision <= run.state.seq) return
     const decoded = decode(event)
     const folded = decoded.isOk() ? foldLogged(runId, run, decoded.value) : err(decoded.error)
-    if (folded.isOk()) this.#runs.set(runId, folded.value)
-    else this.#damaged.set(runId, { runId, seq: folded.error.seq, message: folded.error.message })
-  }
-
-  /** How many events were added. */
-  get size(): number {
-    return this.#size
-  }
-
-  /** The changed runs, each as of its last event. */
-  get runs(): ReadonlyMap<string, LoadedRun> {
-    return this.#runs
+    if (folded.isOk()) this.runs.set(runId, folded.value)
+    else this.damaged.set(runId, { runId, seq: folded.error.seq, message: folded.error.message })
   }
 
   get isFull(): boolean {
-    return this.#size >= COMMIT_EVENTS || this.#runs.size >= COMMIT_RUNS
-  }
-
-  /** The runs that turned out to be damaged. */
-  get damaged(): ReadonlyMap<string, DamagedRun> {
-    return this.#damaged
+    return this.size >= COMMIT_EVENTS || this.runs.size >= COMMIT_RUNS
   }
 
   /** The last event; null before the first. */

@@ -49,8 +49,13 @@ export function startProjector(deps: ProjectorDeps): Projector {
   const { readModel, log } = deps
   const stop = new AbortController()
   const caughtUp = Promise.withResolvers<boolean>()
-  const outage = new OutageLog(log)
   let isReplaced = false
+  /** Why the log cannot be projected now. It is logged when it begins, changes and ends, not at each attempt. */
+  let outage: string | null = null
+  const isOver = (): void => {
+    if (outage !== null) log.info({}, 'the log is projected again')
+    outage = null
+  }
   const on = {
     replaced: (reason: string) => {
       isReplaced = true
@@ -61,11 +66,17 @@ export function startProjector(deps: ProjectorDeps): Projector {
       readModel.markCaughtUp()
       if (isFirst)
         log.info({ log_id: readModel.logId }, 'the read model has caught up with the log')
-      outage.isOver()
+      isOver()
       caughtUp.resolve(true)
     },
-    projected: () => outage.isOver(),
-    failed: (cause: unknown) => outage.met(cause),
+    projected: isOver,
+    failed: (cause: unknown) => {
+      const message = messageOf(cause)
+      if (message === outage) return
+      outage = message
+      const field = cause instanceof Error ? { err: cause } : { error: cause }
+      log.error(field, 'the log cannot be projected now; retrying until it can')
+    },
   }
   const stopped = project(deps, on, stop.signal).then(() => caughtUp.resolve(false))
   return {
@@ -74,7 +85,7 @@ export function startProjector(deps: ProjectorDeps): Projector {
       const missing = await missingRecord(deps.store, readModel.checkpoint)
       return !isReplaced && missing.isOk() && missing.value === null
     },
-    problem: () => outage.now,
+    problem: () => outage,
     stop: () => {
       stop.abort()
       return stopped
@@ -147,35 +158,6 @@ async function follow(
     throw cause
   }
   return ok(undefined)
-}
-
-/** Why the log cannot be projected now. It is logged when it begins, changes and ends, not at each attempt. */
-class OutageLog {
-  readonly #log: Logger
-  #now: string | null = null
-
-  constructor(log: Logger) {
-    this.#log = log
-  }
-
-  /** For a person; null if there is no outage. */
-  get now(): string | null {
-    return this.#now
-  }
-
-  met(cause: unknown): void {
-    const message = messageOf(cause)
-    if (message === this.#now) return
-    this.#now = message
-    const field = cause instanceof Error ? { err: cause } : { error: cause }
-    this.#log.error(field, 'the log cannot be projected now; retrying until it can')
-  }
-
-  isOver(): void {
-    if (this.#now === null) return
-    this.#now = null
-    this.#log.info({}, 'the log is projected again')
-  }
 }
 
 type LogFailure = LogIdError | ReadModelFailure

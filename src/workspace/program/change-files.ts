@@ -17,7 +17,6 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { codeOf } from '../../lib/message-of.ts'
 import { isWithin } from '../../lib/paths.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import type { Answers, Expected, Questions, WantedFile } from '../protocol.ts'
@@ -156,18 +155,19 @@ export function remove({ path }: Questions['remove']): Answers['remove'] {
   return { shown, wasFolder }
 }
 
-/** Moves a file or folder. A file is replaced only if that is asked for, even if it appears meanwhile. */
+/** Moves a file or folder. A file is replaced only if that is asked for. */
 export function rename({ path, to, overwrite }: Questions['rename']): Answers['rename'] {
   const [from, into] = [entryOf(path), entryOf(to)]
   if (from.real === into.real) throw new Refusal('same_path')
   if (isWithin(from.real, into.real)) throw new Refusal('into_itself', from.shown)
-  const stats = statsOf(from.real)
-  if (stats === null) throw new Refusal('not_found', path)
+  if (statsOf(from.real) === null) throw new Refusal('not_found', path)
+  const there = statsOf(into.real)
+  if (there?.isDirectory() || (there && !overwrite)) throw new Refusal('exists', to)
   const folder = dirname(into.real)
   let made: string | null = null
   try {
     made = makeFolders(folder)
-    move(from.real, into.real, overwrite || !stats.isFile(), overwrite)
+    renameSync(from.real, into.real)
     return { shown: from.shown, shownTo: into.shown }
   } catch (cause) {
     removeFolders(folder, made)
@@ -180,23 +180,5 @@ function entryOf(path: string) {
     return entryIn(path)
   } catch (cause) {
     throw new Refusal(problemOf(cause), path)
-  }
-}
-
-function move(from: string, to: string, renames: boolean, overwrite: boolean): void {
-  const present = statsOf(to)
-  if (present?.isDirectory() || (present !== null && !overwrite)) throw new Refusal('exists')
-  if (renames || !isLinked(from, to)) renameSync(from, to)
-  else unlinkSync(from)
-}
-
-/** False on a file system without hard links. */
-function isLinked(from: string, to: string): boolean {
-  try {
-    linkSync(from, to)
-    return true
-  } catch (cause) {
-    if (codeOf(cause) === 'EEXIST') throw cause
-    return false
   }
 }

@@ -3,8 +3,8 @@ import {
   constants,
   fstatSync,
   lstatSync,
-  opendirSync,
   openSync,
+  readdirSync,
   readlinkSync,
   readSync,
   realpathSync,
@@ -116,17 +116,9 @@ export const changed = ({ paths }: Questions['changed']): Answers['changed'] => 
 
 export function list({ path, limit }: Questions['list']): Answers['list'] {
   const { real } = pathIn(path)
-  const folder = opendirSync(real)
-  const entries: Answers['list']['entries'] = []
-  try {
-    for (let next = folder.readSync(); next !== null; next = folder.readSync()) {
-      if (entries.length === limit) return { entries, more: true }
-      entries.push(entryOf(real, next.name))
-    }
-    return { entries, more: false }
-  } finally {
-    folder.closeSync()
-  }
+  const names = readdirSync(real)
+  const entries = names.slice(0, limit).map((name) => entryOf(real, name))
+  return { entries, more: names.length > limit }
 }
 
 function entryOf(folder: string, name: string): Answers['list']['entries'][number] {
