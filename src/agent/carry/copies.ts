@@ -1,11 +1,17 @@
 import { readdir } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join, resolve } from 'node:path'
 import type { RunState } from '../../domain/state.ts'
 import { sleep } from '../../lib/backoff.ts'
 import type { Logger } from '../../lib/logger.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { removeFolder } from '../../lib/remove-folder.ts'
-import { copiesOf } from './folder-of-copy.ts'
+
+/** Where the copies are in which runs of a server work, each in a folder with the id of its run. */
+const copiesOf = (dataDir: string): string => `${resolve(dataDir)}-copies`
+
+/** Where the copy of a run is. @param project the folder that is copied */
+export const folderOfCopy = (dataDir: string, runId: string, project: string): string =>
+  join(copiesOf(dataDir), runId, basename(project) || 'project')
 
 /** Copies of runs that ended so long ago are removed if nothing is lost with them. */
 const KEPT_SECONDS = 14 * 86_400

@@ -425,10 +425,6 @@ const TRICKS: readonly Trick[] = [
 ]
 
 describe.skipIf(isMissing('git'))('no program of a repository is run', () => {
-  test('by any of more than 23 tricks', () => {
-    expect(TRICKS.length).toBeGreaterThanOrEqual(23)
-  })
-
   test.each(TRICKS)('by %s', { timeout: 60_000 }, async (_, bites, setUp) => {
     const made = await repository()
     await setUp(made)
