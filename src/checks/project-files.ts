@@ -12,9 +12,8 @@ export async function firstOf(
   workspace: Workspace,
   paths: readonly string[],
 ): Promise<string | null> {
-  const found = await workspace.ask('changed', { paths })
-  const changed = found.isOk() ? found.value.changed : []
-  return paths.find((_, at) => changed[at] != null) ?? null
+  const found = await workspace.ask('existing', { paths })
+  return paths.find((_, at) => found.isOk() && found.value.existing[at]) ?? null
 }
 
 /** The first of these paths that exists, as a reason for people; null if none does. */

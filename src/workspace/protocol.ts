@@ -68,7 +68,6 @@ export type Questions = {
   /** `isToWrite`: it is refused if the file could not be written. */
   readonly read: {
     readonly path: string
-    readonly from: number
     readonly bytes: number
     readonly isToWrite?: boolean
   }
@@ -76,8 +75,8 @@ export type Questions = {
   readonly resolve: { readonly paths: readonly string[]; readonly isToWrite?: boolean }
   /** Small text files of these names in the folders from the root of the repository down to the project. */
   readonly documents: { readonly names: readonly string[]; readonly maxBytes: number }
-  /** When files were last changed, also where links lead out of the project. */
-  readonly changed: { readonly paths: readonly string[] }
+  /** Whether something is there, also where links lead out of the project. */
+  readonly existing: { readonly paths: readonly string[] }
   readonly list: { readonly path: string; readonly limit: number }
   readonly yaml: { readonly path: string; readonly maxBytes: number }
   /** What failed, by the body: what tools print for people. */
@@ -225,7 +224,7 @@ export const ANSWERS = {
   documents: z.object({
     folders: z.array(z.object({ folder: z.string(), texts: z.array(z.string().nullable()) })),
   }),
-  changed: z.object({ changed: z.array(z.string().nullable()) }),
+  existing: z.object({ existing: z.array(z.boolean()) }),
   list: z.object({
     entries: z.array(
       z.object({
@@ -258,9 +257,8 @@ export const ANSWERS = {
     /** In the order of paths; null if there are more than a record holds: then the body is the list, as JSON. */
     left_out: z.array(LeftOut).nullable(),
     left_out_count: count,
-    /** How many packs hold the objects that no earlier pack of this program holds, and the bytes of their contents. */
+    /** How many packs hold the objects that no earlier pack of this program holds. */
     packs: count,
-    packed_bytes: count,
     unkept: Unkept.nullable(),
   }),
   /**

@@ -3,7 +3,7 @@ import { branch } from './program/branch.ts'
 import { carry } from './program/carry.ts'
 import { change, remove, rename } from './program/change-files.ts'
 import { copy, put } from './program/copy.ts'
-import { changed, documents, list, read, resolvePaths, yaml } from './program/files.ts'
+import { documents, existing, list, read, resolvePaths, yaml } from './program/files.ts'
 import { git } from './program/git.ts'
 import { hashes } from './program/hashes.ts'
 import { problemOf, Refusal } from './program/paths.ts'
@@ -38,7 +38,7 @@ const SERVED: { readonly [Name in QuestionName]: Serve<Name> } = {
   protected: protectedFiles,
   resolve: (asked) => ({ answer: resolvePaths(asked) }),
   documents: (asked) => ({ answer: documents(asked) }),
-  changed: (asked) => ({ answer: changed(asked) }),
+  existing: (asked) => ({ answer: existing(asked) }),
   list: (asked) => ({ answer: list(asked) }),
   yaml: async (asked) => ({ answer: await yaml(asked) }),
   report: (_, body) => ({ answer: readPrinted(body.toString()) }),

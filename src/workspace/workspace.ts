@@ -215,7 +215,7 @@ export async function readWhole(
   workspace: Workspace,
   { path, maxBytes, isToWrite = false, signal }: Asked,
 ): Promise<Result<WholeFile, Failure>> {
-  const asked = { path, from: 0, bytes: maxBytes + 1, isToWrite }
+  const asked = { path, bytes: maxBytes + 1, isToWrite }
   const read = await workspace.ask('read', asked, signal && { signal })
   if (read.isErr()) return err(read.error)
   const { shown, mode, body: content } = read.value

@@ -101,12 +101,12 @@ describe.each(LEVELS_HERE)(
 
     test('has one program, which ends with it and is started again after its death', async () => {
       const { cwd, files } = await place(level, owner)
-      const ask = () => files.ask('changed', { paths: ['folder/mine', 'none'] })
-      expect((await ask())._unsafeUnwrap().changed).toEqual([expect.any(String), null])
+      const ask = () => files.ask('existing', { paths: ['folder/mine', 'none'] })
+      expect((await ask())._unsafeUnwrap().existing).toEqual([true, false])
       const pids = await programsOf(cwd)
       expect(pids.length).toBeGreaterThan(0)
       for (const pid of pids) process.kill(pid, 'SIGKILL')
-      expect((await ask())._unsafeUnwrap().changed).toEqual([expect.any(String), null])
+      expect((await ask())._unsafeUnwrap().existing).toEqual([true, false])
       await files[Symbol.asyncDispose]()
       await vi.waitFor(async () => expect(await programsOf(cwd)).toEqual([]), { timeout: 10_000 })
       const after = await ask()
@@ -116,7 +116,7 @@ describe.each(LEVELS_HERE)(
     test('ends a question that takes too long, and answers the next one', async () => {
       const { cwd, files } = await place(level, owner)
       await writeFile(join(cwd, 'deep.yml'), '['.repeat(30_000))
-      expect((await files.ask('changed', { paths: [] })).isOk()).toBe(true)
+      expect((await files.ask('existing', { paths: [] })).isOk()).toBe(true)
       const question = { path: 'deep.yml', maxBytes: 64 * 1024 }
       const asked = await files.ask('yaml', question, { withinMs: 1 })
       expect(asked._unsafeUnwrapErr().problem).toMatchObject({ type: 'unanswered' })
@@ -127,7 +127,7 @@ describe.each(LEVELS_HERE)(
       vi.stubEnv('CANARY_KEY', 'a-key-of-the-server')
       onTestFinished(() => void vi.unstubAllEnvs())
       const { cwd, files } = await place(level, owner)
-      expect((await files.ask('changed', { paths: [] })).isOk()).toBe(true)
+      expect((await files.ask('existing', { paths: [] })).isOk()).toBe(true)
       for (const pid of await programsOf(cwd)) {
         expect(await readFile(`/proc/${pid}/environ`, 'latin1')).not.toContain('a-key-of')
       }
@@ -137,14 +137,12 @@ describe.each(LEVELS_HERE)(
       const { files, outside, dataDir } = await place(level, owner)
       const paths = [join(outside, 'secret'), join(dataDir, 'sandboxes')]
       for (const path of paths) {
-        const read = await files.ask('read', { path, from: 0, bytes: 10 })
+        const read = await files.ask('read', { path, bytes: 10 })
         expect(read._unsafeUnwrapErr().problem).toEqual({ type: 'outside_project' })
       }
       if (level === 'namespaces') {
-        expect((await files.ask('changed', { paths }))._unsafeUnwrap().changed).toEqual([
-          null,
-          null,
-        ])
+        const asked = await files.ask('existing', { paths })
+        expect(asked._unsafeUnwrap().existing).toEqual([false, false])
       }
     })
   },
@@ -200,7 +198,7 @@ describe.each(LEVELS_HERE.filter(([, level, owner]) => level !== 'none' && owner
       const grep = { pattern: 'e', output: 'lines', context: 0 } as const
       for (let call = 0; call < 100; call += 1) {
         const answers = await Promise.all([
-          files.ask('read', { path: 'folder/mine', from: 0, bytes: 100 }),
+          files.ask('read', { path: 'folder/mine', bytes: 100 }),
           files.ask('list', { path: 'folder', limit: 10 }),
           files.ask('search', { ...SEARCH, path: 'folder', glob: '**/*', grep }),
           write(files, 'folder/mine', 'mine\n'),
@@ -236,7 +234,7 @@ process.stdout.write(Buffer.from([0, 0, 0, 8, 0, 0, 0, 0, ...Buffer.from('{"id":
   await using files = new Workspace({ cwd }, (request) =>
     startProcess({ ...request, args: ['-e', script] }),
   )
-  const asked = await files.ask('changed', { paths: [] })
+  const asked = await files.ask('existing', { paths: [] })
   expect(asked._unsafeUnwrapErr().problem).toMatchObject({ type: 'unanswered', why: 'lost' })
 })
 
@@ -244,6 +242,6 @@ test('the folder of a project that is gone is a sentence for the model', async (
   const cwd = join(await temporaryFolder(), 'none')
   const { startProcess } = await import('../runner/support.ts')
   await using files = new Workspace({ cwd }, startProcess)
-  const asked = await files.ask('changed', { paths: [] })
+  const asked = await files.ask('existing', { paths: [] })
   expect(asked._unsafeUnwrapErr().problem).toMatchObject({ why: 'not_started' })
 })

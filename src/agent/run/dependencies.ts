@@ -164,7 +164,7 @@ async function install(
   for (const path of paths) {
     const bytes = pathBytes(path)
     wanted.push({ path: bytes, ...((await original(path)) ?? { content: null }) })
-    const read = await copy.files.ask('read', { path, from: 0, bytes: MAX_BYTES })
+    const read = await copy.files.ask('read', { path, bytes: MAX_BYTES })
     own.push({ path: bytes, content: read.isOk() ? read.value.body : null })
   }
   if ((await copy.put(wanted)).isErr()) return false

@@ -122,7 +122,7 @@ export const fileRead = defineTool({
   }),
   touches: ({ path }) => ({ paths: [path] }),
   run: async ({ path, offset = 1, limit = SHOWN_LINES }, { signal, workspace, imageTypes }) => {
-    const asked = { path, from: 0, bytes: MAX_TEXT_BYTES }
+    const asked = { path, bytes: MAX_TEXT_BYTES }
     const read = await workspace.ask('read', asked, { signal })
     if (read.isErr()) return failedBy(path, read.error)
     const image = await imageOutput(read.value, imageTypes)

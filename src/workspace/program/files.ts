@@ -1,6 +1,7 @@
 import {
   closeSync,
   constants,
+  existsSync,
   fstatSync,
   lstatSync,
   openSync,
@@ -9,7 +10,6 @@ import {
   readSync,
   realpathSync,
   type Stats,
-  statSync,
 } from 'node:fs'
 import { join, relative } from 'node:path'
 import { isWithin } from '../../lib/paths.ts'
@@ -29,11 +29,11 @@ export function withFile<T>(real: string | Buffer, use: (file: number, stats: St
   }
 }
 
-/** The bytes of an open file from a place on, at most as many; fewer if it ends before. */
-function bytesOf(file: number, from: number, most: number): Buffer {
+/** The first bytes of an open file, at most as many. */
+function bytesOf(file: number, most: number): Buffer {
   const bytes = Buffer.allocUnsafe(most)
   for (let filled = 0; ; ) {
-    const read = filled === most ? 0 : readSync(file, bytes, filled, most - filled, from + filled)
+    const read = filled === most ? 0 : readSync(file, bytes, filled, most - filled, filled)
     if (read === 0) return bytes.subarray(0, filled)
     filled += read
   }
@@ -42,7 +42,7 @@ function bytesOf(file: number, from: number, most: number): Buffer {
 /** The content of a regular file that has at most so many bytes. */
 export const contentOf = (real: string | Buffer, maxBytes: number): Buffer =>
   withFile(real, (file, { size }) => {
-    const content = size > maxBytes ? null : bytesOf(file, 0, Math.min(size, maxBytes) + 1)
+    const content = size > maxBytes ? null : bytesOf(file, Math.min(size, maxBytes) + 1)
     if (content === null || content.length > maxBytes) {
       throw new Refusal({ type: 'too_large', maxBytes })
     }
@@ -57,7 +57,7 @@ export const textOrNull = (real: string | Buffer, maxBytes: number): string | nu
   }
 }
 
-export function read({ path, from, bytes, isToWrite = false }: Questions['read']): {
+export function read({ path, bytes, isToWrite = false }: Questions['read']): {
   readonly answer: Answers['read']
   readonly body: Buffer
 } {
@@ -65,7 +65,7 @@ export function read({ path, from, bytes, isToWrite = false }: Questions['read']
   return withFile(real, (file, { size, mode }) => ({
     answer: { shown, size, mode },
     // One byte more, because the file may grow.
-    body: bytesOf(file, from, Math.min(bytes, Math.max(0, size - from) + 1)),
+    body: bytesOf(file, Math.min(bytes, size + 1)),
   }))
 }
 
@@ -103,15 +103,8 @@ export function documents({ names, maxBytes }: Questions['documents']): Answers[
   }
 }
 
-/** By the clock of the kernel, which no program sets. */
-export const changed = ({ paths }: Questions['changed']): Answers['changed'] => ({
-  changed: paths.map((path) => {
-    try {
-      return String(statSync(path, { bigint: true }).ctimeNs)
-    } catch {
-      return null
-    }
-  }),
+export const existing = ({ paths }: Questions['existing']): Answers['existing'] => ({
+  existing: paths.map((path) => existsSync(path)),
 })
 
 export function list({ path, limit }: Questions['list']): Answers['list'] {

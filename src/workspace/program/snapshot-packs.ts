@@ -21,7 +21,6 @@ export class SnapshotPacks {
   #open: Buffer[] = []
   #openBytes = 0
   #left = 0
-  #packedBytes = 0
   #onlyTrees = false
 
   /** Of a snapshot that failed, or whose packs were not all fetched, nothing is kept. */
@@ -32,7 +31,7 @@ export class SnapshotPacks {
     this.#made.clear()
     this.#unkept.clear()
     ;[this.#packs, this.#open] = [[], []]
-    ;[this.#openBytes, this.#packedBytes, this.#left] = [0, 0, maxBytes]
+    ;[this.#openBytes, this.#left] = [0, maxBytes]
   }
 
   /** Whether the content of an object is not needed: a pack holds it, or it is beyond the limit, which is counted. */
@@ -51,7 +50,6 @@ export class SnapshotPacks {
     this.#made.add(id)
     this.#open.push(packed(object))
     this.#openBytes += content.length
-    this.#packedBytes += content.length
     this.#left -= content.length
     if (isLast(id) || this.#openBytes >= MAX_PACK_BYTES) this.#close()
   }
@@ -63,7 +61,6 @@ export class SnapshotPacks {
     const bytes = sizes.reduce((sum, size) => sum + size, 0)
     return {
       packs: this.#packs.length,
-      packed_bytes: this.#packedBytes,
       unkept: sizes.length === 0 ? null : { objects: sizes.length, bytes },
     }
   }

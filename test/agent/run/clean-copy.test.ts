@@ -125,7 +125,7 @@ test.for(LEVELS.filter(([name]) => !name.startsWith('landlock')))(
     expect(await readFile(join(at.cwd, 'outside/kept'), 'utf8')).toBe('x\n')
     expect(await readFile(join(at.cwd, 'tests/a'), 'utf8')).toBe('old\n')
     expect(
-      (await copy.files.ask('read', { path: '.retrai.yml', from: 0, bytes: 99 }))
+      (await copy.files.ask('read', { path: '.retrai.yml', bytes: 99 }))
         .map(({ body }) => String(body))
         ._unsafeUnwrap(),
     ).toBe('goal: y')
