@@ -1,5 +1,4 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
-import { err, ok, type Result } from 'neverthrow'
+import { err } from 'neverthrow'
 import { decode } from '../log/codec.ts'
 import { foldLogged, type LoadedRun, runIdOf } from '../log/run-log.ts'
 import type { Position, RecordedEvent } from '../store/event-store.ts'
@@ -73,56 +72,5 @@ export class Batch {
     if (this.#last === null) return null
     const { position, stream, revision, id: eventId } = this.#last
     return { position, stream, revision, eventId }
-  }
-}
-
-/** Folding pauses after this many milliseconds, so that other work gets its turn. */
-const SLICE_MS = 3
-
-/** Where batches are committed; `F` is why one was not. */
-type Target<F> = Before & {
-  /** Whether it has all that is stored, so that later events are committed at once. */
-  readonly caughtUp: boolean
-  commit(batch: Batch): Result<void, F>
-}
-
-type Deps<F> = {
-  readonly readModel: Target<F>
-  /** An event as it is now: strings may have been redacted since it was delivered. */
-  readonly asOfNow?: (event: RecordedEvent) => RecordedEvent
-}
-
-/** The batch that events are folded into until it is committed; then the next one begins. */
-export class OpenBatch<F> {
-  readonly #deps: Deps<F>
-  #batch: Batch
-
-  constructor(deps: Deps<F>) {
-    this.#deps = deps
-    this.#batch = new Batch(deps.readModel)
-  }
-
-  /** Folds events in slices, and commits when the batch is full or the read model is current. Ends early if `round` aborts. */
-  async project(events: readonly RecordedEvent[], round: AbortSignal): Promise<Result<void, F>> {
-    const { asOfNow, readModel } = this.#deps
-    let began = performance.now()
-    for (const event of events) {
-      this.#batch.add(asOfNow?.(event) ?? event)
-      if (performance.now() - began < SLICE_MS) continue
-      const committed = this.#batch.isFull ? this.commit() : ok(undefined)
-      if (committed.isErr()) return committed
-      await nextTurn()
-      if (round.aborted) return ok(undefined)
-      began = performance.now()
-    }
-    return readModel.caughtUp || this.#batch.isFull ? this.commit() : ok(undefined)
-  }
-
-  commit(): Result<void, F> {
-    const { readModel } = this.#deps
-    if (this.#batch.size === 0) return ok(undefined)
-    const committed = readModel.commit(this.#batch)
-    if (committed.isOk()) this.#batch = new Batch(readModel)
-    return committed
   }
 }

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { err, ok, type Result } from 'neverthrow'
 import { Backoff, type PauseBoundsMs } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
@@ -7,7 +8,7 @@ import { RUN_STREAM_PREFIX } from '../log/run-log.ts'
 import { eventAt } from '../log/stream-pages.ts'
 import { REDACTIONS } from '../redaction/redaction-index.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
-import { type Checkpoint, OpenBatch } from './batch.ts'
+import { Batch, type Checkpoint } from './batch.ts'
 import type { ReadModelFailure } from './read-model-file.ts'
 import type { SqliteReadModel } from './sqlite-read-model.ts'
 
@@ -158,6 +159,49 @@ async function follow(
     throw cause
   }
   return ok(undefined)
+}
+
+/** Folding pauses after this many milliseconds, so that other work gets its turn. */
+const SLICE_MS = 3
+
+type BatchDeps = Pick<ProjectorDeps, 'readModel' | 'asOfNow'>
+
+/** The batch that events are folded into until it is committed; then the next one begins. */
+class OpenBatch {
+  readonly #deps: BatchDeps
+  #batch: Batch
+
+  constructor(deps: BatchDeps) {
+    this.#deps = deps
+    this.#batch = new Batch(deps.readModel)
+  }
+
+  /** Folds events in slices, and commits when the batch is full or the read model is current. Ends early if `round` aborts. */
+  async project(
+    events: readonly RecordedEvent[],
+    round: AbortSignal,
+  ): Promise<Result<void, ReadModelFailure>> {
+    const { asOfNow, readModel } = this.#deps
+    let began = performance.now()
+    for (const event of events) {
+      this.#batch.add(asOfNow?.(event) ?? event)
+      if (performance.now() - began < SLICE_MS) continue
+      const committed = this.#batch.isFull ? this.commit() : ok(undefined)
+      if (committed.isErr()) return committed
+      await nextTurn()
+      if (round.aborted) return ok(undefined)
+      began = performance.now()
+    }
+    return readModel.caughtUp || this.#batch.isFull ? this.commit() : ok(undefined)
+  }
+
+  commit(): Result<void, ReadModelFailure> {
+    const { readModel } = this.#deps
+    if (this.#batch.size === 0) return ok(undefined)
+    const committed = readModel.commit(this.#batch)
+    if (committed.isOk()) this.#batch = new Batch(readModel)
+    return committed
+  }
 }
 
 type LogFailure = LogIdError | ReadModelFailure
