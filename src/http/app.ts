@@ -14,6 +14,7 @@ import { livePlugin } from './live/live-plugin.ts'
 import { logAccesses } from './plugins/access-log.ts'
 import { limitConnections, limitSockets } from './plugins/admission.ts'
 import { beforeSending, endOutdatedAnswers } from './plugins/answers.ts'
+import { compressAnswers } from './plugins/compression.ts'
 import { handleNotFound, refuseConnection, refuseExpectation, sendError } from './plugins/errors.ts'
 import { describeApi } from './plugins/openapi.ts'
 import { serveConsole, serveDocs } from './plugins/pages.ts'
@@ -72,6 +73,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   const limits = { ...LIVE_LIMITS, ...deps.live }
   await app.register(limitConnections, limits)
   await app.register(beforeSending, limits)
+  await app.register(compressAnswers)
   await app.register(requirePermissions)
   if (deps.accessLog !== undefined) await app.register(logAccesses, { recorder: deps.accessLog })
   await app.register(endOutdatedAnswers, { ...limits, redactions: deps.redactions })

@@ -4,13 +4,17 @@ import '@fontsource-variable/geist'
 import '@fontsource-variable/jetbrains-mono'
 import './app/tokens.css'
 import { MantineProvider } from '@mantine/core'
-import { Notifications } from '@mantine/notifications'
 import { QueryClient, QueryClientProvider } from '@tanstack/react-query'
-import { StrictMode } from 'react'
+import { lazy, StrictMode, Suspense } from 'react'
 import { createRoot } from 'react-dom/client'
 import { ApiProblem } from './api/problem.ts'
 import { App } from './app/app.tsx'
 import { theme } from './app/theme.ts'
+
+const Notifications = lazy(async () => {
+  const { Notifications } = await import('@mantine/notifications')
+  return { default: Notifications }
+})
 
 const queries = new QueryClient({
   defaultOptions: {
@@ -31,8 +35,10 @@ createRoot(root).render(
   <StrictMode>
     <QueryClientProvider client={queries}>
       <MantineProvider theme={theme} defaultColorScheme="auto">
-        <Notifications position="bottom-right" />
         <App />
+        <Suspense>
+          <Notifications position="bottom-right" />
+        </Suspense>
       </MantineProvider>
     </QueryClientProvider>
   </StrictMode>,

@@ -54,6 +54,8 @@ export const serveConsole = fp<{ readonly root?: string }>(
         maxAge: '1y',
         schemaHide: true,
         decorateReply: false,
+        // The build has compressed them already.
+        preCompressed: true,
       })
     })
   },

@@ -55,7 +55,7 @@ export function lastEventId({ headers }: FastifyRequest): string | undefined {
   return typeof given === 'string' && given !== '' ? given : undefined
 }
 
-/** The offered type that a client prefers by its Accept header (RFC 9110), or the first; null if it accepts none. */
+/** The offered type that a client prefers by its Accept header (RFC 9110), or the first; null if it accepts none. For codings too. */
 export function preferred<T extends string>(
   accept: string | undefined,
   offered: readonly T[],
@@ -78,7 +78,7 @@ function parseRange(text: string): Range {
 /** The most exact range that names the type decides. */
 function weightOf(type: string, ranges: readonly Range[]): number {
   const [group] = type.split('/')
-  for (const name of [type, `${group}/*`, '*/*']) {
+  for (const name of [type, `${group}/*`, '*/*', '*']) {
     const found = ranges.find(({ range }) => range === name)
     if (found !== undefined) return found.weight
   }

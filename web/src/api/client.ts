@@ -1,9 +1,10 @@
 import { type Client, createClient } from '../../../src/client/index.ts'
+import { fetchOnce } from './early.ts'
 
 const KEY = 'retrai.token'
 
 const clientFor = (token: string | null): Client =>
-  createClient({ baseUrl: location.origin, token: token ?? undefined })
+  createClient({ baseUrl: location.origin, token: token ?? undefined, fetch: fetchOnce })
 
 let current = clientFor(sessionStorage.getItem(KEY))
 
@@ -11,12 +12,6 @@ let current = clientFor(sessionStorage.getItem(KEY))
 export const client = (): Client => current
 
 export const hasToken = (): boolean => sessionStorage.getItem(KEY) !== null
-
-/** The headers of requests that the page makes without the client. */
-export function authorization(): Readonly<Record<string, string>> {
-  const token = sessionStorage.getItem(KEY)
-  return token === null ? {} : { authorization: `Bearer ${token}` }
-}
 
 /** Uses the token from now on, while the tab is open. */
 export function keepToken(token: string): void {

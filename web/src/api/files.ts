@@ -1,5 +1,6 @@
 import { ProblemDocument } from '../../../src/api/problems.ts'
-import { authorization, client } from './client.ts'
+import { client } from './client.ts'
+import { authorization } from './early.ts'
 import { answerOf } from './problem.ts'
 
 /** The whole output of a tool call, of which its record holds a part. */

@@ -2,7 +2,6 @@ import { keepPreviousData, queryOptions } from '@tanstack/react-query'
 import { Readiness, ServerApprovals } from '../../../src/api/about-server.ts'
 import type { RunStatus } from '../../../src/api/records.ts'
 import type { Between } from '../changes/between.ts'
-import { hunkLines } from '../changes/hunk-lines.ts'
 import { hasEnded } from '../ui/status.ts'
 import { checkProof } from '../verify/verifier.ts'
 import { client } from './client.ts'
@@ -141,6 +140,7 @@ export const patchQuery = (runId: string, between: Between, path: string) =>
     queryKey: ['patch', runId, between, path],
     queryFn: async ({ signal }) => {
       const body = await answerOf(client().history.patch(runId, { ...between, path }, { signal }))
+      const { hunkLines } = await import('../changes/hunk-lines.ts')
       return hunkLines(await new Response(body).text())
     },
     staleTime: Number.POSITIVE_INFINITY,
