@@ -32,12 +32,14 @@ const ROOMS = {
     ...['api', 'audit', 'auth', 'domain', 'lib', 'live', 'log', 'projections', 'queries'],
     ...['redaction', 'snapshots', 'store/event-store.ts'],
   ],
+  // Spans of runs, made from the log.
+  traces: ['domain', 'lib', 'log', 'store/event-store.ts'],
   // The domain's types that are on the wire come through api/records.ts.
   client: ['api', 'lib'],
   server: [
     ...['agent', 'api', 'artifacts', 'audit', 'auth', 'checks', 'domain', 'http', 'lib', 'live'],
     ...['log', 'models', 'projections', 'redaction', 'runner', 'sandbox', 'snapshots', 'store'],
-    'workspace',
+    ...['traces', 'workspace'],
   ],
   cli: [
     ...['api', 'artifacts', 'audit', 'auth', 'client', 'domain', 'lib', 'log', 'server', 'store'],
@@ -122,6 +124,7 @@ module.exports = {
     library('openai-stays-in-its-adapter', 'models/adapters/', 'openai'),
     library('anthropic-stays-in-its-adapter', 'models/adapters/', '@anthropic-ai/sdk'),
     library('fastify-stays-in-http', 'http/', '(@fastify|fastify)'),
+    library('opentelemetry-stays-in-traces', 'traces/', '@opentelemetry'),
   ],
   options: {
     doNotFollow: { path: 'node_modules' },

@@ -30,6 +30,7 @@ import { history } from './routes/history.ts'
 import { ledgers } from './routes/ledgers.ts'
 import { log } from './routes/log.ts'
 import { sendMessage } from './routes/messages.ts'
+import { metrics } from './routes/metrics.ts'
 import { proofs } from './routes/proofs.ts'
 import { redactions } from './routes/redactions.ts'
 import { runCommands } from './routes/run-commands.ts'
@@ -43,7 +44,7 @@ const REQUEST_TIMEOUT_MS = 30_000
 
 const ROUTES = [
   ...[createRun, ...runs, ...runCommands, sendMessage, ...history],
-  ...[...redactions, ...files, ...aboutServer, tokens],
+  ...[...redactions, ...files, ...aboutServer, metrics, tokens],
 ]
 const AUDIT_ROUTES = [proofs, log, ledgers]
 const LIVE_ROUTES = [...events, ...sockets]
@@ -142,7 +143,8 @@ class RequestLog extends LogController {
   }
 }
 
-const isProbe = ({ url }: FastifyRequest): boolean => url.startsWith('/health/')
+const isProbe = ({ url }: FastifyRequest): boolean =>
+  url.startsWith('/health/') || url === '/metrics'
 
 function describe({ method, url, host, ip, socket }: FastifyRequest) {
   const { remotePort } = socket

@@ -137,6 +137,10 @@ export type AppDeps = {
   /** The pool of the runs that this server accepts; null if every server may work on them. */
   readonly pool?: string | null
   readonly ready: () => Promise<Readiness>
+  /** How many commands run now, for /metrics; 0 if left out. */
+  readonly commandsRunning?: () => number
+  /** How many deliveries of webhooks are due, for /metrics; 0 if left out. */
+  readonly webhookPending?: () => number
   /** Authenticates callers. */
   readonly auth: Auth
   /** Records accesses. Without it, nothing records them. */

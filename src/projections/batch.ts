@@ -2,6 +2,7 @@ import { err } from 'neverthrow'
 import { decode } from '../log/codec.ts'
 import { foldLogged, type LoadedRun, runIdOf } from '../log/run-log.ts'
 import type { Position, RecordedEvent } from '../store/event-store.ts'
+import { addTo, type Totals } from './totals.ts'
 
 /** The last event that is projected. */
 export type Checkpoint = {
@@ -24,6 +25,7 @@ type Before = {
   get(runId: string): LoadedRun | null
   /** The runs that have a record that cannot be read. */
   readonly damaged: ReadonlySet<string>
+  readonly totals: Totals
 }
 
 /**
@@ -40,12 +42,14 @@ export class Batch {
   readonly runs = new Map<string, LoadedRun>()
   /** The runs that turned out to be damaged. */
   readonly damaged = new Map<string, DamagedRun>()
+  readonly #totals: Record<keyof Totals, number>
   #last: RecordedEvent | null = null
   /** How many events were added. */
   size = 0
 
   constructor(before: Before) {
     this.#before = before
+    this.#totals = { ...before.totals }
   }
 
   /** Folds one event in. An event that is already projected changes nothing. */
@@ -59,8 +63,17 @@ export class Batch {
     if (run !== null && revision <= run.state.seq) return
     const decoded = decode(event)
     const folded = decoded.isOk() ? foldLogged(runId, run, decoded.value) : err(decoded.error)
-    if (folded.isOk()) this.runs.set(runId, folded.value)
-    else this.damaged.set(runId, { runId, seq: folded.error.seq, message: folded.error.message })
+    if (folded.isOk() && decoded.isOk()) {
+      this.runs.set(runId, folded.value)
+      addTo(this.#totals, decoded.value.record)
+    } else if (folded.isErr()) {
+      this.damaged.set(runId, { runId, seq: folded.error.seq, message: folded.error.message })
+    }
+  }
+
+  /** The sums with this batch. */
+  get totals(): Totals {
+    return this.#totals
   }
 
   get isFull(): boolean {

@@ -8,12 +8,13 @@ import type { Checkpoint } from './batch.ts'
 import type { LaterTags } from './read-model.ts'
 import { ReadModelTables } from './read-model-tables.ts'
 import { RunLists } from './run-lists.ts'
+import type { Totals } from './totals.ts'
 
 /**
  * Raise the first number whenever the tables, `RunState` or the result of `evolve` for a record change: files of
  * other versions are rebuilt from the log. A new version of the records changes the number, too.
  */
-const VERSION = 19 * 10_000 + SCHEMA
+const VERSION = 20 * 10_000 + SCHEMA
 
 /** Marks the file as ours in the header of the database: "rtRM". */
 const APPLICATION_ID = 0x7274524d
@@ -64,7 +65,8 @@ const TABLES = `
     stream TEXT,
     revision INTEGER,
     event_id TEXT,
-    redaction INTEGER NOT NULL DEFAULT -1
+    redaction INTEGER NOT NULL DEFAULT -1,
+    totals TEXT NOT NULL DEFAULT '{}'
   ) STRICT;
   INSERT INTO progress (one) VALUES (1);
   PRAGMA application_id = ${APPLICATION_ID};
@@ -176,6 +178,7 @@ export type Contents = {
   readonly damaged: Set<string>
   logId: string | null
   checkpoint: Checkpoint | null
+  totals: Totals
 }
 
 /** The tags that a run was given later; null if it was not. */
@@ -187,7 +190,8 @@ function open({ file }: ReadModelOptions, tagsOf: TagsOf): Contents {
     const tables = new ReadModelTables(db)
     const [damaged, logId] = [tables.damaged(), tables.logId()]
     const lists = new RunLists(db, tagsOf)
-    return { tables, lists, damaged, logId, checkpoint: tables.checkpoint() }
+    const [checkpoint, totals] = [tables.checkpoint(), tables.totals()]
+    return { tables, lists, damaged, logId, checkpoint, totals }
   } catch (cause) {
     db.close()
     throw cause

@@ -4,6 +4,7 @@ import type { RunState } from '../domain/state.ts'
 import type { LoadedRun } from '../log/run-log.ts'
 import type { Batch, Checkpoint } from './batch.ts'
 import { runColumns } from './read-model.ts'
+import type { Totals } from './totals.ts'
 
 /** A run that has not ended: the process that works on it, its pool, and whether it waits for a person. */
 export type UnfinishedRun = {
@@ -49,6 +50,12 @@ const UnfinishedRow = z.object({
 })
 const HeadRow = z.object({ run_id: z.string(), length: z.int(), head: z.string() })
 const Identity = z.object({ log_id: z.string().nullable() })
+const StatusRow = z.object({ status: z.string(), runs: z.int() })
+const TotalsRow = z.object({
+  totals: z
+    .string()
+    .transform((text): Totals => z.record(z.string(), z.number()).parse(JSON.parse(text))),
+})
 const ProgressRow = z.union([
   z.object({
     position: z.string(),
@@ -88,7 +95,7 @@ export class ReadModelTables {
         seq = excluded.seq, head = excluded.head, listed = excluded.listed, state = excluded.state`)
     this.#putDamaged = db.prepare('INSERT INTO damaged (run_id, seq, message) VALUES (?, ?, ?)')
     this.#putProgress = db.prepare(
-      'UPDATE progress SET position = ?, stream = ?, revision = ?, event_id = ?',
+      'UPDATE progress SET position = ?, stream = ?, revision = ?, event_id = ?, totals = ?',
     )
     this.#unfinished = db.prepare(`
       SELECT run_id, status, state ->> '$.claimant' AS claimant, state ->> '$.pool' AS pool,
@@ -146,8 +153,21 @@ export class ReadModelTables {
     return { ...place, eventId }
   }
 
+  /** What all projected records amount to. */
+  totals(): Totals {
+    return TotalsRow.parse(this.#db.prepare('SELECT totals FROM progress').get()).totals
+  }
+
+  /** How many runs have each status. */
+  statuses(): ReadonlyMap<string, number> {
+    const rows = this.#db.prepare('SELECT status, count(*) AS runs FROM runs GROUP BY status').all()
+    return new Map(
+      rows.map((row) => StatusRow.parse(row)).map(({ status, runs }) => [status, runs]),
+    )
+  }
+
   /** Writes the runs and the checkpoint of a batch, or nothing of it. */
-  commit({ runs, damaged, checkpoint }: Batch): void {
+  commit({ runs, damaged, checkpoint, totals }: Batch): void {
     this.#transact(() => {
       for (const run of runs.values()) this.#put(run)
       for (const { runId, seq, message } of damaged.values()) {
@@ -155,7 +175,7 @@ export class ReadModelTables {
       }
       if (checkpoint === null) return
       const { position, stream, revision, eventId } = checkpoint
-      this.#putProgress.run(position, stream, revision, eventId)
+      this.#putProgress.run(position, stream, revision, eventId, JSON.stringify(totals))
     })
   }
 

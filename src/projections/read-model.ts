@@ -14,6 +14,7 @@ import {
 } from '../domain/state.ts'
 import type { RunVerdict } from '../domain/verdict.ts'
 import type { LoadedRun } from '../log/run-log.ts'
+import type { Totals } from './totals.ts'
 
 /** A run in a list. */
 type RunRow = {
@@ -177,6 +178,10 @@ export interface ReadModel {
   laterTags(runId: string): LaterTags | null
   /** Resolves to true once the record `seq` of the run is projected, to false after `timeoutMs`. */
   waitFor(runId: string, seq: number, timeoutMs: number): Promise<boolean>
+  /** What all projected records amount to. A restart keeps it, and a rebuild makes the same. */
+  readonly totals: Totals
+  /** How many runs have each status. */
+  statuses(): ReadonlyMap<string, number>
   /** Whether the whole log has been projected at least once since the start. */
   readonly caughtUp: boolean
 }

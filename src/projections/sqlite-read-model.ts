@@ -18,6 +18,7 @@ import {
   type ReadModelOptions,
 } from './read-model-file.ts'
 import type { UnfinishedRun } from './read-model-tables.ts'
+import type { Totals } from './totals.ts'
 
 /** How many records of a run are projected, and the hash of the last one. */
 type RunHead = { readonly run_id: string; readonly length: number; readonly head: string }
@@ -154,6 +155,14 @@ export class SqliteReadModel implements ReadModel {
     return this.#contents.damaged
   }
 
+  get totals(): Totals {
+    return this.#contents.totals
+  }
+
+  statuses(): ReadonlyMap<string, number> {
+    return this.#read(({ tables }) => tables.statuses())
+  }
+
   /** The last event that is projected; null before the first. */
   get checkpoint(): Checkpoint | null {
     return this.#contents.checkpoint
@@ -169,7 +178,7 @@ export class SqliteReadModel implements ReadModel {
 
   /** Commits runs and checkpoint together, then answers the calls that waited for them. */
   commit(batch: Batch): Result<void, ReadModelFailure> {
-    const { runs, damaged, checkpoint } = batch
+    const { runs, damaged, checkpoint, totals } = batch
     try {
       this.#contents.tables.commit(batch)
     } catch (cause) {
@@ -177,6 +186,7 @@ export class SqliteReadModel implements ReadModel {
       return err(failure(this.#options.file, cause))
     }
     this.#contents.checkpoint = checkpoint
+    this.#contents.totals = totals
     for (const run of damaged.values()) {
       this.#contents.damaged.add(run.runId)
       const message = 'a run is damaged: its records from here on are not projected'

@@ -66,6 +66,11 @@ export class Runner {
     this.#connected().send({ type: 'crash', crash })
   }
 
+  /** How many commands run now. Programs without a limit of time, such as servers, are not commands. */
+  get commands(): number {
+    return this.#process?.commands ?? 0
+  }
+
   /** Process id of the runner; null while it is not started. */
   get pid(): number | null {
     return this.#process?.pid ?? null
@@ -113,7 +118,10 @@ class RunnerProcess {
   readonly #pipe = this.#child.stdio?.[3] as Socket | undefined
   /** Resolves to the cause if the process could not be started. */
   readonly #failed: Promise<unknown>
-  readonly #calls = new Map<number, { call: Call; onNotice: (notice: Notice) => void }>()
+  readonly #calls = new Map<
+    number,
+    { call: Call; onNotice: (notice: Notice) => void; isCommand: boolean }
+  >()
   #count = 0
   #beat: ReturnType<typeof setInterval> | null = null
   /** Questions without an answer. Time is not counted: if this process was stopped itself, the other has not failed. */
@@ -150,6 +158,10 @@ class RunnerProcess {
     return this.#child.pid ?? null
   }
 
+  get commands(): number {
+    return [...this.#calls.values()].filter(({ isCommand }) => isCommand).length
+  }
+
   start(request: StartRequest, onNotice: (notice: Notice) => void): RunningCall {
     if (this.#pipe === undefined || this.pid === null) {
       return callThatEnded(this.#failed.then((cause) => withoutRunner(cause).ended))
@@ -159,7 +171,7 @@ class RunnerProcess {
     const call = new Call(id, (message, body) => {
       if (this.#calls.has(id)) this.send(message, body)
     })
-    this.#calls.set(id, { call, onNotice })
+    this.#calls.set(id, { call, onNotice, isCommand: request.timeoutMs !== null })
     this.#pipe.ref()
     this.#beat ??= setInterval(() => this.#ask(), ASKED_EVERY_MS).unref()
     this.send({ type: 'start', call: id, request })

@@ -299,6 +299,7 @@ function createApp(parts: Parts, made: Made): ReturnType<typeof buildApp> {
     clock: now,
     defaults: { cwd: process.cwd(), model_name: catalogue.default.name, max_iterations: 20 },
     ready: () => readiness(parts, made),
+    commandsRunning: () => made.runner.commands,
   })
 }
 

@@ -176,6 +176,12 @@ export const Settings = z.strictObject({
     .optional(),
   RETRAI_TSA_CA: text.transform((path) => resolve(path)).optional(),
   RETRAI_ACCESS_LOG: oneOf(['on', 'off']).default('on'),
+  /** A collector of traces. */
+  OTEL_EXPORTER_OTLP_ENDPOINT: text
+    .pipe(z.url({ protocol: /^https?$/, error: 'must be an http:// or https:// address' }))
+    .optional(),
+  /** Which version of the GenAI conventions the traces follow. */
+  OTEL_SEMCONV_STABILITY_OPT_IN: text.optional(),
   /** An endpoint for every model, whatever its name. */
   RETRAI_LLM_BASE_URL: modelUrl('RETRAI_LLM_API_KEY').optional(),
   RETRAI_LLM_API_KEY: text.optional(),

@@ -13,6 +13,7 @@ import { removeFolder } from '../lib/remove-folder.ts'
 import { readPriceFile, readProviderFile } from '../models/operator-files.ts'
 import { removeControlGroup } from '../runner/control-group.ts'
 import { Runner } from '../runner/runner.ts'
+import { startTraces } from '../traces/exporter.ts'
 import { type Commands, chooseCommands } from './commands.ts'
 import { openIdentity } from './data-folder.ts'
 import { type Configuration, joinRooms } from './join-rooms.ts'
@@ -106,6 +107,8 @@ export async function startServer(
   await redactor.settled(REDACTED_WITHIN_MS)
   const sharing = shareArtifacts(places.value, redactor, log)
   opened.defer(() => sharing.stop())
+  const traces = startTracing(parts)
+  opened.defer(() => traces?.stop())
 
   const url = await listen(app, settings)
   if (url.isErr()) return err(url.error)
@@ -138,6 +141,14 @@ export async function startServer(
     ready: projector.caughtUpOnce(),
     close: () => running.disposeAsync(),
   })
+}
+
+/** Exports traces if a collector is set; null if none is. */
+function startTracing({ settings, store, log }: Parts) {
+  const { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_SEMCONV_STABILITY_OPT_IN: optIn } = settings
+  if (endpoint === undefined) return null
+  const file = join(settings.RETRAI_DATA_DIR, 'traces.json')
+  return startTraces({ store, log, endpoint, optIn, file })
 }
 
 /** Removes what was made to run commands, once that is known: a start that has failed may still be choosing. */

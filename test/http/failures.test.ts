@@ -47,6 +47,8 @@ test('does not wait forever for a read model that falls behind', async ({ startS
       get: () => null,
       list: (query) => readModel.list(query),
       laterTags: (run) => readModel.laterTags(run),
+      totals: readModel.totals,
+      statuses: () => readModel.statuses(),
       caughtUp: false,
       waitFor: async (_run, _seq, timeoutMs) => {
         waited = timeoutMs

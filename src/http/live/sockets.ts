@@ -35,6 +35,10 @@ export class Sockets {
     this.#deps = deps
   }
 
+  get count(): number {
+    return this.#open.size
+  }
+
   /** Serves one socket until either side ends it. Listeners are in place before this returns. */
   serve<Cursor>(
     socket: WebSocket,

@@ -36,7 +36,10 @@ const CODINGS = {
 /** Compresses texts for clients that accept it, in the threads of Node. */
 export const compressAnswers = fp(
   async (app) => {
+    const compressed = new WeakSet<FastifyReply>()
     app.addHook('onSend', async (request, reply, payload) => {
+      // The stream has failed before anything of it was sent, so this is another answer.
+      if (compressed.delete(reply)) reply.removeHeader('content-encoding')
       const isStream = payload instanceof Readable
       if (!isStream && typeof payload !== 'string' && !Buffer.isBuffer(payload)) return payload
       if (!isCompressible(reply)) return payload
@@ -48,6 +51,7 @@ export const compressAnswers = fp(
       if (coding === null || coding === 'identity') return payload
       reply.header('content-encoding', coding).removeHeader('content-length')
       weaken(reply)
+      compressed.add(reply)
       if (!(body instanceof Readable)) return CODINGS[coding].whole(body)
       // If either fails or closes, so does the other: a part never looks complete.
       return pipeline(body, CODINGS[coding].stream(), () => {})

@@ -133,6 +133,8 @@ describe('the live event stream, when something fails', () => {
         get: (run) => readModel.get(run),
         list: (query) => readModel.list(query),
         laterTags: (run) => readModel.laterTags(run),
+        totals: readModel.totals,
+        statuses: () => readModel.statuses(),
         caughtUp: true,
         waitFor: async (run, seq, timeoutMs) => {
           if (!held) return readModel.waitFor(run, seq, timeoutMs)

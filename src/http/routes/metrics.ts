@@ -1,0 +1,111 @@
+import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import * as z from 'zod'
+import { RUN_STATUSES } from '../../api/records.ts'
+import { RUN_STREAM_PREFIX } from '../../log/run-log.ts'
+import { logPages } from '../../log/stream-pages.ts'
+import type { AppDeps, ZodApp } from '../deps.ts'
+import { described } from '../problems/problem.ts'
+
+/** GET /metrics */
+export function metrics(app: ZodApp, deps: AppDeps): void {
+  let ofServer: Registry | null = null
+  app.route({
+    method: 'GET',
+    url: '/metrics',
+    config: { needs: 'runs:read' },
+    schema: {
+      operationId: 'metrics',
+      tags: ['health'],
+      summary: 'Measure the server, for Prometheus',
+      description:
+        'Counters are sums over the records of all runs, so a restart keeps them. No text of a run is shown.',
+      response: { 200: described('The text format of Prometheus', z.string()) },
+    },
+    handler: async (_request, reply) => {
+      ofServer ??= measure(app, deps)
+      const texts = await Promise.all([ofProcess().metrics(), ofServer.metrics()])
+      return reply.type(ofServer.contentType).send(texts.join('\n'))
+    },
+  })
+}
+
+let processRegistry: Registry | null = null
+
+/** `process_*` and `nodejs_*`: a process has them once. Nothing is observed before somebody asks. */
+function ofProcess(): Registry {
+  if (processRegistry !== null) return processRegistry
+  processRegistry = new Registry()
+  collectDefaultMetrics({ register: processRegistry })
+  return processRegistry
+}
+
+/** `retrai_*`, read when they are asked for. */
+function measure({ live }: Pick<ZodApp, 'live'>, deps: AppDeps): Registry {
+  const registry = new Registry()
+  const { readModel, commandsRunning = () => 0, webhookPending = () => 0 } = deps
+  const registers = [registry]
+  const gauge = (name: string, help: string, value: () => number | Promise<number>) =>
+    new Gauge({
+      ...{ name, help, registers },
+      async collect() {
+        this.set(await value())
+      },
+    })
+  /** @param labelsOf by the part of the name of a total before the slash, the labels without the part after it */
+  const counter = (
+    name: string,
+    help: string,
+    label: string,
+    labelsOf: Readonly<Record<string, Readonly<Record<string, string>>>>,
+  ) =>
+    new Counter({
+      ...{ name, help, registers },
+      labelNames: [label, ...Object.values(labelsOf).flatMap((labels) => Object.keys(labels))],
+      collect() {
+        this.reset()
+        for (const [total, value] of Object.entries(readModel.totals)) {
+          const slash = total.indexOf('/')
+          const labels = labelsOf[total.slice(0, slash)]
+          if (labels) this.inc({ [label]: total.slice(slash + 1), ...labels }, value)
+        }
+      },
+    })
+  new Gauge({
+    ...{ name: 'retrai_runs', help: 'Runs by status', labelNames: ['status'], registers },
+    collect() {
+      const runs = readModel.statuses()
+      for (const status of RUN_STATUSES) this.set({ status }, runs.get(status) ?? 0)
+    },
+  })
+  counter('retrai_run_tokens_total', 'Tokens that models reported', 'model', {
+    input: { direction: 'input' },
+    output: { direction: 'output' },
+  })
+  counter('retrai_run_cost_usd_total', 'Estimated cost, as far as prices are known', 'model', {
+    cost: {},
+  })
+  counter('retrai_log_records_total', 'Records of runs', 'kind', { records: {} })
+  const behind = `Records that lists and states do not show yet; more than ${MOST_BEHIND} are not counted`
+  gauge('retrai_read_model_behind_records', behind, () => recordsBehind(deps))
+  gauge('retrai_sockets', 'Open WebSockets', () => live.sockets.count)
+  gauge('retrai_commands_running', 'Commands of agents and checks', commandsRunning)
+  gauge('retrai_webhook_pending', 'Deliveries of webhooks that are due', webhookPending)
+  return registry
+}
+
+const MOST_BEHIND = 10_000
+/** How long the count waits for the store. */
+const SILENT_MS = 2_000
+
+/** NaN while the store does not answer. */
+async function recordsBehind({ store, checkpoint }: AppDeps): Promise<number> {
+  const after = checkpoint()?.position ?? null
+  let count = 0
+  const prefix = RUN_STREAM_PREFIX
+  for await (const page of logPages(store, { after, prefix, silentMs: SILENT_MS })) {
+    if (page.isErr()) return Number.NaN
+    count += page.value.length
+    if (count >= MOST_BEHIND) break
+  }
+  return Math.min(count, MOST_BEHIND)
+}

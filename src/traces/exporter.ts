@@ -1,0 +1,163 @@
+import { readFile } from 'node:fs/promises'
+import { ProtobufTraceSerializer } from '@opentelemetry/otlp-transformer'
+import { err, ok, type Result } from 'neverthrow'
+import * as z from 'zod'
+import { Backoff, type PauseBoundsMs, sleep } from '../lib/backoff.ts'
+import { jsonOr } from '../lib/json.ts'
+import type { Logger } from '../lib/logger.ts'
+import { messageOf } from '../lib/message-of.ts'
+import { writeDurably } from '../lib/write-durably.ts'
+import { RUN_STREAM_PREFIX } from '../log/run-log.ts'
+import { eventAt } from '../log/stream-pages.ts'
+import type { EventStore, Position, RecordedEvent } from '../store/event-store.ts'
+import { conventionsFor } from './conventions.ts'
+import { type Span, SpanMaker } from './spans.ts'
+
+type Deps = {
+  readonly store: EventStore
+  readonly log: Logger
+  /** `OTEL_EXPORTER_OTLP_ENDPOINT`. */
+  readonly endpoint: string
+  /** `OTEL_SEMCONV_STABILITY_OPT_IN`. */
+  readonly optIn?: string | undefined
+  /** Where the cursor is kept. */
+  readonly file: string
+  readonly retryMs?: PauseBoundsMs
+}
+
+/** The most spans of one request, and how long spans of runs at work are gathered. */
+const BATCH_SPANS = 512
+const GATHER_MS = 1_000
+const ANSWER_WITHIN_MS = 10_000
+const RETRY_MS: PauseBoundsMs = [1_000, 60_000]
+
+/** The last record whose span the collector has, or that has none. */
+const Cursor = z.object({
+  position: z.string(),
+  stream: z.string(),
+  revision: z.int(),
+  id: z.string(),
+})
+
+/**
+ * Sends the spans of all runs to a collector, from the beginning of the log on. The log is the queue: what the collector has not
+ * accepted is read again later, and nothing but one request is kept in memory.
+ */
+export function startTraces(deps: Deps): { stop(): Promise<void> } {
+  const stop = new AbortController()
+  const ended = exportAll(deps, stop.signal)
+  return {
+    stop: () => {
+      stop.abort()
+      return ended
+    },
+  }
+}
+
+async function exportAll(deps: Deps, signal: AbortSignal): Promise<void> {
+  const backoff = new Backoff(deps.retryMs ?? RETRY_MS)
+  let isOut = false
+  const accepted = (): void => {
+    backoff.reset()
+    if (isOut) deps.log.info({}, 'traces are exported again')
+    isOut = false
+  }
+  while (!signal.aborted) {
+    try {
+      const done = await follow(deps, accepted, signal)
+      if (done.isErr()) throw new Error(done.error)
+    } catch (cause) {
+      const error = messageOf(cause)
+      if (!signal.aborted && !isOut)
+        deps.log.warn({ error }, 'traces cannot be exported now; they wait in the log')
+      isOut = true
+    }
+    await backoff.wait(signal)
+  }
+}
+
+/** Exports from the cursor on, until something fails. The error is a text for people. */
+async function follow(
+  { store, log, endpoint, optIn, file }: Deps,
+  accepted: () => void,
+  signal: AbortSignal,
+): Promise<Result<void, string>> {
+  const after = await readCursor(file, store)
+  if (after.isErr()) return err(after.error)
+  const maker = new SpanMaker(store, conventionsFor(optIn))
+  let spans: Span[] = []
+  const flush = async (last: RecordedEvent): Promise<Result<void, string>> => {
+    const sent = await send(spans, endpoint, log, signal)
+    if (sent.isErr()) return sent
+    const { position, stream, revision, id } = last
+    await writeDurably(file, JSON.stringify({ position, stream, revision, id }))
+    spans = []
+    accepted()
+    return ok()
+  }
+  let last: RecordedEvent | null = null
+  let isLive = false
+  const options = { after: after.value, prefix: RUN_STREAM_PREFIX, signal }
+  for await (const item of store.subscribeAll(options)) {
+    // The store that answers next may hold another log.
+    if (item.type === 'interrupted') return ok()
+    if (item.type === 'caught_up') isLive = true
+    for (const event of item.type === 'events' ? item.events : []) {
+      const span = await maker.spanOf(event)
+      if (span.isErr()) return err(span.error.type)
+      if (span.value !== null) spans.push(span.value)
+      last = event
+      if (spans.length < BATCH_SPANS) continue
+      const flushed = await flush(last)
+      if (flushed.isErr()) return flushed
+    }
+    if (!isLive || spans.length === 0 || last === null) continue
+    const flushed = await flush(last)
+    if (flushed.isErr()) return flushed
+    await sleep(GATHER_MS, signal)
+  }
+  return ok()
+}
+
+/** Null: from the beginning, because there is no cursor, or it is of another log, or of one that was restored. */
+async function readCursor(
+  file: string,
+  store: EventStore,
+): Promise<Result<Position | null, string>> {
+  const text = await readFile(file, 'utf8').catch(() => '')
+  const { data: cursor } = Cursor.safeParse(jsonOr(text, null))
+  if (cursor === undefined) return ok(null)
+  const found = await eventAt(store, cursor.stream, cursor.revision)
+  if (found.isErr()) return err(found.error.message)
+  const { id, position } = found.value ?? {}
+  return ok(id === cursor.id && position === cursor.position ? position : null)
+}
+
+/** Statuses of a collector that will never accept these spans: OTLP says that they are dropped. */
+const HOPELESS = new Set([400, 413])
+
+async function send(
+  spans: Span[],
+  endpoint: string,
+  log: Logger,
+  signal: AbortSignal,
+): Promise<Result<void, string>> {
+  const answer = await fetch(`${endpoint.replace(/\/+$/, '')}/v1/traces`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/x-protobuf' },
+    body: ProtobufTraceSerializer.serializeRequest(spans) ?? null,
+    signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_WITHIN_MS)]),
+  })
+  const body = new Uint8Array(await answer.arrayBuffer())
+  const { status } = answer
+  if (HOPELESS.has(status)) {
+    log.error({ status, spans: spans.length }, 'the collector refuses spans, which are left out')
+    return ok()
+  }
+  if (!answer.ok) return err(`the collector answers ${status}`)
+  const { partialSuccess } = ProtobufTraceSerializer.deserializeResponse(body)
+  if (partialSuccess?.rejectedSpans) {
+    log.warn({ rejected: partialSuccess.rejectedSpans }, 'the collector has rejected spans')
+  }
+  return ok()
+}
