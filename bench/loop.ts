@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { besideOpencode } from './loop/beside-opencode.ts'
 import { CONTENT, FILES } from './loop/script.ts'
 import { startProcess } from './loop/start-process.ts'
+import { withTraces } from './loop/with-traces.ts'
 import { inTemporaryFolder } from './support/temporary-folder.ts'
 
 /** Runs of five iterations, each a call of an instant model and one file read. */
@@ -15,6 +16,7 @@ export function run(): Promise<string> {
     const places = { folder, project, modelUrl: model.url }
     const parts = [
       { title: '### The loop: runs of five iterations beside opencode', measure: besideOpencode },
+      { title: '### The loop, while traces are exported', measure: withTraces },
     ]
     const sections: string[] = []
     for (const { title, measure } of parts) {

@@ -26,7 +26,9 @@ const { forbidden } = z
   .parse(createRequire(import.meta.url)(CONFIG))
 const ROOMS = forbidden.flatMap(({ name }) => (name.startsWith('room-') ? [name.slice(5)] : []))
 
-const PACKAGES = ['@anthropic-ai/sdk', '@eventstore/db-client', 'fastify', 'openai']
+const PACKAGES = [
+  ...['@anthropic-ai/sdk', '@eventstore/db-client', '@opentelemetry/api', 'fastify', 'openai'],
+]
 
 /** An import that each rule forbids: the file that has it, and what it imports. */
 const VIOLATIONS: Readonly<Record<string, readonly [file: string, imported: string]>> = {
@@ -50,6 +52,7 @@ const VIOLATIONS: Readonly<Record<string, readonly [file: string, imported: stri
   'openai-stays-in-its-adapter': ['src/agent/openai.ts', 'openai'],
   'anthropic-stays-in-its-adapter': ['src/agent/anthropic.ts', '@anthropic-ai/sdk'],
   'fastify-stays-in-http': ['src/server/fastify.ts', 'fastify'],
+  'opentelemetry-stays-in-traces': ['src/log/spans.ts', '@opentelemetry/api'],
 }
 
 const Report = z.object({

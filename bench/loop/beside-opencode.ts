@@ -50,18 +50,19 @@ export async function besideOpencode(places: Places): Promise<string> {
   return [table(head, rows), '', ...note, NOTES].join('\n')
 }
 
-/** Starts the server in a process of its own, from these sources or from others. */
-async function startServer(
+/** Starts the server in a process of its own. @param collector of traces, if they are exported */
+export async function startServer(
   data: string,
   modelUrl: string,
-  module = new URL('./server-process.ts', import.meta.url),
+  ...collector: readonly string[]
 ): Promise<ServerProcess> {
   await mkdir(data)
-  return await startProcess(module, [data, modelUrl])
+  const module = new URL('./server-process.ts', import.meta.url)
+  return await startProcess(module, [data, modelUrl, ...collector])
 }
 
 /** Both servers ask the model once more after the last iteration: retrAI for a summary, opencode with the last result. */
-const contender = (
+export const contender = (
   runOnce: Contender['runOnce'],
   ...[fewest, forEach]: readonly [fewest: number, forEach: number]
 ): Contender => ({

@@ -1,8 +1,9 @@
 /**
  * The server with a goal that costs nothing, as a process of its own.
- * Arguments: the folder of its data, the URL of the model. It ends with the process that started it.
+ * Arguments: the folder of its data, the URL of the model, perhaps that of a collector of traces. It ends with the process that started it.
  */
 
+import { join } from 'node:path'
 import { NO_SERVERS } from '../../src/agent/mcp/servers.ts'
 import { planRun } from '../../src/agent/planning/plan-run.ts'
 import { Auth } from '../../src/auth/auth.ts'
@@ -11,12 +12,13 @@ import { createCatalogue } from '../../src/models/catalogue.ts'
 import { DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
 import { NO_ISOLATION } from '../../src/sandbox/isolation.ts'
 import { policyOfRun } from '../../src/server/commands.ts'
+import { startTraces } from '../../src/traces/exporter.ts'
 import { NO_AGENT, NO_SIGNING } from '../support/no-agent.ts'
 import { openWorkspace, realEffects } from './effects.ts'
 import { idleGoal } from './idle-goal.ts'
 import { now, Service } from './service.ts'
 
-const [folder = '', modelUrl = ''] = process.argv.slice(2)
+const [folder = '', modelUrl = '', collector] = process.argv.slice(2)
 const effects = realEffects(modelUrl, folder)
 const { models } = effects
 const catalogue = createCatalogue({ RETRAI_LLM_BASE_URL: modelUrl })
@@ -30,6 +32,10 @@ const isolate = (project: string) =>
   })
 const service = await Service.open(folder, effects)
 const { store } = service
+const traces =
+  collector === undefined
+    ? null
+    : startTraces({ store, log: console, endpoint: collector, file: join(folder, 'traces.json') })
 const auth = new Auth({
   store,
   sign: NO_SIGNING,
@@ -58,6 +64,7 @@ const app = await buildApp({
 })
 const url = await app.listen({ host: '127.0.0.1', port: 0 })
 process.once('disconnect', async () => {
+  await traces?.stop()
   await app.close()
   await auth.close()
   await service.close()

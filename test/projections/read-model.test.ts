@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { statusOf } from '../../src/domain/state.ts'
 import { GENESIS } from '../../src/log/chain.ts'
 import type { SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'
+import { addTo, type Totals } from '../../src/projections/totals.ts'
 import type { RecordedEvent } from '../../src/store/event-store.ts'
 import { createdRecord, validRun } from '../support/run-records.ts'
 import {
@@ -47,6 +48,14 @@ function expectFoldOf(readModel: SqliteReadModel, log: readonly RecordedEvent[],
     const runId = event.stream.slice('run-'.length)
     expect(readModel.get(runId)?.state ?? null).toEqual(states.get(runId) ?? null)
   }
+  const totals: Record<keyof Totals, number> = {}
+  for (const { data } of log.slice(0, length)) addTo(totals, JSON.parse(data))
+  // Also the costs are exactly the same, although they are fractions.
+  expect(readModel.totals).toEqual(totals)
+  const counts = Map.groupBy(states.values(), statusOf)
+  expect(readModel.statuses()).toEqual(
+    new Map([...counts].map(([status, of]) => [status, of.length])),
+  )
   expect(readModel.checkpoint?.position ?? null).toBe(log[length - 1]?.position ?? null)
   const unfinished = [...states.values()].filter((state) =>
     ['queued', 'running', 'awaiting_human', 'paused'].includes(statusOf(state)),

@@ -19,7 +19,7 @@ export function metrics(app: ZodApp, deps: AppDeps): void {
       summary: 'Measure the server, for Prometheus',
       description:
         'Counters are sums over the records of all runs, so a restart keeps them. No text of a run is shown.',
-      response: { 200: described('The text format of Prometheus', z.string()) },
+      response: { 200: described('The text format of Prometheus', z.string(), 'text/plain') },
     },
     handler: async (_request, reply) => {
       ofServer ??= measure(app, deps)

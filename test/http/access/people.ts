@@ -6,8 +6,9 @@ export const OPERATORS = ['operator', 'admin'] as const
 const AUDITORS = ['auditor', 'admin'] as const
 const ADMINS = ['admin'] as const
 
-/** Who may use which route under /api: the intended permissions, written a second time. */
+/** Who may use which route that is not open: the intended permissions, written a second time. */
 export const PERMISSIONS: Readonly<Record<string, readonly Role[]>> = {
+  'GET /metrics': ROLES,
   'GET /api/me': ROLES,
   'POST /api/tickets': ROLES,
   'GET /api/goals': ROLES,

@@ -35,7 +35,7 @@ beforeAll(async () => {
 })
 afterAll(() => people.server.stop())
 
-const isApi = ({ url }: Route): boolean => /^\/api(\/|$)/.test(url)
+const isApi = ({ url }: Route): boolean => /^\/(api(\/|$)|metrics$)/.test(url)
 /** A HEAD is a GET without its body. */
 const expectedFor = ({ method, url }: Route): readonly Role[] | undefined =>
   PERMISSIONS[`${method === 'HEAD' ? 'GET' : method} ${url}`]
