@@ -240,7 +240,8 @@ describe('an export', () => {
     collector.status = 200
     const { subagent } = familyOf()
     const stream = subagent.events[0]?.stream ?? ''
-    await store.append(stream, subagent.events, { expectedRevision: 'no_stream' })
+    const later = await store.append(stream, subagent.events, { expectedRevision: 'no_stream' })
+    later._unsafeUnwrap()
     await vi.waitFor(() => expect(collector.spans.length).toBe(3), PATIENCE)
     await traces.stop()
     expect(new Set(collector.spans.map(({ traceId }) => traceId))).toEqual(
