@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises'
 import { ProtobufTraceSerializer } from '@opentelemetry/otlp-transformer'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
-import { Backoff, type PauseBoundsMs, sleep } from '../lib/backoff.ts'
+import { keepRunning, type PauseBoundsMs, sleep } from '../lib/backoff.ts'
 import { jsonOr } from '../lib/json.ts'
 import type { Logger } from '../lib/logger.ts'
 import { messageOf } from '../lib/message-of.ts'
@@ -29,6 +29,8 @@ type Deps = {
 const BATCH_SPANS = 512
 const GATHER_MS = 1_000
 const ANSWER_WITHIN_MS = 10_000
+/** A request under way gets this long when the server stops, so that its spans are not sent again. */
+const STOP_WITHIN_MS = 2_000
 const RETRY_MS: PauseBoundsMs = [1_000, 60_000]
 
 /** The last record whose span the collector has, or that has none. */
@@ -44,55 +46,43 @@ const Cursor = z.object({
  * accepted is read again later, and nothing but one request is kept in memory.
  */
 export function startTraces(deps: Deps): { stop(): Promise<void> } {
-  const stop = new AbortController()
-  const ended = exportAll(deps, stop.signal)
+  const [stop, giveUp] = [new AbortController(), new AbortController()]
+  const loop = async (): Promise<void> => {
+    const done = await follow(deps, stop.signal, giveUp.signal)
+    if (done.isErr()) throw new Error(done.error)
+  }
+  const { retryMs = RETRY_MS } = deps
+  const onFailure = (cause: unknown): void =>
+    deps.log.warn(
+      { error: messageOf(cause) },
+      'traces cannot be exported now; they wait in the log',
+    )
+  const ended = keepRunning(loop, { signal: stop.signal, retryMs, onFailure })
   return {
     stop: () => {
       stop.abort()
+      setTimeout(() => giveUp.abort(), STOP_WITHIN_MS).unref()
       return ended
     },
-  }
-}
-
-async function exportAll(deps: Deps, signal: AbortSignal): Promise<void> {
-  const backoff = new Backoff(deps.retryMs ?? RETRY_MS)
-  let isOut = false
-  const accepted = (): void => {
-    backoff.reset()
-    if (isOut) deps.log.info({}, 'traces are exported again')
-    isOut = false
-  }
-  while (!signal.aborted) {
-    try {
-      const done = await follow(deps, accepted, signal)
-      if (done.isErr()) throw new Error(done.error)
-    } catch (cause) {
-      const error = messageOf(cause)
-      if (!signal.aborted && !isOut)
-        deps.log.warn({ error }, 'traces cannot be exported now; they wait in the log')
-      isOut = true
-    }
-    await backoff.wait(signal)
   }
 }
 
 /** Exports from the cursor on, until something fails. The error is a text for people. */
 async function follow(
   { store, log, endpoint, optIn, file }: Deps,
-  accepted: () => void,
   signal: AbortSignal,
+  giveUp: AbortSignal,
 ): Promise<Result<void, string>> {
   const after = await readCursor(file, store)
   if (after.isErr()) return err(after.error)
   const maker = new SpanMaker(store, conventionsFor(optIn))
   let spans: Span[] = []
   const flush = async (last: RecordedEvent): Promise<Result<void, string>> => {
-    const sent = await send(spans, endpoint, log, signal)
+    const sent = await send(spans, endpoint, log, giveUp)
     if (sent.isErr()) return sent
     const { position, stream, revision, id } = last
     await writeDurably(file, JSON.stringify({ position, stream, revision, id }))
     spans = []
-    accepted()
     return ok()
   }
   let last: RecordedEvent | null = null
@@ -140,13 +130,13 @@ async function send(
   spans: Span[],
   endpoint: string,
   log: Logger,
-  signal: AbortSignal,
+  giveUp: AbortSignal,
 ): Promise<Result<void, string>> {
   const answer = await fetch(`${endpoint.replace(/\/+$/, '')}/v1/traces`, {
     method: 'POST',
     headers: { 'content-type': 'application/x-protobuf' },
     body: ProtobufTraceSerializer.serializeRequest(spans) ?? null,
-    signal: AbortSignal.any([signal, AbortSignal.timeout(ANSWER_WITHIN_MS)]),
+    signal: AbortSignal.any([giveUp, AbortSignal.timeout(ANSWER_WITHIN_MS)]),
   })
   const body = new Uint8Array(await answer.arrayBuffer())
   const { status } = answer

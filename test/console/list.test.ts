@@ -52,6 +52,23 @@ describeInBrowser('the list of runs', () => {
     expect(read).toEqual([])
   })
 
+  test('is asked for once, before the scripts of the page have arrived', async () => {
+    const page = await open('about:blank')
+    const scripts = Promise.withResolvers<void>()
+    await page.route('**/assets/index-*.js', async (route) => {
+      await scripts.promise
+      await route.continue()
+    })
+    const asked: string[] = []
+    page.on('request', (request) => asked.push(new URL(request.url()).pathname))
+    const early = page.waitForResponse('**/api/runs?*')
+    await page.goto(server.url, { waitUntil: 'commit' })
+    await early
+    scripts.resolve()
+    await page.getByText('in project-0', { exact: true }).waitFor()
+    expect(asked.filter((path) => path === '/api/me')).toHaveLength(1)
+  })
+
   test('is filtered by status and goal, and the filter is in the address', async () => {
     const page = await open(`${server.url}/?status=aborted`)
     await page.getByText('in project-1', { exact: true }).waitFor()

@@ -1,4 +1,5 @@
 import { Kbd, Modal } from '@mantine/core'
+import { useFocusReturn } from '../ui/form-dialog.tsx'
 import classes from './shell.module.css'
 
 const SHORTCUTS: readonly (readonly [string, readonly (readonly [readonly string[], string])[]])[] =
@@ -27,6 +28,7 @@ const SHORTCUTS: readonly (readonly [string, readonly (readonly [readonly string
   ]
 
 export default function Shortcuts({ onClose }: { readonly onClose: () => void }) {
+  useFocusReturn()
   return (
     <Modal opened onClose={onClose} title="Keyboard shortcuts" size="lg">
       <div className={classes.groups}>

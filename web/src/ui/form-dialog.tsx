@@ -62,7 +62,7 @@ export function FormDialog(props: Props) {
 }
 
 /** Gives the focus back to what had it when the dialog opened. Mantine does so only for dialogs that stay mounted. */
-function useFocusReturn(): void {
+export function useFocusReturn(): void {
   const [before] = useState(() => document.activeElement)
   useEffect(
     () => () => {
