@@ -13,7 +13,6 @@ import { removeFolder } from '../lib/remove-folder.ts'
 import { readPriceFile, readProviderFile } from '../models/operator-files.ts'
 import { removeControlGroup } from '../runner/control-group.ts'
 import { Runner } from '../runner/runner.ts'
-import { startTraces } from '../traces/exporter.ts'
 import { type Commands, chooseCommands } from './commands.ts'
 import { openIdentity } from './data-folder.ts'
 import { type Configuration, joinRooms } from './join-rooms.ts'
@@ -107,7 +106,7 @@ export async function startServer(
   await redactor.settled(REDACTED_WITHIN_MS)
   const sharing = shareArtifacts(places.value, redactor, log)
   opened.defer(() => sharing.stop())
-  const traces = startTracing(parts)
+  const traces = await startTracing(parts)
   opened.defer(() => traces?.stop())
 
   const url = await listen(app, settings)
@@ -144,10 +143,12 @@ export async function startServer(
 }
 
 /** Exports traces if a collector is set; null if none is. */
-function startTracing({ settings, store, log }: Parts) {
+async function startTracing({ settings, store, log }: Parts) {
   const { OTEL_EXPORTER_OTLP_ENDPOINT: endpoint, OTEL_SEMCONV_STABILITY_OPT_IN: optIn } = settings
   if (endpoint === undefined) return null
   const file = join(settings.RETRAI_DATA_DIR, 'traces.json')
+  // Loaded only here, so that other servers do not wait for it.
+  const { startTraces } = await import('../traces/exporter.ts')
   return startTraces({ store, log, endpoint, optIn, file })
 }
 

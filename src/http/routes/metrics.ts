@@ -1,10 +1,12 @@
-import { Counter, collectDefaultMetrics, Gauge, Registry } from 'prom-client'
+import type { Registry } from 'prom-client'
 import * as z from 'zod'
 import { RUN_STATUSES } from '../../api/records.ts'
 import { RUN_STREAM_PREFIX } from '../../log/run-log.ts'
 import { logPages } from '../../log/stream-pages.ts'
 import type { AppDeps, ZodApp } from '../deps.ts'
 import { described } from '../problems/problem.ts'
+
+type Prometheus = typeof import('prom-client')
 
 /** GET /metrics */
 export function metrics(app: ZodApp, deps: AppDeps): void {
@@ -22,8 +24,10 @@ export function metrics(app: ZodApp, deps: AppDeps): void {
       response: { 200: described('The text format of Prometheus', z.string(), 'text/plain') },
     },
     handler: async (_request, reply) => {
-      ofServer ??= measure(app, deps)
-      const texts = await Promise.all([ofProcess().metrics(), ofServer.metrics()])
+      // Loaded only here, so that a server whose metrics nobody reads does not wait for it.
+      const prometheus = await import('prom-client')
+      ofServer ??= measure(prometheus, app, deps)
+      const texts = await Promise.all([ofProcess(prometheus).metrics(), ofServer.metrics()])
       return reply.type(ofServer.contentType).send(texts.join('\n'))
     },
   })
@@ -32,7 +36,7 @@ export function metrics(app: ZodApp, deps: AppDeps): void {
 let processRegistry: Registry | null = null
 
 /** `process_*` and `nodejs_*`: a process has them once. Nothing is observed before somebody asks. */
-function ofProcess(): Registry {
+function ofProcess({ Registry, collectDefaultMetrics }: Prometheus): Registry {
   if (processRegistry !== null) return processRegistry
   processRegistry = new Registry()
   collectDefaultMetrics({ register: processRegistry })
@@ -40,7 +44,11 @@ function ofProcess(): Registry {
 }
 
 /** `retrai_*`, read when they are asked for. */
-function measure({ live }: Pick<ZodApp, 'live'>, deps: AppDeps): Registry {
+function measure(
+  { Registry, Gauge, Counter }: Prometheus,
+  { live }: Pick<ZodApp, 'live'>,
+  deps: AppDeps,
+): Registry {
   const registry = new Registry()
   const { readModel, commandsRunning = () => 0, webhookPending = () => 0 } = deps
   const registers = [registry]
