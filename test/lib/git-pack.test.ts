@@ -11,7 +11,8 @@ import {
   type GitObject,
   objectId,
 } from '../../src/lib/git-objects.ts'
-import { readPack, writePack } from '../../src/lib/git-pack.ts'
+import { readPack } from '../../src/lib/git-pack.ts'
+import { writePack } from '../../src/lib/write-pack.ts'
 import { isMissing } from '../support/missing.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'retrai-pack-'))

@@ -5,7 +5,8 @@ import {
   shownPath,
   type TreeEntry,
 } from '../../lib/git-objects.ts'
-import { readPack, writePack } from '../../lib/git-pack.ts'
+import { readPack } from '../../lib/git-pack.ts'
+import { writePack } from '../../lib/write-pack.ts'
 import { maskedContent } from '../../log/masking.ts'
 import { type NamedObjects, namedObjects, type TreeAt } from '../verify/files-check.ts'
 import { type Manifest, objectsPath } from './bundle-format.ts'

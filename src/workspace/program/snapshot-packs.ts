@@ -1,5 +1,5 @@
 import type { GitObject } from '../../lib/git-objects.ts'
-import { joinPack, packed } from '../../lib/git-pack.ts'
+import { joinPack, packed } from '../../lib/write-pack.ts'
 
 /** Where packs end depends on what is in them only, so that runs of the same project have the same packs. */
 const MAX_PACK_BYTES = 4 * 1024 * 1024

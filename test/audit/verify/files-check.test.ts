@@ -12,8 +12,9 @@ import {
   type GitObject,
   objectId,
 } from '../../../src/lib/git-objects.ts'
-import { readPack, writePack } from '../../../src/lib/git-pack.ts'
+import { readPack } from '../../../src/lib/git-pack.ts'
 import { sha256 } from '../../../src/lib/sha256.ts'
+import { writePack } from '../../../src/lib/write-pack.ts'
 import { twoProjects } from '../../snapshots/arbitraries.ts'
 import { type Files, filesOf, Objects } from '../../snapshots/support.ts'
 import { isMissing } from '../../support/missing.ts'
