@@ -2,12 +2,12 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import {
   oneLine,
-  rendered,
   shorten,
   timeOf,
   visibleJson,
   withoutControls,
 } from '../../src/cli/terminal/plain-text.ts'
+import { rendered } from '../../src/cli/terminal/rendered.ts'
 import { expectLinearTime } from '../support/linear-time.ts'
 
 /** Every terminal command begins with one of these characters, and every line ends with one. */

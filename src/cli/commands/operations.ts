@@ -20,8 +20,9 @@ import { isConnectionString } from '../../store/eventstoredb/connection-string.t
 import { dataDirOf, openForReading, openStore, type ReadLog } from '../data-folder.ts'
 import { io } from '../terminal/io.ts'
 import { DATA_DIR, type JsonOption } from '../terminal/option-values.ts'
-import { type Line, oneLine } from '../terminal/plain-text.ts'
+import { oneLine } from '../terminal/plain-text.ts'
 import { print, printJson } from '../terminal/print.ts'
+import type { Line } from '../terminal/rendered.ts'
 import { offline, PLAIN_EXIT_CODES, type Steps } from '../terminal/steps.ts'
 
 const COPY_HELP = `

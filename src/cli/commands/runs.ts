@@ -12,8 +12,9 @@ import {
 } from '../connection.ts'
 import { waitText } from '../terminal/event-line.ts'
 import { JSON_LINES, type JsonOption, positiveInt } from '../terminal/option-values.ts'
-import { oneLine, outcome } from '../terminal/plain-text.ts'
+import { oneLine } from '../terminal/plain-text.ts'
 import { print, printJson, printList, say } from '../terminal/print.ts'
+import { outcome } from '../terminal/rendered.ts'
 import type { Steps } from '../terminal/steps.ts'
 import { callLines, pauseHints, shownHash } from './human-checks.ts'
 

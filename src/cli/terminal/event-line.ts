@@ -1,15 +1,11 @@
-import {
-  type AgentEvent,
-  DOCUMENTED_KINDS,
-  type Kind,
-  type RunDetails,
-} from '../../client/index.ts'
+import type { AgentEvent, RunDetails } from '../../client/index.ts'
 import { changesOfCheck } from '../../domain/file-changes.ts'
 import { LIMITS } from '../../domain/pause.ts'
-import type { PayloadOf } from '../../domain/records.ts'
+import { DOCUMENTED_KINDS, type Kind, type PayloadOf } from '../../domain/records.ts'
 import { doubtOf } from '../../domain/verdict.ts'
 import { counted } from '../../lib/text.ts'
-import { type Line, oneLine, shorten } from './plain-text.ts'
+import { oneLine, shorten } from './plain-text.ts'
+import type { Line } from './rendered.ts'
 
 /** If people choose no kinds, they see the ten common ones and these: what is said, which runs are started, and why a run waits. */
 const SAID = ['assistant_message', 'user_message', 'subagent_started', 'llm_retry'] as const
@@ -116,7 +112,8 @@ const GISTS: { readonly [K in Kind]?: (payload: PayloadOf<K>) => string } = {
   error: ({ message }) => shorten(message, 200),
 }
 
-const gist = <K extends Kind>(kind: K, payload: PayloadOf<K>): string =>
+/** What a record says happened, in a line. */
+export const gist = <K extends Kind>(kind: K, payload: PayloadOf<K>): string =>
   GISTS[kind]?.(payload) ?? fieldsOf(payload)
 
 function fieldsOf(payload: object): string {

@@ -1,6 +1,4 @@
-import { styleText } from 'node:util'
 import { stripTerminalCodes } from '../../domain/texts.ts'
-import { io } from './io.ts'
 
 /**
  * Characters that are invisible, or that change how other text looks: control characters, line separators, lone
@@ -14,7 +12,7 @@ const HIDDEN =
 const MAX_CHARS = 10_000
 
 /** Text that cannot control a terminal and stays in its line. Spaces stay; very long text is cut. */
-function harmless(text: string): string {
+export function harmless(text: string): string {
   const shown = stripTerminalCodes(text.slice(0, MAX_CHARS)).replace(HIDDEN, ' ')
   return text.length > MAX_CHARS ? `${shown}…` : shown
 }
@@ -59,34 +57,4 @@ const escaped = (unit: number): string =>
 export function timeOf(seconds: number): string {
   const time = new Date(seconds * 1000)
   return Number.isNaN(time.getTime()) ? `${seconds} s` : time.toISOString()
-}
-
-/** A line for people. Its parts are plain or have a style. */
-export type Line = string | readonly (string | Styled)[]
-export type Styled = {
-  readonly text: string
-  readonly style: 'bold' | 'cyan' | 'dim' | 'green' | 'red' | 'yellow'
-}
-
-const OUTCOMES: Readonly<Record<string, Styled['style']>> = {
-  ...{ achieved: 'green', failed: 'red', aborted: 'dim' },
-  ...{ awaiting_human: 'yellow', paused: 'yellow', running: 'cyan' },
-}
-
-/** The status of a run, in its colour. @param text what is shown of it; without it, the status */
-export const outcome = (status: string, text = status): string | Styled => {
-  const style = OUTCOMES[status]
-  return style === undefined ? text : { text, style }
-}
-
-/** The text for the terminal. Only the styles of its parts colour it. */
-export function rendered(line: Line): string {
-  if (typeof line === 'string') return harmless(line)
-  return line
-    .map((part) =>
-      typeof part === 'string'
-        ? harmless(part)
-        : styleText(part.style, harmless(part.text), { stream: io().stdout }),
-    )
-    .join('')
 }

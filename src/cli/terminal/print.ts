@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { io } from './io.ts'
-import { type Line, rendered, type Styled, shorten, visibleJson } from './plain-text.ts'
+import { shorten, visibleJson } from './plain-text.ts'
+import { type Line, rendered, type Styled } from './rendered.ts'
 
 /** Writes a line to stdout, and waits if the reader is slow. Only text of it reaches the terminal. */
 export function print(line: Line): Promise<void> {

@@ -10,8 +10,8 @@ import {
   type WatchState,
 } from '../../client/index.ts'
 import { io, type Output } from './io.ts'
-import { type Line, rendered } from './plain-text.ts'
 import { say } from './print.ts'
+import { type Line, rendered } from './rendered.ts'
 
 /** What a watch of the client needs to know of the terminal. */
 type Terms = {
