@@ -20,9 +20,12 @@ export const ExportQuery = z.object({
       '`true`: also all files of the first and the last snapshot, and not only those that differ',
     ),
   format: z
-    .enum(['archive', 'in-toto'])
-    .default('archive')
-    .describe('`in-toto`: only the result of the run, as a signed statement'),
+    .enum(['tar.gz', 'html', 'in-toto'])
+    .default('tar.gz')
+    .describe(
+      '`html`: a page for people with the archive in it, which verifies it in a browser without a network. ' +
+        '`in-toto`: only the result of the run, as a signed statement',
+    ),
 })
 
 /** The query of GET /api/checkpoints. */

@@ -18,6 +18,8 @@ const LooseCheckpoint = Checkpoint.loose()
 const Inclusion = InclusionProof.extend({ checkpoint: LooseCheckpoint })
 const Keys = z.object({ keys: z.array(PublishedKey.loose()) })
 
+type ExportOptions = { readonly files?: boolean; readonly format?: 'tar.gz' | 'html' }
+
 /** What a server signs about its runs. docs/verification.md describes how to check it. */
 export interface Audit extends ReturnType<typeof createAudit> {}
 
@@ -47,15 +49,15 @@ export const createAudit = ({ get, open }: Rest) => ({
     get(`/api/checkpoints/${number}/runs/${encodeURIComponent(runId)}`, Inclusion, options),
   /**
    * Everything that the server has of a run, as a stream: a .tar.gz that `retrai verify` checks. With `files`, also all
-   * files of the first and the last snapshot.
+   * files of the first and the last snapshot. With `format: 'html'`, a page for people with that archive in it.
    */
   export: (
     runId: string,
-    { files, ...options }: Signal & { readonly files?: boolean } = {},
+    { files, format, ...options }: Signal & ExportOptions = {},
   ): Answered<Bytes> =>
     open(
-      runPath(runId, `/export${queryOf({ files })}`),
-      'application/gzip, application/json',
+      runPath(runId, `/export${queryOf({ files, format })}`),
+      'application/gzip, text/html, application/json',
       options,
     ),
 })

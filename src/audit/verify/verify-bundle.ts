@@ -14,7 +14,7 @@ import {
   recordsPath,
   STAMP,
 } from '../bundle/bundle-format.ts'
-import type { BundleFile } from '../bundle/unpack.ts'
+import type { BundleFile } from '../bundle/tar-parts.ts'
 import { checkSeal, NO_ANCHORS, type Sealed, type TrustAnchors, trustOf } from '../public-keys.ts'
 import { BundleReading, type Observers } from './bundle-reading.ts'
 import { FamilyCheck } from './family-check.ts'

@@ -7,6 +7,7 @@ import { Command } from 'commander'
 import { err } from 'neverthrow'
 import { createArtifacts } from '../../artifacts/artifacts.ts'
 import { createAudit } from '../../audit/audit.ts'
+import { evidencePages } from '../../audit/bundle/evidence-file.ts'
 import {
   IMPORTS_FOLDER,
   type ImportError,
@@ -48,6 +49,11 @@ withheld, and named in the manifest. With --data-dir the log is read from the
 folder, even while a server uses it, and signed with its key. Its files are
 searched for secrets of known shapes and for those that the variables of this
 command hold, so set them as for the server.
+
+With --html, the file is a page for people, with the whole export in it. It opens
+in a browser from the disk, without network and server, verifies the export with
+the same checks, and shows what was asked, said, changed, allowed and found.
+"retrai verify FILE" and "retrai import FILE" read this file as well.
 ${PLAIN_EXIT_CODES}`
 
 type ExportOptions = {
@@ -56,6 +62,8 @@ type ExportOptions = {
   readonly dataDir?: string
   readonly files?: boolean
   readonly force?: boolean
+  readonly html?: string
+  readonly output?: string
 }
 
 /** `retrai export RUN`: writes a run to one file that can be verified offline. */
@@ -64,6 +72,8 @@ export const exportCommand = (): Command =>
     .description('Export a run as one file that can be verified without the server.')
     .argument('<run>', 'the id of the run')
     .argument('[file]', 'the file to write (default retrai-run-<id>.tar.gz; - for stdout)')
+    .option('-o, --output <file>', 'the file to write, instead of the argument')
+    .option('--html <file>', 'write a page for a browser, with the export in it')
     .option('--files', 'also all files of the first and the last snapshot')
     .option('--in-toto <file>', 'instead, write the result as a signed statement of in-toto')
     .option('--force', 'replace the file if it exists')
@@ -71,22 +81,26 @@ export const exportCommand = (): Command =>
     .action(offline(exportTo))
 
 async function* exportTo(given: string, file: string | undefined, options: ExportOptions): Steps {
-  const { dataDir, files = false, force = false, inToto } = options
-  if (inToto !== undefined && file !== undefined)
-    return yield* err('Name one file: an archive, or the one of --in-toto.')
+  const { dataDir, files = false, force = false, html, inToto, output } = options
+  const named = [file, output, html, inToto].filter((name) => name !== undefined)
+  if (named.length > 1) {
+    return yield* err('Name one file: an archive, or the one of --html, or the one of --in-toto.')
+  }
   const wanted = { files, ...(inToto !== undefined && { format: 'in-toto' as const }) }
+  const pageOf = html === undefined ? null : yield* await evidencePages()
   const connection = dataDir === undefined ? yield* connect(options) : null
   const runId = (connection === null ? given : yield* runIdOf(connection, given)).toLowerCase()
-  const target = inToto ?? file ?? `retrai-run-${runId}.tar.gz`
+  const target = named[0] ?? `retrai-run-${runId}.tar.gz`
   const there = target === '-' ? null : await stat(target).catch(() => null)
   if (there?.isDirectory()) return yield* err(`${target} is a folder. Name a file in it.`)
   if (there?.isFile() && !force) {
     return yield* err(`${target} exists already: choose another file, or replace it with --force.`)
   }
   await using open = new AsyncDisposableStack()
-  const archive = yield* connection === null
+  const exported = yield* connection === null
     ? fromFolder(runId, dataDir, wanted, open)
     : fromServer(runId, wanted, connection)
+  const archive = pageOf === null ? exported : pageOf(exported)
   try {
     if (target === '-') await pipeline(archive, io().stdout, { end: false })
     // A device or a pipe, which must not be replaced by a file.

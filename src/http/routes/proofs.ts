@@ -14,12 +14,19 @@ import { ProofInLog } from '../../api/log.ts'
 import type { Problem } from '../../api/problems.ts'
 import { RunParams } from '../../api/run-requests.ts'
 import type { Audit } from '../../audit/audit.ts'
+import { evidencePages } from '../../audit/bundle/evidence-file.ts'
 import { ENVELOPE_TYPE } from '../../audit/bundle/in-toto.ts'
 import { proveInclusion as inclusionIn, sortedHeads } from '../../audit/checkpoints/merkle.ts'
 import { ledgerOf } from '../../audit/ledgers.ts'
 import { canonicalText } from '../../log/commitment.ts'
 import type { ZodApp } from '../deps.ts'
-import { AUDIT_PROBLEMS, described, problems, sendResult } from '../problems/problem.ts'
+import {
+  AUDIT_PROBLEMS,
+  described,
+  problems,
+  sendProblem,
+  sendResult,
+} from '../problems/problem.ts'
 import { auditProblem } from '../problems/problem-of.ts'
 import { NDJSON, sendStream } from '../replies/format.ts'
 
@@ -105,15 +112,16 @@ function exportRun(app: ZodApp, audit: Audit): void {
       querystring: ExportQuery,
       response: {
         200: {
-          description: 'The archive, or the statement',
+          description: 'The archive, the page, or the statement',
           content: {
             'application/gzip': { schema: z.string().meta({ format: 'binary' }) },
+            'text/html': { schema: z.string() },
             [ENVELOPE_TYPE]: { schema: z.string() },
           },
         },
         ...problems(
           ...(['invalid_request', 'run_not_found', 'run_not_ended', 'snapshot_not_found'] as const),
-          ...(['redacted_meanwhile', ...AUDIT_PROBLEMS] as const),
+          ...(['not_found', 'redacted_meanwhile', ...AUDIT_PROBLEMS] as const),
         ),
       },
     },
@@ -124,9 +132,18 @@ function exportRun(app: ZodApp, audit: Audit): void {
         const send = (text: string) => sendStream(reply, ENVELOPE_TYPE, Readable.from([text]))
         return sendResult(request, reply, stated.map(send))
       }
+      const isPage = query.format === 'html'
+      const pages = isPage ? await evidencePages() : ok(null)
+      if (pages.isErr()) {
+        return sendProblem(request, reply, { code: 'not_found', detail: pages.error })
+      }
+      const pageOf = pages.value
       const sent = (await audit.exportRun(runId, query.files === 'true')).map((archive) => {
-        reply.header('content-disposition', `attachment; filename="retrai-run-${runId}.tar.gz"`)
-        return sendStream(reply, 'application/gzip', archive)
+        const name = `retrai-run-${runId}.${query.format}`
+        reply.header('content-disposition', `attachment; filename="${name}"`)
+        return pageOf === null
+          ? sendStream(reply, 'application/gzip', archive)
+          : sendStream(reply, 'text/html; charset=utf-8', pageOf(archive))
       })
       return sendResult(request, reply, sent.mapErr(auditProblem(request)))
     },

@@ -13,8 +13,8 @@ export async function fetchArtifact(
 }
 
 /** Everything that the server has of a run, as one file that can be verified without the server. */
-export async function fetchExport(runId: string): Promise<Blob> {
-  return new Response(await answerOf(client().audit.export(runId))).blob()
+export async function fetchExport(runId: string, format: 'tar.gz' | 'html'): Promise<Blob> {
+  return new Response(await answerOf(client().audit.export(runId, { format }))).blob()
 }
 
 /** The server understands the request and refuses it: it would refuse it again. */

@@ -148,12 +148,18 @@ const partsOf = (hash: string) =>
     return { at, text: hash.slice(at, at + DIGITS) }
   })
 
+const EXPORTS = [
+  { format: 'tar.gz', label: 'Signed export (.tar.gz)' },
+  { format: 'html', label: 'Page of evidence (.html)' },
+] as const
+
 /** Downloads of the run: with all its proofs, or only the records of this page. */
 function Downloads({ view: { records } }: { readonly view: RunView }) {
   const runId = records[0]?.run_id ?? ''
   const mayNot = useMayNot('runs:export')
   const exported = useMutation({
-    mutationFn: async () => save(await fetchExport(runId), `retrai-run-${runId}.tar.gz`),
+    mutationFn: async (format: 'tar.gz' | 'html') =>
+      save(await fetchExport(runId, format), `retrai-run-${runId}.${format}`),
   })
   const saveLines = (): void => {
     const lines = records.map((record) => `${JSON.stringify(record)}\n`)
@@ -161,15 +167,18 @@ function Downloads({ view: { records } }: { readonly view: RunView }) {
   }
   return (
     <div className={classes.downloads}>
-      <button
-        type="button"
-        className={classes.download}
-        disabled={mayNot !== null}
-        title={mayNot ?? undefined}
-        onClick={() => exported.mutate()}
-      >
-        {exported.isPending ? 'Preparing the export' : 'Signed export (.tar.gz)'}
-      </button>
+      {EXPORTS.map(({ format, label }) => (
+        <button
+          key={format}
+          type="button"
+          className={classes.download}
+          disabled={mayNot !== null}
+          title={mayNot ?? undefined}
+          onClick={() => exported.mutate(format)}
+        >
+          {exported.isPending && exported.variables === format ? 'Preparing the export' : label}
+        </button>
+      ))}
       <button type="button" className={classes.download} onClick={saveLines}>
         These records (.jsonl)
       </button>

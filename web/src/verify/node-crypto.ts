@@ -16,14 +16,29 @@ export function hash(_algorithm: 'sha256', content: string | Uint8Array, _encodi
   return bytesToHex(sha256(bytesOf(content)))
 }
 
-export function createHash(_algorithm: 'sha256') {
+/** Of what needs the bytes and not their digits, there is only a page of evidence, which has a Buffer. */
+declare const Buffer: { readonly from: (bytes: Uint8Array) => Uint8Array }
+
+type Hash = {
+  readonly update: (content: string | Uint8Array) => Hash
+  digest(encoding: 'hex'): string
+  digest(): Uint8Array
+}
+
+export function createHash(_algorithm: 'sha256'): Hash {
   const running = sha256.create()
-  const self = {
-    update: (content: string | Uint8Array) => {
+  function digest(encoding: 'hex'): string
+  function digest(): Uint8Array
+  function digest(encoding?: 'hex'): string | Uint8Array {
+    const bytes = running.digest()
+    return encoding === 'hex' ? bytesToHex(bytes) : Buffer.from(bytes)
+  }
+  const self: Hash = {
+    update: (content) => {
       running.update(bytesOf(content))
       return self
     },
-    digest: (_encoding: 'hex'): string => bytesToHex(running.digest()),
+    digest,
   }
   return self
 }

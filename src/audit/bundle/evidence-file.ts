@@ -1,0 +1,116 @@
+import { createHash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Readable } from 'node:stream'
+import { err, ok, type Result } from 'neverthrow'
+import { packageFolder } from '../../lib/paths.ts'
+import {
+  EXPORT_BEGINS,
+  EXPORT_ENDS,
+  PAGE_BEGINS,
+  PAGE_ENDS,
+  type PageCode,
+  pageStart,
+} from './evidence-page.ts'
+
+/** Makes a page of evidence of an export while that is read. The error is a sentence for people. */
+export async function evidencePages(): Promise<Result<(archive: Readable) => Readable, string>> {
+  const file = (name: string) => readFile(join(packageFolder(), 'web/dist', name), 'utf8')
+  const built = await Promise.all([file('evidence.js'), file('evidence.css')]).catch(() => null)
+  if (built === null) {
+    return err(
+      'The page of evidence is not built: run "npm run build:web" in the folder of retrAI.',
+    )
+  }
+  const [script, style] = built
+  return ok((archive) => Readable.from(pageOf(archive, { script, style }), { objectMode: false }))
+}
+
+async function* pageOf(archive: Readable, code: PageCode): AsyncGenerator<string> {
+  const hash = createHash('sha256')
+  const sealed = (text: string): string => {
+    hash.update(text)
+    return text
+  }
+  yield sealed(pageStart(code))
+  let rest = Buffer.alloc(0)
+  for await (const chunk of archive) {
+    const bytes = Buffer.concat([rest, chunk])
+    const whole = bytes.length - (bytes.length % 3)
+    yield sealed(bytes.toString('base64', 0, whole))
+    rest = bytes.subarray(whole)
+  }
+  yield sealed(rest.toString('base64') + EXPORT_ENDS)
+  yield hash.digest('hex') + PAGE_ENDS
+}
+
+/** What comes before the export in a page is never longer. */
+const MAX_START = 8 * 1024 * 1024
+
+/**
+ * The archive of an export, from its file or from the file of a page.
+ * @throws after the archive was yielded, if the page is not exactly what was sealed
+ */
+export async function* archiveIn(file: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  const input = new Input(file)
+  while (input.text.length < PAGE_BEGINS.length && (await input.more()));
+  if (!input.text.startsWith(PAGE_BEGINS)) {
+    do yield Buffer.from(input.rest(), 'latin1')
+    while (await input.more())
+    return
+  }
+  while (!input.text.includes(EXPORT_BEGINS)) {
+    if (input.text.length < MAX_START && (await input.more())) continue
+    throw new Error('the page has no export in it')
+  }
+  input.take(input.text.indexOf(EXPORT_BEGINS) + EXPORT_BEGINS.length)
+  let [end, isCanonical] = [-1, true]
+  do {
+    end = input.text.indexOf('<')
+    const base64 = input.take(end < 0 ? input.text.length - (input.text.length % 4) : end)
+    const bytes = Buffer.from(base64, 'base64')
+    isCanonical &&= bytes.toString('base64') === base64
+    yield bytes
+  } while (end < 0 && (await input.more()))
+  while (await input.more());
+  input.take(EXPORT_ENDS.length)
+  if (!isCanonical) throw new Error('the export in the page was changed')
+  if (input.rest() === input.sha256() + PAGE_ENDS) return
+  throw new Error('the page around the export was changed, or its end is missing')
+}
+
+/** Gives the bytes of chunks in other sizes, each as one character (latin1), and hashes what was taken. */
+class Input {
+  readonly #chunks: AsyncIterator<Buffer>
+  readonly #hash = createHash('sha256')
+  text = ''
+
+  constructor(chunks: AsyncIterable<Buffer>) {
+    this.#chunks = chunks[Symbol.asyncIterator]()
+  }
+
+  /** False at the end. */
+  async more(): Promise<boolean> {
+    const { done, value } = await this.#chunks.next()
+    if (!done) this.text += value.toString('latin1')
+    return !done
+  }
+
+  take(length: number): string {
+    const taken = this.text.slice(0, length)
+    this.#hash.update(taken, 'latin1')
+    this.text = this.text.slice(length)
+    return taken
+  }
+
+  /** What was not taken yet, which is not hashed. */
+  rest(): string {
+    const { text } = this
+    this.text = ''
+    return text
+  }
+
+  sha256(): string {
+    return this.#hash.digest('hex')
+  }
+}
