@@ -62,6 +62,13 @@ const CONSOLE = [
   ...['audit/public-keys\\.ts$', 'audit/verify/verify-run\\.ts$'],
 ]
 
+/** What a page of evidence may import besides: the verifier of exports, and what shows its result and changed files. */
+const EVIDENCE = [
+  ...['audit/bundle/(bundle-format|evidence-page|tar-parts)\\.ts$', 'audit/verify/', 'lib/'],
+  ...['cli/terminal/(event-line|plain-text|report-lines)\\.ts$', 'domain/records\\.ts$'],
+  'snapshots/(compare-trees|file-diff)\\.ts$',
+]
+
 const rooms = Object.entries(ROOMS).map(([room, imports]) => ({
   name: `room-${room}`,
   severity: 'error',
@@ -90,8 +97,14 @@ module.exports = {
     {
       name: 'the-console-shares-the-contract',
       severity: 'error',
-      from: { path: '^web/' },
+      from: { path: '^web/', pathNot: '^web/src/evidence/' },
       to: { path: '^src/', pathNot: CONSOLE.map((path) => `^src/${path}`) },
+    },
+    {
+      name: 'a-page-of-evidence-verifies',
+      severity: 'error',
+      from: { path: '^web/src/evidence/' },
+      to: { path: '^src/', pathNot: [...CONSOLE, ...EVIDENCE].map((path) => `^src/${path}`) },
     },
     {
       name: 'adapters-do-not-know-each-other',

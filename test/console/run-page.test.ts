@@ -62,12 +62,17 @@ describeInBrowser('the page of a run', () => {
     await timeline.getByText('Its SHA-256 equals the one in the record.').waitFor()
     expect(await timeline.getByText(/^31234$/m).count()).toBe(1)
 
-    const saving = page.waitForEvent('download')
-    await page.getByRole('button', { name: 'Signed export' }).click()
-    const saved = await saving
-    expect(saved.suggestedFilename()).toBe(`retrai-run-${runId}.tar.gz`)
-    const archive = gunzipSync(await readFile(await saved.path()))
+    const download = async (name: string, ending: string) => {
+      const saving = page.waitForEvent('download')
+      await page.getByRole('button', { name }).click()
+      const saved = await saving
+      expect(saved.suggestedFilename()).toBe(`retrai-run-${runId}.${ending}`)
+      return readFile(await saved.path())
+    }
+    const archive = gunzipSync(await download('Signed export', 'tar.gz'))
     expect(archive.includes(runId)).toBe(true)
+    const shown = await download('Page of evidence', 'html')
+    expect(shown.toString()).toMatch(/^<!doctype html>/)
   })
 
   test('shows the plan of the agent as it was at each moment, as the CLI does', async () => {

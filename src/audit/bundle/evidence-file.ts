@@ -46,10 +46,12 @@ async function* pageOf(archive: Readable, code: PageCode): AsyncGenerator<string
 
 /** What comes before the export in a page is never longer. */
 const MAX_START = 8 * 1024 * 1024
+/** Who reads the archive stops at its end, so its last bytes come only after the seal was compared. */
+const HELD = 8
 
 /**
  * The archive of an export, from its file or from the file of a page.
- * @throws after the archive was yielded, if the page is not exactly what was sealed
+ * @throws after all but the end of the archive was yielded, if the page is not exactly what was sealed
  */
 export async function* archiveIn(file: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   const input = new Input(file)
@@ -64,19 +66,22 @@ export async function* archiveIn(file: AsyncIterable<Buffer>): AsyncGenerator<Bu
     throw new Error('the page has no export in it')
   }
   input.take(input.text.indexOf(EXPORT_BEGINS) + EXPORT_BEGINS.length)
-  let [end, isCanonical] = [-1, true]
+  let [end, isCanonical, last] = [-1, true, Buffer.alloc(0)]
   do {
     end = input.text.indexOf('<')
     const base64 = input.take(end < 0 ? input.text.length - (input.text.length % 4) : end)
     const bytes = Buffer.from(base64, 'base64')
     isCanonical &&= bytes.toString('base64') === base64
-    yield bytes
+    last = Buffer.concat([last, bytes])
+    yield last.subarray(0, -HELD)
+    last = last.subarray(-HELD)
   } while (end < 0 && (await input.more()))
   while (await input.more());
   input.take(EXPORT_ENDS.length)
   if (!isCanonical) throw new Error('the export in the page was changed')
-  if (input.rest() === input.sha256() + PAGE_ENDS) return
-  throw new Error('the page around the export was changed, or its end is missing')
+  if (input.rest() !== input.sha256() + PAGE_ENDS)
+    throw new Error('the page around the export was changed, or its end is missing')
+  yield last
 }
 
 /** Gives the bytes of chunks in other sizes, each as one character (latin1), and hashes what was taken. */

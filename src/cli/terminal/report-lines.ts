@@ -135,7 +135,8 @@ function redactionLines({ strings, records, artifacts, redactions }: RedactionRe
   return [counts, ...redactions.map(redactionLine)]
 }
 
-function redactionLine(redaction: ReportedRedaction): string {
+/** One redaction, in a line. */
+export function redactionLine(redaction: ReportedRedaction): string {
   const { run_id, seq, pointers, ts, principal, reason, key } = redaction
   const what = `run ${run_id}, record ${seq}: ${pointers.join(', ')}`
   const unsigned = key === null ? ' (unsigned, of an earlier version)' : ''

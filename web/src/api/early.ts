@@ -7,7 +7,8 @@ export function authorization(): Readonly<Record<string, string>> {
 }
 
 /** What the list asks for first. */
-const FIRST = location.pathname + location.search === '/' ? ['/api/me', '/api/runs?top=true&limit=100'] : []
+const FIRST =
+  location.pathname + location.search === '/' ? ['/api/me', '/api/runs?top=true&limit=100'] : []
 
 /** Requested while the other scripts of the page are on their way: a slow network then needs no time for them. */
 const answers = new Map(

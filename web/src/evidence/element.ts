@@ -11,7 +11,7 @@ export function element(name: string, ...children: readonly Child[]): HTMLElemen
   return made
 }
 
-/** Terms with what is known of each; null leaves a term out. */
+/** Terms with what is known of each. A term of which nothing is known is left out. */
 export const facts = (all: Readonly<Record<string, Child | null | undefined>>): HTMLElement =>
   element(
     'dl',
@@ -20,13 +20,16 @@ export const facts = (all: Readonly<Record<string, Child | null | undefined>>): 
     ),
   )
 
-export const list = (items: readonly Child[]): HTMLElement =>
-  element('ul', ...items.map((item) => element('li', item)))
+/** @param none is said in place of a list without items */
+export const list = (items: readonly Child[], none = 'None.'): HTMLElement =>
+  items.length === 0
+    ? element('p', none)
+    : element('ul', ...items.map((item) => element('li', item)))
 
 /** What is made only when a person opens it. */
-export function folded(summary: Child, make: () => Child): HTMLElement {
+export function folded(summary: string, make: () => readonly Child[]): HTMLElement {
   const details = element('details', element('summary', summary))
-  details.addEventListener('toggle', () => details.append(make()), { once: true })
+  details.addEventListener('toggle', () => details.append(...make()), { once: true })
   return details
 }
 

@@ -19,50 +19,26 @@ import {
   said,
 } from './sections.ts'
 
-type Section = {
-  readonly title: string
-  /** What record-keeping rules ask for (Regulation (EU) 2024/1689, the AI Act). */
-  readonly rule: string
-  readonly make: (evidence: Evidence) => Child[] | Promise<Child[]>
-}
+type Section = readonly [
+  title: string,
+  /** What record-keeping rules ask for: articles of Regulation (EU) 2024/1689, the AI Act. */
+  rule: string,
+  make: (evidence: Evidence) => Child[] | Promise<Child[]>,
+]
 
 const SECTIONS: readonly Section[] = [
-  { title: 'Period of use', rule: 'Article 12(3)(a): start and end of each use', make: period },
-  { title: 'What was asked, and by whom', rule: 'Article 12(3)(c): input data', make: asked },
-  { title: 'What was said', rule: 'Article 12(2)(c): monitoring of the operation', make: said },
-  { title: 'What changed', rule: 'Article 12(2)(c): monitoring of the operation', make: changes },
-  {
-    title: 'The result',
-    rule: 'Article 12(2)(b): monitoring after it was put into service',
-    make: outcome,
-  },
-  {
-    title: 'Situations of risk',
-    rule: 'Article 12(2)(a): events that may present a risk',
-    make: risks,
-  },
-  {
-    title: 'Who allowed what',
-    rule: 'Article 12(3)(d) with 14(5): persons who verified the results',
-    make: people,
-  },
-  {
-    title: 'How commands were confined',
-    rule: 'Article 12(2)(c): monitoring of the operation',
-    make: isolation,
-  },
-  { title: 'Models and cost', rule: 'Article 12(2)(c): monitoring of the operation', make: models },
-  {
-    title: 'Redacted and withheld',
-    rule: 'Article 19(1): what is left out of the logs',
-    make: redactions,
-  },
-  { title: 'Proof', rule: 'Article 19(1): logs are kept, and unaltered', make: proof },
-  {
-    title: 'Every record',
-    rule: 'Article 12(1) and 19(1): events recorded automatically',
-    make: everyRecord,
-  },
+  ['Period of use', 'Article 12(3)(a): start and end of each use', period],
+  ['What was asked, and by whom', 'Article 12(3)(c): input data', asked],
+  ['What was said', 'Article 12(2)(c): monitoring of the operation', said],
+  ['What changed', 'Article 12(2)(c): monitoring of the operation', changes],
+  ['The result', 'Article 12(2)(b): what monitoring needs after it was put to use', outcome],
+  ['Situations of risk', 'Article 12(2)(a): events that may present a risk', risks],
+  ['Who allowed what', 'Article 12(3)(d): persons who verified the results', people],
+  ['How commands were confined', 'Article 12(2)(c): monitoring of the operation', isolation],
+  ['Models and cost', 'Article 12(2)(c): monitoring of the operation', models],
+  ['Redacted and withheld', 'Article 19(1): what the kept logs do not hold', redactions],
+  ['Proof', 'Article 19(1): the logs are kept, and are those that were written', proof],
+  ['Every record', 'Articles 12(1) and 19(1): events, recorded automatically', everyRecord],
 ]
 
 const root = document.documentElement
@@ -80,47 +56,31 @@ async function show(): Promise<void> {
   const evidence = await readExport(archive)
   const { report } = evidence
   const holds = report.holds && problem === null
-  const lines = [
-    ...(problem === null ? [] : [`The page DOES NOT HOLD: ${problem}.`]),
-    ...bundleLines(report),
-  ]
+  const around = problem === null ? [] : [`The page DOES NOT HOLD: ${problem}.`]
   const save = element('button', 'Save the export in this page (.tar.gz)')
   save.addEventListener('click', () => download(archive, `retrai-run-${report.run_id}.tar.gz`))
-  const sections = await Promise.all(
-    SECTIONS.map(async ({ title, rule, make }, index) => {
-      const heading = element('h2', title)
-      heading.id = `section-${index}`
-      return element(
-        'section',
-        heading,
-        element('p.rule', `EU AI Act, ${rule}`),
-        ...(await make(evidence)),
-      )
-    }),
-  )
-  const contents = SECTIONS.map(({ title }, index) => {
-    const link = element('a', title)
-    link.setAttribute('href', `#section-${index}`)
-    return link
-  })
+  const [links, sections]: [Child[], Child[]] = [[], []]
+  for (const [title, rule, make] of SECTIONS) {
+    const [link, heading] = [element('a', title), element('h2', title)]
+    heading.id = title.replaceAll(' ', '-')
+    link.setAttribute('href', `#${heading.id}`)
+    links.push(link)
+    const note = element('p.rule', `EU AI Act, ${rule}`)
+    sections.push(element('section', heading, note, ...(await make(evidence))))
+  }
+  const part = holds ? '' : 'Below is only what holds, up to the first record that does not.'
+  const findings = element('section', element('h2', 'What the verifier found'), json(report))
   conclude(
     holds ? 'holds' : 'fails',
-    ...[list(lines), save, element('nav', list(contents))],
-    ...(holds
-      ? []
-      : [element('p.rule', 'Below is only what holds up to the first thing that does not.')]),
-    ...sections,
-    element('section', element('h2', 'What the verifier found'), json(report)),
+    ...[list([...around, ...bundleLines(report)]), save, element('nav', list(links))],
+    ...[element('p', part), ...sections, findings],
   )
 }
 
 function conclude(verdict: 'holds' | 'fails', ...content: readonly Child[]): void {
-  const said = element(
-    'h1',
-    verdict === 'holds' ? 'This evidence holds' : 'This evidence does NOT hold',
-  )
+  const title = element('h1', `This evidence ${verdict === 'holds' ? 'holds' : 'does NOT hold'}`)
   root.dataset.verdict = verdict
-  document.querySelector('main')?.replaceChildren(said, ...content)
+  document.querySelector('main')?.replaceChildren(title, ...content)
 }
 
 function download(archive: Buffer, name: string): void {

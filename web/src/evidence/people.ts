@@ -1,17 +1,12 @@
 import { gist } from '../../../src/cli/terminal/event-line.ts'
 import { timeOf } from '../../../src/cli/terminal/plain-text.ts'
-import type { PayloadOf } from '../../../src/domain/records.ts'
 import { type Child, element, facts, json } from './element.ts'
 import type { Evidence, HeldRecord } from './read-export.ts'
+import { personOf } from './sections.ts'
 
-/** Kinds with which a person decides, or which ask a person to. */
-const DECISIONS = new Set([
-  ...['human_check_response', 'approval_response', 'run_resumed', 'run_config_changed'],
-  ...['changes_applied', 'files_rolled_back', 'copy_discarded', 'user_message'],
-])
-
-const KNOWN_AS: Readonly<Record<string, string>> = {
-  human_check_response: 'Decided about going on with the run',
+/** The kinds with which a person says or decides something, and what that is. An agent can also end its run. */
+const DEEDS: Readonly<Record<string, string>> = {
+  human_check_response: 'Decided whether the run continues',
   approval_response: 'Decided about a call',
   run_resumed: 'Resumed the run',
   run_config_changed: 'Changed the run',
@@ -24,47 +19,46 @@ const KNOWN_AS: Readonly<Record<string, string>> = {
 
 /** What each person did, with what that person was shown. */
 export function people({ records }: Evidence): Child[] {
-  const calls = new Map<string, PayloadOf<'assistant_message'>['tool_calls'][number]>()
-  const made: Child[] = []
-  for (const held of records) {
-    const { record, principal } = held
-    if (record?.kind === 'assistant_message')
-      for (const call of record.payload.tool_calls) calls.set(call.call_id, call)
-    const isDecision = DECISIONS.has(record?.kind ?? '')
-    if (record === null || !(isDecision || (record.kind === 'run_end' && principal))) continue
-    made.push(decision(held, records, calls))
-  }
-  return made.length > 0
-    ? made
-    : [element('p', 'No person decided anything in this run after its start.')]
+  const made = records.flatMap((held) => {
+    const { kind = '' } = held.record ?? {}
+    const isOne = kind in DEEDS && (kind !== 'run_end' || held.principal !== null)
+    return isOne ? [deed(held, records)] : []
+  })
+  return made.length > 0 ? made : [element('p', 'After the start, no person decided anything.')]
 }
 
-function decision(
-  { seq, record, principal }: HeldRecord,
-  records: readonly HeldRecord[],
-  calls: ReadonlyMap<string, unknown>,
-): HTMLElement {
-  if (record === null) return element('p')
-  const { payload } = record
-  const asked = 'answers' in payload ? records[payload.answers] : undefined
-  const question = asked?.record ?? null
-  const call = question?.kind === 'approval_required' ? calls.get(question.payload.call_id) : null
-  const seen = 'seen' in payload ? payload.seen : undefined
-  const shown = 'shown_sha256' in payload ? payload.shown_sha256 : undefined
+function deed(held: HeldRecord, records: readonly HeldRecord[]): HTMLElement {
+  const { seq, record } = held
+  if (record === null) return element('article')
+  const { kind, payload } = record
+  const { answers, shown_sha256, seen } = {
+    answers: undefined,
+    shown_sha256: undefined,
+    seen: undefined,
+    ...payload,
+  }
+  const asked = answers === undefined ? undefined : records[answers]
+  const question = asked?.record
+  const isCall = question?.kind === 'approval_required'
+  const isShown = shown_sha256 === asked?.hash ? ', that of the question' : ''
   return element(
     'article',
-    element('h3', `${KNOWN_AS[record.kind]}: ${gist(record.kind, payload)}`),
+    element('h3', `${DEEDS[kind]}: ${gist(kind, payload)}`),
     facts({
-      Person: principal ?? 'not known: the server had no tokens',
+      Person: personOf(held),
       When: `${timeOf(record.ts)}, record ${seq}`,
-      Question:
-        asked && question && `${gist(question.kind, question.payload)} (record ${asked.seq})`,
-      'Why it was asked':
-        question?.kind === 'approval_required' ? json(question.payload.content) : null,
-      'The call as it was shown': call ? json(call) : null,
-      'Hash of what was shown':
-        shown && `${shown}${shown === asked?.hash ? ', that of the question' : ''}`,
+      Question: question && `${gist(question.kind, question.payload)} (record ${answers})`,
+      'The call': isCall ? json(callOf(question.payload.call_id, records)) : null,
+      'The rule that asked': isCall ? json(question.payload.content) : null,
+      'Hash of what was shown': shown_sha256 && `${shown_sha256}${isShown}`,
       'Last record on the screen': seen && `${seen.seq}, with the hash ${seen.hash}`,
     }),
   )
 }
+
+const callOf = (id: string, records: readonly HeldRecord[]) =>
+  records
+    .flatMap(({ record }) =>
+      record?.kind === 'assistant_message' ? record.payload.tool_calls : [],
+    )
+    .findLast(({ call_id }) => call_id === id)

@@ -1,9 +1,10 @@
 import { isolationFacts } from '../../../src/api/about-server.ts'
 import { LogProof } from '../../../src/api/audit.ts'
-import { LOG_PROOF } from '../../../src/audit/bundle/bundle-format.ts'
+import { ARTIFACTS, LOG_PROOF } from '../../../src/audit/bundle/bundle-format.ts'
 import { gist } from '../../../src/cli/terminal/event-line.ts'
 import { timeOf } from '../../../src/cli/terminal/plain-text.ts'
-import type { Kind, RecordOf } from '../../../src/domain/records.ts'
+import { redactionLine } from '../../../src/cli/terminal/report-lines.ts'
+import type { Kind, RecordOf, RunRecord } from '../../../src/domain/records.ts'
 import { jsonOr } from '../../../src/lib/json.ts'
 import { readNote, TIME_BYTES } from '../../../src/lib/note-check.ts'
 import { type Child, element, facts, folded, json, list } from './element.ts'
@@ -11,256 +12,168 @@ import type { Evidence, HeldRecord } from './read-export.ts'
 
 type Of<K extends Kind> = HeldRecord & { readonly record: RecordOf<K> }
 
-/** The records of a kind, in order. */
-export const ofKind = <K extends Kind>({ records }: Evidence, ...kinds: readonly K[]): Of<K>[] =>
+/** The records of these kinds, in order. */
+const ofKind = <K extends Kind>({ records }: Evidence, ...kinds: readonly K[]): Of<K>[] =>
   records.filter((held): held is Of<K> => kinds.some((kind) => kind === held.record?.kind))
 
-const line = ({ seq, record }: HeldRecord): string =>
-  record === null
-    ? `Record ${seq}`
-    : `${timeOf(record.ts)}, record ${seq}: ${gist(record.kind, record.payload)}`
+const what = ({ kind, payload }: RunRecord): string =>
+  `${kind.replaceAll('_', ' ')}: ${gist(kind, payload)}`
+const line = ({ seq, record }: Of<Kind>): string =>
+  `${timeOf(record.ts)}, record ${seq}, ${what(record)}`
 
-const none = (what: string): Child[] => [element('p', what)]
+export const personOf = ({ principal }: HeldRecord): string =>
+  principal ?? 'somebody: the server asked for no token'
 
 export function period(evidence: Evidence): Child[] {
-  const [created] = ofKind(evidence, 'run_created')
-  const [end] = ofKind(evidence, 'run_end')
-  const last = evidence.records.at(-1)
-  const processes = ofKind(evidence, 'run_claimed').map(
-    ({ record: { ts, payload } }) => `${timeOf(ts)}: process ${payload.pid} on ${payload.host}`,
-  )
+  const [[created], [end]] = [ofKind(evidence, 'run_created'), ofKind(evidence, 'run_end')]
+  const last = evidence.records.at(-1)?.record
   return [
     facts({
       Run: evidence.report.run_id,
       Began: created && timeOf(created.record.ts),
-      Ended: end
-        ? `${timeOf(end.record.ts)}, ${end.record.payload.status}`
-        : 'not when this was exported',
-      'Last record': last?.record && timeOf(last.record.ts),
+      Ended: end ? timeOf(end.record.ts) : 'not when this was exported',
+      'Last record': last && timeOf(last.ts),
       Project: created?.record.payload.config.cwd,
-      'Worked on by': processes.length > 0 ? list(processes) : null,
+      'Processes that worked on it': list(ofKind(evidence, 'run_claimed').map(line)),
     }),
   ]
 }
 
 export function asked(evidence: Evidence): Child[] {
   const [created] = ofKind(evidence, 'run_created')
-  if (created === undefined) return none('The record with the request does not hold.')
+  if (created === undefined) return [element('p', 'The record with the request does not hold.')]
   const { config, instructions, reason, parent, origin, system_prompt } = created.record.payload
   return [
     facts({
-      'Asked by': created.principal ?? 'not known: the server had no tokens',
+      'Asked by': personOf(created),
       Instructions: instructions ? element('pre', instructions) : 'none beside the goal',
       Goal: config.goal,
       Reason: reason,
       'Started by the agent of': parent && `run ${parent.run_id}, record ${parent.seq}`,
       'Begins from': origin && `run ${origin.run_id}, record ${origin.seq} (${origin.kind})`,
       Configuration: json(config),
-      'System prompt': folded('Show', () => element('pre', system_prompt)),
+      'System prompt': folded('Show', () => [element('pre', system_prompt)]),
     }),
   ]
 }
 
-export function said(evidence: Evidence): Child[] {
-  const all = ofKind(evidence, 'user_message', 'assistant_message', 'context_compacted')
-  if (all.length === 0) return none('Nothing was said.')
-  return all.map(({ seq, record, principal }) => {
-    const { kind, payload } = record
-    const who =
-      kind === 'user_message'
-        ? (principal ?? 'A person')
-        : kind === 'assistant_message'
-          ? 'Agent'
-          : 'Summary'
-    const text = kind === 'context_compacted' ? payload.summary : payload.text
-    const calls = kind === 'assistant_message' ? payload.tool_calls : []
+export const said = (evidence: Evidence): Child[] =>
+  ofKind(evidence, 'user_message', 'assistant_message').map((held) => {
+    const { kind, ts, payload } = held.record
+    const isAgent = kind === 'assistant_message'
+    const calls = isAgent ? payload.tool_calls : []
     return element(
-      `article.${kind}`,
-      element('h3', `${who}, ${timeOf(record.ts)}, record ${seq}`),
-      ...(text ? [element('pre', text)] : []),
-      ...(calls.length === 0
-        ? []
-        : [
-            list(
-              calls.map((call) =>
-                element('code', `${call.tool} ${call.raw_args ?? JSON.stringify(call.args)}`),
-              ),
-            ),
-          ]),
+      'article',
+      element('h3', `${isAgent ? 'Agent' : personOf(held)}, ${timeOf(ts)}, record ${held.seq}`),
+      element('pre', payload.text ?? ''),
+      ...calls.map(({ tool, args, raw_args = JSON.stringify(args) }) =>
+        element('pre', `${tool} ${raw_args}`),
+      ),
     )
   })
-}
 
 export function outcome(evidence: Evidence): Child[] {
-  const [end] = ofKind(evidence, 'run_end')
-  const [summary] = ofKind(evidence, 'run_summary')
-  const checks = ofKind(evidence, 'goal_check', 'final_check').map(line)
+  const [[end], [summary]] = [ofKind(evidence, 'run_end'), ofKind(evidence, 'run_summary')]
   return [
     facts({
       Result: end ? gist('run_end', end.record.payload) : 'none yet: the run had not ended',
       Summary: summary && element('pre', summary.record.payload.text),
       Verdict: end?.record.payload.verdict && json(end.record.payload.verdict),
-      'Checks of the goal': checks.length > 0 ? list(checks) : 'none',
+      'Checks of the goal': list(ofKind(evidence, 'goal_check', 'final_check').map(line)),
     }),
   ]
 }
 
-const RISKS = [
-  'error',
-  'agent_stuck',
-  'guard_changed',
-  'llm_retry',
-  'run_paused',
-  'run_queued',
-  'run_ending',
-] as const
-
 export function risks(evidence: Evidence): Child[] {
-  const lines = evidence.records.flatMap((held) => {
-    const { record } = held
-    const isOne =
-      RISKS.some((kind) => kind === record?.kind) ||
-      (record?.kind === 'network_connection' && !record.payload.allowed) ||
-      (record?.kind === 'tool_result' && !['ok', 'error'].includes(record.payload.outcome)) ||
-      (record?.kind === 'goal_check' && record.payload.tampering !== undefined)
-    return isOne && record ? [`${record.kind.replaceAll('_', ' ')}, ${line(held)}`] : []
+  const kinds = ['error', 'agent_stuck', 'guard_changed', 'llm_retry', 'run_paused'] as const
+  const some = ofKind(evidence, ...kinds, 'network_connection', 'tool_result', 'goal_check')
+  const found = some.filter(({ record: { kind, payload } }) => {
+    if (kind === 'network_connection') return !payload.allowed
+    if (kind === 'tool_result') return payload.outcome !== 'ok' && payload.outcome !== 'error'
+    return kind !== 'goal_check' || payload.tampering !== undefined
   })
-  return lines.length > 0 ? [list(lines)] : none('Nothing of this kind was recorded.')
+  return [list(found.map(line))]
 }
 
 export function isolation(evidence: Evidence): Child[] {
   const { isolation: policy, isolated_otherwise: otherwise } = evidence.report
-  const connections = ofKind(evidence, 'network_connection').map(line)
   return [
-    policy === null
-      ? element('p', 'It does not say how its commands were isolated.')
-      : list(isolationFacts(policy)),
-    ...(otherwise > 0
-      ? [
-          element(
-            'p',
-            `${otherwise} results of calls or checks were isolated in another way, as recorded.`,
-          ),
-        ]
-      : []),
-    element('h3', 'Connections of commands'),
-    ...(connections.length > 0 ? [list(connections)] : none('None were recorded.')),
+    list(policy === null ? [] : isolationFacts(policy), 'It does not say.'),
+    facts({
+      'Results isolated in another way': String(otherwise),
+      'Connections of commands': list(ofKind(evidence, 'network_connection').map(line)),
+    }),
   ]
 }
+
+const row = (cell: 'td' | 'th', ...values: readonly unknown[]): HTMLElement =>
+  element('tr', ...values.map((value) => element(cell, String(value))))
 
 export function models(evidence: Evidence): Child[] {
   const used = ofKind(evidence, 'llm_usage').map(({ record }) => record.payload)
-  const byModel = Map.groupBy(
-    used,
-    ({ model_name, provider }) => `${model_name}${provider ? `, ${provider}` : ''}`,
-  )
-  const sum = (all: readonly (number | null)[]) =>
-    all.includes(null) ? null : all.reduce<number>((total, one) => total + (one ?? 0), 0)
-  const cells = (name: string, values: readonly string[]) =>
-    element('tr', ...values.map((value) => element(name, value)))
-  const rows = [...byModel].map(([model, all]) => {
-    const cost = sum(all.map(({ cost_usd }) => cost_usd))
-    const tokens = [
-      sum(all.map((one) => one.input_tokens)),
-      sum(all.map((one) => one.output_tokens)),
-    ]
-    return cells('td', [
-      model,
-      `${all.length}`,
-      ...tokens.map(String),
-      cost === null ? 'not known' : `$${cost.toFixed(4)}`,
-    ])
+  const rows = [...Map.groupBy(used, ({ model_name }) => model_name)].map(([model, all]) => {
+    const sum = (name: 'input_tokens' | 'output_tokens' | 'cost_usd') =>
+      all.reduce((total, one) => total + (one[name] ?? Number.NaN), 0)
+    const cost = sum('cost_usd')
+    const price = Number.isNaN(cost) ? 'not known' : `$${cost.toFixed(4)}`
+    return row('td', model, all.length, sum('input_tokens'), sum('output_tokens'), price)
   })
-  if (rows.length === 0) return none('No model was asked.')
-  const head = cells('th', ['Model', 'Requests', 'Tokens in', 'Tokens out', 'Cost'])
+  const head = row('th', 'Model', 'Requests', 'Tokens in', 'Tokens out', 'Cost')
   return [element('table', element('thead', head), element('tbody', ...rows))]
 }
 
-export function redactions({ report }: Evidence): Child[] {
-  const { redactions: all } = report.redacted
-  const withheld = report.files?.withheld ?? []
-  return [
-    all.length === 0
-      ? element('p', 'Nothing was redacted.')
-      : list(
-          all.map(
-            ({ run_id, seq, pointers, ts, principal, reason }) =>
-              `Run ${run_id}, record ${seq}: ${pointers.join(', ') || 'files'}, ${timeOf(ts)} by ${principal ?? 'unknown'}: ${reason}`,
-          ),
-        ),
-    withheld.length === 0
-      ? element('p', 'No file was withheld because of a secret in it.')
-      : list(
-          withheld.map(
-            ({ path, id }) => `Withheld, because there is a secret in it: ${path} (${id})`,
-          ),
-        ),
-  ]
-}
+export const redactions = ({ report: { redacted, files } }: Evidence): Child[] => [
+  facts({
+    Redacted: list(redacted.redactions.map(redactionLine)),
+    'Withheld, because there is a secret in it': list(
+      files?.withheld.map(({ path, id }) => `${path} (${id})`) ?? [],
+    ),
+  }),
+]
+
+const FOREIGN_KEYS =
+  'This page cannot know whose keys these are: compare them with some that you have from elsewhere, or use ' +
+  '"retrai verify FILE --fingerprint HEX --witness KEY".'
 
 export function proof({ report, parts }: Evidence): Child[] {
   const log = LogProof.safeParse(jsonOr(parts.get(LOG_PROOF)?.toString() ?? '', null)).data
   const stamps = [...parts.keys()].filter((path) => path.startsWith('stamps/'))
   return [
     facts({
+      Records: `${report.verified}, of ${report.signed ?? 'unknown'} that were signed`,
       'Hash of the last record': report.head,
-      Records: `${report.verified} of ${report.signed ?? 'unknown'} that were signed`,
       Signed: report.signed_at,
       'Fingerprint of the key': report.key,
-      'Log of checkpoints':
-        report.log &&
-        `checkpoint ${report.log.checkpoint} of ${report.log.origin} covers ${report.log.records} records`,
-      'Seen by': log ? list(signaturesOf(log.note)) : 'no checkpoint covers the run',
-      'Time stamps': stamps.length > 0 ? list(stamps) : 'none in this export',
+      'Covered by': report.log && `checkpoint ${report.log.checkpoint} of ${report.log.origin}`,
+      'Signatures of its note': list(log ? signersOf(log.note) : []),
+      'Time stamps': list(stamps),
     }),
-    element(
-      'p',
-      'Whether this is the key of the server, and those of witnesses, this page cannot know: compare the fingerprint with one from another source, ' +
-        'or use retrai verify FILE --fingerprint HEX --witness KEY.',
-    ),
+    element('p', FOREIGN_KEYS),
   ]
 }
 
-/** Who has signed a note. A cosignature begins with the time. */
-const signaturesOf = (note: string): string[] =>
+/** Who has signed a note. A witness says when. */
+const signersOf = (note: string): string[] =>
   (readNote(note)?.signatures ?? []).map(({ name, id, bytes }) => {
-    const isTimed = bytes.length === TIME_BYTES + 64
-    const when = isTimed ? `, witness, ${timeOf(Number(Buffer.from(bytes).readBigUInt64BE()))}` : ''
-    return `${name}, key ${id}${when}`
+    const isTimed = bytes.length > TIME_BYTES + 63
+    return `${name}+${id}${isTimed ? `, at ${timeOf(Number(bytes.readBigUInt64BE()))}` : ''}`
   })
 
 /** How many records are laid out together. */
 const GROUP = 100
 
-export function everyRecord({ records, parts }: Evidence): Child[] {
-  return Array.from({ length: Math.ceil(records.length / GROUP) }, (_, index) =>
-    element(
-      'div.group',
-      ...records.slice(index * GROUP, (index + 1) * GROUP).map((held) => recordLine(held, parts)),
-    ),
-  )
-}
+export const everyRecord = ({ records, parts }: Evidence): Child[] =>
+  Array.from({ length: Math.ceil(records.length / GROUP) }, (_, index) => {
+    const group = records.slice(index * GROUP, (index + 1) * GROUP)
+    return element('div.group', ...group.map((held) => recordLine(held, parts)))
+  })
 
-function recordLine(
-  { seq, hash, principal, data, record }: HeldRecord,
-  parts: Evidence['parts'],
-): HTMLElement {
-  const what =
-    record === null
-      ? 'of another version'
-      : `${record.kind} ${gist(record.kind, record.payload).slice(0, 300)}`
-  const summary = element(
-    'span',
-    `${seq} ${record ? timeOf(record.ts) : ''} ${what}${principal ? ` (${principal})` : ''}`,
-  )
-  return folded(summary, () => {
+function recordLine({ seq, hash, principal, data, record }: HeldRecord, parts: Evidence['parts']) {
+  const text = record ? `${timeOf(record.ts)} ${what(record)}`.slice(0, 300) : 'of another version'
+  return folded(`${seq} ${text}${principal === null ? '' : ` (${principal})`}`, () => {
     const sha256 = record?.kind === 'tool_result' ? record.payload.sha256 : null
-    const whole = parts.get(`artifacts/${sha256}`)
-    return element(
-      'div',
-      element('p', `Hash ${hash}`),
-      json(data),
-      ...(whole ? [element('p', 'The whole output:'), element('pre', whole.toString())] : []),
-    )
+    const whole = parts.get(`${ARTIFACTS}${sha256}`)
+    const output = whole ? ['The whole output:', element('pre', whole.toString())] : []
+    return [element('p', `Hash ${hash}`), json(data), ...output]
   })
 }
