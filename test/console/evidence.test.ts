@@ -122,7 +122,8 @@ describeInBrowser('a page of evidence', () => {
     const whole = await readFile(await exported('sealed.html', '--force'))
     const text = whole.toString('latin1')
     const at = (before: string, more = 0): number => text.indexOf(before) + before.length + more
-    const [data, end] = [at('gzip+base64">'), text.lastIndexOf('</script><script id="seal"')]
+    const lastAt = (before: string): number => text.lastIndexOf(before) + before.length
+    const [data, end] = [lastAt('gzip+base64">'), text.lastIndexOf('</script><script id="seal"')]
     const style = at('<style>')
     const script = at('<script>')
     const places = {
@@ -137,8 +138,8 @@ describeInBrowser('a page of evidence', () => {
       ...{ style, inStyle: style + 200, script, inScript: script + 100_000, doctype: 3 },
       ...{ data, gzip: data + 20, inData: Math.floor((data + end) / 2), lastData: end - 1 },
       ...{
-        seal: at('id="seal" type="text/plain">', 9),
-        kind: at('id="export" '),
+        seal: lastAt('<script id="seal" type="text/plain">') + 9,
+        kind: lastAt('<script id="export" '),
         last: text.length - 2,
       },
     }
@@ -171,7 +172,7 @@ describeInBrowser('a page of evidence', () => {
     expect(code).toBe(0)
     const { page, verdict } = await opened(file('long.html'))
     expect(verdict).toBe('holds')
-    expect(await page.locator('.group details').count()).toBeGreaterThanOrEqual(10_000)
+    await expect.poll(() => page.locator('.group details').count()).toBeGreaterThanOrEqual(10_000)
     await page.emulateMedia({ media: 'print' })
     expect((await page.pdf({ pageRanges: '1-3' })).length).toBeGreaterThan(10_000)
   })

@@ -65,7 +65,7 @@ export const said = (evidence: Evidence): Child[] =>
     return element(
       'article',
       element('h3', `${isAgent ? 'Agent' : personOf(held)}, ${timeOf(ts)}, record ${held.seq}`),
-      element('pre', payload.text ?? ''),
+      ...(payload.text ? [element('pre', payload.text)] : []),
       ...calls.map(({ tool, args, raw_args = JSON.stringify(args) }) =>
         element('pre', `${tool} ${raw_args}`),
       ),
@@ -159,14 +159,20 @@ const signersOf = (note: string): string[] =>
     return `${name}+${id}${isTimed ? `, at ${timeOf(Number(bytes.readBigUInt64BE()))}` : ''}`
   })
 
-/** How many records are laid out together. */
-const GROUP = 100
+/** How many records are made and laid out together. */
+const GROUP = 200
 
-export const everyRecord = ({ records, parts }: Evidence): Child[] =>
-  Array.from({ length: Math.ceil(records.length / GROUP) }, (_, index) => {
-    const group = records.slice(index * GROUP, (index + 1) * GROUP)
-    return element('div.group', ...group.map((held) => recordLine(held, parts)))
-  })
+/** The records come after all else, so that a person need not wait for them. */
+export function everyRecord({ records, parts }: Evidence): Child[] {
+  const all = element('div')
+  const add = (from: number): void => {
+    const group = records.slice(from, from + GROUP).map((held) => recordLine(held, parts))
+    all.append(element('div.group', ...group))
+    if (from + GROUP < records.length) setTimeout(add, 0, from + GROUP)
+  }
+  setTimeout(add, 0, 0)
+  return [all]
+}
 
 function recordLine({ seq, hash, principal, data, record }: HeldRecord, parts: Evidence['parts']) {
   const text = record ? `${timeOf(record.ts)} ${what(record)}`.slice(0, 300) : 'of another version'

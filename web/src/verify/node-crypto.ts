@@ -9,8 +9,15 @@ import { bytesToHex } from '@noble/hashes/utils.js'
 hashes.sha512 = sha512
 
 const UTF8 = new TextEncoder()
-const bytesOf = (content: string | Uint8Array): Uint8Array =>
-  typeof content === 'string' ? UTF8.encode(content) : content
+/** Most texts are short, and an array for each would take as long as its hash. */
+const SHORT = new Uint8Array(4096)
+
+/** The bytes are used before the next ones are made. */
+function bytesOf(content: string | Uint8Array): Uint8Array {
+  if (typeof content !== 'string') return content
+  if (content.length * 3 > SHORT.length) return UTF8.encode(content)
+  return SHORT.subarray(0, UTF8.encodeInto(content, SHORT).written)
+}
 
 export function hash(_algorithm: 'sha256', content: string | Uint8Array, _encoding: 'hex'): string {
   return bytesToHex(sha256(bytesOf(content)))
