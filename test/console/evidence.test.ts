@@ -26,7 +26,7 @@ const SCRIPT = [
 const LONG = '550e8400-e29b-41d4-a716-446655440000'
 
 describeInBrowser('a page of evidence', () => {
-  /** A script that was changed does not run, and the browser says so. */
+  /** A script that was changed does not run, and the browser reports that. */
   const open = useBrowser(/Content Security Policy/)
   let site: Site
   let server: SiteServer

@@ -7,9 +7,10 @@ const TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
   return value
 })
 
-export function crc32(text: string): number {
-  let crc = 0xffffffff
-  for (const byte of new TextEncoder().encode(text)) {
+export function crc32(content: string | Uint8Array, before = 0): number {
+  let crc = ~before
+  const bytes = typeof content === 'string' ? new TextEncoder().encode(content) : content
+  for (const byte of bytes) {
     crc = (crc >>> 8) ^ (TABLE[(crc ^ byte) & 0xff] ?? 0)
   }
   return ~crc >>> 0

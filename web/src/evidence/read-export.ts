@@ -1,3 +1,4 @@
+import { crc32 } from 'node:zlib'
 import { type BundlePart, firstSeqOf, packOf } from '../../../src/audit/bundle/bundle-format.ts'
 import { BrokenArchive, checkStart, START, tarParts } from '../../../src/audit/bundle/tar-parts.ts'
 import type { BundleReport } from '../../../src/audit/verify/report.ts'
@@ -44,19 +45,37 @@ export async function readExport(archive: Buffer): Promise<Evidence> {
   return { report, records, parts }
 }
 
+/** Bytes of the checksum and the length at the end. */
+const TRAILER = 8
+const PIECE = 4096
+
 async function* inflated(archive: Buffer): AsyncGenerator<Uint8Array> {
   checkStart(archive.subarray(0, START.length))
-  const plain = new Blob([new Uint8Array(archive)]).stream()
-  const reader = plain.pipeThrough(new DecompressionStream('gzip')).getReader()
+  const end = archive.subarray(-TRAILER)
+  const packed = new Uint8Array(archive.subarray(START.length, -TRAILER))
+  // In small pieces, because all that comes from a damaged one is lost.
+  const plain = new ReadableStream<Uint8Array<ArrayBuffer>>({
+    start: (pieces) => {
+      for (let at = 0; at < packed.length; at += PIECE) pieces.enqueue(packed.slice(at, at + PIECE))
+      pieces.close()
+    },
+  })
+  // A reader of gzip drops what it has read when it finds a wrong checksum.
+  const reader = plain.pipeThrough(new DecompressionStream('deflate-raw')).getReader()
+  let [crc, length] = [0, 0]
   try {
     for (;;) {
       const { done, value } = await reader.read()
-      if (done) return
+      if (done) break
+      crc = crc32(value, crc)
+      length += value.length
       yield value
     }
   } catch (cause) {
     throw new BrokenArchive(`it is damaged: ${messageOf(cause)}`)
   }
+  const isWhole = end.readUInt32LE(0) === crc && end.readUInt32LE(4) === length % 2 ** 32
+  if (!isWhole) throw new BrokenArchive('its checksum or its length is wrong')
 }
 
 /** Keeps the parts that are not records while they are read. */

@@ -5,7 +5,7 @@ process.env.NODE_ENV = 'production'
 
 const WEB = `${import.meta.dirname}/../..`
 
-/** Script and style stand in a page: nothing in the script looks like markup, and the style is one line. */
+/** Script and style are parts of a page: nothing in the script looks like markup, and the style is one line. */
 const inPage: Plugin = {
   name: 'in-a-page',
   generateBundle(_options, bundle) {

@@ -9,7 +9,7 @@ import { bytesToHex } from '@noble/hashes/utils.js'
 hashes.sha512 = sha512
 
 const UTF8 = new TextEncoder()
-/** Most texts are short, and an array for each would take as long as its hash. */
+/** Most texts are short, and to make an array for each takes half of the time of a hash. */
 const SHORT = new Uint8Array(4096)
 
 /** The bytes are used before the next ones are made. */
