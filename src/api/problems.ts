@@ -251,6 +251,11 @@ export const CATALOGUE = {
     'The redaction is recorded, but not everything that holds the text has removed it yet. The server keeps trying. Send the same request again to see whether it is done.',
   ],
   busy: [503, 'Too many writers', 'Others changed this run at the same time. Try again.'],
+  search_unavailable: [
+    503,
+    'Search unavailable',
+    'The index of words cannot be used now. The log of the server has the reason; try again in a moment.',
+  ],
   not_projected: [
     503,
     'Not ready yet',

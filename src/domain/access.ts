@@ -3,6 +3,8 @@ import * as z from 'zod'
 /** What a caller was shown of the log, at any address that shows it. */
 const GRANTED = [
   'runs_listed',
+  /** What was found in many runs, or in one. */
+  'searched',
   /** State, history, differences, conversation or an artifact of one run. */
   'run_read',
   'run_watched',

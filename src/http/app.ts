@@ -35,6 +35,7 @@ import { proofs } from './routes/proofs.ts'
 import { redactions } from './routes/redactions.ts'
 import { runCommands } from './routes/run-commands.ts'
 import { runs } from './routes/runs.ts'
+import { search } from './routes/search.ts'
 import { sockets } from './routes/sockets.ts'
 import { tokens } from './routes/tokens.ts'
 
@@ -97,6 +98,7 @@ const routes = fp<AppDeps>(
     const typed = app.withTypeProvider<ZodTypeProvider>()
     for (const route of ROUTES) route(typed, deps)
     if (deps.carrier !== undefined) carry(typed, { ...deps, carrier: deps.carrier })
+    if (deps.search !== undefined) search(typed, { store: deps.store, index: deps.search })
     for (const route of LIVE_ROUTES) route(typed, app.live)
     if (deps.audit !== undefined) for (const route of AUDIT_ROUTES) route(typed, deps.audit)
   },
@@ -153,8 +155,8 @@ function describe({ method, url, host, ip, socket }: FastifyRequest) {
 
 const REMOVED = '[removed]'
 
-/** A ticket may be in an address. A token may not, but somebody may put it there by mistake. */
+/** A ticket may be in an address, and what somebody searches for. A token may not, but may be there by mistake. */
 const withoutSecrets = (url: string): string =>
   url
-    .replace(/([?&](?:ticket|token|access_token)=)[^&#]*/gi, `$1${REMOVED}`)
+    .replace(/([?&](?:ticket|token|access_token|q)=)[^&#]*/gi, `$1${REMOVED}`)
     .replace(/retrai_[\w-]{8,}/g, REMOVED)

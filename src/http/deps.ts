@@ -21,6 +21,7 @@ import type { CommandError } from '../log/handle-command.ts'
 import type { Author } from '../log/run-log.ts'
 import type { Checkpoint } from '../projections/batch.ts'
 import type { ReadModel } from '../projections/read-model.ts'
+import type { SearchIndex } from '../projections/search/search-index.ts'
 import type { RedactError, Redacted, RedactRequest } from '../redaction/redact-run.ts'
 import type { LoggedRedaction } from '../redaction/redaction-index.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
@@ -97,6 +98,8 @@ export type AppDeps = {
   /** The last record that is projected; null before the first. */
   readonly checkpoint: () => Checkpoint | null
   readonly artifacts: ArtifactSource & { put(content: string): Promise<string> }
+  /** Without it, there is no route that searches. */
+  readonly search?: Pick<SearchIndex, 'find' | 'behind'>
   /** Without it, there are no routes for keys, proofs, exports and checkpoints. */
   readonly audit?: Audit
   /** The most tokens of a conversation that a model gets. */

@@ -1,10 +1,16 @@
-import { rmSync } from 'node:fs'
-import { DatabaseSync } from 'node:sqlite'
-import * as z from 'zod'
+import type { DatabaseSync } from 'node:sqlite'
 import type { Logger } from '../lib/logger.ts'
 import { messageOf } from '../lib/message-of.ts'
 import { SCHEMA } from '../log/codec.ts'
 import type { Checkpoint } from './batch.ts'
+import {
+  type FileKind,
+  isInUse,
+  isOfKind,
+  isOfOthers,
+  openDisposable,
+  removeDisposable,
+} from './disposable-file.ts'
 import type { LaterTags } from './read-model.ts'
 import { ReadModelTables } from './read-model-tables.ts'
 import { RunLists } from './run-lists.ts'
@@ -18,12 +24,6 @@ const VERSION = 20 * 10_000 + SCHEMA
 
 /** Marks the file as ours in the header of the database: "rtRM". */
 const APPLICATION_ID = 0x7274524d
-
-/** A power loss may cost the last commits, which the log then repeats. */
-const PRAGMAS = 'PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL'
-
-/** How long somebody who reads the file may keep it, in milliseconds. */
-const TIMEOUT_MS = 1000
 
 /** The lists that people and programs read most are read in order from one of the indexes. */
 const TABLES = `
@@ -69,84 +69,17 @@ const TABLES = `
     totals TEXT NOT NULL DEFAULT '{}'
   ) STRICT;
   INSERT INTO progress (one) VALUES (1);
-  PRAGMA application_id = ${APPLICATION_ID};
-  PRAGMA user_version = ${VERSION};
 `
 
-/** The file is a database that is not a read model, so it must not be deleted. */
-class Foreign extends Error {
-  override readonly name = 'Foreign'
-}
-
-/**
- * Opens the file if this version made it, and makes a missing one.
- * @throws Foreign, or why the file cannot be used
- */
-function openReadModelFile(file: string): DatabaseSync {
-  const db = new DatabaseSync(file, { timeout: TIMEOUT_MS })
-  try {
-    const isEmpty = db.prepare('SELECT 1 FROM sqlite_schema LIMIT 1').get() === undefined
-    if (!isEmpty && pragma(db, 'application_id') !== APPLICATION_ID) {
-      throw new Foreign(
-        'it is the database of another program: move it away, or choose another data folder',
-      )
-    }
-    db.exec(PRAGMAS)
-    db.exec('BEGIN IMMEDIATE')
-    if (isEmpty) db.exec(TABLES)
-    else if (!isCurrent(db)) throw new Error('another version made it')
-    db.exec('COMMIT')
-    return db
-  } catch (cause) {
-    db.close()
-    throw cause
-  }
+const KIND: FileKind = {
+  applicationId: APPLICATION_ID,
+  version: VERSION,
+  tables: TABLES,
+  pragmas: '',
 }
 
 /** Whether the database is a read model of this version. */
-export function isCurrent(db: DatabaseSync): boolean {
-  return pragma(db, 'application_id') === APPLICATION_ID && pragma(db, 'user_version') === VERSION
-}
-
-function pragma(db: DatabaseSync, name: 'application_id' | 'user_version'): number {
-  return z.object({ [name]: z.int() }).parse(db.prepare(`PRAGMA ${name}`).get())[name] ?? 0
-}
-
-function removeReadModelFile(file: string): void {
-  // Earlier versions had a key.
-  for (const suffix of ['', '-wal', '-shm', '-journal', '.key'])
-    rmSync(`${file}${suffix}`, { force: true })
-}
-
-const SQLITE_BUSY = 5
-/** SQLite's answer to a write after its file was moved or deleted. */
-const SQLITE_READONLY = 8
-const SQLITE_CORRUPT = 11
-const SQLITE_NOTADB = 26
-const DAMAGE: ReadonlySet<number | null> = new Set([SQLITE_READONLY, SQLITE_CORRUPT, SQLITE_NOTADB])
-
-const SqliteError = z.object({ code: z.literal('ERR_SQLITE_ERROR'), errcode: z.int() })
-
-/** The primary result code of SQLite; null for any other error. */
-function resultCode(cause: unknown): number | null {
-  const parsed = SqliteError.safeParse(cause)
-  return parsed.success ? parsed.data.errcode & 0xff : null
-}
-
-function isInUse(cause: unknown): boolean {
-  return resultCode(cause) === SQLITE_BUSY
-}
-
-/** Whether the file must stay: another process has it open, or it is not a read model. */
-function isOfOthers(cause: unknown): boolean {
-  return isInUse(cause) || cause instanceof Foreign
-}
-
-/** Whether the file cannot be read, does not hold what was written, or is gone. */
-export function isDamage(cause: unknown): boolean {
-  if (cause instanceof SyntaxError || cause instanceof z.ZodError) return true
-  return DAMAGE.has(resultCode(cause))
-}
+export const isCurrent = (db: DatabaseSync): boolean => isOfKind(db, KIND)
 
 export type ReadModelOptions = {
   /** Path of the SQLite file. It belongs to the read model, and may be deleted while it is closed. */
@@ -185,7 +118,7 @@ export type Contents = {
 type TagsOf = (runId: string) => LaterTags | null
 
 function open({ file }: ReadModelOptions, tagsOf: TagsOf): Contents {
-  const db = openReadModelFile(file)
+  const db = openDisposable(file, KIND)
   try {
     const tables = new ReadModelTables(db)
     const [damaged, logId] = [tables.damaged(), tables.logId()]
@@ -201,7 +134,7 @@ function open({ file }: ReadModelOptions, tagsOf: TagsOf): Contents {
 /** Throws the file away and makes an empty one. @throws what SQLite and the file system throw */
 export function openNew(options: ReadModelOptions, reason: string, tagsOf: TagsOf): Contents {
   const { file, log } = options
-  removeReadModelFile(file)
+  removeDisposable(file)
   const contents = open(options, tagsOf)
   log.warn({ file, reason }, 'the read model was thrown away and is rebuilt from the log')
   return contents

@@ -3,6 +3,7 @@ import * as z from 'zod'
 import type { RunState } from '../domain/state.ts'
 import type { LoadedRun } from '../log/run-log.ts'
 import type { Batch, Checkpoint } from './batch.ts'
+import { transact } from './disposable-file.ts'
 import { runColumns } from './read-model.ts'
 import type { Totals } from './totals.ts'
 
@@ -168,7 +169,7 @@ export class ReadModelTables {
 
   /** Writes the runs and the checkpoint of a batch, or nothing of it. */
   commit({ runs, damaged, checkpoint, totals }: Batch): void {
-    this.#transact(() => {
+    transact(this.#db, () => {
       for (const run of runs.values()) this.#put(run)
       for (const { runId, seq, message } of damaged.values()) {
         this.#putDamaged.run(runId, seq, message)
@@ -190,7 +191,7 @@ export class ReadModelTables {
    * longer the more runs there are.
    */
   replace(runs: readonly LoadedRun[], redaction: number): void {
-    this.#transact(() => {
+    transact(this.#db, () => {
       for (const run of runs) this.#put(run)
     })
     if (runs.length > 0) {
@@ -208,18 +209,6 @@ export class ReadModelTables {
     const by = [it.model_name, it.principal, it.cost, it.iteration, it.tags, it.text] as const
     const from = [it.parent_run_id, it.origin_run_id, it.seq, it.head, it.listed] as const
     this.#putRun.run(...of, ...by, ...from, JSON.stringify(run.state))
-  }
-
-  #transact(work: () => void): void {
-    this.#db.exec('BEGIN IMMEDIATE')
-    try {
-      work()
-      this.#db.exec('COMMIT')
-    } catch (cause) {
-      // SQLite ends the transaction by itself after some errors, such as a full disk.
-      if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
-      throw cause
-    }
   }
 
   get isOpen(): boolean {

@@ -7,11 +7,11 @@ import { lockFile } from '../lib/sqlite-file.ts'
 import type { LoadedRun } from '../log/run-log.ts'
 import type { Position } from '../store/event-store.ts'
 import type { Batch, Checkpoint } from './batch.ts'
+import { isDamage } from './disposable-file.ts'
 import type { LaterTags, ReadModel, RunPage, RunQuery } from './read-model.ts'
 import {
   type Contents,
   failure,
-  isDamage,
   openNew,
   openOrRebuild,
   type ReadModelFailure,
@@ -199,6 +199,12 @@ export class SqliteReadModel implements ReadModel {
     }
     this.#committed.notify()
     return ok(undefined)
+  }
+
+  /** How many records are projected. */
+  get records(): number {
+    const counts = Object.entries(this.totals).filter(([name]) => name.startsWith('records/'))
+    return counts.reduce((sum, [, count]) => sum + count, 0)
   }
 
   /** The last revision of the ledger of redactions that the runs here are rebuilt for; -1 before the first. */

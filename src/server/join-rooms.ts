@@ -35,6 +35,7 @@ import { processMask } from '../log/masking.ts'
 import { createCatalogue, type ModelCatalogue, type ModelInfo } from '../models/catalogue.ts'
 import { createModels } from '../models/models.ts'
 import type { ModelSettings } from '../models/routing.ts'
+import { SearchIndex } from '../projections/search/search-index.ts'
 import { withoutObjects } from '../redaction/objects.ts'
 import { commandRunner, processStarter } from '../runner/run-command.ts'
 import type { Runner } from '../runner/runner.ts'
@@ -82,7 +83,12 @@ export async function joinRooms(parts: Parts, made: Opened) {
   const locks = new FolderLocks()
   const { carrier, tidyCopies } = createCarrier(parts, { ...made, effects, locks })
   const { ledger, redactor, sign } = made
-  const redactions = createRedactions({ ...parts, ledger, redactor, sign, now })
+  const search = new SearchIndex({
+    ...{ ...parts, file: join(settings.RETRAI_DATA_DIR, 'search.sqlite') },
+    asOfNow: (event) => redactor.apply(event),
+  })
+  opened.defer(() => search.stop())
+  const redactions = createRedactions({ ...parts, ledger, redactor, search, sign, now })
   const claimant = `${made.serverId}/${randomUUID()}`
   const stops = join(settings.RETRAI_DATA_DIR, 'clean-stops')
   const { stopped, note } = openCleanStops(stops)
@@ -110,8 +116,9 @@ export async function joinRooms(parts: Parts, made: Opened) {
   opened.defer(() => Promise.all([witnesses?.stop(), timeStamps?.stop()]).then(() => {}))
   const app = await createApp(parts, {
     ...{ ...made, effects, planRun, carrier, resources, catalogue, redactions, accessLog },
-    ...{ integrity, ...witnessing, supervisor },
+    ...{ integrity, ...witnessing, supervisor, search },
   })
+  search.start()
   const written = (checkpoint: Checkpoint): Promise<void> => {
     witnesses?.notice()
     timeStamps?.notice()
@@ -244,6 +251,7 @@ type Made = Omit<Opened, 'witnesses'> &
     readonly carrier: Carrier
     readonly resources: Pick<Resources, 'problem'>
     readonly redactions: Redactions
+    readonly search: SearchIndex
     /** Null if the access log is off. */
     readonly accessLog: AccessRecorder | null
     readonly integrity: Pick<Integrity, 'detail'>
@@ -255,6 +263,7 @@ function createApp(parts: Parts, made: Made): ReturnType<typeof buildApp> {
   const { settings, log: logger, store, artifacts, readModel } = parts
   const { keyring, auth, catalogue, planRun, carrier, redactions, pool, whyClosing, accessLog } =
     made
+  const { search } = made
   const { models, toolbox, liveParts, openWorkspace } = made.effects
   const { RETRAI_DATA_DIR: dataDir } = settings
   const network = networkRules(settings, made.isolation)
@@ -267,6 +276,7 @@ function createApp(parts: Parts, made: Made): ReturnType<typeof buildApp> {
       planRun,
       carrier,
       redactions,
+      search,
       pool,
       whyClosing,
       logger,

@@ -4,6 +4,7 @@ import type { ArtifactSource, Redactions } from '../http/deps.ts'
 import type { Logger } from '../lib/logger.ts'
 import type { Signing } from '../log/chain.ts'
 import { type LoadError, type LoadedRun, load } from '../log/run-log.ts'
+import type { SearchIndex } from '../projections/search/search-index.ts'
 import type { SqliteReadModel } from '../projections/sqlite-read-model.ts'
 import { holdsAny } from '../redaction/places.ts'
 import { redactRun } from '../redaction/redact-run.ts'
@@ -19,6 +20,7 @@ type Deps = {
   readonly redactor: Redactor
   readonly sign: Signing
   readonly readModel: SqliteReadModel
+  readonly search: Pick<SearchIndex, 'forget'>
   readonly artifacts: ArtifactSource & Pick<Artifacts, 'put' | 'remove'>
   /** Seconds since the epoch. */
   readonly now: () => number
@@ -54,7 +56,10 @@ export function createRedactions(deps: Deps): Redactions & { start(): void } {
     onRedacted: (forget) => {
       forgetters.push(forget)
     },
-    start: () => redactor.start([forgetRedacted(deps), forgetAll, removeArtifacts(artifacts)]),
+    start: () => {
+      const { forget } = deps.search
+      redactor.start([forgetRedacted(deps), forgetAll, forget, removeArtifacts(artifacts)])
+    },
   }
 }
 

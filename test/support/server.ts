@@ -19,6 +19,7 @@ import type { AppDeps, ArtifactSource } from '../../src/http/deps.ts'
 import { handleCommand } from '../../src/log/handle-command.ts'
 import type { LoadedRun } from '../../src/log/run-log.ts'
 import { startProjector } from '../../src/projections/projector.ts'
+import { SearchIndex } from '../../src/projections/search/search-index.ts'
 import { openReadModel } from '../../src/projections/sqlite-read-model.ts'
 import { TagLedger } from '../../src/projections/tag-ledger.ts'
 import { withRedactions } from '../../src/redaction/redaction-index.ts'
@@ -57,6 +58,8 @@ export type ServerOptions = Partial<
   readonly artifacts?: ArtifactSource & Partial<Artifacts>
   /** Without it there is no access log. */
   readonly accessLog?: Partial<Omit<RecorderDeps, 'store' | 'log'>>
+  /** Whether the index of words follows the log. */
+  readonly indexed?: boolean
   /** A token by configuration. */
   readonly token?: string
   /** Wraps the store that the server reads its tokens from. */
@@ -110,6 +113,7 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Test
     token = null,
     accessLog,
     artifacts: given,
+    indexed = false,
     ...deps
   } = options
   const folder = await mkdtemp(join(tmpdir(), 'retrai-http-'))
@@ -131,8 +135,13 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Test
   const wrapped = wrapStore(without)
   const clock = deps.clock ?? (() => Date.now() / 1000)
   const tags = new TagLedger({ store: wrapped, sign, log: silent }, projected)
+  const search = new SearchIndex({
+    ...{ store: without, readModel: projected, projector, asOfNow, log: silent },
+    file: join(folder, 'search.sqlite'),
+  })
+  if (indexed) search.start()
   const redactions = createRedactions({
-    ...{ ledger: store, store: without, redactor, sign, readModel: projected, now: clock },
+    ...{ search, ledger: store, store: without, redactor, sign, readModel: projected, now: clock },
     log: silent,
     artifacts,
   })
@@ -183,6 +192,7 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Test
     ready: async () => ({ ready: true, checks: { store: { ok: true } } }),
     auth,
     redactions,
+    search,
     ...deps,
   })
   redactions.start()
@@ -192,6 +202,7 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Test
     await app.close()
     await recorder?.stop()
     await Promise.all([auth.close(), tags.close()])
+    await search.stop()
     await Promise.all([projector.stop(), redactor.stop()])
     projected.close()
     await store.close()

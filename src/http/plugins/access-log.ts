@@ -12,6 +12,7 @@ import { EVENT_STREAM } from '../replies/format.ts'
 /** What each operation shows of the log, for the access log. A test fails if one that shows something is missing. */
 export const SHOWN: Readonly<Record<string, GrantedKind>> = {
   listRuns: 'runs_listed',
+  search: 'searched',
   getRun: 'run_read',
   diffRun: 'run_read',
   readConversation: 'run_read',
@@ -127,8 +128,9 @@ type AuditContext = Pick<Access, 'run_id' | 'principal' | 'client' | 'operation'
 function auditContext(request: FastifyRequest): AuditContext {
   const { caller, ip: client, routeOptions } = request
   const { run_id: given, ...params } = Params.parse(request.params)
+  const run = given ?? Reflect.get(Object(request.query), 'run_id')
   return {
-    run_id: RunId.safeParse(given).data ?? null,
+    run_id: RunId.safeParse(run).data ?? null,
     principal: caller?.principal ?? null,
     client,
     operation: routeOptions.schema?.operationId ?? '',
@@ -141,11 +143,13 @@ function askedOf({ routeOptions, url }: FastifyRequest, params: Record<string, s
   const asked = new URLSearchParams(params)
   if (routeOptions.schema?.querystring !== undefined && url.includes('?')) {
     for (const [name, value] of new URLSearchParams(url.slice(url.indexOf('?')))) {
-      if (name !== 'ticket') asked.append(name, value)
+      if (name !== 'ticket') asked.append(name, name === 'q' ? hashed(value) : value)
     }
   }
   const text = asked.toString()
   if (text.length <= MAX_ASKED_CHARS) return text
-  const hash = sha256(text).slice(0, HASH_DIGITS)
-  return `${text.slice(0, MAX_ASKED_CHARS - HASH_DIGITS - 1)}#${hash}`
+  return `${text.slice(0, MAX_ASKED_CHARS - HASH_DIGITS - 1)}#${hashed(text)}`
 }
+
+/** What stands for a text that is not recorded, such as what somebody searches for. */
+const hashed = (text: string): string => sha256(text).slice(0, HASH_DIGITS)

@@ -1,0 +1,74 @@
+import { tokensOf } from '../../domain/search/query.ts'
+import { SEARCHED_KINDS, searchedText } from '../../domain/search/searched-text.ts'
+import { messageOf } from '../../lib/message-of.ts'
+import { answerQuestions } from '../../lib/thread.ts'
+import { decode } from '../../log/codec.ts'
+import { runIdOf } from '../../log/run-log.ts'
+import type { RecordedEvent } from '../../store/event-store.ts'
+import { isDamage, isOfOthers, removeDisposable } from '../disposable-file.ts'
+import type { SearchAnswer, SearchOperations } from './messages.ts'
+import { SearchFile, type SearchRow } from './search-file.ts'
+
+/** The thread of the index, so that neither its work nor a search delays anything else. */
+
+let opened: { readonly path: string; readonly file: SearchFile } | null = null
+
+function open(path: string): SearchAnswer {
+  try {
+    try {
+      opened = { path, file: new SearchFile(path) }
+      return { progress: opened.file.progress, problem: null }
+    } catch (cause) {
+      if (isOfOthers(cause)) throw cause
+      removeDisposable(path)
+      opened = { path, file: new SearchFile(path) }
+      return { progress: opened.file.progress, problem: messageOf(cause) }
+    }
+  } catch (cause) {
+    return { progress: null, problem: messageOf(cause) }
+  }
+}
+
+/** The index can always be made again, so a file that does not do what it must is removed. @throws then */
+function attempt<T>(work: (file: SearchFile) => T, isLost: (cause: unknown) => boolean): T {
+  if (opened === null) throw new Error('the file is not open')
+  try {
+    return work(opened.file)
+  } catch (cause) {
+    opened.file.close()
+    if (isLost(cause)) removeDisposable(opened.path)
+    throw cause
+  }
+}
+
+const always = (): boolean => true
+
+const SEARCHED: ReadonlySet<string> = new Set(SEARCHED_KINDS)
+
+/** Of records that cannot be read, nothing is found. */
+function rowsOf(events: readonly RecordedEvent[]): SearchRow[] {
+  return events.flatMap((event) => {
+    const record = SEARCHED.has(event.type) ? decode(event).unwrapOr(null)?.record : undefined
+    if (record === undefined) return []
+    const words = tokensOf(searchedText(record)).map(({ word }) => word)
+    const { kind, ts } = record
+    return [{ runId: runIdOf(event.stream), seq: event.revision, kind, ts, words: words.join(' ') }]
+  })
+}
+
+const operations: SearchOperations = {
+  open,
+  startOver: () => {
+    const path = opened?.path ?? ''
+    opened?.file.close()
+    removeDisposable(path)
+    return open(path)
+  },
+  add: ({ events, progress }) => attempt((file) => file.add(rowsOf(events), progress), isDamage),
+  replace: ({ events, redaction }) =>
+    attempt((file) => file.replace(rowsOf(events), redaction), always),
+  removeRun: (runId) => attempt((file) => file.removeRun(runId), always),
+  find: (request) => attempt((file) => file.find(request), isDamage),
+}
+
+answerQuestions(operations, () => opened?.file.close())
