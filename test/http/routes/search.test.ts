@@ -1,0 +1,161 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { Writable } from 'node:stream'
+import { pino } from 'pino'
+import { expect } from 'vitest'
+import * as z from 'zod'
+import { SearchResults } from '../../../src/api/search.ts'
+import {
+  CLAIM,
+  iteration,
+  json,
+  replyWith,
+  resultOf,
+  type TestServer,
+} from '../../support/server.ts'
+import { test } from '../../support/test.ts'
+
+const search = async (
+  { url }: TestServer,
+  query: Record<string, string>,
+): Promise<SearchResults> => {
+  const answer = await fetch(`${url}/api/search?${new URLSearchParams(query)}`)
+  expect(answer.status).toBe(200)
+  return SearchResults.parse(await answer.json())
+}
+
+const places = ({ results }: SearchResults) => results.map(({ run_id, seq }) => [run_id, seq])
+
+/** Two runs that say, call and print something. */
+async function twoRuns(server: TestServer): Promise<readonly [older: string, newer: string]> {
+  const runs: string[] = []
+  for (const instructions of ['Mend the parser\nof Zürich', 'Mend the <b>printer</b>']) {
+    const runId = await server.createRun({ instructions })
+    const args = { command: 'cat parser.ts' }
+    const result = { output: `${'x '.repeat(200)}\u001b[31mTypeError\u001b[0m in the parser` }
+    await server.agentDoes(
+      runId,
+      CLAIM,
+      replyWith([{ call_id: 'a', tool: 'bash_exec', args }]),
+      resultOf('a', 'bash_exec', result),
+      ...iteration(true),
+    )
+    runs.push(runId)
+  }
+  await expect.poll(async () => (await search(server, { q: 'mend' })).results.length).toBe(2)
+  await expect.poll(async () => (await search(server, { q: 'tests' })).behind).toBe(0)
+  return [runs[0] ?? '', runs[1] ?? '']
+}
+
+test('words are found in what was said, called and printed, in all runs or in one', async ({
+  startServer,
+}) => {
+  const server = await startServer({ indexed: true })
+  const [older, newer] = await twoRuns(server)
+  const all = await search(server, { q: 'PARSER' })
+  expect(all.results.map(({ run_id, kind }) => [run_id, kind])).toEqual([
+    [newer, 'tool_call'],
+    [newer, 'tool_result'],
+    [older, 'run_created'],
+    [older, 'tool_call'],
+    [older, 'tool_result'],
+  ])
+  for (const { snippet } of all.results) {
+    const marked = snippet.marks.map(([from, to]) => snippet.text.slice(from, to).toLowerCase())
+    expect(marked).toEqual(['parser'])
+    expect(snippet.text.length).toBeLessThan(203)
+  }
+  const [found] = (await search(server, { q: 'typeer parser', run_id: older })).results
+  expect(found).toMatchObject({ run_id: older, title: 'Mend the parser', kind: 'tool_result' })
+  expect(found?.snippet.text).toMatch(/^….*TypeError in the parser$/)
+  expect(places(await search(server, { q: 'zurich' }))).toEqual([[older, 0]])
+  expect(places(await search(server, { q: '"the parser"', kinds: 'run_created' }))).toEqual([
+    [older, 0],
+  ])
+  expect(places(await search(server, { q: '"parser the"' }))).toEqual([])
+  const pages: unknown[] = []
+  let next: string | null = ''
+  while (next !== null) {
+    const query = { q: 'parser', limit: '2', ...(next && { cursor: next }) }
+    const page: SearchResults = await search(server, query)
+    pages.push(...places(page))
+    next = page.next
+  }
+  expect(pages).toEqual(places(all))
+})
+
+const Problem = z.object({ detail: z.string() })
+
+test('a search that cannot be carried out says why', async ({ startServer }) => {
+  const server = await startServer({ indexed: true })
+  await twoRuns(server)
+  const { next } = await search(server, { q: 'parser', limit: '2' })
+  const wrong: readonly (readonly [query: Record<string, string>, detail: string])[] = [
+    [{}, 'q is required.'],
+    [{ q: '' }, 'q must have a word to search for: letters or digits.'],
+    [{ q: '"-*' }, 'q must have a word to search for: letters or digits.'],
+    [{ q: 'a '.repeat(33) }, 'q must have at most 32 words, and has 33.'],
+    [{ q: 'a', run_id: 'x' }, 'run_id must be a UUID.'],
+    [
+      { q: 'other', cursor: next ?? '' },
+      'cursor must be `next` of an earlier page of the same search.',
+    ],
+  ]
+  for (const [query, detail] of wrong) {
+    const answer = await fetch(`${server.url}/api/search?${new URLSearchParams(query)}`)
+    expect([answer.status, Problem.parse(await answer.json()).detail]).toEqual([422, detail])
+  }
+})
+
+test('a redacted word is found no more, and is in no file', async ({ startServer }) => {
+  const server = await startServer({ indexed: true })
+  const [older] = await twoRuns(server)
+  const [at] = (await search(server, { q: 'zurich' })).results
+  const filesWith = async (word: string): Promise<string[]> => {
+    const folder = dirname(server.keys)
+    const names = (await readdir(folder)).filter((name) => name.startsWith('search.sqlite'))
+    const files = names.map(async (name) => [name, await readFile(join(folder, name), 'latin1')])
+    return (await Promise.all(files)).flatMap(([name = '', text]) =>
+      text?.includes(word) ? [name] : [],
+    )
+  }
+  expect(await filesWith('zurich')).not.toEqual([])
+  const body = { seq: at?.seq, pointer: '/instructions', reason: 'a place' }
+  const done = await fetch(`${server.url}/api/runs/${older}/redact`, json('POST', body))
+  expect(await done.json()).toMatchObject({ pointers: ['/instructions'] })
+  expect((await search(server, { q: 'zurich' })).results).toEqual([])
+  expect(await filesWith('zurich')).toEqual([])
+  expect(places(await search(server, { q: 'redacted' }))).toEqual([[older, 0]])
+})
+
+test('what is searched for is in the access log as a hash, and in no other log', async ({
+  startServer,
+}) => {
+  let lines = ''
+  const sink = new Writable({
+    write: (chunk, _, done) => {
+      lines += String(chunk)
+      done()
+    },
+  })
+  const accessLog = { flushMs: 10 }
+  const logger = pino({ level: 'trace' }, sink)
+  const server = await startServer({ indexed: true, accessLog, logger })
+  const [older] = await twoRuns(server)
+  await search(server, { q: 'tulip "daffodil', run_id: older })
+  await fetch(`${server.url}/api/search?q=tulip&limit=0`)
+  await fetch(`${server.url}/api/runs?q=tulip`)
+  const accesses = async () =>
+    z
+      .array(z.looseObject({ kind: z.string(), payload: z.looseObject({ asked: z.string() }) }))
+      .parse(await (await fetch(`${server.url}/api/access?limit=500`)).json())
+  const searched = async () =>
+    (await accesses()).filter(({ kind, payload }) => kind === 'searched' && payload.run_id !== null)
+  await expect.poll(async () => (await searched()).length).toBe(1)
+  const [entry] = await searched()
+  expect(entry?.payload).toMatchObject({ operation: 'search', run_id: older })
+  expect(entry?.payload.asked).toMatch(/^q=[0-9a-f]{32}&run_id=/)
+  expect(JSON.stringify(await accesses())).not.toMatch(/tulip|daffodil/)
+  expect(lines).toContain('/api/search?q=[removed]')
+  expect(lines).not.toMatch(/tulip|daffodil/)
+})
