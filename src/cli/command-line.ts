@@ -12,6 +12,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   run: async () => (await import('./commands/run.ts')).runCommand(),
   watch: async () => (await import('./commands/watch.ts')).watchCommand(),
   runs: async () => (await import('./commands/runs.ts')).runsCommand(),
+  search: async () => (await import('./commands/search.ts')).searchCommand(),
   show: async () => (await import('./commands/runs.ts')).showCommand(),
   approve: async () => (await import('./commands/steer.ts')).approveCommand(),
   deny: async () => (await import('./commands/steer.ts')).denyCommand(),

@@ -1,6 +1,8 @@
 import * as z from 'zod'
 import { Goal, IsolationOffer, McpOffer, Model } from '../api/about-server.ts'
 import { Me, NewTokenView, type Role, TicketView, TokenView } from '../api/auth.ts'
+import type { Kind } from '../api/records.ts'
+import { SearchResults } from '../api/search.ts'
 import { type Accesses, type Audit, createAccesses, createAudit } from './audit.ts'
 import {
   type Answered,
@@ -24,6 +26,17 @@ export type ClientOptions = {
   readonly fetch?: typeof globalThis.fetch | undefined
   readonly WebSocket?: (new (url: string, protocols: string[]) => WebSocket) | undefined
   readonly limits?: Partial<ClientLimits> | undefined
+}
+
+/** What to search for: words, all of them; `"a phrase"`; the last word counts by its beginning. */
+export type SearchRequest = {
+  readonly q: string
+  readonly run_id?: string | undefined
+  readonly kinds?: readonly Kind[] | undefined
+  /** At most 100; the server's default is 20. */
+  readonly limit?: number | undefined
+  /** `next` of the previous page. */
+  readonly cursor?: string | undefined
 }
 
 export type Client = ReturnType<typeof createClient>
@@ -54,6 +67,13 @@ export function createClient(options: ClientOptions) {
     ticket: (options?: Signal): Answered<TicketView> =>
       rest.send('POST', '/api/tickets', undefined, TicketView, options),
     runs,
+    /** What was found, the newest run first, within a run by seq. */
+    search: ({ kinds, ...query }: SearchRequest, options?: Signal): Answered<SearchResults> =>
+      rest.get(
+        `/api/search${queryOf({ ...query, kinds: kinds?.join(',') })}`,
+        SearchResults,
+        options,
+      ),
     history,
     audit,
     tokens,

@@ -16,6 +16,7 @@ export type {
   RunDetails,
   RunSummary,
 } from '../api/runs.ts'
+export type { SearchResult, SearchResults } from '../api/search.ts'
 export type {
   Accesses,
   AccessPage,

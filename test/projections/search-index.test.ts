@@ -21,7 +21,8 @@ afterEach(async () => {
 async function say(store: EventStore, runId: string, instructions: string): Promise<void> {
   const [record] = [createdRecord(runId)]
   const said = { ...record, payload: { ...record.payload, instructions } } as RunRecord
-  await append(store, prepare(runId, null, [said], { commandId: 'a command' }))
+  const prepared = prepare(runId, null, [said], { commandId: "a command" })
+  ;(await append(store, prepared))._unsafeUnwrap()
 }
 
 /** The log with its read model, and where the index has begun to read it. */

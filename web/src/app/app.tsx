@@ -14,6 +14,10 @@ const RunPage = lazy(async () => {
   const { RunPage } = await import('../run-page/run-page.tsx')
   return { default: RunPage }
 })
+const SearchPage = lazy(async () => {
+  const { SearchPage } = await import('../search/search-page.tsx')
+  return { default: SearchPage }
+})
 
 export function App() {
   const [path] = useLocation()
@@ -25,6 +29,9 @@ export function App() {
             <Switch>
               <Route path="/">
                 <RunsPage />
+              </Route>
+              <Route path="/search">
+                <SearchPage />
               </Route>
               <Route path="/runs/:id">{({ id }) => <RunPage runId={id} />}</Route>
               <Route>

@@ -1,5 +1,12 @@
 import { ActionIcon, Button, Tooltip } from '@mantine/core'
-import { IconHandStop, IconKeyboard, IconMoon, IconPlus, IconSun } from '@tabler/icons-react'
+import {
+  IconHandStop,
+  IconKeyboard,
+  IconMoon,
+  IconPlus,
+  IconSearch,
+  IconSun,
+} from '@tabler/icons-react'
 import { useQuery } from '@tanstack/react-query'
 import { Link } from 'wouter'
 import { meQuery, waitingQuery } from '../api/queries.ts'
@@ -21,6 +28,10 @@ export function TopBar({ onStart, onHelp }: Props) {
       <Waiting />
       <div className={classes.actions}>
         <Who />
+        <Link href="/search" className={classes.search} aria-label="Search all runs">
+          <IconSearch size={17} stroke={1.8} aria-hidden />
+          <span className={classes.wideOnly}>Search</span>
+        </Link>
         <Tooltip label="Shortcuts (?)">
           <ActionIcon
             className={classes.wideOnly}

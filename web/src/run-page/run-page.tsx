@@ -16,6 +16,7 @@ import { usePlayback } from '../replay/use-playback.ts'
 import { type Playhead, usePlayhead } from '../replay/use-playhead.ts'
 import { useRun } from '../run/run-store.ts'
 import { type RunView, stateAt } from '../run/run-view.ts'
+import { FindInRun } from '../search/find-in-run.tsx'
 import { RowToolsContext } from '../timeline/row-context.ts'
 import { Timeline } from '../timeline/timeline.tsx'
 import { baseName } from '../ui/format.ts'
@@ -82,7 +83,12 @@ export function RunPage({ runId }: { readonly runId: string }) {
         head={head}
         ended={server !== null && hasEnded(server.status) ? server.status : null}
       />
-      <Tabs names={isNarrow ? TABS : TABS.slice(0, 2)} shown={tab} onShow={setTab} />
+      <div className={classes.bar}>
+        <Tabs names={isNarrow ? TABS : TABS.slice(0, 2)} shown={tab} onShow={setTab} />
+        {tab === 'timeline' && last >= 0 && (
+          <FindInRun {...{ runId, view }} at={playhead.at} onSeek={playhead.seek} />
+        )}
+      </div>
       <div className={classes.main}>
         <RunTimeline
           {...{ runId, view, parts, moment, playhead, showRecords }}
