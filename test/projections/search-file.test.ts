@@ -1,4 +1,4 @@
-import { randomBytes, randomUUID } from 'node:crypto'
+import { randomUUID } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -113,18 +113,19 @@ describe('the index', () => {
   test('keeps no word in a file of what is redacted or removed', () => {
     const path = file()
     const index = new SearchFile(path)
-    const secrets = Array.from({ length: 3000 }, () => randomBytes(8).toString('hex'))
+    // Neighbours that differ in their last letters: an index has whole words between its pages then.
+    const secrets = Array.from({ length: 6000 }, (_, at) => `passphrase${1_000_000 + at * 7}`)
     const runs = Array.from({ length: 30 }, () => randomUUID())
     const all = secrets.map(
       (secret, at): Said => ({
         runId: runs[at % 30] ?? '',
         ...{ seq: Math.floor(at / 30), ts: at % 30, kind: 'tool_result' },
-        text: `what it printed ${secret} number${at}`,
+        text: `what it printed ${secret}`,
       }),
     )
     for (let at = 0; at < all.length; at += 100)
       index.add(all.slice(at, at + 100).map(rowOf), PROGRESS)
-    const redacted = all.filter((_, at) => at % 7 === 0)
+    const redacted = all.filter((_, at) => at % 2 === 0)
     index.replace(
       redacted.map((row) => rowOf({ ...row, text: '[redacted]' })),
       4,
@@ -135,7 +136,7 @@ describe('the index', () => {
       .join()
     const gone = all.filter((row) => redacted.includes(row) || row.runId === runs[0])
     expect(gone.length).toBeGreaterThan(500)
-    const found = gone.filter(({ text }) => bytes.includes(text.split(' ')[3]?.slice(4) ?? ''))
+    const found = gone.filter(({ text }) => bytes.includes(text.split(' ')[3] ?? ''))
     expect(found).toEqual([])
     const of = (q: string) =>
       index.find({

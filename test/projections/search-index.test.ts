@@ -21,7 +21,7 @@ afterEach(async () => {
 async function say(store: EventStore, runId: string, instructions: string): Promise<void> {
   const [record] = [createdRecord(runId)]
   const said = { ...record, payload: { ...record.payload, instructions } } as RunRecord
-  const prepared = prepare(runId, null, [said], { commandId: "a command" })
+  const prepared = prepare(runId, null, [said], { commandId: 'a command' })
   ;(await append(store, prepared))._unsafeUnwrap()
 }
 

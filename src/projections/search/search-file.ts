@@ -55,6 +55,9 @@ const MAX_SEQ = 2n ** SEQ_BITS - 1n
 /** In the year 2109. */
 const MAX_MS = 2 ** 42
 
+/** No row has this number. */
+const FIRST = -(2n ** 63n)
+
 const rowAt = (rank: number, seq: bigint): bigint => (BigInt(rank) << SEQ_BITS) | seq
 
 /**
@@ -84,18 +87,28 @@ const KIND: FileKind = {
     INSERT INTO progress (records, redaction) VALUES (0, -1);`,
 }
 
+const ADD_WORDS = 'INSERT INTO words (rowid, text) VALUES (?, ?)'
+const REMOVE_WORDS = "INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)"
+
+/** A shorter beginning of a word says nothing. In bytes. */
+const SHORTEST = 4
+const bytesOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1')
+
 /** How many rows of a run that is removed are taken out at once. */
 const REMOVED_AT_ONCE = 200
 
 const Rank = z.object({ rank: z.int() })
 const RunId = z.object({ run_id: z.string() })
 const Row = z.object({ at: z.bigint() })
+const Term = z.object({ term: z.instanceof(Uint8Array) })
 const Text = z.object({ at: z.bigint(), text: z.instanceof(Uint8Array) })
 
 /** An open file of the index. Methods throw what SQLite throws. */
 export class SearchFile {
   readonly #db: DatabaseSync
   readonly #statements = new Map<string, StatementSync>()
+  /** Beginnings of words between pages, which may be left without the words. */
+  readonly #beginnings = new Set<string>()
 
   /** Makes a missing file. @throws why the file cannot be used */
   constructor(file: string) {
@@ -130,12 +143,12 @@ export class SearchFile {
         const rank = this.#rankOf(runId)
         if (rank === null || seq > MAX_SEQ) continue
         const at = rowAt(rank, BigInt(seq))
-        if (this.#takeOut(at, at, 1) > 0 && words !== '')
-          this.#put(at, `${kindWord(kind)} ${words}`)
+        const isThere = this.#takeOut(at, at, 1).length > 0
+        if (isThere && words !== '') this.#put(at, `${kindWord(kind)} ${words}`)
       }
       this.#prepared('UPDATE progress SET redaction = ?').run(redaction)
     })
-    this.#truncate()
+    this.#clean()
   }
 
   /** Takes rows of a run out; call it until it returns false: then the index knows nothing of the run. */
@@ -144,19 +157,20 @@ export class SearchFile {
     if (rank === null) return false
     transact(this.#db, () => {
       const removed = this.#takeOut(rowAt(rank, 0n), rowAt(rank, MAX_SEQ), REMOVED_AT_ONCE)
-      if (removed === REMOVED_AT_ONCE) return
+      if (removed.length === REMOVED_AT_ONCE) return
       this.#prepared('DELETE FROM runs WHERE rank = ?').run(rank)
       const forget = 'UPDATE progress SET event_id = NULL WHERE stream = ?'
       this.#prepared(forget).run(streamOf(runId))
     })
-    this.#truncate()
-    return this.#rankOf(runId) !== null
+    if (this.#rankOf(runId) !== null) return true
+    this.#clean()
+    return false
   }
 
   find({ query, runId, kinds, limit, after }: SearchRequest): SearchHit[] {
     const rank = runId === null ? null : this.#rankOf(runId)
     if (runId !== null && rank === null) return []
-    const first = rank === null ? -(2n ** 63n) : rowAt(rank, 0n)
+    const first = rank === null ? FIRST + 1n : rowAt(rank, 0n)
     const last = rank === null ? 2n ** 63n - 1n : rowAt(rank, MAX_SEQ)
     const from = after !== null && after >= first ? after + 1n : first
     const rows = this.#prepared(
@@ -190,26 +204,59 @@ export class SearchFile {
   #put(at: bigint, text: string): void {
     const add = this.#prepared('INSERT OR IGNORE INTO texts (at, text) VALUES (?, ?)')
     if (add.run(at, deflateRawSync(text, { level: 3 })).changes === 0) return
-    this.#prepared('INSERT INTO words (rowid, text) VALUES (?, ?)').run(at, text)
+    this.#prepared(ADD_WORDS).run(at, text)
   }
 
-  /** How many rows were taken out. */
-  #takeOut(from: bigint, to: bigint, limit: number): number {
+  /** Takes rows out, and returns their texts. */
+  #takeOut(from: bigint, to: bigint, limit: number): string[] {
     const sql = 'SELECT at, text FROM texts WHERE at BETWEEN ? AND ? ORDER BY at LIMIT ?'
     const rows = this.#prepared(sql, { bigInts: true }).all(from, to, limit)
-    for (const row of rows) {
-      const { at, text } = Text.parse(row)
-      const words = inflateRawSync(text).toString()
-      const remove = "INSERT INTO words (words, rowid, text) VALUES ('delete', ?, ?)"
-      this.#prepared(remove).run(at, words)
+    const texts = rows.map((row) => {
+      const { at, text: packed } = Text.parse(row)
+      const text = inflateRawSync(packed).toString()
+      this.#prepared(REMOVE_WORDS).run(at, text)
       this.#prepared('DELETE FROM texts WHERE at = ?').run(at)
-    }
-    return rows.length
+      return text
+    })
+    if (texts.length > 0) this.#note(texts.flatMap((text) => text.split(' ')))
+    return texts
   }
 
-  /** Empties the write-ahead log, which has pages as they were. */
-  #truncate(): void {
+  /**
+   * Between its pages, FTS5 has the beginnings of words, and keeps them without the words. If one of those is left that
+   * were noted, all pages are written again, which takes seconds for a million records. Then empties the write-ahead log.
+   */
+  #clean(): void {
+    const isThere = this.#prepared('SELECT 1 FROM words WHERE words MATCH ? LIMIT 1')
+    const isLeft = (beginning: string): boolean => {
+      const text = Buffer.from(beginning, 'latin1')
+        .toString()
+        .replace(/\ufffd+$/, '')
+      return isThere.get(`"${text}" *`) === undefined
+    }
+    if ([...this.#beginnings].some(isLeft)) {
+      // FTS5 writes nothing again if it has written everything at once. This row is not.
+      const row = [FIRST, kindWord('run_end')] as const
+      this.#prepared(ADD_WORDS).run(...row)
+      this.#db.exec("INSERT INTO words (words) VALUES ('optimize')")
+      this.#prepared(REMOVE_WORDS).run(...row)
+    }
+    this.#beginnings.clear()
     this.#db.exec('PRAGMA wal_checkpoint(TRUNCATE)')
+  }
+
+  /** Notes which beginnings of these words are between pages. */
+  #note(words: readonly string[]): void {
+    const sql = 'SELECT substr(term, 2) AS term FROM words_idx WHERE length(term) > ?'
+    const rows = this.#prepared(sql).all(SHORTEST)
+    const between = new Set(rows.map((row) => bytesOf(Term.parse(row).term)))
+    for (const word of new Set(words)) {
+      const bytes = bytesOf(Buffer.from(word))
+      for (let length = SHORTEST; length <= bytes.length; length += 1) {
+        const beginning = bytes.slice(0, length)
+        if (between.has(beginning)) this.#beginnings.add(beginning)
+      }
+    }
   }
 
   #prepared(sql: string, { bigInts = false } = {}): StatementSync {

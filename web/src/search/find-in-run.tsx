@@ -92,8 +92,8 @@ export function FindInRun({ runId, view, at, onSeek }: Props) {
               setWhere(WHERE.find((each) => each.value === value)?.value ?? 'all')
             }
           />
-          <Step label="Previous" icon={IconChevronUp} onClick={() => go(-1)} />
-          <Step label="Next" icon={IconChevronDown} onClick={() => go(1)} />
+          <Step label="Previous match" icon={IconChevronUp} onClick={() => go(-1)} />
+          <Step label="Next match" icon={IconChevronDown} onClick={() => go(1)} />
         </>
       )}
       {first !== -1 && (

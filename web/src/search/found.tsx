@@ -22,6 +22,7 @@ export function groupOf(kind: Kind): string {
 
 /** A page of the server's answer. */
 const PAGE = 100
+const POLL_MS = 1500
 
 /** What the server finds, page by page; nothing while there is nothing to look for. */
 export function useSearch(q: string, runId?: string, kinds?: readonly Kind[]) {
@@ -35,6 +36,9 @@ export function useSearch(q: string, runId?: string, kinds?: readonly Kind[]) {
     getNextPageParam: ({ next }) => next ?? undefined,
     enabled: q.trim() !== '',
     placeholderData: keepPreviousData,
+    // While the index is being made, more may be found.
+    refetchInterval: ({ state: { data } }) =>
+      (data?.pages.at(-1)?.behind ?? 0) > 0 ? POLL_MS : false,
     retry: false,
   })
   const pages = q.trim() === '' ? [] : (found.data?.pages ?? [])
