@@ -387,6 +387,25 @@ describe('lists', () => {
     expect(more.stderr).toContain('There are more than 1')
   })
 
+  test('of what a search finds', async () => {
+    const cwd = await project()
+    const { stdout } = await cli('run', 'shell-goal', '--cwd', cwd, '-m', 'Paint the shed')
+    const [runId = ''] = UUID.exec(stdout) ?? []
+    await expect.poll(async () => (await cli('search', 'shed', 'pain')).stdout).toContain(runId)
+    const all = await cli('search', 'red word', '--run', runId)
+    expect(all.stdout.split('\n').slice(0, 2)).toEqual([
+      `Paint the shed ${runId}`,
+      expect.stringMatching(/^ {2}\d+ tool_result a red word/),
+    ])
+    const found = await cli('search', 'shed', '--kinds', 'run_created', '--json', '--limit', '1')
+    expect(jsonLines(found)).toMatchObject([{ run_id: runId, seq: 0 }])
+    expect((await cli('search', 'nowhere-at-all')).stderr).toMatch(/^Nothing was found\.\n/)
+    expect(await cli('search', '--', '--')).toMatchObject({
+      code: 3,
+      stderr: 'retrai: q must have a word to search for: letters or digits.\n',
+    })
+  })
+
   test('of goals', async () => {
     const { code, stdout } = await cli('goals')
     expect(code).toBe(0)

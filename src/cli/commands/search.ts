@@ -3,8 +3,9 @@ import { ALL_KINDS, type Kind, type SearchResult } from '../../client/index.ts'
 import { counted } from '../../lib/text.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
 import { JSON_LINES, type JsonOption, positiveInt, someOf } from '../terminal/option-values.ts'
-import { type Line, oneLine } from '../terminal/plain-text.ts'
+import { oneLine } from '../terminal/plain-text.ts'
 import { print, printJson, say } from '../terminal/print.ts'
+import type { Line } from '../terminal/rendered.ts'
 import type { Steps } from '../terminal/steps.ts'
 
 type SearchOptions = JsonOption & {
@@ -53,8 +54,7 @@ async function* search(
   if (json) return
   if (found.length === 0) say('Nothing was found.')
   if (cursor !== undefined) say(`There is more than ${most}; --limit shows more of it.`)
-  if (missing > 0)
-    say(`${counted(missing, 'record')} cannot be found yet: the index is being made.`)
+  if (missing > 0) say(`${counted(missing, 'record')} cannot be found yet.`)
 }
 
 /** A result, below the name of its run if the result before is of another one. */

@@ -17,6 +17,7 @@ export const PERMISSIONS: Readonly<Record<string, readonly Role[]>> = {
   'GET /api/approvals': ROLES,
   'GET /api/mcp-servers': ROLES,
   'GET /api/runs': ROLES,
+  'GET /api/search': ROLES,
   'GET /api/runs/:run_id': ROLES,
   'GET /api/runs/:run_id/events': ROLES,
   'GET /api/runs/:run_id/diff': ROLES,

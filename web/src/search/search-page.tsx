@@ -45,8 +45,7 @@ export function SearchPage() {
       />
       <p className={classes.status} role="status">
         {summaryOf(q, results.length, runs.length, { hasNextPage, isFetching })}
-        {behind > 0 &&
-          ` ${counted(behind, 'record')} cannot be found yet: the index is being made.`}
+        {behind > 0 && ` ${counted(behind, 'record')} cannot be found yet.`}
       </p>
       {runs.map(([runId, found]) => (
         <RunResults key={runId} runId={runId} found={found} />
