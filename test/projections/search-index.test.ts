@@ -58,28 +58,28 @@ async function found(index: SearchIndex, q: string): Promise<number | undefined>
 const RUNS = ['0', '1', '2'].map((n) => `f7c2a5de-2c55-4b5c-8a34-4c1a3c1b2a1${n}`)
 const [A = '', B = '', C = ''] = RUNS
 
-test('an index continues where it was, says how much is missing, and is made again if it cannot be used', async () => {
+test('an index continues where it was, says how much is missing, and is rebuilt if it cannot be used', async () => {
   const { store, begun, file, index, readModel } = await follow()
-  await say(store, A, 'mend the parser')
+  await say(store, A, 'paint the parser')
   const first = index()
   first.start()
   await expect.poll(() => found(first, 'parser')).toBe(1)
   expect(first.behind).toBe(0)
   await first.stop()
 
-  await say(store, B, 'mend the printer')
-  await say(store, C, 'mend it')
+  await say(store, B, 'paint the printer')
+  await say(store, C, 'paint it')
   expect(await readModel.waitFor(C, 0, 5000)).toBe(true)
   const second = index()
   // What it has can be searched before it follows the log.
-  expect(await found(second, 'mend')).toBe(1)
+  expect(await found(second, 'paint')).toBe(1)
   expect(second.behind).toBe(2)
   const before = begun.length
   second.start()
-  await expect.poll(() => found(second, 'mend')).toBe(3)
+  await expect.poll(() => found(second, 'paint')).toBe(3)
   expect(begun.slice(before)).toEqual(['1'])
   await second.removeRun(C)
-  expect(await found(second, 'mend')).toBe(2)
+  expect(await found(second, 'paint')).toBe(2)
   await second.stop()
 
   const change = (sql: string) => () => {
@@ -97,7 +97,7 @@ test('an index continues where it was, says how much is missing, and is made aga
     await each()
     const again = index()
     again.start()
-    await expect.poll(() => found(again, 'mend')).toBe(3)
+    await expect.poll(() => found(again, 'paint')).toBe(3)
     expect(again.behind).toBe(0)
     await again.stop()
   }

@@ -151,5 +151,5 @@ function askedOf({ routeOptions, url }: FastifyRequest, params: Record<string, s
   return `${text.slice(0, MAX_ASKED_CHARS - HASH_DIGITS - 1)}#${hashed(text)}`
 }
 
-/** What stands for a text that is not recorded, such as what somebody searches for. */
+/** What is recorded instead of a text, such as what somebody searches for. */
 const hashed = (text: string): string => sha256(text).slice(0, HASH_DIGITS)

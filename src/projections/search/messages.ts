@@ -1,7 +1,7 @@
 import type { RecordedEvent } from '../../store/event-store.ts'
 import type { SearchHit, SearchProgress, SearchRequest } from './search-file.ts'
 
-/** The progress is null if the file cannot be used: the problem says why. With a progress, it says why it begins anew. */
+/** The progress is null if the file cannot be used: the problem says why. With a progress, it says why the index is rebuilt. */
 export type SearchAnswer = {
   readonly progress: SearchProgress | null
   readonly problem: string | null

@@ -61,7 +61,7 @@ const FIRST = -(2n ** 63n)
 const rowAt = (rank: number, seq: bigint): bigint => (BigInt(rank) << SEQ_BITS) | seq
 
 /**
- * `words` keeps no texts. What was added is kept in `texts`, compressed, because only with it a row can be taken out. Both
+ * `words` keeps no texts. What was added is kept in `texts`, compressed, because a row is removed with it. Both
  * kinds of secure deletion together leave nothing of such a row in the file.
  */
 const KIND: FileKind = {
@@ -94,7 +94,7 @@ const REMOVE_WORDS = "INSERT INTO words (words, rowid, text) VALUES ('delete', ?
 const SHORTEST = 4
 const bytesOf = (bytes: Uint8Array): string => Buffer.from(bytes).toString('latin1')
 
-/** How many rows of a run that is removed are taken out at once. */
+/** How many rows of a run are removed at once. */
 const REMOVED_AT_ONCE = 200
 
 const Rank = z.object({ rank: z.int() })
@@ -143,7 +143,7 @@ export class SearchFile {
         const rank = this.#rankOf(runId)
         if (rank === null || seq > MAX_SEQ) continue
         const at = rowAt(rank, BigInt(seq))
-        const isThere = this.#takeOut(at, at, 1).length > 0
+        const isThere = this.#removeRows(at, at, 1).length > 0
         if (isThere && words !== '') this.#put(at, `${kindWord(kind)} ${words}`)
       }
       this.#prepared('UPDATE progress SET redaction = ?').run(redaction)
@@ -151,12 +151,12 @@ export class SearchFile {
     this.#clean()
   }
 
-  /** Takes rows of a run out; call it until it returns false: then the index knows nothing of the run. */
+  /** Removes rows of a run; call it until it returns false: then the index knows nothing of the run. */
   removeRun(runId: string): boolean {
     const rank = this.#rankOf(runId)
     if (rank === null) return false
     transact(this.#db, () => {
-      const removed = this.#takeOut(rowAt(rank, 0n), rowAt(rank, MAX_SEQ), REMOVED_AT_ONCE)
+      const removed = this.#removeRows(rowAt(rank, 0n), rowAt(rank, MAX_SEQ), REMOVED_AT_ONCE)
       if (removed.length === REMOVED_AT_ONCE) return
       this.#prepared('DELETE FROM runs WHERE rank = ?').run(rank)
       const forget = 'UPDATE progress SET event_id = NULL WHERE stream = ?'
@@ -207,8 +207,8 @@ export class SearchFile {
     this.#prepared(ADD_WORDS).run(at, text)
   }
 
-  /** Takes rows out, and returns their texts. */
-  #takeOut(from: bigint, to: bigint, limit: number): string[] {
+  /** Removes rows, and returns their texts. */
+  #removeRows(from: bigint, to: bigint, limit: number): string[] {
     const sql = 'SELECT at, text FROM texts WHERE at BETWEEN ? AND ? ORDER BY at LIMIT ?'
     const rows = this.#prepared(sql, { bigInts: true }).all(from, to, limit)
     const texts = rows.map((row) => {

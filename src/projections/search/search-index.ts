@@ -33,7 +33,7 @@ type SearchDeps = {
 
 /**
  * The index of words, in a file of its own and a thread of its own. It follows the log after the read model, from where
- * it was, and is made again if it is missing, damaged, of another version or of another log. What it has so far can be
+ * it was, and is rebuilt if it is missing, damaged, of another version or of another log. What it has so far can be
  * searched at any time.
  */
 export class SearchIndex {
@@ -83,7 +83,7 @@ export class SearchIndex {
     return Math.max(1, records - (this.#progress?.records ?? 0))
   }
 
-  /** Takes the redacted texts out: nothing of them stays in the file. Rejects if that cannot be done now. */
+  /** Removes the redacted texts: nothing of them stays in the file. Rejects if that cannot be done now. */
   readonly forget: Forget = async (redactions) => {
     const progress = await this.#open()
     if (progress === null) return
@@ -101,7 +101,7 @@ export class SearchIndex {
     this.#progress = this.#progress && { ...this.#progress, redaction }
   }
 
-  /** Takes a run out that the log does not have any more: nothing of it stays in the file. Rejects if that cannot be done now. */
+  /** Removes a run that the log does not have any more: nothing of it stays in the file. Rejects if that cannot be done now. */
   async removeRun(runId: string): Promise<void> {
     if ((await this.#open()) === null) return
     while (await this.#ask('removeRun', runId));
@@ -179,7 +179,7 @@ export class SearchIndex {
     this.#progress = progress
     if (progress === null) log.warn({ file, problem }, 'nothing can be searched')
     else if ((reason ?? problem) !== null)
-      log.info({ file, reason: reason ?? problem }, 'the search index is made again from the log')
+      log.info({ file, reason: reason ?? problem }, 'the search index is rebuilt from the log')
     return progress
   }
 

@@ -29,7 +29,7 @@ function open(path: string): SearchAnswer {
   }
 }
 
-/** The index can always be made again, so a file that does not do what it must is removed. @throws then */
+/** The index can always be rebuilt, so a file that does not do what it must is removed. @throws then */
 function attempt<T>(work: (file: SearchFile) => T, isLost: (cause: unknown) => boolean): T {
   if (opened === null) throw new Error('the file is not open')
   try {

@@ -29,7 +29,7 @@ const places = ({ results }: SearchResults) => results.map(({ run_id, seq }) => 
 /** Two runs that say, call and print something. */
 async function twoRuns(server: TestServer): Promise<readonly [older: string, newer: string]> {
   const runs: string[] = []
-  for (const instructions of ['Mend the parser\nof Zürich', 'Mend the <b>printer</b>']) {
+  for (const instructions of ['Paint the parser\nof Zürich', 'Paint the <b>printer</b>']) {
     const runId = await server.createRun({ instructions })
     const args = { command: 'cat parser.ts' }
     const result = { output: `${'x '.repeat(200)}\u001b[31mTypeError\u001b[0m in the parser` }
@@ -42,7 +42,7 @@ async function twoRuns(server: TestServer): Promise<readonly [older: string, new
     )
     runs.push(runId)
   }
-  await expect.poll(async () => (await search(server, { q: 'mend' })).results.length).toBe(2)
+  await expect.poll(async () => (await search(server, { q: 'paint' })).results.length).toBe(2)
   await expect.poll(async () => (await search(server, { q: 'tests' })).behind).toBe(0)
   return [runs[0] ?? '', runs[1] ?? '']
 }
@@ -66,7 +66,7 @@ test('words are found in what was said, called and printed, in all runs or in on
     expect(snippet.text.length).toBeLessThan(203)
   }
   const [found] = (await search(server, { q: 'parser typeer', run_id: older })).results
-  expect(found).toMatchObject({ run_id: older, title: 'Mend the parser', kind: 'tool_result' })
+  expect(found).toMatchObject({ run_id: older, title: 'Paint the parser', kind: 'tool_result' })
   expect(found?.snippet.text).toMatch(/^….*TypeError in the parser$/)
   expect(places(await search(server, { q: 'zurich' }))).toEqual([[older, 0]])
   expect(places(await search(server, { q: '"the parser"', kinds: 'run_created' }))).toEqual([
