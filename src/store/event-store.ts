@@ -144,6 +144,13 @@ export interface EventStore {
   deleteStream?(stream: string): ResultAsync<void, StoreFailure>
 
   /**
+   * Removes a stream with all its events for ever, if this is its last revision: it reads as one that does not exist, and
+   * takes no append any more. Done already if it was removed before. Only for retention. Until the operator of an
+   * EventStoreDB scavenges it, `subscribeAll` delivers the events, and their bytes are in its files.
+   */
+  removeStream?(stream: string, last: Revision): ResultAsync<void, AppendError>
+
+  /**
    * Makes the store keep only the latest `count` events of a stream, now and after later appends; they keep their
    * revisions. Changes nothing if its operator has limited the stream already. The bytes of the others leave the files
    * of the store when its operator scavenges it. A store that one process uses alone does not have it.
@@ -159,7 +166,7 @@ export interface EventStore {
 
 /** A store that answers some calls in its own way, and all others as `store` does. */
 export function storeWith(store: EventStore, own: Partial<EventStore>): EventStore {
-  const { overwrite, deleteStream, keepLatest } = store
+  const { overwrite, deleteStream, removeStream, keepLatest } = store
   return {
     append: (...call) => store.append(...call),
     readStream: (...call) => store.readStream(...call),
@@ -167,6 +174,7 @@ export function storeWith(store: EventStore, own: Partial<EventStore>): EventSto
     subscribeAll: (...call) => store.subscribeAll(...call),
     ...(overwrite && { overwrite: (...call) => overwrite.apply(store, call) }),
     ...(deleteStream && { deleteStream: (...call) => deleteStream.apply(store, call) }),
+    ...(removeStream && { removeStream: (...call) => removeStream.apply(store, call) }),
     ...(keepLatest && { keepLatest: (...call) => keepLatest.apply(store, call) }),
     ping: () => store.ping(),
     close: () => store.close(),

@@ -5,6 +5,7 @@ import { appendTests, idempotenceTests } from './contract/appends.ts'
 import { overwriteTests } from './contract/overwrites.ts'
 import { propertyTests } from './contract/properties.ts'
 import { readTests } from './contract/reads.ts'
+import { removalTests } from './contract/removals.ts'
 import { leavingTests, streamSubscriptionTests } from './contract/stream-subscriptions.ts'
 import { numbered, uniqueName } from './contract/support.ts'
 
@@ -40,6 +41,7 @@ export function describeEventStoreContract(
     describe('leave a subscription', () => leavingTests(store))
     describe('subscribe to all', () => allSubscriptionTests(store))
     describe('overwrite', () => overwriteTests(store))
+    describe('remove', () => removalTests(store))
     describe('properties', () => propertyTests(store, options.propertyRuns ?? 20))
     describe('close', () => closeTest(open))
   })

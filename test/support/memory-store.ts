@@ -45,12 +45,13 @@ export function memoryStore(): EventStore {
       const has = (stream: string) => stream.startsWith(prefix)
       const read = (seen: number) =>
         pageOf(
-          store.log.slice(seen).filter(({ stream }) => has(stream)),
+          store.log.slice(seen).filter(({ stream }) => has(stream) && store.of(stream).length > 0),
           store.log.length,
         )
       return all({ has, read }, Number(after ?? 0), signal)
     },
     overwrite: (events) => unlessClosed(() => store.overwrite(events)),
+    removeStream: (stream, last) => unlessClosed(() => store.remove(stream, last)),
     ping: () => unlessClosed(() => ok()),
     close: async () => feed.close(),
   }
@@ -62,6 +63,7 @@ const pageOf = (events: readonly RecordedEvent[], cursor: number) =>
 class MemoryStore {
   readonly log: RecordedEvent[] = []
   readonly #streams = new Map<string, RecordedEvent[]>()
+  readonly #removed = new Set<string>()
 
   of(stream: string): readonly RecordedEvent[] {
     return this.#streams.get(stream) ?? []
@@ -76,6 +78,7 @@ class MemoryStore {
     if (bytes > MAX_APPEND_BYTES) {
       return err({ type: 'append_too_large', bytes, limit: MAX_APPEND_BYTES })
     }
+    if (this.#removed.has(stream)) return err({ type: 'store_failed', message: 'removed' })
     const before = this.of(stream)
     return isRepeated(before, events, expected).map((repeated) => {
       if (repeated) return { revision: firstRevision(expected) + events.length - 1 }
@@ -100,6 +103,18 @@ class MemoryStore {
     const found =
       direction === 'forward' ? events.slice(first) : events.slice(0, first + 1).reverse()
     return ok(found.slice(0, Math.min(limit, MAX_PAGE)))
+  }
+
+  remove(stream: string, last: number): Result<void, AppendError> {
+    const { length } = this.of(stream)
+    if (this.#removed.has(stream)) return ok()
+    if (length !== last + 1) {
+      const actual = length === 0 ? 'no_stream' : length - 1
+      return err({ type: 'wrong_expected_revision', expected: last, actual })
+    }
+    this.#removed.add(stream)
+    this.#streams.delete(stream)
+    return ok()
   }
 
   overwrite(events: readonly Overwrite[]): Result<void, OverwriteError> {

@@ -79,6 +79,7 @@ function storeOf(
       return follow(feed, allStreams(reads, prefix), place, signal)
     },
     overwrite: (events) => unlessClosed(() => appends.overwrite(events)),
+    removeStream: (stream, last) => unlessClosed(() => appends.remove(stream, last)),
     ping: () => unlessClosed(() => appends.ping().andThen(() => reads.ping())).map(() => undefined),
     close: () => {
       closing ??= close()
@@ -141,6 +142,12 @@ class AppendQueue {
 
   overwrite(events: readonly Overwrite[]): ResultAsync<void, OverwriteError> {
     return this.#asked(this.#thread.ask('overwrite', events)).andThen((failure) =>
+      failure === null ? ok() : err(failure),
+    )
+  }
+
+  remove(stream: string, last: number): ResultAsync<void, AppendError> {
+    return this.#asked(this.#thread.ask('remove', { stream, last })).andThen((failure) =>
       failure === null ? ok() : err(failure),
     )
   }

@@ -68,28 +68,30 @@ async function* pages(
 /** How many streams of others are named. */
 const MAX_NAMED = 20
 
-/** The first append of a stream makes it, together with its events. */
+/** The first append of a stream makes it, together with its events. Only retention removes these. */
 const STREAMS = `
   SELECT name, NOT EXISTS (SELECT 1 FROM events e WHERE e.stream_id = s.id) AS isEmpty
   FROM streams s`
 
-/** A server counts the positions of its events from 1, and leaves none out. */
+/** A server counts the positions of its events from 1, and leaves only those of removed runs out. */
 const SKIPPED = 'SELECT coalesce(max(position), 0) - count(*) AS skipped FROM events'
 
 /**
  * What the records of a log do not show: damage, such as an index that leaves some of them out, skipped positions,
  * bytes after the end of the database, and streams that no server makes. Each part is a sentence without its full stop. A server may be writing to the log.
  * @param isOurs whether a server makes a stream with this name
+ * @param removed how many events retention has removed of a stream
  */
 export function foreignParts(
   file: string,
   isOurs: (stream: string) => boolean,
+  removed: (stream: string) => number = () => 0,
 ): Result<readonly string[], StoreFailure> {
   return openExisting(file).andThen((db) => {
     try {
       const damage = damageOf(db)
       if (damage.length > 0) return ok(damage)
-      return ok([...streamParts(db, isOurs), ...skippedParts(db), ...trailingParts(db, file)])
+      return ok([...streamParts(db, isOurs, removed), ...trailingParts(db, file)])
     } catch (error) {
       return err(storeFailed(file, error))
     } finally {
@@ -105,8 +107,8 @@ function damageOf(db: DatabaseSync): string[] {
   return lines[0] === 'ok' ? [] : lines.map((line) => `SQLite finds that it is damaged: ${line}`)
 }
 
-function skippedParts(db: DatabaseSync): string[] {
-  const skipped = Number(db.prepare(SKIPPED).get()?.skipped)
+function skippedParts(db: DatabaseSync, removed: number): string[] {
+  const skipped = Number(db.prepare(SKIPPED).get()?.skipped) - removed
   if (skipped === 0) return []
   return [`its events skip ${counted(skipped, 'position')}, which no server does`]
 }
@@ -122,17 +124,27 @@ function trailingParts(db: DatabaseSync, file: string): string[] {
   return [`${counted(trailing, 'byte')} that are not of the database come after its end`]
 }
 
-function streamParts(db: DatabaseSync, isOurs: (stream: string) => boolean): string[] {
+function streamParts(
+  db: DatabaseSync,
+  isOurs: (stream: string) => boolean,
+  removedOf: (stream: string) => number,
+): string[] {
   const named: string[] = []
   let more = 0
+  let removed = 0
   for (const { name, isEmpty } of db.prepare(STREAMS).iterate()) {
     const stream = String(name)
     if (isOurs(stream) && isEmpty === 0) continue
+    if (removedOf(stream) > 0) {
+      removed += removedOf(stream)
+      continue
+    }
     const why = isOurs(stream) ? 'without its events' : 'which no server makes'
     if (named.length < MAX_NAMED) named.push(`it has the stream ${JSON.stringify(stream)}, ${why}`)
     else more += 1
   }
-  return more === 0 ? named : [...named, `it has ${more} more such streams`]
+  const others = more === 0 ? [] : [`it has ${more} more such streams`]
+  return [...named, ...others, ...skippedParts(db, removed)]
 }
 
 /** What a log holds. */

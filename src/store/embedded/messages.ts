@@ -39,6 +39,8 @@ export type WriterOperations = {
   append(group: readonly Append[]): readonly Written[]
   /** Null if it is done. */
   overwrite(events: readonly Overwrite[]): OverwriteError | null
+  /** Null if it is done. */
+  remove(what: { readonly stream: string; readonly last: number }): AppendError | null
   /** Whether the file takes a write now. */
   probe(none: null): Answer<null>
 }

@@ -1,10 +1,10 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
-import type { Overwrite, OverwriteError, RecordedEvent } from '../event-store.ts'
+import type { Overwrite, OverwriteError, RecordedEvent, StoreFailure } from '../event-store.ts'
 
 /** How long to wait for readers of the file before its write-ahead log is emptied. */
 const PATIENCE_MS = 250
 
-/** Overwrites events so that nothing of what was there is left in the file or in its log. */
+/** Overwrites and removes events so that nothing of what was there is left in the file or in its log. */
 export class Overwriter {
   readonly #db: DatabaseSync
   readonly #statements
@@ -19,6 +19,9 @@ export class Overwriter {
       blank: db.prepare('UPDATE events SET data = ?, metadata = ? WHERE position = ?'),
       blankNewest: db.prepare('UPDATE rewritten SET data = ?, metadata = ? WHERE id = ?'),
       add: db.prepare('INSERT INTO rewritten (position, data, metadata) VALUES (?, ?, ?)'),
+      removeNewest: db.prepare(`
+        DELETE FROM rewritten WHERE position IN (SELECT position FROM events WHERE stream_id = ?)`),
+      remove: db.prepare('DELETE FROM events WHERE stream_id = ?'),
     }
   }
 
@@ -31,6 +34,15 @@ export class Overwriter {
       const { stream, revision } = event
       return { type: 'other_event', stream, revision }
     }
+    this.#db.exec('COMMIT')
+    return this.#emptyLog()
+  }
+
+  /** Null if it is done. The stream keeps its row: a stream without events takes no appends. @throws what SQLite throws */
+  remove(streamId: number): StoreFailure | null {
+    this.#db.exec('BEGIN IMMEDIATE')
+    this.#statements.removeNewest.run(streamId)
+    this.#statements.remove.run(streamId)
     this.#db.exec('COMMIT')
     return this.#emptyLog()
   }
@@ -53,7 +65,7 @@ export class Overwriter {
   }
 
   /** Removes the old pages from the write-ahead log. Appends wait meanwhile, so readers get little time to finish. */
-  #emptyLog(): OverwriteError | null {
+  #emptyLog(): StoreFailure | null {
     const timeout = Number(this.#db.prepare('PRAGMA busy_timeout').get()?.timeout)
     this.#db.exec(`PRAGMA busy_timeout = ${PATIENCE_MS}`)
     const emptied = this.#db.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get()

@@ -62,7 +62,9 @@ class LogReader {
     }
     this.#replacements = new Replacements(db)
     this.#statements = {
-      find: db.prepare('SELECT id FROM streams WHERE name = ?'),
+      find: db.prepare(`
+        SELECT id FROM streams s WHERE name = ?
+        AND EXISTS (SELECT 1 FROM events WHERE stream_id = s.id)`),
       last: db.prepare('SELECT coalesce(max(position), 0) AS last FROM events'),
       forward: pageOf(`${OF_STREAM} AND e.revision >= ? ORDER BY e.revision LIMIT ?`),
       backward: pageOf(`${OF_STREAM} AND e.revision <= ? ORDER BY e.revision DESC LIMIT ?`),

@@ -1,7 +1,13 @@
 import { closeSync, existsSync, fstatSync, openSync } from 'node:fs'
 import type { DatabaseSync } from 'node:sqlite'
 import { answerQuestions } from '../../lib/thread.ts'
-import type { NewEvent, Overwrite, OverwriteError } from '../event-store.ts'
+import type {
+  AppendError,
+  NewEvent,
+  Overwrite,
+  OverwriteError,
+  StoreFailure,
+} from '../event-store.ts'
 import type { Answer, Append, WriterOperations, Written } from './messages.ts'
 import { type OpenedLog, openLog } from './open-log.ts'
 import { Overwriter } from './overwriting.ts'
@@ -27,6 +33,7 @@ const operations: WriterOperations = {
     ),
   append: (group) => writer().write(group),
   overwrite: (events) => writer().overwrite(events),
+  remove: ({ stream, last }) => writer().remove(stream, last),
   probe: () => writer().probe(),
 }
 
@@ -94,9 +101,26 @@ class LogWriter {
 
   /** Replaces events by others, all or none; null if that is done. */
   overwrite(events: readonly Overwrite[]): OverwriteError | null {
+    return this.#guarded(() => this.#overwriter.overwrite(events))
+  }
+
+  /** Removes the events of a stream that ends with `last`; null if that is done. */
+  remove(stream: string, last: number): AppendError | null {
+    return this.#guarded((): AppendError | null => {
+      const head = this.#statements.head.get(stream)
+      const actual = head === undefined ? 'no_stream' : head.last
+      if (actual !== null && Number(actual) !== last) {
+        const found = actual === 'no_stream' ? actual : Number(actual)
+        return { type: 'wrong_expected_revision', expected: last, actual: found }
+      }
+      return this.#overwriter.remove(Number(head?.id))
+    })
+  }
+
+  #guarded<E>(act: () => E | null): E | StoreFailure | null {
     try {
       this.#guard.check()
-      return this.#overwriter.overwrite(events)
+      return act()
     } catch (error) {
       if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
       return storeFailed(this.#file, error)
@@ -135,7 +159,7 @@ class LogWriter {
   #append(append: Append, end: LogEnd): Written {
     const { stream, expected, events } = append
     const head = this.#statements.head.get(stream)
-    if (head?.last === null) throw new Error(`somebody has removed the events of ${stream}`)
+    if (head?.last === null) throw new Error(`the events of ${stream} were removed for ever`)
     const actual = head === undefined ? 'no_stream' : Number(head.last)
     if (expected === actual || expected === 'any') {
       const id = head?.id ?? this.#statements.create.run(stream).lastInsertRowid

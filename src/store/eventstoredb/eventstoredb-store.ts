@@ -18,7 +18,15 @@ import {
   type Subscription,
 } from '../event-store.ts'
 import { BatchAppends } from './batch-appends.ts'
-import { appendError, appendWithin, call, inTime, readError, storeFailure } from './calls.ts'
+import {
+  appendError,
+  appendWithin,
+  call,
+  inTime,
+  isTombstone,
+  readError,
+  storeFailure,
+} from './calls.ts'
 import {
   type Address,
   optionOf,
@@ -159,6 +167,20 @@ class ClientStore implements EventStore {
         inTime(deadline, this.#client.deleteStream(stream, { ...options, deadline })),
       )
     return this.#do(once, storeFailure).map(() => undefined)
+  }
+
+  removeStream(stream: string, last: Revision): ResultAsync<void, AppendError> {
+    const options = { expectedRevision: BigInt(last), requiresLeader: true } as const
+    const remove = async (deadline: number): Promise<void> => {
+      const removed = this.#client.tombstoneStream(stream, { ...options, deadline })
+      await inTime(deadline, removed).catch((cause: unknown) => {
+        if (!isTombstone(cause)) throw cause
+      })
+    }
+    return this.#do(
+      () => appendWithin(this.#options.timeoutMs, remove),
+      (cause) => appendError(cause, { expected: last, bytes: 0 }),
+    )
   }
 
   keepLatest(stream: string, count: number): ResultAsync<void, StoreFailure> {

@@ -9,7 +9,7 @@ import { appendHandler, batchAppendHandler } from './appends.ts'
 import type { Calls } from './calls.ts'
 import { Faults } from './faults.ts'
 import { Log } from './log.ts'
-import { nameOf } from './messages.ts'
+import { nameOf, tombstoned, wrongVersion } from './messages.ts'
 import { readHandler } from './reads.ts'
 import { gossip, serverFeatures } from './server-info.ts'
 import { Wire } from './wire.ts'
@@ -48,8 +48,13 @@ export async function startStandIn(options: { readonly port?: number } = {}): Pr
       answer(null, new generated.DeleteResp())
     },
     tombstone: (call, answer) => {
-      log.tombstone(nameOf(call.request.getOptions()?.getStreamIdentifier()))
-      answer(null, new generated.TombstoneResp())
+      const options = call.request.getOptions()
+      const name = nameOf(options?.getStreamIdentifier())
+      const expected = options?.hasRevision() ? BigInt(options.getRevision()) : 'any'
+      const refused = log.tombstone(name, expected)
+      if (refused === null) answer(null, new generated.TombstoneResp())
+      else if (refused.type === 'stream_deleted') answer(tombstoned(name))
+      else answer(wrongVersion(name, String(expected), refused.current))
     },
   }
   server.addService(streamsService.StreamsService, streams)

@@ -90,8 +90,15 @@ export class Log {
     this.#stream(name).truncateBefore = NO_MORE
   }
 
-  tombstone(name: string): void {
+  /** Null if it is done. */
+  tombstone(
+    name: string,
+    expected: Expected = 'any',
+  ): Exclude<AppendOutcome, { type: 'appended' }> | null {
     const stream = this.#stream(name)
+    if (stream.tombstoned) return { type: 'stream_deleted' }
+    const current = currentOf(stream)
+    if (!fits(expected, current, stream)) return { type: 'wrong_expected_version', current }
     stream.tombstoned = true
     const id = '00000000-0000-4000-8000-000000000000'
     const empty = {
@@ -101,6 +108,7 @@ export class Log {
     }
     this.#store(name, stream, { id, type: '$streamDeleted', ...empty }, NO_MORE)
     this.#appended.emit('appended')
+    return null
   }
 
   /** Replaces this log with a backup or an empty one. Call it only while no client is connected. */
