@@ -7,6 +7,7 @@ const ROOMS = {
   snapshots: ['api', 'artifacts', 'domain', 'lib', 'log'],
   log: ['domain', 'lib', 'store/event-store.ts'],
   redaction: ['artifacts', 'domain', 'lib', 'log', 'store/event-store.ts'],
+  retention: ['api', 'artifacts', 'domain', 'lib', 'log', 'projections', 'store/event-store.ts'],
   projections: ['domain', 'lib', 'log', 'redaction', 'store/event-store.ts'],
   api: ['domain'],
   queries: ['api', 'domain', 'log', 'projections', 'store/event-store.ts'],
@@ -26,11 +27,14 @@ const ROOMS = {
     ...['artifacts', 'checks', 'domain', 'lib', 'live', 'log', 'models', 'runner', 'sandbox'],
     ...['snapshots', 'store/event-store.ts', 'workspace'],
   ],
-  audit: ['api', 'artifacts', 'domain', 'lib', 'log', 'redaction', 'store/event-store.ts'],
+  audit: [
+    ...['api', 'artifacts', 'domain', 'lib', 'log', 'redaction', 'retention/ledger.ts'],
+    'store/event-store.ts',
+  ],
   auth: ['api', 'domain', 'lib', 'log', 'store/event-store.ts'],
   http: [
     ...['api', 'audit', 'auth', 'domain', 'lib', 'live', 'log', 'projections', 'queries'],
-    ...['redaction', 'snapshots', 'store/event-store.ts'],
+    ...['redaction', 'retention', 'snapshots', 'store/event-store.ts'],
   ],
   // Spans of runs, made from the log.
   traces: ['domain', 'lib', 'log', 'store/event-store.ts'],
@@ -38,13 +42,13 @@ const ROOMS = {
   client: ['api', 'lib'],
   server: [
     ...['agent', 'api', 'artifacts', 'audit', 'auth', 'checks', 'domain', 'http', 'lib', 'live'],
-    ...['log', 'models', 'projections', 'redaction', 'runner', 'sandbox', 'snapshots', 'store'],
-    ...['traces', 'workspace'],
+    ...['log', 'models', 'projections', 'redaction', 'retention', 'runner', 'sandbox'],
+    ...['snapshots', 'store', 'traces', 'workspace'],
   ],
   cli: [
     ...['api', 'artifacts', 'audit', 'auth', 'client', 'domain', 'lib', 'log', 'server', 'store'],
     ...['http/problems/problem-of.ts', 'queries/run-details.ts'],
-    'redaction/redaction-index.ts',
+    ...['redaction/redaction-index.ts', 'retention/ledger.ts'],
   ],
 }
 

@@ -35,6 +35,7 @@ export const RULES = {
   'access:read': { roles: AUDITORS, what: 'read the access log and the ledgers' },
   'tokens:read': { roles: AUDITORS, what: 'list the tokens, without their secrets' },
   'tokens:manage': { roles: ADMINS, what: 'create and revoke tokens' },
+  'runs:retain': { roles: ADMINS, what: 'put runs on hold; archive and remove them by rules' },
   'runs:redact': { roles: ADMINS, what: 'redact a secret or personal data of a run' },
 } as const satisfies Record<string, Rule>
 

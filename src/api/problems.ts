@@ -1,4 +1,5 @@
 import * as z from 'zod'
+import { RunRemoval } from './retention.ts'
 
 /** What is wrong with one field of a request. `message` is a whole sentence for a person. */
 export const FieldProblem = z.object({ field: z.string(), message: z.string() })
@@ -16,6 +17,7 @@ export const ProblemDocument = z
       .array(FieldProblem)
       .optional()
       .describe('Every problem of an invalid request, or each file in conflict'),
+    removal: RunRemoval.optional().describe('The entry of the ledger about a run that was removed'),
   })
   .meta({
     id: 'Problem',
@@ -99,6 +101,7 @@ export const CATALOGUE = {
     'Not acceptable',
     'The Accept header names none of the media types of this address.',
   ],
+  run_removed: [410, 'Run was removed', 'The run was removed.'],
   request_timeout: [408, 'Request timed out', 'The request did not arrive in time. Send it again.'],
   name_taken: [
     409,
@@ -271,11 +274,12 @@ export type Problem = {
   /** One sentence or more for a person, instead of the one in the catalogue. */
   readonly detail?: string
   readonly errors?: readonly FieldProblem[]
+  readonly removal?: RunRemoval
 }
 
 /** @param instance the address of the request */
 export function problemDocument(
-  { code, detail, errors }: Problem,
+  { code, detail, errors, removal }: Problem,
   instance: string,
 ): ProblemDocument {
   const [status, title, usual] = CATALOGUE[code]
@@ -286,5 +290,6 @@ export function problemDocument(
     detail: detail ?? usual,
     instance,
     ...(errors === undefined ? {} : { errors: [...errors] }),
+    ...(removal === undefined ? {} : { removal }),
   }
 }

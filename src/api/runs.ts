@@ -10,6 +10,7 @@ import { EFFORTS, GoalOptions, SuccessCondition } from '../domain/run-config.ts'
 import { RUN_STATUSES } from '../domain/state.ts'
 import { Parent } from '../domain/subagents.ts'
 import { RunVerdict } from '../domain/verdict.ts'
+import { RunHold } from './retention.ts'
 
 const RunStatus = z.enum(RUN_STATUSES).meta({
   id: 'RunStatus',
@@ -255,6 +256,9 @@ export const RunDetails = z
       .describe(
         'Texts of what the run begins from were redacted: the conversation is without them',
       ),
+    hold: RunHold.exactOptional().describe(
+      'Somebody has put the run, or the one whose agent has led to it, on hold: no rule removes it. Absent without a hold',
+    ),
     parent: Parent.unwrap()
       .exactOptional()
       .describe(

@@ -25,6 +25,8 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   apply: async () => (await import('./commands/carry.ts')).applyCommand(),
   discard: async () => (await import('./commands/carry.ts')).discardCommand(),
   redact: async () => (await import('./commands/access-and-redact.ts')).redactCommand(),
+  hold: async () => (await import('./commands/retention.ts')).holdCommand(),
+  retention: async () => (await import('./commands/retention.ts')).retentionCommand(),
   goals: async () => (await import('./commands/run.ts')).goalsCommand(),
   models: async () => (await import('./commands/runs.ts')).modelsCommand(),
   replay: async () => (await import('./commands/replay.ts')).replayCommand(),

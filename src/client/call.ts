@@ -56,7 +56,7 @@ export const CLIENT_LIMITS: ClientLimits = {
 }
 
 type Request = {
-  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE'
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
   /** Begins with a slash. */
   readonly path: string
   readonly body?: unknown

@@ -3,6 +3,7 @@ import { CarriedFiles } from '../api/changes.ts'
 import type { CreateRun } from '../api/create-run.ts'
 import type { RunSort, RunStatus } from '../api/records.ts'
 import { RedactedRecord, type RedactRun } from '../api/redactions.ts'
+import { HeldRun, RetainedRun, type RetainRuns } from '../api/retention.ts'
 import type {
   AbortRun,
   AnswerApproval,
@@ -137,6 +138,15 @@ export const createRuns = ({ call, get, send }: Rest) => ({
   /** Redacts texts of a record for ever. The pointer (RFC 6901) begins at the payload. Repeating the call is safe. */
   redact: (runId: string, what: RedactRun, options?: Signal): Answered<RedactedRecord> =>
     send('POST', runPath(runId, '/redact'), what, RedactedRecord, options),
+  /** Puts a run with its sub-agents on hold: no rule removes it. */
+  hold: (runId: string, reason: string, options?: Signal): Answered<HeldRun> =>
+    send('PUT', runPath(runId, '/hold'), { reason }, HeldRun, options),
+  /** Ends a hold. */
+  release: (runId: string, why: { readonly reason?: string } = {}, options?: Signal) =>
+    send('DELETE', runPath(runId, '/hold'), why, HeldRun, options),
+  /** Removes the runs that rules do not keep, or lists them. */
+  retain: (rules: RetainRuns, options?: Signal): Answered<readonly RetainedRun[]> =>
+    send('POST', '/api/retention', rules, z.array(RetainedRun), options),
   /** Takes effect at the next step of the run. */
   configure: (runId: string, changes: ConfigureRun, options?: Signal): Answered<RunDetails> =>
     send('PATCH', runPath(runId, '/config'), changes, RunDetails, options),

@@ -33,6 +33,7 @@ import { sendMessage } from './routes/messages.ts'
 import { metrics } from './routes/metrics.ts'
 import { proofs } from './routes/proofs.ts'
 import { redactions } from './routes/redactions.ts'
+import { retention } from './routes/retention.ts'
 import { runCommands } from './routes/run-commands.ts'
 import { runs } from './routes/runs.ts'
 import { search } from './routes/search.ts'
@@ -84,7 +85,7 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   await app.register(limitSockets, limits)
   await app.register(acceptJsonOnly)
   await app.register(handleNotFound)
-  await app.register(runParams)
+  await app.register(runParams, deps)
   await app.register(describeApi)
   await app.register(routes, deps)
   await app.register(serveDocs)
@@ -99,6 +100,7 @@ const routes = fp<AppDeps>(
     for (const route of ROUTES) route(typed, deps)
     if (deps.carrier !== undefined) carry(typed, { ...deps, carrier: deps.carrier })
     if (deps.search !== undefined) search(typed, { store: deps.store, index: deps.search })
+    if (deps.retention !== undefined) retention(typed, { ...deps, retention: deps.retention })
     for (const route of LIVE_ROUTES) route(typed, app.live)
     if (deps.audit !== undefined) for (const route of AUDIT_ROUTES) route(typed, deps.audit)
   },

@@ -7,6 +7,7 @@ import type * as z from 'zod'
 import type { Goal, IsolationOffer, McpOffer, Model, Readiness } from '../api/about-server.ts'
 import type { CarriedFiles } from '../api/changes.ts'
 import type { FieldProblem } from '../api/problems.ts'
+import type { RetainedRun, RetainRuns, RunRemoval } from '../api/retention.ts'
 import type { AbortRun, ApplyRun, RollbackRun } from '../api/run-requests.ts'
 import type { AccessRecorder } from '../audit/access-recorder.ts'
 import type { Audit } from '../audit/audit.ts'
@@ -24,6 +25,8 @@ import type { ReadModel } from '../projections/read-model.ts'
 import type { SearchIndex } from '../projections/search/search-index.ts'
 import type { RedactError, Redacted, RedactRequest } from '../redaction/redact-run.ts'
 import type { LoggedRedaction } from '../redaction/redaction-index.ts'
+import type { Hold } from '../retention/ledger.ts'
+import type { RetentionError } from '../retention/retention.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
 import type { LiveLimits } from './live/deps.ts'
 
@@ -81,6 +84,20 @@ export type Redactions = {
   onRedacted(forget: (runId: string, artifacts: ReadonlySet<string>) => void | Promise<void>): void
 }
 
+/** What is on hold, what was removed, and what rules say about that. */
+export type RetentionOfRuns = {
+  /** The entry about a run that was removed; undefined for others. */
+  removalOf(runId: string): RunRemoval | undefined
+  /** The hold on a run, or on one whose agent has led to it; undefined without one. */
+  holdOf(runId: string): Hold | undefined
+  hold(runId: string, reason: string, by: Author): ResultAsync<void, RetentionError>
+  release(runId: string, reason: string | null, by: Author): ResultAsync<void, RetentionError>
+  retain(
+    asked: z.output<typeof RetainRuns>,
+    by: Author,
+  ): ResultAsync<readonly RetainedRun[], RetentionError>
+}
+
 /** What was carried, or why nothing was. */
 export type CarryResult<T> = PromiseLike<Result<T, CarryError | CommandError>>
 
@@ -121,6 +138,8 @@ export type AppDeps = {
   ) => ResultAsync<void, CommandError>
   /** The place of a run among those that wait for their turn on this server, from 1; null if it is not one. */
   readonly queuePosition?: (runId: string) => number | null
+  /** Without it, runs are neither held nor removed. */
+  readonly retention?: RetentionOfRuns
   /** Checks a change to the configuration of a run, as far as only the agent can. */
   readonly changeProblems: (
     changes: ConfigChanges,

@@ -23,6 +23,8 @@ type ProjectorDeps = {
   readonly ledgers?: LedgerHeads
   /** An event as it is now: strings may have been redacted since it was delivered. */
   readonly asOfNow?: (event: RecordedEvent) => RecordedEvent
+  /** Whether a stream is that of a run that was removed, so that the log lacks its records. */
+  readonly isGone?: (stream: string) => boolean
   /**
    * Called once the store holds another log than the one that this process has followed: it came back empty, or
    * from a backup. Whatever the process derived from the log may be wrong now.
@@ -83,7 +85,7 @@ export function startProjector(deps: ProjectorDeps): Projector {
   return {
     caughtUpOnce: () => caughtUp.promise,
     followsSameLog: async () => {
-      const missing = await missingRecord(deps.store, readModel.checkpoint)
+      const missing = await missingRecord(deps, readModel.checkpoint)
       return !isReplaced && missing.isOk() && missing.value === null
     },
     problem: () => outage,
@@ -110,7 +112,7 @@ async function project(deps: ProjectorDeps, on: Progress, signal: AbortSignal): 
   while (!signal.aborted) {
     const before = readModel.checkpoint
     try {
-      const checked = await checkLog(deps)
+      const checked = await checkLog(deps, followed)
       const replaced = checked.unwrapOr(null)
       if (replaced !== null && followed) on.replaced(replaced)
       followed ||= checked.isOk()
@@ -210,7 +212,10 @@ type LogFailure = LogIdError | ReadModelFailure
  * Starts over if the log is not the one that was projected: another log, one that was restored from a backup, or
  * one that was moved to a store with other positions. Returns why, for a person; null if it is the same.
  */
-async function checkLog(deps: ProjectorDeps): Promise<Result<string | null, LogFailure>> {
+async function checkLog(
+  deps: ProjectorDeps,
+  followed: boolean,
+): Promise<Result<string | null, LogFailure>> {
   const { store, readModel } = deps
   const logId = await ensureLogId(store)
   if (logId.isErr()) return err(logId.error)
@@ -219,7 +224,9 @@ async function checkLog(deps: ProjectorDeps): Promise<Result<string | null, LogF
   const adopted = readModel.adopt(logId.value)
   if (adopted.isErr()) return err(adopted.error)
   if (readModel.generation !== before) return ok('it is another log')
-  let missing = await missingRecord(store, last)
+  // If the run of the last record was removed, only this process knows that the log was not moved since.
+  const known = followed ? deps : { store }
+  let missing = await missingRecord(known, last)
   if (missing.isOk() && missing.value === null) missing = await missingEntry(deps)
   if (missing.isOk() && missing.value !== null) readModel.startOver(missing.value)
   return missing
@@ -227,10 +234,10 @@ async function checkLog(deps: ProjectorDeps): Promise<Result<string | null, LogF
 
 /** Why this log is not the one whose event `last` was projected last; null if it is. */
 async function missingRecord(
-  store: EventStore,
+  { store, isGone }: Pick<ProjectorDeps, 'store' | 'isGone'>,
   last: Checkpoint | null,
 ): Promise<Result<string | null, LogFailure>> {
-  if (last === null) return ok(null)
+  if (last === null || isGone?.(last.stream)) return ok(null)
   const read = await eventAt(store, last.stream, last.revision)
   return read.map((found) => {
     if (found?.id !== last.eventId)

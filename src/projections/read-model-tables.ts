@@ -194,12 +194,27 @@ export class ReadModelTables {
     transact(this.#db, () => {
       for (const run of runs) this.#put(run)
     })
-    if (runs.length > 0) {
-      this.#db.exec('VACUUM')
-      const done = this.#db.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get()
-      if (done?.busy !== 0) throw new Error('somebody reads the file, so old rows are still in it')
-    }
+    if (runs.length > 0) this.#shrink()
     this.#db.prepare('UPDATE progress SET redaction = ?').run(redaction)
+  }
+
+  /** Removes runs, and leaves nothing of their rows in the file. @returns whether there were any */
+  remove(runIds: readonly string[]): boolean {
+    let removed = 0
+    transact(this.#db, () => {
+      for (const table of ['runs', 'damaged']) {
+        const statement = this.#db.prepare(`DELETE FROM ${table} WHERE run_id = ?`)
+        for (const runId of runIds) removed += Number(statement.run(runId).changes)
+      }
+    })
+    if (removed > 0) this.#shrink()
+    return removed > 0
+  }
+
+  #shrink(): void {
+    this.#db.exec('VACUUM')
+    const done = this.#db.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get()
+    if (done?.busy !== 0) throw new Error('somebody reads the file, so old rows are still in it')
   }
 
   #put(run: LoadedRun): void {

@@ -222,6 +222,15 @@ export class SqliteReadModel implements ReadModel {
     this.#beginGeneration()
   }
 
+  /** Removes runs for ever, and leaves nothing of them in the file. @throws what SQLite throws */
+  remove(runIds: readonly string[]): void {
+    const { tables, damaged } = this.#contents
+    if (!tables.remove(runIds)) return
+    for (const runId of runIds) damaged.delete(runId)
+    this.#recent.clear()
+    this.#beginGeneration()
+  }
+
   /**
    * Throws away everything that was projected, and begins with an empty file for the same log.
    * @throws when no new file can be made

@@ -1,4 +1,4 @@
-import { okAsync, type ResultAsync } from 'neverthrow'
+import { errAsync, okAsync, type ResultAsync } from 'neverthrow'
 import { Backoff, type PauseBoundsMs } from '../lib/backoff.ts'
 import { type Logged, redactStrings } from '../log/codec.ts'
 import { foldStream, type StreamDefinition } from '../log/decider.ts'
@@ -113,11 +113,15 @@ export class RedactionIndex {
   }
 }
 
-/** The log without redacted strings, even if its store still has them. */
-export async function* withoutRedacted(pages: LogPages, index: RedactionIndex): LogPages {
+/** The log without redacted strings and removed streams, even if its store still has them. */
+export async function* withoutRedacted(
+  pages: LogPages,
+  index: RedactionIndex,
+  isGone: (stream: string) => boolean,
+): LogPages {
   const isKept = ({ stream }: RecordedEvent): boolean => {
     const artifact = artifactOfStream(stream)
-    return artifact === null || !index.hasRedactedArtifact(artifact)
+    return artifact === null ? !isGone(stream) : !index.hasRedactedArtifact(artifact)
   }
   for await (const page of pages) {
     yield page.map((events) => events.filter(isKept).map((event) => index.apply(event)))
@@ -129,24 +133,31 @@ type Hides = {
   /** Resolves once all redactions that were recorded before are known. */
   ready(): ResultAsync<void, StoreFailure>
   apply(event: RecordedEvent): RecordedEvent
+  /** Whether a stream was removed, even if the store still has or delivers some of it. */
+  isGone?(stream: string): boolean
 }
 
 /** Pauses of a subscription until the redactions can be read. */
 const RETRY_MS: PauseBoundsMs = [100, 1_000]
 
-/** The store as all but the redactor read it: without redacted strings, even if it still has or cannot erase them. */
+/** The store as all but those who erase read it: without redacted strings and removed streams, even if it still has or cannot erase them. */
 export function withRedactions(store: EventStore, redactor: Hides): EventStore {
   const apply = (event: RecordedEvent): RecordedEvent => redactor.apply(event)
-  // Only the redactor changes or deletes what is stored.
+  // Only the redactor and retention change or delete what is stored.
   const {
     overwrite: _,
     deleteStream: __,
+    removeStream: ___,
     ...others
   } = storeWith(store, {
     readStream: (stream, options) =>
       redactor
         .ready()
-        .andThen(() => store.readStream(stream, options))
+        .andThen(() =>
+          redactor.isGone?.(stream)
+            ? errAsync({ type: 'stream_not_found' as const, stream })
+            : store.readStream(stream, options),
+        )
         .map((events) => events.map(apply)),
     subscribeStream: (stream, options) =>
       applied(() => store.subscribeStream(stream, options), redactor, options.signal),
@@ -168,6 +179,10 @@ async function* applied(
   if (signal.aborted) return
   for await (const item of subscribe()) {
     if (item.type !== 'events') yield item
-    else yield { type: 'events', events: item.events.map((event) => redactor.apply(event)) }
+    else {
+      const kept = item.events.filter(({ stream }) => redactor.isGone?.(stream) !== true)
+      const events = kept.map((event) => redactor.apply(event))
+      if (events.length > 0) yield { type: 'events', events }
+    }
   }
 }

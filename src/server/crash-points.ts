@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import type { Effects } from '../agent/run/effects.ts'
+import type { Artifacts } from '../artifacts/artifacts.ts'
 import { ALL_KINDS, type Kind } from '../domain/records.ts'
 import { CRASH_MOMENTS, type CrashMoment, type RunnerCrash } from '../runner/protocol.ts'
 import type { Runner } from '../runner/runner.ts'
@@ -11,7 +12,10 @@ const EFFECTS = [
   ...(['model', 'tool', 'goal check', 'clean copy', 'project', 'copy', 'carry'] as const),
 ] as const
 
-type Step = `append of ${Kind}` | (typeof EFFECTS)[number]
+/** Of retention. */
+const REMOVALS = ['append of run_removed', 'removal of artifact', 'removal of run'] as const
+
+type Step = `append of ${Kind}` | (typeof EFFECTS | typeof REMOVALS)[number]
 /** A moment at which a server can be killed: right before or right after it does something. */
 export type CrashPoint = `before ${Step}` | `after ${Step}`
 
@@ -22,6 +26,7 @@ export type CrashPoint = `before ${Step}` | `after ${Step}`
 export const CRASH_POINTS: readonly CrashPoint[] = [
   ...ALL_KINDS.map((kind) => `append of ${kind}` as const),
   ...EFFECTS,
+  ...REMOVALS,
 ].flatMap((step) => [`before ${step}`, `after ${step}`] as const)
 
 /** A moment of the command of a tool at which the process that runs commands is killed or stopped. */
@@ -93,19 +98,41 @@ function runnerFuse(at: CrashAt, runner: Pick<Runner, 'crash'>): () => void {
   }
 }
 
-/** The store with the crash points of its appends; the store itself without `at`. */
+/** The store with the crash points of its appends and removals; the store itself without `at`. */
 export function withCrashingAppends(store: EventStore, at: CrashAt | undefined): EventStore {
   if (at === undefined) return store
   const reach = fuse(at)
+  const { removeStream } = store
   return storeWith(store, {
+    ...(removeStream && {
+      removeStream: (...call) => {
+        reach('before removal of run')
+        return removeStream.apply(store, call).andTee(() => reach('after removal of run'))
+      },
+    }),
     append: (stream, events, options) => {
-      const kinds = new Set(events.map(({ type }) => type as Kind))
+      const kinds = new Set(events.map(({ type }) => type as Kind | 'run_removed'))
       for (const kind of kinds) reach(`before append of ${kind}`)
       return store.append(stream, events, options).andTee(() => {
         for (const kind of kinds) reach(`after append of ${kind}`)
       })
     },
   })
+}
+
+/** The artifacts with the crash points of their removal; the same ones without `at`. */
+export function withCrashingRemovals(artifacts: Artifacts, at: CrashAt | undefined): Artifacts {
+  if (at === undefined) return artifacts
+  const reach = fuse(at)
+  return {
+    put: (content) => artifacts.put(content),
+    read: (sha256) => artifacts.read(sha256),
+    remove: async (sha256) => {
+      reach('before removal of artifact')
+      await artifacts.remove(sha256)
+      reach('after removal of artifact')
+    },
+  }
 }
 
 /** The effects of the run loop with the crash points around them; the effects themselves without `at`. */

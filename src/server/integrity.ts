@@ -192,7 +192,7 @@ function detail(findings: number, isAltered: boolean): string | null {
 /** Writes signed checkpoints over all runs, unless they are switched off. */
 export function startCheckpointing(
   { settings, log, store, readModel, projector }: Parts,
-  { keyring, followed }: Pick<WriterDeps, 'keyring' | 'followed'>,
+  { keyring, followed, removed }: Pick<WriterDeps, 'keyring' | 'followed' | 'removed'>,
   written: (checkpoint: Checkpoint) => Promise<void>,
   published: (isPublished: boolean) => void,
 ): Pick<CheckpointTimer, 'stop'> {
@@ -202,7 +202,8 @@ export function startCheckpointing(
   if (seconds === 0) return { stop: async () => {} }
   const publishes = EVENTSTORE_URL !== undefined
   const runs = readModel
-  const writer = new CheckpointWriter({ store, runs, keyring, followed, clock: date, publishes })
+  const known = { store, runs, removed, keyring, followed }
+  const writer = new CheckpointWriter({ ...known, clock: date, publishes })
   const write: CheckpointWriter['write'] = async (pauseMs) => {
     // A checkpoint in the present log must not sign the heads of a log that the store has lost.
     if (!(await projector.followsSameLog())) return ok(null)

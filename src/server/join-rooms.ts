@@ -37,6 +37,8 @@ import { createModels } from '../models/models.ts'
 import type { ModelSettings } from '../models/routing.ts'
 import { SearchIndex } from '../projections/search/search-index.ts'
 import { withoutObjects } from '../redaction/objects.ts'
+import { Remover } from '../retention/remover.ts'
+import { createRetention } from '../retention/retain-runs.ts'
 import { commandRunner, processStarter } from '../runner/run-command.ts'
 import type { Runner } from '../runner/runner.ts'
 import type { Isolation } from '../sandbox/isolation.ts'
@@ -64,7 +66,7 @@ export type Configuration = Watchers & {
 type Opened = Configuration &
   Identity &
   Commands &
-  Pick<History, 'ledger' | 'redactor' | 'auth' | 'tags' | 'sign' | 'whyClosing'> & {
+  Pick<History, 'ledger' | 'redactor' | 'retention' | 'auth' | 'tags' | 'sign' | 'whyClosing'> & {
     readonly runner: Runner
     /** Called when others can find the key of this server. */
     readonly published: (isPublished: boolean) => void
@@ -89,6 +91,7 @@ export async function joinRooms(parts: Parts, made: Opened) {
   })
   opened.defer(() => search.stop())
   const redactions = createRedactions({ ...parts, ledger, redactor, search, sign, now })
+  const remover = createRemover(parts, made, redactions.forgetRuns)
   const claimant = `${made.serverId}/${randomUUID()}`
   const stops = join(settings.RETRAI_DATA_DIR, 'clean-stops')
   const { stopped, note } = openCleanStops(stops)
@@ -116,7 +119,7 @@ export async function joinRooms(parts: Parts, made: Opened) {
   opened.defer(() => Promise.all([witnesses?.stop(), timeStamps?.stop()]).then(() => {}))
   const app = await createApp(parts, {
     ...{ ...made, effects, planRun, carrier, resources, catalogue, redactions, accessLog },
-    ...{ integrity, ...witnessing, supervisor, search },
+    ...{ integrity, ...witnessing, supervisor, search, remover },
   })
   search.start()
   const written = (checkpoint: Checkpoint): Promise<void> => {
@@ -125,15 +128,36 @@ export async function joinRooms(parts: Parts, made: Opened) {
     return integrity.keep(checkpoint)
   }
   const { followed } = ownLog
-  const checkpoints = startCheckpointing(parts, { keyring, followed }, written, made.published)
+  const removed = async () => {
+    // What is known is enough: if it cannot be read now, no checkpoint is written either.
+    ;(await made.retention.read()).unwrapOr(undefined)
+    return made.retention.index.removals.values()
+  }
+  const sources = { keyring, followed, removed }
+  const checkpoints = startCheckpointing(parts, sources, written, made.published)
   opened.defer(async () => {
     // This comes first: if the stop is cut short, it must not count as a crash.
     const noted = note(claimant)
     if (noted.isErr()) log.warn({ file: stops, error: noted.error }, 'the stop cannot be recorded')
     await Promise.all([supervisor.stop(), app.close(), checkpoints.stop()])
   })
-  return { app, supervisor, redactions, catalogue, integrity, tidyCopies }
+  return { app, supervisor, redactions, remover, catalogue, integrity, tidyCopies }
 }
+
+/** What removes the runs that the ledger of retention names, once it is started. */
+export const createRemover = (
+  { artifacts, readModel, log }: Pick<Parts, 'artifacts' | 'readModel' | 'log'>,
+  { retention, ledger: store, redactor }: Pick<History, 'retention' | 'ledger' | 'redactor'>,
+  forgetRuns: (runIds: readonly string[]) => Promise<void> = async () => {},
+): Remover =>
+  new Remover({
+    ...{ retention, store, artifacts, log },
+    packsOf: (sha256) => redactor.index.packsOf(sha256),
+    forget: (runIds) => {
+      readModel.remove(runIds)
+      return forgetRuns(runIds)
+    },
+  })
 
 /** The limits of this server for any run. */
 const ceilingsOf = (settings: Settings): Ceilings => ({
@@ -252,6 +276,7 @@ type Made = Omit<Opened, 'witnesses'> &
     readonly resources: Pick<Resources, 'problem'>
     readonly redactions: Redactions
     readonly search: SearchIndex
+    readonly remover: Remover
     /** Null if the access log is off. */
     readonly accessLog: AccessRecorder | null
     readonly integrity: Pick<Integrity, 'detail'>
@@ -282,6 +307,7 @@ function createApp(parts: Parts, made: Made): ReturnType<typeof buildApp> {
       logger,
     },
     ...present({ accessLog, liveParts }),
+    retention: createRetention({ ...made, store, readModel, now }),
     checkpoint: () => readModel.checkpoint,
     audit: createAudit({
       ...{ store, runs: readModel, keyring, artifacts, clock: date },

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
 import type { Logger } from 'pino'
-import type { Artifacts } from '../artifacts/artifacts.ts'
+import type { RecentArtifacts } from '../artifacts/recent-artifacts.ts'
 import { Auth, type AuthDeps } from '../auth/auth.ts'
 import { KeptTokens } from '../auth/token-ledger.ts'
 import { OWN_STREAM_PREFIX } from '../domain/fields.ts'
@@ -14,6 +14,7 @@ import { openReadModel, type SqliteReadModel } from '../projections/sqlite-read-
 import { TagLedger } from '../projections/tag-ledger.ts'
 import { withRedactions } from '../redaction/redaction-index.ts'
 import { Redactor } from '../redaction/redactor.ts'
+import { Retention } from '../retention/retention.ts'
 import { openEmbeddedStore } from '../store/embedded/embedded-store.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { EventStoreDbOptions } from '../store/eventstoredb/eventstoredb-store.ts'
@@ -26,7 +27,7 @@ export type Parts = {
   readonly log: Logger
   /** The log without redacted text. */
   readonly store: EventStore
-  readonly artifacts: Artifacts
+  readonly artifacts: RecentArtifacts
   readonly readModel: SqliteReadModel
   readonly projector: Projector
 }
@@ -50,6 +51,7 @@ export type History = Pick<Parts, 'store' | 'readModel' | 'projector'> & {
   /** The log as it is stored. */
   readonly ledger: EventStore
   readonly redactor: Redactor
+  readonly retention: Retention
   readonly auth: Auth
   readonly tags: TagLedger
   /** Signs entries of this log, and none of another that the store holds later: the key may not be in that. */
@@ -80,12 +82,18 @@ export async function openHistory(
   const ledgers = new LedgerHeads()
   const ledger = withCrashingAppends(ledgers.noting(stored.value), settings.RETRAI_CRASH_AT)
   const redactor = new Redactor({ store: ledger, log })
-  const store = withRedactions(ledger, redactor)
-  opened.defer(() => store.close())
-  opened.defer(() => redactor.stop())
   let isReplaced = false
   const sign: Signing = () =>
     signAlways().andThen((signer) => (isReplaced ? err(NOT_SIGNED) : ok(signer)))
+  const retention = new Retention({ ledger, sign, now, log })
+  const { isGone } = retention
+  const store = withRedactions(ledger, {
+    ready: () => redactor.ready().andThen(() => retention.ready()),
+    apply: (event) => redactor.apply(event),
+    isGone,
+  })
+  opened.defer(() => store.close())
+  opened.defer(() => redactor.stop())
   const auth = await openAuth(settings, { log, store, sign })
   if (auth.isErr()) return err(auth.error)
   opened.defer(() => auth.value.close())
@@ -97,7 +105,7 @@ export async function openHistory(
   opened.defer(() => tags.close())
   const asOfNow = redactor.apply.bind(redactor)
   const projector = startProjector({
-    ...{ store, readModel: readModel.value, log, ledgers, asOfNow },
+    ...{ store, readModel: readModel.value, log, ledgers, asOfNow, isGone },
     onLogReplaced: (reason) => {
       log.error({ reason }, LOG_REPLACED)
       isReplaced = true
@@ -106,7 +114,7 @@ export async function openHistory(
   })
   opened.defer(() => projector.stop())
   const whyClosing = () => (isReplaced ? LOG_REPLACED_CLOSE : null)
-  const made = { ledger, store, redactor, auth: auth.value, readModel: readModel.value }
+  const made = { ledger, store, redactor, retention, auth: auth.value, readModel: readModel.value }
   return ok({ ...made, tags, sign, projector, whyClosing })
 }
 

@@ -30,7 +30,11 @@ type Deps = {
 type Rebuilding = Pick<Deps, 'store' | 'readModel' | 'log'>
 
 /** Redactions for HTTP. Call `start` after every part that keeps texts has called `onRedacted`. */
-export function createRedactions(deps: Deps): Redactions & { start(): void } {
+export function createRedactions(deps: Deps): Redactions & {
+  start(): void
+  /** Lets every part drop what it keeps of runs that were removed. */
+  forgetRuns(runIds: readonly string[]): Promise<void>
+} {
   const { redactor, artifacts } = deps
   const forgetters: Parameters<Redactions['onRedacted']>[0][] = []
   const forgetAll: Forget = async (redactions) => {
@@ -43,6 +47,10 @@ export function createRedactions(deps: Deps): Redactions & { start(): void } {
     )
   }
   return {
+    forgetRuns: async (runIds) => {
+      const none = new Set<string>()
+      await Promise.all(runIds.flatMap((id) => forgetters.map((forget) => forget(id, none))))
+    },
     redact: (request, author) =>
       redactRun(
         { ...deps, artifactHolds: artifactHolds(artifacts), goingOn: goingOn(deps.readModel) },

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path'
 import { err, fromThrowable, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Logger } from 'pino'
 import { readServersFile, secretsOfServers } from '../agent/mcp/servers.ts'
+import { RecentArtifacts } from '../artifacts/recent-artifacts.ts'
 import { signingWith } from '../audit/keyring.ts'
 import type { Level } from '../domain/isolation.ts'
 import type { buildApp } from '../http/app.ts'
@@ -14,6 +15,7 @@ import { readPriceFile, readProviderFile } from '../models/operator-files.ts'
 import { removeControlGroup } from '../runner/control-group.ts'
 import { Runner } from '../runner/runner.ts'
 import { type Commands, chooseCommands } from './commands.ts'
+import { withCrashingRemovals } from './crash-points.ts'
 import { openIdentity } from './data-folder.ts'
 import { type Configuration, joinRooms } from './join-rooms.ts'
 import { openArtifacts, shareArtifacts } from './open-artifacts.ts'
@@ -55,7 +57,7 @@ type StartOptions = {
   readonly onLogReplaced?: () => void
 }
 
-/** How long a start waits until all recorded redactions are done. */
+/** How long a start waits until all recorded redactions are done, and then until all removed runs are gone. */
 const REDACTED_WITHIN_MS = 5_000
 
 /**
@@ -92,18 +94,26 @@ export async function startServer(
   await removeFolder(join(settings.RETRAI_DATA_DIR, 'checks')).catch(() => {})
   const commands = await choosing
   reportCommands(commands, log)
-  const { ledger, redactor, auth, store, readModel, projector } = history.value
+  const { ledger, redactor, auth, readModel, projector } = history.value
   const places = openArtifacts(settings, ledger)
   if (places.isErr()) return err(places.error)
-  const { artifacts } = places.value
+  const artifacts = new RecentArtifacts(
+    withCrashingRemovals(places.value.artifacts, settings.RETRAI_CRASH_AT),
+  )
+  const store = artifacts.noting(history.value.store)
   const parts: Parts = { settings, log, store, artifacts, readModel, projector }
-  const { app, supervisor, redactions, catalogue, integrity, tidyCopies } = await joinRooms(parts, {
-    ...{ ...configured.value, ...identity.value, ...history.value, ...commands },
-    ...{ runner, opened, verifyAfterMs: options.verifyAfterMs, published },
-  })
+  const { app, supervisor, redactions, remover, catalogue, integrity, tidyCopies } =
+    await joinRooms(parts, {
+      ...{ ...configured.value, ...identity.value, ...history.value, ...commands },
+      ...{ runner, opened, verifyAfterMs: options.verifyAfterMs, published },
+      ledger: artifacts.noting(ledger),
+    })
   // Every part that keeps texts is registered now.
   redactions.start()
   await redactor.settled(REDACTED_WITHIN_MS)
+  remover.start()
+  opened.defer(() => remover.stop())
+  await remover.settled(REDACTED_WITHIN_MS)
   const sharing = shareArtifacts(places.value, redactor, log)
   opened.defer(() => sharing.stop())
   const traces = await startTracing(parts)

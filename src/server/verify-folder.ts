@@ -14,6 +14,7 @@ import { LOG_ID_STREAM, SERVERS_STREAM } from '../log/log-identity.ts'
 import { artifactOfStream, RUN_STREAM_PREFIX, runIdOf } from '../log/run-log.ts'
 import type { LogPages } from '../log/stream-pages.ts'
 import { readProjected } from '../projections/read-projected.ts'
+import { retentionIndexOf } from '../retention/ledger.ts'
 import { foreignParts, openReadableLog } from '../store/embedded/existing-log.ts'
 import { readableArtifacts } from './open-artifacts.ts'
 import type { ArtifactSettings } from './read-settings.ts'
@@ -46,9 +47,12 @@ export async function verifyFolder({
   const log = await openReadableLog(file)
   if (log.isErr()) return err(log.error.message)
   try {
-    const foreign = foreignParts(file, isOwnStream)
-    if (foreign.isErr()) return err(foreign.error.message)
     const reader = log.value
+    const retention = await retentionIndexOf(reader)
+    if (retention.isErr()) return err(retention.error.message)
+    const removed = (stream: string) => retention.value.removalIn(stream)?.length ?? 0
+    const foreign = foreignParts(file, isOwnStream, removed)
+    if (foreign.isErr()) return err(foreign.error.message)
     const source = readableArtifacts(artifacts, { dataDir, reader })
     if (source.isErr()) return err(source.error)
     const files = { projected, beside, foreign: foreign.value, artifacts: source.value }

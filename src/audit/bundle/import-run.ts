@@ -3,6 +3,7 @@ import { mkdir, open, readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import type { RunRemoval } from '../../api/retention.ts'
 import type { ArtifactSource, Artifacts } from '../../artifacts/artifacts.ts'
 import { artifactsOf } from '../../domain/named-artifacts.ts'
 import { present } from '../../domain/present.ts'
@@ -20,6 +21,7 @@ import {
   redactionIndexOf,
   removedBy,
 } from '../../redaction/redaction-index.ts'
+import { retentionIndexOf } from '../../retention/ledger.ts'
 import type { EventStore, RecordedEvent } from '../../store/event-store.ts'
 import type { TrustAnchors } from '../public-keys.ts'
 import type { BundleReport } from '../verify/report.ts'
@@ -44,6 +46,8 @@ export type ImportError =
   | { readonly type: 'refused'; readonly report: BundleReport }
   /** The run had not ended when it was exported; nothing was imported. */
   | { readonly type: 'not_complete'; readonly report: BundleReport }
+  /** This log has removed the run, and its id is used only once; nothing was imported. */
+  | { readonly type: 'was_removed'; readonly removal: RunRemoval }
   | CopyError
   | { readonly type: 'artifact_failed'; readonly message: string }
 
@@ -83,6 +87,10 @@ export async function importRun(
     return err({ type: 'refused', report })
   }
   if (!report.complete) return err({ type: 'not_complete', report })
+  const retention = await retentionIndexOf(deps.store)
+  if (retention.isErr()) return err(retention.error)
+  const removal = retention.value.removals.get(runId)
+  if (removal !== undefined) return err({ type: 'was_removed', removal })
   const artifacts = await importArtifacts(deps, open())
   if (artifacts.isErr()) return err(artifacts.error)
   await beginImport(deps.markers, runId)

@@ -20,6 +20,8 @@ export type WriterDeps = {
   readonly store: EventStore
   /** What was projected: at most `limit` runs whose ids come after `after` (empty for the first), sorted by id. */
   readonly runs: { heads(after: string, limit: number): readonly RunHead[] }
+  /** All runs whose removal is recorded now, as they were then: their leaves stay. */
+  readonly removed?: (() => Promise<Iterable<RunHead>>) | undefined
   readonly keyring: Keyring
   readonly clock: () => Date
   /** What is read of the log, if others read it, too. */
@@ -77,7 +79,7 @@ export class CheckpointWriter {
 
   /** The runs and ledgers that are new or longer than in the stream. */
   async #grown(): Promise<readonly RunHead[]> {
-    const { runs, store } = this.#deps
+    const { runs, store, removed } = this.#deps
     const grown: RunHead[] = []
     const take = (head: RunHead): void => {
       const known = this.#followed.leaves.get(head.run_id)?.head.length ?? 0
@@ -94,6 +96,8 @@ export class CheckpointWriter {
       const end = (await ledgerEnd(store, name)).unwrapOr(LEDGER_START)
       take({ run_id: ledgerStream(name), ...end })
     }
+    // Last: the leaf of a run is as the entries say that the checkpoint covers.
+    for (const { run_id, length, head } of (await removed?.()) ?? []) take({ run_id, length, head })
     return grown
   }
 

@@ -42,6 +42,7 @@ const notCompared = (message: string): Judgement => ({ problem: null, message })
 export class FamilyCheck {
   /** Whether a run that is not here is missing. An imported run may be without the others. */
   readonly #isWhole: boolean
+  readonly #isRemoved: (runId: string) => boolean
   /** The runs that were seen, each with its state if another run may name it or is named by it. */
   readonly #runs = new Map<string, VerifiedRun | null>()
   /** Sub-agents as of each of their records. */
@@ -53,9 +54,13 @@ export class FamilyCheck {
   readonly #ends: End[] = []
   readonly #origins = new OriginCheck()
 
-  /** @param isWhole whether all runs of a store are seen */
-  constructor(isWhole: boolean) {
+  /**
+   * @param isWhole whether all runs of a store are seen
+   * @param isRemoved whether a ledger says that a run was removed
+   */
+  constructor(isWhole: boolean, isRemoved: (runId: string) => boolean = () => false) {
     this.#isWhole = isWhole
+    this.#isRemoved = isRemoved
   }
 
   /** Notes a record that holds. @param created when the store took it, in milliseconds since the epoch */
@@ -211,6 +216,9 @@ export class FamilyCheck {
       return notCompared(`run ${other.runId} holds only up to its record ${bad}`)
     }
     if (this.#runs.has(other.runId)) return null
+    if (this.#isRemoved(other.runId)) {
+      return notCompared(`run ${other.runId}, ${what}, was removed, as the ledger retention says`)
+    }
     const message = `run ${other.runId}, ${what}, is not here`
     if (!this.#isWhole) return notCompared(message)
     // A run that was stored after it had ended was stored by another server first.

@@ -1,5 +1,7 @@
 import { type Checkpoint, type LedgerName, ledgerStream, type RunHead } from '../../api/audit.ts'
+import type { RunRemoval } from '../../api/retention.ts'
 import { REDACTION_STREAM } from '../../redaction/redaction.ts'
+import { RETENTION } from '../../retention/ledger.ts'
 import {
   type LedgerSeals,
   LedgersCheck,
@@ -10,6 +12,7 @@ import {
 import { type KnownKeys, type Trust, type TrustAnchors, trustOf } from '../public-keys.ts'
 import { FamilyCheck } from './family-check.ts'
 import { RedactionCheck } from './redaction-check.ts'
+import { Removals, removalProblem } from './removals.ts'
 import type {
   FamilyReport,
   Finding,
@@ -37,6 +40,8 @@ export type LiveReport = {
   /** Entries that hold, by the name of their ledger. */
   readonly ledgers: Readonly<Record<string, number>>
   readonly artifacts: number
+  /** Runs that are not here any more, by the ledger of retention. */
+  readonly removed: readonly RunRemoval[]
   /** What is in the data folder and cannot be verified. */
   readonly unverified?: readonly string[]
   /** What the trusted witnesses have seen. Left out if the reader names none. */
@@ -71,7 +76,8 @@ type Judging = Pick<LiveReport, 'artifacts' | 'read_model'> & {
 
 /** What is seen of all runs and ledgers, from the log of a store or from the exports of a server. */
 export class LiveCheck {
-  readonly family = new FamilyCheck(true)
+  readonly removals = new Removals()
+  readonly family = new FamilyCheck(true, (runId) => this.removals.get(runId) !== undefined)
   readonly redactions = new RedactionCheck()
   readonly ledgers: LedgersCheck
   /** What is wrong, apart from what is found at the end. */
@@ -106,6 +112,8 @@ export class LiveCheck {
     const end = this.ledgers.take(name, stored)
     if (end === null) return null
     for (const heads of this.#heads) heads.see(ledgerStream(name), end.length - 1, end.head)
+    const bad = name === 'retention' && typeof stored !== 'string' && this.removals.take(stored)
+    if (bad) this.findings.push(bad)
     return end
   }
 
@@ -137,7 +145,8 @@ export class LiveCheck {
     const findings = [
       ...this.findings,
       ...ledgers.findings,
-      ...this.#heads.flatMap((heads) => heads.findings(this.lengthOf)),
+      ...this.#heads.flatMap((heads) => heads.findings(this.lengthOf, this.removals)),
+      ...this.removals.findings(this.lengthOf),
       ...family.findings,
       ...ofCheckpoints,
     ]
@@ -154,6 +163,7 @@ export class LiveCheck {
       runs: this.#lengths.size,
       records: [...this.#lengths.values()].reduce((sum, length) => sum + length, 0),
       ledgers: ledgers.lengths,
+      removed: this.removals.all,
       redacted,
       redacted_since: wanted && redacted.redactions.filter(({ entry }) => entry >= lastEntry),
       seals: ledgers.seals,
@@ -192,16 +202,25 @@ export class KeptHeads {
    * What does not fit, after all runs were seen.
    * @param lengthOf how many records of a run or ledger hold; 0 if it does not exist
    */
-  findings(lengthOf: (runId: string) => number): Finding[] {
+  findings(lengthOf: (runId: string) => number, removals: Removals): Finding[] {
+    const covered = this.#heads.get(RETENTION.stream)?.length ?? 0
     const missing = [...this.#heads.values()].filter(({ run_id }) => !this.#met.has(run_id))
     return [
       ...this.#findings,
-      ...missing.map(({ run_id, length }): Finding => {
+      ...missing.flatMap((head): Finding[] => {
+        const { run_id, length } = head
         const seq = lengthOf(run_id)
+        const removal = removals.get(run_id)
+        if (removal !== undefined && seq === 0) {
+          const message = removalProblem(removal, head, covered)
+          return message === null
+            ? []
+            : [{ problem: 'changed', where: subjectOf(run_id), seq: null, message }]
+        }
         const now =
           seq === 0 ? 'does not exist now: it was dropped' : `has ${seq}: its end was cut off`
         const message = `it had ${length} records in ${this.#source}, and ${now}`
-        return { problem: 'missing', where: subjectOf(run_id), seq, message }
+        return [{ problem: 'missing', where: subjectOf(run_id), seq, message }]
       }),
     ]
   }

@@ -6,6 +6,7 @@ import { canonicalText } from '../../log/commitment.ts'
 import { readLogId } from '../../log/log-identity.ts'
 import { streamOf } from '../../log/run-log.ts'
 import { eventAt, type StreamReader } from '../../log/stream-pages.ts'
+import { RETENTION, retentionIndexOf } from '../../retention/ledger.ts'
 import {
   type CheckpointEntry,
   type CheckpointError,
@@ -16,6 +17,7 @@ import type { KeptCheckpoint } from '../checkpoints/kept-checkpoints.ts'
 import { leafOf, merkleRoot, sortedHeads } from '../checkpoints/merkle.ts'
 import { ledgerOf, subjectOf } from '../ledgers.ts'
 import { checkpointHash, checkSeal, type KnownKeys, knownKeys } from '../public-keys.ts'
+import { removalProblem } from './removals.ts'
 import type { Finding } from './report.ts'
 
 /** What is wrong with the signature of a checkpoint; null if nothing is. */
@@ -210,11 +212,22 @@ export async function verifyHeads(
   if (checked.isErr()) return err(checked.error.message)
   const { latest, lost } = checked.value
   const findings = [...checked.value.findings]
-  for (const { run_id, length, head } of latest?.heads.values() ?? []) {
+  const retention = await retentionIndexOf(store)
+  if (retention.isErr()) return err(retention.error.message)
+  const covered = latest?.heads.get(RETENTION.stream)?.length ?? 0
+  for (const leaf of latest?.heads.values() ?? []) {
+    const { run_id, length, head } = leaf
     const stream = ledgerOf(run_id) === null ? streamOf(run_id) : run_id
     const event = await eventAt(store, stream, length - 1)
     if (event.isErr()) return err(event.error.message)
     if (event.value?.id === uuidOfHash(head)) continue
+    const removal = event.value === null ? retention.value.removals.get(run_id) : undefined
+    const wrong = removal && removalProblem(removal, leaf, covered)
+    if (wrong === null) continue
+    if (wrong !== undefined) {
+      findings.push({ problem: 'changed', where: subjectOf(run_id), seq: null, message: wrong })
+      continue
+    }
     const [problem, message] =
       event.value === null
         ? ([

@@ -157,7 +157,9 @@ class RunsCheck {
       const { code, message } = got.error
       if (code === 'damaged_record') this.#find('unreadable', where, message)
       // If a run is gone, the checkpoint that names it reports that.
-      return code === 'damaged_record' || code === 'run_not_found' ? ok() : err(message)
+      // The ledger must say that it was removed.
+      const isGone = code === 'run_not_found' || code === 'run_removed'
+      return code === 'damaged_record' || isGone ? ok() : err(message)
     }
     const { report, folded } = await verifyFolded(unpacked(got.value), {
       ...{ anchors, family: check.family },
@@ -187,6 +189,8 @@ class RunsCheck {
     const { runId, seq } = state
     const { server, listed: all } = this.#given
     const got = await server.json(`/api/runs/${runId}`, RunDetails)
+    // It may have been removed since its export.
+    if (got.isErr() && got.error.code === 'run_removed') return ok()
     if (got.isErr() && got.error.code !== 'run_not_found') return err(got.error.message)
     this.answers += 1
     const expected = server.detailsOf(state)
@@ -194,8 +198,8 @@ class RunsCheck {
       this.#find('changed', READ_MODEL, `run ${runId}: the ${problem}`)
     if (got.isErr()) find('server answers that there is no such run')
     else {
-      // Whether its origin was redacted is not in its own records.
-      const { progress, origin_redacted: __, ...rest } = got.value
+      // Whether its origin was redacted, or it is on hold, is not in its own records.
+      const { progress, origin_redacted: __, hold: ___, ...rest } = got.value
       // Of a sub-agent, not only the records of the run itself say something.
       const { subagent: _, ...own } = progress
       // A run may have continued since the export, but it cannot go back.

@@ -3,10 +3,11 @@ import type { Checkpoint } from '../../api/audit.ts'
 import type { ArtifactSource } from '../../artifacts/artifacts.ts'
 import { allArtifactsOf } from '../../domain/named-artifacts.ts'
 import type { Logged } from '../../log/chain.ts'
-import { type LoadedRun, RUN_STREAM_PREFIX, runIdOf } from '../../log/run-log.ts'
-import type { LogPages, StreamReader } from '../../log/stream-pages.ts'
+import { type LoadedRun, RUN_STREAM_PREFIX, runIdOf, streamOf } from '../../log/run-log.ts'
+import { eventAt, type LogPages, type StreamReader } from '../../log/stream-pages.ts'
 import type { Redaction } from '../../redaction/redaction.ts'
-import type { RecordedEvent } from '../../store/event-store.ts'
+import { retentionIndexOf } from '../../retention/ledger.ts'
+import type { RecordedEvent, StoreFailure } from '../../store/event-store.ts'
 import type { BundlePart } from '../bundle/bundle-format.ts'
 import type { KeptCheckpoint } from '../checkpoints/kept-checkpoints.ts'
 import { ledgerOf } from '../ledgers.ts'
@@ -54,10 +55,12 @@ export async function verifyStore(
   const { keys, beside = [], foreign = [], projected } = store
   const checkpoints = await verifyCheckpoints(store.reader, keys, { kept, beside })
   if (checkpoints.isErr()) return err(checkpoints.error.message)
-  const log = new LogCheck(checkpoints.value, projected)
+  const removed = await removedFrom(store.reader)
+  if (removed.isErr()) return err(removed.error.message)
+  const log = new LogCheck(checkpoints.value, projected && without(projected, removed.value))
   for await (const page of store.pages()) {
     if (page.isErr()) return err(page.error.message)
-    for (const event of page.value) log.take(event)
+    for (const event of page.value) if (!removed.value.has(event.stream)) log.take(event)
   }
   const { all } = log
   all.findings.push(
@@ -69,6 +72,27 @@ export async function verifyStore(
   const artifacts = await log.finish(store.artifacts)
   const read_model = projected === null ? null : projected.runs.size
   return ok(all.report({ anchors, kept, own: keys, artifacts, read_model }))
+}
+
+/** The streams of runs that the ledger says were removed, and that are gone: an EventStoreDB still delivers them. */
+async function removedFrom(reader: StreamReader): Promise<Result<Set<string>, StoreFailure>> {
+  const index = await retentionIndexOf(reader)
+  if (index.isErr()) return err(index.error)
+  const gone = new Set<string>()
+  for (const runId of index.value.removals.keys()) {
+    const last = await eventAt(reader, streamOf(runId), 'end')
+    if (last.isErr()) return err(last.error)
+    if (last.value === null) gone.add(streamOf(runId))
+  }
+  return ok(gone)
+}
+
+/** The read model, without what the next start of a server removes from it. */
+function without(projected: Projected, gone: ReadonlySet<string>): Projected {
+  const runs = [...projected.runs].filter(([runId]) => !gone.has(streamOf(runId)))
+  const { last } = projected
+  const isGone = last !== null && gone.has(last.stream)
+  return { ...projected, runs: new Map(runs), last: isGone ? null : last }
 }
 
 /** A run as far as it holds, for the verifier and as a server folds it. */
@@ -133,12 +157,13 @@ class LogCheck {
     }
   }
 
-  /** What a redaction leaves of a pack must be there, too. */
+  /** What a redaction leaves of a pack must be there, too, if a run names that pack. */
   #takeRedaction(redaction: Logged<Redaction>): void {
     this.all.redactions.add(redaction)
-    const { replaced_by: kept } = redaction.record.payload
+    const { artifact = '', replaced_by: kept } = redaction.record.payload
     const where = { where: 'ledger redactions', seq: redaction.seq }
-    if (kept !== undefined && !this.#named.has(kept)) this.#named.set(kept, where)
+    if (kept !== undefined && this.#named.has(artifact) && !this.#named.has(kept))
+      this.#named.set(kept, where)
   }
 
   *#runsThatHold(): Generator<LoadedRun> {

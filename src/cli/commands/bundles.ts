@@ -1,6 +1,6 @@
 import { createWriteStream, existsSync } from 'node:fs'
 import { rename, rm, stat } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { Command } from 'commander'
@@ -19,6 +19,7 @@ import { OwnLog } from '../../audit/witness/own-log.ts'
 import { queryOf } from '../../client/call.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { counted } from '../../lib/text.ts'
+import { syncFolder } from '../../lib/write-durably.ts'
 import { guardSecrets } from '../../log/masking.ts'
 import type { StreamReader } from '../../log/stream-pages.ts'
 import { redactionIndexOf } from '../../redaction/redaction-index.ts'
@@ -154,11 +155,12 @@ async function* fromFolder(
 }
 
 /** Writes a file, which gets its name only when it is complete. Until then, an earlier file stays. */
-async function toFile(archive: Readable, target: string): Promise<void> {
+export async function toFile(archive: Readable, target: string): Promise<void> {
   const part = `${target}.${process.pid}.part`
   try {
     await pipeline(archive, createWriteStream(part, { flush: true }))
     await rename(part, target)
+    await syncFolder(dirname(target))
   } catch (cause) {
     await rm(part, { force: true })
     throw cause
@@ -218,6 +220,10 @@ export function explain(error: ImportError): string {
     case 'not_complete': {
       const { run_id, verified } = error.report
       return `The run ${run_id} had not ended when it was exported, after ${verified} records. Only complete runs can be imported: export it again after its end.`
+    }
+    case 'was_removed': {
+      const { run_id, removed_at, rule } = error.removal
+      return `Nothing was imported: this log removed the run ${run_id} at ${removed_at} by the rule "${rule}", and that stays true. Import it into another data folder.`
     }
     case 'store_unavailable':
     case 'store_failed':

@@ -11,6 +11,7 @@ import { type CopyProgress, copyLog, refuseOtherLog } from '../../log/copy-log.t
 import { guardSecrets } from '../../log/masking.ts'
 import type { LogPages } from '../../log/stream-pages.ts'
 import { redactionIndexOf, withoutRedacted } from '../../redaction/redaction-index.ts'
+import { retentionIndexOf } from '../../retention/ledger.ts'
 import type { Finding } from '../../server/doctor.ts'
 import { artifactsOfFolder, namedPlace } from '../../server/open-artifacts.ts'
 import { readArtifactSettings, readSettings } from '../../server/read-settings.ts'
@@ -81,8 +82,10 @@ async function* copyAll(
   const fits = await refuseOtherLog(reader, target)
   yield* fits.mapErr(({ message }) => `${message}. Nothing was copied.`)
   const redactions = yield* (await redactionIndexOf(reader)).mapErr(({ message }) => message)
+  const retention = yield* (await retentionIndexOf(reader)).mapErr(({ message }) => message)
   const named = new Set<string>()
-  const noted = notingArtifacts(withoutRedacted(pages(), redactions), named)
+  const isGone = (stream: string) => retention.removalIn(stream) !== undefined
+  const noted = notingArtifacts(withoutRedacted(pages(), redactions, isGone), named)
   const copied = await copyLog(noted, target, { onProgress: printer(), retry: retryAfterPause })
   const progress = yield* copied.mapErr(
     ({ message }) => `${message}. The target keeps what was copied so far.`,

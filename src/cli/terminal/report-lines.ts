@@ -143,6 +143,20 @@ export function redactionLine(redaction: ReportedRedaction): string {
   return `  ${oneLine(`${what}, ${timeOf(ts)} by ${principal ?? 'unknown'}: ${reason}`)}${unsigned}`
 }
 
+/** The runs that were removed, for people. */
+function removalLines(removed: LiveReport['removed']): string[] {
+  if (removed.length === 0) return []
+  const more = removed.length - MAX_LISTED
+  const listed = removed
+    .slice(-MAX_LISTED)
+    .map(({ run_id, removed_at, rule, principal, ...of }) => {
+      const file = of.archive === undefined ? '' : `, archived as ${of.archive.file}`
+      return `  ${oneLine(`run ${run_id}, ${removed_at} by ${principal ?? 'unknown'}: ${rule}${file}`)}`
+    })
+  const earlier = more > 0 ? [`  ${more} more before.`] : []
+  return [`Removed: ${counted(removed.length, 'run')}, all recorded.`, ...earlier, ...listed]
+}
+
 /** What a reader who kept a checkpoint cannot know from it. */
 function sinceLines({ redacted_since: since }: LiveReport): string[] {
   if (since === null) return []
@@ -242,6 +256,7 @@ export function liveLines(report: LiveReport): string[] {
           `The key ${key} of another server has signed ${counted(count, 'checkpoint')}.`,
       ),
     ...(holds ? redactionLines(report.redacted) : []),
+    ...removalLines(report.removed),
     ...sinceLines(report),
     ...(report.witnessed ?? []).map(witnessLine),
     ...(report.unverified === undefined

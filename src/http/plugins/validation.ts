@@ -13,8 +13,9 @@ import type { Idempotency } from '../../domain/records.ts'
 import { repeatedName } from '../../lib/json.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import { canonicalText } from '../../log/commitment.ts'
+import type { AppDeps } from '../deps.ts'
 import { ProblemError, sendProblem } from '../problems/problem.ts'
-import { invalidField, invalidFields } from '../problems/problem-of.ts'
+import { invalidField, invalidFields, removedProblem } from '../problems/problem-of.ts'
 
 type Issue = z.core.$ZodIssue
 
@@ -97,14 +98,14 @@ declare module 'fastify' {
   }
 }
 
-/** Refuses an address under /api/runs/{run_id} whose id is not a UUID: there is no such run. */
-export const runParams = fp(
-  async (app) => {
+/** Refuses an address under /api/runs/{run_id} whose id is not a UUID, or that of a run which was removed: there is no such run. */
+export const runParams = fp<Pick<AppDeps, 'retention'>>(
+  async (app, { retention }) => {
     app.decorateRequest('runId', '')
     app.addHook('onRoute', (route) => {
       if (!route.url.startsWith('/api/runs/:run_id')) return
       // After validation, so that fields that are not valid are reported first.
-      route.preHandler = [readRunId, ...[route.preHandler ?? []].flat()]
+      route.preHandler = [readRunId(retention), ...[route.preHandler ?? []].flat()]
     })
   },
   { name: 'run-params', dependencies: ['security'] },
@@ -112,15 +113,19 @@ export const runParams = fp(
 
 const OfRun = z.object({ run_id: RunId })
 
-function readRunId(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
-  const params = OfRun.safeParse(request.params)
-  if (!params.success) {
-    void sendProblem(request, reply, { code: 'run_not_found' })
-    return
+const readRunId =
+  (retention: AppDeps['retention']) =>
+  (request: FastifyRequest, reply: FastifyReply, done: () => void): void => {
+    const { data } = OfRun.safeParse(request.params)
+    const removal = data && retention?.removalOf(data.run_id)
+    if (data === undefined || removal !== undefined) {
+      const problem = removal ? removedProblem(removal) : ({ code: 'run_not_found' } as const)
+      void sendProblem(request, reply, problem)
+      return
+    }
+    request.runId = data.run_id
+    done()
   }
-  request.runId = params.data.run_id
-  done()
-}
 
 /** The headers of a request that may have a name. */
 export const Named = z.looseObject({

@@ -1,11 +1,13 @@
 import type { FastifyRequest } from 'fastify'
 import type { FieldProblem, Problem } from '../../api/problems.ts'
+import type { RunRemoval } from '../../api/retention.ts'
 import type { AuditError } from '../../audit/audit.ts'
 import type { TokenFailure } from '../../auth/auth.ts'
 import type { CarryError } from '../../domain/errors.ts'
 import type { CommandError } from '../../log/handle-command.ts'
 import type { QueryError } from '../../queries/run-history.ts'
 import type { RedactError } from '../../redaction/redact-run.ts'
+import type { RetentionError } from '../../retention/retention.ts'
 
 /** The problem that reports why a command failed. */
 export function commandProblem(error: CommandError | CarryError): Problem {
@@ -71,6 +73,21 @@ export function queryProblem(error: QueryError): Problem {
   if (error.type !== 'record_not_found') return commandProblem(error)
   const detail = `The run has no record with seq ${error.seq} yet: its last one is ${error.last}.`
   return { code: 'record_not_found', detail }
+}
+
+/** The problem that reports that there is no run any more. */
+export function removedProblem(removal: RunRemoval): Problem {
+  const { removed_at, rule, principal, archive, action } = removal
+  const what = action === 'archive' ? `archived as ${archive?.file} and removed` : 'removed'
+  const detail = `The run was ${what} at ${removed_at} by the rule "${rule}" of ${principal ?? 'somebody'}.`
+  return { code: 'run_removed', detail, removal }
+}
+
+/** The problem that reports why retention did not do something. */
+export function retentionProblem(error: RetentionError): Problem {
+  if (error.type === 'run_removed') return removedProblem(error.removal)
+  if (error.type === 'on_hold') return { code: 'busy' }
+  return commandProblem(error)
 }
 
 /** The problem that reports an error to an auditor. The server also logs an error of its own. */

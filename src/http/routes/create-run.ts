@@ -18,8 +18,14 @@ import { acceptanceProblems, hasAcceptance, keepAcceptance } from '../acceptance
 import type { AppDeps, PlannedRun, ZodApp } from '../deps.ts'
 import { commandFrom, completeFromOrigin, type From, fromOf, originGone } from '../origin.ts'
 import { Named, nameOf, readName } from '../plugins/validation.ts'
-import { COMMAND_PROBLEMS, described, problems, sendResult } from '../problems/problem.ts'
-import { invalidFields } from '../problems/problem-of.ts'
+import {
+  COMMAND_PROBLEMS,
+  described,
+  problems,
+  sendProblem,
+  sendResult,
+} from '../problems/problem.ts'
+import { invalidFields, removedProblem } from '../problems/problem-of.ts'
 import { authorOf, findRun, shown } from './commands.ts'
 
 const DESCRIPTION =
@@ -65,13 +71,21 @@ export function createRun(app: ZodApp, deps: AppDeps): void {
           RunAndStatus,
         ),
         201: described('The run is in the log, and its agent starts at once', StartedRun),
-        ...problems('invalid_request', 'key_reused', ...COMMAND_PROBLEMS, ...ORIGIN_PROBLEMS),
+        ...problems(
+          'invalid_request',
+          'key_reused',
+          'run_removed',
+          ...COMMAND_PROBLEMS,
+          ...ORIGIN_PROBLEMS,
+        ),
       },
     },
     preValidation: [readName, completeFromOrigin(deps)],
     handler: async (request, reply) => {
       const name = nameOf(request)
       const runId = name === undefined ? randomUUID() : idOf(name)
+      const removal = deps.retention?.removalOf(runId)
+      if (removal !== undefined) return sendProblem(request, reply, removedProblem(removal))
       const wanted = { runId, name, body: request.body, from: fromOf(request) }
       const answer = startOnce(request, wanted, deps).map(({ status, run }) => {
         reply.code(status).header('location', `/api/runs/${runId}`)

@@ -1,6 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import * as z from 'zod'
 import type { Problem } from '../../api/problems.ts'
+import { RunHold } from '../../api/retention.ts'
 import { GetRunQuery, ListRunsQuery, RunParams } from '../../api/run-requests.ts'
 import { RunDetails, RunSummary } from '../../api/runs.ts'
 import type { Origin } from '../../domain/origin.ts'
@@ -80,7 +81,7 @@ function getRun(app: ZodApp, deps: AppDeps): void {
       response: {
         200: described('The run', RunDetails),
         304: UNCHANGED,
-        ...problems('invalid_request', 'not_projected', ...HISTORY_PROBLEMS),
+        ...problems('invalid_request', 'not_projected', 'run_removed', ...HISTORY_PROBLEMS),
       },
     },
     handler: async (request, reply) => {
@@ -110,18 +111,22 @@ function sendRun(
   request: FastifyRequest,
   reply: FastifyReply,
   { state }: LoadedRun,
-  { readModel, redactions }: AppDeps,
+  { readModel, redactions, retention }: AppDeps,
 ): FastifyReply {
   const waited = waitedFor(state, readModel)
   const later = readModel.laterTags(state.runId)
-  const name = revisionOf([state, ...waited], later)
+  const hold = retention?.holdOf(state.runId)
+  const revision = revisionOf([state, ...waited], later)
+  const name = hold === undefined ? revision : `${revision}-h${hold.entry}`
   const origins = originsOf(state, readModel)
   const runIds = [...[state, ...waited].map(({ runId }) => runId), ...idsOf(origins)]
   const tag = entityTag(name, runIds, redactions)
   if (isKnown(request, reply, tag)) return reply.code(304).send()
   const isWhole = !isRedacted(origins, redactions)
-  if (waited.length === 0 && isWhole && later === null) return sendJson(reply, detailsOf(state))
-  const details = { ...runDetails(state, waited), ...present({ tags: later?.tags }) }
+  const isPlain = waited.length === 0 && later === null && hold === undefined
+  if (isPlain && isWhole) return sendJson(reply, detailsOf(state))
+  const now = { ...present({ tags: later?.tags }), ...(hold && { hold: RunHold.parse(hold) }) }
+  const details = { ...runDetails(state, waited), ...now }
   return reply.send(isWhole ? details : { ...details, origin_redacted: true })
 }
 

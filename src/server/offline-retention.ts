@@ -1,0 +1,41 @@
+import { err, ok } from 'neverthrow'
+import type { Logger } from 'pino'
+import { RecentArtifacts } from '../artifacts/recent-artifacts.ts'
+import { createAudit } from '../audit/audit.ts'
+import { signingWith } from '../audit/keyring.ts'
+import { OwnLog } from '../audit/witness/own-log.ts'
+import { createRetention } from '../retention/retain-runs.ts'
+import { withCrashingRemovals } from './crash-points.ts'
+import { openIdentity } from './data-folder.ts'
+import { createRemover } from './join-rooms.ts'
+import { openArtifacts } from './open-artifacts.ts'
+import { date, now, openHistory } from './open-history.ts'
+import type { Settings } from './settings.ts'
+
+/** The retention of a log that no server uses, with its exports. The error is a text for people. */
+export async function openRetention(settings: Settings, log: Logger, opened: AsyncDisposableStack) {
+  const identity = await openIdentity(settings)
+  if (identity.isErr()) return err(identity.error)
+  const { keyring, serverId } = identity.value
+  const history = await openHistory(settings, { log, opened, sign: signingWith(keyring) })
+  if (history.isErr()) return err(history.error)
+  const { ledger, redactor, retention, store, readModel, projector } = history.value
+  const places = openArtifacts(settings, ledger)
+  if (places.isErr()) return err(places.error)
+  const kept = withCrashingRemovals(places.value.artifacts, settings.RETRAI_CRASH_AT)
+  const artifacts = new RecentArtifacts(kept)
+  if (!(await projector.caughtUpOnce())) return err('The log cannot be read.')
+  const remover = createRemover({ artifacts, readModel, log }, { retention, ledger, redactor })
+  opened.defer(() => remover.stop())
+  const ownLog = new OwnLog({ store, keyring, serverId })
+  return ok({
+    ...createRetention({ retention, remover, store, readModel, now }),
+    /** Begins to remove runs. */
+    start: () => remover.start(),
+    /** Waits for the runs that are recorded as removed. @returns whether all are gone */
+    settled: () => remover.settled(REMOVED_WITHIN_MS),
+    audit: createAudit({ store, runs: readModel, keyring, artifacts, clock: date, ownLog }),
+  })
+}
+
+const REMOVED_WITHIN_MS = 600_000
