@@ -60,14 +60,14 @@ function matches({ match }: RetentionRule, state: RunState, now: number): boolea
 
 /** Runs of a list, in its order. */
 async function* runsOf(
-  { get, list }: Deps['readModel'],
+  readModel: Deps['readModel'],
   query: Pick<RunQuery, 'parent' | 'origin'>,
 ): AsyncGenerator<LoadedRun> {
   let cursor: string | undefined
   do {
-    const page = list({ ...query, limit: 1000, ...present({ cursor }) })
+    const page = readModel.list({ ...query, limit: 1000, ...present({ cursor }) })
     for (const { run_id } of page?.runs ?? []) {
-      const run = get(run_id)
+      const run = readModel.get(run_id)
       if (run !== null) yield run
     }
     cursor = page?.next ?? undefined

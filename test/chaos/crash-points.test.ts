@@ -41,6 +41,8 @@ const isOfServers = (point: CrashPoint): boolean => point.endsWith('mcp_tools_li
 /** test/reliability/carried-files.test.ts has these. */
 const isOfFiles = (point: CrashPoint): boolean =>
   /(?:copy|carry|project_copied|changes_applied|files_rolled_back|copy_discarded)$/.test(point)
+/** test/reliability/retention.test.ts has these. */
+const isOfRetention = (point: CrashPoint): boolean => /remov/.test(point)
 const isOfTheProxy = (point: CrashPoint): boolean => point.endsWith('network_connection')
 
 const ENDS: ReadonlyMap<Plan, object> = new Map([
@@ -77,7 +79,9 @@ describe.concurrent('a server that is killed', AMPLE, () => {
   test.for(
     CRASH_POINTS.filter(
       (one) =>
-        ![isOfTheProxy, isOfTheQueue, isOfServers, isOfFiles].some((isOther) => isOther(one)),
+        ![isOfTheProxy, isOfTheQueue, isOfServers, isOfFiles, isOfRetention].some((isOther) =>
+          isOther(one),
+        ),
     ),
   )('%s continues all its runs', (point, { expect, signal }) =>
     sites.with(signal, async (site) => {

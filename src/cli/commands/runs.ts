@@ -152,6 +152,10 @@ function rowsOf(run: RunDetails): Row[] {
     ['seconds', run.max_seconds === null ? null : `at most ${run.max_seconds}`],
     ['created', run.created_at],
     ['ended', run.ended_at],
+    [
+      'on hold',
+      run.hold && `${run.hold.reason} (${run.hold.principal ?? 'unknown'}, ${run.hold.since})`,
+    ],
     ['seq', String(progress.seq)],
     ['waits for', run.waiting_for && waitText(run.waiting_for)],
     ['waits for', progress.waiting_for?.summary],

@@ -43,6 +43,7 @@ export const livePlugin = fp<AppDeps>(
     const live: LiveDeps = {
       ...{ store, readModel, clock, checkpoint, parts, log: app.log, asOfNow: redactions.asOfNow },
       watchLog: createWatchLog(deps.accessLog ?? null, clock),
+      removalOf: deps.retention?.removalOf,
       limits: { ...LIVE_LIMITS, ...deps.live },
     }
     const [runTopics, allRuns] = [new RunTopics(live), allRunsTopic(live)]

@@ -76,11 +76,11 @@ export function queryProblem(error: QueryError): Problem {
 }
 
 /** The problem that reports that there is no run any more. */
-export function removedProblem(removal: RunRemoval): Problem {
+export function removedProblem(removal: RunRemoval) {
   const { removed_at, rule, principal, archive, action } = removal
   const what = action === 'archive' ? `archived as ${archive?.file} and removed` : 'removed'
   const detail = `The run was ${what} at ${removed_at} by the rule "${rule}" of ${principal ?? 'somebody'}.`
-  return { code: 'run_removed', detail, removal }
+  return { code: 'run_removed', detail, removal } as const
 }
 
 /** The problem that reports why retention did not do something. */

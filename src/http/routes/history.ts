@@ -8,12 +8,18 @@ import { present } from '../../domain/present.ts'
 import type { Kind } from '../../domain/records.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { namesArtifact } from '../../log/lineage.ts'
+import { runIdOf, streamOf } from '../../log/run-log.ts'
 import { fieldChanges, runDetails } from '../../queries/run-details.ts'
 import { openCall, sentConversation, stateAt, walk } from '../../queries/run-history.ts'
 import { hiddenFrom } from '../acceptance.ts'
 import type { AppDeps, ZodApp } from '../deps.ts'
 import { described, problems, READ_PROBLEMS, sendProblem, sendResult } from '../problems/problem.ts'
-import { artifactProblem, invalidField, queryProblem } from '../problems/problem-of.ts'
+import {
+  artifactProblem,
+  invalidField,
+  queryProblem,
+  removedProblem,
+} from '../problems/problem-of.ts'
 import { entityTag, isKnown } from '../replies/conditional.ts'
 import { sendStream } from '../replies/format.ts'
 import { findRun } from './commands.ts'
@@ -106,7 +112,7 @@ function conversation(app: ZodApp, deps: AppDeps): void {
       querystring: ConversationQuery,
       response: {
         200: described('The request to the model', SentConversation),
-        ...problems('invalid_request', ...HISTORY_PROBLEMS),
+        ...problems('invalid_request', 'run_removed', ...HISTORY_PROBLEMS),
       },
     },
     handler: async (request, reply) => {
@@ -126,7 +132,16 @@ function conversation(app: ZodApp, deps: AppDeps): void {
           ],
         }),
       )
-      return sendResult(request, reply, sent.mapErr(queryProblem))
+      return sendResult(
+        request,
+        reply,
+        sent.mapErr((error) => {
+          // The run may begin from one that was removed, with the conversation up to there.
+          const isGone = error.type === 'damaged_record' && error.stream !== streamOf(runId)
+          const removal = isGone ? deps.retention?.removalOf(runIdOf(error.stream)) : undefined
+          return removal === undefined ? queryProblem(error) : removedProblem(removal)
+        }),
+      )
     },
   })
 }

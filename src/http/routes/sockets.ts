@@ -13,6 +13,7 @@ import type { Live } from '../live/live-plugin.ts'
 import type { Watch } from '../live/sockets.ts'
 import { patiently, type View, viewAllRuns, viewRun } from '../live/views.ts'
 import { problems, sendProblem } from '../problems/problem.ts'
+import { removedProblem } from '../problems/problem-of.ts'
 
 export const sockets = [watchRun, watchAll]
 
@@ -128,6 +129,8 @@ async function beginRun(
     return refuse('unknown_run', `"${givenId}" is not a run id. GET /api/runs lists all runs.`)
   }
   if (query.isErr()) return refuse('bad_request', query.error)
+  const removal = live.removalOf?.(runId)
+  if (removal !== undefined) return refuse('unknown_run', removedProblem(removal).detail)
   const { after = -1, caught_up } = query.value
   const found = await patiently(() => viewRun(runId, query.value, live), live, signal)
   if (found === null) return null

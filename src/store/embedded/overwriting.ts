@@ -19,9 +19,10 @@ export class Overwriter {
       blank: db.prepare('UPDATE events SET data = ?, metadata = ? WHERE position = ?'),
       blankNewest: db.prepare('UPDATE rewritten SET data = ?, metadata = ? WHERE id = ?'),
       add: db.prepare('INSERT INTO rewritten (position, data, metadata) VALUES (?, ?, ?)'),
-      removeNewest: db.prepare(`
-        DELETE FROM rewritten WHERE position IN (SELECT position FROM events WHERE stream_id = ?)`),
-      remove: db.prepare('DELETE FROM events WHERE stream_id = ?'),
+      removals: ['rewritten', 'events'].flatMap((table) => [
+        db.prepare(`UPDATE ${table} SET ${BLANKED} WHERE ${OF_STREAM}`),
+        db.prepare(`DELETE FROM ${table} WHERE ${OF_STREAM}`),
+      ]),
     }
   }
 
@@ -41,8 +42,7 @@ export class Overwriter {
   /** Null if it is done. The stream keeps its row: a stream without events takes no appends. @throws what SQLite throws */
   remove(streamId: number): StoreFailure | null {
     this.#db.exec('BEGIN IMMEDIATE')
-    this.#statements.removeNewest.run(streamId)
-    this.#statements.remove.run(streamId)
+    for (const statement of this.#statements.removals) statement.run(streamId)
     this.#db.exec('COMMIT')
     return this.#emptyLog()
   }
@@ -85,6 +85,12 @@ const isBlank = (data: string): boolean => data !== '' && data.trim() === ''
 
 /** As many bytes as the text has. */
 const padding = (text: string): string => ' '.repeat(Buffer.byteLength(text))
+
+const OF_STREAM = 'position IN (SELECT position FROM events WHERE stream_id = ?)'
+const blanked = (column: string): string =>
+  `${column} = replace(hex(zeroblob(length(CAST(${column} AS BLOB)))), '00', ' ')`
+/** A row is blanked before it is removed, too: otherwise SQLite may leave a copy in the unused part of a page. */
+const BLANKED = ['data', 'metadata'].map(blanked).join(', ')
 
 const NEWEST = `
   SELECT id, data, metadata FROM rewritten WHERE position = ? ORDER BY id DESC LIMIT 1`

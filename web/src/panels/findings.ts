@@ -9,6 +9,7 @@ import { statusOf } from '../../../src/domain/state.ts'
 import type { Connection } from '../run/run-store.ts'
 import type { RunView } from '../run/run-view.ts'
 import { redactedIn } from '../run/seq-record.ts'
+import { visible } from '../ui/foreign-text.ts'
 import { counted, formatAgo, formatCount } from '../ui/format.ts'
 import type { ProofVerdict } from '../verify/protocol.ts'
 import type { Verifying } from '../verify/use-verification.ts'
@@ -55,6 +56,7 @@ export function examine(evidence: Evidence): readonly Finding[] {
     ...isolation(view),
     ...mcpServers(view),
     ...redactions(view),
+    ...held(server),
     complete(view, server, connection),
     account(view, server),
   ]
@@ -269,6 +271,13 @@ function redactions({ records, redactions: redacted }: RunView): Finding[] {
       more: 'Commitments replace them, so that the rest can still be verified',
     },
   ]
+}
+
+function held(server: RunDetails | null): Finding[] {
+  if (server?.hold === undefined) return []
+  const { reason, since, principal } = server.hold
+  const more = `${visible(reason)}. By ${principal ?? 'somebody'}, ${formatAgo(Date.parse(since), Date.now())}`
+  return [{ verdict: 'note', what: 'On hold: no rule of retention removes it', more }]
 }
 
 function complete(view: RunView, server: RunDetails | null, connection: Connection): Finding {

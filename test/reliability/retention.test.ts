@@ -1,0 +1,424 @@
+import { once } from 'node:events'
+import { readdir, readFile, rm } from 'node:fs/promises'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { ok } from 'neverthrow'
+import { describe, expect } from 'vitest'
+import type { Script } from '../../examples/scripted-model/script.ts'
+import { signingOf } from '../../src/cli/data-folder.ts'
+import type { Signing } from '../../src/log/chain.ts'
+import { decideAndAppend } from '../../src/log/decider.ts'
+import { load, streamOf } from '../../src/log/run-log.ts'
+import { RETENTION } from '../../src/retention/ledger.ts'
+import { cleanEnv, retrai } from '../cli/support.ts'
+import { SocketReader } from '../http/live/watcher.ts'
+import type { StandIn } from '../support/eventstore-stand-in/index.ts'
+import { bash, type Site, type SiteServer, until } from '../support/site.ts'
+import { test } from '../support/test.ts'
+
+const SECRET = 'orchid-on-the-sill'
+const help = { tool: 'run_subagent', args: { instructions: 'Help.' } }
+
+/** The agent of a run in `gone` starts a sub-agent, and prints more than a record holds. */
+const script: Script = ({ turn, conversation, messages }) => {
+  if (JSON.stringify(messages).includes('# Instructions\\nHelp.')) return { text: 'I helped.' }
+  if (!conversation.includes('/gone.')) return bash('touch done')
+  return turn === 0 ? { calls: [help] } : bash(`seq 1 9000; echo ${SECRET}; touch done`)
+}
+
+const SERVING = { RETRAI_CHECKPOINT_SECONDS: '1' }
+
+async function serve(site: Site, store?: StandIn, env: Record<string, string> = {}) {
+  const model = await site.model(script)
+  const server = await site.serve('data', {
+    ...{ model, env: { ...SERVING, ...env } },
+    ...(store && { store }),
+  })
+  await server.untilReady()
+  return server
+}
+
+async function achieved(server: SiteServer, site: Site, name: string, changes: object = {}) {
+  const runId = await server.start(await site.project(name), changes)
+  await server.untilStatus(runId, 'achieved')
+  return runId
+}
+
+const policyFor = (site: Site, project: string, action: string, match: object = {}) =>
+  site.write(
+    'policy.json',
+    JSON.stringify({
+      rules: [{ name: 'old', match: { project: site.path(project), ...match }, action }],
+    }),
+  )
+
+const idsOf = async (server: SiteServer) =>
+  (JSON.parse((await server.get('/api/runs')).text) as { run_id: string }[]).map((r) => r.run_id)
+
+const ledgerOf = async (server: SiteServer) =>
+  (await server.get('/api/ledgers/retention')).text.split('\n').filter((line) => line !== '')
+
+/** The subagent that a run has started. */
+async function subagentOf(server: SiteServer, runId: string): Promise<string> {
+  const { body } = await server.get(`/api/runs/${runId}`)
+  return String((body.subagents as { run_id: string }[])[0]?.run_id)
+}
+
+/** The packs of the snapshots of a run. */
+async function packsOf(server: SiteServer, runId: string): Promise<string[]> {
+  const { text } = await server.get(`/api/runs/${runId}/events?kinds=snapshot`)
+  const records = JSON.parse(text) as { payload: { packs: { sha256: string }[] } }[]
+  return records.flatMap(({ payload }) => payload.packs.map(({ sha256 }) => sha256))
+}
+
+/** Whether a text is in a file of a folder, such as an artifact or the log. */
+async function holds(folder: string, text: string): Promise<boolean> {
+  for (const file of await readdir(folder, { recursive: true, withFileTypes: true })) {
+    if (!file.isFile()) continue
+    if ((await readFile(join(file.parentPath, file.name))).includes(text)) return true
+  }
+  return false
+}
+
+const verified = async (place: readonly string[]) => {
+  const { code, stdout, stderr } = await retrai(['verify', ...place], cleanEnv())
+  return { code, text: stdout + stderr }
+}
+
+/** Resolves once the last checkpoint covers the ledger. */
+const untilCovered = (server: SiteServer) =>
+  until(
+    () => server.get('/api/checkpoints/latest/runs/retrai-retention'),
+    ({ status }) => status === 200,
+  )
+
+describe.for(['a data folder', 'an EventStoreDB'])('in %s', (kind) => {
+  test('a run leaves with its sub-agent, what it shares stays, and all that names it holds', async ({
+    site,
+  }) => {
+    const store = kind === 'a data folder' ? undefined : await site.standIn()
+    const server = await serve(site, store)
+    const key = { 'idempotency-key': 'once' }
+    const request = {
+      ...{ goal: 'shell-goal', cwd: await site.project('gone'), model_name: 'scripted' },
+      ...{ max_iterations: 5, max_turns_per_iteration: 1 },
+    }
+    const gone = String((await server.post('/api/runs', request, key)).body.run_id)
+    await server.untilStatus(gone, 'achieved')
+    const subagent = await subagentOf(server, gone)
+    const kept = await achieved(server, site, 'kept')
+    const keptPacks = await packsOf(server, kept)
+    await rm(site.path('gone', 'done'))
+    const next = await server.post('/api/runs', {
+      continues: { run_id: gone },
+      instructions: 'Again.',
+    })
+    const later = String(next.body.run_id)
+    await server.untilStatus(later, 'achieved')
+    const shared = (await packsOf(server, gone)).filter((pack) => keptPacks.includes(pack))
+    expect(shared).not.toEqual([])
+    const feed = new SocketReader({ port: Number(new URL(server.url).port) }, '?after=end', String)
+    await feed.opened()
+
+    const policy = await policyFor(site, 'gone', 'remove', { status: 'achieved' })
+    // Only the first one: the continuation is held.
+    expect((await server.retrai('hold', later, '--reason', 'A lawsuit')).code).toBe(0)
+    expect((await server.get(`/api/runs/${later}`)).body.hold).toMatchObject({
+      ...{ reason: 'A lawsuit', principal: 'local' },
+    })
+    const before = [await ledgerOf(server), await idsOf(server)]
+    const dry = await server.retrai('retention', '--policy', policy, '--dry-run', '--json')
+    expect(dry.code, dry.stderr).toBe(0)
+    const listed = dry.stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line))
+    expect(listed.map(({ run_id, kept: why }) => [run_id, why === null])).toEqual(
+      expect.arrayContaining([
+        ...[
+          [gone, true],
+          [subagent, true],
+          [later, false],
+        ],
+      ]),
+    )
+    expect([await ledgerOf(server), await idsOf(server)]).toEqual(before)
+
+    const done = await server.retrai('retention', '--policy', policy)
+    expect(done.code, done.stderr).toBe(0)
+    for (const path of ['', '/events', '/export', '/proof', '/conversation', '/redactions']) {
+      const answer = await server.get(`/api/runs/${gone}${path}`)
+      expect(answer.status, path).toBe(410)
+      expect(answer.body).toMatchObject({
+        type: 'urn:retrai:problem:run_removed',
+        removal: { run_id: gone, rule: 'old', action: 'remove', principal: 'local' },
+      })
+    }
+    expect((await server.get(`/api/runs/${subagent}`)).status).toBe(410)
+    expect(await idsOf(server)).toEqual(expect.not.arrayContaining([gone, subagent]))
+    expect((await server.post('/api/runs', request, key)).status).toBe(410)
+    expect((await server.get('/api/events?limit=5000')).text).not.toContain(gone)
+    expect((await server.get(`/api/runs/${later}`)).status).toBe(200)
+    // It begins from the one that is gone.
+    const conversation = await server.get(`/api/runs/${later}/conversation`)
+    expect(conversation.body).toMatchObject({ status: 410, removal: { run_id: gone } })
+    const watched = await server.watch(gone).closed
+    expect(watched.code).toBe(4404)
+    // Who watches all runs goes on.
+    const fresh = await achieved(server, site, 'fresh')
+    await until(() => feed.texts.some((text) => text.includes(fresh)), Boolean)
+    expect(feed.socket.readyState).toBe(feed.socket.OPEN)
+    feed.socket.close()
+    await untilCovered(server)
+    const whole = await verified(['--server', server.url])
+    expect(whole.code, whole.text).toBe(0)
+    expect(whole.text).toContain('Removed: 2 runs, all recorded.')
+    await server.stop()
+    const log = store ? ['--store', store.connectionString] : ['--data-dir', site.path('data')]
+    const stopped = await verified(log)
+    expect(stopped.code, stopped.text).toBe(0)
+    // A read model that is made anew knows as little of it.
+    for (const name of await readdir(site.path('data'))) {
+      if (name.startsWith('read-model')) await rm(site.path('data', name))
+    }
+    const again = await serve(site, store)
+    expect((await again.get(`/api/runs/${gone}`)).status).toBe(410)
+    expect((await idsOf(again)).sort()).toEqual([kept, later, fresh].sort())
+    expect((await again.get('/health/ready')).status).toBe(200)
+  })
+})
+
+const POINTS = [
+  ...['before append of run_removed', 'after append of run_removed'],
+  ...['before append of run_removed#2', 'before removal of artifact', 'after removal of artifact'],
+  ...['before removal of run', 'after removal of run', 'before removal of run#2'],
+  ...['after removal of run#2', 'after removal of run#3'],
+]
+
+test.for(POINTS)(
+  'killed %s, the next start or the same command ends it',
+  async (point, { site }) => {
+    const first = await serve(site)
+    const ids = [await achieved(first, site, 'gone')]
+    ids.push(await subagentOf(first, ids[0] ?? ''), await achieved(first, site, 'gone2'))
+    const kept = await achieved(first, site, 'kept')
+    await first.stop()
+    const rules = ['gone', 'gone2'].map((name) => ({
+      ...{ name, match: { project: site.path(name) }, action: 'archive' },
+    }))
+    const policy = await site.write('policy.yml', JSON.stringify({ rules }))
+    const server = await serve(site, undefined, { RETRAI_CRASH_AT: point })
+    const dead = once(server.process, 'exit')
+    const command = ['retention', '--policy', policy, '--archive', site.path('archive')]
+    expect((await server.retrai(...command)).code).not.toBe(0)
+    await dead
+    const again = await serve(site)
+    const recorded = (await ledgerOf(again)).length
+    const statuses = async () =>
+      Promise.all(ids.map(async (id) => (await again.get(`/api/runs/${id}`)).status))
+    expect((await statuses()).filter((status) => status === 410)).toHaveLength(recorded)
+    const done = await again.retrai(...command)
+    expect(done.code, done.stderr).toBe(0)
+    expect(await statuses()).toEqual([410, 410, 410])
+    expect(await ledgerOf(again)).toHaveLength(3)
+    expect(await idsOf(again)).toEqual([kept])
+    await untilCovered(again)
+    await again.stop()
+    expect(await holds(site.path('data'), SECRET)).toBe(false)
+    const whole = await verified(['--data-dir', site.path('data')])
+    expect(whole.code, whole.text).toBe(0)
+    const files = await readdir(site.path('archive'))
+    expect(files.sort()).toEqual(ids.map((id) => `retrai-run-${id}.tar.gz`).sort())
+    for (const file of files) expect((await verified([site.path('archive', file)])).code).toBe(0)
+  },
+)
+
+/** A stopped server's folder with a run in `gone`, its sub-agent, and a run in `kept`. */
+async function stoppedFolder(
+  site: Site,
+  held?: (server: SiteServer, ids: Ids) => Promise<unknown>,
+) {
+  const server = await serve(site)
+  const gone = await achieved(server, site, 'gone')
+  const ids = { gone, subagent: await subagentOf(server, gone), kept: '' }
+  ids.kept = await achieved(server, site, 'kept')
+  await held?.(server, ids)
+  await untilCoversRuns(server, ids)
+  await server.stop()
+  return ids
+}
+type Ids = { readonly gone: string; readonly subagent: string; readonly kept: string }
+
+const untilCoversRuns = (server: SiteServer, ids: Ids) =>
+  until(
+    async () =>
+      Promise.all(
+        Object.values(ids).map(async (id) => {
+          const { body } = await server.get(`/api/checkpoints/latest/runs/${id}`)
+          const { body: run } = await server.get(`/api/runs/${id}`)
+          const progress = run.progress as { seq: number }
+          return (body.leaf as { length: number } | undefined)?.length === progress.seq + 1
+        }),
+      ),
+    (all) => all.every(Boolean),
+  )
+
+const offline = (site: Site, policy: string, ...args: string[]) =>
+  retrai(['retention', '--policy', policy, '--data-dir', site.path('data'), ...args], cleanEnv())
+
+test('a stopped server: a hold on a sub-agent keeps the whole family, until it is released', async ({
+  site,
+}) => {
+  const ids = await stoppedFolder(site, (server, { subagent }) =>
+    server.ask('PUT', `/api/runs/${subagent}/hold`, { reason: 'A lawsuit' }),
+  )
+  const policy = await policyFor(site, 'gone', 'archive')
+  expect((await offline(site, policy)).stderr).toContain('--archive FOLDER')
+  const kept = await offline(site, policy, '--archive', site.path('archive'))
+  expect(kept.stdout).toContain(`it stays: run ${ids.subagent} is on hold: A lawsuit`)
+  expect(kept).toMatchObject({ code: 0, stderr: '0 runs removed.\n' })
+  const server = await serve(site)
+  expect((await server.retrai('hold', ids.subagent, '--release')).stdout).toContain('not on hold')
+  await server.stop()
+  const done = await offline(site, policy, '--archive', site.path('archive'))
+  expect(done, done.stderr).toMatchObject({ code: 0, stderr: '2 runs removed.\n' })
+  const exports = ['gone', 'subagent'].map((name) =>
+    site.path('archive', `retrai-run-${ids[name as 'gone']}.tar.gz`),
+  )
+  expect((await verified(exports)).text).toContain('Compared 1 sub-agent')
+  const back = await retrai(
+    ['import', exports[0] ?? '', '--data-dir', site.path('data')],
+    cleanEnv(),
+  )
+  expect(back).toMatchObject({ code: 3, stderr: expect.stringContaining('this log removed') })
+  const other = await retrai(
+    ['import', exports[0] ?? '', '--data-dir', site.path('other')],
+    cleanEnv(),
+  )
+  expect(other.code, other.stderr).toBe(0)
+  expect(await holds(site.path('data'), SECRET)).toBe(false)
+  const whole = await verified(['--data-dir', site.path('data')])
+  expect(whole.code, whole.text).toBe(0)
+})
+
+describe('verification finds', () => {
+  const cases: Record<string, (db: DatabaseSync, ids: Ids) => void> = {
+    'a run that is gone without an entry': (db, { kept }) => {
+      const stream = `(SELECT id FROM streams WHERE name = 'run-${kept}')`
+      db.exec(`DELETE FROM events WHERE stream_id = ${stream}`)
+    },
+    'a run whose entry is taken away': (db) => {
+      const stream = "(SELECT id FROM streams WHERE name = 'retrai-retention')"
+      db.exec(`DELETE FROM events WHERE stream_id = ${stream}`)
+    },
+    'an entry that is changed to another run': (db, { gone, kept }) => {
+      db.exec(`UPDATE events SET data = replace(data, '${gone}', '${kept}')
+        WHERE type = 'run_removed'`)
+    },
+    'an entry about another length': (db) => {
+      db.exec(`UPDATE events SET data = replace(data, '"length":', '"length":1')
+        WHERE type = 'run_removed'`)
+    },
+  }
+  test.for(Object.entries(cases))('%s', async ([, alter], { site }) => {
+    const ids = await stoppedFolder(site)
+    const policy = await policyFor(site, 'gone', 'remove')
+    expect((await offline(site, policy)).code).toBe(0)
+    expect((await verified(['--data-dir', site.path('data')])).code).toBe(0)
+    const db = new DatabaseSync(site.path('data', 'log.sqlite'))
+    db.exec('PRAGMA foreign_keys = OFF')
+    alter(db, ids)
+    db.close()
+    const found = await verified(['--data-dir', site.path('data')])
+    expect(found.code).toBe(1)
+    expect(found.text).toContain('DOES NOT HOLD')
+  })
+})
+
+test('an entry that nobody has signed is found, and one that is not carried out, until a server starts', async ({
+  site,
+}) => {
+  const { gone, kept } = await stoppedFolder(site)
+  const remove = (runId: string, sign?: Signing) =>
+    site.withLog('data', async (store) => {
+      const run = (await load(store, runId))._unsafeUnwrap()
+      const end = { length: (run?.state.seq ?? 0) + 1, head: run?.head ?? '' }
+      const payload = { run_id: runId, ...end, rule: 'mine', action: 'remove' } as const
+      const author = { commandId: 'x', principal: 'mallory' }
+      const entries = () => ok([{ kind: 'run_removed', ts: 1, payload } as const])
+      const options = sign === undefined ? {} : { sign }
+      const added = await decideAndAppend(store, RETENTION, entries, author, options)
+      added._unsafeUnwrap()
+      if (sign !== undefined) return
+      expect((await store.removeStream?.(streamOf(runId), end.length - 1))?.isOk()).toBe(true)
+    })
+  const verify = () => verified(['--data-dir', site.path('data')])
+  await remove(gone, signingOf(site.path('data')))
+  const pending = await verify()
+  expect(pending.code).toBe(1)
+  expect(pending.text).toContain(`run ${gone}: unexpected`)
+  const server = await serve(site)
+  expect((await server.get(`/api/runs/${gone}`)).status).toBe(410)
+  await server.stop()
+  const carriedOut = await verify()
+  // Its sub-agent says who has started it.
+  expect(carriedOut.text).toContain(`run ${gone}, whose agent started it`)
+  expect(carriedOut.code, carriedOut.text).toBe(0)
+  await remove(kept)
+  const forged = await verify()
+  expect(forged.code).toBe(1)
+  expect(forged.text).toContain('ledger retention, record 1: signature: nobody has signed it')
+})
+
+test.for(['after append of run_removed', 'before removal of run'])(
+  'a command without a server that is killed %s is ended by the next one',
+  async (point, { site }) => {
+    const { gone, kept } = await stoppedFolder(site)
+    const policy = await policyFor(site, 'gone', 'remove')
+    const args = ['retention', '--policy', policy, '--data-dir', site.path('data')]
+    const killed = await retrai(args, { ...cleanEnv(), RETRAI_CRASH_AT: point })
+    expect(killed.code).not.toBe(0)
+    // A dry run changes nothing, not even what is left to do.
+    expect((await offline(site, policy, '--dry-run')).code).toBe(0)
+    const isThere = () =>
+      site.withLog('data', async (store) => (await load(store, gone))._unsafeUnwrap() !== null)
+    expect(await isThere()).toBe(true)
+    expect((await offline(site, policy)).code).toBe(0)
+    expect(await isThere()).toBe(false)
+    const whole = await verified(['--data-dir', site.path('data')])
+    expect(whole.code, whole.text).toBe(0)
+    const server = await serve(site)
+    expect(await idsOf(server)).toEqual([kept])
+  },
+)
+
+test('a copy that is not applied keeps its run, and so do runs that are not over', async ({
+  site,
+}) => {
+  const server = await serve(site)
+  const copied = await achieved(server, site, 'copied', { workspace: 'copy' })
+  const policy = await policyFor(site, 'copied', 'remove', { older_than_days: 0 })
+  const lines = async () => (await server.retrai('retention', '--policy', policy)).stdout
+  expect(await lines()).toContain('it stays: its copy is not applied')
+  const waiting = await server.start(await site.project('copied'), {
+    ...{ hitl_enabled: true, workspace: 'copy' },
+  })
+  expect((await server.post(`/api/runs/${copied}/apply`, { as: 'branch' })).status).not.toBe(404)
+  expect((await server.post(`/api/runs/${copied}/discard`, {})).status).toBe(200)
+  const done = await lines()
+  expect(done).toContain(copied)
+  expect(done).not.toContain(waiting)
+  expect((await server.get(`/api/runs/${copied}`)).status).toBe(410)
+})
+
+test('a policy that is not valid names each mistake, and a tag is not possible yet', async ({
+  site,
+}) => {
+  const rule = { name: 'old', match: { tag: 'x', age: 3 }, action: 'delete' }
+  const policy = await site.write('policy.json', JSON.stringify({ rules: [rule] }))
+  const { code, stderr } = await offline(site, policy)
+  expect(code).toBe(3)
+  expect(stderr).toContain('there are no tags yet')
+  expect(stderr).toContain('must be keep, archive or remove')
+  expect(stderr).toContain('age')
+})
