@@ -1,3 +1,4 @@
+import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
@@ -10,7 +11,7 @@ import type { Signing } from '../../src/log/chain.ts'
 import { decideAndAppend } from '../../src/log/decider.ts'
 import { load, streamOf } from '../../src/log/run-log.ts'
 import { RETENTION } from '../../src/retention/ledger.ts'
-import { cleanEnv, retrai } from '../cli/support.ts'
+import { CLI, cleanEnv, retrai } from '../cli/support.ts'
 import { SocketReader } from '../http/live/watcher.ts'
 import type { StandIn } from '../support/eventstore-stand-in/index.ts'
 import { bash, type Site, type SiteServer, until } from '../support/site.ts'
@@ -376,8 +377,9 @@ test.for(['after append of run_removed', 'before removal of run'])(
     const { gone, kept } = await stoppedFolder(site)
     const policy = await policyFor(site, 'gone', 'remove')
     const args = ['retention', '--policy', policy, '--data-dir', site.path('data')]
-    const killed = await retrai(args, { ...cleanEnv(), RETRAI_CRASH_AT: point })
-    expect(killed.code).not.toBe(0)
+    const env = { ...cleanEnv(), RETRAI_CRASH_AT: point }
+    const killed = spawn(process.execPath, [CLI, ...args], { env, stdio: 'ignore' })
+    expect(await once(killed, 'exit')).toEqual([null, 'SIGKILL'])
     // A dry run changes nothing, not even what is left to do.
     expect((await offline(site, policy, '--dry-run')).code).toBe(0)
     const isThere = () =>
