@@ -46,7 +46,7 @@ export const createRetention = (deps: Deps) => {
 
 const MAX_DEPTH = 100
 
-/** How long an answer waits until the runs are removed, milliseconds. If that takes longer, it goes on without the answer. */
+/** How long an answer waits until the runs are removed, milliseconds. If that takes longer, the answer does not wait. */
 const PATIENCE_MS = 10_000
 
 /**

@@ -165,7 +165,7 @@ describe.for(['a data folder', 'an EventStoreDB'])('in %s', (kind) => {
     expect(conversation.body).toMatchObject({ status: 410, removal: { run_id: gone } })
     const watched = await server.watch(gone).closed
     expect(watched.code).toBe(4404)
-    // Who watches all runs goes on.
+    // Who watches all runs still does.
     const fresh = await achieved(server, site, 'fresh')
     await until(() => feed.texts.some((text) => text.includes(fresh)), Boolean)
     expect(feed.socket.readyState).toBe(feed.socket.OPEN)
@@ -178,7 +178,7 @@ describe.for(['a data folder', 'an EventStoreDB'])('in %s', (kind) => {
     const log = store ? ['--store', store.connectionString] : ['--data-dir', site.path('data')]
     const stopped = await verified(log)
     expect(stopped.code, stopped.text).toBe(0)
-    // A read model that is made anew knows as little of it.
+    // A new read model knows as little of it.
     for (const name of await readdir(site.path('data'))) {
       if (name.startsWith('read-model')) await rm(site.path('data', name))
     }

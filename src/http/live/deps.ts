@@ -1,9 +1,9 @@
 import type { FastifyBaseLogger } from 'fastify'
+import type { RunRemoval } from '../../api/retention.ts'
 import type { LiveParts } from '../../live/live-parts.ts'
 import type { Checkpoint } from '../../projections/batch.ts'
 import type { ReadModel } from '../../projections/read-model.ts'
 import type { EventStore, RecordedEvent } from '../../store/event-store.ts'
-import type { RetentionOfRuns } from '../deps.ts'
 import type { WatchLog } from '../plugins/access-log.ts'
 
 /** The limits of live delivery. Sizes are bytes of encoded frames. */
@@ -67,7 +67,7 @@ export type LiveDeps = TopicDeps & {
   readonly checkpoint: () => Checkpoint | null
   readonly watchLog: WatchLog
   /** The entry about a run that was removed; undefined for others. */
-  readonly removalOf?: RetentionOfRuns['removalOf'] | undefined
+  readonly removalOf?: ((runId: string) => RunRemoval | undefined) | undefined
   /** What runs of this process write before it is recorded. */
   readonly parts: LiveParts
 }
