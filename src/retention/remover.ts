@@ -5,6 +5,7 @@ import type { RecentArtifacts } from '../artifacts/recent-artifacts.ts'
 import { allArtifactsOf, NAMING_KINDS } from '../domain/named-artifacts.ts'
 import { Backoff, keepRunning, type PauseBoundsMs } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
+import { within } from '../lib/promises.ts'
 import { Signal } from '../lib/signal.ts'
 import { decode } from '../log/codec.ts'
 import { RUN_STREAM_PREFIX, streamOf } from '../log/run-log.ts'
@@ -60,7 +61,8 @@ export class Remover {
   /** Resolves once all that is recorded now is removed, at the latest after `ms`. @returns whether it is */
   async settled(ms: number): Promise<boolean> {
     const { retention } = this.#deps
-    if ((await retention.ready()).isErr()) return false
+    const read = await within(ms, retention.ready(), () => null)
+    if (read === null || read.isErr()) return false
     const goal = retention.index.known
     const signal = AbortSignal.any([AbortSignal.timeout(ms), this.#stop.signal])
     while (this.#done < goal && !signal.aborted) await this.#news.wait(signal)

@@ -67,6 +67,7 @@ all rules. The ledger "retention" keeps what was removed, when, by which rule
 and by whom. After an interruption, start the same command again.
 
 --data-dir is for a stopped server. With --server, you need the role admin.
+The exit code is 1 if a listed run could not be removed.
 ${PLAIN_EXIT_CODES}`
 
 type Options = JsonOption & {
