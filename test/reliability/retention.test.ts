@@ -23,6 +23,7 @@ const help = { tool: 'run_subagent', args: { instructions: 'Help.' } }
 /** The agent of a run in `gone` starts a sub-agent, and prints more than a record holds. */
 const script: Script = ({ turn, conversation, messages }) => {
   if (JSON.stringify(messages).includes('# Instructions\\nHelp.')) return { text: 'I helped.' }
+  if (conversation.includes('/slow.')) return bash('true')
   if (!conversation.includes('/gone.')) return bash('touch done')
   return turn === 0 ? { calls: [help] } : bash(`seq 1 9000; echo ${SECRET}; touch done`)
 }
@@ -394,23 +395,24 @@ test.for(['after append of run_removed', 'before removal of run'])(
   },
 )
 
-test('a copy that is not applied keeps its run, and so do runs that are not over', async ({
+test('a copy that is not applied keeps its run, and a run that waits for a person is not listed', async ({
   site,
 }) => {
   const server = await serve(site)
   const copied = await achieved(server, site, 'copied', { workspace: 'copy' })
-  const policy = await policyFor(site, 'copied', 'remove', { older_than_days: 0 })
-  const lines = async () => (await server.retrai('retention', '--policy', policy)).stdout
-  expect(await lines()).toContain('it stays: its copy is not applied')
-  const waiting = await server.start(await site.project('copied'), {
-    ...{ hitl_enabled: true, workspace: 'copy' },
-  })
-  expect((await server.post(`/api/runs/${copied}/apply`, { as: 'branch' })).status).not.toBe(404)
-  expect((await server.post(`/api/runs/${copied}/discard`, {})).status).toBe(200)
-  const done = await lines()
-  expect(done).toContain(copied)
-  expect(done).not.toContain(waiting)
+  const waiting = await server.start(await site.project('slow'), { hitl_enabled: true })
+  await server.untilStatus(waiting, 'awaiting_human')
+  const rules = [{ name: 'all', match: { older_than_days: 0 }, action: 'remove' }]
+  const policy = await site.write('policy.json', JSON.stringify({ rules }))
+  const retained = async () => (await server.retrai('retention', '--policy', policy)).stdout
+  expect(await retained()).toContain('it stays: its copy is not applied')
+  expect((await server.post(`/api/runs/${copied}/apply`, { as: 'files' })).status).toBe(200)
+  expect(await retained()).not.toContain(waiting)
   expect((await server.get(`/api/runs/${copied}`)).status).toBe(410)
+  expect(await idsOf(server)).toEqual([waiting])
+  const rule = { ...rules[0], match: { tag: 'x' } }
+  const tagged = await server.post('/api/retention', { rules: [rule] })
+  expect([tagged.status, tagged.text]).toEqual([422, expect.stringContaining('no tags yet')])
 })
 
 test('a policy that is not valid names each mistake, and a tag is not possible yet', async ({
