@@ -4,7 +4,7 @@ import { evolve } from '../domain/evolve.ts'
 import { OWN_STREAM_PREFIX } from '../domain/fields.ts'
 import { present } from '../domain/present.ts'
 import { RunRecord } from '../domain/records.ts'
-import type { RunState } from '../domain/state.ts'
+import { type RunState, type RunStatus, statusAfter } from '../domain/state.ts'
 import { type DamagedRecord, decode, type LoggedRecord } from './codec.ts'
 import {
   emptyStream,
@@ -92,6 +92,37 @@ export async function originOf(
     id = above.run_id
     depth = above.depth
   }
+}
+
+/** Records that are read at once to find an earlier status: one of the nearest usually has it. */
+const LOOK_BACK = 8
+
+/**
+ * The status of a run as of a record, by the log alone. Null if no record up to there has one. `stream_not_found` if the
+ * record is not in the log.
+ */
+export async function statusAt(
+  store: StreamReader,
+  runId: string,
+  seq: number,
+): Promise<Result<RunStatus | null, LoadError>> {
+  const stream = streamOf(runId)
+  let isClaimed = false
+  for (let from = seq; from >= 0; from -= LOOK_BACK) {
+    const read = await store.readStream(stream, { from, direction: 'backward', limit: LOOK_BACK })
+    if (read.isErr()) return err(read.error)
+    if (read.value[0]?.revision !== from) return err({ type: 'stream_not_found', stream })
+    for (const event of read.value) {
+      const decoded = decode(event)
+      if (decoded.isErr()) return err(decoded.error)
+      const { record } = decoded.value
+      const status = statusAfter(record)
+      if (status === 'queued' && isClaimed) return ok('running')
+      if (status !== null) return ok(status)
+      isClaimed ||= record.kind === 'run_claimed'
+    }
+  }
+  return ok(null)
 }
 
 /** A run's records in pages, as `streamPages`. */

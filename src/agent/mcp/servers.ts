@@ -1,4 +1,3 @@
-import { isIP } from 'node:net'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { allows } from '../../domain/hosts.ts'
@@ -13,7 +12,7 @@ import {
 import { withoutPresets } from '../../domain/network.ts'
 import { present } from '../../domain/present.ts'
 import { readSettingFile } from '../../lib/setting-file.ts'
-import { isPublicAddress } from '../../sandbox/network/connection.ts'
+import { isPrivateHost } from '../../sandbox/network/public-only.ts'
 import type { NetworkRules, Problem } from '../planning/problems.ts'
 
 /** A server that runs may use: what is recorded of it, and what is not. */
@@ -214,17 +213,18 @@ function urlProblem(name: string, url: string, { own, network }: McpRules): stri
   if (own !== 'all') {
     return `This server lets no run bring an MCP server with a URL (${name}); RETRAI_MCP_REQUESTS=all would.`
   }
-  const { hostname, port, protocol, username, password } = new URL(url)
+  const parsed = new URL(url)
+  const { hostname, port, protocol, username, password } = parsed
   if (username !== '' || password !== '') {
     return `The URL of the MCP server ${name} must hold no user name or password.`
   }
-  const host = hostname.replace(/^\[|\]$/g, '')
-  if (isIP(host) !== 0 && !isPublicAddress(host)) {
+  if (isPrivateHost(parsed)) {
     return `The MCP server ${name} has no address of the public Internet. Only the configuration may name such servers.`
   }
   const { most } = network
   if (most === 'none') return 'This server lets no run reach a host (RETRAI_NETWORK=none).'
   if (typeof most === 'string') return null
+  const host = hostname.replace(/^\[|\]$/g, '')
   const number = Number(port) || (protocol === 'https:' ? 443 : 80)
   return allows(most, host, number)
     ? null

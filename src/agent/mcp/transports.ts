@@ -1,6 +1,3 @@
-import { lookup as resolveHost } from 'node:dns'
-import type { RequestOptions } from 'node:http'
-import { isIP } from 'node:net'
 import { StringDecoder } from 'node:string_decoder'
 import {
   type JSONRPCMessage,
@@ -13,7 +10,7 @@ import type { McpServer } from '../../domain/mcp-servers.ts'
 import { processMask } from '../../log/masking.ts'
 import { fetchWith } from '../../models/patient-fetch.ts'
 import type { ProcessEnd, RunningProcess } from '../../runner/run-command.ts'
-import { isPublicAddress } from '../../sandbox/network/connection.ts'
+import { isPrivateHost, PrivateAddress, publicOnly } from '../../sandbox/network/public-only.ts'
 import { plainWords } from './answers.ts'
 
 /** The most bytes of one message of a server. */
@@ -161,17 +158,7 @@ export class Allowance {
   }
 }
 
-/** The address of a server is not on the public Internet, and its definition does not allow that. */
-class PrivateAddress extends Error {
-  override readonly name = 'PrivateAddress'
-
-  constructor(host: string, address: string) {
-    super(
-      `${host} leads to ${address}, which is not an address of the public Internet. If you want that, ` +
-        'set "private_address": true in RETRAI_MCP_SERVERS',
-    )
-  }
-}
+const ADVICE = 'If you want that, set "private_address": true in RETRAI_MCP_SERVERS'
 
 /**
  * A `fetch` that sends nothing to an address that is not public, whatever a name resolves to at that moment, and reads no
@@ -183,24 +170,10 @@ function guardedFetch(
 ): typeof fetch {
   const accepts = (bytes: number): boolean => allowance.take(bytes)
   if (private_address === true) return fetchWith({ accepts })
-  const send = fetchWith({ accepts, lookup: publicOnly })
+  const send = fetchWith({ accepts, lookup: publicOnly(ADVICE) })
   return async (input, init) => {
-    // The name of an address is not looked up.
-    const host = new URL(input instanceof Request ? input.url : input).hostname
-    const address = host.replace(/^\[|\]$/g, '')
-    if (isIP(address) !== 0 && !isPublicAddress(address)) throw new PrivateAddress(host, address)
+    const url = new URL(input instanceof Request ? input.url : input)
+    if (isPrivateHost(url)) throw new PrivateAddress(url.hostname, url.hostname, ADVICE)
     return send(input, init)
   }
-}
-
-const publicOnly: NonNullable<RequestOptions['lookup']> = (host, options, done) => {
-  resolveHost(host, { ...options, all: true }, (failure, addresses) => {
-    if (failure !== null) return done(failure, '')
-    const [first] = addresses
-    const good = addresses.filter(({ address }) => isPublicAddress(address))
-    const [chosen] = good
-    if (chosen === undefined) return done(new PrivateAddress(host, first?.address ?? 'nothing'), '')
-    if (options.all === true) return done(null, good)
-    done(null, chosen.address, chosen.family)
-  })
 }

@@ -1,57 +1,20 @@
 import { err, errAsync, ok, okAsync, type Result, ResultAsync } from 'neverthrow'
-import { RunId } from '../../api/fields.ts'
 import type { Problem } from '../../api/problems.ts'
-import { RUN_STREAM_PREFIX, runIdOf, streamOf } from '../../log/run-log.ts'
-import { eventAt, logPages } from '../../log/stream-pages.ts'
+import { cursorOf, positionOf, runOf } from '../../log/feed-cursor.ts'
+import { RUN_STREAM_PREFIX } from '../../log/run-log.ts'
+import { logPages } from '../../log/stream-pages.ts'
 import type { Checkpoint } from '../../projections/batch.ts'
 import type { ReadModel } from '../../projections/read-model.ts'
 import type { EventStore, Position, RecordedEvent } from '../../store/event-store.ts'
 import { commandProblem } from '../problems/problem-of.ts'
 
-/**
- * A cursor over all runs names the last record that was delivered: its run, the first bits of its id,
- * which derives from its hash, and its seq. The store looks up the position of the record when a client
- * resumes. So a cursor is valid for every server on the log, after a restart, and after the log was moved
- * to another store; a cursor of another log is detected.
- */
-const CURSOR = /^([\w-]{32})\.(\d{1,15})$/
-const [RUN_DIGITS, ID_DIGITS] = [32, 16]
-
-const digits = (uuid: string): string => uuid.replaceAll('-', '')
-
-/** The run that a stream holds; null if it holds no run. */
-export function runOf(stream: string): string | null {
-  const runId = runIdOf(stream)
-  const parsed = RunId.safeParse(runId)
-  return parsed.success && parsed.data === runId ? runId : null
-}
-
-/** @param runId as `runOf` returns it */
-export function cursorOf(
-  runId: string,
-  { revision, id }: Pick<RecordedEvent, 'revision' | 'id'>,
-): string {
-  const place = digits(runId) + digits(id).slice(0, ID_DIGITS)
-  return `${Buffer.from(place, 'hex').toString('base64url')}.${revision}`
-}
-
 /** The position of the record that a cursor names. */
-export function locate(cursor: string, store: EventStore): ResultAsync<Position, Problem> {
-  const [, packed, seq] = CURSOR.exec(cursor) ?? []
-  if (packed === undefined) {
+export const locate = (cursor: string, store: EventStore): ResultAsync<Position, Problem> =>
+  positionOf(cursor, store).mapErr((error) => {
+    if (error.type !== 'unknown_cursor') return commandProblem(error)
     const detail = `"${cursor}" is not a cursor. Take it from a frame, an SSE id or a Link header of this server.`
-    return errAsync({ code: 'unknown_cursor', detail })
-  }
-  const place = Buffer.from(packed, 'base64url').toString('hex')
-  const runId = place.slice(0, RUN_DIGITS).replace(/(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-')
-  return eventAt(store, streamOf(runId), Number(seq))
-    .mapErr(commandProblem)
-    .andThen((event) =>
-      event !== null && digits(event.id).startsWith(place.slice(RUN_DIGITS))
-        ? ok(event.position)
-        : err<never, Problem>({ code: 'unknown_cursor' }),
-    )
-}
+    return { code: 'unknown_cursor', ...(error.isCursor ? {} : { detail }) }
+  })
 
 /** Where a client begins to read all runs: after a position, which the cursor names. */
 export type AllRunsStart = { readonly position: Position | null; readonly cursor: string | null }

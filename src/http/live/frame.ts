@@ -1,9 +1,9 @@
 import type { Form } from '../../api/event-query.ts'
 import { ALL_KINDS, type Kind, type RunRecord } from '../../domain/records.ts'
 import { decode, SCHEMA } from '../../log/codec.ts'
+import { cursorOf, runOf } from '../../log/feed-cursor.ts'
 import type { ReadModel } from '../../projections/read-model.ts'
 import type { Position, RecordedEvent } from '../../store/event-store.ts'
-import { cursorOf, runOf } from './cursor.ts'
 
 /** A text frame for a WebSocket (RFC 6455): the bytes of `memory` from `start` to `end`. The payload begins at `at`. */
 export type EncodedFrame = {

@@ -12,10 +12,9 @@ import { CATALOGUE, type Problem } from '../../api/problems.ts'
 import { AFTER_THE_END, type RunStatus, statusAfter } from '../../domain/state.ts'
 import { Backoff } from '../../lib/backoff.ts'
 import type { AttemptOf } from '../../live/live-parts.ts'
-import { decode } from '../../log/codec.ts'
-import { streamOf } from '../../log/run-log.ts'
+import { readRecords, statusAt, streamOf } from '../../log/run-log.ts'
 import { streamPages } from '../../log/stream-pages.ts'
-import type { Position, RecordedEvent } from '../../store/event-store.ts'
+import type { Position } from '../../store/event-store.ts'
 import { PROJECTION_WAIT_MS } from '../deps.ts'
 import { isPassing } from '../problems/problem.ts'
 import { commandProblem, invalidField } from '../problems/problem-of.ts'
@@ -165,9 +164,6 @@ function selects({ kinds, fromTs, toTs }: Selection, { kind, data }: Frame): boo
   return ts >= fromTs && ts < toTs
 }
 
-/** Records that are read at once to find an earlier status: one of the nearest usually has it. */
-const LOOK_BACK = 8
-
 /** Parts come while a run has the status `running`, at the present time. */
 function passesParts(query: AllRunsQuery, { runId, goal }: AttemptOf, now: number): boolean {
   const { run_id, goal: wanted = goal, status = 'running' } = query
@@ -184,50 +180,29 @@ async function passesFacts(
   signal: AbortSignal,
 ): Promise<boolean> {
   if (goal !== undefined && (await goalOf(frame.runId, deps, signal)) !== goal) return false
-  return status === undefined || (await statusAt(frame, deps, signal)) === status
+  return status === undefined || (await statusOf(frame, deps, signal)) === status
 }
 
 /** A run's goal never changes. Null if its first record cannot be read. */
 async function goalOf(runId: string, deps: TopicDeps, signal: AbortSignal): Promise<string | null> {
   const known = deps.readModel.get(runId)?.state.config.goal
   if (known !== undefined) return known
-  const [first] = await readBack(runId, 0, deps, signal)
-  const record = first && decode(first).unwrapOr(null)?.record
+  const read = () => readRecords(deps.store, runId, 0, 1).mapErr(commandProblem)
+  const [first] = (await patiently(read, deps, signal))?.unwrapOr([]) ?? []
+  const record = first?.record
   return record?.kind === 'run_created' ? record.payload.config.goal : null
 }
 
 /** The status as of a record, by the log alone. Null if the log is damaged there. */
-async function statusAt(
-  { runId, seq, kind, data }: Frame,
+async function statusOf(
+  { runId, seq, data }: Frame,
   deps: TopicDeps,
   signal: AbortSignal,
 ): Promise<RunStatus | null> {
   const given = statusAfter(JSON.parse(data.toString()))
   if (given !== null) return given
-  let isClaimed = kind === 'run_claimed'
-  for (let from = seq - 1; from >= 0 && !signal.aborted; from -= LOOK_BACK) {
-    for (const event of await readBack(runId, from, deps, signal)) {
-      const record = decode(event).unwrapOr(null)?.record
-      if (record === undefined) return null
-      const status = statusAfter(record)
-      if (status === 'queued' && isClaimed) return 'running'
-      if (status !== null) return status
-      isClaimed ||= record.kind === 'run_claimed'
-    }
-  }
-  return null
-}
-
-/** The record and those before it. Reads nothing once `signal` has aborted. */
-async function readBack(
-  runId: string,
-  from: number,
-  deps: TopicDeps,
-  signal: AbortSignal,
-): Promise<RecordedEvent[]> {
-  const options = { from, direction: 'backward', limit: LOOK_BACK } as const
-  const read = () => deps.store.readStream(streamOf(runId), options).mapErr(commandProblem)
-  return (await patiently(read, deps, signal))?.unwrapOr([]) ?? []
+  const read = async () => (await statusAt(deps.store, runId, seq)).mapErr(commandProblem)
+  return (await patiently(read, deps, signal))?.unwrapOr(null) ?? null
 }
 
 /** Looks something up in the log. Waits while the store has trouble; null if `signal` aborts. */
