@@ -32,9 +32,14 @@ const ROOMS = {
     'store/event-store.ts',
   ],
   auth: ['api', 'domain', 'lib', 'log', 'store/event-store.ts'],
+  // Records are sent only to addresses that the network of a run may not reach either.
+  webhooks: [
+    ...['api', 'domain', 'lib', 'log', 'models/patient-fetch.ts', 'store/event-store.ts'],
+    'sandbox/network/public-only.ts',
+  ],
   http: [
     ...['api', 'audit', 'auth', 'domain', 'lib', 'live', 'log', 'projections', 'queries'],
-    ...['redaction', 'retention', 'snapshots', 'store/event-store.ts'],
+    ...['redaction', 'retention', 'snapshots', 'store/event-store.ts', 'webhooks'],
   ],
   // Spans of runs, made from the log.
   traces: ['domain', 'lib', 'log', 'store/event-store.ts'],
@@ -43,7 +48,7 @@ const ROOMS = {
   server: [
     ...['agent', 'api', 'artifacts', 'audit', 'auth', 'checks', 'domain', 'http', 'lib', 'live'],
     ...['log', 'models', 'projections', 'redaction', 'retention', 'runner', 'sandbox'],
-    ...['snapshots', 'store', 'traces', 'workspace'],
+    ...['snapshots', 'store', 'traces', 'webhooks', 'workspace'],
   ],
   cli: [
     ...['api', 'artifacts', 'audit', 'auth', 'client', 'domain', 'lib', 'log', 'server', 'store'],

@@ -36,6 +36,7 @@ export const RULES = {
   'tokens:read': { roles: AUDITORS, what: 'list the tokens, without their secrets' },
   'tokens:manage': { roles: ADMINS, what: 'create and revoke tokens' },
   'runs:retain': { roles: ADMINS, what: 'put runs on hold; archive and remove them by rules' },
+  'webhooks:manage': { roles: ADMINS, what: 'create, test, resume, delete and list webhooks' },
   'runs:redact': { roles: ADMINS, what: 'redact a secret or personal data of a run' },
 } as const satisfies Record<string, Rule>
 

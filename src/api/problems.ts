@@ -95,6 +95,11 @@ export const CATALOGUE = {
     'There is no such checkpoint. GET /api/checkpoints lists all of them; a server writes them unless RETRAI_CHECKPOINT_SECONDS is 0.',
   ],
   token_not_found: [404, 'Unknown token', 'There is no such token. GET /api/tokens lists them.'],
+  webhook_not_found: [
+    404,
+    'Unknown webhook',
+    'This server has no such webhook. GET /api/webhooks lists those that it has.',
+  ],
   method_not_allowed: [405, 'Method not allowed', 'Use one of the methods in the Allow header.'],
   not_acceptable: [
     406,

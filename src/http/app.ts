@@ -39,6 +39,7 @@ import { runs } from './routes/runs.ts'
 import { search } from './routes/search.ts'
 import { sockets } from './routes/sockets.ts'
 import { tokens } from './routes/tokens.ts'
+import { webhooks } from './routes/webhooks.ts'
 
 const BODY_LIMIT_BYTES = 1024 * 1024
 /** A request must arrive within this time. */
@@ -101,6 +102,7 @@ const routes = fp<AppDeps>(
     if (deps.carrier !== undefined) carry(typed, { ...deps, carrier: deps.carrier })
     if (deps.search !== undefined) search(typed, { store: deps.store, index: deps.search })
     if (deps.retention !== undefined) retention(typed, { ...deps, retention: deps.retention })
+    if (deps.webhooks !== undefined) webhooks(typed, { ...deps, webhooks: deps.webhooks })
     for (const route of LIVE_ROUTES) route(typed, app.live)
     if (deps.audit !== undefined) for (const route of AUDIT_ROUTES) route(typed, deps.audit)
   },

@@ -28,6 +28,7 @@ import type { LoggedRedaction } from '../redaction/redaction-index.ts'
 import type { Hold } from '../retention/ledger.ts'
 import type { RetentionError } from '../retention/retention.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
+import type { Webhooks } from '../webhooks/webhooks.ts'
 import type { LiveLimits } from './live/deps.ts'
 
 /** A fastify instance whose routes get their types from zod schemas. */
@@ -140,6 +141,8 @@ export type AppDeps = {
   readonly queuePosition?: (runId: string) => number | null
   /** Without it, runs are neither held nor removed. */
   readonly retention?: RetentionOfRuns
+  /** Without it, there are no routes of webhooks. */
+  readonly webhooks?: Webhooks
   /** Checks a change to the configuration of a run, as far as only the agent can. */
   readonly changeProblems: (
     changes: ConfigChanges,

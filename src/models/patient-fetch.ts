@@ -77,7 +77,8 @@ export const fetchUpTo =
   (input, init) =>
     fetchWith({ agentOf, accepts: upTo(maxBytes) })(input, init)
 
-function upTo(maxBytes: number): (bytes: number) => boolean {
+/** Accepts so many bytes of one response. */
+export function upTo(maxBytes: number): (bytes: number) => boolean {
   let total = 0
   return (bytes) => {
     total += bytes

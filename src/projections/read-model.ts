@@ -185,3 +185,10 @@ export interface ReadModel {
   /** Whether the whole log has been projected at least once since the start. */
   readonly caughtUp: boolean
 }
+
+/** The tags that a run has now. */
+export const tagsOf = (
+  readModel: Pick<ReadModel, 'get' | 'laterTags'>,
+  runId: string,
+): readonly string[] =>
+  readModel.laterTags(runId)?.tags ?? readModel.get(runId)?.state.config.tags ?? []

@@ -35,6 +35,7 @@ import { processMask } from '../log/masking.ts'
 import { createCatalogue, type ModelCatalogue, type ModelInfo } from '../models/catalogue.ts'
 import { createModels } from '../models/models.ts'
 import type { ModelSettings } from '../models/routing.ts'
+import { tagsOf } from '../projections/read-model.ts'
 import { SearchIndex } from '../projections/search/search-index.ts'
 import { withoutObjects } from '../redaction/objects.ts'
 import { Remover } from '../retention/remover.ts'
@@ -43,6 +44,7 @@ import { commandRunner, processStarter } from '../runner/run-command.ts'
 import type { Runner } from '../runner/runner.ts'
 import type { Isolation } from '../sandbox/isolation.ts'
 import { RunFiles, snapshotsOf } from '../snapshots/run-files.ts'
+import { Webhooks } from '../webhooks/webhooks.ts'
 import { type OpenWorkspace, Workspace } from '../workspace/workspace.ts'
 import { commandVariables } from './command-env.ts'
 import { type Commands, isolationOffer, policyOfRun } from './commands.ts'
@@ -117,9 +119,17 @@ export async function joinRooms(parts: Parts, made: Opened) {
   const witnessing = await startWitnesses(parts, made, made)
   const { ownLog, witnesses, timeStamps } = witnessing
   opened.defer(() => Promise.all([witnesses?.stop(), timeStamps?.stop()]).then(() => {}))
+  const { readModel } = parts
+  const webhooks = new Webhooks({
+    ...{ store: parts.store, sign, serverId: made.serverId, clock: now, log },
+    dataDir: settings.RETRAI_DATA_DIR,
+    hosts: new Set(settings.RETRAI_WEBHOOK_HOSTS),
+    tagsOf: (runId) => tagsOf(readModel, runId),
+  })
+  opened.defer(() => webhooks.close())
   const app = await createApp(parts, {
     ...{ ...made, effects, planRun, carrier, resources, catalogue, redactions, accessLog },
-    ...{ integrity, ...witnessing, supervisor, search, remover },
+    ...{ integrity, ...witnessing, supervisor, search, remover, webhooks },
   })
   search.start()
   const written = (checkpoint: Checkpoint): Promise<void> => {
@@ -277,6 +287,7 @@ type Made = Omit<Opened, 'witnesses'> &
     readonly redactions: Redactions
     readonly search: SearchIndex
     readonly remover: Remover
+    readonly webhooks: Webhooks
     /** Null if the access log is off. */
     readonly accessLog: AccessRecorder | null
     readonly integrity: Pick<Integrity, 'detail'>
@@ -288,7 +299,7 @@ function createApp(parts: Parts, made: Made): ReturnType<typeof buildApp> {
   const { settings, log: logger, store, artifacts, readModel } = parts
   const { keyring, auth, catalogue, planRun, carrier, redactions, pool, whyClosing, accessLog } =
     made
-  const { search } = made
+  const { search, webhooks } = made
   const { models, toolbox, liveParts, openWorkspace } = made.effects
   const { RETRAI_DATA_DIR: dataDir } = settings
   const network = networkRules(settings, made.isolation)
@@ -302,6 +313,7 @@ function createApp(parts: Parts, made: Made): ReturnType<typeof buildApp> {
       carrier,
       redactions,
       search,
+      webhooks,
       pool,
       whyClosing,
       logger,
@@ -322,6 +334,7 @@ function createApp(parts: Parts, made: Made): ReturnType<typeof buildApp> {
         found.map((goal) => ({ ...goalOf(goal), because: goal.because })),
       ),
     putTags: (runId, given, principal) => made.tags.put(runId, given, { principal, now: now() }),
+    webhookPending: () => sum(webhooks.list().map(({ pending }) => pending)),
     queuePosition: (runId) => made.supervisor.queuePosition(runId),
     changeProblems: (changes, config) =>
       changeProblems(changes, config, { models: catalogue, ceilings: ceilingsOf(settings) }),

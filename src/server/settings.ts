@@ -175,6 +175,20 @@ export const Settings = z.strictObject({
     .pipe(z.url({ protocol: /^https?$/, error: 'must be an http:// or https:// address' }))
     .optional(),
   RETRAI_TSA_CA: text.transform((path) => resolve(path)).optional(),
+  /** Hosts to which webhooks are sent whatever their addresses are, over http too. */
+  RETRAI_WEBHOOK_HOSTS: text
+    .transform((hosts) => hosts.split(',').map((host) => host.trim().toLowerCase()))
+    .pipe(
+      z.array(
+        z
+          .string()
+          .regex(
+            /^(?:[^\s/:@]+|\[[0-9a-f:.]+\])$/,
+            'must be host names without ports, with commas between them',
+          ),
+      ),
+    )
+    .default([]),
   RETRAI_ACCESS_LOG: oneOf(['on', 'off']).default('on'),
   /** A collector of traces. */
   OTEL_EXPORTER_OTLP_ENDPOINT: text

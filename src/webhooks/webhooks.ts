@@ -1,0 +1,260 @@
+import { randomUUID } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { rm } from 'node:fs/promises'
+import { basename, join } from 'node:path'
+import { errAsync, okAsync, type Result, ResultAsync } from 'neverthrow'
+import * as z from 'zod'
+import type { DeliveryView, NewWebhookView, TestedWebhook, WebhookView } from '../api/webhooks.ts'
+import { Backoff } from '../lib/backoff.ts'
+import type { Logger } from '../lib/logger.ts'
+import { LruCache } from '../lib/lru-cache.ts'
+import { messageOf } from '../lib/message-of.ts'
+import { sha256 } from '../lib/sha256.ts'
+import { writeDurably } from '../lib/write-durably.ts'
+import type { Signing } from '../log/chain.ts'
+import { decideAndAppend, emptyStream, foldStream, type LoadError } from '../log/decider.ts'
+import { originOf, readRecords } from '../log/run-log.ts'
+import type { AppendError, EventStore } from '../store/event-store.ts'
+import { Deliverer } from './deliverer.ts'
+import { DeliveryBook } from './delivery-book.ts'
+import {
+  decide,
+  type Subscriptions,
+  type UnknownWebhook,
+  WEBHOOK_LEDGER,
+  type Webhook,
+  type WebhookEntry,
+} from './ledger.ts'
+import { newSecret, sender, urlProblem } from './send.ts'
+
+export type WebhooksDeps = {
+  readonly store: EventStore
+  readonly sign: Signing
+  readonly dataDir: string
+  readonly serverId: string
+  /** Hosts to which deliveries are sent whatever their addresses are. */
+  readonly hosts: ReadonlySet<string>
+  /** The tags that a run has now. */
+  readonly tagsOf: (runId: string) => readonly string[]
+  /** Seconds since the epoch. */
+  readonly clock: () => number
+  readonly log: Logger
+}
+
+/** What somebody wants to be sent. */
+export type WantedWebhook = Pick<Webhook, 'kinds' | 'run' | 'from'> & { readonly url: string }
+
+export type WebhookError =
+  | UnknownWebhook
+  | { readonly type: 'url_refused'; readonly message: string }
+  | AppendError
+  | LoadError
+
+/** The root of a run: the run that a person started, whose agent or whose sub-agents started it, or itself. */
+type Root = { readonly runId: string; readonly project: string; readonly principal: string | null }
+
+const KNOWN_ROOTS = 10_000
+const EndpointFile = z.strictObject({ url: z.string(), secret: z.string() })
+
+/**
+ * The webhooks of this server: those whose addresses and secrets are in its data folder. The ledger of the log says who
+ * created them, and whether they are stopped.
+ */
+export class Webhooks {
+  readonly #deps: WebhooksDeps
+  readonly #book: DeliveryBook
+  readonly #send: ReturnType<typeof sender>
+  readonly #deliverers = new Map<string, Deliverer>()
+  readonly #roots = new LruCache<Root | null>(KNOWN_ROOTS)
+  readonly #stop = new AbortController()
+  readonly #started: Promise<void>
+  #ledger = emptyStream(WEBHOOK_LEDGER)
+
+  /** Delivers until `close`. */
+  constructor(deps: WebhooksDeps) {
+    this.#deps = deps
+    this.#book = DeliveryBook.open(join(deps.dataDir, 'webhooks.sqlite'), deps.log)
+    this.#send = sender(deps.hosts, deps.clock)
+    this.#started = this.#start()
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort()
+    await this.#started
+    await Promise.all(this.#deliverers.values().map((deliverer) => deliverer.close()))
+    this.#book.close()
+  }
+
+  list(): readonly WebhookView[] {
+    return [...this.#deliverers.values()].map((deliverer) => deliverer.view())
+  }
+
+  get(id: string): WebhookView | null {
+    return this.#deliverers.get(id)?.view() ?? null
+  }
+
+  /** The last tries, newest first; null for an unknown webhook. */
+  tries(id: string): readonly DeliveryView[] | null {
+    return this.#deliverers.has(id) ? this.#book.tries(id) : null
+  }
+
+  /** Sends a delivery that is about no record; null for an unknown webhook. */
+  async test(id: string): Promise<TestedWebhook | null> {
+    return (await this.#deliverers.get(id)?.test()) ?? null
+  }
+
+  create(wanted: WantedWebhook, principal: string): ResultAsync<NewWebhookView, WebhookError> {
+    const { url, ...rest } = wanted
+    const message = urlProblem(url, this.#deps.hosts)
+    if (message !== null) return errAsync({ type: 'url_refused', message })
+    const [id, secret] = [randomUUID(), newSecret()]
+    const about = { host: new URL(url).host, url_sha256: sha256(url), server: this.#deps.serverId }
+    const written = writeDurably(this.#file(id), JSON.stringify({ url, secret }))
+    return ResultAsync.fromPromise(written, failed)
+      .andThen(() => this.#record('webhook_created', { id, ...about, ...rest }, principal))
+      .map(() => ({ ...this.#viewOf(id), secret }))
+  }
+
+  /** Lets a stopped one continue where it was, and tries at once what is held. */
+  resume(id: string, principal: string): ResultAsync<WebhookView, WebhookError> {
+    return this.#own(id)
+      .andThen(() => this.#record('webhook_resumed', { id }, principal))
+      .map(() => {
+        this.#deliverers.get(id)?.retry()
+        return this.#viewOf(id)
+      })
+  }
+
+  /** @returns what it was */
+  delete(id: string, principal: string): ResultAsync<WebhookView, WebhookError> {
+    return this.#own(id).andThen((before) =>
+      this.#record('webhook_deleted', { id }, principal).map(() => before),
+    )
+  }
+
+  #own(id: string): ResultAsync<WebhookView, UnknownWebhook> {
+    const view = this.get(id)
+    return view === null ? errAsync({ type: 'webhook_not_found' }) : okAsync(view)
+  }
+
+  #viewOf(id: string): WebhookView {
+    const view = this.get(id)
+    if (view === null) throw new TypeError(`there is no webhook ${id}`)
+    return view
+  }
+
+  #file = (id: string): string => join(this.#deps.dataDir, 'keys', `webhook-${id}.json`)
+
+  async #start(): Promise<void> {
+    const { store, log } = this.#deps
+    const backoff = new Backoff([100, 5_000])
+    while (!this.#stop.signal.aborted) {
+      const read = await foldStream(store, WEBHOOK_LEDGER)
+      if (read.isOk()) {
+        this.#ledger = read.value
+        return this.#takeOver(read.value.state)
+      }
+      log.warn({ error: read.error }, 'the ledger of webhooks cannot be read now; retrying')
+      await backoff.wait(this.#stop.signal)
+    }
+  }
+
+  #record<K extends WebhookEntry['kind']>(
+    kind: K,
+    payload: Extract<WebhookEntry, { kind: K }>['payload'],
+    principal?: string,
+  ): ResultAsync<void, WebhookError> {
+    const { store, sign, clock } = this.#deps
+    const author = { commandId: randomUUID(), ...(principal === undefined ? {} : { principal }) }
+    const wanted = { kind, ts: clock(), payload } as WebhookEntry
+    const options = { from: this.#ledger, sign }
+    return decideAndAppend(
+      store,
+      WEBHOOK_LEDGER,
+      (known) => decide(known, wanted),
+      author,
+      options,
+    ).map(async (ledger) => {
+      if (ledger.revision <= this.#ledger.revision) return
+      this.#ledger = ledger
+      await this.#takeOver(ledger.state)
+    })
+  }
+
+  /** Begins to deliver for new webhooks of this server, and ends that for deleted ones. */
+  async #takeOver(subscriptions: Subscriptions): Promise<void> {
+    for (const webhook of subscriptions.values()) {
+      const known = this.#deliverers.get(webhook.id)
+      if (known !== undefined) known.update(webhook)
+      else this.#deliver(webhook)
+    }
+    for (const [id, deliverer] of this.#deliverers) {
+      if (subscriptions.has(id)) continue
+      this.#deliverers.delete(id)
+      await deliverer.close()
+      this.#book.forget(id)
+      await rm(this.#file(id), { force: true })
+    }
+  }
+
+  #deliver(webhook: Webhook): void {
+    const endpoint = this.#endpointOf(webhook.id)
+    if (endpoint === null || this.#stop.signal.aborted) return
+    const { store, clock, log } = this.#deps
+    const deps = { store, clock, log, book: this.#book, send: this.#send }
+    const deliverer = new Deliverer(webhook, endpoint, {
+      ...deps,
+      wants: (one, runId) => this.#wants(one, runId),
+      stop: async (id, reason) => {
+        const stopped = await this.#record('webhook_stopped', { id, reason })
+        if (stopped.isErr()) throw new Error(`its stop is not recorded: ${stopped.error.type}`)
+        log.warn({ webhook: id, reason }, 'a webhook has stopped: retrai webhooks resume')
+      },
+    })
+    this.#deliverers.set(webhook.id, deliverer)
+  }
+
+  /** Null for a webhook of another server. */
+  #endpointOf(id: string): z.infer<typeof EndpointFile> | null {
+    try {
+      return EndpointFile.parse(JSON.parse(readFileSync(this.#file(id), 'utf8')))
+    } catch {
+      return null
+    }
+  }
+
+  async #wants({ run: { project, tag, principal } }: Webhook, runId: string): Promise<boolean> {
+    if (project === undefined && tag === undefined && principal === undefined) return true
+    const root = this.#roots.get(runId) ?? (await this.#rootOf(runId))
+    if (root === null) return false
+    this.#roots.set(runId, root)
+    return (
+      (project ?? root.project) === root.project &&
+      (principal ?? root.principal) === root.principal &&
+      (tag === undefined || this.#deps.tagsOf(root.runId).includes(tag))
+    )
+  }
+
+  /** Null if its beginning is not in the log. @throws while the log cannot be read */
+  async #rootOf(runId: string): Promise<Root | null> {
+    const { store } = this.#deps
+    const [own] = orThrow(await readRecords(store, runId, 0, 1)) ?? []
+    if (own?.record.kind !== 'run_created') return null
+    const { parent } = own.record.payload
+    const first = parent === undefined ? own : orThrow(await originOf(store, { runId, parent }))
+    if (first?.record.kind !== 'run_created') return null
+    const { config, copy_of } = first.record.payload
+    const project = basename(copy_of?.path ?? config.cwd)
+    return { runId: first.record.run_id, project, principal: first.meta.principal ?? null }
+  }
+}
+
+const failed = (cause: unknown) => ({ type: 'store_failed' as const, message: messageOf(cause) })
+
+/** Null for a stream that is not in the log, and for one that is damaged. */
+function orThrow<T>(read: Result<T, LoadError>): T | null {
+  if (read.isOk()) return read.value
+  const { error } = read
+  if (error.type === 'stream_not_found' || error.type === 'damaged_record') return null
+  throw new Error(error.message)
+}
