@@ -39,6 +39,7 @@ const COMMANDS: Readonly<Record<string, () => Promise<Command>>> = {
   witness: async () => (await import('./commands/witness.ts')).witnessCommand(),
   key: async () => (await import('./commands/keys-and-tokens.ts')).keyCommand(),
   token: async () => (await import('./commands/keys-and-tokens.ts')).tokenCommand(),
+  webhooks: async () => (await import('./commands/webhooks.ts')).webhooksCommand(),
   backup: async () => (await import('./commands/operations.ts')).backupCommand(),
   copy: async () => (await import('./commands/operations.ts')).copyCommand(),
   doctor: async () => (await import('./commands/operations.ts')).doctorCommand(),

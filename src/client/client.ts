@@ -18,6 +18,7 @@ import { createHistory, type History } from './history.ts'
 import { createRuns, type Runs } from './runs.ts'
 import { type WatchOptions, watch } from './watch.ts'
 import { type FeedOptions, watchAll } from './watch-all.ts'
+import { createWebhooks, type Webhooks } from './webhooks.ts'
 
 export type ClientOptions = {
   /** The address of the server, such as `http://127.0.0.1:8000`, or `location.origin` in its own pages. */
@@ -56,6 +57,7 @@ export function createClient(options: ClientOptions) {
   const history: History = createHistory(rest, limits)
   const audit: Audit = createAudit(rest)
   const tokens: Tokens = createTokens(rest)
+  const webhooks: Webhooks = createWebhooks(rest)
   const access: Accesses = createAccesses(rest)
   const protocols = token === undefined ? [] : ['retrai', `retrai.bearer.${base64url(token)}`]
   const connect = (path: string) =>
@@ -77,6 +79,7 @@ export function createClient(options: ClientOptions) {
     history,
     audit,
     tokens,
+    webhooks,
     /** Who read what. */
     access,
     /** The goals that a run can have. With `cwd`, those that fit the project in that folder of the server, best first. */

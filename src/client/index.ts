@@ -17,6 +17,7 @@ export type {
   RunSummary,
 } from '../api/runs.ts'
 export type { SearchResult, SearchResults } from '../api/search.ts'
+export type { NewWebhookView, TestedWebhook, WebhookView } from '../api/webhooks.ts'
 export type {
   Accesses,
   AccessPage,
@@ -47,3 +48,4 @@ export { type History, HistoryError, type HistoryOptions } from './history.ts'
 export type { RunPage, RunQuery, RunRequest, Runs, Why } from './runs.ts'
 export { WatchError, type WatchErrorType, type WatchOptions } from './watch.ts'
 export { FeedError, type FeedEvent, type FeedOptions } from './watch-all.ts'
+export type { Webhooks } from './webhooks.ts'

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { type IncomingMessage, type RequestOptions, request } from 'node:http'
 import type { AddressInfo } from 'node:net'
@@ -26,6 +27,7 @@ import { withRedactions } from '../../src/redaction/redaction-index.ts'
 import { Redactor } from '../../src/redaction/redactor.ts'
 import { createRedactions } from '../../src/server/redactions.ts'
 import { type EventStore, type RecordedEvent, storeWith } from '../../src/store/event-store.ts'
+import { Webhooks } from '../../src/webhooks/webhooks.ts'
 import { append, prepare } from './append-records.ts'
 import { memoryStore } from './memory-store.ts'
 
@@ -154,6 +156,11 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Test
   })
   const recorder =
     accessLog && new AccessRecorder({ store: wrapped, sign, clock, log: silent, ...accessLog })
+  const webhooks = new Webhooks({
+    ...{ store: wrapped, sign, dataDir: folder, serverId: randomUUID(), clock, log: silent },
+    hosts: new Set(['127.0.0.1']),
+    tagsOf: () => [],
+  })
   const app = await buildApp({
     ...(recorder === undefined ? {} : { accessLog: recorder }),
     store: wrapped,
@@ -193,6 +200,7 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Test
     auth,
     redactions,
     search,
+    webhooks,
     ...deps,
   })
   redactions.start()
@@ -201,7 +209,7 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Test
   const close = async () => {
     await app.close()
     await recorder?.stop()
-    await Promise.all([auth.close(), tags.close()])
+    await Promise.all([auth.close(), tags.close(), webhooks.close()])
     await search.stop()
     await Promise.all([projector.stop(), redactor.stop()])
     projected.close()

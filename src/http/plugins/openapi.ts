@@ -52,6 +52,7 @@ export const describeApi = fp(
             description: 'Signed proofs of what the log holds, and who read what',
           },
           { name: 'access', description: 'Tokens, roles and tickets of callers' },
+          { name: 'webhooks', description: 'Word of records, sent to an address' },
           { name: 'goals', description: 'The goals that a run can have' },
           { name: 'models', description: 'The models that a run can name' },
           { name: 'health', description: 'For supervisors and load balancers' },

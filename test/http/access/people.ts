@@ -54,6 +54,13 @@ export const PERMISSIONS: Readonly<Record<string, readonly Role[]>> = {
   'POST /api/tokens': ADMINS,
   'DELETE /api/tokens/:id': ADMINS,
   'POST /api/runs/:run_id/redact': ADMINS,
+  'GET /api/webhooks': ADMINS,
+  'POST /api/webhooks': ADMINS,
+  'GET /api/webhooks/:id': ADMINS,
+  'DELETE /api/webhooks/:id': ADMINS,
+  'POST /api/webhooks/:id/resume': ADMINS,
+  'POST /api/webhooks/:id/test': ADMINS,
+  'GET /api/webhooks/:id/deliveries': ADMINS,
 }
 
 /** A server with tokens, and their secrets. */
