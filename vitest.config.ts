@@ -3,7 +3,7 @@ import { defineConfig } from 'vitest/config'
 import { BaseSequencer, type TestSpecification } from 'vitest/node'
 
 /** Random faults and random requests, for a given time: `npm run test:chaos`. */
-const CHAOS = ['test/chaos/{chaos,trials}.test.ts', 'test/fuzz/**/*.test.ts']
+const CHAOS = ['test/chaos/{chaos,trials,webhooks}.test.ts', 'test/fuzz/**/*.test.ts']
 
 /** Browsers, containers, whole programs and machines that fail: `npm run test:system`. All others are `npm test`. */
 const SYSTEM = [

@@ -14,6 +14,7 @@ test('every setting has its default', () => {
     RETRAI_LOG_LEVEL: 'info',
     RETRAI_MAX_RUNS_AT_WORK: 16,
     RETRAI_SUBAGENT_DEPTH: 2,
+    RETRAI_WEBHOOK_HOSTS: [],
     RETRAI_ISOLATION: 'auto',
     RETRAI_NETWORK: 'hosts',
     RETRAI_MCP_REQUESTS: 'commands',

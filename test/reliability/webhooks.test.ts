@@ -1,0 +1,66 @@
+import { expect } from 'vitest'
+import { until } from '../support/site.ts'
+import { test } from '../support/test.ts'
+import { expectAll, seedRuns, serve, subscribe } from '../webhooks/killed-server.ts'
+import { startReceiver } from '../webhooks/receiver.ts'
+
+test.for(['before', 'after'] as const)(
+  'a server that is killed %s its delivery is answered delivers it again',
+  async (when, { site }) => {
+    const runs = await seedRuns(site, 3, 2)
+    let server = await serve(site)
+    const receiver = await startReceiver(async () => {
+      if (when === 'before') await server.kill()
+      else setImmediate(() => server.kill())
+      receiver.answer = () => 200
+      return 200
+    })
+    await subscribe(server, receiver)
+    await until(
+      () => server.process.signalCode,
+      (signal) => signal === 'SIGKILL',
+    )
+    const before = receiver.all.length
+    expect(before).toBeGreaterThan(0)
+    server = await serve(site)
+    const total = [...runs.values()].reduce((sum, length) => sum + length, 0)
+    await until(
+      async () => JSON.parse((await server.get('/api/webhooks')).text)[0],
+      (view) => view?.pending === 0 && view.delivered === total,
+    )
+    expectAll(receiver.taken, runs)
+    // What was under way when the server was killed came again, under the same id.
+    if (when === 'before') expect(receiver.all.length).toBeGreaterThan(total)
+    expect(new Set(receiver.all.map(({ id }) => id)).size).toBe(total)
+  },
+)
+
+test('a person makes, tests, looks at, resumes and deletes a webhook at the command line', async ({
+  site,
+}) => {
+  const runs = await seedRuns(site, 1, 1)
+  const [[runId = ''] = []] = runs
+  const server = await serve(site)
+  await server.untilReady()
+  const receiver = await startReceiver()
+  const add = ['webhooks', 'add', receiver.url, '--kinds', 'run_end', '--project', 'billing']
+  const added = await server.retrai(...add, '--from', 'start')
+  expect(added.stdout).toMatch(/^whsec_[\w+/]{43}=\n$/)
+  await receiver.untilTaken(1)
+  const list = await until(
+    () => server.retrai('webhooks'),
+    ({ stdout }) => / active +1 +0 /.test(stdout),
+  )
+  const id = list.stdout.split('\n')[1]?.slice(0, 8) ?? ''
+  expect((await server.retrai('webhooks', 'test', id)).stdout).toMatch(/^It was received: 204/)
+  expect((await server.retrai('webhooks', 'deliveries', id)).stdout).toContain(`${runId}  `)
+  receiver.answer = () => 410
+  const failed = await server.retrai('webhooks', 'test', id)
+  expect([failed.code, failed.stdout]).toEqual([3, 'It answered 410.\n'])
+  expect((await server.retrai('webhooks', 'resume', id)).stdout).toMatch(/ resumed\n$/)
+  expect((await server.retrai('webhooks', 'delete', id)).stdout).toMatch(/ deleted\n$/)
+  expect((await server.retrai('webhooks')).stderr).toBe('There are no webhooks.\n')
+  expect((await server.retrai('webhooks', 'test', id)).stderr).toContain(
+    `There is no webhook ${id}`,
+  )
+})
