@@ -27,7 +27,7 @@ test(`${WANTED} deliveries through kills and outages: none is lost, none is out 
   for (let seen = 0; ids.size < total; ) {
     const isOut = random.chance(0.2)
     if (isOut) await receiver.close()
-    await delay(random.int(500, 8_000))
+    await delay(random.int(100, 4_000))
     await server.kill()
     kills += 1
     if (isOut) await receiver.reopen()

@@ -94,6 +94,8 @@ export const waitingQuery = queryOptions({
     return { runs: pages.flatMap(({ runs }) => runs) }
   },
   refetchInterval: 3000,
+  // The title and notices of the desktop are for a person who looks at something else.
+  refetchIntervalInBackground: true,
 })
 
 const FRESH_MS = 1000

@@ -14,6 +14,10 @@ const RunPage = lazy(async () => {
   const { RunPage } = await import('../run-page/run-page.tsx')
   return { default: RunPage }
 })
+const WebhooksPage = lazy(async () => {
+  const { WebhooksPage } = await import('../webhooks/webhooks-page.tsx')
+  return { default: WebhooksPage }
+})
 const SearchPage = lazy(async () => {
   const { SearchPage } = await import('../search/search-page.tsx')
   return { default: SearchPage }
@@ -32,6 +36,9 @@ export function App() {
               </Route>
               <Route path="/search">
                 <SearchPage />
+              </Route>
+              <Route path="/webhooks">
+                <WebhooksPage />
               </Route>
               <Route path="/runs/:id">{({ id }) => <RunPage runId={id} />}</Route>
               <Route>

@@ -1,5 +1,6 @@
 import { Button, Center, Stack, Text, Title } from '@mantine/core'
 import { Link } from 'wouter'
+import { useTitle } from '../ui/use-title.ts'
 
 export function NotFound({
   title = 'Nothing here',
@@ -8,6 +9,7 @@ export function NotFound({
   readonly title?: string
   readonly children?: string
 }) {
+  useTitle(title)
   return (
     <Center h="60vh" p="lg">
       <Stack align="center" gap="sm" maw={460}>

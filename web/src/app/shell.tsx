@@ -8,6 +8,7 @@ import { useShortcuts } from '../ui/use-shortcuts.ts'
 import classes from './shell.module.css'
 import { TopBar } from './top-bar.tsx'
 import { useColorScheme } from './use-color-scheme.ts'
+import { useDesktopNotices } from './use-desktop-notices.tsx'
 
 const Shortcuts = lazy(() => import('./shortcuts.tsx'))
 const StartForm = lazy(async () => {
@@ -22,6 +23,7 @@ export function Shell({ children }: { readonly children: ReactNode }) {
   const [, navigate] = useLocation()
   const { toggle } = useColorScheme()
   const mayNot = useMayNot('runs:create')
+  useDesktopNotices()
   // The form needs them as soon as it opens.
   useQuery(goalsQuery)
   useShortcuts([

@@ -6,10 +6,12 @@ import {
   IconPlus,
   IconSearch,
   IconSun,
+  IconWebhook,
 } from '@tabler/icons-react'
 import { useQuery } from '@tanstack/react-query'
 import { Link } from 'wouter'
-import { meQuery, waitingQuery } from '../api/queries.ts'
+import { meQuery } from '../api/queries.ts'
+import { useDue } from '../api/use-due.ts'
 import { useMayNot } from '../api/use-may.ts'
 import classes from './top-bar.module.css'
 import { useColorScheme } from './use-color-scheme.ts'
@@ -19,6 +21,7 @@ type Props = { readonly onStart: () => void; readonly onHelp: () => void }
 export function TopBar({ onStart, onHelp }: Props) {
   const { shown, toggle } = useColorScheme()
   const mayNotStart = useMayNot('runs:create')
+  const mayNotManage = useMayNot('webhooks:manage')
   const other = shown === 'dark' ? 'light' : 'dark'
   return (
     <header className={classes.bar}>
@@ -32,6 +35,20 @@ export function TopBar({ onStart, onHelp }: Props) {
           <IconSearch size={17} stroke={1.8} aria-hidden />
           <span className={classes.wideOnly}>Search</span>
         </Link>
+        {mayNotManage === null && (
+          <Tooltip label="Webhooks">
+            <ActionIcon
+              component={Link}
+              href="/webhooks"
+              className={classes.wideOnly}
+              variant="subtle"
+              size="lg"
+              aria-label="Webhooks"
+            >
+              <IconWebhook size={19} stroke={1.6} />
+            </ActionIcon>
+          </Tooltip>
+        )}
         <Tooltip label="Shortcuts (?)">
           <ActionIcon
             className={classes.wideOnly}
@@ -80,7 +97,7 @@ function Who() {
 
 /** Every page shows the runs that wait for a person. */
 function Waiting() {
-  const waiting = useQuery(waitingQuery).data?.runs ?? []
+  const waiting = useDue()
   if (waiting.length === 0) return <span />
   const [first] = waiting
   const only = waiting.length === 1 && first !== undefined

@@ -1,7 +1,11 @@
 import { useEffect } from 'react'
+import { useDue } from '../api/use-due.ts'
 
+/** The title of a page, after the number of decisions that are due. */
 export function useTitle(title: string): void {
+  const { length } = useDue()
   useEffect(() => {
-    document.title = title === '' ? 'retrAI' : `${title} · retrAI`
-  }, [title])
+    const due = length === 0 ? '' : `(${length}) `
+    document.title = `${due}${title === '' ? 'retrAI' : `${title} · retrAI`}`
+  }, [title, length])
 }
