@@ -61,6 +61,7 @@ export const theme = createTheme({
         overlayProps: { backgroundOpacity: 0.45, blur: 2 },
       },
     },
+    Notification: { defaultProps: { closeButtonProps: { 'aria-label': 'Close' } } },
     // In the dark, a box that is checked is light.
     Checkbox: { defaultProps: { iconColor: 'var(--bg)' } },
     Button: { defaultProps: { size: 'sm' } },

@@ -1,4 +1,4 @@
-import { Alert, Badge, Button, Group, Text, Title } from '@mantine/core'
+import { Alert, Button, Group, Text, Title } from '@mantine/core'
 import { notifications } from '@mantine/notifications'
 import { queryOptions, useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { useState } from 'react'
@@ -50,7 +50,7 @@ export function WebhooksPage() {
   )
 }
 
-const COLORS = { active: 'green', retrying: 'orange', stopped: 'red' } as const
+const STATES = { active: 'Active', retrying: 'Retrying', stopped: 'Stopped' } as const
 
 function Hook({ webhook }: { readonly webhook: WebhookView }) {
   const { id, url, state, kinds, run, delivered, pending, last_error, next_try } = webhook
@@ -76,9 +76,7 @@ function Hook({ webhook }: { readonly webhook: WebhookView }) {
     <section className={classes.hook} aria-label={visible(url)}>
       <Group justify="space-between" wrap="nowrap" align="flex-start">
         <span className={classes.url}>{visible(url)}</span>
-        <Badge color={COLORS[state]} variant="light" autoContrast>
-          {state}
-        </Badge>
+        <strong className={classes.state}>{STATES[state]}</strong>
       </Group>
       <p className={classes.facts}>
         {delivered} delivered, {pending} pending. {kinds.join(', ')}

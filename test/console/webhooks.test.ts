@@ -1,0 +1,86 @@
+import { expect, test } from 'vitest'
+import { createClient } from '../../src/client/index.ts'
+import { startReceiver } from '../webhooks/receiver.ts'
+import { faults } from './support/faults.ts'
+import { gatedModel } from './support/gate.ts'
+import { describeInBrowser, useBrowser, useConsoleServer } from './support/page.ts'
+import { sampleRuns } from './support/sample-runs.ts'
+
+const { samples, waiting } = sampleRuns(Date.now() / 1000)
+
+/** In the place of the notices of the desktop, which a browser without a screen does not have. */
+const FAKE = `window.asked = 0
+window.shown = []
+window.Notification = class {
+  static permission = 'default'
+  static async requestPermission() {
+    window.asked += 1
+    this.permission = 'granted'
+  }
+  constructor(title, { body, tag }) { window.shown.push({ title, body, tag }) }
+}`
+
+describeInBrowser('the page of webhooks', () => {
+  const open = useBrowser()
+  const { model, allowReplies } = gatedModel()
+  const server = useConsoleServer(model, samples, { RETRAI_WEBHOOK_HOSTS: '127.0.0.1' })
+
+  test('makes one, shows its secret once, and shows how far it is and why', async () => {
+    const receiver = await startReceiver(() => 410)
+    const page = await open(server.url)
+    await page.getByRole('link', { name: 'Webhooks' }).click()
+    await page.getByText('A webhook sends word').waitFor()
+    await page.getByRole('button', { name: 'Add a webhook' }).click()
+    await page.getByLabel('Address').fill('http://10.0.0.1/')
+    await page.getByRole('button', { name: 'Add', exact: true }).click()
+    await page.getByRole('alert').getByText('RETRAI_WEBHOOK_HOSTS').waitFor()
+    await page.getByLabel('Address').fill(receiver.url)
+    await page.getByRole('button', { name: 'Add', exact: true }).click()
+    await page.getByText(/^whsec_/).waitFor()
+    expect(await faults(page)).toEqual([])
+    await page.getByRole('button', { name: 'I have it' }).click()
+    const hook = page.getByRole('region', { name: receiver.url })
+    await hook.getByText('0 delivered, 0 pending').waitFor()
+    expect(await page.content()).not.toContain('whsec_')
+    const runId = await server.start('aborted')
+    ;(await createClient({ baseUrl: server.url }).runs.abort(runId))._unsafeUnwrap()
+    await hook.getByText('It answered 410: it wants no more.').waitFor()
+    await hook.getByText('Stopped', { exact: true }).waitFor()
+    expect(await faults(page)).toEqual([])
+    receiver.answer = () => 200
+    await hook.getByRole('button', { name: 'Send a test' }).click()
+    await page.getByText('The test was received').waitFor()
+    await hook.getByRole('button', { name: 'Resume' }).click()
+    await hook.getByText('1 delivered, 0 pending').waitFor()
+    await hook.getByRole('button', { name: 'Delete' }).click()
+    await page.getByRole('dialog').getByRole('button', { name: 'Delete' }).click()
+    await page.getByText('A webhook sends word').waitFor()
+  })
+
+  test('every title counts the decisions that are due, and a person is asked once for notices', async () => {
+    const page = await open('about:blank')
+    await page.addInitScript(FAKE)
+    for (const path of ['/', `/runs/${waiting}`, '/webhooks', '/nowhere']) {
+      await page.goto(server.url + path)
+      await expect.poll(() => page.title()).toMatch(/^\([1-9]\d*\) .*retrAI$/)
+    }
+    const question = 'Show a notice of the desktop when a run waits for you?'
+    expect(await page.getByText(question).count()).toBe(0)
+    await page.evaluate('localStorage.clear()')
+    await page.goto(server.url)
+    await page.getByText(question).waitFor()
+    expect(await faults(page)).toEqual([])
+    await page.getByRole('button', { name: 'Yes' }).click()
+    await expect.poll(() => page.evaluate('asked')).toBe(1)
+    expect(await page.evaluate('shown')).toEqual([])
+    await page.evaluate('document.hasFocus = () => false')
+    const runId = await server.start('noticed', { hitl_enabled: true })
+    allowReplies(1)
+    await expect
+      .poll(() => page.evaluate('shown'))
+      .toContainEqual(expect.objectContaining({ title: 'A run waits for you', tag: runId }))
+    await page.reload()
+    await page.getByText('in ray-tracer').waitFor()
+    expect(await page.getByText(question).count()).toBe(0)
+  })
+})
