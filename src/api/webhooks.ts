@@ -3,7 +3,7 @@ import { Timestamp } from '../domain/fields.ts'
 import { ALL_KINDS, type Kind } from '../domain/records.ts'
 
 /** The kinds of records that need a person, or end a run. */
-export const DUE_KINDS = [
+const DUE_KINDS = [
   ...(['human_check_required', 'approval_required', 'run_paused', 'run_end'] as const),
 ] as const satisfies readonly Kind[]
 
@@ -68,12 +68,11 @@ export const NewWebhookView = WebhookView.extend({
 export type NewWebhookView = z.infer<typeof NewWebhookView>
 
 /** What came back for a delivery. */
-export const Answered = z.object({
+const Answered = z.object({
   status: z.int().nullable().describe('The HTTP status; null if there was no answer'),
   error: z.string().nullable().describe('Why it does not count as received; null if it does'),
   duration_ms: z.int(),
 })
-export type Answered = z.infer<typeof Answered>
 
 /** The answer to POST /api/webhooks/{id}/test. */
 export const TestedWebhook = Answered.extend({

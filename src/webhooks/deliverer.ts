@@ -79,10 +79,6 @@ export class Deliverer {
     this.#changed.notify()
   }
 
-  get pending(): number {
-    return this.#schedule.pending
-  }
-
   view(): WebhookView {
     const { id, kinds, run, created_at, created_by, stopped } = this.#webhook
     const { delivered = 0, last_error = null } = this.#deps.book.progress(id) ?? {}
@@ -135,11 +131,14 @@ export class Deliverer {
       const due = await this.#dueIn(item.events, since)
       const last = item.events.findLast(({ stream }) => runOf(stream) !== null)
       if (last === undefined) continue
-      this.#cursor = cursorOf(runOf(last.stream) ?? '', last)
+      const cursor = cursorOf(runOf(last.stream) ?? '', last)
       unnoted += item.events.length
-      if (due.length === 0 && unnoted < NOTED_EVENTS) continue
-      book.add(id, this.#cursor, due)
-      unnoted = 0
+      if (due.length > 0 || unnoted >= NOTED_EVENTS) {
+        book.add(id, cursor, due)
+        unnoted = 0
+      }
+      // Only now: if that fails, the next round reads the same again.
+      this.#cursor = cursor
       for (const { run_id } of due) this.#schedule.add(run_id)
       this.#changed.notify()
     }
@@ -197,8 +196,10 @@ export class Deliverer {
         continue
       }
       const waitMs = isStopped ? Infinity : this.#schedule.waitFrom(clock()) * 1000
-      const timer = AbortSignal.timeout(Math.ceil(Math.min(waitMs, LONGEST_WAIT_MS)))
-      await this.#changed.wait(AbortSignal.any([signal, timer]), seen)
+      const wake = () => this.#changed.notify()
+      const timer = setTimeout(wake, Math.ceil(Math.min(waitMs, LONGEST_WAIT_MS)))
+      await this.#changed.wait(signal, seen)
+      clearTimeout(timer)
     }
     await Promise.all(trying)
   }

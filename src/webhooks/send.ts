@@ -42,7 +42,7 @@ export function urlProblem(url: string, hosts: ReadonlySet<string>): string | nu
 }
 
 /** The headers of Standard Webhooks. @param now seconds since the epoch */
-export function signed({ secret }: Endpoint, id: string, body: string, now: number) {
+function signed({ secret }: Endpoint, id: string, body: string, now: number) {
   const timestamp = String(Math.floor(now))
   const key = Buffer.from(secret.slice(PREFIX.length), 'base64')
   const signature = createHmac('sha256', key).update(`${id}.${timestamp}.${body}`).digest('base64')

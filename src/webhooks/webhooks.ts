@@ -62,7 +62,8 @@ const EndpointFile = z.strictObject({ url: z.string(), secret: z.string() })
  */
 export class Webhooks {
   readonly #deps: WebhooksDeps
-  readonly #book: DeliveryBook
+  /** Null until there is a webhook. */
+  #opened: DeliveryBook | null = null
   readonly #send: ReturnType<typeof sender>
   readonly #deliverers = new Map<string, Deliverer>()
   readonly #roots = new LruCache<Root | null>(KNOWN_ROOTS)
@@ -73,7 +74,6 @@ export class Webhooks {
   /** Delivers until `close`. */
   constructor(deps: WebhooksDeps) {
     this.#deps = deps
-    this.#book = DeliveryBook.open(join(deps.dataDir, 'webhooks.sqlite'), deps.log)
     this.#send = sender(deps.hosts, deps.clock)
     this.#started = this.#start()
   }
@@ -82,7 +82,13 @@ export class Webhooks {
     this.#stop.abort()
     await this.#started
     await Promise.all(this.#deliverers.values().map((deliverer) => deliverer.close()))
-    this.#book.close()
+    this.#opened?.close()
+  }
+
+  get #book(): DeliveryBook {
+    const { dataDir, log } = this.#deps
+    this.#opened ??= DeliveryBook.open(join(dataDir, 'webhooks.sqlite'), log)
+    return this.#opened
   }
 
   list(): readonly WebhookView[] {

@@ -59,6 +59,8 @@ test('a person makes, tests, looks at, resumes and deletes a webhook at the comm
   expect([failed.code, failed.stdout]).toEqual([3, 'It answered 410.\n'])
   expect((await server.retrai('webhooks', 'resume', id)).stdout).toMatch(/ resumed\n$/)
   expect((await server.retrai('webhooks', 'delete', id)).stdout).toMatch(/ deleted\n$/)
+  const verified = await server.retrai('verify', '--data-dir', site.path('data'))
+  expect([verified.code, verified.stderr]).toEqual([0, ''])
   expect((await server.retrai('webhooks')).stderr).toBe('There are no webhooks.\n')
   expect((await server.retrai('webhooks', 'test', id)).stderr).toContain(
     `There is no webhook ${id}`,

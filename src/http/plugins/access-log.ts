@@ -38,6 +38,9 @@ export const SHOWN: Readonly<Record<string, GrantedKind>> = {
   listLedgers: 'ledger_read',
   readLedger: 'ledger_read',
   listTokens: 'ledger_read',
+  listWebhooks: 'ledger_read',
+  getWebhook: 'ledger_read',
+  listDeliveries: 'ledger_read',
 }
 
 type Recorder = Pick<AccessRecorder, 'note'>
