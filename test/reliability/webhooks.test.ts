@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import { until } from '../support/site.ts'
+import { bash, until } from '../support/site.ts'
 import { test } from '../support/test.ts'
 import { expectAll, seedRuns, serve, subscribe } from '../webhooks/killed-server.ts'
 import { startReceiver } from '../webhooks/receiver.ts'
@@ -34,6 +34,32 @@ test.for(['before', 'after'] as const)(
     expect(new Set(receiver.all.map(({ id }) => id)).size).toBe(total)
   },
 )
+
+test('a server that starts while its EventStoreDB is away delivers everything once that is back', async ({
+  site,
+}) => {
+  const store = await site.standIn()
+  const model = await site.model([bash('touch done')])
+  let server = await serve(site, { model, store })
+  const receiver = await startReceiver()
+  await subscribe(server, receiver)
+  const one = await server.start('one')
+  await server.untilStatus(one, 'achieved')
+  await store.faults.down()
+  await server.kill()
+  server = await serve(site, { model, store })
+  await store.faults.up()
+  await server.untilReady()
+  const two = await server.start('two')
+  await server.untilStatus(two, 'achieved')
+  const runs = new Map([one, two].map((id) => [id, store.log.events(`run-${id}`).length] as const))
+  const total = [...runs.values()].reduce((sum, length) => sum + length, 0)
+  await until(
+    () => new Set(receiver.taken.map(({ id }) => id)).size,
+    (count) => count === total,
+  )
+  expectAll(receiver.taken, runs)
+})
 
 test('a person makes, tests, looks at, resumes and deletes a webhook at the command line', async ({
   site,

@@ -4,7 +4,7 @@ import type { NewWebhookView } from '../../src/api/webhooks.ts'
 import { ALL_KINDS } from '../../src/domain/records.ts'
 import { SampleRun } from '../console/support/sample-run.ts'
 import { configOf, seed } from '../console/support/seed.ts'
-import type { Site, SiteServer } from '../support/site.ts'
+import type { ServeOptions, Site, SiteServer } from '../support/site.ts'
 import { type Delivery, type Receiver, seqsByRun } from './receiver.ts'
 
 const START = 1_770_000_000
@@ -22,7 +22,8 @@ export async function seedRuns(site: Site, runs: number, iterations: number) {
   return new Map(samples.map(({ records }) => [records[0]?.run_id ?? '', records.length] as const))
 }
 
-export const serve = (site: Site): Promise<SiteServer> => site.serve('data', { env })
+export const serve = (site: Site, options: ServeOptions = {}): Promise<SiteServer> =>
+  site.serve('data', { ...options, env })
 
 /** A webhook of all records from the start. */
 export async function subscribe(
