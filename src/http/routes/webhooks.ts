@@ -13,6 +13,7 @@ import type { AppDeps, ZodApp } from '../deps.ts'
 import { startAfter } from '../live/cursor.ts'
 import { callerOf } from '../plugins/security.ts'
 import {
+  BODY_PROBLEMS,
   COMMAND_PROBLEMS,
   described,
   problems,
@@ -117,7 +118,7 @@ export function webhooks(app: ZodApp, deps: Deps): void {
       params: Params,
       response: {
         200: described('What came back', TestedWebhook),
-        ...problems('webhook_not_found'),
+        ...problems('webhook_not_found', ...BODY_PROBLEMS),
       },
     },
     handler: async (request, reply) => found(request, reply, await all.test(request.params.id)),
