@@ -11,12 +11,12 @@ export const REMOVING = ['archive', 'remove'] as const
 const RuleMatch = z.strictObject({
   status: EndStatus.exactOptional().describe('How the run has ended'),
   older_than_days: z.number().nonnegative().exactOptional().describe('Since its end'),
-  project: z.string().min(1).exactOptional().describe('The folder of its project'),
-  // The place where a rule learns what a tag is.
-  tag: z
+  project: z
     .string()
-    .refine(() => false, 'is not possible: there are no tags yet. Leave it out')
-    .exactOptional(),
+    .min(1)
+    .exactOptional()
+    .describe('The folder of its project, or the name of that folder'),
+  tag: z.string().min(1).exactOptional().describe('One of the tags that it has now'),
 })
 
 export const RetentionRule = z.strictObject({

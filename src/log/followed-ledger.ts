@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import type { Result, ResultAsync } from 'neverthrow'
+import { ok, type Result, type ResultAsync } from 'neverthrow'
 import { sleep } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
 import type { AppendError, EventStore, RecordedEvent } from '../store/event-store.ts'
@@ -52,6 +52,11 @@ export class FollowedLedger<R extends { readonly kind: string; readonly payload:
   /** The ledger as far as it was read. */
   get state(): S {
     return this.#folded.state
+  }
+
+  /** Reads the ledger to its end. */
+  read(): ResultAsync<S, AppendError | LoadError> {
+    return this.extend('', () => ok([]))
   }
 
   /** Appends what `decide` returns for the ledger as it is then. */

@@ -47,6 +47,11 @@ export class TagLedger {
     return this.#ledger.extend(principal, () => ok([entry])).map(() => undefined)
   }
 
+  /** Reads what servers have appended. */
+  read(): ResultAsync<unknown, AppendError | LoadError> {
+    return this.#ledger.read()
+  }
+
   close(): Promise<void> {
     return this.#ledger.close()
   }

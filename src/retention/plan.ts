@@ -1,3 +1,4 @@
+import { basename } from 'node:path'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { RetentionRule } from '../api/retention.ts'
 import { present } from '../domain/present.ts'
@@ -5,11 +6,11 @@ import type { RunState } from '../domain/state.ts'
 import { decode } from '../log/codec.ts'
 import { type LoadedRun, streamOf } from '../log/run-log.ts'
 import { eventAt, type StreamReader, streamPages } from '../log/stream-pages.ts'
-import type { ReadModel, RunQuery } from '../projections/read-model.ts'
+import { type ReadModel, type RunQuery, tagsOf } from '../projections/read-model.ts'
 import type { RetentionIndex } from './ledger.ts'
 
 type Deps = {
-  readonly readModel: Pick<ReadModel, 'get' | 'list'>
+  readonly readModel: Pick<ReadModel, 'get' | 'list' | 'laterTags'>
   readonly store: StreamReader
   readonly index: Pick<RetentionIndex, 'holds'>
   /** Seconds since the epoch. */
@@ -33,7 +34,8 @@ export async function planRetention(rules: readonly RetentionRule[], deps: Deps)
     const { parent } = run.state
     // The parent of a run that was imported may be elsewhere.
     if (parent !== undefined && readModel.get(parent.run_id) !== null) continue
-    const rule = rules.find((each) => matches(each, run.state, now))
+    const tags = tagsOf(readModel, run.state.runId)
+    const rule = rules.find((each) => matches(each, run.state, { now, tags }))
     if (rule === undefined || rule.action === 'keep') continue
     const runs = [run, ...(await withSubagents(run, readModel))] as const
     const { action } = rule
@@ -48,13 +50,17 @@ export const projectOf = ({ copy, project, config }: RunState): string =>
 
 const DAY_S = 86_400
 
-function matches({ match }: RetentionRule, state: RunState, now: number): boolean {
+type Now = Pick<Deps, 'now'> & { readonly tags: readonly string[] }
+
+function matches({ match }: RetentionRule, state: RunState, { now, tags }: Now): boolean {
   const { phase, endedAt } = state
+  const folder = projectOf(state)
   if (phase.type !== 'ended' || endedAt === null) return false
   return (
     (match.status ?? phase.status) === phase.status &&
     now - endedAt >= (match.older_than_days ?? 0) * DAY_S &&
-    (match.project ?? projectOf(state)) === projectOf(state)
+    [undefined, folder, basename(folder)].includes(match.project) &&
+    (match.tag === undefined || tags.includes(match.tag))
   )
 }
 

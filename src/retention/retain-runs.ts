@@ -5,6 +5,7 @@ import type { Author } from '../log/decider.ts'
 import type { LoadedRun } from '../log/run-log.ts'
 import type { StreamReader } from '../log/stream-pages.ts'
 import { type ReadModel, timestamp } from '../projections/read-model.ts'
+import type { TagLedger } from '../projections/tag-ledger.ts'
 import type { Hold, RunRemoved } from './ledger.ts'
 import { planRetention, projectOf, type Unit } from './plan.ts'
 import type { Remover } from './remover.ts'
@@ -14,7 +15,8 @@ type Deps = {
   readonly retention: Retention
   readonly remover: Pick<Remover, 'settled'>
   readonly store: StreamReader
-  readonly readModel: Pick<ReadModel, 'get' | 'list'>
+  readonly readModel: Pick<ReadModel, 'get' | 'list' | 'laterTags'>
+  readonly tags: Pick<TagLedger, 'read'>
   /** Seconds since the epoch. */
   readonly now: () => number
 }
@@ -60,7 +62,7 @@ function retainRuns(
 ): ResultAsync<readonly RetainedRun[], RetentionError> {
   const { retention, remover, now } = deps
   const retain = async (): Promise<Result<readonly RetainedRun[], RetentionError>> => {
-    const read = await retention.read()
+    const read = await deps.tags.read().andThen(() => retention.read())
     if (read.isErr()) return err(read.error)
     const { index } = retention
     const units = await planRetention(rules, { ...deps, index, now: now() })

@@ -93,7 +93,10 @@ export async function joinRooms(parts: Parts, made: Opened) {
   })
   opened.defer(() => search.stop())
   const redactions = createRedactions({ ...parts, ledger, redactor, search, sign, now })
-  const remover = createRemover(parts, made, redactions.forgetRuns)
+  const remover = createRemover(parts, made, async (runIds) => {
+    await Promise.all(runIds.map((runId) => search.removeRun(runId)))
+    await redactions.forgetRuns(runIds)
+  })
   const claimant = `${made.serverId}/${randomUUID()}`
   const stops = join(settings.RETRAI_DATA_DIR, 'clean-stops')
   const { stopped, note } = openCleanStops(stops)
@@ -158,7 +161,7 @@ export async function joinRooms(parts: Parts, made: Opened) {
 export const createRemover = (
   { artifacts, readModel, log }: Pick<Parts, 'artifacts' | 'readModel' | 'log'>,
   { retention, ledger: store, redactor }: Pick<History, 'retention' | 'ledger' | 'redactor'>,
-  forgetRuns: (runIds: readonly string[]) => Promise<void> = async () => {},
+  forgetRuns: (runIds: readonly string[]) => Promise<void>,
 ): Remover =>
   new Remover({
     ...{ retention, store, artifacts, log },
@@ -334,7 +337,7 @@ function createApp(parts: Parts, made: Made): ReturnType<typeof buildApp> {
         found.map((goal) => ({ ...goalOf(goal), because: goal.because })),
       ),
     putTags: (runId, given, principal) => made.tags.put(runId, given, { principal, now: now() }),
-    webhookPending: () => sum(webhooks.list().map(({ pending }) => pending)),
+    webhookPending: () => webhooks.list().reduce((sum, { pending }) => sum + pending, 0),
     queuePosition: (runId) => made.supervisor.queuePosition(runId),
     changeProblems: (changes, config) =>
       changeProblems(changes, config, { models: catalogue, ceilings: ceilingsOf(settings) }),

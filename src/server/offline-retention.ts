@@ -1,9 +1,11 @@
+import { join } from 'node:path'
 import { err, ok } from 'neverthrow'
 import type { Logger } from 'pino'
 import { RecentArtifacts } from '../artifacts/recent-artifacts.ts'
 import { createAudit } from '../audit/audit.ts'
 import { signingWith } from '../audit/keyring.ts'
 import { OwnLog } from '../audit/witness/own-log.ts'
+import { removeDisposable } from '../projections/disposable-file.ts'
 import { createRetention } from '../retention/retain-runs.ts'
 import { withCrashingRemovals } from './crash-points.ts'
 import { openIdentity } from './data-folder.ts'
@@ -19,17 +21,21 @@ export async function openRetention(settings: Settings, log: Logger, opened: Asy
   const { keyring, serverId } = identity.value
   const history = await openHistory(settings, { log, opened, sign: signingWith(keyring) })
   if (history.isErr()) return err(history.error)
-  const { ledger, redactor, retention, store, readModel, projector } = history.value
+  const { ledger, redactor, retention, store, readModel, tags, projector } = history.value
   const places = openArtifacts(settings, ledger)
   if (places.isErr()) return err(places.error)
   const kept = withCrashingRemovals(places.value.artifacts, settings.RETRAI_CRASH_AT)
   const artifacts = new RecentArtifacts(kept)
   if (!(await projector.caughtUpOnce())) return err('The log cannot be read.')
-  const remover = createRemover({ artifacts, readModel, log }, { retention, ledger, redactor })
+  const made = { retention, ledger, redactor }
+  const remover = createRemover({ artifacts, readModel, log }, made, async () => {
+    // The next server makes the index again, without the words of the runs that are gone.
+    removeDisposable(join(settings.RETRAI_DATA_DIR, 'search.sqlite'))
+  })
   opened.defer(() => remover.stop())
   const ownLog = new OwnLog({ store, keyring, serverId })
   return ok({
-    ...createRetention({ retention, remover, store, readModel, now }),
+    ...createRetention({ retention, remover, store, readModel, tags, now }),
     /** Begins to remove runs. */
     start: () => remover.start(),
     /** Waits for the runs that are recorded as removed. @returns whether all are gone */

@@ -7,6 +7,7 @@ import { ok } from 'neverthrow'
 import { describe, expect } from 'vitest'
 import type { Script } from '../../examples/scripted-model/script.ts'
 import { signingOf } from '../../src/cli/data-folder.ts'
+import { createClient } from '../../src/client/index.ts'
 import type { Signing } from '../../src/log/chain.ts'
 import { decideAndAppend } from '../../src/log/decider.ts'
 import { load, streamOf } from '../../src/log/run-log.ts'
@@ -411,18 +412,19 @@ test('a copy that is not applied keeps its run, and a run that waits for a perso
   expect((await server.get(`/api/runs/${copied}`)).status).toBe(410)
   expect(await idsOf(server)).toEqual([waiting])
   const rule = { ...rules[0], match: { tag: 'x' } }
-  const tagged = await server.post('/api/retention', { rules: [rule] })
-  expect([tagged.status, tagged.text]).toEqual([422, expect.stringContaining('no tags yet')])
+  const tagged = () => server.post('/api/retention', { rules: [rule], dry_run: true })
+  await server.post(`/api/runs/${waiting}/abort`, {})
+  expect(JSON.parse((await tagged()).text)).toEqual([])
+  const client = createClient({ baseUrl: server.url })
+  await client.runs.configure(waiting, { tags: ['x'] })
+  expect((await tagged()).text).toContain(waiting)
 })
 
-test('a policy that is not valid names each mistake, and a tag is not possible yet', async ({
-  site,
-}) => {
-  const rule = { name: 'old', match: { tag: 'x', age: 3 }, action: 'delete' }
+test('a policy that is not valid names each mistake', async ({ site }) => {
+  const rule = { name: 'old', match: { tag: '', age: 3 }, action: 'delete' }
   const policy = await site.write('policy.json', JSON.stringify({ rules: [rule] }))
   const { code, stderr } = await offline(site, policy)
   expect(code).toBe(3)
-  expect(stderr).toContain('there are no tags yet')
   expect(stderr).toContain('must be keep, archive or remove')
   expect(stderr).toContain('age')
 })
