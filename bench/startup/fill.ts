@@ -38,20 +38,29 @@ const byAgent = (report: Report): AgentCommand =>
 
 const CLAIM = byAgent({ type: 'claim', expected: null, pid: 1, host: 'bench' })
 const REPLY = byAgent({
-  type: 'record_reply',
-  usage: {
-    input_tokens: 1000,
-    output_tokens: 50,
-    cost_usd: 0.001,
-    model_name: 'scripted-model',
-    duration_ms: 900,
-    omitted_turns: 0,
+  type: 'record',
+  made: {
+    llm_usage: {
+      input_tokens: 1000,
+      output_tokens: 50,
+      cost_usd: 0.001,
+      model_name: 'scripted-model',
+      duration_ms: 900,
+      omitted_turns: 0,
+    },
+    assistant_message: { text: 'All is done already.', tool_calls: [], finish_reason: 'stop' },
   },
-  message: { text: 'All is done already.', tool_calls: [], finish_reason: 'stop' },
 })
 const CHECK = byAgent({
-  type: 'record_goal_check',
-  check: { achieved: true, reason: 'It succeeded', details: 'x'.repeat(200), duration_ms: 5 },
+  type: 'record',
+  made: {
+    goal_check: {
+      achieved: true,
+      reason: 'It succeeded',
+      details: 'x'.repeat(200),
+      duration_ms: 5,
+    },
+  },
 })
 
 /** The appends of one run, as the server makes them. An unfinished run waits for its model. */

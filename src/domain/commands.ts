@@ -1,6 +1,6 @@
 import type { ReadOnlyTools } from './advance.ts'
 import type { ApprovalRules, Verdict } from './approvals/rules.ts'
-import type { ChangesApplied, FilesRolledBack, ProjectCopied } from './carried-files.ts'
+import type { ChangesApplied, FilesRolledBack } from './carried-files.ts'
 import type { IsolationPolicy } from './isolation.ts'
 import type { McpListing } from './mcp-tools.ts'
 import type { Network } from './network.ts'
@@ -12,6 +12,7 @@ import type {
   FailureKind,
   Fallback,
   Idempotency,
+  Kind,
   Notice,
   PayloadOf,
   Seen,
@@ -108,6 +109,9 @@ export type FromLog = {
   readonly subagents: readonly SubagentEnd[]
 }
 
+/** Payloads by the kinds of their records. What is null or undefined is not recorded. */
+export type Made = { readonly [K in Kind]?: PayloadOf<K> | null | undefined }
+
 /** What the process that works on a run reports. It is refused once another process has claimed the run. */
 export type AgentCommand = {
   readonly claimant: string
@@ -125,15 +129,10 @@ export type AgentCommand = {
       readonly after?: 'crash' | 'lease_expired' | undefined
     }
   | { readonly type: 'proceed' }
-  | { readonly type: 'record_copy'; readonly copied: ProjectCopied }
-  | { readonly type: 'record_context'; readonly context: PayloadOf<'project_context'> }
+  /** What came of the step under way, in this order. */
+  | { readonly type: 'record'; readonly made: Made }
   /** Before a request to the model or a call that needs the servers. */
   | { readonly type: 'record_mcp_tools'; readonly listings: readonly McpListing[] }
-  | {
-      readonly type: 'record_reply'
-      readonly usage: PayloadOf<'llm_usage'>
-      readonly message: PayloadOf<'assistant_message'>
-    }
   | {
       readonly type: 'record_retry'
       /** Left out if the attempt cost nothing, or nobody knows what. */
@@ -155,19 +154,6 @@ export type AgentCommand = {
       readonly reason: string
       readonly usage?: PayloadOf<'llm_usage'>
     }
-  /** A reply that is not used was paid. */
-  | { readonly type: 'record_usage'; readonly usage: PayloadOf<'llm_usage'> }
-  | {
-      readonly type: 'record_compaction'
-      /** Null if no summary was made. */
-      readonly usage: PayloadOf<'llm_usage'> | null
-      readonly compaction: PayloadOf<'context_compacted'>
-    }
-  | {
-      readonly type: 'record_summary'
-      readonly usage: PayloadOf<'llm_usage'> | null
-      readonly summary: PayloadOf<'run_summary'>
-    }
   | {
       readonly type: 'record_review'
       /** The id and the hash of the next call. */
@@ -177,28 +163,8 @@ export type AgentCommand = {
       /** The network of the run if a person allows the call. */
       readonly network?: Network
     }
-  /** The open call starts a run, which is created after this. */
-  | { readonly type: 'start_subagent'; readonly start: PayloadOf<'subagent_started'> }
-  | {
-      readonly type: 'record_tool_result'
-      readonly result: PayloadOf<'tool_result'>
-      /** If the step ends with this result, and files have changed. */
-      readonly snapshot?: PayloadOf<'snapshot'>
-    }
   /** What the commands of the open call or check have done so far. */
   | { readonly type: 'record_notices'; readonly notices: readonly Notice[] }
-  | {
-      readonly type: 'record_goal_check'
-      readonly check: PayloadOf<'goal_check'>
-      /** If files have changed. */
-      readonly snapshot?: PayloadOf<'snapshot'>
-      /** If the goal is reached, and there is more to check than that. */
-      readonly final?: PayloadOf<'final_check'>
-    }
-  /** The files of the project, if they are not those of the last snapshot. */
-  | { readonly type: 'record_snapshot'; readonly snapshot: PayloadOf<'snapshot'> }
-  /** What the ignored files and the repositories within the project were, before a call may change them. */
-  | { readonly type: 'record_left_out'; readonly hashed: PayloadOf<'left_out_hashed'> }
   | {
       readonly type: 'fail'
       readonly usage?: PayloadOf<'llm_usage'>

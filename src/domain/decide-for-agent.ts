@@ -9,7 +9,7 @@ import { compareListing, onlyReads } from './mcp-tools.ts'
 import { modelInUse } from './model-choice.ts'
 import { isIntroductionDue } from './next-step.ts'
 import { present } from './present.ts'
-import type { PayloadOf, RunRecord } from './records.ts'
+import type { Kind, PayloadOf, RunRecord } from './records.ts'
 import {
   areHashesDue,
   isCopyDue,
@@ -77,35 +77,10 @@ function recordOutcome(
   switch (command.type) {
     case 'proceed':
       return ok([])
-    case 'record_reply':
-      if (phase.type !== 'planning') return outOfStep()
-      return ok([
-        recordOf(state, now, 'llm_usage', command.usage),
-        recordOf(state, now, 'assistant_message', command.message),
-      ])
-    case 'record_copy':
-      if (!isCopyDue(state)) return outOfStep()
-      return ok([recordOf(state, now, 'project_copied', command.copied)])
-    case 'record_context':
-      if (!isIntroductionDue(state)) return outOfStep()
-      return ok([recordOf(state, now, 'project_context', command.context)])
+    case 'record':
+      return recordMade(command, state, now)
     case 'record_mcp_tools':
       return recordTools(command, state, now)
-    case 'record_usage':
-      if (phase.type !== 'planning' && phase.type !== 'ending') return outOfStep()
-      return ok([recordOf(state, now, 'llm_usage', command.usage)])
-    case 'record_compaction':
-      if (phase.type !== 'planning') return outOfStep()
-      return ok([
-        ...usageOf(command, state, now),
-        recordOf(state, now, 'context_compacted', command.compaction),
-      ])
-    case 'record_summary':
-      if (phase.type !== 'ending' || phase.isSummarized) return outOfStep()
-      return ok([
-        ...usageOf(command, state, now),
-        recordOf(state, now, 'run_summary', command.summary),
-      ])
     case 'record_retry':
       return recordRetry(command, state, now)
     case 'stop_at_limit':
@@ -121,34 +96,8 @@ function recordOutcome(
     }
     case 'record_review':
       return recordReview(command, state, now)
-    case 'start_subagent':
-      if (!mayStart(state, command.start.call_id)) return outOfStep()
-      return ok([recordOf(state, now, 'subagent_started', command.start)])
-    case 'record_tool_result':
-      if (phase.type !== 'acting') return outOfStep()
-      if (phase.open?.call_id !== command.result.call_id) return outOfStep()
-      return ok([
-        recordOf(state, now, 'tool_result', command.result),
-        ...snapshotOf(command, state, now),
-      ])
     case 'record_notices':
       return ok(noticesOf(command, state, now))
-    case 'record_goal_check':
-      if (phase.type !== 'evaluating') return outOfStep()
-      return ok([
-        recordOf(state, now, 'goal_check', command.check),
-        ...snapshotOf(command, state, now),
-        ...(command.final === undefined
-          ? []
-          : [recordOf(state, now, 'final_check', command.final)]),
-      ])
-    case 'record_snapshot':
-      // What a person is asked about must not change after the question.
-      if (isWaiting(state)) return outOfStep()
-      return ok(snapshotOf(command, state, now))
-    case 'record_left_out':
-      if (isWaiting(state) || !areHashesDue(state)) return outOfStep()
-      return ok([recordOf(state, now, 'left_out_hashed', command.hashed)])
     case 'fail':
       return ok([
         ...closeOpenCall(state, now, 'failed'),
@@ -164,14 +113,38 @@ const usageOf = (
   now: number,
 ): RunRecord[] => (usage === null ? [] : [recordOf(state, now, 'llm_usage', usage)])
 
-const snapshotOf = (
-  { snapshot }: { readonly snapshot?: PayloadOf<'snapshot'> },
-  state: RunState,
-  now: number,
-): RunRecord[] => (snapshot === undefined ? [] : [recordOf(state, now, 'snapshot', snapshot)])
-
 const refuse = ({ type: command }: AgentCommand, { phase }: RunState): Decided =>
   err({ type: 'out_of_step', command, phase: phase.type })
+
+type May = { readonly [K in Kind]?: (state: RunState, payload: PayloadOf<K>) => boolean }
+
+const isPlanning = ({ phase }: RunState): boolean => phase.type === 'planning'
+const isEvaluating = ({ phase }: RunState): boolean => phase.type === 'evaluating'
+
+/** The records that the agent may report of a step, and when. */
+const MAY: May = {
+  project_copied: isCopyDue,
+  project_context: isIntroductionDue,
+  llm_usage: ({ phase }) => phase.type === 'planning' || phase.type === 'ending',
+  assistant_message: isPlanning,
+  context_compacted: isPlanning,
+  run_summary: ({ phase }) => phase.type === 'ending' && !phase.isSummarized,
+  subagent_started: (state, { call_id }) => mayStart(state, call_id),
+  tool_result: ({ phase }, { call_id }) =>
+    phase.type === 'acting' && phase.open?.call_id === call_id,
+  goal_check: isEvaluating,
+  // What a person is asked about must not change after the question.
+  snapshot: (state) => !isWaiting(state),
+  final_check: isEvaluating,
+  left_out_hashed: (state) => !isWaiting(state) && areHashesDue(state),
+}
+
+function recordMade(command: Command<'record'>, state: RunState, now: number): Decided {
+  const made = Object.entries(present(command.made)) as [Kind, never][]
+  return made.every(([kind, payload]) => MAY[kind]?.(state, payload))
+    ? ok(made.map(([kind, payload]) => recordOf(state, now, kind, payload)))
+    : refuse(command, state)
+}
 
 function noticesOf(
   { notices }: Command<'record_notices'>,

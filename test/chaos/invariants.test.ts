@@ -13,11 +13,8 @@ import { leaves } from './ledger.ts'
 
 const CALL = { call_id: 'c0', tool: 'bash_exec', args: { command: leaves('first') } }
 
-const asking = (...calls: PayloadOf<'assistant_message'>['tool_calls']): Step => {
-  const asked = reply()
-  if (asked.type !== 'record_reply') throw new Error('a reply is recorded')
-  return { ...asked, message: { ...asked.message, tool_calls: calls } }
-}
+const asking = (...tool_calls: PayloadOf<'assistant_message'>['tool_calls']): Step =>
+  reply([], 100, 0.01, { tool_calls })
 
 /** The death of a server interrupts a call, a person approves, and another call follows. */
 const ended = given(

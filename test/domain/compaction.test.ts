@@ -13,16 +13,18 @@ const text = (tokens: number) => 'word '.repeat((tokens * 4) / 5)
 
 function reply(omittedTurns = 0, inputTokens = 1, userMessages = 0) {
   return by('p1', {
-    type: 'record_reply',
-    usage: {
-      ...{ input_tokens: inputTokens, output_tokens: 1, cost_usd: 0, model_name: 'm' },
-      ...{ duration_ms: 1, omitted_turns: omittedTurns },
-    },
-    message: {
-      text: null,
-      tool_calls: [{ call_id: 'c0', tool: 'file_write', args: { path: 'src/a.ts' } }],
-      finish_reason: 'tool_calls',
-      ...(userMessages === 0 ? {} : { user_messages: userMessages }),
+    type: 'record',
+    made: {
+      llm_usage: {
+        ...{ input_tokens: inputTokens, output_tokens: 1, cost_usd: 0, model_name: 'm' },
+        ...{ duration_ms: 1, omitted_turns: omittedTurns },
+      },
+      assistant_message: {
+        text: null,
+        tool_calls: [{ call_id: 'c0', tool: 'file_write', args: { path: 'src/a.ts' } }],
+        finish_reason: 'tool_calls',
+        ...(userMessages === 0 ? {} : { user_messages: userMessages }),
+      },
     },
   })
 }
@@ -38,7 +40,7 @@ function compacted(changes: Partial<PayloadOf<'context_compacted'>>) {
     ...{ tokens_before: 400, tokens_after: 100 },
     ...changes,
   }
-  return by('p1', { type: 'record_compaction', usage: null, compaction })
+  return by('p1', { type: 'record', made: { context_compacted: compaction } })
 }
 
 const say = (words: string): Step => ({ type: 'send_message', text: words })
@@ -136,21 +138,23 @@ describe('old outputs', () => {
 describe('a plan', () => {
   const noted = (step: string) => [
     by('p1', {
-      type: 'record_reply',
-      usage: {
-        ...{ input_tokens: 1, output_tokens: 1, cost_usd: 0, model_name: 'm', duration_ms: 1 },
-        omitted_turns: 0,
-      },
-      message: {
-        text: null,
-        tool_calls: [
-          {
-            call_id: 'c0',
-            tool: 'update_plan',
-            args: { steps: [{ step, status: 'in_progress' }] },
-          },
-        ],
-        finish_reason: 'tool_calls',
+      type: 'record',
+      made: {
+        llm_usage: {
+          ...{ input_tokens: 1, output_tokens: 1, cost_usd: 0, model_name: 'm', duration_ms: 1 },
+          omitted_turns: 0,
+        },
+        assistant_message: {
+          text: null,
+          tool_calls: [
+            {
+              call_id: 'c0',
+              tool: 'update_plan',
+              args: { steps: [{ step, status: 'in_progress' }] },
+            },
+          ],
+          finish_reason: 'tool_calls',
+        },
       },
     }),
     result('c0', 'update_plan', 'The plan is noted.'),
@@ -200,12 +204,14 @@ describe('the next request', () => {
 
   test('holds what the last check found, and what people said, also after the second summary', () => {
     const checked = by('p1', {
-      type: 'record_reply',
-      usage: {
-        ...{ input_tokens: 1, output_tokens: 1, cost_usd: 0, model_name: 'm', duration_ms: 1 },
-        omitted_turns: 0,
+      type: 'record',
+      made: {
+        llm_usage: {
+          ...{ input_tokens: 1, output_tokens: 1, cost_usd: 0, model_name: 'm', duration_ms: 1 },
+          omitted_turns: 0,
+        },
+        assistant_message: { text: 'Done.', tool_calls: [], finish_reason: 'stop' },
       },
-      message: { text: 'Done.', tool_calls: [], finish_reason: 'stop' },
     })
     const omitted = talk(...worked, checked, check(false, 'one fails'), ...turn('d'), ...turn('e'))
     const [, , left] = toMessages(omitted, 1).messages

@@ -71,7 +71,7 @@ describe('work that is interrupted by a crash', () => {
 
   test('an outcome resets the count of crashes', () => {
     const failing = { achieved: false, reason: '3 failing', details: '', duration_ms: 1 }
-    const next = by('p3', { type: 'record_goal_check', check: failing })
+    const next = by('p3', { type: 'record', made: { goal_check: failing } })
     expect(given(...checking, ...crashes(2), next).state?.crashes).toBe(0)
   })
 

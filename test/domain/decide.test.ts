@@ -186,12 +186,12 @@ describe('outcomes that do not fit', () => {
   test('a result for another call', () => {
     given(create(), claim(), reply(['file_read']))
       .when(result('c9', 'file_read'))
-      .refused({ type: 'out_of_step', command: 'record_tool_result', phase: 'acting' })
+      .refused({ type: 'out_of_step', command: 'record', phase: 'acting' })
   })
   test('a goal check while the model is asked', () => {
     given(create(), claim())
       .when(check(true))
-      .refused({ type: 'out_of_step', command: 'record_goal_check', phase: 'planning' })
+      .refused({ type: 'out_of_step', command: 'record', phase: 'planning' })
   })
 })
 

@@ -2,12 +2,14 @@ import { describe, expect, test } from 'vitest'
 import { by, check, claim, create, given, look, reply, result } from './support.ts'
 
 const hashes = { entries: [{ path: 'node_modules', sha256: 'a'.repeat(64) }] }
-const hashed = by('p1', { type: 'record_left_out', hashed: hashes })
+const hashed = by('p1', { type: 'record', made: { left_out_hashed: hashes } })
 const snapshot = by('p1', {
-  type: 'record_snapshot',
-  snapshot: {
-    ...{ tree: 'b'.repeat(64), files: 1, bytes: 1, packs: [] },
-    left_out: [{ path: 'node_modules', why: 'ignored' }],
+  type: 'record',
+  made: {
+    snapshot: {
+      ...{ tree: 'b'.repeat(64), files: 1, bytes: 1, packs: [] },
+      left_out: [{ path: 'node_modules', why: 'ignored' }],
+    },
   },
 })
 const begun = (changes: Parameters<typeof create>[0] = {}) => [
@@ -16,7 +18,7 @@ const begun = (changes: Parameters<typeof create>[0] = {}) => [
 ]
 const working = [...begun(), snapshot, check(false), look]
 const asked = (tool: string) => [...working, reply([tool])]
-const REFUSED = { type: 'out_of_step', command: 'record_left_out' } as const
+const REFUSED = { type: 'out_of_step', command: 'record' } as const
 
 describe('what snapshots leave out is hashed', () => {
   test('once, while the first call that may write is open, which stays open', () => {

@@ -12,11 +12,8 @@ const say = (text: string, key?: string): PersonCommand => ({
   text,
   ...(key === undefined ? {} : { idempotency: { key, request_sha256: `hash of ${text}` } }),
 })
-const replyAfter = (messages: number, tools: readonly string[] = []) => {
-  const command = reply(tools)
-  if (command.type !== 'record_reply') throw new Error('a reply')
-  return { ...command, message: { ...command.message, user_messages: messages } }
-}
+const replyAfter = (user_messages: number, tools: readonly string[] = []) =>
+  reply(tools, 100, 0.01, { user_messages })
 const begun = [create({ max_turns_per_iteration: 5 }), claim()]
 const working = [...begun, check(false), look]
 const change = [reply(['bash_exec']), result('c0', 'bash_exec')]

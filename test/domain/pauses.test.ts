@@ -233,9 +233,9 @@ describe('a paused run', () => {
       .when(proceed)
       .gives()
     given(...said)
-      .when(by('p1', { type: 'record_snapshot', snapshot: {} as never }))
+      .when(by('p1', { type: 'record', made: { snapshot: {} as never } }))
       .refused({
-        ...{ type: 'out_of_step', command: 'record_snapshot', phase: 'paused' },
+        ...{ type: 'out_of_step', command: 'record', phase: 'paused' },
       })
   })
 

@@ -15,16 +15,18 @@ function turn(
   const whole = { bytes: 4, truncated: false, sha256: null }
   return [
     replied({ tool_calls: [{ ...call, args }], finish_reason: 'tool_calls' }),
-    by('p1', { type: 'record_tool_result', result: { ...call, ...found, ...whole, ...result } }),
+    by('p1', { type: 'record', made: { tool_result: { ...call, ...found, ...whole, ...result } } }),
   ]
 }
 
 function replied(message: Partial<PayloadOf<'assistant_message'>>) {
   const usage = { input_tokens: 1, output_tokens: 1, cost_usd: 0, model_name: 'm' }
   return by('p1', {
-    type: 'record_reply',
-    usage: { ...usage, duration_ms: 1, omitted_turns: 0 },
-    message: { text: 'I look.', tool_calls: [], finish_reason: 'stop', ...message },
+    type: 'record',
+    made: {
+      llm_usage: { ...usage, duration_ms: 1, omitted_turns: 0 },
+      assistant_message: { text: 'I look.', tool_calls: [], finish_reason: 'stop', ...message },
+    },
   })
 }
 

@@ -22,18 +22,15 @@ if (created.type !== 'create') throw new Error('a run is created')
 const { config, runId } = created
 
 const start = (run_id = CHILD, call_id = 'c0') =>
-  by('p1', { type: 'start_subagent', start: { call_id, run_id, config } })
+  by('p1', { type: 'record', made: { subagent_started: { call_id, run_id, config } } })
 
 const end = (changes: Partial<SubagentEnd> = {}): SubagentEnd => ({
   ...{ run_id: CHILD, status: 'achieved', tokens: 700, cost_usd: 0.07, waited_seconds: 5 },
   ...{ seq: 9, hash: 'ab'.repeat(32), ...changes },
 })
 
-function resultWith(subagent: SubagentEnd, outcome: 'ok' | 'error' = 'ok', callId = 'c0') {
-  const done = result(callId, 'run_subagent')
-  if (done.type !== 'record_tool_result') throw new Error('a result is recorded')
-  return { ...done, result: { ...done.result, outcome, subagent } }
-}
+const resultWith = (subagent: SubagentEnd, outcome: 'ok' | 'error' = 'ok', callId = 'c0') =>
+  result(callId, 'run_subagent', 'done', 'ok', { outcome, subagent })
 
 const calling: readonly Step[] = [create(), claim(), reply(['run_subagent', 'run_subagent'])]
 const started = [...calling, start()]
@@ -47,7 +44,7 @@ describe('a run with a sub-agent', () => {
       .gives('1 subagent_started')
     given(...started)
       .when(start(OTHER))
-      .refused({ type: 'out_of_step', command: 'start_subagent', phase: 'acting' })
+      .refused({ type: 'out_of_step', command: 'record', phase: 'acting' })
   })
 
   test('names those of the following calls too, because they work side by side', () => {
@@ -56,12 +53,11 @@ describe('a run with a sub-agent', () => {
       .gives('1 subagent_started')
     given(create(), claim(), reply(['run_subagent', 'bash_exec', 'run_subagent']), start())
       .when(start(OTHER, 'c2'))
-      .refused({ type: 'out_of_step', command: 'start_subagent', phase: 'acting' })
+      .refused({ type: 'out_of_step', command: 'record', phase: 'acting' })
   })
 
   test('starts none by another tool, by a call that was not requested, or without a call', () => {
-    const refused = (phase: string) =>
-      ({ type: 'out_of_step', command: 'start_subagent', phase }) as const
+    const refused = (phase: string) => ({ type: 'out_of_step', command: 'record', phase }) as const
     given(create(), claim(), reply(['bash_exec']))
       .when(start())
       .refused(refused('acting'))

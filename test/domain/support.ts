@@ -4,7 +4,7 @@ import type { AgentCommand, FromLog, RunCommand } from '../../src/domain/command
 import { decide } from '../../src/domain/decide.ts'
 import type { RunError } from '../../src/domain/errors.ts'
 import { fold } from '../../src/domain/evolve.ts'
-import type { RunRecord } from '../../src/domain/records.ts'
+import type { PayloadOf, RunRecord } from '../../src/domain/records.ts'
 import type { RunConfig } from '../../src/domain/run-config.ts'
 import { chained } from '../support/run-records.ts'
 
@@ -57,14 +57,22 @@ export const usageOf = (tokens: number, cost: number | null) => ({
   omitted_turns: 0,
 })
 
-export const reply = (tools: readonly string[] = [], tokens = 100, cost: number | null = 0.01) =>
+export const reply = (
+  tools: readonly string[] = [],
+  tokens = 100,
+  cost: number | null = 0.01,
+  more: Partial<PayloadOf<'assistant_message'>> = {},
+) =>
   by('p1', {
-    type: 'record_reply',
-    usage: usageOf(tokens, cost),
-    message: {
-      text: 'I look.',
-      tool_calls: tools.map((tool, n) => ({ call_id: `c${n}`, tool, args: {} })),
-      finish_reason: 'stop',
+    type: 'record',
+    made: {
+      llm_usage: usageOf(tokens, cost),
+      assistant_message: {
+        text: 'I look.',
+        tool_calls: tools.map((tool, n) => ({ call_id: `c${n}`, tool, args: {} })),
+        finish_reason: 'stop',
+        ...more,
+      },
     },
   })
 
@@ -73,29 +81,36 @@ export const result = (
   tool: string,
   output = 'done',
   outcome: 'ok' | 'rejected' = 'ok',
+  more: Partial<PayloadOf<'tool_result'>> = {},
 ) =>
   by('p1', {
-    type: 'record_tool_result',
-    result: {
-      call_id: callId,
-      tool,
-      output,
-      exit_code: 0,
-      outcome,
-      duration_ms: 1,
-      bytes: output.length,
-      truncated: false,
-      sha256: null,
+    type: 'record',
+    made: {
+      tool_result: {
+        call_id: callId,
+        tool,
+        output,
+        exit_code: 0,
+        outcome,
+        duration_ms: 1,
+        bytes: output.length,
+        truncated: false,
+        sha256: null,
+        ...more,
+      },
     },
   })
 
 export const check = (achieved: boolean, reason = achieved ? 'All passed' : '3 failing') =>
-  by('p1', { type: 'record_goal_check', check: { achieved, reason, details: '', duration_ms: 1 } })
+  by('p1', {
+    type: 'record',
+    made: { goal_check: { achieved, reason, details: '', duration_ms: 1 } },
+  })
 
 /** The agent looks at its project. */
 export const look = by('p1', {
-  type: 'record_context',
-  context: { documents: [], files: 'a.py', git: null, programs: null },
+  type: 'record',
+  made: { project_context: { documents: [], files: 'a.py', git: null, programs: null } },
 })
 
 /** A step of a scenario: a command, sent one second after the previous one, unless it has a time of its own. */

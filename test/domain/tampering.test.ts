@@ -59,11 +59,14 @@ test('the state knows the list of the beginning, and what the last check named',
   const start = [create({ max_turns_per_iteration: 5 }), claim()]
   const records = given(
     ...start,
-    by('p1', { type: 'record_snapshot', snapshot: snapshot(LIST) }),
+    by('p1', { type: 'record', made: { snapshot: snapshot(LIST) } }),
     by('p1', { type: 'proceed' }),
     by('p1', {
-      ...{ type: 'record_goal_check', check: check({ tests: 3, named_tests: NAMES }) },
-      snapshot: snapshot(LATER),
+      type: 'record',
+      made: {
+        goal_check: check({ tests: 3, named_tests: NAMES }),
+        snapshot: snapshot(LATER),
+      },
     }),
   ).records
   const state = fold(records)

@@ -7,13 +7,15 @@ const begun = (changes: Parameters<typeof create>[0] = {}) => [
 ]
 const working = [...begun(), check(false), look]
 const cannotCheck = by('p1', {
-  type: 'record_goal_check',
-  check: {
-    achieved: false,
-    reason: 'pytest is not installed',
-    details: '',
-    duration_ms: 1,
-    verdict: 'cannot_check',
+  type: 'record',
+  made: {
+    goal_check: {
+      achieved: false,
+      reason: 'pytest is not installed',
+      details: '',
+      duration_ms: 1,
+      verdict: 'cannot_check',
+    },
   },
 })
 const read = [reply(['file_read']), result('c0', 'file_read')]
@@ -141,9 +143,8 @@ describe('a run that ends without its goal', () => {
     check(false),
   ]
   const summary = by('p1', {
-    type: 'record_summary',
-    usage: null,
-    summary: { text: 'I changed a file.', source: 'log' },
+    type: 'record',
+    made: { run_summary: { text: 'I changed a file.', source: 'log' } },
   })
 
   test('is summarized for people before its end, with the reason that was found first', () => {
@@ -165,7 +166,7 @@ describe('a run that ends without its goal', () => {
       .when(summary)
       .refused({
         type: 'out_of_step',
-        command: 'record_summary',
+        command: 'record',
         phase: 'evaluating',
       })
     given(...ending)

@@ -7,8 +7,8 @@ import { by, check, claim, create, given, look, reply, result } from './support.
 
 const TREE = '4'.repeat(64)
 const snapshot = by('p1', {
-  type: 'record_snapshot',
-  snapshot: { tree: TREE, files: 1, bytes: 1, left_out: [], packs: [] },
+  type: 'record',
+  made: { snapshot: { tree: TREE, files: 1, bytes: 1, left_out: [], packs: [] } },
 })
 const begun = (changes: Parameters<typeof create>[0] = {}) => [
   create({ max_turns_per_iteration: 3, ...changes }),
@@ -33,9 +33,11 @@ const notAccepted: FinalCheck = {
 }
 const finally_ = (final: FinalCheck) =>
   by('p1', {
-    type: 'record_goal_check',
-    check: { achieved: true, reason: 'All passed', details: '', duration_ms: 1 },
-    final,
+    type: 'record',
+    made: {
+      goal_check: { achieved: true, reason: 'All passed', details: '', duration_ms: 1 },
+      final_check: final,
+    },
   })
 
 describe('a run whose goal is reached', () => {

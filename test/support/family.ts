@@ -72,17 +72,20 @@ export function siblingsOf(told = ['Read.', 'Write.']) {
   const created = create()
   if (created.type !== 'create') throw new Error('a run is created')
   const { runId, config } = created
-  const replied = reply(['run_subagent', 'run_subagent'])
-  if (replied.type !== 'record_reply') throw new Error('a reply is recorded')
   const tool_calls = ['Read.', 'Write.'].map((instructions, n) => {
     return { call_id: `c${n}`, tool: 'run_subagent', args: { instructions } }
   })
-  const asked = { ...replied, message: { ...replied.message, tool_calls } }
+  const asked = reply([], 100, 0.01, { tool_calls })
   const parent = new Stream(runId, (record) => record)
   const steps: Step[] = [created, claim(), asked]
   const children = told.map((instructions, n) => {
     const run_id = `${SUBAGENT_ID.slice(0, -1)}${n}`
-    steps.push(by('p1', { type: 'start_subagent', start: { call_id: `c${n}`, run_id, config } }))
+    steps.push(
+      by('p1', {
+        type: 'record',
+        made: { subagent_started: { call_id: `c${n}`, run_id, config } },
+      }),
+    )
     parent.continue(steps)
     const named = { run_id: runId, call_id: `c${n}`, depth: 1, ...parent.last }
     const child = new Stream(run_id, (record) => record)
@@ -106,7 +109,7 @@ export function familyOf({
     created,
     claim(),
     reply(['run_subagent']),
-    by('p1', { type: 'start_subagent', start }),
+    by('p1', { type: 'record', made: { subagent_started: start } }),
   ]
   const parent = new Stream(runId, ofRecord)
   parent.continue(steps)
@@ -117,12 +120,8 @@ export function familyOf({
   subagent.continue([born, claim(), reply(['bash_exec']), abort])
   const used = { tokens: 100, cost_usd: 0.01, waited_seconds: 0 }
   const end: SubagentEnd = { run_id: SUBAGENT_ID, status: 'aborted', ...used, ...subagent.last }
-  const done = result('c0', 'run_subagent')
-  if (done.type !== 'record_tool_result') throw new Error('a result is recorded')
-  parent.continue([
-    ...steps,
-    { ...done, result: { ...done.result, outcome: 'error', exit_code: 1, subagent: ofEnd(end) } },
-    check(true),
-  ])
+  const failed = { outcome: 'error', exit_code: 1, subagent: ofEnd(end) } as const
+  const done = result('c0', 'run_subagent', 'done', 'ok', failed)
+  parent.continue([...steps, done, check(true)])
   return { parent, subagent }
 }

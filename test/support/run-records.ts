@@ -226,7 +226,10 @@ function work(state: RunState, claimant: string, move: Move): RunCommand {
       const { sent } = state.messages
       const held = sent === 0 ? {} : { user_messages: sent }
       const message = { text: move.text, tool_calls, finish_reason, ...held }
-      return byAgent(claimant, { type: 'record_reply', usage: move.usage, message })
+      return byAgent(claimant, {
+        type: 'record',
+        made: { llm_usage: move.usage, assistant_message: message },
+      })
     }
     case 'run_tool': {
       const { call_id, tool } = step.call
@@ -235,33 +238,37 @@ function work(state: RunState, claimant: string, move: Move): RunCommand {
       if (tool === SUBAGENT_TOOL && started === null && move.result.outcome !== 'rejected') {
         const run_id = `00000000-0000-4000-8000-${String(state.seq).padStart(12, '0')}`
         const start = { call_id, run_id, config: state.config }
-        return byAgent(claimant, { type: 'start_subagent', start })
+        return byAgent(claimant, { type: 'record', made: { subagent_started: start } })
       }
       const result = { call_id, tool, ...move.result }
-      if (started === null) return byAgent(claimant, { type: 'record_tool_result', result })
+      if (started === null)
+        return byAgent(claimant, { type: 'record', made: { tool_result: result } })
       const subagent = endOf(started.run_id, move)
       const outcome = subagent.status === 'achieved' ? 'ok' : 'error'
       const ended = { ...result, outcome, subagent } as const
-      return byAgent(claimant, { type: 'record_tool_result', result: ended })
+      return byAgent(claimant, { type: 'record', made: { tool_result: ended } })
     }
     case 'copy_project': {
       const project = { path: '/copies/1/project', device: '1', inode: '2' }
-      return byAgent(claimant, { type: 'record_copy', copied: { project, files: 1, bytes: 2 } })
+      return byAgent(claimant, {
+        type: 'record',
+        made: { project_copied: { project, files: 1, bytes: 2 } },
+      })
     }
     case 'check_goal':
       return byAgent(claimant, {
-        ...{ type: 'record_goal_check', check: move.check },
+        ...{ type: 'record', made: { goal_check: move.check } },
         ...(move.check.achieved && move.final !== null ? { final: move.final } : {}),
       })
     case 'read_context': {
       const context = { documents: [], files: move.result.output, git: null, programs: null }
-      return byAgent(claimant, { type: 'record_context', context })
+      return byAgent(claimant, { type: 'record', made: { project_context: context } })
     }
     case 'summarize': {
       const source = move.text === null ? 'log' : 'model'
       const usage = move.text === null ? null : { ...move.usage, purpose: 'summary' as const }
       const summary = { text: move.result.output, source } as const
-      return byAgent(claimant, { type: 'record_summary', usage, summary })
+      return byAgent(claimant, { type: 'record', made: { llm_usage: usage, run_summary: summary } })
     }
     case 'review_call': {
       const { call_id: callId } = step.call
@@ -322,9 +329,11 @@ function compaction(state: RunState, claimant: string, { text, usage }: Move): R
   const sizes = { tokens_before: 900, tokens_after: 90 }
   const summary = text === null ? { summary: null, failure: 'HTTP 500' } : { summary: text }
   return byAgent(claimant, {
-    type: 'record_compaction',
-    usage: { ...usage, purpose: 'compaction' },
-    compaction: { turns, up_to: turns, ...summary, model_name, cost_usd, ...sizes },
+    type: 'record',
+    made: {
+      llm_usage: { ...usage, purpose: 'compaction' },
+      context_compacted: { turns, up_to: turns, ...summary, model_name, cost_usd, ...sizes },
+    },
   })
 }
 
@@ -407,9 +416,9 @@ function commandFor(state: RunState, move: Move): RunCommand {
     case 'notice':
       return byAgent(state.claimant, { type: 'record_notices', notices: NOTICES })
     case 'snapshot':
-      return byAgent(state.claimant, { type: 'record_snapshot', snapshot: snapshotOf(move) })
+      return byAgent(state.claimant, { type: 'record', made: { snapshot: snapshotOf(move) } })
     case 'left_out':
-      return byAgent(state.claimant, { type: 'record_left_out', hashed: hashesOf(move) })
+      return byAgent(state.claimant, { type: 'record', made: { left_out_hashed: hashesOf(move) } })
     case 'exception':
       return byAgent(state.claimant, { type: 'fail', message: 'disk full', traceback: 'at f' })
     case 'work':

@@ -14,7 +14,7 @@ import { createAudit } from '../../src/audit/audit.ts'
 import { openKeyring, signingWith } from '../../src/audit/keyring.ts'
 import { Auth } from '../../src/auth/auth.ts'
 import type { AgentCommand } from '../../src/domain/commands.ts'
-import type { RunRecord } from '../../src/domain/records.ts'
+import type { PayloadOf, RunRecord } from '../../src/domain/records.ts'
 import { buildApp } from '../../src/http/app.ts'
 import type { AppDeps, ArtifactSource } from '../../src/http/deps.ts'
 import { handleCommand } from '../../src/log/handle-command.ts'
@@ -305,32 +305,36 @@ const testNow = () => Date.now() / 1000
 
 export const CLAIM: Report = { type: 'claim', expected: null, pid: 1, host: 'test' }
 
-type Message = Extract<AgentCommand, { type: 'record_reply' }>['message']
-type Result = Extract<AgentCommand, { type: 'record_tool_result' }>['result']
+type Message = PayloadOf<'assistant_message'>
+type Result = PayloadOf<'tool_result'>
 
 /** The model answers with these calls. */
 export const replyWith = (
   tool_calls: Message['tool_calls'],
   more: Partial<Message> = {},
 ): Report => ({
-  type: 'record_reply',
-  usage: {
-    input_tokens: 100,
-    output_tokens: 20,
-    cost_usd: 0.001,
-    model_name: 'claude-sonnet-4-6',
-    duration_ms: 5,
-    omitted_turns: 0,
+  type: 'record',
+  made: {
+    llm_usage: {
+      input_tokens: 100,
+      output_tokens: 20,
+      cost_usd: 0.001,
+      model_name: 'claude-sonnet-4-6',
+      duration_ms: 5,
+      omitted_turns: 0,
+    },
+    assistant_message: { text: 'Done.', tool_calls, finish_reason: 'stop', ...more },
   },
-  message: { text: 'Done.', tool_calls, finish_reason: 'stop', ...more },
 })
 
 /** A call has ended, well and without output unless `more` says otherwise. */
 export const resultOf = (call_id: string, tool: string, more: Partial<Result> = {}): Report => ({
-  type: 'record_tool_result',
-  result: {
-    ...{ call_id, tool, output: '', exit_code: 0, outcome: 'ok', duration_ms: 1, bytes: 0 },
-    ...{ truncated: false, sha256: null, ...more },
+  type: 'record',
+  made: {
+    tool_result: {
+      ...{ call_id, tool, output: '', exit_code: 0, outcome: 'ok', duration_ms: 1, bytes: 0 },
+      ...{ truncated: false, sha256: null, ...more },
+    },
   },
 })
 
@@ -338,12 +342,14 @@ export const resultOf = (call_id: string, tool: string, more: Partial<Result> = 
 export const iteration = (achieved: boolean): Report[] => [
   replyWith([]),
   {
-    type: 'record_goal_check',
-    check: {
-      achieved,
-      reason: achieved ? 'All 42 tests passed' : '3 of 42 tests failing',
-      details: '',
-      duration_ms: 3,
+    type: 'record',
+    made: {
+      goal_check: {
+        achieved,
+        reason: achieved ? 'All 42 tests passed' : '3 of 42 tests failing',
+        details: '',
+        duration_ms: 3,
+      },
     },
   },
 ]

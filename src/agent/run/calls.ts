@@ -55,7 +55,7 @@ export class RunCalls implements AsyncDisposable {
     const { phase } = session.state
     const isLast = phase.type === 'acting' && phase.pending.length === 0
     const snapshot = isLast ? await snapshots.take() : null
-    return session.record({ type: 'record_tool_result', result, ...present({ snapshot }) })
+    return session.record({ type: 'record', made: { tool_result: result, snapshot } })
   }
 
   /**

@@ -51,7 +51,10 @@ export async function checkGoal(work: Work, attempt: Attempt): Promise<StepResul
   const final = achieved ? await finalCheck(work, reached) : null
   await notices.settled()
   if (signal.aborted) return err({ type: 'cancelled' })
-  return session.record({ type: 'record_goal_check', check, ...present({ snapshot, final }) })
+  return session.record({
+    type: 'record',
+    made: { goal_check: check, snapshot, final_check: final },
+  })
 }
 
 /** Checks the goal of the run at a place, or a command that its agent does not see, of which nothing is shown to observers. */

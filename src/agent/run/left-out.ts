@@ -99,7 +99,7 @@ export class LeftOutHashes implements AsyncDisposable {
     if (signal.aborted) return err({ type: 'cancelled' })
     if (hashed === null) return ok()
     return session.record(() =>
-      areHashesDue(session.state) ? { type: 'record_left_out', hashed } : null,
+      areHashesDue(session.state) ? { type: 'record', made: { left_out_hashed: hashed } } : null,
     )
   }
 

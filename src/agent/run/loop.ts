@@ -86,7 +86,7 @@ async function takeSteps(
     const isDue = isFirst || endsBetweenSteps(session.state) || step.type === 'check_goal'
     if (clash === null && isDue && step.type !== 'await_human') {
       const snapshot = await snapshots.take()
-      const kept = snapshot && (await session.record({ type: 'record_snapshot', snapshot }))
+      const kept = snapshot && (await session.record({ type: 'record', made: { snapshot } }))
       if (kept?.isErr()) return err(kept.error)
     }
     isFirst = false
@@ -113,7 +113,9 @@ async function copyStep(work: Pick<Work, 'session' | 'effects' | 'signal'>): Pro
   if (!(await effects.untilAvailable(signal))) return err({ type: 'cancelled' })
   const made = await copyProject(work)
   if (signal.aborted) return err({ type: 'cancelled' })
-  return session.record(made.match((copied) => ({ type: 'record_copy', copied }), failure))
+  return session.record(
+    made.match((copied) => ({ type: 'record', made: { project_copied: copied } }), failure),
+  )
 }
 
 /** Takes a step, and records its outcome. */
@@ -157,7 +159,7 @@ async function take(
     case 'read_context': {
       const context = await effects.readProject(files, signal)
       if (signal.aborted) return err({ type: 'cancelled' })
-      return session.record({ type: 'record_context', context })
+      return session.record({ type: 'record', made: { project_context: context } })
     }
   }
 }

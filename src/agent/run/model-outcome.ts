@@ -31,12 +31,12 @@ export type SentRequest = {
 export function replyRecords(
   reply: ModelReply,
   sent: SentRequest,
-): { readonly usage: PayloadOf<'llm_usage'>; readonly message: PayloadOf<'assistant_message'> } {
+): { readonly [K in 'llm_usage' | 'assistant_message']: PayloadOf<K> } {
   const { providerItems, finishReason } = reply
   const notice = noticeOf(reply)
   return {
-    usage: usageRecord(reply, sent),
-    message: {
+    llm_usage: usageRecord(reply, sent),
+    assistant_message: {
       text: reply.text,
       tool_calls: [...reply.toolCalls],
       finish_reason: finishReason,

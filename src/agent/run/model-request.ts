@@ -65,9 +65,9 @@ export async function callModel(
   )
   if (signal.aborted) return err({ type: 'cancelled' })
   if (reply.isOk()) {
-    const records = replyRecords(reply.value, { ...sent, userMessages: allMessages(conversation) })
-    requested.keep(records.message.tool_calls)
-    return session.record({ type: 'record_reply', ...records })
+    const made = replyRecords(reply.value, { ...sent, userMessages: allMessages(conversation) })
+    requested.keep(made.assistant_message.tool_calls)
+    return session.record({ type: 'record', made })
   }
   const failure = reply.error
   if (failure.type === 'cancelled') return err({ type: 'cancelled' })

@@ -1,5 +1,6 @@
 import { err } from 'neverthrow'
 import { exhaustedBudget } from '../../domain/budget.ts'
+import type { Made } from '../../domain/commands.ts'
 import { compact, dueCompaction, filesWritten } from '../../domain/compaction.ts'
 import { type Conversation, turnCount } from '../../domain/conversation.ts'
 import { modelInUse } from '../../domain/model-choice.ts'
@@ -19,7 +20,7 @@ import {
   usageOf,
 } from './model-outcome.ts'
 import { askModel, budgetOf, recordFailure, toolTokens } from './model-request.ts'
-import type { StepResult } from './session.ts'
+import type { RunSession, StepResult } from './session.ts'
 
 /** Failures after which a summary of the first turns is waited for. */
 const AWAY: ReadonlySet<string> = new Set(['unreachable', 'rate_limited', 'overloaded'])
@@ -69,8 +70,8 @@ export function compactIfDue(work: Work, budget: number): Promise<StepResult> | 
       tokens_before,
       tokens_after,
     }
-    const report = { type: 'record_compaction', usage, compaction: { ...about, ...words } } as const
-    return session.record(() => (session.redactions === redactions ? report : onlyUsage(usage)))
+    const made = { llm_usage: usage, context_compacted: { ...about, ...words } }
+    return recordUnlessRedacted(session, redactions, made)
   }
   if (due.outputsOnly) {
     // They stay in the log, where `output_read` finds them.
@@ -111,8 +112,7 @@ export async function summarizeRun(work: Work): Promise<StepResult> {
   const { session, signal } = work
   const { state, conversation, redactions } = session
   const record = (summary: PayloadOf<'run_summary'>, usage: Usage | null = null) => {
-    const report = { type: 'record_summary', usage, summary } as const
-    return session.record(() => (session.redactions === redactions ? report : onlyUsage(usage)))
+    return recordUnlessRedacted(session, redactions, { llm_usage: usage, run_summary: summary })
   }
   const fromLog = (failure?: string, usage?: Usage | null) => {
     const text = factualSummary(state, conversation).slice(0, MAX_SUMMARY_CHARACTERS)
@@ -131,9 +131,13 @@ export async function summarizeRun(work: Work): Promise<StepResult> {
 
 type Usage = PayloadOf<'llm_usage'>
 
-/** What is recorded of a summary that a redaction has made useless. */
-const onlyUsage = (usage: Usage | null) =>
-  usage === null ? null : ({ type: 'record_usage', usage } as const)
+/** Of a summary that a redaction has made useless, only the price is recorded. */
+const recordUnlessRedacted = (session: RunSession, redactions: number, made: Made) =>
+  session.record(() => {
+    const { llm_usage } = made
+    if (session.redactions === redactions) return { type: 'record', made }
+    return llm_usage == null ? null : { type: 'record', made: { llm_usage } }
+  })
 
 const NO_TEXT = 'The model wrote no text'
 
@@ -161,7 +165,7 @@ async function ask(
   const { finishReason } = reply.value
   const written = finishReason === 'refusal' ? '' : (reply.value.text?.trim() ?? '')
   const text = written.slice(0, MAX_SUMMARY_CHARACTERS).toWellFormed() || null
-  return { text, usage: replyRecords(reply.value, sent).usage, failure: null, sent }
+  return { text, usage: replyRecords(reply.value, sent).llm_usage, failure: null, sent }
 }
 
 /** A summary of a run that its model did not write. */

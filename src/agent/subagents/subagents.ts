@@ -103,7 +103,10 @@ export class Subagents {
     if (planned.isErr()) return err(planned.error)
     const { config } = planned.value
     const start = { call_id, run_id: this.#deps.newId(), config }
-    const recorded = await this.#session.record({ type: 'start_subagent', start })
+    const recorded = await this.#session.record({
+      type: 'record',
+      made: { subagent_started: start },
+    })
     return recorded.mapErr(({ type }) => `It was not started: ${type}.`)
   }
 

@@ -25,7 +25,7 @@ const REPLY: ModelReply = {
 
 describe('the records of a reply', () => {
   test('have what its provider reports, and null for what it does not', () => {
-    const { usage, message } = replyRecords(REPLY, SENT)
+    const { llm_usage: usage, assistant_message: message } = replyRecords(REPLY, SENT)
     expect(usage).toEqual({
       input_tokens: 10,
       output_tokens: 5,
@@ -53,7 +53,7 @@ describe('the records of a reply', () => {
     ['malformed', /could not be read/],
   ])('have a notice for the model if it ended with %s', (finishReason, notice) => {
     const reply = { ...REPLY, finishReason, droppedCalls: ['bash_exec', 'bash_exec'] }
-    const { message } = replyRecords(reply, SENT)
+    const { assistant_message: message } = replyRecords(reply, SENT)
     expect(message.notice).toMatch(notice)
     expect(message.context_tokens).toBe(finishReason === 'overflow' ? 800 : undefined)
   })

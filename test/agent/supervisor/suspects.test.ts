@@ -24,9 +24,11 @@ async function interrupted(
     [
       'a',
       {
-        type: 'record_reply',
-        usage: { ...usage, duration_ms: 1, omitted_turns: 0 },
-        message: { text: 'Done.', tool_calls: [], finish_reason: 'stop' },
+        type: 'record',
+        made: {
+          llm_usage: { ...usage, duration_ms: 1, omitted_turns: 0 },
+          assistant_message: { text: 'Done.', tool_calls: [], finish_reason: 'stop' },
+        },
       },
     ],
   ]

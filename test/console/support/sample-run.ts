@@ -62,7 +62,10 @@ export class SampleRun {
     }))
     const finish_reason = tool_calls.length > 0 ? 'tool_calls' : 'stop'
     const message = { text: iteration.text, tool_calls, finish_reason }
-    this.#do({ ...WORK, type: 'record_reply', usage, message }, usage.duration_ms / 1000)
+    this.#do(
+      { ...WORK, type: 'record', made: { llm_usage: usage, assistant_message: message } },
+      usage.duration_ms / 1000,
+    )
     for (const [index, call] of iteration.calls.entries()) {
       const { tool, output, exitCode = 0 } = call
       const duration_ms = 20 + ((output.length * 7) % 2400)
@@ -77,11 +80,11 @@ export class SampleRun {
         truncated: false,
         sha256: null,
       }
-      this.#do({ ...WORK, type: 'record_tool_result', result }, duration_ms / 1000)
+      this.#do({ ...WORK, type: 'record', made: { tool_result: result } }, duration_ms / 1000)
     }
     const { achieved, reason, details = reason } = iteration.check
     const check = { achieved, reason, details, duration_ms: 870 }
-    this.#do({ ...WORK, type: 'record_goal_check', check }, 0.87)
+    this.#do({ ...WORK, type: 'record', made: { goal_check: check } }, 0.87)
     if (this.#state?.phase.type === 'awaiting_human' && iteration.answer !== undefined) {
       this.#do({ type: 'respond', ...iteration.answer, answers: null }, 42, iteration.by ?? 'ada')
       if (!this.ended) this.#do({ ...WORK, type: 'proceed' }, 0.01)

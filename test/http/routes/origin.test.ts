@@ -55,8 +55,8 @@ const request = {
 }
 
 const snapshot = (tree: string): Report => ({
-  type: 'record_snapshot',
-  snapshot: { tree, files: 0, bytes: 0, left_out: [], packs: [] },
+  type: 'record',
+  made: { snapshot: { tree, files: 0, bytes: 0, left_out: [], packs: [] } },
 })
 
 /** A run that has ended. */

@@ -146,10 +146,12 @@ describe('a text that was redacted', () => {
     const author = { commandId: randomUUID() }
     const first = await decideAndAppend(server.store, REDACTIONS, () => ok([entry]), author)
     await server.agentDoes(runId, ...iteration(false).slice(1), {
-      ...{ type: 'record_compaction', usage: null },
-      compaction: {
-        ...{ turns: 1, up_to: 7, summary: `It prints ${SECRET}`, model_name: 'gpt-5-mini' },
-        ...{ cost_usd: null, tokens_before: 2, tokens_after: 1 },
+      type: 'record',
+      made: {
+        context_compacted: {
+          ...{ turns: 1, up_to: 7, summary: `It prints ${SECRET}`, model_name: 'gpt-5-mini' },
+          ...{ cost_usd: null, tokens_before: 2, tokens_after: 1 },
+        },
       },
     })
     const repeated = { seq: 7, pointer: '/output', reason: `it was ${SECRET}` }

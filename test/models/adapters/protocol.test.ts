@@ -179,7 +179,7 @@ class FakeRun {
     { outcome, said, isReversed }: Step,
     { reply, sent }: { reply: ModelReply; sent: Sent },
   ): void {
-    const { usage, message } = replyRecords(reply, sent)
+    const { llm_usage: usage, assistant_message: message } = replyRecords(reply, sent)
     this.#add('llm_usage', usage)
     this.#add('assistant_message', message)
     if (said !== null) this.#add('user_message', { text: said })
