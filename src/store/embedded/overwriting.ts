@@ -95,20 +95,11 @@ const BLANKED = ['data', 'metadata'].map(blanked).join(', ')
 const NEWEST = `
   SELECT id, data, metadata FROM rewritten WHERE position = ? ORDER BY id DESC LIMIT 1`
 
-/** Replaces the blanks in events that are read by their present texts. */
-export class Replacements {
-  readonly #db: DatabaseSync
-  #newest: StatementSync | null = null
-
-  constructor(db: DatabaseSync) {
-    this.#db = db
-  }
-
-  presentOf(event: RecordedEvent): RecordedEvent {
-    if (!isBlank(event.data)) return event
-    // A log of an older format has no such table, and no such event.
-    this.#newest ??= this.#db.prepare(NEWEST)
-    const found = this.#newest.get(Number(event.position))
+/** Makes a function that replaces the blanks in an event that was read by its present texts. */
+export function replacements(db: DatabaseSync): (event: RecordedEvent) => RecordedEvent {
+  const newest = db.prepare(NEWEST)
+  return (event) => {
+    const found = isBlank(event.data) ? newest.get(Number(event.position)) : undefined
     if (found === undefined) return event
     return { ...event, data: String(found.data), metadata: String(found.metadata) }
   }

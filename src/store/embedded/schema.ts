@@ -5,9 +5,10 @@ import type { StoreFailure } from '../event-store.ts'
 /** Marks the file as ours in the header of the database: "rtAI". */
 const APPLICATION_ID = 0x72744149
 
-/** Step n brings a file from format n to n + 1. Append to it; never change a step that was released. */
-const STEPS: readonly string[] = [
-  `
+/** What an empty file gets, and the number of that in its header. Earlier formats were in no release. */
+const FORMAT = 2
+const TABLES = `
+  BEGIN IMMEDIATE;
   CREATE TABLE streams (
     id INTEGER PRIMARY KEY,
     name TEXT NOT NULL UNIQUE
@@ -23,8 +24,6 @@ const STEPS: readonly string[] = [
     created INTEGER NOT NULL,
     UNIQUE (stream_id, revision)
   ) STRICT;
-  `,
-  `
   CREATE TABLE rewritten (
     id INTEGER PRIMARY KEY,
     position INTEGER NOT NULL,
@@ -32,8 +31,10 @@ const STEPS: readonly string[] = [
     metadata TEXT NOT NULL
   ) STRICT;
   CREATE INDEX rewritten_by_position ON rewritten (position);
-  `,
-]
+  PRAGMA application_id = ${APPLICATION_ID};
+  PRAGMA user_version = ${FORMAT};
+  COMMIT;
+`
 
 /**
  * Commits survive a loss of power (FULL). The write-ahead log is copied into the file about every 4 MB. SQLite
@@ -56,14 +57,14 @@ export class Refused extends Error {
 }
 
 /**
- * Makes an event store of an empty database, and upgrades one of an older format.
- * @throws Refused, or an error of SQLite: the file is foreign, newer or damaged, and is left as it is
+ * Makes an event store of an empty database.
+ * @throws Refused, or an error of SQLite: the file is foreign, of another version or damaged, and is left as it is
  */
 export function prepareSchema(db: DatabaseSync, file: string): void {
   refuseForeign(db, file)
   refuseDamaged(db, file)
   db.exec(DURABLE)
-  upgrade(db)
+  if (pragma(db, 'user_version') === 0) db.exec(TABLES)
   // Last, so that the mark of the file is in the file itself and not only in its log.
   if (pragma(db, 'journal_mode = WAL') !== 'wal') {
     throw new Refused(
@@ -93,15 +94,15 @@ function refuseForeign(db: DatabaseSync, file: string): void {
   const format = pragma(db, 'user_version')
   const empty = db.prepare('SELECT 1 FROM sqlite_schema LIMIT 1').get() === undefined
   if (empty && application === 0 && format === 0) return
-  if (application !== APPLICATION_ID || typeof format !== 'number') {
-    throw new Refused(
-      `${file} is the database of another program, not an event store: choose another file`,
-    )
-  }
-  if (format > STEPS.length) {
+  if (application === APPLICATION_ID && Number(format) > FORMAT) {
     throw new Refused(
       `the event store ${file} was written by a newer version (format ${format}, this one knows ` +
-        `formats up to ${STEPS.length}): update this program`,
+        `format ${FORMAT}): update this program`,
+    )
+  }
+  if (application !== APPLICATION_ID || format !== FORMAT) {
+    throw new Refused(
+      `${file} is the database of another program, not an event store: choose another file`,
     )
   }
 }
@@ -116,18 +117,6 @@ function refuseDamaged(db: DatabaseSync, file: string): void {
     .replaceAll(/\*\*\*.*\*\*\*\n|\n/g, ' ')
     .trim()
   throw new Refused(`the event store ${file} is damaged (${reason}): restore it from a backup`)
-}
-
-function upgrade(db: DatabaseSync): void {
-  const format = pragma(db, 'user_version')
-  if (format === STEPS.length || typeof format !== 'number') return
-  // Format 1 did not overwrite what was moved within the file.
-  if (format === 1) db.exec('VACUUM')
-  db.exec('BEGIN IMMEDIATE')
-  for (const step of STEPS.slice(format)) db.exec(step)
-  db.exec(`PRAGMA application_id = ${APPLICATION_ID}`)
-  db.exec(`PRAGMA user_version = ${STEPS.length}`)
-  db.exec('COMMIT')
 }
 
 /** Primary result codes of SQLite for which the message gives advice. */

@@ -3,7 +3,7 @@ import { answerQuestions } from '../../lib/thread.ts'
 import type { RecordedEvent } from '../event-store.ts'
 import type { Answer, LogPage, LogRequest, ReaderOperations, StreamRequest } from './messages.ts'
 import { openForReading } from './open-log.ts'
-import { Replacements } from './overwriting.ts'
+import { replacements } from './overwriting.ts'
 import { storeFailed } from './schema.ts'
 
 /** The thread that reads, so that a long read never delays an append. */
@@ -51,7 +51,7 @@ const OF_STREAM = `
 /** Reads pages of the log. */
 class LogReader {
   readonly #statements
-  readonly #replacements: Replacements
+  readonly #presentOf: ReturnType<typeof replacements>
 
   constructor(db: DatabaseSync) {
     // As arrays, which costs half of what objects do.
@@ -60,7 +60,7 @@ class LogReader {
       statement.setReturnArrays(true)
       return statement
     }
-    this.#replacements = new Replacements(db)
+    this.#presentOf = replacements(db)
     this.#statements = {
       find: db.prepare(`
         SELECT id FROM streams s WHERE name = ?
@@ -110,7 +110,7 @@ class LogReader {
     const events: RecordedEvent[] = []
     let chars = 0
     for (const row of rows) {
-      const event = this.#replacements.presentOf(eventOf(row))
+      const event = this.#presentOf(eventOf(row))
       const isAltered = !isAsWritten(event.data) || !isAsWritten(event.metadata)
       events.push(isAltered ? { ...event, altered: true } : event)
       chars += event.data.length + event.metadata.length

@@ -122,23 +122,3 @@ test('while another program reads the file, its write-ahead log cannot be emptie
   expect(await bytesIn(file)).not.toContain(text)
   await store.close()
 })
-
-test('a log of the previous format is upgraded, and nothing is left of the rows that it had moved', async () => {
-  const file = await logFile()
-  const store = await openStore(file)
-  const secrets = Array.from({ length: 30 }, secret)
-  await fill(store, secrets)
-  await store.close()
-  const db = new DatabaseSync(file)
-  db.exec('DROP TABLE rewritten; PRAGMA user_version = 1; PRAGMA secure_delete = OFF')
-  db.exec(
-    `CREATE TABLE draft (text TEXT); INSERT INTO draft VALUES ('${secrets[0]}-moved'); DROP TABLE draft`,
-  )
-  db.close()
-  expect(await bytesIn(file)).toContain(`${secrets[0]}-moved`)
-  const upgraded = await openStore(file)
-  await overwrite(upgraded, (await readAll(upgraded, 'run')).map(without))
-  const bytes = await bytesIn(file)
-  expect(secrets.filter((text) => bytes.includes(text))).toEqual([])
-  await upgraded.close()
-})
