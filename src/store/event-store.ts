@@ -74,8 +74,8 @@ export type Appended = {
 }
 
 export type ReadOptions = {
-  /** Inclusive. */
-  readonly from: Revision | 'start' | 'end'
+  /** Inclusive. `end`: the last event, only backward. */
+  readonly from: Revision | 'end'
   readonly direction: 'forward' | 'backward'
   /** At most MAX_PAGE events. */
   readonly limit: number

@@ -60,7 +60,7 @@ function closeTest(open: () => Promise<Opened>): void {
       for (const append of await Promise.all(appends)) expect(append.isOk()).toBe(true)
       const later = [
         await store.append(stream, numbered(1), { expectedRevision: 'any' }),
-        await store.readStream(stream, { from: 'start', direction: 'forward', limit: 1 }),
+        await store.readStream(stream, { from: 0, direction: 'forward', limit: 1 }),
         await store.ping(),
       ]
       for (const result of later) {

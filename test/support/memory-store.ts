@@ -99,7 +99,7 @@ class MemoryStore {
   ): Result<RecordedEvent[], ReadError> {
     const events = this.of(stream)
     if (events.length === 0) return err({ type: 'stream_not_found', stream })
-    const first = from === 'start' ? 0 : from === 'end' ? events.length : from
+    const first = from === 'end' ? events.length : from
     const found =
       direction === 'forward' ? events.slice(first) : events.slice(0, first + 1).reverse()
     return ok(found.slice(0, Math.min(limit, MAX_PAGE)))

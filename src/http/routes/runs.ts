@@ -161,7 +161,7 @@ function waitedFor(state: RunState, readModel: AppDeps['readModel']): readonly R
 
 /** A run that is not in the read model yet, once it is projected; a problem if it does not exist, or if this takes too long. */
 async function newRun(runId: string, { store, readModel }: AppDeps): Promise<LoadedRun | Problem> {
-  const range = { from: 'start', direction: 'forward', limit: 1 } as const
+  const range = { from: 0, direction: 'forward', limit: 1 } as const
   const first = await store.readStream(streamOf(runId), range)
   if (first.isErr()) return commandProblem(first.error)
   await readModel.waitFor(runId, 0, PROJECTION_WAIT_MS)

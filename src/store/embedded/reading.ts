@@ -72,18 +72,13 @@ export function readStream(
 ): ResultAsync<RecordedEvent[], ReadError> {
   const request = {
     stream,
-    from: firstRevision(from),
+    from: from === 'end' ? Number.MAX_SAFE_INTEGER : atLeast(0, from),
     backward: direction === 'backward',
     limit: Math.min(atLeast(0, limit), MAX_PAGE),
   }
   return reads.stream(request).andThen((page): Result<RecordedEvent[], ReadError> => {
     return page === null ? err({ type: 'stream_not_found', stream }) : ok([...page.events])
   })
-}
-
-function firstRevision(from: ReadOptions['from']): number {
-  if (from === 'start') return 0
-  return from === 'end' ? Number.MAX_SAFE_INTEGER : atLeast(0, from)
 }
 
 /** @throws RangeError unless the value is an integer of at least `least` */

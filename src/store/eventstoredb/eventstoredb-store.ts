@@ -128,16 +128,15 @@ class ClientStore implements EventStore {
     ).map((revision) => ({ revision }))
   }
 
-  readStream(stream: string, options: ReadOptions): ResultAsync<RecordedEvent[], ReadError> {
-    // There is nothing after the end. A read of the last event shows whether the stream exists.
-    const onlyExistence = options.from === 'end' && options.direction === 'forward'
-    const direction = onlyExistence ? 'backward' : options.direction
-    const limit = onlyExistence ? 1 : Math.min(options.limit, MAX_PAGE)
-    const from = typeof options.from === 'number' ? BigInt(options.from) : options.from
-    const request = page(ofStream(stream, from), direction, limit)
+  readStream(
+    stream: string,
+    { from, direction, limit }: ReadOptions,
+  ): ResultAsync<RecordedEvent[], ReadError> {
+    const place = ofStream(stream, from === 'end' ? from : BigInt(from))
+    const request = page(place, direction, Math.min(limit, MAX_PAGE))
     const once = () => readPage(protocolOf(this.#client), request, this.#options.timeoutMs)
     return this.#do(once, (cause) => readError(cause, stream)).map((events) =>
-      onlyExistence ? [] : events.map(positionInAll),
+      events.map(positionInAll),
     )
   }
 

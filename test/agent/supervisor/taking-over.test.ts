@@ -14,7 +14,7 @@ import {
 import { only, payloadsOf, Workshop } from '../support.ts'
 
 const now = () => Date.now() / 1000
-const FIRST = { from: 'start', direction: 'forward', limit: 1 } as const
+const FIRST = { from: 0, direction: 'forward', limit: 1 } as const
 
 const claimOf = (claimant: string, expected: string | null): RunCommand => ({
   type: 'claim',

@@ -67,7 +67,7 @@ async function seenServer(): Promise<Checkpointing> {
 async function forgedFrom(server: Checkpointing, ...streams: string[]): Promise<Checkpointing> {
   const store = memoryStore()
   for (const stream of [LOG_ID_STREAM, ...streams]) {
-    const page = { from: 'start', direction: 'forward', limit: 100 } as const
+    const page = { from: 0, direction: 'forward', limit: 100 } as const
     const events = (await server.store.readStream(stream, page))._unsafeUnwrap()
     ;(await store.append(stream, events, { expectedRevision: 'no_stream' }))._unsafeUnwrap()
   }

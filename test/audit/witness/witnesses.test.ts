@@ -186,7 +186,7 @@ async function putBack(server: Checkpointing, size: number): Promise<Checkpointi
   const store = memoryStore()
   for (const stream of ['retrai-log', 'retrai-checkpoints', 'retrai-cosignatures']) {
     const read = await server.store.readStream(stream, {
-      ...{ from: 'start', direction: 'forward', limit: 4_000 },
+      ...{ from: 0, direction: 'forward', limit: 4_000 },
     })
     const events = read
       .unwrapOr([])

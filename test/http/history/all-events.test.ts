@@ -65,7 +65,7 @@ describe('a cursor of the feed', () => {
       for (const other of [randomUUID(), randomUUID()]) {
         await new RunWriter(first, other).append([createdRecord(other)])
       }
-      const options = { from: 'start', direction: 'forward', limit: 100 } as const
+      const options = { from: 0, direction: 'forward', limit: 100 } as const
       const events = (await server.store.readStream(streamOf(runId), options))._unsafeUnwrap()
       ;(
         await first.append(streamOf(runId), events, { expectedRevision: 'no_stream' })
@@ -144,7 +144,7 @@ describe('the feed of all runs', () => {
   }) => {
     const { frames } = await getPages(server, ALL)
     const [first] = frames
-    const of = { from: 'start', direction: 'forward', limit: 1 } as const
+    const of = { from: 0, direction: 'forward', limit: 1 } as const
     const read = await server.store.readStream(streamOf(String(first?.run_id)), of)
     const [event] = read._unsafeUnwrap()
     if (event === undefined) throw new Error('there is no record')

@@ -11,7 +11,7 @@ export function readTests(open: () => EventStore): void {
     'a missing stream is not found, %s',
     async (direction) => {
       const stream = uniqueName('missing')
-      for (const from of ['start', 'end', 0, 7] as const) {
+      for (const from of direction === 'forward' ? [0, 7] : (['end', 0, 7] as const)) {
         const missing = await open().readStream(stream, { from, direction, limit: 10 })
         expect(missing._unsafeUnwrapErr()).toEqual({ type: 'stream_not_found', stream })
       }
@@ -22,13 +22,12 @@ export function readTests(open: () => EventStore): void {
     const stream = uniqueName('forward')
     await append(open(), stream, numbered(10))
     const forward = { direction: 'forward' } as const
-    expect(await read(stream, { ...forward, from: 'start', limit: 3 })).toEqual([0, 1, 2])
+    expect(await read(stream, { ...forward, from: 0, limit: 3 })).toEqual([0, 1, 2])
     expect(await read(stream, { ...forward, from: 0, limit: 100 })).toEqual(dense(0, 9))
     expect(await read(stream, { ...forward, from: 7, limit: 2 })).toEqual([7, 8])
     expect(await read(stream, { ...forward, from: 9, limit: 2 })).toEqual([9])
     expect(await read(stream, { ...forward, from: 10, limit: 2 })).toEqual([])
     expect(await read(stream, { ...forward, from: 99, limit: 2 })).toEqual([])
-    expect(await read(stream, { ...forward, from: 'end', limit: 2 })).toEqual([])
   })
 
   test('backward reads are inclusive, limited, and stop at the beginning', async () => {
@@ -40,7 +39,6 @@ export function readTests(open: () => EventStore): void {
     expect(await read(stream, { ...backward, from: 3, limit: 2 })).toEqual([3, 2])
     expect(await read(stream, { ...backward, from: 1, limit: 9 })).toEqual([1, 0])
     expect(await read(stream, { ...backward, from: 0, limit: 9 })).toEqual([0])
-    expect(await read(stream, { ...backward, from: 'start', limit: 9 })).toEqual([0])
   })
 
   test('a page holds at most MAX_PAGE events, and the pages together are the stream', async () => {
@@ -49,7 +47,7 @@ export function readTests(open: () => EventStore): void {
       await append(open(), stream, numbered(500, first))
     }
     const forward = { direction: 'forward', limit: MAX_PAGE + 1000 } as const
-    expect(await read(stream, { ...forward, from: 'start' })).toEqual(dense(0, MAX_PAGE - 1))
+    expect(await read(stream, { ...forward, from: 0 })).toEqual(dense(0, MAX_PAGE - 1))
     expect(await read(stream, { ...forward, from: MAX_PAGE })).toEqual(dense(MAX_PAGE, 4999))
     expect(revisions(await readAll(open(), stream, 999))).toEqual(dense(0, 4999))
     const back = await read(stream, { direction: 'backward', from: 'end', limit: 4999 })

@@ -21,7 +21,7 @@ async function write(store: EventStore, stream: string): Promise<void> {
     const appended = await store.append(stream, events, { expectedRevision: 'any' })
     if (appended.isErr()) {
       const read = await store.readStream(stream, {
-        from: 'start',
+        from: 0,
         direction: 'forward',
         limit: 4096,
       })

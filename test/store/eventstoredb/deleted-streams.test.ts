@@ -18,7 +18,7 @@ test('deleted and tombstoned streams are not found, and nothing waits for them i
   await admin.deleteStream('run-1')
   await admin.tombstoneStream('run-2')
   for (const stream of ['run-1', 'run-2']) {
-    const read = await store.readStream(stream, { from: 'start', direction: 'forward', limit: 9 })
+    const read = await store.readStream(stream, { from: 0, direction: 'forward', limit: 9 })
     expect(read._unsafeUnwrapErr()).toEqual({ type: 'stream_not_found', stream })
     const observer = observeStream(store, stream)
     await observer.untilCaughtUp()
@@ -41,7 +41,7 @@ test('a truncated stream keeps its revisions', async () => {
   await append(store, 'run-1', numbered(10))
   await admin.setStreamMetadata('run-1', { truncateBefore: 6 })
   await admin.dispose()
-  const read = await store.readStream('run-1', { from: 'start', direction: 'forward', limit: 99 })
+  const read = await store.readStream('run-1', { from: 0, direction: 'forward', limit: 99 })
   expect(revisions(read._unsafeUnwrap())).toEqual(dense(6, 9))
   const observer = observeStream(store, 'run-1')
   await observer.untilCaughtUp()
@@ -57,7 +57,7 @@ test('a stream of which the latest are kept has these, and keeps its revisions',
     expect((await store.keepLatest?.('run-1', count))?.isOk()).toBe(true)
   }
   const readAll = async () => {
-    const options = { from: 'start', direction: 'forward', limit: 99 } as const
+    const options = { from: 0, direction: 'forward', limit: 99 } as const
     return revisions((await store.readStream('run-1', options))._unsafeUnwrap())
   }
   // The first limit holds: it may be that of an operator.
