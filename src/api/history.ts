@@ -1,7 +1,6 @@
 import * as z from 'zod'
-import { ALL_KINDS, ResultImage, ToolOutcome } from '../domain/records.ts'
-
-const CallOutcome = ToolOutcome.nullable().describe('Null while the call has no result')
+import { ChangedFile, OpaqueCall } from '../domain/file-changes.ts'
+import { ALL_KINDS, ResultImage } from '../domain/records.ts'
 
 /** GET /api/runs/{run_id}/diff: what changed between two records. */
 export const RunDiff = z
@@ -15,27 +14,9 @@ export const RunDiff = z
     records: z
       .partialRecord(z.enum(ALL_KINDS), z.int())
       .describe('How many records of each kind come after `from`, up to `to`'),
-    files: z
-      .array(
-        z.object({
-          path: z.string().describe('As the model gave it'),
-          changed: z.enum(['yes', 'no', 'unknown']),
-          calls: z
-            .array(z.object({ seq: z.int(), tool: z.string(), outcome: CallOutcome }))
-            .readonly(),
-        }),
-      )
-      .describe('Files that calls of file tools name'),
+    files: z.array(ChangedFile).describe('Files that calls of file tools name'),
     commands: z
-      .array(
-        z.object({
-          seq: z.int(),
-          tool: z.string(),
-          command: z.string().describe('Its first 500 characters; the record has all of it'),
-          outcome: CallOutcome,
-          exit_code: z.int().nullable(),
-        }),
-      )
+      .array(OpaqueCall)
       .describe('Calls that may have changed any file. The log does not record which'),
   })
   .meta({ id: 'RunDiff' })

@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { Checkpoint, InclusionProof, LedgerProof, PublishedKey, RunProof } from '../api/audit.ts'
+import type { ListAccessesQuery } from '../api/audit-requests.ts'
 import { LogState } from '../api/log.ts'
 import { AccessEntry, type AccessKind } from '../api/records.ts'
 import {
@@ -65,18 +66,9 @@ export const createAudit = ({ get, open }: Rest) => ({
 /** An entry of the access log, and its place there. */
 export type LoggedAccess = AccessEntry & { readonly seq: number }
 
-export type AccessQuery = {
-  readonly run_id?: string | undefined
-  readonly principal?: string | undefined
+/** At most 5000; the server's default is 500. `after` is `next` of the previous page. Times are in seconds since the epoch. */
+export type AccessQuery = Partial<Omit<z.output<typeof ListAccessesQuery>, 'kinds'>> & {
   readonly kinds?: readonly AccessKind[] | undefined
-  /** Seconds since the epoch. */
-  readonly from_ts?: number | undefined
-  readonly to_ts?: number | undefined
-  readonly direction?: 'forward' | 'backward' | undefined
-  /** At most 5000; the server's default is 500. */
-  readonly limit?: number | undefined
-  /** `next` of the previous page. */
-  readonly after?: number | undefined
 }
 
 /** `next` is the `after` of the next page; null on the last page. */

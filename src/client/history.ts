@@ -2,6 +2,7 @@ import * as z from 'zod'
 import { RunChanges } from '../api/changes.ts'
 import { RunDiff, SentConversation } from '../api/history.ts'
 import type { Kind } from '../api/records.ts'
+import type { ChangesQuery } from '../api/run-requests.ts'
 import { messageOf } from '../lib/message-of.ts'
 import {
   type Answered,
@@ -93,11 +94,7 @@ export const createHistory = (rest: Rest, limits: ClientLimits) => ({
 })
 
 /** The seqs of two records, and the only file that is asked for. */
-type Between = {
-  readonly from?: number | undefined
-  readonly to?: number | undefined
-  readonly path?: string | undefined
-}
+type Between = Partial<Omit<z.output<typeof ChangesQuery>, 'format'>>
 
 export type HistoryOptions<S extends Kinds | undefined = Kinds | undefined> = Pick<
   WatchOptions<S>,

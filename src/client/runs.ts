@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { CarriedFiles } from '../api/changes.ts'
 import type { CreateRun } from '../api/create-run.ts'
-import type { RunSort, RunStatus } from '../api/records.ts'
+import type { RunStatus } from '../api/records.ts'
 import { RedactedRecord, type RedactRun } from '../api/redactions.ts'
 import { HeldRun, RetainedRun, type RetainRuns } from '../api/retention.ts'
 import type {
@@ -9,6 +9,7 @@ import type {
   AnswerApproval,
   ApplyRun,
   ConfigureRun,
+  ListRunsQuery,
   ResumeRun,
   RollbackRun,
   SendMessage,
@@ -41,38 +42,10 @@ export type RunRequest = CreateRun
  */
 export type Why = NonNullable<AbortRun>
 
-export type RunQuery = {
-  /** At most 1000; the server's default is 100. */
-  readonly limit?: number | undefined
+/** At most 1000; the server's default is 100. `cursor` is `next` of the previous page, of the same query. */
+export type RunQuery = Omit<Partial<z.output<typeof ListRunsQuery>>, 'status'> & {
   /** Any of these. */
   readonly status?: RunStatus | readonly RunStatus[] | undefined
-  readonly goal?: string | undefined
-  /** Only runs that the agent of this run has started. */
-  readonly parent?: string | undefined
-  /** Only runs that begin from this run. */
-  readonly origin?: string | undefined
-  /** A part of title, goal, folder or a tag, or the beginning of the id, in any case. */
-  readonly q?: string | undefined
-  /** The name of the folder. */
-  readonly project?: string | undefined
-  readonly model?: string | undefined
-  /** Who created the run. */
-  readonly principal?: string | undefined
-  /** All of these. */
-  readonly tag?: readonly string[] | undefined
-  readonly min_cost_usd?: number | undefined
-  readonly max_cost_usd?: number | undefined
-  /** ISO 8601: created from the first on, and before the second. */
-  readonly from?: string | undefined
-  readonly to?: string | undefined
-  /** Only runs that no agent has started. */
-  readonly top?: boolean | undefined
-  /** Without it: by their creation. */
-  readonly sort?: RunSort | undefined
-  /** Without it: `desc`. */
-  readonly order?: 'asc' | 'desc' | undefined
-  /** `next` of the previous page, of the same query. */
-  readonly cursor?: string | undefined
 }
 
 /** Runs in their order. `next` is the cursor of the next page; null on the last page. */

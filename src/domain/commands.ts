@@ -47,14 +47,13 @@ export type CreateCommand = {
 }
 
 /** A command of a person on a run that exists. */
-export type CommandOnRun =
+export type CommandOnRun = { readonly seen?: Seen | null } & (
   | {
       readonly type: 'respond'
       readonly decision: Decision
       readonly reason: string | null
       /** seq of the human check or pause that is answered; null answers the one that is open. */
       readonly answers: number | null
-      readonly seen?: Seen | null
     }
   | {
       readonly type: 'answer_approval'
@@ -66,18 +65,15 @@ export type CommandOnRun =
       readonly callSha256: string
       /** Whether the rule no longer asks in this run. */
       readonly liftsRule?: boolean
-      readonly seen?: Seen | null
     }
   | {
       readonly type: 'abort'
       readonly reason: string | null
-      readonly seen?: Seen | null
     }
   | {
       readonly type: 'send_message'
       readonly text: string
       readonly idempotency?: Idempotency
-      readonly seen?: Seen | null
     }
   /** Files were carried to where they belong. Recorded afterwards: until then, what was begun can be done again. */
   | {
@@ -85,16 +81,15 @@ export type CommandOnRun =
       readonly carried:
         | { readonly kind: 'changes_applied'; readonly payload: ChangesApplied }
         | { readonly kind: 'files_rolled_back'; readonly payload: FilesRolledBack }
-      readonly seen?: Seen | null
     }
   /** The copy that the run worked in is removed after this is recorded. */
-  | { readonly type: 'discard'; readonly reason: string | null; readonly seen?: Seen | null }
+  | { readonly type: 'discard'; readonly reason: string | null }
   | {
       readonly type: 'configure'
       readonly changes: ConfigChanges
       readonly reason?: string | null
-      readonly seen?: Seen | null
     }
+)
 
 /** A command of a person. It is recorded, and the process that works on the run reads it from the log. */
 export type PersonCommand = CreateCommand | CommandOnRun

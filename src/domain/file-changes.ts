@@ -1,30 +1,33 @@
-import type { PayloadOf, RequestedCall, RunRecord } from './records.ts'
+import * as z from 'zod'
+import { type PayloadOf, type RequestedCall, type RunRecord, ToolOutcome } from './records.ts'
 
 type OpenCall = PayloadOf<'tool_call'>
 
-/** How a call ended, null while it has no result. */
-type CallOutcome = PayloadOf<'tool_result'>['outcome'] | null
+const seq = z.int()
+const outcome = ToolOutcome.nullable().describe('Null while the call has no result')
+type CallOutcome = z.infer<typeof outcome>
 
-/** A call of a tool that changes the file whose path it names. `seq` is that of its `tool_call`. */
-type FileCall = { readonly seq: number; readonly tool: string; readonly outcome: CallOutcome }
-
-type ChangedFile = {
-  /** As the model wrote it: two spellings of one path are two entries. */
-  readonly path: string
+/** A file, and the calls of tools that change the file whose path they name. `seq` is that of the `tool_call`. */
+export const ChangedFile = z.object({
+  /** Two spellings of one path are two entries. */
+  path: z.string().describe('As the model gave it'),
   /** `unknown`: a call has no result, or its result leaves open whether it took effect. */
-  readonly changed: 'yes' | 'no' | 'unknown'
-  readonly calls: readonly FileCall[]
-}
+  changed: z.enum(['yes', 'no', 'unknown']),
+  calls: z.array(z.object({ seq, tool: z.string(), outcome })).readonly(),
+})
+type ChangedFile = z.infer<typeof ChangedFile>
+type FileCall = ChangedFile['calls'][number]
 
 /** A call that may have changed any file: the log does not record which. */
-type OpaqueCall = {
-  readonly seq: number
-  readonly tool: string
-  /** Its command, or its arguments as JSON; the first 500 characters. */
-  readonly command: string
-  readonly outcome: CallOutcome
-  readonly exit_code: number | null
-}
+export const OpaqueCall = z.object({
+  seq,
+  tool: z.string(),
+  /** Its command, or its arguments as JSON. */
+  command: z.string().describe('Its first 500 characters; the record has all of it'),
+  outcome,
+  exit_code: z.int().nullable(),
+})
+type OpaqueCall = z.infer<typeof OpaqueCall>
 
 /** Tools that change only the files that they name, and the arguments that name them. */
 const FILE_TOOLS: ReadonlyMap<string, readonly string[]> = new Map([

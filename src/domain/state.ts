@@ -8,6 +8,7 @@ import type { Plan } from './plan.ts'
 import type {
   CallDecision,
   EndStatus,
+  Idempotency,
   Kind,
   PayloadOf,
   RecordOf,
@@ -115,11 +116,7 @@ export type Phase =
     }
 
 /** A message that its client named, so that it is recorded once however often it is sent. */
-type NamedMessage = {
-  readonly seq: number
-  readonly key: string
-  readonly request_sha256: string
-}
+type NamedMessage = Idempotency & { readonly seq: number }
 
 type SnapshotState = {
   readonly seq: number

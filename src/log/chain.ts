@@ -59,27 +59,32 @@ export function sealEntry(
   return { first, key, signature: sign(sealedText(stream, head, { first, key })) }
 }
 
-type CommonMeta = {
-  /** Version of the record's shape, for upcasting. */
-  readonly schema: number
+const Salt = z.string().regex(/^[0-9a-f]{32}$/)
+const common = {
+  /** Version of the record's shape. */
+  schema: z.int(),
   /** Unique to the command that wrote the record: two writers never make the same event. */
-  readonly command_id: string
+  command_id: z.string(),
   /** The person who caused it, if a person did. */
-  readonly principal?: string
-  readonly prev_hash: string
-  readonly hash: string
-  /** Only in ledgers, and not a part of what is hashed. */
-  readonly seal?: EntrySeal
+  principal: z.string().exactOptional(),
+  prev_hash: Sha256,
+  hash: Sha256,
 }
+const ByPointer = z.record(z.string().startsWith('/'), Sha256)
+const WholeMeta = z.strictObject({ ...common, salt: Salt })
+const RedactedMeta = z.strictObject({ ...common, salts: ByPointer, redacted: ByPointer })
+const EntryMeta = z.strictObject({
+  ...common,
+  salt: Salt,
+  /** Not a part of what is hashed. */
+  seal: EntrySeal.exactOptional(),
+})
 
-/** The metadata of a record as it is written. */
-export type SaltedMeta = CommonMeta & {
-  /** Random, hex. The commitments to the record's strings are made with it. */
-  readonly salt: string
-}
+/** The metadata of a record as it is written. With the salt, which is random, the commitments to its strings are made. */
+export type SaltedMeta = Readonly<z.infer<typeof EntryMeta>>
 
 /** The metadata of the event of a record: as written, or after a redaction. */
-export type RecordMeta = SaltedMeta | (CommonMeta & RedactedSalts)
+export type RecordMeta = SaltedMeta | (Omit<SaltedMeta, 'salt'> & RedactedSalts)
 
 /** A record at its place in its stream. */
 export type Logged<R> = {
@@ -94,19 +99,6 @@ export const SCHEMA = 1
 /** Why text that is not JSON, or JSON that is written in another way than ours, is not a record. */
 export const OTHER_TEXT =
   'its text is not the JSON that would be written for its contents: a name twice, white space, or another spelling'
-
-const Salt = z.string().regex(/^[0-9a-f]{32}$/)
-const common = {
-  schema: z.int(),
-  command_id: z.string(),
-  principal: z.string().exactOptional(),
-  prev_hash: Sha256,
-  hash: Sha256,
-}
-const ByPointer = z.record(z.string().startsWith('/'), Sha256)
-const WholeMeta = z.strictObject({ ...common, salt: Salt })
-const RedactedMeta = z.strictObject({ ...common, salts: ByPointer, redacted: ByPointer })
-const EntryMeta = z.strictObject({ ...common, salt: Salt, seal: EntrySeal.exactOptional() })
 
 /**
  * Reads the metadata of a record in a stream. The names say which of the two forms is meant, so that an error is about

@@ -1,3 +1,4 @@
+import type { RequestedCall } from '../domain/records.ts'
 import { REDACTED } from '../domain/texts.ts'
 import { sha256 } from '../lib/sha256.ts'
 
@@ -97,18 +98,14 @@ export function canonicalText(
   return write(given, '')
 }
 
-/** What is hashed of a tool call. */
-type Call = {
-  readonly call_id: string
-  readonly tool: string
-  readonly args: object
-  readonly raw_args?: string | undefined
-}
-
 /** SHA-256 (hex) of a tool call in its canonical form, as the log holds it. */
-export function hashOfCall({ call_id, tool, args, raw_args }: Call): string {
-  return sha256(canonicalText({ call_id, tool, args, raw_args }))
-}
+export const hashOfCall = ({
+  call_id,
+  tool,
+  args,
+  raw_args,
+}: Omit<RequestedCall, 'args'> & { readonly args: object }): string =>
+  sha256(canonicalText({ call_id, tool, args, raw_args }))
 
 /** A string as JSON text. @throws TypeError for lone surrogates */
 export function quoted(text: string): string {

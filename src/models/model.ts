@@ -1,16 +1,13 @@
 import type { Result, ResultAsync } from 'neverthrow'
 import type { ChatMessage } from '../domain/conversation.ts'
+import type { OfferedTool } from '../domain/mcp-tools.ts'
 import type { FailureKind, ImageType, ProviderItems, RequestedCall } from '../domain/records.ts'
 import type { Effort } from '../domain/run-config.ts'
 
 export type { Effort }
 
-/** The description of a tool for the model. `parameters` is a JSON Schema (draft 2020-12) of an object. */
-export type ToolSpec = {
-  readonly name: string
-  readonly description: string
-  readonly parameters: Readonly<Record<string, unknown>>
-}
+/** The description of a tool for the model. */
+export type ToolSpec = Omit<OfferedTool, 'server'>
 
 export type ModelRequest = {
   readonly modelName: string

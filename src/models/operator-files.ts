@@ -13,17 +13,6 @@ export type TokenPrices = {
   readonly cache_write_usd_per_mtok: number
 }
 
-/** What an operator knows of a model. It wins over what retrAI knows. */
-export type OwnModel = {
-  readonly prices: TokenPrices | undefined
-  readonly windowTokens: number | undefined
-  readonly maxOutputTokens: number | undefined
-  /** Whether it can be shown images. */
-  readonly images?: boolean | undefined
-}
-/** By the names of models, with their provider or without. */
-export type OwnModels = ReadonlyMap<string, OwnModel>
-
 const usd = z.number('must be a number of US dollars').nonnegative('must not be negative')
 const tokens = z.int('must be a whole number of tokens').positive('must be more than 0')
 
@@ -40,13 +29,13 @@ const ModelEntry = z
     },
     { error: ({ code }) => (code === 'invalid_type' ? 'must have fields' : undefined) },
   )
-  .transform((entry, context): OwnModel => {
+  .transform((entry, context) => {
     const { input_usd_per_mtok: input, output_usd_per_mtok: output } = entry
     const hasBoth = input !== undefined && output !== undefined
     if (!hasBoth && Object.keys(entry).some((name) => name.endsWith('_usd_per_mtok'))) {
       context.addIssue('a price needs input_usd_per_mtok and output_usd_per_mtok')
     }
-    const prices = hasBoth && {
+    const prices: TokenPrices | false = hasBoth && {
       input_usd_per_mtok: input,
       output_usd_per_mtok: output,
       cached_input_usd_per_mtok: entry.cached_input_usd_per_mtok ?? input,
@@ -59,6 +48,11 @@ const ModelEntry = z
       images: entry.images,
     }
   })
+/** What an operator knows of a model. It wins over what retrAI knows. */
+export type OwnModel = Partial<z.output<typeof ModelEntry>>
+/** By the names of models, with their provider or without. */
+export type OwnModels = ReadonlyMap<string, OwnModel>
+
 const NO_LIST = 'must have a list of models, as in `models: {}`'
 const PriceFile = z.strictObject(
   { models: z.record(z.string().min(1), ModelEntry, NO_LIST) },

@@ -19,30 +19,6 @@ import {
 /** Time for the kernel to end a killed process. One that hangs in a device never ends. */
 export const REAP_MS = 5_000
 
-/** A process with everything that it starts. */
-export type Started = {
-  /** Null if it has no input. */
-  readonly stdin: Writable | null
-  readonly stdout: Readable
-  readonly stderr: Readable
-  /** How it ended by itself. */
-  readonly exited: Promise<Ended>
-  /** What it reported, after its end. */
-  readonly report: () => Promise<string | null>
-  /** How it is isolated; null if it is not. */
-  readonly facts: PolicyFacts | null
-  /** Its control group; null if it has none. */
-  readonly group: CommandGroup | null
-  /** All that live. Throws if this process is short of something. */
-  readonly pids: () => readonly number[]
-  /** Asks it to end. */
-  readonly terminate: () => void
-  /** Whether the processes that `terminate` reaches still live. */
-  readonly lives: () => boolean
-  /** Kills everything of it. */
-  readonly kill: () => Promise<void>
-}
-
 /** The exit code of a process; 128 + n if signal n ended it. */
 export const untilExit = (child: ChildProcess): Promise<number> =>
   new Promise((resolve) => {
@@ -77,6 +53,26 @@ export type Piped = {
   readonly stdin: Writable | null
   readonly stdout: Readable
   readonly stderr: Readable
+}
+
+/** A process with everything that it starts. */
+export type Started = Omit<Piped, 'child' | 'pid'> & {
+  /** How it ended by itself. */
+  readonly exited: Promise<Ended>
+  /** What it reported, after its end. */
+  readonly report: () => Promise<string | null>
+  /** How it is isolated; null if it is not. */
+  readonly facts: PolicyFacts | null
+  /** Its control group; null if it has none. */
+  readonly group: CommandGroup | null
+  /** All that live. Throws if this process is short of something. */
+  readonly pids: () => readonly number[]
+  /** Asks it to end. */
+  readonly terminate: () => void
+  /** Whether the processes that `terminate` reaches still live. */
+  readonly lives: () => boolean
+  /** Kills everything of it. */
+  readonly kill: () => Promise<void>
 }
 
 /**

@@ -1,23 +1,10 @@
 import { BlockList, isIP } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { present } from '../../domain/present.ts'
+import type { PayloadOf } from '../../domain/records.ts'
 
 /** A connection that a command asked the proxy for, when it has ended or was refused, or one in the whole network. */
-export type Connection = {
-  /** The host as the command wrote it, or an address. */
-  readonly host: string
-  readonly port: number
-  readonly allowed: boolean
-  /** Why it was refused or failed, as a sentence for people; null if it ended by itself. */
-  readonly reason: string | null
-  /** From the host to the command; null if it is not known. */
-  readonly bytes_in: number | null
-  readonly bytes_out: number | null
-  /** For connections in the whole network. */
-  readonly protocol?: 'tcp' | 'udp' | 'icmp'
-  /** If more than one: the sum of connections that are not reported one by one. */
-  readonly connections?: number
-}
+export type Connection = Omit<PayloadOf<'network_connection'>, 'call_id'>
 
 /** Connections of one command that are reported one by one, so that a loop does not fill the log. */
 const REPORTED = 200
