@@ -1,20 +1,13 @@
-import type { RequestListener } from 'node:http'
-import { describe, expect, onTestFinished, test } from 'vitest'
-import { listen } from '../client/support.ts'
+import { describe, expect, test } from 'vitest'
+import { serve } from '../support/serve.ts'
 import { cleanEnv, type Finished, retrai, retraiProcess } from './support.ts'
 
 const RUN = '550e8400-e29b-41d4-a716-446655440000'
 const EVIL = 'a\x1b]0;title\x07\x1b[2J\x9b31m\u202eb\nretrai: all is well'
 const HEX = 'a'.repeat(64)
 
-async function server(listener: RequestListener): Promise<string> {
-  const { url, stop } = await listen(listener)
-  onTestFinished(stop)
-  return url
-}
-
 const answering = (body: unknown, status = 200, headers = {}): Promise<string> =>
-  server((_, response) => {
+  serve((_, response) => {
     response.writeHead(status, { 'content-type': 'application/json', ...headers })
     response.end(JSON.stringify(body))
   })
@@ -83,7 +76,7 @@ describe('the text of a server is shown as text', () => {
 
 describe('a command gives up on a server that answers endlessly', () => {
   test('in one answer', async () => {
-    const url = await server((_, response) => {
+    const url = await serve((_, response) => {
       response.writeHead(200, { 'content-type': 'application/json' })
       const chunk = ' '.repeat(1 << 20)
       const more = (): void => {
@@ -110,7 +103,7 @@ describe('a command gives up on a server that answers endlessly', () => {
       ...{ type: 'retrai.checkpoint.v1', log_id: RUN, number: 0, runs: 0, root: HEX },
       ...{ previous: HEX, signed_at: '2026-01-01T00:00:00.000Z', key: HEX, signature: HEX + HEX },
     }
-    const url = await server(({ url: path }, response) => {
+    const url = await serve(({ url: path }, response) => {
       response.writeHead(200, { 'content-type': 'application/json' })
       response.end(
         JSON.stringify(path?.startsWith('/api/keys') ? { keys: [] } : [checkpoint, checkpoint]),
@@ -124,11 +117,11 @@ describe('a command gives up on a server that answers endlessly', () => {
 describe('the token', () => {
   test('goes to no other server, and neither does the request', async () => {
     const asked: unknown[] = []
-    const other = await server((request, response) => {
+    const other = await serve((request, response) => {
       asked.push(request.headers)
       response.end('{}')
     })
-    const url = await server((request, response) => {
+    const url = await serve((request, response) => {
       response.writeHead(307, { location: `${other}${request.url}` }).end()
     })
     for (const args of [['runs'], ['abort', RUN], ['export', RUN, '-']]) {

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { readdir, realpath, stat } from 'node:fs/promises'
-import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { createServer, type Socket } from 'node:net'
 import { describe, expect, onTestFinished, vi } from 'vitest'
 import { goal, script } from '../../examples/scripted-model/fix-the-calculator.ts'
 import { player } from '../../examples/scripted-model/script.ts'
@@ -10,6 +10,7 @@ import type { AgentEvent } from '../../src/client/index.ts'
 import { makeDataFolder } from '../../src/server/data-folder.ts'
 import { Settings } from '../../src/server/settings.ts'
 import { isMissing } from '../support/missing.ts'
+import { portOf } from '../support/serve.ts'
 import { bash, type Site } from '../support/site.ts'
 import { test } from '../support/test.ts'
 import {
@@ -158,11 +159,8 @@ describe('stopping', () => {
   )
 
   test('SIGTERM ends a server that waits for its store while it starts', async ({ site }) => {
-    const silent = createServer().listen(0, '127.0.0.1')
-    onTestFinished(() => void silent.close())
-    await once(silent, 'listening')
-    const { port } = silent.address() as AddressInfo
-    const store = `esdb://127.0.0.1:${port}?tls=false`
+    const silent = createServer()
+    const store = `esdb://127.0.0.1:${await portOf(silent)}?tls=false`
     const starting = kept(start([...place(site), '--store', store], cleanEnv()))
     const [asked] = (await once(silent, 'connection')) as [Socket]
     onTestFinished(() => void asked.destroy())

@@ -1,20 +1,13 @@
-import type { RequestListener } from 'node:http'
-import { describe, expect, onTestFinished } from 'vitest'
+import { createServer } from 'node:net'
+import { describe, expect } from 'vitest'
 import { createClient } from '../../src/client/index.ts'
+import { portOf, serve } from '../support/serve.ts'
 import { GOALS, type TestServer } from '../support/server.ts'
 import { test } from '../support/test.ts'
-import { listen } from './support.ts'
 
 const UNKNOWN = '550e8400-e29b-41d4-a716-446655440000'
 
 const client = (server: TestServer) => createClient({ baseUrl: server.url })
-
-/** Another program that answers instead of a server. */
-async function other(listener: RequestListener): Promise<string> {
-  const { url, stop } = await listen(listener)
-  onTestFinished(stop)
-  return url
-}
 
 describe('the calls', () => {
   test('start, read, configure and abort a run', async ({ server }) => {
@@ -90,8 +83,9 @@ describe('an error is a value', () => {
   })
 
   test('no server at the address', async () => {
-    const { url: baseUrl, stop } = await listen(() => {})
-    stop()
+    const closed = createServer()
+    const baseUrl = `http://127.0.0.1:${await portOf(closed)}`
+    closed.close()
     const error = (await createClient({ baseUrl }).goals())._unsafeUnwrapErr()
     expect(error.type).toBe('unreachable')
     expect(error.message).toContain(baseUrl)
@@ -99,7 +93,7 @@ describe('an error is a value', () => {
   })
 
   test('no answer in time', async () => {
-    const baseUrl = await other(() => {})
+    const baseUrl = await serve(() => {})
     const slow = createClient({ baseUrl, limits: { requestMs: 50 } })
     const error = (await slow.goals())._unsafeUnwrapErr()
     expect(error).toMatchObject({ type: 'unreachable' })
@@ -112,18 +106,18 @@ describe('an error is a value', () => {
     ['JSON of another shape', 200, '[{"title": "x"}]'],
     ['a problem of another server', 404, '{"type": "about:blank", "detail": "x"}'],
   ])('another program that answers with %s', async (_what, status, body) => {
-    const baseUrl = await other((_request, response) => response.writeHead(status).end(body))
+    const baseUrl = await serve((_request, response) => response.writeHead(status).end(body))
     const error = (await createClient({ baseUrl }).goals())._unsafeUnwrapErr()
     expect(error).toMatchObject({ type: 'not_understood', status })
   })
 
   test.for([301, 302, 303, 307, 308])('a server that redirects with %i', async (status) => {
     const asked: unknown[] = []
-    const elsewhere = await other((request, response) => {
+    const elsewhere = await serve((request, response) => {
       asked.push(request.url)
       response.end('[]')
     })
-    const baseUrl = await other((request, response) => {
+    const baseUrl = await serve((request, response) => {
       response.writeHead(status, { location: `${elsewhere}${request.url}` }).end()
     })
     const client = createClient({ baseUrl, token: 'retrai_a' })
@@ -144,7 +138,7 @@ describe('an error is a value', () => {
 
   test('a call that was aborted', async () => {
     const abort = new AbortController()
-    const baseUrl = await other(() => abort.abort())
+    const baseUrl = await serve(() => abort.abort())
     const called = await createClient({ baseUrl }).goals({ signal: abort.signal })
     expect(called._unsafeUnwrapErr().type).toBe('aborted')
   })

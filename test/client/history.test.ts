@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto'
 import { once } from 'node:events'
-import type { RequestListener, ServerResponse } from 'node:http'
+import type { ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
 import { describe, expect, expectTypeOf, onTestFinished } from 'vitest'
 import {
@@ -11,10 +11,11 @@ import {
   type Kinds,
 } from '../../src/client/index.ts'
 import { streamOf } from '../../src/log/run-log.ts'
+import { serve } from '../support/serve.ts'
 import { CLAIM, iteration, replyWith, resultOf, type TestServer } from '../support/server.ts'
 import { testWith } from '../support/test.ts'
 import { startCuttingProxy } from './cutting-proxy.ts'
-import { collect, headOf, listen } from './support.ts'
+import { collect, headOf } from './support.ts'
 
 const OUTPUT = 'all that it printed\n'.repeat(100)
 const SHA256 = createHash('sha256').update(OUTPUT).digest('hex')
@@ -54,13 +55,6 @@ async function endedRun(server: TestServer): Promise<string> {
   )
   expect(await server.readModel.waitFor(runId, await headOf(server, runId), 5000)).toBe(true)
   return runId
-}
-
-/** Another program that answers instead of a server. */
-async function other(listener: RequestListener): Promise<string> {
-  const { url, stop } = await listen(listener)
-  onTestFinished(stop)
-  return url
 }
 
 const lines = (answer: ServerResponse, ...frames: readonly unknown[]): void => {
@@ -172,7 +166,7 @@ describe('the events of a run', () => {
     ['a gap', [step(0), step(2)], 0, 'the event 2 after the event 0'],
     ['an event twice', [step(0), step(1), step(1)], 1, 'the event 1 after the event 1'],
   ] as const)('are refused if they have %s', async ([_name, frames, seq, message], { server }) => {
-    const url = await other((_request, answer) => {
+    const url = await serve((_request, answer) => {
       lines(answer, ...frames)
       answer.end()
     })
@@ -182,7 +176,7 @@ describe('the events of a run', () => {
   })
 
   test('are refused if a line is too long', async ({ server }) => {
-    const url = await other((_request, answer) => {
+    const url = await serve((_request, answer) => {
       answer.writeHead(200, { 'content-type': 'application/json' })
       for (let written = 0; written < 20; written += 1) answer.write(' '.repeat(100))
     })
@@ -193,7 +187,7 @@ describe('the events of a run', () => {
 
   test('are no longer read if the reader leaves or the signal aborts', async ({ server }) => {
     const closed: Promise<unknown>[] = []
-    const url = await other((_request, answer) => {
+    const url = await serve((_request, answer) => {
       closed.push(once(answer, 'close'))
       lines(answer, step(0), step(1))
     })

@@ -1,7 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { once } from 'node:events'
 import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { setImmediate as turn } from 'node:timers/promises'
 import { describe, expect, expectTypeOf, onTestFinished } from 'vitest'
 import { WebSocketServer } from 'ws'
@@ -16,6 +14,7 @@ import {
 } from '../../src/client/index.ts'
 import { streamOf } from '../../src/log/run-log.ts'
 import { createdRecord } from '../support/run-records.ts'
+import { portOf } from '../support/serve.ts'
 import { CLAIM, iteration, RunWriter, type TestServer } from '../support/server.ts'
 import { test } from '../support/test.ts'
 import { startCuttingProxy } from './cutting-proxy.ts'
@@ -216,17 +215,12 @@ describe('a connection that is lost', () => {
   test('is opened again if it does not open in time', async ({ server }) => {
     const runId = await endedRun(server)
     let held = 0
-    const http = createServer().listen(0, '127.0.0.1')
+    const http = createServer()
     // Accepts the connection and never answers.
     http.on('connection', () => {
       held += 1
     })
-    await once(http, 'listening')
-    onTestFinished(() => {
-      http.close()
-      http.closeAllConnections()
-    })
-    const silent = `ws://127.0.0.1:${(http.address() as AddressInfo).port}`
+    const silent = `ws://127.0.0.1:${await portOf(http)}`
     class FirstNeverOpens extends WebSocket {
       constructor(url: string | URL, protocols?: string | string[]) {
         super(held === 0 ? silent : url, protocols)
@@ -307,13 +301,10 @@ describe('a server that makes a mistake', () => {
       for (const text of frames) socket.send(text)
       socket.close(code)
     })
-    http.listen(0, '127.0.0.1')
-    await once(http, 'listening')
     onTestFinished(() => {
       for (const socket of sockets.clients) socket.terminate()
-      http.close()
     })
-    return `http://127.0.0.1:${(http.address() as AddressInfo).port}`
+    return `http://127.0.0.1:${await portOf(http)}`
   }
 
   async function watchPretender(frames: readonly string[], options: WatchOptions = {}) {

@@ -1,10 +1,9 @@
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { text } from 'node:stream/consumers'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { createCatalogue, type ModelInfo } from '../../src/models/catalogue.ts'
 import { createModels } from '../../src/models/models.ts'
 import type { ModelSettings } from '../../src/models/routing.ts'
+import { serve } from '../support/serve.ts'
 
 /** Nothing listens there. */
 const NOWHERE = 'http://127.0.0.1:9'
@@ -17,13 +16,11 @@ async function listed(settings: ModelSettings): Promise<ReadonlyMap<string, Mode
 /** An endpoint that has these models; `requests` are the headers of what it was asked. */
 async function endpoint(ids: readonly string[]) {
   const requests: (string | undefined)[] = []
-  const server = createServer((request, response) => {
+  const url = await serve((request, response) => {
     requests.push(request.headers.authorization)
     response.end(JSON.stringify({ data: ids.map((id) => ({ id })) }))
   })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  onTestFinished(() => void server.close())
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`, requests }
+  return { url: `${url}/v1`, requests }
 }
 
 describe('the list of models', () => {
@@ -103,7 +100,7 @@ describe('the list of models', () => {
 /** An Ollama with these models, by what it shows of them. */
 async function ollama(models: Readonly<Record<string, object>>) {
   const shown: string[] = []
-  const server = createServer(async (request, response) => {
+  const url = await serve(async (request, response) => {
     const { model = '' } = JSON.parse((await text(request)) || '{}')
     if (request.url !== '/api/show') {
       return response.end(JSON.stringify({ data: Object.keys(models).map((id) => ({ id })) }))
@@ -112,9 +109,7 @@ async function ollama(models: Readonly<Record<string, object>>) {
     const found = models[model]
     return response.writeHead(found ? 200 : 404).end(JSON.stringify(found ?? { error: 'no model' }))
   })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  onTestFinished(() => void server.close())
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, shown }
+  return { url, shown }
 }
 
 describe('Ollama is asked what it knows of a model', () => {

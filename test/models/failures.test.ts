@@ -1,12 +1,10 @@
-import { once } from 'node:events'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { Readable } from 'node:stream'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { Fault } from '../../examples/scripted-model/script.ts'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
 import { guardSecrets } from '../../src/log/masking.ts'
 import { createModels } from '../../src/models/models.ts'
+import { serve } from '../support/serve.ts'
 import { within } from '../support/within.ts'
 import { ask, KEY, REQUEST, says, scripted } from './support.ts'
 
@@ -76,17 +74,12 @@ describe('a failure that may be retried', () => {
 
   test('is an error that does not end: the rest of it is not read', async () => {
     const { promise: closed, resolve } = Promise.withResolvers<void>()
-    const endless = createServer((request, response) => {
+    const endless = await serve((request, response) => {
       request.resume()
       response.writeHead(500).on('close', resolve)
       Readable.from(forEver()).pipe(response)
     })
-    endless.listen(0, '127.0.0.1')
-    await once(endless, 'listening')
-    onTestFinished(() => void endless.closeAllConnections())
-    onTestFinished(() => void endless.close())
-    const { port } = endless.address() as AddressInfo
-    const models = createModels({ RETRAI_LLM_BASE_URL: `http://127.0.0.1:${port}/v1` })
+    const models = createModels({ RETRAI_LLM_BASE_URL: `${endless}/v1` })
     const error = (await ask(models))._unsafeUnwrapErr()
     expect(error).toMatchObject({ type: 'transient' })
     expect(error).toHaveProperty('message', expect.stringContaining('(500)'))

@@ -1,6 +1,5 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { createServer, type IncomingHttpHeaders } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, onTestFinished, test } from 'vitest'
@@ -12,6 +11,7 @@ import { readPriceFile, readProviderFile } from '../../src/models/operator-files
 import { fetchWith, proxyAgents } from '../../src/models/patient-fetch.ts'
 import { contextWindow, priceOf } from '../../src/models/prices.ts'
 import { route } from '../../src/models/routing.ts'
+import { portOf, serve } from '../support/serve.ts'
 import { REQUEST } from './adapters/support.ts'
 
 async function fileOf(content: unknown) {
@@ -110,15 +110,13 @@ type Asked = { readonly url: string; readonly headers: IncomingHttpHeaders }
 /** An endpoint that refuses each request, and keeps what it was asked. */
 async function gateway() {
   const asked: Asked[] = []
-  const server = createServer((request, response) => {
+  const url = await serve((request, response) => {
     asked.push({ url: request.url ?? '', headers: request.headers })
     const { authorization, 'x-api-key': key, 'x-goog-api-key': other } = request.headers
     const text = `no ${authorization ?? key ?? other}`
     response.writeHead(403).end(JSON.stringify({ error: { message: text } }))
   })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  onTestFinished(() => void server.close())
-  return { url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, asked }
+  return { url, asked }
 }
 
 describe('the file of RETRAI_PROVIDERS', () => {
@@ -260,9 +258,7 @@ describe('the proxies of the environment', () => {
       tunnels.push(`CONNECT ${request.url} ${request.headers['proxy-authorization']}`)
       socket.end('HTTP/1.1 502 No\r\n\r\n')
     })
-    await new Promise<void>((resolve) => proxy.listen(0, '127.0.0.1', resolve))
-    onTestFinished(() => void proxy.close())
-    const address = `u:pass-of-proxy@127.0.0.1:${(proxy.address() as AddressInfo).port}`
+    const address = `u:pass-of-proxy@127.0.0.1:${await portOf(proxy)}`
     const env = {
       HTTPS_PROXY: `http://${address}`,
       http_proxy: `http://${address}`,

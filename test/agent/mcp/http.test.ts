@@ -1,30 +1,21 @@
-import { once } from 'node:events'
-import { createServer, type IncomingMessage, type RequestListener } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { IncomingMessage, RequestListener } from 'node:http'
 import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
 import { createMcpHandler, McpServer as SdkServer } from '@modelcontextprotocol/server'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import * as z from 'zod'
 import type { Script } from '../../../examples/scripted-model/script.ts'
 import { readServersFile } from '../../../src/agent/mcp/servers.ts'
 import type { McpServer } from '../../../src/domain/mcp-servers.ts'
 import { MCP_DEFAULTS } from '../../../src/domain/mcp-servers.ts'
 import { guardSecrets } from '../../../src/log/masking.ts'
+import { serve } from '../../support/serve.ts'
 import { only, payloadsOf, reachGoal, Workshop } from '../support.ts'
 import { withServers } from './support.ts'
 
 const TOKEN = 'a-token-of-the-server-7f3e'
 
-async function listen(listener: RequestListener): Promise<string> {
-  const server = createServer(listener).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  onTestFinished(() => {
-    server.closeAllConnections()
-    server.close()
-  })
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}/mcp`
-}
+const listen = async (listener: RequestListener) => `${await serve(listener)}/mcp`
 
 /** A server of the official SDK, and the headers that it got. */
 async function sdkServer() {

@@ -1,33 +1,25 @@
-import { getEventListeners, once } from 'node:events'
-import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { getEventListeners } from 'node:events'
+import type { IncomingHttpHeaders, ServerResponse } from 'node:http'
 import { text } from 'node:stream/consumers'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { guardSecrets } from '../../../src/log/masking.ts'
 import type { Deadlines } from '../../../src/models/models.ts'
 import type { Api } from '../../../src/models/routing.ts'
+import { serve } from '../../support/serve.ts'
 import { STREAMS } from './streams.ts'
 import { ADAPTERS, completeWith, REQUEST, routeTo } from './support.ts'
 
 type Seen = { readonly url: string; readonly headers: IncomingHttpHeaders; readonly body: string }
 
 /** A server that answers each request with `answer`, until the end of the test. */
-async function serve(answer: (response: ServerResponse) => void) {
+async function answering(answer: (response: ServerResponse) => void) {
   const requests: Seen[] = []
-  const server = createServer(async (incoming, response) => {
+  const origin = await serve(async (incoming, response) => {
     const { url = '', headers } = incoming
     requests.push({ url, headers, body: await text(incoming) })
     answer(response)
   })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  onTestFinished(async () => {
-    server.closeAllConnections()
-    server.close()
-    await once(server, 'close')
-  })
-  const { port } = server.address() as AddressInfo
-  return { requests, origin: `http://127.0.0.1:${port}` }
+  return { requests, origin }
 }
 
 const completeAt = (api: Api, baseUrl: string, deadlines: Partial<Deadlines> = {}) =>
@@ -49,7 +41,7 @@ describe('a request', () => {
     ],
   ] as const)('over %s goes to %s, with the body as the adapter built it', async (...row) => {
     const [api, path, header, key] = row
-    const server = await serve(answerWith(STREAMS[api]))
+    const server = await answering(answerWith(STREAMS[api]))
     const baseUrl = `${server.origin}/v1`
     const reply = await completeAt(api, baseUrl)(REQUEST, new AbortController().signal, () => {})
     expect(reply._unsafeUnwrap().finishReason).toBe('tool_calls')
@@ -61,7 +53,7 @@ describe('a request', () => {
   })
 
   test('to an endpoint of another vendor that speaks Messages has the key in the older header too', async () => {
-    const server = await serve(answerWith(STREAMS.messages))
+    const server = await answering(answerWith(STREAMS.messages))
     const complete = completeAt('messages', `${server.origin}/anthropic`)
     const reply = await complete(REQUEST, new AbortController().signal, () => {})
     expect(reply.isOk()).toBe(true)
@@ -75,7 +67,7 @@ describe('a request', () => {
 test.each(['chat', 'gemini'] as const)(
   'a whole reply over %s is read although its connection stays open',
   async (api) => {
-    const server = await serve((response) => {
+    const server = await answering((response) => {
       response.writeHead(200, { 'content-type': 'text/event-stream' })
       response.write(STREAMS[api].replace('data: [DONE]\n\n', ''))
     })
@@ -113,7 +105,7 @@ describe.each(['chat', 'responses', 'messages', 'gemini'] as const)('a stream ov
 
   test('is closed when the run is aborted', async () => {
     const closed = Promise.withResolvers<number>()
-    const server = await serve((response) => {
+    const server = await answering((response) => {
       begin(response)
       response.on('close', () => closed.resolve(performance.now()))
     })
@@ -130,7 +122,7 @@ describe.each(['chat', 'responses', 'messages', 'gemini'] as const)('a stream ov
 
   test('that is silent for too long is a failed attempt, and is closed', async () => {
     const closed = Promise.withResolvers<void>()
-    const server = await serve((response) => {
+    const server = await answering((response) => {
       begin(response)
       response.on('close', () => closed.resolve())
     })
@@ -145,7 +137,7 @@ describe.each(['chat', 'responses', 'messages', 'gemini'] as const)('a stream ov
   })
 
   test('that takes too long is a failed attempt, however much it says', async () => {
-    const server = await serve(begin)
+    const server = await answering(begin)
     const complete = completeAt(api, `${server.origin}/v1`, { totalMs: 50 })
     const outcome = await complete(REQUEST, new AbortController().signal, () => {})
     expect(outcome._unsafeUnwrapErr()).toMatchObject({
@@ -156,7 +148,7 @@ describe.each(['chat', 'responses', 'messages', 'gemini'] as const)('a stream ov
   })
 
   test('whose connection breaks is a failed attempt', async () => {
-    const server = await serve((response) => {
+    const server = await answering((response) => {
       response.writeHead(200, { 'content-type': 'text/event-stream' })
       response.write(half, () => response.socket?.destroy())
     })
@@ -167,7 +159,7 @@ describe.each(['chat', 'responses', 'messages', 'gemini'] as const)('a stream ov
 
   test('whose request is refused quotes the provider, without the key', async () => {
     guardSecrets([{ name: 'KEY_OF_TEST', value: 'sk-test-key' }])
-    const server = await serve((response) => {
+    const server = await answering((response) => {
       const message = 'Bad key sk-test-key.'
       response.writeHead(401, { 'content-type': 'application/json' })
       response.end(

@@ -1,7 +1,5 @@
-import { createServer, type IncomingMessage } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { IncomingMessage } from 'node:http'
 import { text } from 'node:stream/consumers'
-import { onTestFinished } from 'vitest'
 import type { Adapter } from '../../../src/models/adapter.ts'
 import { chatAdapter } from '../../../src/models/adapters/chat.ts'
 import { geminiAdapter } from '../../../src/models/adapters/gemini.ts'
@@ -11,6 +9,7 @@ import { responsesAdapter } from '../../../src/models/adapters/responses.ts'
 import type { ModelPart, ModelRequest } from '../../../src/models/model.ts'
 import { complete, type Deadlines } from '../../../src/models/models.ts'
 import type { Api, Route } from '../../../src/models/routing.ts'
+import { serve } from '../../support/serve.ts'
 
 export const ADAPTERS: Readonly<Record<Api, Adapter>> = {
   chat: chatAdapter,
@@ -129,16 +128,12 @@ export const read = (api: Api, pieces: readonly Uint8Array[]) =>
 type Answer = { readonly status: number; readonly text: string }
 
 /** A provider that answers each request by a function of its body, and is closed after the test. */
-export async function fakeServer(answer: (body: never, request: IncomingMessage) => Answer) {
-  const server = createServer(async (request, response) => {
+export const fakeServer = (answer: (body: never, request: IncomingMessage) => Answer) =>
+  serve(async (request, response) => {
     const body = JSON.parse(await text(request))
     const { status, text: answered } = answer(body as never, request)
     response.writeHead(status, { 'content-type': 'text/event-stream' }).end(answered)
   })
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  onTestFinished(() => void server.close())
-  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-}
 
 export const bytes = (text: string): Uint8Array => new TextEncoder().encode(text)
 

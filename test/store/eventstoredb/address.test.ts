@@ -1,7 +1,6 @@
 import { execFileSync } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdtemp, readFile, rm } from 'node:fs/promises'
-import { type AddressInfo, createServer, type Server } from 'node:net'
+import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createServer as createTlsServer } from 'node:tls'
@@ -14,6 +13,7 @@ import {
 import { openEventStoreDb } from '../../../src/store/eventstoredb/eventstoredb-store.ts'
 import { temporaryFolder } from '../../runner/support.ts'
 import { isMissing } from '../../support/missing.ts'
+import { portOf } from '../../support/serve.ts'
 import { standIn } from './support.ts'
 
 describe('a connection string', () => {
@@ -65,13 +65,6 @@ describe('a connection string', () => {
   })
 })
 
-async function listening(server: Server): Promise<number> {
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  onTestFinished(() => void server.close())
-  return (server.address() as AddressInfo).port
-}
-
 const problems = (connectionString: string) =>
   probeHosts(readConnectionString(connectionString)._unsafeUnwrap())
 
@@ -84,7 +77,7 @@ describe('hosts are tried one by one', () => {
   test('each host that fails is named, with what to do', async () => {
     const { port } = await standIn()
     const closed = createServer()
-    const unused = await listening(closed)
+    const unused = await portOf(closed)
     closed.close()
     const hosts = `127.0.0.1:${unused},127.0.0.1:${port},no.such.host.invalid`
     expect(await problems(`esdb://${hosts}?tls=false`)).toEqual([
@@ -101,7 +94,7 @@ describe('hosts are tried one by one', () => {
 
   test('the store logs what is wrong, and reports it when it is asked', async () => {
     const closed = createServer()
-    const unused = await listening(closed)
+    const unused = await portOf(closed)
     closed.close()
     const lines: string[] = []
     const connectionString = `esdb://127.0.0.1:${unused}?tls=false&maxDiscoverAttempts=1`
@@ -135,7 +128,7 @@ describe.skipIf(isMissing('openssl'))('certificates', () => {
 
   async function tlsNode(): Promise<number> {
     const [key, cert] = await Promise.all([readFile(file('node.key')), readFile(file('node.pem'))])
-    return listening(createTlsServer({ key, cert, ALPNProtocols: ['h2'] }))
+    return portOf(createTlsServer({ key, cert, ALPNProtocols: ['h2'] }))
   }
 
   test('of the right authority are accepted', async () => {
