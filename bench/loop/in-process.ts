@@ -45,7 +45,7 @@ export class InProcess {
       type: 'create',
       runId,
       config: this.#config,
-      systemPrompt: systemPrompt(this.#config, NOT_ISOLATED),
+      system_prompt: systemPrompt(this.#config, NOT_ISOLATED),
     } as const
     const author = { commandId: randomUUID() }
     must(await handleCommand(this.#service.store, runId, command, { author, now }))

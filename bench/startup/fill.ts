@@ -14,7 +14,7 @@ const AT_ONCE = 500
 const create = (runId: string, cwd: string): PersonCommand => ({
   type: 'create',
   runId,
-  systemPrompt: 'You work on a project until its goal is reached.',
+  system_prompt: 'You work on a project until its goal is reached.',
   config: {
     goal: 'shell-goal',
     cwd,

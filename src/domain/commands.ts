@@ -1,10 +1,8 @@
 import type { ReadOnlyTools } from './advance.ts'
-import type { ApprovalRules, Verdict } from './approvals/rules.ts'
+import type { Verdict } from './approvals/rules.ts'
 import type { ChangesApplied, FilesRolledBack } from './carried-files.ts'
-import type { IsolationPolicy } from './isolation.ts'
 import type { McpListing } from './mcp-tools.ts'
 import type { Network } from './network.ts'
-import type { Origin, TakenOver } from './origin.ts'
 import type { PausedBy } from './pause.ts'
 import type {
   CallDecision,
@@ -17,34 +15,19 @@ import type {
   PayloadOf,
   Seen,
 } from './records.ts'
-import type { ConfigChanges, Effort, ProjectFolder, RunConfig } from './run-config.ts'
-import type { Parent, SubagentEnd } from './subagents.ts'
+import type { ConfigChanges } from './run-config.ts'
+import type { SubagentEnd } from './subagents.ts'
 
-/** Creates a run. */
-export type CreateCommand = {
-  readonly type: 'create'
-  readonly runId: string
-  readonly config: RunConfig
-  readonly systemPrompt: string
-  readonly reason?: string | null
-  /** What the agent should do in addition to reaching the goal. */
-  readonly instructions?: string | null
-  readonly idempotency?: Idempotency
-  readonly isolation?: IsolationPolicy
-  readonly project?: ProjectFolder
-  /** The folder that it works in a copy of. */
-  readonly copyOf?: ProjectFolder
-  readonly pool?: string | null
-  /** The rules of the server for calls of every run. */
-  readonly serverApprovals?: ApprovalRules
-  /** For models that would not think without one. */
-  readonly defaultEffort?: Effort
-  /** The run whose agent starts this one; a person starts it if it is left out. */
-  readonly parent?: Parent
-  /** The run that it begins from. */
-  readonly origin?: Origin
-  readonly takenOver?: TakenOver
-}
+type Created = PayloadOf<'run_created'>
+type Absent = 'reason' | 'instructions' | 'pool'
+
+/** What a run is planned to be created from. */
+export type PlannedRun = Omit<Created, Absent | 'idempotency' | 'parent' | 'origin' | 'taken_over'>
+
+/** Creates a run, with what its first record says. */
+export type CreateCommand = { readonly type: 'create'; readonly runId: string } & Readonly<
+  Omit<Created, Absent> & { [K in Absent]?: Created[K] | null }
+>
 
 /** A command of a person on a run that exists. */
 export type CommandOnRun = { readonly seen?: Seen | null } & (

@@ -1,11 +1,12 @@
 import { err, ok, type Result } from 'neverthrow'
 import { advance, runEnd } from './advance.ts'
+import { heldBy, usedUp } from './budget.ts'
 import { abortCalls } from './close-call.ts'
 import type { CommandOnRun, CreateCommand, FromLog, QueueCommand, RunCommand } from './commands.ts'
 import { decideForAgent } from './decide-for-agent.ts'
-import { configure, respondToPause } from './decide-on-pause.ts'
 import type { RunError } from './errors.ts'
 import { evolve, fold } from './evolve.ts'
+import { isLimit } from './pause.ts'
 import { present } from './present.ts'
 import type { Idempotency, RecordOf, RunRecord, Seen } from './records.ts'
 import { isAtRest, isWaiting, type RunState, recordOf } from './state.ts'
@@ -39,22 +40,16 @@ export function decide(
 
 /** Decides what the stream of a new run begins with. */
 function create(command: CreateCommand, state: RunState | null, now: number): Decided {
-  const { runId, config, systemPrompt, reason, idempotency } = command
-  const { isolation, project, pool, instructions, serverApprovals = [] } = command
-  const { defaultEffort, parent, origin, takenOver, copyOf } = command
-  if (state !== null) return err(existing(state, idempotency))
+  const { type: _, runId, server_approvals = [], reason, instructions, pool, ...known } = command
+  if (state !== null) return err(existing(state, known.idempotency))
   const record: RecordOf<'run_created'> = {
     kind: 'run_created',
     run_id: runId,
     iteration: 0,
     ts: now,
     payload: {
-      config,
-      system_prompt: systemPrompt,
-      ...present({ reason, idempotency, instructions, isolation, project, pool }),
-      ...(serverApprovals.length === 0 ? {} : { server_approvals: serverApprovals }),
-      ...present({ default_effort: defaultEffort, parent, origin }),
-      ...present({ taken_over: takenOver, copy_of: copyOf }),
+      ...{ ...known, ...present({ reason, instructions, pool }) },
+      ...(server_approvals.length === 0 ? {} : { server_approvals }),
     },
   }
   return ok([record])
@@ -134,6 +129,10 @@ function sendMessage(command: Command<'send_message'>, state: RunState, now: num
   return ok([recordOf(state, now, 'user_message', { text, ...why })])
 }
 
+/**
+ * The answer of a person to what a run waits for. Clients that know only human checks answer for a call, too: to approve
+ * allows it, and to abort ends the run. A run that a limit has paused continues only when that is raised.
+ */
 function respond(
   command: Command<'respond'>,
   state: RunState,
@@ -141,43 +140,33 @@ function respond(
   fromLog: FromLog,
 ): Decided {
   const { phase } = state
-  if (phase.type === 'awaiting_approval') return respondForCall(command, state, now, fromLog)
-  if (phase.type === 'paused') return respondToPause(command, state, now, fromLog)
-  if (phase.type !== 'awaiting_human') return err({ type: 'not_awaiting_human' })
-  const { decision, reason, answers, seen } = command
+  const { decision, reason, answers, seen = null } = command
+  if (!('seq' in phase)) return err({ type: 'not_awaiting_human' })
   if (answers !== null && answers !== phase.seq) {
     return err({ type: 'stale_decision', open: phase.seq, answered: answers })
   }
-  const response = recordOf(state, now, 'human_check_response', {
-    decision,
-    reason,
-    answers: phase.seq,
-    ...present({ shown_sha256: fromLog.hashes.get(phase.seq), seen }),
-  })
-  // An abort takes effect here. After an approval, the process that works on the run continues.
-  return ok(
-    decision === 'abort' ? [response, ...advance(evolve(state, response), NONE, now)] : [response],
-  )
-}
-
-/** Clients that know only human checks answer for a call, too: to approve allows it, and to abort ends the run. */
-function respondForCall(
-  { decision, reason, answers, seen = null }: Command<'respond'>,
-  state: RunState,
-  now: number,
-  fromLog: FromLog,
-): Decided {
-  const { phase } = state
-  if (phase.type !== 'awaiting_approval') return err({ type: 'not_awaiting_human' })
-  const { seq, callSha256 } = phase
-  if (answers !== null && answers !== seq) {
-    return err({ type: 'stale_decision', open: seq, answered: answers })
+  if (phase.type === 'awaiting_human') {
+    const response = recordOf(state, now, 'human_check_response', {
+      decision,
+      ...answerTo(phase.seq, command, fromLog),
+    })
+    if (decision !== 'abort') return ok([response])
+    // An abort takes effect here. After an approval, the process that works on the run continues.
+    return ok([response, ...advance(evolve(state, response), NONE, now)])
   }
   if (decision === 'abort') {
-    return ok([runEnd(state, now, 'aborted', reason ?? 'Aborted before a call', seen)])
+    const before = phase.type === 'paused' ? 'while it was paused' : 'before a call'
+    return ok([runEnd(state, now, 'aborted', reason ?? `Aborted ${before}`, seen)])
   }
-  const answer = { type: 'answer_approval', decision: 'allow', reason, seen } as const
-  return answerApproval({ ...answer, answers: seq, callSha256 }, state, now, fromLog)
+  if (phase.type === 'awaiting_approval') {
+    const { seq, callSha256 } = phase
+    const answer = { type: 'answer_approval', decision: 'allow', reason, seen } as const
+    return answerApproval({ ...answer, answers: seq, callSha256 }, state, now, fromLog)
+  }
+  const { by } = phase
+  const held = heldBy(state, now) ?? (isLimit(by) ? { by, reason: phase.reason } : null)
+  if (held !== null) return err({ type: 'limit_reached', limit: held.by, reason: held.reason })
+  return ok([recordOf(state, now, 'run_resumed', answerTo(phase.seq, command, fromLog))])
 }
 
 /** The answer of a person for the call that waits. After it, the process that works on the run continues. */
@@ -185,11 +174,11 @@ function answerApproval(
   command: Command<'answer_approval'>,
   state: RunState,
   now: number,
-  { hashes, isStarter }: FromLog,
+  fromLog: FromLog,
 ): Decided {
   const { phase } = state
   if (phase.type !== 'awaiting_approval') return err({ type: 'not_awaiting_human' })
-  const { decision, reason, answers, callSha256, liftsRule = false, seen } = command
+  const { decision, answers, callSha256, liftsRule = false } = command
   const [call] = phase.pending
   if (answers !== phase.seq) {
     return err({ type: 'stale_decision', open: phase.seq, answered: answers })
@@ -197,7 +186,7 @@ function answerApproval(
   if (call === undefined || callSha256 !== phase.callSha256) {
     return err({ type: 'other_call', callId: call?.call_id ?? '' })
   }
-  if (phase.content.by === 'other_than_starter' && isStarter) {
+  if (phase.content.by === 'other_than_starter' && fromLog.isStarter) {
     return err({ type: 'starter_may_not_answer' })
   }
   if (liftsRule && (decision !== 'allow' || phase.rule.of !== 'run')) {
@@ -205,12 +194,51 @@ function answerApproval(
   }
   return ok([
     recordOf(state, now, 'approval_response', {
-      ...{ decision, reason, answers, call_id: call.call_id, call_sha256: callSha256 },
-      ...(liftsRule ? { lifts_rule: true as const } : {}),
-      ...present({ shown_sha256: hashes.get(phase.seq), seen }),
+      ...{ decision, call_id: call.call_id, call_sha256: callSha256 },
+      ...{ ...answerTo(answers, command, fromLog), ...(liftsRule && { lifts_rule: true }) },
     }),
   ])
 }
+
+/** What a record says of the answer of a person to record `seq`, or of a change of the configuration that ends a pause. */
+const answerTo = (
+  seq: number,
+  { reason = null, seen }: Pick<Command<'configure'>, 'reason' | 'seen'>,
+  { hashes }: FromLog,
+) => ({ reason, answers: seq, ...present({ shown_sha256: hashes.get(seq), seen }) })
+
+/** A change of the configuration. A run that a limit has paused continues if no limit holds it any more. */
+function configure(
+  command: Command<'configure'>,
+  state: RunState,
+  now: number,
+  fromLog: FromLog,
+): Decided {
+  const { changes, reason, seen } = command
+  const problems = usedUp(changes, state, now)
+  if (problems.length > 0) return err({ type: 'limits_used', problems })
+  const changed = recordOf(state, now, 'run_config_changed', {
+    ...{ changes, ...present({ reason, seen }) },
+  })
+  const { phase } = state
+  if (phase.type !== 'paused' || !isLimit(phase.by)) return ok([changed])
+  const held = heldBy(evolve(state, changed), now)
+  if (held !== null) {
+    return ok(
+      held.by === phase.by ? [changed] : [changed, recordOf(state, now, 'run_paused', held)],
+    )
+  }
+  // The price of the next request may be what stopped it, and that is not known here.
+  const isHeld = phase.by === 'max_cost_usd' && !OF_PRICE.some((field) => field in changes)
+  if (isHeld) return ok([changed])
+  return ok([changed, recordOf(state, now, 'run_resumed', answerTo(phase.seq, command, fromLog))])
+}
+
+/** What changes the most that the next request may cost, or how much of that is left. */
+const OF_PRICE = [
+  ...(['max_cost_usd', 'model_name', 'fallback_models'] as const),
+  ...(['max_output_tokens', 'reasoning_effort'] as const),
+]
 
 /** A run that waits for a person needs no server until it has the answer. */
 function queue(

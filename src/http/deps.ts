@@ -13,9 +13,9 @@ import type { AccessRecorder } from '../audit/access-recorder.ts'
 import type { Audit } from '../audit/audit.ts'
 import type { Auth } from '../auth/auth.ts'
 import type { ApprovalRules } from '../domain/approvals/rules.ts'
+import type { PlannedRun } from '../domain/commands.ts'
 import type { CarryError } from '../domain/errors.ts'
-import type { IsolationPolicy } from '../domain/isolation.ts'
-import type { ConfigChanges, ProjectFolder, RunConfig, RunRequest } from '../domain/run-config.ts'
+import type { ConfigChanges, RunConfig, RunRequest } from '../domain/run-config.ts'
 import type { RunState } from '../domain/state.ts'
 import type { LiveParts } from '../live/live-parts.ts'
 import type { CommandError } from '../log/handle-command.ts'
@@ -39,20 +39,6 @@ export type ZodApp = FastifyInstance<
   FastifyBaseLogger,
   ZodTypeProvider
 >
-
-/** What the server creates a run from. */
-export type PlannedRun = {
-  readonly config: RunConfig
-  readonly systemPrompt: string
-  /** How its commands are isolated, for the record. */
-  readonly isolation?: IsolationPolicy
-  /** Which folder its project is, for the record. */
-  readonly project?: ProjectFolder
-  /** The folder that it works in a copy of, for the record. */
-  readonly copyOf?: ProjectFolder
-  /** The rules of the server for the calls of every run, for the record. */
-  readonly serverApprovals?: ApprovalRules
-}
 
 /** A tool as models get it. `parameters` is a JSON Schema of an object. */
 type OfferedTool = {

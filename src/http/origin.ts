@@ -3,7 +3,7 @@ import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { RunId, SeqInBody } from '../api/fields.ts'
 import type { Problem } from '../api/problems.ts'
-import type { CreateCommand } from '../domain/commands.ts'
+import type { CreateCommand, PlannedRun } from '../domain/commands.ts'
 import type { Origin } from '../domain/origin.ts'
 import { present } from '../domain/present.ts'
 import { requestAgain } from '../domain/request-again.ts'
@@ -13,7 +13,7 @@ import { REDACTED } from '../domain/texts.ts'
 import { canonicalText } from '../log/commitment.ts'
 import { beginningOf } from '../log/lineage.ts'
 import { type LoadedRun, load, readRecords } from '../log/run-log.ts'
-import type { AppDeps, PlannedRun } from './deps.ts'
+import type { AppDeps } from './deps.ts'
 import { commandProblem, invalidField } from './problems/problem-of.ts'
 import { openFiles } from './routes/files.ts'
 
@@ -130,7 +130,7 @@ export const isRedacted = (origins: readonly Origin[], redactions: Deps['redacti
 /** The command that creates a planned run, with what it takes over. The request may name a hidden check of its own. */
 export function commandFrom(
   { kind, head: hash, state, systemPrompt: before, hasShown }: From,
-  { systemPrompt, config, ...planned }: PlannedRun,
+  { system_prompt, config, ...planned }: PlannedRun,
   { accept_feedback }: { readonly accept_feedback: boolean },
 ) {
   const { runId: run_id, seq, introduced, shellFolder: shell_folder } = state
@@ -141,10 +141,10 @@ export function commandFrom(
   const isSame = before !== REDACTED && contentOf(state) === contentOf({ ...planned, config })
   const moved = before.replaceAll(`folder ${cwd}.`, () => `folder ${config.cwd}.`)
   return {
-    ...{ ...planned, systemPrompt: isSame ? moved : systemPrompt },
+    ...{ ...planned, system_prompt: isSame ? moved : system_prompt },
     config: { ...present({ accept }), ...config },
     origin: { kind, run_id, seq, hash },
-    takenOver: { introduced, ...present({ shell_folder, start: startOf(state, config) }) },
+    taken_over: { introduced, ...present({ shell_folder, start: startOf(state, config) }) },
   } satisfies Partial<CreateCommand>
 }
 

@@ -71,10 +71,10 @@ export const SUBAGENTS: SubagentRules = {
   }) =>
     okAsync({
       config: { ...request, goal, shell_goal: null },
-      systemPrompt: 'You help.',
+      system_prompt: 'You help.',
       isolation: ISOLATION,
       project: folderAt(request.cwd),
-      serverApprovals: [],
+      server_approvals: [],
     }),
 }
 
@@ -263,7 +263,13 @@ export class Workshop implements AsyncDisposable {
       ...changes,
     }
     const place = { pool, ...present({ project }) }
-    await this.command(runId, { type: 'create', runId, config, systemPrompt: 'Mend it.', ...place })
+    await this.command(runId, {
+      type: 'create',
+      runId,
+      config,
+      system_prompt: 'Mend it.',
+      ...place,
+    })
     return runId
   }
 

@@ -35,7 +35,7 @@ export const create = (changes: Partial<RunConfig> = {}): RunCommand => ({
   type: 'create',
   runId: RUN_ID,
   config: { ...config, ...changes },
-  systemPrompt: 'You fix code.',
+  system_prompt: 'You fix code.',
 })
 
 export const claim = (claimant = 'p1', expected: string | null = null): RunCommand =>

@@ -105,7 +105,7 @@ const WRITES: readonly Write[] = [
         type: 'create',
         runId: NEW_RUN_ID,
         config: EXAMPLE_CONFIG,
-        systemPrompt: 'Mend it.',
+        system_prompt: 'Mend it.',
       }),
   },
   {

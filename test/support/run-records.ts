@@ -428,7 +428,7 @@ function commandFor(state: RunState, move: Move): RunCommand {
 
 /** The appends of the accepted commands. A command that the domain refuses adds nothing. */
 function play(runId: string, runConfig: RunConfig, moves: readonly Move[]): RunRecord[][] {
-  const create: RunCommand = { type: 'create', runId, config: runConfig, systemPrompt: 'Mend it.' }
+  const create: RunCommand = { type: 'create', runId, config: runConfig, system_prompt: 'Mend it.' }
   const created = decide(create, null, START)._unsafeUnwrap()
   const appends = [created]
   let state = fold(created)
@@ -480,7 +480,7 @@ export function createdRecord(
   { ts = START, ...changes }: Partial<RunConfig> & { readonly ts?: number } = {},
 ): RunRecord {
   const runConfig = { ...EXAMPLE_CONFIG, ...changes }
-  const create: RunCommand = { type: 'create', runId, config: runConfig, systemPrompt: 'Mend it.' }
+  const create: RunCommand = { type: 'create', runId, config: runConfig, system_prompt: 'Mend it.' }
   return decide(create, null, ts)._unsafeUnwrap()[0] as RunRecord
 }
 

@@ -103,7 +103,7 @@ const planRun: AppDeps['planRun'] = (request) => {
   ]
   if (problems.length > 0) return errAsync(problems)
   const config = { goal, cwd, ...rest, shell_goal: null }
-  return okAsync({ config, systemPrompt: 'Mend it.' })
+  return okAsync({ config, system_prompt: 'Mend it.' })
 }
 
 /** A server on a free port: store in memory, projections, HTTP; everything but the agent. */

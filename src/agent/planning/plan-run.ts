@@ -9,6 +9,7 @@ import {
   withSettings,
 } from '../../checks/retrai-yml.ts'
 import type { ApprovalRules } from '../../domain/approvals/rules.ts'
+import type { PlannedRun } from '../../domain/commands.ts'
 import type { IsolationPolicy } from '../../domain/isolation.ts'
 import { maskPayload } from '../../domain/mask/mask.ts'
 import { NETWORK_TOOL, withoutPresets } from '../../domain/network.ts'
@@ -40,21 +41,6 @@ import {
   type Problem,
   tooHigh,
 } from './problems.ts'
-
-/** What a run is created from. */
-export type PlannedRun = {
-  readonly config: RunConfig
-  readonly systemPrompt: string
-  readonly isolation: IsolationPolicy
-  /** Which folder its project is now; left out if it works in a copy, which is not made yet. */
-  readonly project?: ProjectFolder
-  /** The folder that it works in a copy of. */
-  readonly copyOf?: ProjectFolder
-  /** The rules of the server for the calls of every run. */
-  readonly serverApprovals: ApprovalRules
-  /** For models that would not think without one. */
-  readonly defaultEffort?: Effort
-}
 
 export type PlanDeps = {
   readonly goals: readonly Goal[]
@@ -154,13 +140,13 @@ async function plan(
   }
   const secrets = secretProblems(config)
   if (secrets.length > 0) return err(secrets)
-  const { approvals: serverApprovals = [] } = deps
+  const { approvals: server_approvals = [] } = deps
   const hasTool = (name: string): boolean =>
     deps.tools.includes(name) && !config.tools?.exclude.includes(name)
-  const prompt = systemPrompt(config, isolation.value, hasTool(NETWORK_TOOL))
-  const planned = { config, systemPrompt: prompt, isolation: isolation.value, serverApprovals }
-  const known = place.value === null ? { project: project.value } : { copyOf: project.value }
-  return ok({ ...planned, ...known, defaultEffort: DEFAULT_EFFORT })
+  const system_prompt = systemPrompt(config, isolation.value, hasTool(NETWORK_TOOL))
+  const planned = { config, system_prompt, isolation: isolation.value, server_approvals }
+  const known = place.value === null ? { project: project.value } : { copy_of: project.value }
+  return ok({ ...planned, ...known, default_effort: DEFAULT_EFFORT })
 }
 
 /** Where the copy will be that the run works in; null if it works in place. */

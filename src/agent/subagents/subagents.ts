@@ -1,5 +1,6 @@
 import { err, ok, type Result, type ResultAsync } from 'neverthrow'
 import { budgetLeft, exhaustedBudget, isLeftFor } from '../../domain/budget.ts'
+import type { PlannedRun } from '../../domain/commands.ts'
 import { FileChanges } from '../../domain/file-changes.ts'
 import type { Kind } from '../../domain/records.ts'
 import type { RunRequest } from '../../domain/run-config.ts'
@@ -15,7 +16,6 @@ import { load, readRecords, streamOf } from '../../log/run-log.ts'
 import { eventAt } from '../../log/stream-pages.ts'
 import { projectOf } from '../../sandbox/project-folder.ts'
 import type { EventStore } from '../../store/event-store.ts'
-import type { PlannedRun } from '../planning/plan-run.ts'
 import type { Problem } from '../planning/problems.ts'
 import { type LogAccess, type LogAccessUntil, outlasting, type RunSession } from '../run/session.ts'
 import { failed, placeOf, type ToolContext, type ToolOutput } from '../tools/tool.ts'
@@ -127,10 +127,9 @@ export class Subagents {
     const { config, call_id } = started.record.payload
     const planned = await this.#plan(again(config, state))
     if (planned.isErr()) return err(planned.error)
-    const { systemPrompt, ...rules } = planned.value
     const depth = depthOf(state) + 1
     const parent = { run_id: state.runId, call_id, seq, hash: started.meta.hash, depth }
-    const task = { systemPrompt, ...rules, config, instructions, parent, pool: state.pool }
+    const task = { ...planned.value, config, instructions, parent, pool: state.pool }
     const author = { commandId: newId() }
     const command = { type: 'create', runId, ...task } as const
     const created = await handleCommand(store, command.runId, command, { author, now })

@@ -5,17 +5,18 @@ import type * as z from 'zod'
 import { CreateRun } from '../../api/create-run.ts'
 import type { FieldProblem, Problem } from '../../api/problems.ts'
 import { type CreatedRun, RunAndStatus, StartedRun } from '../../api/runs.ts'
+import type { PlannedRun } from '../../domain/commands.ts'
 import { existing } from '../../domain/decide.ts'
 import { present } from '../../domain/present.ts'
 import type { Idempotency } from '../../domain/records.ts'
-import type { RunRequest } from '../../domain/run-config.ts'
+import type { ProjectFolder, RunRequest } from '../../domain/run-config.ts'
 import { statusOf } from '../../domain/state.ts'
 import { INSTRUCTIONS_GOAL } from '../../domain/subagents.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import { uuidOfHash } from '../../log/chain.ts'
 import { handleCommand } from '../../log/handle-command.ts'
 import { acceptanceProblems, hasAcceptance, keepAcceptance } from '../acceptance.ts'
-import type { AppDeps, PlannedRun, ZodApp } from '../deps.ts'
+import type { AppDeps, ZodApp } from '../deps.ts'
 import { commandFrom, completeFromOrigin, type From, fromOf, originGone } from '../origin.ts'
 import { Named, nameOf, readName } from '../plugins/validation.ts'
 import {
@@ -193,8 +194,8 @@ function plan(
   )
 }
 
-const inCopyOf = (planned: PlannedRun, copyOf: NonNullable<PlannedRun['copyOf']>): PlannedRun => ({
-  ...{ ...planned, copyOf, config: { ...planned.config, workspace: 'copy' } },
+const inCopyOf = (planned: PlannedRun, copy_of: ProjectFolder): PlannedRun => ({
+  ...{ ...planned, copy_of, config: { ...planned.config, workspace: 'copy' } },
 })
 
 const isAboutFolder = (wrong: readonly FieldProblem[]): boolean =>
@@ -228,8 +229,8 @@ function planAt(
     .orElse((found) => err([...found, ...hidden]))
     .andThen((planned) => {
       if (hidden.length > 0) return err(hidden)
-      const { config, serverApprovals = [] } = planned
-      const rules = [...serverApprovals, ...(config.approvals ?? [])]
+      const { config, server_approvals = [] } = planned
+      const rules = [...server_approvals, ...(config.approvals ?? [])]
       if (!auth.guarded && rules.some(({ by }) => by === 'other_than_starter')) {
         return err([{ field: 'approvals', message: NOBODY_ELSE }])
       }

@@ -70,7 +70,7 @@ type Ceilings = Parameters<typeof planRun>[1]['ceilings']
 test('a good request becomes the configuration of a run', async () => {
   const planned = (await plan({ cwd: join(cwd, '.', 'x', '..') }))._unsafeUnwrap()
   expect(planned).toMatchObject({
-    systemPrompt: expect.stringContaining('# Goal: pytest'),
+    system_prompt: expect.stringContaining('# Goal: pytest'),
     config: { cwd, shell_goal: null },
   })
 })

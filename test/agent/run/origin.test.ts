@@ -32,9 +32,9 @@ async function goOn(
   const next = randomUUID()
   await shop.command(next, {
     ...{ type: 'create', runId: next, config: { ...state.config, ...config } },
-    systemPrompt: 'Mend it.',
+    system_prompt: 'Mend it.',
     origin: { kind, run_id: runId, seq: state.seq, hash },
-    takenOver: { introduced, ...present({ shell_folder }) },
+    taken_over: { introduced, ...present({ shell_folder }) },
     ...present({ instructions }),
   })
   return next

@@ -48,7 +48,7 @@ async function createIn(shop: Workshop, changes: Partial<RunConfig> = {}): Promi
     type: 'create',
     runId,
     config,
-    systemPrompt: 'Mend it.',
+    system_prompt: 'Mend it.',
     isolation: POLICY,
   } as const
   await shop.command(runId, create)

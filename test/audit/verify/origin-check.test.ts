@@ -18,7 +18,7 @@ function runOf(n: number, origin?: Origin, instructions = 'Secret.') {
   if (created.type !== 'create') throw new Error('a run is created')
   const born = { ...created, runId: id(n), instructions }
   const { records } = given(
-    origin === undefined ? born : { ...born, origin, takenOver: { introduced: false } },
+    origin === undefined ? born : { ...born, origin, taken_over: { introduced: false } },
     claim(),
     { type: 'abort', reason: null },
   )

@@ -35,8 +35,8 @@ export class SampleRun {
   /** @param startedAt seconds since the epoch */
   constructor(runId: string, config: RunConfig, startedAt: number) {
     this.#now = startedAt
-    const systemPrompt = `You work towards the goal ${config.goal}. Use the tools; say what you do.`
-    this.#do({ type: 'create', runId, config, systemPrompt }, 0, 'ada')
+    const system_prompt = `You work towards the goal ${config.goal}. Use the tools; say what you do.`
+    this.#do({ type: 'create', runId, config, system_prompt }, 0, 'ada')
     this.#do({ ...WORK, type: 'claim', expected: null, pid: 4711, host: 'worker-1' }, 0.02)
   }
 

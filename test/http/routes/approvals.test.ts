@@ -43,7 +43,7 @@ async function subagentOf(parentId: string, depth: number) {
   const goal = { goal: 'pytest', cwd: '/p', model_name: 'm', hitl_enabled: false, shell_goal: null }
   const config = { ...goal, ...limits, approvals: [BY_OTHERS] }
   const parent = { run_id: parentId, call_id: 'c9', seq: 3, hash: 'cd'.repeat(32), depth }
-  const create = { type: 'create', runId, config, systemPrompt: 'Help.', parent } as const
+  const create = { type: 'create', runId, config, system_prompt: 'Help.', parent } as const
   const options = { author: { commandId: randomUUID() }, now: () => 1 }
   ;(await handleCommand(guarded.store, runId, create, options))._unsafeUnwrap()
   return waiting(runId, guarded, BY_OTHERS)

@@ -32,8 +32,8 @@ beforeAll(async () => {
       const cwd = isCopied ? `/copies/${copies}` : config.cwd
       return okAsync({
         config: { ...config, cwd, goal, shell_goal },
-        systemPrompt: `The project is the folder ${cwd}. At most ${config.max_iterations}.`,
-        ...(isCopied ? { copyOf: folder(config.cwd), project: folder(cwd) } : {}),
+        system_prompt: `The project is the folder ${cwd}. At most ${config.max_iterations}.`,
+        ...(isCopied ? { copy_of: folder(config.cwd), project: folder(cwd) } : {}),
       })
     },
   })
