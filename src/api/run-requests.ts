@@ -23,7 +23,8 @@ export const ArtifactParams = RunParams.extend({
 
 /** A part of a query that may be repeated. */
 const several = <T extends z.ZodType>(each: T) =>
-  z.preprocess((found) => (Array.isArray(found) ? found : [found]), z.array(each).readonly())
+  z
+    .preprocess((found) => (Array.isArray(found) ? found : [found]), z.array(each).readonly())
     .optional()
 
 /** A time in a query, as the list shows times. */

@@ -416,7 +416,7 @@ test('a copy that is not applied keeps its run, and a run that waits for a perso
   await server.post(`/api/runs/${waiting}/abort`, {})
   expect(JSON.parse((await tagged()).text)).toEqual([])
   const client = createClient({ baseUrl: server.url })
-  await client.runs.configure(waiting, { tags: ['x'] })
+  ;(await client.runs.configure(waiting, { tags: ['x'] }))._unsafeUnwrap()
   expect((await tagged()).text).toContain(waiting)
 })
 

@@ -1,4 +1,4 @@
-import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import type { DatabaseSync } from 'node:sqlite'
 import type { Overwrite, OverwriteError, RecordedEvent, StoreFailure } from '../event-store.ts'
 
 /** How long to wait for readers of the file before its write-ahead log is emptied. */

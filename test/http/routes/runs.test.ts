@@ -272,13 +272,13 @@ const idsOf = async (query: string) =>
     .map(({ run_id }) => run_id)
 
 test('lists a run with what people find it by, and finds it by each of that', async () => {
-  const instructions = '\n  Mend the Übung parser\nand its tests'
+  const instructions = '\n  Repair the Übung parser\nand its tests'
   const tags = ['release', 'odd "tag"', 'release']
   const runId = await server.createRun({ instructions, tags, model_name: 'gpt-5-mini', cwd: '/' })
   const other = await server.createRun({ tags: ['release'] })
   const [row] = z.array(RunSummary).parse((await rowsOf('q=übung')).rows)
   expect(row).toMatchObject({
-    ...{ run_id: runId, title: 'Mend the Übung parser', project: '', cwd: '/' },
+    ...{ run_id: runId, title: 'Repair the Übung parser', project: '', cwd: '/' },
     ...{ model_name: 'gpt-5-mini', principal: 'local', tags: ['release', 'odd "tag"'] },
     ...{ verdict: null, iteration: 0, subagents: 0, updated_at: row?.created_at },
   })

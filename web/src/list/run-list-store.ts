@@ -73,7 +73,7 @@ export class RunListStore {
     this.#publish({ loadingOlder: false })
   }
 
-  /** Notes that a run has changed, as long as the list is shown. */
+  /** Notes each change of a run while the list is shown. */
   async #watch(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {

@@ -199,7 +199,7 @@ function RunLine({ run, now, depth }: LineProps) {
   )
 }
 
-/** The second line: what tells runs with the same title apart. */
+/** The second line: how runs with the same title differ. */
 function Where({ run }: Pick<LineProps, 'run'>) {
   const { tags = [], parent_run_id: parent, origin } = run
   const parts = [

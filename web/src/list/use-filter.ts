@@ -11,7 +11,7 @@ export type Filter = {
 } & { readonly [name in TextName]?: string | undefined }
 
 /** The filters that are a text. */
-export const TEXT_NAMES = [
+const TEXT_NAMES = [
   ...(['q', 'goal', 'project', 'model', 'principal', 'from', 'to'] as const),
   ...(['min_cost_usd', 'max_cost_usd'] as const),
 ] as const
