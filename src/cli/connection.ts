@@ -13,6 +13,7 @@ import { shellWord } from '../lib/text.ts'
 import { defaultSocket } from '../server/data-folder.ts'
 import { parseSettings } from '../server/read-settings.ts'
 import { io } from './terminal/io.ts'
+import { asTyped } from './terminal/print.ts'
 import { endingWith, PLAIN_EXIT_CODES, type Steps } from './terminal/steps.ts'
 
 const DEFAULT_URL = 'http://127.0.0.1:8000'
@@ -159,7 +160,7 @@ export function connect({
         ...{ baseUrl: readBaseUrl(url), token, fetch: transport.fetch, headers },
         ...CLIENT_LIMITS,
       }),
-      hint: (...args) => ['retrai', ...args, ...flag].map(quoted).join(' '),
+      hint: (...args) => asTyped(['retrai', ...args, ...flag].map(quoted).join(' ')),
       explain: (error) => explain(error).replaceAll(url, address),
     }
   })

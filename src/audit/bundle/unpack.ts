@@ -8,12 +8,24 @@ import type { BundlePart } from './bundle-format.ts'
 import { archiveIn } from './evidence-file.ts'
 import { BrokenArchive, type BundleFile, checkStart, START, tarParts } from './tar-parts.ts'
 
-/** The error is a sentence for people. */
-export async function bundleFile(path: string): Promise<Result<BundleFile, string>> {
+/**
+ * The error is a sentence for people.
+ * @param seen gets how many bytes of the file are read, and how many there are
+ */
+export async function bundleFile(
+  path: string,
+  seen: (bytes: number, all: number) => void = () => {},
+): Promise<Result<BundleFile, string>> {
   try {
     await access(path, fs.R_OK)
-    if ((await stat(path)).isDirectory()) throw new Error('it is a folder, and an export is a file')
-    return ok(() => unpacked(createReadStream(path)))
+    const found = await stat(path)
+    if (found.isDirectory()) throw new Error('it is a folder, and an export is a file')
+    return ok(() => {
+      const file = createReadStream(path)
+      file.on('data', () => seen(file.bytesRead, found.size))
+      file.pause()
+      return unpacked(file)
+    })
   } catch (cause) {
     return err(`${path} cannot be read: ${messageOf(cause)}.`)
   }

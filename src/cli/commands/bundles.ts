@@ -37,6 +37,7 @@ import {
 import { io } from '../terminal/io.ts'
 import { DATA_DIR } from '../terminal/option-values.ts'
 import { say } from '../terminal/print.ts'
+import { withProgress } from '../terminal/progress.ts'
 import { bundleLines } from '../terminal/report-lines.ts'
 import { EXIT, offline, PLAIN_EXIT_CODES, type Steps } from '../terminal/steps.ts'
 import { type AnchorOptions, readAnchors, withAnchors } from './verify.ts'
@@ -101,12 +102,18 @@ async function* exportTo(given: string, file: string | undefined, options: Expor
   const exported = yield* connection === null
     ? fromFolder(runId, dataDir, wanted, open)
     : fromServer(runId, wanted, connection)
+  let bytes = 0
+  exported.on('data', (chunk: Uint8Array) => {
+    bytes += chunk.length
+  })
+  exported.pause()
   const archive = pageOf === null ? exported : pageOf(exported)
+  const state = () => `Exporting … ${(bytes / 1024 / 1024).toFixed(1)} MiB`
   try {
     if (target === '-') await pipeline(archive, io().stdout, { end: false })
     // A device or a pipe, which must not be replaced by a file.
     else if (there?.isFile() === false) await pipeline(archive, createWriteStream(target))
-    else await toFile(archive, target)
+    else await withProgress(state, toFile(archive, target))
   } catch (cause) {
     const reason = messageOf(cause)
     return yield* err(`The export could not be finished: ${reason}. No file was written.`)

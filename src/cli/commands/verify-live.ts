@@ -22,6 +22,7 @@ import { isConnectionString } from '../../store/eventstoredb/connection-string.t
 import { connect, download, newestRuns } from '../connection.ts'
 import { artifactsAround, dataDirOf, openEventStoreDb, openForReading } from '../data-folder.ts'
 import { io } from '../terminal/io.ts'
+import { seconds, withProgress } from '../terminal/progress.ts'
 import type { Steps } from '../terminal/steps.ts'
 
 type Target = {
@@ -39,16 +40,22 @@ export async function* verifyLive(
   { kept, witnesses }: Wanted,
   anchors: TrustAnchors,
 ): Steps<LiveReport> {
+  const began = performance.now()
+  const state = () => `Verifying … ${seconds(began)}`
   if (given !== undefined) {
     const dataDir = yield* dataDirOf(given)
     const artifacts = yield* readArtifactSettings(io().env)
     const place = { dataDir, artifacts, anchors }
-    if (witnesses === null) return yield* await verifyFolder({ ...place, kept })
+    if (witnesses === null)
+      return yield* await withProgress(state, verifyFolder({ ...place, kept }))
     await using opened = new AsyncDisposableStack()
     const log = yield* openForReading(dataDir)
     opened.defer(log.close)
     const seen = checkWitnesses(yield* await shownByLog(log.reader), witnesses)
-    return withWitnesses(yield* await verifyFolder({ ...place, kept: seen.kept }), seen)
+    return withWitnesses(
+      yield* await withProgress(state, verifyFolder({ ...place, kept: seen.kept })),
+      seen,
+    )
   }
   if (store !== undefined) return yield* verifyEventStoreDb(store, { kept, witnesses }, anchors)
   const connection = yield* connect({ server, isVerifying: true })
@@ -67,9 +74,13 @@ export async function* verifyLive(
       }),
     detailsOf: runDetails,
   }
-  if (witnesses === null) return yield* await verifyServer(reader, kept, anchors)
+  if (witnesses === null)
+    return yield* await withProgress(state, verifyServer(reader, kept, anchors))
   const seen = checkWitnesses(yield* await shownByServer(reader, witnesses), witnesses)
-  return withWitnesses(yield* await verifyServer(reader, seen.kept, anchors), seen)
+  return withWitnesses(
+    yield* await withProgress(state, verifyServer(reader, seen.kept, anchors)),
+    seen,
+  )
 }
 
 function withWitnesses(

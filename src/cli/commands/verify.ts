@@ -14,6 +14,7 @@ import type { NoteKey } from '../../lib/note-check.ts'
 import { readNoteKey } from '../../lib/signed-note.ts'
 import { type JsonOption, positiveInt } from '../terminal/option-values.ts'
 import { print, printJson } from '../terminal/print.ts'
+import { withProgress } from '../terminal/progress.ts'
 import { bundleLines, filesLines, liveLines } from '../terminal/report-lines.ts'
 import { offline, type Steps } from '../terminal/steps.ts'
 
@@ -190,16 +191,24 @@ async function* verifyExports(
   witnesses: TrustedWitnesses | null,
   options: Options,
 ): Steps {
-  const found = Result.combine(await Promise.all(paths.map(bundleFile)))
+  const read = new Map<string, number>()
+  const shares = paths.map((path) =>
+    bundleFile(path, (bytes, all) => read.set(path, bytes / Math.max(all, 1))),
+  )
+  const found = Result.combine(await Promise.all(shares))
+  const state = (): string => {
+    const share = read.values().reduce((sum, each) => sum + each, 0) / paths.length
+    return `Verifying … ${Math.floor(100 * share)} %`
+  }
   const files = yield* found.mapErr(
     (why) => `${why} To verify a data folder, name it with --data-dir.`,
   )
   const [only] = files
   if (files.length === 1 && only !== undefined) {
-    const report = await verifyBundle(only(), { anchors, witnesses })
+    const report = await withProgress(state, verifyBundle(only(), { anchors, witnesses }))
     return await printReport(report, bundleLines(report), options)
   }
-  const report = await verifyFiles(files, anchors, witnesses)
+  const report = await withProgress(state, verifyFiles(files, anchors, witnesses))
   const each = report.exports.flatMap((one) => [...bundleLines(one), ''])
   return await printReport(report, [...each, ...filesLines(report)], options)
 }

@@ -29,9 +29,16 @@ export async function printList<T>(
   else for (const line of table(head, items.map(rowOf))) await print(line)
 }
 
+/** A command of ours within a message. */
+const COMMAND = /(?<![\w/.-]|npx )retrai(?= [a-z])/g
+
+/** A message with commands as the person has to type them: a checkout has no `retrai` in the path of the shell. */
+export const asTyped = (text: string): string =>
+  io().env.npm_command === 'exec' ? text.replace(COMMAND, 'npx retrai') : text
+
 /** Writes messages for a person to stderr, one a line. Results go to stdout. */
 export function say(...lines: readonly string[]): void {
-  io().stderr.write(lines.map((line) => `${rendered(line)}\n`).join(''))
+  io().stderr.write(lines.map((line) => `${rendered(asTyped(line))}\n`).join(''))
 }
 
 /** Writes to stderr why a command failed. */
