@@ -72,7 +72,7 @@ export const Tags = z
       .refine((tag) => !/\p{Cc}/u.test(tag), 'must not have control characters'),
   )
   .max(MAX_TAGS)
-  .transform((tags) => [...new Set(tags)])
+  .overwrite((tags) => [...new Set(tags)])
   .readonly()
 
 /** How much a model may think before it replies. Not every model has every effort. */

@@ -126,7 +126,7 @@ beforeAll(async () => {
   await call('POST', `/api/runs/${runId}/redact`, { seq: 0, pointer: '/reason', reason: github })
   seen = await everythingThatIsServed()
   await fetch(`${url}/api/runs?goal=${github}`, { headers: auth })
-  await fetch(`${url}/nowhere/${github}?q=${encodeURIComponent(OWN.RETRAI_TOKEN)}`)
+  await fetch(`${url}/nowhere/${github}?x=${encodeURIComponent(OWN.RETRAI_TOKEN)}`)
   server.child.kill('SIGTERM')
   await server.exit
 }, 60_000)
@@ -192,7 +192,7 @@ describe('a secret does not appear', () => {
   })
 
   test('in its output', () => {
-    expect(server.stdout).toContain('/nowhere/[masked:github-token]?q=[masked:RETRAI_TOKEN]')
+    expect(server.stdout).toContain('/nowhere/[masked:github-token]?x=[masked:RETRAI_TOKEN]')
     expect(found(server.stdout)).toEqual([])
     expect(found(server.stderr)).toEqual([])
   })

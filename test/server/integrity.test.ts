@@ -326,7 +326,7 @@ describe('a changed read model is found by a comparison with the log', () => {
     ['a run removed', `DELETE FROM runs WHERE run_id = '${RUN}'`],
     [
       'a run added',
-      `INSERT INTO runs SELECT '${randomUUID()}', created_at, goal, status, parent_run_id, origin_run_id, seq, head, state FROM runs LIMIT 1`,
+      `INSERT INTO runs SELECT '${randomUUID()}', created_at, updated_at, goal, status, project, model_name, principal, cost, iteration, tags, text, parent_run_id, origin_run_id, seq, head, listed, state FROM runs LIMIT 1`,
     ],
     ['all runs removed', 'DELETE FROM runs'],
     ['the position', 'UPDATE progress SET revision = revision + 1'],

@@ -136,7 +136,7 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Test
   const artifacts: Artifacts = { ...createArtifacts(join(folder, 'artifacts')), ...given }
   const wrapped = wrapStore(without)
   const clock = deps.clock ?? (() => Date.now() / 1000)
-  const tags = new TagLedger({ store: wrapped, sign, log: silent }, projected)
+  const tags = new TagLedger({ store, sign, log: silent }, projected)
   const search = new SearchIndex({
     ...{ store: without, readModel: projected, projector, asOfNow, log: silent },
     file: join(folder, 'search.sqlite'),

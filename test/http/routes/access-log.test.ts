@@ -77,6 +77,7 @@ const SHOWS_NOTHING = [
   'ready',
   'showIsolation',
   'listMcpServers',
+  'metrics',
 ]
 
 describe('the list of operations that show something of the log', () => {
