@@ -4,6 +4,7 @@ import { lazy, type ReactNode, Suspense } from 'react'
 import { useLocation } from 'wouter'
 import { goalsQuery } from '../api/queries.ts'
 import { useMayNot } from '../api/use-may.ts'
+import { SkipLink } from '../ui/skip-link.tsx'
 import { useShortcuts } from '../ui/use-shortcuts.ts'
 import classes from './shell.module.css'
 import { TopBar } from './top-bar.tsx'
@@ -28,15 +29,13 @@ export function Shell({ children }: { readonly children: ReactNode }) {
   useQuery(goalsQuery)
   useShortcuts([
     ['n', () => mayNot === null && start.open()],
-    ['shift+?', help.open],
+    ['?', help.open],
     ['t', toggle],
     ['g', () => navigate('/')],
   ])
   return (
     <div className={classes.shell}>
-      <a className={classes.skip} href="#content">
-        Skip to content
-      </a>
+      <SkipLink to="content">Skip to content</SkipLink>
       <TopBar onStart={start.open} onHelp={help.open} />
       <main id="content" className={classes.content} tabIndex={-1}>
         {children}

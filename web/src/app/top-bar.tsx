@@ -97,7 +97,8 @@ function Who() {
 
 /** Every page shows the runs that wait for a person. */
 function Waiting() {
-  const waiting = useDue()
+  const waiting = useQuery(waitingQuery).data?.runs ?? []
+  const isMine = useMayNot('runs:decide') === null
   if (waiting.length === 0) return <span />
   const [first] = waiting
   const only = waiting.length === 1 && first !== undefined
@@ -105,10 +106,10 @@ function Waiting() {
   const href = only ? `/runs/${first.run_id}` : isSame ? `/?status=${first?.status}` : '/'
   const count = waiting.length >= 100 ? '100+' : waiting.length
   return (
-    <Link href={href} className={classes.waiting}>
+    <Link href={href} className={classes.waiting} data-for-others={!isMine}>
       <IconHandStop size={16} stroke={2} aria-hidden />
       <span>
-        {count} {only ? 'waits' : 'wait'} for you
+        {count} {only ? 'waits' : 'wait'} for {isMine ? 'you' : 'a person'}
       </span>
     </Link>
   )

@@ -1,4 +1,5 @@
 import { memo, useState } from 'react'
+import { Block } from '../code/block.tsx'
 import codeClasses from '../code/code.module.css'
 import { Line } from '../code/patch.tsx'
 import { counted, formatCount } from '../ui/format.ts'
@@ -21,25 +22,27 @@ export const NumberedLines = memo(function NumberedLines({ lines, language }: Pr
   const left = lines.length - shown.length
   return (
     <>
-      <div ref={scrolledByKeyboard} className={codeClasses.patch}>
-        {shown.map((line, index) =>
-          line.type === 'mark' ? (
-            // biome-ignore lint/suspicious/noArrayIndexKey: lines have no other name and never move
-            <div key={index} className={classes.mark}>
-              {line.text}
-            </div>
-          ) : (
-            <Line
+      <Block text={textOf(lines)} wraps={false}>
+        <div ref={scrolledByKeyboard} className={codeClasses.patch}>
+          {shown.map((line, index) =>
+            line.type === 'mark' ? (
               // biome-ignore lint/suspicious/noArrayIndexKey: lines have no other name and never move
-              key={index}
-              type={line.type}
-              text={shortened(line.text)}
-              language={language}
-              numbers={`${padded(line.old, oldWidth)}${padded(line.new, newWidth)}`}
-            />
-          ),
-        )}
-      </div>
+              <div key={index} className={classes.mark}>
+                {line.text}
+              </div>
+            ) : (
+              <Line
+                // biome-ignore lint/suspicious/noArrayIndexKey: lines have no other name and never move
+                key={index}
+                type={line.type}
+                text={shortened(line.text)}
+                language={language}
+                numbers={`${padded(line.old, oldWidth)}${padded(line.new, newWidth)}`}
+              />
+            ),
+          )}
+        </div>
+      </Block>
       {left > 0 && (
         <button
           type="button"
@@ -52,6 +55,10 @@ export const NumberedLines = memo(function NumberedLines({ lines, language }: Pr
     </>
   )
 })
+
+/** What is copied: the lines as they are now. */
+const textOf = (lines: readonly NumberedLine[]): string =>
+  lines.flatMap(({ type, text }) => (type === 'same' || type === 'added' ? text : [])).join('\n')
 
 /** How many digits the numbers have, with a space; 0 if there are none. */
 function widthOf(lines: readonly NumberedLine[], side: 'old' | 'new'): number {

@@ -2,6 +2,10 @@ import { visible } from '../ui/foreign-text.ts'
 
 /** What programs print to colour their output, and nothing else that a terminal obeys. */
 const COLOURING = new RegExp(`${String.fromCharCode(27)}\\[([\\d;]*)m`)
+const ALL_COLOURING = new RegExp(COLOURING, 'g')
+/** What a person sees of output, to be copied. */
+export const withoutColours = (output: string): string => output.replaceAll(ALL_COLOURING, '')
+
 /** More changes of colour are shown as they were printed. */
 const MAX_CHANGES = 5_000
 

@@ -1,6 +1,7 @@
 import { IconChevronDown } from '@tabler/icons-react'
 import { createContext, type ReactNode, use, useState } from 'react'
 import { counted } from '../ui/format.ts'
+import { WholeText } from './block.tsx'
 import classes from './code.module.css'
 
 /** What is unfolded, by name: rows disappear and return while a person scrolls, and should look the same. */
@@ -65,7 +66,7 @@ export function Folded({ name, text, children, by = 'head' }: Props) {
   return (
     <>
       {by === 'tail' && button}
-      {children(open ? trimmed : part.join('\n'))}
+      <WholeText value={trimmed}>{children(open ? trimmed : part.join('\n'))}</WholeText>
       {by === 'head' && button}
     </>
   )

@@ -1,5 +1,6 @@
 import { memo, useMemo } from 'react'
 import { scrolledByKeyboard } from '../ui/scroll-region.tsx'
+import { Block } from './block.tsx'
 import classes from './code.module.css'
 import { FoldButton, useFold } from './fold.tsx'
 import { highlight } from './highlight.tsx'
@@ -30,12 +31,14 @@ export const Patch = memo(function Patch({ name, old, fresh, language }: Props) 
   const shown = long && !open ? lines.slice(0, SHORT) : lines
   return (
     <>
-      <div ref={scrolledByKeyboard} className={classes.patch}>
-        {shown.map(({ type, text }, index) => (
-          // biome-ignore lint/suspicious/noArrayIndexKey: lines have no other name and never move
-          <Line key={index} type={type} text={text} language={language} />
-        ))}
-      </div>
+      <Block text={fresh} wraps={false}>
+        <div ref={scrolledByKeyboard} className={classes.patch}>
+          {shown.map(({ type, text }, index) => (
+            // biome-ignore lint/suspicious/noArrayIndexKey: lines have no other name and never move
+            <Line key={index} type={type} text={text} language={language} />
+          ))}
+        </div>
+      </Block>
       {long && <FoldButton open={open} lines={lines.length} onToggle={toggle} />}
     </>
   )

@@ -76,7 +76,7 @@ function WaitingCall({ open }: { readonly open: Waiting }) {
           ' Somebody other than the person who started the run must answer.'}
       </p>
       {path !== null && <p className={classes.summary}>{visible(path)}</p>}
-      {command !== null && <Code text={`$ ${command}`} look="terminal" />}
+      {command !== null && <Code text={`$ ${command}`} copies={command} look="terminal" />}
       {isEdit ? (
         <Asked name={`approval ${open.seq}`} call={call} />
       ) : (

@@ -7,6 +7,7 @@ import { answerOf } from '../api/problem.ts'
 import type { RunView } from '../run/run-view.ts'
 import { LimitField } from '../start/limit-fields.tsx'
 import { visible } from '../ui/foreign-text.ts'
+import { inWords } from '../ui/reason.ts'
 import classes from './questions.module.css'
 import { type Choice, WaitingPanel } from './waiting-panel.tsx'
 
@@ -62,7 +63,7 @@ export function PausePanel({ runId, open: { seq, by, reason }, config, view }: P
         )
       }
     >
-      <p className={classes.summary}>{visible(reason)}</p>
+      <p className={classes.summary}>{visible(inWords(reason))}</p>
     </WaitingPanel>
   )
 }

@@ -4,6 +4,7 @@ import { useState } from 'react'
 import type { Decision } from '../../../src/api/records.ts'
 import { client } from '../api/client.ts'
 import { answerOf } from '../api/problem.ts'
+import { useStatusNames } from '../api/use-may.ts'
 import { type Answer, answerTo } from '../run/answers.ts'
 import type { RunView } from '../run/run-view.ts'
 import { principalOf } from '../run/seq-record.ts'
@@ -77,11 +78,11 @@ const CHOICES: readonly [Choice<Decision>, Choice<Decision>] = [
 
 /** A run that waits for a person after an iteration. */
 function DecidePanel({ runId, seq, summary, view, onShowChanges }: Props) {
+  const names = useStatusNames()
   return (
     <WaitingPanel
       testId="decide"
-      title="This run waits for you"
-      titleForOthers="This run waits for somebody else"
+      title={`This run ${names.awaiting_human.toLowerCase()}`}
       view={view}
       seq={seq}
       choices={CHOICES}

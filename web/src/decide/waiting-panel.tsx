@@ -29,8 +29,6 @@ type Grounds = { readonly reason: string | null; readonly seen: Seen | null }
 type Props<D extends string> = {
   readonly testId: string
   readonly title: string
-  /** For people who may not decide, if they get another title. */
-  readonly titleForOthers?: string
   readonly view: RunView
   /** The record that asks. */
   readonly seq: number
@@ -53,13 +51,18 @@ export function WaitingPanel<D extends string>(props: Props<D>) {
   const now = useNow(1000) / 1000
   const mayNot = useMayNot('runs:decide')
   return (
-    <section className={classes.panel} aria-label="Your decision" data-testid={testId}>
+    <section
+      className={classes.panel}
+      aria-label={mayNot === null ? 'Your decision' : 'Decision'}
+      data-for-others={mayNot !== null}
+      data-testid={testId}
+    >
       <span className={classes.hand} aria-hidden>
         <IconHandStop size={22} stroke={2} />
       </span>
       <div className={classes.text}>
         <h2 className={classes.title}>
-          {mayNot === null ? title : (props.titleForOthers ?? title)}
+          {title}
           <span className={classes.since} title={`Asked at ${formatMoment(since)}`}>
             {formatClock(now - since)}, since record {seq}
           </span>

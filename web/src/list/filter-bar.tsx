@@ -3,7 +3,7 @@ import { IconAdjustmentsHorizontal, IconSearch } from '@tabler/icons-react'
 import { useEffect, useRef, useState } from 'react'
 import { RUN_STATUSES } from '../../../src/api/records.ts'
 import type { RunSummary } from '../../../src/client/index.ts'
-import { STATUS_NAMES } from '../ui/status.ts'
+import { useStatusNames } from '../api/use-may.ts'
 import { useShortcuts } from '../ui/use-shortcuts.ts'
 import classes from './runs-page.module.css'
 import type { Filter, TextName } from './use-filter.ts'
@@ -16,6 +16,7 @@ type Props = {
 }
 
 export function FilterBar({ filter, onChange, runs }: Props) {
+  const names = useStatusNames()
   return (
     <div className={classes.bar}>
       <fieldset className={classes.statuses}>
@@ -29,7 +30,7 @@ export function FilterBar({ filter, onChange, runs }: Props) {
             aria-pressed={filter.status === status}
             onClick={() => onChange({ status })}
           >
-            {status === undefined ? 'All' : STATUS_NAMES[status]}
+            {status === undefined ? 'All' : names[status]}
           </button>
         ))}
       </fieldset>

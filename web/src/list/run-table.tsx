@@ -14,6 +14,7 @@ import {
   formatCount,
   shortId,
 } from '../ui/format.ts'
+import { inWords } from '../ui/reason.ts'
 import { StatusPill } from '../ui/status-pill.tsx'
 import { useNow } from '../ui/use-now.ts'
 import type { ListOrder, RunList } from './run-list.ts'
@@ -154,7 +155,8 @@ type LineProps = {
 
 function RunLine({ run, now, depth }: LineProps) {
   const { status, total_tokens } = run
-  const why = run.queued_reason ?? run.paused?.reason ?? run.waiting_for?.what
+  const why =
+    run.queued_reason ?? (run.paused && inWords(run.paused.reason)) ?? run.waiting_for?.what
   const cost = run.estimated_cost_usd
   const started = Date.parse(run.created_at)
   return (

@@ -10,12 +10,12 @@ type Props = {
   readonly onSeek: (seq: number) => void
 }
 
-/** How many calls that may have changed something have failed up to a moment. It leads from one to the one before. */
+/** How many calls have failed up to a moment. It leads from one to the one before. */
 export function FailedCalls({ view: { rows }, moment, onSeek }: Props) {
   const all = useMemo(
     () =>
       rows.flatMap((row) => {
-        const result = row.type === 'tool' && !row.call.payload.read_only ? row.result : null
+        const result = row.type === 'tool' ? row.result : null
         return result === null || result.payload.outcome === 'ok' ? [] : [result]
       }),
     [rows],

@@ -31,6 +31,9 @@ type ReplayProps = {
 
 type Props = ReplayProps & { readonly following: boolean; readonly ended: boolean }
 
+/** The button that plays the run. */
+export const PLAY_ID = 'play'
+
 /** The controls of the replay, below the run. */
 export function ReplayBar({ view, moment, playback, following, ended }: Props) {
   const last = view.records.length - 1
@@ -104,6 +107,7 @@ function Steps({ view, moment, playback: { playing, toggle, go } }: ReplayProps)
         icon={playing ? IconPlayerPauseFilled : IconPlayerPlayFilled}
         disabled={last < 1}
         onClick={toggle}
+        id={PLAY_ID}
         main
       />
       <Control
@@ -124,6 +128,7 @@ function Steps({ view, moment, playback: { playing, toggle, go } }: ReplayProps)
 }
 
 type ControlProps = {
+  readonly id?: string
   readonly label: string
   readonly icon: ComponentType<IconProps>
   readonly onClick: () => void
@@ -133,6 +138,7 @@ type ControlProps = {
 }
 
 function Control({
+  id,
   label,
   icon: Icon,
   onClick,
@@ -143,6 +149,7 @@ function Control({
   return (
     <Tooltip label={label}>
       <ActionIcon
+        id={id}
         variant={main ? 'filled' : 'subtle'}
         size="lg"
         radius="xl"

@@ -1,7 +1,6 @@
 import { Modal } from '@mantine/core'
 import { Code } from '../code/code.tsx'
 import type { RunView } from '../run/run-view.ts'
-import { CopyButton } from '../ui/copy-button.tsx'
 import classes from './run-page.module.css'
 
 type Props = {
@@ -25,13 +24,6 @@ export function RawRecords({ view, seqs, onClose }: Props) {
           <div key={seq} className={classes.record}>
             <div className={classes.head}>
               <span>Record {seq}</span>
-              <CopyButton value={json}>
-                {({ copied, copy }) => (
-                  <button type="button" className={classes.copy} onClick={copy}>
-                    {copied ? 'Copied' : 'Copy'}
-                  </button>
-                )}
-              </CopyButton>
             </div>
             <Code text={json} language="json" />
           </div>

@@ -17,6 +17,7 @@ import {
   formatMoment,
   shortId,
 } from '../ui/format.ts'
+import { inWords } from '../ui/reason.ts'
 import { StatusPill } from '../ui/status-pill.tsx'
 import { useNow } from '../ui/use-now.ts'
 import { ConnectionBadge } from './connection-badge.tsx'
@@ -222,17 +223,19 @@ function doing(state: RunState): string {
     case 'consulting':
       return 'Waiting for a person'
     case 'paused':
-      return phase.reason
+      return inWords(phase.reason)
     case 'checked':
     case 'iterated':
       return 'Ending the iteration'
     case 'aborting':
       return 'Stopping'
     case 'ending':
-      return `Writing a summary: ${phase.reason}`
+      return `Writing a summary: ${inWords(phase.reason)}`
     case 'erred':
       return `Failing: ${phase.message}`
     case 'ended':
-      return [phase.reason, phase.against].filter((words) => words !== undefined).join('; but ')
+      return [inWords(phase.reason), phase.against]
+        .filter((words) => words !== undefined)
+        .join('; but ')
   }
 }

@@ -6,12 +6,13 @@ import type { PartText } from '../../../src/client/index.ts'
 import { type RunState, statusOf } from '../../../src/domain/state.ts'
 import { isSilence } from '../api/problem.ts'
 import { runQuery } from '../api/queries.ts'
+import { useStatusNames } from '../api/use-may.ts'
 import { NotFound } from '../app/not-found.tsx'
 import type { Scope } from '../changes/between.ts'
 import { ChangesView } from '../changes/changes-view.tsx'
 import { Unfolded } from '../code/fold.tsx'
 import { Questions } from '../decide/questions.tsx'
-import { PastNote, ReplayBar } from '../replay/replay-bar.tsx'
+import { PastNote, PLAY_ID, ReplayBar } from '../replay/replay-bar.tsx'
 import { usePlayback } from '../replay/use-playback.ts'
 import { type Playhead, usePlayhead } from '../replay/use-playhead.ts'
 import { useRun } from '../run/run-store.ts'
@@ -20,7 +21,8 @@ import { FindInRun } from '../search/find-in-run.tsx'
 import { RowToolsContext } from '../timeline/row-context.ts'
 import { Timeline } from '../timeline/timeline.tsx'
 import { baseName } from '../ui/format.ts'
-import { hasEnded, STATUS_NAMES } from '../ui/status.ts'
+import { SkipLink } from '../ui/skip-link.tsx'
+import { hasEnded } from '../ui/status.ts'
 import { useTitle } from '../ui/use-title.ts'
 import { useVerification } from '../verify/use-verification.ts'
 import { Overview } from './overview.tsx'
@@ -40,10 +42,10 @@ function useWatched(runId: string) {
   return { view, parts, connection, server, head, verifying }
 }
 
-function titleOf(state: RunState | null): string {
+function titleOf(state: RunState | null, names: ReturnType<typeof useStatusNames>): string {
   if (state === null) return 'Run'
   const { goal, cwd } = state.config
-  return `${STATUS_NAMES[statusOf(state)]}: ${goal} in ${baseName(cwd)}`
+  return `${names[statusOf(state)]}: ${goal} in ${baseName(cwd)}`
 }
 
 /** One run: as it happens, or as it was at any moment. */
@@ -63,7 +65,7 @@ export function RunPage({ runId }: { readonly runId: string }) {
   const state = useMemo(() => stateAt(view, moment), [view, moment])
 
   useRunShortcuts({ view, moment, playback })
-  useTitle(titleOf(view.state))
+  useTitle(titleOf(view.state, useStatusNames()))
   if (connection.type === 'refused' && last < 0) {
     return (
       <NotFound>
@@ -73,6 +75,7 @@ export function RunPage({ runId }: { readonly runId: string }) {
   }
   return (
     <div className={classes.page} data-tab={tab}>
+      <SkipLink to={PLAY_ID}>Skip to the replay</SkipLink>
       <RunHeader
         runId={runId}
         view={view}
@@ -115,17 +118,19 @@ export function RunPage({ runId }: { readonly runId: string }) {
       </div>
       {/* Below the timeline, because what appears above it would move what somebody reads. */}
       <SubagentsAtWork view={view} state={state} />
-      <Questions
-        runId={runId}
-        view={view}
-        current={head === null || last >= head}
-        onShowChanges={(iteration) => {
-          playhead.seek(null)
-          setScope(iteration)
-          setTab('changes')
-        }}
-      />
-      <ReplayBar {...{ view, moment, following, playback }} ended={hasEnd(view)} />
+      <div className={classes.foot}>
+        <Questions
+          runId={runId}
+          view={view}
+          current={head === null || last >= head}
+          onShowChanges={(iteration) => {
+            playhead.seek(null)
+            setScope(iteration)
+            setTab('changes')
+          }}
+        />
+        <ReplayBar {...{ view, moment, following, playback }} ended={hasEnd(view)} />
+      </div>
       <RawRecords view={view} seqs={shown} onClose={() => showRecords([])} />
     </div>
   )

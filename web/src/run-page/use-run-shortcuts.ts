@@ -26,14 +26,7 @@ export function useRunShortcuts({ view, moment, playback }: Options): void {
     ['End', () => go(null)],
     ['c', () => void copyLink(moment)],
     ['d', () => document.getElementById(DECISION_ID)?.focus()],
-    [
-      'Space',
-      (event) => {
-        // On a button the space bar presses the button.
-        if (!(event.target instanceof HTMLButtonElement)) toggle()
-      },
-      { preventDefault: false },
-    ],
+    [' ', toggle],
   ])
 }
 

@@ -11,6 +11,7 @@ import {
 import type { SeqRecordOf } from '../run/seq-record.ts'
 import { visible } from '../ui/foreign-text.ts'
 import { counted, formatCost, formatCount } from '../ui/format.ts'
+import { inWords } from '../ui/reason.ts'
 import { lineAnd, More, type Notes, plain } from './note-parts.tsx'
 import classes from './rows.module.css'
 
@@ -55,7 +56,8 @@ export const AGENT_NOTES: Notes<
     const sizes = `${counted(input_tokens, 'token')} in, ${formatCount(output_tokens)} out`
     return plain(IconSparkles, `${REQUESTS[purpose ?? 'reply']}: ${sizes}${cost}`)
   },
-  run_ending: ({ payload: { reason } }) => plain(IconAlertTriangle, `The run ends. ${reason}`),
+  run_ending: ({ payload: { reason } }) =>
+    plain(IconAlertTriangle, `The run ends. ${inWords(reason)}`),
   run_summary: ({ payload: { text, source, failure } }) => {
     const by = source === 'model' ? 'by its model' : 'from the log'
     const why = failure === undefined ? '' : `: ${visible(failure)}`

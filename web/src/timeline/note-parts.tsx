@@ -1,5 +1,6 @@
 import type { IconProps } from '@tabler/icons-react'
 import type { ComponentType, ReactNode } from 'react'
+import { Block } from '../code/block.tsx'
 import { Code } from '../code/code.tsx'
 import { useFold } from '../code/fold.tsx'
 import type { Note } from '../run/rows.ts'
@@ -30,10 +31,17 @@ export const lineAnd = (
   content: (
     <>
       <p className={classes.line}>{line}</p>
-      {words != null && <q className={classes.said}>{visible(words)}</q>}
+      {words != null && <Said words={words} />}
     </>
   ),
 })
+
+/** What somebody wrote. */
+export const Said = ({ words }: { readonly words: string }) => (
+  <Block text={words}>
+    <q className={classes.said}>{visible(words)}</q>
+  </Block>
+)
 
 /** A row of one line. */
 export const plain = (icon: Icon, text: string, tone?: Tone): Shown =>
@@ -69,7 +77,7 @@ export function More({
       </button>
       {open && (
         <div className={classes.printed}>
-          <Code text={text} />
+          <Code text={text} wraps />
         </div>
       )}
     </>

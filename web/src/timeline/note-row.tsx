@@ -22,11 +22,12 @@ import type { Note, RowOf } from '../run/rows.ts'
 import { principalOf, type SeqRecordOf } from '../run/seq-record.ts'
 import { visible } from '../ui/foreign-text.ts'
 import { counted, formatCost, formatCount, formatDuration } from '../ui/format.ts'
+import { inWords } from '../ui/reason.ts'
 import { ruleText } from '../ui/rule-text.ts'
 import { STATUS_NAMES } from '../ui/status.ts'
 import { AGENT_NOTES } from './agent-note.tsx'
 import { Frame } from './frame.tsx'
-import { By, lineAnd, More, type Notes, plain, type Shown } from './note-parts.tsx'
+import { By, lineAnd, More, type Notes, plain, Said, type Shown } from './note-parts.tsx'
 import classes from './rows.module.css'
 import { RunVerdictLines } from './run-verdict.tsx'
 import { SubagentLine } from './subagent-line.tsx'
@@ -69,7 +70,8 @@ function carried(
 
 const NOTES: Notes = {
   ...AGENT_NOTES,
-  run_paused: ({ payload: { reason } }) => plain(IconPlayerPause, `Paused: ${reason}`, 'human'),
+  run_paused: ({ payload: { reason } }) =>
+    plain(IconPlayerPause, `Paused: ${inWords(reason)}`, 'human'),
   run_resumed: (record) => {
     const line = (
       <>
@@ -102,7 +104,10 @@ const NOTES: Notes = {
     return lineAnd(IconMessage, line, record.payload.text, 'human')
   },
   run_claimed: ({ payload: { pid, host } }) =>
-    plain(IconCpu, `Process ${pid} on ${host} works on the run`),
+    lineAnd(
+      IconCpu,
+      <span title={visible(`Process ${pid} on ${host}`)}>A server works on the run</span>,
+    ),
   run_queued: ({ payload: { reason } }) => plain(IconHourglassEmpty, `Queued: ${reason}`, 'human'),
   run_config_changed: (record) => {
     const { changes, reason } = record.payload
@@ -211,8 +216,8 @@ function Created({ record }: { readonly record: SeqRecordOf<'run_created'> }) {
           {visible(line)}
         </p>
       ))}
-      {instructions !== undefined && <q className={classes.said}>{visible(instructions)}</q>}
-      {reason !== undefined && <q className={classes.said}>{visible(reason)}</q>}
+      {instructions !== undefined && <Said words={instructions} />}
+      {reason !== undefined && <Said words={reason} />}
       <More name={`prompt ${record.seq}`} label="System prompt" text={system_prompt} />
     </>
   )
@@ -221,14 +226,16 @@ function Created({ record }: { readonly record: SeqRecordOf<'run_created'> }) {
 function Ended({ record }: { readonly record: SeqRecordOf<'run_end'> }) {
   const { status, reason, verdict, iterations, total_tokens, estimated_cost_usd } = record.payload
   const isDoubted = doubtOf(verdict) !== null
+  // The head of the page says it, and the check above.
+  const isSaid = status === 'achieved' && !isDoubted
   return (
     <div className={classes.end} data-status={status} data-doubted={isDoubted}>
       <b>
-        {STATUS_NAMES[status]}
+        {isSaid ? 'The run has ended' : STATUS_NAMES[status]}
         {isDoubted && ', in doubt'}
       </b>
       <By record={record} />
-      <p className={classes.reason}>{visible(reason)}</p>
+      {!isSaid && <p className={classes.reason}>{visible(inWords(reason))}</p>}
       {verdict !== undefined && <RunVerdictLines verdict={verdict} />}
       <div className={classes.facts}>
         <span>{counted(iterations, 'iteration')}</span>

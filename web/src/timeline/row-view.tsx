@@ -1,6 +1,5 @@
 import { IconHandStop, IconSparkles, IconTarget, IconTargetArrow } from '@tabler/icons-react'
 import { memo } from 'react'
-import type { Verdict } from '../../../src/api/records.ts'
 import { changesOfCheck } from '../../../src/domain/file-changes.ts'
 import { Code } from '../code/code.tsx'
 import { useFold } from '../code/fold.tsx'
@@ -110,27 +109,30 @@ function MessageRow({ row: { usage, message }, moment }: RowProps<'message'>) {
   )
 }
 
-const headOf = (achieved: boolean, verdict: Verdict | undefined): string => {
+/** A reached goal is said by what was found: the head of the page says that it is reached. */
+const headOf = ({ achieved, verdict, reason }: RowOf<'goal'>['check']['payload']): string => {
   if (verdict === 'cannot_check') return 'Cannot be checked'
-  return achieved ? 'Goal reached' : 'Not there yet'
+  return achieved ? reason : 'Not there yet'
 }
 
 function GoalRow({ row: { check } }: RowProps<'goal'>) {
   const { achieved, verdict, reason, details, duration_ms } = check.payload
+  const head = headOf(check.payload)
+  const isFailed = verdict === 'cannot_check'
   const [open, toggle] = useFold(`goal ${check.seq}`)
   const Icon = achieved ? IconTargetArrow : IconTarget
   return (
     <Frame
       records={[check]}
       icon={<Icon size={15} stroke={1.8} />}
-      tone={achieved ? 'achieved' : 'failed'}
+      tone={achieved ? 'achieved' : isFailed ? 'failed' : 'plain'}
     >
-      <div className={classes.verdict} data-achieved={achieved}>
+      <div className={classes.verdict} data-achieved={achieved} data-failed={isFailed}>
         <div className={classes.verdictHead}>
-          <b>{headOf(achieved, verdict)}</b>
+          <b>{visible(head)}</b>
           <span className={classes.quiet}>checked in {formatDuration(duration_ms / 1000)}</span>
         </div>
-        <p className={classes.reason}>{visible(reason)}</p>
+        {head !== reason && <p className={classes.reason}>{visible(reason)}</p>}
         {changesOfCheck(check.payload).map((words) => (
           <p key={words} className={classes.reason}>
             {visible(words)}

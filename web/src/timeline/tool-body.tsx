@@ -59,7 +59,7 @@ export function Asked({ name, call }: { readonly name: string; readonly call: As
   if ((tool === 'bash_exec' || tool === 'process_start') && command !== null) {
     return (
       <Folded name={asked} text={`$ ${command}`}>
-        {(shown) => <Code text={shown} look="terminal" />}
+        {(shown) => <Code text={shown} copies={command} look="terminal" />}
       </Folded>
     )
   }
@@ -117,21 +117,19 @@ export function Output({
   if (TOLD.has(tool) && (outcome === 'ok' || !output.includes('\n'))) {
     return <p className={classes.nothing}>{output.split('\n', 1)}</p>
   }
-  return (
-    <>
-      <Folded name={`output ${result.seq}`} text={output} by={terminal ? 'tail' : 'head'}>
-        {(shown) => (
-          <Code
-            text={shown}
-            language={terminal ? 'ansi' : outputLanguage(call)}
-            look={terminal ? 'terminal' : 'code'}
-          />
-        )}
-      </Folded>
-      {truncated && sha256 !== null && (
-        <WholeOutput bytes={bytes} sha256={sha256} look={terminal ? 'terminal' : 'code'} />
+  const look = terminal ? 'terminal' : 'code'
+  const part = (
+    <Folded name={`output ${result.seq}`} text={output} by={terminal ? 'tail' : 'head'}>
+      {(shown) => (
+        <Code text={shown} language={terminal ? 'ansi' : outputLanguage(call)} look={look} />
       )}
-    </>
+    </Folded>
+  )
+  if (!truncated || sha256 === null) return part
+  return (
+    <WholeOutput bytes={bytes} sha256={sha256} look={look}>
+      {part}
+    </WholeOutput>
   )
 }
 

@@ -1,5 +1,5 @@
 import { useMutation, useQuery } from '@tanstack/react-query'
-import { use } from 'react'
+import { type ReactNode, use } from 'react'
 import { fetchArtifact } from '../api/files.ts'
 import { messageOf } from '../api/problem.ts'
 import { Code } from '../code/code.tsx'
@@ -13,10 +13,12 @@ type Props = {
   readonly bytes: number
   readonly sha256: string
   readonly look: 'code' | 'terminal'
+  /** The part of it that the record holds. */
+  readonly children: ReactNode
 }
 
-/** The whole of an output that was too long for the log, on request. */
-export function WholeOutput({ bytes, sha256, look }: Props) {
+/** An output that was too long for the log: the part that is there, and on request the whole in its place. */
+export function WholeOutput({ bytes, sha256, look, children }: Props) {
   const { runId } = use(RowToolsContext)
   const whole = useMutation({
     mutationFn: async () => {
@@ -30,13 +32,16 @@ export function WholeOutput({ bytes, sha256, look }: Props) {
   })
   if (whole.data === undefined) {
     return (
-      <p className={classes.nothing}>
-        The record holds the beginning and the end of {formatBytes(bytes)}.{' '}
-        <button type="button" className={classes.link} onClick={() => whole.mutate()}>
-          {whole.isPending ? 'Fetching' : 'Fetch all of it'}
-        </button>
-        {whole.isError && <span role="alert"> {messageOf(whole.error)}</span>}
-      </p>
+      <>
+        {children}
+        <p className={classes.nothing}>
+          The record holds the beginning and the end of {formatBytes(bytes)}.{' '}
+          <button type="button" className={classes.link} onClick={() => whole.mutate()}>
+            {whole.isPending ? 'Fetching' : 'Fetch all of it'}
+          </button>
+          {whole.isError && <span role="alert"> {messageOf(whole.error)}</span>}
+        </p>
+      </>
     )
   }
   const { text, genuine } = whole.data

@@ -1,32 +1,53 @@
-import type { ReactNode } from 'react'
+import { useMergedRef } from '@mantine/hooks'
+import { type ReactNode, useRef } from 'react'
 import Markdown from 'react-markdown'
 import remarkGfm from 'remark-gfm'
+import { Block } from '../code/block.tsx'
 import { isSimple, outsideAddress, visible } from '../ui/foreign-text.ts'
 import { scrolledByKeyboard } from '../ui/scroll-region.tsx'
 import classes from './rows.module.css'
 
 const PLUGINS = [remarkGfm]
-/** Text of a model must not make the browser send a request. */
-const WITHOUT = ['img']
-const COMPONENTS = { a: OutsideLink, pre: Preformatted }
+const COMPONENTS = { a: OutsideLink, img: NoImage, pre: Preformatted }
 
 /** Text of a model: as Markdown, or as plain text if Markdown would block the page. */
 export function Words({ text }: { readonly text: string }) {
   const seen = visible(text)
-  if (!isSimple(seen)) return <div className={`${classes.words} ${classes.plain}`}>{seen}</div>
+  if (!isSimple(seen)) {
+    return (
+      <Block text={text}>
+        <div className={`${classes.words} ${classes.plain}`}>{seen}</div>
+      </Block>
+    )
+  }
   return (
-    <div className={classes.words}>
-      <Markdown remarkPlugins={PLUGINS} disallowedElements={WITHOUT} components={COMPONENTS}>
-        {seen}
-      </Markdown>
-    </div>
+    <Block text={text}>
+      <div className={classes.words}>
+        <Markdown remarkPlugins={PLUGINS} components={COMPONENTS}>
+          {seen}
+        </Markdown>
+      </div>
+    </Block>
   )
 }
 
 type TextProps = { readonly children?: ReactNode }
 
 function Preformatted({ children }: TextProps) {
-  return <pre ref={scrolledByKeyboard}>{children}</pre>
+  const pre = useRef<HTMLPreElement>(null)
+  const ref = useMergedRef(pre, scrolledByKeyboard)
+  return (
+    <Block text={() => pre.current?.textContent ?? ''} wraps={false}>
+      <pre ref={ref}>{children}</pre>
+    </Block>
+  )
+}
+
+type ImageProps = { readonly alt?: string | undefined; readonly src?: string | undefined }
+
+/** Text of a model must not make the browser send a request. */
+function NoImage({ alt = '', src = '' }: ImageProps) {
+  return <em title={src}>[an image that is not fetched{alt === '' ? '' : `: ${alt}`}]</em>
 }
 
 type LinkProps = TextProps & { readonly href?: string | undefined }

@@ -4,7 +4,7 @@ import { type ReactNode, useEffect, useState } from 'react'
 const COPIED_MS = 1500
 
 type Props = {
-  readonly value: string
+  readonly value: string | (() => string)
   readonly children: (copying: { readonly copied: boolean; readonly copy: () => void }) => ReactNode
 }
 
@@ -16,7 +16,10 @@ export function CopyButton({ value, children }: Props) {
     const timer = setTimeout(() => setCopied(false), COPIED_MS)
     return () => clearTimeout(timer)
   }, [copied])
-  return children({ copied, copy: () => void copyText(value).then(setCopied) })
+  return children({
+    copied,
+    copy: () => void copyText(typeof value === 'string' ? value : value()).then(setCopied),
+  })
 }
 
 /** Copies a text, or shows it, if the browser does not let the page copy. @returns whether it was copied */

@@ -11,8 +11,8 @@ import {
 } from '@tabler/icons-react'
 import type { ComponentType } from 'react'
 import type { RunStatus } from '../../../src/api/records.ts'
+import { useStatusNames } from '../api/use-may.ts'
 import { visible } from './foreign-text.ts'
-import { STATUS_NAMES } from './status.ts'
 import classes from './status-pill.module.css'
 
 const ICONS: Readonly<Record<RunStatus, ComponentType<IconProps>>> = {
@@ -37,6 +37,7 @@ type Props = {
 }
 
 export function StatusPill({ status, size = 'sm', why, doubt, place }: Props) {
+  const names = useStatusNames()
   const Icon = doubt === undefined ? ICONS[status] : IconAlertTriangle
   return (
     <span
@@ -51,7 +52,7 @@ export function StatusPill({ status, size = 'sm', why, doubt, place }: Props) {
       ) : (
         <Icon size={size === 'lg' ? 15 : 13} stroke={2.4} aria-hidden />
       )}
-      {STATUS_NAMES[status]}
+      {names[status]}
       {place !== undefined && `, place ${place}`}
       {doubt !== undefined && ', in doubt'}
     </span>
