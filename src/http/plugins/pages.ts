@@ -29,7 +29,7 @@ const pagePolicy = (scripts = '', fonts = ''): string =>
 const CONSOLE_POLICY = pagePolicy()
 
 /** The addresses of the console's pages. The console reads the parameters itself. */
-const PAGES = ['/', '/search', '/runs/:run_id']
+const PAGES = ['/', '/search', '/webhooks', '/runs/:run_id', '/server/:page']
 
 /** Serves the console at /. `root`: the folder of its build. */
 export const serveConsole = fp<{ readonly root?: string }>(

@@ -13,6 +13,12 @@ export const client = (): Client => current
 
 export const hasToken = (): boolean => sessionStorage.getItem(KEY) !== null
 
+/** Signs out: the token of this tab, and all that the page has read, are gone. */
+export function forgetToken(): void {
+  sessionStorage.removeItem(KEY)
+  location.assign('/')
+}
+
 /** Uses the token from now on, while the tab is open. */
 export function keepToken(token: string): void {
   sessionStorage.setItem(KEY, token)

@@ -34,6 +34,12 @@ async function get(path: string, signal: AbortSignal): Promise<Response> {
 export const fetchJson = async (path: string, signal: AbortSignal): Promise<unknown> =>
   (await get(path, signal)).json()
 
+/** A document of a JSON value a line. */
+export async function fetchLines(path: string, signal: AbortSignal): Promise<unknown[]> {
+  const text = await (await get(path, signal)).text()
+  return text.split('\n').flatMap((line): unknown[] => (line === '' ? [] : [JSON.parse(line)]))
+}
+
 /**
  * The server's signed proof of a run, and the keys that it publishes, as they came: the page checks them
  * and shows what is wrong.

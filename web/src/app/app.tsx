@@ -18,6 +18,10 @@ const WebhooksPage = lazy(async () => {
   const { WebhooksPage } = await import('../webhooks/webhooks-page.tsx')
   return { default: WebhooksPage }
 })
+const ServerPage = lazy(async () => {
+  const { ServerPage } = await import('../server/server-page.tsx')
+  return { default: ServerPage }
+})
 const SearchPage = lazy(async () => {
   const { SearchPage } = await import('../search/search-page.tsx')
   return { default: SearchPage }
@@ -41,6 +45,7 @@ export function App() {
                 <WebhooksPage />
               </Route>
               <Route path="/runs/:id">{({ id }) => <RunPage runId={id} />}</Route>
+              <Route path="/server/:name">{({ name }) => <ServerPage name={name} />}</Route>
               <Route>
                 <NotFound />
               </Route>

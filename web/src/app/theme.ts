@@ -57,6 +57,8 @@ export const theme = createTheme({
         radius: 'lg',
         padding: 'lg',
         classNames: { title: 'dialog-title' },
+        // A `<header>` would be a second banner of the page.
+        attributes: { header: { role: 'none' } },
         closeButtonProps: { 'aria-label': 'Close' },
         overlayProps: { backgroundOpacity: 0.45, blur: 2 },
       },

@@ -10,9 +10,9 @@ import {
 } from '@tabler/icons-react'
 import { useQuery } from '@tanstack/react-query'
 import { Link } from 'wouter'
-import { meQuery } from '../api/queries.ts'
-import { useDue } from '../api/use-due.ts'
+import { meQuery, waitingQuery } from '../api/queries.ts'
 import { useMayNot } from '../api/use-may.ts'
+import { ServerMenu } from './server-menu.tsx'
 import classes from './top-bar.module.css'
 import { useColorScheme } from './use-color-scheme.ts'
 
@@ -69,6 +69,7 @@ export function TopBar({ onStart, onHelp }: Props) {
             )}
           </ActionIcon>
         </Tooltip>
+        <ServerMenu />
         <Button
           leftSection={<IconPlus size={16} />}
           disabled={mayNotStart !== null}

@@ -3,6 +3,7 @@ import type { ReactNode } from 'react'
 import { Link } from 'wouter'
 import type { RunStatus } from '../../../src/api/records.ts'
 import { modelWait, type RunState, statusOf } from '../../../src/domain/state.ts'
+import { useMayNot } from '../api/use-may.ts'
 import type { Connection } from '../run/run-store.ts'
 import type { RunView } from '../run/run-view.ts'
 import { SubagentLine } from '../timeline/subagent-line.tsx'
@@ -42,6 +43,7 @@ type Props = {
 export function RunHeader(props: Props) {
   const { runId, view, state, moment, following, connection, head, ended } = props
   const shown = following ? ended : null
+  const maySee = useMayNot('access:read') === null
   return (
     <div className={classes.header}>
       <div className={classes.top}>
@@ -76,6 +78,7 @@ export function RunHeader(props: Props) {
             <Link href={`/runs/${state.parent.run_id}`}>{shortId(state.parent.run_id)}</Link>
           </span>
         )}
+        {maySee && <Link href={`/server/access?run_id=${runId}`}>Who has seen this run</Link>}
         <Origins runId={runId} origin={state?.origin} />
         <CopyButton value={runId}>
           {({ copied, copy }) => (

@@ -71,6 +71,11 @@ export const formatMoment = (ts: number): string => MOMENT.format(ts * 1000)
 /** @param ts seconds since the epoch */
 export const formatFullTime = (ts: number): string => FULL.format(ts * 1000)
 
+const SHORT = new Intl.DateTimeFormat('en-GB', { dateStyle: 'medium', timeStyle: 'medium' })
+
+/** For tables: `1 Dec 2026, 06:12:49`. @param ms since the epoch */
+export const formatTime = (ms: number): string => SHORT.format(ms)
+
 export function formatBytes(bytes: number): string {
   if (bytes < 1000) return `${bytes} B`
   if (bytes < 1_000_000) return `${(bytes / 1000).toFixed(1)} kB`

@@ -1,0 +1,15 @@
+import type { Permission } from '../../../src/client/index.ts'
+
+export type ServerPageName = 'access' | 'redactions' | 'checkpoints' | 'keys'
+
+/** The pages about the server as a whole, at `/server/NAME`, and what a person needs to read them. */
+export const SERVER_PAGES: readonly {
+  readonly name: ServerPageName
+  readonly title: string
+  readonly needs: Permission
+}[] = [
+  { name: 'access', title: 'Access log', needs: 'access:read' },
+  { name: 'redactions', title: 'Redactions', needs: 'access:read' },
+  { name: 'checkpoints', title: 'Checkpoints', needs: 'checkpoints:read' },
+  { name: 'keys', title: 'Keys', needs: 'runs:verify' },
+]
