@@ -38,7 +38,7 @@ describeInBrowser('a run that is paused', () => {
     await panel.getByRole('button', { name: 'Continue' }).click()
     const timeline = page.getByTestId('timeline')
     await timeline.getByText('The run continues by local').waitFor()
-    await timeline.getByText('Paused: Stopped by max_iterations').first().waitFor()
+    await timeline.getByText('Paused: Iteration limit').first().waitFor()
     await panel.getByText('the goal was not reached in 2').waitFor()
     await expect.poll(() => fact(page, 'Tokens').textContent()).toContain('of 2,000,000')
     await panel.getByRole('button', { name: 'Abort the run' }).click()

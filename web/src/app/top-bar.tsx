@@ -110,7 +110,8 @@ function Waiting() {
     <Link href={href} className={classes.waiting} data-for-others={!isMine}>
       <IconHandStop size={16} stroke={2} aria-hidden />
       <span>
-        {count} {only ? 'waits' : 'wait'} for {isMine ? 'you' : 'a person'}
+        {count} {only ? 'waits' : 'wait'}
+        <span className={classes.roomy}> for {isMine ? 'you' : 'a person'}</span>
       </span>
     </Link>
   )

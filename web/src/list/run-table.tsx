@@ -130,7 +130,7 @@ function Head({ query: { sort = 'created', order }, onOrder }: HeadProps) {
             type="button"
             className={className}
             aria-pressed={by === sort}
-            aria-label={`Sort by ${by === 'updated' ? 'last change' : name.toLowerCase()}`}
+            aria-label={`Sort by ${label.toLowerCase()}`}
             onClick={() =>
               onOrder({ sort: by === 'created' ? undefined : by, order: isUp ? 'asc' : undefined })
             }

@@ -13,6 +13,7 @@ import {
 import type { PartText } from '../../../src/client/index.ts'
 import { lastSeqOf, type Row } from '../run/rows.ts'
 import type { RunView } from '../run/run-view.ts'
+import { usePrinting } from '../ui/use-printing.ts'
 import { LiveRowView, liveRowsOf, outputsOf } from './live-rows.tsx'
 import { OutputContext } from './row-context.ts'
 import { RowView } from './row-view.tsx'
@@ -67,6 +68,7 @@ export function Timeline({ view, moment, following, followed, growing, parts }: 
   })
   // The virtualizer says nothing of a change of room if the same rows stay in sight.
   const { ref: measured, height: room } = useElementSize<HTMLDivElement>()
+  const isPrinting = usePrinting()
   const placed = useMergedRef(scroller, measured)
   const here = rowOfSeq[moment]
   const height = virtual.getTotalSize()
@@ -80,32 +82,34 @@ export function Timeline({ view, moment, following, followed, growing, parts }: 
     <div className={classes.frame}>
       <div ref={placed} className={classes.scroller} data-testid="timeline" {...listeners}>
         <OutputContext value={outputs}>
-          <ol className={classes.rows} style={{ height }}>
-            {virtual.getVirtualItems().map(({ index, key, start }) => {
-              const row = rows[index]
-              const live = written[index - rows.length]
-              return (
-                <li
-                  key={key}
-                  ref={virtual.measureElement}
-                  data-index={index}
-                  className={classes.row}
-                  data-future={row !== undefined && row.seq > moment}
-                  data-here={!following && index === here}
-                  style={{ transform: `translateY(${start}px)` }}
-                >
-                  {row !== undefined && (
-                    <RowView
-                      row={row}
-                      moment={isSettled(row, moment) ? Number.POSITIVE_INFINITY : moment}
-                      began={view.records[0]?.ts ?? 0}
-                      working={growing || moment < view.records.length - 1}
-                    />
-                  )}
-                  {live !== undefined && <LiveRowView row={live} />}
-                </li>
-              )
-            })}
+          <ol className={classes.rows} style={isPrinting ? {} : { height }}>
+            {(isPrinting ? onPaper(count) : virtual.getVirtualItems()).map(
+              ({ index, key, start }) => {
+                const row = rows[index]
+                const live = written[index - rows.length]
+                return (
+                  <li
+                    key={key}
+                    ref={virtual.measureElement}
+                    data-index={index}
+                    className={classes.row}
+                    data-future={row !== undefined && row.seq > moment}
+                    data-here={!following && index === here}
+                    style={{ transform: `translateY(${start}px)` }}
+                  >
+                    {row !== undefined && (
+                      <RowView
+                        row={row}
+                        moment={isSettled(row, moment) ? Number.POSITIVE_INFINITY : moment}
+                        began={view.records[0]?.ts ?? 0}
+                        working={growing || moment < view.records.length - 1}
+                      />
+                    )}
+                    {live !== undefined && <LiveRowView row={live} />}
+                  </li>
+                )
+              },
+            )}
           </ol>
         </OutputContext>
       </div>
@@ -117,6 +121,16 @@ export function Timeline({ view, moment, following, followed, growing, parts }: 
     </div>
   )
 }
+
+/** More rows would keep the browser from printing at all. */
+const MOST_ON_PAPER = 5000
+
+/** All rows, the last ones if there are too many. */
+const onPaper = (count: number) =>
+  Array.from({ length: Math.min(count, MOST_ON_PAPER) }, (_, index) => {
+    const at = Math.max(0, count - MOST_ON_PAPER) + index
+    return { index: at, key: at, start: 0 }
+  })
 
 type Scrolling = Pick<Props, 'following' | 'followed'> & {
   readonly count: number

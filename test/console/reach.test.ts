@@ -1,0 +1,184 @@
+import { randomUUID } from 'node:crypto'
+import type { Page } from 'playwright-core'
+import { expect, test } from 'vitest'
+import { createClient } from '../../src/client/index.ts'
+import { faults } from './support/faults.ts'
+import { describeInBrowser, signIn, TOKEN, useBrowser, useConsoleServer } from './support/page.ts'
+import { SampleRun } from './support/sample-run.ts'
+import { sampleRuns } from './support/sample-runs.ts'
+import { configOf } from './support/seed.ts'
+
+const now = Date.now() / 1000
+const { samples, achieved, waiting } = sampleRuns(now)
+const spoken = randomUUID()
+const LONG = `${'A long line of output. '.repeat(40)}\n`
+const talk = new SampleRun(spoken, configOf(), now - 300).iterate({
+  text: 'See ![a plan](https://example.com/plan.png).\n\n| a | b |\n| - | - |\n| 1 | 2 |',
+  calls: [{ tool: 'bash_exec', args: { command: 'make test' }, output: LONG.repeat(30) }],
+  check: { achieved: false, reason: 'Two are left' },
+})
+
+/** Whether a button is in the window, and nothing covers it. */
+const isInSight = (page: Page, name: string): Promise<unknown> =>
+  page.evaluate(`(() => {
+    const button = [...document.querySelectorAll('button')].find((each) =>
+      (each.ariaLabel ?? each.innerText.trim()) === ${JSON.stringify(name)})
+    const { x, y, width, height } = button.getBoundingClientRect()
+    return button.contains(document.elementFromPoint(x + width / 2, y + height / 2))
+  })()`)
+
+describeInBrowser('what is needed is reached', () => {
+  const open = useBrowser()
+  const server = useConsoleServer([], [...samples, talk])
+
+  test.each([
+    ['a phone that lies on its side', { width: 844, height: 390 }],
+    ['a screen at 200 %', { width: 640, height: 450 }],
+  ])('decision, replay and timeline on %s', async (_, viewport) => {
+    const page = await open(`${server.url}/runs/${waiting}`, { viewport })
+    await page.getByTestId('decide').waitFor()
+    expect(await isInSight(page, 'Approve')).toBe(true)
+    expect(await isInSight(page, 'Play')).toBe(true)
+    expect(await faults(page)).toEqual([])
+    await page.mouse.move(300, 120)
+    for (let turn = 0; turn < 8; turn += 1) await page.mouse.wheel(0, 300)
+    const last = page.getByTestId('timeline').getByText('A person was asked').last()
+    await last.waitFor()
+    expect(await isInSight(page, 'Approve')).toBe(true)
+  })
+
+  test('Play is few Tab stops away, and the moment stays', async () => {
+    const page = await open(`${server.url}/runs/${achieved}#seq=5`)
+    await page.getByTestId('connection').getByText('All records received').waitFor()
+    const focused = () =>
+      page.evaluate('document.activeElement.ariaLabel ?? document.activeElement.innerText')
+    let stops = 0
+    while ((await focused()) !== 'Play' && stops < 10) {
+      await page.keyboard.press('Tab')
+      stops += 1
+      if (String(await focused()).startsWith('Skip to')) await page.keyboard.press('Enter')
+    }
+    expect(await focused()).toBe('Play')
+    expect(stops).toBeLessThan(10)
+    expect(page.url()).toMatch(/#seq=5$/)
+  })
+
+  test.each([
+    ['?', { code: 'Minus', shiftKey: true }],
+    ['?', { code: 'Slash', shiftKey: true }],
+  ])('%s opens the shortcuts on any keyboard: %j', async (key, event) => {
+    const page = await open(server.url)
+    await page.getByRole('link', { name: /ray-tracer/ }).waitFor()
+    const init = JSON.stringify({ key, bubbles: true, cancelable: true, ...event })
+    await page.evaluate(`document.body.dispatchEvent(new KeyboardEvent('keydown', ${init}))`)
+    const dialog = page.getByRole('dialog', { name: 'Keyboard shortcuts' })
+    await dialog.waitFor()
+    expect(await page.getByRole('banner').count()).toBe(1)
+  })
+
+  test('a sign that needs Shift or AltGr is the same shortcut, and Shift with a letter is none', async () => {
+    const page = await open(server.url)
+    const search = page.getByRole('searchbox')
+    await search.waitFor()
+    const press = (event: object) =>
+      page.evaluate(
+        `document.body.dispatchEvent(new KeyboardEvent('keydown', ${JSON.stringify({ bubbles: true, ...event })}))`,
+      )
+    await press({ key: 'N', code: 'KeyN', shiftKey: true })
+    await press({ key: 'n', code: 'KeyN', ctrlKey: true })
+    await press({ key: '/', code: 'Digit7', shiftKey: true })
+    expect(await search.evaluate('document.activeElement.type')).toBe('search')
+    expect(await page.getByRole('dialog').count()).toBe(0)
+    await page.goto(`${server.url}/runs/${achieved}#seq=1`)
+    await page.getByTestId('connection').getByText('All records received').waitFor()
+    await press({ key: ']', code: 'Digit9', ctrlKey: true, altKey: true, modifierAltGraph: true })
+    await expect.poll(() => page.url()).not.toMatch(/#seq=1$/)
+  })
+
+  test('blocks are copied whole and wrap, an image of a model leaves a mark, a check that failed is no alarm', async () => {
+    const page = await open(`${server.url}/runs/${spoken}`)
+    await page.context().grantPermissions(['clipboard-read', 'clipboard-write'])
+    const timeline = page.getByTestId('timeline')
+    const output = timeline.locator('[data-wrapped]').filter({ hasText: 'A long line' })
+    const copied = async (button: ReturnType<Page['getByRole']>) => {
+      await button.click()
+      return page.evaluate('navigator.clipboard.readText()')
+    }
+    await output.hover()
+    expect(await copied(output.getByRole('button', { name: 'Copy' }))).toBe(
+      LONG.repeat(30).trimEnd(),
+    )
+    const height = async () => (await output.locator('pre').boundingBox())?.height ?? 0
+    const before = await height()
+    await output.getByRole('button', { name: 'Wrap' }).click()
+    expect(await height()).toBeGreaterThan(before * 2)
+    const command = timeline.locator('[data-wrapped]').filter({ hasText: '$ make test' })
+    await command.hover()
+    expect(await copied(command.getByRole('button', { name: 'Copy' }))).toBe('make test')
+    await timeline.getByText('[an image that is not fetched: a plan]').waitFor()
+    await timeline.getByText('A server works on the run').waitFor()
+    await timeline.getByText('Two are left').waitFor()
+    expect(await faults(page)).toEqual([])
+  })
+
+  test('all rows are printed, and success is said once', async () => {
+    const page = await open(`${server.url}/runs/${achieved}`)
+    await page.getByTestId('connection').getByText('All records received').waitFor()
+    await page.emulateMedia({ media: 'print' })
+    const rows = page.getByTestId('timeline').locator('li')
+    await expect.poll(() => rows.count()).toBeGreaterThan(20)
+    await page.getByText('The run has ended', { exact: true }).waitFor()
+    expect(await page.getByText('Achieved', { exact: true }).count()).toBe(1)
+    expect(await page.getByRole('button', { name: 'Play' }).isVisible()).toBe(false)
+  })
+})
+
+describeInBrowser('who may do less', () => {
+  const open = useBrowser(/status of 40[13]/)
+  const server = useConsoleServer([], samples, { RETRAI_TOKEN: TOKEN })
+
+  test('a viewer reads that runs wait for a person, and signs out', async () => {
+    const { tokens } = createClient({ baseUrl: server.url, token: TOKEN })
+    const made = (await tokens.create({ name: 'vi', role: 'viewer' }))._unsafeUnwrap()
+    const page = await open(server.url)
+    await signIn(page, made.secret)
+    await page
+      .getByRole('link', { name: /waits? for a person/ })
+      .first()
+      .waitFor()
+    await page.getByRole('button', { name: 'Waits for a person', exact: true }).waitFor()
+    await page.goto(`${server.url}/runs/${waiting}`)
+    await page.getByRole('heading', { name: 'This run waits for a person' }).waitFor()
+    expect(await page.getByText(/waits? for you/i).count()).toBe(0)
+    expect(await faults(page)).toEqual([])
+    await page.getByRole('button', { name: 'Menu' }).click()
+    expect(await page.getByRole('menuitem').allTextContents()).toEqual(['Keys', 'API', 'Sign out'])
+    await page.getByRole('menuitem', { name: 'Sign out' }).click()
+    await page.getByRole('heading', { name: 'This server needs a token' }).waitFor()
+    expect(await page.evaluate('sessionStorage.length')).toBe(0)
+  })
+
+  test('the pages about the server say who saw what, what was removed, and what signs', async () => {
+    const { runs } = createClient({ baseUrl: server.url, token: TOKEN })
+    const body = { seq: 0, pointer: '/system_prompt', reason: 'It names a customer' }
+    ;(await runs.redact(achieved, body))._unsafeUnwrap()
+    const page = await open(`${server.url}/runs/${achieved}`)
+    await signIn(page)
+    await page.getByRole('link', { name: 'Who has seen this run' }).click()
+    await page.getByRole('heading', { name: 'Who has seen this run' }).waitFor()
+    await page.getByRole('cell', { name: 'run watched' }).first().waitFor()
+    expect(await faults(page)).toEqual([])
+    for (const [name, words] of [
+      ['Access log', 'runs listed'],
+      ['Redactions', 'It names a customer'],
+      ['Checkpoints', 'No witness follows this server.'],
+      ['Keys', 'in use'],
+    ] as const) {
+      await page.getByRole('button', { name: 'Menu' }).click()
+      await page.getByRole('menuitem', { name }).click()
+      await page.getByRole('heading', { name, exact: true }).waitFor()
+      await page.getByText(words).first().waitFor()
+      expect(await faults(page), name).toEqual([])
+    }
+  })
+})
