@@ -11,7 +11,7 @@ import { configOf } from './support/seed.ts'
 const now = Date.now() / 1000
 const { samples, achieved, waiting } = sampleRuns(now)
 const spoken = randomUUID()
-const LONG = `${'A long line of output. '.repeat(40)}\n`
+const LONG = `${'A long line of output. '.repeat(40).trim()}\n`
 const talk = new SampleRun(spoken, configOf(), now - 300).iterate({
   text: 'See ![a plan](https://example.com/plan.png).\n\n| a | b |\n| - | - |\n| 1 | 2 |',
   calls: [{ tool: 'bash_exec', args: { command: 'make test' }, output: LONG.repeat(30) }],
@@ -166,7 +166,7 @@ describeInBrowser('who may do less', () => {
     await signIn(page)
     await page.getByRole('link', { name: 'Who has seen this run' }).click()
     await page.getByRole('heading', { name: 'Who has seen this run' }).waitFor()
-    await page.getByRole('cell', { name: 'run watched' }).first().waitFor()
+    await page.getByRole('cell', { name: 'run read' }).first().waitFor()
     expect(await faults(page)).toEqual([])
     for (const [name, words] of [
       ['Access log', 'runs listed'],
