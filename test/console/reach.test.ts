@@ -76,7 +76,7 @@ describeInBrowser('what is needed is reached', () => {
     expect(await page.getByRole('banner').count()).toBe(1)
   })
 
-  test('a sign that needs Shift or AltGr is the same shortcut, and Shift with a letter is none', async () => {
+  test('a sign that needs Shift or AltGr is the same shortcut, and no other with Shift or Control', async () => {
     const page = await open(server.url)
     const search = page.getByRole('searchbox')
     await search.waitFor()
@@ -159,11 +159,19 @@ describeInBrowser('who may do less', () => {
   })
 
   test('the pages about the server say who saw what, what was removed, and what signs', async () => {
-    const { runs } = createClient({ baseUrl: server.url, token: TOKEN })
+    const { access, runs } = createClient({ baseUrl: server.url, token: TOKEN })
     const body = { seq: 0, pointer: '/system_prompt', reason: 'It names a customer' }
     ;(await runs.redact(achieved, body))._unsafeUnwrap()
     const page = await open(`${server.url}/runs/${achieved}`)
     await signIn(page)
+    await expect
+      .poll(() =>
+        access
+          .list({ run_id: achieved, kinds: ['run_read'] })
+          .unwrapOr({ entries: [], next: null })
+          .then(({ entries }) => entries.length),
+      )
+      .toBeGreaterThan(0)
     await page.getByRole('link', { name: 'Who has seen this run' }).click()
     await page.getByRole('heading', { name: 'Who has seen this run' }).waitFor()
     await page.getByRole('cell', { name: 'run read' }).first().waitFor()

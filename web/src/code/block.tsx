@@ -24,7 +24,7 @@ export function Block({ text, copies, wraps, children }: Props) {
   return (
     <div className={classes.block} data-wrapped={wrapped}>
       {children}
-      <div className={classes.tools}>
+      <div className={classes.tools} data-on-screen>
         {wrapped !== undefined && (
           <button type="button" aria-pressed={wrapped} onClick={() => setWrapped(!wrapped)}>
             Wrap

@@ -73,7 +73,7 @@ export class RunListStore {
     this.#publish({ loadingOlder: false })
   }
 
-  /** Notes each change of a run while the list is shown. */
+  /** Notes that a run has changed, while the list is shown. */
   async #watch(signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       try {

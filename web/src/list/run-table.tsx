@@ -201,7 +201,7 @@ function RunLine({ run, now, depth }: LineProps) {
   )
 }
 
-/** The second line: how runs with the same title differ. */
+/** The second line: what differs between runs with the same title. */
 function Where({ run }: Pick<LineProps, 'run'>) {
   const { tags = [], parent_run_id: parent, origin } = run
   const parts = [

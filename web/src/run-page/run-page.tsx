@@ -118,7 +118,7 @@ export function RunPage({ runId }: { readonly runId: string }) {
       </div>
       {/* Below the timeline, because what appears above it would move what somebody reads. */}
       <SubagentsAtWork view={view} state={state} />
-      <div className={classes.foot}>
+      <div className={classes.foot} data-on-screen>
         <Questions
           runId={runId}
           view={view}

@@ -23,11 +23,11 @@ export function TablePage<T>({ title, about, query, columns, rowsOf, children }:
   const rows = data === undefined ? [] : rowsOf(data)
   return (
     <>
-      <h1 className={classes.title}>{title}</h1>
-      <p className={classes.about}>{about}</p>
+      <h1>{title}</h1>
+      <p>{about}</p>
       {error !== null && <p role="alert">{messageOf(error)}</p>}
       {data === undefined && error === null && <Loader color="gray" aria-label="Reading" />}
-      {data !== undefined && rows.length === 0 && <p>There is none.</p>}
+      {data !== undefined && rows.length === 0 && <p>Nothing yet.</p>}
       {rows.length > 0 && (
         <ScrollRegion className={classes.scroller} label={title}>
           <table className={classes.table}>

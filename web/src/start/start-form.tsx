@@ -50,11 +50,11 @@ function useStart(onStarted: () => void, initial: Draft | undefined) {
     getInitialValueInEffect: false,
   })
   const [draft, setDraft] = useState<Draft>(initial ?? { ...EMPTY_DRAFT, ...last })
-  const [changed, setChanged] = useState<readonly string[]>([])
+  const [corrected, setCorrected] = useState<readonly string[]>([])
   const change = (changes: Partial<Draft>): void => {
     setDraft((before) => ({ ...before, ...changes }))
     const fields = Object.keys(changes).flatMap((name) => DECIDES[name] ?? name)
-    setChanged((before) => [...before, ...fields])
+    setCorrected((before) => [...before, ...fields])
   }
   const attempt = useAttempt<RunRequest>()
   const start = useMutation({
@@ -72,12 +72,12 @@ function useStart(onStarted: () => void, initial: Draft | undefined) {
   const wrong = problemsIn(start.error)
   /** What was wrong with a field that was changed since may be right now. */
   const problem: FieldProblemOf = (field, exact) =>
-    changed.includes(field.split('.')[0] ?? '') ? undefined : wrong(field, exact)
+    corrected.includes(field.split('.')[0] ?? '') ? undefined : wrong(field, exact)
   const sending = {
-    error: changed.length === 0 ? start.error : null,
+    error: corrected.length === 0 ? start.error : null,
     isPending: start.isPending,
     mutate: () => {
-      setChanged([])
+      setCorrected([])
       start.mutate()
     },
   }

@@ -68,9 +68,10 @@ export function Timeline({ view, moment, following, followed, growing, parts }: 
   })
   // The virtualizer says nothing of a change of room if the same rows stay in sight.
   const { ref: measured, height: room } = useElementSize<HTMLDivElement>()
-  const isPrinting = usePrinting()
   const placed = useMergedRef(scroller, measured)
   const here = rowOfSeq[moment]
+  const isPrinting = usePrinting()
+  const items = isPrinting ? onPaper(count) : virtual.getVirtualItems()
   const height = virtual.getTotalSize()
   const { atEnd, goToEnd, listeners } = useScrolling(virtual, scroller, {
     ...{ following, followed, count, here },
@@ -83,33 +84,31 @@ export function Timeline({ view, moment, following, followed, growing, parts }: 
       <div ref={placed} className={classes.scroller} data-testid="timeline" {...listeners}>
         <OutputContext value={outputs}>
           <ol className={classes.rows} style={isPrinting ? {} : { height }}>
-            {(isPrinting ? onPaper(count) : virtual.getVirtualItems()).map(
-              ({ index, key, start }) => {
-                const row = rows[index]
-                const live = written[index - rows.length]
-                return (
-                  <li
-                    key={key}
-                    ref={virtual.measureElement}
-                    data-index={index}
-                    className={classes.row}
-                    data-future={row !== undefined && row.seq > moment}
-                    data-here={!following && index === here}
-                    style={{ transform: `translateY(${start}px)` }}
-                  >
-                    {row !== undefined && (
-                      <RowView
-                        row={row}
-                        moment={isSettled(row, moment) ? Number.POSITIVE_INFINITY : moment}
-                        began={view.records[0]?.ts ?? 0}
-                        working={growing || moment < view.records.length - 1}
-                      />
-                    )}
-                    {live !== undefined && <LiveRowView row={live} />}
-                  </li>
-                )
-              },
-            )}
+            {items.map(({ index, key, start }) => {
+              const row = rows[index]
+              const live = written[index - rows.length]
+              return (
+                <li
+                  key={key}
+                  ref={virtual.measureElement}
+                  data-index={index}
+                  className={classes.row}
+                  data-future={row !== undefined && row.seq > moment}
+                  data-here={!following && index === here}
+                  style={{ transform: `translateY(${start}px)` }}
+                >
+                  {row !== undefined && (
+                    <RowView
+                      row={row}
+                      moment={isSettled(row, moment) ? Number.POSITIVE_INFINITY : moment}
+                      began={view.records[0]?.ts ?? 0}
+                      working={growing || moment < view.records.length - 1}
+                    />
+                  )}
+                  {live !== undefined && <LiveRowView row={live} />}
+                </li>
+              )
+            })}
           </ol>
         </OutputContext>
       </div>
@@ -127,9 +126,9 @@ const MOST_ON_PAPER = 5000
 
 /** All rows, the last ones if there are too many. */
 const onPaper = (count: number) =>
-  Array.from({ length: Math.min(count, MOST_ON_PAPER) }, (_, index) => {
-    const at = Math.max(0, count - MOST_ON_PAPER) + index
-    return { index: at, key: at, start: 0 }
+  Array.from({ length: Math.min(count, MOST_ON_PAPER) }, (_, back) => {
+    const index = Math.max(0, count - MOST_ON_PAPER) + back
+    return { index, key: index, start: 0 }
   })
 
 type Scrolling = Pick<Props, 'following' | 'followed'> & {

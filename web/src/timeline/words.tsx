@@ -13,19 +13,17 @@ const COMPONENTS = { a: OutsideLink, img: NoImage, pre: Preformatted }
 /** Text of a model: as Markdown, or as plain text if Markdown would block the page. */
 export function Words({ text }: { readonly text: string }) {
   const seen = visible(text)
-  if (!isSimple(seen)) {
-    return (
-      <Block text={text}>
-        <div className={`${classes.words} ${classes.plain}`}>{seen}</div>
-      </Block>
-    )
-  }
+  const isPlain = !isSimple(seen)
   return (
     <Block text={text}>
-      <div className={classes.words}>
-        <Markdown remarkPlugins={PLUGINS} components={COMPONENTS}>
-          {seen}
-        </Markdown>
+      <div className={isPlain ? `${classes.words} ${classes.plain}` : classes.words}>
+        {isPlain ? (
+          seen
+        ) : (
+          <Markdown remarkPlugins={PLUGINS} components={COMPONENTS}>
+            {seen}
+          </Markdown>
+        )}
       </div>
     </Block>
   )
