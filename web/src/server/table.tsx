@@ -1,4 +1,3 @@
-import { Loader } from '@mantine/core'
 import type { UseQueryResult } from '@tanstack/react-query'
 import type { ReactNode } from 'react'
 import { messageOf } from '../api/problem.ts'
@@ -26,7 +25,7 @@ export function TablePage<T>({ title, about, query, columns, rowsOf, children }:
       <h1>{title}</h1>
       <p>{about}</p>
       {error !== null && <p role="alert">{messageOf(error)}</p>}
-      {data === undefined && error === null && <Loader color="gray" aria-label="Reading" />}
+      {data === undefined && error === null && <p role="status">Reading</p>}
       {data !== undefined && rows.length === 0 && <p>Nothing yet.</p>}
       {rows.length > 0 && (
         <ScrollRegion className={classes.scroller} label={title}>
