@@ -41,6 +41,7 @@ const VIOLATIONS: Readonly<Record<string, readonly [file: string, imported: stri
     ]),
   ),
   'the-console-shares-the-contract': ['web/src/page.ts', '../../src/http/any.ts'],
+  'a-page-of-evidence-verifies': ['web/src/evidence/page.ts', '../../../src/http/any.ts'],
   'adapters-do-not-know-each-other': [
     'src/store/embedded/wrong.ts',
     '../../store/eventstoredb/any.ts',

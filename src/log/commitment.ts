@@ -1,4 +1,3 @@
-import type { RequestedCall } from '../domain/records.ts'
 import { REDACTED } from '../domain/texts.ts'
 import { sha256 } from '../lib/sha256.ts'
 
@@ -98,13 +97,16 @@ export function canonicalText(
   return write(given, '')
 }
 
+/** What is hashed of a tool call. */
+type Call = {
+  readonly call_id: string
+  readonly tool: string
+  readonly args: object
+  readonly raw_args?: string | undefined
+}
+
 /** SHA-256 (hex) of a tool call in its canonical form, as the log holds it. */
-export const hashOfCall = ({
-  call_id,
-  tool,
-  args,
-  raw_args,
-}: Omit<RequestedCall, 'args'> & { readonly args: object }): string =>
+export const hashOfCall = ({ call_id, tool, args, raw_args }: Call): string =>
   sha256(canonicalText({ call_id, tool, args, raw_args }))
 
 /** A string as JSON text. @throws TypeError for lone surrogates */

@@ -46,7 +46,7 @@ test('a paused run says how it continues, and a raised limit continues it', asyn
   expect(shown.stdout).toMatch(/^status {5}paused$/m)
   expect(shown.stdout).toMatch(/^waits for {2}Stopped by max_iterations/m)
   expect(shown.stdout).toContain(`retrai configure ${runId} --max-iterations N, or\n`)
-  expect((await cli('runs', '--status', 'paused')).stdout).toContain(runId)
+  expect((await cli('runs', '--status', 'paused')).stdout).toContain(runId.slice(0, 8))
   const approved = await cli('approve', runId)
   expect([approved.code, approved.stdout]).toEqual([3, ''])
   expect(approved.stderr).toContain('Stopped by max_iterations')

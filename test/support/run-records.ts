@@ -257,8 +257,11 @@ function work(state: RunState, claimant: string, move: Move): RunCommand {
     }
     case 'check_goal':
       return byAgent(claimant, {
-        ...{ type: 'record', made: { goal_check: move.check } },
-        ...(move.check.achieved && move.final !== null ? { final: move.final } : {}),
+        type: 'record',
+        made: {
+          goal_check: move.check,
+          ...(move.check.achieved && move.final !== null ? { final_check: move.final } : {}),
+        },
       })
     case 'read_context': {
       const context = { documents: [], files: move.result.output, git: null, programs: null }

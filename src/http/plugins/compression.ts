@@ -60,8 +60,10 @@ export const compressAnswers = fp(
   { name: 'compression' },
 )
 
+/** A download says how large it is. */
 const isCompressible = (reply: FastifyReply): boolean =>
   reply.statusCode !== 206 &&
+  !reply.hasHeader('content-disposition') &&
   !reply.hasHeader('content-encoding') &&
   TEXTS.test(String(reply.getHeader('content-type')))
 
