@@ -4,7 +4,8 @@ import { diffFile, type FileDiff } from '../../../src/snapshots/file-diff.ts'
 import { type Child, element, list } from './element.ts'
 import { type Evidence, objectsIn } from './read-export.ts'
 
-const SIGNS = { same: ' ', removed: '-', added: '+' } as const
+/** The class of a line, by its sign. */
+const CLASSES: Readonly<Record<string, string>> = { '+': 'added', '-': 'removed' }
 
 /** More lines are not made, since no person reads them, and a browser would take minutes. */
 const MAX_LINES = 20_000
@@ -48,9 +49,10 @@ function linesOf(diff: FileDiff | null, most: number): Child[] {
     element(
       'pre.diff',
       element('span', `@@ -${oldStart} +${newStart} @@\n`),
-      ...lines.map(({ type, text }) =>
-        element(`span.${type}`, `${SIGNS[type]}${shownPath(text).replace(/\n?$/, '\n')}`),
-      ),
+      ...lines.map((line) => {
+        const sign = line.charAt(0)
+        return element(`span.${CLASSES[sign] ?? 'same'}`, `${sign}${shownPath(line.slice(1))}\n`)
+      }),
     ),
   )
 }
