@@ -149,12 +149,13 @@ export async function joinRooms(parts: Parts, made: Opened) {
   const sources = { keyring, followed, removed }
   const checkpoints = startCheckpointing(parts, sources, written, made.published)
   opened.defer(async () => {
-    // This comes first: if the stop is cut short, it must not count as a crash.
-    const noted = note(claimant)
-    if (noted.isErr()) log.warn({ file: stops, error: noted.error }, 'the stop cannot be recorded')
     await Promise.all([supervisor.stop(), app.close(), checkpoints.stop()])
   })
-  return { app, supervisor, redactions, remover, catalogue, integrity, tidyCopies }
+  const noteStop = (): void => {
+    const noted = note(claimant)
+    if (noted.isErr()) log.warn({ file: stops, error: noted.error }, 'the stop cannot be recorded')
+  }
+  return { app, supervisor, redactions, remover, catalogue, integrity, tidyCopies, noteStop }
 }
 
 /** What removes the runs that the ledger of retention names, once it is started. */

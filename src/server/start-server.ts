@@ -102,12 +102,12 @@ export async function startServer(
   )
   const store = artifacts.noting(history.value.store)
   const parts: Parts = { settings, log, store, artifacts, readModel, projector }
-  const { app, supervisor, redactions, remover, catalogue, integrity, tidyCopies } =
-    await joinRooms(parts, {
-      ...{ ...configured.value, ...identity.value, ...history.value, ...commands },
-      ...{ runner, opened, verifyAfterMs: options.verifyAfterMs, published },
-      ledger: artifacts.noting(ledger),
-    })
+  const joined = await joinRooms(parts, {
+    ...{ ...configured.value, ...identity.value, ...history.value, ...commands },
+    ...{ runner, opened, verifyAfterMs: options.verifyAfterMs, published },
+    ledger: artifacts.noting(ledger),
+  })
+  const { app, supervisor, redactions, remover, catalogue, integrity, tidyCopies } = joined
   // Every part that keeps texts is registered now.
   redactions.start()
   await redactor.settled(REDACTED_WITHIN_MS)
@@ -125,6 +125,8 @@ export async function startServer(
   if ('socket' in address) opened.defer(() => removeSocket(address.socket))
   void warnOfLocalAdmins(settings, auth, log)
   const imports = await unfinishedImports(settings, log)
+  // This comes first: if the stop is cut short, it must not count as a crash.
+  opened.defer(joined.noteStop)
   const running = opened.move()
   const { isolation } = commands
   // The unfinished runs are known when the read model is up to date. Until then the server is not ready.

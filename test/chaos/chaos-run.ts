@@ -53,6 +53,8 @@ async function applyAndInspect(options: ChaosOptions, world: World): Promise<Rep
   for (const process of await processesIn(world.folder)) {
     world.finds(`a process is left: ${process}`)
   }
+  for (const complaint of world.witnesses.complaints) world.finds(complaint)
+  if (world.witnesses.signed === 0) world.finds('no witness has seen a checkpoint')
   const { findings, starts, folder, model } = world
   const facts = { faultSeconds, starts, folder, modelRequests: model.requests.length }
   return summed(findings, inspected, { ...options, ...facts })

@@ -11,6 +11,7 @@ import type { Findings } from './report.ts'
 import { Scenario } from './scenario.ts'
 import { type Exit, Server } from './server-process.ts'
 import { Slot } from './slot.ts'
+import { ChaosWitnesses } from './witnesses.ts'
 
 type Model = Awaited<ReturnType<typeof startScriptedModel>>
 type Options = {
@@ -34,6 +35,7 @@ export class World {
   readonly #seed: number
   readonly #actors: Actors
   readonly #servers: Server[] = []
+  readonly witnesses: ChaosWitnesses
   readonly #timeUp = new AbortController()
   /** Every other seed isolates commands, if that is possible here. */
   readonly #commands: Readonly<Record<string, string>>
@@ -44,7 +46,9 @@ export class World {
     environment: Environment,
     actors: Actors,
     model: Model,
+    witnesses: ChaosWitnesses,
   ) {
+    this.witnesses = witnesses
     this.#seed = seed
     const isolates = new Random(seed, 'isolation').chance(0.5) && answers('bwrap')
     this.#commands = {
@@ -66,11 +70,17 @@ export class World {
     const environment = await openEnvironment(store, folder, url)
     const actors = new Actors(seed)
     const model = await startScriptedModel({ script: (request) => actors.reply(request) })
-    return new World(seed, folder, environment, actors, model)
+    const urls = (): string[] => world.slots.flatMap(({ url }) => url ?? [])
+    const witnesses = await ChaosWitnesses.open(folder, new Random(seed, 'witnesses'), urls)
+    const world = new World(seed, folder, environment, actors, model, witnesses)
+    return world
   }
 
   server(dataDir: string, settings: Readonly<Record<string, string>> = {}): Server {
-    const all = { ...this.environment.settings, ...this.#commands, ...settings }
+    const all = {
+      ...{ ...this.environment.settings, ...this.witnesses.settings },
+      ...{ ...this.#commands, ...settings },
+    }
     const server = new Server({ dataDir, modelUrl: this.model.url }, all)
     this.#servers.push(server)
     return server
@@ -113,6 +123,7 @@ export class World {
     await Promise.all(this.slots.map((slot) => slot.close('SIGKILL')))
     await this.model.close()
     await this.environment.close()
+    await this.witnesses.close()
     if (!keep) return rm(this.folder, { recursive: true, force: true, maxRetries: 5 })
     for (const [n, { output }] of this.#servers.entries()) {
       await writeFile(join(this.folder, `server-${n}.log`), output)

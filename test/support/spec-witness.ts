@@ -90,6 +90,9 @@ export class SpecWitness {
   /** Answers in place of the honest one, if it returns one. */
   lie: (honest: () => Answer) => Answer | Promise<Answer> = (honest) => honest()
   requests = 0
+  signed = 0
+  /** The origins that were shown with a tree that does not begin with the one before. */
+  readonly inconsistent: string[] = []
   readonly name: string
   url = ''
 
@@ -147,7 +150,11 @@ export class SpecWitness {
       return { status: 409, body: `${before?.size ?? 0}\n`, type: 'text/x.tlog.size' }
     }
     const isProved = before === undefined ? path.length === 0 : proves(before, { size, root }, path)
-    if (!isProved) return { status: 422, body: 'not consistent' }
+    if (!isProved) {
+      this.inconsistent.push(origin)
+      return { status: 422, body: 'not consistent' }
+    }
+    this.signed += 1
     this.seen.set(origin, { size, root, note })
     return { status: 200, body: this.cosign(text) }
   }
