@@ -50,7 +50,6 @@ export const compressAnswers = fp(
       const coding = preferred(accepted, ['br', 'gzip', 'identity'])
       if (coding === null || coding === 'identity') return payload
       reply.header('content-encoding', coding).removeHeader('content-length')
-      weaken(reply)
       compressed.add(reply)
       if (!(body instanceof Readable)) return CODINGS[coding].whole(body)
       // If either fails or closes, so does the other: a part never looks complete.
@@ -66,9 +65,3 @@ const isCompressible = (reply: FastifyReply): boolean =>
   !reply.hasHeader('content-disposition') &&
   !reply.hasHeader('content-encoding') &&
   TEXTS.test(String(reply.getHeader('content-type')))
-
-/** A strong tag names the same bytes, and the other coding has others. */
-function weaken(reply: FastifyReply): void {
-  const tag = reply.getHeader('etag')
-  if (typeof tag === 'string' && !tag.startsWith('W/')) reply.header('etag', `W/${tag}`)
-}

@@ -13,6 +13,7 @@ export const meQuery = queryOptions({
   queryKey: ['me'],
   queryFn: ({ signal }) => answerOf(client().me({ signal })),
   refetchInterval: 5_000,
+  staleTime: 5_000,
 })
 
 const readinessQuery = queryOptions({

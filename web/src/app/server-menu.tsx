@@ -17,6 +17,9 @@ export function ServerMenu() {
         </ActionIcon>
       </Menu.Target>
       <Menu.Dropdown>
+        <Menu.Item component={Link} href="/search">
+          Search
+        </Menu.Item>
         {SERVER_PAGES.filter(({ needs }) => me?.may.includes(needs) === true).map(
           ({ name, title }) => (
             <Menu.Item key={name} component={Link} href={`/server/${name}`}>

@@ -78,7 +78,11 @@ export function RunHeader(props: Props) {
             <Link href={`/runs/${state.parent.run_id}`}>{shortId(state.parent.run_id)}</Link>
           </span>
         )}
-        {maySee && <Link href={`/server/access?run_id=${runId}`}>Who has seen this run</Link>}
+        {maySee && (
+          <Link className={classes.seen} href={`/server/access?run_id=${runId}`}>
+            Who has seen this run
+          </Link>
+        )}
         <Origins runId={runId} origin={state?.origin} />
         <CopyButton value={runId}>
           {({ copied, copy }) => (

@@ -88,7 +88,7 @@ export function RunPage({ runId }: { readonly runId: string }) {
       />
       <div className={classes.bar}>
         <Tabs names={isNarrow ? TABS : TABS.slice(0, 2)} shown={tab} onShow={setTab} />
-        {tab === 'timeline' && last >= 0 && (
+        {tab === 'timeline' && (
           <FindInRun {...{ runId, view }} at={playhead.at} onSeek={playhead.seek} />
         )}
       </div>
