@@ -95,5 +95,7 @@ export const elementsIn = (page: Page, testId: string): Promise<number> =>
 
 /** Shows the fields of a form that few need. */
 export async function unfold(form: Locator): Promise<void> {
-  for (const summary of await form.locator('details > summary').all()) await summary.click()
+  const summaries = form.locator('details > summary')
+  await summaries.first().waitFor()
+  for (const summary of await summaries.all()) await summary.click()
 }
