@@ -27,6 +27,9 @@ export const messageId = (...parts: readonly (string | number)[]): string =>
 
 const ADVICE = 'RETRAI_WEBHOOK_HOSTS can name the host, if you want that.'
 
+/** It leads to this machine, and so do all names below it (RFC 6761). Other names are looked up at each connection. */
+const LOCALHOST = /(?:^|\.)localhost\.?$/
+
 /** Why nothing may be sent to an address; null if something may. @param hosts those that may have any address */
 export function urlProblem(url: string, hosts: ReadonlySet<string>): string | null {
   const parsed = URL.parse(url)
@@ -36,7 +39,7 @@ export function urlProblem(url: string, hosts: ReadonlySet<string>): string | nu
   }
   if (hosts.has(parsed.hostname)) return null
   if (parsed.protocol === 'http:') return `It must be https. ${ADVICE}`
-  return isPrivateHost(parsed)
+  return isPrivateHost(parsed) || LOCALHOST.test(parsed.hostname)
     ? `${parsed.hostname} is not an address of the public Internet. ${ADVICE}`
     : null
 }

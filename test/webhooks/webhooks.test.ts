@@ -271,6 +271,8 @@ test.for([
   ['http://hooks.example.org/', 'must be https'],
   ['https://10.1.2.3/', 'not an address of the public Internet'],
   ['https://[::1]/', 'not an address of the public Internet'],
+  ['https://localhost/', 'not an address of the public Internet'],
+  ['https://hooks.localhost/', 'not an address of the public Internet'],
   ['https://167838211/', 'not an address of the public Internet'],
   ['https://ada:pw@hooks.example.org/', 'user name'],
   ['ftp://hooks.example.org/', 'https:// URL'],

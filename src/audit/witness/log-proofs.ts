@@ -51,7 +51,7 @@ function proofOf(
 /** A time stamp, and where a run is in the tree whose note it is about. */
 export type StampProof = { readonly proof: LogProof; readonly stamp: TimeStamp }
 
-/** The earliest time stamp over all of a run that checkpoints cover; null if there is none yet. */
+/** The earliest time stamp that covers all records of a run that are in checkpoints; null if there is none yet. */
 export const proveStamp = (
   ownLog: OwnLog,
   store: StreamReader,
