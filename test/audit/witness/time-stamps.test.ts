@@ -99,7 +99,7 @@ async function* whole(content: Buffer): AsyncGenerator<Buffer> {
 const archived = async (parts: readonly Part[]): Promise<Buffer> =>
   Buffer.concat(await packed(partsOf(parts), NOW).toArray())
 
-describe('a checkpoint', () => {
+describe.skipIf(isMissing('openssl'))('a checkpoint', () => {
   test('is stamped, openssl accepts that, and the earliest stamp over a run is in its export', async () => {
     const stamped = await stampedRun()
     const { stamp, proof } = stamped
@@ -183,7 +183,7 @@ describe('a checkpoint', () => {
   }, 60_000)
 })
 
-test.skipIf(isMissing('python3'))(
+test.skipIf(isMissing('python3') || isMissing('openssl'))(
   'an export with a time stamp that does not hold is found, by both verifiers',
   async () => {
     const other = await TestAuthority.open()
