@@ -141,9 +141,15 @@ describe('a server with witnesses', () => {
       ['--server', server.url],
       ['--data-dir', file('data')],
     ]) {
-      const done = await retrai(['export', runId, file('run.tar.gz'), '--force', ...from])
-      expect(done, done.stderr).toMatchObject({ code: 0 })
-      const seen = await retrai(['verify', file('run.tar.gz'), ...witnesses()])
+      // The folder has signatures a moment after the server has them.
+      const seen = await until(
+        async () => {
+          const done = await retrai(['export', runId, file('run.tar.gz'), '--force', ...from])
+          expect(done, done.stderr).toMatchObject({ code: 0 })
+          return retrai(['verify', file('run.tar.gz'), ...witnesses()])
+        },
+        ({ stdout }) => !stdout.includes('unwitnessed'),
+      )
       expect(seen, seen.stdout).toMatchObject({ code: 0 })
       expect(seen.stdout).toContain(`Seen by ${spec.name} at 20`)
     }
