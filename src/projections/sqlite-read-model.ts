@@ -25,6 +25,8 @@ type RunHead = { readonly run_id: string; readonly length: number; readonly head
 
 /** Runs that are kept in memory in front of the file. */
 const RECENT_RUNS = 256
+/** Pages of lists that are kept in memory until a run changes: a crowd asks for the same one. */
+const PAGES = 32
 
 /** Opens the read model. A file whose content cannot be used is replaced by an empty one, which is logged. */
 export function openReadModel(
@@ -44,6 +46,7 @@ export function openReadModel(
 export class SqliteReadModel implements ReadModel {
   readonly #options: ReadModelOptions
   readonly #recent = new LruCache<LoadedRun>(RECENT_RUNS)
+  readonly #pages = new LruCache<RunPage>(PAGES)
   /** Notified after each commit, and at the end. */
   readonly #committed = new Signal()
   /** Keeps other servers out. */
@@ -76,7 +79,12 @@ export class SqliteReadModel implements ReadModel {
   }
 
   list(query: RunQuery): RunPage | null {
-    return this.#read(({ lists }) => lists.page(query))
+    const name = JSON.stringify(query)
+    const known = this.#pages.get(name)
+    if (known !== undefined) return known
+    const page = this.#read(({ lists }) => lists.page(query))
+    if (page !== null) this.#pages.set(name, page)
+    return page
   }
 
   readonly #tagsOf = (runId: string): LaterTags | null => this.#laterTags.get(runId) ?? null
@@ -88,6 +96,7 @@ export class SqliteReadModel implements ReadModel {
   /** Takes the tags that runs were given later, by their ids. */
   tag(tagged: ReadonlyMap<string, LaterTags>): void {
     this.#laterTags = tagged
+    this.#pages.clear()
   }
 
   async waitFor(runId: string, seq: number, timeoutMs: number): Promise<boolean> {
@@ -197,6 +206,7 @@ export class SqliteReadModel implements ReadModel {
       this.#recent.set(runId, run)
       if (state.phase.type === 'ended') this.#onEnd()
     }
+    this.#pages.clear()
     this.#committed.notify()
     return ok(undefined)
   }
@@ -253,6 +263,7 @@ export class SqliteReadModel implements ReadModel {
   }
 
   #beginGeneration(): void {
+    this.#pages.clear()
     const over = this.#generation
     this.#generation = new AbortController()
     over.abort()

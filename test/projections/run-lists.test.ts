@@ -133,6 +133,12 @@ describe('the list', () => {
     expect(first?.runs.map((run) => run.run_id)).toEqual([id(3), id(2)])
     expect(second?.runs.map((run) => run.run_id)).toEqual([id(1)])
     expect(second?.next).toBeNull()
+    expect(readModel.list({ limit: 2 })).toBe(readModel.list({ limit: 2 }))
+    expect(readModel.list({ limit: 2 })?.runs[0]?.run_id).toBe(id(4))
+    readModel.tag(new Map([[id(4), { tags: ['now'], revision: 0 }]]))
+    expect(readModel.list({ limit: 2 })?.runs[0]?.tags).toEqual(['now'])
+    readModel.remove([id(4)])
+    expect(readModel.list({ limit: 2 })).toEqual(first)
     readModel.close()
   })
 

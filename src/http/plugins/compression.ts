@@ -37,30 +37,34 @@ const CODINGS = {
 export const compressAnswers = fp(
   async (app) => {
     const compressed = new WeakSet<FastifyReply>()
-    app.addHook('onSend', async (request, reply, payload) => {
+    app.addHook('onSend', (request, reply, payload, done) => {
       // The stream has failed before anything of it was sent, so this is another answer.
       if (compressed.delete(reply)) reply.removeHeader('content-encoding')
-      const isStream = payload instanceof Readable
-      if (!isStream && typeof payload !== 'string' && !Buffer.isBuffer(payload)) return payload
-      if (!isCompressible(reply)) return payload
-      const body = isStream ? payload : Buffer.from(payload)
-      if (!(body instanceof Readable) && body.length < MIN_BYTES) return payload
+      if (!isCompressible(reply, payload)) return done(null, payload)
       reply.header('vary', 'accept-encoding')
       const accepted = request.headers['accept-encoding'] || 'identity'
-      const coding = preferred(accepted, ['br', 'gzip', 'identity'])
-      if (coding === null || coding === 'identity') return payload
+      const coding =
+        accepted === 'identity' ? null : preferred(accepted, ['br', 'gzip', 'identity'])
+      if (coding === null || coding === 'identity') return done(null, payload)
       reply.header('content-encoding', coding).removeHeader('content-length')
       compressed.add(reply)
-      if (!(body instanceof Readable)) return CODINGS[coding].whole(body)
-      // If either fails or closes, so does the other: a part never looks complete.
-      return pipeline(body, CODINGS[coding].stream(), () => {})
+      if (payload instanceof Readable) {
+        // If either fails or closes, so does the other: a part never looks complete.
+        return done(
+          null,
+          pipeline(payload, CODINGS[coding].stream(), () => {}),
+        )
+      }
+      CODINGS[coding].whole(Buffer.from(payload)).then((body) => done(null, body), done)
     })
   },
   { name: 'compression' },
 )
 
 /** A download says how large it is. */
-const isCompressible = (reply: FastifyReply): boolean =>
+const isCompressible = (reply: FastifyReply, body: unknown): body is string | Buffer | Readable =>
+  (body instanceof Readable ||
+    ((typeof body === 'string' || Buffer.isBuffer(body)) && body.length >= MIN_BYTES)) &&
   reply.statusCode !== 206 &&
   !reply.hasHeader('content-disposition') &&
   !reply.hasHeader('content-encoding') &&
