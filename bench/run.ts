@@ -10,6 +10,7 @@ import { describeMachine } from './machine.ts'
 import * as models from './models.ts'
 import * as packaged from './package.ts'
 import * as rest from './rest.ts'
+import * as search from './search.ts'
 import * as startup from './startup.ts'
 import * as storeAppend from './store-append.ts'
 import * as verify from './verify.ts'
@@ -30,6 +31,7 @@ const BENCHES = [
   { name: 'live', run: live.run },
   { name: 'models', run: models.run },
   { name: 'rest', run: rest.run },
+  { name: 'search', run: search.run },
   { name: 'startup', run: startup.run },
   { name: 'package', run: packaged.run },
 ] as const

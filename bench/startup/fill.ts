@@ -37,20 +37,21 @@ const byAgent = (report: Report): AgentCommand =>
   ({ ...report, claimant: 'bench', readOnlyTools: new Set() }) as AgentCommand
 
 const CLAIM = byAgent({ type: 'claim', expected: null, pid: 1, host: 'bench' })
-const REPLY = byAgent({
-  type: 'record',
-  made: {
-    llm_usage: {
-      input_tokens: 1000,
-      output_tokens: 50,
-      cost_usd: 0.001,
-      model_name: 'scripted-model',
-      duration_ms: 900,
-      omitted_turns: 0,
+const reply = (text: string): AgentCommand =>
+  byAgent({
+    type: 'record',
+    made: {
+      llm_usage: {
+        input_tokens: 1000,
+        output_tokens: 50,
+        cost_usd: 0.001,
+        model_name: 'scripted-model',
+        duration_ms: 900,
+        omitted_turns: 0,
+      },
+      assistant_message: { text, tool_calls: [], finish_reason: 'stop' },
     },
-    assistant_message: { text: 'All is done already.', tool_calls: [], finish_reason: 'stop' },
-  },
-})
+  })
 const CHECK = byAgent({
   type: 'record',
   made: {
@@ -63,9 +64,9 @@ const CHECK = byAgent({
   },
 })
 
-/** The appends of one run, as the server makes them. An unfinished run waits for its model. */
-function appends(runId: string, cwd: string, finished: boolean): PreparedAppend[] {
-  const commands = [create(runId, cwd), CLAIM, ...(finished ? [REPLY, CHECK] : [])]
+/** The appends of one run, as the server makes them. @param said by the model; null: the run waits for it */
+function appends(runId: string, cwd: string, said: string | null): PreparedAppend[] {
+  const commands = [create(runId, cwd), CLAIM, ...(said === null ? [] : [reply(said), CHECK])]
   const made: PreparedAppend[] = []
   let run: LoadedRun | null = null
   for (const [second, command] of commands.entries()) {
@@ -81,14 +82,24 @@ function appends(runId: string, cwd: string, finished: boolean): PreparedAppend[
   return made
 }
 
-/** Stores `runs` runs in the project `cwd`; the last `unfinished` of them wait for their model. @returns the number of records */
-export function fill(log: BareLog, cwd: string, runs: number, unfinished: number): number {
+/**
+ * Stores `runs` runs in the project `cwd`; the last `unfinished` of them wait for their model.
+ * @param say what the model of a run says
+ * @returns the number of records
+ */
+export function fill(
+  log: BareLog,
+  cwd: string,
+  runs: number,
+  unfinished: number,
+  say: (run: number) => string = () => 'All is done already.',
+): number {
   let records = 0
   for (let first = 1; first <= runs; first += AT_ONCE) {
     const ids = Array.from({ length: Math.min(AT_ONCE, runs - first + 1) }, (_, n) => first + n)
     log.addNamedStreams(ids.map((id) => ({ id, name: streamOf(uuidOf(id)) })))
     const rows = ids.flatMap((stream) =>
-      appends(uuidOf(stream), cwd, stream <= runs - unfinished)
+      appends(uuidOf(stream), cwd, stream <= runs - unfinished ? say(stream) : null)
         .flatMap(({ events }) => events)
         .map((event, revision) => ({ stream, revision, event })),
     )
