@@ -89,6 +89,7 @@ async function main(): Promise<void> {
     const rules = async (page: Page): Promise<void> => {
       await startForm(page)
       const rules = '[{"command": "git push *", "action": "ask", "reason": "People push"}]'
+      await page.getByText('Further goals, rules and tools').click()
       await page.getByLabel('Rules for calls').fill(rules)
       await page.getByRole('region', { name: 'Approvals' }).evaluate('(it) => it.scrollIntoView()')
       await page.waitForTimeout(300)
