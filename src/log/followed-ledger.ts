@@ -56,16 +56,16 @@ export class FollowedLedger<R extends { readonly kind: string; readonly payload:
 
   /** Reads the ledger to its end. */
   read(): ResultAsync<S, AppendError | LoadError> {
-    return this.extend('', () => ok([]))
+    return this.extend(null, () => ok([]))
   }
 
-  /** Appends what `decide` returns for the ledger as it is then. */
+  /** Appends what `decide` returns for the ledger as it is then. @param principal null for what a server does by itself */
   extend<X = never>(
-    principal: string,
+    principal: string | null,
     decide: (state: S) => Result<readonly R[], X>,
   ): ResultAsync<S, AppendError | LoadError | X> {
     const { store, sign } = this.#deps
-    const author = { commandId: randomUUID(), principal }
+    const author = { commandId: randomUUID(), ...(principal !== null && { principal }) }
     const options = { from: this.#folded, sign }
     return decideAndAppend(store, this.#definition, decide, author, options).map(
       (folded: Folded<S>) => {

@@ -5,14 +5,14 @@ import { basename, join } from 'node:path'
 import { errAsync, okAsync, type Result, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import type { DeliveryView, NewWebhookView, TestedWebhook, WebhookView } from '../api/webhooks.ts'
-import { Backoff } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
 import { LruCache } from '../lib/lru-cache.ts'
 import { messageOf } from '../lib/message-of.ts'
 import { sha256 } from '../lib/sha256.ts'
 import { writeDurably } from '../lib/write-durably.ts'
 import type { Signing } from '../log/chain.ts'
-import { decideAndAppend, emptyStream, foldStream, type LoadError } from '../log/decider.ts'
+import type { LoadError } from '../log/decider.ts'
+import { FollowedLedger } from '../log/followed-ledger.ts'
 import { originOf, readRecords } from '../log/run-log.ts'
 import type { AppendError, EventStore } from '../store/event-store.ts'
 import { Deliverer } from './deliverer.ts'
@@ -62,26 +62,28 @@ const EndpointFile = z.strictObject({ url: z.string(), secret: z.string() })
  */
 export class Webhooks {
   readonly #deps: WebhooksDeps
+  readonly #ledger: FollowedLedger<WebhookEntry, Subscriptions>
   /** Null until there is a webhook. */
   #opened: DeliveryBook | null = null
   readonly #send: ReturnType<typeof sender>
   readonly #deliverers = new Map<string, Deliverer>()
   readonly #roots = new LruCache<Root | null>(KNOWN_ROOTS)
-  readonly #stop = new AbortController()
-  readonly #started: Promise<void>
-  #ledger = emptyStream(WEBHOOK_LEDGER)
+  #isClosed = false
+  /** Resolves when nothing of the deleted webhooks is left. */
+  #ending: Promise<unknown> = Promise.resolve()
 
   /** Delivers until `close`. */
   constructor(deps: WebhooksDeps) {
     this.#deps = deps
     this.#send = sender(deps.hosts, deps.clock)
-    this.#started = this.#start()
+    this.#ledger = new FollowedLedger(WEBHOOK_LEDGER, deps, { changed: () => this.#takeOver() })
   }
 
   async close(): Promise<void> {
-    this.#stop.abort()
-    await this.#started
+    this.#isClosed = true
+    await this.#ledger.close()
     await Promise.all(this.#deliverers.values().map((deliverer) => deliverer.close()))
+    await this.#ending
     this.#opened?.close()
   }
 
@@ -134,7 +136,10 @@ export class Webhooks {
   /** @returns what it was */
   delete(id: string, principal: string): ResultAsync<WebhookView, WebhookError> {
     return this.#own(id).andThen((before) =>
-      this.#record('webhook_deleted', { id }, principal).map(() => before),
+      this.#record('webhook_deleted', { id }, principal).map(async () => {
+        await this.#ending
+        return before
+      }),
     )
   }
 
@@ -151,68 +156,54 @@ export class Webhooks {
 
   #file = (id: string): string => join(this.#deps.dataDir, 'keys', `webhook-${id}.json`)
 
-  async #start(): Promise<void> {
-    const { store, log } = this.#deps
-    const backoff = new Backoff([100, 5_000])
-    while (!this.#stop.signal.aborted) {
-      const read = await foldStream(store, WEBHOOK_LEDGER)
-      if (read.isOk()) {
-        this.#ledger = read.value
-        return this.#takeOver(read.value.state)
-      }
-      log.warn({ error: read.error }, 'the ledger of webhooks cannot be read now; retrying')
-      await backoff.wait(this.#stop.signal)
-    }
-  }
-
   #record<K extends WebhookEntry['kind']>(
     kind: K,
     payload: Extract<WebhookEntry, { kind: K }>['payload'],
-    principal?: string,
+    principal: string | null,
   ): ResultAsync<void, WebhookError> {
-    const { store, sign, clock } = this.#deps
-    const author = { commandId: randomUUID(), ...(principal === undefined ? {} : { principal }) }
-    const wanted = { kind, ts: clock(), payload } as WebhookEntry
-    const options = { from: this.#ledger, sign }
-    return decideAndAppend(
-      store,
-      WEBHOOK_LEDGER,
-      (known) => decide(known, wanted),
-      author,
-      options,
-    ).map(async (ledger) => {
-      if (ledger.revision <= this.#ledger.revision) return
-      this.#ledger = ledger
-      await this.#takeOver(ledger.state)
-    })
+    const entry = { kind, ts: this.#deps.clock(), payload } as WebhookEntry
+    return this.#ledger
+      .extend(principal, (known) => decide(known, entry))
+      .map(() => this.#takeOver())
   }
 
   /** Begins to deliver for new webhooks of this server, and ends that for deleted ones. */
-  async #takeOver(subscriptions: Subscriptions): Promise<void> {
+  #takeOver(): void {
+    if (this.#isClosed) return
+    const { state: subscriptions } = this.#ledger
     for (const webhook of subscriptions.values()) {
       const known = this.#deliverers.get(webhook.id)
-      if (known !== undefined) known.update(webhook)
-      else this.#deliver(webhook)
+      if (known === undefined) this.#deliver(webhook)
+      else known.update(webhook)
     }
     for (const [id, deliverer] of this.#deliverers) {
       if (subscriptions.has(id)) continue
       this.#deliverers.delete(id)
+      this.#ending = Promise.all([this.#ending, this.#forget(id, deliverer)])
+    }
+  }
+
+  /** Ends the deliveries of a deleted webhook, and removes what is kept for them. Never rejects. */
+  async #forget(id: string, deliverer: Deliverer): Promise<void> {
+    try {
       await deliverer.close()
       this.#book.forget(id)
       await rm(this.#file(id), { force: true })
+    } catch (err) {
+      this.#deps.log.warn({ err, webhook: id }, 'something of a deleted webhook is left')
     }
   }
 
   #deliver(webhook: Webhook): void {
     const endpoint = this.#endpointOf(webhook.id)
-    if (endpoint === null || this.#stop.signal.aborted) return
+    if (endpoint === null) return
     const { store, clock, log } = this.#deps
     const deps = { store, clock, log, book: this.#book, send: this.#send }
     const deliverer = new Deliverer(webhook, endpoint, {
       ...deps,
       wants: (one, runId) => this.#wants(one, runId),
       stop: async (id, reason) => {
-        const stopped = await this.#record('webhook_stopped', { id, reason })
+        const stopped = await this.#record('webhook_stopped', { id, reason }, null)
         if (stopped.isErr()) throw new Error(`its stop is not recorded: ${stopped.error.type}`)
         log.warn({ webhook: id, reason }, 'a webhook has stopped: retrai webhooks resume')
       },
