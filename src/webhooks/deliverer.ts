@@ -1,4 +1,4 @@
-import type { DeliveryView, TestedWebhook, WebhookView } from '../api/webhooks.ts'
+import type { TestedWebhook, WebhookView } from '../api/webhooks.ts'
 import { keepRunning } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
 import { Signal } from '../lib/signal.ts'
@@ -6,9 +6,9 @@ import { decode } from '../log/codec.ts'
 import { cursorOf, positionOf, runOf } from '../log/feed-cursor.ts'
 import { RUN_STREAM_PREFIX, statusAt } from '../log/run-log.ts'
 import type { EventStore, Position, RecordedEvent } from '../store/event-store.ts'
+import { Backlog, type Begun } from './backlog.ts'
 import type { DeliveryBook, Due } from './delivery-book.ts'
 import type { Webhook } from './ledger.ts'
-import { Schedule } from './schedule.ts'
 import { type Endpoint, messageId, type Send } from './send.ts'
 
 /** A delivery that is not received for this long stops its webhook. */
@@ -42,14 +42,14 @@ export class Deliverer {
   readonly #ended: Promise<void>
   readonly #changed = new Signal()
   #webhook: Webhook
-  #schedule: Schedule
+  #backlog: Backlog
   #cursor: string | null
 
   constructor(webhook: Webhook, endpoint: Endpoint, deps: DelivererDeps) {
     this.#deps = deps
     this.#endpoint = endpoint
     this.#webhook = webhook
-    this.#schedule = this.#known()
+    this.#backlog = new Backlog(deps.book, webhook.id)
     this.#cursor = deps.book.progress(webhook.id)?.cursor ?? webhook.from
     this.#ended = keepRunning(() => this.#round(), {
       signal: this.#ending.signal,
@@ -74,15 +74,14 @@ export class Deliverer {
 
   /** Tries all that is held again at once, as if it had not been tried. */
   retry(): void {
-    this.#deps.book.release(this.#webhook.id, true)
-    this.#schedule.release()
+    this.#backlog.release(true)
     this.#changed.notify()
   }
 
   view(): WebhookView {
     const { id, kinds, run, created_at, created_by, stopped } = this.#webhook
     const { delivered = 0, last_error = null } = this.#deps.book.progress(id) ?? {}
-    const { nextTry, pending } = this.#schedule
+    const { nextTry, pending } = this.#backlog
     const next = stopped === null && nextTry !== null ? Math.max(nextTry, this.#deps.clock()) : null
     return {
       ...{ id, url: this.#endpoint.url, kinds, run, created_by, delivered, pending },
@@ -102,27 +101,20 @@ export class Deliverer {
     return send(this.#endpoint, id, JSON.stringify(body), this.#ending.signal)
   }
 
-  #known(): Schedule {
-    const { book } = this.#deps
-    const { id } = this.#webhook
-    return new Schedule(book.waiting(id), book.held(id))
-  }
-
   /** Reads and delivers, until one of the two fails, or the store was lost for a moment. */
   async #round(): Promise<void> {
     const round = new AbortController()
     const signal = AbortSignal.any([this.#ending.signal, round.signal])
     const end = (cause: unknown): void => round.abort(cause)
     const place = await this.#place()
-    this.#schedule = this.#known()
+    this.#backlog = new Backlog(this.#deps.book, this.#webhook.id)
     const parts = [this.#read(place, signal), this.#deliver(signal, end)]
     await Promise.all(parts.map((part) => part.then(() => end(null), end)))
     if (round.signal.reason !== null) throw round.signal.reason
   }
 
   async #read({ after, since }: Place, signal: AbortSignal): Promise<void> {
-    const { store, book } = this.#deps
-    const { id } = this.#webhook
+    const { store } = this.#deps
     let unnoted = 0
     for await (const item of store.subscribeAll({ after, prefix: RUN_STREAM_PREFIX, signal })) {
       // The store that answers next may hold another log.
@@ -134,12 +126,11 @@ export class Deliverer {
       const cursor = cursorOf(runOf(last.stream) ?? '', last)
       unnoted += item.events.length
       if (due.length > 0 || unnoted >= NOTED_EVENTS) {
-        book.add(id, cursor, due)
+        this.#backlog.add(cursor, due)
         unnoted = 0
       }
       // Only now: if that fails, the next round reads the same again.
       this.#cursor = cursor
-      for (const { run_id } of due) this.#schedule.add(run_id)
       this.#changed.notify()
     }
   }
@@ -184,9 +175,9 @@ export class Deliverer {
     while (!signal.aborted) {
       const seen = this.#changed.count
       const isStopped = this.#webhook.stopped !== null
-      const runId = isStopped ? null : this.#schedule.begin(clock())
-      if (runId !== null) {
-        const attempt = this.#try(runId, signal)
+      const begun = isStopped ? null : this.#backlog.begin(clock())
+      if (begun !== null) {
+        const attempt = this.#try(begun, signal)
           .catch(end)
           .finally(() => {
             trying.delete(attempt)
@@ -195,7 +186,7 @@ export class Deliverer {
         trying.add(attempt)
         continue
       }
-      const waitMs = isStopped ? Infinity : this.#schedule.waitFrom(clock()) * 1000
+      const waitMs = isStopped ? Infinity : this.#backlog.waitFrom(clock()) * 1000
       const wake = () => this.#changed.notify()
       const timer = setTimeout(wake, Math.ceil(Math.min(waitMs, LONGEST_WAIT_MS)))
       await this.#changed.wait(signal, seen)
@@ -204,45 +195,24 @@ export class Deliverer {
     await Promise.all(trying)
   }
 
-  /** Tries the first pending record of a run. Rejects if the log cannot be read, or nothing can be noted. */
-  async #try(runId: string, signal: AbortSignal): Promise<void> {
-    const { book, send, clock } = this.#deps
+  /** Rejects if the log cannot be read, or nothing can be noted. */
+  async #try({ runId, attempt }: Begun, signal: AbortSignal): Promise<void> {
+    const { book, send, stop, clock } = this.#deps
     const { id } = this.#webhook
-    const schedule = this.#schedule
-    const first = book.first(id, runId)
-    if (first === null) throw new Error(`nothing of the run ${runId} is pending`)
-    const { n, due } = first
-    const { seq, hash, kind } = due
-    const data = { run_id: runId, seq, hash, status: await this.#statusOf(due) }
+    const backlog = this.#backlog
+    const { n, due } = book.first(id, runId)
+    const { run_id, seq, hash, kind } = due
+    const data = { run_id, seq, hash, status: await this.#statusOf(due) }
     const body = JSON.stringify({ type: kind, timestamp: isoTime(due.ts), data })
-    const webhook_id = messageId(id, runId, seq, hash)
+    const webhook_id = messageId(id, run_id, seq, hash)
     const at = isoTime(clock())
     const { answer: _, ...answered } = await send(this.#endpoint, webhook_id, body, signal)
+    const { status, error } = answered
     // A server that stops has ended it.
-    if (answered.error !== null && signal.aborted) return
-    const attempt = schedule.triesOf(runId) + 1
-    const delivery: DeliveryView = {
-      webhook_id,
-      run_id: runId,
-      seq,
-      kind,
-      attempt,
-      at,
-      ...answered,
-    }
-    if (answered.error === null) {
-      book.received(id, n, delivery)
-      if (schedule.received(runId)) book.release(id, false)
-      return
-    }
-    const held = schedule.refused(runId, clock())
-    book.refused(id, held, delivery)
-    await this.#stopIfHopeless(held.since, answered)
-  }
-
-  async #stopIfHopeless(since: number, { status, error }: Pick<TestedWebhook, 'status' | 'error'>) {
-    const { stop, clock } = this.#deps
-    const { id } = this.#webhook
+    if (error !== null && signal.aborted) return
+    const delivery = { webhook_id, run_id, seq, kind, attempt, at, ...answered }
+    if (error === null) return backlog.received(n, delivery)
+    const since = backlog.refused(delivery, clock())
     if (status === 410) await stop(id, 'It answered 410: it wants no more.')
     else if (clock() - since > GIVE_UP_S) {
       await stop(id, `A delivery was not received for 72 hours. ${error}`)

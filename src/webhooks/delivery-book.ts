@@ -53,10 +53,15 @@ const Progress = z.object({
   delivered: z.int(),
   last_error: z.string().nullable(),
 })
-const HeldRow = z.object({
-  ...{ run_id: z.string(), tries: z.int(), since: z.number(), next_try: z.number() },
-})
-const RunRow = z.object({ run_id: z.string(), count: z.int() })
+const RunRow = z
+  .object({
+    ...{ run_id: z.string(), pending: z.int(), tries: z.int().nullable() },
+    ...{ since: z.number().nullable(), next_try: z.number().nullable() },
+  })
+  .transform(({ run_id, pending, tries, since, next_try }) => {
+    const isHeld = tries !== null && since !== null && next_try !== null
+    return { run_id, pending, held: isHeld ? { tries, since, next_try } : null }
+  })
 
 /**
  * How far the webhooks of a server are. The file can be lost: the records since the creation of each webhook
@@ -87,30 +92,20 @@ export class DeliveryBook {
     return found === undefined ? null : Progress.parse(found)
   }
 
-  /** The runs with pending records, the one that has waited longest first. */
-  waiting(webhook: string): readonly z.infer<typeof RunRow>[] {
-    const sql = `SELECT run_id, count(*) AS count FROM pending WHERE webhook = ?
+  /** The runs with pending records, the one that has waited longest first. `held`: why the first of them waits. */
+  runs(webhook: string): readonly z.infer<typeof RunRow>[] {
+    const sql = `SELECT run_id, count(*) AS pending, tries, since, next_try
+      FROM pending LEFT JOIN held USING (webhook, run_id) WHERE webhook = ?
       GROUP BY run_id ORDER BY min(n)`
     return z.array(RunRow).parse(this.#prepared(sql).all(webhook))
   }
 
-  held(webhook: string): ReadonlyMap<string, Held> {
-    const rows = this.#prepared('SELECT * FROM held WHERE webhook = ?').all(webhook)
-    return new Map(
-      z
-        .array(HeldRow)
-        .parse(rows)
-        .map(({ run_id, ...held }) => [run_id, held] as const),
-    )
-  }
-
-  /** The first pending record of a run. */
-  first(webhook: string, runId: string): { readonly n: number; readonly due: Due } | null {
+  /** The first pending record of a run that has some. */
+  first(webhook: string, runId: string): { readonly n: number; readonly due: Due } {
     const sql = 'SELECT n, record FROM pending WHERE webhook = ? AND run_id = ? ORDER BY n LIMIT 1'
     const found = this.#get(sql, webhook, runId)
-    return found === undefined
-      ? null
-      : { n: Number(found.n), due: JSON.parse(String(found.record)) }
+    if (found === undefined) throw new Error(`nothing of the run ${runId} is pending`)
+    return { n: Number(found.n), due: JSON.parse(String(found.record)) }
   }
 
   /** Notes that the log was read up to a cursor, and which records are due. */
