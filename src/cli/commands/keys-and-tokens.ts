@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { Command, InvalidArgumentError, Option } from 'commander'
-import { err, ok, ResultAsync } from 'neverthrow'
+import { err } from 'neverthrow'
 import type { NewTokenView, TokenView } from '../../api/auth.ts'
 import { ROLES, type Role, TokenName } from '../../api/auth.ts'
 import { CATALOGUE } from '../../api/problems.ts'
@@ -9,20 +9,18 @@ import { Auth, type TokenFailure, type WantedToken } from '../../auth/auth.ts'
 import { tokenView } from '../../auth/token-ledger.ts'
 import { tokenProblem } from '../../http/problems/problem-of.ts'
 import { readStorePlace } from '../../server/read-settings.ts'
-import { type Connection, connect, type ServerOptions, serverCommand } from '../connection.ts'
+import { connect, connected, type ServerOptions, serverCommand } from '../connection.ts'
 import { dataDirOf, keyringOf, openStore, signingOf } from '../data-folder.ts'
 import { io } from '../terminal/io.ts'
 import { DATA_DIR, duration, given, type JsonOption } from '../terminal/option-values.ts'
 import { print, printJson, printList, say } from '../terminal/print.ts'
-import { endingWith, offline, type Steps } from '../terminal/steps.ts'
+import { offline, type Steps } from '../terminal/steps.ts'
 
 const HELP = `
 Make and revoke tokens through a running server: it needs the token of an admin
-after the first one is made. Or, while no server uses the log, in the log itself
-(--data-dir, --store). The first token must have the role admin.
-docs/operations.md says what each role may do.`
-
-type Options = JsonOption & ServerOptions & { readonly dataDir?: string; readonly store?: string }
+after the first one is made. The first one must have the role admin. While no
+server uses the log, "create" can also make a token in the log itself
+(--data-dir, --store). docs/operations.md says what each role may do.`
 
 /** `retrai token`: the tokens of a server. */
 export const tokenCommand = (): Command =>
@@ -34,12 +32,15 @@ export const tokenCommand = (): Command =>
     .addHelpText('after', HELP)
 
 const subcommand = (name: string): Command =>
-  serverCommand(name)
-    .option('--data-dir <folder>', 'the data folder of a stopped server')
-    .option('--store <url>', 'esdb://… of an EventStoreDB')
-    .option('--json', 'print the answer of the API')
+  serverCommand(name).option('--json', 'print the answer of the API')
 
-type Creation = Options & { readonly role: Role; readonly expiresIn?: number }
+type Creation = JsonOption &
+  ServerOptions & {
+    readonly role: Role
+    readonly expiresIn?: number
+    readonly dataDir?: string
+    readonly store?: string
+  }
 
 const createCommand = (): Command =>
   subcommand('create')
@@ -53,58 +54,9 @@ const createCommand = (): Command =>
       'a time such as 12h or 30d (default: it does not expire)',
       duration,
     )
-    .action(
-      onTokens(async function* (book, name: string, options: Creation) {
-        const { role, expiresIn = null, json } = options
-        const created = yield* book.create({ name, role, expiresIn })
-        const { secret, expires_at } = created
-        const until = expires_at === null ? 'does not expire' : `expires ${expires_at}`
-        say(`The token "${name}" has the role ${role} and ${until}. Its secret is shown only now:`)
-        await (json ? printJson(created) : print(secret))
-      }),
-    )
-
-const listCommand = (): Command =>
-  subcommand('list')
-    .description('List all tokens, newest first, revoked ones too.')
-    .action(
-      onTokens(async function* (book, { json = false }: Options) {
-        const tokens = yield* book.list()
-        if (tokens.length === 0 && !json) return say('There are no tokens yet.')
-        await printList(json, HEAD, tokens, rowOf)
-      }),
-    )
-
-const revokeCommand = (): Command =>
-  subcommand('revoke')
-    .description('Revoke a token. The server refuses it from now on, and closes its connections.')
-    .argument('<name>')
-    .option('--reason <text>', 'kept in the log')
-    .action(
-      onTokens(async function* (
-        book,
-        name: string,
-        { reason, json }: Options & { readonly reason?: string },
-      ) {
-        const token = (yield* book.list()).find((each) => each.name === name)
-        if (token === undefined) return yield* err(`There is no token "${name}".`)
-        const revoked = yield* book.revoke(token.id, reason)
-        await (json ? printJson(revoked) : print(`${name} revoked`))
-      }),
-    )
-
-/** The action of a command on the tokens of a server, or of a log that no server uses. `work` also gets its arguments. */
-const onTokens =
-  <A extends readonly unknown[]>(work: (book: TokenBook, ...args: A) => Steps) =>
-  (...args: readonly unknown[]): Promise<void> =>
-    endingWith(async function* () {
-      const options: Options = (args.at(-1) as Command).opts()
-      const { dataDir, store } = options
-      const withBook = (book: TokenBook) => work(book, ...(args as unknown as A))
-      return (dataDir ?? store) === undefined
-        ? yield* withBook(bookOfServer(yield* connect(options)))
-        : yield* withBookOfStore(given({ dataDir, store }), withBook)
-    })
+    .option('--data-dir <folder>', 'the data folder of a stopped server')
+    .option('--store <url>', 'esdb://… of an EventStoreDB')
+    .action(offline(create))
 
 function tokenName(text: string): string {
   const name = TokenName.safeParse(text)
@@ -112,29 +64,24 @@ function tokenName(text: string): string {
   throw new InvalidArgumentError(`It ${name.error.issues.map(({ message }) => message).join(' ')}.`)
 }
 
-const HEAD = ['NAME', 'ROLE', 'STATUS', 'CREATED', 'BY', 'EXPIRES']
-
-const rowOf = ({ name, role, status, created_at, created_by, expires_at }: TokenView) => [
-  ...[name, role, status, created_at, created_by ?? '', expires_at ?? 'never'],
-]
-
-type Answered<T> = ResultAsync<T, string>
-
-/** Makes, lists and revokes tokens. Errors are texts for people. */
-type TokenBook = {
-  create(wanted: WantedToken): Answered<NewTokenView>
-  /** Newest first. */
-  list(): Answered<readonly TokenView[]>
-  revoke(id: string, reason: string | undefined): Answered<TokenView>
+async function* create(name: string, options: Creation): Steps {
+  const { role, expiresIn = null, json, dataDir, store } = options
+  const wanted = { name, role, expiresIn }
+  const created = yield* (dataDir ?? store) === undefined
+    ? createOnServer(wanted, options)
+    : createInStore(wanted, given({ dataDir, store }))
+  const { secret, expires_at } = created
+  const until = expires_at === null ? 'does not expire' : `expires ${expires_at}`
+  say(`The token "${name}" has the role ${role} and ${until}. Its secret is shown only now:`)
+  await (json ? printJson(created) : print(secret))
 }
 
-function bookOfServer({ client: { tokens }, explain }: Connection): TokenBook {
-  return {
-    create: ({ name, role, expiresIn }) =>
-      tokens.create({ name, role, expires_in: expiresIn }).mapErr(explain),
-    list: () => tokens.list().mapErr(explain),
-    revoke: (id, reason) => tokens.revoke(id, { reason }).mapErr(explain),
-  }
+async function* createOnServer(
+  { name, role, expiresIn }: WantedToken,
+  options: ServerOptions,
+): Steps<NewTokenView> {
+  const { client, explain } = yield* connect(options)
+  return yield* client.tokens.create({ name, role, expires_in: expiresIn }).mapErr(explain)
 }
 
 const HINT =
@@ -145,40 +92,24 @@ const PRINCIPAL = 'local'
 const now = (): number => Date.now() / 1000
 const silent = { warn: () => {}, error: () => {} }
 
-async function* withBookOfStore(
+async function* createInStore(
+  wanted: WantedToken,
   place: { readonly dataDir?: string; readonly store?: string },
-  work: (book: TokenBook) => Steps,
-): Steps {
+): Steps<NewTokenView> {
   const { EVENTSTORE_URL, RETRAI_DATA_DIR } = yield* readStorePlace(place, io().env)
   const opened = await openStore(EVENTSTORE_URL ?? RETRAI_DATA_DIR)
   const store = yield* opened.mapErr((why) => `${why} ${HINT}`)
   const sign = signingOf(RETRAI_DATA_DIR)
   const auth = new Auth({ store, sign, configured: null, clock: now, log: silent })
   try {
-    if (await auth.read(READ_WITHIN_MS)) return yield* work(bookOf(auth))
-    yield* err('The tokens cannot be read: the store is not available, or is damaged.')
+    if (!(await auth.read(READ_WITHIN_MS))) {
+      yield* err('The tokens cannot be read: the store is not available, or is damaged.')
+    }
+    const { token, secret } = yield* auth.create(wanted, PRINCIPAL).mapErr(explain)
+    return { ...tokenView(token, now()), secret }
   } finally {
     await auth.close()
     await store.close()
-  }
-}
-
-function bookOf(auth: Auth): TokenBook {
-  return {
-    create: (wanted) =>
-      auth
-        .create(wanted, PRINCIPAL)
-        .map(({ token, secret }) => ({ ...tokenView(token, now()), secret }))
-        .mapErr(explain),
-    list: () => {
-      const all = auth.tokens().map((token) => tokenView(token, now()))
-      return new ResultAsync(Promise.resolve(ok(all.reverse())))
-    },
-    revoke: (id, reason) =>
-      auth
-        .revoke(id, reason ?? null, PRINCIPAL)
-        .map((token) => tokenView(token, now()))
-        .mapErr(explain),
   }
 }
 
@@ -186,6 +117,43 @@ function explain(error: TokenFailure): string {
   const { code, detail } = tokenProblem(error)
   return detail ?? CATALOGUE[code][2]
 }
+
+const HEAD = ['NAME', 'ROLE', 'STATUS', 'CREATED', 'BY', 'EXPIRES']
+
+const rowOf = ({ name, role, status, created_at, created_by, expires_at }: TokenView) => [
+  ...[name, role, status, created_at, created_by ?? '', expires_at ?? 'never'],
+]
+
+const listCommand = (): Command =>
+  subcommand('list')
+    .description('List all tokens, newest first, revoked ones too.')
+    .action(
+      connected(async function* ({ client, explain }, { json = false }: JsonOption) {
+        const tokens = yield* client.tokens.list().mapErr(explain)
+        if (tokens.length === 0 && !json) return say('There are no tokens yet.')
+        await printList(json, HEAD, tokens, rowOf)
+      }),
+    )
+
+type Revocation = JsonOption & { readonly reason?: string }
+
+const revokeCommand = (): Command =>
+  subcommand('revoke')
+    .description('Revoke a token. The server refuses it from now on, and closes its connections.')
+    .argument('<name>')
+    .option('--reason <text>', 'kept in the log')
+    .action(
+      connected(async function* (
+        { client: { tokens }, explain },
+        name: string,
+        { reason, json }: Revocation,
+      ) {
+        const token = (yield* tokens.list().mapErr(explain)).find((each) => each.name === name)
+        if (token === undefined) return yield* err(`There is no token "${name}".`)
+        const revoked = yield* tokens.revoke(token.id, { reason }).mapErr(explain)
+        await (json ? printJson(revoked) : print(`${name} revoked`))
+      }),
+    )
 
 const KEY_HELP = `
 The server signs proofs, exports and checkpoints with the newest key, and
