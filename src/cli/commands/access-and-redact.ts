@@ -4,7 +4,7 @@ import type { LoggedAccess, Redacted } from '../../client/index.ts'
 import { ACCESS_KINDS, type AccessKind } from '../../domain/access.ts'
 import { counted } from '../../lib/text.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
-import { atTerminal, talk } from '../terminal/ask.ts'
+import { agrees, atTerminal } from '../terminal/ask.ts'
 import {
   JSON_LINES,
   type JsonOption,
@@ -12,7 +12,7 @@ import {
   someOf,
   wordsOf,
 } from '../terminal/option-values.ts'
-import { oneLine, timeOf } from '../terminal/plain-text.ts'
+import { linesOf, oneLine, timeOf } from '../terminal/plain-text.ts'
 import { print, printJson, printList, say } from '../terminal/print.ts'
 import type { Steps } from '../terminal/steps.ts'
 
@@ -138,8 +138,7 @@ async function* redact(
     if (secretFile === '-' || !atTerminal()) {
       return yield* err('There is nobody to ask here. Nothing was redacted: repeat it with --yes.')
     }
-    const answer = await talk((question) => question('Redact it? [y]es, [n]o: '))
-    if (!/^y(es)?$/i.test(answer ?? '')) return yield* err('Nothing was redacted.')
+    if (!(await agrees('Redact it?'))) return yield* err('Nothing was redacted.')
   }
   // Earlier redactions stay if a later one is refused, and may be repeated.
   const first = yield* ask(what)
@@ -159,53 +158,43 @@ function previewLines(runId: string, would: Redacted, everywhere: boolean): stri
   const { seq, pointers, artifact, summaries, objects = 0, elsewhere } = would
   if (pointers.length === 0) return ['These texts are redacted already.']
   const others = elsewhere.filter(({ redactable }) => redactable)
-  return [
+  return linesOf(
     `This removes from run ${runId}, for ever:`,
-    ...pointers.map((pointer) => `  record ${seq}: ${oneLine(pointer)}`),
-    ...(artifact === null ? [] : [`  the artifact ${artifact}, of every run that names it`]),
-    ...summaries.map((summary) => `  record ${summary}: all texts of the summary`),
-    ...(objects === 0
-      ? []
-      : [
-          `  ${counted(objects, 'object')} of snapshots, of every run that has them. Their ids stay, from which a short text can be guessed.`,
-        ]),
-    ...(everywhere
+    pointers.map((pointer) => `  record ${seq}: ${oneLine(pointer)}`),
+    artifact !== null && `  the artifact ${artifact}, of every run that names it`,
+    summaries.map((summary) => `  record ${summary}: all texts of the summary`),
+    objects > 0 &&
+      `  ${counted(objects, 'object')} of snapshots, of every run that has them. Their ids stay, from which a short text can be guessed.`,
+    everywhere
       ? others.map((place) => `  record ${place.seq}: ${oneLine(place.pointer)}`)
-      : others.length === 0
-        ? []
-        : [`It stays in ${counted(others.length, 'other place')}, without --everywhere.`]),
-  ]
+      : others.length > 0 &&
+          `It stays in ${counted(others.length, 'other place')}, without --everywhere.`,
+  )
 }
 
+/** What was done at a place. @param left where else the run has the text */
 async function printPlace(
   seq: number,
   answer: Redacted,
   left: Redacted['elsewhere'],
   asJson: boolean,
 ): Promise<void> {
-  if (asJson) await printJson(answer)
-  else for (const line of linesOf(seq, answer, left)) await print(line)
-}
-
-function linesOf(seq: number, answer: Redacted, left: Redacted['elsewhere']): string[] {
+  if (asJson) return printJson(answer)
   const { pointers, artifact, erased, summaries = [], objects = 0 } = answer
   const whole = artifact === null ? '' : `, and the artifact ${artifact}`
-  return [
+  const lines = linesOf(
     oneLine(`Redacted in record ${seq}: ${pointers.join(', ')}${whole}.`),
-    ...(summaries.length === 0
-      ? []
-      : [`Redacted with it: the summaries after it, records ${summaries.join(', ')}.`]),
-    ...(objects === 0 ? [] : [`Removed: ${counted(objects, 'object')} of snapshots.`]),
-    ...(erased
-      ? []
-      : [
-          'This server does not show it any more, and other servers of the same store follow. The store still contains it.',
-        ]),
-    ...(left.length === 0 ? [] : ['This run still contains it:']),
-    ...left.map(({ seq, pointer, redactable }) => {
+    summaries.length > 0 &&
+      `Redacted with it: the summaries after it, records ${summaries.join(', ')}.`,
+    objects > 0 && `Removed: ${counted(objects, 'object')} of snapshots.`,
+    !erased &&
+      'This server does not show it any more, and other servers of the same store follow. The store still contains it.',
+    left.length > 0 && 'This run still contains it:',
+    left.map(({ seq, pointer, redactable }) => {
       return `  ${seq} ${oneLine(pointer)}${redactable ? '' : ' (cannot be redacted)'}`
     }),
-  ]
+  )
+  for (const line of lines) await print(line)
 }
 
 type RedactWhat = {

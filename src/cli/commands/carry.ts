@@ -4,7 +4,7 @@ import type { ApplyRun } from '../../api/run-requests.ts'
 import type { CarriedFiles } from '../../client/index.ts'
 import { counted } from '../../lib/text.ts'
 import { connected } from '../connection.ts'
-import { atTerminal, talk } from '../terminal/ask.ts'
+import { agrees, atTerminal } from '../terminal/ask.ts'
 import { given, JSON_LINES, type JsonOption, seq } from '../terminal/option-values.ts'
 import { oneLine } from '../terminal/plain-text.ts'
 import { print, printJson, say } from '../terminal/print.ts'
@@ -67,8 +67,7 @@ async function* carry<E>(
     }
     for (const path of look.not_carried) say(`not carried: ${oneLine(path)}`)
     if (dryRun) return say(`Nothing was written. ${counted(look.files.length, 'file')} would be.`)
-    const answer = await talk((ask) => ask('Do it? [y]es, [n]o: '))
-    if (!/^y(es)?$/i.test(answer ?? '')) return yield* err('Nothing was done.')
+    if (!(await agrees('Do it?'))) return yield* err('Nothing was done.')
   }
   const done = yield* send({ ...why, dry_run: false }).mapErr(explain)
   if (json) return printJson(done)

@@ -6,7 +6,7 @@ import type { CallDecision, Decision } from '../../domain/records.ts'
 import { Backoff } from '../../lib/backoff.ts'
 import type { Connection } from '../connection.ts'
 import { atTerminal, talk } from '../terminal/ask.ts'
-import { oneLine, visibleJson } from '../terminal/plain-text.ts'
+import { linesOf, oneLine, visibleJson } from '../terminal/plain-text.ts'
 import { say } from '../terminal/print.ts'
 
 type WaitingFor = NonNullable<RunDetails['progress']['waiting_for']>
@@ -213,19 +213,17 @@ export const shownHash = ({ call_sha256 }: WaitingCall): string =>
 export function callLines(waiting: WaitingCall): string[] {
   const { call, content, rule, doubt } = waiting
   const { reason, by } = content
-  return [
+  return linesOf(
     `The agent wants to call ${oneLine(call.tool)} (${shownHash(waiting)}…):`,
-    ...(call.raw_args === undefined
-      ? Object.entries(call.args).flatMap(([name, value]) => argLines(name, value))
-      : barred('  ', call.raw_args)),
+    call.raw_args === undefined
+      ? Object.entries(call.args).map(([name, value]) => argLines(name, value))
+      : barred('  ', call.raw_args),
     `${nameOfRule(rule)} asks first${reason === undefined ? '' : `: ${oneLine(reason)}`}`,
-    ...(doubt === null
-      ? []
-      : [`The rule applies because the call cannot be judged with certainty: ${oneLine(doubt)}`]),
-    ...(by === 'other_than_starter'
-      ? ['Somebody other than the person who started the run must answer.']
-      : []),
-  ]
+    doubt !== null &&
+      `The rule applies because the call cannot be judged with certainty: ${oneLine(doubt)}`,
+    by === 'other_than_starter' &&
+      'Somebody other than the person who started the run must answer.',
+  )
 }
 
 const SIGNS: Readonly<Record<string, string>> = { old: '-', new: '+' }

@@ -8,7 +8,7 @@ import { bundleFile } from '../../audit/bundle/unpack.ts'
 import { removeFolder } from '../../lib/remove-folder.ts'
 import { type Rechecked, recheckRun } from '../../server/recheck.ts'
 import { openDataFolderStore, openForReading, signingOf } from '../data-folder.ts'
-import { oneLine } from '../terminal/plain-text.ts'
+import { linesOf, oneLine } from '../terminal/plain-text.ts'
 import { print, printJson, say } from '../terminal/print.ts'
 import { bundleLines } from '../terminal/report-lines.ts'
 import { EXIT, offline, type Steps } from '../terminal/steps.ts'
@@ -56,7 +56,7 @@ async function* recheck(file: string, options: Options): Steps {
     await log.close()
     const rechecked = yield* checked
     if (options.json === true) await printJson(rechecked, 2)
-    else for (const line of linesOf(rechecked)) await print(line)
+    else for (const line of reportOf(rechecked)) await print(line)
     return exitOf(rechecked)
   } finally {
     await removeFolder(folder)
@@ -77,21 +77,16 @@ const programLine = ({ name, recorded, here }: Rechecked['programs'][number]): s
     ? `${name} ${here}`
     : `${name} ${here ?? 'none'} (recorded: ${recorded ?? 'none'})`
 
-function linesOf({ run_id, compared, programs, lacking, isolation }: Rechecked): string[] {
+function reportOf({ run_id, compared, programs, lacking, isolation }: Rechecked): string[] {
   const listed = lacking.slice(0, MOST_LISTED).join(', ')
-  return [
+  return linesOf(
     `Run ${run_id}, checked again here. ${isolation}`,
-    ...compared.map(({ check, recorded, here, reason }) => {
+    compared.map(({ check, recorded, here, reason }) => {
       const same = here === recorded ? 'the same as' : 'NOT the same as'
       return oneLine(`${NAMES[check]}: ${here}, ${same} recorded (${recorded}). ${reason}`)
     }),
     oneLine(`Programs here: ${programs.map(programLine).join(', ')}`),
-    ...(lacking.length === 0
-      ? []
-      : [
-          oneLine(
-            `Not in the export, so nothing is proved: ${listed}. Export the run with --files.`,
-          ),
-        ]),
-  ]
+    lacking.length > 0 &&
+      oneLine(`Not in the export, so nothing is proved: ${listed}. Export the run with --files.`),
+  )
 }

@@ -33,3 +33,7 @@ export async function talk<T>(
     terminal.close()
   }
 }
+
+/** Whether the person at the terminal says yes. */
+export const agrees = async (question: string): Promise<boolean> =>
+  /^y(es)?$/i.test((await talk((ask) => ask(`${question} [y]es, [n]o: `))) ?? '')

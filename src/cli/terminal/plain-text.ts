@@ -25,6 +25,12 @@ export function oneLine(text: string): string {
   return harmless(text).replace(/\s+/g, ' ').trim()
 }
 
+type Lines = string | false | null | undefined | readonly Lines[]
+
+/** The lines of a text for people, without those that there is no reason for (false, null or undefined). */
+export const linesOf = (...parts: readonly Lines[]): string[] =>
+  parts.flatMap((part) => (typeof part === 'object' ? linesOf(...(part ?? [])) : part || []))
+
 /** A text, or a value as JSON, in one line. @param length the most characters of the line */
 export function shorten(value: unknown, length: number): string {
   const text = typeof value === 'string' ? value : JSON.stringify(value)

@@ -12,16 +12,14 @@ import {
   type SeenCheckpoint,
 } from '../../audit/verify/report.ts'
 import { counted } from '../../lib/text.ts'
-import { oneLine, timeOf } from './plain-text.ts'
+import { linesOf, oneLine, timeOf } from './plain-text.ts'
 
 /** The report on an export, for people. */
 export function bundleLines(report: BundleReport): string[] {
   const { run_id, verified, signed, complete, artifacts, findings, holds } = report
   if (run_id === null) {
-    return [
-      'This is not an export of a run, or its beginning is missing.',
-      ...findingLines(findings),
-    ]
+    const what = 'This is not an export of a run, or its beginning is missing.'
+    return [what, ...findingLines(findings)]
   }
   const run = `Run ${run_id}`
   if (!holds) {
@@ -37,23 +35,22 @@ export function bundleLines(report: BundleReport): string[] {
     ? 'the run is complete'
     : 'the run had not ended at the time of the signature'
   const hidden = 'Withheld until the run has ended: the check that its agent does not see.'
-  return [
+  const policy = report.signed_policy
+  return linesOf(
     `${run} holds: ${counted(verified, 'record')}, ${counted(artifacts, 'artifact')}; ${end}.`,
-    ...verdictLines(report.verdict),
-    ...filesOfRunLines(report.files),
-    ...(report.withheld > 0 ? [hidden] : []),
-    ...redactionLines(report.redacted),
-    ...isolationLines(report),
-    ...familyLines(report.family),
-    ...logLines(report.log),
-    ...stampLines(report.stamp),
+    verdictLines(report.verdict),
+    filesOfRunLines(report.files),
+    report.withheld > 0 && hidden,
+    redactionLines(report.redacted),
+    isolationLines(report),
+    familyLines(report.family),
+    logLines(report.log),
+    stampLines(report.stamp),
     `Hash of the last record: ${report.head}`,
     `Signed ${report.signed_at} by the key ${report.key}`,
-    ...(report.signed_policy === null
-      ? []
-      : [`The signature names the policy ${report.signed_policy} of isolation.`]),
+    policy !== null && `The signature names the policy ${policy} of isolation.`,
     trustLine(report.trust),
-  ]
+  )
 }
 
 /** Where the run is in the log of checkpoints, and who has seen that, for people. */
@@ -103,11 +100,11 @@ function filesOfRunLines(files: BundleReport['files']): string[] {
     [redacted, 'redacted'],
     [not_kept, 'not kept by the server'],
   ] as const
-  return [
+  return linesOf(
     `Files: ${holds}, and ${counted(contents, 'content')} of ${scope}.`,
-    ...reasons.flatMap(([count, why]) => (count === 0 ? [] : [`  Not here: ${count} ${why}.`])),
-    ...withheld.slice(0, MAX_LISTED).map(({ path, id }) => oneLine(`  Withheld: ${path} (${id}).`)),
-  ]
+    reasons.map(([count, why]) => count > 0 && `  Not here: ${count} ${why}.`),
+    withheld.slice(0, MAX_LISTED).map(({ path, id }) => oneLine(`  Withheld: ${path} (${id}).`)),
+  )
 }
 
 /** How the commands of the run were isolated, for people. */
@@ -115,16 +112,13 @@ function isolationLines(report: BundleReport): string[] {
   const { isolation, isolated_checks, isolated_otherwise: count } = report
   if (isolation === null) return ['It does not say how its commands were isolated.']
   const [level = '', ...facts] = isolationFacts(isolation)
-  return [
+  return linesOf(
     oneLine(`Isolation: ${level}.`),
-    ...facts.map((fact) => `  ${oneLine(fact)}`),
-    ...(isolated_checks === 0 ? [] : [`  ${CHECKS_AS_COMMANDS}`]),
-    ...(count === 0
-      ? []
-      : [
-          `  Isolated in another way, as recorded: ${counted(count, 'result')} of calls or checks.`,
-        ]),
-  ]
+    facts.map((fact) => `  ${oneLine(fact)}`),
+    isolated_checks > 0 && `  ${CHECKS_AS_COMMANDS}`,
+    count > 0 &&
+      `  Isolated in another way, as recorded: ${counted(count, 'result')} of calls or checks.`,
+  )
 }
 
 /** The redactions, for people. */
@@ -153,8 +147,8 @@ function removalLines(removed: LiveReport['removed']): string[] {
       const file = of.archive === undefined ? '' : `, archived as ${of.archive.file}`
       return `  ${oneLine(`run ${run_id}, ${removed_at} by ${principal ?? 'unknown'}: ${rule}${file}`)}`
     })
-  const earlier = more > 0 ? [`  ${more} more before.`] : []
-  return [`Removed: ${counted(removed.length, 'run')}, all recorded.`, ...earlier, ...listed]
+  const counts = `Removed: ${counted(removed.length, 'run')}, all recorded.`
+  return linesOf(counts, more > 0 && `  ${more} more before.`, listed)
 }
 
 /** What a reader who kept a checkpoint cannot know from it. */
@@ -167,13 +161,11 @@ function sinceLines({ redacted_since: since }: LiveReport): string[] {
 /** The report on what several exports say about each other, for people. */
 export function filesLines({ exports, family, findings, holds }: FilesReport): string[] {
   const between = findings.filter(({ problem }) => problem === 'family')
-  return [
-    ...(between.length === 0
-      ? []
-      : ['These exports DO NOT FIT TOGETHER.', ...findingLines(between)]),
-    ...familyLines(family),
+  return linesOf(
+    between.length > 0 && ['These exports DO NOT FIT TOGETHER.', ...findingLines(between)],
+    familyLines(family),
     holds ? `All ${exports.length} exports hold.` : 'Not all exports hold.',
-  ]
+  )
 }
 
 /** How many records that were not compared are listed. */
@@ -181,24 +173,19 @@ const MAX_LISTED = 10
 
 /** What was compared about sub-agents and origins, for people. */
 function familyLines({ compared, not_compared: left, origins }: FamilyReport): string[] {
+  const { compared: begun = 0, redacted = 0 } = origins ?? {}
   const more = left.length - MAX_LISTED
-  return [
-    ...(compared === 0
-      ? []
-      : [`Compared ${counted(compared, 'sub-agent')} with what their parents recorded.`]),
-    ...(origins === undefined
-      ? []
-      : [`Compared ${counted(origins.compared, 'run')} with the records from which they begin.`]),
-    ...((origins?.redacted ?? 0) === 0
-      ? []
-      : [`${origins?.redacted} of them begin from records with redacted texts.`]),
-    ...left
+  return linesOf(
+    compared > 0 && `Compared ${counted(compared, 'sub-agent')} with what their parents recorded.`,
+    origins && `Compared ${counted(begun, 'run')} with the records from which they begin.`,
+    redacted > 0 && `${redacted} of them begin from records with redacted texts.`,
+    left
       .slice(0, MAX_LISTED)
       .map(
         ({ run_id, seq, why }) => `NOT COMPARED: run ${run_id}, record ${seq}: ${oneLine(why)}.`,
       ),
-    ...(more > 0 ? [`NOT COMPARED: ${more} more records that name other runs.`] : []),
-  ]
+    more > 0 && `NOT COMPARED: ${more} more records that name other runs.`,
+  )
 }
 
 function findingLines(findings: readonly Finding[]): string[] {
@@ -231,38 +218,33 @@ function witnessLine({ name, at, number, newest }: SeenCheckpoint): string {
 /** The report on a store, for people. */
 export function liveLines(report: LiveReport): string[] {
   const { holds, runs, records, ledgers, artifacts, checkpoints, findings, trust } = report
-  const { read_model, signers } = report
+  const { read_model, signers, unverified } = report
   const compared =
     checkpoints.length === 0
       ? 'There is no checkpoint to compare with, so it is unknown whether runs were dropped.'
       : `Compared with checkpoint ${[...new Set(checkpoints)].join(' and ')}.`
   const beside = Object.entries(ledgers).filter(([, length]) => length > 0)
-  const counts = [
+  const others = signers.filter(({ own }) => !own)
+  const counts = linesOf(
     `${counted(records, 'record')} in ${counted(runs, 'run')} hold, and ${counted(artifacts, 'artifact')}.`,
-    ...beside.map(([name, length]) => {
+    beside.map(([name, length]) => {
       const entries = length === 1 ? '1 entry' : `${length} entries`
       const { unsigned = 0 } = report.seals[name] ?? {}
       const old = unsigned === 0 ? '' : `, of which ${unsigned} unsigned, of an earlier version`
       return `${entries} of the ledger ${name} ${length === 1 ? 'holds' : 'hold'}${old}.`
     }),
-    ...(read_model === null
-      ? []
-      : [`Compared ${counted(read_model, 'run')} of the read model with the records.`]),
-    ...familyLines(report.family),
-    ...signers
-      .filter(({ own }) => !own)
-      .map(
-        ({ key, checkpoints: count }) =>
-          `The key ${key} of another server has signed ${counted(count, 'checkpoint')}.`,
-      ),
-    ...(holds ? redactionLines(report.redacted) : []),
-    ...removalLines(report.removed),
-    ...sinceLines(report),
-    ...(report.witnessed ?? []).map(witnessLine),
-    ...(report.unverified === undefined
-      ? []
-      : [oneLine(`Not verified, because nothing signs it: ${report.unverified.join(', ')}.`)]),
-  ]
+    read_model !== null &&
+      `Compared ${counted(read_model, 'run')} of the read model with the records.`,
+    familyLines(report.family),
+    others.map(({ key, checkpoints: signed }) => {
+      return `The key ${key} of another server has signed ${counted(signed, 'checkpoint')}.`
+    }),
+    holds && redactionLines(report.redacted),
+    removalLines(report.removed),
+    sinceLines(report),
+    report.witnessed?.map(witnessLine),
+    unverified && oneLine(`Not verified, because nothing signs it: ${unverified.join(', ')}.`),
+  )
   if (!holds) {
     const verdict = isBroken(findings) ? 'The store DOES NOT HOLD.' : NOT_ALL_READ
     return [verdict, ...findingLines(findings), ...counts, compared]
