@@ -1,4 +1,4 @@
-import { err, ok, safeTry } from 'neverthrow'
+import { err, ok, type Result, safeTry } from 'neverthrow'
 import type { z } from 'zod'
 import type { Checkpoint } from '../../api/audit.ts'
 import { keysInLog } from '../../audit/checkpoints/checkpoint-stream.ts'
@@ -34,30 +34,50 @@ type Target = {
 /** What the log must still have: a checkpoint that the reader has kept, or what witnesses have seen. At most one is there. */
 type Wanted = { readonly kept: Checkpoint | null; readonly witnesses: TrustedWitnesses | null }
 
+/** Where all runs and ledgers are verified. */
+type Place = {
+  /** The checkpoints there, and which witnesses have signed that they have seen them. */
+  shown(witnesses: TrustedWitnesses): ReturnType<typeof shownByLog>
+  verify(kept: Checkpoint | null): Promise<Result<LiveReport, string>>
+}
+
 /** Verifies all runs and ledgers of a server, a data folder or an EventStoreDB. */
 export async function* verifyLive(
-  { server, dataDir: given, store }: Target,
+  { server, dataDir, store }: Target,
   { kept, witnesses }: Wanted,
   anchors: TrustAnchors,
 ): Steps<LiveReport> {
   const began = performance.now()
+  await using opened = new AsyncDisposableStack()
+  const place = yield* dataDir !== undefined
+    ? inFolder(dataDir, anchors, opened)
+    : store !== undefined
+      ? inEventStoreDb(store, anchors, opened)
+      : onServer(server, anchors)
+  const seen = witnesses && checkWitnesses(yield* await place.shown(witnesses), witnesses)
   const state = () => `Verifying … ${seconds(began)}`
-  if (given !== undefined) {
-    const dataDir = yield* dataDirOf(given)
-    const artifacts = yield* readArtifactSettings(io().env)
-    const place = { dataDir, artifacts, anchors }
-    if (witnesses === null)
-      return yield* await withProgress(state, verifyFolder({ ...place, kept }))
-    await using opened = new AsyncDisposableStack()
-    const log = yield* openForReading(dataDir)
-    opened.defer(log.close)
-    const seen = checkWitnesses(yield* await shownByLog(log.reader), witnesses)
-    return withWitnesses(
-      yield* await withProgress(state, verifyFolder({ ...place, kept: seen.kept })),
-      seen,
-    )
+  const report = yield* await withProgress(state, place.verify(seen?.kept ?? kept))
+  if (seen === null) return report
+  const findings = [...report.findings, ...seen.findings]
+  return { ...report, witnessed: seen.seen, holds: findings.length === 0, findings }
+}
+
+async function* inFolder(
+  given: string,
+  anchors: TrustAnchors,
+  opened: AsyncDisposableStack,
+): Steps<Place> {
+  const dataDir = yield* dataDirOf(given)
+  const artifacts = yield* readArtifactSettings(io().env)
+  const log = yield* openForReading(dataDir)
+  opened.defer(log.close)
+  return {
+    shown: () => shownByLog(log.reader),
+    verify: (kept) => verifyFolder({ dataDir, artifacts, anchors, kept }),
   }
-  if (store !== undefined) return yield* verifyEventStoreDb(store, { kept, witnesses }, anchors)
+}
+
+async function* onServer(server: string | undefined, anchors: TrustAnchors): Steps<Place> {
   const connection = yield* connect({ server, isVerifying: true })
   const { rest, explain } = connection
   const failureOf = (error: RequestError) => ({
@@ -74,44 +94,30 @@ export async function* verifyLive(
       }),
     detailsOf: runDetails,
   }
-  if (witnesses === null)
-    return yield* await withProgress(state, verifyServer(reader, kept, anchors))
-  const seen = checkWitnesses(yield* await shownByServer(reader, witnesses), witnesses)
-  return withWitnesses(
-    yield* await withProgress(state, verifyServer(reader, seen.kept, anchors)),
-    seen,
-  )
+  return {
+    shown: (witnesses) => shownByServer(reader, witnesses),
+    verify: (kept) => verifyServer(reader, kept, anchors),
+  }
 }
 
-function withWitnesses(
-  report: LiveReport,
-  { findings: unseen, seen: witnessed }: ReturnType<typeof checkWitnesses>,
-): LiveReport {
-  const findings = [...report.findings, ...unseen]
-  return { ...report, witnessed, holds: findings.length === 0, findings }
-}
-
-/** Verifies all runs of an EventStoreDB, with the keys that its servers have published in it. */
-async function* verifyEventStoreDb(
+/** With the keys that its servers have published in it. */
+async function* inEventStoreDb(
   url: string,
-  { kept, witnesses }: Wanted,
   anchors: TrustAnchors,
-): Steps<LiveReport> {
+  opened: AsyncDisposableStack,
+): Steps<Place> {
   if (!isConnectionString(url)) yield* err('--store must be esdb://…, as for serve.')
   const reader = yield* await openEventStoreDb(url)
-  try {
-    const artifacts = yield* artifactsAround({ dataDir: null, reader })
-    const inLog = yield* (await keysInLog(reader)).mapErr(({ message }) => message)
-    const keys = new Map([...knownKeys({ keys: inLog }), ...anchors.keys])
-    // If the redactions cannot be read, the verification finds out why.
-    const index = (await redactionIndexOf(reader)).unwrapOr(new RedactionIndex())
-    const hiding = withRedactions(reader, index)
-    const whole = { reader: hiding, pages: () => logPages(hiding), artifacts }
-    const all = { ...whole, keys, projected: null }
-    if (witnesses === null) return yield* await verifyStore(all, kept, anchors)
-    const seen = checkWitnesses(yield* await shownByLog(hiding), witnesses)
-    return withWitnesses(yield* await verifyStore(all, seen.kept, anchors), seen)
-  } finally {
-    await reader.close()
+  opened.defer(() => reader.close())
+  const artifacts = yield* artifactsAround({ dataDir: null, reader })
+  const inLog = yield* (await keysInLog(reader)).mapErr(({ message }) => message)
+  const keys = new Map([...knownKeys({ keys: inLog }), ...anchors.keys])
+  // If the redactions cannot be read, the verification finds out why.
+  const index = (await redactionIndexOf(reader)).unwrapOr(new RedactionIndex())
+  const hiding = withRedactions(reader, index)
+  const whole = { reader: hiding, pages: () => logPages(hiding), artifacts }
+  return {
+    shown: () => shownByLog(hiding),
+    verify: (kept) => verifyStore({ ...whole, keys, projected: null }, kept, anchors),
   }
 }
