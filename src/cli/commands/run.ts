@@ -3,8 +3,6 @@ import { type Command, Option } from 'commander'
 import { err } from 'neverthrow'
 import { EFFORTS, type Effort } from '../../api/records.ts'
 import type { RunRequest } from '../../client/index.ts'
-import { LEVELS, type Level } from '../../domain/isolation.ts'
-import { OnTampering } from '../../domain/verdict.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
 import { acceptanceFrom } from '../terminal/acceptance-folder.ts'
 import { atTerminal } from '../terminal/ask.ts'
@@ -38,14 +36,10 @@ type Options = JsonOption &
     readonly model?: string
     readonly maxIterations?: number
     readonly hitl?: boolean
-    readonly isolation?: Level
     readonly effort?: Effort
     readonly fallback?: readonly string[]
     readonly network?: RunRequest['network']
     readonly mcp?: RunRequest['mcp_servers']
-    readonly withoutTool?: readonly string[]
-    readonly protect?: readonly string[]
-    readonly onTampering?: OnTampering
     readonly approvals?: string
     readonly reason?: string
     readonly detach?: boolean
@@ -58,7 +52,7 @@ type Options = JsonOption &
 
 /** `retrai run [GOAL…]`: starts a run and watches it to its end. */
 export function runCommand(): Command {
-  const command = serverCommand('run', OUTCOME_EXIT_CODES)
+  const described = serverCommand('run', OUTCOME_EXIT_CODES)
     .description(
       'Start a run and watch it until it ends. Ctrl+C stops watching, not the run. At a limit, a run that was started at a terminal waits until you raise it; others end.',
     )
@@ -82,7 +76,17 @@ export function runCommand(): Command {
     )
     .option('--max-iterations <n>', 'the most iterations', number)
     .option('--hitl', 'wait for a person after every iteration that did not reach the goal')
-  return commandOptions(limitOptions(command))
+  return limitOptions(described)
+    .option(
+      '--network <what>',
+      'what its commands may reach: none, full, or hosts and presets with commas between them, such as pypi.org,*.example.org,preset:goal',
+      network,
+    )
+    .option(
+      '--mcp <servers>',
+      'MCP servers: those that the server offers, with commas between their names, or a JSON list of names and of servers for this run only: ["docs", {"name": …, "command": …, "args": […]}]',
+      mcpServers,
+    )
     .option(
       '--approvals <file>',
       'a JSON file with rules for calls: which are allowed, ask a person, or are denied',
@@ -103,17 +107,6 @@ export function runCommand(): Command {
     )
     .option('--accept-command <command>', 'run this command instead of "bash accept.sh"')
     .option('--accept-feedback', 'tell the agent what that check printed if it failed')
-    .option(
-      '--protect <glob>',
-      'files that decide what the check finds, beside its tests and settings; may be repeated',
-      repeated,
-    )
-    .addOption(
-      new Option(
-        '--on-tampering <what>',
-        'if it changed such files: report it (default), fail, or do not look',
-      ).choices(OnTampering.options),
-    )
     .action(connected(run))
 }
 
@@ -126,33 +119,8 @@ async function* run(connection: Connection, names: readonly string[], options: O
   return yield* startRun(connection, request, options)
 }
 
-/** What the commands of a run may do and use. */
-const commandOptions = (command: Command): Command =>
-  command
-    .addOption(
-      new Option(
-        '--isolation <level>',
-        'isolate its commands at this level or a stricter one; it may not be less strict than the level of the server',
-      ).choices(LEVELS),
-    )
-    .option(
-      '--network <what>',
-      'what its commands may reach: none, full, or hosts and presets with commas between them, such as pypi.org,*.example.org,preset:goal',
-      network,
-    )
-    .option(
-      '--mcp <servers>',
-      'MCP servers: those that the server offers, with commas between their names, or a JSON list of names and of servers for this run only: ["docs", {"name": …, "command": …, "args": […]}]',
-      mcpServers,
-    )
-    .option(
-      '--without-tool <name>',
-      'a tool that the model is not offered, such as git_log; may be repeated',
-      repeated,
-    )
-
 function requestOf(options: Options): RunRequest {
-  const { isolation, network, reason, mcp, withoutTool: exclude, protect } = options
+  const { network, reason, mcp } = options
   return {
     cwd: resolve(options.cwd),
     ...given({
@@ -163,13 +131,11 @@ function requestOf(options: Options): RunRequest {
       hitl_enabled: options.hitl,
       ...limitsIn(options),
       on_limit: atTerminal() ? ('pause' as const) : undefined,
-      ...{ isolation, network, reason, mcp_servers: mcp, protect },
+      ...{ network, reason, mcp_servers: mcp },
       accept_feedback: options.acceptFeedback,
-      on_tampering: options.onTampering,
     }),
     ...(options.copy === true && { workspace: 'copy' }),
     ...(options.shared === true && { shared: true }),
-    ...(exclude === undefined ? {} : { tools: { exclude } }),
   }
 }
 

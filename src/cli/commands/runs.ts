@@ -11,7 +11,7 @@ import {
   serverCommand,
 } from '../connection.ts'
 import { waitText } from '../terminal/event-line.ts'
-import { JSON_LINES, type JsonOption, positiveInt } from '../terminal/option-values.ts'
+import { JSON_LINES, type JsonOption, positiveInt, repeated } from '../terminal/option-values.ts'
 import { oneLine } from '../terminal/plain-text.ts'
 import { print, printJson, printList, say } from '../terminal/print.ts'
 import { outcome } from '../terminal/rendered.ts'
@@ -19,11 +19,9 @@ import type { Steps } from '../terminal/steps.ts'
 import { callLines, pauseHints, shownHash } from './human-checks.ts'
 
 type ListOptions = JsonOption &
-  Pick<RunQuery, 'status' | 'parent' | 'origin' | 'q' | 'project' | 'model' | 'tag' | 'top'> & {
+  Pick<RunQuery, 'status' | 'parent' | 'origin' | 'q' | 'project' | 'model' | 'tag'> & {
     readonly limit: number
   }
-
-const more = (text: string, before: readonly string[] = []): readonly string[] => [...before, text]
 
 /** `retrai runs`: the runs, newest first. */
 export const runsCommand = (): Command =>
@@ -33,8 +31,7 @@ export const runsCommand = (): Command =>
     .addOption(new Option('--status <status>', 'only those with this status').choices(RUN_STATUSES))
     .option('--project <name>', 'only those in a folder of this name')
     .option('--model <name>', 'only those with this model')
-    .option('--tag <tag>', 'only those with this tag; repeat it for several', more)
-    .option('--top', 'only those that no agent has started')
+    .option('--tag <tag>', 'only those with this tag; repeat it for several', repeated)
     .option('--parent <run>', 'only those that the agent of this run has started')
     .option('--origin <run>', 'only those that begin from this run')
     .option('--limit <n>', 'the most to list', positiveInt, 20)
