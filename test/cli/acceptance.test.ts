@@ -21,49 +21,29 @@ async function folderOf(site: Site, files: Readonly<Record<string, string | Uint
 const FILES = { 'accept.sh': 'bash sub/ü.sh\n', 'sub/ü.sh': '\ufefftest 1 = 1\n' }
 
 describe('retrai run --accept', () => {
-  test.for([
-    ['runs accept.sh of the folder', [], 'bash accept.sh', undefined],
-    [
-      'runs the command that is given',
-      ['--accept-command', 'make accept', '--accept-feedback'],
-      'make accept',
-      true,
-    ],
-  ] as const)(
-    'sends the files of a folder, and %s',
-    async ([, args, command, feedback], { site }) => {
-      const server = await serverOf(site)
-      const cwd = await site.project()
-      const accept = ['--accept', await folderOf(site, FILES), ...args]
-      const run = ['run', 'shell-goal', '--cwd', cwd, '--model', 'scripted', ...accept, '--detach']
-      const { code, stdout, stderr } = await server.retrai(...run)
-      expect([code, stderr]).toEqual([0, expect.stringContaining('The run has started')])
-      const runId = stdout.trim()
-      const events = await server.get(`/api/runs/${runId}/events?kinds=run_created`)
-      const [{ payload }] = JSON.parse(events.text)
-      const { accept: recorded } = payload.config
-      expect(recorded).toMatchObject({ files: 2 })
-      expect(recorded.feedback).toBe(feedback)
-      const { body, text } = await server.get(`/api/runs/${runId}/artifacts/${recorded.sha256}`)
-      expect(body).toEqual({})
-      expect(JSON.parse(text)).toEqual({ files: FILES, command, salt: expect.any(String) })
-    },
-  )
-
-  test('takes a command without files, too', async ({ site }) => {
+  test('sends the files of a folder, and runs its accept.sh', async ({ site }) => {
     const server = await serverOf(site)
-    const args = ['shell-goal', '--cwd', await site.project(), '--model', 'scripted', '--detach']
-    const { code, stdout } = await server.retrai('run', ...args, '--accept-command', 'test -s done')
-    expect(code).toBe(0)
-    const events = await server.get(`/api/runs/${stdout.trim()}/events?kinds=run_created`)
-    expect(JSON.parse(events.text)[0].payload.config.accept).toMatchObject({ files: 0 })
+    const cwd = await site.project()
+    const accept = ['--accept', await folderOf(site, FILES)]
+    const run = ['run', 'shell-goal', '--cwd', cwd, '--model', 'scripted', ...accept, '--detach']
+    const { code, stdout, stderr } = await server.retrai(...run)
+    expect([code, stderr]).toEqual([0, expect.stringContaining('The run has started')])
+    const runId = stdout.trim()
+    const events = await server.get(`/api/runs/${runId}/events?kinds=run_created`)
+    const [{ payload }] = JSON.parse(events.text)
+    const { accept: recorded } = payload.config
+    expect(recorded).toMatchObject({ files: 2 })
+    const { body, text } = await server.get(`/api/runs/${runId}/artifacts/${recorded.sha256}`)
+    expect(body).toEqual({})
+    const command = 'bash accept.sh'
+    expect(JSON.parse(text)).toEqual({ files: FILES, command, salt: expect.any(String) })
   })
 
   test('says what is wrong with a folder, and starts no run', async ({ site }) => {
     const server = await serverOf(site)
     const cwd = await site.project()
-    const fails = async (folder: string, ...more: string[]) => {
-      const args = ['shell-goal', '--cwd', cwd, '--model', 'scripted', '--accept', folder, ...more]
+    const fails = async (folder: string) => {
+      const args = ['shell-goal', '--cwd', cwd, '--model', 'scripted', '--accept', folder]
       const { code, stderr } = await server.retrai('run', ...args)
       expect(code).toBe(3)
       return stderr
@@ -71,7 +51,7 @@ describe('retrai run --accept', () => {
     const folder = await folderOf(site, FILES)
     expect(await fails(site.path('nowhere'))).toContain('The folder of --accept cannot be read')
     expect(await fails(join(folder, 'accept.sh'))).toContain('is no folder')
-    expect(await fails(join(folder, 'sub'))).toMatch(/has no accept\.sh.*--accept-command CMD/)
+    expect(await fails(join(folder, 'sub'))).toContain('has no accept.sh')
     await writeFile(join(folder, 'bytes.bin'), Buffer.from([0xff, 0xfe]))
     expect(await fails(folder)).toContain('bytes.bin is not text in UTF-8')
     await writeFile(join(folder, 'bytes.bin'), 'x'.repeat(4 * 1024 * 1024))
@@ -81,11 +61,10 @@ describe('retrai run --accept', () => {
     expect(await fails(folder)).toMatch(/sub\/link is a link, or no file/)
     await mkdir(site.path('git/.git'), { recursive: true })
     await writeFile(site.path('git/.git/config'), '')
-    expect(await fails(site.path('git'), '--accept-command', 'true')).toMatch(
+    await writeFile(site.path('git/accept.sh'), '')
+    expect(await fails(site.path('git'))).toMatch(
       /accept\.files\.\.git\/config must be a path from the project/,
     )
-    const alone = ['shell-goal', '--cwd', cwd, '--model', 'scripted', '--accept-feedback']
-    expect((await server.retrai('run', ...alone)).stderr).toContain('accept_feedback needs accept')
     expect((await server.get('/api/runs')).text).toBe('[]')
   })
 })

@@ -46,8 +46,6 @@ type Options = JsonOption &
     readonly copy?: boolean
     readonly shared?: boolean
     readonly accept?: string
-    readonly acceptCommand?: string
-    readonly acceptFeedback?: boolean
   }
 
 /** `retrai run [GOAL…]`: starts a run and watches it to its end. */
@@ -105,8 +103,6 @@ export function runCommand(): Command {
       '--accept <folder>',
       'a check that the agent does not see: these files are put into a copy of the project when the goal is reached, and "bash accept.sh" must succeed there',
     )
-    .option('--accept-command <command>', 'run this command instead of "bash accept.sh"')
-    .option('--accept-feedback', 'tell the agent what that check printed if it failed')
     .action(connected(run))
 }
 
@@ -114,7 +110,7 @@ async function* run(connection: Connection, names: readonly string[], options: O
   const instructions = yield* await wordsOf({ text: options.message, file: options.file })
   const goal = yield* chosenGoal(connection, names, options)
   const approvals = yield* await rulesFrom(options.approvals)
-  const accept = yield* await acceptanceFrom(options)
+  const accept = yield* await acceptanceFrom(options.accept)
   const request = { ...goal, ...requestOf(options), ...given({ approvals, accept }), instructions }
   return yield* startRun(connection, request, options)
 }
@@ -132,7 +128,6 @@ function requestOf(options: Options): RunRequest {
       ...limitsIn(options),
       on_limit: atTerminal() ? ('pause' as const) : undefined,
       ...{ network, reason, mcp_servers: mcp },
-      accept_feedback: options.acceptFeedback,
     }),
     ...(options.copy === true && { workspace: 'copy' }),
     ...(options.shared === true && { shared: true }),

@@ -7,24 +7,19 @@ import type { RunRequest } from '../../client/index.ts'
 import { MOST_BYTES, MOST_FILES } from '../../domain/acceptance.ts'
 import { messageOf } from '../../lib/message-of.ts'
 
-type Given = { readonly accept?: string; readonly acceptCommand?: string }
-
-/** What is run if a person names a folder with this file and no command. */
+/** What is run there. */
 const SCRIPT = 'accept.sh'
 
-/** The check that the agent does not see, from a folder, a command or both; undefined if a person gives neither. */
-export async function acceptanceFrom({
-  accept: folder,
-  acceptCommand,
-}: Given): Promise<Result<RunRequest['accept'], string>> {
-  if (folder === undefined) {
-    return ok(acceptCommand === undefined ? undefined : { files: {}, command: acceptCommand })
-  }
-  return (await filesOf(folder)).andThen((files) => {
-    const command = acceptCommand ?? (Object.hasOwn(files, SCRIPT) ? `bash ${SCRIPT}` : null)
-    if (command !== null) return ok({ files, command })
-    return err(`${folder} has no ${SCRIPT}. Name the command that checks: --accept-command CMD`)
-  })
+/** The check that the agent does not see, from a folder; undefined if a person names none. */
+export async function acceptanceFrom(
+  folder: string | undefined,
+): Promise<Result<RunRequest['accept'], string>> {
+  if (folder === undefined) return ok(undefined)
+  return (await filesOf(folder)).andThen((files) =>
+    Object.hasOwn(files, SCRIPT)
+      ? ok({ files, command: `bash ${SCRIPT}` })
+      : err(`${folder} has no ${SCRIPT}, which must succeed for the goal to be reached.`),
+  )
 }
 
 /** The texts of all files below a folder, by their paths from there. */
