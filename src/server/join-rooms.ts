@@ -46,9 +46,9 @@ import type { Isolation } from '../sandbox/isolation.ts'
 import { RunFiles, snapshotsOf } from '../snapshots/run-files.ts'
 import { Webhooks } from '../webhooks/webhooks.ts'
 import { type OpenWorkspace, Workspace } from '../workspace/workspace.ts'
+import { around } from './around.ts'
 import { commandVariables } from './command-env.ts'
 import { type Commands, isolationOffer, policyOfRun } from './commands.ts'
-import { withCrashingEffects } from './crash-points.ts'
 import { type Identity, openCleanStops } from './data-folder.ts'
 import { type Integrity, startCheckpointing, startIntegrity } from './integrity.ts'
 import { date, type History, now, type Parts } from './open-history.ts'
@@ -246,10 +246,7 @@ function createEffects(
     modelAttempts: 6,
     log,
   }
-  return {
-    effects: withCrashingEffects(effects, settings.RETRAI_CRASH_AT, runner),
-    planRun: planned,
-  }
+  return { effects: around.effects(effects, runner), planRun: planned }
 }
 
 /** What carries files between snapshots and folders, and what removes copies that nobody needs. */

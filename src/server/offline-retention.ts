@@ -7,7 +7,7 @@ import { signingWith } from '../audit/keyring.ts'
 import { OwnLog } from '../audit/witness/own-log.ts'
 import { removeDisposable } from '../projections/disposable-file.ts'
 import { createRetention } from '../retention/retain-runs.ts'
-import { withCrashingRemovals } from './crash-points.ts'
+import { around } from './around.ts'
 import { openIdentity } from './data-folder.ts'
 import { createRemover } from './join-rooms.ts'
 import { openArtifacts } from './open-artifacts.ts'
@@ -24,8 +24,7 @@ export async function openRetention(settings: Settings, log: Logger, opened: Asy
   const { ledger, redactor, retention, store, readModel, tags, projector } = history.value
   const places = openArtifacts(settings, ledger)
   if (places.isErr()) return err(places.error)
-  const kept = withCrashingRemovals(places.value.artifacts, settings.RETRAI_CRASH_AT)
-  const artifacts = new RecentArtifacts(kept)
+  const artifacts = new RecentArtifacts(around.artifacts(places.value.artifacts))
   if (!(await projector.caughtUpOnce())) return err('The log cannot be read.')
   const made = { retention, ledger, redactor }
   const remover = createRemover({ artifacts, readModel, log }, made, async () => {

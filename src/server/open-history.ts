@@ -18,7 +18,7 @@ import { Retention } from '../retention/retention.ts'
 import { openEmbeddedStore } from '../store/embedded/embedded-store.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { EventStoreDbOptions } from '../store/eventstoredb/eventstoredb-store.ts'
-import { withCrashingAppends } from './crash-points.ts'
+import { around } from './around.ts'
 import { isLocal, type Settings } from './settings.ts'
 
 /** What nearly every part of the server needs. */
@@ -80,7 +80,7 @@ export async function openHistory(
   const stored = await openStore(settings, log)
   if (stored.isErr()) return err(stored.error)
   const ledgers = new LedgerHeads()
-  const ledger = withCrashingAppends(ledgers.noting(stored.value), settings.RETRAI_CRASH_AT)
+  const ledger = around.store(ledgers.noting(stored.value))
   const redactor = new Redactor({ store: ledger, log })
   let isReplaced = false
   const sign: Signing = () =>

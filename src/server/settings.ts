@@ -14,7 +14,6 @@ import { PROXY_VARIABLES } from '../models/patient-fetch.ts'
 import { KEY_VARIABLES } from '../models/providers.ts'
 import { isConnectionString } from '../store/eventstoredb/connection-string.ts'
 import { CommandEnv, commandVariables, passwordForms, secretVariables } from './command-env.ts'
-import { CrashAt } from './crash-points.ts'
 
 const trimmed = z.string().trim()
 const text = trimmed.min(1, 'must not be empty')
@@ -218,8 +217,6 @@ export const Settings = z.strictObject({
   OPENROUTER_API_KEY: text.optional(),
   OPENAI_BASE_URL: modelUrl('OPENAI_API_KEY').optional(),
   OLLAMA_HOST: ollamaUrl.optional(),
-  /** For tests only: where this server kills itself. */
-  RETRAI_CRASH_AT: CrashAt.optional(),
 })
 export type Settings = Readonly<z.infer<typeof Settings>>
 

@@ -14,8 +14,8 @@ import { removeFolder } from '../lib/remove-folder.ts'
 import { readPriceFile, readProviderFile } from '../models/operator-files.ts'
 import { removeControlGroup } from '../runner/control-group.ts'
 import { Runner } from '../runner/runner.ts'
+import { around } from './around.ts'
 import { type Commands, chooseCommands } from './commands.ts'
-import { withCrashingRemovals } from './crash-points.ts'
 import { openIdentity } from './data-folder.ts'
 import { type Configuration, joinRooms } from './join-rooms.ts'
 import { openArtifacts, shareArtifacts } from './open-artifacts.ts'
@@ -97,9 +97,7 @@ export async function startServer(
   const { ledger, redactor, auth, readModel, projector } = history.value
   const places = openArtifacts(settings, ledger)
   if (places.isErr()) return err(places.error)
-  const artifacts = new RecentArtifacts(
-    withCrashingRemovals(places.value.artifacts, settings.RETRAI_CRASH_AT),
-  )
+  const artifacts = new RecentArtifacts(around.artifacts(places.value.artifacts))
   const store = artifacts.noting(history.value.store)
   const parts: Parts = { settings, log, store, artifacts, readModel, projector }
   const joined = await joinRooms(parts, {

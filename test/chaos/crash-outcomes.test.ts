@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import type { CrashPoint } from '../../src/server/crash-points.ts'
+import type { CrashPoint } from '../support/crash-points.ts'
 import { canMakeGroups, smallGroup } from '../support/small-group.ts'
 import { AMPLE, type CrashSite, CrashSites } from './crash-site.ts'
 import { endOf, outcomesOf } from './evidence.ts'

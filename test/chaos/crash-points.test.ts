@@ -1,6 +1,6 @@
 import { afterAll, describe, expect, test } from 'vitest'
 import type { Kind } from '../../src/domain/records.ts'
-import { CRASH_POINTS, type CrashPoint } from '../../src/server/crash-points.ts'
+import { CRASH_POINTS, type CrashPoint } from '../support/crash-points.ts'
 import { isMissing } from '../support/missing.ts'
 import type { Client } from './client.ts'
 import { AMPLE, CrashSites } from './crash-site.ts'

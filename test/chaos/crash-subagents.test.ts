@@ -1,5 +1,5 @@
 import { afterAll, describe, test } from 'vitest'
-import type { CrashPoint } from '../../src/server/crash-points.ts'
+import type { CrashPoint } from '../support/crash-points.ts'
 import { AMPLE, CrashSites } from './crash-site.ts'
 import { endOf, outcomesOf } from './evidence.ts'
 import { violations } from './invariants.ts'

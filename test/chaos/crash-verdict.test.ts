@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises'
 import { afterAll, describe, test } from 'vitest'
-import type { CrashPoint } from '../../src/server/crash-points.ts'
+import type { CrashPoint } from '../support/crash-points.ts'
 import { isMissing } from '../support/missing.ts'
 import { AMPLE, type CrashSite, CrashSites } from './crash-site.ts'
 import { endOf, recordsOf } from './evidence.ts'

@@ -1,4 +1,4 @@
-import { CRASH_POINTS, RUNNER_CRASH_POINTS } from '../../src/server/crash-points.ts'
+import { CRASH_POINTS, RUNNER_CRASH_POINTS } from '../support/crash-points.ts'
 import { LEASE_MS, type StoreName } from './environment.ts'
 import { Random } from './random.ts'
 import type { Slot } from './slot.ts'

@@ -225,8 +225,7 @@ describe('the start fails with a message', () => {
     const { code, stdout } = await retrai(['serve', '--help'])
     expect(code).toBe(0)
     for (const flag of ['--host', '--port', '--data-dir', '--store']) expect(stdout).toContain(flag)
-    // The crash points are for tests.
-    const settings = Object.keys(Settings.shape).filter((name) => name !== 'RETRAI_CRASH_AT')
+    const settings = Object.keys(Settings.shape)
     const missing = (text: string) => settings.filter((name) => !text.includes(name))
     expect(missing(stdout)).toEqual([])
     const docs = ['docs/reference.md', 'docs/quickstart.md'].map((file) =>

@@ -46,11 +46,16 @@ export function serverEnv(settings: Readonly<Record<string, string>> = {}): Node
  */
 const SHORT_LIVED = ['--min-semi-space-size=16', '--single-threaded-gc']
 
-/** A server must not outlive a test run that is killed. With these options of Node, it ends when its parent has ended. */
+const CRASH_HOOK = new URL('../support/crash-hook.ts', import.meta.url)
+/**
+ * A server must not outlive a test run that is killed. With these options of Node, it ends when its parent has ended, and
+ * at the crash point of RETRAI_CRASH_AT (`test/support/crash-points.ts`).
+ */
 const WATCH_PARENT = `import { isMainThread } from 'node:worker_threads'
 const parent = process.ppid
 const look = () => process.ppid === parent || process.kill(process.pid, 'SIGKILL')
-if (isMainThread) setInterval(look, 500).unref()`
+if (isMainThread) setInterval(look, 500).unref()
+if (process.env.RETRAI_CRASH_AT) await import(${JSON.stringify(CRASH_HOOK)})`
 export const WITH_PARENT = [
   ...SHORT_LIVED,
   ...['--import', `data:text/javascript,${encodeURIComponent(WATCH_PARENT)}`],

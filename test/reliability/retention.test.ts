@@ -12,7 +12,7 @@ import type { Signing } from '../../src/log/chain.ts'
 import { decideAndAppend } from '../../src/log/decider.ts'
 import { load, streamOf } from '../../src/log/run-log.ts'
 import { RETENTION } from '../../src/retention/ledger.ts'
-import { CLI, cleanEnv, retrai } from '../cli/support.ts'
+import { CLI, cleanEnv, retrai, WITH_PARENT } from '../cli/support.ts'
 import { SocketReader } from '../http/live/watcher.ts'
 import type { StandIn } from '../support/eventstore-stand-in/index.ts'
 import { bash, type Site, type SiteServer, until } from '../support/site.ts'
@@ -380,7 +380,7 @@ test.for(['after append of run_removed', 'before removal of run'])(
     const policy = await policyFor(site, 'gone', 'remove')
     const args = ['retention', '--policy', policy, '--data-dir', site.path('data')]
     const env = { ...cleanEnv(), RETRAI_CRASH_AT: point }
-    const killed = spawn(process.execPath, [CLI, ...args], { env, stdio: 'ignore' })
+    const killed = spawn(process.execPath, [...WITH_PARENT, CLI, ...args], { env, stdio: 'ignore' })
     expect(await once(killed, 'exit')).toEqual([null, 'SIGKILL'])
     // A dry run changes nothing, not even what is left to do.
     expect((await offline(site, policy, '--dry-run')).code).toBe(0)

@@ -16,13 +16,9 @@ import { EXIT } from '../terminal/steps.ts'
 /** If the server is not ready by then, it logs where it listens, milliseconds. */
 const NOT_READY_MS = 1_000
 
-/** The crash points are for tests. */
 const HELP = `
 Settings (docs/reference.md describes each; flags win over variables):
-  ${allSettings()
-    .flat()
-    .filter((name) => name !== 'RETRAI_CRASH_AT')
-    .join('\n  ')}
+  ${allSettings().flat().join('\n  ')}
 
 Exit codes:
   0    a signal stopped it

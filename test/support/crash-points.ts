@@ -1,12 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { ResultAsync } from 'neverthrow'
-import * as z from 'zod'
-import type { Effects } from '../agent/run/effects.ts'
-import type { Artifacts } from '../artifacts/artifacts.ts'
-import { ALL_KINDS, type Kind } from '../domain/records.ts'
-import { CRASH_MOMENTS, type CrashMoment, type RunnerCrash } from '../runner/protocol.ts'
-import type { Runner } from '../runner/runner.ts'
-import { type EventStore, storeWith } from '../store/event-store.ts'
+import type { Effects } from '../../src/agent/run/effects.ts'
+import type { Artifacts } from '../../src/artifacts/artifacts.ts'
+import { ALL_KINDS, type Kind } from '../../src/domain/records.ts'
+import { CRASH_MOMENTS, type CrashMoment, type RunnerCrash } from '../../src/runner/protocol.ts'
+import type { Runner } from '../../src/runner/runner.ts'
+import { type EventStore, storeWith } from '../../src/store/event-store.ts'
 
 const EFFECTS = [
   ...(['model', 'tool', 'goal check', 'clean copy', 'project', 'copy', 'carry'] as const),
@@ -55,15 +54,15 @@ function crashNamed(text: string): Crash | undefined {
  * A crash point, or the absolute path of a file that will name one. While it does not, the server does not crash, so it
  * can first work on other runs.
  */
-export const CrashAt = z.string().transform((text, context): Crash | { readonly file: string } => {
+export type CrashAt = Crash | { readonly file: string }
+
+/** @throws Error if the text is neither */
+export function crashAt(text: string): CrashAt {
   if (text.startsWith('/')) return { file: text }
   const crash = crashNamed(text)
-  if (crash !== undefined) return crash
-  const points = ALL_POINTS.join(', ')
-  context.addIssue(`must be one of: ${points}; or one of them with #2, #3, …; or a file with that`)
-  return z.NEVER
-})
-export type CrashAt = z.infer<typeof CrashAt>
+  if (crash === undefined) throw new Error(`${text} is not one of ${ALL_POINTS.join(', ')}`)
+  return crash
+}
 
 function crashIn(file: string): Crash | undefined {
   try {
@@ -98,9 +97,8 @@ function runnerFuse(at: CrashAt, runner: Pick<Runner, 'crash'>): () => void {
   }
 }
 
-/** The store with the crash points of its appends and removals; the store itself without `at`. */
-export function withCrashingAppends(store: EventStore, at: CrashAt | undefined): EventStore {
-  if (at === undefined) return store
+/** The store with the crash points of its appends and removals. */
+export function withCrashingAppends(store: EventStore, at: CrashAt): EventStore {
   const reach = fuse(at)
   const { removeStream } = store
   return storeWith(store, {
@@ -120,9 +118,8 @@ export function withCrashingAppends(store: EventStore, at: CrashAt | undefined):
   })
 }
 
-/** The artifacts with the crash points of their removal; the same ones without `at`. */
-export function withCrashingRemovals(artifacts: Artifacts, at: CrashAt | undefined): Artifacts {
-  if (at === undefined) return artifacts
+/** The artifacts with the crash points of their removal. */
+export function withCrashingRemovals(artifacts: Artifacts, at: CrashAt): Artifacts {
   const reach = fuse(at)
   return {
     put: (content) => artifacts.put(content),
@@ -135,13 +132,12 @@ export function withCrashingRemovals(artifacts: Artifacts, at: CrashAt | undefin
   }
 }
 
-/** The effects of the run loop with the crash points around them; the effects themselves without `at`. */
+/** The effects of the run loop with the crash points around them. */
 export function withCrashingEffects(
   effects: Effects,
-  at: CrashAt | undefined,
+  at: CrashAt,
   runner: Pick<Runner, 'crash'>,
 ): Effects {
-  if (at === undefined) return effects
   const reach = fuse(at)
   const reachCall = runnerFuse(at, runner)
   const { models, toolbox, findGoal, readProject, openCleanCopy, openWorkspace } = effects
