@@ -1,7 +1,6 @@
 import * as z from 'zod'
 import { RunChanges } from '../api/changes.ts'
 import { RunDiff, SentConversation } from '../api/history.ts'
-import type { Kind } from '../api/records.ts'
 import type { ChangesQuery } from '../api/run-requests.ts'
 import { messageOf } from '../lib/message-of.ts'
 import {
@@ -14,16 +13,9 @@ import {
   runPath,
   type Signal,
 } from './call.ts'
-import {
-  type AgentEvent,
-  areAll,
-  type ChosenKind,
-  type Kinds,
-  kindsText,
-  readText,
-  wantedKinds,
-} from './events.ts'
+import { type AgentEvent, type ChosenKind, type Kinds, kindsText, wantedKinds } from './events.ts'
 import { linesOf } from './lines.ts'
+import { RunReader } from './run-reader.ts'
 import type { WatchOptions } from './watch.ts'
 
 /** Thrown if a history cannot be read to its end. */
@@ -112,86 +104,63 @@ async function* readHistory<const S extends Kinds | undefined>(
   { after = -1, kinds, meta, signal }: HistoryOptions<S>,
   { rest, limits }: Deps,
 ): AsyncGenerator<AgentEvent<ChosenKind<S>>, void, undefined> {
-  const reading = new Reading<ChosenKind<S>>(wantedKinds(kinds), after, signal)
-  const query = { kinds: kindsText(reading.wanted), meta }
+  const wanted = wantedKinds(kinds)
+  const fault = (what: string, seq: number): HistoryError => {
+    const message = `The server sent ${what}.`
+    return new HistoryError({ type: 'not_understood', status: 200, message }, seq)
+  }
+  const reader = new RunReader<ChosenKind<S>>({ wanted, after, fault })
+  const fail = (error: RequestError): never => {
+    signal?.throwIfAborted()
+    throw new HistoryError(error, reader.cursor)
+  }
+  const read = function* (frames: readonly string[]) {
+    for (const event of reader.read(frames)) {
+      signal?.throwIfAborted()
+      yield event
+    }
+  }
+  const query = { kinds: kindsText(wanted), meta }
   let idle = 0
   for (;;) {
-    const { cursor } = reading
+    const { cursor } = reader
     const path = runPath(runId, `/events${queryOf({ ...query, after: cursor })}`)
     const body = await rest.open(path, 'application/x-ndjson', { signal })
     if (body.isErr()) {
-      if (!isOfDamage(body.error)) return reading.fail(body.error)
+      if (!isOfDamage(body.error)) return fail(body.error)
       // The events before a record that cannot be read come as a page.
       const page = await rest.get(path, z.array(z.unknown()), { signal })
-      if (page.isErr() || page.value.length === 0) return reading.fail(body.error)
-      yield* reading.take(page.value.map((frame) => JSON.stringify(frame)))
+      if (page.isErr() || page.value.length === 0) return fail(body.error)
+      yield* read(page.value.map((frame) => JSON.stringify(frame)))
+      yield* reader.end()
       continue
     }
-    const brokenBy = yield* reading.read(body.value, limits)
+    const brokenBy = yield* batchesOf(linesOf(body.value, limits), read)
+    yield* reader.end()
     if (brokenBy === null) return
     // A stream that breaks off does not report why. The next one reports it, or has the next events.
-    idle = reading.cursor === cursor ? idle + 1 : 0
+    idle = reader.cursor === cursor ? idle + 1 : 0
     const message = `The history breaks off: ${brokenBy}.`
-    if (idle > 1) reading.fail({ type: 'unreachable', message })
+    if (idle > 1) fail({ type: 'unreachable', message })
+  }
+}
+
+/** What `read` makes of the lines of a body. @returns why that broke off; null if everything came */
+async function* batchesOf<T>(
+  batches: ReturnType<typeof linesOf>,
+  read: (frames: readonly string[]) => Iterable<T>,
+): AsyncGenerator<T, string | null> {
+  try {
+    for (;;) {
+      const batch = await batches.next().catch(messageOf)
+      if (typeof batch === 'string') return batch
+      if (batch.done) return null
+      yield* read(batch.value)
+    }
+  } finally {
+    await batches.return()
   }
 }
 
 const isOfDamage = (error: RequestError): boolean =>
   error.type === 'refused' && error.code === 'damaged_record'
-
-/** How far a history has been read, and which of its events are wanted. */
-class Reading<K extends Kind> {
-  readonly wanted: ReadonlySet<Kind>
-  cursor: number
-  readonly #signal: AbortSignal | undefined
-
-  constructor(wanted: ReadonlySet<Kind>, after: number, signal: AbortSignal | undefined) {
-    this.wanted = wanted
-    this.cursor = after
-    this.#signal = signal
-  }
-
-  /** The events of one stream. @returns why it broke off; null if everything came */
-  async *read(body: Bytes, limits: Deps['limits']): AsyncGenerator<AgentEvent<K>, string | null> {
-    const batches = linesOf(body, limits)
-    try {
-      for (;;) {
-        const batch = await batches.next().catch(messageOf)
-        if (typeof batch === 'string') return batch
-        if (batch.done) return null
-        yield* this.take(batch.value)
-      }
-    } finally {
-      await batches.return()
-    }
-  }
-
-  /** The events that are wanted, of the next frames. */
-  *take(frames: readonly string[]): Generator<AgentEvent<K>> {
-    for (const text of frames) {
-      this.#signal?.throwIfAborted()
-      const read = readText(text)
-      if (read.isErr()) this.#refuse(`something that is not an event: ${read.error}`)
-      const { value } = read
-      if (!('seq' in value)) return this.#refuse(`a frame of the type ${value.type}`)
-      const { seq } = value
-      const right = areAll(this.wanted) ? seq === this.cursor + 1 : seq > this.cursor
-      if (!right) this.#refuse(`the event ${seq} after the event ${this.cursor}`)
-      this.cursor = seq
-      if (value.type === 'event' && this.#wants(value.event)) yield value.event
-    }
-  }
-
-  fail(error: RequestError): never {
-    this.#signal?.throwIfAborted()
-    throw new HistoryError(error, this.cursor)
-  }
-
-  #refuse(what: string): never {
-    this.fail({ type: 'not_understood', status: 200, message: `The server sent ${what}.` })
-  }
-
-  #wants(event: AgentEvent): event is AgentEvent<K> & AgentEvent {
-    return this.wanted.has(event.kind)
-  }
-}

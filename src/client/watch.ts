@@ -5,16 +5,14 @@ import type { Kind } from '../api/records.ts'
 import { type ClientLimits, queryOf, type RequestError } from './call.ts'
 import {
   type AgentEvent,
-  areAll,
   type ChosenKind,
   type Kinds,
   kindsText,
   type PartsOf,
-  type Read,
-  readText,
   wantedKinds,
 } from './events.ts'
 import { type Connection, type Ending, type FollowOptions, follow, type Next } from './follow.ts'
+import { RunReader } from './run-reader.ts'
 import type { Runs } from './runs.ts'
 
 /**
@@ -72,7 +70,10 @@ export async function* watch<
   { connect, runs, limits }: WatchDeps,
 ): AsyncGenerator<AgentEvent<ChosenKind<S>> | PartsOf<L>, void, undefined> {
   const wanted = wantedKinds(kinds)
-  const reader = new EventReader<ChosenKind<S>, L>(wanted, after, onCaughtUp)
+  const reader = new RunReader<ChosenKind<S>, L>({
+    ...{ wanted, after, onCaughtUp },
+    fault: (what, seq) => new WatchError('not_understood', `The server sent ${what}.`, seq),
+  })
   const query = {
     // run_end is always requested: it shows that the run has ended, and not only the connection.
     kinds: kindsText(new Set<Kind>([...wanted, 'run_end'])),
@@ -122,87 +123,4 @@ function finalError(
   return code === CLOSE_CODES.internal_error && lastWords !== null
     ? new WatchError('damaged_record', lastWords, seq)
     : null
-}
-
-/** Turns the frames of one watch, from all its connections, into events: each once, in order, of the wanted kinds. */
-class EventReader<K extends Kind, L extends boolean | undefined> {
-  /** All events up to this seq have been delivered, if they were wanted. */
-  cursor: number
-  /** Whether the run has ended. */
-  ended = false
-  readonly #wanted: ReadonlySet<Kind>
-  readonly #onCaughtUp: WatchOptions['onCaughtUp']
-  /** An event of kind `error`. Until the next frame comes, it may be the server's last message instead. */
-  #held: AgentEvent | null = null
-
-  constructor(wanted: ReadonlySet<Kind>, after: number, onCaughtUp: WatchOptions['onCaughtUp']) {
-    this.#wanted = wanted
-    this.cursor = after
-    this.#onCaughtUp = onCaughtUp
-  }
-
-  /**
-   * The server's message to a person before it closed, if there was one. It comes as a frame that looks like an
-   * `error` event. A real `error` event is always followed by another frame.
-   */
-  get lastWords(): string | null {
-    return this.#held?.kind === 'error' ? this.#held.payload.message : null
-  }
-
-  /** To be called for a new connection: the event that was held back comes again. */
-  begin(): void {
-    this.#held = null
-  }
-
-  /** @throws WatchError if the server may not send such a frame */
-  *read(frames: readonly string[]): Generator<AgentEvent<K> | PartsOf<L>> {
-    for (const text of frames) {
-      const read = readText(text)
-      if (read.isErr()) throw this.#fault(`sent something that is not an event: ${read.error}`)
-      const held = this.#held
-      this.#held = null
-      if (held !== null) yield* this.#deliver(held)
-      yield* this.#take(read.value)
-    }
-  }
-
-  *#take(read: Read): Generator<AgentEvent<K> | PartsOf<L>> {
-    if (read.type === 'part') {
-      // The server sends parts only if they were asked for.
-      if (read.part !== null) yield read.part as PartsOf<L>
-    } else if (read.type === 'caught_up') {
-      // Records that are not wanted may follow the last one that was sent.
-      const seq = Number(read.place)
-      this.cursor = Math.max(this.cursor, seq)
-      this.#onCaughtUp?.(seq)
-    } else if (read.type === 'refusal') {
-      throw this.#fault('sent an event of no run')
-    } else if (read.type === 'unknown_kind') {
-      this.#advance(read.seq)
-    } else if (read.event.kind === 'error') {
-      this.#held = read.event
-    } else {
-      yield* this.#deliver(read.event)
-    }
-  }
-
-  *#deliver(event: AgentEvent): Generator<AgentEvent<K>> {
-    this.#advance(event.seq)
-    if (event.kind === 'run_end') this.ended = true
-    if (this.#wants(event)) yield event
-  }
-
-  #wants(event: AgentEvent): event is AgentEvent<K> & AgentEvent {
-    return this.#wanted.has(event.kind)
-  }
-
-  #advance(seq: number): void {
-    const right = areAll(this.#wanted) ? seq === this.cursor + 1 : seq > this.cursor
-    if (!right) throw this.#fault(`sent the event ${seq} after the event ${this.cursor}`)
-    this.cursor = seq
-  }
-
-  #fault(what: string): WatchError {
-    return new WatchError('not_understood', `The server ${what}.`, this.cursor)
-  }
 }
