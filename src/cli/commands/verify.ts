@@ -4,7 +4,7 @@ import { err, ok, Result } from 'neverthrow'
 import * as z from 'zod'
 import { Checkpoint, PublishedKeys } from '../../api/audit.ts'
 import { bundleFile } from '../../audit/bundle/unpack.ts'
-import { type KnownKeys, knownKeys, type TrustAnchors } from '../../audit/public-keys.ts'
+import { knownKeys, type TrustAnchors } from '../../audit/public-keys.ts'
 import type { LiveReport } from '../../audit/verify/live-report.ts'
 import type { TrustedWitnesses } from '../../audit/verify/log-check.ts'
 import { isBroken } from '../../audit/verify/report.ts'
@@ -42,41 +42,32 @@ function collect(text: string, before: readonly string[] = []): readonly string[
 
 export async function readAnchors({
   fingerprint = [],
-  keys,
+  keys: file,
 }: AnchorOptions): Promise<Result<TrustAnchors, string>> {
   const fingerprints = new Set(fingerprint)
-  if (keys === undefined) return ok({ keys: new Map(), fingerprints })
-  return (await readKeys(keys)).map((known) => ({ keys: known, fingerprints }))
-}
-
-async function readKeys(file: string): Promise<Result<KnownKeys, string>> {
-  const wrong = (why: string) =>
-    err(`${file} holds no keys as in an answer to GET /api/keys: ${why}`)
-  try {
-    const keys = knownKeys(PublishedKeys.parse(JSON.parse(await readFile(file, 'utf8'))))
+  if (file === undefined) return ok({ keys: new Map(), fingerprints })
+  const published = await readAnswer(file, PublishedKeys, 'GET /api/keys')
+  return published.andThen((read) => {
+    const keys = knownKeys(read)
     // Otherwise, it would be as if no keys were named.
-    return keys.size === 0 ? wrong('its list is empty') : ok(keys)
-  } catch (cause) {
-    return wrong(reasonOf(cause))
-  }
+    return keys.size === 0
+      ? err(`${file} holds no keys: its list is empty`)
+      : ok({ keys, fingerprints })
+  })
 }
 
-function reasonOf(cause: unknown): string {
-  if (cause instanceof SyntaxError) return 'it is not JSON'
-  return cause instanceof z.ZodError ? firstIssueOf(cause) : messageOf(cause)
-}
-
-/** A checkpoint that a reader has kept; null if none is named. */
-export async function readKept(
-  file: string | undefined,
-): Promise<Result<Checkpoint | null, string>> {
-  if (file === undefined) return ok(null)
+/** Reads a file that has an answer of a server. */
+async function readAnswer<T>(
+  file: string,
+  schema: z.ZodType<T>,
+  call: string,
+): Promise<Result<T, string>> {
   try {
-    return ok(Checkpoint.parse(JSON.parse(await readFile(file, 'utf8'))))
+    return ok(schema.parse(JSON.parse(await readFile(file, 'utf8'))))
   } catch (cause) {
-    return err(
-      `${file} is not a checkpoint as in an answer to GET /api/checkpoints/latest: ${reasonOf(cause)}`,
-    )
+    const what = cause instanceof z.ZodError ? firstIssueOf(cause) : messageOf(cause)
+    const why = cause instanceof SyntaxError ? 'it is not JSON' : what
+    return err(`${file} does not hold an answer to ${call}: ${why}`)
   }
 }
 
@@ -172,7 +163,10 @@ async function* verify(files: readonly string[], options: Options): Steps {
   if (checkpoint !== undefined && witnesses !== null) {
     return yield* err('Name a checkpoint that you have kept, or witnesses that have kept one.')
   }
-  const kept = yield* await readKept(checkpoint)
+  const kept =
+    checkpoint === undefined
+      ? null
+      : yield* await readAnswer(checkpoint, Checkpoint, 'GET /api/checkpoints/latest')
   // Files are verified without all that reads stores.
   const { verifyLive } = await import('./verify-live.ts')
   const report = yield* verifyLive(options, { kept, witnesses }, anchors)
