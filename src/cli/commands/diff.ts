@@ -1,5 +1,3 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { text as textOf } from 'node:stream/consumers'
 import type { Command } from 'commander'
 import type { RunChanges } from '../../client/index.ts'
@@ -7,7 +5,7 @@ import { type Connection, connected, serverCommand } from '../connection.ts'
 import { io } from '../terminal/io.ts'
 import { given, JSON_LINES, type JsonOption, seq } from '../terminal/option-values.ts'
 import { print, printJson } from '../terminal/print.ts'
-import { type Line, rendered } from '../terminal/rendered.ts'
+import type { Line } from '../terminal/rendered.ts'
 import type { Steps } from '../terminal/steps.ts'
 
 type Options = JsonOption & {
@@ -41,8 +39,11 @@ async function* diff({ client, explain }: Connection, run: string, options: Opti
     else for (const line of statOf(changes)) await print(line)
     return
   }
-  const patch = yield* client.history.patch(run, between).mapErr(explain)
-  await paged(await textOf(patch))
+  const patch = await textOf(yield* client.history.patch(run, between).mapErr(explain))
+  const { stdout } = io()
+  // For "git apply", not a byte is changed.
+  if (stdout.isTTY !== true) stdout.write(patch)
+  else for (const line of patch.trimEnd().split('\n')) await print(coloured(line))
 }
 
 const WORDS = {
@@ -77,29 +78,6 @@ export function statOf({ files, left_out: leftOut }: RunChanges): Line[] {
   const beside = leftOut.length === 0 ? '' : `; ${leftOut.length} left out of snapshots`
   return [...lines, total + beside]
 }
-
-/** Coloured, and through `$PAGER`, at a terminal; as it is otherwise. */
-async function paged(patch: string): Promise<void> {
-  const { stdout, env } = io()
-  if (!stdout.isTTY) {
-    stdout.write(patch)
-    return
-  }
-  const text = patch
-    .split('\n')
-    .map((line) => rendered(coloured(line)))
-    .join('\n')
-  const pager = env.PAGER?.trim() || 'less -R'
-  const child = spawn('sh', ['-c', pager], { stdio: ['pipe', 'inherit', 'inherit'], env })
-  // A pager that is closed, or missing, ends the writing.
-  child.stdin.on('error', () => {})
-  child.stdin.end(text)
-  const [code] = await once(child, 'close')
-  if (code === NOT_FOUND) stdout.write(text)
-}
-
-/** What a shell answers for a program that there is not. */
-const NOT_FOUND = 127
 
 function coloured(line: string): Line {
   if (/^(\+\+\+|---|diff |index |new |deleted |old |rename |similarity )/.test(line)) {
