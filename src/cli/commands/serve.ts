@@ -70,16 +70,13 @@ async function serve(
     return
   }
   // Loaded here, so --help is answered at once.
-  const { createLog, isAtTerminal, logNotices, terminalNotices } = await import(
-    '../terminal/log.ts'
-  )
-  const atTerminal = isAtTerminal()
-  // A person at a terminal gets the notices, and log lines only about what is wrong, unless they choose a level.
-  const isQuiet = atTerminal && !io().env.RETRAI_LOG_LEVEL?.trim()
+  const { createLog, isAtTerminal, readyLines, reporter } = await import('../terminal/log.ts')
+  // A person at a terminal gets the reports, and log lines only about what is wrong, unless they choose a level.
+  const isQuiet = isAtTerminal() && !io().env.RETRAI_LOG_LEVEL?.trim()
   const settings = isQuiet ? { ...read.value, RETRAI_LOG_LEVEL: 'warn' as const } : read.value
   guardSecrets(secretsOf(settings))
   const log = createLog(settings.RETRAI_LOG_LEVEL)
-  const notice = atTerminal ? terminalNotices(settings) : logNotices(log)
+  const report = reporter(log)
   const thread = new ServerThread(settings, log)
   const signalled = new Promise<NodeJS.Signals>((resolve) => {
     // A terminal that is closed sends SIGHUP.
@@ -87,7 +84,8 @@ async function serve(
   })
   // The signal may come while the server still waits for its store.
   void signalled.then((signal) => {
-    notice.stopping(signal)
+    const advice = 'Unfinished runs continue when you start the server again.'
+    report(`${signal} received, stopping`, '', `${signal}: stopping. ${advice}`)
     return thread.stop(EXIT.done)
   })
   const started = await thread.started
@@ -97,11 +95,14 @@ async function serve(
     process.exit()
   }
   const { url, about } = started.value
-  const late = setTimeout(() => notice.late(url), NOT_READY_MS)
+  const late = setTimeout(() => {
+    const logged = `retrai listens at ${url}, and is not ready yet: see /health/ready`
+    report(logged, `retrAI listens at ${url}, and is still starting …`)
+  }, NOT_READY_MS)
   void signalled.then(() => clearTimeout(late))
   await thread.ready
   clearTimeout(late)
-  notice.ready(url, about)
+  report(`retrai is ready at ${url}`, ...readyLines(url, about, settings))
   whenReady(url)
   collectAfterStart()
 }

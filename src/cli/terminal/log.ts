@@ -44,36 +44,16 @@ function cleaned(
   }
 }
 
-/** What `retrai serve` reports while it starts and stops. */
-type ServeNotices = {
-  /** It listens, and its store or read model is not ready yet. */
-  late(url: string): void
-  ready(url: string, about: About): void
-  stopping(signal: string): void
-}
-
 /** Whether a person sees what this process prints. */
 export const isAtTerminal = (): boolean => isatty(1)
 
-/** Log lines, for a program or a file. */
-export const logNotices = (log: Logger): ServeNotices => ({
-  late: (url) => log.info(`retrai listens at ${url}, and is not ready yet: see /health/ready`),
-  ready: (url) => log.info(`retrai is ready at ${url}`),
-  stopping: (signal) => log.info(`${signal} received, stopping`),
-})
-
-/** Lines for a person at a terminal, who looks for the address and for what to do next. */
-export function terminalNotices(settings: StorePlace): ServeNotices {
+/** Reports what a server does: with a line in its log, or with lines for a person at a terminal. */
+export function reporter(log: Logger): (logged: string, ...shown: readonly Line[]) => void {
+  if (!isAtTerminal()) return (logged) => log.info(logged)
   // A terminal may be closed, and the server must still stop as it should.
   process.stdout.on('error', () => {})
-  const show = (...lines: readonly Line[]): void => {
-    process.stdout.write(lines.map((line) => `${rendered(line)}\n`).join(''))
-  }
-  return {
-    late: (url) => show(`retrAI listens at ${url}, and is still starting …`),
-    ready: (url, about) => show(...readyLines(url, about, settings)),
-    stopping: (signal) =>
-      show('', `${signal}: stopping. Unfinished runs continue when you start the server again.`),
+  return (_, ...shown) => {
+    process.stdout.write(shown.map((line) => `${rendered(line)}\n`).join(''))
   }
 }
 
@@ -83,8 +63,8 @@ const DEFAULT_URL = 'http://127.0.0.1:8000'
 /** The log has the others, which say what to do. */
 const firstSentence = (text: string): string => text.split('. ', 1)[0] ?? ''
 
-/** The lines of a server that is ready. */
-function readyLines(url: string, about: About, settings: StorePlace): readonly Line[] {
+/** The lines of a server that is ready, for a person who looks for the address and for what to do next. */
+export function readyLines(url: string, about: About, settings: StorePlace): readonly Line[] {
   const { isolation, model, modelProblem } = about
   const { RETRAI_DATA_DIR: dataDir, EVENTSTORE_URL: store } = settings
   const isSocket = url.startsWith('unix:')
