@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { chmod, link, lstat, mkdir, mkdtemp, rm, unlink } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { dirname, join } from 'node:path'
-import { err, fromThrowable, ok, type Result, ResultAsync } from 'neverthrow'
+import { err, fromThrowable, ok, type Result, ResultAsync, safeTry } from 'neverthrow'
 import type { Logger } from 'pino'
 import { readServersFile, secretsOfServers } from '../agent/mcp/servers.ts'
 import { RecentArtifacts } from '../artifacts/recent-artifacts.ts'
@@ -174,24 +174,15 @@ async function readConfiguration(
   settings: Settings,
   log: Logger,
 ): Promise<Result<Configuration, string>> {
-  const { RETRAI_PRICES: priceFile, RETRAI_PROVIDERS: providerFile } = settings
-  const ownModels = await readPriceFile(priceFile)
-  if (ownModels.isErr()) return err(ownModels.error)
-  const own = await readProviderFile(providerFile, process.env)
-  if (own.isErr()) return err(own.error)
-  warnOfShortSecrets(own.value.secrets, log)
-  const mcp = await readServersFile(settings.RETRAI_MCP_SERVERS, process.env)
-  if (mcp.isErr()) return err(mcp.error)
-  warnOfShortSecrets(secretsOfServers(mcp.value), log)
-  const witnesses = await readWitnessFile(settings.RETRAI_WITNESSES)
-  if (witnesses.isErr()) return err(witnesses.error)
-  const authority = await readStampAuthority(settings)
-  if (authority.isErr()) return err(authority.error)
-  return ok({
-    witnesses: witnesses.value,
-    authority: authority.value,
-    models: { ...settings, ownModels: ownModels.value, ownProviders: own.value.providers },
-    mcp: mcp.value,
+  return safeTry(async function* () {
+    const ownModels = yield* await readPriceFile(settings.RETRAI_PRICES)
+    const own = yield* await readProviderFile(settings.RETRAI_PROVIDERS, process.env)
+    const mcp = yield* await readServersFile(settings.RETRAI_MCP_SERVERS, process.env)
+    const witnesses = yield* await readWitnessFile(settings.RETRAI_WITNESSES)
+    const authority = yield* await readStampAuthority(settings)
+    warnOfShortSecrets([...own.secrets, ...secretsOfServers(mcp)], log)
+    const models = { ...settings, ownModels, ownProviders: own.providers }
+    return ok({ witnesses, authority, models, mcp })
   })
 }
 

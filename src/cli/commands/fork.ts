@@ -6,7 +6,7 @@ import { messageOf } from '../../lib/message-of.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
 import { given, JSON_EVENTS, type JsonOption, seq, wordsOf } from '../terminal/option-values.ts'
 import { OUTCOME_EXIT_CODES, type Steps } from '../terminal/steps.ts'
-import { startRun } from './start-run.ts'
+import { startRun } from './watch.ts'
 
 type Watching = JsonOption & { readonly detach?: boolean }
 

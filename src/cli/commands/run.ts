@@ -24,7 +24,7 @@ import {
 } from '../terminal/option-values.ts'
 import { printList, say } from '../terminal/print.ts'
 import { OUTCOME_EXIT_CODES, type Steps } from '../terminal/steps.ts'
-import { startRun } from './start-run.ts'
+import { startRun } from './watch.ts'
 
 type Options = JsonOption &
   LimitOptions & {

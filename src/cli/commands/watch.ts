@@ -1,16 +1,17 @@
 import type { Command } from 'commander'
 import { err } from 'neverthrow'
-import type { AgentEvent, FeedEvent, Kind, RunDetails } from '../../client/index.ts'
+import type { AgentEvent, FeedEvent, Kind, RunDetails, RunRequest } from '../../client/index.ts'
 import { doubtOf } from '../../domain/verdict.ts'
 import { counted } from '../../lib/text.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
 import { eventLine, shownKinds, waitText } from '../terminal/event-line.ts'
-import { isSeq, JSON_EVENTS, KINDS } from '../terminal/option-values.ts'
+import { isSeq, JSON_EVENTS, type JsonOption, KINDS } from '../terminal/option-values.ts'
 import { oneLine } from '../terminal/plain-text.ts'
 import { print, printJson, say } from '../terminal/print.ts'
 import type { Line } from '../terminal/rendered.ts'
 import { EXIT, exitCodeOf, OUTCOME_EXIT_CODES, type Steps } from '../terminal/steps.ts'
 import { watchEvents } from '../terminal/watch-events.ts'
+import { statOf } from './diff.ts'
 import { HumanChecks } from './human-checks.ts'
 
 type Choice = {
@@ -95,7 +96,7 @@ type FollowOptions = {
 }
 
 /** Prints a run while it happens, to its end. The value is the exit code for its outcome. */
-export async function* follow(
+async function* follow(
   connection: Connection,
   runId: string,
   { json, after, kinds: chosen, ask }: FollowOptions,
@@ -189,4 +190,32 @@ function closing({ payload }: AgentEvent<'run_end'>, isShown: boolean): string {
   const cost = estimated_cost_usd === null ? 'cost unknown' : `$${estimated_cost_usd.toFixed(4)}`
   const why = isShown ? '' : `: ${oneLine(reason)}`
   return `Run ${status}${why} (${counted(iterations, 'iteration')}, ${counted(total_tokens, 'token')}, ${cost})${but}`
+}
+
+/** Starts a run and watches it, or only prints its id. */
+export async function* startRun(
+  connection: Connection,
+  request: RunRequest,
+  { detach = false, json = false }: JsonOption & { readonly detach?: boolean },
+): Steps {
+  const { client, explain, hint } = connection
+  const created = yield* client.runs.create(request).mapErr(explain)
+  const { run_id } = created
+  if (!detach) {
+    const ask = request.hitl_enabled === true && !json
+    const code = yield* follow(connection, run_id, { json, after: -1, ask })
+    if (json || code === EXIT.interrupted) return code
+    await printStat(client, run_id)
+    const isCopy = request.workspace === 'copy' || request.fork !== undefined
+    if (isCopy) say(`It worked in a copy: ${hint('apply', run_id)}, or ${hint('discard', run_id)}`)
+    return code
+  }
+  await (json ? printJson(created) : print(run_id))
+  say(`The run has started. To watch it: ${hint('watch', run_id)}`)
+}
+
+/** What the run did to files; nothing if that is not known. */
+async function printStat(client: Connection['client'], runId: string): Promise<void> {
+  const changes = await client.history.changes(runId)
+  for (const line of changes.map(statOf).unwrapOr([])) await print(line)
 }
