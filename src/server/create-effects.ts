@@ -1,6 +1,5 @@
 import { hostname } from 'node:os'
 import { RunServers } from '../agent/mcp/run-servers.ts'
-import type { McpConfiguration } from '../agent/mcp/servers.ts'
 import { readProject } from '../agent/planning/introduction.ts'
 import { planRun } from '../agent/planning/plan-run.ts'
 import type { Ceilings, NetworkRules } from '../agent/planning/problems.ts'
@@ -17,7 +16,6 @@ import { namesArtifact } from '../log/lineage.ts'
 import { processMask } from '../log/masking.ts'
 import { createCatalogue } from '../models/catalogue.ts'
 import { createModels } from '../models/models.ts'
-import type { ModelSettings } from '../models/routing.ts'
 import { withoutObjects } from '../redaction/objects.ts'
 import { commandRunner, processStarter } from '../runner/run-command.ts'
 import type { Runner } from '../runner/runner.ts'
@@ -27,17 +25,11 @@ import { type OpenWorkspace, Workspace } from '../workspace/workspace.ts'
 import { around } from './around.ts'
 import { commandVariables } from './command-env.ts'
 import { type Commands, policyOfRun } from './commands.ts'
+import type { Configuration } from './configuration.ts'
 import type { Identity } from './data-folder.ts'
 import type { History, Parts } from './open-history.ts'
 import { diskProblem, type Resources } from './readiness.ts'
 import type { Settings } from './settings.ts'
-import type { Watchers } from './witnessing.ts'
-
-/** What is configured in files that settings name. */
-export type Configuration = Watchers & {
-  readonly models: ModelSettings
-  readonly mcp: McpConfiguration
-}
 
 /** What was opened and chosen before the rooms are joined. */
 export type Opened = Configuration &

@@ -1,21 +1,19 @@
 import { access, constants, mkdir, mkdtemp, realpath, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { readServersFile } from '../agent/mcp/servers.ts'
 import type { Level } from '../domain/isolation.ts'
 import { createCatalogue } from '../models/catalogue.ts'
-import { readPriceFile, readProviderFile } from '../models/operator-files.ts'
 import { removeControlGroup } from '../runner/control-group.ts'
 import { commandRunner, DEFAULT_LIMITS } from '../runner/run-command.ts'
 import { Runner } from '../runner/runner.ts'
 import { adviceFor, type Isolation } from '../sandbox/isolation.ts'
 import { openReadableLog } from '../store/embedded/existing-log.ts'
 import { chooseCommands } from './commands.ts'
+import { readConfiguration } from './configuration.ts'
 import { openWritable } from './open-history.ts'
 import { diskProblem } from './readiness.ts'
 import { isLocal, type Settings } from './settings.ts'
 import { doubtsAbout } from './start-notices.ts'
-import { readStampAuthority, readWitnessFile } from './witnessing.ts'
 
 /** What `retrai doctor` found about one thing. */
 export type Finding = {
@@ -149,37 +147,17 @@ const aboutPrograms = (version: (ask: Ask) => Promise<string | null>): Promise<F
 
 /** The files that settings name, and the model of runs that name none. No provider and no MCP server is asked. */
 async function aboutFiles(settings: Settings): Promise<Finding[]> {
-  const {
-    RETRAI_PROVIDERS: providerFile,
-    RETRAI_PRICES: priceFile,
-    RETRAI_MCP_SERVERS: serversFile,
-    RETRAI_WITNESSES: witnessFile,
-    RETRAI_TSA_CA: authorityFile = settings.RETRAI_TSA,
-  } = settings
-  const own = await readProviderFile(providerFile, process.env)
-  const prices = await readPriceFile(priceFile)
-  const servers = await readServersFile(serversFile, process.env)
-  const files = [
-    ['providers', 'RETRAI_PROVIDERS', providerFile, own],
-    ['prices', 'RETRAI_PRICES', priceFile, prices],
-    ['mcp servers', 'RETRAI_MCP_SERVERS', serversFile, servers],
-    ['witnesses', 'RETRAI_WITNESSES', witnessFile, await readWitnessFile(witnessFile)],
-    ['time stamps', 'RETRAI_TSA_CA', authorityFile, await readStampAuthority(settings)],
-  ] as const
-  const found = files.flatMap(([name, variable, file, read]) => {
-    if (file === undefined) return []
-    const fix = `Correct the file, or unset ${variable}.`
-    return [read.isErr() ? fail(name, read.error, fix) : fine(name, `${file} is valid.`)]
-  })
-  if (own.isErr()) return found
-  const { name, reason, problem } = createCatalogue({
-    ...{ ...settings, ownModels: prices.unwrapOr(undefined), ownProviders: own.value.providers },
-  }).default
+  const read = await readConfiguration(settings)
+  if (read.isErr()) {
+    return [fail('files', read.error, 'Correct the file, or unset the setting that names it.')]
+  }
+  const { name, reason, problem } = createCatalogue(read.value.models).default
   const chosen = `Runs that name no model use ${name}, because ${reason}.`
   const advice = 'Set a key of a provider, or RETRAI_MODEL.'
-  const model =
-    problem === null ? fine('model', chosen) : warn('model', `${chosen} It ${problem}`, advice)
-  return [...found, model]
+  return [
+    fine('files', 'The files that settings name are valid.'),
+    problem === null ? fine('model', chosen) : warn('model', `${chosen} It ${problem}`, advice),
+  ]
 }
 
 function aboutAccess({ RETRAI_TOKEN, RETRAI_LISTEN: address }: Settings): Finding[] {

@@ -2,21 +2,19 @@ import { once } from 'node:events'
 import { chmod, link, lstat, mkdir, mkdtemp, rm, unlink } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { dirname, join } from 'node:path'
-import { err, fromThrowable, ok, type Result, ResultAsync, safeTry } from 'neverthrow'
+import { err, fromThrowable, ok, type Result, ResultAsync } from 'neverthrow'
 import type { Logger } from 'pino'
-import { readServersFile, secretsOfServers } from '../agent/mcp/servers.ts'
 import { RecentArtifacts } from '../artifacts/recent-artifacts.ts'
 import { signingWith } from '../audit/keyring.ts'
 import type { Level } from '../domain/isolation.ts'
 import type { buildApp } from '../http/app.ts'
 import { messageOf } from '../lib/message-of.ts'
 import { removeFolder } from '../lib/remove-folder.ts'
-import { readPriceFile, readProviderFile } from '../models/operator-files.ts'
 import { removeControlGroup } from '../runner/control-group.ts'
 import { Runner } from '../runner/runner.ts'
 import { around } from './around.ts'
 import { type Commands, chooseCommands } from './commands.ts'
-import type { Configuration } from './create-effects.ts'
+import { readConfiguration } from './configuration.ts'
 import { openIdentity } from './data-folder.ts'
 import { joinRooms } from './join-rooms.ts'
 import { openArtifacts, shareArtifacts } from './open-artifacts.ts'
@@ -29,7 +27,6 @@ import {
   warnOfLocalAdmins,
   warnOfShortSecrets,
 } from './start-notices.ts'
-import { readStampAuthority, readWitnessFile } from './witnessing.ts'
 
 /** What a person wants to know of a server at its start. */
 export type About = {
@@ -80,8 +77,9 @@ export async function startServer(
   // If a step fails, everything that was opened before is closed, in the opposite order.
   await using opened = new AsyncDisposableStack()
   opened.defer(() => runner.close())
-  const configured = await readConfiguration(settings, log)
+  const configured = await readConfiguration(settings)
   if (configured.isErr()) return err(configured.error)
+  warnOfShortSecrets(configured.value.secrets, log)
   const identity = await openIdentity(settings)
   if (identity.isErr()) return err(identity.error)
   // A trial takes a moment, in which the stores are opened.
@@ -168,23 +166,6 @@ async function forgetCommands(choosing: Promise<Commands>): Promise<void> {
   const { isolation, limits } = await choosing
   if (limits.limits.group !== null) removeControlGroup(limits.limits.group)
   await isolation.leave()
-}
-
-/** What is configured in files that settings name. The error is a text for people. */
-async function readConfiguration(
-  settings: Settings,
-  log: Logger,
-): Promise<Result<Configuration, string>> {
-  return safeTry(async function* () {
-    const ownModels = yield* await readPriceFile(settings.RETRAI_PRICES)
-    const own = yield* await readProviderFile(settings.RETRAI_PROVIDERS, process.env)
-    const mcp = yield* await readServersFile(settings.RETRAI_MCP_SERVERS, process.env)
-    const witnesses = yield* await readWitnessFile(settings.RETRAI_WITNESSES)
-    const authority = yield* await readStampAuthority(settings)
-    warnOfShortSecrets([...own.secrets, ...secretsOfServers(mcp)], log)
-    const models = { ...settings, ownModels, ownProviders: own.providers }
-    return ok({ witnesses, authority, models, mcp })
-  })
 }
 
 /** Begins to listen; resolves to the address. The error is a text for people, with advice. */

@@ -295,7 +295,7 @@ test.each([
   const env = { ...cleanEnv(), RETRAI_WITNESSES: path }
   const done = await retrai(['doctor', '--data-dir', file('elsewhere'), '--json'], env)
   const { findings } = JSON.parse(done.stdout)
-  const found = findings.find(({ name }: { name: string }) => name === 'witnesses')
+  const found = findings.find(({ name }: { name: string }) => name === 'files')
   expect(found).toMatchObject({ verdict: 'fail' })
   expect(found.message).toContain(why)
 })
