@@ -1,4 +1,5 @@
 import type { ResultAsync } from 'neverthrow'
+import type { Seen } from '../../api/records.ts'
 import type { AgentEvent, Kind, RequestError, RunDetails } from '../../client/index.ts'
 import { nameOfRule } from '../../domain/approvals/rules.ts'
 import { isLimit, type PausedBy } from '../../domain/pause.ts'
@@ -16,8 +17,6 @@ const BEHIND_MS = [20, 1000] as const
 type CheckOptions = {
   /** Whether to ask the person at the terminal. Otherwise a message says how to decide. */
   readonly ask: boolean
-  /** The same, for calls that wait and for pauses. */
-  readonly asksAnyway: boolean
   readonly interrupt: () => void
 }
 
@@ -26,13 +25,12 @@ type Question<D> = {
   readonly text: string
   /** What an answer means; undefined for one that means nothing. */
   readonly decisions: (answer: string) => D | undefined
-  /** Whether the person at the terminal is asked. */
-  readonly asks: boolean
   /** The commands that answer it later. */
   readonly hints: readonly string[]
-  send(answer: Answer<D>): ResultAsync<unknown, RequestError>
+  send(decision: D, why: Why): ResultAsync<unknown, RequestError>
 }
-type Answer<D> = { readonly decision: D; readonly reason: string | null }
+/** The reason of the person, and the record that asks: what the person saw. */
+type Why = { readonly reason: string | null; readonly seen: Seen | null }
 
 /** The human checks of a run that is followed: asks the person about those that are open. */
 export class HumanChecks {
@@ -69,80 +67,78 @@ export class HumanChecks {
     return this.#question.signal
   }
 
-  #askToContinue({ seq, meta }: AgentEvent): Promise<void> {
+  #askToContinue(event: AgentEvent): Promise<void> {
     const { client, hint } = this.#connection
     const { run_id } = this.#run
-    return this.#ask<Decision>(this.#open(), {
+    return this.#ask(event, this.#open(), {
       text: '[a]pprove, [x] abort, Enter to decide later: ',
-      decisions: oneOf({ a: 'approve', approve: 'approve', x: 'abort', abort: 'abort' }),
-      asks: this.#options.ask,
+      decisions: (answer) => CONTINUE.get(answer),
       hints: [
         `The run waits for a person: ${hint('approve', run_id)}, or`,
         `                            ${hint('abort', run_id)}`,
       ],
-      send: (answer) => client.runs.resume(run_id, { ...answer, seq, seen: seenOf(seq, meta) }),
+      send: (decision, why) => client.runs.resume(run_id, { decision, ...why, seq: event.seq }),
     })
   }
 
   /** After a limit, the answer is a higher one; after a fault, whether the run continues. */
-  #askAboutPause({ seq, meta, payload: { by } }: AgentEvent<'run_paused'>): Promise<void> {
+  #askAboutPause(event: AgentEvent<'run_paused'>): Promise<void> {
     const { client, hint } = this.#connection
     const { run_id } = this.#run
-    const choose = oneOf({ a: 'approve', approve: 'approve', x: 'abort', abort: 'abort' } as const)
+    const { by } = event.payload
     const raise = (text: string) => {
       if (text === 'none') return { limit: null }
       return Number(text) > 0 ? { limit: Number(text) } : undefined
     }
     const isAtLimit = isLimit(by)
     const first = isAtLimit ? `A higher ${by}` : '[a]pprove to continue'
-    const seen = seenOf(seq, meta)
-    return this.#ask<Decision | { readonly limit: number | null }>(this.#open(), {
+    return this.#ask<Decision | { readonly limit: number | null }>(event, this.#open(), {
       text: `${first}, [x] abort, Enter to decide later: `,
-      decisions: (text) => (isAtLimit ? raise(text) : undefined) ?? choose(text),
-      asks: this.#options.asksAnyway,
+      decisions: (text) => (isAtLimit ? raise(text) : undefined) ?? CONTINUE.get(text),
       hints: pauseHints(hint, run_id, by),
-      send: ({ decision, reason }) =>
+      send: (decision, why) =>
         typeof decision === 'string'
-          ? client.runs.resume(run_id, { decision, reason, seq, seen })
-          : client.runs.configure(run_id, { [by]: decision.limit, reason, seen }),
+          ? client.runs.resume(run_id, { decision, ...why, seq: event.seq })
+          : client.runs.configure(run_id, { [by]: decision.limit, ...why }),
     })
   }
 
   /** Shows the call that waits, in full, and asks the person about it. */
-  async #askForCall({ seq, meta }: AgentEvent): Promise<void> {
+  async #askForCall(event: AgentEvent): Promise<void> {
     const { client, hint } = this.#connection
     const { run_id } = this.#run
+    const { seq } = event
     const signal = this.#open()
     const waiting = await this.#waitingAt(seq, signal)
     if (signal.aborted || waiting?.approval === undefined) return
     const { approval } = waiting
     const { call_sha256 } = approval
     say(...callLines(approval))
-    await this.#ask<CallDecision>(signal, {
+    await this.#ask(event, signal, {
       text: '[a]llow, [d]eny, Enter to decide later: ',
-      decisions: oneOf({ a: 'allow', allow: 'allow', d: 'deny', deny: 'deny' }),
-      asks: this.#options.asksAnyway,
+      decisions: (answer) => ALLOW.get(answer),
       hints: [
         `To answer: ${hint('approve', run_id, '--call', shownHash(approval))}, or`,
         `           ${hint('deny', run_id, '--call', shownHash(approval))}`,
       ],
-      send: (answer) =>
-        client.runs.answer(run_id, seq, { ...answer, call_sha256, seen: seenOf(seq, meta) }),
+      send: (decision, why) => client.runs.answer(run_id, seq, { decision, ...why, call_sha256 }),
     })
   }
 
   async #ask<D>(
+    { seq, meta }: AgentEvent,
     signal: AbortSignal,
-    { text, decisions, asks, hints, send }: Question<D>,
+    { text, decisions, hints, send }: Question<D>,
   ): Promise<void> {
-    const onInterrupt = this.#options.interrupt
+    const { ask: asks, interrupt: onInterrupt } = this.#options
     const answer =
       asks && atTerminal()
         ? await talk((ask) => answerTo(ask, text, decisions), { signal, onInterrupt })
         : null
     if (signal.aborted) return
     if (answer === null) return say(...hints)
-    const answered = await send(answer)
+    const seen = meta === undefined ? null : { seq, hash: meta.hash }
+    const answered = await send(answer.decision, { reason: answer.reason, seen })
     if (answered.isErr()) say(this.#connection.explain(answered.error), ...hints)
   }
 
@@ -170,10 +166,13 @@ const CLOSES: ReadonlySet<string> = new Set<Kind>([
   ...(['run_paused', 'run_resumed', 'run_end'] as const),
 ])
 
-const oneOf =
-  <D>(decisions: Readonly<Record<string, D>>) =>
-  (answer: string): D | undefined =>
-    Object.hasOwn(decisions, answer) ? decisions[answer] : undefined
+/** What an answer at the terminal means: a word, or its letter. */
+const CONTINUE = new Map<string, Decision>(
+  Object.entries({ a: 'approve', approve: 'approve', x: 'abort', abort: 'abort' }),
+)
+const ALLOW = new Map<string, CallDecision>(
+  Object.entries({ a: 'allow', allow: 'allow', d: 'deny', deny: 'deny' }),
+)
 
 /** How a paused run continues. */
 export function pauseHints(hint: Connection['hint'], runId: string, by: PausedBy): string[] {
@@ -182,16 +181,12 @@ export function pauseHints(hint: Connection['hint'], runId: string, by: PausedBy
   return [`The run is paused: ${goOn}, or`, `                   ${hint('abort', runId)}`]
 }
 
-/** What the person saw: the record that asks. */
-const seenOf = (seq: number, meta: AgentEvent['meta']) =>
-  meta === undefined ? null : { seq, hash: meta.hash }
-
 /** Asks until the answer is one of the decisions; null if the person leaves it open. */
 async function answerTo<D>(
   ask: (question: string) => Promise<string>,
   text: string,
   decisions: Question<D>['decisions'],
-): Promise<Answer<D> | null> {
+): Promise<{ readonly decision: D; readonly reason: string | null } | null> {
   let decision: D | undefined
   while (decision === undefined) {
     const answer = (await ask(text)).toLowerCase()

@@ -46,7 +46,7 @@ async function* watch(
   if (after !== undefined && !isSeq(after)) {
     return yield* err(`--after ${after} is not a place in a run. Give a seq, or -1 for all of it.`)
   }
-  return yield* follow(connection, runId, { after: Number(after ?? -1), kinds, json, ask: false })
+  return yield* follow(connection, runId, { after: Number(after ?? -1), kinds, json })
 }
 
 /** Prints what happens in all runs, until an interrupt. */
@@ -91,23 +91,20 @@ type FollowOptions = {
   readonly json: boolean
   readonly after: number
   readonly kinds?: readonly Kind[] | undefined
-  /** Whether the person at the terminal is asked to decide. */
-  readonly ask: boolean
 }
 
 /** Prints a run while it happens, to its end. The value is the exit code for its outcome. */
 async function* follow(
   connection: Connection,
   runId: string,
-  { json, after, kinds: chosen, ask }: FollowOptions,
+  { json, after, kinds: chosen }: FollowOptions,
 ): Steps<number> {
   const { client, hint, explain } = connection
   const found = yield* client.runs.get(runId).mapErr(explain)
   if (!json) await print(heading(found))
 
   const leave = new AbortController()
-  const interrupt = () => leave.abort()
-  const asking = { ask, asksAnyway: !json, interrupt }
+  const asking = { ask: !json, interrupt: () => leave.abort() }
   const checks = new HumanChecks(connection, found, asking)
   const { kinds, shows } = shownKinds(chosen, json)
   let waitsSince = found.waiting_for?.since ?? null
@@ -121,7 +118,7 @@ async function* follow(
         // The checks and the exit code need more kinds than are printed.
         kinds: [...new Set([...kinds, ...NEEDED])],
         // A decision names the hash of the record that the person saw.
-        meta: ask || !json,
+        meta: !json,
       }),
     {
       ...{ json, leave },
@@ -202,8 +199,7 @@ export async function* startRun(
   const created = yield* client.runs.create(request).mapErr(explain)
   const { run_id } = created
   if (!detach) {
-    const ask = request.hitl_enabled === true && !json
-    const code = yield* follow(connection, run_id, { json, after: -1, ask })
+    const code = yield* follow(connection, run_id, { json, after: -1 })
     if (json || code === EXIT.interrupted) return code
     await printStat(client, run_id)
     const isCopy = request.workspace === 'copy' || request.fork !== undefined
