@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import type { Result } from 'neverthrow'
 import { eventLine } from '../../src/cli/terminal/event-line.ts'
-import { rendered } from '../../src/cli/terminal/rendered.ts'
+import { rendered } from '../../src/cli/terminal/print.ts'
 import {
   type AgentEvent,
   type Client,

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url'
 import { stripVTControlCharacters } from 'node:util'
 import { expect, test } from 'vitest'
 import { eventLine, shownKinds } from '../../src/cli/terminal/event-line.ts'
-import { rendered } from '../../src/cli/terminal/rendered.ts'
+import { rendered } from '../../src/cli/terminal/print.ts'
 import type { AgentEvent } from '../../src/client/index.ts'
 import { ALL_KINDS, type PayloadOf, RunRecord } from '../../src/domain/records.ts'
 

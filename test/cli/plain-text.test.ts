@@ -7,7 +7,7 @@ import {
   visibleJson,
   withoutControls,
 } from '../../src/cli/terminal/plain-text.ts'
-import { rendered } from '../../src/cli/terminal/rendered.ts'
+import { rendered } from '../../src/cli/terminal/print.ts'
 import { expectLinearTime } from '../support/linear-time.ts'
 
 /** Every terminal command begins with one of these characters, and every line ends with one. */

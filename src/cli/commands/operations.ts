@@ -22,8 +22,7 @@ import { dataDirOf, openForReading, openStore, type ReadLog } from '../data-fold
 import { io } from '../terminal/io.ts'
 import { DATA_DIR, type JsonOption } from '../terminal/option-values.ts'
 import { oneLine } from '../terminal/plain-text.ts'
-import { print, printJson } from '../terminal/print.ts'
-import type { Line } from '../terminal/rendered.ts'
+import { type Line, print, printJson } from '../terminal/print.ts'
 import { offline, PLAIN_EXIT_CODES, type Steps } from '../terminal/steps.ts'
 
 const COPY_HELP = `

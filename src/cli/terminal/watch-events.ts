@@ -10,8 +10,7 @@ import {
   type WatchState,
 } from '../../client/index.ts'
 import { io, type Output } from './io.ts'
-import { say } from './print.ts'
-import { type Line, rendered } from './rendered.ts'
+import { type Line, rendered, say } from './print.ts'
 
 /** What a watch of the client needs to know of the terminal. */
 type Terms = {
