@@ -23,6 +23,7 @@ import { io } from '../terminal/io.ts'
 import { DATA_DIR, type JsonOption } from '../terminal/option-values.ts'
 import { oneLine } from '../terminal/plain-text.ts'
 import { type Line, print, printJson } from '../terminal/print.ts'
+import { withProgress } from '../terminal/progress.ts'
 import { offline, PLAIN_EXIT_CODES, type Steps } from '../terminal/steps.ts'
 
 const COPY_HELP = `
@@ -41,7 +42,6 @@ ${PLAIN_EXIT_CODES}`
 /** A lost target is tried again for about a minute. */
 const ATTEMPTS = 14
 const PAUSES_MS = [100, 8_000] as const
-const PROGRESS_EVERY_MS = 1_000
 
 /** `retrai copy`: moves a log between stores. */
 export const copyCommand = (): Command =>
@@ -85,7 +85,12 @@ async function* copyAll(
   const named = new Set<string>()
   const isGone = (stream: string) => retention.removalIn(stream) !== undefined
   const noted = notingArtifacts(withoutRedacted(pages(), redactions, isGone), named)
-  const copied = await copyLog(noted, target, { onProgress: printer(), retry: retryAfterPause })
+  let state = 'Copying …'
+  const onProgress = (progress: CopyProgress): void => {
+    state = `Copying … ${sentence(progress)}`
+  }
+  const copying = copyLog(noted, target, { onProgress, retry: retryAfterPause })
+  const copied = await withProgress(() => state, copying)
   const progress = yield* copied.mapErr(
     ({ message }) => `${message}. The target keeps what was copied so far.`,
   )
@@ -140,15 +145,6 @@ async function* notingArtifacts(pages: LogPages, named: Set<string>): LogPages {
 
 async function retryAfterPause(failures: number): Promise<boolean> {
   return failures < ATTEMPTS && (await sleep(pauseMs(PAUSES_MS, failures)))
-}
-
-function printer(): (progress: CopyProgress) => void {
-  let printed = performance.now()
-  return (progress) => {
-    if (performance.now() - printed < PROGRESS_EVERY_MS) return
-    printed = performance.now()
-    void print(sentence(progress))
-  }
 }
 
 function sentence({ copied, present, leftOut, streams }: CopyProgress): string {

@@ -3,7 +3,7 @@ import { err } from 'neverthrow'
 import type { DeliveryView, WebhookView } from '../../api/webhooks.ts'
 import { ALL_KINDS } from '../../client/index.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
-import { type JsonOption, someOf } from '../terminal/option-values.ts'
+import { given, type JsonOption, someOf } from '../terminal/option-values.ts'
 import { print, printJson, printList, say } from '../terminal/print.ts'
 import { EXIT, type Steps } from '../terminal/steps.ts'
 
@@ -58,8 +58,8 @@ const addCommand = (): Command =>
     .action(
       connected(async function* ({ client, explain }, url: string, options: Creation) {
         const { json, kinds, from, project, tag, principal } = options
-        const run = { project, tag, principal }
-        const wanted = JSON.parse(JSON.stringify({ url, kinds, from, run }))
+        const run = given({ project, tag, principal })
+        const wanted = { url, run, ...given({ kinds, from }) }
         const created = yield* client.webhooks.create(wanted).mapErr(explain)
         say(`The webhook ${created.id} is active. Its secret is shown only now:`)
         await (json ? printJson(created) : print(created.secret))
