@@ -1,5 +1,6 @@
 import type { Command } from 'commander'
 import { err } from 'neverthrow'
+import type { RedactRun } from '../../api/redactions.ts'
 import type { LoggedAccess, Redacted } from '../../client/index.ts'
 import { ACCESS_KINDS, type AccessKind } from '../../domain/access.ts'
 import { counted } from '../../lib/text.ts'
@@ -9,6 +10,7 @@ import {
   JSON_LINES,
   type JsonOption,
   positiveInt,
+  seq as seqOf,
   someOf,
   wordsOf,
 } from '../terminal/option-values.ts'
@@ -106,7 +108,7 @@ export const redactCommand = (): Command =>
   serverCommand('redact')
     .description('Redact a text in a record of a run, for ever. The chain of hashes stays whole.')
     .argument('<run>', 'the id of the run')
-    .argument('<seq>', 'the record')
+    .argument('<seq>', 'the record', seqOf)
     .argument('<pointer>', 'JSON pointer to the text, such as /output')
     .requiredOption('--reason <text>', 'the reason; kept for ever')
     .option('--secret-file <file>', 'search for the secret in this file, not for the whole text')
@@ -119,20 +121,17 @@ export const redactCommand = (): Command =>
 async function* redact(
   { client, explain }: Connection,
   runId: string,
-  seq: string,
+  seq: number,
   pointer: string,
   { reason, secretFile, everywhere = false, yes, json = false }: RedactOptions,
 ): Steps {
-  if (!/^\d{1,15}$/.test(seq)) {
-    return yield* err(`"${seq}" is not a seq. Give the number of the record.`)
-  }
   // The secret is not an option, because shell histories and process lists show arguments.
   const secret = (yield* await wordsOf({ file: secretFile }))?.replace(/\r?\n$/, '')
   if (secret !== undefined && secret.length < 4) {
     return yield* err('The secret is too short: it needs at least 4 characters.')
   }
-  const what = { seq: Number(seq), pointer, reason, secret }
-  const ask = (wanted: RedactWhat) => client.runs.redact(runId, wanted).mapErr(explain)
+  const what = { seq, pointer, reason, ...(secret !== undefined && { secret }) }
+  const ask = (wanted: RedactRun) => client.runs.redact(runId, wanted).mapErr(explain)
   if (yes !== true) {
     say(...previewLines(runId, yield* ask({ ...what, preview: true }), everywhere))
     if (secretFile === '-' || !atTerminal()) {
@@ -195,12 +194,4 @@ async function printPlace(
     }),
   )
   for (const line of lines) await print(line)
-}
-
-type RedactWhat = {
-  readonly seq: number
-  readonly pointer: string
-  readonly reason: string
-  readonly secret: string | undefined
-  readonly preview?: boolean
 }
