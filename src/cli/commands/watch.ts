@@ -69,12 +69,9 @@ async function* followAll(
       see: async (event) => {
         last = event.cursor
         if (shows(event)) await (json ? printJson(event) : print(lineOf(event)))
-        return undefined
       },
-      whenInterrupted: () => {
-        say('', `To see what happens from here: ${hint('watch', '--after', last)}`)
-        return EXIT.interrupted
-      },
+      whenInterrupted: () =>
+        say('', `To see what happens from here: ${hint('watch', '--after', last)}`),
     },
   )
   return (yield* done) ?? EXIT.done
@@ -131,16 +128,14 @@ async function* follow(
         const since = isRetry ? ` (it waits for its model since ${waitsSince})` : ''
         if (isShown) await (json ? printJson(event) : print(eventLine(event, since)))
         checks.see(event)
-        if (event.kind !== 'run_end') return undefined
+        if (event.kind !== 'run_end') return
         if (!json) await print(closing(event, isShown))
         // What was done with its files after that comes, too.
         exitCode = exitCodeOf(event.payload.status)
-        return undefined
       },
       whenInterrupted: () => {
         const rest = hint('watch', runId, '--after', String(last))
         say('', `The run continues. To see the rest of it: ${rest}`)
-        return EXIT.interrupted
       },
     },
   )

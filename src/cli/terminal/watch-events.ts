@@ -11,6 +11,7 @@ import {
 } from '../../client/index.ts'
 import { io, type Output } from './io.ts'
 import { type Line, rendered, say } from './print.ts'
+import { EXIT } from './steps.ts'
 
 /** What a watch of the client needs to know of the terminal. */
 type Terms = {
@@ -23,17 +24,16 @@ type Terms = {
 type Options<E> = {
   /** Whether events are printed as JSON. Then nothing else is shown. */
   readonly json: boolean
-  /** Handles an event. The exit code, if nothing more is wanted. */
-  readonly see: (event: E) => Promise<number | undefined>
-  /** The exit code after Ctrl+C. */
-  readonly whenInterrupted: () => number
+  readonly see: (event: E) => Promise<void>
+  /** Called after Ctrl+C. */
+  readonly whenInterrupted: () => void
   /** Aborted by Ctrl+C. */
   readonly leave: AbortController
 }
 
 /**
- * Sees events until an exit code is known, the person at the terminal leaves with Ctrl+C, or there are no more: null. At a
- * terminal, what is being written is shown below them.
+ * Sees events until there are no more, or the person at the terminal leaves with Ctrl+C. At a terminal, what is being
+ * written is shown below them. @returns the exit code after Ctrl+C; null without it
  */
 export async function watchEvents<E extends AgentEvent>(
   open: (terms: Terms) => AsyncIterable<E | Part | PartsEnd>,
@@ -51,19 +51,21 @@ export async function watchEvents<E extends AgentEvent>(
   try {
     for await (const event of open({ signal, live: block !== null, onState })) {
       block?.see(event)
-      const exitCode = isPart(event) ? undefined : await see(event)
-      if (exitCode !== undefined) return ok(exitCode)
+      if (!isPart(event)) await see(event)
     }
-    return ok(signal.aborted ? whenInterrupted() : null)
   } catch (thrown) {
-    block?.clear()
-    if (signal.aborted) return ok(whenInterrupted())
-    if (thrown instanceof WatchError || thrown instanceof FeedError) return err(thrown.message)
-    throw thrown
+    // Ctrl+C ends the watch with an error, too.
+    if (!signal.aborted) {
+      if (thrown instanceof WatchError || thrown instanceof FeedError) return err(thrown.message)
+      throw thrown
+    }
   } finally {
     block?.clear()
     io().off('SIGINT', interrupt)
   }
+  if (!signal.aborted) return ok(null)
+  whenInterrupted()
+  return ok(EXIT.interrupted)
 }
 
 const isPart = (event: AgentEvent | Part | PartsEnd): event is Part | PartsEnd =>
