@@ -15,7 +15,7 @@ import { say } from './terminal/print.ts'
 import type { Steps } from './terminal/steps.ts'
 
 /** A log that is only read. A server may be using it. */
-export type ReadLog = {
+type ReadLog = {
   readonly reader: StreamReader
   pages(): LogPages
   readonly artifacts: ArtifactSource

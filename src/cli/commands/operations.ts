@@ -18,7 +18,7 @@ import { readArtifactSettings, readSettings } from '../../server/read-settings.t
 import { secretsOf } from '../../server/settings.ts'
 import type { EventStore } from '../../store/event-store.ts'
 import { isConnectionString } from '../../store/eventstoredb/connection-string.ts'
-import { dataDirOf, openForReading, openStore, type ReadLog } from '../data-folder.ts'
+import { dataDirOf, openForReading, openStore } from '../data-folder.ts'
 import { io } from '../terminal/io.ts'
 import { DATA_DIR, type JsonOption } from '../terminal/option-values.ts'
 import { oneLine } from '../terminal/plain-text.ts'
@@ -59,24 +59,11 @@ export const copyCommand = (): Command =>
 type Places = { readonly from: string; readonly to: string; readonly artifacts?: string }
 
 async function* copy(places: Places): Steps {
-  const source = yield* openForReading(places.from)
-  try {
-    const target = yield* await openStore(places.to)
-    try {
-      yield* copyAll(places, source, target)
-    } finally {
-      await target.close()
-    }
-  } finally {
-    await source.close()
-  }
-}
-
-async function* copyAll(
-  places: Places,
-  { pages, reader, artifacts: source }: ReadLog,
-  target: EventStore,
-): Steps {
+  await using opened = new AsyncDisposableStack()
+  const { reader, pages, artifacts: source, close } = yield* openForReading(places.from)
+  opened.defer(close)
+  const target = yield* await openStore(places.to)
+  opened.defer(() => target.close())
   const artifacts = yield* artifactsOn(places, target)
   const fits = await refuseOtherLog(reader, target)
   yield* fits.mapErr(({ message }) => `${message}. Nothing was copied.`)
@@ -85,12 +72,12 @@ async function* copyAll(
   const named = new Set<string>()
   const isGone = (stream: string) => retention.removalIn(stream) !== undefined
   const noted = notingArtifacts(withoutRedacted(pages(), redactions, isGone), named)
-  let state = 'Copying …'
+  let state = ''
   const onProgress = (progress: CopyProgress): void => {
-    state = `Copying … ${sentence(progress)}`
+    state = sentence(progress)
   }
   const copying = copyLog(noted, target, { onProgress, retry: retryAfterPause })
-  const copied = await withProgress(() => state, copying)
+  const copied = await withProgress(() => `Copying … ${state}`, copying)
   const progress = yield* copied.mapErr(
     ({ message }) => `${message}. The target keeps what was copied so far.`,
   )
