@@ -39,7 +39,7 @@ import { DATA_DIR } from '../terminal/option-values.ts'
 import { say } from '../terminal/print.ts'
 import { withProgress } from '../terminal/progress.ts'
 import { bundleLines } from '../terminal/report-lines.ts'
-import { EXIT, offline, PLAIN_EXIT_CODES, type Steps } from '../terminal/steps.ts'
+import { offline, PLAIN_EXIT_CODES, type Steps } from '../terminal/steps.ts'
 import { type AnchorOptions, readAnchors, withAnchors } from './verify.ts'
 
 const EXPORT_HELP = `
@@ -198,29 +198,35 @@ export const importCommand = (): Command =>
     .action(offline(importFrom))
 
 async function* importFrom(file: string, options: ImportOptions): Steps {
+  const dataDir = yield* dataDirOf(options.dataDir)
+  say(...sentences({ ...(yield* importInto(dataDir, file, options)), dataDir }))
+}
+
+/** Imports the run of an export into the log of a data folder that no server uses. */
+export async function* importInto(
+  dataDir: string,
+  file: string,
+  options: AnchorOptions,
+): Steps<Imported> {
   const anchors = yield* await readAnchors(options)
   const bundle = yield* await bundleFile(file)
-  const dataDir = yield* dataDirOf(options.dataDir)
+  await using opened = new AsyncDisposableStack()
   const store = yield* await openDataFolderStore(dataDir)
-  const artifacts = createArtifacts(join(dataDir, 'artifacts'))
+  opened.defer(() => store.close())
   const deps = {
-    store,
-    sign: signingOf(dataDir),
-    artifacts,
-    markers: join(dataDir, IMPORTS_FOLDER),
+    ...{ store, sign: signingOf(dataDir), markers: join(dataDir, IMPORTS_FOLDER) },
+    artifacts: createArtifacts(join(dataDir, 'artifacts')),
     now: () => Date.now() / 1000,
   }
   const imported = await importRun(deps, bundle, anchors)
-  await store.close()
   if (imported.isErr() && imported.error.type === 'refused') {
-    say('retrai: Nothing was imported.', ...bundleLines(imported.error.report))
-    return EXIT.notDone
+    say(...bundleLines(imported.error.report))
   }
-  say(...sentences({ ...(yield* imported.mapErr(explain)), dataDir }))
+  return yield* imported.mapErr(explain)
 }
 
 /** Why an import did not happen, as a sentence. */
-export function explain(error: ImportError): string {
+function explain(error: ImportError): string {
   switch (error.type) {
     case 'refused':
       return 'Nothing was imported.'

@@ -2,18 +2,14 @@ import { mkdtemp, realpath } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Command } from 'commander'
-import { createArtifacts } from '../../artifacts/artifacts.ts'
-import { importRun } from '../../audit/bundle/import-run.ts'
-import { bundleFile } from '../../audit/bundle/unpack.ts'
 import { removeFolder } from '../../lib/remove-folder.ts'
 import { type Rechecked, recheckRun } from '../../server/recheck.ts'
-import { openDataFolderStore, openForReading, signingOf } from '../data-folder.ts'
+import { openForReading } from '../data-folder.ts'
 import { linesOf, oneLine } from '../terminal/plain-text.ts'
-import { print, printJson, say } from '../terminal/print.ts'
-import { bundleLines } from '../terminal/report-lines.ts'
+import { print, printJson } from '../terminal/print.ts'
 import { EXIT, offline, type Steps } from '../terminal/steps.ts'
-import { explain } from './bundles.ts'
-import { type AnchorOptions, readAnchors, withAnchors } from './verify.ts'
+import { importInto } from './bundles.ts'
+import { type AnchorOptions, withAnchors } from './verify.ts'
 
 const HELP = `
 The files of the run come from the export alone, so make it with --files. Commands run isolated, without a network,
@@ -33,34 +29,18 @@ export const recheckCommand = (): Command =>
     .action(offline(recheck))
 
 async function* recheck(file: string, options: Options): Steps {
-  const anchors = yield* await readAnchors(options)
-  const bundle = yield* await bundleFile(file)
+  await using opened = new AsyncDisposableStack()
   // Through no link, because a project that leads through one is named by where it is.
   const folder = await realpath(await mkdtemp(join(tmpdir(), 'retrai-recheck-')))
-  try {
-    const dataDir = join(folder, 'data')
-    const store = yield* await openDataFolderStore(dataDir)
-    const deps = {
-      ...{ store, sign: signingOf(dataDir), markers: join(dataDir, 'imports') },
-      artifacts: createArtifacts(join(dataDir, 'artifacts')),
-      now: () => Date.now() / 1000,
-    }
-    const imported = await importRun(deps, bundle, anchors)
-    await store.close()
-    if (imported.isErr() && imported.error.type === 'refused') {
-      say(...bundleLines(imported.error.report))
-    }
-    const { runId } = yield* imported.mapErr(explain)
-    const log = yield* openForReading(dataDir)
-    const checked = await recheckRun(runId, { ...log, folder })
-    await log.close()
-    const rechecked = yield* checked
-    if (options.json === true) await printJson(rechecked, 2)
-    else for (const line of reportOf(rechecked)) await print(line)
-    return exitOf(rechecked)
-  } finally {
-    await removeFolder(folder)
-  }
+  opened.defer(() => removeFolder(folder))
+  const dataDir = join(folder, 'data')
+  const { runId } = yield* importInto(dataDir, file, options)
+  const log = yield* openForReading(dataDir)
+  opened.defer(log.close)
+  const rechecked = yield* await recheckRun(runId, { ...log, folder })
+  if (options.json === true) await printJson(rechecked, 2)
+  else for (const line of reportOf(rechecked)) await print(line)
+  return exitOf(rechecked)
 }
 
 function exitOf({ compared, lacking }: Rechecked): number {
