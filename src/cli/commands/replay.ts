@@ -60,17 +60,15 @@ async function* replay(
     ...{ json, leave },
     see: async (event) => {
       reached = true
-      if (!shows(event)) return undefined
+      if (!shows(event)) return
       await pause(shown, event.ts, speed, leave.signal)
       if (!leave.signal.aborted) await (json ? printJson(event) : print(eventLine(event)))
       shown = event.ts
-      return leave.signal.aborted ? EXIT.done : undefined
     },
-    whenInterrupted: () => EXIT.done,
+    whenInterrupted: () => {},
   })
-  leave.abort()
-  const isOver = (yield* done) === null
-  if (isOver && !reached) yield* err(`The run ends before record ${from}.`)
+  if ((yield* done) === null && !reached) yield* err(`The run ends before record ${from}.`)
+  return EXIT.done
 }
 
 /** The longest wait of a timer, milliseconds. */
