@@ -102,7 +102,7 @@ function commandLine(
   const forward = sandbox.proxy === null ? '' : startForwarder(sandbox.proxy.port)
   const before = [seedCargo(sandbox.tools), forward].filter(Boolean).join('\n')
   return [
-    ...[...sandbox.enter, ...sandbox.apart, sandbox.launcher],
+    ...[...sandbox.enter, sandbox.launcher],
     ...['--json-status-fd', String(STATUS_FD), ...systemArguments(), ...userArguments(user)],
     ...(sandbox.hasNetwork ? [] : ['--unshare-net']),
     ...[...mounts, '--args', String(VARIABLES_FD)],

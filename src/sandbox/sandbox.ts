@@ -91,8 +91,6 @@ export type Sandbox = {
   readonly ownUser: boolean
   /** What comes before the launcher, so that it starts in namespaces that were made for it. */
   readonly enter: readonly string[]
-  /** What comes right before the launcher, so that mounts of the machine that come later are not seen; empty if nothing can do that. */
-  readonly apart: readonly string[]
   /** Where the server makes folders for commands. */
   readonly folder: string
   /** The home of the server's user, which records show as `~`. */
@@ -140,8 +138,8 @@ export function notIsolated(why: string) {
 
 /** Opens the project. Throws as `openFolder` does, if it is a folder of the server, or if what isolates the command is gone. */
 export function openProject(sandbox: Sandbox): OpenedProject {
-  const { project, known, copy, hidden, ownUser, launcher, enter, apart } = sandbox
-  for (const program of [launcher, ...enter.slice(0, 1), ...apart.slice(0, 1)]) {
+  const { project, known, copy, hidden, ownUser, launcher, enter } = sandbox
+  for (const program of [launcher, ...enter.slice(0, 1)]) {
     if (!isExecutable(program)) throw new SandboxError(`${program} is not installed any more`)
   }
   const { descriptor, path: real, uid, gid } = openFolder(project, known)

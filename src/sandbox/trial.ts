@@ -91,13 +91,9 @@ export async function trySandbox(
     ...{ project: '/', known: null, copy: null, own: placesIn(join(folder, PROBE), false) },
     ...{ readable: [], userHome: env.HOME ?? '', checkHome: null, layers: false },
     ...{ network: 'none', proxy: null, hasNetwork: false, enter: [], ownUser: false },
-    apart: level === 'namespaces' ? apartBy(programs) : [],
   }
   const attempt = (of: Partial<Sandbox>, owner: number | null = null) =>
     probe(runner, { ...sandbox, ...of }, { secret, owner })
-  const together = sandbox.apart.length === 0 ? null : await attempt({})
-  // A machine that is slow now can do it: without it, commands would see what is mounted later.
-  if (together !== null && !LATE.test(together)) sandbox = { ...sandbox, apart: [] }
   const isOfRoot = isRoot() && level === 'namespaces'
   const { unshare, mount, nsenter } = programs
   const ownUser = isOfRoot && [unshare, mount, nsenter].every((path) => path !== undefined)
@@ -124,17 +120,6 @@ async function writeAccounts(folder: string): Promise<void> {
     const accounts = await readFile(path, 'utf8').catch(() => '')
     await writeFile(join(folder, name), `${accounts.trimEnd()}\n${line}\n`, { mode: 0o644 })
   }
-}
-
-/**
- * Starts the launcher in a mount namespace that gets nothing of the machine's any more. bwrap alone would show what the machine
- * mounts later below a folder that it shows, and as it is mounted there: writable, with programs of the rights of their owner.
- */
-function apartBy({ unshare }: Programs): string[] {
-  const users = isRoot() ? [] : ['--user', '--map-current-user']
-  return unshare === undefined
-    ? []
-    : [unshare, ...users, '--mount', '--propagation', 'private', '--']
 }
 
 /** Whether a home can be shown below a layer: that needs bubblewrap 0.11, and a file system that the kernel can layer. */
