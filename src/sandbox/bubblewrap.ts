@@ -88,8 +88,7 @@ function mounted(
   project: OpenedProject,
   repository: Repository | null,
 ): PolicyFacts {
-  const sockets = hostSockets([project.real, sandbox.project])
-  addMounts(mounts, sandbox, project, { repository, sockets })
+  addMounts(mounts, sandbox, project, { repository, sockets: hostSockets() })
   return factsOf(mounts, project)
 }
 

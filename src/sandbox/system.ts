@@ -148,30 +148,17 @@ export async function hold([file = '', ...args]: readonly string[]): Promise<Hol
   throw new NotHeld(child.exitCode, await printed)
 }
 
-/** How many names of a project are looked at. Those nearest to its folder come first. */
-const MAX_NAMES = 20_000
-
 /**
- * The unix sockets to which processes of this machine listen, as paths through no link: those whose name still leads to
- * them, wherever they are, and of the others those in the project. A command could connect to them also through a read-only
- * mount. A list of the kernel has the names, so the project, which may be large, is searched only if one of them leads nowhere.
- * @param project its paths, with and without links
+ * The unix sockets to which processes of this machine listen, as paths through no link: those whose name, in a list of the
+ * kernel, still leads to them. A command could connect to them also through a read-only mount.
  */
-export function hostSockets(project: readonly string[]): string[] {
-  const found = new Set<string>()
-  let isAnyLost = false
+export function hostSockets(): string[] {
   const names = boundNames()
-  const folders = names.every(isAbsolute) ? [] : [...new Set([...project, ...workingFolders()])]
-  for (const name of names) {
-    const paths = (isAbsolute(name) ? [name] : folders.map((folder) => join(folder, name)))
-      .map(socketAt)
-      .filter((path) => path !== null)
-    // Two sockets with one name: at least the older one is elsewhere.
-    if (paths.every((path) => found.has(path))) isAnyLost = true
-    for (const path of paths) found.add(path)
-  }
-  if (isAnyLost) for (const path of socketsBelow(project[0] ?? '/')) found.add(path)
-  return [...found].toSorted()
+  const folders = names.every(isAbsolute) ? [] : workingFolders()
+  const paths = names
+    .flatMap((name) => (isAbsolute(name) ? [name] : folders.map((folder) => join(folder, name))))
+    .flatMap((path) => socketAt(path) ?? [])
+  return [...new Set(paths)].toSorted()
 }
 
 /** What the list of the kernel has before a name, of what can be connected to: Num RefCount Protocol Flags Type St Inode. */
@@ -207,23 +194,4 @@ function socketAt(name: string): string | null {
     throwIfShort(cause)
     return null
   }
-}
-
-function socketsBelow(project: string): string[] {
-  const found: string[] = []
-  const waiting = [project]
-  let names = 0
-  for (let at = waiting.shift(); at !== undefined && names < MAX_NAMES; at = waiting.shift()) {
-    try {
-      for (const entry of readdirSync(at, { withFileTypes: true })) {
-        names += 1
-        if (entry.isDirectory()) waiting.push(join(at, entry.name))
-        else if (entry.isSocket()) found.push(join(at, entry.name))
-      }
-    } catch (cause) {
-      throwIfShort(cause)
-      // It is gone, or may not be read.
-    }
-  }
-  return found
 }
