@@ -118,7 +118,10 @@ type Uses = {
 type CollectedOutput = {
   readonly stdout: BoundedText
   readonly stderr: BoundedText
-  /** Both streams in the order in which they came. A character whose bytes came in two chunks stays whole. */
+  /**
+   * Both streams in the order in which they came; what may begin a secret comes when that is decided. A character whose bytes
+   * came in two chunks stays whole.
+   */
   readonly both: Pick<BoundedText, 'text'>
   readonly bytes: () => number
   /** Resolves when both streams are closed. */
@@ -135,18 +138,15 @@ export function collectOutput(
   { maxTotalBytes, onTooMuch, onOutput = () => {} }: Uses,
 ): CollectedOutput {
   const both = new BoundedText(maxBytes)
-  const adders = interleave((text) => {
-    both.add(text)
-    if (text !== '') onOutput(text)
-  })
   let total = 0
-  const follow = (stream: Readable, add: Add): { own: BoundedText; closed: Promise<void> } => {
+  const follow = (stream: Readable): { own: BoundedText; closed: Promise<void> } => {
     const own = new BoundedText(maxBytes)
     const decoder = new StringDecoder('utf8')
     const masked = processMask.pieces()
     const show = (text: string): void => {
-      own.add(text)
-      add(text, masked.heldChars > 0)
+      if (text === '') return
+      for (const kept of [own, both]) kept.add(text)
+      onOutput(text)
     }
     stream.on('error', () => {})
     stream.on('data', (chunk: Buffer) => {
@@ -165,41 +165,12 @@ export function collectOutput(
     })
     return { own, closed }
   }
-  const [out, err] = [follow(streams.stdout, adders[0]), follow(streams.stderr, adders[1])]
+  const [out, err] = [follow(streams.stdout), follow(streams.stderr)]
   return {
     ...{ stdout: out.own, stderr: err.own, both },
     bytes: () => total,
     closed: Promise.all([out.closed, err.closed]),
   }
-}
-
-/** The longest text that waits for the other side, in characters. */
-const MAX_WAITING = 64_000
-
-/** Adds text of one side. `holds`: more text of this side is held back, which came before what follows. */
-type Add = (text: string, holds: boolean) => void
-
-/** Joins two texts in the order in which they come. While a part of one is held back, the other waits for it. */
-export function interleave(add: (text: string) => void): readonly [Add, Add] {
-  const first = { holds: false, waiting: '' }
-  const second = { holds: false, waiting: '' }
-  const release = (side: typeof first): void => {
-    add(side.waiting)
-    side.waiting = ''
-  }
-  const adder =
-    (side: typeof first, other: typeof first): Add =>
-    (text, holds) => {
-      side.holds = holds
-      if (other.holds) {
-        side.waiting += text
-        if (side.waiting.length > MAX_WAITING) release(side)
-      } else {
-        add(text)
-      }
-      if (!holds) release(other)
-    }
-  return [adder(first, second), adder(second, first)]
 }
 
 /** More pieces than this are joined, so that many small ones take little more memory than their text. */
@@ -223,7 +194,6 @@ export class BoundedText {
   }
 
   add(text: string): void {
-    if (text === '') return
     const bytes = Buffer.from(text)
     this.#pieces.push(bytes)
     this.#bytes += bytes.length
