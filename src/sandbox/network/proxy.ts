@@ -1,14 +1,17 @@
-import { lookup } from 'node:dns/promises'
+import { once } from 'node:events'
 import { chmod } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server } from 'node:http'
-import { connect, type Socket } from 'node:net'
+import { connect, isIP, type Socket } from 'node:net'
 import { type Duplex, pipeline } from 'node:stream'
 import { allows } from '../../domain/hosts.ts'
 import { within } from '../../lib/promises.ts'
 import { type Connection, ConnectionReport, isPublicAddress } from './connection.ts'
+import { PrivateAddress, publicOnly } from './public-only.ts'
 
-const RESOLVE_WITHIN_MS = 15_000
-const CONNECT_WITHIN_MS = 15_000
+/** For the name and all its addresses together. */
+const CONNECT_WITHIN_MS = 30_000
+/** When the next address of a name is tried. */
+const NEXT_ADDRESS_MS = 5_000
 /** A connection that brings nothing for this long is closed. */
 const IDLE_MS = 10 * 60_000
 /** Connections of one command at once. */
@@ -113,7 +116,7 @@ export class CommandProxy {
     }
   }
 
-  /** Connects to a host of the list, at an address that was checked. Throws a `Refusal`. */
+  /** Connects to a host of the list, at a public address. Throws a `Refusal`. */
   async #connect(host: string, port: number): Promise<Socket> {
     if (this.#open.size > 2 * MAX_CONNECTIONS) {
       throw new Refusal(503, `A command has at most ${MAX_CONNECTIONS} connections at once`)
@@ -125,24 +128,21 @@ export class CommandProxy {
         `This run may not reach ${host}:${port}. It may reach: ${this.#hosts.join(', ')}`,
       )
     }
-    const resolved = lookup(host, { all: true }).catch(() => null)
-    const found = await within(RESOLVE_WITHIN_MS, resolved, () => null)
-    const addresses = found?.map(({ address }) => address) ?? []
-    if (addresses.length === 0) {
-      throw new Refusal(UNREACHED, `The name ${host} cannot be resolved`)
+    if (isIP(host) !== 0 && !isPublicAddress(host)) {
+      throw unreached(new PrivateAddress(host, host), host, port)
     }
-    const good = addresses.filter(isPublicAddress)
-    if (good.length === 0) {
-      throw new Refusal(
-        403,
-        `${host} leads to ${addresses[0]}, which is not an address of the public Internet`,
-      )
-    }
-    for (const address of good) {
-      const socket = await connected(connect({ host: address, port, allowHalfOpen: true }))
-      if (socket !== null) return socket
-    }
-    throw new Refusal(UNREACHED, `${host}:${port} does not answer`)
+    const socket = connect({
+      ...{ host, port, allowHalfOpen: true, lookup: publicOnly() },
+      ...{ autoSelectFamily: true, autoSelectFamilyAttemptTimeout: NEXT_ADDRESS_MS },
+    }).on('error', () => {})
+    const connected = once(socket, 'connect').then(
+      () => null,
+      (cause: Error) => cause,
+    )
+    const failure = await within(CONNECT_WITHIN_MS, connected, () => new Error('it took too long'))
+    if (failure === null) return socket
+    socket.destroy()
+    throw unreached(failure, host, port)
   }
 
   #note(url: string, failure: Refusal | string | null, upstream: Socket | null): void {
@@ -155,6 +155,13 @@ export class CommandProxy {
       bytes_out: upstream?.bytesWritten ?? 0,
     })
   }
+}
+
+function unreached(cause: Error, host: string, port: number): Refusal {
+  if (cause instanceof PrivateAddress) return new Refusal(403, cause.message)
+  const isNameless = 'syscall' in cause && cause.syscall === 'getaddrinfo'
+  const why = isNameless ? `The name ${host} cannot be resolved` : `${host}:${port} does not answer`
+  return new Refusal(UNREACHED, why)
 }
 
 /** `host:port` of a CONNECT request. */
@@ -178,23 +185,6 @@ function tolerantAuthority(url: string): { readonly host: string; readonly port:
     const host = parsed?.hostname || url.slice(0, MAX_SHOWN)
     return { host, port: Number(parsed?.port) || (parsed?.protocol === 'http:' ? 80 : 0) }
   }
-}
-
-/** The socket when it is connected; null if it fails. */
-function connected(socket: Socket): Promise<Socket | null> {
-  return new Promise((resolve) => {
-    const fail = (): void => {
-      socket.destroy()
-      resolve(null)
-    }
-    const timer = setTimeout(fail, CONNECT_WITHIN_MS)
-    socket.once('error', fail).once('connect', () => {
-      clearTimeout(timer)
-      socket.off('error', fail).on('error', () => {})
-      resolve(socket)
-    })
-    socket.once('close', () => clearTimeout(timer))
-  })
 }
 
 /** Passes bytes both ways until both have ended. Resolves to what failed at the host, or null. */

@@ -7,8 +7,9 @@ export class PrivateAddress extends Error {
   override readonly name = 'PrivateAddress'
 
   /** @param advice a sentence on how to allow that */
-  constructor(host: string, address: string, advice: string) {
-    super(`${host} leads to ${address}, which is not an address of the public Internet. ${advice}`)
+  constructor(host: string, address: string, advice?: string) {
+    const why = `${host} leads to ${address}, which is not an address of the public Internet`
+    super(advice === undefined ? why : `${why}. ${advice}`)
   }
 }
 
@@ -20,7 +21,7 @@ export function isPrivateHost({ hostname }: URL): boolean {
 
 /** A `lookup` for connections that finds only public addresses, whatever a name resolves to at that moment. */
 export const publicOnly =
-  (advice: string): LookupFunction =>
+  (advice?: string): LookupFunction =>
   (host, options, done) => {
     resolveHost(host, { ...options, all: true }, (failure, addresses) => {
       if (failure !== null) return done(failure, '')
