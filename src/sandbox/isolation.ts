@@ -51,7 +51,7 @@ export type Isolation = {
   readonly detail: string
   /** Why no command can have the whole network here, as a sentence for people; null if one can. */
   readonly fullNetworkProblem: string | null
-  /** Why commands in a project of root are root too, or may be refused, as a sentence for people; null if they are not. */
+  /** Why commands in a project of root are root too, as a sentence for people; null if they are not. */
   readonly ownUserProblem: string | null
   /** The isolation that keeps at least a level: this one, or another that passes its trial. The error is a sentence. */
   atLeast(level: RecordedLevel): Promise<Result<Isolation, string>>

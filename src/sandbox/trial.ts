@@ -50,7 +50,7 @@ export type Working = {
   /** The sandbox of a command, without what belongs to the command. */
   readonly base: Sandbox
   readonly fullNetworkProblem: string | null
-  /** Why commands in a project of root are root too, or may be refused, as a sentence for people; null if they are not. */
+  /** Why commands in a project of root are root too, as a sentence for people; null if they are not. */
   readonly ownUserProblem: string | null
 }
 
@@ -85,7 +85,7 @@ export async function trySandbox(
   await writeFile(join(folder, RESOLV_CONF.name), RESOLV_CONF.text, { mode: 0o644 })
   const kept = artifacts === undefined ? [] : [realPathOf(artifacts), artifacts]
   const hidden = [...new Set([dataDir, named, ...kept])]
-  let sandbox: Sandbox = {
+  const sandbox: Sandbox = {
     ...{ level, launcher, programs, filter, hidden, folder },
     tools: toolChains(env, toolPaths, hidden),
     ...{ project: '/', known: null, copy: null, own: placesIn(join(folder, PROBE), false) },
@@ -94,24 +94,37 @@ export async function trySandbox(
   }
   const attempt = (of: Partial<Sandbox>, owner: number | null = null) =>
     probe(runner, { ...sandbox, ...of }, { secret, owner })
-  const isOfRoot = isRoot() && level === 'namespaces'
-  const { unshare, mount, nsenter } = programs
-  const ownUser = isOfRoot && [unshare, mount, nsenter].every((path) => path !== undefined)
-  if (ownUser) await writeAccounts(folder)
-  const without = ownUser ? await attempt({ ownUser }) : NO_OWN_USER
+  const isContained = level === 'namespaces'
+  const noOwnUser = isRoot() && isContained ? await ownUserProblemOf(sandbox, attempt) : null
+  const ownUser = isRoot() && isContained && noOwnUser === null
   // Null for the server's user: commands of a root server run as the owner of the project.
-  for (const owner of isRoot() ? [null, NOBODY] : [null]) {
-    if (owner === null && without === null) continue
+  const owners = [...(ownUser ? [] : [null]), ...(isRoot() ? [NOBODY] : [])]
+  for (const owner of owners) {
     const problem = await attempt({}, owner)
     if (problem !== null) return err(problem)
   }
-  if (without === null || LATE.test(without)) sandbox = { ...sandbox, ownUser }
-  const base = {
-    ...sandbox,
-    layers: level === 'namespaces' && (await canLayer(runner, sandbox, secret)),
-  }
+  const layers = isContained && (await canLayer({ ...sandbox, ownUser }, attempt))
   const fullNetworkProblem = networkProblem(programs)
-  return ok({ base, fullNetworkProblem, ownUserProblem: isOfRoot ? problemOf(without) : null })
+  const ownUserProblem = noOwnUser === null ? null : `${AS_ROOT} (${noOwnUser}).`
+  return ok({ base: { ...sandbox, ownUser, layers }, fullNetworkProblem, ownUserProblem })
+}
+
+/** Tries a command, perhaps in a project of this owner. Null if it worked, else why not, as a part of a sentence. */
+type Attempt = (of: Partial<Sandbox>, owner?: number | null) => Promise<string | null>
+
+/** Why commands in projects of root have no user of their own, as a part of a sentence. */
+async function ownUserProblemOf(
+  { programs, folder }: Sandbox,
+  attempt: Attempt,
+): Promise<string | null> {
+  const { unshare, mount, nsenter } = programs
+  if ([unshare, mount, nsenter].includes(undefined)) {
+    return 'mount, unshare or nsenter is not installed'
+  }
+  await writeAccounts(folder)
+  const problem = await attempt({ ownUser: true })
+  // A machine that is slow now may do it: each command tries it, and is refused if it takes too long then.
+  return problem !== null && LATE.test(problem) ? null : problem
 }
 
 /** Writes the accounts of the machine with that of the user of its own. */
@@ -123,31 +136,19 @@ async function writeAccounts(folder: string): Promise<void> {
 }
 
 /** Whether a home can be shown below a layer: that needs bubblewrap 0.11, and a file system that the kernel can layer. */
-async function canLayer(runner: Trials, sandbox: Sandbox, secret: string): Promise<boolean> {
-  const at = (name: string): string => join(sandbox.folder, PROBE, name)
+async function canLayer({ folder, ownUser }: Sandbox, attempt: Attempt): Promise<boolean> {
+  const at = (name: string): string => join(folder, PROBE, name)
   const checkHome = { home: at('home'), layer: { changes: at('changes'), work: at('work') } }
   for (const name of ['home', 'changes', 'work']) await mkdir(at(name), { recursive: true })
-  const owner = isRoot() && !sandbox.ownUser ? NOBODY : null
-  const user = owner ?? (sandbox.ownUser ? OWN_ID : null)
+  const owner = isRoot() && !ownUser ? NOBODY : null
+  const user = ownUser ? OWN_ID : owner
   if (user !== null) await chown(checkHome.home, user, user)
-  return (await probe(runner, { ...sandbox, own: null, checkHome }, { secret, owner })) === null
+  return (await attempt({ ownUser, own: null, checkHome }, owner)) === null
 }
-
-const NO_OWN_USER = 'mount, unshare or nsenter is not installed'
 
 /** What a trial says of a machine that is slow now, and not of what it can do. */
 const LATE = /took too long|not mounted within/
-
-/** @param why there is no user of their own, as a part of a sentence */
-function problemOf(why: string | null): string | null {
-  if (why === null) return null
-  return LATE.test(why) ? NOT_KNOWN : `${AS_ROOT} (${why}).`
-}
-
 const AS_ROOT = 'In a project that belongs to root, commands run as root without capabilities'
-const NOT_KNOWN =
-  'Whether commands in a project that belongs to root can have a user of their own is not known, because the trial took too long. ' +
-  'Each command tries it, and is refused if its project is not mounted in time.'
 
 /**
  * If commands run as the owner of the project and share the file system of a root server, they cannot pass through the
