@@ -2,9 +2,9 @@ import { lstatSync, opendirSync, readlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import type { Notice } from '../domain/records.ts'
+import { readFileAt } from '../lib/linked-worktree.ts'
 import { throwIfShort } from '../lib/message-of.ts'
 import { sha256 } from '../lib/sha256.ts'
-import { readFileAt } from './project-folder.ts'
 
 /** What git obeys in a folder `.git`, beside its hooks: `commondir` names another folder that has all of these. */
 const SETTINGS = ['config', 'config.worktree', 'commondir']

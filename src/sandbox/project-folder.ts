@@ -5,15 +5,15 @@ import {
   lstatSync,
   openSync,
   readdirSync,
-  readFileSync,
   readlinkSync,
   realpathSync,
 } from 'node:fs'
-import { basename, dirname, join, resolve } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { ProjectFolder, RunConfig } from '../domain/run-config.ts'
 import type { RunState } from '../domain/state.ts'
+import { linkedWorktree } from '../lib/linked-worktree.ts'
 import { messageOf, throwIfShort } from '../lib/message-of.ts'
-import { isWithin, realPathOf } from '../lib/paths.ts'
+import { isWithin } from '../lib/paths.ts'
 
 /** Why a command cannot be isolated, such as that the run has put something else in the place of its project. The text is for people. */
 export class SandboxError extends Error {}
@@ -157,81 +157,16 @@ export function repositoryAround(
   for (let root = project; ; root = dirname(root)) {
     const path = join(root, '.git')
     const found = lstatSync(path, { throwIfNoEntry: false })
-    if (found?.isFile() === true) {
-      const commonDir = found.uid === uid && !holdsHome(root) ? commonDirOf(root) : null
-      if (commonDir === null || isWithin(project, commonDir)) return null
+    if (found !== undefined) {
+      if (found.uid !== uid || holdsHome(root)) return null
+      const ownDir = found.isDirectory() && root !== project ? path : undefined
+      const commonDir = found.isFile() ? linkedWorktree(root, uid)?.commonDir : ownDir
+      if (commonDir === undefined || isWithin(project, commonDir)) return null
       const isHidden = hidden.some((ours) => isWithin(commonDir, ours) || isWithin(ours, commonDir))
       if (isHidden || holdsHome(dirname(commonDir))) return null
-      const around = aroundProject(root, project, hidden)
-      return { root, paths: root === project ? [commonDir] : [commonDir, path], around }
-    }
-    if (found !== undefined) {
-      const isOther = root === project || holdsHome(root)
-      if (isOther || !found.isDirectory() || found.uid !== uid) return null
-      return { root, paths: [path], around: aroundProject(root, project, hidden) }
+      const paths = root === project ? [commonDir] : [...new Set([commonDir, path])]
+      return { root, paths, around: aroundProject(root, project, hidden) }
     }
     if (root === dirname(root)) return null
-  }
-}
-
-/**
- * The repository of a linked worktree. An agent that can write the file `.git` of its project can name any repository in it.
- * So that repository must name the worktree, too, and every file and folder on the way must belong to the owner of `.git`.
- * @param root the folder of the worktree, through no link
- * @returns what it shares with the other worktrees: history, branches, settings; null if it is not one, or if the two do
- * not name each other
- */
-function commonDirOf(root: string): string | null {
-  const file = join(root, '.git')
-  const uid = lstatSync(file, { throwIfNoEntry: false })?.uid
-  if (uid === undefined) return null
-  const named = /^gitdir: (.+)$/.exec(lineOf(file, uid) ?? '')?.[1]
-  if (named === undefined) return null
-  const gitDir = realPathOf(resolve(root, named))
-  const worktrees = dirname(gitDir)
-  const commonDir = dirname(worktrees)
-  const names = (name: string): string =>
-    realPathOf(resolve(gitDir, lineOf(join(gitDir, name), uid) ?? '.'))
-  const isLinked =
-    basename(worktrees) === 'worktrees' &&
-    [gitDir, worktrees, commonDir].every((path) => isFolderOf(path, uid)) &&
-    names('commondir') === commonDir &&
-    names('gitdir') === file
-  return isLinked ? commonDir : null
-}
-
-function isFolderOf(path: string, uid: number): boolean {
-  const found = lstatSync(path, { throwIfNoEntry: false })
-  return found?.isDirectory() === true && found.uid === uid
-}
-
-const MAX_LINE_BYTES = 4096
-
-/** The only line of a regular file of a user; null if it has more, or is something else. */
-function lineOf(path: string, uid: number): string | null {
-  const found = readFileAt(path, MAX_LINE_BYTES)
-  if (found === null || found.uid !== uid) return null
-  const text = found.content.toString().replace(/\r?\n$/, '')
-  return /[\n\0]/.test(text) ? null : text
-}
-
-/** A regular file that is no link; null if it is something else, or larger. Throws if the system is short of something. */
-export function readFileAt(
-  path: string,
-  maxBytes: number,
-): { readonly content: Buffer; readonly uid: number } | null {
-  try {
-    const { O_RDONLY, O_NOFOLLOW, O_NONBLOCK } = constants
-    const descriptor = openSync(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK)
-    try {
-      const status = fstatSync(descriptor)
-      const fits = status.isFile() && status.size <= maxBytes
-      return fits ? { content: readFileSync(descriptor), uid: status.uid } : null
-    } finally {
-      closeSync(descriptor)
-    }
-  } catch (cause) {
-    throwIfShort(cause)
-    return null
   }
 }

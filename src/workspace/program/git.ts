@@ -9,10 +9,9 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { basename, dirname, join, resolve } from 'node:path'
-import { realPathOf } from '../../lib/paths.ts'
+import { dirname, join } from 'node:path'
+import { type LinkedWorktree, lineOf, linkedWorktree } from '../../lib/linked-worktree.ts'
 import type { Answers, GitProblem, Questions } from '../protocol.ts'
-import { textOrNull } from './files.ts'
 import { ROOT } from './paths.ts'
 import { run } from './run-program.ts'
 
@@ -20,9 +19,6 @@ const MAX_CONFIG_BYTES = 1024 * 1024
 const MAX_INDEX_BYTES = 512 * 1024 * 1024
 const MAX_OUTPUT_BYTES = 8 * 1024 * 1024
 const COMMITS = 20
-
-/** The most bytes of a file that holds a few names: HEAD, a gitfile. */
-const MAX_NAMES_BYTES = 64 * 1024
 
 /** Why a repository is not read. It is thrown, and caught where git is run. */
 class GitRefusal extends Error {
@@ -34,13 +30,10 @@ class GitRefusal extends Error {
   }
 }
 
-type Repository = {
+/** Both folders are the same if it is not a linked worktree. */
+type Repository = LinkedWorktree & {
   /** The folder that holds `.git`. */
   readonly holder: string
-  /** Its HEAD and its index. */
-  readonly gitDir: string
-  /** Everything else: the same folder, if it is not a linked worktree. */
-  readonly commonDir: string
 }
 
 type Shown = { readonly answer: Answers['git']; readonly body: Buffer }
@@ -133,12 +126,12 @@ const unusable = (message: string): GitRefusal => new GitRefusal({ type: 'unusab
 const LINKED = ['objects', 'refs', 'packed-refs', 'reftable', 'shallow', 'info']
 
 async function fillView(view: string, { gitDir, commonDir }: Repository): Promise<void> {
-  const head = textOrNull(join(gitDir, 'HEAD'), MAX_NAMES_BYTES)
+  const head = lineOf(join(gitDir, 'HEAD'))
   if (head === null) throw unusable('.git/HEAD cannot be read')
   const index = lstatSync(join(gitDir, 'index'), { throwIfNoEntry: false })
   if (index?.isFile() === false) throw unusable('.git/index is not a regular file')
   if ((index?.size ?? 0) > MAX_INDEX_BYTES) throw unusable('.git/index is too large')
-  writeFileSync(join(view, 'HEAD'), head)
+  writeFileSync(join(view, 'HEAD'), `${head}\n`)
   // git diff writes it.
   if (index !== undefined) copyFileSync(join(gitDir, 'index'), join(view, 'index'))
   const own = gitDir === commonDir ? [] : [join(gitDir, 'config.worktree')]
@@ -215,27 +208,6 @@ function findRepository(project: string): Repository {
     }
     if (holder === dirname(holder)) throw new GitRefusal({ type: 'no_repository' })
   }
-}
-
-/** The only line of a small file; null if it is not that. */
-export const lineOf = (path: string): string | null => {
-  const text = textOrNull(path, MAX_NAMES_BYTES)?.replace(/\r?\n$/, '') ?? '\n'
-  return /[\n\0]/.test(text) ? null : text
-}
-
-/** The repository of a linked worktree, which must name the worktree, too. In a container, nothing else is there. */
-function linkedWorktree(holder: string): Pick<Repository, 'gitDir' | 'commonDir'> | null {
-  const named = /^gitdir: (.+)$/.exec(lineOf(join(holder, '.git')) ?? '')?.[1]
-  if (named === undefined) return null
-  const gitDir = realPathOf(resolve(holder, named))
-  const worktrees = dirname(gitDir)
-  const commonDir = dirname(worktrees)
-  const names = (name: string) => realPathOf(resolve(gitDir, lineOf(join(gitDir, name)) ?? '.'))
-  const isLinked =
-    basename(worktrees) === 'worktrees' &&
-    names('commondir') === commonDir &&
-    names('gitdir') === join(holder, '.git')
-  return isLinked ? { gitDir, commonDir } : null
 }
 
 /** The folder `.git` of a folder; null if it has none. What is not a folder leads to another repository. */

@@ -10,12 +10,12 @@ import {
   shownPath,
   type TreeEntry,
 } from '../../lib/git-objects.ts'
+import { lineOf, namedGitDir } from '../../lib/linked-worktree.ts'
 import { codeOf, throwIfShort } from '../../lib/message-of.ts'
 import { isWithin, realPathOf } from '../../lib/paths.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import type { Questions } from '../protocol.ts'
 import { textOrNull } from './files.ts'
-import { lineOf } from './git.ts'
 import { type Rules, rulesText, rulesWithin } from './ignore-rules.ts'
 import { Refusal, ROOT } from './paths.ts'
 import {
@@ -219,8 +219,7 @@ const REF = /^refs\/[\w@+-][\w@+./-]*$/
  * It is read without git, which would obey the configuration of the repository.
  */
 function headOf(folder: string): string | null {
-  const named = /^gitdir: (.+)$/.exec(lineOf(join(folder, '.git')) ?? '')?.[1]
-  const gitDir = within(resolve(folder, named ?? '.git'))
+  const gitDir = within(resolve(folder, namedGitDir(folder) ?? '.git'))
   if (gitDir === null) return null
   const head = lineOf(join(gitDir, 'HEAD')) ?? ''
   if (COMMIT.test(head)) return head
