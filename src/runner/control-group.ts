@@ -32,9 +32,7 @@ export function makeControlGroup(all: CommandLimits['all']): Result<ControlGroup
 }
 
 /** Removes the control group of this server. What still runs in it keeps it until the next start. */
-export function removeControlGroup(group: ControlGroup): void {
-  for (const folder of group.folders) removeTree(folder)
-}
+export const removeControlGroup = ({ folder }: ControlGroup): void => removeTree(folder)
 
 /**
  * The control group of a process for each controller, and with the name '' that of version 2.
@@ -52,10 +50,7 @@ export function groupPaths(text: string): ReadonlyMap<string, string> {
 function make(own: string): ControlGroup {
   const paths = groupPaths(own)
   const memory = folderOf('memory', paths.get('memory'))
-  if (memory !== null) {
-    const pids = folderOf('pids', paths.get('pids'))
-    return { version: 1, folders: [memory, ...(pids === null ? [] : [pids])].map(makeIn) }
-  }
+  if (memory !== null) return { version: 1, folder: makeIn(memory) }
   const unified = folderOf(null, paths.get(''))
   if (unified === null) throw new Error('no control groups are mounted here')
   const controllers = readFileSync(join(unified, 'cgroup.controllers'), 'utf8').split(/\s+/)
@@ -66,7 +61,7 @@ function make(own: string): ControlGroup {
   const wanted = ['memory', 'pids', 'cpu'].filter((name) => controllers.includes(name))
   delegate(unified, wanted, folder)
   delegate(folder, wanted, null)
-  return { version: 2, folders: [folder] }
+  return { version: 2, folder }
 }
 
 /** Where the control group with this path is, by the mounts of this process; null if it is not mounted. */
@@ -136,7 +131,7 @@ const isOurs = (pid: string): boolean =>
 const CPU_WEIGHT = '33'
 
 /** Lets the server go first when it and its commands want the processors at the same time. Version 1 leaves that to `nice`. */
-function weigh({ version, folders }: ControlGroup): void {
-  const weight = join(folders[0] ?? '', 'cpu.weight')
+function weigh({ version, folder }: ControlGroup): void {
+  const weight = join(folder, 'cpu.weight')
   if (version === 2 && existsSync(weight)) writeFileSync(weight, CPU_WEIGHT)
 }

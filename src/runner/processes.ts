@@ -110,17 +110,17 @@ export const canLimitMemory: boolean =
 
 /** Sets the limits of a group. Throws what the file system throws. */
 export function limitGroup(
-  { version, folders }: ControlGroup,
+  { version, folder }: ControlGroup,
   { memoryBytes, processes }: Pick<Limits, 'memoryBytes' | 'processes'>,
 ): void {
-  const [memory = '', pids = version === 2 ? memory : null] = folders
-  writeFileSync(
-    join(memory, version === 2 ? 'memory.max' : 'memory.limit_in_bytes'),
-    `${memoryBytes}`,
-  )
-  if (pids !== null) writeFileSync(join(pids, 'pids.max'), `${processes * THREADS_PER_PROCESS}`)
-  const swap = join(memory, 'memory.swap.max')
-  if (version === 2 && existsSync(swap)) writeFileSync(swap, '0')
+  if (version === 1) {
+    writeFileSync(join(folder, 'memory.limit_in_bytes'), `${memoryBytes}`)
+    return
+  }
+  writeFileSync(join(folder, 'memory.max'), `${memoryBytes}`)
+  const [pids, swap] = [join(folder, 'pids.max'), join(folder, 'memory.swap.max')]
+  if (existsSync(pids)) writeFileSync(pids, `${processes * THREADS_PER_PROCESS}`)
+  if (existsSync(swap)) writeFileSync(swap, '0')
 }
 
 export function removeTree(folder: string): void {
@@ -145,26 +145,23 @@ export class CommandGroup {
 
   /** A group without processes. Throws what the file system throws. */
   constructor(
-    { version, folders }: ControlGroup,
+    { version, folder }: ControlGroup,
     limits: Pick<Limits, 'memoryBytes' | 'processes'>,
   ) {
     count += 1
     // The groups of a runner that died may still be there.
-    const name = `c${process.pid}-${count}`
-    this.#group = { version, folders: folders.map((folder) => join(folder, name)) }
-    for (const folder of this.#group.folders) mkdirSync(folder)
+    this.#group = { version, folder: join(folder, `c${process.pid}-${count}`) }
+    mkdirSync(this.#group.folder)
     limitGroup(this.#group, limits)
   }
 
   /** Moves a process into the group. What it starts from now on is in the group too. */
   add(pid: number): void {
-    for (const folder of this.#group.folders) {
-      try {
-        writeFileSync(join(folder, 'cgroup.procs'), String(pid))
-      } catch (cause) {
-        // It has ended already.
-        if (codeOf(cause) !== 'ESRCH') throw cause
-      }
+    try {
+      writeFileSync(join(this.#group.folder, 'cgroup.procs'), String(pid))
+    } catch (cause) {
+      // It has ended already.
+      if (codeOf(cause) !== 'ESRCH') throw cause
     }
   }
 
@@ -191,13 +188,13 @@ export class CommandGroup {
       await pause(RELEASE_PAUSE_MS)
     }
     // What cannot be removed is removed with the group of the server.
-    for (const folder of this.#group.folders) removeTree(folder)
+    removeTree(this.#group.folder)
   }
 
   /** '' if the server has removed it. */
   #read(name: string): string {
     try {
-      return readFileSync(join(this.#group.folders[0] ?? '', name), 'utf8')
+      return readFileSync(join(this.#group.folder, name), 'utf8')
     } catch {
       return ''
     }

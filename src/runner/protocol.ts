@@ -70,12 +70,8 @@ export type Limits = {
   readonly freeDiskBytes: number
 }
 
-/** The control group of a server, or the one of a command in it. */
-export type ControlGroup = {
-  readonly version: 1 | 2
-  /** One; or, in version 1, that of the memory, and that of the processes if there is one. */
-  readonly folders: readonly string[]
-}
+/** The control group of a server, or the one of a command in it; in version 1, that of the memory. */
+export type ControlGroup = { readonly version: 1 | 2; readonly folder: string }
 
 /** Why a command is stopped. */
 export type StopCause =

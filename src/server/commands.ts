@@ -122,7 +122,7 @@ async function chooseControlGroup(
 ): Promise<Result<ControlGroup, string>> {
   const made = makeControlGroup(limits.all)
   if (made.isErr()) return err(made.error)
-  const [folder = ''] = made.value.folders
+  const { folder } = made.value
   const args = ['-c', SCRIPT, 'sh', basename(folder)]
   const call = runner.start({
     ...{

@@ -88,7 +88,7 @@ afterAll(() => {
 const ifGrouped = test.skipIf(group.isErr())
 const grouped = () => {
   const server = group._unsafeUnwrap()
-  const [folder = ''] = server.folders
+  const { folder } = server
   const run = commandRunner({ ...DEFAULT_LIMITS, memoryBytes: 64 * MIB, group: server })
   return { run, folder }
 }
@@ -134,7 +134,7 @@ ifGrouped(
 const OTHER_SERVER = `
 import { makeControlGroup } from '${import.meta.dirname}/../../src/runner/control-group.ts'
 const group = makeControlGroup({ memoryBytes: ${64 * MIB}, processes: 100 })
-console.log(group._unsafeUnwrap().folders[0])`
+console.log(group._unsafeUnwrap().folder)`
 
 ifGrouped('the control group of a server is removed by the next one after its death', async () => {
   const { folder } = grouped()
@@ -174,7 +174,7 @@ test.each([
 
 test('a missing control group is not taken for a missing program', async () => {
   const cwd = await temporaryFolder()
-  const group = { version: 2, folders: [join(cwd, 'gone')] } as const
+  const group = { version: 2, folder: join(cwd, 'gone') } as const
   const result = await commandRunner({ ...DEFAULT_LIMITS, group })(bash(cwd, 'true'))
   expect(result.end).toBe('not_started')
   expect(result.output).toContain('bash cannot be started, because it gets no control group')
