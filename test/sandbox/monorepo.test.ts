@@ -3,6 +3,7 @@ import { chmod, lstat, mkdir, readdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect, test } from 'vitest'
+import { repositoryAround } from '../../src/sandbox/project-folder.ts'
 import { isolated, temporaryFolder } from '../runner/support.ts'
 import { isMissing } from '../support/missing.ts'
 
@@ -65,3 +66,12 @@ test.for(CASES)(
     expect(visible).toEqual(expect.arrayContaining(['repository', 'whole repository']))
   },
 )
+
+test('a repository with a folder of the server in its .git is not shown', async () => {
+  const root = await temporaryFolder()
+  const [project, data] = [join(root, 'packages/app'), join(root, '.git/data')]
+  for (const path of [project, data]) await mkdir(path, { recursive: true })
+  expect(repositoryAround(project, { userHome: '', hidden: [data] })).toBeNull()
+  const without = repositoryAround(project, { userHome: '', hidden: [] })
+  expect(without?.paths).toEqual([join(root, '.git')])
+})
