@@ -135,8 +135,11 @@ const isOtherRevision = (cause: unknown): boolean =>
 export const isTombstone = (cause: unknown): boolean => faultOf(cause).type === 'stream-deleted'
 
 const unavailable = (message: string): StoreFailure => {
-  return { type: 'store_unavailable', message: `EventStoreDB does not answer: ${message}` }
+  // The client does not say why it finds no node.
+  const advice = message.includes('Failed to discover') ? ` ${CHECK_URL}` : ''
+  return { type: 'store_unavailable', message: `EventStoreDB does not answer: ${message}${advice}` }
 }
+const CHECK_URL = 'If its nodes run, check the hosts, tls and tlsCAFile in EVENTSTORE_URL.'
 const failed = (message: string): StoreFailure => {
   return { type: 'store_failed', message: `EventStoreDB refused: ${message}` }
 }

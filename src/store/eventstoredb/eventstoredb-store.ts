@@ -28,9 +28,7 @@ import {
   storeFailure,
 } from './calls.ts'
 import {
-  type Address,
   optionOf,
-  probeHosts,
   readConnectionString,
   scrubbed,
   scrubber,
@@ -73,25 +71,21 @@ export function openEventStoreDb(
     if (client.isErr()) return err(scrubbed(client.error, scrub))
     const named = Number(optionOf(address.options, 'defaultdeadline'))
     const store = new ClientStore(client.value, {
-      ...{ address, scrub, log },
+      ...{ scrub, log },
       timeoutMs: options.timeoutMs ?? (named || CALL_TIMEOUT_MS),
     })
     const first = await within(FIRST_ANSWER_MS, store.ping(), () => null)
-    if (first?.isErr() && first.error.type !== 'store_unavailable') {
-      log(first.error.message)
-      await store.close()
-      return err(first.error)
-    }
-    if (first === null || first.isErr()) {
-      void store.diagnose().then((why) => log(why || 'EventStoreDB does not answer yet.'))
-    }
-    return ok(store)
+    if (first === null) log('EventStoreDB does not answer yet.')
+    if (first?.isErr() !== true) return ok(store)
+    log(first.error.message)
+    if (first.error.type === 'store_unavailable') return ok(store)
+    await store.close()
+    return err(first.error)
   }
   return new ResultAsync(open())
 }
 
 type ClientOptions = {
-  readonly address: Address
   readonly timeoutMs: number
   /** Removes secrets from a text. */
   readonly scrub: (text: string) => string
@@ -198,25 +192,7 @@ class ClientStore implements EventStore {
   ping(): ResultAsync<void, StoreFailure> {
     const request = page(ofAll('end'), 'backward', 1)
     const once = () => readPage(protocolOf(this.#client), request, this.#options.timeoutMs)
-    return this.#do(once, storeFailure)
-      .map(() => undefined)
-      .orElse((error) => {
-        if (error.type !== 'store_unavailable') return errAsync(error)
-        const diagnosed = this.diagnose().then((why) => ({
-          ...error,
-          message: why || error.message,
-        }))
-        return new ResultAsync(diagnosed.then((failure) => err(failure)))
-      })
-  }
-
-  /** What keeps the nodes from answering, and what to do; empty if each can be reached. */
-  async diagnose(): Promise<string> {
-    const problems = await probeHosts(this.#options.address)
-    if (problems.length > 0) return `EventStoreDB does not answer: ${problems.join(' ')}`
-    return this.#options.address.tls
-      ? ''
-      : 'EventStoreDB does not answer, and its hosts accept connections. If the nodes run with TLS, remove tls=false.'
+    return this.#do(once, storeFailure).map(() => undefined)
   }
 
   async close(): Promise<void> {
