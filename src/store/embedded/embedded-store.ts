@@ -1,6 +1,5 @@
 import { err, errAsync, ok, okAsync, type Result, ResultAsync } from 'neverthrow'
 import { siblingModule } from '../../lib/paths.ts'
-import { Thread } from '../../lib/thread.ts'
 import {
   type AppendError,
   type Appended,
@@ -13,21 +12,16 @@ import {
   type OverwriteError,
   type StoreFailure,
 } from '../event-store.ts'
-import {
-  type Append,
-  brokeDown,
-  resultOf,
-  type WriterOperations,
-  type Written,
-} from './messages.ts'
+import { type Append, FileThread, type WriterOperations, type Written } from './messages.ts'
 import {
   allStreams,
   atLeast,
   CommitFeed,
   follow,
   oneStream,
-  ReadQueue,
+  type Reads,
   readStream,
+  readsOf,
 } from './reading.ts'
 
 /**
@@ -43,16 +37,16 @@ export function openEmbeddedStore({
   const feed = new CommitFeed()
   // Both threads start at the same time. The one that reads opens the file after the other has made it.
   const appends = new AppendQueue(file, feed)
-  const reads = new ReadQueue(file)
+  const reads = readsOf(file)
   const close = async (): Promise<void> => {
     feed.close()
     // The writer closes last: it copies the write-ahead log into the file after all reads have ended.
-    await reads.close()
+    await reads.end()
     await appends.close()
   }
   return appends
     .open()
-    .andThen(() => reads.open())
+    .andThen(() => reads.ask('open', file))
     .map(() => storeOf(file, appends, reads, feed, close))
     .orElse((failure) => ResultAsync.fromSafePromise(close()).andThen(() => err(failure)))
 }
@@ -60,7 +54,7 @@ export function openEmbeddedStore({
 function storeOf(
   file: string,
   appends: AppendQueue,
-  reads: ReadQueue,
+  reads: Reads,
   feed: CommitFeed,
   close: () => Promise<void>,
 ): EventStore {
@@ -80,7 +74,7 @@ function storeOf(
     },
     overwrite: (events) => unlessClosed(() => appends.overwrite(events)),
     removeStream: (stream, last) => unlessClosed(() => appends.remove(stream, last)),
-    ping: () => unlessClosed(() => appends.ping().andThen(() => reads.ping())).map(() => undefined),
+    ping: () => unlessClosed(() => appends.ping().andThen(() => reads.ask('ping', null))),
     close: () => {
       closing ??= close()
       return closing
@@ -102,7 +96,7 @@ const WRITER = siblingModule('worker-writer', import.meta.url)
 class AppendQueue {
   readonly #file: string
   readonly #feed: CommitFeed
-  readonly #thread: Thread<WriterOperations>
+  readonly #thread: FileThread<WriterOperations>
   #gathered: Pending[] = []
   /** Null while nothing is written. */
   #writing: Promise<void> | null = null
@@ -113,12 +107,12 @@ class AppendQueue {
   constructor(file: string, feed: CommitFeed) {
     this.#file = file
     this.#feed = feed
-    this.#thread = new Thread(WRITER, null)
+    this.#thread = new FileThread(WRITER, file)
   }
 
   /** Creates the file if it is missing, and locks it. No append may come before. */
   open(): ResultAsync<null, StoreFailure> {
-    return this.#asked(this.#thread.ask('open', this.#file)).andThen(resultOf)
+    return this.#thread.ask('open', this.#file)
   }
 
   append(
@@ -141,35 +135,31 @@ class AppendQueue {
   }
 
   overwrite(events: readonly Overwrite[]): ResultAsync<void, OverwriteError> {
-    return this.#asked(this.#thread.ask('overwrite', events)).andThen((failure) =>
-      failure === null ? ok() : err(failure),
-    )
+    return this.#thread.ask('overwrite', events)
   }
 
   remove(stream: string, last: number): ResultAsync<void, AppendError> {
-    return this.#asked(this.#thread.ask('remove', { stream, last })).andThen((failure) =>
-      failure === null ? ok() : err(failure),
-    )
+    return this.#thread.ask('remove', { stream, last })
   }
 
   /** Whether the disk takes appends. After an append has failed, tries to write. */
   ping(): ResultAsync<void, StoreFailure> {
-    if (this.#thread.lost !== null) return errAsync(brokeDown(this.#file, this.#thread.lost))
+    if (this.#thread.lost !== null) return errAsync(this.#thread.lost)
     if (this.#trouble === null) return okAsync()
-    return this.#asked(this.#thread.ask('probe', null)).andThen((answer) => {
-      this.#trouble = 'failure' in answer ? answer.failure : null
-      return resultOf(answer).map(() => undefined)
-    })
+    return this.#thread
+      .ask('probe', null)
+      .andTee(() => {
+        this.#trouble = null
+      })
+      .orTee((failure) => {
+        this.#trouble = failure
+      })
   }
 
   /** Finishes what is under way, and closes the file. No append may follow. */
   async close(): Promise<void> {
     await this.#writing
     await this.#thread.end()
-  }
-
-  #asked<T>(answer: Promise<T>): ResultAsync<T, StoreFailure> {
-    return ResultAsync.fromPromise(answer, (cause) => brokeDown(this.#file, cause))
   }
 
   async #write(): Promise<void> {
@@ -195,14 +185,12 @@ class AppendQueue {
 
   async #written(group: readonly Pending[]): Promise<readonly Written[]> {
     const { lost } = this.#thread
-    if (lost !== null) return group.map(() => brokeDown(this.#file, lost))
+    if (lost !== null) return group.map(() => lost)
     const appends = group.map(({ stream, expected, events }) => ({ stream, expected, events }))
-    try {
-      return await this.#thread.ask('append', appends)
-    } catch (cause) {
-      const { message } = brokeDown(this.#file, cause)
-      return group.map(() => ({ type: 'outcome_unknown', message }))
-    }
+    return this.#thread.ask('append', appends).match<readonly Written[]>(
+      (written) => written,
+      ({ message }) => group.map(() => ({ type: 'outcome_unknown', message })),
+    )
   }
 
   #settle(group: readonly Pending[], written: readonly Written[]): void {

@@ -1,14 +1,15 @@
 import { existsSync, statSync } from 'node:fs'
-import { open, rename, rm, stat } from 'node:fs/promises'
+import { open, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
 import { backup, DatabaseSync } from 'node:sqlite'
 import { err, errAsync, ok, type Result, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import { immutable } from '../../lib/sqlite-file.ts'
 import { counted } from '../../lib/text.ts'
+import { syncFolder } from '../../lib/write-durably.ts'
 import type { EventStore, RecordedEvent, StoreFailure } from '../event-store.ts'
 import { openForReading } from './open-log.ts'
-import { ReadQueue, readStream } from './reading.ts'
+import { type Reads, readStream, readsOf } from './reading.ts'
 import { refuseOthers, storeFailed } from './schema.ts'
 
 const failed = (message: string): StoreFailure => ({ type: 'store_failed', message })
@@ -40,26 +41,26 @@ export function openReadableLog(file: string): ResultAsync<ReadableLog, StoreFai
   const found = openExisting(file)
   if (found.isErr()) return errAsync(found.error)
   found.value.close()
-  const reads = new ReadQueue(file)
-  return reads.open().map(() => ({
+  const reads = readsOf(file)
+  return reads.ask('open', file).map(() => ({
     pages: () => pages(reads),
     readStream: (stream, options) => readStream(reads, stream, options),
-    close: () => reads.close(),
+    close: () => reads.end(),
   }))
 }
 
 async function* pages(
-  reads: ReadQueue,
+  reads: Reads,
 ): AsyncGenerator<Result<readonly RecordedEvent[], StoreFailure>> {
   // The next page is read while the caller works on one.
-  for (let reading = reads.log({ after: 0, prefix: '' }); ; ) {
+  for (let reading = reads.ask('log', { after: 0, prefix: '' }); ; ) {
     const page = await reading
     if (page.isErr()) {
       yield err(page.error)
       return
     }
     const { events, end, cursor } = page.value
-    if (!end) reading = reads.log({ after: cursor, prefix: '' })
+    if (!end) reading = reads.ask('log', { after: cursor, prefix: '' })
     if (events.length > 0) yield ok(events)
     if (end) return
   }
@@ -173,24 +174,14 @@ type BackupOptions = {
 }
 
 /**
- * Copies the log as it is at one moment to another file. The file gets its name only when it is complete, checked, and
- * on the disk. It can replace a lost log.
+ * Copies the log as it is at one moment to another file, for this user alone. The file gets its name only when it is
+ * complete, checked, and on the disk. It can replace a lost log.
  */
 export function backupLog(options: BackupOptions): ResultAsync<LogContents, StoreFailure> {
   const target = resolve(options.target)
   const run = async (): Promise<Result<LogContents, StoreFailure>> => {
-    const inTheWay = await whatIsInTheWay(options.source, target)
-    if (inTheWay !== null) return err(failed(inTheWay))
-    if (existsSync(target) && !options.overwrite) {
-      return err(
-        failed(`${target} exists already: choose another file, or replace it with --force`),
-      )
-    }
-    if (!existsSync(dirname(target))) {
-      return err(
-        failed(`there is no folder ${dirname(target)}: make it first, or choose another file`),
-      )
-    }
+    const why = refusalOf(target, options.overwrite)
+    if (why !== null) return err(failed(why))
     const source = openExisting(options.source)
     if (source.isErr()) return err(source.error)
     const partial = join(dirname(target), `.${basename(target)}.${process.pid}.partial`)
@@ -208,19 +199,14 @@ export function backupLog(options: BackupOptions): ResultAsync<LogContents, Stor
   return new ResultAsync(run())
 }
 
-/** Why the target cannot be replaced, even with `overwrite`; null if it can. */
-async function whatIsInTheWay(source: string, target: string): Promise<string | null> {
-  const there = await stat(target).catch(() => null)
-  if (there === null) return null
-  if (there.isDirectory()) return `${target} is a folder: name a file in it`
-  const log = await stat(source).catch(() => null)
-  // Its server would continue to write to a file without a name, and all of that would be lost.
-  if (log !== null && log.ino === there.ino && log.dev === there.dev) {
-    return `${target} is the log itself: choose another file for the copy`
+/** Why a copy does not replace the target; null if it does. */
+function refusalOf(target: string, overwrite: boolean): string | null {
+  // A server would continue to write to a file without a name. And what a killed one left there would be mixed with the copy.
+  if (existsSync(`${target}-wal`)) {
+    return `${target} is a database in use, or was when its program was killed: choose another file for the copy`
   }
-  // The same holds for the log of another server. And what a killed server left there would be mixed with the copy.
-  if (!existsSync(`${target}-wal`)) return null
-  return `${target} is a database in use, or was when its program was killed: choose another file for the copy`
+  if (overwrite || !existsSync(target)) return null
+  return `${target} exists already: choose another file, or replace it with --force`
 }
 
 async function copyAndCheck(
@@ -231,7 +217,7 @@ async function copyAndCheck(
   // For this connection, a read transaction keeps the log as it is, whatever a server writes.
   source.exec('BEGIN')
   source.prepare(CONTENTS).get()
-  await open(partial, 'wx', await modeOfCopy(sourceFile)).then((file) => file.close())
+  await open(partial, 'wx', 0o600).then((file) => file.close())
   await backup(source, partial, { rate: PAGES })
   source.exec('ROLLBACK')
   const copy = new DatabaseSync(immutable(partial), { readOnly: true })
@@ -244,20 +230,9 @@ async function copyAndCheck(
   }
 }
 
-/** For those who can open the log: its folder keeps others out, who may reach the place of the copy. */
-async function modeOfCopy(log: string): Promise<number> {
-  const [file, folder] = await Promise.all([stat(log), stat(dirname(log))])
-  // Whoever may enter the folder (1) may read and write the file (6), if the file permits that.
-  return file.mode & (0o600 | ((folder.mode & 0o011) * 6))
-}
-
 async function giveName(partial: string, target: string): Promise<void> {
-  await syncPath(partial)
+  await using file = await open(partial, 'r')
+  await file.sync()
   await rename(partial, target)
-  await syncPath(dirname(target))
-}
-
-async function syncPath(path: string): Promise<void> {
-  await using handle = await open(path, 'r')
-  await handle.sync()
+  await syncFolder(dirname(target))
 }

@@ -1,5 +1,6 @@
-import { err, ok, type Result } from 'neverthrow'
+import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import { messageOf } from '../../lib/message-of.ts'
+import { Thread } from '../../lib/thread.ts'
 import type {
   AppendError,
   Appended,
@@ -11,17 +12,51 @@ import type {
   StoreFailure,
 } from '../event-store.ts'
 
-/** What an operation of a thread returns: a Result cannot be sent. */
-export type Answer<T> = { readonly value: T } | { readonly failure: StoreFailure }
+type FileOperations = { readonly [name: string]: (argument: never) => Result<unknown, unknown> }
 
-export const resultOf = <T>(answer: Answer<T>): Result<T, StoreFailure> =>
-  'failure' in answer ? err(answer.failure) : ok(answer.value)
+type ValueOf<R> = R extends Result<infer T, unknown> ? T : never
+type ErrorOf<R> = R extends Result<unknown, infer E> ? E : never
 
-/** The thread that has `file` open has ended. */
-export const brokeDown = (file: string, cause: unknown): StoreFailure => ({
-  type: 'store_failed',
-  message: `the event store ${file} broke down (${messageOf(cause)}): start the server again`,
-})
+/** A thread that has the file of a store open. It must be asked to `open` it first. */
+export class FileThread<O extends FileOperations> {
+  readonly #file: string
+  readonly #thread: Thread<O>
+
+  /** Starts the thread. */
+  constructor(module: URL, file: string) {
+    this.#file = file
+    this.#thread = new Thread(module, null)
+  }
+
+  /** Why it has ended; null while it works. */
+  get lost(): StoreFailure | null {
+    return this.#thread.lost === null ? null : this.#brokeDown(this.#thread.lost)
+  }
+
+  ask<K extends keyof O & string>(
+    operation: K,
+    argument: Parameters<O[K]>[0],
+  ): ResultAsync<ValueOf<ReturnType<O[K]>>, ErrorOf<ReturnType<O[K]>> | StoreFailure> {
+    const answer = this.#thread.ask(operation, argument)
+    return ResultAsync.fromPromise(answer, (cause) => this.#brokeDown(cause)).andThen(
+      asResult<ValueOf<ReturnType<O[K]>>, ErrorOf<ReturnType<O[K]>>>,
+    )
+  }
+
+  /** Finishes what is under way, and closes the file. Nothing may be asked after that. */
+  end(): Promise<void> {
+    return this.#thread.end()
+  }
+
+  #brokeDown(cause: unknown): StoreFailure {
+    const message = `the event store ${this.#file} broke down (${messageOf(cause)}): start the server again`
+    return { type: 'store_failed', message }
+  }
+}
+
+/** A Result that came in a message has lost its methods. */
+const asResult = <T, E>(sent: Result<unknown, unknown>): Result<T, E> =>
+  'error' in sent ? err(sent.error as E) : ok(sent.value as T)
 
 export type Append = {
   readonly stream: string
@@ -34,15 +69,13 @@ export type Written = Appended | AppendError
 
 export type WriterOperations = {
   /** Creates, checks and locks the file. Comes first. */
-  open(file: string): Answer<null>
+  open(file: string): Result<null, StoreFailure>
   /** Writes appends with one commit. */
-  append(group: readonly Append[]): readonly Written[]
-  /** Null if it is done. */
-  overwrite(events: readonly Overwrite[]): OverwriteError | null
-  /** Null if it is done. */
-  remove(what: { readonly stream: string; readonly last: number }): AppendError | null
+  append(group: readonly Append[]): Result<readonly Written[], never>
+  overwrite(events: readonly Overwrite[]): Result<void, OverwriteError>
+  remove(what: { readonly stream: string; readonly last: number }): Result<void, AppendError>
   /** Whether the file takes a write now. */
-  probe(none: null): Answer<null>
+  probe(none: null): Result<void, StoreFailure>
 }
 
 export type StreamRequest = {
@@ -67,10 +100,10 @@ export type LogPage = {
 
 export type ReaderOperations = {
   /** Opens the file, which the writing thread has made by then. Comes first. */
-  open(file: string): Answer<null>
+  open(file: string): Result<null, StoreFailure>
   /** Null if the stream does not exist. */
-  stream(request: StreamRequest): Answer<LogPage | null>
-  log(request: LogRequest): Answer<LogPage>
+  stream(request: StreamRequest): Result<LogPage | null, StoreFailure>
+  log(request: LogRequest): Result<LogPage, StoreFailure>
   /** Whether the file answers. */
-  ping(none: null): Answer<null>
+  ping(none: null): Result<void, StoreFailure>
 }

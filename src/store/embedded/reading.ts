@@ -1,8 +1,7 @@
-import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import { err, ok, type Result, type ResultAsync } from 'neverthrow'
 import { Backoff, type PauseBoundsMs } from '../../lib/backoff.ts'
 import { siblingModule } from '../../lib/paths.ts'
 import { Signal } from '../../lib/signal.ts'
-import { Thread } from '../../lib/thread.ts'
 import {
   MAX_PAGE,
   type ReadError,
@@ -11,62 +10,17 @@ import {
   type StoreFailure,
   type SubscriptionItem,
 } from '../event-store.ts'
-import {
-  type Answer,
-  brokeDown,
-  type LogPage,
-  type LogRequest,
-  type ReaderOperations,
-  resultOf,
-  type StreamRequest,
-} from './messages.ts'
+import { FileThread, type LogPage, type ReaderOperations } from './messages.ts'
 
-const READER = siblingModule('worker-reader', import.meta.url)
+/** The thread that reads pages of the log. Its file must be there when it is opened. */
+export type Reads = FileThread<ReaderOperations>
 
-/** Reads pages of the log, in a thread. */
-export class ReadQueue {
-  readonly #file: string
-  readonly #thread: Thread<ReaderOperations>
-
-  /** Starts the thread. */
-  constructor(file: string) {
-    this.#file = file
-    this.#thread = new Thread(READER, null)
-  }
-
-  /** Opens the file, which must be there. No read may come before. */
-  open(): ResultAsync<null, StoreFailure> {
-    return this.#result(this.#thread.ask('open', this.#file))
-  }
-
-  /** Null if the stream does not exist. */
-  stream(request: StreamRequest): ResultAsync<LogPage | null, StoreFailure> {
-    return this.#result(this.#thread.ask('stream', request))
-  }
-
-  log(request: LogRequest): ResultAsync<LogPage, StoreFailure> {
-    return this.#result(this.#thread.ask('log', request))
-  }
-
-  ping(): ResultAsync<null, StoreFailure> {
-    return this.#result(this.#thread.ask('ping', null))
-  }
-
-  /** Finishes what is under way, and closes the file. No read may follow. */
-  close(): Promise<void> {
-    return this.#thread.end()
-  }
-
-  #result<T>(answer: Promise<Answer<T>>): ResultAsync<T, StoreFailure> {
-    return ResultAsync.fromPromise(answer, (cause) => brokeDown(this.#file, cause)).andThen(
-      resultOf,
-    )
-  }
-}
+export const readsOf = (file: string): Reads =>
+  new FileThread(siblingModule('worker-reader', import.meta.url), file)
 
 /** One page of a stream, as the port has it. */
 export function readStream(
-  reads: ReadQueue,
+  reads: Reads,
   stream: string,
   { from, direction, limit }: ReadOptions,
 ): ResultAsync<RecordedEvent[], ReadError> {
@@ -76,7 +30,7 @@ export function readStream(
     backward: direction === 'backward',
     limit: Math.min(atLeast(0, limit), MAX_PAGE),
   }
-  return reads.stream(request).andThen((page): Result<RecordedEvent[], ReadError> => {
+  return reads.ask('stream', request).andThen((page): Result<RecordedEvent[], ReadError> => {
     return page === null ? err({ type: 'stream_not_found', stream }) : ok([...page.events])
   })
 }
@@ -96,18 +50,18 @@ export type Followed = {
 }
 
 /** One stream, by its revisions. A stream that does not exist yet is an empty one. */
-export const oneStream = (reads: ReadQueue, stream: string): Followed => ({
+export const oneStream = (reads: Reads, stream: string): Followed => ({
   has: (changed) => changed === stream,
   read: (after) =>
     reads
-      .stream({ stream, from: after + 1, backward: false, limit: null })
+      .ask('stream', { stream, from: after + 1, backward: false, limit: null })
       .map((page) => page ?? { events: [], end: true, cursor: after }),
 })
 
 /** All streams whose name begins with `prefix`, by the positions of the log. */
-export const allStreams = (reads: ReadQueue, prefix: string): Followed => ({
+export const allStreams = (reads: Reads, prefix: string): Followed => ({
   has: (changed) => changed.startsWith(prefix),
-  read: (after) => reads.log({ after, prefix }),
+  read: (after) => reads.ask('log', { after, prefix }),
 })
 
 /** The pause after a read that failed. */

@@ -1,7 +1,8 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
+import { err, ok, type Result } from 'neverthrow'
 import { answerQuestions } from '../../lib/thread.ts'
-import type { RecordedEvent } from '../event-store.ts'
-import type { Answer, LogPage, LogRequest, ReaderOperations, StreamRequest } from './messages.ts'
+import type { RecordedEvent, StoreFailure } from '../event-store.ts'
+import type { LogPage, LogRequest, ReaderOperations, StreamRequest } from './messages.ts'
 import { openForReading } from './open-log.ts'
 import { replacements } from './overwriting.ts'
 import { storeFailed } from './schema.ts'
@@ -11,24 +12,21 @@ import { storeFailed } from './schema.ts'
 type Opened = { readonly file: string; readonly db: DatabaseSync; readonly reader: LogReader }
 let opened: Opened | null = null
 
-function attempt<T>(read: (reader: LogReader) => T): Answer<T> {
+function attempt<T>(read: (reader: LogReader) => T): Result<T, StoreFailure> {
   if (opened === null) throw new Error('the file is not open')
   try {
-    return { value: read(opened.reader) }
+    return ok(read(opened.reader))
   } catch (cause) {
-    return { failure: storeFailed(opened.file, cause) }
+    return err(storeFailed(opened.file, cause))
   }
 }
 
 const operations: ReaderOperations = {
   open: (file) =>
-    openForReading(file).match<Answer<null>>(
-      (db) => {
-        opened = { file, db, reader: new LogReader(db) }
-        return { value: null }
-      },
-      (failure) => ({ failure }),
-    ),
+    openForReading(file).map((db) => {
+      opened = { file, db, reader: new LogReader(db) }
+      return null
+    }),
   stream: (request) => attempt((reader) => reader.stream(request)),
   log: (request) => attempt((reader) => reader.log(request)),
   ping: () => attempt((reader) => reader.ping()),
@@ -100,9 +98,8 @@ class LogReader {
   }
 
   /** Throws if the file does not answer. */
-  ping(): null {
+  ping(): void {
     this.#statements.last.get()
-    return null
   }
 
   /** @param isShort ends the page after some characters */

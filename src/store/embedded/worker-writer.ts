@@ -1,5 +1,6 @@
 import { closeSync, existsSync, fstatSync, openSync } from 'node:fs'
 import type { DatabaseSync } from 'node:sqlite'
+import { err, ok, type Result } from 'neverthrow'
 import { answerQuestions } from '../../lib/thread.ts'
 import type {
   AppendError,
@@ -8,7 +9,7 @@ import type {
   OverwriteError,
   StoreFailure,
 } from '../event-store.ts'
-import type { Answer, Append, WriterOperations, Written } from './messages.ts'
+import type { Append, WriterOperations, Written } from './messages.ts'
 import { type OpenedLog, openLog } from './open-log.ts'
 import { Overwriter } from './overwriting.ts'
 import { leavesOutcomeUnknown, Refused, storeFailed } from './schema.ts'
@@ -24,14 +25,11 @@ const writer = (): LogWriter => {
 
 const operations: WriterOperations = {
   open: (file) =>
-    openLog(file).match<Answer<null>>(
-      (log) => {
-        opened = { log, writer: new LogWriter(log.db, log.file) }
-        return { value: null }
-      },
-      (failure) => ({ failure }),
-    ),
-  append: (group) => writer().write(group),
+    openLog(file).map((log) => {
+      opened = { log, writer: new LogWriter(log.db, log.file) }
+      return null
+    }),
+  append: (group) => ok(writer().write(group)),
   overwrite: (events) => writer().overwrite(events),
   remove: ({ stream, last }) => writer().remove(stream, last),
   probe: () => writer().probe(),
@@ -99,13 +97,13 @@ class LogWriter {
     this.#guard.close()
   }
 
-  /** Replaces events by others, all or none; null if that is done. */
-  overwrite(events: readonly Overwrite[]): OverwriteError | null {
+  /** Replaces events by others, all or none. */
+  overwrite(events: readonly Overwrite[]): Result<void, OverwriteError> {
     return this.#guarded(() => this.#overwriter.overwrite(events))
   }
 
-  /** Removes the events of a stream that ends with `last`; null if that is done. */
-  remove(stream: string, last: number): AppendError | null {
+  /** Removes the events of a stream that ends with `last`. */
+  remove(stream: string, last: number): Result<void, AppendError> {
     return this.#guarded((): AppendError | null => {
       const head = this.#statements.head.get(stream)
       const actual = head === undefined ? 'no_stream' : head.last
@@ -117,25 +115,24 @@ class LogWriter {
     })
   }
 
-  #guarded<E>(act: () => E | null): E | StoreFailure | null {
-    try {
-      this.#guard.check()
-      return act()
-    } catch (error) {
-      if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
-      return storeFailed(this.#file, error)
-    }
-  }
-
   /** Writes what is there already, to find out whether the file takes it. */
-  probe(): Answer<null> {
-    try {
-      this.#guard.check()
+  probe(): Result<void, StoreFailure> {
+    return this.#guarded<StoreFailure>(() => {
       const format = this.#db.prepare('PRAGMA user_version').get()?.user_version
       this.#db.exec(`PRAGMA user_version = ${format}`)
-      return { value: null }
+      return null
+    })
+  }
+
+  /** @param act returns what is wrong; null if it is done */
+  #guarded<E>(act: () => E | null): Result<void, E | StoreFailure> {
+    try {
+      this.#guard.check()
+      const failure = act()
+      return failure === null ? ok() : err(failure)
     } catch (error) {
-      return { failure: storeFailed(this.#file, error) }
+      if (this.#db.isTransaction) this.#db.exec('ROLLBACK')
+      return err(storeFailed(this.#file, error))
     }
   }
 
