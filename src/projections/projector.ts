@@ -3,7 +3,7 @@ import { err, ok, type Result } from 'neverthrow'
 import { Backoff, type PauseBoundsMs } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
 import { messageOf } from '../lib/message-of.ts'
-import { ensureLogId, type LedgerHeads, type LogIdError } from '../log/log-identity.ts'
+import { ensureLogId, type LogIdError } from '../log/log-identity.ts'
 import { RUN_STREAM_PREFIX } from '../log/run-log.ts'
 import { eventAt } from '../log/stream-pages.ts'
 import { REDACTIONS } from '../redaction/redaction-index.ts'
@@ -19,8 +19,6 @@ type ProjectorDeps = {
   readonly store: EventStore
   readonly readModel: SqliteReadModel
   readonly log: Logger
-  /** What this process has seen of the ledgers; without it, only runs show that the log is another one. */
-  readonly ledgers?: LedgerHeads
   /** An event as it is now: strings may have been redacted since it was delivered. */
   readonly asOfNow?: (event: RecordedEvent) => RecordedEvent
   /** Whether a stream is that of a run that was removed, so that the log lacks its records. */
@@ -227,7 +225,7 @@ async function checkLog(
   // If the run of the last record was removed, only this process knows that the log was not moved since.
   const known = followed ? deps : { store }
   let missing = await missingRecord(known, last)
-  if (missing.isOk() && missing.value === null) missing = await missingEntry(deps)
+  if (missing.isOk() && missing.value === null) missing = await missingRedaction(deps)
   if (missing.isOk() && missing.value !== null) readModel.startOver(missing.value)
   return missing
 }
@@ -247,21 +245,14 @@ async function missingRecord(
   })
 }
 
-/** Why the ledgers are not those that were seen before: an older backup may lack only entries of ledgers. */
-async function missingEntry({
+/** Why this log is an older one, by the redactions that were carried out here; null if it is not. */
+async function missingRedaction({
   store,
   readModel,
-  ledgers,
 }: ProjectorDeps): Promise<Result<string | null, LogFailure>> {
-  const { redaction } = readModel
-  const isLacking = (ledger: string): string =>
-    `the log does not hold the last known entry of its ledger ${ledger}`
-  if (redaction >= 0) {
-    const last = await eventAt(store, REDACTIONS.stream, redaction)
-    if (last.isErr()) return err(last.error)
-    if (last.value === null) return ok(isLacking(REDACTIONS.stream))
-  }
-  if (ledgers === undefined) return ok(null)
-  const lacking = await ledgers.lacking(store)
-  return lacking.map((ledger) => (ledger === null ? null : isLacking(ledger)))
+  if (readModel.redaction < 0) return ok(null)
+  const last = await eventAt(store, REDACTIONS.stream, readModel.redaction)
+  return last.map((event) =>
+    event === null ? 'the log does not hold the last redaction that was carried out' : null,
+  )
 }

@@ -7,7 +7,6 @@ import { Auth, type AuthDeps } from '../auth/auth.ts'
 import { KeptTokens } from '../auth/token-ledger.ts'
 import { OWN_STREAM_PREFIX } from '../domain/fields.ts'
 import type { Signing } from '../log/chain.ts'
-import { LedgerHeads } from '../log/log-identity.ts'
 import { RUN_STREAM_PREFIX } from '../log/run-log.ts'
 import { type Projector, startProjector } from '../projections/projector.ts'
 import { openReadModel, type SqliteReadModel } from '../projections/sqlite-read-model.ts'
@@ -79,8 +78,7 @@ export async function openHistory(
 ): Promise<Result<History, string>> {
   const stored = await openStore(settings, log)
   if (stored.isErr()) return err(stored.error)
-  const ledgers = new LedgerHeads()
-  const ledger = around.store(ledgers.noting(stored.value))
+  const ledger = around.store(stored.value)
   const redactor = new Redactor({ store: ledger, log })
   let isReplaced = false
   const sign: Signing = () =>
@@ -105,7 +103,7 @@ export async function openHistory(
   opened.defer(() => tags.close())
   const asOfNow = redactor.apply.bind(redactor)
   const projector = startProjector({
-    ...{ store, readModel: readModel.value, log, ledgers, asOfNow, isGone },
+    ...{ store, readModel: readModel.value, log, asOfNow, isGone },
     onLogReplaced: (reason) => {
       log.error({ reason }, LOG_REPLACED)
       isReplaced = true
