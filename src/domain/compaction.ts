@@ -2,7 +2,7 @@ import {
   allMessages,
   type Compaction,
   type Conversation,
-  listed,
+  latestOf,
   readInbox,
   saidIn,
   type Turn,
@@ -12,8 +12,8 @@ import {
 import { writtenFiles } from './file-changes.ts'
 import { type Plan, planOf } from './plan.ts'
 import type { PayloadOf, RequestedCall } from './records.ts'
-import { estimateOf, headOf, sizeOf } from './sent-messages.ts'
-import { tokensOf, tokensOfTurn } from './turn-messages.ts'
+import { estimateOf, headOf, latestWithin, sizeOf } from './sent-messages.ts'
+import { tokensOf } from './turn-messages.ts'
 
 /** The part of the room for turns that the latest keep. Much is left out at once, because each time a cache is lost. */
 const KEPT_SHARE = 0.2
@@ -70,7 +70,7 @@ export function compact(
   { turns: count, summary }: Pick<PayloadOf<'context_compacted'>, 'turns' | 'summary'>,
 ): Conversation {
   const { compaction: base } = conversation
-  const latestFirst = listed(conversation.turns)
+  const latestFirst = latestOf(conversation)
   const first = latestFirst.filter((turns) => turns.count <= count).map(({ turn }) => turn)
   const oldestFirst = first.toReversed()
   const said = saidIn(oldestFirst)
@@ -115,28 +115,13 @@ function imagesIn({ reply, results }: Turn): string[] {
 }
 
 /** The files that calls have written since the run began, as far as they are known. */
-export const filesWritten = ({ turns, takenOver, compaction }: Conversation): readonly string[] => {
-  const own = listed(turns).filter(({ count }) => count > takenOver)
-  return filesOf(own.map(({ turn }) => turn).toReversed(), compaction?.files ?? [])
+export const filesWritten = (conversation: Conversation): readonly string[] => {
+  const { takenOver, compaction } = conversation
+  const own = latestOf(conversation, takenOver).map(({ turn }) => turn)
+  return filesOf(own.toReversed(), compaction?.files ?? [])
 }
 
-/** The latest turns that fit, at least one. */
-function latestWithin(conversation: Conversation, room: number, scale: number) {
-  const first = conversation.compaction?.turns ?? 0
-  let count = 0
-  let tokens = 0
-  for (let next = conversation.turns; next !== null && next.count > first; next = next.before) {
-    const more = tokensOfTurn(next, conversation)
-    if (count > 0 && (tokens + more) * scale > room) break
-    count += 1
-    tokens += more
-  }
-  return { count, tokens }
-}
-
-function seqOf({ turns, takenOver }: Conversation, count: number): number {
-  for (let next = turns; next !== null; next = next.before) {
-    if (next.count <= count) return next.count <= takenOver ? 0 : next.turn.seq
-  }
-  return 0
+function seqOf(conversation: Conversation, count: number): number {
+  const last = latestOf(conversation).find((turns) => turns.count <= count)
+  return last === undefined || last.count <= conversation.takenOver ? 0 : last.turn.seq
 }

@@ -123,24 +123,21 @@ export function lastWords({
 }
 
 /** The result of a call; null if the call has none yet, or its turn is not here any more. */
-export function resultOf(
-  { turns }: Pick<Conversation, 'turns'>,
+export const resultOf = (
+  conversation: Pick<Conversation, 'turns'>,
   callId: string,
-): PayloadOf<'tool_result'> | null {
-  for (let next = turns; next !== null; next = next.before) {
-    const found = next.turn.results.find(({ call_id }) => call_id === callId)
-    if (found !== undefined) return found
-  }
-  return null
-}
+): PayloadOf<'tool_result'> | null =>
+  latestOf(conversation)
+    .flatMap(({ turn }) => turn.results)
+    .find(({ call_id }) => call_id === callId) ?? null
 
 /** The number of turns of the whole run, with those that it has taken over. */
 export const turnCount = ({ turns }: Pick<Conversation, 'turns'>): number => turns?.count ?? 0
 
-/** The turns as a list, the latest first. */
-export function listed(turns: Turns | null): Turns[] {
+/** The turns after the first ones as a list, the latest first. */
+export function latestOf({ turns }: Pick<Conversation, 'turns'>, first = 0): Turns[] {
   const list: Turns[] = []
-  for (let next = turns; next !== null; next = next.before) list.push(next)
+  for (let next = turns; next !== null && next.count > first; next = next.before) list.push(next)
   return list
 }
 

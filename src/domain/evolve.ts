@@ -24,6 +24,7 @@ import { finalAfter } from './run-verdict.ts'
 import { AFTER_THE_END, type Phase, type RunState, type Usage } from './state.ts'
 import { UNSUSPICIOUS, watchFinding } from './stuck.ts'
 import { crashesAfter } from './subagent-state.ts'
+import { titleOf } from './texts.ts'
 import { doubtOf } from './verdict.ts'
 
 const NOTHING_USED: Usage = { tokens: 0, costUsd: 0 }
@@ -69,14 +70,6 @@ function create(record: RecordOf<'run_created'>): RunState {
     lastAt: record.ts,
     idleSeconds: 0,
   }
-}
-
-const MAX_TITLE = 120
-
-/** The first line that says something, cut. */
-function titleOf(instructions = ''): string | null {
-  const line = instructions.split('\n').find((each) => each.trim() !== '')
-  return line === undefined ? null : [...line.trim()].slice(0, MAX_TITLE).join('')
 }
 
 /** The rules for calls of a new run, if there are any. */

@@ -3,7 +3,7 @@ import {
   type ChatMessage,
   type Compaction,
   type Conversation,
-  listed,
+  latestOf,
   readInbox,
   type SentImage,
   saidIn,
@@ -11,14 +11,7 @@ import {
 } from './conversation.ts'
 import { planLines } from './plan.ts'
 import { REDACTED } from './texts.ts'
-import {
-  type SentTurn,
-  sent,
-  TOO_MANY,
-  tokensAfterReply,
-  tokensOf,
-  tokensOfTurn,
-} from './turn-messages.ts'
+import { sent, TOO_MANY, tokensAfterReply, tokensOf, tokensOfTurn } from './turn-messages.ts'
 
 /** The most images of a request and their bytes together. Providers refuse more, or larger ones among so many. */
 const MAX_IMAGES = 20
@@ -69,11 +62,24 @@ export function estimateOf(
   tools: number,
   first = conversation.compaction?.turns ?? 0,
 ): number {
-  let tokens = tokensOf(headOf(conversation)) + tools
-  for (let next = conversation.turns; next !== null && next.count > first; next = next.before) {
-    tokens += tokensOfTurn(next, conversation)
+  const head = tokensOf(headOf(conversation)) + tools
+  return latestOf(conversation, first).reduce(
+    (tokens, turns) => tokens + tokensOfTurn(turns, conversation),
+    head,
+  )
+}
+
+/** The latest turns that fit, at least one. @param scale how many tokens count for each that is estimated */
+export function latestWithin(conversation: Conversation, room: number, scale = 1) {
+  let count = 0
+  let tokens = 0
+  for (const turns of latestOf(conversation, conversation.compaction?.turns ?? 0)) {
+    const more = tokensOfTurn(turns, conversation)
+    if (count > 0 && (tokens + more) * scale > room) break
+    count += 1
+    tokens += more
   }
-  return tokens
+  return { count, tokens }
 }
 
 /** How many tokens the provider counted in the last request for each that is estimated; at least 1. */
@@ -117,17 +123,11 @@ export function toMessages(
   const limit = Math.min(budget, known) * (isForSummary ? SLACK : 1)
   const isWhole = estimateOf(conversation, tools) <= limit
   const note = isWhole ? [] : omissionNote(conversation, turnCount(conversation))
-  let tokens = tokensOf([...headOf(conversation), ...note]) + tools
-  const compacted = conversation.compaction?.turns ?? 0
-  let omitted = turnCount(conversation)
-  for (let turns = conversation.turns; turns !== null; turns = turns.before) {
-    const more = tokensOfTurn(turns, conversation)
-    const isFull = tokens + more > limit && turns !== conversation.turns
-    if (turns.count <= compacted || isFull) break
-    tokens += more
-    omitted -= 1
-  }
-  return { messages: messagesWithout(conversation, omitted), omittedTurns: omitted, tokens }
+  const head = tokensOf([...headOf(conversation), ...note]) + tools
+  const { count, tokens } = latestWithin(conversation, limit - head)
+  const omittedTurns = turnCount(conversation) - count
+  const messages = messagesWithout(conversation, omittedTurns)
+  return { messages, omittedTurns, tokens: head + tokens }
 }
 
 /**
@@ -142,17 +142,13 @@ export function messagesWithout(
 ): readonly ChatMessage[] {
   const { userMessages = allMessages(unread), keepsWords = true } = asked
   const conversation = readInbox(unread, userMessages)
-  const latestFirst: SentTurn[] = []
-  for (let turns = conversation.turns; turns !== null; turns = turns.before) {
-    const { turn, count } = turns
-    if (count <= omittedTurns) break
+  const latestFirst = latestOf(conversation, omittedTurns).map(({ turn, count }) => {
     // Reasoning is bound to the conversation before it, so it is useless if that begins with another turn.
     const isBound = turn.omittedTurns === omittedTurns && count > conversation.bareTurns
-    latestFirst.push(sent(turn, isBound, count > conversation.emptiedTurns))
-  }
+    return sent(turn, isBound, count > conversation.emptiedTurns).messages
+  })
   const note = omissionNote(conversation, omittedTurns, keepsWords)
-  const turns = latestFirst.reverse().flatMap(({ messages }) => messages)
-  return withLatestImages([...headOf(conversation), ...note, ...turns])
+  return withLatestImages([...headOf(conversation), ...note, ...latestFirst.reverse().flat()])
 }
 
 /** All that comes before the turns. */
@@ -197,7 +193,7 @@ function omissionNote(
 ): ChatMessage[] {
   const compacted = compaction?.turns ?? 0
   if (omittedTurns <= compacted) return []
-  const omitted = listed(turns).filter(({ count }) => count > compacted && count <= omittedTurns)
+  const omitted = latestOf({ turns }, compacted).filter(({ count }) => count <= omittedTurns)
   const note = `[${omitted.length} earlier turns are left out here. Look at the project itself for what they did.]`
   const kept = keepsWords ? keptWords(saidIn(omitted.map(({ turn }) => turn).toReversed())) : []
   return [{ role: 'user', content: [note, ...kept].join('\n\n') }]

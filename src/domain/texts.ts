@@ -4,6 +4,14 @@ export const unended = (text: string): string => text.replace(/(?<![\s.,:;])[\s.
 /** A text with a capital letter at its beginning. */
 export const capitalized = (text: string): string => text.charAt(0).toUpperCase() + text.slice(1)
 
+const MAX_TITLE = 120
+
+/** What a run is called by its instructions: their first line that says something, cut; null without one. */
+export function titleOf(instructions = ''): string | null {
+  const line = /\S.*/.exec(instructions)?.[0].trimEnd()
+  return line === undefined ? null : [...line].slice(0, MAX_TITLE).join('')
+}
+
 /**
  * What a program writes to control a terminal: control sequences (colours, the cursor), strings of commands (titles,
  * links; all up to their end, or only the introducer if no end comes) and short escapes. A match never reaches past the

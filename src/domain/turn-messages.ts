@@ -49,7 +49,7 @@ function turnMessages({ reply, items, results, feedback }: Turn): ChatMessage[] 
 }
 
 /** A turn as it is sent, and its size in estimated tokens. */
-export type SentTurn = { readonly messages: readonly ChatMessage[]; readonly tokens: number }
+type SentTurn = { readonly messages: readonly ChatMessage[]; readonly tokens: number }
 
 /** Turns never change, so each is converted once, and not again for each request: with and without items and outputs. */
 const known = [new WeakMap<Turn, SentTurn>(), new WeakMap(), new WeakMap(), new WeakMap()] as const

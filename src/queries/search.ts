@@ -1,7 +1,8 @@
 import { err, ok, type Result, type ResultAsync } from 'neverthrow'
 import type { SearchResult } from '../api/search.ts'
 import { type SearchQuery, snippetOf } from '../domain/search/query.ts'
-import { searchedText, titleOf } from '../domain/search/searched-text.ts'
+import { searchedText } from '../domain/search/searched-text.ts'
+import { titleOf } from '../domain/texts.ts'
 import { decode, type LoggedRecord } from '../log/codec.ts'
 import { streamOf } from '../log/run-log.ts'
 import { eventAt, type StreamReader } from '../log/stream-pages.ts'
@@ -25,7 +26,9 @@ export async function searchResults(
     const first = await read(runId, 0)
     if (first.isErr()) return err(first.error)
     const record = first.value?.record
-    if (record?.kind === 'run_created') titles.set(runId, titleOf(record))
+    if (record?.kind !== 'run_created') continue
+    const { instructions, config } = record.payload
+    titles.set(runId, titleOf(instructions) ?? config.goal)
   }
   const records = await Promise.all(hits.map(({ runId, seq }) => read(runId, seq)))
   const results: SearchResult[] = []

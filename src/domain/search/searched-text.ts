@@ -56,9 +56,3 @@ function stringsIn(value: unknown, isWanted: boolean): string[] {
     stringsIn(each, isWanted || name === 'path'),
   )
 }
-
-/** What a run is called: the first line of its instructions, else its goal. */
-export function titleOf({ payload }: Extract<RunRecord, { kind: 'run_created' }>): string {
-  const { instructions = '', config } = payload
-  return /\S.*/.exec(instructions)?.[0].trimEnd() ?? config.goal
-}
