@@ -2,7 +2,14 @@ import * as z from 'zod'
 import { unended } from '../domain/texts.ts'
 import { processMask } from '../log/masking.ts'
 import type { ModelFailure, TransientKind } from './model.ts'
-import { natureOf, readProblem, statusOf } from './reported-problem.ts'
+import {
+  isOverflow,
+  isReasoningRefused,
+  isSpent,
+  isUnreadableCall,
+  readProblem,
+  statusOf,
+} from './reported-problem.ts'
 
 /** The endpoint and the model of a call. */
 export type CallInfo = {
@@ -36,29 +43,24 @@ export function statusFailure(
   const problem = readProblem(body)
   const text = quote(problem.message)
   const refusal = `${host} refused the request for ${model} (${status}): ${text}`
-  switch (natureOf(status, problem)) {
-    case 'context_overflow':
-      return { type: 'context_overflow', message: refusal }
-    case 'reasoning_refused':
-      return { type: 'reasoning_refused', message: refusal }
-    case 'refused': {
-      const isElsewhere = status === 404 || (status >= 300 && status < 400)
-      const where = isElsewhere ? 'are the address of the endpoint and the name of the model' : null
-      const suspect = status === 401 && keyName !== null ? `is ${keyName}` : where
-      const message = suspect === null ? refusal : `${unended(refusal)} (${suspect} right?)`
-      return { type: 'refused', message }
-    }
-    case 'unreadable_call':
-      return { ...noReply(problem.message, call), isUnreadableCall: true }
-    case 'spent':
-      return { ...transient('rate_limited', refusal), isSpent: true }
-    case 'transient': {
-      const message = `${host} failed to answer for ${model} (${status}): ${text}`
-      const wait = retryAfterMs(headers) ?? retryDelayMs(body)
-      return transient(transientKind(status), message, wait)
-    }
+  if (isSpent(status, problem)) return { ...transient('rate_limited', refusal), isSpent: true }
+  if (isOverflow(status, problem)) return { type: 'context_overflow', message: refusal }
+  if (isReasoningRefused(status, problem)) return { type: 'reasoning_refused', message: refusal }
+  if (isUnreadableCall(problem))
+    return { ...noReply(problem.message, call), isUnreadableCall: true }
+  if (status < 500 && !RETRYABLE.has(status)) {
+    const isElsewhere = status === 404 || (status >= 300 && status < 400)
+    const where = isElsewhere ? 'are the address of the endpoint and the name of the model' : null
+    const suspect = status === 401 && keyName !== null ? `is ${keyName}` : where
+    const message = suspect === null ? refusal : `${unended(refusal)} (${suspect} right?)`
+    return { type: 'refused', message }
   }
+  const message = `${host} failed to answer for ${model} (${status}): ${text}`
+  return transient(transientKind(status), message, retryAfterMs(headers) ?? retryDelayMs(body))
 }
+
+/** Statuses below 500 after which another attempt may succeed. */
+const RETRYABLE = new Set([408, 409, 425, 429])
 
 /** The failure that a provider reports in a response with a status of success, or in the middle of a stream. */
 export function reportedFailure(body: unknown, headers: Headers, call: CallInfo): ModelFailure {

@@ -60,27 +60,17 @@ function textOf(value: unknown): string {
   return ['', '""', '{}'].includes(text.trim()) ? 'no reason given' : text
 }
 
-/** Statuses below 500 after which another attempt may succeed. */
-const RETRYABLE = new Set([408, 409, 425, 429])
+/** Whether a limit of money, or of a day, is reached: only a long wait, or a person who pays, helps. */
+export const isSpent = (status: number, { code, type }: Problem): boolean =>
+  status === 402 || [code, type].some((name) => QUOTA.has(String(name)))
 
-/** What an error response means for the request. */
-export function natureOf(
-  status: number,
-  { message, code, type }: Problem,
-):
-  | 'context_overflow'
-  | 'reasoning_refused'
-  | 'unreadable_call'
-  | 'refused'
-  | 'spent'
-  | 'transient' {
-  if (status === 402 || [code, type].some((name) => QUOTA.has(String(name)))) return 'spent'
-  // Some local servers report that with status 500, and errors in a stream may have none.
-  if (status !== 429 && isOverflow(message, [code, type])) return 'context_overflow'
-  if (status === 400 && REASONING_REFUSED.test(`${code} ${message}`)) return 'reasoning_refused'
-  if (code === 'tool_use_failed' || UNREADABLE_CALL.test(message)) return 'unreadable_call'
-  return status < 500 && !RETRYABLE.has(status) ? 'refused' : 'transient'
-}
+/** Whether the model wrote a call that its provider cannot read. */
+export const isUnreadableCall = ({ message, code }: Problem): boolean =>
+  code === 'tool_use_failed' || UNREADABLE_CALL.test(message)
+
+/** Whether a provider gets reasoning back that is not as it sent it. */
+export const isReasoningRefused = (status: number, { message, code }: Problem): boolean =>
+  status === 400 && REASONING_REFUSED.test(`${code} ${message}`)
 
 /** Error codes that mean that a conversation is too long for its model. */
 const OVERFLOW_CODES: ReadonlySet<string> = new Set([
@@ -115,15 +105,15 @@ const OVERFLOW_PHRASES = [
 /** Limits on the rate of requests use similar words. */
 const RATE_LIMIT = /rate.?limit|throttl|too many requests|per minute|service unavailable/i
 
-/** Whether an error means that the conversation is longer than the model's context window. */
-function isOverflow(message: string, codes: readonly (string | number | null)[]): boolean {
-  if (codes.some((code) => OVERFLOW_CODES.has(String(code)))) return true
+/** Whether the conversation is longer than the model's context window. Some local servers report that with status 500. */
+export function isOverflow(status: number, { message, code, type }: Problem): boolean {
+  if (status === 429) return false
+  if ([code, type].some((name) => OVERFLOW_CODES.has(String(name)))) return true
   return !RATE_LIMIT.test(message) && OVERFLOW_PHRASES.some((phrase) => phrase.test(message))
 }
 
 /** Our own code for it: Google has none. */
 const QUOTA_OF_DAY = 'quota_of_day'
-/** A limit of money, or of a day: only a long wait, or a person who pays, helps. */
 const QUOTA: ReadonlySet<string> = new Set([
   QUOTA_OF_DAY,
   ...['insufficient_quota', 'credit_balance_exhausted', 'billing_error', 'billing_not_active'],
@@ -133,7 +123,6 @@ const QUOTA: ReadonlySet<string> = new Set([
 /** What Ollama answers, with status 500 or in a stream, if the model wrote a call that it cannot read. Groq has a code for it. */
 const UNREADABLE_CALL = /error parsing tool call/i
 
-/** What providers answer if they get reasoning back that is not as they sent it. */
 const REASONING_REFUSED =
   /bound to a different conversation|invalid `?signature`?|thinking.{0,40}cannot be modified|invalid_encrypted_content|encrypted content .{0,60}(?:could not be|cannot be)|without its required following item|corrupted thought signature|invalid thought signature/i
 
