@@ -21,7 +21,7 @@ import { present } from './present.ts'
 import type { PayloadOf, RecordOf, RunRecord } from './records.ts'
 import type { ConfigChanges } from './run-config.ts'
 import { finalAfter } from './run-verdict.ts'
-import { AFTER_THE_END, type Phase, type RunState, type Usage } from './state.ts'
+import { AFTER_THE_END, isOfWork, type Phase, type RunState, type Usage } from './state.ts'
 import { UNSUSPICIOUS, watchFinding } from './stuck.ts'
 import { crashesAfter } from './subagent-state.ts'
 import { titleOf } from './texts.ts'
@@ -80,16 +80,11 @@ function rulesOf({ payload }: RecordOf<'run_created'>): Pick<RunState, 'approval
   return { approvals: { run, server, lifted: [], approvedCostUsd: 0 } }
 }
 
-/** What stays after a record that is not of a process at work on the run: a call, check or wait is still under way. */
-const unworked = ({ crashes, queued, awaitsTurn }: RunState) => ({
-  ...{ crashes, queued, awaitsTurn },
-})
-
 /** A change of its models is a decision of a person, so the run asks the first of them again. */
 function configure(state: RunState, changes: ConfigChanges): Partial<RunState> {
   const { model_name, fallback_models } = changes
   const config = { ...state.config, ...changes }
-  const common = { ...unworked(state), config }
+  const common = { config }
   if ((model_name ?? fallback_models) === undefined) return common
   const { fallback, phase } = state
   return {
@@ -109,8 +104,6 @@ function receive(state: RunState, { payload }: RecordOf<'user_message'>): Partia
   const { idempotency } = payload
   const named = idempotency === undefined ? [] : [{ seq: state.seq + 1, ...idempotency }]
   return {
-    // It interrupts nothing that is under way.
-    ...unworked(state),
     // The person may have changed the project, too.
     changed: true,
     watch: UNSUSPICIOUS,
@@ -231,30 +224,29 @@ function change(state: RunState, record: RunRecord): Partial<RunState> {
     case 'run_config_changed':
       return configure(state, record.payload.changes)
     case 'project_copied':
-      return { ...unworked(state), ...copied(state, record.payload) }
+      return copied(state, record.payload)
     case 'run_paused':
       return pause(state, record)
     case 'run_resumed':
       return resume(state, record)
-    case 'changes_applied':
-      return unworked(state)
     case 'files_rolled_back':
-      return { ...unworked(state), ...rolledBack(state, record.payload) }
+      return rolledBack(state, record.payload)
     case 'copy_discarded':
-      return { ...unworked(state), ...discarded(state) }
+      return discarded(state)
     case 'run_queued':
-      return { ...unworked(state), queued: record.payload.reason }
+      return { queued: record.payload.reason }
+    case 'changes_applied':
     case 'network_connection':
     case 'guard_changed':
-      return unworked(state)
+      return {}
     case 'snapshot':
-      return { ...unworked(state), snapshot: snapshotAfter(state, record.payload) }
+      return { snapshot: snapshotAfter(state, record.payload) }
     case 'left_out_hashed':
-      return { ...unworked(state), ...hashedAt(state, state.seq + 1) }
+      return hashedAt(state, state.seq + 1)
     case 'project_context':
       return { introduced: true }
     case 'mcp_tools_listed':
-      return { ...unworked(state), mcp: addListing(state.mcp, record.payload) }
+      return { mcp: addListing(state.mcp, record.payload) }
     case 'user_message':
       return receive(state, record)
     case 'step_start':
@@ -325,7 +317,8 @@ export function evolve(state: RunState | null, record: RunRecord): RunState {
   const { ts: lastAt } = record
   return {
     ...state,
-    ...{ crashes: 0, queued: null, awaitsTurn: false, idleSeconds: idleUntil(state, lastAt) },
+    ...(isOfWork(record.kind) && { crashes: 0, queued: null, awaitsTurn: false }),
+    idleSeconds: idleUntil(state, lastAt),
     ...change(state, record),
     ...{ lastAt, seq: state.seq + 1 },
   }

@@ -320,6 +320,10 @@ const BESIDE_WORK: ReadonlySet<Kind> = new Set([
   ...AFTER_THE_END,
 ])
 
+/** Whether a process at work on a run recorded it. After all others, a call, check or wait is still under way. */
+export const isOfWork = (kind: Kind): boolean =>
+  kind === 'run_claimed' || (kind !== 'run_queued' && !BESIDE_WORK.has(kind))
+
 /** The status of a run after one of its records, by that record alone; null if the record leaves it as it was. */
 export function statusAfter({ kind, payload }: RunRecord): RunStatus | null {
   if (kind === 'run_end') return payload.status
