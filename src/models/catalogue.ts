@@ -9,10 +9,8 @@ import {
   addressOf,
   bearerHeaders,
   type Endpoint,
-  isOwnEndpoint,
-  keyVariable,
   type ModelSettings,
-  providerName,
+  otherThanOpenAi,
   type Route,
   route,
   type ServedModel,
@@ -61,12 +59,12 @@ export function createCatalogue(settings: ModelSettings): ModelCatalogue {
     const { endpoint, problem } = target
     return {
       name,
-      provider: providerName(endpoint),
+      provider: endpoint.name,
       contextWindow: contextWindow(target),
       maxOutputTokens: maxOutputTokens(target),
       prices: tokenPrices(target),
       efforts: effortsOf(target),
-      keyVariable: keyVariable(endpoint),
+      keyVariable: endpoint.keyVariable,
       keySet: endpoint.apiKey !== null,
       isDefault: name === fullName(chosen.name, settings),
       problem,
@@ -77,7 +75,7 @@ export function createCatalogue(settings: ModelSettings): ModelCatalogue {
     about,
     list: async () => {
       // The operator's endpoint takes names of providers too, but nobody knows whether it has these models.
-      const listed = LISTED_MODELS.filter((name) => !isOwnEndpoint(route(name, settings).endpoint))
+      const listed = LISTED_MODELS.filter((name) => route(name, settings).endpoint.vendor !== null)
       const own = settings.ownModels?.keys() ?? []
       const names = [chosen.name, ...own, ...(await discover()), ...listed]
       const distinct = new Set(names.map((name) => fullName(name, settings)))
@@ -107,8 +105,7 @@ function choose(settings: ModelSettings): Omit<DefaultModel, 'problem'> {
 /** A name with its provider, because a model can be named in two ways. At an endpoint of the operator, there is one way. */
 function fullName(name: string, settings: ModelSettings): string {
   const { endpoint, model } = route(name, settings)
-  if (endpoint.provider === 'custom' || isOwnEndpoint(endpoint)) return name
-  return `${PROVIDERS[endpoint.provider].prefix}/${model}`
+  return endpoint.vendor === null ? name : `${PROVIDERS[endpoint.vendor].prefix}/${model}`
 }
 
 function effortsOf(target: Route): readonly Effort[] | null {
@@ -123,7 +120,7 @@ const MAX_BYTES = 4 * 1024 * 1024
 const MAX_MODELS = 500
 
 /** An endpoint that is asked for its models, and what their names begin with here. */
-type Source = Pick<Endpoint, 'baseUrl' | 'apiKey' | 'own'> & { readonly prefix: string }
+type Source = Pick<Endpoint, 'baseUrl' | 'apiKey' | 'headers'> & { readonly prefix: string }
 
 /** Makes a function that asks the operator's endpoint and Ollama for their models. One that is silent has none. */
 function discoverModels(settings: ModelSettings): () => Promise<readonly string[]> {
@@ -164,23 +161,25 @@ function remembered<T>(ask: (key: string) => Promise<T>): (key: string) => Promi
 }
 
 function sourcesOf(settings: ModelSettings): Source[] {
-  const { ownProviders, OPENAI_BASE_URL, OPENAI_API_KEY = null, OLLAMA_HOST } = settings
+  const { ownProviders, OPENAI_API_KEY = null, OLLAMA_HOST } = settings
   const { RETRAI_LLM_BASE_URL, RETRAI_LLM_API_KEY = null } = settings
   const named = [...(ownProviders?.values() ?? [])].flatMap((own): Source[] => {
-    const { name, api, baseUrl, apiKey } = own
+    const { name, api, baseUrl, apiKey, headers } = own
     // Those of vendors are listed, and the other APIs have lists of another form.
     if (providerIn(`${name}/`) !== null || (api !== 'chat' && api !== 'responses')) return []
-    return [{ baseUrl, apiKey, own, prefix: `${name}/` }]
+    return [{ baseUrl, apiKey, headers, prefix: `${name}/` }]
   })
   if (RETRAI_LLM_BASE_URL !== undefined) {
-    return [...named, { baseUrl: RETRAI_LLM_BASE_URL, apiKey: RETRAI_LLM_API_KEY, prefix: '' }]
+    const everything = { baseUrl: RETRAI_LLM_BASE_URL, apiKey: RETRAI_LLM_API_KEY }
+    return [...named, { ...everything, headers: {}, prefix: '' }]
   }
-  const openai = { provider: 'openai', baseUrl: OPENAI_BASE_URL ?? '' } as const
-  if (OPENAI_BASE_URL !== undefined && isOwnEndpoint(openai)) {
-    named.push({ baseUrl: OPENAI_BASE_URL, apiKey: OPENAI_API_KEY, prefix: '' })
+  const openai = otherThanOpenAi(settings)
+  if (openai !== null) {
+    named.push({ baseUrl: openai, apiKey: OPENAI_API_KEY, headers: {}, prefix: '' })
   }
   const { baseUrl, prefix } = PROVIDERS.ollama
-  return [...named, { baseUrl: `${OLLAMA_HOST ?? baseUrl}/v1`, apiKey: null, prefix: `${prefix}/` }]
+  const ollama = { baseUrl: `${OLLAMA_HOST ?? baseUrl}/v1`, apiKey: null, headers: {} }
+  return [...named, { ...ollama, prefix: `${prefix}/` }]
 }
 
 const ModelList = z.object({ data: z.array(z.object({ id: z.string().min(1) })) })

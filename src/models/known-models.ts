@@ -3,7 +3,7 @@ import type { Effort } from '../domain/run-config.ts'
 import { claudeFamily } from './adapters/thinking.ts'
 import type { TokenPrices } from './operator-files.ts'
 import type { ProviderName } from './providers.ts'
-import { type Api, isOwnEndpoint, type Route } from './routing.ts'
+import type { Api, Route } from './routing.ts'
 
 /**
  * The most that Ollama is asked for, unless RETRAI_PRICES has another window for the model. Its own default may be 4,096,
@@ -100,11 +100,10 @@ const ROWS: readonly Row[] = [
 ]
 
 /** The facts of a model. At an operator's endpoint, only its name counts. */
-export function factsFor({ endpoint, model }: Route): ModelFacts {
-  const isOwn = isOwnEndpoint(endpoint)
-  const facts: ModelFacts = isOwn || endpoint.provider === 'anthropic' ? ofClaude(model) : {}
+export function factsFor({ endpoint: { vendor }, model }: Route): ModelFacts {
+  const facts: ModelFacts = vendor === null || vendor === 'anthropic' ? ofClaude(model) : {}
   for (const { provider, names, ...more } of ROWS) {
-    if ((isOwn || endpoint.provider === provider) && names.test(model)) {
+    if ((vendor === null || vendor === provider) && names.test(model)) {
       Object.assign(facts, { ...more, ...facts })
     }
   }
@@ -125,7 +124,7 @@ export const maxOutputTokens = (target: Route): number | null =>
 
 /** Whether a model thinks only if it is asked for an effort. Nobody knows that of what an operator's endpoint serves. */
 export const thinksOnlyIfAsked = (target: Route): boolean =>
-  !isOwnEndpoint(target.endpoint) && factsFor(target).thinksIfAsked === true
+  target.endpoint.vendor !== null && factsFor(target).thinksIfAsked === true
 
 /** The images that each API takes. */
 const API_IMAGES: Readonly<Record<Api, readonly ImageType[]>> = {
@@ -143,10 +142,10 @@ const XAI_IMAGES: readonly ImageType[] = ['image/png', 'image/jpeg']
  */
 export function imageTypes(target: Route): readonly ImageType[] {
   const { own, served, endpoint, api } = target
-  const known = isOwnEndpoint(endpoint) ? undefined : factsFor(target).images
+  const known = endpoint.vendor === null ? undefined : factsFor(target).images
   const can = own?.images ?? served?.capabilities?.includes('vision') ?? known ?? false
   if (!can) return []
-  return endpoint.provider === 'xai' ? XAI_IMAGES : API_IMAGES[api]
+  return endpoint.vendor === 'xai' ? XAI_IMAGES : API_IMAGES[api]
 }
 
 /** Models that are listed without a request to their provider: current ones that can call tools. */

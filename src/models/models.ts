@@ -22,7 +22,7 @@ import type { ModelFailure, ModelPart, ModelReply, ModelRequest, Models } from '
 import { contextBudget, replyWithin } from './prices.ts'
 import { asReply, finish, parseJson, withUsed } from './replies.ts'
 import { holdsProblem } from './reported-problem.ts'
-import { type Api, keyVariable, type ModelSettings, type Route } from './routing.ts'
+import type { Api, ModelSettings, Route } from './routing.ts'
 import { framesOf } from './send.ts'
 
 const ADAPTERS: Readonly<Record<Api, Adapter>> = {
@@ -85,7 +85,7 @@ export async function complete(
     return err({ type: 'refused', message: `The model "${request.modelName}" ${problem}` })
   }
   const host = URL.parse(endpoint.baseUrl)?.host ?? endpoint.baseUrl
-  const call: CallInfo = { host, model, keyName: keyVariable(endpoint) }
+  const call: CallInfo = { host, model, keyName: endpoint.keyVariable }
   const body = adapter.body({ ...request, ...effortOf(request, route) }, route)
   const reader = adapter.reader()
   const began = performance.now()

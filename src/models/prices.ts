@@ -4,8 +4,8 @@ import { outputLimit } from './adapters/thinking.ts'
 import { factsFor, maxOutputTokens, ollamaWindow } from './known-models.ts'
 import type { ModelRequest, TokenUsage } from './model.ts'
 import type { TokenPrices } from './operator-files.ts'
-import { PROVIDERS } from './providers.ts'
-import { type Endpoint, isOwnEndpoint, type Route } from './routing.ts'
+import { PROVIDERS, type ProviderName } from './providers.ts'
+import type { Route } from './routing.ts'
 
 /** The tokens of one call. Those that are not known count as none. */
 type PricedTokens = Pick<TokenUsage, 'inputTokens' | 'outputTokens'> &
@@ -136,9 +136,11 @@ export function contextBudget(route: Route): number {
  */
 function lookUp({ endpoint, model }: Route, usage: Usage): PriceCalculation | null {
   try {
-    const found = isOwnEndpoint(endpoint)
-      ? (calcPrice(usage, model, { providerApiUrl: endpoint.baseUrl }) ?? calcPrice(usage, model))
-      : priceAt(endpoint.provider, model, usage)
+    const { vendor, baseUrl: providerApiUrl } = endpoint
+    const found =
+      vendor === null
+        ? (calcPrice(usage, model, { providerApiUrl }) ?? calcPrice(usage, model))
+        : priceAt(vendor, model, usage)
     return found === null || isOther(found.model.id, model) ? null : found
   } catch {
     return null
@@ -146,8 +148,8 @@ function lookUp({ endpoint, model }: Route, usage: Usage): PriceCalculation | nu
 }
 
 /** The price of a provider's own list: another provider has other prices for the same model. */
-function priceAt(provider: Endpoint['provider'], model: string, usage: Usage) {
-  const list = provider === 'custom' ? null : PROVIDERS[provider].priceList
+function priceAt(vendor: ProviderName, model: string, usage: Usage) {
+  const list = PROVIDERS[vendor].priceList
   return list === null ? null : calcPrice(usage, model, { providerId: list })
 }
 

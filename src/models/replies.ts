@@ -7,7 +7,7 @@ import type { Complaint, RawReply, ReplyReader } from './adapter.ts'
 import { type CallInfo, unusableReply } from './failures.ts'
 import type { ModelFailure, ModelReply, TokenUsage, Used } from './model.ts'
 import { priceOf } from './prices.ts'
-import { providerName, type Route } from './routing.ts'
+import type { Route } from './routing.ts'
 
 /** Deeper JSON could not be recorded, or not read again by every program that verifies a log. */
 const MAX_DEPTH = 200
@@ -148,7 +148,7 @@ function keptItems(
   if (!isWhole || items.length === 0) return null
   const itemBytes = Buffer.byteLength(JSON.stringify(items))
   if (2 * replyBytes + itemBytes > MAX_APPEND_BYTES) return null
-  return { provider: providerName(endpoint), api, model, items: [...items] }
+  return { provider: endpoint.name, api, model, items: [...items] }
 }
 
 type Unusable = Pick<Asked, 'body' | 'route'> & {
@@ -176,7 +176,7 @@ export function withUsed(
 /** @param own the provider's own figure, in US dollars */
 function priced(route: Route, usage: TokenUsage, own: number | null): Used {
   const price = own === null ? priceOf(route, usage) : { usd: own, source: 'provider' }
-  const provider = providerName(route.endpoint)
+  const provider = route.endpoint.name
   return { usage, provider, costUsd: price?.usd ?? null, priceSource: price?.source ?? null }
 }
 

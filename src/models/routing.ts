@@ -1,4 +1,4 @@
-import type { Api, OwnModel, OwnModels, OwnProvider, OwnProviders } from './operator-files.ts'
+import type { Api, OwnModel, OwnModels, OwnProviders } from './operator-files.ts'
 import {
   keyOf,
   PROVIDER_NAMES,
@@ -25,13 +25,18 @@ export type ModelSettings = ProviderKeys & {
 
 export type { Api }
 
-/** The address that a model is called at. */
+/** Where a model is called, and what a request to it needs. */
 export type Endpoint = {
-  readonly provider: 'custom' | ProviderName
+  /** The vendor whose models it serves; null: those of the operator, of which only the name is known. */
+  readonly vendor: ProviderName | null
+  /** The name of the provider, as it is recorded. */
+  readonly name: string
   readonly baseUrl: string
   readonly apiKey: string | null
-  /** Its entry in RETRAI_PROVIDERS. If the provider is not `custom`, its models are those of that vendor. */
-  readonly own?: OwnProvider
+  /** The environment variable of the key; null if it needs none. */
+  readonly keyVariable: string | null
+  /** Those of RETRAI_PROVIDERS, which are sent beside the key. */
+  readonly headers: Readonly<Record<string, string>>
 }
 
 /** The address of an endpoint, for a path after it. */
@@ -41,25 +46,11 @@ export const addressOf = ({ baseUrl }: Pick<Endpoint, 'baseUrl'>): string =>
 /** What a request to an endpoint has in its head, if the key goes as a bearer token. */
 export const bearerHeaders = ({
   apiKey,
-  own,
-}: Pick<Endpoint, 'apiKey' | 'own'>): Readonly<Record<string, string>> => ({
+  headers,
+}: Pick<Endpoint, 'apiKey' | 'headers'>): Readonly<Record<string, string>> => ({
   ...(apiKey === null ? {} : { authorization: `Bearer ${apiKey}` }),
-  ...own?.headers,
+  ...headers,
 })
-
-/** The name of the provider of an endpoint, as it is recorded. */
-export const providerName = ({ provider, own }: Omit<Endpoint, 'baseUrl' | 'apiKey'>): string =>
-  provider === 'custom' ? (own?.name ?? provider) : provider
-
-/** The environment variable of an endpoint's key; null if it needs none. */
-export function keyVariable({
-  provider,
-  own,
-}: Omit<Endpoint, 'baseUrl' | 'apiKey'>): string | null {
-  if (own?.keyVariable != null) return own.keyVariable
-  if (provider !== 'custom') return PROVIDERS[provider].key
-  return own === undefined ? 'RETRAI_LLM_API_KEY' : null
-}
 
 /** What Ollama says about a model. Null is not known. */
 export type ServedModel = {
@@ -94,10 +85,9 @@ export function route(modelName: string, settings: ModelSettings): Route {
 
 /** What RETRAI_PRICES has about a model, under its name with its provider or without. */
 function ownFacts({ endpoint, model }: Route, own: OwnModels): OwnModel | undefined {
-  const { provider } = endpoint
-  const named = endpoint.own && own.get(`${endpoint.own.name}/${model}`)
-  if (provider === 'custom' || isOwnEndpoint(endpoint)) return named ?? own.get(model)
-  const found = own.get(`${PROVIDERS[provider].prefix}/${model}`)
+  const { vendor, name } = endpoint
+  if (vendor === null) return own.get(`${name}/${model}`) ?? own.get(model)
+  const found = own.get(`${PROVIDERS[vendor].prefix}/${model}`)
   return found ?? (model.includes('/') ? undefined : own.get(model))
 }
 
@@ -107,37 +97,33 @@ function routeByName(modelName: string, settings: ModelSettings): Route {
   const named = providerIn(modelName)
   const own = modelName.includes('/') ? ownProviders?.get(prefix) : undefined
   if (own !== undefined && named === null) {
-    const endpoint = { provider: 'custom', baseUrl: own.baseUrl, apiKey: own.apiKey, own } as const
-    return routeTo(endpoint, modelName.slice(prefix.length + 1))
+    return routeTo({ vendor: null, ...own }, own.api, modelName.slice(prefix.length + 1))
   }
   if (own === undefined && RETRAI_LLM_BASE_URL !== undefined) {
-    return routeTo({ provider: 'custom', baseUrl: RETRAI_LLM_BASE_URL, apiKey }, modelName)
+    const known = { vendor: null, name: 'custom', baseUrl: RETRAI_LLM_BASE_URL, headers: {} }
+    const endpoint = { ...known, apiKey, keyVariable: 'RETRAI_LLM_API_KEY' }
+    return routeTo(endpoint, 'chat', modelName, false)
   }
-  if (modelName.startsWith('claude-')) return toProvider('anthropic', modelName, settings)
+  if (modelName.startsWith('claude-')) return toVendor('anthropic', modelName, settings)
   if (!modelName.includes('/')) {
     const name = modelName.startsWith('gemini') ? 'google' : 'openai'
-    return toProvider(name, modelName, settings)
+    return toVendor(name, modelName, settings)
   }
-  const { OPENAI_BASE_URL: baseUrl } = settings
-  const takesAll =
-    !ownProviders?.has('openai') &&
-    baseUrl !== undefined &&
-    isOwnEndpoint({ provider: 'openai', baseUrl })
+  const takesAll = !ownProviders?.has('openai') && otherThanOpenAi(settings) !== null
   if (own === undefined && takesAll && !isSet(named?.name, settings)) {
-    return toProvider('openai', modelName, settings)
+    return toVendor('openai', modelName, settings)
   }
-  if (named !== null) return toProvider(named.name, named.model, settings)
+  if (named !== null) return toVendor(named.name, named.model, settings)
   const prefixes = PROVIDER_NAMES.map((name) => `${PROVIDERS[name].prefix}/…`).join(', ')
   const problem = `names a provider that this server does not know. Begin it with one of ${prefixes}, name one in the file of RETRAI_PROVIDERS, or set OPENAI_BASE_URL or RETRAI_LLM_BASE_URL to the address of an OpenAI-compatible endpoint that has this model.`
-  return { ...toProvider('openai', modelName, settings), problem }
+  return { ...toVendor('openai', modelName, settings), problem }
 }
 
 const OPENAI_HOST = new URL(PROVIDERS.openai.baseUrl).host
 
-/** Whether an endpoint is not a known provider's: RETRAI_LLM_BASE_URL, or an OPENAI_BASE_URL that is not OpenAI's. */
-export const isOwnEndpoint = ({ provider, baseUrl, own }: Omit<Endpoint, 'apiKey'>): boolean =>
-  provider === 'custom' ||
-  (provider === 'openai' && own === undefined && URL.parse(baseUrl)?.host !== OPENAI_HOST)
+/** OPENAI_BASE_URL, if that is not the address of OpenAI: then its models are those of the operator. Null otherwise. */
+export const otherThanOpenAi = ({ OPENAI_BASE_URL: url }: ModelSettings): string | null =>
+  url === undefined || URL.parse(url)?.host === OPENAI_HOST ? null : url
 
 /** Whether a provider can be called. At an operator's endpoint, the key of OpenAI is the key of that endpoint. */
 function isSet(name: ProviderName | undefined, settings: ModelSettings): boolean {
@@ -145,38 +131,41 @@ function isSet(name: ProviderName | undefined, settings: ModelSettings): boolean
   return PROVIDERS[name].key === null || keyOf(name, settings) !== undefined
 }
 
-/** A vendor, at its own address or at the one that RETRAI_PROVIDERS has in place of that. */
-function toProvider(provider: ProviderName, model: string, settings: ModelSettings): Route {
-  const key = keyOf(provider, settings) ?? null
-  const own = settings.ownProviders?.get(PROVIDERS[provider].prefix)
+/** A vendor, at its own address or at the one that RETRAI_PROVIDERS or a variable has in place of that. */
+function toVendor(vendor: ProviderName, model: string, settings: ModelSettings): Route {
+  const { key, prefix, baseUrl, api } = PROVIDERS[vendor]
+  const apiKey = keyOf(vendor, settings) ?? null
+  const known = { vendor, name: vendor, baseUrl, apiKey, keyVariable: key, headers: {} }
+  const own = settings.ownProviders?.get(prefix)
   if (own !== undefined) {
-    const apiKey = own.keyVariable === null ? key : own.apiKey
-    return routeTo({ provider, baseUrl: own.baseUrl, apiKey, own }, model)
+    const { keyVariable, headers } = own
+    const gateway = { ...known, baseUrl: own.baseUrl, headers }
+    // It may know its clients by a header, and have the key of the vendor itself.
+    return keyVariable === null
+      ? routeTo(gateway, own.api, model, false)
+      : routeTo({ ...gateway, apiKey: own.apiKey, keyVariable }, own.api, model)
   }
+  const other = vendor === 'openai' ? otherThanOpenAi(settings) : null
+  if (other !== null) return routeTo({ ...known, vendor: null, baseUrl: other }, 'chat', model)
   const set = { openai: settings.OPENAI_BASE_URL, ollama: settings.OLLAMA_HOST }
-  const address = provider === 'openai' || provider === 'ollama' ? set[provider] : undefined
-  return routeTo({ provider, baseUrl: address ?? PROVIDERS[provider].baseUrl, apiKey: key }, model)
+  const address = vendor === 'openai' || vendor === 'ollama' ? set[vendor] : undefined
+  return routeTo({ ...known, baseUrl: address ?? baseUrl }, api, model)
 }
 
-function routeTo(endpoint: Endpoint, model: string): Route {
-  return { endpoint, model, api: apiOf(endpoint), problem: problemWith(endpoint, model) }
-}
-
-/** The API that an endpoint speaks best. Every endpoint that is not known speaks chat completions. */
-function apiOf(endpoint: Endpoint): Api {
-  const { own, provider } = endpoint
-  if (own !== undefined) return own.api
-  return provider === 'custom' || isOwnEndpoint(endpoint) ? 'chat' : PROVIDERS[provider].api
-}
-
-function problemWith(endpoint: Endpoint, model: string): string | null {
-  const { provider, apiKey, own } = endpoint
-  // A gateway may know its clients by a header, and have the key of the vendor itself.
-  const needsKey = own === undefined ? provider !== 'custom' : own.keyVariable !== null
-  const variable = needsKey ? keyVariable(endpoint) : null
-  if (variable !== null && apiKey === null) {
-    return `needs ${variable}, which is not set. Set it in the server's environment and restart the server, or choose another model.`
-  }
-  if (model.trim() !== '') return null
-  return 'names no model. Write the model after the provider, as in openai/gpt-5.2.'
+/** @param needsKey whether the model cannot be called without the key of its endpoint */
+function routeTo(
+  endpoint: Endpoint,
+  api: Api,
+  model: string,
+  needsKey = endpoint.keyVariable !== null,
+): Route {
+  const isLacking = needsKey && endpoint.apiKey === null
+  const noModel =
+    model.trim() === ''
+      ? 'names no model. Write the model after the provider, as in openai/gpt-5.2.'
+      : null
+  const problem = isLacking
+    ? `needs ${endpoint.keyVariable}, which is not set. Set it in the server's environment and restart the server, or choose another model.`
+    : noModel
+  return { endpoint, model, api, problem }
 }

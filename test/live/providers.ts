@@ -92,7 +92,7 @@ describe.each(chosen)('%s', (model) => {
     for (const { usage, provider } of [first.reply, second.reply]) {
       expect(usage.estimated).toBeUndefined()
       expect(usage.inputTokens).toBeGreaterThan(0)
-      expect(provider).toBe(route(model, settings).endpoint.provider)
+      expect(provider).toBe(route(model, settings).endpoint.name)
     }
   })
 

@@ -40,8 +40,8 @@ describe('routing by model name', () => {
         ANTHROPIC_API_KEY: 'a',
         OPENAI_API_KEY: 'b',
       }
-      const endpoint = { provider: 'custom', baseUrl: one.RETRAI_LLM_BASE_URL, apiKey: null }
-      expect(route(model, one)).toEqual({ endpoint, model, api: 'chat', problem: null })
+      const endpoint = { name: 'custom', baseUrl: one.RETRAI_LLM_BASE_URL, apiKey: null }
+      expect(route(model, one)).toMatchObject({ endpoint, model, api: 'chat', problem: null })
       const keyed = route(model, { ...one, RETRAI_LLM_API_KEY: 'c' })
       expect(keyed.endpoint.apiKey).toBe('c')
     },
@@ -115,8 +115,8 @@ describe('names of the form provider/model', () => {
         problem: null,
       })
     }
-    expect(route('groq/openai/gpt-oss-120b', own).endpoint.provider).toBe('groq')
-    expect(route('ollama/qwen3', own).endpoint.provider).toBe('ollama')
+    expect(route('groq/openai/gpt-oss-120b', own).endpoint.name).toBe('groq')
+    expect(route('ollama/qwen3', own).endpoint.name).toBe('ollama')
   })
 
   test("OpenAI's own address in OPENAI_BASE_URL changes nothing", () => {
@@ -162,7 +162,7 @@ describe('the model of a run that names none', () => {
       const { defaultModel: model, key } = PROVIDERS[name]
       if (model === null || key === null) continue
       const target = route(model, { [key]: 'k' })
-      expect([target.endpoint.provider, target.problem]).toEqual([name, null])
+      expect([target.endpoint.name, target.problem]).toEqual([name, null])
     }
   })
 })

@@ -147,10 +147,9 @@ const VENDORS: readonly (readonly [host: RegExp, vendor: Vendor])[] = [
 const MARKED_AT_OPENROUTER = /^(anthropic|qwen|alibaba)\//
 
 function vendorOf({ endpoint, model }: Route): Vendor {
-  const { provider, own } = endpoint
+  const { vendor: known, baseUrl } = endpoint
   // A gateway to a vendor passes on what that wants.
-  const isGateway = own !== undefined && provider !== 'custom'
-  const host = URL.parse(isGateway ? PROVIDERS[provider].baseUrl : endpoint.baseUrl)?.hostname ?? ''
+  const host = URL.parse(known === null ? baseUrl : PROVIDERS[known].baseUrl)?.hostname ?? ''
   const vendor = VENDORS.find(([pattern]) => pattern.test(host))?.[1] ?? ANY
   const isMarked = vendor.effort === 'reasoning' && MARKED_AT_OPENROUTER.test(model)
   return isMarked ? { ...vendor, cacheMarks: true } : vendor

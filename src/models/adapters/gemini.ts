@@ -24,10 +24,10 @@ export const geminiAdapter: Adapter = {
   framing: 'events',
   body: toGeminiBody,
   send: sender(({ endpoint, model }) => {
-    const { apiKey, own } = endpoint
+    const { apiKey, headers } = endpoint
     const key: Record<string, string> = apiKey === null ? {} : { 'x-goog-api-key': apiKey }
     const path = `models/${encodeURIComponent(model)}:streamGenerateContent?alt=sse`
-    return { url: `${addressOf(endpoint)}/${path}`, headers: { ...key, ...own?.headers } }
+    return { url: `${addressOf(endpoint)}/${path}`, headers: { ...key, ...headers } }
   }),
   reader: () => new GeminiReader(),
 }

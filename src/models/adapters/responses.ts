@@ -51,7 +51,7 @@ export const responsesAdapter: Adapter = {
 function toResponsesBody(request: ModelRequest, route: Route): ResponseCreateParamsStreaming {
   const { messages, tools, cacheKey, maxOutputTokens } = request
   const [first, ...others] = messages
-  const isXai = route.endpoint.provider === 'xai'
+  const isXai = route.endpoint.vendor === 'xai'
   const hasInstructions = first?.role === 'system' && !isXai
   return {
     model: route.model,
@@ -75,7 +75,7 @@ const toTool = ({ name, description, ...tool }: ToolSpec): FunctionTool => ({
 
 function toInput(messages: readonly ChatMessage[], route: Route): ResponseInputItem[] {
   // Whether xAI takes images in results is not documented.
-  const wanted = { idOf: foreignId, callIn, takesImages: route.endpoint.provider !== 'xai' }
+  const wanted = { idOf: foreignId, callIn, takesImages: route.endpoint.vendor !== 'xai' }
   return sentConversation(messages, route, wanted).flatMap(toItems)
 }
 

@@ -1,7 +1,7 @@
 import type { AssistantMessage, ChatMessage, SentImage } from '../../domain/conversation.ts'
 import { isObject, type Json } from '../adapter.ts'
 import { distinct, FIRST_NUMBER } from '../replies.ts'
-import { providerName, type Route } from '../routing.ts'
+import type { Route } from '../routing.ts'
 
 /** A call as it is sent. `id` is null if its provider gave it none. */
 type SentCall = {
@@ -93,8 +93,7 @@ export function sentConversation(
 /** The items of a reply, if this very model sent them through this API. */
 function ownItems({ items }: AssistantMessage, route: Route) {
   const { endpoint, api, model } = route
-  const isOwn =
-    items?.api === api && items.provider === providerName(endpoint) && items.model === model
+  const isOwn = items?.api === api && items.provider === endpoint.name && items.model === model
   return isOwn && items.items.length > 0 ? items.items : null
 }
 

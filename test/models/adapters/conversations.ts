@@ -120,7 +120,7 @@ export const conversationWith = (route: Route, max = 8, images = false): fc.Arbi
         })),
       }
       const { endpoint, api, model } = route
-      const provider = by === 'own' ? endpoint.provider : 'another'
+      const provider = by === 'own' ? endpoint.name : 'another'
       const items = { provider, api, model, items: itemsOf(said, route, `${turn}`) }
       const results = said.calls.map(({ id }, n): ChatMessage => {
         const result = { role: 'tool', callId: id, content: `result of ${id}` } as const

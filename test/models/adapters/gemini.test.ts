@@ -4,14 +4,24 @@ import { geminiAdapter } from '../../../src/models/adapters/gemini.ts'
 import type { ModelRequest } from '../../../src/models/model.ts'
 import type { Route } from '../../../src/models/routing.ts'
 import { STREAMS } from './streams.ts'
-import { askBy, bytes, fakeServer, REQUEST, readBy, sse, TOOL, timeless } from './support.ts'
+import {
+  askBy,
+  bytes,
+  endpointOf,
+  fakeServer,
+  REQUEST,
+  readBy,
+  sse,
+  TOOL,
+  timeless,
+} from './support.ts'
 
 const adapter = geminiAdapter
 const routeTo = (
   model: string,
   baseUrl = 'https://generativelanguage.googleapis.com/v1',
 ): Route => ({
-  endpoint: { provider: 'google', baseUrl, apiKey: 'key-of-google' },
+  endpoint: endpointOf('google', baseUrl, 'key-of-google'),
   ...{ model, api: 'gemini', problem: null },
 })
 const route = routeTo('gemini-3.8-flash')

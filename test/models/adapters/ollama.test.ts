@@ -3,11 +3,11 @@ import type { ChatMessage } from '../../../src/domain/conversation.ts'
 import { ollamaAdapter } from '../../../src/models/adapters/ollama.ts'
 import type { ModelRequest } from '../../../src/models/model.ts'
 import type { Route } from '../../../src/models/routing.ts'
-import { askBy, bytes, fakeServer, REQUEST, readBy, timeless } from './support.ts'
+import { askBy, bytes, endpointOf, fakeServer, REQUEST, readBy, timeless } from './support.ts'
 
 const adapter = ollamaAdapter
 const routeTo = (model: string, baseUrl = 'http://127.0.0.1:11434'): Route => ({
-  endpoint: { provider: 'ollama', baseUrl, apiKey: null },
+  endpoint: endpointOf('ollama', baseUrl),
   ...{ model, api: 'ollama', problem: null },
 })
 const route = routeTo('qwen3:8b')

@@ -8,7 +8,8 @@ import { ollamaAdapter } from '../../../src/models/adapters/ollama.ts'
 import { responsesAdapter } from '../../../src/models/adapters/responses.ts'
 import type { ModelPart, ModelRequest } from '../../../src/models/model.ts'
 import { complete, type Deadlines } from '../../../src/models/models.ts'
-import type { Api, Route } from '../../../src/models/routing.ts'
+import { PROVIDERS } from '../../../src/models/providers.ts'
+import type { Api, Endpoint, Route } from '../../../src/models/routing.ts'
 import { serve } from '../../support/serve.ts'
 
 export const ADAPTERS: Readonly<Record<Api, Adapter>> = {
@@ -25,24 +26,35 @@ export type TestedApi = 'chat' | 'responses' | 'messages'
 export const APIS = ['chat', 'responses', 'messages', 'gemini', 'ollama'] as const
 
 const HOSTS = {
-  chat: { provider: 'custom', baseUrl: 'http://127.0.0.1:9/v1', model: 'some-model' },
-  responses: { provider: 'openai', baseUrl: 'https://api.openai.com/v1', model: 'gpt-5.2' },
+  chat: { vendor: null, baseUrl: 'http://127.0.0.1:9/v1', model: 'some-model' },
+  responses: { vendor: 'openai', baseUrl: 'https://api.openai.com/v1', model: 'gpt-5.2' },
   messages: {
-    provider: 'anthropic',
+    vendor: 'anthropic',
     baseUrl: 'https://api.anthropic.com/v1/',
     model: 'claude-opus-5-5',
   },
   gemini: {
-    provider: 'google',
+    vendor: 'google',
     baseUrl: 'https://generativelanguage.googleapis.com/v1',
     model: 'gemini-3.8-flash',
   },
-  ollama: { provider: 'ollama', baseUrl: 'http://127.0.0.1:11434', model: 'qwen3:8b' },
+  ollama: { vendor: 'ollama', baseUrl: 'http://127.0.0.1:11434', model: 'qwen3:8b' },
 } as const
 
+export const endpointOf = (
+  vendor: Endpoint['vendor'],
+  baseUrl: string,
+  apiKey: string | null = null,
+): Endpoint => ({
+  ...{ vendor, baseUrl, apiKey },
+  name: vendor ?? 'custom',
+  keyVariable: vendor === null ? 'RETRAI_LLM_API_KEY' : PROVIDERS[vendor].key,
+  headers: {},
+})
+
 export function routeTo(api: Api, changes: Partial<Route> & { baseUrl?: string } = {}): Route {
-  const { provider, model, baseUrl } = HOSTS[api]
-  const endpoint = { provider, baseUrl: changes.baseUrl ?? baseUrl, apiKey: 'sk-test-key' }
+  const { vendor, model, baseUrl } = HOSTS[api]
+  const endpoint = endpointOf(vendor, changes.baseUrl ?? baseUrl, 'sk-test-key')
   return { endpoint, model: changes.model ?? model, api, problem: null }
 }
 
