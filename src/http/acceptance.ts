@@ -15,7 +15,7 @@ import { canonicalText } from '../log/commitment.ts'
 import { processMask } from '../log/masking.ts'
 import type { AppDeps } from './deps.ts'
 import { callerOf } from './plugins/security.ts'
-import { artifactProblem } from './problems/problem-of.ts'
+import { type Refusal, unreachable } from './problems/problem-of.ts'
 
 type Requested = Pick<z.output<typeof CreateRun>, 'accept' | 'accept_feedback'>
 type Places = Pick<AppDeps, 'artifacts'>
@@ -76,14 +76,13 @@ export function hasAcceptance(
   { config, origin }: RunState,
   accept: Acceptance | undefined,
   { artifacts }: Places,
-): ResultAsync<boolean, Problem> {
+): ResultAsync<boolean, Refusal> {
   const { accept: had } = config
   // It may be that of the run from which this one begins.
   if (accept === undefined && origin !== undefined) return okAsync(true)
   if (accept === undefined || had === undefined) return okAsync(accept === had)
-  return ResultAsync.fromPromise(contentOf(artifacts.read(had.sha256)), (cause) =>
-    artifactProblem(messageOf(cause)),
-  ).map((content) => {
+  const reading = ResultAsync.fromPromise(contentOf(artifacts.read(had.sha256)), unreachable)
+  return reading.map((content) => {
     const known = content && readAcceptance(content, had.sha256).unwrapOr(null)
     return known === null || canonicalText(known) === canonicalText(accept)
   })

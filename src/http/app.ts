@@ -6,7 +6,7 @@ import fastify, {
   LogController,
 } from 'fastify'
 import fp from 'fastify-plugin'
-import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod'
+import { serializerCompiler } from 'fastify-type-provider-zod'
 import { maxHeaderSize } from '../lib/node-http.ts'
 import type { AppDeps } from './deps.ts'
 import { LIVE_LIMITS } from './live/deps.ts'
@@ -18,8 +18,7 @@ import { compressAnswers } from './plugins/compression.ts'
 import { handleNotFound, refuseConnection, refuseExpectation, sendError } from './plugins/errors.ts'
 import { describeApi } from './plugins/openapi.ts'
 import { serveConsole, serveDocs } from './plugins/pages.ts'
-import { requirePermissions } from './plugins/permission.ts'
-import { security } from './plugins/security.ts'
+import { requirePermissions, security } from './plugins/security.ts'
 import { acceptJsonOnly, runParams, validatorCompiler } from './plugins/validation.ts'
 import { aboutServer } from './routes/about-server.ts'
 import { carry } from './routes/carry.ts'
@@ -31,7 +30,7 @@ import { ledgers } from './routes/ledgers.ts'
 import { log } from './routes/log.ts'
 import { sendMessage } from './routes/messages.ts'
 import { metrics } from './routes/metrics.ts'
-import { proofs } from './routes/proofs.ts'
+import { checkpoints, proofs } from './routes/proofs.ts'
 import { redactions } from './routes/redactions.ts'
 import { retention } from './routes/retention.ts'
 import { runCommands } from './routes/run-commands.ts'
@@ -46,11 +45,11 @@ const BODY_LIMIT_BYTES = 1024 * 1024
 const REQUEST_TIMEOUT_MS = 30_000
 
 const ROUTES = [
-  ...[createRun, ...runs, ...runCommands, sendMessage, ...history],
-  ...[...redactions, ...files, ...aboutServer, metrics, tokens],
+  ...[createRun, runs, runCommands, sendMessage, history],
+  ...[redactions, files, aboutServer, metrics, tokens],
 ]
-const AUDIT_ROUTES = [proofs, log, ledgers]
-const LIVE_ROUTES = [...events, ...sockets]
+const AUDIT_ROUTES = [proofs, checkpoints, log, ledgers]
+const LIVE_ROUTES = [events, sockets]
 
 /** The whole HTTP side of the server, WebSockets included. It does not listen yet. */
 export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
@@ -97,14 +96,13 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
 /** All routes of the API. They come last, because a hook applies only to routes that are added after it. */
 const routes = fp<AppDeps>(
   async (app, deps) => {
-    const typed = app.withTypeProvider<ZodTypeProvider>()
-    for (const route of ROUTES) route(typed, deps)
-    if (deps.carrier !== undefined) carry(typed, { ...deps, carrier: deps.carrier })
-    if (deps.search !== undefined) search(typed, { store: deps.store, index: deps.search })
-    if (deps.retention !== undefined) retention(typed, { ...deps, retention: deps.retention })
-    if (deps.webhooks !== undefined) webhooks(typed, { ...deps, webhooks: deps.webhooks })
-    for (const route of LIVE_ROUTES) route(typed, app.live)
-    if (deps.audit !== undefined) for (const route of AUDIT_ROUTES) route(typed, deps.audit)
+    for (const route of ROUTES) route(app, deps)
+    if (deps.carrier !== undefined) carry(app, { ...deps, carrier: deps.carrier })
+    if (deps.search !== undefined) search(app, { store: deps.store, index: deps.search })
+    if (deps.retention !== undefined) retention(app, { ...deps, retention: deps.retention })
+    if (deps.webhooks !== undefined) webhooks(app, { ...deps, webhooks: deps.webhooks })
+    for (const route of LIVE_ROUTES) route(app, app.live)
+    if (deps.audit !== undefined) for (const route of AUDIT_ROUTES) route(app, deps.audit)
   },
   {
     name: 'routes',

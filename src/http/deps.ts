@@ -1,7 +1,5 @@
-import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Readable } from 'node:stream'
-import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify'
-import type { ZodTypeProvider } from 'fastify-type-provider-zod'
+import type { FastifyBaseLogger } from 'fastify'
 import type { Result, ResultAsync } from 'neverthrow'
 import type * as z from 'zod'
 import type { Goal, IsolationOffer, McpOffer, Model, Readiness } from '../api/about-server.ts'
@@ -30,15 +28,6 @@ import type { RetentionError } from '../retention/retention.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
 import type { Webhooks } from '../webhooks/webhooks.ts'
 import type { LiveLimits } from './live/deps.ts'
-
-/** A fastify instance whose routes get their types from zod schemas. */
-export type ZodApp = FastifyInstance<
-  RawServerDefault,
-  IncomingMessage,
-  ServerResponse,
-  FastifyBaseLogger,
-  ZodTypeProvider
->
 
 /** A tool as models get it. `parameters` is a JSON Schema of an object. */
 type OfferedTool = {

@@ -14,7 +14,7 @@ import { canonicalText } from '../log/commitment.ts'
 import { beginningOf } from '../log/lineage.ts'
 import { type LoadedRun, load, readRecords } from '../log/run-log.ts'
 import type { AppDeps } from './deps.ts'
-import { commandProblem, invalidField } from './problems/problem-of.ts'
+import { invalidField, type Refusal } from './problems/problem-of.ts'
 import { openFiles } from './routes/files.ts'
 
 /** A run as of the record from which a new one begins. */
@@ -32,10 +32,10 @@ const Wanted = z.looseObject({
   continues: z.object({ run_id: RunId }).optional(),
 })
 
-const known = new WeakMap<FastifyRequest, Result<From, Problem>>()
+const known = new WeakMap<FastifyRequest, Result<From, Refusal>>()
 
 /** The run that the new run of a request begins from; undefined if it begins from none. */
-export const fromOf = (request: FastifyRequest): Result<From, Problem> | undefined =>
+export const fromOf = (request: FastifyRequest): Result<From, Refusal> | undefined =>
   known.get(request)
 
 /** Completes a request for a run that begins from another one, before defaults are filled in, with what that was asked for. */
@@ -68,12 +68,12 @@ export async function findOrigin(
   runId: string,
   at: number | undefined,
   deps: Deps,
-): Promise<Result<From, Problem>> {
+): Promise<Result<From, Refusal>> {
   const { store, readModel } = deps
   const loaded = await load(store, runId, at === undefined ? {} : { to: at })
-  if (loaded.isErr()) return err(commandProblem(loaded.error))
+  if (loaded.isErr()) return err(loaded.error)
   const run = loaded.value
-  if (run === null) return err({ code: 'run_not_found' })
+  if (run === null) return err({ type: 'run_not_found' })
   if (at === undefined && run.state.phase.type !== 'ended') return err({ code: 'run_not_ended' })
   if (at !== undefined && run.state.seq < at) {
     const message = `fork.at must be at most ${run.state.seq}, the seq of the last record of the run.`
@@ -82,9 +82,9 @@ export async function findOrigin(
   const missing = await whatIsGone(run, deps)
   if (missing !== null) return err(missing)
   const first = await readRecords(store, runId, 0, 1)
-  if (first.isErr()) return err(commandProblem(first.error))
+  if (first.isErr()) return err(first.error)
   const created = first.value[0]?.record
-  if (created?.kind !== 'run_created') return err({ code: 'run_not_found' })
+  if (created?.kind !== 'run_created') return err({ type: 'run_not_found' })
   const now = readModel.get(runId)?.state ?? run.state
   const hasShown = now.phase.type === 'ended' || run.state.config.accept?.shown === true
   const kind = at === undefined ? 'continue' : 'fork'
@@ -92,11 +92,11 @@ export async function findOrigin(
 }
 
 /** What of a run is not kept any more, without which nothing can begin from it; null if all is there. */
-async function whatIsGone({ state }: LoadedRun, deps: Deps): Promise<Problem | null> {
+async function whatIsGone({ state }: LoadedRun, deps: Deps): Promise<Refusal | null> {
   const { runId, snapshot } = state
   const before = await beginningOf(deps.store, runId)
   if (before.isErr()) {
-    if (before.error.type !== 'damaged_record') return commandProblem(before.error)
+    if (before.error.type !== 'damaged_record') return before.error
     const { stream, seq } = before.error
     return originGone(`Record ${seq} of ${stream}, from which it begins itself, is gone.`)
   }

@@ -7,7 +7,7 @@ import { CATALOGUE } from '../../api/problems.ts'
 import { readPublishedKeys } from '../../audit/keyring.ts'
 import { Auth, type TokenFailure, type WantedToken } from '../../auth/auth.ts'
 import { tokenView } from '../../auth/token-ledger.ts'
-import { tokenProblem } from '../../http/problems/problem-of.ts'
+import { problemOf } from '../../http/problems/problem-of.ts'
 import { readStorePlace } from '../../server/read-settings.ts'
 import { connect, connected, type ServerOptions, serverCommand } from '../connection.ts'
 import { dataDirOf, keyringOf, openStore, signingOf } from '../data-folder.ts'
@@ -114,7 +114,7 @@ async function* createInStore(
 }
 
 function explain(error: TokenFailure): string {
-  const { code, detail } = tokenProblem(error)
+  const { code, detail } = problemOf(error)
   return detail ?? CATALOGUE[code][2]
 }
 

@@ -6,12 +6,12 @@ import { logPages } from '../../log/stream-pages.ts'
 import type { Checkpoint } from '../../projections/batch.ts'
 import type { ReadModel } from '../../projections/read-model.ts'
 import type { EventStore, Position, RecordedEvent } from '../../store/event-store.ts'
-import { commandProblem } from '../problems/problem-of.ts'
+import { problemOf } from '../problems/problem-of.ts'
 
 /** The position of the record that a cursor names. */
 export const locate = (cursor: string, store: EventStore): ResultAsync<Position, Problem> =>
   positionOf(cursor, store).mapErr((error) => {
-    if (error.type !== 'unknown_cursor') return commandProblem(error)
+    if (error.type !== 'unknown_cursor') return problemOf(error)
     const detail = `"${cursor}" is not a cursor. Take it from a frame, an SSE id or a Link header of this server.`
     return { code: 'unknown_cursor', ...(error.isCursor ? {} : { detail }) }
   })
@@ -50,7 +50,7 @@ async function endAfter(
     known === null ? null : { ...known, id: known.eventId }
   const rest = { after: last?.position ?? null, prefix: RUN_STREAM_PREFIX }
   for await (const page of logPages(store, { ...rest, silentMs: END_SILENT_MS })) {
-    if (page.isErr()) return err(commandProblem(page.error))
+    if (page.isErr()) return err(problemOf(page.error))
     last = page.value.at(-1) ?? last
   }
   if (last === null) return ok({ position: null, cursor: null })

@@ -17,7 +17,7 @@ import { streamPages } from '../../log/stream-pages.ts'
 import type { Position } from '../../store/event-store.ts'
 import { PROJECTION_WAIT_MS } from '../deps.ts'
 import { isPassing } from '../problems/problem.ts'
-import { commandProblem, invalidField } from '../problems/problem-of.ts'
+import { invalidField, problemOf } from '../problems/problem-of.ts'
 import { type AllRunsStart, startAfter } from './cursor.ts'
 import type { LiveDeps, TopicDeps } from './deps.ts'
 import { type Frame, framesOf } from './frame.ts'
@@ -63,7 +63,7 @@ export async function viewRun(
   const isFromStart = direction === 'backward' || after < 0
   const range = { from: isFromStart ? 0 : after, direction: 'forward', limit: 2 } as const
   const read = await live.store.readStream(streamOf(runId), range)
-  if (read.isErr()) return err(commandProblem(read.error))
+  if (read.isErr()) return err(problemOf(read.error))
   const frames = framesOf(read.value, { form: 'record', ofAll: false, readModel: live.readModel })
   const view = runView(runId, query, live)
   if (direction === 'backward') return ok({ view, isComplete: false })
@@ -99,7 +99,7 @@ function runView(runId: string, query: RunQuery, live: Reading): View<number> {
         if (signal.aborted) return
         if (page.isErr()) {
           live.log.warn({ run_id: runId, error: page.error }, 'cannot read a run')
-          return yield err(commandProblem(page.error))
+          return yield err(problemOf(page.error))
         }
         const frames = framesOf(page.value, { form, ofAll: false, readModel })
         pageSize.learn(frames.map(({ size }) => size))
@@ -187,7 +187,7 @@ async function passesFacts(
 async function goalOf(runId: string, deps: TopicDeps, signal: AbortSignal): Promise<string | null> {
   const known = deps.readModel.get(runId)?.state.config.goal
   if (known !== undefined) return known
-  const read = () => readRecords(deps.store, runId, 0, 1).mapErr(commandProblem)
+  const read = () => readRecords(deps.store, runId, 0, 1).mapErr(problemOf)
   const [first] = (await patiently(read, deps, signal))?.unwrapOr([]) ?? []
   const record = first?.record
   return record?.kind === 'run_created' ? record.payload.config.goal : null
@@ -201,7 +201,7 @@ async function statusOf(
 ): Promise<RunStatus | null> {
   const given = statusAfter(JSON.parse(data.toString()))
   if (given !== null) return given
-  const read = async () => (await statusAt(deps.store, runId, seq)).mapErr(commandProblem)
+  const read = async () => (await statusAt(deps.store, runId, seq)).mapErr(problemOf)
   return (await patiently(read, deps, signal))?.unwrapOr(null) ?? null
 }
 

@@ -3,7 +3,6 @@ import fp from 'fastify-plugin'
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
 import packageJson from '../../../package.json' with { type: 'json' }
 import { CLOSE_CODES, frameSchemas } from '../../api/frames.ts'
-import { describeAccess } from './permission.ts'
 
 const { run_ended, going_away, internal_error, try_again_later } = CLOSE_CODES
 const { bad_request, unauthenticated, unknown_run } = CLOSE_CODES
@@ -68,11 +67,7 @@ export const describeApi = fp(
           },
         },
       },
-      transform: ({ schema, ...rest }) => {
-        if (schema?.hide === true) return jsonSchemaTransform({ schema, ...rest })
-        const described = describeAccess(schema, rest.url, rest.route.config?.needs)
-        return jsonSchemaTransform({ schema: described, ...rest })
-      },
+      transform: jsonSchemaTransform,
       transformObject: (document) =>
         withOneName(withoutUnusedSchemas(jsonSchemaTransformObject(document))),
     })
@@ -86,7 +81,7 @@ export const describeApi = fp(
       },
     })
   },
-  { name: 'descriptions', dependencies: ['permissions'] },
+  { name: 'descriptions' },
 )
 
 const schemaRef = (name: string): string => `#/components/schemas/${name}`

@@ -24,6 +24,25 @@ export const SECURITY_HEADERS = {
     "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 } as const
 
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** The permission that a caller needs. Every route under /api names one. */
+    needs?: Permission
+  }
+}
+
+/** Fails the start if a route under /api names no permission, so that no route is open by mistake. */
+export const requirePermissions = fp(
+  async (app) => {
+    app.addHook('onRoute', ({ url, method, config }) => {
+      if (config?.needs === undefined && /^\/api(\/|$)/.test(url)) {
+        throw new Error(`the route ${String(method)} ${url} names no permission`)
+      }
+    })
+  },
+  { name: 'permissions' },
+)
+
 /**
  * Guards every request, WebSocket upgrades included, before anything else handles it. This server runs commands
  * on its machine, so a foreign page in somebody's browser must not reach it: neither under the page's own

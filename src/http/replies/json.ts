@@ -1,10 +1,10 @@
 import { Readable } from 'node:stream'
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import type { Result } from 'neverthrow'
+import { err, ok, type Result } from 'neverthrow'
 import { PAGE_LIMIT } from '../../api/event-query.ts'
 import type { Problem } from '../../api/problems.ts'
 import { whenClosed } from '../../lib/when-closed.ts'
-import { ProblemError, sendProblem } from '../problems/problem.ts'
+import { ProblemError } from '../problems/problem.ts'
 import { NDJSON, sendStream } from './format.ts'
 
 /**
@@ -51,9 +51,9 @@ export const sendStored = <I extends Item>(
   reply: FastifyReply,
   source: Source<I>,
   { format, limit }: { readonly format: string; readonly limit: number | undefined },
-) =>
+): Promise<Result<FastifyReply, Problem>> | Result<FastifyReply, Problem> =>
   format === NDJSON
-    ? sendLines(reply, source, limit)
+    ? ok(sendLines(reply, source, limit))
     : sendPage(request, reply, source, limit ?? PAGE_LIMIT)
 
 /**
@@ -68,10 +68,10 @@ async function sendPage<I extends Item>(
   reply: FastifyReply,
   source: Source<I>,
   limit: number,
-): Promise<FastifyReply> {
+): Promise<Result<FastifyReply, Problem>> {
   const frames: string[] = []
   let [bytes, lookedAt, next] = [2, 0, '']
-  const send = () => sendJson(reply, `[${frames.join(',')}]`)
+  const send = () => ok(sendJson(reply, `[${frames.join(',')}]`))
   const sendAndContinue = () => {
     reply.header('link', nextLink(request.url, 'after', next))
     return send()
@@ -81,7 +81,7 @@ async function sendPage<I extends Item>(
     if (read.isErr()) {
       // This page has the records before the damaged one; the next page reports the damage.
       const isNext = read.error.code === 'damaged_record' && lookedAt > 0
-      return isNext ? sendAndContinue() : sendProblem(request, reply, read.error)
+      return isNext ? sendAndContinue() : err(read.error)
     }
     for (const item of read.value) {
       if (await source.wants(item, signal)) {

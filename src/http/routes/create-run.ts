@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import type { FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import { err, errAsync, ok, okAsync, type Result, type ResultAsync } from 'neverthrow'
 import type * as z from 'zod'
 import { CreateRun } from '../../api/create-run.ts'
-import type { FieldProblem, Problem } from '../../api/problems.ts'
+import type { FieldProblem } from '../../api/problems.ts'
 import { type CreatedRun, RunAndStatus, StartedRun } from '../../api/runs.ts'
 import type { PlannedRun } from '../../domain/commands.ts'
 import { existing } from '../../domain/decide.ts'
@@ -16,17 +16,12 @@ import { sha256 } from '../../lib/sha256.ts'
 import { uuidOfHash } from '../../log/chain.ts'
 import { handleCommand } from '../../log/handle-command.ts'
 import { acceptanceProblems, hasAcceptance, keepAcceptance } from '../acceptance.ts'
-import type { AppDeps, ZodApp } from '../deps.ts'
+import type { AppDeps } from '../deps.ts'
+import { described, operation } from '../operation.ts'
 import { commandFrom, completeFromOrigin, type From, fromOf, originGone } from '../origin.ts'
 import { Named, nameOf, readName } from '../plugins/validation.ts'
-import {
-  COMMAND_PROBLEMS,
-  described,
-  problems,
-  sendProblem,
-  sendResult,
-} from '../problems/problem.ts'
-import { invalidFields, removedProblem } from '../problems/problem-of.ts'
+import { COMMAND_PROBLEMS } from '../problems/problem.ts'
+import { invalidFields, type Refusal, removedProblem } from '../problems/problem-of.ts'
 import { authorOf, findRun, shown } from './commands.ts'
 
 const DESCRIPTION =
@@ -34,8 +29,6 @@ const DESCRIPTION =
   'The Location header of the answer is the address of the run. ' +
   'With an `Idempotency-Key` header, a client can safely send the request again: the same key and ' +
   'body give the same run, and the same key with another body is refused.'
-
-const ORIGIN_PROBLEMS = ['run_not_found', 'run_not_ended', 'origin_gone'] as const
 
 type Body = z.output<typeof CreateRun>
 export type Answer = { readonly status: 200 | 201; readonly run: CreatedRun }
@@ -46,53 +39,45 @@ export type Wanted = {
   readonly name: Idempotency | undefined
   readonly body: Body
   /** What it begins from, if that is there. */
-  readonly from: Result<From, Problem> | undefined
+  readonly from: Result<From, Refusal> | undefined
 }
 
 /** More than for other requests, because of the files of `accept`. */
 const BODY_LIMIT_BYTES = 8 * 1024 * 1024
 
-/** POST /api/runs */
-export function createRun(app: ZodApp, deps: AppDeps): void {
-  app.route({
-    method: 'POST',
-    url: '/api/runs',
-    config: { needs: 'runs:create' },
+export function createRun(app: FastifyInstance, deps: AppDeps): void {
+  operation(app, 'POST /api/runs', {
+    needs: 'runs:create',
+    id: 'createRun',
+    tag: 'runs',
+    summary: 'Start a run',
+    description: DESCRIPTION,
+    headers: Named,
+    body: CreateRun,
     bodyLimit: BODY_LIMIT_BYTES,
-    schema: {
-      operationId: 'createRun',
-      tags: ['runs'],
-      summary: 'Start a run',
-      description: DESCRIPTION,
-      headers: Named,
-      body: CreateRun,
-      response: {
-        200: described(
-          'An earlier request with the same Idempotency-Key created this run',
-          RunAndStatus,
-        ),
-        201: described('The run is in the log, and its agent starts at once', StartedRun),
-        ...problems(
-          'invalid_request',
-          'key_reused',
-          'run_removed',
-          ...COMMAND_PROBLEMS,
-          ...ORIGIN_PROBLEMS,
-        ),
-      },
+    answers: {
+      200: described(
+        'An earlier request with the same Idempotency-Key created this run',
+        RunAndStatus,
+      ),
+      201: described('The run is in the log, and its agent starts at once', StartedRun),
     },
+    problems: [
+      ...(['invalid_request', 'key_reused', 'run_removed'] as const),
+      ...COMMAND_PROBLEMS,
+      ...(['run_not_found', 'run_not_ended', 'origin_gone'] as const),
+    ],
     preValidation: [readName, completeFromOrigin(deps)],
-    handler: async (request, reply) => {
+    handle: (request, reply) => {
       const name = nameOf(request)
       const runId = name === undefined ? randomUUID() : idOf(name)
       const removal = deps.retention?.removalOf(runId)
-      if (removal !== undefined) return sendProblem(request, reply, removedProblem(removal))
+      if (removal !== undefined) return err(removedProblem(removal))
       const wanted = { runId, name, body: request.body, from: fromOf(request) }
-      const answer = startOnce(request, wanted, deps).map(({ status, run }) => {
+      return startOnce(request, wanted, deps).map(({ status, run }) => {
         reply.code(status).header('location', `/api/runs/${runId}`)
         return run
       })
-      return sendResult(request, reply, answer)
     },
   })
 }
@@ -105,22 +90,22 @@ export const startOnce = (
   request: FastifyRequest,
   wanted: Wanted,
   deps: AppDeps,
-): ResultAsync<Answer, Problem> =>
+): ResultAsync<Answer, Refusal> =>
   known(wanted, deps).andThen((before) =>
     before === null ? start(request, wanted, deps) : ok(before),
   )
 
 /** The answer to a request that has created its run before; null if it has not. */
-function known({ runId, name, body }: Wanted, deps: AppDeps): ResultAsync<Answer | null, Problem> {
+function known({ runId, name, body }: Wanted, deps: AppDeps): ResultAsync<Answer | null, Refusal> {
   if (name === undefined) return okAsync(null)
-  return findRun(deps, runId).andThen((found): ResultAsync<Answer | null, Problem> => {
+  return findRun(deps, runId).andThen((found): ResultAsync<Answer | null, Refusal> => {
     if (found === null) return okAsync(null)
     const { type } = existing(found.state, name)
-    if (type !== 'already_created') return errAsync({ code: 'key_reused' })
+    if (type !== 'already_created') return errAsync({ type: 'key_reused' })
     const run = { run_id: runId, status: statusOf(found.state) }
     return hasAcceptance(found.state, body.accept, deps).andThen(
-      (isSame): Result<Answer, Problem> =>
-        isSame ? ok({ status: 200, run }) : err({ code: 'key_reused' }),
+      (isSame): Result<Answer, Refusal> =>
+        isSame ? ok({ status: 200, run }) : err({ type: 'key_reused' }),
     )
   })
 }
@@ -130,7 +115,7 @@ function start(
   request: FastifyRequest,
   wanted: Wanted,
   deps: AppDeps,
-): ResultAsync<Answer, Problem> {
+): ResultAsync<Answer, Refusal> {
   const { runId, name, body, from } = wanted
   if (from?.isErr()) return errAsync(from.error)
   const origin = from?.isOk() ? from.value : undefined
@@ -145,8 +130,6 @@ function start(
     .andThen((planned) =>
       shown(
         deps,
-        request,
-        runId,
         handleCommand(
           deps.store,
           runId,
@@ -159,10 +142,10 @@ function start(
         ),
       ).map((): Answer => ({ status: 201, run: { run_id: runId, status: 'running' } })),
     )
-    .orElse((problem) =>
-      problem.code === 'already_created'
-        ? known(wanted, deps).andThen((twin) => (twin === null ? err(problem) : ok(twin)))
-        : err(problem),
+    .orElse((refusal) =>
+      'type' in refusal && refusal.type === 'already_created'
+        ? known(wanted, deps).andThen((twin) => (twin === null ? err(refusal) : ok(twin)))
+        : err(refusal),
     )
 }
 
@@ -171,7 +154,7 @@ function plan(
   { runId: run_id, body }: Wanted,
   from: From | undefined,
   deps: AppDeps,
-): ResultAsync<PlannedRun, Problem> {
+): ResultAsync<PlannedRun, Refusal> {
   const { cwd = deps.defaults.cwd } = body
   if (from === undefined) return planAt({ run_id, cwd }, body, from, deps).mapErr(invalidFields)
   const { kind, state } = from

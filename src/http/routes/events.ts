@@ -1,22 +1,21 @@
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { err, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { After, AllEventsQuery, RunEventsQuery } from '../../api/event-query.ts'
 import { allEventsResponse, runEventsResponse } from '../../api/frames.ts'
-import type { ProblemCode } from '../../api/problems.ts'
+import type { Problem, ProblemCode } from '../../api/problems.ts'
 import { RunParams } from '../../api/run-requests.ts'
 import { whenClosed } from '../../lib/when-closed.ts'
-import type { ZodApp } from '../deps.ts'
 import type { Live } from '../live/live-plugin.ts'
 import { Observer } from '../live/observer.ts'
 import { EventStream } from '../live/sinks.ts'
 import { type View, viewAllRuns, viewRun } from '../live/views.ts'
+import { operation } from '../operation.ts'
 import type { Watched } from '../plugins/access-log.ts'
-import { problems, READ_PROBLEMS, sendProblem } from '../problems/problem.ts'
+import { READ_PROBLEMS } from '../problems/problem.ts'
 import { invalidField } from '../problems/problem-of.ts'
 import { EVENT_STREAM, formatOf, lastEventId } from '../replies/format.ts'
 import { sendStored } from '../replies/json.ts'
-
-export const events = [runEvents, allEvents]
 
 /** The problems of a request for records, in any form. */
 const EVENT_PROBLEMS = [
@@ -52,60 +51,6 @@ With \`meta=true\` each frame also holds \`id\` and \`meta\`, what is stored bes
 With \`kinds=all\` too, a client can verify the run (docs/verification.md).
 `
 
-/** GET /api/runs/{run_id}/events */
-function runEvents(app: ZodApp, live: Live): void {
-  app.route({
-    method: 'GET',
-    url: '/api/runs/:run_id/events',
-    config: { needs: 'runs:read' },
-    exposeHeadRoute: false,
-    schema: {
-      operationId: 'runEvents',
-      tags: ['history'],
-      summary: 'Read the history of a run, or follow it',
-      description: ONE_RUN,
-      params: RunParams,
-      querystring: RunEventsQuery,
-      headers: lastReceived('seq'),
-      response: {
-        200: runEventsResponse(),
-        204: z
-          .undefined()
-          .describe('Event streams only: the run has ended, and the client has all of it'),
-        ...problems('run_not_found', ...EVENT_PROBLEMS),
-      },
-    },
-    handler: async (request, reply) => {
-      const { query, runId } = request
-      const format = formatOf(request, query)
-      if (format.isErr()) return sendProblem(request, reply, format.error)
-      if (format.value === EVENT_STREAM) return follow(request, reply, query, live)
-      const found = await viewRun(runId, query, live)
-      if (found.isErr()) return sendProblem(request, reply, found.error)
-      const { limit } = query
-      return sendStored(request, reply, found.value.view, { format: format.value, limit })
-    },
-  })
-}
-
-async function follow(
-  request: FastifyRequest,
-  reply: FastifyReply,
-  query: z.output<typeof RunEventsQuery>,
-  live: Live,
-): Promise<FastifyReply> {
-  const received = After.safeParse(lastEventId(request) ?? String(query.after ?? -1))
-  if (!received.success) {
-    const message = 'Last-Event-ID must be the id of an event of this stream, which is a seq.'
-    return sendProblem(request, reply, invalidField('last-event-id', message))
-  }
-  const found = await viewRun(request.runId, { ...query, after: received.data }, live)
-  if (found.isErr()) return sendProblem(request, reply, found.error)
-  const { view, isComplete } = found.value
-  if (isComplete) return reply.code(204).send()
-  return sendEvents(reply, view, live.watchLog(request, 'run_watched'), live)
-}
-
 const ALL_RUNS = `
 The records of all runs in the order of the log, in the forms of \`GET /api/runs/{run_id}/events\`. Frames have
 \`cursor\` beside \`seq\`; it is the \`id\` of server-sent events, and \`after\` accepts it. A cursor names a record, so it
@@ -119,43 +64,83 @@ In place of a record that cannot be read, there is a frame of kind \`error\` wit
 its run; the records of other runs follow.
 `
 
-/** GET /api/events */
-function allEvents(app: ZodApp, live: Live): void {
-  app.route({
-    method: 'GET',
-    url: '/api/events',
-    config: { needs: 'runs:read' },
+/** The records of a run, and of all runs, in the form that a client accepts. */
+export function events(app: FastifyInstance, live: Live): void {
+  operation(app, 'GET /api/runs/:run_id/events', {
+    needs: 'runs:read',
+    id: 'runEvents',
+    tag: 'history',
+    summary: 'Read the history of a run, or follow it',
+    description: ONE_RUN,
+    params: RunParams,
+    query: RunEventsQuery,
+    headers: lastReceived('seq'),
     exposeHeadRoute: false,
-    schema: {
-      operationId: 'allEvents',
-      tags: ['history'],
-      summary: 'Read the history of all runs, or follow it',
-      description: ALL_RUNS,
-      querystring: AllEventsQuery,
-      headers: lastReceived('cursor'),
-      response: {
-        200: allEventsResponse(),
-        ...problems(
-          'unknown_cursor',
-          'not_projected',
-          ...EVENT_PROBLEMS.filter((code) => code !== 'damaged_record'),
-        ),
-      },
+    answers: {
+      200: runEventsResponse(),
+      204: z
+        .undefined()
+        .describe('Event streams only: the run has ended, and the client has all of it'),
     },
-    handler: async (request, reply) => {
+    problems: ['run_not_found', ...EVENT_PROBLEMS],
+    handle: async (request, reply) => {
+      const { query, runId } = request
+      const format = formatOf(request, query)
+      if (format.isErr()) return err(format.error)
+      if (format.value === EVENT_STREAM) return follow(request, reply, query, live)
+      const found = await viewRun(runId, query, live)
+      if (found.isErr()) return err(found.error)
+      const { limit } = query
+      return sendStored(request, reply, found.value.view, { format: format.value, limit })
+    },
+  })
+  operation(app, 'GET /api/events', {
+    needs: 'runs:read',
+    id: 'allEvents',
+    tag: 'history',
+    summary: 'Read the history of all runs, or follow it',
+    description: ALL_RUNS,
+    query: AllEventsQuery,
+    headers: lastReceived('cursor'),
+    exposeHeadRoute: false,
+    answers: { 200: allEventsResponse() },
+    problems: [
+      ...(['unknown_cursor', 'not_projected'] as const),
+      ...EVENT_PROBLEMS.filter((code) => code !== 'damaged_record'),
+    ],
+    handle: async (request, reply) => {
       const { query } = request
       const format = formatOf(request, query)
-      if (format.isErr()) return sendProblem(request, reply, format.error)
+      if (format.isErr()) return err(format.error)
       const isLive = format.value === EVENT_STREAM
       const after = (isLive ? lastEventId(request) : undefined) ?? query.after
       const view = await viewAllRuns({ ...query, after }, live)
-      if (view.isErr()) return sendProblem(request, reply, view.error)
+      if (view.isErr()) return err(view.error)
       const { limit } = query
       return isLive
         ? sendEvents(reply, view.value, live.watchLog(request, 'feed_watched'), live)
         : sendStored(request, reply, view.value, { format: format.value, limit })
     },
   })
+}
+
+async function follow(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  query: z.output<typeof RunEventsQuery>,
+  live: Live,
+): Promise<Result<FastifyReply, Problem>> {
+  const received = After.safeParse(lastEventId(request) ?? String(query.after ?? -1))
+  if (!received.success) {
+    const message = 'Last-Event-ID must be the id of an event of this stream, which is a seq.'
+    return err(invalidField('last-event-id', message))
+  }
+  const found = await viewRun(request.runId, { ...query, after: received.data }, live)
+  return found.map(({ view, isComplete }) =>
+    isComplete
+      ? reply.code(204).send()
+      : sendEvents(reply, view, live.watchLog(request, 'run_watched'), live),
+  )
 }
 
 /** Sends history, then live, as server-sent events. After the end of a run comes `end`. */

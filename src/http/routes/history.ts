@@ -1,4 +1,5 @@
-import { ok, ResultAsync } from 'neverthrow'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import { RunDiff, SentConversation, type SentMessage } from '../../api/history.ts'
 import { ArtifactParams, ConversationQuery, DiffQuery, RunParams } from '../../api/run-requests.ts'
@@ -6,87 +7,22 @@ import type { ChatMessage } from '../../domain/conversation.ts'
 import { FileChanges } from '../../domain/file-changes.ts'
 import { present } from '../../domain/present.ts'
 import type { Kind } from '../../domain/records.ts'
-import { messageOf } from '../../lib/message-of.ts'
 import { namesArtifact } from '../../log/lineage.ts'
 import { runIdOf, streamOf } from '../../log/run-log.ts'
 import { fieldChanges, runDetails } from '../../queries/run-details.ts'
 import { openCall, sentConversation, stateAt, walk } from '../../queries/run-history.ts'
 import { hiddenFrom } from '../acceptance.ts'
-import type { AppDeps, ZodApp } from '../deps.ts'
-import { described, problems, READ_PROBLEMS, sendProblem, sendResult } from '../problems/problem.ts'
-import {
-  artifactProblem,
-  invalidField,
-  queryProblem,
-  removedProblem,
-} from '../problems/problem-of.ts'
+import type { AppDeps } from '../deps.ts'
+import { described, operation } from '../operation.ts'
+import { READ_PROBLEMS } from '../problems/problem.ts'
+import { invalidField, type Refusal, removedProblem, unreachable } from '../problems/problem-of.ts'
 import { entityTag, isKnown } from '../replies/conditional.ts'
 import { sendStream } from '../replies/format.ts'
 import { findRun } from './commands.ts'
 
-export const history = [runDiff, conversation, readArtifact]
-
 /** The problems of a request for a run as it was. */
 export const HISTORY_PROBLEMS = ['run_not_found', 'record_not_found', ...READ_PROBLEMS] as const
 export const UNCHANGED = z.undefined().describe('The client has this already')
-
-/** GET /api/runs/{run_id}/diff */
-function runDiff(app: ZodApp, deps: AppDeps): void {
-  app.route({
-    method: 'GET',
-    url: '/api/runs/:run_id/diff',
-    config: { needs: 'runs:read' },
-    schema: {
-      operationId: 'diffRun',
-      tags: ['history'],
-      summary: 'What changed between two records of a run',
-      description:
-        '`from` and `to` are the seqs of two records: the answer compares the run after the one with the run ' +
-        'after the other. A call of a tool counts if its call or its result lies between the two. Only ' +
-        'the file tools and `apply_patch` name the files that they change. The answer lists commands too, but the ' +
-        'log does not record what they did to files.',
-      params: RunParams,
-      querystring: DiffQuery,
-      response: {
-        200: described('The changes', RunDiff),
-        304: UNCHANGED,
-        ...problems('invalid_request', ...HISTORY_PROBLEMS),
-      },
-    },
-    handler: async (request, reply) => {
-      const { from, to } = request.query
-      const { runId } = request
-      if (from > to) {
-        const message = `from must not be after to: ${from} is more than ${to}.`
-        return sendProblem(request, reply, invalidField('from', message))
-      }
-      const tag = entityTag(`${from}-${to}`, [runId], deps.redactions)
-      const before = await stateAt(runId, from, deps)
-      if (before.isErr()) return sendProblem(request, reply, queryProblem(before.error))
-      const after = await stateAt(runId, to, deps)
-      if (after.isErr()) return sendProblem(request, reply, queryProblem(after.error))
-      if (isKnown(request, reply, tag, { stays: true })) return reply.code(304).send()
-      const records: Partial<Record<Kind, number>> = {}
-      const open = await openCall(before.value, deps)
-      if (open.isErr()) return sendProblem(request, reply, queryProblem(open.error))
-      const changes = new FileChanges(open.value)
-      const walked = await walk(runId, [from + 1, to], deps, ({ seq, record }) => {
-        records[record.kind] = (records[record.kind] ?? 0) + 1
-        changes.add(seq, record)
-      })
-      const diff = walked.map(() => ({
-        run_id: runId,
-        from,
-        to,
-        changes: fieldChanges(runDetails(before.value), runDetails(after.value)),
-        records,
-        files: changes.files(),
-        commands: changes.commands(),
-      }))
-      return sendResult(request, reply, diff.mapErr(queryProblem))
-    },
-  })
-}
 
 const CONVERSATION = `
 The answer is the request to the model whose reply is the first \`assistant_message\` at or after \`at\`: with the seq of
@@ -97,53 +33,115 @@ Messages and omitted turns are what was sent, by the log. The form in which a pr
 server changes call ids and tool names to the form that the provider accepts, and fills empty texts.
 `
 
-/** GET /api/runs/{run_id}/conversation */
-function conversation(app: ZodApp, deps: AppDeps): void {
-  app.route({
-    method: 'GET',
-    url: '/api/runs/:run_id/conversation',
-    config: { needs: 'runs:read' },
-    schema: {
-      operationId: 'readConversation',
-      tags: ['history'],
-      summary: 'What the model was sent at a record of a run',
-      description: CONVERSATION,
-      params: RunParams,
-      querystring: ConversationQuery,
-      response: {
-        200: described('The request to the model', SentConversation),
-        ...problems('invalid_request', 'run_removed', ...HISTORY_PROBLEMS),
-      },
-    },
-    handler: async (request, reply) => {
-      const { runId } = request
-      const sent = (await sentConversation(runId, request.query.at ?? null, deps)).map(
-        ({ modelName, request, asOf, answeredBy, messages, omittedTurns, tools, excluded }) => ({
-          run_id: runId,
-          model_name: modelName,
-          request,
-          as_of: asOf,
-          answered_by: answeredBy,
-          messages: messages.map(sentMessage),
-          omitted_turns: omittedTurns,
-          tools: [
-            ...deps.tools.filter(({ name }) => !excluded.includes(name)),
-            ...tools.map(({ server: _, ...tool }) => tool),
-          ],
-        }),
-      )
-      return sendResult(
-        request,
-        reply,
-        sent.mapErr((error) => {
-          // The run may begin from one that was removed, with the conversation up to there.
-          const isGone = error.type === 'damaged_record' && error.stream !== streamOf(runId)
-          const removal = isGone ? deps.retention?.removalOf(runIdOf(error.stream)) : undefined
-          return removal === undefined ? queryProblem(error) : removedProblem(removal)
-        }),
-      )
-    },
+/** What happened in a run. */
+export function history(app: FastifyInstance, deps: AppDeps): void {
+  operation(app, 'GET /api/runs/:run_id/diff', {
+    needs: 'runs:read',
+    id: 'diffRun',
+    tag: 'history',
+    summary: 'What changed between two records of a run',
+    description:
+      '`from` and `to` are the seqs of two records: the answer compares the run after the one with the run ' +
+      'after the other. A call of a tool counts if its call or its result lies between the two. Only ' +
+      'the file tools and `apply_patch` name the files that they change. The answer lists commands too, but the ' +
+      'log does not record what they did to files.',
+    params: RunParams,
+    query: DiffQuery,
+    answers: { 200: described('The changes', RunDiff), 304: UNCHANGED },
+    problems: ['invalid_request', ...HISTORY_PROBLEMS],
+    handle: (request, reply) => diff(request, reply, request.query, deps),
   })
+  operation(app, 'GET /api/runs/:run_id/conversation', {
+    needs: 'runs:read',
+    id: 'readConversation',
+    tag: 'history',
+    summary: 'What the model was sent at a record of a run',
+    description: CONVERSATION,
+    params: RunParams,
+    query: ConversationQuery,
+    answers: { 200: described('The request to the model', SentConversation) },
+    problems: ['invalid_request', 'run_removed', ...HISTORY_PROBLEMS],
+    handle: ({ runId, query }) => conversation(runId, query.at ?? null, deps),
+  })
+  operation(app, 'GET /api/runs/:run_id/artifacts/:sha256', {
+    needs: 'runs:read',
+    id: 'readArtifact',
+    tag: 'history',
+    summary: 'Read the whole output of a tool call',
+    description:
+      'If an output is too long for the log, its tool result holds the head, the tail and the SHA-256 of ' +
+      'the whole output, which is kept as an artifact. The server serves an output only if a record of ' +
+      'this run names it.',
+    params: ArtifactParams,
+    answers: {
+      200: described('The output, as a file', z.string(), 'text/plain'),
+      304: UNCHANGED,
+    },
+    problems: ['run_not_found', 'artifact_not_found', ...READ_PROBLEMS],
+    handle: (request, reply) => sendArtifact(request, reply, request.params.sha256, deps),
+  })
+}
+
+async function diff(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  { from, to }: z.output<typeof DiffQuery>,
+  deps: AppDeps,
+): Promise<Result<RunDiff | FastifyReply, Refusal>> {
+  const { runId } = request
+  if (from > to) {
+    const message = `from must not be after to: ${from} is more than ${to}.`
+    return err(invalidField('from', message))
+  }
+  const tag = entityTag(`${from}-${to}`, [runId], deps.redactions)
+  const before = await stateAt(runId, from, deps)
+  if (before.isErr()) return err(before.error)
+  const after = await stateAt(runId, to, deps)
+  if (after.isErr()) return err(after.error)
+  if (isKnown(request, reply, tag, { stays: true })) return ok(reply.code(304).send())
+  const open = await openCall(before.value, deps)
+  if (open.isErr()) return err(open.error)
+  const records: Partial<Record<Kind, number>> = {}
+  const changes = new FileChanges(open.value)
+  const walked = await walk(runId, [from + 1, to], deps, ({ seq, record }) => {
+    records[record.kind] = (records[record.kind] ?? 0) + 1
+    changes.add(seq, record)
+  })
+  return walked.map(() => ({
+    ...{ run_id: runId, from, to },
+    changes: fieldChanges(runDetails(before.value), runDetails(after.value)),
+    records,
+    files: changes.files(),
+    commands: changes.commands(),
+  }))
+}
+
+async function conversation(
+  runId: string,
+  at: number | null,
+  deps: AppDeps,
+): Promise<Result<SentConversation, Refusal>> {
+  const sent = await sentConversation(runId, at, deps)
+  return sent
+    .map(({ modelName, asOf, answeredBy, messages, omittedTurns, tools, excluded, request }) => ({
+      run_id: runId,
+      model_name: modelName,
+      request,
+      as_of: asOf,
+      answered_by: answeredBy,
+      messages: messages.map(sentMessage),
+      omitted_turns: omittedTurns,
+      tools: [
+        ...deps.tools.filter(({ name }) => !excluded.includes(name)),
+        ...tools.map(({ server: _, ...tool }) => tool),
+      ],
+    }))
+    .mapErr((error) => {
+      // The run may begin from one that was removed, with the conversation up to there.
+      const isGone = error.type === 'damaged_record' && error.stream !== streamOf(runId)
+      const removal = isGone ? deps.retention?.removalOf(runIdOf(error.stream)) : undefined
+      return removal === undefined ? error : removedProblem(removal)
+    })
 }
 
 function sentMessage(message: ChatMessage): SentMessage {
@@ -163,52 +161,33 @@ function sentMessage(message: ChatMessage): SentMessage {
   }
 }
 
-/** GET /api/runs/{run_id}/artifacts/{sha256} */
-function readArtifact(app: ZodApp, deps: AppDeps): void {
-  app.route({
-    method: 'GET',
-    url: '/api/runs/:run_id/artifacts/:sha256',
-    config: { needs: 'runs:read' },
-    schema: {
-      operationId: 'readArtifact',
-      tags: ['history'],
-      summary: 'Read the whole output of a tool call',
-      description:
-        'If an output is too long for the log, its tool result holds the head, the tail and the SHA-256 of ' +
-        'the whole output, which is kept as an artifact. The server serves an output only if a record of ' +
-        'this run names it.',
-      params: ArtifactParams,
-      response: {
-        200: described('The output, as a file', z.string(), 'text/plain'),
-        304: UNCHANGED,
-        ...problems('run_not_found', 'artifact_not_found', ...READ_PROBLEMS),
-      },
-    },
-    handler: async (request, reply) => {
-      const { sha256 } = request.params
-      const known = await findRun(deps, request.runId)
-      if (known.isErr()) return sendProblem(request, reply, known.error)
-      const hidden = known.value && hiddenFrom(request, known.value.state, sha256)
-      if (hidden !== null) return sendProblem(request, reply, hidden)
-      const isAcceptance = known.value?.state.config.accept?.sha256 === sha256
-      const named = isAcceptance ? ok(true) : await namesArtifact(deps.store, request.runId, sha256)
-      if (named.isErr()) return sendProblem(request, reply, queryProblem(named.error))
-      if (!named.value) return sendProblem(request, reply, { code: 'artifact_not_found' })
-      const found = await ResultAsync.fromPromise(deps.artifacts.read(sha256), messageOf)
-      if (found.isErr()) return sendProblem(request, reply, artifactProblem(found.error))
-      const { value: artifact } = found
-      if (artifact === null) {
-        const detail = 'The run names this artifact, but it was redacted, or lost.'
-        return sendProblem(request, reply, { code: 'artifact_not_found', detail })
-      }
-      if (isKnown(request, reply, `"${sha256}"`, { stays: true })) {
-        artifact.stream.destroy()
-        return reply.code(304).send()
-      }
-      // A tool may print anything, so a browser saves it and does not show it.
-      reply.header('content-disposition', `attachment; filename="${sha256}.txt"`)
-      reply.header('content-length', artifact.bytes)
-      return sendStream(reply, 'text/plain; charset=utf-8', artifact.stream)
-    },
-  })
+async function sendArtifact(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  sha256: string,
+  deps: AppDeps,
+): Promise<Result<FastifyReply, Refusal>> {
+  const known = await findRun(deps, request.runId)
+  if (known.isErr()) return err(known.error)
+  const hidden = known.value && hiddenFrom(request, known.value.state, sha256)
+  if (hidden !== null) return err(hidden)
+  const isAcceptance = known.value?.state.config.accept?.sha256 === sha256
+  const named = isAcceptance ? ok(true) : await namesArtifact(deps.store, request.runId, sha256)
+  if (named.isErr()) return err(named.error)
+  if (!named.value) return err({ code: 'artifact_not_found' })
+  const found = await ResultAsync.fromPromise(deps.artifacts.read(sha256), unreachable)
+  if (found.isErr()) return err(found.error)
+  const { value: artifact } = found
+  if (artifact === null) {
+    const detail = 'The run names this artifact, but it was redacted, or lost.'
+    return err({ code: 'artifact_not_found', detail })
+  }
+  if (isKnown(request, reply, `"${sha256}"`, { stays: true })) {
+    artifact.stream.destroy()
+    return ok(reply.code(304).send())
+  }
+  // A tool may print anything, so a browser saves it and does not show it.
+  reply.header('content-disposition', `attachment; filename="${sha256}.txt"`)
+  reply.header('content-length', artifact.bytes)
+  return ok(sendStream(reply, 'text/plain; charset=utf-8', artifact.stream))
 }

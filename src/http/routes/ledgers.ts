@@ -1,101 +1,17 @@
-import type { FastifyRequest } from 'fastify'
+import type { FastifyInstance } from 'fastify'
+import { err } from 'neverthrow'
 import * as z from 'zod'
 import { LedgerName, LedgerProof } from '../../api/audit.ts'
 import { AccessFrame, LedgerParams, ListAccessesQuery } from '../../api/audit-requests.ts'
 import type { Audit } from '../../audit/audit.ts'
 import type { AccessEntry } from '../../domain/access.ts'
 import type { Logged } from '../../log/codec.ts'
-import type { ZodApp } from '../deps.ts'
-import {
-  AUDIT_PROBLEMS,
-  described,
-  problems,
-  sendProblem,
-  sendResult,
-} from '../problems/problem.ts'
-import { auditProblem } from '../problems/problem-of.ts'
+import { described, operation } from '../operation.ts'
+import { AUDIT_PROBLEMS } from '../problems/problem.ts'
+import { problemOf } from '../problems/problem-of.ts'
 import { JSON_TYPE, NDJSON, preferred, sendStream } from '../replies/format.ts'
 import { type Source, sendStored } from '../replies/json.ts'
 import { KEEP_IT } from './proofs.ts'
-
-/** The ledgers and their proofs, and the access log. */
-export function ledgers(app: ZodApp, audit: Audit): void {
-  listLedgers(app, audit)
-  readLedger(app, audit)
-  listAccesses(app, audit)
-  proveAccesses(app, audit)
-}
-
-function listLedgers(app: ZodApp, audit: Audit): void {
-  app.route({
-    method: 'GET',
-    url: '/api/ledgers',
-    config: { needs: 'access:read' },
-    schema: {
-      operationId: 'listLedgers',
-      tags: ['audit'],
-      summary: 'A signed statement of each ledger that the log holds in addition to the runs',
-      description:
-        'A ledger is a stream of entries, chained by hashes like the records of a run: who read ' +
-        'what (`access`), the tokens (`tokens`), the redactions (`redactions`), what was kept or removed by a ' +
-        'rule (`retention`), later tags of runs (`tags`), who is sent word of them (`webhooks`).',
-      response: {
-        200: described('One proof for each ledger', z.array(LedgerProof)),
-        ...problems(...AUDIT_PROBLEMS),
-      },
-    },
-    handler: async (request, reply) => {
-      const proofs = (await audit.proveLedgers()).map((all) => [...all])
-      return sendResult(request, reply, proofs.mapErr(auditProblem(request)))
-    },
-  })
-}
-
-function readLedger(app: ZodApp, audit: Audit): void {
-  app.route({
-    method: 'GET',
-    url: '/api/ledgers/:name',
-    config: { needs: 'access:read' },
-    // The server makes the lines while it sends them, so it has nothing to answer a HEAD with.
-    exposeHeadRoute: false,
-    schema: {
-      operationId: 'readLedger',
-      tags: ['audit'],
-      summary: 'All entries of a ledger, in the form in which they can be verified',
-      description:
-        'Lines with a checksum (docs/verification.md). `retrai verify --server URL` ' +
-        'compares them with the proof. If the server cannot send them all, the response breaks off.',
-      params: LedgerParams,
-      response: {
-        200: described('One JSON object a line', z.string(), NDJSON),
-        ...problems('not_found', ...AUDIT_PROBLEMS),
-      },
-    },
-    handler: async (request, reply) => {
-      const name = LedgerName.safeParse(request.params.name)
-      if (!name.success) return sendProblem(request, reply, { code: 'not_found' })
-      return sendStream(reply, NDJSON, audit.ledgerLines(name.data))
-    },
-  })
-}
-
-function proveAccesses(app: ZodApp, audit: Audit): void {
-  app.route({
-    method: 'GET',
-    url: '/api/access/proof',
-    config: { needs: 'access:read' },
-    schema: {
-      operationId: 'proveAccesses',
-      tags: ['audit'],
-      summary:
-        'A signed statement of how many entries the access log has, and of the hash of the last',
-      description: KEEP_IT.replace('a record', 'an entry'),
-      response: { 200: described('The proof', LedgerProof), ...problems(...AUDIT_PROBLEMS) },
-    },
-    handler: async (request, reply) =>
-      sendResult(request, reply, audit.proveLedger('access').mapErr(auditProblem(request))),
-  })
-}
 
 const DESCRIPTION = `
 Who read what of the runs, as the server recorded it. It is a ledger: chained by hashes like the records of a run,
@@ -113,37 +29,76 @@ proved by \`GET /api/access/proof\`, verified with the runs by \`retrai verify\`
 The Accept header chooses between one page (\`application/json\`) and all of it as \`application/x-ndjson\`.
 `
 
-function listAccesses(app: ZodApp, audit: Audit): void {
-  app.route({
-    method: 'GET',
-    url: '/api/access',
-    config: { needs: 'access:read' },
+/** The ledgers and their proofs, and the access log. */
+export function ledgers(app: FastifyInstance, audit: Audit): void {
+  operation(app, 'GET /api/ledgers', {
+    needs: 'access:read',
+    id: 'listLedgers',
+    tag: 'audit',
+    summary: 'A signed statement of each ledger that the log holds in addition to the runs',
+    description:
+      'A ledger is a stream of entries, chained by hashes like the records of a run: who read ' +
+      'what (`access`), the tokens (`tokens`), the redactions (`redactions`), what was kept or removed by a ' +
+      'rule (`retention`), later tags of runs (`tags`), who is sent word of them (`webhooks`).',
+    answers: { 200: described('One proof for each ledger', z.array(LedgerProof)) },
+    problems: AUDIT_PROBLEMS,
+    handle: () => audit.proveLedgers(),
+  })
+  operation(app, 'GET /api/ledgers/:name', {
+    needs: 'access:read',
+    id: 'readLedger',
+    tag: 'audit',
+    summary: 'All entries of a ledger, in the form in which they can be verified',
+    description:
+      'Lines with a checksum (docs/verification.md). `retrai verify --server URL` ' +
+      'compares them with the proof. If the server cannot send them all, the response breaks off.',
+    params: LedgerParams,
+    // The server makes the lines while it sends them, so it has nothing to answer a HEAD with.
     exposeHeadRoute: false,
-    schema: {
-      operationId: 'listAccesses',
-      tags: ['audit'],
-      summary: 'Who read what: the access log',
-      description: DESCRIPTION,
-      querystring: ListAccessesQuery,
-      response: {
-        200: {
-          description:
-            'If a page is not the last, its Link header holds the address of the next: `<…>; rel="next"`',
-          content: {
-            [JSON_TYPE]: { schema: z.array(AccessFrame) },
-            [NDJSON]: { schema: AccessFrame },
-          },
+    answers: { 200: described('One JSON object a line', z.string(), NDJSON) },
+    problems: ['not_found', ...AUDIT_PROBLEMS],
+    handle: ({ params }, reply) => {
+      const name = LedgerName.safeParse(params.name)
+      if (!name.success) return err({ code: 'not_found' })
+      return sendStream(reply, NDJSON, audit.ledgerLines(name.data))
+    },
+  })
+  operation(app, 'GET /api/access', {
+    needs: 'access:read',
+    id: 'listAccesses',
+    tag: 'audit',
+    summary: 'Who read what: the access log',
+    description: DESCRIPTION,
+    query: ListAccessesQuery,
+    exposeHeadRoute: false,
+    answers: {
+      200: {
+        description:
+          'If a page is not the last, its Link header holds the address of the next: `<…>; rel="next"`',
+        content: {
+          [JSON_TYPE]: { schema: z.array(AccessFrame) },
+          [NDJSON]: { schema: AccessFrame },
         },
-        ...problems('invalid_request', 'not_acceptable', ...AUDIT_PROBLEMS),
       },
     },
-    handler: async (request, reply) => {
+    problems: ['invalid_request', 'not_acceptable', ...AUDIT_PROBLEMS],
+    handle: (request, reply) => {
       const { headers, query } = request
       const format = preferred(headers.accept, [JSON_TYPE, NDJSON])
-      if (format === null) return sendProblem(request, reply, { code: 'not_acceptable' })
-      const { limit } = query
-      return sendStored(request, reply, accesses(request, query, audit), { format, limit })
+      if (format === null) return err({ code: 'not_acceptable' })
+      return sendStored(request, reply, accesses(query, audit), { format, limit: query.limit })
     },
+  })
+  operation(app, 'GET /api/access/proof', {
+    needs: 'access:read',
+    id: 'proveAccesses',
+    tag: 'audit',
+    summary:
+      'A signed statement of how many entries the access log has, and of the hash of the last',
+    description: KEEP_IT.replace('a record', 'an entry'),
+    answers: { 200: described('The proof', LedgerProof) },
+    problems: AUDIT_PROBLEMS,
+    handle: () => audit.proveLedger('access'),
   })
 }
 
@@ -151,14 +106,10 @@ type LoggedAccess = Logged<AccessEntry>
 
 type Item = { readonly entry: LoggedAccess; readonly data: Buffer; readonly place: number }
 
-const accesses = (
-  request: FastifyRequest,
-  query: ListAccessesQuery,
-  audit: Audit,
-): Source<Item> => ({
+const accesses = (query: ListAccessesQuery, audit: Audit): Source<Item> => ({
   async *history() {
     for await (const read of audit.accesses(query)) {
-      yield read.mapErr(auditProblem(request)).map((entries) =>
+      yield read.mapErr(problemOf).map((entries) =>
         entries.map((entry) => {
           const data = Buffer.from(JSON.stringify({ seq: entry.seq, ...entry.record }))
           return { entry, data, place: entry.seq }

@@ -1,107 +1,82 @@
 import { Readable } from 'node:stream'
-import type { FastifyRequest, FastifySchema } from 'fastify'
+import type { FastifyInstance, FastifyReply } from 'fastify'
 import { err, errAsync, ok, type ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import { LogNoteQuery, TileParams } from '../../api/audit-requests.ts'
-import type { Permission } from '../../api/auth.ts'
 import { LogState } from '../../api/log.ts'
-import type { Problem } from '../../api/problems.ts'
 import type { Audit, AuditError } from '../../audit/audit.ts'
-import type { ZodApp } from '../deps.ts'
-import { AUDIT_PROBLEMS, described, problems, sendResult } from '../problems/problem.ts'
-import { auditProblem } from '../problems/problem-of.ts'
+import { described, operation } from '../operation.ts'
+import { AUDIT_PROBLEMS } from '../problems/problem.ts'
+import type { Refusal } from '../problems/problem-of.ts'
 import { sendStream } from '../replies/format.ts'
 
 const TEXT = 'text/plain'
-const PROBLEMS = problems('not_found', ...AUDIT_PROBLEMS)
+const TILE = 'application/octet-stream'
+const AS_C2SP = 'As C2SP describes it'
+const BASE = { tag: 'audit', problems: ['not_found', ...AUDIT_PROBLEMS] } as const
 
 type Log = NonNullable<Audit['log']>
-type Found<T> = ResultAsync<T | null, AuditError>
 
 /** What the log of checkpoints has; a problem if it does not have that. */
-const readLog = <T>({ log: it }: Audit, request: FastifyRequest, read: (log: Log) => Found<T>) =>
+const readLog = <T>(
+  { log: it }: Audit,
+  read: (log: Log) => ResultAsync<T | null, AuditError>,
+): ResultAsync<T, Refusal> =>
   it === undefined
-    ? errAsync<T, Problem>({ code: 'not_found' })
-    : read(it)
-        .mapErr(auditProblem(request))
-        .andThen((found) => (found === null ? err<T, Problem>({ code: 'not_found' }) : ok(found)))
+    ? errAsync({ code: 'not_found' })
+    : read(it).andThen((found) =>
+        found === null ? err<never, Refusal>({ code: 'not_found' }) : ok(found),
+      )
+
+const sendNote = (reply: FastifyReply, note: string): FastifyReply =>
+  sendStream(
+    reply.header('cache-control', 'no-cache'),
+    `${TEXT}; charset=utf-8`,
+    Readable.from([note]),
+  )
 
 /** The log of all checkpoints that this server has signed, for witnesses and others who follow it (C2SP). */
-export function log(app: ZodApp, audit: Audit): void {
-  app.route({
-    method: 'GET',
-    url: '/api/log',
-    config: { needs: 'checkpoints:read' },
-    schema: {
-      operationId: 'showLog',
-      tags: ['audit'],
-      summary: 'The log of all checkpoints that this server has signed, and who has seen it',
-      response: { 200: described('The log', LogState), ...PROBLEMS },
-    },
-    handler: async (request, reply) =>
-      sendResult(
-        request,
-        reply,
-        readLog(audit, request, (it) => it.state()),
-      ),
+export function log(app: FastifyInstance, audit: Audit): void {
+  operation(app, 'GET /api/log', {
+    ...BASE,
+    needs: 'checkpoints:read',
+    id: 'showLog',
+    summary: 'The log of all checkpoints that this server has signed, and who has seen it',
+    answers: { 200: described('The log', LogState) },
+    handle: () => readLog(audit, (it) => it.state()),
   })
-  const serve = (content: Content): void => serveContent(app, audit, content)
-  serve({
-    url: '/api/log/checkpoint',
-    operationId: 'readLogCheckpoint',
+  operation(app, 'GET /api/log/checkpoint', {
+    ...BASE,
+    needs: 'checkpoints:read',
+    id: 'readLogCheckpoint',
     summary: 'The newest note about the log (tlog-checkpoint), with its cosignatures',
-    schema: { querystring: LogNoteQuery },
-    read: (it, { query }) => it.note((query as z.output<typeof LogNoteQuery>).size),
+    query: LogNoteQuery,
+    answers: { 200: described(AS_C2SP, z.string(), TEXT) },
+    handle: ({ query }, reply) =>
+      readLog(audit, (it) => it.note(query.size)).map((note) => sendNote(reply, note)),
   })
-  serve({
-    url: '/api/log/key',
+  operation(app, 'GET /api/log/key', {
+    ...BASE,
     needs: 'runs:verify',
-    operationId: 'readLogKey',
+    id: 'readLogKey',
     summary: 'The key that signs the notes about the log, as witnesses need it (signed-note)',
-    read: (it) => it.key().map((line) => `${line}\n`),
+    answers: { 200: described(AS_C2SP, z.string(), TEXT) },
+    handle: (_request, reply) =>
+      readLog(audit, (it) => it.key()).map((line) => sendNote(reply, `${line}\n`)),
   })
-  serve({
-    url: '/api/log/tile/*',
-    operationId: 'readLogTile',
+  operation(app, 'GET /api/log/tile/*', {
+    ...BASE,
+    needs: 'checkpoints:read',
+    id: 'readLogTile',
     summary:
       'A tile of the tree, or a bundle of its entries: checkpoints in canonical form (tlog-tiles)',
-    schema: { params: TileParams },
-    type: 'application/octet-stream',
-    // It never changes, and only auditors may read it.
-    caching: 'private, max-age=31536000, immutable',
-    read: (it, { params }) => it.tile((params as z.output<typeof TileParams>)['*']),
-  })
-}
-
-type Content = {
-  readonly url: string
-  readonly needs?: Permission
-  readonly operationId: string
-  readonly summary: string
-  readonly schema?: FastifySchema
-  readonly type?: string
-  readonly caching?: string
-  readonly read: (log: Log, request: FastifyRequest) => Found<string | Buffer>
-}
-
-function serveContent(app: ZodApp, audit: Audit, content: Content): void {
-  const { url, operationId, summary, schema, type = TEXT, caching = 'no-cache', read } = content
-  app.route({
-    method: 'GET',
-    url,
-    config: { needs: content.needs ?? 'checkpoints:read' },
-    schema: {
-      ...{ operationId, tags: ['audit'], summary, ...schema },
-      response: { 200: described('As C2SP describes it', z.string(), type), ...PROBLEMS },
-    },
-    handler: async (request, reply) => {
-      const found = readLog(audit, request, (it) => read(it, request))
-      const sent = found.map((it) => {
-        const charset = type === TEXT ? '; charset=utf-8' : ''
-        const bytes = Readable.from([Buffer.from(it as string)])
-        return sendStream(reply.header('cache-control', caching), `${type}${charset}`, bytes)
-      })
-      return sendResult(request, reply, sent)
-    },
+    params: TileParams,
+    answers: { 200: described(AS_C2SP, z.string(), TILE) },
+    handle: ({ params }, reply) =>
+      readLog(audit, (it) => it.tile(params['*'])).map((tile) => {
+        // It never changes, and only auditors may read it.
+        reply.header('cache-control', 'private, max-age=31536000, immutable')
+        return sendStream(reply, TILE, Readable.from([tile]))
+      }),
   })
 }

@@ -1,29 +1,26 @@
+import type { FastifyInstance } from 'fastify'
 import type { Registry } from 'prom-client'
 import * as z from 'zod'
 import { RUN_STATUSES } from '../../api/records.ts'
 import { RUN_STREAM_PREFIX } from '../../log/run-log.ts'
 import { logPages } from '../../log/stream-pages.ts'
-import type { AppDeps, ZodApp } from '../deps.ts'
-import { described } from '../problems/problem.ts'
+import type { AppDeps } from '../deps.ts'
+import { described, operation } from '../operation.ts'
 
 type Prometheus = typeof import('prom-client')
 
-/** GET /metrics */
-export function metrics(app: ZodApp, deps: AppDeps): void {
+/** Measures the server, for Prometheus. */
+export function metrics(app: FastifyInstance, deps: AppDeps): void {
   let ofServer: Registry | null = null
-  app.route({
-    method: 'GET',
-    url: '/metrics',
-    config: { needs: 'runs:read' },
-    schema: {
-      operationId: 'metrics',
-      tags: ['health'],
-      summary: 'Measure the server, for Prometheus',
-      description:
-        'Counters are sums over the records of all runs, so a restart keeps them. No text of a run is shown.',
-      response: { 200: described('The text format of Prometheus', z.string(), 'text/plain') },
-    },
-    handler: async (_request, reply) => {
+  operation(app, 'GET /metrics', {
+    needs: 'runs:read',
+    id: 'metrics',
+    tag: 'health',
+    summary: 'Measure the server, for Prometheus',
+    description:
+      'Counters are sums over the records of all runs, so a restart keeps them. No text of a run is shown.',
+    answers: { 200: described('The text format of Prometheus', z.string(), 'text/plain') },
+    handle: async (_request, reply) => {
       // Loaded only here, so that a server whose metrics nobody reads does not wait for it.
       const prometheus = await import('prom-client')
       ofServer ??= measure(prometheus, app, deps)
@@ -46,7 +43,7 @@ function ofProcess({ Registry, collectDefaultMetrics }: Prometheus): Registry {
 /** `retrai_*`, read when they are asked for. */
 function measure(
   { Registry, Gauge, Counter }: Prometheus,
-  { live }: Pick<ZodApp, 'live'>,
+  { live }: Pick<FastifyInstance, 'live'>,
   deps: AppDeps,
 ): Registry {
   const registry = new Registry()

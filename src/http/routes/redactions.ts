@@ -1,21 +1,14 @@
+import type { FastifyInstance } from 'fastify'
 import { err, ok } from 'neverthrow'
 import * as z from 'zod'
-import type { Problem } from '../../api/problems.ts'
 import { RedactedRecord, Redaction, RedactRun } from '../../api/redactions.ts'
 import { RunParams } from '../../api/run-requests.ts'
 import type { LoggedRedaction } from '../../redaction/redaction-index.ts'
-import type { AppDeps, ZodApp } from '../deps.ts'
-import {
-  COMMAND_PROBLEMS,
-  described,
-  problems,
-  sendProblem,
-  sendResult,
-} from '../problems/problem.ts'
-import { redactProblem } from '../problems/problem-of.ts'
+import type { AppDeps } from '../deps.ts'
+import { described, operation } from '../operation.ts'
+import { COMMAND_PROBLEMS } from '../problems/problem.ts'
+import type { Refusal } from '../problems/problem-of.ts'
 import { authorOf } from './commands.ts'
-
-export const redactions = [redactRun, listRedactions]
 
 const REDACT = `
 Redacts texts of a record: in everything that the server serves, in what it derived from them, and, if the store can
@@ -29,71 +22,46 @@ the other places of the run that hold the same text; the server changes nothing 
 request again.
 `
 
-/** POST /api/runs/{run_id}/redact */
-function redactRun(app: ZodApp, { redactions }: AppDeps): void {
-  app.route({
-    method: 'POST',
-    url: '/api/runs/:run_id/redact',
-    config: { needs: 'runs:redact' },
-    schema: {
-      operationId: 'redactRun',
-      tags: ['runs'],
-      summary: 'Redact a secret or personal data of a record',
-      description: REDACT,
-      params: RunParams,
-      body: RedactRun,
-      response: {
-        200: described('The texts are redacted', RedactedRecord),
-        ...problems(
-          'invalid_request',
-          'run_not_found',
-          'record_not_found',
-          'still_needed',
-          'redaction_pending',
-          ...COMMAND_PROBLEMS,
-        ),
-      },
-    },
-    handler: async (request, reply) => {
+/** The redactions of a run. */
+export function redactions(app: FastifyInstance, { redactions, readModel }: AppDeps): void {
+  operation(app, 'POST /api/runs/:run_id/redact', {
+    needs: 'runs:redact',
+    id: 'redactRun',
+    tag: 'runs',
+    summary: 'Redact a secret or personal data of a record',
+    description: REDACT,
+    params: RunParams,
+    body: RedactRun,
+    answers: { 200: described('The texts are redacted', RedactedRecord) },
+    problems: [
+      ...(['invalid_request', 'run_not_found', 'record_not_found', 'still_needed'] as const),
+      ...(['redaction_pending', ...COMMAND_PROBLEMS] as const),
+    ],
+    handle: (request) => {
       const { runId, body } = request
       const { preview: isPreview = false } = body
       const wanted = { ...body, isPreview, runId, pointer: fromPayload(body.pointer) }
-      const redacted = redactions
+      return redactions
         .redact(wanted, authorOf(request))
-        .mapErr(redactProblem)
         .andThen(({ carriedOut: { hidden, erased }, ...redacted }) =>
           hidden
             ? ok({ run_id: runId, seq: body.seq, erased, ...redacted })
-            : err<never, Problem>({ code: 'redaction_pending' }),
+            : err<never, Refusal>({ code: 'redaction_pending' }),
         )
-      return sendResult(request, reply, redacted)
     },
   })
-}
-
-/** GET /api/runs/{run_id}/redactions */
-function listRedactions(app: ZodApp, { redactions, readModel }: AppDeps): void {
-  app.route({
-    method: 'GET',
-    url: '/api/runs/:run_id/redactions',
-    config: { needs: 'runs:verify' },
-    schema: {
-      operationId: 'listRedactions',
-      tags: ['runs'],
-      summary: 'What was redacted from a run, by whom and why',
-      params: RunParams,
-      response: {
-        200: described('All redactions of the run, oldest first', z.array(Redaction)),
-        ...problems('run_not_found'),
-      },
-    },
-    handler: async (request, reply) => {
-      const { runId } = request
-      if (readModel.get(runId) === null) {
-        return sendProblem(request, reply, { code: 'run_not_found' })
-      }
-      return redactions.ofRun(runId).map(redactionOf)
-    },
+  operation(app, 'GET /api/runs/:run_id/redactions', {
+    needs: 'runs:verify',
+    id: 'listRedactions',
+    tag: 'runs',
+    summary: 'What was redacted from a run, by whom and why',
+    params: RunParams,
+    answers: { 200: described('All redactions of the run, oldest first', z.array(Redaction)) },
+    problems: ['run_not_found'],
+    handle: ({ runId }) =>
+      readModel.get(runId) === null
+        ? err({ code: 'run_not_found' })
+        : redactions.ofRun(runId).map(redactionOf),
   })
 }
 

@@ -1,6 +1,6 @@
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
-import type { Problem } from '../../api/problems.ts'
 import { RunHold } from '../../api/retention.ts'
 import { GetRunQuery, ListRunsQuery, RunParams } from '../../api/run-requests.ts'
 import { RunDetails, RunSummary } from '../../api/runs.ts'
@@ -9,89 +9,69 @@ import { present } from '../../domain/present.ts'
 import { isWaiting, type RunState, startedBy } from '../../domain/state.ts'
 import { subagentCalls } from '../../domain/subagent-state.ts'
 import { type LoadedRun, streamOf } from '../../log/run-log.ts'
+import { lastEvent } from '../../log/stream-pages.ts'
 import type { LaterTags, RunPage } from '../../projections/read-model.ts'
 import { runDetails } from '../../queries/run-details.ts'
 import { stateAt } from '../../queries/run-history.ts'
-import { type AppDeps, PROJECTION_WAIT_MS, type ZodApp } from '../deps.ts'
+import { type AppDeps, PROJECTION_WAIT_MS } from '../deps.ts'
+import { described, operation } from '../operation.ts'
 import { isRedacted, originsOf } from '../origin.ts'
-import { described, problems, sendProblem } from '../problems/problem.ts'
-import { commandProblem, invalidField, queryProblem } from '../problems/problem-of.ts'
+import { invalidField, type Refusal } from '../problems/problem-of.ts'
 import { entityTag, isKnown } from '../replies/conditional.ts'
 import { jsonOnce, nextLink, sendJson } from '../replies/json.ts'
 import { HISTORY_PROBLEMS, UNCHANGED } from './history.ts'
 
-export const runs = [listRuns, getRun]
-
 const rowsOf = jsonOnce(({ runs }: RunPage) => runs)
 
-/** GET /api/runs */
-function listRuns(app: ZodApp, { readModel, queuePosition }: AppDeps): void {
-  app.route({
-    method: 'GET',
-    url: '/api/runs',
-    config: { needs: 'runs:read' },
-    schema: {
-      operationId: 'listRuns',
-      tags: ['runs'],
-      summary: 'List runs, newest first unless another order is named',
-      description: 'All filters that are set must hold.',
-      querystring: ListRunsQuery,
-      response: {
-        200: described(
-          'One page. If there are more, the Link header holds the address of the next: `<…>; rel="next"`.',
-          z.array(RunSummary),
-        ),
-        ...problems('invalid_request'),
-      },
+/** The list of runs, and one of them. */
+export function runs(app: FastifyInstance, deps: AppDeps): void {
+  operation(app, 'GET /api/runs', {
+    needs: 'runs:read',
+    id: 'listRuns',
+    tag: 'runs',
+    summary: 'List runs, newest first unless another order is named',
+    description: 'All filters that are set must hold.',
+    query: ListRunsQuery,
+    answers: {
+      200: described(
+        'One page. If there are more, the Link header holds the address of the next: `<…>; rel="next"`.',
+        z.array(RunSummary),
+      ),
     },
-    handler: async (request, reply) => {
-      const page = readModel.list(request.query)
+    handle: (request, reply) => {
+      const page = deps.readModel.list(request.query)
       if (page === null) {
         const message =
           'cursor does not belong to this list. Use the one in the Link header of a page, with the same query.'
-        return sendProblem(request, reply, invalidField('cursor', message))
+        return err(invalidField('cursor', message))
       }
       if (page.next !== null) reply.header('link', nextLink(request.url, 'cursor', page.next))
       if (page.runs.every(({ status }) => status !== 'queued')) return sendJson(reply, rowsOf(page))
       return page.runs.map((run) => {
-        return { ...run, ...present({ queue_position: queuePosition?.(run.run_id) }) }
+        return { ...run, ...present({ queue_position: deps.queuePosition?.(run.run_id) }) }
       })
     },
   })
-}
-
-/** GET /api/runs/{run_id} */
-function getRun(app: ZodApp, deps: AppDeps): void {
-  app.route({
-    method: 'GET',
-    url: '/api/runs/:run_id',
-    config: { needs: 'runs:read' },
-    schema: {
-      operationId: 'getRun',
-      tags: ['runs'],
-      summary: 'Read a run',
-      description:
-        'The ETag is the revision of the run, which is the seq of its last record, with those of the sub-agents that ' +
-        'it waits for. ' +
-        'With it in If-None-Match, the answer is 304 if the run has no newer record. With `at`, ' +
-        'the answer is the run after that record. That changes only if a text of the run is redacted; ' +
-        'then the ETag changes too.',
-      params: RunParams,
-      querystring: GetRunQuery,
-      response: {
-        200: described('The run', RunDetails),
-        304: UNCHANGED,
-        ...problems('invalid_request', 'not_projected', 'run_removed', ...HISTORY_PROBLEMS),
-      },
-    },
-    handler: async (request, reply) => {
-      const { runId } = request
+  operation(app, 'GET /api/runs/:run_id', {
+    needs: 'runs:read',
+    id: 'getRun',
+    tag: 'runs',
+    summary: 'Read a run',
+    description:
+      'The ETag is the revision of the run, which is the seq of its last record, with those of the sub-agents that ' +
+      'it waits for. ' +
+      'With it in If-None-Match, the answer is 304 if the run has no newer record. With `at`, ' +
+      'the answer is the run after that record. That changes only if a text of the run is redacted; ' +
+      'then the ETag changes too.',
+    params: RunParams,
+    query: GetRunQuery,
+    answers: { 200: described('The run', RunDetails), 304: UNCHANGED },
+    problems: ['invalid_request', 'not_projected', 'run_removed', ...HISTORY_PROBLEMS],
+    handle: async (request, reply) => {
       const { at } = request.query
       if (at !== undefined) return sendStateAt(request, reply, at, deps)
-      const found = deps.readModel.get(runId) ?? (await newRun(runId, deps))
-      return 'code' in found
-        ? sendProblem(request, reply, found)
-        : sendRun(request, reply, found, deps)
+      const found = await findProjected(request.runId, deps)
+      return found.map((run) => sendRun(request, reply, run, deps))
     },
   })
 }
@@ -135,12 +115,13 @@ async function sendStateAt(
   reply: FastifyReply,
   at: number,
   deps: AppDeps,
-): Promise<FastifyReply> {
+): Promise<Result<FastifyReply, Refusal>> {
   const tag = entityTag(at, [request.runId], deps.redactions)
-  const found = await stateAt(request.runId, at, deps)
-  if (found.isErr()) return sendProblem(request, reply, queryProblem(found.error))
-  const known = isKnown(request, reply, tag, { stays: true })
-  return known ? reply.code(304).send() : reply.send(runDetails(found.value))
+  return (await stateAt(request.runId, at, deps)).map((state) =>
+    isKnown(request, reply, tag, { stays: true })
+      ? reply.code(304).send()
+      : reply.send(runDetails(state)),
+  )
 }
 
 /**
@@ -159,11 +140,16 @@ function waitedFor(state: RunState, readModel: AppDeps['readModel']): readonly R
   return asking ?? chains[0] ?? []
 }
 
-/** A run that is not in the read model yet, once it is projected; a problem if it does not exist, or if this takes too long. */
-async function newRun(runId: string, { store, readModel }: AppDeps): Promise<LoadedRun | Problem> {
-  const range = { from: 0, direction: 'forward', limit: 1 } as const
-  const first = await store.readStream(streamOf(runId), range)
-  if (first.isErr()) return commandProblem(first.error)
+/** One that is not in the read model yet is found once it is projected, unless this takes too long. */
+async function findProjected(
+  runId: string,
+  { store, readModel }: AppDeps,
+): Promise<Result<LoadedRun, Refusal>> {
+  const known = readModel.get(runId)
+  if (known !== null) return ok(known)
+  const last = await lastEvent(store, streamOf(runId))
+  if (last.isErr()) return err(last.error)
   await readModel.waitFor(runId, 0, PROJECTION_WAIT_MS)
-  return readModel.get(runId) ?? { code: 'not_projected' }
+  const projected = readModel.get(runId)
+  return projected === null ? err({ code: 'not_projected' }) : ok(projected)
 }

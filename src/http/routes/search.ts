@@ -1,53 +1,49 @@
+import type { FastifyInstance } from 'fastify'
+import { err } from 'neverthrow'
 import * as z from 'zod'
 import { SearchQuery, SearchResults } from '../../api/search.ts'
 import { jsonOr } from '../../lib/json.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import type { SearchIndex } from '../../projections/search/search-index.ts'
 import { searchResults } from '../../queries/search.ts'
-import type { AppDeps, ZodApp } from '../deps.ts'
-import { described, problems, READ_PROBLEMS, sendProblem } from '../problems/problem.ts'
-import { commandProblem, invalidField } from '../problems/problem-of.ts'
+import type { AppDeps } from '../deps.ts'
+import { described, operation } from '../operation.ts'
+import { READ_PROBLEMS } from '../problems/problem.ts'
+import { invalidField } from '../problems/problem-of.ts'
 
 type Deps = Pick<AppDeps, 'store'> & { readonly index: Pick<SearchIndex, 'find' | 'behind'> }
 
-/** GET /api/search */
-export function search(app: ZodApp, { store, index }: Deps): void {
-  app.route({
-    method: 'GET',
-    url: '/api/search',
-    config: { needs: 'runs:read' },
-    schema: {
-      operationId: 'search',
-      tags: ['history'],
-      summary: 'Search what was said, called, printed and changed',
-      description:
-        'In all runs or in one: messages and instructions, the tools that were called and their arguments, the ' +
-        'head and the tail of what they printed, the paths of changed files, reasons and errors. The newest run ' +
-        'comes first, within a run its records by seq. New records are found after about a second.',
-      querystring: SearchQuery,
-      response: {
-        200: described('What was found', SearchResults),
-        ...problems('invalid_request', 'search_unavailable', ...READ_PROBLEMS),
-      },
-    },
-    handler: async (request, reply) => {
+/** Finds records by their words. */
+export function search(app: FastifyInstance, { store, index }: Deps): void {
+  operation(app, 'GET /api/search', {
+    needs: 'runs:read',
+    id: 'search',
+    tag: 'history',
+    summary: 'Search what was said, called, printed and changed',
+    description:
+      'In all runs or in one: messages and instructions, the tools that were called and their arguments, the ' +
+      'head and the tail of what they printed, the paths of changed files, reasons and errors. The newest run ' +
+      'comes first, within a run its records by seq. New records are found after about a second.',
+    query: SearchQuery,
+    answers: { 200: described('What was found', SearchResults) },
+    problems: ['invalid_request', 'search_unavailable', ...READ_PROBLEMS],
+    handle: async (request) => {
       const { q: query, run_id: runId = null, kinds: asked, limit, cursor } = request.query
       const kinds = asked === undefined ? null : [...asked]
       const of = sha256(JSON.stringify([query, runId, kinds])).slice(0, 16)
       const after = cursor === undefined ? null : placeIn(cursor, of)
       if (after === undefined) {
         const message = 'cursor must be `next` of an earlier page of the same search.'
-        return sendProblem(request, reply, invalidField('cursor', message))
+        return err(invalidField('cursor', message))
       }
       // One more than asked for: it decides whether there is a next page.
       const hits = await index.find({ query, runId, kinds, limit: limit + 1, after })
-      if (hits === null) return sendProblem(request, reply, { code: 'search_unavailable' })
+      if (hits === null) return err({ code: 'search_unavailable' })
       const shown = hits.slice(0, limit)
-      const results = await searchResults(shown, query, store)
-      if (results.isErr()) return sendProblem(request, reply, commandProblem(results.error))
       const last = shown.at(-1)
       const next = hits.length > limit && last !== undefined ? cursorOf(of, last.at) : null
-      return { results: results.value, next, behind: index.behind }
+      const found = await searchResults(shown, query, store)
+      return found.map((results) => ({ results, next, behind: index.behind }))
     },
   })
 }

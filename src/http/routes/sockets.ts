@@ -1,4 +1,4 @@
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { WatchAllQuery, WatchRunQuery } from '../../api/event-query.ts'
@@ -7,34 +7,30 @@ import { BETWEEN_PARTS } from '../../api/frames.ts'
 import { CATALOGUE, type Problem } from '../../api/problems.ts'
 import { RunParams } from '../../api/run-requests.ts'
 import type { Position } from '../../store/event-store.ts'
-import type { ZodApp } from '../deps.ts'
 import { refusalFrame } from '../live/frame.ts'
 import type { Live } from '../live/live-plugin.ts'
 import type { Watch } from '../live/sockets.ts'
 import { patiently, type View, viewAllRuns, viewRun } from '../live/views.ts'
-import { problems, sendProblem } from '../problems/problem.ts'
+import { operation } from '../operation.ts'
 import { removedProblem } from '../problems/problem-of.ts'
 
-export const sockets = [watchRun, watchAll]
-
-const SOCKET_RESPONSES = {
-  101: z.undefined().describe('The connection is a WebSocket from here on'),
-  ...problems('upgrade_required', 'too_many_of_client', 'too_many_sockets'),
-}
-
-/** Answers a plain request at the address of a WebSocket. */
-function demandUpgrade(request: FastifyRequest, reply: FastifyReply) {
-  reply.header('upgrade', 'websocket')
-  return sendProblem(request, reply, { code: 'upgrade_required' })
-}
+/** What both routes have. `handle` answers a plain request at the address of a WebSocket. */
+const SOCKET = {
+  needs: 'runs:read',
+  tag: 'live',
+  answers: { 101: z.undefined().describe('The connection is a WebSocket from here on') },
+  problems: ['upgrade_required', 'too_many_of_client', 'too_many_sockets'],
+  // A WebSocket client cannot read an HTTP response, so the server reports a bad query on the socket.
+  attachValidation: true,
+  handle: (_request: FastifyRequest, reply: FastifyReply) => {
+    reply.header('upgrade', 'websocket')
+    return err({ code: 'upgrade_required' } as const)
+  },
+} as const
 
 /** The query of a route with `attachValidation`; the error is one or more sentences for a person. */
-function queryOf<T>(request: {
-  readonly query: T
-  readonly validationError?: Error
-}): Result<T, string> {
-  const { query, validationError } = request
-  return validationError === undefined ? ok(query) : err(validationError.message)
+function queryOf<T>({ query, validationError }: FastifyRequest): Result<T, string> {
+  return validationError === undefined ? ok(query as T) : err(validationError.message)
 }
 
 const BETWEEN_TEXT = BETWEEN_PARTS.map((kind) => `\`${kind}\``).join(', ')
@@ -80,32 +76,60 @@ then what happens live, each event once and in the order of \`seq\`.
   base64url(token)\`. When the token is revoked or expires, the server closes with 4401.
 `
 
-/** WS /api/ws/{run_id} */
-function watchRun(app: ZodApp, live: Live): void {
-  app.route({
-    method: 'GET',
-    url: '/api/ws/:run_id',
-    config: { needs: 'runs:read' },
-    schema: {
-      operationId: 'watchRun',
-      tags: ['live'],
-      summary: 'Watch a run live, over a WebSocket',
-      description: ONE_RUN,
-      params: RunParams,
-      querystring: WatchRunQuery,
-      response: SOCKET_RESPONSES,
-    },
-    // A WebSocket client cannot read an HTTP response, so the server reports a bad query on the socket.
-    attachValidation: true,
-    handler: demandUpgrade,
+const ALL_RUNS = `
+A WebSocket. It sends the records of all runs as text frames, in the order of the log, first the history
+after \`after\`, then what happens live, each once. A frame has the keys of the frames of one run
+(\`/api/ws/{run_id}\`) and \`cursor\`.
+
+- After a lost connection, connect again with \`?after=\` and the last \`cursor\` received. A cursor
+  is valid after a restart, for every server on the same log, and for \`GET /api/events\` too.
+- If the cursor does not belong to this log, or the query is not valid, the server sends one frame of kind
+  \`error\` (with an empty \`run_id\` and no cursor) and closes with 4400.
+- In place of a record that cannot be read, there is a frame of kind \`error\` with its seq;
+  the records of other runs follow.
+- With \`?meta=true\` each frame also holds \`id\` and \`meta\`, as with \`/api/ws/{run_id}\`.
+- With \`?live=true\` parts come, as with \`/api/ws/{run_id}\`, for the runs that \`run_id\`, \`goal\` and \`status\` select. They
+  have no \`cursor\`.
+- With \`?caught_up=true\` one frame \`{"kind":"caught_up","cursor":"…"}\` comes between history and live.
+  It is not a record; its cursor is that of the last record of the log that was looked at, selected or not,
+  or null if there is none.
+- The server closes only with 1001 when it stops, with 1013 if the client makes no progress, and with 4401 if its
+  token is no longer valid. Pings and tokens are as with \`/api/ws/{run_id}\`.
+`
+
+/** A run, and all runs, over WebSockets. */
+export function sockets(app: FastifyInstance, live: Live): void {
+  operation(app, 'GET /api/ws/:run_id', {
+    ...SOCKET,
+    id: 'watchRun',
+    summary: 'Watch a run live, over a WebSocket',
+    description: ONE_RUN,
+    params: RunParams,
+    query: WatchRunQuery,
     wsHandler: (socket, request) => {
       const { run_id: givenId } = RunParams.parse(request.params)
-      const query = queryOf(request)
+      const query = queryOf<z.output<typeof WatchRunQuery>>(request)
       const asksCaughtUp = query.isOk() && query.value.caught_up === true
       live.sockets.serve(socket, request, {
         start: (signal) => beginRun(givenId, query, live, signal),
         caughtUp: asksCaughtUp ? caughtUp : null,
         watched: live.watchLog(request, 'run_watched'),
+      })
+    },
+  })
+  operation(app, 'GET /api/ws', {
+    ...SOCKET,
+    id: 'watchAll',
+    summary: 'Watch all runs live, over a WebSocket',
+    description: ALL_RUNS,
+    query: WatchAllQuery,
+    wsHandler: (socket, request) => {
+      const query = queryOf<z.output<typeof WatchAllQuery>>(request)
+      const asksCaughtUp = query.isOk() && query.value.caught_up === true
+      live.sockets.serve(socket, request, {
+        start: (signal) => beginAll(query, live, signal),
+        caughtUp: asksCaughtUp ? ({ place: cursor }) => ({ kind: 'caught_up', cursor }) : null,
+        watched: live.watchLog(request, 'feed_watched'),
       })
     },
   })
@@ -143,55 +167,6 @@ async function beginRun(
   if (!isComplete) return view
   const last = caught_up === true ? Buffer.from(JSON.stringify(caughtUp(view))) : null
   return { type: 'complete', seq: after, last }
-}
-
-const ALL_RUNS = `
-A WebSocket. It sends the records of all runs as text frames, in the order of the log, first the history
-after \`after\`, then what happens live, each once. A frame has the keys of the frames of one run
-(\`/api/ws/{run_id}\`) and \`cursor\`.
-
-- After a lost connection, connect again with \`?after=\` and the last \`cursor\` received. A cursor
-  is valid after a restart, for every server on the same log, and for \`GET /api/events\` too.
-- If the cursor does not belong to this log, or the query is not valid, the server sends one frame of kind
-  \`error\` (with an empty \`run_id\` and no cursor) and closes with 4400.
-- In place of a record that cannot be read, there is a frame of kind \`error\` with its seq;
-  the records of other runs follow.
-- With \`?meta=true\` each frame also holds \`id\` and \`meta\`, as with \`/api/ws/{run_id}\`.
-- With \`?live=true\` parts come, as with \`/api/ws/{run_id}\`, for the runs that \`run_id\`, \`goal\` and \`status\` select. They
-  have no \`cursor\`.
-- With \`?caught_up=true\` one frame \`{"kind":"caught_up","cursor":"…"}\` comes between history and live.
-  It is not a record; its cursor is that of the last record of the log that was looked at, selected or not,
-  or null if there is none.
-- The server closes only with 1001 when it stops, with 1013 if the client makes no progress, and with 4401 if its
-  token is no longer valid. Pings and tokens are as with \`/api/ws/{run_id}\`.
-`
-
-/** WS /api/ws */
-function watchAll(app: ZodApp, live: Live): void {
-  app.route({
-    method: 'GET',
-    url: '/api/ws',
-    config: { needs: 'runs:read' },
-    schema: {
-      operationId: 'watchAll',
-      tags: ['live'],
-      summary: 'Watch all runs live, over a WebSocket',
-      description: ALL_RUNS,
-      querystring: WatchAllQuery,
-      response: SOCKET_RESPONSES,
-    },
-    attachValidation: true,
-    handler: demandUpgrade,
-    wsHandler: (socket, request) => {
-      const query = queryOf(request)
-      const asksCaughtUp = query.isOk() && query.value.caught_up === true
-      live.sockets.serve(socket, request, {
-        start: (signal) => beginAll(query, live, signal),
-        caughtUp: asksCaughtUp ? ({ place: cursor }) => ({ kind: 'caught_up', cursor }) : null,
-        watched: live.watchLog(request, 'feed_watched'),
-      })
-    },
-  })
 }
 
 async function beginAll(
