@@ -1,8 +1,8 @@
 import { err } from 'neverthrow'
+import type { RunRecord } from '../domain/records.ts'
 import { decode } from '../log/codec.ts'
 import { foldLogged, type LoadedRun, runIdOf } from '../log/run-log.ts'
 import type { Position, RecordedEvent } from '../store/event-store.ts'
-import { addTo, type Totals } from './totals.ts'
 
 /** The last event that is projected. */
 export type Checkpoint = {
@@ -42,14 +42,15 @@ export class Batch {
   readonly runs = new Map<string, LoadedRun>()
   /** The runs that turned out to be damaged. */
   readonly damaged = new Map<string, DamagedRun>()
-  readonly #totals: Record<keyof Totals, number>
+  /** The sums with this batch. */
+  readonly totals: Record<keyof Totals, number>
   #last: RecordedEvent | null = null
   /** How many events were added. */
   size = 0
 
   constructor(before: Before) {
     this.#before = before
-    this.#totals = { ...before.totals }
+    this.totals = { ...before.totals }
   }
 
   /** Folds one event in. An event that is already projected changes nothing. */
@@ -65,15 +66,10 @@ export class Batch {
     const folded = decoded.isOk() ? foldLogged(runId, run, decoded.value) : err(decoded.error)
     if (folded.isOk() && decoded.isOk()) {
       this.runs.set(runId, folded.value)
-      addTo(this.#totals, decoded.value.record)
+      addTo(this.totals, decoded.value.record)
     } else if (folded.isErr()) {
       this.damaged.set(runId, { runId, seq: folded.error.seq, message: folded.error.message })
     }
-  }
-
-  /** The sums with this batch. */
-  get totals(): Totals {
-    return this.#totals
   }
 
   get isFull(): boolean {
@@ -86,4 +82,21 @@ export class Batch {
     const { position, stream, revision, id: eventId } = this.#last
     return { position, stream, revision, eventId }
   }
+}
+
+/** What all records of runs amount to. The second part of each name is a kind, or a model. */
+type TotalName = `records/${string}` | `${'input' | 'output' | 'cost'}/${string}`
+export type Totals = Readonly<Record<TotalName, number>>
+
+/** Adds a record. In the order of the log, so that the sum of the costs is the same each time. */
+export function addTo(totals: Record<TotalName, number>, { kind, payload }: RunRecord): void {
+  const add = (name: TotalName, more: number): void => {
+    totals[name] = (totals[name] ?? 0) + more
+  }
+  add(`records/${kind}`, 1)
+  if (kind !== 'llm_usage') return
+  const { model_name: model, input_tokens, output_tokens, cost_usd } = payload
+  add(`input/${model}`, input_tokens)
+  add(`output/${model}`, output_tokens)
+  add(`cost/${model}`, cost_usd ?? 0)
 }

@@ -9,8 +9,7 @@ import { eventAt } from '../log/stream-pages.ts'
 import { REDACTIONS } from '../redaction/redaction-index.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
 import { Batch, type Checkpoint } from './batch.ts'
-import type { ReadModelFailure } from './read-model-file.ts'
-import type { SqliteReadModel } from './sqlite-read-model.ts'
+import type { ReadModelFailure, SqliteReadModel } from './sqlite-read-model.ts'
 
 /** Pauses between attempts to continue after the store or the read model's file has failed. */
 const RETRY_MS: PauseBoundsMs = [50, 1000]

@@ -1,6 +1,5 @@
 import { basename } from 'node:path'
 import * as z from 'zod'
-import type { Origin } from '../domain/origin.ts'
 import { PausedBy } from '../domain/pause.ts'
 import { present } from '../domain/present.ts'
 import { verdictOf } from '../domain/run-verdict.ts'
@@ -12,38 +11,19 @@ import {
   type RunStatus,
   statusOf,
 } from '../domain/state.ts'
-import type { RunVerdict } from '../domain/verdict.ts'
 import type { LoadedRun } from '../log/run-log.ts'
-import type { Totals } from './totals.ts'
-
-/** A run in a list. */
-type RunRow = {
-  readonly run_id: string
-  readonly goal: string
-  readonly status: RunStatus
-  /** ISO 8601 in UTC with milliseconds. */
-  readonly created_at: string
-  /** The run whose agent started it, if there is one. */
-  readonly parent_run_id?: string
-  /** The run that it begins from, if there is one. */
-  readonly origin?: Origin
-  /** Set while it waits for a model that is away. */
-  readonly waiting_for?: NonNullable<ReturnType<typeof waitRow>>
-  /** Why it is paused, and by which record. */
-  readonly paused?: Paused
-}
+import type { Totals } from './batch.ts'
 
 const Paused = z.object({ by: PausedBy, reason: z.string(), seq: z.int() })
-type Paused = z.infer<typeof Paused>
 
-export const runRow = (state: RunState): RunRow => ({
+/** What a list and the details of a run have in common; the schemas of the API describe it. */
+export const runRow = (state: RunState) => ({
   run_id: state.runId,
   goal: state.config.goal,
   status: statusOf(state),
   created_at: timestamp(state.createdAt),
-  ...(state.parent === undefined ? {} : { parent_run_id: state.parent.run_id }),
-  ...present({ origin: state.origin, paused: pausedRow(state) }),
-  ...present({ waiting_for: waitRow(modelWait(state)) }),
+  ...present({ parent_run_id: state.parent?.run_id, origin: state.origin }),
+  ...present({ paused: pausedRow(state), waiting_for: waitRow(modelWait(state)) }),
 })
 
 /** What a run waits for, as clients read it. */
@@ -52,38 +32,16 @@ const waitRow = (wait: ModelWait | null) =>
     ? undefined
     : { what: wait.what, since: timestamp(wait.since), next_try: timestamp(wait.nextTry) }
 
-const pausedRow = ({ phase }: RunState): Paused | undefined =>
+const pausedRow = ({ phase }: RunState) =>
   phase.type === 'paused' ? Paused.parse(phase) : undefined
 
 /** ISO 8601 in UTC with milliseconds. @param ts seconds since the epoch */
 export const timestamp = (ts: number): string => new Date(Math.round(ts * 1000)).toISOString()
 
-/** A run in a list, with what can change. Its tags are those of its beginning. */
-type ListedRun = RunRow & {
-  readonly title: string
-  /** The name of its folder. */
-  readonly project: string
-  readonly cwd: string
-  readonly model_name: string
-  readonly principal: string | null
-  readonly iteration: number
-  readonly max_iterations: number
-  readonly total_tokens: number
-  readonly estimated_cost_usd: number | null
-  readonly tags: readonly string[]
-  /** How many runs its agent has started. */
-  readonly subagents: number
-  readonly updated_at: string
-  readonly ended_at: string | null
-  /** Null until it has ended, and if nobody looked at its files. */
-  readonly verdict: RunVerdict | null
-  /** What speaks against its goal, although it was reached. */
-  readonly doubt?: string
-  /** Why no server works on it; only of a run that is queued. */
-  readonly queued_reason?: string
-}
+/** A run in a list. Its tags are those of its beginning. */
+export type ListedRun = Readonly<ReturnType<typeof listedRun>>
 
-export function listedRun(state: RunState): ListedRun {
+export function listedRun(state: RunState) {
   const { config, total, phase, queued } = state
   const row = runRow(state)
   const isEnded = phase.type === 'ended'

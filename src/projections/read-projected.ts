@@ -8,7 +8,6 @@ import type { LoadedRun } from '../log/run-log.ts'
 import type { RecordedEvent } from '../store/event-store.ts'
 import { runColumns } from './read-model.ts'
 import { isCurrent } from './read-model-file.ts'
-import { RunTableRow } from './read-model-tables.ts'
 
 /** The digest of a run's row. */
 type ProjectedRun = { readonly seq: number; readonly digest: string }
@@ -19,6 +18,7 @@ type ProjectedRuns = {
   digestOf(run: LoadedRun): string
 }
 
+const Row = z.object({ run_id: z.string(), seq: z.int() })
 const Place = z.object({
   id: z.string(),
   stream: z.string(),
@@ -35,10 +35,9 @@ export function readProjected(file: string): ProjectedRuns | null {
     // Rows and checkpoint as of one moment.
     db.exec('BEGIN')
     const runs = new Map<string, ProjectedRun>()
-    for (const found of db.prepare('SELECT * FROM runs').iterate()) {
-      const { state, ...columns } = RunTableRow.parse(found)
-      const digest = digestOf(columns, jsonOr(state, state))
-      runs.set(columns.run_id, { seq: columns.seq, digest })
+    for (const { state, ...columns } of db.prepare('SELECT * FROM runs').iterate()) {
+      const { run_id, seq } = Row.parse(columns)
+      runs.set(run_id, { seq, digest: digestOf(columns, jsonOr(String(state), state)) })
     }
     const place = 'SELECT event_id AS id, stream, revision, position FROM progress'
     const last = Place.safeParse(db.prepare(place).get()).data ?? null
@@ -52,6 +51,6 @@ export function readProjected(file: string): ProjectedRuns | null {
   }
 }
 
-function digestOf(columns: Omit<z.infer<typeof RunTableRow>, 'state'>, state: unknown): string {
+function digestOf(columns: object, state: unknown): string {
   return sha256(canonicalText({ columns, state }))
 }

@@ -1,9 +1,7 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import * as z from 'zod'
 import { sha256 } from '../lib/sha256.ts'
-import type { LaterTags, listedRun, RunFilters, RunPage, RunQuery } from './read-model.ts'
-
-type ListedRun = ReturnType<typeof listedRun>
+import type { LaterTags, ListedRun, RunFilters, RunPage, RunQuery } from './read-model.ts'
 
 /** The last run of a page: the next page of the same query begins after it. */
 const Cursor = z.strictObject({

@@ -1,27 +1,37 @@
 import type { DatabaseSync } from 'node:sqlite'
 import { err, ok, type Result } from 'neverthrow'
+import type { Logger } from '../lib/logger.ts'
 import { LruCache } from '../lib/lru-cache.ts'
 import { messageOf } from '../lib/message-of.ts'
 import { Signal } from '../lib/signal.ts'
 import { lockFile } from '../lib/sqlite-file.ts'
 import type { LoadedRun } from '../log/run-log.ts'
 import type { Position } from '../store/event-store.ts'
-import type { Batch, Checkpoint } from './batch.ts'
-import { isDamage } from './disposable-file.ts'
+import type { Batch, Checkpoint, Totals } from './batch.ts'
+import { isDamage, isInUse, isOfOthers, removeDisposable } from './disposable-file.ts'
 import type { LaterTags, ReadModel, RunPage, RunQuery } from './read-model.ts'
-import {
-  type Contents,
-  failure,
-  openNew,
-  openOrRebuild,
-  type ReadModelFailure,
-  type ReadModelOptions,
-} from './read-model-file.ts'
-import type { UnfinishedRun } from './read-model-tables.ts'
-import type { Totals } from './totals.ts'
+import { ReadModelFile, type UnfinishedRun } from './read-model-file.ts'
 
-/** How many records of a run are projected, and the hash of the last one. */
-type RunHead = { readonly run_id: string; readonly length: number; readonly head: string }
+type ReadModelOptions = {
+  /** Path of the SQLite file. It belongs to the read model, and may be deleted while it is closed. */
+  readonly file: string
+  readonly log: Logger
+}
+
+export type ReadModelFailure =
+  /** Another process has the file open. */
+  | { readonly type: 'read_model_in_use'; readonly message: string }
+  /** The file system or SQLite refuses: no access, a full disk. */
+  | { readonly type: 'read_model_failed'; readonly message: string }
+
+/** The error for what SQLite or the file system threw. */
+function failure(file: string, cause: unknown): ReadModelFailure {
+  if (!isInUse(cause)) {
+    return { type: 'read_model_failed', message: `${file}: ${messageOf(cause)}` }
+  }
+  const message = `another process has ${file} open: give each server a data folder of its own`
+  return { type: 'read_model_in_use', message }
+}
 
 /** Runs that are kept in memory in front of the file. */
 const RECENT_RUNS = 256
@@ -51,7 +61,7 @@ export class SqliteReadModel implements ReadModel {
   readonly #committed = new Signal()
   /** Keeps other servers out. */
   readonly #lock: DatabaseSync
-  #contents: Contents
+  #file: ReadModelFile
   #laterTags: ReadonlyMap<string, LaterTags> = new Map()
   #generation = new AbortController()
   #caughtUp = false
@@ -63,7 +73,7 @@ export class SqliteReadModel implements ReadModel {
     this.#options = options
     this.#lock = lockFile(options.file)
     try {
-      this.#contents = openOrRebuild(options, this.#tagsOf)
+      this.#file = this.#open()
     } catch (cause) {
       this.#lock.close()
       throw cause
@@ -73,7 +83,7 @@ export class SqliteReadModel implements ReadModel {
   get(runId: string): LoadedRun | null {
     const known = this.#recent.get(runId)
     if (known !== undefined) return known
-    const found = this.#read(({ tables }) => tables.run(runId))
+    const found = this.#read((file) => file.run(runId))
     if (found !== null) this.#recent.set(runId, found)
     return found
   }
@@ -127,13 +137,13 @@ export class SqliteReadModel implements ReadModel {
    * as of. A run that is created later comes after it.
    */
   unfinished(): { readonly runs: UnfinishedRun[]; readonly asOf: Position | null } {
-    const runs = this.#read(({ tables }) => tables.unfinished())
+    const runs = this.#read((file) => file.unfinished())
     return { runs, asOf: this.checkpoint?.position ?? null }
   }
 
   /** At most `limit` runs whose ids come after `after`, ordered by id. */
-  heads(after: string, limit: number): readonly RunHead[] {
-    return this.#read(({ tables }) => tables.heads(after, limit))
+  heads(after: string, limit: number): ReturnType<ReadModelFile['heads']> {
+    return this.#read((file) => file.heads(after, limit))
   }
 
   /** Calls `listener` when the end of a run has been projected. */
@@ -143,11 +153,11 @@ export class SqliteReadModel implements ReadModel {
 
   /** Names the log that is projected. If another log was projected before, everything is thrown away. */
   adopt(logId: string): Result<void, ReadModelFailure> {
-    const before = this.#contents.logId
+    const before = this.#file.logId
     if (before === logId) return ok(undefined)
     try {
       if (before !== null) this.startOver(`it was made for the log ${before}, not ${logId}`)
-      this.#nameLog(logId)
+      this.#file.putLogId(logId)
       return ok(undefined)
     } catch (cause) {
       return err(failure(this.#options.file, cause))
@@ -156,25 +166,25 @@ export class SqliteReadModel implements ReadModel {
 
   /** The log that is projected; null while it is not known. */
   get logId(): string | null {
-    return this.#contents.logId
+    return this.#file.logId
   }
 
   /** The runs that have a record that cannot be read. They stay as they were before that record. */
   get damaged(): ReadonlySet<string> {
-    return this.#contents.damaged
+    return this.#file.damaged
   }
 
   get totals(): Totals {
-    return this.#contents.totals
+    return this.#file.totals
   }
 
   statuses(): ReadonlyMap<string, number> {
-    return this.#read(({ tables }) => tables.statuses())
+    return this.#read((file) => file.statuses())
   }
 
   /** The last event that is projected; null before the first. */
   get checkpoint(): Checkpoint | null {
-    return this.#contents.checkpoint
+    return this.#file.checkpoint
   }
 
   /**
@@ -187,17 +197,14 @@ export class SqliteReadModel implements ReadModel {
 
   /** Commits runs and checkpoint together, then answers the calls that waited for them. */
   commit(batch: Batch): Result<void, ReadModelFailure> {
-    const { runs, damaged, checkpoint, totals } = batch
+    const { runs, damaged } = batch
     try {
-      this.#contents.tables.commit(batch)
+      this.#file.commit(batch)
     } catch (cause) {
       if (this.#isBroken(cause)) this.startOver(messageOf(cause))
       return err(failure(this.#options.file, cause))
     }
-    this.#contents.checkpoint = checkpoint
-    this.#contents.totals = totals
     for (const run of damaged.values()) {
-      this.#contents.damaged.add(run.runId)
       const message = 'a run is damaged: its records from here on are not projected'
       this.#options.log.error({ ...run }, message)
     }
@@ -219,7 +226,7 @@ export class SqliteReadModel implements ReadModel {
 
   /** The last revision of the ledger of redactions that the runs here are rebuilt for; -1 before the first. */
   get redaction(): number {
-    return this.#read(({ tables }) => tables.redaction())
+    return this.#file.redaction
   }
 
   /**
@@ -227,16 +234,14 @@ export class SqliteReadModel implements ReadModel {
    * the file. @throws what SQLite throws
    */
   replace(runs: readonly LoadedRun[], redaction: number): void {
-    this.#contents.tables.replace(runs, redaction)
+    this.#file.replace(runs, redaction)
     for (const run of runs) this.#recent.set(run.state.runId, run)
     this.#beginGeneration()
   }
 
   /** Removes runs for ever, and leaves nothing of them in the file. @throws what SQLite throws */
   remove(runIds: readonly string[]): void {
-    const { tables, damaged } = this.#contents
-    if (!tables.remove(runIds)) return
-    for (const runId of runIds) damaged.delete(runId)
+    if (!this.#file.remove(runIds)) return
     this.#recent.clear()
     this.#beginGeneration()
   }
@@ -246,19 +251,19 @@ export class SqliteReadModel implements ReadModel {
    * @throws when no new file can be made
    */
   startOver(reason: string): void {
-    const { logId } = this.#contents
+    const { logId } = this.#file
     this.#caughtUp = false
     this.#recent.clear()
-    this.#contents.tables.close()
-    this.#contents = openNew(this.#options, reason, this.#tagsOf)
-    if (logId !== null) this.#nameLog(logId)
+    this.#file.close()
+    this.#file = this.#openNew(reason)
+    if (logId !== null) this.#file.putLogId(logId)
     this.#beginGeneration()
   }
 
   close(): void {
     this.#closed = true
     this.#committed.notify()
-    this.#contents.tables.close()
+    this.#file.close()
     if (this.#lock.isOpen) this.#lock.close()
   }
 
@@ -269,23 +274,36 @@ export class SqliteReadModel implements ReadModel {
     over.abort()
   }
 
-  #nameLog(logId: string): void {
-    this.#contents.tables.putLogId(logId)
-    this.#contents.logId = logId
+  /** If the file is damaged, or another version made it, it is replaced by an empty one. */
+  #open(): ReadModelFile {
+    try {
+      return new ReadModelFile(this.#options.file, this.#tagsOf)
+    } catch (cause) {
+      if (isOfOthers(cause)) throw cause
+      return this.#openNew(messageOf(cause))
+    }
+  }
+
+  #openNew(reason: string): ReadModelFile {
+    const { file, log } = this.#options
+    removeDisposable(file)
+    const opened = new ReadModelFile(file, this.#tagsOf)
+    log.warn({ file, reason }, 'the read model was thrown away and is rebuilt from the log')
+    return opened
   }
 
   /** If the file turns out to be damaged, a new and empty one is read instead. */
-  #read<T>(read: (contents: Contents) => T): T {
+  #read<T>(read: (file: ReadModelFile) => T): T {
     try {
-      return read(this.#contents)
+      return read(this.#file)
     } catch (cause) {
       if (!this.#isBroken(cause)) throw cause
       this.startOver(messageOf(cause))
-      return read(this.#contents)
+      return read(this.#file)
     }
   }
 
   #isBroken(cause: unknown): boolean {
-    return !this.#closed && (isDamage(cause) || !this.#contents.tables.isOpen)
+    return !this.#closed && (isDamage(cause) || !this.#file.isOpen)
   }
 }

@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { statusOf } from '../../src/domain/state.ts'
 import { GENESIS } from '../../src/log/chain.ts'
 import type { SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'
-import { addTo, type Totals } from '../../src/projections/totals.ts'
+import { addTo, type Totals } from '../../src/projections/batch.ts'
 import type { RecordedEvent } from '../../src/store/event-store.ts'
 import { createdRecord, validRun } from '../support/run-records.ts'
 import {
