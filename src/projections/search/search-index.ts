@@ -8,8 +8,8 @@ import type { Forget } from '../../redaction/redactor.ts'
 import type { EventStore, RecordedEvent } from '../../store/event-store.ts'
 import type { Projector } from '../projector.ts'
 import type { SqliteReadModel } from '../sqlite-read-model.ts'
-import type { SearchAnswer, SearchOperations } from './messages.ts'
 import type { SearchHit, SearchProgress, SearchRequest } from './search-file.ts'
+import type { SearchAnswer, SearchOperations } from './search-worker.ts'
 
 const WORKER = siblingModule('search-worker', import.meta.url)
 
