@@ -149,8 +149,8 @@ function withRoles(description: string | undefined, needs: Permission | null): s
 function responsesOf(codes: readonly ProblemCode[]) {
   const lines = new Map<number, string[]>()
   for (const code of new Set(codes)) {
-    const [status, title] = CATALOGUE[code]
-    lines.set(status, [...(lines.get(status) ?? []), `${title} (\`${problemType(code)}\`)`])
+    const [status] = CATALOGUE[code]
+    lines.set(status, [...(lines.get(status) ?? []), `\`${problemType(code)}\``])
   }
   const content = { 'application/problem+json': { schema: ProblemDocument } }
   return Object.fromEntries(

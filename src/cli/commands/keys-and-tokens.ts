@@ -115,7 +115,7 @@ async function* createInStore(
 
 function explain(error: TokenFailure): string {
   const { code, detail } = problemOf(error)
-  return detail ?? CATALOGUE[code][2]
+  return detail ?? CATALOGUE[code][1]
 }
 
 const HEAD = ['NAME', 'ROLE', 'STATUS', 'CREATED', 'BY', 'EXPIRES']

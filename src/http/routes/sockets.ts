@@ -178,6 +178,6 @@ async function beginAll(
     ? err<never, Problem>({ code: 'invalid_request', detail: query.error })
     : await patiently(() => viewAllRuns(query.value, live), live, signal)
   if (found === null || found.isOk()) return found?.value ?? null
-  const { code, detail = CATALOGUE[code][2] } = found.error
+  const { code, detail = CATALOGUE[code][1] } = found.error
   return { type: 'bad_request', last: refusalFrame('', -1, live.clock(), detail) }
 }
