@@ -5,12 +5,11 @@ import fastify, {
   type FastifyRequest,
   LogController,
 } from 'fastify'
-import fp from 'fastify-plugin'
 import { serializerCompiler } from 'fastify-type-provider-zod'
 import { maxHeaderSize } from '../lib/node-http.ts'
 import type { AppDeps } from './deps.ts'
 import { LIVE_LIMITS } from './live/deps.ts'
-import { livePlugin } from './live/live-plugin.ts'
+import { addLive, type Live } from './live/live.ts'
 import { logAccesses } from './plugins/access-log.ts'
 import { limitConnections, limitSockets } from './plugins/admission.ts'
 import { beforeSending, endOutdatedAnswers } from './plugins/answers.ts'
@@ -18,8 +17,8 @@ import { compressAnswers } from './plugins/compression.ts'
 import { handleNotFound, refuseConnection, refuseExpectation, sendError } from './plugins/errors.ts'
 import { describeApi } from './plugins/openapi.ts'
 import { serveConsole, serveDocs } from './plugins/pages.ts'
-import { requirePermissions, security } from './plugins/security.ts'
-import { acceptJsonOnly, runParams, validatorCompiler } from './plugins/validation.ts'
+import { guard, requirePermissions } from './plugins/security.ts'
+import { acceptJsonOnly, readRunIds, validatorCompiler } from './plugins/validation.ts'
 import { aboutServer } from './routes/about-server.ts'
 import { carry } from './routes/carry.ts'
 import { createRun } from './routes/create-run.ts'
@@ -46,10 +45,9 @@ const REQUEST_TIMEOUT_MS = 30_000
 
 const ROUTES = [
   ...[createRun, runs, runCommands, sendMessage, history],
-  ...[redactions, files, aboutServer, metrics, tokens],
+  ...[redactions, files, aboutServer, tokens],
 ]
 const AUDIT_ROUTES = [proofs, checkpoints, log, ledgers]
-const LIVE_ROUTES = [events, sockets]
 
 /** The whole HTTP side of the server, WebSockets included. It does not listen yet. */
 export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
@@ -74,50 +72,37 @@ export async function buildApp(deps: AppDeps): Promise<FastifyInstance> {
   app.setSerializerCompiler(serializerCompiler)
   app.setErrorHandler(sendError)
   const limits = { ...LIVE_LIMITS, ...deps.live }
-  await app.register(limitConnections, limits)
-  await app.register(beforeSending, limits)
-  await app.register(compressAnswers)
-  await app.register(requirePermissions)
-  if (deps.accessLog !== undefined) await app.register(logAccesses, { recorder: deps.accessLog })
-  await app.register(endOutdatedAnswers, { ...limits, redactions: deps.redactions })
-  await app.register(livePlugin, deps)
-  await app.register(security, { auth: deps.auth })
-  await app.register(limitSockets, limits)
-  await app.register(acceptJsonOnly)
-  await app.register(handleNotFound)
-  await app.register(runParams, deps)
-  await app.register(describeApi)
-  await app.register(routes, deps)
-  await app.register(serveDocs)
-  await app.register(serveConsole)
+  limitConnections(app, limits)
+  beforeSending(app, limits)
+  compressAnswers(app)
+  requirePermissions(app)
+  if (deps.accessLog !== undefined) logAccesses(app, deps.accessLog)
+  endOutdatedAnswers(app, deps.redactions, limits)
+  const live = await addLive(app, deps, limits)
+  guard(app, deps.auth)
+  limitSockets(app, limits)
+  acceptJsonOnly(app)
+  handleNotFound(app)
+  readRunIds(app, deps.retention)
+  await describeApi(app)
+  // A hook applies only to routes that are added after it.
+  addRoutes(app, deps, live)
+  serveDocs(app)
+  await serveConsole(app)
   return app
 }
 
-/** All routes of the API. They come last, because a hook applies only to routes that are added after it. */
-const routes = fp<AppDeps>(
-  async (app, deps) => {
-    for (const route of ROUTES) route(app, deps)
-    if (deps.carrier !== undefined) carry(app, { ...deps, carrier: deps.carrier })
-    if (deps.search !== undefined) search(app, { store: deps.store, index: deps.search })
-    if (deps.retention !== undefined) retention(app, { ...deps, retention: deps.retention })
-    if (deps.webhooks !== undefined) webhooks(app, { ...deps, webhooks: deps.webhooks })
-    for (const route of LIVE_ROUTES) route(app, app.live)
-    if (deps.audit !== undefined) for (const route of AUDIT_ROUTES) route(app, deps.audit)
-  },
-  {
-    name: 'routes',
-    dependencies: [
-      'live',
-      'permissions',
-      'security',
-      'socket-limits',
-      'json-bodies',
-      'not-found',
-      'run-params',
-      'descriptions',
-    ],
-  },
-)
+function addRoutes(app: FastifyInstance, deps: AppDeps, live: Live): void {
+  for (const route of ROUTES) route(app, deps)
+  metrics(app, deps, live)
+  if (deps.carrier !== undefined) carry(app, { ...deps, carrier: deps.carrier })
+  if (deps.search !== undefined) search(app, { store: deps.store, index: deps.search })
+  if (deps.retention !== undefined) retention(app, { ...deps, retention: deps.retention })
+  if (deps.webhooks !== undefined) webhooks(app, { ...deps, webhooks: deps.webhooks })
+  for (const route of [events, sockets]) route(app, live)
+  const { audit } = deps
+  if (audit !== undefined) for (const route of AUDIT_ROUTES) route(app, audit)
+}
 
 /** Logs the fields of a request that the framework logs, without secrets. */
 function withSafeRequests(logger: FastifyBaseLogger): FastifyBaseLogger {

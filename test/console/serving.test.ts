@@ -22,7 +22,7 @@ describe('the console is served', () => {
     await mkdir(`${root}assets`)
     await writeFile(`${root}index.html`, '<title>the console</title>')
     await writeFile(`${root}assets/index-abc.js`, 'let a')
-    await app.register(serveConsole, { root })
+    await serveConsole(app, root)
   }
 
   test('with the same page at each of its addresses, which browsers revalidate', async () => {
@@ -61,7 +61,7 @@ describe('the console is served', () => {
   })
 
   test('to a browser at an unknown address; programs get a problem document', async () => {
-    await app.register(handleNotFound, { root })
+    handleNotFound(app, root)
     await build()
     const browser = { accept: 'text/html,application/xhtml+xml,*/*;q=0.8' }
     const page = await app.inject({ url: '/nope', headers: browser })
@@ -80,7 +80,7 @@ describe('the console is served', () => {
   })
 
   test('as a page that explains how to build it if it is not built; a build is found without a restart', async () => {
-    await app.register(serveConsole, { root })
+    await serveConsole(app, root)
     const before = await app.inject('/')
     expect(before.statusCode).toBe(503)
     expect(before.body).toContain('npm run build:web')

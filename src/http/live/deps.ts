@@ -1,5 +1,6 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { RunRemoval } from '../../api/retention.ts'
+import type { PauseBoundsMs } from '../../lib/backoff.ts'
 import type { LiveParts } from '../../live/live-parts.ts'
 import type { Checkpoint } from '../../projections/batch.ts'
 import type { ReadModel } from '../../projections/read-model.ts'
@@ -7,47 +8,32 @@ import type { EventStore, RecordedEvent } from '../../store/event-store.ts'
 import type { WatchLog } from '../plugins/access-log.ts'
 
 /** The limits of live delivery. Sizes are bytes of encoded frames. */
-export type LiveLimits = {
+export const LIVE_LIMITS = {
   /** The newest frames of a watched run that are kept in memory, whichever limit is hit first. */
-  readonly ringFrames: number
-  readonly ringBytes: number
-  /** About how much is read from the store at once for a socket whose cursor is older than the ring. */
-  readonly pageBytes: number
-  /** How much may be buffered for one socket before its cursor stops. */
-  readonly socketBytes: number
-  /** How often a client is pinged, milliseconds. */
-  readonly pingMs: number
-  /** A client that neither reads nor answers a ping for this long is disconnected, milliseconds. */
-  readonly stallMs: number
-  /** The most WebSockets that are open at once, in all and from one address. */
-  readonly sockets: number
-  readonly socketsPerClient: number
-  /** The most connections of any kind that are open at once, in all and from one address. */
-  readonly connections: number
-  readonly connectionsPerClient: number
-  /** The pause before a failed read is retried: it doubles from the first to the second, milliseconds. */
-  readonly retryMs: readonly [number, number]
-  /** How long a client may take to read what was sent to it before a text in it was redacted, milliseconds. */
-  readonly redactedMs: number
-  /** How long a socket may take to close when the server stops, milliseconds. */
-  readonly closeMs: number
-}
-
-export const LIVE_LIMITS: LiveLimits = {
   ringFrames: 1024,
   ringBytes: 4 * 1024 * 1024,
+  /** About how much is read from the store at once for a socket whose cursor is older than the ring. */
   pageBytes: 1024 * 1024,
+  /** How much may be buffered for one socket before its cursor stops. */
   socketBytes: 1024 * 1024,
+  /** How often a client is pinged, milliseconds. */
   pingMs: 30_000,
+  /** A client that neither reads nor answers a ping for this long is disconnected, milliseconds. */
   stallMs: 60_000,
+  /** The most WebSockets and event streams that are open at once, in all and from one address. */
   sockets: 10_000,
   socketsPerClient: 5_000,
+  /** The most connections of any kind that are open at once, in all and from one address. */
   connections: 12_000,
   connectionsPerClient: 6_000,
-  retryMs: [100, 5000],
+  /** The pause before a failed read is retried: it doubles from the first to the second, milliseconds. */
+  retryMs: [100, 5000] as PauseBoundsMs,
+  /** How long a client may take to read what was sent to it before a text in it was redacted, milliseconds. */
   redactedMs: 1000,
+  /** How long a socket may take to close when the server stops, milliseconds. */
   closeMs: 1000,
 }
+export type LiveLimits = Readonly<typeof LIVE_LIMITS>
 
 /** What reads records while they are created. */
 export type TopicDeps = {

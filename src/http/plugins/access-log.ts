@@ -1,5 +1,4 @@
-import type { FastifyReply, FastifyRequest } from 'fastify'
-import fp from 'fastify-plugin'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import * as z from 'zod'
 import { VERIFYING } from '../../api/audit.ts'
 import { RunId } from '../../api/fields.ts'
@@ -46,18 +45,15 @@ export const SHOWN: Readonly<Record<string, GrantedKind>> = {
 type Recorder = Pick<AccessRecorder, 'note'>
 
 /** Records every answer under /api that shows something of the log, and every refusal. */
-export const logAccesses = fp<{ readonly recorder: Recorder }>(
-  async (app, { recorder }) => {
-    app.addHook('onSend', (request, reply, _payload, done) => {
-      const { url = '', schema } = request.routeOptions
-      if (schema?.operationId !== undefined && url.startsWith('/api/')) {
-        noteAnswer(recorder, request, reply)
-      }
-      done()
-    })
-  },
-  { name: 'access-log' },
-)
+export function logAccesses(app: FastifyInstance, recorder: Recorder): void {
+  app.addHook('onSend', (request, reply, _payload, done) => {
+    const { url = '', schema } = request.routeOptions
+    if (schema?.operationId !== undefined && url.startsWith('/api/')) {
+      noteAnswer(recorder, request, reply)
+    }
+    done()
+  })
+}
 
 /** What the operation of a request shows of the log; undefined if it shows nothing. */
 export const shownBy = ({ routeOptions }: FastifyRequest): GrantedKind | undefined =>

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
-import fp from 'fastify-plugin'
+import type { FastifyInstance } from 'fastify'
 import type { ProblemCode } from '../../api/problems.ts'
 import { whenClosed } from '../../lib/when-closed.ts'
 import type { LiveLimits } from '../live/deps.ts'
@@ -36,52 +36,48 @@ function admissionOf(limits: Scoped<number>, codes: Scoped<ProblemCode>) {
   }
 }
 
-/** Connections that may be open at once, in all and from one address, and how long one may take to close. */
-type ConnectionLimits = Pick<LiveLimits, 'connections' | 'connectionsPerClient' | 'closeMs'>
-
 /**
  * Refuses connections beyond the limits with a problem document, before it reads a request. No connection delays the end
  * of the server for long: browsers open some before they have a request.
  */
-export const limitConnections = fp<ConnectionLimits>(
-  async (app, limits) => {
-    const { connections, connectionsPerClient, closeMs } = limits
-    /** Those that have sent no request yet: for Node, they are not idle. */
-    const silent = new Set<Socket>()
-    const begun = ({ socket }: IncomingMessage): unknown => silent.delete(socket)
-    app.server.on('request', begun).on('upgrade', begun)
-    app.addHook('preClose', (done) => {
-      for (const socket of silent) socket.destroy()
-      const cut = setTimeout(() => app.server.closeAllConnections(), TIMES_AS_LONG * closeMs)
-      app.server.on('close', () => clearTimeout(cut))
-      done()
+export function limitConnections(
+  app: FastifyInstance,
+  { connections, connectionsPerClient, closeMs }: LiveLimits,
+): void {
+  /** Those that have sent no request yet: for Node, they are not idle. */
+  const silent = new Set<Socket>()
+  const begun = ({ socket }: IncomingMessage): unknown => silent.delete(socket)
+  app.server.on('request', begun).on('upgrade', begun)
+  app.addHook('preClose', (done) => {
+    for (const socket of silent) socket.destroy()
+    const cut = setTimeout(() => app.server.closeAllConnections(), TIMES_AS_LONG * closeMs)
+    app.server.on('close', () => clearTimeout(cut))
+    done()
+  })
+  const admission = admissionOf(
+    { all: connections, perClient: connectionsPerClient },
+    { all: 'too_many_connections', perClient: 'too_many_connections_of_client' },
+  )
+  const serve = app.server.listeners('connection')
+  app.server.removeAllListeners('connection')
+  app.server.on('connection', (socket: Socket) => {
+    const address = socket.remoteAddress ?? ''
+    const code = admission.enter(address)
+    if (code !== null) {
+      // No request of a refused connection is carried out. What it sends is dropped: unread, it would make the
+      // connection reset before the client has read why.
+      socket.on('error', () => socket.destroy()).resume()
+      return endWithProblem(socket, { code })
+    }
+    silent.add(socket)
+    // `once` would hold a wrapper while the connection is open.
+    socket.on('close', () => {
+      silent.delete(socket)
+      admission.leave(address)
     })
-    const admission = admissionOf(
-      { all: connections, perClient: connectionsPerClient },
-      { all: 'too_many_connections', perClient: 'too_many_connections_of_client' },
-    )
-    const serve = app.server.listeners('connection')
-    app.server.removeAllListeners('connection')
-    app.server.on('connection', (socket: Socket) => {
-      const address = socket.remoteAddress ?? ''
-      const code = admission.enter(address)
-      if (code !== null) {
-        // No request of a refused connection is carried out. What it sends is dropped: unread, it would make the
-        // connection reset before the client has read why.
-        socket.on('error', () => socket.destroy()).resume()
-        return endWithProblem(socket, { code })
-      }
-      silent.add(socket)
-      // `once` would hold a wrapper while the connection is open.
-      socket.on('close', () => {
-        silent.delete(socket)
-        admission.leave(address)
-      })
-      for (const listener of serve) listener.call(app.server, socket)
-    })
-  },
-  { name: 'connection-limits' },
-)
+    for (const listener of serve) listener.call(app.server, socket)
+  })
+}
 
 /** Whether a route has records, which may be streams. */
 const isOfRecords = (route = ''): boolean => route.endsWith('/events')
@@ -90,23 +86,23 @@ const isOfRecords = (route = ''): boolean => route.endsWith('/events')
  * Refuses WebSockets and streams of records beyond the limits, before they cost anything. A connection counts until it
  * is closed, a stream until it has ended.
  */
-export const limitSockets = fp<Pick<LiveLimits, 'sockets' | 'socketsPerClient'>>(
-  async (app, { sockets, socketsPerClient }) => {
-    const admission = admissionOf(
-      { all: sockets, perClient: socketsPerClient },
-      { all: 'too_many_sockets', perClient: 'too_many_of_client' },
-    )
-    app.addHook('onRequest', (request, reply, done) => {
-      const { ip, routeOptions } = request
-      if (!request.ws && !(isOfRecords(routeOptions.url) && wantsStream(request))) return done()
-      const code = admission.enter(ip)
-      if (code !== null) {
-        void sendProblem(request, reply, { code })
-        return
-      }
-      whenClosed(request.ws ? request.raw.socket : reply.raw, () => admission.leave(ip))
-      done()
-    })
-  },
-  { name: 'socket-limits', dependencies: ['security'] },
-)
+export function limitSockets(
+  app: FastifyInstance,
+  { sockets, socketsPerClient }: LiveLimits,
+): void {
+  const admission = admissionOf(
+    { all: sockets, perClient: socketsPerClient },
+    { all: 'too_many_sockets', perClient: 'too_many_of_client' },
+  )
+  app.addHook('onRequest', (request, reply, done) => {
+    const { ip, routeOptions } = request
+    if (!request.ws && !(isOfRecords(routeOptions.url) && wantsStream(request))) return done()
+    const code = admission.enter(ip)
+    if (code !== null) {
+      void sendProblem(request, reply, { code })
+      return
+    }
+    whenClosed(request.ws ? request.raw.socket : reply.raw, () => admission.leave(ip))
+    done()
+  })
+}

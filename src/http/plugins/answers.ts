@@ -1,12 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
-import type { FastifyReply } from 'fastify'
-import fp from 'fastify-plugin'
+import type { FastifyInstance, FastifyReply } from 'fastify'
 import * as z from 'zod'
 import { RunId } from '../../api/fields.ts'
 import type { GrantedKind } from '../../domain/access.ts'
 import { whenClosed } from '../../lib/when-closed.ts'
-import type { AppDeps } from '../deps.ts'
+import type { Redactions } from '../deps.ts'
 import type { LiveLimits } from '../live/deps.ts'
 import { isWatch, shownBy } from './access-log.ts'
 
@@ -14,22 +13,19 @@ import { isWatch, shownBy } from './access-log.ts'
  * What is common to all answers: a client that does not read its answer for `stallMs` is disconnected, and the rest of a
  * refused body is read.
  */
-export const beforeSending = fp<{ readonly stallMs: number }>(
-  async (app, { stallMs }) => {
-    // Node checks progress once in each stallMs, so this takes up to twice as long.
-    function watchStall(this: ServerResponse): void {
-      if (this.writableLength > 0) this.destroy()
-      // Only the server has nothing to send.
-      else this.setTimeout(stallMs)
-    }
-    app.addHook('onSend', ({ raw }, { raw: response }, _payload, done) => {
-      response.setTimeout(stallMs, watchStall)
-      if (isUnread(raw)) void discardUnreadBody(raw).then(() => done(), done)
-      else done()
-    })
-  },
-  { name: 'before-sending' },
-)
+export function beforeSending(app: FastifyInstance, { stallMs }: LiveLimits): void {
+  // Node checks progress once in each stallMs, so this takes up to twice as long.
+  function watchStall(this: ServerResponse): void {
+    if (this.writableLength > 0) this.destroy()
+    // Only the server has nothing to send.
+    else this.setTimeout(stallMs)
+  }
+  app.addHook('onSend', ({ raw }, { raw: response }, _payload, done) => {
+    response.setTimeout(stallMs, watchStall)
+    if (isUnread(raw)) void discardUnreadBody(raw).then(() => done(), done)
+    else done()
+  })
+}
 
 /** How much of a refused body the server reads before it answers, bytes. */
 const DISCARD_BYTES = 16 * 1024 * 1024
@@ -70,43 +66,42 @@ const TEXTS: ReadonlySet<GrantedKind | undefined> = new Set<GrantedKind>([
 /** How often the server looks whether a client has read its answer, milliseconds. */
 const LOOK_MS = 20
 
-type Deps = Pick<LiveLimits, 'redactedMs'> & { readonly redactions: AppDeps['redactions'] }
-
 /**
  * Ends the answers that began before a text of their run was redacted, or the artifact that they send, because they may hold it. First, their clients have
  * a moment to read them. An event stream only has to be read up to there.
  */
-export const endOutdatedAnswers = fp<Deps>(
-  async (app, { redactions, redactedMs }) => {
-    /** Those that have not ended. */
-    const answers = new Set<FastifyReply>()
-    const note = (reply: FastifyReply): void => {
-      answers.add(reply)
-      whenClosed(reply.raw, () => answers.delete(reply))
+export function endOutdatedAnswers(
+  app: FastifyInstance,
+  redactions: Redactions,
+  { redactedMs }: LiveLimits,
+): void {
+  /** Those that have not ended. */
+  const answers = new Set<FastifyReply>()
+  const note = (reply: FastifyReply): void => {
+    answers.add(reply)
+    whenClosed(reply.raw, () => answers.delete(reply))
+  }
+  app.addHook('onRequest', (request, reply, done) => {
+    if (TEXTS.has(shownBy(request))) note(reply)
+    done()
+  })
+  // Until then, an export notices by itself what is redacted, and begins again.
+  app.addHook('onSend', (request, reply, _payload, done) => {
+    if (shownBy(request) === 'run_exported') note(reply)
+    done()
+  })
+  redactions.onRedacted(async (runId, artifacts) => {
+    const end = performance.now() + redactedMs
+    let outdated = [...answers].filter((reply) => shows(reply, runId, artifacts))
+    for (;;) {
+      await nextTurn()
+      outdated = outdated.filter((reply) => !isRead(reply))
+      if (outdated.length === 0 || performance.now() >= end) break
+      await sleep(LOOK_MS)
     }
-    app.addHook('onRequest', (request, reply, done) => {
-      if (TEXTS.has(shownBy(request))) note(reply)
-      done()
-    })
-    // Until then, an export notices by itself what is redacted, and begins again.
-    app.addHook('onSend', (request, reply, _payload, done) => {
-      if (shownBy(request) === 'run_exported') note(reply)
-      done()
-    })
-    redactions.onRedacted(async (runId, artifacts) => {
-      const end = performance.now() + redactedMs
-      let outdated = [...answers].filter((reply) => shows(reply, runId, artifacts))
-      for (;;) {
-        await nextTurn()
-        outdated = outdated.filter((reply) => !isRead(reply))
-        if (outdated.length === 0 || performance.now() >= end) break
-        await sleep(LOOK_MS)
-      }
-      for (const { raw } of outdated) raw.destroy()
-    })
-  },
-  { name: 'outdated-answers' },
-)
+    for (const { raw } of outdated) raw.destroy()
+  })
+}
 
 /** Whether an answer shows the run, all runs, or one of the artifacts. */
 function shows({ request }: FastifyReply, runId: string, artifacts: ReadonlySet<string>): boolean {

@@ -8,8 +8,7 @@ import {
   gzip,
   type ZlibOptions,
 } from 'node:zlib'
-import type { FastifyReply } from 'fastify'
-import fp from 'fastify-plugin'
+import type { FastifyInstance, FastifyReply } from 'fastify'
 import { preferred } from '../replies/format.ts'
 
 /** Texts, but no server-sent events: those must arrive one by one. */
@@ -34,32 +33,27 @@ const CODINGS = {
 } as const
 
 /** Compresses texts for clients that accept it, in the threads of Node. */
-export const compressAnswers = fp(
-  async (app) => {
-    const compressed = new WeakSet<FastifyReply>()
-    app.addHook('onSend', (request, reply, payload, done) => {
-      // The stream has failed before anything of it was sent, so this is another answer.
-      if (compressed.delete(reply)) reply.removeHeader('content-encoding')
-      if (!isCompressible(reply, payload)) return done(null, payload)
-      reply.header('vary', 'accept-encoding')
-      const accepted = request.headers['accept-encoding'] || 'identity'
-      const coding =
-        accepted === 'identity' ? null : preferred(accepted, ['br', 'gzip', 'identity'])
-      if (coding === null || coding === 'identity') return done(null, payload)
-      reply.header('content-encoding', coding).removeHeader('content-length')
-      compressed.add(reply)
-      if (payload instanceof Readable) {
-        // If either fails or closes, so does the other: a part never looks complete.
-        return done(
-          null,
-          pipeline(payload, CODINGS[coding].stream(), () => {}),
-        )
-      }
+export function compressAnswers(app: FastifyInstance): void {
+  const compressed = new WeakSet<FastifyReply>()
+  app.addHook('onSend', (request, reply, payload, done) => {
+    // The stream has failed before anything of it was sent, so this is another answer.
+    if (compressed.delete(reply)) reply.removeHeader('content-encoding')
+    if (!isCompressible(reply, payload)) return done(null, payload)
+    reply.header('vary', 'accept-encoding')
+    const accepted = request.headers['accept-encoding'] || 'identity'
+    const coding = accepted === 'identity' ? null : preferred(accepted, ['br', 'gzip', 'identity'])
+    if (coding === null || coding === 'identity') return done(null, payload)
+    reply.header('content-encoding', coding).removeHeader('content-length')
+    compressed.add(reply)
+    if (!(payload instanceof Readable)) {
       CODINGS[coding].whole(Buffer.from(payload)).then((body) => done(null, body), done)
-    })
-  },
-  { name: 'compression' },
-)
+      return
+    }
+    // If either fails or closes, so does the other: a part never looks complete.
+    const stream = pipeline(payload, CODINGS[coding].stream(), () => {})
+    done(null, stream)
+  })
+}
 
 /** A download says how large it is. */
 const isCompressible = (reply: FastifyReply, body: unknown): body is string | Buffer | Readable =>

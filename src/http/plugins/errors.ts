@@ -1,7 +1,12 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
-import type { ConnectionError, FastifyError, FastifyReply, FastifyRequest } from 'fastify'
-import fp from 'fastify-plugin'
+import type {
+  ConnectionError,
+  FastifyError,
+  FastifyInstance,
+  FastifyReply,
+  FastifyRequest,
+} from 'fastify'
 import { type Problem, type ProblemCode, problemDocument } from '../../api/problems.ts'
 import { STATUS_CODES } from '../../lib/node-http.ts'
 import { isPassing, ProblemError, RETRY_AFTER_SECONDS, sendProblem } from '../problems/problem.ts'
@@ -80,30 +85,27 @@ const CONNECTION: Readonly<Record<string, ProblemCode>> = {
 }
 
 /** Answers addresses without a route: 405 if another method has one, else 404. `root`: the console's build. */
-export const handleNotFound = fp<{ readonly root?: string }>(
-  async (app, { root }) => {
-    const routes: { readonly path: RegExp; readonly methods: readonly string[] }[] = []
-    app.addHook('onRoute', ({ url, method }) => {
-      const path = new RegExp(`^${url.replaceAll('.', '\\.').replace(/:\w+/g, '[^/]+')}$`)
-      routes.push({ path, methods: [method].flat() })
+export function handleNotFound(app: FastifyInstance, root?: string): void {
+  const routes: { readonly path: RegExp; readonly methods: readonly string[] }[] = []
+  app.addHook('onRoute', ({ url, method }) => {
+    const path = new RegExp(`^${url.replaceAll('.', '\\.').replace(/:\w+/g, '[^/]+')}$`)
+    routes.push({ path, methods: [method].flat() })
+  })
+  app.setNotFoundHandler((request, reply) => {
+    const [path = ''] = request.url.split('?')
+    const allowed = routes
+      .filter((route) => route.path.test(path))
+      .flatMap(({ methods }) => methods)
+    if (allowed.length === 0) {
+      return wantsPage(request)
+        ? sendMissingPage(reply, root)
+        : sendProblem(request, reply, { code: 'not_found' })
+    }
+    const allow = [...new Set(allowed)].sort().join(', ')
+    const detail = `${request.method} is not possible here. Use ${allow}.`
+    return sendProblem(request, reply.header('allow', allow), {
+      code: 'method_not_allowed',
+      detail,
     })
-    app.setNotFoundHandler((request, reply) => {
-      const [path = ''] = request.url.split('?')
-      const allowed = routes
-        .filter((route) => route.path.test(path))
-        .flatMap(({ methods }) => methods)
-      if (allowed.length === 0) {
-        return wantsPage(request)
-          ? sendMissingPage(reply, root)
-          : sendProblem(request, reply, { code: 'not_found' })
-      }
-      const allow = [...new Set(allowed)].sort().join(', ')
-      const detail = `${request.method} is not possible here. Use ${allow}.`
-      return sendProblem(request, reply.header('allow', allow), {
-        code: 'method_not_allowed',
-        detail,
-      })
-    })
-  },
-  { name: 'not-found' },
-)
+  })
+}

@@ -1,5 +1,5 @@
 import swagger from '@fastify/swagger'
-import fp from 'fastify-plugin'
+import type { FastifyInstance } from 'fastify'
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
 import packageJson from '../../../package.json' with { type: 'json' }
 import { CLOSE_CODES, frameSchemas } from '../../api/frames.ts'
@@ -30,59 +30,56 @@ WebSocket of a browser needs a ticket, \`POST /api/tickets\`. Bodies must be app
 `
 
 /** Describes the routes that are registered after it: at /openapi.json. */
-export const describeApi = fp(
-  async (app) => {
-    await app.register(swagger, {
-      openapi: {
-        openapi: '3.1.0',
-        info: {
-          title: 'retrAI',
-          version: packageJson.version,
-          description: DESCRIPTION,
-          license: { name: 'MIT', identifier: 'MIT' },
+export async function describeApi(app: FastifyInstance): Promise<void> {
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'retrAI',
+        version: packageJson.version,
+        description: DESCRIPTION,
+        license: { name: 'MIT', identifier: 'MIT' },
+      },
+      servers: [{ url: '/', description: 'This server' }],
+      tags: [
+        { name: 'runs', description: 'Start, read, and steer runs' },
+        { name: 'live', description: 'Watch runs while they work' },
+        { name: 'history', description: 'What happened in a run, and its state at any record' },
+        {
+          name: 'audit',
+          description: 'Signed proofs of what the log holds, and who read what',
         },
-        servers: [{ url: '/', description: 'This server' }],
-        tags: [
-          { name: 'runs', description: 'Start, read, and steer runs' },
-          { name: 'live', description: 'Watch runs while they work' },
-          { name: 'history', description: 'What happened in a run, and its state at any record' },
-          {
-            name: 'audit',
-            description: 'Signed proofs of what the log holds, and who read what',
-          },
-          { name: 'access', description: 'Tokens, roles and tickets of callers' },
-          { name: 'webhooks', description: 'Word of records, sent to an address' },
-          { name: 'goals', description: 'The goals that a run can have' },
-          { name: 'models', description: 'The models that a run can name' },
-          { name: 'health', description: 'For supervisors and load balancers' },
-        ],
-        security: [{}, { token: [] }],
-        components: {
-          securitySchemes: {
-            token: {
-              type: 'http',
-              scheme: 'bearer',
-              description: 'A token, if the server needs one',
-            },
+        { name: 'access', description: 'Tokens, roles and tickets of callers' },
+        { name: 'webhooks', description: 'Word of records, sent to an address' },
+        { name: 'goals', description: 'The goals that a run can have' },
+        { name: 'models', description: 'The models that a run can name' },
+        { name: 'health', description: 'For supervisors and load balancers' },
+      ],
+      security: [{}, { token: [] }],
+      components: {
+        securitySchemes: {
+          token: {
+            type: 'http',
+            scheme: 'bearer',
+            description: 'A token, if the server needs one',
           },
         },
       },
-      transform: jsonSchemaTransform,
-      transformObject: (document) =>
-        withOneName(withoutUnusedSchemas(jsonSchemaTransformObject(document))),
-    })
-    app.route({
-      method: 'GET',
-      url: '/openapi.json',
-      schema: { hide: true },
-      handler: async () => {
-        frameSchemas()
-        return app.swagger()
-      },
-    })
-  },
-  { name: 'descriptions' },
-)
+    },
+    transform: jsonSchemaTransform,
+    transformObject: (document) =>
+      withOneName(withoutUnusedSchemas(jsonSchemaTransformObject(document))),
+  })
+  app.route({
+    method: 'GET',
+    url: '/openapi.json',
+    schema: { hide: true },
+    handler: async () => {
+      frameSchemas()
+      return app.swagger()
+    },
+  })
+}
 
 const schemaRef = (name: string): string => `#/components/schemas/${name}`
 

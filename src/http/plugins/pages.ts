@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import fastifyStatic from '@fastify/static'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import fastify, { type FastifyInstance } from 'fastify'
-import fp from 'fastify-plugin'
 import { packageFolder } from '../../lib/paths.ts'
 import { sendProblem } from '../problems/problem.ts'
 
@@ -32,35 +31,32 @@ const CONSOLE_POLICY = pagePolicy()
 const PAGES = ['/', '/search', '/webhooks', '/runs/:run_id', '/server/:page']
 
 /** Serves the console at /. `root`: the folder of its build. */
-export const serveConsole = fp<{ readonly root?: string }>(
-  async (app, { root = BUILT }) => {
-    await app.register(async (console) => {
-      console.addHook('onRequest', async (_request, reply) => {
-        reply.header('content-security-policy', CONSOLE_POLICY)
-      })
-      for (const url of PAGES) {
-        console.route({
-          method: 'GET',
-          url,
-          schema: { hide: true },
-          handler: (_request, reply) => sendPage(reply, root),
-        })
-      }
-      await console.register(fastifyStatic, {
-        root: `${root}assets/`,
-        prefix: '/assets/',
-        // Their names hold a hash of what is in them.
-        immutable: true,
-        maxAge: '1y',
-        schemaHide: true,
-        decorateReply: false,
-        // The build has compressed them already.
-        preCompressed: true,
-      })
+export async function serveConsole(app: FastifyInstance, root = BUILT): Promise<void> {
+  await app.register(async (console) => {
+    console.addHook('onRequest', async (_request, reply) => {
+      reply.header('content-security-policy', CONSOLE_POLICY)
     })
-  },
-  { name: 'console' },
-)
+    for (const url of PAGES) {
+      console.route({
+        method: 'GET',
+        url,
+        schema: { hide: true },
+        handler: (_request, reply) => sendPage(reply, root),
+      })
+    }
+    await console.register(fastifyStatic, {
+      root: `${root}assets/`,
+      prefix: '/assets/',
+      // Their names hold a hash of what is in them.
+      immutable: true,
+      maxAge: '1y',
+      schemaHide: true,
+      decorateReply: false,
+      // The build has compressed them already.
+      preCompressed: true,
+    })
+  })
+}
 
 /** Whether a person with a browser opens an address that does not belong to the API. */
 export const wantsPage = ({ method, url, headers }: FastifyRequest): boolean =>
@@ -92,30 +88,27 @@ const NOT_BUILT = `<!doctype html>
  * Serves the description as a page, at /docs. Everything that the page needs comes from this server. It is several
  * megabytes of script, so the server loads it with the first request for it.
  */
-export const serveDocs = fp(
-  async (app) => {
-    let docs: Promise<FastifyInstance> | null = null
-    // A process without a free file descriptor cannot import a module: the next request tries again.
-    const onFailure = (cause: unknown): never => {
-      docs = null
-      throw cause
-    }
-    for (const url of ['/docs', '/docs/*']) {
-      app.route({
-        method: 'GET',
-        url,
-        schema: { hide: true },
-        handler: async (request, reply) => {
-          docs ??= buildDocs().catch(onFailure)
-          const answer = await (await docs).inject({ method: 'GET', url: request.url })
-          if (answer.statusCode === 404) return sendProblem(request, reply, { code: 'not_found' })
-          return reply.code(answer.statusCode).headers(answer.headers).send(answer.rawPayload)
-        },
-      })
-    }
-  },
-  { name: 'docs-page', dependencies: ['descriptions'] },
-)
+export function serveDocs(app: FastifyInstance): void {
+  let docs: Promise<FastifyInstance> | null = null
+  // A process without a free file descriptor cannot import a module: the next request tries again.
+  const onFailure = (cause: unknown): never => {
+    docs = null
+    throw cause
+  }
+  for (const url of ['/docs', '/docs/*']) {
+    app.route({
+      method: 'GET',
+      url,
+      schema: { hide: true },
+      handler: async (request, reply) => {
+        docs ??= buildDocs().catch(onFailure)
+        const answer = await (await docs).inject({ method: 'GET', url: request.url })
+        if (answer.statusCode === 404) return sendProblem(request, reply, { code: 'not_found' })
+        return reply.code(answer.statusCode).headers(answer.headers).send(answer.rawPayload)
+      },
+    })
+  }
+}
 
 /** An app of its own, because an app that listens accepts no more plugins. */
 async function buildDocs(): Promise<FastifyInstance> {

@@ -1,7 +1,6 @@
 import type { ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
-import type { FastifyRequest } from 'fastify'
-import fp from 'fastify-plugin'
+import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Result } from 'neverthrow'
 import { type Permission, roleMay, rolesThatMay } from '../../api/auth.ts'
 import type { Problem } from '../../api/problems.ts'
@@ -32,16 +31,13 @@ declare module 'fastify' {
 }
 
 /** Fails the start if a route under /api names no permission, so that no route is open by mistake. */
-export const requirePermissions = fp(
-  async (app) => {
-    app.addHook('onRoute', ({ url, method, config }) => {
-      if (config?.needs === undefined && /^\/api(\/|$)/.test(url)) {
-        throw new Error(`the route ${String(method)} ${url} names no permission`)
-      }
-    })
-  },
-  { name: 'permissions' },
-)
+export function requirePermissions(app: FastifyInstance): void {
+  app.addHook('onRoute', ({ url, method, config }) => {
+    if (config?.needs === undefined && /^\/api(\/|$)/.test(url)) {
+      throw new Error(`the route ${String(method)} ${url} names no permission`)
+    }
+  })
+}
 
 /**
  * Guards every request, WebSocket upgrades included, before anything else handles it. This server runs commands
@@ -49,35 +45,31 @@ export const requirePermissions = fp(
  * name (Origin, Sec-Fetch-Site) nor under a name that leads to this server (Host). Then it admits callers with the
  * permission of the route. A route without a permission is open to everybody.
  */
-export const security = fp<{ readonly auth: Auth }>(
-  async (app, { auth }) => {
-    app.decorateRequest('caller', null)
-    app.addHook('onRequest', async (request, reply) => {
-      reply.headers(SECURITY_HEADERS)
-      // The framework makes this object each time it is asked.
-      const { url: route, config } = request.routeOptions
-      const refused = refusalOf(request, route, auth.guarded)
-      if (refused !== null) return sendProblem(request, reply, refused)
-      const { needs } = config
-      if (needs === undefined) return
-      const caller = await identify(request, auth)
-      if (caller.isOk()) request.caller = caller.value
-      const problem = admission(caller, needs)
-      if (problem === null) return
-      if (problem.code === 'unauthenticated') {
-        reply.header('www-authenticate', 'Bearer realm="retrai"')
-      }
-      return sendProblem(request, reply, problem)
-    })
-    app.addHook('onSend', (request, { raw }, payload, done) => {
-      if (request.caller !== null && payload instanceof Readable)
-        cutAtEnd(request.caller.lifetime, raw)
-      done()
-    })
-  },
-  // If a hook refuses an upgrade, the plugin of WebSockets closes the connection, so that plugin must come first.
-  { name: 'security', dependencies: ['connection-limits', '@fastify/websocket'] },
-)
+export function guard(app: FastifyInstance, auth: Auth): void {
+  app.decorateRequest('caller', null)
+  app.addHook('onRequest', async (request, reply) => {
+    reply.headers(SECURITY_HEADERS)
+    // The framework makes this object each time it is asked.
+    const { url: route, config } = request.routeOptions
+    const refused = refusalOf(request, route, auth.guarded)
+    if (refused !== null) return sendProblem(request, reply, refused)
+    const { needs } = config
+    if (needs === undefined) return
+    const caller = await identify(request, auth)
+    if (caller.isOk()) request.caller = caller.value
+    const problem = admission(caller, needs)
+    if (problem === null) return
+    if (problem.code === 'unauthenticated') {
+      reply.header('www-authenticate', 'Bearer realm="retrai"')
+    }
+    return sendProblem(request, reply, problem)
+  })
+  app.addHook('onSend', (request, { raw }, payload, done) => {
+    if (request.caller !== null && payload instanceof Readable)
+      cutAtEnd(request.caller.lifetime, raw)
+    done()
+  })
+}
 
 /** Whether WebSockets may be opened at a route. */
 const isOfSockets = (route: string): boolean => /^\/api\/ws\b/.test(route)

@@ -1,11 +1,11 @@
 import { isUtf8 } from 'node:buffer'
 import type {
+  FastifyInstance,
   FastifyReply,
   FastifyRequest,
   FastifySchemaCompiler,
   preValidationHookHandler,
 } from 'fastify'
-import fp from 'fastify-plugin'
 import * as z from 'zod'
 import { RunId } from '../../api/fields.ts'
 import type { FieldProblem, Problem } from '../../api/problems.ts'
@@ -99,17 +99,14 @@ declare module 'fastify' {
 }
 
 /** Refuses an address under /api/runs/{run_id} whose id is not a UUID, or that of a run which was removed: there is no such run. */
-export const runParams = fp<Pick<AppDeps, 'retention'>>(
-  async (app, { retention }) => {
-    app.decorateRequest('runId', '')
-    app.addHook('onRoute', (route) => {
-      if (!route.url.startsWith('/api/runs/:run_id')) return
-      // After validation, so that fields that are not valid are reported first.
-      route.preHandler = [readRunId(retention), ...[route.preHandler ?? []].flat()]
-    })
-  },
-  { name: 'run-params', dependencies: ['security'] },
-)
+export function readRunIds(app: FastifyInstance, retention: AppDeps['retention']): void {
+  app.decorateRequest('runId', '')
+  app.addHook('onRoute', (route) => {
+    if (!route.url.startsWith('/api/runs/:run_id')) return
+    // After validation, so that fields that are not valid are reported first.
+    route.preHandler = [readRunId(retention), ...[route.preHandler ?? []].flat()]
+  })
+}
 
 const OfRun = z.object({ run_id: RunId })
 
@@ -170,33 +167,30 @@ const MAX_DEPTH = 64
  * Accepts only bodies that are declared as JSON: a browser does not send these to another origin without asking first.
  * An empty body counts as none. A body that is not UTF-8 is refused, because the log would hold a different text.
  */
-export const acceptJsonOnly = fp(
-  async (app) => {
-    const parseJson = app.getDefaultJsonParser('error', 'error')
-    app.removeAllContentTypeParsers()
-    app.addContentTypeParser<Buffer>(
-      'application/json',
-      { parseAs: 'buffer' },
-      (request, body, done) => {
-        if (body.length === 0) return done(null, undefined)
-        const unread = unreadable(request, body)
-        if (unread !== null) return done(new ProblemError(unread))
-        const text = body.toString()
-        void parseJson(request, text, (error, parsed) => {
-          if (error) return done(error)
-          try {
-            const value = sound(parsed, '', 0)
-            refuseRepeatedNames(text, parsed)
-            done(null, value)
-          } catch (refused) {
-            done(refused instanceof Error ? refused : new Error(String(refused)))
-          }
-        })
-      },
-    )
-  },
-  { name: 'json-bodies' },
-)
+export function acceptJsonOnly(app: FastifyInstance): void {
+  const parseJson = app.getDefaultJsonParser('error', 'error')
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser<Buffer>(
+    'application/json',
+    { parseAs: 'buffer' },
+    (request, body, done) => {
+      if (body.length === 0) return done(null, undefined)
+      const unread = unreadable(request, body)
+      if (unread !== null) return done(new ProblemError(unread))
+      const text = body.toString()
+      void parseJson(request, text, (error, parsed) => {
+        if (error) return done(error)
+        try {
+          const value = sound(parsed, '', 0)
+          refuseRepeatedNames(text, parsed)
+          done(null, value)
+        } catch (refused) {
+          done(refused instanceof Error ? refused : new Error(String(refused)))
+        }
+      })
+    },
+  )
+}
 
 /** Why a body cannot be read as text; null if it can. */
 function unreadable({ headers }: FastifyRequest, body: Buffer): Problem | null {

@@ -5,12 +5,13 @@ import { RUN_STATUSES } from '../../api/records.ts'
 import { RUN_STREAM_PREFIX } from '../../log/run-log.ts'
 import { logPages } from '../../log/stream-pages.ts'
 import type { AppDeps } from '../deps.ts'
+import type { Live } from '../live/live.ts'
 import { described, operation } from '../operation.ts'
 
 type Prometheus = typeof import('prom-client')
 
 /** Measures the server, for Prometheus. */
-export function metrics(app: FastifyInstance, deps: AppDeps): void {
+export function metrics(app: FastifyInstance, deps: AppDeps, { sockets }: Live): void {
   let ofServer: Registry | null = null
   operation(app, 'GET /metrics', {
     needs: 'runs:read',
@@ -23,7 +24,7 @@ export function metrics(app: FastifyInstance, deps: AppDeps): void {
     handle: async (_request, reply) => {
       // Loaded only here, so that a server whose metrics nobody reads does not wait for it.
       const prometheus = await import('prom-client')
-      ofServer ??= measure(prometheus, app, deps)
+      ofServer ??= measure(prometheus, deps, sockets)
       const texts = await Promise.all([ofProcess(prometheus).metrics(), ofServer.metrics()])
       return reply.type(ofServer.contentType).send(texts.join('\n'))
     },
@@ -43,8 +44,8 @@ function ofProcess({ Registry, collectDefaultMetrics }: Prometheus): Registry {
 /** `retrai_*`, read when they are asked for. */
 function measure(
   { Registry, Gauge, Counter }: Prometheus,
-  { live }: Pick<FastifyInstance, 'live'>,
   deps: AppDeps,
+  sockets: Live['sockets'],
 ): Registry {
   const registry = new Registry()
   const { readModel, commandsRunning = () => 0, webhookPending = () => 0 } = deps
@@ -92,7 +93,7 @@ function measure(
   counter('retrai_log_records_total', 'Records of runs', 'kind', { records: {} })
   const behind = `Records that lists and states do not show yet; more than ${MOST_BEHIND} are not counted`
   gauge('retrai_read_model_behind_records', behind, () => recordsBehind(deps))
-  gauge('retrai_sockets', 'Open WebSockets', () => live.sockets.count)
+  gauge('retrai_sockets', 'Open WebSockets', () => sockets.count)
   gauge('retrai_commands_running', 'Commands of agents and checks', commandsRunning)
   gauge('retrai_webhook_pending', 'Deliveries of webhooks that are due', webhookPending)
   return registry

@@ -71,7 +71,7 @@ describe('answers', () => {
 
   test('keep their entity tag, which names a revision', async () => {
     const app = fastify()
-    await app.register(compressAnswers)
+    compressAnswers(app)
     app.get('/', (_request, reply) => reply.header('etag', '"7"').send({ text: 'x'.repeat(1024) }))
     const tagOf = async (accepted: string) => {
       const answer = await app.inject({ url: '/', headers: { 'accept-encoding': accepted } })
@@ -94,7 +94,7 @@ describe('a stream', () => {
   /** A server of one stream, whose lines are made by `lines`. */
   async function serve(lines: () => AsyncGenerator<string>): Promise<number> {
     const app = fastify()
-    await app.register(compressAnswers)
+    compressAnswers(app)
     app.get('/', (_request, reply) =>
       reply.type('application/x-ndjson').send(Readable.from(lines(), { objectMode: false })),
     )
