@@ -1,14 +1,14 @@
 import { readdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import { err, type Result } from 'neverthrow'
-import type { Checkpoint } from '../api/audit.ts'
 import { CHECKPOINT_STREAM } from '../audit/checkpoints/checkpoint-stream.ts'
 import { readKeptCheckpoints } from '../audit/checkpoints/kept-checkpoints.ts'
 import { readPublishedKeys } from '../audit/keyring.ts'
 import { ledgerOf } from '../audit/ledgers.ts'
-import { knownKeys, NO_ANCHORS, type TrustAnchors } from '../audit/public-keys.ts'
+import { knownKeys } from '../audit/public-keys.ts'
 import type { LiveReport } from '../audit/verify/live-report.ts'
 import { verifyStore } from '../audit/verify/verify-store.ts'
+import type { Demands } from '../audit/verify/witness-check.ts'
 import { COSIGNATURE_STREAM } from '../audit/witness/cosignatures.ts'
 import { LOG_ID_STREAM, SERVERS_STREAM } from '../log/log-identity.ts'
 import { artifactOfStream, RUN_STREAM_PREFIX, runIdOf } from '../log/run-log.ts'
@@ -19,12 +19,9 @@ import { foreignParts, openReadableLog } from '../store/embedded/existing-log.ts
 import { readableArtifacts } from './open-artifacts.ts'
 import type { ArtifactSettings } from './read-settings.ts'
 
-type Options = {
+type Options = Demands & {
   readonly dataDir: string
   readonly artifacts: ArtifactSettings
-  /** A checkpoint that the reader has kept; null without one. */
-  readonly kept?: Checkpoint | null
-  readonly anchors?: TrustAnchors
   /** Gives the pages of the log, for example more slowly. */
   readonly paced?: (pages: LogPages) => LogPages
 }
@@ -33,13 +30,12 @@ type Options = {
 export async function verifyFolder({
   dataDir,
   artifacts,
-  kept = null,
-  anchors = NO_ANCHORS,
   paced = (pages) => pages,
+  ...demands
 }: Options): Promise<Result<LiveReport, string>> {
   const own = await readPublishedKeys(join(dataDir, 'keys'))
   if (own.isErr()) return err(own.error.message)
-  const keys = new Map([...knownKeys(own.value), ...anchors.keys])
+  const keys = new Map([...knownKeys(own.value), ...(demands.anchors?.keys ?? [])])
   // Read before the log, so that the log has everything in them.
   const projected = readProjected(join(dataDir, 'read-model.sqlite'))
   const beside = await readKeptCheckpoints(dataDir)
@@ -57,7 +53,7 @@ export async function verifyFolder({
     if (source.isErr()) return err(source.error)
     const files = { projected, beside, foreign: foreign.value, artifacts: source.value }
     const store = { reader, pages: () => paced(reader.pages()), keys, ...files }
-    const verified = await verifyStore(store, kept, anchors)
+    const verified = await verifyStore(store, demands)
     const unverified = await unverifiedIn(dataDir)
     return verified.map((report) => ({ ...report, unverified }))
   } finally {

@@ -1,9 +1,9 @@
 import { createHash } from 'node:crypto'
 import type { ArtifactSource } from '../../artifacts/artifacts.ts'
 import { codeOf, messageOf } from '../../lib/message-of.ts'
-import type { LoadedRun } from '../../log/run-log.ts'
+import { type LoadedRun, streamOf } from '../../log/run-log.ts'
 import type { RecordedEvent } from '../../store/event-store.ts'
-import type { Finding } from './report.ts'
+import { type Finding, finding } from './report.ts'
 
 /** What a read model holds of one run. */
 type ProjectedRun = {
@@ -27,13 +27,17 @@ export const READ_MODEL = 'read model'
 /** Compares a read model with the log, while the log is read in order. */
 export class ProjectedCheck {
   readonly #projected: Projected
+  /** The streams of runs that were removed. The next start of a server removes them from the read model. */
+  readonly #gone: ReadonlySet<string>
   readonly #findings: Finding[] = []
   readonly #met = new Set<string>()
   #reached: boolean
 
-  constructor(projected: Projected) {
+  constructor(projected: Projected, gone: ReadonlySet<string>) {
+    const { last } = projected
     this.#projected = projected
-    this.#reached = projected.last === null
+    this.#gone = gone
+    this.#reached = last === null || gone.has(last.stream)
   }
 
   /** Notes a run after a record that holds. */
@@ -67,14 +71,14 @@ export class ProjectedCheck {
   findings(isBad: (runId: string) => boolean): Finding[] {
     if (!this.#reached) this.#add('changed', 'the log does not have the last record that it names')
     for (const [runId, { seq }] of this.#projected.runs) {
-      if (this.#met.has(runId) || isBad(runId)) continue
+      if (this.#met.has(runId) || isBad(runId) || this.#gone.has(streamOf(runId))) continue
       this.#add('added', `it names record ${seq} of run ${runId}, which the log does not have`)
     }
     return this.#findings
   }
 
   #add(problem: Finding['problem'], message: string): void {
-    this.#findings.push({ problem, where: READ_MODEL, seq: null, message })
+    this.#findings.push(finding(problem, READ_MODEL, message))
   }
 }
 

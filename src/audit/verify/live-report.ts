@@ -1,27 +1,24 @@
-import { type Checkpoint, type LedgerName, ledgerStream, type RunHead } from '../../api/audit.ts'
+import { ok } from 'neverthrow'
+import { type LedgerName, ledgerStream } from '../../api/audit.ts'
 import type { RunRemoval } from '../../api/retention.ts'
-import { REDACTION_STREAM } from '../../redaction/redaction.ts'
-import { RETENTION } from '../../retention/ledger.ts'
-import {
-  type LedgerSeals,
-  LedgersCheck,
-  ledgerOf,
-  subjectOf,
-  type VerifiedLedger,
-} from '../ledgers.ts'
-import { type KnownKeys, type Trust, type TrustAnchors, trustOf } from '../public-keys.ts'
+import { REDACTION_STREAM, Redaction } from '../../redaction/redaction.ts'
+import { RETENTION, RetentionEntry, RetentionIndex } from '../../retention/ledger.ts'
+import { type LedgerSeals, LedgersCheck, ledgerOf, type VerifiedLedger } from '../ledgers.ts'
+import { type KnownKeys, type Trust, trustOf } from '../public-keys.ts'
 import { FamilyCheck } from './family-check.ts'
+import { KeptHeads } from './kept-heads.ts'
 import { RedactionCheck } from './redaction-check.ts'
-import { Removals, removalProblem } from './removals.ts'
-import type {
-  FamilyReport,
-  Finding,
-  RedactionReport,
-  ReportedRedaction,
-  SeenCheckpoint,
+import {
+  type FamilyReport,
+  type Finding,
+  finding,
+  type RedactionReport,
+  type ReportedRedaction,
+  type SeenCheckpoint,
 } from './report.ts'
 import type { VerifiedCheckpoints } from './verify-checkpoints.ts'
-import type { BadRecord, StoredRecord, VerifiedRecord } from './verify-run.ts'
+import { type BadRecord, readStored, type StoredRecord, type VerifiedRecord } from './verify-run.ts'
+import type { Wanted } from './witness-check.ts'
 
 /** A key that has signed checkpoints; `own` if it belongs to the server that is verified. */
 type CheckpointSigner = {
@@ -63,11 +60,9 @@ export type LiveReport = {
   readonly findings: readonly Finding[]
 }
 
-/** Whom the reader trusts, and what else the report names. */
+/** What a reader wants, and what else the report names. */
 type Judging = Pick<LiveReport, 'artifacts' | 'read_model'> & {
-  readonly anchors: TrustAnchors
-  /** The checkpoint that the reader has kept; null without one. */
-  readonly kept: Checkpoint | null
+  readonly wanted: Wanted
   /** The keys of the server that is verified. */
   readonly own: KnownKeys
   /** Who has signed other things, such as exports. */
@@ -76,8 +71,8 @@ type Judging = Pick<LiveReport, 'artifacts' | 'read_model'> & {
 
 /** What is seen of all runs and ledgers, from the log of a store or from the exports of a server. */
 export class LiveCheck {
-  readonly removals = new Removals()
-  readonly family = new FamilyCheck(true, (runId) => this.removals.get(runId) !== undefined)
+  readonly retention = new RetentionIndex()
+  readonly family = new FamilyCheck(true, (runId) => this.retention.removals.has(runId))
   readonly redactions = new RedactionCheck()
   readonly ledgers: LedgersCheck
   /** What is wrong, apart from what is found at the end. */
@@ -110,11 +105,25 @@ export class LiveCheck {
   /** Takes the next entry of a ledger, or what is wrong with its line. As of `LedgersCheck`. */
   takeEntry(name: LedgerName, stored: StoredRecord | string): VerifiedLedger | null {
     const end = this.ledgers.take(name, stored)
-    if (end === null) return null
+    if (end === null || typeof stored === 'string') return end
     for (const heads of this.#heads) heads.see(ledgerStream(name), end.length - 1, end.head)
-    const bad = name === 'retention' && typeof stored !== 'string' && this.removals.take(stored)
-    if (bad) this.findings.push(bad)
+    const bad = this.#read(name, stored)
+    if (bad !== null) this.findings.push({ ...bad, where: `ledger ${name}` })
     return end
+  }
+
+  /** Takes what an entry says. @returns what is wrong with it although it holds */
+  #read(name: LedgerName, stored: StoredRecord): BadRecord | null {
+    const read =
+      name === 'retention'
+        ? readStored(stored, RETENTION.stream, RetentionEntry).map((it) => this.retention.add(it))
+        : name === 'redactions'
+          ? readStored(stored, REDACTION_STREAM, Redaction).map((it) => this.redactions.add(it))
+          : ok()
+    return read.match(
+      () => null,
+      (bad) => bad,
+    )
   }
 
   /** Notes a run that may have no record that holds. */
@@ -135,7 +144,16 @@ export class LiveCheck {
     return ledger === null ? (this.#lengths.get(id) ?? 0) : this.ledgers.lengthOf(ledger)
   }
 
-  report({ anchors, kept, own, signers = [], ...found }: Judging): LiveReport {
+  /** Runs that are here in spite of their removal. */
+  #notRemoved(): Finding[] {
+    const here = this.retention.removals.values().filter(({ run_id }) => this.lengthOf(run_id) > 0)
+    return [...here].map(({ run_id, entry }) => {
+      const message = `entry ${entry} of the ledger retention says that it was removed, and it is here. A server that starts on the log removes it`
+      return finding('unexpected', `run ${run_id}`, message)
+    })
+  }
+
+  report({ wanted: { anchors, kept, seen }, own, signers = [], ...found }: Judging): LiveReport {
     const { latest, wanted, signed, findings: ofCheckpoints } = this.#checkpoints
     const compared = [latest, wanted].flatMap((log) => log?.checkpoint ?? [])
     const statements = kept === null ? compared : [kept, ...compared]
@@ -145,10 +163,11 @@ export class LiveCheck {
     const findings = [
       ...this.findings,
       ...ledgers.findings,
-      ...this.#heads.flatMap((heads) => heads.findings(this.lengthOf, this.removals)),
-      ...this.removals.findings(this.lengthOf),
+      ...this.#heads.flatMap((heads) => heads.findings(this.lengthOf, this.retention)),
+      ...this.#notRemoved(),
       ...family.findings,
       ...ofCheckpoints,
+      ...(seen?.findings ?? []),
     ]
     const keys = [
       ...signers,
@@ -161,9 +180,10 @@ export class LiveCheck {
       holds: findings.length === 0,
       trust: trustOf(anchors, keys),
       runs: this.#lengths.size,
-      records: [...this.#lengths.values()].reduce((sum, length) => sum + length, 0),
+      records: this.#lengths.values().reduce((sum, length) => sum + length, 0),
       ledgers: ledgers.lengths,
-      removed: this.removals.all,
+      removed: [...this.retention.removals.values()],
+      ...(seen && { witnessed: seen.seen }),
       redacted,
       redacted_since: wanted && redacted.redactions.filter(({ entry }) => entry >= lastEntry),
       seals: ledgers.seals,
@@ -172,56 +192,5 @@ export class LiveCheck {
       signers: [...signed].map(([key, count]) => ({ key, own: own.has(key), checkpoints: count })),
       findings,
     }
-  }
-}
-
-/** Compares runs and ledgers, record by record, with what a checkpoint says of them. */
-export class KeptHeads {
-  readonly #heads: ReadonlyMap<string, RunHead>
-  readonly #source: string
-  readonly #met = new Set<string>()
-  readonly #findings: Finding[] = []
-
-  /** @param source where the heads come from, for messages */
-  constructor(heads: ReadonlyMap<string, RunHead>, source: string) {
-    this.#heads = heads
-    this.#source = source
-  }
-
-  /** Notes a record that holds. @param id as of `RunHead` */
-  see(id: string, seq: number, hash: string): void {
-    const kept = this.#heads.get(id)
-    if (kept?.length !== seq + 1) return
-    this.#met.add(id)
-    if (hash === kept.head) return
-    const message = `its hash is ${hash}, and ${kept.head} in ${this.#source}: all of it was rewritten`
-    this.#findings.push({ problem: 'changed', where: subjectOf(id), seq, message })
-  }
-
-  /**
-   * What does not fit, after all runs were seen.
-   * @param lengthOf how many records of a run or ledger hold; 0 if it does not exist
-   */
-  findings(lengthOf: (runId: string) => number, removals: Removals): Finding[] {
-    const covered = this.#heads.get(RETENTION.stream)?.length ?? 0
-    const missing = [...this.#heads.values()].filter(({ run_id }) => !this.#met.has(run_id))
-    return [
-      ...this.#findings,
-      ...missing.flatMap((head): Finding[] => {
-        const { run_id, length } = head
-        const seq = lengthOf(run_id)
-        const removal = removals.get(run_id)
-        if (removal !== undefined && seq === 0) {
-          const message = removalProblem(removal, head, covered)
-          return message === null
-            ? []
-            : [{ problem: 'changed', where: subjectOf(run_id), seq: null, message }]
-        }
-        const now =
-          seq === 0 ? 'does not exist now: it was dropped' : `has ${seq}: its end was cut off`
-        const message = `it had ${length} records in ${this.#source}, and ${now}`
-        return [{ problem: 'missing', where: subjectOf(run_id), seq, message }]
-      }),
-    ]
   }
 }

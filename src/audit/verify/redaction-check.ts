@@ -16,7 +16,8 @@ export class RedactionCheck {
     string,
     { readonly place: StringPlace; readonly commitment: string }
   >()
-  readonly #redactions: Logged<Redaction>[] = []
+  /** The entries of the ledger that hold. */
+  readonly entries: Logged<Redaction>[] = []
 
   /** Notes a record that holds. */
   see({ seq, record, meta }: Logged<{ readonly run_id: string }>): void {
@@ -29,22 +30,22 @@ export class RedactionCheck {
 
   /** Notes an entry of the ledger that holds. */
   add(redaction: Logged<Redaction>): void {
-    this.#redactions.push(redaction)
+    this.entries.push(redaction)
   }
 
   /** The place in the ledger of the last redaction that nobody has signed; -1 if all are signed. */
   get lastUnsigned(): number {
-    return this.#redactions.findLast(({ meta }) => meta.seal === undefined)?.seq ?? -1
+    return this.entries.findLast(({ meta }) => meta.seal === undefined)?.seq ?? -1
   }
 
   /** The keys that signed redactions. */
   get keys(): readonly string[] {
-    return this.#redactions.flatMap(({ meta }) => meta.seal?.key ?? [])
+    return this.entries.flatMap(({ meta }) => meta.seal?.key ?? [])
   }
 
   /** What is recorded about packs: which objects were removed, what is left of packs, and of which runs an import has not all. */
   get packs(): Record<'removed' | 'left' | 'absent', ReadonlySet<string>> {
-    const payloads = this.#redactions.map(({ record }) => record.payload)
+    const payloads = this.entries.map(({ record }) => record.payload)
     return {
       removed: new Set(payloads.flatMap(({ objects = [] }) => objects)),
       left: new Set(payloads.flatMap(({ replaced_by }) => replaced_by ?? [])),
@@ -54,7 +55,7 @@ export class RedactionCheck {
 
   /** Whether a redaction of any run deleted this artifact, or an import did not bring it. */
   hasDeleted(artifact: string): boolean {
-    return this.#redactions.some(({ record }) => record.payload.artifact === artifact)
+    return this.entries.some(({ record }) => record.payload.artifact === artifact)
   }
 
   /**
@@ -64,7 +65,7 @@ export class RedactionCheck {
   findings(lengthOf: (runId: string) => number): RedactionFinding[] {
     const recorded = new Map<string, Set<string>>()
     const found: RedactionFinding[] = []
-    for (const { record } of this.#redactions) {
+    for (const { record } of this.entries) {
       const { run_id: runId, seq, redacted } = record.payload
       for (const [pointer, commitment] of Object.entries(redacted)) {
         const key = keyOf({ runId, seq, pointer })
@@ -86,7 +87,7 @@ export class RedactionCheck {
   report(): RedactionReport {
     const places = [...this.#redacted.values()].map(({ place }) => place)
     const records = new Set(places.map(({ runId, seq }) => `${runId}/${seq}`)).size
-    const redactions = this.#redactions.filter(({ record }) => !record.payload.absent).map(reported)
+    const redactions = this.entries.filter(({ record }) => !record.payload.absent).map(reported)
     const artifacts = new Set(redactions.flatMap(({ artifact }) => artifact ?? [])).size
     return { strings: places.length, records, artifacts, redactions }
   }

@@ -26,6 +26,14 @@ export type Finding = {
   readonly message: string
 }
 
+/** @param seq of the record that it is about */
+export const finding = (
+  problem: Finding['problem'],
+  where: string,
+  message: string,
+  seq: number | null = null,
+): Finding => ({ problem, where, seq, message })
+
 /** Whether findings show that something does not hold, and not only that something could not be read. */
 export const isBroken = (findings: readonly Finding[]): boolean =>
   findings.some(({ problem }) => problem !== 'unreachable')

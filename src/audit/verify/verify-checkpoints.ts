@@ -1,12 +1,12 @@
 import type { KeyObject } from 'node:crypto'
-import { err, ok, type Result } from 'neverthrow'
+import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow'
 import type { Checkpoint, RunHead } from '../../api/audit.ts'
 import { GENESIS, uuidOfHash } from '../../log/chain.ts'
 import { canonicalText } from '../../log/commitment.ts'
 import { readLogId } from '../../log/log-identity.ts'
 import { streamOf } from '../../log/run-log.ts'
 import { eventAt, type StreamReader } from '../../log/stream-pages.ts'
-import { RETENTION, retentionIndexOf } from '../../retention/ledger.ts'
+import { retentionIndexOf } from '../../retention/ledger.ts'
 import {
   type CheckpointEntry,
   type CheckpointError,
@@ -15,10 +15,10 @@ import {
 } from '../checkpoints/checkpoint-stream.ts'
 import type { KeptCheckpoint } from '../checkpoints/kept-checkpoints.ts'
 import { leafOf, merkleRoot, sortedHeads } from '../checkpoints/merkle.ts'
-import { ledgerOf, subjectOf } from '../ledgers.ts'
+import { ledgerOf } from '../ledgers.ts'
 import { checkpointHash, checkSeal, type KnownKeys, knownKeys } from '../public-keys.ts'
-import { removalProblem } from './removals.ts'
-import type { Finding } from './report.ts'
+import { KeptHeads } from './kept-heads.ts'
+import { type Finding, finding } from './report.ts'
 
 /** What is wrong with the signature of a checkpoint; null if nothing is. */
 function sealFinding(checkpoint: Checkpoint, keys: KnownKeys): Finding | null {
@@ -28,27 +28,27 @@ function sealFinding(checkpoint: Checkpoint, keys: KnownKeys): Finding | null {
     seal === 'bad'
       ? `its signature is not from the key ${checkpoint.key}`
       : `nobody has published the key ${checkpoint.key}, so its signature cannot be verified`
-  return finding('signature', checkpoint, message)
+  return about('signature', checkpoint, message)
 }
 
 /** What is wrong if a checkpoint should follow another one, or be the first (null); null if nothing is. */
 function linkFinding(before: Checkpoint | null, checkpoint: Checkpoint): Finding | null {
   const number = before === null ? 0 : before.number + 1
   if (checkpoint.number !== number) {
-    return finding('missing', checkpoint, `number ${number} is expected in its place`)
+    return about('missing', checkpoint, `number ${number} is expected in its place`)
   }
   const previous = before === null ? GENESIS : checkpointHash(before)
   if (before !== null && before.log_id !== checkpoint.log_id) {
     const message = `it belongs to the log ${checkpoint.log_id}, and the previous one to ${before.log_id}`
-    return finding('changed', checkpoint, message)
+    return about('changed', checkpoint, message)
   }
   const unsigned = before?.unsigned_entries
   if (unsigned && canonicalText(unsigned) !== canonicalText(checkpoint.unsigned_entries ?? {})) {
     const message = 'it names other entries as unsigned than the checkpoint before it'
-    return finding('changed', checkpoint, message)
+    return about('changed', checkpoint, message)
   }
   if (checkpoint.previous === previous) return null
-  return finding('unlinked', checkpoint, 'it does not follow the checkpoint before it')
+  return about('unlinked', checkpoint, 'it does not follow the checkpoint before it')
 }
 
 /** What is wrong if checkpoints should be made over these runs. */
@@ -60,14 +60,13 @@ export async function rootFindings(...logs: readonly (CheckpointLog | null)[]): 
     const root = await merkleRoot(sortedHeads(heads.values()).map(leafOf))
     if (root.toString('hex') === checkpoint.root && heads.size === checkpoint.runs) continue
     const message = 'the runs that are listed for it do not give its root'
-    findings.push(finding('changed', checkpoint, message))
+    findings.push(about('changed', checkpoint, message))
   }
   return findings
 }
 
-function finding(problem: Finding['problem'], { number }: Checkpoint, message: string): Finding {
-  return { problem, where: `checkpoint ${number}`, seq: null, message }
-}
+const about = (problem: Finding['problem'], { number }: Checkpoint, message: string): Finding =>
+  finding(problem, `checkpoint ${number}`, message)
 
 export type VerifiedCheckpoints = {
   /** The given keys, and those that servers have published in the log. */
@@ -85,9 +84,9 @@ export type VerifiedCheckpoints = {
 function keptFinding(kept: Checkpoint, there: Checkpoint | null, keys: KnownKeys): Finding | null {
   const sealed = sealFinding(kept, keys)
   if (sealed !== null) return sealed
-  if (there === null) return finding('missing', kept, 'the store does not have it any more')
+  if (there === null) return about('missing', kept, 'the store does not have it any more')
   if (checkpointHash(there) === checkpointHash(kept)) return null
-  return finding('changed', kept, 'the store has another checkpoint under this number')
+  return about('changed', kept, 'the store has another checkpoint under this number')
 }
 
 /** What is wrong if the log does not have the checkpoint in a file beside it, or if nobody can know which one that was. */
@@ -95,10 +94,10 @@ export function lostFinding(kept: KeptCheckpoint): Finding {
   const { file, checkpoint } = kept
   if (checkpoint === null) {
     const message = `it must hold a checkpoint that the log has, and cannot be read (${kept.why}), so it is not known whether the log was put back to an older state. If somebody damaged it by mistake, delete that file`
-    return { problem: 'unreadable', where: file, seq: null, message }
+    return finding('unreadable', file, message)
   }
   const message = `the log does not have it, and ${file} beside the log does: the log was put back to an older state, or replaced. If somebody did that on purpose, delete that file`
-  return finding('missing', checkpoint, message)
+  return about('missing', checkpoint, message)
 }
 
 type VerifyOptions = {
@@ -178,7 +177,7 @@ export class CheckpointsCheck {
     const last = this.#last
     if (last !== null && logId !== undefined && last.log_id !== logId) {
       const message = `it belongs to the log ${last.log_id}, and the id of this log is ${logId ?? 'unknown'}`
-      this.#find(finding('changed', last, message))
+      this.#find(about('changed', last, message))
     }
     const wanted = this.#wanted
     const there = wanted?.checkpoint ?? null
@@ -203,39 +202,27 @@ export class CheckpointsCheck {
  * @param beside the checkpoints beside the log
  * @returns what is wrong, apart from the checkpoints that the log does not have: these are `lost`
  */
-export async function verifyHeads(
+export const verifyHeads = (
   store: StreamReader,
   keys: KnownKeys,
   beside: readonly KeptCheckpoint[],
-): Promise<Result<Pick<InLog, 'findings' | 'lost'>, string>> {
-  const checked = await verifyCheckpoints(store, keys, { beside })
-  if (checked.isErr()) return err(checked.error.message)
-  const { latest, lost } = checked.value
-  const findings = [...checked.value.findings]
-  const retention = await retentionIndexOf(store)
-  if (retention.isErr()) return err(retention.error.message)
-  const covered = latest?.heads.get(RETENTION.stream)?.length ?? 0
-  for (const leaf of latest?.heads.values() ?? []) {
-    const { run_id, length, head } = leaf
-    const stream = ledgerOf(run_id) === null ? streamOf(run_id) : run_id
-    const event = await eventAt(store, stream, length - 1)
-    if (event.isErr()) return err(event.error.message)
-    if (event.value?.id === uuidOfHash(head)) continue
-    const removal = event.value === null ? retention.value.removals.get(run_id) : undefined
-    const wrong = removal && removalProblem(removal, leaf, covered)
-    if (wrong === null) continue
-    if (wrong !== undefined) {
-      findings.push({ problem: 'changed', where: subjectOf(run_id), seq: null, message: wrong })
-      continue
+): ResultAsync<Pick<InLog, 'findings' | 'lost'>, CheckpointError> =>
+  safeTry(async function* () {
+    const { latest, lost, findings } = yield* await verifyCheckpoints(store, keys, { beside })
+    const named = latest?.heads ?? new Map<string, RunHead>()
+    const heads = new KeptHeads(named, 'the last checkpoint of this log')
+    const lengths = new Map<string, number>()
+    for (const { run_id, length, head } of named.values()) {
+      const stream = ledgerOf(run_id) === null ? streamOf(run_id) : run_id
+      const event = yield* eventAt(store, stream, length - 1)
+      if (event !== null) {
+        heads.see(run_id, length - 1, event.id === uuidOfHash(head) ? head : event.id)
+        continue
+      }
+      const end = yield* eventAt(store, stream, 'end')
+      lengths.set(run_id, end === null ? 0 : end.revision + 1)
     }
-    const [problem, message] =
-      event.value === null
-        ? ([
-            'missing',
-            'the last checkpoint names it: it was dropped, or its end was cut off',
-          ] as const)
-        : (['changed', 'this is not the record that the last checkpoint names'] as const)
-    findings.push({ problem, where: subjectOf(run_id), seq: length - 1, message })
-  }
-  return ok({ findings, lost })
-}
+    const retention = yield* retentionIndexOf(store)
+    const ofHeads = heads.findings((id) => lengths.get(id) ?? 0, retention)
+    return ok({ findings: [...findings, ...ofHeads], lost })
+  })

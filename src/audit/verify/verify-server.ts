@@ -1,43 +1,36 @@
-import type { Readable } from 'node:stream'
-import { err, ok, type Result, safeTry } from 'neverthrow'
+import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow'
 import * as z from 'zod'
-import { Checkpoint, LedgerProof, PublishedKeys, RunHead } from '../../api/audit.ts'
+import { type Checkpoint, LedgerProof, PublishedKeys } from '../../api/audit.ts'
 import { RunDetails, type RunSummary } from '../../api/runs.ts'
 import type { RunState } from '../../domain/state.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { canonicalText } from '../../log/commitment.ts'
 import { linesOf, readLine } from '../bundle/record-lines.ts'
 import { unpacked } from '../bundle/unpack.ts'
-import type { CheckpointLog } from '../checkpoints/checkpoint-stream.ts'
 import { ledgerOf } from '../ledgers.ts'
 import { checkSeal, type KnownKeys, knownKeys, type TrustAnchors } from '../public-keys.ts'
 import { READ_MODEL } from './beside-log.ts'
 import { LiveCheck, type LiveReport } from './live-report.ts'
-import type { Finding } from './report.ts'
+import { finding } from './report.ts'
+import {
+  read,
+  readCheckpoints,
+  type ServerReader,
+  shownByServer,
+  withRuns,
+} from './server-reader.ts'
 import { CheckpointsCheck, rootFindings, type VerifiedCheckpoints } from './verify-checkpoints.ts'
 import { verifyFolded } from './verify-store.ts'
-
-/** Why a server did not give something: `code` of its problem; null if it sent no problem document. */
-type ServerFailure = { readonly code: string | null; readonly message: string }
-
-/** What verification reads of a server. Errors are sentences for people. */
-export type ServerReader = {
-  /** @param path begins with a slash */
-  json<T>(path: string, schema: z.ZodType<T>): Promise<Result<T, ServerFailure>>
-  stream(path: string): Promise<Result<Readable, ServerFailure>>
-  /** All runs that the server lists, by id, newest first. */
-  runs(): Promise<Result<ReadonlyMap<string, RunSummary>, string>>
-  /** What the server should answer about a run. */
-  detailsOf(state: RunState): RunDetails
-}
+import { type Demands, wantedBy } from './witness-check.ts'
 
 /** Verifies all runs of a server by their exports, its ledgers, and its checkpoints. */
-export async function verifyServer(
+export function verifyServer(
   server: ServerReader,
-  kept: Checkpoint | null,
-  anchors: TrustAnchors,
-): Promise<Result<LiveReport, string>> {
+  demands: Demands = {},
+): ResultAsync<LiveReport, string> {
   return safeTry(async function* () {
+    const reader = yield* await wantedBy(demands, (trusted) => shownByServer(server, trusted))
+    const { anchors, kept } = reader
     const chain = yield* await readCheckpoints(server)
     const proofs = yield* await read(server, '/api/ledgers', z.array(LedgerProof))
     // Only now: another server that joins the log meanwhile publishes its key before it signs anything.
@@ -61,31 +54,8 @@ export async function verifyServer(
     }
     for (const proof of proofs) yield* await verifyLedger(server, check, proof, keys)
     const { artifacts, answers: read_model, signers } = runs
-    return ok(check.report({ anchors, kept, own, signers, artifacts, read_model }))
+    return ok(check.report({ wanted: reader, own, signers, artifacts, read_model }))
   })
-}
-
-const read = async <T>(
-  server: ServerReader,
-  path: string,
-  schema: z.ZodType<T>,
-): Promise<Result<T, string>> => (await server.json(path, schema)).mapErr(({ message }) => message)
-
-/** All checkpoints of a server, oldest first. */
-export async function readCheckpoints(server: ServerReader): Promise<Result<Checkpoint[], string>> {
-  const chain: Checkpoint[] = []
-  for (;;) {
-    const after = chain.at(-1)?.number ?? -1
-    const path = `/api/checkpoints?limit=1000&after=${after}`
-    const page = await read(server, path, z.array(Checkpoint))
-    if (page.isErr()) return err(page.error)
-    const [first] = page.value
-    if (first === undefined) return ok(chain)
-    if (first.number <= after) {
-      return err(`The server sends checkpoint ${first.number} after ${after}.`)
-    }
-    chain.push(...page.value)
-  }
 }
 
 /** Verifies the chain of checkpoints, and the runs of the last one and of the one that the reader kept. */
@@ -101,33 +71,11 @@ async function verifyChain(
   }
   const { findings, ...checked } = check.finish()
   return safeTry(async function* () {
-    // The server gives the runs of a checkpoint apart from it.
     const latest = yield* await withRuns(server, checked.latest)
     const wanted = yield* await withRuns(server, checked.wanted)
     const roots = await rootFindings(latest, wanted)
     return ok({ ...checked, latest, wanted, findings: [...findings, ...roots] })
   })
-}
-
-async function withRuns(
-  server: ServerReader,
-  log: CheckpointLog | null,
-): Promise<Result<CheckpointLog | null, string>> {
-  if (log === null) return ok(null)
-  const got = await server.stream(`/api/checkpoints/${log.checkpoint.number}/runs`)
-  if (got.isErr()) return err(got.error.message)
-  const heads = new Map<string, RunHead>()
-  try {
-    for await (const texts of linesOf(got.value)) {
-      for (const text of texts) {
-        const head = RunHead.parse(JSON.parse(text ?? ''))
-        heads.set(head.run_id, head)
-      }
-    }
-    return ok({ ...log, heads })
-  } catch (cause) {
-    return err(`The runs of a checkpoint cannot be read: ${String(cause)}`)
-  }
 }
 
 type Given = {
@@ -155,19 +103,15 @@ class RunsCheck {
     const got = await server.stream(`/api/runs/${runId}/export`)
     if (got.isErr()) {
       const { code, message } = got.error
-      if (code === 'damaged_record') this.#find('unreadable', where, message)
-      // If a run is gone, the checkpoint that names it reports that.
-      // The ledger must say that it was removed.
-      const isGone = code === 'run_not_found' || code === 'run_removed'
-      return code === 'damaged_record' || isGone ? ok() : err(message)
+      if (code === 'damaged_record') check.findings.push(finding('unreadable', where, message))
+      // If a run is gone, the checkpoint that names it reports that, unless the ledger says that it was removed.
+      const isNone = ['damaged_record', 'run_not_found', 'run_removed'].includes(code ?? '')
+      return isNone ? ok() : err(message)
     }
     const { report, folded } = await verifyFolded(unpacked(got.value), {
-      ...{ anchors, family: check.family },
+      anchors,
+      family: check.family,
       onRecord: (record) => check.see(record),
-      // Without the redactions of other runs, which deleted an artifact that both name.
-      onRedaction: (redaction) => {
-        if (redaction.record.payload.run_id === runId) check.redactions.add(redaction)
-      },
     })
     // A server breaks an export off if it cannot read the rest of it. That is not a finding about the run.
     const { errored } = got.value
@@ -176,10 +120,11 @@ class RunsCheck {
     this.artifacts += report.artifacts
     if (report.key !== null) this.signers.add(report.key)
     if (report.run_id !== null && report.run_id !== runId) {
-      this.#find('unexpected', where, `the server sends the run ${report.run_id} instead`)
+      const message = `the server sends the run ${report.run_id} instead`
+      check.findings.push(finding('unexpected', where, message))
     }
-    for (const finding of report.findings) {
-      check.findings.push({ ...finding, where: `${where}, ${finding.where}` })
+    for (const each of report.findings) {
+      check.findings.push({ ...each, where: `${where}, ${each.where}` })
     }
     return report.holds && folded !== null ? this.#compare(folded.state) : ok()
   }
@@ -187,7 +132,7 @@ class RunsCheck {
   /** Compares the answers of the server about a run, which come from its read model, with the records. */
   async #compare(state: RunState): Promise<Result<void, string>> {
     const { runId, seq } = state
-    const { server, listed: all } = this.#given
+    const { server, check, listed: all } = this.#given
     const got = await server.json(`/api/runs/${runId}`, RunDetails)
     // It may have been removed since its export.
     if (got.isErr() && got.error.code === 'run_removed') return ok()
@@ -195,7 +140,7 @@ class RunsCheck {
     this.answers += 1
     const expected = server.detailsOf(state)
     const find = (problem: string) =>
-      this.#find('changed', READ_MODEL, `run ${runId}: the ${problem}`)
+      check.findings.push(finding('changed', READ_MODEL, `run ${runId}: the ${problem}`))
     if (got.isErr()) find('server answers that there is no such run')
     else {
       // Whether its origin was redacted, or it is on hold, is not in its own records.
@@ -215,10 +160,6 @@ class RunsCheck {
       find('list of runs does not match the records')
     }
     return ok()
-  }
-
-  #find(problem: Finding['problem'], where: string, message: string): void {
-    this.#given.check.findings.push({ problem, where, seq: null, message })
   }
 }
 
@@ -241,15 +182,18 @@ async function verifyLedger(
       if (entry?.length === length) signed = entry.head
     }
   }
-  const found = (problem: Finding['problem'], seq: number | null, message: string) =>
-    findings.push({ problem, where: `ledger ${ledger}`, seq, message })
+  const where = `ledger ${ledger}`
   if (checkSeal(proof, keys) !== 'good') {
-    found('signature', null, `its proof is not signed by the key ${key}, or the key is not known`)
+    const message = `its proof is not signed by the key ${key}, or the key is not known`
+    findings.push(finding('signature', where, message))
   }
   if (ledgers.isBad(ledger) || signed === head) return ok()
   if (signed !== null) {
     const message = `its hash is ${signed}, and ${head} is signed: the whole ledger was rewritten`
-    found('changed', length - 1, message)
-  } else found('missing', ledgers.lengthOf(ledger), `${length} entries are signed, not fewer`)
+    findings.push(finding('changed', where, message, length - 1))
+  } else {
+    const message = `${length} entries are signed, not fewer`
+    findings.push(finding('missing', where, message, ledgers.lengthOf(ledger)))
+  }
   return ok()
 }

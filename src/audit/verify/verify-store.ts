@@ -1,17 +1,14 @@
-import { err, ok, type Result } from 'neverthrow'
-import type { Checkpoint } from '../../api/audit.ts'
+import { ok, type ResultAsync, safeTry } from 'neverthrow'
 import type { ArtifactSource } from '../../artifacts/artifacts.ts'
 import { allArtifactsOf } from '../../domain/named-artifacts.ts'
-import type { Logged } from '../../log/chain.ts'
 import { type LoadedRun, RUN_STREAM_PREFIX, runIdOf, streamOf } from '../../log/run-log.ts'
 import { eventAt, type LogPages, type StreamReader } from '../../log/stream-pages.ts'
-import type { Redaction } from '../../redaction/redaction.ts'
 import { retentionIndexOf } from '../../retention/ledger.ts'
 import type { RecordedEvent, StoreFailure } from '../../store/event-store.ts'
 import type { BundlePart } from '../bundle/bundle-format.ts'
 import type { KeptCheckpoint } from '../checkpoints/kept-checkpoints.ts'
 import { ledgerOf } from '../ledgers.ts'
-import { type KnownKeys, NO_ANCHORS } from '../public-keys.ts'
+import type { KnownKeys } from '../public-keys.ts'
 import { foldStored, storedRecord } from '../stored-events.ts'
 import {
   type NamedArtifact,
@@ -20,11 +17,11 @@ import {
   verifyArtifacts,
 } from './beside-log.ts'
 import { LiveCheck, type LiveReport } from './live-report.ts'
-import { readRedaction } from './redaction-check.ts'
-import type { BundleReport } from './report.ts'
+import { type BundleReport, finding } from './report.ts'
 import { type VerifyOptions, verifyBundle } from './verify-bundle.ts'
-import { lostFinding, type VerifiedCheckpoints, verifyCheckpoints } from './verify-checkpoints.ts'
+import { lostFinding, verifyCheckpoints } from './verify-checkpoints.ts'
 import { type BadRecord, type VerifiedRun, verifyRecord } from './verify-run.ts'
+import { type Demands, shownByLog, wantedBy } from './witness-check.ts'
 
 export type VerifiableStore = {
   readonly reader: StreamReader
@@ -47,139 +44,112 @@ const LOG_FILE = 'log.sqlite'
  * Verifies all runs and ledgers of a store in one pass, each up to its first bad record, and compares them with its
  * checkpoints and its read model.
  */
-export async function verifyStore(
+export const verifyStore = (
   store: VerifiableStore,
-  kept: Checkpoint | null = null,
-  anchors = NO_ANCHORS,
-): Promise<Result<LiveReport, string>> {
-  const { keys, beside = [], foreign = [], projected } = store
-  const checkpoints = await verifyCheckpoints(store.reader, keys, { kept, beside })
-  if (checkpoints.isErr()) return err(checkpoints.error.message)
-  const removed = await removedFrom(store.reader)
-  if (removed.isErr()) return err(removed.error.message)
-  const log = new LogCheck(checkpoints.value, projected && without(projected, removed.value))
-  for await (const page of store.pages()) {
-    if (page.isErr()) return err(page.error.message)
-    for (const event of page.value) if (!removed.value.has(event.stream)) log.take(event)
-  }
-  const { all } = log
-  all.findings.push(
-    ...checkpoints.value.lost.map(lostFinding),
-    ...foreign.map((message) => {
-      return { problem: 'unexpected', where: LOG_FILE, seq: null, message } as const
-    }),
-  )
-  const artifacts = await log.finish(store.artifacts)
-  const read_model = projected === null ? null : projected.runs.size
-  return ok(all.report({ anchors, kept, own: keys, artifacts, read_model }))
-}
+  demands: Demands = {},
+): ResultAsync<LiveReport, string> =>
+  safeTry(async function* () {
+    const { reader, keys, beside = [], foreign = [], projected } = store
+    const wanted = yield* await wantedBy(demands, () => shownByLog(reader))
+    const checkpoints = yield* (
+      await verifyCheckpoints(reader, keys, { kept: wanted.kept, beside })
+    ).mapErr(({ message }) => message)
+    const gone = yield* removedFrom(reader).mapErr(({ message }) => message)
+    const check = new LiveCheck(checkpoints, 'this log')
+    const log = new LogCheck(check, projected && new ProjectedCheck(projected, gone))
+    for await (const page of store.pages()) {
+      const events = yield* page.mapErr(({ message }) => message)
+      for (const event of events) if (!gone.has(event.stream)) log.take(event)
+    }
+    check.findings.push(
+      ...checkpoints.lost.map(lostFinding),
+      ...foreign.map((message) => finding('unexpected', LOG_FILE, message)),
+    )
+    const artifacts = await log.finish(store.artifacts)
+    const read_model = projected?.runs.size ?? null
+    return ok(check.report({ wanted, own: keys, artifacts, read_model }))
+  })
 
 /** The streams of runs that the ledger says were removed, and that are gone: an EventStoreDB still delivers them. */
-async function removedFrom(reader: StreamReader): Promise<Result<Set<string>, StoreFailure>> {
-  const index = await retentionIndexOf(reader)
-  if (index.isErr()) return err(index.error)
-  const gone = new Set<string>()
-  for (const runId of index.value.removals.keys()) {
-    const last = await eventAt(reader, streamOf(runId), 'end')
-    if (last.isErr()) return err(last.error)
-    if (last.value === null) gone.add(streamOf(runId))
-  }
-  return ok(gone)
-}
-
-/** The read model, without what the next start of a server removes from it. */
-function without(projected: Projected, gone: ReadonlySet<string>): Projected {
-  const runs = [...projected.runs].filter(([runId]) => !gone.has(streamOf(runId)))
-  const { last } = projected
-  const isGone = last !== null && gone.has(last.stream)
-  return { ...projected, runs: new Map(runs), last: isGone ? null : last }
-}
+const removedFrom = (reader: StreamReader): ResultAsync<ReadonlySet<string>, StoreFailure> =>
+  safeTry(async function* () {
+    const { removals } = yield* retentionIndexOf(reader)
+    const gone = new Set<string>()
+    for (const stream of removals.keys().map(streamOf)) {
+      if ((yield* eventAt(reader, stream, 'end')) === null) gone.add(stream)
+    }
+    return ok(gone)
+  })
 
 /** A run as far as it holds, for the verifier and as a server folds it. */
 type RunCheck = { readonly run: VerifiedRun; readonly folded: LoadedRun }
 
 /** Gets the events of a log in order. */
 class LogCheck {
-  readonly all: LiveCheck
+  readonly #all: LiveCheck
   readonly #projected: ProjectedCheck | null
-  readonly #runs = new Map<string, RunCheck>()
-  /** Runs that have a record that does not hold. */
-  readonly #bad = new Set<string>()
+  /** Null for a run that has a record that does not hold. */
+  readonly #runs = new Map<string, RunCheck | null>()
   /** Artifacts that records name, each with the first record that names it. */
   readonly #named = new Map<string, NamedArtifact>()
 
-  constructor(checkpoints: VerifiedCheckpoints, projected: Projected | null) {
-    this.all = new LiveCheck(checkpoints, 'this log')
-    this.#projected = projected && new ProjectedCheck(projected)
+  constructor(all: LiveCheck, projected: ProjectedCheck | null) {
+    this.#all = all
+    this.#projected = projected
   }
 
   take(event: RecordedEvent): void {
     const { stream } = event
+    const ledger = ledgerOf(stream)
     if (stream.startsWith(RUN_STREAM_PREFIX)) this.#takeRecord(runIdOf(stream), event)
-    else this.#takeEntry(event)
+    else if (ledger !== null) this.#all.takeEntry(ledger, storedRecord(event))
     this.#projected?.reach(event, () => this.#runsThatHold())
   }
 
   #takeRecord(runId: string, event: RecordedEvent): void {
-    if (this.#bad.has(runId)) return
     const before = this.#runs.get(runId)
+    if (before === null) return
     const stored = storedRecord(event)
     const verified = verifyRecord(runId, before?.run ?? null, stored).andThen((record) =>
       foldStored(runId, before?.folded ?? null, stored).map((folded) => ({ record, folded })),
     )
     if (verified.isErr()) {
-      this.#bad.add(runId)
-      this.all.seeBad(runId, verified.error)
+      this.#runs.set(runId, null)
+      this.#all.seeBad(runId, verified.error)
       return
     }
     const { record, folded } = verified.value
     const { seq, run } = record
     this.#runs.set(runId, { run, folded })
     this.#projected?.see(folded)
-    this.all.see(record)
-    this.all.family.see(record, event.created)
+    this.#all.see(record)
+    this.#all.family.see(record, event.created)
     for (const artifact of allArtifactsOf(record.record)) {
       if (!this.#named.has(artifact)) this.#named.set(artifact, { where: `run ${runId}`, seq })
     }
   }
 
-  #takeEntry(event: RecordedEvent): void {
-    const ledger = ledgerOf(event.stream)
-    if (ledger === null) return
-    const stored = storedRecord(event)
-    const entry = this.all.takeEntry(ledger, stored)
-    if (entry === null || ledger !== 'redactions') return
-    const redaction = readRedaction(stored)
-    if (redaction.isOk()) this.#takeRedaction(redaction.value)
-    else {
-      const bad = { problem: 'unreadable', seq: event.revision, message: redaction.error } as const
-      this.all.findings.push({ ...bad, where: 'ledger redactions' })
-    }
-  }
-
-  /** What a redaction leaves of a pack must be there, too, if a run names that pack. */
-  #takeRedaction(redaction: Logged<Redaction>): void {
-    this.all.redactions.add(redaction)
-    const { artifact = '', replaced_by: kept } = redaction.record.payload
-    const where = { where: 'ledger redactions', seq: redaction.seq }
-    if (kept !== undefined && this.#named.has(artifact) && !this.#named.has(kept))
-      this.#named.set(kept, where)
-  }
-
   *#runsThatHold(): Generator<LoadedRun> {
-    for (const [runId, { folded }] of this.#runs) if (!this.#bad.has(runId)) yield folded
+    for (const check of this.#runs.values()) if (check !== null) yield check.folded
   }
 
   /** Compares all that was read with what is beside it. @returns how many artifacts hold */
   async finish(source: ArtifactSource): Promise<number> {
-    const { findings, redactions, lengthOf } = this.all
+    const { findings, redactions, lengthOf } = this.#all
+    // What a redaction leaves of a pack must be there, too, if a run names that pack.
+    for (const { seq, record } of redactions.entries) {
+      const { artifact = '', replaced_by: rest = artifact } = record.payload
+      if (!this.#named.has(artifact) || this.#named.has(rest)) continue
+      this.#named.set(rest, { where: 'ledger redactions', seq })
+    }
     const artifacts = await verifyArtifacts(source, this.#named, (name) =>
       redactions.hasDeleted(name),
     )
-    const ofRedactions = redactions.findings(lengthOf).map(({ runId, ...finding }) => {
-      return { ...finding, where: `run ${runId}` }
+    const ofRedactions = redactions.findings(lengthOf).map(({ runId, ...each }) => {
+      return { ...each, where: `run ${runId}` }
     })
-    const ofReadModel = this.#projected?.findings((id) => this.#bad.has(id)) ?? []
+    const isBad = (runId: string): boolean => this.#runs.get(runId) === null
+    const ofReadModel = this.#projected?.findings(isBad) ?? []
     findings.push(...artifacts.findings, ...ofRedactions, ...ofReadModel)
     return artifacts.held
   }

@@ -1,19 +1,43 @@
-import { text } from 'node:stream/consumers'
-import { err, ok, type Result, safeTry } from 'neverthrow'
-import { type Checkpoint, PublishedKeys } from '../../api/audit.ts'
-import { LogState } from '../../api/log.ts'
+import { err, ok, type Result } from 'neverthrow'
+import type { Checkpoint } from '../../api/audit.ts'
 import { MerkleTree } from '../../lib/merkle-tree.ts'
-import { hashOfLeaf, readTreeNote } from '../../lib/note-check.ts'
+import { hashOfLeaf } from '../../lib/note-check.ts'
 import { canonicalText } from '../../log/commitment.ts'
 import type { StreamReader } from '../../log/stream-pages.ts'
 import { checkpointEntries } from '../checkpoints/checkpoint-stream.ts'
+import { NO_ANCHORS, type TrustAnchors } from '../public-keys.ts'
 import { type CosignedNote, cosignatureEntries } from '../witness/cosignatures.ts'
 import { cosignersOf, missingWitnesses, type TrustedWitnesses } from './log-check.ts'
-import type { Finding, SeenCheckpoint } from './report.ts'
-import { readCheckpoints, type ServerReader } from './verify-server.ts'
+import { type Finding, finding, type SeenCheckpoint } from './report.ts'
+
+/** Whom a reader trusts, and what must still be there: a checkpoint that the reader has kept, or what witnesses have seen. */
+export type Demands = {
+  readonly anchors?: TrustAnchors
+  readonly kept?: Checkpoint | null
+  readonly witnesses?: TrustedWitnesses | null
+}
+
+/** The same, once it is known what witnesses have seen: then `kept` is the newest checkpoint that enough of them have. */
+export type Wanted = {
+  readonly anchors: TrustAnchors
+  readonly kept: Checkpoint | null
+  readonly seen: Seen | null
+}
+
+/** @param shown reads what a log or server shows; only called if there are witnesses */
+export async function wantedBy(
+  { anchors = NO_ANCHORS, kept = null, witnesses = null }: Demands,
+  shown: (trusted: TrustedWitnesses) => PromiseLike<Result<Shown, string>>,
+): Promise<Result<Wanted, string>> {
+  if (witnesses === null) return ok({ anchors, kept, seen: null })
+  return (await shown(witnesses)).map((each) => {
+    const seen = checkWitnesses(each, witnesses)
+    return { anchors, kept: seen.kept, seen }
+  })
+}
 
 /** What a log or a server shows to those who ask what witnesses have seen. */
-type Shown = {
+export type Shown = {
   /** Of the log, oldest first. */
   readonly checkpoints: readonly Checkpoint[]
   readonly notes: readonly CosignedNote[]
@@ -21,14 +45,23 @@ type Shown = {
   readonly newest: Checkpoint | undefined
 }
 
+/** What findings are about. */
+const LOG = 'log of checkpoints'
 /** How much older than the newest checkpoint a cosignature may be, if the log extends what was signed. */
 const FRESH_MS = 60_000
 
-/**
- * Compares the checkpoints of a log with what witnesses have signed.
- * @returns `kept`: the newest checkpoint that a quorum has seen, to compare all records with; null if there is none
- */
-export function checkWitnesses({ checkpoints, notes, newest }: Shown, trusted: TrustedWitnesses) {
+/** What witnesses have seen. `kept` is the newest checkpoint that a quorum has; null if there is none. */
+type Seen = {
+  readonly findings: readonly Finding[]
+  readonly kept: Checkpoint | null
+  readonly seen: readonly SeenCheckpoint[]
+}
+
+/** Compares the checkpoints of a log with what witnesses have signed. */
+export function checkWitnesses(
+  { checkpoints, notes, newest }: Shown,
+  trusted: TrustedWitnesses,
+): Seen {
   const findings: Finding[] = []
   const newestNumber = newest?.number ?? -1
   const best = new Map<string, SeenCheckpoint>()
@@ -41,7 +74,7 @@ export function checkWitnesses({ checkpoints, notes, newest }: Shown, trusted: T
     const { number = -1 } = own.checkpoints[note.head.size - 1] ?? {}
     const signers = cosignersOf(note, trusted.keys)
     const names = signers.map(({ name: each }) => each).join(' and ')
-    if (problem !== null) findings.push(finding('changed', `${names || 'A note'} ${problem}`))
+    if (problem !== null) findings.push(finding('changed', LOG, `${names || 'A note'} ${problem}`))
     else
       for (const each of signers)
         best.set(each.name, newer(best.get(each.name), { ...each, number, newest: newestNumber }))
@@ -51,7 +84,7 @@ export function checkWitnesses({ checkpoints, notes, newest }: Shown, trusted: T
   const isFresh = ({ number, at }: SeenCheckpoint): boolean =>
     number >= newestNumber || Date.parse(at) > since
   const missing = missingWitnesses(trusted, seen.filter(isFresh))
-  if (missing !== null) findings.push(finding('unwitnessed', missing))
+  if (missing !== null) findings.push(finding('unwitnessed', LOG, missing))
   const last = seen[Math.min(trusted.quorum, seen.length) - 1]?.number
   const kept = checkpoints.find(({ number }) => number === last) ?? null
   return { findings, kept, seen }
@@ -59,10 +92,6 @@ export function checkWitnesses({ checkpoints, notes, newest }: Shown, trusted: T
 
 const newer = <T extends { readonly number: number }>(before: T | undefined, now: T): T =>
   before !== undefined && before.number > now.number ? before : now
-
-const finding = (problem: Finding['problem'], message: string): Finding => {
-  return { problem, where: 'log of checkpoints', seq: null, message }
-}
 
 type OwnTree = { readonly checkpoints: readonly Checkpoint[]; readonly tree: MerkleTree }
 
@@ -95,34 +124,4 @@ export async function shownByLog(store: StreamReader): Promise<Result<Shown, str
     if ('note' in entry.value) notes.push(entry.value)
   }
   return ok({ checkpoints, notes, newest: checkpoints.at(-1) })
-}
-
-/** What a server answers: its newest note, and those that the trusted witnesses have signed. */
-export async function shownByServer(
-  server: ServerReader,
-  { keys }: TrustedWitnesses,
-): Promise<Result<Shown, string>> {
-  const textOf = async (path: string) => {
-    const got = await server.stream(path)
-    return got.isErr() ? err(got.error.message) : ok(await text(got.value))
-  }
-  return safeTry(async function* () {
-    const read = await server.json('/api/log', LogState)
-    const { size, witnesses } = yield* read.mapErr(({ message }) => message)
-    const published = await server.json('/api/keys', PublishedKeys)
-    const own = yield* published.mapErr(({ message }) => message)
-    const fingerprints = own.keys.map(({ fingerprint }) => fingerprint)
-    const ofTrusted = witnesses.filter(({ name }) => keys.some((key) => key.name === name))
-    const sizes = new Set([size, ...ofTrusted.flatMap((each) => each.size ?? [])])
-    const notes: CosignedNote[] = []
-    for (const each of sizes) {
-      const note = readTreeNote(yield* await textOf(`/api/log/checkpoint?size=${each}`))
-      if (note === null) return err('The server answers with something else than a note.')
-      notes.push({ ...note, keys: fingerprints })
-    }
-    // Read last, so that they reach as far as the notes.
-    const checkpoints = yield* await readCheckpoints(server)
-    const newest = checkpoints.filter(({ key }) => fingerprints.includes(key))[size - 1]
-    return ok({ checkpoints, notes, newest })
-  })
 }

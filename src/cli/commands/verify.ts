@@ -169,7 +169,7 @@ async function* verify(files: readonly string[], options: Options): Steps {
       : yield* await readAnswer(checkpoint, Checkpoint, 'GET /api/checkpoints/latest')
   // Files are verified without all that reads stores.
   const { verifyLive } = await import('./verify-live.ts')
-  const report = yield* verifyLive(options, { kept, witnesses }, anchors)
+  const report = yield* verifyLive(options, { kept, witnesses, anchors })
   const { holds, redacted } = report
   const isHidden = store !== undefined && holds && redacted.strings > 0
   const lines = [...liveLines(report), ...(isHidden ? [NOT_ERASED] : [])]

@@ -168,7 +168,8 @@ test('a checkpoint covers ledgers by the names of their streams, so a cut or rew
     // Another entry than the one that the checkpoint names.
     check.takeEntry('tokens', first)
   }
-  const judging = { anchors: NO_ANCHORS, kept: null, own: keys, artifacts: 0, read_model: null }
+  const wanted = { anchors: NO_ANCHORS, kept: null, seen: null }
+  const judging = { wanted, own: keys, artifacts: 0, read_model: null }
   const gist = check
     .report(judging)
     .findings.map(({ problem, where, seq }) => `${where}, record ${seq}: ${problem}`)

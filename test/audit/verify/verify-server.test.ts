@@ -3,8 +3,7 @@ import { ok } from 'neverthrow'
 import { expect, test } from 'vitest'
 import type { Checkpoint, LedgerProof } from '../../../src/api/audit.ts'
 import { seal } from '../../../src/audit/keyring.ts'
-import { NO_ANCHORS } from '../../../src/audit/public-keys.ts'
-import type { ServerReader } from '../../../src/audit/verify/verify-server.ts'
+import type { ServerReader } from '../../../src/audit/verify/server-reader.ts'
 import { verifyServer } from '../../../src/audit/verify/verify-server.ts'
 import { sha256 } from '../../../src/lib/sha256.ts'
 import { GENESIS } from '../../../src/log/chain.ts'
@@ -44,7 +43,7 @@ test('a server that joins the log while it is verified is no finding: its key is
       throw new Error('there are no runs')
     },
   }
-  const report = (await verifyServer(server, null, NO_ANCHORS))._unsafeUnwrap()
+  const report = (await verifyServer(server))._unsafeUnwrap()
   expect(report).toMatchObject({
     holds: true,
     findings: [],

@@ -80,7 +80,7 @@ async function verified({ store, keyring }: Checkpointing) {
   const keys = knownKeys((await keyring.load())._unsafeUnwrap().published)
   const artifacts = { read: async () => null }
   const whole = { reader: store, pages: () => logPages(store), artifacts, keys, projected: null }
-  const report = (await verifyStore(whole, kept))._unsafeUnwrap()
+  const report = (await verifyStore(whole, { kept }))._unsafeUnwrap()
   const ofLog = report.findings.filter(({ message }) => !message.includes('its artifact'))
   return { ofLog, findings, seen, kept }
 }
