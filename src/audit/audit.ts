@@ -1,4 +1,5 @@
-import { Readable } from 'node:stream'
+import { PassThrough, Readable } from 'node:stream'
+import { pipeline } from 'node:stream/promises'
 import { err, ok, okAsync, type Result, ResultAsync } from 'neverthrow'
 import {
   type Checkpoint,
@@ -244,33 +245,19 @@ export function exportRun(deps: ExportDeps, proof: RunProof): ResultAsync<Readab
 
 /** The archive, as soon as its beginning exists. */
 async function withBeginning(archive: Readable): Promise<Result<Readable, ExportError>> {
-  const chunks: AsyncIterator<Buffer> = archive.iterator()
-  const held: Buffer[] = []
-  const untilMs = performance.now() + HELD_MS
-  let next = chunks.next()
+  const held = new PassThrough({ highWaterMark: HELD_BYTES })
+  const isFull = new Promise<void>((resolve) => {
+    archive.on('pause', () => held.writableNeedDrain && resolve())
+  })
+  const whole = pipeline(archive, held)
   try {
-    for (let bytes = 0; bytes < HELD_BYTES; next = chunks.next()) {
-      const came = await within(untilMs - performance.now(), next, () => null)
-      if (came === null || came.done === true) break
-      held.push(came.value)
-      bytes += came.value.length
-    }
+    await within(HELD_MS, Promise.race([whole, isFull]), () => null)
+    return ok(held)
   } catch (cause) {
     if (cause instanceof Unfinished) return err(cause.why)
     throw cause
+  } finally {
+    // What fails later, who reads the archive finds out.
+    whole.catch(() => {})
   }
-  // Nobody waits for it before the archive is read.
-  next.catch(() => {})
-  const whole = Readable.from(continued(held, next, chunks), { objectMode: false })
-  // A reader may leave before the end.
-  return ok(whole.once('close', () => archive.destroy()))
-}
-
-async function* continued(
-  held: readonly Buffer[],
-  first: Promise<IteratorResult<Buffer>>,
-  chunks: AsyncIterator<Buffer>,
-): AsyncGenerator<Buffer> {
-  yield* held
-  for (let next = await first; next.done !== true; next = await chunks.next()) yield next.value
 }

@@ -1,7 +1,6 @@
-import { Readable } from 'node:stream'
+import { pipeline, Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import { createGzip } from 'node:zlib'
-import { createTarPacker } from 'modern-tar'
 import type { LogProof, PublishedKeys, RunProof } from '../../api/audit.ts'
 import type { ArtifactSource } from '../../artifacts/artifacts.ts'
 import { artifactsOf, NAMING_KINDS } from '../../domain/named-artifacts.ts'
@@ -38,6 +37,7 @@ import {
   STAMP,
 } from './bundle-format.ts'
 import { ExportedObjects } from './export-objects.ts'
+import { tarOf } from './tar-parts.ts'
 
 export type ExportDeps = {
   readonly store: StreamReader
@@ -271,30 +271,9 @@ async function unsignedRedactions(store: StreamReader, { published }: Keys) {
   return found.map((unsigned_redactions) => ({ unsigned_redactions })).unwrapOr(undefined)
 }
 
-/** Packs parts as a .tar.gz, at constant memory. If a part fails, the stream fails. */
+/** Packs parts as a .tar.gz, at constant memory. If a part fails, the stream fails. A reader may leave before the end. */
 export function packed(parts: AsyncIterable<BundlePart>, mtime: Date): Readable {
-  const { readable, controller } = createTarPacker()
   const archive = createGzip()
-  const tar = Readable.fromWeb(readable)
-  tar.on('error', (error) => archive.destroy(error))
-  // A reader may leave before the end.
-  archive.on('close', () => tar.destroy())
-  fill(parts, controller, mtime).catch((cause: unknown) => {
-    controller.error(cause)
-  })
-  return tar.pipe(archive)
-}
-
-async function fill(
-  parts: AsyncIterable<BundlePart>,
-  controller: ReturnType<typeof createTarPacker>['controller'],
-  mtime: Date,
-): Promise<void> {
-  for await (const { path, bytes, body } of parts) {
-    const header = { name: path, size: bytes, type: 'file', mode: 0o644, mtime } as const
-    const writer = controller.add(header).getWriter()
-    for await (const chunk of body) await writer.write(new Uint8Array(chunk))
-    await writer.close()
-  }
-  controller.finalize()
+  pipeline(tarOf(parts, Math.floor(mtime.getTime() / 1000)), archive, () => {})
+  return archive
 }

@@ -14,7 +14,32 @@ const BLOCK = 512
 const PATH_BYTES = 100
 
 /**
- * The parts of the tar of an export, in order. Each byte must be where `packed` puts it. Otherwise, two readers could see
+ * The tar of an export.
+ * @param mtime the time of all parts, seconds since the epoch
+ * @throws if a part has another size than it says
+ */
+export async function* tarOf(
+  parts: AsyncIterable<BundlePart>,
+  mtime: number,
+): AsyncGenerator<Uint8Array> {
+  for await (const { path, bytes, body } of parts) {
+    yield headerOf(path, bytes, mtime)
+    let left = bytes
+    for await (const chunk of body) {
+      left -= chunk.length
+      yield chunk
+    }
+    if (left !== 0) throw new Error(`${path} has another size than ${bytes} bytes`)
+    yield Buffer.alloc(paddingOf(bytes))
+  }
+  yield Buffer.alloc(2 * BLOCK)
+}
+
+/** How many bytes come after a part, up to the next whole block. */
+const paddingOf = (bytes: number): number => -bytes & (BLOCK - 1)
+
+/**
+ * The parts of the tar of an export, in order. Each byte must be where `tarOf` puts it. Otherwise, two readers could see
  * two different archives.
  * @throws BrokenArchive
  */
@@ -32,7 +57,7 @@ export async function* tarParts(chunks: AsyncGenerator<Uint8Array>): AsyncGenera
       yield { ...part, body }
       // What the reader has left of it.
       for await (const _ of body);
-      if (isZero(await input.exactly(-part.bytes & (BLOCK - 1)))) continue
+      if (isZero(await input.exactly(paddingOf(part.bytes)))) continue
       throw new BrokenArchive(`something comes between ${part.path} and the next part`)
     }
     if (!isZero(await input.exactly(BLOCK))) throw new BrokenArchive('its end is missing')
@@ -45,7 +70,7 @@ export async function* tarParts(chunks: AsyncGenerator<Uint8Array>): AsyncGenera
 
 const isZero = (bytes: Uint8Array): boolean => bytes.every((byte) => byte === 0)
 
-/** @throws BrokenArchive unless the header is exactly what `packed` writes for this part */
+/** @throws BrokenArchive unless the header is exactly what `tarOf` writes for this part */
 function partOf(block: Buffer): Omit<BundlePart, 'body'> & { readonly mtime: number } {
   const octal = (from: number): number =>
     Number.parseInt(block.toString('latin1', from, from + 11), 8)
