@@ -1,11 +1,13 @@
-import { err, ok, type Result, ResultAsync } from 'neverthrow'
+import type { ResultAsync } from 'neverthrow'
 import * as z from 'zod'
 import { Archived, REMOVING, type RunHold, type RunRemoval } from '../api/retention.ts'
 import { OWN_STREAM_PREFIX, Sha256 } from '../domain/fields.ts'
-import { type DamagedRecord, decodeAs, type Logged } from '../log/codec.ts'
+import type { Logger } from '../lib/logger.ts'
+import type { Logged } from '../log/codec.ts'
 import type { StreamDefinition } from '../log/decider.ts'
+import { LedgerWork } from '../log/ledger-work.ts'
 import { RUN_STREAM_PREFIX, runIdOf } from '../log/run-log.ts'
-import { type StreamReader, streamPages } from '../log/stream-pages.ts'
+import type { StreamReader } from '../log/stream-pages.ts'
 import type { StoreFailure } from '../store/event-store.ts'
 
 const entry = <K extends string, P extends z.ZodRawShape>(kind: K, payload: P) =>
@@ -45,15 +47,14 @@ export type Hold = RunHold & { readonly entry: number }
 
 /** What the ledger says about runs. */
 export class RetentionIndex {
-  /** The last entry that is known. */
-  known = -1
+  #known = -1
   readonly holds = new Map<string, Hold>()
   readonly removals = new Map<string, RunRemoval>()
 
   /** An entry that is known already changes nothing. */
   add({ seq, record: { kind, payload, ts }, meta }: Logged<RetentionEntry>): void {
-    if (seq <= this.known) return
-    this.known = seq
+    if (seq <= this.#known) return
+    this.#known = seq
     const at = new Date(Math.round(ts * 1000)).toISOString()
     const { principal = null } = meta
     const { run_id } = payload
@@ -67,30 +68,22 @@ export class RetentionIndex {
   removalIn(stream: string): RunRemoval | undefined {
     return stream.startsWith(RUN_STREAM_PREFIX) ? this.removals.get(runIdOf(stream)) : undefined
   }
+}
 
-  /**
-   * Reads what is new in a log.
-   * @param onDamage gets an entry that cannot be read, which then counts as none
-   */
-  read(
-    store: StreamReader,
-    onDamage: (damage: DamagedRecord) => void = () => {},
-  ): ResultAsync<void, StoreFailure> {
-    const read = async (): Promise<Result<void, StoreFailure>> => {
-      for await (const page of streamPages(store, RETENTION.stream, { after: this.known })) {
-        if (page.isErr()) return page.error.type === 'stream_not_found' ? ok() : err(page.error)
-        for (const event of page.value) {
-          decodeAs(RetentionEntry, event).match((logged) => this.add(logged), onDamage)
-        }
-      }
-      return ok()
-    }
-    return new ResultAsync(read())
-  }
+/** Carries out what the ledger says. @param index gets its entries */
+export const retentionWork = (
+  store: StreamReader,
+  index: RetentionIndex,
+  log: Logger | null = null,
+): LedgerWork<RetentionEntry> => {
+  const { stream, schema } = RETENTION
+  return new LedgerWork({ store, stream, schema, log, see: (entry) => index.add(entry) })
 }
 
 /** What the ledger of a log says, for a process that does not follow it. */
 export function retentionIndexOf(store: StreamReader): ResultAsync<RetentionIndex, StoreFailure> {
   const index = new RetentionIndex()
-  return index.read(store).map(() => index)
+  return retentionWork(store, index)
+    .read()
+    .map(() => index)
 }

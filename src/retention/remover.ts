@@ -3,15 +3,11 @@ import type { Result } from 'neverthrow'
 import type { RunRemoval } from '../api/retention.ts'
 import type { RecentArtifacts } from '../artifacts/recent-artifacts.ts'
 import { allArtifactsOf, NAMING_KINDS } from '../domain/named-artifacts.ts'
-import { Backoff, keepRunning, type PauseBoundsMs } from '../lib/backoff.ts'
-import type { Logger } from '../lib/logger.ts'
 import { within } from '../lib/promises.ts'
-import { Signal } from '../lib/signal.ts'
 import { decode } from '../log/codec.ts'
 import { RUN_STREAM_PREFIX, streamOf } from '../log/run-log.ts'
 import { eventAt, logPages, streamPages } from '../log/stream-pages.ts'
 import type { EventStore, RecordedEvent } from '../store/event-store.ts'
-import { RETENTION } from './ledger.ts'
 import type { Retention } from './retention.ts'
 
 type Deps = {
@@ -23,73 +19,35 @@ type Deps = {
   readonly packsOf: (sha256: string) => readonly string[]
   /** Drops what was derived from runs. If it rejects, it is called again. */
   readonly forget: (runIds: readonly string[]) => void | Promise<void>
-  readonly log: Logger
 }
 
-/** Pauses between attempts. */
-const RETRY_MS: PauseBoundsMs = [100, 10_000]
-
-/**
- * Follows the ledger of retention, and removes the runs that it names: what was derived from them, their artifacts, then
- * their streams. At each start it looks at all of them again, so an interruption between any two steps does no harm.
- */
+/** Removes the runs that the ledger of retention names: what was derived from them, their artifacts, then their streams. */
 export class Remover {
   readonly #deps: Deps
-  readonly #stop = new AbortController()
-  readonly #news = new Signal()
-  /** The last entry that is carried out. */
-  #done = -1
-  #following: Promise<void> = Promise.resolve()
 
   constructor(deps: Deps) {
     this.#deps = deps
   }
 
   start(): void {
-    const { log } = this.#deps
-    const onFailure = (err: unknown) =>
-      log.error({ err }, 'the ledger of retention cannot be followed, trying again')
-    const { signal } = this.#stop
-    this.#following = keepRunning(() => this.#follow(), { signal, retryMs: RETRY_MS, onFailure })
+    const { store, retention } = this.#deps
+    const { index, work } = retention
+    work.start(store, (entries) => {
+      // Of several entries of a run, the last one counts.
+      const isLast = ({ entry }: RunRemoval) => entries.some(({ seq }) => seq === entry)
+      return this.#carryOut([...index.removals.values()].filter(isLast))
+    })
   }
 
-  async stop(): Promise<void> {
-    this.#stop.abort()
-    await this.#following
+  stop(): Promise<void> {
+    return this.#deps.retention.work.stop()
   }
 
   /** Resolves once all that is recorded now is removed, at the latest after `ms`. @returns whether it is */
   async settled(ms: number): Promise<boolean> {
-    const { retention } = this.#deps
-    const read = await within(ms, retention.ready(), () => null)
-    if (read === null || read.isErr()) return false
-    const goal = retention.index.known
-    const signal = AbortSignal.any([AbortSignal.timeout(ms), this.#stop.signal])
-    while (this.#done < goal && !signal.aborted) await this.#news.wait(signal)
-    return this.#done >= goal
-  }
-
-  async #follow(): Promise<void> {
-    const { retention, store, log } = this.#deps
-    const { signal } = this.#stop
-    const backoff = new Backoff(RETRY_MS)
-    for await (const item of store.subscribeStream(RETENTION.stream, { after: -1, signal })) {
-      if (item.type !== 'events') continue
-      while (!signal.aborted) {
-        try {
-          unwrap(await retention.read())
-          const { removals, known } = retention.index
-          await this.#carryOut([...removals.values()].filter(({ entry }) => entry > this.#done))
-          this.#done = known
-          this.#news.notify()
-          break
-        } catch (error) {
-          if (backoff.failures === 0) log.warn({ err: error }, 'runs cannot be removed yet')
-          await backoff.wait(signal)
-        }
-      }
-      backoff.reset()
-    }
+    const { work } = this.#deps.retention
+    const read = await within(ms, work.read(), () => null)
+    return read?.isOk() === true && work.reached(work.known, AbortSignal.timeout(ms))
   }
 
   async #carryOut(removals: readonly RunRemoval[]): Promise<void> {

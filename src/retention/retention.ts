@@ -1,8 +1,9 @@
-import { err, ok, okAsync, type Result, type ResultAsync } from 'neverthrow'
+import { err, ok, type Result, type ResultAsync } from 'neverthrow'
 import type { RunRemoval } from '../api/retention.ts'
 import type { Logger } from '../lib/logger.ts'
 import type { Signing } from '../log/chain.ts'
 import { type Author, decideAndAppend, emptyStream, type LoadError } from '../log/decider.ts'
+import type { LedgerWork } from '../log/ledger-work.ts'
 import type { AppendError, EventStore, StoreFailure } from '../store/event-store.ts'
 import {
   type Hold,
@@ -10,6 +11,7 @@ import {
   type RetentionEntry,
   RetentionIndex,
   type RunRemoved,
+  retentionWork,
 } from './ledger.ts'
 
 export type RetentionError =
@@ -25,36 +27,30 @@ type Deps = {
   readonly sign: Signing
   /** Seconds since the epoch. */
   readonly now: () => number
-  readonly log: Pick<Logger, 'error'>
+  readonly log: Logger
 }
 
 /** The ledger of retention, as far as this process knows it, and the commands that add to it. */
 export class Retention {
   readonly index = new RetentionIndex()
+  /** Carries out what the ledger says, once a `Remover` starts it. */
+  readonly work: LedgerWork<RetentionEntry>
   readonly #deps: Deps
   #folded = emptyStream(RETENTION)
-  #isRead = false
 
   constructor(deps: Deps) {
     this.#deps = deps
+    this.work = retentionWork(deps.ledger, this.index, deps.log)
   }
 
   /** Resolves once all entries that were made before the first call are known. */
   ready(): ResultAsync<void, StoreFailure> {
-    return this.#isRead ? okAsync() : this.read()
+    return this.work.ready()
   }
 
   /** Reads what is new in the ledger. */
   read(): ResultAsync<void, StoreFailure> {
-    const { ledger, log } = this.#deps
-    const onDamage = (error: object): void =>
-      log.error(
-        { error },
-        'an entry of the ledger of retention cannot be read, so it has no effect',
-      )
-    return this.index.read(ledger, onDamage).andTee(() => {
-      this.#isRead = true
-    })
+    return this.work.read()
   }
 
   /** Whether a stream is that of a run that was removed. */

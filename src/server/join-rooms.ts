@@ -105,12 +105,12 @@ export async function joinRooms(parts: Parts, made: Opened) {
 
 /** What removes the runs that the ledger of retention names, once it is started. */
 export const createRemover = (
-  { artifacts, readModel, log }: Pick<Parts, 'artifacts' | 'readModel' | 'log'>,
+  { artifacts, readModel }: Pick<Parts, 'artifacts' | 'readModel'>,
   { retention, ledger: store, redactor }: Pick<History, 'retention' | 'ledger' | 'redactor'>,
   forgetRuns: (runIds: readonly string[]) => Promise<void>,
 ): Remover =>
   new Remover({
-    ...{ retention, store, artifacts, log },
+    ...{ retention, store, artifacts },
     packsOf: (sha256) => redactor.index.packsOf(sha256),
     forget: (runIds) => {
       readModel.remove(runIds)

@@ -27,7 +27,7 @@ export async function openRetention(settings: Settings, log: Logger, opened: Asy
   const artifacts = new RecentArtifacts(around.artifacts(places.value.artifacts))
   if (!(await projector.caughtUpOnce())) return err('The log cannot be read.')
   const made = { retention, ledger, redactor }
-  const remover = createRemover({ artifacts, readModel, log }, made, async () => {
+  const remover = createRemover({ artifacts, readModel }, made, async () => {
     // The next server makes the index again, without the words of the runs that are gone.
     removeDisposable(join(settings.RETRAI_DATA_DIR, 'search.sqlite'))
   })
