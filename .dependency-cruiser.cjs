@@ -21,11 +21,13 @@ const ROOMS = {
   models: ['domain', 'lib', 'log/masking.ts'],
   // Goals, and how each is checked.
   checks: ['domain', 'lib', 'runner', 'workspace'],
+  // The MCP servers of a run, and the tools that they offer.
+  mcp: ['domain', 'lib', 'log', 'models', 'runner', 'sandbox'],
   // What is under way in runs and not recorded yet: the agent writes it, and http delivers it.
   live: ['domain'],
   agent: [
-    ...['artifacts', 'checks', 'domain', 'lib', 'live', 'log', 'models', 'runner', 'sandbox'],
-    ...['snapshots', 'store/event-store.ts', 'workspace'],
+    ...['artifacts', 'checks', 'domain', 'lib', 'live', 'log', 'mcp', 'models', 'runner'],
+    ...['sandbox', 'snapshots', 'store/event-store.ts', 'workspace'],
   ],
   audit: [
     ...['api', 'artifacts', 'domain', 'lib', 'log', 'redaction', 'retention/ledger.ts'],
@@ -47,7 +49,7 @@ const ROOMS = {
   client: ['api', 'lib'],
   server: [
     ...['agent', 'api', 'artifacts', 'audit', 'auth', 'checks', 'domain', 'http', 'lib', 'live'],
-    ...['log', 'models', 'projections', 'redaction', 'retention', 'runner', 'sandbox'],
+    ...['log', 'mcp', 'models', 'projections', 'redaction', 'retention', 'runner', 'sandbox'],
     ...['snapshots', 'store', 'traces', 'webhooks', 'workspace'],
   ],
   cli: [

@@ -1,13 +1,13 @@
 import { join } from 'node:path'
 import { errAsync } from 'neverthrow'
-import { RunServers } from '../../src/agent/mcp/run-servers.ts'
-import { NO_SERVERS } from '../../src/agent/mcp/servers.ts'
 import { cleanCopies } from '../../src/agent/run/clean-copy.ts'
 import type { Effects } from '../../src/agent/run/effects.ts'
 import { createToolbox } from '../../src/agent/tools/toolbox.ts'
 import { createArtifacts } from '../../src/artifacts/artifacts.ts'
 import { LiveParts } from '../../src/live/live-parts.ts'
 import { processMask } from '../../src/log/masking.ts'
+import { RunServers } from '../../src/mcp/run-servers.ts'
+import { NO_SERVERS } from '../../src/mcp/servers.ts'
 import { createModels } from '../../src/models/models.ts'
 import { DEFAULT_LIMITS, processStarter, runCommand } from '../../src/runner/run-command.ts'
 import { Runner } from '../../src/runner/runner.ts'
@@ -31,7 +31,7 @@ const common = {
   openOutput: async () => null,
   readArtifact: async () => null,
   filesOf: async () => null,
-  openServers: () => new RunServers({ configuration: NO_SERVERS, startProcess }),
+  openServers: (onNotice) => new RunServers({ configuration: NO_SERVERS, startProcess, onNotice }),
   variables: {},
   subagents: { maxDepth: 0, maxPerRun: 0, planRun: () => errAsync([]) },
   obstacle: async () => null,

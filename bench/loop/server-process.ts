@@ -4,10 +4,10 @@
  */
 
 import { join } from 'node:path'
-import { NO_SERVERS } from '../../src/agent/mcp/servers.ts'
 import { planRun } from '../../src/agent/planning/plan-run.ts'
 import { Auth } from '../../src/auth/auth.ts'
 import { buildApp } from '../../src/http/app.ts'
+import { NO_SERVERS } from '../../src/mcp/servers.ts'
 import { createCatalogue } from '../../src/models/catalogue.ts'
 import { DEFAULT_LIMITS } from '../../src/runner/run-command.ts'
 import { NO_ISOLATION } from '../../src/sandbox/isolation.ts'

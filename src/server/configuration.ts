@@ -1,6 +1,6 @@
 import { ok, type Result, safeTry } from 'neverthrow'
-import { type McpConfiguration, readServersFile, secretsOfServers } from '../agent/mcp/servers.ts'
 import type { OwnSecret } from '../domain/mask/mask.ts'
+import { type McpConfiguration, readServersFile, secretsOfServers } from '../mcp/servers.ts'
 import { readPriceFile, readProviderFile } from '../models/operator-files.ts'
 import type { ModelSettings } from '../models/routing.ts'
 import type { Settings } from './settings.ts'

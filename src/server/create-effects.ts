@@ -1,5 +1,4 @@
 import { hostname } from 'node:os'
-import { RunServers } from '../agent/mcp/run-servers.ts'
 import { readProject } from '../agent/planning/introduction.ts'
 import { planRun } from '../agent/planning/plan-run.ts'
 import type { Ceilings, NetworkRules } from '../agent/planning/problems.ts'
@@ -14,6 +13,7 @@ import { sha256 as sha256Of } from '../lib/sha256.ts'
 import { LiveParts } from '../live/live-parts.ts'
 import { namesArtifact } from '../log/lineage.ts'
 import { processMask } from '../log/masking.ts'
+import { RunServers } from '../mcp/run-servers.ts'
 import { createCatalogue } from '../models/catalogue.ts'
 import { createModels } from '../models/models.ts'
 import { withoutObjects } from '../redaction/objects.ts'
@@ -106,7 +106,7 @@ export function createEffects(
       const packsOf = (sha256: string) => redactor.index.packsOf(sha256)
       return found.isErr() ? null : RunFiles.open([...found.value, ...more], artifacts, packsOf)
     },
-    openServers: () => new RunServers({ configuration, startProcess }),
+    openServers: (onNotice) => new RunServers({ configuration, startProcess, onNotice }),
     openWorkspace,
     openCleanCopy: cleanCopies({ isolation, openWorkspace, runCommand }),
     subagents: { maxDepth, maxPerRun: SUBAGENTS_OF_RUN, planRun: planned },

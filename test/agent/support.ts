@@ -5,8 +5,6 @@ import { dirname, join } from 'node:path'
 import { okAsync } from 'neverthrow'
 import type { Script } from '../../examples/scripted-model/script.ts'
 import { startScriptedModel } from '../../examples/scripted-model/server.ts'
-import { RunServers } from '../../src/agent/mcp/run-servers.ts'
-import { NO_SERVERS } from '../../src/agent/mcp/servers.ts'
 import { cleanCopies } from '../../src/agent/run/clean-copy.ts'
 import type { Effects } from '../../src/agent/run/effects.ts'
 import type { SubagentRules } from '../../src/agent/subagents/subagents.ts'
@@ -25,6 +23,8 @@ import { decode } from '../../src/log/codec.ts'
 import { handleCommand } from '../../src/log/handle-command.ts'
 import { processMask } from '../../src/log/masking.ts'
 import { load, streamOf } from '../../src/log/run-log.ts'
+import { RunServers } from '../../src/mcp/run-servers.ts'
+import { NO_SERVERS } from '../../src/mcp/servers.ts'
 import { createModels } from '../../src/models/models.ts'
 import { runCommand } from '../../src/runner/run-command.ts'
 import { NO_ISOLATION } from '../../src/sandbox/isolation.ts'
@@ -184,7 +184,8 @@ export class Workshop implements AsyncDisposable {
       keepArtifact: (content) => createArtifacts(join(this.folder, 'artifacts')).put(content),
       readArtifact: (sha256) => createArtifacts(join(this.folder, 'artifacts')).read(sha256),
       log: { warn: this.#note },
-      openServers: () => new RunServers({ configuration: NO_SERVERS, startProcess }),
+      openServers: (onNotice) =>
+        new RunServers({ configuration: NO_SERVERS, startProcess, onNotice }),
       openWorkspace,
       openCleanCopy: cleanCopies({ isolation: NO_ISOLATION, openWorkspace, runCommand }),
       readProject: async () => NO_CONTEXT,

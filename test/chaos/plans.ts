@@ -175,7 +175,7 @@ export const pairing: Plan = {
   },
 }
 
-const FIXTURE = fileURLToPath(new URL('../agent/mcp/fixture-process.ts', import.meta.url))
+const FIXTURE = fileURLToPath(new URL('../mcp/fixture-process.ts', import.meta.url))
 
 /** A model that calls a tool of an MCP server, which notes the call in a file. */
 export const calling: Plan = {

@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import type { Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { createClient } from '../../src/client/index.ts'
-import { FIXTURE } from '../agent/mcp/support.ts'
+import { FIXTURE } from '../mcp/support.ts'
 import { describeInBrowser, unfold, useBrowser } from './support/page.ts'
 import { type ConsoleServer, startConsoleServer } from './support/server.ts'
 

@@ -23,11 +23,11 @@ import type {
 } from '../../domain/run-config.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { processMask } from '../../log/masking.ts'
+import { type McpRules, planServers } from '../../mcp/servers.ts'
 import type { Wanted } from '../../runner/command.ts'
 import { folderAt } from '../../sandbox/project-folder.ts'
 import type { OpenWorkspace } from '../../workspace/workspace.ts'
 import { folderOfCopy } from '../carry/copies.ts'
-import { type McpRules, planServers } from '../mcp/servers.ts'
 import { systemPrompt } from './introduction.ts'
 import { type ChosenGoal, chooseGoal } from './plan-goal.ts'
 import {
@@ -56,7 +56,7 @@ export type PlanDeps = {
   /** How commands in a project are isolated. */
   readonly isolate: (project: string, wanted: Wanted) => Promise<Result<IsolationPolicy, Problem>>
   readonly network: NetworkRules
-  readonly mcp: Omit<McpRules, 'network'>
+  readonly mcp: Omit<McpRules, 'most'>
 }
 
 /**
@@ -103,7 +103,7 @@ async function plan(
   const isolation = folder.length > 0 ? null : await deps.isolate(cwd, { atLeast, network, atMost })
   const level = atLeast !== null && isolation?.isOk() ? isolation.value.level : reach.level
   const refused = networkProblem(request.network, goal, { ...reach, level })
-  const servers = planServers(mcp_servers, { ...mcp, network: reach })
+  const servers = planServers(mcp_servers, { ...mcp, most: reach.most })
   const { limits, problems: tooHigh } = limitsWithin(request, ceilings)
   const problems = [
     ...(read.isErr() ? [{ field: 'goal', message: read.error }] : []),

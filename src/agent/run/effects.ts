@@ -2,16 +2,16 @@ import { Readable } from 'node:stream'
 import { buffer } from 'node:stream/consumers'
 import type { Artifacts } from '../../artifacts/artifacts.ts'
 import type { Goal } from '../../checks/goal.ts'
-import type { ProjectContext } from '../../domain/records.ts'
+import type { Notice, ProjectContext } from '../../domain/records.ts'
 import type { RunState } from '../../domain/state.ts'
 import { Backoff, type PauseBoundsMs } from '../../lib/backoff.ts'
 import type { Logger } from '../../lib/logger.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import type { LiveParts } from '../../live/live-parts.ts'
+import type { McpSession } from '../../mcp/run-servers.ts'
 import type { Models } from '../../models/model.ts'
 import type { RunCommand } from '../../runner/command.ts'
 import type { OpenWorkspace, Workspace } from '../../workspace/workspace.ts'
-import type { McpSession } from '../mcp/run-servers.ts'
 import type { SubagentRules } from '../subagents/subagents.ts'
 import type { Toolbox } from '../tools/tool.ts'
 import type { BackgroundProcesses } from './background-processes.ts'
@@ -28,7 +28,7 @@ export type Effects = KeepObjects & {
   /** Opens an artifact that a result of the run names; null if none does. */
   readonly openOutput: (runId: string, sha256: string) => ReturnType<Artifacts['read']>
   readonly filesOf: FilesOf
-  readonly openServers: () => McpSession
+  readonly openServers: (onNotice: (notice: Notice) => void) => McpSession
   readonly findGoal: (name: string) => Goal | undefined
   readonly runCommand: RunCommand
   /** The files of a project, for the work on one run. */

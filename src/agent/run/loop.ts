@@ -15,6 +15,7 @@ import { type Effects, patientReads, type Work } from './effects.ts'
 import { checkGoal } from './goal-check.ts'
 import { LeftOutHashes } from './left-out.ts'
 import { budgetOf, callModel } from './model-request.ts'
+import { Notices } from './notices.ts'
 import { reviewCall } from './review.ts'
 import type { RunSession, SessionError, StepResult } from './session.ts'
 import { Snapshots } from './snapshots.ts'
@@ -57,7 +58,8 @@ async function takeSteps(
 ): Promise<LoopEnd> {
   const effects = { ...given, ...patientReads(given, signal) }
   await using processes = new BackgroundProcesses()
-  await using servers = effects.openServers()
+  const ofServers = new Notices()
+  await using servers = effects.openServers(ofServers.add)
   const { config, isolation: policy } = session.state
   const folder = projectOf(session.state)
   // Since the run was created, the project may have become a link to the data folder, or that may have moved.
@@ -93,8 +95,8 @@ async function takeSteps(
     const noted = await processes.notices.record(session)
     if (noted.isErr()) return err(noted.error)
     // During a call, connections of MCP servers would be recorded as the call's.
-    const ofServers = step.type === 'run_tool' ? ok() : await servers.notices.record(session)
-    if (ofServers.isErr()) return err(ofServers.error)
+    const connected = step.type === 'run_tool' ? ok() : await ofServers.record(session)
+    if (connected.isErr()) return err(connected.error)
     if (step.type === 'await_human') return ok('awaiting_human')
     // During a shortage a step would fail, and its failure would be recorded as its outcome.
     if (step.type !== 'proceed' && !(await effects.untilAvailable(signal))) {

@@ -4,7 +4,7 @@ import * as z from 'zod'
 import { NulFree } from '../../domain/fields.ts'
 import { counted } from '../../lib/text.ts'
 import { processMask } from '../../log/masking.ts'
-import { imageOutput } from './images.ts'
+import { imageIn, isImage } from '../../models/images.ts'
 import { cutLine, INLINE_BYTES, LINE_CHARS } from './recorded-output.ts'
 import { grepText } from './search.ts'
 import { bomOf } from './text-edits.ts'
@@ -16,6 +16,7 @@ import {
   projectPath,
   succeeded,
   type ToolContext,
+  type ToolOutput,
 } from './tool.ts'
 
 /** How much one call shows. The rest of a record is for the note below, and for masks. */
@@ -101,6 +102,19 @@ function beforeLine(all: readonly string[], offset: number): string {
   }
   const before = all.slice(first, offset - 1).map((line) => `${line}\n`)
   return before.join('').slice(-REACH_CHARS)
+}
+
+/** A file that is an image, for a model that can be shown it; for others, a sentence about it. Null for a file of another format. */
+async function imageOutput(
+  { shown, size, body }: { readonly shown: string; readonly size: number; readonly body: Buffer },
+  imageTypes: ToolContext['imageTypes'],
+): Promise<ToolOutput | null> {
+  const types = isImage(body) ? await imageTypes() : []
+  const look = imageIn(body, types, size)
+  if (look === null) return null
+  if ('image' in look) return { ...succeeded(`${shown}: ${look.about}.`), image: look.image }
+  const sentence = `${shown}: ${look.about}. ${look.problem}`
+  return types.length === 0 ? succeeded(sentence) : failed(sentence)
 }
 
 /** The arguments that name a range of lines. */

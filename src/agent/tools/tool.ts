@@ -4,10 +4,12 @@ import type { Artifacts } from '../../artifacts/artifacts.ts'
 import { NulFree } from '../../domain/fields.ts'
 import type { IsolationPolicy } from '../../domain/isolation.ts'
 import type { Network } from '../../domain/network.ts'
-import type { ImageType, PayloadOf, ResultImage } from '../../domain/records.ts'
+import type { ImageType, PayloadOf } from '../../domain/records.ts'
 import type { ProjectFolder } from '../../domain/run-config.ts'
 import type { OpenCall } from '../../domain/state.ts'
 import type { SubagentEnd } from '../../domain/subagents.ts'
+import type { McpSession } from '../../mcp/run-servers.ts'
+import type { ShownImage } from '../../models/images.ts'
 import type { ToolSpec } from '../../models/model.ts'
 import type { Command, RunCommand } from '../../runner/command.ts'
 import type { StartProcess } from '../../runner/run-command.ts'
@@ -60,7 +62,7 @@ export type ToolOutput = {
   /** How the run of a sub-agent ended that the call has waited for. */
   readonly subagent?: SubagentEnd
   /** The image that the result holds. */
-  readonly image?: ResultImage & { readonly content: Buffer }
+  readonly image?: ShownImage
 }
 
 /** What a call comes to: the output of its tool, or the reason why it was rejected. */
@@ -114,8 +116,8 @@ export type CallContext = Omit<ToolContext, OfToolbox> &
 
 type OfToolbox = 'runCommand' | 'startProcess' | 'variables' | 'callId' | 'startSubagent'
 
-/** Finds a tool that only this run has, by its name for models. */
-type FindTool = (name: string) => DefinedTool | undefined
+/** Finds a tool of the MCP servers of a run, by its name for models. */
+type FindTool = McpSession['tool']
 
 /** The tools of a run loop. */
 export interface Toolbox {

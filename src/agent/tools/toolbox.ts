@@ -1,3 +1,4 @@
+import { ok } from 'neverthrow'
 import * as z from 'zod'
 import type { Artifacts } from '../../artifacts/artifacts.ts'
 import { TOOL_GOALS } from '../../checks/tools.ts'
@@ -7,6 +8,7 @@ import { present } from '../../domain/present.ts'
 import type { OpenCall } from '../../domain/state.ts'
 import { INSTRUCTIONS_GOAL, SUBAGENT_TOOL, SUBAGENTS_AT_ONCE } from '../../domain/subagents.ts'
 import { messageOf } from '../../lib/message-of.ts'
+import type { McpTool } from '../../mcp/run-servers.ts'
 import type { RunCommand } from '../../runner/command.ts'
 import type { StartProcess } from '../../runner/run-command.ts'
 import { projectProblem } from '../../sandbox/project-folder.ts'
@@ -155,7 +157,8 @@ export function createToolbox({
     ...(networks !== undefined && mayWiden(networks) ? [requestNetwork(networks)] : []),
     ...(subagents ? [runSubagent] : []),
   ]
-  const find: Toolbox['find'] = (name, ofRun) => toolNamed(name, tools) ?? ofRun?.(name)
+  const find: Toolbox['find'] = (name, ofServers) =>
+    toolNamed(name, tools) ?? ofServer(ofServers?.(name))
   return {
     find,
     specs: tools.map(({ spec }) => spec),
@@ -195,6 +198,14 @@ const NOT_KEPT: Pick<Artifacts, 'put'> = {
 
 const toolNamed = (name: string, tools: readonly DefinedTool[]): DefinedTool | undefined =>
   tools.find(({ spec }) => spec.name === name)
+
+/** Nobody knows what a tool of a server does with files or commands, so rules name the tool or its server. */
+const ofServer = (tool: McpTool | undefined): DefinedTool | undefined =>
+  tool && {
+    ...tool,
+    touches: () => ({ mcpServer: tool.server }),
+    prepare: (args) => ok((context) => tool.call(args, context)),
+  }
 
 const rejected = (output: string): Outcome => ({ output, outcome: 'rejected', exitCode: null })
 

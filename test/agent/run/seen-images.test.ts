@@ -15,8 +15,8 @@ import { messagesWithout, toMessages } from '../../../src/domain/sent-messages.t
 import type { RunState } from '../../../src/domain/state.ts'
 import { createModels } from '../../../src/models/models.ts'
 import { sentConversation } from '../../../src/queries/run-history.ts'
+import { fixture, withServers } from '../../mcp/support.ts'
 import { pngOf } from '../images.ts'
-import { fixture, withServers } from '../mcp/support.ts'
 import { only, payloadsOf, reachGoal, Workshop } from '../support.ts'
 
 const config = { max_turns_per_iteration: 50 }

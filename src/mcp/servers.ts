@@ -1,19 +1,18 @@
 import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
-import { allows } from '../../domain/hosts.ts'
-import type { OwnSecret } from '../../domain/mask/mask.ts'
+import { allows } from '../domain/hosts.ts'
+import type { OwnSecret } from '../domain/mask/mask.ts'
 import {
   formProblem,
   MCP_DEFAULTS,
   type McpRequest,
   McpServer,
   McpServerName,
-} from '../../domain/mcp-servers.ts'
-import { withoutPresets } from '../../domain/network.ts'
-import { present } from '../../domain/present.ts'
-import { readSettingFile } from '../../lib/setting-file.ts'
-import { isPrivateHost } from '../../sandbox/network/public-only.ts'
-import type { NetworkRules, Problem } from '../planning/problems.ts'
+} from '../domain/mcp-servers.ts'
+import { withoutPresets } from '../domain/network.ts'
+import { present } from '../domain/present.ts'
+import { readSettingFile } from '../lib/setting-file.ts'
+import { isPrivateHost } from '../sandbox/network/public-only.ts'
 
 /** A server that runs may use: what is recorded of it, and what is not. */
 type ConfiguredServer = {
@@ -140,18 +139,21 @@ export type McpRules = {
   readonly configuration: McpConfiguration
   /** The servers that a request may define itself: none, those with commands, or those with URLs too. */
   readonly own: 'none' | 'commands' | 'all'
-  readonly network: Pick<NetworkRules, 'most'>
+  /** The most that the network of a run may be; see `RETRAI_NETWORK`. */
+  readonly most: 'none' | 'hosts' | 'full' | readonly string[]
 }
 
 type Requested = Exclude<McpRequest, string>
+/** A problem with one field of a request, for its author. */
+type FieldProblem = { readonly field: string; readonly message: string }
 
 /** The servers of a run as they are recorded, or everything that is wrong with what it asks for. */
 export function planServers(
   requested: readonly McpRequest[],
   rules: McpRules,
-): Result<readonly McpServer[], readonly Problem[]> {
+): Result<readonly McpServer[], readonly FieldProblem[]> {
   const servers: McpServer[] = []
-  const problems: Problem[] = []
+  const problems: FieldProblem[] = []
   for (const [at, one] of requested.entries()) {
     const asked: Requested = typeof one === 'string' ? { name: one } : one
     const isDefined = asked.command !== undefined || asked.url !== undefined
@@ -209,7 +211,7 @@ function ofRequest(requested: Requested, rules: McpRules): Result<McpServer, str
   return ok({ ...MCP_DEFAULTS, ...requested, source: 'request' })
 }
 
-function urlProblem(name: string, url: string, { own, network }: McpRules): string | null {
+function urlProblem(name: string, url: string, { own, most }: McpRules): string | null {
   if (own !== 'all') {
     return `This server lets no run bring an MCP server with a URL (${name}); RETRAI_MCP_REQUESTS=all would.`
   }
@@ -221,7 +223,6 @@ function urlProblem(name: string, url: string, { own, network }: McpRules): stri
   if (isPrivateHost(parsed)) {
     return `The MCP server ${name} has no address of the public Internet. Only the configuration may name such servers.`
   }
-  const { most } = network
   if (most === 'none') return 'This server lets no run reach a host (RETRAI_NETWORK=none).'
   if (typeof most === 'string') return null
   const host = hostname.replace(/^\[|\]$/g, '')

@@ -2,9 +2,8 @@ import { GIF } from 'image-size/types/gif'
 import { JPG } from 'image-size/types/jpg'
 import { PNG } from 'image-size/types/png'
 import { WEBP } from 'image-size/types/webp'
-import type { ImageType } from '../../domain/records.ts'
-import { processMask } from '../../log/masking.ts'
-import { failed, succeeded, type ToolContext, type ToolOutput } from './tool.ts'
+import type { ImageType, ResultImage } from '../domain/records.ts'
+import { processMask } from '../log/masking.ts'
 
 /** An image may become 5 MB in base64, the least that a provider takes. */
 const MAX_BYTES = 3_750_000
@@ -19,6 +18,9 @@ const FORMATS = [
   { type: 'image/gif', name: 'GIF', format: GIF },
   { type: 'image/webp', name: 'WebP', format: WEBP },
 ] as const
+
+/** Whether these bytes begin like an image that models take. */
+export const isImage = (head: Buffer): boolean => formatOf(head) !== undefined
 
 /** The format of a file, by its first bytes; undefined if it is not an image that models take. */
 const formatOf = (head: Buffer) =>
@@ -41,9 +43,12 @@ function sizeIn(head: Buffer, format: (typeof FORMATS)[number]['format']) {
   }
 }
 
+/** An image that a model is shown. */
+export type ShownImage = ResultImage & { readonly content: Buffer }
+
 /** A description of an image, with the image if the model in use can be shown it, or else with the reason why not. */
 type Look = { readonly about: string } & (
-  | { readonly image: NonNullable<ToolOutput['image']> }
+  | { readonly image: ShownImage }
   | { readonly problem: string }
 )
 
@@ -79,18 +84,4 @@ export function imageIn(
   const text = content.toString('latin1')
   if (processMask.text(text) !== text) return notShown(', because its data contains a secret')
   return { about, image: { media_type: type, width, height, content } }
-}
-
-/** A file that is an image, for a model that can be shown it; for others, a sentence about it. Null for a file of another format. */
-export async function imageOutput(
-  { shown, size, body }: { readonly shown: string; readonly size: number; readonly body: Buffer },
-  imageTypes: ToolContext['imageTypes'],
-): Promise<ToolOutput | null> {
-  if (formatOf(body) === undefined) return null
-  const types = await imageTypes()
-  const look = imageIn(body, types, size)
-  if (look === null) return null
-  if ('image' in look) return { ...succeeded(`${shown}: ${look.about}.`), image: look.image }
-  const sentence = `${shown}: ${look.about}. ${look.problem}`
-  return types.length === 0 ? succeeded(sentence) : failed(sentence)
 }

@@ -1,13 +1,12 @@
-import { ok } from 'neverthrow'
-import type { McpServer } from '../../domain/mcp-servers.ts'
-import { compareListing, type McpListing } from '../../domain/mcp-tools.ts'
-import { present } from '../../domain/present.ts'
-import type { RunState } from '../../domain/state.ts'
-import type { StartProcess } from '../../runner/run-command.ts'
-import { projectOf } from '../../sandbox/project-folder.ts'
-import { Notices } from '../run/notices.ts'
-import type { DefinedTool } from '../tools/tool.ts'
-import { listingOf, notCalled } from './answers.ts'
+import type { McpServer } from '../domain/mcp-servers.ts'
+import { compareListing, type McpListing } from '../domain/mcp-tools.ts'
+import { present } from '../domain/present.ts'
+import type { RunState } from '../domain/state.ts'
+import type { ToolSpec } from '../models/model.ts'
+import type { Command } from '../runner/command.ts'
+import type { StartProcess } from '../runner/run-command.ts'
+import { projectOf } from '../sandbox/project-folder.ts'
+import { listingOf, type McpCall, type McpOutput, notCalled } from './answers.ts'
 import { Connection } from './connection.ts'
 import { filledIn, isSameServer, type McpConfiguration } from './servers.ts'
 import type { Endpoint } from './transports.ts'
@@ -15,6 +14,8 @@ import type { Endpoint } from './transports.ts'
 type Deps = {
   readonly configuration: McpConfiguration
   readonly startProcess: StartProcess
+  /** Called with the connections of the programs. */
+  readonly onNotice: NonNullable<Command['onNotice']>
 }
 
 /** A server of a run, and what is known of it. */
@@ -29,16 +30,23 @@ type Slot = {
   problem: string | null
 }
 
+/** A tool of a server, as models know it. */
+export type McpTool = {
+  readonly spec: ToolSpec
+  readonly readOnly: boolean
+  readonly server: string
+  /** Never rejects. */
+  readonly call: (args: unknown, how: McpCall) => Promise<McpOutput>
+}
+
 /** What a run loop needs of the servers of its run. */
-export type McpSession = AsyncDisposable & Pick<RunServers, 'update' | 'tool' | 'notices'>
+export type McpSession = AsyncDisposable & Pick<RunServers, 'update' | 'tool'>
 
 /** The MCP servers of one run, while this process works on it. They are started when they are needed. No two runs share one. */
 export class RunServers implements AsyncDisposable {
   readonly #deps: Deps
   readonly #stop = new AbortController()
   #slots: readonly Slot[] | null = null
-  /** The connections of the programs. */
-  readonly notices = new Notices()
 
   constructor(deps: Deps) {
     this.#deps = deps
@@ -58,7 +66,7 @@ export class RunServers implements AsyncDisposable {
   }
 
   /** A tool by its name for models; undefined if no server of the run has it. */
-  readonly tool = (name: string): DefinedTool | undefined => {
+  readonly tool = (name: string): McpTool | undefined => {
     for (const slot of this.#slots ?? []) {
       const found = slot.listing?.tools.find((one) => one.name === name)
       if (found === undefined) continue
@@ -66,13 +74,11 @@ export class RunServers implements AsyncDisposable {
       return {
         spec: { name, description, parameters },
         readOnly,
-        // Nobody knows what it does with files or commands, so rules name the tool or its server.
-        touches: () => ({ mcpServer: slot.server.name }),
-        prepare: (args) =>
-          ok((context) => {
-            if (slot.connection !== null) return slot.connection.call(tool, args, context)
-            return Promise.resolve(notCalled(slot.server.name, slot.problem ?? ''))
-          }),
+        server: slot.server.name,
+        call: async (args, how) =>
+          slot.connection === null
+            ? notCalled(slot.server.name, slot.problem ?? '')
+            : slot.connection.call(tool, args, how),
       }
     }
     return undefined
@@ -127,7 +133,7 @@ export class RunServers implements AsyncDisposable {
 
   /** How a server is reached; a text says why it is not. */
   #endpointOf(server: McpServer, run: RunState): Endpoint | string {
-    const { configuration, startProcess } = this.#deps
+    const { configuration, startProcess, onNotice } = this.#deps
     const { name, source, command, args = [], url = '', network } = server
     const known = configuration.servers.get(name)
     if (source === 'configuration') {
@@ -155,7 +161,7 @@ export class RunServers implements AsyncDisposable {
           ...{ cwd: config.cwd, project: config.cwd, run: runId, folder: projectOf(run) },
           network: network ?? config.network ?? 'none',
           ...present({ atLeast: policy?.at_least, atMost: policy?.at_most }),
-          onNotice: this.notices.add,
+          onNotice,
           signal: this.#stop.signal,
         }),
     }

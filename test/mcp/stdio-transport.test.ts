@@ -1,7 +1,7 @@
 import { PassThrough } from 'node:stream'
 import { expect, test } from 'vitest'
-import { Allowance, StdioTransport } from '../../../src/agent/mcp/transports.ts'
-import type { RunningProcess } from '../../../src/runner/run-command.ts'
+import { Allowance, StdioTransport } from '../../src/mcp/transports.ts'
+import type { RunningProcess } from '../../src/runner/run-command.ts'
 
 const SECRET = 'ghp_0123456789abcdefghijABCDEFGHIJ012345'
 

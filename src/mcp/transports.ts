@@ -6,11 +6,11 @@ import {
   serializeMessage,
   type Transport,
 } from '@modelcontextprotocol/client'
-import type { McpServer } from '../../domain/mcp-servers.ts'
-import { processMask } from '../../log/masking.ts'
-import { fetchWith } from '../../models/patient-fetch.ts'
-import type { ProcessEnd, RunningProcess } from '../../runner/run-command.ts'
-import { isPrivateHost, PrivateAddress, publicOnly } from '../../sandbox/network/public-only.ts'
+import type { McpServer } from '../domain/mcp-servers.ts'
+import { processMask } from '../log/masking.ts'
+import { fetchWith } from '../models/patient-fetch.ts'
+import type { ProcessEnd, RunningProcess } from '../runner/run-command.ts'
+import { isPrivateHost, PrivateAddress, publicOnly } from '../sandbox/network/public-only.ts'
 import { plainWords } from './answers.ts'
 
 /** The most bytes of one message of a server. */

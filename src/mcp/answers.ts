@@ -8,20 +8,19 @@ import {
   type Tool,
 } from '@modelcontextprotocol/client'
 import * as z from 'zod'
-import { Json } from '../../domain/fields.ts'
-import { maskPayload } from '../../domain/mask/mask.ts'
-import type { McpServer } from '../../domain/mcp-servers.ts'
-import { MCP_PREFIX, type McpListing } from '../../domain/mcp-tools.ts'
-import { present } from '../../domain/present.ts'
-import type { ImageType } from '../../domain/records.ts'
-import { stripTerminalCodes } from '../../domain/texts.ts'
-import { jsonOr } from '../../lib/json.ts'
-import { messageOf } from '../../lib/message-of.ts'
-import { sha256 } from '../../lib/sha256.ts'
-import { canonicalText } from '../../log/commitment.ts'
-import { processMask } from '../../log/masking.ts'
-import { imageIn } from '../tools/images.ts'
-import { failed, succeeded, type ToolContext, type ToolOutput } from '../tools/tool.ts'
+import { Json } from '../domain/fields.ts'
+import { maskPayload } from '../domain/mask/mask.ts'
+import type { McpServer } from '../domain/mcp-servers.ts'
+import { MCP_PREFIX, type McpListing } from '../domain/mcp-tools.ts'
+import { present } from '../domain/present.ts'
+import type { ImageType } from '../domain/records.ts'
+import { stripTerminalCodes } from '../domain/texts.ts'
+import { jsonOr } from '../lib/json.ts'
+import { messageOf } from '../lib/message-of.ts'
+import { sha256 } from '../lib/sha256.ts'
+import { canonicalText } from '../log/commitment.ts'
+import { processMask } from '../log/masking.ts'
+import { imageIn, type ShownImage } from '../models/images.ts'
 
 type ListedTool = McpListing['tools'][number]
 type LeftOut = NonNullable<McpListing['left_out']>[number]
@@ -119,9 +118,27 @@ function depthOf(value: unknown, above = 0): number {
   return Math.max(above + 1, ...Object.values(value).map((item) => depthOf(item, above + 1)))
 }
 
+/** What a call came to, for the model. */
+export type McpOutput = {
+  readonly output: string
+  /** 0 or 1; null if it is not known. */
+  readonly exitCode: number | null
+  readonly outcome: 'ok' | 'error' | 'timed_out' | 'aborted' | 'unknown'
+  readonly image?: ShownImage
+}
+
+/** How a tool is called. */
+export type McpCall = {
+  readonly signal: AbortSignal
+  /** The images that the model in use is shown; empty if it is shown none. */
+  readonly imageTypes: () => Promise<readonly ImageType[]>
+}
+
+const failed = (output: string): McpOutput => ({ output, exitCode: 1, outcome: 'error' })
+
 type Block = CallToolResult['content'][number]
 /** A block as a text, and the image that is in it if the model in use can be shown it. */
-type Part = { readonly text: string; readonly image?: NonNullable<ToolOutput['image']> }
+type Part = { readonly text: string; readonly image?: ShownImage }
 
 /**
  * The result of a call as the model gets it. A result holds one image, the first that the model can be shown. Everything
@@ -129,8 +146,8 @@ type Part = { readonly text: string; readonly image?: NonNullable<ToolOutput['im
  */
 export async function outputOf(
   { content, structuredContent, isError }: CallToolResult,
-  imageTypes: ToolContext['imageTypes'],
-): Promise<ToolOutput> {
+  imageTypes: McpCall['imageTypes'],
+): Promise<McpOutput> {
   const types = content.some(hasBytes) ? await imageTypes() : []
   const parts = content.map((block) => partOf(block, types))
   const shown = parts.find(({ image }) => image !== undefined)
@@ -144,7 +161,7 @@ export async function outputOf(
   const image = present({ image: shown?.image })
   return isError === true
     ? { ...failed(output || 'The call failed, and the server gave no reason.'), ...image }
-    : { ...succeeded(output), ...image }
+    : { output, exitCode: 0, outcome: 'ok', ...image }
 }
 
 const withoutImage = (text: string): string =>
@@ -187,7 +204,7 @@ function bytesPart(what: string, type: string, base64: string, types: readonly I
 }
 
 /** The result of a call to a server that is not there. */
-export const notCalled = (server: string, why: string): ToolOutput =>
+export const notCalled = (server: string, why: string): McpOutput =>
   failed(`The call was not made, because the MCP server ${server} is not available now: ${why}`)
 
 /** Words of a server in a sentence of ours. */
@@ -197,7 +214,7 @@ const MAX_WORDS = 600
 export const NOT_KNOWN = 'Whether the call took effect is not known. Look before you repeat it.'
 
 /** The result of a call that failed; null if the server was lost, so that it is not known what the call did. */
-export function failedCall(cause: unknown, { name, call_timeout_s }: McpServer): ToolOutput | null {
+export function failedCall(cause: unknown, { name, call_timeout_s }: McpServer): McpOutput | null {
   if (isTimeout(cause)) {
     const output = `The MCP server ${name} gave no answer within ${call_timeout_s} s, so the call was cancelled. ${NOT_KNOWN}`
     return { output, exitCode: null, outcome: 'timed_out' }

@@ -1,10 +1,10 @@
 import { writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { expect, test } from 'vitest'
-import { readServersFile } from '../../../src/agent/mcp/servers.ts'
-import { isolated } from '../../runner/support.ts'
-import { isMissing } from '../../support/missing.ts'
-import { payloadsOf, reachGoal, Workshop } from '../support.ts'
+import { readServersFile } from '../../src/mcp/servers.ts'
+import { payloadsOf, reachGoal, Workshop } from '../agent/support.ts'
+import { isolated } from '../runner/support.ts'
+import { isMissing } from '../support/missing.ts'
 import { FIXTURE, withServers } from './support.ts'
 
 test.skipIf(isMissing('bwrap'))(

@@ -1,14 +1,15 @@
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { RunServers } from '../../../src/agent/mcp/run-servers.ts'
-import { type McpConfiguration, NO_SERVERS } from '../../../src/agent/mcp/servers.ts'
-import { createToolbox } from '../../../src/agent/tools/toolbox.ts'
-import { createArtifacts } from '../../../src/artifacts/artifacts.ts'
-import { MCP_DEFAULTS, type McpServer } from '../../../src/domain/mcp-servers.ts'
-import { runCommand, type StartProcess } from '../../../src/runner/run-command.ts'
-import { startProcess } from '../../runner/support.ts'
-import type { Workshop } from '../support.ts'
+import { createToolbox } from '../../src/agent/tools/toolbox.ts'
+import { createArtifacts } from '../../src/artifacts/artifacts.ts'
+import { MCP_DEFAULTS, type McpServer } from '../../src/domain/mcp-servers.ts'
+import type { Notice } from '../../src/domain/records.ts'
+import { RunServers } from '../../src/mcp/run-servers.ts'
+import { type McpConfiguration, NO_SERVERS } from '../../src/mcp/servers.ts'
+import { runCommand, type StartProcess } from '../../src/runner/run-command.ts'
+import type { Workshop } from '../agent/support.ts'
+import { startProcess } from '../runner/support.ts'
 
 export const FIXTURE = fileURLToPath(new URL('./fixture-process.ts', import.meta.url))
 
@@ -26,7 +27,9 @@ export function withServers(
 ) {
   const artifacts = createArtifacts(join(shop.folder, 'artifacts'))
   const toolbox = createToolbox({ runCommand, artifacts })
-  return { openServers: () => new RunServers({ configuration, startProcess: start }), toolbox }
+  const openServers = (onNotice: (notice: Notice) => void) =>
+    new RunServers({ configuration, startProcess: start, onNotice })
+  return { openServers, toolbox }
 }
 
 /** What the fixture has noted, one thing a line. */

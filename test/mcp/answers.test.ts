@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { outputOf } from '../../../src/agent/mcp/answers.ts'
+import { outputOf } from '../../src/mcp/answers.ts'
 
 const text = (value: string) => ({ type: 'text' as const, text: value })
 const shown = async (texts: readonly string[], structuredContent: Record<string, unknown>) =>

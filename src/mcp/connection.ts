@@ -9,14 +9,23 @@ import {
   type Transport,
 } from '@modelcontextprotocol/client'
 import { err, ok, type Result } from 'neverthrow'
-import type { McpServer } from '../../domain/mcp-servers.ts'
-import type { McpListing } from '../../domain/mcp-tools.ts'
-import { present } from '../../domain/present.ts'
-import { sleep } from '../../lib/backoff.ts'
-import { messageOf } from '../../lib/message-of.ts'
-import { within } from '../../lib/promises.ts'
-import type { ToolContext, ToolOutput } from '../tools/tool.ts'
-import { explained, failedCall, isFinal, NOT_KNOWN, notCalled, outputOf, shown } from './answers.ts'
+import type { McpServer } from '../domain/mcp-servers.ts'
+import type { McpListing } from '../domain/mcp-tools.ts'
+import { present } from '../domain/present.ts'
+import { sleep } from '../lib/backoff.ts'
+import { messageOf } from '../lib/message-of.ts'
+import { within } from '../lib/promises.ts'
+import {
+  explained,
+  failedCall,
+  isFinal,
+  type McpCall,
+  type McpOutput,
+  NOT_KNOWN,
+  notCalled,
+  outputOf,
+  shown,
+} from './answers.ts'
 import { Allowance, type Endpoint, StdioTransport, transportTo } from './transports.ts'
 
 /** How long a start that has failed is waited for. */
@@ -121,11 +130,7 @@ export class Connection {
   }
 
   /** Calls a tool. Never rejects. */
-  async call(
-    tool: string,
-    args: unknown,
-    { signal, imageTypes }: Pick<ToolContext, 'signal' | 'imageTypes'>,
-  ): Promise<ToolOutput> {
+  async call(tool: string, args: unknown, { signal, imageTypes }: McpCall): Promise<McpOutput> {
     if (this.#failure !== null) return notCalled(this.#server.name, this.#why(this.#failure))
     this.#allowance.renew()
     const timeout = this.#server.call_timeout_s * 1000
@@ -161,7 +166,7 @@ export class Connection {
     return shown(failure ?? otherwise)
   }
 
-  #failed(cause: unknown, signal: AbortSignal): ToolOutput {
+  #failed(cause: unknown, signal: AbortSignal): McpOutput {
     if (signal.aborted) {
       return { output: 'Cancelled with the run.', exitCode: null, outcome: 'aborted' }
     }

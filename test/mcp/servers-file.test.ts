@@ -2,8 +2,8 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { filledIn, planServers, readServersFile } from '../../../src/agent/mcp/servers.ts'
-import type { McpRequest } from '../../../src/domain/mcp-servers.ts'
+import type { McpRequest } from '../../src/domain/mcp-servers.ts'
+import { filledIn, planServers, readServersFile } from '../../src/mcp/servers.ts'
 
 const variable = (name: string) => `$\{${name}}`
 
@@ -71,7 +71,7 @@ const rules = async (
   configuration: (
     await read({ docs: { command: 'a', tools: ['search', 'read'] } })
   )._unsafeUnwrap(),
-  ...{ own, network: { most } },
+  ...{ own, most },
 })
 
 test.each<[string, McpRequest, Awaited<ReturnType<typeof rules>>['own'], RegExp]>([

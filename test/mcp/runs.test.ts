@@ -1,7 +1,7 @@
 import { describe, expect, test, vi } from 'vitest'
-import type { Script } from '../../../examples/scripted-model/script.ts'
-import type { McpServer } from '../../../src/domain/mcp-servers.ts'
-import { only, payloadsOf, reachGoal, Workshop } from '../support.ts'
+import type { Script } from '../../examples/scripted-model/script.ts'
+import type { McpServer } from '../../src/domain/mcp-servers.ts'
+import { only, payloadsOf, reachGoal, Workshop } from '../agent/support.ts'
 import { fixture, seenBy, withServers } from './support.ts'
 
 /** Programs start slowly on a busy machine. */
