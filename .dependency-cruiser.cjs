@@ -23,11 +23,16 @@ const ROOMS = {
   checks: ['domain', 'lib', 'runner', 'workspace'],
   // The MCP servers of a run, and the tools that they offer.
   mcp: ['domain', 'lib', 'log', 'models', 'runner', 'sandbox'],
+  // Copies of projects, and files carried between snapshots and folders.
+  carry: [
+    ...['artifacts', 'domain', 'lib', 'log', 'runner', 'sandbox', 'snapshots'],
+    ...['store/event-store.ts', 'workspace'],
+  ],
   // What is under way in runs and not recorded yet: the agent writes it, and http delivers it.
   live: ['domain'],
   agent: [
-    ...['artifacts', 'checks', 'domain', 'lib', 'live', 'log', 'mcp', 'models', 'runner'],
-    ...['sandbox', 'snapshots', 'store/event-store.ts', 'workspace'],
+    ...['artifacts', 'carry', 'checks', 'domain', 'lib', 'live', 'log', 'mcp', 'models'],
+    ...['runner', 'sandbox', 'snapshots', 'store/event-store.ts', 'workspace'],
   ],
   audit: [
     ...['api', 'artifacts', 'domain', 'lib', 'log', 'redaction', 'retention/ledger.ts'],
@@ -48,8 +53,19 @@ const ROOMS = {
   // The domain's types that are on the wire come through api/records.ts.
   client: ['api', 'lib'],
   server: [
-    ...['agent', 'api', 'artifacts', 'audit', 'auth', 'checks', 'domain', 'http', 'lib', 'live'],
-    ...['log', 'mcp', 'models', 'projections', 'redaction', 'retention', 'runner', 'sandbox'],
+    ...['agent', 'api', 'artifacts', 'audit', 'auth', 'carry', 'checks', 'domain', 'http'],
+    ...[
+      'lib',
+      'live',
+      'log',
+      'mcp',
+      'models',
+      'projections',
+      'redaction',
+      'retention',
+      'runner',
+      'sandbox',
+    ],
     ...['snapshots', 'store', 'traces', 'webhooks', 'workspace'],
   ],
   cli: [

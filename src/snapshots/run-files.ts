@@ -10,6 +10,17 @@ import type { StreamReader } from '../log/stream-pages.ts'
 /** A snapshot, and the seq of its record. */
 export type SnapshotAt = { readonly seq: number; readonly snapshot: Snapshot }
 
+/** Larger files are not in a tree; their hash and size are named beside it. */
+export const MAX_FILE_BYTES = 5_000_000
+/** How long a snapshot may take: of a project of 100,000 files on a busy disk. */
+export const WITHIN_MS = 120_000
+
+/**
+ * The files of a run as its snapshots have them, and further snapshots; null if the log cannot be read. Rejects if the place
+ * of the artifacts cannot be read now.
+ */
+export type FilesOf = (runId: string, more?: readonly SnapshotAt[]) => Promise<RunFiles | null>
+
 /** The snapshots of a run, oldest first. After a rollback, the files are those of the snapshot that it went back to. */
 export async function snapshotsOf(
   store: StreamReader,

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { expect } from 'vitest'
 import { createClient } from '../../src/client/index.ts'
-import { kindsOf } from '../agent/carry/support.ts'
+import { kindsOf } from '../carry/support.ts'
 import { bash, type SiteServer } from '../support/site.ts'
 import { test } from '../support/test.ts'
 

@@ -14,7 +14,7 @@ test('random runs are valid records that fold', () => {
   )
 })
 
-/** What people do with the files of a run has tests of its own: test/agent/carry. */
+/** What people do with the files of a run has tests of its own: test/carry. */
 const OF_FILES: ReadonlySet<Kind> = new Set(['project_copied', ...AFTER_THE_END])
 
 test('random runs hold every other kind of record, and every end', () => {

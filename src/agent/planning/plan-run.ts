@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import { err, fromThrowable, ok, type Result, ResultAsync } from 'neverthrow'
+import { folderOfCopy } from '../../carry/copies.ts'
 import type { Goal } from '../../checks/goal.ts'
 import {
   noCheckCommand,
@@ -27,7 +28,6 @@ import { type McpRules, planServers } from '../../mcp/servers.ts'
 import type { Wanted } from '../../runner/command.ts'
 import { folderAt } from '../../sandbox/project-folder.ts'
 import type { OpenWorkspace } from '../../workspace/workspace.ts'
-import { folderOfCopy } from '../carry/copies.ts'
 import { systemPrompt } from './introduction.ts'
 import { type ChosenGoal, chooseGoal } from './plan-goal.ts'
 import {

@@ -15,7 +15,6 @@ import { messageOf } from '../../lib/message-of.ts'
 import { readRecords } from '../../log/run-log.ts'
 import type { StreamReader } from '../../log/stream-pages.ts'
 import type { OpenWorkspace, Project, Workspace } from '../../workspace/workspace.ts'
-import { isDependency } from './dependencies.ts'
 import type { RunSession, StepResult } from './session.ts'
 import type { KeepObjects, Snapshots } from './snapshots.ts'
 
@@ -60,6 +59,47 @@ export async function hashedAtStart(
     return found && z.array(HashedPath).parse(JSON.parse(String(await buffer(found.stream))))
   } catch {
     return null
+  }
+}
+
+/** Folders of packages that a project has installed in itself. */
+const NAMES: ReadonlySet<string> = new Set(['node_modules', '.venv', 'venv', 'vendor'])
+
+/** The folder of packages that a path is, or is in, by its name; null if there is none. */
+function dependencyOf(path: string): string | null {
+  const names = path.split('/')
+  const at = names.findIndex((name) => NAMES.has(name))
+  return at < 0 ? null : names.slice(0, at + 1).join('/')
+}
+
+/** Whether an ignored path is packages that the project needs. */
+const isDependency = (path: string): boolean => dependencyOf(path) !== null
+
+/**
+ * What snapshots leave out and the run changed, made or, of packages, removed: folders of packages, and other paths, such as
+ * those that a build makes, and repositories.
+ * @param before the hashes of the start; null if there are none, so all counts as changed
+ * @param now of what the last snapshot left out, which is `leftOut`
+ */
+export function changedLeftOut(
+  before: readonly HashedPath[] | null,
+  now: readonly HashedPath[],
+  leftOut: readonly LeftOut[],
+): { readonly packages: readonly string[]; readonly others: readonly string[] } {
+  const known = new Map(before?.map(({ path, sha256 }) => [path, sha256]))
+  const here = new Set(now.map(({ path }) => path))
+  const isChanged = ({ path, sha256 }: HashedPath) => sha256 === null || known.get(path) !== sha256
+  const changed = now.filter(isChanged).map(({ path }) => path)
+  const gone = [...known.keys()].filter((path) => isDependency(path) && !here.has(path))
+  const repositories = new Set(
+    leftOut.flatMap(({ path, why }) => (why === 'repository' ? [path] : [])),
+  )
+  const isPackages = (path: string): boolean => isDependency(path) && !repositories.has(path)
+  const packages = [...changed.filter(isPackages), ...gone]
+  return {
+    // A folder with rules of its own is more than one path.
+    packages: [...new Set(packages.flatMap((path) => dependencyOf(path) ?? []))],
+    others: changed.filter((path) => !isPackages(path)),
   }
 }
 

@@ -1,22 +1,24 @@
 import { randomBytes } from 'node:crypto'
 import type { Artifacts } from '../../artifacts/artifacts.ts'
 import { present } from '../../domain/present.ts'
-import type { PayloadOf } from '../../domain/records.ts'
-import type { LeftOut } from '../../domain/snapshots.ts'
+import {
+  type LeftOut,
+  MOST_NAMED,
+  type SinceOrigin,
+  type Snapshot,
+  type Tampered,
+} from '../../domain/snapshots.ts'
+import { shownPath } from '../../lib/git-objects.ts'
 import { processMask } from '../../log/masking.ts'
+import { compareTrees } from '../../snapshots/compare-trees.ts'
+import { type FilesOf, MAX_FILE_BYTES, WITHIN_MS } from '../../snapshots/run-files.ts'
 import type { Questions } from '../../workspace/protocol.ts'
 import { describeProblem } from '../../workspace/workspace-process.ts'
 import { orWarn, Protection, type ProtectionDeps } from './protection.ts'
-import { type FilesOf, sinceOrigin } from './since-origin.ts'
+import type { RunSession } from './session.ts'
 
-type Snapshot = PayloadOf<'snapshot'>
-
-/** Larger files are not in a tree; their hash and size are named beside it. */
-export const MAX_FILE_BYTES = 5_000_000
 /** How large all packs of a run may be. After that, only hashes are kept. */
 const MAX_KEPT_BYTES = 256_000_000
-/** A project of 100,000 files on a busy disk. */
-export const WITHIN_MS = 120_000
 const SALT_BYTES = 16
 
 /** Where the objects and lists of snapshots are kept. All reject if that fails. */
@@ -105,4 +107,34 @@ export class Snapshots {
     if (answer.isErr()) throw new Error(describeProblem('.', answer.error.problem))
     return answer.value
   }
+}
+
+/**
+ * What others have done to the files since the last snapshot of the run that this one continues, by the first snapshot of
+ * this one. Null if nothing, or if that is not known. Rejects as `filesOf` does.
+ */
+async function sinceOrigin(
+  { state: { origin, snapshot, iteration } }: Pick<RunSession, 'state'>,
+  first: Snapshot,
+  filesOf: FilesOf,
+): Promise<SinceOrigin | null> {
+  if (origin?.kind !== 'continue' || snapshot !== undefined || iteration > 0) return null
+  const files = await filesOf(origin.run_id, [{ seq: Number.POSITIVE_INFINITY, snapshot: first }])
+  const last = files?.snapshots.findLast(({ seq }) => seq <= origin.seq)?.snapshot
+  if (files === null || last === undefined) return null
+  const found = await compareTrees(last.tree, first.tree, async (id) => files.tree(id))
+  const changes = [
+    ...found.changes.flatMap(({ path, oldPath, status }): Tampered[] =>
+      status === 'renamed'
+        ? [
+            { path: shownPath(oldPath ?? ''), change: 'deleted' },
+            { path: shownPath(path), change: 'added' },
+          ]
+        : [{ path: shownPath(path), change: status }],
+    ),
+    ...found.unknown.map((path): Tampered => ({ path: shownPath(path), change: 'modified' })),
+  ]
+  if (changes.length === 0) return null
+  const inOrder = changes.toSorted((a, b) => (a.path < b.path ? -1 : 1))
+  return { count: changes.length, files: inOrder.slice(0, MOST_NAMED) }
 }

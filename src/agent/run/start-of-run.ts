@@ -1,14 +1,14 @@
 import { err, ok, type Result } from 'neverthrow'
+import type { PutFile } from '../../carry/clean-copy.ts'
+import type { OriginalFile } from '../../carry/reinstall.ts'
 import type { LeftOut, ProtectedFile } from '../../domain/snapshots.ts'
 import { pathBytes } from '../../lib/git-objects.ts'
 import { isWithin } from '../../lib/paths.ts'
 import { readRecords } from '../../log/run-log.ts'
 import { leftOutOf } from '../../snapshots/changes.ts'
 import type { RunFiles } from '../../snapshots/run-files.ts'
-import type { PutFile } from './clean-copy.ts'
-import { changedLeftOut, type OriginalFile } from './dependencies.ts'
 import type { Work } from './effects.ts'
-import { hashedAtStart, hashLeftOut } from './left-out.ts'
+import { changedLeftOut, hashedAtStart, hashLeftOut } from './left-out.ts'
 
 /** What makes a copy of the project what it was at the start of the run, but for the work of the agent. */
 export type StartOfRun = {
@@ -34,10 +34,7 @@ export async function startOfRun(work: Work): Promise<Result<StartOfRun, string>
   const hashed = await hashedAtStart(store, state, effects.readArtifact)
   const now = await hashLeftOut(files, snapshots.leftOut, signal)
   const changed = changedLeftOut(hashed, now.hashed, snapshots.leftOut)
-  const notCopied = [
-    ...[...changed.ignored, ...changed.repositories],
-    ...otherFiles(first, snapshots.leftOut),
-  ]
+  const notCopied = [...changed.others, ...otherFiles(first, snapshots.leftOut)]
   let kept: RunFiles | null = null
   const filesOf = async () => (kept ??= await effects.filesOf(start?.run_id ?? runId))
   const original: OriginalFile = async (path) => {
@@ -46,10 +43,10 @@ export async function startOfRun(work: Work): Promise<Result<StartOfRun, string>
     return entry && content ? { mode: entry.mode, content } : null
   }
   const protectedFiles = await filesOfStart(work, notCopied, filesOf)
-  const { dependencies } = changed
   // The agent could have prepared what tools keep to be faster.
   const caches = now.caches.map((path) => ({ path, content: null }))
   return protectedFiles.map(({ files: own, added }) => {
+    const { packages: dependencies } = changed
     return { files: [...own, ...caches], added, notCopied, dependencies, original }
   })
 }

@@ -1,4 +1,5 @@
 import type { Result } from 'neverthrow'
+import { type FolderLocks, folderOfRun, isOpenTo, takesLock } from '../../carry/folder-locks.ts'
 import { crashReason } from '../../domain/decide-for-agent.ts'
 import { type ModelChoice, modelsLeft } from '../../domain/model-choice.ts'
 import type { RunState } from '../../domain/state.ts'
@@ -10,8 +11,6 @@ import { folderProblem } from '../planning/problems.ts'
 import type { Effects } from '../run/effects.ts'
 import { type LogAccess, RunSession, type SessionError } from '../run/session.ts'
 import { endWithParent } from '../subagents/subagents.ts'
-import { type FolderLocks, folderOfRun, takesLock } from './folder-locks.ts'
-import { isOpenTo } from './leases.ts'
 
 export type ClaimDeps = LogAccess & {
   readonly effects: Effects

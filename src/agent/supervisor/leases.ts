@@ -1,8 +1,5 @@
+import { isOpenTo } from '../../carry/folder-locks.ts'
 import type { Kind, RunRecord } from '../../domain/records.ts'
-
-/** Whether a server of one pool may work on a run of another. */
-export const isOpenTo = (server: string | null, run: string | null): boolean =>
-  server === null || run === null || server === run
 
 /** A run, its pool, and the process that worked on it last; null if none has. */
 export type HeldRun = {

@@ -2,7 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import type { Script } from '../../../examples/scripted-model/script.ts'
-import { hashedAtStart, hashLeftOut } from '../../../src/agent/run/left-out.ts'
+import { changedLeftOut, hashedAtStart, hashLeftOut } from '../../../src/agent/run/left-out.ts'
 import { createArtifacts } from '../../../src/artifacts/artifacts.ts'
 import { fold } from '../../../src/domain/evolve.ts'
 import type { RunRecord } from '../../../src/domain/records.ts'
@@ -139,4 +139,29 @@ test('nothing is hashed if the run does not ask what it tampered with', async ()
   const records = await shop.play({ ...config, on_tampering: 'off' })
   expect(only(records, 'run_end').payload.achieved).toBe(true)
   expect(kindsOf(records)).not.toContain('left_out_hashed')
+})
+
+test('what differs from the start, has no hash, is new or is a dependency that is gone counts as changed', () => {
+  const hashed = (path: string, digit: string | null) => ({
+    ...{ path, sha256: digit?.repeat(64) ?? null },
+  })
+  const paths = ['a/.venv', 'dist', 'inner', 'large', 'node_modules', 'other', 'same']
+  const why = (path: string) => (['inner', 'other'].includes(path) ? 'repository' : 'ignored')
+  const leftOut = paths.map((path) => ({ path, why: why(path) }) as const)
+  const before = [
+    ...[hashed('a/.venv', '1'), hashed('dist', '1'), hashed('gone', '1'), hashed('inner', '1')],
+    ...[hashed('large', null), hashed('other', '1'), hashed('same', '1'), hashed('vendor', '1')],
+  ]
+  const now = [
+    ...[hashed('a/.venv', '1'), hashed('dist', '2'), hashed('inner', '2'), hashed('large', null)],
+    ...[hashed('node_modules', '1'), hashed('other', '1'), hashed('same', '1')],
+  ]
+  expect(changedLeftOut(before, now, leftOut)).toEqual({
+    packages: ['node_modules', 'vendor'],
+    others: ['dist', 'inner', 'large'],
+  })
+  expect(changedLeftOut(null, now, leftOut)).toEqual({
+    packages: ['a/.venv', 'node_modules'],
+    others: ['dist', 'inner', 'large', 'other', 'same'],
+  })
 })

@@ -3,10 +3,10 @@ import { readdir, readFile, stat } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { pathBytes } from '../../../src/lib/git-objects.ts'
-import { differenceOf } from '../../../src/runner/command.ts'
-import { isMissing } from '../../support/missing.ts'
-import { bashIn, isRoot, LEVELS, place, run } from '../copy-support.ts'
+import { pathBytes } from '../../src/lib/git-objects.ts'
+import { differenceOf } from '../../src/runner/command.ts'
+import { isMissing } from '../support/missing.ts'
+import { bashIn, isRoot, LEVELS, place, run } from './copy-support.ts'
 
 const SNAPSHOT = { maxFileBytes: 5_000_000, maxBytes: 0, salt: '' }
 

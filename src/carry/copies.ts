@@ -1,10 +1,10 @@
 import { readdir } from 'node:fs/promises'
 import { basename, dirname, join, resolve } from 'node:path'
-import type { RunState } from '../../domain/state.ts'
-import { sleep } from '../../lib/backoff.ts'
-import type { Logger } from '../../lib/logger.ts'
-import { messageOf } from '../../lib/message-of.ts'
-import { removeFolder } from '../../lib/remove-folder.ts'
+import type { RunState } from '../domain/state.ts'
+import { sleep } from '../lib/backoff.ts'
+import type { Logger } from '../lib/logger.ts'
+import { messageOf } from '../lib/message-of.ts'
+import { removeFolder } from '../lib/remove-folder.ts'
 
 /** Where the copies are in which runs of a server work, each in a folder with the id of its run. */
 const copiesOf = (dataDir: string): string => `${resolve(dataDir)}-copies`

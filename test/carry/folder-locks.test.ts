@@ -3,10 +3,10 @@ import { mkdir } from 'node:fs/promises'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { expect, test, vi } from 'vitest'
-import { FolderLocks } from '../../../src/agent/supervisor/folder-locks.ts'
-import type { RunConfig } from '../../../src/domain/run-config.ts'
-import { folderAt } from '../../../src/sandbox/project-folder.ts'
-import { only, payloadsOf, reachGoal, Workshop } from '../support.ts'
+import { FolderLocks } from '../../src/carry/folder-locks.ts'
+import type { RunConfig } from '../../src/domain/run-config.ts'
+import { folderAt } from '../../src/sandbox/project-folder.ts'
+import { only, payloadsOf, reachGoal, Workshop } from '../agent/support.ts'
 
 /** A run that waits for a person after its first iteration, and one that reaches its goal. */
 const WAITS = { hitl_enabled: true } as const

@@ -3,8 +3,8 @@ import { once } from 'node:events'
 import { mkdir, readdir, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { expect, onTestFinished, test, vi } from 'vitest'
-import { isMissing } from '../../support/missing.ts'
-import { bashIn, isRoot, place, run } from '../copy-support.ts'
+import { isMissing } from '../support/missing.ts'
+import { bashIn, isRoot, place, run } from './copy-support.ts'
 
 /** Puts a link to another folder in the place of folders, and back, all the time. */
 const SWAP = `const { renameSync, symlinkSync, unlinkSync } = require('node:fs')
@@ -122,7 +122,7 @@ test.for([['none'], ['namespaces', 'bwrap'], ['landlock', 'landlock']] as const)
     skip(needs !== undefined && isMissing(needs), `${needs} is missing`)
     const at = await place(level)
     await at.fill('mkdir many; for n in $(seq 40); do truncate -s 400M many/$n; done')
-    const file = join(import.meta.dirname, '../clean-copy-process.ts')
+    const file = join(import.meta.dirname, './clean-copy-process.ts')
     const server = spawn(process.execPath, [file, level, at.dataDir, at.cwd])
     const files = () => at.folders().then(([folder = '/none']) => readdir(join(folder, 'many')))
     await vi.waitUntil(

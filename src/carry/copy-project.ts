@@ -1,29 +1,32 @@
 import { chmod, lstat, mkdir, rename } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { err, ok, type Result } from 'neverthrow'
-import type { ProjectCopied } from '../../domain/carried-files.ts'
-import type { Origin } from '../../domain/origin.ts'
-import type { ProjectFolder } from '../../domain/run-config.ts'
-import { type LeftOut, MOST_NAMED } from '../../domain/snapshots.ts'
-import type { RunState } from '../../domain/state.ts'
-import { decodeTree } from '../../lib/git-objects.ts'
-import { readPack } from '../../lib/git-pack.ts'
-import { removeFolder } from '../../lib/remove-folder.ts'
-import { load } from '../../log/run-log.ts'
-import { folderAt, projectProblem } from '../../sandbox/project-folder.ts'
-import { carriedChanges } from '../../snapshots/carried.ts'
-import { leftOutOf } from '../../snapshots/changes.ts'
-import { snapshotsOf } from '../../snapshots/run-files.ts'
-import { describeProblem } from '../../workspace/workspace-process.ts'
-import type { CleanCopy } from '../run/clean-copy.ts'
-import type { Effects } from '../run/effects.ts'
-import type { RunSession } from '../run/session.ts'
-import { MAX_FILE_BYTES, WITHIN_MS } from '../run/snapshots.ts'
+import type { ArtifactSource } from '../artifacts/artifacts.ts'
+import type { ProjectCopied } from '../domain/carried-files.ts'
+import type { Origin } from '../domain/origin.ts'
+import type { ProjectFolder } from '../domain/run-config.ts'
+import { type LeftOut, MOST_NAMED } from '../domain/snapshots.ts'
+import type { RunState } from '../domain/state.ts'
+import { decodeTree } from '../lib/git-objects.ts'
+import { readPack } from '../lib/git-pack.ts'
+import { removeFolder } from '../lib/remove-folder.ts'
+import { load } from '../log/run-log.ts'
+import type { StreamReader } from '../log/stream-pages.ts'
+import { folderAt, projectProblem } from '../sandbox/project-folder.ts'
+import { carriedChanges } from '../snapshots/carried.ts'
+import { leftOutOf } from '../snapshots/changes.ts'
+import { type FilesOf, MAX_FILE_BYTES, snapshotsOf, WITHIN_MS } from '../snapshots/run-files.ts'
+import { describeProblem } from '../workspace/workspace-process.ts'
+import type { CleanCopy, OpenCleanCopy } from './clean-copy.ts'
 import { write } from './write-files.ts'
 
 type Work = {
-  readonly session: Pick<RunSession, 'state' | 'store'>
-  readonly effects: Pick<Effects, 'openCleanCopy' | 'filesOf' | 'readArtifact'>
+  readonly session: { readonly state: RunState; readonly store: StreamReader }
+  readonly effects: {
+    readonly openCleanCopy: OpenCleanCopy
+    readonly filesOf: FilesOf
+    readonly readArtifact: ArtifactSource['read']
+  }
   readonly signal: AbortSignal
 }
 type Restored = Pick<ProjectCopied, 'snapshot' | 'not_restored'>
@@ -68,7 +71,7 @@ export async function copyProject(work: Work): Promise<Result<ProjectCopied, str
 async function folderOf(
   { run_id }: Origin,
   project: ProjectFolder,
-  store: RunSession['store'],
+  store: StreamReader,
 ): Promise<ProjectFolder> {
   const origin: RunState | undefined = (await load(store, run_id)).unwrapOr(null)?.state
   const own = origin?.copy?.is === 'made' ? origin.project : undefined

@@ -1,4 +1,4 @@
-import { cleanCopies } from '../../src/agent/run/clean-copy.ts'
+import { cleanCopies } from '../../src/carry/clean-copy.ts'
 import type { Level } from '../../src/domain/isolation.ts'
 import { commandRunner, DEFAULT_LIMITS, processStarter } from '../../src/runner/run-command.ts'
 import { Runner } from '../../src/runner/runner.ts'

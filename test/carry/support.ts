@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { bash, type Site, type SiteServer } from '../../support/site.ts'
+import { bash, type Site, type SiteServer } from '../support/site.ts'
 
 export const sh = (cwd: string, script: string): string =>
   execFileSync('bash', ['-ec', script], { cwd, encoding: 'utf8' }).trim()

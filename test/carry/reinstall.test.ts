@@ -3,41 +3,15 @@ import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { expect, onTestFinished, test } from 'vitest'
-import { cleanCopies } from '../../../src/agent/run/clean-copy.ts'
-import { changedLeftOut, reinstall } from '../../../src/agent/run/dependencies.ts'
-import { runCommand } from '../../../src/runner/run-command.ts'
-import { NO_ISOLATION } from '../../../src/sandbox/isolation.ts'
-import { temporaryFolder } from '../../runner/support.ts'
-import { openWorkspace } from '../../workspace/support.ts'
+import { cleanCopies } from '../../src/carry/clean-copy.ts'
+import { reinstall } from '../../src/carry/reinstall.ts'
+import { runCommand } from '../../src/runner/run-command.ts'
+import { NO_ISOLATION } from '../../src/sandbox/isolation.ts'
+import { temporaryFolder } from '../runner/support.ts'
+import { openWorkspace } from '../workspace/support.ts'
 
 const run = promisify(execFile)
 const { signal } = new AbortController()
-
-test('what differs from the start, has no hash, is new or is a dependency that is gone counts as changed', () => {
-  const hashed = (path: string, digit: string | null) => ({
-    ...{ path, sha256: digit?.repeat(64) ?? null },
-  })
-  const paths = ['a/.venv', 'dist', 'inner', 'large', 'node_modules', 'other', 'same']
-  const why = (path: string) => (['inner', 'other'].includes(path) ? 'repository' : 'ignored')
-  const leftOut = paths.map((path) => ({ path, why: why(path) }) as const)
-  const before = [
-    ...[hashed('a/.venv', '1'), hashed('dist', '1'), hashed('gone', '1'), hashed('inner', '1')],
-    ...[hashed('large', null), hashed('other', '1'), hashed('same', '1'), hashed('vendor', '1')],
-  ]
-  const now = [
-    ...[hashed('a/.venv', '1'), hashed('dist', '2'), hashed('inner', '2'), hashed('large', null)],
-    ...[hashed('node_modules', '1'), hashed('other', '1'), hashed('same', '1')],
-  ]
-  expect(changedLeftOut(before, now, leftOut)).toEqual({
-    ...{ dependencies: ['node_modules', 'vendor'], ignored: ['dist', 'large'] },
-    repositories: ['inner'],
-  })
-  expect(changedLeftOut(null, now, leftOut)).toEqual({
-    dependencies: ['a/.venv', 'node_modules'],
-    ignored: ['dist', 'large', 'same'],
-    repositories: ['inner', 'other'],
-  })
-})
 
 /** A project whose agent has changed an installed package and the lock file; its packages are archives in it. */
 async function place() {

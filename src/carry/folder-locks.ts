@@ -1,8 +1,11 @@
 import { err, ok, type Result } from 'neverthrow'
-import type { RunState } from '../../domain/state.ts'
-import { isWithin } from '../../lib/paths.ts'
-import { Signal } from '../../lib/signal.ts'
-import { isOpenTo } from './leases.ts'
+import type { RunState } from '../domain/state.ts'
+import { isWithin } from '../lib/paths.ts'
+import { Signal } from '../lib/signal.ts'
+
+/** Whether a server of one pool may work on a run of another. */
+export const isOpenTo = (server: string | null, run: string | null): boolean =>
+  server === null || run === null || server === run
 
 /** A run, and the folder that it works in. Servers of other pools have other folders. */
 export type InFolder = {
