@@ -12,7 +12,7 @@ import { type CommandError, handleCommand } from '../log/handle-command.ts'
 import { type Author, load, readRecords } from '../log/run-log.ts'
 import { projectOf, projectProblem } from '../sandbox/project-folder.ts'
 import { type CarriedChanges, carriedChanges } from '../snapshots/carried.ts'
-import { leftOutOf, patchOfKept } from '../snapshots/changes.ts'
+import { changesAsPatch, leftOutOf } from '../snapshots/changes.ts'
 import { RunFiles, type SnapshotAt, snapshotsOf } from '../snapshots/run-files.ts'
 import type { EventStore } from '../store/event-store.ts'
 import type { OpenWorkspace, Workspace } from '../workspace/workspace.ts'
@@ -103,7 +103,9 @@ export class Carrier {
           const made = present({ branch, commit })
           return { kind: 'changes_applied', payload: { as, ...trees, ...common, ...made } }
         })
-      const patch = as === 'files' ? null : await patchOfKept(files, { from, to }, changes, as)
+      // In a branch, secrets stay as they are.
+      const how = { kept: changes, isMasked: as === 'patch' }
+      const patch = as === 'files' ? null : await changesAsPatch(files, { from, to }, how)
       if (as === 'patch') return record(ok({ ...all, patch: String(patch) }))
       const done = await this.#inFolder(state.copy.of, job, async (workspace) => {
         if (patch === null) return record(await write(workspace, plan.value, files, dry_run))

@@ -6,7 +6,6 @@ import type { RunCommand } from '../runner/command.ts'
 import type { Isolation } from '../sandbox/isolation.ts'
 import { COPY } from '../sandbox/sandbox.ts'
 import { MAX_FILE_BYTES, WITHIN_MS } from '../snapshots/run-files.ts'
-import type { CopiedFile } from '../workspace/protocol.ts'
 import type { Failure, OpenWorkspace, Project, Workspace } from '../workspace/workspace.ts'
 import { describeProblem } from '../workspace/workspace-process.ts'
 
@@ -52,7 +51,7 @@ const COPY_WITHIN_MS = 5 * 60_000
 /** A copy that would leave less on the disk is not made. */
 const FREE_BYTES = 512 * 1024 * 1024
 /** How much is put at once, so that no message is too long. */
-export const PUT_BYTES = 32 * 1024 * 1024
+const MESSAGE_BYTES = 32 * 1024 * 1024
 
 type Deps = {
   readonly isolation: Pick<Isolation, 'atLeast' | 'level' | 'placeOfCopy'>
@@ -103,20 +102,30 @@ async function put(
   to: string,
   wanted: readonly PutFile[],
 ): Promise<Result<void, Failure>> {
-  const left = [...wanted]
-  while (left.length > 0) {
-    const files: CopiedFile[] = []
-    const contents: Buffer[] = []
-    let bytes = 0
-    for (let next = left[0]; next !== undefined && bytes < PUT_BYTES; next = left[0]) {
-      const { content, ...file } = next
-      files.push({ ...file, bytes: content?.length ?? null })
-      if (content !== null) contents.push(content)
-      bytes += content?.length ?? 0
-      left.shift()
-    }
-    const done = await maker.ask('put', { to, files }, { body: Buffer.concat(contents) })
+  for await (const group of inMessages(wanted)) {
+    const files = group.map(({ content, ...file }) => {
+      return { ...file, bytes: content?.length ?? null }
+    })
+    const body = Buffer.concat(group.flatMap(({ content }) => content ?? []))
+    const done = await maker.ask('put', { to, files }, { body })
     if (done.isErr()) return err(done.error)
   }
   return ok()
+}
+
+/** Files with their contents, as many at once as one message should hold. */
+export async function* inMessages<F extends { readonly content: Buffer | null }>(
+  files: Iterable<F> | AsyncIterable<F>,
+): AsyncGenerator<readonly F[]> {
+  let group: F[] = []
+  let bytes = 0
+  for await (const file of files) {
+    group.push(file)
+    bytes += file.content?.length ?? 0
+    if (bytes < MESSAGE_BYTES) continue
+    yield group
+    group = []
+    bytes = 0
+  }
+  if (group.length > 0) yield group
 }

@@ -4,10 +4,9 @@ import type { CarryError } from '../domain/errors.ts'
 import { shownPath } from '../lib/git-objects.ts'
 import type { CarriedChange, CarriedChanges } from '../snapshots/carried.ts'
 import type { RunFiles } from '../snapshots/run-files.ts'
-import type { CarriedPath } from '../workspace/protocol.ts'
 import type { Failure, Workspace } from '../workspace/workspace.ts'
 import { describeProblem } from '../workspace/workspace-process.ts'
-import { PUT_BYTES } from './clean-copy.ts'
+import { inMessages } from './clean-copy.ts'
 
 /** What was carried, or would be: what is as it is to be already is not among the files. */
 export type Carried = {
@@ -59,30 +58,29 @@ export async function write(
   if (inWay.length > 0) return err(inConflict(inWay))
   // What is in the way of a file goes before it.
   const order = due.toSorted((a, b) => Number(a.to !== null) - Number(b.to !== null))
-  let batch: { readonly change: CarriedChange; readonly content: Buffer | null }[] = []
-  let bytes = 0
-  for (const [at, change] of order.entries()) {
-    const content = change.to && (await files.blob(change.to.id))
-    if (change.to !== null && content === null) {
-      return err({
-        type: 'not_carried',
-        message: `The content of ${shownPath(change.path)} is lost.`,
-      })
+  for await (const group of inMessages(withContents(order, files))) {
+    const lost = group.find(({ to, content }) => to !== null && content === null)
+    if (lost !== undefined) {
+      const message = `The content of ${shownPath(lost.path)} is lost.`
+      return err({ type: 'not_carried', message })
     }
-    batch.push({ change, content })
-    bytes += content?.length ?? 0
-    if (bytes < PUT_BYTES && at < order.length - 1) continue
-    const wanted = batch.map(({ change: { path, from, to }, content }): CarriedPath => {
+    const wanted = group.map(({ path, from, to, content }) => {
       return { path, from, to, bytes: content?.length ?? null }
     })
-    const body = Buffer.concat(batch.flatMap(({ content }) => content ?? []))
+    const body = Buffer.concat(group.flatMap(({ content }) => content ?? []))
     const done = await workspace.ask('carry', { files: wanted, isLook: false }, { ...how, body })
     if (done.isErr()) return err(notCarried(done.error))
-    const late = batch.filter((_, at) => done.value.found[at] === 'other')
-    if (late.length > 0) return err(inConflict(late.map(({ change }) => change)))
-    ;[batch, bytes] = [[], 0]
+    const late = group.filter((_, at) => done.value.found[at] === 'other')
+    if (late.length > 0) return err(inConflict(late))
   }
   return ok({ files: due.map(shown), not_carried })
+}
+
+/** Each content is read only when it is its turn. */
+async function* withContents(changes: readonly CarriedChange[], files: RunFiles) {
+  for (const change of changes) {
+    yield { ...change, content: change.to && (await files.blob(change.to.id)) }
+  }
 }
 
 /** Makes a branch with a patch on top of HEAD, and changes nothing else in the repository. */

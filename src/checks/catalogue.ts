@@ -50,9 +50,7 @@ async function checkAll(context: GoalContext): Promise<GoalVerdict> {
   const judged: Judged[] = []
   const { all_of = [], goal_options: _, ...config } = context.config
   for (const part of all_of) {
-    const goal = findGoal(part.goal)
-    if (goal === undefined) throw new Error(`This server has no goal named ${part.goal}`)
-    const verdict = await goal.check({ ...context, config: { ...config, ...part } })
+    const verdict = await findGoal(part.goal).check({ ...context, config: { ...config, ...part } })
     judged.push({ name: nameOf(part), ...verdict })
     if (verdict.verdict === 'cannot_check' || context.signal.aborted) break
   }
@@ -187,7 +185,7 @@ async function checkLint(context: GoalContext): Promise<GoalVerdict> {
   for (const linter of linters) {
     const verdict = await checkWith(context, {
       ...linter,
-      ...{ minutes: 20, env: { CI: 'true', NO_COLOR: '1' }, report: 'text' },
+      ...{ minutes: 20, env: { CI: 'true', NO_COLOR: '1' } },
       noise: /^(?:npm (?:error|ERR!|warn|notice)\b|> )/,
     })
     judged.push({ name: linter.tool, ...verdict })
@@ -221,30 +219,22 @@ export const goals: readonly Goal[] = [
   ...[lint, shellGoal, allOf, instructionsGoal],
 ]
 
-/** Goals of earlier versions. Runs that have them are read, but a new run needs a command in their place. */
-const REMOVED = ['coverage', 'perf-check', 'api-test']
+/** A goal by its name. Of one that only an earlier version had, runs are read, but it cannot be checked. */
+export const findGoal = (name: string): Goal =>
+  goals.find((goal) => goal.name === name) ?? {
+    ...{ name, description: '', prompt: '' },
+    check: async () => cannotCheck(`This version has no goal ${name}: ${INSTEAD}`),
+  }
 
-/** What to write instead of a goal of an earlier version; null for any other name. */
-export const replacementOf = (name: string): string | null =>
-  REMOVED.includes(name)
-    ? `This version has no goal ${name}: name a check with a command that fails if the goal is not reached, such as {"check": {"command": "./check.sh"}}. docs/reference.md has such a command for ${name}`
-    : null
-
-const removed: readonly Goal[] = REMOVED.map((name) => ({
-  ...{ name, description: '', prompt: '' },
-  check: async () => cannotCheck(replacementOf(name) ?? ''),
-}))
-
-/** A goal that a run has, or may have. */
-export function findGoal(name: string): Goal | undefined {
-  return [...goals, ...removed].find((goal) => goal.name === name)
-}
+/** What to do without a goal that there is not. */
+export const INSTEAD =
+  'name a check with a command that fails if the goal is not reached. docs/reference.md has commands for those of earlier versions'
 
 /** The goals of a run in words, for the model. */
 export function describeGoals(config: RunConfig): string {
   const inWords = ({ goal, shell_goal }: Pick<GoalPart, 'goal' | 'shell_goal'>): string => {
     const check = shell_goal === null ? '' : `\nThe check: ${describeShellGoal(shell_goal)}.`
-    return `${findGoal(goal)?.prompt ?? ''}${check}`
+    return `${findGoal(goal).prompt}${check}`
   }
   const parts = (config.all_of ?? []).map((part) => `\n## ${part.goal}\n${inWords(part)}`)
   return [inWords(config), ...parts].join('\n')

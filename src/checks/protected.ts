@@ -94,16 +94,16 @@ export const protectedBy = (goal: Protecting): string[] => [
 /** Which files a run may not change without being named; null if that is not compared. */
 export function protectedIn(
   { goal, shell_goal, all_of = [], protect = [], on_tampering }: RunConfig,
-  findGoal: (name: string) => Protecting | undefined,
+  findGoal: (name: string) => Protecting,
 ): ProtectedQuestion | null {
   const parts = [{ goal, shell_goal }, ...all_of]
-  const goals = parts.flatMap((part) => findGoal(part.goal) ?? [])
+  const goals = parts.map((part) => findGoal(part.goal))
   const tests = globsOf(goals, 'tests')
   const others = [...globsOf(goals, 'others'), ...protect]
   if (on_tampering === 'off' || others.length === 0) return null
   const texts = parts.flatMap((part) => {
     const { check_command: own, success_condition: wanted } = part.shell_goal ?? {}
-    if (own === undefined) return findGoal(part.goal)?.command ?? []
+    if (own === undefined) return findGoal(part.goal).command ?? []
     // A command whose output is compared prints what the product does.
     return wanted?.output_contains === undefined ? own : `${own} | grep`
   })

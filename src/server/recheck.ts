@@ -111,11 +111,10 @@ export async function recheckRun(
       await using workspace = new Workspace({ cwd }, startProcess)
       const { config } = state
       const asked = more === null ? config : { ...config, ...asShellGoal(more.command) }
-      const judged = await findGoal(asked.goal)?.check({
+      const { verdict: here, reason } = await findGoal(asked.goal).check({
         ...{ config: { ...asked, cwd }, files: workspace, signal },
         runCommand: (command) => runCommand({ ...command, env: checkEnvironment(command.env) }),
       })
-      const { verdict: here = 'cannot_check', reason = 'there is no such goal' } = judged ?? {}
       compared.push({ check: name, recorded, here, reason })
       installed = await versionsAt({ cwd, runCommand, signal })
     }

@@ -29,8 +29,11 @@ export async function changesOf(
   const comparison = await compared(files, between)
   const changes: RunChanges['files'][number][] = []
   for (const change of comparison.changes) {
-    const masked = new MaskedBlobs(files)
-    const diff = await diffFile(change, masked.read)
+    let hasSecret = false
+    const read = maskedBlobs(files, () => {
+      hasSecret = true
+    })
+    const diff = await diffFile(change, read)
     const { path, oldPath, status, old, new: fresh } = change
     const isPlain = [old, fresh].every((file) => file === null || file.mode === '100644')
     const { additions = 0, deletions = 0, binary = false, contents = null } = diff ?? {}
@@ -44,7 +47,7 @@ export async function changesOf(
         old_size: sizes?.old?.length,
         size: sizes?.new?.length,
         withheld:
-          diff === null ? ('not_kept' as const) : masked.found ? ('masked' as const) : undefined,
+          diff === null ? ('not_kept' as const) : hasSecret ? ('masked' as const) : undefined,
       }),
     })
   }
@@ -58,26 +61,26 @@ export async function changesOf(
   }
 }
 
-/** What makes the files of the one snapshot those of the other, for `git apply --binary`. Secrets are masked in it. */
-export async function changesAsPatch(files: RunFiles, between: Between): Promise<Buffer> {
-  const { patch } = await patchOf(await compared(files, between), new MaskedBlobs(files).read)
-  return patch
+/** Which changes are in a patch, and how: left out, all of them, with their secrets masked. */
+type PatchOptions = {
+  readonly kept?: readonly { readonly path: string }[]
+  readonly isMasked?: boolean
 }
 
-/** The same with these changes only. In a branch, secrets stay as they are. */
-export async function patchOfKept(
+/** What makes the files of the one snapshot those of the other, for `git apply --binary`. */
+export async function changesAsPatch(
   files: RunFiles,
   between: Between,
-  kept: readonly { readonly path: string }[],
-  as: 'patch' | 'branch',
+  { kept, isMasked = true }: PatchOptions = {},
 ): Promise<Buffer> {
-  const found = await compared(files, between)
-  const paths = new Set(kept.map(({ path }) => path))
-  const changes = found.changes.filter(
+  const all = await compared(files, between)
+  const paths = new Set(kept?.map(({ path }) => path))
+  const changes = all.changes.filter(
     ({ path, oldPath = path }) => paths.has(path) && paths.has(oldPath),
   )
-  const read = as === 'patch' ? new MaskedBlobs(files).read : (id: string) => files.blob(id)
-  return (await patchOf({ changes, unknown: [] }, read)).patch
+  const read = isMasked ? maskedBlobs(files) : (id: string) => files.blob(id)
+  const { patch } = await patchOf(kept === undefined ? all : { changes, unknown: [] }, read)
+  return patch
 }
 
 async function compared(files: RunFiles, { from, to, path }: Between): Promise<TreeComparison> {
@@ -87,32 +90,29 @@ async function compared(files: RunFiles, { from, to, path }: Between): Promise<T
   return { ...found, changes: found.changes.filter((change) => shownPath(change.path) === path) }
 }
 
-/** The files of a run, with their secrets masked. */
-class MaskedBlobs {
-  readonly #files: RunFiles
-  /** Whether a file had one. */
-  found = false
-
-  constructor(files: RunFiles) {
-    this.#files = files
-  }
-
-  readonly read: ReadBlob = async (id) => {
-    const content = await this.#files.blob(id)
+/** Reads the files of a run, with their secrets masked. @param onMasked called for each file that has one */
+const maskedBlobs =
+  (files: RunFiles, onMasked: () => void = () => {}): ReadBlob =>
+  async (id) => {
+    const content = await files.blob(id)
     const masked = content && maskedContent(content)
-    this.found ||= masked !== content
+    if (masked !== content) onMasked()
     return masked
   }
-}
 
-/** Null if the list was an artifact that is missing. */
-export async function leftOutOf(
-  { snapshot }: SnapshotAt,
+/** What a snapshot left out; null if the list was an artifact that is missing. */
+export const leftOutOf = (
+  { snapshot }: Pick<SnapshotAt, 'snapshot'>,
   artifacts: ArtifactSource,
-): Promise<readonly LeftOut[] | null> {
-  const { left_out: named } = snapshot
-  if (Array.isArray(named)) return named
+): Promise<readonly LeftOut[] | null> => listOf(snapshot.left_out, LeftOut, artifacts)
+
+/** A list that a record holds, or names as an artifact; null if that is missing. */
+export async function listOf<T>(
+  named: readonly T[] | { readonly sha256: string },
+  item: z.ZodType<T>,
+  artifacts: ArtifactSource,
+): Promise<readonly T[] | null> {
+  if (!('sha256' in named)) return named
   const found = await artifacts.read(named.sha256)
-  if (found === null) return null
-  return z.array(LeftOut).parse(JSON.parse((await buffer(found.stream)).toString()))
+  return found && z.array(item).parse(JSON.parse((await buffer(found.stream)).toString()))
 }

@@ -12,7 +12,7 @@ const command = (check_command: string, success_condition = {}): GoalPart => ({
 
 async function check(parts: readonly GoalPart[], files: Files = {}, run = runCommand) {
   const config: RunConfig = { ...configOf('all-of', await project(files)), all_of: parts }
-  return findGoal('all-of')?.check({
+  return findGoal('all-of').check({
     config,
     files: workspaceOf(config.cwd),
     signal: new AbortController().signal,
@@ -64,7 +64,7 @@ describe('several goals', () => {
 
 describe('a command that replaces the command of a goal', () => {
   const own = async (name: string, check_command: string, conditions = {}, run = runCommand) =>
-    findGoal(name)?.check({
+    findGoal(name).check({
       files: workspaceOf('/'),
       config: configOf(name, await project({}), {
         check_command,

@@ -26,7 +26,7 @@ test.each<[string, Files, string | null]>([
   ['clippy', { 'Cargo.toml': '' }, 'cargo clippy'],
   ['nothing that is known', { 'pyproject.toml': '[project]\n' }, null],
 ])('fits by what the project shows: %s', async (_what, files, tool) => {
-  const fit = await findGoal('lint')?.detect?.(workspaceOf(await project(files)))
+  const fit = await findGoal('lint').detect?.(workspaceOf(await project(files)))
   if (tool === null) expect(fit).toBeNull()
   else expect(fit?.because).toMatch(new RegExp(`\\(${tool}\\)$`))
 })
@@ -77,7 +77,7 @@ test.each(['lint', 'npm-test'])(
     })
     const config = configOf(goal, cwd)
     const judge = (network?: RunConfig['network']) =>
-      findGoal(goal)?.check({
+      findGoal(goal).check({
         config: { ...config, ...(network === undefined ? {} : { network }) },
         signal: new AbortController().signal,
         ...{ runCommand, files: workspaceOf(cwd) },

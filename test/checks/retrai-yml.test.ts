@@ -160,7 +160,7 @@ describe('a run in a project with the file', () => {
     expect(problem).toEqual({ field: 'goal', message: expect.stringContaining('no goal "dance"') })
     const removed = await planned('goal: coverage\ngoal_options: {min_percent: 80}\n', {})
     expect(removed._unsafeUnwrapErr()).toEqual([
-      { field: 'goal', message: expect.stringMatching(/no goal coverage: name a check/) },
+      { field: 'goal', message: expect.stringMatching(/no goal "coverage".*name a check/) },
     ])
     const [none] = (await planned(null, {}))._unsafeUnwrapErr()
     expect(none?.message).toContain('here or in .retrai.yml of the project')

@@ -77,9 +77,7 @@ export async function check(
   cwd: string,
   options: CheckOptions = {},
 ): Promise<GoalVerdict> {
-  const goal = findGoal(name)
-  if (goal === undefined) throw new Error(`there is no goal ${name}`)
-  return goal.check({
+  return findGoal(name).check({
     config: { ...configOf(name, cwd, options.shellGoal), ...options.config },
     signal: options.signal ?? new AbortController().signal,
     runCommand: options.runCommand ?? runCommand,

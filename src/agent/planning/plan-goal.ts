@@ -1,6 +1,6 @@
 import { resolve } from 'node:path'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
-import { replacementOf } from '../../checks/catalogue.ts'
+import { INSTEAD } from '../../checks/catalogue.ts'
 import { ALL_OF, FIT, type Fit, type Goal, SHELL_GOAL } from '../../checks/goal.ts'
 import { declaredGoal, ignoredKeys, SETTINGS_FILE } from '../../checks/retrai-yml.ts'
 import type { GoalRequest, RequestedPart, RunConfig, ShellGoal } from '../../domain/run-config.ts'
@@ -72,8 +72,7 @@ function choosePart(
   const goal = possible.find((one) => one.name === (name ?? SHELL_GOAL))
   if (goal === undefined) {
     const list = possible.map((one) => one.name).join(', ')
-    const message = replacementOf(name ?? '')
-    return problem('goal', `${message ?? `There is no goal "${name}". Choose one of: ${list}`}.`)
+    return problem('goal', `There is no goal "${name}". Choose one of: ${list}. Or ${INSTEAD}.`)
   }
   if (check !== undefined && goal.takesCheck !== true) {
     const message = `The goal ${goal.name} takes no check: its command cannot be replaced.`

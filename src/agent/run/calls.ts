@@ -92,7 +92,7 @@ export class RunCalls implements AsyncDisposable {
     const { cwd, network = 'none' } = config
     const notices = new Notices(session)
     const { promise: begun, resolve } = Promise.withResolvers<void>()
-    const context = {
+    const context: CallContext = {
       ...{ cwd, signal: this.#signal, runId, network, processes, workspace: files, shellFolder },
       ...present({ policy, excluded: config.tools?.exclude }),
       folder: projectOf(session.state),
@@ -102,8 +102,8 @@ export class RunCalls implements AsyncDisposable {
       onOutput: (text) => this.#attempt?.write({ of: 'output', call_id: call.call_id }, text),
       imageTypes: async () => (await effects.models.imageTypes?.(modelInUse(session.state))) ?? [],
       resultOf: (callId) => resultOf(session.conversation, callId),
-      startSubagent: (wanted, place) => this.#subagents.run(call, wanted, place, resolve),
-    } satisfies CallContext
+      startSubagent: (wanted) => this.#subagents.run(call, wanted, context, resolve),
+    }
     const run = async () => {
       const result =
         requested === null ? notRunMasked(call) : await effects.toolbox.execute(requested, context)

@@ -29,7 +29,7 @@ export type Effects = KeepObjects & {
   readonly openOutput: (runId: string, sha256: string) => ReturnType<Artifacts['read']>
   readonly filesOf: FilesOf
   readonly openServers: (onNotice: (notice: Notice) => void) => McpSession
-  readonly findGoal: (name: string) => Goal | undefined
+  readonly findGoal: (name: string) => Goal
   readonly runCommand: RunCommand
   /** The files of a project, for the work on one run. */
   readonly openWorkspace: OpenWorkspace

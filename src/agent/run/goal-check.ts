@@ -67,7 +67,6 @@ function checker({ session, effects, signal }: Work, notices: Notices, attempt: 
   return ({ cwd, files, runCommand }: Place, hidden?: string): Promise<GoalVerdict> => {
     const isShown = hidden === undefined
     const goal = effects.findGoal(isShown ? config.goal : SHELL_GOAL)
-    if (goal === undefined) throw new Error(`This server has no goal named ${config.goal}`)
     const command = !isShown && { check_command: hidden, success_condition: { exit_code: 0 } }
     return goal.check({
       ...{ files, signal, lastWords: lastWords(conversation) },

@@ -1,6 +1,4 @@
-import { buffer } from 'node:stream/consumers'
 import { err, ok } from 'neverthrow'
-import * as z from 'zod'
 import type { ArtifactSource } from '../../artifacts/artifacts.ts'
 import {
   HashedPath,
@@ -11,10 +9,11 @@ import {
 } from '../../domain/snapshots.ts'
 import { areHashesDue, type RunState } from '../../domain/state.ts'
 import type { Logger } from '../../lib/logger.ts'
-import { messageOf } from '../../lib/message-of.ts'
 import { readRecords } from '../../log/run-log.ts'
 import type { StreamReader } from '../../log/stream-pages.ts'
+import { listOf } from '../../snapshots/changes.ts'
 import type { OpenWorkspace, Project, Workspace } from '../../workspace/workspace.ts'
+import { orWarn } from './protection.ts'
 import type { RunSession, StepResult } from './session.ts'
 import type { KeepObjects, Snapshots } from './snapshots.ts'
 
@@ -53,13 +52,7 @@ export async function hashedAtStart(
   const [logged] = (await readRecords(store, runId, seq, 1)).unwrapOr([])
   if (logged?.record.kind !== 'left_out_hashed') return null
   const { entries } = logged.record.payload
-  if (!('sha256' in entries)) return entries
-  try {
-    const found = await readArtifact(entries.sha256)
-    return found && z.array(HashedPath).parse(JSON.parse(String(await buffer(found.stream))))
-  } catch {
-    return null
-  }
+  return listOf(entries, HashedPath, { read: readArtifact }).catch(() => null)
 }
 
 /** Folders of packages that a project has installed in itself. */
@@ -144,9 +137,9 @@ export class LeftOutHashes implements AsyncDisposable {
   }
 
   /** Null if there is nothing to hash, or the list cannot be kept: then all of it will count as changed. */
-  async #make(): Promise<LeftOutHashed | null> {
-    const { session, snapshots, effects, project } = this.#deps
-    try {
+  #make(): Promise<LeftOutHashed | null> {
+    const { snapshots, effects, project } = this.#deps
+    return orWarn(this.#deps, 'what snapshots leave out was not hashed', async () => {
       await using files = effects.openWorkspace(project)
       const signal = AbortSignal.any([this.#deps.signal, this.#stop.signal])
       const { hashed: all } = await hashLeftOut(files, snapshots.leftOut, signal)
@@ -154,11 +147,7 @@ export class LeftOutHashes implements AsyncDisposable {
       if (all.length <= MOST_LEFT_OUT) return { entries: all }
       const sha256 = await effects.keepArtifact(JSON.stringify(all))
       return { entries: { count: all.length, sha256 } }
-    } catch (cause) {
-      const fields = { run_id: session.state.runId, why: messageOf(cause) }
-      effects.log.warn(fields, 'what snapshots leave out was not hashed')
-      return null
-    }
+    })
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

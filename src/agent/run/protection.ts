@@ -27,7 +27,7 @@ export type ProtectionDeps = {
   readonly session: Pick<RunSession, 'state'>
   readonly files: Pick<Workspace, 'ask'>
   readonly effects: {
-    readonly findGoal: (name: string) => Goal | undefined
+    readonly findGoal: (name: string) => Goal
     readonly keepArtifact: Artifacts['put']
     readonly readArtifact: Artifacts['read']
     readonly log: Pick<Logger, 'warn'>
@@ -175,7 +175,13 @@ export class Protection {
 
 /** Null if it fails, which the log of the server says. */
 export async function orWarn<T>(
-  { session, effects, signal }: ProtectionDeps,
+  {
+    session,
+    effects,
+    signal,
+  }: Pick<ProtectionDeps, 'session' | 'signal'> & {
+    readonly effects: Pick<ProtectionDeps['effects'], 'log'>
+  },
   what: string,
   make: () => Promise<T>,
 ): Promise<T | null> {

@@ -59,7 +59,7 @@ async function leftOutAtStart(
   const { store, state } = session
   const [logged] = (await readRecords(store, state.runId, seq, 1)).unwrapOr([])
   if (logged?.record.kind !== 'snapshot') return null
-  return leftOutOf({ seq, snapshot: logged.record.payload }, { read: effects.readArtifact })
+  return leftOutOf({ snapshot: logged.record.payload }, { read: effects.readArtifact })
 }
 
 /** Secrets and large files that are not those of the start. */

@@ -4,7 +4,7 @@ import { crashReason } from '../../domain/decide-for-agent.ts'
 import { type ModelChoice, modelsLeft } from '../../domain/model-choice.ts'
 import type { RunState } from '../../domain/state.ts'
 import { crashesAfter } from '../../domain/subagent-state.ts'
-import { pauseMs, sleep } from '../../lib/backoff.ts'
+import { Backoff, pauseMs, sleep } from '../../lib/backoff.ts'
 import type { ModelInfo } from '../../models/catalogue.ts'
 import { type OfProject, projectOf, projectProblem } from '../../sandbox/project-folder.ts'
 import { folderProblem } from '../planning/problems.ts'
@@ -47,8 +47,10 @@ const STOPPED: ReadonlySet<string> = new Set<SessionError['type']>([
 /** Whose runs may be claimed, in addition to own ones: of any process, of none, or of one claimant (null: of no claimant). */
 export type From = 'anyone' | 'nobody' | { readonly claimant: string | null }
 
-/** Whether the work on a run is over, or begins when this server can work on it, after a rest, or when its folder is free. */
-type NotBegun = 'over' | 'later' | { readonly restMs: number } | { readonly freed: number }
+/** Waits until a run that could not be claimed is tried again; false if the work on it is over. */
+export type Wait = () => Promise<boolean>
+
+const OVER: Wait = async () => false
 
 /** How this process gets a run, or why it does not. */
 export class Claim {
@@ -58,6 +60,7 @@ export class Claim {
   readonly #from: From
   readonly #deps: ClaimDeps
   readonly #signal: AbortSignal
+  readonly #later: Wait
   /** Why this server cannot work on the run, as it recorded last. */
   #reported: string | null = null
   /** Whether it has rested after crashes. */
@@ -70,6 +73,8 @@ export class Claim {
     this.#from = from
     this.#deps = deps
     this.#signal = signal
+    const backoff = new Backoff(deps.retryMs)
+    this.#later = () => backoff.wait(signal)
   }
 
   /** After a redaction of a run: makes this one be read again before its next step, if it holds what that says. */
@@ -93,20 +98,20 @@ export class Claim {
   }
 
   /** Reads and claims the run. After an unexpected exception, nothing was done for the run, and it is read again. */
-  async begin(): Promise<RunSession | NotBegun> {
+  async begin(): Promise<RunSession | Wait> {
     return this.#begin().catch((cause) => this.#tryAgain(cause))
   }
 
-  async #begin(): Promise<RunSession | NotBegun> {
+  async #begin(): Promise<RunSession | Wait> {
     const opened = await this.#open()
     if (opened.isErr()) return this.report(opened.error)
     const session = opened.value
     const { parent, phase } = session.state
     if (parent !== undefined && phase.type !== 'ended') {
       const deps = { ...this.#deps, signal: this.#signal }
-      if (await endWithParent(this.#runId, parent.run_id, deps)) return 'over'
+      if (await endWithParent(this.#runId, parent.run_id, deps)) return OVER
     }
-    if (!this.#mayTake(session.state)) return 'over'
+    if (!this.#mayTake(session.state)) return OVER
     const locked = await this.#waitForFolder(session)
     if (locked !== null) return locked
     if (session.state.claimant === this.#deps.process.claimant) return session
@@ -132,13 +137,13 @@ export class Claim {
     return opened
   }
 
-  #tryAgain(err: unknown): 'later' {
+  #tryAgain(err: unknown): Wait {
     if (!this.#signal.aborted) {
       const message = 'the work on a run cannot begin: retrying'
       this.#deps.log.error({ run_id: this.#runId, err }, message)
     }
     this.session = null
-    return 'later'
+    return this.#later
   }
 
   /** If another process has claimed the run meanwhile, that claim wins. */
@@ -150,38 +155,42 @@ export class Claim {
   }
 
   /** While this server cannot work on the run, another one may claim it. */
-  async #wait(session: RunSession, reason: string): Promise<'over' | 'later'> {
-    if (reason === this.#reported && session.state.queued !== null) return 'later'
+  async #wait(session: RunSession, reason: string): Promise<Wait> {
+    if (reason === this.#reported && session.state.queued !== null) return this.#later
     const { log, queueAfterMs } = this.#deps
-    if (this.#reported === null && !(await sleep(queueAfterMs, this.#signal))) return 'over'
-    if (!(await this.#queue(session, reason))) return 'over'
+    if (this.#reported === null && !(await sleep(queueAfterMs, this.#signal))) return OVER
+    if (!(await this.#queue(session, reason))) return OVER
     log.warn({ run_id: this.#runId, reason }, 'run is queued')
     this.#reported = reason
-    return 'later'
+    return this.#later
   }
 
   /** Only one run at a time works in a folder, unless it is said otherwise. Null if this one may. */
-  async #waitForFolder(session: RunSession): Promise<NotBegun | null> {
+  async #waitForFolder(session: RunSession): Promise<Wait | null> {
     const { state } = session
     const { locks } = this.#deps
     const { count } = locks.freed
+    const whenFree: Wait = async () => {
+      await locks.freed.wait(this.#signal, count)
+      return !this.#signal.aborted
+    }
     const asked = folderOfRun(state)
     const holder = takesLock(state) ? locks.holderOf(asked) : null
-    if (holder === null) return locks.isLent(asked) ? { freed: count } : null
+    if (holder === null) return locks.isLent(asked) ? whenFree : null
     const reason = `It waits for the run ${holder}, which was started before it and works in the same folder, in one inside it or around it. A run that is started as shared does not wait.`
-    return (await this.#queue(session, reason)) ? { freed: count } : 'over'
+    return (await this.#queue(session, reason)) ? whenFree : OVER
   }
 
   /** What was under way in two crashes may be their cause: it is tried again after a rest. Null if it needs none. */
-  async #restAfterCrashes(session: RunSession): Promise<NotBegun | null> {
+  async #restAfterCrashes(session: RunSession): Promise<Wait | null> {
     const { state } = session
     const crashes = crashesAfter(state, this.#loss(state) === 'crash')
     const ms = this.#rested ? undefined : RESTS_MS[crashes - 2]
     if (ms === undefined) return null
     const reason = `${crashReason(state, crashes)}. It is tried again after a pause of up to ${ms / 1_000} seconds.`
-    if (!(await this.#queue(session, reason))) return 'over'
+    if (!(await this.#queue(session, reason))) return OVER
     this.#rested = true
-    return { restMs: pauseMs([ms, ms], 0) }
+    return () => sleep(pauseMs([ms, ms], 0), this.#signal)
   }
 
   #loss({ claimant }: RunState) {
@@ -196,7 +205,7 @@ export class Claim {
     return queued.isOk()
   }
 
-  async #claim(session: RunSession): Promise<RunSession | 'over'> {
+  async #claim(session: RunSession): Promise<RunSession | Wait> {
     const { claimant: expected } = session.state
     const { pid, host } = this.#deps.process
     const after = this.#loss(session.state)
@@ -206,12 +215,12 @@ export class Claim {
     return session
   }
 
-  report(error: SessionError): 'over' {
+  report(error: SessionError): Wait {
     const { log } = this.#deps
     const fields = { run_id: this.#runId, error }
     if (STOPPED.has(error.type)) log.info(fields, 'work on the run stopped')
     else log.error(fields, 'run cannot continue')
-    return 'over'
+    return OVER
   }
 }
 

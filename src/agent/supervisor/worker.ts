@@ -1,10 +1,10 @@
-import { Backoff, sleep } from '../../lib/backoff.ts'
+import { sleep } from '../../lib/backoff.ts'
 import type { Semaphore } from '../../lib/semaphore.ts'
 import type { EventStore } from '../../store/event-store.ts'
 import { runLoop } from '../run/loop.ts'
 import { RunSession } from '../run/session.ts'
 import { Subagents } from '../subagents/subagents.ts'
-import { Claim, type ClaimDeps, type From } from './claim.ts'
+import { Claim, type ClaimDeps, type From, type Wait } from './claim.ts'
 
 export type WorkerDeps = ClaimDeps & {
   readonly store: EventStore
@@ -89,25 +89,17 @@ export class RunWorker {
 
   /** While this server cannot work on the run, it leaves its turn to other runs and tries again later. */
   async #takeTurns(): Promise<void> {
-    const { signal } = this.#stop
-    const backoff = new Backoff(this.#deps.retryMs)
     while (await this.#takeTurn()) {
       this.#waiting = false
-      let wait: Promise<boolean>
+      let wait: Wait
       try {
         const begun = await this.#claim.begin()
-        if (begun === 'over') return
         if (begun instanceof RunSession) return await this.#run(begun)
-        if (begun === 'later') wait = backoff.wait(signal)
-        else if ('restMs' in begun) wait = sleep(begun.restMs, signal)
-        else {
-          const { freed } = this.#deps.locks
-          wait = freed.wait(signal, begun.freed).then(() => !signal.aborted)
-        }
+        wait = begun
       } finally {
         this.#endTurn?.()
       }
-      if (!(await wait)) return
+      if (!(await wait())) return
     }
   }
 

@@ -3,7 +3,7 @@ import type { PayloadOf } from '../../domain/records.ts'
 import { codeOf } from '../../lib/message-of.ts'
 import { characterStart, counted, nextCharacterStart } from '../../lib/text.ts'
 import { processMask } from '../../log/masking.ts'
-import type { Outcome } from './tool.ts'
+import type { ToolOutput } from './tool.ts'
 
 /** Bytes of output that a record holds. Longer output becomes an artifact as a whole. */
 export const INLINE_BYTES = 32_768
@@ -49,7 +49,7 @@ type Recorded = Omit<PayloadOf<'tool_result'>, 'call_id' | 'tool' | 'duration_ms
  * @param cuts whether long lines are cut, too
  */
 export async function recordedOutput(
-  { image, exitCode: exit_code, isMasked = false, ...outcome }: Outcome,
+  { image, exitCode: exit_code, isMasked = false, ...outcome }: ToolOutput,
   artifacts: Pick<Artifacts, 'put'>,
   cuts: boolean,
 ): Promise<Recorded> {
@@ -90,7 +90,7 @@ async function keep(
 /** Its text says what the image is, and the image is the artifact. */
 async function recordedImage(
   rest: Omit<Recorded, 'bytes' | 'truncated' | 'sha256'>,
-  { content, ...image }: NonNullable<Outcome['image']>,
+  { content, ...image }: NonNullable<ToolOutput['image']>,
   artifacts: Pick<Artifacts, 'put'>,
 ): Promise<Recorded> {
   const { sha256 } = await keep(content, artifacts)

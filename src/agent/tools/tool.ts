@@ -46,17 +46,18 @@ export type ToolContext = {
   /** What the agent has started in the background; null if it cannot start anything. */
   readonly processes: BackgroundProcesses | null
   readonly startProcess: StartProcess | null
-  /** Starts the run of a sub-agent, or finds it if the call has started it before, and waits for its end. */
-  readonly startSubagent: (wanted: WantedSubagent) => Promise<ToolOutput>
+  /** Starts the run of a sub-agent, or finds it if the call has started it before, and waits for its end. Left out: it cannot. */
+  readonly startSubagent?: (wanted: WantedSubagent) => Promise<ToolOutput>
 }
 
+/** What a call comes to: the output of its tool, or the reason why it was rejected. */
 export type ToolOutput = {
   readonly output: string
   /** Whether its secrets were masked as it came. */
   readonly isMasked?: boolean
   /** The exit code of the command; 0 or 1 for tools without a command. */
   readonly exitCode: number | null
-  readonly outcome: Exclude<PayloadOf<'tool_result'>['outcome'], 'rejected'>
+  readonly outcome: PayloadOf<'tool_result'>['outcome']
   /** Where the next shell of the run starts from now on; left out if that stays as it was. */
   readonly folder?: string
   /** How the run of a sub-agent ended that the call has waited for. */
@@ -64,9 +65,6 @@ export type ToolOutput = {
   /** The image that the result holds. */
   readonly image?: ShownImage
 }
-
-/** What a call comes to: the output of its tool, or the reason why it was rejected. */
-export type Outcome = Omit<ToolOutput, 'outcome'> & Pick<PayloadOf<'tool_result'>, 'outcome'>
 
 /** What a call of a tool works with, as its arguments say. Every tool declares it, so that rules can be compared. */
 export type Declared = {
@@ -108,13 +106,9 @@ export type CallContext = Omit<ToolContext, OfToolbox> &
     /** Tools that the run does without. */
     readonly excluded?: readonly string[]
     readonly findTool?: FindTool
-    readonly startSubagent?: (
-      wanted: WantedSubagent,
-      parent: Pick<ToolContext, 'cwd' | 'workspace' | 'signal' | 'onOutput'>,
-    ) => Promise<ToolOutput>
   }
 
-type OfToolbox = 'runCommand' | 'startProcess' | 'variables' | 'callId' | 'startSubagent'
+type OfToolbox = 'runCommand' | 'startProcess' | 'variables' | 'callId'
 
 /** Finds a tool of the MCP servers of a run, by its name for models. */
 type FindTool = McpSession['tool']

@@ -26,10 +26,10 @@ import {
   type DefinedTool,
   defineTool,
   failed,
-  type Outcome,
   succeeded,
   type Toolbox,
   type ToolContext,
+  type ToolOutput,
 } from './tool.ts'
 
 const updatePlan = defineTool({
@@ -103,7 +103,8 @@ const runSubagent = defineTool({
   args: WantedSubagent,
   // The calls of the sub-agent are reviewed by the same rules, but its check is no call.
   touches: touchesOfSubagent,
-  run: (wanted, { startSubagent }) => startSubagent(wanted),
+  run: async (wanted, { startSubagent }) =>
+    startSubagent?.(wanted) ?? failed('This run starts no sub-agents.'),
 })
 
 const TOOLS: readonly DefinedTool[] = [
@@ -174,8 +175,6 @@ export function createToolbox({
         runCommand: (command) =>
           commands.runCommand({ ...ofRun, ...present({ onNotice }), ...command }),
         startProcess: starting && ((request) => starting({ ...ofRun, ...request })),
-        startSubagent: async (wanted) =>
-          given.startSubagent?.(wanted, context) ?? failed('This run starts no sub-agents.'),
       }
       const tool = excluded.includes(call.tool) ? undefined : find(call.tool, given.findTool)
       const replaced = folder === undefined ? null : projectProblem(cwd, folder)
@@ -207,7 +206,7 @@ const ofServer = (tool: McpTool | undefined): DefinedTool | undefined =>
     prepare: (args) => ok((context) => tool.call(args, context)),
   }
 
-const rejected = (output: string): Outcome => ({ output, outcome: 'rejected', exitCode: null })
+const rejected = (output: string): ToolOutput => ({ output, outcome: 'rejected', exitCode: null })
 
 /** @param replaced why the folder of the project is not the one of the run any more; null if it is */
 async function perform(
@@ -215,7 +214,7 @@ async function perform(
   tool: DefinedTool | undefined,
   context: ToolContext,
   replaced: string | null,
-): Promise<Outcome> {
+): Promise<ToolOutput> {
   if (tool === undefined) return rejected(`There is no tool ${JSON.stringify(call.tool)}.`)
   if (call.raw_args !== undefined) {
     return rejected(`The arguments of ${call.tool} are not a JSON object.`)

@@ -64,7 +64,7 @@ test.each<[string, GoalRequest, string, RegExp]>([
     'a goal of an earlier version',
     { all_of: [{ goal: 'perf-check', check: CHECK, goal_options: { max_ms: 3 } }] },
     'all_of.0.goal',
-    /no goal perf-check: name a check with a command .*docs\/reference\.md/,
+    /no goal "perf-check".*name a check with a command .*docs\/reference\.md/,
   ],
 ])('%s is refused with the field and what to do', (_what, request, field, message) => {
   expect(problemsOf(request)).toEqual([{ field, message: expect.stringMatching(message) }])

@@ -97,7 +97,6 @@ function startAgent(shop: Workshop, reached: (phase: Phase) => Promise<void>): v
       },
       findGoal: (name) => {
         const goal = findGoal(name)
-        if (goal === undefined) return undefined
         return {
           ...goal,
           check: async (context) => {
