@@ -16,10 +16,9 @@ export type WantedFile = {
   readonly mode?: number
 }
 
-/** How lines are searched for, with `grep -E`, or as they are. */
+/** How lines are searched for, with `grep -E`. */
 export type Pattern = {
   readonly pattern: string
-  readonly isText?: boolean
   readonly ignoreCase?: boolean
 }
 

@@ -167,7 +167,7 @@ export const outputRead = defineTool({
   name: 'output_read',
   description:
     'Read or search the whole output of an earlier call of this run that was shortened or left out: its lines from `offset` on, ' +
-    'or the lines that match `pattern` or hold `text`, with their numbers.',
+    'or the lines that match `pattern`, with their numbers.',
   readOnly: true,
   args: z
     .strictObject({
@@ -191,30 +191,23 @@ export const outputRead = defineTool({
         .describe(
           'Extended regular expression (grep -E), ignoring case, such as "error|failed [0-9]+"',
         ),
-      text: NulFree.min(1)
-        .max(1000)
-        .refine((text) => !text.includes('\n'), 'must be a part of one line')
-        .optional()
-        .describe('Exactly this text, ignoring case, instead of a pattern'),
     })
     .refine(
       ({ artifact, call_id }) => (artifact === undefined) !== (call_id === undefined),
       'give "artifact" or "call_id"',
     )
     .refine(
-      ({ pattern, text, offset, limit, column }) =>
-        [pattern, text, offset ?? limit ?? column].filter((way) => way !== undefined).length <= 1,
-      'give "pattern", or "text", or a range with "offset", "limit" and "column"',
+      ({ pattern, offset, limit, column }) =>
+        pattern === undefined || (offset ?? limit ?? column) === undefined,
+      'give "pattern", or a range with "offset", "limit" and "column"',
     ),
   touches: () => ({}),
-  run: async ({ artifact, call_id, pattern, text, ...range }, context) => {
+  run: async ({ artifact, call_id, pattern, ...range }, context) => {
     const output = await wholeOutput(artifact, call_id, context)
     if (output.isErr()) return failed(output.error)
     const body = output.value
-    const sought = pattern ?? text
-    if (sought !== undefined) {
-      const wanted = { pattern: sought, isText: pattern === undefined }
-      const lines = await grepText(body, wanted, context)
+    if (pattern !== undefined) {
+      const lines = await grepText(body, pattern, context)
       return lines.match(
         (found) =>
           succeeded(found.map((line) => line.replace(':', '\t')).join('\n') || 'No line matches.'),

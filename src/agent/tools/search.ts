@@ -2,14 +2,7 @@ import { err, ok, type Result } from 'neverthrow'
 import * as z from 'zod'
 import { NulFree } from '../../domain/fields.ts'
 import { processMask } from '../../log/masking.ts'
-import type {
-  Answers,
-  GitProblem,
-  Grep,
-  Pattern,
-  Questions,
-  Search,
-} from '../../workspace/protocol.ts'
+import type { Answers, GitProblem, Grep, Questions, Search } from '../../workspace/protocol.ts'
 import type { Failure } from '../../workspace/workspace.ts'
 import { cutLine, FOUND_LINE_CHARS } from './recorded-output.ts'
 import {
@@ -116,13 +109,13 @@ function shortenLine(line: string): string {
   return cutLine(withoutHalf(kept), FOUND_LINE_CHARS, Number(missing))
 }
 
-/** The lines of a text that match an extended regular expression or contain a text, ignoring case, as `number:line`. */
+/** The lines of a text that match an extended regular expression, ignoring case, as `number:line`. */
 export async function grepText(
   body: Buffer,
-  pattern: Pick<Pattern, 'pattern' | 'isText'>,
+  pattern: string,
   { workspace, signal }: Pick<ToolContext, 'workspace' | 'signal'>,
 ): Promise<Result<readonly string[], ToolOutput>> {
-  const found = await workspace.ask('grep', { ...pattern, ignoreCase: true }, { body, signal })
+  const found = await workspace.ask('grep', { pattern, ignoreCase: true }, { body, signal })
   if (found.isErr()) return err(failedBy('', found.error))
   const { exitCode, stderr, isCut } = found.value
   if (exitCode === NOTHING) return ok([])

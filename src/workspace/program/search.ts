@@ -76,9 +76,9 @@ const runGrep = (args: readonly string[], input: number | Buffer | null, cwd = R
     ...{ cwd, input, env: ENV, maxBytes: MAX_OUTPUT_BYTES },
   })
 
-const patternArgs = ({ pattern, isText = false, ignoreCase = false }: Pattern): string[] => [
+const patternArgs = ({ pattern, ignoreCase = false }: Pattern): string[] => [
   ...(ignoreCase ? ['-i'] : []),
-  ...[isText ? '-F' : '-E', '-e', pattern],
+  ...['-E', '-e', pattern],
 ]
 
 const grepArgs = (grep: Grep): string[] => [

@@ -52,7 +52,7 @@ test('an output in the log is read by the call that made it', async () => {
     { call_id: 'first', tool: 'bash_exec', args: { command: 'seq 1 300' }, read_only: false },
     context,
   )
-  expect(await run('c', 'output_read', { call_id: 'first', text: '299' })).toMatchObject({
+  expect(await run('c', 'output_read', { call_id: 'first', pattern: '299' })).toMatchObject({
     outcome: 'ok',
     output: '299\t299',
   })
@@ -62,13 +62,13 @@ test('an output in the log is read by the call that made it', async () => {
   })
 })
 
-test('a search finds lines by a pattern or a text, whatever their case, and leaves out what is too much', async () => {
+test('a search finds lines by a pattern, whatever their case, and leaves out what is too much', async () => {
   const { run, artifact } = await longOutput()
   const search = async (wanted: Readonly<Record<string, string>>) =>
     (await run('mine', 'output_read', { artifact, ...wanted })).output
   expect(await search({ pattern: 'error:|^9{4}$' })).toBe('5001\tError: grün\n10000\t9999')
-  expect(await search({ text: 'error: GR' })).toBe('5001\tError: grün')
-  expect(await search({ text: '^9' })).toBe('No line matches.')
+  expect(await search({ pattern: 'error: GR' })).toBe('5001\tError: grün')
+  expect(await search({ pattern: '^none$' })).toBe('No line matches.')
   expect(await search({ pattern: '1' })).toMatch(/\n\[… \d+ of \d+ bytes are left out here; /)
   expect(await search({ pattern: 'a(' })).toMatch(/^grep: /)
 })
@@ -119,8 +119,8 @@ test('only the outputs of its own run are read', async () => {
 test('arguments are checked', async () => {
   const { run } = await longOutput()
   const artifact = 'a'.repeat(64)
-  const both = { artifact, text: 'a', limit: 1 }
-  const wrong = [{ artifact: 'x' }, { artifact, pattern: '' }, { artifact, text: 'a\nb' }, both]
+  const both = { artifact, pattern: 'a', limit: 1 }
+  const wrong = [{ artifact: 'x' }, { artifact, pattern: '' }, both]
   for (const args of wrong) {
     expect(await run('mine', 'output_read', args)).toMatchObject({ outcome: 'rejected' })
   }
