@@ -2,10 +2,10 @@ import { err, ok, type Result } from 'neverthrow'
 import type { CarriedFile } from '../domain/carried-files.ts'
 import type { CarryError } from '../domain/errors.ts'
 import { shownPath } from '../lib/git-objects.ts'
-import type { CarriedChange, CarriedChanges } from '../snapshots/carried.ts'
 import type { RunFiles } from '../snapshots/run-files.ts'
 import type { Failure, Workspace } from '../workspace/workspace.ts'
 import { describeProblem } from '../workspace/workspace-process.ts'
+import type { CarriedChange, CarriedChanges } from './carried.ts'
 import { inMessages } from './clean-copy.ts'
 
 /** What was carried, or would be: what is as it is to be already is not among the files. */

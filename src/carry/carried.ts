@@ -1,9 +1,9 @@
 import type { CarriedFile } from '../domain/carried-files.ts'
 import { type LeftOut, MOST_NAMED } from '../domain/snapshots.ts'
 import { shownPath } from '../lib/git-objects.ts'
-import { compareTrees, type TreeFile } from './compare-trees.ts'
-import { foldersOf } from './patch.ts'
-import { entryAt, type ReadTree, type RunFiles } from './run-files.ts'
+import { compareTrees, type TreeFile } from '../snapshots/compare-trees.ts'
+import { foldersOf } from '../snapshots/patch.ts'
+import { entryAt, type ReadTree, type RunFiles } from '../snapshots/run-files.ts'
 
 /** The files of a project at one moment, as far as they are known. */
 export type KnownFiles = { readonly tree: string; readonly leftOut: readonly LeftOut[] }
