@@ -387,6 +387,18 @@ describe('lists', () => {
     expect(more.stderr).toContain('There are more than 1')
   })
 
+  test('of runs by a tag, which a person changes and removes after the end, too', async () => {
+    const runId = await detached('--cwd', await project(), '--tag', 'early', '--tag', 'nightly')
+    expect((await cli('abort', runId)).code).toBe(0)
+    const tagged = async (tag: string) => (await cli('runs', '--tag', tag, '--json')).stdout
+    expect(await tagged('early')).toContain(runId)
+    expect((await cli('configure', runId, '--tag', 'late', '--tag', 'kept')).code).toBe(0)
+    expect(await tagged('early')).toBe('')
+    expect((await cli('show', runId)).stdout).toMatch(/^tags +late, kept$/m)
+    expect((await cli('configure', runId, '--no-tags')).code).toBe(0)
+    expect((await cli('show', runId)).stdout).not.toMatch(/^tags/m)
+  })
+
   test('of what a search finds', async () => {
     const cwd = await project()
     const { stdout } = await cli('run', 'shell-goal', '--cwd', cwd, '-m', 'Paint the shed')

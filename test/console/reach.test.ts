@@ -150,6 +150,7 @@ describeInBrowser('who may do less', () => {
     await page.goto(`${server.url}/runs/${waiting}`)
     await page.getByRole('heading', { name: 'This run waits for a person' }).waitFor()
     expect(await page.getByText(/waits? for you/i).count()).toBe(0)
+    expect(await page.getByRole('combobox', { name: 'Tags of the run' }).count()).toBe(0)
     expect(await faults(page)).toEqual([])
     await page.getByRole('button', { name: 'Menu' }).click()
     const items = await page.getByRole('menuitem').allTextContents()

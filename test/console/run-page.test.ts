@@ -75,6 +75,20 @@ describeInBrowser('the page of a run', () => {
     expect(shown.toString()).toMatch(/^<!doctype html>/)
   })
 
+  test('changes the tags of a run that has ended', async () => {
+    const page = await open(`${server.url}/runs/${LONG}`)
+    await page.getByRole('combobox', { name: 'Tags of the run' }).fill('nightly')
+    await page.keyboard.press('Enter')
+    await page.keyboard.type('flaky,')
+    const { runs } = createClient({ baseUrl: server.url })
+    const tags = () => runs.get(LONG).map((run) => run.tags)
+    await expect.poll(() => tags().unwrapOr([])).toEqual(['nightly', 'flaky'])
+    await page.reload()
+    await page.getByText('flaky', { exact: true }).waitFor()
+    await page.getByRole('combobox', { name: 'Tags of the run' }).press('Backspace')
+    await expect.poll(() => tags().unwrapOr([])).toEqual(['nightly'])
+  })
+
   test('shows the plan of the agent as it was at each moment, as the CLI does', async () => {
     const runId = await server.start('planned', { max_iterations: 3 })
     const page = await open(`${server.url}/runs/${runId}`)

@@ -41,6 +41,7 @@ type Options = JsonOption &
     readonly network?: RunRequest['network']
     readonly mcp?: RunRequest['mcp_servers']
     readonly approvals?: string
+    readonly tag?: readonly string[]
     readonly reason?: string
     readonly detach?: boolean
     readonly copy?: boolean
@@ -91,6 +92,7 @@ export function runCommand(): Command {
     )
     .option('--copy', 'work in a copy of the project; "retrai apply" carries over what was done')
     .option('--shared', 'do not wait for other runs in the same folder')
+    .option('--tag <tag>', 'a word by which you find the run; may be repeated', repeated)
     .option('--reason <text>', 'why you start it; kept in the log')
     .option('--detach', 'only start it, and print its id')
     .option(...JSON_EVENTS)
@@ -127,7 +129,7 @@ function requestOf(options: Options): RunRequest {
       hitl_enabled: options.hitl,
       ...limitsIn(options),
       on_limit: atTerminal() ? ('pause' as const) : undefined,
-      ...{ network, reason, mcp_servers: mcp },
+      ...{ network, reason, mcp_servers: mcp, tags: options.tag },
     }),
     ...(options.copy === true && { workspace: 'copy' }),
     ...(options.shared === true && { shared: true }),

@@ -132,6 +132,7 @@ function rowsOf(run: RunDetails): Row[] {
     ['summary', run.summary?.text],
     ['error', run.error],
     ['folder', run.cwd],
+    ['tags', run.tags?.join(', ') || null],
     ['copy of', run.workspace?.copy_of],
     ['model', run.model_name],
     ['pool', run.pool],

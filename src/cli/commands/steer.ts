@@ -11,6 +11,7 @@ import {
   limitsIn,
   names,
   positiveInt,
+  repeated,
   seen,
   wordsOf,
 } from '../terminal/option-values.ts'
@@ -54,6 +55,9 @@ type Changes = Why &
     readonly maxIterations?: number
     /** False for --no-hitl. */
     readonly hitl?: boolean
+    readonly tag?: readonly string[]
+    /** False for --no-tags. */
+    readonly tags: boolean
   }
 
 /** `retrai configure RUN`: changes the configuration of a run while it works. */
@@ -79,10 +83,16 @@ export const configureCommand = (): Command =>
     .option('--max-iterations <n>', 'the most iterations', positiveInt)
     .option('--hitl', 'wait for a person after every iteration that did not reach the goal')
     .option('--no-hitl', 'do not wait for a person')
+    .option(
+      '--tag <tag>',
+      'the only tag of the run; repeat it for several. Alone, also after its end',
+      repeated,
+    )
+    .option('--no-tags', 'the run has no tags')
     .action(connected(configure))
 
 async function* configure({ client, explain }: Connection, runId: string, options: Changes): Steps {
-  const { model, effort, fallback, hitl, reason, seen } = options
+  const { model, effort, fallback, hitl, tag, tags, reason, seen } = options
   const changes = given({
     model_name: model,
     reasoning_effort: effort === 'default' ? null : effort,
@@ -90,9 +100,12 @@ async function* configure({ client, explain }: Connection, runId: string, option
     max_iterations: options.maxIterations,
     ...limitsIn(options),
     hitl_enabled: hitl,
+    tags: tags ? tag : [],
   })
   if (Object.keys(changes).length === 0) {
-    return yield* err('Name what to change, such as --max-iterations 40 or --no-hitl.')
+    return yield* err(
+      'Name what to change, such as --max-iterations 40, --no-hitl or --tag nightly.',
+    )
   }
   yield* printStatus(client.runs.configure(runId, { ...changes, reason, seen }).mapErr(explain))
 }

@@ -4,6 +4,7 @@ import type { RunState } from '../../../src/domain/state.ts'
 import { ApproachPanel } from '../panels/approach-panel.tsx'
 import { Panel } from '../panels/panel.tsx'
 import { PlanPanel } from '../panels/plan-panel.tsx'
+import { TagsPanel } from '../panels/tags-panel.tsx'
 import { TrustPanel } from '../panels/trust-panel.tsx'
 import { UsagePanel } from '../panels/usage-panel.tsx'
 import type { Connection } from '../run/run-store.ts'
@@ -40,6 +41,7 @@ export function Overview(props: Props) {
         verifying={verifying}
         onSeek={onSeek}
       />
+      {server !== null && <TagsPanel {...server} />}
       {state !== null && <LimitsPanel config={state.config} />}
     </aside>
   )

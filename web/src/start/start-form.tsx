@@ -161,6 +161,7 @@ export function StartForm({
           description="Words by which you find the run."
           value={[...form.value.tags]}
           onChange={(tags) => form.onChange({ tags })}
+          maxLength={64}
           error={form.problem('tags')}
         />
         <TextInput

@@ -1,0 +1,45 @@
+import { Pill, TagsInput } from '@mantine/core'
+import { useMutation, useQueryClient } from '@tanstack/react-query'
+import type { RunDetails } from '../../../src/client/index.ts'
+import { client } from '../api/client.ts'
+import { answerOf, messageOf } from '../api/problem.ts'
+import { runQuery } from '../api/queries.ts'
+import { useMayNot } from '../api/use-may.ts'
+import { visible } from '../ui/foreign-text.ts'
+import { Panel } from './panel.tsx'
+
+/** What the run is found by. Each change is sent at once, also after the end of the run. */
+export function TagsPanel({ run_id, tags = [] }: Pick<RunDetails, 'run_id' | 'tags'>) {
+  const queries = useQueryClient()
+  const mayNot = useMayNot('runs:configure')
+  const change = useMutation({
+    // One after the other, so that the last one stays.
+    scope: { id: `tags ${run_id}` },
+    mutationFn: (tags: string[]) => answerOf(client().runs.configure(run_id, { tags })),
+    onSuccess: (run) => queries.setQueryData(runQuery(run_id).queryKey, run),
+  })
+  // What was read before the last change says nothing of it.
+  const shown = (change.isError ? undefined : change.variables) ?? [...tags]
+  if (mayNot !== null && shown.length === 0) return null
+  return (
+    <Panel title="Tags">
+      {mayNot === null ? (
+        <TagsInput
+          aria-label="Tags of the run"
+          placeholder={shown.length === 0 ? 'Add a tag, then Enter' : undefined}
+          value={shown}
+          maxTags={20}
+          maxLength={64}
+          onChange={change.mutate}
+          error={change.error && messageOf(change.error)}
+        />
+      ) : (
+        <Pill.Group>
+          {shown.map((tag) => (
+            <Pill key={tag}>{visible(tag)}</Pill>
+          ))}
+        </Pill.Group>
+      )}
+    </Panel>
+  )
+}
