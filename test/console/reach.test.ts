@@ -176,10 +176,10 @@ describeInBrowser('who may do less', () => {
       .toBeGreaterThan(0)
     await page.getByRole('link', { name: 'Who has seen this run' }).click()
     await page.getByRole('heading', { name: 'Who has seen this run' }).waitFor()
-    await page.getByRole('cell', { name: 'run read' }).first().waitFor()
+    await page.getByRole('cell', { name: 'Read the run' }).first().waitFor()
     expect(await faults(page)).toEqual([])
     for (const [name, words] of [
-      ['Access log', 'runs listed'],
+      ['Access log', 'Listed runs'],
       ['Redactions', 'It names a customer'],
       ['Checkpoints', 'No witness follows this server.'],
       ['Keys', 'in use'],

@@ -1,10 +1,28 @@
 import { useQuery } from '@tanstack/react-query'
 import { Link, useSearchParams } from 'wouter'
+import type { AccessKind } from '../../../src/api/records.ts'
 import { client } from '../api/client.ts'
 import { answerOf } from '../api/problem.ts'
 import { visible } from '../ui/foreign-text.ts'
 import { formatCount, formatTime, shortId } from '../ui/format.ts'
 import { TablePage } from './table.tsx'
+
+/** What somebody did, or what the entry says about the log. */
+const WORDS: Readonly<Record<AccessKind, string>> = {
+  runs_listed: 'Listed runs',
+  searched: 'Searched',
+  run_read: 'Read the run',
+  run_watched: 'Watched the run',
+  run_exported: 'Exported the run',
+  run_verified: 'Verified the run',
+  feed_read: 'Read records of many runs',
+  feed_watched: 'Watched all runs',
+  checkpoints_read: 'Read the checkpoints',
+  ledger_read: 'Read a ledger, such as this log',
+  watch_ended: 'Stopped watching',
+  access_refused: 'Was refused',
+  entries_lost: 'Entries were lost',
+}
 
 /** Who read what, newest first: of all runs, or of the one in the address. */
 export function AccessPage() {
@@ -40,7 +58,7 @@ export function AccessPage() {
             cells: [
               formatTime(payload.last_ts * 1000),
               about === null ? '' : visible(about.principal ?? 'unknown'),
-              kind.replaceAll('_', ' '),
+              WORDS[kind],
               about?.run_id != null && (
                 <Link href={`/runs/${about.run_id}`}>{shortId(about.run_id)}</Link>
               ),
