@@ -113,7 +113,7 @@ describeInBrowser('a run that goes on', () => {
   test('that does not exist is reported', async () => {
     const page = await open(`${server.url}/runs/00000000-0000-4000-8000-000000000000`)
     await page.getByRole('heading', { name: 'Nothing here' }).waitFor()
-    await page.getByText('This server has no run 00000000').waitFor()
+    await page.getByText('There is no run 00000000').waitFor()
   })
 })
 

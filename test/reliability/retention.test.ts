@@ -165,8 +165,9 @@ describe.for(['a data folder', 'an EventStoreDB'])('in %s', (kind) => {
     // It begins from the one that is gone.
     const conversation = await server.get(`/api/runs/${later}/conversation`)
     expect(conversation.body).toMatchObject({ status: 410, removal: { run_id: gone } })
-    const watched = await server.watch(gone).closed
-    expect(watched.code).toBe(4404)
+    const watched = server.watch(gone)
+    expect(await watched.closed).toEqual({ code: 4404, reason: 'the run was removed' })
+    expect(watched.texts.join()).toContain(String.raw`by the rule \"old\" of local`)
     // Who watches all runs still does.
     const fresh = await achieved(server, site, 'fresh')
     await until(() => feed.texts.some((text) => text.includes(fresh)), Boolean)

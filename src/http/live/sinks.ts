@@ -8,7 +8,10 @@ import type { EncodedFrame, Frame } from './frame.ts'
 /** How an observation ends. `last` is the last frame that the client gets, which reports why the server ends it. */
 export type Ending =
   | { readonly type: 'complete'; readonly seq: number; readonly last: Buffer | null }
-  | { readonly type: 'unknown_run' | 'bad_request' | 'damaged'; readonly last: Buffer }
+  | {
+      readonly type: 'unknown_run' | 'removed_run' | 'bad_request' | 'damaged'
+      readonly last: Buffer
+    }
 
 /**
  * Where an observer sends: a WebSocket, or an answer of server-sent events. It buffers a bounded amount for a slow client if
@@ -39,6 +42,7 @@ const PING_EVERY_BYTES = 64 * 1024
 const CLOSES: Record<Ending['type'], readonly [code: number, reason: string]> = {
   complete: [CLOSE_CODES.run_ended, 'the run has ended'],
   unknown_run: [CLOSE_CODES.unknown_run, 'no such run'],
+  removed_run: [CLOSE_CODES.unknown_run, 'the run was removed'],
   bad_request: [CLOSE_CODES.bad_request, 'bad request'],
   damaged: [CLOSE_CODES.internal_error, 'a record of this run cannot be read'],
 }

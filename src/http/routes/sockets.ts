@@ -9,6 +9,7 @@ import { RunParams } from '../../api/run-requests.ts'
 import type { Position } from '../../store/event-store.ts'
 import { refusalFrame } from '../live/frame.ts'
 import type { Live } from '../live/live.ts'
+import type { Ending } from '../live/sinks.ts'
 import type { Watch } from '../live/sockets.ts'
 import { patiently, type View, viewAllRuns, viewRun } from '../live/views.ts'
 import { operation } from '../operation.ts'
@@ -58,7 +59,7 @@ then what happens live, each event once and in the order of \`seq\`.
   \`"outcome":"withdrawn"\` nothing replaces them: the attempt failed, or a text of the run was redacted. Only the server
   that works on the run has its parts.
 - After \`run_end\` the server closes with code 1000.
-- For an unknown run, the server sends one frame of kind \`error\` and closes with 4404; for a query that is
+- For a run that it does not have, or that was removed, the server sends one frame of kind \`error\` and closes with 4404; for a query that is
   not valid, or an \`after\` beyond the end of the run, it sends one such frame and closes with 4400; for a record that
   cannot be read, it sends one such frame and closes with 1011. The \`seq\` of such a frame is the last one that the
   client has.
@@ -145,7 +146,7 @@ async function beginRun(
   live: Live,
   signal: AbortSignal,
 ): ReturnType<Watch<number>['start']> {
-  const refuse = (type: 'unknown_run' | 'bad_request' | 'damaged', message: string, seq = -1) => {
+  const refuse = (type: Exclude<Ending['type'], 'complete'>, message: string, seq = -1) => {
     return { type, last: refusalFrame(givenId, seq, live.clock(), message) } as const
   }
   const { data: runId } = RunId.safeParse(givenId)
@@ -154,7 +155,7 @@ async function beginRun(
   }
   if (query.isErr()) return refuse('bad_request', query.error)
   const removal = live.removalOf?.(runId)
-  if (removal !== undefined) return refuse('unknown_run', removedProblem(removal).detail)
+  if (removal !== undefined) return refuse('removed_run', removedProblem(removal).detail)
   const { after = -1, caught_up } = query.value
   const found = await patiently(() => viewRun(runId, query.value, live), live, signal)
   if (found === null) return null

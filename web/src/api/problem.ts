@@ -59,4 +59,4 @@ function besideField(beside: string, { field, message }: FieldProblem): string {
 
 /** A message for a person about anything that was thrown. */
 export const messageOf = (cause: unknown): string =>
-  cause instanceof Error ? cause.message : String(cause)
+  cause instanceof Error ? withoutAddress(cause.message) : String(cause)

@@ -67,11 +67,7 @@ export function RunPage({ runId }: { readonly runId: string }) {
   useRunShortcuts({ view, moment, playback })
   useTitle(titleOf(view.state, useStatusNames()))
   if (connection.type === 'refused' && last < 0) {
-    return (
-      <NotFound>
-        {connection.unknown ? `This server has no run ${runId}.` : connection.message}
-      </NotFound>
-    )
+    return <NotFound>{connection.message}</NotFound>
   }
   return (
     <div className={classes.page} data-tab={tab}>

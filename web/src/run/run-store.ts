@@ -5,7 +5,6 @@ import {
   type PartsEnd,
   type PartText,
   partsAfter,
-  WatchError,
 } from '../../../src/client/index.ts'
 import { client } from '../api/client.ts'
 import { messageOf } from '../api/problem.ts'
@@ -21,7 +20,7 @@ export type Connection =
   /** The run has ended and all of it has arrived. */
   | { readonly type: 'complete' }
   /** The client cannot continue. */
-  | { readonly type: 'refused'; readonly unknown: boolean; readonly message: string }
+  | { readonly type: 'refused'; readonly message: string }
 
 const STATES = { connecting: 'connecting', live: 'open', reconnecting: 'lost' } as const
 
@@ -93,10 +92,8 @@ class RunStore {
     if (this.#snapshot.connection.type === 'complete') return
     this.#follow(watching.signal).then(
       (connection) => this.#tell(connection, watching.signal),
-      (cause: unknown) => {
-        const unknown = cause instanceof WatchError && cause.type === 'unknown_run'
-        this.#tell({ type: 'refused', unknown, message: messageOf(cause) }, watching.signal)
-      },
+      (cause: unknown) =>
+        this.#tell({ type: 'refused', message: messageOf(cause) }, watching.signal),
     )
   }
 
