@@ -22,6 +22,8 @@ type Deps = {
   readonly optIn?: string | undefined
   /** Where the cursor is kept. */
   readonly file: string
+  /** Whether a stream is that of a run that was removed. */
+  readonly isGone?: (stream: string) => boolean
   readonly retryMs?: PauseBoundsMs
 }
 
@@ -69,11 +71,11 @@ export function startTraces(deps: Deps): { stop(): Promise<void> } {
 
 /** Exports from the cursor on, until something fails. The error is a text for people. */
 async function follow(
-  { store, log, endpoint, optIn, file }: Deps,
+  { store, log, endpoint, optIn, file, isGone }: Deps,
   signal: AbortSignal,
   giveUp: AbortSignal,
 ): Promise<Result<void, string>> {
-  const after = await readCursor(file, store)
+  const after = await readCursor(file, store, isGone)
   if (after.isErr()) return err(after.error)
   const maker = new SpanMaker(store, conventionsFor(optIn))
   let spans: Span[] = []
@@ -113,12 +115,15 @@ async function follow(
 async function readCursor(
   file: string,
   store: EventStore,
+  isGone: Deps['isGone'],
 ): Promise<Result<Position | null, string>> {
   const text = await readFile(file, 'utf8').catch(() => '')
   const { data: cursor } = Cursor.safeParse(jsonOr(text, null))
   if (cursor === undefined) return ok(null)
   const found = await eventAt(store, cursor.stream, cursor.revision)
   if (found.isErr()) return err(found.error.message)
+  // What followed the record of a run that was removed still follows its position.
+  if (isGone?.(cursor.stream)) return ok(cursor.position)
   const { id, position } = found.value ?? {}
   return ok(id === cursor.id && position === cursor.position ? position : null)
 }

@@ -230,6 +230,27 @@ describe('an export', () => {
     expect(collector.spans.slice(0, count)).toEqual(whole)
   })
 
+  test('continues after the records of a run that was removed meanwhile', async () => {
+    const { parent, subagent } = familyOf()
+    const isUse = ({ type }: { readonly type: string }) => type === 'assistant_message'
+    const half = subagent.events.findIndex(isUse) + 1
+    const store = await logOf(subagent.events.slice(0, half), parent.events)
+    await using collector = await Collector.start()
+    const gone = streamOf(parent.runId)
+    const deps = { store, log: silent, endpoint: collector.url, file: await newFile() }
+    let traces = startTraces(deps)
+    await vi.waitFor(() => expect(collector.spans.length).toBe(4), PATIENCE)
+    await traces.stop()
+    ;(await store.removeStream?.(gone, parent.events.length - 1))?._unsafeUnwrap()
+    const rest = { expectedRevision: half - 1 }
+    const added = await store.append(streamOf(SUBAGENT_ID), subagent.events.slice(half), rest)
+    added._unsafeUnwrap()
+    traces = startTraces({ ...deps, isGone: (stream) => stream === gone })
+    await vi.waitFor(() => expect(collector.spans.length).toBe(6), PATIENCE)
+    await traces.stop()
+    expect(new Set(collector.spans.map(({ spanId }) => spanId)).size).toBe(6)
+  })
+
   test('leaves out what the collector will never take', async () => {
     const store = await logOf(familyOf().parent.events)
     await using collector = await Collector.start()
