@@ -156,6 +156,26 @@ describe('an export', () => {
     expect((await stat(pipe)).isFIFO()).toBe(true)
   })
 
+  test('is that of the last run, or of the one whose id begins so', async () => {
+    const [first = '', last = ''] = runs
+    for (const from of [fromServer(), fromFolder()]) {
+      for (const [given, meant] of [
+        [first.slice(0, 8).toUpperCase(), first],
+        ['last', last],
+      ] as const) {
+        const target = file('short.tar.gz')
+        const done = await retrai(['export', given, target, '--force', ...from])
+        expect(done, done.stderr).toMatchObject({ code: 0 })
+        expect((await retrai(['verify', target, '--json'])).stdout).toContain(meant)
+      }
+      const none = await retrai(['export', '0000', file('none.tar.gz'), ...from])
+      expect([none.code, none.stderr]).toEqual([
+        3,
+        'retrai: No run has an id that begins with 0000. "retrai runs" lists the runs.\n',
+      ])
+    }
+  })
+
   test('of a run that does not exist leaves no file', async () => {
     const id = '550e8400-e29b-41d4-a716-446655440000'
     for (const from of [fromServer(), fromFolder()]) {

@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { Command } from 'commander'
-import { err } from 'neverthrow'
+import { err, ok, ResultAsync } from 'neverthrow'
 import { createArtifacts } from '../../artifacts/artifacts.ts'
 import { createAudit } from '../../audit/audit.ts'
 import { evidencePages } from '../../audit/bundle/evidence-file.ts'
@@ -17,16 +17,28 @@ import {
 import { bundleFile } from '../../audit/bundle/unpack.ts'
 import { OwnLog } from '../../audit/witness/own-log.ts'
 import { queryOf } from '../../client/call.ts'
+import type { RunRecord } from '../../domain/records.ts'
+import { titleOf } from '../../domain/search/searched-text.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { counted } from '../../lib/text.ts'
 import { syncFolder } from '../../lib/write-durably.ts'
+import { decode } from '../../log/codec.ts'
 import { guardSecrets } from '../../log/masking.ts'
-import type { StreamReader } from '../../log/stream-pages.ts'
-import { redactionIndexOf } from '../../redaction/redaction-index.ts'
+import type { LogPages, StreamReader } from '../../log/stream-pages.ts'
+import { redactionIndexOf, withoutRedacted } from '../../redaction/redaction-index.ts'
+import { retentionIndexOf } from '../../retention/ledger.ts'
 import { readServerId } from '../../server/data-folder.ts'
 import { readSettings } from '../../server/read-settings.ts'
 import { secretsOf } from '../../server/settings.ts'
-import { type Connection, connect, download, runIdOf, serverCommand } from '../connection.ts'
+import {
+  type Connection,
+  connect,
+  download,
+  type ListRuns,
+  runIdOf,
+  runsOf,
+  serverCommand,
+} from '../connection.ts'
 import {
   dataDirOf,
   keyringOf,
@@ -90,18 +102,18 @@ async function* exportTo(given: string, file: string | undefined, options: Expor
   }
   const wanted = { files, ...(inToto !== undefined && { format: 'in-toto' as const }) }
   const pageOf = html === undefined ? null : yield* await evidencePages()
-  const connection = dataDir === undefined ? yield* connect(options) : null
-  const runId = (connection === null ? given : yield* runIdOf(connection, given)).toLowerCase()
+  await using open = new AsyncDisposableStack()
+  const source = yield* dataDir === undefined
+    ? connect(options).map(overRest)
+    : inFolder(dataDir, open)
+  const runId = (yield* runIdOf(source.runs, given)).toLowerCase()
   const target = named[0] ?? `retrai-run-${runId}.tar.gz`
   const there = target === '-' ? null : await stat(target).catch(() => null)
   if (there?.isDirectory()) return yield* err(`${target} is a folder. Name a file in it.`)
   if (there?.isFile() && !force) {
     return yield* err(`${target} exists already: choose another file, or replace it with --force.`)
   }
-  await using open = new AsyncDisposableStack()
-  const exported = yield* connection === null
-    ? fromFolder(runId, dataDir, wanted, open)
-    : fromServer(runId, wanted, connection)
+  const exported = yield* await source.export(runId, wanted)
   let bytes = 0
   exported.on('data', (chunk: Uint8Array) => {
     bytes += chunk.length
@@ -125,24 +137,30 @@ async function* exportTo(given: string, file: string | undefined, options: Expor
 /** What is exported of a run. */
 type Wanted = { readonly files: boolean; readonly format?: 'in-toto' }
 
-async function* fromServer(runId: string, wanted: Wanted, connection: Connection): Steps<Readable> {
-  const path = `/api/runs/${encodeURIComponent(runId)}/export${queryOf(wanted)}`
-  return yield* download(connection, path).mapErr(connection.explain)
+/** Where runs are exported from. The errors are texts for people. */
+type Source = {
+  readonly runs: ListRuns
+  export(runId: string, wanted: Wanted): ResultAsync<Readable, string>
 }
 
+const overRest = (connection: Connection): Source => ({
+  runs: runsOf(connection),
+  export: (runId, wanted) => {
+    const path = `/api/runs/${encodeURIComponent(runId)}/export${queryOf(wanted)}`
+    return download(connection, path).mapErr(connection.explain)
+  },
+})
+
 /** @param open closes the log when the export is over */
-async function* fromFolder(
-  runId: string,
-  given: string | undefined,
-  { files, format }: Wanted,
-  open: AsyncDisposableStack,
-): Steps<Readable> {
+async function* inFolder(given: string, open: AsyncDisposableStack): Steps<Source> {
   const dir = yield* dataDirOf(given)
   guardSecrets(secretsOf(yield* readSettings({ dataDir: dir }, io().env)))
-  const { reader, artifacts, close } = yield* openForReading(dir)
+  const { reader, pages, artifacts, close } = yield* openForReading(dir)
   open.defer(close)
   const keyring = yield* await keyringOf(dir)
   const index = yield* (await redactionIndexOf(reader)).mapErr(({ message }) => message)
+  const retention = yield* (await retentionIndexOf(reader)).mapErr(({ message }) => message)
+  const isGone = (stream: string) => retention.removalIn(stream) !== undefined
   const store: StreamReader = {
     readStream: (stream, options) =>
       reader.readStream(stream, options).map((page) => page.map((event) => index.apply(event))),
@@ -152,13 +170,35 @@ async function* fromFolder(
   const ownLog = serverId === null ? undefined : new OwnLog({ store, keyring, serverId })
   const runs = { get: () => null }
   const audit = createAudit({ store, artifacts, keyring, runs, clock, ownLog })
-  const exported =
-    format === undefined
-      ? await audit.exportRun(runId, files)
-      : await audit.inToto(runId).map((text) => Readable.from([text]))
-  return yield* exported.mapErr((error) =>
-    error.type === 'stream_not_found' ? `There is no run ${runId} in ${given}.` : error.message,
-  )
+  return {
+    runs: () => runsIn(withoutRedacted(pages(), index, isGone)),
+    export: (runId, { files, format }) => {
+      const exported =
+        format === undefined
+          ? audit.exportRun(runId, files)
+          : audit.inToto(runId).map((text) => Readable.from([text]))
+      return exported.mapErr((error) =>
+        error.type === 'stream_not_found' ? `There is no run ${runId} in ${given}.` : error.message,
+      )
+    },
+  }
+}
+
+/** The runs of a log that no agent has started come first. */
+function runsIn(pages: LogPages): ReturnType<ListRuns> {
+  const read = async () => {
+    const runs: Extract<RunRecord, { kind: 'run_created' }>[] = []
+    for await (const page of pages) {
+      if (page.isErr()) return err(page.error.message)
+      const first = page.value.filter(({ type }) => type === 'run_created')
+      const records = first.map((event) => decode(event).unwrapOr(null)?.record)
+      runs.push(...records.filter((record) => record?.kind === 'run_created'))
+    }
+    const isTop = ({ payload }: (typeof runs)[number]) => Number(payload.parent === undefined)
+    runs.sort((one, other) => isTop(other) - isTop(one) || other.ts - one.ts)
+    return ok(runs.map((run) => ({ run_id: run.run_id, title: titleOf(run) })))
+  }
+  return new ResultAsync(read())
 }
 
 /** Writes a file, which gets its name only when it is complete. Until then, an earlier file stays. */
