@@ -91,7 +91,11 @@ const CONSOLE = [
 
 /** What a page of evidence may import besides: the verifier of exports, and what shows its result and changed files. */
 const EVIDENCE = [
-  ...['audit/bundle/(bundle-format|evidence-page|tar-parts)\\.ts$', 'audit/verify/', 'lib/'],
+  ...[
+    'audit/bundle/(bundle-format|evidence-page|evidence-sources|tar-parts)\\.ts$',
+    'audit/verify/',
+    'lib/',
+  ],
   ...['cli/terminal/(event-line|plain-text|report-lines)\\.ts$', 'domain/records\\.ts$'],
   'snapshots/(compare-trees|file-diff)\\.ts$',
 ]

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { err, ok, type Result } from 'neverthrow'
+import { jsonOr } from '../../lib/json.ts'
 import { packageFolder } from '../../lib/paths.ts'
 import {
   EXPORT_BEGINS,
@@ -12,17 +13,21 @@ import {
   type PageCode,
   pageStart,
 } from './evidence-page.ts'
+import { EvidenceSources, hashOfSources } from './evidence-sources.ts'
 
 /** Makes a page of evidence of an export while that is read. The error is a sentence for people. */
 export async function evidencePages(): Promise<Result<(archive: Readable) => Readable, string>> {
   const file = (name: string) => readFile(join(packageFolder(), 'web/dist', name), 'utf8')
-  const built = await Promise.all([file('evidence.js'), file('evidence.css')]).catch(() => null)
-  if (built === null) {
-    return err(
-      'The page of evidence is not built: run "npm run build:web" in the folder of retrAI.',
-    )
+  const names = ['evidence.js', 'evidence.css', 'evidence.json'] as const
+  const built = await Promise.all(names.map(file)).catch(() => null)
+  const [script = '', style = '', sources = ''] = built ?? []
+  const { data } = EvidenceSources.safeParse(jsonOr(sources, null))
+  const now = data && (await hashOfSources(packageFolder(), data.paths))
+  // An older verifier would find a good export bad.
+  if (data === undefined || (now !== null && now !== data.sha256)) {
+    const why = built === null ? 'not built' : 'built from other sources than these'
+    return err(`The page of evidence is ${why}: run "npm run build:web" in the folder of retrAI.`)
   }
-  const [script, style] = built
   return ok((archive) => Readable.from(pageOf(archive, { script, style }), { objectMode: false }))
 }
 
