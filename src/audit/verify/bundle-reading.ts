@@ -247,7 +247,7 @@ export class RecordsCheck {
 
   /** How many artifacts an export does not hold yet: the check that the agent does not see, until the run has ended. */
   get withheld(): number {
-    return this.#hidden === undefined || this.run?.phase.type === 'ended' ? 0 : 1
+    return this.#hidden === null || this.run?.phase.type === 'ended' ? 0 : 1
   }
 
   /** Continues with the lines of a part, and reads it to its end. @param see gets each record that holds */

@@ -175,6 +175,9 @@ describe('a hidden check', () => {
     const after = await exportOf(runId)
     expect(after.text).toMatch(HIDDEN)
     expect(after.report).toMatchObject({ holds: true, complete: true, artifacts: 1, withheld: 0 })
+    const { run_id: plain } = (await (await start({})).json()) as { run_id: string }
+    const without = await exportOf(plain)
+    expect(without.report).toMatchObject({ holds: true, complete: false, withheld: 0 })
     if (isMissing('python3')) return
     expect([before.python?.holds, after.python?.holds]).toEqual([true, true])
   })
