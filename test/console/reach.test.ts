@@ -27,6 +27,13 @@ const isInSight = (page: Page, name: string): Promise<unknown> =>
     return button.contains(document.elementFromPoint(x + width / 2, y + height / 2))
   })()`)
 
+const focusedIn = (page: Page): Promise<unknown> =>
+  page.evaluate('document.activeElement.ariaLabel ?? document.activeElement.innerText')
+
+/** The index of the row of the timeline that has the focus; null if none has it. */
+const rowOfFocus = (page: Page): Promise<unknown> =>
+  page.evaluate(`document.activeElement.closest('[data-index]')?.dataset.index ?? null`)
+
 describeInBrowser('what is needed is reached', () => {
   const open = useBrowser()
   const server = useConsoleServer([], [...samples, talk])
@@ -50,17 +57,38 @@ describeInBrowser('what is needed is reached', () => {
   test('Play is few Tab stops away, and the moment stays', async () => {
     const page = await open(`${server.url}/runs/${achieved}#seq=5`)
     await page.getByTestId('connection').getByText('All records received').waitFor()
-    const focused = () =>
-      page.evaluate('document.activeElement.ariaLabel ?? document.activeElement.innerText')
+    const focused = () => focusedIn(page)
     let stops = 0
     while ((await focused()) !== 'Play' && stops < 10) {
       await page.keyboard.press('Tab')
       stops += 1
-      if (String(await focused()).startsWith('Skip to')) await page.keyboard.press('Enter')
+      if ((await focused()) === 'Skip to content') await page.keyboard.press('Enter')
     }
     expect(await focused()).toBe('Play')
     expect(stops).toBeLessThan(10)
     expect(page.url()).toMatch(/#seq=5$/)
+    await page.keyboard.press('Shift+Tab')
+    expect(await rowOfFocus(page)).not.toBeNull()
+  })
+
+  test('the timeline is one stop, in which the arrows lead from row to row and within a row', async () => {
+    const page = await open(`${server.url}/runs/${achieved}`)
+    await page.getByTestId('connection').getByText('All records received').waitFor()
+    await page.getByRole('button', { name: 'First error' }).focus()
+    await page.keyboard.press('Tab')
+    const first = Number(await rowOfFocus(page))
+    for (let press = 0; press < 12; press += 1) await page.keyboard.press('ArrowDown')
+    const later = Number(await rowOfFocus(page))
+    expect(later).toBeGreaterThanOrEqual(first + 12)
+    await page.keyboard.press('ArrowUp')
+    await page.keyboard.press('ArrowRight')
+    await page.keyboard.press('Enter')
+    const [row, label] = [await rowOfFocus(page), await focusedIn(page)]
+    expect(Number(row)).toBeLessThan(later)
+    await page.keyboard.press('Tab')
+    expect(await focusedIn(page)).toBe('Play')
+    await page.keyboard.press('Shift+Tab')
+    expect([await rowOfFocus(page), await focusedIn(page)]).toEqual([row, label])
   })
 
   test.each([

@@ -21,6 +21,7 @@ const SHORTCUTS: readonly (readonly [string, readonly (readonly [readonly string
         [['j', 'k'], 'Next, previous record'],
         [[']', '['], 'Next, previous iteration'],
         [['Home', 'End'], 'First record, back to live'],
+        [['↑', '↓', '←', '→'], 'In the timeline: from row to row, and within a row'],
         [['d'], 'Go to the open decision'],
         [['c'], 'Copy a link to this moment'],
       ],

@@ -1,6 +1,7 @@
 import { IconAlertTriangle, IconCheck, IconCircleDashed, IconEyeOff } from '@tabler/icons-react'
 import { useMutation, useQuery } from '@tanstack/react-query'
 import { memo, useState } from 'react'
+import { Link } from 'wouter'
 import type { RunDetails } from '../../../src/client/index.ts'
 import { fetchExport, save } from '../api/files.ts'
 import { messageOf } from '../api/problem.ts'
@@ -153,10 +154,11 @@ const EXPORTS = [
   { format: 'html', label: 'Page of evidence (.html)' },
 ] as const
 
-/** Downloads of the run: with all its proofs, or only the records of this page. */
+/** Downloads of the run, with all its proofs or only the records of this page; and who has read it. */
 function Downloads({ view: { records } }: { readonly view: RunView }) {
   const runId = records[0]?.run_id ?? ''
   const mayNot = useMayNot('runs:export')
+  const maySee = useMayNot('access:read') === null
   const exported = useMutation({
     mutationFn: async (format: 'tar.gz' | 'html') =>
       save(await fetchExport(runId, format), `retrai-run-${runId}.${format}`),
@@ -182,6 +184,11 @@ function Downloads({ view: { records } }: { readonly view: RunView }) {
       <button type="button" className={classes.download} onClick={saveLines}>
         These records (.jsonl)
       </button>
+      {maySee && (
+        <Link className={classes.download} href={`/server/access?run_id=${runId}`}>
+          Who has seen this run
+        </Link>
+      )}
       {exported.isError && <span role="alert">{messageOf(exported.error)}</span>}
     </div>
   )

@@ -31,9 +31,6 @@ type ReplayProps = {
 
 type Props = ReplayProps & { readonly following: boolean; readonly ended: boolean }
 
-/** The button that plays the run. */
-export const PLAY_ID = 'play'
-
 /** The controls of the replay, below the run. */
 export function ReplayBar({ view, moment, playback, following, ended }: Props) {
   const last = view.records.length - 1
@@ -89,26 +86,28 @@ function Steps({ view, moment, playback: { playing, toggle, go } }: ReplayProps)
   const next = iterationBeside(view, moment, 1)
   return (
     <div className={classes.buttons}>
+      {/* It is in the middle, and the first one for the Tab key. */}
+      <Control
+        label={playing ? 'Pause (space)' : 'Play (space)'}
+        icon={playing ? IconPlayerPauseFilled : IconPlayerPlayFilled}
+        disabled={last < 1}
+        onClick={toggle}
+        main
+      />
       <Control
         label="Previous iteration ([)"
+        back
         icon={IconPlayerSkipBackFilled}
         disabled={before === null}
         onClick={() => go(before ?? 0)}
       />
       <Control
         label="Previous record (k)"
+        back
         icon={IconChevronLeft}
         disabled={moment <= 0}
         wideOnly
         onClick={() => go(moment - 1)}
-      />
-      <Control
-        label={playing ? 'Pause (space)' : 'Play (space)'}
-        icon={playing ? IconPlayerPauseFilled : IconPlayerPlayFilled}
-        disabled={last < 1}
-        onClick={toggle}
-        id={PLAY_ID}
-        main
       />
       <Control
         label="Next record (j)"
@@ -128,33 +127,33 @@ function Steps({ view, moment, playback: { playing, toggle, go } }: ReplayProps)
 }
 
 type ControlProps = {
-  readonly id?: string
   readonly label: string
   readonly icon: ComponentType<IconProps>
   readonly onClick: () => void
   readonly disabled?: boolean
   readonly main?: boolean
+  readonly back?: boolean
   readonly wideOnly?: boolean
 }
 
 function Control({
-  id,
   label,
   icon: Icon,
   onClick,
   disabled = false,
   main = false,
+  back = false,
   wideOnly = false,
 }: ControlProps) {
   return (
     <Tooltip label={label}>
       <ActionIcon
-        id={id}
         variant={main ? 'filled' : 'subtle'}
         size="lg"
         radius="xl"
         className={classes.control}
         data-wide-only={wideOnly}
+        data-back={back}
         aria-label={label.replace(/ \(.*\)$/, '')}
         disabled={disabled}
         onClick={onClick}

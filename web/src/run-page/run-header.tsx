@@ -3,7 +3,6 @@ import type { ReactNode } from 'react'
 import { Link } from 'wouter'
 import type { RunStatus } from '../../../src/api/records.ts'
 import { modelWait, type RunState, statusOf } from '../../../src/domain/state.ts'
-import { useMayNot } from '../api/use-may.ts'
 import type { Connection } from '../run/run-store.ts'
 import type { RunView } from '../run/run-view.ts'
 import { SubagentLine } from '../timeline/subagent-line.tsx'
@@ -43,7 +42,6 @@ type Props = {
 export function RunHeader(props: Props) {
   const { runId, view, state, moment, following, connection, head, ended } = props
   const shown = following ? ended : null
-  const maySee = useMayNot('access:read') === null
   return (
     <div className={classes.header}>
       <div className={classes.top}>
@@ -77,11 +75,6 @@ export function RunHeader(props: Props) {
             sub-agent of{' '}
             <Link href={`/runs/${state.parent.run_id}`}>{shortId(state.parent.run_id)}</Link>
           </span>
-        )}
-        {maySee && (
-          <Link className={classes.seen} href={`/server/access?run_id=${runId}`}>
-            Who has seen this run
-          </Link>
         )}
         <Origins runId={runId} origin={state?.origin} />
         <CopyButton value={runId}>

@@ -12,7 +12,7 @@ import type { Scope } from '../changes/between.ts'
 import { ChangesView } from '../changes/changes-view.tsx'
 import { Unfolded } from '../code/fold.tsx'
 import { Questions } from '../decide/questions.tsx'
-import { PastNote, PLAY_ID, ReplayBar } from '../replay/replay-bar.tsx'
+import { PastNote, ReplayBar } from '../replay/replay-bar.tsx'
 import { usePlayback } from '../replay/use-playback.ts'
 import { type Playhead, usePlayhead } from '../replay/use-playhead.ts'
 import { useRun } from '../run/run-store.ts'
@@ -21,7 +21,6 @@ import { FindInRun } from '../search/find-in-run.tsx'
 import { RowToolsContext } from '../timeline/row-context.ts'
 import { Timeline } from '../timeline/timeline.tsx'
 import { baseName } from '../ui/format.ts'
-import { SkipLink } from '../ui/skip-link.tsx'
 import { hasEnded } from '../ui/status.ts'
 import { useTitle } from '../ui/use-title.ts'
 import { useVerification } from '../verify/use-verification.ts'
@@ -71,7 +70,6 @@ export function RunPage({ runId }: { readonly runId: string }) {
   }
   return (
     <div className={classes.page} data-tab={tab}>
-      <SkipLink to={PLAY_ID}>Skip to the replay</SkipLink>
       <RunHeader
         runId={runId}
         view={view}
@@ -101,16 +99,6 @@ export function RunPage({ runId }: { readonly runId: string }) {
             onScope={setScope}
           />
         )}
-        <Overview
-          id={panelId('overview')}
-          view={view}
-          state={state}
-          moment={moment}
-          server={server}
-          connection={connection}
-          verifying={verifying}
-          onSeek={playhead.seek}
-        />
       </div>
       {/* Below the timeline, because what appears above it would move what somebody reads. */}
       <SubagentsAtWork view={view} state={state} />
@@ -126,7 +114,22 @@ export function RunPage({ runId }: { readonly runId: string }) {
           }}
         />
         <ReplayBar {...{ view, moment, following, playback }} ended={hasEnd(view)} />
+        {!following && (
+          <PastNote
+            runId={runId}
+            moment={moment}
+            ts={view.records[moment]?.ts ?? 0}
+            ended={hasEnd(view)}
+            onNewest={() => playhead.seek(null)}
+          />
+        )}
       </div>
+      {/* Last, so that few stops of the Tab key are before the replay. */}
+      <Overview
+        id={panelId('overview')}
+        {...{ view, state, moment, server, connection, verifying }}
+        onSeek={playhead.seek}
+      />
       <RawRecords view={view} seqs={shown} onClose={() => showRecords([])} />
     </div>
   )
@@ -161,15 +164,6 @@ function RunTimeline(props: TimelineProps) {
   const isFollowed = endedAt === null || (endedAt != null && Date.parse(endedAt) >= openedAt)
   return (
     <section id={panelId('timeline')} className={classes.timeline} aria-label="Timeline">
-      {at !== null && (
-        <PastNote
-          runId={runId}
-          moment={moment}
-          ts={view.records[moment]?.ts ?? 0}
-          ended={hasEnd(view)}
-          onNewest={() => seek(null)}
-        />
-      )}
       <Unfolded value={unfolded}>
         <RowToolsContext value={tools}>
           <Timeline

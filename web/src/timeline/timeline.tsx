@@ -18,6 +18,7 @@ import { LiveRowView, liveRowsOf, outputsOf } from './live-rows.tsx'
 import { OutputContext } from './row-context.ts'
 import { RowView } from './row-view.tsx'
 import classes from './timeline.module.css'
+import { useOneStop } from './use-one-stop.ts'
 
 /** What rows measure before they have been seen, pixels. */
 const HEIGHTS: Readonly<Record<Row['type'], number>> = {
@@ -73,6 +74,8 @@ export function Timeline({ view, moment, following, followed, growing, parts }: 
   const isPrinting = usePrinting()
   const items = isPrinting ? onPaper(count) : virtual.getVirtualItems()
   const height = virtual.getTotalSize()
+  const top = virtual.scrollOffset ?? 0
+  const oneStop = useOneStop(scroller, items.find(({ start }) => start >= top)?.index ?? 0)
   const { atEnd, goToEnd, listeners } = useScrolling(virtual, scroller, {
     ...{ following, followed, count, here },
     // The page also follows the growth of what is being written.
@@ -81,7 +84,13 @@ export function Timeline({ view, moment, following, followed, growing, parts }: 
   })
   return (
     <div className={classes.frame}>
-      <div ref={placed} className={classes.scroller} data-testid="timeline" {...listeners}>
+      <div
+        ref={placed}
+        className={classes.scroller}
+        data-testid="timeline"
+        {...listeners}
+        {...oneStop}
+      >
         <OutputContext value={outputs}>
           <ol className={classes.rows} style={isPrinting ? {} : { height }}>
             {items.map(({ index, key, start }) => {
@@ -195,7 +204,7 @@ function useStickiness(scroller: RefObject<HTMLElement | null>) {
     onScroll,
     onWheel: onTouch,
     onTouchMove: onTouch,
-    onKeyDown: onTouch,
+    onKeyDownCapture: onTouch,
     onPointerDown: onTouch,
   }
   return { atEnd, stick, listeners }
