@@ -159,7 +159,7 @@ function Facts({ view, state, moment, live }: FactsProps) {
       <Fact name="Time">{formatClock(until - state.createdAt)}</Fact>
       <Fact name="Record">{formatCount(state.seq)}</Fact>
       <Fact name={nameOf(state)} wide>
-        {visible(doing(state))}
+        {visible(doing(state, until))}
       </Fact>
     </dl>
   )
@@ -197,8 +197,8 @@ function nameOf(state: RunState): string {
     : `Why it ${phase.status === 'failed' ? 'failed' : 'was aborted'}`
 }
 
-/** What the run does at the moment, in words. */
-function doing(state: RunState): string {
+/** What the run does at a moment, in words. @param at seconds since the epoch */
+function doing(state: RunState, at: number): string {
   const { phase, claimant, queued } = state
   const wait = modelWait(state)
   const open = atWork(state).length
@@ -208,7 +208,10 @@ function doing(state: RunState): string {
     case 'ready':
       return claimant === null ? 'Waiting for a server' : 'Starting an iteration'
     case 'planning':
-      if (wait !== null) return `${wait.what} (next try at ${formatMoment(wait.nextTry)})`
+      if (wait !== null) {
+        const next = at < wait.nextTry ? 'next try' : 'tried again'
+        return `${wait.what} (${next} at ${formatMoment(wait.nextTry)})`
+      }
       return phase.failures === 0
         ? 'Asking the model'
         : `Asking the model again, after ${counted(phase.failures, 'failed call')}`
