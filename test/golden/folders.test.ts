@@ -1,7 +1,7 @@
-import { execFile } from 'node:child_process'
-import { createReadStream } from 'node:fs'
-import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises'
-import { basename, join } from 'node:path'
+import { execFile, spawnSync } from 'node:child_process'
+import { createReadStream, existsSync } from 'node:fs'
+import { cp, mkdir, readdir, readFile, realpath, stat, writeFile } from 'node:fs/promises'
+import { basename, dirname, join, relative } from 'node:path'
 import { promisify } from 'node:util'
 import { gunzipSync } from 'node:zlib'
 import { describe, expect } from 'vitest'
@@ -28,10 +28,36 @@ async function copyOf(site: Site, golden: GoldenFolder): Promise<string> {
   return site.path('data')
 }
 
+/**
+ * A command that runs a server to which `/usr` has only what it needs: two runs of the folder work there, and each of their
+ * snapshots would read all programs of the machine. Without the rights to mount, it is nothing, and they do read that.
+ */
+async function inSmallUsr(site: Site): Promise<string[]> {
+  const small = site.path('usr')
+  const programs = [process.execPath, '/bin/sh', '/bin/bash'].filter((path) => existsSync(path))
+  const { stdout } = spawnSync('ldd', programs, { encoding: 'utf8' })
+  const linked = stdout?.match(/\/\S+\.so\S*/g) ?? []
+  for (const path of [...programs, ...linked]) {
+    const inUsr = relative('/usr', join(await realpath(dirname(path)), basename(path)))
+    if (!inUsr.startsWith('..')) await cp(path, join(small, inUsr), { dereference: true })
+  }
+  const launcher = ['unshare', '--mount', '--propagation', 'private']
+  const mount = ['sh', '-c', 'mount --bind "$0" /usr && exec "$@"', small]
+  const [command = '', ...args] = [...launcher, ...mount, 'sh', '-c', 'true']
+  const { status } = spawnSync(command, args, { stdio: 'ignore' })
+  return status === 0 ? [...launcher, ...mount] : []
+}
+
 /** A server of this version on a data folder, and a caller with this token. */
-async function open(site: Site, caller: string, script: Script, env: Variables) {
+async function open(
+  site: Site,
+  caller: string,
+  script: Script,
+  env: Variables,
+  launcher: readonly string[] = [],
+) {
   const model = await site.model(script)
-  const server = await site.serve('data', { model, env, caller })
+  const server = await site.serve('data', { model, env, caller, launcher })
   // Until then, a read model that this version rebuilds lags behind the log.
   await server.untilReady()
   return server
@@ -133,14 +159,13 @@ describe.each(FOLDERS)('the data folder of $name', (golden) => {
     const [key = ''] = about.keys
     const kept = await site.write('kept.json', answers['/api/checkpoints/latest'] ?? '')
     const settings = { RETRAI_CHECKPOINT_SECONDS: '1' }
-    const server = await open(site, admin.secret, [], settings)
+    const server = await open(site, admin.secret, [], settings, await inSmallUsr(site))
 
     const waiting = runOf(golden, 'waiting')
     const approval = { decision: 'approve', seq: waiting.records - 1 }
     expect((await server.post(`${waiting.path}/resume`, approval)).status).toBe(200)
     const unfinished = runOf(golden, 'unfinished')
     for (const { path } of [waiting, unfinished]) {
-      // Their projects are folders of the system, of which a snapshot reads each file.
       await expect
         .poll(() => jsonOf(server, path, Status), { timeout: 400_000 })
         .toMatchObject({ status: 'achieved' })
