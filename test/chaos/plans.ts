@@ -114,16 +114,20 @@ export const guarded: Plan = {
     turn === 0 ? { calls: [bash(leaves('0.0')), read('.retrai.yml')] } : finish(turn),
 }
 
-/** A model that prints so much that its conversation is summarized, and then reaches the goal. */
+const SUMMARY = 'Much was tried.'
+
+/**
+ * A model whose calls are so large that its conversation is summarized, and that then reaches the goal. Large outputs would be
+ * left out without a summary.
+ */
 export const talkative: Plan = {
   name: 'talkative',
   body: { max_iterations: 5 },
   answers: true,
   script: ({ turn, messages }) => {
-    if (isAside(messages)) return { text: 'Much was printed.' }
-    const isShort = messages.some(({ content }) => content.includes('turns of this run are left'))
-    if (isShort) return finish(turn)
-    return { calls: [bash(leaves(`${turn}.1`, `printf '${turn}%014000d'`))] }
+    if (isAside(messages)) return { text: SUMMARY }
+    if (messages.some(({ content }) => content.includes(SUMMARY))) return finish(turn)
+    return { calls: [bash(leaves(`${turn}.1`, `: ${'0'.repeat(8_000)}`))] }
   },
 }
 

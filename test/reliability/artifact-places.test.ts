@@ -129,12 +129,8 @@ describe.each([
       stdout: expect.stringMatching(/; [1-9]\d* artifacts\n/),
     })
     expect(await retrai(['verify', '--store', to])).toMatchObject(HOLDS)
-  })
 
-  test('that are lost are named by a copy, which copies the rest', async ({ site }) => {
-    const place = await open(site)
-    const { server, artifact } = await used(site, place)
-    await server.stop()
+    // A copy names those that are lost, and copies the rest.
     expect(await verifyFolder(site, withPlace(place))).toMatchObject(HOLDS)
     await place.empty()
     expect(await copyTo(site, site.path('copy'), withPlace(place))).toMatchObject({

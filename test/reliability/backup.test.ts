@@ -1,4 +1,5 @@
 import { chmod, cp, mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { expect } from 'vitest'
 import { retrai } from '../cli/support.ts'
@@ -9,13 +10,6 @@ import { audit } from './support.ts'
 
 const backup = (site: Site, file: string, ...more: readonly string[]) =>
   retrai(['backup', file, '--data-dir', site.path('data'), ...more])
-
-/** A data folder with one run that has ended. */
-async function usedFolder(site: Site): Promise<string> {
-  const { server, runId } = await site.used()
-  await server.stop()
-  return runId
-}
 
 const change = (file: string, sql: string): void => {
   using db = new DatabaseSync(file)
@@ -63,8 +57,10 @@ test('a backup that is made during runs holds the log at one moment, and a serve
   })
 })
 
-test('if a backup replaces the log, the read model is rebuilt', async ({ site }) => {
-  const first = await usedFolder(site)
+test('if a backup replaces the log, the read model is rebuilt', async ({
+  usedFolder: first,
+  site,
+}) => {
   const file = site.path('log.backup')
   expect((await backup(site, file)).code).toBe(0)
   const { server, runId: second } = await site.used()
@@ -78,8 +74,7 @@ test('if a backup replaces the log, the read model is rebuilt', async ({ site })
   expect((await restored.get('/api/runs')).body).toHaveLength(1)
 })
 
-test('an existing file is kept, unless --force replaces it', async ({ site }) => {
-  await usedFolder(site)
+test('an existing file is kept, unless --force replaces it', async ({ usedFolder: _, site }) => {
   const file = await site.write('log.backup', 'dear')
   expect(await backup(site, site.path('nowhere', 'log.backup'))).toMatchObject({
     code: 3,
@@ -101,7 +96,11 @@ test('an existing file is kept, unless --force replaces it', async ({ site }) =>
 
 /** What is wrong with a log, how it becomes so, and what a backup reports. */
 const WRONG: readonly (readonly [string, (log: string) => unknown, RegExp])[] = [
-  ['is missing', () => {}, /there is no event store .*log\.sqlite/],
+  [
+    'is missing',
+    (log) => rm(dirname(log), { recursive: true }),
+    /there is no event store .*log\.sqlite/,
+  ],
   [
     'is of another program',
     async (log) => {
@@ -122,8 +121,7 @@ const WRONG: readonly (readonly [string, (log: string) => unknown, RegExp])[] = 
 
 test.for(WRONG)(
   'a log that %s is not backed up, which leaves no file',
-  async ([what, damage, reason], { site }) => {
-    if (what !== 'is missing') await usedFolder(site)
+  async ([_, damage, reason], { usedFolder: __, site }) => {
     await damage(site.path('data', 'log.sqlite'))
     const before = await readdir(site.folder)
     const refused = await backup(site, site.path('log.backup'))
@@ -132,8 +130,7 @@ test.for(WRONG)(
   },
 )
 
-test('a backup does not replace the log of another server', async ({ site }) => {
-  await usedFolder(site)
+test('a backup does not replace the log of another server', async ({ usedFolder: _, site }) => {
   const other = await site.serve('other')
   const log = site.path('other', 'log.sqlite')
   const { ino } = await stat(log)

@@ -10,9 +10,20 @@ import { test } from '../support/test.ts'
 
 const script = ({ turn }: { readonly turn: number }) => bash(turn === 0 ? WORK : 'touch done')
 
+/** @param at where it dies, or a file that will say so */
 async function serve(site: Site, at?: string): Promise<SiteServer> {
   const model = await site.model(script)
   return site.serve('data', { model, env: at === undefined ? {} : { RETRAI_CRASH_AT: at } })
+}
+
+/** A server with a run that has reached its goal. From then on, it dies at this point. */
+async function serveUntil(site: Site, point: string, project: string, changes: object = {}) {
+  const server = await serve(site, site.path('crash-at'))
+  const dead = once(server.process, 'exit')
+  const runId = await server.start(project, changes)
+  await server.untilStatus(runId, 'achieved')
+  await site.write('crash-at', point)
+  return { server, dead, runId }
 }
 
 const COPYING: readonly CrashPoint[] = [
@@ -52,13 +63,8 @@ test.skipIf(isMissing('git')).for(APPLYING)(
   async (point, { site }) => {
     const project = await repository(site)
     const before = sums(project)
-    const first = await serve(site)
-    const runId = await first.start(project, { workspace: 'copy' })
-    await first.untilStatus(runId, 'achieved')
+    const { server, dead, runId } = await serveUntil(site, point, project, { workspace: 'copy' })
     const wanted = sums(site.path('data-copies', runId, 'project'))
-    await first.stop()
-    const server = await serve(site, point)
-    const dead = once(server.process, 'exit')
     await server.post(`/api/runs/${runId}/apply`, { as: 'files' }).catch(() => {})
     await dead
     const between = new Set([...before.split('\n'), ...wanted.split('\n')])
@@ -86,12 +92,7 @@ test.skipIf(isMissing('git')).for(BACK)(
   async (point, { site }) => {
     const project = await repository(site)
     const before = sums(project)
-    const first = await serve(site)
-    const runId = await first.start(project)
-    await first.untilStatus(runId, 'achieved')
-    await first.stop()
-    const server = await serve(site, point)
-    const dead = once(server.process, 'exit')
+    const { server, dead, runId } = await serveUntil(site, point, project)
     await server.post(`/api/runs/${runId}/rollback`, { to: 0 }).catch(() => {})
     await dead
     const again = await serve(site)

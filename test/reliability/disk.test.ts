@@ -140,13 +140,6 @@ async function overwrite(file: string, from: number, to?: number): Promise<void>
 }
 
 describe('the start of a server names a data folder that cannot be used', () => {
-  /** A data folder that a server has used. */
-  async function used(site: Site): Promise<string> {
-    const { server, runId } = await site.used()
-    await server.stop()
-    return runId
-  }
-
   async function expectRefused(site: Site, reason: RegExp): Promise<void> {
     const { code, stderr } = await retraiProcess([
       'serve',
@@ -160,8 +153,7 @@ describe('the start of a server names a data folder that cannot be used', () => 
     expect(stderr).toMatch(new RegExp(site.path('data', 'log.sqlite') + reason.source))
   }
 
-  test('with a damaged log, which stays as it is', async ({ site }) => {
-    await used(site)
+  test('with a damaged log, which stays as it is', async ({ usedFolder: _, site }) => {
     const log = site.path('data', 'log.sqlite')
     await overwrite(log, 8192, 8192 + 3000)
     const bytes = await readFile(log)
@@ -169,8 +161,7 @@ describe('the start of a server names a data folder that cannot be used', () => 
     expect(await readFile(log)).toEqual(bytes)
   })
 
-  test('but rebuilds a damaged read model', async ({ site }) => {
-    const runId = await used(site)
+  test('but rebuilds a damaged read model', async ({ usedFolder: runId, site }) => {
     await overwrite(site.path('data', 'read-model.sqlite'), 0)
     const server = await site.serve()
     await server.untilReady()
@@ -179,16 +170,17 @@ describe('the start of a server names a data folder that cannot be used', () => 
 
   const READ_ONLY = / failed .*write access/
 
-  test.skipIf(!canMount)('on a disk that is mounted for reading', async ({ site }) => {
-    await used(site)
-    await mount(site, site.path('data'), '--bind', site.path('data'))
-    shell('mount', '-o', 'remount,ro,bind', site.path('data'))
-    await expectRefused(site, READ_ONLY)
-    expect(await readdir(site.path('data'))).toContain('log.sqlite')
-  })
+  test.skipIf(!canMount)(
+    'on a disk that is mounted for reading',
+    async ({ usedFolder: _, site }) => {
+      await mount(site, site.path('data'), '--bind', site.path('data'))
+      shell('mount', '-o', 'remount,ro,bind', site.path('data'))
+      await expectRefused(site, READ_ONLY)
+      expect(await readdir(site.path('data'))).toContain('log.sqlite')
+    },
+  )
 
-  test.skipIf(process.getuid?.() === 0)('without write access', async ({ site }) => {
-    await used(site)
+  test.skipIf(process.getuid?.() === 0)('without write access', async ({ usedFolder: _, site }) => {
     await chmod(site.path('data'), 0o500)
     site.onClose(() => chmod(site.path('data'), 0o700))
     await expectRefused(site, READ_ONLY)

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { readdir, readFile, rm } from 'node:fs/promises'
+import { cp, readdir, readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { ok } from 'neverthrow'
@@ -15,8 +15,8 @@ import { RETENTION } from '../../src/retention/ledger.ts'
 import { CLI, cleanEnv, retrai, WITH_PARENT } from '../cli/support.ts'
 import { SocketReader } from '../http/live/watcher.ts'
 import type { StandIn } from '../support/eventstore-stand-in/index.ts'
-import { bash, type Site, type SiteServer, until } from '../support/site.ts'
-import { test } from '../support/test.ts'
+import { bash, Site, type SiteServer, until } from '../support/site.ts'
+import { test as base } from '../support/test.ts'
 
 const SECRET = 'orchid-on-the-sill'
 const help = { tool: 'run_subagent', args: { instructions: 'Help.' } }
@@ -47,12 +47,11 @@ async function achieved(server: SiteServer, site: Site, name: string, changes: o
   return runId
 }
 
+/** A policy for the runs in this project. */
 const policyFor = (site: Site, project: string, action: string, match: object = {}) =>
   site.write(
     'policy.json',
-    JSON.stringify({
-      rules: [{ name: 'old', match: { project: site.path(project), ...match }, action }],
-    }),
+    JSON.stringify({ rules: [{ name: 'old', match: { project, ...match }, action }] }),
   )
 
 const idsOf = async (server: SiteServer) =>
@@ -95,6 +94,45 @@ const untilCovered = (server: SiteServer) =>
     ({ status }) => status === 200,
   )
 
+/** Runs in `gone` and its sub-agent, in `gone2`, which starts none, and in `kept`. */
+type Ids = Readonly<Record<'gone' | 'subagent' | 'gone2' | 'kept', string>>
+type Left = { readonly site: Site; readonly ids: Ids }
+
+/**
+ * `left` is what a server has left whose last checkpoint covers all its runs; `ids` are these runs, and the data folder of
+ * `site` is a copy of that folder.
+ */
+const test = base
+  .extend('left', { scope: 'file' }, async ({ serverOptions: _ }, { onCleanup }): Promise<Left> => {
+    const site = await Site.open()
+    onCleanup(() => site.close())
+    const server = await serve(site)
+    const run = async (name: string) => achieved(server, site, name)
+    const [gone, gone2, kept] = await Promise.all([run('gone'), run('gone2'), run('kept')])
+    const ids = { gone, subagent: await subagentOf(server, gone), gone2, kept }
+    await untilCoversRuns(server, ids)
+    await server.stop()
+    return { site, ids }
+  })
+  .extend('ids', async ({ left, site }) => {
+    await cp(left.site.path('data'), site.path('data'), { recursive: true })
+    return left.ids
+  })
+
+const untilCoversRuns = (server: SiteServer, ids: Ids) =>
+  until(
+    async () =>
+      Promise.all(
+        Object.values(ids).map(async (id) => {
+          const { body } = await server.get(`/api/checkpoints/latest/runs/${id}`)
+          const { body: run } = await server.get(`/api/runs/${id}`)
+          const progress = run.progress as { seq: number }
+          return (body.leaf as { length: number } | undefined)?.length === progress.seq + 1
+        }),
+      ),
+    (all) => all.every(Boolean),
+  )
+
 describe.for(['a data folder', 'an EventStoreDB'])('in %s', (kind) => {
   test('a run leaves with its sub-agent, what it shares stays, and all that names it holds', async ({
     site,
@@ -123,7 +161,7 @@ describe.for(['a data folder', 'an EventStoreDB'])('in %s', (kind) => {
     const feed = new SocketReader({ port: Number(new URL(server.url).port) }, '?after=end', String)
     await feed.opened()
 
-    const policy = await policyFor(site, 'gone', 'remove', { status: 'achieved' })
+    const policy = await policyFor(site, site.path('gone'), 'remove', { status: 'achieved' })
     // Only the first one: the continuation is held.
     expect((await server.retrai('hold', later, '--reason', 'A lawsuit')).code).toBe(0)
     expect((await server.get(`/api/runs/${later}`)).body.hold).toMatchObject({
@@ -201,14 +239,10 @@ const POINTS = [
 
 test.for(POINTS)(
   'killed %s, the next start or the same command ends it',
-  async (point, { site }) => {
-    const first = await serve(site)
-    const ids = [await achieved(first, site, 'gone')]
-    ids.push(await subagentOf(first, ids[0] ?? ''), await achieved(first, site, 'gone2'))
-    const kept = await achieved(first, site, 'kept')
-    await first.stop()
+  async (point, { left, ids: { gone, subagent, gone2, kept }, site }) => {
+    const ids = [gone, subagent, gone2]
     const rules = ['gone', 'gone2'].map((name) => ({
-      ...{ name, match: { project: site.path(name) }, action: 'archive' },
+      ...{ name, match: { project: left.site.path(name) }, action: 'archive' },
     }))
     const policy = await site.write('policy.yml', JSON.stringify({ rules }))
     const server = await serve(site, undefined, { RETRAI_CRASH_AT: point })
@@ -237,46 +271,18 @@ test.for(POINTS)(
   },
 )
 
-/** A stopped server's folder with a run in `gone`, its sub-agent, and a run in `kept`. */
-async function stoppedFolder(
-  site: Site,
-  held?: (server: SiteServer, ids: Ids) => Promise<unknown>,
-) {
-  const server = await serve(site)
-  const gone = await achieved(server, site, 'gone')
-  const ids = { gone, subagent: await subagentOf(server, gone), kept: '' }
-  ids.kept = await achieved(server, site, 'kept')
-  await held?.(server, ids)
-  await untilCoversRuns(server, ids)
-  await server.stop()
-  return ids
-}
-type Ids = { readonly gone: string; readonly subagent: string; readonly kept: string }
-
-const untilCoversRuns = (server: SiteServer, ids: Ids) =>
-  until(
-    async () =>
-      Promise.all(
-        Object.values(ids).map(async (id) => {
-          const { body } = await server.get(`/api/checkpoints/latest/runs/${id}`)
-          const { body: run } = await server.get(`/api/runs/${id}`)
-          const progress = run.progress as { seq: number }
-          return (body.leaf as { length: number } | undefined)?.length === progress.seq + 1
-        }),
-      ),
-    (all) => all.every(Boolean),
-  )
-
 const offline = (site: Site, policy: string, ...args: string[]) =>
   retrai(['retention', '--policy', policy, '--data-dir', site.path('data'), ...args], cleanEnv())
 
 test('a stopped server: a hold on a sub-agent keeps the whole family, until it is released', async ({
+  left,
+  ids,
   site,
 }) => {
-  const ids = await stoppedFolder(site, (server, { subagent }) =>
-    server.ask('PUT', `/api/runs/${subagent}/hold`, { reason: 'A lawsuit' }),
-  )
-  const policy = await policyFor(site, 'gone', 'archive')
+  const holding = await serve(site)
+  await holding.ask('PUT', `/api/runs/${ids.subagent}/hold`, { reason: 'A lawsuit' })
+  await holding.stop()
+  const policy = await policyFor(site, left.site.path('gone'), 'archive')
   expect((await offline(site, policy)).stderr).toContain('--archive FOLDER')
   const kept = await offline(site, policy, '--archive', site.path('archive'))
   expect(kept.stdout).toContain(`it stays: run ${ids.subagent} is on hold: A lawsuit`)
@@ -324,9 +330,8 @@ describe('verification finds', () => {
         WHERE type = 'run_removed'`)
     },
   }
-  test.for(Object.entries(cases))('%s', async ([, alter], { site }) => {
-    const ids = await stoppedFolder(site)
-    const policy = await policyFor(site, 'gone', 'remove')
+  test.for(Object.entries(cases))('%s', async ([, alter], { left, ids, site }) => {
+    const policy = await policyFor(site, left.site.path('gone'), 'remove')
     expect((await offline(site, policy)).code).toBe(0)
     expect((await verified(['--data-dir', site.path('data')])).code).toBe(0)
     const db = new DatabaseSync(site.path('data', 'log.sqlite'))
@@ -340,9 +345,9 @@ describe('verification finds', () => {
 })
 
 test('an entry that nobody has signed is found, and one that is not carried out, until a server starts', async ({
+  ids: { gone, kept },
   site,
 }) => {
-  const { gone, kept } = await stoppedFolder(site)
   const remove = (runId: string, sign?: Signing) =>
     site.withLog('data', async (store) => {
       const run = (await load(store, runId))._unsafeUnwrap()
@@ -376,9 +381,8 @@ test('an entry that nobody has signed is found, and one that is not carried out,
 
 test.for(['after append of run_removed', 'before removal of run'])(
   'a command without a server that is killed %s is ended by the next one',
-  async (point, { site }) => {
-    const { gone, kept } = await stoppedFolder(site)
-    const policy = await policyFor(site, 'gone', 'remove')
+  async (point, { left, ids: { gone, gone2, kept }, site }) => {
+    const policy = await policyFor(site, left.site.path('gone'), 'remove')
     const args = ['retention', '--policy', policy, '--data-dir', site.path('data')]
     const env = { ...cleanEnv(), RETRAI_CRASH_AT: point }
     const killed = spawn(process.execPath, [...WITH_PARENT, CLI, ...args], { env, stdio: 'ignore' })
@@ -393,7 +397,7 @@ test.for(['after append of run_removed', 'before removal of run'])(
     const whole = await verified(['--data-dir', site.path('data')])
     expect(whole.code, whole.text).toBe(0)
     const server = await serve(site)
-    expect(await idsOf(server)).toEqual([kept])
+    expect((await idsOf(server)).sort()).toEqual([gone2, kept].sort())
   },
 )
 

@@ -1,3 +1,4 @@
+import { cp } from 'node:fs/promises'
 import { test as base } from 'vitest'
 import { type ServerOptions, startTestServer, type TestServer } from './server.ts'
 import { Site } from './site.ts'
@@ -8,6 +9,8 @@ import { Site } from './site.ts'
  * - `server`: a server in this process on a free port, one for all tests of a file; `testWith` configures it
  * - `ownServer`, `startServer`: a server for this test only, and a function that starts such a server with options
  * - `site`: a folder for server processes, their data folders, stores and models, and for projects
+ * - `usedFolder`: the id of a run that has reached its goal. The data folder of `site` is what its server left; one server
+ *   makes it for all tests of a file, and each gets a copy
  */
 export const test = base
   .extend('serverOptions', { scope: 'file' }, {} as ServerOptions)
@@ -32,6 +35,17 @@ export const test = base
     const site = await Site.open()
     onCleanup(() => site.close())
     return site
+  })
+  .extend('leftForAll', { scope: 'file' }, async ({ serverOptions: _ }, { onCleanup }) => {
+    const site = await Site.open()
+    onCleanup(() => site.close())
+    const { server, runId } = await site.used()
+    await server.stop()
+    return { dataDir: site.path('data'), runId }
+  })
+  .extend('usedFolder', async ({ leftForAll, site }) => {
+    await cp(leftForAll.dataDir, site.path('data'), { recursive: true })
+    return leftForAll.runId
   })
 
 /** The same, with a `server` that has these options. */

@@ -18,7 +18,7 @@ import { bundleFile } from '../../audit/bundle/unpack.ts'
 import { OwnLog } from '../../audit/witness/own-log.ts'
 import { queryOf } from '../../client/call.ts'
 import type { RunRecord } from '../../domain/records.ts'
-import { titleOf } from '../../domain/search/searched-text.ts'
+import { titleOf } from '../../domain/texts.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { counted } from '../../lib/text.ts'
 import { syncFolder } from '../../lib/write-durably.ts'
@@ -196,7 +196,10 @@ function runsIn(pages: LogPages): ReturnType<ListRuns> {
     }
     const isTop = ({ payload }: (typeof runs)[number]) => Number(payload.parent === undefined)
     runs.sort((one, other) => isTop(other) - isTop(one) || other.ts - one.ts)
-    return ok(runs.map((run) => ({ run_id: run.run_id, title: titleOf(run) })))
+    const titled = runs.map(({ run_id, payload: { instructions, config } }) => {
+      return { run_id, title: titleOf(instructions) ?? config.goal }
+    })
+    return ok(titled)
   }
   return new ResultAsync(read())
 }
