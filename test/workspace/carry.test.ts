@@ -1,9 +1,8 @@
-import { spawn } from 'node:child_process'
+import { once } from 'node:events'
 import { lstatSync, mkdirSync, readdirSync, readFileSync, readlinkSync, rmSync } from 'node:fs'
 import { chmod, mkdir, readFile, stat, symlink, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { text } from 'node:stream/consumers'
-import { fileURLToPath } from 'node:url'
+import { Worker } from 'node:worker_threads'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { objectId, pathBytes, shownPath } from '../../src/lib/git-objects.ts'
@@ -44,8 +43,8 @@ function filesIn(root: string, above = ''): Record<string, File> {
   return found
 }
 
-/** What makes the files of `to` of those of `from`. */
-function question(from: Files, to: Files) {
+/** What makes the files of `to` of those of `from`. @param above what comes before each path */
+function question(from: Files, to: Files, above = '') {
   const bodies: Buffer[] = []
   const files: CarriedPath[] = []
   for (const path of [...new Set([...Object.keys(from), ...Object.keys(to)])].sort()) {
@@ -53,7 +52,12 @@ function question(from: Files, to: Files) {
     if (old?.id === fresh?.id && old?.mode === fresh?.mode) continue
     const body = to[path] === undefined ? null : Buffer.from(to[path].content)
     if (body !== null) bodies.push(body)
-    files.push({ path: pathBytes(path), from: [old], to: fresh, bytes: body?.length ?? null })
+    files.push({
+      path: pathBytes(above + path),
+      from: [old],
+      to: fresh,
+      bytes: body?.length ?? null,
+    })
   }
   return { question: { files, isLook: false }, body: Buffer.concat(bodies) }
 }
@@ -81,11 +85,13 @@ const someFiles = fc
 
 test('all files become what they are to be, or nothing changes', async () => {
   const base = await temporaryFolder()
+  const files = workspaceOf(base)
   let count = 0
   await fc.assert(
     fc.asyncProperty(someFiles, someFiles, someFiles, async (from, to, beside) => {
       count += 1
-      const root = join(base, `${count}`)
+      const within = `${count}`
+      const root = join(base, within)
       mkdirSync(join(root, '.git'), { recursive: true })
       const own = { '.git/HEAD': file('ref: refs/heads/main\n') }
       // People have changed some files, and made others.
@@ -94,9 +100,9 @@ test('all files become what they are to be, or nothing changes', async () => {
       const people = Object.fromEntries(Object.entries(beside).filter(([path]) => isFree(path)))
       await fill(root, { ...from, ...people, ...own })
       const before = filesIn(root)
-      const { question: asked, body } = question(from, to)
-      const { found } = (await workspaceOf(root).ask('carry', asked, { body }))._unsafeUnwrap()
-      const paths = asked.files.map(({ path }) => shownPath(path))
+      const { question: asked, body } = question(from, to, `${within}/`)
+      const { found } = (await files.ask('carry', asked, { body }))._unsafeUnwrap()
+      const paths = asked.files.map(({ path }) => shownPath(path).slice(within.length + 1))
       const wanted = Object.fromEntries(
         [...new Set([...Object.keys(before), ...Object.keys(to)])].flatMap((path) => {
           const one = paths.includes(path) ? to[path] : before[path]
@@ -106,7 +112,7 @@ test('all files become what they are to be, or nothing changes', async () => {
       expect(filesIn(root)).toEqual(found.includes('other') ? before : wanted)
       if (Object.keys(people).length === 0) expect(found).not.toContain('other')
       const isChanged = asked.files.some(({ path: bytes, to: next }, at) => {
-        const path = shownPath(bytes)
+        const path = shownPath(bytes).slice(within.length + 1)
         const known = people[path] ?? from[path]
         const is = stateOf(known)
         const isDone = is?.id === next?.id && is?.mode === next?.mode
@@ -123,17 +129,15 @@ test('all files become what they are to be, or nothing changes', async () => {
   )
 })
 
-const PROCESS = fileURLToPath(new URL('./carry-process.ts', import.meta.url))
+const THREAD = new URL('./carry-process.ts', import.meta.url)
 
-/** Carries in a process of its own, which is killed before a change to the file system. */
+/** Carries in a thread of its own, which is ended before a change to the file system: then there is no answer. */
 async function carriedIn(root: string, asked: ReturnType<typeof question>, killAt: number) {
-  const child = spawn(process.execPath, [PROCESS, root, root], {
-    stdio: ['pipe', 'pipe', 'inherit'],
-  })
-  const body = asked.body.toString('base64')
-  child.stdin.end(JSON.stringify({ question: asked.question, body, killAt }))
-  const said = await text(child.stdout)
-  return said === '' ? null : (JSON.parse(said) as { found: string[]; steps: number })
+  const workerData = { ...asked, killAt }
+  const thread = new Worker(THREAD, { argv: [root, root], workerData })
+  const [answer] = await once(thread, 'message')
+  await thread.terminate()
+  return answer as { found: string[] } | null
 }
 
 test('killed before any of its steps, it leaves each file whole, and the same command ends', async () => {
