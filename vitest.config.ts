@@ -19,13 +19,22 @@ const SYSTEM = [
 ]
 
 /** Small files with tests that take long. */
-const LONG =
-  /\/(chaos\/chaos|chaos\/crash-(points|outcomes|subagents|verdict)|reliability\/(redaction|artifact-places)|fuzz\/fuzz|audit\/constant-memory|cli\/demo)\.test\.ts$/
+const LONG = [
+  ...['verdict/cheats', 'verdict/honest', 'chaos/chaos', 'fuzz/fuzz'],
+  ...['points', 'outcomes', 'subagents', 'verdict'].map((crashes) => `chaos/crash-${crashes}`),
+  ...['redaction', 'retention', 'artifact-places', 'fencing', 'carried-files'].map(
+    (name) => `reliability/${name}`,
+  ),
+  ...['audit/constant-memory', 'audit/bundle/files', 'cli/demo', 'cli/fork', 'cli/stuck'],
+  ...['workspace/carry', 'agent/carry/isolated-copies', 'agent/run/clean-copy-attacks'],
+  ...['agent/run/origin-tampering', 'http/access/unread'],
+].map((name) => `/test/${name}.test.ts`)
 
 /** A first run starts with the largest files. The long tests would be the last, when the other workers have nothing left. */
 class LongFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
-    const isLong = ({ moduleId }: TestSpecification): boolean => LONG.test(moduleId)
+    const isLong = ({ moduleId }: TestSpecification): boolean =>
+      LONG.some((name) => moduleId.endsWith(name))
     const { long = [], other = [] } = Object.groupBy(await super.sort(files), (file) =>
       isLong(file) ? 'long' : 'other',
     )

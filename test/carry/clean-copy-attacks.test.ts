@@ -82,7 +82,7 @@ test('bytes that are not on the disk are not on it in the copy either', async ()
 /** A small disk in memory for the data folder of a server. */
 async function smallDisk(folder: string): Promise<void> {
   await mkdir(folder)
-  await run('mount', ['-t', 'tmpfs', '-o', 'size=640M,mode=755', 'none', folder])
+  await run('mount', ['-t', 'tmpfs', '-o', 'size=530M,mode=755', 'none', folder])
   onTestFinished(() => run('umount', ['-l', folder]).then(() => {}))
 }
 
@@ -92,7 +92,7 @@ test.runIf(isRoot).for([['none'], ['namespaces', 'bwrap']] as const)(
     skip(needs !== undefined && isMissing(needs), `${needs} is missing`)
     const at = await place(level, null, smallDisk)
     await at.fill(
-      'head -c 60000000 /dev/urandom >a; mkdir b; for n in $(seq 400); do head -c 500000 /dev/zero >b/$n; done',
+      'head -c 10000000 /dev/urandom >a; mkdir b; for n in $(seq 40); do head -c 500000 /dev/zero >b/$n; done',
     )
     const why = (await at.copied())._unsafeUnwrapErr()
     expect(why).toMatch(/has no room for a copy of the project|left less than 512 MiB/)

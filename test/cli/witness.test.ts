@@ -4,6 +4,7 @@ import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { LogProof } from '../../src/api/audit.ts'
 import { LogState } from '../../src/api/log.ts'
+import { readWitnessFile } from '../../src/server/witnessing.ts'
 import { VERIFIER } from '../audit/python.ts'
 import { isMissing } from '../support/missing.ts'
 import { bash, Site, type SiteServer, until } from '../support/site.ts'
@@ -292,12 +293,17 @@ test.each([
   const path = file('wrong.json')
   const value = typeof content === 'function' ? content() : content
   await writeFile(path, typeof value === 'string' ? value : JSON.stringify(value))
-  const env = { ...cleanEnv(), RETRAI_WITNESSES: path }
+  expect((await readWitnessFile(path))._unsafeUnwrapErr()).toContain(why)
+})
+
+test('a file of witnesses that is not valid is a finding of doctor', async () => {
+  const env = { ...cleanEnv(), RETRAI_WITNESSES: await site.write('wrong.json', '{') }
   const done = await retrai(['doctor', '--data-dir', file('elsewhere'), '--json'], env)
   const { findings } = JSON.parse(done.stdout)
   const found = findings.find(({ name }: { name: string }) => name === 'files')
-  expect(found).toMatchObject({ verdict: 'fail' })
-  expect(found.message).toContain(why)
+  expect(found).toMatchObject({
+    ...{ verdict: 'fail', message: expect.stringContaining('cannot be read') },
+  })
 })
 
 test.skipIf(isMissing('openssl'))(

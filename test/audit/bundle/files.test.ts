@@ -17,8 +17,8 @@ import { sha256 } from '../../../src/lib/sha256.ts'
 import { writePack } from '../../../src/lib/write-pack.ts'
 import { canonicalText } from '../../../src/log/commitment.ts'
 import { isMissing } from '../../support/missing.ts'
-import { bash, printed, type Site, type SiteServer } from '../../support/site.ts'
-import { test } from '../../support/test.ts'
+import { bash, printed, Site, type SiteServer } from '../../support/site.ts'
+import { test as base } from '../../support/test.ts'
 import { inPython } from '../python.ts'
 import { contentOf, newKeys, type Part, partsOf, replaced } from '../support.ts'
 
@@ -28,6 +28,15 @@ const SCRIPT = [
   bash(`echo two >> a.txt; printf 'token ${TOKEN}\\n' > conf; rm sub/b`),
   bash('touch done'),
 ]
+
+/** `used` is a server with a run of this script, for all tests that only read. */
+const test = base.extend('used', { scope: 'file' }, async ({ serverOptions: _ }, { onCleanup }) => {
+  const site = await Site.open()
+  onCleanup(() => site.close())
+  await site.project()
+  await site.write('project/old', 'stays\n')
+  return { ...(await site.used(SCRIPT)), project: site.path('project') }
+})
 
 /** The parts of an export in a file. */
 async function read(file: string): Promise<Part[]> {
@@ -100,13 +109,11 @@ async function changesOf(server: SiteServer, runId: string) {
 
 describe('the files of a run', () => {
   test('are exported as far as they differ, or whole at both ends, without those that hold secrets', async ({
+    used: { server, runId, project },
     site,
   }) => {
-    await site.project()
-    await site.write('project/old', 'stays\n')
-    const { server, runId } = await site.used(SCRIPT)
     const { file, parts } = await exportTo(site, server, runId)
-    const config = await readFile(site.path('project/.retrai.yml'), 'utf8')
+    const config = await readFile(`${project}/.retrai.yml`, 'utf8')
     const differ = ['', 'one\n', 'one\ntwo\n', 'same\n', 'x\n'].toSorted()
     expect(textsIn(parts)).toEqual(differ)
     const report = await verified(parts)
@@ -137,10 +144,9 @@ describe('the files of a run', () => {
   })
 
   test('are found changed, missing or added, by both verifiers, with the snapshot and the path', async ({
+    used: { server, runId },
     site,
   }) => {
-    await site.project()
-    const { server, runId } = await site.used(SCRIPT)
     const { parts } = await exportTo(site, server, runId)
     const objects = objectsIn(parts)
     const trees = objects.filter(({ type }) => type === 'tree')
@@ -196,11 +202,9 @@ describe('the files of a run', () => {
   })
 
   test('are imported as far as they were exported, and an import is exported and imported again', async ({
+    used: { server, runId },
     site,
   }) => {
-    await site.project()
-    await site.write('project/old', 'stays\n')
-    const { server, runId } = await site.used(SCRIPT)
     const first = await exportTo(site, server, runId)
     const whole = await exportTo(site, server, runId, '--files')
     const changes = await changesOf(server, runId)
