@@ -9,6 +9,7 @@ import {
   askHuman,
   Impossible,
   isWaiting,
+  must,
   openSubagents,
   type Phase,
   plus,
@@ -25,16 +26,14 @@ import {
  */
 export function advance(run: VerifiedRun | null, logged: Logged<ReadRecord>): VerifiedRun {
   const { record, meta } = logged
-  if (run === null) {
-    if (record.kind === 'run_created') return begin(record, meta)
-    throw new Impossible(`a run begins with run_created, not ${record.kind}`)
-  }
   const { kind } = record
-  if (run.phase.type === 'ended' && !AFTER_END.has(kind))
-    throw new Impossible(`${kind} comes after run_end`)
-  if (isWaiting(run) && !WHILE_WAITING.has(kind)) {
-    throw new Impossible(`${kind} comes before the answer to the open question`)
+  if (run === null) {
+    must(kind === 'run_created', `a run begins with run_created, not ${kind}`)
+    return begin(record, meta)
   }
+  must(run.phase.type !== 'ended' || AFTER_END.has(kind), `${kind} comes after run_end`)
+  const mayCome = !isWaiting(run) || WHILE_WAITING.has(kind)
+  must(mayCome, `${kind} comes before the answer to the open question`)
   const { seq } = logged
   const after = { ...run, ...change(run, record, meta), seq, head: meta.hash, lastKind: kind }
   if (!isWaiting(after)) return { ...after, question: null }
@@ -124,12 +123,10 @@ const acting = ({ phase }: VerifiedRun): Phase => ({
 function openCall({ phase, isStrict }: VerifiedRun, payload: PayloadOf<'tool_call'>): Phase {
   const { read_only: _, ...call } = payload
   const next = phase.type === 'acting' ? phase.pending[0] : undefined
-  if (phase.type !== 'acting' || phase.open !== null || next?.call_id !== call.call_id) {
-    throw new Impossible(`tool_call ${call.call_id} is not the next call of its turn`)
-  }
-  if (call.tool !== next.tool || (isStrict && !mayBeSame(call, next))) {
-    throw new Impossible(`tool_call ${call.call_id} is not the call that the model requested`)
-  }
+  const isNext = phase.type === 'acting' && phase.open === null && next?.call_id === call.call_id
+  must(isNext, `tool_call ${call.call_id} is not the next call of its turn`)
+  const isSame = call.tool === next.tool && (!isStrict || mayBeSame(call, next))
+  must(isSame, `tool_call ${call.call_id} is not the call that the model requested`)
   return { ...phase, pending: phase.pending.slice(1), open: call }
 }
 
@@ -137,12 +134,9 @@ function openCall({ phase, isStrict }: VerifiedRun, payload: PayloadOf<'tool_cal
 function closeCall(run: VerifiedRun, result: PayloadOf<'tool_result'>): Partial<VerifiedRun> {
   const { phase } = run
   const { call_id, tool, outcome, subagent } = result
-  if (phase.type !== 'acting' || phase.open?.call_id !== call_id) {
-    throw new Impossible(`tool_result ${call_id} belongs to no open call`)
-  }
-  if (tool !== phase.open.tool) {
-    throw new Impossible(`tool_result ${call_id} is of ${tool}, not ${phase.open.tool}`)
-  }
+  const isOfOpen = phase.type === 'acting' && phase.open?.call_id === call_id
+  must(isOfOpen, `tool_result ${call_id} belongs to no open call`)
+  must(tool === phase.open.tool, `tool_result ${call_id} is of ${tool}, not ${phase.open.tool}`)
   if (phase.decision === 'deny' || outcome === 'denied') checkDenied(run, phase.decision, result)
   const closed = { phase: { type: 'acting', pending: phase.pending, open: null } } as const
   if (subagent === undefined) return closed
@@ -165,16 +159,13 @@ function checkDenied(
   decision: 'allow' | 'deny' | undefined,
   { call_id, outcome, exit_code, duration_ms, folder, subagent }: PayloadOf<'tool_result'>,
 ): void {
-  if (outcome !== 'denied') {
-    throw new Impossible(`tool_result ${call_id} is ${outcome}, and a person denied the call`)
-  }
-  if (decision !== 'deny' && (rules === null || decision === 'allow')) {
-    throw new Impossible(`tool_result ${call_id} is denied, and no rule or person denied the call`)
-  }
+  const result = `tool_result ${call_id} is ${outcome}`
+  must(outcome === 'denied', `${result}, and a person denied the call`)
+  const mayBeDenied = decision === 'deny' || (decision === undefined && rules !== null)
+  must(mayBeDenied, `${result}, and no rule or person denied the call`)
   const ran = exit_code !== null || duration_ms !== 0
-  if (ran || folder !== undefined || subagent !== undefined) {
-    throw new Impossible(`tool_result ${call_id} is denied, and says that the call ran`)
-  }
+  const hasMore = folder !== undefined || subagent !== undefined
+  must(!ran && !hasMore, `${result}, and says that the call ran`)
 }
 
 /** A result holds the end of the sub-agent that its call has started, and its outcome follows from that. */
@@ -183,13 +174,11 @@ function checkSubagent(
   { run_id, status }: SubagentEnd,
   { call_id, outcome }: PayloadOf<'tool_result'>,
 ): void {
-  if (startedBy(run, call_id)?.run_id !== run_id) {
-    throw new Impossible(`tool_result ${call_id} is about a run that the call has not started`)
-  }
-  const outcomes = ['aborted', status === 'achieved' ? 'ok' : 'error']
-  if (!outcomes.includes(outcome) || (status === 'running' && outcome !== 'aborted')) {
-    throw new Impossible(`tool_result ${call_id} is ${outcome}, and its sub-agent is ${status}`)
-  }
+  const isOwn = startedBy(run, call_id)?.run_id === run_id
+  must(isOwn, `tool_result ${call_id} is about a run that the call has not started`)
+  const ofEnded = status === 'running' ? [] : [status === 'achieved' ? 'ok' : 'error']
+  const isPossible = ['aborted', ...ofEnded].includes(outcome)
+  must(isPossible, `tool_result ${call_id} is ${outcome}, and its sub-agent is ${status}`)
 }
 
 /** A call that is open, or works beside the open one, starts one run that this one does not know yet. */
@@ -199,12 +188,10 @@ function startSubagent(
 ): readonly Subagent[] {
   const { runId, parent, subagents } = run
   const isAtWork = subagentCalls(run).some((call) => call.call_id === call_id)
-  if (!isAtWork || startedBy(run, call_id) !== undefined) {
-    throw new Impossible(`subagent_started ${run_id} belongs to no call that may start a run`)
-  }
-  if ([runId, parent?.run_id, ...subagents.map((each) => each.run_id)].includes(run_id)) {
-    throw new Impossible(`subagent_started ${run_id} names a run that exists already`)
-  }
+  const mayStart = isAtWork && startedBy(run, call_id) === undefined
+  must(mayStart, `subagent_started ${run_id} belongs to no call that may start a run`)
+  const known = [runId, parent?.run_id, ...subagents.map((each) => each.run_id)]
+  must(!known.includes(run_id), `subagent_started ${run_id} names a run that exists already`)
   return [...subagents, { run_id, call_id, end: null }]
 }
 
@@ -215,9 +202,8 @@ function end(
   { status, subagents = [] }: PayloadOf<'run_end'>,
 ): Partial<VerifiedRun> {
   const open = openSubagents(run).map(({ run_id }) => run_id)
-  if (open.join() !== subagents.join()) {
-    const [named, left] = [subagents.join(', ') || 'none', open.join(', ') || 'none']
-    throw new Impossible(`run_end names the sub-agents ${named}, but ${left} have not ended`)
-  }
+  const [named, left] = [subagents.join(', ') || 'none', open.join(', ') || 'none']
+  const isSame = open.join() === subagents.join()
+  must(isSame, `run_end names the sub-agents ${named}, but ${left} have not ended`)
   return { endedAt: ts, waitingSince: null, phase: { type: 'ended', status } }
 }

@@ -88,6 +88,11 @@ export class Impossible extends Error {
   override readonly name = 'Impossible'
 }
 
+/** @throws Impossible unless that is so */
+export function must(isSo: boolean, otherwise: string): asserts isSo {
+  if (!isSo) throw new Impossible(otherwise)
+}
+
 export const isWaiting = ({ phase }: VerifiedRun): boolean =>
   phase.type === 'awaiting_human' || phase.type === 'awaiting_approval'
 
@@ -127,9 +132,7 @@ export const openSubagents = ({ subagents }: VerifiedRun): readonly Subagent[] =
 export function askHuman(run: VerifiedRun, ts: number, kind: Asks['kind']): Partial<VerifiedRun> {
   const { phase, seq, waitingSince } = run
   const isPaused = phase.type === 'awaiting_human' && phase.kind === kind
-  if (isWaiting(run) && !isPaused) {
-    throw new Impossible(`${kind} comes before the answer to the open question`)
-  }
+  must(isPaused || !isWaiting(run), `${kind} comes before the answer to the open question`)
   const interrupted = isPaused ? phase.interrupted : phase
   return {
     waitingSince: waitingSince ?? ts,
@@ -146,11 +149,8 @@ export function answerHuman(
   const { answers, shown_sha256 } = payload
   const asks = kind === 'run_resumed' ? 'run_paused' : 'human_check_required'
   const open = phase.type === 'awaiting_human' && phase.kind === asks ? phase.seq : null
-  if (phase.type !== 'awaiting_human' || open !== answers) {
-    throw new Impossible(
-      `${kind} answers record ${answers}, and the open question is ${open ?? 'none'}`,
-    )
-  }
+  const isOpen = phase.type === 'awaiting_human' && open === answers
+  must(isOpen, `${kind} answers record ${answers}, and the open question is ${open ?? 'none'}`)
   checkShown(run, shown_sha256)
   const isOver = 'decision' in payload && payload.decision === 'abort'
   return { ...afterWaiting(run, ts), phase: isOver ? { type: 'working' } : phase.interrupted }
@@ -172,18 +172,15 @@ export function askAboutCall(
 ): Partial<VerifiedRun> {
   const { phase, rules, seq } = run
   const next = phase.type === 'acting' && phase.open === null ? phase.pending[0] : undefined
-  if (phase.type !== 'acting' || next?.call_id !== call_id) {
-    throw new Impossible(`approval_required ${call_id} is not about the next call`)
-  }
+  const isNext = phase.type === 'acting' && next?.call_id === call_id
+  must(isNext, `approval_required ${call_id} is not about the next call`)
   const isToReview = (rules !== null || next.tool === NETWORK_TOOL) && phase.decision === undefined
-  if (!isToReview || startedBy(run, call_id) !== undefined || tool !== next.tool) {
-    throw new Impossible(`approval_required ${call_id} is about no call to be reviewed`)
-  }
-  if (content.action !== 'ask' || isLifted(run, rule) || !isRule(run, rule, content)) {
-    throw new Impossible(
-      `approval_required ${call_id} names rule ${rule.index} of the ${rule.of}, which does not ask like that`,
-    )
-  }
+  const isNew = startedBy(run, call_id) === undefined && tool === next.tool
+  must(isToReview && isNew, `approval_required ${call_id} is about no call to be reviewed`)
+  must(
+    content.action === 'ask' && !isLifted(run, rule) && isRule(run, rule, content),
+    `approval_required ${call_id} names rule ${rule.index} of the ${rule.of}, which does not ask like that`,
+  )
   checkCall(next, callSha256)
   const { pending } = phase
   return {
@@ -203,8 +200,8 @@ const isRule = ({ rules }: VerifiedRun, { of, index }: RuleName, content: Rule):
 /** A person allows or denies a call by its hash. After a redaction of the call, nothing can be compared. */
 function checkCall(call: Call, named: string): void {
   const actual = hashOfCall(call)
-  if (mayBeSame(named, actual) || JSON.stringify(call).includes(REDACTED)) return
-  throw new Impossible(`it names the hash ${named} of the call, and the call has ${actual}`)
+  const isSame = mayBeSame(named, actual) || JSON.stringify(call).includes(REDACTED)
+  must(isSame, `it names the hash ${named} of the call, and the call has ${actual}`)
 }
 
 /** @param principal who answered; undefined if nobody is named */
@@ -216,28 +213,21 @@ export function answerCall(
 ): Partial<VerifiedRun> {
   const { phase, rules } = run
   const { decision, answers, call_id, call_sha256, lifts_rule = false, shown_sha256 } = payload
-  if (phase.type !== 'awaiting_approval') {
-    throw new Impossible(`approval_response ${call_id} answers no open question`)
-  }
+  const response = `approval_response ${call_id}`
+  must(phase.type === 'awaiting_approval', `${response} answers no open question`)
   const { seq, pending, rule, content } = phase
-  if (answers !== seq || call_id !== pending[0]?.call_id) {
-    throw new Impossible(
-      `approval_response ${call_id} answers record ${answers}, and the open question is ${seq}`,
-    )
-  }
-  if (!mayBeSame(call_sha256, phase.callSha256)) {
-    throw new Impossible(`approval_response ${call_id} is about another call than the question`)
-  }
-  if (lifts_rule && (decision !== 'allow' || rule.of !== 'run')) {
-    throw new Impossible(`approval_response ${call_id} lifts a rule that stays`)
-  }
+  const isAnswer = answers === seq && call_id === pending[0]?.call_id
+  must(isAnswer, `${response} answers record ${answers}, and the open question is ${seq}`)
+  const isSame = mayBeSame(call_sha256, phase.callSha256)
+  must(isSame, `${response} is about another call than the question`)
+  const mayLift = decision === 'allow' && rule.of === 'run'
+  must(mayLift || !lifts_rule, `${response} lifts a rule that stays`)
   checkShown(run, shown_sha256)
   const isStarter = principal === undefined || principal === run.starter
-  if (content.by === 'other_than_starter' && isStarter) {
-    throw new Impossible(
-      'the rule asks for an answer by somebody other than the person who started the run, and no such person answered',
-    )
-  }
+  must(
+    content.by !== 'other_than_starter' || !isStarter,
+    'the rule asks for an answer by somebody other than the person who started the run, and no such person answered',
+  )
   return {
     ...afterWaiting(run, ts),
     rules: rules && lifts_rule ? { ...rules, lifted: [...rules.lifted, rule] } : rules,
@@ -247,8 +237,6 @@ export function answerCall(
 
 /** Records of earlier versions do not name the hash. */
 function checkShown({ question }: VerifiedRun, shown: string | undefined): void {
-  if (shown === undefined || shown === question) return
-  throw new Impossible(
-    `it names the hash ${shown} of the question, and the question has ${question}`,
-  )
+  const isSame = shown === undefined || shown === question
+  must(isSame, `it names the hash ${shown} of the question, and the question has ${question}`)
 }
