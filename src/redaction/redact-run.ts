@@ -106,16 +106,16 @@ export function redactRun(
     }
     const elsewhere = yield* await findElsewhere(deps, request, left, needles)
     const entry = entryOf(deps.now(), request, logged, left)
-    const summaries = yield* await summariesAfter(deps, request)
-    const packs = yield* await taintedPacks(deps, needles, packsIn(deps))
-    const found = { pointers: left.map(({ pointer }) => pointer), elsewhere }
+    const along = yield* redactedAlong(deps, request, needles)
+    const pointers = left.map(({ pointer }) => pointer)
     const { artifact = null } = entry.payload
-    const planned = withSummaries(
-      { ...NOTHING_REDACTED, ...found, artifact, objects: objectsIn(packs) },
-      summaries.filter(({ payload }) => payload.run_id === request.runId),
+    const planned = withAlong(
+      { ...NOTHING_REDACTED, pointers, artifact, elsewhere },
+      along,
+      request,
     )
     if (isPreview) return ok(planned)
-    const more = [...summaries, ...(await packEntries(deps, reason, packs))]
+    const more = await entriesFor(deps, reason, along)
     const { revision } = yield* await record(deps, [entry, ...more], author)
     const redaction = revision - more.length
     return finish(deps, { request, needles }, author, revision, { ...planned, redaction })
@@ -145,33 +145,36 @@ const finish = (
   safeTry<Redacted, RedactError>(async function* () {
     const { redactor } = deps
     let carriedOut = await redactor.carriedOut(revision, PATIENCE_MS)
-    const late = yield* await summariesAfter(deps, request)
-    const packs = yield* await taintedPacks(deps, needles, packsIn(deps))
-    const entries = [...late, ...(await packEntries(deps, request.reason, packs))]
+    const late = yield* redactedAlong(deps, request, needles)
+    const entries = await entriesFor(deps, request.reason, late)
     if (entries.length > 0) {
       const recorded = yield* await record(deps, entries, author)
       carriedOut = await redactor.carriedOut(recorded.revision, PATIENCE_MS)
     }
-    const objects = done.objects + objectsIn(packs)
-    const own = late.filter(({ payload }) => payload.run_id === request.runId)
-    return ok({ ...withSummaries(done, own), objects, carriedOut })
+    return ok({ ...withAlong(done, late, request), carriedOut })
   })
 
-const packsIn =
-  ({ redactor }: Pick<RedactDeps, 'redactor'>) =>
-  (sha256: string): readonly string[] =>
-    redactor.index.packsOf(sha256)
+/** What is redacted along with a text: the summaries after it, and packs in which the text is. */
+type Along = { readonly summaries: readonly Redaction[]; readonly packs: readonly TaintedPack[] }
 
-const objectsIn = (packs: readonly TaintedPack[]): number =>
-  new Set(packs.flatMap(({ objects }) => objects)).size
+const redactedAlong = (
+  deps: RedactDeps,
+  request: RedactRequest,
+  needles: readonly string[],
+): ResultAsync<Along, RedactError> =>
+  safeTry<Along, RedactError>(async function* () {
+    const summaries = yield* await summariesAfter(deps, request)
+    const packsOf = (sha256: string) => deps.redactor.index.packsOf(sha256)
+    return ok({ summaries, packs: yield* await taintedPacks(deps, needles, packsOf) })
+  })
 
-/** Keeps what is left of the packs. @returns the entries that remove them */
-async function packEntries(
+/** Keeps what is left of the packs. @returns the entries that remove them, after those of the summaries */
+async function entriesFor(
   { artifacts, now }: Pick<RedactDeps, 'artifacts' | 'now'>,
   reason: string,
-  packs: readonly TaintedPack[],
-): Promise<Redaction[]> {
-  const entries: Redaction[] = []
+  { summaries, packs }: Along,
+): Promise<readonly Redaction[]> {
+  const entries = [...summaries]
   for (const { runId: run_id, seq, sha256: artifact, objects, rest } of packs) {
     const replaced_by = rest === null ? undefined : await artifacts.put(rest)
     const payload = {
@@ -188,11 +191,13 @@ async function packEntries(
   return entries
 }
 
-/** What was redacted, and these summaries with it. */
-function withSummaries(done: Redacted, more: readonly Redaction[]): Redacted {
-  const summaries = [...done.summaries, ...more.map(({ payload }) => payload.seq)]
+/** What was redacted, and this along with it. */
+function withAlong(done: Redacted, along: Along, { runId }: RedactRequest): Redacted {
+  const own = along.summaries.filter(({ payload }) => payload.run_id === runId)
+  const summaries = [...done.summaries, ...own.map(({ payload }) => payload.seq)]
   const elsewhere = done.elsewhere.filter(({ seq }) => !summaries.includes(seq))
-  return { ...done, summaries, elsewhere }
+  const objects = done.objects + new Set(along.packs.flatMap((pack) => pack.objects)).size
+  return { ...done, summaries, elsewhere, objects }
 }
 
 /**
