@@ -108,10 +108,34 @@ function read(event: RecordedEvent): Result<CheckpointEntry, CheckpointError> {
   }
 }
 
+/** A checkpoint in the stream. */
+export type StoredCheckpoint = CheckpointLog & {
+  readonly revision: number
+  /** The keys that were published with it. */
+  readonly keys: readonly PublishedKey[]
+}
+
+/** The checkpoints of a log, oldest first. Their `heads` are one map, which grows. Ends after an error. */
+export async function* checkpointLogs(
+  store: StreamReader,
+): AsyncGenerator<Result<StoredCheckpoint, CheckpointError>> {
+  const heads = new Map<string, RunHead>()
+  let pending: RunHead[] = []
+  for await (const entry of checkpointEntries(store)) {
+    if (entry.isErr()) yield err(entry.error)
+    else if ('runs' in entry.value) pending.push(...entry.value.runs)
+    else {
+      for (const head of pending) heads.set(head.run_id, head)
+      pending = []
+      yield ok({ ...entry.value, heads })
+    }
+  }
+}
+
 /** Shows the entries to `see`, until it returns something else than undefined; null if it never does. */
-function findEntry<T>(
-  entries: AsyncIterable<Result<CheckpointEntry, CheckpointError>>,
-  see: (entry: CheckpointEntry) => T | undefined,
+function findEntry<E, T>(
+  entries: AsyncIterable<Result<E, CheckpointError>>,
+  see: (entry: E) => T | undefined,
 ): ResultAsync<T | null, CheckpointError> {
   const find = async (): Promise<Result<T | null, CheckpointError>> => {
     for await (const entry of entries) {
@@ -139,20 +163,12 @@ export function checkpointAt(
   store: StreamReader,
   at: number | 'latest' | { readonly revision: number },
 ): ResultAsync<CheckpointLog | null, CheckpointError> {
-  const heads = new Map<string, RunHead>()
-  let pending: RunHead[] = []
-  let last: Checkpoint | null = null
-  return findEntry(checkpointEntries(store), (entry) => {
-    if ('runs' in entry) {
-      pending.push(...entry.runs)
-      return undefined
-    }
-    for (const head of pending) heads.set(head.run_id, head)
-    pending = []
-    last = entry.checkpoint
-    const isAt = typeof at === 'object' ? entry.revision === at.revision : last.number === at
-    return isAt ? { checkpoint: last, heads } : undefined
-  }).map((found) => found ?? (last && at === 'latest' ? { checkpoint: last, heads } : null))
+  let last: CheckpointLog | null = null
+  return findEntry(checkpointLogs(store), ({ checkpoint, heads, revision }) => {
+    last = { checkpoint, heads }
+    const isAt = typeof at === 'object' ? revision === at.revision : checkpoint.number === at
+    return isAt ? last : undefined
+  }).map((found) => found ?? (at === 'latest' ? last : null))
 }
 
 /** At most `limit` checkpoints after the number `after`, oldest first. */
@@ -162,10 +178,8 @@ export function listCheckpoints(
   limit: number,
 ): ResultAsync<Checkpoint[], CheckpointError> {
   const found: Checkpoint[] = []
-  return findEntry(checkpointEntries(store), (entry) => {
-    const isListed =
-      'checkpoint' in entry && entry.checkpoint.number > (found.at(-1)?.number ?? after)
-    if (isListed) found.push(entry.checkpoint)
+  return findEntry(checkpointLogs(store), ({ checkpoint }) => {
+    if (checkpoint.number > (found.at(-1)?.number ?? after)) found.push(checkpoint)
     return found.length === limit ? found : undefined
   }).map(() => found)
 }
@@ -183,8 +197,7 @@ export const withKeysInLog = (
 /** The keys that servers have published in the log with their checkpoints. */
 export function keysInLog(store: StreamReader): ResultAsync<PublishedKey[], CheckpointError> {
   const found = new Map<string, PublishedKey>()
-  return findEntry(checkpointEntries(store), (entry) => {
-    const keys = 'keys' in entry ? entry.keys : []
+  return findEntry(checkpointLogs(store), ({ keys }) => {
     for (const key of keys) found.set(key.fingerprint, key)
     return undefined
   }).map(() => [...found.values()])

@@ -8,10 +8,10 @@ import { streamOf } from '../../log/run-log.ts'
 import { eventAt, type StreamReader } from '../../log/stream-pages.ts'
 import { retentionIndexOf } from '../../retention/ledger.ts'
 import {
-  type CheckpointEntry,
   type CheckpointError,
   type CheckpointLog,
-  checkpointEntries,
+  checkpointLogs,
+  type StoredCheckpoint,
 } from '../checkpoints/checkpoint-stream.ts'
 import type { KeptCheckpoint } from '../checkpoints/kept-checkpoints.ts'
 import { leafOf, merkleRoot, sortedHeads } from '../checkpoints/merkle.ts'
@@ -118,10 +118,9 @@ export async function verifyCheckpoints(
 ): Promise<Result<InLog, CheckpointError>> {
   const check = new CheckpointsCheck(given, kept)
   let lost = beside
-  for await (const entry of checkpointEntries(store)) {
+  for await (const entry of checkpointLogs(store)) {
     if (entry.isErr()) return err(entry.error)
     check.take(entry.value)
-    if (!('checkpoint' in entry.value)) continue
     const { checkpoint } = entry.value
     lost = lost.filter((each) => !isSame(checkpoint, each.checkpoint))
   }
@@ -143,9 +142,7 @@ export class CheckpointsCheck {
   readonly #signed = new Map<string, number>()
   /** Checkpoints whose keys may be published later in the log. */
   readonly #unknown: Checkpoint[] = []
-  readonly #heads = new Map<string, RunHead>()
-  #pending: RunHead[] = []
-  #last: Checkpoint | null = null
+  #last: CheckpointLog | null = null
   #wanted: CheckpointLog | null = null
 
   constructor(given: KnownKeys, kept: Checkpoint | null) {
@@ -153,28 +150,21 @@ export class CheckpointsCheck {
     this.#kept = kept
   }
 
-  take(entry: CheckpointEntry): void {
-    if ('runs' in entry) {
-      this.#pending.push(...entry.runs)
-      return
-    }
-    for (const head of this.#pending) this.#heads.set(head.run_id, head)
-    this.#pending = []
-    for (const [fingerprint, key] of knownKeys(entry)) this.#keys.set(fingerprint, key)
-    const { checkpoint } = entry
+  take({ checkpoint, heads, keys }: Omit<StoredCheckpoint, 'revision'>): void {
+    for (const [fingerprint, key] of knownKeys({ keys })) this.#keys.set(fingerprint, key)
     this.#signed.set(checkpoint.key, (this.#signed.get(checkpoint.key) ?? 0) + 1)
     if (this.#keys.has(checkpoint.key)) this.#find(sealFinding(checkpoint, this.#keys))
     else this.#unknown.push(checkpoint)
-    this.#find(linkFinding(this.#last, checkpoint))
-    this.#last = checkpoint
+    this.#find(linkFinding(this.#last?.checkpoint ?? null, checkpoint))
+    this.#last = { checkpoint, heads }
     if (checkpoint.number !== this.#kept?.number) return
-    this.#wanted = { checkpoint, heads: new Map(this.#heads) }
+    this.#wanted = { checkpoint, heads: new Map(heads) }
   }
 
   /** @param logId null if the log has no id that can be read; left out if that is not known */
   finish(logId?: string | null): VerifiedCheckpoints {
     for (const each of this.#unknown) this.#find(sealFinding(each, this.#keys))
-    const last = this.#last
+    const last = this.#last?.checkpoint ?? null
     if (last !== null && logId !== undefined && last.log_id !== logId) {
       const message = `it belongs to the log ${last.log_id}, and the id of this log is ${logId ?? 'unknown'}`
       this.#find(about('changed', last, message))
@@ -185,7 +175,7 @@ export class CheckpointsCheck {
     return {
       keys: this.#keys,
       signed: this.#signed,
-      latest: last && { checkpoint: last, heads: this.#heads },
+      latest: this.#last,
       wanted,
       findings: this.#findings,
     }

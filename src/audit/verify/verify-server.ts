@@ -66,9 +66,7 @@ async function verifyChain(
   keys: KnownKeys,
 ): Promise<Result<VerifiedCheckpoints, string>> {
   const check = new CheckpointsCheck(keys, kept)
-  for (const checkpoint of chain) {
-    check.take({ revision: checkpoint.number, checkpoint, keys: [] })
-  }
+  for (const checkpoint of chain) check.take({ checkpoint, heads: new Map(), keys: [] })
   const { findings, ...checked } = check.finish()
   return safeTry(async function* () {
     const latest = yield* await withRuns(server, checked.latest)

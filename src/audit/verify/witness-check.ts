@@ -4,7 +4,7 @@ import { MerkleTree } from '../../lib/merkle-tree.ts'
 import { hashOfLeaf } from '../../lib/note-check.ts'
 import { canonicalText } from '../../log/commitment.ts'
 import type { StreamReader } from '../../log/stream-pages.ts'
-import { checkpointEntries } from '../checkpoints/checkpoint-stream.ts'
+import { checkpointLogs } from '../checkpoints/checkpoint-stream.ts'
 import { NO_ANCHORS, type TrustAnchors } from '../public-keys.ts'
 import { type CosignedNote, cosignatureEntries } from '../witness/cosignatures.ts'
 import { cosignersOf, missingWitnesses, type TrustedWitnesses } from './log-check.ts'
@@ -115,9 +115,9 @@ function problemOf({ head }: CosignedNote, { tree }: OwnTree): string | null {
 /** What a log holds. */
 export async function shownByLog(store: StreamReader): Promise<Result<Shown, string>> {
   const [checkpoints, notes]: [Checkpoint[], CosignedNote[]] = [[], []]
-  for await (const entry of checkpointEntries(store)) {
+  for await (const entry of checkpointLogs(store)) {
     if (entry.isErr()) return err(entry.error.message)
-    if ('checkpoint' in entry.value) checkpoints.push(entry.value.checkpoint)
+    checkpoints.push(entry.value.checkpoint)
   }
   for await (const entry of cosignatureEntries(store)) {
     if (entry.isErr()) return err(entry.error.message)
