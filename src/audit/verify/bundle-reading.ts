@@ -29,7 +29,7 @@ import { type KnownKeys, knownKeys } from '../public-keys.ts'
 import { FilesCheck } from './files-check.ts'
 import type { RecordedVerdict } from './read-record.ts'
 import { RedactionCheck, verifyRedactions } from './redaction-check.ts'
-import type { Finding } from './report.ts'
+import { type Finding, finding } from './report.ts'
 import type { VerifiedRun } from './verified-run.ts'
 import { type BadRecord, type VerifiedRecord, verifyRecord } from './verify-run.ts'
 
@@ -217,7 +217,7 @@ export class BundleReading {
   }
 
   #find(problem: Finding['problem'], where: string, message: string, seq: number | null = null) {
-    this.findings.push({ problem, where, seq, message })
+    this.findings.push(finding(problem, where, message, seq))
   }
 }
 

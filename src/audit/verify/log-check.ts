@@ -9,28 +9,26 @@ import {
   type TreeNote,
 } from '../../lib/note-check.ts'
 import { canonicalText } from '../../log/commitment.ts'
-import { LOG_PROOF } from '../bundle/bundle-format.ts'
-import { checkSeal } from '../public-keys.ts'
+import { LOG_PROOF, STAMP } from '../bundle/bundle-format.ts'
+import { checkSeal, type TrustAnchors } from '../public-keys.ts'
 import type { BundleReading } from './bundle-reading.ts'
-import type { Finding, LogReport } from './report.ts'
+import { type Finding, finding, type LogReport, type StampReport } from './report.ts'
 
 /** Whom a reader trusts to have seen what is verified, and how many of them must have. */
 export type TrustedWitnesses = { readonly keys: readonly NoteKey[]; readonly quorum: number }
 
-const found = (problem: Finding['problem'], message: string, where = LOG_PROOF): Finding => {
-  return { problem, where, seq: null, message }
-}
+type Checked<R> = { readonly report: R | null; readonly findings: readonly Finding[] }
 
 /** Checks where an export says that its run is in the log of checkpoints. Exports of earlier versions do not say it. */
 export function checkLogProof(
   reading: BundleReading,
   trusted: TrustedWitnesses | null,
-): { readonly report: LogReport | null; readonly findings: readonly Finding[] } {
+): Checked<LogReport> {
   const { log } = reading
   const signed = log && readTreeNote(log.note)
   const seen_by = signed === null ? [] : cosignersOf(signed, trusted?.keys ?? [])
   const missing = missingWitnesses(trusted, seen_by)
-  const unseen = missing === null ? [] : [found('unwitnessed', missing)]
+  const unseen = missing === null ? [] : [finding('unwitnessed', LOG_PROOF, missing)]
   if (log === null) return { report: null, findings: unseen }
   const { checkpoint, leaf } = log
   const origin = signed?.head.origin ?? ''
@@ -38,14 +36,39 @@ export function checkLogProof(
   return { report, findings: [...brokenSteps(reading, log, LOG_PROOF), ...unseen] }
 }
 
+/** Checks the time stamp of an export, and that it is about a log that has the run. */
+export async function checkStamped(
+  reading: BundleReading,
+  { fingerprints: trusted }: TrustAnchors,
+): Promise<Checked<StampReport>> {
+  const { proof, token, authority } = reading.stamp
+  const findings = proof === null ? [] : brokenSteps(reading, proof, STAMP.proof)
+  const text = proof && readTreeNote(proof.note)?.note.text
+  // Without one of them, the list of parts is wrong.
+  if (!proof || !text || token === null || authority === null) return { report: null, findings }
+  // Exports without a time stamp are verified without all that reads certificates.
+  const { checkStamp } = await import('./stamp-token.ts')
+  const checked = await checkStamp(text, token, authority)
+  if (checked.isErr()) {
+    const broken = finding('signature', STAMP.token, checked.error)
+    return { report: null, findings: [...findings, broken] }
+  }
+  const { name, at, fingerprints } = checked.value
+  const { checkpoint, leaf } = proof
+  const isTrusted = fingerprints.some((one) => trusted.has(one))
+  const authorityKey = fingerprints.at(-1) ?? ''
+  const report = { name, at, checkpoint: checkpoint.number, records: leaf.length }
+  return { report: { ...report, fingerprint: authorityKey, is_trusted: isTrusted }, findings }
+}
+
 /** The steps from the record to the signature of the log that do not hold. @param where the part that has them */
-export function brokenSteps(
+function brokenSteps(
   { keys, proof, loggedHeads, records }: BundleReading,
   log: LogProof,
   where: string,
 ): Finding[] {
   const signed = readTreeNote(log.note)
-  if (signed === null) return [found('changed', 'its note is not one about a tree', where)]
+  if (signed === null) return [finding('changed', where, 'its note is not one about a tree')]
   const { checkpoint, leaf, index, inclusion, run_index, run_path } = log
   const { note, head } = signed
   const signatures = [...keys.values()].map(
@@ -83,7 +106,7 @@ export function brokenSteps(
     ],
   ]
   return steps.flatMap(([holds, problem, message]) =>
-    holds ? [] : [found(problem, message, where)],
+    holds ? [] : [finding(problem, where, message)],
   )
 }
 

@@ -18,9 +18,8 @@ import type { BundleFile } from '../bundle/tar-parts.ts'
 import { checkSeal, NO_ANCHORS, type Sealed, type TrustAnchors, trustOf } from '../public-keys.ts'
 import { BundleReading, type Observers } from './bundle-reading.ts'
 import { FamilyCheck } from './family-check.ts'
-import { checkLogProof, type TrustedWitnesses } from './log-check.ts'
-import type { BundleReport, FilesReport, Finding } from './report.ts'
-import { checkStamped } from './stamp-check.ts'
+import { checkLogProof, checkStamped, type TrustedWitnesses } from './log-check.ts'
+import { type BundleReport, type FilesReport, type Finding, finding } from './report.ts'
 
 export type VerifyOptions = Observers & {
   /** Compares the run with others. Without it, the report says with which runs it was not compared. */
@@ -54,30 +53,31 @@ export async function verifyBundle(
   const { bad = null, run = null } = reading.records ?? {}
   const runId = run?.runId ?? reading.proof?.run_id
   if (bad !== null && runId !== undefined) family.noteBad(runId, bad.seq)
-  const isAlone = families === undefined
-  const judged = isAlone ? family.judge(({ seq }) => reading.fileOf(seq)) : null
-  const stamped = await checkStamped(reading, anchors)
-  return judge(reading, { anchors, witnesses }, { family: judged, stamped })
+  return judge(reading, {
+    ...{ anchors, files: filesAmiss(reading), log: checkLogProof(reading, witnesses) },
+    stamp: await checkStamped(reading, anchors),
+    family: families === undefined ? family.judge(({ seq }) => reading.fileOf(seq)) : NOT_JUDGED,
+  })
+}
+
+/** Several exports are compared with each other once all of them were read. */
+const NOT_JUDGED = { findings: [], report: { compared: 0, not_compared: [] } }
+
+/** What is found of an export by those who check a part of it. */
+type Checked = {
+  readonly anchors: TrustAnchors
+  readonly files: ReturnType<typeof filesAmiss>
+  readonly log: ReturnType<typeof checkLogProof>
+  readonly stamp: Awaited<ReturnType<typeof checkStamped>>
+  readonly family: ReturnType<FamilyCheck['judge']>
 }
 
 /** Reports whether the parts of an export belong together and are what was signed. */
 function judge(
   reading: BundleReading,
-  {
-    anchors,
-    witnesses,
-  }: { readonly anchors: TrustAnchors; readonly witnesses: TrustedWitnesses | null },
-  {
-    family,
-    stamped,
-  }: {
-    readonly family: ReturnType<FamilyCheck['judge']> | null
-    readonly stamped: Awaited<ReturnType<typeof checkStamped>>
-  },
+  { anchors, files, log, stamp, family }: Checked,
 ): BundleReport {
   const { proof, manifest, records, redactions, artifacts } = reading
-  const { report: files, findings: ofFiles } = filesAmiss(reading)
-  const { report: log, findings: ofLog } = checkLogProof(reading, witnesses)
   const findings = [
     ...reading.findings,
     ...partsElsewhere(reading),
@@ -86,11 +86,11 @@ function judge(
     ...sealsBroken(reading),
     ...recordsNotSigned(reading),
     ...artifactsMissing(reading),
-    ...ofFiles,
+    ...files.findings,
     ...redactionsAmiss(reading),
-    ...ofLog,
-    ...stamped.findings,
-    ...(family?.findings ?? []),
+    ...log.findings,
+    ...stamp.findings,
+    ...family.findings,
   ]
   const bad = findings.flatMap(({ seq }) => (seq === null ? [] : [seq]))
   return {
@@ -103,25 +103,19 @@ function judge(
     head: records?.run?.head ?? null,
     key: proof?.key ?? null,
     signed_at: proof?.signed_at ?? null,
-    ...{ log, stamp: stamped.report, artifacts, files, verdict: records?.verdict ?? null },
+    ...{ log: log.report, stamp: stamp.report, files: files.report, artifacts },
+    verdict: records?.verdict ?? null,
     withheld: records?.withheld ?? 0,
     isolation: records?.run?.isolation ?? null,
     signed_policy: proof?.policy_sha256 ?? null,
     isolated_checks: records?.isolated.check ?? 0,
     isolated_otherwise: records?.isolated.other ?? 0,
     redacted: redactions.report(),
-    family: family?.report ?? { compared: 0, not_compared: [] },
+    family: family.report,
     first_bad_seq: bad.length === 0 ? null : Math.min(...bad),
     findings,
   }
 }
-
-const found = (
-  problem: Finding['problem'],
-  where: string,
-  message: string,
-  seq: number | null = null,
-): Finding => ({ problem, where, seq, message })
 
 /** The paths that the archive should have, in order: by its manifest, or those that every export has. */
 function wantedPaths({ version, manifest }: BundleReading): readonly string[] {
@@ -139,14 +133,14 @@ function partsElsewhere(reading: BundleReading): Finding[] {
     .filter((path) => !there.has(path))
     .map((path) => {
       const seq = firstSeqOf(path) ?? reading.namedBy(path)
-      return found('missing', path, 'it is not in the archive', seq)
+      return finding('missing', path, 'it is not in the archive', seq)
     })
   // Without its manifest, a version 2 export can hold any number of parts with records.
   if (version === 2 && manifest === null) return missing
   const moved = parts.flatMap(({ path }, index): Finding[] => {
     const expected = wanted[index] ?? 'nothing'
     if (path === expected) return []
-    return [found('unexpected', path, `${expected} is expected in its place`)]
+    return [finding('unexpected', path, `${expected} is expected in its place`)]
   })
   return [...missing, ...moved]
 }
@@ -160,7 +154,7 @@ function partsChanged({ manifest, parts }: BundleReading): Finding[] {
     const { bytes, sha256 } = contents
     if (part.bytes === bytes && part.sha256 === sha256) return []
     const message = `it has ${bytes} bytes and the SHA-256 ${sha256}; the manifest lists ${part.bytes} and ${part.sha256}`
-    return [found('changed', path, message)]
+    return [finding('changed', path, message)]
   })
 }
 
@@ -169,7 +163,7 @@ function manifestMalformed({ manifest, version }: BundleReading): Finding[] {
   if (manifest === null) return []
   if (manifest.type !== `retrai.export.v${version}`) {
     const message = `it is a ${manifest.type}, and the archive has the order of version ${version}`
-    return [found('unexpected', MANIFEST, message)]
+    return [finding('unexpected', MANIFEST, message)]
   }
   const paths = manifest.parts.map(({ path }) => path)
   const redactions = paths.filter((path) => path === REDACTIONS_FILE).slice(0, 1)
@@ -189,7 +183,7 @@ function manifestMalformed({ manifest, version }: BundleReading): Finding[] {
         ]
   if (JSON.stringify(right) === JSON.stringify(paths)) return []
   const message = `it lists other parts than an export has, or in another order: ${paths.join(', ')}`
-  return [found('unexpected', MANIFEST, message)]
+  return [finding('unexpected', MANIFEST, message)]
 }
 
 function sealsBroken({ manifest, proof, keys }: BundleReading): Finding[] {
@@ -200,19 +194,19 @@ function sealsBroken({ manifest, proof, keys }: BundleReading): Finding[] {
       seal === 'bad'
         ? `its signature is not from the key ${statement.key}: it was changed after it was signed`
         : `the key ${statement.key} is not known, so its signature cannot be checked`
-    return [found('signature', where, message)]
+    return [finding('signature', where, message)]
   }
   const findings = [...broken(MANIFEST, manifest), ...broken(PROOF, proof)]
   if (manifest === null || proof === null) return findings
   if (manifest.run_id === proof.run_id && manifest.records === proof.length) return findings
   const message = `it names ${proof.length} records of ${proof.run_id}, the manifest ${manifest.records} of ${manifest.run_id}`
-  return [...findings, found('changed', PROOF, message)]
+  return [...findings, finding('changed', PROOF, message)]
 }
 
 function recordsNotSigned(reading: BundleReading): Finding[] {
   const { records, proof } = reading
   const at = (problem: Finding['problem'], seq: number, message: string): Finding[] => [
-    found(problem, reading.fileOf(seq), message, seq),
+    finding(problem, reading.fileOf(seq), message, seq),
   ]
   if (records === null) return []
   const { bad, run, length } = records
@@ -249,12 +243,12 @@ function artifactsMissing({ manifest, parts, records, redactions }: BundleReadin
     const where = `${ARTIFACTS}${name}`
     if (listed.has(where) || redactions.hasDeleted(name)) return []
     const message = lost.has(name) ? LOST : 'a record names it, and the export does not have it'
-    return [found('missing', where, message, seq)]
+    return [finding('missing', where, message, seq)]
   })
   const packs = [...(records?.packs ?? [])].filter(([name]) => lost.has(name))
   return [
     ...artifacts,
-    ...packs.map(([name, seq]) => found('missing', objectsPath(name), LOST, seq)),
+    ...packs.map(([name, seq]) => finding('missing', objectsPath(name), LOST, seq)),
   ]
 }
 
@@ -272,8 +266,8 @@ function filesAmiss(reading: BundleReading) {
   return {
     report,
     findings: isRead
-      ? findings.map(({ where, ...finding }): Finding => {
-          return { ...finding, where: where ?? reading.fileOf(finding.seq ?? 0) }
+      ? findings.map(({ where, ...rest }): Finding => {
+          return { ...rest, where: where ?? reading.fileOf(rest.seq ?? 0) }
         })
       : [],
   }
@@ -282,14 +276,14 @@ function filesAmiss(reading: BundleReading) {
 function redactionsAmiss(reading: BundleReading): Finding[] {
   const { records, redactions, manifest } = reading
   const known = (runId: string): number => (runId === records?.run?.runId ? records.length : 0)
-  const findings = redactions.findings(known).map(({ runId: _, where, ...finding }) => {
-    return { ...finding, where: where ?? reading.fileOf(finding.seq) }
+  const findings = redactions.findings(known).map(({ runId: _, where, ...rest }) => {
+    return { ...rest, where: where ?? reading.fileOf(rest.seq) }
   })
   const { lastUnsigned } = redactions
   // Exports of earlier versions do not say how many there are.
   if (lastUnsigned < (manifest?.unsigned_redactions ?? Number.POSITIVE_INFINITY)) return findings
   const message = `nobody has signed entry ${lastUnsigned} of the ledger: it is forged`
-  return [...findings, found('signature', REDACTIONS_FILE, message)]
+  return [...findings, finding('signature', REDACTIONS_FILE, message)]
 }
 
 /** Verifies exports one by one, and compares runs with the runs of their sub-agents if both are among them. */
