@@ -1,4 +1,4 @@
-import { err, ok, okAsync, type Result, ResultAsync } from 'neverthrow'
+import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { z } from 'zod'
 import { Backoff, keepRunning, type PauseBoundsMs } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
@@ -29,7 +29,7 @@ export class LedgerWork<R> {
   readonly #stop = new AbortController()
   readonly #news = new Signal()
   #working: Promise<void> = Promise.resolve()
-  #isRead = false
+  #reading: ResultAsync<void, StoreFailure> | null = null
   #known = -1
   #done = -1
 
@@ -47,9 +47,12 @@ export class LedgerWork<R> {
     return this.#done
   }
 
-  /** Resolves once all entries that were made before the first call are known. */
+  /** Resolves once all entries that were made before the first call are known. Only the first call takes a while. */
   ready(): ResultAsync<void, StoreFailure> {
-    return this.#isRead ? okAsync() : this.read()
+    this.#reading ??= this.read().orTee(() => {
+      this.#reading = null
+    })
+    return this.#reading
   }
 
   /** Reads what is new. */
@@ -60,7 +63,6 @@ export class LedgerWork<R> {
         if (page.isErr() && page.error.type !== 'stream_not_found') return err(page.error)
         this.#take(page.unwrapOr([]))
       }
-      this.#isRead = true
       return ok()
     }
     return new ResultAsync(read())
