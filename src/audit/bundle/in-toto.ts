@@ -1,14 +1,12 @@
 import { err, ok, type Result } from 'neverthrow'
 import type { LogProof, RunProof } from '../../api/audit.ts'
-import type { Kind, PayloadOf } from '../../domain/records.ts'
+import type { Kind, PayloadOf, RunRecord } from '../../domain/records.ts'
 import { doubtOf, type RunVerdict } from '../../domain/verdict.ts'
 import { sha256 } from '../../lib/sha256.ts'
 import type { Signer } from '../../log/chain.ts'
-import { type DamagedRecord, decode } from '../../log/codec.ts'
 import { canonicalText } from '../../log/commitment.ts'
-import { streamOf } from '../../log/run-log.ts'
-import { type StreamReader, streamPages } from '../../log/stream-pages.ts'
-import type { ReadError } from '../../store/event-store.ts'
+import { type LoadError, recordPages } from '../../log/run-log.ts'
+import type { StreamReader } from '../../log/stream-pages.ts'
 
 /** https://github.com/in-toto/attestation: Statement v1 with the test-result predicate, in an envelope of DSSE v1. */
 const STATEMENT = 'https://in-toto.io/Statement/v1'
@@ -17,8 +15,7 @@ const PAYLOAD = 'application/vnd.in-toto+json'
 export const ENVELOPE_TYPE = 'application/vnd.in-toto.test-result+dsse'
 
 export type InTotoError =
-  | ReadError
-  | DamagedRecord
+  | LoadError
   | {
       readonly type: 'not_stated'
       readonly why: 'run_not_ended' | 'snapshot_not_found'
@@ -30,7 +27,6 @@ type Said = { -readonly [K in (typeof KINDS)[number]]?: PayloadOf<K> } & {
   readonly applied: PayloadOf<'changes_applied'>[]
 }
 const KINDS = ['run_created', 'snapshot', 'run_end'] as const satisfies Kind[]
-const READ: ReadonlySet<string> = new Set([...KINDS, 'changes_applied'])
 
 /** States the result of a run about its last files. @returns the signed envelope, JSON */
 export async function inTotoStatement(
@@ -84,16 +80,14 @@ const NO_TREE =
 async function readSaid(
   store: StreamReader,
   { run_id, length }: RunProof,
-): Promise<Result<Said, ReadError | DamagedRecord>> {
+): Promise<Result<Said, LoadError>> {
   const said: Said = { applied: [] }
-  for await (const page of streamPages(store, streamOf(run_id), { to: length - 1 })) {
+  const isSaid = ({ kind }: RunRecord): boolean => KINDS.some((each) => each === kind)
+  for await (const page of recordPages(store, run_id, { to: length - 1 })) {
     if (page.isErr()) return err(page.error)
-    for (const event of page.value.filter(({ type }) => READ.has(type))) {
-      const decoded = decode(event)
-      if (decoded.isErr()) return err(decoded.error)
-      const { record } = decoded.value
+    for (const { record } of page.value) {
       if (record.kind === 'changes_applied') said.applied.push(record.payload)
-      else Object.assign(said, { [record.kind]: record.payload })
+      else if (isSaid(record)) Object.assign(said, { [record.kind]: record.payload })
     }
   }
   return ok(said)
