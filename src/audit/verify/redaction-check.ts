@@ -114,7 +114,7 @@ function reported({ seq: entry, record, meta }: Logged<Redaction>): ReportedReda
 }
 
 /** Reads an entry of the ledger of redactions by itself. The error is a sentence without its point. */
-export const readRedaction = (stored: StoredRecord): Result<Logged<Redaction>, string> =>
+const readRedaction = (stored: StoredRecord): Result<Logged<Redaction>, string> =>
   readStored(stored, REDACTION_STREAM, Redaction).mapErr(({ message }) => message)
 
 /** What is wrong with the signature of an entry; null if nothing is, or the entry has none. */
