@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { mkdir, open, readdir, rm } from 'node:fs/promises'
+import { readdir, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { buffer } from 'node:stream/consumers'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
@@ -9,6 +9,7 @@ import { artifactsOf } from '../../domain/named-artifacts.ts'
 import { present } from '../../domain/present.ts'
 import { readPack } from '../../lib/git-pack.ts'
 import { sha256 } from '../../lib/sha256.ts'
+import { writeDurably } from '../../lib/write-durably.ts'
 import type { Signing } from '../../log/chain.ts'
 import { type CopyError, copyLog } from '../../log/copy-log.ts'
 import { decideAndAppend } from '../../log/decider.ts'
@@ -295,17 +296,11 @@ function imported({ record, meta }: LoggedRedaction, ts: number): Redaction {
 export const IMPORTS_FOLDER = 'imports'
 
 /** @param dir the folder of the markers */
-export async function beginImport(dir: string, runId: string): Promise<void> {
-  await mkdir(dir, { recursive: true, mode: 0o700 })
-  const marker = await open(join(dir, runId), 'w', 0o600)
-  await marker.sync()
-  await marker.close()
-  const folder = await open(dir, 'r')
-  await folder.sync()
-  await folder.close()
-}
+export const beginImport = (dir: string, runId: string): Promise<void> =>
+  writeDurably(join(dir, runId), '')
 
 /** Ids of runs whose import was interrupted. */
 export async function pendingImports(dir: string): Promise<ReadonlySet<string>> {
-  return new Set(await readdir(dir).catch(() => []))
+  const names = await readdir(dir).catch(() => [])
+  return new Set(names.filter((name) => !name.startsWith('.')))
 }
