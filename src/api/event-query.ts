@@ -1,5 +1,5 @@
 import * as z from 'zod'
-import { ALL_KINDS, DOCUMENTED_KINDS, type Kind } from '../domain/records.ts'
+import { ALL_KINDS } from '../domain/records.ts'
 import { RUN_STATUSES } from '../domain/state.ts'
 import { kindsInQuery, MAX_SEQ, RunId, wholeInQuery } from './fields.ts'
 
@@ -141,23 +141,3 @@ export const AllEventsQuery = z.strictObject({
 export const WatchAllQuery = AllEventsQuery.omit({ limit: true }).extend({
   caught_up: CaughtUp.optional(),
 })
-
-/** Which records of a run are wanted. */
-export type Selection = {
-  readonly kinds: ReadonlySet<Kind>
-  /** Seconds since the epoch: the first inclusive, the second exclusive. */
-  readonly fromTs: number
-  readonly toTs: number
-}
-
-export function selectionOf(query: {
-  readonly kinds?: ReadonlySet<Kind> | undefined
-  readonly from_ts?: number | undefined
-  readonly to_ts?: number | undefined
-}): Selection {
-  return {
-    kinds: query.kinds ?? new Set(DOCUMENTED_KINDS),
-    fromTs: query.from_ts ?? 0,
-    toTs: query.to_ts ?? Number.POSITIVE_INFINITY,
-  }
-}

@@ -5,10 +5,9 @@ import {
   type Form,
   formIn,
   type RunEventsQuery,
-  type Selection,
-  selectionOf,
 } from '../../api/event-query.ts'
 import { CATALOGUE, type Problem } from '../../api/problems.ts'
+import { DOCUMENTED_KINDS, type Kind } from '../../domain/records.ts'
 import { AFTER_THE_END, type RunStatus, statusAfter } from '../../domain/state.ts'
 import { Backoff } from '../../lib/backoff.ts'
 import type { AttemptOf } from '../../live/live-parts.ts'
@@ -84,13 +83,12 @@ const damageOf = (detail: string): Problem => ({ code: 'damaged_record', detail 
 function runView(runId: string, query: RunQuery, live: Reading): View<number> {
   const { after = -1, direction = 'forward' } = query
   const { store, readModel, limits } = live
-  const selection = selectionOf(query)
   const form = formIn(query)
   return {
     ...{ runId, form, start: after, place: after },
     parts: query.live === true ? { runId, after } : null,
     join: (follower) => live.runTopics.join(runId, follower),
-    wants: (frame) => selects(selection, frame),
+    wants: (frame) => selects(query, frame),
     async *history(signal) {
       const pageSize = new PageSize(limits.pageBytes)
       const limit = () => pageSize.records
@@ -125,7 +123,6 @@ function allRunsView(
   { position, cursor }: AllRunsStart,
   live: Reading,
 ): View<Position | null> {
-  const selection = selectionOf(query)
   const form = formIn(query)
   return {
     ...{ runId: null, form, start: position, place: cursor },
@@ -142,7 +139,7 @@ function allRunsView(
       if (run_id !== undefined && !run_id.has(frame.runId)) return false
       // A damaged record passes for every client of its run, whatever its other filters are.
       if (frame.damage !== null) return true
-      if (!selects(selection, frame)) return false
+      if (!selects(query, frame)) return false
       return goal === undefined && status === undefined
         ? true
         : passesFacts(query, frame, live, signal)
@@ -156,20 +153,28 @@ function allRunsView(
   }
 }
 
+const DOCUMENTED: ReadonlySet<Kind> = new Set(DOCUMENTED_KINDS)
+
 /** Whether a record is selected. */
-function selects({ kinds, fromTs, toTs }: Selection, { kind, data }: Frame): boolean {
-  if (!kinds.has(kind)) return false
-  if (fromTs === 0 && toTs === Number.POSITIVE_INFINITY) return true
-  const { ts } = JSON.parse(data.toString())
-  return ts >= fromTs && ts < toTs
+function selects(query: RunQuery | AllRunsQuery, { kind, data }: Frame): boolean {
+  const { kinds = DOCUMENTED } = query
+  return kinds.has(kind) && (!hasTimes(query) || isWithin(query, JSON.parse(data.toString()).ts))
 }
+
+type Times = Pick<RunQuery, 'from_ts' | 'to_ts'>
+
+const hasTimes = ({ from_ts, to_ts }: Times): boolean =>
+  from_ts !== undefined || to_ts !== undefined
+
+/** @param ts seconds since the epoch */
+const isWithin = ({ from_ts = 0, to_ts = Number.POSITIVE_INFINITY }: Times, ts: number): boolean =>
+  ts >= from_ts && ts < to_ts
 
 /** Parts come while a run has the status `running`, at the present time. */
 function passesParts(query: AllRunsQuery, { runId, goal }: AttemptOf, now: number): boolean {
   const { run_id, goal: wanted = goal, status = 'running' } = query
   if (run_id !== undefined && !run_id.has(runId)) return false
-  const { fromTs, toTs } = selectionOf(query)
-  return goal === wanted && status === 'running' && now >= fromTs && now < toTs
+  return goal === wanted && status === 'running' && isWithin(query, now)
 }
 
 /** Whether the run of a frame has the goal, and had the status. If `signal` aborts, nothing passes. */
