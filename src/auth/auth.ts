@@ -1,14 +1,16 @@
-import { randomUUID } from 'node:crypto'
-import type { Result, ResultAsync } from 'neverthrow'
+import { randomUUID, timingSafeEqual } from 'node:crypto'
+import { err, ok, type Result, type ResultAsync } from 'neverthrow'
+import { CONFIGURED, LOCAL } from '../api/auth.ts'
 import { within } from '../lib/promises.ts'
 import { FollowedLedger, type LedgerDeps } from '../log/followed-ledger.ts'
 import type { LoadError } from '../log/run-log.ts'
 import type { AppendError } from '../store/event-store.ts'
-import { type Caller, Directory, type Rejection, Tickets } from './callers.ts'
+import { type Caller, type Rejection, Tickets, TokenLifetime } from './callers.ts'
 import {
   decideCreation,
   decideRevocation,
   digestOf,
+  isActive,
   type KeptTokens,
   newSecret,
   TOKEN_LEDGER,
@@ -35,24 +37,42 @@ export type WantedToken = Pick<Token, 'name' | 'role'> & {
 
 export type TokenFailure = TokenError | AppendError | LoadError
 
-/** Authenticates clients by the token ledger of the log, and changes that ledger. */
+/** How often the lifetimes are compared with the clock. */
+const EXPIRY_MS = 1_000
+
+/**
+ * Authenticates clients by the token ledger of the log, and changes that ledger. A token's lifetime ends as soon as the
+ * token is revoked or expires.
+ */
 export class Auth {
   readonly #deps: AuthDeps
-  readonly #directory: Directory
   readonly tickets: Tickets
+  readonly #configured: { readonly digest: Buffer; readonly caller: Caller } | null
+  #local: Caller
+  #guarded: boolean
+  /** Null while the tokens are not known. */
+  #bySecret: ReadonlyMap<string, Token> | null = null
+  /** The lifetimes of tokens that were used, by the id of the token. */
+  readonly #lifetimes = new Map<string, TokenLifetime>()
+  readonly #timer = setInterval(() => this.#endExpired(), EXPIRY_MS).unref()
   readonly #readOnce = Promise.withResolvers<void>()
   readonly #ledger: FollowedLedger<TokenEntry, Tokens>
 
   /** Follows the ledger until `close`. */
   constructor(deps: AuthDeps) {
+    const { configured, clock, kept } = deps
     this.#deps = deps
-    this.#directory = new Directory(deps)
-    this.tickets = new Tickets(deps.clock)
-    if (deps.kept?.tokens) this.#directory.update(deps.kept.tokens)
+    this.tickets = new Tickets(clock)
+    this.#local = this.#newLocal()
+    const lifetime = new TokenLifetime(null, clock)
+    const caller = { principal: CONFIGURED, role: 'admin', lifetime } as const
+    this.#guarded = configured !== null
+    this.#configured = configured === null ? null : { digest: bytesOf(configured), caller }
+    if (kept?.tokens) this.#update(kept.tokens)
     this.#ledger = new FollowedLedger(TOKEN_LEDGER, deps, {
       changed: ({ state }) => this.#takeOver(state),
       // Its tokens are no longer accepted.
-      damaged: () => this.#directory.update(null),
+      damaged: () => this.#update(null),
     })
   }
 
@@ -61,24 +81,34 @@ export class Auth {
    * client is `local`, or the tokens are not read yet, and every client is rejected.
    */
   get guarded(): boolean {
-    return this.#directory.guarded
+    return this.#guarded
   }
 
-  /** @param secret undefined if the client sent none */
-  authenticate(secret: string | undefined): Result<Caller, Rejection> {
-    return this.#directory.find(secret)
+  /** Whether the tokens are known. */
+  get hasRead(): boolean {
+    return this.#bySecret !== null
   }
 
   /** Resolves to whether the tokens are known, after `withinMs` milliseconds at the latest. */
   async read(withinMs: number): Promise<boolean> {
-    if (this.#directory.read) return true
-    await within(withinMs, this.#readOnce.promise, () => {})
-    return this.#directory.read
+    if (!this.hasRead) await within(withinMs, this.#readOnce.promise, () => {})
+    return this.hasRead
   }
 
-  /** Whether `tokens` are those of the log. */
-  get hasRead(): boolean {
-    return this.#directory.read
+  /** @param secret undefined if the client sent none */
+  authenticate(secret: string | undefined): Result<Caller, Rejection> {
+    // The ledger comes first: a token of it keeps its role if it is in the configuration, too.
+    const token = secret === undefined ? undefined : this.#bySecret?.get(digestOf(secret))
+    if (token !== undefined) return this.#accept(token)
+    const configured = this.#configured
+    if (secret !== undefined && configured !== null) {
+      if (timingSafeEqual(bytesOf(secret), configured.digest)) return ok(configured.caller)
+    }
+    if (this.#isOpen) return ok(this.#local)
+    const couldBeValid = secret !== undefined || configured === null
+    if (!this.hasRead && couldBeValid) return err({ type: 'tokens_unread' })
+    if (secret === undefined) return err({ type: 'unauthenticated' })
+    return err({ type: 'unauthenticated', detail: 'This server knows no such token.' })
   }
 
   /** All tokens that were ever created, as far as this server has read the log. */
@@ -106,8 +136,9 @@ export class Auth {
     }).map((tokens) => tokenOf(tokens, id))
   }
 
+  /** Ends no lifetime. */
   async close(): Promise<void> {
-    this.#directory.close()
+    clearInterval(this.#timer)
     await this.#ledger.close()
   }
 
@@ -118,7 +149,7 @@ export class Auth {
       now: { readonly now: number; readonly otherAdmin: boolean },
     ) => Result<readonly TokenEntry[], TokenError>,
   ): ResultAsync<Tokens, TokenFailure> {
-    const otherAdmin = this.#directory.hasConfigured
+    const otherAdmin = this.#configured !== null
     return this.#ledger.extend(principal, (tokens) =>
       decide(tokens, { now: this.#deps.clock(), otherAdmin }),
     )
@@ -126,7 +157,7 @@ export class Auth {
 
   /** The ledger was read to its end: its tokens are those that count. */
   #takeOver(tokens: Tokens): void {
-    this.#directory.update(tokens)
+    this.#update(tokens)
     this.#readOnce.resolve()
     void this.#deps.kept?.write(tokens).match(
       () => {},
@@ -136,7 +167,54 @@ export class Auth {
       },
     )
   }
+
+  /** Whether every client that reaches the server is accepted: no token was ever created. */
+  get #isOpen(): boolean {
+    return this.hasRead && !this.#guarded
+  }
+
+  /** @param tokens all that are known; null if none can be trusted */
+  #update(tokens: Tokens | null): void {
+    this.#bySecret = tokens && new Map([...tokens.values()].map((token) => [token.sha256, token]))
+    if (tokens !== null) this.#guarded = this.#configured !== null || tokens.size > 0
+    if (!this.#isOpen) {
+      this.#local.lifetime.end()
+      this.#local = this.#newLocal()
+    }
+    for (const [id, lifetime] of this.#lifetimes) {
+      const token = tokens?.get(id)
+      if (token === undefined || !isActive(token, this.#deps.clock())) this.#end(id, lifetime)
+    }
+  }
+
+  #newLocal(): Caller {
+    const lifetime = new TokenLifetime(null, this.#deps.clock)
+    return { principal: LOCAL, role: 'admin', lifetime }
+  }
+
+  #accept(token: Token): Result<Caller, Rejection> {
+    const { id, name: principal, role, expires_at, revoked } = token
+    const { clock } = this.#deps
+    if (!isActive(token, clock())) {
+      const why = revoked === null ? 'has expired' : 'was revoked'
+      return err({ type: 'unauthenticated', detail: `The token "${principal}" ${why}.` })
+    }
+    const lifetime = this.#lifetimes.get(id) ?? new TokenLifetime(expires_at, clock)
+    this.#lifetimes.set(id, lifetime)
+    return ok({ principal, role, lifetime })
+  }
+
+  #end(id: string, lifetime: TokenLifetime): void {
+    this.#lifetimes.delete(id)
+    lifetime.end()
+  }
+
+  #endExpired(): void {
+    for (const [id, lifetime] of this.#lifetimes) if (lifetime.ended) this.#end(id, lifetime)
+  }
 }
+
+const bytesOf = (secret: string): Buffer => Buffer.from(digestOf(secret), 'hex')
 
 function tokenOf(tokens: Tokens, id: string): Token {
   const token = tokens.get(id)

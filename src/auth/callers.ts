@@ -1,8 +1,6 @@
-import { randomBytes, timingSafeEqual } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { err, ok, type Result } from 'neverthrow'
 import type { Role } from '../api/auth.ts'
-import { CONFIGURED, LOCAL } from '../api/auth.ts'
-import { digestOf, isActive, type Token, type Tokens } from './token-ledger.ts'
 
 /** A client that was authenticated. */
 export type Caller = {
@@ -53,120 +51,6 @@ export class TokenLifetime {
     for (const listener of listeners) listener()
   }
 }
-
-type Deps = {
-  /** The admin token from the configuration; null if that names none. */
-  readonly configured: string | null
-  /** Seconds since the epoch. */
-  readonly clock: () => number
-}
-
-/** How often the lifetimes are compared with the clock. */
-const EXPIRY_MS = 1_000
-
-/** Finds the caller for a secret. A token's lifetime ends as soon as the token is revoked or expires. */
-export class Directory {
-  readonly #clock: () => number
-  readonly #configured: { readonly digest: Buffer; readonly caller: Caller } | null
-  #local: Caller
-  #guarded: boolean
-  #bySecret: ReadonlyMap<string, Token> | null = null
-  /** The lifetimes of tokens that were used, by the id of the token. */
-  readonly #lifetimes = new Map<string, TokenLifetime>()
-  readonly #timer = setInterval(() => this.#endExpired(), EXPIRY_MS).unref()
-
-  constructor({ configured, clock }: Deps) {
-    this.#clock = clock
-    this.#local = this.#newLocal()
-    const lifetime = new TokenLifetime(null, clock)
-    const caller = { principal: CONFIGURED, role: 'admin', lifetime } as const
-    this.#guarded = configured !== null
-    this.#configured = configured === null ? null : { digest: bytesOf(configured), caller }
-  }
-
-  /** Whether the tokens are known. */
-  get read(): boolean {
-    return this.#bySecret !== null
-  }
-
-  /** Whether a client needs a token, as far as is known. */
-  get guarded(): boolean {
-    return this.#guarded
-  }
-
-  /** Whether every client that reaches the server is accepted: no token was ever created. */
-  get open(): boolean {
-    return this.read && !this.#guarded
-  }
-
-  get hasConfigured(): boolean {
-    return this.#configured !== null
-  }
-
-  /** @param tokens all that are known; null if none can be trusted */
-  update(tokens: Tokens | null): void {
-    const bySecret = tokens && new Map([...tokens.values()].map((token) => [token.sha256, token]))
-    this.#bySecret = bySecret
-    if (tokens !== null) this.#guarded = this.hasConfigured || tokens.size > 0
-    if (!this.open) {
-      this.#local.lifetime.end()
-      this.#local = this.#newLocal()
-    }
-    for (const [id, lifetime] of this.#lifetimes) {
-      const token = tokens?.get(id)
-      if (token === undefined || !isActive(token, this.#clock())) this.#end(id, lifetime)
-    }
-  }
-
-  /** @param secret undefined if the client sent none */
-  find(secret: string | undefined): Result<Caller, Rejection> {
-    // The ledger comes first: a token of it keeps its role if it is in the configuration, too.
-    const token = secret === undefined ? undefined : this.#bySecret?.get(digestOf(secret))
-    if (token !== undefined) return this.#accept(token)
-    const configured = this.#configured
-    if (secret !== undefined && configured !== null) {
-      if (timingSafeEqual(bytesOf(secret), configured.digest)) return ok(configured.caller)
-    }
-    if (this.open) return ok(this.#local)
-    const couldBeValid = secret !== undefined || configured === null
-    if (!this.read && couldBeValid) return err({ type: 'tokens_unread' })
-    if (secret === undefined) return err({ type: 'unauthenticated' })
-    return err({ type: 'unauthenticated', detail: 'This server knows no such token.' })
-  }
-
-  /** Stops the timer; ends no lifetime. */
-  close(): void {
-    clearInterval(this.#timer)
-  }
-
-  #newLocal(): Caller {
-    return { principal: LOCAL, role: 'admin', lifetime: new TokenLifetime(null, this.#clock) }
-  }
-
-  #accept(token: Token): Result<Caller, Rejection> {
-    if (isActive(token, this.#clock())) return ok(this.#callerOf(token))
-    const why = token.revoked === null ? 'has expired' : 'was revoked'
-    return err({ type: 'unauthenticated', detail: `The token "${token.name}" ${why}.` })
-  }
-
-  #callerOf(token: Token): Caller {
-    const { id, name: principal, role, expires_at } = token
-    const lifetime = this.#lifetimes.get(id) ?? new TokenLifetime(expires_at, this.#clock)
-    this.#lifetimes.set(id, lifetime)
-    return { principal, role, lifetime }
-  }
-
-  #end(id: string, lifetime: TokenLifetime): void {
-    this.#lifetimes.delete(id)
-    lifetime.end()
-  }
-
-  #endExpired(): void {
-    for (const [id, lifetime] of this.#lifetimes) if (lifetime.ended) this.#end(id, lifetime)
-  }
-}
-
-const bytesOf = (secret: string): Buffer => Buffer.from(digestOf(secret), 'hex')
 
 /** How long a ticket is valid, seconds. */
 const VALID_S = 30
