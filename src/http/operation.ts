@@ -4,7 +4,7 @@ import type * as z from 'zod'
 import { type Permission, rolesThatMay } from '../api/auth.ts'
 import { CATALOGUE, type ProblemCode, ProblemDocument, problemType } from '../api/problems.ts'
 import { present } from '../domain/present.ts'
-import { sendProblem } from './problems/problem.ts'
+import { isPassing, sendProblem } from './problems/problem.ts'
 import { problemOf, type Refusal } from './problems/problem-of.ts'
 
 /** An answer with content, by its media type. */
@@ -45,6 +45,7 @@ type Operation<
 > = Route & {
   /** The permission that a caller needs; null if everybody may do it. */
   readonly needs: Permission | null
+  /** Its name in the description of the API, and in the access log. */
   readonly id: string
   readonly tag: string
   readonly summary: string
@@ -95,9 +96,13 @@ export function operation<
 /** Answers with a problem. One that the client did not cause is logged. */
 function refuse(request: FastifyRequest, reply: FastifyReply, error: Refusal) {
   const problem = problemOf(error)
-  const { operationId } = request.routeOptions.schema ?? {}
-  const fields = { error, operation: operationId, run_id: request.runId || undefined }
-  if (CATALOGUE[problem.code][0] >= 500) request.log.error(fields, 'a request failed')
+  const [status] = CATALOGUE[problem.code]
+  const { operationId: operation } = request.routeOptions.schema ?? {}
+  if (status >= 500) {
+    const level = isPassing(status) ? 'warn' : 'error'
+    const fields = { error, operation, run_id: request.runId || undefined }
+    request.log[level](fields, 'a request was not carried out')
+  }
   return sendProblem(request, reply, problem)
 }
 

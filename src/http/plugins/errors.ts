@@ -30,14 +30,14 @@ export function sendError(
   request: FastifyRequest,
   reply: FastifyReply,
 ): FastifyReply {
-  const problem = problemOf(error, request)
+  const problem = problemOfThrown(error, request)
   // No hook has run for a request that the framework refuses.
   reply.headers(SECURITY_HEADERS)
   if (problem.code === 'internal') request.log.error({ err: error }, 'a request failed')
   return sendProblem(request, reply, problem)
 }
 
-function problemOf(error: FastifyError, request: FastifyRequest): Problem {
+function problemOfThrown(error: FastifyError, request: FastifyRequest): Problem {
   if (error instanceof ProblemError) return error.problem
   const code = FRAMEWORK[error.code]
   if (code !== undefined) return { code }
