@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { join } from 'node:path'
 import { EventStoreDBClient, streamNameFilter } from '@eventstore/db-client'
-import { startProjector } from '../../src/projections/projector.ts'
+import { Projector } from '../../src/projections/projector.ts'
 import { openReadModel } from '../../src/projections/sqlite-read-model.ts'
 import { openEventStoreDb } from '../../src/store/eventstoredb/eventstoredb-store.ts'
 import { must } from '../loop/must.ts'
@@ -45,7 +45,7 @@ async function project(connectionString: string, file: string) {
     },
   })
   const start = performance.now()
-  const projector = startProjector({ store: counted, readModel, log })
+  const projector = new Projector({ store: counted, readModel, log })
   await projector.caughtUpOnce()
   const seconds = (performance.now() - start) / 1000
   await projector.stop()

@@ -2,7 +2,7 @@
 import { join } from 'node:path'
 import { Auth } from '../../src/auth/auth.ts'
 import { buildApp } from '../../src/http/app.ts'
-import { startProjector } from '../../src/projections/projector.ts'
+import { Projector } from '../../src/projections/projector.ts'
 import { openReadModel } from '../../src/projections/sqlite-read-model.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
 import { must } from '../loop/must.ts'
@@ -13,7 +13,7 @@ const [folder = ''] = process.argv.slice(2)
 const log = { info: () => {}, warn: console.warn, error: console.error }
 const store = must(await openEmbeddedStore({ file: join(folder, 'log.sqlite') }))
 const readModel = must(openReadModel({ file: join(folder, 'read.sqlite'), log }))
-const projector = startProjector({ store, readModel, log })
+const projector = new Projector({ store, readModel, log })
 await projector.caughtUpOnce()
 const auth = new Auth({ store, sign: NO_SIGNING, configured: null, clock: now, log })
 const app = await buildApp({

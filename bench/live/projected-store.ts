@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { startProjector } from '../../src/projections/projector.ts'
+import { Projector } from '../../src/projections/projector.ts'
 import { openReadModel, type SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
@@ -31,7 +31,7 @@ export async function openProjectedStore(
       : await openEventStoreDb({ connectionString }),
   )
   const readModel = must(openReadModel({ file: join(folder, 'read.sqlite'), log }))
-  const projector = startProjector({ store, readModel, log })
+  const projector = new Projector({ store, readModel, log })
   await projector.caughtUpOnce()
   const close = async (): Promise<void> => {
     await projector.stop()

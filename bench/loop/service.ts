@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import type { Effects } from '../../src/agent/run/effects.ts'
 import { Supervisor } from '../../src/agent/supervisor/supervisor.ts'
 import { FolderLocks } from '../../src/carry/folder-locks.ts'
-import { startProjector } from '../../src/projections/projector.ts'
+import { Projector } from '../../src/projections/projector.ts'
 import { openReadModel, type SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
@@ -38,8 +38,7 @@ export class Service {
   ): Promise<Service> {
     const store = must(await openEmbeddedStore({ file: join(folder, 'log.sqlite') }))
     const readModel = must(openReadModel({ file: join(folder, 'read.sqlite'), log }))
-    const projector =
-      options.projecting === false ? null : startProjector({ store, readModel, log })
+    const projector = options.projecting === false ? null : new Projector({ store, readModel, log })
     await projector?.caughtUpOnce()
     const supervisor = new Supervisor({
       stopped: new Set(),

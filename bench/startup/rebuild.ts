@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { startProjector } from '../../src/projections/projector.ts'
+import { Projector } from '../../src/projections/projector.ts'
 import { openReadModel } from '../../src/projections/sqlite-read-model.ts'
 import { openEmbeddedStore } from '../../src/store/embedded/embedded-store.ts'
 
@@ -63,7 +63,7 @@ async function project(file: string, dataDir: string): Promise<number> {
   const store = (await openEmbeddedStore({ file }))._unsafeUnwrap()
   const readModel = openReadModel({ file: join(dataDir, 'read-model.sqlite'), log })._unsafeUnwrap()
   const began = performance.now()
-  const projector = startProjector({ store, readModel, log })
+  const projector = new Projector({ store, readModel, log })
   await projector.caughtUpOnce()
   const seconds = since(began)
   await projector.stop()

@@ -30,134 +30,117 @@ type ProjectorDeps = {
   readonly onLogReplaced?: (reason: string) => void
 }
 
-export type Projector = {
-  /** Resolves to true once everything in the log has been projected, to false if the projector stops before. */
-  caughtUpOnce(): Promise<boolean>
-  /** Whether the store holds the log that was projected: not another one, and not an older backup. */
-  followsSameLog(): Promise<boolean>
-  /** Why the log cannot be followed now, for a person; null while no problem is known. */
-  problem(): string | null
-  /** Resolves once nothing more is written to the read model. */
-  stop(): Promise<void>
-}
-
 /**
  * Follows the log from the read model's checkpoint and folds it into the read model until it is stopped. After a
  * failure of the store or the file it tries again. A damaged run stops no other run.
  */
-export function startProjector(deps: ProjectorDeps): Projector {
-  const { readModel, log } = deps
-  const stop = new AbortController()
-  const caughtUp = Promise.withResolvers<boolean>()
-  let isReplaced = false
-  /** Why the log cannot be projected now. It is logged when it begins, changes and ends, not at each attempt. */
-  let outage: string | null = null
-  const isOver = (): void => {
-    if (outage !== null) log.info({}, 'the log is projected again')
-    outage = null
-  }
-  const on = {
-    replaced: (reason: string) => {
-      isReplaced = true
-      deps.onLogReplaced?.(reason)
-    },
-    caughtUp: () => {
-      const isFirst = !readModel.caughtUp
-      readModel.markCaughtUp()
-      if (isFirst)
-        log.info({ log_id: readModel.logId }, 'the read model has caught up with the log')
-      isOver()
-      caughtUp.resolve(true)
-    },
-    projected: isOver,
-    failed: (cause: unknown) => {
-      const message = messageOf(cause)
-      if (message === outage) return
-      outage = message
-      const field = cause instanceof Error ? { err: cause } : { error: cause }
-      log.error(field, 'the log cannot be projected now; retrying until it can')
-    },
-  }
-  const stopped = project(deps, on, stop.signal).then(() => caughtUp.resolve(false))
-  return {
-    caughtUpOnce: () => caughtUp.promise,
-    followsSameLog: async () => {
-      const missing = await missingRecord(deps, readModel.checkpoint)
-      return !isReplaced && missing.isOk() && missing.value === null
-    },
-    problem: () => outage,
-    stop: () => {
-      stop.abort()
-      return stopped
-    },
-  }
-}
+export class Projector {
+  readonly #deps: ProjectorDeps
+  readonly #stop = new AbortController()
+  readonly #caughtUp = Promise.withResolvers<boolean>()
+  readonly #stopped: Promise<void>
+  #isReplaced = false
+  #outage: string | null = null
 
-/** What the projector reports of its progress. */
-type Progress = {
-  replaced(reason: string): void
-  caughtUp(): void
-  projected(): void
-  failed(cause: unknown): void
-}
-
-/** Each round follows the log from the checkpoint, until a failure or until its batch is no longer valid. */
-async function project(deps: ProjectorDeps, on: Progress, signal: AbortSignal): Promise<void> {
-  const { readModel } = deps
-  const backoff = new Backoff(RETRY_MS)
-  let followed = false
-  while (!signal.aborted) {
-    const before = readModel.checkpoint
-    try {
-      const checked = await checkLog(deps, followed)
-      const replaced = checked.unwrapOr(null)
-      if (replaced !== null && followed) on.replaced(replaced)
-      followed ||= checked.isOk()
-      const { generation } = readModel
-      const round = AbortSignal.any([signal, generation])
-      const ended = checked.isErr() ? checked : await follow(deps, on, round)
-      if (ended.isErr()) on.failed(ended.error)
-      else if (generation.aborted) continue
-    } catch (cause) {
-      on.failed(cause)
-    }
-    if (readModel.checkpoint !== before) backoff.reset()
-    await backoff.wait(signal)
+  constructor(deps: ProjectorDeps) {
+    this.#deps = deps
+    this.#stopped = this.#project(this.#stop.signal).then(() => this.#caughtUp.resolve(false))
   }
-}
 
-/** Projects the log from the checkpoint on until `round` aborts. */
-async function follow(
-  deps: ProjectorDeps,
-  on: Progress,
-  round: AbortSignal,
-): Promise<Result<void, LogFailure>> {
-  const { store, readModel } = deps
-  const after = readModel.checkpoint?.position ?? null
-  const open = new OpenBatch(deps)
-  const options = { after, prefix: RUN_STREAM_PREFIX, signal: round }
-  try {
-    for await (const item of store.subscribeAll(options)) {
-      if (round.aborted) break
-      // Ends the round: the next one begins by checking that the log is still the same.
-      if (item.type === 'interrupted') return open.commit()
-      if (item.type === 'caught_up') {
-        const committed = open.commit()
-        if (committed.isErr()) return committed
-        on.caughtUp()
-        continue
+  /** Resolves to true once everything in the log has been projected, to false if the projector stops before. */
+  caughtUpOnce(): Promise<boolean> {
+    return this.#caughtUp.promise
+  }
+
+  /** Whether the store holds the log that was projected: not another one, and not an older backup. */
+  async followsSameLog(): Promise<boolean> {
+    const missing = await missingRecord(this.#deps, this.#deps.readModel.checkpoint)
+    return !this.#isReplaced && missing.isOk() && missing.value === null
+  }
+
+  /** Why the log cannot be followed now, for a person; null while no problem is known. */
+  problem(): string | null {
+    return this.#outage
+  }
+
+  /** Resolves once nothing more is written to the read model. */
+  stop(): Promise<void> {
+    this.#stop.abort()
+    return this.#stopped
+  }
+
+  /** Each round follows the log from the checkpoint, until a failure or until its batch is no longer valid. */
+  async #project(signal: AbortSignal): Promise<void> {
+    const { readModel, onLogReplaced } = this.#deps
+    const backoff = new Backoff(RETRY_MS)
+    let followed = false
+    while (!signal.aborted) {
+      const before = readModel.checkpoint
+      try {
+        const checked = await checkLog(this.#deps, followed)
+        const replaced = checked.unwrapOr(null)
+        if (replaced !== null && followed) {
+          this.#isReplaced = true
+          onLogReplaced?.(replaced)
+        }
+        followed ||= checked.isOk()
+        const { generation } = readModel
+        const round = AbortSignal.any([signal, generation])
+        const ended = checked.isErr() ? checked : await this.#follow(round)
+        if (ended.isErr()) this.#noteOutage(ended.error)
+        else if (generation.aborted) continue
+      } catch (cause) {
+        this.#noteOutage(cause)
       }
-      const projected = await open.project(item.events, round)
-      if (projected.isErr()) return projected
-      on.projected()
+      if (readModel.checkpoint !== before) backoff.reset()
+      await backoff.wait(signal)
     }
-  } catch (cause) {
-    // What arrived before the subscription broke is kept.
-    const committed = round.aborted ? ok(undefined) : open.commit()
-    if (committed.isErr()) on.failed(committed.error)
-    throw cause
   }
-  return ok(undefined)
+
+  /** Projects the log from the checkpoint on until `round` aborts. */
+  async #follow(round: AbortSignal): Promise<Result<void, LogFailure>> {
+    const { store, readModel } = this.#deps
+    const after = readModel.checkpoint?.position ?? null
+    const open = new OpenBatch(this.#deps)
+    const options = { after, prefix: RUN_STREAM_PREFIX, signal: round }
+    try {
+      for await (const item of store.subscribeAll(options)) {
+        if (round.aborted) break
+        // Ends the round: the next one begins by checking that the log is still the same.
+        if (item.type === 'interrupted') return open.commit()
+        const done =
+          item.type === 'caught_up' ? open.commit() : await open.project(item.events, round)
+        if (done.isErr()) return done
+        if (item.type === 'caught_up') this.#noteCaughtUp()
+        this.#noteOutage(null)
+      }
+    } catch (cause) {
+      // What arrived before the subscription broke is kept.
+      const committed = round.aborted ? ok(undefined) : open.commit()
+      if (committed.isErr()) this.#noteOutage(committed.error)
+      throw cause
+    }
+    return ok(undefined)
+  }
+
+  #noteCaughtUp(): void {
+    const { readModel, log } = this.#deps
+    if (!readModel.caughtUp)
+      log.info({ log_id: readModel.logId }, 'the read model has caught up with the log')
+    readModel.markCaughtUp()
+    this.#caughtUp.resolve(true)
+  }
+
+  /** Logs an outage when it begins, changes and ends, not at each attempt. @param cause null once the log is projected */
+  #noteOutage(cause: unknown): void {
+    const message = cause === null ? null : messageOf(cause)
+    if (message === this.#outage) return
+    this.#outage = message
+    const { log } = this.#deps
+    const field = cause instanceof Error ? { err: cause } : { error: cause }
+    if (cause === null) log.info({}, 'the log is projected again')
+    else log.error(field, 'the log cannot be projected now; retrying until it can')
+  }
 }
 
 /** Folding pauses after this many milliseconds, so that other work gets its turn. */

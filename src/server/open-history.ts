@@ -8,7 +8,7 @@ import { KeptTokens } from '../auth/token-ledger.ts'
 import { OWN_STREAM_PREFIX } from '../domain/fields.ts'
 import type { Signing } from '../log/chain.ts'
 import { RUN_STREAM_PREFIX } from '../log/run-log.ts'
-import { type Projector, startProjector } from '../projections/projector.ts'
+import { Projector } from '../projections/projector.ts'
 import { openReadModel, type SqliteReadModel } from '../projections/sqlite-read-model.ts'
 import { TagLedger } from '../projections/tag-ledger.ts'
 import { withRedactions } from '../redaction/redaction-index.ts'
@@ -102,7 +102,7 @@ export async function openHistory(
   const tags = new TagLedger({ store, sign, log }, readModel.value)
   opened.defer(() => tags.close())
   const asOfNow = redactor.apply.bind(redactor)
-  const projector = startProjector({
+  const projector = new Projector({
     ...{ store, readModel: readModel.value, log, asOfNow, isGone },
     onLogReplaced: (reason) => {
       log.error({ reason }, LOG_REPLACED)

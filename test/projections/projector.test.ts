@@ -6,7 +6,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest'
 import { fold } from '../../src/domain/evolve.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
 import { type LoadedRun, streamOf } from '../../src/log/run-log.ts'
-import { startProjector } from '../../src/projections/projector.ts'
+import { Projector } from '../../src/projections/projector.ts'
 import type { SqliteReadModel } from '../../src/projections/sqlite-read-model.ts'
 import type { EventStore, RecordedEvent, SubscriptionItem } from '../../src/store/event-store.ts'
 import { append, prepare } from '../support/append-records.ts'
@@ -34,7 +34,7 @@ function openStore(): EventStore {
 function start(store: EventStore, file = newFile()) {
   const { log, lines } = collectingLog()
   const readModel = open(file, null, log)
-  const projector = startProjector({ store, readModel, log })
+  const projector = new Projector({ store, readModel, log })
   const stop = async (): Promise<void> => {
     await projector.stop()
     readModel.close()
@@ -168,8 +168,8 @@ describe('the projector', () => {
     const readModel = open(newFile(), null, log)
     const commits = vi.spyOn(readModel, 'commit')
     const delivered = withSubscriptions(store, () => [...before, { type: 'caught_up' }, ...after])
-    const projector = startProjector({ store: delivered, readModel, log })
-    cleanUps.push(() => readModel.close(), projector.stop)
+    const projector = new Projector({ store: delivered, readModel, log })
+    cleanUps.push(() => readModel.close(), () => projector.stop())
     await projector.caughtUpOnce()
     expect(commits).toHaveBeenCalledTimes(1)
     expect(await readModel.waitFor(RUN, records.length - 1, PATIENCE_MS)).toBe(true)
@@ -195,8 +195,8 @@ describe('the projector', () => {
       }
       yield { type: 'caught_up' }
     })
-    const projector = startProjector({ store: delivered, readModel, log, asOfNow })
-    cleanUps.push(() => readModel.close(), projector.stop)
+    const projector = new Projector({ store: delivered, readModel, log, asOfNow })
+    cleanUps.push(() => readModel.close(), () => projector.stop())
     await projector.caughtUpOnce()
     expect(stateOf(readModel, RUN)?.config.goal).toBe('[redacted]')
   })
@@ -304,8 +304,8 @@ describe('what goes wrong', () => {
     const readModel = open(newFile())
     const failure = { type: 'read_model_failed', message: 'the disk is full' } as const
     vi.spyOn(readModel, 'commit').mockReturnValueOnce(err(failure))
-    const projector = startProjector({ store, readModel, log })
-    cleanUps.push(() => readModel.close(), projector.stop)
+    const projector = new Projector({ store, readModel, log })
+    cleanUps.push(() => readModel.close(), () => projector.stop())
     await projector.caughtUpOnce()
     expect(stateOf(readModel, RUN)).toEqual(fold(longRun(RUN)))
     expect(lines[0]).toMatchObject({ level: 'error', error: failure })

@@ -3,7 +3,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { afterEach, expect, test } from 'vitest'
 import type { RunRecord } from '../../src/domain/records.ts'
 import { parseQuery } from '../../src/domain/search/query.ts'
-import { startProjector } from '../../src/projections/projector.ts'
+import { Projector } from '../../src/projections/projector.ts'
 import { SearchIndex } from '../../src/projections/search/search-index.ts'
 import { type EventStore, storeWith } from '../../src/store/event-store.ts'
 import { append, prepare } from '../support/append-records.ts'
@@ -37,7 +37,7 @@ async function follow() {
   })
   const { log } = collectingLog()
   const readModel = open(newFile(), null, log)
-  const projector = startProjector({ store: memory, readModel, log })
+  const projector = new Projector({ store: memory, readModel, log })
   opened.push(
     () => memory.close(),
     () => readModel.close(),

@@ -19,7 +19,7 @@ import { buildApp } from '../../src/http/app.ts'
 import type { AppDeps, ArtifactSource } from '../../src/http/deps.ts'
 import { handleCommand } from '../../src/log/handle-command.ts'
 import type { LoadedRun } from '../../src/log/run-log.ts'
-import { startProjector } from '../../src/projections/projector.ts'
+import { Projector } from '../../src/projections/projector.ts'
 import { SearchIndex } from '../../src/projections/search/search-index.ts'
 import { openReadModel } from '../../src/projections/sqlite-read-model.ts'
 import { TagLedger } from '../../src/projections/tag-ledger.ts'
@@ -127,7 +127,7 @@ export async function startTestServer(options: ServerOptions = {}): Promise<Test
   const redactor = new Redactor({ store, log: silent })
   const without = withRedactions(store, redactor)
   const asOfNow = (event: RecordedEvent) => redactor.apply(event)
-  const projector = startProjector({ store: without, readModel: projected, log: silent, asOfNow })
+  const projector = new Projector({ store: without, readModel: projected, log: silent, asOfNow })
   await projector.caughtUpOnce()
   const readModel = wrapReadModel(projected)
   const keys = join(folder, 'keys')
