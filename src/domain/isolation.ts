@@ -88,20 +88,7 @@ export type IsolationPolicy = z.infer<typeof IsolationPolicy>
 const { at_least: _, at_most: __, ...differing } = IsolationPolicy.unwrap().shape
 
 /** Where a command was isolated in another way than `run_created` says. What is not named was the same. */
-export const IsolationDifference = z
-  .strictObject({
-    level: differing.level.exactOptional(),
-    network: differing.network.exactOptional(),
-    hosts: differing.hosts,
-    visible: differing.visible.exactOptional(),
-    writable: differing.writable.exactOptional(),
-    protected: differing.protected.exactOptional(),
-    variables: differing.variables,
-    user: differing.user,
-    limits: differing.limits.exactOptional(),
-    policy_sha256: differing.policy_sha256.exactOptional(),
-  })
-  .readonly()
+export const IsolationDifference = z.strictObject(differing).partial().readonly()
 export type IsolationDifference = z.infer<typeof IsolationDifference>
 
 /** Roles in which a check always differs from the commands of its run. */
