@@ -71,7 +71,7 @@ const APIS = ['chat', 'responses', 'messages', 'gemini', 'ollama'] as const
 export type Api = (typeof APIS)[number]
 
 /** An entry of RETRAI_PROVIDERS: where models named `name/…` are, and how they are called. */
-export type OwnProvider = {
+type OwnProvider = {
   readonly name: string
   readonly api: Api
   readonly baseUrl: string
