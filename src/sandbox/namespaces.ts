@@ -14,7 +14,7 @@ import type { ProjectFolder } from '../domain/run-config.ts'
 import { FIRST_PORT, networkVariables } from './container-shell.ts'
 import type { Connection } from './network/connection.ts'
 import { CommandProxy } from './network/proxy.ts'
-import { openWholeNetwork, type WholeNetwork } from './network/whole-network.ts'
+import { networkOf, openWholeNetwork, type WholeNetwork } from './network/whole-network.ts'
 import { openFolder, repositoryAround, SandboxError } from './project-folder.ts'
 import { isRoot, OWN_ID, programIn, type Sandbox } from './sandbox.ts'
 import { HOLD, type Holder, hold, NotHeld, WITHIN_MS } from './system.ts'
@@ -141,23 +141,12 @@ export class Networks {
 /** A network namespace with nothing but loopback. bwrap makes it, because it can switch loopback on. */
 async function openLoopback(sandbox: Sandbox): Promise<WholeNetwork> {
   const users = isRoot() ? [] : ['--unshare-user']
-  const line = [
-    sandbox.launcher,
-    ...users,
-    '--unshare-net',
-    '--die-with-parent',
-    '--dev-bind',
-    '/',
-    '/',
-  ]
-  const holder = await hold([...line, '--', '/bin/sh', '-c', HOLD]).catch(() => {
+  const made = [...users, '--unshare-net', '--die-with-parent', '--dev-bind', '/', '/']
+  const line = [sandbox.launcher, ...made, '--', '/bin/sh', '-c', HOLD]
+  const holder = await hold(line).catch(() => {
     throw new SandboxError('a network namespace cannot be made')
   })
-  const also = isRoot() ? [] : ['--user', '--preserve-credentials']
-  return {
-    enter: [programIn(sandbox, 'nsenter'), `--target=${holder.pid}`, ...also, '--net', '--'],
-    close: async () => holder.release(),
-  }
+  return { enter: networkOf(holder, sandbox), close: async () => holder.release() }
 }
 
 /** The exit code of `mount` if the kernel refused the mount, such as one of a file system that cannot map ids. */
@@ -224,20 +213,11 @@ async function mapped(
   { path, device, inode }: ProjectFolder,
   sandbox: Sandbox,
 ): Promise<Holder | null> {
-  const mount = programIn(sandbox, 'mount')
-  const line = [
-    programIn(sandbox, 'unshare'),
-    '--mount',
-    '--propagation',
-    'private',
-    '/bin/sh',
-    '-c',
-    MOUNT,
-    'sh',
-  ]
+  const apart = [programIn(sandbox, 'unshare'), '--mount', '--propagation', 'private']
+  const script = ['/bin/sh', '-c', MOUNT, 'sh', programIn(sandbox, 'mount'), MAP, path]
   let holder: Holder
   try {
-    holder = await hold([...line, mount, MAP, path])
+    holder = await hold([...apart, ...script])
   } catch (cause) {
     if (!(cause instanceof NotHeld)) throw cause
     if (cause.code === REFUSED) return null

@@ -5,6 +5,7 @@ import {
   AROUND,
   EMPTY_HOME,
   EMPTY_TMP,
+  isRoot,
   type OpenedProject,
   openProject,
   type PolicyFacts,
@@ -54,7 +55,7 @@ function rulesFor(sandbox: Sandbox, project: OpenedProject) {
   const { user, real } = project
   const fixed = [
     ...['--no-new-privs', '--inh-caps=-all'],
-    ...(process.getuid?.() === 0 ? ['--bounding-set=-all'] : []),
+    ...(isRoot() ? ['--bounding-set=-all'] : []),
   ]
   const rules = landlockRules(sandbox, user, real)
   const rights = rightsOf(project.user)
@@ -103,7 +104,7 @@ function landlockRules(sandbox: Sandbox, user: OpenedProject['user'], real: stri
         return { path, role, access, writes }
       })
   const tools = user === null ? sandbox.tools : sandbox.tools.filter(isOpenToAll)
-  const etc = user === null && process.getuid?.() === 0 ? readableOfEtc() : ['/etc']
+  const etc = user === null && isRoot() ? readableOfEtc() : ['/etc']
   const repository = repositoryAround(real, sandbox)
   const around = repository?.around ?? null
   const [home, tmp] = own?.kept === true ? ['home', 'tmp'] : [EMPTY_HOME, EMPTY_TMP]

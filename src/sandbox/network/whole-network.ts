@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { messageOf } from '../../lib/message-of.ts'
 import { SandboxError } from '../project-folder.ts'
-import { type Programs, programIn, type Sandbox } from '../sandbox.ts'
+import { isRoot, type Programs, programIn, type Sandbox } from '../sandbox.ts'
 import { HOLD, type Holder, hold, spawned } from '../system.ts'
 import {
   ANY_HOST,
@@ -61,25 +61,23 @@ export async function openWholeNetwork(
   const flows = new FlowReader((connection) => report.add(connection))
   const program = (name: (typeof NEEDED)[number]): string => programIn(sandbox, name)
   const unshare = program('unshare')
-  const isRoot = process.getuid?.() === 0
-  const holder = await holdNamespace([unshare, ...(isRoot ? [] : USERS), '--net'], program('ip'))
+  const holder = await holdNamespace([unshare, ...(isRoot() ? [] : USERS), '--net'], program('ip'))
   try {
     const ns = `/proc/${holder.pid}/ns`
     const place = join(sandbox.folder, RESOLV_CONF.name)
-    const whose = isRoot ? ['--runas', '0', '--netns-only'] : ['--userns', `${ns}/user`]
+    const whose = isRoot() ? ['--runas', '0', '--netns-only'] : ['--userns', `${ns}/user`]
     const command = [
       ...[program('pasta'), '--foreground', '--debug', '--config-net', '--no-map-gw'],
       ...['--dns-forward', RESOLVER, '-t', 'none', '-u', 'none', '-T', 'none', '-U', 'none'],
-      ...[...whose, '--netns', isRoot ? place : `${ns}/net`],
+      ...[...whose, '--netns', isRoot() ? place : `${ns}/net`],
     ]
     const mounted = [unshare, '--mount', '--propagation', 'private', '/bin/sh', '-c', MOUNT, 'sh']
-    const passing = started(isRoot ? [...mounted, `${ns}/net`, place, ...command] : command)
+    const passing = started(isRoot() ? [...mounted, `${ns}/net`, place, ...command] : command)
     await spawned(passing)
     const logged = logOf(passing, flows)
     await untilConnected(passing, holder.pid, flows)
-    const also = isRoot ? [] : ['--user', '--preserve-credentials']
     return {
-      enter: [program('nsenter'), `--target=${holder.pid}`, ...also, '--net', '--'],
+      enter: networkOf(holder, sandbox),
       close: async () => {
         const bytes = bytesOf(holder.pid)
         passing.kill('SIGTERM')
@@ -93,6 +91,12 @@ export async function openWholeNetwork(
     holder.release()
     throw cause
   }
+}
+
+/** What comes before a command line, to run it in the network of a process. */
+export function networkOf({ pid }: Pick<Holder, 'pid'>, sandbox: Sandbox): readonly string[] {
+  const also = isRoot() ? [] : ['--user', '--preserve-credentials']
+  return [programIn(sandbox, 'nsenter'), `--target=${pid}`, ...also, '--net', '--']
 }
 
 const USERS = ['--user', '--map-current-user', '--keep-caps']
