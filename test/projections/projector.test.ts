@@ -169,7 +169,10 @@ describe('the projector', () => {
     const commits = vi.spyOn(readModel, 'commit')
     const delivered = withSubscriptions(store, () => [...before, { type: 'caught_up' }, ...after])
     const projector = new Projector({ store: delivered, readModel, log })
-    cleanUps.push(() => readModel.close(), () => projector.stop())
+    cleanUps.push(
+      () => readModel.close(),
+      () => projector.stop(),
+    )
     await projector.caughtUpOnce()
     expect(commits).toHaveBeenCalledTimes(1)
     expect(await readModel.waitFor(RUN, records.length - 1, PATIENCE_MS)).toBe(true)
@@ -196,7 +199,10 @@ describe('the projector', () => {
       yield { type: 'caught_up' }
     })
     const projector = new Projector({ store: delivered, readModel, log, asOfNow })
-    cleanUps.push(() => readModel.close(), () => projector.stop())
+    cleanUps.push(
+      () => readModel.close(),
+      () => projector.stop(),
+    )
     await projector.caughtUpOnce()
     expect(stateOf(readModel, RUN)?.config.goal).toBe('[redacted]')
   })
@@ -305,7 +311,10 @@ describe('what goes wrong', () => {
     const failure = { type: 'read_model_failed', message: 'the disk is full' } as const
     vi.spyOn(readModel, 'commit').mockReturnValueOnce(err(failure))
     const projector = new Projector({ store, readModel, log })
-    cleanUps.push(() => readModel.close(), () => projector.stop())
+    cleanUps.push(
+      () => readModel.close(),
+      () => projector.stop(),
+    )
     await projector.caughtUpOnce()
     expect(stateOf(readModel, RUN)).toEqual(fold(longRun(RUN)))
     expect(lines[0]).toMatchObject({ level: 'error', error: failure })
