@@ -19,7 +19,7 @@ const refusal = async (from: string, to: string): Promise<string> => {
 }
 
 /** A data folder with runs whose records are mixed in the log. The last run waits for a person. */
-async function usedFolder(site: Site, runs = 2, steps = 1) {
+async function mixedFolder(site: Site, runs: number, steps: number) {
   const model = await site.model([
     ...dense(1, steps).map((n) => bash(`echo ${n}`)),
     bash('touch done'),
@@ -57,7 +57,7 @@ const comparable = ({ position: _, created: __, ...event }: RecordedEvent) => ev
 test('a log stays the same when it is copied to EventStoreDB and back, even with an interruption and a repetition', async ({
   site,
 }) => {
-  const { dataDir, runIds, waiting, details, model } = await usedFolder(site, 6, 4)
+  const { dataDir, runIds, waiting, details, model } = await mixedFolder(site, 6, 4)
   const standIn = await site.standIn()
   const to = standIn.connectionString
   const original = await site.withLog('data', wholeLog)
@@ -125,8 +125,11 @@ test('a log is copied while a server writes to it, and the rest after the server
   expect(await site.withLog('copy', wholeLog)).toEqual(await site.withLog('data', wholeLog))
 })
 
-test('a target with other content is refused, and stays unchanged', async ({ site }) => {
-  const { dataDir, runIds } = await usedFolder(site)
+test('a target with other content is refused, and stays unchanged', async ({
+  usedFolder: runId,
+  site,
+}) => {
+  const dataDir = site.path('data')
   const own = await site.serve('own')
   await own.stop()
   const before = await site.withLog('own', wholeLog)
@@ -141,7 +144,7 @@ test('a target with other content is refused, and stays unchanged', async ({ sit
   )
   expect(await site.withLog('own', wholeLog)).toEqual(before)
 
-  const stream = `run-${runIds[0]}`
+  const stream = `run-${runId}`
   await cp(dataDir, site.path('other'), { recursive: true })
   await site.withLog('data', (store) => append(store, stream, [newEvent()]))
   const written = await site.withLog('other', (store) => append(store, stream, [newEvent()]))
@@ -150,8 +153,11 @@ test('a target with other content is refused, and stays unchanged', async ({ sit
   )
 })
 
-test('streams of other programs in an EventStoreDB are not copied', async ({ site }) => {
-  const { dataDir } = await usedFolder(site)
+test('streams of other programs in an EventStoreDB are not copied', async ({
+  usedFolder: _,
+  site,
+}) => {
+  const dataDir = site.path('data')
   const standIn = await site.standIn()
   await append(await site.storeOf(standIn), 'invoice-1', [newEvent(), newEvent()])
   await copy(dataDir, standIn.connectionString)
@@ -167,13 +173,13 @@ test('streams of other programs in an EventStoreDB are not copied', async ({ sit
   })
 })
 
-test('an error names the place that cannot be read or written', async ({ site }) => {
+test('an error names the place that cannot be read or written', async ({ usedFolder: _, site }) => {
   const standIn = await site.standIn()
   await standIn.faults.down()
-  expect(await refusal(site.path('data'), site.path('copy'))).toContain(
-    site.path('data', 'log.sqlite'),
+  expect(await refusal(site.path('none'), site.path('copy'))).toContain(
+    site.path('none', 'log.sqlite'),
   )
-  const { dataDir } = await usedFolder(site)
+  const dataDir = site.path('data')
   expect(await refusal(dataDir, standIn.connectionString)).toContain('EventStoreDB does not answer')
   await site.serve('busy')
   expect(await refusal(dataDir, site.path('busy'))).toContain('in use already')
