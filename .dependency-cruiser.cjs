@@ -92,7 +92,7 @@ const CONSOLE = [
 /** What a page of evidence may import besides: the verifier of exports, and what shows its result and changed files. */
 const EVIDENCE = [
   ...[
-    'audit/bundle/(bundle-format|evidence-page|evidence-sources|tar-parts)\\.ts$',
+    'audit/bundle/(bundle-format|evidence-file|evidence-page|tar-parts)\\.ts$',
     'audit/verify/',
     'lib/',
   ],

@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { err, ok, type Result } from 'neverthrow'
+import * as z from 'zod'
 import { jsonOr } from '../../lib/json.ts'
 import { packageFolder } from '../../lib/paths.ts'
 import {
@@ -13,7 +14,22 @@ import {
   type PageCode,
   pageStart,
 } from './evidence-page.ts'
-import { EvidenceSources, hashOfSources } from './evidence-sources.ts'
+
+/** `web/dist/evidence.json`: the sources that the code of pages of evidence was built from, and the hash of them all. */
+const EvidenceSources = z.object({ paths: z.array(z.string()), sha256: z.string() })
+
+/** The hash of sources as they are in a folder; null if it has none of them, as the package has not. */
+export async function hashOfSources(
+  folder: string,
+  paths: readonly string[],
+): Promise<string | null> {
+  const read = (path: string) => readFile(join(folder, path), 'base64').catch(() => null)
+  const contents = await Promise.all(paths.map(read))
+  if (contents.every((content) => content === null)) return null
+  return createHash('sha256')
+    .update(JSON.stringify([paths, contents]))
+    .digest('hex')
+}
 
 /** Makes a page of evidence of an export while that is read. The error is a sentence for people. */
 export async function evidencePages(): Promise<Result<(archive: Readable) => Readable, string>> {

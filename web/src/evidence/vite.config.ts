@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { relative, resolve } from 'node:path'
 import { defineConfig, type Plugin } from 'vite'
-import { hashOfSources } from '../../../src/audit/bundle/evidence-sources.ts'
+import { hashOfSources } from '../../../src/audit/bundle/evidence-file.ts'
 
 process.env.NODE_ENV = 'production'
 

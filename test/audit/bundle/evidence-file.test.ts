@@ -1,7 +1,7 @@
 import { rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { expect } from 'vitest'
-import { hashOfSources } from '../../../src/audit/bundle/evidence-sources.ts'
+import { hashOfSources } from '../../../src/audit/bundle/evidence-file.ts'
 import { test } from '../../support/test.ts'
 
 test('what a page of evidence was built from is known by all its sources', async ({ site }) => {
