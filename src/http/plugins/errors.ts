@@ -25,16 +25,13 @@ const FRAMEWORK: Readonly<Record<string, ProblemCode>> = {
 }
 
 /** Answers every error for which a handler did not send a problem document itself. */
-export function sendError(
-  error: FastifyError,
-  request: FastifyRequest,
-  reply: FastifyReply,
-): FastifyReply {
+export function sendError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   const problem = problemOfThrown(error, request)
   // No hook has run for a request that the framework refuses.
   reply.headers(SECURITY_HEADERS)
   if (problem.code === 'internal') request.log.error({ err: error }, 'a request failed')
-  return sendProblem(request, reply, problem)
+  // Not returned: the framework would wait for the end of the answer once more, with more listeners on it.
+  sendProblem(request, reply, problem)
 }
 
 function problemOfThrown(error: FastifyError, request: FastifyRequest): Problem {
