@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { expect } from 'vitest'
 import * as z from 'zod'
-import { bash, type Site, type SiteServer, until } from '../support/site.ts'
-import { test } from '../support/test.ts'
+import { bash, Site, type SiteServer, until } from '../support/site.ts'
+import { test as base } from '../support/test.ts'
 
 const Created = z.looseObject({
   config: z.looseObject({ accept: z.looseObject({ sha256: z.string() }).optional() }),
@@ -16,22 +16,33 @@ async function createdOf(server: SiteServer, runId: string) {
   return Created.parse(payload)
 }
 
+/** `shared` is a server for all tests, whose model does what it is asked for. */
+const test = base.extend(
+  'shared',
+  { scope: 'file' },
+  async ({ serverOptions: _ }, { onCleanup }) => {
+    const site = await Site.open()
+    onCleanup(() => site.close())
+    const model = await site.model(({ messages }) =>
+      messages.at(-1)?.role === 'tool' ? { text: 'It is done.' } : bash('touch done'),
+    )
+    return { model, server: await site.serve('data', { model }) }
+  },
+)
+
 /** A run that has ended, and whose agent was asked for something. */
-async function endedRun(site: Site, changes: object = {}) {
-  const model = await site.model(({ messages }) =>
-    messages.at(-1)?.role === 'tool' ? { text: 'It is done.' } : bash('touch done'),
-  )
-  const server = await site.serve('data', { model })
+async function endedRun(server: SiteServer, project: string, changes: object = {}) {
   const settings = { max_turns_per_iteration: 5, instructions: 'Water the orchid.', ...changes }
-  const runId = await server.start('project', settings)
+  const runId = await server.start(project, settings)
   await server.untilStatus(runId, 'achieved')
-  return { server, model, runId }
+  return runId
 }
 
 test('retrai send starts a run that continues one that has ended, and their exports fit together', async ({
+  shared: { server, model },
   site,
 }) => {
-  const { server, model, runId } = await endedRun(site)
+  const runId = await endedRun(server, 'continued')
   const { code, stdout, stderr } = await server.retrai('send', runId.slice(0, 8), 'And the roses.')
   expect(code).toBe(0)
   const [, next = ''] = /^(\S+) running$/m.exec(stdout) ?? []
@@ -60,8 +71,8 @@ test('retrai send starts a run that continues one that has ended, and their expo
   expect((await server.retrai('verify', '--server', server.url)).stdout).toContain('Compared 1 run')
 })
 
-test('retrai fork begins from a record', async ({ site }) => {
-  const { server, runId } = await endedRun(site)
+test('retrai fork begins from a record', async ({ shared: { server } }) => {
+  const runId = await endedRun(server, 'forked')
   const asked = ['--at', '4', '-m', 'Otherwise.', '--model', 'scripted-2', '--detach']
   const { code, stdout, stderr } = await server.retrai('fork', runId, ...asked)
   expect([code, stderr]).toEqual([0, expect.stringContaining('The run has started')])
@@ -70,17 +81,20 @@ test('retrai fork begins from a record', async ({ site }) => {
     instructions: 'Otherwise.',
     origin: { kind: 'fork', run_id: runId, seq: 4 },
   })
+  await server.untilStatus(stdout.trim(), 'achieved')
   const { code: refused, stderr: why } = await server.retrai('fork', runId, '--at', '9999')
   expect([refused, why]).toEqual([3, expect.stringContaining('fork.at must be at most')])
 })
 
 test('retrai again starts the same run from the beginning, with its hidden check', async ({
-  site,
+  shared: { server },
 }) => {
   const accept = { files: { 'accept.sh': 'test -f done\n' }, command: 'bash accept.sh' }
-  const { server, runId } = await endedRun(site, { accept, accept_feedback: true, max_tokens: 9e5 })
+  const changes = { accept, accept_feedback: true, max_tokens: 9e5 }
+  const runId = await endedRun(server, 'again', changes)
   const { code, stdout } = await server.retrai('again', runId, '--detach')
   expect(code).toBe(0)
+  await server.untilStatus(stdout.trim(), 'achieved')
   const [before, now] = [await createdOf(server, runId), await createdOf(server, stdout.trim())]
   const { accept: hidden, ...config } = now.config
   expect({ ...now, config }).toEqual({ ...before, config: { ...before.config, accept: undefined } })
@@ -90,10 +104,10 @@ test('retrai again starts the same run from the beginning, with its hidden check
 })
 
 test('a text that is redacted in a run is not sent any more by one that begins from it', async ({
-  site,
+  shared: { server, model },
 }) => {
   const secret = `orchid-${randomBytes(9).toString('hex')}`
-  const { server, model, runId } = await endedRun(site, { instructions: `Water ${secret}.` })
+  const runId = await endedRun(server, 'redacted', { instructions: `Water ${secret}.` })
   const check = { command: 'test -f never' }
   const { body } = await server.post('/api/runs', {
     ...{ continues: { run_id: runId }, instructions: 'Continue.', check, hitl_enabled: true },
