@@ -34,9 +34,11 @@ const ROOMS = {
     ...['artifacts', 'carry', 'checks', 'domain', 'lib', 'live', 'log', 'mcp', 'models'],
     ...['runner', 'sandbox', 'snapshots', 'store/event-store.ts', 'workspace'],
   ],
+  // The keys of a server, the checkpoints that it signs with them, and the witnesses that see these.
+  checkpoints: ['api', 'domain', 'lib', 'log', 'store/event-store.ts'],
   audit: [
-    ...['api', 'artifacts', 'domain', 'lib', 'log', 'redaction', 'retention/ledger.ts'],
-    'store/event-store.ts',
+    ...['api', 'artifacts', 'checkpoints', 'domain', 'lib', 'log', 'redaction'],
+    ...['retention/ledger.ts', 'store/event-store.ts'],
   ],
   auth: ['api', 'domain', 'lib', 'log', 'store/event-store.ts'],
   // Records are sent only to addresses that the network of a run may not reach either.
@@ -45,7 +47,8 @@ const ROOMS = {
     'sandbox/network/public-only.ts',
   ],
   http: [
-    ...['api', 'audit', 'auth', 'domain', 'lib', 'live', 'log', 'projections', 'queries'],
+    ...['api', 'audit', 'auth', 'checkpoints/merkle.ts', 'domain', 'lib', 'live', 'log'],
+    ...['projections', 'queries'],
     ...['redaction', 'retention', 'snapshots', 'store/event-store.ts', 'webhooks'],
   ],
   // Spans of runs, made from the log.
@@ -53,7 +56,8 @@ const ROOMS = {
   // The domain's types that are on the wire come through api/records.ts.
   client: ['api', 'lib'],
   server: [
-    ...['agent', 'api', 'artifacts', 'audit', 'auth', 'carry', 'checks', 'domain', 'http'],
+    ...['agent', 'api', 'artifacts', 'audit', 'auth', 'carry', 'checkpoints', 'checks', 'domain'],
+    'http',
     ...[
       'lib',
       'live',
@@ -69,7 +73,8 @@ const ROOMS = {
     ...['snapshots', 'store', 'traces', 'webhooks', 'workspace'],
   ],
   cli: [
-    ...['api', 'artifacts', 'audit', 'auth', 'client', 'domain', 'lib', 'log', 'server', 'store'],
+    ...['api', 'artifacts', 'audit', 'auth', 'checkpoints', 'client', 'domain', 'lib', 'log'],
+    ...['server', 'store'],
     ...['http/problems/problem-of.ts', 'queries/run-details.ts'],
     ...['redaction/redaction-index.ts', 'retention/ledger.ts'],
   ],
@@ -86,7 +91,7 @@ const CONSOLE = [
     'domain/verdict\\.ts$',
     'log/commitment\\.ts$',
   ],
-  ...['audit/public-keys\\.ts$', 'audit/verify/verify-run\\.ts$'],
+  ...['checkpoints/public-keys\\.ts$', 'audit/verify/verify-run\\.ts$'],
 ]
 
 /** What a page of evidence may import besides: the verifier of exports, and what shows its result and changed files. */

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { ALL_KINDS } from '../domain/records.ts'
-import { parseQuery } from '../domain/search/query.ts'
+import { parseQuery } from '../domain/search-query.ts'
 import { kindsInQuery, RunId, wholeInQuery } from './fields.ts'
 
 /** The query of GET /api/search. */

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { err, ok, type Result } from 'neverthrow'
 import { ledgerStream } from '../api/audit.ts'
+import { ledgerEnd } from '../checkpoints/ledger-ends.ts'
 import { AccessEntry } from '../domain/access.ts'
 import type { Logger } from '../lib/logger.ts'
 import type { Signing } from '../log/chain.ts'
@@ -8,7 +9,6 @@ import { decideAndAppend, type Folded, type StreamDefinition } from '../log/deci
 import type { LoadError } from '../log/run-log.ts'
 import type { AppendError, EventStore } from '../store/event-store.ts'
 import { type Access, AccessWindows } from './access-windows.ts'
-import { ledgerEnd } from './ledgers.ts'
 
 export type RecorderDeps = {
   readonly store: EventStore

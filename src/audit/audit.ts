@@ -12,6 +12,24 @@ import {
 } from '../api/audit.ts'
 import type { LogState } from '../api/log.ts'
 import type { ArtifactSource } from '../artifacts/artifacts.ts'
+import {
+  type CheckpointError,
+  type CheckpointLog,
+  checkpointAt,
+  listCheckpoints,
+  withKeysInLog,
+} from '../checkpoints/checkpoint-stream.ts'
+import { type Keyring, type KeyringFailure, type Keys, seal } from '../checkpoints/keyring.ts'
+import { ledgerEnd } from '../checkpoints/ledger-ends.ts'
+import {
+  proveInLog,
+  proveStamp,
+  readTile,
+  type StampProof,
+} from '../checkpoints/witness/log-proofs.ts'
+import type { OwnLog } from '../checkpoints/witness/own-log.ts'
+import type { TimeStamps } from '../checkpoints/witness/time-stamps.ts'
+import type { Witnesses } from '../checkpoints/witness/witnesses.ts'
 import { within } from '../lib/promises.ts'
 import { noteOf } from '../lib/signed-note.ts'
 import type { Signer } from '../log/chain.ts'
@@ -27,19 +45,7 @@ import {
   Unfinished,
 } from './bundle/export-parts.ts'
 import { type InTotoError, inTotoStatement } from './bundle/in-toto.ts'
-import {
-  type CheckpointError,
-  type CheckpointLog,
-  checkpointAt,
-  listCheckpoints,
-  withKeysInLog,
-} from './checkpoints/checkpoint-stream.ts'
-import { type Keyring, type KeyringFailure, type Keys, seal } from './keyring.ts'
-import { type LedgerRange, ledgerEnd, ledgerLines, readAccesses } from './ledgers.ts'
-import { proveInLog, proveStamp, readTile, type StampProof } from './witness/log-proofs.ts'
-import type { OwnLog } from './witness/own-log.ts'
-import type { TimeStamps } from './witness/time-stamps.ts'
-import type { Witnesses } from './witness/witnesses.ts'
+import { type LedgerRange, ledgerLines, readAccesses } from './ledgers.ts'
 
 export type AuditError = LoadError | KeyringFailure | CheckpointError | ExportError | InTotoError
 

@@ -1,7 +1,7 @@
 import { join, resolve } from 'node:path'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import type { ArtifactSource } from '../artifacts/artifacts.ts'
-import { type Keyring, openKeyring, signingWith } from '../audit/keyring.ts'
+import { type Keyring, openKeyring, signingWith } from '../checkpoints/keyring.ts'
 import type { Signing } from '../log/chain.ts'
 import { type LogPages, logPages, type StreamReader } from '../log/stream-pages.ts'
 import { makeDataFolder } from '../server/data-folder.ts'

@@ -1,12 +1,12 @@
 import { err, ok, type Result, type ResultAsync } from 'neverthrow'
 import type { SearchResult } from '../api/search.ts'
-import { type SearchQuery, snippetOf } from '../domain/search/query.ts'
-import { searchedText } from '../domain/search/searched-text.ts'
+import { type SearchQuery, snippetOf } from '../domain/search-query.ts'
 import { titleOf } from '../domain/texts.ts'
 import { decode, type LoggedRecord } from '../log/codec.ts'
 import { streamOf } from '../log/run-log.ts'
 import { eventAt, type StreamReader } from '../log/stream-pages.ts'
 import type { SearchHit } from '../projections/search/search-file.ts'
+import { searchedText } from '../projections/search/searched-text.ts'
 import type { StoreFailure } from '../store/event-store.ts'
 
 /**

@@ -1,9 +1,9 @@
 import { err, ok, type Result } from 'neverthrow'
-import { isFreeText } from '../domain/free-text.ts'
 import type { RunRecord } from '../domain/records.ts'
 import { mapStrings } from '../log/commitment.ts'
 import { type LoadError, recordPages } from '../log/run-log.ts'
 import type { EventStore } from '../store/event-store.ts'
+import { isFreeText } from './free-text.ts'
 
 /** A string of a payload, by its RFC 6901 pointer. */
 export type Place = { readonly pointer: string; readonly text: string }

@@ -1,6 +1,5 @@
 import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow'
 import type { ArtifactSource, Artifacts } from '../artifacts/artifacts.ts'
-import { isFreeText, neededFor } from '../domain/free-text.ts'
 import { present } from '../domain/present.ts'
 import type { Signing } from '../log/chain.ts'
 import { decode, type LoggedRecord } from '../log/codec.ts'
@@ -8,6 +7,7 @@ import { type ByPointer, commitmentTo, leafSalt } from '../log/commitment.ts'
 import { decideAndAppend } from '../log/decider.ts'
 import { type Author, type LoadError, load, recordPages, streamOf } from '../log/run-log.ts'
 import type { AppendError, EventStore } from '../store/event-store.ts'
+import { isFreeText, neededFor } from './free-text.ts'
 import { type TaintedPack, taintedPacks } from './objects.ts'
 import {
   findElsewhere,

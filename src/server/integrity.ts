@@ -2,21 +2,17 @@ import { Worker } from 'node:worker_threads'
 import { err, ok, type Result } from 'neverthrow'
 import type { Logger } from 'pino'
 import type { Checkpoint } from '../api/audit.ts'
+import { READ_MODEL } from '../audit/verify/beside-log.ts'
+import type { Finding } from '../audit/verify/report.ts'
+import { lostFinding, verifyHeads } from '../audit/verify/verify-checkpoints.ts'
 import {
   CheckpointTimer,
   CheckpointWriter,
   type WriterDeps,
-} from '../audit/checkpoints/checkpoint-writer.ts'
-import {
-  keepCheckpoint,
-  readKeptCheckpoints,
-  setAside,
-} from '../audit/checkpoints/kept-checkpoints.ts'
-import type { Keyring } from '../audit/keyring.ts'
-import { knownKeys } from '../audit/public-keys.ts'
-import { READ_MODEL } from '../audit/verify/beside-log.ts'
-import type { Finding } from '../audit/verify/report.ts'
-import { lostFinding, verifyHeads } from '../audit/verify/verify-checkpoints.ts'
+} from '../checkpoints/checkpoint-writer.ts'
+import { keepCheckpoint, readKeptCheckpoints, setAside } from '../checkpoints/kept-checkpoints.ts'
+import type { Keyring } from '../checkpoints/keyring.ts'
+import { knownKeys } from '../checkpoints/public-keys.ts'
 import { siblingModule } from '../lib/paths.ts'
 import { counted } from '../lib/text.ts'
 import { date, type Parts } from './open-history.ts'

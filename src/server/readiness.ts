@@ -1,5 +1,5 @@
 import { closeSync, openSync } from 'node:fs'
-import type { Witnesses } from '../audit/witness/witnesses.ts'
+import type { Witnesses } from '../checkpoints/witness/witnesses.ts'
 import { Backoff, type PauseBoundsMs } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
 import { shortageOf } from '../lib/message-of.ts'

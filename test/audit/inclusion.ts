@@ -1,5 +1,5 @@
 import type { InclusionProof } from '../../src/api/audit.ts'
-import { leafOf } from '../../src/audit/checkpoints/merkle.ts'
+import { leafOf } from '../../src/checkpoints/merkle.ts'
 import { nodeHash } from '../../src/lib/note-check.ts'
 
 /** Whether the path leads from the leaf to the root of the checkpoint. Does not check the signature. */

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import { KEYS, MANIFEST, type Manifest, PROOF } from '../../src/audit/bundle/bundle-format.ts'
-import type { Keys } from '../../src/audit/keyring.ts'
+import type { Keys } from '../../src/checkpoints/keyring.ts'
 import { canonicalText } from '../../src/log/commitment.ts'
 import { contentOf, type Part, replaced } from './support.ts'
 

@@ -19,7 +19,7 @@ import {
   type Version,
 } from '../../src/audit/bundle/bundle-format.ts'
 import { exportParts } from '../../src/audit/bundle/export-parts.ts'
-import { type Keys, openKeyring, seal } from '../../src/audit/keyring.ts'
+import { type Keys, openKeyring, seal } from '../../src/checkpoints/keyring.ts'
 import type { IsolationPolicy } from '../../src/domain/isolation.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
 import { GENESIS, type Signer, sealEntry } from '../../src/log/chain.ts'

@@ -1,7 +1,7 @@
 import * as z from 'zod'
 import { firstSeqOf } from '../../src/audit/bundle/bundle-format.ts'
-import { isFreeText } from '../../src/domain/free-text.ts'
 import { decode } from '../../src/log/codec.ts'
+import { isFreeText } from '../../src/redaction/free-text.ts'
 import { stringsOf } from '../../src/redaction/places.ts'
 import type { RecordedEvent } from '../../src/store/event-store.ts'
 import { checksummed, contentOf, type Part, replaced, type Taken } from './support.ts'

@@ -1,8 +1,8 @@
 import type { LedgerName } from '../../src/api/audit.ts'
 import { linesOf, readLine } from '../../src/audit/bundle/record-lines.ts'
 import { LedgersCheck } from '../../src/audit/ledgers.ts'
-import type { KnownKeys } from '../../src/audit/public-keys.ts'
 import type { Finding } from '../../src/audit/verify/report.ts'
+import type { KnownKeys } from '../../src/checkpoints/public-keys.ts'
 
 /**
  * Verifies the lines of a ledger.

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { openKeyring } from '../../src/audit/keyring.ts'
+import { openKeyring } from '../../src/checkpoints/keyring.ts'
 import { cleanEnv, retrai, retraiProcess } from './support.ts'
 
 const RUN = '6ba7b810-9dad-41d1-80b4-00c04fd430c8'

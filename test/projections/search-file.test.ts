@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { parseQuery, snippetOf, tokensOf } from '../../src/domain/search/query.ts'
+import { parseQuery, snippetOf, tokensOf } from '../../src/domain/search-query.ts'
 import {
   SearchFile,
   type SearchProgress,

@@ -1,6 +1,6 @@
 import { createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto'
 import { okAsync } from 'neverthrow'
-import { fingerprintOf, type KnownKeys } from '../../src/audit/public-keys.ts'
+import { fingerprintOf, type KnownKeys } from '../../src/checkpoints/public-keys.ts'
 import type { Signer, Signing } from '../../src/log/chain.ts'
 
 /** A key that signs entries of ledgers, as the key of a server does. */

@@ -1,5 +1,6 @@
 import { prettifyError, type z } from 'zod'
 import { LogProof, PublishedKeys, RunProof } from '../../api/audit.ts'
+import { type KnownKeys, knownKeys } from '../../checkpoints/public-keys.ts'
 import { otherwiseIsolated } from '../../domain/isolation.ts'
 import { artifactsOf } from '../../domain/named-artifacts.ts'
 import { jsonOr } from '../../lib/json.ts'
@@ -25,7 +26,6 @@ import {
   type Version,
 } from '../bundle/bundle-format.ts'
 import { type LineFormat, linesOf, type RecordLine, readLine } from '../bundle/record-lines.ts'
-import { type KnownKeys, knownKeys } from '../public-keys.ts'
 import { FilesCheck } from './files-check.ts'
 import type { RecordedVerdict } from './read-record.ts'
 import { RedactionCheck, verifyRedactions } from './redaction-check.ts'

@@ -1,4 +1,5 @@
 import type { LogProof } from '../../api/audit.ts'
+import { checkSeal, type TrustAnchors } from '../../checkpoints/public-keys.ts'
 import {
   checkNote,
   hashOfLeaf,
@@ -10,7 +11,6 @@ import {
 } from '../../lib/note-check.ts'
 import { canonicalText } from '../../log/commitment.ts'
 import { LOG_PROOF, STAMP } from '../bundle/bundle-format.ts'
-import { checkSeal, type TrustAnchors } from '../public-keys.ts'
 import type { BundleReading } from './bundle-reading.ts'
 import { type Finding, finding, type LogReport, type StampReport } from './report.ts'
 
@@ -47,7 +47,7 @@ export async function checkStamped(
   // Without one of them, the list of parts is wrong.
   if (!proof || !text || token === null || authority === null) return { report: null, findings }
   // Exports without a time stamp are verified without all that reads certificates.
-  const { checkStamp } = await import('./stamp-token.ts')
+  const { checkStamp } = await import('../../checkpoints/witness/stamp-token.ts')
   const checked = await checkStamp(text, token, authority)
   if (checked.isErr()) {
     const broken = finding('signature', STAMP.token, checked.error)

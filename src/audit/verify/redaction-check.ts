@@ -1,11 +1,11 @@
 import { err, type Result } from 'neverthrow'
 import { type LedgerName, ledgerStream } from '../../api/audit.ts'
+import { hasSigned, type KnownKeys } from '../../checkpoints/public-keys.ts'
 import type { Logged } from '../../log/chain.ts'
 import { sealedText } from '../../log/chain.ts'
 import { REDACTION_STREAM, Redaction } from '../../redaction/redaction.ts'
 import { REDACTIONS_FILE } from '../bundle/bundle-format.ts'
 import { type LineFormat, linesOf, readLine } from '../bundle/record-lines.ts'
-import { hasSigned, type KnownKeys } from '../public-keys.ts'
 import type { Finding, RedactionReport, ReportedRedaction } from './report.ts'
 import { readStored, type StoredRecord } from './verify-run.ts'
 

@@ -1,5 +1,5 @@
+import type { Trust } from '../../checkpoints/public-keys.ts'
 import type { IsolationPolicy } from '../../domain/isolation.ts'
-import type { Trust } from '../public-keys.ts'
 import type { RecordedVerdict } from './read-record.ts'
 import type { BadRecord } from './verify-run.ts'
 

@@ -1,4 +1,11 @@
 import {
+  checkSeal,
+  NO_ANCHORS,
+  type Sealed,
+  type TrustAnchors,
+  trustOf,
+} from '../../checkpoints/public-keys.ts'
+import {
   ARTIFACTS,
   type BundlePart,
   firstSeqOf,
@@ -15,7 +22,6 @@ import {
   STAMP,
 } from '../bundle/bundle-format.ts'
 import type { BundleFile } from '../bundle/tar-parts.ts'
-import { checkSeal, NO_ANCHORS, type Sealed, type TrustAnchors, trustOf } from '../public-keys.ts'
 import { BundleReading, type Observers } from './bundle-reading.ts'
 import { FamilyCheck } from './family-check.ts'
 import { checkLogProof, checkStamped, type TrustedWitnesses } from './log-check.ts'

@@ -1,22 +1,27 @@
 import type { KeyObject } from 'node:crypto'
 import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow'
 import type { Checkpoint, RunHead } from '../../api/audit.ts'
+import {
+  type CheckpointError,
+  type CheckpointLog,
+  checkpointLogs,
+  type StoredCheckpoint,
+} from '../../checkpoints/checkpoint-stream.ts'
+import type { KeptCheckpoint } from '../../checkpoints/kept-checkpoints.ts'
+import { leafOf, merkleRoot, sortedHeads } from '../../checkpoints/merkle.ts'
+import {
+  checkpointHash,
+  checkSeal,
+  type KnownKeys,
+  knownKeys,
+} from '../../checkpoints/public-keys.ts'
 import { GENESIS, uuidOfHash } from '../../log/chain.ts'
 import { canonicalText } from '../../log/commitment.ts'
 import { readLogId } from '../../log/log-identity.ts'
 import { streamOf } from '../../log/run-log.ts'
 import { eventAt, type StreamReader } from '../../log/stream-pages.ts'
 import { retentionIndexOf } from '../../retention/ledger.ts'
-import {
-  type CheckpointError,
-  type CheckpointLog,
-  checkpointLogs,
-  type StoredCheckpoint,
-} from '../checkpoints/checkpoint-stream.ts'
-import type { KeptCheckpoint } from '../checkpoints/kept-checkpoints.ts'
-import { leafOf, merkleRoot, sortedHeads } from '../checkpoints/merkle.ts'
 import { ledgerOf } from '../ledgers.ts'
-import { checkpointHash, checkSeal, type KnownKeys, knownKeys } from '../public-keys.ts'
 import { KeptHeads } from './kept-heads.ts'
 import { type Finding, finding } from './report.ts'
 

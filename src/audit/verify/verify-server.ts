@@ -2,13 +2,18 @@ import { err, ok, type Result, type ResultAsync, safeTry } from 'neverthrow'
 import * as z from 'zod'
 import { type Checkpoint, LedgerProof, PublishedKeys } from '../../api/audit.ts'
 import { RunDetails, type RunSummary } from '../../api/runs.ts'
+import {
+  checkSeal,
+  type KnownKeys,
+  knownKeys,
+  type TrustAnchors,
+} from '../../checkpoints/public-keys.ts'
 import type { RunState } from '../../domain/state.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { canonicalText } from '../../log/commitment.ts'
 import { linesOf, readLine } from '../bundle/record-lines.ts'
 import { unpacked } from '../bundle/unpack.ts'
 import { ledgerOf } from '../ledgers.ts'
-import { checkSeal, type KnownKeys, knownKeys, type TrustAnchors } from '../public-keys.ts'
 import { READ_MODEL } from './beside-log.ts'
 import { LiveCheck, type LiveReport } from './live-report.ts'
 import { finding } from './report.ts'

@@ -1,14 +1,14 @@
 import { ok, type ResultAsync, safeTry } from 'neverthrow'
 import type { ArtifactSource } from '../../artifacts/artifacts.ts'
+import type { KeptCheckpoint } from '../../checkpoints/kept-checkpoints.ts'
+import type { KnownKeys } from '../../checkpoints/public-keys.ts'
 import { allArtifactsOf } from '../../domain/named-artifacts.ts'
 import { type LoadedRun, RUN_STREAM_PREFIX, runIdOf, streamOf } from '../../log/run-log.ts'
 import { eventAt, type LogPages, type StreamReader } from '../../log/stream-pages.ts'
 import { retentionIndexOf } from '../../retention/ledger.ts'
 import type { RecordedEvent, StoreFailure } from '../../store/event-store.ts'
 import type { BundlePart } from '../bundle/bundle-format.ts'
-import type { KeptCheckpoint } from '../checkpoints/kept-checkpoints.ts'
 import { ledgerOf } from '../ledgers.ts'
-import type { KnownKeys } from '../public-keys.ts'
 import { foldStored, storedRecord } from '../stored-events.ts'
 import {
   type NamedArtifact,

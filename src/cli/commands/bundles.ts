@@ -15,7 +15,7 @@ import {
   importRun,
 } from '../../audit/bundle/import-run.ts'
 import { bundleFile } from '../../audit/bundle/unpack.ts'
-import { OwnLog } from '../../audit/witness/own-log.ts'
+import { OwnLog } from '../../checkpoints/witness/own-log.ts'
 import { queryOf } from '../../client/call.ts'
 import type { RunRecord } from '../../domain/records.ts'
 import { titleOf } from '../../domain/texts.ts'

@@ -1,5 +1,4 @@
 import { CHECKS_AS_COMMANDS, isolationFacts } from '../../api/about-server.ts'
-import type { Trust } from '../../audit/public-keys.ts'
 import type { LiveReport } from '../../audit/verify/live-report.ts'
 import {
   type BundleReport,
@@ -11,6 +10,7 @@ import {
   type ReportedRedaction,
   type SeenCheckpoint,
 } from '../../audit/verify/report.ts'
+import type { Trust } from '../../checkpoints/public-keys.ts'
 import { counted } from '../../lib/text.ts'
 import { linesOf, oneLine, timeOf } from './plain-text.ts'
 

@@ -1,5 +1,4 @@
-import { tokensOf } from '../../domain/search/query.ts'
-import { SEARCHED_KINDS, searchedText } from '../../domain/search/searched-text.ts'
+import { tokensOf } from '../../domain/search-query.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { answerQuestions } from '../../lib/thread.ts'
 import { decode } from '../../log/codec.ts'
@@ -13,6 +12,7 @@ import {
   type SearchRequest,
   type SearchRow,
 } from './search-file.ts'
+import { SEARCHED_KINDS, searchedText } from './searched-text.ts'
 
 /** The thread of the index, so that neither its work nor a search delays anything else. */
 

@@ -8,12 +8,9 @@ import type { ArtifactSource } from '../../../src/artifacts/artifacts.ts'
 import { exportRun, proveRun } from '../../../src/audit/audit.ts'
 import { recordsPath } from '../../../src/audit/bundle/bundle-format.ts'
 import { unpacked } from '../../../src/audit/bundle/unpack.ts'
-import {
-  CHECKPOINT_STREAM,
-  checkpointEvent,
-} from '../../../src/audit/checkpoints/checkpoint-stream.ts'
-import { type Keys, seal } from '../../../src/audit/keyring.ts'
 import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
+import { CHECKPOINT_STREAM, checkpointEvent } from '../../../src/checkpoints/checkpoint-stream.ts'
+import { type Keys, seal } from '../../../src/checkpoints/keyring.ts'
 import type { RunRecord } from '../../../src/domain/records.ts'
 import { sha256 } from '../../../src/lib/sha256.ts'
 import { GENESIS } from '../../../src/log/chain.ts'

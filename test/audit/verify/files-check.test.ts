@@ -1,9 +1,9 @@
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { packOf } from '../../../src/audit/bundle/bundle-format.ts'
-import type { Keys } from '../../../src/audit/keyring.ts'
 import { namedObjects } from '../../../src/audit/verify/files-check.ts'
 import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
+import type { Keys } from '../../../src/checkpoints/keyring.ts'
 import type { PayloadOf, RunRecord } from '../../../src/domain/records.ts'
 import {
   decodeTree,

@@ -1,6 +1,6 @@
 import * as z from 'zod'
 import { PublishedKeys } from '../../../src/api/audit.ts'
-import { hasSigned, knownKeys } from '../../../src/audit/public-keys.ts'
+import { hasSigned, knownKeys } from '../../../src/checkpoints/public-keys.ts'
 import { canonicalText } from '../../../src/log/commitment.ts'
 import type { ProofVerdict } from './protocol.ts'
 

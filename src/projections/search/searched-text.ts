@@ -1,5 +1,5 @@
-import type { Kind, RunRecord } from '../records.ts'
-import { stripTerminalCodes } from '../texts.ts'
+import type { Kind, RunRecord } from '../../domain/records.ts'
+import { stripTerminalCodes } from '../../domain/texts.ts'
 
 /**
  * What is searched of each kind, by names in its payload: all strings below them. It is what people and models said, what

@@ -1,11 +1,8 @@
 import { ok } from 'neverthrow'
 import { afterEach, beforeEach, expect, test, vi } from 'vitest'
-import type { Checkpoint } from '../../../src/api/audit.ts'
-import {
-  CheckpointTimer,
-  type CheckpointWriter,
-} from '../../../src/audit/checkpoints/checkpoint-writer.ts'
-import { sleep } from '../../../src/lib/backoff.ts'
+import type { Checkpoint } from '../../src/api/audit.ts'
+import { CheckpointTimer, type CheckpointWriter } from '../../src/checkpoints/checkpoint-writer.ts'
+import { sleep } from '../../src/lib/backoff.ts'
 
 const CHECKPOINT: Checkpoint = {
   type: 'retrai.checkpoint.v1',

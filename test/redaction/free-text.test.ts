@@ -1,13 +1,13 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { fold } from '../../src/domain/evolve.ts'
-import { isFreeText, neededFor } from '../../src/domain/free-text.ts'
 import { RunRecord } from '../../src/domain/records.ts'
 import { statusOf } from '../../src/domain/state.ts'
 import { mapStrings } from '../../src/log/commitment.ts'
+import { isFreeText, neededFor } from '../../src/redaction/free-text.ts'
 import { stringsOf } from '../../src/redaction/places.ts'
+import { verified } from '../domain/support.ts'
 import { validRun } from '../support/run-records.ts'
-import { verified } from './support.ts'
 
 /** The record with all its free texts redacted. */
 const withoutTexts = (record: RunRecord): RunRecord => {

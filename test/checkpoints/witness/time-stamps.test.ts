@@ -4,21 +4,25 @@ import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { proveRun } from '../../../src/audit/audit.ts'
 import { LOG_PROOF, STAMP } from '../../../src/audit/bundle/bundle-format.ts'
 import { exportParts, packed } from '../../../src/audit/bundle/export-parts.ts'
-import { NO_ANCHORS } from '../../../src/audit/public-keys.ts'
 import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
-import { proveInLog, proveStamp, type StampProof } from '../../../src/audit/witness/log-proofs.ts'
-import { stampInAnswer } from '../../../src/audit/witness/stamp-request.ts'
-import { TimeStamps } from '../../../src/audit/witness/time-stamps.ts'
+import { NO_ANCHORS } from '../../../src/checkpoints/public-keys.ts'
+import {
+  proveInLog,
+  proveStamp,
+  type StampProof,
+} from '../../../src/checkpoints/witness/log-proofs.ts'
+import { stampInAnswer } from '../../../src/checkpoints/witness/stamp-request.ts'
+import { TimeStamps } from '../../../src/checkpoints/witness/time-stamps.ts'
 import { bundleLines } from '../../../src/cli/terminal/report-lines.ts'
 import { fetchUpTo } from '../../../src/models/patient-fetch.ts'
+import { inPython } from '../../audit/python.ts'
+import { NOW, type Part, partsOf } from '../../audit/support.ts'
 import { append, prepare } from '../../support/append-records.ts'
 import { isMissing } from '../../support/missing.ts'
 import { PACKS, validRun } from '../../support/run-records.ts'
 import { until } from '../../support/site.ts'
 import { openNote } from '../../support/spec-witness.ts'
 import { TestAuthority } from '../../support/stamp-authority.ts'
-import { inPython } from '../python.ts'
-import { NOW, type Part, partsOf } from '../support.ts'
 import { Checkpointing } from './support.ts'
 
 const [records = []] = fc.sample(

@@ -8,7 +8,7 @@ import { noteOf } from '../../lib/signed-note.ts'
 import { storedValue } from '../../log/codec.ts'
 import { type StreamReader, streamPages } from '../../log/stream-pages.ts'
 import type { EventStore, NewEvent, RecordedEvent, StoreFailure } from '../../store/event-store.ts'
-import { event } from '../checkpoints/checkpoint-stream.ts'
+import { event } from '../checkpoint-stream.ts'
 
 /** What witnesses and an authority for time stamps have signed is in the log, so that backups and copies have it. Each signature speaks for itself. */
 export const COSIGNATURE_STREAM = `${OWN_STREAM_PREFIX}cosignatures`

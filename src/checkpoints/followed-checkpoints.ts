@@ -1,17 +1,17 @@
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
-import type { Checkpoint, RunHead } from '../../api/audit.ts'
-import { MerkleTree } from '../../lib/merkle-tree.ts'
-import { hashOfLeaf } from '../../lib/note-check.ts'
-import { canonicalText } from '../../log/commitment.ts'
-import type { StreamReader } from '../../log/stream-pages.ts'
-import type { StoreFailure } from '../../store/event-store.ts'
-import type { Keyring, KeyringFailure } from '../keyring.ts'
+import type { Checkpoint, RunHead } from '../api/audit.ts'
+import { MerkleTree } from '../lib/merkle-tree.ts'
+import { hashOfLeaf } from '../lib/note-check.ts'
+import { canonicalText } from '../log/commitment.ts'
+import type { StreamReader } from '../log/stream-pages.ts'
+import type { StoreFailure } from '../store/event-store.ts'
 import {
   type CheckpointEntry,
   type CheckpointError,
   type CheckpointLog,
   checkpointEntries,
 } from './checkpoint-stream.ts'
+import type { Keyring, KeyringFailure } from './keyring.ts'
 import { leafOf } from './merkle.ts'
 
 /**

@@ -3,8 +3,8 @@ import { chmod, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { openKeyring, signingWith } from '../../src/audit/keyring.ts'
-import { hasSigned, knownKeys } from '../../src/audit/public-keys.ts'
+import { openKeyring, signingWith } from '../../src/checkpoints/keyring.ts'
+import { hasSigned, knownKeys } from '../../src/checkpoints/public-keys.ts'
 
 let dir: string
 let parent: string

@@ -3,7 +3,7 @@ import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promise
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { beforeEach, expect, onTestFinished, test } from 'vitest'
-import { originsIn, readSeen, Witness } from '../../../src/audit/witness/witness.ts'
+import { originsIn, readSeen, Witness } from '../../../src/checkpoints/witness/witness.ts'
 import { MerkleTree } from '../../../src/lib/merkle-tree.ts'
 import { hashOfLeaf, noteKey } from '../../../src/lib/note-check.ts'
 import { noteOf, signNote, treeHeadText } from '../../../src/lib/signed-note.ts'

@@ -3,11 +3,8 @@ import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import type { Checkpoint } from '../../../src/api/audit.ts'
-import {
-  keepCheckpoint,
-  readKeptCheckpoints,
-} from '../../../src/audit/checkpoints/kept-checkpoints.ts'
+import type { Checkpoint } from '../../src/api/audit.ts'
+import { keepCheckpoint, readKeptCheckpoints } from '../../src/checkpoints/kept-checkpoints.ts'
 
 let folder: string
 beforeEach(async () => {

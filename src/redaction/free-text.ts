@@ -1,5 +1,5 @@
-import type { Kind, RunRecord } from './records.ts'
-import type { RunState } from './state.ts'
+import type { Kind, RunRecord } from '../domain/records.ts'
+import type { RunState } from '../domain/state.ts'
 
 /**
  * The strings of each kind that people only read, by their pointers from the payload: `*` is any one name, `**` is

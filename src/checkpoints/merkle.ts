@@ -1,8 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import type { InclusionProof, RunHead } from '../../api/audit.ts'
-import { MerkleTree } from '../../lib/merkle-tree.ts'
-import { hashOfLeaf } from '../../lib/note-check.ts'
-import { canonicalText } from '../../log/commitment.ts'
+import type { InclusionProof, RunHead } from '../api/audit.ts'
+import { MerkleTree } from '../lib/merkle-tree.ts'
+import { hashOfLeaf } from '../lib/note-check.ts'
+import { canonicalText } from '../log/commitment.ts'
 import type { CheckpointLog } from './checkpoint-stream.ts'
 
 /** After this many leaves, about a millisecond, other tasks get a turn. */

@@ -2,12 +2,12 @@ import { randomUUID } from 'node:crypto'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import { err, ok, type Result, ResultAsync } from 'neverthrow'
 import * as z from 'zod'
-import { Checkpoint, PublishedKey, type PublishedKeys, RunHead } from '../../api/audit.ts'
-import { OWN_STREAM_PREFIX } from '../../domain/fields.ts'
-import { type DamagedRecord, storedValue } from '../../log/codec.ts'
-import { type StreamReader, streamPages } from '../../log/stream-pages.ts'
-import type { NewEvent, ReadError, RecordedEvent } from '../../store/event-store.ts'
-import { checkSeal, type KnownKeys, knownKeys } from '../public-keys.ts'
+import { Checkpoint, PublishedKey, type PublishedKeys, RunHead } from '../api/audit.ts'
+import { OWN_STREAM_PREFIX } from '../domain/fields.ts'
+import { type DamagedRecord, storedValue } from '../log/codec.ts'
+import { type StreamReader, streamPages } from '../log/stream-pages.ts'
+import type { NewEvent, ReadError, RecordedEvent } from '../store/event-store.ts'
+import { checkSeal, type KnownKeys, knownKeys } from './public-keys.ts'
 
 export const CHECKPOINT_STREAM = `${OWN_STREAM_PREFIX}checkpoints`
 

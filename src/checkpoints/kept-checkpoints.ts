@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto'
 import { readdir, readFile, rename } from 'node:fs/promises'
 import { join } from 'node:path'
-import { Checkpoint } from '../../api/audit.ts'
-import { codeOf, messageOf } from '../../lib/message-of.ts'
-import { writeDurably } from '../../lib/write-durably.ts'
-import { checkpointHash } from '../public-keys.ts'
+import { Checkpoint } from '../api/audit.ts'
+import { codeOf, messageOf } from '../lib/message-of.ts'
+import { writeDurably } from '../lib/write-durably.ts'
+import { checkpointHash } from './public-keys.ts'
 
 /** A file beside a log, with a checkpoint that the log must still have. `why` it cannot be read is a part of a sentence. */
 export type KeptCheckpoint = { readonly file: string } & (

@@ -88,7 +88,7 @@ export class TimeStamps {
     if (signed.isErr()) return signed.error.message
     // Most servers need none of it.
     const { stampInAnswer, stampRequest } = await import('./stamp-request.ts')
-    const { checkStamp } = await import('../verify/stamp-token.ts')
+    const { checkStamp } = await import('./stamp-token.ts')
     const { text } = signed.value
     const response = await fetch(authority.url, {
       method: 'POST',
