@@ -1,5 +1,6 @@
 import { Pill, TagsInput } from '@mantine/core'
 import { useMutation, useQueryClient } from '@tanstack/react-query'
+import { useState } from 'react'
 import type { RunDetails } from '../../../src/client/index.ts'
 import { client } from '../api/client.ts'
 import { answerOf, messageOf } from '../api/problem.ts'
@@ -12,14 +13,16 @@ import { Panel } from './panel.tsx'
 export function TagsPanel({ run_id, tags = [] }: Pick<RunDetails, 'run_id' | 'tags'>) {
   const queries = useQueryClient()
   const mayNot = useMayNot('runs:configure')
+  // At once, because the next tag is added to what is shown.
+  const [chosen, choose] = useState<string[] | null>(null)
   const change = useMutation({
     // One after the other, so that the last one stays.
     scope: { id: `tags ${run_id}` },
     mutationFn: (tags: string[]) => answerOf(client().runs.configure(run_id, { tags })),
+    onError: () => choose(null),
     onSuccess: (run) => queries.setQueryData(runQuery(run_id).queryKey, run),
   })
-  // What was read before the last change says nothing of it.
-  const shown = (change.isError ? undefined : change.variables) ?? [...tags]
+  const shown = chosen ?? [...tags]
   if (mayNot !== null && shown.length === 0) return null
   return (
     <Panel title="Tags">
@@ -30,7 +33,10 @@ export function TagsPanel({ run_id, tags = [] }: Pick<RunDetails, 'run_id' | 'ta
           value={shown}
           maxTags={20}
           maxLength={64}
-          onChange={change.mutate}
+          onChange={(next) => {
+            choose(next)
+            change.mutate(next)
+          }}
           error={change.error && messageOf(change.error)}
         />
       ) : (
