@@ -38,7 +38,7 @@ const FILTER = seccompProgram({ network: true })
 
 /** A container that can be made. */
 export type Container = {
-  /** The command line that starts bwrap. */
+  /** The command line that starts bwrap, but for its last argument, which marks the container. */
   readonly line: readonly string[]
   /** The filter of system calls, the command, its variables, and the mounts: to be passed from `SECCOMP_FD` on. */
   readonly descriptors: readonly number[]
