@@ -10,7 +10,7 @@ import { test } from '../support/test.ts'
 
 const script = ({ turn }: { readonly turn: number }) => bash(turn === 0 ? WORK : 'touch done')
 
-/** @param at where it dies, or a file that will say so */
+/** @param at where it dies, or a file that names that later */
 async function serve(site: Site, at?: string): Promise<SiteServer> {
   const model = await site.model(script)
   return site.serve('data', { model, env: at === undefined ? {} : { RETRAI_CRASH_AT: at } })

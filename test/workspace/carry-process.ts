@@ -3,8 +3,8 @@ import { syncBuiltinESMExports } from 'node:module'
 import { parentPort, workerData } from 'node:worker_threads'
 
 /**
- * Carries files in a folder, in a thread that stands still before one of its changes to the file system, so that it can be
- * ended there: all that it does is synchronous, so the folder is as `kill -9` would leave it.
+ * Carries files in a folder, in a thread that stops before one of its changes to the file system, so that it can be ended
+ * there: all that it does is synchronous, so the folder is as `kill -9` would leave it.
  */
 
 const CHANGES = [

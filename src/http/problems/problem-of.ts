@@ -11,7 +11,7 @@ import type { RetentionError } from '../../retention/retention.ts'
 import type { WebhookError } from '../../webhooks/webhooks.ts'
 
 /** Why the rooms that carry a request out could not do that. */
-export type Failure =
+type Failure =
   | (CommandError | CarryError | QueryError | AuditError)
   | (TokenFailure | RedactError | RetentionError | WebhookError)
 
