@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { errAsync } from 'neverthrow'
 import { describe, expect } from 'vitest'
-import { readRecords, streamOf } from '../../../src/log/run-log.ts'
+import { RUN_STREAM_PREFIX, readRecords, streamOf } from '../../../src/log/run-log.ts'
 import { bound, CLAIM, iteration, type TestServer } from '../../support/server.ts'
 import { test } from '../../support/test.ts'
 import { within } from '../../support/within.ts'
@@ -217,6 +217,7 @@ describe('the live event stream, when something fails', () => {
       wrapStore: (store) => ({
         ...bound(store),
         subscribeStream: (stream, options) => {
+          if (!stream.startsWith(RUN_STREAM_PREFIX)) return store.subscribeStream(stream, options)
           opened += 1
           open.add(options.signal)
           options.signal.addEventListener('abort', () => open.delete(options.signal))
