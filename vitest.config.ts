@@ -26,7 +26,7 @@ const LONG = [
     (name) => `reliability/${name}`,
   ),
   ...['audit/constant-memory', 'audit/bundle/files', 'cli/demo', 'cli/fork', 'cli/stuck'],
-  ...['workspace/carry', 'agent/carry/isolated-copies', 'agent/run/clean-copy-attacks'],
+  ...['workspace/carry', 'carry/isolated-copies', 'carry/clean-copy-attacks'],
   ...['agent/run/origin-tampering', 'http/access/unread'],
 ].map((name) => `/test/${name}.test.ts`)
 

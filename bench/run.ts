@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import * as commands from './commands.ts'
+import * as consoled from './console.ts'
 import * as eventstoredb from './eventstoredb.ts'
 import * as history from './history.ts'
 import * as live from './live.ts'
@@ -31,6 +32,7 @@ const BENCHES = [
   { name: 'live', run: live.run },
   { name: 'models', run: models.run },
   { name: 'rest', run: rest.run },
+  { name: 'console', run: consoled.run },
   { name: 'search', run: search.run },
   { name: 'startup', run: startup.run },
   { name: 'package', run: packaged.run },

@@ -34,7 +34,7 @@ describeInBrowser('words of a model and output of tools', () => {
     expect(await page.locator('[href^="javascript:"]').count()).toBe(0)
     const links = page.locator('[data-testid="timeline"] a[href]')
     expect(await links.evaluateAll((all) => all.map((link) => link.outerHTML))).toEqual([
-      '<a href="https://evil.example/a" title="https://evil.example/a" target="_blank" rel="noopener noreferrer nofollow">out</a>',
+      '<a href="https://evil.example/a" title="https://evil.example/a" target="_blank" rel="noopener noreferrer nofollow" tabindex="-1">out</a>',
     ])
     await page.getByTestId('timeline').getByText('a⟨U+202E⟩b').first().waitFor()
     const overview = page.getByRole('complementary', { name: 'Overview' })

@@ -1,6 +1,16 @@
 import { execFile } from 'node:child_process'
 import { globSync } from 'node:fs'
-import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import {
+  cp,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  writeFile,
+} from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
@@ -35,18 +45,26 @@ async function must(cwd: string, file: string, ...args: string[]): Promise<Finis
 
 describe('the package, installed into an empty folder', () => {
   let folder: string
+  let copy: string
   let tarball: string
   let installed: Finished
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'retrai-package-'))
-    await must(CHECKOUT, 'npm', 'pack', '--silent', '--pack-destination', folder)
+    // What other tests use of the checkout is not built again under them.
+    copy = await mkdtemp(join(tmpdir(), 'retrai-checkout-'))
+    const isSource = (path: string) => !/\/(\.git|dist|node_modules|test)$/.test(path)
+    await cp(CHECKOUT, copy, { recursive: true, filter: isSource })
+    await symlink(join(CHECKOUT, 'node_modules'), join(copy, 'node_modules'))
+    await must(copy, 'npm', 'pack', '--silent', '--pack-destination', folder)
     const [name = ''] = (await readdir(folder)).filter((file) => file.endsWith('.tgz'))
     tarball = join(folder, name)
     await writeFile(join(folder, 'package.json'), '{"private": true, "type": "module"}')
     installed = await must(folder, 'npm', 'install', '--prefer-offline', tarball)
   })
-  afterAll(() => rm(folder, { recursive: true, force: true }))
+  afterAll(async () => {
+    for (const made of [folder, copy]) await rm(made, { recursive: true, force: true })
+  })
 
   test('contains only what was built, in less than 2.7 MB', async () => {
     const root = join(folder, 'node_modules/retrai')
