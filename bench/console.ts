@@ -52,7 +52,7 @@ export function run(): Promise<string> {
       await page.goto(`${server.url}/runs/${runId}`)
       await page
         .getByTestId('moment')
-        .getByText(String(RECORDS - 1))
+        .getByText(integer(RECORDS - 1))
         .first()
         .waitFor()
       const shown = (performance.now() - began) / 1000
@@ -83,7 +83,10 @@ export function run(): Promise<string> {
 async function frames(page: Page, element: string): Promise<number[]> {
   await page.bringToFront()
   await page.evaluate(`${element}.scrollTop = 0`)
-  return page.evaluate<number[]>(scrolling(element))
+  const times = await page.evaluate<number[]>(scrolling(element))
+  const place = await page.evaluate<number>(`${element}.scrollTop`)
+  if (place < (STEP_PX * FRAMES) / 2) throw new Error(`it scrolled ${place} pixels only`)
+  return times
 }
 
 function row(name: string, rounds: readonly (readonly number[])[], asked: string): string[] {
