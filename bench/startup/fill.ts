@@ -64,17 +64,17 @@ const CHECK = byAgent({
   },
 })
 
-/** The appends of one run, as the server makes them. @param said by the model; null: the run waits for it */
-function appends(runId: string, cwd: string, said: string | null): PreparedAppend[] {
+/**
+ * The appends of one run, as the server makes them.
+ * @param said by the model; null: the run waits for it
+ * @param began in seconds since the epoch
+ */
+function appends(runId: string, cwd: string, said: string | null, began: number): PreparedAppend[] {
   const commands = [create(runId, cwd), CLAIM, ...(said === null ? [] : [reply(said), CHECK])]
   const made: PreparedAppend[] = []
   let run: LoadedRun | null = null
   for (const [second, command] of commands.entries()) {
-    const records: RunRecord[] = decide(
-      command,
-      run?.state ?? null,
-      1_770_000_000 + second,
-    )._unsafeUnwrap()
+    const records: RunRecord[] = decide(command, run?.state ?? null, began + second)._unsafeUnwrap()
     const prepared: PreparedAppend = prepare(runId, run, records, { commandId: randomUUID() })
     made.push(prepared)
     run = prepared.after
@@ -99,7 +99,12 @@ export function fill(
     const ids = Array.from({ length: Math.min(AT_ONCE, runs - first + 1) }, (_, n) => first + n)
     log.addNamedStreams(ids.map((id) => ({ id, name: streamOf(uuidOf(id)) })))
     const rows = ids.flatMap((stream) =>
-      appends(uuidOf(stream), cwd, stream <= runs - unfinished ? say(stream) : null)
+      appends(
+        uuidOf(stream),
+        cwd,
+        stream <= runs - unfinished ? say(stream) : null,
+        1_770_000_000 + stream,
+      )
         .flatMap(({ events }) => events)
         .map((event, revision) => ({ stream, revision, event })),
     )
