@@ -9,6 +9,8 @@ const RunEnd = z.object({
 })
 /** One turn an iteration. Earlier servers, whose iterations have one turn, refuse the setting and do not need it. */
 const ONE_TURN = { max_turns_per_iteration: 1 }
+/** All runs read the same folder at once. */
+const IDLE = { goal: 'idle', max_iterations: ITERATIONS, shared: true }
 
 /** Starts a run over HTTP and waits for its end on a WebSocket. */
 export async function runOnRetrai(
@@ -19,7 +21,7 @@ export async function runOnRetrai(
   const response = await fetch(`${serverUrl}/api/runs`, {
     method: 'POST',
     headers: { 'content-type': 'application/json' },
-    body: JSON.stringify({ goal: 'idle', cwd: project, max_iterations: ITERATIONS, ...limits }),
+    body: JSON.stringify({ ...IDLE, cwd: project, ...limits }),
     signal,
   })
   if (!response.ok) throw new Error(await response.text())
