@@ -40,8 +40,9 @@ async function bareCommand(wanted: Wanted): Promise<BareCommand> {
   const { sandbox, env } = prepared
   const { processes } = DEFAULT_LIMITS
   const { line, descriptors } = container(sandbox, env, { file, args, cwd, processes })
-  const [filter = '', , , ...paths] = descriptors.map((one) => readlinkSync(`/proc/self/fd/${one}`))
-  const texts = descriptors.slice(1, 3).map((one) => readFileSync(`/proc/self/fd/${one}`))
+  const paths = descriptors.slice(3).map((one) => readlinkSync(`/proc/self/fd/${one}`))
+  // These files have no names any more.
+  const texts = descriptors.slice(0, 3).map((one) => readFileSync(`/proc/self/fd/${one}`))
   for (const one of descriptors) closeSync(one)
   const files = texts.map((text, n) => {
     const path = join(dataDir, `bare-${n}`)
@@ -53,7 +54,7 @@ async function bareCommand(wanted: Wanted): Promise<BareCommand> {
     descriptor === REPORT_FD ? begin : null,
   )
   const [program = '', ...all] = [...line, 'bench']
-  return { file: program, args: all, cwd: '/', pipes, files: [filter, ...files], paths }
+  return { file: program, args: all, cwd: '/', pipes, files, paths }
 }
 
 const operations = {
