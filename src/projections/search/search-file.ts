@@ -109,6 +109,8 @@ export class SearchFile {
   readonly #statements = new Map<string, StatementSync>()
   /** Beginnings of words between pages, which may be left without the words. */
   readonly #beginnings = new Set<string>()
+  /** Where the last run was added, and where its millisecond begins. */
+  #lastRun = { first: 0, rank: 0 }
 
   /** Makes a missing file. @throws why the file cannot be used */
   constructor(file: string) {
@@ -196,8 +198,10 @@ export class SearchFile {
   /** Runs of the same millisecond have numbers beside each other. */
   #addRun(runId: string, ts: number): number {
     const add = this.#prepared('INSERT OR IGNORE INTO runs (rank, run_id) VALUES (?, ?)')
-    let rank = -Math.min(Math.round(ts * 1000), MAX_MS)
+    const first = -Math.min(Math.round(ts * 1000), MAX_MS)
+    let rank = this.#lastRun.first === first ? this.#lastRun.rank + 1 : first
     while (add.run(rank, runId).changes === 0) rank += 1
+    this.#lastRun = { first, rank }
     return rank
   }
 
