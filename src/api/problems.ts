@@ -38,7 +38,7 @@ export type ProblemDocument = z.infer<typeof ProblemDocument>
 const PREFIX = 'urn:retrai:problem:'
 export const problemType = (code: ProblemCode): string => `${PREFIX}${code}`
 const titleOf = (code: ProblemCode): string =>
-  `${code.slice(0, 1).toUpperCase()}${code.slice(1).replaceAll('_', ' ')}`
+  `${code.slice(0, 1).toUpperCase()}${code.slice(1).replaceAll('_', ' ')}`.replace('json', 'JSON')
 
 /** The code in the type of a problem; null if the problem is not one of this API. A newer server may have more codes. */
 export const codeOf = (type: string): string | null =>

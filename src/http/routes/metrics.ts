@@ -34,11 +34,19 @@ export function metrics(app: FastifyInstance, deps: AppDeps, { sockets }: Live):
 let processRegistry: Registry | null = null
 
 /** `process_*` and `nodejs_*`: a process has them once. Nothing is observed before somebody asks. */
-function ofProcess({ Registry, collectDefaultMetrics }: Prometheus): Registry {
+function ofProcess({ Registry, Counter, collectDefaultMetrics }: Prometheus): Registry {
   if (processRegistry !== null) return processRegistry
-  processRegistry = new Registry()
-  collectDefaultMetrics({ register: processRegistry })
-  return processRegistry
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
+  // The library counts from here on, and these are about the whole life of the process.
+  const { user, system } = process.cpuUsage()
+  const until = { user_: user, system_: system, '': user + system }
+  for (const [part, microseconds] of Object.entries(until)) {
+    const counter = registry.getSingleMetric(`process_cpu_${part}seconds_total`)
+    if (counter instanceof Counter) counter.inc(microseconds / 1e6)
+  }
+  processRegistry = registry
+  return registry
 }
 
 /** `retrai_*`, read when they are asked for. */
