@@ -58,7 +58,7 @@ export async function hashedAtStart(
 /** Folders of packages that a project has installed in itself. */
 const NAMES: ReadonlySet<string> = new Set(['node_modules', '.venv', 'venv', 'vendor'])
 
-/** The folder of packages that a path is, or is in, by its name; null if there is none. */
+/** The name of the folder of packages that a path is or is in; null for a path outside of them. */
 function dependencyOf(path: string): string | null {
   const names = path.split('/')
   const at = names.findIndex((name) => NAMES.has(name))

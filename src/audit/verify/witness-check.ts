@@ -50,7 +50,7 @@ const LOG = 'log of checkpoints'
 /** How much older than the newest checkpoint a cosignature may be, if the log extends what was signed. */
 const FRESH_MS = 60_000
 
-/** What witnesses have seen. `kept` is the newest checkpoint that a quorum has; null if there is none. */
+/** What witnesses have seen. `kept` is the newest checkpoint that a quorum has seen; null without one. */
 type Seen = {
   readonly findings: readonly Finding[]
   readonly kept: Checkpoint | null
