@@ -1,12 +1,11 @@
 import { fanOut } from './live/fan-out.ts'
-import { idleSockets } from './live/idle-sockets.ts'
 import { lateJoiners } from './live/late-joiners.ts'
 import { neverRead } from './live/never-read.ts'
 
 /** Observers of runs over WebSockets, in a process of their own. */
 export async function run(): Promise<string> {
   const sections: string[] = []
-  for (const section of [fanOut, lateJoiners, neverRead, idleSockets]) {
+  for (const section of [fanOut, lateJoiners, neverRead]) {
     sections.push(await section())
   }
   return ['### Live delivery over WebSockets', ...sections].join('\n\n')

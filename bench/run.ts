@@ -9,7 +9,6 @@ import * as live from './live.ts'
 import * as loop from './loop.ts'
 import { describeMachine } from './machine.ts'
 import * as models from './models.ts'
-import * as packaged from './package.ts'
 import * as rest from './rest.ts'
 import * as search from './search.ts'
 import * as startup from './startup.ts'
@@ -17,10 +16,7 @@ import * as storeAppend from './store-append.ts'
 import * as verify from './verify.ts'
 import * as workspace from './workspace.ts'
 
-/**
- * `npm run bench [-- name… --ref <commit>]`. Without names, all benches run and write the page; otherwise they only
- * print their sections. `package` compares with the commit.
- */
+/** `npm run bench [-- name…]`. Without names, all benches run and write the page; otherwise they only print their sections. */
 const BENCHES = [
   { name: 'store-append', run: storeAppend.run },
   { name: 'eventstoredb', run: eventstoredb.run },
@@ -35,7 +31,6 @@ const BENCHES = [
   { name: 'console', run: consoled.run },
   { name: 'search', run: search.run },
   { name: 'startup', run: startup.run },
-  { name: 'package', run: packaged.run },
 ] as const
 const PAGE = fileURLToPath(new URL('../docs/benchmarks.md', import.meta.url))
 
@@ -47,12 +42,12 @@ machine that does nothing else. \`npm run bench -- loop\` prints one section and
 
 const { positionals: wanted, values } = parseArgs({
   allowPositionals: true,
-  options: { ref: { type: 'string' }, help: { type: 'boolean', short: 'h' } },
+  options: { help: { type: 'boolean', short: 'h' } },
 })
 const names = BENCHES.map(({ name }) => name).join(', ')
 if (values.help) {
   console.log(
-    `npm run bench [-- NAME… --ref COMMIT]\n\nNames: ${names}. Without one, all write docs/benchmarks.md.`,
+    `npm run bench [-- NAME…]\n\nNames: ${names}. Without one, all write docs/benchmarks.md.`,
   )
   process.exit(0)
 }
@@ -68,7 +63,7 @@ for (const { name, run } of BENCHES) {
   if (wanted.length > 0 && !wanted.includes(name)) continue
   console.error(`${name} …`)
   const began = performance.now()
-  const section = (await run(values)).trim()
+  const section = (await run()).trim()
   console.error(`${name}: ${Math.round((performance.now() - began) / 1000)} s`)
   console.log(`${section}\n`)
   sections.push(section)

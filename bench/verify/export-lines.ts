@@ -1,20 +1,7 @@
 import { randomUUID } from 'node:crypto'
+import { eventLine } from '../../src/audit/stored-events.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
-import type { NewEvent } from '../../src/store/event-store.ts'
-import type { prepare } from '../../test/support/append-records.ts'
-
-/** What makes the lines of an export, at this commit or an earlier one. */
-export type Encoder = {
-  readonly prepare: typeof prepare
-  /** The line of an event at its place, without the line end. */
-  readonly lineOf: (event: NewEvent & Place) => string
-}
-type Place = {
-  readonly stream: string
-  readonly revision: number
-  readonly position: string
-  readonly created: number
-}
+import { prepare } from '../../test/support/append-records.ts'
 
 /** A run as an export holds it. */
 export type ExportedRun = { readonly runId: string; readonly bytes: Buffer }
@@ -24,7 +11,7 @@ const CHUNK = 64 * 1024
 const OUTPUT = 430
 
 /** The lines of a run with so many records. */
-export function exportedRun(count: number, { prepare, lineOf }: Encoder): ExportedRun {
+export function exportedRun(count: number): ExportedRun {
   const runId = randomUUID()
   const lines: string[] = []
   let after: Parameters<typeof prepare>[1] = null
@@ -33,7 +20,7 @@ export function exportedRun(count: number, { prepare, lineOf }: Encoder): Export
     const first = (after?.state.seq ?? -1) + 1
     prepared.events.forEach((event, index) => {
       const place = { stream: `run-${runId}`, revision: first + index, position: '', created: 0 }
-      lines.push(`${lineOf({ ...event, ...place })}\n`)
+      lines.push(`${eventLine({ ...event, ...place }, 'plain')}\n`)
     })
     after = prepared.after
   }
@@ -45,7 +32,7 @@ export async function* chunksOf(bytes: Buffer): AsyncGenerator<Buffer> {
 }
 
 /** A run that calls one tool after the other, in one long turn. `count` records in all. */
-export function* appends(runId: string, count: number): Generator<RunRecord[]> {
+function* appends(runId: string, count: number): Generator<RunRecord[]> {
   const common = { run_id: runId, iteration: 1, ts: 1_770_000_000.125 }
   const config = {
     goal: 'pytest',

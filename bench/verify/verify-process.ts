@@ -1,8 +1,6 @@
 /** Main module of the process that verifies with the code of this commit, which the bench builds. */
 import { hash } from 'node:crypto'
-import { eventLine } from '../../src/audit/stored-events.ts'
 import { RecordsCheck } from '../../src/audit/verify/bundle-reading.ts'
-import { prepare } from '../../test/support/append-records.ts'
 import { answerCalls } from '../support/calls.ts'
 import { chunksOf, type ExportedRun, exportedRun } from './export-lines.ts'
 
@@ -23,7 +21,7 @@ async function verify(): Promise<number> {
 const operations = {
   /** Makes the run that is verified from now on. @returns its bytes */
   prepare: (count: number): number => {
-    run = exportedRun(count, { prepare, lineOf: (event) => eventLine(event, 'plain') })
+    run = exportedRun(count)
     records = count
     return run.bytes.length
   },
