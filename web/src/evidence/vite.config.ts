@@ -53,6 +53,8 @@ export default defineConfig({
     chunkSizeWarningLimit: 1500,
     rolldownOptions: {
       input: `${import.meta.dirname}/main.ts`,
+      // Vite's own code for imports on demand asks for it, and this script has none.
+      transform: { define: { 'import.meta': '{}' } },
       output: { format: 'iife', entryFileNames: 'evidence.js' },
     },
   },
