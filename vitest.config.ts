@@ -27,7 +27,7 @@ const LONG = [
   ),
   ...['audit/constant-memory', 'audit/bundle/files', 'cli/demo', 'cli/fork', 'cli/stuck'],
   ...['workspace/carry', 'carry/isolated-copies', 'carry/clean-copy-attacks'],
-  ...['agent/run/origin-tampering', 'http/access/unread'],
+  ...['agent/run/origin-tampering'],
 ].map((name) => `/test/${name}.test.ts`)
 
 /** A first run starts with the largest files. The long tests would be the last, when the other workers have nothing left. */

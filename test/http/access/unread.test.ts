@@ -4,6 +4,8 @@ import { bearer } from './people.ts'
 
 const CONFIGURED = 'configured-0123456789'
 let release: () => void
+/** How long a request waits until the server has read the tokens. */
+let patienceMs = 10
 let servers: Record<'bare' | 'configured', TestServer>
 beforeAll(async () => {
   const released = new Promise<void>((resolve) => {
@@ -21,6 +23,10 @@ beforeAll(async () => {
   servers = {
     bare: await startTestServer(wrapTokenStore),
     configured: await startTestServer({ ...wrapTokenStore, token: CONFIGURED }),
+  }
+  for (const { auth } of Object.values(servers)) {
+    const { read } = auth
+    auth.read = () => read.call(auth, patienceMs)
   }
 })
 afterAll(async () => {
@@ -48,6 +54,7 @@ test('while the server has not read the tokens, it accepts none', async () => {
 })
 
 test('while the server has not read the tokens, it refuses a foreign host name without waiting', async () => {
+  patienceMs = 60_000
   const foreign = get('bare', '/api/runs', { host: 'attacker.example' })
   const own = get('bare', '/api/runs')
   release()

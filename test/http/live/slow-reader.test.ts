@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { expect } from 'vitest'
-import type { RunRecord } from '../../../src/domain/records.ts'
+import { changeOf } from '../../support/requests.ts'
 import { createdRecord } from '../../support/run-records.ts'
 import { RunWriter, type TestServer } from '../../support/server.ts'
 import { testWith } from '../../support/test.ts'
@@ -14,14 +14,6 @@ const RECORDS = 450
 const test = testWith({
   live: { socketBytes: SOCKET_BYTES, ringBytes: 1024 * 1024, pageBytes: SOCKET_BYTES },
 })
-
-function* bigRecords(runId: string): Generator<RunRecord> {
-  const at = { run_id: runId, iteration: 0, ts: 1_770_000_000 } as const
-  for (let i = 0; i < RECORDS; i += 1) {
-    const changes = { model_name: `${i}`.padEnd(OUTPUT, '.') }
-    yield { ...at, kind: 'run_config_changed', payload: { changes } }
-  }
-}
 
 const buffered = (server: TestServer) =>
   [...server.app.websocketServer.clients].map((c) => c.bufferedAmount)
@@ -38,8 +30,8 @@ test('a client that does not read costs its socket buffer, and delays nobody els
   slow.socket.pause()
 
   let most = 0
-  for (const record of bigRecords(runId)) {
-    await writer.append([record])
+  for (let n = 0; n < RECORDS; n += 1) {
+    await writer.append([changeOf(runId, `${n}`.padEnd(OUTPUT, '.'))])
     most = Math.max(most, ...buffered(server))
   }
   await other.have(RECORDS + 1)

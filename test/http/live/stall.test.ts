@@ -1,17 +1,14 @@
-import { randomUUID } from 'node:crypto'
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect } from 'vitest'
-import type { RunRecord } from '../../../src/domain/records.ts'
-import { createdRecord } from '../../support/run-records.ts'
-import { RunWriter } from '../../support/server.ts'
+import { bigRun } from '../../support/requests.ts'
 import { testWith } from '../../support/test.ts'
 import { Watcher } from './watcher.ts'
 
-/** On a busy machine, a client that reads may get no processor for a second. */
-const STALL_MS = 2000
+/** On a busy machine, a client that reads may get no processor for half a second. */
+const STALL_MS = 1000
 const SIP_BYTES = 256 * 1024
-const SIP_PAUSE_MS = 120
+const SIP_PAUSE_MS = 60
 
 const OUTPUT = 32 * 1024
 const RECORDS = 300
@@ -19,17 +16,8 @@ let runId: string
 
 const test = testWith({ live: { pingMs: 100, stallMs: STALL_MS } })
 test.beforeAll(async ({ server }) => {
-  runId = randomUUID()
-  const writer = new RunWriter(server.store, runId)
-  await writer.append([createdRecord(runId)])
-  for (let i = 1; i < RECORDS; i += 1) await writer.append([bigRecord(i)])
+  runId = await bigRun(server, RECORDS, () => OUTPUT / 2)
 })
-
-function bigRecord(i: number): RunRecord {
-  const changes = { model_name: `${i}`.padEnd(OUTPUT, '.') }
-  const at = { run_id: runId, iteration: 0, ts: 1_770_000_000 } as const
-  return { ...at, kind: 'run_config_changed', payload: { changes } }
-}
 
 const everySeq = Array.from({ length: RECORDS }, (_, seq) => seq)
 

@@ -3,6 +3,7 @@ import { Readable, Writable } from 'node:stream'
 import { gunzipSync } from 'node:zlib'
 import pino from 'pino'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import * as z from 'zod'
 import { ROLES, type Role } from '../../../src/api/auth.ts'
 import { unpacked } from '../../../src/audit/bundle/unpack.ts'
 import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
@@ -13,6 +14,7 @@ import { streamOf } from '../../../src/log/run-log.ts'
 import { streamPages } from '../../../src/log/stream-pages.ts'
 import { inPython } from '../../audit/python.ts'
 import { isMissing } from '../../support/missing.ts'
+import { ask, recordsOf } from '../../support/requests.ts'
 import { CLAIM, iteration } from '../../support/server.ts'
 import { bearer, type People, startWithPeople } from '../access/people.ts'
 
@@ -35,45 +37,41 @@ beforeAll(async () => {
 })
 afterAll(() => people.server.stop())
 
-const ask = (role: Role, path: string, body?: object, headers: Record<string, string> = {}) =>
-  fetch(`${people.server.url}${path}`, {
-    method: body === undefined ? 'GET' : 'POST',
-    headers: {
-      ...bearer(people.secrets[role]),
-      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-      ...headers,
-    },
-    body: body === undefined ? null : JSON.stringify(body),
+const askAs = (role: Role, line: string, body?: unknown, headers = {}) =>
+  ask<{ run_id: string }>(people.server, line, body, {
+    ...bearer(people.secrets[role]),
+    ...headers,
   })
 
 const start = (body: object, headers?: Record<string, string>) =>
-  ask('operator', '/api/runs', { goal: 'pytest', ...body }, headers)
+  askAs('operator', 'POST /api/runs', { goal: 'pytest', ...body }, headers)
 
-type Config = { readonly sha256: string; readonly files: number; readonly feedback?: true }
+const Recorded = z.strictObject({
+  ...{ sha256: z.string(), files: z.int(), feedback: z.literal(true).optional() },
+})
 
 /** A run with a hidden check that has not ended. */
 async function created(body: object = { accept }) {
-  const answer = await start(body)
-  expect(answer.status).toBe(201)
-  const { run_id: runId } = (await answer.json()) as { run_id: string }
+  const { status, body: answer } = await start(body)
+  expect(status).toBe(201)
+  const { run_id: runId } = answer
   await people.server.agentDoes(runId, CLAIM)
-  const events = await (await ask('viewer', `/api/runs/${runId}/events?kinds=run_created`)).json()
-  const [{ payload }] = events as [{ payload: { config: { accept: Config } } }]
-  const { accept: recorded } = payload.config
-  return { runId, recorded, address: `/api/runs/${runId}/artifacts/${recorded.sha256}` }
+  const [first] = await recordsOf(people.server, runId)
+  const accepted = z.object({ config: z.object({ accept: Recorded }) })
+  const recorded = accepted.parse(first?.record.payload).config.accept
+  return { runId, recorded, address: `GET /api/runs/${runId}/artifacts/${recorded.sha256}` }
 }
 
 async function end(runId: string): Promise<void> {
   await people.server.agentDoes(runId, ...iteration(true))
-  const { state } = people.server.readModel.get(runId) ?? {}
-  await people.server.readModel.waitFor(runId, (state?.seq ?? 0) + 1, 5_000)
   await expect
     .poll(() => people.server.readModel.get(runId)?.state.phase.type, { timeout: 5_000 })
     .toBe('ended')
 }
 
 async function exportOf(runId: string) {
-  const answer = await ask('auditor', `/api/runs/${runId}/export`)
+  const headers = bearer(people.secrets.auditor)
+  const answer = await fetch(`${people.server.url}/api/runs/${runId}/export`, { headers })
   expect(answer.status).toBe(200)
   const archive = Buffer.from(await answer.arrayBuffer())
   const [python] = isMissing('python3') ? [undefined] : await inPython([archive])
@@ -89,42 +87,38 @@ describe('a hidden check', () => {
     expect(named._unsafeUnwrap()).toBe(false)
     expect(recorded).toEqual({ sha256: expect.stringMatching(/^[0-9a-f]{64}$/), files: 1 })
     for (const role of ROLES) {
-      const answer = await ask(role, address)
-      expect([role, answer.status]).toEqual([role, role === 'admin' ? 200 : 403])
-      const text = await answer.text()
+      const { status, text } = await askAs(role, address)
+      expect([role, status]).toEqual([role, role === 'admin' ? 200 : 403])
       if (role === 'admin') {
         expect(readAcceptance(Buffer.from(text), recorded.sha256)._unsafeUnwrap()).toEqual(accept)
         continue
       }
-      expect(text).toContain('urn:retrai:problem:forbidden')
       expect(text).toContain(`only the role admin may read it, and yours is ${role}`)
-      const known = await ask(role, address, undefined, { 'if-none-match': `"${recorded.sha256}"` })
-      expect(known.status).toBe(403)
+      const known = { 'if-none-match': `"${recorded.sha256}"` }
+      expect((await askAs(role, address, undefined, known)).status).toBe(403)
     }
     await end(runId)
     for (const role of ROLES) {
-      const answer = await ask(role, address)
-      expect([role, answer.status]).toEqual([role, 200])
-      expect(await answer.text()).toMatch(HIDDEN)
+      const { status, text } = await askAs(role, address)
+      expect([role, status, text]).toEqual([role, 200, expect.stringMatching(HIDDEN)])
     }
     const other = await created()
     expect(other.recorded.sha256).not.toBe(recorded.sha256)
-    const elsewhere = await ask('admin', address.replace(runId, other.runId))
-    expect(elsewhere.status).toBe(404)
+    const elsewhere = address.replace(runId, other.runId)
+    expect((await askAs('admin', elsewhere)).status).toBe(404)
   })
 
   test('is in no record, no answer about the run, and no line of the log', async () => {
     const key = randomUUID()
-    const answer = await start({ accept, accept_feedback: true }, { 'idempotency-key': key })
-    const { run_id: runId } = (await answer.json()) as { run_id: string }
+    const { body } = await start({ accept, accept_feedback: true }, { 'idempotency-key': key })
+    const { run_id: runId } = body
     await people.server.agentDoes(runId, CLAIM)
-    const answers = await Promise.all(
-      ['', '/events?kinds=all', '/conversation', '/diff?from=0&to=1'].map(async (path) => {
-        const found = await ask('viewer', `/api/runs/${runId}${path}`)
-        expect([path, found.status]).toEqual([path, 200])
-        return found.text()
-      }),
-    )
+    const answers: string[] = []
+    for (const path of ['', '/events?kinds=all', '/conversation', '/diff?from=0&to=1']) {
+      const { status, text } = await askAs('viewer', `GET /api/runs/${runId}${path}`)
+      expect([path, status]).toEqual([path, 200])
+      answers.push(text)
+    }
     for await (const page of streamPages(people.server.store, streamOf(runId))) {
       answers.push(JSON.stringify(page._unsafeUnwrap()))
     }
@@ -135,30 +129,28 @@ describe('a hidden check', () => {
       { accept, goal: 'orchid?' },
     ]) {
       const refused = await start(each)
-      expect(refused.status).toBe(422)
-      expect(await refused.text()).not.toContain('add(2')
+      expect([refused.status, refused.text]).toEqual([422, expect.not.stringContaining('add(2')])
     }
-    const broken = await fetch(`${people.server.url}/api/runs`, {
-      method: 'POST',
-      headers: { ...bearer(people.secrets.operator), 'content-type': 'application/json' },
-      body: JSON.stringify({ accept }).slice(0, -9),
-    })
+    const broken = await askAs(
+      'operator',
+      'POST /api/runs',
+      JSON.stringify({ accept }).slice(0, -9),
+    )
     expect(broken.status).toBe(400)
-    answers.push(await broken.text(), await (await ask('auditor', '/api/access')).text())
+    answers.push(broken.text, (await askAs('auditor', 'GET /api/access')).text)
     for (const text of answers) expect(text).not.toMatch(HIDDEN)
     expect(logged.join('')).toContain('request completed')
     expect(logged.join('')).not.toMatch(HIDDEN)
     // Who knows all else of the request cannot try what the check is.
     const hashes = await Promise.all(
       [CONTENT, 'another'].map(async (content) => {
-        const files = { 'accept.py': content }
-        const made = await start(
-          { accept: { files, command: COMMAND } },
-          { 'idempotency-key': randomUUID() },
+        const asked = { accept: { files: { 'accept.py': content }, command: COMMAND } }
+        const made = await start(asked, { 'idempotency-key': randomUUID() })
+        const { text } = await askAs(
+          'viewer',
+          `GET /api/runs/${made.body.run_id}/events?kinds=run_created`,
         )
-        const { run_id } = (await made.json()) as { run_id: string }
-        const events = await ask('viewer', `/api/runs/${run_id}/events?kinds=run_created`)
-        return /"request_sha256":"([0-9a-f]{64})"/.exec(await events.text())?.[1]
+        return /"request_sha256":"([0-9a-f]{64})"/.exec(text)?.[1]
       }),
     )
     expect(hashes[0]).toBeDefined()
@@ -175,8 +167,7 @@ describe('a hidden check', () => {
     const after = await exportOf(runId)
     expect(after.text).toMatch(HIDDEN)
     expect(after.report).toMatchObject({ holds: true, complete: true, artifacts: 1, withheld: 0 })
-    const { run_id: plain } = (await (await start({})).json()) as { run_id: string }
-    const without = await exportOf(plain)
+    const without = await exportOf((await start({})).body.run_id)
     expect(without.report).toMatchObject({ holds: true, complete: false, withheld: 0 })
     if (isMissing('python3')) return
     expect([before.python?.holds, after.python?.holds]).toEqual([true, true])
@@ -192,26 +183,24 @@ describe('a hidden check', () => {
     const files = { 'accept.py': `# lily-by-the-pond\n${'x'.repeat(70_000)}` }
     const body = { accept: { files, command: 'true' }, reason: 'As lily-by-the-pond wants it' }
     const { runId, address, recorded } = await created(body)
-    const early = await ask('admin', `/api/runs/${runId}/redact`, wanted)
-    expect([early.status, await early.text()]).toEqual([
-      409,
-      expect.stringContaining('still_needed'),
-    ])
+    const redact = (more = {}) =>
+      askAs('admin', `POST /api/runs/${runId}/redact`, { ...wanted, ...more })
+    expect(await redact()).toMatchObject({
+      ...{ status: 409, body: { type: expect.stringContaining('still_needed') } },
+    })
     await end(runId)
-    const preview = await ask('admin', `/api/runs/${runId}/redact`, { ...wanted, preview: true })
-    expect(await preview.json()).toMatchObject({ redaction: null })
-    expect((await ask('viewer', address)).status).toBe(200)
-    const redacted = await ask('admin', `/api/runs/${runId}/redact`, wanted)
-    const done = (await redacted.json()) as { redaction: number; artifact: string | null }
-    expect([redacted.status, done]).toMatchObject([200, { erased: true }])
+    expect((await redact({ preview: true })).body).toMatchObject({ redaction: null })
+    expect((await askAs('viewer', address)).status).toBe(200)
+    const done = await redact()
+    expect(done).toMatchObject({ status: 200, body: { erased: true } })
     if (wanted.pointer === '/config/accept') {
-      expect(done).toMatchObject({ artifact: recorded.sha256, pointers: [] })
-      const again = await ask('admin', `/api/runs/${runId}/redact`, wanted)
-      expect(await again.json()).toMatchObject({ redaction: done.redaction })
+      expect(done.body).toMatchObject({ artifact: recorded.sha256, pointers: [] })
+      const { redaction } = done.body as { redaction?: number }
+      expect((await redact()).body).toMatchObject({ redaction })
     } else {
-      expect(done).toMatchObject({ artifact: null, pointers: ['/reason'] })
+      expect(done.body).toMatchObject({ artifact: null, pointers: ['/reason'] })
     }
-    for (const role of ROLES) expect((await ask(role, address)).status).toBe(404)
+    for (const role of ROLES) expect((await askAs(role, address)).status).toBe(404)
     const { text, report, python } = await exportOf(runId)
     expect(text.includes('lily-by-the-pond')).toBe(wanted.pointer === '/config/accept')
     expect(text).not.toContain('# lily')
@@ -222,38 +211,28 @@ describe('a hidden check', () => {
 })
 
 describe('a request with a hidden check', () => {
-  const fields = async (body: object) => {
-    const answer = await start(body)
-    const { errors = [] } = (await answer.json()) as {
-      errors?: { field: string; message: string }[]
-    }
-    return [answer.status, ...errors.map(({ field }) => field)]
-  }
+  const fieldsOf = ({ body }: { readonly body: unknown }) =>
+    (body as { errors: { field: string }[] }).errors.map(({ field }) => field)
 
   test.each([
-    [
-      'a path that leads out',
-      { accept: { ...accept, files: { '../x': '' } } },
-      'accept.files.../x',
-    ],
-    ['no command', { accept: { files: {} } }, 'accept.command'],
-    ['no files', { accept: { command: 'true' } }, 'accept.files'],
-    ['another field', { accept: { ...accept, feedback: true } }, 'accept.feedback'],
-    ['feedback about no check', { accept_feedback: true }, 'accept_feedback'],
-    ['a content that is no text', { accept: { ...accept, files: { a: 1 } } }, 'accept.files.a'],
-  ])('with %s is refused, and the answer names the field', async (_, body, field) => {
-    expect(await fields(body)).toEqual([422, field])
+    ['a path that leads out', { ...accept, files: { '../x': '' } }, 'accept.files.../x'],
+    ['no command', { files: {} }, 'accept.command'],
+    ['no files', { command: 'true' }, 'accept.files'],
+    ['another field', { ...accept, feedback: true }, 'accept.feedback'],
+    ['feedback about no check', undefined, 'accept_feedback'],
+    ['a content that is no text', { ...accept, files: { a: 1 } }, 'accept.files.a'],
+  ])('with %s is refused, and the answer names the field', async (_, wrong, field) => {
+    const refused = await start(wrong ? { accept: wrong } : { accept_feedback: true })
+    expect([refused.status, ...fieldsOf(refused)]).toEqual([422, field])
   })
 
   test('is refused if it holds a secret of the server, together with all else that is wrong', async () => {
     guardSecrets([{ name: 'A_KEY', value: 'tulip-in-the-cellar' }])
     const files = { 'a.txt': 'x', 'b.txt': 'it is tulip-in-the-cellar', 'tulip-in-the-cellar': '' }
     const body = { accept: { files, command: 'grep tulip-in-the-cellar a.txt' }, goal: 'win' }
-    const answer = await start(body)
-    const text = await answer.text()
-    expect(text).not.toContain('tulip')
-    const { errors } = JSON.parse(text) as { errors: { field: string }[] }
-    expect(errors.map(({ field }) => field)).toEqual([
+    const refused = await start(body)
+    expect(refused.text).not.toContain('tulip')
+    expect(fieldsOf(refused)).toEqual([
       'goal',
       'accept.files.b.txt',
       'accept.files.[masked:A_KEY]',
@@ -270,9 +249,8 @@ describe('a request with a hidden check', () => {
     })
     expect(tooLarge.status).toBe(413)
     const { runId } = await created()
-    const message = await ask('operator', `/api/runs/${runId}/messages`, {
-      text: 'x'.repeat(1_100_000),
-    })
+    const text = 'x'.repeat(1_100_000)
+    const message = await askAs('operator', `POST /api/runs/${runId}/messages`, { text })
     expect(message.status).toBe(413)
   })
 
@@ -280,8 +258,7 @@ describe('a request with a hidden check', () => {
     const headers = { 'idempotency-key': randomUUID() }
     const twins = await Promise.all([1, 2, 3].map(() => start({ accept }, headers)))
     expect(twins.map(({ status }) => status).sort()).toEqual([200, 200, 201])
-    const ids = await Promise.all(twins.map(async (twin) => (await twin.json()) as object))
-    expect(new Set(ids.map((each) => (each as { run_id: string }).run_id)).size).toBe(1)
+    expect(new Set(twins.map(({ body }) => body.run_id)).size).toBe(1)
     const order = { command: ` ${COMMAND} `, files: accept.files }
     expect((await start({ accept: order }, headers)).status).toBe(200)
     for (const other of [
