@@ -1,17 +1,11 @@
 import { randomUUID } from 'node:crypto'
 import { expect } from 'vitest'
+import { ask } from '../../support/requests.ts'
 import { CLAIM, iteration, type TestServer } from '../../support/server.ts'
 import { test } from '../../support/test.ts'
 
-async function post(server: TestServer, key: string, body: object = { goal: 'pytest' }) {
-  const response = await fetch(`${server.url}/api/runs`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', 'idempotency-key': key },
-    body: JSON.stringify(body),
-  })
-  const answer = (await response.json()) as { run_id?: string; status: unknown; detail?: string }
-  return { status: response.status, location: response.headers.get('location'), answer }
-}
+const post = (server: TestServer, key: string, body: unknown = { goal: 'pytest' }) =>
+  ask(server, 'POST /api/runs', body, { 'idempotency-key': key })
 
 test('the same key and body give the same run: 201 the first time, 200 after', async ({
   server,
@@ -22,8 +16,8 @@ test('the same key and body give the same run: 201 the first time, 200 after', a
   // The order of keys in the body does not matter.
   const second = await post(server, key, { max_iterations: 3, goal: 'pytest' })
   expect(second.status).toBe(200)
-  expect(second.answer.run_id).toBe(first.answer.run_id)
-  expect(second.location).toBe(`/api/runs/${first.answer.run_id}`)
+  expect(second.body.run_id).toBe(first.body.run_id)
+  expect(second.headers.get('location')).toBe(`/api/runs/${first.body.run_id}`)
 })
 
 test('of many requests at once, one creates the run, and all get its id', async ({ server }) => {
@@ -31,7 +25,7 @@ test('of many requests at once, one creates the run, and all get its id', async 
   const answers = await Promise.all(Array.from({ length: 12 }, () => post(server, key)))
   expect(answers.filter(({ status }) => status === 201)).toHaveLength(1)
   expect(answers.filter(({ status }) => status === 200)).toHaveLength(11)
-  expect(new Set(answers.map(({ answer }) => answer.run_id)).size).toBe(1)
+  expect(new Set(answers.map(({ body }) => body.run_id)).size).toBe(1)
 })
 
 test('the same key with another body is refused', async ({ server }) => {
@@ -39,15 +33,15 @@ test('the same key with another body is refused', async ({ server }) => {
   await post(server, key)
   const other = await post(server, key, { goal: 'npm-test' })
   expect(other.status).toBe(409)
-  expect(other.answer.detail).toContain('new key')
+  expect(other.body.detail).toContain('new key')
 })
 
 test('a repeated request gets the status that the run has now', async ({ server }) => {
   const key = randomUUID()
-  const { answer } = await post(server, key)
-  await server.agentDoes(String(answer.run_id), CLAIM, ...iteration(true))
-  await server.readModel.waitFor(String(answer.run_id), 7, 5_000)
-  expect((await post(server, key)).answer.status).toBe('achieved')
+  const { body } = await post(server, key)
+  await server.agentDoes(String(body.run_id), CLAIM, ...iteration(true))
+  await server.readModel.waitFor(String(body.run_id), 7, 5_000)
+  expect((await post(server, key)).body.status).toBe('achieved')
 })
 
 test('a request that was refused leaves its key free', async ({ server }) => {
@@ -58,35 +52,28 @@ test('a request that was refused leaves its key free', async ({ server }) => {
 
 test('another key creates another run, and an invalid key is refused', async ({ server }) => {
   const [one, other] = [await post(server, randomUUID()), await post(server, randomUUID())]
-  expect(one.answer.run_id).not.toBe(other.answer.run_id)
+  expect(one.body.run_id).not.toBe(other.body.run_id)
   const bad = await post(server, 'two words')
   expect(bad.status).toBe(422)
-  expect(bad.answer.detail).toContain('idempotency-key must have')
+  expect(bad.body.detail).toContain('idempotency-key must have')
 })
-
-const postText = (server: TestServer, key: string, body: string) =>
-  fetch(`${server.url}/api/runs`, {
-    method: 'POST',
-    headers: { 'content-type': 'application/json', 'idempotency-key': key },
-    body,
-  })
 
 test('a number that is too large for JavaScript is refused, and the answer names its field', async ({
   server,
 }) => {
   const key = randomUUID()
-  const answer = await postText(server, key, '{"goal":"pytest","max_cost_usd":1e999}')
+  const answer = await post(server, key, '{"goal":"pytest","max_cost_usd":1e999}')
   expect(answer.status).toBe(422)
-  expect(await answer.text()).toContain('max_cost_usd is a number that is too large.')
+  expect(answer.text).toContain('max_cost_usd is a number that is too large.')
   expect((await post(server, key)).status).toBe(201)
 })
 
 test('half of a surrogate pair is replaced, as in the log', async ({ server }) => {
   const key = randomUUID()
   const body = (half: string) => `{"goal":"pytest","reason":"cut ${half}"}`
-  expect((await postText(server, key, body('\\ud83d'))).status).toBe(201)
-  expect((await postText(server, key, body('\ufffd'))).status).toBe(200)
-  expect((await postText(server, key, body('other'))).status).toBe(409)
+  expect((await post(server, key, body('\\ud83d'))).status).toBe(201)
+  expect((await post(server, key, body('\ufffd'))).status).toBe(200)
+  expect((await post(server, key, body('other'))).status).toBe(409)
 })
 
 test('a body that is nested very deeply is refused before any code walks it', async ({
@@ -96,8 +83,8 @@ test('a body that is nested very deeply is refused before any code walks it', as
     '['.repeat(500_000) + ']'.repeat(500_000),
     `${'{"a":'.repeat(65)}1${'}'.repeat(65)}`,
   ]) {
-    const answer = await postText(server, randomUUID(), body)
+    const answer = await post(server, randomUUID(), body)
     expect(answer.status).toBe(400)
-    expect(await answer.text()).toContain('nested more than 64')
+    expect(answer.text).toContain('nested more than 64')
   }
 })
