@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { describe, expect } from 'vitest'
+import { expect } from 'vitest'
 import * as z from 'zod'
 import { ProblemDocument } from '../../src/api/problems.ts'
 import { RunDetails, RunSummary } from '../../src/api/runs.ts'
@@ -36,40 +36,50 @@ const STATES: Readonly<Record<string, (server: TestServer) => Promise<string>>> 
 }
 
 type Case = {
-  readonly ask: string
+  /** The method and the address. */
+  readonly line: string
   readonly body?: unknown
   readonly headers?: Record<string, string>
   readonly status: number
   /** The code of the problem, or the schema of the answer. */
   readonly answer: string | z.ZodType
   /** Part of the problem's detail. */
-  readonly says?: string
+  readonly says: string
 }
+
+/** A request with a body that has an answer, or with one that is refused. */
+const sent = (line: string, body: unknown, status: number, answer: Case['answer'], says = '') =>
+  ({ line, body, status, answer, says }) satisfies Case
+const read = (path: string, answer: Case['answer'], headers = {}, status = 200): Case => ({
+  ...{ line: `GET ${path}`, headers, status, answer, says: '' },
+})
+const refused = (line: string, status: number, answer: string, says = ''): Case => ({
+  ...{ line, status, answer, says },
+})
 
 const Started = z.strictObject({ run_id: z.uuid(), status: z.literal('running') })
 const Resumed = z.strictObject({ run_id: z.uuid(), status: z.string(), resumed_with: z.string() })
+const Aborted = z.strictObject({ run_id: z.uuid(), status: z.literal('aborted') })
+const Goal = z.strictObject({ name: z.string(), description: z.string() })
+const Configured = RunDetails.extend({ max_iterations: z.literal(30) })
+const Ready = z.strictObject({ ready: z.literal(true), checks: z.looseObject({}) })
 const goal = 'pytest'
 
+const RUNS = 'POST /api/runs'
+const [RESUME, ABORT] = ['POST /api/runs/:waiting/resume', 'POST /api/runs/:running/abort']
+const CONFIG = 'PATCH /api/runs/:running/config'
+const approve = { decision: 'approve' }
+const abort = { decision: 'abort' }
+
 const cases: Case[] = [
-  { ask: 'POST /api/runs', body: { goal }, status: 201, answer: Started },
+  ...[
+    { goal },
+    { goal, cwd: '/', model_name: 'gpt-5-mini', max_iterations: 3, hitl_enabled: true },
+    { goal, protect: ['qa/**', '*.{lock,toml}', '[a-c]?'], max_cost_usd: null },
+  ].map((body) => sent(RUNS, body, 201, Started)),
   {
-    ask: 'POST /api/runs',
-    body: { goal, cwd: '/', model_name: 'gpt-5-mini', max_iterations: 3, hitl_enabled: true },
-    status: 201,
-    answer: Started,
-  },
-  {
-    ask: 'POST /api/runs',
-    body: { goal, max_cost_usd: null },
+    ...sent(RUNS, { goal }, 201, Started),
     headers: { 'content-type': 'application/json; charset=utf-8' },
-    status: 201,
-    answer: Started,
-  },
-  {
-    ask: 'POST /api/runs',
-    body: { goal, protect: ['qa/**', '*.{lock,toml}', '[a-c]?'] },
-    status: 201,
-    answer: Started,
   },
   ...(
     [
@@ -82,190 +92,77 @@ const cases: Case[] = [
       [['x'.repeat(201)], '200 characters'],
       [[''], 'protect'],
     ] as const
-  ).map(([protect, says]) => ({
-    ask: 'POST /api/runs',
-    body: { goal, protect },
-    status: 422,
-    answer: 'invalid_request' as const,
-    says,
-  })),
-  { ask: 'POST /api/runs', body: '{"goal":', status: 400, answer: 'malformed_json' },
+  ).map(([protect, says]) => sent(RUNS, { goal, protect }, 422, 'invalid_request', says)),
+  sent(RUNS, '{"goal":', 400, 'malformed_json'),
   ...[
     '{"goal":"pytest","cwd":"/","goal":"npm-test"}',
     '{"all_of":[{"goal":"pytest"},{"x":1, "go\\u0061l":1, "goal":2}]}',
-  ].map((body) => ({
-    ask: 'POST /api/runs',
-    body,
-    status: 400,
-    answer: 'malformed_json' as const,
-    says: 'The body has "goal" twice in one object',
-  })),
-  {
-    ask: 'POST /api/runs',
-    body: `{"goal":"${'x'.repeat(8 * 1024 * 1024)}"}`,
-    status: 413,
-    answer: 'too_large',
-    says: '8 MiB if it starts a run',
-  },
-  {
-    ask: 'POST /api/runs',
-    body: { goal: 'x'.repeat(1_000_000 - 200), cwd: '/' },
-    status: 422,
-    answer: 'invalid_request',
-  },
-  { ask: 'POST /api/runs', body: '', status: 422, answer: 'invalid_request', says: 'required' },
-  { ask: 'POST /api/runs', body: [], status: 422, answer: 'invalid_request', says: 'JSON object' },
-  {
-    ask: 'POST /api/runs',
-    body: {},
-    status: 422,
-    answer: 'invalid_request',
-    says: 'Choose one of: pytest, npm-test.',
-  },
-  { ask: 'GET /api/runs', status: 200, answer: z.array(RunSummary.strict()) },
-  { ask: 'GET /api/runs?status=awaiting_human', status: 200, answer: z.array(RunSummary) },
-  { ask: 'GET /api/runs?goal=nope', status: 200, answer: z.array(RunSummary).length(0) },
-  { ask: 'GET /api/runs?limit=0', status: 422, answer: 'invalid_request', says: 'at least 1' },
-  { ask: 'GET /api/runs?limit=1001', status: 422, answer: 'invalid_request', says: 'at most 1000' },
+  ].map((body) => sent(RUNS, body, 400, 'malformed_json', 'has "goal" twice in one object')),
+  sent(RUNS, { goal: 'x'.repeat(8 * 1024 * 1024) }, 413, 'too_large', '8 MiB if it starts a run'),
+  sent(RUNS, { goal: 'x'.repeat(1_000_000 - 200), cwd: '/' }, 422, 'invalid_request'),
+  sent(RUNS, '', 422, 'invalid_request', 'required'),
+  sent(RUNS, [], 422, 'invalid_request', 'JSON object'),
+  sent(RUNS, {}, 422, 'invalid_request', 'Choose one of: pytest, npm-test.'),
+  read('/api/runs', z.array(RunSummary.strict())),
+  read('/api/runs?status=awaiting_human', z.array(RunSummary)),
+  read('/api/runs?goal=nope', z.array(RunSummary).length(0)),
+  ...(
+    [
+      ['limit=0', 'at least 1'],
+      ['limit=1001', 'at most 1000'],
+      ['status=odd', '"achieved"'],
+      ['cursor=odd', 'Link header'],
+      ['page=2', 'page'],
+    ] as const
+  ).map(([query, says]) => refused(`GET /api/runs?${query}`, 422, 'invalid_request', says)),
   ...['many', '0x10', '1e2', '%205', '%2B5', '5.0', ''].flatMap((text) =>
     [
       ...['/api/runs?limit=', '/api/events?limit=', '/api/access?limit='],
       ...['/api/checkpoints?limit=', '/api/checkpoints?after=', '/api/runs/:ended/events?limit='],
-    ].map((path) => ({
-      ask: `GET ${path}${text}`,
-      status: 422,
-      answer: 'invalid_request' as const,
-      says: 'a whole number in decimal digits',
-    })),
+    ].map((path) =>
+      refused(`GET ${path}${text}`, 422, 'invalid_request', 'a whole number in decimal digits'),
+    ),
   ),
-  { ask: 'GET /api/checkpoints?after=-1', status: 200, answer: z.array(z.object({})) },
-  { ask: 'GET /api/runs?status=odd', status: 422, answer: 'invalid_request', says: '"achieved"' },
-  { ask: 'GET /api/runs?cursor=odd', status: 422, answer: 'invalid_request', says: 'Link header' },
-  { ask: 'GET /api/runs?page=2', status: 422, answer: 'invalid_request', says: 'page' },
-  { ask: 'GET /api/runs/:running', status: 200, answer: RunDetails.strict() },
-  { ask: 'GET /api/runs/:ended', status: 200, answer: RunDetails.strict() },
-  { ask: 'GET /api/runs/:waiting', status: 200, answer: RunDetails.strict() },
-  {
-    ask: 'GET /api/runs/:ended',
-    headers: { 'if-none-match': '*' },
-    status: 304,
-    answer: z.never(),
-  },
-  { ask: 'GET /api/runs/:unknown', status: 404, answer: 'run_not_found' },
-  {
-    ask: 'POST /api/runs/:waiting/resume',
-    body: { decision: 'maybe' },
-    status: 422,
-    answer: 'invalid_request',
-    says: '"approve" or "abort"',
-  },
-  {
-    ask: 'POST /api/runs/:waiting/resume',
-    body: { decision: 'approve', seq: 0 },
-    status: 409,
-    answer: 'stale_decision',
-    says: 'seq 0',
-  },
-  {
-    ask: 'POST /api/runs/:waiting/resume',
-    body: { decision: 'approve', reason: 'Go on' },
-    status: 200,
-    answer: Resumed,
-  },
-  {
-    ask: 'POST /api/runs/:running/resume',
-    body: { decision: 'approve' },
-    status: 409,
-    answer: 'not_awaiting_human',
-  },
-  {
-    ask: 'POST /api/runs/:ended/resume',
-    body: { decision: 'abort' },
-    status: 409,
-    answer: 'run_ended',
-    says: 'achieved',
-  },
-  {
-    ask: 'POST /api/runs/:unknown/resume',
-    body: { decision: 'abort' },
-    status: 404,
-    answer: 'run_not_found',
-  },
-  {
-    ask: 'PATCH /api/runs/:running/config',
-    body: { max_iterations: 30, model_name: 'gpt-5-mini', hitl_enabled: true },
-    status: 200,
-    answer: RunDetails.extend({ max_iterations: z.literal(30), hitl_enabled: z.literal(true) }),
-  },
-  {
-    ask: 'PATCH /api/runs/:running/config',
-    body: {},
-    status: 422,
-    answer: 'invalid_request',
-    says: 'at least one of',
-  },
-  {
-    ask: 'PATCH /api/runs/:running/config',
-    body: { max_iterations: 1.5, goal: 'npm-test' },
-    status: 422,
-    answer: 'invalid_request',
-    says: 'max_iterations must be a whole number. goal is not a field',
-  },
-  {
-    ask: 'PATCH /api/runs/:running/config',
-    body: { model_name: 'gemini-3-pro' },
-    status: 422,
-    answer: 'invalid_request',
-    says: 'GEMINI_API_KEY',
-  },
-  {
-    ask: 'POST /api/runs/:running/abort',
-    body: { because: 'x' },
-    status: 422,
-    answer: 'invalid_request',
-    says: 'because is not a field',
-  },
-  {
-    ask: 'POST /api/runs/:running/abort',
-    body: { reason: 'x'.repeat(1_000_000) },
-    status: 413,
-    answer: 'append_too_large',
-    says: 'Shorten it',
-  },
-  {
-    ask: 'POST /api/runs/:running/abort',
-    body: { reason: 'No longer needed' },
-    status: 200,
-    answer: z.strictObject({ run_id: z.uuid(), status: z.literal('aborted') }),
-  },
-  { ask: 'POST /api/runs/:ended/abort', body: '', status: 409, answer: 'run_ended' },
-  {
-    ask: 'GET /api/goals',
-    status: 200,
-    answer: z
-      .array(z.strictObject({ name: z.string(), description: z.string() }))
-      .length(GOALS.length),
-  },
-  { ask: 'GET /health/live', status: 200, answer: z.strictObject({ status: z.literal('ok') }) },
-  {
-    ask: 'GET /health/ready',
-    status: 200,
-    answer: z.strictObject({ ready: z.literal(true), checks: z.record(z.string(), z.unknown()) }),
-  },
-  { ask: 'GET /api/ws/:running', status: 426, answer: 'upgrade_required' },
+  read('/api/checkpoints?after=-1', z.array(z.object({}))),
+  ...['running', 'ended', 'waiting'].map((state) => {
+    return read(`/api/runs/:${state}`, RunDetails.strict())
+  }),
+  read('/api/runs/:ended', z.never(), { 'if-none-match': '*' }, 304),
+  refused('GET /api/runs/:unknown', 404, 'run_not_found'),
+  sent(RESUME, { decision: 'maybe' }, 422, 'invalid_request', '"approve" or "abort"'),
+  sent(RESUME, { ...approve, seq: 0 }, 409, 'stale_decision', 'seq 0'),
+  sent(RESUME, { ...approve, reason: 'Go on' }, 200, Resumed),
+  sent('POST /api/runs/:running/resume', approve, 409, 'not_awaiting_human'),
+  sent('POST /api/runs/:ended/resume', abort, 409, 'run_ended', 'achieved'),
+  sent('POST /api/runs/:unknown/resume', abort, 404, 'run_not_found'),
+  sent(CONFIG, { max_iterations: 30, model_name: 'gpt-5-mini' }, 200, Configured),
+  sent(CONFIG, {}, 422, 'invalid_request', 'at least one of'),
+  sent(
+    ...([CONFIG, { max_iterations: 1.5, goal: 'npm-test' }, 422, 'invalid_request'] as const),
+    'max_iterations must be a whole number. goal is not a field',
+  ),
+  sent(CONFIG, { model_name: 'gemini-3-pro' }, 422, 'invalid_request', 'GEMINI_API_KEY'),
+  sent(ABORT, { because: 'x' }, 422, 'invalid_request', 'because is not a field'),
+  sent(ABORT, { reason: 'x'.repeat(1_000_000) }, 413, 'append_too_large', 'Shorten it'),
+  sent(ABORT, { reason: 'No longer needed' }, 200, Aborted),
+  sent('POST /api/runs/:ended/abort', '', 409, 'run_ended'),
+  read('/api/goals', z.array(Goal).length(GOALS.length)),
+  read('/health/live', z.strictObject({ status: z.literal('ok') })),
+  read('/health/ready', Ready),
+  refused('GET /api/ws/:running', 426, 'upgrade_required'),
 ]
 
 /** These answers do not belong to an operation, so the description does not have them. */
 const elsewhere: Case[] = [
-  { ask: 'GET /nothing/here', status: 404, answer: 'not_found' },
-  { ask: 'POST /api/nothing', body: {}, status: 404, answer: 'not_found' },
-  { ask: 'GET /%zz', status: 404, answer: 'not_found' },
-  { ask: 'DELETE /api/runs', status: 405, answer: 'method_not_allowed', says: 'GET, HEAD, POST' },
-  { ask: 'PUT /api/runs/:ended', status: 405, answer: 'method_not_allowed', says: 'GET, HEAD' },
-  { ask: 'GET /api/runs/:ended/abort', status: 405, answer: 'method_not_allowed', says: 'POST' },
+  refused('GET /nothing/here', 404, 'not_found'),
+  sent('POST /api/nothing', {}, 404, 'not_found'),
+  refused('GET /%zz', 404, 'not_found'),
+  refused('DELETE /api/runs', 405, 'method_not_allowed', 'GET, HEAD, POST'),
+  refused('PUT /api/runs/:ended', 405, 'method_not_allowed', 'GET, HEAD'),
+  refused('GET /api/runs/:ended/abort', 405, 'method_not_allowed', 'POST'),
 ]
 
-const ask = async (server: TestServer, { ask: line, body, headers = {} }: Case) => {
+const send = async (server: TestServer, { line, body, headers = {} }: Case) => {
   const [method = '', path = ''] = line.split(' ')
   const state = /:(\w+)/.exec(path)?.[1]
   const made = state === undefined ? undefined : await STATES[state]?.(server)
@@ -280,29 +177,18 @@ const ask = async (server: TestServer, { ask: line, body, headers = {} }: Case) 
   })
 }
 
-describe('every answer', () => {
-  test.for(cases.map((item) => [`${item.ask} → ${item.status}`, item] as const))(
-    '%s',
-    async ([_, item], { server }) => {
-      const { status, headers, body } = await ask(server, item)
-      expect([status, body]).toEqual([item.status, expect.anything()])
-      expect(documentedStatuses(item.ask)).toContain(String(status))
-      check(item, headers, body)
-    },
-  )
+test.for([...cases, ...elsewhere].map((item) => [`${item.line} → ${item.status}`, item] as const))(
+  '%s',
+  async ([_, item], { server }) => {
+    const { status, headers, body } = await send(server, item)
+    expect([status, body]).toEqual([item.status, expect.anything()])
+    if (cases.includes(item)) expect(documentedStatuses(item.line)).toContain(String(status))
+    check(item, headers, body)
+    if (status === 405) expect(headers.allow).toBe(item.says)
+  },
+)
 
-  test.for(elsewhere.map((item) => [`${item.ask} → ${item.status}`, item] as const))(
-    '%s',
-    async ([_, item], { server }) => {
-      const { status, headers, body } = await ask(server, item)
-      expect([status, body]).toEqual([item.status, expect.anything()])
-      check(item, headers, body)
-      if (status === 405) expect(headers.allow).toBe(item.says)
-    },
-  )
-})
-
-function check({ answer, says, ask }: Case, headers: Record<string, unknown>, body: string): void {
+function check({ answer, says, line }: Case, headers: Record<string, unknown>, body: string): void {
   if (answer instanceof z.ZodNever) {
     expect(body).toBe('')
     return
@@ -315,9 +201,9 @@ function check({ answer, says, ask }: Case, headers: Record<string, unknown>, bo
   expect(headers['content-type']).toBe('application/problem+json')
   const problem = ProblemDocument.strict().parse(JSON.parse(body))
   expect(problem.type).toBe(`urn:retrai:problem:${answer}`)
-  expect(problem.detail).toContain(says ?? '')
+  expect(problem.detail).toContain(says)
   expect(problem.detail).toMatch(/\.$/)
-  expect(problem.instance).toMatch(ask.includes(':') ? /^\/api\// : ask.slice(ask.indexOf('/')))
+  expect(problem.instance).toMatch(line.includes(':') ? /^\/api\// : line.slice(line.indexOf('/')))
 }
 
 function documentedStatuses(line: string): string[] {

@@ -3,17 +3,11 @@ import { connect } from 'node:net'
 import { errAsync } from 'neverthrow'
 import { expect } from 'vitest'
 import { ProblemDocument } from '../../src/api/problems.ts'
-import { streamOf } from '../../src/log/run-log.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
-import { bound, json, rawRequest, type TestServer } from '../support/server.ts'
+import { ask, damage, problem } from '../support/requests.ts'
+import { bound, rawRequest } from '../support/server.ts'
 import { test } from '../support/test.ts'
 
-async function problemOf(answer: Response) {
-  expect(answer.headers.get('content-type')).toBe('application/problem+json')
-  return ProblemDocument.strict().parse(await answer.json())
-}
-const start = (server: TestServer) =>
-  fetch(`${server.url}/api/runs`, json('POST', { goal: 'pytest' }))
 const failing = (change: Partial<EventStore>) => (store: EventStore) => ({
   ...bound(store),
   ...change,
@@ -32,11 +26,9 @@ test('answers 503 with Retry-After if the store cannot append, and says what to 
   const server = await startServer({ wrapStore: failing({ append: () => errAsync(next) }) })
   for (const [code, error, says] of failures) {
     next = error
-    const answer = await start(server)
+    const answer = await ask(server, 'POST /api/runs', { goal: 'pytest' })
     expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, '1'])
-    const { type, detail } = await problemOf(answer)
-    expect(type).toBe(`urn:retrai:problem:${code}`)
-    expect(detail).toContain(says)
+    expect(answer.body).toMatchObject({ ...problem(code), detail: expect.stringContaining(says) })
   }
 })
 
@@ -61,24 +53,20 @@ test('does not wait forever for a read model that falls behind', async ({ startS
   expect(waited).toBeLessThan(5000)
 
   // The run is there, although the read model does not know it yet: that is not "not found".
-  const answer = await fetch(`${server.url}/api/runs/${runId}`)
+  const answer = await ask(server, `GET /api/runs/${runId}`)
   expect([answer.status, answer.headers.get('retry-after')]).toEqual([503, '1'])
-  expect((await problemOf(answer)).type).toBe('urn:retrai:problem:not_projected')
+  expect(answer.body).toMatchObject(problem('not_projected'))
   // Commands do not depend on the read model.
-  const aborted = await fetch(`${server.url}/api/runs/${runId}/abort`, { method: 'POST' })
-  expect(aborted.status).toBe(200)
-  expect((await fetch(`${server.url}/api/runs/${randomUUID()}`)).status).toBe(404)
+  expect((await ask(server, `POST /api/runs/${runId}/abort`)).status).toBe(200)
+  expect((await ask(server, `GET /api/runs/${randomUUID()}`)).status).toBe(404)
 })
 
 test('names the damaged record of a damaged run, and changes nothing', async ({ server }) => {
   const runId = await server.createRun()
-  const event = { id: randomUUID(), type: 'step_start', data: '{}', metadata: '{}' }
-  ;(await server.store.append(streamOf(runId), [event], { expectedRevision: 0 }))._unsafeUnwrap()
-  const answer = await fetch(`${server.url}/api/runs/${runId}/abort`, { method: 'POST' })
-  expect(answer.status).toBe(500)
-  const { type, detail } = await problemOf(answer)
-  expect(type).toBe('urn:retrai:problem:damaged_record')
-  expect(detail).toContain(`Record 1 of run-${runId} cannot be read`)
+  await damage(server, runId, 1)
+  const { status, body } = await ask(server, `POST /api/runs/${runId}/abort`)
+  expect([status, body]).toMatchObject([500, problem('damaged_record')])
+  expect(body.detail).toContain(`Record 1 of run-${runId} cannot be read`)
 })
 
 test('answers an internal error without its cause, and logs the cause', async ({ startServer }) => {
@@ -88,9 +76,8 @@ test('answers an internal error without its cause, and logs the cause', async ({
       throw new Error(secret)
     },
   })
-  const answer = await fetch(`${server.url}/health/ready`)
-  expect(answer.status).toBe(500)
-  const text = await answer.text()
+  const { status, text } = await ask(server, 'GET /health/ready')
+  expect(status).toBe(500)
   expect(text).not.toContain(secret)
   expect(text).toMatch(/its log has the reason, under the request id req-/i)
 })
@@ -98,77 +85,39 @@ test('answers an internal error without its cause, and logs the cause', async ({
 test('answers 503 with the reason while it is not ready', async ({ startServer }) => {
   const readiness = { ready: false, checks: { store: { ok: false, detail: 'unreachable' } } }
   const server = await startServer({ ready: async () => readiness })
-  const answer = await fetch(`${server.url}/health/ready`)
-  expect([answer.status, await answer.json()]).toEqual([503, readiness])
-  expect((await fetch(`${server.url}/health/live`)).status).toBe(200)
+  const { status, body } = await ask(server, 'GET /health/ready')
+  expect([status, body]).toEqual([503, readiness])
+  expect((await ask(server, 'GET /health/live')).status).toBe(200)
 })
 
-const UPGRADE = 'Connection: Upgrade\r\nUpgrade: websocket\r\nHost: localhost\r\n'
+const HOST = 'HTTP/1.1\r\nHost: localhost\r\n'
+const UPGRADE = `${HOST}Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: ${'A'.repeat(22)}==\r\nSec-WebSocket-Version: 13\r\n`
 const JSON_OF = 'Content-Type: application/json\r\nContent-Length: '
-const KEY = 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n'
 
 test.for([
-  ['no request at all', 400, 'bad_request', 'nonsense\r\n\r\n'],
-  ['no Host', 403, 'foreign_host', 'GET /api/runs HTTP/1.1\r\n\r\n'],
+  ['no request at all', 400, 'bad_request', 'nonsense\r\n'],
+  ['no Host', 403, 'foreign_host', 'GET /api/runs HTTP/1.1\r\n'],
+  ['an odd expectation', 417, 'expectation_failed', `GET / ${HOST}Expect: more\r\n`],
+  ['an address that cannot be decoded', 404, 'not_found', `GET /api/runs/%zz ${HOST}`],
+  ['large headers', 431, 'headers_too_large', `GET / HTTP/1.1\r\nX: ${'x'.repeat(20_000)}\r\n`],
+  ['a very long id', 404, 'run_not_found', `GET /api/runs/${'x'.repeat(2000)} ${HOST}`],
+  ['an invalid handshake', 405, 'method_not_allowed', `POST /api/ws ${UPGRADE}`],
+  ['two Host headers', 400, 'bad_request', `GET /api/runs ${HOST}host: localhost\r\n`],
   [
-    'an odd expectation',
-    417,
-    'expectation_failed',
-    'GET / HTTP/1.1\r\nHost: localhost\r\nExpect: more\r\n\r\n',
+    ...(['a body that is not UTF-8', 400, 'malformed_json'] as const),
+    `POST /api/runs ${HOST}${JSON_OF}17\r\n\r\n{"goal":"caf\xe9!!"}`,
   ],
   [
-    'an address that cannot be decoded',
-    404,
-    'not_found',
-    'GET /api/runs/%zz HTTP/1.1\r\nHost: localhost\r\n\r\n',
+    ...(['a compressed body', 415, 'unsupported_media_type'] as const),
+    `POST /api/runs ${HOST}Content-Encoding: gzip\r\n${JSON_OF}2\r\n\r\n{}`,
   ],
-  [
-    'headers beyond all measure',
-    431,
-    'headers_too_large',
-    `GET / HTTP/1.1\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`,
-  ],
-  [
-    'a very long id',
-    404,
-    'run_not_found',
-    `GET /api/runs/${'x'.repeat(2000)} HTTP/1.1\r\nHost: localhost\r\n\r\n`,
-  ],
-  [
-    'an invalid handshake',
-    405,
-    'method_not_allowed',
-    `POST /api/ws HTTP/1.1\r\n${UPGRADE}${KEY}Sec-WebSocket-Version: 13\r\n\r\n`,
-  ],
-  [
-    'two Host headers',
-    400,
-    'bad_request',
-    'GET /api/runs HTTP/1.1\r\nHost: localhost\r\nhost: localhost\r\n\r\n',
-  ],
-  [
-    'a body that is not UTF-8',
-    400,
-    'malformed_json',
-    `POST /api/runs HTTP/1.1\r\nHost: localhost\r\n${JSON_OF}17\r\n\r\n{"goal":"caf\xe9!!"}`,
-  ],
-  [
-    'a compressed body',
-    415,
-    'unsupported_media_type',
-    `POST /api/runs HTTP/1.1\r\nHost: localhost\r\nContent-Encoding: gzip\r\n${JSON_OF}2\r\n\r\n{}`,
-  ],
-  [
-    'a handshake elsewhere',
-    400,
-    'bad_request',
-    `GET /api/runs HTTP/1.1\r\n${UPGRADE}${KEY}Sec-WebSocket-Version: 13\r\n\r\n`,
-  ],
+  ['a handshake elsewhere', 400, 'bad_request', `GET /api/runs ${UPGRADE}`],
 ] as const)(
   'answers %s with a problem document and the headers of all answers',
   async ([_, status, code, request], { server }) => {
     const connection = connect(server.port, '127.0.0.1')
-    connection.write(request.replace('HTTP/1.1\r\n', 'HTTP/1.1\r\nConnection: close\r\n'), 'latin1')
+    const closing = request.replace('HTTP/1.1\r\n', 'HTTP/1.1\r\nConnection: close\r\n')
+    connection.write(closing.includes('\r\n\r\n') ? closing : `${closing}\r\n`, 'latin1')
     const answer = (await connection.toArray()).join('')
     const [head = '', body = ''] = answer.split('\r\n\r\n')
     expect(head.split(' ')[1]).toBe(String(status))

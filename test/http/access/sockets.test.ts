@@ -109,12 +109,18 @@ describe('a WebSocket', () => {
     expect(await outcome({ protocols: ['retrai', `retrai.ticket.${ticket}`] })).toBe(401)
   })
 
-  test('is answered with the subprotocol that holds no secret', async () => {
+  test('is answered with the subprotocol that holds no secret, if the client offers it', async () => {
     const ticket = `retrai.ticket.${await getTicket(people.secrets.viewer)}`
-    const watcher = watch({ protocols: [ticket, 'retrai'] })
-    await watcher.opened()
-    expect(watcher.socket.protocol).toBe('retrai')
-    watcher.socket.terminate()
+    const bare = protocolOf(people.secrets.viewer)
+    for (const [protocols, chosen] of [
+      [[ticket, 'retrai'], 'retrai'],
+      [[bare], bare],
+    ] as const) {
+      const watcher = watch({ protocols: [...protocols] })
+      await watcher.opened()
+      expect(watcher.socket.protocol).toBe(chosen)
+      watcher.socket.terminate()
+    }
   })
 
   test('does not open with a ticket whose token has been revoked since', async () => {

@@ -1,14 +1,6 @@
 import { afterEach, expect, test } from 'vitest'
 import type { LiveLimits } from '../../../src/http/live/deps.ts'
-import { RUN_STREAM_PREFIX } from '../../../src/log/run-log.ts'
-import {
-  bound,
-  CLAIM,
-  iteration,
-  rawRequest,
-  startTestServer,
-  type TestServer,
-} from '../../support/server.ts'
+import { rawRequest, startTestServer, type TestServer } from '../../support/server.ts'
 import { Watcher } from './watcher.ts'
 
 let server: TestServer
@@ -20,12 +12,10 @@ const start = async (live: Partial<LiveLimits>) => {
 }
 
 /** Asks for one more WebSocket, and closes it if it opens. */
-const upgrade = (runId: string, localAddress: string) => upgradeAt(`/api/ws/${runId}`, localAddress)
-
-const upgradeAt = (path: string, localAddress: string) =>
+const upgrade = (runId: string, localAddress: string) =>
   rawRequest(server, {
     localAddress,
-    path,
+    path: `/api/ws/${runId}`,
     headers: {
       host: `127.0.0.1:${server.port}`,
       connection: 'upgrade',
@@ -74,28 +64,4 @@ test('sockets beyond the total limit are refused, and other requests are not', a
 
   first.socket.close()
   await admitted(runId, '127.0.0.3')
-})
-
-test('a run that nobody watches has no subscription', async () => {
-  const streams: string[] = []
-  server = await startTestServer({
-    wrapStore: (store) => ({
-      ...bound(store),
-      subscribeStream: (stream, options) => {
-        streams.push(stream)
-        return store.subscribeStream(stream, options)
-      },
-    }),
-  })
-  const runs = await Promise.all(Array.from({ length: 5 }, () => server.createRun()))
-  const [watched = ''] = runs
-  const watcher = await watch(watched, '127.0.0.1')
-  for (const runId of runs) await server.agentDoes(runId, CLAIM, ...iteration(true))
-  expect((await watcher.closed).code).toBe(1000)
-  // Nor has a run that has ended.
-  const late = new Watcher(server, `${runs[1]}?kinds=all`)
-  expect((await late.closed).code).toBe(1000)
-  expect(streams.filter((stream) => stream.startsWith(RUN_STREAM_PREFIX))).toEqual([
-    `run-${watched}`,
-  ])
 })
