@@ -111,16 +111,14 @@ test('a token is active until the second when it expires', () => {
   expect(isActive(token('ada', { revoked }), 0)).toBe(false)
 })
 
-test.each(['a', '0', 'ci.main', 'a_b-c', 'a'.repeat(64)])('accepts the name %s', (name) => {
-  expect(TokenName.safeParse(name).success).toBe(true)
+test('a name has up to 64 of a few characters', () => {
+  for (const name of ['a', '0', 'ci.main', 'a_b-c', 'a'.repeat(64)]) {
+    expect([name, TokenName.safeParse(name).success]).toEqual([name, true])
+  }
+  for (const name of ['', 'A', '-a', '.a', 'a b', 'ä', 'a\n', 'a'.repeat(65)]) {
+    expect([name, TokenName.safeParse(name).success]).toEqual([name, false])
+  }
 })
-
-test.each(['', 'A', '-a', '.a', 'a b', 'ä', 'a\n', 'a'.repeat(65)])(
-  'does not accept the name %j',
-  (name) => {
-    expect(TokenName.safeParse(name).success).toBe(false)
-  },
-)
 
 test('an admin may do everything, and everybody may read', () => {
   for (const permission of permissions()) expect(roleMay('admin', permission)).toBe(true)

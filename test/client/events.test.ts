@@ -21,14 +21,13 @@ describe('a frame', () => {
     const meta = { schema: 1, command_id: 'c', salt: '00', prev_hash: '0', hash: '1', later: {} }
     const kept = { ...STEP, id: 'an-id', meta }
     expect(read(kept)._unsafeUnwrap()).toEqual({ type: 'event', seq: 2, event: kept })
-    for (const wrong of [
-      { ...kept, id: 1 },
-      { ...kept, id: undefined },
-    ]) {
-      expect(read(wrong)._unsafeUnwrapErr()).toContain('id')
+    for (const [wrong, named] of [
+      [{ id: 1 }, 'id'],
+      [{ id: undefined }, 'id'],
+      [{ meta: { ...meta, hash: undefined } }, 'meta.hash'],
+    ] as const) {
+      expect(read({ ...kept, ...wrong })._unsafeUnwrapErr()).toContain(named)
     }
-    const unhashed = { ...kept, meta: { ...meta, hash: undefined } }
-    expect(read(unhashed)._unsafeUnwrapErr()).toContain('meta.hash')
   })
 
   test('with metadata is marked as altered if its text is not the text that the server would write', () => {

@@ -1,8 +1,8 @@
-import { createHash, randomUUID } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import type { ServerResponse } from 'node:http'
 import { Readable } from 'node:stream'
-import { describe, expect, expectTypeOf, onTestFinished } from 'vitest'
+import { describe, expect, expectTypeOf } from 'vitest'
 import {
   type AgentEvent,
   createClient,
@@ -10,12 +10,11 @@ import {
   type HistoryOptions,
   type Kinds,
 } from '../../src/client/index.ts'
-import { streamOf } from '../../src/log/run-log.ts'
+import { damage } from '../support/requests.ts'
 import { serve } from '../support/serve.ts'
 import { CLAIM, iteration, replyWith, resultOf, type TestServer } from '../support/server.ts'
 import { testWith } from '../support/test.ts'
-import { startCuttingProxy } from './cutting-proxy.ts'
-import { collect, headOf } from './support.ts'
+import { broken, collect, headOf, proxyOf } from './support.ts'
 
 const OUTPUT = 'all that it printed\n'.repeat(100)
 const SHA256 = createHash('sha256').update(OUTPUT).digest('hex')
@@ -32,17 +31,6 @@ const test = testWith({
 
 const client = (server: TestServer, baseUrl = server.url, limits = {}) =>
   createClient({ baseUrl, limits })
-
-/** What was read of a history before it failed, and the error. */
-async function broken(events: AsyncIterable<AgentEvent>) {
-  const read: AgentEvent[] = []
-  try {
-    for await (const event of events) read.push(event)
-  } catch (thrown) {
-    return { read, thrown }
-  }
-  throw new Error('the history was read to its end')
-}
 
 /** A run with one tool call whose output was cut, and whose goal is reached in the second iteration. */
 async function endedRun(server: TestServer): Promise<string> {
@@ -108,8 +96,7 @@ describe('the events of a run', () => {
     const all = await collect(client(server).history.events(runId, options))
     for (const bytes of [900, 1500, 2500, 4000]) {
       const connections = [bytes]
-      const proxy = await startCuttingProxy(server.port, () => connections.shift() ?? 1e9)
-      onTestFinished(() => proxy.stop())
+      const proxy = await proxyOf(server.port, () => connections.shift() ?? 1e9)
       expect(await collect(client(server, proxy.url).history.events(runId, options))).toEqual(all)
       expect(connections).toEqual([])
     }
@@ -119,8 +106,7 @@ describe('the events of a run', () => {
     const runId = await endedRun(server)
     const all = await collect(client(server).history.events(runId, { kinds: 'all' }))
     const connections = [2500, 0, 0, 0]
-    const proxy = await startCuttingProxy(server.port, () => connections.shift() ?? 1e9)
-    onTestFinished(() => proxy.stop())
+    const proxy = await proxyOf(server.port, () => connections.shift() ?? 1e9)
     const { read, thrown } = await broken(
       client(server, proxy.url).history.events(runId, { kinds: 'all' }),
     )
@@ -138,11 +124,7 @@ describe('the events of a run', () => {
       const runId = await server.createRun()
       await server.agentDoes(runId, CLAIM, ...iteration(false))
       const good = await collect(client(server).history.events(runId, { kinds: 'all' }))
-      const event = { id: randomUUID(), type: 'step_start', data: '{}', metadata: '{}' }
-      const stored = await server.store.append(streamOf(runId), [event], {
-        expectedRevision: good.length - 1,
-      })
-      expect(stored.isOk()).toBe(true)
+      await damage(server, runId, good.length)
       const { read, thrown } = await broken(client(server).history.events(runId, { kinds }))
       expect(read).toEqual(good.filter(({ kind }) => kinds === 'all' || kinds.includes(kind)))
       expect(thrown).toMatchObject({
@@ -194,16 +176,18 @@ describe('the events of a run', () => {
     for await (const _ of client(server, url).history.events(UNKNOWN, { kinds: 'all' })) break
     await closed[0]
     const leaving = new AbortController()
-    const { read, thrown } = await broken(abortingAfterOne(leaving))
-    async function* abortingAfterOne({ signal, abort }: AbortController) {
-      for await (const event of client(server, url).history.events(UNKNOWN, {
-        kinds: 'all',
-        signal,
-      })) {
-        yield event
-        abort.call(leaving, new Error('enough'))
-      }
-    }
+    const { signal } = leaving
+    const left = client(server, url).history.events(UNKNOWN, { kinds: 'all', signal })
+    const read: AgentEvent[] = []
+    const { thrown } = await broken(
+      (async function* () {
+        for await (const event of left) {
+          read.push(event)
+          leaving.abort(new Error('enough'))
+          yield event
+        }
+      })(),
+    )
     expect([read.length, String(thrown)]).toEqual([1, 'Error: enough'])
     await closed[1]
   })

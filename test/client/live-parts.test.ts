@@ -12,7 +12,7 @@ import { LiveParts } from '../../src/live/live-parts.ts'
 import { processMask } from '../../src/log/masking.ts'
 import { CLAIM, iteration, type TestServer } from '../support/server.ts'
 import { testWith } from '../support/test.ts'
-import { startCuttingProxy } from './cutting-proxy.ts'
+import { proxyOf } from './support.ts'
 
 const liveParts = new LiveParts(processMask)
 
@@ -93,27 +93,23 @@ describe('a watch with live: true', () => {
 
   test('yields each text once after a lost connection', async ({ server }) => {
     const { runId, attempt } = await plannedRun(server)
-    const proxy = await startCuttingProxy(server.port)
-    try {
-      attempt.write({ of: 'text' }, 'one\n')
-      const client = createClient({ baseUrl: proxy.url, limits: { retryMs: [1, 4] } })
-      let parts: readonly PartText[] = []
-      let connections = 0
-      const onState = (state: string) => {
-        if (state === 'live') connections += 1
-      }
-      for await (const next of client.watch(runId, { live: true, onState })) {
-        parts = partsAfter(parts, next)
-        if (next.kind !== 'part') continue
-        if (connections === 1) {
-          expect(texts(parts)).toEqual([[0, 'one\n']])
-          proxy.cut()
-          attempt.write({ of: 'text' }, 'two\n')
-        } else if (parts[0]?.text === 'one\ntwo\n') break
-      }
-      expect(texts(parts)).toEqual([[0, 'one\ntwo\n']])
-    } finally {
-      await proxy.stop()
+    const proxy = await proxyOf(server.port)
+    attempt.write({ of: 'text' }, 'one\n')
+    const client = createClient({ baseUrl: proxy.url, limits: { retryMs: [1, 4] } })
+    let parts: readonly PartText[] = []
+    let connections = 0
+    const onState = (state: string) => {
+      if (state === 'live') connections += 1
     }
+    for await (const next of client.watch(runId, { live: true, onState })) {
+      parts = partsAfter(parts, next)
+      if (next.kind !== 'part') continue
+      if (connections === 1) {
+        expect(texts(parts)).toEqual([[0, 'one\n']])
+        proxy.cut()
+        attempt.write({ of: 'text' }, 'two\n')
+      } else if (parts[0]?.text === 'one\ntwo\n') break
+    }
+    expect(texts(parts)).toEqual([[0, 'one\ntwo\n']])
   })
 })

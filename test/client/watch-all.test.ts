@@ -1,17 +1,10 @@
-import { randomUUID } from 'node:crypto'
 import { setImmediate as turn } from 'node:timers/promises'
-import { describe, expect, onTestFinished } from 'vitest'
-import {
-  type AgentEvent,
-  createClient,
-  FeedError,
-  type FeedEvent,
-  type WatchState,
-} from '../../src/client/index.ts'
-import { streamOf } from '../../src/log/run-log.ts'
+import { describe, expect } from 'vitest'
+import { createClient, FeedError, type FeedEvent, type WatchState } from '../../src/client/index.ts'
+import { damage } from '../support/requests.ts'
 import { CLAIM, iteration, type TestServer } from '../support/server.ts'
 import { test } from '../support/test.ts'
-import { startCuttingProxy } from './cutting-proxy.ts'
+import { broken, proxyOf } from './support.ts'
 
 const limits = { retryMs: [1, 4] } as const
 const ALL = { kinds: 'all' } as const
@@ -27,14 +20,7 @@ async function take(events: AsyncIterable<FeedEvent>, count: number): Promise<Fe
   return taken
 }
 
-const failure = (events: AsyncIterable<unknown>): Promise<unknown> =>
-  take(events as AsyncIterable<FeedEvent>, Number.POSITIVE_INFINITY).then(
-    () => 'it ended',
-    (thrown: unknown) => thrown,
-  )
-
-/** The run and the seq of each event. */
-const places = (events: readonly AgentEvent[]) => events.map(({ run_id, seq }) => [run_id, seq])
+const failure = async (events: AsyncIterable<unknown>) => (await broken(events)).thrown
 
 /** Two runs at the same time: one of 10 records that achieves its goal, and one of 3 that has not ended. */
 async function twoRuns(server: TestServer): Promise<readonly [ended: string, open: string]> {
@@ -49,38 +35,15 @@ async function twoRuns(server: TestServer): Promise<readonly [ended: string, ope
 }
 
 describe('a watch of all runs', () => {
-  test('gives the history in the order of the log, and then live events', async ({
+  test('gives the history in the order of the log, begins after a cursor, or at the end', async ({
     ownServer: server,
   }) => {
     const [ended, open] = await twoRuns(server)
-    const caughtUp: (string | null)[] = []
-    const seen: FeedEvent[] = []
-    let work: Promise<void> | undefined
-    for await (const event of client(server).watchAll({
-      ...ALL,
-      onCaughtUp: (cursor) => {
-        caughtUp.push(cursor)
-        work = server.agentDoes(open, ...iteration(true))
-      },
-    })) {
-      seen.push(event)
-      if (event.run_id === open && event.kind === 'run_end') break
-    }
-    await work
-    const [first, second] = [ended, open].map((id) => seen.filter(({ run_id }) => run_id === id))
-    for (const run of [first, second]) {
-      expect(run?.map(({ seq }) => seq)).toEqual(run?.map((_, index) => index))
-    }
-    expect(places(seen.slice(0, 4))).toEqual(
-      [0, 1, 2, 0].map((seq, n) => [n < 3 ? ended : open, seq]),
-    )
-    expect(caughtUp).toHaveLength(1)
-    expect(seen.map(({ cursor }) => cursor)).toContain(caughtUp[0])
-  })
-
-  test('begins after a cursor, or at the end', async ({ ownServer: server }) => {
-    const [, open] = await twoRuns(server)
     const all = await take(client(server).watchAll(ALL), 10)
+    expect(all.slice(0, 4).map(({ run_id, seq }) => [run_id, seq])).toEqual([
+      ...[0, 1, 2].map((seq) => [ended, seq]),
+      [open, 0],
+    ])
     const after = all[3]?.cursor
     expect(await take(client(server).watchAll({ ...ALL, after }), 6)).toEqual(all.slice(4))
     let work: Promise<void> | undefined
@@ -99,8 +62,7 @@ describe('a watch of all runs', () => {
     await server.agentDoes(open, ...iteration(false), ...iteration(true))
     const all = await take(client(server).watchAll(ALL), 22)
     for (const bytes of [300, 700, 1000, 1700]) {
-      const proxy = await startCuttingProxy(server.port, allowances(bytes))
-      onTestFinished(() => proxy.stop())
+      const proxy = await proxyOf(server.port, allowances(bytes))
       expect(await take(client(server, proxy.url).watchAll(ALL), all.length)).toEqual(all)
       expect(proxy.connections).toBeGreaterThan(1)
     }
@@ -110,8 +72,7 @@ describe('a watch of all runs', () => {
     ownServer: server,
   }) => {
     const [, open] = await twoRuns(server)
-    const proxy = await startCuttingProxy(server.port)
-    onTestFinished(() => proxy.stop())
+    const proxy = await proxyOf(server.port)
     const states: WatchState[] = []
     let caughtUp = 0
     let work: Promise<void> | undefined
@@ -139,9 +100,7 @@ describe('a watch of all runs', () => {
     ownServer: server,
   }) => {
     const damaged = await server.createRun()
-    const event = { id: randomUUID(), type: 'step_start', data: '{}', metadata: '{}' }
-    const stored = await server.store.append(streamOf(damaged), [event], { expectedRevision: 0 })
-    expect(stored.isOk()).toBe(true)
+    await damage(server, damaged, 1)
     const other = await server.createRun()
     const seen = await take(client(server).watchAll({ kinds: ['run_created'] }), 3)
     expect(seen.map(({ run_id, kind }) => [run_id, kind])).toEqual([

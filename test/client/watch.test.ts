@@ -9,52 +9,25 @@ import {
   type DOCUMENTED_KINDS,
   type Kinds,
   WatchError,
-  type WatchOptions,
   type WatchState,
 } from '../../src/client/index.ts'
-import { streamOf } from '../../src/log/run-log.ts'
+import { achievedRun, damage } from '../support/requests.ts'
 import { createdRecord } from '../support/run-records.ts'
 import { portOf } from '../support/serve.ts'
 import { CLAIM, iteration, RunWriter, type TestServer } from '../support/server.ts'
 import { test } from '../support/test.ts'
-import { startCuttingProxy } from './cutting-proxy.ts'
-import { collect, headOf } from './support.ts'
+import { broken, collect, headOf, proxyOf } from './support.ts'
 
 const UNKNOWN = '550e8400-e29b-41d4-a716-446655440000'
 const limits = { retryMs: [1, 4] } as const
 
 const client = (server: TestServer, baseUrl = server.url) => createClient({ baseUrl, limits })
 
-const failure = async (watched: AsyncIterable<unknown>): Promise<unknown> => {
-  return collect(watched).then(
-    () => 'it ended',
-    (thrown: unknown) => thrown,
-  )
-}
-
-async function endedRun(server: TestServer): Promise<string> {
-  const runId = await server.createRun()
-  await server.agentDoes(runId, CLAIM, ...iteration(false), ...iteration(true))
-  return runId
-}
+const failure = async (watched: AsyncIterable<unknown>) => (await broken(watched)).thrown
 
 describe('a watch', () => {
-  test('gives the history, then live events, and ends with the run', async ({ server }) => {
-    const runId = await server.createRun()
-    await server.agentDoes(runId, CLAIM, ...iteration(false))
-    const seen: AgentEvent[] = []
-    for await (const event of client(server).watch(runId, { kinds: 'all' })) {
-      seen.push(event)
-      if (event.kind === 'iteration_complete' && event.iteration === 1) {
-        await server.agentDoes(runId, ...iteration(true))
-      }
-    }
-    expect(seen.map(({ seq }) => seq)).toEqual(seen.map((_, index) => index))
-    expect([seen[0]?.kind, seen.at(-1)?.kind]).toEqual(['run_created', 'run_end'])
-  })
-
   test('gives the documented kinds by default, typed by their kind', async ({ server }) => {
-    const runId = await endedRun(server)
+    const runId = await achievedRun(server)
     const documented = await collect(client(server).watch(runId))
     expect(documented.map(({ kind }) => kind)).not.toContain('run_created')
     expectTypeOf(documented[0]).toEqualTypeOf<
@@ -134,10 +107,8 @@ describe('a watch that cannot continue throws', () => {
     async (kinds, { server }) => {
       const runId = await server.createRun()
       await server.agentDoes(runId, CLAIM)
-      const event = { id: randomUUID(), type: 'step_start', data: '{}', metadata: '{}' }
       const at = await headOf(server, runId)
-      const stored = await server.store.append(streamOf(runId), [event], { expectedRevision: at })
-      expect(stored.isOk()).toBe(true)
+      await damage(server, runId, at + 1)
       const thrown = await failure(client(server).watch(runId, { kinds }))
       expect(thrown).toMatchObject({ type: 'damaged_record' })
       expect(String(thrown)).toContain(`Record ${at + 1} of this run cannot be read`)
@@ -177,8 +148,7 @@ describe('leaving', () => {
 describe('a connection that is lost', () => {
   test('is opened again, and the watch reports it', async ({ server }) => {
     const runId = await server.createRun()
-    const proxy = await startCuttingProxy(server.port)
-    onTestFinished(() => proxy.stop())
+    const proxy = await proxyOf(server.port)
     const states: WatchState[] = []
     const seen: number[] = []
     const onState = (state: WatchState) => states.push(state)
@@ -199,8 +169,7 @@ describe('a connection that is lost', () => {
 
   test('is replaced after a long silence, without a report', async ({ server }) => {
     const runId = await server.createRun()
-    const proxy = await startCuttingProxy(server.port)
-    onTestFinished(() => proxy.stop())
+    const proxy = await proxyOf(server.port)
     const states: WatchState[] = []
     // Each new connection has so long to deliver its first record, or it is replaced too.
     const watching = createClient({ baseUrl: proxy.url, limits: { ...limits, silenceMs: 400 } })
@@ -213,7 +182,7 @@ describe('a connection that is lost', () => {
   })
 
   test('is opened again if it does not open in time', async ({ server }) => {
-    const runId = await endedRun(server)
+    const runId = await achievedRun(server)
     let held = 0
     const http = createServer()
     // Accepts the connection and never answers.
@@ -246,8 +215,7 @@ describe('a consumer that is slower than the server', () => {
       ;(await client(server).runs.configure(runId, { max_iterations: 50 + i }))._unsafeUnwrap()
     }
     await server.agentDoes(runId, ...iteration(true))
-    const proxy = await startCuttingProxy(server.port)
-    onTestFinished(() => proxy.stop())
+    const proxy = await proxyOf(server.port)
     const buffered: number[] = []
     /** Counts what comes while the consumer does not take anything. */
     class Counting extends WebSocket {
@@ -282,24 +250,17 @@ describe('a consumer that is slower than the server', () => {
 })
 
 describe('a server that makes a mistake', () => {
+  const step = { kind: 'step_start', run_id: UNKNOWN, iteration: 1, ts: 1 }
   const frame = (seq: number, more: object = {}) =>
-    JSON.stringify({
-      kind: 'step_start',
-      run_id: UNKNOWN,
-      iteration: 1,
-      ts: 1,
-      payload: { node: 'plan' },
-      seq,
-      ...more,
-    })
+    JSON.stringify({ ...step, payload: { node: 'plan' }, seq, ...more })
 
   /** Sends these frames to every client, then closes. */
-  async function pretender(frames: readonly string[], code = 1000): Promise<string> {
+  async function pretender(frames: readonly string[]): Promise<string> {
     const http = createServer((_request, response) => response.writeHead(502).end())
     const sockets = new WebSocketServer({ server: http })
     sockets.on('connection', (socket) => {
       for (const text of frames) socket.send(text)
-      socket.close(code)
+      socket.close(1000)
     })
     onTestFinished(() => {
       for (const socket of sockets.clients) socket.terminate()
@@ -307,25 +268,18 @@ describe('a server that makes a mistake', () => {
     return `http://127.0.0.1:${await portOf(http)}`
   }
 
-  async function watchPretender(frames: readonly string[], options: WatchOptions = {}) {
-    return failure(
-      createClient({ baseUrl: await pretender(frames), limits }).watch(UNKNOWN, options),
-    )
-  }
-
   test('by omitting an event is refused', async () => {
-    const thrown = await watchPretender([frame(0), frame(2)], { kinds: 'all' })
-    expect(thrown).toMatchObject({ type: 'not_understood', seq: 0 })
+    const watching = createClient({ baseUrl: await pretender([frame(0), frame(2)]), limits })
+    expect(await failure(watching.watch(UNKNOWN, { kinds: 'all' }))).toMatchObject({
+      type: 'not_understood',
+      seq: 0,
+    })
   })
 
   test('by sending kinds that this client does not know is tolerated', async ({ server }) => {
     const end = {
-      achieved: true,
-      iterations: 1,
-      total_tokens: 1,
-      estimated_cost_usd: null,
-      status: 'achieved',
-      reason: '',
+      ...{ achieved: true, iterations: 1, total_tokens: 1, estimated_cost_usd: null },
+      ...{ status: 'achieved', reason: '' },
     }
     const frames = [
       frame(0),

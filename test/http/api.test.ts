@@ -128,7 +128,18 @@ const cases: Case[] = [
     return read(`/api/runs/:${state}`, RunDetails.strict())
   }),
   read('/api/runs/:ended', z.never(), { 'if-none-match': '*' }, 304),
-  refused('GET /api/runs/:unknown', 404, 'run_not_found'),
+  ...['', '/proof', '/export'].flatMap((what) =>
+    [':unknown', 'no-uuid'].map((id) =>
+      refused(`GET /api/runs/${id}${what}`, 404, 'run_not_found'),
+    ),
+  ),
+  sent('POST /api/runs/no-uuid/abort', {}, 404, 'run_not_found'),
+  ...['latest', '0', '-1', 'x', '99999999999999999999'].flatMap((number) =>
+    ['', '/runs', '/runs/:unknown'].map((what) =>
+      refused(`GET /api/checkpoints/${number}${what}`, 404, 'checkpoint_not_found'),
+    ),
+  ),
+  read('/api/checkpoints', z.array(z.object({})).length(0)),
   sent(RESUME, { decision: 'maybe' }, 422, 'invalid_request', '"approve" or "abort"'),
   sent(RESUME, { ...approve, seq: 0 }, 409, 'stale_decision', 'seq 0'),
   sent(RESUME, { ...approve, reason: 'Go on' }, 200, Resumed),
@@ -208,6 +219,8 @@ function check({ answer, says, line }: Case, headers: Record<string, unknown>, b
 
 function documentedStatuses(line: string): string[] {
   const [method = '', path = ''] = line.toLowerCase().split(/[ ?]/)
-  const template = path.replace(/^(\/api\/(?:runs|ws))\/[^/]+/, '$1/{run_id}')
+  const template = path
+    .replace(/(\/(?:runs|ws))\/[^/]+/, '$1/{run_id}')
+    .replace(/(\/checkpoints)\/[^/]+/, '$1/{number}')
   return Object.keys(documented.paths[template]?.[method]?.responses ?? {})
 }

@@ -16,17 +16,39 @@ import { Collector, type ReceivedSpan } from './collector.ts'
 const silent = { info: () => {}, warn: () => {}, error: () => {} }
 const PATIENCE = { timeout: 60_000, interval: 5 }
 
-/** A log with these runs, each a list of events. */
-async function logOf(...runs: readonly ReturnType<typeof familyOf>['parent']['events'][]) {
+type Events = ReturnType<typeof familyOf>['parent']['events']
+
+/** Adds the stream of a run. */
+async function add(store: EventStore, events: Events): Promise<void> {
+  const options = { expectedRevision: 'no_stream' } as const
+  ;(await store.append(events[0]?.stream ?? '', events, options))._unsafeUnwrap()
+}
+
+function newStore(): EventStore {
   const store = memoryStore()
   onTestFinished(() => store.close())
-  for (const events of runs) {
-    const stream = events[0]?.stream ?? ''
-    const appended = await store.append(stream, events, { expectedRevision: 'no_stream' })
-    appended._unsafeUnwrap()
-  }
   return store
 }
+
+/** A log with these runs, each a list of events. */
+async function logOf(...runs: readonly Events[]): Promise<EventStore> {
+  const store = newStore()
+  for (const events of runs) await add(store, events)
+  return store
+}
+
+/** Exports a log into a collector until `stop`. */
+const exporting = async (
+  store: EventStore,
+  { url }: Collector,
+  options: Partial<Parameters<typeof startTraces>[0]> = {},
+) => {
+  const { file = await newFile() } = options
+  return startTraces({ store, log: silent, endpoint: url, retryMs: [1, 5], ...options, file })
+}
+
+const untilSpans = (collector: Collector, count: number) =>
+  vi.waitFor(() => expect(collector.spans.length).toBeGreaterThanOrEqual(count), PATIENCE)
 
 async function newFile(): Promise<string> {
   const folder = await mkdtemp(join(tmpdir(), 'retrai-traces-'))
@@ -34,16 +56,11 @@ async function newFile(): Promise<string> {
   return join(folder, 'traces.json')
 }
 
-type Options = { readonly file?: string; readonly optIn?: string; readonly endpoint?: string }
-
-/** Exports a log into a new collector until it has as many spans, or `count` is undefined and no more come. */
-async function exported(store: EventStore, count: number, options: Options = {}) {
+/** Exports a log into a new collector until it has as many spans. */
+async function exported(store: EventStore, count: number, optIn?: string) {
   await using collector = await Collector.start()
-  const { file = await newFile(), optIn } = options
-  const traces = startTraces({
-    ...{ store, log: silent, endpoint: collector.url, file, optIn, retryMs: [1, 5] },
-  })
-  await vi.waitFor(() => expect(collector.spans.length).toBeGreaterThanOrEqual(count), PATIENCE)
+  const traces = await exporting(store, collector, { optIn })
+  await untilSpans(collector, count)
   await traces.stop()
   return collector.spans
 }
@@ -114,12 +131,10 @@ describe('the traces of runs', () => {
       const records = failing()
       const runId = records[0]?.run_id ?? ''
       const { events } = prepare(runId, null, records, { commandId: 'a command' })
-      const store = memoryStore()
-      onTestFinished(() => store.close())
-      ;(
-        await store.append(streamOf(runId), events, { expectedRevision: 'no_stream' })
-      )._unsafeUnwrap()
-      const spans = await exported(store, 5, { optIn })
+      const store = newStore()
+      const options = { expectedRevision: 'no_stream' } as const
+      ;(await store.append(streamOf(runId), events, options))._unsafeUnwrap()
+      const spans = await exported(store, 5, optIn)
       expect(spans.map(({ name, isError }) => [name, isError])).toEqual([
         ['chat claude-sonnet-4-6', true],
         ['chat gemini-3-pro', true],
@@ -149,8 +164,7 @@ describe('an export', () => {
   /** A log of many runs, whose appends are mixed. */
   async function manyRuns() {
     const runs = fc.sample(validAppends(), { numRuns: 40, seed: 31 })
-    const store = memoryStore()
-    onTestFinished(() => store.close())
+    const store = newStore()
     const heads = runs.map((appends) => ({ appends: [...appends], head: null }) as Head)
     for (
       let left = heads;
@@ -163,22 +177,16 @@ describe('an export', () => {
         run.head = (await append(store, prepared))._unsafeUnwrap()
       }
     }
-    return { store, count: countOf(await exportedUntilSilent(store)) }
+    return { store, count: (await exportedUntilSilent(store)).length }
   }
   type Head = { appends: Parameters<typeof prepare>[2][]; head: Parameters<typeof prepare>[1] }
-  const countOf = ({ length }: readonly ReceivedSpan[]): number => length
 
   /** Ends when the cursor is at the last record that has a span: a new run, which is the last of the log, has one. */
   async function exportedUntilSilent(store: EventStore): Promise<readonly ReceivedSpan[]> {
     const { parent } = familyOf()
-    ;(
-      await store.append(parent.events[0]?.stream ?? '', parent.events, {
-        expectedRevision: 'no_stream',
-      })
-    )._unsafeUnwrap()
+    await add(store, parent.events)
     await using collector = await Collector.start()
-    const file = await newFile()
-    const traces = startTraces({ store, log: silent, endpoint: collector.url, file })
+    const traces = await exporting(store, collector)
     const isLast = ({ traceId, name }: ReceivedSpan) =>
       traceId === idOf(parent.runId) && name === 'invoke_agent'
     await vi.waitFor(() => expect(collector.spans.some(isLast)).toBe(true), PATIENCE)
@@ -208,24 +216,21 @@ describe('an export', () => {
     const whole = await exported(store, count)
     await using collector = await Collector.start()
     const file = await newFile()
-    const start = () =>
-      startTraces({ store, log: silent, endpoint: collector.url, file, retryMs: [1, 5] })
+    const start = () => exporting(store, collector, { file })
     collector.status = 503
-    let traces = start()
+    let traces = await start()
     await vi.waitFor(() => expect(collector.requests).toBeGreaterThan(3), PATIENCE)
     expect(collector.spans).toEqual([])
     collector.status = 200
-    await vi.waitFor(() => expect(collector.spans.length).toBeGreaterThanOrEqual(count), PATIENCE)
+    await untilSpans(collector, count)
     await traces.stop()
     expect(collector.spans).toEqual(whole)
     const requests = collector.requests
-    traces = start()
-    const { subagent } = familyOf()
-    const stream = subagent.events[0]?.stream ?? ''
-    const later = await store.append(stream, subagent.events, { expectedRevision: 'no_stream' })
-    later._unsafeUnwrap()
-    await vi.waitFor(() => expect(collector.spans.length).toBe(count + 3), PATIENCE)
+    traces = await start()
+    await add(store, familyOf().subagent.events)
+    await untilSpans(collector, count + 3)
     await traces.stop()
+    expect(collector.spans).toHaveLength(count + 3)
     expect(collector.requests).toBe(requests + 1)
     expect(collector.spans.slice(0, count)).toEqual(whole)
   })
@@ -237,36 +242,32 @@ describe('an export', () => {
     const store = await logOf(subagent.events.slice(0, half), parent.events)
     await using collector = await Collector.start()
     const gone = streamOf(parent.runId)
-    const deps = { store, log: silent, endpoint: collector.url, file: await newFile() }
-    let traces = startTraces(deps)
-    await vi.waitFor(() => expect(collector.spans.length).toBe(4), PATIENCE)
+    const file = await newFile()
+    let traces = await exporting(store, collector, { file })
+    await untilSpans(collector, 4)
     await traces.stop()
     ;(await store.removeStream?.(gone, parent.events.length - 1))?._unsafeUnwrap()
     const rest = { expectedRevision: half - 1 }
     const added = await store.append(streamOf(SUBAGENT_ID), subagent.events.slice(half), rest)
     added._unsafeUnwrap()
-    traces = startTraces({ ...deps, isGone: (stream) => stream === gone })
-    await vi.waitFor(() => expect(collector.spans.length).toBe(6), PATIENCE)
+    traces = await exporting(store, collector, { file, isGone: (stream) => stream === gone })
+    await untilSpans(collector, 6)
     await traces.stop()
-    expect(new Set(collector.spans.map(({ spanId }) => spanId)).size).toBe(6)
+    const ids = collector.spans.map(({ spanId }) => spanId)
+    expect([ids.length, new Set(ids).size]).toEqual([6, 6])
   })
 
   test('leaves out what the collector will never take', async () => {
     const store = await logOf(familyOf().parent.events)
     await using collector = await Collector.start()
     collector.status = 400
-    const file = await newFile()
-    const traces = startTraces({ store, log: silent, endpoint: collector.url, file })
+    const traces = await exporting(store, collector)
     await vi.waitFor(() => expect(collector.requests).toBe(1), PATIENCE)
     collector.status = 200
-    const { subagent } = familyOf()
-    const stream = subagent.events[0]?.stream ?? ''
-    const later = await store.append(stream, subagent.events, { expectedRevision: 'no_stream' })
-    later._unsafeUnwrap()
-    await vi.waitFor(() => expect(collector.spans.length).toBe(3), PATIENCE)
+    await add(store, familyOf().subagent.events)
+    await untilSpans(collector, 3)
     await traces.stop()
-    expect(new Set(collector.spans.map(({ traceId }) => traceId))).toEqual(
-      new Set([idOf(SUBAGENT_ID)]),
-    )
+    const traceIds = collector.spans.map(({ traceId }) => traceId)
+    expect(traceIds).toEqual(Array(3).fill(idOf(SUBAGENT_ID)))
   })
 })

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import * as z from 'zod'
 import { permissions, ROLES, roleMay } from '../../../src/api/auth.ts'
 import { createClient, type TokenView } from '../../../src/client/index.ts'
-import { readRecords } from '../../../src/log/run-log.ts'
+import { ask, recordsOf } from '../../support/requests.ts'
 import { bearer, call, type People, startWithPeople } from './people.ts'
 
 let people: People
@@ -29,7 +29,7 @@ test('a token is created, used, listed and revoked', async () => {
   const life = Date.parse(made.expires_at ?? '') - Date.parse(made.created_at)
   expect(life).toBe(3_600_000)
   const run = (await client(made.secret).runs.create({ goal: 'pytest' }))._unsafeUnwrap()
-  const [record] = (await readRecords(people.server.store, run.run_id, 0, 1))._unsafeUnwrap()
+  const [record] = await recordsOf(people.server, run.run_id)
   expect(record?.meta.principal).toBe('ci')
   const { secret, ...view } = made
   const listed = (await client(people.secrets.auditor).tokens.list())._unsafeUnwrap()
@@ -46,32 +46,19 @@ test('a token is created, used, listed and revoked', async () => {
   expect([after.code, after.message]).toEqual(['unauthenticated', 'The token "ci" was revoked.'])
 })
 
-test('no cache may keep the answer that holds a secret', async () => {
-  const answer = await fetch(`${people.server.url}/api/tokens`, {
-    method: 'POST',
-    headers: { ...bearer(people.secrets.admin), 'content-type': 'application/json' },
-    body: '{"name":"once","role":"viewer"}',
-  })
-  expect([answer.status, answer.headers.get('cache-control')]).toEqual([201, 'no-store'])
-})
-
 test.each([
-  [{ name: 'viewer', role: 'viewer' }, 409, 'name_taken'],
-  [{ name: 'revoked', role: 'viewer' }, 409, 'name_taken'],
-  [{ name: 'local', role: 'viewer' }, 409, 'name_taken'],
-  [{ name: 'Not', role: 'viewer' }, 422, 'invalid_request'],
-  [{ name: 'x', role: 'root' }, 422, 'invalid_request'],
-  [{ name: 'x' }, 422, 'invalid_request'],
-  [{ name: 'x', role: 'viewer', expires_in: 0 }, 422, 'invalid_request'],
-  [{ name: 'x', role: 'viewer', secret: 'mine' }, 422, 'invalid_request'],
-])('%j is refused', async (body, status, code) => {
-  const answer = await fetch(`${people.server.url}/api/tokens`, {
-    method: 'POST',
-    headers: { ...bearer(people.secrets.admin), 'content-type': 'application/json' },
-    body: JSON.stringify(body),
-  })
-  expect(answer.status).toBe(status)
-  expect(await answer.json()).toMatchObject({ type: `urn:retrai:problem:${code}` })
+  [{ name: 'once', role: 'viewer' }, 201],
+  [{ name: 'viewer', role: 'viewer' }, 409],
+  [{ name: 'Not', role: 'viewer' }, 422],
+  [{ name: 'x', role: 'root' }, 422],
+  [{ name: 'x' }, 422],
+  [{ name: 'x', role: 'viewer', expires_in: 0 }, 422],
+  [{ name: 'x', role: 'viewer', secret: 'mine' }, 422],
+])('%j is answered with %i, and no cache may keep a secret', async (wanted, expected) => {
+  const { server, secrets } = people
+  const { status, headers } = await ask(server, 'POST /api/tokens', wanted, bearer(secrets.admin))
+  expect(status).toBe(expected)
+  if (status === 201) expect(headers.get('cache-control')).toBe('no-store')
 })
 
 test('an unknown token cannot be revoked, nor can the last admin', async () => {

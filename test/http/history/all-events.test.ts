@@ -7,6 +7,7 @@ import { describe, expect } from 'vitest'
 import { locate, startAfter } from '../../../src/http/live/cursor.ts'
 import { streamOf } from '../../../src/log/run-log.ts'
 import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
+import { damage } from '../../support/requests.ts'
 import { createdRecord } from '../../support/run-records.ts'
 import { bound, CLAIM, iteration, RunWriter } from '../../support/server.ts'
 import { test } from '../../support/test.ts'
@@ -163,9 +164,7 @@ describe('the feed of all runs', () => {
     const bad = await own.createRun()
     const watcher = new FeedWatcher(own, 'kinds=run_created')
     await watcher.have(1)
-    const event = { id: randomUUID(), type: 'step_start', data: '{}', metadata: '{}' }
-    const appended = await own.store.append(streamOf(bad), [event], { expectedRevision: 0 })
-    appended._unsafeUnwrap()
+    await damage(own, bad, 1)
     await watcher.have(2)
     const good = await own.createRun()
     await watcher.have(3)

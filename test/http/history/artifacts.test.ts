@@ -3,11 +3,10 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import * as z from 'zod'
 import { type Artifacts, createArtifacts } from '../../../src/artifacts/artifacts.ts'
+import { ask, recordsOf } from '../../support/requests.ts'
 import {
   CLAIM,
-  json,
   replyWith,
   resultOf,
   startTestServer,
@@ -105,11 +104,11 @@ describe('an artifact', () => {
     const sha256 = await artifacts.put('x'.repeat(32 * 1024 * 1024))
     for (const runId of [own, other]) await printed(runId, 'a', sha256)
     const slow = await fetch(`${server.url}/api/runs/${other}/artifacts/${sha256}`)
-    const results = await fetch(`${server.url}/api/runs/${own}/events?kinds=tool_result`)
-    const [{ seq }] = z.tuple([z.object({ seq: z.int() })]).parse(await results.json())
-    const wanted = json('POST', { seq, pointer: '/output', reason: 'a password' })
-    const redacted = await fetch(`${server.url}/api/runs/${own}/redact`, wanted)
-    expect(redacted.status).toBe(200)
+    const seq = (await recordsOf(server, own)).findIndex(
+      ({ record }) => record.kind === 'tool_result',
+    )
+    const wanted = { seq, pointer: '/output', reason: 'a password' }
+    expect((await ask(server, `POST /api/runs/${own}/redact`, wanted)).status).toBe(200)
     await expect(slow.text()).rejects.toThrow('terminated')
   })
 

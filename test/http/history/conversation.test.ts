@@ -1,17 +1,11 @@
 import { errAsync, okAsync } from 'neverthrow'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import type { ModelRequest, Models } from '../../../src/models/model.ts'
 import { sentConversation } from '../../../src/queries/run-history.ts'
 import { Workshop } from '../../agent/support.ts'
-import {
-  CLAIM,
-  iteration,
-  json,
-  replyWith,
-  resultOf,
-  startTestServer,
-  type TestServer,
-} from '../../support/server.ts'
+import { ask } from '../../support/requests.ts'
+import { CLAIM, iteration, replyWith, resultOf, type TestServer } from '../../support/server.ts'
+import { testWith } from '../../support/test.ts'
 import { getProblem } from './support.ts'
 
 /** A model that keeps its requests, but those for summaries; every third request fails, and it never reaches the goal. */
@@ -22,12 +16,8 @@ class KeepingModel implements Models {
   complete(request: ModelRequest): ReturnType<Models['complete']> {
     this.#requests += 1
     if (this.#requests % 3 === 0) {
-      return errAsync({
-        type: 'transient',
-        kind: 'overloaded',
-        message: 'HTTP 529',
-        retryAfterMs: null,
-      })
+      const failure = { kind: 'overloaded', message: 'HTTP 529', retryAfterMs: null } as const
+      return errAsync({ type: 'transient', ...failure })
     }
     const isAside = request.messages.at(-1)?.content?.includes('as text only') === true
     if (!isAside) this.answered.push(structuredClone(request))
@@ -42,12 +32,8 @@ class KeepingModel implements Models {
       finishReason: 'stop',
       providerItems: null,
       usage: {
-        inputTokens: 10,
-        outputTokens: 5,
-        cachedTokens: null,
-        cacheWriteTokens: null,
-        longCacheWriteTokens: null,
-        reasoningTokens: null,
+        ...{ inputTokens: 10, outputTokens: 5, cachedTokens: null, cacheWriteTokens: null },
+        ...{ longCacheWriteTokens: null, reasoningTokens: null },
       },
       provider: 'keeping',
       costUsd: null,
@@ -108,50 +94,35 @@ describe('the conversation at a record', () => {
 
   describe('over HTTP', () => {
     const tool = { name: 'look', description: 'Look around.', parameters: { type: 'object' } }
-    let server: TestServer
-    beforeAll(async () => {
-      server = await startTestServer({ tools: [tool], contextBudget: async () => 1000 })
-    })
-    afterAll(() => server.stop())
+    const test = testWith({ tools: [tool], contextBudget: async () => 1000 })
 
-    const get = async (runId: string, search = '') => {
-      const answer = await fetch(`${server.url}/api/runs/${runId}/conversation${search}`)
-      expect(answer.status).toBe(200)
-      return answer.json()
+    const get = async (server: TestServer, runId: string, search = '') => {
+      const { status, body } = await ask(server, `GET /api/runs/${runId}/conversation${search}`)
+      expect(status).toBe(200)
+      return body
     }
     const opening = [
       { role: 'system', content: 'Mend it.' },
       { role: 'user', content: 'Work towards the goal pytest in the project at /.' },
     ]
 
-    test('holds the messages, the tools, and whether it was sent', async () => {
+    test('holds the messages, the tools, and whether it was sent', async ({ server }) => {
       const runId = await server.createRun()
-      const common = {
-        run_id: runId,
-        model_name: 'claude-sonnet-4-6',
-        omitted_turns: 0,
-        tools: [tool],
-      }
+      const model_name = 'claude-sonnet-4-6'
+      const common = { run_id: runId, model_name, omitted_turns: 0, tools: [tool] }
       const before = { ...common, messages: opening, answered_by: null }
-      expect(await get(runId)).toEqual({ ...before, request: 'not_sent', as_of: 0 })
+      expect(await get(server, runId)).toEqual({ ...before, request: 'not_sent', as_of: 0 })
       await server.agentDoes(runId, CLAIM)
-      expect(await get(runId)).toEqual({ ...before, request: 'under_way', as_of: 2 })
+      expect(await get(server, runId)).toEqual({ ...before, request: 'under_way', as_of: 2 })
       const look = replyWith([{ call_id: 'a', tool: 'look', args: { at: 'it' } }])
       const failed = { output: 'Hm.', exit_code: 1, outcome: 'error' } as const
       const [, ...check] = iteration(false)
       await server.agentDoes(runId, look, resultOf('a', 'look', failed), ...check)
-      expect(await get(runId, '?at=4')).toEqual({
-        ...common,
-        messages: opening,
-        request: 'answered',
-        as_of: 2,
-        answered_by: 4,
+      expect(await get(server, runId, '?at=4')).toEqual({
+        ...{ ...common, messages: opening, request: 'answered', as_of: 2, answered_by: 4 },
       })
-      expect(await get(runId, '?at=5')).toEqual({
-        ...common,
-        request: 'under_way',
-        as_of: 11,
-        answered_by: null,
+      expect(await get(server, runId, '?at=5')).toEqual({
+        ...{ ...common, request: 'under_way', as_of: 11, answered_by: null },
         messages: [
           ...opening,
           {
@@ -165,25 +136,26 @@ describe('the conversation at a record', () => {
       })
     })
 
-    test('is as of the last record that the request holds, even if a person has written meanwhile', async () => {
+    test('is as of the last record that the request holds, even if a person has written meanwhile', async ({
+      server,
+    }) => {
       const runId = await server.createRun()
       await server.agentDoes(runId, CLAIM)
-      const say = json('POST', { text: 'Wait.' })
-      const said = await fetch(`${server.url}/api/runs/${runId}/messages`, say)
-      expect(await said.json()).toMatchObject({ seq: 3 })
+      const said = await ask(server, `POST /api/runs/${runId}/messages`, { text: 'Wait.' })
+      expect(said.body).toMatchObject({ seq: 3 })
       const [, ...check] = iteration(false)
       await server.agentDoes(runId, replyWith([]))
-      expect(await get(runId, '?at=5')).toMatchObject({ as_of: 2, answered_by: 5 })
+      expect(await get(server, runId, '?at=5')).toMatchObject({ as_of: 2, answered_by: 5 })
       await server.agentDoes(runId, ...check, replyWith([], { user_messages: 1 }))
-      const next = await get(runId, '?at=6')
+      const next = await get(server, runId, '?at=6')
       expect(next).toMatchObject({ as_of: 9, answered_by: 11 })
       expect(JSON.stringify(next)).toContain('Wait.')
     })
 
-    test.each([
+    test.for([
       ['?at=7', 'record_not_found', 'no record with seq 7 yet: its last one is 0'],
       ['?at=x', 'invalid_request', 'at must be the seq'],
-    ])('is refused for %s', async (search, code, message) => {
+    ])('is refused for %s', async ([search, code, message], { server }) => {
       const runId = await server.createRun()
       const problem = await getProblem(server, `/api/runs/${runId}/conversation${search}`)
       expect(problem.code).toBe(code)

@@ -5,8 +5,9 @@ import * as z from 'zod'
 import { fold } from '../../../src/domain/evolve.ts'
 import type { RunRecord } from '../../../src/domain/records.ts'
 import { runDetails } from '../../../src/queries/run-details.ts'
+import { ask } from '../../support/requests.ts'
 import { validRun } from '../../support/run-records.ts'
-import { CLAIM, json, replyWith, resultOf, type TestServer } from '../../support/server.ts'
+import { CLAIM, replyWith, resultOf, type TestServer } from '../../support/server.ts'
 import { test } from '../../support/test.ts'
 import { getProblem, writeRun } from './support.ts'
 
@@ -17,11 +18,8 @@ const Diff = z.looseObject({
   commands: z.array(z.looseObject({ seq: z.int(), command: z.string() })),
 })
 
-async function diff(server: TestServer, runId: string, from: number, to: number) {
-  const answer = await fetch(`${server.url}/api/runs/${runId}/diff?from=${from}&to=${to}`)
-  expect(answer.status).toBe(200)
-  return Diff.parse(await answer.json())
-}
+const diff = async (server: TestServer, runId: string, from: number, to: number) =>
+  Diff.parse((await ask(server, `GET /api/runs/${runId}/diff?from=${from}&to=${to}`)).body)
 
 /** Sets the fields that changed. */
 function patch(details: object, changes: z.infer<typeof Diff>['changes']): unknown {
@@ -78,19 +76,14 @@ describe('what changed between two records', () => {
 
   test('names files and commands, also of a call that was not complete', async ({ server }) => {
     const runId = await server.createRun()
-    const call = (call_id: string, tool: string, args: Record<string, string>) => {
-      return { call_id, tool, args }
-    }
+    const patch = { path: 'cart.py', old: 'a', new: 'b' }
     const tool_calls = [
-      call('a', 'file_patch', { path: 'cart.py', old: 'a', new: 'b' }),
-      call('b', 'bash_exec', { command: 'make format' }),
+      { call_id: 'a', tool: 'file_patch', args: patch },
+      { call_id: 'b', tool: 'bash_exec', args: { command: 'make format' } },
     ]
     await server.agentDoes(runId, CLAIM, replyWith(tool_calls))
     // The call of file_patch is open; a change of the configuration comes in between.
-    const changed = await fetch(
-      `${server.url}/api/runs/${runId}/config`,
-      json('PATCH', { max_iterations: 3 }),
-    )
+    const changed = await ask(server, `PATCH /api/runs/${runId}/config`, { max_iterations: 3 })
     expect(changed.status).toBe(200)
     for (const { call_id, tool } of tool_calls)
       await server.agentDoes(runId, resultOf(call_id, tool))

@@ -2,9 +2,9 @@ import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect } from 'vitest'
 import { ALL_KINDS } from '../../../src/domain/records.ts'
-import { streamOf } from '../../../src/log/run-log.ts'
-import { createdRecord, validRun } from '../../support/run-records.ts'
-import { CLAIM, iteration, type TestServer } from '../../support/server.ts'
+import { achievedRun, bigRun, damage } from '../../support/requests.ts'
+import { validRun } from '../../support/run-records.ts'
+import { CLAIM, iteration } from '../../support/server.ts'
 import { testWith } from '../../support/test.ts'
 import { EventReader } from './event-source.ts'
 import {
@@ -23,12 +23,6 @@ const SSE = { accept: 'text/event-stream' }
 
 // Small, so that pages of the store end in the middle of a run.
 const test = testWith({ live: { pageBytes: 8_000, ringFrames: 8, ringBytes: 4000 } })
-
-async function achieved(server: TestServer): Promise<string> {
-  const runId = await server.createRun()
-  await server.agentDoes(runId, CLAIM, ...iteration(false), ...iteration(true))
-  return runId
-}
 
 type Query = {
   readonly after: number | null
@@ -160,35 +154,14 @@ describe('a page of history', () => {
   })
 })
 
-describe('the lines of a history', () => {
-  test('break off at a record that cannot be read', async ({ server }) => {
-    const runId = randomUUID()
-    const changes = { model_name: 'x'.repeat(400_000) }
-    const at = { run_id: runId, iteration: 0, ts: 1_770_000_000 } as const
-    const change = { ...at, kind: 'run_config_changed', payload: { changes } } as const
-    await writeRun(server, runId, [createdRecord(runId), change, change])
-    await damage(server, runId, 3)
-    const answer = await fetch(`${server.url}/api/runs/${runId}/events?kinds=all`, {
-      headers: NDJSON,
-    })
-    expect(answer.status).toBe(200)
-    await expect(answer.text()).rejects.toThrow()
-  })
+test('the lines of a history break off at a record that cannot be read', async ({ server }) => {
+  const runId = await bigRun(server, 3, () => 400_000)
+  await damage(server, runId, 3)
+  const address = `${server.url}/api/runs/${runId}/events?kinds=all`
+  const answer = await fetch(address, { headers: NDJSON })
+  expect(answer.status).toBe(200)
+  await expect(answer.text()).rejects.toThrow()
 })
-
-/** Puts a stored event at `seq` that is not a record. */
-async function damage(server: TestServer, runId: string, seq: number): Promise<void> {
-  const event = {
-    id: randomUUID(),
-    type: 'step_start',
-    data: '{"kind":"step_start"}',
-    metadata: '{}',
-  }
-  const appended = await server.store.append(streamOf(runId), [event], {
-    expectedRevision: seq - 1,
-  })
-  appended._unsafeUnwrap()
-}
 
 describe('the event stream of a run', () => {
   const pathOf = (runId: string, search = 'kinds=all') => `/api/runs/${runId}/events?${search}`
@@ -213,7 +186,7 @@ describe('the event stream of a run', () => {
   test('continues after the Last-Event-ID, which takes precedence over `after`', async ({
     server,
   }) => {
-    const runId = await achieved(server)
+    const runId = await achievedRun(server)
     const whole = new EventReader(server, pathOf(runId))
     await whole.ended
     const at = whole.events[4]?.id ?? ''
@@ -226,7 +199,7 @@ describe('the event stream of a run', () => {
   })
 
   test('answers 204 to a client that has everything', async ({ server }) => {
-    const runId = await achieved(server)
+    const runId = await achievedRun(server)
     // run_end was not selected; the end names it nevertheless.
     const whole = new EventReader(server, pathOf(runId, 'kinds=goal_check'))
     await whole.ended

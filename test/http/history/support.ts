@@ -1,5 +1,6 @@
 import * as z from 'zod'
 import { DOCUMENTED_KINDS, type Kind, type RunRecord } from '../../../src/domain/records.ts'
+import { ask } from '../../support/requests.ts'
 import { RunWriter, type TestServer } from '../../support/server.ts'
 
 const documented: readonly Kind[] = DOCUMENTED_KINDS
@@ -32,12 +33,10 @@ export type Page = {
 }
 
 /** One JSON page. */
-export async function getPage({ url }: Pick<TestServer, 'url'>, path: string): Promise<Page> {
-  const answer = await fetch(`${url}${path}`)
-  const body: unknown = await answer.json()
-  const link = /^<([^>]+)>; rel="next"$/.exec(answer.headers.get('link') ?? '')
-  const frames = answer.ok ? z.array(z.record(z.string(), z.unknown())).parse(body) : []
-  return { status: answer.status, frames, next: link?.[1] ?? null }
+export async function getPage(server: Pick<TestServer, 'url'>, path: string): Promise<Page> {
+  const { status, headers, body } = await ask<Page['frames']>(server, `GET ${path}`)
+  const link = /^<([^>]+)>; rel="next"$/.exec(headers.get('link') ?? '')
+  return { status, frames: status === 200 ? body : [], next: link?.[1] ?? null }
 }
 
 /** All pages, beginning with one. */
@@ -55,27 +54,25 @@ export async function getPages(server: Pick<TestServer, 'url'>, path: string) {
 }
 
 /** The lines of an NDJSON answer. */
-export async function getLines({ url }: Pick<TestServer, 'url'>, path: string) {
-  const answer = await fetch(`${url}${path}`, { headers: { accept: 'application/x-ndjson' } })
-  const text = await answer.text()
-  return text
-    .split('\n')
-    .slice(0, -1)
-    .map((line) => JSON.parse(line) as Record<string, unknown>)
+export async function getLines(server: Pick<TestServer, 'url'>, path: string) {
+  const accept = { accept: 'application/x-ndjson' }
+  const { text } = await ask(server, `GET ${path}`, undefined, accept)
+  const lines = text.split('\n').slice(0, -1)
+  return lines.map((line) => JSON.parse(line) as Record<string, unknown>)
 }
 
 const Problem = z.object({ type: z.string(), status: z.int(), detail: z.string() })
 
 /** The problem of a request: the code, the status, the sentence. */
 export async function getProblem(
-  { url }: Pick<TestServer, 'url'>,
+  server: Pick<TestServer, 'url'>,
   path: string,
   headers: Record<string, string> = {},
 ): Promise<{ readonly code: string; readonly status: number; readonly detail: string }> {
-  const answer = await fetch(`${url}${path}`, { headers })
-  if (answer.headers.get('content-type') !== 'application/problem+json') {
-    throw new Error(`${path} answers ${answer.status} and no problem`)
+  const { status, headers: answered, body } = await ask(server, `GET ${path}`, undefined, headers)
+  if (answered.get('content-type') !== 'application/problem+json') {
+    throw new Error(`${path} answers ${status} and no problem`)
   }
-  const { type, detail } = Problem.parse(await answer.json())
-  return { code: type.replace('urn:retrai:problem:', ''), status: answer.status, detail }
+  const { type, detail } = Problem.parse(body)
+  return { code: type.replace('urn:retrai:problem:', ''), status, detail }
 }

@@ -2,18 +2,18 @@ import { randomUUID } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect } from 'vitest'
 import { fold } from '../../../src/domain/evolve.ts'
-import { streamOf } from '../../../src/log/run-log.ts'
 import { runDetails } from '../../../src/queries/run-details.ts'
 import { stateAt } from '../../../src/queries/run-history.ts'
+import { ask, changeOf, damage } from '../../support/requests.ts'
 import { createdRecord, validRun } from '../../support/run-records.ts'
 import { CLAIM, iteration, RunWriter, type TestServer } from '../../support/server.ts'
 import { test } from '../../support/test.ts'
 import { getProblem, writeRun } from './support.ts'
 
 const get = async (server: TestServer, path: string): Promise<unknown> => {
-  const answer = await fetch(`${server.url}/api/runs/${path}`)
-  expect([path, answer.status]).toEqual([path, 200])
-  return answer.json()
+  const { status, body } = await ask(server, `GET /api/runs/${path}`)
+  expect([path, status]).toEqual([path, 200])
+  return body
 }
 
 describe('a run at a record', () => {
@@ -84,18 +84,13 @@ describe('a run at a record', () => {
       expect((await getProblem(server, `/api/runs/${runId}?at=0`)).code).toBe('run_not_found')
     }
     const runId = await server.createRun()
-    const event = { id: randomUUID(), type: 'step_start', data: '{}', metadata: '{}' }
-    const damaged = server.store.append(streamOf(runId), [event], { expectedRevision: 0 })
-    ;(await damaged)._unsafeUnwrap()
+    await damage(server, runId, 1)
     expect((await getProblem(server, `/api/runs/${runId}?at=1`)).code).toBe('damaged_record')
   })
 
   test('is found in a long run, whatever was read before', async ({ server }) => {
     const runId = randomUUID()
-    const at = { run_id: runId, iteration: 0, kind: 'run_config_changed' } as const
-    const changes = Array.from({ length: 2600 }, (_, i) => {
-      return { ...at, ts: 1_770_000_000 + i, payload: { changes: { model_name: `model ${i}` } } }
-    })
+    const changes = Array.from({ length: 2600 }, (_, i) => changeOf(runId, `model ${i}`))
     const records = [createdRecord(runId), ...changes]
     await writeRun(server, runId, records)
     for (const seq of [2600, 1001, 1000, 999, 2001, 0, 2600, 1500, 1]) {

@@ -1,28 +1,14 @@
 import { randomUUID } from 'node:crypto'
 import { ResultAsync } from 'neverthrow'
 import { describe, expect } from 'vitest'
-import { readRecords } from '../../../src/log/run-log.ts'
 import type { EventStore, Subscription } from '../../../src/store/event-store.ts'
+import { changeOf, recordsOf } from '../../support/requests.ts'
 import { createdRecord } from '../../support/run-records.ts'
-import { bound, CLAIM, iteration, RunWriter, type TestServer } from '../../support/server.ts'
+import { bound, CLAIM, iteration, RunWriter } from '../../support/server.ts'
 import { test } from '../../support/test.ts'
 import { FeedWatcher, Watcher } from './watcher.ts'
 
 const caughtUp = (runId: string, seq: number) => ({ kind: 'caught_up', run_id: runId, seq })
-
-const lastSeq = async (server: TestServer, runId: string): Promise<number> => {
-  const logged = (await readRecords(server.store, runId, 0, 1000))._unsafeUnwrap()
-  return logged.length - 1
-}
-
-const record = (runId: string) =>
-  ({
-    kind: 'run_config_changed',
-    run_id: runId,
-    iteration: 0,
-    ts: 1_770_000_000,
-    payload: { changes: { max_iterations: 7 } },
-  }) as const
 
 describe('?caught_up=true', () => {
   test('adds one frame between history and live, which is not a record', async ({ server }) => {
@@ -56,7 +42,7 @@ describe('?caught_up=true', () => {
     async (after, { server }) => {
       const runId = await server.createRun()
       await server.agentDoes(runId, CLAIM, ...iteration(true))
-      const end = await lastSeq(server, runId)
+      const end = (await recordsOf(server, runId)).length - 1
       const from = Math.min(after, end)
       const watcher = new Watcher(server, `${runId}?caught_up=true&after=${from}`)
       expect((await watcher.closed).code).toBe(1000)
@@ -79,7 +65,7 @@ describe('?caught_up=true', () => {
           return store.readStream(stream, options)
         }
         more -= 1
-        const appended = writer.append([record(runId)])
+        const appended = writer.append([changeOf(runId)])
         return ResultAsync.fromSafePromise(appended).andThen(() =>
           store.readStream(stream, options),
         )
@@ -122,7 +108,7 @@ describe('?caught_up=true for all runs', () => {
     expect(returning.frames).toEqual([{ kind: 'caught_up', cursor }])
 
     await server.agentDoes(runId, CLAIM, ...iteration(true))
-    const { length } = (await readRecords(server.store, runId, 0, 1000))._unsafeUnwrap()
+    const { length } = await recordsOf(server, runId)
     for (const watcher of [early, late]) {
       await watcher.have(length + 1)
       expect(watcher.frames.filter(isNotice)).toHaveLength(1)

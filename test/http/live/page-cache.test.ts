@@ -1,13 +1,13 @@
 import { randomUUID } from 'node:crypto'
 import { errAsync, okAsync } from 'neverthrow'
 import { expect, test } from 'vitest'
-import type { RunRecord } from '../../../src/domain/records.ts'
 import type { TopicDeps } from '../../../src/http/live/deps.ts'
 import type { Frame } from '../../../src/http/live/frame.ts'
 import { PageCache } from '../../../src/http/live/topics.ts'
 import { streamOf } from '../../../src/log/run-log.ts'
 import type { ReadOptions, RecordedEvent } from '../../../src/store/event-store.ts'
 import { prepare } from '../../support/append-records.ts'
+import { changeOf } from '../../support/requests.ts'
 import { createdRecord } from '../../support/run-records.ts'
 
 const LENGTH = 60
@@ -15,14 +15,8 @@ const readModel = { get: () => null, caughtUp: true, waitFor: async () => true }
 
 function storedRun(): { readonly runId: string; readonly events: RecordedEvent[] } {
   const runId = randomUUID()
-  const change = (seq: number): RunRecord => ({
-    kind: 'run_config_changed',
-    run_id: runId,
-    iteration: 0,
-    ts: 1_770_000_000,
-    payload: { changes: { model_name: 'm'.repeat(1 + seq) } },
-  })
-  const records = [createdRecord(runId), ...Array.from({ length: LENGTH - 1 }, (_, i) => change(i))]
+  const changes = Array.from({ length: LENGTH - 1 }, (_, n) => changeOf(runId, 'm'.repeat(1 + n)))
+  const records = [createdRecord(runId), ...changes]
   const { events } = prepare(runId, null, records, { commandId: 'test' })
   const stored = events.map((event, revision) => {
     const place = { stream: streamOf(runId), revision, position: String(revision), created: 0 }

@@ -1,18 +1,19 @@
-import { once } from 'node:events'
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { describe, expect } from 'vitest'
 import { PartFrame, PartsEnd } from '../../../src/api/frames.ts'
 import { type Attempt, LiveParts, type PartName } from '../../../src/live/live-parts.ts'
 import { processMask } from '../../../src/log/masking.ts'
-import { CLAIM, iteration, json, startTestServer, type TestServer } from '../../support/server.ts'
+import { ask } from '../../support/requests.ts'
+import { CLAIM, iteration, type TestServer } from '../../support/server.ts'
+import { testWith } from '../../support/test.ts'
 import { EventReader } from '../history/event-source.ts'
 import { SocketReader, Watcher } from './watcher.ts'
 
 const liveParts = new LiveParts(processMask)
+const test = testWith({ liveParts })
 let server: TestServer
-beforeAll(async () => {
-  server = await startTestServer({ liveParts })
+test.beforeAll(({ server: started }) => {
+  server = started
 })
-afterAll(() => server.stop())
 
 /** An observer that keeps the frames of every kind. */
 class Observer extends SocketReader<{ readonly kind: string; readonly [name: string]: unknown }> {
@@ -43,13 +44,13 @@ const PLANNED = 2
 
 let runId: string
 let attempt: Attempt
-beforeEach(async () => {
+test.beforeEach(async () => {
   runId = await server.createRun()
   await server.agentDoes(runId, CLAIM)
   attempt = liveParts.begin({ runId, ...RUN, seq: PLANNED })
 })
 
-afterEach(() => {
+test.afterEach(() => {
   for (const each of [...liveParts.underWay(null)]) each.end('withdrawn')
 })
 
@@ -95,12 +96,9 @@ describe('an observer with live=true', () => {
     late.socket.close()
   })
 
-  test.each([
-    ['', () => runId],
-    [', and if it names the run in capitals', () => runId.toUpperCase()],
-  ])('gets the end of an attempt even if its kinds leave out the record%s', async (_, named) => {
-    const observer = new Observer(`/${named()}?kinds=goal_check&live=true`)
-    await once(observer.socket, 'open')
+  test('gets the end of an attempt even if its kinds leave out the record, and its run is named in capitals', async () => {
+    const observer = new Observer(`/${runId.toUpperCase()}?kinds=goal_check&live=true`)
+    await observer.opened()
     attempt.write(TEXT, 'I will\n')
     await observer.until(({ kinds }) => kinds.includes('part'))
     await reply()
@@ -156,8 +154,8 @@ describe('an observer with live=true', () => {
     attempt.write(TEXT, 'I will\n')
     await observer.until(({ kinds }) => kinds.includes('part'))
     const redaction = { seq: 4, pointer: '/text', reason: 'private' }
-    const answer = await fetch(`${server.url}/api/runs/${runId}/redact`, json('POST', redaction))
-    expect(answer.status).toBe(200)
+    const { status } = await ask(server, `POST /api/runs/${runId}/redact`, redaction)
+    expect(status).toBe(200)
     await observer.until(({ kinds }) => kinds.includes('parts_end'))
     attempt.write(TEXT, 'more\n')
     const late = new Observer(`/${runId}?live=true&kinds=all`)
@@ -231,10 +229,9 @@ test('observers that do not ask for parts get the frames that they always got', 
 
 test('a page of records refuses live=true, and names what to do', async () => {
   for (const path of [`/api/runs/${runId}/events`, '/api/events']) {
-    const answer = await fetch(`${server.url}${path}?live=true`)
-    expect(answer.status).toBe(422)
-    expect(await answer.json()).toMatchObject({
-      errors: [{ field: 'live', message: expect.stringContaining('text/event-stream') }],
+    expect(await ask(server, `GET ${path}?live=true`)).toMatchObject({
+      status: 422,
+      body: { errors: [{ field: 'live', message: expect.stringContaining('text/event-stream') }] },
     })
   }
 })

@@ -5,8 +5,9 @@ import { connect } from 'node:net'
 import { text } from 'node:stream/consumers'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { RunRecord } from '../../../src/domain/records.ts'
+import { ask } from '../../support/requests.ts'
 import { createdRecord } from '../../support/run-records.ts'
-import { json, RunWriter, startTestServer, type TestServer } from '../../support/server.ts'
+import { RunWriter, startTestServer, type TestServer } from '../../support/server.ts'
 import { within } from '../../support/within.ts'
 import { FeedWatcher, Watcher } from './watcher.ts'
 
@@ -39,9 +40,8 @@ async function bigRun(): Promise<string> {
 }
 
 async function redact(runId: string): Promise<void> {
-  const body = json('POST', { seq: REDACTED_SEQ, pointer: '/message', reason: 'a password' })
-  const answer = await fetch(`${server.url}/api/runs/${runId}/redact`, body)
-  expect(answer.status).toBe(200)
+  const body = { seq: REDACTED_SEQ, pointer: '/message', reason: 'a password' }
+  expect((await ask(server, `POST /api/runs/${runId}/redact`, body)).status).toBe(200)
 }
 
 const buffered = () => [...server.app.websocketServer.clients].map((c) => c.bufferedAmount)

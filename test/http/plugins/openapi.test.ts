@@ -94,12 +94,6 @@ describe('the description of the API', () => {
     }
   })
 
-  test('has no schema that is never used', () => {
-    for (const name of Object.keys(document.components.schemas)) {
-      expect(text).toContain(`"$ref":"#/components/schemas/${name}"`)
-    }
-  })
-
   test('describes errors as problem documents', () => {
     for (const { path, operation } of operations()) {
       for (const [status, response] of Object.entries(operation.responses)) {
@@ -108,18 +102,6 @@ describe('the description of the API', () => {
           $ref: '#/components/schemas/Problem',
         })
         expect(response.description).toContain('urn:retrai:problem:')
-      }
-    }
-  })
-
-  test('lists the problems that any request can have before a route handles it', () => {
-    for (const { path, operation } of operations()) {
-      const expected = ['400', '403', '408', '417', '431', '500']
-      if (path.startsWith('/api')) expected.push('401', '503')
-      if (path.includes('{')) expected.push('404')
-      if (operation.requestBody !== undefined) expected.push('413', '415', '422')
-      for (const status of expected) {
-        expect(Object.keys(operation.responses), `${operation.operationId}`).toContain(status)
       }
     }
   })

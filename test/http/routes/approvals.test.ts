@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Client, createClient } from '../../../src/client/index.ts'
 import { handleCommand } from '../../../src/log/handle-command.ts'
-import { readRecords } from '../../../src/log/run-log.ts'
+import { recordsOf } from '../../support/requests.ts'
 import { CLAIM, replyWith, startTestServer, type TestServer } from '../../support/server.ts'
 
 const TOKEN = 'a-token-of-sixteen-characters-or-more'
@@ -57,8 +57,7 @@ async function waiting(runId: string, server: TestServer, rule: Rule) {
   } as const
   const review = { type: 'record_review', callId: 'c0', callSha256: CALL_SHA, verdict } as const
   await server.agentDoes(runId, CLAIM, replyWith([CALL]), review)
-  const stored = (await readRecords(server.store, runId, 0, 1000))._unsafeUnwrap()
-  const seq = stored.length - 1
+  const seq = (await recordsOf(server, runId)).length - 1
   await server.readModel.waitFor(runId, seq, 5_000)
   return { runId, seq }
 }
@@ -85,8 +84,7 @@ test('a call that waits is shown with its rule, and its answer is recorded with 
   expect(both.filter((one) => one.isOk())).toHaveLength(1)
   const [, second] = both.toSorted((one) => (one.isOk() ? -1 : 1))
   expect(second && problemOf(second)).toBe(409)
-  const [recorded] = (await readRecords(guarded.store, runId, seq + 1, 1))._unsafeUnwrap()
-  const [asked] = (await readRecords(guarded.store, runId, seq, 1))._unsafeUnwrap()
+  const [asked, recorded] = (await recordsOf(guarded, runId)).slice(seq)
   expect(recorded?.meta.principal).toBe(both[0].isOk() ? 'ada' : 'bo')
   expect(recorded?.record).toMatchObject({
     kind: 'approval_response',
@@ -104,31 +102,22 @@ test('an answer for another call or another question is refused, and nothing is 
   expect((await client.runs.get(runId))._unsafeUnwrap().progress.seq).toBe(seq)
 })
 
-test('only another person answers a rule that asks for one; the starter may abort', async () => {
-  const [cy, di] = [await operator('cy'), await operator('di')]
-  const { runId, seq } = await waitingRun(cy, guarded, BY_OTHERS)
-  const answer = { decision: 'allow', call_sha256: CALL_SHA } as const
-  expect(problemOf(await cy.runs.answer(runId, seq, answer))).toBe(403)
-  expect(problemOf(await cy.runs.resume(runId, { decision: 'approve' }))).toBe(403)
-  expect((await di.runs.answer(runId, seq, answer)).isOk()).toBe(true)
-  const second = await waitingRun(cy, guarded, BY_OTHERS)
-  const aborted = await cy.runs.resume(second.runId, { decision: 'abort', reason: 'no' })
-  expect(aborted._unsafeUnwrap().status).toBe('aborted')
-})
-
-test('nobody who started a family answers for its sub-agents where another person must', async () => {
+test('only another person answers where a rule asks for one, also for sub-agents; the starter may abort', async () => {
   const [ed, flo] = [await operator('ed'), await operator('flo')]
   const top = await waitingRun(ed, guarded, BY_OTHERS)
   const below = await subagentOf(top.runId, 1)
   const deeper = await subagentOf(below.runId, 2)
   const lost = await subagentOf(randomUUID(), 1)
   const answer = { decision: 'allow', call_sha256: CALL_SHA } as const
-  for (const { runId, seq } of [below, deeper]) {
+  for (const { runId, seq } of [top, below, deeper]) {
     expect(problemOf(await ed.runs.answer(runId, seq, answer))).toBe(403)
     expect(problemOf(await ed.runs.resume(runId, { decision: 'approve' }))).toBe(403)
     expect((await flo.runs.answer(runId, seq, answer)).isOk()).toBe(true)
   }
   expect(problemOf(await flo.runs.answer(lost.runId, lost.seq, answer))).toBe(403)
+  const second = await waitingRun(ed, guarded, BY_OTHERS)
+  const aborted = await ed.runs.resume(second.runId, { decision: 'abort', reason: 'no' })
+  expect(aborted._unsafeUnwrap().status).toBe('aborted')
 })
 
 test('a server without tokens refuses a rule that nobody could answer', async () => {
@@ -138,17 +127,5 @@ test('a server without tokens refuses a rule that nobody could answer', async ()
   expect(problem).toMatchObject({
     status: 422,
     errors: [{ field: 'approvals', message: expect.stringContaining('retrai token create') }],
-  })
-})
-
-test('a client that knows only human checks allows the call by its approval', async () => {
-  const client = createClient({ baseUrl: open.url })
-  const { runId, seq } = await waitingRun(client, open)
-  const resumed = await client.runs.resume(runId, { decision: 'approve', seq })
-  expect(resumed._unsafeUnwrap().status).toBe('running')
-  const [answer] = (await readRecords(open.store, runId, seq + 1, 1))._unsafeUnwrap()
-  expect(answer?.record).toMatchObject({
-    kind: 'approval_response',
-    payload: { decision: 'allow', call_sha256: CALL_SHA },
   })
 })

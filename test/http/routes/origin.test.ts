@@ -1,44 +1,45 @@
 import { randomUUID } from 'node:crypto'
 import { errAsync, okAsync } from 'neverthrow'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { describe, expect } from 'vitest'
 import type { PayloadOf } from '../../../src/domain/records.ts'
 import { EMPTY_TREE } from '../../../src/lib/git-objects.ts'
-import { readRecords } from '../../../src/log/run-log.ts'
-import { CLAIM, json, type Report, startTestServer, type TestServer } from '../../support/server.ts'
+import { ask, problem, recordsOf } from '../../support/requests.ts'
+import { CLAIM, type Report, type TestServer } from '../../support/server.ts'
+import { testWith } from '../../support/test.ts'
 
-let server: TestServer
 /** Folders that do not exist any more. */
 const gone = new Set<string>()
 /** How many copies were planned. A model of this name has one, so that it counts as made. */
 let copies = 0
 
-beforeAll(async () => {
-  server = await startTestServer({
-    planRun: ({ goal = 'shell-goal', check, ...request }) => {
-      const { all_of: _, goal_options: __, isolation: ___, command_limits: ____, ...more } = request
-      const { mcp_servers: _____, run_id: ______, ...config } = more
-      if (gone.has(config.cwd)) {
-        return errAsync([{ field: 'cwd', message: `${config.cwd} does not exist.` }])
-      }
-      if (config.model_name === 'none') {
-        return errAsync([{ field: 'model_name', message: 'There is no such model.' }])
-      }
-      const shell_goal = check
-        ? { check_command: check.command, success_condition: check.conditions }
-        : null
-      const folder = (path: string) => ({ path, device: '1', inode: '1' })
-      const isCopied = config.workspace === 'copy' && config.model_name === 'copied'
-      copies += Number(isCopied)
-      const cwd = isCopied ? `/copies/${copies}` : config.cwd
-      return okAsync({
-        config: { ...config, cwd, goal, shell_goal },
-        system_prompt: `The project is the folder ${cwd}. At most ${config.max_iterations}.`,
-        ...(isCopied ? { copy_of: folder(config.cwd), project: folder(cwd) } : {}),
-      })
-    },
-  })
+const test = testWith({
+  planRun: ({ goal = 'shell-goal', check, ...request }) => {
+    const { all_of: _, goal_options: __, isolation: ___, command_limits: ____, ...more } = request
+    const { mcp_servers: _____, run_id: ______, ...config } = more
+    if (gone.has(config.cwd)) {
+      return errAsync([{ field: 'cwd', message: `${config.cwd} does not exist.` }])
+    }
+    if (config.model_name === 'none') {
+      return errAsync([{ field: 'model_name', message: 'There is no such model.' }])
+    }
+    const shell_goal = check
+      ? { check_command: check.command, success_condition: check.conditions }
+      : null
+    const folder = (path: string) => ({ path, device: '1', inode: '1' })
+    const isCopied = config.workspace === 'copy' && config.model_name === 'copied'
+    copies += Number(isCopied)
+    const cwd = isCopied ? `/copies/${copies}` : config.cwd
+    return okAsync({
+      config: { ...config, cwd, goal, shell_goal },
+      system_prompt: `The project is the folder ${cwd}. At most ${config.max_iterations}.`,
+      ...(isCopied ? { copy_of: folder(config.cwd), project: folder(cwd) } : {}),
+    })
+  },
 })
-afterAll(() => server.stop())
+let server: TestServer
+test.beforeAll(({ server: started }) => {
+  server = started
+})
 
 const request = {
   check: { command: 'make check' },
@@ -63,19 +64,18 @@ const snapshot = (tree: string): Report => ({
 async function endedRun(body: object = {}, ...before: Report[]): Promise<string> {
   const runId = await server.createRun({ cwd: '/p', ...body })
   await server.agentDoes(runId, CLAIM, ...before)
-  await fetch(`${server.url}/api/runs/${runId}/abort`, { method: 'POST' })
+  await abort(runId)
   return runId
 }
 
-async function post(path: string, body: object, key?: string) {
-  const sent = json('POST', body)
+const abort = (runId: string) => ask(server, `POST /api/runs/${runId}/abort`)
+
+async function post(path: string, sent: object, key?: string) {
   const named = key === undefined ? {} : { 'idempotency-key': key }
-  const response = await fetch(`${server.url}${path}`, {
-    ...sent,
-    headers: { ...sent.headers, ...named },
-  })
-  const answer = (await response.json()) as Record<string, unknown> & { run_id: string }
-  return { status: response.status, answer }
+  const { status, body: answer } = await ask<Record<string, unknown> & { run_id: string }>(
+    ...([server, `POST ${path}`, sent, named] as const),
+  )
+  return { status, answer }
 }
 
 const create = (body: object, key?: string) => post('/api/runs', body, key)
@@ -83,17 +83,20 @@ const say = (runId: string, text: string, key?: string) =>
   post(`/api/runs/${runId}/messages`, { text }, key)
 
 async function recordOf(runId: string, seq = 0) {
-  const [found] = (await readRecords(server.store, runId, seq, 1))._unsafeUnwrap()
+  const found = (await recordsOf(server, runId))[seq]
   if (found === undefined) throw new Error(`run ${runId} has no record ${seq}`)
   return found
+}
+
+/** The record of a run, as a run that begins from it names it. */
+const named = async (runId: string, seq: number) => {
+  return { run_id: runId, seq, hash: (await recordOf(runId, seq)).meta.hash }
 }
 
 const created = async (runId: string) =>
   (await recordOf(runId)).record.payload as PayloadOf<'run_created'>
 
 const lastOf = async (runId: string) => server.readModel.get(runId)?.state.seq ?? -1
-
-const problem = (code: string) => ({ type: `urn:retrai:problem:${code}` })
 
 describe('a run that continues another one', () => {
   test('has all that the other was asked for, but what the request names, and names its last record', async () => {
@@ -109,42 +112,35 @@ describe('a run that continues another one', () => {
     expect(now.config).toEqual({ ...before.config, max_tokens: 9000, model_name: 'other' })
     expect(now).toMatchObject({ instructions: 'Continue.', system_prompt: before.system_prompt })
     expect(now).not.toHaveProperty('reason')
-    const seq = await lastOf(runId)
-    const { hash } = (await recordOf(runId, seq)).meta
-    expect(now.origin).toEqual({ kind: 'continue', run_id: runId, seq, hash })
+    const origin = await named(runId, await lastOf(runId))
+    expect(now.origin).toEqual({ kind: 'continue', ...origin })
     expect(now.taken_over).toEqual({ introduced: false })
   })
 
-  test('needs no words, and a limit can be taken away', async () => {
-    const runId = await endedRun(request)
-    const { answer } = await create({ continues: { run_id: runId }, max_tokens: null })
-    const { config, instructions } = await created(answer.run_id)
-    expect([config.max_tokens, instructions]).toEqual([null, undefined])
-  })
-
-  test('has a prompt of its own if it has another goal', async () => {
-    const runId = await endedRun(request)
+  test('needs no words, a limit can be taken away, and another goal has a prompt of its own', async () => {
+    const continues = { run_id: await endedRun(request) }
+    const free = await created((await create({ continues, max_tokens: null })).answer.run_id)
+    expect([free.config.max_tokens, free.instructions]).toEqual([null, undefined])
     const asked = { max_iterations: 3, check: { command: 'make other' } }
-    const { answer } = await create({ continues: { run_id: runId }, ...asked })
-    const { config, system_prompt } = await created(answer.run_id)
-    expect(config.shell_goal?.check_command).toBe('make other')
-    expect(system_prompt).toBe('The project is the folder /p. At most 3.')
+    const other = await created((await create({ continues, ...asked })).answer.run_id)
+    expect(other.config.shell_goal?.check_command).toBe('make other')
+    expect(other.system_prompt).toBe('The project is the folder /p. At most 3.')
   })
 
-  test('is refused while the other has not ended, and if there is none', async () => {
+  test('is refused while the other has not ended, if there is none, and if the request is not valid', async () => {
     const runId = await server.createRun({ cwd: '/p' })
     expect(await create({ continues: { run_id: runId } })).toMatchObject({
       ...{ status: 409, answer: problem('run_not_ended') },
     })
     expect((await create({ continues: { run_id: randomUUID() } })).status).toBe(404)
-  })
-
-  test.each([
-    { continues: { run_id: randomUUID() }, fork: { run_id: randomUUID(), at: 0 } },
-    { continues: { run_id: 'x' } },
-    { fork: { run_id: randomUUID() } },
-  ])('is refused if the request is not valid: %j', async (body) => {
-    expect((await create({ goal: 'pytest', ...body })).status).toBe(422)
+    for (const body of [
+      { continues: { run_id: randomUUID() }, fork: { run_id: randomUUID(), at: 0 } },
+      { continues: { run_id: 'x' } },
+      { fork: { run_id: randomUUID() } },
+      { fork: { run_id: runId, at: 5 } },
+    ]) {
+      expect((await create({ goal: 'pytest', ...body })).status).toBe(422)
+    }
   })
 
   test('is refused with all that is wrong with its changes, and with another folder', async () => {
@@ -190,8 +186,7 @@ describe('a fork', () => {
     const { status, answer } = await create({ fork, instructions: 'Otherwise.' })
     expect(status).toBe(201)
     const now = await created(answer.run_id)
-    const { hash } = (await recordOf(runId, 2)).meta
-    expect(now.origin).toEqual({ kind: 'fork', run_id: runId, seq: 2, hash })
+    expect(now.origin).toEqual({ kind: 'fork', ...(await named(runId, 2)) })
     const { config } = await created(runId)
     expect(now.config).toEqual({ ...config, workspace: 'copy' })
   })
@@ -202,7 +197,7 @@ describe('a fork', () => {
     const { config, copy_of, system_prompt } = await created(forked.answer.run_id)
     expect([config.cwd, copy_of?.path]).toEqual(['/copies/1', '/p'])
     expect(system_prompt).toBe('The project is the folder /copies/1. At most 7.')
-    await fetch(`${server.url}/api/runs/${forked.answer.run_id}/abort`, { method: 'POST' })
+    await abort(forked.answer.run_id)
     const inIt = await created((await say(forked.answer.run_id, 'Continue.')).answer.run_id)
     expect(inIt.config).toEqual(config)
     expect(inIt.copy_of).toEqual(copy_of)
@@ -212,13 +207,6 @@ describe('a fork', () => {
     expect(inNew).toMatchObject({ origin: { kind: 'continue' }, copy_of })
   })
 
-  test('is refused beyond the log', async () => {
-    const runId = await server.createRun({ cwd: '/p' })
-    expect(await create({ fork: { run_id: runId, at: 5 } })).toMatchObject({
-      ...{ status: 422, answer: { errors: [{ field: 'fork.at' }] } },
-    })
-  })
-
   test('keeps the hidden check hidden, and says if everybody can read it', async () => {
     const accept = { files: { 'accept.sh': 'true\n' }, command: 'bash accept.sh' }
     const runId = await server.createRun({ cwd: '/p', accept, accept_feedback: true })
@@ -226,7 +214,7 @@ describe('a fork', () => {
     const { accept: kept } = (await created(runId)).config
     const early = await created((await create(at)).answer.run_id)
     expect(early.config.accept).toEqual(kept)
-    await fetch(`${server.url}/api/runs/${runId}/abort`, { method: 'POST' })
+    await abort(runId)
     const { answer } = await create({ ...at, accept_feedback: false })
     const { feedback: _, ...without } = kept ?? { sha256: '', files: 0 }
     expect((await created(answer.run_id)).config.accept).toEqual({ ...without, shown: true })
@@ -239,15 +227,8 @@ describe('a message to a run that has ended', () => {
   test('starts a run that continues it', async () => {
     const runId = await endedRun(request)
     const { status, answer } = await say(runId, 'Now the docs.')
-    const seq = await lastOf(runId)
-    const { hash } = (await recordOf(runId, seq)).meta
-    expect({ status, answer }).toEqual({
-      status: 201,
-      answer: {
-        ...{ run_id: answer.run_id, status: 'running' },
-        continues: { run_id: runId, seq, hash },
-      },
-    })
+    const continues = await named(runId, await lastOf(runId))
+    expect([status, answer]).toEqual([201, { run_id: answer.run_id, status: 'running', continues }])
     const { config, instructions } = await created(answer.run_id)
     expect([config, instructions]).toEqual([(await created(runId)).config, 'Now the docs.'])
   })
@@ -268,7 +249,7 @@ describe('a message to a run that has ended', () => {
     const runId = await server.createRun({ cwd: '/p' })
     const key = randomUUID()
     const first = await say(runId, 'Hurry.', key)
-    await fetch(`${server.url}/api/runs/${runId}/abort`, { method: 'POST' })
+    await abort(runId)
     const second = await say(runId, 'Hurry.', key)
     expect(second).toEqual({ status: 200, answer: { ...first.answer, status: 'aborted' } })
     expect(await say(runId, 'Slowly.', key)).toMatchObject({ answer: problem('key_reused') })
@@ -289,31 +270,27 @@ describe('a message to a run that has ended', () => {
 
 test('the list and the details name the origin, and the list has a filter for it', async () => {
   const runId = await endedRun()
-  const { answer } = await say(runId, 'Continue.')
-  const { origin } = await created(answer.run_id)
-  const read = async (path: string) =>
-    (await (await fetch(`${server.url}${path}`)).json()) as Record<string, unknown>
-  expect(await read(`/api/runs/${answer.run_id}`)).toMatchObject({ origin })
-  expect(await read(`/api/runs?origin=${runId}`)).toMatchObject([{ run_id: answer.run_id, origin }])
-  expect(await read(`/api/runs/${runId}`)).not.toHaveProperty('origin')
+  const { run_id } = (await say(runId, 'Continue.')).answer
+  const { origin } = await created(run_id)
+  const read = async (path: string) => (await ask(server, `GET /api/runs${path}`)).body
+  expect(await read(`/${run_id}`)).toMatchObject({ origin })
+  expect(await read(`?origin=${runId}`)).toMatchObject([{ run_id, origin }])
+  expect(await read(`/${runId}`)).not.toHaveProperty('origin')
 })
 
 test('the details say that a text of what a run begins from is redacted', async () => {
   const runId = await endedRun({ instructions: 'My name is Ada.' })
   const second = (await say(runId, 'Continue.')).answer.run_id
-  await fetch(`${server.url}/api/runs/${second}/abort`, { method: 'POST' })
+  await abort(second)
   const third = (await say(second, 'Continue.')).answer.run_id
   const early = (await create({ fork: { run_id: runId, at: 0 } })).answer.run_id
-  const details = async (id: string) => {
-    const response = await fetch(`${server.url}/api/runs/${id}`)
-    return { body: await response.json(), etag: response.headers.get('etag') }
-  }
+  const details = (id: string) => ask(server, `GET /api/runs/${id}`)
   const before = await details(third)
   expect(before.body).not.toHaveProperty('origin_redacted')
   const redacted = { seq: 0, pointer: '/instructions', reason: 'A name' }
   expect((await post(`/api/runs/${runId}/redact`, redacted)).status).toBe(200)
   const after = await details(third)
   expect(after.body).toMatchObject({ origin_redacted: true })
-  expect(after.etag).not.toBe(before.etag)
+  expect(after.headers.get('etag')).not.toBe(before.headers.get('etag'))
   expect((await details(early)).body).toMatchObject({ origin_redacted: true })
 })

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { gunzipSync } from 'node:zlib'
 import { ok } from 'neverthrow'
-import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect } from 'vitest'
 import * as z from 'zod'
 import { redactStrings } from '../../../src/log/codec.ts'
 import { decideAndAppend } from '../../../src/log/decider.ts'
@@ -10,25 +10,24 @@ import { eventAt } from '../../../src/log/stream-pages.ts'
 import type { Redaction } from '../../../src/redaction/redaction.ts'
 import { REDACTIONS } from '../../../src/redaction/redaction-index.ts'
 import { SUBAGENT_ID, siblingsOf } from '../../support/family.ts'
+import { ask as request, problem } from '../../support/requests.ts'
 import {
   bound,
   CLAIM,
   iteration,
-  json,
   replyWith,
   resultOf,
-  startTestServer,
   type TestServer,
 } from '../../support/server.ts'
+import { test } from '../../support/test.ts'
 import { getPage } from '../history/support.ts'
 
 const SECRET = 'orchid-on-the-sill'
 
 let server: TestServer
-beforeAll(async () => {
-  server = await startTestServer()
+test.beforeAll(({ server: started }) => {
+  server = started
 })
-afterAll(() => server.stop())
 
 /** A run in the middle of its work: the call with seq 6 has no result yet, and one more call will follow. */
 async function runAtWork(): Promise<string> {
@@ -50,7 +49,7 @@ async function endedRun(): Promise<string> {
 }
 
 const ask = (runId: string, body: object) =>
-  fetch(`${server.url}/api/runs/${runId}/redact`, json('POST', { reason: 'a password', ...body }))
+  request(server, `POST /api/runs/${runId}/redact`, { reason: 'a password', ...body })
 
 const Done = z.object({
   pointers: z.array(z.string()),
@@ -59,17 +58,15 @@ const Done = z.object({
   elsewhere: z.array(z.object({ seq: z.int(), pointer: z.string(), redactable: z.boolean() })),
 })
 async function redact(runId: string, seq: number, pointer: string) {
-  const answer = await ask(runId, { seq, pointer })
-  const body: unknown = await answer.json()
-  expect([answer.status, body]).toMatchObject([200, {}])
+  const { status, body } = await ask(runId, { seq, pointer })
+  expect([status, body]).toMatchObject([200, {}])
   return Done.parse(body)
 }
 
-const Problem = z.object({ type: z.string(), detail: z.string() })
 async function refusal(runId: string, body: object) {
-  const answer = await ask(runId, body)
-  const { type, detail } = Problem.parse(await answer.json())
-  return { status: answer.status, code: type.replace('urn:retrai:problem:', ''), detail }
+  const { status, body: problem } = await ask(runId, body)
+  const code = String(problem.type).replace('urn:retrai:problem:', '')
+  return { status, code, detail: problem.detail }
 }
 
 async function eventOf(runId: string, seq: number) {
@@ -96,20 +93,18 @@ describe('a text that was redacted', () => {
     })
     for (const { seq, pointer } of done.elsewhere) await redact(runId, seq, pointer)
     expect(JSON.stringify(await framesOf(runId))).not.toContain(SECRET)
-    const conversation = await fetch(`${server.url}/api/runs/${runId}/conversation`)
-    expect(await conversation.text()).not.toContain(SECRET)
+    const conversation = await request(server, `GET /api/runs/${runId}/conversation`)
+    expect(conversation.text).not.toContain(SECRET)
   })
 
   test('may contain the secret, which is then what the server looks for elsewhere', async () => {
     const runId = await endedRun()
     const asked = { seq: 7, pointer: '/output', reason: 'a password' }
-    const whole = Done.parse(await (await ask(runId, asked)).json())
+    const whole = await redact(runId, 7, '/output')
     expect(whole.elsewhere).toEqual([{ seq: 9, pointer: '/output', redactable: true }])
     const part = await ask(runId, { ...asked, seq: 9, secret: SECRET })
-    const { elsewhere } = Done.parse(await part.json())
+    const { elsewhere } = Done.parse(part.body)
     expect(elsewhere.map(({ seq }) => seq)).toEqual([0, 4, 4, 4, 6, 8])
-    const telling = { ...asked, seq: 0, pointer: '/reason', secret: SECRET, reason: SECRET }
-    expect((await refusal(runId, telling)).detail).toContain('Leave that text out')
   })
 
   test('may be an object of texts, from the payload or from the frame', async () => {
@@ -124,8 +119,8 @@ describe('a text that was redacted', () => {
     const runId = await endedRun()
     const first = await redact(runId, 7, '/output')
     expect(await redact(runId, 7, '/output')).toEqual({ ...first, elsewhere: [] })
-    const listed = await fetch(`${server.url}/api/runs/${runId}/redactions`)
-    expect(await listed.json()).toEqual([
+    const listed = await request(server, `GET /api/runs/${runId}/redactions`)
+    expect(listed.body).toEqual([
       expect.objectContaining({
         redaction: first.redaction,
         principal: 'local',
@@ -155,14 +150,14 @@ describe('a text that was redacted', () => {
       },
     })
     const repeated = { seq: 7, pointer: '/output', reason: `it was ${SECRET}` }
-    const answer: unknown = await (await ask(runId, repeated)).json()
+    const answer = (await ask(runId, repeated)).body
     const frames = await framesOf(runId)
     const summary = frames.find(({ kind }) => kind === 'context_compacted')
     expect(summary).toMatchObject({ payload: { summary: '[redacted]' } })
     const { revision } = first._unsafeUnwrap()
     expect(answer).toMatchObject({ redaction: revision, summaries: [summary?.seq], erased: true })
-    const listed = await fetch(`${server.url}/api/runs/${runId}/redactions`)
-    expect(await listed.json()).toMatchObject([
+    const listed = await request(server, `GET /api/runs/${runId}/redactions`)
+    expect(listed.body).toMatchObject([
       { seq: 7, reason: 'a password' },
       { seq: summary?.seq, reason: 'a password' },
     ])
@@ -170,28 +165,23 @@ describe('a text that was redacted', () => {
 
   test('changes the ETag of the run, now and at each record', async () => {
     const runId = await endedRun()
-    const addresses = ['', '?at=9', '/diff?from=0&to=9'].map(
-      (end) => `${server.url}/api/runs/${runId}${end}`,
-    )
-    const tags = await Promise.all(
-      addresses.map(async (address) => (await fetch(address)).headers.get('etag') ?? ''),
-    )
-    const known = (tag = '') => ({ headers: { 'if-none-match': tag } })
-    for (const [i, address] of addresses.entries()) {
-      expect((await fetch(address, known(tags[i]))).status).toBe(304)
-    }
+    const paths = ['', '?at=9', '/diff?from=0&to=9'].map((end) => `GET /api/runs/${runId}${end}`)
+    const read = (path: string, tag = '') =>
+      request(server, path, undefined, tag === '' ? {} : { 'if-none-match': tag })
+    const tagOf = async (path: string) => (await read(path)).headers.get('etag') ?? ''
+    const tags = await Promise.all(paths.map(tagOf))
+    for (const [i, path] of paths.entries()) expect((await read(path, tags[i])).status).toBe(304)
     await redact(runId, 7, '/output')
-    for (const [i, address] of addresses.entries()) {
-      const fresh = await fetch(address, known(tags[i]))
-      expect(fresh.status, address).toBe(200)
-      expect((await fetch(address, known(fresh.headers.get('etag') ?? ''))).status).toBe(304)
+    for (const [i, path] of paths.entries()) {
+      expect([path, (await read(path, tags[i])).status]).toEqual([path, 200])
+      expect((await read(path, await tagOf(path))).status).toBe(304)
     }
   })
 })
 
-test('a redaction in a sub-agent changes the ETag of the run that waits for it', async () => {
-  const own = await startTestServer()
-  onTestFinished(() => own.stop())
+test('a redaction in a sub-agent changes the ETag of the run that waits for it', async ({
+  ownServer: own,
+}) => {
   const events = siblingsOf()
   for (const stream of new Set(events.map((event) => event.stream))) {
     const ofStream = events.filter((event) => event.stream === stream)
@@ -202,9 +192,10 @@ test('a redaction in a sub-agent changes the ETag of the run that waits for it',
   )
   if (parent === undefined || child === undefined) throw new Error('a run with a sub-agent')
   expect(await own.readModel.waitFor(runIdOf(child.stream), 1, 10_000)).toBe(true)
-  const address = `${own.url}/api/runs/${runIdOf(parent.stream)}`
-  const etag = (await fetch(address)).headers.get('etag') ?? ''
-  const status = async () => (await fetch(address, { headers: { 'if-none-match': etag } })).status
+  const path = `GET /api/runs/${runIdOf(parent.stream)}`
+  const etag = (await request(own, path)).headers.get('etag') ?? ''
+  const known = { 'if-none-match': etag }
+  const status = async () => (await request(own, path, undefined, known)).status
   expect([etag, await status()]).toEqual([expect.stringContaining('+'), 304])
   const { redacted } = redactStrings(child, new Set(['/instructions']))
   const payload = { run_id: runIdOf(child.stream), seq: 0, redacted, reason: 'a password' }
@@ -216,7 +207,7 @@ test('a redaction in a sub-agent changes the ETag of the run that waits for it',
 })
 
 describe('a redaction is refused', () => {
-  test('for fields that the log needs, for values that are not texts, and for missing records', async () => {
+  test('for fields that the log needs, for values that are not texts, for missing records, and if its reason holds the text', async () => {
     const runId = await endedRun()
     const needed = ['/tool', '/call_id', '/outcome']
     for (const pointer of needed) {
@@ -233,16 +224,12 @@ describe('a redaction is refused', () => {
       status: 404,
       code: 'record_not_found',
     })
-    const nowhere = '550e8400-e29b-41d4-a716-446655440000'
-    expect(await refusal(nowhere, { seq: 0, pointer: '' })).toMatchObject({ code: 'run_not_found' })
-    expect(JSON.stringify(await framesOf(runId))).not.toContain('[redacted]')
-  })
-
-  test('if its reason holds the text, or it has no reason', async () => {
-    const runId = await endedRun()
     const telling = { seq: 6, pointer: '/args/command', reason: `it was ${SECRET}!` }
     expect((await refusal(runId, telling)).detail).toContain('Leave that text out')
     expect(await refusal(runId, { ...telling, reason: ' ' })).toMatchObject({ status: 422 })
+    const nowhere = '550e8400-e29b-41d4-a716-446655440000'
+    expect(await refusal(nowhere, { seq: 0, pointer: '' })).toMatchObject({ code: 'run_not_found' })
+    expect(JSON.stringify(await framesOf(runId))).not.toContain('[redacted]')
   })
 
   test('for texts that the run has yet to act on, and not for others', async () => {
@@ -263,10 +250,12 @@ describe('a redaction is refused', () => {
   })
 })
 
-test('an export during a redaction is refused, and the next one is without the redacted text', async () => {
+test('an export during a redaction is refused, and the next one is without the redacted text', async ({
+  startServer,
+}) => {
   let length = -1
   let isRedacted = false
-  const slow: TestServer = await startTestServer({
+  const slow: TestServer = await startServer({
     wrapStore: (store) => ({
       ...bound(store),
       readStream: (stream, options) => {
@@ -275,22 +264,19 @@ test('an export during a redaction is refused, and the next one is without the r
         if (!stream.startsWith('run-') || options.limit !== length || isRedacted) return read
         isRedacted = true
         return read.map(async (events) => {
-          const redaction = json('POST', { seq: 0, pointer: '/reason', reason: 'a password' })
-          const run = stream.slice('run-'.length)
-          await fetch(`${slow.url}/api/runs/${run}/redact`, redaction)
+          const redaction = { seq: 0, pointer: '/reason', reason: 'a password' }
+          await request(slow, `POST /api/runs/${runIdOf(stream)}/redact`, redaction)
           return events
         })
       },
     }),
   })
-  onTestFinished(() => slow.stop())
   const runId = await slow.createRun({ reason: SECRET })
   await slow.agentDoes(runId, CLAIM, ...iteration(true))
   await expect.poll(() => slow.readModel.get(runId)?.state.phase.type).toBe('ended')
   length = (slow.readModel.get(runId)?.state.seq ?? 0) + 1
-  const refused = await fetch(`${slow.url}/api/runs/${runId}/export`)
-  expect(refused.status).toBe(409)
-  expect(await refused.json()).toMatchObject({ type: 'urn:retrai:problem:redacted_meanwhile' })
+  const refused = await request(slow, `GET /api/runs/${runId}/export`)
+  expect(refused).toMatchObject({ status: 409, body: problem('redacted_meanwhile') })
   expect(refused.headers.get('content-disposition')).toBeNull()
   const answer = await fetch(`${slow.url}/api/runs/${runId}/export`)
   const content = gunzipSync(Buffer.from(await answer.arrayBuffer())).toString()

@@ -5,24 +5,12 @@ import { pino } from 'pino'
 import { expect } from 'vitest'
 import * as z from 'zod'
 import { SearchResults } from '../../../src/api/search.ts'
-import {
-  CLAIM,
-  iteration,
-  json,
-  replyWith,
-  resultOf,
-  type TestServer,
-} from '../../support/server.ts'
+import { ask } from '../../support/requests.ts'
+import { CLAIM, iteration, replyWith, resultOf, type TestServer } from '../../support/server.ts'
 import { test } from '../../support/test.ts'
 
-const search = async (
-  { url }: TestServer,
-  query: Record<string, string>,
-): Promise<SearchResults> => {
-  const answer = await fetch(`${url}/api/search?${new URLSearchParams(query)}`)
-  expect(answer.status).toBe(200)
-  return SearchResults.parse(await answer.json())
-}
+const search = async (server: TestServer, query: Record<string, string>): Promise<SearchResults> =>
+  SearchResults.parse((await ask(server, `GET /api/search?${new URLSearchParams(query)}`)).body)
 
 const places = ({ results }: SearchResults) => results.map(({ run_id, seq }) => [run_id, seq])
 
@@ -47,7 +35,7 @@ async function twoRuns(server: TestServer): Promise<readonly [older: string, new
   return [runs[0] ?? '', runs[1] ?? '']
 }
 
-test('words are found in what was said, called and printed, in all runs or in one', async ({
+test('words are found in what was said, called and printed, in all runs or in one; a search that cannot be carried out says why', async ({
   startServer,
 }) => {
   const server = await startServer({ indexed: true })
@@ -74,23 +62,16 @@ test('words are found in what was said, called and printed, in all runs or in on
   ])
   expect(places(await search(server, { q: '"parser the"' }))).toEqual([])
   const pages: unknown[] = []
-  let next: string | null = ''
-  while (next !== null) {
-    const query = { q: 'parser', limit: '2', ...(next && { cursor: next }) }
+  for (let cursor: string | null = ''; cursor !== null; ) {
+    const query = { q: 'parser', limit: '2', ...(cursor && { cursor }) }
     const page: SearchResults = await search(server, query)
     pages.push(...places(page))
-    next = page.next
+    cursor = page.next
   }
   expect(pages).toEqual(places(all))
-})
 
-const Problem = z.object({ detail: z.string() })
-
-test('a search that cannot be carried out says why', async ({ startServer }) => {
-  const server = await startServer({ indexed: true })
-  await twoRuns(server)
   const { next } = await search(server, { q: 'parser', limit: '2' })
-  const wrong: readonly (readonly [query: Record<string, string>, detail: string])[] = [
+  for (const [query, detail] of [
     [{}, 'q is required.'],
     [{ q: '' }, 'q must have a word to search for: letters or digits.'],
     [{ q: '"-*' }, 'q must have a word to search for: letters or digits.'],
@@ -100,10 +81,10 @@ test('a search that cannot be carried out says why', async ({ startServer }) => 
       { q: 'other', cursor: next ?? '' },
       'cursor must be `next` of an earlier page of the same search.',
     ],
-  ]
-  for (const [query, detail] of wrong) {
-    const answer = await fetch(`${server.url}/api/search?${new URLSearchParams(query)}`)
-    expect([answer.status, Problem.parse(await answer.json()).detail]).toEqual([422, detail])
+  ] as const) {
+    const asked = new URLSearchParams(Object.entries(query))
+    const refused = await ask(server, `GET /api/search?${asked}`)
+    expect([refused.status, refused.body.detail]).toEqual([422, detail])
   }
 })
 
@@ -121,8 +102,8 @@ test('a redacted word is found no more, and is in no file', async ({ startServer
   }
   expect(await filesWith('zurich')).not.toEqual([])
   const body = { seq: at?.seq, pointer: '/instructions', reason: 'a place' }
-  const done = await fetch(`${server.url}/api/runs/${older}/redact`, json('POST', body))
-  expect(await done.json()).toMatchObject({ pointers: ['/instructions'] })
+  const done = await ask(server, `POST /api/runs/${older}/redact`, body)
+  expect(done.body).toMatchObject({ pointers: ['/instructions'] })
   expect((await search(server, { q: 'zurich' })).results).toEqual([])
   expect(await filesWith('zurich')).toEqual([])
   expect(places(await search(server, { q: 'redacted' }))).toEqual([[older, 0]])
@@ -143,12 +124,12 @@ test('what is searched for is in the access log as a hash, and in no other log',
   const server = await startServer({ indexed: true, accessLog, logger })
   const [older] = await twoRuns(server)
   await search(server, { q: 'tulip "daffodil', run_id: older })
-  await fetch(`${server.url}/api/search?q=tulip&limit=0`)
-  await fetch(`${server.url}/api/runs?q=tulip`)
+  await ask(server, 'GET /api/search?q=tulip&limit=0')
+  await ask(server, 'GET /api/runs?q=tulip')
   const accesses = async () =>
     z
       .array(z.looseObject({ kind: z.string(), payload: z.looseObject({ asked: z.string() }) }))
-      .parse(await (await fetch(`${server.url}/api/access?limit=500`)).json())
+      .parse((await ask(server, 'GET /api/access?limit=500')).body)
   const searched = async () =>
     (await accesses()).filter(({ kind, payload }) => kind === 'searched' && payload.run_id !== null)
   await expect.poll(async () => (await searched()).length).toBe(1)
