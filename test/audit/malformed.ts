@@ -1,8 +1,7 @@
-import { createHash } from 'node:crypto'
-import { KEYS, MANIFEST, type Manifest, PROOF } from '../../src/audit/bundle/bundle-format.ts'
+import { KEYS, MANIFEST, PROOF } from '../../src/audit/bundle/bundle-format.ts'
 import type { Keys } from '../../src/checkpoints/keyring.ts'
 import { canonicalText } from '../../src/log/commitment.ts'
-import { contentOf, type Part, replaced } from './support.ts'
+import { contentOf, listedAgain, type Part, replaced } from './support.ts'
 
 type Statement = { readonly [name: string]: unknown }
 type Change = (statement: Statement) => Statement
@@ -82,13 +81,5 @@ function resealed(parts: readonly Part[], path: string, change: Change, keys: Ke
   const signature = path === KEYS ? {} : { signature: keys.signer.sign(canonicalText(changed)) }
   const content = Buffer.from(`${canonicalText({ ...signature, ...changed })}\n`)
   const all = replaced(parts, path, content)
-  if (path === MANIFEST) return all
-  const sha256 = createHash('sha256').update(content).digest('hex')
-  const listed = (part: Manifest['parts'][number]) =>
-    part.path === path ? { path, bytes: content.length, sha256 } : part
-  const asListed: Change = (manifest) => ({
-    ...manifest,
-    parts: (manifest.parts as Manifest['parts']).map(listed),
-  })
-  return resealed(all, MANIFEST, asListed, keys)
+  return path === MANIFEST ? all : listedAgain(all, keys)
 }

@@ -1,10 +1,12 @@
-import { createHash, randomBytes } from 'node:crypto'
+import { randomBytes } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
+import { buffer } from 'node:stream/consumers'
 import { crc32 } from 'node:zlib'
-import { errAsync, okAsync } from 'neverthrow'
+import fc from 'fast-check'
+import { errAsync, ok, okAsync } from 'neverthrow'
 import type { RunProof } from '../../src/api/audit.ts'
 import type { ArtifactSource } from '../../src/artifacts/artifacts.ts'
 import { exportRun, proveRun } from '../../src/audit/audit.ts'
@@ -18,10 +20,12 @@ import {
   recordsPath,
   type Version,
 } from '../../src/audit/bundle/bundle-format.ts'
-import { exportParts } from '../../src/audit/bundle/export-parts.ts'
+import { type ExportDeps, exportParts, packed } from '../../src/audit/bundle/export-parts.ts'
+import { verifyStore } from '../../src/audit/verify/verify-store.ts'
 import { type Keys, openKeyring, seal } from '../../src/checkpoints/keyring.ts'
 import type { IsolationPolicy } from '../../src/domain/isolation.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
+import { sha256 } from '../../src/lib/sha256.ts'
 import { GENESIS, type Signer, sealEntry } from '../../src/log/chain.ts'
 import { encode, redactStrings } from '../../src/log/codec.ts'
 import { canonicalText, SALT_BYTES } from '../../src/log/commitment.ts'
@@ -31,12 +35,22 @@ import type { Redaction } from '../../src/redaction/redaction.ts'
 import { REDACTIONS } from '../../src/redaction/redaction-index.ts'
 import type { RecordedEvent } from '../../src/store/event-store.ts'
 import { prepare } from '../support/append-records.ts'
-import { PACKS } from '../support/run-records.ts'
+import { PACKS, validRun } from '../support/run-records.ts'
 
 export const NOW = new Date('2026-02-18T12:00:00.000Z')
 
 /** A part in memory, which a test can change. */
 export type Part = { readonly path: string; readonly content: Buffer }
+
+/** A run that has what a test needs, always the same one. */
+export function sampleRun(
+  seed: number,
+  has: (records: readonly RunRecord[]) => boolean = () => true,
+  runs: fc.Arbitrary<RunRecord[]> = validRun(undefined, { maxMoves: 25 }),
+): RunRecord[] {
+  const [records = []] = fc.sample(runs.filter(has), { numRuns: 1, seed })
+  return records
+}
 
 /** A new key, whose folder is removed. */
 export async function newKeys(): Promise<Keys> {
@@ -123,11 +137,15 @@ export const isolated = (records: readonly RunRecord[]): RunRecord[] =>
     return { ...record, payload: { ...record.payload, isolation } }
   })
 
-/** Reads from memory what a store would hold. */
-export function readerOf(events: readonly RecordedEvent[]): StreamReader {
+/** Reads from memory what a store would hold. @param all the events, or what returns those that there are now */
+export function readerOf(
+  all: readonly RecordedEvent[] | (() => readonly RecordedEvent[]),
+): StreamReader {
   return {
     readStream: (stream, { from, direction, limit }) => {
-      const found = events.filter((event) => event.stream === stream)
+      const found = (typeof all === 'function' ? all() : all).filter(
+        (event) => event.stream === stream,
+      )
       if (found.length === 0) return errAsync({ type: 'stream_not_found', stream })
       if (direction === 'backward') return okAsync(found.slice(-limit).reverse())
       const first = typeof from === 'number' ? from : 0
@@ -136,55 +154,73 @@ export function readerOf(events: readonly RecordedEvent[]): StreamReader {
   }
 }
 
-const artifactsOf = (contents: ReadonlyMap<string, Buffer>): ArtifactSource => ({
-  read: async (sha256) => {
-    const content = contents.get(sha256)
+/** Artifacts in memory, and the packs of the made-up snapshots. */
+export const artifactsOf = (contents: ReadonlyMap<string, Buffer> = new Map()): ArtifactSource => ({
+  read: async (name) => {
+    const content = contents.get(name) ?? PACKS.get(name)
     return content === undefined
       ? null
       : { bytes: content.length, stream: Readable.from([content]) }
   },
 })
 
-/** What an export of these events is made of. @param signed is signed instead of what the records say @param files as of `exportRun` */
-async function sourceOf(
-  events: readonly RecordedEvent[],
+/** What is found in a whole log without artifacts, keys and a read model. */
+export async function verifiedLog(events: readonly RecordedEvent[]) {
+  const store = { reader: readerOf(events), pages: () => once(ok(events)) }
+  const rest = { artifacts: { read: async () => null }, keys: new Map(), projected: null }
+  return (await verifyStore({ ...store, ...rest }))._unsafeUnwrap()
+}
+
+/** What an export of a run is made of. @param signed is signed instead of what the records say */
+async function sourceIn(
+  store: StreamReader,
+  runId: string,
   keys: Keys,
-  artifacts: ReadonlyMap<string, Buffer> = new Map(),
+  artifacts?: ReadonlyMap<string, Buffer>,
   signed: Partial<RunProof> = {},
-  files = false,
+  more: Pick<ExportDeps, 'files' | 'log' | 'stamped'> = {},
 ) {
-  const runId = events[0]?.stream.slice('run-'.length) ?? ''
-  const store = readerOf(events)
   const proved = (await proveRun(store, null, runId, keys.signer, NOW))._unsafeUnwrap()
   const { signature: _, key: __, ...statement } = proved
   const proof = seal<RunProof>({ ...statement, ...signed }, keys.signer)
-  return {
-    deps: {
-      ...{ store, artifacts: artifactsOf(new Map([...PACKS, ...artifacts])), keys, now: NOW },
-      files,
-    },
-    proof,
-  }
+  return { deps: { store, artifacts: artifactsOf(artifacts), keys, now: NOW, ...more }, proof }
 }
-type Source = Parameters<typeof sourceOf>
+type Stored = Parameters<typeof sourceIn>
+type InMemory = [
+  events: readonly RecordedEvent[],
+  ...(Stored extends [unknown, unknown, ...infer Rest] ? Rest : never),
+]
 
-/** An export of these events, as an archive. */
-export async function archiveOf(...source: Source): Promise<Buffer> {
-  const { deps, proof } = await sourceOf(...source)
-  return Buffer.concat(await (await exportRun(deps, proof))._unsafeUnwrap().toArray())
+/** The parts of an export of a run in a store. */
+export async function exportedFrom(...source: Stored): Promise<Part[]> {
+  const { deps, proof } = await sourceIn(...source)
+  return collected(exportParts(deps, proof))
 }
+
+const inMemory = ([events, ...rest]: InMemory): Stored => [
+  ...([readerOf(events), events[0]?.stream.slice('run-'.length) ?? ''] as const),
+  ...rest,
+]
 
 /** The parts of an export of these events. */
-export async function exported(...source: Source): Promise<Part[]> {
-  const { deps, proof } = await sourceOf(...source)
-  const parts: Part[] = []
-  for await (const { path, body } of exportParts(deps, proof)) {
-    const chunks: Uint8Array[] = []
-    for await (const chunk of body) chunks.push(chunk)
-    parts.push({ path, content: Buffer.concat(chunks) })
-  }
-  return parts
+export const exported = (...source: InMemory) => exportedFrom(...inMemory(source))
+
+/** An export of these events, as an archive. */
+export async function archiveOf(...source: InMemory): Promise<Buffer> {
+  const { deps, proof } = await sourceIn(...inMemory(source))
+  return buffer((await exportRun(deps, proof))._unsafeUnwrap())
 }
+
+/** Parts with their contents. */
+export async function collected(parts: AsyncIterable<BundlePart>): Promise<Part[]> {
+  const all: Part[] = []
+  for await (const { path, body } of parts) all.push({ path, content: await buffer(body) })
+  return all
+}
+
+/** An archive of parts. @param at when they were exported */
+export const archived = (parts: readonly Part[], at = NOW): Promise<Buffer> =>
+  buffer(packed(partsOf(parts), at))
 
 /** The part with the records of a short run. */
 export const recordsPart = (version: Version): string =>
@@ -197,12 +233,11 @@ export function checksummed(line: string): string {
 }
 
 /** An export in the layout of another version, signed by the same key. */
-export function asVersion(version: Version, parts: readonly Part[], { signer }: Keys): Part[] {
+export function asVersion(version: Version, parts: readonly Part[], keys: Keys): Part[] {
   if (version === 2) return [...parts]
-  const manifest = parts.find(({ path }) => path === MANIFEST)
   const records = parts.filter(({ path }) => firstSeqOf(path) !== null)
   const redactions = parts.filter(({ path }) => path === REDACTIONS_FILE)
-  const rest = parts.filter((part) => ![manifest, ...records, ...redactions].includes(part))
+  const rest = parts.filter((part) => ![...records, ...redactions].includes(part))
   const withChecksums = (path: string, from: readonly Part[]): Part => {
     const lines = Buffer.concat(from.map(({ content }) => content))
       .toString()
@@ -216,30 +251,36 @@ export function asVersion(version: Version, parts: readonly Part[], { signer }: 
     withChecksums(RECORDS_V1, records),
     ...rest.slice(3),
   ]
+  const listed = listedAgain(body, keys, 'retrai.export.v1')
+  return [...listed.slice(-1), ...listed.slice(0, -1)]
+}
+
+/** The same parts with a manifest that lists them as they are now, signed by these keys. */
+export function listedAgain(
+  parts: readonly Part[],
+  { signer }: Keys,
+  type: Manifest['type'] = 'retrai.export.v2',
+): Part[] {
   const {
     key: _,
     signature: __,
     ...statement
-  } = Manifest.parse(JSON.parse(String(manifest?.content)))
-  const listed = body.map(({ path, content }) => {
-    return {
-      path,
-      bytes: content.length,
-      sha256: createHash('sha256').update(content).digest('hex'),
-    }
-  })
-  const sealed = seal<Manifest>({ ...statement, type: 'retrai.export.v1', parts: listed }, signer)
-  return [{ path: MANIFEST, content: Buffer.from(`${canonicalText(sealed)}\n`) }, ...body]
+  } = Manifest.parse(JSON.parse(String(contentOf(parts, MANIFEST))))
+  const listed = parts
+    .filter(({ path }) => path !== MANIFEST)
+    .map(({ path, content }) => ({ path, bytes: content.length, sha256: sha256(content) }))
+  const sealed = seal<Manifest>({ ...statement, type, parts: listed }, signer)
+  return replaced(parts, MANIFEST, `${canonicalText(sealed)}\n`)
 }
 
 export async function* partsOf(parts: readonly Part[]): AsyncGenerator<BundlePart> {
   for (const { path, content } of parts) {
-    yield { path, bytes: content.length, body: whole(content) }
+    yield { path, bytes: content.length, body: once(content) }
   }
 }
 
-async function* whole(content: Buffer): AsyncGenerator<Buffer> {
-  yield content
+async function* once<T>(value: T): AsyncGenerator<T> {
+  yield value
 }
 
 export function replaced(parts: readonly Part[], path: string, content: Buffer | string): Part[] {

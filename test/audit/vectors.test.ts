@@ -5,18 +5,21 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Readable } from 'node:stream'
 import { promisify } from 'node:util'
-import { gunzipSync, gzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import * as z from 'zod'
-import { Checkpoint, InclusionProof, PublishedKeys, RunHead } from '../../src/api/audit.ts'
-import { packed } from '../../src/audit/bundle/export-parts.ts'
+import {
+  Checkpoint,
+  InclusionProof,
+  PublishedKeys,
+  RunHead,
+  type RunProof,
+} from '../../src/api/audit.ts'
 import { unpacked } from '../../src/audit/bundle/unpack.ts'
 import { sealProblem } from '../../src/audit/verify/redaction-check.ts'
 import { verifyBundle } from '../../src/audit/verify/verify-bundle.ts'
 import { leafOf, merkleRoot, proveInclusion } from '../../src/checkpoints/merkle.ts'
 import { checkpointHash, checkSeal, knownKeys } from '../../src/checkpoints/public-keys.ts'
-import type { RunRecord } from '../../src/domain/records.ts'
 import { sha256 } from '../../src/lib/sha256.ts'
 import { readMeta, recordHash, uuidOfHash } from '../../src/log/chain.ts'
 import { canonicalText, committed } from '../../src/log/commitment.ts'
@@ -25,20 +28,21 @@ import { isMissing } from '../support/missing.ts'
 import { validRun } from '../support/run-records.ts'
 import { includes } from './inclusion.ts'
 import { withMalformed } from './malformed.ts'
+import { NOT_ONE } from './not-one.ts'
 import { inPython, VERIFIER } from './python.ts'
 import {
+  archived,
   archiveOf,
   asVersion,
   contentOf,
   eventsOf,
   exported,
   isolated,
-  NOW,
   newKeys,
-  type Part,
   partsOf,
   recordsPart,
   replaced,
+  sampleRun,
   withTaken,
 } from './support.ts'
 import { forgedRedactions, someTexts } from './taken.ts'
@@ -151,9 +155,6 @@ async function exitCode(archive: Buffer, ...args: string[]): Promise<number> {
 }
 const hasPython = !isMissing('python3')
 
-const repacked = async (parts: readonly Part[]): Promise<Buffer> =>
-  Buffer.concat(await packed(partsOf(parts), NOW).toArray())
-
 describe.skipIf(!hasPython)(
   'a verifier in another language, written from the documentation',
   () => {
@@ -171,37 +172,28 @@ describe.skipIf(!hasPython)(
       'reads an archive to its checksum, and finds what follows it: %s',
       async (file) => {
         const good = await readFile(file)
-        const wrong = Buffer.from(good)
-        wrong.writeUInt8(wrong.readUInt8(wrong.length - 6) ^ 1, wrong.length - 6)
-        const tar = gunzipSync(good)
-        const archives = [
-          wrong,
-          good.subarray(0, -1),
-          good.subarray(0, -8),
-          Buffer.concat([good, Buffer.from('more')]),
-          Buffer.concat([good, Buffer.from([0x1f])]),
-          Buffer.concat([good, Buffer.alloc(700)]),
-          Buffer.concat([good, good]),
-          gzipSync(Buffer.concat([tar, tar])),
-          gzipSync(Buffer.concat([tar, Buffer.alloc(512)])),
-        ]
-        for (const answer of await inPython(archives)) {
-          expect(answer).toMatchObject({ holds: false, first_bad_seq: null })
+        const archives = Object.values(NOT_ONE).map((change) => change(good))
+        const found = await inPython(archives)
+        for (const [index, archive] of archives.entries()) {
+          const report = await verifyBundle(unpacked(Readable.from([archive])))
+          const { first_bad_seq } = report
+          const name = Object.keys(NOT_ONE)[index]
+          expect(found[index], name).toMatchObject({ holds: false, first_bad_seq })
         }
       },
     )
 
-    test('checks that the signature names the recorded policy of isolation', async () => {
+    test.each<[string, Partial<RunProof>, (length: number) => number]>([
+      ['policy of isolation', { policy_sha256: 'f'.repeat(64) }, () => 0],
+      ['kind of the last record', { last_kind: 'step' }, (length) => length - 1],
+    ])('compares the recorded %s with the signed one', async (_, signed, seqOf) => {
       const keys = await newKeys()
-      const [records = []] = fc.sample(validRun(), { numRuns: 1, seed: 7 })
-      const events = eventsOf(isolated(records))
-      const policy_sha256 = 'f'.repeat(64)
-      const forged = await archiveOf(events, keys, undefined, { policy_sha256 })
-      const findings = ['it has another policy of isolation than was signed']
-      expect(await inPython([await archiveOf(events, keys), forged])).toMatchObject([
-        { holds: true },
-        { holds: false, first_bad_seq: 0, findings },
-      ])
+      const events = eventsOf(isolated(sampleRun(7)))
+      const forged = await archiveOf(events, keys, undefined, signed)
+      const wrong = { holds: false, first_bad_seq: seqOf(events.length) }
+      expect(await verifyBundle(unpacked(Readable.from([forged])))).toMatchObject(wrong)
+      const archives = [await archiveOf(events, keys), forged]
+      expect(await inPython(archives)).toMatchObject([{ holds: true }, wrong])
     })
 
     test('agrees on exports of any run, and on what is wrong with changed ones', async () => {
@@ -226,7 +218,9 @@ describe.skipIf(!hasPython)(
             lines.with(index, (lines[index] ?? '').replace(/"ts":1/, '"ts":2')),
           ].map((each) => replaced(parts, file, each.join('')))
           const all = [parts, ...changed, ...forgedRedactions(parts)]
-          const [good, ...others] = await inPython(await Promise.all(all.map(repacked)))
+          const [good, ...others] = await inPython(
+            await Promise.all(all.map((each) => archived(each))),
+          )
           expect(good).toMatchObject({ findings: [], holds: true })
           for (const [at, bad] of all.slice(1).entries()) {
             const { holds, first_bad_seq } = await verifyBundle(partsOf(bad))
@@ -240,9 +234,8 @@ describe.skipIf(!hasPython)(
 
     test('finds what is malformed in a signed statement, as retrai verify does', async () => {
       const keys = await newKeys()
-      const [records = []] = fc.sample(validRun(), { numRuns: 1, seed: 5 })
-      const all = withMalformed(await exported(eventsOf(records), keys), keys)
-      const archives = await Promise.all(all.map(({ parts }) => repacked(parts)))
+      const all = withMalformed(await exported(eventsOf(sampleRun(5)), keys), keys)
+      const archives = await Promise.all(all.map(({ parts }) => archived(parts)))
       const others = await inPython(archives)
       for (const [index, { path, parts }] of all.entries()) {
         const { findings } = await verifyBundle(partsOf(parts))
@@ -255,27 +248,16 @@ describe.skipIf(!hasPython)(
       }
     })
 
-    test('compares the kind of the last record with the signed one', async () => {
-      const keys = await newKeys()
-      const [records = []] = fc.sample(validRun(), { numRuns: 1, seed: 5 })
-      const archive = await archiveOf(eventsOf(records), keys, undefined, { last_kind: 'step' })
-      const report = await verifyBundle(unpacked(Readable.from([archive])))
-      const first_bad_seq = records.length - 1
-      expect(report).toMatchObject({ holds: false, first_bad_seq })
-      expect(await inPython([archive])).toMatchObject([{ holds: false, first_bad_seq }])
-    })
-
     test('distinguishes known keys from others, whole archives from cut ones, and real statements from forged ones', async () => {
       const keys = await newKeys()
-      const records = fc.sample(validRun(), { numRuns: 1, seed: 5 })[0] as RunRecord[]
-      const parts = await exported(eventsOf(records), keys)
-      const archive = await repacked(parts)
+      const parts = await exported(eventsOf(sampleRun(5)), keys)
+      const archive = await archived(parts)
       expect(await exitCode(archive, '--fingerprint', keys.signer.key)).toBe(0)
       expect(await exitCode(archive, '--fingerprint', '0'.repeat(64))).toBe(2)
       expect(await exitCode(archive.subarray(0, archive.length / 2))).toBe(1)
       const proof = contentOf(parts, 'proof.json').toString()
       const later = replaced(parts, 'proof.json', proof.replace('"2026-', '"2027-'))
-      const [answer] = await inPython([await repacked(later)])
+      const [answer] = await inPython([await archived(later)])
       expect(answer?.findings.join()).toContain('proof.json: its signature is not good')
     })
   },

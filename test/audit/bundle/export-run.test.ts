@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { Readable } from 'node:stream'
-import fc from 'fast-check'
-import { errAsync, okAsync, ResultAsync } from 'neverthrow'
+import { ResultAsync } from 'neverthrow'
 import { beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import type { Checkpoint } from '../../../src/api/audit.ts'
 import type { ArtifactSource } from '../../../src/artifacts/artifacts.ts'
@@ -16,9 +15,20 @@ import { sha256 } from '../../../src/lib/sha256.ts'
 import { GENESIS } from '../../../src/log/chain.ts'
 import type { StreamReader } from '../../../src/log/stream-pages.ts'
 import type { RecordedEvent } from '../../../src/store/event-store.ts'
-import { createdRecord, validRun } from '../../support/run-records.ts'
+import { createdRecord } from '../../support/run-records.ts'
 import { within } from '../../support/within.ts'
-import { eventsOf, exported, NOW, newKeys, type Part, partsOf, withTaken } from '../support.ts'
+import {
+  collected,
+  eventsOf,
+  exported,
+  NOW,
+  newKeys,
+  type Part,
+  partsOf,
+  readerOf,
+  sampleRun,
+  withTaken,
+} from '../support.ts'
 
 const RUN_ID = '550e8400-e29b-41d4-a716-446655440000'
 
@@ -41,20 +51,6 @@ beforeAll(async () => {
   events = eventsOf(longRun())
 })
 
-/** Reads from memory, and notes which records of the run were read. */
-function readerOf(all: () => readonly RecordedEvent[], read: number[] = []): StreamReader {
-  return {
-    readStream: (stream, { from, direction, limit }) => {
-      const found = all().filter((event) => event.stream === stream)
-      if (found.length === 0) return errAsync({ type: 'stream_not_found', stream })
-      if (direction === 'backward') return okAsync(found.slice(-limit).reverse())
-      const page = found.slice(Number(from), Number(from) + limit)
-      if (stream.startsWith('run-')) read.push(...page.map(({ revision }) => revision))
-      return okAsync(page)
-    },
-  }
-}
-
 const NONE: ArtifactSource = { read: async () => null }
 
 async function exportFrom(store: StreamReader, artifacts = NONE) {
@@ -62,17 +58,22 @@ async function exportFrom(store: StreamReader, artifacts = NONE) {
   return exportRun({ store, artifacts, keys, now: NOW }, proof)
 }
 
-async function partsFrom(store: StreamReader): Promise<Part[]> {
-  const parts: Part[] = []
-  for await (const { path, body } of unpacked((await exportFrom(store))._unsafeUnwrap())) {
-    parts.push({ path, content: Buffer.concat(await Readable.from(body).toArray()) })
-  }
-  return parts
-}
+const partsFrom = async (store: StreamReader) =>
+  collected(unpacked((await exportFrom(store))._unsafeUnwrap()))
 
 test('an export reads each record once, splits the records into files, and ends with its manifest', async () => {
   const read: number[] = []
-  const parts = await partsFrom(readerOf(() => events, read))
+  const parts = await partsFrom({
+    readStream: (stream, options) =>
+      readerOf(events)
+        .readStream(stream, options)
+        .map((page) => {
+          if (stream.startsWith('run-') && options.direction === 'forward') {
+            read.push(...page.map(({ revision }) => revision))
+          }
+          return page
+        }),
+  })
   // The proof names the policy of the first record.
   expect(read).toEqual([0, ...events.map(({ revision }) => revision)])
   const paths = parts.map(({ path }) => path)
@@ -89,7 +90,7 @@ test('an export reads each record once, splits the records into files, and ends 
 })
 
 test('if a file of an export is missing or in another place, the first bad record is named', async () => {
-  const parts = await partsFrom(readerOf(() => events))
+  const parts = await partsFrom(readerOf(events))
   const [at, next] = [4, 5]
   const [one, two] = [parts[at] as Part, parts[next] as Part]
   const first = Number(one.path.slice('records/'.length, -'.ndjson'.length))
@@ -162,10 +163,7 @@ test('an artifact is closed if the reader of the export leaves while it is sent'
   const stream = new Readable({ read })
   const closed = new Promise((resolve) => stream.once('close', resolve))
   const artifacts = { read: async () => ({ bytes, stream }) }
-  const archive = await exportFrom(
-    readerOf(() => runNaming(OUTPUT)),
-    artifacts,
-  )
+  const archive = await exportFrom(readerOf(runNaming(OUTPUT)), artifacts)
   archive._unsafeUnwrap().destroy()
   await within(closed, () => 'the artifact to be closed')
 })
@@ -178,11 +176,7 @@ test('an archive whose beginning takes long is handed out before a client gives 
     asked.resolve()
     return slow.promise
   }
-  const run = runNaming(OUTPUT)
-  const making = exportFrom(
-    readerOf(() => run),
-    { read },
-  )
+  const making = exportFrom(readerOf(runNaming(OUTPUT)), { read })
   await asked.promise
   await vi.advanceTimersByTimeAsync(29_000)
   const archive = (await making)._unsafeUnwrap()
@@ -199,8 +193,7 @@ const OUTPUT = 'a whole output'
 /** A run up to a result whose whole output is an artifact. */
 function runNaming(output: string): RecordedEvent[] {
   const isResult = ({ kind }: RunRecord) => kind === 'tool_result'
-  const runs = validRun().filter((each) => each.some(isResult))
-  const [records = []] = fc.sample(runs, { numRuns: 1, seed: 3 })
+  const records = sampleRun(3, (each) => each.some(isResult))
   const upToResult = records.slice(0, records.findIndex(isResult) + 1)
   const named = upToResult.map((record): RunRecord => {
     const own = { ...record, run_id: RUN_ID }

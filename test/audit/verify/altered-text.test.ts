@@ -3,11 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { Readable } from 'node:stream'
-import fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { exportRun, proveRun } from '../../../src/audit/audit.ts'
 import type { Version } from '../../../src/audit/bundle/bundle-format.ts'
-import { packed } from '../../../src/audit/bundle/export-parts.ts'
 import { importRun } from '../../../src/audit/bundle/import-run.ts'
 import { unpacked } from '../../../src/audit/bundle/unpack.ts'
 import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
@@ -28,17 +25,20 @@ import { validRun } from '../../support/run-records.ts'
 import { newSigning } from '../../support/signing.ts'
 import { inPython } from '../python.ts'
 import {
+  archived,
+  artifactsOf,
   asVersion,
   checksummed,
   contentOf,
   eventsOf,
   exported,
-  NOW,
+  exportedFrom,
   newKeys,
   type Part,
   partsOf,
   recordsPart,
   replaced,
+  sampleRun,
   withTaken,
 } from '../support.ts'
 import { someTexts } from '../taken.ts'
@@ -81,11 +81,9 @@ const SEQ = 0
 beforeAll(async () => {
   folder = await mkdtemp(join(tmpdir(), 'retrai-altered-'))
   keys = await newKeys()
-  records = fc.sample(
-    // The logs of these tests hold no artifacts.
-    validRun().filter((each) => each.length > 8 && each.every(({ kind }) => !NAMES.has(kind))),
-    { numRuns: 1, seed: 5 },
-  )[0] as RunRecord[]
+  // The logs of these tests hold no artifacts.
+  const hasNone = (run: readonly RunRecord[]) => run.every(({ kind }) => !NAMES.has(kind))
+  records = sampleRun(5, (run) => run.length > 8 && hasNone(run), validRun())
   await makeLog()
 })
 afterAll(() => rm(folder, { recursive: true }))
@@ -123,11 +121,9 @@ function alter(stream: string, column: 'data' | 'metadata', change: (json: strin
   db.close()
 }
 
-const NO_ARTIFACTS = { read: async () => null }
-
 async function verifiedFolder() {
   const log = (await openReadableLog(file))._unsafeUnwrap()
-  const store = { reader: log, pages: () => log.pages(), artifacts: NO_ARTIFACTS }
+  const store = { reader: log, pages: () => log.pages(), artifacts: artifactsOf() }
   const verified = await verifyStore({ ...store, keys: new Map(), projected: null })
   const report = verified._unsafeUnwrap()
   await log.close()
@@ -136,12 +132,9 @@ async function verifiedFolder() {
 
 async function exportedFromFile(): Promise<Buffer> {
   const log = (await openReadableLog(file))._unsafeUnwrap()
-  const proof = (await proveRun(log, null, runId(), keys.signer, NOW))._unsafeUnwrap()
-  const deps = { store: log, artifacts: NO_ARTIFACTS, keys, now: NOW }
-  const archive = (await exportRun(deps, proof))._unsafeUnwrap()
-  const content = Buffer.concat(await archive.toArray())
+  const parts = await exportedFrom(log, runId(), keys)
   await log.close()
-  return content
+  return archived(parts)
 }
 
 describe('a row of the log with', () => {
@@ -231,13 +224,8 @@ describe('a line of an export with', () => {
     const store = memoryStore()
     const { sign } = newSigning()
     const markers = join(folder, 'm')
-    const deps = {
-      store,
-      sign,
-      artifacts: { put: async () => '', read: async () => null },
-      markers,
-      now: () => 0,
-    }
+    const artifacts = { put: async () => '', read: async () => null }
+    const deps = { store, sign, artifacts, markers, now: () => 0 }
     for (const version of [1, 2] as const) {
       const bad = await altered(version, change)
       const report = await verifyBundle(partsOf(bad))
@@ -252,8 +240,7 @@ describe('a line of an export with', () => {
     const archives: Buffer[] = []
     for (const version of [1, 2] as const) {
       for (const [, change] of ways) {
-        const parts = partsOf(await altered(version, change))
-        archives.push(Buffer.concat(await packed(parts, NOW).toArray()))
+        archives.push(await archived(await altered(version, change)))
       }
     }
     for (const answer of await inPython(archives)) expect(answer.first_bad_seq).toBe(SEQ)

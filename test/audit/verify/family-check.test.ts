@@ -1,27 +1,12 @@
-import { ok } from 'neverthrow'
 import { describe, expect, test } from 'vitest'
 import { FamilyCheck } from '../../../src/audit/verify/family-check.ts'
 import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
-import { verifyStore } from '../../../src/audit/verify/verify-store.ts'
 import type { Kind, PayloadOf, RunRecord } from '../../../src/domain/records.ts'
 import { hashOfCall } from '../../../src/log/commitment.ts'
 import type { RecordedEvent } from '../../../src/store/event-store.ts'
 import { by, claim, create, given, reply, result } from '../../domain/support.ts'
 import { chained, familyOf, SUBAGENT_ID, siblingsOf } from '../../support/family.ts'
-import { exported, newKeys, partsOf, readerOf } from '../support.ts'
-
-const NO_ARTIFACTS = { read: async () => null }
-
-async function* pagesOf(events: readonly RecordedEvent[]) {
-  yield ok(events)
-}
-
-/** The verification of a whole log. */
-async function verify(events: readonly RecordedEvent[]) {
-  const store = { reader: readerOf(events), pages: () => pagesOf(events) }
-  const rest = { artifacts: NO_ARTIFACTS, keys: new Map(), projected: null }
-  return (await verifyStore({ ...store, ...rest }))._unsafeUnwrap()
-}
+import { exported, newKeys, partsOf, verifiedLog } from '../support.ts'
 
 const { parent, subagent } = familyOf()
 const PARENT_ID = parent.runId
@@ -38,17 +23,17 @@ describe('a run and the run of its sub-agent', () => {
       [...parent.events, ...subagent.events],
       [...subagent.events, ...parent.events],
     ]) {
-      const { findings, family } = await verify(events)
+      const { findings, family } = await verifiedLog(events)
       expect(findings).toEqual([])
       expect(family).toEqual({ compared: 1, not_compared: [] })
     }
   })
 
   test('hold if one reply started two sub-agents, each with the instructions of its own call', async () => {
-    const { findings, family } = await verify(siblingsOf())
+    const { findings, family } = await verifiedLog(siblingsOf())
     expect(findings).toEqual([])
     expect(family).toEqual({ compared: 2, not_compared: [] })
-    const swapped = await verify(siblingsOf(['Write.', 'Read.']))
+    const swapped = await verifiedLog(siblingsOf(['Write.', 'Read.']))
     expect(swapped.findings).toHaveLength(2)
     expect(swapped.findings[0]?.message).toContain('its instructions are not those of the call')
   })
@@ -88,7 +73,7 @@ describe('a run and the run of its sub-agent', () => {
     ],
   ])('do not hold if one names %s', async (_, changes, runId, message) => {
     const family = familyOf(changes)
-    const { findings } = await verify(eventsOf(family))
+    const { findings } = await verifiedLog(eventsOf(family))
     const seq = runId === PARENT_ID ? family.parent.events.findLastIndex(isResult) : 0
     expect(findings).toContainEqual({
       ...{ problem: 'family', where: `run ${runId}`, seq },
@@ -132,7 +117,7 @@ describe('a run and the run of its sub-agent', () => {
   ])(
     'do not hold if %s is rewritten with all that comes after it',
     async (_, ofRecord, message) => {
-      const { findings } = await verify(eventsOf(familyOf({ ofRecord })))
+      const { findings } = await verifiedLog(eventsOf(familyOf({ ofRecord })))
       expect(findings.map(({ problem, message: text }) => `${problem} ${text}`).join()).toMatch(
         message,
       )
@@ -140,18 +125,18 @@ describe('a run and the run of its sub-agent', () => {
   )
 
   test('do not hold if one of them was dropped', async () => {
-    const orphan = await verify(subagent.events)
+    const orphan = await verifiedLog(subagent.events)
     expect(orphan.findings).toMatchObject([
       { problem: 'missing', where: `run ${SUBAGENT_ID}`, seq: 0 },
     ])
     expect(orphan.findings[0]?.message).toContain(`run ${PARENT_ID}`)
-    const alone = await verify(parent.events)
+    const alone = await verifiedLog(parent.events)
     expect(alone.findings).toMatchObject([{ problem: 'missing', where: `run ${PARENT_ID}` }])
   })
 
   test('are not compared if the other run was imported without this one', async () => {
     const imported = parent.events.map((event) => ({ ...event, created: 9e12 }))
-    const { findings, family } = await verify(imported)
+    const { findings, family } = await verifiedLog(imported)
     expect(findings).toEqual([])
     expect(family.compared).toBe(0)
     expect(family.not_compared).toMatchObject([
@@ -161,7 +146,7 @@ describe('a run and the run of its sub-agent', () => {
 
   test('are not compared if the sub-agent may never have been created', async () => {
     const started = parent.events.findIndex(({ type }) => type === 'subagent_started')
-    const { findings, family } = await verify(parent.events.slice(0, started + 1))
+    const { findings, family } = await verifiedLog(parent.events.slice(0, started + 1))
     expect(findings).toEqual([])
     expect(family.not_compared).toMatchObject([
       { seq: started, why: expect.stringContaining('never created') },
@@ -174,7 +159,7 @@ describe('a run and the run of its sub-agent', () => {
       subagent.records.map((record) => ({ ...record, run_id: OTHER_ID })),
     )
     const events = [...parent.events, ...subagent.events, ...twin.map(({ event }) => event)]
-    const { findings } = await verify(events)
+    const { findings } = await verifiedLog(events)
     expect(findings).toMatchObject([
       {
         where: `run ${OTHER_ID}`,
@@ -191,7 +176,7 @@ describe('a run and the run of its sub-agent', () => {
       return { ...record, payload }
     })
     const events = chained(SUBAGENT_ID, born).map(({ event }) => event)
-    const { findings } = await verify([...parent.events, ...events])
+    const { findings } = await verifiedLog([...parent.events, ...events])
     expect(findings).toMatchObject([
       {
         where: `run ${PARENT_ID}`,
@@ -205,7 +190,7 @@ describe('a run and the run of its sub-agent', () => {
       of('run_created', (it) =>
         it.parent ? { parent: { ...it.parent, run_id: SUBAGENT_ID } } : {},
       )(record)
-    expect((await verify(eventsOf(familyOf({ ofRecord: circle })))).findings).not.toEqual([])
+    expect((await verifiedLog(eventsOf(familyOf({ ofRecord: circle })))).findings).not.toEqual([])
   })
 })
 
@@ -286,7 +271,7 @@ describe('the answer of a person', () => {
   }
 
   test('holds if it names the question and the call, and comes from somebody who may answer', async () => {
-    expect((await verify(history({}))).findings).toEqual([])
+    expect((await verifiedLog(history({}))).findings).toEqual([])
   })
 
   test.each<[string, Parameters<typeof history>[0], number, string]>([
@@ -305,7 +290,7 @@ describe('the answer of a person', () => {
       'of the call',
     ],
   ])('does not hold if it %s', async (_, lie, seq, message) => {
-    expect((await verify(history(lie))).findings).toMatchObject([
+    expect((await verifiedLog(history(lie))).findings).toMatchObject([
       {
         problem: 'impossible',
         where: `run ${PARENT_ID}`,

@@ -20,7 +20,17 @@ import { type Files, filesOf, Objects } from '../../snapshots/support.ts'
 import { isMissing } from '../../support/missing.ts'
 import { createdRecord } from '../../support/run-records.ts'
 import { inPython } from '../python.ts'
-import { archiveOf, eventsOf, exported, newKeys, type Part, partsOf } from '../support.ts'
+import {
+  archived,
+  contentOf,
+  eventsOf,
+  exported,
+  listedAgain,
+  newKeys,
+  type Part,
+  partsOf,
+  replaced,
+} from '../support.ts'
 
 const RUN_ID = '550e8400-e29b-41d4-a716-446655440000'
 const common = { run_id: RUN_ID, iteration: 0, ts: 1_770_000_001 }
@@ -68,7 +78,7 @@ class Run {
   }
 
   exported(files = false, packs: ReadonlyMap<string, Buffer> = this.packs): Promise<Part[]> {
-    return exported(eventsOf(this.records), keys, packs, {}, files)
+    return exported(eventsOf(this.records), keys, packs, {}, { files })
   }
 }
 
@@ -157,6 +167,72 @@ describe('an export of files', () => {
     })
   })
 
+  test('is found changed, missing or added, by both verifiers, with the snapshot and the path', async () => {
+    const first = { a: '1', 'sub/deep/same': 'same' }
+    const run = new Run([filesOf({}), filesOf(first), filesOf({ ...first, a: '2', 'sub/b': 'x' })])
+    const parts = await run.exported()
+    const blob = (text: string) => objectId('blob', Buffer.from(text))
+    const deep = run.objects.add(filesOf({ same: 'same' }))
+    /** The same export with other objects, signed again. */
+    const forged = (change: (objects: readonly GitObject[]) => readonly GitObject[]): Part[] =>
+      listedAgain(
+        parts.map(({ path, content }) => {
+          const read = packOf(path) === null ? null : readPack(content)._unsafeUnwrap()
+          return { path, content: read === null ? content : writePack(change(read)) }
+        }),
+        keys,
+      )
+    const without = (id: string) => forged((all) => all.filter((one) => one.id !== id))
+    const instead = (id: string, from: string, to: string) =>
+      forged((all) =>
+        all.map((one) => {
+          const content = Buffer.from(one.content.toString('latin1').replace(from, to), 'latin1')
+          return one.id === id ? { ...one, content } : one
+        }),
+      )
+    const content = Buffer.from('more')
+    const added = { id: objectId('blob', content), type: 'blob' as const, content }
+    const found = (problem: string, seq: number | null, message: string) =>
+      expect.objectContaining({ problem, seq, message: expect.stringContaining(message) })
+    const noTree = found('missing', 2, 'the tree of "sub/deep" in this')
+    const foreign = found('unexpected', null, 'does not belong to an export')
+    const [, { path: pack = '' } = {}] = parts.filter(({ path }) => packOf(path) !== null)
+    const of = (problem: string) => expect.objectContaining({ problem, where: pack })
+    const cases: readonly (readonly [string, Part[], unknown])[] = [
+      // What only a missing tree names belongs to nothing.
+      ['a tree is missing', without(deep), [noTree, foreign]],
+      ['a tree is changed', instead(deep, 'same', 'sane'), expect.arrayContaining([noTree])],
+      [
+        ...(['a content is changed', instead(blob('2'), '2', '3')] as const),
+        [found('missing', 3, 'the content of "a" in this'), foreign],
+      ],
+      [
+        ...(['a content is missing', without(blob('same'))] as const),
+        [found('missing', 2, 'the content of "sub/deep/same" in this')],
+      ],
+      ['one is added', forged((all) => [...all, added]), expect.arrayContaining([foreign])],
+      [
+        ...([
+          'a pack is damaged',
+          replaced(parts, pack, contentOf(parts, pack).subarray(1)),
+        ] as const),
+        expect.arrayContaining([of('changed')]),
+      ],
+      [
+        ...(['a pack is gone', parts.filter(({ path }) => path !== pack)] as const),
+        expect.arrayContaining([of('missing')]),
+      ],
+    ]
+    const reports = await Promise.all(cases.map(([, bad]) => verified(bad)))
+    for (const [index, [what, , findings]] of cases.entries()) {
+      expect(reports[index]?.findings, what).toEqual(findings)
+    }
+    if (isMissing('python3')) return
+    const answers = await inPython(await Promise.all(cases.map(([, bad]) => archived(bad))))
+    const told = reports.map(({ holds, first_bad_seq }) => ({ holds, first_bad_seq }))
+    expect(answers).toMatchObject(told)
+  })
+
   test('names a pack that the server has lost', async () => {
     const run = new Run([filesOf({ a: '1' }), filesOf({ a: '2' })])
     const [[name = ''] = [], ...others] = run.packs
@@ -176,7 +252,7 @@ describe('an export of files', () => {
       ...{ holds: true, findings: [] },
       files: { withheld: [{ path: 'sub' }], absent: { masked: 1 } },
     })
-    const archive = await archiveOf(eventsOf(run.records), keys, run.packs, {}, true)
+    const archive = await archived(parts)
     if (!isMissing('python3')) expect(await inPython([archive])).toMatchObject([{ holds: true }])
   })
 

@@ -1,13 +1,11 @@
-import { ok } from 'neverthrow'
 import { describe, expect, test } from 'vitest'
 import { FamilyCheck } from '../../../src/audit/verify/family-check.ts'
 import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
-import { verifyStore } from '../../../src/audit/verify/verify-store.ts'
 import type { Origin } from '../../../src/domain/origin.ts'
 import type { RecordedEvent } from '../../../src/store/event-store.ts'
 import { claim, create, given } from '../../domain/support.ts'
 import { chained } from '../../support/family.ts'
-import { exported, newKeys, partsOf, readerOf, withTaken } from '../support.ts'
+import { exported, newKeys, partsOf, verifiedLog, withTaken } from '../support.ts'
 
 const id = (n: number) => `6ba7b810-9dad-41d1-80b4-00c04fd43${String(n).padStart(3, '0')}`
 const HASH = 'f'.repeat(64)
@@ -29,17 +27,7 @@ function runOf(n: number, origin?: Origin, instructions = 'Secret.') {
   return { events: made.map(({ event }) => event), originAt, last: made.length - 1 }
 }
 
-async function* pagesOf(events: readonly RecordedEvent[]) {
-  yield ok(events)
-}
-
-/** The verification of a whole log. */
-async function verify(...events: readonly (readonly RecordedEvent[])[]) {
-  const all = events.flat()
-  const store = { reader: readerOf(all), pages: () => pagesOf(all) }
-  const rest = { artifacts: { read: async () => null }, keys: new Map(), projected: null }
-  return (await verifyStore({ ...store, ...rest }))._unsafeUnwrap()
-}
+const verify = (...runs: readonly (readonly RecordedEvent[])[]) => verifiedLog(runs.flat())
 
 describe('runs that begin from others', () => {
   const first = runOf(0)

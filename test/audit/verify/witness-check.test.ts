@@ -1,35 +1,36 @@
-import fc from 'fast-check'
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import type { Checkpoint, LogProof } from '../../../src/api/audit.ts'
-import { proveRun } from '../../../src/audit/audit.ts'
-import { LOG_PROOF, MANIFEST, Manifest } from '../../../src/audit/bundle/bundle-format.ts'
-import { exportParts, packed } from '../../../src/audit/bundle/export-parts.ts'
+import { LOG_PROOF } from '../../../src/audit/bundle/bundle-format.ts'
 import type { TrustedWitnesses } from '../../../src/audit/verify/log-check.ts'
 import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
 import { verifyStore } from '../../../src/audit/verify/verify-store.ts'
 import { checkWitnesses, shownByLog } from '../../../src/audit/verify/witness-check.ts'
-import { seal } from '../../../src/checkpoints/keyring.ts'
 import { knownKeys } from '../../../src/checkpoints/public-keys.ts'
 import { proveInLog } from '../../../src/checkpoints/witness/log-proofs.ts'
 import type { RunRecord } from '../../../src/domain/records.ts'
-import { sha256 } from '../../../src/lib/sha256.ts'
 import { readNoteKey } from '../../../src/lib/signed-note.ts'
-import { canonicalText } from '../../../src/log/commitment.ts'
 import { LOG_ID_STREAM } from '../../../src/log/log-identity.ts'
 import { logPages } from '../../../src/log/stream-pages.ts'
 import { Checkpointing, untilSeen } from '../../checkpoints/witness/support.ts'
 import { append, prepare } from '../../support/append-records.ts'
 import { memoryStore } from '../../support/memory-store.ts'
 import { isMissing } from '../../support/missing.ts'
-import { PACKS, validRun } from '../../support/run-records.ts'
 import { SpecWitness } from '../../support/spec-witness.ts'
+import { flipped } from '../not-one.ts'
 import { inPython } from '../python.ts'
-import { NOW, type Part, partsOf } from '../support.ts'
+import {
+  archived,
+  artifactsOf,
+  contentOf,
+  exportedFrom,
+  listedAgain,
+  type Part,
+  partsOf,
+  replaced,
+  sampleRun,
+} from '../support.ts'
 
-const [records = []] = fc.sample(
-  validRun(undefined, { maxMoves: 25 }).filter((run) => run.length > 8),
-  { seed: 7, numRuns: 1 },
-)
+const records = sampleRun(7, ({ length }) => length > 8)
 const runId = records[0]?.run_id ?? ''
 /** The run as somebody would like to have it. */
 const rewritten = records.map(
@@ -78,11 +79,15 @@ async function verified({ store, keyring }: Checkpointing) {
   const shown = (await shownByLog(store))._unsafeUnwrap()
   const { findings, kept, seen } = checkWitnesses(shown, trusted)
   const keys = knownKeys((await keyring.load())._unsafeUnwrap().published)
-  const artifacts = { read: async () => null }
-  const whole = { reader: store, pages: () => logPages(store), artifacts, keys, projected: null }
+  const whole = {
+    reader: store,
+    pages: () => logPages(store),
+    artifacts: artifactsOf(),
+    keys,
+    projected: null,
+  }
   const report = (await verifyStore(whole, { kept }))._unsafeUnwrap()
-  const ofLog = report.findings.filter(({ message }) => !message.includes('its artifact'))
-  return { ofLog, findings, seen, kept }
+  return { ofLog: report.findings, findings, seen, kept }
 }
 
 describe('a log', () => {
@@ -160,34 +165,13 @@ test('of two histories of one size, a witness signs one', async () => {
 })
 
 /** The parts of an export of the run. */
-async function exportedFrom(
+async function exportOf(
   { store, keyring, ownLog }: Checkpointing,
   change: (log: LogProof) => LogProof | null = (log) => log,
 ): Promise<Part[]> {
   const keys = (await keyring.load())._unsafeUnwrap()
   const log = (await proveInLog(ownLog, runId))._unsafeUnwrap()
-  const proof = (await proveRun(store, null, runId, keys.signer, NOW))._unsafeUnwrap()
-  const artifacts = {
-    read: async (name: string) => {
-      const content = PACKS.get(name)
-      return content === undefined ? null : { bytes: content.length, stream: whole(content) }
-    },
-  }
-  const parts: Part[] = []
-  const deps = { store, artifacts, keys, now: NOW, log: log && change(log) }
-  for await (const { path, body } of exportParts(deps, proof)) {
-    parts.push({ path, content: Buffer.concat(await toArray(body)) })
-  }
-  return parts
-}
-
-async function* whole(content: Buffer): AsyncGenerator<Buffer> {
-  yield content
-}
-async function toArray(body: AsyncIterable<Uint8Array>): Promise<Uint8Array[]> {
-  const chunks: Uint8Array[] = []
-  for await (const chunk of body) chunks.push(chunk)
-  return chunks
+  return exportedFrom(store, runId, keys, undefined, {}, { log: log && change(log) })
 }
 
 const findingsOf = async (parts: readonly Part[], witnesses: TrustedWitnesses | null = trusted) => {
@@ -198,7 +182,7 @@ const findingsOf = async (parts: readonly Part[], witnesses: TrustedWitnesses | 
 describe('an export', () => {
   test('says which checkpoint covers the run, and which witnesses have seen that', async () => {
     const server = await seenServer()
-    const parts = await exportedFrom(server)
+    const parts = await exportOf(server)
     expect(parts.map(({ path }) => path).slice(0, 4)).toEqual([
       ...['README.txt', 'keys.json', 'proof.json', LOG_PROOF],
     ])
@@ -219,7 +203,7 @@ describe('an export', () => {
   })
 
   test('that does not say it holds, but not for those who ask for witnesses', async () => {
-    const parts = await exportedFrom(await seenServer(), () => null)
+    const parts = await exportOf(await seenServer(), () => null)
     expect((await findingsOf(parts, null)).report).toMatchObject({ holds: true, log: null })
     expect((await findingsOf(parts)).about).toMatchObject([{ problem: 'unwitnessed' }])
   })
@@ -234,7 +218,7 @@ describe('an export', () => {
     await server.checkpoint()
     const more = prepare(runId, before, records.slice(-3), { commandId: 'more' })
     ;(await append(server.store, more))._unsafeUnwrap()
-    const { report } = await findingsOf(await exportedFrom(server), null)
+    const { report } = await findingsOf(await exportOf(server), null)
     expect(report).toMatchObject({
       ...{ findings: [], verified: records.length },
       log: { records: records.length - 3, seen_by: [] },
@@ -269,45 +253,26 @@ describe('an export', () => {
       const names = Object.keys(changes)
       const archives: Buffer[] = []
       for (const [name, change] of Object.entries(changes)) {
-        const parts = await exportedFrom(server, change)
+        const parts = await exportOf(server, change)
         const { about } = await findingsOf(parts, null)
         expect(about.length, name).toBeGreaterThan(0)
         archives.push(await archived(parts))
       }
-      archives.push(await archived(await exportedFrom(server)))
+      archives.push(await archived(await exportOf(server)))
       const found = await inPython(archives)
       expect(found.map(({ holds }) => holds)).toEqual([...names.map(() => false), true])
     },
   )
 
   test('with a byte of it changed is found', async () => {
-    const parts = await exportedFrom(await seenServer())
-    const content = Buffer.from(parts.find(({ path }) => path === LOG_PROOF)?.content ?? '')
+    const server = await seenServer()
+    const parts = await exportOf(server)
+    const keys = (await server.keyring.load())._unsafeUnwrap()
+    const content = contentOf(parts, LOG_PROOF)
     for (let index = 0; index < content.length; index += 37) {
-      const changed = Buffer.from(content)
-      changed[index] = (changed[index] ?? 0) ^ 1
-      const all = parts.map((part) =>
-        part.path === LOG_PROOF ? { ...part, content: changed } : part,
-      )
-      const resealed = await withManifest(all)
-      const { about } = await findingsOf(resealed)
+      const changed = replaced(parts, LOG_PROOF, flipped(content, index, 1))
+      const { about } = await findingsOf(listedAgain(changed, keys))
       expect(about.length, String(index)).toBeGreaterThan(0)
     }
   })
 })
-
-const archived = async (parts: readonly Part[]): Promise<Buffer> =>
-  Buffer.concat(await packed(partsOf(parts), NOW).toArray())
-
-/** The parts with a manifest that lists them as they are now. Its signature does not matter here. */
-async function withManifest(parts: readonly Part[]): Promise<Part[]> {
-  const last = parts.find(({ path }) => path === MANIFEST)
-  const { signature: _, key, ...manifest } = Manifest.parse(JSON.parse(String(last?.content)))
-  const listed = parts
-    .filter((part) => part !== last)
-    .map(({ path, content }) => ({ path, bytes: content.length, sha256: sha256(content) }))
-  const signer = { key, sign: () => '0'.repeat(128) }
-  const sealed = seal<Manifest>({ ...manifest, parts: listed }, signer)
-  const content = Buffer.from(`${canonicalText(sealed)}\n`)
-  return parts.map((part) => (part === last ? { path: MANIFEST, content } : part))
-}

@@ -1,9 +1,6 @@
 import { X509Certificate } from 'node:crypto'
-import fc from 'fast-check'
 import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
-import { proveRun } from '../../../src/audit/audit.ts'
 import { LOG_PROOF, STAMP } from '../../../src/audit/bundle/bundle-format.ts'
-import { exportParts, packed } from '../../../src/audit/bundle/export-parts.ts'
 import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
 import { NO_ANCHORS } from '../../../src/checkpoints/public-keys.ts'
 import {
@@ -16,19 +13,15 @@ import { TimeStamps } from '../../../src/checkpoints/witness/time-stamps.ts'
 import { bundleLines } from '../../../src/cli/terminal/report-lines.ts'
 import { fetchUpTo } from '../../../src/models/patient-fetch.ts'
 import { inPython } from '../../audit/python.ts'
-import { NOW, type Part, partsOf } from '../../audit/support.ts'
+import { archived, exportedFrom, type Part, partsOf, sampleRun } from '../../audit/support.ts'
 import { append, prepare } from '../../support/append-records.ts'
 import { isMissing } from '../../support/missing.ts'
-import { PACKS, validRun } from '../../support/run-records.ts'
 import { until } from '../../support/site.ts'
 import { openNote } from '../../support/spec-witness.ts'
 import { TestAuthority } from '../../support/stamp-authority.ts'
 import { Checkpointing } from './support.ts'
 
-const [records = []] = fc.sample(
-  validRun(undefined, { maxMoves: 25 }).filter((run) => run.length > 8),
-  { seed: 7, numRuns: 1 },
-)
+const records = sampleRun(7, ({ length }) => length > 8)
 const runId = records[0]?.run_id ?? ''
 
 let authority: TestAuthority
@@ -82,26 +75,8 @@ async function exportedWith(stamped: StampProof): Promise<Part[]> {
   const { store, keyring, ownLog } = server
   const keys = (await keyring.load())._unsafeUnwrap()
   const log = (await proveInLog(ownLog, runId))._unsafeUnwrap()
-  const proof = (await proveRun(store, null, runId, keys.signer, NOW))._unsafeUnwrap()
-  const read = async (name: string) => {
-    const content = PACKS.get(name)
-    return content === undefined ? null : { bytes: content.length, stream: whole(content) }
-  }
-  const deps = { store, artifacts: { read }, keys, now: NOW, log, stamped }
-  const parts: Part[] = []
-  for await (const { path, body } of exportParts(deps, proof)) {
-    const chunks: Uint8Array[] = []
-    for await (const chunk of body) chunks.push(chunk)
-    parts.push({ path, content: Buffer.concat(chunks) })
-  }
-  return parts
+  return exportedFrom(store, runId, keys, undefined, {}, { log, stamped })
 }
-
-async function* whole(content: Buffer): AsyncGenerator<Buffer> {
-  yield content
-}
-const archived = async (parts: readonly Part[]): Promise<Buffer> =>
-  Buffer.concat(await packed(partsOf(parts), NOW).toArray())
 
 describe.skipIf(isMissing('openssl'))('a checkpoint', () => {
   test('is stamped, openssl accepts that, and the earliest stamp over a run is in its export', async () => {
