@@ -1,5 +1,4 @@
-import { errAsync } from 'neverthrow'
-import { beforeEach, expect, test, vi } from 'vitest'
+import { beforeEach, expect, test } from 'vitest'
 import { ensureLogId } from '../../src/log/log-identity.ts'
 import type { EventStore } from '../../src/store/event-store.ts'
 import { memoryStore } from '../support/memory-store.ts'
@@ -18,22 +17,6 @@ test('a log gets one identity and keeps it, and another log gets another one', a
 test('all callers that ask at once get the same identity', async () => {
   const ids = await Promise.all(Array.from({ length: 8 }, () => ensureLogId(store)))
   expect(new Set(ids.map((id) => id._unsafeUnwrap())).size).toBe(1)
-})
-
-test('an append whose answer is lost is found in the log', async () => {
-  const real = store.append.bind(store)
-  vi.spyOn(store, 'append').mockImplementationOnce((...args) =>
-    real(...args).andThen(() =>
-      errAsync({ type: 'outcome_unknown', message: 'no answer' } as const),
-    ),
-  )
-  const id = (await ensureLogId(store))._unsafeUnwrap()
-  expect((await ensureLogId(store))._unsafeUnwrap()).toBe(id)
-})
-
-test('a store that is away is an error', async () => {
-  await store.close()
-  expect((await ensureLogId(store))._unsafeUnwrapErr().type).toBe('store_unavailable')
 })
 
 test.each([

@@ -4,6 +4,7 @@ import { beforeEach, describe, expect, onTestFinished, test } from 'vitest'
 import { Auth } from '../../src/auth/auth.ts'
 import { TOKEN_LEDGER } from '../../src/auth/token-ledger.ts'
 import type { RunCommand } from '../../src/domain/commands.ts'
+import type { RunRecord } from '../../src/domain/records.ts'
 import { copyLog } from '../../src/log/copy-log.ts'
 import { handleCommand } from '../../src/log/handle-command.ts'
 import { ensureLogId, LOG_ID_STREAM } from '../../src/log/log-identity.ts'
@@ -12,7 +13,7 @@ import type { LogPages } from '../../src/log/stream-pages.ts'
 import { redactRun } from '../../src/redaction/redact-run.ts'
 import { REDACTIONS } from '../../src/redaction/redaction-index.ts'
 import { Redactor } from '../../src/redaction/redactor.ts'
-import type { EventStore } from '../../src/store/event-store.ts'
+import { type EventStore, storeWith } from '../../src/store/event-store.ts'
 import { append, prepare } from '../support/append-records.ts'
 import { memoryStore } from '../support/memory-store.ts'
 import { createdRecord, EXAMPLE_CONFIG } from '../support/run-records.ts'
@@ -40,7 +41,7 @@ beforeEach(() => {
 /** The store with faults, from now on; `readable` is false if it answers no reads after its first fault. */
 function withFaults(faults: readonly Fault[], readable: boolean): EventStore {
   let appends = 0
-  return {
+  return storeWith(store, {
     append: (stream, events, options) => {
       const fault = faults[Math.min(appends, faults.length - 1)]
       appends += 1
@@ -51,11 +52,7 @@ function withFaults(faults: readonly Fault[], readable: boolean): EventStore {
     },
     readStream: (...args) =>
       appends > 0 && !readable ? errAsync(AWAY) : store.readStream(...args),
-    subscribeStream: (...args) => store.subscribeStream(...args),
-    subscribeAll: (...args) => store.subscribeAll(...args),
-    ping: () => store.ping(),
-    close: () => store.close(),
-  }
+  })
 }
 
 const command = (faulty: EventStore, runId: string, wanted: RunCommand) =>
@@ -72,27 +69,14 @@ const created = () =>
   append(store, prepare(RUN_ID, null, [createdRecord(RUN_ID)], { commandId: 'c' }))
 
 async function waiting(): Promise<void> {
-  const step = { node: 'human_check' } as const
   const common = { run_id: RUN_ID, iteration: 1, ts: now() }
-  ;(
-    await append(
-      store,
-      prepare(
-        RUN_ID,
-        null,
-        [
-          createdRecord(RUN_ID),
-          { ...common, kind: 'step_start', payload: step },
-          {
-            ...common,
-            kind: 'human_check_required',
-            payload: { iteration: 1, summary: 'Is this right?' },
-          },
-        ],
-        { commandId: 'c' },
-      ),
-    )
-  )._unsafeUnwrap()
+  const question = { iteration: 1, summary: 'Is this right?' }
+  const records: RunRecord[] = [
+    createdRecord(RUN_ID),
+    { ...common, kind: 'step_start', payload: { node: 'human_check' } },
+    { ...common, kind: 'human_check_required', payload: question },
+  ]
+  ;(await append(store, prepare(RUN_ID, null, records, { commandId: 'c' })))._unsafeUnwrap()
 }
 
 const WRITES: readonly Write[] = [

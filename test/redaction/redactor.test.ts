@@ -22,7 +22,7 @@ describeEventStoreContract(
     const redactor = new Redactor({ store, log })
     return { store: withRedactions(store, redactor), close }
   },
-  { propertyRuns: 5 },
+  { propertyRuns: 5, isReading: true },
 )
 
 /** A store that cannot change what is stored, as EventStoreDB. */

@@ -12,16 +12,22 @@ import { numbered, uniqueName } from './contract/support.ts'
 /** An open store. `close` closes it and removes all that was created for it. */
 type Opened = { readonly store: EventStore; close(): Promise<void> }
 
+type ContractOptions = {
+  /** How many random scripts are played. */
+  readonly propertyRuns?: number
+  /** Only what it reads and delivers is tested. */
+  readonly isReading?: boolean
+}
+
 /**
  * What every event store must do. Each test has streams with names of its own, so the suite may run against
  * a server that others use too.
  * @param open called once for the suite, and once more by the test that closes a store
- * @param options.propertyRuns how many random scripts are played
  */
 export function describeEventStoreContract(
   name: string,
   open: () => Promise<Opened>,
-  options: { readonly propertyRuns?: number } = {},
+  { propertyRuns = 20, isReading = false }: ContractOptions = {},
 ): void {
   describe(`${name} fulfils the contract of an event store`, () => {
     let opened: Opened | undefined
@@ -34,15 +40,16 @@ export function describeEventStoreContract(
       return opened.store
     }
 
-    describe('append', () => appendTests(store))
-    describe('idempotence', () => idempotenceTests(store))
     describe('read', () => readTests(store))
     describe('subscribe to a stream', () => streamSubscriptionTests(store))
     describe('leave a subscription', () => leavingTests(store))
     describe('subscribe to all', () => allSubscriptionTests(store))
+    describe('properties', () => propertyTests(store, propertyRuns))
+    if (isReading) return
+    describe('append', () => appendTests(store))
+    describe('idempotence', () => idempotenceTests(store))
     describe('overwrite', () => overwriteTests(store))
     describe('remove', () => removalTests(store))
-    describe('properties', () => propertyTests(store, options.propertyRuns ?? 20))
     describe('close', () => closeTest(open))
   })
 }

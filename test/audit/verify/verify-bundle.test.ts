@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { RunProof } from '../../../src/api/audit.ts'
@@ -10,6 +9,8 @@ import { knownKeys } from '../../../src/checkpoints/public-keys.ts'
 import { bundleLines } from '../../../src/cli/terminal/report-lines.ts'
 import { type IsolationDifference, otherwiseIsolated } from '../../../src/domain/isolation.ts'
 import type { RunRecord } from '../../../src/domain/records.ts'
+import { sha256 } from '../../../src/lib/sha256.ts'
+import type { RecordedEvent } from '../../../src/store/event-store.ts'
 import { validRun } from '../../support/run-records.ts'
 import {
   asVersion,
@@ -23,12 +24,13 @@ import {
   partsOf,
   recordsPart,
   replaced,
+  sampleRun,
   withTaken,
 } from '../support.ts'
 import { forgedRedactions, someTexts } from '../taken.ts'
 
 const OUTPUT = Buffer.from('a whole output\n'.repeat(100))
-const ARTIFACT = createHash('sha256').update(OUTPUT).digest('hex')
+const ARTIFACT = sha256(OUTPUT)
 const ARTIFACTS = new Map([[ARTIFACT, OUTPUT]])
 
 /** Runs in which every other tool result names an artifact. */
@@ -39,7 +41,10 @@ const run = validRun(undefined, { maxMoves: 25 }).map((records) =>
   }),
 )
 
-const longRun = run.filter((records) => records.length > 8)
+const isLong = ({ length }: readonly RunRecord[]) => length > 8
+const longRun = run.filter(isLong)
+const namesArtifact = ({ kind, payload }: RunRecord) =>
+  kind === 'tool_result' && payload.sha256 === ARTIFACT
 
 let keys: Keys
 beforeAll(async () => {
@@ -65,7 +70,7 @@ function whatIsAt(content: Buffer, index: number): 'time or salt' | 'the rest' {
 }
 
 describe('the policy of isolation', () => {
-  const [records = []] = fc.sample(run, { numRuns: 1, seed: 7 })
+  const records = sampleRun(7, undefined, run)
   const verifyWith = async (records: readonly RunRecord[], signed?: Partial<RunProof>) =>
     verify(await exported(eventsOf(records), keys, ARTIFACTS, signed))
 
@@ -181,10 +186,7 @@ describe('a signed export', () => {
         expect(report.holds).toBe(false)
         expect(namedBy(report)).toContain(part.path)
         if (part.path.startsWith('artifacts/')) {
-          const first = records.findIndex(
-            ({ kind, payload }) => kind === 'tool_result' && payload.sha256 === ARTIFACT,
-          )
-          expect(report.first_bad_seq).toBe(first)
+          expect(report.first_bad_seq).toBe(records.findIndex(namesArtifact))
         }
       }),
       { numRuns: 80 },
@@ -244,9 +246,9 @@ describe('a redaction', () => {
         expect(after).toMatchObject({ holds: true, head: before.head, verified: before.verified })
         const { strings, redactions } = after.redacted
         expect(strings).toBe(taken.length)
-        expect(redactions.map(({ seq, pointers: [pointer] }) => ({ seq, pointer }))).toEqual(taken)
-        expect(new Set(redactions.map((each) => `${each.principal}: ${each.reason}`))).toEqual(
-          new Set(['alice: a password']),
+        const author = { principal: 'alice', reason: 'a password' }
+        expect(redactions).toMatchObject(
+          taken.map(({ seq, pointer }) => ({ seq, pointers: [pointer], ...author })),
         )
       }),
       RUNS,
@@ -269,99 +271,67 @@ describe('a redaction', () => {
 
 describe.each([1, 2] as const)('version %i of exports', (version) => {
   const file = recordsPart(version)
+  const records = sampleRun(7, undefined, run)
+  const exportedAgain = (all: readonly RecordedEvent[], artifacts = ARTIFACTS, by = keys) =>
+    exportedAs(version, all, by, artifacts)
 
-  describe('a forger without the key', () => {
-    const example = () => fc.sample(run, { numRuns: 1, seed: 7 })[0] as RunRecord[]
+  test('does not hold with a whole invented history in place of the signed one', async () => {
+    const parts = await exportedAgain(eventsOf(records))
+    const other = records.map((record) => ({ ...record, ts: record.ts + 1 }))
+    const forged = await exportedAgain(eventsOf(other))
+    const report = await verify(replaced(parts, file, contentOf(forged, file)))
+    expect(report).toMatchObject({ holds: false, first_bad_seq: records.length - 1 })
+    expect(report.findings.map(({ message }) => message).join()).toContain('were rewritten')
+  })
 
-    test('a whole invented history in place of the signed one', async () => {
-      const records = example()
-      const whole = (all: RunRecord[]) => exportedAs(version, eventsOf(all), keys, ARTIFACTS)
-      const parts = await whole(records)
-      const forged = await whole(records.map((record) => ({ ...record, ts: record.ts + 1 })))
-      const report = await verify(replaced(parts, file, contentOf(forged, file)))
-      expect(report).toMatchObject({ holds: false, first_bad_seq: records.length - 1 })
-      expect(report.findings.map(({ message }) => message).join()).toContain('were rewritten')
-    })
-
-    test('a proof and a manifest signed by another key are distinguished from those of the server', async () => {
-      const forger = await newKeys()
-      const parts = await exportedAs(version, eventsOf(example()), forger, ARTIFACTS)
-      const anchors = { keys: knownKeys(keys.published), fingerprints: new Set<string>() }
-      const report = await verifyBundle(partsOf(parts), { anchors })
-      expect(report).toMatchObject({ holds: true, trust: 'not_trusted', key: forger.signer.key })
-      const genuine = await verifyBundle(partsOf(await exportOf(version, example())), { anchors })
-      expect(genuine).toMatchObject({ holds: true, trust: 'trusted' })
-      const fingerprints = new Set([keys.signer.key])
-      const byFingerprint = await verifyBundle(partsOf(await exportOf(version, example())), {
-        anchors: { keys: new Map(), fingerprints },
-      })
-      expect(byFingerprint).toMatchObject({ holds: true, trust: 'trusted' })
-    })
-
-    test('another key listed under the fingerprint of the server', async () => {
-      const forger = await newKeys()
-      const published = {
-        keys: forger.published.keys.map((key) => ({ ...key, fingerprint: keys.signer.key })),
+  test('is trusted by the keys that the reader has, and by their fingerprints', async () => {
+    const forger = await newKeys()
+    const [forged, genuine] = [
+      await exportedAgain(eventsOf(records), ARTIFACTS, forger),
+      await exportedAgain(eventsOf(records)),
+    ]
+    const byKey = { keys: knownKeys(keys.published), fingerprints: new Set<string>() }
+    const byFingerprint = { keys: new Map(), fingerprints: new Set([keys.signer.key]) }
+    for (const anchors of [byKey, byFingerprint]) {
+      const trustOf = async (parts: readonly Part[]) => {
+        const { holds, trust } = await verifyBundle(partsOf(parts), { anchors })
+        return { holds, trust }
       }
-      const parts = await exportedAs(
-        version,
-        eventsOf(example()),
-        { ...forger, published },
-        ARTIFACTS,
-      )
-      const report = await verify(parts)
-      expect(report.holds).toBe(false)
-      expect(report.findings.map(({ where }) => where)).toContain('keys.json')
-    })
+      expect(await trustOf(forged)).toEqual({ holds: true, trust: 'not_trusted' })
+      expect(await trustOf(genuine)).toEqual({ holds: true, trust: 'trusted' })
+    }
   })
 
-  describe('a redaction', () => {
-    test('is compared even if the server itself signed the wrong export', async () => {
-      const records = fc.sample(longRun, { numRuns: 1, seed: 4 })[0] as RunRecord[]
-      const events = eventsOf(records)
-      const taken = someTexts(events, 0.3)
-      const [first] = taken
-      const all = withTaken(events, taken)
-      const ledger = all.slice(records.length)
-      const unrecorded = await verify(
-        await exportedAs(version, all.slice(0, records.length), keys, ARTIFACTS),
-      )
-      expect(unrecorded).toMatchObject({ holds: false, first_bad_seq: first?.seq })
-      expect(unrecorded.findings[0]).toMatchObject({ problem: 'redaction', where: file })
-      const undone = await verify(
-        await exportedAs(version, [...events, ...ledger], keys, ARTIFACTS),
-      )
-      expect(undone).toMatchObject({ holds: false, first_bad_seq: first?.seq })
-      expect(undone.findings[0]).toMatchObject({ problem: 'redaction', where: 'redactions.ndjson' })
-    })
-
-    test('that deleted an artifact does not report it as lost', async () => {
-      const isLong = ({ kind, payload }: RunRecord) =>
-        kind === 'tool_result' && payload.sha256 === ARTIFACT
-      const records = fc.sample(
-        run.filter((each) => each.some(isLong)),
-        { numRuns: 1, seed: 3 },
-      )[0] as RunRecord[]
-      const seq = records.findIndex(isLong)
-      const taken = [{ seq, pointer: '/output', artifact: ARTIFACT }]
-      const report = await verify(
-        await exportedAs(version, withTaken(eventsOf(records), taken), keys),
-      )
-      expect(report).toMatchObject({ holds: true, artifacts: 0, redacted: { artifacts: 1 } })
-    })
+  test('does not hold with another key under the fingerprint of the server', async () => {
+    const forger = await newKeys()
+    const own = forger.published.keys.map((key) => ({ ...key, fingerprint: keys.signer.key }))
+    const lying = { ...forger, published: { keys: own } }
+    const report = await verify(await exportedAgain(eventsOf(records), ARTIFACTS, lying))
+    expect(namedBy(report)).toContain('keys.json')
   })
 
-  test('an artifact that the server has lost is named, with the record that needs it', async () => {
-    const records = fc.sample(
-      run.filter((each) =>
-        each.some(({ kind, payload }) => kind === 'tool_result' && payload.sha256 !== null),
-      ),
-      { numRuns: 1, seed: 3 },
-    )[0] as RunRecord[]
-    const report = await verify(await exportedAs(version, eventsOf(records), keys))
-    const seq = records.findIndex(
-      ({ kind, payload }) => kind === 'tool_result' && payload.sha256 !== null,
-    )
-    expect(report).toMatchObject({ holds: false, first_bad_seq: seq })
+  test('does not hold if the server itself signed it with redactions that are not recorded, or not carried out', async () => {
+    const events = eventsOf(sampleRun(4, isLong, run))
+    const taken = someTexts(events, 0.3)
+    const redacted = withTaken(events, taken)
+    const [shown, ledger] = [redacted.slice(0, events.length), redacted.slice(events.length)]
+    for (const [all, where] of [
+      [shown, file],
+      [[...events, ...ledger], 'redactions.ndjson'],
+    ] as const) {
+      const report = await verify(await exportedAgain(all))
+      expect(report).toMatchObject({ holds: false, first_bad_seq: taken[0]?.seq })
+      expect(report.findings[0]).toMatchObject({ problem: 'redaction', where })
+    }
+  })
+
+  test('names an artifact that the server has lost, unless a redaction deleted it', async () => {
+    const naming = sampleRun(3, (each) => each.some(namesArtifact), run)
+    const seq = naming.findIndex(namesArtifact)
+    const lost = await verify(await exportedAgain(eventsOf(naming), new Map()))
+    expect(lost).toMatchObject({ holds: false, first_bad_seq: seq })
+    const taken = [{ seq, pointer: '/output', artifact: ARTIFACT }]
+    const deleted = await verify(await exportedAgain(withTaken(eventsOf(naming), taken), new Map()))
+    expect(deleted).toMatchObject({ holds: true, artifacts: 0, redacted: { artifacts: 1 } })
   })
 })

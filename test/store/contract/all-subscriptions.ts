@@ -108,10 +108,4 @@ export function allSubscriptionTests(open: () => EventStore): void {
       expect(revisions(events), stream).toEqual(dense(0, each * 2 - 1))
     }
   })
-
-  test('an observer can leave', async () => {
-    const waiting = observeAll(open(), uniqueName('leave'))
-    await waiting.untilCaughtUp()
-    await waiting.stop()
-  })
 }

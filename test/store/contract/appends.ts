@@ -1,6 +1,23 @@
 import { expect, test } from 'vitest'
-import { type EventStore, MAX_APPEND_BYTES } from '../../../src/store/event-store.ts'
+import {
+  type EventStore,
+  type ExpectedRevision,
+  MAX_APPEND_BYTES,
+  type NewEvent,
+} from '../../../src/store/event-store.ts'
 import { append, dense, newEvent, numbered, readAll, revisions, uniqueName } from './support.ts'
+
+/** Why an append is refused. */
+const refused = async (
+  store: EventStore,
+  stream: string,
+  events: readonly NewEvent[],
+  expectedRevision: ExpectedRevision,
+) => (await store.append(stream, events, { expectedRevision }))._unsafeUnwrapErr()
+
+const wrong = (expected: ExpectedRevision, actual: number | 'no_stream') => {
+  return { type: 'wrong_expected_revision', expected, actual }
+}
 
 /** What an append does to a stream, and what it answers. */
 export function appendTests(open: () => EventStore): void {
@@ -20,50 +37,21 @@ export function appendTests(open: () => EventStore): void {
     expect(await append(open(), stream, numbered(1), 'any')).toBe(2)
   })
 
-  test('no_stream on an existing stream names the actual revision', async () => {
-    const stream = uniqueName('no-stream')
-    await append(open(), stream, numbered(3))
-    const refused = await open().append(stream, numbered(1), { expectedRevision: 'no_stream' })
-    expect(refused._unsafeUnwrapErr()).toEqual({
-      type: 'wrong_expected_revision',
-      expected: 'no_stream',
-      actual: 2,
-    })
+  test.each([0, 1, 5])('exact revision %i on a missing stream names no_stream', async (given) => {
+    const stream = uniqueName('missing')
+    expect(await refused(open(), stream, numbered(1), given)).toEqual(wrong(given, 'no_stream'))
   })
 
-  test.each([0, 1, 5])(
-    'exact revision %i on a missing stream names no_stream',
-    async (expected) => {
-      const refused = await open().append(uniqueName('missing'), numbered(1), {
-        expectedRevision: expected,
-      })
-      expect(refused._unsafeUnwrapErr()).toEqual({
-        type: 'wrong_expected_revision',
-        expected,
-        actual: 'no_stream',
-      })
+  test.each(['no_stream', 0, 1, 3, 9] as const)(
+    '%s on a stream at 2 is refused, names 2 and leaves no trace',
+    async (given) => {
+      const stream = uniqueName('exact')
+      await append(open(), stream, numbered(3))
+      expect(await refused(open(), stream, numbered(2), given)).toEqual(wrong(given, 2))
+      expect(await readAll(open(), stream)).toHaveLength(3)
+      expect(await append(open(), stream, numbered(1), 2)).toBe(3)
     },
   )
-
-  test.each([0, 1, 3, 9])('exact revision %i on a stream at 2 names 2', async (expected) => {
-    const stream = uniqueName('exact')
-    await append(open(), stream, numbered(3))
-    const refused = await open().append(stream, numbered(2), { expectedRevision: expected })
-    expect(refused._unsafeUnwrapErr()).toEqual({
-      type: 'wrong_expected_revision',
-      expected,
-      actual: 2,
-    })
-  })
-
-  test('a refused append leaves no trace', async () => {
-    const stream = uniqueName('refused')
-    await append(open(), stream, numbered(2))
-    const refused = await open().append(stream, numbered(5), { expectedRevision: 0 })
-    expect(refused.isErr()).toBe(true)
-    expect(await readAll(open(), stream)).toHaveLength(2)
-    expect(await append(open(), stream, numbered(1), 1)).toBe(2)
-  })
 
   test('of concurrent appends with the same expected revision, exactly one succeeds', async () => {
     const stream = uniqueName('race')
@@ -75,11 +63,7 @@ export function appendTests(open: () => EventStore): void {
     const won = appends.filter((_, i) => results[i]?.isOk())
     expect(won).toHaveLength(1)
     for (const result of results.filter((result) => result.isErr())) {
-      expect(result._unsafeUnwrapErr()).toEqual({
-        type: 'wrong_expected_revision',
-        expected: 0,
-        actual: 2,
-      })
+      expect(result._unsafeUnwrapErr()).toEqual(wrong(0, 2))
     }
     const stored = await readAll(open(), stream)
     expect(stored.slice(1).map((event) => event.id)).toEqual(won.flat().map((event) => event.id))
@@ -105,8 +89,7 @@ export function appendTests(open: () => EventStore): void {
     const frame = JSON.stringify({ x: '' }).length + '{}'.length
     const full = newEvent({ x: 'x'.repeat(MAX_APPEND_BYTES - frame) })
     const over = newEvent({ x: 'x'.repeat(MAX_APPEND_BYTES - frame + 1) })
-    const refused = await open().append(stream, [over], { expectedRevision: 'no_stream' })
-    expect(refused._unsafeUnwrapErr()).toEqual({
+    expect(await refused(open(), stream, [over], 'no_stream')).toEqual({
       type: 'append_too_large',
       bytes: MAX_APPEND_BYTES + 1,
       limit: MAX_APPEND_BYTES,
@@ -118,8 +101,7 @@ export function appendTests(open: () => EventStore): void {
   test('the size of an append counts all of its events, data and metadata, in bytes of UTF-8', async () => {
     const half = 'ä'.repeat(MAX_APPEND_BYTES / 4)
     const events = [newEvent({ x: half }), newEvent({}, { x: half })]
-    const refused = await open().append(uniqueName('bytes'), events, { expectedRevision: 'any' })
-    expect(refused._unsafeUnwrapErr()).toEqual({
+    expect(await refused(open(), uniqueName('bytes'), events, 'any')).toEqual({
       type: 'append_too_large',
       bytes: MAX_APPEND_BYTES + 2 * JSON.stringify({ x: '' }).length + 2 * '{}'.length,
       limit: MAX_APPEND_BYTES,
@@ -129,26 +111,19 @@ export function appendTests(open: () => EventStore): void {
 
 /** The same append again counts as one append; anything similar does not. */
 export function idempotenceTests(open: () => EventStore): void {
-  test('a repeated append with no_stream succeeds with the original revision', async () => {
-    const stream = uniqueName('again')
-    const events = numbered(3)
-    expect(await append(open(), stream, events, 'no_stream')).toBe(2)
-    expect(await append(open(), stream, events, 'no_stream')).toBe(2)
-    await append(open(), stream, numbered(4), 2)
-    expect(await append(open(), stream, events, 'no_stream')).toBe(2)
-    expect(await readAll(open(), stream)).toHaveLength(7)
-  })
-
-  test('a repeated append with an exact revision succeeds with the original revision', async () => {
-    const stream = uniqueName('again-exact')
-    await append(open(), stream, numbered(2))
-    const events = numbered(3)
-    expect(await append(open(), stream, events, 1)).toBe(4)
-    expect(await append(open(), stream, events, 1)).toBe(4)
-    await append(open(), stream, numbered(1), 4)
-    expect(await append(open(), stream, events, 1)).toBe(4)
-    expect(await readAll(open(), stream)).toHaveLength(6)
-  })
+  test.each([0, 2])(
+    'an append that is repeated at revision %i succeeds with the original revision',
+    async (length) => {
+      const stream = uniqueName('again')
+      if (length > 0) await append(open(), stream, numbered(length))
+      const expected = length === 0 ? 'no_stream' : length - 1
+      const [events, last] = [numbered(3), length + 2]
+      for (const _ of [1, 2]) expect(await append(open(), stream, events, expected)).toBe(last)
+      await append(open(), stream, numbered(1), last)
+      expect(await append(open(), stream, events, expected)).toBe(last)
+      expect(await readAll(open(), stream)).toHaveLength(length + 4)
+    },
+  )
 
   test('the same append from two sides at once is stored once, and both succeed', async () => {
     const stream = uniqueName('again-at-once')
@@ -161,37 +136,20 @@ export function idempotenceTests(open: () => EventStore): void {
     expect(await readAll(open(), stream)).toHaveLength(3)
   })
 
-  test('other ids at the same place are refused', async () => {
-    const stream = uniqueName('other-ids')
-    await append(open(), stream, numbered(2), 'no_stream')
-    const refused = await open().append(stream, numbered(2), { expectedRevision: 'no_stream' })
-    expect(refused._unsafeUnwrapErr()).toMatchObject({ type: 'wrong_expected_revision', actual: 1 })
-  })
-
-  test('a partial repetition is refused: known ids followed by a new one', async () => {
+  test('other ids, known ids at another place, and only some known ids are refused', async () => {
     const stream = uniqueName('partial')
-    const events = numbered(2)
-    await append(open(), stream, events, 'no_stream')
-    for (const longer of [
-      [...events, newEvent()],
-      [events[0] ?? newEvent(), newEvent()],
-      [newEvent(), events[1] ?? newEvent()],
+    const [first, second] = [newEvent(), newEvent()]
+    await append(open(), stream, [first, second], 'no_stream')
+    for (const similar of [
+      [newEvent(), newEvent()],
+      [second],
+      [first, second, newEvent()],
+      [first, newEvent()],
+      [newEvent(), second],
     ]) {
-      const refused = await open().append(stream, longer, { expectedRevision: 'no_stream' })
-      expect(refused._unsafeUnwrapErr()).toMatchObject({
-        type: 'wrong_expected_revision',
-        actual: 1,
-      })
+      expect(await refused(open(), stream, similar, 'no_stream')).toEqual(wrong('no_stream', 1))
     }
     expect(await readAll(open(), stream)).toHaveLength(2)
-  })
-
-  test('known ids at another place are refused', async () => {
-    const stream = uniqueName('other-place')
-    const events = numbered(3)
-    await append(open(), stream, events, 'no_stream')
-    const refused = await open().append(stream, events.slice(1), { expectedRevision: 'no_stream' })
-    expect(refused._unsafeUnwrapErr()).toMatchObject({ type: 'wrong_expected_revision', actual: 2 })
   })
 
   test('an id is not unique across streams', async () => {

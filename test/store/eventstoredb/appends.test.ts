@@ -85,7 +85,8 @@ test('if the server is down, the store opens, is unavailable, and works when the
   expect(await failed(store, events)).toMatchObject({ type: 'store_unavailable' })
   const read = await store.readStream('run-1', { from: 0, direction: 'forward', limit: 9 })
   expect(read._unsafeUnwrapErr()).toMatchObject({ type: 'store_unavailable' })
-  expect((await store.ping())._unsafeUnwrapErr()).toMatchObject({ type: 'store_unavailable' })
+  const message = expect.stringContaining('ECONNREFUSED')
+  expect((await store.ping())._unsafeUnwrapErr()).toEqual({ type: 'store_unavailable', message })
   await server.faults.up()
   await expect.poll(async () => (await store.ping()).isOk()).toBe(true)
   expect(await append(store, 'run-1', events, 'no_stream')).toBe(0)
@@ -130,15 +131,6 @@ async function settle(
     }
   }
 }
-
-test('appends share one long call', async () => {
-  const server = await standIn()
-  const store = await openStore(server.connectionString)
-  await append(store, 'run-1', numbered(2), 'no_stream')
-  await append(store, 'run-1', numbered(2), 1)
-  await append(store, 'run-1', numbered(2), 'any')
-  expect(server.calls).toMatchObject({ batchAppends: 3 })
-})
 
 test('the lost connection of one store does not affect the appends of another', async () => {
   const [one, other] = [await standIn(), await standIn()]

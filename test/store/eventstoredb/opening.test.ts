@@ -1,10 +1,13 @@
 import { expect, onTestFinished, test, vi } from 'vitest'
+import { appendError, storeFailure } from '../../../src/store/eventstoredb/calls.ts'
+import { readConnectionString } from '../../../src/store/eventstoredb/connection-string.ts'
 import { openEventStoreDb } from '../../../src/store/eventstoredb/eventstoredb-store.ts'
-import { append, newEvent, observeAll, readAll } from '../contract/support.ts'
+import { append, newEvent } from '../contract/support.ts'
 import { openStore, standIn } from './support.ts'
 
 test.each([
   'esdb://',
+  'esdb://user-without-password@host',
   'http://127.0.0.1:2113',
   'esdb://127.0.0.1:2113?tls=perhaps',
   'esdb://127.0.0.1:2113?tlsCAFile=/there/is/no/such/file',
@@ -15,6 +18,31 @@ test.each([
     type: 'store_failed',
     message: expect.stringMatching(/connection string/),
   })
+})
+
+test('a connection string of KurrentDB is the same as one of EventStoreDB', () => {
+  const { base } = readConnectionString('kurrentdb+discover://a,b?tls=false')._unsafeUnwrap()
+  expect(base).toBe('esdb+discover://a,b')
+})
+
+test.each(['zx@yq', 'zx:yq', 'zx/yq', 'z@x:y', 'zx?yq', '1?zx=yq', 'zx%yq'])(
+  'a connection string with the password %s, which is not encoded, is refused without showing any of it',
+  async (password) => {
+    const connectionString = `esdb://admin:${password}@127.0.0.1:2113?tls=false`
+    const { message } = (await openEventStoreDb({ connectionString }))._unsafeUnwrapErr()
+    expect(message).toContain('%40 for @')
+    expect(message).not.toMatch(/z|x|yq/)
+  },
+)
+
+test.each([
+  [{ code: 16, message: 'x' }, 'does not know the user in EVENTSTORE_URL, or not'],
+  [{ code: 7, message: 'x' }, 'lacks a right'],
+  [{ type: 'access-denied', message: 'x' }, 'lacks a right'],
+])('a refusal for lack of rights (%j) names the setting and what is missing', (cause, text) => {
+  const expected = { type: 'store_failed', message: expect.stringContaining(text) }
+  expect(storeFailure(cause)).toMatchObject(expected)
+  expect(appendError(cause, { expected: 0, bytes: 1 })).toMatchObject(expected)
 })
 
 test('options without effect are named and ignored, and the password is not printed', async () => {
@@ -56,16 +84,6 @@ test('no message shows the password, however the string is broken', async () => 
     expect(message).not.toContain(password)
     expect(message).not.toContain(decodeURIComponent(password))
   }
-})
-
-test('an event has the same position, whether it is read from its stream or from all streams', async () => {
-  const server = await standIn()
-  const store = await openStore(server.connectionString)
-  await append(store, 'run-1', [newEvent({ n: 0 }), newEvent({ n: 1 })])
-  const observer = observeAll(store, 'run-')
-  await observer.untilCaughtUp()
-  await observer.stop()
-  expect(observer.events).toEqual(await readAll(store, 'run-1'))
 })
 
 test('a silent server delays opening only for a moment, and calls only up to their time limit', async () => {

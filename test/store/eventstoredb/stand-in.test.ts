@@ -19,16 +19,19 @@ const open = async (disturb: (server: StandIn) => () => void) => {
 
 describeEventStoreContract('EventStoreDB (protocol stand-in)', () => open(() => () => {}))
 
-describeEventStoreContract('EventStoreDB (protocol stand-in that drops subscriptions)', () =>
-  open(({ faults }) => {
-    let timer: NodeJS.Timeout
-    const strike = (): void => {
-      if (Math.random() < 0.5) faults.failSubscriptions()
-      else faults.endSubscriptions()
-      // Now and then long enough for a busy machine to make progress.
-      timer = setTimeout(strike, 10 + Math.random() ** 2 * 150)
-    }
-    strike()
-    return () => clearTimeout(timer)
-  }),
+describeEventStoreContract(
+  'EventStoreDB (protocol stand-in that drops subscriptions)',
+  () =>
+    open(({ faults }) => {
+      let timer: NodeJS.Timeout
+      const strike = (): void => {
+        if (Math.random() < 0.5) faults.failSubscriptions()
+        else faults.endSubscriptions()
+        // Now and then long enough for a busy machine to make progress.
+        timer = setTimeout(strike, 10 + Math.random() ** 2 * 150)
+      }
+      strike()
+      return () => clearTimeout(timer)
+    }),
+  { isReading: true },
 )

@@ -181,7 +181,7 @@ test('an outage is logged once, however often the subscription is retried, and s
   expect(logged().join()).not.toContain('Resolution note')
 })
 
-/** Waits until clients have tried three times to connect to a port where no server answers. */
+/** Waits until clients have tried twice to connect to a port where no server answers. */
 async function severalAttempts(port: number): Promise<void> {
   let attempts = 0
   const door = createServer((socket) => {
@@ -189,6 +189,6 @@ async function severalAttempts(port: number): Promise<void> {
     socket.destroy()
   })
   await once(door.listen(port, '127.0.0.1'), 'listening')
-  await expect.poll(() => attempts, { timeout: 15_000 }).toBeGreaterThanOrEqual(3)
+  await expect.poll(() => attempts, { timeout: 15_000 }).toBeGreaterThanOrEqual(2)
   await once(door.close(), 'close')
 }
