@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { ok, type Result, type ResultAsync } from 'neverthrow'
-import { sleep } from '../lib/backoff.ts'
+import { keepRunning, type PauseBoundsMs } from '../lib/backoff.ts'
 import type { Logger } from '../lib/logger.ts'
 import type { AppendError, EventStore, RecordedEvent } from '../store/event-store.ts'
 import type { Signing } from './chain.ts'
@@ -14,7 +14,7 @@ import {
   type StreamDefinition,
 } from './decider.ts'
 
-const RETRY_MS = 1000
+const RETRY_MS: PauseBoundsMs = [1_000, 1_000]
 
 export type LedgerDeps = {
   readonly store: EventStore
@@ -46,7 +46,10 @@ export class FollowedLedger<R extends { readonly kind: string; readonly payload:
     this.#deps = deps
     this.#listener = listener
     this.#folded = emptyStream(definition)
-    this.#following = this.#follow()
+    const onFailure = (err: unknown) =>
+      deps.log.warn({ err, stream: definition.stream }, 'a ledger cannot be followed now; retrying')
+    const { signal } = this.#stop
+    this.#following = keepRunning(() => this.#follow(), { signal, retryMs: RETRY_MS, onFailure })
   }
 
   /** The ledger as far as it was read. */
@@ -85,24 +88,16 @@ export class FollowedLedger<R extends { readonly kind: string; readonly payload:
 
   async #follow(): Promise<void> {
     const { store, log } = this.#deps
-    const { stream } = this.#definition
-    const { signal } = this.#stop
-    while (!signal.aborted) {
-      try {
-        const options = { after: this.#folded.revision, signal }
-        for await (const item of store.subscribeStream(stream, options)) {
-          if (item.type === 'caught_up') this.#caughtUp()
-          if (item.type !== 'events') continue
-          const damage = this.#take(item.events)
-          if (damage === null) continue
-          log.error({ ...damage }, 'a ledger is damaged: it is not followed any further')
-          this.#listener.damaged?.(damage)
-          return
-        }
-      } catch (error) {
-        log.warn({ err: error, stream }, 'a ledger cannot be followed now; retrying')
-      }
-      await sleep(RETRY_MS, signal)
+    const options = { after: this.#folded.revision, signal: this.#stop.signal }
+    for await (const item of store.subscribeStream(this.#definition.stream, options)) {
+      if (item.type === 'caught_up') this.#caughtUp()
+      if (item.type !== 'events') continue
+      const damage = this.#take(item.events)
+      if (damage === null) continue
+      log.error({ ...damage }, 'a ledger is damaged: it is not followed any further')
+      this.#listener.damaged?.(damage)
+      this.#stop.abort()
+      return
     }
   }
 
