@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -26,9 +25,10 @@ import { type Keys, openKeyring, seal } from '../../src/checkpoints/keyring.ts'
 import type { IsolationPolicy } from '../../src/domain/isolation.ts'
 import type { RunRecord } from '../../src/domain/records.ts'
 import { sha256 } from '../../src/lib/sha256.ts'
-import { GENESIS, type Signer, sealEntry } from '../../src/log/chain.ts'
-import { encode, redactStrings } from '../../src/log/codec.ts'
-import { canonicalText, SALT_BYTES } from '../../src/log/commitment.ts'
+import type { Signer } from '../../src/log/chain.ts'
+import { redactStrings } from '../../src/log/codec.ts'
+import { canonicalText } from '../../src/log/commitment.ts'
+import { chain, emptyStream } from '../../src/log/decider.ts'
 import { streamOf } from '../../src/log/run-log.ts'
 import type { StreamReader } from '../../src/log/stream-pages.ts'
 import type { Redaction } from '../../src/redaction/redaction.ts'
@@ -83,13 +83,10 @@ export type Taken = { readonly seq: number; readonly pointer: string; readonly a
 export function withTaken(
   events: readonly RecordedEvent[],
   taken: readonly Taken[],
-  saltOf: (entry: number) => string = () => randomBytes(SALT_BYTES).toString('hex'),
   signer: Signer | null = null,
 ): RecordedEvent[] {
   const run = [...events]
-  const ledger: RecordedEvent[] = []
-  let prev_hash = GENESIS
-  for (const { seq, pointer, artifact } of taken) {
+  const entries = taken.map(({ seq, pointer, artifact }, index): Redaction => {
     const before = run[seq]
     if (before === undefined) throw new Error(`there is no record ${seq}`)
     const { event, redacted } = redactStrings(before, new Set([pointer]))
@@ -101,26 +98,18 @@ export function withTaken(
       ...(artifact === undefined ? {} : { artifact }),
       reason: 'a password',
     }
-    const revision = ledger.length
-    const entry: Redaction = { kind: 'redacted', ts: 1_770_000_500 + revision, payload }
-    const meta = {
-      command_id: `r${revision}`,
-      principal: 'alice',
-      salt: saltOf(revision),
-      prev_hash,
-    }
-    const { event: recorded, logged } = encode(
-      revision,
-      entry,
-      meta,
-      signer === null ? undefined : (hash) => sealEntry(REDACTIONS.stream, hash, revision, signer),
-    )
-    prev_hash = logged.meta.hash
-    const created = 1_770_000_600_000 + revision
-    const place = { stream: REDACTIONS.stream, revision, position: `r${revision}`, created }
-    ledger.push({ ...recorded, ...place })
-  }
-  return [...run, ...ledger]
+    return { kind: 'redacted', ts: 1_770_000_500 + index, payload }
+  })
+  const author = { commandId: 'r', principal: 'alice' }
+  const ledger = chain(REDACTIONS, emptyStream(REDACTIONS), entries, author, signer)
+  const { stream } = REDACTIONS
+  const created = 1_770_000_600_000
+  return [
+    ...run,
+    ...ledger.events.map((event, revision) => {
+      return { ...event, stream, revision, position: `r${revision}`, created }
+    }),
+  ]
 }
 
 /** The hash of the policy that `isolated` records. */

@@ -271,7 +271,7 @@ describe('a redaction that is put in without the key of the server', () => {
     const store = (await openEmbeddedStore({ file: join(dir, 'log.sqlite') }))._unsafeUnwrap()
     const page = { from: 0, direction: 'forward', limit: 10 } as const
     const run = (await store.readStream(`run-${RUN}`, page))._unsafeUnwrap()
-    const taken = withTaken(run, [{ seq: 0, pointer: '/system_prompt' }], undefined, signer)
+    const taken = withTaken(run, [{ seq: 0, pointer: '/system_prompt' }], signer)
     const [record] = taken
     const entry = taken.at(-1)
     if (record === undefined || entry === undefined) throw new Error('nothing was taken')

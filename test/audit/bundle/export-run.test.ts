@@ -206,7 +206,7 @@ function runNaming(output: string): RecordedEvent[] {
 test('holds the keys of other servers of the log that have signed its redactions', async () => {
   const other = await newKeys()
   const run = eventsOf(longRun(1))
-  const taken = withTaken(run, [{ seq: 1, pointer: '/reason' }], undefined, other.signer)
+  const taken = withTaken(run, [{ seq: 1, pointer: '/reason' }], other.signer)
   const checkpoint = seal<Checkpoint>(
     {
       ...{ type: 'retrai.checkpoint.v1', log_id: RUN_ID, number: 0, runs: 0 },

@@ -2,11 +2,9 @@ import { copyFile, mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
-import { Readable } from 'node:stream'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { Version } from '../../../src/audit/bundle/bundle-format.ts'
 import { importRun } from '../../../src/audit/bundle/import-run.ts'
-import { unpacked } from '../../../src/audit/bundle/unpack.ts'
 import { verifyBundle } from '../../../src/audit/verify/verify-bundle.ts'
 import { verifyStore } from '../../../src/audit/verify/verify-store.ts'
 import type { Keys } from '../../../src/checkpoints/keyring.ts'
@@ -18,7 +16,7 @@ import { copyLog } from '../../../src/log/copy-log.ts'
 import { streamOf } from '../../../src/log/run-log.ts'
 import { REDACTIONS } from '../../../src/redaction/redaction-index.ts'
 import { openEmbeddedStore } from '../../../src/store/embedded/embedded-store.ts'
-import { openReadableLog } from '../../../src/store/embedded/existing-log.ts'
+import { openReadableLog, type ReadableLog } from '../../../src/store/embedded/existing-log.ts'
 import { memoryStore } from '../../support/memory-store.ts'
 import { isMissing } from '../../support/missing.ts'
 import { validRun } from '../../support/run-records.ts'
@@ -121,20 +119,16 @@ function alter(stream: string, column: 'data' | 'metadata', change: (json: strin
   db.close()
 }
 
-async function verifiedFolder() {
+/** Reads the log of the file. */
+async function reading<T>(use: (log: ReadableLog) => Promise<T>): Promise<T> {
   const log = (await openReadableLog(file))._unsafeUnwrap()
-  const store = { reader: log, pages: () => log.pages(), artifacts: artifactsOf() }
-  const verified = await verifyStore({ ...store, keys: new Map(), projected: null })
-  const report = verified._unsafeUnwrap()
-  await log.close()
-  return report.findings
+  return use(log).finally(() => log.close())
 }
 
-async function exportedFromFile(): Promise<Buffer> {
-  const log = (await openReadableLog(file))._unsafeUnwrap()
-  const parts = await exportedFrom(log, runId(), keys)
-  await log.close()
-  return archived(parts)
+async function findingsIn(log: ReadableLog) {
+  const store = { reader: log, pages: () => log.pages(), artifacts: artifactsOf() }
+  const verified = await verifyStore({ ...store, keys: new Map(), projected: null })
+  return verified._unsafeUnwrap().findings
 }
 
 describe('a row of the log with', () => {
@@ -149,30 +143,27 @@ describe('a row of the log with', () => {
       seq: SEQ,
       message: expect.stringContaining('its text'),
     }
-    expect(await verifiedFolder()).toContainEqual(expect.objectContaining(found))
-
-    const store = (await openEmbeddedStore({ file }))._unsafeUnwrap()
-    const page = { from: 0, direction: 'forward', limit: 100 } as const
-    const read = (await store.readStream(streamOf(runId()), page))._unsafeUnwrap()
-    expect(read.map(({ altered = false }) => altered)).toEqual(read.map((_, seq) => seq === SEQ))
-    const [event] = read
-    if (event === undefined) throw new Error('it is there')
-    expect(decode(event).isErr()).toBe(true)
-    for (const projected of [true, false]) {
-      expect(recordJsonOf(event, projected)).toEqual({ message: expect.any(String) })
-    }
-    await store.close()
-
-    const archive = await exportedFromFile()
-    const report = await verifyBundle(unpacked(Readable.from([archive])))
-    expect(report).toMatchObject({ holds: false, first_bad_seq: SEQ })
+    await reading(async (log) => {
+      expect(await findingsIn(log)).toContainEqual(expect.objectContaining(found))
+      const page = { from: 0, direction: 'forward', limit: 100 } as const
+      const read = (await log.readStream(streamOf(runId()), page))._unsafeUnwrap()
+      expect(read.map(({ altered = false }) => altered)).toEqual(read.map((_, seq) => seq === SEQ))
+      const [event] = read
+      if (event === undefined) throw new Error('it is there')
+      expect(decode(event).isErr()).toBe(true)
+      for (const projected of [true, false]) {
+        expect(recordJsonOf(event, projected)).toEqual({ message: expect.any(String) })
+      }
+      const report = await verifyBundle(partsOf(await exportedFrom(log, runId(), keys)))
+      expect(report).toMatchObject({ holds: false, first_bad_seq: SEQ })
+    })
   })
 
   test.skipIf(isMissing('python3'))('is found by the verifier in Python, too', async () => {
     const archives: Buffer[] = []
     for (const column of ['data', 'metadata'] as const) {
       alter(streamOf(runId()), column, (json) => `${json} `)
-      archives.push(await exportedFromFile())
+      archives.push(await archived(await reading((log) => exportedFrom(log, runId(), keys))))
       alter(streamOf(runId()), column, (json) => json.trimEnd())
     }
     for (const answer of await inPython(archives)) expect(answer.first_bad_seq).toBe(SEQ)
@@ -190,18 +181,15 @@ describe('a row of the log with', () => {
 
   test('another text is not copied into another store', async () => {
     alter(streamOf(runId()), 'data', (json) => `${json} `)
-    const log = (await openReadableLog(file))._unsafeUnwrap()
-    const store = (await openEmbeddedStore({ file: join(folder, 'copy.sqlite') }))._unsafeUnwrap()
-    const copied = await copyLog(log.pages(), store)
+    const copied = await reading(async (log) => copyLog(log.pages(), memoryStore()))
     expect(copied._unsafeUnwrapErr().message).toContain(`revision ${SEQ} of ${streamOf(runId())}`)
-    await Promise.all([log.close(), store.close()])
   })
 
   test('another text in a ledger is reported', async () => {
-    expect(await verifiedFolder()).toEqual([])
+    expect(await reading(findingsIn)).toEqual([])
     alter(REDACTIONS.stream, 'data', (json) => json.replace('{"kind"', '{"kind":"made","kind"'))
     const found = { where: 'ledger redactions', seq: SEQ }
-    expect(await verifiedFolder()).toContainEqual(expect.objectContaining(found))
+    expect(await reading(findingsIn)).toContainEqual(expect.objectContaining(found))
   })
 })
 

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, writeFileSync } from 'node:fs'
 import { chmod, readFile, stat, symlink, truncate, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -41,21 +41,22 @@ describe('one store at a time', () => {
 })
 
 describe('a file that is refused', () => {
-  test('is left as it is when it belongs to another program', async () => {
+  test.each([
+    [
+      'belongs to another program',
+      'is the database of another program',
+      (file: string) => sql(file, 'CREATE TABLE things (name TEXT); INSERT INTO things VALUES (1)'),
+    ],
+    [
+      'is not a database',
+      'is not an event store',
+      (file: string) => writeFileSync(file, 'Dear Sir or Madam, '.repeat(1000)),
+    ],
+  ])('is left as it is when it %s', async (_, why, make) => {
     const file = join(await testFolder(), 'other.db')
-    sql(file, 'CREATE TABLE things (name TEXT); INSERT INTO things VALUES (1)')
+    make(file)
     const before = await readFile(file)
-    const { message } = await refusal(file)
-    expect(message).toContain(`${file} is the database of another program`)
-    expect(await readFile(file)).toEqual(before)
-  })
-
-  test('is left as it is when it is not a database', async () => {
-    const file = join(await testFolder(), 'letter.txt')
-    await writeFile(file, 'Dear Sir or Madam, '.repeat(1000))
-    const before = await readFile(file)
-    const { message } = await refusal(file)
-    expect(message).toContain(`${file} is not an event store`)
+    expect((await refusal(file)).message).toContain(`${file} ${why}`)
     expect(await readFile(file)).toEqual(before)
   })
 
