@@ -34,19 +34,6 @@ test('an archive holds, in whatever pieces it arrives', async () => {
   }
 })
 
-test('an archive that breaks off anywhere before its checksum is incomplete', async () => {
-  const lengths = fc.integer({ min: 0, max: archive.length - 100 })
-  await fc.assert(
-    fc.asyncProperty(lengths, async (length) => {
-      const report = await verify(archive.subarray(0, length))
-      expect(report.holds).toBe(false)
-      expect(report.first_bad_seq ?? report.verified).toBeLessThanOrEqual(records.length)
-      expect(report.findings.map(({ problem }) => problem)).toContain('incomplete')
-    }),
-    { numRuns: 40 },
-  )
-})
-
 test('if an archive cannot be read to its end, all that was read is verified', async () => {
   async function* breakingOff() {
     // Without the bytes of the checksum, and of the parts after the records.
@@ -115,7 +102,7 @@ test('an archive that is changed, cut, extended or doubled anywhere does not hol
   const bytes = fc.uint8Array({ minLength: 1, maxLength: 40 }).map((each) => Buffer.from(each))
   const change = fc.oneof(
     fc.tuple(at, fc.nat({ max: 7 })).map(([place, bit]) => flipped(archive, place, 1 << bit)),
-    at.map((place) => archive.subarray(0, place)),
+    at.map((place) => archive.subarray(0, Math.min(place, archive.length - 100))),
     at.map((place) => archive.subarray(place + 1)),
     bytes.map((more) => Buffer.concat([archive, more])),
     bytes.map((more) => Buffer.concat([more, archive])),
@@ -138,8 +125,11 @@ test('an archive that is changed, cut, extended or doubled anywhere does not hol
       const report = await verify(changed, chunk)
       expect(report.holds).toBe(false)
       expect(report.findings.length).toBeGreaterThan(0)
+      if (!archive.subarray(0, changed.length).equals(changed)) return
+      expect(report.first_bad_seq ?? report.verified).toBeLessThanOrEqual(records.length)
+      expect(report.findings.map(({ problem }) => problem)).toContain('incomplete')
     }),
-    { numRuns: 60 },
+    { numRuns: 80 },
   )
 })
 

@@ -1,10 +1,14 @@
 import { expect, test } from 'vitest'
 import type { AppendError, EventStore, NewEvent } from '../../../src/store/event-store.ts'
+import type { Faults } from '../../support/eventstore-stand-in/faults.ts'
+import type { StandIn } from '../../support/eventstore-stand-in/index.ts'
 import {
   append,
   dense,
+  expectDense,
   newEvent,
   numbered,
+  observeAll,
   observeStream,
   readAll,
   revisions,
@@ -18,15 +22,25 @@ const failed = async (
 ): Promise<AppendError> =>
   (await store.append('run-1', events, { expectedRevision }))._unsafeUnwrapErr()
 
-test.each(['lose_answer', 'stay_silent', 'swallow'] as const)(
-  'an append that meets %s has an unknown outcome; repeating it settles that, and it is stored once',
-  async (fault) => {
+/** What happens to an append without an answer. */
+const unanswered: Readonly<Record<string, (faults: Faults) => void>> = {
+  'its answer is lost': (faults) => faults.nextAppends('lose_answer'),
+  'the server stays silent': (faults) => faults.nextAppends('stay_silent'),
+  'the server forgets it': (faults) => faults.nextAppends('swallow'),
+  'the nodes elect a leader': (faults) => {
+    faults.electing = true
+  },
+}
+
+test.each(Object.entries(unanswered))(
+  'if %s, the outcome of an append is unknown; repeating it settles that, and it is stored once',
+  async (_, strike) => {
     const server = await standIn()
     const store = await openStore(server.connectionString, { timeoutMs: 400 })
     const events = numbered(3)
-    server.faults.nextAppends(fault)
+    strike(server.faults)
     expect(await failed(store, events)).toMatchObject({ type: 'outcome_unknown' })
-    expect(server.log.events('run-1')).toHaveLength(fault === 'swallow' ? 0 : 3)
+    server.faults.electing = false
     expect(await append(store, 'run-1', events, 'no_stream')).toBe(2)
     expect(await append(store, 'run-1', numbered(1), 2)).toBe(3)
     expect(server.log.events('run-1')).toHaveLength(4)
@@ -75,22 +89,63 @@ test('on a frozen network, appends have an unknown outcome, and reads and pings 
   expect(revisions(await readAll(store, 'run-1'))).toEqual([0, 1, 2])
 })
 
-test('if the server is down, the store opens, is unavailable, and works when the server is up', async () => {
-  const server = await standIn()
-  await server.faults.down()
-  const messages: string[] = []
-  const store = await openStore(server.connectionString, { log: (text) => messages.push(text) })
-  await expect.poll(() => messages).toEqual([expect.stringContaining('ECONNREFUSED')])
-  const events = numbered(1)
-  expect(await failed(store, events)).toMatchObject({ type: 'store_unavailable' })
-  const read = await store.readStream('run-1', { from: 0, direction: 'forward', limit: 9 })
-  expect(read._unsafeUnwrapErr()).toMatchObject({ type: 'store_unavailable' })
-  const message = expect.stringContaining('ECONNREFUSED')
-  expect((await store.ping())._unsafeUnwrapErr()).toEqual({ type: 'store_unavailable', message })
-  await server.faults.up()
-  await expect.poll(async () => (await store.ping()).isOk()).toBe(true)
-  expect(await append(store, 'run-1', events, 'no_stream')).toBe(0)
-})
+type Outage = {
+  /** Of the connection string. */
+  readonly seeds?: boolean
+  readonly begin: (faults: Faults) => Promise<void> | void
+  readonly end: (faults: Faults) => Promise<void> | void
+  readonly says: string
+}
+const outages: Readonly<Record<string, Outage>> = {
+  'no server is there': {
+    begin: (faults) => faults.down(),
+    end: (faults) => faults.up(),
+    says: 'ECONNREFUSED',
+  },
+  'the server knows no leader yet': {
+    begin: (faults) => void Object.assign(faults, { leaderless: true }),
+    end: (faults) => void Object.assign(faults, { leaderless: false }),
+    says: '',
+  },
+  'no node of a cluster is found': {
+    seeds: true,
+    begin: (faults) => void Object.assign(faults, { noGossip: true }),
+    end: (faults) => void Object.assign(faults, { noGossip: false }),
+    says: 'Failed to discover',
+  },
+}
+
+/** A cluster, of which this server is the only node. */
+const clusterOf = ({ port }: StandIn): string =>
+  `esdb://127.0.0.1:${port},127.0.0.1:${port}?tls=false&maxDiscoverAttempts=2&discoveryInterval=20`
+
+test.each(Object.entries(outages))(
+  'while %s, nothing is stored and the store is unavailable, and later it works',
+  async (_, { seeds = false, begin, end, says }) => {
+    const server = await standIn()
+    await begin(server.faults)
+    const store = await openStore(seeds ? clusterOf(server) : server.connectionString)
+    const observer = observeAll(store, 'run-')
+    const events = numbered(2)
+    const page = { from: 0, direction: 'forward', limit: 9 } as const
+    const message = expect.stringContaining(says)
+    for (let calls = 0; calls < 3; calls += 1) {
+      for (const error of [
+        await failed(store, events),
+        (await store.readStream('run-1', page))._unsafeUnwrapErr(),
+        (await store.ping())._unsafeUnwrapErr(),
+      ]) {
+        expect(error).toEqual({ type: 'store_unavailable', message })
+      }
+    }
+    await end(server.faults)
+    await expect.poll(async () => (await store.ping()).isOk()).toBe(true)
+    expect(await append(store, 'run-1', events, 'no_stream')).toBe(1)
+    await observer.untilEvents(2)
+    await observer.stop()
+    expectDense(observer, -1, 1)
+  },
+)
 
 test('if connections break again and again during many appends, each is stored once, in order', async () => {
   const server = await standIn()
@@ -161,10 +216,7 @@ test('if a node is not the leader, the client continues with the leader that it 
 
 test('a cluster is found by gossip, lost as a whole, and found again', async () => {
   const server = await standIn()
-  const seeds = `127.0.0.1:${server.port},127.0.0.1:${server.port}`
-  const store = await openStore(
-    `esdb://${seeds}?tls=false&maxDiscoverAttempts=2&discoveryInterval=20`,
-  )
+  const store = await openStore(clusterOf(server))
   await append(store, 'run-1', numbered(1), 'no_stream')
   await server.faults.down()
   const many = Array.from({ length: 20 }, () => failed(store, numbered(1), 0))
@@ -211,4 +263,40 @@ test('if a connection cannot be replaced, the append fails, and the process live
   await server.faults.up()
   await observer.until(() => observer.caughtUpAt.length > 1)
   await observer.stop()
+})
+
+test('the same append from two sides at once succeeds on both, and is stored once', async () => {
+  const server = await standIn()
+  server.faults.commitMs = 150
+  server.faults.commitTimeoutMs = 300
+  const events = numbered(3)
+  const both = [1, 2].map(async () => {
+    const store = await openStore(server.connectionString)
+    return append(store, 'run-1', events, 'no_stream')
+  })
+  expect(await Promise.all(both)).toEqual([2, 2])
+  expect(server.log.events('run-1')).toHaveLength(3)
+  expect(server.calls.batchAppends).toBeGreaterThan(2)
+})
+
+test('what an old leader cuts off its log was never visible, and the same append is stored once by the next leader', async () => {
+  const server = await standIn()
+  const store = await openStore(server.connectionString)
+  await append(store, 'run-1', numbered(1), 'no_stream')
+  const observer = observeStream(store, 'run-1')
+  await observer.untilEvents(1)
+  server.faults.commitMs = 200
+  const event = newEvent({ n: 1 })
+  const underWay = failed(store, [event], 0)
+  await expect.poll(() => server.calls.batchAppends).toBe(2)
+  await server.faults.depose()
+  expect(await underWay).toMatchObject({ type: 'outcome_unknown' })
+  server.faults.commitMs = 0
+  await server.faults.up()
+  await expect.poll(async () => (await store.ping()).isOk()).toBe(true)
+  expect(await readAll(store, 'run-1')).toHaveLength(1)
+  expect(await append(store, 'run-1', [event], 0)).toBe(1)
+  await observer.untilEvents(2)
+  await observer.stop()
+  expectDense(observer, -1, 1)
 })

@@ -17,8 +17,7 @@ import { openStore, standIn } from './support.ts'
 /** Faults of a subscription that its reader must not notice. */
 const faults: Record<string, (server: StandIn) => Promise<void>> = {
   'connections are cut': async ({ faults }) => faults.cutConnections(),
-  'the server ends its subscriptions': async ({ faults }) => faults.endSubscriptions(),
-  'the server fails its subscriptions': async ({ faults }) => faults.failSubscriptions(),
+  // That the server ends and fails subscriptions, the contract suite tests.
   'the server is down for a while': async ({ faults }) => {
     await faults.down()
     await faults.up()
