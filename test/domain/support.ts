@@ -1,11 +1,21 @@
 import { expect } from 'vitest'
 import { type VerifiedRun, verifyRecord } from '../../src/audit/verify/verify-run.ts'
-import type { AgentCommand, FromLog, RunCommand } from '../../src/domain/commands.ts'
+import type {
+  AgentCommand,
+  CommandOnRun,
+  FromLog,
+  Made,
+  PersonCommand,
+  RunCommand,
+} from '../../src/domain/commands.ts'
+import type { Conversation } from '../../src/domain/conversation.ts'
+import { converse } from '../../src/domain/converse.ts'
 import { decide } from '../../src/domain/decide.ts'
 import type { RunError } from '../../src/domain/errors.ts'
 import { fold } from '../../src/domain/evolve.ts'
 import type { PayloadOf, RunRecord } from '../../src/domain/records.ts'
-import type { RunConfig } from '../../src/domain/run-config.ts'
+import type { ConfigChanges, RunConfig } from '../../src/domain/run-config.ts'
+import { toMessages } from '../../src/domain/sent-messages.ts'
 import { chained } from '../support/run-records.ts'
 
 const RUN_ID = '550e8400-e29b-41d4-a716-446655440000'
@@ -30,6 +40,9 @@ type Report<C = AgentCommand> = C extends AgentCommand
 /** A command of the process that claimed the run as `claimant`. */
 export const by = (claimant: string, report: Report): RunCommand =>
   ({ ...report, claimant, readOnlyTools: READ_ONLY }) as RunCommand
+
+/** What the process that claimed the run first reports of the step under way. */
+export const record = (made: Made): RunCommand => by('p1', { type: 'record', made })
 
 export const create = (changes: Partial<RunConfig> = {}): RunCommand => ({
   type: 'create',
@@ -63,16 +76,13 @@ export const reply = (
   cost: number | null = 0.01,
   more: Partial<PayloadOf<'assistant_message'>> = {},
 ) =>
-  by('p1', {
-    type: 'record',
-    made: {
-      llm_usage: usageOf(tokens, cost),
-      assistant_message: {
-        text: 'I look.',
-        tool_calls: tools.map((tool, n) => ({ call_id: `c${n}`, tool, args: {} })),
-        finish_reason: 'stop',
-        ...more,
-      },
+  record({
+    llm_usage: usageOf(tokens, cost),
+    assistant_message: {
+      text: 'I look.',
+      tool_calls: tools.map((tool, n) => ({ call_id: `c${n}`, tool, args: {} })),
+      finish_reason: 'stop',
+      ...more,
     },
   })
 
@@ -83,35 +93,53 @@ export const result = (
   outcome: 'ok' | 'rejected' = 'ok',
   more: Partial<PayloadOf<'tool_result'>> = {},
 ) =>
-  by('p1', {
-    type: 'record',
-    made: {
-      tool_result: {
-        call_id: callId,
-        tool,
-        output,
-        exit_code: 0,
-        outcome,
-        duration_ms: 1,
-        bytes: output.length,
-        truncated: false,
-        sha256: null,
-        ...more,
-      },
+  record({
+    tool_result: {
+      call_id: callId,
+      tool,
+      output,
+      exit_code: 0,
+      outcome,
+      duration_ms: 1,
+      bytes: output.length,
+      truncated: false,
+      sha256: null,
+      ...more,
     },
   })
 
 export const check = (achieved: boolean, reason = achieved ? 'All passed' : '3 failing') =>
-  by('p1', {
-    type: 'record',
-    made: { goal_check: { achieved, reason, details: '', duration_ms: 1 } },
-  })
+  record({ goal_check: { achieved, reason, details: '', duration_ms: 1 } })
 
 /** The agent looks at its project. */
-export const look = by('p1', {
-  type: 'record',
-  made: { project_context: { documents: [], files: 'a.py', git: null, programs: null } },
+export const look = record({
+  project_context: { documents: [], files: 'a.py', git: null, programs: null },
 })
+
+export const proceed = by('p1', { type: 'proceed' })
+export const say = (text: string): PersonCommand => ({ type: 'send_message', text })
+export const abort = { type: 'abort', reason: null } as const
+export const configure = (changes: ConfigChanges, reason: string | null = null): CommandOnRun => ({
+  ...{ type: 'configure', changes, reason },
+})
+export const respond = (
+  decision: 'approve' | 'abort',
+  answers: number | null = null,
+): CommandOnRun => ({ ...{ type: 'respond', decision, reason: null, answers } })
+
+/** The steps of a run whose iterations have turns, up to its first claim. */
+export const begun = (changes: Partial<RunConfig> = {}): Step[] => [
+  create({ max_turns_per_iteration: 3, ...changes }),
+  claim(),
+]
+/** The same, up to the first request to its model. */
+export const working = (changes: Partial<RunConfig> = {}): Step[] => [
+  ...begun(changes),
+  check(false),
+  look,
+]
+/** A turn that changes something. */
+export const change = [reply(['bash_exec']), result('c0', 'bash_exec')]
 
 /** A step of a scenario: a command, sent one second after the previous one, unless it has a time of its own. */
 export type Step =
@@ -167,22 +195,85 @@ export function brief(record: RunRecord): string {
   }
 }
 
+/** Records in brief, such as '1 goal_check, iteration_complete, 2 step_start plan', one by one, each with its iteration. */
+const briefs = (list: string): string[] => {
+  let iteration = ''
+  return list.split(', ').map((one) => {
+    const [, own, rest = one] = /^(\d+) (.*)/.exec(one) ?? []
+    iteration = own ?? iteration
+    return `${iteration} ${rest}`
+  })
+}
+
+/**
+ * A step, and what comes of it: why it is refused; or its records in brief, and what the payload of the last one of each
+ * list matches, if that matters.
+ */
+export type Row = readonly [
+  step: Step,
+  ...outcome: readonly (RunError | string | { readonly [name: string]: unknown })[],
+]
+
+/** Sends the steps of these rows, each to the run as `before` and the rows before it have left it. */
+export function story(before: readonly Step[], ...rows: readonly Row[]): void {
+  rows.forEach((row, sent) => {
+    const done = rows.slice(0, sent).filter(([, first]) => typeof first !== 'object')
+    given(...before, ...done.map(([step]) => step)).each(row)
+  })
+}
+
 /** given these commands, when this one is sent (at second `at`), it gives … or is refused */
 export function given(...steps: Step[]) {
   const records = apply(steps)
+  const state = fold(records)
+  const when = (command: RunCommand, at = steps.length, fromLog: Partial<FromLog> = {}) => {
+    const decided = decide(command, state, at, { ...NOTHING, ...fromLog })
+    return {
+      gives: (...expected: string[]): RunRecord[] => {
+        const found = decided.isOk() ? decided.value.map(brief) : decided.error
+        expect(found).toEqual(expected.flatMap(briefs))
+        return decided.unwrapOr([])
+      },
+      refused: (error: object) =>
+        expect(decided.isErr() ? decided.error : decided.value.map(brief)).toEqual(error),
+    }
+  }
   return {
     records,
-    state: fold(records),
-    when(command: RunCommand, at = steps.length, fromLog: Partial<FromLog> = {}) {
-      const decided = decide(command, fold(records), at, { ...NOTHING, ...fromLog })
-      return {
-        gives: (...expected: string[]) => {
-          expect(decided.isOk() ? decided.value.map(brief) : decided.error).toEqual(expected)
-          return decided.isOk() ? decided.value : []
-        },
-        refused: (error: RunError) =>
-          expect(decided.isErr() ? decided.error : decided.value.map(brief)).toEqual(error),
+    state,
+    when,
+    /** Sends the step of each row to the run as it is now. */
+    each: (...rows: readonly Row[]): void => {
+      for (const [step, ...outcome] of rows) {
+        const { command, at, fromLog } = 'command' in step ? step : { command: step }
+        const sent = when(command, at, fromLog)
+        const lists = outcome.filter((one) => typeof one === 'string')
+        const [refusal] = outcome
+        if (typeof refusal === 'object') {
+          sent.refused(refusal)
+          continue
+        }
+        const made = sent.gives(...lists)
+        let count = 0
+        for (const one of outcome) {
+          if (typeof one === 'string') count += briefs(one).length
+          else expect(made[count - 1]?.payload).toMatchObject(one)
+        }
       }
     },
   }
 }
+
+/** The conversation of a run with these records. @param before that of the run that it begins from */
+export function conversationOf(
+  records: readonly RunRecord[],
+  before: Conversation | null = null,
+): Conversation {
+  const conversation = records.reduce<Conversation | null>(converse, before)
+  if (conversation === null) throw new Error('a run has records')
+  return conversation
+}
+
+/** The messages of the next request, as far as they fit. */
+export const textsIn = (conversation: Conversation, budget = Number.MAX_SAFE_INTEGER): string[] =>
+  toMessages(conversation, budget).messages.map(({ role, content }) => `${role}: ${content}`)
