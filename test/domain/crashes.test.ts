@@ -13,9 +13,10 @@ const answer = (decision: 'approve' | 'abort') =>
 describe('work that is interrupted by a crash', () => {
   test('a check is repeated after four crashes', () => {
     for (const count of [0, 1, 2, 3]) {
-      given(...checking, ...crashes(count))
-        .when(claimAfterCrash('next', `p${count + 1}`))
-        .gives('1 run_claimed')
+      given(...checking, ...crashes(count)).each([
+        claimAfterCrash('next', `p${count + 1}`),
+        '1 run_claimed',
+      ])
     }
     expect(given(...checking, ...crashes(4)).state?.crashes).toBe(4)
   })
@@ -23,7 +24,7 @@ describe('work that is interrupted by a crash', () => {
   test('after five crashes during a check, the run waits for a person, who has the reason', () => {
     const records = given(...checking, ...crashes(4))
       .when(fifth)
-      .gives('1 run_claimed', '1 human_check_required')
+      .gives('1 run_claimed, human_check_required')
     expect(records.at(-1)?.payload).toMatchObject({
       summary: expect.stringContaining('The server crashed 5 times while the goal was checked'),
     })
@@ -34,22 +35,20 @@ describe('work that is interrupted by a crash', () => {
     if (state === null) throw new Error('there is no run')
     expect(nextStep(state)).toEqual({ type: 'check_goal' })
     expect(state).toMatchObject({ crashes: 0, iteration: 1 })
-    given(...checking, ...crashes(5), answer('approve'))
-      .when(claimAfterCrash('p7', 'p6'))
-      .gives('1 run_claimed')
+    given(...checking, ...crashes(5), answer('approve')).each([
+      claimAfterCrash('p7', 'p6'),
+      '1 run_claimed',
+    ])
   })
 
   test('a call that only reads is not repeated after five crashes: it has a result, and the next call follows', () => {
     const waiting = [...reading, ...crashes(5)]
-    given(...reading, ...crashes(4))
-      .when(fifth)
-      .gives('1 run_claimed', '1 tool_result c0 aborted', '1 human_check_required')
-    given(...waiting)
-      .when(answer('abort'))
-      .gives('1 human_check_response', '1 run_end aborted')
-    given(...waiting, answer('approve'))
-      .when(by('p6', { type: 'proceed' }))
-      .gives('1 tool_call c1')
+    given(...reading, ...crashes(4)).each([
+      fifth,
+      '1 run_claimed, tool_result c0 aborted, human_check_required',
+    ])
+    given(...waiting).each([answer('abort'), '1 human_check_response, run_end aborted'])
+    given(...waiting, answer('approve')).each([by('p6', { type: 'proceed' }), '1 tool_call c1'])
   })
 
   test('neither a stop, nor a lease that ran out, nor a claim of an earlier version counts as a crash', () => {
@@ -64,9 +63,7 @@ describe('work that is interrupted by a crash', () => {
 
   test('a change of the configuration does not reset the count of crashes', () => {
     const changed = { type: 'configure', changes: { max_iterations: 5 } } as const
-    given(...checking, ...crashes(4), changed)
-      .when(fifth)
-      .gives('1 run_claimed', '1 human_check_required')
+    given(...checking, ...crashes(4), changed).each([fifth, '1 run_claimed, human_check_required'])
   })
 
   test('an outcome resets the count of crashes', () => {
@@ -78,13 +75,9 @@ describe('work that is interrupted by a crash', () => {
   test('a crash does not count against the wait for a model or for a person', () => {
     const planning = given(create(), claim(), ...crashes(4)).state
     expect(planning?.crashes).toBe(0)
-    given(create(), claim(), ...crashes(4))
-      .when(fifth)
-      .gives('1 run_claimed')
+    given(create(), claim(), ...crashes(4)).each([fifth, '1 run_claimed'])
     const waiting = [create({ hitl_enabled: true }), claim(), reply(), check(false)]
-    given(...waiting, ...crashes(4))
-      .when(fifth)
-      .gives('1 run_claimed')
+    given(...waiting, ...crashes(4)).each([fifth, '1 run_claimed'])
   })
 })
 

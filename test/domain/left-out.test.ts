@@ -22,15 +22,11 @@ const REFUSED = { type: 'out_of_step', command: 'record' } as const
 
 describe('what snapshots leave out is hashed', () => {
   test('once, while the first call that may write is open, which stays open', () => {
-    given(...asked('bash_exec'))
-      .when(hashed)
-      .gives('1 left_out_hashed')
+    given(...asked('bash_exec')).each([hashed, '1 left_out_hashed'])
     const { state } = given(...asked('bash_exec'), hashed)
     expect(state?.phase).toMatchObject({ type: 'acting', open: { tool: 'bash_exec' } })
     expect(state?.snapshot?.hashedAt).toBe(state?.seq)
-    given(...asked('bash_exec'), hashed)
-      .when(hashed)
-      .refused({ ...REFUSED, phase: 'acting' })
+    given(...asked('bash_exec'), hashed).each([hashed, { ...REFUSED, phase: 'acting' }])
     const later = given(...asked('bash_exec'), hashed, result('c0', 'bash_exec'), snapshot)
     expect(later.state?.snapshot?.hashedAt).toBe(state?.seq)
   })
@@ -46,11 +42,10 @@ describe('what snapshots leave out is hashed', () => {
     const late = given(...asked('bash_exec'), result('c0', 'bash_exec'))
     expect(late.state?.snapshot?.hashedAt).toBeNull()
     late.when(hashed).refused({ ...REFUSED, phase: 'planning' })
-    given(...begun({ on_tampering: 'off' }), snapshot)
-      .when(hashed)
-      .refused({ ...REFUSED, phase: 'evaluating' })
-    given(...begun())
-      .when(hashed)
-      .refused({ ...REFUSED, phase: 'evaluating' })
+    given(...begun({ on_tampering: 'off' }), snapshot).each([
+      hashed,
+      { ...REFUSED, phase: 'evaluating' },
+    ])
+    given(...begun()).each([hashed, { ...REFUSED, phase: 'evaluating' }])
   })
 })

@@ -34,51 +34,53 @@ const lists = (tools: McpListing['tools'], more: Partial<McpListing> = {}): RunC
 
 describe('a listing', () => {
   test('is recorded before the first reply, and the run continues', () => {
-    given(...working())
-      .when(lists([tool('search')]))
-      .gives('1 mcp_tools_listed')
+    given(...working()).each([lists([tool('search')]), '1 mcp_tools_listed'])
   })
 
   test('with other tools ends a run that has already worked, with a summary', () => {
-    given(...working(), lists([tool('search')]), reply(['file_read']), result('c0', 'file_read'))
-      .when(lists([tool('search', 'b'), tool('send')]))
-      .gives('1 mcp_tools_listed', '1 run_ending')
+    given(
+      ...working(),
+      lists([tool('search')]),
+      reply(['file_read']),
+      result('c0', 'file_read'),
+    ).each([lists([tool('search', 'b'), tool('send')]), '1 mcp_tools_listed, run_ending'])
   })
 
   test('with other tools closes the call that waits for it, and checks the goal if something has changed', () => {
-    given(...working(), lists([tool('search')]), reply(['mcp__docs__search']))
-      .when(lists([]))
-      .gives(
-        '1 mcp_tools_listed',
-        '1 tool_result c0 rejected',
-        '1 step_start plan',
-        '1 step_start evaluate',
-      )
+    given(...working(), lists([tool('search')]), reply(['mcp__docs__search'])).each([
+      lists([]),
+      '1 mcp_tools_listed, tool_result c0 rejected, step_start plan, step_start evaluate',
+    ])
   })
 
   test('is accepted before a call is compared with the rules', () => {
     const approvals = [{ tool: 'mcp__docs__search', action: 'ask' as const }]
-    given(...working({}, { approvals }), lists([tool('search')]), reply(['mcp__docs__search']))
-      .when(lists([]))
-      .gives('1 mcp_tools_listed', '1 run_ending')
+    given(
+      ...working({}, { approvals }),
+      lists([tool('search')]),
+      reply(['mcp__docs__search']),
+    ).each([lists([]), '1 mcp_tools_listed, run_ending'])
   })
 
   test('of a server that cannot be used ends a run that needs it, and costs nothing', () => {
-    given(...working())
-      .when(lists([], { problem: 'It ended.' }))
-      .gives('1 mcp_tools_listed', '1 run_end failed')
+    given(...working()).each([
+      lists([], { problem: 'It ended.' }),
+      '1 mcp_tools_listed, run_end failed',
+    ])
   })
 
   test('of a server that the run does not need changes nothing', () => {
-    given(...working({ required: false }))
-      .when(lists([], { problem: 'It ended.' }))
-      .gives('1 mcp_tools_listed')
+    given(...working({ required: false })).each([
+      lists([], { problem: 'It ended.' }),
+      '1 mcp_tools_listed',
+    ])
   })
 
   test('is accepted only while a reply or a call waits for it', () => {
-    given(create({ mcp_servers: [server()] }), claim(), reply())
-      .when(lists([]))
-      .refused({ type: 'out_of_step', command: 'record_mcp_tools', phase: 'evaluating' })
+    given(create({ mcp_servers: [server()] }), claim(), reply()).each([
+      lists([]),
+      { type: 'out_of_step', command: 'record_mcp_tools', phase: 'evaluating' },
+    ])
   })
 })
 

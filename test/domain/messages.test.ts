@@ -77,22 +77,20 @@ describe('a message of a person', () => {
   })
 
   test('keeps a run from ending before the model has read it', () => {
-    given(...working, ...change, say('And add a test.'))
-      .when(replyAfter(0))
-      .gives('1 llm_usage', '1 assistant_message', '1 step_start plan')
+    given(...working, ...change, say('And add a test.')).each([
+      replyAfter(0),
+      '1 llm_usage, assistant_message, step_start plan',
+    ])
     const checking = [...working, ...change, reply(), say('And add a test.')]
-    given(...checking)
-      .when(check(true))
-      .gives('1 goal_check', '1 iteration_complete', '2 step_start plan')
-    given(...checking, check(true))
-      .when(replyAfter(1))
-      .gives('2 llm_usage', '2 assistant_message', '2 iteration_complete', '2 run_end achieved')
+    given(...checking).each([check(true), '1 goal_check, iteration_complete, 2 step_start plan'])
+    given(...checking, check(true)).each([
+      replyAfter(1),
+      '2 llm_usage, assistant_message, iteration_complete, run_end achieved',
+    ])
   })
 
   test('keeps the run at work although its project is green', () => {
-    given(...begun, say('Add a test.'))
-      .when(check(true))
-      .gives('0 goal_check')
+    given(...begun, say('Add a test.')).each([check(true), '0 goal_check'])
     expect(nextStep(given(...begun, say('Add a test.'), check(true)).state as never).type).toBe(
       'read_context',
     )
@@ -100,15 +98,11 @@ describe('a message of a person', () => {
 
   test('with a key is recorded once', () => {
     const { state } = given(...working, say('Hurry.', 'k1'))
-    given(...working, say('Hurry.', 'k1'))
-      .when(say('Hurry.', 'k1'))
-      .refused({ type: 'already_sent', seq: state?.seq ?? 0 })
-    given(...working, say('Hurry.', 'k1'))
-      .when(say('Slowly.', 'k1'))
-      .refused({ type: 'key_reused' })
-    given(...working, say('Hurry.', 'k1'))
-      .when(say('Hurry.', 'k2'))
-      .gives('1 user_message')
+    given(...working, say('Hurry.', 'k1')).each(
+      [say('Hurry.', 'k1'), { type: 'already_sent', seq: state?.seq ?? 0 }],
+      [say('Slowly.', 'k1'), { type: 'key_reused' }],
+      [say('Hurry.', 'k2'), '1 user_message'],
+    )
   })
 })
 
@@ -127,11 +121,10 @@ describe('instructions', () => {
   })
 
   test('keep a green project at work, and the run ends achieved when the agent is done', () => {
-    given(...steps)
-      .when(check(true))
-      .gives('0 goal_check')
-    given(...steps, check(true), look, ...change, reply())
-      .when(check(true))
-      .gives('1 goal_check', '1 iteration_complete', '1 run_end achieved')
+    given(...steps).each([check(true), '0 goal_check'])
+    given(...steps, check(true), look, ...change, reply()).each([
+      check(true),
+      '1 goal_check, iteration_complete, run_end achieved',
+    ])
   })
 })

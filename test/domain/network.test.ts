@@ -63,9 +63,10 @@ test('connections are recorded with their call while it runs, and change nothing
     .when(notices())
     .gives('1 network_connection')
   expect(record?.payload).toMatchObject({ call_id: 'c0', host: 'evil.com', allowed: false })
-  given(...acting, notices())
-    .when(result('c0', 'bash_exec'))
-    .gives('1 tool_result c0 ok', '1 step_start evaluate')
+  given(...acting, notices()).each([
+    result('c0', 'bash_exec'),
+    '1 tool_result c0 ok, step_start evaluate',
+  ])
 })
 
 test('the connections of a check belong to no call', () => {

@@ -51,28 +51,29 @@ describe('a limit that is reached', () => {
     const two = [...change, reply(['bash_exec', 'file_read'])]
     const records = given(...steps, ...change)
       .when(reply(['bash_exec', 'file_read']))
-      .gives('1 llm_usage', '1 assistant_message', '1 step_start act', '1 run_paused')
+      .gives('1 llm_usage, assistant_message, step_start act, run_paused')
     expect(pauseOf(records)).toEqual({
       by: 'max_tokens',
       reason: 'Stopped by max_tokens: 200 of 200 tokens are used',
     })
-    given(...steps, ...two)
-      .when(configure({ max_tokens: 500 }, 'Go on'))
-      .gives('1 run_config_changed', '1 run_resumed')
-    given(...steps, ...two, configure({ max_tokens: 500 }))
-      .when(proceed)
-      .gives('1 tool_call c0')
+    given(...steps, ...two).each([
+      configure({ max_tokens: 500 }, 'Go on'),
+      '1 run_config_changed, run_resumed',
+    ])
+    given(...steps, ...two, configure({ max_tokens: 500 })).each([proceed, '1 tool_call c0'])
   })
 
   test('after a turn pauses it, and the next turn follows without a check', () => {
     const spent = [...working({ max_seconds: 5.5 }), reply(['bash_exec'])]
     const records = given(...spent)
       .when(result('c0', 'bash_exec'), 7)
-      .gives('1 tool_result c0 ok', '1 run_paused')
+      .gives('1 tool_result c0 ok, run_paused')
     expect(pauseOf(records)?.by).toBe('max_seconds')
-    given(...spent, { command: result('c0', 'bash_exec'), at: 7 }, configure({ max_seconds: 60 }))
-      .when(proceed)
-      .gives('1 step_start plan')
+    given(
+      ...spent,
+      { command: result('c0', 'bash_exec'), at: 7 },
+      configure({ max_seconds: 60 }),
+    ).each([proceed, '1 step_start plan'])
   })
 
   test('before a request pauses it, and the request is sent after that', () => {
@@ -97,59 +98,55 @@ describe('a limit that is reached', () => {
     const steps = [...working({ max_iterations: 1, hitl_enabled: true }), ...done]
     const records = given(...steps)
       .when(check(false))
-      .gives('1 goal_check', '1 iteration_complete', '1 run_paused')
+      .gives('1 goal_check, iteration_complete, run_paused')
     expect(pauseOf(records)).toEqual({
       by: 'max_iterations',
       reason: 'Stopped by max_iterations: the goal was not reached in 1',
     })
-    given(...steps, check(false), configure({ max_iterations: 2 }))
-      .when(proceed)
-      .gives('2 step_start plan')
+    given(...steps, check(false), configure({ max_iterations: 2 })).each([
+      proceed,
+      '2 step_start plan',
+    ])
   })
 
   test('at the first check pauses it before its first iteration', () => {
-    given(...begun({ max_cost_usd: 0 }), check(false))
-      .when(look)
-      .gives('0 project_context', '0 run_paused')
-    given(...begun({ max_cost_usd: 0 }), check(false), look, configure({ max_cost_usd: 1 }))
-      .when(proceed)
-      .gives('1 step_start plan')
+    given(...begun({ max_cost_usd: 0 }), check(false)).each([look, '0 project_context, run_paused'])
+    given(...begun({ max_cost_usd: 0 }), check(false), look, configure({ max_cost_usd: 1 })).each([
+      proceed,
+      '1 step_start plan',
+    ])
   })
 
   test('by the price of the next request pauses it, until something is changed that this depends on', () => {
     const reason = 'Stopped by max_cost_usd: $0.0000 of $1 are spent, and the next may cost $2'
     const stop = by('p1', { type: 'stop_at_limit', reason })
     const steps = [...working({ max_cost_usd: 1 }), stop]
-    given(...working({ max_cost_usd: 1 }))
-      .when(stop)
-      .gives('1 run_paused')
-    given(...steps)
-      .when(respond('approve'))
-      .refused({ type: 'limit_reached', limit: 'max_cost_usd', reason })
-    given(...steps)
-      .when(configure({ hitl_enabled: true }))
-      .gives('1 run_config_changed')
+    given(...working({ max_cost_usd: 1 })).each([stop, '1 run_paused'])
+    given(...steps).each(
+      [respond('approve'), { type: 'limit_reached', limit: 'max_cost_usd', reason }],
+      [configure({ hitl_enabled: true }), '1 run_config_changed'],
+    )
     for (const changes of [{ max_cost_usd: 3 }, { model_name: 'gpt-5-mini' }]) {
-      given(...steps)
-        .when(configure(changes))
-        .gives('1 run_config_changed', '1 run_resumed')
+      given(...steps).each([configure(changes), '1 run_config_changed, run_resumed'])
     }
   })
 
   test('does not pause a run that should end, or one that has reached its goal', () => {
-    given(...working({ max_tokens: 100, on_limit: 'end' }))
-      .when(reply(['bash_exec']))
-      .gives('1 llm_usage', '1 assistant_message', '1 step_start act', '1 run_ending')
-    given(...working({ max_iterations: 1, max_tokens: 200 }), ...done)
-      .when(check(true))
-      .gives('1 goal_check', '1 iteration_complete', '1 run_end achieved')
+    given(...working({ max_tokens: 100, on_limit: 'end' })).each([
+      reply(['bash_exec']),
+      '1 llm_usage, assistant_message, step_start act, run_ending',
+    ])
+    given(...working({ max_iterations: 1, max_tokens: 200 }), ...done).each([
+      check(true),
+      '1 goal_check, iteration_complete, run_end achieved',
+    ])
   })
 
   test('pauses a run that has reached its goal, and has not read all messages', () => {
     const message = { type: 'send_message', text: 'And the docs?' } as const
     const records = given(...working({ max_iterations: 1 }), ...done, message)
       .when(check(true))
-      .gives('1 goal_check', '1 iteration_complete', '1 run_paused')
+      .gives('1 goal_check, iteration_complete, run_paused')
     expect(pauseOf(records)?.reason).toBe('Stopped by max_iterations: all are used: 1')
   })
 })
@@ -160,17 +157,16 @@ describe('a paused run', () => {
   test('at two limits names the other one when the first is raised', () => {
     const records = given(...spent)
       .when(configure({ max_tokens: 1_000 }))
-      .gives('1 run_config_changed', '1 run_paused')
+      .gives('1 run_config_changed, run_paused')
     expect(pauseOf(records)?.by).toBe('max_cost_usd')
-    given(...spent, configure({ max_tokens: 1_000 }))
-      .when(configure({ max_cost_usd: null }))
-      .gives('1 run_config_changed', '1 run_resumed')
-    given(...spent)
-      .when(configure({ max_tokens: 1_000, max_cost_usd: 1 }))
-      .gives('1 run_config_changed', '1 run_resumed')
-    given(...spent)
-      .when(configure({ max_cost_usd: 1 }))
-      .gives('1 run_config_changed')
+    given(...spent, configure({ max_tokens: 1_000 })).each([
+      configure({ max_cost_usd: null }),
+      '1 run_config_changed, run_resumed',
+    ])
+    given(...spent).each(
+      [configure({ max_tokens: 1_000, max_cost_usd: 1 }), '1 run_config_changed, run_resumed'],
+      [configure({ max_cost_usd: 1 }), '1 run_config_changed'],
+    )
   })
 
   test('answers its last pause, with the hash that the person was shown', () => {
@@ -180,7 +176,7 @@ describe('a paused run', () => {
     const raised = configure({ max_cost_usd: 1 }, 'It is worth it')
     const records = given(...spent, configure({ max_tokens: 1_000 }))
       .when(raised, 30, { hashes })
-      .gives('1 run_config_changed', '1 run_resumed')
+      .gives('1 run_config_changed, run_resumed')
     expect(records.at(-1)?.payload).toEqual({
       ...{ reason: 'It is worth it', answers: seq, shown_sha256: 'a'.repeat(64) },
     })
@@ -201,13 +197,12 @@ describe('a paused run', () => {
 
   test('is not approved at a limit, and a decision on another pause is outdated', () => {
     const reason = 'Stopped by max_tokens: 100 of 100 tokens are used'
-    given(...spent)
-      .when(respond('approve'))
-      .refused({ type: 'limit_reached', limit: 'max_tokens', reason })
+    given(...spent).each([
+      respond('approve'),
+      { type: 'limit_reached', limit: 'max_tokens', reason },
+    ])
     const open = given(...spent).records.length - 1
-    given(...spent)
-      .when(respond('abort', 3))
-      .refused({ type: 'stale_decision', open, answered: 3 })
+    given(...spent).each([respond('abort', 3), { type: 'stale_decision', open, answered: 3 }])
   })
 
   test('can be aborted', () => {
@@ -215,9 +210,7 @@ describe('a paused run', () => {
       .when(respond('abort'))
       .gives('1 run_end aborted')
     expect(end?.payload).toMatchObject({ reason: 'Aborted while it was paused' })
-    given(...spent)
-      .when({ type: 'abort', reason: null })
-      .gives('1 run_end aborted')
+    given(...spent).each([{ type: 'abort', reason: null }, '1 run_end aborted'])
   })
 
   test('keeps messages until it continues, and waits meanwhile', () => {
@@ -226,31 +219,29 @@ describe('a paused run', () => {
     expect(state?.messages).toEqual({ sent: 1, read: 0 })
     expect(state && statusOf(state)).toBe('paused')
     expect(state && nextStep(state)).toEqual({ type: 'await_human' })
-    given(...said)
-      .when(claim('p2', 'p1'))
-      .gives('1 run_claimed')
-    given(...said)
-      .when(proceed)
-      .gives()
-    given(...said)
-      .when(by('p1', { type: 'record', made: { snapshot: {} as never } }))
-      .refused({
-        ...{ type: 'out_of_step', command: 'record', phase: 'paused' },
-      })
+    given(...said).each(
+      [claim('p2', 'p1'), '1 run_claimed'],
+      [proceed],
+      [
+        by('p1', { type: 'record', made: { snapshot: {} as never } }),
+        {
+          ...{ type: 'out_of_step', command: 'record', phase: 'paused' },
+        },
+      ],
+    )
   })
 
   test('does not work: the time until it continues does not count', () => {
     const steps = [...working({ max_seconds: 5.5 }), reply(['bash_exec'])]
     const paused = [...steps, { command: result('c0', 'bash_exec'), at: 7 }]
-    given(...paused)
-      .when(configure({ max_seconds: 7 }), 10_000)
-      .gives('1 run_config_changed', '1 run_resumed')
+    given(...paused).each([
+      { command: configure({ max_seconds: 7 }), at: 10_000 },
+      '1 run_config_changed, run_resumed',
+    ])
     const raised = { command: configure({ max_seconds: 7 }), at: 10_000 }
     const { state } = given(...paused, raised)
     expect(state).toMatchObject({ waitingSince: null, waitedSeconds: 9_993, awaitsTurn: true })
-    given(...paused, raised)
-      .when(proceed, 10_001)
-      .gives('1 step_start plan')
+    given(...paused, raised).each([{ command: proceed, at: 10_001 }, '1 step_start plan'])
   })
 
   test('gets no limit at or below what it has used', () => {
@@ -278,20 +269,17 @@ describe('a paused run', () => {
       [...(['max_seconds', '6.0 seconds'] as const)],
     )
     used({ max_iterations: 2, max_tokens: 201, max_seconds: 6.1 }).gives(
-      '1 run_config_changed',
-      '1 run_resumed',
+      '1 run_config_changed, run_resumed',
     )
   })
 
   test('at work may end with the present iteration, but not before it', () => {
     const second = [...working({ max_iterations: 9 }), ...done, check(false)]
-    given(...second)
-      .when(configure({ max_iterations: 1 }))
-      .gives('2 run_config_changed')
+    given(...second).each([configure({ max_iterations: 1 }), '2 run_config_changed'])
     const third = [...second, ...done, check(false)]
-    given(...third)
-      .when(configure({ max_iterations: 1 }))
-      .refused({
+    given(...third).each([
+      configure({ max_iterations: 1 }),
+      {
         type: 'limits_used',
         problems: [
           {
@@ -299,13 +287,14 @@ describe('a paused run', () => {
             message: 'max_iterations is too low: the run has used 2 iterations.',
           },
         ],
-      })
+      },
+    ])
   })
 
   test('has no limit of cost that cannot be kept, because a price is not known', () => {
-    given(...working({}), reply([], 100, null))
-      .when(configure({ max_cost_usd: 5 }))
-      .refused({
+    given(...working({}), reply([], 100, null)).each([
+      configure({ max_cost_usd: 5 }),
+      {
         type: 'limits_used',
         problems: [
           {
@@ -313,7 +302,8 @@ describe('a paused run', () => {
             message: 'max_cost_usd is too low: the run has used calls without a known price.',
           },
         ],
-      })
+      },
+    ])
   })
 })
 
@@ -326,33 +316,29 @@ describe('a fault', () => {
   })
 
   test('of the provider pauses the run until a person approves, whatever is changed meanwhile', () => {
-    given(...working({}))
-      .when(pause)
-      .gives('1 llm_usage', '1 run_paused')
-    given(...working({}), pause)
-      .when(configure({ model_name: 'gpt-5-mini', max_cost_usd: 3 }))
-      .gives('1 run_config_changed')
-    given(...working({}), pause)
-      .when(respond('approve'))
-      .gives('1 run_resumed')
+    given(...working({})).each([pause, '1 llm_usage, run_paused'])
+    given(...working({}), pause).each(
+      [configure({ model_name: 'gpt-5-mini', max_cost_usd: 3 }), '1 run_config_changed'],
+      [respond('approve'), '1 run_resumed'],
+    )
     const { state } = given(...working({}), pause, respond('approve'))
     expect(state?.phase).toEqual({ type: 'planning', failures: 0 })
-    given(...working({ max_cost_usd: 0.5 }), pause)
-      .when(respond('approve'))
-      .refused({
+    given(...working({ max_cost_usd: 0.5 }), pause).each([
+      respond('approve'),
+      {
         type: 'limit_reached',
         limit: 'max_cost_usd',
         reason: 'Stopped by max_cost_usd: $1.0000 of $0.5 are spent',
-      })
+      },
+    ])
   })
 
   test('is reported only while the run asks its model or checks its goal', () => {
-    given(...working({}), ...done)
-      .when(pause)
-      .gives('1 llm_usage', '1 run_paused')
-    given(...working({}), reply(['bash_exec']))
-      .when(pause)
-      .refused({ type: 'out_of_step', command: 'pause', phase: 'acting' })
+    given(...working({}), ...done).each([pause, '1 llm_usage, run_paused'])
+    given(...working({}), reply(['bash_exec'])).each([
+      pause,
+      { type: 'out_of_step', command: 'pause', phase: 'acting' },
+    ])
   })
 
   test('five crashes pause it, and it tries again after an approval', () => {
@@ -360,16 +346,17 @@ describe('a fault', () => {
     const fifth = claimAfterCrash('p6', 'p5')
     const records = given(...working({}), ...done, ...crashes)
       .when(fifth)
-      .gives('1 run_claimed', '1 run_paused')
+      .gives('1 run_claimed, run_paused')
     expect(pauseOf(records)).toMatchObject({
       by: 'crashes',
       reason: /* names the count */ expect.any(String),
     })
     const { state } = given(...working({}), ...done, ...crashes, fifth, respond('approve'))
     expect(state?.phase).toEqual({ type: 'evaluating' })
-    given(...working({}), reply(['file_read']), ...crashes)
-      .when(fifth)
-      .gives('1 run_claimed', '1 tool_result c0 aborted', '1 run_paused')
+    given(...working({}), reply(['file_read']), ...crashes).each([
+      fifth,
+      '1 run_claimed, tool_result c0 aborted, run_paused',
+    ])
   })
 })
 

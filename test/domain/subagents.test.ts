@@ -39,51 +39,42 @@ const ABORT = { type: 'abort', reason: null } as const
 
 describe('a run with a sub-agent', () => {
   test('names the sub-agent once, before it exists', () => {
-    given(...calling)
-      .when(start())
-      .gives('1 subagent_started')
-    given(...started)
-      .when(start(OTHER))
-      .refused({ type: 'out_of_step', command: 'record', phase: 'acting' })
+    given(...calling).each([start(), '1 subagent_started'])
+    given(...started).each([
+      start(OTHER),
+      { type: 'out_of_step', command: 'record', phase: 'acting' },
+    ])
   })
 
   test('names those of the following calls too, because they work side by side', () => {
-    given(...started)
-      .when(start(OTHER, 'c1'))
-      .gives('1 subagent_started')
-    given(create(), claim(), reply(['run_subagent', 'bash_exec', 'run_subagent']), start())
-      .when(start(OTHER, 'c2'))
-      .refused({ type: 'out_of_step', command: 'record', phase: 'acting' })
+    given(...started).each([start(OTHER, 'c1'), '1 subagent_started'])
+    given(create(), claim(), reply(['run_subagent', 'bash_exec', 'run_subagent']), start()).each([
+      start(OTHER, 'c2'),
+      { type: 'out_of_step', command: 'record', phase: 'acting' },
+    ])
   })
 
   test('starts none by another tool, by a call that was not requested, or without a call', () => {
     const refused = (phase: string) => ({ type: 'out_of_step', command: 'record', phase }) as const
-    given(create(), claim(), reply(['bash_exec']))
-      .when(start())
-      .refused(refused('acting'))
-    given(...calling)
-      .when(start(CHILD, 'c2'))
-      .refused(refused('acting'))
-    given(create(), claim()).when(start()).refused(refused('planning'))
+    given(create(), claim(), reply(['bash_exec'])).each([start(), refused('acting')])
+    given(...calling).each([start(CHILD, 'c2'), refused('acting')])
+    given(create(), claim()).each([start(), refused('planning')])
   })
 
   test('counts what it used, and then begins the next call', () => {
     const { state } = given(...started, resultWith(end()))
     expect(state?.total).toEqual({ tokens: 800, costUsd: 0.08 })
     expect(state?.waitedSeconds).toBe(5)
-    given(...started)
-      .when(resultWith(end()))
-      .gives('1 tool_result c0 ok', '1 tool_call c1')
-    given(...done)
-      .when(start(OTHER, 'c1'))
-      .gives('1 subagent_started')
+    given(...started).each([resultWith(end()), '1 tool_result c0 ok, tool_call c1'])
+    given(...done).each([start(OTHER, 'c1'), '1 subagent_started'])
   })
 
   test('ends with the budget that the sub-agent has used up', () => {
     const limited = [create({ max_tokens: 500 }), ...started.slice(1)]
-    given(...limited)
-      .when(resultWith(end({ status: 'failed' }), 'error'))
-      .gives('1 tool_result c0 error', '1 run_end failed')
+    given(...limited).each([
+      resultWith(end({ status: 'failed' }), 'error'),
+      '1 tool_result c0 error, run_end failed',
+    ])
   })
 
   test('waits no longer than its sub-agents did that waited side by side', () => {
@@ -104,9 +95,7 @@ describe('a run with a sub-agent', () => {
 
   test('keeps the open call through any number of crashes', () => {
     const crashed = ['p2', 'p3', 'p4'].map((process, n) => claimAfterCrash(process, `p${n + 1}`))
-    given(...started, ...crashed)
-      .when(claimAfterCrash('p5', 'p4'))
-      .gives('1 run_claimed')
+    given(...started, ...crashed).each([claimAfterCrash('p5', 'p4'), '1 run_claimed'])
     const before = [...calling, claim('p2', 'p1')]
     expect(given(...before).state?.phase).toMatchObject({ type: 'acting', open: { call_id: 'c0' } })
   })
@@ -114,10 +103,10 @@ describe('a run with a sub-agent', () => {
   test('names it in run_end if the parent is aborted first, and counts what it used by then', () => {
     const [, ended] = given(...started)
       .when(ABORT, undefined, { subagents: [end({ status: 'running' })] })
-      .gives('1 tool_result c0 aborted', '1 run_end aborted')
+      .gives('1 tool_result c0 aborted, run_end aborted')
     expect(ended?.payload).toMatchObject({ subagents: [CHILD], total_tokens: 800 })
     const unread = given(...started).when({ type: 'abort', reason: null })
-    const [, blind] = unread.gives('1 tool_result c0 aborted', '1 run_end aborted')
+    const [, blind] = unread.gives('1 tool_result c0 aborted, run_end aborted')
     expect(blind?.payload).toMatchObject({ subagents: [CHILD], total_tokens: 100 })
   })
 
@@ -125,7 +114,7 @@ describe('a run with a sub-agent', () => {
     const fail = by('p1', { type: 'fail', message: 'disk full', traceback: '' })
     const records = given(...started)
       .when(fail)
-      .gives('1 tool_result c0 unknown', '1 error', '1 run_end failed')
+      .gives('1 tool_result c0 unknown, error, run_end failed')
     expect(records.at(-1)?.payload).toMatchObject({ subagents: [CHILD] })
   })
 })

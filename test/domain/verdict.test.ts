@@ -44,7 +44,7 @@ describe('a run whose goal is reached', () => {
   test('ends with the verdict of its final check', () => {
     const records = given(...working)
       .when(finally_(passed))
-      .gives('1 goal_check', '1 final_check', '1 iteration_complete', '1 run_end achieved')
+      .gives('1 goal_check, final_check, iteration_complete, run_end achieved')
     expect(records.at(-1)?.payload).toMatchObject({
       achieved: true,
       verdict: { as_is: 'achieved', original_checks: 'achieved', tampering: [], tree: TREE },
@@ -54,39 +54,39 @@ describe('a run whose goal is reached', () => {
   test('ends as achieved with changed tests if they are only reported, and says which', () => {
     const records = given(...working)
       .when(finally_({ ...tampered, rejected: null }))
-      .gives('1 goal_check', '1 final_check', '1 iteration_complete', '1 run_end achieved')
+      .gives('1 goal_check, final_check, iteration_complete, run_end achieved')
     expect(records.at(-1)?.payload).toMatchObject({
       verdict: { as_is: 'achieved', original_checks: 'not_achieved', tampering: [modified] },
     })
   })
 
   test('continues if it changed tests and may not, once', () => {
-    given(...working)
-      .when(finally_(tampered))
-      .gives('1 goal_check', '1 final_check', '1 iteration_complete', '2 step_start plan')
-    given(...working, finally_(tampered), ...change)
-      .when(finally_(tampered))
-      .gives('2 goal_check', '2 final_check', '2 iteration_complete', '2 run_ending')
-    given(...working, finally_(tampered), ...change)
-      .when(finally_(passed))
-      .gives('2 goal_check', '2 final_check', '2 iteration_complete', '2 run_end achieved')
+    given(...working).each([
+      finally_(tampered),
+      '1 goal_check, final_check, iteration_complete, 2 step_start plan',
+    ])
+    given(...working, finally_(tampered), ...change).each(
+      [finally_(tampered), '2 goal_check, final_check, iteration_complete, run_ending'],
+      [finally_(passed), '2 goal_check, final_check, iteration_complete, run_end achieved'],
+    )
   })
 
   test('continues as often as it likes if it is not accepted, up to its limits', () => {
-    given(...working, finally_(notAccepted), ...change)
-      .when(finally_(notAccepted))
-      .gives('2 goal_check', '2 final_check', '2 iteration_complete', '3 step_start plan')
+    given(...working, finally_(notAccepted), ...change).each([
+      finally_(notAccepted),
+      '2 goal_check, final_check, iteration_complete, 3 step_start plan',
+    ])
     const limited = [...begun({ max_iterations: 1 }), snapshot, check(false), look, ...change]
     const records = given(...limited)
       .when(finally_(notAccepted))
-      .gives('1 goal_check', '1 final_check', '1 iteration_complete', '1 run_ending')
+      .gives('1 goal_check, final_check, iteration_complete, run_ending')
     expect(records.at(-1)?.payload).toMatchObject({ reason: expect.stringContaining('max_iter') })
   })
 
   test('that is reached before the agent did anything needs no second check', () => {
     const records = given(...begun(), snapshot)
       .when(check(true))
-      .gives('0 goal_check', '0 run_end achieved')
+      .gives('0 goal_check, run_end achieved')
     const verdict = { as_is: 'achieved', original_checks: 'achieved', dependencies: 'same' }
     expect(records.at(-1)?.payload).toMatchObject({ verdict: { ...verdict, tree: TREE } })
   })
@@ -94,14 +94,14 @@ describe('a run whose goal is reached', () => {
   test('without a snapshot, there is no verdict', () => {
     const records = given(...begun())
       .when(check(true))
-      .gives('0 goal_check', '0 run_end achieved')
+      .gives('0 goal_check, run_end achieved')
     expect(records.at(-1)?.payload).not.toHaveProperty('verdict')
   })
 
   test('is judged by the last check: what an earlier one found is of other files', () => {
     const records = given(...working, finally_(tampered), ...change, check(false), ...change)
       .when(finally_(passed))
-      .gives('3 goal_check', '3 final_check', '3 iteration_complete', '3 run_end achieved')
+      .gives('3 goal_check, final_check, iteration_complete, run_end achieved')
     expect(records.at(-1)?.payload).toMatchObject({ verdict: { tampering: [] } })
   })
 })

@@ -241,72 +241,64 @@ describe('a run with rules', () => {
   const seq = given(...asked).state?.seq ?? 0
 
   test('compares each call with them before it begins', () => {
-    given(create({ approvals: [ASK] }), claim())
-      .when(reply(['bash_exec']))
-      .gives('1 llm_usage', '1 assistant_message', '1 step_start act')
-    given(...replied)
-      .when(review('c0', null))
-      .gives('1 tool_call c0')
-    given(...replied)
-      .when(review('c1', null))
-      .refused({ type: 'out_of_step', command: 'record_review', phase: 'acting' })
+    given(create({ approvals: [ASK] }), claim()).each([
+      reply(['bash_exec']),
+      '1 llm_usage, assistant_message, step_start act',
+    ])
+    given(...replied).each(
+      [review('c0', null), '1 tool_call c0'],
+      [review('c1', null), { type: 'out_of_step', command: 'record_review', phase: 'acting' }],
+    )
   })
 
   test('denies a call, and the model reads why', () => {
     const rule = { ...ASK, action: 'deny', reason: 'Nothing runs here' } as const
     const [, denied] = given(...replied)
       .when(review('c0', rule))
-      .gives('1 tool_call c0', '1 tool_result c0 denied')
+      .gives('1 tool_call c0, tool_result c0 denied')
     expect(denied?.payload).toMatchObject({
       output: expect.stringContaining('Rule 1 of the run denied this call: Nothing runs here'),
     })
   })
 
   test('waits for a person, and that time does not count', () => {
-    given(...replied)
-      .when(review('c0', ASK))
-      .gives('1 approval_required')
+    given(...replied).each([review('c0', ASK), '1 approval_required'])
     const { state } = given(...asked, { command: answer('allow', seq), at: 1000 })
     expect(state?.waitedSeconds).toBe(1000 - 3)
   })
 
   test('begins the call once it is allowed, and reviews the next one', () => {
-    given(...asked)
-      .when(answer('allow', seq))
-      .gives('1 approval_response')
+    given(...asked).each([answer('allow', seq), '1 approval_response'])
     const allowed = [...asked, answer('allow', seq)]
-    given(...allowed)
-      .when(by('p1', { type: 'proceed' }))
-      .gives('1 tool_call c0')
-    given(...allowed, by('p1', { type: 'proceed' }))
-      .when(result('c0', 'bash_exec'))
-      .gives('1 tool_result c0 ok')
+    given(...allowed).each([by('p1', { type: 'proceed' }), '1 tool_call c0'])
+    given(...allowed, by('p1', { type: 'proceed' })).each([
+      result('c0', 'bash_exec'),
+      '1 tool_result c0 ok',
+    ])
   })
 
   test('gives a denied call its result', () => {
-    given(...asked, answer('deny', seq))
-      .when(by('p1', { type: 'proceed' }))
-      .gives('1 tool_call c0', '1 tool_result c0 denied')
+    given(...asked, answer('deny', seq)).each([
+      by('p1', { type: 'proceed' }),
+      '1 tool_call c0, tool_result c0 denied',
+    ])
   })
 
   test('refuses an answer to another question or for another call, and a second answer', () => {
-    given(...asked)
-      .when(answer('allow', 3))
-      .refused({ type: 'stale_decision', open: seq, answered: 3 })
-    given(...asked)
-      .when(answer('allow', seq, { callSha256: 'cd'.repeat(32) }))
-      .refused({ type: 'other_call', callId: 'c0' })
-    given(...asked, answer('allow', seq))
-      .when(answer('deny', seq))
-      .refused({ type: 'not_awaiting_human' })
+    given(...asked).each(
+      [answer('allow', 3), { type: 'stale_decision', open: seq, answered: 3 }],
+      [answer('allow', seq, { callSha256: 'cd'.repeat(32) }), { type: 'other_call', callId: 'c0' }],
+    )
+    given(...asked, answer('allow', seq)).each([
+      answer('deny', seq),
+      { type: 'not_awaiting_human' },
+    ])
   })
 
   test('stops asking for a rule of the run, but not for one of the server', () => {
     const { state } = given(...asked, answer('allow', seq, { liftsRule: true }))
     expect(state?.approvals?.lifted).toEqual([{ of: 'run', index: 0 }])
-    given(...asked)
-      .when(answer('deny', seq, { liftsRule: true }))
-      .refused({ type: 'rule_stays' })
+    given(...asked).each([answer('deny', seq, { liftsRule: true }), { type: 'rule_stays' }])
   })
 
   test('refuses the answer of the person who started it if the rule asks for somebody else', () => {
@@ -322,12 +314,10 @@ describe('a run with rules', () => {
   test('accepts the answer of a client that knows only human checks', () => {
     const respond = (decision: 'approve' | 'abort') =>
       ({ type: 'respond', decision, reason: null, answers: null }) as const
-    given(...asked)
-      .when(respond('approve'))
-      .gives('1 approval_response')
-    given(...asked)
-      .when(respond('abort'))
-      .gives('1 run_end aborted')
+    given(...asked).each(
+      [respond('approve'), '1 approval_response'],
+      [respond('abort'), '1 run_end aborted'],
+    )
   })
 })
 
@@ -366,18 +356,12 @@ describe('a call that asks for more network', () => {
   })
 
   test('waits in a run without rules, too, and widens its network with the answer', () => {
-    given(...replied)
-      .when(asking)
-      .gives('1 approval_required')
+    given(...replied).each([asking, '1 approval_required'])
     expect(given(...asked).state?.config.network).toBeUndefined()
     expect(given(...asked, answer('allow', seq)).state?.config.network).toEqual(HOSTS)
     expect(given(...asked, answer('deny', seq)).state?.config.network).toBeUndefined()
-    given(...asked, answer('allow', seq))
-      .when(by('p1', { type: 'proceed' }))
-      .gives('1 tool_call c0')
-    given(...asked)
-      .when(answer('allow', seq, { liftsRule: true }))
-      .refused({ type: 'rule_stays' })
+    given(...asked, answer('allow', seq)).each([by('p1', { type: 'proceed' }), '1 tool_call c0'])
+    given(...asked).each([answer('allow', seq, { liftsRule: true }), { type: 'rule_stays' }])
   })
 })
 
