@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { type ApprovalRule, judge, type Touches } from '../../../src/domain/approvals/rules.ts'
-import type { RunRecord } from '../../../src/domain/records.ts'
+import type { Kind, RunRecord } from '../../../src/domain/records.ts'
 import { hashOfCall } from '../../../src/log/commitment.ts'
 import {
   altered,
@@ -9,15 +9,23 @@ import {
   claim,
   create,
   given,
+  proceed,
   reply,
+  respond,
   result,
+  type Step,
+  story,
   verified,
 } from '../support.ts'
 
 type Rules = readonly ApprovalRule[]
 
-const action = (rules: Rules, touches: Touches | null, tool = 'bash_exec', costUsd = 0) =>
-  judge({ tool, touches, costUsd }, { run: rules, server: [], lifted: [] }).action
+const action = (
+  rules: Rules,
+  touches: Touches | null,
+  tool = 'bash_exec',
+  costUsd: number | null = 0,
+) => judge({ tool, touches, costUsd }, { run: rules, server: [], lifted: [] }).action
 
 const command = (line: string, rules: Rules) => action(rules, { commands: [line] })
 
@@ -164,9 +172,7 @@ test('a rule about the cost applies above that cost, and if the cost is not know
   const rules = [{ cost_above_usd: 1, action: 'ask' }] as const
   expect(action(rules, {}, 'x', 1)).toBe('allow')
   expect(action(rules, {}, 'x', 1.01)).toBe('ask')
-  expect(
-    judge({ tool: 'x', touches: {}, costUsd: null }, { run: rules, server: [], lifted: [] }).action,
-  ).toBe('ask')
+  expect(action(rules, {}, 'x', null)).toBe('ask')
 })
 
 test('the stricter of run and server decides, and a lifted rule allows', () => {
@@ -218,14 +224,12 @@ describe('the time to compare is bounded', () => {
 const ASK = { tool: 'bash_exec', action: 'ask' } as const
 /** Of the first call of a reply. */
 const SHA = hashOfCall({ call_id: 'c0', tool: 'bash_exec', args: {} })
-const review = (callId: string, rule: ApprovalRule | null, act = rule?.action ?? 'allow') =>
+const review = (callId: string, rule: ApprovalRule | null) =>
   by('p1', {
-    type: 'record_review',
-    callId,
-    callSha256: SHA,
+    ...{ type: 'record_review', callId, callSha256: SHA },
     verdict: {
-      action: act,
-      rule: rule === null ? null : { of: 'run', index: 0, content: rule },
+      action: rule?.action ?? 'allow',
+      rule: rule && { of: 'run', index: 0, content: rule },
       doubt: null,
     },
   })
@@ -235,16 +239,14 @@ const answer = (
   { callSha256 = SHA, liftsRule = false } = {},
 ) => ({ type: 'answer_approval', decision, reason: null, answers, callSha256, liftsRule }) as const
 
-describe('a run with rules', () => {
-  const replied = [create({ approvals: [ASK] }), claim(), reply(['bash_exec', 'file_read'])]
-  const asked = [...replied, review('c0', ASK)]
-  const seq = given(...asked).state?.seq ?? 0
+const replied = [create({ approvals: [ASK] }), claim(), reply(['bash_exec', 'file_read'])]
+const asked = [...replied, review('c0', ASK)]
+const seq = given(...asked).state?.seq ?? 0
 
+describe('a run with rules', () => {
   test('compares each call with them before it begins', () => {
-    given(create({ approvals: [ASK] }), claim()).each([
-      reply(['bash_exec']),
-      '1 llm_usage, assistant_message, step_start act',
-    ])
+    const asks = '1 llm_usage, assistant_message, step_start act'
+    given(create({ approvals: [ASK] }), claim()).each([reply(['bash_exec']), asks])
     given(...replied).each(
       [review('c0', null), '1 tool_call c0'],
       [review('c1', null), { type: 'out_of_step', command: 'record_review', phase: 'acting' }],
@@ -252,47 +254,42 @@ describe('a run with rules', () => {
   })
 
   test('denies a call, and the model reads why', () => {
-    const rule = { ...ASK, action: 'deny', reason: 'Nothing runs here' } as const
-    const [, denied] = given(...replied)
-      .when(review('c0', rule))
-      .gives('1 tool_call c0, tool_result c0 denied')
-    expect(denied?.payload).toMatchObject({
-      output: expect.stringContaining('Rule 1 of the run denied this call: Nothing runs here'),
-    })
+    const output = 'Rule 1 of the run denied this call: Nothing runs here'
+    given(...replied).each([
+      review('c0', { ...ASK, action: 'deny', reason: 'Nothing runs here' }),
+      '1 tool_call c0, tool_result c0 denied',
+      { output: expect.stringContaining(output) },
+    ])
   })
 
   test('waits for a person, and that time does not count', () => {
-    given(...replied).each([review('c0', ASK), '1 approval_required'])
     const { state } = given(...asked, { command: answer('allow', seq), at: 1000 })
     expect(state?.waitedSeconds).toBe(1000 - 3)
   })
 
   test('begins the call once it is allowed, and reviews the next one', () => {
-    given(...asked).each([answer('allow', seq), '1 approval_response'])
-    const allowed = [...asked, answer('allow', seq)]
-    given(...allowed).each([by('p1', { type: 'proceed' }), '1 tool_call c0'])
-    given(...allowed, by('p1', { type: 'proceed' })).each([
-      result('c0', 'bash_exec'),
-      '1 tool_result c0 ok',
-    ])
+    story(
+      replied,
+      [review('c0', ASK), '1 approval_required'],
+      [answer('allow', seq), '1 approval_response'],
+      [proceed, '1 tool_call c0'],
+      [result('c0', 'bash_exec'), '1 tool_result c0 ok'],
+    )
   })
 
   test('gives a denied call its result', () => {
-    given(...asked, answer('deny', seq)).each([
-      by('p1', { type: 'proceed' }),
-      '1 tool_call c0, tool_result c0 denied',
-    ])
+    const denies = '1 tool_call c0, tool_result c0 denied'
+    given(...asked, answer('deny', seq)).each([proceed, denies])
   })
 
   test('refuses an answer to another question or for another call, and a second answer', () => {
-    given(...asked).each(
+    story(
+      asked,
       [answer('allow', 3), { type: 'stale_decision', open: seq, answered: 3 }],
       [answer('allow', seq, { callSha256: 'cd'.repeat(32) }), { type: 'other_call', callId: 'c0' }],
+      [answer('allow', seq), '1 approval_response'],
+      [answer('deny', seq), { type: 'not_awaiting_human' }],
     )
-    given(...asked, answer('allow', seq)).each([
-      answer('deny', seq),
-      { type: 'not_awaiting_human' },
-    ])
   })
 
   test('stops asking for a rule of the run, but not for one of the server', () => {
@@ -303,17 +300,14 @@ describe('a run with rules', () => {
 
   test('refuses the answer of the person who started it if the rule asks for somebody else', () => {
     const rule = { ...ASK, by: 'other_than_starter' } as const
-    const asking = [create({ approvals: [rule] }), claim(), reply(['bash_exec'])]
-    const waiting = given(...asking, review('c0', rule))
-    waiting
-      .when(answer('allow', seq), 9, { isStarter: true })
-      .refused({ type: 'starter_may_not_answer' })
-    waiting.when(answer('allow', seq), 9).gives('1 approval_response')
+    const command = answer('allow', seq)
+    given(create({ approvals: [rule] }), claim(), reply(['bash_exec']), review('c0', rule)).each(
+      [{ command, fromLog: { isStarter: true } }, { type: 'starter_may_not_answer' }],
+      [command, '1 approval_response'],
+    )
   })
 
   test('accepts the answer of a client that knows only human checks', () => {
-    const respond = (decision: 'approve' | 'abort') =>
-      ({ type: 'respond', decision, reason: null, answers: null }) as const
     given(...asked).each(
       [respond('approve'), '1 approval_response'],
       [respond('abort'), '1 run_end aborted'],
@@ -324,100 +318,84 @@ describe('a run with rules', () => {
 describe('a call that asks for more network', () => {
   const HOSTS = { allow: ['a.example.org'] } as const
   const tool = 'request_network'
-  const rule = {
-    tool,
-    action: 'ask',
-    reason: 'It gives the commands of the run more network',
-  } as const
+  const reason = 'It gives the commands of the run more network'
   const verdict = {
     action: 'ask',
-    rule: { of: 'tool', index: 0, content: rule },
+    rule: { of: 'tool', index: 0, content: { tool, action: 'ask', reason } },
     doubt: null,
   } as const
   const asking = by('p1', {
     ...{ type: 'record_review', callId: 'c0', callSha256: SHA, verdict, network: HOSTS },
   })
-  const replied = [create(), claim(), reply([tool])]
-  const asked = [...replied, asking]
-  const seq = given(...asked).state?.seq ?? 0
+  const wanting = [create(), claim(), reply([tool])]
+  const question = given(...wanting, asking).state?.seq ?? 0
 
   test('is asked about whatever the rules allow, and as strictly as they ask', () => {
-    const of = (run: Rules) =>
-      judge({ tool, touches: {}, costUsd: 0 }, { run, server: [], lifted: [] })
+    const of = (run: Rules, of = tool) =>
+      judge({ tool: of, touches: {}, costUsd: 0 }, { run, server: [], lifted: [] })
     expect(of([{ action: 'allow' }])).toEqual(verdict)
     expect(of([])).toEqual(verdict)
     expect(of([{ tool: '*', action: 'deny' }]).action).toBe('deny')
-    const strict = { action: 'ask', by: 'other_than_starter' } as const
-    expect(of([strict]).rule?.of).toBe('run')
-    expect(
-      judge({ tool: 'bash_exec', touches: {}, costUsd: 0 }, { run: [], server: [], lifted: [] })
-        .action,
-    ).toBe('allow')
+    expect(of([{ action: 'ask', by: 'other_than_starter' }]).rule?.of).toBe('run')
+    expect(of([], 'bash_exec').action).toBe('allow')
   })
 
   test('waits in a run without rules, too, and widens its network with the answer', () => {
-    given(...replied).each([asking, '1 approval_required'])
-    expect(given(...asked).state?.config.network).toBeUndefined()
-    expect(given(...asked, answer('allow', seq)).state?.config.network).toEqual(HOSTS)
-    expect(given(...asked, answer('deny', seq)).state?.config.network).toBeUndefined()
-    given(...asked, answer('allow', seq)).each([by('p1', { type: 'proceed' }), '1 tool_call c0'])
-    given(...asked).each([answer('allow', seq, { liftsRule: true }), { type: 'rule_stays' }])
+    story(
+      wanting,
+      [asking, '1 approval_required'],
+      [answer('allow', question, { liftsRule: true }), { type: 'rule_stays' }],
+      [answer('allow', question), '1 approval_response'],
+      [proceed, '1 tool_call c0'],
+    )
+    const networkAfter = (...steps: Step[]) =>
+      given(...wanting, asking, ...steps).state?.config.network
+    expect(networkAfter()).toBeUndefined()
+    expect(networkAfter(answer('allow', question))).toEqual(HOSTS)
+    expect(networkAfter(answer('deny', question))).toBeUndefined()
   })
 })
 
 describe('a history that no commands can have produced is refused', () => {
-  const replied = [create({ approvals: [ASK] }), claim(), reply(['bash_exec', 'file_read'])]
-  const asked = [...replied, review('c0', ASK)]
-  const seq = given(...asked).state?.seq ?? 0
-  const proceed = by('p1', { type: 'proceed' })
   const allowed = given(...asked, answer('allow', seq), proceed, result('c0', 'bash_exec')).records
   const denied = given(...asked, answer('deny', seq), proceed).records
   const byRule = given(...replied, review('c0', { ...ASK, action: 'deny' })).records
 
-  test.each<[string, readonly RunRecord[], object, string]>([
-    ['a question about another tool', allowed, { tool: 'file_read' }, 'approval_required'],
-    ['a question about a later call', allowed, { call_id: 'c1' }, 'approval_required'],
-    [
-      'a rule that is not in the list',
-      allowed,
-      { rule: { of: 'run', index: 1 } },
-      'approval_required',
+  /** What is wrong, and the values of the first record of this kind that say so. */
+  const impossible: { readonly [K in Kind]?: [string, readonly RunRecord[], object][] } = {
+    approval_required: [
+      ['a question about another tool', allowed, { tool: 'file_read' }],
+      ['a question about a later call', allowed, { call_id: 'c1' }],
+      ['a rule that is not in the list', allowed, { rule: { of: 'run', index: 1 } }],
+      ['a rule of nobody', allowed, { rule: { of: 'server', index: 0 } }],
+      ['another rule than the one in the list', allowed, { content: { action: 'ask' } }],
     ],
-    ['a rule of nobody', allowed, { rule: { of: 'server', index: 0 } }, 'approval_required'],
-    [
-      'another rule than the one in the list',
-      allowed,
-      { content: { action: 'ask' } },
-      'approval_required',
+    approval_response: [
+      ['an answer to another question', allowed, { answers: 2 }],
+      ['an answer for another call', allowed, { call_id: 'c1' }],
+      ['an answer for a call with another hash', allowed, { call_sha256: 'cd'.repeat(32) }],
+      ['a denial that lifts the rule', denied, { lifts_rule: true }],
     ],
-    ['an answer to another question', allowed, { answers: 2 }, 'approval_response'],
-    ['an answer for another call', allowed, { call_id: 'c1' }, 'approval_response'],
-    [
-      'an answer for a call with another hash',
-      allowed,
-      { call_sha256: 'cd'.repeat(32) },
-      'approval_response',
+    tool_call: [
+      ['another call than the model requested', allowed, { args: { command: 'rm -rf /' } }],
+      ['another tool than the model requested', allowed, { tool: 'file_read' }],
     ],
-    ['a denial that lifts the rule', denied, { lifts_rule: true }, 'approval_response'],
-    [
-      'another call than the model requested',
-      allowed,
-      { args: { command: 'rm -rf /' } },
-      'tool_call',
+    tool_result: [
+      ['a call that a person denied and that succeeded', denied, { outcome: 'ok' }],
+      ['a call that a person denied, with an exit code', denied, { exit_code: 0 }],
+      ['a call that a rule denied, and that took time', byRule, { duration_ms: 3 }],
+      [
+        'a result that is denied, and a person allowed the call',
+        allowed,
+        { outcome: 'denied', exit_code: null, duration_ms: 0 },
+      ],
+      ['a result of another tool', allowed, { tool: 'file_read' }],
     ],
-    ['another tool than the model requested', allowed, { tool: 'file_read' }, 'tool_call'],
-    ['a call that a person denied and that succeeded', denied, { outcome: 'ok' }, 'tool_result'],
-    ['a call that a person denied, with an exit code', denied, { exit_code: 0 }, 'tool_result'],
-    ['a call that a rule denied, and that took time', byRule, { duration_ms: 3 }, 'tool_result'],
-    [
-      'a result that is denied, and a person allowed the call',
-      allowed,
-      { outcome: 'denied', exit_code: null, duration_ms: 0 },
-      'tool_result',
-    ],
-    ['a result of another tool', allowed, { tool: 'file_read' }, 'tool_result'],
-  ])('%s', (_, records, changes, kind) => {
-    expect(() => altered(records, kind, changes)).toThrow(`${kind} `)
+  }
+  describe.each(Object.entries(impossible))('%s', (kind, cases) => {
+    test.each(cases)('%s', (_, records, changes) => {
+      expect(() => altered(records, kind, changes)).toThrow(`${kind} `)
+    })
   })
 
   test.each(['approval_response', 'approval_required'])('a missing %s', (kind) => {
@@ -431,13 +409,12 @@ describe('a history that no commands can have produced is refused', () => {
   })
 
   test('a next step before the answer, also at a human check', () => {
-    const [step] = allowed.filter(({ kind }) => kind === 'step_start')
+    const steps = allowed.filter(({ kind }) => kind === 'step_start').slice(0, 1)
     const open = allowed.findIndex(({ kind }) => kind === 'approval_required') + 1
-    expect(() => verified(step === undefined ? [] : [...allowed.slice(0, open), step])).toThrow(
-      'before the answer',
-    )
     const check = given(create({ hitl_enabled: true }), claim(), reply(), checkOf(false)).records
-    expect(() => verified(step === undefined ? [] : [...check, step])).toThrow('before the answer')
+    for (const waiting of [allowed.slice(0, open), check]) {
+      expect(() => verified([...waiting, ...steps])).toThrow('before the answer')
+    }
   })
 
   test('a history from which texts were redacted is accepted', () => {
