@@ -1,74 +1,73 @@
 import { describe, expect, test } from 'vitest'
 import { dueCompaction } from '../../src/domain/compaction.ts'
-import type { Conversation } from '../../src/domain/conversation.ts'
-import { converse } from '../../src/domain/converse.ts'
 import { planOf } from '../../src/domain/plan.ts'
-import type { PayloadOf, RunRecord } from '../../src/domain/records.ts'
+import type { PayloadOf } from '../../src/domain/records.ts'
 import { messagesWithout, toMessages } from '../../src/domain/sent-messages.ts'
 import { tokensOf } from '../../src/domain/turn-messages.ts'
-import { by, check, claim, create, given, look, result, type Step } from './support.ts'
+import {
+  check,
+  conversationOf,
+  given,
+  record,
+  result,
+  type Step,
+  say,
+  usageOf,
+  working,
+} from './support.ts'
 
 /** About this many tokens. */
 const text = (tokens: number) => 'word '.repeat((tokens * 4) / 5)
 
-function reply(omittedTurns = 0, inputTokens = 1, userMessages = 0) {
-  return by('p1', {
-    type: 'record',
-    made: {
-      llm_usage: {
-        ...{ input_tokens: inputTokens, output_tokens: 1, cost_usd: 0, model_name: 'm' },
-        ...{ duration_ms: 1, omitted_turns: omittedTurns },
-      },
-      assistant_message: {
-        text: null,
-        tool_calls: [{ call_id: 'c0', tool: 'file_write', args: { path: 'src/a.ts' } }],
-        finish_reason: 'tool_calls',
-        ...(userMessages === 0 ? {} : { user_messages: userMessages }),
-      },
-    },
-  })
-}
+type Message = PayloadOf<'assistant_message'>
 
-const turn = (name: string, tokens = 100): Step[] => [
-  reply(),
-  result('c0', 'file_write', `${name} ${text(tokens)}`),
-]
+const replied = (message: Partial<Message>, inputTokens = 1, omitted_turns = 0) =>
+  record({
+    llm_usage: { ...usageOf(inputTokens, 0), output_tokens: 1, omitted_turns },
+    assistant_message: { text: null, tool_calls: [], finish_reason: 'stop', ...message },
+  })
+const calling = (tool: string, args: Message['tool_calls'][number]['args']) => ({
+  tool_calls: [{ call_id: 'c0', tool, args }],
+})
+const WRITES = calling('file_write', { path: 'src/a.ts' })
+const reply = (inputTokens = 1) => replied(WRITES, inputTokens)
+const wrote = (output: string) => result('c0', 'file_write', output)
+
+const turn = (name: string, tokens = 100): Step[] => [reply(), wrote(`${name} ${text(tokens)}`)]
+const turns = (names: string, tokens = 100) => [...names].flatMap((name) => turn(name, tokens))
 
 function compacted(changes: Partial<PayloadOf<'context_compacted'>>) {
-  const compaction = {
+  const context_compacted = {
     ...{ turns: 2, up_to: 8, summary: 'I wrote a file.', model_name: 'm', cost_usd: 0 },
     ...{ tokens_before: 400, tokens_after: 100 },
     ...changes,
   }
-  return by('p1', { type: 'record', made: { context_compacted: compaction } })
+  return record({ context_compacted })
 }
+const emptied = (turns: number) => compacted({ turns, outputs_only: true, summary: null })
 
-const say = (words: string): Step => ({ type: 'send_message', text: words })
-const begun = [create({ max_turns_per_iteration: 50 }), claim(), check(false, 'two fail'), look]
-
-const conversationOf = (records: readonly RunRecord[]): Conversation =>
-  records.reduce<Conversation | null>(converse, null) as Conversation
+const begun = working({ max_turns_per_iteration: 50 })
 const talk = (...steps: Step[]) => conversationOf(given(...begun, ...steps).records)
-const sent = (conversation: Conversation) =>
+const sent = (conversation: ReturnType<typeof talk>) =>
   toMessages(conversation, 10_000).messages.map(({ content }) => content ?? '')
 
 describe('a conversation is shortened', () => {
-  const five = ['a', 'b', 'c', 'd', 'e'].flatMap((name) => turn(name))
+  const five = turns('abcde')
 
   test('if it would not fit, so that its latest turns keep a fifth of the budget', () => {
     expect(dueCompaction(talk(...five), 1_000)).toBeNull()
     expect(dueCompaction(talk(...five), 500)).toMatchObject({ turns: 4 })
-    const long = Array.from({ length: 50 }, (_, n) => turn(String.fromCharCode(65 + n))).flat()
-    expect(dueCompaction(talk(...long), 5_000)?.turns).toBeGreaterThanOrEqual(39)
+    const fifty = String.fromCharCode(...Array.from({ length: 50 }, (_, n) => 65 + n))
+    expect(dueCompaction(talk(...turns(fifty)), 5_000)?.turns).toBeGreaterThanOrEqual(39)
   })
 
   test('by the tokens that the provider counts, which may be more than the estimate', () => {
-    const counted = talk(...five, reply(0, 2_000), result('c0', 'file_write', 'f'))
+    const counted = talk(...five, reply(2_000), wrote('f'))
     expect(dueCompaction(counted, 1_500)).toMatchObject({ turns: 5, tokensBefore: 2_002 })
   })
 
   test('not if that would make little room', () => {
-    const huge = talk(...turn('a', 20), ...turn('b', 20), ...turn('c', 4_000))
+    const huge = talk(...turns('ab', 20), ...turn('c', 4_000))
     expect(dueCompaction(huge, 3_000)).toBeNull()
   })
 
@@ -78,14 +77,12 @@ describe('a conversation is shortened', () => {
 })
 
 describe('old outputs', () => {
-  const seven = ['a', 'b', 'c', 'd', 'e', 'f', 'g'].flatMap((name) => turn(name, 300))
-  const without = (turns: number) => compacted({ turns, outputs_only: true, summary: null })
-  const emptied = without(6)
+  const seven = turns('abcdefg', 300)
 
   test('are left out before anything is summarized, all but those of the latest turns', () => {
     const due = dueCompaction(talk(...seven), 2_000)
     expect(due).toMatchObject({ turns: 6, outputsOnly: true })
-    const outputs = sent(talk(...seven, emptied))
+    const outputs = sent(talk(...seven, emptied(6)))
       .slice(2)
       .filter(Boolean)
     expect(outputs).toHaveLength(7)
@@ -96,14 +93,14 @@ describe('old outputs', () => {
   })
 
   test('are counted no more, also if the provider counted them in the request before', () => {
-    const counted = talk(...seven, reply(0, 5_000), result('c0', 'file_write', 'h'), emptied)
+    const counted = talk(...seven, reply(5_000), wrote('h'), emptied(6))
     expect(dueCompaction(counted, 2_000)).toBeNull()
-    const later = talk(...seven, without(7), reply(0, 5_000), result('c0', 'file_write', 'h'))
+    const later = talk(...seven, emptied(7), reply(5_000), wrote('h'))
     expect(dueCompaction(later, 2_000)).toMatchObject({ outputsOnly: false, tokensBefore: 5_002 })
   })
 
   test('stay left out when the first turns are summarized later', () => {
-    const both = talk(...seven, emptied, compacted({ turns: 3 }))
+    const both = talk(...seven, emptied(6), compacted({ turns: 3 }))
     const outputs = sent(both).slice(3).filter(Boolean)
     expect(outputs).toHaveLength(4)
     expect(outputs[0]).toMatch(/is left out/)
@@ -112,7 +109,7 @@ describe('old outputs', () => {
   test('are left out first in a small window too, of which the tools take most', () => {
     const due = dueCompaction(talk(...seven), 6_000, 4_200)
     expect(due).toMatchObject({ turns: 6, outputsOnly: true })
-    expect(dueCompaction(talk(...seven, emptied), 6_000, 4_200)).toBeNull()
+    expect(dueCompaction(talk(...seven, emptied(6)), 6_000, 4_200)).toBeNull()
   })
 
   test('are not left out if the request would not fit without them either', () => {
@@ -120,16 +117,12 @@ describe('old outputs', () => {
   })
 
   test('that are short stay', () => {
-    const short = talk(
-      ...turn('a', 20),
-      ...turn('b', 20),
-      compacted({ ...{ turns: 2, outputs_only: true, summary: null } }),
-    )
+    const short = talk(...turns('ab', 20), emptied(2))
     expect(sent(short).join()).not.toContain('left out')
   })
 
   test('are shown by a conversation as it was before', () => {
-    const { records } = given(...begun, ...seven, emptied)
+    const { records } = given(...begun, ...seven, emptied(6))
     const before = conversationOf(records.slice(0, -1))
     expect(sent(before).join()).not.toContain('left out')
   })
@@ -137,31 +130,12 @@ describe('old outputs', () => {
 
 describe('a plan', () => {
   const noted = (step: string) => [
-    by('p1', {
-      type: 'record',
-      made: {
-        llm_usage: {
-          ...{ input_tokens: 1, output_tokens: 1, cost_usd: 0, model_name: 'm', duration_ms: 1 },
-          omitted_turns: 0,
-        },
-        assistant_message: {
-          text: null,
-          tool_calls: [
-            {
-              call_id: 'c0',
-              tool: 'update_plan',
-              args: { steps: [{ step, status: 'in_progress' }] },
-            },
-          ],
-          finish_reason: 'tool_calls',
-        },
-      },
-    }),
+    replied(calling('update_plan', { steps: [{ step, status: 'in_progress' }] })),
     result('c0', 'update_plan', 'The plan is noted.'),
   ]
 
   test('is kept in the state, and in the conversation after each summary', () => {
-    const steps = [...noted('Read.'), ...noted('Mend it.'), ...turn('a'), ...turn('b')]
+    const steps = [...noted('Read.'), ...noted('Mend it.'), ...turns('ab')]
     const twice = [...steps, compacted({ turns: 3 }), ...turn('c'), compacted({ turns: 4 })]
     const { state, records } = given(...begun, ...twice)
     expect(state?.plan).toEqual([{ step: 'Mend it.', status: 'in_progress' }])
@@ -170,31 +144,24 @@ describe('a plan', () => {
     expect(note).not.toContain('Read.')
   })
 
-  test('that was redacted is gone', () => {
-    const call = {
-      tool: 'update_plan',
-      args: { steps: [{ step: '[redacted]', status: '[redacted]' }] },
-    }
-    expect(planOf(call)).toBeNull()
-  })
-
-  test('that was refused changes nothing', () => {
-    const [asked] = noted('Read.')
+  test('that was redacted, or refused, is none', () => {
+    const steps = [{ step: '[redacted]', status: '[redacted]' }]
+    expect(planOf({ tool: 'update_plan', args: { steps } })).toBeNull()
     const refused = result('c0', 'update_plan', 'not valid', 'rejected')
-    expect(
-      given(...begun, ...(asked === undefined ? [] : [asked]), refused).state?.plan,
-    ).toBeUndefined()
+    expect(given(...begun, ...noted('Read.').slice(0, 1), refused).state?.plan).toBeUndefined()
   })
 })
 
 describe('the next request', () => {
-  const steps = [...turn('a'), say('Leave the API alone.'), ...turn('b'), reply(0, 1, 1)]
-  const worked = [...steps, result('c0', 'file_write', 'c')]
+  const worked = [
+    ...[...turn('a'), say('Leave the API alone.'), ...turn('b')],
+    ...[replied({ ...WRITES, user_messages: 1 }), wrote('c')],
+  ]
 
   test('holds task, summary, words of people and the latest turns, and says what is kept', () => {
     const [, opening, note, , last] = sent(talk(...worked, compacted({})))
     expect(opening).toContain('Work towards the goal pytest')
-    expect(opening).toContain('two fail')
+    expect(opening).toContain('3 failing')
     expect(note).toContain('first 2 turns of this run are left out')
     expect(note).toContain('# Summary\nI wrote a file.')
     expect(note).toContain('# Files that you have written\nsrc/a.ts')
@@ -203,23 +170,12 @@ describe('the next request', () => {
   })
 
   test('holds what the last check found, and what people said, also after the second summary', () => {
-    const checked = by('p1', {
-      type: 'record',
-      made: {
-        llm_usage: {
-          ...{ input_tokens: 1, output_tokens: 1, cost_usd: 0, model_name: 'm', duration_ms: 1 },
-          omitted_turns: 0,
-        },
-        assistant_message: { text: 'Done.', tool_calls: [], finish_reason: 'stop' },
-      },
-    })
-    const omitted = talk(...worked, checked, check(false, 'one fails'), ...turn('d'), ...turn('e'))
+    const later = [replied({ text: 'Done.' }), check(false, 'one fails'), ...turns('de')]
+    const omitted = talk(...worked, ...later)
     const [, , left] = toMessages(omitted, 1).messages
     expect(left?.content).toMatch(/5 earlier turns are left out.*Leave the API alone.*one fails/s)
-    const twice = talk(
-      ...[...worked, compacted({}), checked, check(false, 'one fails'), ...turn('d'), ...turn('e')],
-      compacted({ turns: 5, summary: 'Much was done.' }),
-    )
+    const second = compacted({ turns: 5, summary: 'Much was done.' })
+    const twice = talk(...worked, compacted({}), ...later, second)
     const [, , note = ''] = sent(twice)
     expect(note).toContain('Leave the API alone.')
     expect(note).toContain('# The last check\nThe goal was checked: not reached yet. one fails')
@@ -254,7 +210,7 @@ describe('the next request', () => {
   })
 
   test('is shown as it was sent before the compaction, and after it', () => {
-    const { records } = given(...begun, ...worked, compacted({}), reply(2))
+    const { records } = given(...begun, ...worked, compacted({}), replied(WRITES, 1, 2))
     const at = records.findLastIndex(({ kind }) => kind === 'context_compacted')
     const before = conversationOf(records.slice(0, at))
     expect(messagesWithout(before, 0).filter(({ role }) => role === 'tool')).toHaveLength(3)

@@ -1,50 +1,30 @@
 import { describe, expect, test } from 'vitest'
 import type { PayloadOf } from '../../src/domain/records.ts'
-import { by, check, claim, create, given, look, type Step } from './support.ts'
+import { check, claim, create, given, reply, result, type Step, say, working } from './support.ts'
 
 type Result = Partial<PayloadOf<'tool_result'>>
 
 /** A reply with one call, and the result of the call. */
 function turn(
   args: PayloadOf<'tool_call'>['args'] = {},
-  result: Result = {},
+  found: Result = {},
   tool = 'bash_exec',
 ): Step[] {
-  const call = { call_id: 'c0', tool }
-  const found = { output: 'done', exit_code: 0, outcome: 'ok', duration_ms: 1 } as const
-  const whole = { bytes: 4, truncated: false, sha256: null }
-  return [
-    replied({ tool_calls: [{ ...call, args }], finish_reason: 'tool_calls' }),
-    by('p1', { type: 'record', made: { tool_result: { ...call, ...found, ...whole, ...result } } }),
-  ]
+  const tool_calls = [{ call_id: 'c0', tool, args }]
+  return [replied({ tool_calls }), result('c0', tool, 'done', 'ok', found)]
 }
 
-function replied(message: Partial<PayloadOf<'assistant_message'>>) {
-  const usage = { input_tokens: 1, output_tokens: 1, cost_usd: 0, model_name: 'm' }
-  return by('p1', {
-    type: 'record',
-    made: {
-      llm_usage: { ...usage, duration_ms: 1, omitted_turns: 0 },
-      assistant_message: { text: 'I look.', tool_calls: [], finish_reason: 'stop', ...message },
-    },
-  })
-}
+const replied = (message: Partial<PayloadOf<'assistant_message'>>) => reply([], 1, 0, message)
 
 const times = (n: number, steps: (at: number) => Step[]): Step[] =>
   Array.from({ length: n }, (_, at) => steps(at)).flat()
 
-const working = (changes: Parameters<typeof create>[0] = {}): Step[] => [
-  create({ max_turns_per_iteration: 100, ...changes }),
-  claim(),
-  check(false),
-  look,
-]
-
-const say: Step = { type: 'send_message', text: 'Look at the log.' }
+const FAILED = { outcome: 'error', exit_code: 1 } as const
+const LONG = { max_turns_per_iteration: 100 }
 
 /** What was found of a run of these steps, in its order. */
 function found(...steps: Step[]): string[] {
-  return given(...working(), ...steps).records.flatMap(({ kind, payload }) =>
+  return given(...working(LONG), ...steps).records.flatMap(({ kind, payload }) =>
     kind === 'agent_stuck' ? [`${payload.pattern} ${payload.times} ${payload.action}`] : [],
   )
 }
@@ -57,36 +37,21 @@ describe('the same call with the same result', () => {
   })
 
   test('ends the run if the model repeats itself after that, once the goal was checked', () => {
-    const stuck = [...working(), ...times(7, () => turn()), ...turn().slice(0, 1)]
-    given(...stuck).each([
-      turn()[1] as never,
-      '1 tool_result c0 ok, agent_stuck, step_start evaluate',
-    ])
-    const [, , end] = given(...stuck, turn()[1] as never)
-      .when(check(false))
-      .gives('1 goal_check, iteration_complete, run_ending')
-    expect(end?.payload).toMatchObject({
-      reason: expect.stringMatching(/makes no progress: the same calls .* 3 times .* asked/),
-    })
-    given(...stuck, turn()[1] as never).each([
-      check(true),
-      '1 goal_check, iteration_complete, run_end achieved',
-    ])
+    const [call, last] = turn() as [Step, Step]
+    const stuck = [...working(LONG), ...times(7, () => turn()), call]
+    const reason = expect.stringMatching(/makes no progress: the same calls .* 3 times .* asked/)
+    given(...stuck).each([last, '1 tool_result c0 ok, agent_stuck, step_start evaluate'])
+    given(...stuck, last).each(
+      [check(false), '1 goal_check, iteration_complete, run_ending', { reason }],
+      [check(true), '1 goal_check, iteration_complete, run_end achieved'],
+    )
   })
 
   test('is counted from the beginning after another result, another call, or a message of a person', () => {
     const line = (at: number) => `line ${'x'.repeat(at >> 1)}`
     expect(found(...times(9, (at) => turn({}, { output: line(at) })))).toEqual([])
     expect(found(...times(9, (at) => turn({ command: `test ${at >> 1}` })))).toEqual([])
-    expect(found(...times(4, () => [...turn(), ...turn(), say]))).toEqual([])
-  })
-
-  test('is not a repetition if a test follows each of several different edits', () => {
-    const work = times(9, (at) => [
-      ...turn({ path: 'a', content: `${at}` }, {}, 'file_write'),
-      ...turn({ command: 'npm test' }, { outcome: 'error', exit_code: 1 }),
-    ])
-    expect(found(...work)).toEqual([])
+    expect(found(...times(4, () => [...turn(), ...turn(), say('Look at the log.')]))).toEqual([])
   })
 
   test('may be repeated more often if the model waits for something', () => {
@@ -109,7 +74,7 @@ describe('the same call with the same result', () => {
 })
 
 test('a model whose calls only fail in the same way is asked for another approach', () => {
-  const fail = (at: number) => turn({ command: `try ${at}` }, { outcome: 'error', exit_code: 1 })
+  const fail = (at: number) => turn({ command: `try ${at}` }, FAILED)
   expect(found(...times(40, fail))).toEqual([])
   expect(found(...times(82, fail))).toEqual(['barren 40 reflection', 'barren 40 end'])
   expect(found(...times(39, fail), ...turn(), ...times(39, fail))).toEqual([])
@@ -129,61 +94,55 @@ describe('a loop is seen', () => {
   })
 
   test('whatever times, durations, numbers and colours are printed', () => {
-    const tests = (n: number) =>
-      turn(
-        { command: 'npm test' },
-        {
-          output: `\x1b[3${n % 8}m${n} failed\x1b[0m at 12:0${n % 10}:01 in ${n % 2 ? '1.2s' : '980ms'}`,
-        },
-      )
-    at(3, tests, 'repeating 3 hint')
-    const slow = (n: number) =>
-      turn(
-        { command: 'npm test' },
-        { output: `3 failed at 12:0${n}:01 in 1${n}.2s`, duration_ms: 9_000 },
-      )
-    expect(found(...times(19, slow))).toEqual(['repeating 3 hint'])
+    const tests = (output: string, duration_ms = 1) =>
+      turn({ command: 'npm test' }, { output, duration_ms })
+    const printed = (n: number) =>
+      `\x1b[3${n % 8}m${n} failed\x1b[0m at 12:0${n % 10}:01 in ${n % 2 ? '1.2s' : '980ms'}`
+    at(3, (n) => tests(printed(n)), 'repeating 3 hint')
+    const slow = (n: number) => tests(`3 failed at 12:0${n}:01 in 1${n}.2s`, 9_000)
     expect(found(...times(20, slow))).toEqual(['repeating 3 hint', 'repeating 20 reflection'])
   })
 
   test('whatever the comment of a command says', () => {
-    at(
-      3,
-      (n) => turn({ command: `# attempt ${n}\nnpm test  # again: ${'x'.repeat(n)}` }),
-      'repeating 3 hint',
-    )
+    const command = (n: number) => `# attempt ${n}\nnpm test  # again: ${'x'.repeat(n)}`
+    at(3, (n) => turn({ command: command(n) }), 'repeating 3 hint')
   })
 })
 
-describe('progress is no loop', () => {
-  test('if a command edits and then runs a test that fails', () => {
-    const work = (n: number) =>
-      turn(
-        { command: `sed -i s/${n}/x/ a.py && pytest` },
-        { output: '1 failed', outcome: 'error', exit_code: 1 },
-      )
-    expect(found(...times(20, work))).toEqual([])
-  })
-
-  test('if something that takes long counts up', () => {
-    const poll = (n: number) =>
-      turn(
-        { id: 'p1' },
-        { output: `epoch ${n} of 500 after ${n}s`, duration_ms: 30_000 },
-        'process_read',
-      )
-    expect(found(...times(45, poll))).toEqual([])
-  })
-
-  test('if many files are read', () => {
-    const read = (n: number) => turn({ path: `f${n}` }, { output: 'x'.repeat(n) }, 'file_read')
-    expect(found(...times(60, read))).toEqual([])
-  })
+test.each<[work: string, count: number, (n: number) => Step[]]>([
+  [
+    'a command edits and then runs a test that fails',
+    20,
+    (n) => turn({ command: `sed -i s/${n}/x/ a.py && pytest` }, { output: '1 failed', ...FAILED }),
+  ],
+  [
+    'a test follows each of several different edits',
+    9,
+    (n) => [
+      ...turn({ path: 'a', content: `${n}` }, {}, 'file_write'),
+      ...turn({ command: 'npm test' }, FAILED),
+    ],
+  ],
+  [
+    'something that takes long counts up',
+    45,
+    (n) => {
+      const output = `epoch ${n} of 500 after ${n}s`
+      return turn({ id: 'p1' }, { output, duration_ms: 30_000 }, 'process_read')
+    },
+  ],
+  [
+    'many files are read',
+    60,
+    (n) => turn({ path: `f${n}` }, { output: 'x'.repeat(n) }, 'file_read'),
+  ],
+])('progress is no loop: %s', (_, count, work) => {
+  expect(found(...times(count, work))).toEqual([])
 })
 
 test('a model that only talks is asked, and then its run ends', () => {
   const idle = () => [replied({})]
-  const state = given(...working({ max_iterations: 20 }), ...times(6, idle)).state
+  const state = given(...working({ ...LONG, max_iterations: 20 }), ...times(6, idle)).state
   expect(state?.phase).toMatchObject({ type: 'ending' })
   expect(state?.iteration).toBe(6)
 })
@@ -194,7 +153,7 @@ describe('replies that are not whole', () => {
   test.each(Object.entries(BROKEN))('%s: the fifth in a row ends the run', (reason, pattern) => {
     const broken = () => [replied({ finish_reason: reason, notice: 'It was not whole.' })]
     expect(found(...times(4, broken), ...turn(), ...times(4, broken))).toEqual([])
-    const { state, records } = given(...working(), ...times(5, broken))
+    const { state, records } = given(...working(LONG), ...times(5, broken))
     expect(records.filter(({ kind }) => kind === 'iteration_complete')).toHaveLength(1)
     expect(state?.watch.found).toEqual({ pattern, times: 5, action: 'end' })
     expect(state?.phase.type).toBe('ending')
