@@ -1,14 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import type { RunCommand } from '../../src/domain/commands.ts'
-import { check, claim, create, given, reply } from './support.ts'
+import { abort, check, claim, configure, create, given, reply, respond } from './support.ts'
 
 const hashOf = (digit: string): string => digit.repeat(64)
 const waiting = [create({ hitl_enabled: true }), claim(), reply(), check(false)]
 const open = given(...waiting).state?.seq ?? -1
 
-const approve = { type: 'respond', decision: 'approve', reason: 'go on', answers: null } as const
-const abort = { type: 'abort', reason: 'enough' } as const
-const configure = { type: 'configure', changes: { max_iterations: 9 } } as const
+const approve = respond('approve')
 
 describe('the record of a command of a person', () => {
   test('run_created holds the reason, if the person gave one', () => {
@@ -20,16 +18,9 @@ describe('the record of a command of a person', () => {
   })
 
   test('a decision holds the hash of the question that it answers', () => {
-    const hashes = new Map([[open, hashOf('a')]])
-    const [answer] = given(...waiting)
-      .when(approve, 9, { hashes })
-      .gives('1 human_check_response')
-    expect(answer?.payload).toEqual({
-      decision: 'approve',
-      reason: 'go on',
-      answers: open,
-      shown_sha256: hashOf('a'),
-    })
+    const fromLog = { hashes: new Map([[open, hashOf('a')]]) }
+    const answer = { decision: 'approve', answers: open, shown_sha256: hashOf('a') }
+    given(...waiting).each([{ command: approve, fromLog }, '1 human_check_response', answer])
   })
 })
 
@@ -39,25 +30,19 @@ describe('the record that a person reports as seen', () => {
     [2, hashOf('b')],
     [open, hashOf('a')],
   ])
-  const commands = [approve, abort, configure].map((command) => ({ ...command, seen }))
+  const commands = [
+    ['1 human_check_response', { ...approve, seen }],
+    ['1 run_end aborted', { ...abort, seen }],
+    ['1 run_config_changed', { ...configure({ max_iterations: 9 }), seen }],
+  ] as const
 
-  test.each(commands)('is stored with $type', (command) => {
-    const run = given(...waiting)
-    const kind = {
-      respond: 'human_check_response',
-      abort: 'run_end',
-      configure: 'run_config_changed',
-    }
-    const [record] = run
-      .when(command, 9, { hashes })
-      .gives(`1 ${kind[command.type]}${command.type === 'abort' ? ' aborted' : ''}`)
-    expect(record?.payload).toMatchObject({ seen })
-  })
-
-  test.each(commands)('must be in the log, or $type is refused', (command) => {
-    const otherwise = { type: 'seen_otherwise', seq: 2 } as const
-    const run = given(...waiting)
-    run.when(command, 9, { hashes: new Map([...hashes, [2, hashOf('c')]]) }).refused(otherwise)
-    run.when(command, 9, { hashes: new Map([[open, hashOf('a')]]) }).refused(otherwise)
+  test.each(commands)('is stored in %s, and must be in the log', (record, command) => {
+    const otherwise = { type: 'seen_otherwise', seq: 2 }
+    const other = new Map([...hashes, [2, hashOf('c')]])
+    given(...waiting).each(
+      [{ command, fromLog: { hashes } }, record, { seen }],
+      [{ command, fromLog: { hashes: other } }, otherwise],
+      [{ command, fromLog: { hashes: new Map([[open, hashOf('a')]]) } }, otherwise],
+    )
   })
 })

@@ -1,13 +1,12 @@
 import { expect, test } from 'vitest'
 import { filesWritten } from '../../src/domain/compaction.ts'
-import { allMessages, type Conversation, lastWords } from '../../src/domain/conversation.ts'
+import { allMessages, lastWords } from '../../src/domain/conversation.ts'
 import { converse } from '../../src/domain/converse.ts'
-import type { Kind, PayloadOf, RunRecord } from '../../src/domain/records.ts'
+import type { Kind, PayloadOf } from '../../src/domain/records.ts'
 import type { RunConfig } from '../../src/domain/run-config.ts'
-import { toMessages } from '../../src/domain/sent-messages.ts'
+import { bare, conversationOf as fold, textsIn as sent } from './support.ts'
 
-const record = <K extends Kind>(kind: K, payload: object) =>
-  ({ kind, run_id: 'r', iteration: 1, ts: 1, payload: payload as PayloadOf<K> }) as RunRecord
+const record = <K extends Kind>(kind: K, payload: object) => bare(kind, payload as PayloadOf<K>)
 const config = { goal: 'pytest', cwd: '/p' } as RunConfig
 const created = (more: object = {}) =>
   record('run_created', { config, system_prompt: 'Fix it.', ...more })
@@ -18,21 +17,9 @@ const reply = (text: string, calls: readonly string[] = [], more: object = {}) =
   })
 const result = (call_id: string) =>
   record('tool_result', {
-    call_id,
-    tool: 'file_write',
-    output: 'ok',
-    outcome: 'ok',
-    exit_code: null,
+    ...{ call_id, tool: 'file_write', output: 'ok', outcome: 'ok', exit_code: null },
   })
 const said = (text: string) => record('user_message', { text })
-
-const fold = (records: readonly RunRecord[], before: Conversation | null = null): Conversation => {
-  const [first, ...rest] = records
-  if (first === undefined) throw new Error('a run has records')
-  return rest.reduce<Conversation>(converse, converse(before, first))
-}
-const sent = (conversation: Conversation) =>
-  toMessages(conversation, 100_000).messages.map(({ role, content }) => `${role}: ${content}`)
 
 const first = [
   created(),
@@ -63,18 +50,10 @@ test('messages of the new run count from its own beginning', () => {
 
 test('words, files and limits of the other run are not those of the new one', () => {
   const before = fold([...first, reply('Done.'), record('llm_retry', { context_tokens: 9 })])
-  expect([lastWords(before), filesWritten(before), before.contextTokens]).toEqual([
-    'Done.',
-    ['a.txt'],
-    9,
-  ])
+  const of = (one: typeof before) => [lastWords(one), filesWritten(one), one.contextTokens]
+  expect(of(before)).toEqual(['Done.', ['a.txt'], 9])
   const now = fold([created()], before)
-  expect([lastWords(now), filesWritten(now), now.contextTokens, now.tools]).toEqual([
-    null,
-    [],
-    null,
-    [],
-  ])
+  expect([...of(now), now.tools]).toEqual([null, [], null, []])
   expect(lastWords(converse(now, reply('Done here.')))).toBe('Done here.')
 })
 

@@ -1,18 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { ChatMessage, Conversation } from '../../src/domain/conversation.ts'
-import { converse } from '../../src/domain/converse.ts'
-import type { RunRecord } from '../../src/domain/records.ts'
 import { toMessages } from '../../src/domain/sent-messages.ts'
 import { validRun } from '../support/run-records.ts'
-import { check, claim, create, given, reply, result } from './support.ts'
-
-function conversationOf(records: readonly RunRecord[]): Conversation {
-  let conversation: Conversation | null = null
-  for (const record of records) conversation = converse(conversation, record)
-  if (conversation === null) throw new Error('an empty run')
-  return conversation
-}
+import { check, claim, conversationOf, create, given, reply, respond, result } from './support.ts'
 
 const turnsOf = ({ turns }: Conversation): number => turns?.count ?? 0
 const roles = (messages: readonly ChatMessage[]) => messages.map(({ role }) => role)
@@ -35,22 +26,17 @@ test('holds the system prompt, the task, replies, results and the verdict on the
   expect(omittedTurns).toBe(0)
 })
 
-test('the model reads what a person said', () => {
-  const { records } = given(create({ hitl_enabled: true }), claim(), reply(), check(false), {
-    type: 'respond',
-    decision: 'approve',
-    reason: 'leave the API alone',
-    answers: null,
+test('the model reads what a person said, and the outcome of a call that was not ok', () => {
+  const answer = { ...respond('approve'), reason: 'leave the API alone' } as const
+  const lastAfter = (...steps: Parameters<typeof given>) =>
+    toMessages(conversationOf(given(...steps).records), UNLIMITED).messages.at(-1)
+  const said = lastAfter(create({ hitl_enabled: true }), claim(), reply(), check(false), answer)
+  expect(said?.content).toContain('leave the API alone')
+  expect(
+    lastAfter(create(), claim(), reply(['bash_exec', 'file_read']), claim('p2', 'p1')),
+  ).toMatchObject({
+    ...{ role: 'tool', callId: 'c0', content: expect.stringMatching(/^\[unknown\]/) },
   })
-  const { messages } = toMessages(conversationOf(records), UNLIMITED)
-  expect(messages.at(-1)?.content).toContain('leave the API alone')
-})
-
-test('the model reads the outcome of a call that was not ok', () => {
-  const { records } = given(create(), claim(), reply(['bash_exec', 'file_read']), claim('p2', 'p1'))
-  const { messages } = toMessages(conversationOf(records), UNLIMITED)
-  expect(messages.at(-1)).toMatchObject({ role: 'tool', callId: 'c0' })
-  expect(messages.at(-1)?.content).toMatch(/^\[unknown\]/)
 })
 
 describe('for all valid runs and budgets', () => {

@@ -1,58 +1,60 @@
 import { describe, expect, test } from 'vitest'
 import { nextStep } from '../../src/domain/next-step.ts'
-import { by, check, claim, claimAfterCrash, create, given, reply } from './support.ts'
+import {
+  by,
+  check,
+  claim,
+  claimAfterCrash,
+  configure,
+  create,
+  given,
+  reply,
+  respond,
+  story,
+} from './support.ts'
 
 const checking = [create(), claim(), reply()]
 const reading = [create(), claim(), reply(['file_read', 'file_read'])]
 const crashes = (count: number) =>
   Array.from({ length: count }, (_, n) => claimAfterCrash(`p${n + 2}`, `p${n + 1}`))
 const fifth = claimAfterCrash('p6', 'p5')
-const answer = (decision: 'approve' | 'abort') =>
-  ({ type: 'respond', decision, reason: null, answers: null }) as const
 
 describe('work that is interrupted by a crash', () => {
-  test('a check is repeated after four crashes', () => {
-    for (const count of [0, 1, 2, 3]) {
-      given(...checking, ...crashes(count)).each([
-        claimAfterCrash('next', `p${count + 1}`),
-        '1 run_claimed',
-      ])
-    }
+  test('a check is repeated after four crashes, and after the fifth, the run waits for a person, who has the reason', () => {
+    const summary = 'The server crashed 5 times while the goal was checked'
+    story(checking, ...crashes(4).map((crash) => [crash, '1 run_claimed'] as const), [
+      fifth,
+      '1 run_claimed, human_check_required',
+      { summary: expect.stringContaining(summary) },
+    ])
     expect(given(...checking, ...crashes(4)).state?.crashes).toBe(4)
   })
 
-  test('after five crashes during a check, the run waits for a person, who has the reason', () => {
-    const records = given(...checking, ...crashes(4))
-      .when(fifth)
-      .gives('1 run_claimed, human_check_required')
-    expect(records.at(-1)?.payload).toMatchObject({
-      summary: expect.stringContaining('The server crashed 5 times while the goal was checked'),
-    })
-  })
-
   test('if the person approves, the goal is checked again, with five more tries', () => {
-    const { state } = given(...checking, ...crashes(5), answer('approve'))
+    const { state } = given(...checking, ...crashes(5), respond('approve'))
     if (state === null) throw new Error('there is no run')
     expect(nextStep(state)).toEqual({ type: 'check_goal' })
     expect(state).toMatchObject({ crashes: 0, iteration: 1 })
-    given(...checking, ...crashes(5), answer('approve')).each([
+    given(...checking, ...crashes(5), respond('approve')).each([
       claimAfterCrash('p7', 'p6'),
       '1 run_claimed',
     ])
   })
 
   test('a call that only reads is not repeated after five crashes: it has a result, and the next call follows', () => {
-    const waiting = [...reading, ...crashes(5)]
     given(...reading, ...crashes(4)).each([
       fifth,
       '1 run_claimed, tool_result c0 aborted, human_check_required',
     ])
-    given(...waiting).each([answer('abort'), '1 human_check_response, run_end aborted'])
-    given(...waiting, answer('approve')).each([by('p6', { type: 'proceed' }), '1 tool_call c1'])
+    const waiting = [...reading, ...crashes(5)]
+    given(...waiting).each([respond('abort'), '1 human_check_response, run_end aborted'])
+    given(...waiting, respond('approve')).each([by('p6', { type: 'proceed' }), '1 tool_call c1'])
   })
 
   test('neither a stop, nor a lease that ran out, nor a claim of an earlier version counts as a crash', () => {
-    const expired = by('p4', { ...EXPIRED, expected: 'p3' })
+    const expired = by('p4', {
+      ...{ type: 'claim', expected: 'p3', pid: 1, host: 'host', after: 'lease_expired' },
+    })
     const { state, records } = given(...checking, claim('p2', 'p1'), claim('p3', 'p2'), expired)
     expect(state?.crashes).toBe(0)
     expect(records.at(-1)?.payload).toEqual({
@@ -62,8 +64,10 @@ describe('work that is interrupted by a crash', () => {
   })
 
   test('a change of the configuration does not reset the count of crashes', () => {
-    const changed = { type: 'configure', changes: { max_iterations: 5 } } as const
-    given(...checking, ...crashes(4), changed).each([fifth, '1 run_claimed, human_check_required'])
+    given(...checking, ...crashes(4), configure({ max_iterations: 5 })).each([
+      fifth,
+      '1 run_claimed, human_check_required',
+    ])
   })
 
   test('an outcome resets the count of crashes', () => {
@@ -73,12 +77,10 @@ describe('work that is interrupted by a crash', () => {
   })
 
   test('a crash does not count against the wait for a model or for a person', () => {
-    const planning = given(create(), claim(), ...crashes(4)).state
-    expect(planning?.crashes).toBe(0)
-    given(create(), claim(), ...crashes(4)).each([fifth, '1 run_claimed'])
+    const planning = given(create(), claim(), ...crashes(4))
+    expect(planning.state?.crashes).toBe(0)
+    planning.each([fifth, '1 run_claimed'])
     const waiting = [create({ hitl_enabled: true }), claim(), reply(), check(false)]
     given(...waiting, ...crashes(4)).each([fifth, '1 run_claimed'])
   })
 })
-
-const EXPIRED = { type: 'claim', pid: 1, host: 'host', after: 'lease_expired' } as const

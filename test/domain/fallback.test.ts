@@ -1,16 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import type { RunCommand } from '../../src/domain/commands.ts'
-import type { Conversation } from '../../src/domain/conversation.ts'
-import { converse } from '../../src/domain/converse.ts'
 import { modelInUse, nextFallback } from '../../src/domain/model-choice.ts'
-import type { ConfigChanges } from '../../src/domain/run-config.ts'
-import { by, claim, create, given, type Step } from './support.ts'
+import { by, claim, configure, conversationOf, create, given, type Step } from './support.ts'
 
 const MODELS = { model_name: 'a', fallback_models: ['b', 'c'] }
 const retry = by('p1', { type: 'record_retry', reason: 'HTTP 503', delayMs: 500 })
 const fallBack = (from: string, to: string): RunCommand =>
   by('p1', { type: 'record_retry', reason: 'HTTP 503', delayMs: 0, fallback: { from, to } })
-const configure = (changes: ConfigChanges): RunCommand => ({ type: 'configure', changes })
 
 function asking(...steps: Step[]) {
   const { state } = given(create(MODELS), claim(), ...steps)
@@ -32,15 +28,11 @@ describe('the model that a run asks', () => {
   })
 
   test('is the first again after a person has changed the models', () => {
-    expect(asking(fallBack('a', 'b'), configure({ model_name: 'd' }))).toMatchObject({
-      model: 'd',
-      next: 'b',
-    })
-    expect(asking(fallBack('a', 'b'), configure({ fallback_models: ['e'] }))).toMatchObject({
-      model: 'a',
-      next: 'e',
-    })
-    expect(asking(fallBack('a', 'b'), configure({ hitl_enabled: true })).model).toBe('b')
+    const changed = (changes: Parameters<typeof configure>[0]) =>
+      asking(fallBack('a', 'b'), configure(changes))
+    expect(changed({ model_name: 'd' })).toMatchObject({ model: 'd', next: 'b' })
+    expect(changed({ fallback_models: ['e'] })).toMatchObject({ model: 'a', next: 'e' })
+    expect(changed({ hitl_enabled: true }).model).toBe('b')
   })
 
   test('has attempts of its own, too, if a person has chosen it', () => {
@@ -57,8 +49,7 @@ describe('the model that a run asks', () => {
       ...{ failure: 'context_overflow', contextTokens: 500 },
     })
     const contextOf = (...steps: Step[]) =>
-      given(create(MODELS), claim(), ...steps).records.reduce<Conversation | null>(converse, null)
-        ?.contextTokens
+      conversationOf(given(create(MODELS), claim(), ...steps).records).contextTokens
     expect(contextOf(overflow, configure({ hitl_enabled: true }))).toBe(500)
     expect(contextOf(overflow, configure({ model_name: 'd' }))).toBeNull()
   })

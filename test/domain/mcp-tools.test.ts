@@ -1,25 +1,27 @@
 import { describe, expect, test } from 'vitest'
 import type { RunCommand } from '../../src/domain/commands.ts'
-import type { Conversation } from '../../src/domain/conversation.ts'
-import { converse } from '../../src/domain/converse.ts'
 import { MCP_DEFAULTS, type McpServer } from '../../src/domain/mcp-servers.ts'
 import type { McpListing } from '../../src/domain/mcp-tools.ts'
 import type { RunConfig } from '../../src/domain/run-config.ts'
-import { by, check, claim, create, given, look, reply, result, type Step } from './support.ts'
+import {
+  by,
+  claim,
+  conversationOf,
+  create,
+  given,
+  outOfStep,
+  reply,
+  result,
+  type Step,
+  working as workingWith,
+} from './support.ts'
 
 const server = (changes: Partial<McpServer> = {}): McpServer => ({
   ...{ ...MCP_DEFAULTS, name: 'docs', source: 'request', command: 'docs', ...changes },
 })
 
-const working = (
-  changes: Partial<McpServer> = {},
-  config: Partial<RunConfig> = {},
-): RunCommand[] => [
-  create({ max_turns_per_iteration: 9, mcp_servers: [server(changes)], ...config }),
-  claim(),
-  check(false),
-  look,
-]
+const working = (changes: Partial<McpServer> = {}, config: Partial<RunConfig> = {}) =>
+  workingWith({ max_turns_per_iteration: 9, mcp_servers: [server(changes)], ...config })
 
 const tool = (name: string, hash = 'a') => ({
   ...{ name: `mcp__docs__${name}`, tool: name, description: `Of ${hash}.`, read_only: false },
@@ -79,7 +81,7 @@ describe('a listing', () => {
   test('is accepted only while a reply or a call waits for it', () => {
     given(create({ mcp_servers: [server()] }), claim(), reply()).each([
       lists([]),
-      { type: 'out_of_step', command: 'record_mcp_tools', phase: 'evaluating' },
+      outOfStep('evaluating', 'record_mcp_tools'),
     ])
   })
 })
@@ -91,10 +93,8 @@ test('a call is marked as reading if its server is trusted', () => {
 })
 
 test('the next request holds the tools as they were recorded, and none that ended the run', () => {
-  const conversationOf = (...steps: Step[]) =>
-    given(...working(), ...steps).records.reduce<Conversation | null>(converse, null)
+  const talk = (...steps: Step[]) => conversationOf(given(...working(), ...steps).records)
   const first = lists([tool('search')])
-  expect(conversationOf(first)?.tools).toMatchObject([{ name: 'mcp__docs__search' }])
-  const changed = conversationOf(first, lists([tool('search', 'b')]))
-  expect(changed?.tools).toMatchObject([{ description: 'Of a.' }])
+  expect(talk(first).tools).toMatchObject([{ name: 'mcp__docs__search' }])
+  expect(talk(first, lists([tool('search', 'b')])).tools).toMatchObject([{ description: 'Of a.' }])
 })

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { allows, beyond } from '../../src/domain/hosts.ts'
 import { Network, withoutPresets } from '../../src/domain/network.ts'
-import { by, claim, claimAfterCrash, create, given, reply, result } from './support.ts'
+import { by, claim, claimAfterCrash, create, given, reply, result, story } from './support.ts'
 
 test.each([
   ['pypi.org', 'pypi.org', 443, true],
@@ -43,35 +43,26 @@ test('an entry goes beyond a list if no entry of the list covers it', () => {
   expect(beyond(further, most)).toEqual(further)
 })
 
+const connection = {
+  ...{ host: 'evil.com', port: 443, allowed: false, reason: 'It is not in the list' },
+  ...{ bytes_in: 0, bytes_out: 0 },
+}
 const notices = (claimant = 'p1') =>
   by(claimant, {
     type: 'record_notices',
-    notices: [
-      {
-        kind: 'network_connection',
-        payload: {
-          ...{ host: 'evil.com', port: 443, allowed: false, reason: 'It is not in the list' },
-          ...{ bytes_in: 0, bytes_out: 0 },
-        },
-      },
-    ],
+    notices: [{ kind: 'network_connection', payload: connection }],
   })
 
 test('connections are recorded with their call while it runs, and change nothing', () => {
-  const acting = [create(), claim(), reply(['bash_exec'])]
-  const [record] = given(...acting)
-    .when(notices())
-    .gives('1 network_connection')
-  expect(record?.payload).toMatchObject({ call_id: 'c0', host: 'evil.com', allowed: false })
-  given(...acting, notices()).each([
-    result('c0', 'bash_exec'),
-    '1 tool_result c0 ok, step_start evaluate',
-  ])
+  story(
+    [create(), claim(), reply(['bash_exec'])],
+    [notices(), '1 network_connection', { call_id: 'c0', host: 'evil.com', allowed: false }],
+    [result('c0', 'bash_exec'), '1 tool_result c0 ok, step_start evaluate'],
+  )
 })
 
 test('the connections of a check belong to no call', () => {
-  const [record] = given(create(), claim(), reply()).when(notices()).gives('1 network_connection')
-  expect(record?.payload).toMatchObject({ call_id: null })
+  given(create(), claim(), reply()).each([notices(), '1 network_connection', { call_id: null }])
 })
 
 test('a connection does not reset the count of crashes', () => {

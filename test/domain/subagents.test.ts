@@ -1,8 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { budgetLeft } from '../../src/domain/budget.ts'
-import type { RunRecord } from '../../src/domain/records.ts'
+import type { Kind, RunRecord } from '../../src/domain/records.ts'
 import type { SubagentEnd } from '../../src/domain/subagents.ts'
 import {
+  abort,
   altered,
   by,
   check,
@@ -10,9 +11,12 @@ import {
   claimAfterCrash,
   create,
   given,
+  outOfStep,
+  record,
   reply,
   result,
   type Step,
+  story,
 } from './support.ts'
 
 const CHILD = '6ba7b810-9dad-41d1-80b4-00c04fd430c8'
@@ -22,7 +26,7 @@ if (created.type !== 'create') throw new Error('a run is created')
 const { config, runId } = created
 
 const start = (run_id = CHILD, call_id = 'c0') =>
-  by('p1', { type: 'record', made: { subagent_started: { call_id, run_id, config } } })
+  record({ subagent_started: { call_id, run_id, config } })
 
 const end = (changes: Partial<SubagentEnd> = {}): SubagentEnd => ({
   ...{ run_id: CHILD, status: 'achieved', tokens: 700, cost_usd: 0.07, waited_seconds: 5 },
@@ -35,38 +39,36 @@ const resultWith = (subagent: SubagentEnd, outcome: 'ok' | 'error' = 'ok', callI
 const calling: readonly Step[] = [create(), claim(), reply(['run_subagent', 'run_subagent'])]
 const started = [...calling, start()]
 const done = [...started, resultWith(end())]
-const ABORT = { type: 'abort', reason: null } as const
 
 describe('a run with a sub-agent', () => {
-  test('names the sub-agent once, before it exists', () => {
-    given(...calling).each([start(), '1 subagent_started'])
-    given(...started).each([
-      start(OTHER),
-      { type: 'out_of_step', command: 'record', phase: 'acting' },
-    ])
-  })
-
-  test('names those of the following calls too, because they work side by side', () => {
-    given(...started).each([start(OTHER, 'c1'), '1 subagent_started'])
+  test('names the sub-agent of a call once, before it exists, and those of the calls that follow it', () => {
+    story(
+      calling,
+      [start(), '1 subagent_started'],
+      [start(OTHER), outOfStep('acting')],
+      [start(OTHER, 'c1'), '1 subagent_started'],
+    )
     given(create(), claim(), reply(['run_subagent', 'bash_exec', 'run_subagent']), start()).each([
       start(OTHER, 'c2'),
-      { type: 'out_of_step', command: 'record', phase: 'acting' },
+      outOfStep('acting'),
     ])
   })
 
   test('starts none by another tool, by a call that was not requested, or without a call', () => {
-    const refused = (phase: string) => ({ type: 'out_of_step', command: 'record', phase }) as const
-    given(create(), claim(), reply(['bash_exec'])).each([start(), refused('acting')])
-    given(...calling).each([start(CHILD, 'c2'), refused('acting')])
-    given(create(), claim()).each([start(), refused('planning')])
+    given(create(), claim(), reply(['bash_exec'])).each([start(), outOfStep('acting')])
+    given(...calling).each([start(CHILD, 'c2'), outOfStep('acting')])
+    given(create(), claim()).each([start(), outOfStep('planning')])
   })
 
   test('counts what it used, and then begins the next call', () => {
     const { state } = given(...started, resultWith(end()))
     expect(state?.total).toEqual({ tokens: 800, costUsd: 0.08 })
     expect(state?.waitedSeconds).toBe(5)
-    given(...started).each([resultWith(end()), '1 tool_result c0 ok, tool_call c1'])
-    given(...done).each([start(OTHER, 'c1'), '1 subagent_started'])
+    story(
+      started,
+      [resultWith(end()), '1 tool_result c0 ok, tool_call c1'],
+      [start(OTHER, 'c1'), '1 subagent_started'],
+    )
   })
 
   test('ends with the budget that the sub-agent has used up', () => {
@@ -78,14 +80,12 @@ describe('a run with a sub-agent', () => {
   })
 
   test('waits no longer than its sub-agents did that waited side by side', () => {
-    const both: Step[] = [
-      create({ max_seconds: 150 }),
-      ...[...started.slice(1), start(OTHER, 'c1')],
-      { command: resultWith(end({ waited_seconds: 100 })), at: 104 },
-      {
-        ...{ command: resultWith(end({ run_id: OTHER, waited_seconds: 100 }), 'ok', 'c1') },
-        at: 104,
-      },
+    const waited = (run_id: string, callId: string): Step => ({
+      ...{ command: resultWith(end({ run_id, waited_seconds: 100 }), 'ok', callId), at: 104 },
+    })
+    const both = [
+      ...[create({ max_seconds: 150 }), ...started.slice(1), start(OTHER, 'c1')],
+      ...[waited(CHILD, 'c0'), waited(OTHER, 'c1')],
     ]
     const { state } = given(...both)
     expect(state?.waitedSeconds).toBe(200)
@@ -100,52 +100,46 @@ describe('a run with a sub-agent', () => {
     expect(given(...before).state?.phase).toMatchObject({ type: 'acting', open: { call_id: 'c0' } })
   })
 
-  test('names it in run_end if the parent is aborted first, and counts what it used by then', () => {
-    const [, ended] = given(...started)
-      .when(ABORT, undefined, { subagents: [end({ status: 'running' })] })
-      .gives('1 tool_result c0 aborted, run_end aborted')
-    expect(ended?.payload).toMatchObject({ subagents: [CHILD], total_tokens: 800 })
-    const unread = given(...started).when({ type: 'abort', reason: null })
-    const [, blind] = unread.gives('1 tool_result c0 aborted, run_end aborted')
-    expect(blind?.payload).toMatchObject({ subagents: [CHILD], total_tokens: 100 })
-  })
-
-  test('names it in run_end if the process fails', () => {
+  test('names it in run_end if the parent ends first, and counts what it used by then if that is known', () => {
     const fail = by('p1', { type: 'fail', message: 'disk full', traceback: '' })
-    const records = given(...started)
-      .when(fail)
-      .gives('1 tool_result c0 unknown, error, run_end failed')
-    expect(records.at(-1)?.payload).toMatchObject({ subagents: [CHILD] })
+    const fromLog = { subagents: [end({ status: 'running' })] }
+    const ends = '1 tool_result c0 aborted, run_end aborted'
+    const subagents = [CHILD]
+    given(...started).each(
+      [{ command: abort, fromLog }, ends, { subagents, total_tokens: 800 }],
+      [abort, ends, { subagents, total_tokens: 100 }],
+      [fail, '1 tool_result c0 unknown, error, run_end failed', { subagents }],
+    )
   })
 })
 
 describe('a history that no commands can have produced is refused', () => {
   const whole = given(...done, result('c1', 'run_subagent'), check(true)).records
   const fromLog = { subagents: [end({ status: 'running' })] }
-  const aborted = given(...started, { command: ABORT, fromLog }).records
+  const aborted = given(...started, { command: abort, fromLog }).records
 
-  test.each<[string, readonly RunRecord[], object, string]>([
-    ['a start by a call that was not requested', whole, { call_id: 'c2' }, 'subagent_started'],
-    ['a start of the run itself', whole, { run_id: runId }, 'subagent_started'],
-    ['the end of another run', whole, { subagent: end({ run_id: OTHER }) }, 'tool_result'],
-    [
-      'a success whose sub-agent failed',
-      whole,
-      { subagent: end({ status: 'failed' }) },
-      'tool_result',
+  /** What is wrong, and the values of the first record of this kind that say so. */
+  const impossible: { readonly [K in Kind]?: [string, readonly RunRecord[], object][] } = {
+    subagent_started: [
+      ['a start by a call that was not requested', whole, { call_id: 'c2' }],
+      ['a start of the run itself', whole, { run_id: runId }],
     ],
-    ['an error whose sub-agent succeeded', whole, { outcome: 'error' }, 'tool_result'],
-    [
-      'a success whose sub-agent still runs',
-      whole,
-      { subagent: end({ status: 'running' }) },
-      'tool_result',
+    tool_result: [
+      ['the end of another run', whole, { subagent: end({ run_id: OTHER }) }],
+      ['a success whose sub-agent failed', whole, { subagent: end({ status: 'failed' }) }],
+      ['an error whose sub-agent succeeded', whole, { outcome: 'error' }],
+      ['a success whose sub-agent still runs', whole, { subagent: end({ status: 'running' }) }],
     ],
-    ['an end that leaves out a sub-agent', aborted, { subagents: [] }, 'run_end'],
-    ['an end that names another run', aborted, { subagents: [OTHER] }, 'run_end'],
-    ['an end that names one that has ended', whole, { subagents: [CHILD] }, 'run_end'],
-  ])('%s', (_, records, changes, kind) => {
-    expect(() => altered(records, kind, changes)).toThrow(`${kind} `)
+    run_end: [
+      ['an end that leaves out a sub-agent', aborted, { subagents: [] }],
+      ['an end that names another run', aborted, { subagents: [OTHER] }],
+      ['an end that names one that has ended', whole, { subagents: [CHILD] }],
+    ],
+  }
+  describe.each(Object.entries(impossible))('%s', (kind, cases) => {
+    test.each(cases)('%s', (_, records, changes) => {
+      expect(() => altered(records, kind, changes)).toThrow(`${kind} `)
+    })
   })
 
   test('the end of a run that was never started', () => {

@@ -13,7 +13,7 @@ import { converse } from '../../src/domain/converse.ts'
 import { decide } from '../../src/domain/decide.ts'
 import type { RunError } from '../../src/domain/errors.ts'
 import { fold } from '../../src/domain/evolve.ts'
-import type { PayloadOf, RunRecord } from '../../src/domain/records.ts'
+import type { Kind, PayloadOf, RunRecord } from '../../src/domain/records.ts'
 import type { ConfigChanges, RunConfig } from '../../src/domain/run-config.ts'
 import { toMessages } from '../../src/domain/sent-messages.ts'
 import { chained } from '../support/run-records.ts'
@@ -126,6 +126,9 @@ export const respond = (
   decision: 'approve' | 'abort',
   answers: number | null = null,
 ): CommandOnRun => ({ ...{ type: 'respond', decision, reason: null, answers } })
+
+export const outOfStep = (phase: string, command = 'record') =>
+  ({ type: 'out_of_step', command, phase }) as const
 
 /** The steps of a run whose iterations have turns, up to its first claim. */
 export const begun = (changes: Partial<RunConfig> = {}): Step[] => [
@@ -263,6 +266,10 @@ export function given(...steps: Step[]) {
     },
   }
 }
+
+/** A record of a run that says only this. */
+export const bare = <K extends Kind>(kind: K, payload: PayloadOf<K>) =>
+  ({ kind, run_id: 'r', iteration: 1, ts: 1, payload }) as RunRecord
 
 /** The conversation of a run with these records. @param before that of the run that it begins from */
 export function conversationOf(

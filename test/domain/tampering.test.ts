@@ -3,7 +3,7 @@ import { fold } from '../../src/domain/evolve.ts'
 import { allArtifactsOf } from '../../src/domain/named-artifacts.ts'
 import type { PayloadOf } from '../../src/domain/records.ts'
 import { type ProtectedFile, type Snapshot, tamperingBetween } from '../../src/domain/snapshots.ts'
-import { by, claim, create, given } from './support.ts'
+import { begun, given, proceed, record } from './support.ts'
 
 const file = (path: string, more: Partial<ProtectedFile> = {}): ProtectedFile => ({
   ...{ path, mode: '100644', id: `of ${path}` },
@@ -34,42 +34,23 @@ test('what became of protected files is named in the order of their paths; new t
   expect(tamperingBetween(now, now)).toEqual([])
 })
 
-const [LIST, LATER, NAMES] = ['a', 'b', 'c'].map((digit) => digit.repeat(64)) as [
-  string,
-  string,
-  string,
-]
+const [LIST, LATER, NAMES] = ['a'.repeat(64), 'b'.repeat(64), 'c'.repeat(64)]
 const tree = '0'.repeat(64)
-const snapshot = (sha256: string | null): Snapshot => ({
-  ...{ tree, files: 1, bytes: 1, left_out: [], packs: [] },
-  ...(sha256 !== null && { protected: { count: 1, sha256 } }),
+const snapshot = (sha256: string): Snapshot => ({
+  ...{ tree, files: 1, bytes: 1, left_out: [], packs: [], protected: { count: 1, sha256 } },
 })
 const check = (more: Partial<PayloadOf<'goal_check'>>) => ({
-  ...{
-    achieved: false,
-    reason: 'no',
-    details: '',
-    duration_ms: 1,
-    verdict: 'not_achieved' as const,
-  },
-  ...more,
+  ...{ achieved: false, reason: 'no', details: '', duration_ms: 1 },
+  ...{ verdict: 'not_achieved' as const, ...more },
 })
 
 test('the state knows the list of the beginning, and what the last check named', () => {
-  const start = [create({ max_turns_per_iteration: 5 }), claim()]
-  const records = given(
-    ...start,
-    by('p1', { type: 'record', made: { snapshot: snapshot(LIST) } }),
-    by('p1', { type: 'proceed' }),
-    by('p1', {
-      type: 'record',
-      made: {
-        goal_check: check({ tests: 3, named_tests: NAMES }),
-        snapshot: snapshot(LATER),
-      },
-    }),
-  ).records
-  const state = fold(records)
+  const { records, state } = given(
+    ...begun(),
+    record({ snapshot: snapshot(LIST) }),
+    proceed,
+    record({ goal_check: check({ tests: 3, named_tests: NAMES }), snapshot: snapshot(LATER) }),
+  )
   const [last] = records.filter((record) => record.kind === 'goal_check')
   const after = (...checks: readonly Partial<PayloadOf<'goal_check'>>[]) =>
     fold(

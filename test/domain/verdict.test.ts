@@ -1,21 +1,26 @@
 import { describe, expect, test } from 'vitest'
-import type { Conversation } from '../../src/domain/conversation.ts'
-import { converse } from '../../src/domain/converse.ts'
-import { toMessages } from '../../src/domain/sent-messages.ts'
 import { doubtOf, type FinalCheck, type RunVerdict } from '../../src/domain/verdict.ts'
-import { by, check, claim, create, given, look, reply, result } from './support.ts'
+import {
+  begun,
+  change,
+  check,
+  conversationOf,
+  given,
+  look,
+  record,
+  reply,
+  textsIn,
+} from './support.ts'
 
 const TREE = '4'.repeat(64)
-const snapshot = by('p1', {
-  type: 'record',
-  made: { snapshot: { tree: TREE, files: 1, bytes: 1, left_out: [], packs: [] } },
+const snapshot = record({
+  snapshot: { tree: TREE, files: 1, bytes: 1, left_out: [], packs: [] },
 })
-const begun = (changes: Parameters<typeof create>[0] = {}) => [
-  create({ max_turns_per_iteration: 3, ...changes }),
-  claim(),
+const done = [...change, reply()]
+const working = (changes: Parameters<typeof begun>[0] = {}) => [
+  ...[...begun(changes), snapshot, check(false), look],
+  ...done,
 ]
-const change = [reply(['bash_exec']), result('c0', 'bash_exec'), reply()]
-const working = [...begun(), snapshot, check(false), look, ...change]
 
 const modified = { path: 'tests/test_a.py', change: 'modified' } as const
 const passed: FinalCheck = {
@@ -31,87 +36,66 @@ const notAccepted: FinalCheck = {
   ...passed,
   ...{ accept: 'not_achieved', rejected: 'accept', reason: 'Not accepted', feedback: 'It failed.' },
 }
-const finally_ = (final: FinalCheck) =>
-  by('p1', {
-    type: 'record',
-    made: {
-      goal_check: { achieved: true, reason: 'All passed', details: '', duration_ms: 1 },
-      final_check: final,
-    },
+const finally_ = (final_check: FinalCheck) =>
+  record({
+    goal_check: { achieved: true, reason: 'All passed', details: '', duration_ms: 1 },
+    final_check,
   })
+const CHECKED = 'goal_check, final_check, iteration_complete'
 
 describe('a run whose goal is reached', () => {
-  test('ends with the verdict of its final check', () => {
-    const records = given(...working)
-      .when(finally_(passed))
-      .gives('1 goal_check, final_check, iteration_complete, run_end achieved')
-    expect(records.at(-1)?.payload).toMatchObject({
-      achieved: true,
-      verdict: { as_is: 'achieved', original_checks: 'achieved', tampering: [], tree: TREE },
-    })
-  })
-
-  test('ends as achieved with changed tests if they are only reported, and says which', () => {
-    const records = given(...working)
-      .when(finally_({ ...tampered, rejected: null }))
-      .gives('1 goal_check, final_check, iteration_complete, run_end achieved')
-    expect(records.at(-1)?.payload).toMatchObject({
-      verdict: { as_is: 'achieved', original_checks: 'not_achieved', tampering: [modified] },
-    })
+  test('ends with the verdict of its final check, which names changed tests that are only reported', () => {
+    const verdict = { as_is: 'achieved', tree: TREE }
+    const honest = { ...verdict, original_checks: 'achieved', tampering: [] }
+    const reported = { ...verdict, original_checks: 'not_achieved', tampering: [modified] }
+    const ends = `1 ${CHECKED}, run_end achieved`
+    given(...working()).each(
+      [finally_(passed), ends, { achieved: true, verdict: honest }],
+      [finally_({ ...tampered, rejected: null }), ends, { verdict: reported }],
+    )
   })
 
   test('continues if it changed tests and may not, once', () => {
-    given(...working).each([
-      finally_(tampered),
-      '1 goal_check, final_check, iteration_complete, 2 step_start plan',
-    ])
-    given(...working, finally_(tampered), ...change).each(
-      [finally_(tampered), '2 goal_check, final_check, iteration_complete, run_ending'],
-      [finally_(passed), '2 goal_check, final_check, iteration_complete, run_end achieved'],
+    given(...working()).each([finally_(tampered), `1 ${CHECKED}, 2 step_start plan`])
+    given(...working(), finally_(tampered), ...done).each(
+      [finally_(tampered), `2 ${CHECKED}, run_ending`],
+      [finally_(passed), `2 ${CHECKED}, run_end achieved`],
     )
   })
 
   test('continues as often as it likes if it is not accepted, up to its limits', () => {
-    given(...working, finally_(notAccepted), ...change).each([
+    given(...working(), finally_(notAccepted), ...done).each([
       finally_(notAccepted),
-      '2 goal_check, final_check, iteration_complete, 3 step_start plan',
+      `2 ${CHECKED}, 3 step_start plan`,
     ])
-    const limited = [...begun({ max_iterations: 1 }), snapshot, check(false), look, ...change]
-    const records = given(...limited)
-      .when(finally_(notAccepted))
-      .gives('1 goal_check, final_check, iteration_complete, run_ending')
-    expect(records.at(-1)?.payload).toMatchObject({ reason: expect.stringContaining('max_iter') })
+    const reason = expect.stringContaining('max_iter')
+    given(...working({ max_iterations: 1 })).each([
+      finally_(notAccepted),
+      `1 ${CHECKED}, run_ending`,
+      { reason },
+    ])
   })
 
-  test('that is reached before the agent did anything needs no second check', () => {
-    const records = given(...begun(), snapshot)
-      .when(check(true))
-      .gives('0 goal_check, run_end achieved')
+  test('before the agent did anything needs no second check, and without a snapshot, there is no verdict', () => {
     const verdict = { as_is: 'achieved', original_checks: 'achieved', dependencies: 'same' }
-    expect(records.at(-1)?.payload).toMatchObject({ verdict: { ...verdict, tree: TREE } })
-  })
-
-  test('without a snapshot, there is no verdict', () => {
-    const records = given(...begun())
-      .when(check(true))
-      .gives('0 goal_check, run_end achieved')
+    const ends = '0 goal_check, run_end achieved'
+    given(...begun(), snapshot).each([check(true), ends, { verdict: { ...verdict, tree: TREE } }])
+    const { records } = given(...begun(), check(true))
     expect(records.at(-1)?.payload).not.toHaveProperty('verdict')
   })
 
   test('is judged by the last check: what an earlier one found is of other files', () => {
-    const records = given(...working, finally_(tampered), ...change, check(false), ...change)
-      .when(finally_(passed))
-      .gives('3 goal_check, final_check, iteration_complete, run_end achieved')
-    expect(records.at(-1)?.payload).toMatchObject({ verdict: { tampering: [] } })
+    given(...working(), finally_(tampered), ...done, check(false), ...done).each([
+      finally_(passed),
+      `3 ${CHECKED}, run_end achieved`,
+      { verdict: { tampering: [] } },
+    ])
   })
 })
 
 test('the model reads what it has to restore', () => {
-  const records = given(...working, finally_(tampered)).records
-  const conversation = records.reduce<Conversation | null>(converse, null)
-  if (conversation === null) throw new Error('there is no conversation')
-  const { messages } = toMessages(conversation, 100_000)
-  expect(JSON.stringify(messages.at(-1))).toContain('Restore tests/test_a.py.')
+  const { records } = given(...working(), finally_(tampered))
+  expect(textsIn(conversationOf(records)).at(-1)).toContain('Restore tests/test_a.py.')
 })
 
 describe('what speaks against a reached goal', () => {
