@@ -1,9 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { LISTED_MODELS } from '../../src/models/known-models.ts'
-import type { ModelRequest } from '../../src/models/model.ts'
+import type { Effort, ModelRequest } from '../../src/models/model.ts'
 import { contextWindow } from '../../src/models/prices.ts'
-import { type ModelSettings, route } from '../../src/models/routing.ts'
-import { completeBy, REQUEST } from './adapters/support.ts'
+import { type Api, type ModelSettings, route } from '../../src/models/routing.ts'
+import { ADAPTERS, completeBy, REQUEST, routeTo } from './adapters/support.ts'
 
 const KEYS: ModelSettings = {
   ...{ OPENAI_API_KEY: 'key', ANTHROPIC_API_KEY: 'key' },
@@ -63,6 +63,76 @@ describe('a model whose provider does not let it think by itself is asked to', (
     const settings = { RETRAI_LLM_BASE_URL: 'http://127.0.0.1:9/v1' }
     expect(await sentTo('gpt-5.2', medium, settings)).not.toHaveProperty('reasoning_effort')
   })
+})
+
+/** What a body says about thinking. */
+const thoughtIn = (body: { [name: string]: unknown }) => {
+  const { thinking, output_config, think, generationConfig, reasoning } = body
+  return { thinking, output_config, think, reasoning, ...Object(generationConfig) }
+}
+const adaptive = { type: 'adaptive', display: 'summarized' }
+const level = (thinkingLevel: string) => ({ thinkingLevel, includeThoughts: true })
+
+test.each<[Api, model: string, Effort | undefined, expected: object]>([
+  ['messages', 'claude-opus-5-5', undefined, { thinking: adaptive }],
+  ['messages', 'claude-opus-5-5', 'max', { thinking: adaptive, output_config: { effort: 'max' } }],
+  ['messages', 'claude-opus-5-5', 'none', { thinking: adaptive, output_config: { effort: 'low' } }],
+  [
+    'messages',
+    'claude-fable-5-2',
+    'none',
+    { thinking: adaptive, output_config: { effort: 'low' } },
+  ],
+  [
+    'messages',
+    'claude-sonnet-5-5',
+    'none',
+    { thinking: { type: 'between_tools' }, output_config: { effort: 'low' } },
+  ],
+  ['messages', 'claude-haiku-5-5', 'none', { thinking: { type: 'disabled' } }],
+  ['messages', 'claude-opus-5', 'none', { thinking: { type: 'disabled' } }],
+  [
+    'messages',
+    'claude-sonnet-4-6',
+    'minimal',
+    { thinking: adaptive, output_config: { effort: 'low' } },
+  ],
+  [
+    'messages',
+    'claude-sonnet-4-6',
+    'max',
+    { thinking: adaptive, output_config: { effort: 'high' } },
+  ],
+  ['messages', 'claude-opus-4-7', 'none', {}],
+  ['messages', 'claude-sonnet-4-5', undefined, {}],
+  ['messages', 'claude-sonnet-4-5', 'low', { thinking: { type: 'enabled', budget_tokens: 4_096 } }],
+  ['messages', 'claude-3-5-haiku-latest', 'high', {}],
+  ['messages', 'claude-next-9', 'high', { thinking: adaptive, output_config: { effort: 'high' } }],
+  ['gemini', 'gemini-3.8-flash', 'high', { thinkingConfig: level('HIGH') }],
+  ['gemini', 'gemini-3.8-flash', 'none', { thinkingConfig: level('MINIMAL') }],
+  ['gemini', 'gemini-2.5-flash', 'none', { thinkingConfig: { thinkingBudget: 0 } }],
+  [
+    'gemini',
+    'gemini-2.5-pro',
+    'none',
+    { thinkingConfig: { thinkingBudget: 128, includeThoughts: true } },
+  ],
+  [
+    'gemini',
+    'gemini-2.5-pro',
+    'low',
+    { thinkingConfig: { thinkingBudget: 1024, includeThoughts: true } },
+  ],
+  ['gemini', 'gemini-2.0-flash', 'low', {}],
+  ['ollama', 'qwen3:8b', undefined, {}],
+  ['ollama', 'qwen3:8b', 'none', { think: false }],
+  ['ollama', 'qwen3:8b', 'high', { think: true }],
+  ['ollama', 'gpt-oss:20b', 'none', { think: 'low' }],
+  ['ollama', 'gpt-oss:20b', 'max', { think: 'high' }],
+])('over %s, %s with the effort %s gets %j', (api, model, effort, expected) => {
+  const request = { ...REQUEST, ...(effort && { effort }) }
+  const body = ADAPTERS[api].body(request, routeTo(api, { model }))
+  expect(thoughtIn(JSON.parse(JSON.stringify(body)))).toEqual(expected)
 })
 
 test('the window of each listed model is known', () => {

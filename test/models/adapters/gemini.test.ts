@@ -1,106 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { ChatMessage } from '../../../src/domain/conversation.ts'
-import { geminiAdapter } from '../../../src/models/adapters/gemini.ts'
 import type { ModelRequest } from '../../../src/models/model.ts'
-import type { Route } from '../../../src/models/routing.ts'
-import { STREAMS } from './streams.ts'
-import {
-  askBy,
-  bytes,
-  endpointOf,
-  fakeServer,
-  REQUEST,
-  readBy,
-  sse,
-  TOOL,
-  timeless,
-} from './support.ts'
-
-const adapter = geminiAdapter
-const routeTo = (
-  model: string,
-  baseUrl = 'https://generativelanguage.googleapis.com/v1',
-): Route => ({
-  endpoint: endpointOf('google', baseUrl, 'key-of-google'),
-  ...{ model, api: 'gemini', problem: null },
-})
-const route = routeTo('gemini-3.8-flash')
-
-const piece = (parts: readonly object[], more: object = {}) => ({
-  candidates: [{ content: { role: 'model', parts }, index: 0, ...more }],
-})
-const call = (id: string, path: string) => ({
-  functionCall: { id, name: 'file_read', args: { path } },
-})
-const STREAM = bytes(STREAMS.gemini)
-
-async function whole() {
-  const { reply, parts } = await readBy(adapter, route, [STREAM])
-  return { reply: timeless(reply._unsafeUnwrap()), parts }
-}
-
-describe('a reply of Gemini', () => {
-  test('has the parts as they came, and its usage adds up to the total of Google', async () => {
-    const { reply, parts } = await whole()
-    expect(reply).toMatchObject({
-      text: 'I look at it.',
-      finishReason: 'tool_calls',
-      toolCalls: [
-        { call_id: 'c1', tool: 'file_read', args: { path: 'ä.py' } },
-        { call_id: 'c2', tool: 'file_read', args: { path: 'b.py' } },
-      ],
-      provider: 'google',
-      providerItems: {
-        ...{ provider: 'google', api: 'gemini', model: 'gemini-3.8-flash' },
-        items: [
-          { text: 'I think of ä 🚀.', thought: true },
-          { text: 'I look at it.' },
-          { ...call('c1', 'ä.py'), thoughtSignature: 'Cs+/==' },
-          call('c2', 'b.py'),
-          { text: '', thoughtSignature: 'Last==' },
-        ],
-      },
-      usage: {
-        inputTokens: 920,
-        cachedTokens: 512,
-        cacheWriteTokens: null,
-        outputTokens: 100,
-        reasoningTokens: 60,
-      },
-    })
-    expect(reply.usage.inputTokens + reply.usage.outputTokens).toBe(1020)
-    expect(parts.filter(({ type }) => type === 'call')).toHaveLength(2)
-  })
-
-  test.each([
-    ['MAX_TOKENS', 'length'],
-    ['SAFETY', 'refusal'],
-    ['MALFORMED_FUNCTION_CALL', 'malformed'],
-    ['STOP', 'stop'],
-    ['SOMETHING_NEW', 'stop'],
-  ])('that ends with %s ends with %s', async (finishReason, expected) => {
-    const stream = bytes(sse([piece([{ text: 'x' }], { finishReason })]))
-    const { reply } = await readBy(adapter, route, [stream])
-    expect(reply._unsafeUnwrap().finishReason).toBe(expected)
-  })
-
-  test('to a blocked prompt is a refusal, and a reply without parts is empty', async () => {
-    const blocked = {
-      promptFeedback: { blockReason: 'OTHER' },
-      usageMetadata: { promptTokenCount: 9 },
-    }
-    const refused = await readBy(adapter, route, [bytes(sse([blocked]))])
-    expect(refused.reply._unsafeUnwrap()).toMatchObject({ finishReason: 'refusal', toolCalls: [] })
-    const empty = await readBy(adapter, route, [bytes(sse([piece([], { finishReason: 'STOP' })]))])
-    expect(empty.reply._unsafeUnwrap().finishReason).toBe('empty')
-  })
-
-  test('is asked for again without reasoning if Google misses a signature', async () => {
-    const lost = piece([], { finishReason: 'MISSING_THOUGHT_SIGNATURE' })
-    const { reply } = await readBy(adapter, route, [bytes(sse([lost]))])
-    expect(reply._unsafeUnwrapErr().type).toBe('reasoning_refused')
-  })
-})
+import { ADAPTERS, askBy, fakeServer, REQUEST, routeTo, TOOL } from './support.ts'
 
 const foreign: ChatMessage = {
   role: 'assistant',
@@ -120,12 +21,11 @@ type Body = {
     readonly role: string
     readonly parts: readonly Record<string, unknown>[]
   }[]
-  readonly generationConfig: Record<string, unknown>
   readonly systemInstruction: unknown
   readonly tools: unknown
 }
-const bodyOf = (changes: Partial<ModelRequest> = {}, model = route.model) =>
-  adapter.body({ ...REQUEST, ...changes }, routeTo(model)) as Body
+const bodyOf = (changes: Partial<ModelRequest> = {}, model = 'gemini-3.8-flash') =>
+  ADAPTERS.gemini.body({ ...REQUEST, ...changes }, routeTo('gemini', { model })) as Body
 
 describe('a request to Gemini', () => {
   test('has instructions and tools in fields of their own, with plain JSON Schema', () => {
@@ -193,20 +93,6 @@ describe('a request to Gemini', () => {
     expect(signatures('gemini-3.8-flash')).toEqual(['skip_thought_signature_validator', undefined])
     expect(signatures('gemini-2.5-pro')).toEqual([undefined, undefined])
   })
-
-  test.each([
-    ['gemini-3.8-flash', 'high', { thinkingLevel: 'HIGH', includeThoughts: true }],
-    ['gemini-3.8-flash', 'none', { thinkingLevel: 'MINIMAL', includeThoughts: true }],
-    ['gemini-2.5-flash', 'none', { thinkingBudget: 0 }],
-    ['gemini-2.5-pro', 'none', { thinkingBudget: 128, includeThoughts: true }],
-    ['gemini-2.5-pro', 'low', { thinkingBudget: 1024, includeThoughts: true }],
-    ['gemini-2.0-flash', 'low', undefined],
-  ] as const)('to %s with the effort %s', (model, effort, expected) => {
-    expect(bodyOf({ effort, maxOutputTokens: 9_000 }, model).generationConfig).toEqual({
-      maxOutputTokens: 9_000,
-      ...(expected === undefined ? {} : { thinkingConfig: expected }),
-    })
-  })
 })
 
 test('an error of Google is read: the wait that it asks for, or a bad key', async () => {
@@ -214,15 +100,17 @@ test('an error of Google is read: the wait that it asks for, or a bad key', asyn
   const exhausted = {
     error: { code: 429, message: 'slow down', status: 'RESOURCE_EXHAUSTED', details },
   }
-  const url = await fakeServer(() => ({ status: 429, text: JSON.stringify(exhausted) }))
-  const { reply } = await askBy(adapter, routeTo('gemini-3.8-flash', `${url}/v1`))
-  expect(reply._unsafeUnwrapErr()).toMatchObject({
-    type: 'transient',
-    kind: 'rate_limited',
-    retryAfterMs: 34_400,
-  })
   const bad = { error: { code: 400, message: 'API key not valid.', status: 'INVALID_ARGUMENT' } }
-  const other = await fakeServer(() => ({ status: 400, text: JSON.stringify(bad) }))
-  const refused = await askBy(adapter, routeTo('gemini-3.8-flash', `${other}/v1`))
-  expect(refused.reply._unsafeUnwrapErr()).toMatchObject({ type: 'refused' })
+  const answers = [exhausted, bad]
+  const url = await fakeServer(() => {
+    const answer = answers.shift() ?? bad
+    return { status: answer.error.code, text: JSON.stringify(answer) }
+  })
+  const ask = async () => {
+    const { reply } = await askBy(ADAPTERS.gemini, routeTo('gemini', { baseUrl: `${url}/v1` }))
+    return reply._unsafeUnwrapErr()
+  }
+  const slow = { type: 'transient', kind: 'rate_limited', retryAfterMs: 34_400 }
+  expect(await ask()).toMatchObject(slow)
+  expect(await ask()).toMatchObject({ type: 'refused' })
 })

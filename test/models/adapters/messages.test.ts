@@ -94,31 +94,6 @@ describe('a request', () => {
 })
 
 describe('thinking', () => {
-  const thinking = (model: string, effort?: Effort) => {
-    const { thinking, output_config } = bodyOf(HEAD, model, effort)
-    return { thinking, output_config }
-  }
-  const adaptive = { type: 'adaptive', display: 'summarized' }
-
-  test.each([
-    ['claude-opus-5-5', undefined, adaptive, undefined],
-    ['claude-opus-5-5', 'max', adaptive, { effort: 'max' }],
-    ['claude-opus-5-5', 'none', adaptive, { effort: 'low' }],
-    ['claude-fable-5-2', 'none', adaptive, { effort: 'low' }],
-    ['claude-sonnet-5-5', 'none', { type: 'between_tools' }, { effort: 'low' }],
-    ['claude-haiku-5-5', 'none', { type: 'disabled' }, undefined],
-    ['claude-opus-5', 'none', { type: 'disabled' }, undefined],
-    ['claude-sonnet-4-6', 'minimal', adaptive, { effort: 'low' }],
-    ['claude-sonnet-4-6', 'max', adaptive, { effort: 'high' }],
-    ['claude-opus-4-7', 'none', undefined, undefined],
-    ['claude-sonnet-4-5', undefined, undefined, undefined],
-    ['claude-sonnet-4-5', 'low', { type: 'enabled', budget_tokens: 4_096 }, undefined],
-    ['claude-3-5-haiku-latest', 'high', undefined, undefined],
-    ['claude-next-9', 'high', adaptive, { effort: 'high' }],
-  ] as const)('of %s at the effort %s', (model, effort, thinkingParam, output_config) => {
-    expect(thinking(model, effort)).toEqual({ thinking: thinkingParam, output_config })
-  })
-
   test('by a budget is left out where the reply under way has no thoughts of this model', () => {
     const foreign = [...HEAD, said('', 'a'), result('a')]
     expect(bodyOf(foreign, 'claude-sonnet-4-5', 'low').thinking).toBeUndefined()

@@ -7,32 +7,15 @@ import { STREAMS } from './streams.ts'
 import { APIS, bytes, read, streamOf, type TestedApi, timeless } from './support.ts'
 
 async function wholeReply(api: Api) {
-  const { reply, parts } = await read(api, [bytes(streamOver(api))])
+  const { reply, parts } = await read(api, [bytes(STREAMS[api])])
   return { reply: timeless(reply._unsafeUnwrap()), parts }
 }
-
-/** Ollama sends lines. */
-const OLLAMA = [
-  { message: { role: 'assistant', content: '', thinking: 'I look' } },
-  { message: { role: 'assistant', content: '', thinking: ' at ä 🚀.' } },
-  { message: { role: 'assistant', content: 'I read' } },
-  { message: { role: 'assistant', content: ' it.' } },
-  {
-    message: {
-      ...{ role: 'assistant', content: '' },
-      tool_calls: [{ function: { name: 'file_read', arguments: { path: 'ä.py' } } }],
-    },
-  },
-  { message: { role: 'assistant', content: '' }, done: true, prompt_eval_count: 3, eval_count: 4 },
-]
-const streamOver = (api: Api): string =>
-  api === 'ollama' ? OLLAMA.map((line) => `${JSON.stringify(line)}\n`).join('') : STREAMS[api]
 
 /** Pieces of one byte divide a stream everywhere; a single division is tried at each 17th place. */
 const STRIDE = 17
 
 describe.each(APIS)('a reply over %s', (api) => {
-  const all = bytes(streamOver(api))
+  const all = bytes(STREAMS[api])
 
   test('is the same wherever its stream is divided', async () => {
     const whole = await wholeReply(api)
@@ -82,6 +65,51 @@ describe.each(APIS)('a reply over %s', (api) => {
     expect(JSON.parse(written.join(''))).toMatchObject(first?.args ?? {})
   })
 })
+
+/** The whole replies that no package of a vendor can be asked to read. */
+const WHOLE = {
+  gemini: {
+    text: 'I look at it.',
+    toolCalls: [
+      { call_id: 'c1', tool: 'file_read', args: { path: 'ä.py' } },
+      { call_id: 'c2', tool: 'file_read', args: { path: 'b.py' } },
+    ],
+    provider: 'google',
+    providerItems: {
+      ...{ provider: 'google', api: 'gemini', model: 'gemini-3.8-flash' },
+      items: [
+        { text: 'I think of ä 🚀.', thought: true },
+        { text: 'I look at it.' },
+        {
+          functionCall: { id: 'c1', name: 'file_read', args: { path: 'ä.py' } },
+          thoughtSignature: 'Cs+/==',
+        },
+        { functionCall: { id: 'c2', name: 'file_read', args: { path: 'b.py' } } },
+        { text: '', thoughtSignature: 'Last==' },
+      ],
+    },
+    usage: { inputTokens: 920, cachedTokens: 512, outputTokens: 100, reasoningTokens: 60 },
+  },
+  ollama: {
+    text: 'I look at it.',
+    // The ids are our own.
+    toolCalls: [
+      { call_id: 'call_0', tool: 'file_read', args: { path: 'ä.py' } },
+      { call_id: 'call_1', tool: 'file_read', args: { path: 'b.py' } },
+    ],
+    providerItems: { api: 'ollama', items: [{ thinking: 'I think of ä 🚀.' }] },
+    usage: { inputTokens: 300, cachedTokens: 200, outputTokens: 40 },
+    ...{ costUsd: 0, priceSource: 'local' },
+  },
+}
+
+test.each(['gemini', 'ollama'] as const)(
+  'a reply over %s has its parts as they came',
+  async (api) => {
+    const { reply } = await wholeReply(api)
+    expect(reply).toMatchObject({ finishReason: 'tool_calls', ...WHOLE[api] })
+  },
+)
 
 describe('the items of a reply are what the SDK of the provider makes of the same stream', () => {
   const fakeFetch = (api: TestedApi) => async () => streamOf([bytes(STREAMS[api])])
