@@ -4,7 +4,7 @@ import type { ChatMessage } from '../../src/domain/conversation.ts'
 import { chatAdapter } from '../../src/models/adapters/chat.ts'
 import type { ToolSpec } from '../../src/models/model.ts'
 import { route } from '../../src/models/routing.ts'
-import { ask, KEY, REQUEST, scripted } from './support.ts'
+import { REQUEST } from './support.ts'
 
 const adapter = chatAdapter
 const bodyOf = (messages: readonly ChatMessage[], modelName = 'gpt-5', tools: ToolSpec[] = []) =>
@@ -21,16 +21,6 @@ const calling = (...ids: string[]): ChatMessage => ({
 const result = (callId: string): ChatMessage => ({ role: 'tool', callId, content: 'x = 1' })
 
 describe('a request', () => {
-  test('has the conversation and the model', async () => {
-    const { server, models } = await scripted([{ text: 'Done.' }])
-    ;(await ask(models))._unsafeUnwrap()
-    const [request] = server.requests
-    expect(request?.model).toBe('scripted-model')
-    expect(request?.headers.authorization).toBe(`Bearer ${KEY}`)
-    expect(request?.messages).toEqual(REQUEST.messages)
-    expect(request?.stream).toBe(true)
-  })
-
   test('lists tools only if there are any', () => {
     const parameters = { $schema: 'https://json-schema.org/draft/2020-12/schema', type: 'object' }
     const tool = { name: 'file_read', description: 'Reads a file.', parameters }

@@ -3,72 +3,18 @@ import { defaultModel } from '../../src/models/catalogue.ts'
 import { PROVIDER_NAMES, PROVIDERS } from '../../src/models/providers.ts'
 import { type ModelSettings, route } from '../../src/models/routing.ts'
 
-describe('routing by model name', () => {
-  const keys: ModelSettings = {
-    ANTHROPIC_API_KEY: 'key-of-anthropic',
-    GEMINI_API_KEY: 'key-of-google',
-    OPENAI_API_KEY: 'key-of-openai',
-  }
+const keys: ModelSettings = {
+  ...{ ANTHROPIC_API_KEY: 'a', GEMINI_API_KEY: 'g', OPENAI_API_KEY: 'o', XAI_API_KEY: 'x' },
+  ...{ DEEPSEEK_API_KEY: 'd', GROQ_API_KEY: 'q', MISTRAL_API_KEY: 'm', MOONSHOT_API_KEY: 'k' },
+  ...{ ZAI_API_KEY: 'z', DASHSCOPE_API_KEY: 's', OPENROUTER_API_KEY: 'r' },
+}
 
+describe('a name of a model', () => {
   test.each([
-    ['claude-sonnet-4-6', 'https://api.anthropic.com/v1/', 'key-of-anthropic', 'claude-sonnet-4-6'],
-    [
-      'gemini-2.5-pro',
-      'https://generativelanguage.googleapis.com/v1',
-      'key-of-google',
-      'gemini-2.5-pro',
-    ],
-    ['ollama/qwen3:8b', 'http://127.0.0.1:11434', null, 'qwen3:8b'],
-    ['gpt-5', 'https://api.openai.com/v1', 'key-of-openai', 'gpt-5'],
-    ['my-claude-like', 'https://api.openai.com/v1', 'key-of-openai', 'my-claude-like'],
-  ])('sends %s to %s', (name, baseUrl, apiKey, model) => {
-    const target = route(name, keys)
-    expect(target).toMatchObject({ endpoint: { baseUrl, apiKey }, model, problem: null })
-  })
-
-  test('sends the other models to OPENAI_BASE_URL if it is set', () => {
-    const target = route('gpt-5', { OPENAI_BASE_URL: 'http://127.0.0.1:9/v1' })
-    expect(target.endpoint.baseUrl).toBe('http://127.0.0.1:9/v1')
-    expect(target.problem).toContain('needs OPENAI_API_KEY')
-  })
-
-  test.each(['claude-sonnet-4-6', 'gemini-2.5-pro', 'ollama/qwen3:8b', 'gpt-5'])(
-    'sends %s under its own name to the one endpoint that takes all',
-    (model) => {
-      const one = {
-        RETRAI_LLM_BASE_URL: 'http://127.0.0.1:9/v1',
-        ANTHROPIC_API_KEY: 'a',
-        OPENAI_API_KEY: 'b',
-      }
-      const endpoint = { name: 'custom', baseUrl: one.RETRAI_LLM_BASE_URL, apiKey: null }
-      expect(route(model, one)).toMatchObject({ endpoint, model, api: 'chat', problem: null })
-      const keyed = route(model, { ...one, RETRAI_LLM_API_KEY: 'c' })
-      expect(keyed.endpoint.apiKey).toBe('c')
-    },
-  )
-
-  test('sends ollama/… to the configured address', () => {
-    const { endpoint } = route('ollama/x', { OLLAMA_HOST: 'http://box:1234/v1' })
-    expect(endpoint.baseUrl).toBe('http://box:1234/v1')
-  })
-})
-
-describe('names of the form provider/model', () => {
-  const keys: ModelSettings = {
-    ANTHROPIC_API_KEY: 'a',
-    GEMINI_API_KEY: 'g',
-    OPENAI_API_KEY: 'o',
-    XAI_API_KEY: 'x',
-    DEEPSEEK_API_KEY: 'd',
-    GROQ_API_KEY: 'q',
-    MISTRAL_API_KEY: 'm',
-    MOONSHOT_API_KEY: 'k',
-    ZAI_API_KEY: 'z',
-    DASHSCOPE_API_KEY: 's',
-    OPENROUTER_API_KEY: 'r',
-  }
-
-  test.each([
+    ['claude-sonnet-4-6', 'api.anthropic.com', 'a', 'claude-sonnet-4-6'],
+    ['gemini-2.5-pro', 'generativelanguage.googleapis.com', 'g', 'gemini-2.5-pro'],
+    ['gpt-5', 'api.openai.com', 'o', 'gpt-5'],
+    ['my-claude-like', 'api.openai.com', 'o', 'my-claude-like'],
     ['anthropic/claude-opus-5-5', 'api.anthropic.com', 'a', 'claude-opus-5-5'],
     ['gemini/gemini-3.8-flash', 'generativelanguage.googleapis.com', 'g', 'gemini-3.8-flash'],
     ['openai/gpt-5.2', 'api.openai.com', 'o', 'gpt-5.2'],
@@ -80,6 +26,7 @@ describe('names of the form provider/model', () => {
     ['zai/glm-5.3', 'api.z.ai', 'z', 'glm-5.3'],
     ['dashscope/qwen3.8-max', 'dashscope-intl.aliyuncs.com', 's', 'qwen3.8-max'],
     ['openrouter/z-ai/glm-5.3', 'openrouter.ai', 'r', 'z-ai/glm-5.3'],
+    ['ollama/qwen3:8b', '127.0.0.1:11434', null, 'qwen3:8b'],
     ['ollama/hf.co/user/model', '127.0.0.1:11434', null, 'hf.co/user/model'],
   ])('%s is the model %4$s at %2$s', (name, host, apiKey, model) => {
     const target = route(name, keys)
@@ -87,7 +34,28 @@ describe('names of the form provider/model', () => {
     expect(new URL(target.endpoint.baseUrl).host).toBe(host)
   })
 
-  test('a provider without its key is named with the variable', () => {
+  test('without a provider is of OPENAI_BASE_URL if that is set', () => {
+    const target = route('gpt-5', { OPENAI_BASE_URL: 'http://127.0.0.1:9/v1' })
+    expect(target.endpoint.baseUrl).toBe('http://127.0.0.1:9/v1')
+    expect(target.problem).toContain('needs OPENAI_API_KEY')
+  })
+
+  test.each(['claude-sonnet-4-6', 'gemini-2.5-pro', 'ollama/qwen3:8b', 'gpt-5'])(
+    '%s is sent as it is to the one endpoint that takes all',
+    (model) => {
+      const one = { ...keys, RETRAI_LLM_BASE_URL: 'http://127.0.0.1:9/v1' }
+      const endpoint = { name: 'custom', baseUrl: one.RETRAI_LLM_BASE_URL, apiKey: null }
+      expect(route(model, one)).toMatchObject({ endpoint, model, api: 'chat', problem: null })
+      expect(route(model, { ...one, RETRAI_LLM_API_KEY: 'c' }).endpoint.apiKey).toBe('c')
+    },
+  )
+
+  test('that begins with ollama/ is of the configured address', () => {
+    const { endpoint } = route('ollama/x', { OLLAMA_HOST: 'http://box:1234/v1' })
+    expect(endpoint.baseUrl).toBe('http://box:1234/v1')
+  })
+
+  test('whose provider has no key names the variable', () => {
     expect(route('deepseek/deepseek-v4-pro', {}).problem).toContain(
       'needs DEEPSEEK_API_KEY, which is not set. Set it in',
     )
@@ -95,13 +63,10 @@ describe('names of the form provider/model', () => {
     expect(route('ollama/qwen3:8b', {}).problem).toBeNull()
   })
 
-  test('an unknown provider is refused, with those that are known', () => {
+  test('of an unknown provider is refused, with those that are known, and so is a provider alone', () => {
     expect(route('meta-llama/llama-4', keys).problem).toMatch(
       /^names a provider that this server does not know. Begin it with one of anthropic\/…, gemini/,
     )
-  })
-
-  test('a provider without a model is refused', () => {
     expect(route('openai/', keys).problem).toMatch(/^names no model/)
   })
 

@@ -54,7 +54,7 @@ class PrefixCache {
 const READ = 0.1
 const WRITE = 1.25
 
-/** A turn with this many calls, whose results have about the length of a file. */
+/** A turn with this many calls, whose results are far longer than the calls. */
 function turn(n: number, calls: number): ChatMessage[] {
   const ids = Array.from({ length: calls }, (_, index) => `call_${n}_${index}`)
   return [
@@ -67,7 +67,7 @@ function turn(n: number, calls: number): ChatMessage[] {
       (callId): ChatMessage => ({
         role: 'tool',
         callId,
-        content: `line ${n}\n`.repeat(600 / calls),
+        content: `line ${n}\n`.repeat(120 / calls),
       }),
     ),
   ]

@@ -151,65 +151,48 @@ describe('a stream of chat completions', () => {
   const reads = { name: 'file_read', args: '{"path":"x"}' }
   const asks = { name: 'git_status', args: '{}' }
 
+  const found = [
+    { tool: 'file_read', args: { path: 'x' } },
+    { tool: 'git_status', args: {} },
+  ]
+  const a = { id: 'a', ...reads }
+  const b = { id: 'b', ...asks }
+  const begun = { name: 'file_read', args: '{"path":' }
+  const rest = { args: '"x"}' }
+
   test.each<[how: string, pieces: Call[]]>([
-    [
-      'without an index',
-      [
-        { id: 'a', ...reads },
-        { id: 'b', ...asks },
-      ],
-    ],
+    ['without an index', [a, b]],
     [
       'with the same index',
       [
-        { id: 'a', index: 0, ...reads },
-        { id: 'b', index: 0, ...asks },
+        { index: 0, ...a },
+        { index: 0, ...b },
       ],
     ],
+    ['whose id and name come with each piece', [{ id: 'a', ...begun }, { ...a, ...rest }, b]],
+    ['whose other pieces have neither an index nor an id', [{ id: 'a', ...begun }, rest, b]],
+    ['with neither an id nor an index', [reads, asks]],
     [
-      'whose id and name come with each piece',
-      [
-        { id: 'a', name: 'file_read', args: '{"path":' },
-        { id: 'a', name: 'file_read', args: '"x"}' },
-        { id: 'b', ...asks },
-      ],
-    ],
-    [
-      'whose other pieces have neither an index nor an id',
-      [{ id: 'a', name: 'file_read', args: '{"path":' }, { args: '"x"}' }, { id: 'b', ...asks }],
-    ],
-  ])('finds calls %s', async (_, pieces) => {
-    const { toolCalls } = await reply(...pieces.map(call), chunk({}, 'stop'))
-    expect(toolCalls).toEqual([
-      { call_id: 'a', tool: 'file_read', args: { path: 'x' } },
-      { call_id: 'b', tool: 'git_status', args: {} },
-    ])
-  })
-
-  test.each<[how: string, pieces: Call[]]>([
-    ['nor an index', [reads, asks]],
-    [
-      'and with the same index',
+      'without ids and with the same index',
       [
         { index: 0, id: '', ...reads },
         { index: 0, id: '', ...asks },
       ],
     ],
     [
-      'and with a name in each piece',
+      'without ids and with a name in each piece',
       [
-        { index: 0, name: 'file_read', args: '{"path":' },
-        { index: 0, name: 'file_read', args: '"x"}' },
-        { index: 0, name: 'file_read', args: '' },
+        { index: 0, ...begun },
+        { index: 0, ...reads, ...rest },
+        { index: 0, ...reads, args: '' },
         { index: 1, ...asks },
       ],
     ],
-  ])('finds calls without ids %s', async (_, pieces) => {
+  ])('finds calls %s', async (_, pieces) => {
     const { toolCalls } = await reply(...pieces.map(call), chunk({}, 'stop'))
-    expect(toolCalls).toMatchObject([
-      { tool: 'file_read', args: { path: 'x' } },
-      { tool: 'git_status', args: {} },
-    ])
+    expect(toolCalls).toMatchObject(found)
+    const ids = pieces.flatMap(({ id }) => id || [])
+    if (ids.length > 0) expect(toolCalls.map(({ call_id }) => call_id)).toEqual(['a', 'b'])
   })
 
   test('leaves out thoughts that a local server has written into the text', async () => {

@@ -116,3 +116,9 @@ describe.each(APIS)('of a reply over %s', (api) => {
     expect(usageOf(api, half)).toBeNull()
   })
 })
+
+test('a count that no reply can have is none', () => {
+  for (const prompt_tokens of [-1, 1e20, 'many']) {
+    expect(usageOf('chat', { ...chat, prompt_tokens })).toBeNull()
+  }
+})
