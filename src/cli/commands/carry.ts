@@ -45,8 +45,8 @@ export const applyCommand = (): Command =>
 /** `retrai discard RUN`: removes the copy of a run that has ended. */
 export const discardCommand = (): Command =>
   decision('discard', 'Remove the copy in which a run has worked.').action(
-    connected(async function* ({ client, explain }, run: string, { reason, seen }: Why): Steps {
-      const { run_id } = yield* client.runs.discard(run, { reason, seen }).mapErr(explain)
+    connected(async function* ({ client, explain }, run: string, { reason }: Why): Steps {
+      const { run_id } = yield* client.runs.discard(run, { reason }).mapErr(explain)
       await print(`${run_id}: the copy is removed`)
     }),
   )
@@ -54,10 +54,10 @@ export const discardCommand = (): Command =>
 /** Shows what will be written, asks a person at the terminal, and has it done. */
 async function* carry<E>(
   { explain }: { explain: (error: E) => string },
-  { dryRun = false, json = false, reason, seen }: Options,
+  { dryRun = false, json = false, reason }: Options,
   send: (why: Why & { readonly dry_run: boolean }) => ResultAsync<CarriedFiles, E>,
 ): Steps {
-  const why = given({ reason, seen })
+  const why = given({ reason })
   if (dryRun || (atTerminal() && !json)) {
     const look = yield* send({ ...why, dry_run: true }).mapErr(explain)
     if (json) return printJson(look)

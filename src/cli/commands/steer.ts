@@ -1,6 +1,6 @@
 import { type Command, Option } from 'commander'
 import { err, type ResultAsync } from 'neverthrow'
-import { EFFORTS, type Effort, type Seen } from '../../api/records.ts'
+import { EFFORTS, type Effort } from '../../api/records.ts'
 import type { RunStanding } from '../../client/index.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
 import {
@@ -12,7 +12,6 @@ import {
   names,
   positiveInt,
   repeated,
-  seen,
   wordsOf,
 } from '../terminal/option-values.ts'
 import { print, say } from '../terminal/print.ts'
@@ -20,7 +19,7 @@ import type { Steps } from '../terminal/steps.ts'
 import { callLines, shownHash } from './human-checks.ts'
 
 /** What a person may say about a decision. */
-export type Why = { readonly reason?: string; readonly seen?: Seen }
+export type Why = { readonly reason?: string }
 
 /** A command about one run, for which a person may give a reason. */
 export const decision = (name: string, description: string, kept = 'kept in the log'): Command =>
@@ -28,11 +27,6 @@ export const decision = (name: string, description: string, kept = 'kept in the 
     .description(description)
     .argument('<run>', 'the id of the run')
     .option('--reason <text>', kept)
-    .option(
-      '--seen <seq:hash>',
-      'the last record that you saw: refused if the log has another record there',
-      seen,
-    )
 
 async function* printStatus(done: ResultAsync<RunStanding, string>): Steps {
   const { run_id, status } = yield* done
@@ -42,8 +36,8 @@ async function* printStatus(done: ResultAsync<RunStanding, string>): Steps {
 /** `retrai abort RUN`: ends a run, whatever it is doing. */
 export const abortCommand = (): Command =>
   decision('abort', 'Abort a run, whatever it is doing.').action(
-    connected(({ client, explain }, runId: string, { reason, seen }: Why) =>
-      printStatus(client.runs.abort(runId, { reason, seen }).mapErr(explain)),
+    connected(({ client, explain }, runId: string, { reason }: Why) =>
+      printStatus(client.runs.abort(runId, { reason }).mapErr(explain)),
     ),
   )
 
@@ -92,7 +86,7 @@ export const configureCommand = (): Command =>
     .action(connected(configure))
 
 async function* configure({ client, explain }: Connection, runId: string, options: Changes): Steps {
-  const { model, effort, fallback, hitl, tag, tags, reason, seen } = options
+  const { model, effort, fallback, hitl, tag, tags, reason } = options
   const changes = given({
     model_name: model,
     reasoning_effort: effort === 'default' ? null : effort,
@@ -107,7 +101,7 @@ async function* configure({ client, explain }: Connection, runId: string, option
       'Name what to change, such as --max-iterations 40, --no-hitl or --tag nightly.',
     )
   }
-  yield* printStatus(client.runs.configure(runId, { ...changes, reason, seen }).mapErr(explain))
+  yield* printStatus(client.runs.configure(runId, { ...changes, reason }).mapErr(explain))
 }
 
 /** `retrai send RUN TEXT`: says something to the agent of a run. */
@@ -171,7 +165,7 @@ async function* answer(
   { client, explain, hint }: Connection,
   runId: string,
   decision: 'allow' | 'deny',
-  { reason, seen, call, always = false }: Answer,
+  { reason, call, always = false }: Answer,
 ): Steps {
   const { progress } = yield* client.runs.get(runId).mapErr(explain)
   const waiting = progress.waiting_for
@@ -179,7 +173,7 @@ async function* answer(
     if (call !== undefined || decision === 'deny') {
       return yield* err('No call of this run waits for a person now.')
     }
-    const approval = { decision: 'approve', reason, seen } as const
+    const approval = { decision: 'approve', reason } as const
     return yield* printStatus(client.runs.resume(runId, approval).mapErr(explain))
   }
   const { approval, seq } = waiting
@@ -190,6 +184,6 @@ async function* answer(
     const command = decision === 'allow' ? 'approve' : 'deny'
     return yield* err(`${what}: ${hint(command, runId, '--call', shownHash(approval))}`)
   }
-  const body = { decision, call_sha256, reason, seen, lifts_rule: always }
+  const body = { decision, call_sha256, reason, lifts_rule: always }
   yield* printStatus(client.runs.answer(runId, seq, body).mapErr(explain))
 }

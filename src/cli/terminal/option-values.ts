@@ -3,7 +3,6 @@ import { text as textOf } from 'node:stream/consumers'
 import { type Command, InvalidArgumentError } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import { Decimal } from '../../api/fields.ts'
-import type { Seen } from '../../api/records.ts'
 import { ALL_KINDS, type Kind, type RunRequest } from '../../client/index.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { io } from './io.ts'
@@ -55,15 +54,6 @@ export const isSeq = (text: string): boolean => /^(-1|\d{1,15})$/.test(text)
 export function seq(text: string): number {
   if (!isSeq(text)) throw new InvalidArgumentError('Give a seq, or -1.')
   return Number(text)
-}
-
-/** A record that a person has seen: its seq and hash, such as `14:9f86…`. */
-export function seen(text: string): Seen {
-  const [, seq, hash] = /^(\d{1,15}):([0-9a-f]{64})$/.exec(text) ?? []
-  if (seq === undefined || hash === undefined) {
-    throw new InvalidArgumentError('Give the seq:hash of a record, such as 14:9f86…')
-  }
-  return { seq: Number(seq), hash }
 }
 
 /** The hash of a call, or its beginning. */
