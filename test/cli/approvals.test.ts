@@ -41,7 +41,15 @@ const cli = (...args: string[]) => retrai(args, env)
 test('a person denies one call and allows another, each by its hash', async () => {
   const project = await site.project()
   const rules = await site.write('rules.json', JSON.stringify(RULES))
-  const options = ['--cwd', project, '--model', 'scripted', '--approvals', rules, '--detach']
+  const options = [
+    '--cwd',
+    project,
+    '--model',
+    'scripted',
+    '--set',
+    `approvals=@${rules}`,
+    '--detach',
+  ]
   const started = await cli('run', 'shell-goal', ...options)
   const runId = started.stdout.trim()
   const { runs } = createClient({ baseUrl: server.url })

@@ -95,7 +95,7 @@ describe('retrai run', () => {
 
   test('ends with 1 when the run fails, and sends all limits', async () => {
     const cwd = await project()
-    const limits = ['--max-iterations', '1', '--max-tokens', '90000', '--max-seconds', '600']
+    const limits = ['--set', 'max_iterations=1', '--set', 'max_tokens=90000']
     const args = ['--cwd', cwd, '--max-cost-usd', '2.5', '--model', 'gpt-5-mini', ...limits]
     const { code, stdout } = await cli('run', 'shell-goal', ...args)
     expect(code).toBe(1)
@@ -109,7 +109,6 @@ describe('retrai run', () => {
       model_name: 'gpt-5-mini',
       max_iterations: 1,
       max_tokens: 90000,
-      max_seconds: 600,
       max_cost_usd: 2.5,
       hitl_enabled: false,
     })
@@ -173,9 +172,10 @@ describe('retrai run', () => {
     expect(jsonLines(filtered)).toEqual(checks)
   })
 
-  test('--mcp gives the agent the tools of servers of the server, and of servers of the run', async () => {
+  test('the agent has the tools of servers of the server, and of servers of the run', async () => {
     const mine = [{ name: 'mine', command: process.execPath, args: [FIXTURE, 'good'] }]
-    const mcp = ['--mcp', JSON.stringify(['docs', ...mine])]
+    const servers = await site.write('run-servers.json', JSON.stringify(['docs', ...mine]))
+    const mcp = ['--set', `mcp_servers=@${servers}`]
     const ran = await cli('run', 'shell-goal', '--cwd', await project(), ...mcp)
     expect([ran.code, ran.stderr]).toEqual([0, ''])
     const [runId = ''] = UUID.exec(ran.stdout) ?? []
@@ -184,9 +184,7 @@ describe('retrai run', () => {
     const asked = model.requests.findLast(({ tools }) => tools.includes('mcp__mine__look'))
     expect(asked?.tools).toContain('mcp__docs__look')
 
-    const unknown = await cli('run', 'shell-goal', '--cwd', await project(), '--mcp', 'nothing')
-    expect([unknown.code, unknown.stderr]).toEqual([3, expect.stringContaining('nothing')])
-    const broken = await cli('run', 'shell-goal', '--mcp', '[{"name": "Mine"}]')
+    const broken = await cli('run', 'shell-goal', '--set', 'mcp_servers=[{"name": "Mine"}]')
     expect([broken.code, broken.stderr]).toEqual([3, expect.stringContaining('lower-case letters')])
   })
 
@@ -201,7 +199,14 @@ describe('retrai run', () => {
 
 describe('a human check', () => {
   async function waiting() {
-    const running = begin('run', 'shell-goal', '--hitl', '--cwd', await project())
+    const running = begin(
+      'run',
+      'shell-goal',
+      '--set',
+      'hitl_enabled=true',
+      '--cwd',
+      await project(),
+    )
     const [, runId = ''] = await running.prints(/retrai abort (\S+)\n/)
     return { running, runId }
   }
@@ -225,7 +230,7 @@ describe('a human check', () => {
   })
 
   atTerminal('is asked at a terminal, until the answer is valid', async () => {
-    const args = ['run', 'shell-goal', '--hitl', '--cwd', await project()]
+    const args = ['run', 'shell-goal', '--set', 'hitl_enabled=true', '--cwd', await project()]
     const running = kept(startAtTerminal(args, env))
     await running.prints(/\[a\]pprove/)
     running.type('perhaps\n')
@@ -243,7 +248,7 @@ describe('a human check', () => {
   })
 
   atTerminal('is withdrawn when somebody else answers it', async () => {
-    const args = ['run', 'shell-goal', '--hitl', '--cwd', await project()]
+    const args = ['run', 'shell-goal', '--set', 'hitl_enabled=true', '--cwd', await project()]
     const running = kept(startAtTerminal(args, env))
     const [runId = ''] = await running.prints(UUID)
     await running.prints(/\[a\]pprove/)
@@ -252,7 +257,7 @@ describe('a human check', () => {
   })
 
   atTerminal('can be left open, and Ctrl+C does not end the run', async () => {
-    const args = ['run', 'shell-goal', '--hitl', '--cwd', await project()]
+    const args = ['run', 'shell-goal', '--set', 'hitl_enabled=true', '--cwd', await project()]
     const running = kept(startAtTerminal(args, { ...env, NO_COLOR: '1' }))
     const [runId = ''] = await running.prints(UUID)
     await running.prints(/\[a\]pprove/)
@@ -300,7 +305,7 @@ describe('retrai watch', () => {
   })
 
   test('shows the requested kinds, and how a run ended', async () => {
-    const runId = await detached('--cwd', await project(), '--max-iterations', '1')
+    const runId = await detached('--cwd', await project(), '--set', 'max_iterations=1')
     const all = await cli('watch', runId, '--kinds', 'all', '--json')
     expect(all.code).toBe(1)
     const events = jsonLines(all)
@@ -356,7 +361,7 @@ describe('lists', () => {
   test('of runs, by status', async () => {
     const cwd = await project('waiting')
     const first = await detached('--cwd', cwd)
-    const second = await detached('--cwd', cwd, '--shared')
+    const second = await detached('--cwd', cwd, '--set', 'shared=true')
     await cli('abort', first)
     const all = await cli('runs', '--limit', '2')
     const [head, ...rows] = all.stdout.trimEnd().split('\n')
@@ -392,7 +397,7 @@ describe('lists', () => {
     expect((await cli('configure', runId, '--tag', 'late', '--tag', 'kept')).code).toBe(0)
     expect(await tagged('early')).toBe('')
     expect((await cli('show', runId)).stdout).toMatch(/^tags +late, kept$/m)
-    expect((await cli('configure', runId, '--no-tags')).code).toBe(0)
+    expect((await cli('configure', runId, '--set', 'tags=[]')).code).toBe(0)
     expect((await cli('show', runId)).stdout).not.toMatch(/^tags/m)
   })
 
@@ -498,7 +503,9 @@ describe('a command fails with 3 and a message', () => {
     [['watch', 'x'], 'There is no such run'],
     [['watch', UNKNOWN, '--kinds', 'dance'], 'Choose "all", or some of'],
     [['watch', UNKNOWN, '--after', 'x'], 'Give a seq'],
-    [['run', 'pytest', '--max-tokens', '0x10'], 'Give a number'],
+    [['run', 'pytest', '--max-cost-usd', '0x10'], 'Give a number'],
+    [['run', 'pytest', '--set', 'max_tokens'], 'Give a field and its value'],
+    [['run', 'pytest', '--set', 'approvals=@/no/file'], 'The file cannot be read'],
     [['replay', UNKNOWN, '--speed', '1e2'], 'Give a number'],
     [['runs', '--limit', '0'], 'Give a whole number'],
     [['runs', '--status', 'lost'], 'Allowed choices are'],

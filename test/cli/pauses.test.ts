@@ -38,21 +38,24 @@ test('a paused run says how it continues, and a raised limit continues it', asyn
   const created = await fetch(`${server.url}/api/runs`, json('POST', body))
   const { run_id: runId } = (await created.json()) as { run_id: string }
   const watching = begin(['watch', runId], env)
-  await watching.prints(/The run is paused: retrai configure \S+ --max-iterations N, or\n/)
+  await watching.prints(/The run is paused: retrai configure \S+ --set max_iterations=N, or\n/)
   expect(watching.stdout).toContain(
     'run_paused         Stopped by max_iterations: the goal was not reached in 1\n',
   )
   const shown = await cli('show', runId)
   expect(shown.stdout).toMatch(/^status {5}paused$/m)
   expect(shown.stdout).toMatch(/^waits for {2}Stopped by max_iterations/m)
-  expect(shown.stdout).toContain(`retrai configure ${runId} --max-iterations N, or\n`)
+  expect(shown.stdout).toContain(`retrai configure ${runId} --set max_iterations=N, or\n`)
   expect((await cli('runs', '--status', 'paused')).stdout).toContain(runId.slice(0, 8))
   const approved = await cli('approve', runId)
   expect([approved.code, approved.stdout]).toEqual([3, ''])
   expect(approved.stderr).toContain('Stopped by max_iterations')
-  const low = await cli('configure', runId, '--max-seconds', '0.0001')
+  const low = await cli('configure', runId, '--set', 'max_seconds=0.0001')
   expect([low.code, low.stderr]).toEqual([3, expect.stringContaining('max_seconds is too low')])
-  const limits = ['--max-iterations', '5', '--max-tokens', '90000', '--max-cost-usd', 'none']
+  const limits = ['max_iterations=5', 'max_tokens=90000', 'max_cost_usd=null'].flatMap((limit) => [
+    '--set',
+    limit,
+  ])
   const raised = await cli('configure', runId, ...limits, '--reason', 'nearly')
   expect(raised).toEqual({ code: 0, stdout: `${runId} running\n`, stderr: '' })
   expect(await watching.exit).toBe(0)
@@ -62,14 +65,14 @@ test('a paused run says how it continues, and a raised limit continues it', asyn
 })
 
 test('without a terminal, a run ends at its limit', async () => {
-  const ran = await cli('run', 'shell-goal', '--cwd', await project(), '--max-iterations', '1')
+  const ran = await cli('run', 'shell-goal', '--cwd', await project(), '--set', 'max_iterations=1')
   expect([ran.code, ran.stdout]).toEqual([1, expect.stringContaining('Run failed')])
 })
 
 atTerminal(
   'at a terminal, a run pauses at its limit, and the person is asked for a higher one',
   async () => {
-    const args = ['run', 'shell-goal', '--cwd', await project(), '--max-iterations', '1']
+    const args = ['run', 'shell-goal', '--cwd', await project(), '--set', 'max_iterations=1']
     const running = startAtTerminal(args, env)
     onTestFinished(async () => {
       running.child.kill('SIGKILL')

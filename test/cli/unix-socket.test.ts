@@ -35,7 +35,7 @@ test('a server listens on a socket for its user alone, commands find it, and a w
   const killed = await serve(env)
   const goals = await retrai(['goals'], env)
   expect(goals).toMatchObject({ code: 0, stdout: expect.stringContaining('pytest') })
-  const run = await retrai(['run', 'pytest', '--cwd', folder, '--max-iterations', '1'], env)
+  const run = await retrai(['run', 'pytest', '--cwd', folder, '--set', 'max_iterations=1'], env)
   expect(run.stderr).toContain('needs ANTHROPIC_API_KEY')
   killed.child.kill('SIGKILL')
   await killed.exit

@@ -37,7 +37,10 @@ test.each([[], ['serve'], ['verify']])(
 
 test('a change of nothing and a file that does not exist are named', async () => {
   const nothing = await retrai(['configure', RUN, '--server', 'http://127.0.0.1:9'])
-  expect([nothing.code, nothing.stderr]).toEqual([3, expect.stringContaining('--no-hitl')])
+  expect([nothing.code, nothing.stderr]).toEqual([
+    3,
+    expect.stringContaining('--set max_iterations=40'),
+  ])
   const missing = await retrai(['verify', '/no/such/export.tar.gz'])
   expect([missing.code, missing.stderr]).toEqual([
     3,

@@ -176,8 +176,7 @@ const ALLOW = new Map<string, CallDecision>(
 
 /** How a paused run continues. */
 export function pauseHints(hint: Connection['hint'], runId: string, by: PausedBy): string[] {
-  const raised = [`--${by.replaceAll('_', '-')}`, 'N']
-  const goOn = isLimit(by) ? hint('configure', runId, ...raised) : hint('approve', runId)
+  const goOn = isLimit(by) ? hint('configure', runId, '--set', `${by}=N`) : hint('approve', runId)
   return [`The run is paused: ${goOn}, or`, `                   ${hint('abort', runId)}`]
 }
 

@@ -1,25 +1,19 @@
 import { resolve } from 'node:path'
-import { type Command, Option } from 'commander'
+import type { Command } from 'commander'
 import { err } from 'neverthrow'
-import { EFFORTS, type Effort } from '../../api/records.ts'
 import type { RunRequest } from '../../client/index.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
 import { acceptanceFrom } from '../terminal/acceptance-folder.ts'
 import { atTerminal } from '../terminal/ask.ts'
 import {
+  type ConfigOptions,
+  configIn,
   given,
   JSON_EVENTS,
   JSON_LINES,
   type JsonOption,
-  type LimitOptions,
-  limitOptions,
-  limitsIn,
-  mcpServers,
-  names,
-  network,
-  number,
   repeated,
-  rulesFrom,
+  withConfig,
   wordsOf,
 } from '../terminal/option-values.ts'
 import { printList, say } from '../terminal/print.ts'
@@ -27,25 +21,15 @@ import { OUTCOME_EXIT_CODES, type Steps } from '../terminal/steps.ts'
 import { startRun } from './watch.ts'
 
 type Options = JsonOption &
-  LimitOptions & {
+  ConfigOptions & {
     readonly cwd: string
     readonly check?: string
     readonly also?: readonly string[]
     readonly message?: string
     readonly file?: string
-    readonly model?: string
-    readonly maxIterations?: number
-    readonly hitl?: boolean
-    readonly effort?: Effort
-    readonly fallback?: readonly string[]
-    readonly network?: RunRequest['network']
-    readonly mcp?: RunRequest['mcp_servers']
-    readonly approvals?: string
-    readonly tag?: readonly string[]
     readonly reason?: string
     readonly detach?: boolean
     readonly copy?: boolean
-    readonly shared?: boolean
     readonly accept?: string
   }
 
@@ -62,37 +46,8 @@ export function runCommand(): Command {
     .option('-m, --message <text>', 'what the agent should do in addition to reaching the goal')
     .option('-f, --file <path>', 'read these instructions from a file; "-" is the standard input')
     .option('--cwd <folder>', "the project's folder, on the machine of the server", '.')
-    .option('--model <name>', 'the model (default the server\'s); "retrai models" lists the models')
-    .addOption(
-      new Option('--effort <effort>', "how much the model may think (default the model's)").choices(
-        EFFORTS,
-      ),
-    )
-    .option(
-      '--fallback <models>',
-      'if the model fails, continue with these, with commas between them',
-      names,
-    )
-    .option('--max-iterations <n>', 'the most iterations', number)
-    .option('--hitl', 'wait for a person after every iteration that did not reach the goal')
-  return limitOptions(described)
-    .option(
-      '--network <what>',
-      'what its commands may reach: none, full, or hosts and presets with commas between them, such as pypi.org,*.example.org,preset:goal',
-      network,
-    )
-    .option(
-      '--mcp <servers>',
-      'MCP servers: those that the server offers, with commas between their names, or a JSON list of names and of servers for this run only: ["docs", {"name": …, "command": …, "args": […]}]',
-      mcpServers,
-    )
-    .option(
-      '--approvals <file>',
-      'a JSON file with rules for calls: which are allowed, ask a person, or are denied',
-    )
+  return withConfig(described)
     .option('--copy', 'work in a copy of the project; "retrai apply" carries over what was done')
-    .option('--shared', 'do not wait for other runs in the same folder')
-    .option('--tag <tag>', 'a word by which you find the run; may be repeated', repeated)
     .option('--reason <text>', 'why you start it; kept in the log')
     .option('--detach', 'only start it, and print its id')
     .option(...JSON_EVENTS)
@@ -111,29 +66,17 @@ export function runCommand(): Command {
 async function* run(connection: Connection, names: readonly string[], options: Options): Steps {
   const instructions = yield* await wordsOf({ text: options.message, file: options.file })
   const goal = yield* chosenGoal(connection, names, options)
-  const approvals = yield* await rulesFrom(options.approvals)
   const accept = yield* await acceptanceFrom(options.accept)
-  const request = { ...goal, ...requestOf(options), ...given({ approvals, accept }), instructions }
-  return yield* startRun(connection, request, options)
-}
-
-function requestOf(options: Options): RunRequest {
-  const { network, reason, mcp } = options
-  return {
-    cwd: resolve(options.cwd),
-    ...given({
-      model_name: options.model,
-      reasoning_effort: options.effort,
-      fallback_models: options.fallback,
-      max_iterations: options.maxIterations,
-      hitl_enabled: options.hitl,
-      ...limitsIn(options),
-      on_limit: atTerminal() ? ('pause' as const) : undefined,
-      ...{ network, reason, mcp_servers: mcp, tags: options.tag },
-    }),
-    ...(options.copy === true && { workspace: 'copy' }),
-    ...(options.shared === true && { shared: true }),
+  const { cwd, copy, reason } = options
+  const request: RunRequest = {
+    ...goal,
+    ...{ cwd: resolve(cwd), instructions },
+    ...given({ accept, reason }),
+    ...(atTerminal() && { on_limit: 'pause' }),
+    ...(copy === true && { workspace: 'copy' }),
+    ...configIn(options),
   }
+  return yield* startRun(connection, request, options)
 }
 
 /** What a person does about a project that no goal fits. */

@@ -1,17 +1,12 @@
-import { type Command, Option } from 'commander'
+import type { Command } from 'commander'
 import { err, type ResultAsync } from 'neverthrow'
-import { EFFORTS, type Effort } from '../../api/records.ts'
 import type { RunStanding } from '../../client/index.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
 import {
+  type ConfigOptions,
   callHash,
-  given,
-  type LimitOptions,
-  limitOptions,
-  limitsIn,
-  names,
-  positiveInt,
-  repeated,
+  configIn,
+  withConfig,
   wordsOf,
 } from '../terminal/option-values.ts'
 import { print, say } from '../terminal/print.ts'
@@ -41,66 +36,25 @@ export const abortCommand = (): Command =>
     ),
   )
 
-type Changes = Why &
-  LimitOptions & {
-    readonly model?: string
-    readonly effort?: Effort | 'default'
-    readonly fallback?: readonly string[]
-    readonly maxIterations?: number
-    /** False for --no-hitl. */
-    readonly hitl?: boolean
-    readonly tag?: readonly string[]
-    /** False for --no-tags. */
-    readonly tags: boolean
-  }
-
 /** `retrai configure RUN`: changes the configuration of a run while it works. */
 export const configureCommand = (): Command =>
-  limitOptions(
+  withConfig(
     decision(
       'configure',
-      'Change the configuration of a run, from its next step on. A run that a limit has paused continues when that is raised.',
+      'Change the configuration of a run, from its next step on. A run that a limit has paused continues when that is raised. Tags alone also change after its end.',
     ),
-  )
-    .option('--model <name>', 'the model; "retrai models" lists the models')
-    .addOption(
-      new Option(
-        '--effort <effort>',
-        "how much the model may think; default: the model's own",
-      ).choices([...EFFORTS, 'default']),
-    )
-    .option(
-      '--fallback <models>',
-      'if the model fails, continue with these, with commas between them',
-      names,
-    )
-    .option('--max-iterations <n>', 'the most iterations', positiveInt)
-    .option('--hitl', 'wait for a person after every iteration that did not reach the goal')
-    .option('--no-hitl', 'do not wait for a person')
-    .option(
-      '--tag <tag>',
-      'the only tag of the run; repeat it for several. Alone, also after its end',
-      repeated,
-    )
-    .option('--no-tags', 'the run has no tags')
-    .action(connected(configure))
+  ).action(connected(configure))
 
-async function* configure({ client, explain }: Connection, runId: string, options: Changes): Steps {
-  const { model, effort, fallback, hitl, tag, tags, reason } = options
-  const changes = given({
-    model_name: model,
-    reasoning_effort: effort === 'default' ? null : effort,
-    fallback_models: fallback,
-    max_iterations: options.maxIterations,
-    ...limitsIn(options),
-    hitl_enabled: hitl,
-    tags: tags ? tag : [],
-  })
+async function* configure(
+  { client, explain }: Connection,
+  runId: string,
+  options: Why & ConfigOptions,
+): Steps {
+  const changes = configIn(options)
   if (Object.keys(changes).length === 0) {
-    return yield* err(
-      'Name what to change, such as --max-iterations 40, --no-hitl or --tag nightly.',
-    )
+    return yield* err('Name what to change, such as --set max_iterations=40 or --tag nightly.')
   }
+  const { reason } = options
   yield* printStatus(client.runs.configure(runId, { ...changes, reason }).mapErr(explain))
 }
 

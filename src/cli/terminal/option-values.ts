@@ -1,9 +1,10 @@
+import { readFileSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { text as textOf } from 'node:stream/consumers'
 import { type Command, InvalidArgumentError } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
 import { Decimal } from '../../api/fields.ts'
-import { ALL_KINDS, type Kind, type RunRequest } from '../../client/index.ts'
+import { ALL_KINDS, type Kind } from '../../client/index.ts'
 import { messageOf } from '../../lib/message-of.ts'
 import { io } from './io.ts'
 
@@ -14,39 +15,66 @@ export const given = <T extends object>(values: T) =>
   }
 
 /** A number. The server checks its range. */
-export function number(text: string): number {
+function number(text: string): number {
   const value = Decimal.safeParse(text)
   if (value.success) return value.data
   throw new InvalidArgumentError('Give a number in decimal digits.')
 }
 
-type Limit = number | 'none' | undefined
-/** The limits of a run besides that of iterations, as a person gave them. */
-export type LimitOptions = {
-  readonly maxCostUsd?: Limit
-  readonly maxTokens?: Limit
-  readonly maxSeconds?: Limit
+/** What a person may say about a run that starts or is at work. */
+export type ConfigOptions = {
+  readonly model?: string
+  readonly maxCostUsd?: number
+  readonly tag?: readonly string[]
+  /** Other fields of the request. */
+  readonly set?: object
 }
 
-const limit = (text: string): Limit => (text === 'none' ? text : number(text))
-const orNull = (wanted: Limit) => (wanted === 'none' ? null : wanted)
-
-/** The same, as the server reads them. */
-export const limitsIn = ({ maxCostUsd, maxTokens, maxSeconds }: LimitOptions) => ({
-  max_cost_usd: orNull(maxCostUsd),
-  max_tokens: orNull(maxTokens),
-  max_seconds: orNull(maxSeconds),
-})
-
-export const limitOptions = (command: Command): Command =>
+/** The options of commands that start or change a run: those that people use most, and one for all other fields. */
+export const withConfig = (command: Command): Command =>
   command
+    .option('--model <name>', 'the model; "retrai models" lists the models')
     .option(
       '--max-cost-usd <dollars>',
-      'the most that it may cost, or none: no request is sent whose highest price (nothing cached, the longest reply) would pass it',
-      limit,
+      'the most that it may cost: no request is sent whose highest price (nothing cached, the longest reply) would pass it',
+      number,
     )
-    .option('--max-tokens <n>', 'the most tokens it may use, or none', limit)
-    .option('--max-seconds <n>', 'the longest that it may work, or none', limit)
+    .option('--tag <tag>', 'a word by which you find the run; may be repeated', repeated)
+    .option(
+      '--set <field=value>',
+      'another field of the request to the API, such as max_iterations=40 or network=none; its value is JSON or a text, and @FILE reads it from a file; may be repeated',
+      field,
+    )
+
+/** The fields of a request that a person gave. The server checks them. */
+export const configIn = ({ model, maxCostUsd, tag, set }: ConfigOptions) => ({
+  ...given({ model_name: model, max_cost_usd: maxCostUsd, tags: tag }),
+  ...set,
+})
+
+function field(text: string, before: object = {}): object {
+  const [, name, value = ''] = /^([a-z_]+)=(.*)$/s.exec(text) ?? []
+  if (name === undefined) {
+    throw new InvalidArgumentError('Give a field and its value, such as max_tokens=90000.')
+  }
+  return { ...before, [name]: jsonOrText(value.startsWith('@') ? fileText(value.slice(1)) : value) }
+}
+
+function jsonOrText(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return text
+  }
+}
+
+function fileText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (cause) {
+    throw new InvalidArgumentError(`The file cannot be read: ${messageOf(cause)}`)
+  }
+}
 
 /** Whether a text is a seq, or -1, which means before the first record. */
 export const isSeq = (text: string): boolean => /^(-1|\d{1,15})$/.test(text)
@@ -70,48 +98,11 @@ export function positiveInt(text: string): number {
   return Number(text)
 }
 
-/** Names separated by commas. */
-export function names(text: string): readonly string[] {
-  const found = text.split(',').map((name) => name.trim())
-  if (found.includes('')) throw new InvalidArgumentError('Give names with commas between them.')
-  return found
-}
-
 /** An option that may be given several times. */
 export const repeated = (text: string, before: readonly string[] = []): readonly string[] => [
   ...before,
   text,
 ]
-
-/** Rules for calls, from a JSON file. The server checks what they say. */
-export async function rulesFrom(
-  path: string | undefined,
-): Promise<Result<RunRequest['approvals'], string>> {
-  if (path === undefined) return ok(undefined)
-  try {
-    return ok(JSON.parse(await readFile(path, 'utf8')))
-  } catch (cause) {
-    return err(`${path} is not a JSON file with rules: ${messageOf(cause)}`)
-  }
-}
-
-/** What commands reach: "none", "full", or hosts and presets separated by commas. The server checks them. */
-export function network(text: string): NonNullable<RunRequest['network']> {
-  if (text === 'none' || text === 'full') return text
-  const allow = text.split(',').map((entry) => entry.trim())
-  if (!allow.includes('')) return { allow }
-  throw new InvalidArgumentError('Give none, full, or hosts with commas between them.')
-}
-
-/** MCP servers: names with commas between them, or a list in JSON. The server checks what it says. */
-export function mcpServers(text: string): NonNullable<RunRequest['mcp_servers']> {
-  if (!text.trim().startsWith('[')) return [...names(text)]
-  try {
-    return JSON.parse(text)
-  } catch (cause) {
-    throw new InvalidArgumentError(`It is not JSON: ${messageOf(cause)}`)
-  }
-}
 
 const UNITS = { s: 1, m: 60, h: 3600, d: 86_400, w: 604_800 } as const
 
