@@ -166,7 +166,7 @@ describe('retrai run', () => {
     expect(events.at(-1)).toMatchObject({ kind: 'run_end', payload: { achieved: true } })
     const runId = events[0].run_id
     expect(await cli('watch', runId, '--json')).toEqual(ran)
-    const json = ['--json', '--kinds', 'goal_check', '--after', String(events[5].seq)]
+    const json = ['--json', '--kinds', 'goal_check', '--from', String(events[5].seq + 1)]
     const filtered = await cli('watch', runId, ...json)
     const checks = events.filter(({ kind, seq }) => kind === 'goal_check' && seq > events[5].seq)
     expect(jsonLines(filtered)).toEqual(checks)
@@ -265,7 +265,7 @@ describe('a human check', () => {
     await running.prints(/retrai abort/)
     running.type('\x03')
     expect(await running.exit).toBe(130)
-    expect(running.stdout).toContain(`retrai watch ${runId} --after`)
+    expect(running.stdout).toContain(`retrai watch ${runId} --from`)
     const shown = await cli('show', runId, '--json')
     expect(JSON.parse(shown.stdout).status).toBe('awaiting_human')
     expect(running.stdout).not.toContain('\x1b[36m')
@@ -295,7 +295,7 @@ describe('retrai watch', () => {
     await running.prints(/tool_call/)
     running.child.kill('SIGINT')
     expect(await running.exit).toBe(130)
-    const hint = /retrai (watch \S+ --after (\d+) --server \S+)\n/.exec(running.stderr)
+    const hint = /retrai (watch \S+ --from (\d+) --server \S+)\n/.exec(running.stderr)
     expect(hint?.[2]).toMatch(/^\d+$/)
     await writeFile(join(cwd, 'go'), '')
     const rest = await cli(...(hint?.[1] ?? '').split(' '))
@@ -310,10 +310,10 @@ describe('retrai watch', () => {
     expect(all.code).toBe(1)
     const events = jsonLines(all)
     expect(events.map(({ seq }) => seq)).toEqual(events.map((_, index) => index))
-    const behind = await cli('watch', runId, '--after', String(events.length - 1))
+    const behind = await cli('watch', runId, '--from', String(events.length))
     expect(behind.code).toBe(1)
     expect(behind.stdout).toMatch(/\nRun failed: nothing has happened after seq \d+\n$/)
-    const beyond = await cli('watch', runId, '--after', '9999')
+    const beyond = await cli('watch', runId, '--from', '10000')
     expect(beyond.code).toBe(3)
     expect(beyond.stderr).toContain('after=9999 is beyond the last record')
   })
@@ -330,19 +330,19 @@ describe('retrai watch', () => {
     expect(running.stdout).not.toContain(before.slice(0, 8))
     expect(running.stdout.split('\n')[0]).toContain('run_created')
 
-    const hint = /retrai watch --after (\S+) --server/.exec(running.stderr)?.[1] ?? ''
+    const hint = /retrai watch --from (\S+) --server/.exec(running.stderr)?.[1] ?? ''
     await writeFile(join(cwd, 'go'), '')
-    const later = begin('watch', '--after', hint, '--json')
+    const later = begin('watch', '--from', hint, '--json')
     await later.prints(/"run_end"/)
     later.interrupt()
     expect(await later.exit).toBe(130)
     const [first] = later.stdout.split('\n').map((line) => JSON.parse(line || 'null'))
     expect(first).toMatchObject({ run_id: runId, kind: 'tool_result' })
 
-    const all = begin('watch', '--after', 'start', '--kinds', 'run_created')
+    const all = begin('watch', '--from', 'start', '--kinds', 'run_created')
     await all.prints(new RegExp(before.slice(0, 8)))
     all.interrupt()
-    const foreign = await cli('watch', '--after', 'nowhere')
+    const foreign = await cli('watch', '--from', 'nowhere')
     expect([foreign.code, foreign.stderr]).toEqual([3, expect.stringContaining('not a cursor')])
   })
 
@@ -502,7 +502,7 @@ describe('a command fails with 3 and a message', () => {
     [['watch', UNKNOWN], '"retrai runs" lists the runs'],
     [['watch', 'x'], 'There is no such run'],
     [['watch', UNKNOWN, '--kinds', 'dance'], 'Choose "all", or some of'],
-    [['watch', UNKNOWN, '--after', 'x'], 'Give a seq'],
+    [['watch', UNKNOWN, '--from', 'x'], 'Give a seq'],
     [['run', 'pytest', '--max-cost-usd', '0x10'], 'Give a number'],
     [['run', 'pytest', '--set', 'max_tokens'], 'Give a field and its value'],
     [['run', 'pytest', '--set', 'approvals=@/no/file'], 'The file cannot be read'],

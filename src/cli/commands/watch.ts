@@ -14,7 +14,7 @@ import { statOf } from './diff.ts'
 import { HumanChecks } from './human-checks.ts'
 
 type Choice = {
-  readonly after?: string
+  readonly from?: string
   readonly kinds?: readonly Kind[] | undefined
   readonly json?: boolean
 }
@@ -27,8 +27,8 @@ export const watchCommand = (): Command =>
     )
     .argument('[run]', 'the id of the run')
     .option(
-      '--after <place>',
-      'begin after this place: a seq of the run; for all runs, the cursor of an event, "start" or "end"',
+      '--from <place>',
+      'begin with this record, by its seq; for all runs, at "start", or after an event, by its cursor',
     )
     .option(...KINDS)
     .option(...JSON_EVENTS)
@@ -37,21 +37,21 @@ export const watchCommand = (): Command =>
 async function* watch(
   connection: Connection,
   runId: string | undefined,
-  { after, kinds, json = false }: Choice,
+  { from, kinds, json = false }: Choice,
 ): Steps {
   if (runId === undefined) {
-    return yield* followAll(connection, { after: after ?? 'end', kinds, json })
+    return yield* followAll(connection, { after: from ?? 'end', kinds, json })
   }
-  if (after !== undefined && !isSeq(after)) {
-    return yield* err(`--after ${after} is not a place in a run. Give a seq, or -1 for all of it.`)
+  if (from !== undefined && !isSeq(from)) {
+    return yield* err(`--from ${from} is not a place in a run. Give a seq.`)
   }
-  return yield* follow(connection, runId, { after: Number(after ?? -1), kinds, json })
+  return yield* follow(connection, runId, { after: Number(from ?? 0) - 1, kinds, json })
 }
 
 /** Prints what happens in all runs, until an interrupt. */
 async function* followAll(
   { client, hint, explain }: Connection,
-  { json, after, kinds: chosen }: Choice & { readonly json: boolean; readonly after: string },
+  { json, after, kinds: chosen }: FollowOptions<string>,
 ): Steps {
   // Explains why the server cannot be used, before it is watched with patience.
   yield* client.runs.list({ limit: 1 }).mapErr(explain)
@@ -71,7 +71,7 @@ async function* followAll(
         if (shows(event)) await (json ? printJson(event) : print(lineOf(event)))
       },
       whenInterrupted: () =>
-        say('', `To see what happens from here: ${hint('watch', '--after', last)}`),
+        say('', `To see what happens from here: ${hint('watch', '--from', last)}`),
     },
   )
   return (yield* done) ?? EXIT.done
@@ -82,10 +82,11 @@ function lineOf(event: AgentEvent): Line {
   return [{ text: event.run_id.slice(0, 8), style: 'dim' }, '  ', ...eventLine(event)]
 }
 
-type FollowOptions = {
+type FollowOptions<Place> = {
   /** Prints events as JSON, one a line, instead of lines for people. */
   readonly json: boolean
-  readonly after: number
+  /** A seq, or the cursor of an event: what comes after it is printed. */
+  readonly after: Place
   readonly kinds?: readonly Kind[] | undefined
 }
 
@@ -93,7 +94,7 @@ type FollowOptions = {
 async function* follow(
   connection: Connection,
   runId: string,
-  { json, after, kinds: chosen }: FollowOptions,
+  { json, after, kinds: chosen }: FollowOptions<number>,
 ): Steps<number> {
   const { client, hint, explain } = connection
   const found = yield* client.runs.get(runId).mapErr(explain)
@@ -134,7 +135,7 @@ async function* follow(
         exitCode = exitCodeOf(event.payload.status)
       },
       whenInterrupted: () => {
-        const rest = hint('watch', runId, '--after', String(last))
+        const rest = hint('watch', runId, '--from', String(last + 1))
         say('', `The run continues. To see the rest of it: ${rest}`)
       },
     },

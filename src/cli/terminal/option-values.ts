@@ -76,11 +76,10 @@ function fileText(path: string): string {
   }
 }
 
-/** Whether a text is a seq, or -1, which means before the first record. */
-export const isSeq = (text: string): boolean => /^(-1|\d{1,15})$/.test(text)
+export const isSeq = (text: string): boolean => /^\d{1,15}$/.test(text)
 
 export function seq(text: string): number {
-  if (!isSeq(text)) throw new InvalidArgumentError('Give a seq, or -1.')
+  if (!isSeq(text)) throw new InvalidArgumentError('Give a seq.')
   return Number(text)
 }
 
