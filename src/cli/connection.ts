@@ -51,9 +51,6 @@ export function serverCommand(name: string, exitCodes: string = PLAIN_EXIT_CODES
     .addHelpText('after', `${exitCodes}\n${ENVIRONMENT}`)
 }
 
-/** The options that name a run. */
-const RUN_OPTIONS = ['run', 'parent', 'origin']
-
 /** The action of a command that talks to a server. `work` gets its arguments, the last of which are its options. */
 export const connected =
   <G extends readonly unknown[]>(work: (connection: Connection, ...given: G) => Steps) =>
@@ -66,10 +63,8 @@ export const connected =
       const isRun = command.registeredArguments[0]?.name() === 'run'
       const id =
         isRun && typeof first === 'string' ? yield* runIdOf(runsOf(connection), first) : first
-      for (const name of RUN_OPTIONS) {
-        const named = options[name]
-        if (typeof named === 'string') options[name] = yield* runIdOf(runsOf(connection), named)
-      }
+      const { run } = options
+      if (typeof run === 'string') options.run = yield* runIdOf(runsOf(connection), run)
       return yield* work(connection, ...([id, ...others] as unknown as G))
     })
 

@@ -54,7 +54,7 @@ test('retrai send starts a run that continues one that has ended, and their expo
   }
   const { text } = await server.get(`/api/runs/${next}/conversation`)
   expect(text).toContain('Water the orchid.')
-  const listed = await server.retrai('runs', '--origin', runId)
+  const listed = await server.retrai('runs', '--limit', '2')
   expect(listed.stdout).toMatch(/BEGINS FROM +TITLE\n/)
   const short = (id: string) => id.slice(0, 8)
   expect(listed.stdout).toMatch(new RegExp(`\\n${short(next)} .* ${short(runId)} +And the roses`))

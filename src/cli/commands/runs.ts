@@ -18,7 +18,7 @@ import type { Steps } from '../terminal/steps.ts'
 import { callLines, pauseHints, shownHash } from './human-checks.ts'
 
 type ListOptions = JsonOption &
-  Pick<RunQuery, 'status' | 'parent' | 'origin' | 'q' | 'project' | 'model' | 'tag'> & {
+  Pick<RunQuery, 'status' | 'q' | 'project' | 'model' | 'tag'> & {
     readonly limit: number
   }
 
@@ -31,8 +31,6 @@ export const runsCommand = (): Command =>
     .option('--project <name>', 'only those in a folder of this name')
     .option('--model <name>', 'only those with this model')
     .option('--tag <tag>', 'only those with this tag; repeat it for several', repeated)
-    .option('--parent <run>', 'only those that the agent of this run has started')
-    .option('--origin <run>', 'only those that begin from this run')
     .option('--limit <n>', 'the most to list', positiveInt, 20)
     .option(...JSON_LINES)
     .action(connected(list))
