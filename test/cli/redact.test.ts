@@ -32,18 +32,18 @@ const history = async (runId: string) =>
 
 const redact = (runId: string, place: readonly [string, string], ...options: string[]) =>
   retrai([
-    ...['redact', runId, ...place, '--server', server.url, '--reason', 'a password', '--yes'],
+    ...['redact', runId, ...place, '--server', server.url, '--reason', 'a password', '--force'],
     ...options,
   ])
 
-test('without --yes it shows what it would remove, and removes nothing where nobody can be asked', async () => {
+test('without --force it shows what it would remove, and removes nothing where nobody can be asked', async () => {
   const runId = await runWithSecret()
   const place = ['0', '/reason', '--reason', 'a password', '--server', server.url]
   // The beginning of the id, as lists show it.
   const shown = await retrai(['redact', runId.slice(0, 8), ...place])
   expect(shown).toMatchObject({ code: 3, stdout: '' })
   expect(shown.stderr).toContain(`This removes from run ${runId}, for ever:\n  record 0: /reason\n`)
-  expect(shown.stderr).toContain('--yes')
+  expect(shown.stderr).toContain('--force')
   expect(await history(runId)).toContain(SECRET)
   const several = await retrai(['show', '00000000', '--server', server.url])
   expect(several).toMatchObject({
@@ -56,7 +56,7 @@ test('a text is redacted, and a later command lists where else the run contains 
   const runId = await runWithSecret()
   const plain = await redact(runId, ['0', '/reason'])
   expect(plain).toMatchObject({ code: 0, stdout: 'Redacted in record 0: /reason.\n' })
-  const again = await redact(runId, ['0', '/reason'], '--secret-file', site.path('secret'))
+  const again = await redact(runId, ['0', '/reason'], '-f', site.path('secret'))
   expect(again.code).toBe(0)
   expect(again.stdout).toContain('This run still contains it:\n  4 /text\n')
   expect(await history(runId)).toContain(SECRET)
@@ -64,7 +64,7 @@ test('a text is redacted, and a later command lists where else the run contains 
 
 test('with --everywhere the secret is gone from the whole run', async () => {
   const runId = await runWithSecret()
-  const options = ['--secret-file', site.path('secret'), '--everywhere']
+  const options = ['-f', site.path('secret'), '--everywhere']
   const done = await redact(runId, ['0', '/reason'], ...options)
   expect(done.code, done.stderr).toBe(0)
   expect(done.stdout).not.toContain('still contains')
@@ -79,7 +79,7 @@ test('a secret that cannot be read or is too short changes nothing', async () =>
     ['nothing', 'cannot be read'],
     ['short', 'at least 4 characters'],
   ] as const) {
-    const refused = await redact(runId, ['0', '/reason'], '--secret-file', site.path(name))
+    const refused = await redact(runId, ['0', '/reason'], '-f', site.path(name))
     expect(refused).toMatchObject({ code: 3, stderr: expect.stringContaining(why) })
   }
   expect(await history(runId)).not.toContain('[redacted]')

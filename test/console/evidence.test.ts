@@ -71,7 +71,7 @@ describeInBrowser('a page of evidence', () => {
     const allowed = await server.retrai('approve', runId, '--call', call, '--reason', 'Fine')
     expect(allowed, allowed.stderr).toMatchObject({ code: 0 })
     await server.untilStatus(runId, 'achieved')
-    await server.retrai('redact', runId, '0', '/reason', '--reason', 'private', '--yes')
+    await server.retrai('redact', runId, '0', '/reason', '--reason', 'private', '--force')
     await until(
       () => server.get(`/api/runs/${runId}/proof`),
       ({ body }) => body.log !== null,

@@ -87,20 +87,21 @@ The pointer (RFC 6901) begins at the payload of the record: /output,
 /args/command, /tool_calls/0/args. If it names an object or an array, all texts
 in it are redacted. The reason is kept for ever, so it must not contain the
 text. Before it redacts, the command shows what that removes and asks, unless
-you pass --yes.
+you pass --force.
 
 The command lists where else the run contains the same text; with --everywhere
 it redacts these places too. If the secret is only a part of the text, pass it
-with --secret-file, or on stdin with --secret-file -. Then the command searches
-for the secret, within other texts and whole outputs too. Each text that
+with -f FILE, or on stdin with -f -. Then the command searches for the secret,
+within other texts and whole outputs too. Each text that
 contains it is redacted as a whole. You can repeat the command safely. Other
 runs are not searched. Backups and earlier exports still contain the text.`
 
 type RedactOptions = JsonOption & {
   readonly reason: string
-  readonly secretFile?: string
+  /** Has the secret. */
+  readonly file?: string
   readonly everywhere?: boolean
-  readonly yes?: boolean
+  readonly force?: boolean
 }
 
 /** `retrai redact RUN SEQ POINTER`: redacts a secret or personal data in a record. */
@@ -111,9 +112,9 @@ export const redactCommand = (): Command =>
     .argument('<seq>', 'the record', seqOf)
     .argument('<pointer>', 'JSON pointer to the text, such as /output')
     .requiredOption('--reason <text>', 'the reason; kept for ever')
-    .option('--secret-file <file>', 'search for the secret in this file, not for the whole text')
+    .option('-f, --file <path>', 'search for the secret in this file, not for the whole text')
     .option('--everywhere', 'also redact it everywhere else in this run')
-    .option('--yes', 'do not ask first; needed if there is no terminal')
+    .option('--force', 'do not ask first; needed if there is no terminal')
     .option(...JSON_LINES)
     .addHelpText('after', HELP)
     .action(connected(redact))
@@ -123,19 +124,19 @@ async function* redact(
   runId: string,
   seq: number,
   pointer: string,
-  { reason, secretFile, everywhere = false, yes, json = false }: RedactOptions,
+  { reason, file, everywhere = false, force = false, json = false }: RedactOptions,
 ): Steps {
   // The secret is not an option, because shell histories and process lists show arguments.
-  const secret = (yield* await wordsOf({ file: secretFile }))?.replace(/\r?\n$/, '')
+  const secret = (yield* await wordsOf({ file }))?.replace(/\r?\n$/, '')
   if (secret !== undefined && secret.length < 4) {
     return yield* err('The secret is too short: it needs at least 4 characters.')
   }
   const what = { seq, pointer, reason, ...(secret !== undefined && { secret }) }
   const ask = (wanted: RedactRun) => client.runs.redact(runId, wanted).mapErr(explain)
-  if (yes !== true) {
+  if (!force) {
     say(...previewLines(runId, yield* ask({ ...what, preview: true }), everywhere))
-    if (secretFile === '-' || !atTerminal()) {
-      return yield* err('There is nobody to ask here. Nothing was redacted: repeat it with --yes.')
+    if (file === '-' || !atTerminal()) {
+      return yield* err('There is nobody to ask here. Nothing was redacted: repeat it with --force.')
     }
     if (!(await agrees('Redact it?'))) return yield* err('Nothing was redacted.')
   }
