@@ -506,7 +506,7 @@ describe('a command fails with 3 and a message', () => {
     [['run', 'pytest', '--max-cost-usd', '0x10'], 'Give a number'],
     [['run', 'pytest', '--set', 'max_tokens'], 'Give a field and its value'],
     [['run', 'pytest', '--set', 'approvals=@/no/file'], 'The file cannot be read'],
-    [['replay', UNKNOWN, '--speed', '1e2'], 'Give a number'],
+    [['replay', UNKNOWN, '--from', '1e2'], 'Give a seq'],
     [['runs', '--limit', '0'], 'Give a whole number'],
     [['runs', '--status', 'lost'], 'Allowed choices are'],
   ])('retrai %j', async (args, message) => {

@@ -79,9 +79,13 @@ export async function retrai(
   return { code: await running.exit, stdout: running.stdout, stderr: running.stderr }
 }
 
-/** `retrai …` in this process, while it runs. */
-export function begin(args: readonly string[], env: NodeJS.ProcessEnv): RunningCommand {
-  return new RunningCommand(args, env)
+/** `retrai …` in this process, while it runs. @param isTTY whether its output seems to be a terminal */
+export function begin(
+  args: readonly string[],
+  env: NodeJS.ProcessEnv,
+  isTTY = false,
+): RunningCommand {
+  return new RunningCommand(args, env, isTTY)
 }
 
 /** The same as a process of its own. @param launcher a program that starts it */
@@ -156,9 +160,10 @@ class RunningCommand extends Printed {
   readonly exit: Promise<number>
   readonly #signals = new EventEmitter()
 
-  constructor(args: readonly string[], env: NodeJS.ProcessEnv) {
+  constructor(args: readonly string[], env: NodeJS.ProcessEnv, isTTY: boolean) {
     super()
-    const streams = { stdout: this.#stream('stdout'), stderr: this.#stream('stderr') }
+    const stdout = Object.assign(this.#stream('stdout'), { isTTY })
+    const streams = { stdout, stderr: this.#stream('stderr') }
     const io = { env, stdin: Readable.from([]), ...streams, exitCode: 0 }
     const ending = runCommandLine(args, Object.assign(this.#signals, io)).finally(() => this.end())
     this.exit = within(

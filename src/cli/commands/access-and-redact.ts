@@ -92,9 +92,9 @@ you pass --force.
 The command lists where else the run contains the same text; with --everywhere
 it redacts these places too. If the secret is only a part of the text, pass it
 with -f FILE, or on stdin with -f -. Then the command searches for the secret,
-within other texts and whole outputs too. Each text that
-contains it is redacted as a whole. You can repeat the command safely. Other
-runs are not searched. Backups and earlier exports still contain the text.`
+within other texts and whole outputs too. Each text that contains it is redacted
+as a whole. You can repeat the command safely. Other runs are not searched.
+Backups and earlier exports still contain the text.`
 
 type RedactOptions = JsonOption & {
   readonly reason: string
@@ -136,7 +136,9 @@ async function* redact(
   if (!force) {
     say(...previewLines(runId, yield* ask({ ...what, preview: true }), everywhere))
     if (file === '-' || !atTerminal()) {
-      return yield* err('There is nobody to ask here. Nothing was redacted: repeat it with --force.')
+      return yield* err(
+        'There is nobody to ask here. Nothing was redacted: repeat it with --force.',
+      )
     }
     if (!(await agrees('Redact it?'))) return yield* err('Nothing was redacted.')
   }

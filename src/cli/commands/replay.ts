@@ -1,7 +1,6 @@
 import { existsSync } from 'node:fs'
-import { type Command, InvalidArgumentError } from 'commander'
+import type { Command } from 'commander'
 import { err, ok, type Result } from 'neverthrow'
-import { Decimal } from '../../api/fields.ts'
 import { firstSeqOf, RECORDS_V1 } from '../../audit/bundle/bundle-format.ts'
 import { type LineFormat, linesOf, readLine } from '../../audit/bundle/record-lines.ts'
 import { BrokenArchive, type BundleFile } from '../../audit/bundle/tar-parts.ts'
@@ -11,18 +10,19 @@ import { sleep } from '../../lib/backoff.ts'
 import { decodeParsed } from '../../log/codec.ts'
 import { type Connection, connected, serverCommand } from '../connection.ts'
 import { eventLine, shownKinds } from '../terminal/event-line.ts'
+import { io } from '../terminal/io.ts'
 import { JSON_EVENTS, type JsonOption, KINDS, seq } from '../terminal/option-values.ts'
 import { print, printJson } from '../terminal/print.ts'
 import { EXIT, type Steps } from '../terminal/steps.ts'
 import { watchEvents } from '../terminal/watch-events.ts'
 
 const HELP = `
-The replay shows the records with their original pauses. A file must be exactly
-one whole archive; only "retrai verify" verifies what is in it. If the run has
-not ended, the replay follows it to its end.`
+At a terminal, the replay shows the records with their original pauses, but none
+longer than a second. A file must be exactly one whole archive; only "retrai
+verify" verifies what is in it. If the run has not ended, the replay follows it
+to its end.`
 
 type Options = JsonOption & {
-  readonly speed: number
   readonly from: number
   readonly kinds?: readonly Kind[]
 }
@@ -32,24 +32,16 @@ export const replayCommand = (): Command =>
   serverCommand('replay')
     .description('Show a run as it happened, from a server or an export.')
     .argument('<run>', 'the id of a run, or the file of an export')
-    .option('--speed <factor>', '2 is twice as fast, "max" is without pauses', speed, 1)
     .option('--from <seq>', 'begin with this record', seq, 0)
     .option(...KINDS)
     .option(...JSON_EVENTS)
     .addHelpText('after', HELP)
     .action(connected(replay))
 
-function speed(text: string): number {
-  if (text === 'max') return Number.POSITIVE_INFINITY
-  const factor = Decimal.safeParse(text).data ?? 0
-  if (factor > 0) return factor
-  throw new InvalidArgumentError('Give a number above 0, or "max".')
-}
-
 async function* replay(
   connection: Connection,
   run: string,
-  { from, kinds, speed, json = false }: Options,
+  { from, kinds, json = false }: Options,
 ): Steps {
   const leave = new AbortController()
   const source = yield* sourceOf(run, connection, leave.signal)
@@ -61,7 +53,7 @@ async function* replay(
     see: async (event) => {
       reached = true
       if (!shows(event)) return
-      await pause(shown, event.ts, speed, leave.signal)
+      if (io().stdout.isTTY === true) await pause(shown, event.ts, leave.signal)
       if (!leave.signal.aborted) await (json ? printJson(event) : print(eventLine(event)))
       shown = event.ts
     },
@@ -71,13 +63,12 @@ async function* replay(
   return EXIT.done
 }
 
-/** The longest wait of a timer, milliseconds. */
-const LONGEST_MS = 2 ** 31 - 1
+const LONGEST_PAUSE_MS = 1_000
 
-/** Waits for the time between two records of the run, or until the signal aborts. @param speed `Infinity` does not wait */
-async function pause(before: number | null, now: number, speed: number, signal: AbortSignal) {
-  const pauseMs = before === null ? 0 : (Math.max(0, now - before) * 1000) / speed
-  if (pauseMs > 0) await sleep(Math.min(pauseMs, LONGEST_MS), signal)
+/** Waits for the time between two records of the run, or until the signal aborts. */
+async function pause(before: number | null, now: number, signal: AbortSignal): Promise<void> {
+  const pauseMs = before === null ? 0 : (now - before) * 1000
+  if (pauseMs > 0) await sleep(Math.min(pauseMs, LONGEST_PAUSE_MS), signal)
 }
 
 type Source = (after: number) => AsyncIterable<AgentEvent>
