@@ -68,7 +68,7 @@ describeInBrowser('a page of evidence', () => {
 
     const { body } = await server.get(`/api/runs/${runId}`)
     const [, call = ''] = /"call_sha256":"([^"]+)"/.exec(JSON.stringify(body)) ?? []
-    const allowed = await server.retrai('approve', runId, '--call', call, '--reason', 'Fine')
+    const allowed = await server.retrai('approve', runId, call, '--reason', 'Fine')
     expect(allowed, allowed.stderr).toMatchObject({ code: 0 })
     await server.untilStatus(runId, 'achieved')
     await server.retrai('redact', runId, '0', '/reason', '--reason', 'private', '--force')

@@ -118,8 +118,8 @@ export class HumanChecks {
       text: '[a]llow, [d]eny, Enter to decide later: ',
       decisions: (answer) => ALLOW.get(answer),
       hints: [
-        `To answer: ${hint('approve', run_id, '--call', shownHash(approval))}, or`,
-        `           ${hint('deny', run_id, '--call', shownHash(approval))}`,
+        `To answer: ${hint('approve', run_id, shownHash(approval))}, or`,
+        `           ${hint('deny', run_id, shownHash(approval))}`,
       ],
       send: (decision, why) => client.runs.answer(run_id, seq, { decision, ...why, call_sha256 }),
     })

@@ -103,7 +103,7 @@ async function* show(
     for (const line of pauseHints(hint, run.run_id, run.paused.by)) await print(line)
     return
   }
-  const named = approval === undefined ? [] : ['--call', shownHash(approval)]
+  const named = approval === undefined ? [] : [shownHash(approval)]
   if (approval !== undefined) for (const line of callLines(approval)) await print(line)
   for (const command of ['approve', approval === undefined ? 'abort' : 'deny']) {
     await print(hint(command, run.run_id, ...named))

@@ -84,11 +84,9 @@ async function* send(
   say(`The run had ended, so another one continues it. To watch it: ${hint('watch', run_id)}`)
 }
 
-type Answer = Why & { readonly call?: string; readonly always?: boolean }
-
 const answerCommand = (name: string, description: string): Command =>
-  decision(name, description, 'kept in the log, and shown to the model').option(
-    '--call <hash>',
+  decision(name, description, 'kept in the log, and shown to the model').argument(
+    '[call]',
     'the hash of the call that you saw, or its first 16 digits, as "retrai show" prints it: needed if a call waits',
     callHash,
   )
@@ -98,46 +96,39 @@ export const approveCommand = (): Command =>
   answerCommand(
     'approve',
     'Approve another iteration of a run that waits for a person, or the call that waits, or let a paused run continue.',
-  )
-    .option('--always', 'with --call: the rule no longer asks in this run')
-    .action(
-      connected((connection, run: string, given: Answer) =>
-        answer(connection, run, 'allow', given),
-      ),
-    )
+  ).action(connected(answering('allow')))
 
 /** `retrai deny RUN`: the call that waits does not run. */
 export const denyCommand = (): Command =>
   answerCommand(
     'deny',
     'Deny the call that waits. The run continues, and the model reads the reason.',
-  ).action(
-    connected((connection, run: string, given: Answer) => answer(connection, run, 'deny', given)),
-  )
+  ).action(connected(answering('deny')))
 
-async function* answer(
-  { client, explain, hint }: Connection,
-  runId: string,
-  decision: 'allow' | 'deny',
-  { reason, call, always = false }: Answer,
-): Steps {
-  const { progress } = yield* client.runs.get(runId).mapErr(explain)
-  const waiting = progress.waiting_for
-  if (waiting?.approval === undefined) {
-    if (call !== undefined || decision === 'deny') {
-      return yield* err('No call of this run waits for a person now.')
+const answering = (decision: 'allow' | 'deny') =>
+  async function* (
+    { client, explain, hint }: Connection,
+    runId: string,
+    call: string | undefined,
+    { reason }: Why,
+  ): Steps {
+    const { progress } = yield* client.runs.get(runId).mapErr(explain)
+    const waiting = progress.waiting_for
+    if (waiting?.approval === undefined) {
+      if (call !== undefined || decision === 'deny') {
+        return yield* err('No call of this run waits for a person now.')
+      }
+      const approval = { decision: 'approve', reason } as const
+      return yield* printStatus(client.runs.resume(runId, approval).mapErr(explain))
     }
-    const approval = { decision: 'approve', reason } as const
-    return yield* printStatus(client.runs.resume(runId, approval).mapErr(explain))
+    const { approval, seq } = waiting
+    const { call_sha256 } = approval
+    if (call === undefined || !call_sha256.startsWith(call)) {
+      say(...callLines(approval))
+      const what = call === undefined ? 'Name the call that you saw' : 'Another call waits'
+      const command = decision === 'allow' ? 'approve' : 'deny'
+      return yield* err(`${what}: ${hint(command, runId, shownHash(approval))}`)
+    }
+    const body = { decision, call_sha256, reason }
+    yield* printStatus(client.runs.answer(runId, seq, body).mapErr(explain))
   }
-  const { approval, seq } = waiting
-  const { call_sha256 } = approval
-  if (call === undefined || !call_sha256.startsWith(call)) {
-    say(...callLines(approval))
-    const what = call === undefined ? 'Name the call that you saw' : 'Another call waits'
-    const command = decision === 'allow' ? 'approve' : 'deny'
-    return yield* err(`${what}: ${hint(command, runId, '--call', shownHash(approval))}`)
-  }
-  const body = { decision, call_sha256, reason, lifts_rule: always }
-  yield* printStatus(client.runs.answer(runId, seq, body).mapErr(explain))
-}
