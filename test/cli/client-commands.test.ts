@@ -449,8 +449,8 @@ describe('the goal of retrai run', () => {
   })
 
   test('may be several, and the verdict names each', async () => {
-    const args = ['run', 'shell-goal', '--also', 'test -d .', '--cwd', await project()]
-    const { code, stdout } = await cli(...args)
+    const checks = ['--check', 'test -e done', '--check', 'test -d .']
+    const { code, stdout } = await cli('run', ...checks, '--cwd', await project())
     expect(code).toBe(0)
     expect(stdout).toContain('1 of 2 reached. `test -e done` not reached')
     expect(stdout).toContain('2 of 2 reached')

@@ -23,8 +23,7 @@ import { startRun } from './watch.ts'
 type Options = JsonOption &
   ConfigOptions & {
     readonly cwd: string
-    readonly check?: string
-    readonly also?: readonly string[]
+    readonly check?: readonly string[]
     readonly message?: string
     readonly file?: string
     readonly reason?: string
@@ -53,9 +52,9 @@ export function runCommand(): Command {
     .option(...JSON_EVENTS)
     .option(
       '--check <command>',
-      'a command that must succeed, or that replaces the command of the goal',
+      'a command that must succeed, or, with one goal, that replaces its command; may be repeated',
+      repeated,
     )
-    .option('--also <command>', 'a command that must succeed too; may be repeated', repeated)
     .option(
       '--accept <folder>',
       'a check that the agent does not see: these files are put into a copy of the project when the goal is reached, and "bash accept.sh" must succeed there',
@@ -65,7 +64,9 @@ export function runCommand(): Command {
 
 async function* run(connection: Connection, names: readonly string[], options: Options): Steps {
   const instructions = yield* await wordsOf({ text: options.message, file: options.file })
-  const goal = yield* chosenGoal(connection, names, options)
+  const config = configIn(options)
+  const isSet = 'goal' in config || 'check' in config || 'all_of' in config
+  const goal = isSet ? {} : yield* chosenGoal(connection, names, options)
   const accept = yield* await acceptanceFrom(options.accept)
   const { cwd, copy, reason } = options
   const request: RunRequest = {
@@ -74,7 +75,7 @@ async function* run(connection: Connection, names: readonly string[], options: O
     ...given({ accept, reason }),
     ...(atTerminal() && { on_limit: 'pause' }),
     ...(copy === true && { workspace: 'copy' }),
-    ...configIn(options),
+    ...config,
   }
   return yield* startRun(connection, request, options)
 }
@@ -87,26 +88,14 @@ const noGoalFits = (cwd: string): string =>
 async function* chosenGoal(
   connection: Connection,
   names: readonly string[],
-  { check, also = [], cwd }: Options,
+  { check: checks = [], cwd }: Options,
 ): Steps<Pick<RunRequest, 'goal' | 'check' | 'all_of'>> {
-  const [first, ...others] = names
-  if (others.length === 0 && also.length === 0) {
-    if (first === undefined && check === undefined) return yield* firstThatFits(connection, cwd)
-    return {
-      ...(first !== undefined && { goal: first }),
-      ...(check !== undefined && succeeds(check)),
-    }
-  }
-  if (check !== undefined && names.length > 0) {
-    return yield* err(
-      'With several goals, give further commands with --also, and not with --check.',
-    )
-  }
-  const commands = check === undefined ? also : [check, ...also]
-  return { all_of: [...names.map((goal) => ({ goal })), ...commands.map(succeeds)] }
+  const goals = names.map((goal) => ({ goal }))
+  const commands = checks.map((command) => ({ check: { command } }))
+  if (goals.length === 0 && commands.length === 0) return yield* firstThatFits(connection, cwd)
+  if (goals.length <= 1 && commands.length <= 1) return { ...goals[0], ...commands[0] }
+  return { all_of: [...goals, ...commands] }
 }
-
-const succeeds = (command: string) => ({ check: { command } })
 
 async function* firstThatFits(
   { client, explain }: Connection,
