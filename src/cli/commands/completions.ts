@@ -33,11 +33,12 @@ type Completion = { readonly words: string; readonly next: readonly string[] }
 
 function completionsOf(command: Command, above: readonly string[]): Completion[] {
   const words = [...above, command.name()]
-  const options = command.options.flatMap(({ long }) => long ?? [])
+  const options = command.createHelp().visibleOptions(command)
+  const named = options.flatMap(({ long }) => long ?? [])
   const choices = command.registeredArguments.flatMap(({ argChoices = [] }) => argChoices)
   const below = command.commands.map((each) => each.name())
   return [
-    { words: words.join(' '), next: [...below, ...choices, ...options, '--help'] },
+    { words: words.join(' '), next: [...below, ...choices, ...named] },
     ...command.commands.flatMap((each) => completionsOf(each, words)),
   ]
 }
