@@ -1,19 +1,25 @@
 import { setTimeout } from 'node:timers/promises'
-import { describe, test } from 'vitest'
+import { afterAll, describe, test } from 'vitest'
 import type { EventStore } from '../../../src/store/event-store.ts'
 import { openEventStoreDb } from '../../../src/store/eventstoredb/eventstoredb-store.ts'
 import { warnOfMissing } from '../../support/missing.ts'
 import { describeEventStoreContract } from '../contract.ts'
+import { findRealServer } from './real-server.ts'
 
-const { EVENTSTORE_URL: connectionString } = process.env
+const server = await findRealServer()
 
-if (connectionString === undefined) {
-  warnOfMissing('a real EventStoreDB', 'set EVENTSTORE_URL')
+if (server.type === 'missing') {
+  warnOfMissing(
+    `a real EventStoreDB (${server.why})`,
+    'apt-get install docker.io, or set EVENTSTORE_URL',
+  )
   describe.skip('a real EventStoreDB fulfils the contract of an event store', () => {
-    test('EVENTSTORE_URL names none', () => {})
+    test(`there is none: ${server.why}`, () => {})
   })
 } else {
+  afterAll(() => server.stop())
   describeEventStoreContract('EventStoreDB', async () => {
+    const { connectionString } = server
     const store = (await openEventStoreDb({ connectionString }))._unsafeUnwrap()
     await untilItAnswers(store)
     return { store, close: () => store.close() }
