@@ -68,14 +68,14 @@ describe('the settings of models', () => {
     const priced = ['--set', 'fallback_models=["dashscope/x"]', '--max-cost-usd', '1']
     const started = await run(...high, ...priced)
     expect(started.stderr).toContain('The price of "dashscope/x" is not known')
-    const good = await run(...high, '--set', 'fallback_models=["ollama/b", "ollama/c"]')
+    const good = await run(...high, '--set', 'fallback_models=ollama/b,ollama/c')
     expect(good.code).toBe(0)
     const { run_id } = JSON.parse(good.stdout)
     expect(JSON.parse((await cli('show', run_id, '--json')).stdout)).toMatchObject({
       reasoning_effort: 'high',
       fallback_models: ['ollama/b', 'ollama/c'],
     })
-    const changes = ['--set', 'reasoning_effort=null', '--set', 'fallback_models=["ollama/d"]']
+    const changes = ['--set', 'reasoning_effort=null', '--set', 'fallback_models=ollama/d']
     const changed = await cli('configure', run_id, ...changes)
     expect(changed.stdout).toBe(`${run_id} running\n`)
     const shown = await cli('show', run_id)

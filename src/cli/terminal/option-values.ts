@@ -42,7 +42,7 @@ export const withConfig = (command: Command): Command =>
     .option('--tag <tag>', 'a word by which you find the run; may be repeated', repeated)
     .option(
       '--set <field=value>',
-      'another field of the request to the API, such as max_iterations=40 or network=none; its value is JSON or a text, and @FILE reads it from a file; may be repeated',
+      'another field of the request to the API, such as max_iterations=40 or network=pypi.org,preset:npm; its value is a text, names with commas between them, or JSON, and @FILE reads it from a file; may be repeated',
       field,
     )
 
@@ -57,14 +57,23 @@ function field(text: string, before: object = {}): object {
   if (name === undefined) {
     throw new InvalidArgumentError('Give a field and its value, such as max_tokens=90000.')
   }
-  return { ...before, [name]: jsonOrText(value.startsWith('@') ? fileText(value.slice(1)) : value) }
+  return {
+    ...before,
+    [name]: fieldValue(name, value.startsWith('@') ? fileText(value.slice(1)) : value),
+  }
 }
 
-function jsonOrText(text: string): unknown {
+/** Fields that are lists, of which people give the names with commas between them. */
+const LISTS = new Set(['fallback_models', 'mcp_servers', 'protect', 'tags', 'workspace_skip'])
+const WHOLE_NETWORKS = new Set(['none', 'full'])
+
+function fieldValue(name: string, text: string): unknown {
   try {
     return JSON.parse(text)
   } catch {
-    return text
+    const names = text.split(',').map((one) => one.trim())
+    if (name === 'network' && !WHOLE_NETWORKS.has(text)) return { allow: names }
+    return LISTS.has(name) ? names : text
   }
 }
 
