@@ -113,7 +113,12 @@ function configureOutput(command: Command, line: string): void {
         .replace(/^error: /, '')
         .trimEnd()
         .replace('\n(', ' (')
-      write(`retrai: ${what.replace(/[^.)]$/, '$&.')} "${line} --help" says how it is used.\n`)
+      const isField =
+        text.includes('unknown option') && command.options.some((one) => one.long === '--set')
+      const advice = isField ? ' "--set FIELD=VALUE" gives any field of the request.' : ''
+      write(
+        `retrai: ${what.replace(/[^.)]$/, '$&.')}${advice} "${line} --help" says how it is used.\n`,
+      )
     },
   })
   command.exitOverride()

@@ -14,6 +14,7 @@ test.each([
   [['show'], 3, "missing required argument 'run'", '"retrai show --help"'],
   [['token', 'create', 'ada'], 3, "option '--role", '"retrai token create --help"'],
   [['key', 'list', '--what'], 3, "unknown option '--what'", '"retrai key list --help"'],
+  [['run', 'pytest', '--hitl'], 3, '"--set FIELD=VALUE" gives any field', '"retrai run --help"'],
   [['copy'], 3, "required option '--from", '"retrai copy --help"'],
   [['backup'], 3, "missing required argument 'file'", '"retrai backup --help"'],
 ])(
