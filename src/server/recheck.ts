@@ -9,6 +9,7 @@ import { checkEnvironment } from '../checks/run-check.ts'
 import { versionsAt } from '../checks/versions.ts'
 import type { RunConfig } from '../domain/run-config.ts'
 import { verdictOf } from '../domain/run-verdict.ts'
+import { MOST_NAMED } from '../domain/snapshots.ts'
 import type { RunState } from '../domain/state.ts'
 import type { RunVerdict, Verdict, Versions } from '../domain/verdict.ts'
 import { pathBytes, shownPath } from '../lib/git-objects.ts'
@@ -21,7 +22,8 @@ import { commandPath } from '../runner/command.ts'
 import { commandRunner, DEFAULT_LIMITS, processStarter } from '../runner/run-command.ts'
 import { Runner } from '../runner/runner.ts'
 import { chooseIsolation } from '../sandbox/isolation.ts'
-import { RunFiles, snapshotsOf } from '../snapshots/run-files.ts'
+import { leftOutOf } from '../snapshots/changes.ts'
+import { RunFiles, type SnapshotAt, snapshotsOf } from '../snapshots/run-files.ts'
 import { Workspace } from '../workspace/workspace.ts'
 
 /** A check, as the run recorded it and as it was found here. */
@@ -84,6 +86,9 @@ export async function recheckRun(
   if (original === null && accept === null) {
     return err('Its goal was not checked in a clean copy, so there is nothing to compare with.')
   }
+  if (verdict.tampering.length === MOST_NAMED) {
+    return err('Its verdict does not name all protected files that were changed.')
+  }
   const found = await snapshotsOf(reader, runId)
   const index = await redactionIndexOf(reader)
   if (found.isErr() || index.isErr()) return err('Its records cannot be read.')
@@ -124,6 +129,10 @@ export async function recheckRun(
       if (hidden.isErr()) return err(hidden.error)
       await check('accept', hidden.value)
     }
+    // What succeeds without them does not need them. What fails may fail because of them.
+    if (compared.some(({ here }) => here !== 'achieved')) {
+      for (const path of await leftOutThere(found.value, verdict, artifacts)) lacking.add(path)
+    }
     const names = [...new Set([...Object.keys(used), ...Object.keys(installed)])].sort()
     return ok({
       ...{ run_id: runId, verdict, compared },
@@ -136,6 +145,17 @@ export async function recheckRun(
     await isolation.leave()
     runner.close()
   }
+}
+
+/** What snapshots leave out, such as packages, and the recorded checks had all the same. No export has it. */
+async function leftOutThere(
+  snapshots: readonly SnapshotAt[],
+  { not_copied = [] }: RunVerdict,
+  artifacts: ArtifactSource,
+): Promise<readonly string[]> {
+  const last = snapshots.at(-1)
+  const left = last === undefined ? [] : ((await leftOutOf(last, artifacts)) ?? [])
+  return left.map(({ path }) => path).filter((path) => !not_copied.includes(path))
 }
 
 type Hidden = { readonly files: Readonly<Record<string, string>>; readonly command: string }

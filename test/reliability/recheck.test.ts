@@ -103,6 +103,23 @@ test('a check that depends on the machine may have another verdict here', async 
   expect([code, stdout]).toEqual([1, expect.stringContaining('NOT the same as recorded')])
 })
 
+const IGNORED = { '.gitignore': 'node_modules\n', 'node_modules/a': 'a\n' }
+
+test('a check that fails here without packages that git ignores proves nothing', async ({
+  exported,
+}) => {
+  const changes = { check: { command: 'test -f node_modules/a && sh test.sh' } }
+  const file = await exported(SOLVE, { options: ['--files'], changes, more: IGNORED })
+  const { code, stdout } = await retrai(['recheck', file])
+  expect([code, stdout]).toEqual([3, expect.stringMatching(/Not in the export.*node_modules/)])
+})
+
+test('a check that succeeds here without them needs none', async ({ exported }) => {
+  const file = await exported(SOLVE, { options: ['--files'], more: IGNORED })
+  const { code, stdout } = await retrai(['recheck', file])
+  expect([code, stdout]).toEqual([0, expect.not.stringContaining('Not in the export')])
+})
+
 test('an export without the files says what is lacking, and one that was altered is not checked', async ({
   exported,
   site,

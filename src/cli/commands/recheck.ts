@@ -67,6 +67,8 @@ function reportOf({ run_id, compared, programs, lacking, isolation }: Rechecked)
     }),
     oneLine(`Programs here: ${programs.map(programLine).join(', ')}`),
     lacking.length > 0 &&
-      oneLine(`Not in the export, so nothing is proved: ${listed}. Export the run with --files.`),
+      oneLine(
+        `Not in the export, so nothing is proved: ${listed}. Export the run with --files; what git ignores, secrets and large files are in none.`,
+      ),
   )
 }
